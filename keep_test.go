@@ -1,0 +1,26 @@
+package gatewayd_test
+
+import (
+	_ "github.com/asynkron/protoactor-go/actor"
+	_ "github.com/creack/pty"
+	_ "github.com/eclipse/paho.golang/paho"
+	_ "github.com/eclipse/paho.mqtt.golang"
+	_ "github.com/fsnotify/fsnotify"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/grid-x/modbus"
+	_ "github.com/mochi-mqtt/server/v2"
+	_ "github.com/nats-io/jwt/v2"
+	_ "github.com/nats-io/nats-server/v2/server"
+	_ "github.com/nats-io/nats.go"
+	_ "github.com/nats-io/nats.go/jetstream"
+	_ "github.com/nats-io/nkeys"
+	_ "github.com/pelletier/go-toml/v2/unstable"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/santhosh-tekuri/jsonschema/v6"
+	_ "github.com/simonvetter/modbus"
+	_ "github.com/spf13/cobra"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/sys/unix"
+	_ "google.golang.org/protobuf/encoding/protojson"
+	_ "pgregory.net/rapid"
+)
