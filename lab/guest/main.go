@@ -1,0 +1,32 @@
+// Command guest exercises one kernel mechanism at a time inside the lab's machine, so that a failing test of the
+// daemon can be told from a lab that does not emulate what the daemon needs. It is no part of the product.
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+)
+
+const usage = `usage: guest starve DEVICE RECORD   pet a few times, write RECORD, never pet again
+       guest pet DEVICE             pet until SIGTERM, then disarm with the magic close
+       guest poll PORT              ask Modbus unit 1 for a register for ever; every change is a line`
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Println("guest:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	switch {
+	case len(args) == 3 && args[0] == "starve":
+		return starve(args[1], args[2])
+	case len(args) == 2 && args[0] == "pet":
+		return pet(args[1])
+	case len(args) == 2 && args[0] == "poll":
+		return poll(args[1], time.Tick(100*time.Millisecond))
+	}
+	return fmt.Errorf("%s", usage)
+}
