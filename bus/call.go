@@ -1,0 +1,216 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+)
+
+// callTimeout bounds a call whose context has no deadline of its own.
+const callTimeout = 10 * time.Second
+
+const streamLease = 15 * time.Second
+
+type headerKey struct{}
+
+// WithHeader is a context whose calls carry h as well, a trace id for instance.
+func WithHeader(ctx context.Context, h Header) context.Context {
+	return context.WithValue(ctx, headerKey{}, h)
+}
+
+// Call sends req, as JSON, to subject and fills resp with the one answer; resp may be nil.
+// Its error is an *Error (errors.As): what the other side said, Unavailable
+// when nobody listens there, DeadlineExceeded, Canceled, PermissionDenied.
+// A context without deadline gets 10 s.
+func (c *Conn) Call(ctx context.Context, subject string, req, resp proto.Message) error {
+	p, err := Marshal(JSON, req)
+	if err != nil {
+		return fmt.Errorf("call %s: %w", subject, err)
+	}
+	typ, answer, err := c.CallRaw(ctx, subject, JSON, p)
+	if err != nil || resp == nil {
+		return err
+	}
+	if err := Unmarshal(typ, answer, resp); err != nil {
+		return fmt.Errorf("call %s: answer: %w", subject, Errorf(Internal, "%s", AsError(err).Message))
+	}
+	return nil
+}
+
+// CallRaw is Call for payloads as they are; typ says which kind is sent, and the answer comes in the same.
+func (c *Conn) CallRaw(ctx context.Context, subject, typ string, payload []byte) (string, []byte, error) {
+	ctx, stop := c.bounded(ctx, subject)
+	defer stop()
+	m, err := c.nc.RequestMsgWithContext(ctx, request(ctx, subject, typ, payload))
+	if err == nil {
+		if e := failed(m); e != nil {
+			return "", nil, fmt.Errorf("call %s: %w", subject, e)
+		}
+		return contentType(first(m.Header, headerType)), m.Data, nil
+	}
+	return "", nil, fmt.Errorf("call %s: %w", subject, c.reason(ctx, err))
+}
+
+// bounded gives ctx a deadline and lets a permission error on subject end it.
+func (c *Conn) bounded(ctx context.Context, subject string) (context.Context, func()) {
+	done := func() {}
+	if _, ok := ctx.Deadline(); !ok {
+		ctx, done = context.WithTimeout(ctx, callTimeout)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := c.denied.watch(subject, cancel)
+	return ctx, func() { c.denied.unwatch(w); cancel(nil); done() }
+}
+
+// reason is err of a call as an *Error that says what to do about it.
+func (c *Conn) reason(ctx context.Context, err error) *Error {
+	if cause := context.Cause(ctx); cause != nil {
+		if e := new(Error); errors.As(cause, &e) {
+			return e
+		}
+	}
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return Errorf(Unavailable, "nobody answers there: the actor does not exist, is not running or has no such method")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return Errorf(DeadlineExceeded, "no answer in time")
+	case errors.Is(err, context.Canceled):
+		return Errorf(Canceled, "the caller gave up")
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrReconnectBufExceeded):
+		return Errorf(Unavailable, "no connection to the bus: %v", err)
+	case errors.Is(err, nats.ErrMaxPayload):
+		return Errorf(ResourceExhausted, "the request is larger than %d bytes", c.nc.MaxPayload())
+	}
+	return AsError(err)
+}
+
+func request(ctx context.Context, subject, typ string, payload []byte) *nats.Msg {
+	m := &nats.Msg{Subject: subject, Data: payload, Header: Header{}}
+	if h, ok := ctx.Value(headerKey{}).(Header); ok {
+		maps.Copy(m.Header, h)
+	}
+	if typ = contentType(typ); typ != JSON {
+		m.Header[headerType] = []string{typ}
+	}
+	if d, ok := ctx.Deadline(); ok {
+		ms := max(time.Until(d).Milliseconds(), 1)
+		m.Header[headerDeadline] = []string{strconv.FormatInt(ms, 10)}
+	}
+	return m
+}
+
+// Stream sends req to subject and calls each for every answer, until the end
+// marker (nil), an error from the other side, an error of each (returned as it is) or the end of ctx;
+// the other side is told when we stop early. An answer without number, from a
+// method that answers once, is the only one. Lost answers are an error (Aborted), as is an actor that vanishes
+// (Unavailable, within 15 s). Without a deadline in ctx a stream may last for ever.
+func (c *Conn) Stream(ctx context.Context, subject string, req proto.Message, each func(Msg) error) error {
+	p, err := Marshal(JSON, req)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", subject, err)
+	}
+	return c.StreamRaw(ctx, subject, JSON, p, each)
+}
+
+// StreamRaw is Stream for a payload as it is; answers come in the same content type.
+func (c *Conn) StreamRaw(ctx context.Context, subject, typ string, payload []byte, each func(Msg) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w := c.denied.watch(subject, cancel)
+	defer c.denied.unwatch(w)
+
+	r := reading{conn: c, subject: subject, inbox: c.nc.NewInbox(), answers: make(chan *nats.Msg, 4096), each: each, last: time.Now()}
+	sub, err := c.nc.ChanSubscribe(r.inbox, r.answers)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", subject, c.reason(ctx, err))
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	m := request(ctx, subject, typ, payload)
+	m.Reply = r.inbox
+	m.Header[headerLease] = []string{strconv.FormatInt(streamLease.Milliseconds(), 10)}
+	if err := c.nc.PublishMsg(m); err != nil {
+		return fmt.Errorf("stream %s: %w", subject, c.reason(ctx, err))
+	}
+	return r.run(ctx)
+}
+
+// reading is the caller's end of a stream of answers.
+type reading struct {
+	conn    *Conn
+	subject string
+	inbox   string
+	answers chan *nats.Msg
+	each    func(Msg) error
+	seq     uint64
+	last    time.Time
+}
+
+func (r *reading) run(ctx context.Context) error {
+	renew := time.NewTicker(streamLease / 3)
+	defer renew.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			r.tell(headerCancel)
+			return fmt.Errorf("stream %s: %w", r.subject, r.conn.reason(ctx, ctx.Err()))
+		case <-renew.C:
+			if time.Since(r.last) > streamLease {
+				r.tell(headerCancel)
+				return fmt.Errorf("stream %s: %w", r.subject, Errorf(Unavailable, "the actor has gone silent"))
+			}
+			r.tell(headerRenew)
+		case m := <-r.answers:
+			r.last = time.Now()
+			if end, err := r.take(m); end {
+				return err
+			}
+		}
+	}
+}
+
+// take handles one answer; end is true when it was the last one.
+func (r *reading) take(m *nats.Msg) (end bool, err error) {
+	if first(m.Header, "Status") == "503" {
+		return true, fmt.Errorf("stream %s: %w", r.subject, r.conn.reason(context.Background(), nats.ErrNoResponders))
+	}
+	if _, alive := m.Header[headerAlive]; alive {
+		return false, nil
+	}
+	total, marked := m.Header[headerEnd]
+	if e := failed(m); e != nil {
+		return true, fmt.Errorf("stream %s: %w", r.subject, e)
+	}
+	if marked {
+		if total[0] != strconv.FormatUint(r.seq, 10) {
+			return true, fmt.Errorf("stream %s: %w", r.subject, Errorf(Aborted, "%d answers arrived of %s", r.seq, total[0]))
+		}
+		return true, nil
+	}
+	number := first(m.Header, headerSeq)
+	if number == "" {
+		return true, r.each(r.conn.message(m))
+	}
+	if r.seq++; number != strconv.FormatUint(r.seq, 10) {
+		r.tell(headerCancel)
+		return true, fmt.Errorf("stream %s: %w", r.subject, Errorf(Aborted, "answers before number %s were lost", number))
+	}
+	if err := r.each(r.conn.message(m)); err != nil {
+		r.tell(headerCancel)
+		return true, err
+	}
+	return false, nil
+}
+
+func (r *reading) tell(header string) {
+	m := &nats.Msg{Subject: r.subject, Header: Header{header: {r.inbox}}}
+	if header == headerRenew {
+		m.Reply = r.inbox // so that the server says when nobody is left
+	}
+	_ = r.conn.nc.PublishMsg(m)
+}

@@ -1,0 +1,70 @@
+package bus
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// The two content types of a message; a message without the header is JSON, because people watch the bus.
+const (
+	JSON     = "application/json"
+	Protobuf = "application/protobuf"
+)
+
+const headerType = "Content-Type"
+
+// AppendJSONer is a message that writes its own protojson; the fast path for what is published often.
+type AppendJSONer interface {
+	AppendJSON([]byte) ([]byte, error)
+}
+
+// contentType is the canonical spelling of v; what is neither JSON nor protobuf stays as it is.
+func contentType(v string) string {
+	if v == "" || v == JSON {
+		return JSON
+	}
+	base, _, _ := strings.Cut(v, ";")
+	switch strings.ToLower(strings.TrimSpace(base)) {
+	case "", JSON, "json":
+		return JSON
+	case Protobuf, "application/proto", "application/x-protobuf", "application/vnd.google.protobuf":
+		return Protobuf
+	}
+	return v
+}
+
+// Marshal is m in the given content type; JSON is one line.
+func Marshal(typ string, m proto.Message) ([]byte, error) {
+	switch typ = contentType(typ); typ {
+	case Protobuf:
+		return proto.Marshal(m)
+	case JSON:
+		if f, ok := m.(AppendJSONer); ok {
+			return f.AppendJSON(nil)
+		}
+		return protojson.MarshalOptions{}.Marshal(m)
+	}
+	return nil, Errorf(InvalidArgument, "content type %q is neither %s nor %s", typ, JSON, Protobuf)
+}
+
+// Unmarshal fills m from p. Nothing at all is the empty message; an unknown
+// JSON field is an error, for it is a typing mistake. Errors are *Error.
+func Unmarshal(typ string, p []byte, m proto.Message) error {
+	var err error
+	switch typ = contentType(typ); {
+	case typ == Protobuf:
+		err = proto.Unmarshal(p, m)
+	case typ != JSON:
+		return Errorf(InvalidArgument, "content type %q is neither %s nor %s", typ, JSON, Protobuf)
+	case len(p) == 0:
+		proto.Reset(m)
+	default:
+		err = protojson.Unmarshal(p, m)
+	}
+	if err != nil {
+		return Errorf(InvalidArgument, "%s is no %s: %s", typ, m.ProtoReflect().Descriptor().FullName(), oneLine(err.Error()))
+	}
+	return nil
+}

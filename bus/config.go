@@ -1,0 +1,134 @@
+package bus
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Config is what the bus needs to know. The zero value of a field is its default.
+type Config struct {
+	Gateway   string       // id of this gateway, the second token of its subjects; required
+	Dir       string       // JetStream's directory; "" keeps nothing on disk (states are kept, events are not)
+	KeyDir    string       // where observer.nk and operator.nk live; <Dir>/../keys
+	Listen    string       // host:port for clients outside this process; "" means no socket at all
+	TLS       *tls.Config  // for the listener; nil means plain TCP
+	Insecure  bool         // allow a listener beyond loopback without TLS or with Anonymous
+	Anonymous string       // role of clients without credentials: "" (refused), Observer or Operator
+	MaxStore  int64        // bytes of all file streams; 64 MiB
+	MaxMemory int64        // bytes of all memory streams; 16 MiB
+	Events    int          // events kept; 10000
+	Log       *slog.Logger // slog.Default()
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxStore <= 0 {
+		c.MaxStore = 64 << 20
+	}
+	if c.MaxMemory <= 0 {
+		c.MaxMemory = 16 << 20
+	}
+	if c.Events <= 0 {
+		c.Events = 10_000
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.KeyDir == "" && c.Dir != "" {
+		c.KeyDir = filepath.Join(filepath.Dir(filepath.Clean(c.Dir)), "keys")
+	}
+	return c
+}
+
+func (c Config) check() error {
+	if err := CheckGateway(c.Gateway); err != nil {
+		return err
+	}
+	switch c.Anonymous {
+	case "", Observer, Operator:
+	default:
+		return fmt.Errorf("anonymous = %q: want %q, %q or nothing", c.Anonymous, Observer, Operator)
+	}
+	if c.Listen == "" {
+		return nil
+	}
+	host, _, err := hostPort(c.Listen)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() || c.Insecure {
+		return nil
+	}
+	if c.TLS == nil || c.Anonymous != "" {
+		return fmt.Errorf("listen %s: beyond loopback the bus needs TLS and no anonymous role, or insecure = true", c.Listen)
+	}
+	return nil
+}
+
+func hostPort(listen string) (string, int, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", 0, fmt.Errorf("listen %q: want host:port: %w", listen, err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("listen %q: port %q is not a number from 0 to 65535", listen, port)
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	return host, int(n), nil
+}
+
+// serverOptions are those of the embedded server. No signal handling, no monitoring port, every client bounded.
+func (c Config) serverOptions(ids []identity) (*server.Options, error) {
+	o := &server.Options{
+		ServerName:             "gatewayd-" + c.Gateway,
+		DontListen:             c.Listen == "",
+		NoSigs:                 true,
+		DisableJetStreamBanner: true,
+		MaxPayload:             1 << 20,
+		MaxPending:             4 << 20,
+		MaxControlLine:         2048,
+		MaxConn:                64,
+		MaxSubs:                65_536,
+		WriteDeadline:          2 * time.Second,
+		PingInterval:           30 * time.Second,
+		AuthTimeout:            5,
+		StoreDir:               c.Dir,
+		SyncAlways:             true,
+		JetStreamMaxMemory:     c.MaxMemory,
+		JetStreamMaxStore:      c.MaxStore,
+		TLSConfig:              c.TLS,
+		TLS:                    c.TLS != nil,
+	}
+	if c.Listen != "" {
+		host, port, err := hostPort(c.Listen)
+		if err != nil {
+			return nil, err
+		}
+		if port == 0 {
+			port = server.RANDOM_PORT
+		}
+		o.Host, o.Port = host, port
+	}
+	for _, id := range ids {
+		u := &server.NkeyUser{Nkey: id.public}
+		if id.role != roleActors {
+			u.Permissions = rights(id.role)
+		}
+		if id.role == c.Anonymous && c.Listen != "" {
+			o.NoAuthUser = id.public
+		}
+		o.Nkeys = append(o.Nkeys, u)
+	}
+	return o, nil
+}
+
+const roleActors = "actors"

@@ -1,0 +1,208 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+)
+
+// What one subscription may hold before messages are dropped and counted.
+const (
+	pendingMsgs  = 32_768
+	pendingBytes = 16 << 20
+)
+
+const flushTimeout = 5 * time.Second
+
+// Conn is a connection to a bus: the gateway's own (Bus.Conn) or a dialled one.
+// All methods may be called from any goroutine. Handlers of one subscription
+// run one after the other, those of different subscriptions side by side.
+type Conn struct {
+	nc      *nats.Conn
+	streams *streams
+	denied  denials
+	slow    atomic.Uint64
+	refused atomic.Uint64
+	lost    atomic.Uint64
+
+	mu   sync.Mutex
+	subs map[*nats.Subscription]struct{}
+}
+
+// Stats are the counters of a connection since it was made.
+type Stats struct {
+	In, Out           uint64 // messages
+	InBytes, OutBytes uint64
+	Reconnects        uint64
+	Slow              uint64 // times a subscription fell behind
+	Dropped           uint64 // messages lost to that
+	Refused           uint64 // commands not handed on because they were replayed from a stream
+}
+
+func newConn() *Conn {
+	c := &Conn{subs: map[*nats.Subscription]struct{}{}}
+	c.streams = newStreams(c)
+	return c
+}
+
+// Publish sends m as JSON.
+func (c *Conn) Publish(subject string, m proto.Message) error {
+	p, err := Marshal(JSON, m)
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", subject, err)
+	}
+	return c.PublishRaw(subject, JSON, p)
+}
+
+// PublishRaw sends payload as it is. It never waits for the server: while the
+// server restarts messages are kept, up to 4 MiB, and then refused with an error.
+func (c *Conn) PublishRaw(subject, typ string, payload []byte) error {
+	return c.PublishHeader(subject, typ, nil, payload)
+}
+
+// PublishHeader is PublishRaw with headers, which it keeps.
+func (c *Conn) PublishHeader(subject, typ string, h Header, payload []byte) error {
+	var err error
+	if typ = contentType(typ); typ == JSON && len(h) == 0 {
+		err = c.nc.Publish(subject, payload)
+	} else {
+		if h == nil {
+			h = Header{}
+		}
+		if typ != JSON {
+			h[headerType] = []string{typ}
+		}
+		err = c.nc.PublishMsg(&nats.Msg{Subject: subject, Header: h, Data: payload})
+	}
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", subject, err)
+	}
+	return nil
+}
+
+// Subscribe calls fn for every message under pattern (NATS wildcards) until
+// stop is called. When it returns the server knows about it. A subscriber that falls 32768
+// messages or 16 MiB behind loses the newest ones, which Stats counts.
+func (c *Conn) Subscribe(pattern string, fn func(Msg)) (stop func(), err error) {
+	sub, err := c.nc.Subscribe(pattern, func(m *nats.Msg) {
+		if m.Header == nil {
+			fn(Msg{Subject: m.Subject, Reply: m.Reply, ContentType: JSON, Data: m.Data, conn: c})
+		} else if msg, ok := c.admit(m); ok {
+			fn(msg)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("subscribe %s: %w", pattern, err)
+	}
+	_ = sub.SetPendingLimits(pendingMsgs, pendingBytes)
+	if err := c.confirm(sub); err != nil {
+		_ = sub.Unsubscribe()
+		return nil, fmt.Errorf("subscribe %s: %w", pattern, err)
+	}
+	c.mu.Lock()
+	c.subs[sub] = struct{}{}
+	c.mu.Unlock()
+	return func() { c.unsubscribe(sub) }, nil
+}
+
+func (c *Conn) unsubscribe(sub *nats.Subscription) {
+	c.mu.Lock()
+	if _, ok := c.subs[sub]; ok {
+		delete(c.subs, sub)
+		n, _ := sub.Dropped()
+		c.lost.Add(uint64(max(n, 0)))
+	}
+	c.mu.Unlock()
+	_ = sub.Unsubscribe()
+}
+
+// confirm waits until the server has the subscription. While it restarts there
+// is nothing to wait for: the client subscribes again by itself.
+func (c *Conn) confirm(sub *nats.Subscription) error {
+	if !c.nc.IsConnected() {
+		return nil
+	}
+	w := c.denied.watch(sub.Subject, nil)
+	defer c.denied.unwatch(w)
+	if err := c.nc.FlushTimeout(flushTimeout); err != nil && !errors.Is(err, nats.ErrConnectionReconnecting) && c.nc.IsConnected() {
+		return err
+	}
+	return w.err()
+}
+
+// admit turns a message with headers into ours, or keeps it from the handler:
+// notes about streams are the connection's own business, and a stored message
+// replayed onto a command subject was never meant as a command.
+func (c *Conn) admit(m *nats.Msg) (Msg, bool) {
+	if c.streams.note(m) {
+		return Msg{}, false
+	}
+	if replayed(m) {
+		c.refused.Add(1)
+		return Msg{}, false
+	}
+	msg := c.message(m)
+	if _, ok := m.Header[headerLease]; ok && !c.streams.open(msg) {
+		_ = msg.Fail(Errorf(ResourceExhausted, "%s: %d streams are open already", m.Subject, maxStreams))
+		return Msg{}, false
+	}
+	return msg, true
+}
+
+func (c *Conn) message(m *nats.Msg) Msg {
+	return Msg{
+		Subject: m.Subject, Reply: m.Reply, ContentType: contentType(first(m.Header, headerType)),
+		Header: m.Header, Data: m.Data, conn: c,
+	}
+}
+
+// Flush waits until the server has seen everything sent so far.
+func (c *Conn) Flush(ctx context.Context) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, flushTimeout)
+		defer cancel()
+	}
+	return c.nc.FlushWithContext(ctx)
+}
+
+// Stats reads the counters.
+func (c *Conn) Stats() Stats {
+	s := c.nc.Stats()
+	st := Stats{
+		In: s.InMsgs, Out: s.OutMsgs, InBytes: s.InBytes, OutBytes: s.OutBytes, Reconnects: s.Reconnects,
+		Slow: c.slow.Load(), Refused: c.refused.Load(), Dropped: c.lost.Load(),
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for sub := range c.subs {
+		n, _ := sub.Dropped()
+		st.Dropped += uint64(max(n, 0))
+	}
+	return st
+}
+
+// Close ends the connection at once; what was published is sent first.
+func (c *Conn) Close() {
+	if c.nc.IsConnected() {
+		_ = c.nc.FlushTimeout(time.Second)
+	}
+	c.streams.close()
+	c.nc.Close()
+}
+
+// trouble is nats.go's asynchronous error callback.
+func (c *Conn) trouble(_ *nats.Conn, _ *nats.Subscription, err error) {
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer):
+		c.slow.Add(1)
+	case errors.Is(err, nats.ErrPermissionViolation):
+		c.denied.deny(err)
+	}
+}

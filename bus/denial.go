@@ -1,0 +1,66 @@
+package bus
+
+import (
+	"context"
+	"strings"
+	"sync"
+)
+
+// denials ties the server's permission errors, which arrive out of band, to the
+// calls that caused them.
+type denials struct {
+	mu    sync.Mutex
+	waits map[*wait]struct{}
+}
+
+type wait struct {
+	subject string
+	cancel  context.CancelCauseFunc // may be nil
+	mu      sync.Mutex
+	denied  error
+}
+
+func (d *denials) watch(subject string, cancel context.CancelCauseFunc) *wait {
+	w := &wait{subject: subject, cancel: cancel}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.waits == nil {
+		d.waits = map[*wait]struct{}{}
+	}
+	d.waits[w] = struct{}{}
+	return w
+}
+
+func (d *denials) unwatch(w *wait) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.waits, w)
+}
+
+// deny fails whoever waits for the subject that err names in quotes.
+func (d *denials) deny(err error) {
+	_, rest, _ := strings.Cut(err.Error(), `"`)
+	subject, _, _ := strings.Cut(rest, `"`)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for w := range d.waits {
+		if w.subject == subject {
+			w.deny(Errorf(PermissionDenied, "this identity may not use %s: ask for the operator key", subject))
+		}
+	}
+}
+
+func (w *wait) deny(err error) {
+	w.mu.Lock()
+	w.denied = err
+	w.mu.Unlock()
+	if w.cancel != nil {
+		w.cancel(err)
+	}
+}
+
+func (w *wait) err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.denied
+}

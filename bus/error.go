@@ -1,0 +1,112 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Codes of an Error: the Connect/gRPC names.
+const (
+	Canceled           = "canceled"
+	InvalidArgument    = "invalid_argument"
+	DeadlineExceeded   = "deadline_exceeded"
+	NotFound           = "not_found"
+	PermissionDenied   = "permission_denied"
+	ResourceExhausted  = "resource_exhausted"
+	FailedPrecondition = "failed_precondition"
+	Aborted            = "aborted"
+	Unimplemented      = "unimplemented"
+	Internal           = "internal"
+	Unavailable        = "unavailable"
+)
+
+// Error is a failure as it travels: in the JSON body and in the headers
+// Nats-Service-Error-Code and Nats-Service-Error of an answer.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// Is makes errors.Is(err, context.DeadlineExceeded) and context.Canceled work across the bus.
+func (e *Error) Is(target error) bool {
+	return e.Code == DeadlineExceeded && target == context.DeadlineExceeded ||
+		e.Code == Canceled && target == context.Canceled
+}
+
+// Errorf is an Error with a formatted message.
+func Errorf(code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// AsError is err as it would travel: itself when it wraps an *Error (then with
+// the whole chain's text), a context's end as such, anything else as internal.
+func AsError(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := err.(*Error); ok {
+		return e
+	}
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		// The inner code name is dropped from the text: it is in Code.
+		return &Error{Code: e.Code, Message: strings.Replace(err.Error(), e.Error(), e.Message, 1)}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return &Error{Code: DeadlineExceeded, Message: err.Error()}
+	case errors.Is(err, context.Canceled):
+		return &Error{Code: Canceled, Message: err.Error()}
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return &Error{Code: PermissionDenied, Message: err.Error()}
+	}
+	return &Error{Code: Internal, Message: err.Error()}
+}
+
+const (
+	headerError     = "Nats-Service-Error"
+	headerErrorCode = "Nats-Service-Error-Code"
+)
+
+// failure is the message that carries e.
+func (e *Error) failure(subject string) *nats.Msg {
+	m := nats.NewMsg(subject)
+	m.Header[headerError] = []string{oneLine(e.Message)}
+	m.Header[headerErrorCode] = []string{oneLine(e.Code)}
+	m.Data, _ = json.Marshal(e)
+	return m
+}
+
+// failed is the Error that m carries, if any. A peer that knows only the micro
+// headers (numeric codes of any kind) is understood as well.
+func failed(m *nats.Msg) *Error {
+	code, text := first(m.Header, headerErrorCode), first(m.Header, headerError)
+	if code == "" && text == "" {
+		return nil
+	}
+	e := &Error{}
+	if json.Unmarshal(m.Data, e) == nil && e.Code != "" {
+		return e
+	}
+	if code == "" {
+		code = Internal
+	}
+	return &Error{Code: code, Message: text}
+}
+
+func first(h nats.Header, key string) string {
+	if v := h[key]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\r' || r == '\n' }), " ")
+}

@@ -1,0 +1,102 @@
+package bus
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+)
+
+// Header is the headers of a message; keys are case-sensitive.
+type Header = nats.Header
+
+// Msg is one message as it arrived. Data belongs to the receiver.
+type Msg struct {
+	Subject     string
+	Reply       string // where an answer goes; "" when none is wanted
+	ContentType string // JSON, Protobuf or what the sender said
+	Header      Header // nil when there is none
+	Data        []byte
+
+	conn *Conn
+}
+
+const headerDeadline = "Gw-Deadline"
+
+// Decode fills m from the message; its errors are *Error with InvalidArgument.
+func (m Msg) Decode(into proto.Message) error { return Unmarshal(m.ContentType, m.Data, into) }
+
+// Timeout is how long the caller said he will wait, counted from the sending.
+func (m Msg) Timeout() (time.Duration, bool) {
+	ms, err := strconv.ParseInt(first(m.Header, headerDeadline), 10, 32)
+	if err != nil || ms <= 0 {
+		return 0, false
+	}
+	return time.Duration(ms) * time.Millisecond, true
+}
+
+// Respond answers with v in the content type of the request.
+func (m Msg) Respond(v proto.Message) error {
+	typ := m.answerType()
+	p, err := Marshal(typ, v)
+	if err != nil {
+		return m.Fail(err)
+	}
+	return m.RespondRaw(typ, p)
+}
+
+// RespondRaw answers with payload as it is.
+func (m Msg) RespondRaw(typ string, payload []byte) error {
+	if err := m.answerable(); err != nil {
+		return err
+	}
+	m.conn.streams.remove(m.Reply)
+	return m.conn.PublishRaw(m.Reply, typ, payload)
+}
+
+// Fail answers with err, typed by AsError.
+func (m Msg) Fail(err error) error {
+	if e := m.answerable(); e != nil {
+		return e
+	}
+	m.conn.streams.remove(m.Reply)
+	if err := m.conn.nc.PublishMsg(AsError(err).failure(m.Reply)); err != nil {
+		return fmt.Errorf("answer %s: %w", m.Subject, err)
+	}
+	return nil
+}
+
+func (m Msg) answerType() string {
+	if m.ContentType == Protobuf {
+		return Protobuf
+	}
+	return JSON
+}
+
+// answerable refuses reply subjects that are no inbox: whoever may send a
+// request must not make this connection, which has full rights, publish
+// anywhere else for him.
+func (m Msg) answerable() error {
+	switch {
+	case m.Reply == "" || m.conn == nil:
+		return Errorf(FailedPrecondition, "%s: the sender wants no answer", m.Subject)
+	case !inbox(m.Reply):
+		return Errorf(PermissionDenied, "%s: reply subject %q is not an inbox", m.Subject, m.Reply)
+	}
+	return nil
+}
+
+// Inbox prefixes: whoever may subscribe to one sees every answer sent there.
+const (
+	inboxAny     = "_INBOX" // every client's default
+	inboxOps     = "_OPS"   // operators only
+	inboxGateway = "_GW"    // this process only
+)
+
+func inbox(reply string) bool {
+	p, _, ok := strings.Cut(reply, ".")
+	return ok && (p == inboxAny || p == inboxOps || p == inboxGateway) && !strings.ContainsAny(reply, "*>")
+}

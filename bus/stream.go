@@ -1,0 +1,241 @@
+package bus
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+)
+
+// Headers of a stream of answers. The caller sends Gw-Lease with the request and
+// renews it by a message with Gw-Renew (its reply inbox) on the same subject;
+// Gw-Cancel ends it early. Answers are numbered from 1 by Gw-Seq; Gw-Alive
+// answers a renewal; Gw-End, with or without the error headers, comes last.
+const (
+	headerLease  = "Gw-Lease"
+	headerRenew  = "Gw-Renew"
+	headerCancel = "Gw-Cancel"
+	headerSeq    = "Gw-Seq"
+	headerAlive  = "Gw-Alive"
+	headerEnd    = "Gw-End"
+)
+
+const (
+	maxStreams   = 4096             // open streams one connection answers
+	defaultLease = 30 * time.Second // of callers that never said one
+	minLease     = time.Second
+	maxLease     = 5 * time.Minute
+)
+
+// streams are the streams of answers that this connection is serving, by reply
+// inbox. A closed one stays a while so that a late Send is refused, not revived.
+type streams struct {
+	conn *Conn
+	mu   sync.Mutex
+	all  map[string]*serving
+}
+
+type serving struct {
+	mu     sync.Mutex // orders answers and numbers
+	seq    uint64
+	lease  time.Duration
+	timer  *time.Timer
+	end    *time.Timer // the caller's deadline, if he told one
+	done   chan struct{}
+	closed time.Time // guarded by streams.mu
+}
+
+func newStreams(c *Conn) *streams { return &streams{conn: c, all: map[string]*serving{}} }
+
+// open registers the stream that m asks for; false when there are too many.
+func (s *streams) open(m Msg) bool {
+	if m.answerable() != nil {
+		return true // the handler's answer will say why
+	}
+	return s.find(m) != nil
+}
+
+// find is the stream that m started, made on first use; nil when there are too many.
+func (s *streams) find(m Msg) *serving {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st, ok := s.all[m.Reply]; ok {
+		return st
+	}
+	s.sweep()
+	if len(s.all) >= maxStreams {
+		return nil
+	}
+	st := &serving{lease: lease(m), done: make(chan struct{})}
+	st.timer = time.AfterFunc(st.lease, func() { s.expire(st) })
+	if d, ok := m.Timeout(); ok {
+		st.end = time.AfterFunc(d, func() { s.expire(st) })
+	}
+	s.all[m.Reply] = st
+	return st
+}
+
+func lease(m Msg) time.Duration {
+	ms, err := strconv.ParseInt(first(m.Header, headerLease), 10, 32)
+	if err == nil && ms > 0 {
+		return min(max(time.Duration(ms)*time.Millisecond, minLease), maxLease)
+	}
+	d, _ := m.Timeout()
+	return max(d, defaultLease)
+}
+
+// sweep forgets what has been closed long enough. The caller holds mu.
+func (s *streams) sweep() {
+	if len(s.all) < 64 {
+		return
+	}
+	for k, st := range s.all {
+		if !st.closed.IsZero() && time.Since(st.closed) > time.Minute {
+			delete(s.all, k)
+		}
+	}
+}
+
+func (s *streams) expire(st *serving) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shut(st)
+}
+
+// shut closes st. The caller holds mu.
+func (s *streams) shut(st *serving) {
+	if !st.closed.IsZero() {
+		return
+	}
+	st.closed = time.Now()
+	st.timer.Stop()
+	if st.end != nil {
+		st.end.Stop()
+	}
+	close(st.done)
+}
+
+// remove forgets the stream answered at reply, for it has had its last word.
+func (s *streams) remove(reply string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st, ok := s.all[reply]; ok {
+		s.shut(st)
+		delete(s.all, reply)
+	}
+}
+
+func (s *streams) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, st := range s.all {
+		s.shut(st)
+		delete(s.all, k)
+	}
+}
+
+// note takes the caller's words about an open stream; false for any other message.
+func (s *streams) note(m *nats.Msg) bool {
+	if reply := first(m.Header, headerCancel); reply != "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if st, ok := s.all[reply]; ok {
+			s.shut(st)
+		}
+		return true
+	}
+	reply := first(m.Header, headerRenew)
+	if reply == "" {
+		return false
+	}
+	s.mu.Lock()
+	st, ok := s.all[reply]
+	ok = ok && st.closed.IsZero()
+	if ok {
+		st.timer.Reset(st.lease)
+	}
+	s.mu.Unlock()
+	if ok {
+		_ = s.conn.nc.PublishMsg(&nats.Msg{Subject: reply, Header: Header{headerAlive: {"1"}}})
+	}
+	return true
+}
+
+// Done is closed when the caller of a stream has cancelled, gone silent or run out of time.
+func (m Msg) Done() <-chan struct{} {
+	if m.answerable() == nil {
+		if st := m.conn.streams.find(m); st != nil {
+			return st.done
+		}
+	}
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
+// Send is one answer of several, in the content type of the request. Its error is Canceled when nobody listens any more.
+func (m Msg) Send(v proto.Message) error {
+	typ := m.answerType()
+	p, err := Marshal(typ, v)
+	if err != nil {
+		return err
+	}
+	return m.SendRaw(typ, p)
+}
+
+// SendRaw is Send for a payload as it is.
+func (m Msg) SendRaw(typ string, payload []byte) error {
+	if err := m.answerable(); err != nil {
+		return err
+	}
+	st := m.conn.streams.find(m)
+	if st == nil {
+		return Errorf(ResourceExhausted, "%s: %d streams are open already", m.Subject, maxStreams)
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	select {
+	case <-st.done:
+		return Errorf(Canceled, "%s: the caller has gone", m.Subject)
+	default:
+	}
+	st.seq++
+	h := Header{headerSeq: {strconv.FormatUint(st.seq, 10)}}
+	return m.conn.PublishHeader(m.Reply, typ, h, payload)
+}
+
+// End closes a stream of answers: with nil as complete, otherwise with err as its outcome.
+func (m Msg) End(err error) error {
+	if err := m.answerable(); err != nil {
+		return err
+	}
+	end := nats.NewMsg(m.Reply)
+	if err != nil {
+		end = AsError(err).failure(m.Reply)
+	}
+	st := m.conn.streams.find(m)
+	if st != nil {
+		st.mu.Lock()
+		end.Header[headerEnd] = []string{strconv.FormatUint(st.seq, 10)}
+		st.mu.Unlock()
+	} else {
+		end.Header[headerEnd] = []string{"0"}
+	}
+	m.conn.streams.remove(m.Reply)
+	return m.conn.nc.PublishMsg(end)
+}
+
+// replayed reports a stored message that a direct get was told to deliver onto
+// a command subject. Reading is allowed to observers, commanding is not.
+func replayed(m *nats.Msg) bool {
+	_, stored := m.Header["Nats-Stream"]
+	_, status := m.Header["Status"]
+	if !stored && !status {
+		return false
+	}
+	t, ok := Topic(m.Subject)
+	return !ok || strings.HasPrefix(t, string(Cmd)+"/")
+}

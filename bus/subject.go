@@ -1,0 +1,164 @@
+package bus
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Class is the third token of every subject: what sort of message travels there.
+type Class string
+
+// The five classes. Class comes before path so that one wildcard is one permission.
+const (
+	Data  Class = "data"  // readings, one message per unit and scan group
+	Event Class = "event" // something happened, once; the last ones are kept in a bounded stream
+	State Class = "state" // the last word on something; the last one per subject is kept
+	Cmd   Class = "cmd"   // a request with one answer, or a stream of answers and an end
+	Trace Class = "trace" // frames and mailbox messages, only while someone listens
+)
+
+// Longest names accepted: a subject must fit one NATS control line and one MQTT topic with room to spare.
+const (
+	maxToken = 63
+	maxName  = 255
+)
+
+const nameChars = "abcdefghijklmnopqrstuvwxyz0123456789-"
+
+// Address is a subject taken apart.
+type Address struct {
+	Gateway string
+	Class   Class
+	Path    string // actor path joined by '/'; empty for what belongs to the gateway as a whole
+	Leaf    string // method, event, state or reading name: [A-Za-z0-9_-]
+}
+
+// Subject names where the actor at path speaks or listens:
+//
+//	Subject("demo", Data, "field/rs485-1/meter-7", "registers")
+//	→ gw.demo.data.field.rs485-1.meter-7.registers
+//
+// It does not check its arguments: names come from CheckName, CheckGateway and CheckLeaf.
+func Subject(gateway string, c Class, path, leaf string) string {
+	if path == "" {
+		return "gw." + gateway + "." + string(c) + "." + leaf
+	}
+	return "gw." + gateway + "." + string(c) + "." + strings.ReplaceAll(path, "/", ".") + "." + leaf
+}
+
+// ParseSubject takes a concrete subject of ours apart; the reverse of Subject.
+func ParseSubject(subject string) (Address, error) {
+	tok := strings.Split(subject, ".")
+	if len(tok) < 4 || tok[0] != "gw" {
+		return Address{}, fmt.Errorf("subject %q: want gw.<gateway>.<class>.<path>.<leaf>", subject)
+	}
+	a := Address{Gateway: tok[1], Class: Class(tok[2]), Path: strings.Join(tok[3:len(tok)-1], "/"), Leaf: tok[len(tok)-1]}
+	if err := CheckGateway(a.Gateway); err != nil {
+		return Address{}, fmt.Errorf("subject %q: %w", subject, err)
+	}
+	if !a.Class.known() {
+		return Address{}, fmt.Errorf("subject %q: class %q is not data, event, state, cmd or trace", subject, a.Class)
+	}
+	if a.Path != "" {
+		if err := CheckName(a.Path); err != nil {
+			return Address{}, fmt.Errorf("subject %q: %w", subject, err)
+		}
+	}
+	if err := CheckLeaf(a.Leaf); err != nil {
+		return Address{}, fmt.Errorf("subject %q: %w", subject, err)
+	}
+	return a, nil
+}
+
+// String is the subject again.
+func (a Address) String() string { return Subject(a.Gateway, a.Class, a.Path, a.Leaf) }
+
+func (c Class) known() bool {
+	switch c {
+	case Data, Event, State, Cmd, Trace:
+		return true
+	}
+	return false
+}
+
+// CheckName reports why path cannot be an actor name. Names are slash-joined
+// tokens of lower-case letters, digits and '-', so that one spelling serves as
+// config key, actor path, NATS subject, MQTT topic and log attribute.
+func CheckName(path string) error {
+	if path == "" {
+		return fmt.Errorf("actor name is empty: want tokens like \"field/rs485-1/meter-7\"")
+	}
+	if len(path) > maxName {
+		return fmt.Errorf("actor name %.40q…: %d bytes, at most %d", path, len(path), maxName)
+	}
+	for tok := range strings.SplitSeq(path, "/") {
+		if err := checkToken(tok); err != nil {
+			return fmt.Errorf("actor name %q: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// CheckGateway reports why id cannot be a gateway id: one token of lower-case letters, digits and '-'.
+func CheckGateway(id string) error {
+	if err := checkToken(id); err != nil {
+		return fmt.Errorf("gateway id %q: %w", id, err)
+	}
+	return nil
+}
+
+// CheckLeaf reports why leaf cannot end a subject: methods are written SetMode,
+// readings and events registers, link-up or scan_1.
+func CheckLeaf(leaf string) error {
+	if leaf == "" {
+		return fmt.Errorf("leaf is empty")
+	}
+	if len(leaf) > maxToken {
+		return fmt.Errorf("leaf %.20q… is %d bytes, at most %d", leaf, len(leaf), maxToken)
+	}
+	for i := range len(leaf) {
+		if !leafByte(leaf[i]) {
+			return fmt.Errorf("leaf %q: %q is not a letter, digit, '-' or '_'", leaf, leaf[i])
+		}
+	}
+	return nil
+}
+
+func leafByte(b byte) bool {
+	return b == '_' || b >= 'A' && b <= 'Z' || strings.IndexByte(nameChars, b) >= 0
+}
+
+func checkToken(tok string) error {
+	switch {
+	case tok == "":
+		return fmt.Errorf("empty token (a leading, trailing or double '/')")
+	case len(tok) > maxToken:
+		return fmt.Errorf("token %.20q… is %d bytes, at most %d", tok, len(tok), maxToken)
+	}
+	for _, r := range tok {
+		if r < 128 && strings.IndexByte(nameChars, byte(r)) >= 0 {
+			continue
+		}
+		return fmt.Errorf("token %q: %q is not allowed, only a-z, 0-9 and '-'%s", tok, r, hint(tok))
+	}
+	return nil
+}
+
+// hint proposes the nearest spelling that would be accepted.
+func hint(tok string) string {
+	fixed := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		case r == '_' || r == ' ' || r == '.' || r == ':':
+			return '-'
+		case r < 128 && strings.IndexByte(nameChars, byte(r)) >= 0:
+			return r
+		}
+		return -1
+	}, tok)
+	if fixed == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (try %q)", fixed)
+}
