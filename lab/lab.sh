@@ -40,7 +40,7 @@ echo "$modules" > "$share/modules"
 if [ $# = 1 ]; then echo "$1"; else printf '%q ' "$@"; fi > "$share/run"
 if [ -n "$fwd" ]; then
   touch "$share/net"
-  qemu+=(-netdev "user,id=net,restrict=on$fwd" -device virtio-net-pci,netdev=net,romfile=)
+  qemu+=(-netdev "user,id=net,restrict=on$fwd" -device "virtio-net-pci,netdev=net,romfile=")
 fi
 # /dev/kvm alone is not enough: without vmx or svm it cannot run this kernel.
 accel=(-accel tcg)

@@ -18,8 +18,8 @@ import (
 
 const (
 	adapter = "adapter"
-	// The adapter's place in the machine: port 1 of the first controller. The name under which an operator would configure it.
-	byPath = "/dev/serial/by-path/pci-0000:00:02.0-usb-0:1:1.0-port0"
+	// The adapter's place in the machine: port 1 of the controller at 10.0. The name under which an operator would configure it.
+	byPath = "/dev/serial/by-path/pci-0000:00:10.0-usb-0:1:1.0-port0"
 )
 
 // line is the far end of the USB serial adapter: an RS-485 line with one Modbus RTU unit, on the host.
@@ -57,7 +57,7 @@ func newLine(t *testing.T) *line {
 // qemu is the controller, the line and the plugged adapter.
 func (l *line) qemu() []string {
 	return []string{
-		"-device qemu-xhci,id=usb,addr=02.0",
+		"-device qemu-xhci,id=usb,addr=10.0",
 		"-chardev socket,id=line,path=" + l.socket,
 		"-device usb-serial,id=" + adapter + ",chardev=line,bus=usb.0,port=1",
 	}
