@@ -1,0 +1,201 @@
+// Package points says what a point of a Modbus unit is: where it lies, how its bytes become a value and back, and which
+// few requests read many points at once. It does no I/O and knows no clock: callers send the requests and bring the data.
+package points
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// The four areas of a unit (Modbus Application Protocol §4.3).
+const (
+	Coil          = "coil"           // read and written bit
+	DiscreteInput = "discrete-input" // read-only bit
+	Holding       = "holding"        // read and written 16-bit register
+	Input         = "input"          // read-only 16-bit register
+)
+
+// The protocol's own ceilings for one read (Modbus Application Protocol §6.1 to §6.4).
+const (
+	MostRegisters = 125
+	MostBits      = 2000
+)
+
+// Selects one byte of a register.
+const (
+	LowByte  = "low"
+	HighByte = "high"
+)
+
+// Point is one value inside a unit.
+type Point struct {
+	Name    string
+	Area    string  // Coil, DiscreteInput, Holding or Input
+	Address uint16  // zero based, as it goes on the wire; of the first register or the bit
+	Bit     *int    // bool in a register: the bit it is, 0 (least significant) to 15; nil: the register is true when not 0
+	Byte    string  // int8, uint8: LowByte (default) or HighByte; string: only this byte of each register carries text
+	Type    string  // Bool … Bytes
+	Order   string  // how the bytes arrive, see OrderOf; empty is "big-endian"
+	Length  int     // string and bytes: registers, 1 to 125; else 0
+	Scale   float64 // value = raw · Scale + Offset; 0 means 1
+	Offset  float64
+	Unit    string  // of the value, e.g. "kWh"; only shown
+	Absent  *uint64 // raw bits (in big-endian order) by which the device says "I have no value", e.g. 0x8000 of SunSpec
+}
+
+// Bits says whether the point lies in an area of bits instead of registers.
+func (p Point) Bits() bool { return p.Area == Coil || p.Area == DiscreteInput }
+
+// Writable says whether the protocol has a function that writes the point's area.
+func (p Point) Writable() bool { return p.Area == Coil || p.Area == Holding }
+
+// Partial says whether the point is only a part of its register, so that writing it must keep the rest: see Mask and Merge.
+func (p Point) Partial() bool {
+	return !p.Bits() && (p.Bit != nil || p.Type == Int8 || p.Type == Uint8)
+}
+
+// Registers returns how many registers the point takes; 0 in an area of bits.
+func (p Point) Registers() int {
+	switch {
+	case p.Bits():
+		return 0
+	case p.Type == String || p.Type == Bytes:
+		return p.Length
+	}
+	return (width(p.Type) + 1) / 2
+}
+
+// span returns how many addresses the point takes: registers, or one bit.
+func (p Point) span() int {
+	if p.Bits() {
+		return 1
+	}
+	return p.Registers()
+}
+
+// size returns the bytes Decode expects and Encode gives.
+func (p Point) size() int {
+	if p.Bits() {
+		return 1
+	}
+	return 2 * p.Registers()
+}
+
+func (p Point) scaled() bool { return p.scale() != 1 || p.Offset != 0 }
+
+func (p Point) scale() float64 {
+	if p.Scale == 0 {
+		return 1
+	}
+	return p.Scale
+}
+
+// Check says what is wrong with the point, in words for the author of a device profile. The other methods expect a point
+// that passed.
+func (p Point) Check() error {
+	for _, check := range []func(Point) error{checkArea, checkLength, checkBit, checkByte, checkOrder, checkScale, checkAbsent} {
+		if err := check(p); err != nil {
+			return fmt.Errorf("point %q: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+func checkArea(p Point) error {
+	switch p.Area {
+	case Coil, DiscreteInput, Holding, Input:
+	default:
+		return fmt.Errorf("area %q is none of coil, discrete-input, holding, input", p.Area)
+	}
+	if width(p.Type) == 0 && p.Type != String && p.Type != Bytes {
+		return fmt.Errorf("type %q is none of %s", p.Type, strings.Join(Types(), ", "))
+	}
+	if p.Bits() && p.Type != Bool {
+		return fmt.Errorf("area %s cannot be %s: it holds single bits, use bool", p.Area, p.Type)
+	}
+	return nil
+}
+
+func checkLength(p Point) error {
+	text := p.Type == String || p.Type == Bytes
+	switch {
+	case text && (p.Length < 1 || p.Length > MostRegisters):
+		return fmt.Errorf("length %d of %s is outside 1 to %d registers", p.Length, p.Type, MostRegisters)
+	case !text && p.Length != 0:
+		return fmt.Errorf("length %d is given, but %s has a length of its own", p.Length, p.Type)
+	case int(p.Address)+p.span() > 65536:
+		return fmt.Errorf("address %d with %d registers ends beyond 65535", p.Address, p.span())
+	}
+	return nil
+}
+
+func checkBit(p Point) error {
+	switch {
+	case p.Bit == nil:
+		return nil
+	case p.Bits():
+		return fmt.Errorf("bit %d is given, but %s is a bit already", *p.Bit, p.Area)
+	case p.Type != Bool:
+		return fmt.Errorf("bit %d of a register is bool, not %s", *p.Bit, p.Type)
+	case *p.Bit < 0 || *p.Bit > 15:
+		return fmt.Errorf("bit %d is outside 0 to 15", *p.Bit)
+	}
+	return nil
+}
+
+func checkByte(p Point) error {
+	switch {
+	case p.Byte == "":
+		return nil
+	case p.Byte != LowByte && p.Byte != HighByte:
+		return fmt.Errorf("byte %q is neither low nor high", p.Byte)
+	case p.Type != Int8 && p.Type != Uint8 && p.Type != String:
+		return fmt.Errorf("byte %q is for int8, uint8 and string, not %s", p.Byte, p.Type)
+	}
+	return nil
+}
+
+func checkOrder(p Point) error {
+	if p.Order == "" {
+		return nil
+	}
+	if p.Bits() {
+		return fmt.Errorf("order %q is given, but a bit has none", p.Order)
+	}
+	_, err := OrderOf(p.Order, p.unit())
+	if err != nil {
+		return fmt.Errorf("type %s: %w", p.Type, err)
+	}
+	return nil
+}
+
+func checkScale(p Point) error {
+	for _, f := range []float64{p.Scale, p.Offset} {
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return fmt.Errorf("scale %g and offset %g must be finite", p.Scale, p.Offset)
+		}
+	}
+	if math.IsInf(1/p.scale(), 0) {
+		return fmt.Errorf("scale %g is too small to divide by", p.Scale)
+	}
+	switch p.Type {
+	case Bool, String, Bytes:
+		if p.scaled() {
+			return fmt.Errorf("%s has neither scale nor offset", p.Type)
+		}
+	}
+	return nil
+}
+
+func checkAbsent(p Point) error {
+	switch {
+	case p.Absent == nil:
+		return nil
+	case p.Type == Bool || p.Type == String || p.Type == Bytes:
+		return fmt.Errorf("%s has no absent pattern", p.Type)
+	case width(p.Type) < 8 && *p.Absent>>(8*width(p.Type)) != 0:
+		return fmt.Errorf("absent pattern %#x is wider than %s", *p.Absent, p.Type)
+	}
+	return nil
+}
