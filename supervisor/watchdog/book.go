@@ -1,0 +1,164 @@
+package watchdog
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// File names in the data directory.
+const (
+	RecordFile = "boot-record.json"
+	LedgerFile = "boot-ledger.json"
+)
+
+// writeWait bounds the wait for a write: flash may take seconds, and a disk that
+// hangs must not hold the keeper.
+const writeWait = 5 * time.Second
+
+// BookConfig says where the book is kept.
+type BookConfig struct {
+	Dir        string       // data directory, exists
+	Breaker    Breaker      // default its defaults
+	BootStatus BootStatus   // what the hardware remembers, from Device.BootStatus
+	BootID     string       // default from /proc/sys/kernel/random/boot_id
+	Log        *slog.Logger // default none
+}
+
+// Book keeps the boot record and the ledger of this life. A nil Book keeps
+// nothing. Its methods are safe for concurrent use.
+type Book struct {
+	dir     string
+	breaker Breaker
+	log     *slog.Logger
+	opened  time.Time
+
+	mu       sync.Mutex
+	record   Record
+	ledger   Ledger
+	plan     Plan
+	next     time.Duration // the next checkpoint
+	waiting  []chan error
+	failing  bool
+	kept     bool // this life has reached the disk
+	closed   bool
+	wake     chan struct{}
+	finished chan struct{}
+}
+
+// Open reads how the last life ended, books it and starts the record of this
+// one. It never fails: what cannot be read is unknown, what cannot be written
+// is kept in memory and said once. Close ends it.
+func Open(c BookConfig) (*Book, Previous) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.BootID == "" {
+		raw, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without it every start looks like a new boot
+		c.BootID = strings.TrimSpace(string(raw))
+	}
+	b := &Book{
+		dir: c.Dir, breaker: c.Breaker, log: c.Log, opened: time.Now(),
+		next: time.Minute, wake: make(chan struct{}, 1), finished: make(chan struct{}),
+	}
+	prev := b.readRecord(c)
+	b.ledger, b.plan = c.Breaker.Plan(b.readLedger(), prev)
+	b.record = Record{Life: b.ledger.Life, BootID: c.BootID, Started: time.Now().UTC(), Mode: b.plan.Mode}
+	go b.write()
+	if b.save() != nil {
+		// Nothing can be counted, so a loop could not be seen: wait as after a failure.
+		gaps := c.Breaker.withDefaults().Gaps
+		b.plan.Hold = max(b.plan.Hold, gaps[min(1, len(gaps)-1)])
+	}
+	return b, prev
+}
+
+func (b *Book) readRecord(c BookConfig) Previous {
+	path := filepath.Join(b.dir, RecordFile)
+	var r Record
+	err := load(path, &r)
+	switch {
+	case err == nil:
+		return classify(r, c.BootID, c.BootStatus)
+	case errors.Is(err, fs.ErrNotExist):
+		return Previous{Outcome: First, NewBoot: true, BootStatus: c.BootStatus}
+	}
+	p := Previous{Outcome: Unknown, NewBoot: true, BootStatus: c.BootStatus}
+	p.Aside = b.aside(path, err)
+	return p
+}
+
+// readLedger takes a damaged ledger for one failure: a flash that damages it at
+// every boot must not hide a loop, and a single damage must not cause safe mode.
+func (b *Book) readLedger() Ledger {
+	path := filepath.Join(b.dir, LedgerFile)
+	var l Ledger
+	err := load(path, &l)
+	switch {
+	case err == nil:
+		return l
+	case errors.Is(err, fs.ErrNotExist):
+		return Ledger{}
+	}
+	b.aside(path, err)
+	return Ledger{Failures: []Failure{{Outcome: Unknown, Cause: "the ledger was damaged"}}}
+}
+
+func (b *Book) aside(path string, err error) string {
+	to, moveErr := setAside(path)
+	if moveErr != nil {
+		to = ""
+	}
+	b.log.Warn("a boot file cannot be trusted", slog.String("file", path), slog.Any("err", err), slog.String("kept", to))
+	return to
+}
+
+// Plan says how to start this life.
+func (b *Book) Plan() Plan { return b.plan }
+
+// Record is a copy of this life's record.
+func (b *Book) Record() Record {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.record
+	r.Events = append(r.Events[:0:0], r.Events...)
+	return r
+}
+
+// Event adds to the last events: JSON, or any text. They reach the disk with
+// the next write of the record, above all with the one before starving.
+func (b *Book) Event(event string) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.record.add(event)
+}
+
+// Pardon clears the ledger, e.g. after an operator changed the config in safe
+// mode: the next start is a normal one.
+func (b *Book) Pardon() error {
+	return b.change(func() { b.ledger.Failures = nil }, true)
+}
+
+// Close ends the book; clean marks an orderly stop, which a life that starved
+// cannot claim. Call it last of all. The error is of the last write.
+func (b *Book) Close(clean bool) error {
+	if b == nil {
+		return nil
+	}
+	err := b.change(func() { b.record.Clean = clean && b.record.Starved == nil }, true)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.closed = true
+		close(b.finished)
+	}
+	return err
+}

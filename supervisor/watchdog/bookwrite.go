@@ -1,0 +1,135 @@
+package watchdog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The keeper's entries. Only starve waits, and not for ever.
+
+func (b *Book) complete() { b.change(func() { b.record.Complete = true }, false) }
+
+func (b *Book) healthy() {
+	b.change(func() {
+		b.record.Healthy = true
+		b.ledger = b.breaker.Healthy(b.ledger, b.record.Mode)
+	}, false)
+}
+
+func (b *Book) withhold(c Cause) { b.change(func() { b.record.Withheld = c.cut() }, false) }
+
+func (b *Book) retract() { b.change(func() { b.record.Withheld = nil }, false) }
+
+func (b *Book) starve(c Cause) { b.change(func() { b.record.Starved = c.cut() }, true) }
+
+// tick writes a checkpoint of the running time, at 1, 2, 4 … minutes and then
+// every hour: a few hundred small writes a month.
+func (b *Book) tick() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	lived := time.Since(b.opened)
+	due := lived >= b.next
+	if due {
+		b.next = lived + min(lived, time.Hour)
+	}
+	b.mu.Unlock()
+	if due {
+		b.change(func() {}, false)
+	}
+}
+
+// change edits the book and has it written, waiting for that if asked to.
+func (b *Book) change(edit func(), wait bool) error {
+	if b == nil {
+		return nil
+	}
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return errors.New("boot record: the book is closed")
+	}
+	edit()
+	b.mu.Unlock()
+	if wait {
+		return b.save()
+	}
+	b.rouse()
+	return nil
+}
+
+// save waits until what is in the book now has been written.
+func (b *Book) save() error {
+	done := make(chan error, 1)
+	b.mu.Lock()
+	b.waiting = append(b.waiting, done)
+	b.mu.Unlock()
+	b.rouse()
+	limit := time.NewTimer(writeWait)
+	defer limit.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-limit.C:
+		return fmt.Errorf("write boot record in %s: not done in %s", b.dir, writeWait)
+	}
+}
+
+func (b *Book) rouse() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// write is the book's own goroutine: a disk that hangs holds nobody else.
+func (b *Book) write() {
+	for {
+		select {
+		case <-b.finished:
+			return
+		case <-b.wake:
+		}
+		b.mu.Lock()
+		b.record.LivedMS = time.Since(b.opened).Milliseconds()
+		record, ledger, waiting := b.record, b.ledger, b.waiting
+		b.waiting = nil
+		b.mu.Unlock()
+		err := b.flush(record, ledger)
+		for _, done := range waiting {
+			done <- err
+		}
+	}
+}
+
+// flush writes the ledger first: a life that is booked twice would count twice,
+// one without a record counts once.
+func (b *Book) flush(r Record, l Ledger) error {
+	path := filepath.Join(b.dir, RecordFile)
+	err := store(filepath.Join(b.dir, LedgerFile), l)
+	if err == nil {
+		err = store(path, r)
+	}
+	if err != nil && !b.kept {
+		// The old record may say "clean" of a life that is not the last one.
+		err = errors.Join(err, ignoreMissing(os.Remove(path)))
+	}
+	b.kept = b.kept || err == nil
+	b.report(err)
+	return err
+}
+
+func (b *Book) report(err error) {
+	switch {
+	case err != nil && !b.failing:
+		b.log.Warn("boot record cannot be written, it is kept in memory until it can", slog.String("dir", b.dir), slog.Any("err", err))
+	case err == nil && b.failing:
+		b.log.Info("boot record is written again", slog.String("dir", b.dir))
+	}
+	b.failing = err != nil
+}

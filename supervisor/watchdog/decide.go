@@ -1,0 +1,308 @@
+package watchdog
+
+import (
+	"fmt"
+	"time"
+)
+
+// MaxSnooze bounds one snooze.
+const MaxSnooze = 15 * time.Minute
+
+// Forever is a hold that never ends.
+const Forever = time.Duration(1<<63 - 1)
+
+const graceGap = 2 * time.Second
+
+type phase string
+
+const (
+	starting phase = "starting" // no complete evidence yet, dog not armed by us
+	watching phase = "watching" // petting on evidence
+	stopping phase = "stopping" // a clean stop, petting for a bounded time
+	starving phase = "starving" // never petting again
+)
+
+// limits are the constants of a decision, all positive; hold may be 0 or Forever.
+type limits struct {
+	init  time.Duration // from start: without complete evidence until then the boot has failed
+	hold  time.Duration // from start: no starving before then (boot-loop breaker)
+	quiet time.Duration // of unbroken evidence: the boot is healthy
+	stop  time.Duration // a clean stop may take this long
+}
+
+// state is everything a decision rests on. Instants are monotonic time since the
+// keeper's start.
+type state struct {
+	limits
+	phase     phase
+	timeout   time.Duration // the dog's countdown, or the nominal one
+	bites     bool          // a countdown runs outside this process
+	armed     bool          // Arm has succeeded in full
+	lastPet   time.Duration
+	lastGrace time.Duration
+	provenFor struct {
+		on    bool
+		since time.Duration
+	}
+	healthy bool      // quiet has been reached once
+	misses  int       // probes in vain since the last evidence
+	missing []Missing // who, at the last one
+	noted   bool      // the withholding is in the record
+	snooze  time.Duration
+	stopBy  time.Duration
+	doom    *Cause        // a demand to starve
+	since   time.Duration // start of starving
+	exited  bool
+}
+
+// The events.
+type (
+	proof   struct{ Evidence }          // a probe answered in time
+	silence struct{ missing []Missing } // a probe failed or is late
+	demand  struct{ Cause }             // Starve was called
+	nap     struct{ d time.Duration }   // Snooze was called
+	leave   struct{}                    // Stopping was called
+	tick    struct{}                    // time has passed
+	leashed struct {                    // an arm action was carried out
+		timeout time.Duration
+		ok      bool
+	}
+)
+
+// verb is what the keeper has to do, in the order given.
+type verb string
+
+const (
+	doArm      verb = "arm"
+	doPet      verb = "pet"
+	doGrace    verb = "grace"    // tell the dog that the start takes d more
+	doSay      verb = "say"      // show a status, pet nobody
+	doAnnounce verb = "announce" // a clean stop begins
+	doComplete verb = "complete" // book: first complete evidence
+	doHealthy  verb = "healthy"  // book: quiet period reached
+	doWithhold verb = "withhold" // book: the dog may bite soon, cause
+	doRetract  verb = "retract"  // book: it did not
+	doRecord   verb = "record"   // book: starved for good, cause
+	doExit     verb = "exit"     // nothing outside will end this process
+)
+
+type action struct {
+	verb  verb
+	text  string
+	d     time.Duration
+	cause Cause
+}
+
+func begin(l limits, timeout time.Duration) state {
+	return state{limits: l, phase: starting, timeout: timeout, lastGrace: -graceGap}
+}
+
+// decide is the whole policy: pet or not, arm or not, starve or not. It has no
+// clock; now is monotonic time since the start and never goes back.
+func decide(s state, event any, now time.Duration) (state, []action) {
+	if s.phase == starving {
+		return overdue(s, now)
+	}
+	switch e := event.(type) {
+	case leashed:
+		s.armed = e.ok
+		if e.timeout > 0 {
+			s.timeout, s.bites = e.timeout, true
+		}
+		return s, nil
+	case nap:
+		s.snooze = now + min(max(e.d, 0), MaxSnooze)
+		return s, []action{{verb: doSay, text: s.status(now)}}
+	case leave:
+		if s.phase == stopping {
+			return s, nil
+		}
+		s.phase, s.stopBy = stopping, now+s.stop
+		return s, []action{{verb: doAnnounce}}
+	case demand:
+		if s.doom == nil {
+			s.doom = &e.Cause
+		}
+		s.provenFor.since = now // only what follows the demand can take it back
+		return impatient(s, now)
+	case proof:
+		missing := e.lacking(s.timeout)
+		if missing == nil {
+			return proven(s, e.Alive, now)
+		}
+		return unproven(s, missing, now)
+	case silence:
+		return unproven(s, e.missing, now)
+	}
+	return impatient(s, now)
+}
+
+// proven follows complete and fresh evidence.
+func proven(s state, alive int, now time.Duration) (state, []action) {
+	var do []action
+	if !s.provenFor.on {
+		s.provenFor.on, s.provenFor.since = true, now
+	}
+	s.misses, s.missing = 0, nil
+	if s.noted {
+		s.noted = false
+		do = append(do, action{verb: doRetract})
+	}
+	if now-s.provenFor.since >= s.quiet {
+		s.doom = nil // held back, and healed in the meantime
+		if !s.healthy {
+			s.healthy = true
+			do = append(do, action{verb: doHealthy})
+		}
+	}
+	if s.must(now) {
+		return starve(s, do, now)
+	}
+	if s.phase == starting {
+		s.phase = watching
+		do = append(do, action{verb: doComplete})
+	}
+	if !s.armed && s.phase == watching {
+		do = append(do, action{verb: doArm})
+	}
+	text := s.status(now)
+	if text == "" {
+		text = fmt.Sprintf("ok: %d critical parts alive", alive)
+	}
+	s.lastPet = now
+	return s, append(do, action{verb: doPet, text: text})
+}
+
+// unproven follows evidence that is missing, late, stale or failed.
+func unproven(s state, missing []Missing, now time.Duration) (state, []action) {
+	s.misses++
+	s.missing = missing
+	s.provenFor.on = false
+	if s.must(now) {
+		return starve(s, nil, now)
+	}
+	say := action{verb: doSay, text: s.status(now)}
+	switch {
+	case s.phase == starting:
+		return plead(s, []action{say}, now)
+	case s.excused(now):
+		s.lastPet = now
+		return s, []action{{verb: doPet, text: say.text}}
+	}
+	do := []action{say}
+	if !s.noted && now-s.lastPet >= s.timeout/2 {
+		s.noted = true
+		do = append(do, action{verb: doWithhold, cause: blame(missing)})
+	}
+	return s, do
+}
+
+// impatient follows the passing of time and demands.
+func impatient(s state, now time.Duration) (state, []action) {
+	if s.must(now) {
+		return starve(s, nil, now)
+	}
+	if s.phase == starting {
+		return plead(s, nil, now)
+	}
+	return s, nil
+}
+
+// plead asks for more time to start, at most every graceGap: often enough for
+// a short hardware countdown that a killed life left running.
+func plead(s state, do []action, now time.Duration) (state, []action) {
+	if now-s.lastGrace < graceGap {
+		return s, do
+	}
+	s.lastGrace = now
+	return s, append(do, action{verb: doGrace, d: s.timeout})
+}
+
+// excused reports that the dog is petted without evidence.
+func (s state) excused(now time.Duration) bool {
+	if s.phase == stopping {
+		return now < s.stopBy || now < s.snooze
+	}
+	return now < s.hold || now < s.snooze
+}
+
+// must reports that it is time to starve for good. Two probes in vain are asked
+// for, so that a process that was itself suspended gets to answer once.
+func (s state) must(now time.Duration) bool {
+	if s.excused(now) {
+		return false
+	}
+	switch s.phase {
+	case starting:
+		return s.doom != nil || now >= s.init
+	case stopping:
+		return true
+	}
+	return s.doom != nil || s.misses >= 2 && now-s.lastPet >= s.timeout
+}
+
+// cause says why must is true.
+func (s state) cause() Cause {
+	switch {
+	case s.doom != nil:
+		return *s.doom
+	case s.phase == stopping:
+		return Cause{keeperPath, fmt.Sprintf("the stop took more than %s", s.stop), levelWatchdog}
+	case s.phase == starting:
+		c := blame(s.missing)
+		c.Reason = fmt.Sprintf("no complete evidence within %s of the start: %s", s.init, c.Reason)
+		return c
+	}
+	return blame(s.missing)
+}
+
+// starve ends all petting. The record comes first, for nobody knows how long the
+// dog still waits.
+func starve(s state, do []action, now time.Duration) (state, []action) {
+	c := s.cause()
+	s.phase, s.since, s.doom = starving, now, &c
+	do = append(do, action{verb: doRecord, cause: c}, action{verb: doSay, text: "starving: " + c.String()})
+	if !s.bites {
+		s.exited = true
+		do = append(do, action{verb: doExit, cause: c})
+	}
+	return s, do
+}
+
+// overdue leaves on its own when the dog did not bite in twice its time.
+func overdue(s state, now time.Duration) (state, []action) {
+	if s.exited || now-s.since < 2*s.timeout {
+		return s, nil
+	}
+	s.exited = true
+	return s, []action{{verb: doExit, cause: *s.doom}}
+}
+
+// status describes what is not as it should be; "" when all is well.
+func (s state) status(now time.Duration) string {
+	who := describe(s.missing)
+	switch {
+	case s.phase == starving:
+		return "starving: " + s.doom.String()
+	case s.phase == stopping:
+		return "stopping"
+	case now < s.snooze:
+		return "watchdog snoozes: " + or(who, "asked to")
+	case s.doom != nil && now < s.hold:
+		return "watchdog holds back to avoid a boot loop: " + s.doom.String()
+	case s.phase == starting:
+		return "starting: " + or(who, "no evidence yet")
+	case who != "" && now < s.hold:
+		return "watchdog holds back to avoid a boot loop: " + who
+	case who != "":
+		return "not petting: " + who
+	}
+	return ""
+}
+
+func or(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
