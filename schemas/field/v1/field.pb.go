@@ -48,7 +48,10 @@ type Rule struct {
 	// Never shown in GetConfig, logs or events.
 	Secret bool `protobuf:"varint,9,opt,name=secret,proto3" json:"secret,omitempty"`
 	// A list of messages: the field of its elements that must be unique.
-	Unique        string `protobuf:"bytes,10,opt,name=unique,proto3" json:"unique,omitempty"`
+	Unique string `protobuf:"bytes,10,opt,name=unique,proto3" json:"unique,omitempty"`
+	// The text names an element of a list of the same config or request, as list
+	// and field, e.g. "groups.name"; empty names none.
+	Names         string `protobuf:"bytes,11,opt,name=names,proto3" json:"names,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -153,6 +156,13 @@ func (x *Rule) GetUnique() string {
 	return ""
 }
 
+func (x *Rule) GetNames() string {
+	if x != nil {
+		return x.Names
+	}
+	return ""
+}
+
 var file_field_v1_field_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
@@ -176,7 +186,7 @@ var File_field_v1_field_proto protoreflect.FileDescriptor
 
 const file_field_v1_field_proto_rawDesc = "" +
 	"\n" +
-	"\x14field/v1/field.proto\x12\bfield.v1\x1a google/protobuf/descriptor.proto\"\xfe\x01\n" +
+	"\x14field/v1/field.proto\x12\bfield.v1\x1a google/protobuf/descriptor.proto\"\x94\x02\n" +
 	"\x04Rule\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12\x18\n" +
 	"\adefault\x18\x02 \x01(\tR\adefault\x12\x15\n" +
@@ -188,7 +198,8 @@ const file_field_v1_field_proto_rawDesc = "" +
 	"\x05actor\x18\b \x01(\tR\x05actor\x12\x16\n" +
 	"\x06secret\x18\t \x01(\bR\x06secret\x12\x16\n" +
 	"\x06unique\x18\n" +
-	" \x01(\tR\x06uniqueB\x06\n" +
+	" \x01(\tR\x06unique\x12\x14\n" +
+	"\x05names\x18\v \x01(\tR\x05namesB\x06\n" +
 	"\x04_minB\x06\n" +
 	"\x04_max:C\n" +
 	"\x04rule\x12\x1d.google.protobuf.FieldOptions\x18ц\x03 \x01(\v2\x0e.field.v1.RuleR\x04ruleB#Z!gatewayd/schemas/field/v1;fieldv1b\x06proto3"

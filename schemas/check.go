@@ -1,0 +1,290 @@
+package schemas
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	fieldv1 "gatewayd/schemas/field/v1"
+)
+
+// Violation is one field that breaks its rule.
+type Violation struct {
+	// Field is the dotted path of keys, e.g. "points[2].name".
+	Field string
+	// Message says what is wrong and what is allowed.
+	Message string
+	// Other is the field it clashes with, for what must be unique.
+	Other string
+}
+
+func (v Violation) Error() string { return v.Field + ": " + v.Message }
+
+// Check finds all fields of m that break their rules, in the order of the schema.
+// Call Defaults first: a field with a default that is still empty was emptied on
+// purpose. A required number cannot be told from a zero, so only its range counts.
+func Check(m proto.Message) []Violation {
+	c := checker{root: m.ProtoReflect(), patterns: map[string]*regexp.Regexp{}}
+	c.message("", c.root)
+	return c.found
+}
+
+type checker struct {
+	root     protoreflect.Message
+	patterns map[string]*regexp.Regexp
+	found    []Violation
+}
+
+func (c *checker) add(field, format string, args ...any) {
+	c.found = append(c.found, Violation{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) message(at string, m protoreflect.Message) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		fd := fields.Get(i)
+		field, rule := join(at, Key(fd)), RuleOf(fd)
+		if !given(m, fd, rule) {
+			if rule.GetRequired() {
+				c.add(field, "is required")
+			}
+			continue
+		}
+		switch {
+		case fd.IsList():
+			c.list(field, fd, rule, m.Get(fd).List())
+		case fd.IsMap():
+			c.length(field, fd, rule, m.Get(fd).Map().Len())
+		default:
+			c.value(field, fd, rule, m.Get(fd))
+		}
+	}
+}
+
+// given says whether a field holds something to check.
+func given(m protoreflect.Message, fd protoreflect.FieldDescriptor, rule *fieldv1.Rule) bool {
+	if m.Has(fd) {
+		return true
+	}
+	if fd.HasPresence() || fd.IsList() || fd.IsMap() || fd.Kind() == protoreflect.BoolKind {
+		return false
+	}
+	if fd.Kind() == protoreflect.StringKind {
+		return rule.GetDefault() != "" && !rule.GetRequired()
+	}
+	return rule.GetDefault() != "" || rule.GetRequired()
+}
+
+func (c *checker) list(field string, fd protoreflect.FieldDescriptor, rule *fieldv1.Rule, list protoreflect.List) {
+	c.length(field, fd, rule, list.Len())
+	first := map[string]int{}
+	for i := range list.Len() {
+		el := fmt.Sprintf("%s[%d]", field, i)
+		if !plainMessage(fd) {
+			if fd.Kind() == protoreflect.StringKind {
+				c.text(el, rule, list.Get(i).String())
+			}
+			continue
+		}
+		c.message(el, list.Get(i).Message())
+		key := fd.Message().Fields().ByName(protoreflect.Name(strings.ReplaceAll(rule.GetUnique(), "-", "_")))
+		if key == nil {
+			continue
+		}
+		name := list.Get(i).Message().Get(key).String()
+		if j, twice := first[name]; twice {
+			c.found = append(c.found, Violation{
+				Field:   join(el, Key(key)),
+				Message: fmt.Sprintf("%q stands twice, first in %s[%d]", name, field, j),
+				Other:   join(fmt.Sprintf("%s[%d]", field, j), Key(key)),
+			})
+			continue
+		}
+		first[name] = i
+	}
+}
+
+func (c *checker) value(field string, fd protoreflect.FieldDescriptor, rule *fieldv1.Rule, v protoreflect.Value) {
+	switch {
+	case plainMessage(fd):
+		c.message(field, v.Message())
+	case IsDuration(fd):
+		d := durationOf(v.Message())
+		if outside(d.Seconds(), fd) {
+			c.add(field, "%s is out of range: %s", DurationText(d), allowed(fd))
+		}
+	case fd.Kind() == protoreflect.StringKind:
+		if c.length(field, fd, rule, utf8.RuneCountInString(v.String())) {
+			c.text(field, rule, v.String())
+		}
+	default:
+		if f, ok := numeric(v); ok && outside(f, fd) {
+			c.add(field, "%s is out of range: %s", numberText(v), allowed(fd))
+		}
+	}
+}
+
+func (c *checker) text(field string, rule *fieldv1.Rule, s string) {
+	if in := rule.GetIn(); len(in) > 0 && !slices.Contains(in, s) {
+		c.add(field, "%q is not one of %s%s", s, Quoted(in), DidYouMean(s, in))
+		return
+	}
+	if p := rule.GetPattern(); p != "" && !c.matches(p, s) {
+		c.add(field, "%q does not match %s", s, p)
+	}
+	if list, key, ok := strings.Cut(rule.GetNames(), "."); ok {
+		if names := elementNames(c.root, list, key); !slices.Contains(names, s) {
+			c.add(field, "%q is not in %s%s%s", s, strings.ReplaceAll(list, "_", "-"), listed(names), DidYouMean(s, names))
+		}
+	}
+}
+
+func (c *checker) matches(pattern, s string) bool {
+	re := c.patterns[pattern]
+	if re == nil {
+		var err error
+		if re, err = regexp.Compile("^(?:" + pattern + ")$"); err != nil {
+			return false
+		}
+		c.patterns[pattern] = re
+	}
+	return re.MatchString(s)
+}
+
+func (c *checker) length(field string, fd protoreflect.FieldDescriptor, rule *fieldv1.Rule, n int) bool {
+	if (rule.Min == nil || float64(n) >= rule.GetMin()) && (rule.Max == nil || float64(n) <= rule.GetMax()) {
+		return true
+	}
+	word := "values"
+	if !fd.IsList() && !fd.IsMap() {
+		word = "characters"
+	}
+	c.add(field, "length %d is out of range: %s %s", n, allowed(fd), word)
+	return false
+}
+
+// elementNames are the values of key in the elements of root's list.
+func elementNames(root protoreflect.Message, list, key string) []string {
+	fd := root.Descriptor().Fields().ByName(protoreflect.Name(strings.ReplaceAll(list, "-", "_")))
+	if fd == nil || !fd.IsList() || fd.Message() == nil {
+		return nil
+	}
+	kd := fd.Message().Fields().ByName(protoreflect.Name(strings.ReplaceAll(key, "-", "_")))
+	if kd == nil {
+		return nil
+	}
+	var names []string
+	for l, i := root.Get(fd).List(), 0; i < l.Len(); i++ {
+		names = append(names, l.Get(i).Message().Get(kd).String())
+	}
+	return names
+}
+
+// bounds of a field; a duration is never negative.
+func bounds(fd protoreflect.FieldDescriptor) (low, high float64) {
+	rule := RuleOf(fd)
+	low, high = math.Inf(-1), math.Inf(1)
+	if proto.Size(rule) > 0 && (IsDuration(fd) || unsigned(fd)) || fd.IsList() {
+		low = 0
+	}
+	if rule.Min != nil {
+		low = rule.GetMin()
+	}
+	if rule.Max != nil {
+		high = rule.GetMax()
+	}
+	return low, high
+}
+
+// outside is true for NaN where a bound is set.
+func outside(f float64, fd protoreflect.FieldDescriptor) bool {
+	low, high := bounds(fd)
+	if math.IsNaN(f) {
+		return !math.IsInf(low, 0) || !math.IsInf(high, 0)
+	}
+	return f < low || f > high
+}
+
+// allowed says in words what the bounds of a field are, e.g. "50 to 12000000 Bd".
+func allowed(fd protoreflect.FieldDescriptor) string {
+	low, high := bounds(fd)
+	if wholeNumber(fd) {
+		l, h := integerBounds(fd.Kind())
+		low, high = max(low, l), min(high, h)
+	}
+	say := number
+	if IsDuration(fd) {
+		say = seconds
+	}
+	var s string
+	switch {
+	case math.IsInf(high, 0) || high >= math.MaxInt64:
+		s = "at least " + say(low)
+	case math.IsInf(low, 0):
+		s = "at most " + say(high)
+	default:
+		s = say(low) + " to " + say(high)
+	}
+	if unit := RuleOf(fd).GetUnit(); unit != "" {
+		s += " " + unit
+	}
+	return s
+}
+
+func wholeNumber(fd protoreflect.FieldDescriptor) bool {
+	switch fd.Kind() {
+	case protoreflect.StringKind, protoreflect.BoolKind, protoreflect.BytesKind, protoreflect.EnumKind,
+		protoreflect.DoubleKind, protoreflect.FloatKind, protoreflect.MessageKind, protoreflect.GroupKind:
+		return false
+	}
+	return !fd.IsList() && !fd.IsMap()
+}
+
+func unsigned(fd protoreflect.FieldDescriptor) bool {
+	low, _ := integerBounds(fd.Kind())
+	return wholeNumber(fd) && low == 0
+}
+
+func numeric(v protoreflect.Value) (float64, bool) {
+	switch n := v.Interface().(type) {
+	case float64:
+		return n, true
+	case float32:
+		return float64(n), true
+	case int32:
+		return float64(n), true
+	case int64:
+		return float64(n), true
+	case uint32:
+		return float64(n), true
+	case uint64:
+		return float64(n), true
+	}
+	return 0, false
+}
+
+func numberText(v protoreflect.Value) string {
+	if f, ok := v.Interface().(float64); ok {
+		return number(f)
+	}
+	return v.String()
+}
+
+func durationOf(m protoreflect.Message) time.Duration {
+	if d, ok := m.Interface().(*durationpb.Duration); ok {
+		return d.AsDuration()
+	}
+	fields := m.Descriptor().Fields()
+	return (&durationpb.Duration{
+		Seconds: m.Get(fields.ByName("seconds")).Int(),
+		Nanos:   int32(m.Get(fields.ByName("nanos")).Int()),
+	}).AsDuration()
+}

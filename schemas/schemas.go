@@ -1,0 +1,67 @@
+// Package schemas is the vocabulary of the gateway: the messages and services
+// of its sub-packages, and what their field rules mean. It fills in defaults,
+// checks values, overlays changes, and tells editors and people what may be
+// written. It knows no bus, no actor and no file.
+package schemas
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	fieldv1 "gatewayd/schemas/field/v1"
+)
+
+const (
+	durationName  protoreflect.FullName = "google.protobuf.Duration"
+	timestampName protoreflect.FullName = "google.protobuf.Timestamp"
+)
+
+// Key is a field's name as people write it, e.g. "data-bits".
+func Key(fd protoreflect.FieldDescriptor) string {
+	return strings.ReplaceAll(string(fd.Name()), "_", "-")
+}
+
+// Keys are the keys of a message, in the order of the schema.
+func Keys(md protoreflect.MessageDescriptor) []string {
+	fields := md.Fields()
+	keys := make([]string, fields.Len())
+	for i := range keys {
+		keys[i] = Key(fields.Get(i))
+	}
+	return keys
+}
+
+// FieldByKey is the field that a key names, nil if there is none.
+func FieldByKey(md protoreflect.MessageDescriptor, key string) protoreflect.FieldDescriptor {
+	if strings.Contains(key, "_") {
+		return nil
+	}
+	return md.Fields().ByName(protoreflect.Name(strings.ReplaceAll(key, "-", "_")))
+}
+
+// RuleOf is the rule on a field; an empty one if it has none.
+func RuleOf(fd protoreflect.FieldDescriptor) *fieldv1.Rule {
+	if r, _ := proto.GetExtension(fd.Options(), fieldv1.E_Rule).(*fieldv1.Rule); r != nil {
+		return r
+	}
+	return &fieldv1.Rule{}
+}
+
+// IsDuration says that a field holds a duration, written as text like "1m30s".
+func IsDuration(fd protoreflect.FieldDescriptor) bool {
+	return fd.Message() != nil && fd.Message().FullName() == durationName
+}
+
+// plainMessage says that a field holds a message of ours, with fields of its own.
+func plainMessage(fd protoreflect.FieldDescriptor) bool {
+	return fd.Message() != nil && fd.Message().ParentFile().Package() != "google.protobuf"
+}
+
+func join(at, key string) string {
+	if at == "" {
+		return key
+	}
+	return at + "." + key
+}
