@@ -1,0 +1,104 @@
+// Package serial opens serial ports as a gateway needs them: any baud rate, RS-485, exclusive, with deadlines, and with a Close that
+// unblocks a Read. It knows the timing of characters, waits precisely, finds the USB adapter behind a port and notices when it is
+// pulled and plugged. It knows nothing of the protocol spoken on the wire. Linux only, no cgo.
+package serial
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Config says how a port is set. The zero values of DataBits, Parity and StopBits mean 8, "none" and 1.
+type Config struct {
+	Path     string // device node or a link to it, best one of /dev/serial/by-path or by-id
+	Baud     int    // bit/s, 50 to 4000000, any integer the driver can make within 2.5 %
+	DataBits int    // 5 to 8
+	Parity   string // "none", "even" or "odd"
+	StopBits int    // 1 or 2
+	RS485    *RS485 // nil: leave the driver as it is
+}
+
+// RS485 lets the driver switch the direction of a half-duplex transceiver by RTS (Linux Documentation/driver-api/serial/serial-rs485).
+type RS485 struct {
+	RTSOnSend    bool          // level of RTS while sending
+	RTSAfterSend bool          // level of RTS otherwise
+	RxDuringTx   bool          // hear our own bytes
+	DelayBefore  time.Duration // RTS to first bit, 0 to 1 s; drivers count in ms, so it is rounded up
+	DelayAfter   time.Duration // last bit to RTS, 0 to 1 s, rounded up to ms
+}
+
+const (
+	minBaud  = 50
+	maxBaud  = 4_000_000
+	maxDelay = time.Second
+)
+
+// BitsPerChar is the length of one character on the wire in bits: start, data, parity and stop bits.
+func (c Config) BitsPerChar() int {
+	c = c.filled()
+	n := 1 + c.DataBits + c.StopBits
+	if c.Parity != "none" {
+		n++
+	}
+	return n
+}
+
+// Check says what is wrong with a Config, or nil.
+func (c Config) Check() error {
+	c = c.filled()
+	switch {
+	case c.Path == "":
+		return fmt.Errorf("serial port: no path given")
+	case c.Baud < minBaud || c.Baud > maxBaud:
+		return fmt.Errorf("port %s: baud %d is not within %d to %d", c.Path, c.Baud, minBaud, maxBaud)
+	case c.DataBits < 5 || c.DataBits > 8:
+		return fmt.Errorf("port %s: %d data bits are not within 5 to 8", c.Path, c.DataBits)
+	case c.Parity != "none" && c.Parity != "even" && c.Parity != "odd":
+		return fmt.Errorf("port %s: parity %q is not none, even or odd", c.Path, c.Parity)
+	case c.StopBits != 1 && c.StopBits != 2:
+		return fmt.Errorf("port %s: %d stop bits are not 1 or 2", c.Path, c.StopBits)
+	}
+	if r := c.RS485; r != nil && (min(r.DelayBefore, r.DelayAfter) < 0 || max(r.DelayBefore, r.DelayAfter) > maxDelay) {
+		return fmt.Errorf("port %s: RS-485 delays %v and %v are not within 0 to %v", c.Path, r.DelayBefore, r.DelayAfter, maxDelay)
+	}
+	return nil
+}
+
+// filled is c with its defaults written out and an RS485 of its own.
+func (c Config) filled() Config {
+	if c.DataBits == 0 {
+		c.DataBits = 8
+	}
+	if c.Parity == "" {
+		c.Parity = "none"
+	}
+	if c.StopBits == 0 {
+		c.StopBits = 1
+	}
+	if c.RS485 != nil {
+		r := *c.RS485
+		c.RS485 = &r
+	}
+	return c
+}
+
+// CharTime is how long one character of bitsPerChar bits takes at baud bit/s; 0 if either is not positive.
+func CharTime(baud, bitsPerChar int) time.Duration {
+	if baud <= 0 || bitsPerChar <= 0 {
+		return 0
+	}
+	return time.Duration(math.Round(float64(bitsPerChar) * 1e9 / float64(baud)))
+}
+
+// Silence is t3.5, the pause that ends an RTU frame: 3.5 characters of 11 bits up to and including 19200 bit/s and 1.75 ms above
+// (MODBUS over Serial Line V1.02 §2.5.1.1). 0 if baud is not positive.
+func Silence(baud int) time.Duration {
+	switch {
+	case baud <= 0:
+		return 0
+	case baud <= 19200:
+		return time.Duration(math.Round(38.5e9 / float64(baud)))
+	}
+	return 1750 * time.Microsecond
+}

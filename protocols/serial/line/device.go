@@ -1,0 +1,84 @@
+package line
+
+import (
+	"slices"
+	"time"
+)
+
+// Attach adds a device that answers whole frames: bytes between pauses of at least t3.5. It hears all others, other devices too unless
+// FourWire is set; sent is when the last bit ended. A reply, if not empty, begins t3.5 + turnaround + the time answer took after that.
+// answer runs on the line's goroutine: it must not wait for anything. Detaching lets what is said already be finished.
+func (l *Line) Attach(answer func(frame []byte, sent time.Time) (reply []byte, turnaround time.Duration)) (detach func()) {
+	d := &device{line: l, answer: answer}
+	d.station.hear = d.hear
+	l.join(&d.station)
+	return func() { l.leave(&d.station) }
+}
+
+// device is one attached by Attach. Only the line's goroutine uses its framer.
+type device struct {
+	station
+	line   *Line
+	framer framer
+	answer func([]byte, time.Time) ([]byte, time.Duration)
+}
+
+func (d *device) hear(s span, _ *station, baud int) {
+	if len(s.data) == 0 {
+		return
+	}
+	if done, ok := d.framer.add(s); ok {
+		d.reply(done)
+	}
+	d.line.mu.Lock()
+	defer d.line.mu.Unlock()
+	d.framer.silence = d.line.opts.silence(baud)
+	d.line.at(s.end+d.framer.silence, d.look)
+}
+
+// look ends the frame if the silence has lasted, and else looks again when it could have.
+func (d *device) look() {
+	l := d.line
+	l.mu.Lock()
+	now, quiet := l.now(), d.framer.end+d.framer.silence
+	if now < quiet {
+		l.mu.Unlock() // more was heard meanwhile; that has its own look
+		return
+	}
+	for _, b := range l.bursts {
+		if b.from != &d.station && b.start < quiet && b.heard < len(b.data) {
+			l.at(b.end()+d.framer.silence, d.look)
+			l.mu.Unlock()
+			return
+		}
+	}
+	l.mu.Unlock()
+	if d.framer.complete(now) {
+		d.reply(d.framer.take())
+	}
+}
+
+func (d *device) reply(f span) {
+	l := d.line
+	began := l.now()
+	reply, turnaround := d.answer(f.data, l.moment(f.end))
+	if len(reply) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.send(&d.station, slices.Clone(reply), f.end+d.framer.silence+max(turnaround, 0)+l.now()-began)
+}
+
+// Listen calls heard with everything on the wire, spoiled as it is; client tells the client's bytes from those of devices.
+// heard runs on the line's goroutine: it must not wait for anything, and copies what it keeps.
+func (l *Line) Listen(heard func(c Chunk, client bool)) (stop func()) {
+	s := &station{stream: true}
+	s.hear = func(p span, from *station, _ int) {
+		if len(p.data) > 0 {
+			heard(Chunk{p.data, l.moment(p.start), l.moment(p.end)}, from == l.client)
+		}
+	}
+	l.join(s)
+	return func() { l.leave(s) }
+}

@@ -1,0 +1,188 @@
+package serial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Port is an open serial port. One goroutine may read while another writes; Close, Configure and the deadlines may be called at any time.
+// Its descriptor sits in the runtime poller, so that a waiting call costs no thread.
+type Port struct {
+	file *os.File
+	raw  syscall.RawConn
+	pty  bool
+
+	mu  sync.Mutex // guards cfg and serialises Configure
+	cfg Config
+}
+
+// Open opens and sets a port and throws away what had arrived before. It is refused while any other program holds the port:
+// TIOCEXCL keeps others out, a lock (flock) on the node keeps out those that run as root.
+func Open(cfg Config) (*Port, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	fd, err := openNode(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	pty, err := claim(fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("port %s: %w", cfg.Path, err)
+	}
+	file := os.NewFile(uintptr(fd), cfg.Path)
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("port %s: %w", cfg.Path, err)
+	}
+	p := &Port{file: file, raw: raw, pty: pty, cfg: Config{Path: cfg.Path}}
+	if err = p.Configure(cfg); err == nil {
+		err = p.Discard()
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func openNode(path string) (int, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		switch {
+		case err == nil:
+			return fd, nil
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EBUSY):
+			return -1, fmt.Errorf("port %s is in use by another program: %w", path, err)
+		case errors.Is(err, unix.EACCES):
+			return -1, fmt.Errorf("port %s: no permission (add the user to the group of the device, often dialout): %w", path, err)
+		default:
+			return -1, fmt.Errorf("port %s: open: %w", path, err)
+		}
+	}
+}
+
+// Read reads what has arrived, at least one byte. After an unplug it fails with an error for which Gone is true.
+func (p *Port) Read(b []byte) (int, error) {
+	n, err := p.file.Read(b)
+	if err == io.EOF {
+		return n, p.endOfFile()
+	}
+	return n, err
+}
+
+// endOfFile tells a hang-up from a port whose VMIN somebody (root is not stopped by TIOCEXCL) has set to 0: both read as EOF.
+func (p *Port) endOfFile() error {
+	err := p.control(func(fd int) error {
+		_, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
+		return err
+	})
+	if err == nil {
+		return fmt.Errorf("port %s: another program has changed its settings", p.file.Name())
+	}
+	return &os.PathError{Op: "read", Path: p.file.Name(), Err: unix.EIO}
+}
+
+// Write hands b to the driver; it returns before the last bit is on the wire, see Drain.
+func (p *Port) Write(b []byte) (int, error) { return p.file.Write(b) }
+
+// SetDeadline sets both deadlines; past ones end waiting calls with os.ErrDeadlineExceeded, the zero time means none.
+func (p *Port) SetDeadline(t time.Time) error { return p.file.SetDeadline(t) }
+
+// SetReadDeadline is SetDeadline for Read.
+func (p *Port) SetReadDeadline(t time.Time) error { return p.file.SetReadDeadline(t) }
+
+// SetWriteDeadline is SetDeadline for Write.
+func (p *Port) SetWriteDeadline(t time.Time) error { return p.file.SetWriteDeadline(t) }
+
+// Config is what the port is set to, defaults written out.
+func (p *Port) Config() Config {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cfg.filled()
+}
+
+// Discard throws away what has arrived and was not read.
+func (p *Port) Discard() error {
+	return p.wrap("discard input", p.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) }))
+}
+
+// Drain waits until the driver has sent everything, asking again when it should be empty. An adapter that keeps its own buffer secret
+// may still have a few characters to send; a pty is always empty at once.
+func (p *Port) Drain(ctx context.Context) error {
+	cfg := p.Config()
+	char := CharTime(cfg.Baud, cfg.BitsPerChar())
+	var timer *Timer
+	for {
+		left, err := p.unsent()
+		if err != nil {
+			return p.wrap("drain", err)
+		}
+		if left == 0 {
+			return nil
+		}
+		if timer == nil {
+			if timer, err = NewTimer(); err != nil {
+				return err
+			}
+			defer timer.Close()
+		}
+		wait := min(max(time.Duration(left)*char, 200*time.Microsecond), 50*time.Millisecond)
+		if err := timer.Wait(ctx, wait); err != nil {
+			return p.wrap("drain", err)
+		}
+	}
+}
+
+// unsent counts the characters that are not on the wire yet, the one in the shift register included where the driver tells.
+func (p *Port) unsent() (int, error) {
+	left := 0
+	err := p.control(func(fd int) error {
+		var err error
+		if left, err = unix.IoctlGetInt(fd, unix.TIOCOUTQ); err != nil || left > 0 {
+			return err
+		}
+		if lsr, err := unix.IoctlGetInt(fd, unix.TIOCSERGETLSR); err == nil && lsr&unix.TIOCSER_TEMT == 0 {
+			left = 1
+		}
+		return nil
+	})
+	return left, err
+}
+
+// Close gives the port back and ends every waiting call with os.ErrClosed. What was not sent is dropped (a wedged adapter would
+// otherwise hold Close for half a minute): Drain first if it matters.
+func (p *Port) Close() error {
+	p.control(func(fd int) error {
+		unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
+		return unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
+	})
+	return p.file.Close()
+}
+
+// control runs f on the descriptor, which stays open meanwhile.
+func (p *Port) control(f func(fd int) error) error {
+	var err error
+	if e := p.raw.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
+		return e
+	}
+	return err
+}
+
+func (p *Port) wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("port %s: %s: %w", p.file.Name(), what, err)
+}

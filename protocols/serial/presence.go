@@ -1,0 +1,83 @@
+package serial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lookAgain bounds what a missed notice costs, e.g. when only the target of a link comes back.
+const lookAgain = 300 * time.Millisecond
+
+// Gone says that err means "the device is unplugged": reopening helps once it is back, trying again on the same Port never does.
+func Gone(err error) bool {
+	for _, gone := range []error{unix.EIO, unix.ENXIO, unix.ENODEV, unix.ENOENT, io.EOF} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
+}
+
+// Appeared waits until path exists and what it links to exists too. It returns nil, or the error of ctx. A re-plugged port is seen
+// within milliseconds where the directory gives notice (inotify), else within 300 ms.
+func Appeared(ctx context.Context, path string) error {
+	if present(path) {
+		return nil
+	}
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("port %s: watch its directory: %w", path, err)
+	}
+	notices := os.NewFile(uintptr(fd), "inotify")
+	defer notices.Close()
+	raw, err := notices.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("port %s: watch its directory: %w", path, err)
+	}
+	defer context.AfterFunc(ctx, func() { notices.Close() })()
+	buf := make([]byte, 4096)
+	for {
+		// The directory itself comes and goes with its last link, so the nearest one that is there is watched anew each time.
+		closed := raw.Control(func(fd uintptr) { err = watchNearest(int(fd), filepath.Dir(path)) })
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := errors.Join(closed, err); err != nil {
+			return fmt.Errorf("port %s: watch its directory: %w", path, err)
+		}
+		if present(path) {
+			return nil
+		}
+		notices.SetReadDeadline(time.Now().Add(lookAgain))
+		if _, err := notices.Read(buf); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("port %s: watch its directory: %w", path, err)
+		}
+	}
+}
+
+func present(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// watchNearest watches dir or its nearest parent that exists. Watching one again is harmless.
+func watchNearest(fd int, dir string) error {
+	for {
+		_, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ATTRIB|unix.IN_ONLYDIR)
+		parent := filepath.Dir(dir)
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) || parent == dir {
+			return err
+		}
+		dir = parent
+	}
+}

@@ -1,0 +1,88 @@
+package serial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Timer waits to within some 50 µs, where the runtime's own timers round to a millisecond. It is a timerfd in the runtime poller: a
+// waiting goroutine costs no thread. One goroutine waits at a time; Set may be called by any.
+type Timer struct {
+	file *os.File
+	raw  syscall.RawConn
+	buf  [8]byte
+}
+
+// NewTimer makes a Timer, which holds one descriptor until Close.
+func NewTimer() (*Timer, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("timer: %w", err)
+	}
+	t := &Timer{file: os.NewFile(uintptr(fd), "timerfd")}
+	if t.raw, err = t.file.SyscallConn(); err != nil {
+		t.file.Close()
+		return nil, fmt.Errorf("timer: %w", err)
+	}
+	return t, nil
+}
+
+// Wait returns nil after d, at once if d is not positive, or earlier the error of ctx. A closed Timer gives os.ErrClosed.
+func (t *Timer) Wait(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil || d <= 0 {
+		return err
+	}
+	if err := t.Set(d); err != nil {
+		return err
+	}
+	if ctx.Done() == nil {
+		return t.Expired()
+	}
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		t.Set(0)
+		close(woken)
+	})
+	err := t.Expired()
+	if !stop() {
+		<-woken // else its Set could end the next Wait
+		return ctx.Err()
+	}
+	return err
+}
+
+// WaitUntil is Wait until the moment at.
+func (t *Timer) WaitUntil(ctx context.Context, at time.Time) error {
+	return t.Wait(ctx, time.Until(at))
+}
+
+// Set makes Expired return after d, at once if d is not positive. It replaces what was set before, also under a waiting Expired.
+func (t *Timer) Set(d time.Duration) error {
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(int64(d), 1))}
+	var err error
+	if e := t.raw.Control(func(fd uintptr) { err = unix.TimerfdSettime(int(fd), 0, &spec, nil) }); e != nil {
+		return fmt.Errorf("timer: %w", os.ErrClosed)
+	}
+	if err != nil {
+		return fmt.Errorf("timer: set %v: %w", d, err)
+	}
+	return nil
+}
+
+// Expired waits for the moment last Set. For ever, if none is.
+func (t *Timer) Expired() error {
+	_, err := t.file.Read(t.buf[:])
+	if errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("timer: %w", os.ErrClosed)
+	}
+	return err
+}
+
+// Close gives the descriptor back and ends a waiting call with os.ErrClosed.
+func (t *Timer) Close() error { return t.file.Close() }
