@@ -10,20 +10,19 @@ import (
 	"gatewayd/lab"
 )
 
-// These prove the lab itself, with a guest program of its own: when they fail, nothing else here means anything.
+// These prove the lab and the packages that touch the kernel, with a guest program of a page: when they fail, the
+// daemon's own inhabitants mean nothing.
 
 func TestStarvedI6300ESBResets(t *testing.T) {
 	ctx, m := start(t, "./lab/guest", lab.Options{
-		Files:   []string{"testdata/starve.sh"},
 		Modules: []string{"i6300esb"},
 		QEMU:    []string{"-device i6300esb -action watchdog=reset"},
 		Reboot:  true,
-	}, "sh ./starve.sh")
-	must(t, m.Await(ctx, "boot status 0\nstarving\n"))
+	}, "[ $LAB_BOOT = 1 ] && exec ./guest starve /dev/watchdog out/data; exec ./guest keep /dev/watchdog out/data")
+	must(t, m.Await(ctx, "previous: first start\narmed i6300ESB timer 3s"))
 	must(t, m.Event(ctx, "WATCHDOG"))
-	// 32 is WDIOF_CARDRESET: the chip remembers that it was it.
-	must(t, m.Await(ctx, "bootstatus 32\nrecord starved on purpose\n"))
-	wantCode(t, ctx, m, 0)
+	must(t, m.Await(ctx, "previous: the watchdog was starved by field/rs485-1: nothing left after 2 cycles (hardware: card-reset)\n"))
+	must(t, m.Await(ctx, "armed i6300ESB timer 3s"))
 }
 
 func TestSoftdog(t *testing.T) {
@@ -31,6 +30,9 @@ func TestSoftdog(t *testing.T) {
 		ctx, m := startSoftdog(t, "TERM")
 		must(t, m.Await(ctx, "ended 0\nsurvived\n"))
 		wantCode(t, ctx, m, 0)
+		if first := m.File("first"); strings.Contains(first, "cannot stop") {
+			t.Fatal(first)
+		}
 	})
 	t.Run("killed", func(t *testing.T) {
 		ctx, m := startSoftdog(t, "KILL")
@@ -43,27 +45,39 @@ func TestSoftdog(t *testing.T) {
 			t.Fatal("the machine ended, but not by softdog")
 		}
 	})
+	t.Run("killed and started again", func(t *testing.T) {
+		ctx, m := startSoftdog(t, "KILL again")
+		must(t, m.Await(ctx, "ended 137\nprevious: the process ended without a stop"))
+		must(t, m.Await(ctx, "survived\n"))
+		wantCode(t, ctx, m, 0)
+	})
 }
 
-func startSoftdog(t *testing.T, signal string) (context.Context, *lab.Machine) {
+func startSoftdog(t *testing.T, arguments string) (context.Context, *lab.Machine) {
 	t.Helper()
 	return start(t, "./lab/guest", lab.Options{
 		Files:   []string{"testdata/softdog.sh"},
 		Modules: []string{"softdog"},
-	}, "sh ./softdog.sh "+signal)
+	}, "sh ./softdog.sh "+arguments)
 }
 
 func TestUSBSerialReplug(t *testing.T) {
-	line := newLine(t)
-	ctx, m := start(t, "./lab/guest", lab.Options{
-		Modules: []string{"xhci_pci", "ftdi_sio"},
-		QEMU:    line.qemu(),
-	}, "exec ./guest poll "+byPath)
-	for range 2 {
-		must(t, m.Await(ctx, "answer 2a 2a\n"))
-		must(t, m.Unplug(ctx, adapter))
-		must(t, m.Await(ctx, "lost: "))
-		must(t, line.plug(ctx, m))
+	for _, c := range []struct{ name, command, node string }{
+		{"port closed", "exec ./guest poll " + byPath, "/dev/ttyUSB0"},
+		{"port held", "sh ./held.sh " + byPath, "/dev/ttyUSB1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			line := newLine(t)
+			ctx, m := start(t, "./lab/guest", lab.Options{
+				Files:   []string{"testdata/held.sh"},
+				Modules: []string{"xhci_pci", "ftdi_sio"},
+				QEMU:    line.qemu(),
+			}, c.command)
+			must(t, m.Await(ctx, "opened /dev/ttyUSB0\nanswer 2a 2a\n"))
+			must(t, m.Unplug(ctx, adapter))
+			must(t, m.Await(ctx, "lost: "))
+			must(t, line.plug(ctx, m))
+			must(t, m.Await(ctx, "opened "+c.node+"\nanswer 2a 2a\n"))
+		})
 	}
-	must(t, m.Await(ctx, "answer 2a 2a\n"))
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-const usage = `usage: guest starve DEVICE RECORD   pet a few times, write RECORD, never pet again
-       guest pet DEVICE             pet until SIGTERM, then disarm with the magic close
+const usage = `usage: guest keep DEVICE FOLDER     pet until SIGTERM, with the boot record in FOLDER; then disarm
+       guest starve DEVICE FOLDER   the same, but give up as soon as the card is armed
        guest poll PORT              ask Modbus unit 1 for a register for ever; every change is a line`
 
 func main() {
@@ -21,10 +21,8 @@ func main() {
 
 func run(args []string) error {
 	switch {
-	case len(args) == 3 && args[0] == "starve":
-		return starve(args[1], args[2])
-	case len(args) == 2 && args[0] == "pet":
-		return pet(args[1])
+	case len(args) == 3 && (args[0] == "keep" || args[0] == "starve"):
+		return keep(args[1], args[2], args[0] == "starve")
 	case len(args) == 2 && args[0] == "poll":
 		return poll(args[1], time.Tick(100*time.Millisecond))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +14,8 @@ import (
 // readRegister is the request frame: unit 1, read one holding register at 0.
 func readRegister() []byte { return []byte{0x01, 0x03, 0x00, 0x00, 0x00, 0x01, 0x84, 0x0a} }
 
-// poll opens the port whenever it is not open and asks once per tick; it prints "answer N" and "lost: cause" on change.
+// poll opens the port whenever it is not open and asks once per tick; it prints "opened NODE", and on change
+// "answer N" or "lost: cause".
 func poll(path string, tick <-chan time.Time) error {
 	var port *os.File
 	last := ""
@@ -23,6 +25,9 @@ func poll(path string, tick <-chan time.Time) error {
 			opened, err := openPort(path)
 			if err != nil {
 				said = "lost: " + err.Error()
+			} else {
+				node, _ := filepath.EvalSymlinks(path)
+				fmt.Println("opened", node)
 			}
 			port = opened
 		}

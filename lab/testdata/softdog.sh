@@ -1,8 +1,10 @@
-# softdog.sh SIGNAL: end a petting guest with SIGNAL, then stay up for longer than the watchdog's 3 s.
-./guest pet /dev/watchdog > out/pet &
-until grep -q petting out/pet; do usleep 50000; done
+# softdog.sh SIGNAL [again]: end a petting guest with SIGNAL, start another life if told so, and stay up for longer than
+# the watchdog's 3 s.
+./guest keep /dev/watchdog out/data > out/first &
+until grep -q armed out/first; do usleep 50000; done
 kill "-$1" $!
 wait $!
 echo "ended $?"
+[ -z "$2" ] || ./guest keep /dev/watchdog out/data &
 sleep 5
 echo survived
