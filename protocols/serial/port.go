@@ -46,6 +46,7 @@ func Open(cfg Config) (*Port, error) {
 		return nil, fmt.Errorf("port %s: %w", cfg.Path, err)
 	}
 	p := &Port{file: file, raw: raw, pty: pty, cfg: Config{Path: cfg.Path}}
+	p.control(func(fd int) error { hurry(fd); return nil })
 	if err = p.Configure(cfg); err == nil {
 		err = p.Discard()
 	}
@@ -174,8 +175,8 @@ func (p *Port) Close() error {
 // control runs f on the descriptor, which stays open meanwhile.
 func (p *Port) control(f func(fd int) error) error {
 	var err error
-	if e := p.raw.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
-		return e
+	if p.raw.Control(func(fd uintptr) { err = f(int(fd)) }) != nil {
+		return os.ErrClosed
 	}
 	return err
 }

@@ -51,7 +51,7 @@ func apply(fd int, cfg, before Config, pty bool) error {
 
 func restore(fd int, old *unix.Termios) error {
 	t := *old
-	t.Cflag = t.Cflag&^(unix.CBAUD|unix.CBAUD<<16) | unix.BOTHER
+	t.Cflag = t.Cflag&^(unix.CBAUD|unix.CBAUD<<16) | speed(int(t.Ospeed))
 	return unix.IoctlSetTermios(fd, unix.TCSETS2, &t)
 }
 
@@ -61,7 +61,7 @@ func settings(t unix.Termios, cfg Config) unix.Termios {
 	t.Iflag = unix.IGNBRK
 	t.Oflag, t.Lflag = 0, 0
 	// The upper half of CBAUD is the input rate; 0 there means the output rate.
-	t.Cflag = t.Cflag&unix.HUPCL | unix.CREAD | unix.CLOCAL | unix.BOTHER | sizes[cfg.DataBits]
+	t.Cflag = t.Cflag&unix.HUPCL | unix.CREAD | unix.CLOCAL | speed(cfg.Baud) | sizes[cfg.DataBits]
 	if cfg.StopBits == 2 {
 		t.Cflag |= unix.CSTOPB
 	}
@@ -77,12 +77,17 @@ func settings(t unix.Termios, cfg Config) unix.Termios {
 	return t
 }
 
-// verify reads the settings back: drivers change silently what their hardware cannot do.
+// verify reads the settings back.
 func verify(fd int, want unix.Termios, pty bool) error {
 	got, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
 	if err != nil {
 		return fmt.Errorf("read settings back: %w", err)
 	}
+	return compare(want, *got, pty)
+}
+
+// compare says what the driver has silently changed because its hardware cannot do it.
+func compare(want, got unix.Termios, pty bool) error {
 	if d := int64(got.Ospeed) - int64(want.Ospeed); 40*max(d, -d) > int64(want.Ospeed) {
 		return fmt.Errorf("the driver gives %d baud only", got.Ospeed)
 	}

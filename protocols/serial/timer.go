@@ -66,7 +66,7 @@ func (t *Timer) WaitUntil(ctx context.Context, at time.Time) error {
 func (t *Timer) Set(d time.Duration) error {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(int64(d), 1))}
 	var err error
-	if e := t.raw.Control(func(fd uintptr) { err = unix.TimerfdSettime(int(fd), 0, &spec, nil) }); e != nil {
+	if t.raw.Control(func(fd uintptr) { err = unix.TimerfdSettime(int(fd), 0, &spec, nil) }) != nil {
 		return fmt.Errorf("timer: %w", os.ErrClosed)
 	}
 	if err != nil {
