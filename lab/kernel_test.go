@@ -75,9 +75,21 @@ func TestUSBSerialReplug(t *testing.T) {
 			}, c.command)
 			must(t, m.Await(ctx, "opened /dev/ttyUSB0\nanswer 2a 2a\n"))
 			must(t, m.Unplug(ctx, adapter))
-			must(t, m.Await(ctx, "lost: "))
+			must(t, m.Await(ctx, "gone: "))
 			must(t, line.plug(ctx, m))
 			must(t, m.Await(ctx, "opened "+c.node+"\nanswer 2a 2a\n"))
 		})
 	}
+}
+
+func TestUSBSerialCycle(t *testing.T) {
+	ctx, m := start(t, "./lab/guest", lab.Options{
+		Modules: []string{"xhci_pci", "ftdi_sio"},
+		QEMU:    newLine(t).qemu(),
+	}, "exec ./guest cycle "+byPath)
+	must(t, m.Await(ctx, "adapter 1-1 1-1:1.0 ftdi_sio 0403 6001\n"))
+	for _, way := range []string{"driver", "socket"} {
+		must(t, m.Await(ctx, way+" off: gone true plugged true\nopened /dev/ttyUSB0\n"+way+" on: answer 2a 2a\n"))
+	}
+	wantCode(t, ctx, m, 0)
 }

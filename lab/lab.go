@@ -82,7 +82,6 @@ func (m *Machine) boot(ctx context.Context, home, image string, o Options, comma
 	}
 	defer monitor.Close()
 	m.cmd = exec.Command(filepath.Join(home, "lab.sh"), m.args(image, o, command)...)
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := m.cmd.Start(); err != nil {
 		return err
 	}
@@ -170,8 +169,7 @@ func (m *Machine) Close() error {
 		select {
 		case <-m.ended:
 		default:
-			// lab.sh and QEMU share a process group of their own.
-			syscall.Kill(-m.cmd.Process.Pid, syscall.SIGKILL)
+			m.cmd.Process.Signal(syscall.SIGTERM) // lab.sh takes QEMU with it
 			<-m.ended
 		}
 	}

@@ -45,13 +45,15 @@ fi
 # /dev/kvm alone is not enough: without vmx or svm it cannot run this kernel.
 accel=(-accel tcg)
 grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ] && accel=(-accel kvm -cpu host)
-# --foreground leaves QEMU in this process group, so that whoever ends the group ends the machine.
-timeout --foreground "$limit" qemu-system-x86_64 -M q35 "${accel[@]}" -m "$mem" -display none $once -nodefaults -monitor none \
+timeout "$limit" qemu-system-x86_64 -M q35 "${accel[@]}" -m "$mem" -display none $once -nodefaults -monitor none \
   -serial "file:$out/console" -kernel "$image/vmlinux" -initrd "$image/initrd.gz" \
   -append "console=ttyS0 panic=-1 loglevel=5 mitigations=off tsc=reliable no_timer_check" \
   -drive "if=virtio,format=raw,readonly=on,file=$image/root.sqfs" \
   -virtfs "local,path=$share,mount_tag=lab,security_model=none,id=lab" \
-  ${qemu[@]+"${qemu[@]}"} </dev/null >"$out/qemu" 2>&1
+  ${qemu[@]+"${qemu[@]}"} </dev/null >"$out/qemu" 2>&1 &
+machine=$!
+trap 'kill $machine; wait $machine' INT TERM
+wait $machine
 code=$?
 [ -f "$out/log" ] && cat "$out/log"
 [ -f "$out/rc" ] && exit "$(cat "$out/rc")"

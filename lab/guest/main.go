@@ -5,12 +5,12 @@ package main
 import (
 	"fmt"
 	"os"
-	"time"
 )
 
 const usage = `usage: guest keep DEVICE FOLDER     pet until SIGTERM, with the boot record in FOLDER; then disarm
        guest starve DEVICE FOLDER   the same, but give up as soon as the card is armed
-       guest poll PORT              ask Modbus unit 1 for a register for ever; every change is a line`
+       guest poll PORT              ask Modbus unit 1 for a register for ever; survive unplugs
+       guest cycle PORT             take the adapter off and on again under an open port`
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -24,7 +24,9 @@ func run(args []string) error {
 	case len(args) == 3 && (args[0] == "keep" || args[0] == "starve"):
 		return keep(args[1], args[2], args[0] == "starve")
 	case len(args) == 2 && args[0] == "poll":
-		return poll(args[1], time.Tick(100*time.Millisecond))
+		return poll(args[1])
+	case len(args) == 2 && args[0] == "cycle":
+		return cycle(args[1])
 	}
 	return fmt.Errorf("%s", usage)
 }

@@ -2,72 +2,71 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"gatewayd/protocols/serial"
 )
 
 // readRegister is the request frame: unit 1, read one holding register at 0.
 func readRegister() []byte { return []byte{0x01, 0x03, 0x00, 0x00, 0x00, 0x01, 0x84, 0x0a} }
 
-// poll opens the port whenever it is not open and asks once per tick; it prints "opened NODE", and on change
-// "answer N" or "lost: cause".
-func poll(path string, tick <-chan time.Time) error {
-	var port *os.File
-	last := ""
-	for range tick {
-		said := ""
-		if port == nil {
-			opened, err := openPort(path)
-			if err != nil {
-				said = "lost: " + err.Error()
-			} else {
-				node, _ := filepath.EvalSymlinks(path)
-				fmt.Println("opened", node)
-			}
-			port = opened
+// poll opens the port whenever it is there and asks ten times a second. It prints "opened NODE", "answer N" after that,
+// and "gone: cause" at its loss; any other error ends it.
+func poll(path string) error {
+	for {
+		port, err := openPort(path)
+		if err == nil {
+			err = pollPort(port)
+			port.Close()
 		}
-		if port != nil {
-			answer, err := ask(port)
-			said = fmt.Sprintf("answer % x", answer)
-			if err != nil {
-				said = "lost: " + err.Error()
-				port.Close()
-				port = nil
-			}
+		if !serial.Gone(err) {
+			return err
 		}
-		if said != last {
-			fmt.Println(said)
+		fmt.Println("gone:", err)
+	}
+}
+
+func pollPort(port *serial.Port) error {
+	said := false
+	for range time.Tick(100 * time.Millisecond) {
+		answer, err := ask(port)
+		if err != nil {
+			return err
 		}
-		last = said
+		if !said {
+			fmt.Printf("answer % x\n", answer)
+		}
+		said = true
 	}
 	return nil
 }
 
-func openPort(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+func openPort(path string) (*serial.Port, error) {
+	if err := serial.Appeared(context.Background(), path); err != nil {
+		return nil, err
+	}
+	node, err := serial.Resolve(path)
 	if err != nil {
 		return nil, err
 	}
-	raw := unix.Termios{Cflag: unix.CS8 | unix.CREAD | unix.CLOCAL | unix.B19200, Ispeed: unix.B19200, Ospeed: unix.B19200}
-	raw.Cc[unix.VMIN] = 1
-	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, &raw); err != nil {
-		f.Close()
+	port, err := serial.Open(serial.Config{Path: path, Baud: 19200, Parity: "even"})
+	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	fmt.Println("opened", node)
+	return port, nil
 }
 
-func ask(port *os.File) ([]byte, error) {
+func ask(port *serial.Port) ([]byte, error) {
 	if _, err := port.Write(readRegister()); err != nil {
 		return nil, err
 	}
 	answer := make([]byte, 7)
-	if err := port.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := port.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return nil, err
 	}
 	if _, err := io.ReadFull(port, answer); err != nil {
@@ -77,4 +76,45 @@ func ask(port *os.File) ([]byte, error) {
 		return nil, fmt.Errorf("unexpected answer % x", answer)
 	}
 	return answer[3:5], nil
+}
+
+// cycle takes the adapter out of use under an open port, once by its driver and once by its socket, and back.
+func cycle(path string) error {
+	port, err := openPort(path)
+	if err != nil {
+		return err
+	}
+	defer func() { port.Close() }()
+	adapter, ok := serial.USB("/sys", path)
+	if !ok {
+		return fmt.Errorf("%s: no USB adapter found", path)
+	}
+	fmt.Println("adapter", adapter.Name, adapter.Interface, adapter.Driver, adapter.Vendor, adapter.Product)
+	for _, way := range []struct {
+		name    string
+		off, on func() error
+	}{{"driver", adapter.Unbind, adapter.Bind}, {"socket", adapter.Deauthorize, adapter.Authorize}} {
+		lost := make(chan error)
+		go func() {
+			_, err := port.Read(make([]byte, 1))
+			lost <- err
+		}()
+		if err := way.off(); err != nil {
+			return fmt.Errorf("%s off: %w", way.name, err)
+		}
+		err := <-lost
+		fmt.Println(way.name, "off: gone", serial.Gone(err), "plugged", adapter.Plugged())
+		if err := errors.Join(port.Close(), way.on()); err != nil {
+			return fmt.Errorf("%s on: %w", way.name, err)
+		}
+		if port, err = openPort(path); err != nil {
+			return err
+		}
+		answer, err := ask(port)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s on: answer % x\n", way.name, answer)
+	}
+	return nil
 }
