@@ -25,6 +25,17 @@ func TestStarvedI6300ESBResets(t *testing.T) {
 	must(t, m.Await(ctx, "armed i6300ESB timer 3s"))
 }
 
+func TestFrozenProcessIsReset(t *testing.T) {
+	ctx, m := start(t, "./lab/guest", lab.Options{
+		Files:   []string{"testdata/freeze.sh"},
+		Modules: []string{"i6300esb"},
+		QEMU:    []string{"-device i6300esb -action watchdog=reset"},
+		Reboot:  true,
+	}, "sh ./freeze.sh")
+	must(t, m.Event(ctx, "WATCHDOG"))
+	must(t, m.Await(ctx, "previous: the hardware watchdog reset the machine, which had hung (hardware: card-reset)\n"))
+}
+
 func TestSoftdog(t *testing.T) {
 	t.Run("magic close", func(t *testing.T) {
 		ctx, m := startSoftdog(t, "TERM")
@@ -33,6 +44,12 @@ func TestSoftdog(t *testing.T) {
 		if first := m.File("first"); strings.Contains(first, "cannot stop") {
 			t.Fatal(first)
 		}
+	})
+	t.Run("nowayout", func(t *testing.T) {
+		ctx, m := start(t, "./lab/guest", lab.Options{Files: []string{"testdata/nowayout.sh"}}, "sh ./nowayout.sh")
+		must(t, m.Await(ctx, "ended 0\n"))
+		must(t, m.Await(ctx, "cannot be disarmed (nowayout): it resets the machine in 3s unless petted"))
+		wantCode(t, ctx, m, lab.CodeDied)
 	})
 	t.Run("killed", func(t *testing.T) {
 		ctx, m := startSoftdog(t, "KILL")
