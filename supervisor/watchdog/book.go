@@ -49,6 +49,7 @@ type Book struct {
 	closed   bool
 	wake     chan struct{}
 	finished chan struct{}
+	idle     chan struct{} // closed when the writer has ended
 }
 
 // Open reads how the last life ended, books it and starts the record of this
@@ -65,9 +66,13 @@ func Open(c BookConfig) (*Book, Previous) {
 	b := &Book{
 		dir: c.Dir, breaker: c.Breaker, log: c.Log, opened: time.Now(),
 		next: time.Minute, wake: make(chan struct{}, 1), finished: make(chan struct{}),
+		idle: make(chan struct{}),
 	}
-	prev := b.readRecord(c)
-	b.ledger, b.plan = c.Breaker.Plan(b.readLedger(), prev)
+	prev, ledger := b.readRecord(c), b.readLedger()
+	if prev.Outcome == First && ledger.Life > 0 {
+		prev.Outcome = Unknown // there were lives, only their record is gone
+	}
+	b.ledger, b.plan = c.Breaker.Plan(ledger, prev)
 	b.record = Record{Life: b.ledger.Life, BootID: c.BootID, Started: time.Now().UTC(), Mode: b.plan.Mode}
 	go b.write()
 	if b.save() != nil {
@@ -154,11 +159,22 @@ func (b *Book) Close(clean bool) error {
 		return nil
 	}
 	err := b.change(func() { b.record.Clean = clean && b.record.Starved == nil }, true)
+	b.end()
+	return err
+}
+
+// end stops the writer and waits for it, unless the disk hangs.
+func (b *Book) end() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if !b.closed {
 		b.closed = true
 		close(b.finished)
 	}
-	return err
+	b.mu.Unlock()
+	limit := time.NewTimer(writeWait)
+	defer limit.Stop()
+	select {
+	case <-b.idle:
+	case <-limit.C:
+	}
 }

@@ -89,6 +89,7 @@ func (b *Book) rouse() {
 
 // write is the book's own goroutine: a disk that hangs holds nobody else.
 func (b *Book) write() {
+	defer close(b.idle)
 	for {
 		select {
 		case <-b.finished:

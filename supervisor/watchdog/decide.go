@@ -187,7 +187,12 @@ func unproven(s state, missing []Missing, now time.Duration) (state, []action) {
 		return plead(s, []action{say}, now)
 	case s.excused(now):
 		s.lastPet = now
-		return s, []action{{verb: doPet, text: say.text}}
+		do := []action{{verb: doPet, text: say.text}}
+		if s.noted {
+			s.noted = false
+			do = append(do, action{verb: doRetract})
+		}
+		return s, do
 	}
 	do := []action{say}
 	if !s.noted && now-s.lastPet >= s.timeout/2 {

@@ -13,8 +13,9 @@ import (
 	"path/filepath"
 )
 
-// maxFile bounds what is read back: 50 events of 4 KiB and the rest.
-const maxFile = 512 << 10
+// maxFile bounds what is read back: 50 events of 4 KiB, each byte of which may
+// take six in JSON, and the rest.
+const maxFile = 2 << 20
 
 // errDamaged marks a file that is there and cannot be trusted.
 var errDamaged = errors.New("damaged")

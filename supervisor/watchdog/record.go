@@ -39,7 +39,7 @@ const (
 	Crashed Outcome = "crashed" // the process ended, the kernel did not: panic, kill -9, out of memory
 	Reset   Outcome = "reset"   // the hardware watchdog reset the machine and nobody had starved it: the system hung
 	Lost    Outcome = "lost"    // the machine restarted without a mark: power cut, kernel panic
-	Unknown Outcome = "unknown" // the record is damaged
+	Unknown Outcome = "unknown" // the record is damaged or gone
 )
 
 // Previous tells how the last life ended.
@@ -75,7 +75,7 @@ func (p Previous) String() string {
 		Crashed: "the process ended without a stop (crash, kill -9 or out of memory)",
 		Reset:   "the hardware watchdog reset the machine, which had hung",
 		Lost:    "the machine restarted without a stop (power cut or kernel panic)",
-		Unknown: "unknown, the boot record is damaged",
+		Unknown: "unknown, the boot record is damaged or gone",
 	}[p.Outcome]
 	if p.BootStatus != 0 {
 		text += fmt.Sprintf(" (hardware: %s)", p.BootStatus)

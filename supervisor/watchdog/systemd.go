@@ -1,8 +1,10 @@
 package watchdog
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -139,8 +141,12 @@ func (s *Systemd) tell(message string) error {
 // descriptors cannot stop the petting, and dials again once if it went stale.
 func (s *Systemd) send(message string) error {
 	if s.conn != nil {
-		if s.write(message) == nil {
+		err := s.write(message)
+		if err == nil {
 			return nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("notify %s: the service manager does not read: %w", s.addr.Name, err)
 		}
 		s.conn.Close()
 		s.conn = nil
