@@ -65,3 +65,9 @@ func join(at, key string) string {
 	}
 	return at + "." + key
 }
+
+// Textual says that a field holds a message that is written as text: a duration
+// or a time.
+func Textual(fd protoreflect.FieldDescriptor) bool {
+	return fd.Message() != nil && (fd.Message().FullName() == durationName || fd.Message().FullName() == timestampName)
+}

@@ -1,0 +1,112 @@
+// Package config reads the config file: one TOML file that has the shape of the
+// supervision tree. A table with kind is an actor, a table without is a group.
+// It finds everything that is wrong with a file at once, with its line, and what
+// a new file changes against an old one. It starts nothing and watches nothing.
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Kind is what the reader must know about a kind of actor.
+type Kind struct {
+	// Name as written in the file, e.g. "modbus-unit".
+	Name string
+	// Config is the message its table is read into.
+	Config protoreflect.MessageType
+	// Services are the full names of what it answers, e.g. "modbus.v1.LinkService".
+	Services []string
+}
+
+// Node is one actor or group.
+type Node struct {
+	// Path in the tree; "" is the root.
+	Path string
+	// Kind of the actor; "" for a group and for the root.
+	Kind string
+	// Config with its defaults filled in: the kind's message, *gatewayv1.Group for a
+	// group, *gatewayv1.Gateway for the root.
+	Config proto.Message
+	// Children of a group: implicit actors first, then in the order of the file.
+	Children []*Node
+	// Line of the table's header; 0 for an implicit actor that is not in the file.
+	Line int
+}
+
+// Tree is a config without errors.
+type Tree struct {
+	Root *Node
+	File string
+	Text []byte
+}
+
+// Walk visits every node, a group before its children.
+func (t *Tree) Walk(visit func(*Node)) { t.Root.walk(visit) }
+
+func (n *Node) walk(visit func(*Node)) {
+	visit(n)
+	for _, c := range n.Children {
+		c.walk(visit)
+	}
+}
+
+// Find is the node at a path, nil if there is none.
+func (t *Tree) Find(path string) *Node {
+	var found *Node
+	t.Walk(func(n *Node) {
+		if n.Path == path {
+			found = n
+		}
+	})
+	return found
+}
+
+// Options say against what a file is checked.
+type Options struct {
+	// Kinds that may stand in the file.
+	Kinds []Kind
+	// Implicit are the kinds of which one actor always runs, at the top, under the
+	// kind's own name, whether the file mentions it or not; in starting order.
+	Implicit []string
+	// CheckLadder says what is wrong with a ladder; nil accepts all.
+	CheckLadder func([]string) error
+}
+
+// Parse reads the text of a config file. Either the tree or the problems are nil.
+func Parse(file string, text []byte, kinds []Kind, implicit ...string) (*Tree, Problems) {
+	return Options{Kinds: kinds, Implicit: implicit}.Parse(file, text)
+}
+
+// Load is Parse on a file; a file that cannot be read is a problem without line.
+func Load(path string, kinds []Kind, implicit ...string) (*Tree, Problems) {
+	return Options{Kinds: kinds, Implicit: implicit}.Load(path)
+}
+
+// Load is Parse on a file; a file that cannot be read is a problem without line.
+func (o Options) Load(path string) (*Tree, Problems) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, Problems{{File: path, Message: "cannot read the config file: " + err.Error()}}
+	}
+	return o.Parse(path, text)
+}
+
+// Parse reads the text of a config file. Either the tree or the problems are nil.
+func (o Options) Parse(file string, text []byte) (*Tree, Problems) {
+	r := newReader(o, file, text)
+	root := r.read(text)
+	if len(r.problems) > 0 {
+		r.problems.sort()
+		return nil, r.problems
+	}
+	return &Tree{Root: root, File: file, Text: append([]byte(nil), text...)}, nil
+}

@@ -1,0 +1,160 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	configv1 "gatewayd/schemas/config/v1"
+	drillv1 "gatewayd/schemas/drill/v1"
+	erraticv1 "gatewayd/schemas/erratic/v1"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+	"gatewayd/supervisor/config"
+)
+
+var update = flag.Bool("update", false, "write what is found beside testdata/*.toml")
+
+func kinds() []config.Kind {
+	kind := func(name string, m proto.Message, services ...string) config.Kind {
+		return config.Kind{Name: name, Config: m.ProtoReflect().Type(), Services: services}
+	}
+	return []config.Kind{
+		kind("bus", &gatewayv1.Bus{}),
+		kind("config", &configv1.Config{}, "config.v1.ConfigService"),
+		kind("drill", &drillv1.Drill{}, "drill.v1.DrillService"),
+		kind("erratic", &erraticv1.Erratic{}, "erratic.v1.ErraticService"),
+		kind("modbus-unit", &modbusv1.Unit{}, "modbus.v1.UnitService"),
+		kind("mqtt-broker", &mqttv1.Broker{}),
+		kind("serial-line", &modbusv1.SerialLine{}, "modbus.v1.LinkService"),
+		kind("tcp-link", &modbusv1.TcpLink{}, "modbus.v1.LinkService"),
+	}
+}
+
+func options() config.Options {
+	return config.Options{Kinds: kinds(), Implicit: []string{"bus", "config", "drill"}, CheckLadder: checkLadder}
+}
+
+func checkLadder(steps []string) error {
+	if len(steps) == 0 || !slices.Contains([]string{"escalate", "quarantine"}, steps[len(steps)-1]) {
+		return errors.New(`must end in "escalate" or "quarantine"`)
+	}
+	return nil
+}
+
+// Each file in testdata has beside it what is said of it; nothing if it is fine.
+func TestProblems(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.toml")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("found %d files: %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tree, problems := options().Parse(filepath.Base(file), text)
+			if (tree == nil) != (len(problems) > 0) {
+				t.Errorf("tree %v beside %d problems", tree, len(problems))
+			}
+			got := problems.Format()
+			if got != "" {
+				got += "\n"
+			}
+			beside := strings.TrimSuffix(file, ".toml") + ".txt"
+			if *update {
+				if err := os.WriteFile(beside, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(beside)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("got\n%swant\n%s", got, want)
+			}
+		})
+	}
+}
+
+func plant(t *testing.T) *config.Tree {
+	t.Helper()
+	tree, problems := options().Load("testdata/plant.toml")
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+func TestTree(t *testing.T) {
+	tree := plant(t)
+	var got []string
+	tree.Walk(func(n *config.Node) { got = append(got, n.Path+"="+n.Kind) })
+	want := []string{"=", "bus=bus", "config=config", "drill=drill", "field=", "field/rs485-1=", "field/rs485-1/line=serial-line",
+		"field/rs485-1/meter-7=modbus-unit", "mqtt=mqtt-broker"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	line := tree.Find("field/rs485-1/line").Config.(*modbusv1.SerialLine)
+	if line.Baud != 9600 || line.DataBits != 8 || line.GetRs485().GetRtsOnSend() || !line.GetRs485().GetRxDuringTx() {
+		t.Errorf("line is %v", line)
+	}
+	unit := tree.Find("field/rs485-1/meter-7").Config.(*modbusv1.Unit)
+	if len(unit.Points) != 3 || unit.Points[1].Address != 6 || unit.Points[2].Area != "input" || unit.GetTimeout().AsDuration() != 250*time.Millisecond {
+		t.Errorf("unit is %v", unit)
+	}
+	if broker := tree.Find("mqtt").Config.(*mqttv1.Broker); broker.Commands {
+		t.Error("an explicit false was lost to the default")
+	}
+	group := tree.Find("field/rs485-1").Config.(*gatewayv1.Group)
+	if !proto.Equal(group.GetPower().GetMinOff(), durationpb.New(2*time.Second)) || group.GetBackoff().AsDuration() != 200*time.Millisecond {
+		t.Errorf("group is %v", group)
+	}
+	if root := tree.Root.Config.(*gatewayv1.Gateway); root.GetWatchdog().GetDevice() != "/dev/watchdog" || root.GetWatchdog().GetGrace().AsDuration() != 2*time.Minute {
+		t.Errorf("root is %v", root)
+	}
+	if n := tree.Find("field/rs485-1/meter-7"); n.Line != 22 {
+		t.Errorf("meter-7 is said to be in line %d", n.Line)
+	}
+	if tree.Find("field/rs485-1/meter-8") != nil {
+		t.Error("found what is not there")
+	}
+}
+
+func TestUnreadableFile(t *testing.T) {
+	_, problems := config.Load(filepath.Join(t.TempDir(), "plant.toml"), kinds())
+	if len(problems) != 1 || !strings.HasSuffix(problems.Error(), "plant.toml: cannot read the config file: no such file or directory") {
+		t.Errorf("got %v", problems)
+	}
+}
+
+func TestProblemsAsJSON(t *testing.T) {
+	_, problems := config.Parse("plant.toml", []byte("gateway = 5\n"), kinds())
+	text, err := problems.FormatJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []map[string]any
+	if err := json.Unmarshal(text, &got); err != nil || len(got) != 1 || got[0]["line"] != 1.0 || got[0]["key"] != "gateway" ||
+		got[0]["message"] != "expected a text, got the number 5" {
+		t.Errorf("got %s, %v", text, err)
+	}
+	if p := problems.Proto(); len(p) != 1 || p[0].Line != 1 || p[0].File != "plant.toml" {
+		t.Errorf("got %v", p)
+	}
+	if config.Problems(nil).Err() != nil {
+		t.Error("no problems are an error")
+	}
+}

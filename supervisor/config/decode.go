@@ -1,0 +1,213 @@
+package config
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/schemas"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+)
+
+// decoder reads the settings of one node into its config.
+type decoder struct {
+	*reader
+	key   string         // of the node's table
+	lines map[string]int // of each field read, by its path within the config
+	wrong map[string]bool
+}
+
+// fill reads settings into the node's config and checks them.
+func (r *reader) fill(n *Node, key string, settings *value) *decoder {
+	d := &decoder{reader: r, key: key, lines: map[string]int{}, wrong: map[string]bool{}}
+	d.message("", n.Config.ProtoReflect(), settings)
+	for _, v := range schemas.Check(n.Config) {
+		line, given := d.lines[v.Field]
+		if !given || d.wrong[v.Field] {
+			continue
+		}
+		if other := d.lines[v.Other]; other > 0 {
+			v.Message += fmt.Sprintf(" (line %d)", other)
+		}
+		r.problem(line, d.full(v.Field), "%s", v.Message)
+	}
+	r.readings = append(r.readings, reading{n, key, d.lines})
+	return d
+}
+
+func (d *decoder) full(field string) string {
+	if d.key == "" || field == "" {
+		return d.key + field
+	}
+	return d.key + "." + field
+}
+
+func (d *decoder) fail(line int, field, format string, args ...any) {
+	d.wrong[field] = true
+	d.problem(line, d.full(field), format, args...)
+}
+
+func (d *decoder) message(at string, m protoreflect.Message, t *value) {
+	md := m.Descriptor()
+	for _, e := range t.entries {
+		field := join(at, e.key)
+		fd := schemas.FieldByKey(md, e.key)
+		if fd == nil {
+			d.unknownKey(e, field, md)
+			continue
+		}
+		d.lines[field] = e.line
+		if one := fd.ContainingOneof(); one != nil && !one.IsSynthetic() && m.WhichOneof(one) != nil {
+			d.fail(e.line, field, "cannot stand beside %q", schemas.Key(m.WhichOneof(one)))
+			continue
+		}
+		d.field(field, m, fd, e)
+	}
+	d.required(at, md, t)
+}
+
+func (d *decoder) unknownKey(e entry, field string, md protoreflect.MessageDescriptor) {
+	if e.val.form == tableForm && hasKind(e.val) {
+		d.fail(e.line, field, "an actor cannot stand within an actor; only groups have children")
+		return
+	}
+	hint := schemas.DidYouMean(e.key, schemas.Keys(md))
+	if keys := schemas.Keys(md); hint == "" && len(keys) > 0 {
+		hint = "; allowed are " + schemas.Quoted(keys)
+	}
+	d.fail(e.line, field, "unknown key%s", hint)
+}
+
+// required goes by what stands in the file, for a message cannot tell an absent
+// number from a zero.
+func (d *decoder) required(at string, md protoreflect.MessageDescriptor, t *value) {
+	if d.broken {
+		return
+	}
+	fields := md.Fields()
+	for i := range fields.Len() {
+		fd := fields.Get(i)
+		if !schemas.RuleOf(fd).GetRequired() {
+			continue
+		}
+		if _, given := t.get(schemas.Key(fd)); !given {
+			d.fail(t.line, join(at, schemas.Key(fd)), "is required: %s", schemas.Expected(fd))
+		}
+	}
+}
+
+func (d *decoder) field(field string, m protoreflect.Message, fd protoreflect.FieldDescriptor, e entry) {
+	switch {
+	case fd.IsMap():
+		d.mapping(field, m, fd, e.val)
+	case fd.IsList():
+		d.list(field, m, fd, e)
+	case fd.Message() != nil && !schemas.Textual(fd):
+		if e.val.form != tableForm {
+			d.fail(e.line, field, "expected a table, got %s", e.val.what())
+			return
+		}
+		sub := m.Mutable(fd).Message()
+		schemas.Defaults(sub.Interface())
+		d.message(field, sub, e.val)
+	default:
+		if v, ok := d.scalar(field, fd, e.val); ok {
+			m.Set(fd, v)
+		}
+	}
+}
+
+func (d *decoder) list(field string, m protoreflect.Message, fd protoreflect.FieldDescriptor, e entry) {
+	if e.val.form != listForm {
+		d.fail(e.line, field, "expected a list, got %s", e.val.what())
+		return
+	}
+	list := m.NewField(fd).List()
+	for i, item := range e.val.items {
+		at := nth(field, i)
+		d.lines[at] = item.line
+		if fd.Message() == nil || schemas.Textual(fd) {
+			v, ok := d.scalar(at, fd, item)
+			if !ok {
+				v = list.NewElement()
+			}
+			list.Append(v)
+			continue
+		}
+		el := list.NewElement()
+		schemas.Defaults(el.Message().Interface())
+		if item.form == tableForm {
+			d.message(at, el.Message(), item)
+		} else {
+			d.fail(item.line, at, "expected a table, got %s", item.what())
+		}
+		list.Append(el)
+	}
+	m.Set(fd, protoreflect.ValueOfList(list))
+}
+
+func (d *decoder) mapping(field string, m protoreflect.Message, fd protoreflect.FieldDescriptor, v *value) {
+	if v.form != tableForm {
+		d.fail(v.line, field, "expected a table, got %s", v.what())
+		return
+	}
+	to := m.Mutable(fd).Map()
+	for _, e := range v.entries {
+		at := join(field, e.key)
+		d.lines[at] = e.line
+		switch {
+		case fd.MapKey().Kind() != protoreflect.StringKind:
+			d.fail(e.line, at, "cannot be written in a config file")
+		case fd.MapValue().Message() == nil || schemas.Textual(fd.MapValue()):
+			if el, ok := d.scalar(at, fd.MapValue(), e.val); ok {
+				to.Set(protoreflect.ValueOfString(e.key).MapKey(), el)
+			}
+		case e.val.form != tableForm:
+			d.fail(e.line, at, "expected a table, got %s", e.val.what())
+		default:
+			el := to.Mutable(protoreflect.ValueOfString(e.key).MapKey()).Message()
+			schemas.Defaults(el.Interface())
+			d.message(at, el, e.val)
+		}
+	}
+}
+
+func (d *decoder) scalar(field string, fd protoreflect.FieldDescriptor, v *value) (protoreflect.Value, bool) {
+	plain, ok := v.scalar()
+	if !ok {
+		if v.form == integerForm {
+			d.fail(v.line, field, "%s is too large", v.text)
+		} else {
+			d.fail(v.line, field, "expected %s, got %s", schemas.Expected(fd), v.what())
+		}
+		return protoreflect.Value{}, false
+	}
+	el, err := schemas.Scalar(fd, plain)
+	if err != nil {
+		d.fail(v.line, field, "%v", err)
+		return protoreflect.Value{}, false
+	}
+	return el, true
+}
+
+// checkLadder asks whether the ladder of a group or of the root can be read.
+func (r *reader) checkLadder(d *decoder, n *Node) {
+	if r.options.CheckLadder == nil || d.wrong["ladder"] {
+		return
+	}
+	var steps []string
+	switch c := n.Config.(type) {
+	case *gatewayv1.Gateway:
+		steps = c.GetLadder()
+	case *gatewayv1.Group:
+		steps = c.GetLadder()
+	}
+	for i := range steps {
+		if d.wrong[nth("ladder", i)] {
+			return
+		}
+	}
+	if err := r.options.CheckLadder(steps); err != nil {
+		r.problem(max(d.lines["ladder"], n.Line), d.full("ladder"), "%v", err)
+	}
+}

@@ -1,0 +1,207 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/schemas"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+)
+
+// reader turns a document into a tree.
+type reader struct {
+	options  Options
+	file     string
+	kinds    map[string]Kind
+	problems Problems
+	broken   bool
+	actors   map[string]string // kind of each actor in the file, "" if that is wrong
+	groups   map[string]bool
+	readings []reading
+}
+
+// reading is a node with the lines of its fields.
+type reading struct {
+	node  *Node
+	key   string
+	lines map[string]int
+}
+
+func newReader(o Options, file string, text []byte) *reader {
+	r := &reader{options: o, file: file, kinds: map[string]Kind{}, actors: map[string]string{}, groups: map[string]bool{}}
+	for _, k := range o.Kinds {
+		r.kinds[k.Name] = k
+	}
+	return r
+}
+
+func (r *reader) problem(line int, key, format string, args ...any) {
+	r.problems = append(r.problems, Problem{File: r.file, Line: line, Key: key, Message: fmt.Sprintf(format, args...)})
+}
+
+func (r *reader) read(text []byte) *Node {
+	s := newSyntax(text, r.problem)
+	doc := s.document()
+	r.broken = s.broken
+	root := r.group("", "", doc, &gatewayv1.Gateway{})
+	r.addImplicit(root)
+	if !r.broken {
+		r.checkNames()
+	}
+	return root
+}
+
+// group reads a table without kind: settings of its message, and children.
+func (r *reader) group(path, key string, v *value, config proto.Message) *Node {
+	n := &Node{Path: path, Config: config, Line: v.line}
+	r.groups[path] = true
+	schemas.Defaults(config)
+	settings := newTable(v.origin, v.line)
+	md := config.ProtoReflect().Descriptor()
+	for _, e := range v.entries {
+		at := join(key, e.key)
+		fd := schemas.FieldByKey(md, e.key)
+		switch {
+		case fd != nil && e.val.form == tableForm && (fd.Message() == nil || fd.IsList() || schemas.Textual(fd) || hasKind(e.val)):
+			r.problem(e.line, at, "%q is a setting here, an actor or group needs another name", e.key)
+		case fd != nil:
+			settings.add(e.key, e.line, e.val)
+		case e.val.form == tableForm:
+			if child := r.child(path, at, e); child != nil {
+				n.Children = append(n.Children, child)
+			}
+		case e.val.tables():
+			r.problem(e.line, at, "an actor or group is a single table: [%s] instead of [[%s]]", at, at)
+		default:
+			r.unknownSetting(e, at, schemas.Keys(md))
+		}
+	}
+	d := r.fill(n, key, settings)
+	r.checkLadder(d, n)
+	return n
+}
+
+func hasKind(v *value) bool {
+	_, ok := v.get("kind")
+	return ok
+}
+
+func (r *reader) unknownSetting(e entry, at string, settings []string) {
+	if e.key == "kind" {
+		r.problem(e.line, at, "the top of the file is no actor; write kind into a table")
+		return
+	}
+	hint := schemas.DidYouMean(e.key, settings)
+	if hint == "" {
+		hint = fmt.Sprintf("; a table without kind is a group and may hold %s", schemas.Quoted(settings))
+		if kinds := r.kindsWith(e.key); len(kinds) > 0 {
+			hint = fmt.Sprintf(" of a group; is kind = %s missing?", schemas.Quoted(kinds))
+		}
+	}
+	r.problem(e.line, at, "unknown key%s", hint)
+}
+
+// kindsWith are up to three kinds that know a key.
+func (r *reader) kindsWith(key string) []string {
+	var kinds []string
+	for _, k := range r.options.Kinds {
+		if schemas.FieldByKey(k.Config.Descriptor(), key) != nil && len(kinds) < 3 {
+			kinds = append(kinds, k.Name)
+		}
+	}
+	return kinds
+}
+
+var token = regexp.MustCompile(`^[a-z0-9-]+$`)
+
+// child reads the table of an actor or group; nil if it is neither.
+func (r *reader) child(parent, at string, e entry) *Node {
+	path := e.key
+	if parent != "" {
+		path = parent + "/" + e.key
+	}
+	if !token.MatchString(e.key) {
+		r.badName(e, at)
+	}
+	kind, ok := e.val.get("kind")
+	switch {
+	case ok:
+		return r.actor(path, at, e, kind)
+	case parent == "" && slices.Contains(r.options.Implicit, e.key):
+		r.problem(e.val.line, at, "kind = %q is missing", e.key)
+		return r.actor(path, at, e, entry{"kind", e.val.line, &value{form: textForm, text: e.key}})
+	}
+	return r.group(path, at, e.val, &gatewayv1.Group{})
+}
+
+func (r *reader) badName(e entry, at string) {
+	better := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(e.key), "-"), "-")
+	hint := ""
+	if better != "" {
+		hint = fmt.Sprintf(", try %q", better)
+	}
+	r.problem(e.line, at, "%q cannot be a name: only a to z, 0 to 9 and \"-\" may stand in it%s", e.key, hint)
+}
+
+// actor reads a table with kind.
+func (r *reader) actor(path, at string, e, kind entry) *Node {
+	r.actors[path] = ""
+	if kind.val.form != textForm {
+		r.problem(kind.line, join(at, "kind"), "expected a text, got %s", kind.val.what())
+		return nil
+	}
+	k, ok := r.kinds[kind.val.text]
+	if !ok {
+		r.problem(kind.line, join(at, "kind"), "unknown kind %q%s", kind.val.text, r.otherKinds(kind.val.text))
+		return nil
+	}
+	if implicit := slices.Contains(r.options.Implicit, path); implicit && k.Name != path {
+		r.problem(kind.line, join(at, "kind"), "%q always runs and must be of kind %q, got %q", path, path, k.Name)
+	}
+	r.actors[path] = k.Name
+	n := &Node{Path: path, Kind: k.Name, Config: k.Config.New().Interface(), Line: e.val.line}
+	schemas.Defaults(n.Config)
+	settings := newTable(e.val.origin, e.val.line)
+	for _, s := range e.val.entries {
+		if s.key != "kind" {
+			settings.add(s.key, s.line, s.val)
+		}
+	}
+	r.fill(n, at, settings)
+	return n
+}
+
+func (r *reader) otherKinds(kind string) string {
+	var names []string
+	for _, k := range r.options.Kinds {
+		names = append(names, k.Name)
+	}
+	if hint := schemas.DidYouMean(kind, names); hint != "" {
+		return hint
+	}
+	return "; there are " + strings.ReplaceAll(schemas.Quoted(names), " or ", " and ")
+}
+
+// addImplicit puts the actors that always run in front.
+func (r *reader) addImplicit(root *Node) {
+	var front []*Node
+	for _, name := range r.options.Implicit {
+		i := slices.IndexFunc(root.Children, func(n *Node) bool { return n.Path == name })
+		if i >= 0 {
+			front = append(front, root.Children[i])
+			root.Children = slices.Delete(root.Children, i, i+1)
+			continue
+		}
+		if k, ok := r.kinds[name]; ok && !r.groups[name] {
+			n := &Node{Path: name, Kind: name, Config: k.Config.New().Interface()}
+			schemas.Defaults(n.Config)
+			r.actors[name] = name
+			front = append(front, n)
+		}
+	}
+	root.Children = append(front, root.Children...)
+}
