@@ -1,0 +1,116 @@
+package mqtt
+
+import (
+	"crypto/tls"
+	"net"
+	"sync/atomic"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// conn is what the library gets as a client's connection: it looks at the first packet, orders and limits what goes out
+// (flow) and sits on a socket that never blocks, with TLS in between if there is any.
+type conn struct {
+	socket
+	rw    net.Conn // &socket, or tls
+	tls   *tls.Conn
+	head  [sniffLen]byte
+	seen  int         // bytes in head
+	ready atomic.Bool // CONNECT was taken
+	flow  flow
+
+	// Set by the hook in the goroutine that establish runs in, before any other goroutine can find the client.
+	info   ClientInfo
+	client *mochi.Client
+
+	granted []grant // the SUBSCRIBE under way
+}
+
+// grant is one filter of a SUBSCRIBE.
+type grant struct {
+	sub     packets.Subscription
+	existed bool
+	ok      bool
+}
+
+func newConn(c net.Conn, g *listener) *conn {
+	k := &conn{}
+	k.socket.init(c, g)
+	k.rw = &k.socket
+	if g.cfg.TLS != nil {
+		k.tls = tls.Server(&k.socket, g.cfg.TLS)
+		k.rw = k.tls
+	}
+	k.flow.holding = true
+	_ = c.SetReadDeadline(time.Now().Add(g.cfg.ConnectTimeout))
+	return k
+}
+
+// Read passes bytes on, the first packet's only after they were judged.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.rw.Read(b)
+	c.guard.stats.bytesIn.Add(int64(n))
+	if c.ready.Load() || n == 0 {
+		return n, err
+	}
+	if c.seen < sniffLen {
+		c.seen += copy(c.head[c.seen:], b[:n])
+		if bad := sniffConnect(c.head[:c.seen], min(maxConnect, c.guard.cfg.MaxPacket)); bad != nil {
+			c.guard.refuse(c.Conn, bad)
+			return 0, bad
+		}
+	}
+	return n, err
+}
+
+// Write takes whole MQTT packets. It never blocks and keeps no reference to b.
+func (c *conn) Write(b []byte) (int, error) {
+	c.flow.mu.Lock()
+	defer c.flow.mu.Unlock()
+	out, err := c.flow.outbound(b, c.guard.cfg.WriteBuffer)
+	if err != nil {
+		c.guard.stats.slow.Add(1)
+		c.abort()
+		return 0, err
+	}
+	return len(b), c.send(out)
+}
+
+// established lets held messages go, in the order in which they were published.
+func (c *conn) established() error {
+	c.flow.mu.Lock()
+	defer c.flow.mu.Unlock()
+	return c.send(c.flow.open())
+}
+
+// acknowledged returns a unit of the client's receive maximum and sends what waited for it.
+func (c *conn) acknowledged() error {
+	c.flow.mu.Lock()
+	defer c.flow.mu.Unlock()
+	return c.send(c.flow.credit())
+}
+
+func (c *conn) send(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	c.guard.stats.bytesOut.Add(int64(len(b)))
+	_, err := c.rw.Write(b)
+	return err
+}
+
+// Close ends the connection politely: what is queued has a second to leave.
+func (c *conn) Close() error {
+	if c.tls != nil && c.ready.Load() { // a handshake under way would make this wait
+		return c.tls.Close() // says goodbye on the socket, then closes that
+	}
+	return c.socket.Close()
+}
+
+// connOf finds our connection of a client; nil for the inline client.
+func connOf(cl *mochi.Client) *conn {
+	c, _ := cl.Net.Conn.(*conn)
+	return c
+}

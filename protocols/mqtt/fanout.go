@@ -1,0 +1,201 @@
+package mqtt
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// message is one publish on its way to many; what goes out with QoS 0 is encoded once per form.
+type message struct {
+	pk   *packets.Packet
+	form [2][2][]byte // [MQTT 5][retain flag]
+}
+
+// fanout stores pk if it is to be kept and gives it to every subscriber. It replaces the library's own, which queues
+// packets by number (64 of them is a burst, not a bound) and wakes a goroutine for each.
+func (s *Server) fanout(pk *packets.Packet, keep bool) {
+	pk.FixedHeader.Type = packets.Publish
+	pk.Created = time.Now().Unix()
+	pk.ProtocolVersion = 5 // only such messages expire
+	pk.Mods.AllowResponseInfo = true
+	if e := pk.Properties.MessageExpiryInterval; e > 0 {
+		pk.Expiry = pk.Created + int64(e)
+	}
+	if pk.FixedHeader.Retain && keep {
+		s.broker.Topics.RetainMessage(pk.Copy(false))
+	}
+	to := s.broker.Topics.Subscribers(pk.TopicName)
+	if len(to.Shared) > 0 {
+		to.SelectShared()
+		to.MergeSharedSelected()
+	}
+	m := message{pk: pk}
+	for id, sub := range to.Subscriptions {
+		if cl, ok := s.broker.Clients.Get(id); ok {
+			s.deliver(cl, sub, &m, false)
+		}
+	}
+}
+
+// deliver gives m to one client. old marks a retained message for a new subscription.
+func (s *Server) deliver(cl *mochi.Client, sub packets.Subscription, m *message, old bool) {
+	c := connOf(cl)
+	if c == nil || sub.NoLocal && m.pk.Origin == cl.ID && !old || !s.mayRead(c.info, m.pk.TopicName) {
+		return
+	}
+	v5 := c.info.Version == 5
+	retain := m.pk.FixedHeader.Retain && (old || v5 && sub.RetainAsPublished)
+	qos := min(m.pk.FixedHeader.Qos, sub.Qos)
+	var ids []int
+	if v5 {
+		ids = identifiers(sub)
+	}
+	switch {
+	case qos > 0:
+		s.deliverQueued(cl, c, m, qos, retain, ids)
+	case cl.Closed():
+		return
+	default:
+		s.deliverNow(cl, c, m, v5, retain, ids)
+	}
+}
+
+func identifiers(sub packets.Subscription) []int {
+	var ids []int
+	for _, id := range sub.Identifiers {
+		if id > 0 {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 && sub.Identifier > 0 {
+		return []int{sub.Identifier}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (s *Server) deliverNow(cl *mochi.Client, c *conn, m *message, v5, retain bool, ids []int) {
+	b, err := m.encoded(v5, retain, ids)
+	if most := cl.Properties.Props.MaximumPacketSize; err != nil || most > 0 && uint64(len(b)) > uint64(most) {
+		s.stats.dropped.Add(1)
+		return
+	}
+	if _, err = c.Write(b); err != nil {
+		cl.Stop(err)
+		s.stats.dropped.Add(1)
+		return
+	}
+	s.stats.messagesOut.Add(1)
+}
+
+// encoded returns the QoS 0 form, shared between clients: Write neither keeps nor changes it.
+func (m *message) encoded(v5, retain bool, ids []int) ([]byte, error) {
+	at := &m.form[index(v5)][index(retain)]
+	if *at != nil && ids == nil {
+		return *at, nil
+	}
+	p := *m.pk
+	p.FixedHeader = packets.FixedHeader{Type: packets.Publish, Retain: retain}
+	p.PacketID = 0
+	p.ProtocolVersion = 4
+	if v5 {
+		p.ProtocolVersion = 5
+	}
+	p.Properties.SubscriptionIdentifier = ids
+	if p.Expiry > 0 {
+		p.Properties.MessageExpiryInterval = uint32(min(max(p.Expiry-time.Now().Unix(), 1), math.MaxUint32))
+	}
+	var buf bytes.Buffer
+	if err := p.PublishEncode(&buf); err != nil {
+		return nil, err
+	}
+	if ids == nil {
+		*at = buf.Bytes()
+	}
+	return buf.Bytes(), nil
+}
+
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// deliverQueued sends with QoS 1 or 2, or stores for a client that is away, within the bounds of its session.
+func (s *Server) deliverQueued(cl *mochi.Client, c *conn, m *message, qos byte, retain bool, ids []int) {
+	out := *m.pk
+	out.FixedHeader = packets.FixedHeader{Type: packets.Publish, Qos: qos, Retain: retain}
+	out.Properties.SubscriptionIdentifier = ids
+	size := messageSize(&out)
+	if cl.State.Inflight.Len() >= s.cfg.MaxQueued || !s.sessions.queue(cl.ID, size, s.queueLimit(cl)) {
+		s.stats.dropped.Add(1)
+		return
+	}
+	id, err := cl.NextPacketID()
+	if err != nil {
+		s.sessions.settle(cl.ID, size)
+		s.stats.dropped.Add(1)
+		return
+	}
+	out.PacketID = uint16(id)
+	cl.State.Inflight.Set(out)
+	if cl.Closed() {
+		return
+	}
+	err = cl.WritePacket(out)
+	switch {
+	case err == nil:
+		s.stats.messagesOut.Add(1)
+	case errors.Is(err, packets.ErrPacketTooLarge): // for this client it never was (MQTT 5 §3.1.2.11.4)
+		cl.State.Inflight.Delete(out.PacketID)
+		s.sessions.settle(cl.ID, size)
+		s.stats.dropped.Add(1)
+	default:
+		cl.Stop(err)
+	}
+}
+
+func (s *Server) queueLimit(cl *mochi.Client) int {
+	if cl.Closed() {
+		return s.cfg.SessionBytes
+	}
+	return s.cfg.WriteBuffer / 2 // so that all of it fits into the buffer when the session resumes
+}
+
+// sendRetained gives a new subscriber what is kept, in the subscriber's own goroutine and at the pace that it reads.
+func (s *Server) sendRetained(cl *mochi.Client, c *conn, g grant) {
+	if mochi.IsSharedFilter(g.sub.Filter) || g.sub.RetainHandling == 2 || g.sub.RetainHandling == 1 && g.existed {
+		return
+	}
+	for _, pk := range s.broker.Topics.Messages(g.sub.Filter) {
+		if !waitRoom(c, messageSize(&pk)) {
+			cl.Stop(errSlow)
+			return
+		}
+		sub := g.sub
+		// Acknowledgements are read by this very goroutine: beyond half a window do not ask for them.
+		if cl.State.Inflight.Len() >= s.cfg.MaxQueued/2 || s.sessions.queued(cl.ID)+messageSize(&pk) > s.cfg.WriteBuffer/4 {
+			sub.Qos = 0
+		}
+		pk.Mods.AllowResponseInfo = true
+		s.deliver(cl, sub, &message{pk: &pk}, true)
+	}
+}
+
+// waitRoom waits until n more bytes fit comfortably, and gives up on a client that takes nothing.
+func waitRoom(c *conn, n int) bool {
+	for range int(stallTimeout / (5 * time.Millisecond)) {
+		if c.room(n) {
+			return true
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return false
+}

@@ -1,0 +1,219 @@
+package mqtt
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+)
+
+const unlimited = 65535 // receive maximum when the client names none (MQTT 5 §3.1.2.11.3)
+
+// MQTT control packet types (MQTT 5 §2.1.2).
+const (
+	typePublish  = 3
+	typePuback   = 4
+	typePubrec   = 5
+	typePubcomp  = 7
+	typeSuback   = 9
+	typeUnsuback = 11
+)
+
+const reasonIDInUse = 0x91
+
+// flow does for one connection what the library does wrongly or not at all:
+//   - nothing is published to a client before its CONNACK, and what its stored session held leaves in order;
+//   - the client's receive maximum holds messages back (the library's own way can deadlock);
+//   - packet ids of the client are mapped to ids that the library does not use for its own messages.
+type flow struct {
+	mu      sync.Mutex
+	holding bool // until the session is established
+	limit   int  // receive maximum; 0 until CONNECT
+	used    int
+	held    []heldPacket
+	bytes   int               // in held
+	ids     map[uint16]uint16 // library's id → client's id
+	next    uint16
+}
+
+type heldPacket struct {
+	id   uint16 // 0: QoS 0
+	data []byte
+}
+
+// outbound returns what of the packets in b may leave now; it may change ids in b in place.
+func (f *flow) outbound(b []byte, maxHeld int) ([]byte, error) {
+	var out []byte
+	split := false // out, and not a prefix of b, is the answer
+	for at := 0; at < len(b); {
+		end, body := packetBounds(b, at)
+		p := b[at:end]
+		q, pass := f.packet(p, body-at)
+		switch {
+		case !pass:
+			if f.bytes += len(p); f.bytes > maxHeld {
+				return nil, errSlow
+			}
+			f.held = append(f.held, heldPacket{publishID(p, body-at), slices.Clone(p)})
+			if !split {
+				out, split = append(out, b[:at]...), true
+			}
+		case split || len(q) != len(p):
+			if !split {
+				out, split = append(out, b[:at]...), true
+			}
+			out = append(out, q...)
+		}
+		at = end
+	}
+	if split {
+		return out, nil
+	}
+	return b, nil
+}
+
+// packet decides on one packet: hold it (false), or send it, possibly changed.
+func (f *flow) packet(p []byte, body int) ([]byte, bool) {
+	switch p[0] >> 4 {
+	case typePublish:
+		if p[0]&6 == 0 {
+			return p, !f.holding
+		}
+		if f.holding || len(f.held) > 0 || f.used >= f.limit {
+			return p, false
+		}
+		f.used++
+	case typePuback, typePubrec, typePubcomp, typeSuback, typeUnsuback:
+		return f.restore(p, body), true
+	}
+	return p, true
+}
+
+// restore puts the client's own packet id into an answer.
+func (f *flow) restore(p []byte, body int) []byte {
+	if len(p) < body+2 || len(f.ids) == 0 {
+		return p
+	}
+	id := binary.BigEndian.Uint16(p[body:])
+	own, ok := f.ids[id]
+	if !ok {
+		return p
+	}
+	binary.BigEndian.PutUint16(p[body:], own)
+	if p[0]>>4 == typePubrec {
+		if len(p) == body+2 || p[body+2] < 0x80 {
+			return p // the flow goes on until PUBCOMP
+		}
+		if p[body+2] == reasonIDInUse { // a repeated QoS 2 publish: it has been taken, so say that again
+			return []byte{p[0], 2, p[body], p[body+1]}
+		}
+	}
+	delete(f.ids, id)
+	return p
+}
+
+// inbound gives the library's id for an id of the client. taken says which ones the library uses.
+func (f *flow) inbound(own uint16, taken func(uint16) bool) uint16 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, o := range f.ids {
+		if o == own {
+			return id
+		}
+	}
+	if f.ids == nil {
+		f.ids = make(map[uint16]uint16)
+	}
+	// The library counts its own ids upwards from 1: stay far away.
+	for range 1 << 15 {
+		f.next--
+		id := f.next | 1<<15
+		if _, used := f.ids[id]; !used && !taken(id) {
+			f.ids[id] = own
+			return id
+		}
+	}
+	return own
+}
+
+// adopt takes over the open packet ids of the session's previous connection.
+func (f *flow) adopt(old *flow) {
+	old.mu.Lock()
+	ids, next := old.ids, old.next
+	old.ids = nil
+	old.mu.Unlock()
+	f.mu.Lock()
+	f.ids, f.next = ids, next
+	f.mu.Unlock()
+}
+
+// open ends the holding and returns what may leave.
+func (f *flow) open() []byte {
+	f.holding = false
+	sortByID(f.held)
+	return f.take()
+}
+
+// credit takes an acknowledgement and returns what may leave.
+func (f *flow) credit() []byte {
+	f.used = max(f.used-1, 0)
+	return f.take()
+}
+
+func (f *flow) take() []byte {
+	var out []byte
+	i := 0
+	for ; i < len(f.held) && (f.held[i].id == 0 || f.used < f.limit); i++ {
+		if f.held[i].id != 0 {
+			f.used++
+		}
+		out = append(out, f.held[i].data...)
+	}
+	f.bytes -= len(out)
+	if f.held = f.held[i:]; len(f.held) == 0 {
+		f.held = nil
+	}
+	return out
+}
+
+// sortByID puts messages into the order of their ids, which the library hands out one by one and round and round: the
+// oldest is the one after the widest gap. QoS 0 follows.
+func sortByID(h []heldPacket) {
+	slices.SortStableFunc(h, func(a, b heldPacket) int { return int(a.id) - int(b.id) })
+	zero := 0
+	for zero < len(h) && h[zero].id == 0 {
+		zero++
+	}
+	ids := h[zero:]
+	start, widest := 0, uint16(0)
+	for i := range ids {
+		before := ids[(i+len(ids)-1)%len(ids)].id
+		if gap := ids[i].id - before; gap > widest {
+			start, widest = i, gap
+		}
+	}
+	sorted := append(slices.Clone(ids[start:]), ids[:start]...)
+	sorted = append(sorted, h[:zero]...)
+	copy(h, sorted)
+}
+
+// packetBounds says where the packet at b[at] ends and where its variable header begins. b holds whole packets.
+func packetBounds(b []byte, at int) (end, body int) {
+	size, n, err := variableInt(b[at+1:])
+	if n == 0 || err != nil {
+		return len(b), len(b)
+	}
+	body = at + 1 + n
+	return min(body+size, len(b)), body
+}
+
+// publishID is the packet id of a PUBLISH, 0 for QoS 0.
+func publishID(p []byte, body int) uint16 {
+	if p[0]&6 == 0 || len(p) < body+2 {
+		return 0
+	}
+	at := body + 2 + int(binary.BigEndian.Uint16(p[body:]))
+	if len(p) < at+2 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(p[at:])
+}

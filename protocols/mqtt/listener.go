@@ -1,0 +1,208 @@
+package mqtt
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/listeners"
+)
+
+const listenerID = "guard"
+
+// listener accepts sockets within the caps and runs each client where a panic ends that client alone.
+// It implements the library's listeners.Listener.
+type listener struct {
+	net    net.Listener
+	cfg    Config
+	stats  *counters
+	onDead func(*conn) // a panic ended this client; the library has not cleaned up
+
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+	perAddr  map[netip.Prefix]int
+	closed   bool
+	stop     chan struct{}
+	serving  sync.WaitGroup
+	flushers sync.WaitGroup
+	buffers  sync.Pool
+}
+
+func newListener(l net.Listener, cfg Config, st *counters) *listener {
+	return &listener{
+		net: l, cfg: cfg, stats: st,
+		conns:   make(map[*conn]struct{}),
+		perAddr: make(map[netip.Prefix]int),
+		stop:    make(chan struct{}),
+	}
+}
+
+// Init, ID, Address and Protocol are the library's interface.
+func (l *listener) Init(*slog.Logger) error { return nil }
+func (l *listener) ID() string              { return listenerID }
+func (l *listener) Address() string         { return l.net.Addr().String() }
+func (l *listener) Protocol() string        { return l.net.Addr().Network() }
+
+// Serve accepts until the listener is closed. A failing Accept (out of descriptors, mostly) is tried again with a
+// growing pause, for ever: clients that leave give descriptors back.
+func (l *listener) Serve(establish listeners.EstablishFn) {
+	pause := time.Duration(0)
+	for {
+		c, err := l.net.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			l.admit(c, establish)
+			continue
+		case errors.Is(err, net.ErrClosed) || l.isClosed():
+			return
+		}
+		l.stats.acceptErrors.Add(1)
+		if pause == 0 {
+			l.cfg.Log.Warn("mqtt: cannot accept a connection, trying again", "err", err)
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		select {
+		case <-l.stop:
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// admit starts a client unless a cap is reached.
+func (l *listener) admit(c net.Conn, establish listeners.EstablishFn) {
+	from := addressGroup(c.RemoteAddr())
+	l.mu.Lock()
+	var why error
+	switch {
+	case l.closed:
+		why = net.ErrClosed
+	case len(l.conns) >= l.cfg.MaxClients:
+		why = fmt.Errorf("%d clients are connected", len(l.conns))
+	case l.perAddr[from] >= l.cfg.MaxClientsPerAddress:
+		why = fmt.Errorf("%d clients are connected from %v", l.perAddr[from], from)
+	}
+	if why != nil {
+		l.mu.Unlock()
+		l.refuse(c, why)
+		_ = c.Close()
+		return
+	}
+	k := newConn(c, l)
+	l.conns[k] = struct{}{}
+	l.perAddr[from]++
+	l.serving.Add(1)
+	l.mu.Unlock()
+	go l.serve(k, from, establish)
+}
+
+func (l *listener) serve(k *conn, from netip.Prefix, establish listeners.EstablishFn) {
+	defer l.serving.Done()
+	defer l.forget(k, from)
+	defer func() {
+		if p := recover(); p != nil {
+			l.stats.panics.Add(1)
+			l.cfg.Log.Error("mqtt: a client's packet made the broker panic; only that client is closed",
+				"client", k.info.ID, "remote", k.RemoteAddr(), "panic", p, "stack", string(debug.Stack()))
+			k.abort()
+			l.dead(k)
+		}
+	}()
+	if err := establish(listenerID, k); err != nil {
+		l.cfg.Log.Debug("mqtt: client ended", "client", k.info.ID, "remote", k.RemoteAddr(), "err", err)
+	}
+	if !k.ready.Load() {
+		l.stats.strangers.Add(1)
+	}
+}
+
+func (l *listener) dead(k *conn) {
+	defer func() {
+		if recover() != nil {
+			l.stats.panics.Add(1)
+		}
+	}()
+	if l.onDead != nil && k.client != nil {
+		l.onDead(k)
+	}
+}
+
+func (l *listener) forget(k *conn, from netip.Prefix) {
+	_ = k.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, k)
+	if l.perAddr[from]--; l.perAddr[from] <= 0 {
+		delete(l.perAddr, from)
+	}
+}
+
+func (l *listener) refuse(c net.Conn, why error) {
+	l.stats.rejected.Add(1)
+	l.cfg.Log.Debug("mqtt: connection refused", "remote", c.RemoteAddr(), "err", why)
+}
+
+// Close stops accepting. The clients are ended by Server.Close, which may need to be rude; the library's way to end
+// them takes a read lock twice and can hang.
+func (l *listener) Close(listeners.CloseFn) { l.shut() }
+
+func (l *listener) shut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.closed = true
+	close(l.stop)
+	_ = l.net.Close()
+}
+
+func (l *listener) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+func (l *listener) open() []*conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]*conn, 0, len(l.conns))
+	for k := range l.conns {
+		out = append(out, k)
+	}
+	return out
+}
+
+// buffer and recycle keep the write buffers of clients that have nothing to write out of the heap.
+func (l *listener) buffer() []byte {
+	if b, ok := l.buffers.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, 4<<10)
+}
+
+func (l *listener) recycle(b []byte) {
+	if cap(b) >= 4<<10 && cap(b) <= 64<<10 {
+		l.buffers.Put(&b)
+	}
+}
+
+// addressGroup is what counts as one address: an IPv4 address, or the /64 that an IPv6 host is commonly given whole.
+func addressGroup(a net.Addr) netip.Prefix {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Prefix{}
+	}
+	ip := ap.Addr().Unmap().WithZone("")
+	if ip.Is4() || ip.IsLoopback() {
+		return netip.PrefixFrom(ip, ip.BitLen())
+	}
+	p, _ := ip.Prefix(64)
+	return p
+}

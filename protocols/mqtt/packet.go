@@ -1,0 +1,204 @@
+package mqtt
+
+import (
+	"errors"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// OnPacketRead sees every packet of a client before the library acts on it. Its only way to refuse one is to end the
+// connection.
+func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Packet, err error) {
+	defer h.recovered("read", func() { err = packets.ErrRejectPacket })
+	c := connOf(cl)
+	if !c.ready.Load() {
+		return pk, nil
+	}
+	// The library can delete a client from its table while a new connection of the same id settles. Such a ghost would
+	// never hear anything again: end it, and it comes back.
+	if cur, ok := h.broker.Clients.Get(cl.ID); !ok || cur != cl {
+		return pk, packets.ErrRejectPacket
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		h.stats.messagesIn.Add(1)
+		if pk.FixedHeader.Qos > 0 {
+			pk.PacketID = h.inboundID(cl, c, pk.PacketID)
+		}
+	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
+		pk.PacketID = h.inboundID(cl, c, pk.PacketID)
+	case packets.Puback, packets.Pubrec, packets.Pubcomp:
+		h.acknowledge(cl, c, pk)
+	case packets.Disconnect:
+		// The client may change the expiry with its goodbye, which the library does not limit.
+		pk.Properties.SessionExpiryInterval = min(pk.Properties.SessionExpiryInterval, h.expirySeconds())
+	}
+	return pk, nil
+}
+
+func (h *hook) inboundID(cl *mochi.Client, c *conn, id uint16) uint16 {
+	if id == 0 {
+		return 0 // the library refuses it
+	}
+	return c.flow.inbound(id, func(n uint16) bool {
+		_, used := cl.State.Inflight.Get(n)
+		return used
+	})
+}
+
+func (h *hook) acknowledge(cl *mochi.Client, c *conn, pk packets.Packet) {
+	if sent, ok := cl.State.Inflight.Get(pk.PacketID); ok && sent.FixedHeader.Type == packets.Publish {
+		h.sessions.settle(cl.ID, messageSize(&sent))
+	}
+	if pk.FixedHeader.Type == packets.Pubrec && pk.ReasonCode < 0x80 {
+		return
+	}
+	if err := c.acknowledged(); err != nil {
+		cl.Stop(err)
+	}
+}
+
+// OnSubscribe takes retained messages out of the library's hands: it would drop all beyond its short queue.
+func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) (out packets.Packet) {
+	out = pk
+	defer h.recovered("subscribe", func() { out.Filters = nil })
+	c := connOf(cl)
+	if c == nil {
+		return pk
+	}
+	out.Filters = make(packets.Subscriptions, len(pk.Filters))
+	c.granted = make([]grant, len(pk.Filters))
+	for i, sub := range pk.Filters {
+		_, existed := cl.State.Subscriptions.Get(sub.Filter)
+		c.granted[i] = grant{sub: sub, existed: existed}
+		if checkFilter(sub.Filter) != nil {
+			sub.Filter = "" // which the library refuses by the right code
+		}
+		sub.RetainHandling = 2
+		out.Filters[i] = sub
+	}
+	return out
+}
+
+// OnSubscribed learns which filters were granted.
+func (h *hook) OnSubscribed(cl *mochi.Client, _ packets.Packet, codes []byte) {
+	defer h.recovered("subscribe", nil)
+	c := connOf(cl)
+	if c == nil {
+		return
+	}
+	var filters []string
+	for i, code := range codes {
+		if i < len(c.granted) && code <= 2 {
+			c.granted[i].ok = true
+			filters = append(filters, c.granted[i].sub.Filter)
+		}
+	}
+	if len(filters) > 0 {
+		h.tell(SessionEvent{Kind: SessionSubscribed, Client: c.info, Filters: filters})
+	}
+}
+
+// OnUnsubscribed hears of single filters and of all at the end of a session.
+func (h *hook) OnUnsubscribed(cl *mochi.Client, pk packets.Packet) {
+	defer h.recovered("unsubscribe", nil)
+	c := connOf(cl)
+	if c == nil || len(pk.Filters) == 0 {
+		return
+	}
+	var filters []string
+	for _, f := range pk.Filters {
+		filters = append(filters, f.Filter)
+	}
+	h.tell(SessionEvent{Kind: SessionUnsubscribed, Client: c.info, Filters: filters})
+}
+
+// OnPacketProcessed sends retained messages once the SUBACK is out.
+func (h *hook) OnPacketProcessed(cl *mochi.Client, pk packets.Packet, err error) {
+	defer h.recovered("retained", nil)
+	c := connOf(cl)
+	if c == nil || pk.FixedHeader.Type != packets.Subscribe {
+		return
+	}
+	granted := c.granted
+	c.granted = nil
+	for _, g := range granted {
+		if err == nil && g.ok {
+			h.sendRetained(cl, c, g)
+		}
+	}
+}
+
+// OnPublish takes every publish of a client, before the client is acknowledged: commands go to their callback, the rest
+// to the subscribers. The library is only left the acknowledgement.
+func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet, err error) {
+	defer h.recovered("publish", func() { err = h.notTaken(cl, pk) })
+	c := connOf(cl)
+	if c == nil {
+		return pk, nil
+	}
+	if !h.cfg.Intercept(pk.TopicName) {
+		h.fanout(&pk, h.keepRetained(&pk))
+		return pk, packets.CodeSuccessIgnore
+	}
+	in := Publish{
+		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
+		Properties: propertiesFrom(pk.Properties),
+	}
+	taken := errors.New("nobody takes commands")
+	if in.ResponseTopic != "" && !h.mayReply(c.info, in.ResponseTopic) {
+		h.stats.denied.Add(1)
+		taken = errors.New("response topic is not for this client")
+	} else if h.cfg.OnPublish != nil {
+		taken = h.cfg.OnPublish(c.info, in)
+	}
+	if taken != nil {
+		h.cfg.Log.Debug("mqtt: publish refused", "client", c.info.ID, "topic", in.Topic, "err", taken)
+		return pk, h.notTaken(cl, pk)
+	}
+	return pk, packets.CodeSuccessIgnore
+}
+
+// notTaken tells the client that its publish went nowhere. A plain error would make the library deliver it nevertheless.
+//   - QoS 0: there is no way to say it.
+//   - MQTT 5: PUBACK or PUBREC 0x83; the library would answer QoS 2 with PUBACK.
+//   - MQTT 3.1.1: either an acknowledgement or the end of the connection (§3.3.5), so the end.
+func (h *hook) notTaken(cl *mochi.Client, pk packets.Packet) error {
+	switch {
+	case pk.FixedHeader.Qos == 0:
+		return packets.ErrRejectPacket
+	case cl.Properties.ProtocolVersion < 5:
+		cl.Stop(packets.ErrImplementationSpecificError)
+		return packets.ErrRejectPacket
+	case pk.FixedHeader.Qos == 1:
+		return packets.ErrImplementationSpecificError
+	}
+	_ = cl.WritePacket(packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Pubrec},
+		PacketID:    pk.PacketID, ReasonCode: packets.ErrImplementationSpecificError.Code,
+	})
+	return packets.ErrRejectPacket
+}
+
+// OnWill lets the will go the way of any publish. The library publishes what this returns; the empty topic goes nowhere,
+// because nobody may read it.
+func (h *hook) OnWill(cl *mochi.Client, will mochi.Will) (out mochi.Will, err error) {
+	defer h.recovered("will", func() { out, err = mochi.Will{}, nil })
+	c := connOf(cl)
+	if c == nil || !h.mayLeave(c.info, will.TopicName) {
+		return mochi.Will{}, nil
+	}
+	pk := packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: will.Qos, Retain: will.Retain},
+		TopicName:   will.TopicName, Payload: will.Payload, Origin: cl.ID,
+		Properties: packets.Properties{User: will.User},
+	}
+	keep := h.keepRetained(&pk)
+	if will.WillDelayInterval > 0 {
+		will.Retain = keep
+		return will, nil
+	}
+	h.fanout(&pk, keep)
+	return mochi.Will{}, nil
+}

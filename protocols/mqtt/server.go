@@ -1,0 +1,248 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// ErrClosed is the answer of a broker that was closed.
+var ErrClosed = errors.New("mqtt broker is closed")
+
+var errPanicked = errors.New("a packet made the broker panic")
+
+// Server is a running broker. All methods may be called from any goroutine.
+type Server struct {
+	cfg      Config
+	guard    *listener
+	broker   *mochi.Server
+	hook     *hook
+	stats    counters
+	sessions *ledger
+
+	closing atomic.Bool
+	once    sync.Once
+	done    chan struct{}
+}
+
+// Start listens and serves. The error names the address and the cause.
+func Start(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("mqtt broker on %s: %w", cfg.Listen, err)
+	}
+	// A peer that lost its power is noticed within a minute even if it asked for no keep alive.
+	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
+	}}
+	l, err := lc.Listen(context.Background(), "tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("mqtt broker on %s: %w", cfg.Listen, err)
+	}
+	s, err := serve(l, cfg)
+	if err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("mqtt broker on %s: %w", cfg.Listen, err)
+	}
+	return s, nil
+}
+
+// serve runs a broker of a checked configuration on l.
+func serve(l net.Listener, cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg, sessions: newLedger(), done: make(chan struct{})}
+	s.guard = newListener(l, cfg, &s.stats)
+	s.guard.onDead = s.buryDead
+	s.broker = mochi.New(options(cfg))
+	s.hook = &hook{Server: s}
+	if err := s.broker.AddHook(s.hook, nil); err != nil {
+		return nil, err
+	}
+	if err := s.broker.AddListener(s.guard); err != nil {
+		return nil, err
+	}
+	return s, s.broker.Serve()
+}
+
+func options(cfg Config) *mochi.Options {
+	caps := mochi.NewDefaultServerCapabilities()
+	caps.MaximumClients = math.MaxInt64   // the listener counts
+	caps.MaximumMessageExpiryInterval = 0 // else retained messages die by the wall clock, all at once when it steps
+	caps.MaximumClientWritesPending = 16  // only delayed wills take this way
+	caps.MaximumSessionExpiryInterval = uint32(cfg.SessionExpiry / time.Second)
+	caps.MaximumPacketSize = uint32(cfg.MaxPacket)
+	caps.ReceiveMaximum = uint16(min(max(1024, cfg.MaxQueued+64), math.MaxUint16))
+	caps.MaximumInflight = uint16(cfg.MaxQueued)
+	caps.TopicAliasMaximum = 0 // the library checks access before it resolves an alias
+	caps.Compatibilities.NoInheritedPropertiesOnAck = true
+	return &mochi.Options{
+		Capabilities:             caps,
+		ClientNetReadBufferSize:  1024,
+		ClientNetWriteBufferSize: 1024,
+		Logger:                   slog.New(slog.DiscardHandler), // it logs whole packets, payloads and all
+		SysTopicResendInterval:   60,                            // each stops the world to measure it
+	}
+}
+
+// Addr is where the broker listens.
+func (s *Server) Addr() net.Addr { return s.guard.net.Addr() }
+
+// Publish sends a message to all subscribers, at their QoS but never above 1, and keeps it if retain is set (an empty
+// payload then removes what was kept). It never waits for a client and keeps no reference to payload.
+func (s *Server) Publish(topic string, payload []byte, retain bool, p Properties) (err error) {
+	defer s.recoveredInto("publish", &err)
+	if s.closing.Load() {
+		return ErrClosed
+	}
+	if err := checkTopic(topic); err != nil {
+		return fmt.Errorf("publish to %q: %w", topic, err)
+	}
+	pk := packets.Packet{
+		FixedHeader: packets.FixedHeader{Qos: 1, Retain: retain},
+		TopicName:   topic,
+		Payload:     append([]byte(nil), payload...),
+		Origin:      inlineID,
+		Properties:  p.wire(),
+	}
+	if n := messageSize(&pk); n > s.cfg.MaxPacket {
+		return fmt.Errorf("publish to %q: %d bytes: at most %d fit into a packet", topic, n, s.cfg.MaxPacket)
+	}
+	s.fanout(&pk, true)
+	return nil
+}
+
+// Respond answers a publish of c at ReplyTopic, with the correlation data of the request. The topic must be one that the
+// client may write to, so that nobody can make the broker say things in places that are not his.
+func (s *Server) Respond(c ClientInfo, to Publish, payload []byte, p Properties) error {
+	topic := ReplyTopic(c, to)
+	if !s.mayReply(c, topic) {
+		return fmt.Errorf("respond to client %q: topic %q is not for this client", c.ID, topic)
+	}
+	p.CorrelationData = to.CorrelationData
+	return s.Publish(topic, payload, false, p)
+}
+
+// Disconnect ends the connection and the stored session of every client that match picks, and returns how many.
+func (s *Server) Disconnect(match func(ClientInfo) bool) (n int) {
+	for _, cl := range s.broker.Clients.GetAll() {
+		c := connOf(cl)
+		if c == nil || !match(c.info) {
+			continue
+		}
+		n++
+		s.hangUp(cl, packets.ErrAdministrativeAction)
+		s.discard(cl)
+	}
+	return n
+}
+
+// hangUp says goodbye in the way the client's version knows.
+func (s *Server) hangUp(cl *mochi.Client, code packets.Code) {
+	if cl.Properties.ProtocolVersion == 5 {
+		_ = s.broker.DisconnectClient(cl, code)
+	}
+	cl.Stop(code)
+}
+
+// Stats reads the counters.
+func (s *Server) Stats() Stats {
+	c := &s.stats
+	all, away := s.broker.Clients.Len(), len(s.absent())
+	return Stats{
+		Connections: len(s.guard.open()), Clients: all - away, Sessions: away,
+		Retained: s.broker.Topics.Retained.Len(), Subscriptions: int(atomic.LoadInt64(&s.broker.Info.Subscriptions)),
+		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(),
+		Dropped: c.dropped.Load(), Slow: c.slow.Load(), Panics: c.panics.Load(), Rejected: c.rejected.Load(),
+		Strangers: c.strangers.Load(), Denied: c.denied.Load(), AcceptErrors: c.acceptErrors.Load(),
+	}
+}
+
+// Close stops accepting, ends all clients and waits for their goroutines until ctx ends; then it hangs up on those that
+// are left and returns an error. It may be called again, from anywhere, with the same effect.
+func (s *Server) Close(ctx context.Context) error {
+	s.once.Do(func() {
+		s.closing.Store(true)
+		go s.shutdown()
+	})
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+	}
+	left := s.guard.open()
+	for _, k := range left {
+		k.abort()
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-time.After(100 * time.Millisecond):
+		return fmt.Errorf("mqtt broker on %v: %d clients did not end: %w", s.Addr(), len(left), ctx.Err())
+	}
+}
+
+func (s *Server) shutdown() {
+	defer close(s.done)
+	defer s.recovered("close")
+	s.guard.shut()
+	for _, k := range s.guard.open() {
+		if k.ready.Load() {
+			s.hangUp(k.client, packets.ErrServerShuttingDown)
+		} else {
+			k.abort()
+		}
+	}
+	_ = s.broker.Close()
+	s.guard.serving.Wait()
+	s.guard.flushers.Wait()
+}
+
+func (s *Server) mayWrite(c ClientInfo, topic string) bool {
+	return checkTopic(topic) == nil && !brokerOwned(topic) && s.cfg.Authorize(c, topic, true)
+}
+
+func (s *Server) mayRead(c ClientInfo, topic string) bool {
+	return topic != "" && s.cfg.Authorize(c, unshare(topic), false)
+}
+
+func (s *Server) mayReply(c ClientInfo, topic string) bool {
+	return !s.cfg.Intercept(topic) && s.mayWrite(c, topic)
+}
+
+func (s *Server) expirySeconds() uint32 { return uint32(s.cfg.SessionExpiry / time.Second) }
+
+// tell reports a session event, guarding against what the callback does.
+func (s *Server) tell(e SessionEvent) {
+	defer s.recovered("session callback")
+	if s.cfg.OnSession != nil {
+		s.cfg.OnSession(e)
+	}
+}
+
+func (s *Server) panicked(what string, p any) {
+	s.stats.panics.Add(1)
+	s.cfg.Log.Error("mqtt: recovered a panic", "in", what, "panic", p, "stack", string(debug.Stack()))
+}
+
+func (s *Server) recovered(what string) {
+	if p := recover(); p != nil {
+		s.panicked(what, p)
+	}
+}
+
+func (s *Server) recoveredInto(what string, err *error) {
+	if p := recover(); p != nil {
+		s.panicked(what, p)
+		*err = fmt.Errorf("mqtt %s: recovered a panic: %v", what, p)
+	}
+}

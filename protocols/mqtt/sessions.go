@@ -1,0 +1,139 @@
+package mqtt
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// ledger counts the bytes of unacknowledged messages per client id, and which topics clients have retained.
+type ledger struct {
+	mu       sync.Mutex
+	bytes    map[string]int
+	retained map[string]struct{}
+}
+
+func newLedger() *ledger {
+	return &ledger{bytes: make(map[string]int), retained: make(map[string]struct{})}
+}
+
+// queue books n bytes unless that exceeds limit; a single message always fits.
+func (l *ledger) queue(id string, n, limit int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if have := l.bytes[id]; have > 0 && have+n > limit {
+		return false
+	}
+	l.bytes[id] += n
+	return true
+}
+
+func (l *ledger) queued(id string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bytes[id]
+}
+
+func (l *ledger) settle(id string, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bytes[id] -= n; l.bytes[id] <= 0 {
+		delete(l.bytes, id)
+	}
+}
+
+func (l *ledger) forget(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.bytes, id)
+}
+
+// retain books a retained message of a client, or its removal; false when there are most already.
+func (l *ledger) retain(topic string, keep bool, most int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !keep {
+		delete(l.retained, topic)
+		return true
+	}
+	if _, ok := l.retained[topic]; !ok && len(l.retained) >= most {
+		return false
+	}
+	l.retained[topic] = struct{}{}
+	return true
+}
+
+// keepRetained says whether a client's retained message is stored; it is delivered in any case.
+func (s *Server) keepRetained(pk *packets.Packet) bool {
+	return pk.FixedHeader.Retain && s.sessions.retain(pk.TopicName, len(pk.Payload) > 0, s.cfg.MaxRetained)
+}
+
+// messageSize is what a queued message is counted as, bytes.
+func messageSize(pk *packets.Packet) int {
+	p := &pk.Properties
+	n := len(pk.Payload) + len(pk.TopicName) + len(p.ContentType) + len(p.ResponseTopic) + len(p.CorrelationData) + 32
+	for _, u := range p.User {
+		n += len(u.Key) + len(u.Val) + 5
+	}
+	return n
+}
+
+// absent lists the stored sessions of clients that are away, longest first.
+func (s *Server) absent() []*mochi.Client {
+	var out []*mochi.Client
+	for _, cl := range s.broker.Clients.GetAll() {
+		if !cl.Net.Inline && cl.Closed() {
+			out = append(out, cl)
+		}
+	}
+	slices.SortFunc(out, func(a, b *mochi.Client) int { return cmp.Compare(a.StopTime(), b.StopTime()) })
+	return out
+}
+
+// trimSessions ends the longest absent sessions beyond the cap.
+func (s *Server) trimSessions() {
+	away := s.absent()
+	for i := 0; i < len(away)-s.cfg.MaxSessions; i++ {
+		s.discard(away[i])
+	}
+}
+
+// discard ends the session of an absent client for good.
+func (s *Server) discard(cl *mochi.Client) {
+	s.broker.UnsubscribeClient(cl)
+	cl.ClearInflights()
+	s.sessions.forget(cl.ID)
+	if cur, ok := s.broker.Clients.Get(cl.ID); ok && cur == cl {
+		s.broker.Clients.Delete(cl.ID)
+	}
+	if c := connOf(cl); c != nil {
+		s.tell(SessionEvent{Kind: SessionExpired, Client: c.info})
+	}
+}
+
+// buryDead does for a client whose packet made the library panic what the library does at the end of a connection.
+func (s *Server) buryDead(k *conn) {
+	if !k.ready.Load() {
+		return
+	}
+	cl := k.client
+	if cl.Properties.Will.Flag != 0 {
+		if _, err := s.hook.OnWill(cl, cl.Properties.Will); err != nil {
+			s.cfg.Log.Debug("mqtt: will", "client", cl.ID, "err", err)
+		}
+	}
+	ends := cl.Properties.ProtocolVersion == 5 && cl.Properties.Props.SessionExpiryInterval == 0 ||
+		cl.Properties.ProtocolVersion < 5 && cl.Properties.Clean
+	s.hook.OnDisconnect(cl, errPanicked, ends)
+	if !ends || cl.IsTakenOver() {
+		return
+	}
+	cl.ClearInflights()
+	s.broker.UnsubscribeClient(cl)
+	if cur, ok := s.broker.Clients.Get(cl.ID); ok && cur == cl {
+		s.broker.Clients.Delete(cl.ID)
+	}
+}
