@@ -38,7 +38,7 @@ func piece(data []byte, p Point, offset int) []byte {
 		}
 		return []byte{data[offset/8] >> (offset % 8) & 1}
 	}
-	if offset < 0 || 2*offset+p.size() > len(data) {
+	if offset < 0 || offset > len(data)/2 || 2*offset+p.size() > len(data) {
 		return nil
 	}
 	return data[2*offset : 2*offset+p.size()]

@@ -1,0 +1,242 @@
+package schedule
+
+import "time"
+
+// QueueConfig bounds a queue; the zero value means the defaults.
+type QueueConfig struct {
+	Writes       int // waiting at most, over all units; default 64
+	Interactives int // default 64
+	Polls        int // default 1024
+	Probes       int // default 256
+
+	Batch   int // elections in a row that may pass over a class which has work; default 4
+	PerUnit int // transactions in flight per unit; default 1
+
+	// Quiet is how long a unit that did not answer gets no further request, so that its late answer meets none; default 0.
+	Quiet time.Duration
+	// ProbeShare bounds the air time of unanswered probes, of all units together, to one part in this many; default 150.
+	ProbeShare int
+	// SilentShare bounds the air time of polls to units that did not answer last time, all together, to one part in this many, so
+	// that a dead segment does not hold up the line until its breakers open; default 4, 1 for no bound.
+	SilentShare int
+}
+
+// Queue holds the requests that wait for one line. It elects writes before interactive requests before polls before probes,
+// but a class with work that was passed over Batch times in a row goes next, so every class with work is served at least
+// once in Batch+classes elections. Within a class the units take turns, and a unit's items go in the order they came. A unit that
+// rests is passed over and keeps its turn.
+type Queue[P any] struct {
+	config  QueueConfig
+	lanes   [classes]lane[P]
+	skipped [classes]int // elections that passed over the class while it had work
+	units   map[uint8]*unit
+	expired []Item[P]
+	// earliest is no later than any deadline that waits; 0: none waits.
+	earliest time.Duration
+	probing  time.Duration // no probe before
+	doubting time.Duration // no poll of a silent unit before
+}
+
+// unit is what the queue knows of a unit that had a transaction.
+type unit struct {
+	flying int
+	silent bool          // its last transaction had no answer
+	ready  time.Duration // elected no earlier
+	rest   time.Duration // of the last item elected
+	probe  bool          // the last item elected is one
+	since  time.Duration // the last election
+}
+
+// NewQueue returns an empty queue.
+func NewQueue[P any](config QueueConfig) *Queue[P] {
+	or := func(n *int, byDefault int) {
+		if *n <= 0 {
+			*n = byDefault
+		}
+	}
+	or(&config.Writes, 64)
+	or(&config.Interactives, 64)
+	or(&config.Polls, 1024)
+	or(&config.Probes, 256)
+	or(&config.Batch, 4)
+	or(&config.PerUnit, 1)
+	or(&config.ProbeShare, 150)
+	or(&config.SilentShare, 4)
+	q := &Queue[P]{config: config, units: map[uint8]*unit{}}
+	for class, bound := range []int{config.Writes, config.Interactives, config.Polls, config.Probes} {
+		q.lanes[class] = lane[P]{bound: bound, byUnit: map[uint8][]Item[P]{}}
+	}
+	return q
+}
+
+// Push adds an item. When it merges into a waiting poll or probe of the same unit and key, it keeps that one's place, and the
+// replaced item is returned so that its asker can be told. An item of no known class is refused.
+func (q *Queue[P]) Push(item Item[P]) (verdict Verdict, replaced Item[P]) {
+	if item.Class >= classes {
+		return Refused, replaced
+	}
+	verdict, replaced = q.lanes[item.Class].push(item)
+	if verdict != Refused {
+		q.note(item.Deadline)
+	}
+	return verdict, replaced
+}
+
+func (q *Queue[P]) note(deadline time.Duration) {
+	if deadline > 0 && (q.earliest == 0 || deadline < q.earliest) {
+		q.earliest = deadline
+	}
+}
+
+// Next elects the next item; the caller sends it and calls Done when it has ended. When ok is false nothing may go now: wait is
+// then how long until something changes by itself (a rest ends, a deadline passes), or 0 when only Push or Done can
+// change it. Items past their deadline are never elected.
+func (q *Queue[P]) Next(now time.Duration) (item Item[P], wait time.Duration, ok bool) {
+	q.sweep(now)
+	class, ok := q.elect(now)
+	if !ok {
+		return item, q.wait(now), false
+	}
+	item = q.lanes[class].take(func(id uint8) bool { return q.free(class, id, now) })
+	u := q.units[item.Unit]
+	if u == nil {
+		u = &unit{}
+		q.units[item.Unit] = u
+	}
+	u.flying++
+	u.rest, u.probe, u.since = item.Rest, class == Probe, now
+	return item, 0, true
+}
+
+// elect returns the class that goes next and counts those passed over.
+func (q *Queue[P]) elect(now time.Duration) (Class, bool) {
+	var able [classes]bool
+	elected, found := Class(0), false
+	for c := range classes {
+		able[c] = q.lanes[c].any(func(id uint8) bool { return q.free(c, id, now) })
+		if !able[c] {
+			continue
+		}
+		starved := q.skipped[c] >= q.config.Batch && q.skipped[c] > q.skipped[elected]
+		if !found || starved {
+			elected, found = c, true
+		}
+	}
+	if !found {
+		return 0, false
+	}
+	for c := range classes {
+		if able[c] {
+			q.skipped[c]++
+		}
+	}
+	q.skipped[elected] = 0
+	return elected, true
+}
+
+func (q *Queue[P]) free(class Class, id uint8, now time.Duration) bool {
+	at, ok := q.ready(class, id)
+	return ok && now >= at
+}
+
+// ready returns from when on the unit's items of the class may go; ok is false while only Done can tell.
+func (q *Queue[P]) ready(class Class, id uint8) (at time.Duration, ok bool) {
+	u := q.units[id]
+	if u != nil {
+		at = u.ready
+	}
+	switch {
+	case class == Probe:
+		at = max(at, q.probing)
+	case class == Poll && u != nil && u.silent:
+		at = max(at, q.doubting)
+	}
+	return at, u == nil || u.flying < q.config.PerUnit
+}
+
+// wait returns the time until a waiting item can go or expires, 0 for never.
+func (q *Queue[P]) wait(now time.Duration) time.Duration {
+	next := q.earliest
+	for c := range classes {
+		for _, id := range q.lanes[c].turns {
+			if at, ok := q.ready(c, id); ok && (next == 0 || at < next) {
+				next = at
+			}
+		}
+	}
+	return max(0, next-now)
+}
+
+// Done says that a transaction with the unit has ended, after which the unit rests. Calls without a transaction in flight do nothing.
+func (q *Queue[P]) Done(id uint8, now time.Duration, outcome Outcome) {
+	u := q.units[id]
+	if u == nil || u.flying == 0 {
+		return
+	}
+	u.flying--
+	if outcome == NotSent {
+		return
+	}
+	u.ready = max(u.ready, now+u.rest)
+	if u.silent = outcome == NoAnswer || outcome == Garbled; !u.silent {
+		return
+	}
+	u.ready = max(u.ready, now+q.config.Quiet)
+	took := max(0, now-u.since)
+	if u.probe {
+		q.probing = max(q.probing, now+took*time.Duration(q.config.ProbeShare-1))
+	} else {
+		q.doubting = max(q.doubting, now+took*time.Duration(q.config.SilentShare-1))
+	}
+}
+
+// Expired removes and returns the items whose deadline has passed, so that their askers can be told.
+func (q *Queue[P]) Expired(now time.Duration) []Item[P] {
+	q.sweep(now)
+	gone := q.expired
+	q.expired = nil
+	return gone
+}
+
+func (q *Queue[P]) sweep(now time.Duration) {
+	if q.earliest == 0 || now < q.earliest {
+		return
+	}
+	q.earliest = 0
+	for c := range q.lanes {
+		past := func(item Item[P]) bool { return item.Deadline > 0 && now >= item.Deadline }
+		q.expired = append(q.expired, q.lanes[c].remove(past)...)
+		for _, items := range q.lanes[c].byUnit {
+			for _, item := range items {
+				q.note(item.Deadline)
+			}
+		}
+	}
+}
+
+// Drop removes and returns the items that match, e.g. all polls of a unit that is quarantined or gone, in no promised order
+// between units. What is in flight stays so until Done.
+func (q *Queue[P]) Drop(match func(Item[P]) bool) []Item[P] {
+	var gone []Item[P]
+	for c := range q.lanes {
+		gone = append(gone, q.lanes[c].remove(match)...)
+	}
+	return gone
+}
+
+// Len returns how many items of the class wait.
+func (q *Queue[P]) Len(class Class) int {
+	if class >= classes {
+		return 0
+	}
+	return q.lanes[class].size
+}
+
+// InFlight returns how many elected items have not been Done, over all units.
+func (q *Queue[P]) InFlight() int {
+	n := 0
+	for _, u := range q.units {
+		n += u.flying
+	}
+	return n
+}
