@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const readyTimeout = 5 * time.Second
@@ -27,12 +28,17 @@ type Bus struct {
 	conn   *Conn
 	turn   chan struct{} // holds a token while nobody starts or stops the server
 	server current
+	js     jetstream.JetStream
 
 	mu        sync.Mutex
 	report    Report
-	onRestart []func()
+	onRestart map[int]func() // by the number they were added as
+	hooks     int
 	closed    bool
-	catalogue func()
+	buckets   map[string]jetstream.StreamConfig
+	ledger    ledger            // as it is on disk
+	written   time.Time         // when that was
+	floor     map[string]uint64 // first sequence of streams to be made again, by name
 }
 
 // Start brings the bus up. A store that is full, read-only or corrupt does not
@@ -42,7 +48,8 @@ func Start(cfg Config) (*Bus, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	b := &Bus{cfg: cfg, log: cfg.Log.With("component", "bus"), turn: make(chan struct{}, 1)}
+	b := &Bus{cfg: cfg, log: cfg.Log.With("component", "bus"), turn: make(chan struct{}, 1), onRestart: map[int]func(){}}
+	b.turn <- struct{}{}
 	if err := b.identities(); err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
@@ -50,13 +57,12 @@ func Start(cfg Config) (*Bus, error) {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
 	if err := b.connect(); err != nil {
-		b.server.stop()
+		b.Close()
 		return nil, fmt.Errorf("bus: connect in process: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
 	b.prepare(ctx)
-	b.turn <- struct{}{}
 	return b, nil
 }
 
@@ -105,50 +111,77 @@ func (b *Bus) Addr() string {
 	return a.String()
 }
 
-// Close sends what is pending, notes how far the streams got and stops the server.
+// closeTimeout is how long Close waits for a server that does not stop.
+const closeTimeout = 10 * time.Second
+
+// Close sends what is pending, notes how far the streams got and stops the
+// server. It gives up on a server that takes longer than 10 s.
 func (b *Bus) Close() {
 	<-b.turn
+	defer func() { b.turn <- struct{}{} }()
+	if b.isClosed() {
+		return
+	}
 	b.mu.Lock()
 	b.closed = true
-	stop := b.catalogue
 	b.mu.Unlock()
-	if stop != nil {
-		stop()
+	if b.conn != nil {
+		b.conn.Close()
 	}
-	b.remember()
-	b.conn.Close()
-	b.server.stop()
-	b.turn <- struct{}{}
+	if err := b.remember(); err != nil {
+		b.log.Warn("the ledger of the streams could not be written", "err", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := b.server.stop(ctx); err != nil {
+		b.log.Error("the server has been left behind", "err", err)
+	}
 }
 
-// connect makes the in-process connection, which from then on follows the current server.
+// connect makes the in-process connections, which from then on follow the current server.
 func (b *Bus) connect() error {
-	c, me := newConn(), b.ids[0]
-	opts := []nats.Option{
+	c := newConn()
+	c.events = "gw." + b.cfg.Gateway + "." + string(Event) + "."
+	var err error
+	if c.nc, err = b.pipe("gatewayd", c); err != nil {
+		return err
+	}
+	if c.keep, err = b.pipe("gatewayd-store", c); err != nil {
+		c.nc.Close()
+		return err
+	}
+	if b.js, err = jetstream.New(c.keep, jetstream.WithDefaultTimeout(flushTimeout)); err != nil {
+		c.nc.Close()
+		c.keep.Close()
+		return err
+	}
+	c.lane = newLane(c.keep)
+	b.conn = c
+	return nil
+}
+
+func (b *Bus) pipe(name string, c *Conn) (*nats.Conn, error) {
+	me := b.ids[0]
+	return nats.Connect("",
 		nats.InProcessServer(&b.server),
-		nats.Name("gatewayd"),
+		nats.Name(name),
 		nats.Nkey(me.public, me.pair.Sign),
 		nats.CustomInboxPrefix(inboxGateway),
 		nats.IgnoreAuthErrorAbort(),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(2 * time.Millisecond),
+		nats.ReconnectWait(2*time.Millisecond),
 		nats.ReconnectJitter(5*time.Millisecond, 5*time.Millisecond),
-		nats.ReconnectBufSize(4 << 20),
+		nats.ReconnectBufSize(4<<20),
 		nats.PingInterval(time.Minute),
 		nats.ErrorHandler(c.trouble),
-	}
-	nc, err := nats.Connect("", opts...)
-	if err != nil {
-		return err
-	}
-	c.nc, b.conn = nc, c
-	return nil
+	)
 }
 
 // current is the server of the moment; nats.go asks it for a pipe at every (re)connect.
 type current struct {
 	mu  sync.Mutex
 	srv *server.Server
+	old chan struct{} // closed when the server that was told to stop has stopped
 }
 
 func (c *current) get() *server.Server {
@@ -171,11 +204,27 @@ func (c *current) InProcessConn() (net.Conn, error) {
 	return nil, errors.New("the server is restarting")
 }
 
-func (c *current) stop() {
-	s := c.get()
-	c.set(nil)
-	if s != nil {
-		s.Shutdown()
-		s.WaitForShutdown()
+// stop shuts the server down and waits for its end, or for that of one that did not stop in time before.
+func (c *current) stop(ctx context.Context) error {
+	c.mu.Lock()
+	if s := c.srv; s != nil {
+		old := make(chan struct{})
+		c.srv, c.old = nil, old
+		go func() {
+			defer close(old)
+			s.Shutdown()
+			s.WaitForShutdown()
+		}()
+	}
+	old := c.old
+	c.mu.Unlock()
+	if old == nil {
+		return nil
+	}
+	select {
+	case <-old:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the server does not stop: %w", ctx.Err())
 	}
 }

@@ -133,6 +133,7 @@ func (c *Conn) StreamRaw(ctx context.Context, subject, typ string, payload []byt
 	defer func() { _ = sub.Unsubscribe() }()
 	m := request(ctx, subject, typ, payload)
 	m.Reply = r.inbox
+	m.Header[headerStream] = []string{r.inbox}
 	m.Header[headerLease] = []string{strconv.FormatInt(streamLease.Milliseconds(), 10)}
 	if err := c.nc.PublishMsg(m); err != nil {
 		return fmt.Errorf("stream %s: %w", subject, c.reason(ctx, err))

@@ -122,6 +122,8 @@ func (c Config) serverOptions(ids []identity) (*server.Options, error) {
 		u := &server.NkeyUser{Nkey: id.public}
 		if id.role != roleActors {
 			u.Permissions = rights(id.role)
+			u.Account = server.NewAccount(id.role)
+			o.Accounts = append(o.Accounts, u.Account)
 		}
 		if id.role == c.Anonymous && c.Listen != "" {
 			o.NoAuthUser = id.public

@@ -1,9 +1,11 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,10 +27,12 @@ const flushTimeout = 5 * time.Second
 // run one after the other, those of different subscriptions side by side.
 type Conn struct {
 	nc      *nats.Conn
+	keep    *nats.Conn // to what is kept on disk; the same as nc on a dialled connection
+	lane    *lane      // for events; nil on a dialled connection
+	events  string     // prefix of the subjects that take the lane
 	streams *streams
 	denied  denials
 	slow    atomic.Uint64
-	refused atomic.Uint64
 	lost    atomic.Uint64
 
 	mu   sync.Mutex
@@ -41,8 +45,7 @@ type Stats struct {
 	InBytes, OutBytes uint64
 	Reconnects        uint64
 	Slow              uint64 // times a subscription fell behind
-	Dropped           uint64 // messages lost to that
-	Refused           uint64 // commands not handed on because they were replayed from a stream
+	Dropped           uint64 // messages lost to that, or events to a disk that was too slow
 }
 
 func newConn() *Conn {
@@ -61,23 +64,27 @@ func (c *Conn) Publish(subject string, m proto.Message) error {
 }
 
 // PublishRaw sends payload as it is. It never waits for the server: while the
-// server restarts messages are kept, up to 4 MiB, and then refused with an error.
+// server restarts messages are kept, up to 4 MiB, and then refused with an
+// error. Events have a queue of their own towards the disk (4096) and are not ordered with the other classes.
 func (c *Conn) PublishRaw(subject, typ string, payload []byte) error {
 	return c.PublishHeader(subject, typ, nil, payload)
 }
 
 // PublishHeader is PublishRaw with headers, which it keeps.
 func (c *Conn) PublishHeader(subject, typ string, h Header, payload []byte) error {
-	var err error
-	if typ = contentType(typ); typ == JSON && len(h) == 0 {
-		err = c.nc.Publish(subject, payload)
-	} else {
+	if typ = contentType(typ); typ != JSON {
 		if h == nil {
 			h = Header{}
 		}
-		if typ != JSON {
-			h[headerType] = []string{typ}
-		}
+		h[headerType] = []string{typ}
+	}
+	var err error
+	switch {
+	case c.lane != nil && strings.HasPrefix(subject, c.events):
+		err = c.lane.put(&nats.Msg{Subject: subject, Header: h, Data: bytes.Clone(payload)})
+	case len(h) == 0:
+		err = c.nc.Publish(subject, payload)
+	default:
 		err = c.nc.PublishMsg(&nats.Msg{Subject: subject, Header: h, Data: payload})
 	}
 	if err != nil {
@@ -128,23 +135,20 @@ func (c *Conn) confirm(sub *nats.Subscription) error {
 	if !c.nc.IsConnected() {
 		return nil
 	}
-	w := c.denied.watch(sub.Subject, nil)
-	defer c.denied.unwatch(w)
 	if err := c.nc.FlushTimeout(flushTimeout); err != nil && !errors.Is(err, nats.ErrConnectionReconnecting) && c.nc.IsConnected() {
 		return err
 	}
-	return w.err()
+	// The callback may still be on its way; what the server said before its answer to the flush is known.
+	if err := c.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+sub.Subject+`"`) {
+		return refusal(sub.Subject)
+	}
+	return nil
 }
 
 // admit turns a message with headers into ours, or keeps it from the handler:
-// notes about streams are the connection's own business, and a stored message
-// replayed onto a command subject was never meant as a command.
+// notes about streams are the connection's own business.
 func (c *Conn) admit(m *nats.Msg) (Msg, bool) {
 	if c.streams.note(m) {
-		return Msg{}, false
-	}
-	if replayed(m) {
-		c.refused.Add(1)
 		return Msg{}, false
 	}
 	msg := c.message(m)
@@ -169,6 +173,11 @@ func (c *Conn) Flush(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, flushTimeout)
 		defer cancel()
 	}
+	if c.lane != nil {
+		if err := c.lane.flush(ctx); err != nil {
+			return err
+		}
+	}
 	return c.nc.FlushWithContext(ctx)
 }
 
@@ -177,7 +186,10 @@ func (c *Conn) Stats() Stats {
 	s := c.nc.Stats()
 	st := Stats{
 		In: s.InMsgs, Out: s.OutMsgs, InBytes: s.InBytes, OutBytes: s.OutBytes, Reconnects: s.Reconnects,
-		Slow: c.slow.Load(), Refused: c.refused.Load(), Dropped: c.lost.Load(),
+		Slow: c.slow.Load(), Dropped: c.lost.Load(),
+	}
+	if c.lane != nil {
+		st.Dropped += c.lane.dropped.Load()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,6 +204,9 @@ func (c *Conn) Stats() Stats {
 func (c *Conn) Close() {
 	if c.nc.IsConnected() {
 		_ = c.nc.FlushTimeout(time.Second)
+	}
+	if c.lane != nil {
+		c.lane.close()
 	}
 	c.streams.close()
 	c.nc.Close()

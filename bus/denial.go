@@ -15,9 +15,7 @@ type denials struct {
 
 type wait struct {
 	subject string
-	cancel  context.CancelCauseFunc // may be nil
-	mu      sync.Mutex
-	denied  error
+	cancel  context.CancelCauseFunc
 }
 
 func (d *denials) watch(subject string, cancel context.CancelCauseFunc) *wait {
@@ -45,22 +43,11 @@ func (d *denials) deny(err error) {
 	defer d.mu.Unlock()
 	for w := range d.waits {
 		if w.subject == subject {
-			w.deny(Errorf(PermissionDenied, "this identity may not use %s: ask for the operator key", subject))
+			w.cancel(refusal(subject))
 		}
 	}
 }
 
-func (w *wait) deny(err error) {
-	w.mu.Lock()
-	w.denied = err
-	w.mu.Unlock()
-	if w.cancel != nil {
-		w.cancel(err)
-	}
-}
-
-func (w *wait) err() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.denied
+func refusal(subject string) error {
+	return Errorf(PermissionDenied, "this identity may not use %s: ask for the operator key", subject)
 }

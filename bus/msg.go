@@ -53,7 +53,7 @@ func (m Msg) RespondRaw(typ string, payload []byte) error {
 	if err := m.answerable(); err != nil {
 		return err
 	}
-	m.conn.streams.remove(m.Reply)
+	m.conn.streams.remove(m)
 	return m.conn.PublishRaw(m.Reply, typ, payload)
 }
 
@@ -62,7 +62,7 @@ func (m Msg) Fail(err error) error {
 	if e := m.answerable(); e != nil {
 		return e
 	}
-	m.conn.streams.remove(m.Reply)
+	m.conn.streams.remove(m)
 	if err := m.conn.nc.PublishMsg(AsError(err).failure(m.Reply)); err != nil {
 		return fmt.Errorf("answer %s: %w", m.Subject, err)
 	}
@@ -89,14 +89,14 @@ func (m Msg) answerable() error {
 	return nil
 }
 
-// Inbox prefixes: whoever may subscribe to one sees every answer sent there.
+// Prefixes of reply subjects: whoever may subscribe to one sees every answer sent there.
 const (
-	inboxAny     = "_INBOX" // every client's default
-	inboxOps     = "_OPS"   // operators only
-	inboxGateway = "_GW"    // this process only
+	inboxAny     = "_INBOX" // every client's default, in its own account
+	inboxGateway = "_GW"    // this process
+	inboxAccount = "_R_"    // the server's stand-in for an inbox in another account
 )
 
 func inbox(reply string) bool {
 	p, _, ok := strings.Cut(reply, ".")
-	return ok && (p == inboxAny || p == inboxOps || p == inboxGateway) && !strings.ContainsAny(reply, "*>")
+	return ok && (p == inboxAny || p == inboxGateway || p == inboxAccount) && !strings.ContainsAny(reply, "*>")
 }

@@ -80,28 +80,78 @@ func storeSeed(path string, pair nkeys.KeyPair) error {
 	return writeDurably(path, append(seed, '\n'), 0o600)
 }
 
-// rights of a role on the listener.
-//
-// An observer may not create consumers: a push consumer delivers onto any
-// subject, commands included. He reads kept states and events by direct get;
-// what a direct get delivers carries headers by which Subscribe knows it from a
-// command. Observers share the inbox prefix _INBOX, so that one may see what
-// another has asked for; operators should use _OPS, which observers cannot subscribe to (Dial does).
-func rights(role string) *server.Permissions {
-	sub := []string{"gw.*.data.>", "gw.*.event.>", "gw.*.state.>", "gw.*.trace.>", inboxAny + ".>"}
-	pub := []string{
-		"$SRV.PING", "$SRV.PING.>", "$SRV.INFO", "$SRV.INFO.>", "$SRV.STATS", "$SRV.STATS.>",
-		"$JS.API.DIRECT.GET." + streamState, "$JS.API.DIRECT.GET." + streamState + ".>",
-		"$JS.API.DIRECT.GET." + streamEvents, "$JS.API.DIRECT.GET." + streamEvents + ".>",
-	}
+// visible are the classes an outside role hears.
+var visible = [...]Class{Data, Event, State, Trace}
+
+// readable is the part of the JetStream API that only reads kept messages.
+var readable = [...]string{
+	"$JS.API.DIRECT.GET." + streamState, "$JS.API.DIRECT.GET." + streamState + ".>",
+	"$JS.API.DIRECT.GET." + streamEvents, "$JS.API.DIRECT.GET." + streamEvents + ".>",
+}
+
+// discovery are the subjects of the service catalogue.
+var discovery = [...]string{"$SRV.PING", "$SRV.PING.>", "$SRV.INFO", "$SRV.INFO.>", "$SRV.STATS", "$SRV.STATS.>"}
+
+const commands = "gw.*.cmd.>"
+
+// requests are the subjects a role may send requests to.
+func requests(role string) []string {
+	all := append(append([]string(nil), readable[:]...), discovery[:]...)
 	if role == Operator {
-		sub = append(sub, inboxOps+".>")
-		pub = append(pub, "gw.*.cmd.>")
+		all = append(all, commands)
+	}
+	return all
+}
+
+// rights of a role within its account. Nothing but requests leaves it anyway;
+// the rights keep clients from telling each other what only the gateway may say.
+func rights(role string) *server.Permissions {
+	sub := []string{inboxAny + ".>"}
+	for _, c := range visible {
+		sub = append(sub, "gw.*."+string(c)+".>")
 	}
 	return &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: pub},
+		Publish:   &server.SubjectPermission{Allow: requests(role)},
 		Subscribe: &server.SubjectPermission{Allow: sub},
 	}
+}
+
+// connectAccounts gives each outside role its view of the gateway.
+//
+// Every role is an account of its own, not just a set of permissions, because a
+// request carries a reply subject of the client's choice: with permissions
+// alone a mere reader has the server's answer to a direct get delivered onto a command, or
+// onto $JS.API.STREAM.DELETE, with the server's rights. Across accounts an
+// answer only ever reaches the account that asked. It also keeps the roles' inboxes
+// apart: an observer cannot hear what an operator is told. (Clients of the same role can hear each other's answers.)
+func connectAccounts(s *server.Server, roles []string) error {
+	if len(roles) == 0 {
+		return nil
+	}
+	gateway := s.GlobalAccount()
+	var errs []error
+	for _, c := range visible {
+		errs = append(errs, gateway.AddStreamExport("gw.*."+string(c)+".>", nil))
+	}
+	for _, subject := range requests(Operator) {
+		errs = append(errs, gateway.AddServiceExportWithResponse(subject, server.Streamed, nil))
+	}
+	for _, role := range roles {
+		acc, err := s.LookupAccount(role)
+		if err != nil {
+			return fmt.Errorf("account of %s: %w", role, err)
+		}
+		for _, c := range visible {
+			errs = append(errs, acc.AddStreamImport(gateway, "gw.*."+string(c)+".>", ""))
+		}
+		for _, subject := range requests(role) {
+			errs = append(errs, acc.AddServiceImport(gateway, subject, subject))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("accounts: %w", err)
+	}
+	return nil
 }
 
 // writeDurably replaces path by a file with this content, synced, so that a

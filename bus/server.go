@@ -1,9 +1,9 @@
 package bus
 
 import (
-	"context"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -18,21 +18,76 @@ func (b *Bus) startServer(cfg Config) error {
 	r := Report{Notes: b.notes}
 	if cfg.Dir == "" {
 		r.Store = "no directory is configured: nothing is kept"
-	} else if err := enableStore(s, cfg); err != nil {
-		// Half a JetStream would take requests and never answer them.
-		s.Shutdown()
-		s.WaitForShutdown()
-		r.Store = err.Error()
-		b.log.Error("the store cannot be used; the bus runs without it", "dir", cfg.Dir, "err", err)
-		if s, err = b.bare(cfg); err != nil {
-			return err
-		}
+	} else if s, err = b.withStore(s, cfg, &r); err != nil {
+		return err
 	}
 	b.server.set(s)
 	b.mu.Lock()
 	b.report = r
 	b.mu.Unlock()
 	return nil
+}
+
+// withStore gives s its store, or returns another server that has it: one whose
+// store turned out damaged is replaced once, after the damage has been moved out
+// of the way, and one whose store cannot be used by one without.
+func (b *Bus) withStore(s *server.Server, cfg Config, r *Report) (*server.Server, error) {
+	known, err := readLedger(cfg.Dir)
+	if err != nil {
+		r.Notes = append(r.Notes, "the ledger of the streams is unreadable: "+err.Error())
+	}
+	dropIndexes(cfg.Dir)
+	err = enableStore(s, cfg)
+	var bad []Loss
+	if err == nil {
+		bad, err = b.examine(s, known, cfg, r)
+	}
+	if err == nil && len(bad) > 0 {
+		if s, err = b.again(s, cfg); err != nil {
+			return nil, err
+		}
+		r.Losses = append(r.Losses, quarantine(cfg.Dir, bad, time.Now())...)
+		err = enableStore(s, cfg)
+	}
+	for _, l := range r.Losses {
+		b.log.Error("messages were lost", "stream", l.Stream, "from", l.FromSeq, "to", l.ToSeq, "reason", l.Reason, "moved", l.Moved)
+	}
+	if err == nil {
+		return s, nil
+	}
+	b.log.Error("the store cannot be used; the bus runs without it", "dir", cfg.Dir, "err", err)
+	r.Store = err.Error()
+	return b.again(s, cfg) // half a JetStream would take requests and never answer them
+}
+
+// examine compares what the server found with what the ledger knows. Losses
+// inside a stream that works are reported at once; bad are those of streams that must be made again.
+func (b *Bus) examine(s *server.Server, known ledger, cfg Config, r *Report) (bad []Loss, err error) {
+	found, err := take(s)
+	if err != nil {
+		return nil, err
+	}
+	floor := map[string]uint64{}
+	for _, l := range compare(known, found, presentStreams(cfg.Dir)) {
+		st, ok := found[l.Stream]
+		if ok && st.LastSeq >= known[l.Stream].Last {
+			r.Losses = append(r.Losses, l)
+			continue
+		}
+		floor[l.Stream] = known[l.Stream].Last + 1
+		bad = append(bad, l)
+	}
+	b.mu.Lock()
+	b.ledger, b.written = known, time.Now()
+	b.floor = floor
+	b.mu.Unlock()
+	return bad, nil
+}
+
+func (b *Bus) again(s *server.Server, cfg Config) (*server.Server, error) {
+	s.Shutdown()
+	s.WaitForShutdown()
+	return b.bare(cfg)
 }
 
 // bare starts a server without JetStream and waits until it takes connections.
@@ -52,6 +107,13 @@ func (b *Bus) bare(cfg Config) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
+	var roles []string
+	for _, a := range o.Accounts {
+		roles = append(roles, a.Name)
+	}
+	if err := connectAccounts(s, roles); err != nil {
+		return nil, err
+	}
 	l := &serverLog{log: b.log}
 	s.SetLoggerV2(l, false, false, false)
 	s.Start()
@@ -67,24 +129,12 @@ func (b *Bus) bare(cfg Config) (*server.Server, error) {
 }
 
 func enableStore(s *server.Server, cfg Config) error {
-	return s.EnableJetStream(&server.JetStreamConfig{
+	err := s.EnableJetStream(&server.JetStreamConfig{
 		StoreDir: cfg.Dir, MaxStore: cfg.MaxStore, MaxMemory: cfg.MaxMemory,
 		SyncAlways: true, CompressOK: true, Strict: true,
 	})
+	if err != nil || s.GlobalAccount().JetStreamEnabled() {
+		return err
+	}
+	return s.GlobalAccount().EnableJetStream(nil, nil) // not by itself when there are other accounts
 }
-
-// prepare makes sure that what the bus promises to keep has a place to be kept.
-func (b *Bus) prepare(ctx context.Context) {}
-
-func (b *Bus) remember() {}
-
-// Report is how the bus is.
-type Report struct {
-	Store string   // why nothing is kept; "" when the store works
-	Notes []string // what else was repaired or is wrong
-}
-
-const (
-	streamEvents = "EVENTS"
-	streamState  = "STATE"
-)

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -10,12 +9,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Headers of a stream of answers. The caller sends Gw-Lease with the request and
-// renews it by a message with Gw-Renew (its reply inbox) on the same subject;
-// Gw-Cancel ends it early. Answers are numbered from 1 by Gw-Seq; Gw-Alive
+// Headers of a stream of answers. The caller sends Gw-Lease (milliseconds) and
+// Gw-Stream (an id of his choice) with the request and renews the lease by a message with
+// Gw-Renew (that id) on the same subject; Gw-Cancel (that id) ends it early. Answers are numbered from 1 by Gw-Seq; Gw-Alive
 // answers a renewal; Gw-End, with or without the error headers, comes last.
 const (
 	headerLease  = "Gw-Lease"
+	headerStream = "Gw-Stream"
 	headerRenew  = "Gw-Renew"
 	headerCancel = "Gw-Cancel"
 	headerSeq    = "Gw-Seq"
@@ -30,8 +30,7 @@ const (
 	maxLease     = 5 * time.Minute
 )
 
-// streams are the streams of answers that this connection is serving, by reply
-// inbox. A closed one stays a while so that a late Send is refused, not revived.
+// streams are the streams of answers that this connection is serving, by id. A closed one stays a while so that a late Send is refused, not revived.
 type streams struct {
 	conn *Conn
 	mu   sync.Mutex
@@ -62,7 +61,8 @@ func (s *streams) open(m Msg) bool {
 func (s *streams) find(m Msg) *serving {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st, ok := s.all[m.Reply]; ok {
+	id := m.stream()
+	if st, ok := s.all[id]; ok {
 		return st
 	}
 	s.sweep()
@@ -74,7 +74,7 @@ func (s *streams) find(m Msg) *serving {
 	if d, ok := m.Timeout(); ok {
 		st.end = time.AfterFunc(d, func() { s.expire(st) })
 	}
-	s.all[m.Reply] = st
+	s.all[id] = st
 	return st
 }
 
@@ -118,14 +118,24 @@ func (s *streams) shut(st *serving) {
 	close(st.done)
 }
 
-// remove forgets the stream answered at reply, for it has had its last word.
-func (s *streams) remove(reply string) {
+// remove forgets the stream that m started, for it has had its last word.
+func (s *streams) remove(m Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st, ok := s.all[reply]; ok {
+	id := m.stream()
+	if st, ok := s.all[id]; ok {
 		s.shut(st)
-		delete(s.all, reply)
+		delete(s.all, id)
 	}
+}
+
+// stream is the id of the stream that m starts. The reply subject alone will not
+// do: the server gives each message from another account a new one.
+func (m Msg) stream() string {
+	if id := first(m.Header, headerStream); id != "" {
+		return id
+	}
+	return m.Reply
 }
 
 func (s *streams) close() {
@@ -139,27 +149,27 @@ func (s *streams) close() {
 
 // note takes the caller's words about an open stream; false for any other message.
 func (s *streams) note(m *nats.Msg) bool {
-	if reply := first(m.Header, headerCancel); reply != "" {
+	if id := first(m.Header, headerCancel); id != "" {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if st, ok := s.all[reply]; ok {
+		if st, ok := s.all[id]; ok {
 			s.shut(st)
 		}
 		return true
 	}
-	reply := first(m.Header, headerRenew)
-	if reply == "" {
+	id := first(m.Header, headerRenew)
+	if id == "" {
 		return false
 	}
 	s.mu.Lock()
-	st, ok := s.all[reply]
+	st, ok := s.all[id]
 	ok = ok && st.closed.IsZero()
 	if ok {
 		st.timer.Reset(st.lease)
 	}
 	s.mu.Unlock()
-	if ok {
-		_ = s.conn.nc.PublishMsg(&nats.Msg{Subject: reply, Header: Header{headerAlive: {"1"}}})
+	if ok && inbox(m.Reply) {
+		_ = s.conn.nc.PublishMsg(&nats.Msg{Subject: m.Reply, Header: Header{headerAlive: {"1"}}})
 	}
 	return true
 }
@@ -224,18 +234,6 @@ func (m Msg) End(err error) error {
 	} else {
 		end.Header[headerEnd] = []string{"0"}
 	}
-	m.conn.streams.remove(m.Reply)
+	m.conn.streams.remove(m)
 	return m.conn.nc.PublishMsg(end)
-}
-
-// replayed reports a stored message that a direct get was told to deliver onto
-// a command subject. Reading is allowed to observers, commanding is not.
-func replayed(m *nats.Msg) bool {
-	_, stored := m.Header["Nats-Stream"]
-	_, status := m.Header["Status"]
-	if !stored && !status {
-		return false
-	}
-	t, ok := Topic(m.Subject)
-	return !ok || strings.HasPrefix(t, string(Cmd)+"/")
 }

@@ -1,0 +1,96 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Canary proves that the bus works: a message goes round through the server,
+// every file stream still takes writes, and a record is written, synced and read back. It needs a
+// deadline in ctx (5 s otherwise) and is meant to be called every half minute or so. An error means Restart.
+func (b *Bus) Canary(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	if err := b.echo(ctx); err != nil {
+		return fmt.Errorf("canary: publish and subscribe: %w", err)
+	}
+	if b.cfg.Dir == "" {
+		return nil
+	}
+	if why := b.Report().Store; why != "" {
+		return fmt.Errorf("canary: store: %s", why)
+	}
+	if err := b.writable(ctx); err != nil {
+		return fmt.Errorf("canary: %w", err)
+	}
+	if err := b.writeAndRead(ctx); err != nil {
+		return fmt.Errorf("canary: store: %w", err)
+	}
+	b.mu.Lock()
+	due := time.Since(b.written) > ledgerPause
+	b.mu.Unlock()
+	if due {
+		if err := b.remember(); err != nil {
+			return fmt.Errorf("canary: ledger: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *Bus) echo(ctx context.Context) error {
+	box := b.conn.nc.NewInbox()
+	sub, err := b.conn.nc.SubscribeSync(box)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := b.conn.nc.Publish(box, []byte("canary")); err != nil {
+		return err
+	}
+	_, err = sub.NextMsgWithContext(ctx)
+	return err
+}
+
+// writable asks every file stream to forget a subject it does not have: the
+// cheapest request that a stream which once failed to write refuses. Such a stream never recovers, and
+// publishing to it just goes unanswered.
+func (b *Bus) writable(ctx context.Context) error {
+	for _, cfg := range b.kept() {
+		if cfg.Storage != jetstream.FileStorage {
+			continue
+		}
+		s, err := b.js.Stream(ctx, cfg.Name)
+		if err == nil {
+			err = s.Purge(ctx, jetstream.WithPurgeSubject(inboxGateway+".none"))
+		}
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", cfg.Name, err)
+		}
+	}
+	return nil
+}
+
+func (b *Bus) writeAndRead(ctx context.Context) error {
+	want := strconv.AppendInt(nil, time.Now().UnixNano(), 10)
+	ack, err := b.js.Publish(ctx, canarySubject, want)
+	if err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	s, err := b.js.Stream(ctx, streamCanary)
+	if err != nil {
+		return err
+	}
+	m, err := s.GetMsg(ctx, ack.Sequence)
+	if err != nil {
+		return fmt.Errorf("read back: %w", err)
+	}
+	if !bytes.Equal(m.Data, want) {
+		return fmt.Errorf("read back %q, not %q", m.Data, want)
+	}
+	return nil
+}

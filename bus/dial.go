@@ -1,0 +1,73 @@
+package bus
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Options say how to reach the bus of a gateway from another process.
+type Options struct {
+	URL      string      // nats://host:port; nats://127.0.0.1:4222
+	NKeyFile string      // seed file (observer.nk, operator.nk); "" connects without credentials
+	Name     string      // of this client, as the server lists it
+	TLS      *tls.Config // nil for plain TCP, or for the system's certificates with a tls:// URL
+}
+
+// Dial connects to the bus of a running gateway. It tries once: its errors are
+// one line for an operator. The connection, once made, comes back by itself.
+func Dial(o Options) (*Conn, error) {
+	if o.URL == "" {
+		o.URL = nats.DefaultURL
+	}
+	c := newConn()
+	opts := []nats.Option{
+		nats.Name(o.Name),
+		nats.Timeout(5 * time.Second),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(200 * time.Millisecond),
+		nats.ReconnectJitter(200*time.Millisecond, 200*time.Millisecond),
+		nats.PingInterval(20 * time.Second),
+		nats.ErrorHandler(c.trouble),
+	}
+	if o.TLS != nil {
+		opts = append(opts, nats.Secure(o.TLS))
+	}
+	if o.NKeyFile != "" {
+		key, err := nats.NkeyOptionFromSeed(o.NKeyFile)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("key file %s does not exist: the gateway makes it when its bus first listens", o.NKeyFile)
+		case errors.Is(err, os.ErrPermission):
+			return nil, fmt.Errorf("key file %s may not be read by this user: use sudo or join the group that owns it", o.NKeyFile)
+		case err != nil:
+			return nil, fmt.Errorf("key file %s holds no user key: %s", o.NKeyFile, oneLine(err.Error()))
+		}
+		opts = append(opts, key)
+	}
+	nc, err := nats.Connect(o.URL, opts...)
+	if err != nil {
+		return nil, unreachable(o, err)
+	}
+	c.nc, c.keep = nc, nc
+	return c, nil
+}
+
+// unreachable says in one line why there is no connection and what can be done.
+func unreachable(o Options, err error) error {
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+		if o.NKeyFile == "" {
+			return Errorf(PermissionDenied, "%s wants credentials: give a key file (observer.nk or operator.nk)", o.URL)
+		}
+		return Errorf(PermissionDenied, "%s does not accept the key in %s: is it of this gateway?", o.URL, o.NKeyFile)
+	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
+		return Errorf(FailedPrecondition, "%s and this client do not agree about TLS: %v", o.URL, err)
+	}
+	return Errorf(Unavailable, "no gateway answers at %s: is gatewayd running there, with the bus listening? (%s)", o.URL, oneLine(err.Error()))
+}

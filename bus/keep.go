@@ -1,0 +1,98 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Names of the streams the bus makes for itself. Key-value buckets are streams named KV_<bucket>.
+const (
+	streamEvents = "EVENTS" // file, gw.*.event.>
+	streamState  = "STATE"  // memory, gw.*.state.>, the last one per subject
+	streamCanary = "CANARY" // file, proves that writing works
+	bucketPrefix = "KV_"
+)
+
+const canarySubject = inboxGateway + ".canary"
+
+// minDedup is the shortest window the server accepts. Events carry no ids, and
+// the window is wall clock, which jumps on a gateway without a battery.
+const minDedup = 100 * time.Millisecond
+
+// kept are the streams to have, each with every limit explicit. No MaxAge: one
+// step of the clock would expire everything at once.
+func (b *Bus) kept() []jetstream.StreamConfig {
+	all := []jetstream.StreamConfig{
+		{
+			Name: streamState, Subjects: []string{"gw.*.state.>"}, Storage: jetstream.MemoryStorage,
+			MaxMsgs: -1, MaxBytes: b.cfg.MaxMemory * 3 / 4, MaxMsgsPerSubject: 1, AllowDirect: true, NoAck: true,
+		},
+		{
+			Name: streamCanary, Subjects: []string{canarySubject}, Storage: jetstream.FileStorage,
+			MaxMsgs: 16, MaxBytes: 64 << 10, MaxMsgsPerSubject: -1, AllowDirect: true,
+		},
+		{
+			Name: streamEvents, Subjects: []string{"gw.*.event.>"}, Storage: jetstream.FileStorage,
+			MaxMsgs: int64(b.cfg.Events), MaxBytes: b.cfg.MaxStore / 4, MaxMsgsPerSubject: -1, AllowDirect: true, NoAck: true,
+		},
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, k := range b.buckets {
+		all = append(all, k)
+	}
+	for i := range all {
+		all[i].Duplicates = minDedup
+		all[i].MaxConsumers = -1
+		all[i].FirstSeq = b.floor[all[i].Name]
+	}
+	return all
+}
+
+// prepare makes every stream that should be there, and notes which could not be made.
+func (b *Bus) prepare(ctx context.Context) {
+	if b.Report().Store != "" {
+		return
+	}
+	for _, cfg := range b.kept() {
+		if err := b.ensure(ctx, cfg); err != nil {
+			b.log.Error("a stream cannot be made; the bus runs without it", "stream", cfg.Name, "err", err)
+			b.mu.Lock()
+			if b.report.Store == "" {
+				b.report.Store = err.Error()
+			}
+			b.mu.Unlock()
+		}
+	}
+}
+
+// ensure makes a stream or brings an existing one to these settings.
+func (b *Bus) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
+	s, err := b.js.CreateStream(ctx, cfg)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return fmt.Errorf("stream %s: %w", cfg.Name, err)
+	}
+	if s, err = b.js.Stream(ctx, cfg.Name); err == nil {
+		cfg.FirstSeq = s.CachedInfo().Config.FirstSeq
+		_, err = b.js.UpdateStream(ctx, cfg)
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", cfg.Name, err)
+	}
+	return nil
+}
+
+// onFile reports whether the stream of this name survives a power cut.
+func onFile(name string) bool { return name != streamState }
+
+// accounted reports whether every sequence number between the first and the
+// last message must exist: nothing is ever deleted out of the middle.
+func accounted(name string) bool { return onFile(name) && !strings.HasPrefix(name, bucketPrefix) }

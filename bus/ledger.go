@@ -1,0 +1,171 @@
+package bus
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Loss is a range of messages that were acknowledged once and are gone.
+type Loss struct {
+	Stream  string
+	FromSeq uint64 // both included; 0 when it is not known
+	ToSeq   uint64
+	Reason  string
+	Moved   string // where the damaged stream has been put; "" when it is still in use
+}
+
+func (l Loss) String() string {
+	return fmt.Sprintf("stream %s lost %d to %d: %s", l.Stream, l.FromSeq, l.ToSeq, l.Reason)
+}
+
+// Report is how the bus found its store at the last start.
+type Report struct {
+	Store  string   // why the store does not work; "" when it does
+	Losses []Loss   // what was lost
+	Notes  []string // what else was repaired
+}
+
+// Report is how the bus found its store at the last start or Restart.
+func (b *Bus) Report() Report {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.report
+	r.Losses = append([]Loss(nil), r.Losses...)
+	r.Notes = append([]string(nil), r.Notes...)
+	return r
+}
+
+// ledger is the bus's own account of its streams, beside the store and synced,
+// so that a store that comes back shorter is noticed.
+type ledger map[string]entry
+
+type entry struct {
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
+}
+
+const ledgerFile = "ledger.json"
+
+// ledgerPause bounds how often the ledger is written while the bus runs: flash wears out.
+const ledgerPause = 10 * time.Minute
+
+func readLedger(dir string) (ledger, error) {
+	l := ledger{}
+	p, err := os.ReadFile(filepath.Join(dir, ledgerFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	if err != nil {
+		return l, err
+	}
+	if err := json.Unmarshal(p, &l); err != nil {
+		return ledger{}, fmt.Errorf("%s: %w", ledgerFile, err)
+	}
+	return l, nil
+}
+
+func (l ledger) write(dir string) error {
+	p, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	return writeDurably(filepath.Join(dir, ledgerFile), append(p, '\n'), 0o644)
+}
+
+// take reads the state of every stream on file from a running server.
+func take(s *server.Server) (map[string]server.StreamState, error) {
+	info, err := s.Jsz(&server.JSzOptions{Accounts: true, Streams: true})
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]server.StreamState{}
+	for _, a := range info.AccountDetails {
+		for _, d := range a.Streams {
+			if onFile(d.Name) {
+				all[d.Name] = d.State
+			}
+		}
+	}
+	return all, nil
+}
+
+// remember writes the ledger if it has changed.
+func (b *Bus) remember() error {
+	s := b.server.get()
+	if s == nil || b.cfg.Dir == "" || b.Report().Store != "" {
+		return nil
+	}
+	states, err := take(s)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := ledger{}
+	for name, st := range states {
+		now[name] = entry{First: st.FirstSeq, Last: st.LastSeq}
+	}
+	same := len(now) == len(b.ledger)
+	for name, e := range now {
+		same = same && b.ledger[name] == e
+	}
+	if same {
+		return nil
+	}
+	if err := now.write(b.cfg.Dir); err != nil {
+		return err
+	}
+	b.ledger, b.written = now, time.Now()
+	return nil
+}
+
+// compare finds what a store that has just been opened has lost. found are the
+// streams the server has, present the directories on disk. It is a pure function.
+func compare(known ledger, found map[string]server.StreamState, present []string) []Loss {
+	var all []Loss
+	on := map[string]bool{}
+	for _, name := range present {
+		on[name] = true
+		if _, ok := found[name]; !ok {
+			all = append(all, Loss{Stream: name, FromSeq: known[name].First, ToSeq: known[name].Last, Reason: "the server cannot read it"})
+		}
+	}
+	for name, e := range known {
+		st, ok := found[name]
+		switch {
+		case !ok && !on[name]:
+			all = append(all, Loss{Stream: name, FromSeq: e.First, ToSeq: e.Last, Reason: "its directory is gone"})
+		case ok && st.LastSeq < e.Last:
+			all = append(all, Loss{Stream: name, FromSeq: st.LastSeq + 1, ToSeq: e.Last, Reason: "it ends earlier than it did"})
+		}
+	}
+	for name, st := range found {
+		if accounted(name) && st.LastSeq >= known[name].Last {
+			all = append(all, gaps(name, st)...)
+		}
+	}
+	sort.Slice(all, func(i, j int) bool {
+		return all[i].Stream < all[j].Stream || all[i].Stream == all[j].Stream && all[i].FromSeq < all[j].FromSeq
+	})
+	return all
+}
+
+// gaps are the holes in a stream out of which nothing is ever deleted.
+func gaps(name string, st server.StreamState) []Loss {
+	if st.Msgs == 0 || st.LastSeq < st.FirstSeq || st.LastSeq-st.FirstSeq+1 == st.Msgs {
+		return nil
+	}
+	missing := st.LastSeq - st.FirstSeq + 1 - st.Msgs
+	return []Loss{{
+		Stream: name, FromSeq: st.FirstSeq, ToSeq: st.LastSeq,
+		Reason: fmt.Sprintf("%d messages within are unreadable", missing),
+	}}
+}

@@ -1,0 +1,93 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Restart stops the embedded server and starts it again in this process, with
+// the store checked and repaired as at Start. Connections and subscriptions of Conn
+// carry on by themselves; what is published meanwhile is kept and sent
+// afterwards. States are gone with the memory they were in, which is what OnRestart is for. When the old server does not
+// stop within ctx, a stuck disk for instance, the error says so and there is no server until a later Restart.
+func (b *Bus) Restart(ctx context.Context) error {
+	select {
+	case <-b.turn:
+	case <-ctx.Done():
+		return fmt.Errorf("bus: restart: %w", ctx.Err())
+	}
+	defer func() { b.turn <- struct{}{} }()
+	if b.isClosed() {
+		return errors.New("bus: restart: the bus is closed")
+	}
+	if err := b.server.stop(ctx); err != nil {
+		return fmt.Errorf("bus: restart: %w", err)
+	}
+	before := [2]uint64{b.conn.nc.Stats().Reconnects, b.conn.keep.Stats().Reconnects}
+	err := b.startServer(b.cfg)
+	if err != nil && b.cfg.Listen != "" {
+		// The gateway goes on without clients from outside rather than not at all.
+		inside := b.cfg
+		inside.Listen = ""
+		err = errors.Join(err, b.startServer(inside))
+	}
+	if b.server.get() == nil {
+		return fmt.Errorf("bus: restart: %w", err)
+	}
+	if e := b.reconnected(ctx, before); e != nil {
+		return fmt.Errorf("bus: restart: %w", errors.Join(err, e))
+	}
+	b.prepare(ctx)
+	b.mu.Lock()
+	hooks := maps.Clone(b.onRestart)
+	b.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(hooks)) {
+		hooks[id]()
+	}
+	if err != nil {
+		return fmt.Errorf("bus: restart: %w", err)
+	}
+	return nil
+}
+
+// OnRestart adds a function that every later Restart calls, in the goroutine
+// that restarts, once the server is up: states must be published again. stop takes it out.
+func (b *Bus) OnRestart(fn func()) (stop func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hooks++
+	id := b.hooks
+	b.onRestart[id] = fn
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.onRestart, id)
+	}
+}
+
+func (b *Bus) isClosed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closed
+}
+
+// reconnected waits until both connections have found the new server.
+func (b *Bus) reconnected(ctx context.Context, before [2]uint64) error {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for {
+		main, keep := b.conn.nc, b.conn.keep
+		if main.IsConnected() && keep.IsConnected() && main.Stats().Reconnects > before[0] && keep.Stats().Reconnects > before[1] {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the connection has not come back: %w", ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"gatewayd/bus"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// counting answers a request for n with 1..n and an end; 0 never ends, negative fails after -n answers.
+func counting(t *testing.T, c *bus.Conn, gone chan<- error) string {
+	t.Helper()
+	_, err := c.Subscribe("gw.demo.cmd.>", func(m bus.Msg) {
+		n := &wrapperspb.Int64Value{}
+		if err := m.Decode(n); err != nil {
+			_ = m.Fail(err)
+			return
+		}
+		go func() {
+			for i := int64(1); n.Value <= 0 || i <= n.Value; i++ {
+				if n.Value < 0 && i > -n.Value {
+					_ = m.End(bus.Errorf(bus.Aborted, "broken at %d", i))
+					return
+				}
+				if n.Value == 0 && i > 3 {
+					<-m.Done()
+				}
+				if err := m.Send(wrapperspb.Int64(i)); err != nil {
+					gone <- err
+					return
+				}
+			}
+			_ = m.End(nil)
+		}()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bus.Subject("demo", bus.Cmd, "field/line-1", "Count")
+}
+
+func TestStream(t *testing.T) {
+	c := start(t, nil).Conn()
+	gone := make(chan error, 4)
+	subject := counting(t, c, gone)
+	read := func(ctx context.Context, n int64, each func(int64) error) (got []int64, err error) {
+		err = c.Stream(ctx, subject, wrapperspb.Int64(n), func(m bus.Msg) error {
+			v := &wrapperspb.Int64Value{}
+			if err := m.Decode(v); err != nil {
+				return err
+			}
+			got = append(got, v.Value)
+			if each != nil {
+				return each(v.Value)
+			}
+			return nil
+		})
+		return got, err
+	}
+	t.Run("complete", func(t *testing.T) {
+		got, err := read(within(t), 1000, nil)
+		if err != nil || len(got) != 1000 || got[999] != 1000 {
+			t.Fatal(len(got), err)
+		}
+	})
+	t.Run("fails on the way", func(t *testing.T) {
+		got, err := read(within(t), -2, nil)
+		if code(err) != bus.Aborted || len(got) != 2 {
+			t.Fatal(got, err)
+		}
+	})
+	t.Run("caller cancels", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(within(t))
+		_, err := read(ctx, 0, func(i int64) error {
+			if i == 3 {
+				cancel()
+			}
+			return nil
+		})
+		if code(err) != bus.Canceled || code(receive(t, gone)) != bus.Canceled {
+			t.Fatal(err)
+		}
+	})
+	t.Run("caller has had enough", func(t *testing.T) {
+		enough := errors.New("enough")
+		_, err := read(within(t), 0, func(int64) error { return enough })
+		if !errors.Is(err, enough) {
+			t.Fatal(err)
+		}
+		receive(t, gone)
+	})
+	t.Run("deadline reaches the actor", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+		defer cancel()
+		_, err := read(ctx, 0, nil)
+		if code(err) != bus.DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		receive(t, gone)
+	})
+	t.Run("nobody there", func(t *testing.T) {
+		err := c.Stream(within(t), "gw.other.cmd.x.Y", wrapperspb.Int64(1), func(bus.Msg) error { return nil })
+		if code(err) != bus.Unavailable {
+			t.Fatal(err)
+		}
+	})
+	t.Run("a method that answers once", func(t *testing.T) {
+		stop, err := c.Subscribe("gw.once.cmd.>", func(m bus.Msg) { _ = m.Respond(wrapperspb.Int64(7)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		n := 0
+		err = c.Stream(within(t), "gw.once.cmd.x.Y", wrapperspb.Int64(1), func(bus.Msg) error { n++; return nil })
+		if err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+	})
+	t.Run("protobuf", func(t *testing.T) {
+		p, _ := proto.Marshal(wrapperspb.Int64(2))
+		n := 0
+		err := c.StreamRaw(within(t), subject, bus.Protobuf, p, func(m bus.Msg) error {
+			n++
+			if m.ContentType != bus.Protobuf {
+				t.Error(m.ContentType)
+			}
+			return nil
+		})
+		if err != nil || n != 2 {
+			t.Fatal(n, err)
+		}
+	})
+}
+
+// A client that knows nothing of this package gets numbered answers and an end in plain headers.
+func TestStreamToPlainClient(t *testing.T) {
+	b := start(t, func(c *bus.Config) { c.Listen = "127.0.0.1:0"; c.Anonymous = bus.Operator })
+	subject := counting(t, b.Conn(), make(chan error, 1))
+	nc, err := nats.Connect(b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	sub, err := nc.SubscribeSync(nc.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.PublishRequest(subject, sub.Subject, []byte(`"3"`)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"1", "2", "3"} {
+		m, err := sub.NextMsgWithContext(within(t))
+		if err != nil || m.Header.Get("Gw-Seq") != want || string(m.Data) != `"`+want+`"` {
+			t.Fatalf("%+v %v", m, err)
+		}
+	}
+	m, err := sub.NextMsgWithContext(within(t))
+	if err != nil || m.Header.Get("Gw-End") != "3" || len(m.Data) != 0 {
+		t.Fatalf("%+v %v", m, err)
+	}
+}
