@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claim makes the open node ours alone. It says whether the node is a pseudo terminal.
+// claim makes the open node ours alone; EBUSY if it is somebody else's. It says whether the node is a pseudo terminal.
 func claim(fd int) (pty bool, err error) {
 	if _, err := unix.IoctlGetTermios(fd, unix.TCGETS2); err != nil {
 		if errors.Is(err, unix.ENOTTY) {
@@ -20,13 +20,13 @@ func claim(fd int) (pty bool, err error) {
 	}
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return false, fmt.Errorf("is in use by another program: %w", unix.EBUSY)
+			return false, unix.EBUSY
 		}
 		return false, fmt.Errorf("lock: %w", err)
 	}
 	// The flag of a pty outlives a killed client for as long as its master lives, so there only the lock tells.
 	if held, err := unix.IoctlGetInt(fd, unix.TIOCGEXCL); err == nil && held != 0 && !pty {
-		return false, fmt.Errorf("is in use by another program: %w", unix.EBUSY)
+		return false, unix.EBUSY
 	}
 	if err := unix.IoctlSetInt(fd, unix.TIOCEXCL, 0); err != nil {
 		return false, fmt.Errorf("take exclusively: %w", err)

@@ -134,3 +134,28 @@ func TestEncodeRS485(t *testing.T) {
 		t.Errorf("flags %#x", got.flags)
 	}
 }
+
+func TestDrainWaits(t *testing.T) {
+	const char, ms = 500 * time.Microsecond, time.Millisecond
+	for _, c := range []struct {
+		name     string
+		q        queue
+		computed time.Duration
+		pty      bool
+		want     time.Duration
+	}{
+		{"kernel holds some", queue{held: 10}, 0, false, 5 * ms},
+		{"kernel holds much", queue{held: 4000}, 0, false, drainLook},
+		{"pty not taken over", queue{held: 10}, 0, true, 5 * ms},
+		{"uart is empty", queue{tells: true, empty: true}, 5 * ms, false, 0},
+		{"uart shifts the last", queue{tells: true}, -ms, false, char},
+		{"driver never says empty", queue{tells: true}, -lateWord, false, 0},
+		{"adapter says nothing", queue{}, 7 * ms, false, 7 * ms},
+		{"adapter says nothing, over", queue{}, -ms, false, 0},
+		{"pty", queue{}, 7 * ms, true, 0},
+	} {
+		if got := c.q.wait(char, c.computed, c.pty); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package serial
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +19,9 @@ type Port struct {
 	raw  syscall.RawConn
 	pty  bool
 
-	mu  sync.Mutex // guards cfg and serialises Configure
-	cfg Config
+	mu     sync.Mutex // guards the rest and serialises Configure
+	cfg    Config
+	sentBy time.Time // when what was written can be on the wire, as computed
 }
 
 // Open opens and sets a port and throws away what had arrived before. It is refused while any other program holds the port:
@@ -37,6 +37,9 @@ func Open(cfg Config) (*Port, error) {
 	pty, err := claim(fd)
 	if err != nil {
 		unix.Close(fd)
+		if err == unix.EBUSY {
+			return nil, inUse(cfg.Path)
+		}
 		return nil, fmt.Errorf("port %s: %w", cfg.Path, err)
 	}
 	file := os.NewFile(uintptr(fd), cfg.Path)
@@ -65,7 +68,7 @@ func openNode(path string) (int, error) {
 			return fd, nil
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EBUSY):
-			return -1, fmt.Errorf("port %s is in use by another program: %w", path, err)
+			return -1, inUse(path)
 		case errors.Is(err, unix.EACCES):
 			return -1, fmt.Errorf("port %s: no permission (add the user to the group of the device, often dialout): %w", path, err)
 		default:
@@ -96,7 +99,17 @@ func (p *Port) endOfFile() error {
 }
 
 // Write hands b to the driver; it returns before the last bit is on the wire, see Drain.
-func (p *Port) Write(b []byte) (int, error) { return p.file.Write(b) }
+func (p *Port) Write(b []byte) (int, error) {
+	began := time.Now()
+	n, err := p.file.Write(b)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sentBy.Before(began) {
+		p.sentBy = began
+	}
+	p.sentBy = p.sentBy.Add(time.Duration(n) * CharTime(p.cfg.Baud, p.cfg.BitsPerChar()))
+	return n, err
+}
 
 // SetDeadline sets both deadlines; past ones end waiting calls with os.ErrDeadlineExceeded, the zero time means none.
 func (p *Port) SetDeadline(t time.Time) error { return p.file.SetDeadline(t) }
@@ -117,49 +130,6 @@ func (p *Port) Config() Config {
 // Discard throws away what has arrived and was not read.
 func (p *Port) Discard() error {
 	return p.wrap("discard input", p.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) }))
-}
-
-// Drain waits until the driver has sent everything, asking again when it should be empty. An adapter that keeps its own buffer secret
-// may still have a few characters to send; a pty is always empty at once.
-func (p *Port) Drain(ctx context.Context) error {
-	cfg := p.Config()
-	char := CharTime(cfg.Baud, cfg.BitsPerChar())
-	var timer *Timer
-	for {
-		left, err := p.unsent()
-		if err != nil {
-			return p.wrap("drain", err)
-		}
-		if left == 0 {
-			return nil
-		}
-		if timer == nil {
-			if timer, err = NewTimer(); err != nil {
-				return err
-			}
-			defer timer.Close()
-		}
-		wait := min(max(time.Duration(left)*char, 200*time.Microsecond), 50*time.Millisecond)
-		if err := timer.Wait(ctx, wait); err != nil {
-			return p.wrap("drain", err)
-		}
-	}
-}
-
-// unsent counts the characters that are not on the wire yet, the one in the shift register included where the driver tells.
-func (p *Port) unsent() (int, error) {
-	left := 0
-	err := p.control(func(fd int) error {
-		var err error
-		if left, err = unix.IoctlGetInt(fd, unix.TIOCOUTQ); err != nil || left > 0 {
-			return err
-		}
-		if lsr, err := unix.IoctlGetInt(fd, unix.TIOCSERGETLSR); err == nil && lsr&unix.TIOCSER_TEMT == 0 {
-			left = 1
-		}
-		return nil
-	})
-	return left, err
 }
 
 // Close gives the port back and ends every waiting call with os.ErrClosed. What was not sent is dropped (a wedged adapter would

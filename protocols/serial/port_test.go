@@ -3,6 +3,7 @@ package serial_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -163,7 +164,7 @@ func TestLockOfAnotherProgram(t *testing.T) {
 	in.Write([]byte("x"))
 	io.ReadFull(out, make([]byte, 1)) // cat runs, so the lock is held
 	cfg := serial.Config{Path: slave.Name(), Baud: 9600}
-	if _, err := serial.Open(cfg); !errors.Is(err, unix.EBUSY) {
+	if _, err := serial.Open(cfg); !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", holder.Process.Pid)) {
 		t.Errorf("open: %v", err)
 	}
 	in.Close()
