@@ -147,9 +147,6 @@ func (m *merger) scalar(field string, fd protoreflect.FieldDescriptor, v *struct
 			return el, true
 		}
 	}
-	if f, ok := got.(float64); ok && f == math.Trunc(f) && math.Abs(f) < 1<<63 {
-		got = int64(f)
-	}
 	if text, ok := got.(string); ok && fd.Kind() == protoreflect.DoubleKind {
 		if f, err := strconv.ParseFloat(strings.TrimSpace(text), 64); err == nil && (math.IsNaN(f) || math.IsInf(f, 0)) {
 			got = f
@@ -178,6 +175,9 @@ func plain(v *structpb.Value) any {
 	case *structpb.Value_StringValue:
 		return k.StringValue
 	case *structpb.Value_NumberValue:
+		if f := k.NumberValue; f == math.Trunc(f) && math.Abs(f) < 1<<63 {
+			return int64(f)
+		}
 		return k.NumberValue
 	case *structpb.Value_BoolValue:
 		return k.BoolValue

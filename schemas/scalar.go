@@ -74,6 +74,9 @@ func Got(v any) string {
 	case int64:
 		return fmt.Sprintf("the number %d", v)
 	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1e9 {
+			return fmt.Sprintf("the number %.1f", v)
+		}
 		return "the number " + number(v)
 	case *structpb.Struct:
 		return "a table"

@@ -66,29 +66,8 @@ func (t *Tree) Find(path string) *Node {
 	return found
 }
 
-// Options say against what a file is checked.
-type Options struct {
-	// Kinds that may stand in the file.
-	Kinds []Kind
-	// Implicit are the kinds of which one actor always runs, at the top, under the
-	// kind's own name, whether the file mentions it or not; in starting order.
-	Implicit []string
-	// CheckLadder says what is wrong with a ladder; nil accepts all.
-	CheckLadder func([]string) error
-}
-
-// Parse reads the text of a config file. Either the tree or the problems are nil.
-func Parse(file string, text []byte, kinds []Kind, implicit ...string) (*Tree, Problems) {
-	return Options{Kinds: kinds, Implicit: implicit}.Parse(file, text)
-}
-
 // Load is Parse on a file; a file that cannot be read is a problem without line.
 func Load(path string, kinds []Kind, implicit ...string) (*Tree, Problems) {
-	return Options{Kinds: kinds, Implicit: implicit}.Load(path)
-}
-
-// Load is Parse on a file; a file that cannot be read is a problem without line.
-func (o Options) Load(path string) (*Tree, Problems) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		var pe *fs.PathError
@@ -97,12 +76,15 @@ func (o Options) Load(path string) (*Tree, Problems) {
 		}
 		return nil, Problems{{File: path, Message: "cannot read the config file: " + err.Error()}}
 	}
-	return o.Parse(path, text)
+	return Parse(path, text, kinds, implicit...)
 }
 
-// Parse reads the text of a config file. Either the tree or the problems are nil.
-func (o Options) Parse(file string, text []byte) (*Tree, Problems) {
-	r := newReader(o, file, text)
+// Parse reads the text of a config file, which may hold actors of these kinds. Of
+// each implicit kind one actor always runs at the top, under the kind's own name,
+// whether the file mentions it or not; they start first, in the order given.
+// Either the tree or the problems are nil.
+func Parse(file string, text []byte, kinds []Kind, implicit ...string) (*Tree, Problems) {
+	r := newReader(file, kinds, implicit)
 	root := r.read(text)
 	if len(r.problems) > 0 {
 		r.problems.sort()

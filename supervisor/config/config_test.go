@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -41,16 +40,7 @@ func kinds() []config.Kind {
 	}
 }
 
-func options() config.Options {
-	return config.Options{Kinds: kinds(), Implicit: []string{"bus", "config", "drill"}, CheckLadder: checkLadder}
-}
-
-func checkLadder(steps []string) error {
-	if len(steps) == 0 || !slices.Contains([]string{"escalate", "quarantine"}, steps[len(steps)-1]) {
-		return errors.New(`must end in "escalate" or "quarantine"`)
-	}
-	return nil
-}
+func implicit() []string { return []string{"bus", "config", "drill"} }
 
 // Each file in testdata has beside it what is said of it; nothing if it is fine.
 func TestProblems(t *testing.T) {
@@ -64,7 +54,7 @@ func TestProblems(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tree, problems := options().Parse(filepath.Base(file), text)
+			tree, problems := config.Parse(filepath.Base(file), text, kinds(), implicit()...)
 			if (tree == nil) != (len(problems) > 0) {
 				t.Errorf("tree %v beside %d problems", tree, len(problems))
 			}
@@ -91,7 +81,7 @@ func TestProblems(t *testing.T) {
 
 func plant(t *testing.T) *config.Tree {
 	t.Helper()
-	tree, problems := options().Load("testdata/plant.toml")
+	tree, problems := config.Load("testdata/plant.toml", kinds(), implicit()...)
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/schemas"
-	gatewayv1 "gatewayd/schemas/gateway/v1"
+	"gatewayd/supervisor/ladder"
 )
 
 // decoder reads the settings of one node into its config.
@@ -25,6 +25,9 @@ func (r *reader) fill(n *Node, key string, settings *value) *decoder {
 		line, given := d.lines[v.Field]
 		if !given || d.wrong[v.Field] {
 			continue
+		}
+		if v.Message == "is required" {
+			v.Message = "is required and must not be empty"
 		}
 		if other := d.lines[v.Other]; other > 0 {
 			v.Message += fmt.Sprintf(" (line %d)", other)
@@ -190,24 +193,20 @@ func (d *decoder) scalar(field string, fd protoreflect.FieldDescriptor, v *value
 	return el, true
 }
 
-// checkLadder asks whether the ladder of a group or of the root can be read.
-func (r *reader) checkLadder(d *decoder, n *Node) {
-	if r.options.CheckLadder == nil || d.wrong["ladder"] {
-		return
-	}
-	var steps []string
-	switch c := n.Config.(type) {
-	case *gatewayv1.Gateway:
-		steps = c.GetLadder()
-	case *gatewayv1.Group:
-		steps = c.GetLadder()
-	}
-	for i := range steps {
-		if d.wrong[nth("ladder", i)] {
+// checkLadder finds what is wrong with each step of a ladder, and then with their
+// order.
+func (d *decoder) checkLadder(steps []string) {
+	found := len(d.problems)
+	for i, step := range steps {
+		at := nth("ladder", i)
+		if d.wrong["ladder"] || d.wrong[at] {
 			return
 		}
+		if _, err := ladder.Parse([]string{step}); err != nil {
+			d.fail(d.lines[at], at, "%v", err)
+		}
 	}
-	if err := r.options.CheckLadder(steps); err != nil {
-		r.problem(max(d.lines["ladder"], n.Line), d.full("ladder"), "%v", err)
+	if _, err := ladder.Parse(steps); err != nil && found == len(d.problems) {
+		d.fail(d.lines["ladder"], "ladder", "%v", err)
 	}
 }

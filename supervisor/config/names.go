@@ -36,16 +36,16 @@ func (r *reader) dangling(ref schemas.Reference) string {
 		if ref.Service == "*" {
 			return ""
 		}
-		return fmt.Sprintf("%q is a group and does not offer %s%s", ref.Name, ref.Service, whoDoes(offering))
+		return fmt.Sprintf("%q is a group, not an actor%s", ref.Name, whoOffers(ref.Service, offering))
 	case !exists:
 		if hint := didYouMeanActor(ref.Name, offering); hint != "" {
 			return fmt.Sprintf("no actor %q%s", ref.Name, hint)
 		}
-		return fmt.Sprintf("no actor %q%s", ref.Name, whoDoes(offering))
+		return fmt.Sprintf("no actor %q%s", ref.Name, whoOffers(ref.Service, offering))
 	case kind == "" || ref.Service == "*" || slices.Contains(r.kinds[kind].Services, ref.Service):
 		return ""
 	}
-	return fmt.Sprintf("%q is a %s and does not offer %s%s", ref.Name, kind, ref.Service, whoDoes(offering))
+	return fmt.Sprintf("%q is a %s and cannot serve here%s", ref.Name, kind, whoOffers(ref.Service, offering))
 }
 
 // offering are the paths of the actors that offer a service, sorted.
@@ -79,15 +79,16 @@ func didYouMeanActor(name string, paths []string) string {
 	return ""
 }
 
-func whoDoes(paths []string) string {
-	switch len(paths) {
-	case 0:
-		return "; no actor in this file does"
-	case 1:
-		return fmt.Sprintf("; %q does", paths[0])
+func whoOffers(service string, paths []string) string {
+	switch n := len(paths); {
+	case service == "*":
+		return ""
+	case n == 0:
+		return fmt.Sprintf("; no actor here offers %s", service)
+	case n > 5:
+		list := strings.ReplaceAll(schemas.Quoted(paths[:5]), " or ", ", ")
+		return fmt.Sprintf("; %s is offered by %s and %d more", service, list, n-5)
+	default:
+		return fmt.Sprintf("; %s is offered by %s", service, strings.ReplaceAll(schemas.Quoted(paths), " or ", " and "))
 	}
-	if len(paths) > 5 {
-		return fmt.Sprintf("; %s and %d others do", strings.ReplaceAll(schemas.Quoted(paths[:5]), " or ", ", "), len(paths)-5)
-	}
-	return fmt.Sprintf("; %s do", strings.ReplaceAll(schemas.Quoted(paths), " or ", " and "))
 }

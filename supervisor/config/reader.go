@@ -14,9 +14,10 @@ import (
 
 // reader turns a document into a tree.
 type reader struct {
-	options  Options
 	file     string
+	list     []Kind
 	kinds    map[string]Kind
+	implicit []string
 	problems Problems
 	broken   bool
 	actors   map[string]string // kind of each actor in the file, "" if that is wrong
@@ -31,9 +32,10 @@ type reading struct {
 	lines map[string]int
 }
 
-func newReader(o Options, file string, text []byte) *reader {
-	r := &reader{options: o, file: file, kinds: map[string]Kind{}, actors: map[string]string{}, groups: map[string]bool{}}
-	for _, k := range o.Kinds {
+func newReader(file string, kinds []Kind, implicit []string) *reader {
+	r := &reader{file: file, list: kinds, implicit: implicit,
+		kinds: map[string]Kind{}, actors: map[string]string{}, groups: map[string]bool{}}
+	for _, k := range kinds {
 		r.kinds[k.Name] = k
 	}
 	return r
@@ -81,7 +83,9 @@ func (r *reader) group(path, key string, v *value, config proto.Message) *Node {
 		}
 	}
 	d := r.fill(n, key, settings)
-	r.checkLadder(d, n)
+	if withLadder, ok := config.(interface{ GetLadder() []string }); ok {
+		d.checkLadder(withLadder.GetLadder())
+	}
 	return n
 }
 
@@ -96,6 +100,9 @@ func (r *reader) unknownSetting(e entry, at string, settings []string) {
 		return
 	}
 	hint := schemas.DidYouMean(e.key, settings)
+	if hint == "" && r.broken {
+		return // the line with kind may be one that could not be read
+	}
 	if hint == "" {
 		hint = fmt.Sprintf("; a table without kind is a group and may hold %s", schemas.Quoted(settings))
 		if kinds := r.kindsWith(e.key); len(kinds) > 0 {
@@ -108,7 +115,7 @@ func (r *reader) unknownSetting(e entry, at string, settings []string) {
 // kindsWith are up to three kinds that know a key.
 func (r *reader) kindsWith(key string) []string {
 	var kinds []string
-	for _, k := range r.options.Kinds {
+	for _, k := range r.list {
 		if schemas.FieldByKey(k.Config.Descriptor(), key) != nil && len(kinds) < 3 {
 			kinds = append(kinds, k.Name)
 		}
@@ -131,7 +138,7 @@ func (r *reader) child(parent, at string, e entry) *Node {
 	switch {
 	case ok:
 		return r.actor(path, at, e, kind)
-	case parent == "" && slices.Contains(r.options.Implicit, e.key):
+	case parent == "" && slices.Contains(r.implicit, e.key):
 		r.problem(e.val.line, at, "kind = %q is missing", e.key)
 		return r.actor(path, at, e, entry{"kind", e.val.line, &value{form: textForm, text: e.key}})
 	}
@@ -159,7 +166,7 @@ func (r *reader) actor(path, at string, e, kind entry) *Node {
 		r.problem(kind.line, join(at, "kind"), "unknown kind %q%s", kind.val.text, r.otherKinds(kind.val.text))
 		return nil
 	}
-	if implicit := slices.Contains(r.options.Implicit, path); implicit && k.Name != path {
+	if implicit := slices.Contains(r.implicit, path); implicit && k.Name != path {
 		r.problem(kind.line, join(at, "kind"), "%q always runs and must be of kind %q, got %q", path, path, k.Name)
 	}
 	r.actors[path] = k.Name
@@ -177,7 +184,7 @@ func (r *reader) actor(path, at string, e, kind entry) *Node {
 
 func (r *reader) otherKinds(kind string) string {
 	var names []string
-	for _, k := range r.options.Kinds {
+	for _, k := range r.list {
 		names = append(names, k.Name)
 	}
 	if hint := schemas.DidYouMean(kind, names); hint != "" {
@@ -189,7 +196,7 @@ func (r *reader) otherKinds(kind string) string {
 // addImplicit puts the actors that always run in front.
 func (r *reader) addImplicit(root *Node) {
 	var front []*Node
-	for _, name := range r.options.Implicit {
+	for _, name := range r.implicit {
 		i := slices.IndexFunc(root.Children, func(n *Node) bool { return n.Path == name })
 		if i >= 0 {
 			front = append(front, root.Children[i])

@@ -44,7 +44,7 @@ func (s *syntax) line(offset int) int {
 func (s *syntax) document() *value {
 	for {
 		s.parser.Reset(s.text[s.base:])
-		end := s.base
+		end := -1
 		for s.parser.NextExpression() {
 			end = s.expression(s.parser.Expression())
 		}
@@ -133,8 +133,8 @@ func scalarForm(k unstable.Kind) form {
 }
 
 var (
-	headerLine = regexp.MustCompile(`^\s*\[\[?\s*[A-Za-z0-9_\-."' ]+\]\]?\s*(#.*)?$`)
-	keyLine    = regexp.MustCompile(`^\s*[A-Za-z0-9_\-."']+\s*=.*[^,\s]\s*$`)
+	headerLine = regexp.MustCompile(`^\s*\[\[?\s*[A-Za-z][A-Za-z0-9_\-."' ]*\]{0,2}\s*(#.*)?$`)
+	keyLine    = regexp.MustCompile(`^\s*[A-Za-z0-9_\-."']+\s*=\s*(.*[^,\s])?\s*$`)
 )
 
 // recover reports the parser's error and finds where to go on; false at the end.
@@ -165,11 +165,11 @@ func (s *syntax) recover(end int) bool {
 }
 
 // begin is the first line that is neither blank nor a comment, from the one after
-// offset end, or from offset 0.
+// offset end; -1 if the parser has read nothing since it was set.
 func (s *syntax) begin(end int) int {
-	l := s.line(end)
-	if end > s.base {
-		l++
+	l := s.line(s.base)
+	if end >= 0 {
+		l = s.line(end) + 1
 	}
 	for ; l < len(s.starts); l++ {
 		if t := bytes.TrimSpace(s.lineText(l)); len(t) > 0 && t[0] != '#' {
@@ -204,6 +204,8 @@ func humanSyntax(message string, rest []byte) string {
 		return fmt.Sprintf("a text must stand in quotes: %q", word)
 	case strings.Contains(message, "at start of value") && (word == "" || word[0] == '#'):
 		return `a value is missing after "="`
+	case strings.HasSuffix(message, "strings cannot have new lines"), strings.HasPrefix(message, "unterminated"):
+		return "the closing quote is missing"
 	case message == "expected '=' after key":
 		return `"=" is missing after the key`
 	case strings.HasPrefix(message, "expected newline but got") && word != "":
