@@ -28,6 +28,8 @@ type BookConfig struct {
 	BootStatus BootStatus   // what the hardware remembers, from Device.BootStatus
 	BootID     string       // default from /proc/sys/kernel/random/boot_id
 	Log        *slog.Logger // default none
+
+	wait time.Duration // bound of the wait for a write; default writeWait
 }
 
 // Book keeps the boot record and the ledger of this life. A nil Book keeps
@@ -37,6 +39,8 @@ type Book struct {
 	breaker Breaker
 	log     *slog.Logger
 	opened  time.Time
+
+	wait time.Duration
 
 	mu       sync.Mutex
 	record   Record
@@ -65,7 +69,7 @@ func Open(c BookConfig) (*Book, Previous) {
 	}
 	b := &Book{
 		dir: c.Dir, breaker: c.Breaker, log: c.Log, opened: time.Now(),
-		next: time.Minute, wake: make(chan struct{}, 1), finished: make(chan struct{}),
+		wait: atLeast(c.wait, writeWait), next: time.Minute, wake: make(chan struct{}, 1), finished: make(chan struct{}),
 		idle: make(chan struct{}),
 	}
 	prev, ledger := b.readRecord(c), b.readLedger()
@@ -73,7 +77,7 @@ func Open(c BookConfig) (*Book, Previous) {
 		prev.Outcome = Unknown // there were lives, only their record is gone
 	}
 	b.ledger, b.plan = c.Breaker.Plan(ledger, prev)
-	b.record = Record{Life: b.ledger.Life, BootID: c.BootID, Started: time.Now().UTC(), Mode: b.plan.Mode}
+	b.record = Record{Life: b.ledger.Life, BootID: c.BootID, Started: wallClock(), Mode: b.plan.Mode}
 	go b.write()
 	if b.save() != nil {
 		// Nothing can be counted, so a loop could not be seen: wait as after a failure.
@@ -123,11 +127,29 @@ func (b *Book) aside(path string, err error) string {
 	return to
 }
 
+// wallClock is the time for people; zero if the clock is so wrong (year 10,000
+// and later, from a broken RTC) that JSON has no form for it.
+func wallClock() time.Time {
+	now := time.Now().UTC()
+	if y := now.Year(); y < 1 || y > 9999 {
+		return time.Time{}
+	}
+	return now
+}
+
 // Plan says how to start this life.
-func (b *Book) Plan() Plan { return b.plan }
+func (b *Book) Plan() Plan {
+	if b == nil {
+		return Plan{Mode: Normal}
+	}
+	return b.plan
+}
 
 // Record is a copy of this life's record.
 func (b *Book) Record() Record {
+	if b == nil {
+		return Record{}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := b.record
@@ -171,7 +193,7 @@ func (b *Book) end() {
 		close(b.finished)
 	}
 	b.mu.Unlock()
-	limit := time.NewTimer(writeWait)
+	limit := time.NewTimer(b.wait)
 	defer limit.Stop()
 	select {
 	case <-b.idle:

@@ -70,13 +70,13 @@ func (b *Book) save() error {
 	b.waiting = append(b.waiting, done)
 	b.mu.Unlock()
 	b.rouse()
-	limit := time.NewTimer(writeWait)
+	limit := time.NewTimer(b.wait)
 	defer limit.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-limit.C:
-		return fmt.Errorf("write boot record in %s: not done in %s", b.dir, writeWait)
+		return fmt.Errorf("write boot record in %s: not done in %s", b.dir, b.wait)
 	}
 }
 

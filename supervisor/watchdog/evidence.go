@@ -18,7 +18,7 @@ type Missing struct {
 type Evidence struct {
 	Alive   int           // critical parts that gave proof; 0 is no evidence
 	Missing []Missing     // the others; empty when the evidence is complete
-	Age     time.Duration // how long ago the oldest proof was given, 0 or more
+	Age     time.Duration // how long ago the oldest answer was given, 0 to the dog's countdown; how long a part may be silent is for the probe to judge
 }
 
 // Probe gathers evidence. It should return when ctx ends; one that does not

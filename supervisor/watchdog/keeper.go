@@ -137,8 +137,8 @@ func (k *Keeper) patience() time.Duration {
 	return max(k.state.timeout/3, 10*time.Millisecond)
 }
 
-// Starve stops the petting for good: no pet starts after it returns, unless the
-// breaker's hold or a snooze still runs. Then it takes effect when that ends,
+// Starve stops the petting for good: once it returns no pet is decided any more
+// (one under way may finish), unless the breaker's hold or a snooze still runs. Then it takes effect when that ends,
 // and is forgotten if there was complete evidence for a whole quiet period.
 func (k *Keeper) Starve(c Cause) {
 	if c.Level == "" {
