@@ -1,0 +1,221 @@
+// Package actorstest runs actors on a real in-process bus, with every peer
+// replaced by a function. Nothing is mocked that can be had for real; Recorder
+// is a bus for tests in virtual time, where a real one would stop the clock.
+package actorstest
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"gatewayd/actors"
+	"gatewayd/bus"
+	"gatewayd/schemas"
+)
+
+// Gateway is the gateway's name in tests.
+const Gateway = "test"
+
+// Patience is how long a test waits for what must come.
+const Patience = 5 * time.Second
+
+// Rig is a bus and a system of actors that last as long as the test.
+type Rig struct {
+	t      *testing.T
+	Bus    *bus.Conn
+	System *actors.System
+	parent *actor.PID
+	Faults chan *actors.Fault // what the actors under test failed with
+}
+
+// New starts a rig.
+func New(t *testing.T) *Rig {
+	t.Helper()
+	b, err := bus.Start(bus.Config{Gateway: Gateway, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	r := &Rig{t: t, Bus: b.Conn(), System: actors.NewSystem(Gateway, b.Conn(), slog.New(slog.DiscardHandler)), Faults: make(chan *actors.Fault, 64)}
+	stop, err := r.System.Serve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	r.parent = spawnParent(t, r.System, r.Faults)
+	return r
+}
+
+// Start starts an actor of kind k at path. It is restarted at once when it fails.
+func (r *Rig) Start(path string, k actors.Kind, config proto.Message) *actors.Cell {
+	r.t.Helper()
+	schemas.Defaults(config)
+	cell, err := r.System.NewCell(path, &k, config)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	r.System.Runtime().Root.Send(r.parent, spawn{cell, done})
+	if err := <-done; err != nil {
+		r.t.Fatal(err)
+	}
+	return cell
+}
+
+// Stop stops the actor at path and waits until it has said its last word.
+func (r *Rig) Stop(cell *actors.Cell) {
+	r.t.Helper()
+	r.System.Runtime().Root.Stop(cell.PID())
+	r.Until("stopped", func() bool { return cell.State() == actors.Gone || cell.State() == actors.Bad })
+}
+
+// Peer plays the actor called path: it answers every message with what fn
+// returns; an error refuses, nil does not answer at all.
+func (r *Rig) Peer(path string, fn func(msg any) any) {
+	r.t.Helper()
+	k := actors.Define(actors.Kind{Name: "peer", Doc: "plays a peer"}, func(*structpb.Struct) actors.Actor { return peer(fn) })
+	r.Start(path, k, &structpb.Struct{})
+}
+
+type peer func(msg any) any
+
+func (p peer) Receive(c *actors.Context, msg any) error {
+	if c.Request() == nil {
+		return nil
+	}
+	switch ans := p(msg).(type) {
+	case nil:
+		c.Take()
+	case error:
+		c.Refuse(ans)
+	default:
+		c.Reply(ans)
+	}
+	return nil
+}
+
+// Call sends a command over the bus and returns the answer.
+func Call[T proto.Message](r *Rig, path, method string, req proto.Message, resp T) (T, error) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	err := r.Bus.Call(ctx, bus.Subject(Gateway, bus.Cmd, path, method), req, resp)
+	return resp, err
+}
+
+// Watch collects what is published on an MQTT-style filter such as
+// "data/field/#".
+func Watch[T proto.Message](r *Rig, filter string, empty T) <-chan T {
+	r.t.Helper()
+	pattern, err := bus.Pattern(Gateway, filter)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ch := make(chan T, 1024)
+	stop, err := r.Bus.Subscribe(pattern, func(m bus.Msg) {
+		v := empty.ProtoReflect().New().Interface().(T)
+		if err := m.Decode(v); err != nil {
+			r.t.Errorf("%s: %v", m.Subject, err)
+		}
+		select {
+		case ch <- v:
+		default:
+			r.t.Errorf("%s: nobody reads %s", m.Subject, filter)
+		}
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(stop)
+	return ch
+}
+
+// Next is the next value on ch.
+func Next[T any](t *testing.T, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(Patience):
+		t.Fatal("nothing came")
+		panic("unreachable")
+	}
+}
+
+// NextWhere is the next value on ch that fn likes.
+func NextWhere[T any](t *testing.T, ch <-chan T, fn func(T) bool) T {
+	t.Helper()
+	deadline := time.After(Patience)
+	for {
+		select {
+		case v := <-ch:
+			if fn(v) {
+				return v
+			}
+		case <-deadline:
+			t.Fatal("what was waited for did not come")
+		}
+	}
+}
+
+// Until waits for a condition that no message announces.
+func (r *Rig) Until(what string, cond func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(Patience); !cond(); {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("never: %s", what)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// spawnParent starts the plainest supervisor there is: it restarts whatever
+// fails, at once, and reports the fault.
+func spawnParent(t *testing.T, s *actors.System, faults chan<- *actors.Fault) *actor.PID {
+	t.Helper()
+	props := actor.PropsFromProducer(func() actor.Actor { return &parent{s, faults} })
+	pid, err := s.Runtime().Root.SpawnNamed(props, s.SpawnName(nil, "rig"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Runtime().Root.Stop(pid) })
+	return pid
+}
+
+type spawn struct {
+	cell *actors.Cell
+	done chan<- error
+}
+
+type parent struct {
+	s      *actors.System
+	faults chan<- *actors.Fault
+}
+
+func (p *parent) Receive(pc actor.Context) {
+	m, ok := pc.Message().(spawn)
+	if !ok {
+		return
+	}
+	pid, err := pc.SpawnNamed(m.cell.Props(), p.s.SpawnName(pc.Self(), m.cell.Token()))
+	if err == nil {
+		m.cell.Bind(pid)
+	}
+	m.done <- err
+}
+
+// HandleFailure implements actor.SupervisorStrategy.
+func (p *parent) HandleFailure(_ *actor.ActorSystem, sup actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	if f, ok := reason.(*actors.Fault); ok {
+		select {
+		case p.faults <- f:
+		default:
+		}
+	}
+	sup.RestartChildren(child)
+}

@@ -1,0 +1,48 @@
+package actorstest
+
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/bus"
+)
+
+// Recorder is a bus that remembers what was published and delivers nothing.
+type Recorder struct {
+	mu  sync.Mutex
+	all []Published
+}
+
+// Published is one message a Recorder was given.
+type Published struct {
+	Subject string
+	Message proto.Message
+}
+
+// Publish implements actors.Bus.
+func (r *Recorder) Publish(subject string, m proto.Message) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, Published{subject, m})
+	return nil
+}
+
+// PublishRaw implements actors.Bus.
+func (r *Recorder) PublishRaw(string, string, []byte) error { return nil }
+
+// Subscribe implements actors.Bus.
+func (r *Recorder) Subscribe(string, func(bus.Msg)) (func(), error) { return func() {}, nil }
+
+// CallRaw implements actors.Bus.
+func (r *Recorder) CallRaw(context.Context, string, string, []byte) (string, []byte, error) {
+	return "", nil, bus.Errorf(bus.Unavailable, "a recorder answers no calls")
+}
+
+// All is what was published so far.
+func (r *Recorder) All() []Published {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Published(nil), r.all...)
+}

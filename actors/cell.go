@@ -1,0 +1,261 @@
+package actors
+
+import (
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+)
+
+// States of health, best first.
+const (
+	OK          = "ok"
+	Starting    = "starting"
+	Degraded    = "degraded"
+	Unreachable = "unreachable"
+	Bad         = "failed"
+	Quarantined = "quarantined"
+	Gone        = "stopped"
+)
+
+// Cell is what stays of an actor from life to life: its name, its config, its
+// place in the directory, its counters and its last word on its health. A
+// supervisor holds it; all methods may be called from any goroutine.
+type Cell struct {
+	sys  *System
+	path string
+	kind *Kind
+	meth map[string]method
+
+	config  atomic.Pointer[proto.Message]
+	pid     atomic.Pointer[actor.PID]
+	life    atomic.Pointer[life]
+	lives   atomic.Uint32
+	waiting atomic.Int32
+	closed  atomic.Pointer[string] // why nobody is let in
+	drill   atomic.Pointer[drill]
+	steer   atomic.Pointer[func(Steer)]
+
+	worked  atomic.Int64 // time of the last OK, ns since the system's epoch; 0: never
+	handled atomic.Uint64
+	served  atomic.Uint64 // handled, probes left out
+	shed    atomic.Uint64
+	missed  atomic.Uint64
+	failed  atomic.Uint64
+	left    atomic.Uint64 // workers left behind
+
+	// OnHealth is called after every change of health; set before the first life.
+	OnHealth func(c *Cell, old, now string)
+
+	mu     sync.Mutex
+	health *actorv1.Health
+}
+
+// NewCell enters an actor of kind k at path into the directory. It has no life
+// yet: spawn its Props.
+func (s *System) NewCell(path string, k *Kind, config proto.Message) (*Cell, error) {
+	c := &Cell{sys: s, path: path, kind: k, meth: k.methods(), health: &actorv1.Health{Kind: k.Name, State: Gone}}
+	c.config.Store(&config)
+	return c, s.add(c)
+}
+
+// Path is the actor's name.
+func (c *Cell) Path() string { return c.path }
+
+// Token is the last part of the name.
+func (c *Cell) Token() string { return c.path[strings.LastIndexByte(c.path, '/')+1:] }
+
+// Kind is the actor's kind.
+func (c *Cell) Kind() *Kind { return c.kind }
+
+// Config is the config of the next life, and of this one unless Reconfigured is still under way.
+func (c *Cell) Config() proto.Message { return *c.config.Load() }
+
+// SetConfig changes the config for the next life.
+func (c *Cell) SetConfig(m proto.Message) { c.config.Store(&m) }
+
+// Life counts the lives begun.
+func (c *Cell) Life() uint32 { return c.lives.Load() }
+
+// PID is where protoactor has it now; nil before the first life.
+func (c *Cell) PID() *actor.PID { return c.pid.Load() }
+
+// Bind says where protoactor has spawned it. Messages wait from then on.
+func (c *Cell) Bind(pid *actor.PID) {
+	c.waiting.Store(0)
+	c.pid.Store(pid)
+	c.closed.Store(nil)
+}
+
+// Close refuses all messages from now on, saying why; Open lets them in again.
+func (c *Cell) Close(why string) { c.closed.Store(&why) }
+
+// Open ends Close.
+func (c *Cell) Open() { c.closed.Store(nil) }
+
+// Remove takes the actor out of the directory.
+func (c *Cell) Remove() {
+	c.Close("stopped")
+	c.sys.remove(c)
+}
+
+// Props makes protoactor's description of the actor, for a supervisor to spawn.
+func (c *Cell) Props() *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return &life{cell: c} })
+}
+
+// Fence abandons the present life: whatever it still says is refused, and its
+// descriptors are closed. Its goroutine may be stuck for ever.
+func (c *Cell) Fence() {
+	if l := c.life.Load(); l != nil {
+		l.fence()
+	}
+}
+
+// Worked is the time since the actor last proved that it works; ok is false
+// if it never has.
+func (c *Cell) Worked() (ago time.Duration, ok bool) {
+	at := c.worked.Load()
+	if at == 0 {
+		return 0, false
+	}
+	return time.Since(c.sys.epoch) - time.Duration(at), true
+}
+
+// Served counts messages handled, probes included: a number that has moved is
+// a mailbox that is served.
+func (c *Cell) Served() uint64 { return c.served.Load() }
+
+// Health is the last word.
+func (c *Cell) Health() *actorv1.Health {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return proto.CloneOf(c.health)
+}
+
+// State is Health().State, cheaper.
+func (c *Cell) State() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.health.State
+}
+
+// SetHealth changes the last word, and publishes it if it did change.
+func (c *Cell) SetHealth(state, cause string) {
+	c.mu.Lock()
+	old := c.health.State
+	n := c.lives.Load()
+	if old == state && c.health.Cause == cause && c.health.Life == n {
+		c.mu.Unlock()
+		return
+	}
+	since := c.health.Since
+	if old != state || since == nil {
+		since = timestamppb.Now()
+	}
+	c.health = &actorv1.Health{Kind: c.kind.Name, State: state, Cause: cause, Since: since, Life: n}
+	c.mu.Unlock()
+	c.sayHealth()
+	if c.OnHealth != nil {
+		c.OnHealth(c, old, state)
+	}
+}
+
+func (c *Cell) sayHealth() {
+	c.mu.Lock()
+	h := c.health
+	c.mu.Unlock()
+	if err := c.sys.Bus.Publish(c.subject(bus.State, "health"), h); err != nil {
+		c.log().Debug("health not published", "err", err)
+	}
+}
+
+// Event publishes something that happened to the actor.
+func (c *Cell) Event(leaf string, m proto.Message) {
+	if err := c.sys.Bus.Publish(c.subject(bus.Event, leaf), m); err != nil {
+		c.log().Warn("event not published", "leaf", leaf, "err", err)
+	}
+}
+
+// Counters are what the actor has done.
+func (c *Cell) Counters() *actorv1.Counters {
+	return &actorv1.Counters{
+		Failures: c.failed.Load(), Handled: c.handled.Load(), Shed: c.shed.Load(),
+		MissedTicks: c.missed.Load(), Abandoned: c.left.Load(), Waiting: uint32(max(0, c.waiting.Load())),
+	}
+}
+
+func (c *Cell) subject(class bus.Class, leaf string) string {
+	return bus.Subject(c.sys.Gateway, class, c.path, leaf)
+}
+
+func (c *Cell) log() *slog.Logger { return c.sys.Log.With("actor", c.path) }
+
+func (c *Cell) limit() int32 {
+	if c.kind.Limit > 0 {
+		return int32(c.kind.Limit)
+	}
+	return 256
+}
+
+// admit lets one message from outside in, or says why not.
+func (c *Cell) admit(m mail) error {
+	if why := c.closed.Load(); why != nil {
+		return bus.Errorf(bus.Unavailable, "%s: %s", c.path, *why)
+	}
+	pid := c.pid.Load()
+	if pid == nil {
+		return bus.Errorf(bus.Unavailable, "%s has not started", c.path)
+	}
+	if n := c.waiting.Add(1); n > c.limit() {
+		c.waiting.Add(-1)
+		c.shed.Add(1)
+		return bus.Errorf(bus.ResourceExhausted, "%s: %d messages wait already", c.path, n-1)
+	}
+	if d := c.drill.Load(); d != nil && d.intercept(c, pid, m) {
+		return nil
+	}
+	c.sys.runtime.Root.Send(pid, m)
+	return nil
+}
+
+// post sends a message that must not be refused: a probe, or what a life sends
+// itself and bounds by other means.
+func (c *Cell) post(m mail) {
+	if pid := c.pid.Load(); pid != nil {
+		c.waiting.Add(1)
+		c.sys.runtime.Root.Send(pid, m)
+	}
+}
+
+// Begin counts a life of something that has no life of package actors: a group.
+func (c *Cell) Begin() { c.lives.Add(1) }
+
+// Took takes the accounting of a message out of a mailbox that a supervisor
+// serves itself. It returns the request if the message is one.
+func (c *Cell) Took(msg any) (r *Request, mine bool) {
+	if _, mine = msg.(mail); !mine {
+		return nil, false
+	}
+	c.waiting.Add(-1)
+	c.served.Add(1)
+	r, _ = msg.(*Request)
+	return r, true
+}
+
+// Reconfigure gives the running life a new config. Only for kinds with Live.
+func (c *Cell) Reconfigure(m proto.Message) {
+	c.SetConfig(m)
+	c.post(reconfigure{m})
+}
+
+// Probe asks the mailbox to be served: Served moves when it is.
+func (c *Cell) Probe() { c.post(probe{}) }

@@ -1,0 +1,123 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+)
+
+// A Kind is one type of actor: its name, its config, what it answers and what
+// it says. It is a value; cmd/gatewayd/kinds.go lists them all.
+type Kind struct {
+	Name      string // as in the config file, e.g. "modbus-unit"
+	Doc       string // what it does, in a sentence
+	Services  []protoreflect.ServiceDescriptor
+	Publishes []Leaf
+	Live      bool     // takes Reconfigured without a new life
+	Faults    []string // faults of Inject it understands
+	Limit     int      // most messages that may wait for it; 0 is 256
+
+	// Power tells what of this actor its group can power-cycle; nil: nothing.
+	Power func(config proto.Message) *Power
+
+	config protoreflect.MessageType
+	build  func(proto.Message) Actor
+}
+
+// A Leaf is one subject below an actor that it publishes on.
+type Leaf struct {
+	Class   bus.Class
+	Leaf    string        // "*" where the config names the leaves
+	Message proto.Message // an empty one tells the type
+}
+
+// Power is what a group can switch off and on below an actor. Either function
+// may be nil: then a cycle is a stop and a start of the group. Both are called
+// while the actor is stopped and must obey ctx.
+type Power struct {
+	Off, On func(ctx context.Context) error
+	Hold    *gatewayv1.Power // the kind's own hold times; the group's config overrides
+}
+
+// Define completes k with the function that builds one actor from its config.
+// That function does no I/O; the actor's first message, Started, is for that.
+func Define[C proto.Message](k Kind, build func(C) Actor) Kind {
+	var zero C
+	k.config = zero.ProtoReflect().Type()
+	k.build = func(m proto.Message) Actor { return build(m.(C)) }
+	return k
+}
+
+// Service finds a service by name in a generated file, for Kind.Services.
+func Service(file protoreflect.FileDescriptor, name protoreflect.Name) protoreflect.ServiceDescriptor {
+	s := file.Services().ByName(name)
+	if s == nil {
+		panic(fmt.Sprintf("%s has no service %s", file.Path(), name)) // a typing error in a Kind; every test meets it
+	}
+	return s
+}
+
+// ConfigType is the schema message of the kind's config.
+func (k *Kind) ConfigType() protoreflect.MessageType { return k.config }
+
+// Offers lists the full names of the services the kind answers.
+func (k *Kind) Offers() []string {
+	var names []string
+	for _, s := range k.Services {
+		names = append(names, string(s.FullName()))
+	}
+	return names
+}
+
+// Entry is what the catalogue says of an actor of this kind at path.
+func (k *Kind) Entry(path string) *actorv1.Entry {
+	e := &actorv1.Entry{Path: path, Kind: k.Name, Doc: k.Doc, Services: append([]string{"actor.v1.ActorService"}, k.Offers()...)}
+	for _, l := range k.Publishes {
+		e.Publishes = append(e.Publishes, &actorv1.Published{
+			Class: string(l.Class), Leaf: l.Leaf, Message: string(l.Message.ProtoReflect().Descriptor().FullName()),
+		})
+	}
+	return e
+}
+
+// methods lists the kind's own methods by name.
+func (k *Kind) methods() map[string]method {
+	all := map[string]method{}
+	for _, s := range k.Services {
+		for i := range s.Methods().Len() {
+			m := s.Methods().Get(i)
+			in, err := protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName())
+			if err != nil {
+				panic(err) // generated code of the service is always linked with its messages
+			}
+			all[string(m.Name())] = method{m, in}
+		}
+	}
+	return all
+}
+
+type method struct {
+	desc protoreflect.MethodDescriptor
+	in   protoreflect.MessageType
+}
+
+// CheckKind reports what is wrong with a kind's declaration.
+func CheckKind(k *Kind) error {
+	switch {
+	case bus.CheckName(k.Name) != nil || strings.Contains(k.Name, "/"):
+		return fmt.Errorf("kind %q: a name is lower-case letters, digits and '-'", k.Name)
+	case k.build == nil:
+		return fmt.Errorf("kind %s: make it with Define", k.Name)
+	case k.Doc == "":
+		return fmt.Errorf("kind %s: no doc", k.Name)
+	}
+	return nil
+}

@@ -1,0 +1,229 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+)
+
+// life is one incarnation of an actor: it joins an Actor to protoactor below
+// and the bus beside it. Except where said it is used in its mailbox only.
+type life struct {
+	cell   *Cell
+	actor  Actor
+	number uint32
+
+	ended  bool
+	fenced atomic.Bool // any goroutine
+
+	asks   map[uint32]*pending
+	lastID uint32
+	stops  []func()
+
+	mu       sync.Mutex // guards what others need: workers, timers and a fence
+	released bool
+	ctx      context.Context // nil until the first worker
+	cancel   context.CancelFunc
+	owned    map[io.Closer]struct{}
+	timers   map[*Timer]struct{}
+	open     map[*Request]struct{} // being served
+}
+
+// mail is a message on its way into a life.
+type mail interface{ deliver(l *life) }
+
+// Receive implements actor.Actor. Every lifecycle message passes a recover, so
+// that no panic of an actor reaches protoactor but as a Fault.
+func (l *life) Receive(pc actor.Context) {
+	switch m := pc.Message().(type) {
+	case *actor.Started:
+		l.guard(nil, l.begin)
+	case *actor.Restarting, *actor.Stopping:
+		l.end("the actor was stopped")
+	case mail:
+		l.cell.waiting.Add(-1)
+		if l.ended || l.fenced.Load() {
+			l.turnAway(m)
+			return
+		}
+		m.deliver(l)
+		l.cell.served.Add(1)
+	}
+}
+
+// turnAway answers what reached a life that is over.
+func (l *life) turnAway(m mail) {
+	if r, ok := m.(*Request); ok {
+		r.finish(nil, bus.Errorf(bus.Unavailable, "%s is stopping", l.cell.path))
+	}
+}
+
+func (l *life) begin() error {
+	c := l.cell
+	l.number = c.lives.Add(1)
+	c.life.Store(l)
+	c.SetHealth(Starting, "")
+	l.actor = c.kind.build(c.Config())
+	c.Event("started", &actorv1.Started{Life: l.number})
+	return l.actor.Receive(&Context{l: l}, Started{})
+}
+
+// hand gives msg to the actor as part of serving r, which may be nil.
+func (l *life) hand(msg any, r *Request) {
+	l.cell.handled.Add(1)
+	c := Context{l: l, req: r}
+	l.guard(r, func() error { return l.actor.Receive(&c, msg) })
+	if r != nil {
+		r.settle()
+	}
+}
+
+// guard runs fn. If it fails, this life ends here and now, so that nothing it
+// owned outlives it, and the fault goes up to the supervisor.
+func (l *life) guard(r *Request, fn func() error) {
+	err := func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = newFault(l.cell.path, l.number, p)
+			}
+		}()
+		return fn()
+	}()
+	if err == nil || l.fenced.Load() {
+		return
+	}
+	f, ok := err.(*Fault)
+	if !ok {
+		f = newFault(l.cell.path, l.number, returned{err})
+	}
+	if r != nil {
+		r.finish(nil, bus.Errorf(bus.Internal, "%s failed: %s", l.cell.path, f.Err))
+	}
+	l.cell.failed.Add(1)
+	l.cell.SetHealth(Bad, f.Error())
+	l.end("the actor failed: " + f.Error())
+	panic(f)
+}
+
+// end is the last of a life, once: no more ticks, answers or deliveries, then
+// Stopped, then whatever it still owned is closed and whoever still waits is told.
+func (l *life) end(why string) {
+	if l.ended {
+		return
+	}
+	l.ended = true
+	for _, stop := range l.stops {
+		stop()
+	}
+	l.stopTimers()
+	if l.actor != nil && !l.fenced.Load() {
+		l.lastWord()
+	}
+	l.release()
+	for _, p := range l.asks {
+		p.timer.Stop()
+	}
+	l.disappoint(why)
+	if l.cell.State() != Bad && !l.fenced.Load() {
+		l.cell.SetHealth(Gone, "")
+	}
+}
+
+func (l *life) lastWord() {
+	defer func() {
+		if p := recover(); p != nil {
+			l.cell.log().Warn("panic while stopping", "panic", fmt.Sprint(p))
+		}
+	}()
+	if err := l.actor.Receive(&Context{l: l}, Stopped{}); err != nil {
+		l.cell.log().Warn("stopping", "err", err)
+	}
+}
+
+// disappoint answers everybody who still waits. Any goroutine.
+func (l *life) disappoint(why string) {
+	l.mu.Lock()
+	open := l.open
+	l.open = nil
+	l.mu.Unlock()
+	for r := range open {
+		r.finish(nil, bus.Errorf(bus.Unavailable, "%s: %s", l.cell.path, why))
+	}
+}
+
+// release cancels the workers and closes what the life owns. Any goroutine.
+func (l *life) release() {
+	l.mu.Lock()
+	owned, cancel := l.owned, l.cancel
+	l.owned, l.released = nil, true
+	l.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	for x := range owned {
+		_ = x.Close()
+	}
+}
+
+// own makes x one of the things that are closed when the life ends; at once if
+// it has ended. Any goroutine.
+func (l *life) own(x io.Closer) {
+	l.mu.Lock()
+	over := l.released
+	if !over {
+		if l.owned == nil {
+			l.owned = map[io.Closer]struct{}{}
+		}
+		l.owned[x] = struct{}{}
+	}
+	l.mu.Unlock()
+	if over {
+		_ = x.Close()
+	}
+}
+
+// fence makes the life mute, closes what it owns and tells who waits for it.
+// Any goroutine.
+func (l *life) fence() {
+	l.fenced.Store(true)
+	l.stopTimers()
+	go l.release() // closing what is stuck may get stuck
+	l.disappoint("it hung and was left behind")
+}
+
+// over is true when the life may no longer act.
+func (l *life) over() bool { return l.fenced.Load() }
+
+type probe struct{}
+
+func (probe) deliver(*life) {}
+
+type reconfigure struct{ config proto.Message }
+
+func (m reconfigure) deliver(l *life) { l.hand(Reconfigured{m.config}, nil) }
+
+// later is a message the life sent itself: a tick, a result, a post.
+type later struct {
+	life *life
+	msg  any
+	req  *Request
+	tick *Timer
+}
+
+func (m *later) deliver(l *life) {
+	if m.tick != nil {
+		m.tick.pending.Store(false)
+	}
+	m.req.drop()
+	if m.life == l && (m.tick == nil || !m.tick.stopped.Load()) {
+		l.hand(m.msg, m.req)
+	}
+}

@@ -1,0 +1,142 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/twmb/murmur3"
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/bus"
+	"gatewayd/schemas"
+)
+
+// Bus is what actors need of the bus. *bus.Conn is one.
+type Bus interface {
+	Publish(subject string, m proto.Message) error
+	PublishRaw(subject, contentType string, payload []byte) error
+	Subscribe(pattern string, fn func(bus.Msg)) (stop func(), err error)
+	CallRaw(ctx context.Context, subject, contentType string, payload []byte) (string, []byte, error)
+}
+
+// System is one gateway's actors: the directory of names and the way to each
+// of them. There is one per process.
+type System struct {
+	Gateway string
+	Bus     Bus
+	Log     *slog.Logger
+
+	runtime *actor.ActorSystem
+	epoch   time.Time
+	salt    atomic.Uint32
+	workers atomic.Int64
+
+	mu    sync.RWMutex
+	cells map[string]*Cell
+}
+
+// NewSystem makes an empty system on b.
+func NewSystem(gateway string, b Bus, log *slog.Logger) *System {
+	quiet := func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
+	return &System{
+		Gateway: gateway, Bus: b, Log: log,
+		runtime: actor.NewActorSystem(actor.WithLoggerFactory(quiet), actor.WithDeadLetterRequestLogging(false)),
+		epoch:   time.Now(),
+		cells:   map[string]*Cell{},
+	}
+}
+
+// Runtime is the protoactor system below.
+func (s *System) Runtime() *actor.ActorSystem { return s.runtime }
+
+// Serve answers commands for all actors until stop is called. One subscription
+// serves them all.
+func (s *System) Serve() (stop func(), err error) {
+	return s.Bus.Subscribe("gw."+s.Gateway+"."+string(bus.Cmd)+".>", s.route)
+}
+
+// Lookup finds the actor called path.
+func (s *System) Lookup(path string) *Cell {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.cells[path]
+}
+
+// Paths lists all actors and groups, sorted.
+func (s *System) Paths() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	paths := make([]string, 0, len(s.cells))
+	for p := range s.cells {
+		paths = append(paths, p)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// Cells lists all actors and groups in no order.
+func (s *System) Cells() []*Cell {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*Cell, 0, len(s.cells))
+	for _, c := range s.cells {
+		all = append(all, c)
+	}
+	return all
+}
+
+// Workers counts goroutines of Do that are running, abandoned ones included.
+func (s *System) Workers() int { return int(s.workers.Load()) }
+
+// Republish says everybody's health again, for a bus that has forgotten it.
+func (s *System) Republish() {
+	for _, c := range s.Cells() {
+		c.sayHealth()
+	}
+}
+
+func (s *System) add(c *Cell) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.cells[c.path]; taken {
+		return fmt.Errorf("actor %q exists already", c.path)
+	}
+	s.cells[c.path] = c
+	return nil
+}
+
+func (s *System) remove(c *Cell) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cells[c.path] == c {
+		delete(s.cells, c.path)
+	}
+}
+
+// SpawnName is a name for protoactor below parent ("" for none): the token with
+// a salt that makes it new, and whose hash has its top bit clear, because
+// protoactor's registry panics on 32-bit machines when it is set.
+func (s *System) SpawnName(parent *actor.PID, token string) string {
+	prefix := ""
+	if parent != nil {
+		prefix = parent.Id + "/"
+	}
+	for {
+		name := token + "~" + strconv.FormatUint(uint64(s.salt.Add(1)), 36)
+		if murmur3.Sum32([]byte(prefix+name))>>31 == 0 {
+			return name
+		}
+	}
+}
+
+// unknown is the error for a path nobody has, with the nearest one there is.
+func (s *System) unknown(path string) *bus.Error {
+	return bus.Errorf(bus.NotFound, "no actor is called %q%s", path, schemas.DidYouMean(path, s.Paths()))
+}

@@ -1,0 +1,167 @@
+// Package ladder decides how hard to hit a failure: restart, power cycle, then
+// escalate or quarantine. Judge is a pure function of a history, a failure and
+// the time; it reads no clock, starts nothing and knows no actors.
+package ladder
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Level is how hard a failure is hit.
+type Level string
+
+// The levels, gentlest first. FullRestart and Watchdog are what Restart and
+// Escalate are called when the child is a group and when there is nobody above.
+const (
+	Restart     Level = "restart"
+	Cycle       Level = "cycle"
+	FullRestart Level = "full-restart"
+	Quarantine  Level = "quarantine"
+	Escalate    Level = "escalate"
+	Watchdog    Level = "watchdog"
+	Broken      Level = "broken"
+)
+
+// Step allows Max uses of Level in any Within.
+type Step struct {
+	Level  Level // Restart or Cycle
+	Max    int
+	Within time.Duration
+}
+
+// Ladder is what a group does about failures.
+type Ladder struct {
+	Steps      []Step
+	End        Level         // when all steps are used up: Escalate or Quarantine
+	Backoff    time.Duration // before the second restart in a row; doubles from there
+	MaxBackoff time.Duration
+	Quarantine time.Duration // between tries of a quarantined child
+}
+
+// Parse reads steps like "restart 3 in 1m" and "cycle 2 in 10m", at last
+// "escalate" or "quarantine". Without an end it is "escalate".
+func Parse(words []string) (Ladder, error) {
+	l := Ladder{End: Escalate}
+	for i, w := range words {
+		f := strings.Fields(w)
+		switch {
+		case len(f) == 1 && (f[0] == string(Escalate) || f[0] == string(Quarantine)):
+			if i != len(words)-1 {
+				return l, fmt.Errorf("%q must be the last step", w)
+			}
+			l.End = Level(f[0])
+		case len(f) == 4 && (f[0] == string(Restart) || f[0] == string(Cycle)) && f[2] == "in":
+			n, err := strconv.Atoi(f[1])
+			d, derr := time.ParseDuration(f[3])
+			if err != nil || derr != nil || n < 1 || n > 1000 || d <= 0 {
+				return l, fmt.Errorf("%q: want a count from 1 to 1000 and a time, as in %q", w, f[0]+" 3 in 1m")
+			}
+			l.Steps = append(l.Steps, Step{Level(f[0]), n, d})
+		default:
+			return l, fmt.Errorf(`%q is no step: write "restart 3 in 1m", "cycle 2 in 10m", "escalate" or "quarantine"`, w)
+		}
+	}
+	return l, nil
+}
+
+// History is what has been done so far about one child, or, for cycles, about
+// the whole group. The zero value is a clean one.
+type History struct {
+	used      [][]time.Duration // when each step was used, oldest first
+	Probation bool              // let out of quarantine, not seen well since
+}
+
+// Failure is what is to be judged.
+type Failure struct {
+	AtLeast  Level   // Restart, or Cycle when a new life alone will not help, or Broken
+	CanCycle bool    // the group can power-cycle what this failure implicates
+	Jitter   float64 // in [0, 1): spreads delays by ±20 %
+}
+
+// Action is the judgement.
+type Action struct {
+	Level   Level
+	Attempt int           // the how-manieth use of the level in its window; from 1
+	Left    int           // uses left in the window
+	Delay   time.Duration // wait this long first
+}
+
+// Judge picks the gentlest step that may help and is not yet worn out. Restarts
+// are counted per child, cycles per group, for a cycle hits them all. Times
+// are on any monotonic clock; a step once used comes back when its window has
+// passed.
+func (l Ladder) Judge(child, group History, f Failure, now time.Duration) (History, History, Action) {
+	if f.AtLeast == Broken {
+		return child, group, Action{Level: Broken}
+	}
+	if !child.Probation {
+		for i, s := range l.Steps {
+			h := &child
+			switch {
+			case s.Level == Cycle && !f.CanCycle:
+				continue
+			case s.Level == Cycle:
+				h = &group
+			case f.AtLeast == Cycle && f.CanCycle && l.hasCycle():
+				continue
+			}
+			recent := h.recent(i, s.Within, now)
+			if len(recent) >= s.Max {
+				continue
+			}
+			*h = h.with(i, len(l.Steps), append(recent, now))
+			a := Action{Level: s.Level, Attempt: len(recent) + 1, Left: s.Max - len(recent) - 1}
+			if s.Level == Restart {
+				a.Delay = l.backoff(len(recent), f.Jitter)
+			}
+			return child, group, a
+		}
+	}
+	if l.End == Quarantine {
+		child.Probation = true
+		return child, group, Action{Level: Quarantine, Delay: spread(l.Quarantine, f.Jitter)}
+	}
+	return child, group, Action{Level: Escalate}
+}
+
+func (l Ladder) hasCycle() bool {
+	return slices.ContainsFunc(l.Steps, func(s Step) bool { return s.Level == Cycle })
+}
+
+// recent lists the uses of step i that still count, in a slice of its own.
+func (h History) recent(i int, within, now time.Duration) []time.Duration {
+	if i >= len(h.used) {
+		return nil
+	}
+	k, _ := slices.BinarySearch(h.used[i], now-within+1)
+	return slices.Clone(h.used[i][k:])
+}
+
+func (h History) with(i, steps int, uses []time.Duration) History {
+	used := make([][]time.Duration, steps)
+	copy(used, h.used)
+	used[i] = uses
+	h.used = used
+	return h
+}
+
+// backoff is the wait before restart n+1 of a window.
+func (l Ladder) backoff(n int, jitter float64) time.Duration {
+	if n == 0 || l.Backoff <= 0 {
+		return 0
+	}
+	d := l.MaxBackoff
+	if shift := n - 1; shift < 30 && l.Backoff<<shift < l.MaxBackoff {
+		d = l.Backoff << shift
+	}
+	return spread(d, jitter)
+}
+
+// spread moves d by up to ±20 %.
+func spread(d time.Duration, jitter float64) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*jitter))
+}

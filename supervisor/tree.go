@@ -1,0 +1,195 @@
+// Package supervisor keeps the tree of actors alive: restart, then power-cycle,
+// then hand up, until at the top nobody pets the watchdog any more.
+//
+// A group is an actor that supervises children and is its own protoactor
+// strategy, so failures are judged in its mailbox, one at a time, without
+// locks. What a group must remember longer than it lives is in the Tree. The
+// decisions are in the pure packages ladder and power; watchdog is the last rung
+// and config the tree as the operator wrote it.
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"gatewayd/actors"
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+	"gatewayd/supervisor/config"
+	"gatewayd/supervisor/ladder"
+	"gatewayd/supervisor/power"
+)
+
+// Root is the name of the group that holds all others.
+const Root = "root"
+
+// Options say what a Tree needs of its surroundings.
+type Options struct {
+	System *actors.System
+	Kinds  []actors.Kind
+	Source Source
+
+	// Starve is called when the root has nothing left: the watchdog shall bite.
+	Starve func(path, why string)
+
+	// SafeMode starts only actors that stand directly below the root; groups
+	// stay stopped.
+	SafeMode bool
+
+	// Rand spreads delays; default math/rand.
+	Rand func() float64
+}
+
+// Tree is the supervision tree and what must outlive any group in it.
+type Tree struct {
+	opts  Options
+	sys   *actors.System
+	kinds map[string]*actors.Kind
+	epoch time.Time
+
+	mu      sync.Mutex
+	config  *config.Tree
+	records map[string]*record
+	root    *actor.PID
+	done    chan struct{}
+}
+
+// record is a group's memory across its lives.
+type record struct {
+	children map[string]ladder.History
+	cycles   ladder.History
+	power    power.State
+}
+
+// New makes a tree that has not started.
+func New(o Options) *Tree {
+	if o.Rand == nil {
+		o.Rand = rand.Float64
+	}
+	t := &Tree{opts: o, sys: o.System, kinds: map[string]*actors.Kind{}, epoch: time.Now(), records: map[string]*record{}, done: make(chan struct{})}
+	for i := range o.Kinds {
+		t.kinds[o.Kinds[i].Name] = &o.Kinds[i]
+	}
+	return t
+}
+
+var groupKind = actors.Define(actors.Kind{
+	Name: "group", Doc: "supervises its children",
+	Publishes: []actors.Leaf{{Class: bus.Event, Leaf: "healed", Message: &actorv1.Healed{}}},
+}, func(*gatewayv1.Group) actors.Actor { return nil })
+
+// Start starts the tree as cfg says. Its groups and actors start in the order of
+// the file; Start does not wait for them.
+func (t *Tree) Start(cfg *config.Tree) error {
+	t.mu.Lock()
+	t.config = cfg
+	t.mu.Unlock()
+	cell, err := t.cell(Root, cfg.Root)
+	if err != nil {
+		return err
+	}
+	pid, err := t.sys.Runtime().Root.SpawnNamed(t.props(cfg.Root, cell), t.sys.SpawnName(nil, Root))
+	if err != nil {
+		return fmt.Errorf("start the root: %w", err)
+	}
+	t.mu.Lock()
+	t.root = pid
+	t.mu.Unlock()
+	cell.Bind(pid)
+	return nil
+}
+
+// Stop stops everything in reverse order, each child within its deadline, and
+// returns when all have stopped or ctx has ended.
+func (t *Tree) Stop(ctx context.Context) error {
+	t.mu.Lock()
+	root := t.root
+	t.mu.Unlock()
+	t.sys.Runtime().Root.Send(root, drain{})
+	select {
+	case <-t.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("not everything has stopped: %w", ctx.Err())
+	}
+}
+
+// Config is the config in force.
+func (t *Tree) Config() *config.Tree {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.config
+}
+
+func (t *Tree) now() time.Duration { return time.Since(t.epoch) }
+
+// cell finds or makes the cell of a node.
+func (t *Tree) cell(path string, n *config.Node) (*actors.Cell, error) {
+	if c := t.sys.Lookup(path); c != nil {
+		return c, nil
+	}
+	kind := &groupKind
+	if n.Kind != "" {
+		kind = t.kinds[n.Kind]
+	}
+	return t.sys.NewCell(path, kind, n.Config)
+}
+
+// record returns the memory of the group at path.
+func (t *Tree) record(path string) *record {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.records[path]
+	if r == nil {
+		r = &record{children: map[string]ladder.History{}, power: power.New(t.now())}
+		t.records[path] = r
+	}
+	return r
+}
+
+// forget drops what is remembered of path and of everything below it.
+func (t *Tree) forget(path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for p := range t.records {
+		if p == path || strings.HasPrefix(p, path+"/") {
+			delete(t.records, p)
+		}
+	}
+}
+
+func (t *Tree) props(n *config.Node, cell *actors.Cell) *actor.Props {
+	if n.Kind != "" {
+		return cell.Props()
+	}
+	return actor.PropsFromProducer(func() actor.Actor { return newGroup(t, n, cell) })
+}
+
+func pathOf(n *config.Node) string {
+	if n.Path == "" {
+		return Root
+	}
+	return n.Path
+}
+
+func walk(n *config.Node, visit func(*config.Node)) {
+	visit(n)
+	for _, c := range n.Children {
+		walk(c, visit)
+	}
+}
+
+// parent is the path of the group that holds path.
+func parent(path string) string {
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		return path[:i]
+	}
+	return Root
+}
