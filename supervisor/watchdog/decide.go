@@ -63,12 +63,12 @@ func proven(s state, alive int, now time.Duration) (state, []action) {
 			do = append(do, action{verb: doHealthy})
 		}
 	}
-	if s.must(now) {
-		return starve(s, do, now)
-	}
-	if s.phase == starting {
+	if s.phase == starting { // before judging: evidence in the last moment counts
 		s.phase = watching
 		do = append(do, action{verb: doComplete})
+	}
+	if s.must(now) {
+		return starve(s, do, now)
 	}
 	if !s.armed && s.phase == watching {
 		do = append(do, action{verb: doArm})

@@ -55,6 +55,9 @@ func TestDecide(t *testing.T) {
 			{120 * sec, tick{}, []verb{doRecord, doSay, doExit}},
 			{121 * sec, full, nil},
 		}},
+		"evidence in the last moment": {someLimits, []moment{
+			{120 * sec, full, []verb{doComplete, doArm, doPet}},
+		}},
 		"withholds, notes, recovers": {someLimits, []moment{
 			{0, full, []verb{doComplete, doArm, doPet}},
 			{0, armed, nil},
