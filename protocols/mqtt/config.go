@@ -10,6 +10,8 @@ import (
 )
 
 // Config says where the broker listens, what it grants and whom it asks. A zero number means the default named.
+// The callbacks run in goroutines of the broker, several at once, and possibly before Start has returned; what they panic
+// with is recovered, counted, and taken for a refusal.
 type Config struct {
 	Listen string      // host:port; port 0 picks a free one, see Server.Addr
 	TLS    *tls.Config // nil: plain TCP

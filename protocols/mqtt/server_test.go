@@ -5,6 +5,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -86,10 +87,11 @@ func TestMosquittoSubscriberGetsWhatTheOwnerPublishes(t *testing.T) {
 
 func TestMosquittoRequestResponse(t *testing.T) {
 	rr := need(t, "mosquitto_rr", "mosquitto-clients")
-	var s *Server
-	s = start(t, Config{Authorize: DefaultAuthorize, OnPublish: func(c ClientInfo, p Publish) error {
-		return s.Respond(c, p, []byte("answer to "+string(p.Payload)+" "+string(p.CorrelationData)), Properties{ContentType: "text/plain"})
+	var self atomic.Pointer[Server]
+	s := start(t, Config{Authorize: DefaultAuthorize, OnPublish: func(c ClientInfo, p Publish) error {
+		return self.Load().Respond(c, p, []byte("answer to "+string(p.Payload)+" "+string(p.CorrelationData)), Properties{ContentType: "text/plain"})
 	}})
+	self.Store(s)
 	out := output(t, run(t, rr, append(hostPort(s), "-V", "mqttv5", "-i", "me", "-t", "cmd/radio/wlan0/SetMode", "-e", "reply/me/1",
 		"-m", "ap", "-D", "publish", "correlation-data", "c-17", "-F", "%p|%C|%D", "-W", "5")...))
 	if out != "answer to ap c-17|text/plain|c-17" {

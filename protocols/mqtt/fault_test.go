@@ -1,0 +1,336 @@
+package mqtt
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestTruncatedSubscribeEndsOnlyItsClient(t *testing.T) {
+	tell, wait := events(t)
+	s := start(t, Config{OnSession: tell})
+	watch := join(t, s, hello{id: "watch"})
+	watch.subscribe("will/evil", 0)
+	evil := join(t, s, hello{id: "evil", ver: 5, will: "will/evil"})
+	evil.send([]byte{0x82, 5, 0x30, 0x30, 0, 0, 0})
+	evil.wantClosed()
+	if e := wait(SessionDisconnected); e.Client.ID != "evil" || !errors.Is(e.Err, errPanicked) {
+		t.Errorf("got %+v, want the end of evil by a panic", e)
+	}
+	if topic, payload, _ := watch.message(); topic != "will/evil" || payload != "gone" {
+		t.Errorf("will: got %q %q", topic, payload)
+	}
+	if n := s.Stats().Panics; n != 1 {
+		t.Errorf("%d panics counted, want 1", n)
+	}
+	join(t, s, hello{id: "evil", ver: 5}).sync()
+}
+
+func TestIdleSocketsAreCappedAndClosed(t *testing.T) {
+	const sockets, most = 1500, 300
+	s := start(t, Config{MaxClients: most, MaxClientsPerAddress: most, ConnectTimeout: 300 * time.Millisecond})
+	good := join(t, s, hello{id: "good"})
+	conns := make([]net.Conn, sockets)
+	for i := range conns {
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns[i] = c
+		if n := s.Stats().Connections; n > most {
+			t.Fatalf("%d connections, cap is %d", n, most)
+		}
+	}
+	for i, c := range conns {
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_, err := c.Read(make([]byte, 1))
+		if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+			t.Fatalf("socket %d of %d is still open after %v", i, sockets, patience)
+		}
+	}
+	good.sync()
+	if st := s.Stats(); st.Rejected < sockets-2*most || st.Strangers == 0 {
+		t.Errorf("stats %+v: want rejections and strangers", st)
+	}
+}
+
+func TestCapPerAddress(t *testing.T) {
+	s := start(t, Config{MaxClientsPerAddress: 2})
+	join(t, s, hello{id: "a"})
+	join(t, s, hello{id: "b"})
+	third := dial(t, s)
+	_, _ = third.Write(hello{id: "c", ver: 4}.bytes())
+	third.wantClosed()
+	if n := s.Stats().Rejected; n != 1 {
+		t.Errorf("%d rejected, want 1", n)
+	}
+}
+
+func TestStalledSubscriberDelaysNobody(t *testing.T) {
+	for _, qos := range []byte{0, 1} {
+		t.Run(fmt.Sprintf("qos %d", qos), func(t *testing.T) {
+			tell, wait := events(t)
+			s := start(t, Config{OnSession: tell, WriteBuffer: 512 << 10})
+			stalled := join(t, s, hello{id: "stalled"})
+			stalled.subscribe("x/#", qos)
+			var got atomic.Int64
+			reader := join(t, s, hello{id: "reader"})
+			reader.subscribe("x/#", 0)
+			const n = 400
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for got.Load() < n {
+					reader.message()
+					got.Add(1)
+				}
+			}()
+			payload := make([]byte, 64<<10)
+			var worst time.Duration
+			for i := range n {
+				for got.Load()+4 < int64(i) { // the reader is as fast as it can
+					time.Sleep(time.Millisecond)
+				}
+				before := time.Now()
+				if err := s.Publish("x/1", payload, false, Properties{}); err != nil {
+					t.Fatal(err)
+				}
+				worst = max(worst, time.Since(before))
+			}
+			<-done
+			if worst > time.Second {
+				t.Errorf("worst publish took %v", worst)
+			}
+			if qos == 0 {
+				if e := wait(SessionDisconnected); e.Client.ID != "stalled" {
+					t.Errorf("%q was closed, want stalled", e.Client.ID)
+				}
+			} else if s.Stats().Dropped == 0 {
+				t.Error("nothing was dropped for the client that does not acknowledge")
+			}
+			reader.sync()
+			join(t, s, hello{id: "stalled"}).sync()
+			t.Logf("worst publish %v", worst)
+		})
+	}
+}
+
+// starved is a listener that runs out of descriptors.
+type starved struct {
+	net.Listener
+	failures atomic.Int64
+}
+
+func (l *starved) Accept() (net.Conn, error) {
+	if l.failures.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
+	}
+	return l.Listener.Accept()
+}
+
+func TestAcceptSurvivesEMFILE(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := &starved{Listener: l}
+	broken.failures.Store(5)
+	cfg, err := Config{Authenticate: AllowAnyone}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := serve(broken, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, s)
+	join(t, s, hello{id: "late"}).sync()
+	if n := s.Stats().AcceptErrors; n != 5 {
+		t.Errorf("%d accept errors counted, want 5", n)
+	}
+}
+
+func TestCloseEndsAStarvedListener(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := &starved{Listener: l}
+	broken.failures.Store(1 << 40)
+	cfg, _ := Config{Authenticate: AllowAnyone}.withDefaults()
+	s, err := serve(broken, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, s)
+}
+
+func TestSlowlorisIsClosed(t *testing.T) {
+	s := start(t, Config{ConnectTimeout: 200 * time.Millisecond})
+	p := dial(t, s)
+	drip := hello{id: strings.Repeat("x", 100), ver: 4}.bytes()
+	go func() {
+		for _, b := range drip {
+			if _, err := p.Write([]byte{b}); err != nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	before := time.Now()
+	p.wantClosed()
+	if d := time.Since(before); d > 2*time.Second {
+		t.Errorf("closed after %v", d)
+	}
+}
+
+func TestNonsenseIsRefusedBeforeItCosts(t *testing.T) {
+	random := make([]byte, 4096)
+	_, _ = rand.Read(random)
+	random[0] = 0x47
+	for name, b := range map[string][]byte{
+		"256 MB connect":         {0x10, 0xff, 0xff, 0xff, 0x7f},
+		"65 KB connect":          append([]byte{0x10}, size(maxConnect+1)...),
+		"five byte length":       {0x10, 0xff, 0xff, 0xff, 0xff, 0x01},
+		"publish first":          {0x30, 0xff, 0xff, 0xff, 0x7f},
+		"http":                   []byte("GET / HTTP/1.1\r\n\r\n"),
+		"tls hello":              {0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3},
+		"other protocol":         frame(0x10, text("AMQP"), make([]byte, 20)),
+		"random":                 random,
+		"256 MB after a connect": append(hello{id: "big", ver: 4}.bytes(), 0x30, 0xff, 0xff, 0xff, 0x7f),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, Config{})
+			p := dial(t, s)
+			p.send(b)
+			if strings.Contains(name, "after") {
+				p.want(0x20)
+			}
+			p.wantClosed()
+			join(t, s, hello{id: "good"}).sync()
+		})
+	}
+}
+
+func TestCloseIsBounded(t *testing.T) {
+	release := make(chan struct{})
+	hanging := make(chan struct{})
+	s := start(t, Config{OnPublish: func(ClientInfo, Publish) error {
+		close(hanging)
+		<-release
+		return nil
+	}})
+	for i := range 20 {
+		join(t, s, hello{id: fmt.Sprint("c", i), ver: byte(4 + i%2)})
+	}
+	dial(t, s)
+	stuck := join(t, s, hello{id: "stuck"})
+	stuck.publish("cmd/a", 0, 0, "x")
+	<-hanging
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	before := time.Now()
+	err := s.Close(ctx)
+	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("close with a hanging callback: %v, want a deadline", err)
+	}
+	if d := time.Since(before); d > 5*time.Second {
+		t.Errorf("close took %v", d)
+	}
+	close(release)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() { stop(t, s) })
+	}
+	wg.Wait()
+	if err := s.Publish("data/x", nil, false, Properties{}); !errors.Is(err, ErrClosed) {
+		t.Errorf("publish after close: %v", err)
+	}
+	again := start(t, Config{Listen: s.Addr().String()})
+	join(t, again, hello{id: "c1"}).sync()
+}
+
+func TestCloseSaysGoodbyeToVersion5(t *testing.T) {
+	s := start(t, Config{})
+	old, modern := join(t, s, hello{id: "old"}), join(t, s, hello{id: "modern", ver: 5})
+	stop(t, s)
+	if b := modern.want(0xe0); b[0] != 0x8b {
+		t.Errorf("disconnect reason %#x, want 0x8b", b[0])
+	}
+	if typ, b := old.next(); typ != 0 {
+		t.Errorf("a 3.1.1 client got %#x %x", typ, b)
+	}
+}
+
+func TestListenErrorNamesAddressAndCause(t *testing.T) {
+	s := start(t, Config{})
+	_, err := Start(Config{Listen: s.Addr().String(), Authenticate: AllowAnyone})
+	if err == nil || !strings.Contains(err.Error(), s.Addr().String()) || !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v", err)
+	}
+	if _, err = Start(Config{Listen: "127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), "Authenticate") {
+		t.Errorf("without Authenticate: %v", err)
+	}
+}
+
+func TestPanickingCallbacksRefuse(t *testing.T) {
+	boom := func() { panic("boom") }
+	var at atomic.Value
+	at.Store("")
+	hit := func(what string) {
+		if at.Load() == what {
+			boom()
+		}
+	}
+	s := start(t, Config{
+		Authenticate: func(ClientInfo) error { hit("authenticate"); return nil },
+		Authorize:    func(ClientInfo, string, bool) bool { hit("authorize"); return true },
+		OnPublish:    func(ClientInfo, Publish) error { hit("publish"); return nil },
+		OnSession:    func(SessionEvent) { hit("session") },
+	})
+	at.Store("authenticate")
+	if _, code := dial(t, s).connect(hello{id: "a"}); code == 0 {
+		t.Error("let in by a panic")
+	}
+	at.Store("session")
+	p := join(t, s, hello{id: "b", ver: 5})
+	at.Store("authorize")
+	if code := p.subscribe("x", 0); code != 0x87 {
+		t.Errorf("subscribe by a panic: %#x", code)
+	}
+	at.Store("publish")
+	p.publish("cmd/x", 1, 9, "")
+	if b := p.want(0x40); len(b) < 3 || b[2] != 0x83 {
+		t.Errorf("puback %x, want reason 0x83", b)
+	}
+	at.Store("")
+	p.sync()
+	if n := s.Stats().Panics; n < 4 {
+		t.Errorf("%d panics counted", n)
+	}
+}
+
+func TestFuzzedPacketsNeverKill(t *testing.T) {
+	s := start(t, Config{})
+	seed := frame(0x82, []byte{0, 1}, props(5, nil), text("a/b"), []byte{1})
+	for i := range 300 {
+		b := bytes.Clone(seed)
+		b[i%len(b)] ^= byte(1 << (i / len(b) % 8))
+		p := join(t, s, hello{id: fmt.Sprint("f", i), ver: 5})
+		p.send(b)
+		p.send(frame(0x32, text("t"), binary.BigEndian.AppendUint16(nil, uint16(i)), []byte{byte(i)}))
+		_ = p.Close()
+	}
+	join(t, s, hello{id: "good"}).sync()
+}
