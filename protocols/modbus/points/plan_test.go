@@ -81,6 +81,8 @@ func TestPlanRefuses(t *testing.T) {
 		"none of coil":                    {nil, Limits{Holes: []Range{{"", 1, 2}}}},
 		`point "r": reading holding 5`:    {[]Point{register(5)}, Limits{Holes: []Range{{Holding, 5, 9}}}},
 		"takes 2, a read is limited to 1": {[]Point{{Area: Input, Type: Int32}}, Limits{MaxRegisters: 1}},
+		"meets the hole 3 to 5":           {[]Point{register(5)}, Limits{Holes: []Range{{Holding, 3, 5}}}},
+		"meets the hole 7 to 8":           {[]Point{register(1), {Area: Holding, Address: 4, Type: Uint64}}, Limits{Holes: []Range{{Holding, 7, 8}}}},
 		"takes 41":                        {[]Point{coil(40)}, Limits{MaxBits: 40, FromZero: true}},
 		"cannot be":                       {[]Point{{Area: Coil, Type: Int16}}, Limits{}},
 	} {

@@ -21,12 +21,6 @@ type BreakerConfig struct {
 // patience is how many MaxTimeouts lie between two probes that wait that long: 0.2 % of air time for a unit that came back slower.
 const patience = 500
 
-// share is how many times its timeout a probe's longest back-off is at least: 0.5 % of air time, also for a slow unit.
-const share = 200
-
-// most is how often a back-off doubles at most: 1 ns would be a century and more.
-const most = 62
-
 // trial is how many answers after the first show that a unit is really back.
 const trial = 4
 
@@ -46,9 +40,7 @@ type Breaker struct {
 	until    time.Duration // open: no probe before
 	slow     bool          // the next probe waits MaxTimeout
 	slowFrom time.Duration // and so does the first one from here on
-	known    bool          // mean and variance hold something
-	mean     float64       // of the response times, in seconds
-	variance float64
+	latency  latency
 	seed     uint64
 }
 
@@ -83,7 +75,8 @@ func NewBreaker(config BreakerConfig) Breaker {
 }
 
 // Allow says whether a request may go to the unit now. While the breaker is open at most one may per back-off: it is a probe,
-// and it is spent by being allowed, whether or not its outcome is ever observed.
+// and it is spent by being allowed, whether or not its outcome is ever observed. A probe that merged into one still queued is the
+// same probe: only the outcome of the one that was sent is observed.
 func (b *Breaker) Allow(now time.Duration) (probe, ok bool) {
 	if !b.open {
 		return false, true
@@ -116,7 +109,7 @@ func (b *Breaker) Timeout() time.Duration {
 
 // brief is what a probe waits: as long as most answers took, or Probe while nothing is learned.
 func (b *Breaker) brief() time.Duration {
-	if !b.known {
+	if !b.latency.known {
 		return min(b.config.Probe, b.config.MaxTimeout)
 	}
 	return min(b.learned(), max(b.config.Probe, b.likely(2)))
@@ -124,19 +117,14 @@ func (b *Breaker) brief() time.Duration {
 
 // learned is the mean response time and Sigmas deviations, within the bounds.
 func (b *Breaker) learned() time.Duration {
-	if !b.known {
+	if !b.latency.known {
 		return b.config.MaxTimeout
 	}
 	return b.likely(b.config.Sigmas)
 }
 
-// likely is the mean and so many deviations, within the bounds.
 func (b *Breaker) likely(sigmas float64) time.Duration {
-	seconds := b.mean + sigmas*math.Sqrt(b.variance)
-	if seconds >= b.config.MaxTimeout.Seconds() {
-		return b.config.MaxTimeout
-	}
-	return max(b.config.MinTimeout, time.Duration(seconds*float64(time.Second)))
+	return b.latency.likely(sigmas, b.config.MinTimeout, b.config.MaxTimeout)
 }
 
 // Observe counts how a transaction ended. Rtt is the time its answer took, in the terms in which Timeout is applied; it is looked
@@ -144,12 +132,12 @@ func (b *Breaker) likely(sigmas float64) time.Duration {
 func (b *Breaker) Observe(outcome Outcome, rtt, now time.Duration) {
 	switch outcome {
 	case Answered:
-		b.learn(rtt)
+		b.latency.learn(rtt, b.config.MaxTimeout)
 		b.close()
 	case Exception:
 		b.close()
 	case Late:
-		b.learn(rtt)
+		b.latency.learn(rtt, b.config.MaxTimeout)
 		b.slow = b.open
 	case NoAnswer, Garbled:
 		b.fail(now)
@@ -192,39 +180,6 @@ func (b *Breaker) fail(now time.Duration) {
 	b.until = max(b.until, after(now, b.backoff()))
 }
 
-// learn follows RFC 6298 with a variance in place of the mean deviation.
-func (b *Breaker) learn(rtt time.Duration) {
-	x := min(max(0, rtt), 2*min(b.config.MaxTimeout, math.MaxInt64/4)).Seconds()
-	if !b.known {
-		b.known, b.mean, b.variance = true, x, x*x/4
-		return
-	}
-	const weight = 1.0 / 8
-	d := x - b.mean
-	b.mean += weight * d
-	b.variance = (1 - weight) * (b.variance + weight*d*d)
-}
-
-// backoff returns the jittered pause before the next probe: Base doubled for each probe without answer, at most Cap or, for a
-// slow unit, share times its timeout.
-func (b *Breaker) backoff() time.Duration {
-	d := max(b.config.Cap, times(b.brief(), share))
-	// Shifting the cap down instead of the base up cannot overflow.
-	if b.config.Base <= d>>b.attempt {
-		d = b.config.Base << b.attempt
-	}
-	return d - time.Duration(b.random()*b.config.Jitter*float64(d))
-}
-
-// random is splitmix64, from 0 to below 1.
-func (b *Breaker) random() float64 {
-	b.seed += 0x9e3779b97f4a7c15
-	z := b.seed
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return float64((z^z>>31)>>11) / (1 << 53)
-}
-
 // Open says whether the unit is quarantined.
 func (b *Breaker) Open() bool { return b.open }
 
@@ -246,20 +201,4 @@ func (b *Breaker) Configure(config BreakerConfig, now time.Duration) {
 		b.until = min(b.until, after(now, b.config.Cap))
 		b.slowFrom = min(b.slowFrom, after(now, times(b.config.MaxTimeout, patience)))
 	}
-}
-
-// after adds without overflow.
-func after(now, d time.Duration) time.Duration {
-	if d > 0 && now > math.MaxInt64-d {
-		return math.MaxInt64
-	}
-	return now + d
-}
-
-// times multiplies without overflow.
-func times(d time.Duration, n int64) time.Duration {
-	if d > time.Duration(math.MaxInt64/n) {
-		return math.MaxInt64
-	}
-	return d * time.Duration(n)
 }

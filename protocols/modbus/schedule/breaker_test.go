@@ -241,6 +241,18 @@ func TestSilenceForEverNeverHammers(t *testing.T) {
 	}
 }
 
+// Requests that were on their way when the breaker opened do not lengthen its back-off.
+func TestStragglersDoNotLengthenTheBackoff(t *testing.T) {
+	b := NewBreaker(BreakerConfig{})
+	silence(&b, 0)
+	before := b
+	b.Observe(NoAnswer, 0, 10*ms)
+	b.Observe(Garbled, 0, 20*ms)
+	if b != before {
+		t.Fatalf("got %+v, want %+v", b, before)
+	}
+}
+
 func TestConfigureCutsARunningBackoff(t *testing.T) {
 	b := NewBreaker(BreakerConfig{Cap: time.Hour, Base: time.Hour})
 	for range 10 {

@@ -10,26 +10,25 @@ type lane[P any] struct {
 	byUnit map[uint8][]Item[P]
 }
 
-func (l *lane[P]) push(item Item[P]) (Verdict, Item[P]) {
-	var none Item[P]
+func (l *lane[P]) push(item Item[P]) (verdict Verdict, replaced Item[P]) {
 	items := l.byUnit[item.Unit]
 	if item.Key != "" && item.Class >= Poll {
 		for i := range items {
 			if items[i].Key == item.Key {
-				none, items[i] = items[i], item
-				return Merged, none
+				replaced, items[i] = items[i], item
+				return Merged, replaced
 			}
 		}
 	}
 	if l.size >= l.bound {
-		return Refused, none
+		return Refused, replaced
 	}
 	if len(items) == 0 {
 		l.turns = append(l.turns, item.Unit)
 	}
 	l.byUnit[item.Unit] = append(items, item)
 	l.size++
-	return Queued, none
+	return Queued, replaced
 }
 
 func (l *lane[P]) any(free func(uint8) bool) bool { return slices.ContainsFunc(l.turns, free) }

@@ -233,10 +233,22 @@ func (b *bench) push(t *rapid.T) {
 		}
 		delete(b.waiting, replaced.Payload)
 	}
-	b.waiting[item.Payload] = item
+	b.arrive(item)
 	if n := b.q.Len(item.Class); n > b.bound(item.Class) {
 		t.Fatalf("%d of %s wait", n, item.Class)
 	}
+}
+
+// arrive books an item; the first of its class and unit queues at the end of the turns.
+func (b *bench) arrive(item Item[int]) {
+	first := true
+	for _, i := range b.waiting {
+		first = first && (i.Unit != item.Unit || i.Class != item.Class || i.Deadline > 0 && i.Deadline <= b.now)
+	}
+	if first {
+		b.ahead[item.Class][item.Unit] = [5]int{}
+	}
+	b.waiting[item.Payload] = item
 }
 
 // able says by the test's own book whether the item may go now.

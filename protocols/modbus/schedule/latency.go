@@ -1,0 +1,35 @@
+package schedule
+
+import (
+	"math"
+	"time"
+)
+
+// latency is what a unit's response times were, the last ones weighing most.
+type latency struct {
+	known    bool    // there was one
+	mean     float64 // in seconds
+	variance float64
+}
+
+// learn follows RFC 6298 with a variance in place of the mean deviation. What is longer than twice most counts as that.
+func (l *latency) learn(rtt, most time.Duration) {
+	x := min(max(0, rtt), 2*min(most, math.MaxInt64/4)).Seconds()
+	if !l.known {
+		*l = latency{known: true, mean: x, variance: x * x / 4}
+		return
+	}
+	const weight = 1.0 / 8
+	d := x - l.mean
+	l.mean += weight * d
+	l.variance = (1 - weight) * (l.variance + weight*d*d)
+}
+
+// likely is the mean and so many deviations, within the bounds.
+func (l latency) likely(sigmas float64, least, most time.Duration) time.Duration {
+	seconds := l.mean + sigmas*math.Sqrt(l.variance)
+	if !(seconds < most.Seconds()) {
+		return most
+	}
+	return max(least, time.Duration(seconds*float64(time.Second)))
+}
