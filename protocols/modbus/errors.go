@@ -1,0 +1,42 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+var (
+	// ErrTimeout: no answer in time. It comes with os.ErrDeadlineExceeded when the request's own timeout ran out, with the context's
+	// error when the caller's context ended first. A unit that gives no answer may still have carried out a write.
+	ErrTimeout = errors.New("no answer")
+	// ErrCorrupt: something came, but no frame with a good checksum.
+	ErrCorrupt = errors.New("corrupt answer")
+	// ErrMismatch: a good frame came, but it answers something else (another unit, function, length or echo).
+	ErrMismatch = errors.New("answer to something else")
+)
+
+// LinkLost says whether err means that the connection or port is dead or its byte stream can no longer be trusted: it must be closed and
+// a new Link made over a new one. The Link refuses every further request by itself.
+func LinkLost(err error) bool {
+	var l *lostError
+	return errors.As(err, &l)
+}
+
+type lostError struct{ err error }
+
+func (l *lostError) Error() string { return "link lost: " + l.err.Error() }
+func (l *lostError) Unwrap() error { return l.err }
+
+func noAnswer(ctx context.Context, after time.Duration) error {
+	err := ctx.Err()
+	if d, ok := ctx.Deadline(); ok && err == nil && !time.Now().Before(d) {
+		err = context.DeadlineExceeded // the context's own timer is about to say so
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrTimeout, err)
+	}
+	return fmt.Errorf("%w within %v: %w", ErrTimeout, after, os.ErrDeadlineExceeded)
+}

@@ -1,0 +1,163 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+)
+
+// gap is a pause after which a burst on a line is over even behind USB adapters, which deliver every 16 ms.
+const gap = 30 * time.Millisecond
+
+// sendLine carries one transaction over a serial line.
+func (l *Link) sendLine(ctx context.Context, adu []byte) ([]byte, error) {
+	if err := l.settle(ctx); err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	if err := l.write(ctx, adu, sooner(ctx, begin.Add(l.request.Timeout+l.onWire(len(adu))))); err != nil {
+		return nil, err
+	}
+	// Write returns when the bytes are queued; the wire is busy until here.
+	end := begin.Add(l.onWire(len(adu)))
+	l.quiet = end
+	if l.request.Unit == 0 {
+		if err := l.opts.Timer.Wait(ctx, time.Until(end)+l.opts.Turnaround); err != nil {
+			return nil, fmt.Errorf("after the broadcast was sent: %w", err)
+		}
+		return nil, errBroadcast
+	}
+	full := end.Add(l.opts.Silence + l.onWire(l.framing.size(l.want.size)))
+	answer, err := l.awaitLine(ctx, full)
+	if err != nil && !LinkLost(err) {
+		l.dirty = true
+		if !errors.Is(err, errSpoilt) {
+			l.owed.add(l.want, end.Add(l.late()))
+		}
+	}
+	return answer, err
+}
+
+func (l *Link) onWire(n int) time.Duration { return time.Duration(n) * l.char }
+
+func (l *Link) late() time.Duration {
+	if l.opts.Late > 0 {
+		return l.opts.Late
+	}
+	return 6 * l.request.Timeout
+}
+
+// errSpoilt: as many bytes as the answer has came and make no sense: the unit has answered, nothing is owed.
+var errSpoilt = fmt.Errorf("%w: bad checksum", ErrCorrupt)
+
+// awaitLine reads until the answer is there. It sleeps until the answer can be complete (full) instead of waking up for every byte.
+func (l *Link) awaitLine(ctx context.Context, full time.Time) ([]byte, error) {
+	deadline := full.Add(l.request.Timeout)
+	if err := l.sleep(ctx, time.Until(full)); err != nil {
+		return nil, noAnswer(ctx, 0)
+	}
+	if err := l.readUntil(ctx, sooner(ctx, deadline)); err != nil {
+		return nil, l.silentLine(ctx, false, err)
+	}
+	mismatch := false
+	for {
+		err := l.rx.fill()
+		if err != nil {
+			return nil, l.silentLine(ctx, mismatch, err)
+		}
+		l.quiet = time.Now()
+		answer, other := l.takeLine()
+		if answer != nil {
+			return answer, nil
+		}
+		mismatch = mismatch || other
+		missing := l.missing()
+		if missing <= 0 {
+			// No byte of it can be missing: unless more comes at once it is spoilt.
+			if err := l.readUntil(ctx, sooner(ctx, earlier(deadline, l.quiet.Add(max(gap, l.opts.Silence))))); err != nil {
+				return nil, l.silentLine(ctx, mismatch, err)
+			}
+			continue
+		}
+		if err := l.sleep(ctx, min(l.onWire(missing), time.Until(deadline))); err != nil {
+			return nil, noAnswer(ctx, 0)
+		}
+	}
+}
+
+// sleep waits for what the wire needs; short pauses and lines without timing are left to Read.
+func (l *Link) sleep(ctx context.Context, d time.Duration) error {
+	if l.char == 0 || d <= 0 {
+		return ctx.Err()
+	}
+	return l.opts.Timer.Wait(ctx, d)
+}
+
+// missing is how many bytes the answer that has begun still needs.
+func (l *Link) missing() int {
+	b := l.rx.bytes()
+	if !l.framing.ascii() && len(b) >= 2 && b[0] == l.want.unit && b[1] == l.want.function|0x80 {
+		return l.framing.size(2) - len(b)
+	}
+	return l.framing.size(l.want.size) - len(b)
+}
+
+// silentLine judges a read that failed while an answer was waited for.
+func (l *Link) silentLine(ctx context.Context, mismatch bool, err error) error {
+	switch {
+	case LinkLost(err):
+		return err
+	case ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded):
+		return &lostError{fmt.Errorf("read: %w", err)}
+	case ctx.Err() != nil:
+		return noAnswer(ctx, 0)
+	case l.rx.n > 0 && l.missing() <= 0:
+		return errSpoilt
+	case l.rx.n > 0:
+		return fmt.Errorf("%w: %d of %d bytes within %v", ErrCorrupt, l.rx.n, l.framing.size(l.want.size), l.request.Timeout)
+	case mismatch:
+		return fmt.Errorf("%w within %v", ErrMismatch, l.request.Timeout)
+	}
+	return noAnswer(ctx, l.request.Timeout)
+}
+
+// takeLine takes frames from the input until the answer is among them. other: a good frame was something else.
+func (l *Link) takeLine() (answer []byte, other bool) {
+	for {
+		frame, body, end := l.find()
+		if frame == nil {
+			return nil, other
+		}
+		if l.want.accepts(body) {
+			answer = slices.Clone(frame)
+			l.rx.consume(end)
+			return answer, other
+		}
+		l.owed.came(body)
+		l.rx.consume(end)
+		other = true
+	}
+}
+
+// find is the first frame with a good checksum in the input, its bytes from the unit to the end of the PDU, and the index after it.
+func (l *Link) find() (frame, body []byte, end int) {
+	if l.framing.ascii() {
+		frame, body, end, _ = findASCII(l.rx.bytes())
+		return frame, body, end
+	}
+	frame, end = findRTU(l.rx.bytes(), l.want)
+	if frame == nil {
+		return nil, nil, 0
+	}
+	return frame, frame[:len(frame)-2], end
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,184 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	grid "github.com/grid-x/modbus"
+)
+
+// Conn is an open port or connection. net.Conn and a serial port of package serial are one. Two more methods are used when present:
+// Discard() error throws away what was received and not read yet; SyscallConn (package syscall) looks for it without waiting.
+type Conn interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
+// Waiter sleeps for d or until ctx ends, whose error it then returns. serial.Timer is one that is precise to some ten microseconds;
+// runtime timers are late by up to a millisecond, which costs a third of a line at 115200 baud.
+type Waiter interface {
+	Wait(ctx context.Context, d time.Duration) error
+}
+
+// Options of a Link. The zero value suits Modbus TCP.
+type Options struct {
+	// Timeout of requests that bring none; default 1 s.
+	Timeout time.Duration
+	// Baud is the line's speed in bits per second for RTU and ASCII; 0: bytes take no time (pty, converter), silence is 1.75 ms.
+	Baud int
+	// Bits per character including start, parity and stop; default 11 for RTU, 10 for ASCII (Serial Line V1.02 §2.5.1.1).
+	Bits int
+	// Silence between frames; default 3.5 characters, 1.75 ms above 19200 baud (§2.5.1.1).
+	Silence time.Duration
+	// Turnaround is the pause after a broadcast (§2.4.1); default 100 ms.
+	Turnaround time.Duration
+	// Late is how long after an unanswered request on a line its answer may still come. Until then another request with the same unit
+	// and function cannot be told apart from it and is not sent. Default 6 timeouts of the unanswered request.
+	Late time.Duration
+	// Timer is used for the pauses on a line; default runtime timers.
+	Timer Waiter
+}
+
+// Link carries one transaction at a time over one connection or port. It is used by one goroutine at a time; Close of the Conn by another
+// one is the only thing that may happen meanwhile, and ends a running Do. The Link never closes, reopens or repeats anything.
+type Link struct {
+	conn    Conn
+	framing Framing
+	opts    Options
+	char    time.Duration // one character on the wire
+	rx      *input
+	client  grid.Client
+	packer  grid.Packager
+
+	request Request // the one Do carries
+	want    want
+	lost    error
+
+	quiet time.Time // when the last byte in either direction was over
+	dirty bool      // a line may not be silent
+	owed  owed
+}
+
+// NewLink makes a Link over an open conn. It does no I/O.
+func NewLink(conn Conn, framing Framing, opts Options) *Link {
+	opts, char := opts.complete(framing)
+	l := &Link{conn: conn, framing: framing, opts: opts, char: char, rx: newInput(conn), packer: packagerOf(framing)}
+	l.client = grid.NewClient2(l.packer, transport{l})
+	// What was on a line before it was opened is unknown: it must be silent first (§2.5.1.1).
+	l.dirty = framing.serial()
+	return l
+}
+
+func (o Options) complete(f Framing) (Options, time.Duration) {
+	if o.Timeout <= 0 {
+		o.Timeout = time.Second
+	}
+	if o.Turnaround <= 0 {
+		o.Turnaround = 100 * time.Millisecond
+	}
+	if o.Timer == nil {
+		o.Timer = runtimeTimer{}
+	}
+	if o.Bits <= 0 {
+		o.Bits = 11
+		if f.ascii() {
+			o.Bits = 10
+		}
+	}
+	char := time.Duration(0)
+	if o.Baud > 0 {
+		char = time.Duration(o.Bits) * time.Second / time.Duration(o.Baud)
+	}
+	if o.Silence <= 0 {
+		o.Silence = 1750 * time.Microsecond
+		if o.Baud > 0 && o.Baud <= 19200 {
+			o.Silence = char * 7 / 2
+		}
+	}
+	return o, char
+}
+
+// packagerOf takes grid-x's packager of the framing; its handlers' transports are never opened.
+func packagerOf(f Framing) grid.Packager {
+	switch {
+	case f == TCP:
+		return grid.NewTCPClientHandler("")
+	case f.ascii():
+		return grid.NewASCIIClientHandler("")
+	}
+	return grid.NewRTUClientHandler("")
+}
+
+// Do sends r once and waits for its answer. It returns within the request's timeout (plus the time the frames take on a line, plus as much
+// again while the line is not silent) or as soon as ctx ends. Errors: a Check error (nothing was sent), *Exception, ErrTimeout, ErrCorrupt,
+// ErrMismatch; ask LinkLost whether the conn must be replaced. A broadcast gives an empty Response after the turnaround delay.
+func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
+	if err := r.Check(l.framing); err != nil {
+		return Response{}, err
+	}
+	if l.lost != nil {
+		return Response{}, fmt.Errorf("%s: not sent: %w", r, l.lost)
+	}
+	if r.Timeout <= 0 {
+		r.Timeout = l.opts.Timeout
+	}
+	l.request, l.want = r, wantOf(r)
+	l.packer.SetSlave(r.Unit)
+	data, err := l.call(ctx, r)
+	if err == nil {
+		if r.Write() && r.Function != ReadWriteMultipleRegisters {
+			data = nil
+		}
+		return Response{Data: data}, nil
+	}
+	return Response{}, l.failure(r, err)
+}
+
+func (l *Link) failure(r Request, err error) error {
+	if err == errBroadcast {
+		return nil
+	}
+	var refusal *grid.Error
+	if errors.As(err, &refusal) {
+		err = &Exception{Function: r.Function, Code: refusal.ExceptionCode}
+	}
+	err = fmt.Errorf("%s: %w", r, err)
+	if LinkLost(err) {
+		var why *lostError
+		errors.As(err, &why)
+		l.lost = why
+	}
+	return err
+}
+
+func (l *Link) call(ctx context.Context, r Request) ([]byte, error) {
+	c := l.client
+	switch r.Function {
+	case ReadCoils:
+		return c.ReadCoils(ctx, r.Address, r.Quantity)
+	case ReadDiscreteInputs:
+		return c.ReadDiscreteInputs(ctx, r.Address, r.Quantity)
+	case ReadHoldingRegisters:
+		return c.ReadHoldingRegisters(ctx, r.Address, r.Quantity)
+	case ReadInputRegisters:
+		return c.ReadInputRegisters(ctx, r.Address, r.Quantity)
+	case WriteSingleCoil:
+		return c.WriteSingleCoil(ctx, r.Address, word(r.Data, 0))
+	case WriteSingleRegister:
+		return c.WriteSingleRegister(ctx, r.Address, word(r.Data, 0))
+	case WriteMultipleCoils:
+		return c.WriteMultipleCoils(ctx, r.Address, r.Quantity, r.Data)
+	case WriteMultipleRegisters:
+		return c.WriteMultipleRegisters(ctx, r.Address, r.Quantity, r.Data)
+	case MaskWriteRegister:
+		return c.MaskWriteRegister(ctx, r.Address, word(r.Data, 0), word(r.Data, 1))
+	default: // Check lets nothing else through
+		return c.ReadWriteMultipleRegisters(ctx, r.Address, r.Quantity, r.WriteAddress, uint16(len(r.Data)/2), r.Data)
+	}
+}
+
+func word(b []byte, i int) uint16 { return Response{Data: b}.Register(i) }

@@ -1,0 +1,69 @@
+package modbus
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Response is what a unit answered. It is a value: whoever gets one must not change its Data.
+type Response struct {
+	// Data holds what was read: registers big-endian (functions 3, 4, 23) or packed bits, the first in the lowest bit (functions 1, 2).
+	// It is empty for the functions that only write.
+	Data []byte
+}
+
+// Register is the i-th register read; it panics like an index when there are fewer.
+func (r Response) Register(i int) uint16 { return binary.BigEndian.Uint16(r.Data[2*i:]) }
+
+// Bit is the i-th coil or discrete input read; it panics like an index when there are fewer.
+func (r Response) Bit(i int) bool { return r.Data[i/8]>>(i%8)&1 == 1 }
+
+// Exception is a unit's refusal of a request (Application Protocol V1.1b3 §7): the unit is alive and the link works.
+type Exception struct {
+	Function uint8 // the function refused
+	Code     uint8 // why: one of the exception codes of this package
+}
+
+// Exception codes; 7 is legacy, 9 was never defined.
+const (
+	IllegalFunction     uint8 = 1
+	IllegalAddress      uint8 = 2
+	IllegalValue        uint8 = 3
+	DeviceFailure       uint8 = 4
+	Acknowledge         uint8 = 5
+	DeviceBusy          uint8 = 6
+	NegativeAcknowledge uint8 = 7
+	MemoryParityError   uint8 = 8
+	GatewayPath         uint8 = 10
+	GatewayTarget       uint8 = 11
+)
+
+func (e *Exception) Error() string {
+	return fmt.Sprintf("exception %d: %s", e.Code, exceptionName(e.Code))
+}
+
+func exceptionName(code uint8) string {
+	switch code {
+	case IllegalFunction:
+		return "illegal function"
+	case IllegalAddress:
+		return "illegal data address"
+	case IllegalValue:
+		return "illegal data value"
+	case DeviceFailure:
+		return "server device failure"
+	case Acknowledge:
+		return "acknowledged, still working on it"
+	case DeviceBusy:
+		return "server device busy"
+	case NegativeAcknowledge:
+		return "negative acknowledge"
+	case MemoryParityError:
+		return "memory parity error"
+	case GatewayPath:
+		return "gateway path unavailable"
+	case GatewayTarget:
+		return "gateway target device failed to respond"
+	}
+	return "not defined by the specification"
+}

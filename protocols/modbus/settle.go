@@ -1,0 +1,139 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// discarder is a port that can throw away its received bytes.
+type discarder interface{ Discard() error }
+
+// settle makes a line ready for a request: no answer is owed that could be taken for the one to come, nothing unread is left, and the line
+// is silent. It takes at most the request's timeout and sends nothing.
+func (l *Link) settle(ctx context.Context) error {
+	limit := sooner(ctx, time.Now().Add(l.request.Timeout))
+	if err := l.fence(ctx, limit); err != nil {
+		return fmt.Errorf("not sent: %w", err)
+	}
+	for {
+		if l.dirty {
+			if err := l.drain(ctx, limit); err != nil {
+				return fmt.Errorf("not sent: %w", err)
+			}
+		}
+		if err := l.opts.Timer.Wait(ctx, time.Until(l.quiet.Add(l.opts.Silence))); err != nil {
+			return fmt.Errorf("not sent: %w", noAnswer(ctx, 0))
+		}
+		found, err := l.discard(ctx)
+		if err != nil {
+			return fmt.Errorf("not sent: %w", err)
+		}
+		if !found {
+			return nil
+		}
+		l.dirty = true
+	}
+}
+
+// fence waits until the answer to an earlier request has come or is no longer feared. When that is beyond limit there is no use in waiting.
+func (l *Link) fence(ctx context.Context, limit time.Time) error {
+	for {
+		now := time.Now()
+		d := l.owed.wait(l.want, now)
+		if d <= 0 {
+			return nil
+		}
+		if now.Add(d).After(limit) {
+			return fmt.Errorf("%w: the answer to an earlier request may still come for %v: %w", ErrTimeout, d.Round(time.Millisecond), os.ErrDeadlineExceeded)
+		}
+		if err := l.listen(ctx, now.Add(d)); err != nil {
+			return err
+		}
+	}
+}
+
+// drain throws away what comes until the line has been silent for long enough.
+func (l *Link) drain(ctx context.Context, limit time.Time) error {
+	pause := max(l.opts.Silence, gap)
+	last := time.Now()
+	for start := last; ; {
+		now := time.Now()
+		if now.Sub(last) >= pause {
+			l.rx.n = 0
+			l.dirty = false
+			return nil
+		}
+		if !now.Before(limit) && now.Sub(start) >= pause {
+			return fmt.Errorf("%w: the line is not silent", ErrCorrupt)
+		}
+		before := l.quiet
+		if err := l.listen(ctx, last.Add(pause)); err != nil {
+			return err
+		}
+		if l.quiet != before {
+			last = l.quiet
+		}
+	}
+}
+
+// listen reads once, until t at most, and strikes the owed answers that come.
+func (l *Link) listen(ctx context.Context, t time.Time) error {
+	err := l.readUntil(ctx, t)
+	if err == nil {
+		err = l.rx.fill()
+	}
+	switch {
+	case err == nil:
+		l.quiet = time.Now()
+		l.strike()
+		return nil
+	case ctx.Err() != nil:
+		return noAnswer(ctx, 0)
+	case LinkLost(err):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil
+	}
+	return &lostError{fmt.Errorf("read: %w", err)}
+}
+
+func (l *Link) strike() {
+	for {
+		frame, body, end := l.find()
+		if frame == nil {
+			return
+		}
+		l.owed.came(body)
+		l.rx.consume(end)
+	}
+}
+
+// discard throws away what was received up to now; found: there was something, so the line was not silent.
+func (l *Link) discard(ctx context.Context) (found bool, err error) {
+	if l.rx.raw == nil {
+		if d, ok := l.conn.(discarder); ok {
+			found, l.rx.n = l.rx.n > 0, 0
+			if err := d.Discard(); err != nil {
+				return false, &lostError{fmt.Errorf("discard: %w", err)}
+			}
+			return found, nil
+		}
+	}
+	if err := l.readUntil(ctx, time.Now().Add(time.Second)); err != nil {
+		return false, l.notSent(ctx, err)
+	}
+	came, err := l.rx.poll()
+	if err != nil {
+		return false, &lostError{err}
+	}
+	found = came || l.rx.n > 0
+	if came {
+		l.quiet = time.Now()
+		l.strike()
+	}
+	l.rx.n = 0
+	return found, nil
+}

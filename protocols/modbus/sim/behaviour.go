@@ -1,0 +1,127 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"gatewayd/protocols/modbus"
+)
+
+// Behaviour is how a device treats its clients. The zero value is a healthy one. What is set is combined.
+type Behaviour struct {
+	Delay     time.Duration // slow: the answer takes that long, and so do the requests behind it, as in a device with one thread
+	Late      time.Duration // late: the answer takes that long while further requests are taken, as behind a radio or a gateway
+	Silent    bool          // carries out and never answers
+	Flaky     float64       // probability 0..1 that a request is not heard at all
+	Noise     float64       // probability 0..1 that a bit of the answer's frame is flipped
+	Exception uint8         // refuses everything with this code
+	Lie       Lie           // answers wrongly
+	Hangup    bool          // TCP: closes the connection after each answer
+	Pieces    int           // sends the frame in pieces of so many bytes, each its own write; 0: whole
+	Pause     time.Duration // between the pieces
+	Seed      uint64        // of the dice for Flaky and Noise
+}
+
+// Lie is a wrong answer with a good checksum.
+type Lie uint8
+
+const (
+	Honest        Lie = iota
+	WrongUnit         // in the name of the next unit
+	WrongFunction     // registers asked for, coils answered, and so on
+	WrongLength       // a register or a byte of bits too few; a write's echo of another address
+	Previous          // the answer to the request before
+	Truncated         // the frame stops in the middle
+)
+
+// Behave changes the behaviour from the next request on.
+func (d *Device) Behave(b Behaviour) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.behaviour = b
+	d.dice = rand.New(rand.NewPCG(b.Seed, uint64(d.unit)))
+}
+
+// reply is an answer on its way: a frame and how to send it.
+type reply struct {
+	frame     []byte
+	behaviour Behaviour
+}
+
+// answer decides what happens to a query; an empty frame: no answer.
+func (d *Device) answer(q modbus.Query, f modbus.Framing, broadcast bool) reply {
+	d.mu.Lock()
+	b := d.behaviour
+	deaf := b.Flaky > 0 && d.dice.Float64() < b.Flaky
+	d.mu.Unlock()
+	if deaf {
+		return reply{behaviour: b}
+	}
+	d.requests.Add(1)
+	pdu := d.execute(q)
+	if b.Silent || broadcast {
+		return reply{behaviour: b}
+	}
+	d.answers.Add(1)
+	unit, pdu := d.lie(b.Lie, d.swap(pdu), pdu)
+	frame := modbus.AppendFrame(make([]byte, 0, 16+2*len(pdu)), f, q.Transaction, unit, pdu)
+	if b.Lie == Truncated {
+		frame = frame[:len(frame)/2]
+	}
+	if b.Noise > 0 {
+		d.flip(frame, b.Noise)
+	}
+	return reply{frame, b}
+}
+
+// swap remembers an answer and gives the one before.
+func (d *Device) swap(pdu []byte) (before []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before, d.last = d.last, pdu
+	return before
+}
+
+func (d *Device) lie(l Lie, before, pdu []byte) (unit uint8, out []byte) {
+	switch {
+	case l == WrongUnit:
+		return d.unit + 1, pdu
+	case l == WrongFunction:
+		out = slices.Clone(pdu)
+		out[0] ^= 2 // 1<->3, 4<->6, 16<->18
+		return d.unit, out
+	case l == WrongLength:
+		return d.unit, shorten(pdu)
+	case l == Previous && before != nil:
+		return d.unit, before
+	}
+	return d.unit, pdu
+}
+
+func shorten(pdu []byte) []byte {
+	out := slices.Clone(pdu)
+	switch {
+	case pdu[0] > modbus.ReadInputRegisters && pdu[0] != modbus.ReadWriteMultipleRegisters:
+		out[len(out)-1] ^= 1
+		return out
+	case pdu[0] <= modbus.ReadDiscreteInputs:
+		out = out[:len(out)-1]
+	default:
+		out = out[:len(out)-2]
+	}
+	out[1] = byte(len(out) - 2)
+	return out
+}
+
+func (d *Device) flip(frame []byte, p float64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range frame {
+		for bit := range 8 {
+			if d.dice.Float64() < p {
+				frame[i] ^= 1 << bit
+			}
+		}
+	}
+}

@@ -1,0 +1,191 @@
+// Package sim is Modbus devices made of software: for tests, the demo and benchmarks. They answer over TCP and over any stream, and they
+// misbehave on command in the ways real ones do. It is no server for production: it has no limits on clients and no access control.
+package sim
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"gatewayd/protocols/modbus"
+)
+
+// Table is one of the four tables of a Modbus device.
+type Table uint8
+
+const (
+	Coils Table = iota
+	DiscreteInputs
+	HoldingRegisters
+	InputRegisters
+)
+
+// Device is one unit. Everything may be called at any time by any goroutine, while it is served too.
+type Device struct {
+	unit     uint8
+	requests atomic.Int64
+	writes   atomic.Int64
+	answers  atomic.Int64
+
+	mu        sync.Mutex
+	banks     [4]bank
+	behaviour Behaviour
+	dice      *rand.Rand
+	last      []byte // PDU of the answer before
+	changed   func(t Table, address uint16, values []uint16)
+}
+
+// NewDevice makes a healthy device without any coil or register: each table has what Put and Follow give it, the rest is exception 2.
+func NewDevice(unit uint8) *Device {
+	return &Device{unit: unit, dice: rand.New(rand.NewPCG(0, uint64(unit)))}
+}
+
+// Unit is the device's address.
+func (d *Device) Unit() uint8 { return d.unit }
+
+// Put makes addresses from first on exist with these values (coils: 0 is off). Addresses beyond 65535 are dropped.
+func (d *Device) Put(t Table, first uint16, values ...uint16) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.banks[t].put(int(first), values[:min(len(values), 1<<16-int(first))])
+}
+
+// Follow makes n addresses from first on exist whose value f gives at each read. f is called with the device locked: it must not call it.
+func (d *Device) Follow(t Table, first uint16, n int, f func(address uint16) uint16) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.banks[t].follow(int(first), min(n, 1<<16-int(first)), f)
+}
+
+// Get reads n values as a client would; false when one of them does not exist.
+func (d *Device) Get(t Table, first uint16, n int) ([]uint16, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.banks[t].get(int(first), n)
+}
+
+// Changed sets what is called after a client's write, with the device locked: it must not call it.
+func (d *Device) Changed(f func(t Table, address uint16, values []uint16)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.changed = f
+}
+
+// Counters of what a device was asked since it was made, by all clients; broadcasts count.
+type Counters struct {
+	Requests int64 // good requests for this unit, answered or not
+	Writes   int64 // writes carried out
+	Answers  int64 // answers given, exceptions included
+}
+
+func (d *Device) Counters() Counters {
+	return Counters{Requests: d.requests.Load(), Writes: d.writes.Load(), Answers: d.answers.Load()}
+}
+
+// execute carries out a query and gives the honest answer's PDU.
+func (d *Device) execute(q modbus.Query) []byte {
+	if q.Refused != nil {
+		return modbus.AppendException(nil, q.Function, q.Refused.Code)
+	}
+	answer, code := d.table(q.Request)
+	if code == 0 {
+		if pdu, err := modbus.AppendResponse(make([]byte, 0, 2+len(answer.Data)), q.Request, answer); err == nil {
+			return pdu
+		}
+		code = modbus.DeviceFailure
+	}
+	return modbus.AppendException(nil, q.Function, code)
+}
+
+// table does the work on the tables, atomically for one request; code is the exception, 0 for none.
+func (d *Device) table(r modbus.Request) (answer modbus.Response, code uint8) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.behaviour.Exception != 0 {
+		return answer, d.behaviour.Exception
+	}
+	switch r.Function {
+	case modbus.ReadCoils:
+		return d.readBits(Coils, r)
+	case modbus.ReadDiscreteInputs:
+		return d.readBits(DiscreteInputs, r)
+	case modbus.ReadHoldingRegisters:
+		return d.readRegisters(HoldingRegisters, r)
+	case modbus.ReadInputRegisters:
+		return d.readRegisters(InputRegisters, r)
+	case modbus.WriteSingleCoil:
+		return answer, d.write(Coils, r.Address, []uint16{uint16(r.Data[0] & 1)})
+	case modbus.WriteMultipleCoils:
+		return answer, d.write(Coils, r.Address, unpack(r.Data, int(r.Quantity)))
+	case modbus.WriteSingleRegister, modbus.WriteMultipleRegisters:
+		return answer, d.write(HoldingRegisters, r.Address, words(r.Data))
+	case modbus.MaskWriteRegister:
+		now, ok := d.banks[HoldingRegisters].get(int(r.Address), 1)
+		if !ok {
+			return answer, modbus.IllegalAddress
+		}
+		mask := words(r.Data)
+		return answer, d.write(HoldingRegisters, r.Address, []uint16{now[0]&mask[0] | mask[1]&^mask[0]})
+	}
+	if _, ok := d.banks[HoldingRegisters].get(int(r.Address), int(r.Quantity)); !ok {
+		return answer, modbus.IllegalAddress
+	}
+	if code := d.write(HoldingRegisters, r.WriteAddress, words(r.Data)); code != 0 {
+		return answer, code
+	}
+	return d.readRegisters(HoldingRegisters, r)
+}
+
+func (d *Device) write(t Table, address uint16, values []uint16) (code uint8) {
+	if !d.banks[t].set(int(address), values) {
+		return modbus.IllegalAddress
+	}
+	d.writes.Add(1)
+	if d.changed != nil {
+		d.changed(t, address, values)
+	}
+	return 0
+}
+
+func (d *Device) readRegisters(t Table, r modbus.Request) (answer modbus.Response, code uint8) {
+	values, ok := d.banks[t].get(int(r.Address), int(r.Quantity))
+	if !ok {
+		return answer, modbus.IllegalAddress
+	}
+	answer.Data = make([]byte, 0, 2*len(values))
+	for _, v := range values {
+		answer.Data = binary.BigEndian.AppendUint16(answer.Data, v)
+	}
+	return answer, 0
+}
+
+func (d *Device) readBits(t Table, r modbus.Request) (answer modbus.Response, code uint8) {
+	values, ok := d.banks[t].get(int(r.Address), int(r.Quantity))
+	if !ok {
+		return answer, modbus.IllegalAddress
+	}
+	answer.Data = make([]byte, (len(values)+7)/8)
+	for i, v := range values {
+		if v != 0 {
+			answer.Data[i/8] |= 1 << (i % 8)
+		}
+	}
+	return answer, 0
+}
+
+func unpack(bits []byte, n int) []uint16 {
+	out := make([]uint16, n)
+	for i := range out {
+		out[i] = uint16(bits[i/8] >> (i % 8) & 1)
+	}
+	return out
+}
+
+func words(b []byte) []uint16 {
+	out := make([]uint16, len(b)/2)
+	for i := range out {
+		out[i] = binary.BigEndian.Uint16(b[2*i:])
+	}
+	return out
+}

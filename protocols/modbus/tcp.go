@@ -1,0 +1,122 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+)
+
+// maxOwedTCP is how many unanswered transactions of a connection are remembered. A gateway with dead units behind it leaves many.
+const maxOwedTCP = 64
+
+// idle is the pause after which a connection is looked at before it is used; back to back it would cost a tenth of a transaction.
+const idle = 5 * time.Millisecond
+
+// sendTCP carries one MBAP transaction. What comes is told apart by its transaction id; a stream that cannot be explained is lost.
+func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
+	deadline := sooner(ctx, time.Now().Add(l.request.Timeout))
+	if err := l.readUntil(ctx, deadline); err != nil {
+		return nil, l.notSent(ctx, err)
+	}
+	if l.rx.raw != nil && (l.request.Write() || time.Since(l.quiet) > idle) {
+		// A peer that closed meanwhile is seen before the request is out: it is certain that it was not sent.
+		if _, err := l.rx.poll(); err != nil {
+			return nil, &lostError{fmt.Errorf("not sent: %w", err)}
+		}
+	}
+	if err := l.write(ctx, adu, deadline); err != nil {
+		return nil, err
+	}
+	transaction := binary.BigEndian.Uint16(adu)
+	for {
+		answer, err := l.takeTCP(transaction)
+		if answer != nil || err != nil {
+			return answer, err
+		}
+		if err := l.rx.fill(); err != nil {
+			return nil, l.silentTCP(ctx, transaction, err)
+		}
+	}
+}
+
+func (l *Link) notSent(ctx context.Context, err error) error {
+	if LinkLost(err) {
+		return err
+	}
+	return fmt.Errorf("not sent: %w", noAnswer(ctx, 0))
+}
+
+// silentTCP judges a read that failed while the transaction was waited for.
+func (l *Link) silentTCP(ctx context.Context, transaction uint16, err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return &lostError{fmt.Errorf("read: %w", err)}
+	}
+	err = noAnswer(ctx, l.request.Timeout)
+	if l.rx.n > 0 {
+		return &lostError{fmt.Errorf("%w (%d bytes of a frame came: %w)", err, l.rx.n, ErrCorrupt)}
+	}
+	if len(l.owed.transactions) == maxOwedTCP {
+		l.owed.transactions = slices.Delete(l.owed.transactions, 0, 1)
+	}
+	l.owed.transactions = append(l.owed.transactions, transaction)
+	return err
+}
+
+// takeTCP takes complete frames from the input until the transaction's answer is among them.
+func (l *Link) takeTCP(transaction uint16) ([]byte, error) {
+	for {
+		frame, err := splitTCP(l.rx.bytes())
+		if err != nil {
+			return nil, &lostError{fmt.Errorf("%w: %w", ErrCorrupt, err)}
+		}
+		if frame == nil {
+			return nil, nil
+		}
+		if id := binary.BigEndian.Uint16(frame); id != transaction {
+			i := slices.Index(l.owed.transactions, id)
+			if i < 0 {
+				return nil, &lostError{fmt.Errorf("%w: transaction %d while %d is waited for", ErrMismatch, id, transaction)}
+			}
+			l.owed.transactions = slices.Delete(l.owed.transactions, i, i+1)
+			l.rx.consume(len(frame))
+			continue
+		}
+		answer := slices.Clone(frame)
+		l.rx.consume(len(frame))
+		l.quiet = time.Now()
+		if l.want.accepts(answer[6:]) {
+			return answer, nil
+		}
+		if n := answerSize(answer[7:]); n != len(answer)-7 {
+			return nil, &lostError{fmt.Errorf("%w: header says %d bytes, PDU %d", ErrMismatch, len(answer)-7, n)}
+		}
+		return nil, l.mismatch(answer[6:])
+	}
+}
+
+// mismatch describes a good frame (from the unit to the end of the PDU) that is not the answer.
+func (l *Link) mismatch(body []byte) error {
+	return fmt.Errorf("%w: unit %d function %d with %d bytes", ErrMismatch, body[0], body[1], len(body)-1)
+}
+
+// splitTCP takes the first MBAP frame of b; nil: not complete yet. The header is judged as soon as it is there.
+func splitTCP(b []byte) ([]byte, error) {
+	if len(b) >= 4 && (b[2] != 0 || b[3] != 0) {
+		return nil, fmt.Errorf("protocol %d in the header is not Modbus", binary.BigEndian.Uint16(b[2:]))
+	}
+	if len(b) < 6 {
+		return nil, nil
+	}
+	n := int(binary.BigEndian.Uint16(b[4:]))
+	if n < 2 || n > 254 {
+		return nil, fmt.Errorf("length %d in the header is not within 2..254", n)
+	}
+	if len(b) < 6+n {
+		return nil, nil
+	}
+	return b[:6+n], nil
+}

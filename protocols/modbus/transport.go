@@ -1,0 +1,98 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// errBroadcast tells Do through grid-x, which knows no broadcast, that the request is out and no answer is due.
+var errBroadcast = errors.New("broadcast sent")
+
+// transport is the Link as grid-x's client sees it.
+type transport struct{ *Link }
+
+// Send carries one frame out and its answer in.
+func (t transport) Send(ctx context.Context, adu []byte) ([]byte, error) {
+	stop := t.watch(ctx)
+	defer stop()
+	switch {
+	case t.framing == TCP:
+		return t.sendTCP(ctx, adu)
+	case t.framing.serial():
+		return t.sendLine(ctx, adu)
+	}
+	return t.sendStream(ctx, adu)
+}
+
+// watch makes the end of ctx interrupt reading and writing. The returned func ends that, after which no deadline is touched any more.
+func (l *Link) watch(ctx context.Context) func() {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	touched := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		past := time.Unix(1, 0)
+		_ = l.conn.SetReadDeadline(past)
+		_ = l.conn.SetWriteDeadline(past)
+		close(touched)
+	})
+	return func() {
+		if !stop() {
+			<-touched
+		}
+	}
+}
+
+// readUntil sets the read deadline; an error means that ctx is over or the conn dead.
+func (l *Link) readUntil(ctx context.Context, t time.Time) error {
+	if err := l.conn.SetReadDeadline(t); err != nil {
+		return &lostError{err}
+	}
+	// watch may have set its deadline in the past just before.
+	return ctx.Err()
+}
+
+func (l *Link) write(ctx context.Context, adu []byte, until time.Time) error {
+	if err := l.conn.SetWriteDeadline(until); err != nil {
+		return &lostError{err}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("not sent: %w", noAnswer(ctx, 0))
+	}
+	n, err := l.conn.Write(adu)
+	if err == nil {
+		return nil
+	}
+	if n == 0 && ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("not sent: %w", noAnswer(ctx, 0))
+	}
+	return &lostError{fmt.Errorf("write: %w", err)}
+}
+
+// sooner is the earlier of t and the deadline of ctx.
+func sooner(ctx context.Context, t time.Time) time.Time {
+	if d, ok := ctx.Deadline(); ok && d.Before(t) {
+		return d
+	}
+	return t
+}
+
+// runtimeTimer is the Waiter that needs nothing.
+type runtimeTimer struct{}
+
+func (runtimeTimer) Wait(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
