@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"errors"
+	"strings"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -23,6 +24,9 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Pack
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
 		h.stats.messagesIn.Add(1)
+		if strings.HasPrefix(pk.TopicName, "$") {
+			pk.TopicName = deniedTopic
+		}
 		if pk.FixedHeader.Qos > 0 {
 			pk.PacketID = h.inboundID(cl, c, pk.PacketID)
 		}
@@ -36,6 +40,10 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Pack
 	}
 	return pk, nil
 }
+
+// deniedTopic stands for every topic beginning with $ that a client publishes to. The library would never acknowledge
+// $SYS/… and $share/…; this one it asks OnACLCheck about, which says no.
+const deniedTopic = "$denied"
 
 func (h *hook) inboundID(cl *mochi.Client, c *conn, id uint16) uint16 {
 	if id == 0 {

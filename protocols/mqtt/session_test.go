@@ -1,0 +1,232 @@
+package mqtt
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func expiry(seconds uint32) []byte {
+	return []byte{0x11, byte(seconds >> 24), byte(seconds >> 16), byte(seconds >> 8), byte(seconds)}
+}
+
+func TestStoredMessagesComeBackInOrder(t *testing.T) {
+	for _, ver := range []byte{4, 5} {
+		t.Run(fmt.Sprint("version ", ver), func(t *testing.T) {
+			tell, wait := events(t)
+			s := start(t, Config{OnSession: tell})
+			h := hello{id: "dev", ver: ver, keep: true}
+			if ver == 5 {
+				h.props = append(expiry(60), 0x21, 0, 3) // receive maximum 3
+			}
+			p := join(t, s, h)
+			p.subscribe("x/#", 1)
+			_ = p.Close()
+			wait(SessionDisconnected)
+			const n = 100
+			for i := range n {
+				_ = s.Publish("x/1", []byte(fmt.Sprint(i)), false, Properties{})
+			}
+			p = dial(t, s)
+			if present, _ := p.connect(h); present != 1 {
+				t.Fatal("session is gone")
+			}
+			for i := range n {
+				_, payload, id := p.message()
+				if payload != fmt.Sprint(i) {
+					t.Fatalf("message %d is %q", i, payload)
+				}
+				p.ack(id)
+			}
+			p.sync()
+			if q := s.sessions.queued("dev"); q != 0 {
+				t.Errorf("%d bytes are still booked", q)
+			}
+		})
+	}
+}
+
+func TestReceiveMaximumHoldsBack(t *testing.T) {
+	s := start(t, Config{})
+	p := join(t, s, hello{id: "p", ver: 5, props: []byte{0x21, 0, 2}})
+	p.subscribe("x", 1)
+	for i := range 5 {
+		_ = s.Publish("x", []byte(fmt.Sprint(i)), false, Properties{})
+	}
+	_, first, id := p.message()
+	_, second, _ := p.message()
+	p.sync() // a third one would come before the answer
+	p.ack(id)
+	_, third, _ := p.message()
+	p.sync()
+	if got := first + second + third; got != "012" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestExpiredSessionTakesItsSubscriptionsAlong(t *testing.T) {
+	tell, wait := events(t)
+	s := start(t, Config{OnSession: tell})
+	p := join(t, s, hello{id: "dev", ver: 5, props: expiry(1)})
+	p.subscribe("secret/1", 1)
+	_ = p.Close()
+	if e := wait(SessionExpired); e.Client.ID != "dev" {
+		t.Fatalf("got %+v", e)
+	}
+	if n := len(s.broker.Topics.Subscribers("secret/1").Subscriptions); n != 0 {
+		t.Fatalf("%d subscriptions are left", n)
+	}
+	p = join(t, s, hello{id: "dev", ver: 5})
+	_ = s.Publish("secret/1", []byte("x"), false, Properties{})
+	p.sync() // fails when a message comes
+}
+
+func TestSessionsAreCapped(t *testing.T) {
+	tell, wait := events(t)
+	s := start(t, Config{OnSession: tell, MaxSessions: 3, SessionBytes: 1000, SessionExpiry: time.Hour})
+	for i := range 10 {
+		p := join(t, s, hello{id: fmt.Sprint("d", i), ver: 5, props: expiry(1<<32 - 1)})
+		p.subscribe("x", 1)
+		p.send([]byte{0xe0, 7, 0, 5, 0x11, 0xff, 0xff, 0xff, 0xff}) // goodbye, keep me for ever
+		wait(SessionDisconnected)
+		if i >= 3 {
+			wait(SessionExpired)
+		}
+	}
+	for _, cl := range s.absent() {
+		if e := cl.Properties.Props.SessionExpiryInterval; e > 3600 {
+			t.Errorf("%s is kept for %d s", cl.ID, e)
+		}
+	}
+	for range 100 {
+		_ = s.Publish("x", make([]byte, 100), false, Properties{})
+	}
+	if st := s.Stats(); st.Sessions != 3 || st.Subscriptions != 3 || st.Dropped < 3*90 {
+		t.Errorf("stats %+v", st)
+	}
+	for _, cl := range s.absent() {
+		if q := s.sessions.queued(cl.ID); q > 1000 {
+			t.Errorf("%s has %d bytes queued", cl.ID, q)
+		}
+	}
+}
+
+func TestRetainedCatalogueArrivesWhole(t *testing.T) {
+	const n = 3000
+	s := start(t, Config{WriteBuffer: 256 << 10})
+	for i := range n {
+		if err := s.Publish(fmt.Sprintf("state/catalogue/a%d", i), make([]byte, 300), true, Properties{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for qos := range byte(2) {
+		p := join(t, s, hello{id: "p"})
+		p.subscribe("state/#", qos)
+		seen := map[string]bool{}
+		for len(seen) < n {
+			topic, _, id := p.message()
+			seen[topic] = true
+			if id != 0 {
+				p.ack(id)
+			}
+		}
+		p.sync()
+	}
+	if d := s.Stats().Dropped; d != 0 {
+		t.Errorf("%d dropped", d)
+	}
+}
+
+func TestRetainedLivesOnAndIsRemovedByAnEmptyPayload(t *testing.T) {
+	s := start(t, Config{})
+	_ = s.Publish("state/a", []byte("x"), true, Properties{})
+	pk, _ := s.broker.Topics.Retained.Get("state/a")
+	pk.Created -= 10 * 365 * 86400 // the clock was at 1970 when it was published
+	s.broker.Topics.Retained.Add("state/a", pk)
+	_ = s.Publish("state/short", []byte("x"), true, Properties{Expiry: time.Second})
+	for deadline := time.Now().Add(patience); ; {
+		if _, ok := s.broker.Topics.Retained.Get("state/short"); !ok {
+			break // the library's clock has ticked
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("an expiring retained message stays")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	p := join(t, s, hello{id: "p"})
+	p.subscribe("state/#", 0)
+	if topic, _, _ := p.message(); topic != "state/a" {
+		t.Errorf("got %q", topic)
+	}
+	_ = s.Publish("state/a", nil, true, Properties{})
+	if _, payload, _ := p.message(); payload != "" {
+		t.Errorf("got %q", payload)
+	}
+	late := join(t, s, hello{id: "late"})
+	late.subscribe("state/#", 0)
+	late.sync()
+}
+
+func TestClientsRetainWithinTheirCap(t *testing.T) {
+	s := start(t, Config{MaxRetained: 2})
+	p := join(t, s, hello{id: "p"})
+	put := func(topic, payload string) {
+		p.send(frame(0x31, text(topic), []byte(payload)))
+		p.sync()
+	}
+	base := s.Stats().Retained
+	for _, topic := range []string{"a", "b", "c"} {
+		put(topic, "x")
+	}
+	if n := s.Stats().Retained - base; n != 2 {
+		t.Errorf("%d retained, want 2", n)
+	}
+	put("a", "")
+	put("c", "x")
+	if n := s.Stats().Retained - base; n != 2 {
+		t.Errorf("%d retained, want 2", n)
+	}
+}
+
+func TestDisconnectCutsIdentities(t *testing.T) {
+	tell, wait := events(t)
+	s := start(t, Config{OnSession: tell})
+	live := join(t, s, hello{id: "live", user: "bob", ver: 5})
+	away := join(t, s, hello{id: "away", user: "bob", keep: true})
+	_ = away.Close()
+	wait(SessionDisconnected)
+	other := join(t, s, hello{id: "other", user: "eve"})
+	if n := s.Disconnect(func(c ClientInfo) bool { return c.Username == "bob" }); n != 2 {
+		t.Errorf("%d were cut, want 2", n)
+	}
+	live.wantClosed()
+	other.sync()
+	if n := s.Stats().Sessions; n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+}
+
+func TestLongKeepAliveIsNoTimeout(t *testing.T) {
+	s := start(t, Config{})
+	p := join(t, s, hello{id: "p", alive: 43691}) // 1.5 × this is 0 in 16 bits
+	p.sync()
+	p.sync()
+}
+
+func TestLastWordsOfManyArrive(t *testing.T) {
+	s := start(t, Config{})
+	watch := join(t, s, hello{id: "watch"})
+	watch.subscribe("bye/#", 1)
+	const n = 100
+	var all []*peer
+	for i := range n {
+		all = append(all, join(t, s, hello{id: fmt.Sprint("w", i), will: fmt.Sprint("bye/", i)}))
+	}
+	for _, p := range all {
+		_ = p.Close()
+	}
+	for range n {
+		_, _, id := watch.message()
+		watch.ack(id)
+	}
+}
