@@ -9,7 +9,10 @@ type burst struct {
 	start time.Duration
 	char  time.Duration // how long one byte takes
 	data  []byte
-	heard int // bytes already handed to the listeners
+
+	heard   int    // bytes that are over; the listeners that want a stream have them
+	noisy   []byte // those as the wire made them
+	arrives []bool // which of those can be received at all
 }
 
 // at is when byte i begins, and byte i-1 ends.
@@ -64,7 +67,7 @@ func unfinished(all []*burst) []*burst {
 	oldest := time.Duration(1<<63 - 1)
 	for _, b := range all {
 		if b.heard < len(b.data) {
-			oldest = min(oldest, b.at(b.heard))
+			oldest = min(oldest, b.start)
 		}
 	}
 	kept := all[:0]

@@ -2,15 +2,21 @@ package line
 
 import "time"
 
-// deliver lets every station hear the next n bytes of b.
+// deliver lets the next n bytes of b be heard: by those who want a stream now, by the others with its last byte.
 func (l *Line) deliver(b *burst, n int) {
 	l.mu.Lock()
 	first := b.heard
-	bytes, arrives := l.spoil(b, first, n)
-	b.heard += n
+	l.spoil(b, n)
 	var heard []hearing
 	for _, s := range l.stations {
-		if h, ok := l.hearing(s, b, first, bytes, arrives); ok {
+		from := first
+		if !s.stream {
+			if b.heard < len(b.data) {
+				continue
+			}
+			from = 0
+		}
+		if h, ok := l.hearing(s, b, from); ok {
 			heard = append(heard, h)
 		}
 	}
@@ -32,12 +38,11 @@ type hearing struct {
 	span
 }
 
-// spoil returns n bytes of b from first on as the wire makes them, and which of them arrive at all.
-func (l *Line) spoil(b *burst, first, n int) (bytes []byte, arrives []bool) {
-	bytes, arrives = make([]byte, n), make([]bool, n)
-	for i := range n {
-		c, here := b.data[first+i], true
-		switch fateOf(b, first+i, l.bursts) {
+// spoil says what the wire makes of the next n bytes of b.
+func (l *Line) spoil(b *burst, n int) {
+	for i := b.heard; i < b.heard+n; i++ {
+		c, here := b.data[i], true
+		switch fateOf(b, i, l.bursts) {
 		case swallowed:
 			here = false
 			l.stats.Collided++
@@ -53,27 +58,28 @@ func (l *Line) spoil(b *burst, first, n int) (bytes []byte, arrives []bool) {
 			c ^= 1 << l.noise.IntN(8)
 			l.stats.Flipped++
 		}
-		bytes[i], arrives[i] = c, here
+		b.noisy, b.arrives = append(b.noisy, c), append(b.arrives, here)
 	}
-	return bytes, arrives
+	b.heard += n
 }
 
 // garbage is some byte other than c.
 func (l *Line) garbage(c byte) byte { return c ^ byte(1+l.noise.IntN(255)) }
 
-// hearing says what s hears of the bytes of b from first on: nothing while it talks itself, garbage at another baud rate.
-func (l *Line) hearing(s *station, b *burst, first int, bytes []byte, arrives []bool) (hearing, bool) {
+// hearing says what s hears of b from byte first on: nothing while it talks itself, garbage at another baud rate.
+func (l *Line) hearing(s *station, b *burst, first int) (hearing, bool) {
 	if s == b.from && !(l.opts.Echo && s == l.client) || l.opts.FourWire && s != l.client && b.from != l.client {
 		return hearing{}, false
 	}
 	h := hearing{by: s}
-	baud := l.baudOf(s)
-	for i, c := range bytes {
-		from, to := b.at(first+i), b.at(first+i+1)
-		if !arrives[i] || s != b.from && talking(s, from, to, l.bursts) {
+	understood := near(l.baudOf(s), b.baud)
+	for i := first; i < b.heard; i++ {
+		from, to := b.at(i), b.at(i+1)
+		if !b.arrives[i] || s != b.from && talking(s, from, to, l.bursts) {
 			continue
 		}
-		if !near(baud, b.baud) {
+		c := b.noisy[i]
+		if !understood {
 			c = l.garbage(c)
 		}
 		if len(h.data) == 0 {

@@ -2,6 +2,7 @@ package line
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ type Line struct {
 // station is one talker and listener on the wire.
 type station struct {
 	hear   func(s span, from *station, baud int) // on the line's goroutine, without its lock
-	stream bool                                  // wants bytes as they come, not only whole frames
+	stream bool                                  // hears portions as they come, not whole bursts at their end
 	sentTo time.Duration                         // end of the last byte it has given to the wire
 }
 
@@ -168,23 +169,26 @@ func (l *Line) send(s *station, data []byte, start time.Duration) {
 		return
 	}
 	baud := l.baudOf(s)
-	b := &burst{from: s, baud: baud, start: max(start, s.sentTo), char: l.opts.charTime(baud), data: data}
-	if s == l.client {
-		l.judge(b)
+	for part := range slices.Chunk(data, longest) {
+		b := &burst{from: s, baud: baud, start: max(start, s.sentTo), char: l.opts.charTime(baud), data: part}
+		if s == l.client {
+			l.judge(b)
+		}
+		s.sentTo = b.end()
+		l.bursts = append(l.bursts, b)
+		l.plan(b)
 	}
-	s.sentTo = b.end()
-	l.bursts = append(l.bursts, b)
-	l.plan(b)
 }
+
+// longest is the longest burst in bytes, the longest Modbus frame (ASCII) and more: a device that hears only whole bursts hears it
+// at its last byte.
+const longest = 520
 
 // plan has the next bytes of b heard when the last of them has ended. Only who wants a stream makes it worth to wake up in between.
 func (l *Line) plan(b *burst) {
 	n := len(b.data) - b.heard
-	for _, s := range l.stations {
-		if s != b.from && s.stream {
-			n = l.opts.portionOf(n, b.char)
-			break
-		}
+	if slices.ContainsFunc(l.stations, func(s *station) bool { return s != b.from && s.stream }) {
+		n = l.opts.portionOf(n, b.char)
 	}
 	l.at(b.at(b.heard+n), func() { l.deliver(b, n) })
 }

@@ -51,13 +51,13 @@ func read(t *testing.T, r interface {
 	return b
 }
 
-// best is the shortest of some times: other load on the machine only makes them longer.
-func best(n int, f func() time.Duration) time.Duration {
-	d := f()
-	for range n - 1 {
+// best is the shortest of up to 50 times, or the first that is good enough: other load on the machine only makes them longer.
+func best(enough time.Duration, f func() time.Duration) (d time.Duration, times int64) {
+	d = f()
+	for times = 1; times < 50 && d > enough; times++ {
 		d = min(d, f())
 	}
-	return d
+	return d, times
 }
 
 func TestPacing(t *testing.T) {
@@ -70,7 +70,8 @@ func TestPacing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := best(5, func() time.Duration {
+		want := time.Duration(len(request)+len(reply))*serial.CharTime(baud, 11) + serial.Silence(baud)
+		got, n := best(want+want/50, func() time.Duration {
 			if err := timer.Wait(context.Background(), serial.Silence(baud)+time.Millisecond); err != nil {
 				t.Fatal(err)
 			}
@@ -80,16 +81,15 @@ func TestPacing(t *testing.T) {
 			return time.Since(began)
 		})
 		timer.Close()
-		want := time.Duration(len(request)+len(reply))*serial.CharTime(baud, 11) + serial.Silence(baud)
 		t.Logf("%d baud: %v, computed %v, %+.2f %%", baud, got, want, 100*float64(got-want)/float64(want))
 		if got < want || got > want+want/50 {
 			t.Errorf("%d baud: exchange took %v, want %v to +2 %%", baud, got, want)
 		}
 		s := l.Stats()
-		if s.Requests != 5 || s.Violations != 0 || s.Collided != 0 || s.FromClient != 40 || s.ToClient != 505 {
+		if s.Requests != n || s.Violations != 0 || s.Collided != 0 || s.FromClient != 8*n || s.ToClient != 101*n {
 			t.Errorf("%d baud: stats %+v", baud, s)
 		}
-		if busy := 5 * time.Duration(len(request)+len(reply)) * serial.CharTime(baud, 11); s.Busy != busy {
+		if busy := time.Duration(n) * time.Duration(len(request)+len(reply)) * serial.CharTime(baud, 11); s.Busy != busy {
 			t.Errorf("%d baud: busy %v, want %v", baud, s.Busy, busy)
 		}
 	}
@@ -98,13 +98,13 @@ func TestPacing(t *testing.T) {
 func TestViolationIsCounted(t *testing.T) {
 	l := newLine(t, line.Options{})
 	l.Attach(func([]byte, time.Time) ([]byte, time.Duration) { return []byte("reply"), 0 })
-	p := open(t, l, 1200)
-	for range 3 {
-		p.Write([]byte("request"))
+	p := open(t, l, 300) // t3.5 is 128 ms: time enough to come too early on a busy machine
+	for range 2 {
+		p.Write([]byte("req"))
 		read(t, p, 5)
 	}
-	if s := l.Stats(); s.Requests != 3 || s.Violations != 2 {
-		t.Errorf("stats %+v, want 3 requests, 2 of them too early", s)
+	if s := l.Stats(); s.Requests != 2 || s.Violations != 1 {
+		t.Errorf("stats %+v, want 2 requests, 1 of them too early", s)
 	}
 }
 
@@ -112,16 +112,17 @@ func TestDeviceReadsWithinPrecisionAndKeepsDeadline(t *testing.T) {
 	l := newLine(t, line.Options{})
 	tap := l.Tap()
 	p := open(t, l, 9600)
-	got := best(3, func() time.Duration {
+	want := 20 * serial.CharTime(9600, 11)
+	got, _ := best(want+want/50, func() time.Duration {
 		began := time.Now()
 		p.Write(make([]byte, 20))
 		read(t, tap, 20)
 		return time.Since(began)
 	})
-	if want := 20 * serial.CharTime(9600, 11); got < want || got > want+want/50 {
+	if got < want || got > want+want/50 {
 		t.Errorf("20 bytes took %v to the device, want %v", got, want)
 	}
-	late := best(5, func() time.Duration {
+	late, _ := best(time.Millisecond, func() time.Duration {
 		at := time.Now().Add(2 * time.Millisecond)
 		tap.SetReadDeadline(at)
 		if _, err := tap.Read(make([]byte, 1)); err != os.ErrDeadlineExceeded {

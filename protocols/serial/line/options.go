@@ -18,7 +18,7 @@ type Options struct {
 
 	BitsPerChar int  // length of a character on the wire in bits, both directions; 0 means 11, as Modbus RTU has it
 	Baud        int  // bit/s the devices are set to; 0 means whatever the client sets. Beyond 3 % apart each side hears garbage
-	FIFO        int  // most bytes a receiver hands over at once, as a UART's trigger level; 0 means as many as fit in 4 ms
+	FIFO        int  // most bytes a receiver hands over at once, as a UART's trigger level; 0 means what fits in 4 ms to the client and all to devices
 	Unpaced     bool // no time passes on the wire: each write is a frame of its own and arrives at once
 	Echo        bool // the client hears itself, as with adapters that leave the receiver on
 	FourWire    bool // devices hear the client only, not each other

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Tap is a device's end of the wire as a byte stream, for any code that serves an io.ReadWriter. It reads what others send, as it
-// arrives; what it writes is on the wire from then on. One goroutine may read while another writes.
+// Tap is a device's end of the wire as a byte stream, for any code that serves an io.ReadWriter. It reads what others send, each write
+// of theirs whole at its last byte (as it comes, in portions, with Options.FIFO); what it writes is on the wire from then on. One
+// goroutine may read while another writes.
 type Tap struct {
 	station
 	line *Line
@@ -33,7 +34,7 @@ const backlog = 1 << 16
 func (l *Line) Tap() *Tap {
 	t := &Tap{line: l}
 	t.arrived.L = &t.mu
-	t.station.stream = true
+	t.station.stream = l.opts.FIFO > 0
 	t.station.hear = func(s span, _ *station, _ int) { t.take(s.data) }
 	l.join(&t.station)
 	return t
