@@ -9,7 +9,8 @@ import (
 )
 
 // USBDevice is the USB adapter behind a port, as sysfs shows it. It stays valid while the adapter is unplugged, because its names say
-// the socket it sits in: take it while the port is there, use it when the port is stuck. Its methods need root.
+// the socket it sits in: take it while the port is there, use it when the port is stuck. Its methods need root, and wait
+// as long as the kernel does for a driver that hangs.
 type USBDevice struct {
 	Name         string // socket, e.g. "1-1.4"
 	Interface    string // the port's function of the adapter, e.g. "1-1.4:1.0"

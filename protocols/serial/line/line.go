@@ -65,12 +65,12 @@ func New(opts Options) (*Line, error) {
 
 // Close unplugs the port and lets the devices hear the end: a Tap reads io.EOF.
 func (l *Line) Close() error {
-	err := l.Unplug()
 	l.mu.Lock()
 	l.closed = true
 	stations := l.stations
 	l.stations = nil
 	l.mu.Unlock()
+	err := l.Unplug()
 	l.timer.Close()
 	l.done.Wait()
 	for _, s := range stations {
