@@ -230,7 +230,7 @@ func (g *group) adopt(n *config.Node) *child {
 func (g *group) startAll() {
 	g.phase = running
 	for _, c := range g.children {
-		if c.state != down {
+		if c.pid != nil {
 			continue
 		}
 		if g.t.opts.SafeMode && c.node.Kind == "" {
