@@ -271,6 +271,9 @@ func TestDiscardAndDrain(t *testing.T) {
 	if err := p.Drain(context.Background()); err != nil {
 		t.Error(err)
 	}
+	if _, err := p.Counters(); !errors.Is(err, unix.ENOTTY) {
+		t.Errorf("counters of a pty: %v", err)
+	}
 }
 
 func TestForeignSettingsAreNoUnplug(t *testing.T) {
