@@ -2,9 +2,9 @@ package schemas
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -85,30 +85,37 @@ func given(m protoreflect.Message, fd protoreflect.FieldDescriptor, rule *fieldv
 
 func (c *checker) list(field string, fd protoreflect.FieldDescriptor, rule *fieldv1.Rule, list protoreflect.List) {
 	c.length(field, fd, rule, list.Len())
+	for i := range list.Len() {
+		at := element(field, i)
+		if plainMessage(fd) {
+			c.message(at, list.Get(i).Message())
+		} else if fd.Kind() == protoreflect.StringKind {
+			c.text(at, rule, list.Get(i).String())
+		}
+	}
+	if rule.GetUnique() != "" && plainMessage(fd) {
+		c.unique(field, FieldByKey(fd.Message(), kebab(rule.GetUnique())), list)
+	}
+}
+
+// unique looks at one field of each element; an empty one is no name.
+func (c *checker) unique(field string, key protoreflect.FieldDescriptor, list protoreflect.List) {
 	first := map[string]int{}
 	for i := range list.Len() {
-		el := fmt.Sprintf("%s[%d]", field, i)
-		if !plainMessage(fd) {
-			if fd.Kind() == protoreflect.StringKind {
-				c.text(el, rule, list.Get(i).String())
-			}
-			continue
-		}
-		c.message(el, list.Get(i).Message())
-		key := fd.Message().Fields().ByName(protoreflect.Name(strings.ReplaceAll(rule.GetUnique(), "-", "_")))
-		if key == nil {
+		if key == nil || !list.Get(i).Message().Has(key) {
 			continue
 		}
 		name := list.Get(i).Message().Get(key).String()
-		if j, twice := first[name]; twice {
-			c.found = append(c.found, Violation{
-				Field:   join(el, Key(key)),
-				Message: fmt.Sprintf("%q stands twice, first in %s[%d]", name, field, j),
-				Other:   join(fmt.Sprintf("%s[%d]", field, j), Key(key)),
-			})
+		j, twice := first[name]
+		if !twice {
+			first[name] = i
 			continue
 		}
-		first[name] = i
+		c.found = append(c.found, Violation{
+			Field:   join(element(field, i), Key(key)),
+			Message: fmt.Sprintf("%q stands twice, first in %s", name, element(field, j)),
+			Other:   join(element(field, j), Key(key)),
+		})
 	}
 }
 
@@ -138,11 +145,15 @@ func (c *checker) text(field string, rule *fieldv1.Rule, s string) {
 		return
 	}
 	if p := rule.GetPattern(); p != "" && !c.matches(p, s) {
-		c.add(field, "%q does not match %s", s, p)
+		shown := strconv.Quote(s)
+		if rule.GetSecret() {
+			shown = "the secret"
+		}
+		c.add(field, "%s does not match %s", shown, p)
 	}
 	if list, key, ok := strings.Cut(rule.GetNames(), "."); ok {
 		if names := elementNames(c.root, list, key); !slices.Contains(names, s) {
-			c.add(field, "%q is not in %s%s%s", s, strings.ReplaceAll(list, "_", "-"), listed(names), DidYouMean(s, names))
+			c.add(field, "%q is not in %s%s%s", s, kebab(list), listed(names), DidYouMean(s, names))
 		}
 	}
 }
@@ -173,11 +184,11 @@ func (c *checker) length(field string, fd protoreflect.FieldDescriptor, rule *fi
 
 // elementNames are the values of key in the elements of root's list.
 func elementNames(root protoreflect.Message, list, key string) []string {
-	fd := root.Descriptor().Fields().ByName(protoreflect.Name(strings.ReplaceAll(list, "-", "_")))
+	fd := FieldByKey(root.Descriptor(), kebab(list))
 	if fd == nil || !fd.IsList() || fd.Message() == nil {
 		return nil
 	}
-	kd := fd.Message().Fields().ByName(protoreflect.Name(strings.ReplaceAll(key, "-", "_")))
+	kd := FieldByKey(fd.Message(), kebab(key))
 	if kd == nil {
 		return nil
 	}
@@ -186,96 +197,6 @@ func elementNames(root protoreflect.Message, list, key string) []string {
 		names = append(names, l.Get(i).Message().Get(kd).String())
 	}
 	return names
-}
-
-// bounds of a field; a duration is never negative.
-func bounds(fd protoreflect.FieldDescriptor) (low, high float64) {
-	rule := RuleOf(fd)
-	low, high = math.Inf(-1), math.Inf(1)
-	if proto.Size(rule) > 0 && (IsDuration(fd) || unsigned(fd)) || fd.IsList() {
-		low = 0
-	}
-	if rule.Min != nil {
-		low = rule.GetMin()
-	}
-	if rule.Max != nil {
-		high = rule.GetMax()
-	}
-	return low, high
-}
-
-// outside is true for NaN where a bound is set.
-func outside(f float64, fd protoreflect.FieldDescriptor) bool {
-	low, high := bounds(fd)
-	if math.IsNaN(f) {
-		return !math.IsInf(low, 0) || !math.IsInf(high, 0)
-	}
-	return f < low || f > high
-}
-
-// allowed says in words what the bounds of a field are, e.g. "50 to 12000000 Bd".
-func allowed(fd protoreflect.FieldDescriptor) string {
-	low, high := bounds(fd)
-	if wholeNumber(fd) {
-		l, h := integerBounds(fd.Kind())
-		low, high = max(low, l), min(high, h)
-	}
-	say := number
-	if IsDuration(fd) {
-		say = seconds
-	}
-	var s string
-	switch {
-	case math.IsInf(high, 0) || high >= math.MaxInt64:
-		s = "at least " + say(low)
-	case math.IsInf(low, 0):
-		s = "at most " + say(high)
-	default:
-		s = say(low) + " to " + say(high)
-	}
-	if unit := RuleOf(fd).GetUnit(); unit != "" {
-		s += " " + unit
-	}
-	return s
-}
-
-func wholeNumber(fd protoreflect.FieldDescriptor) bool {
-	switch fd.Kind() {
-	case protoreflect.StringKind, protoreflect.BoolKind, protoreflect.BytesKind, protoreflect.EnumKind,
-		protoreflect.DoubleKind, protoreflect.FloatKind, protoreflect.MessageKind, protoreflect.GroupKind:
-		return false
-	}
-	return !fd.IsList() && !fd.IsMap()
-}
-
-func unsigned(fd protoreflect.FieldDescriptor) bool {
-	low, _ := integerBounds(fd.Kind())
-	return wholeNumber(fd) && low == 0
-}
-
-func numeric(v protoreflect.Value) (float64, bool) {
-	switch n := v.Interface().(type) {
-	case float64:
-		return n, true
-	case float32:
-		return float64(n), true
-	case int32:
-		return float64(n), true
-	case int64:
-		return float64(n), true
-	case uint32:
-		return float64(n), true
-	case uint64:
-		return float64(n), true
-	}
-	return 0, false
-}
-
-func numberText(v protoreflect.Value) string {
-	if f, ok := v.Interface().(float64); ok {
-		return number(f)
-	}
-	return v.String()
 }
 
 func durationOf(m protoreflect.Message) time.Duration {

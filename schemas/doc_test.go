@@ -3,6 +3,7 @@ package schemas_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -45,11 +46,11 @@ func TestDocsAreUpToDate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		protos[filepath.ToSlash(f)] = strings.Join(strings.Fields(strings.ReplaceAll(string(raw), "//", " ")), " ")
+		protos[filepath.ToSlash(f)] = strings.Join(strings.Fields(regexp.MustCompile(`(?m)^\s*//`).ReplaceAllString(string(raw), " ")), " ")
 	}
 	check := func(d protoreflect.Descriptor) {
 		doc := schemas.Doc(string(d.FullName()))
-		if doc == "" || !strings.Contains(protos[d.ParentFile().Path()], strings.ReplaceAll(doc, "//", " ")) {
+		if doc == "" || !strings.Contains(protos[d.ParentFile().Path()], doc) {
 			t.Errorf("%s: %q is not its comment; run go generate ./schemas", d.FullName(), doc)
 		}
 	}

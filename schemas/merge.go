@@ -96,7 +96,7 @@ func (m *merger) list(field string, dst protoreflect.Message, fd protoreflect.Fi
 	}
 	list := dst.NewField(fd).List()
 	for i, e := range l.ListValue.GetValues() {
-		at := fmt.Sprintf("%s[%d]", field, i)
+		at := element(field, i)
 		if !plainMessage(fd) {
 			if el, ok := m.scalar(at, fd, e); ok {
 				list.Append(el)

@@ -1,8 +1,6 @@
 package schemas
 
 import (
-	"fmt"
-
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -30,7 +28,7 @@ func References(m proto.Message) []Reference {
 			return
 		}
 		for i := range v.List().Len() {
-			refs = append(refs, Reference{fmt.Sprintf("%s[%d]", field, i), v.List().Get(i).String(), service})
+			refs = append(refs, Reference{element(field, i), v.List().Get(i).String(), service})
 		}
 	})
 	return refs
@@ -60,7 +58,7 @@ func eachField(m protoreflect.Message, at string,
 			visit(field, fd, v, m)
 		case fd.IsList():
 			for i := range v.List().Len() {
-				eachField(v.List().Get(i).Message(), fmt.Sprintf("%s[%d]", field, i), visit)
+				eachField(v.List().Get(i).Message(), element(field, i), visit)
 			}
 		default:
 			eachField(v.Message(), field, visit)

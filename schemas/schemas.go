@@ -5,6 +5,7 @@
 package schemas
 
 import (
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -20,7 +21,7 @@ const (
 
 // Key is a field's name as people write it, e.g. "data-bits".
 func Key(fd protoreflect.FieldDescriptor) string {
-	return strings.ReplaceAll(string(fd.Name()), "_", "-")
+	return kebab(string(fd.Name()))
 }
 
 // Keys are the keys of a message, in the order of the schema.
@@ -58,6 +59,10 @@ func IsDuration(fd protoreflect.FieldDescriptor) bool {
 func plainMessage(fd protoreflect.FieldDescriptor) bool {
 	return fd.Message() != nil && fd.Message().ParentFile().Package() != "google.protobuf"
 }
+
+func kebab(name string) string { return strings.ReplaceAll(name, "_", "-") }
+
+func element(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }
 
 func join(at, key string) string {
 	if at == "" {

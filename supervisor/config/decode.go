@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -94,9 +95,18 @@ func (d *decoder) required(at string, md protoreflect.MessageDescriptor, t *valu
 			continue
 		}
 		if _, given := t.get(schemas.Key(fd)); !given {
-			d.fail(t.line, join(at, schemas.Key(fd)), "is required: %s", schemas.Expected(fd))
+			d.fail(t.line, join(at, schemas.Key(fd)), "is required: %s%s", schemas.Expected(fd), meaning(fd))
 		}
 	}
+}
+
+// meaning is the first sentence of a field's comment.
+func meaning(fd protoreflect.FieldDescriptor) string {
+	doc, _, _ := strings.Cut(schemas.Doc(string(fd.FullName())), ". ")
+	if doc = strings.TrimSuffix(doc, "."); doc == "" {
+		return ""
+	}
+	return " (" + doc + ")"
 }
 
 func (d *decoder) field(field string, m protoreflect.Message, fd protoreflect.FieldDescriptor, e entry) {
