@@ -14,19 +14,32 @@ import (
 // daemon's own inhabitants mean nothing.
 
 func TestStarvedI6300ESBResets(t *testing.T) {
-	ctx, m := start(t, "./lab/guest", lab.Options{
+	ctx, m := start(t, guest, lab.Options{
 		Modules: []string{"i6300esb"},
 		QEMU:    []string{"-device i6300esb -action watchdog=reset"},
 		Reboot:  true,
 	}, "[ $LAB_BOOT = 1 ] && exec ./guest starve /dev/watchdog out/data; exec ./guest keep /dev/watchdog out/data")
-	must(t, m.Await(ctx, "previous: first start\narmed i6300ESB timer 3s"))
+	must(t, m.Await(ctx, "previous: first start\narmed i6300ESB timer 5s"))
 	must(t, m.Event(ctx, "WATCHDOG"))
 	must(t, m.Await(ctx, "previous: the watchdog was starved by field/rs485-1: nothing left after 2 cycles (hardware: card-reset)\n"))
-	must(t, m.Await(ctx, "armed i6300ESB timer 3s"))
+	must(t, m.Await(ctx, "armed i6300ESB timer 5s"))
+}
+
+func TestStarvedRootResets(t *testing.T) {
+	ctx, m := start(t, guest, lab.Options{
+		Files:   []string{"testdata/starve.toml"},
+		Modules: []string{"i6300esb"},
+		QEMU:    []string{"-device i6300esb -action watchdog=reset"},
+		Reboot:  true,
+	}, "mkdir -p out/data; exec ./guest tree starve.toml out/data")
+	must(t, m.Await(ctx, "previous: first start\n"))
+	must(t, m.Event(ctx, "WATCHDOG"))
+	must(t, m.Await(ctx, "previous: the watchdog was starved by field: field/meter: no such port (hardware: card-reset)\n"))
+	wantCode(t, ctx, m, 0)
 }
 
 func TestFrozenProcessIsReset(t *testing.T) {
-	ctx, m := start(t, "./lab/guest", lab.Options{
+	ctx, m := start(t, guest, lab.Options{
 		Files:   []string{"testdata/freeze.sh"},
 		Modules: []string{"i6300esb"},
 		QEMU:    []string{"-device i6300esb -action watchdog=reset"},
@@ -46,9 +59,9 @@ func TestSoftdog(t *testing.T) {
 		}
 	})
 	t.Run("nowayout", func(t *testing.T) {
-		ctx, m := start(t, "./lab/guest", lab.Options{Files: []string{"testdata/nowayout.sh"}}, "sh ./nowayout.sh")
+		ctx, m := start(t, guest, lab.Options{Files: []string{"testdata/nowayout.sh"}}, "sh ./nowayout.sh")
 		must(t, m.Await(ctx, "ended 0\n"))
-		must(t, m.Await(ctx, "cannot be disarmed (nowayout): it resets the machine in 3s unless petted"))
+		must(t, m.Await(ctx, "cannot be disarmed (nowayout): it resets the machine in 5s unless petted"))
 		wantCode(t, ctx, m, lab.CodeDied)
 	})
 	t.Run("killed", func(t *testing.T) {
@@ -72,7 +85,7 @@ func TestSoftdog(t *testing.T) {
 
 func startSoftdog(t *testing.T, arguments string) (context.Context, *lab.Machine) {
 	t.Helper()
-	return start(t, "./lab/guest", lab.Options{
+	return start(t, guest, lab.Options{
 		Files:   []string{"testdata/softdog.sh"},
 		Modules: []string{"softdog"},
 	}, "sh ./softdog.sh "+arguments)
@@ -85,28 +98,28 @@ func TestUSBSerialReplug(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			line := newLine(t)
-			ctx, m := start(t, "./lab/guest", lab.Options{
+			ctx, m := start(t, guest, lab.Options{
 				Files:   []string{"testdata/held.sh"},
 				Modules: []string{"xhci_pci", "ftdi_sio"},
 				QEMU:    line.qemu(),
 			}, c.command)
-			must(t, m.Await(ctx, "opened /dev/ttyUSB0\nanswer 2a 2a\n"))
+			must(t, m.Await(ctx, "opened /dev/ttyUSB0\nanswer 42\n"))
 			must(t, m.Unplug(ctx, adapter))
 			must(t, m.Await(ctx, "gone: "))
 			must(t, line.plug(ctx, m))
-			must(t, m.Await(ctx, "opened "+c.node+"\nanswer 2a 2a\n"))
+			must(t, m.Await(ctx, "opened "+c.node+"\nanswer 42\n"))
 		})
 	}
 }
 
 func TestUSBSerialCycle(t *testing.T) {
-	ctx, m := start(t, "./lab/guest", lab.Options{
+	ctx, m := start(t, guest, lab.Options{
 		Modules: []string{"xhci_pci", "ftdi_sio"},
 		QEMU:    newLine(t).qemu(),
 	}, "exec ./guest cycle "+byPath)
 	must(t, m.Await(ctx, "adapter 1-1 1-1:1.0 ftdi_sio 0403 6001\n"))
 	for _, way := range []string{"driver", "socket"} {
-		must(t, m.Await(ctx, way+" off: gone true plugged true\nopened /dev/ttyUSB0\n"+way+" on: answer 2a 2a\n"))
+		must(t, m.Await(ctx, way+" off: plugged true\nopened /dev/ttyUSB0\n"+way+" on: answer 42\n"))
 	}
 	wantCode(t, ctx, m, 0)
 }

@@ -29,7 +29,7 @@ type Options struct {
 	QEMU    []string      // more QEMU arguments, without blanks inside
 	Forward map[int]int   // port on the host's 127.0.0.1 to guest port; without it the guest has no network
 	Reboot  bool          // a reset boots again, with LAB_BOOT counting up, instead of ending the machine
-	Limit   time.Duration // the machine's life at most; 0 is one minute
+	Limit   time.Duration // the machine's life at most; 0 is two minutes
 }
 
 // Machine is a running guest. Its methods are for one goroutine.
@@ -104,7 +104,7 @@ func (m *Machine) boot(ctx context.Context, home, image string, o Options, comma
 func (m *Machine) args(image string, o Options, command string) []string {
 	limit := o.Limit
 	if limit == 0 {
-		limit = time.Minute
+		limit = 2 * time.Minute
 	}
 	args := []string{
 		"-i", image, "-o", filepath.Join(m.folder, "share"), "-t", strconv.FormatFloat(limit.Seconds(), 'f', 3, 64),

@@ -17,7 +17,7 @@ import (
 // stops cleanly at SIGTERM. With starve set it gives up as soon as it pets.
 func keep(device, folder string, starve bool) error {
 	log := slog.New(slog.NewTextHandler(os.Stdout, nil))
-	dog, err := watchdog.NewDevice(watchdog.DeviceConfig{Path: device, Timeout: 3 * time.Second})
+	dog, err := watchdog.NewDevice(watchdog.DeviceConfig{Path: device, Timeout: 5 * time.Second})
 	if err != nil {
 		return err
 	}

@@ -1,27 +1,29 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
+	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/serial"
 )
 
-// readRegister is the request frame: unit 1, read one holding register at 0.
-func readRegister() []byte { return []byte{0x01, 0x03, 0x00, 0x00, 0x00, 0x01, 0x84, 0x0a} }
+// wire is an open port with a Modbus link over it.
+type wire struct {
+	*modbus.Link
+	port *serial.Port
+}
 
-// poll opens the port whenever it is there and asks ten times a second. It prints "opened NODE", "answer N" after that,
-// and "gone: cause" at its loss; any other error ends it.
+// poll opens the port whenever it is there and asks unit 1 ten times a second. It prints "opened NODE", "answer N" after
+// that, and "gone: cause" at its loss; any other loss of the link ends it.
 func poll(path string) error {
 	for {
-		port, err := openPort(path)
+		w, err := openWire(path)
 		if err == nil {
-			err = pollPort(port)
-			port.Close()
+			err = pollWire(w)
+			w.port.Close()
 		}
 		if !serial.Gone(err) {
 			return err
@@ -30,61 +32,55 @@ func poll(path string) error {
 	}
 }
 
-func pollPort(port *serial.Port) error {
+func pollWire(w wire) error {
 	said := false
 	for range time.Tick(100 * time.Millisecond) {
-		answer, err := ask(port)
-		if err != nil {
+		answer, err := w.ask()
+		switch {
+		case err != nil && (modbus.LinkLost(err) || serial.Gone(err)):
 			return err
+		case err != nil:
+			fmt.Println("no answer:", err)
+		case !said:
+			fmt.Println("answer", answer)
+			said = true
 		}
-		if !said {
-			fmt.Printf("answer % x\n", answer)
-		}
-		said = true
 	}
 	return nil
 }
 
-func openPort(path string) (*serial.Port, error) {
+func openWire(path string) (wire, error) {
 	if err := serial.Appeared(context.Background(), path); err != nil {
-		return nil, err
+		return wire{}, err
 	}
 	node, err := serial.Resolve(path)
 	if err != nil {
-		return nil, err
+		return wire{}, err
 	}
 	port, err := serial.Open(serial.Config{Path: path, Baud: 19200, Parity: "even"})
 	if err != nil {
-		return nil, err
+		return wire{}, err
 	}
 	fmt.Println("opened", node)
-	return port, nil
+	return wire{modbus.NewLink(port, modbus.RTU, modbus.Options{Baud: 19200, Timeout: 2 * time.Second}), port}, nil
 }
 
-func ask(port *serial.Port) ([]byte, error) {
-	if _, err := port.Write(readRegister()); err != nil {
-		return nil, err
+// ask reads holding register 0 of unit 1.
+func (w wire) ask() (uint16, error) {
+	r, err := w.Do(context.Background(), modbus.Request{Unit: 1, Function: modbus.ReadHoldingRegisters, Quantity: 1})
+	if err != nil {
+		return 0, err
 	}
-	answer := make([]byte, 7)
-	if err := port.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return nil, err
-	}
-	if _, err := io.ReadFull(port, answer); err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(answer[:3], []byte{0x01, 0x03, 0x02}) {
-		return nil, fmt.Errorf("unexpected answer % x", answer)
-	}
-	return answer[3:5], nil
+	return r.Register(0), nil
 }
 
 // cycle takes the adapter out of use under an open port, once by its driver and once by its socket, and back.
 func cycle(path string) error {
-	port, err := openPort(path)
+	w, err := openWire(path)
 	if err != nil {
 		return err
 	}
-	defer func() { port.Close() }()
+	defer func() { w.port.Close() }()
 	adapter, ok := serial.USB("/sys", path)
 	if !ok {
 		return fmt.Errorf("%s: no USB adapter found", path)
@@ -94,27 +90,37 @@ func cycle(path string) error {
 		name    string
 		off, on func() error
 	}{{"driver", adapter.Unbind, adapter.Bind}, {"socket", adapter.Deauthorize, adapter.Authorize}} {
-		lost := make(chan error)
-		go func() {
-			_, err := port.Read(make([]byte, 1))
-			lost <- err
-		}()
-		if err := way.off(); err != nil {
+		if err := goneWhileReading(w.port, way.off); err != nil {
 			return fmt.Errorf("%s off: %w", way.name, err)
 		}
-		err := <-lost
-		fmt.Println(way.name, "off: gone", serial.Gone(err), "plugged", adapter.Plugged())
-		if err := errors.Join(port.Close(), way.on()); err != nil {
+		fmt.Println(way.name, "off: plugged", adapter.Plugged())
+		if err := errors.Join(w.port.Close(), way.on()); err != nil {
 			return fmt.Errorf("%s on: %w", way.name, err)
 		}
-		if port, err = openPort(path); err != nil {
+		if w, err = openWire(path); err != nil {
 			return err
 		}
-		answer, err := ask(port)
+		answer, err := w.ask()
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s on: answer % x\n", way.name, answer)
+		fmt.Println(way.name, "on: answer", answer)
+	}
+	return nil
+}
+
+// goneWhileReading checks that off ends a waiting read with an error that means unplugged.
+func goneWhileReading(port *serial.Port, off func() error) error {
+	lost := make(chan error)
+	go func() {
+		_, err := port.Read(make([]byte, 1))
+		lost <- err
+	}()
+	if err := off(); err != nil {
+		return err
+	}
+	if err := <-lost; !serial.Gone(err) {
+		return fmt.Errorf("the read ended with %w", err)
 	}
 	return nil
 }

@@ -6,5 +6,5 @@ kill -TERM $!
 wait $!
 echo "ended $?"
 cat out/first
-sleep 5
+sleep 8
 echo survived
