@@ -193,17 +193,14 @@ func (l *Line) fromClient(k *socket, timer *serial.Timer) {
 	}
 }
 
-// toClient is the client's ear.
+// toClient is the client's ear. It keeps the lock, so that whoever has read a byte finds it counted.
 func (l *Line) toClient(s span, _ *station, _ int) {
 	l.mu.Lock()
-	k := l.plugged
-	l.mu.Unlock()
-	if k == nil {
+	defer l.mu.Unlock()
+	if l.plugged == nil {
 		return
 	}
-	n := k.write(s.data)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	n := l.plugged.write(s.data)
 	l.stats.ToClient += int64(n)
 	l.stats.Overrun += int64(len(s.data) - n)
 }
