@@ -56,6 +56,9 @@ func Start(cfg Config) (*Bus, error) {
 	if err := b.startServer(cfg); err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
+	if cfg.Listen != "" {
+		b.cfg.Listen = b.Addr() // port 0 has become a real one, which a Restart must keep
+	}
 	if err := b.connect(); err != nil {
 		b.Close()
 		return nil, fmt.Errorf("bus: connect in process: %w", err)
@@ -141,11 +144,12 @@ func (b *Bus) Close() {
 // connect makes the in-process connections, which from then on follow the current server.
 func (b *Bus) connect() error {
 	c := newConn()
-	c.events = "gw." + b.cfg.Gateway + "." + string(Event) + "."
 	var err error
 	if c.nc, err = b.pipe("gatewayd", c); err != nil {
 		return err
 	}
+	// Reading from a stream waits for a write to it, and with it everything behind
+	// it on the same connection. A sync takes a millisecond on a good disk and seconds on a dying card.
 	if c.keep, err = b.pipe("gatewayd-store", c); err != nil {
 		c.nc.Close()
 		return err
@@ -155,7 +159,7 @@ func (b *Bus) connect() error {
 		c.keep.Close()
 		return err
 	}
-	c.lane = newLane(c.keep)
+	c.queues = []string{queueOf(streamState), queueOf(streamEvents)}
 	b.conn = c
 	return nil
 }

@@ -105,6 +105,8 @@ func (c Config) serverOptions(ids []identity) (*server.Options, error) {
 		SyncAlways:             true,
 		JetStreamMaxMemory:     c.MaxMemory,
 		JetStreamMaxStore:      c.MaxStore,
+		StreamMaxBufferedMsgs:  50_000,
+		StreamMaxBufferedSize:  16 << 20,
 		TLSConfig:              c.TLS,
 		TLS:                    c.TLS != nil,
 	}

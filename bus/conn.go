@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +27,7 @@ const flushTimeout = 5 * time.Second
 type Conn struct {
 	nc      *nats.Conn
 	keep    *nats.Conn // to what is kept on disk; the same as nc on a dialled connection
-	lane    *lane      // for events; nil on a dialled connection
-	events  string     // prefix of the subjects that take the lane
+	queues  []string   // subjects that lead into the streams' queues; none on a dialled connection
 	streams *streams
 	denied  denials
 	slow    atomic.Uint64
@@ -45,7 +43,7 @@ type Stats struct {
 	InBytes, OutBytes uint64
 	Reconnects        uint64
 	Slow              uint64 // times a subscription fell behind
-	Dropped           uint64 // messages lost to that, or events to a disk that was too slow
+	Dropped           uint64 // messages lost to that
 }
 
 func newConn() *Conn {
@@ -64,8 +62,7 @@ func (c *Conn) Publish(subject string, m proto.Message) error {
 }
 
 // PublishRaw sends payload as it is. It never waits for the server: while the
-// server restarts messages are kept, up to 4 MiB, and then refused with an
-// error. Events have a queue of their own towards the disk (4096) and are not ordered with the other classes.
+// server restarts messages are kept, up to 4 MiB, and then refused with an error.
 func (c *Conn) PublishRaw(subject, typ string, payload []byte) error {
 	return c.PublishHeader(subject, typ, nil, payload)
 }
@@ -79,12 +76,9 @@ func (c *Conn) PublishHeader(subject, typ string, h Header, payload []byte) erro
 		h[headerType] = []string{typ}
 	}
 	var err error
-	switch {
-	case c.lane != nil && strings.HasPrefix(subject, c.events):
-		err = c.lane.put(&nats.Msg{Subject: subject, Header: h, Data: bytes.Clone(payload)})
-	case len(h) == 0:
+	if len(h) == 0 {
 		err = c.nc.Publish(subject, payload)
-	default:
+	} else {
 		err = c.nc.PublishMsg(&nats.Msg{Subject: subject, Header: h, Data: payload})
 	}
 	if err != nil {
@@ -166,19 +160,25 @@ func (c *Conn) message(m *nats.Msg) Msg {
 	}
 }
 
-// Flush waits until the server has seen everything sent so far.
+// Flush waits until the server has seen everything sent so far and, on the
+// gateway's own connection, until what is to be kept is in its store.
 func (c *Conn) Flush(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, flushTimeout)
 		defer cancel()
 	}
-	if c.lane != nil {
-		if err := c.lane.flush(ctx); err != nil {
-			return err
+	if err := c.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("flush: %w", c.reason(ctx, err))
+	}
+	for _, q := range c.queues {
+		// Each stream takes messages from a queue. One that it must refuse is answered when all before it are stored.
+		m := &nats.Msg{Subject: q, Header: Header{"Nats-Expected-Last-Sequence": {"9223372036854775807"}}}
+		if _, err := c.nc.RequestMsgWithContext(ctx, m); err != nil && !errors.Is(err, nats.ErrNoResponders) {
+			return fmt.Errorf("flush: %w", c.reason(ctx, err))
 		}
 	}
-	return c.nc.FlushWithContext(ctx)
+	return nil
 }
 
 // Stats reads the counters.
@@ -187,9 +187,6 @@ func (c *Conn) Stats() Stats {
 	st := Stats{
 		In: s.InMsgs, Out: s.OutMsgs, InBytes: s.InBytes, OutBytes: s.OutBytes, Reconnects: s.Reconnects,
 		Slow: c.slow.Load(), Dropped: c.lost.Load(),
-	}
-	if c.lane != nil {
-		st.Dropped += c.lane.dropped.Load()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -200,16 +197,18 @@ func (c *Conn) Stats() Stats {
 	return st
 }
 
-// Close ends the connection at once; what was published is sent first.
+// Close ends the connection; what was published is sent first, if that takes no longer than a second.
 func (c *Conn) Close() {
 	if c.nc.IsConnected() {
-		_ = c.nc.FlushTimeout(time.Second)
-	}
-	if c.lane != nil {
-		c.lane.close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = c.Flush(ctx)
 	}
 	c.streams.close()
 	c.nc.Close()
+	if c.keep != c.nc {
+		c.keep.Close()
+	}
 }
 
 // trouble is nats.go's asynchronous error callback.

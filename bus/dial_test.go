@@ -34,6 +34,12 @@ func TestDial(t *testing.T) {
 		t.Fatal(out, err)
 	}
 	begin := time.Now()
+	if err := ops.Call(within(t), "gw.elsewhere.cmd.a.B", wrapperspb.Int64(1), out); code(err) != bus.Unavailable {
+		t.Error("nobody there:", err)
+	}
+	if err := ops.Stream(within(t), "gw.elsewhere.cmd.a.B", wrapperspb.Int64(1), func(bus.Msg) error { return nil }); code(err) != bus.Unavailable {
+		t.Error("nobody there:", err)
+	}
 	for what, err := range map[string]error{
 		"call":      obs.Call(within(t), "gw.demo.cmd.a.B", wrapperspb.Int64(1), out),
 		"stream":    obs.Stream(within(t), "gw.demo.cmd.a.B", wrapperspb.Int64(1), func(bus.Msg) error { return nil }),
@@ -64,6 +70,27 @@ func TestDial(t *testing.T) {
 		if ev, err := c.Events(within(t), "gw.*.event.>", 5); err != nil || len(ev) != 1 || ev[0].Subject != "gw.demo.event.a.healed" || ev[0].Time.IsZero() {
 			t.Error(name, ev, err)
 		}
+	}
+}
+
+func TestStreamFromOutside(t *testing.T) {
+	b, keys := listening(t, nil)
+	gone := make(chan error, 1)
+	subject := counting(t, b.Conn(), gone)
+	c, err := bus.Dial(bus.Options{URL: "nats://" + b.Addr(), NKeyFile: filepath.Join(keys, "operator.nk")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	n := 0
+	if err := c.Stream(within(t), subject, wrapperspb.Int64(500), func(bus.Msg) error { n++; return nil }); err != nil || n != 500 {
+		t.Fatal(n, err)
+	}
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	err = c.Stream(ctx, subject, wrapperspb.Int64(0), func(bus.Msg) error { cancel(); return nil })
+	if code(err) != bus.Canceled || code(receive(t, gone)) != bus.Canceled {
+		t.Fatal(err)
 	}
 }
 

@@ -20,6 +20,9 @@ const (
 
 const canarySubject = inboxGateway + ".canary"
 
+// queueOf is a subject into the stream's queue that no message is kept from (see Flush).
+func queueOf(stream string) string { return inboxGateway + ".queue." + stream }
+
 // minDedup is the shortest window the server accepts. Events carry no ids, and
 // the window is wall clock, which jumps on a gateway without a battery.
 const minDedup = 100 * time.Millisecond
@@ -29,16 +32,16 @@ const minDedup = 100 * time.Millisecond
 func (b *Bus) kept() []jetstream.StreamConfig {
 	all := []jetstream.StreamConfig{
 		{
-			Name: streamState, Subjects: []string{"gw.*.state.>"}, Storage: jetstream.MemoryStorage,
-			MaxMsgs: -1, MaxBytes: b.cfg.MaxMemory * 3 / 4, MaxMsgsPerSubject: 1, AllowDirect: true, NoAck: true,
+			Name: streamState, Subjects: []string{"gw.*.state.>", queueOf(streamState)}, Storage: jetstream.MemoryStorage,
+			MaxMsgs: -1, MaxBytes: b.cfg.MaxMemory * 3 / 4, MaxMsgsPerSubject: 1, AllowDirect: true,
 		},
 		{
 			Name: streamCanary, Subjects: []string{canarySubject}, Storage: jetstream.FileStorage,
 			MaxMsgs: 16, MaxBytes: 64 << 10, MaxMsgsPerSubject: -1, AllowDirect: true,
 		},
 		{
-			Name: streamEvents, Subjects: []string{"gw.*.event.>"}, Storage: jetstream.FileStorage,
-			MaxMsgs: int64(b.cfg.Events), MaxBytes: b.cfg.MaxStore / 4, MaxMsgsPerSubject: -1, AllowDirect: true, NoAck: true,
+			Name: streamEvents, Subjects: []string{"gw.*.event.>", queueOf(streamEvents)}, Storage: jetstream.FileStorage,
+			MaxMsgs: int64(b.cfg.Events), MaxBytes: b.cfg.MaxStore / 4, MaxMsgsPerSubject: -1, AllowDirect: true,
 		},
 	}
 	b.mu.Lock()

@@ -24,10 +24,15 @@ func (b *Bus) Restart(ctx context.Context) error {
 	if b.isClosed() {
 		return errors.New("bus: restart: the bus is closed")
 	}
+	before := [2]uint64{b.conn.nc.Stats().Reconnects, b.conn.keep.Stats().Reconnects}
+	if b.conn.nc.IsConnected() {
+		brief, cancel := context.WithTimeout(ctx, time.Second)
+		_ = b.conn.Flush(brief) // what is under way is stored if the store can
+		cancel()
+	}
 	if err := b.server.stop(ctx); err != nil {
 		return fmt.Errorf("bus: restart: %w", err)
 	}
-	before := [2]uint64{b.conn.nc.Stats().Reconnects, b.conn.keep.Stats().Reconnects}
 	err := b.startServer(b.cfg)
 	if err != nil && b.cfg.Listen != "" {
 		// The gateway goes on without clients from outside rather than not at all.

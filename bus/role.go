@@ -118,6 +118,9 @@ func rights(role string) *server.Permissions {
 
 // connectAccounts gives each outside role its view of the gateway.
 //
+// The server forgets where an answer goes after two minutes of silence on a
+// command; a stream of answers is kept alive by its renewals.
+//
 // Every role is an account of its own, not just a set of permissions, because a
 // request carries a reply subject of the client's choice: with permissions
 // alone a mere reader has the server's answer to a direct get delivered onto a command, or
@@ -135,6 +138,9 @@ func connectAccounts(s *server.Server, roles []string) error {
 	}
 	for _, subject := range requests(Operator) {
 		errs = append(errs, gateway.AddServiceExportWithResponse(subject, server.Streamed, nil))
+		if subject != commands {
+			errs = append(errs, gateway.SetServiceExportResponseThreshold(subject, flushTimeout))
+		}
 	}
 	for _, role := range roles {
 		acc, err := s.LookupAccount(role)

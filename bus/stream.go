@@ -40,6 +40,7 @@ type streams struct {
 type serving struct {
 	mu     sync.Mutex // orders answers and numbers
 	seq    uint64
+	reply  string
 	lease  time.Duration
 	timer  *time.Timer
 	end    *time.Timer // the caller's deadline, if he told one
@@ -69,7 +70,7 @@ func (s *streams) find(m Msg) *serving {
 	if len(s.all) >= maxStreams {
 		return nil
 	}
-	st := &serving{lease: lease(m), done: make(chan struct{})}
+	st := &serving{reply: m.Reply, lease: lease(m), done: make(chan struct{})}
 	st.timer = time.AfterFunc(st.lease, func() { s.expire(st) })
 	if d, ok := m.Timeout(); ok {
 		st.end = time.AfterFunc(d, func() { s.expire(st) })
@@ -168,8 +169,9 @@ func (s *streams) note(m *nats.Msg) bool {
 		st.timer.Reset(st.lease)
 	}
 	s.mu.Unlock()
-	if ok && inbox(m.Reply) {
-		_ = s.conn.nc.PublishMsg(&nats.Msg{Subject: m.Reply, Header: Header{headerAlive: {"1"}}})
+	if ok {
+		// To where the answers go, for that keeps the way open as well.
+		_ = s.conn.nc.PublishMsg(&nats.Msg{Subject: st.reply, Header: Header{headerAlive: {"1"}}})
 	}
 	return true
 }

@@ -1,0 +1,114 @@
+package bus_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"gatewayd/bus"
+
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+func TestLast(t *testing.T) {
+	c := start(t, nil).Conn()
+	const actors = 3000 // more than the 1024 the server answers in one multi-last request
+	for round := range 2 {
+		for i := range actors {
+			if err := c.Publish(bus.Subject("demo", bus.State, fmt.Sprintf("field/line/meter-%d", i), "health"), wrapperspb.Int64(int64(round))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := c.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	for pattern, want := range map[string]int{
+		"gw.*.state.>": actors,
+		"gw.demo.state.field.line.meter-7.health": 1,
+		"gw.demo.state.field.line.*.health":       actors,
+		"gw.demo.state.radio.>":                   0,
+	} {
+		n := 0
+		err := c.Last(within(t), pattern, func(r bus.Record) error {
+			n++
+			if string(r.Data) != `"1"` || r.Header["Nats-Stream"] != nil || r.Seq == 0 {
+				t.Fatalf("%+v", r)
+			}
+			return nil
+		})
+		if err != nil || n != want {
+			t.Errorf("%s: %d of %d, %v", pattern, n, want, err)
+		}
+	}
+}
+
+func TestEvents(t *testing.T) {
+	c := start(t, func(c *bus.Config) { c.Events = 100 }).Conn()
+	for i := range 250 {
+		who := "a"
+		if i == 160 {
+			who = "rare"
+		}
+		if err := c.Publish(bus.Subject("demo", bus.Event, who, "healed"), wrapperspb.Int64(int64(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		pattern     string
+		n, want     int
+		first, last string
+	}{
+		{"gw.*.event.>", 5, 5, `"245"`, `"249"`},
+		{"gw.*.event.>", 1000, 100, `"150"`, `"249"`},
+		{"gw.demo.event.rare.>", 5, 1, `"160"`, `"160"`},
+		{"gw.demo.event.none.>", 5, 0, "", ""},
+		{"gw.*.event.>", 0, 0, "", ""},
+	} {
+		got, err := c.Events(within(t), tc.pattern, tc.n)
+		if err != nil || len(got) != tc.want {
+			t.Fatalf("%s %d: %d, %v", tc.pattern, tc.n, len(got), err)
+		}
+		if len(got) > 0 && (string(got[0].Data) != tc.first || string(got[len(got)-1].Data) != tc.last) {
+			t.Errorf("%s %d: %s to %s", tc.pattern, tc.n, got[0].Data, got[len(got)-1].Data)
+		}
+	}
+}
+
+// What a state costs in memory: 10,000 actors must fit a small gateway.
+func TestStateBytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures memory")
+	}
+	c := start(t, nil).Conn()
+	health, _ := structpb.NewStruct(map[string]any{"status": "ok", "since": "2026-01-01T00:00:00Z", "cause": "", "restarts": 0})
+	heap := func() uint64 {
+		if err := c.Flush(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	if err := c.Publish("gw.demo.state.first.health", health); err != nil {
+		t.Fatal(err)
+	}
+	before := heap()
+	const actors = 10_000
+	for i := range actors {
+		if err := c.Publish(bus.Subject("demo", bus.State, fmt.Sprintf("field/line-%d/meter-%d", i/30, i), "health"), health); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := (heap() - before) / actors
+	t.Logf("%d bytes of heap per state of 72 bytes", each)
+	if each > 2000 {
+		t.Errorf("%d bytes per state", each)
+	}
+}
