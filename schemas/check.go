@@ -61,8 +61,6 @@ func (c *checker) message(at string, m protoreflect.Message) {
 		switch {
 		case fd.IsList():
 			c.list(field, fd, rule, m.Get(fd).List())
-		case fd.IsMap():
-			c.length(field, fd, rule, m.Get(fd).Map().Len())
 		default:
 			c.value(field, fd, rule, m.Get(fd))
 		}
@@ -74,7 +72,7 @@ func given(m protoreflect.Message, fd protoreflect.FieldDescriptor, rule *fieldv
 	if m.Has(fd) {
 		return true
 	}
-	if fd.HasPresence() || fd.IsList() || fd.IsMap() || fd.Kind() == protoreflect.BoolKind {
+	if fd.HasPresence() || fd.IsList() || fd.Kind() == protoreflect.BoolKind {
 		return false
 	}
 	if fd.Kind() == protoreflect.StringKind {
@@ -175,7 +173,7 @@ func (c *checker) length(field string, fd protoreflect.FieldDescriptor, rule *fi
 		return true
 	}
 	word := "values"
-	if !fd.IsList() && !fd.IsMap() {
+	if !fd.IsList() {
 		word = "characters"
 	}
 	c.add(field, "length %d is out of range: %s %s", n, allowed(fd), word)

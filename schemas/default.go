@@ -30,9 +30,7 @@ func defaultsWithin(m protoreflect.Message, fd protoreflect.FieldDescriptor) {
 		return
 	}
 	if !fd.IsList() {
-		if !fd.IsMap() {
-			defaults(m.Mutable(fd).Message())
-		}
+		defaults(m.Mutable(fd).Message())
 		return
 	}
 	for list, i := m.Get(fd).List(), 0; i < list.Len(); i++ {

@@ -107,20 +107,15 @@ func (w *schemaWriter) message(md protoreflect.MessageDescriptor) object {
 
 func (w *schemaWriter) field(fd protoreflect.FieldDescriptor) object {
 	rule := RuleOf(fd)
-	var s object
-	switch {
-	case fd.IsMap():
-		s = object{"type": "object", "additionalProperties": w.value(fd.MapValue())}
-	case fd.IsList():
-		s = object{"type": "array", "items": w.value(fd)}
+	s := w.value(fd)
+	if fd.IsList() {
+		s = object{"type": "array", "items": s}
 		if rule.Min != nil {
 			s["minItems"] = int64(rule.GetMin())
 		}
 		if rule.Max != nil {
 			s["maxItems"] = int64(rule.GetMax())
 		}
-	default:
-		s = w.value(fd)
 	}
 	if doc := fieldDoc(fd); doc != "" {
 		s["description"] = doc
@@ -169,8 +164,6 @@ func (w *schemaWriter) value(fd protoreflect.FieldDescriptor) object {
 		return object{"type": "string", "contentEncoding": "base64"}
 	case protoreflect.StringKind:
 		return textSchema(fd)
-	case protoreflect.EnumKind:
-		return object{"type": []string{"string", "integer"}}
 	case protoreflect.DoubleKind, protoreflect.FloatKind:
 		s := object{"type": "number"}
 		limit(s, fd)

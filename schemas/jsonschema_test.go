@@ -120,6 +120,27 @@ func TestJSONSchemaExplains(t *testing.T) {
 	}
 }
 
+func TestTable(t *testing.T) {
+	const want = "| key | value | default | meaning |\n|---|---|---|---|\n" +
+		"| `name` | a text that matches `[a-z0-9-]+` | required | Name, also the last token of the subject its samples travel on. |\n" +
+		"| `every` | a duration, 10ms to 24h | required | How often. |\n"
+	if got := schemas.Table(descriptor(&modbusv1.ScanGroup{})); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	unit := schemas.Table(descriptor(&modbusv1.Unit{}))
+	for _, row := range []string{
+		"| `link` | the path of an actor that offers modbus.v1.LinkService | required |",
+		"| `points` | a list: a table |  |",
+		"| `points[].area` | \"coil\", \"discrete-input\", \"holding\" or \"input\" | `holding` |",
+		"| `points[].group` | the name of one of the groups |  |",
+		"| `max-registers` | a whole number, 1 to 125 registers | `125` |",
+	} {
+		if !strings.Contains(unit, row) {
+			t.Errorf("%s is missing in\n%s", row, unit)
+		}
+	}
+}
+
 // What protojson writes of any message fits the message's schema.
 func TestMessageSchemas(t *testing.T) {
 	ours(t, func(mt protoreflect.MessageType) {

@@ -70,8 +70,6 @@ func (m *merger) field(field string, dst protoreflect.Message, fd protoreflect.F
 		return
 	}
 	switch {
-	case fd.IsMap():
-		m.mapping(field, dst, fd, v)
 	case fd.IsList():
 		m.list(field, dst, fd, v)
 	case plainMessage(fd):
@@ -111,23 +109,6 @@ func (m *merger) list(field string, dst protoreflect.Message, fd protoreflect.Fi
 		}
 	}
 	dst.Set(fd, protoreflect.ValueOfList(list))
-}
-
-func (m *merger) mapping(field string, dst protoreflect.Message, fd protoreflect.FieldDescriptor, v *structpb.Value) {
-	s, ok := m.table(field, v)
-	if !ok {
-		return
-	}
-	if fd.MapKey().Kind() != protoreflect.StringKind || plainMessage(fd.MapValue()) {
-		m.fail(field, errors.New("cannot be changed while running"))
-		return
-	}
-	to := dst.Mutable(fd).Map()
-	for _, key := range slices.Sorted(maps.Keys(s.GetFields())) {
-		if el, ok := m.scalar(join(field, key), fd.MapValue(), s.GetFields()[key]); ok {
-			to.Set(protoreflect.ValueOfString(key).MapKey(), el)
-		}
-	}
 }
 
 func (m *merger) table(field string, v *structpb.Value) (*structpb.Struct, bool) {

@@ -64,7 +64,7 @@ func wholeNumber(fd protoreflect.FieldDescriptor) bool {
 		protoreflect.DoubleKind, protoreflect.FloatKind, protoreflect.MessageKind, protoreflect.GroupKind:
 		return false
 	}
-	return !fd.IsList() && !fd.IsMap()
+	return !fd.IsList()
 }
 
 func unsigned(fd protoreflect.FieldDescriptor) bool {

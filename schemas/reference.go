@@ -54,7 +54,7 @@ func eachField(m protoreflect.Message, at string,
 		}
 		field, v := join(at, Key(fd)), m.Get(fd)
 		switch {
-		case !plainMessage(fd) || fd.IsMap():
+		case !plainMessage(fd):
 			visit(field, fd, v, m)
 		case fd.IsList():
 			for i := range v.List().Len() {

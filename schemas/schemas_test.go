@@ -2,6 +2,7 @@ package schemas_test
 
 import (
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,27 @@ func TestDefaultsKeepTheirRules(t *testing.T) {
 		for _, v := range schemas.Check(m) {
 			if v.Message != "is required" {
 				t.Errorf("%s: %v", mt.Descriptor().FullName(), v)
+			}
+		}
+	})
+}
+
+// Maps and enums are left to lists with a unique name and to texts with "in": no
+// code here reads them.
+func TestSchemasHoldNothingElse(t *testing.T) {
+	ours(t, func(mt protoreflect.MessageType) {
+		fields := mt.Descriptor().Fields()
+		for i := range fields.Len() {
+			fd := fields.Get(i)
+			if fd.IsMap() || fd.Enum() != nil {
+				t.Errorf("%s is a map or an enum", fd.FullName())
+			}
+			rule := schemas.RuleOf(fd)
+			if _, err := regexp.Compile(rule.GetPattern()); err != nil {
+				t.Errorf("%s: %v", fd.FullName(), err)
+			}
+			if rule.GetUnique() != "" && schemas.FieldByKey(fd.Message(), rule.GetUnique()) == nil {
+				t.Errorf("%s: no field %q to be unique", fd.FullName(), rule.GetUnique())
 			}
 		}
 	})

@@ -3,6 +3,7 @@ package config_test
 import (
 	"encoding/json"
 	"flag"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
+	samplev1 "gatewayd/schemas/sample/v1"
 	"gatewayd/supervisor/config"
 )
 
@@ -120,6 +122,29 @@ func TestTree(t *testing.T) {
 	}
 	if tree.Find("field/rs485-1/meter-8") != nil {
 		t.Error("found what is not there")
+	}
+}
+
+// A message that is no config, but has every sort of field.
+func TestEverySortOfField(t *testing.T) {
+	sample := []config.Kind{{Name: "sample", Config: (&samplev1.Samples{}).ProtoReflect().Type()}}
+	const head = "gateway = \"demo\"\n[s]\nkind = \"sample\"\n"
+	tree, problems := config.Parse("plant.toml", []byte(head+"time = \"2026-01-31T12:00:00.5Z\"\nsequence = 9_223_372_036_854_775_807\n"+
+		"samples = [{ number = -inf }, { integer = -0 }, { integer = 0b101 }, { unsigned = 0o17 }, { number = 1_0.5e1 }, { flag = true, time = \"1970-01-01T00:00:00Z\" }]\n"), sample)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	got := tree.Find("s").Config.(*samplev1.Samples)
+	if got.Sequence != math.MaxInt64 || got.Time.AsTime().UnixMilli() != 1769860800500 || !math.IsInf(got.Samples[0].GetNumber(), -1) ||
+		got.Samples[2].GetInteger() != 5 || got.Samples[3].GetUnsigned() != 15 || got.Samples[4].GetNumber() != 105 {
+		t.Errorf("got %v", got)
+	}
+	_, problems = config.Parse("plant.toml", []byte(head+"sequence = -1\ntime = \"noon\"\nsamples = [\n{ number = 1, text = \"x\" },\n]\n"), sample)
+	want := "plant.toml:4: s.sequence: -1 is out of range: at least 0\n" +
+		"plant.toml:5: s.time: \"noon\" is not a time like \"2026-01-31T12:00:00Z\"\n" +
+		"plant.toml:7: s.samples[0].text: cannot stand beside \"number\""
+	if problems.Format() != want {
+		t.Errorf("got\n%s\nwant\n%s", problems.Format(), want)
 	}
 }
 

@@ -111,8 +111,6 @@ func meaning(fd protoreflect.FieldDescriptor) string {
 
 func (d *decoder) field(field string, m protoreflect.Message, fd protoreflect.FieldDescriptor, e entry) {
 	switch {
-	case fd.IsMap():
-		d.mapping(field, m, fd, e.val)
 	case fd.IsList():
 		d.list(field, m, fd, e)
 	case fd.Message() != nil && !schemas.Textual(fd):
@@ -157,32 +155,6 @@ func (d *decoder) list(field string, m protoreflect.Message, fd protoreflect.Fie
 		list.Append(el)
 	}
 	m.Set(fd, protoreflect.ValueOfList(list))
-}
-
-func (d *decoder) mapping(field string, m protoreflect.Message, fd protoreflect.FieldDescriptor, v *value) {
-	if v.form != tableForm {
-		d.fail(v.line, field, "expected a table, got %s", v.what())
-		return
-	}
-	to := m.Mutable(fd).Map()
-	for _, e := range v.entries {
-		at := join(field, e.key)
-		d.lines[at] = e.line
-		switch {
-		case fd.MapKey().Kind() != protoreflect.StringKind:
-			d.fail(e.line, at, "cannot be written in a config file")
-		case fd.MapValue().Message() == nil || schemas.Textual(fd.MapValue()):
-			if el, ok := d.scalar(at, fd.MapValue(), e.val); ok {
-				to.Set(protoreflect.ValueOfString(e.key).MapKey(), el)
-			}
-		case e.val.form != tableForm:
-			d.fail(e.line, at, "expected a table, got %s", e.val.what())
-		default:
-			el := to.Mutable(protoreflect.ValueOfString(e.key).MapKey()).Message()
-			schemas.Defaults(el.Interface())
-			d.message(at, el, e.val)
-		}
-	}
 }
 
 func (d *decoder) scalar(field string, fd protoreflect.FieldDescriptor, v *value) (protoreflect.Value, bool) {
