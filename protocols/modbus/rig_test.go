@@ -19,8 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var framings = []modbus.Framing{modbus.RTU, modbus.ASCII, modbus.TCP, modbus.RTUOverTCP, modbus.ASCIIOverTCP}
 
-// line is a raw pty: two ends of a serial line without speed.
-func line(t testing.TB) (near, far *os.File) {
+// tty is a raw pty: two ends of a serial line without speed.
+func tty(t testing.TB) (near, far *os.File) {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -82,7 +82,7 @@ func tcpPair(t testing.TB) (near, far net.Conn) {
 func ends(t testing.TB, f modbus.Framing) (near, far modbus.Conn) {
 	t.Helper()
 	if f == modbus.RTU || f == modbus.ASCII {
-		return line(t)
+		return tty(t)
 	}
 	return tcpPair(t)
 }

@@ -38,15 +38,22 @@ func (l *Link) settle(ctx context.Context) error {
 	}
 }
 
-// fence waits until the answer to an earlier request has come or is no longer feared. When that is beyond limit there is no use in waiting.
+// fence waits until the answer to an earlier request has come or is no longer feared. When that is beyond limit it only looks whether the
+// answer has come meanwhile: waiting would cost the neighbours on the line.
 func (l *Link) fence(ctx context.Context, limit time.Time) error {
-	for {
+	for looked := false; ; looked = true {
 		now := time.Now()
 		d := l.owed.wait(l.want, now)
 		if d <= 0 {
 			return nil
 		}
 		if now.Add(d).After(limit) {
+			if !looked {
+				if err := l.listen(ctx, now.Add(time.Millisecond)); err != nil {
+					return err
+				}
+				continue
+			}
 			return fmt.Errorf("%w: the answer to an earlier request may still come for %v: %w", ErrTimeout, d.Round(time.Millisecond), os.ErrDeadlineExceeded)
 		}
 		if err := l.listen(ctx, now.Add(d)); err != nil {

@@ -1,0 +1,206 @@
+package modbus_test
+
+import (
+	"context"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/sim"
+)
+
+const aptPeers = "apt-get install -y gcc libc6-dev libmodbus-dev mbpoll python3-pymodbus python3-serial"
+
+// program finds a peer's executable or fails with the way to get it.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is missing: %s", name, aptPeers)
+	}
+	return path
+}
+
+// compiled is a C program of testdata linked with libmodbus.
+func compiled(t *testing.T, source string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "peer")
+	text, err := exec.Command(program(t, "gcc"), "-O1", "-o", out, filepath.Join("testdata", source), "-I/usr/include/modbus", "-lmodbus").CombinedOutput()
+	if err != nil {
+		t.Fatalf("compiling against libmodbus (%s): %v\n%s", aptPeers, err, text)
+	}
+	return out
+}
+
+// python is Debian's interpreter with Debian's pymodbus and a script of testdata.
+func python(t *testing.T, script string) []string {
+	t.Helper()
+	const interpreter = "/usr/bin/python3"
+	if text, err := exec.Command(interpreter, "-c", "import pymodbus, serial").CombinedOutput(); err != nil {
+		t.Fatalf("pymodbus is missing: %s\n%s", aptPeers, text)
+	}
+	return []string{interpreter, filepath.Join("testdata", script)}
+}
+
+// start runs a server until the test ends.
+func start(t *testing.T, argv ...string) {
+	t.Helper()
+	c := exec.Command(argv[0], argv[1:]...)
+	text := &strings.Builder{}
+	c.Stdout, c.Stderr = text, text
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", argv, text)
+		}
+	})
+}
+
+// run runs a client to its end.
+func run(t *testing.T, argv ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	text, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", argv, err, text)
+	}
+	return string(text)
+}
+
+// dialed connects to a server that is just starting.
+func dialed(t *testing.T, port string) net.Conn {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			t.Cleanup(func() { _ = conn.Close() })
+			return conn
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// awake asks a server on a line that is just starting until it answers.
+func awake(t *testing.T, conn modbus.Conn, f modbus.Framing) {
+	t.Helper()
+	l := modbus.NewLink(conn, f, modbus.Options{Late: time.Millisecond})
+	r := read(7, 0, 1)
+	r.Timeout = 300 * time.Millisecond
+	for end := time.Now().Add(20 * time.Second); ; {
+		_, err := l.Do(context.Background(), r)
+		if err == nil {
+			return
+		}
+		if modbus.LinkLost(err) || time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestOurClientAsksRealServers(t *testing.T) {
+	libmodbus, pymodbus := []string{compiled(t, "server.c")}, python(t, "server.py")
+	for name, server := range map[string][]string{"libmodbus": libmodbus, "pymodbus": pymodbus} {
+		t.Run(name+"/tcp", func(t *testing.T) {
+			port := freePort(t)
+			start(t, append(server, "tcp", port)...)
+			everyFunction(t, modbus.NewLink(dialed(t, port), modbus.TCP, modbus.Options{Timeout: 3 * time.Second}), 7)
+		})
+		for _, f := range []modbus.Framing{modbus.RTU, modbus.ASCII} {
+			if f == modbus.ASCII && name == "libmodbus" {
+				continue // libmodbus has no ASCII
+			}
+			t.Run(name+"/"+f.String(), func(t *testing.T) {
+				near, far := tty(t)
+				start(t, append(server, f.String(), near.Name())...)
+				awake(t, far, f)
+				everyFunction(t, modbus.NewLink(far, f, modbus.Options{Timeout: 3 * time.Second}), 7)
+			})
+		}
+	}
+}
+
+func TestRealClientsAskOurSimulator(t *testing.T) {
+	libmodbus, pymodbus := []string{compiled(t, "client.c")}, python(t, "client.py")
+	for name, client := range map[string][]string{"libmodbus": libmodbus, "pymodbus": pymodbus} {
+		t.Run(name+"/tcp", func(t *testing.T) {
+			run(t, append(client, "tcp", listen(t, sim.NewPlant(meter(7))))...)
+		})
+		for _, f := range []modbus.Framing{modbus.RTU, modbus.ASCII} {
+			if f == modbus.ASCII && name == "libmodbus" {
+				continue // libmodbus has no ASCII
+			}
+			t.Run(name+"/"+f.String(), func(t *testing.T) {
+				near, far := tty(t)
+				serve(t, sim.NewPlant(meter(7)), far, f)
+				run(t, append(client, f.String(), near.Name())...)
+			})
+		}
+	}
+}
+
+func TestMbpollAsksOurSimulator(t *testing.T) {
+	mbpoll := program(t, "mbpoll")
+	near, far := tty(t)
+	d := meter(7)
+	serve(t, sim.NewPlant(d), far, modbus.RTU)
+	for name, where := range map[string][]string{
+		"tcp": {"-m", "tcp", "-p", listen(t, sim.NewPlant(meter(7))), "127.0.0.1"},
+		"rtu": {"-m", "rtu", "-b", "19200", "-P", "none", near.Name()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			poll := append([]string{mbpoll, "-a", "7", "-0", "-1", "-o", "3"}, where...)
+			got := strings.Join(strings.Fields(run(t, append(poll, "-r", "20", "-c", "3", "-t", "4")...)), " ")
+			if !strings.Contains(got, "[20]: 20 [21]: 21 [22]: 22") {
+				t.Errorf("mbpoll read: %s", got)
+			}
+			if got := run(t, append(poll, "-r", "30", "-t", "4", "4711", "4712")...); !strings.Contains(got, "Written 2 references") {
+				t.Errorf("mbpoll wrote: %s", got)
+			}
+			if got := run(t, append(poll, "-r", "30", "-c", "2", "-t", "4")...); !strings.Contains(got, "4711") || !strings.Contains(got, "4712") {
+				t.Errorf("mbpoll read back: %s", got)
+			}
+		})
+	}
+}
+
+// listen serves a plant over TCP until the test ends and gives its port.
+func listen(t testing.TB, p *sim.Plant) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.ServeTCP(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
