@@ -21,7 +21,9 @@ type conn struct {
 	ready atomic.Bool // CONNECT was taken
 	flow  flow
 
-	// Set by the hook in the goroutine that establish runs in, before any other goroutine can find the client.
+	replaced atomic.Bool // a newer connection of the same id has the session
+
+	// Set before any other goroutine can find the client.
 	info   ClientInfo
 	client *mochi.Client
 
@@ -76,6 +78,15 @@ func (c *conn) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return len(b), c.send(out)
+}
+
+// refresh moves the read deadline to one and a half times the keep alive (MQTT 5 §3.1.2.10), seconds; 0: none.
+func (c *conn) refresh(keepAlive uint16) {
+	var at time.Time
+	if keepAlive > 0 {
+		at = time.Now().Add(time.Duration(keepAlive) * 3 * time.Second / 2)
+	}
+	_ = c.SetReadDeadline(at)
 }
 
 // established lets held messages go, in the order in which they were published.

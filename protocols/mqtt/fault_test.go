@@ -150,7 +150,7 @@ func TestAcceptSurvivesEMFILE(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := serve(broken, cfg)
+	s, err := run(broken, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestCloseEndsAStarvedListener(t *testing.T) {
 	broken := &starved{Listener: l}
 	broken.failures.Store(1 << 40)
 	cfg, _ := Config{Authenticate: AllowAnyone}.withDefaults()
-	s, err := serve(broken, cfg)
+	s, err := run(broken, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

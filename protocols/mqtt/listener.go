@@ -21,7 +21,7 @@ type listener struct {
 	net    net.Listener
 	cfg    Config
 	stats  *counters
-	onDead func(*conn) // a panic ended this client; the library has not cleaned up
+	attach func(*conn) error
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -49,15 +49,16 @@ func (l *listener) Address() string         { return l.net.Addr().String() }
 func (l *listener) Protocol() string        { return l.net.Addr().Network() }
 
 // Serve accepts until the listener is closed. A failing Accept (out of descriptors, mostly) is tried again with a
-// growing pause, for ever: clients that leave give descriptors back.
-func (l *listener) Serve(establish listeners.EstablishFn) {
+// growing pause, for ever: clients that leave give descriptors back. What the library would do with a connection is not
+// asked for: attach does it.
+func (l *listener) Serve(listeners.EstablishFn) {
 	pause := time.Duration(0)
 	for {
 		c, err := l.net.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			l.admit(c, establish)
+			l.admit(c)
 			continue
 		case errors.Is(err, net.ErrClosed) || l.isClosed():
 			return
@@ -76,7 +77,7 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 }
 
 // admit starts a client unless a cap is reached.
-func (l *listener) admit(c net.Conn, establish listeners.EstablishFn) {
+func (l *listener) admit(c net.Conn) {
 	from := addressGroup(c.RemoteAddr())
 	l.mu.Lock()
 	var why error
@@ -99,37 +100,25 @@ func (l *listener) admit(c net.Conn, establish listeners.EstablishFn) {
 	l.perAddr[from]++
 	l.serving.Add(1)
 	l.mu.Unlock()
-	go l.serve(k, from, establish)
+	go l.serve(k, from)
 }
 
-func (l *listener) serve(k *conn, from netip.Prefix, establish listeners.EstablishFn) {
+func (l *listener) serve(k *conn, from netip.Prefix) {
 	defer l.serving.Done()
 	defer l.forget(k, from)
 	defer func() {
 		if p := recover(); p != nil {
 			l.stats.panics.Add(1)
-			l.cfg.Log.Error("mqtt: a client's packet made the broker panic; only that client is closed",
+			l.cfg.Log.Error("mqtt: a connection made the broker panic; only that connection is closed",
 				"client", k.info.ID, "remote", k.RemoteAddr(), "panic", p, "stack", string(debug.Stack()))
 			k.abort()
-			l.dead(k)
 		}
 	}()
-	if err := establish(listenerID, k); err != nil {
+	if err := l.attach(k); err != nil {
 		l.cfg.Log.Debug("mqtt: client ended", "client", k.info.ID, "remote", k.RemoteAddr(), "err", err)
 	}
 	if !k.ready.Load() {
 		l.stats.strangers.Add(1)
-	}
-}
-
-func (l *listener) dead(k *conn) {
-	defer func() {
-		if recover() != nil {
-			l.stats.panics.Add(1)
-		}
-	}()
-	if l.onDead != nil && k.client != nil {
-		l.onDead(k)
 	}
 }
 

@@ -188,25 +188,3 @@ func (h *hook) notTaken(cl *mochi.Client, pk packets.Packet) error {
 	})
 	return packets.ErrRejectPacket
 }
-
-// OnWill lets the will go the way of any publish. The library publishes what this returns; the empty topic goes nowhere,
-// because nobody may read it.
-func (h *hook) OnWill(cl *mochi.Client, will mochi.Will) (out mochi.Will, err error) {
-	defer h.recovered("will", func() { out, err = mochi.Will{}, nil })
-	c := connOf(cl)
-	if c == nil || !h.mayLeave(c.info, will.TopicName) {
-		return mochi.Will{}, nil
-	}
-	pk := packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: will.Qos, Retain: will.Retain},
-		TopicName:   will.TopicName, Payload: will.Payload, Origin: cl.ID,
-		Properties: packets.Properties{User: will.User},
-	}
-	keep := h.keepRetained(&pk)
-	if will.WillDelayInterval > 0 {
-		will.Retain = keep
-		return will, nil
-	}
-	h.fanout(&pk, keep)
-	return mochi.Will{}, nil
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"math"
 	"net"
@@ -29,6 +30,8 @@ type Server struct {
 	hook     *hook
 	stats    counters
 	sessions *ledger
+	wills    wills
+	places   [16]sync.Mutex // by client id: who comes and who goes, one at a time
 
 	closing atomic.Bool
 	once    sync.Once
@@ -49,7 +52,7 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mqtt broker on %s: %w", cfg.Listen, err)
 	}
-	s, err := serve(l, cfg)
+	s, err := run(l, cfg)
 	if err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("mqtt broker on %s: %w", cfg.Listen, err)
@@ -57,11 +60,12 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// serve runs a broker of a checked configuration on l.
-func serve(l net.Listener, cfg Config) (*Server, error) {
+// run runs a broker of a checked configuration on l.
+func run(l net.Listener, cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, sessions: newLedger(), done: make(chan struct{})}
 	s.guard = newListener(l, cfg, &s.stats)
-	s.guard.onDead = s.buryDead
+	s.guard.attach = s.attach
+	s.wills.timers = make(map[string]*time.Timer)
 	s.broker = mochi.New(options(cfg))
 	s.hook = &hook{Server: s}
 	if err := s.broker.AddHook(s.hook, nil); err != nil {
@@ -77,7 +81,7 @@ func options(cfg Config) *mochi.Options {
 	caps := mochi.NewDefaultServerCapabilities()
 	caps.MaximumClients = math.MaxInt64   // the listener counts
 	caps.MaximumMessageExpiryInterval = 0 // else retained messages die by the wall clock, all at once when it steps
-	caps.MaximumClientWritesPending = 16  // only delayed wills take this way
+	caps.MaximumClientWritesPending = 0   // nothing takes this way, and nobody reads from it
 	caps.MaximumSessionExpiryInterval = uint32(cfg.SessionExpiry / time.Second)
 	caps.MaximumPacketSize = uint32(cfg.MaxPacket)
 	caps.ReceiveMaximum = uint16(min(max(1024, cfg.MaxQueued+64), math.MaxUint16))
@@ -202,6 +206,7 @@ func (s *Server) shutdown() {
 			k.abort()
 		}
 	}
+	s.wills.stop()
 	_ = s.broker.Close()
 	s.guard.serving.Wait()
 	s.guard.flushers.Wait()
@@ -217,6 +222,13 @@ func (s *Server) mayRead(c ClientInfo, topic string) bool {
 
 func (s *Server) mayReply(c ClientInfo, topic string) bool {
 	return !s.cfg.Intercept(topic) && s.mayWrite(c, topic)
+}
+
+// place is the lock for what happens to one client id.
+func (s *Server) place(id string) *sync.Mutex {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id))
+	return &s.places[h.Sum32()%uint32(len(s.places))]
 }
 
 func (s *Server) expirySeconds() uint32 { return uint32(s.cfg.SessionExpiry / time.Second) }

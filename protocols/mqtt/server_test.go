@@ -19,7 +19,7 @@ func need(t *testing.T, program, pkg string) string {
 	return path
 }
 
-func run(t *testing.T, name string, args ...string) *exec.Cmd {
+func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
@@ -69,7 +69,7 @@ func TestMosquittoSubscriberGetsWhatTheOwnerPublishes(t *testing.T) {
 				if err := s.Publish("state/a", []byte("kept"), true, Properties{}); err != nil {
 					t.Fatal(err)
 				}
-				c := run(t, sub, append(hostPort(s), "-V", ver, "-q", qos, "-i", "me", "-t", "state/#", "-t", "data/#", "-C", "2", "-v")...)
+				c := command(t, sub, append(hostPort(s), "-V", ver, "-q", qos, "-i", "me", "-t", "state/#", "-t", "data/#", "-C", "2", "-v")...)
 				got := make(chan string, 1)
 				go func() { b, _ := c.CombinedOutput(); got <- strings.TrimSpace(string(b)) }()
 				wait(SessionSubscribed)
@@ -92,7 +92,7 @@ func TestMosquittoRequestResponse(t *testing.T) {
 		return self.Load().Respond(c, p, []byte("answer to "+string(p.Payload)+" "+string(p.CorrelationData)), Properties{ContentType: "text/plain"})
 	}})
 	self.Store(s)
-	out := output(t, run(t, rr, append(hostPort(s), "-V", "mqttv5", "-i", "me", "-t", "cmd/radio/wlan0/SetMode", "-e", "reply/me/1",
+	out := output(t, command(t, rr, append(hostPort(s), "-V", "mqttv5", "-i", "me", "-t", "cmd/radio/wlan0/SetMode", "-e", "reply/me/1",
 		"-m", "ap", "-D", "publish", "correlation-data", "c-17", "-F", "%p|%C|%D", "-W", "5")...))
 	if out != "answer to ap c-17|text/plain|c-17" {
 		t.Fatalf("mosquitto_rr said %q", out)
@@ -106,7 +106,7 @@ func TestMosquittoPublishReachesTheOwner(t *testing.T) {
 			t.Run(ver+" qos "+qos, func(t *testing.T) {
 				got := make(chan Publish, 1)
 				s := start(t, Config{OnPublish: func(_ ClientInfo, p Publish) error { got <- p; return nil }})
-				output(t, run(t, pub, append(hostPort(s), "-V", ver, "-q", qos, "-t", "cmd/a/Do", "-m", "x")...))
+				output(t, command(t, pub, append(hostPort(s), "-V", ver, "-q", qos, "-t", "cmd/a/Do", "-m", "x")...))
 				if p := <-got; p.Topic != "cmd/a/Do" || string(p.Payload) != "x" {
 					t.Fatalf("got %+v", p)
 				}

@@ -95,44 +95,35 @@ func (s *Server) absent() []*mochi.Client {
 
 // trimSessions ends the longest absent sessions beyond the cap.
 func (s *Server) trimSessions() {
+	if s.closing.Load() {
+		return
+	}
 	away := s.absent()
 	for i := 0; i < len(away)-s.cfg.MaxSessions; i++ {
 		s.discard(away[i])
 	}
 }
 
-// discard ends the session of an absent client for good.
+// discard ends the session of an absent client for good, unless the client has just come back.
 func (s *Server) discard(cl *mochi.Client) {
-	s.broker.UnsubscribeClient(cl)
-	cl.ClearInflights()
-	s.sessions.forget(cl.ID)
-	if cur, ok := s.broker.Clients.Get(cl.ID); ok && cur == cl {
-		s.broker.Clients.Delete(cl.ID)
+	c := connOf(cl)
+	place := s.place(cl.ID)
+	place.Lock()
+	mine := !c.replaced.Load()
+	if mine {
+		s.remove(cl)
 	}
-	if c := connOf(cl); c != nil {
+	place.Unlock()
+	if mine {
 		s.tell(SessionEvent{Kind: SessionExpired, Client: c.info})
 	}
 }
 
-// buryDead does for a client whose packet made the library panic what the library does at the end of a connection.
-func (s *Server) buryDead(k *conn) {
-	if !k.ready.Load() {
-		return
-	}
-	cl := k.client
-	if cl.Properties.Will.Flag != 0 {
-		if _, err := s.hook.OnWill(cl, cl.Properties.Will); err != nil {
-			s.cfg.Log.Debug("mqtt: will", "client", cl.ID, "err", err)
-		}
-	}
-	ends := cl.Properties.ProtocolVersion == 5 && cl.Properties.Props.SessionExpiryInterval == 0 ||
-		cl.Properties.ProtocolVersion < 5 && cl.Properties.Clean
-	s.hook.OnDisconnect(cl, errPanicked, ends)
-	if !ends || cl.IsTakenOver() {
-		return
-	}
-	cl.ClearInflights()
+// remove ends the session of a client whose connection is its session.
+func (s *Server) remove(cl *mochi.Client) {
 	s.broker.UnsubscribeClient(cl)
+	clearInflight(cl)
+	s.sessions.forget(cl.ID)
 	if cur, ok := s.broker.Clients.Get(cl.ID); ok && cur == cl {
 		s.broker.Clients.Delete(cl.ID)
 	}

@@ -1,0 +1,251 @@
+package mqtt
+
+import (
+	"errors"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// attach takes a connection from CONNECT to its end. It stands for the library's EstablishConnection, which keeps two
+// goroutines and 20 KB of stack per idle client, and loses clients when one leaves while its successor arrives.
+func (s *Server) attach(c *conn) error {
+	cl := s.broker.NewClient(c, listenerID, "", false)
+	defer cl.Stop(nil)
+	clean, err := s.welcome(cl, c)
+	if err != nil {
+		return err
+	}
+	present := s.seat(cl, c, clean)
+	err = s.serve(cl, c, present)
+	s.depart(cl, c, err)
+	return err
+}
+
+// serve answers CONNECT and then packets. What a packet makes panic is the end of this client only.
+func (s *Server) serve(cl *mochi.Client, c *conn, present bool) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked("packet of client "+cl.ID, p)
+			c.abort()
+			err = errPanicked
+		}
+	}()
+	if s.closing.Load() {
+		return ErrClosed // shutdown may have looked just before ready
+	}
+	if err := s.open(cl, c, present); err != nil {
+		return err
+	}
+	return s.read(cl, c)
+}
+
+// welcome reads CONNECT and answers it. An error ends the connection; the client has been told.
+func (s *Server) welcome(cl *mochi.Client, c *conn) (clean bool, err error) {
+	var fh packets.FixedHeader
+	if err := cl.ReadFixedHeader(&fh); err != nil {
+		return false, err
+	}
+	if fh.Type != packets.Connect {
+		return false, errNotMQTT
+	}
+	pk, err := cl.ReadPacket(&fh)
+	if err != nil {
+		return false, err
+	}
+	cl.ParseConnect(listenerID, pk)
+	s.introduce(cl, c, &pk)
+	if code := pk.ConnectValidate(); code != packets.CodeSuccess {
+		return false, s.turnAway(cl, code, code)
+	}
+	if pk.Connect.ClientIdentifier == "" && pk.ProtocolVersion < 5 && !pk.Connect.Clean {
+		return false, s.turnAway(cl, packets.ErrClientIdentifierNotValid, errors.New("a stored session needs a client id"))
+	}
+	if code, why := s.judge(cl, c, &pk); why != nil {
+		return false, s.turnAway(cl, code, why)
+	}
+	c.ready.Store(true)
+	return pk.Connect.Clean, nil
+}
+
+// introduce notes who is there, and settles what the library would take from the client unseen.
+func (s *Server) introduce(cl *mochi.Client, c *conn, pk *packets.Packet) {
+	c.client = cl
+	c.info = ClientInfo{
+		ID: cl.ID, Username: string(pk.Connect.Username), Remote: cl.Net.Remote,
+		Version: pk.ProtocolVersion, Clean: pk.Connect.Clean,
+	}
+	if c.tls != nil {
+		st := c.tls.ConnectionState()
+		c.info.TLS = &st
+	}
+	p := &cl.Properties.Props
+	c.flow.limit = unlimited
+	if p.ReceiveMaximum > 0 {
+		c.flow.limit = int(p.ReceiveMaximum)
+	}
+	p.ReceiveMaximum = 0 // flow does it: with 0 the library never enters the branch that deadlocks
+	cl.State.Inflight.ResetSendQuota(0)
+	p.TopicAliasMaximum = 0                             // a resent message would carry an alias of the old connection
+	cl.State.Keepalive = min(cl.State.Keepalive, 43690) // 1.5 × more overflows the library's uint16
+	p.SessionExpiryInterval = min(p.SessionExpiryInterval, s.expirySeconds())
+	cl.Properties.Will.WillDelayInterval = min(cl.Properties.Will.WillDelayInterval, p.SessionExpiryInterval)
+}
+
+// judge says whether the client is welcome: his id, who he is, whether the id is his, and his will.
+func (s *Server) judge(cl *mochi.Client, c *conn, pk *packets.Packet) (packets.Code, error) {
+	if err := checkClientID(cl.ID); err != nil {
+		return packets.ErrClientIdentifierNotValid, err
+	}
+	if cl.Properties.Props.AuthenticationMethod != "" {
+		return packets.ErrBadAuthenticationMethod, errors.New("enhanced authentication asked for")
+	}
+	asking := c.info
+	asking.Password = pk.Connect.Password
+	if err := s.authenticate(asking); err != nil {
+		return packets.ErrBadUsernameOrPassword, err
+	}
+	if old, found := s.broker.Clients.Get(cl.ID); found && connOf(old).info.Username != c.info.Username {
+		return packets.ErrClientIdentifierNotValid, errors.New("client id belongs to another user")
+	}
+	if will := cl.Properties.Will; will.Flag != 0 && !s.mayLeave(c.info, will.TopicName) {
+		return packets.ErrNotAuthorized, errors.New("will topic is not for this client")
+	}
+	return packets.CodeSuccess, nil
+}
+
+func (s *Server) authenticate(c ClientInfo) (err error) {
+	defer s.recoveredInto("authenticate", &err)
+	return s.cfg.Authenticate(c)
+}
+
+// turnAway answers CONNECT with a refusal.
+func (s *Server) turnAway(cl *mochi.Client, code packets.Code, why error) error {
+	s.guard.refuse(cl.Net.Conn, why)
+	_ = s.broker.SendConnack(cl, code, false, nil)
+	cl.Stop(code)
+	return why
+}
+
+// seat gives the client its place and tells whether a session was waiting there.
+func (s *Server) seat(cl *mochi.Client, c *conn, clean bool) (present bool) {
+	place := s.place(cl.ID)
+	place.Lock()
+	present = s.inherit(cl, c, clean)
+	s.broker.Clients.Add(cl)
+	place.Unlock()
+	s.wills.cancel(cl.ID)
+	s.tell(SessionEvent{Kind: SessionConnected, Client: c.info})
+	return present
+}
+
+// open sends CONNACK and what the session held.
+func (s *Server) open(cl *mochi.Client, c *conn, present bool) error {
+	if err := s.broker.SendConnack(cl, packets.CodeSuccess, present, nil); err != nil {
+		return err
+	}
+	if present {
+		if err := cl.ResendInflightMessages(true); err != nil {
+			return err
+		}
+	}
+	return c.established()
+}
+
+// inherit ends the previous connection of the id and, unless a clean start is asked for, takes its session over.
+func (s *Server) inherit(cl *mochi.Client, c *conn, clean bool) bool {
+	old, ok := s.broker.Clients.Get(cl.ID)
+	if !ok {
+		return false
+	}
+	o := connOf(old)
+	o.replaced.Store(true)
+	if !old.Closed() {
+		s.hangUp(old, packets.ErrSessionTakenOver)
+	}
+	if clean || endsWithConnection(old) {
+		s.broker.UnsubscribeClient(old)
+		clearInflight(old)
+		s.sessions.forget(cl.ID)
+		return false
+	}
+	c.flow.adopt(&o.flow)
+	cl.State.Inflight = old.State.Inflight.Clone()
+	cl.State.Inflight.ResetReceiveQuota(int32(s.broker.Options.Capabilities.ReceiveMaximum))
+	for filter, sub := range old.State.Subscriptions.GetAll() { // the tree knows them by id: they stay where they are
+		cl.State.Subscriptions.Add(filter, sub)
+		old.State.Subscriptions.Delete(filter)
+	}
+	clearInflight(old)
+	return true
+}
+
+// clearInflight empties the store of a client without the library's hooks, which would book it twice.
+func clearInflight(cl *mochi.Client) {
+	for _, pk := range cl.State.Inflight.GetAll(false) {
+		cl.State.Inflight.Delete(pk.PacketID)
+	}
+}
+
+func endsWithConnection(cl *mochi.Client) bool {
+	if cl.Properties.ProtocolVersion == 5 {
+		return cl.Properties.Props.SessionExpiryInterval == 0
+	}
+	return cl.Properties.Clean
+}
+
+// read serves packets until the connection ends. It waits with as little as possible on its stack.
+func (s *Server) read(cl *mochi.Client, c *conn) error {
+	for !cl.Closed() {
+		c.refresh(cl.State.Keepalive)
+		var fh packets.FixedHeader
+		if err := cl.ReadFixedHeader(&fh); err != nil {
+			return err
+		}
+		if err := s.process(cl, &fh); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// process is apart from read because a packet takes kilobytes of stack.
+//
+//go:noinline
+func (s *Server) process(cl *mochi.Client, fh *packets.FixedHeader) error {
+	pk, err := cl.ReadPacket(fh)
+	if err != nil {
+		return err
+	}
+	if fh.Type == packets.Connect {
+		err = packets.ErrProtocolViolationSecondConnect
+	} else {
+		err = s.broker.InjectPacket(cl, pk)
+	}
+	var code packets.Code
+	if errors.As(err, &code) && code.Code >= 0x80 && cl.Properties.ProtocolVersion == 5 {
+		_ = s.broker.DisconnectClient(cl, code)
+	}
+	return err
+}
+
+// depart sends the will, and ends the session or keeps it.
+func (s *Server) depart(cl *mochi.Client, c *conn, err error) {
+	cl.Stop(err)
+	cause := cl.StopCause()
+	if errors.Is(cause, packets.CodeDisconnect) {
+		cause = nil
+	} else if cl.Properties.Will.Flag != 0 && !s.closing.Load() {
+		s.leaveWill(cl, c)
+	}
+	s.tell(SessionEvent{Kind: SessionDisconnected, Client: c.info, Err: cause})
+	place := s.place(cl.ID)
+	place.Lock()
+	if !c.replaced.Load() && endsWithConnection(cl) {
+		s.remove(cl)
+	}
+	place.Unlock()
+	if !endsWithConnection(cl) {
+		s.trimSessions()
+	}
+}
