@@ -59,7 +59,7 @@ func ParseSubject(subject string) (Address, error) {
 	if !a.Class.known() {
 		return Address{}, fmt.Errorf("subject %q: class %q is not data, event, state, cmd or trace", subject, a.Class)
 	}
-	if a.Path != "" {
+	if len(tok) > 4 {
 		if err := CheckName(a.Path); err != nil {
 			return Address{}, fmt.Errorf("subject %q: %w", subject, err)
 		}

@@ -1,0 +1,41 @@
+package bus_test
+
+import (
+	"runtime"
+	"testing"
+
+	"gatewayd/bus"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestCloseLeavesNothing(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	b, err := bus.Start(bus.Config{Gateway: "demo", Dir: t.TempDir() + "/js", KeyDir: t.TempDir(), Listen: "127.0.0.1:0", Log: quiet(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Restart(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	if err := goleak.Find(before); err != nil {
+		t.Error(err)
+	}
+}
+
+// A subscription costs the one goroutine of nats.go that calls its handler.
+func TestGoroutines(t *testing.T) {
+	c := start(t, nil).Conn()
+	before := runtime.NumGoroutine()
+	for range 100 {
+		if _, err := c.Subscribe("gw.demo.data.>", func(bus.Msg) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := runtime.NumGoroutine() - before; n > 102 {
+		t.Errorf("%d goroutines for 100 subscriptions", n)
+	}
+}
