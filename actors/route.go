@@ -216,3 +216,13 @@ func (c *Cell) describe() *actorv1.DescribeResponse {
 	}
 	return d
 }
+
+// Signature names the messages of a method the actor answers, and says whether
+// it streams.
+func (c *Cell) Signature(method string) (in, out string, stream bool) {
+	md, _, err := c.method(method)
+	if err != nil {
+		return "", "", false
+	}
+	return string(md.Input().FullName()), string(md.Output().FullName()), md.IsStreamingServer()
+}

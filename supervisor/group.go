@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"gatewayd/actors"
+	"gatewayd/schemas"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	"gatewayd/supervisor/config"
 	"gatewayd/supervisor/ladder"
@@ -23,7 +24,8 @@ type group struct {
 	pc   actor.Context
 
 	ladder   ladder.Ladder
-	times    power.Times
+	actors   ladder.Ladder // for children that are actors
+	power    *gatewayv1.Power
 	probe    time.Duration
 	stop     time.Duration
 	silence  time.Duration
@@ -31,7 +33,7 @@ type group struct {
 	byPID    map[string]*child
 
 	phase    phase
-	drained  func() // what follows the present drain
+	cycles   map[*child]*cycle
 	tick     *time.Timer
 	notOK    map[*child]string
 	summing  bool
@@ -42,8 +44,7 @@ type phase uint8
 
 const (
 	running  phase = iota
-	draining       // children are being stopped, in reverse order
-	dark           // all are stopped, the power is off or on its way
+	draining       // all children are being stopped, in reverse order
 	gaveUp         // the group above has been told and will decide
 )
 
@@ -66,7 +67,7 @@ type child struct {
 type childState uint8
 
 const (
-	down     childState = iota // not running: never started, broken, removed
+	down     childState = iota // not running: never started, broken, removed, its power is off
 	up                         // running
 	waiting                    // failed, will be tried again
 	stopping                   // told to stop
@@ -87,15 +88,16 @@ type (
 	changed   struct{ c *child }
 	escalated struct{ path, cause string }
 	switched  struct {
-		on  bool
-		err error
+		owner *child
+		on    bool
+		err   error
 	}
-	powerDue struct{}
+	powerDue struct{ owner *child }
 	summed   struct{}
 )
 
 func newGroup(t *Tree, n *config.Node, cell *actors.Cell) *group {
-	g := &group{t: t, path: pathOf(n), node: n, cell: cell, byPID: map[string]*child{}, notOK: map[*child]string{}}
+	g := &group{t: t, path: pathOf(n), node: n, cell: cell, byPID: map[string]*child{}, cycles: map[*child]*cycle{}, notOK: map[*child]string{}}
 	g.rec = t.record(g.path)
 	return g
 }
@@ -148,7 +150,7 @@ func (g *group) Receive(pc actor.Context) {
 	case summed:
 		g.sum()
 	case powerDue:
-		g.step(power.Ticked)
+		g.step(m.owner, power.Ticked)
 	case attest:
 		m.to <- g.attest()
 	case change:
@@ -175,7 +177,6 @@ func (g *group) begin() {
 	g.cell.SetHealth(actors.Starting, "")
 	g.cell.SetSupervisor(g.steering())
 	g.configure(g.cell.Config())
-	g.rec.power = power.New(g.t.now())
 	for _, n := range g.node.Children {
 		g.adopt(n)
 	}
@@ -204,9 +205,24 @@ func (g *group) configure(settings any) {
 		l = ladder.Ladder{End: ladder.Escalate}
 	}
 	l.Backoff, l.MaxBackoff, l.Quarantine = c.Backoff.AsDuration(), c.MaxBackoff.AsDuration(), c.Quarantine.AsDuration()
-	g.ladder = l
+	g.ladder, g.actors = l, l
+	if g.path == Root { // its own ladder is about groups that have given up
+		g.actors = defaultLadder()
+	}
 	g.probe, g.stop, g.silence = c.Probe.AsDuration(), c.Stop.AsDuration(), c.Silence.AsDuration()
-	g.times = g.powerTimes(c.Power)
+	g.power = c.Power
+}
+
+// defaultLadder is the one of a group whose config says nothing.
+func defaultLadder() ladder.Ladder {
+	c := &gatewayv1.Group{}
+	schemas.Defaults(c)
+	l, err := ladder.Parse(c.Ladder)
+	if err != nil {
+		panic(err) // a constant of the schema; every test meets it
+	}
+	l.Backoff, l.MaxBackoff, l.Quarantine = c.Backoff.AsDuration(), c.MaxBackoff.AsDuration(), time.Minute
+	return l
 }
 
 // adopt makes a child of n, not started yet.

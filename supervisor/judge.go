@@ -41,28 +41,33 @@ func (g *group) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, pid *act
 
 // fail judges a failure of a child and acts.
 func (g *group) fail(c *child, f *actors.Fault) {
-	if g.phase != running && g.phase != gaveUp || c.state == stopping {
+	if g.phase == draining || c.state == stopping || g.isDark(c) {
 		if c.pid != nil {
 			g.pc.Stop(c.pid) // it is to be stopped anyway
 		}
 		return
 	}
 	want := ladder.Failure{AtLeast: ladder.Restart, Jitter: g.t.opts.Rand()}
-	implicated := g.hasPower() && (g.ownsPower(c) || f.Level == actors.LevelCycle)
-	want.CanCycle = implicated
+	owners := g.implicated(c, f.Level)
+	want.CanCycle = len(owners) > 0
 	switch f.Level {
 	case actors.LevelCycle:
 		want.AtLeast = ladder.Cycle
 	case actors.LevelBroken:
 		want.AtLeast = ladder.Broken
 	}
-	h, cycles, act := g.ladder.Judge(g.rec.children[c.path], g.rec.cycles, want, g.t.now())
+	rungs := g.ladder
+	if c.node.Kind != "" {
+		rungs = g.actors
+	}
+	h, cycles, act := rungs.Judge(g.rec.children[c.path], g.rec.cycles, want, g.t.now())
 	g.rec.children[c.path], g.rec.cycles = h, cycles
-	g.carryOut(c, act, f.Error(), f.Life)
+	g.carryOut(c, act, f, owners)
 }
 
 // carryOut does what the ladder has decided.
-func (g *group) carryOut(c *child, act ladder.Action, cause string, life uint32) {
+func (g *group) carryOut(c *child, act ladder.Action, f *actors.Fault, owners []*child) {
+	cause := f.Error()
 	c.healing = true
 	if act.Level == ladder.Restart && c.node.Kind == "" {
 		act.Level = ladder.FullRestart
@@ -70,13 +75,15 @@ func (g *group) carryOut(c *child, act ladder.Action, cause string, life uint32)
 	if act.Level == ladder.Escalate && g.path == Root {
 		act.Level, act.Delay = ladder.Watchdog, g.ladder.Quarantine
 	}
-	g.say(c, act, cause, life)
+	g.say(c, act, cause, f.Life)
 	g.enter(c, waiting)
 	switch act.Level {
 	case ladder.Restart, ladder.FullRestart:
 		g.reviveAfter(c, act.Delay)
 	case ladder.Cycle:
-		g.step(power.Requested)
+		for _, owner := range owners {
+			g.step(owner, power.Requested)
+		}
 	case ladder.Quarantine:
 		g.quarantine(c, act.Delay, cause)
 	case ladder.Broken:
@@ -108,14 +115,14 @@ func (g *group) reviveAfter(c *child, d time.Duration) {
 // revive gives a child that is down or suspended a new life.
 func (g *group) revive(c *child) {
 	switch {
-	case g.phase != running && g.phase != gaveUp:
-		return // the start at the end of the cycle revives all
+	case g.phase == draining || g.isDark(c):
+		return // the start at the end of the cycle revives it
 	case c.pid == nil:
 		g.spawn(c)
 	case c.node.Kind == "":
 		g.stopChild(c, func() {
 			g.t.forget(c.path) // a full restart is a fresh start: everybody below gets his budget back
-			if g.phase == running || g.phase == gaveUp {
+			if g.phase != draining {
 				g.spawn(c)
 			}
 		})

@@ -17,7 +17,7 @@ import (
 // silence.
 func (g *group) ticked() {
 	defer g.armTick()
-	if g.phase != running && g.phase != gaveUp {
+	if g.phase == draining {
 		return
 	}
 	now := g.t.now()
@@ -26,11 +26,20 @@ func (g *group) ticked() {
 			g.look(c, now)
 		}
 	}
-	if g.hasPower() && g.silence > 0 {
-		if ago, ok := g.worked(); ok && now-ago > g.rec.power.Pet {
-			g.rec.power.Pet = now - ago
+	if g.silence > 0 {
+		g.listen(now)
+	}
+}
+
+// listen looks for silence of what the group's children own.
+func (g *group) listen(now time.Duration) {
+	ago, ok := g.worked()
+	for _, owner := range g.owners() {
+		if s, known := g.rec.power[owner.path]; known && ok && now-ago > s.Pet {
+			s.Pet = now - ago
+			g.rec.power[owner.path] = s
 		}
-		g.step(power.Ticked)
+		g.step(owner, power.Ticked)
 	}
 }
 
@@ -51,7 +60,7 @@ func (g *group) look(c *child, now time.Duration) {
 
 func (g *group) hung(c *child, since time.Duration) {
 	f := &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: fmt.Errorf("hangs: its mailbox has not been served for %s", since.Round(time.Millisecond))}
-	if g.ownsPower(c) {
+	if powerOf(c) != nil {
 		f.Level = actors.LevelCycle // what it owns is stuck: one level higher
 	}
 	c.cell.SetHealth(actors.Bad, f.Error())

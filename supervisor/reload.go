@@ -252,7 +252,7 @@ func (g *group) change(m change) {
 
 func (g *group) start(n *config.Node, done func()) {
 	c := g.adopt(n)
-	if g.phase == running || g.phase == gaveUp {
+	if g.phase != draining {
 		g.spawn(c)
 	}
 	done()

@@ -109,7 +109,7 @@ func (g *group) steer(s actors.Steer) {
 		g.restart(c)
 		r.Reply(&actorv1.RestartResponse{})
 	case *actorv1.CycleRequest:
-		g.steerCycle(r)
+		g.steerCycle(r, g.cycledWith(c))
 	case *actorv1.UpdateConfigRequest:
 		live, err := g.update(c, m)
 		answer(r, &actorv1.UpdateConfigResponse{Live: live}, err)
@@ -119,7 +119,7 @@ func (g *group) steer(s actors.Steer) {
 func (g *group) steerSelf(s actors.Steer) {
 	switch m := s.Request.Message().(type) {
 	case *actorv1.CycleRequest:
-		g.steerCycle(s.Request)
+		g.steerCycle(s.Request, g.owners())
 	case *actorv1.UpdateConfigRequest:
 		next, err := merged(g.cell.Config(), m)
 		if err == nil {
@@ -137,12 +137,17 @@ func (g *group) steerSelf(s actors.Steer) {
 	}
 }
 
-func (g *group) steerCycle(r *actors.Request) {
-	if !g.hasPower() {
-		r.Refuse(bus.Errorf(bus.FailedPrecondition, "nothing in %s can be power-cycled", g.path))
+// cycledWith lists whose power has to be cycled for c.
+func (g *group) cycledWith(c *child) []*child { return g.implicated(c, actors.LevelCycle) }
+
+func (g *group) steerCycle(r *actors.Request, owners []*child) {
+	if len(owners) == 0 {
+		r.Refuse(bus.Errorf(bus.FailedPrecondition, "nothing here can be power-cycled"))
 		return
 	}
-	g.step(power.Requested)
+	for _, owner := range owners {
+		g.step(owner, power.Requested)
+	}
 	r.Reply(&actorv1.CycleResponse{})
 }
 
@@ -160,7 +165,7 @@ func (g *group) child(path string) *child {
 func (g *group) restart(c *child) {
 	delete(g.rec.children, c.path)
 	switch {
-	case g.phase != running && g.phase != gaveUp, c.state == stopping:
+	case g.phase == draining, c.state == stopping, g.isDark(c):
 	case c.pid == nil, c.node.Kind == "":
 		g.revive(c)
 	default:

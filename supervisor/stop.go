@@ -12,42 +12,34 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// drain stops all children in reverse order, one after the other, each within
-// its deadline; then it calls what follows.
+// drain stops all children in reverse order; then it calls what follows.
 func (g *group) drain(then func()) {
-	g.drained = then
-	if g.phase == draining {
-		return
-	}
-	if g.phase != dark {
-		g.phase = draining
-	}
-	g.drainNext()
+	g.phase = draining
+	g.stopInOrder(g.children, then)
 }
 
-func (g *group) drainNext() {
-	for _, c := range slices.Backward(g.children) {
+// stopInOrder stops these children in reverse order, one after the other, each
+// within its deadline.
+func (g *group) stopInOrder(list []*child, then func()) {
+	for _, c := range slices.Backward(list) {
 		if c.pid != nil {
-			if c.state != stopping {
-				g.stopChild(c, nil)
-			}
-			return // terminated or overdue goes on
+			g.stopChild(c, func() { g.stopInOrder(list, then) })
+			return
 		}
 	}
-	then := g.drained
-	g.drained = nil
-	if then != nil {
-		then()
-	}
+	then()
 }
 
 // stopChild stops one child and calls then when it is gone, one way or the other.
 func (g *group) stopChild(c *child, then func()) {
-	if c.pid == nil {
+	switch {
+	case c.pid == nil:
 		g.enter(c, down)
-		if then != nil {
-			then()
-		}
+		then()
+		return
+	case c.state == stopping:
+		first := c.then
+		c.then = func() { first(); then() }
 		return
 	}
 	g.enter(c, stopping)
@@ -88,11 +80,7 @@ func (g *group) gone(c *child) {
 	g.enter(c, down)
 	if then != nil {
 		then()
-	}
-	switch {
-	case g.drained != nil:
-		g.drainNext()
-	case then == nil && was == up && g.phase == running:
+	} else if was == up && g.phase != draining {
 		g.fail(c, &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: errors.New("it stopped by itself")})
 	}
 }

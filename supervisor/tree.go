@@ -65,7 +65,7 @@ type Tree struct {
 type record struct {
 	children map[string]ladder.History
 	cycles   ladder.History
-	power    power.State
+	power    map[string]power.State // by path of who owns it
 }
 
 // New makes a tree that has not started.
@@ -148,7 +148,7 @@ func (t *Tree) record(path string) *record {
 	defer t.mu.Unlock()
 	r := t.records[path]
 	if r == nil {
-		r = &record{children: map[string]ladder.History{}, power: power.New(t.now())}
+		r = &record{children: map[string]ladder.History{}, power: map[string]power.State{}}
 		t.records[path] = r
 	}
 	return r

@@ -72,7 +72,7 @@ func Parse(words []string) (Ladder, error) {
 // the whole group. The zero value is a clean one.
 type History struct {
 	used      [][]time.Duration // when each step was used, oldest first
-	Probation bool              // let out of quarantine, not seen well since
+	Probation bool              // let out of quarantine, not seen well since: restarts are not tried again
 }
 
 // Failure is what is to be judged.
@@ -91,35 +91,34 @@ type Action struct {
 }
 
 // Judge picks the gentlest step that may help and is not yet worn out. Restarts
-// are counted per child, cycles per group, for a cycle hits them all. Times
+// are counted per child, cycles per thing that is cycled, for a cycle hits all
+// that depend on it: group is its history, or of whatever f implicates. Times
 // are on any monotonic clock; a step once used comes back when its window has
 // passed.
 func (l Ladder) Judge(child, group History, f Failure, now time.Duration) (History, History, Action) {
 	if f.AtLeast == Broken {
 		return child, group, Action{Level: Broken}
 	}
-	if !child.Probation {
-		for i, s := range l.Steps {
-			h := &child
-			switch {
-			case s.Level == Cycle && !f.CanCycle:
-				continue
-			case s.Level == Cycle:
-				h = &group
-			case f.AtLeast == Cycle && f.CanCycle && l.hasCycle():
-				continue
-			}
-			recent := h.recent(i, s.Within, now)
-			if len(recent) >= s.Max {
-				continue
-			}
-			*h = h.with(i, len(l.Steps), append(recent, now))
-			a := Action{Level: s.Level, Attempt: len(recent) + 1, Left: s.Max - len(recent) - 1}
-			if s.Level == Restart {
-				a.Delay = l.backoff(len(recent), f.Jitter)
-			}
-			return child, group, a
+	for i, s := range l.Steps {
+		h := &child
+		switch {
+		case s.Level == Cycle && !f.CanCycle:
+			continue
+		case s.Level == Cycle:
+			h = &group
+		case child.Probation, f.AtLeast == Cycle && f.CanCycle && l.hasCycle():
+			continue
 		}
+		recent := h.recent(i, s.Within, now)
+		if len(recent) >= s.Max {
+			continue
+		}
+		*h = h.with(i, len(l.Steps), append(recent, now))
+		a := Action{Level: s.Level, Attempt: len(recent) + 1, Left: s.Max - len(recent) - 1}
+		if s.Level == Restart {
+			a.Delay = l.backoff(len(recent), f.Jitter)
+		}
+		return child, group, a
 	}
 	if l.End == Quarantine {
 		child.Probation = true

@@ -642,10 +642,9 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xe1\x01\n" +
-	"\x04Boot\x12Y\n" +
-	"\blast_end\x18\x01 \x01(\tB>\x8a\xb5\x18:2\vfirst-start2\x05clean2\bwatchdog2\x05crash2\n" +
-	"power-loss2\aunknownR\alastEnd\x12\x10\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xdd\x01\n" +
+	"\x04Boot\x12U\n" +
+	"\blast_end\x18\x01 \x01(\tB:\x8a\xb5\x1862\x05first2\x05clean2\astarved2\acrashed2\x05reset2\x04lost2\aunknownR\alastEnd\x12\x10\n" +
 	"\x03who\x18\x02 \x01(\tR\x03who\x12\x10\n" +
 	"\x03why\x18\x03 \x01(\tR\x03why\x12%\n" +
 	"\x0ehardware_reset\x18\x04 \x01(\bR\rhardwareReset\x12\x1b\n" +

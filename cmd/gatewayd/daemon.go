@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/bus"
+	configv1 "gatewayd/schemas/config/v1"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+	"gatewayd/supervisor"
+	"gatewayd/supervisor/config"
+	"gatewayd/supervisor/watchdog"
+)
+
+// daemon is a gateway in this process.
+type daemon struct {
+	log    *slog.Logger
+	cfg    *config.Tree
+	lock   *os.File
+	book   *watchdog.Book
+	bus    *bus.Bus
+	system *actors.System
+	tree   *supervisor.Tree
+	keeper *watchdog.Keeper
+	notify *watchdog.Systemd
+
+	starved chan watchdog.Cause
+	petting context.CancelFunc
+	petted  chan struct{}
+}
+
+// stopTime bounds a clean stop.
+const stopTime = 60 * time.Second
+
+// start brings a gateway up as cfg says, with its data in dir. It returns when
+// the tree starts; readiness is told to systemd on the first evidence.
+func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Logger) (d *daemon, err error) {
+	d = &daemon{log: log, cfg: cfg, starved: make(chan watchdog.Cause, 1)}
+	defer func() {
+		if err != nil {
+			d.abort()
+		}
+	}()
+	if d.lock, err = lockDir(dir); err != nil {
+		return d, err
+	}
+	root := cfg.Root.Config.(*gatewayv1.Gateway)
+	dog, device, err := d.dog(root.Watchdog)
+	if err != nil {
+		return d, err
+	}
+	var status watchdog.BootStatus
+	if device != nil {
+		status, _ = device.BootStatus()
+	}
+	book, previous := watchdog.Open(watchdog.BookConfig{Dir: dir, BootStatus: status, Log: log})
+	d.book = book
+	plan := book.Plan()
+	log.Info("starting", "gateway", root.Gateway, "version", version(), "last-end", previous.String(), "mode", string(plan.Mode))
+
+	busConfig := cfg.Find("bus").Config.(*gatewayv1.Bus)
+	if d.bus, err = startBus(root.Gateway, busConfig, dir, log); err != nil {
+		return d, err
+	}
+	d.system = actors.NewSystem(root.Gateway, d.bus.Conn(), log)
+	d.bus.OnRestart(d.system.Republish)
+	if _, err = d.system.Serve(); err != nil {
+		return d, err
+	}
+	if _, err = d.bus.ServeCatalogue(d.catalogue); err != nil {
+		return d, err
+	}
+	d.tree = supervisor.New(supervisor.Options{
+		System: d.system, Kinds: allKinds(d.bus, busConfig), Source: source,
+		SafeMode: plan.Mode == watchdog.Safe,
+		Starve: func(path, why string) {
+			log.Error("nothing is left to try: the watchdog is not petted any more", "who", path, "why", why)
+			d.keeper.Starve(watchdog.Cause{Path: path, Reason: why})
+		},
+	})
+	if err = d.keep(dog, root.Watchdog, plan); err != nil {
+		return d, err
+	}
+	if _, err = source.Keep(cfg.Text); err != nil {
+		log.Warn("config history", "err", err)
+	}
+	d.tellBoot(previous, plan)
+	return d, d.tree.Start(cfg)
+}
+
+func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*bus.Bus, error) {
+	anonymous := c.Anonymous
+	if anonymous == "none" {
+		anonymous = ""
+	}
+	b, err := bus.Start(bus.Config{
+		Gateway: gateway, Dir: filepath.Join(dir, "bus"), KeyDir: filepath.Join(dir, "keys"), Listen: c.Listen,
+		Anonymous: anonymous, MaxStore: int64(c.MaxStore), MaxMemory: int64(c.MaxMemory), Log: log.With("part", "bus"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range b.Report().Losses {
+		log.Error("the store was damaged", "loss", l.String())
+	}
+	if why := b.Report().Store; why != "" {
+		log.Error("the bus runs without its store", "why", why)
+	}
+	return b, nil
+}
+
+// dog finds who restarts the gateway when nothing else helps.
+func (d *daemon) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, error) {
+	systemd, err := watchdog.NewSystemd(os.Getenv, os.Getpid())
+	if err != nil {
+		return nil, nil, err
+	}
+	d.notify = systemd
+	var device *watchdog.Device
+	if c.GetDevice() != "" {
+		device, err = watchdog.NewDevice(watchdog.DeviceConfig{Path: c.Device, Timeout: c.Timeout.AsDuration()})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	switch {
+	case systemd != nil && device != nil:
+		return watchdog.Both{First: systemd, Behind: device}, device, nil
+	case systemd != nil:
+		return systemd, nil, nil
+	case device != nil:
+		return device, device, nil
+	default:
+		return watchdog.None{}, nil, nil
+	}
+}
+
+// keep starts the petting.
+func (d *daemon) keep(dog watchdog.Dog, c *gatewayv1.Watchdog, plan watchdog.Plan) (err error) {
+	d.keeper, err = watchdog.NewKeeper(watchdog.Config{
+		Dog: dog, Probe: d.tree.Evidence, Book: d.book, Init: c.GetGrace().AsDuration(),
+		Hold: plan.Hold, Stop: stopTime, Log: d.log,
+		Starved: func(cause watchdog.Cause) { d.starved <- cause },
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	d.petting, d.petted = cancel, make(chan struct{})
+	go func() {
+		defer close(d.petted)
+		d.keeper.Run(ctx)
+	}()
+	return nil
+}
+
+// tellBoot publishes the boot-cause record and keeps the last events for the
+// next one.
+func (d *daemon) tellBoot(previous watchdog.Previous, plan watchdog.Plan) {
+	conn, gateway := d.bus.Conn(), d.bus.Gateway()
+	boot := &gatewayv1.Boot{
+		LastEnd: string(previous.Outcome), Who: previous.Cause.Path, Why: previous.Cause.Reason,
+		HardwareReset: previous.BootStatus.CardReset(), SafeMode: plan.Mode == watchdog.Safe,
+	}
+	for _, e := range previous.Record.Events {
+		boot.Events = append(boot.Events, string(e))
+	}
+	if err := conn.Publish(bus.Subject(gateway, bus.State, supervisor.Root, "boot"), boot); err != nil {
+		d.log.Warn("boot record not published", "err", err)
+	}
+	_, err := conn.Subscribe("gw."+gateway+".event.>", func(m bus.Msg) {
+		line, err := json.Marshal(map[string]any{"subject": m.Subject, "event": json.RawMessage(m.Data)})
+		if err == nil {
+			d.book.Event(string(line))
+		}
+	})
+	if err != nil {
+		d.log.Warn("events are not kept in the boot record", "err", err)
+	}
+}
+
+// catalogue lists every actor for standard NATS micro tooling.
+func (d *daemon) catalogue() iter.Seq[bus.Service] {
+	return func(yield func(bus.Service) bool) {
+		for _, cell := range d.system.Cells() {
+			if !yield(service(d.bus.Gateway(), cell)) {
+				return
+			}
+		}
+	}
+}
+
+func service(gateway string, cell *actors.Cell) bus.Service {
+	s := bus.Service{
+		Name: cell.Kind().Name, ID: cell.Path(), Version: microVersion, Description: cell.Kind().Doc,
+		Metadata: map[string]string{"gateway": gateway, "health": cell.State()},
+	}
+	for _, name := range cell.Methods() {
+		in, out, stream := cell.Signature(name)
+		meta := map[string]string{"request": in, "response": out}
+		if stream {
+			meta["stream"] = "true"
+		}
+		s.Endpoints = append(s.Endpoints, bus.Endpoint{Name: name, Subject: bus.Subject(gateway, bus.Cmd, cell.Path(), name), Metadata: meta})
+	}
+	return s
+}
+
+// reload applies the config file.
+func (d *daemon) reload(ctx context.Context) {
+	if d.notify != nil {
+		_ = d.notify.Reloading()
+		defer func() { _ = d.notify.Ready() }()
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	resp, err := d.system.Call(ctx, "config", "Reload", &configv1.ReloadRequest{})
+	if err != nil {
+		d.log.Error("reload", "err", err)
+		return
+	}
+	r := resp.(*configv1.ReloadResponse)
+	for _, p := range r.Problems {
+		d.log.Error("the config was not reloaded", "problem", fmt.Sprintf("%s:%d: %s: %s", p.File, p.Line, p.Key, p.Message))
+	}
+	if len(r.Problems) == 0 {
+		d.log.Info("config reloaded", "version", r.Version, "changes", len(r.Changes))
+	}
+}
+
+// stop stops everything in order. It leaves nothing half-written.
+func (d *daemon) stop() error {
+	d.log.Info("stopping")
+	d.keeper.Stopping()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	err := d.tree.Stop(ctx)
+	d.bus.Close()
+	err = errors.Join(err, d.book.Close(err == nil))
+	d.petting()
+	<-d.petted
+	_ = d.lock.Close()
+	return err
+}
+
+// abort undoes a start that failed.
+func (d *daemon) abort() {
+	if d.petting != nil {
+		d.petting()
+		<-d.petted
+	}
+	if d.bus != nil {
+		d.bus.Close()
+	}
+	if d.book != nil {
+		_ = d.book.Close(true) // a start that says why it fails is no crash
+	}
+	if d.lock != nil {
+		_ = d.lock.Close()
+	}
+}
+
+// lockDir makes sure that only one daemon uses a data directory.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("data directory %s is in use by another gatewayd", dir)
+	}
+	return f, nil
+}

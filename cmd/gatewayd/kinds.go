@@ -1,0 +1,23 @@
+package main
+
+import (
+	"gatewayd/actors"
+	"gatewayd/actors/config"
+	"gatewayd/actors/drill"
+	"gatewayd/actors/erratic"
+	"gatewayd/actors/modbusunit"
+	"gatewayd/actors/mqttbroker"
+	"gatewayd/actors/serialline"
+	"gatewayd/actors/tcplink"
+)
+
+// kinds is every actor type this gateway can run. To add one, add its line.
+var kinds = []actors.Kind{
+	config.Kind,
+	drill.Kind,
+	erratic.Kind,
+	modbusunit.Kind,
+	mqttbroker.Kind,
+	serialline.Kind,
+	tcplink.Kind,
+}
