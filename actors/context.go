@@ -53,9 +53,19 @@ func (c *Context) send(class bus.Class, leaf string, m proto.Message) {
 // OK proves that the actor does its job; said where the proof arrives, never on
 // a timer.
 func (c *Context) OK() {
-	c.l.cell.worked.Store(int64(time.Since(c.l.cell.sys.epoch)) | 1)
+	c.Worked()
 	c.say(OK, "")
 }
+
+// Worked proves that the actor does its job, without a word on its health: what
+// an actor that works but struggles says beside Degraded.
+func (c *Context) Worked() {
+	c.l.cell.worked.Store(int64(time.Since(c.l.cell.sys.epoch)) | 1)
+}
+
+// Missed counts a tick that the actor had to leave out because the work of the
+// last one was still under way.
+func (c *Context) Missed() { c.l.cell.missed.Add(1) }
 
 // Degraded says the actor is struggling, and why, without failing.
 func (c *Context) Degraded(why string) { c.say(Degraded, why) }

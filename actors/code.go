@@ -1,0 +1,19 @@
+package actors
+
+import "gatewayd/bus"
+
+// Codes of an error as its caller sees it, for Errorf.
+const (
+	InvalidArgument    = bus.InvalidArgument
+	DeadlineExceeded   = bus.DeadlineExceeded
+	NotFound           = bus.NotFound
+	PermissionDenied   = bus.PermissionDenied
+	ResourceExhausted  = bus.ResourceExhausted
+	FailedPrecondition = bus.FailedPrecondition
+	Aborted            = bus.Aborted
+	Unavailable        = bus.Unavailable
+)
+
+// Errorf is an error with one of the codes, for Refuse: it reaches the caller,
+// through every door, as it is.
+func Errorf(code, format string, args ...any) error { return bus.Errorf(code, format, args...) }
