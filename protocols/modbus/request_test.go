@@ -1,0 +1,87 @@
+package modbus_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/serial/line"
+)
+
+func TestCheck(t *testing.T) {
+	data := func(n int) []byte { return make([]byte, n) }
+	for name, c := range map[string]struct {
+		r    modbus.Request
+		f    modbus.Framing
+		says string // "" : passes
+	}{
+		"most registers":        {modbus.Request{Unit: 1, Function: 3, Quantity: 125}, modbus.RTU, ""},
+		"too many registers":    {modbus.Request{Unit: 1, Function: 4, Quantity: 126}, modbus.RTU, "1..125"},
+		"no register":           {modbus.Request{Unit: 1, Function: 3}, modbus.TCP, "quantity 0"},
+		"most coils":            {modbus.Request{Unit: 1, Function: 1, Quantity: 2000}, modbus.TCP, ""},
+		"too many coils":        {modbus.Request{Unit: 1, Function: 2, Quantity: 2001}, modbus.TCP, "1..2000"},
+		"last address":          {modbus.Request{Unit: 1, Function: 3, Address: 65535, Quantity: 1}, modbus.TCP, ""},
+		"beyond the last":       {modbus.Request{Unit: 1, Function: 3, Address: 65535, Quantity: 2}, modbus.TCP, "beyond address 65535"},
+		"data of a read":        {modbus.Request{Unit: 1, Function: 3, Quantity: 1, Data: data(2)}, modbus.TCP, "2 bytes of data"},
+		"coil on":               {modbus.Request{Unit: 1, Function: 5, Data: []byte{0xff, 0}}, modbus.TCP, ""},
+		"coil neither":          {modbus.Request{Unit: 1, Function: 5, Data: []byte{0, 1}}, modbus.TCP, "neither"},
+		"register without data": {modbus.Request{Unit: 1, Function: 6}, modbus.TCP, "0 bytes of data where 2"},
+		"most coils written":    {modbus.Request{Unit: 1, Function: 15, Quantity: 1968, Data: data(246)}, modbus.TCP, ""},
+		"too many written":      {modbus.Request{Unit: 1, Function: 15, Quantity: 1969, Data: data(247)}, modbus.TCP, "1..1968"},
+		"most written":          {modbus.Request{Unit: 1, Function: 16, Quantity: 123, Data: data(246)}, modbus.TCP, ""},
+		"124 written":           {modbus.Request{Unit: 1, Function: 16, Quantity: 124, Data: data(248)}, modbus.TCP, "1..123"},
+		"mask":                  {modbus.Request{Unit: 1, Function: 22, Data: data(4)}, modbus.TCP, ""},
+		"read/write":            {modbus.Request{Unit: 1, Function: 23, Quantity: 125, Data: data(242)}, modbus.TCP, ""},
+		"read/write too much":   {modbus.Request{Unit: 1, Function: 23, Quantity: 125, Data: data(244)}, modbus.TCP, "1..121"},
+		"read/write beyond":     {modbus.Request{Unit: 1, Function: 23, Quantity: 1, WriteAddress: 65535, Data: data(4)}, modbus.TCP, "beyond"},
+		"diagnostics":           {modbus.Request{Unit: 1, Function: 8, Quantity: 1}, modbus.TCP, "function 8"},
+		"broadcast read":        {modbus.Request{Function: 3, Quantity: 1}, modbus.RTU, "broadcast"},
+		"broadcast read/write":  {modbus.Request{Function: 23, Quantity: 1, Data: data(2)}, modbus.RTUOverTCP, "broadcast"},
+		"broadcast write":       {modbus.Request{Function: 6, Data: data(2)}, modbus.ASCII, ""},
+		"unit 0 over TCP":       {modbus.Request{Function: 3, Quantity: 1}, modbus.TCP, ""},
+	} {
+		err := c.r.Check(c.f)
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+	}
+}
+
+// TestSilenceIsKeptOnThePacedLine: requests of all sizes to several units on a wire with real timing, with refusals and dead units.
+func TestSilenceIsKeptOnThePacedLine(t *testing.T) {
+	for _, baud := range []int{19200, 115200} {
+		l, wire := wired(t, line.Options{FIFO: 16}, baud, func(f []byte, _ time.Time) ([]byte, time.Duration) {
+			switch f[0] {
+			case 9:
+				return nil, 0
+			case 8:
+				return modbus.AppendFrame(nil, modbus.RTU, 0, 8, modbus.AppendException(nil, f[1], modbus.DeviceBusy)), 0
+			}
+			return registers(f), 3 * time.Millisecond
+		})
+		for i := range uint16(30) {
+			r := read(7, i, 1+i%7*10)
+			r.Timeout = time.Second
+			got, err := l.Do(context.Background(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkMeter(t, r, got)
+			if _, err := l.Do(context.Background(), read(8, i, 4)); !isException(err, modbus.DeviceBusy) {
+				t.Fatal(err)
+			}
+			if i == 9 {
+				r := read(9, 0, 4)
+				r.Timeout = 20 * time.Millisecond
+				if _, err := l.Do(context.Background(), r); err == nil || modbus.LinkLost(err) {
+					t.Fatal(err)
+				}
+			}
+		}
+		if s := wire.Stats(); s.Violations != 0 || s.Collided != 0 || s.Requests != 61 {
+			t.Errorf("%d baud: %+v", baud, s)
+		}
+	}
+}
