@@ -134,6 +134,7 @@ func scalarForm(k unstable.Kind) form {
 
 var (
 	headerLine = regexp.MustCompile(`^\s*\[\[?\s*[A-Za-z][A-Za-z0-9_\-."' ]*\]{0,2}\s*(#.*)?$`)
+	keyOfLine  = regexp.MustCompile(`^\s*([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\s*=`)
 	keyLine    = regexp.MustCompile(`^\s*[A-Za-z0-9_\-."']+\s*=\s*(.*[^,\s])?\s*$`)
 )
 
@@ -152,7 +153,11 @@ func (s *syntax) recover(end int) bool {
 	if at > begin {
 		message += fmt.Sprintf(" (begins in line %d)", begin)
 	}
-	s.builder.problem(at, "", "%s", message)
+	key := ""
+	if m := keyOfLine.FindSubmatch(s.lineText(begin)); m != nil {
+		key = strings.TrimPrefix(s.builder.at+"."+string(m[1]), ".")
+	}
+	s.builder.problem(at, key, "%s", message)
 	header := bytes.HasPrefix(bytes.TrimSpace(s.lineText(begin)), []byte("["))
 	for l := begin + 1; l <= len(s.starts); l++ {
 		text := s.lineText(l)
