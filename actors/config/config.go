@@ -1,0 +1,68 @@
+// Package config is the actor through which the gateway's config is read,
+// checked and changed while it runs. It knows no files and no tree: the root,
+// which has both, is asked by name.
+package config
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/actors"
+	configv1 "gatewayd/schemas/config/v1"
+)
+
+// Kind is kind "config".
+var Kind = actors.Define(actors.Kind{
+	Name:     "config",
+	Doc:      "reads, checks and changes the gateway's config while it runs",
+	Services: []protoreflect.ServiceDescriptor{actors.Service(configv1.File_config_v1_config_proto, "ConfigService")},
+	Publishes: []actors.Leaf{
+		{Class: "event", Leaf: "applied", Message: &configv1.Applied{}},
+		{Class: "event", Leaf: "rejected", Message: &configv1.Rejected{}},
+		{Class: "event", Leaf: "rolled-back", Message: &configv1.RolledBack{}},
+	},
+	Live: true, // the root reads the budget whenever it judges
+}, func(*configv1.Config) actors.Actor { return config{} })
+
+const (
+	root = "root"
+	// patience covers stopping what a change stops, one actor after the other.
+	patience = 2 * time.Minute
+)
+
+type config struct{}
+
+func (config) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		c.OK()
+	case *configv1.GetRequest, *configv1.CheckRequest, *configv1.ApplyRequest, *configv1.ReloadRequest,
+		*configv1.HistoryRequest, *configv1.RollbackRequest:
+		c.Ask(root, m, patience)
+	case *configv1.ApplyResponse:
+		tell(c, m.Version, m.Changes, m.Problems)
+		c.Reply(m)
+	case *configv1.ReloadResponse:
+		tell(c, m.Version, m.Changes, m.Problems)
+		c.Reply(m)
+	case *configv1.RollbackResponse:
+		tell(c, m.Version, m.Changes, nil)
+		c.Reply(m)
+	case *configv1.GetResponse, *configv1.CheckResponse, *configv1.HistoryResponse:
+		c.Reply(m.(proto.Message))
+	case actors.Failed:
+		c.Refuse(m.Err)
+	}
+	return nil
+}
+
+// tell publishes what became of a config.
+func tell(c *actors.Context, version uint64, changes []*configv1.Change, problems []*configv1.Problem) {
+	if len(problems) > 0 {
+		c.Event("rejected", &configv1.Rejected{Problems: problems})
+		return
+	}
+	c.Event("applied", &configv1.Applied{Version: version, Changes: changes})
+}

@@ -1,0 +1,68 @@
+// Package drill is the actor through which operators and tests put faults into
+// a running gateway. It only checks that drills are armed and asks the root;
+// the faults themselves are in packages actors and supervisor.
+package drill
+
+import (
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/actors"
+	drillv1 "gatewayd/schemas/drill/v1"
+)
+
+// Kind is kind "drill".
+var Kind = actors.Define(actors.Kind{
+	Name:      "drill",
+	Doc:       "puts faults into actors and groups on purpose, when armed",
+	Services:  []protoreflect.ServiceDescriptor{actors.Service(drillv1.File_drill_v1_drill_proto, "DrillService")},
+	Publishes: []actors.Leaf{{Class: "event", Leaf: "injected", Message: &drillv1.Injected{}}},
+	Live:      true,
+}, func(cfg *drillv1.Drill) actors.Actor { return &drill{cfg} })
+
+const (
+	root     = "root"
+	patience = 30 * time.Second // a power cycle answers when it has begun
+)
+
+var errNotArmed = errors.New("drills are not armed: set armed = true in [drill]")
+
+type drill struct{ cfg *drillv1.Drill }
+
+func (d *drill) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		c.OK()
+	case actors.Reconfigured:
+		d.disarm(c, m.Config.(*drillv1.Drill))
+	case *drillv1.InjectRequest:
+		if !d.cfg.Armed {
+			c.Refuse(errNotArmed)
+			return nil
+		}
+		c.Ask(root, m, patience)
+	case *drillv1.InjectResponse:
+		if fault, ok := c.Request().Message().(*drillv1.InjectRequest); ok {
+			c.Log().Warn("fault injected", "path", fault.Path, "fault", fault.Fault)
+			c.Event("injected", &drillv1.Injected{Fault: fault})
+		}
+		c.Reply(m)
+	case *drillv1.ClearRequest: // always allowed: it only makes things better
+		c.Ask(root, m, patience)
+	case *drillv1.ClearResponse:
+		c.Reply(m)
+	case actors.Failed:
+		c.Refuse(m.Err)
+	}
+	return nil
+}
+
+// disarm takes a new config; whoever disarms wants all faults out.
+func (d *drill) disarm(c *actors.Context, next *drillv1.Drill) {
+	if d.cfg.Armed && !next.Armed {
+		c.Tell(root, &drillv1.ClearRequest{})
+	}
+	d.cfg = next
+}

@@ -1,0 +1,111 @@
+// Package erratic is an actor that misbehaves on command, to show and to test
+// that nobody else suffers. It has no other use.
+package erratic
+
+import (
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/actors"
+	erraticv1 "gatewayd/schemas/erratic/v1"
+)
+
+// Kind is kind "erratic".
+var Kind = actors.Define(actors.Kind{
+	Name:      "erratic",
+	Doc:       "misbehaves on command, to show that nobody else suffers",
+	Services:  []protoreflect.ServiceDescriptor{actors.Service(erraticv1.File_erratic_v1_erratic_proto, "ErraticService")},
+	Publishes: []actors.Leaf{{Class: "data", Leaf: "ticks", Message: &erraticv1.Tick{}}},
+}, func(cfg *erraticv1.Erratic) actors.Actor {
+	return &erratic{cfg: cfg, how: cfg.How, long: cfg.Duration.AsDuration()}
+})
+
+type erratic struct {
+	cfg    *erraticv1.Erratic
+	how    string        // what to do at the next occasion; "" behaves
+	long   time.Duration // how long, where it takes time
+	number uint64        // ticks of this life
+}
+
+type (
+	tick    struct{} // behaves, or does what it was told to
+	flooded struct{} // one drop of its own flood
+	ended   struct{} // a worker has come back after all
+)
+
+var errTold = errors.New("told to fail")
+
+func (e *erratic) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		return e.started(c)
+	case tick:
+		return e.tick(c)
+	case flooded:
+		e.publish(c)
+	case *erraticv1.MisbehaveRequest:
+		c.Reply(&erraticv1.MisbehaveResponse{})
+		e.how, e.long = m.How, m.Duration.AsDuration()
+		if e.how != "slow" {
+			return e.misbehave(c)
+		}
+	case *erraticv1.CountRequest:
+		count(c, m.To)
+	case actors.Stopped:
+		e.stopped()
+	case actors.Failed:
+		return m.Err
+	}
+	return nil
+}
+
+func (e *erratic) started(c *actors.Context) error {
+	switch e.how {
+	case "error-in-started":
+		return errTold
+	case "panic-in-started":
+		panic("told to panic in Started")
+	case "hang-in-started":
+		block(e.long)
+	}
+	c.Every(e.cfg.Every.AsDuration(), tick{})
+	return nil
+}
+
+// tick is one occasion: its work, unless it has been told otherwise.
+func (e *erratic) tick(c *actors.Context) error {
+	if err := e.misbehave(c); err != nil {
+		return err
+	}
+	e.publish(c)
+	c.OK()
+	return nil
+}
+
+func (e *erratic) publish(c *actors.Context) {
+	e.number++
+	c.Publish("ticks", &erraticv1.Tick{Number: e.number})
+}
+
+func (e *erratic) stopped() {
+	switch e.how {
+	case "panic-in-stopped":
+		panic("told to panic in Stopped")
+	case "hang-in-stopped":
+		block(e.long)
+	}
+}
+
+// count answers with the numbers from 1 to n, and stops when nobody listens.
+func count(c *actors.Context, n uint32) {
+	r := c.Request()
+	for i := range n {
+		if err := r.Send(&erraticv1.CountResponse{Number: i + 1}); err != nil {
+			c.Refuse(err)
+			return
+		}
+	}
+	c.Reply(nil)
+}
