@@ -24,13 +24,7 @@ func (s *Server) attach(c *conn) error {
 
 // serve answers CONNECT and then packets. What a packet makes panic is the end of this client only.
 func (s *Server) serve(cl *mochi.Client, c *conn, present bool) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.panicked("packet of client "+cl.ID, p)
-			c.abort()
-			err = errPanicked
-		}
-	}()
+	defer s.survive(c, &err)
 	if s.closing.Load() {
 		return ErrClosed // shutdown may have looked just before ready
 	}
@@ -38,6 +32,14 @@ func (s *Server) serve(cl *mochi.Client, c *conn, present bool) (err error) {
 		return err
 	}
 	return s.read(cl, c)
+}
+
+func (s *Server) survive(c *conn, err *error) {
+	if p := recover(); p != nil {
+		s.panicked("packet of client "+c.info.ID, p)
+		c.abort()
+		*err = errPanicked
+	}
 }
 
 // welcome reads CONNECT and answers it. An error ends the connection; the client has been told.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	mochi "github.com/mochi-mqtt/server/v2"
 	"go.uber.org/goleak"
 )
 
@@ -248,4 +249,13 @@ func (p *peer) sync() {
 	p.t.Helper()
 	p.send([]byte{0xc0, 0})
 	p.want(0xd0)
+}
+
+func (s *Server) client(t testing.TB, id string) *mochi.Client {
+	t.Helper()
+	cl, ok := s.broker.Clients.Get(id)
+	if !ok {
+		t.Fatalf("no client %q", id)
+	}
+	return cl
 }

@@ -164,7 +164,7 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Connections: len(s.guard.open()), Clients: all - away, Sessions: away,
 		Retained: s.broker.Topics.Retained.Len(), Subscriptions: int(atomic.LoadInt64(&s.broker.Info.Subscriptions)),
-		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Writes: c.writes.Load(),
 		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(),
 		Dropped: c.dropped.Load(), Slow: c.slow.Load(), Panics: c.panics.Load(), Rejected: c.rejected.Load(),
 		Strangers: c.strangers.Load(), Denied: c.denied.Load(), AcceptErrors: c.acceptErrors.Load(),

@@ -151,6 +151,7 @@ func (s *socket) try(b []byte) (n int, err error) {
 	if s.raw == nil || len(b) == 0 {
 		return 0, nil
 	}
+	s.guard.stats.writes.Add(1)
 	outer := s.raw.Write(func(fd uintptr) bool {
 		for {
 			n, err = syscall.Write(int(fd), b)

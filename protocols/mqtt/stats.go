@@ -11,6 +11,7 @@ type Stats struct {
 	Subscriptions int
 
 	BytesIn, BytesOut int64
+	Writes            int64 // system calls that BytesOut took, but for those to slow clients
 	MessagesIn        int64 // publishes from clients
 	MessagesOut       int64 // deliveries, one per subscriber
 	Dropped           int64 // deliveries given up: session full, packet larger than the client takes
@@ -23,7 +24,7 @@ type Stats struct {
 }
 
 type counters struct {
-	bytesIn, bytesOut, messagesIn, messagesOut atomic.Int64
-	dropped, slow, panics, rejected, strangers atomic.Int64
-	denied, acceptErrors                       atomic.Int64
+	writes, bytesIn, bytesOut, messagesIn, messagesOut atomic.Int64
+	dropped, slow, panics, rejected, strangers         atomic.Int64
+	denied, acceptErrors                               atomic.Int64
 }
