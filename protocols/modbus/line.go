@@ -12,6 +12,9 @@ import (
 // gap is a pause after which a burst on a line is over even behind USB adapters, which deliver every 16 ms.
 const gap = 30 * time.Millisecond
 
+// few bytes missing are waited for by reading.
+const few = 4
+
 // sendLine carries one transaction over a serial line.
 func (l *Link) sendLine(ctx context.Context, adu []byte) ([]byte, error) {
 	if err := l.settle(ctx); err != nil {
@@ -56,7 +59,7 @@ var errSpoilt = fmt.Errorf("%w: bad checksum", ErrCorrupt)
 // awaitLine reads until the answer is there. It sleeps until the answer can be complete (full) instead of waking up for every byte.
 func (l *Link) awaitLine(ctx context.Context, full time.Time) ([]byte, error) {
 	deadline := full.Add(l.request.Timeout)
-	if err := l.sleep(ctx, time.Until(full)); err != nil {
+	if err := l.sleep(ctx, time.Until(full)+min(l.char/4, 100*time.Microsecond)); err != nil {
 		return nil, noAnswer(ctx, 0)
 	}
 	if err := l.readUntil(ctx, sooner(ctx, deadline)); err != nil {
@@ -82,8 +85,11 @@ func (l *Link) awaitLine(ctx context.Context, full time.Time) ([]byte, error) {
 			}
 			continue
 		}
-		if err := l.sleep(ctx, min(l.onWire(missing), time.Until(deadline))); err != nil {
-			return nil, noAnswer(ctx, 0)
+		// What was read lags behind the wire by what a UART or adapter still holds: sleeping for all that is missing would be too long.
+		if missing > few {
+			if err := l.sleep(ctx, min(l.onWire(missing*3/4), time.Until(deadline))); err != nil {
+				return nil, noAnswer(ctx, 0)
+			}
 		}
 	}
 }
