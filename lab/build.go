@@ -16,7 +16,7 @@ func Build(ctx context.Context, folder, pkg string) (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(folder, filepath.Base(pkg))
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, pkg)
 	cmd.Dir = filepath.Dir(home)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if out, err := cmd.CombinedOutput(); err != nil {
