@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"sync"
@@ -177,5 +178,21 @@ func TestBusySubscriberIsWrittenToInBatches(t *testing.T) {
 	most := int64(burst + 2*time.Since(t0)/(5*time.Millisecond) + 5)
 	if w := s.Stats().Writes - before; w > most {
 		t.Errorf("%d writes for %d messages, want at most %d", w, n, most)
+	}
+}
+
+func TestWrittenBytesAreNotShared(t *testing.T) {
+	s := start(t, Config{})
+	a, b := join(t, s, hello{id: "a"}), join(t, s, hello{id: "b"})
+	a.subscribe("x", 0)
+	b.subscribe("x", 0)
+	payload := bytes.Repeat([]byte{'x'}, 1000)
+	want := string(payload)
+	_ = s.Publish("x", payload, false, Properties{})
+	clear(payload)
+	for _, p := range []*peer{a, b} {
+		if _, got, _ := p.message(); got != want {
+			t.Error("payload changed on its way")
+		}
 	}
 }
