@@ -112,3 +112,20 @@ func TestStateBytes(t *testing.T) {
 		t.Errorf("%d bytes per state", each)
 	}
 }
+
+// Dropping the oldest events is no loss, neither while running nor after a start.
+func TestLimitIsNoLoss(t *testing.T) {
+	dir := t.TempDir()
+	change := func(c *bus.Config) { c.Dir, c.Events = dir, 100 }
+	b := start(t, change)
+	publishEvents(t, b, 0, 250)
+	b.Close()
+	for range 2 {
+		b = start(t, change)
+		if r := b.Report(); len(r.Losses) != 0 || len(events(t, b)) != 100 {
+			t.Fatal(r, len(events(t, b)))
+		}
+		publishEvents(t, b, 250, 10)
+		b.Close()
+	}
+}

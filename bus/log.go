@@ -4,15 +4,19 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"time"
 )
 
 // serverLog hands the server's log to slog: notices as debug, for a daemon that
 // is well says nothing. A fatal error never ends the process; it is kept for Start to return.
 type serverLog struct {
-	log   *slog.Logger
-	mu    sync.Mutex
-	fatal error
+	log    *slog.Logger
+	mu     sync.Mutex
+	fatal  error
+	last   time.Time // of a line about a client
+	hushed int       // lines about clients not logged since
 }
 
 func (l *serverLog) at(level slog.Level, format string, v []any) {
@@ -21,11 +25,31 @@ func (l *serverLog) at(level slog.Level, format string, v []any) {
 	}
 }
 
+// trouble logs warnings and errors. What a client did wrong is no error of the
+// gateway, and is one line a second at most: whoever can reach the port must not be able to fill the disk.
+func (l *serverLog) trouble(level slog.Level, format string, v []any) {
+	text := oneLine(fmt.Sprintf(format, v...))
+	if !strings.Contains(text, " - cid:") { // how the server's lines about a client begin, after its address
+		l.log.Log(context.Background(), level, text)
+		return
+	}
+	l.mu.Lock()
+	if time.Since(l.last) < time.Second {
+		l.hushed++
+		l.mu.Unlock()
+		return
+	}
+	hushed := l.hushed
+	l.last, l.hushed = time.Now(), 0
+	l.mu.Unlock()
+	l.log.Info(text, "left_out", hushed)
+}
+
 func (l *serverLog) Noticef(format string, v ...any) { l.at(slog.LevelDebug, format, v) }
 func (l *serverLog) Debugf(format string, v ...any)  { l.at(slog.LevelDebug-4, format, v) }
 func (l *serverLog) Tracef(format string, v ...any)  { l.at(slog.LevelDebug-8, format, v) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.at(slog.LevelWarn, format, v) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.at(slog.LevelError, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.trouble(slog.LevelWarn, format, v) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.trouble(slog.LevelError, format, v) }
 
 func (l *serverLog) Fatalf(format string, v ...any) {
 	l.at(slog.LevelError, format, v)

@@ -38,7 +38,10 @@ func (b *Bus) Restart(ctx context.Context) error {
 		// The gateway goes on without clients from outside rather than not at all.
 		inside := b.cfg
 		inside.Listen = ""
-		err = errors.Join(err, b.startServer(inside))
+		why := err
+		if err = errors.Join(why, b.startServer(inside)); b.server.get() != nil {
+			b.note("no client can connect from outside: " + oneLine(why.Error()))
+		}
 	}
 	if b.server.get() == nil {
 		return fmt.Errorf("bus: restart: %w", err)
@@ -72,6 +75,12 @@ func (b *Bus) OnRestart(fn func()) (stop func()) {
 		defer b.mu.Unlock()
 		delete(b.onRestart, id)
 	}
+}
+
+func (b *Bus) note(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.report.Notes = append(b.report.Notes, text)
 }
 
 func (b *Bus) isClosed() bool {

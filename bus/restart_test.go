@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -158,5 +159,58 @@ func TestWithoutStore(t *testing.T) {
 	}
 	if _, err := b.KV(within(t), "x", 1); code(err) != bus.Unavailable {
 		t.Fatal(err)
+	}
+}
+
+func TestHeard(t *testing.T) {
+	b, keys := listening(t, nil)
+	const subject = "gw.demo.trace.field.line-1.frames"
+	if b.Heard(subject) {
+		t.Fatal("somebody listens already")
+	}
+	nc, _ := outside(t, b, keys, bus.Observer)
+	sub, err := nc.SubscribeSync("gw.*.trace.field.>")
+	if err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	if !b.Heard(subject) || b.Heard("gw.demo.trace.radio.frames") {
+		t.Fatal("the observer is not noticed")
+	}
+	if err := sub.Unsubscribe(); err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	if b.Heard(subject) {
+		t.Fatal("the observer has gone")
+	}
+}
+
+// The port is taken while the server is down: the gateway carries on without clients from outside.
+func TestRestartWithoutPort(t *testing.T) {
+	b, _ := listening(t, nil)
+	addr := b.Addr()
+	var thief net.Listener
+	grabbed := make(chan struct{})
+	go func() {
+		defer close(grabbed)
+		for thief == nil {
+			thief, _ = net.Listen("tcp", addr)
+		}
+	}()
+	var err error
+	for range 100 { // the server may be quicker than the thief for a while
+		if err = b.Restart(within(t)); err != nil {
+			break
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), addr) || len(b.Report().Notes) == 0 {
+		t.Fatal(err, b.Report())
+	}
+	<-grabbed
+	if err := b.Canary(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	_ = thief.Close()
+	if err := b.Restart(within(t)); err != nil || b.Addr() != addr {
+		t.Fatal(err, b.Addr())
 	}
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -15,7 +16,7 @@ func (b *Bus) startServer(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	r := Report{Notes: b.notes}
+	r := Report{Notes: slices.Clone(b.notes)}
 	if cfg.Dir == "" {
 		r.Store = "no directory is configured: nothing is kept"
 	} else if s, err = b.withStore(s, cfg, &r); err != nil {
