@@ -46,20 +46,24 @@ type (
 		Topic       string
 		ContentType string
 		Payload     []byte
+		Kept        bool // from Last: as it was kept, not as it is said now
 	}
 
-	// Failed is what comes instead of an answer to Ask, or of the result of Do.
+	// Failed is what comes instead of an answer to Ask, of the result of Do, or of
+	// the end of Last.
 	Failed struct {
-		Of  any // what was asked; nil for Do
+		Of  any // what was asked, or what was to come at the end; nil for Do
 		Err error
 	}
 
-	// Called is the outcome of a Call.
+	// Called is the outcome of a Call; of a streaming method one answer, or the end.
 	Called struct {
 		Tag         any // as given to Call
 		ContentType string
-		Payload     []byte
-		Err         error
+		Payload     []byte // nil at the end of a stream
+		Err         error  // see Explain
+		Stream      bool   // of a streaming method
+		More        bool   // something follows
 	}
 
 	// Inject is a fault that a drill puts into an actor whose Kind declares

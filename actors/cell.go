@@ -88,12 +88,17 @@ func (c *Cell) Life() uint32 { return c.lives.Load() }
 // PID is where protoactor has it now; nil before the first life.
 func (c *Cell) PID() *actor.PID { return c.pid.Load() }
 
-// Bind says where protoactor has spawned it. Messages wait from then on.
-func (c *Cell) Bind(pid *actor.PID) {
+// Prepare is called before the actor is spawned anew: messages for the place
+// where it was are not counted any more.
+func (c *Cell) Prepare() {
+	c.pid.Store(nil)
 	c.waiting.Store(0)
-	c.pid.Store(pid)
 	c.closed.Store(nil)
 }
+
+// Bind says where protoactor has spawned it, after Prepare. Messages wait from
+// then on.
+func (c *Cell) Bind(pid *actor.PID) { c.pid.Store(pid) }
 
 // Close refuses all messages from now on, saying why; Open lets them in again.
 func (c *Cell) Close(why string) { c.closed.Store(&why) }
@@ -206,8 +211,18 @@ func (c *Cell) limit() int32 {
 	return 256
 }
 
-// admit lets one message from outside in, or says why not.
+// admit lets one message from outside in, or says why not. What is too much is
+// counted.
 func (c *Cell) admit(m mail) error {
+	err := c.offer(m)
+	if e, ok := err.(*bus.Error); ok && e.Code == bus.ResourceExhausted {
+		c.shed.Add(1)
+	}
+	return err
+}
+
+// offer is admit for those that come again.
+func (c *Cell) offer(m mail) error {
 	if why := c.closed.Load(); why != nil {
 		return bus.Errorf(bus.Unavailable, "%s: %s", c.path, *why)
 	}
@@ -217,7 +232,6 @@ func (c *Cell) admit(m mail) error {
 	}
 	if n := c.waiting.Add(1); n > c.limit() {
 		c.waiting.Add(-1)
-		c.shed.Add(1)
 		return bus.Errorf(bus.ResourceExhausted, "%s: %d messages wait already", c.path, n-1)
 	}
 	if d := c.drill.Load(); d != nil && d.intercept(c, pid, m) {

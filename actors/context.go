@@ -178,26 +178,6 @@ func (m *answer) deliver(l *life) {
 	l.hand(m.msg, p.req)
 }
 
-// Subscribe delivers every message on filter, an MQTT-style filter below the
-// gateway like "data/#" or "state/+/health", as Delivery, for as long as this
-// life lasts.
-func (c *Context) Subscribe(filter string) error {
-	pattern, err := bus.Pattern(c.l.cell.sys.Gateway, filter)
-	if err != nil {
-		return err
-	}
-	post := c.Post()
-	stop, err := c.l.cell.sys.Bus.Subscribe(pattern, func(m bus.Msg) {
-		if topic, ok := bus.Topic(m.Subject); ok {
-			_ = post(Delivery{topic, m.ContentType, m.Data}) // shed is counted
-		}
-	})
-	if err == nil {
-		c.l.stops = append(c.l.stops, stop)
-	}
-	return err
-}
-
 // Post is the way in for code that runs foreign goroutines: a function that
 // any goroutine may call and that never blocks. It fails when too much waits
 // already or when this life is over.
@@ -209,22 +189,6 @@ func (c *Context) Post() func(msg any) error {
 		}
 		return l.cell.admit(&later{life: l, msg: msg})
 	}
-}
-
-// Call sends a command to a topic, cmd/<path>/<Method>, as it came from
-// outside: its payload is not looked at. The outcome arrives as Called.
-func (c *Context) Call(topic, contentType string, payload []byte, timeout time.Duration, tag any) {
-	s := c.l.cell.sys
-	subject, err := bus.FromTopic(s.Gateway, topic)
-	c.Do(timeout+time.Second, func(ctx context.Context) (any, error) {
-		if err != nil {
-			return Called{Tag: tag, Err: bus.Errorf(bus.InvalidArgument, "%s", err)}, nil
-		}
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		typ, p, err := s.Bus.CallRaw(ctx, subject, contentType, payload)
-		return Called{tag, typ, p, err}, nil
-	})
 }
 
 // Own closes x when this life ends.

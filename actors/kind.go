@@ -65,6 +65,9 @@ func Service(file protoreflect.FileDescriptor, name protoreflect.Name) protorefl
 	return s
 }
 
+// New builds one actor from its config, which the kind may keep. It does no I/O.
+func (k *Kind) New(config proto.Message) Actor { return k.build(config) }
+
 // ConfigType is the schema message of the kind's config.
 func (k *Kind) ConfigType() protoreflect.MessageType { return k.config }
 

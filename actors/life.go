@@ -45,6 +45,7 @@ type mail interface{ deliver(l *life) }
 func (l *life) Receive(pc actor.Context) {
 	switch m := pc.Message().(type) {
 	case *actor.Started:
+		l.cell.Bind(pc.Self()) // it may run before its supervisor can say so
 		l.guard(nil, l.begin)
 	case *actor.Restarting, *actor.Stopping:
 		l.end("the actor was stopped")
@@ -71,7 +72,7 @@ func (l *life) begin() error {
 	l.number = c.lives.Add(1)
 	c.life.Store(l)
 	c.SetHealth(Starting, "")
-	l.actor = c.kind.build(c.Config())
+	l.actor = c.kind.New(c.Config())
 	c.Event("started", &actorv1.Started{Life: l.number})
 	return l.actor.Receive(&Context{l: l}, Started{})
 }

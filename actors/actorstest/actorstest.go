@@ -202,6 +202,7 @@ func (p *parent) Receive(pc actor.Context) {
 	if !ok {
 		return
 	}
+	m.cell.Prepare()
 	pid, err := pc.SpawnNamed(m.cell.Props(), p.s.SpawnName(pc.Self(), m.cell.Token()))
 	if err == nil {
 		m.cell.Bind(pid)

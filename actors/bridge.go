@@ -1,0 +1,142 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gatewayd/bus"
+)
+
+// What actors that bridge to another network need of the bus on top of Bus.
+// *bus.Conn has both.
+type (
+	keeper interface {
+		Last(ctx context.Context, pattern string, each func(bus.Record) error) error
+	}
+	streamer interface {
+		StreamRaw(ctx context.Context, subject, contentType string, payload []byte, each func(bus.Msg) error) error
+	}
+)
+
+// lastTime is how long the bus may take to say all last states.
+const lastTime = 30 * time.Second
+
+// Subscribe delivers every message on filter, an MQTT-style filter below the
+// gateway like "data/#" or "state/+/health", as Delivery, for as long as this
+// life lasts.
+func (c *Context) Subscribe(filter string) error {
+	pattern, err := bus.Pattern(c.l.cell.sys.Gateway, filter)
+	if err != nil {
+		return err
+	}
+	post := c.Post()
+	stop, err := c.l.cell.sys.Bus.Subscribe(pattern, func(m bus.Msg) {
+		if topic, ok := bus.Topic(m.Subject); ok {
+			_ = post(Delivery{Topic: topic, ContentType: m.ContentType, Payload: m.Data}) // shed is counted
+		}
+	})
+	if err == nil {
+		c.l.stops = append(c.l.stops, stop)
+	}
+	return err
+}
+
+// Last delivers the last state of every subject under filter, "state/#" for
+// instance, as Delivery with Kept set, and then end; Failed of end if the bus
+// has none to tell. A state that changes meanwhile may come after its newer
+// word of a Subscribe: what is Kept never overrules what is not.
+func (c *Context) Last(filter string, end any) {
+	l := c.l
+	pattern, err := bus.Pattern(l.cell.sys.Gateway, filter)
+	b, ok := l.cell.sys.Bus.(keeper)
+	if err == nil && !ok {
+		err = bus.Errorf(bus.Unimplemented, "this bus keeps no states")
+	}
+	c.Do(lastTime, func(ctx context.Context) (any, error) {
+		if err != nil {
+			return Failed{end, err}, nil
+		}
+		err := b.Last(ctx, pattern, func(r bus.Record) error {
+			topic, ok := bus.Topic(r.Subject)
+			if !ok {
+				return nil
+			}
+			return l.push(ctx, Delivery{topic, r.ContentType, r.Data, true}, nil)
+		})
+		if err != nil {
+			return Failed{end, err}, nil
+		}
+		return end, nil
+	})
+}
+
+// Call sends a command to a topic, cmd/<path>/<Method>, as it came from
+// outside: its payload is not looked at. The outcome arrives as Called; of a
+// streaming method of this process as one Called for each answer and one for
+// the end.
+func (c *Context) Call(topic, contentType string, payload []byte, timeout time.Duration, tag any) {
+	l, s, req := c.l, c.l.cell.sys, c.req
+	subject, err := bus.FromTopic(s.Gateway, topic)
+	b, streams := s.Bus.(streamer)
+	streams = streams && err == nil && s.streams(subject)
+	c.Do(timeout+time.Second, func(ctx context.Context) (any, error) {
+		if err != nil {
+			return Called{Tag: tag, Err: bus.Errorf(bus.InvalidArgument, "%s", err)}, nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		if streams {
+			err := b.StreamRaw(ctx, subject, contentType, payload, func(m bus.Msg) error {
+				return l.push(ctx, Called{Tag: tag, ContentType: m.ContentType, Payload: m.Data, Stream: true, More: true}, req)
+			})
+			return Called{Tag: tag, Err: err, Stream: true}, nil
+		}
+		typ, p, err := s.Bus.CallRaw(ctx, subject, contentType, payload)
+		return Called{Tag: tag, ContentType: typ, Payload: p, Err: err}, nil
+	})
+}
+
+// streams tells whether a command on subject is answered by a stream.
+func (s *System) streams(subject string) bool {
+	addr, err := bus.ParseSubject(subject)
+	if err != nil {
+		return false
+	}
+	cell := s.Lookup(addr.Path)
+	if cell == nil {
+		return false
+	}
+	_, _, stream := cell.Signature(addr.Leaf)
+	return stream
+}
+
+// push is Post for a worker: where too much waits already, it waits as well.
+func (l *life) push(ctx context.Context, msg any, r *Request) error {
+	for {
+		if l.over() {
+			return bus.Errorf(bus.Aborted, "this life of %s is over", l.cell.path)
+		}
+		err := l.cell.offer(&later{life: l, msg: msg, req: r.hold()})
+		if err == nil {
+			return nil
+		}
+		r.drop()
+		var full *bus.Error
+		if !errors.As(err, &full) || full.Code != bus.ResourceExhausted {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// Explain is err as it travels: its code, one of the Connect/gRPC names like
+// "not_found", and its text.
+func Explain(err error) (code, text string) {
+	e := bus.AsError(err)
+	return e.Code, e.Message
+}
