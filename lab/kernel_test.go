@@ -13,18 +13,6 @@ import (
 // These prove the lab and the packages that touch the kernel, with a guest program of a page: when they fail, the
 // daemon's own inhabitants mean nothing.
 
-func TestStarvedI6300ESBResets(t *testing.T) {
-	ctx, m := start(t, guest, lab.Options{
-		Modules: []string{"i6300esb"},
-		QEMU:    []string{"-device i6300esb -action watchdog=reset"},
-		Reboot:  true,
-	}, "[ $LAB_BOOT = 1 ] && exec ./guest starve /dev/watchdog out/data; exec ./guest keep /dev/watchdog out/data")
-	must(t, m.Await(ctx, "previous: first start\narmed i6300ESB timer 5s"))
-	must(t, m.Event(ctx, "WATCHDOG"))
-	must(t, m.Await(ctx, "previous: the watchdog was starved by field/rs485-1: nothing left after 2 cycles (hardware: card-reset)\n"))
-	must(t, m.Await(ctx, "armed i6300ESB timer 5s"))
-}
-
 func TestStarvedRootResets(t *testing.T) {
 	ctx, m := start(t, guest, lab.Options{
 		Files:   []string{"testdata/starve.toml"},

@@ -8,7 +8,6 @@ import (
 )
 
 const usage = `usage: guest keep DEVICE FOLDER     pet until SIGTERM, with the boot record in FOLDER; then disarm
-       guest starve DEVICE FOLDER   the same, but give up as soon as the card is armed
        guest tree CONFIG FOLDER     a gateway whose actors fail, until it is reset
        guest poll PORT              ask Modbus unit 1 for a register for ever; survive unplugs
        guest cycle PORT             take the adapter off and on again under an open port`
@@ -22,8 +21,8 @@ func main() {
 
 func run(args []string) error {
 	switch {
-	case len(args) == 3 && (args[0] == "keep" || args[0] == "starve"):
-		return keep(args[1], args[2], args[0] == "starve")
+	case len(args) == 3 && args[0] == "keep":
+		return keep(args[1], args[2])
 	case len(args) == 3 && args[0] == "tree":
 		return tree(args[1], args[2])
 	case len(args) == 2 && args[0] == "poll":
