@@ -119,11 +119,14 @@ func (g *group) step(owner *child, e power.Event) {
 		case power.DoOff:
 			g.switchOff(owner)
 		case power.DoOn:
+			if g.cycles[owner] == nil { // another try after a failed one
+				g.cycles[owner] = &cycle{owner, []*child{owner}}
+			}
 			g.toggle(owner, true)
 		case power.Done:
-			g.lightUp(owner)
+			g.lightUp(owner, nil)
 		case power.Failed:
-			g.lightUp(owner)
+			g.lightUp(owner, owner)
 			g.fail(owner, &actors.Fault{Path: owner.path, Life: owner.cell.Life(), Level: actors.LevelCycle, Err: fmt.Errorf("the power cycle did not work")})
 		}
 	}
@@ -188,15 +191,15 @@ func (g *group) switched(m switched) {
 	}
 }
 
-// lightUp ends a cycle: whoever it hit gets a new life.
-func (g *group) lightUp(owner *child) {
+// lightUp ends a cycle: whoever it hit gets a new life, but for one.
+func (g *group) lightUp(owner, but *child) {
 	cy := g.cycles[owner]
 	delete(g.cycles, owner)
 	if cy == nil || g.phase == draining {
 		return
 	}
 	for _, c := range cy.hit {
-		if c.pid == nil && !g.isDark(c) && slices.Contains(g.children, c) {
+		if c != but && c.pid == nil && !g.isDark(c) && slices.Contains(g.children, c) {
 			g.spawn(c)
 		}
 	}

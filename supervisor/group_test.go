@@ -80,7 +80,7 @@ func (p puppet) Receive(c *actors.Context, msg any) error {
 func newWorld(t *testing.T, groups map[string]*gatewayv1.Group, paths ...string) *world {
 	t.Helper()
 	w := &world{t: t, bus: &actorstest.Recorder{}, plans: map[string]*plan{}, starve: make(chan string, 8)}
-	w.sys = actors.NewSystem("test", w.bus, slog.New(slog.DiscardHandler))
+	w.sys = actors.NewSystem("test", w.bus, testLog)
 	build := func(*structpb.Struct) actors.Actor { return puppet{w} }
 	powered := actors.Kind{Name: "powered", Doc: "owns power", Power: func(proto.Message) *actors.Power {
 		return &actors.Power{
@@ -159,6 +159,8 @@ func (w *world) wantHealed(want ...string) {
 		w.t.Errorf("healed\n got %q\nwant %q", got, want)
 	}
 }
+
+var testLog = slog.New(slog.DiscardHandler)
 
 var errBoom = errors.New("boom")
 

@@ -15,12 +15,11 @@ type Action string
 const (
 	// Stop: it is not in the new tree; with all it holds.
 	Stop Action = "stop"
-	// Reconfigure: an actor's config differs, or settings of the root that it can
-	// take while it runs. Children stay as they are.
+	// Reconfigure: the config of an actor or the settings of a group differ. What a
+	// group holds stays as it is.
 	Reconfigure Action = "reconfigure"
-	// Restart: its kind or the settings of the group differ, so it is stopped with
-	// all it holds and started anew from New. For the root: the gateway's name
-	// differs, so every subject does.
+	// Restart: its kind differs, so it is stopped with all it holds and started anew
+	// from New. For the root: the gateway's name differs, so every subject does.
 	Restart Action = "restart"
 	// Start: it is not in the old tree; with all it holds.
 	Start Action = "start"
@@ -83,7 +82,7 @@ func restarts(old, new *Node) bool {
 		n, same := new.Config.(*gatewayv1.Gateway)
 		return !same || o.GetGateway() != n.GetGateway()
 	}
-	return new.Kind == "" && !proto.Equal(old.Config, new.Config)
+	return false
 }
 
 func byPath(nodes []*Node) map[string]*Node {

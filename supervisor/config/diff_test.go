@@ -27,7 +27,7 @@ func TestDiff(t *testing.T) {
 		{"a setting", strings.Replace(base, "[b]\n", "[b]\nevery = \"2s\"\n", 1), "reconfigure b"},
 		{"another kind", strings.Replace(base, "[b]\nkind = \"erratic\"", "[b]\nkind = \"mqtt-broker\"", 1), "restart b"},
 		{"actor becomes group", strings.Replace(base, "[b]\nkind = \"erratic\"", "[b.c]\nkind = \"erratic\"", 1), "restart b"},
-		{"group settings", base + "[a]\ncritical = true\n", "restart a"},
+		{"group settings", base + "[a]\ncritical = true\n", "reconfigure a"},
 		{"new group", base + "[c.d.e]\nkind = \"erratic\"\n", "start c"},
 		{"gone group", "gateway = \"demo\"\n[b]\nkind = \"erratic\"\n", "stop a"},
 		{"moved", strings.Replace(base, "[a.y]", "[c.y]", 1), "stop a/y, start c"},
