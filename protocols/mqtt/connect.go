@@ -130,13 +130,14 @@ func (s *Server) turnAway(cl *mochi.Client, code packets.Code, why error) error 
 }
 
 // seat gives the client its place and tells whether a session was waiting there.
-func (s *Server) seat(cl *mochi.Client, c *conn, clean bool) (present bool) {
+func (s *Server) seat(cl *mochi.Client, c *conn, clean bool) bool {
 	place := s.place(cl.ID)
 	place.Lock()
-	present = s.inherit(cl, c, clean)
+	present, gone := s.inherit(cl, c, clean)
 	s.broker.Clients.Add(cl)
 	place.Unlock()
 	s.wills.cancel(cl.ID)
+	s.tellUnsubscribed(c, gone)
 	s.tell(SessionEvent{Kind: SessionConnected, Client: c.info})
 	return present
 }
@@ -154,11 +155,12 @@ func (s *Server) open(cl *mochi.Client, c *conn, present bool) error {
 	return c.established()
 }
 
-// inherit ends the previous connection of the id and, unless a clean start is asked for, takes its session over.
-func (s *Server) inherit(cl *mochi.Client, c *conn, clean bool) bool {
+// inherit ends the previous connection of the id and takes its session over; with a clean start it returns the filters
+// that are gone instead.
+func (s *Server) inherit(cl *mochi.Client, c *conn, clean bool) (present bool, gone []string) {
 	old, ok := s.broker.Clients.Get(cl.ID)
 	if !ok {
-		return false
+		return false, nil
 	}
 	o := connOf(old)
 	o.replaced.Store(true)
@@ -166,10 +168,10 @@ func (s *Server) inherit(cl *mochi.Client, c *conn, clean bool) bool {
 		s.hangUp(old, packets.ErrSessionTakenOver)
 	}
 	if clean || endsWithConnection(old) {
-		s.broker.UnsubscribeClient(old)
+		gone = s.unsubscribeAll(old)
 		clearInflight(old)
 		s.sessions.forget(cl.ID)
-		return false
+		return false, gone
 	}
 	c.flow.adopt(&o.flow)
 	cl.State.Inflight = old.State.Inflight.Clone()
@@ -179,7 +181,7 @@ func (s *Server) inherit(cl *mochi.Client, c *conn, clean bool) bool {
 		old.State.Subscriptions.Delete(filter)
 	}
 	clearInflight(old)
-	return true
+	return true, nil
 }
 
 // clearInflight empties the store of a client without the library's hooks, which would book it twice.
@@ -243,10 +245,12 @@ func (s *Server) depart(cl *mochi.Client, c *conn, err error) {
 	s.tell(SessionEvent{Kind: SessionDisconnected, Client: c.info, Err: cause})
 	place := s.place(cl.ID)
 	place.Lock()
+	var gone []string
 	if !c.replaced.Load() && endsWithConnection(cl) {
-		s.remove(cl)
+		gone = s.remove(cl)
 	}
 	place.Unlock()
+	s.tellUnsubscribed(c, gone)
 	if !endsWithConnection(cl) {
 		s.trimSessions()
 	}

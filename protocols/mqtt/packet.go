@@ -108,7 +108,7 @@ func (h *hook) OnSubscribed(cl *mochi.Client, _ packets.Packet, codes []byte) {
 	}
 }
 
-// OnUnsubscribed hears of single filters and of all at the end of a session.
+// OnUnsubscribed hears of filters that the client gives up.
 func (h *hook) OnUnsubscribed(cl *mochi.Client, pk packets.Packet) {
 	defer h.recovered("unsubscribe", nil)
 	c := connOf(cl)
@@ -119,7 +119,7 @@ func (h *hook) OnUnsubscribed(cl *mochi.Client, pk packets.Packet) {
 	for _, f := range pk.Filters {
 		filters = append(filters, f.Filter)
 	}
-	h.tell(SessionEvent{Kind: SessionUnsubscribed, Client: c.info, Filters: filters})
+	h.tellUnsubscribed(c, filters)
 }
 
 // OnPacketProcessed sends retained messages once the SUBACK is out.

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -228,5 +229,28 @@ func TestLastWordsOfManyArrive(t *testing.T) {
 	for range n {
 		_, _, id := watch.message()
 		watch.ack(id)
+	}
+}
+
+func TestCallbackMayDisconnect(t *testing.T) {
+	var self atomic.Pointer[Server]
+	var cut atomic.Int64
+	s := start(t, Config{OnSession: func(e SessionEvent) {
+		if b := self.Load(); b != nil && e.Kind == SessionUnsubscribed {
+			b.Disconnect(func(c ClientInfo) bool { return c.ID == e.Client.ID })
+			cut.Add(1)
+		}
+	}})
+	self.Store(s)
+	p := join(t, s, hello{id: "p"})
+	p.subscribe("x", 0)
+	second := dial(t, s) // the first one's filter is gone, so the callback cuts the second
+	second.send(hello{id: "p", ver: 4}.bytes())
+	for typ := byte(1); typ != 0; {
+		typ, _ = second.next()
+	}
+	p.wantClosed()
+	if cut.Load() == 0 {
+		t.Error("nobody was told")
 	}
 }

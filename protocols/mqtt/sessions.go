@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -110,21 +111,42 @@ func (s *Server) discard(cl *mochi.Client) {
 	place := s.place(cl.ID)
 	place.Lock()
 	mine := !c.replaced.Load()
+	var gone []string
 	if mine {
-		s.remove(cl)
+		gone = s.remove(cl)
 	}
 	place.Unlock()
 	if mine {
+		s.tellUnsubscribed(c, gone)
 		s.tell(SessionEvent{Kind: SessionExpired, Client: c.info})
 	}
 }
 
-// remove ends the session of a client whose connection is its session.
-func (s *Server) remove(cl *mochi.Client) {
-	s.broker.UnsubscribeClient(cl)
+// remove ends a session and returns the filters it had. The caller holds the client id's place.
+func (s *Server) remove(cl *mochi.Client) []string {
+	gone := s.unsubscribeAll(cl)
 	clearInflight(cl)
 	s.sessions.forget(cl.ID)
 	if cur, ok := s.broker.Clients.Get(cl.ID); ok && cur == cl {
 		s.broker.Clients.Delete(cl.ID)
+	}
+	return gone
+}
+
+// unsubscribeAll is the library's UnsubscribeClient without its hook: a callback must not run under a lock.
+func (s *Server) unsubscribeAll(cl *mochi.Client) (gone []string) {
+	for filter := range cl.State.Subscriptions.GetAll() {
+		cl.State.Subscriptions.Delete(filter)
+		if s.broker.Topics.Unsubscribe(filter, cl.ID) {
+			atomic.AddInt64(&s.broker.Info.Subscriptions, -1)
+		}
+		gone = append(gone, filter)
+	}
+	return gone
+}
+
+func (s *Server) tellUnsubscribed(c *conn, filters []string) {
+	if len(filters) > 0 {
+		s.tell(SessionEvent{Kind: SessionUnsubscribed, Client: c.info, Filters: filters})
 	}
 }
