@@ -1,0 +1,32 @@
+#!/bin/sh
+# What must hold before any test is run.
+set -eu
+
+unformatted=$(gofmt -l $(git ls-files '*.go' | grep -v '\.pb\.go$'))
+[ -z "$unformatted" ] || { echo "not gofmt-ed:"; echo "$unformatted"; exit 1; }
+
+go vet ./...
+go mod tidy -diff
+
+tool="go tool -modfile=../tools/go.mod"
+(cd schemas && $tool buf lint && $tool buf format -d --exit-code)
+
+# Generated code is what the schemas say.
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+(cd schemas && $tool buf generate -o "$tmp")
+for f in $(cd "$tmp" && find . -name '*.pb.go'); do
+	cmp -s "$tmp/$f" "schemas/$f" || { echo "schemas/$f is not up to date: run task generate"; exit 1; }
+done
+
+# Schemas may only grow against the last commit that CI has seen.
+base=$(git rev-parse -q --verify origin/main || git rev-parse -q --verify HEAD~1 || true)
+if [ -n "$base" ] && git cat-file -e "$base:schemas/buf.yaml" 2>/dev/null && [ "${BREAKING:-no}" = check ]; then
+	(cd schemas && $tool buf breaking --against "../.git#ref=$base,subdir=schemas")
+fi
+
+# Text templates and methods looked up by name would keep 4 MB of dead code.
+if CGO_ENABLED=0 go build -ldflags=-dumpdep -o /dev/null ./cmd/gatewayd 2>&1 | grep -a '<ReflectMethod>'; then
+	echo "the daemon looks methods up by reflection: see above"
+	exit 1
+fi
