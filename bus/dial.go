@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -66,8 +67,8 @@ func unreachable(o Options, err error) error {
 			return Errorf(PermissionDenied, "%s wants credentials: give a key file (observer.nk or operator.nk)", o.URL)
 		}
 		return Errorf(PermissionDenied, "%s does not accept the key in %s: is it of this gateway?", o.URL, o.NKeyFile)
-	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
-		return Errorf(FailedPrecondition, "%s and this client do not agree about TLS: %v", o.URL, err)
+	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted), strings.Contains(err.Error(), "tls"):
+		return Errorf(FailedPrecondition, "%s and this client do not agree about TLS: %s", o.URL, oneLine(err.Error()))
 	}
 	return Errorf(Unavailable, "no gateway answers at %s: is gatewayd running there, with the bus listening? (%s)", o.URL, oneLine(err.Error()))
 }
