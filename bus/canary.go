@@ -11,8 +11,8 @@ import (
 )
 
 // Canary proves that the bus works: a message goes round through the server,
-// every file stream still takes writes, and a record is written, synced and read back. It needs a
-// deadline in ctx (5 s otherwise) and is meant to be called every half minute or so. An error means Restart.
+// every file stream still takes writes, and a record is written, synced and read back. It takes 5 s
+// at most and is meant to be called every half minute or so. An error means Restart.
 func (b *Bus) Canary(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()

@@ -15,7 +15,7 @@ import (
 // Config is what the bus needs to know. The zero value of a field is its default.
 type Config struct {
 	Gateway   string       // id of this gateway, the second token of its subjects; required
-	Dir       string       // JetStream's directory; "" keeps nothing on disk (states are kept, events are not)
+	Dir       string       // JetStream's directory; "" means no JetStream: no event, last state or bucket is kept
 	KeyDir    string       // where observer.nk and operator.nk live; <Dir>/../keys
 	Listen    string       // host:port for clients outside this process; "" means no socket at all
 	TLS       *tls.Config  // for the listener; nil means plain TCP

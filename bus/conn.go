@@ -61,8 +61,8 @@ func (c *Conn) Publish(subject string, m proto.Message) error {
 	return c.PublishRaw(subject, JSON, p)
 }
 
-// PublishRaw sends payload as it is. It never waits for the server: while the
-// server restarts messages are kept, up to 4 MiB, and then refused with an error.
+// PublishRaw sends payload as it is. It waits for no answer, though a publisher
+// faster than the server is held back by milliseconds. While the server restarts messages are kept, up to 4 MiB, and then refused with an error.
 func (c *Conn) PublishRaw(subject, typ string, payload []byte) error {
 	return c.PublishHeader(subject, typ, nil, payload)
 }

@@ -165,3 +165,39 @@ func TestStreamToPlainClient(t *testing.T) {
 		t.Fatalf("%+v %v", m, err)
 	}
 }
+
+// The words of the protocol: a renewal is answered, and a caller who renews no more is given up.
+func TestLease(t *testing.T) {
+	b := start(t, func(c *bus.Config) { c.Listen = "127.0.0.1:0"; c.Anonymous = bus.Operator })
+	gone := make(chan error, 1)
+	subject := counting(t, b.Conn(), gone)
+	nc, err := nats.Connect(b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	sub, err := nc.SubscribeSync(nc.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(h nats.Header) {
+		t.Helper()
+		if err := nc.PublishMsg(&nats.Msg{Subject: subject, Reply: sub.Subject, Header: h, Data: []byte(`"0"`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin := time.Now()
+	send(nats.Header{"Gw-Lease": {"1000"}, "Gw-Stream": {"mine"}})
+	for range 3 {
+		if m, err := sub.NextMsgWithContext(within(t)); err != nil || m.Header.Get("Gw-Seq") == "" {
+			t.Fatal(m, err)
+		}
+	}
+	send(nats.Header{"Gw-Renew": {"mine"}})
+	if m, err := sub.NextMsgWithContext(within(t)); err != nil || m.Header.Get("Gw-Alive") == "" {
+		t.Fatal(m, err)
+	}
+	if err := receive(t, gone); code(err) != bus.Canceled || time.Since(begin) < time.Second {
+		t.Fatal(err, time.Since(begin))
+	}
+}
