@@ -1,0 +1,118 @@
+package modbusunit
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/schedule"
+	"gatewayd/protocols/modbus/wire"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// command carries out what a caller asks for.
+func (u *unit) command(c *actors.Context, msg any) {
+	switch m := msg.(type) {
+	case *modbusv1.ReadRegistersRequest:
+		u.request(c, modbus.Request{Function: functions[m.Area], Address: uint16(m.Address), Quantity: uint16(m.Quantity)},
+			func(c *actors.Context, r *wire.Result) {
+				c.Reply(&modbusv1.ReadRegistersResponse{Values: registers(r)})
+			})
+	case *modbusv1.ReadBitsRequest:
+		n := int(m.Quantity)
+		u.request(c, modbus.Request{Function: functions[m.Area], Address: uint16(m.Address), Quantity: uint16(n)},
+			func(c *actors.Context, r *wire.Result) { c.Reply(&modbusv1.ReadBitsResponse{Values: bits(r, n)}) })
+	case *modbusv1.WriteRegistersRequest:
+		u.writeRegisters(c, m)
+	case *modbusv1.WriteCoilsRequest:
+		u.writeCoils(c, m)
+	case *modbusv1.WritePointRequest:
+		u.writePoint(c, m)
+	}
+}
+
+// request sends one transaction for a caller. done is called when the unit has
+// confirmed it; anything else is told the caller here.
+func (u *unit) request(c *actors.Context, r modbus.Request, done then) {
+	u.try(c, r, func(c *actors.Context, res *wire.Result) {
+		if res.Err != nil {
+			c.Refuse(u.refusal(r, res))
+			return
+		}
+		done(c, res)
+	})
+}
+
+// unhurried is how long a caller waits who does not say.
+const unhurried = 10 * time.Second
+
+// try sends one transaction, once, for a caller.
+func (u *unit) try(c *actors.Context, r modbus.Request, done then) {
+	r.Unit = uint8(u.cfg.Unit)
+	if err := r.Check(modbus.TCP); err != nil { // what only a line refuses the line says
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
+		return
+	}
+	left := unhurried
+	if at, ok := c.Request().Deadline(); ok {
+		left = time.Until(at)
+	}
+	// The answer must be back, and what is known of a write told, before the caller stops waiting.
+	left = left * 9 / 10
+	timeout := min(u.cfg.Timeout.AsDuration(), left*2/3)
+	class := schedule.Interactive
+	if r.Write() {
+		class = schedule.Write
+	}
+	c.Ask(u.cfg.Link, &wire.Ask{
+		Class: class, Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(left - timeout),
+		Requests: []modbus.Request{r}, Timeouts: []time.Duration{timeout}, Tag: done,
+	}, left)
+}
+
+// refusal is what a caller is told whose transaction has brought nothing.
+func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
+	var e *modbus.Exception
+	var d *wire.Down
+	unsure := ""
+	if r.Write() && (res.Unsure() || errors.Is(res.Err, context.DeadlineExceeded)) {
+		unsure = ": the write may or may not have been carried out"
+	}
+	say := func(code, text string) error {
+		return actors.Errorf(code, "unit %d: %s%s", u.cfg.Unit, text, unsure)
+	}
+	switch {
+	case errors.As(res.Err, &e):
+		if e.Code != modbus.GatewayTarget {
+			unsure = ""
+		}
+		return say(actors.FailedPrecondition, e.Error())
+	case errors.As(res.Err, &d):
+		return say(actors.Unavailable, d.Cause)
+	case res.Outcome == schedule.NoAnswer && !modbus.LinkLost(res.Err), errors.Is(res.Err, context.DeadlineExceeded):
+		return say(actors.DeadlineExceeded, "no answer")
+	case res.Unsure():
+		return say(actors.Unavailable, causeOf(res))
+	}
+	return fmt.Errorf("unit %d: not sent: %w", u.cfg.Unit, res.Err)
+}
+
+func registers(r *wire.Result) []uint32 {
+	values := make([]uint32, len(r.Data)/2)
+	for i := range values {
+		values[i] = uint32(binary.BigEndian.Uint16(r.Data[2*i:]))
+	}
+	return values
+}
+
+func bits(r *wire.Result, n int) []bool {
+	values := make([]bool, n)
+	for i := range values {
+		values[i] = r.Bit(i)
+	}
+	return values
+}

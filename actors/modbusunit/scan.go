@@ -1,0 +1,210 @@
+package modbusunit
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/points"
+	"gatewayd/protocols/modbus/schedule"
+	"gatewayd/protocols/modbus/wire"
+)
+
+// tick begins a group's slot.
+func (u *unit) tick(c *actors.Context, g *group) {
+	switch {
+	case g == nil:
+	case g.busy:
+		c.Missed()
+	case u.breaker.Open():
+		u.probe(c, g)
+		g.keepAll(u.quarantine(), time.Now())
+		u.publish(c, g)
+	default:
+		u.scan(c, g)
+	}
+}
+
+// scan asks for all reads of a group.
+func (u *unit) scan(c *actors.Context, g *group) {
+	g.busy = true
+	limit := u.cfg.Timeout.AsDuration()
+	// On a line with too much to do a scan may wait for others for longer than its rhythm: slots are missed then, but none is lost twice.
+	wait := g.every + 10*time.Second + time.Duration(len(g.requests))*limit
+	c.Ask(u.cfg.Link, &wire.Ask{
+		Class: schedule.Poll, Key: g.key, Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(wait),
+		Requests: g.requests, Timeouts: u.patience(len(g.requests)), Tag: g,
+	}, wait+5*time.Second+4*limit)
+}
+
+// patience is how long each of the next n requests waits if none before it is
+// answered; it ends where the unit counts as silent.
+func (u *unit) patience(n int) []time.Duration {
+	b, t := u.breaker, make([]time.Duration, 0, min(n, int(u.cfg.Tolerate)))
+	for len(t) < n && !b.Open() {
+		t = append(t, b.Timeout())
+		b.Observe(schedule.NoAnswer, 0, u.now())
+	}
+	return t
+}
+
+// probe asks a silent unit whether it is back, if it is time to.
+func (u *unit) probe(c *actors.Context, g *group) {
+	if u.probing {
+		return
+	}
+	if _, ok := u.breaker.Allow(u.now()); !ok {
+		return
+	}
+	u.probing = true
+	limit := u.breaker.Timeout()
+	// Probes wait for their small share of the line, behind those of all other silent units.
+	const wait = 5 * time.Minute
+	c.Ask(u.cfg.Link, &wire.Ask{
+		Class: schedule.Probe, Key: c.Name(), Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(wait),
+		Requests: g.requests[:1], Timeouts: []time.Duration{limit}, Tag: probe{u.cfg.Link, u.cfg.Unit},
+	}, wait+5*time.Second+4*limit)
+}
+
+// quarantine is the cause of samples while the unit is only probed.
+func (u *unit) quarantine() string {
+	if until := u.breaker.Until(); until != u.until || u.words == "" {
+		at := time.Now().Add(until - u.now())
+		u.until, u.words = until, "quarantined until "+at.Format("15:04:05")
+	}
+	return u.words
+}
+
+// answered takes what an Ask has brought.
+func (u *unit) answered(c *actors.Context, a *wire.Answer) {
+	switch tag := a.Ask.Tag.(type) {
+	case *group:
+		tag.busy = false
+		if named(u.groups, tag.name) == tag {
+			u.scanned(c, tag, a.Results)
+		}
+	case probe:
+		if tag.link == u.cfg.Link && tag.unit == u.cfg.Unit {
+			u.probed(c, &a.Results[0])
+		}
+	case then:
+		u.learn(c, a.Results)
+		tag(c, &a.Results[0])
+	}
+}
+
+func (u *unit) scanned(c *actors.Context, g *group, results []wire.Result) {
+	v := g.fill(results)
+	u.adapt(g, results)
+	u.learn(c, results)
+	g.trouble = v.summary(len(g.points))
+	u.publish(c, g)
+	if v.answered > 0 || v.alive {
+		c.Worked()
+	}
+	u.say(c)
+}
+
+func (u *unit) publish(c *actors.Context, g *group) {
+	g.samples.Sequence++
+	c.Publish(g.name, g.samples)
+}
+
+func (u *unit) probed(c *actors.Context, r *wire.Result) {
+	u.probing = false
+	u.learn(c, []wire.Result{*r})
+	u.say(c)
+}
+
+// learn judges the unit by how transactions have ended. When it is back all its
+// groups are read at once.
+func (u *unit) learn(c *actors.Context, results []wire.Result) {
+	was := u.breaker.Open()
+	u.down = ""
+	for i := range results {
+		r := &results[i]
+		u.breaker.Observe(r.Outcome, r.Took, u.now())
+		var d *wire.Down
+		if errors.As(r.Err, &d) {
+			u.down = d.Cause
+		} else if r.Err != nil && !was && u.breaker.Open() && u.silent == "" {
+			u.silent = fmt.Sprintf("no answer since %s: %s", time.Now().Format("15:04:05"), causeOf(r))
+		}
+	}
+	if u.breaker.Open() || !was {
+		return
+	}
+	u.silent = ""
+	for _, g := range u.groups {
+		if g.busy {
+			continue
+		}
+		if g.split {
+			u.whole(g)
+		}
+		u.scan(c, g)
+	}
+}
+
+// say tells the unit's health.
+func (u *unit) say(c *actors.Context) {
+	switch {
+	case u.down != "":
+		c.Unreachable(u.down)
+		return
+	case u.breaker.Open():
+		c.Unreachable(u.silent)
+		return
+	}
+	for _, g := range u.groups {
+		if g.trouble != "" {
+			c.Degraded(g.trouble)
+			return
+		}
+	}
+	c.OK()
+}
+
+// adapt cuts reads that the unit has refused, so that one address that does not
+// exist costs the points around it at most a few scans.
+func (u *unit) adapt(g *group, results []wire.Result) {
+	var reads []points.Read
+	for i := range results {
+		var e *modbus.Exception
+		if errors.As(results[i].Err, &e) && (e.Code == modbus.IllegalAddress || e.Code == modbus.IllegalValue) {
+			if left, right, ok := g.reads[i].Halves(g.points); ok {
+				if reads == nil {
+					reads = append(reads, g.reads[:i]...)
+				}
+				reads = append(reads, left, right)
+				continue
+			}
+		}
+		if reads != nil {
+			reads = append(reads, g.reads[i])
+		}
+	}
+	if reads != nil {
+		g.reads, g.split = reads, true
+		g.request(uint8(u.cfg.Unit))
+	}
+}
+
+// whole forgets the cuts: what is back may be another device.
+func (u *unit) whole(g *group) {
+	if reads, err := points.Plan(g.points, g.limits); err == nil {
+		g.reads, g.split = reads, false
+		g.request(uint8(u.cfg.Unit))
+	}
+}
+
+// lost is the answer to an Ask that the link did not answer.
+func lost(ask *wire.Ask, err error) *wire.Answer {
+	a := &wire.Answer{Ask: ask, Results: make([]wire.Result, len(ask.Requests))}
+	for i := range a.Results {
+		a.Results[i] = wire.Result{Err: err, Outcome: schedule.NotSent, At: time.Now()}
+	}
+	return a
+}

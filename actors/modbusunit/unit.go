@@ -1,0 +1,147 @@
+// Package modbusunit is the actor type for one Modbus unit: it reads the unit's
+// points on a fixed grid through the line or link it hangs on, publishes them
+// with their quality and cause, and carries out commands. It never fails
+// because the unit is silent: that is the unit's health.
+package modbusunit
+
+import (
+	"hash/fnv"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus/schedule"
+	"gatewayd/protocols/modbus/wire"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	samplev1 "gatewayd/schemas/sample/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = actors.Define(actors.Kind{
+	Name:      "modbus-unit",
+	Doc:       "Polls one Modbus unit, publishes its points with their quality, and writes to it on command.",
+	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "UnitService")},
+	Publishes: []actors.Leaf{{Class: "data", Leaf: "*", Message: &samplev1.Samples{}}},
+	Live:      true,
+}, func(cfg *modbusv1.Unit) actors.Actor {
+	return &unit{cfg: cfg, epoch: time.Now()}
+})
+
+type unit struct {
+	cfg     *modbusv1.Unit
+	epoch   time.Time
+	groups  []*group
+	paces   map[string]pace // by group
+	breaker schedule.Breaker
+	probing bool
+	unmask  bool // the unit knows no function 22
+
+	down   string        // why the link carries nothing; empty: it does
+	silent string        // since when the unit is unreachable, and why
+	until  time.Duration // until when it is quarantined, as words says
+	words  string
+}
+
+// pace is the ticks of a group.
+type pace struct {
+	timer *actors.Timer
+	every time.Duration
+}
+
+// tick is the beginning of a slot of a group.
+type tick struct{ group string }
+
+// probe is the Tag of an Ask whether a silent unit is back.
+type probe struct {
+	link string
+	unit uint32
+}
+
+// then is the Tag of a command's Ask: what is done with its result.
+type then func(c *actors.Context, r *wire.Result)
+
+func (u *unit) now() time.Duration { return time.Since(u.epoch) }
+
+func (u *unit) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		return u.start(c)
+	case tick:
+		u.tick(c, named(u.groups, m.group))
+	case *wire.Answer:
+		u.answered(c, m)
+	case actors.Failed:
+		if ask, ok := m.Of.(*wire.Ask); ok {
+			u.answered(c, lost(ask, m.Err))
+		}
+	case actors.Reconfigured:
+		return u.reconfigure(c, m.Config.(*modbusv1.Unit))
+	default:
+		u.command(c, msg)
+	}
+	return nil
+}
+
+func (u *unit) start(c *actors.Context) error {
+	groups, err := layout(u.cfg, c.Name(), nil)
+	if err != nil {
+		return actors.Broken(err)
+	}
+	u.groups = groups
+	u.breaker = schedule.NewBreaker(u.patient(c.Name()))
+	u.paces = make(map[string]pace, len(groups))
+	u.retime(c)
+	return nil
+}
+
+// patient is how patient the config wants the unit's breaker to be.
+func (u *unit) patient(path string) schedule.BreakerConfig {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(path))
+	limit := u.cfg.Timeout.AsDuration()
+	b := schedule.BreakerConfig{
+		Failures: int(u.cfg.Tolerate), MaxTimeout: limit, MinTimeout: min(limit, 50*time.Millisecond),
+		Base: u.cfg.Every.AsDuration(), Cap: u.cfg.MaxBackoff.AsDuration(), Seed: h.Sum64(),
+	}
+	for _, g := range u.groups {
+		b.Base = min(b.Base, g.every)
+	}
+	b.Base = min(b.Base, b.Cap)
+	return b
+}
+
+func (u *unit) reconfigure(c *actors.Context, cfg *modbusv1.Unit) error {
+	known, other := u.groups, cfg.Link != u.cfg.Link || cfg.Unit != u.cfg.Unit
+	if other {
+		known = nil
+	}
+	groups, err := layout(cfg, c.Name(), known)
+	if err != nil {
+		return actors.Broken(err)
+	}
+	u.cfg, u.groups = cfg, groups
+	if other {
+		u.breaker = schedule.NewBreaker(u.patient(c.Name()))
+		u.probing, u.unmask, u.down = false, false, ""
+	} else {
+		u.breaker.Configure(u.patient(c.Name()), u.now())
+	}
+	u.retime(c)
+	return nil
+}
+
+// retime keeps the ticks whose rhythm has not changed, so that no slot is lost.
+func (u *unit) retime(c *actors.Context) {
+	for name, p := range u.paces {
+		if g := named(u.groups, name); g == nil || g.every != p.every {
+			p.timer.Stop()
+			delete(u.paces, name)
+		}
+	}
+	for _, g := range u.groups {
+		if _, ok := u.paces[g.name]; !ok {
+			u.paces[g.name] = pace{c.Every(g.every, tick{g.name}), g.every}
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package modbusunit
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/points"
+	"gatewayd/protocols/modbus/wire"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+func (u *unit) writeRegisters(c *actors.Context, m *modbusv1.WriteRegistersRequest) {
+	data := make([]byte, 0, 2*len(m.Values))
+	for i, v := range m.Values {
+		if v > 0xffff {
+			c.Refuse(actors.Errorf(actors.InvalidArgument, "values[%d]: %d is more than a register holds, 0 to 65535", i, v))
+			return
+		}
+		data = binary.BigEndian.AppendUint16(data, uint16(v))
+	}
+	u.request(c, registerWrite(uint16(m.Address), data), func(c *actors.Context, _ *wire.Result) {
+		c.Reply(&modbusv1.WriteRegistersResponse{})
+	})
+}
+
+// registerWrite is function 6 for one register, 16 for more.
+func registerWrite(address uint16, data []byte) modbus.Request {
+	r := modbus.Request{Function: modbus.WriteMultipleRegisters, Address: address, Quantity: uint16(len(data) / 2), Data: data}
+	if r.Quantity == 1 {
+		r.Function = modbus.WriteSingleRegister
+	}
+	return r
+}
+
+func (u *unit) writeCoils(c *actors.Context, m *modbusv1.WriteCoilsRequest) {
+	u.request(c, coilWrite(uint16(m.Address), m.Values), func(c *actors.Context, _ *wire.Result) {
+		c.Reply(&modbusv1.WriteCoilsResponse{})
+	})
+}
+
+// coilWrite is function 5 for one coil, 15 for more.
+func coilWrite(address uint16, values []bool) modbus.Request {
+	if len(values) == 1 {
+		data := []byte{0, 0}
+		if values[0] {
+			data[0] = 0xff
+		}
+		return modbus.Request{Function: modbus.WriteSingleCoil, Address: address, Quantity: 1, Data: data}
+	}
+	data := make([]byte, (len(values)+7)/8)
+	for i, on := range values {
+		if on {
+			data[i/8] |= 1 << (i % 8)
+		}
+	}
+	return modbus.Request{Function: modbus.WriteMultipleCoils, Address: address, Quantity: uint16(len(values)), Data: data}
+}
+
+func (u *unit) writePoint(c *actors.Context, m *modbusv1.WritePointRequest) {
+	i := slices.IndexFunc(u.cfg.Points, func(p *modbusv1.Point) bool { return p.Name == m.Point })
+	if i < 0 {
+		c.Refuse(actors.Errorf(actors.NotFound, "there is no point %q", m.Point))
+		return
+	}
+	p := pointOf(u.cfg.Points[i])
+	v, ok := valueOf(m)
+	switch {
+	case !ok:
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "no value: give one of number, integer, flag or text"))
+	case !p.Writable():
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "point %s is in area %s, which cannot be written", p.Name, p.Area))
+	case p.Partial():
+		u.writePart(c, p, v)
+	default:
+		u.writeWhole(c, p, v)
+	}
+}
+
+func valueOf(m *modbusv1.WritePointRequest) (points.Value, bool) {
+	switch v := m.Value.(type) {
+	case *modbusv1.WritePointRequest_Number:
+		return points.Number(v.Number), true
+	case *modbusv1.WritePointRequest_Integer:
+		return points.Integer(v.Integer), true
+	case *modbusv1.WritePointRequest_Flag:
+		return points.Flag(v.Flag), true
+	case *modbusv1.WritePointRequest_Text:
+		return points.Text(v.Text), true
+	}
+	return points.Value{}, false
+}
+
+func written(c *actors.Context, _ *wire.Result) { c.Reply(&modbusv1.WritePointResponse{}) }
+
+func (u *unit) writeWhole(c *actors.Context, p points.Point, v points.Value) {
+	data, err := p.Encode(v)
+	switch {
+	case err != nil:
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
+	case p.Bits():
+		u.request(c, coilWrite(p.Address, []bool{data[0]&1 == 1}), written)
+	default:
+		u.request(c, registerWrite(p.Address, data), written)
+	}
+}
+
+// writePart writes a point that shares its register with others: by the mask of
+// function 22, or by reading the register first where the unit does not know it.
+func (u *unit) writePart(c *actors.Context, p points.Point, v points.Value) {
+	and, or, err := p.Mask(v)
+	switch {
+	case err != nil:
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
+		return
+	case u.unmask:
+		u.merge(c, p, v)
+		return
+	}
+	data := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, and), or)
+	r := modbus.Request{Function: modbus.MaskWriteRegister, Address: p.Address, Quantity: 1, Data: data}
+	u.try(c, r, func(c *actors.Context, res *wire.Result) {
+		var e *modbus.Exception
+		switch {
+		case errors.As(res.Err, &e) && e.Code == modbus.IllegalFunction:
+			u.unmask = true
+			u.merge(c, p, v)
+		case res.Err != nil:
+			c.Refuse(u.refusal(r, res))
+		default:
+			written(c, res)
+		}
+	})
+}
+
+func (u *unit) merge(c *actors.Context, p points.Point, v points.Value) {
+	read := modbus.Request{Function: modbus.ReadHoldingRegisters, Address: p.Address, Quantity: 1}
+	u.request(c, read, func(c *actors.Context, r *wire.Result) {
+		data, err := p.Merge(r.Data, v)
+		if err != nil {
+			c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
+			return
+		}
+		u.request(c, registerWrite(p.Address, data), written)
+	})
+}

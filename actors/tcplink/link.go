@@ -1,0 +1,147 @@
+// Package tcplink is the actor type for one TCP connection to a Modbus device,
+// gateway or serial device server: it keeps the connection and carries what
+// units ask of it, one transaction at a time. It polls nothing by itself.
+package tcplink
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/wire"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = actors.Define(actors.Kind{
+	Name:      "tcp-link",
+	Doc:       "One TCP connection to a Modbus device or gateway; units ask it for transactions.",
+	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "LinkService")},
+	Publishes: []actors.Leaf{{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}}},
+	Live:      true,
+	Limit:     2048,
+}, func(cfg *modbusv1.TcpLink) actors.Actor {
+	return &link{cfg: cfg, carrier: wire.NewCarrier(wire.Config{Batch: batch}), epoch: time.Now()}
+})
+
+const (
+	// batch is how many polls go out in one worker's turn; what is urgent ends the turn.
+	batch = 16
+	// mute is how many transactions without an answer in a row call for a new connection: some devices forget one.
+	mute = 12
+)
+
+type link struct {
+	cfg     *modbusv1.TcpLink
+	carrier *wire.Carrier
+	meter   wire.Meter
+	epoch   time.Time
+
+	conn    *conn // nil: not connected
+	modbus  *modbus.Link
+	dialing bool
+	stale   bool // the address has changed: a new connection once this one has nothing under way
+	proved  bool // the connection has brought an answer
+	shaky   bool // the last connection brought none
+	failed  int  // attempts in a row without success
+	opened  uint64
+	retry   *actors.Timer
+	nudge   *actors.Timer
+}
+
+// Messages it sends itself.
+type (
+	redial struct{}
+	again  struct{}
+)
+
+func (l *link) now() time.Duration { return time.Since(l.epoch) }
+
+func (l *link) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started, redial:
+		l.dial(c)
+	case *wire.Ask:
+		l.take(c, m)
+	case *wire.Work:
+		l.done(c, m)
+	case again:
+		l.next(c)
+	case *conn:
+		l.connected(c, m)
+	case refused:
+		l.dialing = false
+		l.backOff(c, m.cause)
+	case actors.Reconfigured:
+		l.reconfigure(c, m.Config.(*modbusv1.TcpLink))
+	case *modbusv1.StatisticsRequest:
+		c.Reply(l.statistics())
+	case actors.Failed:
+		return fmt.Errorf("%s: %w", l.cfg.Address, m.Err)
+	}
+	return nil
+}
+
+func (l *link) take(c *actors.Context, ask *wire.Ask) {
+	if r := c.Take(); r != nil {
+		l.carrier.Take(ask, l.now(), func(a *wire.Answer) { r.Reply(a) })
+		l.next(c)
+	}
+}
+
+// next sends what is due, if anything.
+func (l *link) next(c *actors.Context) {
+	if l.conn == nil || l.stale {
+		return
+	}
+	l.nudge.Stop()
+	w, wait := l.carrier.Elect(l.now())
+	if wait > 0 {
+		l.nudge = c.After(wait, again{})
+	}
+	if w == nil {
+		return
+	}
+	m := l.modbus
+	c.Do(w.Limit(), func(ctx context.Context) (any, error) {
+		w.Run(ctx, m)
+		return w, nil
+	})
+}
+
+func (l *link) done(c *actors.Context, w *wire.Work) {
+	l.carrier.Done(w, l.now())
+	if w.Answered() {
+		l.proven(c)
+	}
+	switch {
+	case w.Lost != nil:
+		l.lose(c, l.proved || l.stale)
+	case l.stale || l.carrier.Mute() >= mute:
+		l.lose(c, true)
+	default:
+		l.next(c)
+	}
+}
+
+// proven is said when a unit has answered, if only to refuse.
+func (l *link) proven(c *actors.Context) {
+	l.proved, l.failed = true, 0
+	if l.shaky {
+		l.shaky = false
+		l.say(c, "")
+	}
+	c.OK()
+}
+
+func (l *link) statistics() *modbusv1.StatisticsResponse {
+	n := l.carrier.Counts()
+	return &modbusv1.StatisticsResponse{
+		Answered: n.Answered, Exceptions: n.Exceptions, Timeouts: n.Timeouts, Corrupt: n.Corrupt, Mismatched: n.Mismatched,
+		Opened: l.opened, Shed: n.Shed, Busy: l.meter.Share(n.Busy, l.now()),
+	}
+}

@@ -1,0 +1,88 @@
+// Package wire is what a unit and the line or link it hangs on have to say to
+// each other, and what every kind of line or link does with it: it queues the
+// requests of many units, elects the next, carries it out in a worker and tells
+// the asker. It opens nothing and knows no clock: an actor brings the port, the
+// connection and the time.
+package wire
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/schedule"
+)
+
+// Ask is the message by which a unit asks its line or link for transactions
+// with one unit. Nobody changes it once it is sent.
+type Ask struct {
+	Class    schedule.Class
+	Key      string        // a newer poll or probe with the same key takes the place of one that still waits; empty: never
+	Rest     time.Duration // how long the unit must be left alone after each transaction
+	Expires  time.Time     // what is not sent by then is not sent at all; zero: never
+	Requests []modbus.Request
+	// Timeouts says how long a request waits for its answer that comes after so
+	// many unanswered ones of this Ask in a row. When the last has run out the rest
+	// is not sent. Empty: the link's own timeout for all.
+	Timeouts []time.Duration
+	Tag      any // of the asker; not looked at
+}
+
+// Answer is what comes back, once, when all requests have ended.
+type Answer struct {
+	Ask     *Ask
+	Results []Result // one per request
+}
+
+// Result is how one request ended.
+type Result struct {
+	modbus.Response
+	Err     error // nil, *modbus.Exception, *Down, or what package modbus says
+	Outcome schedule.Outcome
+	Took    time.Duration // from the end of the request on the wire to the beginning of the answer
+	At      time.Time     // when it ended
+}
+
+// Unsure says whether the request went out and nothing is known of what became
+// of it.
+func (r *Result) Unsure() bool {
+	return r.Err != nil && r.Outcome != schedule.Exception && r.Outcome != schedule.NotSent
+}
+
+// Down is why nothing can be sent at all: the line is unplugged, the connection
+// refused.
+type Down struct{ Cause string }
+
+func (d *Down) Error() string { return d.Cause }
+
+var (
+	errGivenUp  = errors.New("no answer to the requests before")
+	errReplaced = errors.New("replaced by a newer one")
+	errExpired  = errors.New("the line was busy for too long")
+	errFull     = errors.New("too many requests wait already")
+)
+
+// outcome classifies what modbus.Link.Do returned.
+func outcome(err error) schedule.Outcome {
+	var e *modbus.Exception
+	switch {
+	case err == nil:
+		return schedule.Answered
+	case errors.As(err, &e):
+		if e.Code == modbus.GatewayPath || e.Code == modbus.GatewayTarget {
+			return schedule.NoAnswer
+		}
+		return schedule.Exception
+	case unsent(err):
+		return schedule.NotSent
+	case errors.Is(err, modbus.ErrCorrupt), errors.Is(err, modbus.ErrMismatch):
+		return schedule.Garbled
+	case errors.Is(err, modbus.ErrTimeout), modbus.LinkLost(err):
+		return schedule.NoAnswer
+	}
+	return schedule.NotSent // what Check refuses
+}
+
+// unsent says whether err promises that no byte of the request went out.
+func unsent(err error) bool { return strings.Contains(err.Error(), ": not sent: ") }

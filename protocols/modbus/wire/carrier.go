@@ -1,0 +1,261 @@
+package wire
+
+import (
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/schedule"
+)
+
+// Config says what a Carrier carries for.
+type Config struct {
+	Batch int           // transactions that one Work may hold; 1 on a line, where each is elected anew
+	Quiet time.Duration // how long a unit that gave no answer is left alone
+	// Air is the time that a request and its answer take on the wire; nil: none.
+	Air func(r modbus.Request) time.Duration
+}
+
+// Carrier is the desk of a line or link: it takes what units ask, elects what
+// goes next and tells the askers. One Work is under way at a time. The time is
+// an argument, monotonic and never negative. It belongs to one actor.
+type Carrier struct {
+	config Config
+	queue  *schedule.Queue[*part]
+	keyed  map[string]*job
+	down   *Down
+	work   *Work
+	mute   int // transactions without an answer in a row, of all units
+	counts Counts
+}
+
+// Counts are what a Carrier has seen.
+type Counts struct {
+	Answered, Exceptions, Timeouts, Corrupt, Mismatched, Shed uint64
+	Busy                                                      time.Duration
+}
+
+// job is an Ask on its way, part one of its requests.
+type job struct {
+	answer Answer
+	reply  func(*Answer)
+	left   int // requests without a result
+	silent int // unanswered in a row; the worker's while a Work is under way
+}
+
+type part struct {
+	job   *job
+	index int
+	tries int
+	res   Result
+}
+
+func (p *part) ask() *Ask               { return p.job.answer.Ask }
+func (p *part) request() modbus.Request { return p.ask().Requests[p.index] }
+
+// timeout of the next request; ok is false when the patience is spent.
+func (j *job) timeout() (d time.Duration, ok bool) {
+	t := j.answer.Ask.Timeouts
+	switch {
+	case len(t) == 0:
+		return 0, true
+	case j.silent < len(t):
+		return t[j.silent], true
+	}
+	return 0, false
+}
+
+// NewCarrier returns one that is up and has nothing to do.
+func NewCarrier(config Config) *Carrier {
+	config.Batch = max(config.Batch, 1)
+	return &Carrier{config: config, queue: newQueue(config)}
+}
+
+func newQueue(config Config) *schedule.Queue[*part] {
+	return schedule.NewQueue[*part](schedule.QueueConfig{PerUnit: config.Batch, Quiet: config.Quiet})
+}
+
+// Configure changes the time that requests take on the wire.
+func (c *Carrier) Configure(air func(r modbus.Request) time.Duration) { c.config.Air = air }
+
+// Take queues what ask wants. reply is called once, in this call if nothing can
+// be sent.
+func (c *Carrier) Take(ask *Ask, now time.Duration, reply func(*Answer)) {
+	j := &job{answer: Answer{Ask: ask, Results: make([]Result, len(ask.Requests))}, reply: reply, left: len(ask.Requests)}
+	if j.left == 0 {
+		reply(&j.answer)
+		return
+	}
+	parts := make([]part, j.left)
+	for i := range parts {
+		parts[i] = part{job: j, index: i}
+	}
+	if ask.Key != "" {
+		c.replace(ask.Key, j)
+	}
+	if c.work != nil && ask.Class <= schedule.Interactive {
+		c.work.hurry.Store(true)
+	}
+	for i := range parts {
+		c.push(&parts[i], now)
+	}
+}
+
+func (c *Carrier) replace(key string, j *job) {
+	if c.keyed == nil {
+		c.keyed = map[string]*job{}
+	}
+	old := c.keyed[key]
+	c.keyed[key] = j
+	if old != nil {
+		c.drop(func(p *part) bool { return p.job == old }, errReplaced)
+	}
+}
+
+// push queues a part, or settles it when it cannot be.
+func (c *Carrier) push(p *part, now time.Duration) {
+	if c.down != nil {
+		c.settle(p, failed(c.down))
+		return
+	}
+	ask, r := p.ask(), p.request()
+	item := schedule.Item[*part]{Unit: r.Unit, Class: ask.Class, Rest: ask.Rest, Payload: p}
+	if !ask.Expires.IsZero() {
+		item.Deadline = max(now+time.Until(ask.Expires), 1)
+	}
+	if verdict, _ := c.queue.Push(item); verdict == schedule.Refused {
+		c.counts.Shed++
+		c.settle(p, failed(errFull))
+	}
+}
+
+// Elect gives the next Work, or how long until it should be asked for again; 0
+// is until something else happens.
+func (c *Carrier) Elect(now time.Duration) (*Work, time.Duration) {
+	if c.work != nil || c.down != nil {
+		return nil, 0
+	}
+	var w *Work
+	for {
+		item, wait, ok := c.queue.Next(now)
+		for _, late := range c.queue.Expired(now) {
+			c.settle(late.Payload, failed(errExpired))
+		}
+		if !ok {
+			c.work = w
+			return w, wait
+		}
+		p := item.Payload
+		if _, ok := p.job.timeout(); !ok {
+			c.queue.Done(item.Unit, now, schedule.NotSent)
+			c.settle(p, failed(errGivenUp))
+			continue
+		}
+		if w == nil {
+			w = &Work{air: c.config.Air}
+		}
+		w.parts = append(w.parts, p)
+		if len(w.parts) == c.config.Batch || item.Class != schedule.Poll || item.Rest > 0 {
+			c.work = w
+			return w, 0
+		}
+	}
+}
+
+// Done takes back the Work that Elect gave, after Run.
+func (c *Carrier) Done(w *Work, now time.Duration) {
+	c.work = nil
+	c.counts.Busy += w.busy
+	for i, p := range w.parts {
+		unit := p.request().Unit
+		if i >= w.ran || c.again(p, w) {
+			c.queue.Done(unit, now, schedule.NotSent)
+			c.push(p, now)
+			continue
+		}
+		c.count(p)
+		c.queue.Done(unit, now, p.res.Outcome)
+		c.settle(p, p.res)
+	}
+}
+
+// again says whether a transaction that a lost connection has ended may be
+// tried once more: when nothing went out, or when doing it twice does no harm.
+func (c *Carrier) again(p *part, w *Work) bool {
+	if w.Lost == nil || p.res.Err != w.Lost || p.tries > 0 || p.request().Write() && !unsent(w.Lost) {
+		return false
+	}
+	p.tries++
+	return true
+}
+
+func (c *Carrier) count(p *part) {
+	c.mute++
+	switch p.res.Outcome {
+	case schedule.Answered:
+		c.counts.Answered++
+		c.mute = 0
+	case schedule.Exception:
+		c.counts.Exceptions++
+		c.mute = 0
+	case schedule.NoAnswer:
+		c.counts.Timeouts++
+	case schedule.Garbled:
+		if mismatched(p.res.Err) {
+			c.counts.Mismatched++
+		} else {
+			c.counts.Corrupt++
+		}
+	case schedule.NotSent:
+		c.mute--
+	}
+}
+
+func (c *Carrier) settle(p *part, r Result) {
+	j := p.job
+	if r.At.IsZero() {
+		r.At = time.Now()
+	}
+	j.answer.Results[p.index] = r
+	if j.left--; j.left > 0 {
+		return
+	}
+	if key := j.answer.Ask.Key; key != "" && c.keyed[key] == j {
+		delete(c.keyed, key)
+	}
+	j.reply(&j.answer)
+}
+
+func failed(err error) Result { return Result{Err: err, Outcome: schedule.NotSent} }
+
+func (c *Carrier) drop(match func(*part) bool, why error) {
+	for _, item := range c.queue.Drop(func(i schedule.Item[*part]) bool { return match(i.Payload) }) {
+		c.settle(item.Payload, failed(why))
+	}
+}
+
+// Down says that nothing can be sent until Up: all that waits, and all that
+// comes, is answered at once with cause.
+func (c *Carrier) Down(cause string) {
+	c.down = &Down{cause}
+	c.drop(func(*part) bool { return true }, c.down)
+}
+
+// Up ends Down.
+func (c *Carrier) Up() { c.down, c.mute = nil, 0 }
+
+// Cause is why it is down; empty: it is not.
+func (c *Carrier) Cause() string {
+	if c.down == nil {
+		return ""
+	}
+	return c.down.Cause
+}
+
+// Busy says whether a Work is under way.
+func (c *Carrier) Busy() bool { return c.work != nil }
+
+// Mute is how many transactions of all units in a row have had no answer.
+func (c *Carrier) Mute() int { return c.mute }
+
+// Counts are what it has seen since it was made.
+func (c *Carrier) Counts() Counts { return c.counts }

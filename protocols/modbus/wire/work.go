@@ -1,0 +1,96 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/schedule"
+)
+
+// Work is a few transactions that go out one after the other.
+type Work struct {
+	// Lost is why the connection or port must be replaced; nil: it is fine.
+	Lost error
+
+	parts []*part
+	ran   int
+	busy  time.Duration
+	air   func(r modbus.Request) time.Duration
+	hurry atomic.Bool // something urgent waits: no further transaction
+}
+
+// fallback is what a request without timeout waits.
+const fallback = time.Second
+
+// Limit is the longest that Run takes when everything goes by the book.
+func (w *Work) Limit() time.Duration {
+	d := time.Second
+	for _, p := range w.parts {
+		t := fallback
+		if ts := p.ask().Timeouts; len(ts) > 0 {
+			t = ts[len(ts)-1]
+		}
+		d += 3 * (t + w.onWire(p.request())) // before, while and after it is sent
+	}
+	return d
+}
+
+// Run carries the transactions out, in a worker. It ends early when the link is
+// lost, a unit does not answer or something urgent has come.
+func (w *Work) Run(ctx context.Context, l *modbus.Link) {
+	begin := time.Now()
+	for i, p := range w.parts {
+		if i > 0 && w.hurry.Load() || !p.run(ctx, l, w) {
+			break
+		}
+	}
+	w.busy = time.Since(begin)
+}
+
+// run reports whether the next one may go.
+func (p *part) run(ctx context.Context, l *modbus.Link, w *Work) bool {
+	r := p.request()
+	limit, ok := p.job.timeout()
+	if !ok {
+		return false // the Carrier gives it up
+	}
+	r.Timeout = limit
+	begin := time.Now()
+	resp, err := l.Do(ctx, r)
+	end := time.Now()
+	p.res = Result{Response: resp, Err: err, Outcome: outcome(err), Took: max(0, end.Sub(begin)-w.onWire(r)), At: end}
+	w.ran++
+	if modbus.LinkLost(err) {
+		w.Lost = err
+	}
+	switch p.res.Outcome {
+	case schedule.Answered, schedule.Exception:
+		p.job.silent = 0
+	case schedule.NoAnswer, schedule.Garbled:
+		p.job.silent++
+		return false
+	}
+	return w.Lost == nil && ctx.Err() == nil
+}
+
+func (w *Work) onWire(r modbus.Request) time.Duration {
+	if w.air == nil {
+		return 0
+	}
+	return w.air(r)
+}
+
+// Answered says whether a unit has answered in this Work, if only to refuse.
+func (w *Work) Answered() bool {
+	for _, p := range w.parts[:w.ran] {
+		if p.res.Outcome == schedule.Answered || p.res.Outcome == schedule.Exception {
+			return true
+		}
+	}
+	return false
+}
+
+func mismatched(err error) bool { return errors.Is(err, modbus.ErrMismatch) }
