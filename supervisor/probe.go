@@ -125,13 +125,16 @@ func (t *Tree) Evidence(ctx context.Context) (watchdog.Evidence, error) {
 	})
 	proofs := make(chan proof, len(paths))
 	waiting := map[string]bool{}
-	for _, p := range paths {
-		waiting[p] = true
-		if cell := t.sys.Lookup(p); cell != nil && cell.PID() != nil {
-			t.sys.Runtime().Root.Send(cell.PID(), attest{proofs})
-		}
-	}
 	var e watchdog.Evidence
+	for _, p := range paths {
+		cell := t.sys.Lookup(p)
+		if cell == nil || cell.PID() == nil {
+			e.Missing = append(e.Missing, watchdog.Missing{Path: p, Reason: "it has not started"})
+			continue
+		}
+		waiting[p] = true
+		t.sys.Runtime().Root.Send(cell.PID(), attest{proofs})
+	}
 	for len(waiting) > 0 {
 		select {
 		case p := <-proofs:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -26,6 +27,7 @@ type daemon struct {
 	log    *slog.Logger
 	cfg    *config.Tree
 	lock   *os.File
+	url    string // the file that says where the bus listens
 	book   *watchdog.Book
 	bus    *bus.Bus
 	system *actors.System
@@ -71,8 +73,16 @@ func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Log
 	if d.bus, err = startBus(root.Gateway, busConfig, dir, log); err != nil {
 		return d, err
 	}
+	if err = d.tellAddress(dir); err != nil {
+		return d, err
+	}
 	d.system = actors.NewSystem(root.Gateway, d.bus.Conn(), log)
-	d.bus.OnRestart(d.system.Republish)
+	d.bus.OnRestart(func() {
+		d.system.Republish()
+		if err := d.tellAddress(dir); err != nil {
+			log.Warn("clients on this machine are not told where the bus listens", "err", err)
+		}
+	})
 	if _, err = d.system.Serve(); err != nil {
 		return d, err
 	}
@@ -94,7 +104,11 @@ func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Log
 		log.Warn("config history", "err", err)
 	}
 	d.tellBoot(previous, plan)
-	return d, d.tree.Start(cfg)
+	if err = d.tree.Start(cfg); err != nil {
+		return d, err
+	}
+	d.pet()
+	return d, nil
 }
 
 func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*bus.Bus, error) {
@@ -116,6 +130,34 @@ func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*
 		log.Error("the bus runs without its store", "why", why)
 	}
 	return b, nil
+}
+
+// tellAddress writes where the bus listens into the data directory: the real
+// port, for the commands of this machine. Without a listener there is no file.
+func (d *daemon) tellAddress(dir string) error {
+	d.url = filepath.Join(dir, urlFile)
+	addr := d.bus.Addr()
+	if addr == "" {
+		if err := os.Remove(d.url); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	url := "nats://" + reachable(addr)
+	d.log.Info("the bus listens", "url", url)
+	return writeFile(d.url, []byte(url+"\n"))
+}
+
+// reachable is a listener's address as a client on this machine uses it.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // dog finds who restarts the gateway when nothing else helps.
@@ -144,23 +186,24 @@ func (d *daemon) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, err
 	}
 }
 
-// keep starts the petting.
+// keep makes the keeper of the dog; its times run from now.
 func (d *daemon) keep(dog watchdog.Dog, c *gatewayv1.Watchdog, plan watchdog.Plan) (err error) {
 	d.keeper, err = watchdog.NewKeeper(watchdog.Config{
 		Dog: dog, Probe: d.tree.Evidence, Book: d.book, Init: c.GetGrace().AsDuration(),
 		Hold: plan.Hold, Stop: stopTime, Log: d.log,
 		Starved: func(cause watchdog.Cause) { d.starved <- cause },
 	})
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// pet starts the petting.
+func (d *daemon) pet() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.petting, d.petted = cancel, make(chan struct{})
 	go func() {
 		defer close(d.petted)
 		d.keeper.Run(ctx)
 	}()
-	return nil
 }
 
 // tellBoot publishes the boot-cause record and keeps the last events for the
@@ -248,6 +291,7 @@ func (d *daemon) stop() error {
 	err = errors.Join(err, d.book.Close(err == nil))
 	d.petting()
 	<-d.petted
+	_ = os.Remove(d.url)
 	_ = d.lock.Close()
 	return err
 }
