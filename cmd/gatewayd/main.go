@@ -8,19 +8,39 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := command().ExecuteContext(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "gatewayd: "+err.Error())
-		os.Exit(exitCode(err))
+func main() { os.Exit(execute()) }
+
+// execute runs the command line and returns the exit code.
+func execute() int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		fmt.Fprintln(os.Stderr, "gatewayd: told to stop twice: leaving at once")
+		os.Exit(1)
+	}()
+	cmd, err := command().ExecuteContextC(ctx)
+	if err == nil {
+		return 0
 	}
+	text := err.Error()
+	if e := (exit{}); !errors.As(err, &e) {
+		text = fmt.Sprintf("%s (see %s --help)", strings.TrimSpace(text), cmd.CommandPath())
+	}
+	if text != "" {
+		fmt.Fprintln(os.Stderr, "gatewayd: "+text)
+	}
+	return exitCode(err)
 }
 
 // command is the tree of all commands.
@@ -31,8 +51,38 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(runCommand(), checkCommand())
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"})
+	for _, c := range []*cobra.Command{runCommand(), checkCommand(), demoCommand()} {
+		c.GroupID = "run"
+		root.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{
+		treeCommand(), describeCommand(), watchCommand(), eventsCommand(), callCommand(), drillCommand(),
+	} {
+		c.GroupID = "look"
+		root.AddCommand(c)
+	}
+	root.AddCommand(versionCommand())
+	mark(root)
 	return root
+}
+
+// mark tells errors of running a command (exit code 1) from those of a command
+// line that cobra refuses (exit code 2).
+func mark(c *cobra.Command) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			err := run(cmd, args)
+			var e exit
+			if err == nil || errors.As(err, &e) {
+				return err
+			}
+			return exit{err, 1}
+		}
+	}
+	for _, sub := range c.Commands() {
+		mark(sub)
+	}
 }
 
 // exit is an error with an exit code of its own; 2 is a wrong config or command
@@ -44,10 +94,13 @@ type exit struct {
 
 func (e exit) Unwrap() error { return e.error }
 
+// usage is an error in what was typed.
+func usage(format string, args ...any) error { return exit{fmt.Errorf(format, args...), 2} }
+
 func exitCode(err error) int {
 	var e exit
 	if errors.As(err, &e) {
 		return e.code
 	}
-	return 1
+	return 2
 }

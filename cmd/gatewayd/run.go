@@ -12,8 +12,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"gatewayd/supervisor/config"
 )
 
 func runCommand() *cobra.Command {
@@ -25,7 +23,7 @@ func runCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logger(level)
 			if err != nil {
-				return exit{err, 2}
+				return usage("%v", err)
 			}
 			return run(cmd.Context(), file, dir, log)
 		},
@@ -60,18 +58,18 @@ func dataDir() string {
 
 // run runs a gateway until ctx ends or the watchdog has starved.
 func run(ctx context.Context, file, dir string, log *slog.Logger) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // before the start: until then SIGHUP would end the process
+	defer signal.Stop(hup)
 	tuneMemory()
 	cfg, problems := load(file)
-	if err := problems.Err(); err != nil {
-		return exit{err, 2}
+	if err := refused(problems); err != nil {
+		return err
 	}
 	d, err := start(cfg, fileSource{file: file, dir: filepath.Join(dir, "config")}, dir, log)
 	if err != nil {
 		return err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	for {
 		select {
 		case <-hup:
@@ -90,58 +88,4 @@ func tuneMemory() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(50)
 	}
-}
-
-func checkCommand() *cobra.Command {
-	var schema, asJSON bool
-	cmd := &cobra.Command{
-		Use:   "check gateway.toml",
-		Short: "Find everything that is wrong with a config file, without running it",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			out := cmd.OutOrStdout()
-			if schema {
-				text, err := jsonSchema()
-				if err == nil {
-					_, err = fmt.Fprintln(out, string(text))
-				}
-				return err
-			}
-			if len(args) == 0 {
-				return exit{errors.New("name a config file, or ask for --schema"), 2}
-			}
-			cfg, problems := load(args[0])
-			if asJSON {
-				text, err := problems.FormatJSON()
-				if err == nil {
-					_, err = fmt.Fprintln(out, string(text))
-				}
-				if err == nil && len(problems) > 0 {
-					err = exit{fmt.Errorf("%s: %d problems", args[0], len(problems)), 2}
-				}
-				return err
-			}
-			if err := problems.Err(); err != nil {
-				return exit{err, 2}
-			}
-			groups, actors := count(cfg)
-			_, err := fmt.Fprintf(out, "%s is fine: %d actors in %d groups\n", args[0], actors, groups)
-			return err
-		},
-	}
-	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the config file, for editors")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the problems as JSON")
-	return cmd
-}
-
-func count(cfg *config.Tree) (groups, actors int) {
-	cfg.Walk(func(n *config.Node) {
-		switch {
-		case n.Kind != "":
-			actors++
-		case n.Path != "":
-			groups++
-		}
-	})
-	return groups, actors
 }

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/schemas"
+	"gatewayd/supervisor/config"
+)
+
+func checkCommand() *cobra.Command {
+	var schema, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check gateway.toml",
+		Short: "Find everything that is wrong with a config file, without running it",
+		Long: `Find everything that is wrong with a config file, without running it.
+
+Each problem is one line: file, line, key, what is wrong and what was probably
+meant. The exit code is 2 when there is any.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case schema:
+				text, err := jsonSchema()
+				if err == nil {
+					_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
+				}
+				return err
+			case len(args) == 0:
+				return usage("name a config file, or ask for --schema")
+			case asJSON:
+				return checkJSON(cmd, args[0])
+			}
+			return check(cmd, args[0])
+		},
+	}
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the config file, for editors")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the problems as a JSON array")
+	return cmd
+}
+
+func check(cmd *cobra.Command, file string) error {
+	cfg, problems := load(file)
+	if err := refused(problems); err != nil {
+		return err
+	}
+	groups, actors := count(cfg)
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %d actors in %d groups\n", file, actors, groups)
+	return err
+}
+
+func checkJSON(cmd *cobra.Command, file string) error {
+	_, problems := load(file)
+	text, err := problems.FormatJSON()
+	if err == nil {
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
+	}
+	if err == nil && len(problems) > 0 {
+		err = exit{errors.New(""), 2} // the problems have been printed
+	}
+	return err
+}
+
+// refused is a config with problems: each has a line of its own.
+func refused(problems config.Problems) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	word := "problems"
+	if len(problems) == 1 {
+		word = "problem"
+	}
+	return usage("the config has %d %s\n%s", len(problems), word, problems.Format())
+}
+
+func count(cfg *config.Tree) (groups, actors int) {
+	cfg.Walk(func(n *config.Node) {
+		switch {
+		case n.Kind != "":
+			actors++
+		case n.Path != "":
+			groups++
+		}
+	})
+	return groups, actors
+}
+
+// jsonSchema is the JSON Schema of the config file with all kinds there are.
+func jsonSchema() ([]byte, error) {
+	all := map[string]protoreflect.MessageDescriptor{}
+	for _, k := range allKinds(nil, nil) {
+		all[k.Name] = k.ConfigType().Descriptor()
+	}
+	return schemas.JSONSchema(all)
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/bus"
+	"gatewayd/supervisor"
+)
+
+const (
+	urlFile    = "bus.url" // in the data directory: where the bus listens now
+	defaultURL = "nats://127.0.0.1:4222"
+	systemDir  = "/var/lib/gatewayd"
+)
+
+// client is a command line's way to a running gateway.
+type client struct {
+	server, key, gateway, data string
+	timeout                    time.Duration
+	asJSON                     bool
+
+	conn *bus.Conn
+}
+
+// flags adds what all commands that reach a gateway share.
+func (c *client) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.server, "server", "", "where the gateway's bus listens (default $GATEWAYD_SERVER, else what <data>/"+urlFile+" says, else "+defaultURL+")")
+	f.StringVar(&c.key, "key", "", "nkey seed file to identify with (default $GATEWAYD_KEY, else <data>/keys/operator.nk if it can be read, else none)")
+	f.StringVar(&c.gateway, "gateway", "", "name of the gateway (default the only one there)")
+	f.StringVar(&c.data, "data", dataDir(), "data directory of a gateway on this machine")
+	f.DurationVar(&c.timeout, "timeout", 10*time.Second, "longest wait for the gateway")
+	f.BoolVar(&c.asJSON, "json", false, "print JSON")
+	_ = cmd.RegisterFlagCompletionFunc("gateway", c.completeGateways)
+	_ = cmd.MarkFlagFilename("key")
+	_ = cmd.MarkFlagDirname("data")
+}
+
+// url is where the bus is, and who says so.
+func (c *client) url() (url, says string) {
+	if c.server != "" {
+		return c.server, "--server"
+	}
+	if env := os.Getenv("GATEWAYD_SERVER"); env != "" {
+		return env, "GATEWAYD_SERVER"
+	}
+	file := filepath.Join(c.data, urlFile)
+	if text, err := os.ReadFile(file); err == nil && len(text) > 0 {
+		return strings.TrimSpace(string(text)), file
+	}
+	return defaultURL, ""
+}
+
+// seed is the key file to use; chosen is false when nobody asked for it.
+func (c *client) seed() (file string, chosen bool) {
+	if c.key != "" {
+		return c.key, true
+	}
+	if env := os.Getenv("GATEWAYD_KEY"); env != "" {
+		return env, true
+	}
+	file = filepath.Join(c.data, "keys", "operator.nk")
+	if f, err := os.Open(file); err == nil {
+		f.Close()
+		return file, false
+	}
+	return "", false
+}
+
+// connect reaches the bus and finds the gateway. close must be called.
+func (c *client) connect(ctx context.Context) error {
+	if err := c.dial(); err != nil {
+		return err
+	}
+	if c.gateway != "" {
+		if err := bus.CheckGateway(c.gateway); err != nil {
+			return usage("--gateway %s: %v", c.gateway, err)
+		}
+		return nil
+	}
+	names, err := c.gateways(ctx)
+	switch {
+	case err != nil:
+		return c.explain(err)
+	case len(names) == 0:
+		url, _ := c.url()
+		return fmt.Errorf("no gateway has said anything at %s yet: is it still starting? name it with --gateway", url)
+	case len(names) > 1:
+		return fmt.Errorf("several gateways are there: choose one with --gateway %s", strings.Join(names, ", --gateway "))
+	}
+	c.gateway = names[0]
+	return nil
+}
+
+func (c *client) dial() (err error) {
+	url, says := c.url()
+	if !strings.Contains(url, "://") {
+		url = "nats://" + url
+	}
+	key, chosen := c.seed()
+	o := bus.Options{URL: url, NKeyFile: key, Name: "gatewayd " + fmt.Sprint(os.Getpid())}
+	c.conn, err = bus.Dial(o)
+	var e *bus.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	if e.Code == bus.PermissionDenied && key != "" && !chosen {
+		o.NKeyFile = "" // a key that happened to lie around, maybe of another gateway
+		if open, err := bus.Dial(o); err == nil {
+			c.conn = open
+			return nil
+		}
+	}
+	switch e.Code {
+	case bus.Unavailable:
+		if says != "" {
+			says = " (from " + says + ")"
+		}
+		return fmt.Errorf("no gateway answers at %s%s: is gatewayd running, and does [bus] listen there? choose another with --server", url, says)
+	case bus.PermissionDenied:
+		if key == "" {
+			return fmt.Errorf("%s wants to know who you are: --key %s", url, c.keyHint())
+		}
+	}
+	return errors.New(e.Message)
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		c.conn.Close()
+	}
+}
+
+// gateways lists the gateways on the bus.
+func (c *client) gateways(ctx context.Context) (names []string, err error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	err = c.conn.Last(ctx, bus.Subject("*", bus.State, supervisor.Root, "health"), func(r bus.Record) error {
+		if a, err := bus.ParseSubject(r.Subject); err == nil {
+			names = append(names, a.Gateway)
+		}
+		return nil
+	})
+	return names, err
+}
+
+func (c *client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, c.timeout)
+}
+
+// keyHint is where the operator's key is to be found.
+func (c *client) keyHint() string {
+	dir := c.data
+	if _, err := os.Stat(dir); err != nil {
+		dir = systemDir
+	}
+	return filepath.Join(dir, "keys", "operator.nk")
+}
+
+// explain turns an error of the bus into one line that says what to do.
+func (c *client) explain(err error) error {
+	var e *bus.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code {
+	case bus.PermissionDenied:
+		if strings.Contains(e.Message, "operator key") {
+			return fmt.Errorf("this needs the operator key: --key %s", c.keyHint())
+		}
+	case bus.DeadlineExceeded:
+		return fmt.Errorf("%s within %s: give it more with --timeout, or look at gatewayd tree", strings.TrimSuffix(e.Message, " in time"), c.timeout)
+	}
+	return errors.New(e.Message)
+}
+
+// subject is where a method of an actor is called.
+func (c *client) subject(path, method string) (string, error) {
+	path = strings.Trim(path, "/")
+	if err := bus.CheckName(path); err != nil {
+		return "", usage("%v", err)
+	}
+	if err := bus.CheckLeaf(method); err != nil {
+		return "", usage("%v", err)
+	}
+	return bus.Subject(c.gateway, bus.Cmd, path, method), nil
+}

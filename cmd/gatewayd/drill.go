@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/bus"
+	"gatewayd/schemas"
+	drillv1 "gatewayd/schemas/drill/v1"
+)
+
+func drillCommand() *cobra.Command {
+	c := &client{}
+	var rate float64
+	var long time.Duration
+	cmd := &cobra.Command{
+		Use:   "drill FAULT PATH",
+		Short: "Put a fault in, to see the gateway heal",
+		Long: `Put a fault into an actor, to see the gateway heal. Only where the config says
+[drill] armed = true.
+
+` + faultDoc() + `
+
+gatewayd drill clear takes the faults out again.`,
+		Example: `  gatewayd drill kill field/plc/mixer
+  gatewayd drill hang field/rs485-1/line --for 1m
+  gatewayd drill drop field/rs485-1/meter-1 --rate 0.3
+  gatewayd drill clear`,
+		Args: cobra.ExactArgs(2),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return faults(), cobra.ShellCompDirectiveNoFileComp
+			}
+			return c.completePath(cmd, args[1:], prefix)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains(faults(), args[0]) {
+				return usage("no fault is called %q%s; there are %s", args[0], schemas.DidYouMean(args[0], faults()), strings.Join(faults(), ", "))
+			}
+			if rate <= 0 || rate > 1 {
+				return usage("--rate %g: want a share above 0, at most 1", rate)
+			}
+			return c.drill(cmd.Context(), "Inject", &drillv1.InjectRequest{
+				Fault: args[0], Path: strings.Trim(args[1], "/"), Rate: rate, Duration: durationpb.New(long),
+			}, cmd)
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().Float64Var(&rate, "rate", 1, "share of messages or bytes it hits, for drop, delay and corrupt")
+	cmd.Flags().DurationVar(&long, "for", time.Second, "how long, for hang; how late, for delay")
+	cmd.AddCommand(clearCommand())
+	return cmd
+}
+
+func clearCommand() *cobra.Command {
+	c := &client{}
+	cmd := &cobra.Command{
+		Use:               "clear [PATH]",
+		Short:             "Take faults out again: all, or those of one actor",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: c.completePath,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req := &drillv1.ClearRequest{}
+			if len(args) > 0 {
+				req.Path = strings.Trim(args[0], "/")
+			}
+			return c.drill(cmd.Context(), "Clear", req, cmd)
+		},
+	}
+	c.flags(cmd)
+	return cmd
+}
+
+func (c *client) drill(ctx context.Context, method string, req proto.Message, cmd *cobra.Command) error {
+	if err := c.connect(ctx); err != nil {
+		return err
+	}
+	defer c.close()
+	subject, err := c.subject("drill", method)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	if err := c.conn.Call(ctx, subject, req, nil); err != nil {
+		return c.explain(err)
+	}
+	if c.asJSON {
+		text, err := bus.Marshal(bus.JSON, req)
+		if err == nil {
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
+		}
+		return err
+	}
+	switch m := req.(type) {
+	case *drillv1.InjectRequest:
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s is in; see gatewayd events --follow\n", m.Path, m.Fault)
+	case *drillv1.ClearRequest:
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "the faults are out")
+	}
+	return err
+}
+
+// faults are the faults there are, as the schema lists them.
+func faults() []string {
+	fd := (&drillv1.InjectRequest{}).ProtoReflect().Descriptor().Fields().ByName("fault")
+	return schemas.RuleOf(fd).In
+}
+
+// faultDoc is what the schema says about the faults.
+func faultDoc() string { return schemas.Doc("drill.v1.InjectRequest.fault") }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/bus"
+)
+
+func eventsCommand() *cobra.Command {
+	c := &client{}
+	var n int
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "events [PATH]",
+		Short: "Show what has happened lately",
+		Long:  `Show the last events that the gateway has kept, oldest first: of everybody, or of PATH and what is below it.`,
+		Example: `  gatewayd events -n 50
+  gatewayd events field/rs485-1 --follow`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: c.completePath,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if n < 1 {
+				return usage("-n %d: want 1 or more", n)
+			}
+			if err := c.connect(cmd.Context()); err != nil {
+				return err
+			}
+			defer c.close()
+			filter := "event/#"
+			if len(args) > 0 {
+				filter = "event/" + args[0] + "/#"
+			}
+			pattern, err := c.pattern(filter)
+			if err != nil {
+				return usage("%v", err)
+			}
+			return c.events(cmd.Context(), cmd.OutOrStdout(), pattern, n, follow)
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().IntVarP(&n, "count", "n", 20, "how many")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on")
+	return cmd
+}
+
+func (c *client) events(ctx context.Context, w io.Writer, pattern string, n int, follow bool) error {
+	pr := printer{w: w, p: painter(w), asJSON: c.asJSON, stamp: true}
+	lastEvents := func(ctx context.Context, pattern string, take func(bus.Record) error) error {
+		ctx, cancel := c.bounded(ctx)
+		defer cancel()
+		records, err := c.conn.Events(ctx, pattern, n)
+		for i := 0; err == nil && i < len(records); i++ {
+			err = take(records[i])
+		}
+		return err
+	}
+	if follow {
+		return c.watch(ctx, pr, pattern, 0, lastEvents)
+	}
+	var records []bus.Record
+	err := lastEvents(ctx, pattern, func(r bus.Record) error {
+		records = append(records, r)
+		return nil
+	})
+	if err != nil {
+		return c.explain(err)
+	}
+	if c.asJSON {
+		return eventsJSON(w, records)
+	}
+	for _, r := range records {
+		if err := pr.message(r.Msg, r.Time); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eventsJSON(w io.Writer, records []bus.Record) error {
+	all := []map[string]any{}
+	for _, r := range records {
+		topic, _ := bus.Topic(r.Subject)
+		all = append(all, map[string]any{"time": r.Time, "topic": topic, "payload": asJSON(r.Msg)})
+	}
+	return json.NewEncoder(w).Encode(all)
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+
+	"gatewayd/actors"
+)
+
+// paint colours text for a terminal; the zero value leaves it as it is.
+type paint struct{ on bool }
+
+// painter colours only what goes to a terminal whose user has not said no.
+func painter(w io.Writer) paint {
+	return paint{isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+}
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// The colours that are used: SGR parameters.
+const (
+	bold   = "1"
+	dim    = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	blue   = "34"
+)
+
+func (p paint) in(colour, text string) string {
+	if !p.on || text == "" || colour == "" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// cell is a text and its colour.
+type cell struct{ text, colour string }
+
+// table writes rows in aligned columns, the first one in bold.
+func table(w io.Writer, p paint, rows [][]cell) error {
+	var widths []int
+	for _, row := range rows {
+		for i, c := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	out := bufio.NewWriter(w)
+	for n, row := range rows {
+		var line strings.Builder
+		for i, c := range row {
+			if n == 0 {
+				c.colour = bold
+			}
+			pad := 0
+			if i < len(row)-1 {
+				pad = widths[i] - utf8.RuneCountInString(c.text) + 2
+			}
+			line.WriteString(p.in(c.colour, c.text) + strings.Repeat(" ", pad))
+		}
+		fmt.Fprintln(out, strings.TrimRight(line.String(), " "))
+	}
+	return out.Flush()
+}
+
+func plain(texts ...string) []cell {
+	row := make([]cell, len(texts))
+	for i, t := range texts {
+		row[i].text = t
+	}
+	return row
+}
+
+// healthCell is a symbol and a word for a state of health.
+func healthCell(state string) cell {
+	switch state {
+	case actors.OK:
+		return cell{"● ok", green}
+	case actors.Starting:
+		return cell{"◌ starting", blue}
+	case actors.Degraded:
+		return cell{"◐ degraded", yellow}
+	case actors.Unreachable:
+		return cell{"○ unreachable", yellow}
+	case actors.Quarantined:
+		return cell{"■ quarantined", red}
+	case actors.Bad:
+		return cell{"✗ failed", red}
+	case actors.Gone:
+		return cell{"· stopped", dim}
+	}
+	return cell{text: state}
+}
+
+// levelColour is the colour of a level of healing.
+func levelColour(level string) string {
+	switch level {
+	case "recovered":
+		return green
+	case "restart":
+		return yellow
+	case "":
+		return ""
+	}
+	return red
+}
+
+// age is a duration in its two largest units: 5s, 3m12s, 2h04m, 3d07h.
+func age(d time.Duration) string {
+	s := int64(max(d, 0).Seconds())
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%dh%02dm", s/3600, s%3600/60)
+	}
+	return fmt.Sprintf("%dd%02dh", s/86400, s%86400/3600)
+}

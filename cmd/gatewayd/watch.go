@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/bus"
+)
+
+func watchCommand() *cobra.Command {
+	c := &client{}
+	var count int
+	cmd := &cobra.Command{
+		Use:   "watch FILTER",
+		Short: "Print messages as they pass",
+		Long: `Print messages as they pass: topic and payload, one line each.
+
+FILTER is a topic of MQTT style below the gateway, beginning with a class: data,
+event, state or trace. '+' (or '*') stands for one token, '#' (or '>') at the end
+for all that follow. The last states come first.
+
+It ends with Ctrl-C, after --count messages, or after --timeout if that is given.`,
+		Example: `  gatewayd watch 'data/#'
+  gatewayd watch 'data/field/rs485-1/meter-1/+'
+  gatewayd watch 'state/+/+/+/health'
+  gatewayd watch 'event/>' --json`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.completeFilter,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.connect(cmd.Context()); err != nil {
+				return err
+			}
+			defer c.close()
+			pattern, err := c.pattern(args[0])
+			if err != nil {
+				return usage("%v", err)
+			}
+			ctx, cancel := context.WithCancel(cmd.Context())
+			if cmd.Flags().Changed("timeout") {
+				ctx, cancel = context.WithTimeout(cmd.Context(), c.timeout)
+			}
+			defer cancel()
+			return c.watch(ctx, printer{w: cmd.OutOrStdout(), asJSON: c.asJSON}, pattern, count, c.lastStates)
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().IntVarP(&count, "count", "n", 0, "end after so many messages; 0: never")
+	return cmd
+}
+
+// pattern is the NATS pattern of a filter, which may be a whole subject too.
+func (c *client) pattern(filter string) (string, error) {
+	if strings.HasPrefix(filter, "gw.") {
+		return filter, nil
+	}
+	p, err := bus.Pattern(c.gateway, filter)
+	if err != nil && strings.HasSuffix(err.Error(), "trace") {
+		err = fmt.Errorf("%w, as in 'data/%s/#'", err, strings.Trim(filter, "/"))
+	}
+	return p, err
+}
+
+// history gives what has been kept of pattern to take, oldest first.
+type history func(ctx context.Context, pattern string, take func(bus.Record) error) error
+
+// lastStates are the history of what has a last state.
+func (c *client) lastStates(ctx context.Context, pattern string, take func(bus.Record) error) error {
+	if !mayBeState(pattern) {
+		return nil
+	}
+	return c.conn.Last(ctx, pattern, take)
+}
+
+var errEnough = errors.New("enough messages have come")
+
+// watch prints the history and then what comes, until ctx ends or count
+// messages have come. It listens before it reads the history, so that nothing
+// falls in between.
+func (c *client) watch(ctx context.Context, pr printer, pattern string, count int, kept history) error {
+	pr.p = painter(pr.w)
+	live := make(chan bus.Msg, 4096)
+	stop, err := c.conn.Subscribe(pattern, func(m bus.Msg) {
+		select {
+		case live <- m:
+		case <-ctx.Done():
+		}
+	})
+	if err != nil {
+		return c.explain(err)
+	}
+	defer stop()
+	seen := 0
+	take := func(m bus.Msg, at time.Time) error {
+		if err := pr.message(m, at); err != nil {
+			return err
+		}
+		if seen++; count > 0 && seen >= count {
+			return errEnough
+		}
+		return nil
+	}
+	err = kept(ctx, pattern, func(r bus.Record) error { return take(r.Msg, r.Time) })
+	for err == nil {
+		select {
+		case m := <-live:
+			err = take(m, time.Now())
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	switch {
+	case errors.Is(err, errEnough):
+		return nil
+	case ctx.Err() == nil:
+		return c.explain(err)
+	case count > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("%d of %d messages came on %s within %s", seen, count, pattern, c.timeout)
+	}
+	return nil
+}
+
+// mayBeState reports whether states fall under pattern: those are kept.
+func mayBeState(pattern string) bool {
+	tokens := strings.Split(pattern, ".")
+	if len(tokens) < 3 {
+		return true
+	}
+	class := tokens[2]
+	return class == string(bus.State) || class == "*" || class == ">"
+}
+
+// printer prints messages, one line each.
+type printer struct {
+	w      io.Writer
+	p      paint
+	asJSON bool
+	stamp  bool // say when it was
+}
+
+func (p printer) message(m bus.Msg, at time.Time) error {
+	topic, ok := bus.Topic(m.Subject)
+	if !ok {
+		topic = m.Subject
+	}
+	if p.asJSON {
+		return json.NewEncoder(p.w).Encode(map[string]any{"time": at, "topic": topic, "payload": asJSON(m)})
+	}
+	line := p.p.in(blue, topic) + "  " + asText(m)
+	if p.stamp {
+		line = p.p.in(dim, at.Local().Format(time.DateTime)) + "  " + line
+	}
+	_, err := fmt.Fprintln(p.w, line)
+	return err
+}
+
+// asJSON is a payload as a JSON value: itself, or a text.
+func asJSON(m bus.Msg) any {
+	if json.Valid(m.Data) {
+		return json.RawMessage(m.Data)
+	}
+	return asText(m)
+}
+
+func asText(m bus.Msg) string {
+	if m.ContentType != bus.JSON {
+		return fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.ContentType)
+	}
+	return strings.Map(printable, string(m.Data))
+}
+
+// printable keeps a payload on its line and away from the terminal's controls.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		return ' '
+	}
+	return r
+}
