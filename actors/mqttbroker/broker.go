@@ -1,0 +1,167 @@
+// Package mqttbroker is the actor that shows the bus to MQTT clients: readings,
+// events and states go out as they are, calls come in. Sockets, sessions and
+// whatever a bad client does are package protocols/mqtt's business.
+package mqttbroker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/mqtt"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+// Kind is kind "mqtt-broker".
+var Kind = actors.Define(actors.Kind{
+	Name:      "mqtt-broker",
+	Doc:       "shows the bus to MQTT clients and takes their calls",
+	Publishes: []actors.Leaf{{Class: "event", Leaf: "insecure", Message: &structpb.Struct{}}},
+	Limit:     4096,
+	Power:     func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
+}, func(cfg *mqttv1.Broker) actors.Actor {
+	return &broker{cfg: cfg, said: map[string]struct{}{}, calls: calls{}}
+})
+
+const (
+	startTime = 5 * time.Second
+	closeTime = 2 * time.Second // for clients to be told
+	relist    = 10 * time.Second
+)
+
+type broker struct {
+	cfg    *mqttv1.Broker
+	server *mqtt.Server        // nil until it listens
+	said   map[string]struct{} // states heard while the kept ones still come; nil afterwards
+	misses int                 // canaries that died in a row
+	calls  calls
+	warned bool // about a message that does not fit into a packet
+}
+
+type (
+	listener struct{ *mqtt.Server } // the life owns it
+	list     struct{}               // ask for the kept states
+	listed   struct{}               // all of them have come
+)
+
+// Close implements io.Closer.
+func (l listener) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	return l.Server.Close(ctx)
+}
+
+func (b *broker) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		return b.start(c)
+	case listener:
+		b.server = m.Server
+		return b.show(c)
+	case actors.Delivery:
+		b.deliver(c, m)
+	case command:
+		b.call(c, m)
+	case actors.Called:
+		b.answer(c, m)
+	case due:
+		b.try(c)
+	case sang:
+		return b.judge(c, m)
+	case list:
+		c.Last("state/#", listed{})
+	case listed:
+		b.said = nil
+	case actors.Failed:
+		if m.Of != (listed{}) {
+			return m.Err
+		}
+		c.Log().Warn("last states are not there yet", "err", m.Err)
+		c.After(relist, list{})
+	}
+	return nil
+}
+
+func (b *broker) start(c *actors.Context) error {
+	if !loopback(b.cfg.Listen) {
+		if !b.cfg.Insecure {
+			return actors.Broken(fmt.Errorf("listen = %q is outside loopback, and nothing there is encrypted or authenticated: "+
+				"listen on 127.0.0.1 or set insecure = true", b.cfg.Listen))
+		}
+		const warning = "clients are neither encrypted nor authenticated"
+		c.Log().Warn("insecure: "+warning, "listen", b.cfg.Listen)
+		c.Event("insecure", &structpb.Struct{Fields: map[string]*structpb.Value{
+			"listen": structpb.NewStringValue(b.cfg.Listen), "warning": structpb.NewStringValue(warning),
+		}})
+	}
+	cfg := b.config(c)
+	c.Do(startTime, func(context.Context) (any, error) {
+		s, err := mqtt.Start(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return listener{s}, nil
+	})
+	return nil
+}
+
+// config is what the protocol needs to know. Its callbacks run in goroutines of
+// the clients: they only post.
+func (b *broker) config(c *actors.Context) mqtt.Config {
+	post, commands := c.Post(), b.cfg.Commands
+	return mqtt.Config{
+		Listen: b.cfg.Listen, Log: c.Log(),
+		MaxClients: int(b.cfg.MaxClients), MaxClientsPerAddress: int(b.cfg.MaxClientsPerAddress),
+		MaxPacket: int(b.cfg.MaxPacket), WriteBuffer: int(b.cfg.WriteBuffer),
+		Authenticate: mqtt.AllowAnyone,
+		Authorize: func(ci mqtt.ClientInfo, topic string, write bool) bool {
+			if write && !commands && strings.HasPrefix(topic, "cmd/") {
+				return false
+			}
+			return mqtt.DefaultAuthorize(ci, topic, write)
+		},
+		OnPublish: func(ci mqtt.ClientInfo, p mqtt.Publish) error {
+			m := parse(ci, p)
+			if topic := mqtt.ReplyTopic(ci, m.reply); !mqtt.DefaultAuthorize(ci, topic, true) {
+				return fmt.Errorf("response topic %q: answers go to reply/%s/…", topic, ci.ID)
+			}
+			return post(m)
+		},
+	}
+}
+
+// show brings the bus to the clients. Live comes before kept, so that no state
+// falls between the two.
+func (b *broker) show(c *actors.Context) error {
+	for _, filter := range []string{"data/#", "event/#", "state/#"} {
+		if err := c.Subscribe(filter); err != nil {
+			return fmt.Errorf("subscribe to %s: %w", filter, err)
+		}
+	}
+	c.Last("state/#", listed{})
+	c.Every(canaryEvery, due{})
+	return nil
+}
+
+// deliver passes one message on as it is.
+func (b *broker) deliver(c *actors.Context, m actors.Delivery) {
+	state := strings.HasPrefix(m.Topic, "state/")
+	if state && b.said != nil {
+		if _, newer := b.said[m.Topic]; newer && m.Kept {
+			return
+		}
+		if !m.Kept {
+			b.said[m.Topic] = struct{}{}
+		}
+	}
+	err := b.server.Publish(m.Topic, m.Payload, state, mqtt.Properties{ContentType: m.ContentType})
+	if err != nil && !b.warned {
+		b.warned = true
+		c.Log().Warn("message not shown; later ones like it are not reported", "err", err)
+	}
+}

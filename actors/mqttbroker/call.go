@@ -1,0 +1,130 @@
+package mqttbroker
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/mqtt"
+)
+
+const (
+	maxCalls       = 1024 // open at once
+	maxClientCalls = 64   // open at once, of one client
+	maxCallTime    = 5 * time.Minute
+	jsonType       = "application/json"
+)
+
+// command is a call that a client has published.
+type command struct {
+	client mqtt.ClientInfo
+	reply  mqtt.Publish // the publish, with the topic its answer goes to if that is not the usual one
+	topic  string       // cmd/<path>/<Method>
+}
+
+// parse takes a publish on cmd/ apart. A client of MQTT 3.1.1, which has no
+// correlation data, may add one token of its own to the topic: what it publishes
+// on cmd/<path>/<Method>/<token> is answered on reply/<client id>/<token>.
+func parse(client mqtt.ClientInfo, p mqtt.Publish) command {
+	m := command{client: client, reply: p, topic: p.Topic}
+	rest, token := cut(p.Topic)
+	if _, method := cut(rest); token != "" && method != "" && method[0] >= 'A' && method[0] <= 'Z' {
+		m.topic = rest
+		if p.ResponseTopic == "" {
+			m.reply.ResponseTopic = "reply/" + client.ID + "/" + token
+		}
+	}
+	return m
+}
+
+// cut splits the last token off a topic.
+func cut(topic string) (rest, token string) {
+	i := strings.LastIndexByte(topic, '/')
+	if i < 0 {
+		return "", topic
+	}
+	return topic[:i], topic[i+1:]
+}
+
+// timeout is how long the call may take: as long as its sender says it is of use.
+func (m command) timeout(usual time.Duration) time.Duration {
+	if m.reply.Expiry > 0 {
+		return min(m.reply.Expiry, maxCallTime)
+	}
+	return usual
+}
+
+// calls counts the open ones, by client; "" is all.
+type calls map[string]int
+
+// begin lets one more call in, or says why not.
+func (n calls) begin(client string) error {
+	switch {
+	case n[client] >= maxClientCalls:
+		return fmt.Errorf("%d calls of this client are open already", maxClientCalls)
+	case n[""] >= maxCalls:
+		return fmt.Errorf("%d calls are open already", maxCalls)
+	}
+	n[client]++
+	n[""]++
+	return nil
+}
+
+func (n calls) end(client string) {
+	n[""]--
+	if n[client]--; n[client] <= 0 {
+		delete(n, client)
+	}
+}
+
+func (b *broker) call(c *actors.Context, m command) {
+	if err := b.calls.begin(m.client.ID); err != nil {
+		b.respond(c, m, failure("resource_exhausted", err.Error()), errorProperties("resource_exhausted"))
+		return
+	}
+	typ := m.reply.ContentType
+	if typ == "" {
+		typ = jsonType
+	}
+	c.Call(m.topic, typ, m.reply.Payload, m.timeout(b.cfg.CallTimeout.AsDuration()), m)
+}
+
+// answer passes the outcome of a call on. The end of a stream is an empty message.
+func (b *broker) answer(c *actors.Context, r actors.Called) {
+	m := r.Tag.(command)
+	if !r.More {
+		b.calls.end(m.client.ID)
+	}
+	switch {
+	case r.Err != nil:
+		code, text := actors.Explain(r.Err)
+		b.respond(c, m, failure(code, text), errorProperties(code))
+	case r.Stream && !r.More:
+		b.respond(c, m, nil, mqtt.Properties{User: []mqtt.UserProperty{{Key: "end", Value: "true"}}})
+	default:
+		b.respond(c, m, r.Payload, mqtt.Properties{ContentType: r.ContentType})
+	}
+}
+
+func (b *broker) respond(c *actors.Context, m command, payload []byte, p mqtt.Properties) {
+	if b.server == nil {
+		return // a client was faster than its own listener
+	}
+	if err := b.server.Respond(m.client, m.reply, payload, p); err != nil {
+		c.Log().Debug("answer not sent", "client", m.client.ID, "err", err)
+	}
+}
+
+func failure(code, text string) []byte {
+	p, _ := json.Marshal(struct { // two strings always marshal
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}{code, text})
+	return p
+}
+
+func errorProperties(code string) mqtt.Properties {
+	return mqtt.Properties{ContentType: jsonType, User: []mqtt.UserProperty{{Key: "error", Value: code}}}
+}

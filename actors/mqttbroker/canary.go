@@ -1,0 +1,129 @@
+package mqttbroker
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatewayd/actors"
+)
+
+const (
+	canaryEvery    = 10 * time.Second
+	canaryTime     = 5 * time.Second
+	canaryTolerate = 3 // that may die in a row
+)
+
+type (
+	due  struct{}
+	sang struct{ err error } // or has died of it
+)
+
+// try sends a canary in through the front door.
+func (b *broker) try(c *actors.Context) {
+	if n := b.server.Stats().Connections; n >= int(b.cfg.MaxClients) {
+		c.Degraded(fmt.Sprintf("all places for clients are taken: max-clients = %d", b.cfg.MaxClients))
+		return
+	}
+	addr, id := b.server.Addr().String(), "canary-"+strconv.FormatInt(time.Now().UnixNano(), 36)
+	c.Do(canaryTime, func(ctx context.Context) (any, error) { return sang{sing(ctx, addr, id)}, nil })
+}
+
+func (b *broker) judge(c *actors.Context, m sang) error {
+	if m.err == nil {
+		b.misses = 0
+		c.OK()
+		return nil
+	}
+	if b.misses++; b.misses >= canaryTolerate {
+		return actors.Wedged(fmt.Errorf("%d canaries died: %w", b.misses, m.err))
+	}
+	c.Degraded("canary: " + m.err.Error())
+	return nil
+}
+
+// sing does what a client does: it connects, subscribes, publishes and hears
+// itself, in MQTT 3.1.1.
+func sing(ctx context.Context, addr, id string) error {
+	d, addr := door(addr)
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	topic := text("reply/" + id + "/canary")
+	song := packet(0x30, topic, []byte("tweet"))
+	for _, step := range []struct {
+		what       string
+		send, hear []byte
+	}{
+		{"connect", packet(0x10, text("MQTT"), []byte{4, 2, 0, 30}, text(id)), []byte{0x20, 2, 0, 0}},
+		{"subscribe", packet(0x82, []byte{0, 1}, topic, []byte{0}), []byte{0x90, 3, 0, 1, 0}},
+		{"publish", song, song},
+	} {
+		if _, err := conn.Write(step.send); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+		heard := make([]byte, len(step.hear))
+		if _, err := io.ReadFull(conn, heard); err != nil {
+			return fmt.Errorf("%s: no answer: %w", step.what, err)
+		}
+		if !bytes.Equal(heard, step.hear) {
+			return fmt.Errorf("%s: answered % x, want % x", step.what, heard, step.hear)
+		}
+	}
+	_, err = conn.Write([]byte{0xe0, 0})
+	return err
+}
+
+// packet is an MQTT packet of less than 128 bytes.
+func packet(first byte, parts ...[]byte) []byte {
+	body := bytes.Join(parts, nil)
+	return append([]byte{first, byte(len(body))}, body...)
+}
+
+func text(s string) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...)
+}
+
+// door is how to reach our own listener. Where it can, the canary comes from a
+// loopback address of its own, so that it needs no place among the clients that
+// come from 127.0.0.1.
+func door(addr string) (net.Dialer, string) {
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return net.Dialer{}, addr
+	}
+	ip := at.Addr().Unmap()
+	if ip.IsUnspecified() {
+		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	var d net.Dialer
+	if ip.Is4() && ip.IsLoopback() {
+		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 'g', 'w', 'd')}
+	}
+	return d, netip.AddrPortFrom(ip, at.Port()).String()
+}
+
+// loopback tells whether only this machine can reach a listener.
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
