@@ -130,3 +130,11 @@ func (r *Request) settle() {
 func NewRequest(msg any, answer func(msg any, err error)) *Request {
 	return &Request{msg: msg, answer: answer}
 }
+
+// Ask sends msg to the actor called path from outside any actor; answer is
+// called once, in whatever goroutine.
+func (s *System) Ask(path string, msg any, answer func(msg any, err error)) {
+	if err := s.send(path, NewRequest(msg, answer)); err != nil {
+		answer(nil, err)
+	}
+}

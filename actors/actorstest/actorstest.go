@@ -47,7 +47,14 @@ func New(t *testing.T) *Rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	r.parent = spawnParent(t, r.System, r.Faults)
+	r.parent = spawnParent(t, r.System, r.Faults, false)
+	return r
+}
+
+// Once makes actors that fail stay down, where they would be restarted at once.
+func (r *Rig) Once() *Rig {
+	r.t.Helper()
+	r.parent = spawnParent(r.t, r.System, r.Faults, true)
 	return r
 }
 
@@ -59,12 +66,18 @@ func (r *Rig) Start(path string, k actors.Kind, config proto.Message) *actors.Ce
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.Spawn(cell)
+	return cell
+}
+
+// Spawn gives an actor that was stopped a place to live again.
+func (r *Rig) Spawn(cell *actors.Cell) {
+	r.t.Helper()
 	done := make(chan error, 1)
 	r.System.Runtime().Root.Send(r.parent, spawn{cell, done})
 	if err := <-done; err != nil {
 		r.t.Fatal(err)
 	}
-	return cell
 }
 
 // Stop stops the actor at path and waits until it has said its last word.
@@ -175,10 +188,12 @@ func (r *Rig) Until(what string, cond func() bool) {
 }
 
 // spawnParent starts the plainest supervisor there is: it restarts whatever
-// fails, at once, and reports the fault.
-func spawnParent(t *testing.T, s *actors.System, faults chan<- *actors.Fault) *actor.PID {
+// fails, at once, or once and for all stops it, and reports the fault.
+func spawnParent(t *testing.T, s *actors.System, faults chan<- *actors.Fault, once bool) *actor.PID {
 	t.Helper()
-	props := actor.PropsFromProducer(func() actor.Actor { return &parent{s, faults} })
+	props := actor.PropsFromProducer(func() actor.Actor {
+		return &parent{s, faults, once, map[string]*actors.Cell{}}
+	})
 	pid, err := s.Runtime().Root.SpawnNamed(props, s.SpawnName(nil, "rig"))
 	if err != nil {
 		t.Fatal(err)
@@ -195,6 +210,8 @@ type spawn struct {
 type parent struct {
 	s      *actors.System
 	faults chan<- *actors.Fault
+	once   bool
+	cells  map[string]*actors.Cell // by id of the PID
 }
 
 func (p *parent) Receive(pc actor.Context) {
@@ -206,6 +223,7 @@ func (p *parent) Receive(pc actor.Context) {
 	pid, err := pc.SpawnNamed(m.cell.Props(), p.s.SpawnName(pc.Self(), m.cell.Token()))
 	if err == nil {
 		m.cell.Bind(pid)
+		p.cells[pid.Id] = m.cell
 	}
 	m.done <- err
 }
@@ -218,5 +236,12 @@ func (p *parent) HandleFailure(_ *actor.ActorSystem, sup actor.Supervisor, child
 		default:
 		}
 	}
-	sup.RestartChildren(child)
+	if !p.once {
+		sup.RestartChildren(child)
+		return
+	}
+	if cell := p.cells[child.Id]; cell != nil {
+		cell.Close("it failed")
+	}
+	sup.StopChildren(child)
 }
