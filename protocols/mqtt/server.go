@@ -90,7 +90,7 @@ func options(cfg Config) *mochi.Options {
 	caps.Compatibilities.NoInheritedPropertiesOnAck = true
 	return &mochi.Options{
 		Capabilities:             caps,
-		ClientNetReadBufferSize:  1024,
+		ClientNetReadBufferSize:  512,
 		ClientNetWriteBufferSize: 1024,
 		Logger:                   slog.New(slog.DiscardHandler), // it logs whole packets, payloads and all
 		SysTopicResendInterval:   60,                            // each stops the world to measure it
