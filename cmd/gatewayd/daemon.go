@@ -97,7 +97,7 @@ func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Log
 			d.keeper.Starve(watchdog.Cause{Path: path, Reason: why})
 		},
 	})
-	if err = d.keep(dog, root.Watchdog, plan); err != nil {
+	if err = d.keep(dog, device, root.Watchdog, plan); err != nil {
 		return d, err
 	}
 	if _, err = source.Keep(cfg.Text); err != nil {
@@ -187,11 +187,18 @@ func (d *daemon) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, err
 }
 
 // keep makes the keeper of the dog; its times run from now.
-func (d *daemon) keep(dog watchdog.Dog, c *gatewayv1.Watchdog, plan watchdog.Plan) (err error) {
+func (d *daemon) keep(dog watchdog.Dog, device *watchdog.Device, c *gatewayv1.Watchdog, plan watchdog.Plan) (err error) {
 	d.keeper, err = watchdog.NewKeeper(watchdog.Config{
-		Dog: dog, Probe: d.tree.Evidence, Book: d.book, Init: c.GetGrace().AsDuration(),
+		Dog: dog, Probe: d.tree.Evidence, Book: d.book, Timeout: c.GetTimeout().AsDuration(), Init: c.GetGrace().AsDuration(),
 		Hold: plan.Hold, Stop: stopTime, Log: d.log,
-		Starved: func(cause watchdog.Cause) { d.starved <- cause },
+		Starved: func(cause watchdog.Cause) {
+			if device != nil { // starved before it was armed: it shall bite when this process has gone
+				if _, err := device.Arm(); err != nil {
+					d.log.Error("arm the watchdog", "err", err)
+				}
+			}
+			d.starved <- cause
+		},
 	})
 	return err
 }
