@@ -1,0 +1,162 @@
+// Command bench measures the figures the gateway holds itself to and prints one
+// table: each figure beside its limit, and beside a peer measured in the same
+// run where there is one. README.md says how.
+//
+//	go run ./bench            all figures, at most six minutes
+//	go run ./bench crash poll only these
+//
+// It is no test: speed on a busy machine proves nothing, ratios do.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// figure is one measurement. It runs in a process of its own, so that neither
+// heap nor goroutines of another one are in it.
+type figure struct {
+	name  string
+	about string
+	limit time.Duration // after which it is given up
+	run   func(ctx context.Context, b *bench) error
+}
+
+var figures = []figure{
+	{"crash", "crash to the next life", 40 * time.Second, crash},
+	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
+	{"idle", "10,000 idle actors", 60 * time.Second, idle},
+}
+
+// childFlag makes a process one that measures and writes rows.
+const childFlag = "--figure"
+
+func main() {
+	if len(os.Args) == 4 && os.Args[1] == childFlag {
+		child(os.Args[2], os.Args[3])
+		return
+	}
+	chosen, err := choose(os.Args[1:])
+	if err == nil {
+		err = all(chosen)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func choose(names []string) ([]figure, error) {
+	if len(names) == 0 {
+		return figures, nil
+	}
+	var chosen []figure
+	for _, name := range names {
+		f, ok := find(name)
+		if !ok {
+			var known []string
+			for _, f := range figures {
+				known = append(known, f.name)
+			}
+			return nil, fmt.Errorf("no figure is called %q; there are %s", name, strings.Join(known, ", "))
+		}
+		chosen = append(chosen, f)
+	}
+	return chosen, nil
+}
+
+func find(name string) (figure, bool) {
+	for _, f := range figures {
+		if f.name == name {
+			return f, true
+		}
+	}
+	return figure{}, false
+}
+
+// all measures figure after figure and prints each as soon as it is known.
+func all(chosen []figure) error {
+	dir, err := os.MkdirTemp("", "gatewayd-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	begin, t := time.Now(), table{}
+	t.head()
+	for _, f := range chosen {
+		rows, err := measure(f, filepath.Join(dir, f.name))
+		for _, r := range rows {
+			t.row(r)
+		}
+		if err != nil {
+			t.row(row{Figure: f.about, Value: "not measured", Note: err.Error()})
+		}
+	}
+	t.foot(time.Since(begin))
+	return nil
+}
+
+// measure runs one figure in a child process.
+func measure(f figure, dir string) (rows []row, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), f.limit+5*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self, childFlag, f.name, dir)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	err = cmd.Run()
+	for dec := json.NewDecoder(&out); ; {
+		var r row
+		if dec.Decode(&r) != nil {
+			break
+		}
+		rows = append(rows, r)
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("not done within %s", f.limit)
+	}
+	return rows, err
+}
+
+func child(name, dir string) {
+	f, ok := find(name)
+	if !ok {
+		os.Exit(2)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), f.limit)
+	defer cancel()
+	b := &bench{dir: dir, out: json.NewEncoder(os.Stdout)}
+	done, err := profile(name)
+	if err == nil {
+		err = f.run(ctx, b)
+		done()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("not done within %s", f.limit)
+	}
+	if err != nil {
+		b.say(row{Figure: f.about, Value: "not measured", Note: err.Error()})
+	}
+}
+
+// bench is what a figure works with.
+type bench struct {
+	dir string // scratch, empty at first
+	out *json.Encoder
+}
+
+func (b *bench) say(r row) { _ = b.out.Encode(r) }

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+)
+
+// profileEnv names a directory for profiles of the processes that measure:
+// <figure>.cpu and, where memory is the figure, <figure>.heap, for go tool pprof.
+const profileEnv = "GATEWAYD_BENCH_PROFILE"
+
+// profile writes profiles of this process if somebody wants them.
+func profile(name string) (done func(), err error) {
+	dir := os.Getenv(profileEnv)
+	if dir == "" {
+		return func() {}, nil
+	}
+	runtime.MemProfileRate = 512
+	f, err := os.Create(filepath.Join(dir, name+".cpu"))
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}, err
+}
+
+// snapshot writes what the heap holds now if somebody wants it.
+func snapshot(name string) {
+	dir := os.Getenv(profileEnv)
+	if dir == "" {
+		return
+	}
+	f, err := os.Create(filepath.Join(dir, name+".heap"))
+	if err == nil {
+		err = pprof.Lookup("heap").WriteTo(f, 0)
+		f.Close()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}
