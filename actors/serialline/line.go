@@ -1,0 +1,156 @@
+// Package serialline is the actor type for one serial port and the wire behind
+// it: it holds the port, carries what units ask of it, one transaction at a
+// time, and comes back by itself when the adapter is plugged in again. It polls
+// nothing by itself.
+package serialline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/wire"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = kind(&wire.Adapters{})
+
+func kind(adapters *wire.Adapters) actors.Kind {
+	return actors.Define(actors.Kind{
+		Name:      "serial-line",
+		Doc:       "One serial port and the Modbus wire behind it; units ask it for transactions.",
+		Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "LinkService")},
+		Publishes: []actors.Leaf{{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}}},
+		Live:      true,
+		Faults:    []string{"corrupt", "unplug", "plug"},
+		Limit:     2048,
+		Power:     power(adapters),
+	}, func(cfg *modbusv1.SerialLine) actors.Actor {
+		return &line{cfg: cfg, adapters: adapters, epoch: time.Now(), carrier: wire.NewCarrier(wire.Config{Quiet: quiet})}
+	})
+}
+
+// quiet is how long a unit that gave no answer is left alone, so that a late one
+// meets no other request.
+const quiet = 500 * time.Millisecond
+
+type line struct {
+	cfg      *modbusv1.SerialLine
+	adapters *wire.Adapters
+	carrier  *wire.Carrier
+	meter    wire.Meter
+	epoch    time.Time
+
+	port    *port // nil: not open
+	modbus  *modbus.Link
+	carried *modbus.Link // what the Work under way goes through
+	waits   string       // the path that is waited for; empty: none
+	held    bool         // unplugged by a drill
+	changed bool         // the config is not yet that of the port
+	tuning  bool         // the port is being opened or set
+	noise   float64
+	flaws   int  // failures in a row of a port that is there
+	used    bool // since the last look
+	opened  uint64
+	nudge   *actors.Timer
+}
+
+// Messages it sends itself.
+type (
+	again struct{}
+	look  struct{}
+	check struct{}
+)
+
+// checks is how often an idle port is looked at.
+const checks = 2 * time.Second
+
+func (l *line) now() time.Duration { return time.Since(l.epoch) }
+
+func (l *line) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		if err := settings(l.cfg).Check(); err != nil {
+			return actors.Broken(err)
+		}
+		c.Every(checks, check{})
+		l.open(c)
+	case *wire.Ask:
+		l.take(c, m)
+	case *wire.Work:
+		return l.done(c, m)
+	case again:
+		l.next(c)
+	case *modbusv1.StatisticsRequest:
+		c.Reply(l.statistics())
+	case actors.Reconfigured:
+		l.cfg, l.changed = m.Config.(*modbusv1.SerialLine), true
+		if err := settings(l.cfg).Check(); err != nil {
+			return actors.Broken(err)
+		}
+		l.apply(c)
+	case actors.Inject:
+		l.inject(c, m)
+	case actors.Failed:
+		return fmt.Errorf("port %s: %w", l.cfg.Port, m.Err)
+	default:
+		return l.presence(c, msg)
+	}
+	return nil
+}
+
+func (l *line) take(c *actors.Context, ask *wire.Ask) {
+	if r := c.Take(); r != nil {
+		l.carrier.Take(ask, l.now(), func(a *wire.Answer) { r.Reply(a) })
+		l.next(c)
+	}
+}
+
+// next sends what is due, if anything.
+func (l *line) next(c *actors.Context) {
+	if l.port == nil || l.tuning || l.changed {
+		return
+	}
+	l.nudge.Stop()
+	w, wait := l.carrier.Elect(l.now())
+	if wait > 0 {
+		l.nudge = c.After(wait, again{})
+	}
+	if w == nil {
+		return
+	}
+	m := l.modbus
+	l.carried = m
+	c.Do(w.Limit(), func(ctx context.Context) (any, error) {
+		w.Run(ctx, m)
+		return w, nil
+	})
+}
+
+func (l *line) done(c *actors.Context, w *wire.Work) error {
+	l.used = true
+	if w.Lost != nil {
+		return l.lose(c, w)
+	}
+	l.carrier.Done(w, l.now())
+	if w.Answered() {
+		l.flaws = 0
+		c.OK()
+	}
+	l.apply(c)
+	l.next(c)
+	return nil
+}
+
+func (l *line) statistics() *modbusv1.StatisticsResponse {
+	n := l.carrier.Counts()
+	return &modbusv1.StatisticsResponse{
+		Answered: n.Answered, Exceptions: n.Exceptions, Timeouts: n.Timeouts, Corrupt: n.Corrupt, Mismatched: n.Mismatched,
+		Opened: l.opened, Shed: n.Shed, Busy: l.meter.Share(n.Busy, l.now()),
+	}
+}

@@ -1,0 +1,133 @@
+package serialline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/serial"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// port is what opening gives; the life owns it.
+type port struct {
+	*wire.Noisy
+	tty   *serial.Port
+	timer *serial.Timer
+	path  string
+}
+
+// Close implements io.Closer.
+func (p *port) Close() error { return errors.Join(p.tty.Close(), p.timer.Close()) }
+
+// What comes back from the workers that open and set the port.
+type (
+	refused struct {
+		path  string
+		there bool
+		err   error
+	}
+	set struct{ err error }
+)
+
+const (
+	// openLimit is how long a healthy driver takes at most to open, set or close a port.
+	openLimit = 5 * time.Second
+	// flawed is how many failures in a row of a port that is there are tolerated.
+	flawed = 4
+	// dead is how often a port that is there may answer as if it were not: a driver that hangs for good.
+	dead = 50
+	// breath is the pause before a port that is there is tried again.
+	breath = 100 * time.Millisecond
+)
+
+// settings is a config as the driver needs it.
+func settings(cfg *modbusv1.SerialLine) serial.Config {
+	s := serial.Config{
+		Path: cfg.Port, Baud: int(cfg.Baud), DataBits: int(cfg.DataBits), Parity: cfg.Parity, StopBits: int(cfg.StopBits),
+	}
+	if s.StopBits == 0 {
+		s.StopBits = 1
+		if s.Parity == "none" {
+			s.StopBits = 2
+		}
+	}
+	if r := cfg.Rs485; r != nil {
+		s.RS485 = &serial.RS485{
+			RTSOnSend: r.RtsOnSend, RTSAfterSend: r.RtsAfterSend, RxDuringTx: r.RxDuringTx,
+			DelayBefore: r.DelayBefore.AsDuration(), DelayAfter: r.DelayAfter.AsDuration(),
+		}
+	}
+	return s
+}
+
+// open opens the port, after closing the one before.
+func (l *line) open(c *actors.Context) {
+	if l.tuning || l.held {
+		return
+	}
+	old, cfg, adapters := l.port, settings(l.cfg), l.adapters
+	l.port, l.modbus, l.tuning, l.changed = nil, nil, true, false
+	c.Do(openLimit, func(context.Context) (any, error) {
+		if old != nil {
+			_ = old.Close() // what it was opened for is over
+		}
+		tty, err := serial.Open(cfg)
+		if err != nil {
+			_, absent := serial.Resolve(cfg.Path)
+			return refused{cfg.Path, absent == nil, err}, nil
+		}
+		timer, err := serial.NewTimer()
+		if err != nil {
+			return refused{cfg.Path, true, errors.Join(err, tty.Close())}, nil
+		}
+		adapters.See(cfg.Path)
+		return &port{Noisy: &wire.Noisy{Port: tty}, tty: tty, timer: timer, path: cfg.Path}, nil
+	})
+}
+
+// ready begins to work with a port that has just been opened or set.
+func (l *line) ready(c *actors.Context) {
+	s, framing := settings(l.cfg), modbus.RTU
+	if l.cfg.Framing == "ascii" {
+		framing = modbus.ASCII
+	}
+	l.port.Corrupt(l.noise)
+	l.modbus = modbus.NewLink(l.port, framing, modbus.Options{
+		Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.timer,
+	})
+	l.carrier.Configure(wire.Air(serial.CharTime(s.Baud, s.BitsPerChar()), framing))
+	l.carrier.Up()
+	l.say(c, "")
+	l.next(c)
+}
+
+// apply takes a changed config over once nothing is under way.
+func (l *line) apply(c *actors.Context) {
+	if !l.changed || l.tuning || l.carrier.Busy() {
+		return
+	}
+	if l.port == nil || l.port.path != l.cfg.Port {
+		l.open(c)
+		return
+	}
+	tty, cfg := l.port.tty, settings(l.cfg)
+	l.tuning, l.changed = true, false
+	c.Do(openLimit, func(context.Context) (any, error) { return set{tty.Configure(cfg)}, nil })
+}
+
+// say tells the world about the port; no cause: it is open.
+func (l *line) say(c *actors.Context, cause string) {
+	s := settings(l.cfg)
+	target := fmt.Sprintf("%s %d %d%c%d", s.Path, s.Baud, s.DataBits, s.Parity[0]&^0x20, s.StopBits)
+	c.State("link", &modbusv1.LinkState{Up: cause == "", Cause: cause, Target: target})
+	if cause == "" {
+		c.OK()
+	} else {
+		c.Degraded(cause)
+	}
+}

@@ -1,0 +1,63 @@
+package serialline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/serial"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// power is what of a line can be power-cycled: the port is closed, for the line
+// is stopped, and the driver of a USB adapter is taken off and put on again,
+// which resets what most of them can wedge in.
+func power(adapters *wire.Adapters) func(proto.Message) *actors.Power {
+	return func(config proto.Message) *actors.Power {
+		path := config.(*modbusv1.SerialLine).Port
+		return &actors.Power{
+			Off: func(context.Context) error { return off(adapters, path) },
+			On:  func(ctx context.Context) error { return on(ctx, adapters, path) },
+			Hold: &gatewayv1.Power{
+				Off: durationpb.New(5 * time.Second), MinOff: durationpb.New(2 * time.Second),
+				HoldOn: durationpb.New(30 * time.Second), On: durationpb.New(20 * time.Second),
+			},
+		}
+	}
+}
+
+func off(adapters *wire.Adapters, path string) error {
+	d, ok := adapters.Behind(path)
+	if !ok || !d.Plugged() {
+		return nil
+	}
+	unbind := d.Unbind()
+	if unbind == nil {
+		return nil
+	}
+	if err := d.Deauthorize(); err != nil {
+		return errors.Join(unbind, err)
+	}
+	return nil
+}
+
+// on waits until the port is there again. An adapter that is not plugged in at
+// all is not stuck: its line says so and waits for it.
+func on(ctx context.Context, adapters *wire.Adapters, path string) error {
+	d, ok := adapters.Behind(path)
+	if !ok || !d.Plugged() {
+		return nil
+	}
+	if bind := d.Bind(); bind != nil { // off has gone further
+		if err := d.Authorize(); err != nil {
+			return errors.Join(bind, err)
+		}
+	}
+	return serial.Appeared(ctx, path)
+}

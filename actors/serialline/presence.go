@@ -1,0 +1,207 @@
+package serialline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/serial"
+)
+
+// What comes back from the workers that watch for the device.
+type (
+	appeared struct {
+		path   string
+		waited bool // it was not there before
+	}
+	absent   struct{ path string } // still
+	vanished struct{ path string }
+	present  struct{}
+)
+
+// presence is about the port being there or not.
+func (l *line) presence(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case *port:
+		return l.openedPort(c, m)
+	case refused:
+		return l.refused(c, m)
+	case set:
+		return l.tuned(c, m.err)
+	case look:
+		l.watch(c)
+	case appeared:
+		if m.path == l.waits {
+			if l.waits = ""; m.waited {
+				l.flaws = 0
+			}
+			l.open(c)
+		}
+	case absent:
+		if m.path == l.waits {
+			l.waits = ""
+			l.watch(c)
+		}
+	case check:
+		l.check(c)
+	case vanished:
+		if l.port != nil && l.port.path == m.path && !l.carrier.Busy() && !l.tuning {
+			l.unplugged(c, "unplugged: "+m.path)
+			l.watch(c)
+		}
+	}
+	return nil
+}
+
+func (l *line) openedPort(c *actors.Context, p *port) error {
+	l.tuning = false
+	if l.held {
+		c.Close(p)
+		return nil
+	}
+	l.port = p
+	l.opened++
+	if l.changed {
+		l.apply(c)
+		if l.tuning {
+			return nil
+		}
+	}
+	l.ready(c)
+	return nil
+}
+
+func (l *line) tuned(c *actors.Context, err error) error {
+	l.tuning = false
+	switch {
+	case err != nil && serial.Gone(err):
+		l.unplugged(c, "unplugged: "+l.cfg.Port)
+		l.watch(c)
+	case err != nil:
+		return err
+	case l.changed:
+		l.apply(c)
+	case l.held:
+		l.unplugged(c, l.drilled())
+	case l.port != nil:
+		l.ready(c)
+	}
+	return nil
+}
+
+// refused judges why a port could not be opened: one that is not there is
+// waited for, any other may need a moment after it was plugged in.
+func (l *line) refused(c *actors.Context, m refused) error {
+	l.tuning = false
+	switch {
+	case l.held:
+	case l.changed:
+		l.open(c)
+	case serial.Gone(m.err):
+		if l.flaws++; !m.there {
+			l.flaws = 0
+		} else if l.flaws >= dead {
+			return actors.Wedged(fmt.Errorf("it is there, but: %w", m.err))
+		}
+		l.unplugged(c, "unplugged: "+m.path)
+		c.After(breath, look{})
+	default:
+		if l.flaws++; l.flaws >= flawed {
+			return m.err
+		}
+		c.After(breath, look{})
+	}
+	return nil
+}
+
+// lose judges why a transaction has lost the port.
+func (l *line) lose(c *actors.Context, w *wire.Work) error {
+	if l.modbus != l.carried { // it was taken away from it
+		l.carrier.Done(w, l.now())
+		l.apply(c)
+		l.next(c)
+		return nil
+	}
+	if !serial.Gone(w.Lost) {
+		l.carrier.Done(w, l.now())
+		return fmt.Errorf("port %s: %w", l.cfg.Port, w.Lost)
+	}
+	l.unplugged(c, "unplugged: "+l.cfg.Port)
+	l.carrier.Done(w, l.now())
+	if l.flaws++; l.flaws > flawed {
+		return actors.Wedged(fmt.Errorf("port %s is there but fails again and again: %w", l.cfg.Port, w.Lost))
+	}
+	l.watch(c)
+	return nil
+}
+
+// unplugged tells everybody who waits, and who asks from now on.
+func (l *line) unplugged(c *actors.Context, cause string) {
+	if l.port != nil {
+		c.Close(l.port)
+		l.port, l.modbus = nil, nil
+	}
+	l.carrier.Down("line " + cause)
+	l.say(c, cause)
+}
+
+// watch waits until the device is there, then opens it.
+func (l *line) watch(c *actors.Context) {
+	if l.held || l.port != nil || l.tuning || l.waits == l.cfg.Port {
+		return
+	}
+	path := l.cfg.Port
+	l.waits = path
+	const turn = time.Minute
+	c.Do(turn+time.Second, func(ctx context.Context) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, turn)
+		defer cancel()
+		_, err := serial.Resolve(path)
+		if serial.Appeared(ctx, path) != nil {
+			return absent{path}, nil
+		}
+		return appeared{path, err != nil}, nil
+	})
+}
+
+// check looks whether an idle port is still there: nobody else would notice.
+func (l *line) check(c *actors.Context) {
+	idle := !l.used
+	l.used = false
+	if l.port == nil || !idle || l.carrier.Busy() || l.tuning {
+		return
+	}
+	path := l.port.path
+	c.Do(openLimit, func(context.Context) (any, error) {
+		if _, err := serial.Resolve(path); err != nil {
+			return vanished{path}, nil
+		}
+		return present{}, nil
+	})
+}
+
+func (l *line) drilled() string { return "unplugged: " + l.cfg.Port + " (a drill)" }
+
+// inject is a fault drill.
+func (l *line) inject(c *actors.Context, m actors.Inject) {
+	switch m.Fault {
+	case "corrupt":
+		l.noise = m.Rate
+		if l.port != nil {
+			l.port.Corrupt(m.Rate)
+		}
+	case "unplug":
+		l.held = true
+		if !l.tuning {
+			l.unplugged(c, l.drilled()) // a transaction under way ends with the port
+		}
+	case "plug":
+		if l.held {
+			l.held = false
+			l.watch(c)
+		}
+	}
+	c.Reply(nil)
+}

@@ -1,0 +1,39 @@
+package wire
+
+import (
+	"math"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"gatewayd/protocols/modbus"
+)
+
+// Port is what a line is driven through: a modbus.Conn that can throw away what
+// it has received.
+type Port interface {
+	modbus.Conn
+	Discard() error
+}
+
+// Noisy is a port on which a fault drill can flip bits of what is received.
+type Noisy struct {
+	Port
+	rate atomic.Uint64 // bits of a float64
+}
+
+// Corrupt sets the share of bytes, 0 to 1, in which a bit is flipped. Any
+// goroutine.
+func (n *Noisy) Corrupt(rate float64) { n.rate.Store(math.Float64bits(rate)) }
+
+// Read implements io.Reader.
+func (n *Noisy) Read(b []byte) (int, error) {
+	got, err := n.Port.Read(b)
+	if rate := math.Float64frombits(n.rate.Load()); rate > 0 {
+		for i := range b[:got] {
+			if rand.Float64() < rate {
+				b[i] ^= 1 << rand.IntN(8)
+			}
+		}
+	}
+	return got, err
+}
