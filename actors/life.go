@@ -73,7 +73,9 @@ func (l *life) begin() error {
 	c.life.Store(l)
 	c.SetHealth(Starting, "")
 	l.actor = c.kind.New(c.Config())
-	c.Event("started", &actorv1.Started{Life: l.number})
+	if l.number > 1 { // the first start of thousands is no news
+		c.Event("started", &actorv1.Started{Life: l.number})
+	}
 	return l.actor.Receive(&Context{l: l}, Started{})
 }
 

@@ -220,7 +220,7 @@ func (x *Healed) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// Entry is one actor or group in the catalogue, on state leaf "catalogue".
+// Entry is one actor or group in the catalogue.
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Path in the supervision tree.
@@ -990,7 +990,8 @@ func (*CycleResponse) Descriptor() ([]byte, []int) {
 	return file_actor_v1_actor_proto_rawDescGZIP(), []int{15}
 }
 
-// Started is an event: an actor began a life, on event leaf "started".
+// Started is an event: an actor began a life that is not its first, on event
+// leaf "started".
 type Started struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which life it is.
