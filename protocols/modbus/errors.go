@@ -12,6 +12,9 @@ var (
 	// ErrTimeout: no answer in time. It comes with os.ErrDeadlineExceeded when the request's own timeout ran out, with the context's
 	// error when the caller's context ended first. A unit that gives no answer may still have carried out a write.
 	ErrTimeout = errors.New("no answer")
+	// ErrOwed: not sent, since the unit has not answered an earlier request of the same function on this line and still may (Options.Late).
+	// It comes with ErrTimeout, but says nothing new about the unit: it should not be counted as another failure.
+	ErrOwed = errors.New("an earlier answer may still come")
 	// ErrCorrupt: something came, but no frame with a good checksum.
 	ErrCorrupt = errors.New("corrupt answer")
 	// ErrMismatch: a good frame came, but it answers something else (another unit, function, length or echo).

@@ -114,8 +114,8 @@ func packagerOf(f Framing) grid.Packager {
 }
 
 // Do sends r once and waits for its answer. It returns within the request's timeout (plus the time the frames take on a line, plus as much
-// again while the line is not silent) or as soon as ctx ends. Errors: a Check error (nothing was sent), *Exception, ErrTimeout, ErrCorrupt,
-// ErrMismatch; ask LinkLost whether the conn must be replaced. A broadcast gives an empty Response after the turnaround delay.
+// again while the line is not silent) or as soon as ctx ends. Errors: a Check error (nothing was sent), *Exception, ErrTimeout, ErrOwed,
+// ErrCorrupt, ErrMismatch; ask LinkLost whether the conn must be replaced. A broadcast gives an empty Response after the turnaround delay.
 func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 	if err := r.Check(l.framing); err != nil {
 		return Response{}, err

@@ -54,7 +54,7 @@ func (l *Link) fence(ctx context.Context, limit time.Time) error {
 				}
 				continue
 			}
-			return fmt.Errorf("%w: the answer to an earlier request may still come for %v: %w", ErrTimeout, d.Round(time.Millisecond), os.ErrDeadlineExceeded)
+			return fmt.Errorf("%w: %w for %v: %w", ErrTimeout, ErrOwed, d.Round(time.Millisecond), os.ErrDeadlineExceeded)
 		}
 		if err := l.listen(ctx, now.Add(d)); err != nil {
 			return err

@@ -1,0 +1,50 @@
+package modbus_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/serial/line"
+)
+
+// TestLateAnswerOnThePacedLine: the same on a real serial port, where the late answer may be under way when the next request is due.
+func TestLateAnswerOnThePacedLine(t *testing.T) {
+	const timeout = 60 * time.Millisecond
+	l, wire := wired(t, line.Options{}, 19200, func(f []byte, _ time.Time) ([]byte, time.Duration) {
+		if f[0] == 7 && f[3] == 150 {
+			return registers(f), timeout * 3 / 2
+		}
+		return registers(f), 0
+	})
+	ask := func(unit uint8, address uint16) error {
+		r := modbus.Request{Unit: unit, Function: modbus.ReadHoldingRegisters, Address: address, Quantity: 6, Timeout: timeout}
+		got, err := l.Do(context.Background(), r)
+		if err == nil {
+			checkMeter(t, r, got)
+		}
+		return err
+	}
+	for range 5 {
+		if err := ask(7, 150); !errors.Is(err, modbus.ErrTimeout) {
+			t.Fatal(err)
+		}
+		served := 0
+		for i := 0; served < 3; i++ {
+			switch err := ask(7, uint16(i%100)); {
+			case err == nil:
+				served++
+			case !errors.Is(err, modbus.ErrOwed) || i > 100000:
+				t.Fatal(err)
+			}
+		}
+		if err := ask(8, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := wire.Stats(); s.Violations != 0 {
+		t.Errorf("%+v", s)
+	}
+}
