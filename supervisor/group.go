@@ -260,7 +260,7 @@ func (g *group) startAll() {
 // spawn gives a child that is not there a first life, or a new place to live.
 func (g *group) spawn(c *child) {
 	c.cell.Prepare()
-	pid, err := g.pc.SpawnNamed(g.t.props(c.node, c.cell), g.t.sys.SpawnName(g.pc.Self(), c.cell.Token()))
+	pid, err := g.pc.SpawnNamed(g.t.props(c.node, c.cell), g.t.sys.SpawnName(c.cell.Token()))
 	if err != nil {
 		panic(fmt.Errorf("start %s: %w", c.path, err)) // salted names do not collide
 	}

@@ -95,7 +95,7 @@ func (t *Tree) Start(cfg *config.Tree) error {
 	if err != nil {
 		return err
 	}
-	pid, err := t.sys.Runtime().Root.SpawnNamed(t.props(cfg.Root, cell), t.sys.SpawnName(nil, Root))
+	pid, err := t.sys.Runtime().Root.SpawnNamed(t.props(cfg.Root, cell), t.sys.SpawnName(Root))
 	if err != nil {
 		return fmt.Errorf("start the root: %w", err)
 	}

@@ -194,7 +194,7 @@ func spawnParent(t *testing.T, s *actors.System, faults chan<- *actors.Fault, on
 	props := actor.PropsFromProducer(func() actor.Actor {
 		return &parent{s, faults, once, map[string]*actors.Cell{}}
 	})
-	pid, err := s.Runtime().Root.SpawnNamed(props, s.SpawnName(nil, "rig"))
+	pid, err := s.Runtime().Root.SpawnNamed(props, s.SpawnName("rig"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func (p *parent) Receive(pc actor.Context) {
 		return
 	}
 	m.cell.Prepare()
-	pid, err := pc.SpawnNamed(m.cell.Props(), p.s.SpawnName(pc.Self(), m.cell.Token()))
+	pid, err := pc.SpawnNamed(m.cell.Props(), p.s.SpawnName(m.cell.Token()))
 	if err == nil {
 		m.cell.Bind(pid)
 		p.cells[pid.Id] = m.cell
