@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -87,5 +88,6 @@ func run(ctx context.Context, file, dir string, log *slog.Logger) error {
 func tuneMemory() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(50)
+		time.AfterFunc(5*time.Second, debug.FreeOSMemory) // what only the start has needed
 	}
 }
