@@ -29,6 +29,10 @@ func (c *Context) Gateway() string { return c.l.cell.sys.Gateway }
 // has a larger number.
 func (c *Context) Life() uint32 { return c.l.number }
 
+// Shed counts the messages for this actor that were too many and not let in, in
+// all its lives.
+func (c *Context) Shed() uint64 { return c.l.cell.shed.Load() }
+
 // Log carries the actor's name on every line.
 func (c *Context) Log() *slog.Logger { return c.l.cell.log() }
 
