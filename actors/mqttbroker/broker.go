@@ -25,19 +25,20 @@ var Kind = actors.Define(actors.Kind{
 	Limit:     4096,
 	Power:     func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
 }, func(cfg *mqttv1.Broker) actors.Actor {
-	return &broker{cfg: cfg, said: map[string]struct{}{}, calls: calls{}}
+	return &broker{cfg: cfg, calls: calls{}}
 })
 
 const (
 	startTime = 5 * time.Second
 	closeTime = 2 * time.Second // for clients to be told
-	relist    = 10 * time.Second
+	listAgain = 10 * time.Second
 )
 
 type broker struct {
 	cfg    *mqttv1.Broker
 	server *mqtt.Server        // nil until it listens
 	said   map[string]struct{} // states heard while the kept ones still come; nil afterwards
+	shed   uint64              // messages not let in when the kept states were last asked for
 	misses int                 // canaries that died in a row
 	calls  calls
 	warned bool // about a message that does not fit into a packet
@@ -74,7 +75,7 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 	case sang:
 		return b.judge(c, m)
 	case list:
-		c.Last("state/#", listed{})
+		b.list(c)
 	case listed:
 		b.said = nil
 	case actors.Failed:
@@ -82,7 +83,7 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 			return m.Err
 		}
 		c.Log().Warn("last states are not there yet", "err", m.Err)
-		c.After(relist, list{})
+		c.After(listAgain, list{})
 	}
 	return nil
 }
@@ -143,9 +144,21 @@ func (b *broker) show(c *actors.Context) error {
 			return fmt.Errorf("subscribe to %s: %w", filter, err)
 		}
 	}
-	c.Last("state/#", listed{})
+	b.list(c)
 	c.Every(canaryEvery, due{})
 	return nil
+}
+
+func (b *broker) list(c *actors.Context) {
+	b.said, b.shed = map[string]struct{}{}, c.Shed()
+	c.Last("state/#", listed{})
+}
+
+// relist asks for all states again if some may have been lost.
+func (b *broker) relist(c *actors.Context) {
+	if b.said == nil && c.Shed() != b.shed {
+		b.list(c)
+	}
 }
 
 // deliver passes one message on as it is.

@@ -1,0 +1,187 @@
+package mqttbroker_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/mqttbroker"
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+const path = "edge/broker"
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestConforms(t *testing.T) {
+	actorstest.Conform(t, mqttbroker.Kind, &mqttv1.Broker{Listen: freePort(t)})
+}
+
+// freePort is an address that was free a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start starts a broker and waits for its first canary.
+func start(t *testing.T, r *actorstest.Rig, cfg *mqttv1.Broker) (*actors.Cell, string) {
+	t.Helper()
+	if cfg.Listen == "" {
+		cfg.Listen = freePort(t)
+	}
+	cell := r.Start(path, mqttbroker.Kind, cfg)
+	r.Until("a canary", func() bool { return cell.State() == actors.OK })
+	return cell, cfg.Listen
+}
+
+func TestBusyPortIsNamed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := actorstest.New(t).Once()
+	r.Start(path, mqttbroker.Kind, &mqttv1.Broker{Listen: l.Addr().String()})
+	f := actorstest.Next(t, r.Faults)
+	if !strings.Contains(f.Error(), l.Addr().String()) || f.Level != actors.LevelRestart {
+		t.Errorf("level %d: %v", f.Level, f)
+	}
+}
+
+func TestOpenListenerIsRefused(t *testing.T) {
+	for _, listen := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:1883", "gateway.example:1883"} {
+		r := actorstest.New(t).Once()
+		r.Start(path, mqttbroker.Kind, &mqttv1.Broker{Listen: listen})
+		f := actorstest.Next(t, r.Faults)
+		if f.Level != actors.LevelBroken || !strings.Contains(f.Error(), "insecure = true") || !strings.Contains(f.Error(), listen) {
+			t.Errorf("%s: level %d: %v", listen, f.Level, f)
+		}
+	}
+}
+
+func TestInsecureSaysSoAtEveryStart(t *testing.T) {
+	r := actorstest.New(t)
+	events := actorstest.Watch(r, "event/edge/broker/insecure", &structpb.Struct{})
+	cell, _ := start(t, r, &mqttv1.Broker{Listen: "0.0.0.0:0", Insecure: true})
+	for range 2 {
+		e := actorstest.Next(t, events).AsMap()
+		if e["listen"] != "0.0.0.0:0" || e["warning"] == "" {
+			t.Errorf("event %v", e)
+		}
+		r.Stop(cell)
+		r.Spawn(cell)
+	}
+	r.Until("ok, not degraded", func() bool { return cell.State() == actors.OK })
+}
+
+// A new life listens where the old one did, and has all states again.
+func TestStatesOutliveTheBroker(t *testing.T) {
+	r := actorstest.New(t)
+	subject := bus.Subject(actorstest.Gateway, bus.State, "field/meter", "health")
+	if err := r.Bus.Publish(subject, &actorv1.Health{Kind: "meter", State: "unreachable", Cause: "no answer"}); err != nil {
+		t.Fatal(err)
+	}
+	cell, addr := start(t, r, &mqttv1.Broker{})
+	for range 2 {
+		got := mosquitto(t, "sub", addr, "-V", "311", "-t", "state/field/meter/health", "-C", "1", "-F", "%r %p")
+		if line := got.next(); !strings.HasPrefix(line, "1 ") || !strings.Contains(line, `"no answer"`) {
+			t.Errorf("a late subscriber gets %q", line)
+		}
+		r.Stop(cell)
+		life := cell.Life()
+		r.Spawn(cell)
+		r.Until("a new life", func() bool { return cell.Life() > life && cell.State() == actors.OK })
+	}
+}
+
+// A state that changes while the kept ones still come is not set back.
+func TestKeptStateDoesNotOverruleNewer(t *testing.T) {
+	r := actorstest.New(t)
+	for i := range 300 {
+		subject := bus.Subject(actorstest.Gateway, bus.State, "field/meter-"+string(rune('a'+i%26)), "n")
+		if err := r.Bus.Publish(subject, structpb.NewNumberValue(float64(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := &mqttv1.Broker{Listen: freePort(t)}
+	cell := r.Start(path, mqttbroker.Kind, cfg)
+	subject := bus.Subject(actorstest.Gateway, bus.State, "field/meter-a", "n")
+	for i := 1000; i < 2000 || cell.State() != actors.OK; i++ {
+		if i >= 2000 {
+			<-time.After(time.Millisecond)
+		}
+		if err := r.Bus.Publish(subject, structpb.NewNumberValue(float64(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Bus.Publish(subject, structpb.NewNumberValue(-1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Bus.Publish(bus.Subject(actorstest.Gateway, bus.State, "field/last", "n"), structpb.NewNumberValue(0)); err != nil {
+		t.Fatal(err)
+	}
+	mosquitto(t, "sub", cfg.Listen, "-t", "state/field/last/n", "-C", "1").next()
+	if got := mosquitto(t, "sub", cfg.Listen, "-t", "state/field/meter-a/n", "-C", "1").next(); got != "-1" {
+		t.Errorf("retained %q, the last word was -1", got)
+	}
+}
+
+// States that were too many at once are asked for again.
+func TestShedStatesComeAfterAll(t *testing.T) {
+	r := actorstest.New(t)
+	cell, addr := start(t, r, &mqttv1.Broker{})
+	subject := bus.Subject(actorstest.Gateway, bus.State, "field/meter", "n")
+	for i := 0; cell.Counters().Shed == 0; i++ {
+		if err := r.Bus.Publish(subject, structpb.NewNumberValue(float64(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sub := mosquitto(t, "sub", addr, "-t", "state/field/meter/n")
+	last := r.Bus.Publish(subject, structpb.NewNumberValue(-1)) // shed as well, as a rule
+	if last != nil {
+		t.Fatal(last)
+	}
+	for sub.next() != "-1" {
+	}
+}
+
+// When all places are taken the canary stays at home: the clients that have a
+// place are served, and must not lose it to a cycle.
+func TestFullHouseIsNoFailure(t *testing.T) {
+	r := actorstest.New(t)
+	cell, addr := start(t, r, &mqttv1.Broker{MaxClients: 1})
+	subscribed(t, addr, "-t", "data/#")
+	for deadline := time.Now().Add(20 * time.Second); cell.State() != actors.Degraded; <-time.After(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a full house is not told")
+		}
+	}
+	if cause := cell.Health().Cause; !strings.Contains(cause, "max-clients = 1") || cell.Life() != 1 {
+		t.Errorf("life %d: %s", cell.Life(), cause)
+	}
+}
+
+// A canary comes from an address of its own: clients of this machine that use up
+// their share do not make the broker look dead.
+func TestClientsOfOneAddressAreNoFailure(t *testing.T) {
+	r := actorstest.New(t)
+	cell, addr := start(t, r, &mqttv1.Broker{MaxClientsPerAddress: 1})
+	subscribed(t, addr, "-t", "data/#")
+	r.Stop(cell)
+	r.Spawn(cell)
+	subscribed(t, addr, "-t", "data/#")
+	r.Until("a canary", func() bool { return cell.State() == actors.OK })
+}

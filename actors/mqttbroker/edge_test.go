@@ -1,0 +1,315 @@
+package mqttbroker_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/mqttbroker"
+	"gatewayd/bus"
+	"gatewayd/schemas"
+	erraticv1 "gatewayd/schemas/erratic/v1"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+// counter answers Count with a stream and Misbehave with what the test says.
+type counter func(c *actors.Context, how string)
+
+func (f counter) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case *erraticv1.MisbehaveRequest:
+		f(c, m.How)
+	case *erraticv1.CountRequest:
+		for i := range m.To {
+			if err := c.Request().Send(&erraticv1.CountResponse{Number: i + 1}); err != nil {
+				return err
+			}
+		}
+		if m.To == 7 {
+			c.Refuse(fmt.Errorf("seven is too much"))
+			return nil
+		}
+		c.Reply(nil)
+	}
+	return nil
+}
+
+func startCounter(r *actorstest.Rig, f counter) {
+	k := actors.Define(actors.Kind{Name: "counter", Doc: "counts",
+		Services: []protoreflect.ServiceDescriptor{actors.Service(erraticv1.File_erratic_v1_erratic_proto, "ErraticService")},
+	}, func(*structpb.Struct) actors.Actor { return f })
+	r.Start("field/plc", k, &structpb.Struct{})
+}
+
+func reply(c *actors.Context, how string) {
+	switch how {
+	case "error":
+		c.Refuse(fmt.Errorf("not today"))
+	case "hang":
+		c.Take()
+	default:
+		c.Reply(&erraticv1.MisbehaveResponse{})
+	}
+}
+
+// subscribed runs mosquitto_sub until the broker has its subscription.
+func subscribed(t *testing.T, addr string, args ...string) *program {
+	t.Helper()
+	p := mosquitto(t, "sub", addr, append(args, "-d")...)
+	for !strings.Contains(p.next(), "Subscribed (mid") {
+	}
+	return p
+}
+
+// heard is the next line that is not mosquitto's own talk.
+func heard(p *program) string {
+	p.t.Helper()
+	for {
+		line := p.next()
+		if !strings.HasPrefix(line, "Client ") && !strings.HasPrefix(line, "Subscribed") {
+			return line
+		}
+	}
+}
+
+func TestShowsTheBus(t *testing.T) {
+	r := actorstest.New(t)
+	_, addr := start(t, r, &mqttv1.Broker{})
+	old := subscribed(t, addr, "-V", "311", "-t", "data/field/#", "-F", "%t %r %p")
+	now := subscribed(t, addr, "-V", "5", "-t", "data/field/#", "-t", "event/field/#", "-t", "state/field/#", "-F", "%t %r %C %p")
+	say := func(class bus.Class, leaf, typ, payload string) {
+		t.Helper()
+		if err := r.Bus.PublishRaw(bus.Subject(actorstest.Gateway, class, "field/meter", leaf), typ, []byte(payload)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(bus.Data, "points", bus.JSON, `{"a":  1}`) // forwarded as it is, blanks and all
+	say(bus.Data, "points", bus.Protobuf, "\x08\x01")
+	if got, want := heard(old), `data/field/meter/points 0 {"a":  1}`; got != want {
+		t.Errorf("3.1.1 hears %q, want %q", got, want)
+	}
+	for _, want := range []string{
+		`data/field/meter/points 0 application/json {"a":  1}`,
+		"data/field/meter/points 0 application/protobuf \x08\x01",
+	} {
+		if got := heard(now); got != want {
+			t.Errorf("5 hears %q, want %q", got, want)
+		}
+	}
+	say(bus.Event, "opened", bus.JSON, `{}`)
+	if got, want := heard(now), "event/field/meter/opened 0 application/json {}"; got != want {
+		t.Errorf("hears %q, want %q", got, want)
+	}
+	say(bus.State, "link", bus.JSON, `{"up":true}`)
+	if got, want := heard(now), `state/field/meter/link 0 application/json {"up":true}`; got != want {
+		t.Errorf("hears %q, want %q", got, want)
+	}
+	late := mosquitto(t, "sub", addr, "-V", "5", "-t", "state/field/meter/#", "-C", "1", "-F", "%t %r %C %p")
+	if got, want := late.next(), `state/field/meter/link 1 application/json {"up":true}`; got != want {
+		t.Errorf("a late comer hears %q, want %q", got, want)
+	}
+}
+
+// Each call is one run of mosquitto_rr: subscribe to the answer, publish, print it.
+func TestCallsFromMosquitto(t *testing.T) {
+	r := actorstest.New(t)
+	_, addr := start(t, r, &mqttv1.Broker{CallTimeout: durationpb.New(300 * time.Millisecond)})
+	startCounter(r, reply)
+	for _, tt := range []struct{ version, topic, answer, payload, want string }{
+		{"311", "cmd/field/plc/Misbehave/42", "reply/me/42", `{"how":"panic"}`, `{}`},
+		{"311", "cmd/field/plc/Misbehave", "reply/me/field/plc/Misbehave", `{"how":"panic"}`, `{}`},
+		{"311", "cmd/field/plc/Misbehave/43", "reply/me/43", `{"how":"error"}`, `{"code":"failed_precondition","message":"`},
+		{"311", "cmd/field/plc/Misbehave/44", "reply/me/44", `{"hou":"error"}`, `{"code":"invalid_argument","message":"`},
+		{"311", "cmd/field/plc/Misbehave/45", "reply/me/45", `{"how":"hang"}`, `{"code":"deadline_exceeded","message":"`},
+		{"311", "cmd/field/plk/Misbehave/46", "reply/me/46", `{}`, `{"code":"not_found","message":"`},
+		{"311", "cmd/field/plc/Misspell/47", "reply/me/47", `{}`, `{"code":"not_found","message":"`},
+		{"311", "cmd/Misbehave/48", "reply/me/48", `{}`, `{"code":"`},
+		{"311", "cmd/field/plc/Describe/A1", "reply/me/A1", `{}`, `{"entry":`},
+		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"panic"}`, `{}`},
+		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"error"}`, `{"code":"failed_precondition","message":"`},
+		{"5", "cmd/field/plk/Misbehave", "reply/me/any", `{}`, `{"code":"not_found","message":"`},
+	} {
+		got := mosquitto(t, "rr", addr, "-V", tt.version, "-i", "me", "-t", tt.topic, "-e", tt.answer, "-m", tt.payload, "-W", "5").next()
+		if !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: %s %s is answered with %q, want %q", tt.version, tt.topic, tt.payload, got, tt.want)
+		}
+	}
+}
+
+const pahoCalls = `
+import sys, paho.mqtt.client as mqtt
+from paho.mqtt.properties import Properties
+from paho.mqtt.packettypes import PacketTypes
+todo = [
+    ("field/plc/Misbehave", b'{"how":"panic"}', "application/json", 0),
+    ("field/plc/Misbehave", b'{"how":"error"}', "application/json", 0),
+    ("field/plc/Misbehave", b"\x0a\x05panic", "application/protobuf", 0),
+    ("field/plc/Misbehave", b'{"how":"hang"}', "application/json", 1),
+    ("field/plc/Count", b'{"to":3}', "application/json", 0),
+    ("field/plc/Count", b'{"to":7}', "application/json", 0),
+]
+at = -1
+def following(c):
+    global at
+    at += 1
+    if at == len(todo):
+        print("end", flush=True)
+        c.disconnect()
+        return
+    topic, payload, typ, expiry = todo[at]
+    p = Properties(PacketTypes.PUBLISH)
+    p.ResponseTopic = "reply/paho/x"
+    p.CorrelationData = b"n%d" % at
+    p.ContentType = typ
+    if expiry:
+        p.MessageExpiryInterval = expiry
+    c.publish("cmd/" + topic, payload, qos=1, properties=p)
+def on_message(c, u, m):
+    p = m.properties
+    print(p.CorrelationData.decode(), getattr(p, "ContentType", "-"), getattr(p, "UserProperty", []), m.payload, flush=True)
+    user = dict(getattr(p, "UserProperty", []))
+    if "Count" not in todo[at][0] or "end" in user or "error" in user:
+        following(c)
+c = mqtt.Client(client_id="paho", protocol=mqtt.MQTTv5)
+c.on_connect = lambda c, *a: c.subscribe("reply/paho/#", 1)
+c.on_subscribe = lambda c, *a: following(c)
+c.on_message = on_message
+c.connect(sys.argv[1], int(sys.argv[2]))
+c.loop_forever()
+`
+
+func TestCallsFromPaho(t *testing.T) {
+	r := actorstest.New(t)
+	_, addr := start(t, r, &mqttv1.Broker{CallTimeout: durationpb.New(time.Minute)}) // the expiry of the message is shorter
+	startCounter(r, reply)
+	p := python(t, addr, pahoCalls)
+	for _, want := range []string{
+		`n0 application/json [] b'{}'`,
+		`n1 application/json [('error', 'failed_precondition')] b'{"code":"failed_precondition","message":`,
+		`n2 application/protobuf [] b''`,
+		`n3 application/json [('error', 'deadline_exceeded')] b'{"code":"deadline_exceeded","message":`,
+		`n4 application/json [] b'{"number":1}'`,
+		`n4 application/json [] b'{"number":2}'`,
+		`n4 application/json [] b'{"number":3}'`,
+		`n4 - [('end', 'true')] b''`,
+		`n5 application/json [] b'{"number":1}'`,
+	} {
+		if got := p.next(); !strings.HasPrefix(got, want) {
+			t.Errorf("paho prints %q, want %q", got, want)
+		}
+	}
+	for line := p.next(); line != "end"; line = p.next() {
+		if strings.Contains(line, "error") && !strings.Contains(line, "seven is too much") {
+			t.Errorf("the stream ends with %q", line)
+		}
+	}
+}
+
+func TestCallsSwitchedOff(t *testing.T) {
+	r := actorstest.New(t)
+	called := make(chan struct{}, 1)
+	startCounter(r, func(*actors.Context, string) { called <- struct{}{} })
+	cfg := &mqttv1.Broker{Listen: freePort(t)}
+	schemas.Defaults(cfg)
+	cfg.Commands = false
+	cell, err := r.System.NewCell(path, &mqttbroker.Kind, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Spawn(cell)
+	r.Until("a canary", func() bool { return cell.State() == actors.OK })
+	p := mosquitto(t, "pub", cfg.Listen, "-V", "5", "-d", "-q", "1", "-t", "cmd/field/plc/Misbehave", "-m", `{"how":"panic"}`)
+	for line := p.next(); !strings.Contains(line, "PUBACK"); line = p.next() {
+	}
+	p.wait()
+	if len(called) > 0 {
+		t.Error("the call was made")
+	}
+}
+
+// Nobody hears the answers of others, and nobody has his answers said elsewhere.
+func TestAnswersAreOnes(t *testing.T) {
+	r := actorstest.New(t)
+	_, addr := start(t, r, &mqttv1.Broker{})
+	called := make(chan struct{}, 4)
+	startCounter(r, func(c *actors.Context, _ string) {
+		called <- struct{}{}
+		c.Reply(nil)
+	})
+	spy := subscribed(t, addr, "-V", "5", "-i", "spy", "-t", "reply/#", "-t", "#", "-F", "%t")
+	mosquitto(t, "rr", addr, "-V", "5", "-i", "me", "-t", "cmd/field/plc/Misbehave", "-e", "reply/me/1", "-m", `{"how":"panic"}`).next()
+	actorstest.Next(t, called)
+	mosquitto(t, "pub", addr, "-V", "5", "-i", "bad", "-q", "1", "-t", "cmd/field/plc/Misbehave", "-D", "PUBLISH", "response-topic", "reply/me/2",
+		"-m", `{"how":"panic"}`).wait()
+	mosquitto(t, "pub", addr, "-V", "5", "-i", "bad", "-q", "1", "-t", "data/field/fake", "-m", `{}`).wait()
+	if err := r.Bus.PublishRaw(bus.Subject(actorstest.Gateway, bus.Data, "field/meter", "points"), bus.JSON, []byte(`{}`)); err != nil {
+		t.Fatal(err)
+	}
+	for line := heard(spy); line != "data/field/meter/points"; line = heard(spy) {
+		if strings.HasPrefix(line, "reply/") || line == "data/field/fake" {
+			t.Errorf("the spy hears %s", line)
+		}
+	}
+	if len(called) > 0 {
+		t.Error("a call with somebody else's response topic was made")
+	}
+}
+
+// One client's calls that nobody answers are bounded, and do not hurt another's.
+func TestOpenCallsAreBounded(t *testing.T) {
+	r := actorstest.New(t)
+	_, addr := start(t, r, &mqttv1.Broker{})
+	startCounter(r, reply)
+	p := python(t, addr, `
+import sys, paho.mqtt.client as mqtt
+def on_message(c, u, m):
+    print(m.topic, m.payload.decode(), flush=True)
+def flood(c, *a):
+    for i in range(80):
+        c.publish("cmd/field/plc/Misbehave/%d" % i, b'{"how":"hang"}', qos=0)
+c = mqtt.Client(client_id="greedy")
+c.on_connect = lambda c, *a: c.subscribe("reply/greedy/#")
+c.on_subscribe = flood
+c.on_message = on_message
+c.connect(sys.argv[1], int(sys.argv[2]))
+c.loop_forever()
+`)
+	for range 80 - 64 {
+		if line := p.next(); !strings.Contains(line, `"code":"resource_exhausted"`) {
+			t.Errorf("answered with %q", line)
+		}
+	}
+	got := mosquitto(t, "rr", addr, "-V", "311", "-i", "me", "-t", "cmd/field/plc/Misbehave/1", "-e", "reply/me/1", "-m", `{"how":"panic"}`).next()
+	if got != "{}" {
+		t.Errorf("another client is answered with %q", got)
+	}
+}
+
+// A thousand messages in a burst arrive complete and in order.
+func TestBurst(t *testing.T) {
+	r := actorstest.New(t)
+	cell, addr := start(t, r, &mqttv1.Broker{})
+	sub := subscribed(t, addr, "-V", "311", "-t", "data/#", "-F", "%p")
+	const n = 2000
+	for i := range n {
+		payload := fmt.Appendf(nil, `{"n":%d}`, i)
+		if err := r.Bus.PublishRaw(bus.Subject(actorstest.Gateway, bus.Data, "field/meter", "points"), bus.JSON, payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		if got, want := heard(sub), fmt.Sprintf(`{"n":%d}`, i); got != want {
+			t.Fatalf("message %d is %q", i, got)
+		}
+	}
+	if shed := cell.Counters().Shed; shed > 0 {
+		t.Errorf("%d shed", shed)
+	}
+}

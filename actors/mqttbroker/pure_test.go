@@ -1,0 +1,148 @@
+package mqttbroker
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/mqtt"
+)
+
+func TestParse(t *testing.T) {
+	me := mqtt.ClientInfo{ID: "me"}
+	for _, tt := range []struct{ topic, response, wantTopic, wantReply string }{
+		{"cmd/a/b/SetMode", "", "cmd/a/b/SetMode", "reply/me/a/b/SetMode"},
+		{"cmd/a/b/SetMode/42", "", "cmd/a/b/SetMode", "reply/me/42"},
+		{"cmd/a/b/SetMode/Token", "", "cmd/a/b/SetMode", "reply/me/Token"},
+		{"cmd/a/b/SetMode", "reply/me/x", "cmd/a/b/SetMode", "reply/me/x"},
+		{"cmd/a/b/SetMode/42", "reply/me/x", "cmd/a/b/SetMode", "reply/me/x"},
+		{"cmd/a/b/SetMode/", "", "cmd/a/b/SetMode/", "reply/me/a/b/SetMode/"},
+		{"cmd/a", "", "cmd/a", "reply/me/a"},
+		{"cmd/", "", "cmd/", "reply/me/"},
+	} {
+		m := parse(me, mqtt.Publish{Topic: tt.topic, Properties: mqtt.Properties{ResponseTopic: tt.response}})
+		if reply := mqtt.ReplyTopic(me, m.reply); m.topic != tt.wantTopic || reply != tt.wantReply {
+			t.Errorf("%s: calls %s, answers on %s; want %s and %s", tt.topic, m.topic, reply, tt.wantTopic, tt.wantReply)
+		}
+	}
+}
+
+// Whatever a client publishes, its answer goes to itself or where it said, and
+// the call to what it published on.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"cmd/a/SetMode/1", "cmd/A/A/A", "cmd//", "cmd/", "cmd/a/\x00/B/c"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, topic string) {
+		me := mqtt.ClientInfo{ID: "me"}
+		m := parse(me, mqtt.Publish{Topic: "cmd/" + topic})
+		if !strings.HasPrefix("cmd/"+topic, m.topic) || !strings.HasPrefix(mqtt.ReplyTopic(me, m.reply), "reply/me/") {
+			t.Errorf("%q: calls %q, answers on %q", topic, m.topic, mqtt.ReplyTopic(me, m.reply))
+		}
+	})
+}
+
+func TestTimeout(t *testing.T) {
+	for expiry, want := range map[time.Duration]time.Duration{
+		0: 10 * time.Second, time.Second: time.Second, time.Minute: time.Minute, time.Hour: maxCallTime,
+	} {
+		m := command{reply: mqtt.Publish{Properties: mqtt.Properties{Expiry: expiry}}}
+		if got := m.timeout(10 * time.Second); got != want {
+			t.Errorf("expiry %s: %s, want %s", expiry, got, want)
+		}
+	}
+}
+
+func TestOpenCalls(t *testing.T) {
+	n := calls{}
+	for range maxClientCalls {
+		if err := n.begin("a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n.begin("a") == nil {
+		t.Error("one client may have too many")
+	}
+	if err := n.begin("b"); err != nil {
+		t.Errorf("another client suffers: %v", err)
+	}
+	n.end("b")
+	for range maxClientCalls {
+		n.end("a")
+	}
+	if n[""] != 0 || len(n) != 1 {
+		t.Errorf("something is left: %v", n)
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	for listen, want := range map[string]bool{
+		"127.0.0.1:1883": true, "127.1.2.3:0": true, "[::1]:1883": true, "localhost:1883": true, "[::ffff:127.0.0.1]:1": true,
+		":1883": false, "0.0.0.0:1883": false, "[::]:1883": false, "192.168.1.5:1883": false, "example.com:1883": false, "nonsense": false,
+	} {
+		if got := loopback(listen); got != want {
+			t.Errorf("%s: %v, want %v", listen, got, want)
+		}
+	}
+}
+
+// peer answers one connection with these bytes and then says nothing more.
+func peer(t *testing.T, says string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Write([]byte(says))
+		_, _ = conn.Read(make([]byte, 1000))
+		_, _ = conn.Read(make([]byte, 1000))
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	return l.Addr().String()
+}
+
+func TestCanaryDies(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	for name, tt := range map[string]struct{ addr, want string }{
+		"nobody listens":  {gone.Addr().String(), "refused"},
+		"no answer":       {peer(t, ""), "connect: no answer"},
+		"refused":         {peer(t, "\x20\x02\x00\x05"), "connect: answered 20 02 00 05"},
+		"no subscription": {peer(t, "\x20\x02\x00\x00"), "subscribe: no answer"},
+		"no echo":         {peer(t, "\x20\x02\x00\x00\x90\x03\x00\x01\x00"), "publish: no answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if err := sing(ctx, tt.addr, "x"); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestKindHasPower(t *testing.T) {
+	if p := Kind.Power(nil); p == nil || p.Off != nil || p.On != nil {
+		t.Errorf("power %+v: a cycle is the listener down and up", p)
+	}
+	if err := actors.CheckKind(&Kind); err != nil {
+		t.Error(err)
+	}
+}
