@@ -31,6 +31,7 @@ type figure struct {
 }
 
 var figures = []figure{
+	{"poll", "500 Modbus TCP units to bus and MQTT", 180 * time.Second, poll},
 	{"crash", "crash to the next life", 40 * time.Second, crash},
 	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
 	{"idle", "10,000 idle actors", 60 * time.Second, idle},

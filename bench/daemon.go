@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// build makes a stripped binary of one of our commands.
+func build(ctx context.Context, out, pkg string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w: %s", pkg, err, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
+
+// process is one under measurement.
+type process struct {
+	*exec.Cmd
+	log string
+}
+
+// launch starts a program, its output in a file.
+func launch(log string, name string, args ...string) (*process, error) {
+	f, err := os.Create(log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = f, f
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &process{cmd, log}, nil
+}
+
+func (p *process) usage() (usage, error) {
+	u, err := usageOf(strconv.Itoa(p.Process.Pid))
+	if err != nil {
+		text, _ := os.ReadFile(p.log)
+		return u, fmt.Errorf("%s has ended: %s", filepath.Base(p.Path), lastLine(string(text)))
+	}
+	return u, nil
+}
+
+// end stops it and waits for its end.
+func (p *process) end() {
+	_ = p.Process.Signal(syscall.SIGTERM)
+	hard := time.AfterFunc(10*time.Second, func() { _ = p.Process.Kill() })
+	_ = p.Wait()
+	hard.Stop()
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// freePort is a TCP port of loopback that was free a moment ago.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func freePorts(n int) (ports []int, err error) {
+	for range n {
+		p, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, p)
+	}
+	return ports, nil
+}
+
+// reachable waits until something listens on a port of loopback.
+func reachable(port int, limit time.Duration) error {
+	addr := "127.0.0.1:" + strconv.Itoa(port)
+	return until("somebody listens on "+addr, limit, func() bool {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}

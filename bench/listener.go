@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/nats-io/nats.go"
+)
+
+// listener counts what arrives, by name of where it came from.
+type listener struct {
+	mu     sync.Mutex
+	count  map[string]int
+	last   map[string]uint64 // sequence
+	gaps   int
+	wrong  int // without good values
+	total  int
+	closed func()
+}
+
+func newListener() *listener { return &listener{count: map[string]int{}, last: map[string]uint64{}} }
+
+var mark = []byte(`"sequence":"`)
+
+// take notes one message. Its sequence, if it has one, follows the last one of that name.
+func (l *listener) take(name string, payload []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total++
+	l.count[name]++
+	if bytes.Contains(payload, []byte(`"quality"`)) {
+		l.wrong++
+	}
+	_, rest, ok := bytes.Cut(payload, mark)
+	if !ok {
+		return
+	}
+	digits, _, _ := bytes.Cut(rest, []byte{'"'})
+	seq, err := strconv.ParseUint(string(digits), 10, 64)
+	if err != nil {
+		l.wrong++
+		return
+	}
+	if was := l.last[name]; was != 0 && seq != was+1 {
+		l.gaps++
+	}
+	l.last[name] = seq
+}
+
+// reset begins to count anew; sequences go on.
+func (l *listener) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.count)
+	l.total, l.gaps, l.wrong = 0, 0, 0
+}
+
+// verdict says what is wrong with what n senders have said, each once a second
+// for so long; empty: nothing.
+func (l *listener) verdict(n int, span time.Duration) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	few, least := 0, int(span.Seconds())-1
+	for _, c := range l.count {
+		if c < least {
+			few++
+		}
+	}
+	if len(l.count) == n && few == 0 && l.gaps == 0 && l.wrong == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d heard, %d of them less than %d times, %d gaps, %d without good values", len(l.count), n, few, least, l.gaps, l.wrong)
+}
+
+func (l *listener) heard() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total
+}
+
+// onBus listens to an outside NATS port.
+func onBus(url, pattern string, opts ...nats.Option) (*listener, error) {
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		return nil, err
+	}
+	l := newListener()
+	l.closed = nc.Close
+	if _, err := nc.Subscribe(pattern, func(m *nats.Msg) { l.take(m.Subject, m.Data) }); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return l, nc.Flush()
+}
+
+// onMQTT listens to a broker, with QoS 0.
+func onMQTT(port int, filter string, name func(topic string, payload []byte) string) (*listener, error) {
+	l := newListener()
+	o := mqtt.NewClientOptions().AddBroker("tcp://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))).SetClientID("bench").SetAutoReconnect(false)
+	c := mqtt.NewClient(o)
+	if t := c.Connect(); !t.WaitTimeout(5*time.Second) || t.Error() != nil {
+		return nil, fmt.Errorf("connect to the broker: %w", t.Error())
+	}
+	l.closed = func() { c.Disconnect(100) }
+	t := c.Subscribe(filter, 0, func(_ mqtt.Client, m mqtt.Message) { l.take(name(m.Topic(), m.Payload()), m.Payload()) })
+	if !t.WaitTimeout(5*time.Second) || t.Error() != nil {
+		l.closed()
+		return nil, fmt.Errorf("subscribe: %w", t.Error())
+	}
+	return l, nil
+}
+
+// byTopic names a message after its topic.
+func byTopic(topic string, _ []byte) string { return topic }
+
+// byTag names a message of Telegraf after the tag that tells the unit.
+func byTag(_ string, payload []byte) string {
+	var m struct {
+		Tags struct {
+			Name string `json:"name"`
+		} `json:"tags"`
+	}
+	if json.Unmarshal(payload, &m) != nil {
+		return ""
+	}
+	return m.Tags.Name
+}

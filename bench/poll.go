@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatewayd/protocols/modbus/sim"
+	"gatewayd/protocols/mqtt"
+)
+
+const (
+	pollUnits  = 500
+	pollPoints = 30
+	pollSpan   = 8 * time.Second
+	pollRounds = 3
+)
+
+// contestant is one of those that poll.
+type contestant struct {
+	name  string
+	start func(dir string) (p *process, heard []*listener, err error)
+	cpu   []float64 // share of a core, each round
+	anon  []float64 // bytes
+	fault string    // of the last round that was not perfect
+}
+
+// poll is figure 3: 500 units of 30 registers each second, as JSON, to a
+// subscriber of the bus and one of MQTT.
+func poll(ctx context.Context, b *bench) error {
+	plc, err := serveModbus(ctx)
+	if err != nil {
+		return err
+	}
+	ours := filepath.Join(b.dir, "gatewayd")
+	if err := build(ctx, ours, "gatewayd/cmd/gatewayd"); err != nil {
+		return err
+	}
+	plain := filepath.Join(b.dir, "naive")
+	if err := build(ctx, plain, "gatewayd/bench/naive"); err != nil {
+		return err
+	}
+	all := []*contestant{
+		{name: "gatewayd", start: func(dir string) (*process, []*listener, error) { return startGateway(dir, ours, plc) }},
+		{name: "naive", start: func(dir string) (*process, []*listener, error) { return startNaive(dir, plain, plc) }},
+	}
+	if bin, err := telegraf(ctx); err != nil {
+		b.say(row{Figure: "poll 500 × 30 at 1 s: Telegraf is left out", Note: err.Error()})
+	} else {
+		all = append(all, &contestant{name: "Telegraf", start: func(dir string) (*process, []*listener, error) { return startTelegraf(ctx, dir, bin, plc) }})
+	}
+	for round := range pollRounds {
+		for _, c := range all {
+			if err := c.round(filepath.Join(b.dir, fmt.Sprintf("%s-%d", c.name, round))); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+	}
+	pollRows(b, all)
+	return nil
+}
+
+func pollRows(b *bench, all []*contestant) {
+	me := all[0]
+	cpu, anon := median(me.cpu), median(me.anon)
+	b.say(row{Figure: "poll 500 × 30 at 1 s: nothing missed", Value: map[bool]string{true: "yes", false: "no"}[me.fault == ""], Note: me.fault, Judged: true, Pass: me.fault == "", Limit: "bus and MQTT"})
+	for _, c := range all[1:] {
+		r, a := cpu/median(c.cpu), anon/median(c.anon)
+		cpuRow := row{Figure: "poll 500 × 30 at 1 s: CPU of a core", Value: percent(cpu), Peer: c.name + " " + percent(median(c.cpu)), Ratio: r, Note: c.name + " missed: " + c.fault}
+		memRow := row{Figure: "poll 500 × 30 at 1 s: anonymous memory", Value: mb(int64(anon)), Peer: c.name + " " + mb(int64(median(c.anon))), Ratio: a}
+		if c.fault == "" {
+			cpuRow.Note = ""
+		}
+		if c.name == "Telegraf" {
+			cpuRow, memRow = cpuRow.below(r, 0.8), memRow.below(a, 0.3)
+			cpuRow.Limit, memRow.Limit = "≤ 0.8× Telegraf", "≤ 0.3× Telegraf"
+		}
+		b.say(cpuRow)
+		b.say(memRow)
+	}
+}
+
+func percent(f float64) string { return fmt.Sprintf("%.2f %%", 100*f) }
+
+// round starts a contestant, lets it settle, measures it and stops it.
+func (c *contestant) round(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	p, heard, err := c.start(dir)
+	if p != nil {
+		defer p.end()
+	}
+	for _, l := range heard {
+		defer l.closed()
+	}
+	if err != nil {
+		return err
+	}
+	for _, l := range heard {
+		if err := until("all units are heard", 15*time.Second, func() bool { return l.verdict(pollUnits, 0) == "" }); err != nil {
+			return fmt.Errorf("%w: %s", err, l.verdict(pollUnits, 0))
+		}
+	}
+	time.Sleep(2 * time.Second)
+	for _, l := range heard {
+		l.reset()
+	}
+	before, err := p.usage()
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	time.Sleep(pollSpan)
+	after, err := p.usage()
+	if err != nil {
+		return err
+	}
+	span := time.Since(begin)
+	for i, l := range heard {
+		if v := l.verdict(pollUnits, span); v != "" {
+			c.fault = fmt.Sprintf("subscriber %d: %s", i+1, v)
+		}
+	}
+	c.cpu = append(c.cpu, (after.cpu-before.cpu).Seconds()/span.Seconds())
+	c.anon = append(c.anon, float64(after.anon))
+	return nil
+}
+
+// serveModbus is the plant: unit 1 with its registers, for any number of connections.
+func serveModbus(ctx context.Context) (addr string, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	d := sim.NewDevice(1)
+	begin := time.Now()
+	d.Follow(sim.HoldingRegisters, 0, 125, func(a uint16) uint16 { return a + uint16(time.Since(begin).Seconds()) })
+	go func() { _ = sim.NewPlant(d).ServeTCP(ctx, l) }()
+	return l.Addr().String(), nil
+}
+
+// pollConfig is the gateway's config: each unit behind a connection of its own.
+func pollConfig(busPort, mqttPort int, plc string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "gateway = %q\n[bus]\nkind = \"bus\"\nlisten = \"127.0.0.1:%d\"\nanonymous = \"observer\"\n[mqtt]\nkind = \"mqtt-broker\"\nlisten = \"127.0.0.1:%d\"\n", gateway, busPort, mqttPort)
+	for i := range pollUnits {
+		fmt.Fprintf(&b, "[field.u%d.link]\nkind = \"tcp-link\"\naddress = %q\n[field.u%d.unit]\nkind = \"modbus-unit\"\nlink = \"field/u%d/link\"\nunit = 1\nevery = \"1s\"\npoints = [\n", i, plc, i, i)
+		for r := range pollPoints {
+			fmt.Fprintf(&b, "{ name = \"r%d\", address = %d },\n", r, r)
+		}
+		b.WriteString("]\n")
+	}
+	return b.String()
+}
+
+func startGateway(dir, bin, plc string) (*process, []*listener, error) {
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, nil, err
+	}
+	file := filepath.Join(dir, "gateway.toml")
+	if err := os.WriteFile(file, []byte(pollConfig(ports[0], ports[1], plc)), 0o644); err != nil {
+		return nil, nil, err
+	}
+	p, err := launch(filepath.Join(dir, "log"), bin, "run", "--config", file, "--data", filepath.Join(dir, "data"), "--log", "warn")
+	if err != nil {
+		return nil, nil, err
+	}
+	heard, err := listen(ports, "gw."+gateway+".data.field.>", "data/field/#")
+	return p, heard, err
+}
+
+func startNaive(dir, bin, plc string) (*process, []*listener, error) {
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := launch(filepath.Join(dir, "log"), bin, filepath.Join(dir, "store"), strconv.Itoa(ports[0]), strconv.Itoa(ports[1]), strconv.Itoa(pollUnits), plc)
+	if err != nil {
+		return nil, nil, err
+	}
+	heard, err := listen(ports, "data.field.>", "data/field/#")
+	return p, heard, err
+}
+
+// listen is one subscriber of the bus and one of MQTT.
+func listen(ports []int, pattern, filter string) (heard []*listener, err error) {
+	for _, port := range ports {
+		if err := reachable(port, 15*time.Second); err != nil {
+			return nil, err
+		}
+	}
+	bus, err := onBus("nats://127.0.0.1:"+strconv.Itoa(ports[0]), pattern)
+	if err != nil {
+		return nil, err
+	}
+	broker, err := onMQTT(ports[1], filter, byTopic)
+	if err != nil {
+		bus.closed()
+		return nil, err
+	}
+	return []*listener{bus, broker}, nil
+}
+
+// startTelegraf gives Telegraf a broker that costs it nothing: it runs in this process.
+func startTelegraf(_ context.Context, dir, bin, plc string) (*process, []*listener, error) {
+	broker, err := mqtt.Start(mqtt.Config{Listen: "127.0.0.1:0", Authenticate: mqtt.AllowAnyone, Authorize: func(mqtt.ClientInfo, string, bool) bool { return true }})
+	if err != nil {
+		return nil, nil, err
+	}
+	port := broker.Addr().(*net.TCPAddr).Port
+	heard, err := onMQTT(port, "telegraf", byTag)
+	if err != nil {
+		return nil, nil, err
+	}
+	hangUp := heard.closed
+	heard.closed = func() {
+		hangUp()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = broker.Close(ctx)
+	}
+	file := filepath.Join(dir, "telegraf.conf")
+	if err := os.WriteFile(file, []byte(telegrafConfig(plc, port)), 0o644); err != nil {
+		return nil, []*listener{heard}, err
+	}
+	p, err := launch(filepath.Join(dir, "log"), bin, "--config", file)
+	return p, []*listener{heard}, err
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// telegrafVersion is the peer of figure 3, built from its module with nothing
+// but what it needs for the job.
+const (
+	telegrafVersion = "v1.37.2"
+	telegrafTags    = "custom,inputs.modbus,outputs.mqtt,serializers.json"
+)
+
+// telegraf finds or makes the binary. It lives in the user's cache, for it takes
+// a minute to build.
+func telegraf(ctx context.Context) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "gatewayd-bench", "telegraf-"+telegrafVersion)
+	bin := filepath.Join(dir, "telegraf")
+	if _, err := os.Stat(bin); err == nil {
+		return bin, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", "-ldflags=-s -w", "-tags", telegrafTags, "github.com/influxdata/telegraf/cmd/telegraf@"+telegrafVersion)
+	cmd.Dir = dir // outside our module
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOBIN="+dir, "GOFLAGS=")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("telegraf %s can not be built: %w: %s", telegrafVersion, err, lastLine(string(text)))
+	}
+	return bin, nil
+}
+
+// telegrafConfig polls 500 units like ours, each over its own connection.
+func telegrafConfig(modbusAddr string, mqttPort int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `[agent]
+interval = "1s"
+flush_interval = "1s"
+omit_hostname = true
+metric_batch_size = 1000
+metric_buffer_limit = 10000
+quiet = true
+
+[[outputs.mqtt]]
+servers = ["tcp://127.0.0.1:%d"]
+topic = "telegraf"
+qos = 0
+data_format = "json"
+`, mqttPort)
+	for i := range pollUnits {
+		fmt.Fprintf(&b, "\n[[inputs.modbus]]\nname = \"u%d\"\ncontroller = \"tcp://%s\"\ntimeout = \"1s\"\nconfiguration_type = \"request\"\n", i, modbusAddr)
+		fmt.Fprintf(&b, "[[inputs.modbus.request]]\nslave_id = 1\nbyte_order = \"ABCD\"\nregister = \"holding\"\nfields = [\n")
+		for r := range pollPoints {
+			fmt.Fprintf(&b, "{ address = %d, name = \"r%d\", type = \"UINT16\" },\n", r, r)
+		}
+		b.WriteString("]\n")
+	}
+	return b.String()
+}
