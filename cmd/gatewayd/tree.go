@@ -63,6 +63,10 @@ type standing struct {
 	health *actorv1.Health
 }
 
+func (s standing) removed() bool {
+	return s.health.State == actors.Gone && s.health.Cause == removedCause
+}
+
 // removedCause is what the supervisor says last of an actor that a new config
 // does not have any more.
 const removedCause = "removed from the config"
@@ -92,10 +96,9 @@ func (c *client) states(ctx context.Context) (all []standing, boot *gatewayv1.Bo
 		err = fmt.Errorf("nothing is known of a gateway %q", c.gateway)
 	}
 	for path, h := range latest {
-		if h.State != actors.Gone || h.Cause != removedCause {
-			all = append(all, standing{path, h})
-		}
+		all = append(all, standing{path, h})
 	}
+	all = slices.DeleteFunc(all, standing.removed)
 	slices.SortFunc(all, func(a, b standing) int { return comparePaths(a.path, b.path) })
 	return all, boot, err
 }

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+//go:embed demo.toml
+var demoConfig string
+
+//go:embed meter.toml
+var meterConfig string
+
+func demoCommand() *cobra.Command {
+	d := &demo{}
+	var drill bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run a gateway with a simulated plant and look at it",
+		Long: `Run a gateway in this process, with a plant made of software: a PLC behind Modbus
+TCP, and an RS-485 line with a healthy, a slow, a flaky and a silent meter. Nothing
+has to be installed or configured, and nothing stays behind. On a terminal it shows
+the supervision tree as it lives.
+
+--drill tells how the gateway heals itself: it kills and hangs actors, pulls the
+serial adapter and starves the watchdog, and shows each step of the healing.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d.out = cmd.OutOrStdout()
+			return d.run(cmd.Context(), drill)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&d.bus, "bus", "127.0.0.1:4222", "where the bus shall listen; port 0 is any free one")
+	f.StringVar(&d.mqtt, "mqtt", "127.0.0.1:1883", "where the MQTT broker shall listen; port 0 is any free one")
+	f.StringVar(&d.data, "data", "", "directory for what the gateway keeps (default one that is removed at the end)")
+	f.BoolVar(&d.plain, "plain", false, "print lines, on a terminal too")
+	f.BoolVar(&drill, "drill", false, "tell the healing story and end")
+	return cmd
+}
+
+// demo is a gateway and a plant in this process.
+type demo struct {
+	bus, mqtt, data string
+	plain           bool
+	out             io.Writer
+
+	plant *plant
+	file  string // the config
+	log   *slog.Logger
+}
+
+// run runs the demo until ctx ends, or the story.
+func (d *demo) run(ctx context.Context, drill bool) (err error) {
+	if d.bus, err = freePort(d.bus, "--bus"); err != nil {
+		return err
+	}
+	if d.mqtt, err = freePort(d.mqtt, "--mqtt"); err != nil {
+		return err
+	}
+	if d.data == "" {
+		if d.data, err = os.MkdirTemp("", "gatewayd-demo-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(d.data)
+	}
+	if d.data, err = filepath.Abs(d.data); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.data, 0o700); err != nil {
+		return err
+	}
+	logFile, err := os.Create(filepath.Join(d.data, "gatewayd.log"))
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	d.log = slog.New(slog.NewTextHandler(logFile, nil))
+	if d.plant, err = startPlant(d.data); err != nil {
+		return err
+	}
+	defer d.plant.close()
+	d.file = filepath.Join(d.data, "demo.toml")
+	if err := writeFile(d.file, d.config()); err != nil {
+		return err
+	}
+	switch {
+	case drill:
+		return newStory(d).tell(ctx)
+	case !d.plain && isTerminal(d.out):
+		return d.show(ctx)
+	}
+	return d.print(ctx)
+}
+
+// freePort makes sure that a port is free, and chooses one for port 0.
+func freePort(addr, flag string) (string, error) {
+	l, err := net.Listen("tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "", fmt.Errorf("%s is in use: choose another with %s", addr, flag)
+	case err != nil:
+		return "", usage("%s %s: %v", flag, addr, err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// config is the demo's config with all addresses filled in.
+func (d *demo) config() []byte {
+	var all strings.Builder
+	for _, m := range meters() {
+		all.WriteString(strings.NewReplacer("@about@", m.about, "@name@", m.name,
+			"@unit@", strconv.Itoa(int(m.unit)), "@tolerate@", strconv.Itoa(m.tolerate)).Replace(meterConfig))
+	}
+	return []byte(strings.NewReplacer("@bus@", d.bus, "@mqtt@", d.mqtt, "@plc@", d.plant.plc,
+		"@line@", d.plant.line.Path(), "@meters@\n", all.String()).Replace(demoConfig))
+}
+
+// start starts a gateway; the demo is the watchdog outside, so that it may be
+// called again after one has starved.
+func (d *demo) start() (*daemon, error) {
+	cfg, problems := load(d.file)
+	if err := refused(problems); err != nil {
+		return nil, err
+	}
+	return start(cfg, fileSource{file: d.file, dir: filepath.Join(d.data, "config")}, d.data, d.log)
+}
+
+// keepRunning runs one gateway after the other, as a watchdog does: a new one
+// when one has starved. each is called with every new one, before it has said
+// much; it returns how to end.
+func (d *demo) keepRunning(ctx context.Context, n *news) error {
+	for {
+		g, err := d.start()
+		if err != nil {
+			return err
+		}
+		if err := n.follow(g); err != nil {
+			return errors.Join(err, g.stop())
+		}
+		select {
+		case <-ctx.Done():
+			n.unfollow()
+			return g.stop()
+		case cause := <-g.starved:
+			n.starved(cause)
+			n.unfollow()
+			_ = g.stop() // it ends anyway; the ports must be free again
+		}
+	}
+}
+
+// print prints lines until ctx ends.
+func (d *demo) print(ctx context.Context) error {
+	n := newNews(d.units())
+	p := painter(d.out)
+	fmt.Fprintln(d.out, strings.Join(d.hints(), "\n"))
+	go n.print(ctx, func(l newsLine) { fmt.Fprintln(d.out, l.text(p)) })
+	return d.keepRunning(ctx, n)
+}
+
+// units are the physical units of all points, by actor and point.
+func (d *demo) units() map[string]map[string]string {
+	cfg, _ := load(d.file)
+	if cfg == nil {
+		return nil
+	}
+	return unitsOf(cfg)
+}
+
+// hints say where the gateway is and what to try.
+func (d *demo) hints() []string {
+	server, nats, mqtt := "", "", ""
+	if url := "nats://" + d.bus; url != defaultURL {
+		server, nats = " --server "+url, " --server "+url
+	}
+	if host, port, err := net.SplitHostPort(d.mqtt); err == nil && port != "1883" {
+		mqtt = " -p " + port
+		if host != "127.0.0.1" {
+			mqtt = " -h " + host + mqtt
+		}
+	}
+	return []string{
+		"gatewayd watch" + server + " 'data/field/#'    or: nats" + nats + " sub 'gw.demo.data.>'",
+		"mosquitto_sub" + mqtt + " -t 'data/#' -v",
+		"gatewayd call" + server + ` field/plc/mixer WriteRegisters '{"address":10,"values":[42]}'`,
+	}
+}

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+	samplev1 "gatewayd/schemas/sample/v1"
+	"gatewayd/supervisor"
+	"gatewayd/supervisor/watchdog"
+)
+
+// news is what the demo hears from its gateway, which may be one after the
+// other. The bus calls it from its own goroutines.
+type news struct {
+	units map[string]map[string]string
+
+	mu      sync.Mutex
+	changed chan struct{} // closed at the next change
+	gateway int           // how many there were
+	address string
+	health  map[string]*actorv1.Health
+	traffic map[string]*traffic
+	values  map[string]*samplev1.Samples
+	heard   map[string]time.Time // when the last good sample of an actor came
+	healed  []*actorv1.Healed
+	lines   []newsLine // by their own time
+	untold  []newsLine
+	boot    *gatewayv1.Boot
+	stops   []func()
+}
+
+// linesKept bounds what can be shown of the past.
+const linesKept = 100
+
+func newNews(units map[string]map[string]string) *news {
+	n := &news{units: units, changed: make(chan struct{})}
+	n.forget()
+	return n
+}
+
+func (n *news) forget() {
+	n.health, n.traffic = map[string]*actorv1.Health{}, map[string]*traffic{}
+	n.values, n.heard = map[string]*samplev1.Samples{}, map[string]time.Time{}
+	n.boot = nil
+}
+
+// follow listens to a new gateway.
+func (n *news) follow(g *daemon) error {
+	conn, prefix := g.bus.Conn(), "gw."+g.bus.Gateway()+"."
+	n.mu.Lock()
+	n.forget()
+	n.gateway++
+	n.address = g.bus.Addr()
+	n.mu.Unlock()
+	for class, hear := range map[bus.Class]func(bus.Msg){bus.Data: n.data, bus.Event: n.event, bus.State: n.state} {
+		stop, err := conn.Subscribe(prefix+string(class)+".>", hear)
+		if err != nil {
+			return err
+		}
+		n.mu.Lock()
+		n.stops = append(n.stops, stop)
+		n.mu.Unlock()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return conn.Last(ctx, prefix+"state.>", func(r bus.Record) error {
+		n.state(r.Msg)
+		return nil
+	})
+}
+
+// unfollow ends follow.
+func (n *news) unfollow() {
+	n.mu.Lock()
+	stops := n.stops
+	n.stops = nil
+	n.mu.Unlock()
+	for _, stop := range stops {
+		stop()
+	}
+}
+
+// update changes n and wakes whoever waits for a change.
+func (n *news) update(fn func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fn()
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// say adds a line; n is locked.
+func (n *news) say(l newsLine) {
+	l.heard = time.Now()
+	n.lines = append(n.lines, l)
+	if len(n.lines) > linesKept {
+		n.lines = slices.Delete(n.lines, 0, 1)
+	}
+	slices.SortStableFunc(n.lines, newsLine.compare)
+	n.untold = append(n.untold, l)
+	n.untold = n.untold[max(0, len(n.untold)-linesKept):]
+}
+
+// untie is how long a line waits for others that belong before it: states and
+// events come on different ways.
+const untie = 50 * time.Millisecond
+
+// fresh are the lines that nobody has taken yet and that were heard before t, in
+// the order of their own time.
+func (n *news) fresh(t time.Time) []newsLine {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	i := 0
+	for i < len(n.untold) && n.untold[i].heard.Before(t) {
+		i++
+	}
+	lines := slices.Clone(n.untold[:i])
+	n.untold = n.untold[i:]
+	slices.SortStableFunc(lines, newsLine.compare)
+	return lines
+}
+
+// print prints lines as they are heard until ctx ends.
+func (n *news) print(ctx context.Context, show func(newsLine)) {
+	clock := time.NewTicker(untie)
+	defer clock.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-clock.C:
+			for _, l := range n.fresh(now.Add(-untie)) {
+				show(l)
+			}
+		}
+	}
+}
+
+func (n *news) data(m bus.Msg) {
+	a, err := bus.ParseSubject(m.Subject)
+	if err != nil {
+		return
+	}
+	samples := &samplev1.Samples{}
+	if m.Decode(samples) != nil || len(samples.Samples) == 0 {
+		samples = nil
+	}
+	n.update(func() {
+		t := n.traffic[a.Path]
+		if t == nil {
+			t = &traffic{}
+			n.traffic[a.Path] = t
+		}
+		t.count(time.Now())
+		if samples == nil {
+			return
+		}
+		n.values[a.Path] = samples
+		if samples.Samples[0].Quality == "" {
+			n.heard[a.Path] = time.Now()
+		}
+	})
+}
+
+func (n *news) state(m bus.Msg) {
+	a, err := bus.ParseSubject(m.Subject)
+	if err != nil {
+		return
+	}
+	switch a.Leaf {
+	case "health":
+		h := &actorv1.Health{}
+		if m.Decode(h) == nil {
+			n.update(func() { n.hear(a.Path, h) })
+		}
+	case "boot":
+		b := &gatewayv1.Boot{}
+		if a.Path == supervisor.Root && m.Decode(b) == nil {
+			n.update(func() { n.boot = b })
+		}
+	}
+}
+
+func (n *news) hear(path string, h *actorv1.Health) {
+	old := n.health[path]
+	n.health[path] = h
+	if l, worth := healthLine(path, old, h); worth {
+		n.say(l)
+	}
+}
+
+func (n *news) event(m bus.Msg) {
+	a, err := bus.ParseSubject(m.Subject)
+	if err != nil {
+		return
+	}
+	l, worth := eventLine(a, m)
+	healed := &actorv1.Healed{}
+	if a.Leaf != "healed" || m.Decode(healed) != nil {
+		healed = nil
+	}
+	n.update(func() {
+		if healed != nil {
+			n.healed = append(n.healed[max(0, len(n.healed)-linesKept):], healed)
+		}
+		if worth {
+			n.say(l)
+		}
+	})
+}
+
+// starved is the end of a gateway.
+func (n *news) starved(cause watchdog.Cause) {
+	n.update(func() {
+		n.say(newsLine{at: time.Now(), who: cause.Path, what: "the watchdog is not petted any more: " + cause.Reason, colour: red})
+	})
+}
+
+// await waits until done is true of the news, which it sees locked.
+func (n *news) await(ctx context.Context, limit time.Duration, what string, done func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		n.mu.Lock()
+		ok, changed := done(), n.changed
+		n.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("this did not happen within %s: %s", limit, what)
+		}
+	}
+}
+
+// standings are all actors in the order of the tree; n is locked.
+func (n *news) standings() []standing {
+	paths := slices.SortedFunc(maps.Keys(n.health), comparePaths)
+	all := make([]standing, len(paths))
+	for i, p := range paths {
+		all[i] = standing{p, n.health[p]}
+	}
+	return slices.DeleteFunc(all, standing.removed)
+}
+
+// traffic counts messages by the second.
+type traffic struct {
+	second [8]int64
+	n      [8]int
+}
+
+func (t *traffic) count(now time.Time) {
+	s := now.Unix()
+	i := s % int64(len(t.n))
+	if t.second[i] != s {
+		t.second[i], t.n[i] = s, 0
+	}
+	t.n[i]++
+}
+
+// rate is messages per second over the last five whole seconds.
+func (t *traffic) rate(now time.Time) float64 {
+	if t == nil {
+		return 0
+	}
+	sum := 0
+	for i, s := range t.second {
+		if ago := now.Unix() - s; ago >= 1 && ago <= 5 {
+			sum += t.n[i]
+		}
+	}
+	return float64(sum) / 5
+}

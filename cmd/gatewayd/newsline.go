@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+	configv1 "gatewayd/schemas/config/v1"
+	drillv1 "gatewayd/schemas/drill/v1"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	samplev1 "gatewayd/schemas/sample/v1"
+	"gatewayd/supervisor/config"
+)
+
+// newsLine is something that happened, for people.
+type newsLine struct {
+	at     time.Time // when it happened
+	who    string
+	what   string
+	colour string
+	heard  time.Time
+}
+
+func (l newsLine) compare(m newsLine) int { return l.at.Compare(m.at) }
+
+func (l newsLine) text(p paint) string {
+	return p.in(dim, l.at.Local().Format(time.TimeOnly)) + "  " + p.in(bold, l.who) + "  " + p.in(l.colour, l.what)
+}
+
+// healthLine tells of a health that has changed; groups only sum up and a start
+// is no news.
+func healthLine(path string, old, now *actorv1.Health) (l newsLine, worth bool) {
+	if now.Kind == "group" || now.State == actors.Starting || old.GetState() == now.State {
+		return l, false
+	}
+	c := healthCell(now.State)
+	what := c.text
+	if now.Cause != "" {
+		what += ": " + now.Cause
+	}
+	return newsLine{at: now.Since.AsTime(), who: path, what: what, colour: c.colour}, true
+}
+
+// eventLine tells of an event; a first life is no news.
+func eventLine(a bus.Address, m bus.Msg) (l newsLine, worth bool) {
+	l = newsLine{at: time.Now(), who: a.Path}
+	switch a.Leaf {
+	case "healed":
+		h := &actorv1.Healed{}
+		if m.Decode(h) == nil {
+			return healedLine(h), true
+		}
+	case "started":
+		s := &actorv1.Started{}
+		if m.Decode(s) == nil {
+			l.what = fmt.Sprintf("begins life %d", s.Life)
+			return l, s.Life > 1
+		}
+	case "injected":
+		i := &drillv1.Injected{}
+		if m.Decode(i) == nil {
+			l.who, l.what, l.colour = i.Fault.GetPath(), "drill: "+i.Fault.GetFault(), yellow
+			return l, true
+		}
+	case "applied":
+		v := &configv1.Applied{}
+		if m.Decode(v) == nil {
+			l.what = fmt.Sprintf("config version %d is in force, %d changes", v.Version, len(v.Changes))
+			return l, true
+		}
+	}
+	l.what = a.Leaf + " " + asText(m)
+	return l, true
+}
+
+func healedLine(h *actorv1.Healed) newsLine {
+	l := newsLine{at: h.Time.AsTime(), who: h.Child, colour: levelColour(h.Level)}
+	if h.Level == "recovered" {
+		l.what = "healed: well again"
+		return l
+	}
+	l.what = "healing: " + h.Level
+	if h.Attempt > 0 {
+		l.what += fmt.Sprintf(" no. %d, %d left", h.Attempt, h.Left)
+	}
+	l.what += ", because: " + h.Cause
+	return l
+}
+
+// valuesText is the samples of a scan in one line, and whether they are good.
+func valuesText(s *samplev1.Samples, units map[string]string) (text string, good bool) {
+	if s == nil {
+		return "", true
+	}
+	var parts []string
+	good = true
+	for _, one := range s.Samples {
+		good = good && one.Quality == ""
+		parts = append(parts, valueText(one, units[one.Point]))
+	}
+	return strings.Join(parts, "  "), good
+}
+
+// valueText is one value. What has no unit needs its name to mean anything.
+func valueText(s *samplev1.Sample, unit string) string {
+	text := "–"
+	switch v := s.Value.(type) {
+	case *samplev1.Sample_Number:
+		text = numberText(v.Number)
+	case *samplev1.Sample_Integer:
+		text = strconv.FormatInt(v.Integer, 10)
+	case *samplev1.Sample_Unsigned:
+		text = strconv.FormatUint(v.Unsigned, 10)
+	case *samplev1.Sample_Text:
+		text = v.Text
+	case *samplev1.Sample_Flag:
+		text = "off"
+		if v.Flag {
+			text = "on"
+		}
+	}
+	if unit == "" {
+		return s.Point + " " + text
+	}
+	return text + " " + unit
+}
+
+// numberText is a number with one decimal, if it is not large or whole.
+func numberText(x float64) string {
+	switch {
+	case x == float64(int64(x)):
+		return strconv.FormatInt(int64(x), 10)
+	case x >= 1000 || x <= -1000:
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(x, 'f', 1, 64)
+}
+
+// unitsOf are the physical units of all points, by actor and point.
+func unitsOf(cfg *config.Tree) map[string]map[string]string {
+	all := map[string]map[string]string{}
+	cfg.Walk(func(n *config.Node) {
+		unit, ok := n.Config.(*modbusv1.Unit)
+		if !ok {
+			return
+		}
+		all[n.Path] = map[string]string{}
+		for _, p := range unit.Points {
+			all[n.Path][p.Name] = p.Unit
+		}
+	})
+	return all
+}

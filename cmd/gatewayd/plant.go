@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/sim"
+	"gatewayd/protocols/serial/line"
+)
+
+// plant is the simulated plant of the demo: one PLC on a TCP port of its own and
+// four meters on one RS-485 line.
+type plant struct {
+	plc   string // host:port of the PLC
+	line  *line.Line
+	mixer *mixer
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// meter is one meter on the line.
+type meter struct {
+	name, about string
+	unit        uint8
+	tolerate    int
+	behaviour   sim.Behaviour
+	device      *sim.Device
+	energy      float64 // Wh
+}
+
+func meters() []*meter {
+	return []*meter{
+		{name: "meter-1", about: "A healthy meter.", unit: 1, tolerate: 3},
+		{name: "meter-2", about: "A slow one: it takes 400 ms to answer.", unit: 2, tolerate: 3, behaviour: sim.Behaviour{Delay: 400 * time.Millisecond}},
+		{name: "meter-3", about: "A flaky one: it misses every fourth request, and its wire is bad.", unit: 3, tolerate: 6, behaviour: sim.Behaviour{Flaky: 0.25, Noise: 0.0003}},
+		{name: "meter-4", about: "A silent one: it never answers.", unit: 4, tolerate: 3, behaviour: sim.Behaviour{Silent: true}},
+	}
+}
+
+// startPlant builds the plant; the line's port appears in dir.
+func startPlant(dir string) (*plant, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("the simulated PLC: %w", err)
+	}
+	wire, err := line.New(line.Options{Dir: dir, Name: "rs485-1"})
+	if err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("the simulated RS-485 line: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &plant{plc: l.Addr().String(), line: wire, mixer: newMixer(), stop: cancel}
+	all, onLine := meters(), sim.NewPlant()
+	for _, m := range all {
+		m.device = sim.NewDevice(m.unit)
+		m.device.Behave(m.behaviour)
+		onLine.Add(m.device)
+	}
+	p.live(all, 0)
+	p.done.Go(func() { _ = sim.NewPlant(p.mixer.device).ServeTCP(ctx, l) })
+	p.done.Go(func() { _ = onLine.ServeStream(ctx, wire.Tap(), modbus.RTU) })
+	p.done.Go(func() { p.lively(ctx, all) })
+	return p, nil
+}
+
+func (p *plant) close() {
+	p.stop()
+	_ = p.line.Close()
+	p.done.Wait()
+}
+
+// beat is how often the plant's values change.
+const beat = 250 * time.Millisecond
+
+func (p *plant) lively(ctx context.Context, all []*meter) {
+	begin, clock := time.Now(), time.NewTicker(beat)
+	defer clock.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-clock.C:
+			p.live(all, now.Sub(begin))
+		}
+	}
+}
+
+// live lets the plant be as it is at t.
+func (p *plant) live(all []*meter, t time.Duration) {
+	p.mixer.live()
+	for _, m := range all {
+		m.live(t)
+	}
+}
+
+// live gives a meter the values of a small workshop: a load that comes and goes
+// and pulls the voltage down, and what it has used so far.
+func (m *meter) live(t time.Duration) {
+	s, phase := t.Seconds(), float64(m.unit)
+	power := 1500 + 900*math.Sin(s/17+phase) + 250*math.Sin(s/1.9+2*phase)
+	if math.Mod(s+7*phase, 40) < 12 {
+		power += 2200 // the compressor runs
+	}
+	voltage := 232.5 - power/1000 + 0.6*math.Sin(s/3+phase)
+	m.energy += power * beat.Hours()
+	temperature := 31 + power/400 + math.Sin(s/29)
+	volts, watts := math.Float32bits(float32(voltage)), math.Float32bits(float32(power))
+	used := uint32(100_000*phase + m.energy)
+	m.device.Put(sim.InputRegisters, 0,
+		uint16(volts>>16), uint16(volts), uint16(watts>>16), uint16(watts),
+		uint16(used>>16), uint16(used), uint16(temperature*10))
+}
+
+// mixer is a PLC that drives a motor: coil 0 switches it, holding register 10 is
+// the speed wanted, input registers 0 and 1 are the speed and the temperature
+// in tenths of a degree.
+type mixer struct {
+	device             *sim.Device
+	speed, temperature float64
+}
+
+func newMixer() *mixer {
+	m := &mixer{device: sim.NewDevice(1), speed: 900, temperature: 41}
+	m.device.Put(sim.Coils, 0, 1)
+	m.device.Put(sim.HoldingRegisters, 10, 900)
+	return m
+}
+
+func (m *mixer) live() {
+	want := 0.0
+	on, _ := m.device.Get(sim.Coils, 0, 1)
+	set, _ := m.device.Get(sim.HoldingRegisters, 10, 1)
+	if len(on) == 1 && len(set) == 1 && on[0] != 0 {
+		want = float64(set[0])
+	}
+	m.speed += (want - m.speed) / 5
+	m.temperature += (25 + m.speed/55 - m.temperature) / 40
+	m.device.Put(sim.InputRegisters, 0, uint16(math.Round(m.speed)), uint16(math.Round(m.temperature*10)))
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors"
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+	drillv1 "gatewayd/schemas/drill/v1"
+)
+
+// story tells how the gateway heals itself: each step does something bad and
+// waits for what must happen then.
+type story struct {
+	d *demo
+	n *news
+	p paint
+
+	actors int // there are in the config
+	seen   int // how much of the healing is an earlier step's
+}
+
+// Who the story hits.
+const (
+	lineActor  = "field/rs485-1/line"
+	meterActor = "field/rs485-1/meter-1"
+	mixerActor = "field/plc/mixer"
+	modemActor = "uplink/modem"
+)
+
+// excused are the actors that are never well: the silent and the flaky meter.
+var excused = [...]string{"field/rs485-1/meter-3", "field/rs485-1/meter-4"}
+
+// storyTime bounds the whole story.
+const storyTime = 60 * time.Second
+
+func newStory(d *demo) *story {
+	return &story{d: d, n: newNews(d.units()), p: painter(d.out)}
+}
+
+// tell tells the whole story. Its error is the step that did not happen.
+func (s *story) tell(outer context.Context) error {
+	cfg, problems := load(s.d.file)
+	if err := refused(problems); err != nil {
+		return err
+	}
+	_, s.actors = count(cfg)
+	ctx, cancel := context.WithTimeout(outer, storyTime)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.d.keepRunning(ctx, s.n)
+		cancel() // without a gateway there is nothing to wait for
+	}()
+	begin := time.Now()
+	err := s.steps(ctx)
+	if err == nil {
+		fmt.Fprintf(s.d.out, "\n%s\n", s.p.in(green, fmt.Sprintf("All is well again after %s; the silent meter has harmed nobody.", time.Since(begin).Round(time.Second))))
+	}
+	cancel()
+	if stopped := <-ended; stopped != nil {
+		return stopped
+	}
+	if err != nil && outer.Err() != nil {
+		return errors.New("stopped before the end of the story")
+	}
+	return err
+}
+
+func (s *story) steps(ctx context.Context) error {
+	for i, step := range []struct {
+		title string
+		do    func(ctx context.Context) error
+	}{
+		{"A gateway starts, with a PLC and four meters; one is slow, one flaky, one silent.", s.starts},
+		{"A bug kills an actor. Its supervisor gives it a new life; nobody else notices.", s.kills},
+		{"The driver of the serial line hangs. A restart is not enough: its power is cycled.", s.hangs},
+		{"Somebody pulls the serial adapter. That is no failure: the meters say why they are stale.", s.unplugs},
+		{"It is plugged in again. Readings come back by themselves.", s.plugs},
+		{"The modem dies for good: restart, escalate, full restart, and at last the watchdog.", s.starves},
+		{"The watchdog has restarted the gateway, which says what happened.", s.restarts},
+	} {
+		fmt.Fprintf(s.d.out, "\n%s\n", s.p.in(bold, fmt.Sprintf("%d. %s", i+1, step.title)))
+		telling, told := context.WithCancel(ctx)
+		var teller sync.WaitGroup
+		teller.Go(func() { s.n.print(telling, s.line) })
+		begin := time.Now()
+		err := step.do(ctx)
+		took := time.Since(begin)
+		told()
+		teller.Wait()
+		for _, l := range s.n.fresh(time.Now()) {
+			s.line(l)
+		}
+		if err != nil {
+			return fmt.Errorf("step %d: %w", i+1, err)
+		}
+		fmt.Fprintf(s.d.out, "   %s\n", s.p.in(green, fmt.Sprintf("✓ after %s", took.Round(time.Millisecond))))
+	}
+	return nil
+}
+
+func (s *story) line(l newsLine) { fmt.Fprintln(s.d.out, "   "+l.text(s.p)) }
+
+func (s *story) starts(ctx context.Context) error { return s.allWell(ctx) }
+
+func (s *story) kills(ctx context.Context) error {
+	s.mark()
+	if err := s.inject(ctx, "kill", mixerActor, 0); err != nil {
+		return err
+	}
+	if err := s.healed(ctx, mixerActor, "restart", "recovered"); err != nil {
+		return err
+	}
+	return s.allWell(ctx)
+}
+
+func (s *story) hangs(ctx context.Context) error {
+	s.mark()
+	if err := s.inject(ctx, "hang", lineActor, time.Minute); err != nil {
+		return err
+	}
+	if err := s.healed(ctx, lineActor, "cycle", "recovered"); err != nil {
+		return err
+	}
+	return s.allWell(ctx)
+}
+
+func (s *story) unplugs(ctx context.Context) error {
+	if err := s.d.plant.line.Unplug(); err != nil {
+		return err
+	}
+	return s.n.await(ctx, 10*time.Second, meterActor+" says that it has no line", func() bool {
+		h := s.n.health[meterActor]
+		v := s.n.values[meterActor]
+		return h.GetState() != actors.OK && v != nil && v.Samples[0].Quality == "stale"
+	})
+}
+
+func (s *story) plugs(ctx context.Context) error {
+	begin := time.Now()
+	if err := s.d.plant.line.Plug(); err != nil {
+		return err
+	}
+	err := s.n.await(ctx, 15*time.Second, "a good reading of "+meterActor, func() bool {
+		return s.n.heard[meterActor].After(begin)
+	})
+	if err != nil {
+		return err
+	}
+	return s.allWell(ctx)
+}
+
+// starves kills the modem as often as it comes back, until nothing is left to
+// heal it with.
+func (s *story) starves(ctx context.Context) error {
+	s.mark()
+	first := s.gateway()
+	var life uint32
+	for s.gateway() == first {
+		err := s.n.await(ctx, 10*time.Second, modemActor+" comes back, or the watchdog starves", func() bool {
+			h := s.n.health[modemActor]
+			return s.n.gateway != first || s.watchdog() || h.GetState() == actors.OK && h.GetLife() != life
+		})
+		s.n.mu.Lock()
+		over := s.n.gateway != first || s.watchdog()
+		life = s.n.health[modemActor].GetLife()
+		s.n.mu.Unlock()
+		if err != nil || over {
+			if err == nil {
+				err = s.healed(ctx, "uplink", "full-restart", "watchdog")
+			}
+			return err
+		}
+		if err := s.inject(ctx, "kill", modemActor, 0); err != nil && s.gateway() == first {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *story) restarts(ctx context.Context) error {
+	err := s.n.await(ctx, 15*time.Second, "a new gateway with the boot record of the last one", func() bool {
+		return s.n.gateway > 1 && s.n.boot != nil && s.n.boot.LastEnd == "starved"
+	})
+	if err != nil {
+		return err
+	}
+	s.n.mu.Lock()
+	boot := s.n.boot
+	s.n.mu.Unlock()
+	fmt.Fprintf(s.d.out, "   boot record: the last run ended %s\n   who stopped petting: %s\n   why: %s\n   with its last %d events\n",
+		s.p.in(red, boot.LastEnd), s.p.in(bold, boot.Who), boot.Why, len(boot.Events))
+	return s.allWell(ctx)
+}
+
+// mark begins a new part of the story: older healing does not count.
+func (s *story) mark() {
+	s.n.mu.Lock()
+	defer s.n.mu.Unlock()
+	s.seen = len(s.n.healed)
+}
+
+// healed waits for the levels of healing of child, in this order.
+func (s *story) healed(ctx context.Context, child string, levels ...string) error {
+	return s.n.await(ctx, 20*time.Second, fmt.Sprintf("%s is healed by %v", child, levels), func() bool {
+		left := levels
+		for _, h := range s.n.healed[min(s.seen, len(s.n.healed)):] {
+			if len(left) > 0 && h.Child == child && h.Level == left[0] {
+				left = left[1:]
+			}
+		}
+		return len(left) == 0
+	})
+}
+
+// allWell waits until everybody is well who can be.
+func (s *story) allWell(ctx context.Context) error {
+	return s.n.await(ctx, 20*time.Second, "all is well again", func() bool {
+		well := 0
+		for path, h := range s.n.health {
+			switch {
+			case h.Kind == "group", slices.Contains(excused[:], path):
+			case h.State != actors.OK:
+				return false
+			default:
+				well++
+			}
+		}
+		return well == s.actors-len(excused) && !s.n.heard[meterActor].IsZero()
+	})
+}
+
+// watchdog reports whether the last level has been reached; the news are locked.
+func (s *story) watchdog() bool {
+	return slices.ContainsFunc(s.n.healed[min(s.seen, len(s.n.healed)):], func(h *actorv1.Healed) bool { return h.Level == "watchdog" })
+}
+
+func (s *story) gateway() int {
+	s.n.mu.Lock()
+	defer s.n.mu.Unlock()
+	return s.n.gateway
+}
+
+// inject puts a fault in, the way an operator does.
+func (s *story) inject(ctx context.Context, fault, path string, long time.Duration) error {
+	conn, err := bus.Dial(bus.Options{URL: "nats://" + s.d.bus, Name: "gatewayd demo --drill"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req := &drillv1.InjectRequest{Fault: fault, Path: path, Rate: 1}
+	if long > 0 {
+		req.Duration = durationpb.New(long)
+	}
+	return conn.Call(ctx, bus.Subject("demo", bus.Cmd, "drill", "Inject"), req, &drillv1.InjectResponse{})
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+
+	"gatewayd/actors"
+	"gatewayd/supervisor"
+)
+
+// redraw is how often the live view may change.
+const redraw = 250 * time.Millisecond
+
+// show shows the live view until ctx ends or q is pressed.
+func (d *demo) show(ctx context.Context) error {
+	n := newNews(d.units())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	screen := openScreen(d.out.(*os.File), cancel)
+	defer screen.close()
+	ended := make(chan error, 1)
+	go func() { ended <- d.keepRunning(ctx, n) }()
+	clock := time.NewTicker(redraw)
+	defer clock.Stop()
+	begin := time.Now()
+	for {
+		select {
+		case err := <-ended:
+			screen.close()
+			return err
+		case <-ctx.Done():
+			screen.close()
+			return <-ended
+		case now := <-clock.C:
+			width, height := screen.size()
+			n.mu.Lock()
+			lines := frame(n, d.hints(), "mqtt://"+d.mqtt, height, now, now.Sub(begin))
+			n.mu.Unlock()
+			screen.draw(lines, width)
+		}
+	}
+}
+
+// frame is the live view as lines of cells; n is locked.
+func frame(n *news, hints []string, mqtt string, height int, now time.Time, up time.Duration) [][]cell {
+	head := []cell{{"gatewayd demo", bold}, {"  ", ""}}
+	if root := n.health[supervisor.Root]; root != nil {
+		head = append(head, healthCell(root.State))
+	}
+	head = append(head, cell{fmt.Sprintf("  up %s  q ends", age(up)), dim})
+	if n.gateway > 1 && n.boot != nil {
+		head = append(head, cell{fmt.Sprintf("  last end: %s by %s", n.boot.LastEnd, n.boot.Who), yellow})
+	}
+	foot := [][]cell{{{"Try", bold}, {fmt.Sprintf("  (bus nats://%s, %s)", n.address, mqtt), dim}}}
+	for _, h := range hints {
+		foot = append(foot, []cell{{"  " + h, ""}})
+	}
+	tree := treeRows(n, false, now)
+	if len(tree)+len(foot)+6 > height {
+		tree = treeRows(n, true, now)
+	}
+	lines := append([][]cell{head}, tree...)
+	room := height - len(lines) - len(foot)
+	if room < 3 { // a small terminal: what happens matters more than what to try
+		room += len(foot)
+		foot = nil
+	}
+	lines = append(lines, eventRows(n.lines, room)...)
+	lines = append(lines, foot...)
+	return lines[:min(len(lines), height)]
+}
+
+// treeRows are the supervision tree. A short one has the actors that every
+// gateway has in one line as long as they are well.
+func treeRows(n *news, short bool, now time.Time) [][]cell {
+	rows := [][]cell{{{fmt.Sprintf("%-20s%-15s%6s  %s", "NAME", "HEALTH", "MSG/S", "LAST VALUES, OR WHAT IS WRONG"), bold}}}
+	var system, others []standing
+	for _, s := range n.standings() {
+		switch p := place(s.path); {
+		case p == 0:
+		case p <= len(implicit):
+			system = append(system, s)
+			short = short && s.health.State == actors.OK
+		default:
+			others = append(others, s)
+		}
+	}
+	shown := append(system, others...)
+	if short {
+		c := healthCell(actors.OK)
+		rows = append(rows, []cell{{pad("├─ "+strings.Join(implicit, " "), 20), ""}, c})
+		shown = others
+	}
+	for i, name := range branches(append([]string{supervisor.Root}, pathsOf(shown)...), "")[1:] {
+		rows = append(rows, treeRow(n, shown[i], name, now))
+	}
+	return rows
+}
+
+func treeRow(n *news, s standing, name string, now time.Time) []cell {
+	c := healthCell(s.health.State)
+	row := []cell{{pad(name, 20), ""}, {pad(c.text, 15), c.colour}}
+	rate := ""
+	if t := n.traffic[s.path]; t != nil {
+		rate = fmt.Sprintf("%.1f", t.rate(now))
+	}
+	row = append(row, cell{fmt.Sprintf("%6s  ", rate), dim})
+	text, good := valuesText(n.values[s.path], n.units[s.path])
+	switch {
+	case s.health.State != actors.OK && s.health.Cause != "" && s.health.Kind != "group":
+		return append(row, cell{s.health.Cause, c.colour})
+	case !good:
+		return append(row, cell{text, yellow})
+	}
+	return append(row, cell{text, ""})
+}
+
+// eventRows are the last lines of news that fit into room lines.
+func eventRows(lines []newsLine, room int) [][]cell {
+	if room < 2 {
+		return nil
+	}
+	rows := [][]cell{{{"Lately:", bold}}}
+	for _, l := range lines[max(0, len(lines)-room+1):] {
+		rows = append(rows, []cell{{"  " + l.at.Local().Format(time.TimeOnly) + " ", dim}, {l.who + " ", ""}, {l.what, l.colour}})
+	}
+	for len(rows) < room {
+		rows = append(rows, nil)
+	}
+	return rows
+}
+
+func pad(text string, width int) string {
+	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
+}
+
+// screen is the terminal's other page, which leaves what was there untouched.
+type screen struct {
+	out   *os.File
+	p     paint
+	saved *unix.Termios
+	last  string
+}
+
+func openScreen(out *os.File, quit func()) *screen {
+	s := &screen{out: out, p: painter(out)}
+	if t, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err == nil {
+		s.saved = t
+		quiet := *t
+		quiet.Lflag &^= unix.ECHO | unix.ICANON // keys must not scribble; Ctrl-C stays a signal
+		_ = unix.IoctlSetTermios(int(os.Stdin.Fd()), unix.TCSETS, &quiet)
+		go func() {
+			for key := make([]byte, 1); ; {
+				if _, err := os.Stdin.Read(key); err != nil || key[0] == 'q' {
+					quit()
+					return
+				}
+			}
+		}()
+	}
+	_, _ = io.WriteString(out, "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J")
+	return s
+}
+
+// close gives the terminal back; it may be called twice.
+func (s *screen) close() {
+	if s.out == nil {
+		return
+	}
+	_, _ = io.WriteString(s.out, "\x1b[?7h\x1b[?25h\x1b[?1049l")
+	if s.saved != nil {
+		_ = unix.IoctlSetTermios(int(os.Stdin.Fd()), unix.TCSETS, s.saved)
+	}
+	s.out = nil
+}
+
+func (s *screen) size() (width, height int) {
+	ws, err := unix.IoctlGetWinsize(int(s.out.Fd()), unix.TIOCGWINSZ)
+	if err != nil || ws.Col == 0 || ws.Row == 0 {
+		return 80, 24
+	}
+	return int(ws.Col), int(ws.Row)
+}
+
+// draw shows lines, if they are not what is shown already.
+func (s *screen) draw(lines [][]cell, width int) {
+	var b strings.Builder
+	b.WriteString("\x1b[H")
+	for i, line := range lines {
+		if i > 0 {
+			b.WriteString("\r\n")
+		}
+		b.WriteString(s.fit(line, width) + "\x1b[K")
+	}
+	b.WriteString("\x1b[J")
+	if text := fmt.Sprint(width) + b.String(); text != s.last {
+		s.last = text
+		_, _ = io.WriteString(s.out, b.String())
+	}
+}
+
+// fit is a line in colour, cut to the width.
+func (s *screen) fit(line []cell, width int) string {
+	var b strings.Builder
+	for _, c := range line {
+		text := []rune(strings.Map(printable, c.text))
+		if len(text) > width {
+			text = append(text[:max(0, width-1)], '…')
+		}
+		width -= len(text)
+		b.WriteString(s.p.in(c.colour, string(text)))
+		if width <= 0 {
+			break
+		}
+	}
+	return b.String()
+}
