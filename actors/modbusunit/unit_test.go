@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
@@ -17,6 +18,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	linkPath = "field/plant/link"
@@ -145,5 +148,33 @@ func TestPollsAndPublishesOverTCP(t *testing.T) {
 	}
 	if cell.State() != actors.OK {
 		t.Error(cell.Health())
+	}
+}
+
+// within waits longer than the rig does.
+func within(t *testing.T, d time.Duration, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(d); !cond(); {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// eventually waits for a sample longer than the rig does: probes of silent
+// units have but a small share of a link.
+func eventually(t *testing.T, data <-chan *samplev1.Samples, fn func(*samplev1.Samples) bool) *samplev1.Samples {
+	t.Helper()
+	end := time.After(time.Minute)
+	for {
+		select {
+		case s := <-data:
+			if fn(s) {
+				return s
+			}
+		case <-end:
+			t.Fatal("what was waited for did not come")
+		}
 	}
 }

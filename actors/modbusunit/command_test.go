@@ -1,0 +1,197 @@
+package modbusunit_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/modbusunit"
+	"gatewayd/actors/tcplink"
+	"gatewayd/bus"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/sim"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+func call[T proto.Message](r *actorstest.Rig, method string, req proto.Message, resp T) (T, error) {
+	resp, err := actorstest.Call(r, unitPath, method, req, resp)
+	var typed *bus.Error
+	if errors.As(err, &typed) {
+		err = typed // without the name of the call
+	}
+	return resp, err
+}
+
+func TestCommandsReadAndWrite(t *testing.T) {
+	d := meter(7)
+	r := plant(t, d)
+	noFault(t, r)
+	r.Start(unitPath, modbusunit.Kind, config())
+	got, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 100, Quantity: 3}, &modbusv1.ReadRegistersResponse{})
+	if err != nil || len(got.Values) != 3 || got.Values[2] != 102 {
+		t.Errorf("ReadRegisters: %v, %v", got, err)
+	}
+	bits, err := call(r, "ReadBits", &modbusv1.ReadBitsRequest{Area: "discrete-input", Address: 10, Quantity: 10}, &modbusv1.ReadBitsResponse{})
+	if err != nil || len(bits.Values) != 10 || bits.Values[0] || !bits.Values[9] {
+		t.Errorf("ReadBits: %v, %v", bits, err)
+	}
+	for name, w := range map[string]struct {
+		method string
+		req    proto.Message
+		resp   proto.Message
+		table  sim.Table
+		at     uint16
+		want   []uint16
+	}{
+		"one register": {"WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 50, Values: []uint32{7}}, &modbusv1.WriteRegistersResponse{}, sim.HoldingRegisters, 50, []uint16{7}},
+		"registers":    {"WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 60, Values: []uint32{1, 65535}}, &modbusv1.WriteRegistersResponse{}, sim.HoldingRegisters, 60, []uint16{1, 65535}},
+		"one coil":     {"WriteCoils", &modbusv1.WriteCoilsRequest{Address: 51, Values: []bool{true}}, &modbusv1.WriteCoilsResponse{}, sim.Coils, 51, []uint16{1}},
+		"coils":        {"WriteCoils", &modbusv1.WriteCoilsRequest{Address: 60, Values: []bool{false, true, true}}, &modbusv1.WriteCoilsResponse{}, sim.Coils, 60, []uint16{0, 1, 1}},
+		"scaled point": {"WritePoint", &modbusv1.WritePointRequest{Point: "power", Value: &modbusv1.WritePointRequest_Number{Number: 12.3}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 10, []uint16{123}},
+		"wide point":   {"WritePoint", &modbusv1.WritePointRequest{Point: "count", Value: &modbusv1.WritePointRequest_Integer{Integer: -2}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 30, []uint16{65535, 65535, 65535, 65534}},
+		"bit point":    {"WritePoint", &modbusv1.WritePointRequest{Point: "mode", Value: &modbusv1.WritePointRequest_Flag{Flag: false}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 3, []uint16{1}},
+		"coil point":   {"WritePoint", &modbusv1.WritePointRequest{Point: "relay", Value: &modbusv1.WritePointRequest_Flag{Flag: false}}, &modbusv1.WritePointResponse{}, sim.Coils, 4, []uint16{0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := call(r, w.method, w.req, w.resp); err != nil {
+				t.Fatal(err)
+			}
+			got, _ := d.Get(w.table, w.at, len(w.want))
+			for i := range w.want {
+				if got[i] != w.want[i] {
+					t.Fatalf("the device holds %v, want %v", got, w.want)
+				}
+			}
+		})
+	}
+}
+
+func TestCommandsAreRefusedClearly(t *testing.T) {
+	r := plant(t, meter(7))
+	noFault(t, r)
+	r.Start(unitPath, modbusunit.Kind, config())
+	for name, x := range map[string]struct {
+		method string
+		req    proto.Message
+		want   string
+	}{
+		"no such register": {"ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 5000}, "failed_precondition: unit 7: exception 2: illegal data address"},
+		"beyond the end":   {"ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 65535, Quantity: 2}, "invalid_argument: unit 7: read holding registers 65535+2: 65535+2 goes beyond address 65535"},
+		"too large":        {"WriteRegisters", &modbusv1.WriteRegistersRequest{Values: []uint32{70000}}, "invalid_argument: values[0]: 70000 is more than a register holds, 0 to 65535"},
+		"no such point":    {"WritePoint", &modbusv1.WritePointRequest{Point: "x", Value: &modbusv1.WritePointRequest_Number{}}, `not_found: there is no point "x"`},
+		"read only":        {"WritePoint", &modbusv1.WritePointRequest{Point: "limit", Value: &modbusv1.WritePointRequest_Number{}}, "invalid_argument: point limit is in area input, which cannot be written"},
+		"no value":         {"WritePoint", &modbusv1.WritePointRequest{Point: "power"}, "invalid_argument: no value: give one of number, integer, flag or text"},
+		"out of range":     {"WritePoint", &modbusv1.WritePointRequest{Point: "power", Value: &modbusv1.WritePointRequest_Number{Number: 1e6}}, "invalid_argument: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := call(r, x.method, x.req, &modbusv1.WritePointResponse{})
+			if err == nil || !strings.HasPrefix(err.Error(), x.want) {
+				t.Errorf("got %v, want %s", err, x.want)
+			}
+		})
+	}
+}
+
+// A write whose answer does not come is sent once, and its caller is told that nobody knows.
+func TestAWriteWithoutAnswerIsUnsure(t *testing.T) {
+	d := meter(7)
+	r := plant(t, d)
+	noFault(t, r)
+	cfg := config()
+	cfg.Points = nil
+	r.Start(unitPath, modbusunit.Kind, cfg)
+	d.Behave(sim.Behaviour{Silent: true})
+	_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 5, Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
+	if want := "deadline_exceeded: unit 7: no answer: the write may or may not have been carried out"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if n := d.Counters().Writes; n != 1 {
+		t.Errorf("%d writes", n)
+	}
+	_, err = call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{})
+	if want := "deadline_exceeded: unit 7: no answer"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// A device that hangs up while it writes has perhaps written; nobody writes again.
+func TestAWriteIsNeverRepeated(t *testing.T) {
+	d := meter(7)
+	r := plant(t, d)
+	noFault(t, r)
+	cfg := config()
+	cfg.Points = nil
+	r.Start(unitPath, modbusunit.Kind, cfg)
+	d.Behave(sim.Behaviour{Lie: sim.Truncated, Hangup: true})
+	for range 3 {
+		before := d.Counters().Writes
+		_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 5, Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
+		if err == nil || d.Counters().Writes > before+1 {
+			t.Fatalf("%v after %d writes", err, d.Counters().Writes-before)
+		}
+	}
+}
+
+// A unit that does not know function 22 has its bits written by reading first.
+func TestBitsOfAnOldDevice(t *testing.T) {
+	r := actorstest.New(t)
+	noFault(t, r)
+	var functions []uint8
+	register := uint16(0b1010)
+	r.Peer(linkPath, oldDevice(&register, &functions))
+	cfg := config()
+	cfg.Points = cfg.Points[3:4]
+	cfg.Every = ms(60_000)
+	r.Start(unitPath, modbusunit.Kind, cfg)
+	for range 2 {
+		if _, err := call(r, "WritePoint", &modbusv1.WritePointRequest{Point: "mode", Value: &modbusv1.WritePointRequest_Flag{}}, &modbusv1.WritePointResponse{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if register != 0b1000 {
+		t.Errorf("the register is %b", register)
+	}
+	masked := slices.DeleteFunc(functions, func(f uint8) bool { return f != modbus.MaskWriteRegister })
+	if len(masked) != 1 {
+		t.Errorf("function 22 was tried %d times", len(masked))
+	}
+}
+
+func TestACallReachesTheDeviceInTime(t *testing.T) {
+	d := meter(7)
+	r := plant(t, d)
+	noFault(t, r)
+	cfg := config()
+	cfg.Timeout, cfg.Points = ms(5000), nil
+	r.Start(unitPath, modbusunit.Kind, cfg)
+	d.Behave(sim.Behaviour{Silent: true})
+	ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
+	defer cancel()
+	_, err := r.System.Call(ctx, unitPath, "WriteCoils", &modbusv1.WriteCoilsRequest{Values: []bool{true}})
+	if err == nil || !strings.Contains(err.Error(), "may or may not") {
+		t.Errorf("a caller with less patience than the unit hears %v", err)
+	}
+}
+
+func TestALinkThatIsNotThere(t *testing.T) {
+	r := actorstest.New(t)
+	noFault(t, r)
+	cell := r.Start(unitPath, modbusunit.Kind, config())
+	_, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{})
+	if e := bus.AsError(err); e == nil || e.Code != actors.NotFound {
+		t.Errorf("got %v", err)
+	}
+	r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1:1"})
+	r.Until("unreachable", func() bool { return cell.State() == actors.Unreachable })
+	_, err = call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{})
+	if want := "unavailable: unit 7: not connected: 127.0.0.1:1: connection refused"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
