@@ -133,10 +133,3 @@ func (l *life) push(ctx context.Context, msg any, r *Request) error {
 		}
 	}
 }
-
-// Explain is err as it travels: its code, one of the Connect/gRPC names like
-// "not_found", and its text.
-func Explain(err error) (code, text string) {
-	e := bus.AsError(err)
-	return e.Code, e.Message
-}

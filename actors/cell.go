@@ -40,6 +40,7 @@ type Cell struct {
 	life    atomic.Pointer[life]
 	lives   atomic.Uint32
 	waiting atomic.Int32
+	queue   queue
 	closed  atomic.Pointer[string] // why nobody is let in
 	drill   atomic.Pointer[drill]
 	steer   atomic.Pointer[func(Steer)]
@@ -93,6 +94,7 @@ func (c *Cell) PID() *actor.PID { return c.pid.Load() }
 func (c *Cell) Prepare() {
 	c.pid.Store(nil)
 	c.waiting.Store(0)
+	c.queue.empty(false, c.path, "it was stopped")
 	c.closed.Store(nil)
 }
 
@@ -109,6 +111,7 @@ func (c *Cell) Open() { c.closed.Store(nil) }
 // Remove takes the actor out of the directory.
 func (c *Cell) Remove() {
 	c.Close("stopped")
+	c.queue.empty(true, c.path, "stopped")
 	c.sys.remove(c)
 }
 
@@ -123,6 +126,7 @@ func (c *Cell) Fence() {
 	if l := c.life.Load(); l != nil {
 		l.fence()
 	}
+	c.queue.empty(true, c.path, "it hung and was left behind")
 }
 
 // Worked is the time since the actor last proved that it works; ok is false
@@ -234,6 +238,10 @@ func (c *Cell) offer(m mail) error {
 		c.waiting.Add(-1)
 		return bus.Errorf(bus.ResourceExhausted, "%s: %d messages wait already", c.path, n-1)
 	}
+	if r, ok := m.(*Request); ok && !c.queue.enter(r) {
+		c.waiting.Add(-1)
+		return bus.Errorf(bus.Unavailable, "%s is stopping", c.path)
+	}
 	if d := c.drill.Load(); d != nil && d.intercept(c, pid, m) {
 		return nil
 	}
@@ -261,7 +269,9 @@ func (c *Cell) Took(msg any) (r *Request, mine bool) {
 	}
 	c.waiting.Add(-1)
 	c.served.Add(1)
-	r, _ = msg.(*Request)
+	if r, _ = msg.(*Request); r != nil {
+		c.queue.leave(r)
+	}
 	return r, true
 }
 

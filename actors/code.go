@@ -17,3 +17,10 @@ const (
 // Errorf is an error with one of the codes, for Refuse: it reaches the caller,
 // through every door, as it is.
 func Errorf(code, format string, args ...any) error { return bus.Errorf(code, format, args...) }
+
+// Explain is err as it travels: its code, one of the Connect/gRPC names like
+// "not_found", and its text.
+func Explain(err error) (code, text string) {
+	e := bus.AsError(err)
+	return e.Code, e.Message
+}

@@ -25,6 +25,9 @@ func (d *drill) intercept(c *Cell, pid *actor.PID, m mail) bool {
 	case d.drop > 0 && rand.Float64() < d.drop:
 		c.waiting.Add(-1)
 		c.shed.Add(1)
+		if r, ok := m.(*Request); ok {
+			c.queue.leave(r)
+		}
 		return true
 	case d.late > 0 && rand.Float64() < d.late:
 		time.AfterFunc(d.delay, func() { c.sys.runtime.Root.Send(pid, m) })

@@ -49,8 +49,15 @@ func (l *life) Receive(pc actor.Context) {
 		l.guard(nil, l.begin)
 	case *actor.Restarting, *actor.Stopping:
 		l.end("the actor was stopped")
+	case *actor.Stopped:
+		if here := l.cell.PID(); here != nil && here.Equal(pc.Self()) { // it may live elsewhere already
+			l.cell.queue.empty(true, l.cell.path, "it was stopped")
+		}
 	case mail:
 		l.cell.waiting.Add(-1)
+		if r, ok := m.(*Request); ok {
+			l.cell.queue.leave(r)
+		}
 		if l.ended || l.fenced.Load() {
 			l.turnAway(m)
 			return

@@ -44,7 +44,8 @@ type System struct {
 // NewSystem makes an empty system on b.
 func NewSystem(gateway string, b Bus, log *slog.Logger) *System {
 	quiet := func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
-	runtime := actor.NewActorSystem(actor.WithLoggerFactory(quiet), actor.WithDeadLetterRequestLogging(false))
+	runtime := actor.NewActorSystem(actor.WithLoggerFactory(quiet), actor.WithDeadLetterRequestLogging(false),
+		actor.WithDeadLetterThrottleInterval(10*time.Millisecond)) // for so long each lot of dead letters holds a goroutine
 	oneBucket(runtime.ProcessRegistry.LocalPIDs)
 	return &System{
 		Gateway: gateway, Bus: b, Log: log, runtime: runtime,
