@@ -114,7 +114,7 @@ func (s *System) streams(subject string) bool {
 // push is Post for a worker: where too much waits already, it waits as well.
 func (l *life) push(ctx context.Context, msg any, r *Request) error {
 	for {
-		if l.over() {
+		if l.over() || l.done.Load() {
 			return bus.Errorf(bus.Aborted, "this life of %s is over", l.cell.path)
 		}
 		err := l.cell.offer(&later{life: l, msg: msg, req: r.hold()})

@@ -188,7 +188,7 @@ func (m *answer) deliver(l *life) {
 func (c *Context) Post() func(msg any) error {
 	l := c.l
 	return func(msg any) error {
-		if l.over() {
+		if l.over() || l.done.Load() {
 			return bus.Errorf(bus.Aborted, "this life of %s is over", l.cell.path)
 		}
 		return l.cell.admit(&later{life: l, msg: msg})

@@ -23,6 +23,7 @@ type life struct {
 
 	ended  bool
 	fenced atomic.Bool // any goroutine
+	done   atomic.Bool // it has said its last word; any goroutine
 
 	asks   map[uint32]*pending
 	lastID uint32
@@ -130,14 +131,15 @@ func (l *life) end(why string) {
 		return
 	}
 	l.ended = true
-	for _, stop := range l.stops {
-		stop()
-	}
+	l.unsubscribe()
 	l.stopTimers()
 	if l.actor != nil && !l.fenced.Load() {
 		l.lastWord()
 	}
+	l.done.Store(true)
 	l.release()
+	l.unsubscribe() // what it began in Stopped ends here
+	l.stopTimers()
 	for _, p := range l.asks {
 		p.timer.Stop()
 	}
@@ -145,6 +147,13 @@ func (l *life) end(why string) {
 	if l.cell.State() != Bad && !l.fenced.Load() {
 		l.cell.SetHealth(Gone, "")
 	}
+}
+
+func (l *life) unsubscribe() {
+	for _, stop := range l.stops {
+		stop()
+	}
+	l.stops = nil
 }
 
 func (l *life) lastWord() {
@@ -233,7 +242,11 @@ func (m *later) deliver(l *life) {
 		m.tick.pending.Store(false)
 	}
 	m.req.drop()
-	if m.life == l && (m.tick == nil || !m.tick.stopped.Load()) {
+	switch {
+	case m.life != l:
+	case m.tick == nil || !m.tick.stopped.Load():
 		l.hand(m.msg, m.req)
+	case m.req != nil:
+		m.req.settle()
 	}
 }

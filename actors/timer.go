@@ -51,11 +51,24 @@ func (t *Timer) Stop() {
 	}
 	t.life.mu.Lock()
 	defer t.life.mu.Unlock()
-	t.stopped.Store(true)
-	if t.timer != nil {
-		t.timer.Stop()
-	}
+	again := t.stopped.Swap(true)
 	delete(t.life.timers, t)
+	if t.timer != nil && t.timer.Stop() && t.req != nil && !again {
+		t.life.cell.post(settle{t.life, t.req}) // this was its continuation
+	}
+}
+
+// settle ends a continuation that was called off.
+type settle struct {
+	life *life
+	req  *Request
+}
+
+func (m settle) deliver(l *life) {
+	m.req.drop()
+	if m.life == l {
+		m.req.settle()
+	}
 }
 
 func phase(path string, d time.Duration) time.Duration {
@@ -88,7 +101,7 @@ func (t *Timer) fire() {
 		l.mu.Lock()
 		delete(l.timers, t)
 		l.mu.Unlock()
-		l.cell.post(&later{life: l, msg: t.msg, req: t.req})
+		l.cell.post(&later{life: l, msg: t.msg, req: t.req, tick: t})
 		return
 	}
 	now := time.Since(l.cell.sys.epoch)
