@@ -27,7 +27,7 @@ const Patience = 5 * time.Second
 // Rig is a bus and a system of actors that last as long as the test.
 type Rig struct {
 	t      *testing.T
-	Bus    *bus.Conn
+	Bus    *bus.Conn // nil in virtual time
 	System *actors.System
 	parent *actor.PID
 	Faults chan *actors.Fault // what the actors under test failed with
@@ -49,6 +49,16 @@ func New(t *testing.T) *Rig {
 	t.Cleanup(stop)
 	r.parent = spawnParent(t, r.System, r.Faults, false)
 	return r
+}
+
+// NewVirtual starts a rig for virtual time (testing/synctest), on a bus that only
+// records.
+func NewVirtual(t *testing.T) (*Rig, *Recorder) {
+	t.Helper()
+	b := &Recorder{}
+	r := &Rig{t: t, System: actors.NewSystem(Gateway, b, slog.New(slog.DiscardHandler)), Faults: make(chan *actors.Fault, 64)}
+	r.parent = spawnParent(t, r.System, r.Faults, false)
+	return r, b
 }
 
 // Once makes actors that fail stay down, where they would be restarted at once.

@@ -1,0 +1,138 @@
+package actors_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const path = "field/line"
+
+// script is an actor that does as the test says.
+type script func(c *actors.Context, msg any) error
+
+func (f script) Receive(c *actors.Context, msg any) error { return f(c, msg) }
+
+// scripted is a kind whose every life runs f.
+func scripted(f script) actors.Kind {
+	return actors.Define(actors.Kind{Name: "scripted", Doc: "does as told"}, func(*structpb.Struct) actors.Actor { return f })
+}
+
+// rig is a rig in virtual time.
+type rig struct {
+	*actorstest.Rig
+	t   *testing.T
+	bus *actorstest.Recorder
+}
+
+// virtual runs a test in virtual time.
+func virtual(t *testing.T, test func(t *testing.T, r rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { pass(time.Minute) }) // after all others: what was begun runs out
+		r, b := actorstest.NewVirtual(t)
+		test(t, rig{r, t, b})
+	})
+}
+
+func (r rig) start(f script) *actors.Cell {
+	r.t.Helper()
+	cell := r.Start(path, scripted(f), &structpb.Struct{})
+	synctest.Wait()
+	return cell
+}
+
+// answer is what came of an ask; nothing of it as long as nobody has answered.
+type answer struct {
+	done bool
+	msg  any
+	err  error
+}
+
+// ask asks the actor at path and lets things settle.
+func (r rig) ask(msg any) *answer {
+	a := &answer{}
+	r.System.Ask(path, msg, func(msg any, err error) {
+		if a.done {
+			r.t.Errorf("answered twice: %v %v, now %v %v", a.msg, a.err, msg, err)
+		}
+		*a = answer{true, msg, err}
+	})
+	synctest.Wait()
+	return a
+}
+
+// fault is the one fault there is.
+func (r rig) fault() *actors.Fault {
+	r.t.Helper()
+	synctest.Wait()
+	select {
+	case f := <-r.Faults:
+		return f
+	default:
+		r.t.Fatal("no fault")
+		return nil
+	}
+}
+
+func (r rig) noFault() {
+	r.t.Helper()
+	synctest.Wait()
+	select {
+	case f := <-r.Faults:
+		r.t.Errorf("fault in life %d: %v\n%s", f.Life, f, f.Stack)
+	default:
+	}
+}
+
+// pass lets virtual time pass.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// Messages of the scripts.
+type (
+	do     struct{ what string }
+	tick   struct{}
+	result struct{ n int }
+)
+
+var errTest = errors.New("test error")
+
+// closer notes when it is closed.
+type closer struct{ closed chan struct{} }
+
+func newCloser() *closer { return &closer{make(chan struct{})} }
+
+func (c *closer) Close() error {
+	select {
+	case <-c.closed:
+		return io.ErrClosedPipe
+	default:
+		close(c.closed)
+		return nil
+	}
+}
+
+func (c *closer) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+type ctx = context.Context
