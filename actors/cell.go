@@ -53,8 +53,7 @@ type Cell struct {
 	failed  atomic.Uint64
 	left    atomic.Uint64 // workers left behind
 
-	// OnHealth is called after every change of health; set before the first life.
-	OnHealth func(c *Cell, old, now string)
+	onHealth atomic.Pointer[func()]
 
 	mu     sync.Mutex
 	health *actorv1.Health
@@ -173,10 +172,14 @@ func (c *Cell) SetHealth(state, cause string) {
 	c.health = &actorv1.Health{Kind: c.kind.Name, State: state, Cause: cause, Since: since, Life: n}
 	c.mu.Unlock()
 	c.sayHealth()
-	if c.OnHealth != nil {
-		c.OnHealth(c, old, state)
+	if fn := c.onHealth.Load(); fn != nil {
+		(*fn)()
 	}
 }
+
+// OnHealth has fn called after every change of health, instead of whatever was
+// called so far.
+func (c *Cell) OnHealth(fn func()) { c.onHealth.Store(&fn) }
 
 func (c *Cell) sayHealth() {
 	c.mu.Lock()

@@ -185,12 +185,18 @@ func (c *Cell) builtin(r *Request) error {
 		}
 		r.Reply(&actorv1.GetConfigResponse{Message: string(c.Config().ProtoReflect().Descriptor().FullName()), Config: cfg})
 	default:
-		steer := c.steer.Load()
-		if steer == nil {
-			return bus.Errorf(bus.FailedPrecondition, "%s has no supervisor", c.path)
-		}
-		(*steer)(Steer{c.path, r})
+		return c.Steer(r)
 	}
+	return nil
+}
+
+// Steer hands r, of UpdateConfig, Restart or Cycle, to the actor's supervisor.
+func (c *Cell) Steer(r *Request) error {
+	steer := c.steer.Load()
+	if steer == nil {
+		return bus.Errorf(bus.FailedPrecondition, "%s has no supervisor", c.path)
+	}
+	(*steer)(Steer{c.path, r})
 	return nil
 }
 

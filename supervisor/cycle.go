@@ -2,63 +2,58 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"gatewayd/actors"
-	"gatewayd/schemas"
-	gatewayv1 "gatewayd/schemas/gateway/v1"
+	"gatewayd/supervisor/ladder"
 	"gatewayd/supervisor/power"
 )
 
-// switching on has to end some time, also where nobody has said when.
-const patienceOn = 30 * time.Second
+// way is which way power is switched.
+type way int
+
+const (
+	off way = iota
+	on
+)
+
+func (w way) String() string { return [...]string{"off", "on"}[w] }
 
 // cycle is the power cycle of what one child owns. It hits that child and the
 // siblings whose config names it, and nobody else.
 type cycle struct {
-	owner *child
-	hit   []*child // in the order of the config
+	owner  *child
+	hit    []*child // in the order of the config
+	ctx    context.Context
+	cancel context.CancelFunc
 }
 
-// powerOf is what of a child can be power-cycled; nil: nothing.
-func powerOf(c *child) *actors.Power {
-	if k := c.cell.Kind(); k.Power != nil {
-		return k.Power(c.cell.Config())
+func (g *group) beginCycle(owner *child, hit []*child) *cycle {
+	cy := &cycle{owner: owner, hit: hit}
+	cy.ctx, cy.cancel = context.WithCancel(context.Background())
+	g.cycles[owner] = cy
+	return cy
+}
+
+// dropCycle forgets a cycle: what it still says is stale.
+func (g *group) dropCycle(owner *child) {
+	if cy := g.cycles[owner]; cy != nil {
+		cy.cancel()
+		delete(g.cycles, owner)
 	}
-	return nil
+	if owner.due != nil {
+		owner.due.Stop()
+		owner.due = nil
+	}
 }
 
-// owners lists the children that own power.
-func (g *group) owners() []*child {
-	var all []*child
+func (g *group) dropCycles() {
 	for _, c := range g.children {
-		if powerOf(c) != nil {
-			all = append(all, c)
-		}
+		g.dropCycle(c)
 	}
-	return all
-}
-
-// implicated lists the owners of power that a failure of c points at: itself,
-// or, if it says that what it uses is stuck, those it names.
-func (g *group) implicated(c *child, level actors.Level) []*child {
-	if powerOf(c) != nil {
-		return []*child{c}
-	}
-	if level != actors.LevelCycle {
-		return nil
-	}
-	return slices.DeleteFunc(g.owners(), func(owner *child) bool { return !names(c, owner.path) })
-}
-
-// names reports whether a child's config names the actor at path.
-func names(c *child, path string) bool {
-	if c.node.Kind == "" {
-		return false
-	}
-	return slices.ContainsFunc(schemas.References(c.cell.Config()), func(r schemas.Reference) bool { return r.Name == path })
 }
 
 // isDark reports whether c is down because of a power cycle.
@@ -71,136 +66,146 @@ func (g *group) isDark(c *child) bool {
 	return false
 }
 
-// timesOf are the hold times of what c owns: its kind's, overridden by the
-// group's config.
-func (g *group) timesOf(c *child) power.Times {
-	hold := &gatewayv1.Power{}
-	if p := powerOf(c); p != nil && p.Hold != nil {
-		hold = p.Hold
-	}
-	pick := func(get func(*gatewayv1.Power) time.Duration) time.Duration {
-		if d := get(g.power); d > 0 {
-			return d
+// joins makes c, which is not there, one of those that a running cycle starts at
+// its end, if it depends on what is cycled.
+func (g *group) joins(c *child) bool {
+	for owner, cy := range g.cycles {
+		if names(c, owner.path) {
+			cy.hit = append(cy.hit, c)
+			return true
 		}
-		return get(hold)
 	}
-	t := power.Times{
-		Off:    pick(func(p *gatewayv1.Power) time.Duration { return p.GetOff().AsDuration() }),
-		MinOff: pick(func(p *gatewayv1.Power) time.Duration { return p.GetMinOff().AsDuration() }),
-		HoldOn: pick(func(p *gatewayv1.Power) time.Duration { return p.GetHoldOn().AsDuration() }),
-		On:     pick(func(p *gatewayv1.Power) time.Duration { return p.GetOn().AsDuration() }),
-	}
-	t.Silence = g.silence
-	for _, n := range g.node.Children {
-		t.Off += g.patience(n) // those it hits are stopped first
-	}
-	if t.On == 0 {
-		t.On = patienceOn
-	}
-	return t
+	return false
 }
 
 // step feeds the power machine of what owner owns and carries its actions out.
 func (g *group) step(owner *child, e power.Event) {
-	state, known := g.rec.power[owner.path]
+	if owner.leaving {
+		return
+	}
+	now := g.t.now()
+	state, known := g.t.powerState(owner.path)
 	if !known {
-		state = power.New(g.t.now())
+		state = power.New(now)
 		state.Since = 0 // it may have been on for long: nobody has cycled it yet
 	}
-	next, do, wait := g.timesOf(owner).Step(state, e, g.t.now())
-	g.rec.power[owner.path] = next
-	if wait > 0 && (next.Phase != power.On || next.Wanted) {
-		g.after(wait, powerDue{owner})
-	}
+	next, do, wait := g.timesOf(owner).Step(state, e, now)
+	g.t.setPower(owner.path, next)
+	g.stepDue(owner, next, wait)
 	for _, a := range do {
 		switch a {
 		case power.Silent:
-			g.t.sys.Log.Warn("nobody has proved any work: power cycle", "actor", owner.path, "silence", g.silence)
+			cause := fmt.Sprintf("nobody in %s has proved any work for %s", g.path, (now - state.Pet).Round(time.Second))
+			owner.healing = true
+			g.say(owner, ladder.Action{Level: ladder.Cycle, Delay: g.held(owner)}, cause, owner.cell.Life())
 		case power.DoOff:
 			g.switchOff(owner)
 		case power.DoOn:
-			if g.cycles[owner] == nil { // another try after a failed one
-				g.cycles[owner] = &cycle{owner, []*child{owner}}
+			if g.cycles[owner] == nil { // another try after one that did not work
+				g.beginCycle(owner, []*child{owner})
 			}
-			g.toggle(owner, true)
+			g.toggle(g.cycles[owner], on)
 		case power.Done:
-			g.lightUp(owner, nil)
+			g.endCycle(owner, nil)
 		case power.Failed:
-			g.lightUp(owner, owner)
-			g.fail(owner, &actors.Fault{Path: owner.path, Life: owner.cell.Life(), Level: actors.LevelCycle, Err: fmt.Errorf("the power cycle did not work")})
+			g.endCycle(owner, owner)
+			g.fail(owner, &actors.Fault{Path: owner.path, Life: owner.cell.Life(), Level: actors.LevelCycle, Err: errors.New("the power cycle did not work")})
 		}
+	}
+}
+
+// stepDue arranges for the next step that only time allows; one timer for each owner.
+func (g *group) stepDue(owner *child, s power.State, wait time.Duration) {
+	if owner.due != nil {
+		owner.due.Stop()
+		owner.due = nil
+	}
+	if wait > 0 && (s.Phase != power.On || s.Wanted) {
+		owner.due = g.after(wait, powerDue{owner})
 	}
 }
 
 func (g *group) switchOff(owner *child) {
-	cy := &cycle{owner: owner}
+	var hit []*child
 	for _, c := range g.children {
-		if c == owner || names(c, owner.path) {
-			cy.hit = append(cy.hit, c)
+		if c == owner || c.state != broken && names(c, owner.path) {
+			hit = append(hit, c)
 		}
 	}
-	g.cycles[owner] = cy
-	g.stopInOrder(cy.hit, func() { g.toggle(owner, false) })
+	cy := g.beginCycle(owner, hit)
+	g.step(owner, power.Ticked) // now it is known how long stopping them may take
+	g.stopInOrder(hit, func() {
+		if s, _ := g.t.powerState(owner.path); g.cycles[owner] == cy && s.Phase == power.SwitchingOff {
+			g.toggle(cy, off)
+		}
+	})
 }
 
 // toggle runs the kind's own function outside the mailbox. One that never
-// returns is left behind; the machine goes on by its hold times.
-func (g *group) toggle(owner *child, on bool) {
-	times, p := g.timesOf(owner), powerOf(owner)
-	fn, limit := (func(context.Context) error)(nil), times.Off
-	if p != nil {
-		fn = p.Off
+// returns is left behind, and not called again while it hangs; the machine goes
+// on by its hold times.
+func (g *group) toggle(cy *cycle, way way) {
+	owner := cy.owner
+	p, limit := powerOf(owner), g.timesOf(owner).Off
+	if way == on {
+		limit = g.timesOf(owner).On
 	}
-	if on {
-		limit = times.On
+	fn := func(context.Context) error { return errors.New("the last try still hangs") }
+	free := !owner.out[way]
+	if free {
+		owner.out[way] = true
+		fn = nil
 		if p != nil {
-			fn = p.On
+			fn = []func(context.Context) error{p.Off, p.On}[way]
 		}
 	}
-	self, root := g.pc.Self(), g.t.sys.Runtime().Root
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
+	g.aside(func() any {
+		ctx, cancel := context.WithTimeout(cy.ctx, limit)
 		defer cancel()
-		root.Send(self, switched{owner, on, guarded(ctx, fn)})
-	}()
-}
-
-func guarded(ctx context.Context, fn func(context.Context) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	if fn == nil {
-		return nil
-	}
-	return fn(ctx)
+		return switched{cy, way, free, guarded(ctx, fn)}
+	})
 }
 
 func (g *group) switched(m switched) {
+	owner := m.cy.owner
+	if m.called {
+		owner.out[m.way] = false
+	}
 	if m.err != nil {
-		g.t.sys.Log.Warn("power", "actor", m.owner.path, "on", m.on, "err", m.err)
+		g.t.sys.Log.Warn("power", "actor", owner.path, "way", m.way.String(), "err", m.err)
+	}
+	if g.cycles[owner] != m.cy { // of a cycle that is over
+		return
 	}
 	switch {
-	case !m.on:
-		g.step(m.owner, power.SwitchedOff)
+	case m.way == off:
+		g.step(owner, power.SwitchedOff)
 	case m.err != nil:
-		g.step(m.owner, power.StuckOff)
+		g.step(owner, power.StuckOff)
 	default:
-		g.step(m.owner, power.SwitchedOn)
+		g.step(owner, power.SwitchedOn)
 	}
 }
 
-// lightUp ends a cycle: whoever it hit gets a new life, but for one.
-func (g *group) lightUp(owner, but *child) {
+// endCycle gives whoever the cycle of owner has hit a new life, but for one.
+func (g *group) endCycle(owner, but *child) {
 	cy := g.cycles[owner]
-	delete(g.cycles, owner)
-	if cy == nil || g.phase == draining {
-		return
-	}
-	for _, c := range cy.hit {
-		if c != but && c.pid == nil && !g.isDark(c) && slices.Contains(g.children, c) {
-			g.spawn(c)
+	g.dropCycle(owner)
+	g.lightUp(owner, cy, but)
+}
+
+// lightUp starts whoever is down because of a cycle of owner that is over, and
+// whoever waits for one that never comes.
+func (g *group) lightUp(owner *child, cy *cycle, but *child) {
+	for _, c := range slices.Clone(g.children) {
+		switch hit := cy != nil && slices.Contains(cy.hit, c); {
+		case c == but || c.state == broken && c != owner:
+		case hit && c.state == stopping:
+			g.stopChild(c, func() { g.launch(c) })
+		case hit && c.pid == nil:
+			g.launch(c)
+		case !hit && c.waitsFor == owner:
+			g.revive(c)
 		}
 	}
 }

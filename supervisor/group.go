@@ -1,13 +1,13 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"gatewayd/actors"
-	"gatewayd/schemas"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	"gatewayd/supervisor/config"
 	"gatewayd/supervisor/ladder"
@@ -23,21 +23,27 @@ type group struct {
 	rec  *record
 	pc   actor.Context
 
-	ladder   ladder.Ladder
-	actors   ladder.Ladder // for children that are actors
-	power    *gatewayv1.Power
-	probe    time.Duration
-	stop     time.Duration
-	silence  time.Duration
+	words   []string      // the ladder as written
+	ladder  ladder.Ladder // for children that are groups
+	actors  ladder.Ladder // for children that are actors
+	power   *gatewayv1.Power
+	probe   time.Duration
+	stop    time.Duration
+	silence time.Duration
+
 	children []*child // in the order of the config
 	byPID    map[string]*child
+	cycles   map[*child]*cycle // by who owns the power
 
-	phase    phase
-	cycles   map[*child]*cycle
-	tick     *time.Timer
-	notOK    map[*child]string
-	summing  bool
+	phase   phase
+	ending  bool // it is to stop for good
+	tick    *time.Timer
+	looked  time.Duration // when it last looked at its children
+	notOK   map[*child]string
+	summing bool
+
 	applying *applying // root only: the config change under way
+	trial    *applying // root only: the change that has to prove itself
 }
 
 type phase uint8
@@ -46,31 +52,6 @@ const (
 	running  phase = iota
 	draining       // all children are being stopped, in reverse order
 	gaveUp         // the group above has been told and will decide
-)
-
-// child is an actor or a group that this group holds.
-type child struct {
-	node  *config.Node
-	path  string
-	cell  *actors.Cell
-	pid   *actor.PID // nil: not spawned
-	state childState
-	gen   int    // counts changes of state: timers of an earlier one are stale
-	then  func() // runs once it has stopped
-
-	probed  time.Duration // when the unanswered probe was sent; 0: none is out
-	served  uint64
-	crashed bool // a group that panicked: protoactor has suspended it
-	healing bool // hit by the supervisor and not seen well since
-}
-
-type childState uint8
-
-const (
-	down     childState = iota // not running: never started, broken, removed, its power is off
-	up                         // running
-	waiting                    // failed, will be tried again
-	stopping                   // told to stop
 )
 
 // Messages a group sends itself or gets from its like.
@@ -86,11 +67,15 @@ type (
 		gen int
 	}
 	changed   struct{ c *child }
-	escalated struct{ path, cause string }
-	switched  struct {
-		owner *child
-		on    bool
-		err   error
+	escalated struct {
+		who   *actor.PID
+		cause string
+	}
+	switched struct {
+		cy     *cycle
+		way    way
+		called bool // the kind's function was called, and has returned
+		err    error
 	}
 	powerDue struct{ owner *child }
 	summed   struct{}
@@ -118,8 +103,7 @@ func (g *group) Receive(pc actor.Context) {
 		g.pc = pc
 		g.begin()
 	case *actor.Stopping, *actor.Restarting:
-		g.phase = draining
-		g.tick.Stop()
+		g.end()
 	case *actor.Stopped:
 		g.cell.SetHealth(actors.Gone, "")
 		if g.path == Root {
@@ -127,8 +111,22 @@ func (g *group) Receive(pc actor.Context) {
 		}
 	case *actor.Terminated:
 		g.terminated(m.Who)
+	case actors.Steer:
+		g.steer(m)
+	case attest:
+		m.to <- g.attest()
+	default:
+		g.heed(m)
+		g.heedConfig(m)
+	}
+}
+
+// heed takes what the group has told itself to do later.
+func (g *group) heed(msg any) {
+	switch m := msg.(type) {
 	case drain:
-		g.drain(func() { pc.Stop(pc.Self()) })
+		g.ending = true
+		g.drain(func() { g.pc.Stop(g.pc.Self()) })
 	case ticked:
 		g.ticked()
 	case retry:
@@ -141,26 +139,16 @@ func (g *group) Receive(pc actor.Context) {
 		}
 	case changed:
 		g.changed(m.c)
-	case escalated:
-		g.escalated(m)
-	case actors.Steer:
-		g.steer(m)
-	case switched:
-		g.switched(m)
 	case summed:
 		g.sum()
+	case escalated:
+		g.escalated(m)
+	case switched:
+		g.switched(m)
 	case powerDue:
-		g.step(m.owner, power.Ticked)
-	case attest:
-		m.to <- g.attest()
-	case change:
-		g.change(m)
-	case parsed:
-		g.parsed(m)
-	case acked:
-		g.acked(m)
-	case judgeConfig:
-		g.judgeConfig(m)
+		if g.phase != draining {
+			g.step(m.owner, power.Ticked)
+		}
 	}
 }
 
@@ -176,105 +164,32 @@ func (g *group) begin() {
 	g.cell.Begin()
 	g.cell.SetHealth(actors.Starting, "")
 	g.cell.SetSupervisor(g.steering())
+	g.looked = g.t.now()
+	g.armTick()
 	g.configure(g.cell.Config())
 	for _, n := range g.node.Children {
 		g.adopt(n)
 	}
 	g.startAll()
-	g.armTick()
+	g.sumSoon()
 }
 
-// steering is the way for Steer to this group, or to the one above for a group
-// that is to be restarted.
+// end leaves no timer and no power function of this life behind.
+func (g *group) end() {
+	g.phase = draining
+	g.dropCycles()
+	if g.tick != nil {
+		g.tick.Stop()
+	}
+	for _, c := range g.children {
+		g.enter(c, c.state)
+	}
+}
+
+// steering is the way for Steer to this group.
 func (g *group) steering() func(actors.Steer) {
 	self, root := g.pc.Self(), g.t.sys.Runtime().Root
 	return func(s actors.Steer) { root.Send(self, s) }
-}
-
-// configure takes the settings over.
-func (g *group) configure(settings any) {
-	c, ok := settings.(*gatewayv1.Group)
-	if root, isRoot := settings.(*gatewayv1.Gateway); isRoot {
-		c, ok = rootSettings(root), true
-	}
-	if !ok {
-		return
-	}
-	l, err := ladder.Parse(c.Ladder)
-	if err != nil { // the config check lets no such ladder through
-		l = ladder.Ladder{End: ladder.Escalate}
-	}
-	l.Backoff, l.MaxBackoff, l.Quarantine = c.Backoff.AsDuration(), c.MaxBackoff.AsDuration(), c.Quarantine.AsDuration()
-	g.ladder, g.actors = l, l
-	if g.path == Root { // its own ladder is about groups that have given up
-		g.actors = defaultLadder()
-	}
-	g.probe, g.stop, g.silence = c.Probe.AsDuration(), c.Stop.AsDuration(), c.Silence.AsDuration()
-	g.power = c.Power
-}
-
-// defaultLadder is the one of a group whose config says nothing.
-func defaultLadder() ladder.Ladder {
-	c := &gatewayv1.Group{}
-	schemas.Defaults(c)
-	l, err := ladder.Parse(c.Ladder)
-	if err != nil {
-		panic(err) // a constant of the schema; every test meets it
-	}
-	l.Backoff, l.MaxBackoff, l.Quarantine = c.Backoff.AsDuration(), c.MaxBackoff.AsDuration(), time.Minute
-	return l
-}
-
-// adopt makes a child of n, not started yet.
-func (g *group) adopt(n *config.Node) *child {
-	c := &child{node: n, path: n.Path}
-	cell, err := g.t.cell(n.Path, n)
-	if err != nil {
-		panic(err) // only one group holds a path
-	}
-	cell.SetConfig(n.Config)
-	c.cell = cell
-	self, root := g.pc.Self(), g.t.sys.Runtime().Root
-	cell.OnHealth = func(*actors.Cell, string, string) { root.Send(self, changed{c}) }
-	if n.Kind != "" {
-		cell.SetSupervisor(g.steering())
-	}
-	g.children = append(g.children, c)
-	return c
-}
-
-func (g *group) startAll() {
-	g.phase = running
-	for _, c := range g.children {
-		if c.pid != nil {
-			continue
-		}
-		if g.t.opts.SafeMode && c.node.Kind == "" {
-			c.cell.SetHealth(actors.Gone, "safe mode: the gateway kept failing")
-			continue
-		}
-		g.spawn(c)
-	}
-}
-
-// spawn gives a child that is not there a first life, or a new place to live.
-func (g *group) spawn(c *child) {
-	c.cell.Prepare()
-	pid, err := g.pc.SpawnNamed(g.t.props(c.node, c.cell), g.t.sys.SpawnName(c.cell.Token()))
-	if err != nil {
-		panic(fmt.Errorf("start %s: %w", c.path, err)) // salted names do not collide
-	}
-	c.pid, c.crashed = pid, false
-	g.byPID[pid.Id] = c
-	c.cell.Bind(pid)
-	g.enter(c, up)
-}
-
-// enter changes a child's state; timers set before are stale.
-func (g *group) enter(c *child, s childState) {
-	c.state = s
-	c.gen++
-	c.probed = 0
 }
 
 // after sends msg to this group later.
@@ -285,4 +200,24 @@ func (g *group) after(d time.Duration, msg any) *time.Timer {
 
 func (g *group) armTick() {
 	g.tick = g.after(max(g.probe/2, 10*time.Millisecond), ticked{})
+}
+
+// aside runs fn, which may block, outside the mailbox; what it returns comes
+// back as a message.
+func (g *group) aside(fn func() any) {
+	self, root := g.pc.Self(), g.t.sys.Runtime().Root
+	go func() { root.Send(self, fn()) }()
+}
+
+// guarded makes an error of a panic of fn. A nil fn has nothing to do.
+func guarded(ctx context.Context, fn func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	if fn == nil {
+		return nil
+	}
+	return fn(ctx)
 }

@@ -1,18 +1,13 @@
 package supervisor
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/actors"
-	actorv1 "gatewayd/schemas/actor/v1"
 	"gatewayd/supervisor/ladder"
 	"gatewayd/supervisor/power"
 )
@@ -28,28 +23,38 @@ func (g *group) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, pid *act
 		g.pc.Stop(pid) // an abandoned one that came back
 		return
 	}
-	var f *actors.Fault
-	if err, ok := reason.(error); !ok || !errors.As(err, &f) {
-		f = &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: fmt.Errorf("panic: %v", reason)}
-	}
+	f := faultOf(c, reason)
 	if f.Stack != nil {
 		g.t.sys.Log.Error("an actor panicked", "actor", c.path, "life", f.Life, "err", f.Err, "stack", string(f.Stack))
 	}
-	c.crashed = c.node.Kind == ""
+	if c.node.Kind == "" {
+		c.crashed = true
+		c.cell.SetHealth(actors.Bad, f.Error())
+		c.cell.SetSupervisor(g.steering())
+	} else if f.Life <= c.reborn {
+		return // it has been told to begin a new life meanwhile
+	}
 	g.fail(c, f)
+}
+
+func faultOf(c *child, reason any) *actors.Fault {
+	var f *actors.Fault
+	if err, ok := reason.(error); ok && errors.As(err, &f) {
+		return f
+	}
+	return &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: fmt.Errorf("panic: %v", reason)}
 }
 
 // fail judges a failure of a child and acts.
 func (g *group) fail(c *child, f *actors.Fault) {
-	if g.phase == draining || c.state == stopping || g.isDark(c) {
+	if g.phase == draining || c.leaving || c.state == stopping || g.isDark(c) {
 		if c.pid != nil {
 			g.pc.Stop(c.pid) // it is to be stopped anyway
 		}
 		return
 	}
-	want := ladder.Failure{AtLeast: ladder.Restart, Jitter: g.t.opts.Rand()}
 	owners := g.implicated(c, f.Level)
-	want.CanCycle = len(owners) > 0
+	want := ladder.Failure{AtLeast: ladder.Restart, CanCycle: len(owners) > 0, Jitter: g.t.opts.Rand()}
 	switch f.Level {
 	case actors.LevelCycle:
 		want.AtLeast = ladder.Cycle
@@ -60,8 +65,17 @@ func (g *group) fail(c *child, f *actors.Fault) {
 	if c.node.Kind != "" {
 		rungs = g.actors
 	}
-	h, cycles, act := rungs.Judge(g.rec.children[c.path], g.rec.cycles, want, g.t.now())
-	g.rec.children[c.path], g.rec.cycles = h, cycles
+	var cycles ladder.History
+	if len(owners) > 0 {
+		cycles = g.rec.cycles[owners[0].path]
+	}
+	h, cycles, act := rungs.Judge(g.rec.children[c.path], cycles, want, g.t.now())
+	g.rec.children[c.path] = h
+	if act.Level == ladder.Cycle {
+		for _, owner := range owners {
+			g.rec.cycles[owner.path] = cycles
+		}
+	}
 	g.carryOut(c, act, f, owners)
 }
 
@@ -69,11 +83,13 @@ func (g *group) fail(c *child, f *actors.Fault) {
 func (g *group) carryOut(c *child, act ladder.Action, f *actors.Fault, owners []*child) {
 	cause := f.Error()
 	c.healing = true
-	if act.Level == ladder.Restart && c.node.Kind == "" {
+	switch {
+	case act.Level == ladder.Restart && c.node.Kind == "":
 		act.Level = ladder.FullRestart
-	}
-	if act.Level == ladder.Escalate && g.path == Root {
+	case act.Level == ladder.Escalate && g.path == Root:
 		act.Level, act.Delay = ladder.Watchdog, g.ladder.Quarantine
+	case act.Level == ladder.Cycle:
+		act.Delay = g.held(owners[0])
 	}
 	g.say(c, act, cause, f.Life)
 	g.enter(c, waiting)
@@ -81,13 +97,14 @@ func (g *group) carryOut(c *child, act ladder.Action, f *actors.Fault, owners []
 	case ladder.Restart, ladder.FullRestart:
 		g.reviveAfter(c, act.Delay)
 	case ladder.Cycle:
+		c.waitsFor = owners[0]
 		for _, owner := range owners {
 			g.step(owner, power.Requested)
 		}
 	case ladder.Quarantine:
 		g.quarantine(c, act.Delay, cause)
 	case ladder.Broken:
-		g.enter(c, down)
+		g.enter(c, broken)
 		c.cell.Close("its config can not work: " + cause)
 	case ladder.Watchdog:
 		g.t.opts.Starve(c.path, cause)
@@ -109,27 +126,23 @@ func (g *group) reviveAfter(c *child, d time.Duration) {
 		g.revive(c)
 		return
 	}
-	g.after(d, retry{c, c.gen})
+	c.timer = g.after(d, retry{c, c.gen})
 }
 
-// revive gives a child that is down or suspended a new life.
+// revive gives a child that is down or suspended a new life; one that is dark
+// gets it at the end of the cycle.
 func (g *group) revive(c *child) {
 	switch {
-	case g.phase == draining || g.isDark(c):
-		return // the start at the end of the cycle revives it
+	case g.phase == draining || c.leaving || g.isDark(c):
 	case c.pid == nil:
-		g.spawn(c)
+		g.launch(c)
 	case c.node.Kind == "":
 		g.stopChild(c, func() {
-			g.t.forget(c.path) // a full restart is a fresh start: everybody below gets his budget back
-			if g.phase != draining {
-				g.spawn(c)
-			}
+			g.t.pardon(c.path) // a full restart is a fresh start: everybody below gets his budget back
+			g.launch(c)
 		})
 	default:
-		c.cell.Open()
-		g.enter(c, up)
-		g.pc.(actor.Supervisor).RestartChildren(c.pid)
+		g.renew(c)
 	}
 }
 
@@ -140,75 +153,14 @@ func (g *group) giveUp(cause string) {
 		return
 	}
 	g.phase = gaveUp
-	g.pc.Send(g.pc.Parent(), escalated{g.path, cause})
+	g.cell.SetHealth(actors.Bad, cause)
+	g.pc.Send(g.pc.Parent(), escalated{g.pc.Self(), cause})
 }
 
 // escalated is a child group with nothing left.
 func (g *group) escalated(m escalated) {
-	for _, c := range g.children {
-		if c.path == m.path && c.state == up {
-			g.fail(c, &actors.Fault{Path: m.path, Life: c.cell.Life(), Err: errors.New(m.cause)})
-		}
-	}
-}
-
-// recovered is the level that ends a story of healing.
-const recovered ladder.Level = "recovered"
-
-// say publishes a decision; nats sub 'gw.*.event.>' is the diagnosis tool.
-func (g *group) say(c *child, act ladder.Action, cause string, life uint32) {
-	level := slog.LevelWarn
-	if act.Level == recovered {
-		level = slog.LevelInfo
-	}
-	g.t.sys.Log.Log(context.Background(), level, "healing", "child", c.path, "level", string(act.Level), "attempt", act.Attempt, "left", act.Left, "delay", act.Delay, "cause", cause)
-	g.cell.Event("healed", &actorv1.Healed{
-		Child: c.path, Level: string(act.Level), Attempt: uint32(act.Attempt), Left: uint32(act.Left),
-		Cause: cause, Delay: durationpb.New(act.Delay), Life: life, Time: timestamppb.Now(),
-	})
-}
-
-// changed follows the health of a child: it tells when one is well again, and
-// makes this group as healthy as its least healthy child.
-func (g *group) changed(c *child) {
-	state := c.cell.State()
-	if state == actors.OK {
-		delete(g.notOK, c)
-		if c.healing && c.state == up {
-			c.healing = false
-			h := g.rec.children[c.path]
-			h.Probation = false
-			g.rec.children[c.path] = h
-			g.say(c, ladder.Action{Level: recovered}, "", c.cell.Life())
-		}
-	} else {
-		g.notOK[c] = state
-	}
-	if !g.summing { // many children change together: sum once
-		g.summing = true
-		g.after(10*time.Millisecond, summed{})
-	}
-}
-
-// ranks order the states, best first.
-var ranks = map[string]int{
-	actors.OK: 0, actors.Starting: 1, actors.Gone: 2, actors.Degraded: 3, actors.Unreachable: 4, actors.Quarantined: 5, actors.Bad: 6,
-}
-
-func (g *group) sum() {
-	g.summing = false
-	worst, of := actors.OK, (*child)(nil)
-	for c, s := range g.notOK {
-		if ranks[s] > ranks[worst] || s == worst && c.path < of.path {
-			worst, of = s, c
-		}
-	}
-	switch {
-	case of == nil:
-		g.cell.SetHealth(actors.OK, "")
-	case len(g.notOK) == 1:
-		g.cell.SetHealth(worst, of.cell.Token())
-	default:
-		g.cell.SetHealth(worst, fmt.Sprintf("%s and %d more", of.cell.Token(), len(g.notOK)-1))
+	c := g.byPID[m.who.Id]
+	if c != nil && c.state == up {
+		g.fail(c, &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: errors.New(m.cause)})
 	}
 }

@@ -1,11 +1,7 @@
 package supervisor
 
 import (
-	"time"
-
-	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
 	"gatewayd/bus"
@@ -14,17 +10,9 @@ import (
 	configv1 "gatewayd/schemas/config/v1"
 	drillv1 "gatewayd/schemas/drill/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
+	"gatewayd/supervisor/ladder"
 	"gatewayd/supervisor/power"
 )
-
-// rootSettings are what the root takes from the top of the file; the rest it
-// has like any group.
-func rootSettings(c *gatewayv1.Gateway) *gatewayv1.Group {
-	s := &gatewayv1.Group{Ladder: c.Ladder}
-	schemas.Defaults(s)
-	s.Quarantine = durationpb.New(time.Minute)
-	return s
-}
 
 // serve answers what peers ask a group by name.
 func (g *group) serve(r *actors.Request) {
@@ -48,21 +36,20 @@ func (g *group) serve(r *actors.Request) {
 
 // inject puts a fault of a drill in.
 func (g *group) inject(r *actors.Request, m *drillv1.InjectRequest) {
-	switch m.Fault {
-	case "starve":
+	if m.Fault == "starve" {
 		g.t.opts.Starve(m.Path, "starved by a drill")
 		r.Reply(&drillv1.InjectResponse{})
-		return
-	case "power":
-		g.t.steer(actors.Steer{Path: m.Path, Request: actors.NewRequest(&actorv1.CycleRequest{}, func(_ any, err error) {
-			answer(r, &drillv1.InjectResponse{}, err)
-		})})
 		return
 	}
 	cell := g.t.sys.Lookup(m.Path)
 	switch {
 	case cell == nil:
 		r.Refuse(bus.Errorf(bus.NotFound, "no actor is called %q%s", m.Path, schemas.DidYouMean(m.Path, g.t.sys.Paths())))
+	case m.Fault == "power":
+		err := cell.Steer(actors.NewRequest(&actorv1.CycleRequest{}, func(_ any, err error) { answer(r, &drillv1.InjectResponse{}, err) }))
+		if err != nil {
+			r.Refuse(err)
+		}
 	case cell.Kind().Name == groupKind.Name:
 		r.Refuse(bus.Errorf(bus.InvalidArgument, "%s is a group: name one of its actors", m.Path))
 	default:
@@ -78,29 +65,18 @@ func answer(r *actors.Request, msg any, err error) {
 	r.Reply(msg)
 }
 
-// steer sends s to the group that can do it.
-func (t *Tree) steer(s actors.Steer) {
-	group := parent(s.Path)
-	if c := t.sys.Lookup(s.Path); c != nil && c.Kind().Name == groupKind.Name {
-		group = s.Path
-	}
-	cell := t.sys.Lookup(group)
-	if cell == nil || cell.PID() == nil {
-		s.Request.Refuse(bus.Errorf(bus.NotFound, "no actor is called %q%s", s.Path, schemas.DidYouMean(s.Path, t.sys.Paths())))
-		return
-	}
-	t.sys.Runtime().Root.Send(cell.PID(), s)
-}
-
 // steer does what only a supervisor can do to a child, or to itself.
 func (g *group) steer(s actors.Steer) {
 	r := s.Request
-	if s.Path == g.path {
+	c := g.child(s.Path)
+	switch {
+	case g.ending:
+		r.Refuse(bus.Errorf(bus.Unavailable, "%s is stopping", g.path))
+		return
+	case s.Path == g.path:
 		g.steerSelf(s)
 		return
-	}
-	c := g.child(s.Path)
-	if c == nil {
+	case c == nil || c.leaving:
 		r.Refuse(bus.Errorf(bus.NotFound, "%s is not in %s any more", s.Path, g.path))
 		return
 	}
@@ -109,10 +85,17 @@ func (g *group) steer(s actors.Steer) {
 		g.restart(c)
 		r.Reply(&actorv1.RestartResponse{})
 	case *actorv1.CycleRequest:
-		g.steerCycle(r, g.cycledWith(c))
+		g.steerCycle(r, g.implicated(c, actors.LevelCycle))
 	case *actorv1.UpdateConfigRequest:
-		live, err := g.update(c, m)
-		answer(r, &actorv1.UpdateConfigResponse{Live: live}, err)
+		next, err := merged(c.cell.Config(), m)
+		if err != nil {
+			r.Refuse(err)
+			return
+		}
+		g.t.update(c.path, next)
+		r.Reply(&actorv1.UpdateConfigResponse{Live: g.reconfigure(c, next)})
+	default:
+		r.Refuse(bus.Errorf(bus.Unimplemented, "%s does not answer %T", g.path, m))
 	}
 }
 
@@ -123,6 +106,7 @@ func (g *group) steerSelf(s actors.Steer) {
 	case *actorv1.UpdateConfigRequest:
 		next, err := merged(g.cell.Config(), m)
 		if err == nil {
+			g.t.update(g.path, next)
 			g.cell.SetConfig(next)
 			g.configure(next)
 		}
@@ -132,17 +116,22 @@ func (g *group) steerSelf(s actors.Steer) {
 			g.pc.Send(g.pc.Parent(), s) // only the one above can
 			return
 		}
-		g.drain(g.startAll)
+		if g.phase != draining {
+			g.drain(g.startAll)
+		}
 		s.Request.Reply(&actorv1.RestartResponse{})
+	default:
+		s.Request.Refuse(bus.Errorf(bus.Unimplemented, "%s does not answer %T", g.path, m))
 	}
 }
 
-// cycledWith lists whose power has to be cycled for c.
-func (g *group) cycledWith(c *child) []*child { return g.implicated(c, actors.LevelCycle) }
-
 func (g *group) steerCycle(r *actors.Request, owners []*child) {
-	if len(owners) == 0 {
+	switch {
+	case len(owners) == 0:
 		r.Refuse(bus.Errorf(bus.FailedPrecondition, "nothing here can be power-cycled"))
+		return
+	case g.phase == draining:
+		r.Refuse(bus.Errorf(bus.Unavailable, "%s is stopping its children", g.path))
 		return
 	}
 	for _, owner := range owners {
@@ -151,41 +140,24 @@ func (g *group) steerCycle(r *actors.Request, owners []*child) {
 	r.Reply(&actorv1.CycleResponse{})
 }
 
-func (g *group) child(path string) *child {
-	for _, c := range g.children {
-		if c.path == path {
-			return c
-		}
-	}
-	return nil
-}
-
 // restart gives a child a new life because somebody wants it: it costs no
-// budget, and ends quarantine.
+// budget, ends quarantine, and makes a cycle that waits for its time needless.
 func (g *group) restart(c *child) {
 	delete(g.rec.children, c.path)
-	switch {
-	case g.phase == draining, c.state == stopping, g.isDark(c):
-	case c.pid == nil, c.node.Kind == "":
-		g.revive(c)
-	default:
-		c.cell.Open()
-		g.enter(c, up)
-		g.pc.(actor.Supervisor).RestartChildren(c.pid)
+	if g.phase == draining || c.leaving || c.state == stopping || g.isDark(c) {
+		return
 	}
-}
-
-// update changes some fields of a child's config.
-func (g *group) update(c *child, m *actorv1.UpdateConfigRequest) (live bool, err error) {
-	next, err := merged(c.cell.Config(), m)
-	if err != nil {
-		return false, err
+	g.revive(c)
+	if s, _ := g.t.powerState(c.path); s.Phase == power.On && s.Wanted {
+		s.Wanted = false
+		g.t.setPower(c.path, s)
+		g.endCycle(c, c)
 	}
-	return g.reconfigure(c, next), nil
 }
 
 // reconfigure gives a child another config, in its present life if it can.
 func (g *group) reconfigure(c *child, next proto.Message) (live bool) {
+	delete(g.rec.children, c.path) // another config deserves another chance
 	if c.cell.Kind().Live && c.state == up {
 		c.cell.Reconfigure(next)
 		return true
@@ -203,6 +175,14 @@ func merged(old proto.Message, m *actorv1.UpdateConfigRequest) (proto.Message, e
 	}
 	if bad := schemas.Check(next); len(bad) > 0 {
 		return nil, bus.Errorf(bus.InvalidArgument, "%s", bad[0].Error())
+	}
+	if s := groupSettings(next); s != nil {
+		if _, err := ladder.Parse(s.Ladder); err != nil {
+			return nil, bus.Errorf(bus.InvalidArgument, "ladder: %s", err)
+		}
+	}
+	if was, ok := old.(*gatewayv1.Gateway); ok && was.Gateway != next.(*gatewayv1.Gateway).Gateway {
+		return nil, bus.Errorf(bus.FailedPrecondition, "the name of the gateway is in every subject: restart the daemon to change it")
 	}
 	return next, nil
 }

@@ -4,18 +4,17 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"gatewayd/actors"
-	"gatewayd/supervisor/config"
 )
 
 // drain stops all children in reverse order; then it calls what follows.
 func (g *group) drain(then func()) {
 	g.phase = draining
-	g.stopInOrder(g.children, then)
+	g.dropCycles()
+	g.stopInOrder(slices.Clone(g.children), then)
 }
 
 // stopInOrder stops these children in reverse order, one after the other, each
@@ -50,17 +49,7 @@ func (g *group) stopChild(c *child, then func()) {
 	} else {
 		g.pc.Stop(c.pid)
 	}
-	g.after(g.patience(c.node), overdue{c, c.gen})
-}
-
-// patience is how long a child may take to stop: its deadline, and for a group
-// those of all below it.
-func (g *group) patience(n *config.Node) time.Duration {
-	d := g.stop
-	for _, below := range n.Children {
-		d += g.patience(below)
-	}
-	return d
+	c.timer = g.after(g.t.patience(c.node, g.stop), overdue{c, c.gen})
 }
 
 // terminated is protoactor's word that a child has stopped.
@@ -75,13 +64,22 @@ func (g *group) terminated(pid *actor.PID) {
 
 // gone is a child that has stopped or was left behind.
 func (g *group) gone(c *child) {
-	was, then := c.state, c.then
+	then := c.then
 	c.pid, c.then = nil, nil
-	g.enter(c, down)
-	if then != nil {
+	if c.node.Kind == "" {
+		c.cell.SetSupervisor(g.steering())
+	}
+	switch {
+	case then != nil:
+		g.enter(c, down)
 		then()
-	} else if was == up && g.phase != draining {
-		g.fail(c, &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: errors.New("it stopped by itself")})
+	case c.state == up:
+		g.enter(c, down)
+		if g.phase != draining {
+			g.fail(c, &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: errors.New("it stopped by itself")})
+		}
+	case c.state == stopping:
+		g.enter(c, down)
 	}
 }
 
@@ -104,34 +102,48 @@ func (g *group) abandon(c *child, why string) {
 // registry.
 func (t *Tree) leave(path string) {
 	runtime := t.sys.Runtime()
-	for _, cell := range t.sys.Cells() {
-		if p := cell.Path(); p != path && !strings.HasPrefix(p, path+"/") {
-			continue
-		}
+	for _, cell := range t.within(path) {
 		cell.Close("it hung and was left behind")
 		cell.Fence()
+		if cell.State() != actors.Bad {
+			cell.SetHealth(actors.Bad, "it hung and was left behind")
+		}
 		if pid := cell.PID(); pid != nil {
 			runtime.Root.Stop(pid)
 			runtime.ProcessRegistry.Remove(pid)
 		}
 	}
-	t.forget(path)
+	t.pardon(path)
+}
+
+// within lists the cells at path and below.
+func (t *Tree) within(path string) []*actors.Cell {
+	cell := t.sys.Lookup(path)
+	if cell == nil || cell.Kind().Name != groupKind.Name {
+		return slices.DeleteFunc([]*actors.Cell{cell}, func(c *actors.Cell) bool { return c == nil })
+	}
+	return slices.DeleteFunc(t.sys.Cells(), func(c *actors.Cell) bool {
+		return c != cell && !strings.HasPrefix(c.Path(), path+"/")
+	})
 }
 
 // remove takes a child out for good.
 func (g *group) remove(c *child, then func()) {
+	c.leaving = true
+	g.letGo(c)
 	g.stopChild(c, func() {
-		walk(c.node, func(n *config.Node) {
-			if cell := g.t.sys.Lookup(n.Path); cell != nil {
+		if slices.Contains(g.children, c) {
+			for _, cell := range g.t.within(c.path) {
 				cell.SetHealth(actors.Gone, "removed from the config")
 				cell.Remove()
+				g.t.forget(cell.Path())
 			}
-		})
-		g.t.forget(c.path)
-		delete(g.rec.children, c.path)
-		delete(g.notOK, c)
-		g.children = slices.DeleteFunc(g.children, func(x *child) bool { return x == c })
-		g.sum()
+			delete(g.rec.children, c.path)
+			delete(g.rec.cycles, c.path)
+			delete(g.notOK, c)
+			g.children = slices.DeleteFunc(slices.Clone(g.children), func(x *child) bool { return x == c })
+			g.sumSoon()
+		}
 		then()
 	})
 }

@@ -6,6 +6,14 @@
 // locks. What a group must remember longer than it lives is in the Tree. The
 // decisions are in the pure packages ladder and power; watchdog is the last rung
 // and config the tree as the operator wrote it.
+//
+// The memory is of two sorts. Budgets (ladder histories) are forgiven below a
+// group that is restarted whole; hold times are facts about hardware, so the
+// state of its power lives until its owner leaves the config. Neither outlives
+// the process: a loop of restarts that crosses processes is broken by package
+// watchdog, whose book is synced to disk, and a file written on each failure
+// would wear the flash to remember minutes. Power that a dying process left off
+// shows as a first failure of its owner, whose ladder cycles it.
 package supervisor
 
 import (
@@ -17,6 +25,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
 	"gatewayd/bus"
@@ -56,16 +65,18 @@ type Tree struct {
 
 	mu      sync.Mutex
 	config  *config.Tree
+	nodes   map[string]*config.Node  // of config, or of the one that is about to be in force
+	updates map[string]proto.Message // configs changed since by UpdateConfig
 	records map[string]*record
+	power   map[string]power.State // by path of who owns it
 	root    *actor.PID
 	done    chan struct{}
 }
 
-// record is a group's memory across its lives.
+// record is a group's memory across its lives, by path of a child.
 type record struct {
 	children map[string]ladder.History
-	cycles   ladder.History
-	power    map[string]power.State // by path of who owns it
+	cycles   map[string]ladder.History // of what a child owns
 }
 
 // New makes a tree that has not started.
@@ -73,7 +84,10 @@ func New(o Options) *Tree {
 	if o.Rand == nil {
 		o.Rand = rand.Float64
 	}
-	t := &Tree{opts: o, sys: o.System, kinds: map[string]*actors.Kind{}, epoch: time.Now(), records: map[string]*record{}, done: make(chan struct{})}
+	t := &Tree{
+		opts: o, sys: o.System, kinds: map[string]*actors.Kind{}, epoch: time.Now(), updates: map[string]proto.Message{},
+		records: map[string]*record{}, power: map[string]power.State{}, done: make(chan struct{}),
+	}
 	for i := range o.Kinds {
 		t.kinds[o.Kinds[i].Name] = &o.Kinds[i]
 	}
@@ -88,9 +102,8 @@ var groupKind = actors.Define(actors.Kind{
 // Start starts the tree as cfg says. Its groups and actors start in the order of
 // the file; Start does not wait for them.
 func (t *Tree) Start(cfg *config.Tree) error {
-	t.mu.Lock()
-	t.config = cfg
-	t.mu.Unlock()
+	t.expect(cfg)
+	t.adopt(cfg)
 	cell, err := t.cell(Root, cfg.Root)
 	if err != nil {
 		return err
@@ -112,6 +125,9 @@ func (t *Tree) Stop(ctx context.Context) error {
 	t.mu.Lock()
 	root := t.root
 	t.mu.Unlock()
+	if root == nil {
+		return nil
+	}
 	t.sys.Runtime().Root.Send(root, drain{})
 	select {
 	case <-t.done:
@@ -119,13 +135,6 @@ func (t *Tree) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("not everything has stopped: %w", ctx.Err())
 	}
-}
-
-// Config is the config in force.
-func (t *Tree) Config() *config.Tree {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.config
 }
 
 func (t *Tree) now() time.Duration { return time.Since(t.epoch) }
@@ -140,29 +149,6 @@ func (t *Tree) cell(path string, n *config.Node) (*actors.Cell, error) {
 		kind = t.kinds[n.Kind]
 	}
 	return t.sys.NewCell(path, kind, n.Config)
-}
-
-// record returns the memory of the group at path.
-func (t *Tree) record(path string) *record {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	r := t.records[path]
-	if r == nil {
-		r = &record{children: map[string]ladder.History{}, power: map[string]power.State{}}
-		t.records[path] = r
-	}
-	return r
-}
-
-// forget drops what is remembered of path and of everything below it.
-func (t *Tree) forget(path string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for p := range t.records {
-		if p == path || strings.HasPrefix(p, path+"/") {
-			delete(t.records, p)
-		}
-	}
 }
 
 func (t *Tree) props(n *config.Node, cell *actors.Cell) *actor.Props {

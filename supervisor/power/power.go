@@ -85,7 +85,7 @@ func (t Times) Step(s State, e Event, now time.Duration) (next State, do []Actio
 // due makes the moves that only time allows.
 func (t Times) due(s State, do []Action, now time.Duration) (State, []Action, time.Duration) {
 	on := now - s.Since
-	if s.Phase == On && t.Silence > 0 && !s.Wanted && now-s.Pet >= t.Silence {
+	if s.Phase == On && t.Silence > 0 && !s.Wanted && now-s.Pet >= t.Silence && on >= t.HoldOn {
 		s.Wanted = true
 		do = append(do, Silent)
 	}
@@ -96,7 +96,7 @@ func (t Times) due(s State, do []Action, now time.Duration) (State, []Action, ti
 	case s.Phase == On && s.Wanted:
 		return s, do, t.HoldOn - on
 	case s.Phase == On && t.Silence > 0:
-		return s, do, t.Silence - (now - s.Pet)
+		return s, do, max(t.Silence-(now-s.Pet), t.HoldOn-on)
 	case s.Phase == SwitchingOff && t.Off > 0 && on >= t.Off:
 		s.Phase, s.Since = Off, now
 		return t.due(s, do, now)

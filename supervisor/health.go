@@ -1,0 +1,102 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	actorv1 "gatewayd/schemas/actor/v1"
+	"gatewayd/supervisor/ladder"
+)
+
+// recovered is the level that ends a story of healing.
+const recovered ladder.Level = "recovered"
+
+// say publishes a decision; nats sub 'gw.*.event.>' is the diagnosis tool.
+func (g *group) say(c *child, act ladder.Action, cause string, life uint32) {
+	level := slog.LevelWarn
+	if act.Level == recovered {
+		level = slog.LevelInfo
+	}
+	g.t.sys.Log.Log(context.Background(), level, "healing", "child", c.path, "level", string(act.Level), "attempt", act.Attempt, "left", act.Left, "delay", act.Delay, "cause", cause)
+	g.cell.Event("healed", &actorv1.Healed{
+		Child: c.path, Level: string(act.Level), Attempt: uint32(act.Attempt), Left: uint32(act.Left),
+		Cause: cause, Delay: durationpb.New(act.Delay), Life: life, Time: timestamppb.Now(),
+	})
+}
+
+// changed follows the health of a child: it tells when one is well again, and
+// makes this group as healthy as its least healthy child.
+func (g *group) changed(c *child) {
+	if c.leaving {
+		return
+	}
+	state := c.cell.State()
+	if state == actors.OK {
+		delete(g.notOK, c)
+		if c.healing && c.state == up {
+			c.healing = false
+			h := g.rec.children[c.path]
+			h.Probation = false
+			g.rec.children[c.path] = h
+			g.say(c, ladder.Action{Level: recovered}, "", c.cell.Life())
+		}
+	} else {
+		g.notOK[c] = state
+	}
+	g.sumSoon()
+}
+
+// sumSoon sums once for many children that change together.
+func (g *group) sumSoon() {
+	if !g.summing {
+		g.summing = true
+		g.after(10*time.Millisecond, summed{})
+	}
+}
+
+// rank orders the states, best first.
+func rank(state string) int {
+	switch state {
+	case actors.OK:
+		return 0
+	case actors.Starting:
+		return 1
+	case actors.Gone:
+		return 2
+	case actors.Degraded:
+		return 3
+	case actors.Unreachable:
+		return 4
+	case actors.Quarantined:
+		return 5
+	default:
+		return 6
+	}
+}
+
+func (g *group) sum() {
+	g.summing = false
+	if g.phase == gaveUp {
+		return // what it has come to is the last word
+	}
+	worst, of := actors.OK, (*child)(nil)
+	for c, s := range g.notOK {
+		if of == nil || rank(s) > rank(worst) || s == worst && c.path < of.path {
+			worst, of = s, c
+		}
+	}
+	switch {
+	case of == nil:
+		g.cell.SetHealth(actors.OK, "")
+	case len(g.notOK) == 1:
+		g.cell.SetHealth(worst, of.cell.Token())
+	default:
+		g.cell.SetHealth(worst, fmt.Sprintf("%s and %d more", of.cell.Token(), len(g.notOK)-1))
+	}
+}

@@ -1,0 +1,116 @@
+package supervisor
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/supervisor/config"
+	"gatewayd/supervisor/ladder"
+	"gatewayd/supervisor/power"
+)
+
+// Config is the config in force.
+func (t *Tree) Config() *config.Tree {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.config
+}
+
+// expect makes cfg what groups and actors start with from now on.
+func (t *Tree) expect(cfg *config.Tree) {
+	nodes := map[string]*config.Node{}
+	cfg.Walk(func(n *config.Node) { nodes[n.Path] = n })
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.nodes = nodes
+}
+
+// adopt makes cfg the config in force.
+func (t *Tree) adopt(cfg *config.Tree) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.config = cfg
+}
+
+// current is n as the config has it now: the tree may have changed since.
+func (t *Tree) current(n *config.Node) *config.Node {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now := t.nodes[n.Path]; now != nil && now.Kind == n.Kind {
+		return now
+	}
+	return n
+}
+
+// configOf is the config of a node with what UpdateConfig has changed in it.
+func (t *Tree) configOf(n *config.Node) proto.Message {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m := t.updates[pathOf(n)]; m != nil {
+		return m
+	}
+	return n.Config
+}
+
+// update notes that UpdateConfig has changed a config; nil: the file counts again.
+func (t *Tree) update(path string, m proto.Message) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m == nil {
+		delete(t.updates, path)
+		return
+	}
+	t.updates[path] = m
+}
+
+// record returns the memory of the group at path.
+func (t *Tree) record(path string) *record {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.records[path]
+	if r == nil {
+		r = &record{children: map[string]ladder.History{}, cycles: map[string]ladder.History{}}
+		t.records[path] = r
+	}
+	return r
+}
+
+// pardon forgets what the groups at path and below have judged.
+func (t *Tree) pardon(path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for p := range t.records {
+		if p == path || strings.HasPrefix(p, path+"/") {
+			delete(t.records, p)
+		}
+	}
+}
+
+// forget drops all that is remembered of path, which has left the config.
+func (t *Tree) forget(path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.records, path)
+	delete(t.power, path)
+	delete(t.updates, path)
+}
+
+// powerState is what is known of the power that the actor at path owns.
+func (t *Tree) powerState(path string) (s power.State, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, known = t.power[path]
+	return s, known
+}
+
+// setPower notes it; the zero State is not known any more.
+func (t *Tree) setPower(path string, s power.State) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s == (power.State{}) {
+		delete(t.power, path)
+		return
+	}
+	t.power[path] = s
+}
