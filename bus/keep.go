@@ -76,14 +76,15 @@ func (b *Bus) prepare(ctx context.Context) {
 
 // ensure makes a stream or brings an existing one to these settings.
 func (b *Bus) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
-	s, err := b.js.CreateStream(ctx, cfg)
+	_, err := b.js.CreateStream(ctx, cfg)
 	if err == nil {
 		return nil
 	}
 	if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return fmt.Errorf("stream %s: %w", cfg.Name, err)
 	}
-	if s, err = b.js.Stream(ctx, cfg.Name); err == nil {
+	s, err := b.js.Stream(ctx, cfg.Name)
+	if err == nil {
 		cfg.FirstSeq = s.CachedInfo().Config.FirstSeq
 		_, err = b.js.UpdateStream(ctx, cfg)
 	}

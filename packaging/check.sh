@@ -7,6 +7,7 @@ unformatted=$(gofmt -l $(git ls-files '*.go' | grep -v '\.pb\.go$'))
 
 go vet ./...
 go mod tidy -diff
+go tool -modfile=tools/go.mod golangci-lint run ./...
 
 tool="go tool -modfile=../tools/go.mod"
 (cd schemas && $tool buf lint && $tool buf format -d --exit-code)

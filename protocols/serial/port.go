@@ -49,7 +49,7 @@ func Open(cfg Config) (*Port, error) {
 		return nil, fmt.Errorf("port %s: %w", cfg.Path, err)
 	}
 	p := &Port{file: file, raw: raw, pty: pty, cfg: Config{Path: cfg.Path}}
-	p.control(func(fd int) error { hurry(fd); return nil })
+	_ = p.control(func(fd int) error { hurry(fd); return nil })
 	if err = p.Configure(cfg); err == nil {
 		err = p.Discard()
 	}
@@ -135,8 +135,8 @@ func (p *Port) Discard() error {
 // Close gives the port back and ends every waiting call with os.ErrClosed. What was not sent is dropped (a wedged adapter would
 // otherwise hold Close for half a minute): Drain first if it matters.
 func (p *Port) Close() error {
-	p.control(func(fd int) error {
-		unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
+	_ = p.control(func(fd int) error {
+		_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
 		return unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
 	})
 	return p.file.Close()

@@ -55,7 +55,7 @@ func Appeared(ctx context.Context, path string) error {
 		if present(path) {
 			return nil
 		}
-		notices.SetReadDeadline(time.Now().Add(lookAgain))
+		_ = notices.SetReadDeadline(time.Now().Add(lookAgain))
 		if _, err := notices.Read(buf); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -46,7 +46,7 @@ func (t *Timer) Wait(ctx context.Context, d time.Duration) error {
 	}
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		t.Set(0)
+		_ = t.Set(0)
 		close(woken)
 	})
 	err := t.Expired()

@@ -119,7 +119,7 @@ func (l *Line) work() {
 // wake sets the timer to the first entry. The lock is held.
 func (l *Line) wake() {
 	if due, ok := l.agenda.next(); ok && !l.closed {
-		l.timer.Set(due - l.now())
+		_ = l.timer.Set(due - l.now())
 	}
 }
 

@@ -77,7 +77,7 @@ func quiet(fd int) error {
 // baud is what the client has set; our side tells.
 func (k *socket) baud() int {
 	baud := 0
-	k.raw.Control(func(fd uintptr) {
+	_ = k.raw.Control(func(fd uintptr) {
 		if t, err := unix.IoctlGetTermios(int(fd), unix.TCGETS2); err == nil {
 			baud = int(t.Ospeed)
 		}
@@ -91,7 +91,7 @@ func (k *socket) baud() int {
 // write gives bytes to the client without waiting; it returns how many found room.
 func (k *socket) write(b []byte) int {
 	n := 0
-	k.raw.Write(func(fd uintptr) bool {
+	_ = k.raw.Write(func(fd uintptr) bool {
 		n, _ = unix.Write(int(fd), b)
 		return true
 	})
