@@ -145,7 +145,7 @@ func TestReconfigureLosesNoSlot(t *testing.T) {
 	noFault(t, r)
 	_, cell, cfg := wired(t, r, line.Options{}, meter(7))
 	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
-	unit := r.Start(unitPath, modbusunit.Kind, short(7, 50))
+	unit := r.Start(unitPath, modbusunit.Kind, short(7, 150))
 	last := actorstest.NextWhere(t, data, good)
 	before := unit.Counters().MissedTicks
 	for i := range 10 {
