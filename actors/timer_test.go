@@ -1,0 +1,178 @@
+package actors_test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
+	"pgregory.net/rapid"
+
+	"gatewayd/actors"
+)
+
+// A grid is exact: the first tick at once, then one per period at the same phase
+// for ever, whenever the actor began and however long it takes.
+func TestEveryIsAGrid(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		period := time.Duration(rapid.Int64Range(int64(time.Millisecond), int64(time.Minute)).Draw(rt, "period"))
+		begin := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "begin"))
+		busy := time.Duration(rapid.Int64Range(0, int64(period)-1).Draw(rt, "busy"))
+		virtual(t, func(t *testing.T, r rig) {
+			epoch := time.Now()
+			pass(begin)
+			var at []time.Duration
+			cell := r.start(func(c *actors.Context, msg any) error {
+				switch msg.(type) {
+				case actors.Started:
+					c.Every(period, tick{})
+				case tick:
+					at = append(at, time.Since(epoch))
+					if len(at) > 1 {
+						time.Sleep(busy)
+					}
+				}
+				return nil
+			})
+			pass(20 * period)
+			if len(at) < 20 || at[0] != begin {
+				rt.Fatalf("%d ticks, the first at %s, begun at %s", len(at), at[0], begin)
+			}
+			for i, got := range at[2:] {
+				if want := at[1] + time.Duration(i+1)*period; got != want {
+					rt.Fatalf("tick %d at %s, want %s", i+2, got, want)
+				}
+			}
+			if first := at[1] - begin; first <= 0 || first > period {
+				rt.Fatalf("the second tick comes %s after the first", first)
+			}
+			if n := cell.Counters().MissedTicks; n > 0 {
+				rt.Fatalf("%d ticks missed", n)
+			}
+		})
+	})
+}
+
+// Of the ticks that come while one is served one waits, the others are missed and
+// counted; the grid stays.
+func TestMissedTicks(t *testing.T) {
+	virtual(t, func(t *testing.T, r rig) {
+		var at []time.Duration
+		var begin time.Time
+		cell := r.start(func(c *actors.Context, msg any) error {
+			switch msg.(type) {
+			case actors.Started:
+				c.Every(time.Second, tick{})
+			case tick:
+				if len(at) == 1 {
+					begin = time.Now()
+				}
+				at = append(at, time.Since(begin))
+				if len(at) == 3 {
+					time.Sleep(4500 * time.Millisecond)
+				}
+			}
+			return nil
+		})
+		pass(10 * time.Second)
+		// The third begins at 1 s and lasts until 5.5 s: that of 2 s waits, 3, 4 and 5 s are missed.
+		want := []time.Duration{0, time.Second, 5500 * time.Millisecond, 6 * time.Second, 7 * time.Second}
+		if got := at[1:6]; !slices.Equal(got, want) {
+			t.Errorf("ticks at %v, want %v", got, want)
+		}
+		if n := cell.Counters().MissedTicks; n != 3 {
+			t.Errorf("%d missed, want 3", n)
+		}
+	})
+}
+
+// Actors with the same period do not all tick at the same moment, and not each at
+// one of its own.
+func TestPhasesAreSpread(t *testing.T) {
+	virtual(t, func(t *testing.T, r rig) {
+		var mu sync.Mutex
+		phases := map[time.Duration]int{}
+		epoch := time.Now()
+		f := script(func(c *actors.Context, msg any) error {
+			switch msg.(type) {
+			case actors.Started:
+				c.Every(time.Second, tick{})
+			case tick:
+				mu.Lock() // several tick at once
+				defer mu.Unlock()
+				if since := time.Since(epoch); since > 0 {
+					phases[since%time.Second]++
+				}
+			}
+			return nil
+		})
+		for _, a := range "abcdefghijklmnopqrst" {
+			for _, b := range "abcdefghij" {
+				r.Start("field/"+string(a)+"/"+string(b), scripted(f), &structpb.Struct{})
+			}
+		}
+		pass(900 * time.Millisecond)
+		if len(phases) < 15 || len(phases) > 20 {
+			t.Errorf("200 actors in %d slots, want at most 20 and not much fewer", len(phases))
+		}
+	})
+}
+
+// A timer that was stopped is silent, even if its message waits already.
+func TestStopTimer(t *testing.T) {
+	virtual(t, func(t *testing.T, r rig) {
+		var every, after, none *actors.Timer
+		rang := 0
+		r.start(func(c *actors.Context, msg any) error {
+			switch m := msg.(type) {
+			case actors.Started:
+				every = c.Every(time.Second, tick{}) // its first tick waits already
+				every.Stop()
+				none.Stop()
+				after = c.After(time.Second, result{1})
+			case do:
+				if m.what == "late" {
+					time.Sleep(2 * time.Second) // the alarm goes off and waits
+					after.Stop()
+				}
+				c.Reply(nil)
+			case tick, result:
+				rang++
+			}
+			return nil
+		})
+		a := r.ask(do{"late"})
+		pass(time.Minute)
+		if rang > 0 || !a.done {
+			t.Errorf("%d messages of stopped timers", rang)
+		}
+	})
+}
+
+// Timers of a life end with it.
+func TestTimersDieWithTheirLife(t *testing.T) {
+	virtual(t, func(t *testing.T, r rig) {
+		ticks := map[uint32]int{}
+		r.start(func(c *actors.Context, msg any) error {
+			switch msg.(type) {
+			case actors.Started:
+				if c.Life() == 1 {
+					c.Every(time.Second, tick{})
+					c.After(5*time.Second, tick{})
+				}
+			case tick:
+				ticks[c.Life()]++
+			case do:
+				return errTest
+			}
+			return nil
+		})
+		pass(3 * time.Second)
+		r.ask(do{})
+		pass(time.Minute)
+		if ticks[1] < 3 || ticks[2] > 0 {
+			t.Errorf("ticks by life: %v", ticks)
+		}
+	})
+}
