@@ -48,7 +48,7 @@ func check(cmd *cobra.Command, file string) error {
 		return err
 	}
 	groups, actors := count(cfg)
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %d actors in %d groups\n", file, actors, groups)
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s in %s\n", file, counted(actors, "actor"), counted(groups, "group"))
 	return err
 }
 
@@ -69,11 +69,15 @@ func refused(problems config.Problems) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	word := "problems"
-	if len(problems) == 1 {
-		word = "problem"
+	return usage("the config has %s\n%s", counted(len(problems), "problem"), problems.Format())
+}
+
+// counted is a number of things: 1 problem, 2 problems.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
 	}
-	return usage("the config has %d %s\n%s", len(problems), word, problems.Format())
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func count(cfg *config.Tree) (groups, actors int) {

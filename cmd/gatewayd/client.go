@@ -19,6 +19,7 @@ const (
 	urlFile    = "bus.url" // in the data directory: where the bus listens now
 	defaultURL = "nats://127.0.0.1:4222"
 	systemDir  = "/var/lib/gatewayd"
+	startTime  = 2 * time.Second // a gateway whose bus is up says something by then
 )
 
 // client is a command line's way to a running gateway.
@@ -87,6 +88,9 @@ func (c *client) connect(ctx context.Context) error {
 		return nil
 	}
 	names, err := c.gateways(ctx)
+	for begin := time.Now(); err == nil && len(names) == 0 && time.Since(begin) < min(c.timeout, startTime); names, err = c.gateways(ctx) {
+		time.Sleep(50 * time.Millisecond) // the bus is up a moment before the tree
+	}
 	switch {
 	case err != nil:
 		return c.explain(err)

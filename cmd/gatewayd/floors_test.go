@@ -1,0 +1,185 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// floors says what of ours each folder may import, besides folders below itself.
+// A package is governed by the longest folder it is in. "actors/*" is one actor
+// type; that it may not import its like is the point.
+var floors = map[string][]string{
+	"schemas":           {},
+	"protocols":         {},
+	"bus":               {"schemas"},
+	"actors":            {"bus", "schemas"},
+	"actors/*":          {"actors", "schemas", "protocols"},
+	"actors/actorstest": {"actors", "bus", "schemas", "supervisor"}, // support for tests
+	"supervisor":        {"actors", "bus", "schemas"},
+	"cmd":               {"actors", "actors/*", "supervisor", "bus", "schemas", "protocols"},
+}
+
+// beside is what stands beside the house: it may look at everything, and
+// nothing in the house may import it.
+var beside = []string{"bench", "lab", "tools"}
+
+// homes says which folders alone may import a third-party module outside tests.
+// A module that is not listed has no home yet: give it one here and say so in the
+// commit that brings it.
+var homes = map[string][]string{
+	"github.com/asynkron/protoactor-go": {"actors", "actors/actorstest", "supervisor"},
+	"github.com/eclipse/paho":           {},
+	"github.com/fsnotify/fsnotify":      {"cmd"},
+	"github.com/grid-x/modbus":          {"protocols"},
+	"github.com/mochi-mqtt/server":      {"protocols"},
+	"github.com/nats-io/":               {"bus"},
+	"github.com/pelletier/go-toml":      {"supervisor"},
+	"github.com/spf13/cobra":            {"cmd"},
+	"github.com/twmb/murmur3":           {"actors"},
+	"golang.org/x/sys":                  {"protocols", "actors/*", "supervisor", "cmd"},
+	"google.golang.org/protobuf":        {"schemas", "bus", "actors", "actors/*", "actors/actorstest", "supervisor", "cmd"},
+}
+
+// only narrows a home to one package.
+var only = map[string]string{
+	"github.com/pelletier/go-toml": "supervisor/config",
+	"github.com/grid-x/modbus":     "protocols/modbus",
+	"github.com/mochi-mqtt/server": "protocols/mqtt",
+	"github.com/spf13/cobra":       "cmd/gatewayd",
+}
+
+// unwanted are parts of the standard library and of modules that must not get
+// into the daemon: they keep the linker from dropping dead code, or they are
+// parts of protoactor that have bitten.
+var unwanted = []string{
+	"text/template", "html/template", "plugin",
+	"github.com/asynkron/protoactor-go/router", "github.com/asynkron/protoactor-go/remote",
+	"github.com/asynkron/protoactor-go/cluster", "github.com/asynkron/protoactor-go/persistence",
+}
+
+// listed is a package as go list tells it.
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestFloors(t *testing.T) {
+	for _, p := range list(t, "gatewayd/...") {
+		pkg := strings.TrimPrefix(p.ImportPath, "gatewayd/")
+		if slices.Contains(beside, top(pkg)) || pkg == "gatewayd" {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if why := wrong(pkg, imp); why != "" {
+				t.Errorf("%s may not import %s: %s", p.ImportPath, imp, why)
+			}
+		}
+	}
+}
+
+// The floors themselves are tried, lest a typing mistake lets all through.
+func TestFloorsRefuse(t *testing.T) {
+	for _, c := range []struct {
+		pkg, imp string
+		ok       bool
+	}{
+		{"schemas", "gatewayd/bus", false},
+		{"schemas", "gatewayd/schemas/field/v1", true},
+		{"protocols/modbus", "gatewayd/schemas", false},
+		{"protocols/modbus/sim", "gatewayd/protocols/modbus", true},
+		{"bus", "gatewayd/actors", false},
+		{"actors", "gatewayd/supervisor", false},
+		{"actors/drill", "gatewayd/actors", true},
+		{"actors/drill", "gatewayd/bus", false},
+		{"actors/drill", "gatewayd/actors/erratic", false},
+		{"actors/drill", "gatewayd/supervisor", false},
+		{"actors/drill", "github.com/nats-io/nats.go", false},
+		{"actors/drill", "github.com/asynkron/protoactor-go/actor", false},
+		{"actors/modbusunit", "gatewayd/protocols/modbus", true},
+		{"supervisor", "gatewayd/actors/drill", false},
+		{"supervisor/ladder", "gatewayd/actors", true},
+		{"supervisor/watchdog", "github.com/pelletier/go-toml/v2", false},
+		{"supervisor/config", "github.com/pelletier/go-toml/v2/unstable", true},
+		{"cmd/gatewayd", "gatewayd/actors/drill", true},
+		{"cmd/gatewayd", "github.com/nats-io/nats.go", false},
+		{"cmd/gatewayd", "gatewayd/actors/actorstest", false},
+		{"cmd/gatewayd", "gatewayd/bench", false},
+		{"cmd/gatewayd", "example.com/new", false},
+		{"bus", "text/template", false},
+		{"bus", "os", true},
+	} {
+		if why := wrong(c.pkg, c.imp); (why == "") != c.ok {
+			t.Errorf("%s imports %s: got %q, want ok %v", c.pkg, c.imp, why, c.ok)
+		}
+	}
+}
+
+func list(t *testing.T, patterns ...string) []listed {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports"}, patterns...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// wrong says why pkg may not import imp; empty if it may.
+func wrong(pkg, imp string) string {
+	here := floorOf(pkg)
+	if slices.ContainsFunc(unwanted, func(u string) bool { return imp == u || strings.HasPrefix(imp, u+"/") }) {
+		return "it is not wanted in the daemon"
+	}
+	if ours, ok := strings.CutPrefix(imp, "gatewayd/"); ok {
+		there := floorOf(ours)
+		own := pkg == ours || strings.HasPrefix(ours, pkg+"/") || here == there && here != "actors/*"
+		if !own && !slices.Contains(floors[here], there) {
+			return "it is on another floor"
+		}
+		return ""
+	}
+	if !strings.Contains(top(imp), ".") {
+		return "" // the standard library
+	}
+	for mod, where := range homes {
+		if !strings.HasPrefix(imp, mod) {
+			continue
+		}
+		if one, narrow := only[mod]; !slices.Contains(where, here) || narrow && pkg != one && !strings.HasPrefix(pkg, one+"/") {
+			return "only " + strings.Join(append(where, one), " ") + " may"
+		}
+		return ""
+	}
+	return "no folder is its home; see homes"
+}
+
+func floorOf(pkg string) string {
+	if _, exact := floors[pkg]; exact {
+		return pkg
+	}
+	if first := top(pkg); first != "actors" {
+		return first
+	}
+	if strings.HasPrefix(pkg, "actors/actorstest") {
+		return "actors/actorstest"
+	}
+	return "actors/*"
+}
+
+func top(pkg string) string {
+	first, _, _ := strings.Cut(pkg, "/")
+	return first
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+// Every kind in the list has the same manners, with a config that starts where
+// there is no hardware: where that fails it must do so politely.
+func TestKindsConform(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(k.Name, func(t *testing.T) {
+			actorstest.Conform(t, k, bare(t, k), kinds...)
+		})
+	}
+}
+
+// bare is as little config as the kind takes, with names of things that are not
+// there.
+func bare(t *testing.T, k actors.Kind) proto.Message {
+	t.Helper()
+	switch m := k.ConfigType().New().Interface().(type) {
+	case *mqttv1.Broker:
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		m.Listen = l.Addr().String()
+		return m
+	case *modbusv1.SerialLine:
+		m.Port = filepath.Join(t.TempDir(), "tty")
+		return m
+	case *modbusv1.TcpLink:
+		m.Address = "127.0.0.1:9"
+		return m
+	case *modbusv1.Unit:
+		m.Link, m.Unit = "field/line", 1
+		return m
+	default:
+		return m
+	}
+}
+
+// The list is sorted, names no kind twice, and holds every folder of actors that
+// has a README: what is in the folder is in the product.
+func TestKindsAreListed(t *testing.T) {
+	var names, folders []string
+	for _, k := range kinds {
+		names = append(names, k.Name)
+		folders = append(folders, strings.ReplaceAll(k.Name, "-", ""))
+	}
+	if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
+		t.Errorf("kinds are not sorted, or one is there twice: %v", names)
+	}
+	entries, err := os.ReadDir(filepath.Join("..", "..", "actors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != "actorstest" && !slices.Contains(folders, e.Name()) {
+			t.Errorf("actors/%s is not in kinds.go", e.Name())
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"gatewayd/protocols/modbus/sim"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"gatewayd": main})
+}
+
+// patience is how long a script waits for what must come.
+const patience = 20 * time.Second
+
+// TestScripts runs the stories of testdata/script: each is something that an
+// operator could tell.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("STATE_DIRECTORY", env.Cd+"/data") // the default of --data
+			env.Setenv("NO_COLOR", "1")
+			env.Values[sceneKey{}] = &scene{}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"freeport": freePortCommand, "subst": substCommand, "until": untilCommand,
+			"plant": plantCommand, "busy": busyCommand, "signal": signalCommand,
+		},
+	})
+}
+
+// scene is what a script has besides files and variables.
+type scene struct{ plant *plant }
+
+type sceneKey struct{}
+
+// freePortCommand is "freeport NAME": $NAME becomes a port nobody uses.
+func freePortCommand(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	ts.Check(err)
+	ts.Check(l.Close())
+	ts.Setenv(args[0], port)
+}
+
+// busyCommand is "busy NAME": $NAME becomes a port that is in use.
+func busyCommand(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	ts.Check(err)
+	ts.Setenv(args[0], port)
+}
+
+// substCommand is "subst FILE...": $NAME in the files becomes its value.
+func substCommand(ts *testscript.TestScript, _ bool, args []string) {
+	for _, file := range args {
+		text := os.Expand(ts.ReadFile(file), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
+	}
+}
+
+// untilCommand is "until REGEXP exec COMMAND...": runs the command again and again
+// until its output matches.
+func untilCommand(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	last := ""
+	for begin := time.Now(); time.Since(begin) < patience; {
+		err := ts.Exec(args[2], args[3:]...)
+		last = ts.ReadFile("stdout") + ts.ReadFile("stderr")
+		if want.MatchString(last) != neg {
+			return
+		}
+		if err != nil {
+			time.Sleep(20 * time.Millisecond) // nothing to wait for: nobody is there yet
+		}
+	}
+	ts.Fatalf("%s never matched %q; at last it was:\n%s", strings.Join(args[1:], " "), args[0], last)
+}
+
+// signalCommand is "signal HUP": signals the command last started in the
+// background.
+func signalCommand(ts *testscript.TestScript, _ bool, args []string) {
+	all := ts.BackgroundCmds()
+	if len(all) == 0 {
+		ts.Fatalf("nothing runs in the background")
+	}
+	s := unix.SignalNum("SIG" + args[0])
+	if s == 0 {
+		ts.Fatalf("no signal is called %s", args[0])
+	}
+	ts.Check(all[len(all)-1].Process.Signal(s))
+}
+
+// plantCommand is the simulated plant of a script:
+//
+//	plant start          begins one; $PLC is its PLC, $LINE its serial port
+//	plant unplug, plug   the serial adapter
+//	plant holds N VALUE  fails unless holding register N of the PLC has VALUE
+func plantCommand(ts *testscript.TestScript, _ bool, args []string) {
+	scene := ts.Value(sceneKey{}).(*scene)
+	if args[0] == "start" {
+		p, err := startPlant(ts.MkAbs("."))
+		ts.Check(err)
+		ts.Defer(p.close)
+		scene.plant = p
+		ts.Setenv("PLC", p.plc)
+		ts.Setenv("LINE", p.line.Path())
+		return
+	}
+	p := scene.plant
+	if p == nil {
+		ts.Fatalf("plant start first")
+	}
+	switch args[0] {
+	case "unplug":
+		ts.Check(p.line.Unplug())
+	case "plug":
+		ts.Check(p.line.Plug())
+	case "holds":
+		n, err := strconv.ParseUint(args[1], 10, 16)
+		ts.Check(err)
+		got, ok := p.mixer.device.Get(sim.HoldingRegisters, uint16(n), 1)
+		if !ok || fmt.Sprint(got[0]) != args[2] {
+			ts.Fatalf("register %d is %v, want %s", n, got, args[2])
+		}
+	default:
+		ts.Fatalf("plant %s: unknown", args[0])
+	}
+}
