@@ -5,15 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/serialline"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/sim"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/serial/line"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -47,27 +46,6 @@ func wired(t *testing.T, opts line.Options, devices ...*sim.Device) *line.Line {
 	return w
 }
 
-// asker is an actor that asks a line what a test wants to be asked.
-func read(unit uint8, address uint16) *wire.Ask {
-	return &wire.Ask{Class: schedule.Interactive, Timeouts: []time.Duration{300 * time.Millisecond}, Requests: []modbus.Request{
-		{Unit: unit, Function: modbus.ReadHoldingRegisters, Address: address, Quantity: 2},
-	}}
-}
-
-type asker struct{ answers chan any }
-
-type please struct{ ask *wire.Ask }
-
-func (a asker) Receive(c *actors.Context, msg any) error {
-	switch m := msg.(type) {
-	case please:
-		c.Ask("field/line", m.ask, 5*time.Second)
-	case *wire.Answer, actors.Failed:
-		a.answers <- m
-	}
-	return nil
-}
-
 func config(w *line.Line) *modbusv1.SerialLine {
 	return &modbusv1.SerialLine{Port: w.Path(), Turnaround: durationpb.New(10 * time.Millisecond)}
 }
@@ -78,3 +56,43 @@ func TestOpens(t *testing.T) {
 	cell := r.Start("field/line", serialline.Kind, config(w))
 	r.Until("open", func() bool { return cell.State() == actors.OK })
 }
+
+func TestSettingsThatCannotBe(t *testing.T) {
+	r := actorstest.New(t)
+	cfg := config(wired(t, line.Options{}))
+	cfg.Baud = 11_000_000
+	r.Start("field/line", serialline.Kind, cfg)
+	if f := actorstest.Next(t, r.Faults); f.Level != actors.LevelBroken {
+		t.Errorf("%v asks for level %d", f, f.Level)
+	}
+}
+
+// Somebody else's port is a failure, after a few tries.
+func TestAPortThatIsTaken(t *testing.T) {
+	r := actorstest.New(t)
+	cfg := config(wired(t, line.Options{}))
+	cell := r.Start("field/line", serialline.Kind, cfg)
+	r.Until("open", func() bool { return cell.State() == actors.OK })
+	r.Start("field/second", serialline.Kind, cfg)
+	f := actorstest.Next(t, r.Faults)
+	if f.Path != "field/second" || f.Level != actors.LevelRestart {
+		t.Errorf("%s: %v asks for level %d", f.Path, f, f.Level)
+	}
+	r.Stop(cell)
+	r.Until("the second has it", func() bool { return r.System.Lookup("field/second").State() == actors.OK })
+}
+
+func TestPowerOfWhatIsNoUSBAdapter(t *testing.T) {
+	w := wired(t, line.Options{})
+	p := serialline.Kind.Power(config(w))
+	for name, f := range map[string]func(context.Context) error{"off": p.Off, "on": p.On} {
+		if err := f(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if p.Hold.MinOff.AsDuration() < time.Second || p.Hold.HoldOn.AsDuration() < 10*time.Second {
+		t.Error(p.Hold)
+	}
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

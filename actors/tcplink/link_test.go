@@ -1,0 +1,109 @@
+package tcplink_test
+
+import (
+	"net"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/tcplink"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestManners(t *testing.T) {
+	actorstest.Conform(t, tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1:1"})
+}
+
+// far is a listener that gives each connection to the test.
+func far(t testing.TB) (string, <-chan net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns, done := make(chan net.Conn, 1024), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns <- c
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-done
+		for len(conns) > 0 {
+			_ = (<-conns).Close()
+		}
+	})
+	return l.Addr().String(), conns
+}
+
+func TestRefusedIsHealth(t *testing.T) {
+	r := actorstest.New(t)
+	states := actorstest.Watch(r, "state/+/link", &modbusv1.LinkState{})
+	cell := r.Start("plc", tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1:1", MaxBackoff: durationpb.New(10 * time.Millisecond)})
+	s := actorstest.Next(t, states)
+	if s.Up || s.Cause != "not connected: 127.0.0.1:1: connection refused" || s.Target != "127.0.0.1:1" {
+		t.Error(s)
+	}
+	r.Until("unreachable", func() bool { return cell.State() == actors.Unreachable })
+	for range 10 {
+		actorstest.Next(t, states) // it goes on trying
+	}
+	if cell.Life() != 1 {
+		t.Errorf("%d lives", cell.Life())
+	}
+}
+
+func TestStatistics(t *testing.T) {
+	r := actorstest.New(t)
+	at, conns := far(t)
+	r.Start("plc", tcplink.Kind, &modbusv1.TcpLink{Address: at})
+	defer actorstest.Next(t, conns).Close()
+	r.Until("opened", func() bool {
+		s, err := actorstest.Call(r, "plc", "Statistics", &modbusv1.StatisticsRequest{}, &modbusv1.StatisticsResponse{})
+		return err == nil && s.Opened == 1 && s.Busy == 0
+	})
+}
+
+// Five hundred idle links are five hundred sockets and no goroutine.
+func TestIdleLinksAreCheap(t *testing.T) {
+	r := actorstest.New(t)
+	at, conns := far(t)
+	const n = 500
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	before, routines := heap(), runtime.NumGoroutine()
+	cells := make([]*actors.Cell, n)
+	for i := range cells {
+		cells[i] = r.Start("plc-"+strconv.Itoa(i), tcplink.Kind, &modbusv1.TcpLink{Address: at})
+	}
+	for _, c := range cells {
+		r.Until("connected", func() bool { return c.State() == actors.OK })
+	}
+	r.Until("no worker is left", func() bool { return runtime.NumGoroutine() <= routines+10 })
+	each := (int64(heap()) - int64(before)) / n
+	t.Logf("%d bytes each, with the accepted side", each)
+	if each > 20_000 {
+		t.Errorf("%d bytes each", each)
+	}
+	if len(conns) != n {
+		t.Errorf("%d connections", len(conns))
+	}
+}
