@@ -1,0 +1,247 @@
+package wire
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/schedule"
+	"gatewayd/protocols/modbus/sim"
+)
+
+func ask(class schedule.Class, units ...uint8) *Ask {
+	a := &Ask{Class: class, Timeouts: []time.Duration{50 * time.Millisecond, 50 * time.Millisecond}}
+	for _, u := range units {
+		a.Requests = append(a.Requests, modbus.Request{Unit: u, Function: modbus.ReadHoldingRegisters, Quantity: 1})
+	}
+	return a
+}
+
+// pretend plays Run: each transaction ends with what fn says.
+func pretend(w *Work, fn func(r modbus.Request) error) {
+	for i, p := range w.parts {
+		if i > 0 && w.hurry.Load() {
+			return
+		}
+		err := fn(p.request())
+		p.res = Result{Err: err, Outcome: outcome(err), At: time.Now()}
+		w.ran++
+		if modbus.LinkLost(err) {
+			w.Lost = err
+			return
+		}
+		if p.res.Outcome == schedule.NoAnswer {
+			p.job.silent++
+			return
+		}
+		p.job.silent = 0
+	}
+}
+
+// lostError is that of a connection which the far end had closed before r was sent.
+func lostError(t *testing.T, r modbus.Request) error {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer near.Close()
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = far.Close()
+	_ = near.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = near.Read(make([]byte, 1)) // until the end has arrived
+	_, err = modbus.NewLink(near, modbus.TCP, modbus.Options{}).Do(context.Background(), r)
+	if !modbus.LinkLost(err) {
+		t.Fatalf("no lost link: %v", err)
+	}
+	return err
+}
+
+// Whatever happens, every Ask is answered exactly once.
+func TestEveryAskIsAnsweredOnce(t *testing.T) {
+	ended := lostError(t, ask(schedule.Poll, 1).Requests[0])
+	rapid.Check(t, func(t *rapid.T) {
+		c := NewCarrier(Config{Batch: rapid.IntRange(1, 8).Draw(t, "batch"), Quiet: time.Duration(rapid.IntRange(0, 3).Draw(t, "quiet")) * time.Second})
+		answers := map[*Ask]int{}
+		now := time.Duration(1)
+		var work *Work
+		finish := func() {
+			pretend(work, func(modbus.Request) error {
+				return rapid.SampledFrom([]error{nil, nil, &modbus.Exception{Code: 2}, modbus.ErrTimeout, modbus.ErrCorrupt, ended}).Draw(t, "err")
+			})
+			c.Done(work, now)
+			work = nil
+		}
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			now += time.Duration(rapid.IntRange(0, 2000).Draw(t, "pass")) * time.Millisecond
+			switch rapid.IntRange(0, 5).Draw(t, "step") {
+			case 0, 1:
+				a := ask(schedule.Class(rapid.IntRange(0, 3).Draw(t, "class")), rapid.SliceOfN(rapid.Uint8Range(1, 3), 0, 4).Draw(t, "units")...)
+				a.Key = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "key")
+				answers[a] = 0
+				c.Take(a, now, func(got *Answer) {
+					if answers[got.Ask]++; len(got.Results) != len(got.Ask.Requests) {
+						t.Fatal("a result for each request")
+					}
+				})
+			case 2:
+				if work == nil {
+					work, _ = c.Elect(now)
+				}
+			case 3:
+				if work != nil {
+					finish()
+				}
+			case 4:
+				c.Down("unplugged")
+			case 5:
+				c.Up()
+			}
+		}
+		if work != nil {
+			finish()
+		}
+		c.Down("the end")
+		for a, n := range answers {
+			if n != 1 {
+				t.Fatalf("%v was answered %d times", a, n)
+			}
+		}
+		if len(c.keyed) != 0 || c.Busy() {
+			t.Fatal("something is left")
+		}
+	})
+}
+
+func TestALostConnection(t *testing.T) {
+	read := ask(schedule.Poll, 1)
+	write := ask(schedule.Write, 1)
+	write.Requests[0] = modbus.Request{Unit: 1, Function: modbus.WriteSingleRegister, Quantity: 1, Data: []byte{0, 1}}
+	unsentErr := lostError(t, write.Requests[0])
+	for name, x := range map[string]struct {
+		ask   *Ask
+		err   error
+		again bool
+	}{
+		"a write not sent is sent again": {write, unsentErr, true},
+		"a read is sent again":           {read, unsentErr, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := NewCarrier(Config{})
+			var got *Answer
+			c.Take(x.ask, 1, func(a *Answer) { got = a })
+			for try := range 2 {
+				w, _ := c.Elect(2)
+				if w == nil {
+					t.Fatalf("try %d: nothing to send", try)
+				}
+				pretend(w, func(modbus.Request) error { return x.err })
+				c.Done(w, 3)
+				if again := got == nil; again != (x.again && try == 0) {
+					t.Fatalf("try %d: sent again %v", try, again)
+				}
+				if got != nil {
+					return
+				}
+			}
+		})
+	}
+}
+
+// unsent reads a promise out of package modbus's errors: this holds it to it.
+func TestUnsentIsUnderstood(t *testing.T) {
+	write := modbus.Request{Unit: 1, Function: modbus.WriteSingleRegister, Quantity: 1, Data: []byte{0, 1}, Timeout: 50 * time.Millisecond}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for name, behave := range map[string]func(far net.Conn) (want bool){
+		"closed before": func(far net.Conn) bool { _ = far.Close(); return true },
+		"closed after": func(far net.Conn) bool {
+			go func() { _, _ = far.Read(make([]byte, 12)); _ = far.Close() }()
+			return false
+		},
+		"silent": func(far net.Conn) bool { return false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer near.Close()
+			far, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer far.Close()
+			want := behave(far)
+			if want { // the end must have arrived
+				_ = near.SetReadDeadline(time.Now().Add(time.Second))
+				_, _ = near.Read(make([]byte, 1))
+			}
+			_, err = modbus.NewLink(near, modbus.TCP, modbus.Options{}).Do(context.Background(), write)
+			if got := unsent(err); got != want {
+				t.Errorf("unsent is %v of: %v", got, err)
+			}
+		})
+	}
+}
+
+func TestWorkEndsWhereAUnitIsSilent(t *testing.T) {
+	near, far := net.Pipe()
+	d, other := sim.NewDevice(1), sim.NewDevice(2)
+	d.Put(sim.HoldingRegisters, 0, 7)
+	d.Behave(sim.Behaviour{Silent: true})
+	other.Put(sim.HoldingRegisters, 0, 8)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- sim.NewPlant(d, other).ServeStream(ctx, far, modbus.TCP) }()
+	defer func() { cancel(); <-done }()
+	c := NewCarrier(Config{Batch: 8})
+	var silent, healthy *Answer
+	c.Take(ask(schedule.Poll, 1, 1, 1), 1, func(a *Answer) { silent = a })
+	c.Take(ask(schedule.Poll, 2), 1, func(a *Answer) { healthy = a })
+	link := modbus.NewLink(near, modbus.TCP, modbus.Options{})
+	for now := time.Duration(1); silent == nil || healthy == nil; now += time.Second {
+		if w, _ := c.Elect(now); w != nil {
+			w.Run(ctx, link)
+			c.Done(w, now)
+		}
+		if now > time.Minute {
+			t.Fatal("not answered")
+		}
+	}
+	if healthy.Results[0].Register(0) != 8 {
+		t.Error(healthy.Results)
+	}
+	if r := silent.Results; r[0].Outcome != schedule.NoAnswer || r[1].Outcome != schedule.NoAnswer || r[2].Err != errGivenUp {
+		t.Error(silent.Results)
+	}
+	if n := c.Counts(); n.Answered != 1 || n.Timeouts != 2 || d.Counters().Requests != 2 {
+		t.Error(n, d.Counters())
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(-1, 1000).Draw(t, "failed")
+		most := time.Duration(rapid.Int64Range(int64(10*time.Millisecond), int64(time.Hour)).Draw(t, "most"))
+		d := Backoff(n, most)
+		if d < 0 || d > most || n > 0 && d < min(first, most)*3/4 || n > 25 && d < most*3/4 {
+			t.Fatalf("Backoff(%d, %v) = %v", n, most, d)
+		}
+	})
+}
