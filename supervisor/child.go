@@ -97,6 +97,7 @@ func (g *group) launch(c *child) {
 		g.relight(c)
 	case g.joins(c):
 		g.enter(c, waiting)
+		g.starting(c, "waits for the end of a power cycle")
 	default:
 		g.spawn(c)
 	}
@@ -116,6 +117,12 @@ func (g *group) spawn(c *child) {
 	c.cell.Bind(pid)
 	g.notOK[c] = actors.Starting
 	g.enter(c, up)
+}
+
+// starting says so of a child that is not there yet.
+func (g *group) starting(c *child, why string) {
+	g.notOK[c] = actors.Starting
+	c.cell.SetHealth(actors.Starting, why)
 }
 
 // renew gives a child that is there a new life.
@@ -145,6 +152,7 @@ func (g *group) relight(c *child) {
 		g.t.setPower(c.path, power.State{Phase: power.Off, Since: g.t.now()})
 	}
 	g.enter(c, waiting)
+	g.starting(c, "its power is off")
 	g.beginCycle(c, []*child{c})
 	g.step(c, power.Ticked)
 }

@@ -33,7 +33,7 @@ type cycle struct {
 
 func (g *group) beginCycle(owner *child, hit []*child) *cycle {
 	cy := &cycle{owner: owner, hit: hit}
-	cy.ctx, cy.cancel = context.WithCancel(context.Background())
+	cy.ctx, cy.cancel = context.WithCancel(g.line.ctx)
 	g.cycles[owner] = cy
 	return cy
 }
@@ -146,7 +146,7 @@ func (g *group) switchOff(owner *child) {
 // on by its hold times.
 func (g *group) toggle(cy *cycle, way way) {
 	owner := cy.owner
-	p, limit := powerOf(owner), g.timesOf(owner).Off
+	p, limit := g.powerOf(owner), g.timesOf(owner).Off
 	if way == on {
 		limit = g.timesOf(owner).On
 	}

@@ -2,7 +2,9 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -22,6 +24,7 @@ type group struct {
 	cell *actors.Cell
 	rec  *record
 	pc   actor.Context
+	line *lifeline
 
 	words   []string      // the ladder as written
 	ladder  ladder.Ladder // for children that are groups
@@ -83,14 +86,41 @@ type (
 
 func newGroup(t *Tree, n *config.Node, cell *actors.Cell) *group {
 	g := &group{t: t, path: pathOf(n), node: n, cell: cell, byPID: map[string]*child{}, cycles: map[*child]*cycle{}, notOK: map[*child]string{}}
-	g.rec = t.record(g.path)
+	g.rec, g.line = t.record(g.path), t.lifeline(g.path)
 	return g
+}
+
+// lifeline is what others hold of a group that lives: cut, the group may not do
+// anything any more, not even the rest of what it is at.
+type lifeline struct {
+	ctx    context.Context // of its power functions
+	cancel context.CancelFunc
+	left   atomic.Bool // it hung and was left behind
+}
+
+func (l *lifeline) cut() {
+	l.left.Store(true)
+	l.cancel()
+}
+
+// goOn is called after whatever may have taken so long that this group was left
+// behind meanwhile: then it unwinds what it was at.
+func (g *group) goOn() {
+	if g.line.left.Load() {
+		panic(errors.New("this group was left behind"))
+	}
 }
 
 // Receive implements actor.Actor.
 func (g *group) Receive(pc actor.Context) {
 	if g.path == Root {
 		defer g.lastStand()
+	}
+	if g.line.left.Load() {
+		if _, stops := pc.Message().(*actor.Stopping); stops {
+			g.end()
+		}
+		return
 	}
 	if r, mine := g.cell.Took(pc.Message()); mine {
 		if r != nil {
@@ -167,6 +197,9 @@ func (g *group) begin() {
 	g.looked = g.t.now()
 	g.armTick()
 	g.configure(g.cell.Config())
+	if g.cell.Life() > 1 {
+		g.t.sweep(g.path)
+	}
 	for _, n := range g.node.Children {
 		g.adopt(n)
 	}
@@ -177,6 +210,7 @@ func (g *group) begin() {
 // end leaves no timer and no power function of this life behind.
 func (g *group) end() {
 	g.phase = draining
+	g.line.cancel()
 	g.dropCycles()
 	if g.tick != nil {
 		g.tick.Stop()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,9 +31,11 @@ type world struct {
 	bus    *actorstest.Recorder
 	sys    *actors.System
 	tree   *supervisor.Tree
+	mu     sync.Mutex // guards the plans, where they change while the tree runs, and what is noted
 	plans  map[string]*plan
 	starve chan string
 	power  []string
+	start  func() // called by the first run
 }
 
 // plan is how the actor at one path behaves. Changed by the test only while
@@ -40,8 +44,8 @@ type plan struct {
 	started func(life uint32) error
 	stopped func()
 	tick    func(life uint32) error
-	lives   int
-	ticks   int
+	lives   atomic.Int64
+	ticks   atomic.Int64
 }
 
 type puppet struct{ w *world }
@@ -49,27 +53,30 @@ type puppet struct{ w *world }
 type beat struct{}
 
 func (p puppet) Receive(c *actors.Context, msg any) error {
+	p.w.mu.Lock()
 	pl := p.w.plans[c.Name()]
+	started, tick, stopped := pl.started, pl.tick, pl.stopped
+	p.w.mu.Unlock()
 	switch msg.(type) {
 	case actors.Started:
-		pl.lives++
-		if pl.started != nil {
-			if err := pl.started(c.Life()); err != nil {
+		pl.lives.Add(1)
+		if started != nil {
+			if err := started(c.Life()); err != nil {
 				return err
 			}
 		}
 		c.Every(time.Second, beat{})
 	case beat:
-		pl.ticks++
-		if pl.tick != nil {
-			if err := pl.tick(c.Life()); err != nil {
+		pl.ticks.Add(1)
+		if tick != nil {
+			if err := tick(c.Life()); err != nil {
 				return err
 			}
 		}
 		c.OK()
 	case actors.Stopped:
-		if pl.stopped != nil {
-			pl.stopped()
+		if stopped != nil {
+			stopped()
 		}
 	}
 	return nil
@@ -79,19 +86,24 @@ func (p puppet) Receive(c *actors.Context, msg any) error {
 // owns power.
 func newWorld(t *testing.T, groups map[string]*gatewayv1.Group, paths ...string) *world {
 	t.Helper()
-	w := &world{t: t, bus: &actorstest.Recorder{}, plans: map[string]*plan{}, starve: make(chan string, 8)}
+	w := &world{t: t, bus: &actorstest.Recorder{}, plans: map[string]*plan{}, starve: make(chan string, 100)}
 	w.sys = actors.NewSystem("test", w.bus, testLog)
 	build := func(*structpb.Struct) actors.Actor { return puppet{w} }
 	powered := actors.Kind{Name: "powered", Doc: "owns power", Power: func(proto.Message) *actors.Power {
 		return &actors.Power{
-			Off: func(context.Context) error { w.power = append(w.power, "off"); return nil },
-			On:  func(context.Context) error { w.power = append(w.power, "on"); return nil },
+			Off: func(context.Context) error { w.note(&w.power, "off"); return nil },
+			On:  func(context.Context) error { w.note(&w.power, "on"); return nil },
 		}
 	}}
 	w.tree = supervisor.New(supervisor.Options{
 		System: w.sys, Rand: func() float64 { return 0.5 },
-		Kinds:  []actors.Kind{actors.Define(actors.Kind{Name: "puppet", Doc: "does as told"}, build), actors.Define(powered, build)},
-		Starve: func(path, why string) { w.starve <- path + ": " + why },
+		Kinds: []actors.Kind{actors.Define(actors.Kind{Name: "puppet", Doc: "does as told"}, build), actors.Define(powered, build)},
+		Starve: func(path, why string) {
+			select {
+			case w.starve <- path + ": " + why:
+			default:
+			}
+		},
 	})
 	rootConfig := &gatewayv1.Gateway{Gateway: "test"}
 	schemas.Defaults(rootConfig)
@@ -113,8 +125,10 @@ func newWorld(t *testing.T, groups map[string]*gatewayv1.Group, paths ...string)
 		nodes[up].Children = append(nodes[up].Children, n)
 		nodes[path] = n
 	}
-	if err := w.tree.Start(&config.Tree{Root: root}); err != nil {
-		t.Fatal(err)
+	w.start = func() {
+		if err := w.tree.Start(&config.Tree{Root: root}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return w
 }
@@ -126,8 +140,18 @@ func cutLast(path string) (up, token string, ok bool) {
 	return "", path, false
 }
 
-// run lets virtual time pass.
+func (w *world) note(list *[]string, word string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	*list = append(*list, word)
+}
+
+// run lets virtual time pass; the first one starts the tree.
 func (w *world) run(d time.Duration) {
+	if w.start != nil {
+		w.start()
+		w.start = nil
+	}
 	time.Sleep(d)
 	synctest.Wait()
 }
@@ -177,15 +201,15 @@ func TestCrashIsRestartedAndSiblingsGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, map[string]*gatewayv1.Group{"field": {}}, "field", "field/a", "field/b")
 		w.plans["field/a"].tick = func(life uint32) error {
-			if life == 1 && w.plans["field/a"].ticks == 3 {
+			if life == 1 && w.plans["field/a"].ticks.Load() == 3 {
 				panic("boom")
 			}
 			return nil
 		}
 		w.run(10500 * time.Millisecond)
 		w.wantHealed("field/a restart", "field/a recovered")
-		if b := w.plans["field/b"]; b.lives != 1 || b.ticks < 11 {
-			t.Errorf("the sibling had %d lives and %d ticks", b.lives, b.ticks)
+		if b := w.plans["field/b"]; b.lives.Load() != 1 || b.ticks.Load() < 11 {
+			t.Errorf("the sibling had %d lives and %d ticks", b.lives.Load(), b.ticks.Load())
 		}
 		w.stop()
 	})
@@ -254,8 +278,8 @@ func TestHangIsLeftBehind(t *testing.T) {
 		}
 		w.run(20 * time.Second)
 		w.wantHealed("field/a restart", "field/a recovered")
-		if b := w.plans["field/b"]; b.ticks < 20 {
-			t.Errorf("the sibling had %d ticks", b.ticks)
+		if b := w.plans["field/b"]; b.ticks.Load() < 20 {
+			t.Errorf("the sibling had %d ticks", b.ticks.Load())
 		}
 		close(release)
 		w.run(10 * time.Second)
@@ -279,8 +303,8 @@ func TestHungPowerOwnerIsCycled(t *testing.T) {
 		}
 		w.run(30 * time.Second)
 		w.wantHealed("bus/line cycle", "bus/line recovered")
-		if fmt.Sprint(w.power) != "[off on]" || w.plans["bus/unit"].lives != 1 {
-			t.Errorf("power %q; the unit, which does not depend on it, had %d lives", w.power, w.plans["bus/unit"].lives)
+		if fmt.Sprint(w.power) != "[off on]" || w.plans["bus/unit"].lives.Load() != 1 {
+			t.Errorf("power %q; the unit, which does not depend on it, had %d lives", w.power, w.plans["bus/unit"].lives.Load())
 		}
 		close(release)
 		w.stop()
@@ -294,7 +318,7 @@ func TestStopLeavesAHungChildBehind(t *testing.T) {
 		release := make(chan struct{})
 		for _, n := range []string{"a", "b", "c"} {
 			w.plans["g/"+n].stopped = func() {
-				order = append(order, n)
+				w.note(&order, n)
 				if n == "b" {
 					<-release
 				}
@@ -341,8 +365,8 @@ func TestBrokenStaysDown(t *testing.T) {
 		w.plans["g/a"].started = func(uint32) error { return actors.Broken(errBoom) }
 		w.run(time.Hour)
 		w.wantHealed("g/a broken")
-		if w.plans["g/a"].lives != 1 {
-			t.Errorf("%d lives", w.plans["g/a"].lives)
+		if w.plans["g/a"].lives.Load() != 1 {
+			t.Errorf("%d lives", w.plans["g/a"].lives.Load())
 		}
 		w.stop()
 	})
@@ -359,8 +383,10 @@ func TestEvidenceNamesTheSilent(t *testing.T) {
 			t.Errorf("evidence %+v, %v", e, err)
 		}
 		release := make(chan struct{})
+		w.mu.Lock()
 		w.plans["up/a"].tick = func(uint32) error { <-release; return nil }
 		w.plans["up/a"].started = func(uint32) error { <-release; return nil }
+		w.mu.Unlock()
 		w.run(30 * time.Second)
 		if e, err := w.tree.Evidence(ctx); err != nil || len(e.Missing) != 1 || e.Missing[0].Path != "up" {
 			t.Errorf("evidence %+v, %v", e, err)

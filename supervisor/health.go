@@ -28,6 +28,7 @@ func (g *group) say(c *child, act ladder.Action, cause string, life uint32) {
 		Child: c.path, Level: string(act.Level), Attempt: uint32(act.Attempt), Left: uint32(act.Left),
 		Cause: cause, Delay: durationpb.New(act.Delay), Life: life, Time: timestamppb.Now(),
 	})
+	g.goOn() // the bus may be what is stuck
 }
 
 // changed follows the health of a child: it tells when one is well again, and

@@ -19,7 +19,7 @@ func (g *group) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, pid *act
 		defer g.lastStand()
 	}
 	c := g.byPID[pid.Id]
-	if c == nil || c.pid == nil || c.pid.Id != pid.Id {
+	if c == nil || c.pid == nil || c.pid.Id != pid.Id || g.line.left.Load() {
 		g.pc.Stop(pid) // an abandoned one that came back
 		return
 	}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -20,7 +21,7 @@ func (t *Tree) Config() *config.Tree {
 // expect makes cfg what groups and actors start with from now on.
 func (t *Tree) expect(cfg *config.Tree) {
 	nodes := map[string]*config.Node{}
-	cfg.Walk(func(n *config.Node) { nodes[n.Path] = n })
+	cfg.Walk(func(n *config.Node) { nodes[pathOf(n)] = n })
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.nodes = nodes
@@ -35,12 +36,16 @@ func (t *Tree) adopt(cfg *config.Tree) {
 
 // current is n as the config has it now: the tree may have changed since.
 func (t *Tree) current(n *config.Node) *config.Node {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now := t.nodes[n.Path]; now != nil && now.Kind == n.Kind {
+	if now := t.nodeAt(pathOf(n)); now != nil && now.Kind == n.Kind {
 		return now
 	}
 	return n
+}
+
+func (t *Tree) nodeAt(path string) *config.Node {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.nodes[path]
 }
 
 // configOf is the config of a node with what UpdateConfig has changed in it.
@@ -76,6 +81,26 @@ func (t *Tree) record(path string) *record {
 	return r
 }
 
+// lifeline makes the one of a new life of the group at path.
+func (t *Tree) lifeline(path string) *lifeline {
+	l := &lifeline{}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines[path] = l
+	return l
+}
+
+// cut ends the life of the group at path, if one lives there.
+func (t *Tree) cut(path string) {
+	t.mu.Lock()
+	l := t.lines[path]
+	t.mu.Unlock()
+	if l != nil {
+		l.cut()
+	}
+}
+
 // pardon forgets what the groups at path and below have judged.
 func (t *Tree) pardon(path string) {
 	t.mu.Lock()
@@ -92,6 +117,7 @@ func (t *Tree) forget(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.records, path)
+	delete(t.lines, path)
 	delete(t.power, path)
 	delete(t.updates, path)
 }

@@ -17,18 +17,21 @@ import (
 const patience = 30 * time.Second
 
 // powerOf is what of a child can be power-cycled; nil: nothing.
-func powerOf(c *child) *actors.Power {
-	if k := c.cell.Kind(); k.Power != nil {
-		return k.Power(c.cell.Config())
+func (g *group) powerOf(c *child) *actors.Power {
+	k := c.cell.Kind()
+	if k.Power == nil {
+		return nil
 	}
-	return nil
+	p := k.Power(c.cell.Config())
+	g.goOn()
+	return p
 }
 
 // owners lists the children that own power.
 func (g *group) owners() []*child {
 	var all []*child
 	for _, c := range g.children {
-		if powerOf(c) != nil {
+		if g.powerOf(c) != nil {
 			all = append(all, c)
 		}
 	}
@@ -38,7 +41,7 @@ func (g *group) owners() []*child {
 // implicated lists the owners of power that a failure of c points at: itself,
 // or, if it says that what it uses is stuck, those it names.
 func (g *group) implicated(c *child, level actors.Level) []*child {
-	if powerOf(c) != nil {
+	if g.powerOf(c) != nil {
 		return []*child{c}
 	}
 	if level != actors.LevelCycle {
@@ -59,7 +62,7 @@ func names(c *child, path string) bool {
 // group's config. Those that a running cycle hits are stopped before Off.
 func (g *group) timesOf(c *child) power.Times {
 	hold := &gatewayv1.Power{}
-	if p := powerOf(c); p != nil && p.Hold != nil {
+	if p := g.powerOf(c); p != nil && p.Hold != nil {
 		hold = p.Hold
 	}
 	pick := func(get func(*gatewayv1.Power) *durationpb.Duration) time.Duration {
@@ -99,25 +102,30 @@ func (g *group) held(owner *child) time.Duration {
 // isUnlit reports whether c owns power that is not on.
 func (g *group) isUnlit(c *child) bool {
 	s, known := g.t.powerState(c.path)
-	return known && s.Phase != power.On && powerOf(c) != nil
+	return known && s.Phase != power.On && g.powerOf(c) != nil
 }
 
 // letGo is called when c is taken out of the group: nobody owns its power any
 // more, so it is left on, and nobody waits for it.
 func (g *group) letGo(c *child) {
-	p, times := powerOf(c), g.timesOf(c)
+	p, times := g.powerOf(c), g.timesOf(c)
 	unlit := g.isUnlit(c)
+	state, _ := g.t.powerState(c.path)
+	rest := times.MinOff
+	if state.Phase == power.Off {
+		rest -= g.t.now() - state.Since
+	}
 	cy := g.cycles[c]
 	g.dropCycle(c)
 	g.t.setPower(c.path, power.State{})
 	if unlit && p != nil {
-		go func() {
+		time.AfterFunc(max(0, rest), func() {
 			ctx, cancel := context.WithTimeout(context.Background(), times.On)
 			defer cancel()
 			if err := guarded(ctx, p.On); err != nil {
 				g.t.sys.Log.Warn("power", "actor", c.path, "way", on.String(), "err", err)
 			}
-		}()
+		})
 	}
 	g.lightUp(c, cy, c)
 }

@@ -62,7 +62,7 @@ func (g *group) look(c *child, now time.Duration) {
 
 func (g *group) hung(c *child, since time.Duration) {
 	f := &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: fmt.Errorf("hangs: its mailbox has not been served for %s", since.Round(time.Millisecond))}
-	if powerOf(c) != nil {
+	if g.powerOf(c) != nil {
 		f.Level = actors.LevelCycle // what it owns is stuck: one level higher
 	}
 	c.cell.SetHealth(actors.Bad, f.Error())

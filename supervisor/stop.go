@@ -105,6 +105,7 @@ func (t *Tree) leave(path string) {
 	for _, cell := range t.within(path) {
 		cell.Close("it hung and was left behind")
 		cell.Fence()
+		t.cut(cell.Path())
 		if cell.State() != actors.Bad {
 			cell.SetHealth(actors.Bad, "it hung and was left behind")
 		}
@@ -134,9 +135,7 @@ func (g *group) remove(c *child, then func()) {
 	g.stopChild(c, func() {
 		if slices.Contains(g.children, c) {
 			for _, cell := range g.t.within(c.path) {
-				cell.SetHealth(actors.Gone, "removed from the config")
-				cell.Remove()
-				g.t.forget(cell.Path())
+				g.t.bury(cell)
 			}
 			delete(g.rec.children, c.path)
 			delete(g.rec.cycles, c.path)
@@ -146,4 +145,25 @@ func (g *group) remove(c *child, then func()) {
 		}
 		then()
 	})
+}
+
+// bury takes the cell of somebody who has stopped for good out of the directory.
+func (t *Tree) bury(cell *actors.Cell) {
+	cell.SetHealth(actors.Gone, "removed from the config")
+	cell.Remove()
+	t.forget(cell.Path())
+}
+
+// sweep buries what an earlier life of the group at path held and the config
+// does not have any more: it was removed while nobody held it. A group that is
+// about to be removed itself is left alone.
+func (t *Tree) sweep(path string) {
+	if t.nodeAt(path) == nil {
+		return
+	}
+	for _, cell := range t.within(path) {
+		if n := t.nodeAt(cell.Path()); n == nil || t.kindOf(n) != cell.Kind() {
+			t.bury(cell)
+		}
+	}
 }

@@ -68,6 +68,7 @@ type Tree struct {
 	nodes   map[string]*config.Node  // of config, or of the one that is about to be in force
 	updates map[string]proto.Message // configs changed since by UpdateConfig
 	records map[string]*record
+	lines   map[string]*lifeline   // of each group that lives
 	power   map[string]power.State // by path of who owns it
 	root    *actor.PID
 	done    chan struct{}
@@ -86,7 +87,7 @@ func New(o Options) *Tree {
 	}
 	t := &Tree{
 		opts: o, sys: o.System, kinds: map[string]*actors.Kind{}, epoch: time.Now(), updates: map[string]proto.Message{},
-		records: map[string]*record{}, power: map[string]power.State{}, done: make(chan struct{}),
+		records: map[string]*record{}, lines: map[string]*lifeline{}, power: map[string]power.State{}, done: make(chan struct{}),
 	}
 	for i := range o.Kinds {
 		t.kinds[o.Kinds[i].Name] = &o.Kinds[i]
@@ -144,11 +145,14 @@ func (t *Tree) cell(path string, n *config.Node) (*actors.Cell, error) {
 	if c := t.sys.Lookup(path); c != nil {
 		return c, nil
 	}
-	kind := &groupKind
+	return t.sys.NewCell(path, t.kindOf(n), n.Config)
+}
+
+func (t *Tree) kindOf(n *config.Node) *actors.Kind {
 	if n.Kind != "" {
-		kind = t.kinds[n.Kind]
+		return t.kinds[n.Kind]
 	}
-	return t.sys.NewCell(path, kind, n.Config)
+	return &groupKind
 }
 
 func (t *Tree) props(n *config.Node, cell *actors.Cell) *actor.Props {
