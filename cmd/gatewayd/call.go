@@ -192,7 +192,7 @@ func fieldsOf(text []byte) ([]field, error) {
 		if err != nil {
 			return nil, err
 		}
-		f := field{name: fmt.Sprint(name)}
+		f := field{name: strings.Map(printable, fmt.Sprint(name))}
 		if err := dec.Decode(&f.value); err != nil {
 			return nil, err
 		}
