@@ -87,7 +87,7 @@ func (g *group) step(owner *child, e power.Event) {
 	state, known := g.t.powerState(owner.path)
 	if !known {
 		state = power.New(now)
-		state.Since = 0 // it may have been on for long: nobody has cycled it yet
+		state.Since = 0 // nobody knows since when: not later than this process began
 	}
 	next, do, wait := g.timesOf(owner).Step(state, e, now)
 	g.t.setPower(owner.path, next)

@@ -1,0 +1,320 @@
+package supervisor_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"gatewayd/actors"
+	actorv1 "gatewayd/schemas/actor/v1"
+	configv1 "gatewayd/schemas/config/v1"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+	"gatewayd/supervisor"
+)
+
+// applied applies a sketch and lists what changed, or what is wrong.
+func (p *plant) applied(text string) string {
+	p.t.Helper()
+	resp, err := p.ask(&configv1.ApplyRequest{Toml: text})
+	if err != nil {
+		return "refused: " + err.Error()
+	}
+	r, ok := resp.(*configv1.ApplyResponse)
+	if !ok {
+		return "no answer yet"
+	}
+	var all []string
+	for _, c := range r.Changes {
+		all = append(all, c.Action+" "+c.Path)
+	}
+	for _, problem := range r.Problems {
+		all = append(all, "problem "+problem.Message)
+	}
+	return strings.Join(all, ", ")
+}
+
+func (p *plant) wantApplied(text, want string) {
+	p.t.Helper()
+	if got := p.applied(text); got != want {
+		p.t.Errorf("apply %s: got %q, want %q", text, got, want)
+	}
+}
+
+func (p *plant) wantLives(want string) {
+	p.t.Helper()
+	var got []string
+	for _, path := range p.sys.Paths() {
+		if cell := p.sys.Lookup(path); cell.Kind().Name != "group" {
+			got = append(got, fmt.Sprintf("%s:%d", path, cell.Life()))
+		}
+	}
+	if s := strings.Join(got, " "); s != want {
+		p.t.Errorf("lives %s, want %s", s, want)
+	}
+}
+
+func (p *plant) rolledBack() (all []string) {
+	for _, m := range p.bus.All() {
+		if r, ok := m.Message.(*configv1.RolledBack); ok {
+			all = append(all, strings.Join(r.Unhealthy, "; "))
+		}
+	}
+	return all
+}
+
+func group(words ...string) *gatewayv1.Group { return &gatewayv1.Group{Ladder: words} }
+
+func fields(name, value string) *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{name: structpb.NewStringValue(value)}}
+}
+
+func TestReloadTouchesOnlyWhatDiffers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, map[string]sketch{
+			"a":     {{"config", nil}, {"f", group("quarantine")}, {"f/a", nil}, {"f/b", nil}, {"f/live", &gatewayv1.Watchdog{Device: "1"}}, {"g", group("quarantine")}, {"g/x", nil}},
+			"more":  {{"config", nil}, {"f", group("quarantine")}, {"f/a", nil}, {"f/b", nil}, {"f/c", nil}, {"f/live", &gatewayv1.Watchdog{Device: "2"}}, {"g", group("quarantine")}, {"g/x", nil}},
+			"kinds": {{"config", nil}, {"f", group("quarantine")}, {"f/a", other{}}, {"f/b", nil}, {"f/live", &gatewayv1.Watchdog{Device: "2"}}, {"g", nil}},
+			"moved": {{"config", nil}, {"f", group("quarantine")}, {"f/a", other{}}, {"f/live", &gatewayv1.Watchdog{Device: "2"}}, {"h", group("quarantine")}, {"h/b", nil}},
+		})
+		p.run(3 * time.Second)
+		p.wantApplied("a", "")
+		p.wantApplied("more", "reconfigure f/live, start f/c")
+		p.run(time.Minute)
+		p.wantLives("config:1 f/a:1 f/b:1 f/c:1 f/live:1 g/x:1")
+		if got := p.source.now(); got != "more" {
+			t.Errorf("the file is %q", got)
+		}
+		p.wantApplied("kinds", "stop f/c, restart f/a, restart g")
+		p.run(time.Minute)
+		p.wantLives("config:1 f/a:1 f/b:1 f/live:1 g:1")
+		p.wantApplied("moved", "stop f/b, stop g, start h")
+		p.run(time.Minute)
+		p.wantLives("config:1 f/a:1 f/live:1 h/b:1")
+		for _, path := range p.sys.Paths() {
+			p.wantState(path, actors.OK)
+		}
+		if back := p.rolledBack(); len(back) != 0 {
+			t.Errorf("rolled back: %q", back)
+		}
+		p.stop()
+	})
+}
+
+func TestBadConfigChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		renamed := sketch{{"", &gatewayv1.Gateway{Gateway: "other"}}, {"a", nil}}
+		p := newPlant(t, map[string]sketch{"a": {{"a", nil}}, "renamed": renamed})
+		p.run(3 * time.Second)
+		p.wantApplied("nonsense", "problem no such sketch")
+		if got := p.applied("renamed"); !strings.Contains(got, "restart the daemon") {
+			t.Error(got)
+		}
+		p.source.panics = true
+		if got := p.applied("a"); !strings.Contains(got, "in the parser") {
+			t.Error(got)
+		}
+		p.source.panics, p.source.file = false, ""
+		if _, err := p.ask(&configv1.ReloadRequest{}); err == nil || !strings.Contains(err.Error(), "no such file") {
+			t.Error(err)
+		}
+		if _, err := p.ask(&configv1.RollbackRequest{Version: 7}); err == nil || !strings.Contains(err.Error(), "no such version") {
+			t.Error(err)
+		}
+		p.run(time.Minute)
+		p.wantLives("a:1")
+		if len(p.source.history) != 0 {
+			t.Errorf("history %q", p.source.history)
+		}
+		p.stop()
+	})
+}
+
+func TestTwoChangesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, map[string]sketch{"a": {{"a", nil}}, "b": {{"a", nil}, {"b", nil}}, "c": {{"a", nil}, {"c", nil}}})
+		p.source.slow = time.Second
+		p.run(3 * time.Second)
+		if got := p.applied("b"); got != "no answer yet" {
+			t.Error(got)
+		}
+		if got := p.applied("c"); !strings.Contains(got, "under way") {
+			t.Error(got)
+		}
+		p.run(2 * time.Second)
+		p.wantState("b", actors.OK)
+		p.wantState("c", "not there")
+		p.source.slow = 0
+		p.wantApplied("c", "stop b, start c") // while b still has to prove itself
+		p.run(time.Minute)
+		if back := p.rolledBack(); len(back) != 0 {
+			t.Errorf("rolled back: %q", back)
+		}
+		p.stop()
+	})
+}
+
+func TestUnhealthyConfigIsRolledBackOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, map[string]sketch{
+			"a":   {{"config", nil}, {"f", group("restart 1 in 1m", "quarantine")}, {"f/a", nil}},
+			"bad": {{"config", nil}, {"f", group("restart 1 in 1m", "quarantine")}, {"f/a", nil}, {"f/bad", nil}},
+		})
+		p.plans["f/bad"].started = func(uint32) error { return errBoom }
+		p.run(3 * time.Second)
+		p.wantApplied("bad", "start f/bad")
+		p.run(time.Minute)
+		if back := p.rolledBack(); len(back) != 1 || !strings.Contains(back[0], "f/bad: ") {
+			t.Errorf("rolled back %q", back)
+		}
+		p.wantState("f/bad", "not there")
+		if f := p.source.now(); f != "a" {
+			t.Errorf("the file is %q", f)
+		}
+		p.wantLives("config:1 f/a:1")
+		// What was sick before is no reason: the last good config is not judged by it.
+		p.plans["f/a"].tick = func(uint32) error { return errBoom }
+		p.run(2 * time.Minute)
+		p.plans["f/bad"].started = nil
+		p.wantApplied("bad", "start f/bad")
+		p.run(2 * time.Minute)
+		if back := p.rolledBack(); len(back) != 1 {
+			t.Errorf("rolled back %q", back)
+		}
+		p.wantState("f/bad", actors.OK)
+		p.stop()
+	})
+}
+
+// TestWhatNeverProvedItselfIsNoGoodConfig: of two changes in a row the second is
+// rolled back to what was before the first.
+func TestWhatNeverProvedItselfIsNoGoodConfig(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, map[string]sketch{"a": {{"a", nil}}, "b": {{"a", nil}, {"b", nil}}, "c": {{"a", nil}, {"b", nil}, {"c", nil}}})
+		p.plans["b"].started = func(uint32) error { return errBoom }
+		p.run(3 * time.Second)
+		p.wantApplied("b", "start b")
+		p.run(10 * time.Second)
+		p.wantApplied("c", "start c")
+		p.run(time.Minute)
+		p.wantState("b", "not there")
+		p.wantState("c", "not there")
+		if back := p.rolledBack(); len(back) > 1 || p.source.now() != "a" {
+			t.Errorf("rolled back %q to %q", back, p.source.now())
+		}
+		p.stop()
+	})
+}
+
+// TestFullRestartKeepsTheReload: a group that is restarted whole starts with what
+// the config says now, and with what an operator has changed since.
+func TestFullRestartKeepsTheReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, map[string]sketch{
+			"a": {{"f", group("quarantine")}, {"f/g", group("escalate")}, {"f/g/a", &gatewayv1.Watchdog{}}, {"f/g/old", nil}},
+			"b": {{"f", group("quarantine")}, {"f/g", group("escalate")}, {"f/g/a", &gatewayv1.Watchdog{}}, {"f/g/new", nil}},
+		})
+		p.run(3 * time.Second)
+		p.wantApplied("b", "stop f/g/old, start f/g/new")
+		if _, err := p.steer("f/g/a", &actorv1.UpdateConfigRequest{Config: fields("device", "/dev/x")}); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			if _, err := p.steer("f", &actorv1.RestartRequest{}); err != nil {
+				t.Error(err)
+			}
+			p.run(10 * time.Second)
+		}
+		if got := strings.Join(p.sys.Paths(), " "); got != "f f/g f/g/a f/g/new root" {
+			t.Errorf("there are %s", got)
+		}
+		if cfg := p.sys.Lookup("f/g/a").Config().(*gatewayv1.Watchdog); cfg.Device != "/dev/x" {
+			t.Errorf("config %v", cfg)
+		}
+		for _, path := range p.sys.Paths() {
+			p.wantState(path, actors.OK)
+		}
+		p.stop()
+	})
+}
+
+// TestChangeOfAGroupThatDoesNotAnswer: a change whose group is left behind does
+// not hold up the rest, and the group's next life has it.
+func TestChangeOfAGroupThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, map[string]sketch{
+			"a": {{"f", group("quarantine")}, {"f/line", rigged{}}, {"f/a", nil}},
+			"b": {{"f", group("quarantine")}, {"f/line", rigged{}}, {"f/b", nil}, {"c", nil}},
+		})
+		p.run(3 * time.Second)
+		hang := true
+		p.rigs["f/line"].judged = func() {
+			if hang {
+				hang = false
+				time.Sleep(time.Minute)
+			}
+		}
+		if _, err := p.steer("f/line", &actorv1.CycleRequest{}); err == nil {
+			t.Error("the group hangs and answers")
+		}
+		if got := p.applied("b"); got != "no answer yet" {
+			t.Error(got)
+		}
+		p.run(2 * time.Minute)
+		if got := strings.Join(p.sys.Paths(), " "); got != "c f f/b f/line root" {
+			t.Errorf("there are %s", got)
+		}
+		for _, path := range p.sys.Paths() {
+			p.wantState(path, actors.OK)
+		}
+		p.wantApplied("b", "")
+		p.stop()
+	})
+}
+
+func TestGroupSettingsChangeLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, map[string]sketch{
+			"a": {{"f", group("restart 9 in 1m", "quarantine")}, {"f/a", nil}},
+			"b": {{"f", group("quarantine")}, {"f/a", nil}},
+		})
+		p.run(3 * time.Second)
+		p.wantApplied("b", "reconfigure f")
+		p.plans["f/a"].tick = func(uint32) error { return errBoom }
+		p.run(2 * time.Second)
+		p.wantHealed("f/a quarantine")
+		p.plans["f/a"].tick = nil
+		if _, err := p.steer("f", &actorv1.UpdateConfigRequest{Config: &structpb.Struct{Fields: map[string]*structpb.Value{
+			"ladder": structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue("reboot now")}}),
+		}}}); err == nil || !strings.Contains(err.Error(), "is no step") {
+			t.Errorf("a ladder without sense: %v", err)
+		}
+		p.run(time.Minute)
+		p.stop()
+	})
+}
+
+func TestSafeModeStartsNoGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, map[string]sketch{
+			"a": {{"top", nil}, {"f", group("quarantine")}, {"f/a", nil}},
+			"b": {{"top", nil}, {"f", group("quarantine")}, {"f/b", nil}, {"g", group("quarantine")}, {"g/c", nil}},
+		}, func(o *supervisor.Options) { o.SafeMode = true })
+		p.run(3 * time.Second)
+		p.wantState("f", actors.Gone)
+		p.wantApplied("b", "stop f/a, start f/b, start g")
+		p.run(time.Minute)
+		p.wantState("top", actors.OK)
+		p.wantState("g", actors.Gone)
+		if _, err := p.steer("f", &actorv1.RestartRequest{}); err != nil { // an operator may
+			t.Error(err)
+		}
+		p.run(time.Minute)
+		p.wantState("f/b", actors.OK)
+		p.wantState("f/a", "not there")
+		p.stop()
+	})
+}
