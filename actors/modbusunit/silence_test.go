@@ -75,6 +75,8 @@ func slots(t *testing.T, data <-chan *samplev1.Samples, every time.Duration, n i
 		s := actorstest.Next(t, data)
 		if good(s) {
 			got++
+		} else {
+			t.Logf("slot %d: %v", s.Sequence-first.Sequence, s.Samples[0])
 		}
 		if s.Time.AsTime().Sub(begin) >= time.Duration(n)*every {
 			return float64(got) / float64(n)
@@ -83,7 +85,6 @@ func slots(t *testing.T, data <-chan *samplev1.Samples, every time.Duration, n i
 }
 
 func TestTwentySilentUnitsCostAHealthyOneNothing(t *testing.T) {
-	t.Parallel()
 	devices := []*sim.Device{meter(7)}
 	for i := range uint8(20) {
 		d := meter(100 + i)
