@@ -233,5 +233,5 @@ func flat(value json.RawMessage) string {
 		}
 		return strings.Join(parts, ", ")
 	}
-	return strings.Map(printable, string(value))
+	return strings.Map(printable, string(compact(value)))
 }

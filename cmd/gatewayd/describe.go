@@ -33,7 +33,7 @@ func describeCommand() *cobra.Command {
 			if c.asJSON {
 				text, err := protojson.Marshal(d)
 				if err == nil {
-					_, err = fmt.Fprintln(out, string(text))
+					_, err = fmt.Fprintln(out, string(compact(text)))
 				}
 				return err
 			}

@@ -95,7 +95,7 @@ func (c *client) drill(ctx context.Context, method string, req proto.Message, cm
 	if c.asJSON {
 		text, err := bus.Marshal(bus.JSON, req)
 		if err == nil {
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), string(compact(text)))
 		}
 		return err
 	}

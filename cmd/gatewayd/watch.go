@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -172,7 +173,17 @@ func asText(m bus.Msg) string {
 	if m.ContentType != bus.JSON {
 		return fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.ContentType)
 	}
-	return strings.Map(printable, string(m.Data))
+	return strings.Map(printable, string(compact(m.Data)))
+}
+
+// compact is a JSON text without spaces: protojson puts some in at random, lest
+// anybody relies on them.
+func compact(text []byte) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, text) != nil {
+		return text
+	}
+	return b.Bytes()
 }
 
 // printable keeps a payload on its line and away from the terminal's controls.
