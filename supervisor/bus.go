@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -29,28 +30,56 @@ const (
 // of the embedded server inside the process, which repairs a store that hit a
 // full disk.
 func BusKind(b Bus, running *gatewayv1.Bus) actors.Kind {
+	news := &told{losses: map[bus.Loss]bool{}}
 	return actors.Define(actors.Kind{
 		Name: "bus", Doc: "the embedded NATS server, proven by a canary that is written and read back",
 		Publishes: []actors.Leaf{{Class: bus.Event, Leaf: "loss", Message: &gatewayv1.BusLoss{}}},
 		Live:      true,
 		Power: func(proto.Message) *actors.Power {
-			return &actors.Power{On: b.Restart}
+			return &actors.Power{On: func(ctx context.Context) error {
+				news.forget() // what it finds when it starts again is news
+				return b.Restart(ctx)
+			}}
 		},
-	}, func(cfg *gatewayv1.Bus) actors.Actor { return &busKeeper{bus: b, cfg: cfg, running: running} })
+	}, func(cfg *gatewayv1.Bus) actors.Actor { return &busKeeper{bus: b, cfg: cfg, running: running, told: news} })
 }
 
 type busKeeper struct {
 	bus     Bus
 	cfg     *gatewayv1.Bus
 	running *gatewayv1.Bus // what the server was started with
+	told    *told
 	misses  int
+	singing bool // a canary is out
 	timer   *actors.Timer
+}
+
+// told is which losses of this start of the bus have been told, by whatever
+// life of the keeper.
+type told struct {
+	mu     sync.Mutex
+	losses map[bus.Loss]bool
+}
+
+// first reports whether l is news.
+func (t *told) first(l bus.Loss) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := t.losses[l]
+	t.losses[l] = true
+	return !known
 }
 
 type (
 	canaryDue  struct{}
-	canarySang struct{ took time.Duration }
+	canarySang struct{}
 )
+
+func (t *told) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.losses)
+}
 
 func (k *busKeeper) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
@@ -58,18 +87,24 @@ func (k *busKeeper) Receive(c *actors.Context, msg any) error {
 		k.tellLosses(c)
 		k.timer = c.Every(k.cfg.Canary.AsDuration(), canaryDue{})
 	case canaryDue:
+		if k.singing {
+			c.Missed()
+			return nil
+		}
+		k.singing = true
 		c.Do(canaryTime, func(ctx context.Context) (any, error) {
-			begin := time.Now()
-			err := k.bus.Canary(ctx)
-			return canarySang{time.Since(begin)}, err
+			return canarySang{}, k.bus.Canary(ctx)
 		})
 	case canarySang:
-		k.misses = 0
-		c.OK()
-		if want, have := restartless(k.cfg), restartless(k.running); !proto.Equal(want, have) {
+		k.misses, k.singing = 0, false
+		if proto.Equal(restartless(k.cfg), restartless(k.running)) {
+			c.OK()
+		} else {
+			c.Worked()
 			c.Degraded("the changed settings take effect when the daemon restarts")
 		}
 	case actors.Failed:
+		k.singing = false
 		k.misses++
 		if k.misses >= canaryTolerate {
 			return actors.Wedged(fmt.Errorf("the canary died %d times: %w", k.misses, m.Err))
@@ -83,7 +118,7 @@ func (k *busKeeper) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// restartless is a config without what can change while the bus runs.
+// restartless is the part of a config that counts only when the bus starts.
 func restartless(b *gatewayv1.Bus) *gatewayv1.Bus {
 	b = proto.CloneOf(b)
 	b.Canary = nil
@@ -91,8 +126,10 @@ func restartless(b *gatewayv1.Bus) *gatewayv1.Bus {
 }
 
 func (k *busKeeper) tellLosses(c *actors.Context) {
-	r := k.bus.Report()
-	for _, l := range r.Losses {
+	for _, l := range k.bus.Report().Losses {
+		if !k.told.first(l) {
+			continue
+		}
 		c.Event("loss", &gatewayv1.BusLoss{Stream: l.Stream, From: l.FromSeq, To: l.ToSeq, Reason: l.Reason})
 	}
 }

@@ -64,6 +64,26 @@ func TestSilenceCallsForACycle(t *testing.T) {
 	}
 }
 
+// TestSilenceWaitsForHoldOn: who proves work before the cycle may begin is not
+// cycled for an earlier silence.
+func TestSilenceWaitsForHoldOn(t *testing.T) {
+	tm := Times{Silence: 30 * s, HoldOn: 60 * s}
+	st, do, wait := tm.Step(New(0), Ticked, 40*s)
+	if len(do) != 0 || wait != 20*s {
+		t.Fatalf("%v, wait %s", do, wait)
+	}
+	st, do, _ = tm.Step(st, Petted, 50*s)
+	if len(do) != 0 {
+		t.Fatal(do)
+	}
+	if st, do, _ = tm.Step(st, Ticked, 60*s); len(do) != 0 {
+		t.Fatal(do)
+	}
+	if _, do, _ = tm.Step(st, Ticked, 80*s); !slices.Equal(do, []Action{Silent, DoOff}) {
+		t.Fatal(do)
+	}
+}
+
 // TestHolds: whatever happens, the hold times are kept, and DoOff and DoOn take turns.
 func TestHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
