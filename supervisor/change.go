@@ -58,7 +58,7 @@ func (g *group) parsed(m parsed) {
 		a.req.Refuse(bus.Errorf(bus.FailedPrecondition, "the name of the gateway is in every subject: restart the daemon to change it"))
 		return
 	}
-	a.good, a.before, a.todo = a.old, g.t.states(), a.all
+	a.good, a.before, a.todo = a.old, g.t.standings(), a.all
 	if g.trial != nil { // it never proved itself
 		a.good, a.before = g.trial.good, g.trial.before
 		g.trial = nil

@@ -35,8 +35,8 @@ type applying struct {
 	next   *config.Tree
 	todo   []config.Change
 	all    []config.Change
-	step   int               // counts changes begun: word of an earlier one is stale
-	before map[string]string // health before the change
+	step   int                 // counts changes begun: word of an earlier one is stale
+	before map[string]standing // health before the change
 	answer func(version uint64, changes []*configv1.Change, problems []*configv1.Problem) any
 }
 

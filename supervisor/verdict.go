@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -67,16 +66,23 @@ func (g *group) judgeConfig(a *applying) {
 	g.parsed(parsed{a: back})
 }
 
-func (t *Tree) states() map[string]string {
-	states := map[string]string{}
+// standing is how an actor was before a change.
+type standing struct {
+	state string
+	life  uint32
+}
+
+func (t *Tree) standings() map[string]standing {
+	all := map[string]standing{}
 	for _, c := range t.sys.Cells() {
-		states[c.Path()] = c.State()
+		all[c.Path()] = standing{c.State(), c.Life()}
 	}
-	return states
+	return all
 }
 
 // sick lists the actors that the change broke: new or changed ones that have
-// failed, and any in the groups it touched that were well before and are not now.
+// failed or do not come to the end of their starts, and any in the groups it
+// touched that were well before and are not now.
 // A new unit that does not answer is no reason to go back: it may not be wired yet.
 func (t *Tree) sick(a *applying) []string {
 	touched := map[string]bool{}
@@ -92,10 +98,15 @@ func (t *Tree) sick(a *applying) []string {
 		if !touched[parent(path)] || c.Kind().Name == groupKind.Name {
 			continue
 		}
+		before, cause := a.before[path], c.Health().Cause
 		failed := state == actors.Bad || state == actors.Quarantined
-		worse := a.before[path] == actors.OK && state == actors.Unreachable
-		if failed && a.before[path] != actors.Bad && a.before[path] != actors.Quarantined || worse {
-			sick = append(sick, fmt.Sprintf("%s: %s", path, c.Health().Cause))
+		worse := before.state == actors.OK && state == actors.Unreachable
+		again := state == actors.Starting && c.Life() > before.life+1
+		if again {
+			failed, cause = true, "still starting, again and again"
+		}
+		if failed && before.state != actors.Bad && before.state != actors.Quarantined || worse {
+			sick = append(sick, path+": "+cause)
 		}
 	}
 	slices.Sort(sick)
