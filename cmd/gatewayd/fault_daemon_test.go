@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/bus"
+)
+
+// faultWait is how long these tests wait for what must come.
+const faultWait = 10 * time.Second
+
+// faultBinary builds the daemon once per test run, as it is shipped.
+var faultBinary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "gatewayd-fault-")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "gatewayd")
+	cmd := exec.Command("go", "build", "-o", file, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return file, nil
+})
+
+// running is one life of the daemon's process.
+type running struct {
+	t     *testing.T
+	site  *site
+	cmd   *exec.Cmd
+	ended chan struct{}
+	state *os.ProcessState // once ended
+	log   *faultLog
+	conn  *bus.Conn
+	took  time.Duration // from exec to the first answer
+}
+
+// start runs the daemon on the site's config and data until its bus and its
+// tree answer.
+func (s *site) start() *running {
+	s.t.Helper()
+	s.write()
+	r := s.exec()
+	begin := time.Now()
+	r.dial()
+	r.until("the config actor answers", func() bool { return r.state1("config") == "ok" })
+	r.took = time.Since(begin)
+	return r
+}
+
+// exec starts the process and waits for nothing.
+func (s *site) exec() *running {
+	s.t.Helper()
+	file, err := faultBinary()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = os.Remove(filepath.Join(s.data, urlFile))
+	r := &running{t: s.t, site: s, ended: make(chan struct{}), log: &faultLog{}}
+	r.cmd = exec.Command(file, "run", "--config", s.config, "--data", s.data)
+	r.cmd.Stderr = r.log
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := r.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() {
+		_ = r.cmd.Wait()
+		r.state = r.cmd.ProcessState
+		close(r.ended)
+	}()
+	s.t.Cleanup(func() {
+		r.kill()
+		if s.t.Failed() {
+			s.t.Logf("the end of the daemon's log:\n%s", r.log.tail())
+		}
+	})
+	return r
+}
+
+// dial connects to the daemon's bus as soon as it is there.
+func (r *running) dial() {
+	r.t.Helper()
+	r.until("the bus listens", func() bool {
+		url, err := os.ReadFile(filepath.Join(r.site.data, urlFile))
+		if err != nil || len(url) == 0 {
+			return false
+		}
+		r.conn, err = bus.Dial(bus.Options{
+			URL: strings.TrimSpace(string(url)), NKeyFile: filepath.Join(r.site.data, "keys", "operator.nk"), Name: "fault test",
+		})
+		return err == nil
+	})
+	r.t.Cleanup(r.conn.Close)
+}
+
+// until waits for a condition that nothing announces; it fails when the daemon
+// ends.
+func (r *running) until(what string, cond func() bool) {
+	r.t.Helper()
+	begin := time.Now()
+	for !cond() {
+		select {
+		case <-r.ended:
+			r.t.Fatalf("the daemon has ended (%v) before: %s", r.state, what)
+		case <-time.After(2 * time.Millisecond):
+		}
+		if time.Since(begin) > faultWait {
+			r.t.Fatalf("never within %s: %s", faultWait, what)
+		}
+	}
+}
+
+// alive fails if the process is gone.
+func (r *running) alive() {
+	r.t.Helper()
+	select {
+	case <-r.ended:
+		r.t.Fatalf("the daemon has died: %v", r.state)
+	default:
+	}
+}
+
+func (r *running) signal(s os.Signal) {
+	r.t.Helper()
+	if err := r.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		r.t.Fatal(err)
+	}
+}
+
+// stop is an orderly end within limit, with exit code 0.
+func (r *running) stop(limit time.Duration) time.Duration {
+	r.t.Helper()
+	r.alive()
+	begin := time.Now()
+	r.signal(syscall.SIGTERM)
+	select {
+	case <-r.ended:
+	case <-time.After(limit):
+		r.t.Fatalf("has not stopped within %s", limit)
+	}
+	if r.state.ExitCode() != 0 {
+		r.t.Errorf("ended with %v after SIGTERM", r.state)
+	}
+	return time.Since(begin)
+}
+
+// kill is a power cut of this process alone.
+func (r *running) kill() {
+	_ = r.cmd.Process.Kill()
+	<-r.ended
+}
+
+// call sends a command as an operator would.
+func (r *running) call(path, method string, req, resp proto.Message) error {
+	ctx, cancel := context.WithTimeout(context.Background(), faultWait)
+	defer cancel()
+	return r.conn.Call(ctx, bus.Subject("fault", bus.Cmd, path, method), req, resp)
+}
+
+// must is call where a refusal fails the test.
+func (r *running) must(path, method string, req, resp proto.Message) {
+	r.t.Helper()
+	if err := r.call(path, method, req, resp); err != nil {
+		r.t.Fatalf("%s %s: %v", path, method, err)
+	}
+}
+
+// faultLog keeps what the daemon says.
+type faultLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *faultLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *faultLog) has(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), s)
+}
+
+func (l *faultLog) tail() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := l.text.String()
+	return text[max(0, len(text)-6000):]
+}
