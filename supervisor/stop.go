@@ -20,9 +20,9 @@ func (g *group) drain(then func()) {
 // stopInOrder stops these children in reverse order, one after the other, each
 // within its deadline.
 func (g *group) stopInOrder(list []*child, then func()) {
-	for _, c := range slices.Backward(list) {
+	for i, c := range slices.Backward(list) {
 		if c.pid != nil {
-			g.stopChild(c, func() { g.stopInOrder(list, then) })
+			g.stopChild(c, func() { g.stopInOrder(list[:i], then) })
 			return
 		}
 	}
