@@ -20,7 +20,7 @@ type Timer struct {
 
 // Every delivers msg now and then once per d, on a fixed grid of the monotonic
 // clock that never drifts. The grid's phase is spread over the actors, in at
-// most fifty slots per period so that ticks share wake-ups. A tick that comes
+// most twenty slots per period so that ticks share wake-ups. A tick that comes
 // while the last one still waits is not delivered but counted as missed.
 func (c *Context) Every(d time.Duration, msg any) *Timer {
 	t := &Timer{life: c.l, msg: msg, every: d}
@@ -72,7 +72,7 @@ func (m settle) deliver(l *life) {
 }
 
 func phase(path string, d time.Duration) time.Duration {
-	slot := max(d/50, time.Millisecond)
+	slot := max(d/20, time.Millisecond)
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(path))
 	return time.Duration(h.Sum32()) % max(d/slot, 1) * slot
