@@ -28,7 +28,7 @@ func (s *Server) fanout(pk *packets.Packet, keep bool) {
 		pk.Expiry = pk.Created + int64(e)
 	}
 	if pk.FixedHeader.Retain && keep {
-		s.broker.Topics.RetainMessage(pk.Copy(false))
+		s.retain(pk)
 	}
 	to := s.broker.Topics.Subscribers(pk.TopicName)
 	if len(to.Shared) > 0 {
@@ -40,6 +40,21 @@ func (s *Server) fanout(pk *packets.Packet, keep bool) {
 		if cl, ok := s.broker.Clients.Get(id); ok {
 			s.deliver(cl, sub, &m, false)
 		}
+	}
+}
+
+// retain keeps pk, in one place only. What the library has of a topic is looked for without a lock of ours: only a client
+// could have put it there meanwhile, and then either may be the last.
+func (s *Server) retain(pk *packets.Packet) {
+	if pk.Origin != inlineID || !s.kept.take(pk) {
+		if pk.Origin != inlineID {
+			s.kept.drop(pk.TopicName)
+		}
+		s.broker.Topics.RetainMessage(pk.Copy(false))
+		return
+	}
+	if _, ok := s.broker.Topics.Retained.Get(pk.TopicName); ok {
+		s.broker.Topics.RetainMessage(packets.Packet{TopicName: pk.TopicName})
 	}
 }
 
@@ -175,18 +190,30 @@ func (s *Server) sendRetained(cl *mochi.Client, c *conn, g grant) {
 		return
 	}
 	for _, pk := range s.broker.Topics.Messages(g.sub.Filter) {
-		if !waitRoom(c, messageSize(&pk)) {
-			cl.Stop(errSlow)
+		if !s.sendOld(cl, c, g.sub, &pk) {
 			return
 		}
-		sub := g.sub
-		// Acknowledgements are read by this very goroutine: beyond half a window do not ask for them.
-		if cl.State.Inflight.Len() >= s.cfg.MaxQueued/2 || s.sessions.queued(cl.ID)+messageSize(&pk) > s.cfg.WriteBuffer/4 {
-			sub.Qos = 0
-		}
-		pk.Mods.AllowResponseInfo = true
-		s.deliver(cl, sub, &message{pk: &pk}, true)
 	}
+	for _, topic := range s.kept.topics(g.sub.Filter) {
+		if pk, ok := s.kept.packet(topic); ok && !s.sendOld(cl, c, g.sub, &pk) {
+			return
+		}
+	}
+}
+
+// sendOld is false when the client is too slow, and gone.
+func (s *Server) sendOld(cl *mochi.Client, c *conn, sub packets.Subscription, pk *packets.Packet) bool {
+	if !waitRoom(c, messageSize(pk)) {
+		cl.Stop(errSlow)
+		return false
+	}
+	// Acknowledgements are read by this very goroutine: beyond half a window do not ask for them.
+	if cl.State.Inflight.Len() >= s.cfg.MaxQueued/2 || s.sessions.queued(cl.ID)+messageSize(pk) > s.cfg.WriteBuffer/4 {
+		sub.Qos = 0
+	}
+	pk.Mods.AllowResponseInfo = true
+	s.deliver(cl, sub, &message{pk: pk}, true)
+	return true
 }
 
 // waitRoom waits until n more bytes fit comfortably, and gives up on a client that takes nothing.

@@ -30,6 +30,7 @@ type Server struct {
 	hook     *hook
 	stats    counters
 	sessions *ledger
+	kept     kept
 	wills    wills
 	places   [16]sync.Mutex // by client id: who comes and who goes, one at a time
 
@@ -65,6 +66,7 @@ func run(l net.Listener, cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, sessions: newLedger(), done: make(chan struct{})}
 	s.guard = newListener(l, cfg, &s.stats)
 	s.guard.attach = s.attach
+	s.kept.all = make(map[string]keptMessage)
 	s.wills.timers = make(map[string]*time.Timer)
 	s.broker = mochi.New(options(cfg))
 	s.hook = &hook{Server: s}
@@ -163,7 +165,7 @@ func (s *Server) Stats() Stats {
 	all, away := s.broker.Clients.Len(), len(s.absent())
 	return Stats{
 		Connections: len(s.guard.open()), Clients: all - away, Sessions: away,
-		Retained: s.broker.Topics.Retained.Len(), Subscriptions: int(atomic.LoadInt64(&s.broker.Info.Subscriptions)),
+		Retained: s.broker.Topics.Retained.Len() + s.kept.len(), Subscriptions: int(atomic.LoadInt64(&s.broker.Info.Subscriptions)),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Writes: c.writes.Load(),
 		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(),
 		Dropped: c.dropped.Load(), Slow: c.slow.Load(), Panics: c.panics.Load(), Rejected: c.rejected.Load(),
