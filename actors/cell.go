@@ -62,7 +62,7 @@ type Cell struct {
 // NewCell enters an actor of kind k at path into the directory. It has no life
 // yet: spawn its Props.
 func (s *System) NewCell(path string, k *Kind, config proto.Message) (*Cell, error) {
-	c := &Cell{sys: s, path: path, kind: k, meth: k.methods(), health: &actorv1.Health{Kind: k.Name, State: Gone}}
+	c := &Cell{sys: s, path: path, kind: k, meth: k.meth, health: &actorv1.Health{Kind: k.Name, State: Gone}}
 	c.config.Store(&config)
 	return c, s.add(c)
 }
@@ -114,9 +114,12 @@ func (c *Cell) Remove() {
 	c.sys.remove(c)
 }
 
+// mailbox holds nothing while it is empty; protoactor's default has a ring of ten.
+var mailbox = actor.UnboundedLockfree()
+
 // Props makes protoactor's description of the actor, for a supervisor to spawn.
 func (c *Cell) Props() *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &life{cell: c} })
+	return actor.PropsFromProducer(func() actor.Actor { return &life{cell: c} }, actor.WithMailbox(mailbox))
 }
 
 // Fence abandons the present life: whatever it still says is refused, and its

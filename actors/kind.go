@@ -30,6 +30,7 @@ type Kind struct {
 
 	config protoreflect.MessageType
 	build  func(proto.Message) Actor
+	meth   map[string]method // of Services; shared by all actors of the kind
 }
 
 // A Leaf is one subject below an actor that it publishes on.
@@ -53,6 +54,7 @@ func Define[C proto.Message](k Kind, build func(C) Actor) Kind {
 	var zero C
 	k.config = zero.ProtoReflect().Type()
 	k.build = func(m proto.Message) Actor { return build(m.(C)) }
+	k.meth = k.methods()
 	return k
 }
 
