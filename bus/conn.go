@@ -19,6 +19,9 @@ const (
 	pendingBytes = 16 << 20
 )
 
+// largestBuffer is what is kept of a large message.
+const largestBuffer = 64 << 10
+
 const flushTimeout = 5 * time.Second
 
 // Conn is a connection to a bus: the gateway's own (Bus.Conn) or a dialled one.
@@ -32,6 +35,7 @@ type Conn struct {
 	denied  denials
 	slow    atomic.Uint64
 	lost    atomic.Uint64
+	buffers sync.Pool // of *[]byte, for messages that append themselves
 
 	mu   sync.Mutex
 	subs map[*nats.Subscription]struct{}
@@ -54,11 +58,30 @@ func newConn() *Conn {
 
 // Publish sends m as JSON.
 func (c *Conn) Publish(subject string, m proto.Message) error {
-	p, err := Marshal(JSON, m)
+	f, fast := m.(AppendJSONer)
+	if !fast {
+		p, err := Marshal(JSON, m)
+		if err != nil {
+			return fmt.Errorf("publish %s: %w", subject, err)
+		}
+		return c.PublishRaw(subject, JSON, p)
+	}
+	buf, _ := c.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	p, err := f.AppendJSON((*buf)[:0])
+	if err == nil {
+		err = c.nc.Publish(subject, p) // copies p
+	}
+	if cap(p) <= largestBuffer {
+		*buf = p
+		c.buffers.Put(buf)
+	}
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", subject, err)
 	}
-	return c.PublishRaw(subject, JSON, p)
+	return nil
 }
 
 // PublishRaw sends payload as it is. It waits for no answer, though a publisher

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/schemas"
@@ -149,12 +150,29 @@ func (d *decoder) list(field string, m protoreflect.Message, fd protoreflect.Fie
 		schemas.Defaults(el.Message().Interface())
 		if item.form == tableForm {
 			d.message(at, el.Message(), item)
+			el = d.share(el)
 		} else {
 			d.fail(item.line, at, "expected a table, got %s", item.what())
 		}
 		list.Append(el)
 	}
 	m.Set(fd, protoreflect.ValueOfList(list))
+}
+
+// share finds an equal message among those read so far: a hundred meters of one
+// type have one list of points. Nobody changes a config in place.
+func (r *reader) share(el protoreflect.Value) protoreflect.Value {
+	m := el.Message()
+	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.Interface())
+	if err != nil {
+		return el
+	}
+	key := string(m.Descriptor().FullName()) + " " + string(text)
+	if known, ok := r.shared[key]; ok {
+		return known
+	}
+	r.shared[key] = el
+	return el
 }
 
 func (d *decoder) scalar(field string, fd protoreflect.FieldDescriptor, v *value) (protoreflect.Value, bool) {

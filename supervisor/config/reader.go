@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/schemas"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
@@ -23,6 +24,7 @@ type reader struct {
 	actors   map[string]string // kind of each actor in the file, "" if that is wrong
 	groups   map[string]bool
 	readings []reading
+	shared   map[string]protoreflect.Value // list elements, by what they say
 }
 
 // reading is a node with the lines of its fields.
@@ -34,7 +36,7 @@ type reading struct {
 
 func newReader(file string, kinds []Kind, implicit []string) *reader {
 	r := &reader{file: file, list: kinds, implicit: implicit,
-		kinds: map[string]Kind{}, actors: map[string]string{}, groups: map[string]bool{}}
+		kinds: map[string]Kind{}, actors: map[string]string{}, groups: map[string]bool{}, shared: map[string]protoreflect.Value{}}
 	for _, k := range kinds {
 		r.kinds[k.Name] = k
 	}
