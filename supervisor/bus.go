@@ -41,7 +41,9 @@ func BusKind(b Bus, running *gatewayv1.Bus) actors.Kind {
 				return b.Restart(ctx)
 			}}
 		},
-	}, func(cfg *gatewayv1.Bus) actors.Actor { return &busKeeper{bus: b, cfg: cfg, running: running, told: news} })
+	}, func(cfg *gatewayv1.Bus) actors.Actor {
+		return &busKeeper{bus: b, cfg: cfg, running: running, told: news}
+	})
 }
 
 type busKeeper struct {

@@ -67,6 +67,13 @@ func (b *fakeBus) set(dead, stubborn bool) {
 	b.dead, b.stubborn = dead, stubborn
 }
 
+// count is how many canaries it was sent and how often it was restarted.
+func (b *fakeBus) count() (canaries, restarts int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.canaries, b.restarts
+}
+
 // newBusWorld is a tree of nothing but the bus.
 func newBusWorld(t *testing.T, b *fakeBus) *world {
 	w := &world{t: t, bus: &actorstest.Recorder{}, starve: make(chan string, 8)}
@@ -112,8 +119,8 @@ func TestADeadCanaryRestartsTheBus(t *testing.T) {
 		}
 		w.run(time.Minute)
 		w.wantHealed("bus cycle", "bus recovered")
-		if b.restarts != 1 || w.losses() != 2 {
-			t.Errorf("%d restarts, %d losses told", b.restarts, w.losses())
+		if _, restarts := b.count(); restarts != 1 || w.losses() != 2 {
+			t.Errorf("%d restarts, %d losses told", restarts, w.losses())
 		}
 		w.stop()
 	})
@@ -126,8 +133,8 @@ func TestABusThatCannotBeRepairedIsTriedForEver(t *testing.T) {
 		w.run(time.Minute)
 		b.set(true, true)
 		w.run(30 * time.Minute)
-		if b.restarts < 10 || b.restarts > 100 {
-			t.Errorf("%d restarts in half an hour", b.restarts)
+		if _, restarts := b.count(); restarts < 10 || restarts > 100 {
+			t.Errorf("%d restarts in half an hour", restarts)
 		}
 		b.set(true, false)
 		w.run(10 * time.Minute)
@@ -157,10 +164,10 @@ func TestOneCanaryAtATime(t *testing.T) {
 			t.Errorf("%s %s", h.State, h.Cause)
 		}
 		b.set(true, false)
-		before := b.canaries
+		before, _ := b.count()
 		w.run(4 * time.Second)
-		if n := b.canaries - before; n > 1 {
-			t.Errorf("%d canaries at once", n)
+		if after, _ := b.count(); after-before > 1 {
+			t.Errorf("%d canaries at once", after-before)
 		}
 		w.run(time.Minute)
 		w.stop()

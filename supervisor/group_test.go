@@ -140,6 +140,13 @@ func cutLast(path string) (up, token string, ok bool) {
 	return "", path, false
 }
 
+// change changes plans while the tree runs.
+func (w *world) change(fn func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn()
+}
+
 func (w *world) note(list *[]string, word string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

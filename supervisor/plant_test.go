@@ -129,21 +129,39 @@ func (p *plant) kinds() []actors.Kind {
 	}
 }
 
-// ask sends a request to the root as actor config does and returns its answer.
-func (p *plant) ask(m proto.Message) (answer any, err error) {
-	p.sys.Ask(supervisor.Root, m, func(msg any, e error) { answer, err = msg, e })
+// outcome is the answer to a request.
+type outcome struct {
+	msg any
+	err error
+}
+
+// soon is the answer to what send sends, if there is one at once.
+func (p *plant) soon(send func(answer func(msg any, err error))) (any, error) {
+	done := make(chan outcome, 1)
+	send(func(msg any, err error) { done <- outcome{msg, err} })
 	p.run(time.Millisecond)
-	return answer, err
+	select {
+	case o := <-done:
+		return o.msg, o.err
+	default:
+		return nil, errNoAnswer
+	}
+}
+
+var errNoAnswer = errors.New("no answer yet")
+
+// ask sends a request to the root as actor config does.
+func (p *plant) ask(m proto.Message) (any, error) {
+	return p.soon(func(answer func(any, error)) { p.sys.Ask(supervisor.Root, m, answer) })
 }
 
 // steer sends an operator's command to an actor.
-func (p *plant) steer(path string, m proto.Message) (answer any, err error) {
-	err = errors.New("no answer")
-	if e := p.sys.Lookup(path).Steer(actors.NewRequest(m, func(msg any, e error) { answer, err = msg, e })); e != nil {
-		return nil, e
-	}
-	p.run(time.Millisecond)
-	return answer, err
+func (p *plant) steer(path string, m proto.Message) (any, error) {
+	return p.soon(func(answer func(any, error)) {
+		if err := p.sys.Lookup(path).Steer(actors.NewRequest(m, answer)); err != nil {
+			answer(nil, err)
+		}
+	})
 }
 
 func (p *plant) state(path string) string {
@@ -173,6 +191,13 @@ type rig struct {
 	fault    func(way string) string // "", "error", "panic", "hang" (obeys ctx), "stuck" (does not)
 	judged   func()                  // runs in the group's mailbox
 	sleeping time.Duration           // how long "stuck" lasts; default 90 s
+}
+
+// change changes the rig while the tree runs.
+func (r *rig) change(fn func(*rig)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fn(r)
 }
 
 var hold = &gatewayv1.Power{Off: dur(5 * time.Second), MinOff: dur(2 * time.Second), On: dur(10 * time.Second), HoldOn: dur(30 * time.Second)}

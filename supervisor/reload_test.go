@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,12 +22,9 @@ func (p *plant) applied(text string) string {
 	p.t.Helper()
 	resp, err := p.ask(&configv1.ApplyRequest{Toml: text})
 	if err != nil {
-		return "refused: " + err.Error()
+		return err.Error()
 	}
-	r, ok := resp.(*configv1.ApplyResponse)
-	if !ok {
-		return "no answer yet"
-	}
+	r := resp.(*configv1.ApplyResponse)
 	var all []string
 	for _, c := range r.Changes {
 		all = append(all, c.Action+" "+c.Path)
@@ -113,11 +111,15 @@ func TestBadConfigChangesNothing(t *testing.T) {
 		if got := p.applied("renamed"); !strings.Contains(got, "restart the daemon") {
 			t.Error(got)
 		}
+		p.source.mu.Lock()
 		p.source.panics = true
+		p.source.mu.Unlock()
 		if got := p.applied("a"); !strings.Contains(got, "in the parser") {
 			t.Error(got)
 		}
+		p.source.mu.Lock()
 		p.source.panics, p.source.file = false, ""
+		p.source.mu.Unlock()
 		if _, err := p.ask(&configv1.ReloadRequest{}); err == nil || !strings.Contains(err.Error(), "no such file") {
 			t.Error(err)
 		}
@@ -147,7 +149,9 @@ func TestTwoChangesAtOnce(t *testing.T) {
 		p.run(2 * time.Second)
 		p.wantState("b", actors.OK)
 		p.wantState("c", "not there")
+		p.source.mu.Lock()
 		p.source.slow = 0
+		p.source.mu.Unlock()
 		p.wantApplied("c", "stop b, start c") // while b still has to prove itself
 		p.run(time.Minute)
 		if back := p.rolledBack(); len(back) != 0 {
@@ -163,7 +167,7 @@ func TestUnhealthyConfigIsRolledBackOnce(t *testing.T) {
 			"a":   {{"config", nil}, {"f", group("restart 1 in 1m", "quarantine")}, {"f/a", nil}},
 			"bad": {{"config", nil}, {"f", group("restart 1 in 1m", "quarantine")}, {"f/a", nil}, {"f/bad", nil}},
 		})
-		p.plans["f/bad"].started = func(uint32) error { return errBoom }
+		p.change(func() { p.plans["f/bad"].started = func(uint32) error { return errBoom } })
 		p.run(3 * time.Second)
 		p.wantApplied("bad", "start f/bad")
 		p.run(time.Minute)
@@ -176,9 +180,9 @@ func TestUnhealthyConfigIsRolledBackOnce(t *testing.T) {
 		}
 		p.wantLives("config:1 f/a:1")
 		// What was sick before is no reason: the last good config is not judged by it.
-		p.plans["f/a"].tick = func(uint32) error { return errBoom }
+		p.change(func() { p.plans["f/a"].tick = func(uint32) error { return errBoom } })
 		p.run(2 * time.Minute)
-		p.plans["f/bad"].started = nil
+		p.change(func() { p.plans["f/bad"].started = nil })
 		p.wantApplied("bad", "start f/bad")
 		p.run(2 * time.Minute)
 		if back := p.rolledBack(); len(back) != 1 {
@@ -194,7 +198,7 @@ func TestUnhealthyConfigIsRolledBackOnce(t *testing.T) {
 func TestWhatNeverProvedItselfIsNoGoodConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"a", nil}}, "b": {{"a", nil}, {"b", nil}}, "c": {{"a", nil}, {"b", nil}, {"c", nil}}})
-		p.plans["b"].started = func(uint32) error { return errBoom }
+		p.change(func() { p.plans["b"].started = func(uint32) error { return errBoom } })
 		p.run(3 * time.Second)
 		p.wantApplied("b", "start b")
 		p.run(10 * time.Second)
@@ -250,13 +254,14 @@ func TestChangeOfAGroupThatDoesNotAnswer(t *testing.T) {
 			"b": {{"f", group("quarantine")}, {"f/line", rigged{}}, {"f/b", nil}, {"c", nil}},
 		})
 		p.run(3 * time.Second)
-		hang := true
-		p.rigs["f/line"].judged = func() {
-			if hang {
-				hang = false
-				time.Sleep(time.Minute)
+		var hung atomic.Bool
+		p.rigs["f/line"].change(func(r *rig) {
+			r.judged = func() {
+				if !hung.Swap(true) {
+					time.Sleep(time.Minute)
+				}
 			}
-		}
+		})
 		if _, err := p.steer("f/line", &actorv1.CycleRequest{}); err == nil {
 			t.Error("the group hangs and answers")
 		}
@@ -283,10 +288,10 @@ func TestGroupSettingsChangeLive(t *testing.T) {
 		})
 		p.run(3 * time.Second)
 		p.wantApplied("b", "reconfigure f")
-		p.plans["f/a"].tick = func(uint32) error { return errBoom }
+		p.change(func() { p.plans["f/a"].tick = func(uint32) error { return errBoom } })
 		p.run(2 * time.Second)
 		p.wantHealed("f/a quarantine")
-		p.plans["f/a"].tick = nil
+		p.change(func() { p.plans["f/a"].tick = nil })
 		if _, err := p.steer("f", &actorv1.UpdateConfigRequest{Config: &structpb.Struct{Fields: map[string]*structpb.Value{
 			"ladder": structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue("reboot now")}}),
 		}}}); err == nil || !strings.Contains(err.Error(), "is no step") {

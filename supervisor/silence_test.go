@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,15 +17,15 @@ import (
 func TestSilenceIsCycledAndTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"f", &gatewayv1.Group{Silence: dur(20 * time.Second)}}, {"f/one", rigged{}}}})
-		fails := true
+		var fixed atomic.Bool
 		p.plans["f/one"].started = func(uint32) error {
-			if fails {
+			if !fixed.Load() {
 				return actors.Broken(errBoom) // it proves no work
 			}
 			return nil
 		}
 		p.run(25 * time.Second)
-		fails = false
+		fixed.Store(true)
 		p.run(time.Minute)
 		p.wantHealed("f/one broken", "f/one cycle", "f/one recovered")
 		if story := p.rigs["f/one"].told(); story != "off, on" {
@@ -75,9 +76,9 @@ func TestEvidenceOfAGroupThatIsNotThere(t *testing.T) {
 		if e, err := p.tree.Evidence(ctx); err != nil || e.Alive != 3 || len(e.Missing) != 0 {
 			t.Errorf("%+v %v", e, err)
 		}
-		p.rigs["f/g/one"].judged = func() { time.Sleep(time.Minute) }
+		p.rigs["f/g/one"].change(func(r *rig) { r.judged = func() { time.Sleep(time.Minute) } })
 		_ = p.sys.Lookup("f/g/one").Steer(actors.NewRequest(nil, func(any, error) {}))
-		p.plans["f/g/one"].tick = func(uint32) error { return errBoom }
+		p.change(func() { p.plans["f/g/one"].tick = func(uint32) error { return errBoom } })
 		p.run(2 * time.Second)
 		ctx2, cancel2 := context.WithTimeout(context.Background(), time.Second)
 		defer cancel2()
@@ -85,8 +86,8 @@ func TestEvidenceOfAGroupThatIsNotThere(t *testing.T) {
 		if err != nil || e.Alive != 2 || len(e.Missing) != 1 || e.Missing[0].Path != "f/g" || !strings.Contains(e.Missing[0].Reason, "mailbox") {
 			t.Errorf("%+v %v", e, err)
 		}
-		p.rigs["f/g/one"].judged = nil
-		p.plans["f/g/one"].tick = nil
+		p.rigs["f/g/one"].change(func(r *rig) { r.judged = nil })
+		p.change(func() { p.plans["f/g/one"].tick = nil })
 		p.run(2 * time.Minute)
 		p.stop()
 	})

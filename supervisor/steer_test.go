@@ -14,8 +14,8 @@ import (
 func TestRestartEndsQuarantine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"f", group("quarantine")}, {"f/a", nil}, {"f/b", nil}}})
-		p.plans["f/a"].started = once(1, errBoom)
-		p.plans["f/b"].started = once(1, actors.Broken(errBoom))
+		p.change(func() { p.plans["f/a"].started = once(1, errBoom) })
+		p.change(func() { p.plans["f/b"].started = once(1, actors.Broken(errBoom)) })
 		p.run(3 * time.Second)
 		p.wantState("f/a", actors.Quarantined)
 		p.wantState("f/b", actors.Bad)
@@ -65,9 +65,9 @@ func TestCycleHitsWhatDependsOnIt(t *testing.T) {
 func TestCyclesAreCountedForEachOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"f", group("cycle 1 in 1h", "quarantine")}, {"f/one", rigged{}}, {"f/two", rigged{}}}})
-		p.plans["f/one"].started = func(uint32) error { return errBoom }
+		p.change(func() { p.plans["f/one"].started = func(uint32) error { return errBoom } })
 		p.run(time.Minute)
-		p.plans["f/two"].tick = once(1, errBoom)
+		p.change(func() { p.plans["f/two"].tick = once(1, errBoom) })
 		p.run(30 * time.Second)
 		p.wantHealed("f/one cycle", "f/one quarantine", "f/two cycle", "f/two recovered")
 		p.stop()
@@ -105,10 +105,10 @@ func TestCrashedGroupCanBeRestarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"f", group("quarantine")}, {"f/g", group("quarantine")}, {"f/g/one", rigged{}}}})
 		p.run(3 * time.Second)
-		p.rigs["f/g/one"].judged = func() { panic("in the group") }
+		p.rigs["f/g/one"].change(func(r *rig) { r.judged = func() { panic("in the group") } })
 		_, _ = p.steer("f/g/one", &actorv1.CycleRequest{})
 		p.wantState("f/g", actors.Quarantined)
-		p.rigs["f/g/one"].judged = nil
+		p.rigs["f/g/one"].change(func(r *rig) { r.judged = nil })
 		if _, err := p.steer("f/g", &actorv1.RestartRequest{}); err != nil {
 			t.Error(err)
 		}
@@ -132,7 +132,7 @@ func TestRootRestartStopsInOrderAndStopWins(t *testing.T) {
 		p.wantState("root", actors.OK)
 		p.wantState("f/b", actors.OK)
 		release := make(chan struct{})
-		p.plans["f/b"].stopped = func() { <-release }
+		p.change(func() { p.plans["f/b"].stopped = func() { <-release } })
 		_, _ = p.steer("root", &actorv1.RestartRequest{}) // and while it is at it:
 		begin := time.Now()
 		p.stop()

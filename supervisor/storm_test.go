@@ -37,8 +37,8 @@ var (
 // are kept, and the tree can be stopped at any time.
 func TestStorms(t *testing.T) {
 	n := uint64(*seeds)
-	if testing.Short() {
-		n = 40
+	if testing.Short() || raced {
+		n = min(n, 30)
 	}
 	first := uint64(1)
 	if *seed != 0 {
