@@ -5,12 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"gatewayd/actors"
@@ -132,34 +129,6 @@ func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*
 	return b, nil
 }
 
-// tellAddress writes where the bus listens into the data directory: the real
-// port, for the commands of this machine. Without a listener there is no file.
-func (d *daemon) tellAddress(dir string) error {
-	d.url = filepath.Join(dir, urlFile)
-	addr := d.bus.Addr()
-	if addr == "" {
-		if err := os.Remove(d.url); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	url := "nats://" + reachable(addr)
-	d.log.Info("the bus listens", "url", url)
-	return writeFile(d.url, []byte(url+"\n"))
-}
-
-// reachable is a listener's address as a client on this machine uses it.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
-}
-
 // dog finds who restarts the gateway when nothing else helps.
 func (d *daemon) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, error) {
 	systemd, err := watchdog.NewSystemd(os.Getenv, os.Getpid())
@@ -238,33 +207,6 @@ func (d *daemon) tellBoot(previous watchdog.Previous, plan watchdog.Plan) {
 	}
 }
 
-// catalogue lists every actor for standard NATS micro tooling.
-func (d *daemon) catalogue() iter.Seq[bus.Service] {
-	return func(yield func(bus.Service) bool) {
-		for _, cell := range d.system.Cells() {
-			if !yield(service(d.bus.Gateway(), cell)) {
-				return
-			}
-		}
-	}
-}
-
-func service(gateway string, cell *actors.Cell) bus.Service {
-	s := bus.Service{
-		Name: cell.Kind().Name, ID: cell.Path(), Version: microVersion, Description: cell.Kind().Doc,
-		Metadata: map[string]string{"gateway": gateway, "health": cell.State()},
-	}
-	for _, name := range cell.Methods() {
-		in, out, stream := cell.Signature(name)
-		meta := map[string]string{"request": in, "response": out}
-		if stream {
-			meta["stream"] = "true"
-		}
-		s.Endpoints = append(s.Endpoints, bus.Endpoint{Name: name, Subject: bus.Subject(gateway, bus.Cmd, cell.Path(), name), Metadata: meta})
-	}
-	return s
-}
-
 // reload applies the config file.
 func (d *daemon) reload(ctx context.Context) {
 	if d.notify != nil {
@@ -318,20 +260,4 @@ func (d *daemon) abort() {
 	if d.lock != nil {
 		_ = d.lock.Close()
 	}
-}
-
-// lockDir makes sure that only one daemon uses a data directory.
-func lockDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("data directory %s is in use by another gatewayd", dir)
-	}
-	return f, nil
 }

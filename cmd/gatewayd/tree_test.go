@@ -96,11 +96,11 @@ func TestFlat(t *testing.T) {
 
 func TestAnswerIsATable(t *testing.T) {
 	var out bytes.Buffer
-	err := printAnswer(&out, []byte(`{"version":"3","changes":[{"path":"a/b","action":"start"},{"path":"c"}]}`))
+	err := printAnswer(&out, []byte(`{"version":"3","changes":[{"path":"a/b","action":"start"},{"path":"c"}],"toml":"a = 1\nb = 2\n"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "FIELD    VALUE\nversion  3\nchanges:\nPATH  ACTION\na/b   start\nc\n"
+	want := "FIELD    VALUE\nversion  3\nchanges:\nPATH  ACTION\na/b   start\nc\ntoml:\na = 1\nb = 2\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

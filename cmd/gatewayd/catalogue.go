@@ -1,0 +1,35 @@
+package main
+
+import (
+	"iter"
+
+	"gatewayd/actors"
+	"gatewayd/bus"
+)
+
+// catalogue lists every actor for standard NATS micro tooling.
+func (d *daemon) catalogue() iter.Seq[bus.Service] {
+	return func(yield func(bus.Service) bool) {
+		for _, cell := range d.system.Cells() {
+			if !yield(service(d.bus.Gateway(), cell)) {
+				return
+			}
+		}
+	}
+}
+
+func service(gateway string, cell *actors.Cell) bus.Service {
+	s := bus.Service{
+		Name: cell.Kind().Name, ID: cell.Path(), Version: microVersion, Description: cell.Kind().Doc,
+		Metadata: map[string]string{"gateway": gateway, "health": cell.State()},
+	}
+	for _, name := range cell.Methods() {
+		in, out, stream := cell.Signature(name)
+		meta := map[string]string{"request": in, "response": out}
+		if stream {
+			meta["stream"] = "true"
+		}
+		s.Endpoints = append(s.Endpoints, bus.Endpoint{Name: name, Subject: bus.Subject(gateway, bus.Cmd, cell.Path(), name), Metadata: meta})
+	}
+	return s
+}

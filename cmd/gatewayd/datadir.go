@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// tellAddress writes where the bus listens into the data directory: the real
+// port, for the commands of this machine. Without a listener there is no file.
+func (d *daemon) tellAddress(dir string) error {
+	d.url = filepath.Join(dir, urlFile)
+	addr := d.bus.Addr()
+	if addr == "" {
+		if err := os.Remove(d.url); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	url := "nats://" + reachable(addr)
+	d.log.Info("the bus listens", "url", url)
+	return writeFile(d.url, []byte(url+"\n"))
+}
+
+// reachable is a listener's address as a client on this machine uses it.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// lockDir makes sure that only one daemon uses a data directory.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("data directory %s is in use by another gatewayd", dir)
+	}
+	return f, nil
+}
