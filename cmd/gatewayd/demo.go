@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -64,6 +65,8 @@ type demo struct {
 
 // run runs the demo until ctx ends, or the story.
 func (d *demo) run(ctx context.Context, drill bool) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed
+	defer stop()
 	if d.bus, err = freePort(d.bus, "--bus"); err != nil {
 		return err
 	}
