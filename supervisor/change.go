@@ -41,10 +41,13 @@ func (g *group) heedConfig(msg any) {
 
 func (g *group) parsed(m parsed) {
 	a := m.a
+	if m.err == nil && len(m.problems) == 0 {
+		m.err = startable(a.next)
+	}
 	switch {
 	case m.err != nil:
 		g.applying = nil
-		a.req.Refuse(bus.Errorf(bus.Unavailable, "read the config: %s", m.err))
+		a.req.Refuse(bus.Errorf(bus.Unavailable, "the config: %s", m.err))
 		return
 	case len(m.problems) > 0:
 		g.applying = nil

@@ -31,7 +31,7 @@ func (g *group) powerOf(c *child) *actors.Power {
 func (g *group) owners() []*child {
 	var all []*child
 	for _, c := range g.children {
-		if g.powerOf(c) != nil {
+		if !c.leaving && g.powerOf(c) != nil {
 			all = append(all, c)
 		}
 	}

@@ -105,10 +105,13 @@ func TestReloadTouchesOnlyWhatDiffers(t *testing.T) {
 func TestBadConfigChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		renamed := sketch{{"", &gatewayv1.Gateway{Gateway: "other"}}, {"a", nil}}
-		p := newPlant(t, map[string]sketch{"a": {{"a", nil}}, "renamed": renamed})
+		p := newPlant(t, map[string]sketch{"a": {{"a", nil}}, "renamed": renamed, "taken": {{"a", nil}, {"root", nil}}})
 		p.run(3 * time.Second)
 		p.wantApplied("nonsense", "problem no such sketch")
 		if got := p.applied("renamed"); !strings.Contains(got, "restart the daemon") {
+			t.Error(got)
+		}
+		if got := p.applied("taken"); !strings.Contains(got, "choose another") {
 			t.Error(got)
 		}
 		p.source.mu.Lock()

@@ -103,6 +103,9 @@ var groupKind = actors.Define(actors.Kind{
 // Start starts the tree as cfg says. Its groups and actors start in the order of
 // the file; Start does not wait for them.
 func (t *Tree) Start(cfg *config.Tree) error {
+	if err := startable(cfg); err != nil {
+		return err
+	}
 	t.expect(cfg)
 	t.adopt(cfg)
 	cell, err := t.cell(Root, cfg.Root)
@@ -117,6 +120,14 @@ func (t *Tree) Start(cfg *config.Tree) error {
 	t.root = pid
 	t.mu.Unlock()
 	cell.Bind(pid)
+	return nil
+}
+
+// startable reports what no reader of configs can know.
+func startable(cfg *config.Tree) error {
+	if cfg.Find(Root) != nil {
+		return fmt.Errorf("line %d: %s is the name of the group that holds all others: choose another", cfg.Find(Root).Line, Root)
+	}
 	return nil
 }
 
