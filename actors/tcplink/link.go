@@ -33,6 +33,8 @@ const (
 	batch = 16
 	// mute is how many transactions without an answer in a row call for a new connection: some devices forget one.
 	mute = 12
+	// spoils is how many connections in a row may be spoilt by unreadable answers, and bring no other, before it waits to connect again.
+	spoils = 3
 )
 
 type link struct {
@@ -47,6 +49,7 @@ type link struct {
 	stale   bool // the address has changed: a new connection once this one has nothing under way
 	proved  bool // the connection has brought an answer
 	shaky   bool // the last connection brought none
+	spoilt  int  // connections in a row that an unreadable answer has spoilt
 	failed  int  // attempts in a row without success
 	opened  uint64
 	retry   *actors.Timer
@@ -119,6 +122,9 @@ func (l *link) done(c *actors.Context, w *wire.Work) {
 		l.proven(c)
 	}
 	switch {
+	case w.Spoilt():
+		l.spoilt++
+		l.lose(c, l.proved || l.stale || l.spoilt <= spoils)
 	case w.Lost != nil:
 		l.lose(c, l.proved || l.stale)
 	case l.stale || l.carrier.Mute() >= mute:
@@ -130,7 +136,7 @@ func (l *link) done(c *actors.Context, w *wire.Work) {
 
 // proven is said when a unit has answered, if only to refuse.
 func (l *link) proven(c *actors.Context) {
-	l.proved, l.failed = true, 0
+	l.proved, l.failed, l.spoilt = true, 0, 0
 	if l.shaky {
 		l.shaky = false
 		l.say(c, "")

@@ -93,4 +93,10 @@ func (w *Work) Answered() bool {
 	return false
 }
 
+// Spoilt says whether the connection must be replaced because of an answer that
+// nobody can read: whoever gave it is there, and so is the way to others.
+func (w *Work) Spoilt() bool {
+	return w.Lost != nil && !unsent(w.Lost) && w.ran > 0 && w.parts[w.ran-1].res.Outcome == schedule.Garbled
+}
+
 func mismatched(err error) bool { return errors.Is(err, modbus.ErrMismatch) }
