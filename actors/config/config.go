@@ -53,6 +53,9 @@ func (config) Receive(c *actors.Context, msg any) error {
 	case *configv1.GetResponse, *configv1.CheckResponse, *configv1.HistoryResponse:
 		c.Reply(m.(proto.Message))
 	case actors.Failed:
+		if _, ok := c.Request().Message().(*configv1.ReloadRequest); ok {
+			c.Event("rejected", &configv1.Rejected{Problems: []*configv1.Problem{{Message: m.Err.Error()}}})
+		}
 		c.Refuse(m.Err)
 	}
 	return nil
