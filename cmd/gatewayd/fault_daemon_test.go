@@ -22,19 +22,22 @@ import (
 // faultWait is how long these tests wait for what must come.
 const faultWait = 10 * time.Second
 
-// faultBinary builds the daemon once per test run, as it is shipped.
+// faultBinary builds the daemon once per test run, as it is shipped. Its file
+// has no name any more: nothing is left behind.
 var faultBinary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "gatewayd-fault-")
 	if err != nil {
 		return "", err
 	}
+	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "gatewayd")
 	cmd := exec.Command("go", "build", "-o", file, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
-	return file, nil
+	fd, err := syscall.Open(file, syscall.O_RDONLY|syscall.O_CLOEXEC, 0) // for as long as this process lives
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd), err
 })
 
 // running is one life of the daemon's process.
@@ -124,6 +127,16 @@ func (r *running) until(what string, cond func() bool) {
 	}
 }
 
+// span lets the daemon run for a window of time.
+func (r *running) span(d time.Duration) {
+	r.t.Helper()
+	select {
+	case <-r.ended:
+		r.t.Fatalf("the daemon has died: %v", r.state)
+	case <-time.After(d):
+	}
+}
+
 // alive fails if the process is gone.
 func (r *running) alive() {
 	r.t.Helper()
@@ -164,9 +177,13 @@ func (r *running) kill() {
 	<-r.ended
 }
 
+func faultContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), faultWait)
+}
+
 // call sends a command as an operator would.
 func (r *running) call(path, method string, req, resp proto.Message) error {
-	ctx, cancel := context.WithTimeout(context.Background(), faultWait)
+	ctx, cancel := faultContext()
 	defer cancel()
 	return r.conn.Call(ctx, bus.Subject("fault", bus.Cmd, path, method), req, resp)
 }
