@@ -26,7 +26,8 @@ func build(ctx context.Context, out, pkg string) error {
 // process is one under measurement.
 type process struct {
 	*exec.Cmd
-	log string
+	log  string
+	mqtt int // port, where it is known
 }
 
 // launch starts a program, its output in a file.
@@ -42,7 +43,7 @@ func launch(log string, name string, args ...string) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	return &process{cmd, log}, nil
+	return &process{Cmd: cmd, log: log}, nil
 }
 
 func (p *process) usage() (usage, error) {

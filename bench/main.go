@@ -31,7 +31,12 @@ type figure struct {
 }
 
 var figures = []figure{
+	{"footprint", "memory of an idle daemon", 90 * time.Second, footprint},
+	{"start", "process start to first sample", 30 * time.Second, firstSample},
 	{"poll", "500 Modbus TCP units to bus and MQTT", 180 * time.Second, poll},
+	{"line", "use of an RTU line", 90 * time.Second, lineUse},
+	{"silent", "healthy unit beside silent ones", 60 * time.Second, silent},
+	{"write", "write latency under full poll load", 60 * time.Second, writeLatency},
 	{"crash", "crash to the next life", 40 * time.Second, crash},
 	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
 	{"idle", "10,000 idle actors", 60 * time.Second, idle},

@@ -18,7 +18,7 @@ const (
 	pollUnits  = 500
 	pollPoints = 30
 	pollSpan   = 8 * time.Second
-	pollRounds = 3
+	pollRounds = 2
 )
 
 // contestant is one of those that poll.
@@ -145,12 +145,12 @@ func serveModbus(ctx context.Context) (addr string, err error) {
 	return l.Addr().String(), nil
 }
 
-// pollConfig is the gateway's config: each unit behind a connection of its own.
-func pollConfig(busPort, mqttPort int, plc string) string {
+// gatewayConfig is the gateway's config: each unit behind a connection of its own.
+func gatewayConfig(busPort, mqttPort, units int, every, plc string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "gateway = %q\n[bus]\nkind = \"bus\"\nlisten = \"127.0.0.1:%d\"\nanonymous = \"observer\"\n[mqtt]\nkind = \"mqtt-broker\"\nlisten = \"127.0.0.1:%d\"\n", gateway, busPort, mqttPort)
-	for i := range pollUnits {
-		fmt.Fprintf(&b, "[field.u%d.link]\nkind = \"tcp-link\"\naddress = %q\n[field.u%d.unit]\nkind = \"modbus-unit\"\nlink = \"field/u%d/link\"\nunit = 1\nevery = \"1s\"\npoints = [\n", i, plc, i, i)
+	for i := range units {
+		fmt.Fprintf(&b, "[field.u%d.link]\nkind = \"tcp-link\"\naddress = %q\n[field.u%d.unit]\nkind = \"modbus-unit\"\nlink = \"field/u%d/link\"\nunit = 1\nevery = %q\npoints = [\n", i, plc, i, i, every)
 		for r := range pollPoints {
 			fmt.Fprintf(&b, "{ name = \"r%d\", address = %d },\n", r, r)
 		}
@@ -165,7 +165,7 @@ func startGateway(dir, bin, plc string) (*process, []*listener, error) {
 		return nil, nil, err
 	}
 	file := filepath.Join(dir, "gateway.toml")
-	if err := os.WriteFile(file, []byte(pollConfig(ports[0], ports[1], plc)), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(gatewayConfig(ports[0], ports[1], pollUnits, "1s", plc)), 0o644); err != nil {
 		return nil, nil, err
 	}
 	p, err := launch(filepath.Join(dir, "log"), bin, "run", "--config", file, "--data", filepath.Join(dir, "data"), "--log", "warn")

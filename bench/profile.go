@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/pprof"
 )
 
@@ -18,7 +17,6 @@ func profile(name string) (done func(), err error) {
 	if dir == "" {
 		return func() {}, nil
 	}
-	runtime.MemProfileRate = 512
 	f, err := os.Create(filepath.Join(dir, name+".cpu"))
 	if err == nil {
 		err = pprof.StartCPUProfile(f)
