@@ -107,11 +107,24 @@ func (c *Cell) Close(why string) { c.closed.Store(&why) }
 // Open ends Close.
 func (c *Cell) Open() { c.closed.Store(nil) }
 
-// Remove takes the actor out of the directory.
+// Remove takes the actor out of the directory, and its last words off the bus:
+// an empty message is what a late comer shall not be told.
 func (c *Cell) Remove() {
 	c.Close("stopped")
 	c.queue.empty(true, c.path, "stopped")
 	c.sys.remove(c)
+	c.forget("health")
+	for _, l := range c.kind.Publishes {
+		if l.Class == bus.State && l.Leaf != "*" {
+			c.forget(l.Leaf)
+		}
+	}
+}
+
+func (c *Cell) forget(leaf string) {
+	if err := c.sys.Bus.PublishRaw(c.subject(bus.State, leaf), bus.JSON, nil); err != nil {
+		c.log().Debug("last word not taken back", "leaf", leaf, "err", err)
+	}
 }
 
 // mailbox holds nothing while it is empty; protoactor's default has a ring of ten.

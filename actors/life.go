@@ -55,7 +55,9 @@ func (l *life) Receive(pc actor.Context) {
 			l.cell.queue.empty(true, l.cell.path, "it was stopped")
 		}
 	case mail:
-		l.cell.waiting.Add(-1)
+		if !l.fenced.Load() { // what was left behind counts no more
+			l.cell.waiting.Add(-1)
+		}
 		if r, ok := m.(*Request); ok {
 			l.cell.queue.leave(r)
 		}

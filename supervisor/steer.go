@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
@@ -37,6 +39,10 @@ func (g *group) serve(r *actors.Request) {
 // inject puts a fault of a drill in.
 func (g *group) inject(r *actors.Request, m *drillv1.InjectRequest) {
 	if m.Fault == "starve" {
+		if held := g.t.opts.Held; held != nil && held() > 0 {
+			r.Refuse(bus.Errorf(bus.FailedPrecondition, "the watchdog has restarted the gateway lately and is held back for another %s", held().Round(time.Second)))
+			return
+		}
 		g.t.opts.Starve(m.Path, "starved by a drill")
 		r.Reply(&drillv1.InjectResponse{})
 		return
@@ -53,7 +59,7 @@ func (g *group) inject(r *actors.Request, m *drillv1.InjectRequest) {
 	case cell.Kind().Name == groupKind.Name:
 		r.Refuse(bus.Errorf(bus.InvalidArgument, "%s is a group: name one of its actors", m.Path))
 	default:
-		cell.Drill(m.Fault, m.Rate, m.Duration.AsDuration(), func(err error) { answer(r, &drillv1.InjectResponse{}, err) })
+		cell.Drill(m.Fault, m.GetRate(), m.Duration.AsDuration(), func(err error) { answer(r, &drillv1.InjectResponse{}, err) })
 	}
 }
 

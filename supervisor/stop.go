@@ -149,7 +149,6 @@ func (g *group) remove(c *child, then func()) {
 
 // bury takes the cell of somebody who has stopped for good out of the directory.
 func (t *Tree) bury(cell *actors.Cell) {
-	cell.SetHealth(actors.Gone, "removed from the config")
 	cell.Remove()
 	t.forget(cell.Path())
 }

@@ -48,6 +48,10 @@ type Options struct {
 	// Starve is called when the root has nothing left: the watchdog shall bite.
 	Starve func(path, why string)
 
+	// Held tells how long the watchdog is held back from biting, because it has
+	// bitten lately; nil: it never is.
+	Held func() time.Duration
+
 	// SafeMode starts only actors that stand directly below the root; groups
 	// stay stopped.
 	SafeMode bool

@@ -1,6 +1,7 @@
 package drill_test
 
 import (
+	"google.golang.org/protobuf/proto"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ func TestConforms(t *testing.T) {
 	actorstest.Conform(t, drill.Kind, &drillv1.Drill{Armed: true})
 }
 
-var unplug = &drillv1.InjectRequest{Path: "field/line", Fault: "unplug", Rate: 1}
+var unplug = &drillv1.InjectRequest{Path: "field/line", Fault: "unplug", Rate: proto.Float64(1)}
 
 // tree plays the root; it tells what it was asked.
 func tree(r *actorstest.Rig) <-chan any {

@@ -93,6 +93,7 @@ func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Log
 			log.Error("nothing is left to try: the watchdog is not petted any more", "who", path, "why", why)
 			d.keeper.Starve(watchdog.Cause{Path: path, Reason: why})
 		},
+		Held: func() time.Duration { return d.keeper.Health().Hold },
 	})
 	if err = d.keep(dog, device, root.Watchdog, plan); err != nil {
 		return d, err

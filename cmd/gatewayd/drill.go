@@ -48,7 +48,7 @@ gatewayd drill clear takes the faults out again.`,
 				return usage("--rate %g: want a share above 0, at most 1", rate)
 			}
 			return c.drill(cmd.Context(), "Inject", &drillv1.InjectRequest{
-				Fault: args[0], Path: strings.Trim(args[1], "/"), Rate: rate, Duration: durationpb.New(long),
+				Fault: args[0], Path: strings.Trim(args[1], "/"), Rate: &rate, Duration: durationpb.New(long),
 			}, cmd)
 		},
 	}

@@ -176,6 +176,10 @@ func (n *news) state(m bus.Msg) {
 	}
 	switch a.Leaf {
 	case "health":
+		if len(m.Data) == 0 { // taken back: a new config does not have it any more
+			n.update(func() { delete(n.health, a.Path) })
+			return
+		}
 		h := &actorv1.Health{}
 		if m.Decode(h) == nil {
 			n.update(func() { n.hear(a.Path, h) })
@@ -249,5 +253,5 @@ func (n *news) standings() []standing {
 	for i, p := range paths {
 		all[i] = standing{p, n.health[p]}
 	}
-	return slices.DeleteFunc(all, standing.removed)
+	return all
 }

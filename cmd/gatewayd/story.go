@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"google.golang.org/protobuf/proto"
 	"slices"
 	"sync"
 	"time"
@@ -258,7 +259,7 @@ func (s *story) inject(ctx context.Context, fault, path string, long time.Durati
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req := &drillv1.InjectRequest{Fault: fault, Path: path, Rate: 1}
+	req := &drillv1.InjectRequest{Fault: fault, Path: path, Rate: proto.Float64(1)}
 	if long > 0 {
 		req.Duration = durationpb.New(long)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gatewayd/actors"
 	"gatewayd/bus"
 	actorv1 "gatewayd/schemas/actor/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
@@ -61,14 +60,6 @@ type standing struct {
 	health *actorv1.Health
 }
 
-func (s standing) removed() bool {
-	return s.health.State == actors.Gone && s.health.Cause == removedCause
-}
-
-// removedCause is what the supervisor says last of an actor that a new config
-// does not have any more.
-const removedCause = "removed from the config"
-
 // states asks for the health of everybody, as the bus keeps it, in the order of
 // the tree; an observer may do that. boot is nil when nothing is known.
 func (c *client) states(ctx context.Context) (all []standing, boot *gatewayv1.Boot, err error) {
@@ -78,7 +69,7 @@ func (c *client) states(ctx context.Context) (all []standing, boot *gatewayv1.Bo
 	err = c.conn.Last(ctx, "gw."+c.gateway+".state.>", func(r bus.Record) error {
 		a, err := bus.ParseSubject(r.Subject)
 		switch {
-		case err != nil:
+		case err != nil, len(r.Data) == 0: // taken back: a new config does not have it any more
 		case a.Leaf == "health":
 			h := &actorv1.Health{}
 			if r.Decode(h) == nil {
@@ -96,7 +87,6 @@ func (c *client) states(ctx context.Context) (all []standing, boot *gatewayv1.Bo
 	for path, h := range latest {
 		all = append(all, standing{path, h})
 	}
-	all = slices.DeleteFunc(all, standing.removed)
 	slices.SortFunc(all, func(a, b standing) int { return comparePaths(a.path, b.path) })
 	return all, boot, err
 }

@@ -125,6 +125,9 @@ func (r *reader) kindsWith(key string) []string {
 	return kinds
 }
 
+// root is what the supervisor calls the group that holds all.
+const root = "root"
+
 var token = regexp.MustCompile(`^[a-z0-9-]+$`)
 
 // child reads the table of an actor or group; nil if it is neither.
@@ -135,6 +138,9 @@ func (r *reader) child(parent, at string, e entry) *Node {
 	}
 	if !token.MatchString(e.key) {
 		r.badName(e, at)
+	}
+	if path == root {
+		r.problem(e.line, at, "%q is the name of the tree's root; choose another", root)
 	}
 	kind, ok := e.val.get("kind")
 	switch {

@@ -82,7 +82,7 @@ type InjectRequest struct {
 	// (its group is power-cycled), starve (the watchdog is not petted).
 	Fault string `protobuf:"bytes,2,opt,name=fault,proto3" json:"fault,omitempty"`
 	// Share of messages or bytes it hits, for drop, delay and corrupt.
-	Rate float64 `protobuf:"fixed64,3,opt,name=rate,proto3" json:"rate,omitempty"`
+	Rate *float64 `protobuf:"fixed64,3,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
 	// How late, for delay; how long, for hang.
 	Duration      *durationpb.Duration `protobuf:"bytes,4,opt,name=duration,proto3" json:"duration,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -134,8 +134,8 @@ func (x *InjectRequest) GetFault() string {
 }
 
 func (x *InjectRequest) GetRate() float64 {
-	if x != nil {
-		return x.Rate
+	if x != nil && x.Rate != nil {
+		return *x.Rate
 	}
 	return 0
 }
@@ -319,12 +319,13 @@ const file_drill_v1_drill_proto_rawDesc = "" +
 	"\n" +
 	"\x14drill/v1/drill.proto\x12\bdrill.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\x1d\n" +
 	"\x05Drill\x12\x14\n" +
-	"\x05armed\x18\x01 \x01(\bR\x05armed\"\x84\x02\n" +
+	"\x05armed\x18\x01 \x01(\bR\x05armed\"\x92\x02\n" +
 	"\rInjectRequest\x12\x1d\n" +
 	"\x04path\x18\x01 \x01(\tB\t\x8a\xb5\x18\x05\b\x01B\x01*R\x04path\x12[\n" +
-	"\x05fault\x18\x02 \x01(\tBE\x8a\xb5\x18A\b\x012\x04kill2\x04hang2\x04drop2\x05delay2\acorrupt2\x06unplug2\x04plug2\x05power2\x06starveR\x05fault\x12-\n" +
-	"\x04rate\x18\x03 \x01(\x01B\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x00\xf0?R\x04rate\x12H\n" +
-	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x11\x8a\xb5\x18\r\x12\x021s!\x00\x00\x00\x00\x00 \xac@R\bduration\"\x10\n" +
+	"\x05fault\x18\x02 \x01(\tBE\x8a\xb5\x18A\b\x012\x04kill2\x04hang2\x04drop2\x05delay2\acorrupt2\x06unplug2\x04plug2\x05power2\x06starveR\x05fault\x122\n" +
+	"\x04rate\x18\x03 \x01(\x01B\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x00\xf0?H\x00R\x04rate\x88\x01\x01\x12H\n" +
+	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x11\x8a\xb5\x18\r\x12\x021s!\x00\x00\x00\x00\x00 \xac@R\bdurationB\a\n" +
+	"\x05_rate\"\x10\n" +
 	"\x0eInjectResponse\"\"\n" +
 	"\fClearRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"\x0f\n" +
@@ -376,6 +377,7 @@ func file_drill_v1_drill_proto_init() {
 	if File_drill_v1_drill_proto != nil {
 		return
 	}
+	file_drill_v1_drill_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
