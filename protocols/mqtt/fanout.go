@@ -13,13 +13,15 @@ import (
 
 // message is one publish on its way to many; what goes out with QoS 0 is encoded once per form.
 type message struct {
-	pk   *packets.Packet
-	form [2][2][]byte // [MQTT 5][retain flag]
+	pk       *packets.Packet
+	form     [2][2][]byte // [MQTT 5][retain flag]
+	borrowed bool         // the payload is the publisher's: who keeps it copies it
 }
 
-// fanout stores pk if it is to be kept and gives it to every subscriber. It replaces the library's own, which queues
+// fanout stores m if it is to be kept and gives it to every subscriber. It replaces the library's own, which queues
 // packets by number (64 of them is a burst, not a bound) and wakes a goroutine for each.
-func (s *Server) fanout(pk *packets.Packet, keep bool) {
+func (s *Server) fanout(m *message, keep bool) {
+	pk := m.pk
 	pk.FixedHeader.Type = packets.Publish
 	pk.Created = time.Now().Unix()
 	pk.ProtocolVersion = 5 // only such messages expire
@@ -35,10 +37,9 @@ func (s *Server) fanout(pk *packets.Packet, keep bool) {
 		to.SelectShared()
 		to.MergeSharedSelected()
 	}
-	m := message{pk: pk}
 	for id, sub := range to.Subscriptions {
 		if cl, ok := s.broker.Clients.Get(id); ok {
-			s.deliver(cl, sub, &m, false)
+			s.deliver(cl, sub, m, false)
 		}
 	}
 }
@@ -127,6 +128,7 @@ func (m *message) encoded(v5, retain bool, ids []int) ([]byte, error) {
 		p.Properties.MessageExpiryInterval = uint32(min(max(p.Expiry-time.Now().Unix(), 1), math.MaxUint32))
 	}
 	var buf bytes.Buffer
+	buf.Grow(messageSize(&p) + 32)
 	if err := p.PublishEncode(&buf); err != nil {
 		return nil, err
 	}
@@ -145,6 +147,9 @@ func index(b bool) int {
 
 // deliverQueued sends with QoS 1 or 2, or stores for a client that is away, within the bounds of its session.
 func (s *Server) deliverQueued(cl *mochi.Client, c *conn, m *message, qos byte, retain bool, ids []int) {
+	if m.borrowed {
+		m.pk.Payload, m.borrowed = bytes.Clone(m.pk.Payload), false
+	}
 	out := *m.pk
 	out.FixedHeader = packets.FixedHeader{Type: packets.Publish, Qos: qos, Retain: retain}
 	out.Properties.SubscriptionIdentifier = ids

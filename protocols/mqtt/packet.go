@@ -147,7 +147,7 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 		return pk, nil
 	}
 	if !h.cfg.Intercept(pk.TopicName) {
-		h.fanout(&pk, h.keepRetained(&pk))
+		h.fanout(&message{pk: &pk}, h.keepRetained(&pk))
 		return pk, packets.CodeSuccessIgnore
 	}
 	in := Publish{

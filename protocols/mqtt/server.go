@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -115,14 +116,17 @@ func (s *Server) Publish(topic string, payload []byte, retain bool, p Properties
 	pk := packets.Packet{
 		FixedHeader: packets.FixedHeader{Qos: 1, Retain: retain},
 		TopicName:   topic,
-		Payload:     append([]byte(nil), payload...),
+		Payload:     payload,
 		Origin:      inlineID,
 		Properties:  p.wire(),
 	}
 	if n := messageSize(&pk); n > s.cfg.MaxPacket {
 		return fmt.Errorf("publish to %q: %d bytes: at most %d fit into a packet", topic, n, s.cfg.MaxPacket)
 	}
-	s.fanout(&pk, true)
+	if retain {
+		pk.Payload = bytes.Clone(payload)
+	}
+	s.fanout(&message{pk: &pk, borrowed: !retain}, true)
 	return nil
 }
 

@@ -82,7 +82,7 @@ func (s *Server) sendWill(c ClientInfo, will mochi.Will) {
 		TopicName:   will.TopicName, Payload: will.Payload, Origin: c.ID,
 		Properties: packets.Properties{User: will.User},
 	}
-	s.fanout(&pk, s.keepRetained(&pk))
+	s.fanout(&message{pk: &pk}, s.keepRetained(&pk))
 }
 
 // mayLeave says whether a will may go to topic: what may be written but is no command, since nobody would get the answer.
