@@ -39,6 +39,7 @@ func JSONSchema(kinds map[string]protoreflect.MessageDescriptor) ([]byte, error)
 	w.defs["group"] = group
 	w.defs["node"] = object{"oneOf": append(nodes, object{"$ref": "#/$defs/group"})}
 	root := w.group((&gatewayv1.Gateway{}).ProtoReflect().Descriptor())
+	root["properties"].(object)["root"] = false // the name of the group that holds all
 	root["$schema"], root["title"], root["$defs"] = draft, "gatewayd config", w.defs
 	return json.MarshalIndent(root, "", " ")
 }
