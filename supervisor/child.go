@@ -78,10 +78,10 @@ func (g *group) startAll() {
 	}
 }
 
-// start is launch for a child that nobody asked for by name: in safe mode groups
-// stay where they are.
+// start is launch for a child that nobody asked for by name: in safe mode the
+// groups of the root stay where they are. Whoever asks for one gets all it holds.
 func (g *group) start(c *child) {
-	if g.t.opts.SafeMode && c.node.Kind == "" && c.pid == nil {
+	if g.t.opts.SafeMode && g.path == Root && c.node.Kind == "" && c.pid == nil {
 		c.cell.SetHealth(actors.Gone, "safe mode: the gateway kept failing")
 		return
 	}
