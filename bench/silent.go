@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	silentEvery  = 200 * time.Millisecond // the healthy unit's rhythm
-	silentSettle = 30 * time.Second       // at most, until the silent ones are known as such
-	silentSpan   = 12 * time.Second
+	silentEvery   = 200 * time.Millisecond // the healthy unit's rhythm
+	silentSettle  = 30 * time.Second       // at most, until the silent ones are known as such
+	silentBackoff = 12 * time.Second       // then they are asked less and less often
+	silentSpan    = 12 * time.Second
 )
 
 // silent is figure 5: a healthy unit beside 1, 5 and 20 that never answer, on an
@@ -62,6 +63,7 @@ func silent(ctx context.Context, b *bench) error {
 	}); err != nil {
 		return err
 	}
+	time.Sleep(silentBackoff)
 	r.reset()
 	begin := time.Now()
 	time.Sleep(silentSpan)
