@@ -160,7 +160,7 @@ func TestCheck(t *testing.T) {
 			u.Groups = []*modbusv1.ScanGroup{{Name: "fast", Every: durationpb.New(time.Second)}}
 			u.Points = []*modbusv1.Point{{Name: "b", Area: "holding", Group: "fats"}}
 		}), []string{`points[0].group: "fats" is not in groups ("fast"), did you mean "fast"?`}},
-		{"not a number", &drillv1.InjectRequest{Path: "a", Fault: "kill", Rate: math.NaN()},
+		{"not a number", &drillv1.InjectRequest{Path: "a", Fault: "kill", Rate: proto.Float64(math.NaN())},
 			[]string{"rate: NaN is out of range: 0 to 1"}},
 		{"empty allowed", &erraticv1.Erratic{Every: durationpb.New(time.Second)}, nil},
 	} {
