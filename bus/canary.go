@@ -3,7 +3,9 @@ package bus
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 
@@ -25,11 +27,8 @@ func (b *Bus) Canary(ctx context.Context) error {
 	if why := b.Report().Store; why != "" {
 		return fmt.Errorf("canary: store: %s", why)
 	}
-	if err := b.writable(ctx); err != nil {
-		return fmt.Errorf("canary: %w", err)
-	}
-	if err := b.writeAndRead(ctx); err != nil {
-		return fmt.Errorf("canary: store: %w", err)
+	if err := b.stores(ctx); err != nil {
+		return err
 	}
 	b.mu.Lock()
 	due := time.Since(b.written) > ledgerPause
@@ -40,6 +39,41 @@ func (b *Bus) Canary(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ErrDisk is wrapped by what Canary says when the store fails because nothing
+// can be written beside it either: a full or read-only disk, which a Restart
+// cannot help and would be wasted on until there is room.
+var ErrDisk = errors.New("the disk takes no writes")
+
+// stores proves that the store works.
+func (b *Bus) stores(ctx context.Context) error {
+	err := b.writable(ctx)
+	if err == nil {
+		if err = b.writeAndRead(ctx); err != nil {
+			err = fmt.Errorf("store: %w", err)
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case b.room() != nil:
+		return fmt.Errorf("canary: %w: %w", ErrDisk, err)
+	}
+	return fmt.Errorf("canary: %w", err)
+}
+
+// room is what the store needs at least to go on after a Restart.
+const room = 64 << 10
+
+// room writes that much beside the store and takes it away again.
+func (b *Bus) room() error {
+	f, err := os.CreateTemp(b.cfg.Dir, ".room-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, room))
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
 }
 
 func (b *Bus) echo(ctx context.Context) error {

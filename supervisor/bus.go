@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -108,7 +109,7 @@ func (k *busKeeper) Receive(c *actors.Context, msg any) error {
 	case actors.Failed:
 		k.singing = false
 		k.misses++
-		if k.misses >= canaryTolerate {
+		if k.misses >= canaryTolerate && !errors.Is(m.Err, bus.ErrDisk) { // with no room a cycle is due when there is some
 			return actors.Wedged(fmt.Errorf("the canary died %d times: %w", k.misses, m.Err))
 		}
 		c.Degraded(m.Err.Error())
