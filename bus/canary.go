@@ -24,9 +24,6 @@ func (b *Bus) Canary(ctx context.Context) error {
 	if b.cfg.Dir == "" {
 		return nil
 	}
-	if why := b.Report().Store; why != "" {
-		return fmt.Errorf("canary: store: %s", why)
-	}
 	if err := b.stores(ctx); err != nil {
 		return err
 	}
@@ -48,8 +45,10 @@ var ErrDisk = errors.New("the disk takes no writes")
 
 // stores proves that the store works.
 func (b *Bus) stores(ctx context.Context) error {
-	err := b.writable(ctx)
-	if err == nil {
+	var err error
+	if why := b.Report().Store; why != "" {
+		err = fmt.Errorf("store: %s", why)
+	} else if err = b.writable(ctx); err == nil {
 		if err = b.writeAndRead(ctx); err != nil {
 			err = fmt.Errorf("store: %w", err)
 		}
