@@ -70,8 +70,8 @@ func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Log
 	if d.bus, err = startBus(root.Gateway, busConfig, dir, log); err != nil {
 		return d, err
 	}
-	if err = d.tellAddress(dir); err != nil {
-		return d, err
+	if err := d.tellAddress(dir); err != nil { // a full or read-only disk is no reason not to poll
+		log.Warn("clients on this machine are not told where the bus listens", "err", err)
 	}
 	d.system = actors.NewSystem(root.Gateway, d.bus.Conn(), log)
 	d.bus.OnRestart(func() {

@@ -42,7 +42,11 @@ func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, syscall.EROFS) {
+		f, err = os.Open(file) // of an earlier run: a worn-out disk is no reason not to poll
+	}
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
