@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -25,7 +26,9 @@ func execute() int {
 	go func() {
 		<-signals
 		cancel()
-		<-signals
+		for begin := time.Now(); time.Since(begin) < time.Second; {
+			<-signals // one signal that reaches a process twice is no impatience
+		}
 		fmt.Fprintln(os.Stderr, "gatewayd: told to stop twice: leaving at once")
 		os.Exit(1)
 	}()
