@@ -33,6 +33,20 @@ type lostError struct{ err error }
 func (l *lostError) Error() string { return "link lost: " + l.err.Error() }
 func (l *lostError) Unwrap() error { return l.err }
 
+// NotSent says whether err promises that no byte of the request went out, so that even a write may be sent again. Where it is false
+// nothing is known, unless a unit has answered.
+func NotSent(err error) bool {
+	var u *unsentError
+	return errors.As(err, &u)
+}
+
+type unsentError struct{ err error }
+
+func (u *unsentError) Error() string { return u.err.Error() }
+func (u *unsentError) Unwrap() error { return u.err }
+
+func notSent(err error) error { return &unsentError{fmt.Errorf("not sent: %w", err)} }
+
 func noAnswer(ctx context.Context, after time.Duration) error {
 	err := ctx.Err()
 	if d, ok := ctx.Deadline(); ok && err == nil && !time.Now().Before(d) {

@@ -115,13 +115,13 @@ func packagerOf(f Framing) grid.Packager {
 
 // Do sends r once and waits for its answer. It returns within the request's timeout (plus the time the frames take on a line, plus as much
 // again while the line is not silent) or as soon as ctx ends. Errors: a Check error (nothing was sent), *Exception, ErrTimeout, ErrOwed,
-// ErrCorrupt, ErrMismatch; ask LinkLost whether the conn must be replaced. A broadcast gives an empty Response after the turnaround delay.
+// ErrCorrupt, ErrMismatch; ask LinkLost whether the conn must be replaced, NotSent whether the request went out. A broadcast gives an empty Response after the turnaround delay.
 func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 	if err := r.Check(l.framing); err != nil {
-		return Response{}, err
+		return Response{}, &unsentError{err}
 	}
 	if l.lost != nil {
-		return Response{}, fmt.Errorf("%s: not sent: %w", r, l.lost)
+		return Response{}, fmt.Errorf("%s: %w", r, notSent(l.lost))
 	}
 	if r.Timeout <= 0 {
 		r.Timeout = l.opts.Timeout

@@ -16,20 +16,20 @@ type discarder interface{ Discard() error }
 func (l *Link) settle(ctx context.Context) error {
 	limit := sooner(ctx, time.Now().Add(l.request.Timeout))
 	if err := l.fence(ctx, limit); err != nil {
-		return fmt.Errorf("not sent: %w", err)
+		return notSent(err)
 	}
 	for {
 		if l.dirty {
 			if err := l.drain(ctx, limit); err != nil {
-				return fmt.Errorf("not sent: %w", err)
+				return notSent(err)
 			}
 		}
 		if err := l.opts.Timer.Wait(ctx, time.Until(l.quiet.Add(l.opts.Silence))); err != nil {
-			return fmt.Errorf("not sent: %w", noAnswer(ctx, 0))
+			return notSent(noAnswer(ctx, 0))
 		}
 		found, err := l.discard(ctx)
 		if err != nil {
-			return fmt.Errorf("not sent: %w", err)
+			return notSent(err)
 		}
 		if !found {
 			return nil
@@ -130,7 +130,7 @@ func (l *Link) discard(ctx context.Context) (found bool, err error) {
 		}
 	}
 	if err := l.readUntil(ctx, time.Now().Add(time.Second)); err != nil {
-		return false, l.notSent(ctx, err)
+		return false, l.unready(ctx, err)
 	}
 	came, err := l.rx.poll()
 	if err != nil {

@@ -14,12 +14,12 @@ import (
 func (l *Link) sendStream(ctx context.Context, adu []byte) ([]byte, error) {
 	deadline := sooner(ctx, time.Now().Add(l.request.Timeout))
 	if err := l.readUntil(ctx, deadline); err != nil {
-		return nil, l.notSent(ctx, err)
+		return nil, l.unready(ctx, err)
 	}
 	if came, err := l.rx.poll(); err != nil {
-		return nil, &lostError{fmt.Errorf("not sent: %w", err)}
+		return nil, &lostError{notSent(err)}
 	} else if came || l.rx.n > 0 {
-		return nil, &lostError{fmt.Errorf("not sent: %w: %d bytes nobody asked for", ErrMismatch, l.rx.n)}
+		return nil, &lostError{notSent(fmt.Errorf("%w: %d bytes nobody asked for", ErrMismatch, l.rx.n))}
 	}
 	if err := l.write(ctx, adu, deadline); err != nil {
 		return nil, err

@@ -20,12 +20,12 @@ const idle = 5 * time.Millisecond
 func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
 	deadline := sooner(ctx, time.Now().Add(l.request.Timeout))
 	if err := l.readUntil(ctx, deadline); err != nil {
-		return nil, l.notSent(ctx, err)
+		return nil, l.unready(ctx, err)
 	}
 	if l.rx.raw != nil && (l.request.Write() || time.Since(l.quiet) > idle) {
 		// A peer that closed meanwhile is seen before the request is out: it is certain that it was not sent.
 		if _, err := l.rx.poll(); err != nil {
-			return nil, &lostError{fmt.Errorf("not sent: %w", err)}
+			return nil, &lostError{notSent(err)}
 		}
 	}
 	if err := l.write(ctx, adu, deadline); err != nil {
@@ -43,11 +43,12 @@ func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
 	}
 }
 
-func (l *Link) notSent(ctx context.Context, err error) error {
-	if LinkLost(err) {
-		return err
+// unready is why a request was not begun.
+func (l *Link) unready(ctx context.Context, err error) error {
+	if !LinkLost(err) {
+		err = noAnswer(ctx, 0)
 	}
-	return fmt.Errorf("not sent: %w", noAnswer(ctx, 0))
+	return notSent(err)
 }
 
 // silentTCP judges a read that failed while the transaction was waited for.

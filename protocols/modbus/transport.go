@@ -57,17 +57,17 @@ func (l *Link) readUntil(ctx context.Context, t time.Time) error {
 
 func (l *Link) write(ctx context.Context, adu []byte, until time.Time) error {
 	if err := l.conn.SetWriteDeadline(until); err != nil {
-		return &lostError{err}
+		return &lostError{notSent(err)}
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("not sent: %w", noAnswer(ctx, 0))
+		return notSent(noAnswer(ctx, 0))
 	}
 	n, err := l.conn.Write(adu)
 	if err == nil {
 		return nil
 	}
 	if n == 0 && ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("not sent: %w", noAnswer(ctx, 0))
+		return notSent(noAnswer(ctx, 0))
 	}
 	return &lostError{fmt.Errorf("write: %w", err)}
 }

@@ -7,7 +7,6 @@ package wire
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"gatewayd/protocols/modbus"
@@ -74,15 +73,12 @@ func outcome(err error) schedule.Outcome {
 			return schedule.NoAnswer
 		}
 		return schedule.Exception
-	case unsent(err):
+	case modbus.NotSent(err):
 		return schedule.NotSent
 	case errors.Is(err, modbus.ErrCorrupt), errors.Is(err, modbus.ErrMismatch):
 		return schedule.Garbled
 	case errors.Is(err, modbus.ErrTimeout), modbus.LinkLost(err):
 		return schedule.NoAnswer
 	}
-	return schedule.NotSent // what Check refuses
+	return schedule.NotSent
 }
-
-// unsent says whether err promises that no byte of the request went out.
-func unsent(err error) bool { return strings.Contains(err.Error(), ": not sent: ") }

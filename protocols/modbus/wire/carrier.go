@@ -182,7 +182,7 @@ func (c *Carrier) Done(w *Work, now time.Duration) {
 // tried once more: when nothing went out, or when doing it twice does no harm.
 // One whose answer has spoilt the connection would spoil the next one too.
 func (c *Carrier) again(p *part, w *Work) bool {
-	if w.Lost == nil || p.res.Err != w.Lost || p.tries > 0 || w.Spoilt() || p.request().Write() && !unsent(w.Lost) {
+	if w.Lost == nil || p.res.Err != w.Lost || p.tries > 0 || w.Spoilt() || p.request().Write() && !modbus.NotSent(w.Lost) {
 		return false
 	}
 	p.tries++

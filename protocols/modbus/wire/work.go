@@ -96,7 +96,7 @@ func (w *Work) Answered() bool {
 // Spoilt says whether the connection must be replaced because of an answer that
 // nobody can read: whoever gave it is there, and so is the way to others.
 func (w *Work) Spoilt() bool {
-	return w.Lost != nil && !unsent(w.Lost) && w.ran > 0 && w.parts[w.ran-1].res.Outcome == schedule.Garbled
+	return w.Lost != nil && !modbus.NotSent(w.Lost) && w.ran > 0 && w.parts[w.ran-1].res.Outcome == schedule.Garbled
 }
 
 func mismatched(err error) bool { return errors.Is(err, modbus.ErrMismatch) }
