@@ -232,6 +232,9 @@ func TestBridge(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := r.Bus.Flush(t.Context()); err != nil { // until they are kept
+		t.Fatal(err)
+	}
 	got := make(chan any, 10000)
 	cell := r.Start(path, scripted(func(c *actors.Context, msg any) error {
 		switch m := msg.(type) {
