@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/actors"
 	"gatewayd/protocols/mqtt"
@@ -21,7 +20,7 @@ import (
 var Kind = actors.Define(actors.Kind{
 	Name:      "mqtt-broker",
 	Doc:       "shows the bus to MQTT clients and takes their calls",
-	Publishes: []actors.Leaf{{Class: "event", Leaf: "insecure", Message: &structpb.Struct{}}},
+	Publishes: []actors.Leaf{{Class: "event", Leaf: "insecure", Message: &mqttv1.Insecure{}}},
 	Limit:     4096,
 	Power:     func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
 }, func(cfg *mqttv1.Broker) actors.Actor {
@@ -96,9 +95,7 @@ func (b *broker) start(c *actors.Context) error {
 		}
 		const warning = "clients are neither encrypted nor authenticated"
 		c.Log().Warn("insecure: "+warning, "listen", b.cfg.Listen)
-		c.Event("insecure", &structpb.Struct{Fields: map[string]*structpb.Value{
-			"listen": structpb.NewStringValue(b.cfg.Listen), "warning": structpb.NewStringValue(warning),
-		}})
+		c.Event("insecure", &mqttv1.Insecure{Listen: b.cfg.Listen, Warning: warning})
 	}
 	cfg := b.config(c)
 	c.Do(startTime, func(context.Context) (any, error) {

@@ -134,6 +134,63 @@ func (x *Broker) GetInsecure() bool {
 	return false
 }
 
+// Insecure is an event: the broker listens outside this machine without
+// encryption and authentication, because its config says so. On event leaf
+// "insecure", at every start.
+type Insecure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host:port it listens on.
+	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
+	// What that means.
+	Warning       string `protobuf:"bytes,2,opt,name=warning,proto3" json:"warning,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Insecure) Reset() {
+	*x = Insecure{}
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Insecure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Insecure) ProtoMessage() {}
+
+func (x *Insecure) ProtoReflect() protoreflect.Message {
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Insecure.ProtoReflect.Descriptor instead.
+func (*Insecure) Descriptor() ([]byte, []int) {
+	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Insecure) GetListen() string {
+	if x != nil {
+		return x.Listen
+	}
+	return ""
+}
+
+func (x *Insecure) GetWarning() string {
+	if x != nil {
+		return x.Warning
+	}
+	return ""
+}
+
 var File_mqtt_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_mqtt_v1_mqtt_proto_rawDesc = "" +
@@ -150,7 +207,10 @@ const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\fcall_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0r@R\vcallTimeout\x12&\n" +
 	"\bcommands\x18\a \x01(\bB\n" +
 	"\x8a\xb5\x18\x06\x12\x04trueR\bcommands\x12\x1a\n" +
-	"\binsecure\x18\b \x01(\bR\binsecureB!Z\x1fgatewayd/schemas/mqtt/v1;mqttv1b\x06proto3"
+	"\binsecure\x18\b \x01(\bR\binsecure\"<\n" +
+	"\bInsecure\x12\x16\n" +
+	"\x06listen\x18\x01 \x01(\tR\x06listen\x12\x18\n" +
+	"\awarning\x18\x02 \x01(\tR\awarningB!Z\x1fgatewayd/schemas/mqtt/v1;mqttv1b\x06proto3"
 
 var (
 	file_mqtt_v1_mqtt_proto_rawDescOnce sync.Once
@@ -164,13 +224,14 @@ func file_mqtt_v1_mqtt_proto_rawDescGZIP() []byte {
 	return file_mqtt_v1_mqtt_proto_rawDescData
 }
 
-var file_mqtt_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_mqtt_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_mqtt_v1_mqtt_proto_goTypes = []any{
 	(*Broker)(nil),              // 0: mqtt.v1.Broker
-	(*durationpb.Duration)(nil), // 1: google.protobuf.Duration
+	(*Insecure)(nil),            // 1: mqtt.v1.Insecure
+	(*durationpb.Duration)(nil), // 2: google.protobuf.Duration
 }
 var file_mqtt_v1_mqtt_proto_depIdxs = []int32{
-	1, // 0: mqtt.v1.Broker.call_timeout:type_name -> google.protobuf.Duration
+	2, // 0: mqtt.v1.Broker.call_timeout:type_name -> google.protobuf.Duration
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -189,7 +250,7 @@ func file_mqtt_v1_mqtt_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mqtt_v1_mqtt_proto_rawDesc), len(file_mqtt_v1_mqtt_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
