@@ -4,6 +4,7 @@ package lab_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -14,47 +15,35 @@ import (
 	"gatewayd/lab"
 )
 
-const guest = "./lab/guest"
-
-// programs are the binaries by package, built once for all tests.
-type programs struct {
-	folder string
-	built  map[string]string
-}
-
-// bench is set by TestMain; tests run one at a time, because machines do.
-var bench programs
+// gatewayd is the daemon under test, built from the working tree by TestMain.
+var gatewayd string
 
 func TestMain(m *testing.M) {
 	folder, err := os.MkdirTemp("", "lab-programs")
+	if err == nil {
+		gatewayd, err = lab.Build(context.Background(), folder, "./cmd/gatewayd")
+	}
+	if err == nil {
+		err = flag.Set("test.parallel", "2") // each machine is a full CPU; the command line wins
+	}
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	bench = programs{folder: folder, built: map[string]string{}}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		os.RemoveAll(folder)
 		os.Exit(code)
 	}))
 }
 
-func (p *programs) program(t *testing.T, pkg string) string {
+// start tells a story, in the shell, in a machine that dies with the test. The daemon, testdata/gateway.sh and the
+// configs are in its working directory.
+func start(t *testing.T, o lab.Options, story string) (context.Context, *lab.Machine) {
 	t.Helper()
-	if p.built[pkg] == "" {
-		binary, err := lab.Build(t.Context(), p.folder, pkg)
-		must(t, err)
-		p.built[pkg] = binary
-	}
-	return p.built[pkg]
-}
-
-// start boots a machine that dies with the test and runs the command with the given program's binary beside it.
-func start(t *testing.T, pkg string, o lab.Options, command string) (context.Context, *lab.Machine) {
-	t.Helper()
-	o.Files = append(o.Files, bench.program(t, pkg))
+	o.Files = append(o.Files, gatewayd, "testdata/gateway.sh", "testdata/quiet.toml", "testdata/starve.toml", "testdata/usb.toml")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
-	m, err := lab.Start(ctx, o, command)
+	m, err := lab.Start(ctx, o, ". ./gateway.sh\n"+story)
 	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() || testing.Verbose() {

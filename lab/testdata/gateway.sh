@@ -1,8 +1,20 @@
-# gateway.sh SIGNAL: end a petting gateway with SIGNAL, then stay up for longer than the watchdog's 5 s.
-./gatewayd run --config quiet.toml --data out/data 2> out/first &
-until [ "$(cat /sys/class/watchdog/watchdog0/state)" = active ]; do usleep 50000; done
-kill "-$1" $!
-wait $!
-echo "ended $?"
-sleep 8
-echo survived
+# gateway.sh: what the stories are told with; they dot it.
+data=out/data
+card=/sys/class/watchdog/watchdog0
+
+# gateway CONFIG: start the daemon; its process is $!.
+gateway() {
+  rm -f $data/bus.url
+  ./gatewayd run --data $data --config "$1" &
+}
+
+# armed waits until the card counts the 5 s of the config; between its opening and that it counts its own default.
+armed() { until [ "$(cat $card/state $card/timeout | xargs)" = "active 5" ]; do usleep 50000; done; }
+listening() { until [ -s $data/bus.url ]; do usleep 50000; done; }
+
+# ask COMMAND [ARGS...]: the command line, as an operator would use it.
+ask() {
+  command=$1
+  shift
+  ./gatewayd "$command" --data $data --gateway lab "$@"
+}
