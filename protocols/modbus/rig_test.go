@@ -15,7 +15,13 @@ import (
 	"gatewayd/protocols/modbus/sim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(wireDir); dir != "" {
+		serveWire(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var framings = []modbus.Framing{modbus.RTU, modbus.ASCII, modbus.TCP, modbus.RTUOverTCP, modbus.ASCIIOverTCP}
 

@@ -3,7 +3,6 @@ package serial
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -13,11 +12,12 @@ import (
 )
 
 // Port is an open serial port. One goroutine may read while another writes; Close, Configure and the deadlines may be called at any time.
-// Its descriptor sits in the runtime poller, so that a waiting call costs no thread.
+// A waiting call costs no thread, and what arrives while nobody reads wakes nobody.
 type Port struct {
-	file *os.File
-	raw  syscall.RawConn
-	pty  bool
+	file    *os.File // not in the runtime poller
+	raw     syscall.RawConn
+	pty     bool
+	in, out *watch
 
 	mu     sync.Mutex // guards the rest and serialises Configure
 	cfg    Config
@@ -42,13 +42,10 @@ func Open(cfg Config) (*Port, error) {
 		}
 		return nil, fmt.Errorf("port %s: %w", cfg.Path, err)
 	}
-	file := os.NewFile(uintptr(fd), cfg.Path)
-	raw, err := file.SyscallConn()
+	p, err := newPort(fd, Config{Path: cfg.Path}, pty)
 	if err != nil {
-		file.Close()
 		return nil, fmt.Errorf("port %s: %w", cfg.Path, err)
 	}
-	p := &Port{file: file, raw: raw, pty: pty, cfg: Config{Path: cfg.Path}}
 	_ = p.control(func(fd int) error { hurry(fd); return nil })
 	if err = p.Configure(cfg); err == nil {
 		err = p.Discard()
@@ -56,6 +53,29 @@ func Open(cfg Config) (*Port, error) {
 	if err != nil {
 		p.Close()
 		return nil, err
+	}
+	return p, nil
+}
+
+// newPort takes an open node over, whatever comes of it.
+func newPort(fd int, cfg Config, pty bool) (*Port, error) {
+	// A blocking descriptor is left out of the runtime poller.
+	err := unix.SetNonblock(fd, false)
+	p := &Port{file: os.NewFile(uintptr(fd), cfg.Path), pty: pty, cfg: cfg}
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err == nil {
+		p.raw, err = p.file.SyscallConn()
+	}
+	if err == nil {
+		p.in, err = newWatch(fd, unix.EPOLLIN)
+	}
+	if err == nil {
+		p.out, err = newWatch(fd, unix.EPOLLOUT)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.shut())
 	}
 	return p, nil
 }
@@ -79,11 +99,38 @@ func openNode(path string) (int, error) {
 
 // Read reads what has arrived, at least one byte. After an unplug it fails with an error for which Gone is true.
 func (p *Port) Read(b []byte) (int, error) {
-	n, err := p.file.Read(b)
-	if err == io.EOF {
-		return n, p.endOfFile()
+	if len(b) == 0 {
+		return 0, nil
+	}
+	n, err := p.transfer("read", p.in, func(fd int) (int, error) { return unix.Read(fd, b) })
+	if n == 0 && err == nil {
+		return 0, p.endOfFile()
 	}
 	return n, err
+}
+
+// transfer moves bytes as soon as there are any, or room for any.
+func (p *Port) transfer(op string, w *watch, move func(fd int) (int, error)) (n int, err error) {
+	outer := w.until(func() bool {
+		closed := p.control(func(fd int) error {
+			for {
+				if n, err = move(fd); err != unix.EINTR {
+					return nil
+				}
+			}
+		})
+		if closed != nil {
+			n, err = 0, closed
+		}
+		return err != unix.EAGAIN
+	})
+	if outer != nil {
+		err = outer
+	}
+	if err != nil {
+		return 0, &os.PathError{Op: op, Path: p.file.Name(), Err: err}
+	}
+	return n, nil
 }
 
 // endOfFile tells a hang-up from a port whose VMIN somebody (root is not stopped by TIOCEXCL) has set to 0: both read as EOF.
@@ -100,8 +147,12 @@ func (p *Port) endOfFile() error {
 
 // Write hands b to the driver; it returns before the last bit is on the wire, see Drain.
 func (p *Port) Write(b []byte) (int, error) {
-	began := time.Now()
-	n, err := p.file.Write(b)
+	began, n, err := time.Now(), 0, error(nil)
+	for n < len(b) && err == nil {
+		var some int
+		some, err = p.transfer("write", p.out, func(fd int) (int, error) { return unix.Write(fd, b[n:]) })
+		n += some
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.sentBy.Before(began) {
@@ -112,13 +163,15 @@ func (p *Port) Write(b []byte) (int, error) {
 }
 
 // SetDeadline sets both deadlines; past ones end waiting calls with os.ErrDeadlineExceeded, the zero time means none.
-func (p *Port) SetDeadline(t time.Time) error { return p.file.SetDeadline(t) }
+func (p *Port) SetDeadline(t time.Time) error {
+	return errors.Join(p.SetReadDeadline(t), p.SetWriteDeadline(t))
+}
 
 // SetReadDeadline is SetDeadline for Read.
-func (p *Port) SetReadDeadline(t time.Time) error { return p.file.SetReadDeadline(t) }
+func (p *Port) SetReadDeadline(t time.Time) error { return p.in.file.SetReadDeadline(t) }
 
 // SetWriteDeadline is SetDeadline for Write.
-func (p *Port) SetWriteDeadline(t time.Time) error { return p.file.SetWriteDeadline(t) }
+func (p *Port) SetWriteDeadline(t time.Time) error { return p.out.file.SetReadDeadline(t) }
 
 // Config is what the port is set to, defaults written out.
 func (p *Port) Config() Config {
@@ -139,7 +192,18 @@ func (p *Port) Close() error {
 		_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
 		return unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
 	})
-	return p.file.Close()
+	return p.shut()
+}
+
+// shut ends waiting calls before the descriptor they look at is gone.
+func (p *Port) shut() error {
+	var errs []error
+	for _, w := range []*watch{p.in, p.out} {
+		if w != nil {
+			errs = append(errs, w.file.Close())
+		}
+	}
+	return errors.Join(append(errs, p.file.Close())...)
 }
 
 // control runs f on the descriptor, which stays open meanwhile.
