@@ -20,10 +20,12 @@ image=$cache/$key
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
-[ -d "$image" ] && { echo "$image"; exit 0; }
+[ -d "$image" ] && { touch "$image"; echo "$image"; exit 0; }
+find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +30 -exec rm -rf {} + # images nobody uses any more
 
 w=$(mktemp -d "$cache/build.XXXXXX")
 trap 'rm -rf "$w"' EXIT
+stale() { echo "Debian's mirror did not give the packages: apt-get update, if the lists are old" >&2; exit 1; }
 step() { echo "lab image: $* (${SECONDS}s)" >&2; }
 mkdir -p "$w/archives/partial" "$w/state" "$w/k" "$w/out" "$w/ir"/{bin,m,proc,sys,dev,ro,rw,new}
 root=$w/root
@@ -34,8 +36,8 @@ mkdir -p "$root/usr"/{bin,sbin,lib,lib64,lib32,libx32} "$root"/{proc,sys,dev,run
 # shellcheck disable=SC2046
 apt-get -y -qq --download-only -o Dir::State::Status="$w/state/status" -o Dir::Cache::Archives="$w/archives" \
   -o APT::Install-Recommends=false -o APT::Sandbox::User=root -o Debug::NoLocking=1 install $(words packages.txt) >"$w/apt.log" 2>&1 ||
-  { tail "$w/apt.log" >&2; exit 1; }
-(cd "$w" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" >&2)
+  { tail "$w/apt.log" >&2; stale; }
+(cd "$w" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" >&2) || stale
 step "downloaded $kernel $release and $(find "$w/archives" -name '*.deb' | wc -l) packages"
 
 dpkg-deb -x "$w"/linux-image-*.deb "$w/k"

@@ -27,7 +27,6 @@ type Options struct {
 	Files   []string      // files and folders copied to /lab, the guest's working directory
 	Modules []string      // kernel modules loaded before the command
 	QEMU    []string      // more QEMU arguments, without blanks inside
-	Forward map[int]int   // port on the host's 127.0.0.1 to guest port; without it the guest has no network
 	Reboot  bool          // a reset boots again, with LAB_BOOT counting up, instead of ending the machine
 	Limit   time.Duration // the machine's life at most; 0 is two minutes
 }
@@ -118,9 +117,6 @@ func (m *Machine) args(image string, o Options, command string) []string {
 	}
 	for _, q := range o.QEMU {
 		args = append(args, "-q", q)
-	}
-	for host, guest := range o.Forward {
-		args = append(args, "-f", fmt.Sprintf("%d:%d", host, guest))
 	}
 	if o.Reboot {
 		args = append(args, "-r")

@@ -6,13 +6,12 @@
 #   -o DIR   the folder shared with the guest as /lab, kept; DIR/out gets log, rc, console and qemu as they are written
 #   -r       a guest reset boots again (LAB_BOOT=2, 3 ...) instead of ending the run
 #   -q ARGS  more QEMU arguments, repeatable
-#   -f H:G   forward 127.0.0.1:H on the host to port G of the guest; the guest has no other way in or out
 #   -t SEC   time limit (default 120)   -m MB memory (default 256)
 # exit: the command's code; 124 time limit; 125 the guest ended without a code, e.g. a watchdog reset without -r
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-image='' limit=120 mem=256 share='' modules='' once=-no-reboot qemu=() files=() fwd=''
-while getopts i:b:M:o:rq:f:t:m: o; do
+image='' limit=120 mem=256 share='' modules='' once=-no-reboot qemu=() files=()
+while getopts i:b:M:o:rq:t:m: o; do
   case $o in
     i) image=$OPTARG ;;
     b) files+=("$OPTARG") ;;
@@ -20,7 +19,6 @@ while getopts i:b:M:o:rq:f:t:m: o; do
     o) share=$OPTARG ;;
     r) once= ;;
     q) read -ra x <<<"$OPTARG"; qemu+=("${x[@]}") ;;
-    f) fwd+=",hostfwd=tcp:127.0.0.1:${OPTARG%%:*}-:${OPTARG##*:}" ;;
     t) limit=$OPTARG ;;
     m) mem=$OPTARG ;;
     *) exit 125 ;;
@@ -35,13 +33,9 @@ if [ -z "$share" ]; then
 fi
 out=$share/out
 mkdir -p "$out" && cp "$here/boot/stage2" ${files[@]+"${files[@]}"} -r "$share/" || exit 125
-rm -f "$out"/{log,rc,boots,console} "$share/net"
+rm -f "$out"/{log,rc,boots,console}
 echo "$modules" > "$share/modules"
 if [ $# = 1 ]; then echo "$1"; else printf '%q ' "$@"; fi > "$share/run"
-if [ -n "$fwd" ]; then
-  touch "$share/net"
-  qemu+=(-netdev "user,id=net,restrict=on$fwd" -device "virtio-net-pci,netdev=net,romfile=")
-fi
 # /dev/kvm alone is not enough: without vmx or svm it cannot run this kernel.
 accel=(-accel tcg)
 grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ] && accel=(-accel kvm -cpu host)
