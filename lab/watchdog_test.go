@@ -4,6 +4,7 @@ package lab_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -38,7 +39,7 @@ func TestGatewayFrozenIsReset(t *testing.T) {
 	t.Parallel()
 	ctx, m := start(t, chip(), `
 		gateway quiet.toml
-		[ $LAB_BOOT = 1 ] && armed && kill -STOP $!
+		[ $LAB_BOOT = 1 ] && armed 5 && kill -STOP $!
 		wait
 	`)
 	must(t, m.Event(ctx, "WATCHDOG"))
@@ -48,37 +49,39 @@ func TestGatewayFrozenIsReset(t *testing.T) {
 func TestGatewaySoftdog(t *testing.T) {
 	t.Parallel()
 	const softdog = "softdog: Initiating system reboot"
-	end := func(t *testing.T, modprobe, signal, then string) (context.Context, *lab.Machine) {
+	end := func(t *testing.T, modprobe, signal string, seconds int, then string) (context.Context, *lab.Machine) {
 		t.Parallel()
-		return start(t, lab.Options{}, modprobe+`
+		return start(t, lab.Options{}, fmt.Sprintf(`
+			%[1]s
+			sed -i s/5s/%[3]ds/ quiet.toml
 			gateway quiet.toml
-			armed
-			kill -`+signal+` $!
+			armed %[3]d
+			kill -%[2]s $!
 			wait $!
 			echo "ended $?, card $(cat $card/state)"
-			`+then+`
-			sleep 7 # longer than the watchdog's 5 s
+			%[4]s
+			sleep %[5]d # longer than the card waits
 			echo survived
-		`)
+		`, modprobe, signal, seconds, then, seconds+2))
 	}
 	t.Run("clean stop", func(t *testing.T) {
-		ctx, m := end(t, "modprobe softdog", "TERM", "")
+		ctx, m := end(t, "modprobe softdog", "TERM", 5, "")
 		must(t, m.Await(ctx, "ended 0, card inactive\nsurvived\n"))
 		wantCode(t, ctx, m, 0)
 	})
 	t.Run("nowayout", func(t *testing.T) {
-		ctx, m := end(t, "modprobe softdog nowayout=1", "TERM", "")
+		ctx, m := end(t, "modprobe softdog nowayout=1", "TERM", 5, "")
 		must(t, m.Await(ctx, "cannot be disarmed (nowayout): it resets the machine in 5s unless petted"))
 		must(t, m.Await(ctx, "ended 0, card active\n"))
 		wantReset(t, ctx, m, softdog)
 	})
 	t.Run("killed", func(t *testing.T) {
-		ctx, m := end(t, "modprobe softdog", "KILL", "")
+		ctx, m := end(t, "modprobe softdog", "KILL", 5, "")
 		must(t, m.Await(ctx, "ended 137, card active\n"))
 		wantReset(t, ctx, m, softdog)
 	})
 	t.Run("killed and started again", func(t *testing.T) {
-		ctx, m := end(t, "modprobe softdog", "KILL", "gateway quiet.toml")
+		ctx, m := end(t, "modprobe softdog", "KILL", 15, "gateway quiet.toml") // a busy host needs 4 s to start it
 		must(t, m.Await(ctx, "ended 137, card active\n"))
 		must(t, m.Await(ctx, `last-end="the process ended without a stop`))
 		must(t, m.Await(ctx, "survived\n"))

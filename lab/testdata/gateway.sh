@@ -8,8 +8,8 @@ gateway() {
   ./gatewayd run --data $data --config "$1" &
 }
 
-# armed waits until the card counts the 5 s of the config; between its opening and that it counts its own default.
-armed() { until [ "$(cat $card/state $card/timeout | xargs)" = "active 5" ]; do usleep 50000; done; }
+# armed SECONDS: wait until the card counts what the config says; between its opening and that it counts its own default.
+armed() { until [ "$(cat $card/state $card/timeout | xargs)" = "active $1" ]; do usleep 50000; done; }
 listening() { until [ -s $data/bus.url ]; do usleep 50000; done; }
 
 # ask COMMAND [ARGS...]: the command line, as an operator would use it.
