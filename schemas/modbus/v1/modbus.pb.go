@@ -664,7 +664,8 @@ func (*StatisticsRequest) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{6}
 }
 
-// StatisticsResponse counts transactions since the link's first start.
+// StatisticsResponse counts what has happened in this life of the link's actor:
+// a restart begins anew.
 type StatisticsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Answered with data.

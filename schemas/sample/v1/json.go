@@ -34,6 +34,10 @@ func (x *Samples) AppendJSON(b []byte) ([]byte, error) {
 			w.key("samples")
 			w.list(x.Samples)
 		}
+		if x.Life != 0 {
+			w.key("life")
+			w.out = strconv.AppendUint(w.out, uint64(x.Life), 10)
+		}
 	}
 	if w.err != nil {
 		return b, fmt.Errorf("samples as JSON: %w", w.err)

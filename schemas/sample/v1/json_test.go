@@ -56,7 +56,7 @@ func drawSample(t *rapid.T) *samplev1.Sample {
 // AppendJSON is protojson without its spaces, byte for byte, and fails with it.
 func TestAppendJSONIsProtojson(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		x := &samplev1.Samples{Time: drawTime(t, "time"), Sequence: rapid.Uint64().Draw(t, "sequence")}
+		x := &samplev1.Samples{Time: drawTime(t, "time"), Sequence: rapid.Uint64().Draw(t, "sequence"), Life: rapid.Uint32().Draw(t, "life")}
 		for range rapid.IntRange(0, 4).Draw(t, "samples") {
 			x.Samples = append(x.Samples, drawSample(t))
 		}

@@ -30,10 +30,15 @@ type Samples struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Source time: when the first answer of this scan arrived.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Counts scans of this group since the daemon started; a gap is a lost message.
+	// Counts what the group has published in this life, from 1; a gap within a
+	// life is a lost message.
 	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// One entry per point, in the order of the config.
-	Samples       []*Sample `protobuf:"bytes,3,rep,name=samples,proto3" json:"samples,omitempty"`
+	Samples []*Sample `protobuf:"bytes,3,rep,name=samples,proto3" json:"samples,omitempty"`
+	// Counts the lives of the unit's actor since the daemon started, from 1. Another
+	// number, or a sequence that goes back, is a restart; what was lost around it
+	// cannot be told.
+	Life          uint32 `protobuf:"varint,4,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -87,6 +92,13 @@ func (x *Samples) GetSamples() []*Sample {
 		return x.Samples
 	}
 	return nil
+}
+
+func (x *Samples) GetLife() uint32 {
+	if x != nil {
+		return x.Life
+	}
+	return 0
 }
 
 // Sample is the value of one point.
@@ -269,11 +281,12 @@ var File_sample_v1_sample_proto protoreflect.FileDescriptor
 
 const file_sample_v1_sample_proto_rawDesc = "" +
 	"\n" +
-	"\x16sample/v1/sample.proto\x12\tsample.v1\x1a\x14field/v1/field.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x01\n" +
+	"\x16sample/v1/sample.proto\x12\tsample.v1\x1a\x14field/v1/field.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x01\n" +
 	"\aSamples\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12+\n" +
-	"\asamples\x18\x03 \x03(\v2\x11.sample.v1.SampleR\asamples\"\x9b\x02\n" +
+	"\asamples\x18\x03 \x03(\v2\x11.sample.v1.SampleR\asamples\x12\x12\n" +
+	"\x04life\x18\x04 \x01(\rR\x04life\"\x9b\x02\n" +
 	"\x06Sample\x12\x14\n" +
 	"\x05point\x18\x01 \x01(\tR\x05point\x12\x18\n" +
 	"\x06number\x18\x02 \x01(\x01H\x00R\x06number\x12\x1a\n" +
