@@ -5,16 +5,13 @@ import (
 	"time"
 )
 
-// share is how many times its timeout a probe's longest back-off is at least: 0.5 % of air time, also for a slow unit.
-const share = 200
-
 // most is how often a back-off doubles at most: 1 ns would be a century and more.
 const most = 62
 
-// backoff returns the jittered pause before the next probe: Base doubled for each probe without answer, at most Cap or, for a
-// slow unit, share times its timeout.
+// backoff returns the jittered pause before the next probe: Base doubled for each probe without answer, at most Cap. What probes may
+// take from other units is the queue's to say.
 func (b *Breaker) backoff() time.Duration {
-	d := max(b.config.Cap, times(b.brief(), share))
+	d := b.config.Cap
 	// Shifting the cap down instead of the base up cannot overflow.
 	if b.config.Base <= d>>b.attempt {
 		d = b.config.Base << b.attempt

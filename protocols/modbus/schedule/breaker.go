@@ -12,7 +12,7 @@ type BreakerConfig struct {
 	MaxTimeout time.Duration // the most, and what an unknown unit gets; default 1 s, never below MinTimeout
 	Sigmas     float64       // learned timeout = mean + Sigmas · standard deviation of the response times; default 4
 	Base       time.Duration // the first back-off: the unit's poll interval; default 1 s
-	Cap        time.Duration // the longest back-off; default 60 s, never below Base nor 200 times what a probe waits
+	Cap        time.Duration // the longest back-off; default 60 s, never below Base
 	Probe      time.Duration // the most a probe waits while nothing is learned: 100 ms by default, plus the air time of question and answer
 	Jitter     float64       // a back-off is shortened at random by up to this part, 0 to 0.5; default 0.2, negative: none
 	Seed       uint64        // of the jitter: units that fall silent together are not probed together

@@ -194,14 +194,15 @@ func TestBreakerKeepsItsPromises(t *testing.T) {
 			case outcome <= Exception:
 				granted = -1
 			}
-			if b.Open() && (b.Until() < now || b.Until()-now > max(c.Cap, times(c.MaxTimeout, share), times(c.Probe, share))) {
+			if b.Open() && (b.Until() < now || b.Until()-now > c.Cap) {
 				t.Fatalf("back-off %v beyond %v", b.Until()-now, c.Cap)
 			}
 		}
 	})
 }
 
-// Over an hour of silence the probes of one unit take less than one part in a hundred of the line, whatever it did before.
+// Over an hour of silence the probes of one unit take less than two parts in a hundred of a line that nobody else needs, whatever it
+// did before; the queue holds them to less on others.
 func TestASilentUnitTakesLittleAirTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := NewBreaker(BreakerConfig{Seed: rapid.Uint64().Draw(t, "seed")})
@@ -220,7 +221,7 @@ func TestASilentUnitTakesLittleAirTime(t *testing.T) {
 			}
 			b.Observe(NoAnswer, 0, now+b.Timeout())
 		}
-		if nominal := end - steady; lost*100 > nominal || probes > 80 {
+		if nominal := end - steady; lost*50 > nominal || probes > 80 {
 			t.Fatalf("%d probes lost %v of %v", probes, lost, nominal)
 		}
 	})

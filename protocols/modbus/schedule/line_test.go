@@ -15,10 +15,12 @@ type line struct {
 	now      time.Duration
 	answers  int
 	revived  bool
+	every    time.Duration // of healthy units; 0: as soon as they may
+	due      map[uint8]time.Duration
 }
 
 func newLine(healthy, silent uint8) *line {
-	l := &line{queue: NewQueue[bool](QueueConfig{}), breakers: map[uint8]*Breaker{}, healthy: healthy}
+	l := &line{queue: NewQueue[bool](QueueConfig{}), breakers: map[uint8]*Breaker{}, healthy: healthy, due: map[uint8]time.Duration{}}
 	for unit := range healthy + silent {
 		b := NewBreaker(BreakerConfig{Seed: uint64(unit)})
 		l.breakers[unit] = &b
@@ -34,7 +36,7 @@ func (l *line) run(until time.Duration) (answers int) {
 		}
 		item, wait, ok := l.queue.Next(l.now)
 		if !ok {
-			l.now += max(wait, time.Millisecond)
+			l.now += l.idle(wait)
 			continue
 		}
 		l.transact(item)
@@ -42,7 +44,25 @@ func (l *line) run(until time.Duration) (answers int) {
 	return l.answers
 }
 
+// idle is how long nothing happens when the queue says wait, at least a millisecond.
+func (l *line) idle(wait time.Duration) time.Duration {
+	if wait <= 0 {
+		wait = time.Second
+	}
+	for unit, b := range l.breakers {
+		wait = min(wait, max(b.Until()-l.now, l.due[unit]-l.now, time.Millisecond))
+	}
+	return wait
+}
+
 func (l *line) ask(unit uint8) {
+	if unit < l.healthy && l.every > 0 {
+		if l.now < l.due[unit] {
+			return
+		}
+		// A poll that still waits is replaced: its slot is missed.
+		l.due[unit] = max(l.due[unit]+l.every, l.now-l.now%l.every+l.every)
+	}
 	b := l.breakers[unit]
 	if b.Open() && l.now < b.Until() {
 		return

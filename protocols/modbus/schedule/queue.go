@@ -14,7 +14,9 @@ type QueueConfig struct {
 
 	// Quiet is how long a unit that did not answer gets no further request, so that its late answer meets none; default 0.
 	Quiet time.Duration
-	// ProbeShare bounds the air time of unanswered probes, of all units together, to one part in this many; default 150.
+	// ProbeShare bounds the air time of unanswered probes, of all units together, to one part in this many; default 150. Like
+	// SilentShare it holds only while a unit that is not silent needs the line: one that waits for it, or was on it so lately
+	// that it would be back before the part is over. On a line that nobody else needs silent units are asked when they like.
 	ProbeShare int
 	// SilentShare bounds the air time of polls to units that did not answer last time, all together, to one part in this many, so
 	// that a dead segment does not hold up the line until its breakers open; default 4, 1 for no bound.
@@ -33,8 +35,8 @@ type Queue[P any] struct {
 	expired []Item[P]
 	// earliest is no later than any deadline that waits; 0: none waits.
 	earliest time.Duration
-	probing  time.Duration // no probe before
-	doubting time.Duration // no poll of a silent unit before
+	probing  hold // of probes
+	doubting hold // of polls of silent units
 }
 
 // unit is what the queue knows of a unit that had a transaction.
@@ -45,6 +47,7 @@ type unit struct {
 	rest   time.Duration // of the last item elected
 	probe  bool          // the last item elected is one
 	since  time.Duration // the last election
+	last   time.Duration // when it was last on the line
 }
 
 // NewQueue returns an empty queue.
@@ -93,6 +96,8 @@ func (q *Queue[P]) note(deadline time.Duration) {
 // change it. Items past their deadline are never elected.
 func (q *Queue[P]) Next(now time.Duration) (item Item[P], wait time.Duration, ok bool) {
 	q.sweep(now)
+	q.weigh(&q.probing, now)
+	q.weigh(&q.doubting, now)
 	class, ok := q.elect(now)
 	if !ok {
 		return item, q.wait(now), false
@@ -104,7 +109,7 @@ func (q *Queue[P]) Next(now time.Duration) (item Item[P], wait time.Duration, ok
 		q.units[item.Unit] = u
 	}
 	u.flying++
-	u.rest, u.probe, u.since = item.Rest, class == Probe, now
+	u.rest, u.probe, u.since, u.last = item.Rest, class == Probe, now, now
 	return item, 0, true
 }
 
@@ -147,9 +152,9 @@ func (q *Queue[P]) ready(class Class, id uint8) (at time.Duration, ok bool) {
 	}
 	switch {
 	case class == Probe:
-		at = max(at, q.probing)
+		at = max(at, q.probing.end)
 	case class == Poll && u != nil && u.silent:
-		at = max(at, q.doubting)
+		at = max(at, q.doubting.end)
 	}
 	return at, u == nil || u.flying < q.config.PerUnit
 }
@@ -177,6 +182,7 @@ func (q *Queue[P]) Done(id uint8, now time.Duration, outcome Outcome) {
 	if outcome == NotSent {
 		return
 	}
+	u.last = now
 	u.ready = max(u.ready, now+u.rest)
 	if u.silent = outcome == NoAnswer || outcome == Garbled; !u.silent {
 		return
@@ -184,9 +190,9 @@ func (q *Queue[P]) Done(id uint8, now time.Duration, outcome Outcome) {
 	u.ready = max(u.ready, now+q.config.Quiet)
 	took := max(0, now-u.since)
 	if u.probe {
-		q.probing = max(q.probing, now+took*time.Duration(q.config.ProbeShare-1))
+		q.probing.extend(now, took*time.Duration(q.config.ProbeShare-1))
 	} else {
-		q.doubting = max(q.doubting, now+took*time.Duration(q.config.SilentShare-1))
+		q.doubting.extend(now, took*time.Duration(q.config.SilentShare-1))
 	}
 }
 

@@ -159,12 +159,19 @@ func TestExpiredItemsAreHandedBack(t *testing.T) {
 
 func TestUnansweredProbesTakeTheirShareOnly(t *testing.T) {
 	q := NewQueue[string](QueueConfig{ProbeShare: 100})
+	fill(q, Poll, 9, "live", 1)
+	drain(q, 0, 1)
 	fill(q, Probe, 1, "a", 1)
 	fill(q, Probe, 2, "b", 1)
 	fill(q, Probe, 3, "c", 1)
 	item, _, _ := q.Next(0)
 	q.Done(item.Unit, 100*ms, NoAnswer)
-	if _, wait, ok := q.Next(100 * ms); ok || wait != 9900*ms {
+	if _, wait, ok := q.Next(100 * ms); ok || wait != 9800*ms { // 99 times 100 ms after the live unit was there
+		t.Fatal(wait, ok)
+	}
+	fill(q, Poll, 9, "live", 1)
+	drain(q, 5*time.Second, 1)
+	if _, wait, ok := q.Next(5 * time.Second); ok || wait != 5*time.Second {
 		t.Fatal(wait, ok)
 	}
 	item, _, _ = q.Next(10 * time.Second)

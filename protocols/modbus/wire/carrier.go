@@ -186,6 +186,9 @@ func (c *Carrier) again(p *part, w *Work) bool {
 		return false
 	}
 	p.tries++
+	if p.res.Outcome != schedule.NotSent {
+		p.job.silent-- // it was the connection that was silent
+	}
 	return true
 }
 
