@@ -14,6 +14,7 @@ type Timer struct {
 	every   time.Duration // 0: once
 	next    time.Duration // on the system's monotonic clock
 	timer   *time.Timer
+	began   bool        // the first slot of the grid has been
 	pending atomic.Bool // a tick waits in the mailbox
 	stopped atomic.Bool
 }
@@ -21,7 +22,9 @@ type Timer struct {
 // Every delivers msg now and then once per d, on a fixed grid of the monotonic
 // clock that never drifts. The grid's phase is spread over the actors, in at
 // most twenty slots per period so that ticks share wake-ups. A tick that comes
-// while the last one still waits is not delivered but counted as missed.
+// while the last one still waits is not delivered but counted as missed. The
+// first one is none of the grid's: if it still waits when the first slot comes,
+// it is delivered for that slot, and nothing is missed.
 func (c *Context) Every(d time.Duration, msg any) *Timer {
 	t := &Timer{life: c.l, msg: msg, every: d}
 	now := time.Since(c.l.cell.sys.epoch)
@@ -108,6 +111,8 @@ func (t *Timer) fire() {
 	for t.next += t.every; t.next <= now; t.next += t.every {
 		l.cell.missed.Add(1)
 	}
+	began := t.began
+	t.began = true
 	l.mu.Lock() // orders this with arm
 	t.timer.Reset(t.next - now)
 	l.mu.Unlock()
@@ -116,7 +121,9 @@ func (t *Timer) fire() {
 		return
 	}
 	if t.pending.Swap(true) {
-		l.cell.missed.Add(1)
+		if began {
+			l.cell.missed.Add(1)
+		}
 		return
 	}
 	l.cell.post(&later{life: l, msg: t.msg, tick: t})
