@@ -171,6 +171,9 @@ func TestACallReachesTheDeviceInTime(t *testing.T) {
 	cfg := config()
 	cfg.Timeout, cfg.Points = ms(5000), nil
 	r.Start(unitPath, modbusunit.Kind, cfg)
+	if _, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{}); err != nil {
+		t.Fatal(err) // the connection is there
+	}
 	d.Behave(sim.Behaviour{Silent: true})
 	ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
 	defer cancel()

@@ -32,6 +32,7 @@ type group struct {
 	samples *samplev1.Samples // the last that was published, in the order of the config
 	read    []good            // when each point was last good
 	busy    bool              // a scan is under way
+	extra   bool              // it began between two slots; it is good for the next one
 	trouble string            // why the last scan was not all good
 }
 
@@ -133,7 +134,6 @@ func (g *group) succeed(old *group) *group {
 		old.every = g.every
 		return old
 	}
-	g.samples.Sequence = old.samples.Sequence
 	for i, p := range g.config {
 		k := slices.IndexFunc(old.config, func(q *modbusv1.Point) bool { return proto.Equal(p, q) })
 		if k >= 0 {

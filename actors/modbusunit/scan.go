@@ -12,39 +12,63 @@ import (
 	"gatewayd/protocols/modbus/wire"
 )
 
-// tick begins a group's slot.
-func (u *unit) tick(c *actors.Context, g *group) {
+// tick begins a group's slot. The first tick is no slot; neither it nor the slot
+// after it is missed if a scan is still under way that began in between.
+func (u *unit) tick(c *actors.Context, name string) {
+	g, p := named(u.groups, name), u.paces[name]
+	if g == nil || p == nil {
+		return
+	}
+	slot := p.began
+	p.began = true
 	switch {
-	case g == nil:
-	case g.busy:
-		c.Missed()
 	case u.breaker.Open():
-		u.probe(c, g)
-		g.keepAll(u.quarantine(), time.Now())
-		u.publish(c, g)
+		if !g.busy {
+			u.probe(c, g)
+		}
+		u.stale(c, g, u.quarantine())
+	case !g.busy:
+		u.scan(c, g, slot)
+	case !slot:
+	case g.extra:
+		g.extra = false
+	case u.breaker.Failures() > 0: // it is waited for longer than usual, or left alone for a while
+		u.stale(c, g, u.why)
 	default:
-		u.scan(c, g)
+		c.Missed()
 	}
 }
 
+// stale publishes a slot of a unit that does not answer.
+func (u *unit) stale(c *actors.Context, g *group, cause string) {
+	g.keepAll(cause, time.Now())
+	u.publish(c, g)
+}
+
 // scan asks for all reads of a group.
-func (u *unit) scan(c *actors.Context, g *group) {
-	g.busy = true
+func (u *unit) scan(c *actors.Context, g *group, slot bool) {
+	g.busy, g.extra = true, !slot
 	limit := u.cfg.Timeout.AsDuration()
 	// On a line with too much to do a scan may wait for others for longer than its rhythm: slots are missed then, but none is lost twice.
 	wait := g.every + 10*time.Second + time.Duration(len(g.requests))*limit
 	c.Ask(u.cfg.Link, &wire.Ask{
 		Class: schedule.Poll, Key: g.key, Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(wait),
-		Requests: g.requests, Timeouts: u.patience(len(g.requests)), Tag: g,
+		Requests: g.requests, Timeouts: u.patience(g), Tag: g,
 	}, wait+5*time.Second+4*limit)
 }
 
-// patience is how long each of the next n requests waits if none before it is
-// answered; it ends where the unit counts as silent.
-func (u *unit) patience(n int) []time.Duration {
-	b, t := u.breaker, make([]time.Duration, 0, min(n, int(u.cfg.Tolerate)))
+// patience is how long each of the group's requests waits if none before it is
+// answered; it ends where the unit counts as silent, and where the next slot
+// begins.
+func (u *unit) patience(g *group) []time.Duration {
+	n := len(g.requests)
+	b, t, sum := u.breaker, make([]time.Duration, 0, min(n, int(u.cfg.Tolerate))), time.Duration(0)
 	for len(t) < n && !b.Open() {
-		t = append(t, b.Timeout())
+		d := b.Timeout()
+		if sum += d; len(t) > 0 && sum > g.every {
+			break
+		}
+		t = append(t, d)
 		b.Observe(schedule.NoAnswer, 0, u.now())
 	}
 	return t
@@ -109,6 +133,7 @@ func (u *unit) scanned(c *actors.Context, g *group, results []wire.Result) {
 
 func (u *unit) publish(c *actors.Context, g *group) {
 	g.samples.Sequence++
+	g.samples.Life = c.Life()
 	c.Publish(g.name, g.samples)
 }
 
@@ -126,6 +151,9 @@ func (u *unit) learn(c *actors.Context, results []wire.Result) {
 	for i := range results {
 		r := &results[i]
 		u.breaker.Observe(r.Outcome, r.Took, u.now())
+		if r.Outcome == schedule.NoAnswer || r.Outcome == schedule.Garbled {
+			u.why = causeOf(r)
+		}
 		var d *wire.Down
 		if errors.As(r.Err, &d) {
 			u.down = d.Cause
@@ -144,7 +172,7 @@ func (u *unit) learn(c *actors.Context, results []wire.Result) {
 		if g.split {
 			u.whole(g)
 		}
-		u.scan(c, g)
+		u.scan(c, g, false)
 	}
 }
 

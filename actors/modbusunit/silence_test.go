@@ -66,24 +66,6 @@ func TestACallToAnUnreachableUnitIsTried(t *testing.T) {
 	actorstest.NextWhere(t, data, good)
 }
 
-// slots runs a unit for a second and says which share of its slots brought good samples.
-func slots(t *testing.T, data <-chan *samplev1.Samples, every time.Duration, n int) float64 {
-	t.Helper()
-	first := actorstest.NextWhere(t, data, good)
-	begin, got := first.Time.AsTime(), 0
-	for {
-		s := actorstest.Next(t, data)
-		if good(s) {
-			got++
-		} else {
-			t.Logf("slot %d: %v", s.Sequence-first.Sequence, s.Samples[0])
-		}
-		if s.Time.AsTime().Sub(begin) >= time.Duration(n)*every {
-			return float64(got) / float64(n)
-		}
-	}
-}
-
 func TestTwentySilentUnitsCostAHealthyOneNothing(t *testing.T) {
 	devices := []*sim.Device{meter(7)}
 	for i := range uint8(20) {

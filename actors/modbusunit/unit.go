@@ -32,11 +32,13 @@ type unit struct {
 	cfg     *modbusv1.Unit
 	epoch   time.Time
 	groups  []*group
-	paces   map[string]pace // by group
+	counts  map[string]uint64 // what groups of before had published, by name
+	paces   map[string]*pace
 	breaker schedule.Breaker
 	probing bool
 	unmask  bool // the unit knows no function 22
 
+	why    string        // its last transaction without an answer had none
 	down   string        // why the link carries nothing; empty: it does
 	silent string        // since when the unit is unreachable, and why
 	until  time.Duration // until when it is quarantined, as words says
@@ -47,6 +49,7 @@ type unit struct {
 type pace struct {
 	timer *actors.Timer
 	every time.Duration
+	began bool // the first tick, which comes at once and not on the grid, has been
 }
 
 // tick is the beginning of a slot of a group.
@@ -68,7 +71,7 @@ func (u *unit) Receive(c *actors.Context, msg any) error {
 	case actors.Started:
 		return u.start(c)
 	case tick:
-		u.tick(c, named(u.groups, m.group))
+		u.tick(c, m.group)
 	case *wire.Answer:
 		u.answered(c, m)
 	case actors.Failed:
@@ -90,7 +93,7 @@ func (u *unit) start(c *actors.Context) error {
 	}
 	u.groups = groups
 	u.breaker = schedule.NewBreaker(u.patient(c.Name()))
-	u.paces = make(map[string]pace, len(groups))
+	u.paces = make(map[string]*pace, len(groups))
 	u.retime(c)
 	return nil
 }
@@ -120,6 +123,7 @@ func (u *unit) reconfigure(c *actors.Context, cfg *modbusv1.Unit) error {
 	if err != nil {
 		return actors.Broken(err)
 	}
+	u.number(groups)
 	u.cfg, u.groups = cfg, groups
 	if other {
 		u.breaker = schedule.NewBreaker(u.patient(c.Name()))
@@ -129,6 +133,19 @@ func (u *unit) reconfigure(c *actors.Context, cfg *modbusv1.Unit) error {
 	}
 	u.retime(c)
 	return nil
+}
+
+// number has groups go on counting where groups of their names have ended.
+func (u *unit) number(groups []*group) {
+	if u.counts == nil {
+		u.counts = map[string]uint64{}
+	}
+	for _, g := range u.groups {
+		u.counts[g.name] = g.samples.Sequence
+	}
+	for _, g := range groups {
+		g.samples.Sequence = u.counts[g.name]
+	}
 }
 
 // retime keeps the ticks whose rhythm has not changed, so that no slot is lost.
@@ -141,7 +158,7 @@ func (u *unit) retime(c *actors.Context) {
 	}
 	for _, g := range u.groups {
 		if _, ok := u.paces[g.name]; !ok {
-			u.paces[g.name] = pace{c.Every(g.every, tick{g.name}), g.every}
+			u.paces[g.name] = &pace{timer: c.Every(g.every, tick{g.name}), every: g.every}
 		}
 	}
 }

@@ -1,0 +1,90 @@
+package modbusunit_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"gatewayd/actors/actorstest"
+	samplev1 "gatewayd/schemas/sample/v1"
+)
+
+// stalls are the times in which the machine stood still.
+type stalls struct {
+	mu  sync.Mutex
+	all [][2]time.Time
+}
+
+// still is how late a goroutine is woken on a machine that stands still: half of
+// the shortest timeout of a unit.
+const still = 25 * time.Millisecond
+
+// watchStalls notes stalls until the test ends.
+func watchStalls(t *testing.T) *stalls {
+	t.Helper()
+	s, end, done := &stalls{}, make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		const look = 2 * time.Millisecond
+		for last := time.Now(); ; {
+			select {
+			case <-end:
+				return
+			case <-time.After(look):
+			}
+			now := time.Now()
+			if now.Sub(last) > look+still {
+				s.mu.Lock()
+				s.all = append(s.all, [2]time.Time{last, now})
+				s.mu.Unlock()
+			}
+			last = now
+		}
+	}()
+	t.Cleanup(func() { close(end); <-done })
+	return s
+}
+
+// between says whether there was one.
+func (s *stalls) between(from, to time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.all {
+		if one[0].Before(to) && one[1].After(from) {
+			return true
+		}
+	}
+	return false
+}
+
+// slots says which share of n slots of a unit brought good samples. Those in
+// which, or shortly before which, the machine stood still are not counted: a
+// simulated device is late then, and what a real one would have done is unknown.
+func slots(t *testing.T, data <-chan *samplev1.Samples, every time.Duration, n int) float64 {
+	t.Helper()
+	s := watchStalls(t)
+	actorstest.NextWhere(t, data, good) // the first is not on the grid
+	begin, limit := actorstest.NextWhere(t, data, good).Time.AsTime(), time.Now().Add(3*time.Duration(n)*every+time.Minute)
+	brought := map[int]bool{}
+	for time.Now().Before(limit) {
+		next := actorstest.Next(t, data)
+		slot := int((next.Time.AsTime().Sub(begin) + every/2) / every)
+		brought[slot] = good(next)
+		fair, got := 0, 0
+		for i := 1; i < slot; i++ {
+			at := begin.Add(time.Duration(i) * every)
+			if s.between(at.Add(-5*every), at.Add(every)) {
+				continue
+			}
+			if fair++; brought[i] {
+				got++
+			}
+		}
+		if fair >= n {
+			t.Logf("%d of %d slots were good, in %d the machine stood still", got, fair, slot-1-fair)
+			return float64(got) / float64(fair)
+		}
+	}
+	t.Fatal("the machine stands still most of the time")
+	return 0
+}
