@@ -90,7 +90,7 @@ func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Log
 		System: d.system, Kinds: allKinds(d.bus, busConfig), Source: source,
 		SafeMode: plan.Mode == watchdog.Safe,
 		Starve: func(path, why string) {
-			log.Error("nothing is left to try: the watchdog is not petted any more", "who", path, "why", why)
+			log.Error("nothing is left to try: the watchdog is to restart the gateway", "who", path, "why", why)
 			d.keeper.Starve(watchdog.Cause{Path: path, Reason: why})
 		},
 		Held: func() time.Duration { return d.keeper.Health().Hold },
