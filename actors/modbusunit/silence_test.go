@@ -35,15 +35,20 @@ func TestASilentUnitIsStaleThenProbedThenBack(t *testing.T) {
 	if h := cell.Health(); h.State != actors.Unreachable || !strings.HasPrefix(h.Cause, "no answer since ") || !strings.HasSuffix(h.Cause, ": timeout") {
 		t.Errorf("health %v", h)
 	}
-	asked := d.Counters().Requests
+	asked, begin := d.Counters().Requests, time.Now()
 	for range 40 {
 		actorstest.NextWhere(t, data, cause("quarantined until "))
 	}
-	if n := d.Counters().Requests - asked; n > 6 { // back-off from 50 ms on, doubling
-		t.Errorf("%d probes within 2 seconds", n)
+	// The back-off doubles from 50 to 400 ms, a fifth less at random.
+	if n, most := d.Counters().Requests-asked, 4+time.Since(begin)/(320*time.Millisecond); n > int64(most) {
+		t.Errorf("%d probes within %v", n, time.Since(begin))
 	}
 	d.Behave(sim.Behaviour{})
+	begin = time.Now()
 	eventually(t, data, good)
+	if d := time.Since(begin); d > 3*time.Second {
+		t.Errorf("found %v after it came back, with a back-off of 400 ms", d)
+	}
 	r.Until("ok", func() bool { return cell.State() == actors.OK })
 }
 

@@ -35,8 +35,8 @@ func kind(adapters *wire.Adapters) actors.Kind {
 	})
 }
 
-// quiet is how long a unit that gave no answer is left alone, so that a late one
-// meets no other request.
+// quiet is the longest that a unit that gave no answer is left alone, so that a
+// late one meets no other request.
 const quiet = 500 * time.Millisecond
 
 type line struct {

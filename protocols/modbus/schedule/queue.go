@@ -12,7 +12,8 @@ type QueueConfig struct {
 	Batch   int // elections in a row that may pass over a class which has work; default 4
 	PerUnit int // transactions in flight per unit; default 1
 
-	// Quiet is how long a unit that did not answer gets no further request, so that its late answer meets none; default 0.
+	// Quiet is the longest that a unit that did not answer gets no further request, so that its late answer meets none; default 0. The
+	// pause is six times as long as it was waited for, since who is waited for briefly is known to be quick.
 	Quiet time.Duration
 	// ProbeShare bounds the air time of unanswered probes, of all units together, to one part in this many; default 150. Like
 	// SilentShare it holds only while a unit that is not silent needs the line: one that waits for it, or was on it so lately
@@ -38,6 +39,9 @@ type Queue[P any] struct {
 	probing  hold // of probes
 	doubting hold // of polls of silent units
 }
+
+// quiet is how many times as long as for an answer in time a late one is feared: modbus.Options.Late.
+const quiet = 6
 
 // unit is what the queue knows of a unit that had a transaction.
 type unit struct {
@@ -187,8 +191,10 @@ func (q *Queue[P]) Done(id uint8, now time.Duration, outcome Outcome) {
 	if u.silent = outcome == NoAnswer || outcome == Garbled; !u.silent {
 		return
 	}
-	u.ready = max(u.ready, now+q.config.Quiet)
 	took := max(0, now-u.since)
+	if outcome == NoAnswer { // what came garbled has come
+		u.ready = max(u.ready, now+min(q.config.Quiet, quiet*took))
+	}
 	if u.probe {
 		q.probing.extend(now, took*time.Duration(q.config.ProbeShare-1))
 	} else {

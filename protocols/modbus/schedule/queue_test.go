@@ -93,15 +93,23 @@ func TestSilentUnitsShareAQuarterOfTheLine(t *testing.T) {
 
 func TestAUnitThatDidNotAnswerIsLeftQuiet(t *testing.T) {
 	q := NewQueue[string](QueueConfig{Quiet: 100 * ms})
-	fill(q, Poll, 1, "a", 3)
-	for i, outcome := range []Outcome{Answered, NoAnswer} {
-		if item, _, ok := q.Next(0); !ok || item.Payload != fmt.Sprintf("a%d", i) {
+	fill(q, Poll, 1, "a", 9)
+	now := time.Duration(0)
+	for i, x := range []struct {
+		outcome     Outcome
+		took, quiet time.Duration
+	}{{Answered, 50 * ms, 0}, {NoAnswer, 10 * ms, 60 * ms}, {NoAnswer, 50 * ms, 100 * ms}, {Garbled, 50 * ms, 0}} {
+		if item, _, ok := q.Next(now); !ok || item.Payload != fmt.Sprintf("a%d", i) {
 			t.Fatalf("got %v", item)
 		}
-		q.Done(1, 0, outcome)
-	}
-	if _, wait, ok := q.Next(0); ok || wait != 100*ms {
-		t.Fatalf("wait %v, %v", wait, ok)
+		now += x.took
+		q.Done(1, now, x.outcome)
+		if x.quiet > 0 {
+			if _, wait, ok := q.Next(now); ok || wait != x.quiet {
+				t.Fatalf("%d: wait %v, %v", i, wait, ok)
+			}
+		}
+		now += x.quiet
 	}
 }
 
@@ -203,6 +211,7 @@ type bench struct {
 	next    int
 	waiting map[int]Item[int]
 	flying  map[uint8][]Item[int]
+	since   map[uint8]time.Duration
 	ready   map[uint8]time.Duration
 	passed  [classes]int
 	// ahead counts, for a class and unit that could go all along, how often another unit of the class went.
@@ -287,6 +296,7 @@ func (b *bench) election(t *rapid.T) {
 	b.count(t, item, able)
 	delete(b.waiting, item.Payload)
 	b.flying[item.Unit] = append(b.flying[item.Unit], item)
+	b.since[item.Unit] = b.now
 }
 
 // count holds the queue to its bounds on starvation.
@@ -350,8 +360,8 @@ func (b *bench) done(t *rapid.T) {
 	if outcome != NotSent {
 		b.ready[unit] = max(b.ready[unit], b.now+last.Rest)
 	}
-	if outcome == NoAnswer || outcome == Garbled {
-		b.ready[unit] = max(b.ready[unit], b.now+b.config.Quiet)
+	if outcome == NoAnswer {
+		b.ready[unit] = max(b.ready[unit], b.now+min(b.config.Quiet, 6*(b.now-b.since[unit])))
 	}
 }
 
@@ -374,7 +384,7 @@ func TestQueueKeepsItsPromises(t *testing.T) {
 		config := QueueConfig{Writes: 6, Interactives: 5, Polls: 8, Probes: 1, Batch: rapid.IntRange(1, 4).Draw(t, "batch"), PerUnit: 1, Quiet: 7 * ms, SilentShare: 1}
 		b := &bench{
 			q: NewQueue[int](config), config: config, waiting: map[int]Item[int]{}, flying: map[uint8][]Item[int]{},
-			ready: map[uint8]time.Duration{},
+			since: map[uint8]time.Duration{}, ready: map[uint8]time.Duration{},
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"push":     b.push,

@@ -10,7 +10,7 @@ import (
 // Config says what a Carrier carries for.
 type Config struct {
 	Batch int           // transactions that one Work may hold; 1 on a line, where each is elected anew
-	Quiet time.Duration // how long a unit that gave no answer is left alone
+	Quiet time.Duration // the longest that a unit that gave no answer is left alone
 	// Air is the time that a request and its answer take on the wire; nil: none.
 	Air func(r modbus.Request) time.Duration
 }
