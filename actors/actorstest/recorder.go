@@ -25,7 +25,7 @@ type Published struct {
 func (r *Recorder) Publish(subject string, m proto.Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.all = append(r.all, Published{subject, m})
+	r.all = append(r.all, Published{subject, proto.Clone(m)}) // an actor may use its message again
 	return nil
 }
 
