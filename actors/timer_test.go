@@ -87,6 +87,26 @@ func TestMissedTicks(t *testing.T) {
 	})
 }
 
+// The first tick is none of the grid's: an actor that takes it late has missed
+// the slots after the first only.
+func TestALateFirstTickMissesNoSlot(t *testing.T) {
+	for late, want := range map[time.Duration]uint64{time.Second: 0, 3 * time.Second: 2} {
+		virtual(t, func(t *testing.T, r rig) {
+			cell := r.start(func(c *actors.Context, msg any) error {
+				if _, ok := msg.(actors.Started); ok {
+					c.Every(time.Second, tick{})
+					time.Sleep(late)
+				}
+				return nil
+			})
+			pass(10 * time.Second)
+			if n := cell.Counters().MissedTicks; n != want {
+				t.Errorf("%d missed in a first tick %v late, want %d", n, late, want)
+			}
+		})
+	}
+}
+
 // Actors with the same period do not all tick at the same moment, and not each at
 // one of its own.
 func TestPhasesAreSpread(t *testing.T) {
