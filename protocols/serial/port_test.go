@@ -123,6 +123,37 @@ func TestSttySeesOurSettings(t *testing.T) {
 	has(ask(), "speed 9600 baud", "-cstopb", "-parodd", "inpck")
 }
 
+// TestEveryArrivalWakesTheReader has bytes come in two pieces, the second while the reader is about to wait again. More ports than
+// processors make every order of events happen.
+func TestEveryArrivalWakesTheReader(t *testing.T) {
+	for range 6 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			master, slave := pair(t)
+			p := open(t, serial.Config{Path: slave.Name(), Baud: 19200})
+			got := make([]byte, 8)
+			for i := range 2000 {
+				sent := make(chan struct{})
+				go func() {
+					defer close(sent)
+					master.Write([]byte("hello"))
+					for began := time.Now(); time.Since(began) < time.Duration(i%100)*time.Microsecond; {
+					}
+					master.Write([]byte("yes"))
+				}()
+				p.SetReadDeadline(time.Now().Add(5 * time.Second))
+				n, err := io.ReadFull(p, got)
+				<-sent
+				if err != nil || string(got) != "helloyes" {
+					p.SetReadDeadline(time.Now().Add(time.Second))
+					late, _ := p.Read(got)
+					t.Fatalf("round %d: %d of 8 bytes, %v; %d more had come unnoticed", i, n, err, late)
+				}
+			}
+		})
+	}
+}
+
 func TestDeadlines(t *testing.T) {
 	_, slave := pair(t)
 	p := open(t, serial.Config{Path: slave.Name(), Baud: 9600})

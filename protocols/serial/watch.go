@@ -43,10 +43,13 @@ func (w *watch) until(try func() (done bool)) error {
 		if try() {
 			return true
 		}
-		if !armed {
-			armed, failed = true, w.arm(fd, w.events)
+		if armed {
+			return false
 		}
-		return failed != nil
+		// What came before the arming may be told to nobody: an item that is still in the ready list from the last time, and has been
+		// read empty since, is not reported anew. Hence one more try.
+		armed, failed = true, w.arm(fd, w.events)
+		return failed != nil || try()
 	})
 	if armed {
 		_ = w.raw.Control(func(fd uintptr) { _ = w.arm(fd, 0) })
@@ -60,7 +63,7 @@ func (w *watch) until(try func() (done bool)) error {
 	return os.ErrClosed
 }
 
-// arm says what of the port's readiness is told; what is there already is told at once.
+// arm says what of the port's readiness is told from now on.
 func (w *watch) arm(fd uintptr, events uint32) error {
 	if err := unix.EpollCtl(int(fd), unix.EPOLL_CTL_MOD, int(w.port), &unix.EpollEvent{Events: events, Fd: w.port}); err != nil {
 		return fmt.Errorf("epoll: %w", err)
