@@ -24,6 +24,7 @@ type news struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change
 	gateway int           // how many there were
+	over    int           // how many of those have starved
 	address string
 	health  map[string]*actorv1.Health
 	traffic map[string]*traffic
@@ -223,6 +224,7 @@ func (n *news) event(m bus.Msg) {
 // starved is the end of a gateway.
 func (n *news) starved(cause watchdog.Cause) {
 	n.update(func() {
+		n.over = n.gateway
 		n.say(newsLine{at: time.Now(), who: cause.Path, what: "the watchdog is not petted any more: " + cause.Reason, colour: red})
 	})
 }

@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"google.golang.org/protobuf/proto"
 	"slices"
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
 	"gatewayd/bus"
-	actorv1 "gatewayd/schemas/actor/v1"
 	drillv1 "gatewayd/schemas/drill/v1"
 )
 
@@ -25,7 +24,6 @@ type story struct {
 	p paint
 
 	actors int // there are in the config
-	seen   int // how much of the healing is an earlier step's
 }
 
 // Who the story hits.
@@ -165,26 +163,28 @@ func (s *story) starves(ctx context.Context) error {
 	s.mark()
 	first := s.gateway()
 	var life uint32
-	for s.gateway() == first {
+	for {
 		err := s.n.await(ctx, 10*time.Second, modemActor+" comes back, or the watchdog starves", func() bool {
 			h := s.n.health[modemActor]
-			return s.n.gateway != first || s.watchdog() || h.GetState() == actors.OK && h.GetLife() != life
+			return s.n.over >= first || h.GetState() == actors.OK && h.GetLife() != life
 		})
+		if err != nil {
+			return err
+		}
 		s.n.mu.Lock()
-		over := s.n.gateway != first || s.watchdog()
+		over := s.n.over >= first
 		life = s.n.health[modemActor].GetLife()
 		s.n.mu.Unlock()
-		if err != nil || over {
-			if err == nil {
-				err = s.healed(ctx, "uplink", "full-restart", "watchdog")
-			}
-			return err
+		if over {
+			return s.healed(ctx, "uplink", "full-restart")
 		}
-		if err := s.inject(ctx, "kill", modemActor, 0); err != nil && s.gateway() == first {
-			return err
+		if err := s.inject(ctx, "kill", modemActor, 0); err != nil {
+			// A gateway that ends meanwhile answers nobody.
+			if s.n.await(ctx, 2*time.Second, "the watchdog starves", func() bool { return s.n.over >= first }) != nil {
+				return err
+			}
 		}
 	}
-	return nil
 }
 
 func (s *story) restarts(ctx context.Context) error {
@@ -206,14 +206,14 @@ func (s *story) restarts(ctx context.Context) error {
 func (s *story) mark() {
 	s.n.mu.Lock()
 	defer s.n.mu.Unlock()
-	s.seen = len(s.n.healed)
+	s.n.healed = nil
 }
 
 // healed waits for the levels of healing of child, in this order.
 func (s *story) healed(ctx context.Context, child string, levels ...string) error {
 	return s.n.await(ctx, 20*time.Second, fmt.Sprintf("%s is healed by %v", child, levels), func() bool {
 		left := levels
-		for _, h := range s.n.healed[min(s.seen, len(s.n.healed)):] {
+		for _, h := range s.n.healed {
 			if len(left) > 0 && h.Child == child && h.Level == left[0] {
 				left = left[1:]
 			}
@@ -237,11 +237,6 @@ func (s *story) allWell(ctx context.Context) error {
 		}
 		return well == s.actors-len(excused) && !s.n.heard[meterActor].IsZero()
 	})
-}
-
-// watchdog reports whether the last level has been reached; the news are locked.
-func (s *story) watchdog() bool {
-	return slices.ContainsFunc(s.n.healed[min(s.seen, len(s.n.healed)):], func(h *actorv1.Healed) bool { return h.Level == "watchdog" })
 }
 
 func (s *story) gateway() int {
