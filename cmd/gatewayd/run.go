@@ -76,6 +76,10 @@ func run(ctx context.Context, file, dir string, log *slog.Logger) error {
 		case <-hup:
 			d.reload(ctx)
 		case cause := <-d.starved:
+			// Who reads the events later is to find the last ones; a bus that hangs too is not waited for.
+			if err := d.bus.Conn().Flush(context.WithoutCancel(ctx)); err != nil {
+				log.Warn("the last events may be lost", "err", err)
+			}
 			return errors.New("nothing is left to heal the gateway with: " + cause.String())
 		case <-ctx.Done():
 			return d.stop()
