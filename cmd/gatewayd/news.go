@@ -72,7 +72,7 @@ func (n *news) follow(g *daemon) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return conn.Last(ctx, prefix+"state.>", func(r bus.Record) error {
-		n.state(r.Msg)
+		n.tell(r.Msg, true)
 		return nil
 	})
 }
@@ -170,7 +170,11 @@ func (n *news) data(m bus.Msg) {
 	})
 }
 
-func (n *news) state(m bus.Msg) {
+func (n *news) state(m bus.Msg) { n.tell(m, false) }
+
+// tell takes a state. One that is kept from before anybody listened does not
+// overrule what has been heard since.
+func (n *news) tell(m bus.Msg, kept bool) {
 	a, err := bus.ParseSubject(m.Subject)
 	if err != nil {
 		return
@@ -182,14 +186,24 @@ func (n *news) state(m bus.Msg) {
 			return
 		}
 		h := &actorv1.Health{}
-		if m.Decode(h) == nil {
-			n.update(func() { n.hear(a.Path, h) })
+		if m.Decode(h) != nil {
+			return
 		}
+		n.update(func() {
+			if !kept || n.health[a.Path] == nil {
+				n.hear(a.Path, h)
+			}
+		})
 	case "boot":
 		b := &gatewayv1.Boot{}
-		if a.Path == supervisor.Root && m.Decode(b) == nil {
-			n.update(func() { n.boot = b })
+		if a.Path != supervisor.Root || m.Decode(b) != nil {
+			return
 		}
+		n.update(func() {
+			if !kept || n.boot == nil {
+				n.boot = b
+			}
+		})
 	}
 }
 
