@@ -43,10 +43,33 @@ func (s *script) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+var everyFunctionCode = []uint8{1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 15, 16, 17, 20, 21, 22, 23, 24, 43}
+
 // asked draws a request that passes Check.
 func asked(t *rapid.T) Request {
-	r := Request{Unit: rapid.Byte().Draw(t, "unit"), Address: uint16(rapid.IntRange(0, 60000).Draw(t, "address"))}
-	r.Function = rapid.SampledFrom([]uint8{1, 2, 3, 4, 5, 6, 15, 16, 22, 23}).Draw(t, "function")
+	unit := rapid.Byte().Draw(t, "unit")
+	r := Request{Unit: unit, Function: rapid.SampledFrom(everyFunctionCode).Draw(t, "function")}
+	switch r.Function {
+	case ReadExceptionStatus, ReadEventCounter, ReadEventLog, ReportServerID:
+		return r
+	case Diagnostics:
+		sub := rapid.SampledFrom([]uint16{0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20}).Draw(t, "sub-function")
+		data := []byte{0, 0}
+		if sub == ReturnQueryData {
+			data = rapid.SliceOfN(rapid.Byte(), 2, 2).Draw(t, "data")
+		}
+		return Diagnose(unit, sub, data...)
+	case ReadFileRecord:
+		return ReadFiles(unit, rapid.SliceOfN(rapid.Custom(run), 1, 8).Draw(t, "runs")...)
+	case WriteFileRecord:
+		return WriteFiles(unit, rapid.SliceOfN(rapid.Custom(run), 1, 8).Draw(t, "runs")...)
+	case EncapsulatedInterface:
+		return Identify(unit, rapid.Uint8Range(1, 4).Draw(t, "category"), rapid.Byte().Draw(t, "object"))
+	}
+	r.Address = uint16(rapid.IntRange(0, 60000).Draw(t, "address"))
+	if r.Function == ReadFIFOQueue {
+		return r
+	}
 	most, _ := limits(r)
 	r.Quantity = uint16(rapid.IntRange(1, most).Draw(t, "quantity"))
 	_, size := limits(r)
@@ -60,6 +83,56 @@ func asked(t *rapid.T) Request {
 		r.Data = rapid.SliceOfN(rapid.Byte(), size, size).Draw(t, "data")
 	}
 	return r
+}
+
+func run(t *rapid.T) Records {
+	v := rapid.SliceOfN(rapid.Uint16(), 1, 12).Draw(t, "values")
+	return Records{File: rapid.Uint16Range(1, 65535).Draw(t, "file"), Record: rapid.Uint16Range(0, 9900).Draw(t, "record"), Length: uint16(len(v)), Values: v}
+}
+
+// given draws an answer to a request as a device may give it.
+func given(t *rapid.T, r Request) Response {
+	some := func(least, most int) []byte { return rapid.SliceOfN(rapid.Byte(), least, most).Draw(t, "answer") }
+	w := wantOf(r)
+	switch r.form() {
+	case formBits, formRegisters, formReadWrite:
+		return Response{Data: some(w.size-2, w.size-2)}
+	case formBare:
+		switch r.Function {
+		case ReadExceptionStatus:
+			return Response{Data: some(1, 1)}
+		case ReadEventCounter:
+			return Response{Data: some(4, 4)}
+		case ReadEventLog:
+			return Response{Data: some(6, 70)}
+		}
+		return Response{Data: some(0, 251)}
+	case formSub:
+		if w.echo != nil {
+			return Response{Data: r.Data[2:]}
+		}
+		return Response{Data: some(2, 2)}
+	case formFIFO:
+		return Response{Data: make([]byte, 2*rapid.IntRange(0, 31).Draw(t, "queue"))}
+	case formFiles:
+		if r.Function == WriteFileRecord {
+			return Response{}
+		}
+		return Response{Data: AppendFiles(nil, func() []Records {
+			runs := r.Files()
+			for i := range runs {
+				runs[i].Values = make([]uint16, runs[i].Length)
+			}
+			return runs
+		}()...)}
+	case formIdentity:
+		id := Identification{Conformity: 0x83, Objects: []Object{{ID: r.Data[2], Value: some(0, 100)}}}
+		if r.Data[1] != OneObject {
+			id.More, id.Next = rapid.Bool().Draw(t, "more"), r.Data[2]+1
+		}
+		return Response{Data: AppendIdentification(nil, r.Data[1], id)}
+	}
+	return Response{}
 }
 
 func TestRequestsComeBackFromTheirFrames(t *testing.T) {
@@ -95,8 +168,67 @@ func same(a, b Request) bool {
 		a.WriteAddress == b.WriteAddress && bytes.Equal(a.Data, b.Data)
 }
 
-// TestGridBuildsWhatWeParse: our own encoding of requests is byte for byte grid-x's.
-func TestGridBuildsWhatWeParse(t *testing.T) {
+// packagerOf is grid-x's packager of the framing.
+func packagerOf(f Framing) grid.Packager {
+	switch {
+	case f == TCP:
+		return grid.NewTCPClientHandler("")
+	case f.ascii():
+		return grid.NewASCIIClientHandler("")
+	}
+	return grid.NewRTUClientHandler("")
+}
+
+// canned gives grid-x an answer and keeps what it sends.
+type canned struct{ sent, answer []byte }
+
+func (c *canned) Send(_ context.Context, adu []byte) ([]byte, error) {
+	c.sent = slices.Clone(adu)
+	if c.answer == nil {
+		return nil, io.EOF
+	}
+	return c.answer, nil
+}
+
+// gridAsks has grid-x send the request; false: it has not that function.
+func gridAsks(c grid.Client, r Request) bool {
+	ctx, n := context.Background(), uint16(len(r.Data)/2)
+	switch r.Function {
+	case ReadCoils:
+		_, _ = c.ReadCoils(ctx, r.Address, r.Quantity)
+	case ReadDiscreteInputs:
+		_, _ = c.ReadDiscreteInputs(ctx, r.Address, r.Quantity)
+	case ReadHoldingRegisters:
+		_, _ = c.ReadHoldingRegisters(ctx, r.Address, r.Quantity)
+	case ReadInputRegisters:
+		_, _ = c.ReadInputRegisters(ctx, r.Address, r.Quantity)
+	case WriteSingleCoil:
+		_, _ = c.WriteSingleCoil(ctx, r.Address, word(r.Data, 0))
+	case WriteSingleRegister:
+		_, _ = c.WriteSingleRegister(ctx, r.Address, word(r.Data, 0))
+	case WriteMultipleCoils:
+		_, _ = c.WriteMultipleCoils(ctx, r.Address, r.Quantity, r.Data)
+	case WriteMultipleRegisters:
+		_, _ = c.WriteMultipleRegisters(ctx, r.Address, r.Quantity, r.Data)
+	case MaskWriteRegister:
+		_, _ = c.MaskWriteRegister(ctx, r.Address, word(r.Data, 0), word(r.Data, 1))
+	case ReadWriteMultipleRegisters:
+		_, _ = c.ReadWriteMultipleRegisters(ctx, r.Address, r.Quantity, r.WriteAddress, n, r.Data)
+	case ReadFIFOQueue:
+		_, _ = c.ReadFIFOQueue(ctx, r.Address)
+	case EncapsulatedInterface:
+		if r.Data[1] != OneObject {
+			return false
+		}
+		_, _ = c.ReadDeviceIdentificationSpecificObject(ctx, r.Data[2])
+	default:
+		return false
+	}
+	return true
+}
+
+// TestGridSendsWhatWeSend: our requests are byte for byte grid-x's.
+func TestGridSendsWhatWeSend(t *testing.T) {
 	for _, f := range []Framing{ASCII, TCP, RTUOverTCP} {
 		rapid.Check(t, func(t *rapid.T) {
 			r := asked(t)
@@ -108,8 +240,68 @@ func TestGridBuildsWhatWeParse(t *testing.T) {
 			if want := AppendFrame(nil, f, 1, r.Unit, AppendRequest(nil, r)); !bytes.Equal(s.wrote, want) {
 				t.Fatalf("%s: sent %x, want %x", f, s.wrote, want)
 			}
+			p, theirs := packagerOf(f), &canned{}
+			p.SetSlave(r.Unit)
+			if gridAsks(grid.NewClient2(p, theirs), r) && !bytes.Equal(s.wrote, theirs.sent) {
+				t.Fatalf("%s: sent %x, grid-x sends %x", f, s.wrote, theirs.sent)
+			}
 		})
 	}
+}
+
+// TestAnswersComeBackFromTheirFrames: what a server gives is what a client gets, whole or in pieces, over every framing.
+func TestAnswersComeBackFromTheirFrames(t *testing.T) {
+	for _, f := range []Framing{RTU, ASCII, TCP, RTUOverTCP, ASCIIOverTCP} {
+		t.Run(f.String(), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				r := asked(t)
+				r.Unit = max(r.Unit, 1)
+				want := given(t, r)
+				pdu, err := AppendResponse(nil, r, want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := &script{answer: AppendFrame(nil, f, 1, r.Unit, pdu), chunks: rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "chunks")}
+				l := NewLink(s, f, Options{Silence: time.Nanosecond})
+				l.dirty = false
+				got, err := l.Do(context.Background(), r)
+				if form := r.form(); form == formSingle || form == formMany {
+					want = Response{}
+				}
+				if err != nil || !bytes.Equal(got.Data, want.Data) {
+					t.Fatalf("%v: got %x %v, want %x", r, got.Data, err, want.Data)
+				}
+			})
+		})
+	}
+}
+
+// TestAnswersOfOthersAreNotTaken: an answer is never taken for that of a request that it cannot answer, nor a part of one for the whole.
+func TestAnswersOfOthersAreNotTaken(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r, other := asked(t), asked(t)
+		pdu, err := AppendResponse(nil, other, given(t, other))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, body := wantOf(r), append([]byte{other.Unit}, pdu...)
+		switch cut := rapid.IntRange(0, len(body)-1).Draw(t, "cut"); {
+		case r.Unit != other.Unit || r.Function != other.Function:
+			if w.accepts(body) || len(body) > 2 && w.begins(body) {
+				t.Fatalf("%v accepts %x of %v", r, body, other)
+			}
+		case wantOf(other).accepts(body[:cut]):
+			t.Fatalf("%v accepts %x, which is cut short", other, body[:cut])
+		}
+		if own := wantOf(other); !own.accepts(body) {
+			t.Fatalf("%v does not accept %x", other, body)
+		}
+		for n := range body {
+			if size, sure := wantOf(other).expect(body[:n]); size > len(pdu) || sure && size != len(pdu) {
+				t.Fatalf("%x: %d bytes expected (%v), it has %d", body[:n], size, sure, len(pdu))
+			}
+		}
+	})
 }
 
 func FuzzRequestReader(f *testing.F) {
@@ -117,6 +309,11 @@ func FuzzRequestReader(f *testing.F) {
 	for framing := range uint8(5) {
 		f.Add(framing, AppendFrame(nil, Framing(framing), 1, 7, AppendRequest(nil, r)))
 		f.Add(framing, AppendFrame([]byte{0, 0xff}, Framing(framing), 1, 7, []byte{43, 14, 1, 0}))
+	}
+	for _, r := range oneOfEach() {
+		for framing := range uint8(5) {
+			f.Add(framing, AppendFrame(nil, Framing(framing), 1, 7, AppendRequest(nil, r)))
+		}
 	}
 	f.Fuzz(func(t *testing.T, framing uint8, stream []byte) {
 		fr := Framing(framing % 5)
@@ -151,6 +348,9 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add([]byte{3, 0, 0, 0, 10})
 	f.Add([]byte{23, 0, 0, 0, 1, 0, 0, 0, 1, 2, 9, 9})
 	f.Add([]byte{5, 0, 1, 0xff, 0})
+	for _, r := range oneOfEach() {
+		f.Add(AppendRequest(nil, r))
+	}
 	f.Fuzz(func(t *testing.T, pdu []byte) {
 		r, err := ParseRequest(1, pdu)
 		if err != nil {
@@ -166,6 +366,41 @@ func FuzzParseRequest(f *testing.F) {
 	})
 }
 
+// oneOfEach is a request of each function, by function.
+func oneOfEach() map[uint8]Request {
+	all := map[uint8]Request{}
+	for _, function := range everyFunctionCode {
+		r := Request{Unit: 7, Function: function}
+		switch r.form() {
+		case formBits, formRegisters:
+			r.Address, r.Quantity = 9, 2
+		case formSingle, formMany, formReadWrite:
+			r.Address, r.Quantity, r.Data = 9, 2, []byte{0, 1, 0, 2}
+			switch function {
+			case WriteSingleCoil, WriteSingleRegister:
+				r.Quantity, r.Data = 1, []byte{0, 0}
+			case MaskWriteRegister:
+				r.Quantity = 1
+			case WriteMultipleCoils:
+				r.Data = []byte{2}
+			}
+		case formSub:
+			r = Diagnose(7, ReturnBusMessages, 0, 0)
+		case formFiles:
+			if r = ReadFiles(7, Records{File: 4, Record: 1, Length: 2}, Records{File: 3, Record: 9, Length: 1}); function == WriteFileRecord {
+				r = WriteFiles(7, Records{File: 4, Record: 1, Values: []uint16{1, 2}})
+			}
+		case formFIFO:
+			r.Address = 9
+		case formRaw: // 43, whose Data is missing
+			r = Identify(7, RegularIdentification, 0)
+		}
+		all[function] = r
+	}
+	all[65] = Request{Unit: 7, Function: 65, Data: []byte{1, 2, 3}}
+	return all
+}
+
 // FuzzAnswer plays hostile answers in arbitrary chunks to a Link. What it accepts must be what grid-x makes of the last frame, with the
 // right length; nothing may panic.
 func FuzzAnswer(f *testing.F) {
@@ -176,17 +411,18 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(framing, uint8(3), AppendFrame(nil, Framing(framing), 1, 7, []byte{0x83, 2}), []byte{0, 0, 0, 0, 0, 0})
 		f.Add(framing, uint8(6), AppendFrame(nil, Framing(framing), 1, 7, []byte{6, 0, 9, 0, 2}), []byte{})
 		f.Add(framing, uint8(1), AppendFrame(nil, Framing(framing), 1, 7, []byte{1, 1, 3}), []byte{1})
-	}
-	f.Fuzz(func(t *testing.T, framing, function uint8, answer, chunks []byte) {
-		r := Request{Unit: 7, Function: function, Address: 9, Quantity: 2, Timeout: time.Millisecond}
-		switch r.Function {
-		case WriteSingleCoil, WriteSingleRegister:
-			r.Data = []byte{0, 0}
-		case WriteMultipleCoils:
-			r.Data = []byte{2}
-		case WriteMultipleRegisters, MaskWriteRegister, ReadWriteMultipleRegisters:
-			r.Data = []byte{0, 1, 0, 2}
+		for function, pdu := range map[uint8][]byte{
+			7: {7, 0x6d}, 8: {8, 0, 11, 0, 9}, 11: {11, 0xff, 0xff, 1, 8}, 12: {12, 8, 0, 0, 1, 8, 1, 0x21, 0x20, 0},
+			17: {17, 3, 'a', 'b', 0xff}, 20: {20, 10, 5, 6, 0x0d, 0xfe, 0, 0x20, 3, 6, 0x33, 0xcd}, 21: {21, 11, 6, 0, 4, 0, 1, 0, 2, 0, 1, 0, 2},
+			24: {24, 0, 6, 0, 2, 1, 0xb8, 0x12, 0x84}, 43: {43, 14, 2, 1, 0, 0, 2, 0, 1, 'a', 1, 2, 'b', 'c'}, 65: {65, 9, 8, 7},
+		} {
+			f.Add(framing, function, AppendFrame(nil, Framing(framing), 1, 7, pdu), []byte{1, 2, 200})
 		}
+	}
+	requests := oneOfEach()
+	f.Fuzz(func(t *testing.T, framing, function uint8, answer, chunks []byte) {
+		r := requests[function]
+		r.Timeout = time.Millisecond
 		fr := Framing(framing % 5)
 		if r.Check(fr) != nil {
 			return
@@ -200,8 +436,10 @@ func FuzzAnswer(f *testing.F) {
 			if refused.Function != r.Function || refused.Code == 0 {
 				t.Fatalf("%x: %v", answer, err)
 			}
-		case err == nil && !r.Write() && len(got.Data) != l.want.size-2:
-			t.Fatalf("%x: accepted %x", answer, got.Data)
+		case err == nil:
+			if pdu, err := AppendResponse(nil, r, got); err != nil || !bytes.Contains(answer, pdu) && !fr.ascii() {
+				t.Fatalf("%x: accepted %x: %v", answer, got.Data, err)
+			}
 		}
 		if fr == RTU || fr == ASCII || errors.Is(err, ErrTimeout) || (err != nil && refused == nil) {
 			return
@@ -213,29 +451,53 @@ func FuzzAnswer(f *testing.F) {
 // differ asks grid-x about the frame at the beginning of answer, for framings where nothing may precede it.
 func differ(t *testing.T, f Framing, r Request, answer []byte, got Response, refused *Exception) {
 	t.Helper()
+	own, err := AppendResponse(nil, r, got)
+	if refused != nil {
+		own, err = AppendException(nil, r.Function, refused.Code), nil
+	}
+	n := f.size(len(own))
+	if err != nil || n > len(answer) {
+		t.Fatalf("%x accepted, but it is shorter than an answer: %v", answer, err)
+	}
 	p := packagerOf(f)
 	p.SetSlave(r.Unit)
-	n := f.size(wantOf(r).size)
-	if refused != nil {
-		n = f.size(2)
-	}
-	if f == TCP {
-		// An earlier frame cannot have been taken: no transaction is owed.
-		n = min(n, len(answer))
-	}
-	if n > len(answer) {
-		t.Fatalf("%x accepted, but it is shorter than an answer", answer)
-	}
 	request := AppendFrame(nil, f, 1, r.Unit, AppendRequest(nil, r))
+	if f == RTUOverTCP && n < 5 {
+		return // grid-x knows no answer of one byte
+	}
 	if err := p.Verify(request, answer[:n]); err != nil {
 		t.Fatalf("%x: grid-x refuses it: %v", answer[:n], err)
 	}
-	var pdu *grid.ProtocolDataUnit
 	pdu, err := p.Decode(answer[:n])
 	if err != nil {
 		t.Fatalf("%x: grid-x refuses it: %v", answer[:n], err)
 	}
-	if refused == nil && len(got.Data) > 0 && !bytes.Equal(pdu.Data[1:], got.Data) {
-		t.Fatalf("%x: grid-x reads %x, we %x", answer[:n], pdu.Data, got.Data)
+	if theirs := append([]byte{pdu.FunctionCode}, pdu.Data...); !bytes.Equal(own, theirs) {
+		t.Fatalf("%x: grid-x reads %x, we %x", answer[:n], theirs, own)
+	}
+	if r.form() == formIdentity && refused == nil && f == TCP {
+		differIdentification(t, p, r, answer[:n], got)
+	}
+}
+
+// differIdentification compares the objects of an answer that brings them all.
+func differIdentification(t *testing.T, p grid.Packager, r Request, answer []byte, got Response) {
+	t.Helper()
+	id, err := ParseIdentification(got.Data)
+	if err != nil {
+		t.Fatalf("%x accepted: %v", answer, err)
+	}
+	if id.More {
+		return // grid-x asks on by itself
+	}
+	theirs, err := grid.NewClient2(p, &canned{answer: AppendFrame(nil, TCP, 1, r.Unit, append([]byte{r.Function}, got.Data...))}).
+		ReadDeviceIdentification(context.Background(), grid.ReadDeviceIDCode(r.Data[1]))
+	if err != nil {
+		t.Fatalf("%x: grid-x refuses it: %v", answer, err)
+	}
+	for _, o := range id.Objects { // the last of several with the same number
+		if v, ok := theirs[o.ID]; !ok {
+			t.Fatalf("%x: grid-x does not see object %d = %x", answer, o.ID, v)
+		}
 	}
 }

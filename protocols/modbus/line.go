@@ -31,7 +31,7 @@ func (l *Link) sendLine(ctx context.Context, adu []byte) ([]byte, error) {
 		if err := l.opts.Timer.Wait(ctx, time.Until(end)+l.opts.Turnaround); err != nil {
 			return nil, fmt.Errorf("after the broadcast was sent: %w", err)
 		}
-		return nil, errBroadcast
+		return nil, nil
 	}
 	full := end.Add(l.opts.Silence + l.onWire(l.framing.size(l.want.size)))
 	answer, err := l.awaitLine(ctx, full)
@@ -69,6 +69,9 @@ func (l *Link) awaitLine(ctx context.Context, full time.Time) ([]byte, error) {
 	for {
 		err := l.rx.fill()
 		if err != nil {
+			if body := l.tail(ctx, err); body != nil {
+				return body, nil
+			}
 			return nil, l.silentLine(ctx, mismatch, err)
 		}
 		l.quiet = time.Now()
@@ -78,8 +81,8 @@ func (l *Link) awaitLine(ctx context.Context, full time.Time) ([]byte, error) {
 		}
 		mismatch = mismatch || other
 		missing := l.missing()
-		if missing <= 0 {
-			// No byte of it can be missing: unless more comes at once it is spoilt.
+		if missing <= 0 || l.endless() {
+			// No byte of it can be missing, or only a pause tells: unless more comes at once this is all.
 			if err := l.readUntil(ctx, sooner(ctx, earlier(deadline, l.quiet.Add(max(gap, l.opts.Silence))))); err != nil {
 				return nil, l.silentLine(ctx, mismatch, err)
 			}
@@ -102,13 +105,38 @@ func (l *Link) sleep(ctx context.Context, d time.Duration) error {
 	return l.opts.Timer.Wait(ctx, d)
 }
 
-// missing is how many bytes the answer that has begun still needs.
+// endless says whether an answer has begun whose end is told by nothing but a pause.
+func (l *Link) endless() bool {
+	return l.want.raw && !l.framing.ascii() && begunRTU(l.rx.bytes(), l.want)
+}
+
+// tail is such an answer after that pause.
+func (l *Link) tail(ctx context.Context, err error) []byte {
+	if !l.endless() || ctx.Err() != nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	body := slices.Clone(tailRTU(l.rx.bytes(), l.want))
+	if body != nil {
+		l.rx.n = 0
+	}
+	return body
+}
+
+// missing is how many bytes the answer that has begun still needs; 1 when that cannot be told.
 func (l *Link) missing() int {
 	b := l.rx.bytes()
 	if !l.framing.ascii() && len(b) >= 2 && b[0] == l.want.unit && b[1] == l.want.function|0x80 {
 		return l.framing.size(2) - len(b)
 	}
-	return l.framing.size(l.want.size) - len(b)
+	n, sure := l.want.expect(b)
+	if l.framing.ascii() {
+		sure = !l.want.open
+	}
+	missing := l.framing.size(n) - len(b)
+	if !sure {
+		missing = max(missing, 1)
+	}
+	return missing
 }
 
 // silentLine judges a read that failed while an answer was waited for.
@@ -123,7 +151,7 @@ func (l *Link) silentLine(ctx context.Context, mismatch bool, err error) error {
 	case l.rx.n > 0 && l.missing() <= 0:
 		return errSpoilt
 	case l.rx.n > 0:
-		return fmt.Errorf("%w: %d of %d bytes within %v", ErrCorrupt, l.rx.n, l.framing.size(l.want.size), l.request.Timeout)
+		return fmt.Errorf("%w: %d of %d bytes within %v", ErrCorrupt, l.rx.n, l.rx.n+l.missing(), l.request.Timeout)
 	case mismatch:
 		return fmt.Errorf("%w within %v", ErrMismatch, l.request.Timeout)
 	}
@@ -138,7 +166,7 @@ func (l *Link) takeLine() (answer []byte, other bool) {
 			return nil, other
 		}
 		if l.want.accepts(body) {
-			answer = slices.Clone(frame)
+			answer = slices.Clone(body)
 			l.rx.consume(end)
 			return answer, other
 		}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"time"
-
-	grid "github.com/grid-x/modbus"
 )
 
 // Conn is an open port or connection. net.Conn and a serial port of package serial are one. Two more methods are used when present:
@@ -51,12 +51,13 @@ type Link struct {
 	opts    Options
 	char    time.Duration // one character on the wire
 	rx      *input
-	client  grid.Client
-	packer  grid.Packager
+	pdu     []byte // of the request, and its frame
+	adu     []byte
 
-	request Request // the one Do carries
-	want    want
-	lost    error
+	request     Request // the one Do carries
+	want        want
+	transaction uint16
+	lost        error
 
 	quiet time.Time // when the last byte in either direction was over
 	dirty bool      // a line may not be silent
@@ -66,8 +67,7 @@ type Link struct {
 // NewLink makes a Link over an open conn. It does no I/O.
 func NewLink(conn Conn, framing Framing, opts Options) *Link {
 	opts, char := opts.complete(framing)
-	l := &Link{conn: conn, framing: framing, opts: opts, char: char, rx: newInput(conn), packer: packagerOf(framing)}
-	l.client = grid.NewClient2(l.packer, transport{l})
+	l := &Link{conn: conn, framing: framing, opts: opts, char: char, rx: newInput(conn)}
 	// What was on a line before it was opened is unknown: it must be silent first (§2.5.1.1).
 	l.dirty = framing.serial()
 	return l
@@ -102,20 +102,10 @@ func (o Options) complete(f Framing) (Options, time.Duration) {
 	return o, char
 }
 
-// packagerOf takes grid-x's packager of the framing; its handlers' transports are never opened.
-func packagerOf(f Framing) grid.Packager {
-	switch {
-	case f == TCP:
-		return grid.NewTCPClientHandler("")
-	case f.ascii():
-		return grid.NewASCIIClientHandler("")
-	}
-	return grid.NewRTUClientHandler("")
-}
-
 // Do sends r once and waits for its answer. It returns within the request's timeout (plus the time the frames take on a line, plus as much
 // again while the line is not silent) or as soon as ctx ends. Errors: a Check error (nothing was sent), *Exception, ErrTimeout, ErrOwed,
-// ErrCorrupt, ErrMismatch; ask LinkLost whether the conn must be replaced, NotSent whether the request went out. A broadcast gives an empty Response after the turnaround delay.
+// ErrCorrupt, ErrMismatch; ask LinkLost whether the conn must be replaced, NotSent whether the request went out. A broadcast gives an empty Response after the
+// turnaround delay, ForceListenOnly one when nothing has come until the timeout.
 func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 	if err := r.Check(l.framing); err != nil {
 		return Response{}, &unsentError{err}
@@ -127,58 +117,35 @@ func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 		r.Timeout = l.opts.Timeout
 	}
 	l.request, l.want = r, wantOf(r)
-	l.packer.SetSlave(r.Unit)
-	data, err := l.call(ctx, r)
-	if err == nil {
-		if r.Write() && r.Function != ReadWriteMultipleRegisters {
-			data = nil
+	for l.transaction++; slices.Contains(l.owed.transactions, l.transaction); {
+		l.transaction++
+	}
+	l.pdu = AppendRequest(l.pdu[:0], r)
+	l.adu = AppendFrame(l.adu[:0], l.framing, l.transaction, r.Unit, l.pdu)
+	body, err := l.send(ctx, l.adu)
+	switch {
+	case err == nil && body == nil, l.noneDue(err):
+		return Response{}, nil
+	case err == nil:
+		var answer Response
+		if answer, err = answerOf(r, body[1:]); err == nil {
+			return answer, nil
 		}
-		return Response{Data: data}, nil
-	}
-	return Response{}, l.failure(r, err)
-}
-
-func (l *Link) failure(r Request, err error) error {
-	if err == errBroadcast {
-		return nil
-	}
-	var refusal *grid.Error
-	if errors.As(err, &refusal) {
-		err = &Exception{Function: r.Function, Code: refusal.ExceptionCode}
 	}
 	err = fmt.Errorf("%s: %w", r, err)
-	if LinkLost(err) {
-		var why *lostError
-		errors.As(err, &why)
+	var why *lostError
+	if errors.As(err, &why) {
 		l.lost = why
 	}
-	return err
+	return Response{}, err
 }
 
-func (l *Link) call(ctx context.Context, r Request) ([]byte, error) {
-	c := l.client
-	switch r.Function {
-	case ReadCoils:
-		return c.ReadCoils(ctx, r.Address, r.Quantity)
-	case ReadDiscreteInputs:
-		return c.ReadDiscreteInputs(ctx, r.Address, r.Quantity)
-	case ReadHoldingRegisters:
-		return c.ReadHoldingRegisters(ctx, r.Address, r.Quantity)
-	case ReadInputRegisters:
-		return c.ReadInputRegisters(ctx, r.Address, r.Quantity)
-	case WriteSingleCoil:
-		return c.WriteSingleCoil(ctx, r.Address, word(r.Data, 0))
-	case WriteSingleRegister:
-		return c.WriteSingleRegister(ctx, r.Address, word(r.Data, 0))
-	case WriteMultipleCoils:
-		return c.WriteMultipleCoils(ctx, r.Address, r.Quantity, r.Data)
-	case WriteMultipleRegisters:
-		return c.WriteMultipleRegisters(ctx, r.Address, r.Quantity, r.Data)
-	case MaskWriteRegister:
-		return c.MaskWriteRegister(ctx, r.Address, word(r.Data, 0), word(r.Data, 1))
-	default: // Check lets nothing else through
-		return c.ReadWriteMultipleRegisters(ctx, r.Address, r.Quantity, r.WriteAddress, uint16(len(r.Data)/2), r.Data)
-	}
+// noneDue says whether err is the silence that is the right answer to the request.
+func (l *Link) noneDue(err error) bool { return l.want.mute && silence(err) }
+
+// silence says of an error that the request went out and nothing came until its timeout.
+func silence(err error) bool {
+	return errors.Is(err, ErrTimeout) && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, ErrCorrupt) && !NotSent(err) && !LinkLost(err)
 }
 
 func word(b []byte, i int) uint16 { return Response{Data: b}.Register(i) }

@@ -16,6 +16,23 @@ type late struct {
 	until time.Time // no longer feared then
 }
 
+// forgo remembers a transaction that is no longer waited for; the oldest of many is forgotten.
+func (o *owed) forgo(id uint16) {
+	if len(o.transactions) == maxOwedTCP {
+		o.transactions = slices.Delete(o.transactions, 0, 1)
+	}
+	o.transactions = append(o.transactions, id)
+}
+
+// settle strikes a transaction whose answer has come; false: it is none.
+func (o *owed) settle(id uint16) bool {
+	i := slices.Index(o.transactions, id)
+	if i >= 0 {
+		o.transactions = slices.Delete(o.transactions, i, i+1)
+	}
+	return i >= 0
+}
+
 func (o *owed) add(w want, until time.Time) { o.answers = append(o.answers, late{w, until}) }
 
 // wait is how long an answer to w may be confused with one that is owed; frames of other units and functions are told apart.

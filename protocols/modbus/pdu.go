@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -12,15 +13,16 @@ func ParseRequest(unit uint8, pdu []byte) (Request, error) {
 	if len(pdu) == 0 {
 		return Request{Unit: unit}, &Exception{Code: IllegalFunction}
 	}
-	r := Request{Unit: unit, Function: pdu[0]}
-	if most, _ := limits(r); most == 0 {
+	r, ok := parse(Request{Unit: unit, Function: pdu[0]}, pdu[1:])
+	switch {
+	case r.form() == formRaw, r.form() == formSub && !counts(subFunction(r.Data)) && !changes(subFunction(r.Data)) && subFunction(r.Data) != ReturnQueryData && len(r.Data) >= 2:
 		return r, &Exception{r.Function, IllegalFunction}
-	}
-	if !r.parse(pdu[1:]) {
+	case !ok:
 		return r, &Exception{r.Function, IllegalValue}
 	}
 	if err := r.checkShape(); err != nil {
-		if r.beyond() {
+		var where errAddress
+		if r.beyond() || errors.As(err, &where) {
 			return r, &Exception{r.Function, IllegalAddress}
 		}
 		return r, &Exception{r.Function, IllegalValue}
@@ -28,19 +30,48 @@ func ParseRequest(unit uint8, pdu []byte) (Request, error) {
 	return r, nil
 }
 
-func (r *Request) parse(b []byte) bool {
+// parse reads what follows the function code. What it does not judge is Check's.
+func parse(r Request, b []byte) (Request, bool) {
+	if r.Function == EncapsulatedInterface {
+		r.Data = append([]byte(nil), b...) // its first byte tells the form
+	}
+	switch r.form() {
+	case formRaw, formIdentity:
+		return r, true
+	case formBare:
+		return r, len(b) == 0
+	case formSub:
+		r.Data = append([]byte(nil), b...)
+		return r, true
+	case formFiles:
+		if len(b) < 1 || int(b[0]) != len(b)-1 {
+			return r, false
+		}
+		r.Data = append([]byte(nil), b[1:]...)
+		return r, true
+	case formFIFO:
+		if len(b) != 2 {
+			return r, false
+		}
+		r.Address = word(b, 0)
+		return r, true
+	}
+	return r, r.parseTable(b)
+}
+
+func (r *Request) parseTable(b []byte) bool {
 	if len(b) < 4 {
 		return false
 	}
 	r.Address, r.Quantity = word(b, 0), word(b, 1)
-	switch {
-	case r.Function <= ReadInputRegisters:
+	switch r.form() {
+	case formBits, formRegisters:
 		return len(b) == 4
-	case single(r.Function):
+	case formSingle:
 		r.Quantity = 1
 		r.Data = append([]byte(nil), b[2:]...)
 		return true // the length is Check's
-	case r.Function == ReadWriteMultipleRegisters:
+	case formReadWrite:
 		if len(b) < 9 || int(b[8]) != len(b)-9 || 2*int(word(b, 3)) != len(b)-9 {
 			return false
 		}
@@ -69,39 +100,61 @@ func (r Request) beyond() bool {
 	return len(r.Data) == size && int(r.Address)+q > 1<<16
 }
 
-// AppendResponse appends the PDU that answers r. It fails when Data has not the length the request asks for.
-func AppendResponse(dst []byte, r Request, answer Response) ([]byte, error) {
-	w := wantOf(r)
-	dst = append(dst, r.Function)
-	if w.echo != nil {
-		return append(dst, w.echo...), nil
-	}
-	if len(answer.Data) != w.size-2 {
-		return dst, fmt.Errorf("%s: answer of %d bytes where %d are asked for", r, len(answer.Data), w.size-2)
-	}
-	return append(append(dst, byte(w.size-2)), answer.Data...), nil
-}
-
-// AppendException appends the PDU that refuses a request of the function.
-func AppendException(dst []byte, function, code uint8) []byte {
-	return append(dst, function|0x80, code)
-}
-
 // AppendRequest appends the PDU of a request that passed Check.
 func AppendRequest(dst []byte, r Request) []byte {
-	dst = binary.BigEndian.AppendUint16(append(dst, r.Function), r.Address)
-	switch {
-	case single(r.Function):
+	dst = append(dst, r.Function)
+	f := r.form()
+	switch f {
+	case formRaw, formSub, formIdentity:
 		return append(dst, r.Data...)
-	case r.Function == ReadWriteMultipleRegisters:
+	case formBare:
+		return dst
+	case formFiles:
+		return append(append(dst, byte(len(r.Data))), r.Data...)
+	}
+	dst = binary.BigEndian.AppendUint16(dst, r.Address)
+	switch f {
+	case formFIFO:
+		return dst
+	case formSingle:
+		return append(dst, r.Data...)
+	case formReadWrite:
 		dst = binary.BigEndian.AppendUint16(dst, r.Quantity)
 		dst = binary.BigEndian.AppendUint16(dst, r.WriteAddress)
 		dst = binary.BigEndian.AppendUint16(dst, uint16(len(r.Data)/2))
 		return append(append(dst, byte(len(r.Data))), r.Data...)
 	}
 	dst = binary.BigEndian.AppendUint16(dst, r.Quantity)
-	if r.Write() {
+	if f == formMany {
 		dst = append(append(dst, byte(len(r.Data))), r.Data...)
 	}
 	return dst
+}
+
+// AppendResponse appends the PDU that answers r. It fails when Data is not what the request asks for.
+func AppendResponse(dst []byte, r Request, answer Response) ([]byte, error) {
+	w, start := wantOf(r), len(dst)
+	dst = append(dst, r.Function)
+	switch f := r.form(); {
+	case w.echo != nil:
+		return append(dst, w.echo...), nil
+	case f == formSub:
+		dst = binary.BigEndian.AppendUint16(dst, subFunction(r.Data))
+	case r.Function == ReadFIFOQueue:
+		n := len(answer.Data)
+		dst = binary.BigEndian.AppendUint16(dst, uint16(n+2))
+		dst = binary.BigEndian.AppendUint16(dst, uint16(n/2))
+	case w.counted():
+		dst = append(dst, byte(len(answer.Data)))
+	}
+	dst = append(dst, answer.Data...)
+	if pdu := dst[start:]; len(pdu) > 253 || !w.fits(pdu) {
+		return dst, fmt.Errorf("%s: answer of %d bytes is not what is asked for", r, len(answer.Data))
+	}
+	return dst, nil
+}
+
+// AppendException appends the PDU that refuses a request of the function.
+func AppendException(dst []byte, function, code uint8) []byte {
+	return append(dst, function|0x80, code)
 }

@@ -1,82 +1,124 @@
 // Package modbus speaks Modbus RTU, ASCII, TCP, RTU over TCP and ASCII over TCP: the requests of a client as plain values, a Link that
-// carries one of them at a time over a connection or port somebody else opened, and the framing a server needs. PDUs are built and
-// checked by github.com/grid-x/modbus; framing, timing and the matching of answers to requests are ours. It does not open, reopen,
-// poll, retry or interpret values: see the packages serial and points for the port and the values.
+// carries one of them at a time over a connection or port somebody else opened, a Pipe that carries many over a Modbus TCP connection,
+// and the framing a server needs. It does not open, reopen, poll, retry or interpret values: see the packages serial and points for the
+// port and the values.
 package modbus
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
-)
-
-// Function codes of the Modbus Application Protocol V1.1b3, §6.
-const (
-	ReadCoils                  uint8 = 1
-	ReadDiscreteInputs         uint8 = 2
-	ReadHoldingRegisters       uint8 = 3
-	ReadInputRegisters         uint8 = 4
-	WriteSingleCoil            uint8 = 5
-	WriteSingleRegister        uint8 = 6
-	WriteMultipleCoils         uint8 = 15
-	WriteMultipleRegisters     uint8 = 16
-	MaskWriteRegister          uint8 = 22
-	ReadWriteMultipleRegisters uint8 = 23
 )
 
 // Request is one transaction a client asks for. It is a value: whoever gets one must not change its Data.
 type Request struct {
 	Unit     uint8  // 1..247 on a serial line, 0 = broadcast there; 0..255 on Modbus TCP
-	Function uint8  // one of the function codes of this package
-	Address  uint16 // first coil or register, counted from 0 as on the wire
-	Quantity uint16 // coils or registers; 0 or 1 for the functions 5, 6 and 22
+	Function uint8  // 1..127; what is none of the function codes of this package is sent as it is
+	Address  uint16 // first coil or register, counted from 0 as on the wire; function 24: the queue's
+	Quantity uint16 // coils or registers; 0 or 1 for the functions 5, 6 and 22; 0 where none is asked for
 	// Data is what is written. Function 5: FF 00 (on) or 00 00 (off); 6: the register; 15: packed bits, the first in the lowest bit;
-	// 16 and 23: the registers, big-endian; 22: AND mask, OR mask. Empty for the functions 1 to 4.
+	// 16 and 23: the registers, big-endian; 22: AND mask, OR mask. Function 8: sub-function and data (Diagnose); 20 and 21: the
+	// sub-requests (ReadFiles, WriteFiles); 43: MEI type and what follows (Identify). Functions of which this package knows nothing: all
+	// that follows the function code. Empty for the others.
 	Data         []byte
 	WriteAddress uint16 // function 23: first register written; what is read is Address and Quantity
 	// Timeout is how long the unit may take until its answer begins, counted from the end of the request on the wire; 0 = the link's.
 	Timeout time.Duration
 }
 
-// Write says whether the request changes something in the unit. Such a request must never be repeated blindly.
+// Write says whether the request changes something in the unit, or may: nobody knows that of a function the specification does not have.
+// Such a request must never be repeated blindly.
 func (r Request) Write() bool {
-	switch r.Function {
-	case WriteSingleCoil, WriteSingleRegister, WriteMultipleCoils, WriteMultipleRegisters, MaskWriteRegister, ReadWriteMultipleRegisters:
+	switch r.form() {
+	case formSingle, formMany, formReadWrite, formRaw:
 		return true
+	case formFiles:
+		return r.Function == WriteFileRecord
+	case formSub:
+		return changes(subFunction(r.Data))
 	}
 	return false
 }
 
 // String is the beginning of an error message: "unit 7: read holding registers 0+10".
 func (r Request) String() string {
-	switch r.Function {
-	case WriteSingleCoil, WriteSingleRegister, MaskWriteRegister:
-		return fmt.Sprintf("unit %d: %s %d", r.Unit, functionName(r.Function), r.Address)
-	case ReadWriteMultipleRegisters:
-		return fmt.Sprintf("unit %d: %s %d+%d, %d+%d", r.Unit, functionName(r.Function), r.Address, r.Quantity, r.WriteAddress, len(r.Data)/2)
+	name := fmt.Sprintf("unit %d: %s", r.Unit, functionName(r.Function))
+	switch r.form() {
+	case formSingle, formFIFO:
+		return fmt.Sprintf("%s %d", name, r.Address)
+	case formReadWrite:
+		return fmt.Sprintf("%s %d+%d, %d+%d", name, r.Address, r.Quantity, r.WriteAddress, len(r.Data)/2)
+	case formSub:
+		return fmt.Sprintf("%s %d", name, subFunction(r.Data))
+	case formIdentity:
+		return fmt.Sprintf("unit %d: read device identification", r.Unit)
+	case formBare, formFiles, formRaw:
+		return name
 	}
-	return fmt.Sprintf("unit %d: %s %d+%d", r.Unit, functionName(r.Function), r.Address, r.Quantity)
+	return fmt.Sprintf("%s %d+%d", name, r.Address, r.Quantity)
 }
 
 // Check says why the request cannot be sent with this framing; a request that passes is within the limits of the specification.
-// Broadcast (unit 0) exists on serial framings only and only for functions that read nothing.
+// Broadcast (unit 0) exists on serial framings only and only for functions that write and read nothing.
 func (r Request) Check(f Framing) error {
 	if err := r.checkShape(); err != nil {
 		return fmt.Errorf("%s: %w", r, err)
 	}
-	if f != TCP && r.Unit == 0 && (!r.Write() || r.Function == ReadWriteMultipleRegisters) {
+	if f != TCP && r.Unit == 0 && !r.broadcastable() {
 		return fmt.Errorf("%s: a broadcast (unit 0) is never answered, so nothing can be read by it", r)
 	}
 	return nil
 }
 
+func (r Request) broadcastable() bool {
+	f := r.form()
+	return f == formSingle || f == formMany || r.Function == WriteFileRecord
+}
+
 func (r Request) checkShape() error {
-	most, size := limits(r)
-	if most == 0 {
-		return fmt.Errorf("function %d is not one of 1-6, 15, 16, 22, 23", r.Function)
+	if r.Function < 1 || r.Function > 127 {
+		return fmt.Errorf("function %d is not within 1..127", r.Function)
 	}
+	switch f := r.form(); f {
+	case formRaw, formBare, formSub, formFiles, formIdentity:
+		if r.Address != 0 || r.Quantity != 0 || r.WriteAddress != 0 {
+			return errors.New("it has neither address nor quantity")
+		}
+		return r.checkData(f)
+	case formFIFO:
+		if r.Quantity != 0 || len(r.Data) > 0 {
+			return errors.New("it has an address only, neither quantity nor data")
+		}
+		return nil
+	}
+	return r.checkTable()
+}
+
+func (r Request) checkData(f form) error {
+	switch f {
+	case formBare:
+		if len(r.Data) > 0 {
+			return fmt.Errorf("%d bytes of data where 0 are needed", len(r.Data))
+		}
+	case formSub:
+		return checkDiagnostics(r.Data)
+	case formFiles:
+		return checkFiles(r)
+	case formIdentity:
+		return checkIdentify(r.Data)
+	}
+	if len(r.Data) > 252 {
+		return fmt.Errorf("%d bytes of data are more than a frame holds, 252", len(r.Data))
+	}
+	return nil
+}
+
+// checkTable is for the functions on coils and registers.
+func (r Request) checkTable() error {
+	most, size := limits(r)
 	q := int(r.Quantity)
-	if single(r.Function) {
+	if r.form() == formSingle {
 		q = max(q, 1)
 	}
 	if q < 1 || q > most {
@@ -110,7 +152,7 @@ func (r Request) checkReadWrite() error {
 	return nil
 }
 
-// limits gives the largest quantity (0: unknown function) and the bytes of Data the request must have.
+// limits gives the largest quantity and the bytes of Data that a request on coils or registers must have.
 func limits(r Request) (most, size int) {
 	switch r.Function {
 	case ReadCoils, ReadDiscreteInputs:
@@ -127,34 +169,4 @@ func limits(r Request) (most, size int) {
 		return 1, 4
 	}
 	return 0, 0
-}
-
-func single(function uint8) bool {
-	return function == WriteSingleCoil || function == WriteSingleRegister || function == MaskWriteRegister
-}
-
-func functionName(function uint8) string {
-	switch function {
-	case ReadCoils:
-		return "read coils"
-	case ReadDiscreteInputs:
-		return "read discrete inputs"
-	case ReadHoldingRegisters:
-		return "read holding registers"
-	case ReadInputRegisters:
-		return "read input registers"
-	case WriteSingleCoil:
-		return "write coil"
-	case WriteSingleRegister:
-		return "write register"
-	case WriteMultipleCoils:
-		return "write coils"
-	case WriteMultipleRegisters:
-		return "write registers"
-	case MaskWriteRegister:
-		return "mask write register"
-	case ReadWriteMultipleRegisters:
-		return "read/write registers"
-	}
-	return fmt.Sprintf("function %d", function)
 }

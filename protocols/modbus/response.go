@@ -7,9 +7,36 @@ import (
 
 // Response is what a unit answered. It is a value: whoever gets one must not change its Data.
 type Response struct {
-	// Data holds what was read: registers big-endian (functions 3, 4, 23) or packed bits, the first in the lowest bit (functions 1, 2).
-	// It is empty for the functions that only write.
+	// Data holds what was read: registers big-endian (functions 3, 4, 23, 24) or packed bits, the first in the lowest bit (functions 1, 2).
+	// Function 7: the eight exception status coils; 8: what follows the sub-function; 11: status and counter; 12 (ParseEvents), 17 and 20
+	// (ParseFiles): what follows the byte count; 43 (ParseIdentification) and functions this package does not know: what follows the function
+	// code. It is empty for the functions that only write.
 	Data []byte
+}
+
+// answerOf takes apart an answer PDU that wants accepts: an error is the unit's refusal. The Data is a part of pdu.
+func answerOf(r Request, pdu []byte) (Response, error) {
+	if pdu[0]&0x80 != 0 {
+		return Response{}, &Exception{Function: r.Function, Code: pdu[1]}
+	}
+	switch r.form() {
+	case formSingle, formMany:
+		return Response{}, nil
+	case formBits, formRegisters, formReadWrite:
+		return Response{Data: pdu[2:]}, nil
+	case formSub:
+		return Response{Data: pdu[3:]}, nil
+	case formFIFO:
+		return Response{Data: pdu[5:]}, nil
+	case formFiles, formBare:
+		switch r.Function {
+		case WriteFileRecord:
+			return Response{}, nil
+		case ReadFileRecord, ReadEventLog, ReportServerID:
+			return Response{Data: pdu[2:]}, nil
+		}
+	}
+	return Response{Data: pdu[1:]}, nil
 }
 
 // Register is the i-th register read; it panics like an index when there are fewer.

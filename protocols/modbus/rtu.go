@@ -5,10 +5,13 @@ package modbus
 // but is not complete it does not look further: a long answer's values may look like another frame.
 func findRTU(b []byte, w want) (frame []byte, end int) {
 	for i := 0; i+2 <= len(b); i++ {
-		if n := w.size + 3; w.begins(b[i:]) && i+n > len(b) {
-			return nil, 0
-		}
 		n := rtuAnswerSize(b[i:])
+		if w.begins(b[i:]) {
+			size, sure := w.expect(b[i:])
+			if n = size + 3; !sure || i+n > len(b) {
+				return nil, 0
+			}
+		}
 		if n > 0 && i+n <= len(b) && crc(b[i:i+n]) == 0 {
 			return b[i : i+n], i + n
 		}
@@ -16,39 +19,36 @@ func findRTU(b []byte, w want) (frame []byte, end int) {
 	return nil, 0
 }
 
-// rtuAnswerSize is the size of the answer that begins b by its function and byte count; 0: cannot be told (yet).
+// rtuAnswerSize is the size of the answer that begins b by its function and counts; 0: cannot be told (yet).
 func rtuAnswerSize(b []byte) int {
 	if len(b) < 2 {
 		return 0
 	}
-	n := answerSize(b[1:])
-	if n == 0 {
+	n, whole := answerSize(b[1:])
+	if !whole {
 		return 0
 	}
 	return n + 3
 }
 
-// answerSize is the size an answer PDU must have by its own function and byte count; 0: cannot be told.
-func answerSize(pdu []byte) int {
-	if len(pdu) < 1 {
-		return 0
-	}
-	switch fn := pdu[0]; fn {
-	case WriteSingleCoil, WriteSingleRegister, WriteMultipleCoils, WriteMultipleRegisters:
-		return 5
-	case MaskWriteRegister:
-		return 7
-	case ReadCoils, ReadDiscreteInputs, ReadHoldingRegisters, ReadInputRegisters, ReadWriteMultipleRegisters:
-		if len(pdu) < 2 || pdu[1] > 250 {
-			return 0
-		}
-		return 2 + int(pdu[1])
-	default:
-		if fn&0x80 != 0 {
-			return 2
+// begunRTU says whether the answer w may have begun in b.
+func begunRTU(b []byte, w want) bool {
+	for i := range b {
+		if w.begins(b[i:]) {
+			return true
 		}
 	}
-	return 0
+	return false
+}
+
+// tailRTU is the answer of a function that tells no size, when all that comes has come: it ends where the bytes do.
+func tailRTU(b []byte, w want) []byte {
+	for i := 0; i+4 <= len(b); i++ {
+		if w.begins(b[i:]) && crc(b[i:]) == 0 {
+			return b[i : len(b)-2]
+		}
+	}
+	return nil
 }
 
 // rtuRequestSize is the size of the request frame that begins b. more: too few bytes to tell; 0 without more: not a function of ours.
@@ -58,10 +58,24 @@ func rtuRequestSize(b []byte) (n int, more bool) {
 	}
 	at := 0
 	switch b[1] {
-	case ReadCoils, ReadDiscreteInputs, ReadHoldingRegisters, ReadInputRegisters, WriteSingleCoil, WriteSingleRegister:
+	case ReadExceptionStatus, ReadEventCounter, ReadEventLog, ReportServerID:
+		return 4, false
+	case ReadFIFOQueue:
+		return 6, false
+	case ReadCoils, ReadDiscreteInputs, ReadHoldingRegisters, ReadInputRegisters, WriteSingleCoil, WriteSingleRegister, Diagnostics:
 		return 8, false
 	case MaskWriteRegister:
 		return 10, false
+	case EncapsulatedInterface:
+		if len(b) < 3 {
+			return 0, true
+		}
+		if b[2] != deviceIdentification {
+			return 0, false
+		}
+		return 7, false
+	case ReadFileRecord, WriteFileRecord:
+		at = 2
 	case WriteMultipleCoils, WriteMultipleRegisters:
 		at = 6
 	case ReadWriteMultipleRegisters:

@@ -28,20 +28,41 @@ func (l *Link) sendStream(ctx context.Context, adu []byte) ([]byte, error) {
 		if err := l.opts.Timer.Wait(ctx, l.opts.Turnaround); err != nil {
 			return nil, fmt.Errorf("after the broadcast was sent: %w", err)
 		}
-		return nil, errBroadcast
+		return nil, nil
 	}
 	if err := l.readUntil(ctx, deadline); err != nil {
 		return nil, &lostError{noAnswer(ctx, 0)}
 	}
 	for {
 		if err := l.rx.fill(); err != nil {
-			return nil, &lostError{l.silentStream(ctx, err)}
+			return l.endStream(ctx, err)
 		}
-		answer, err := l.takeStream()
-		if answer != nil || err != nil {
-			return answer, err
+		body, err := l.takeStream()
+		if body != nil || err != nil {
+			return body, err
+		}
+		if l.want.raw && !l.framing.ascii() {
+			// Only a pause tells the end of such an answer.
+			if err := l.readUntil(ctx, earlier(deadline, time.Now().Add(gap))); err != nil {
+				return nil, &lostError{noAnswer(ctx, 0)}
+			}
 		}
 	}
+}
+
+// endStream judges what has come when no more does.
+func (l *Link) endStream(ctx context.Context, err error) ([]byte, error) {
+	if b := l.rx.bytes(); l.want.raw && !l.framing.ascii() && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+		if body := tailRTU(b, l.want); len(body)+2 == len(b) && body != nil {
+			l.rx.n = 0
+			return slices.Clone(body), nil
+		}
+	}
+	err = l.silentStream(ctx, err)
+	if l.noneDue(err) {
+		return nil, err
+	}
+	return nil, &lostError{err}
 }
 
 func (l *Link) silentStream(ctx context.Context, err error) error {
@@ -64,11 +85,11 @@ func (l *Link) takeStream() ([]byte, error) {
 	case frame == nil:
 		return nil, nil
 	case !l.want.accepts(body):
-		return nil, &lostError{l.mismatch(body)}
+		return nil, &lostError{mismatch(body)}
 	case len(frame) != len(b):
 		return nil, &lostError{fmt.Errorf("%w: %d bytes where the answer has %d", ErrMismatch, len(b), len(frame))}
 	}
-	answer := slices.Clone(frame)
+	body = slices.Clone(body)
 	l.rx.consume(end)
-	return answer, nil
+	return body, nil
 }

@@ -31,14 +31,13 @@ func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
 	if err := l.write(ctx, adu, deadline); err != nil {
 		return nil, err
 	}
-	transaction := binary.BigEndian.Uint16(adu)
 	for {
-		answer, err := l.takeTCP(transaction)
-		if answer != nil || err != nil {
-			return answer, err
+		body, err := l.takeTCP()
+		if body != nil || err != nil {
+			return body, err
 		}
 		if err := l.rx.fill(); err != nil {
-			return nil, l.silentTCP(ctx, transaction, err)
+			return nil, l.silentTCP(ctx, err)
 		}
 	}
 }
@@ -52,7 +51,7 @@ func (l *Link) unready(ctx context.Context, err error) error {
 }
 
 // silentTCP judges a read that failed while the transaction was waited for.
-func (l *Link) silentTCP(ctx context.Context, transaction uint16, err error) error {
+func (l *Link) silentTCP(ctx context.Context, err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return &lostError{fmt.Errorf("read: %w", err)}
 	}
@@ -60,15 +59,12 @@ func (l *Link) silentTCP(ctx context.Context, transaction uint16, err error) err
 	if l.rx.n > 0 {
 		return &lostError{fmt.Errorf("%w (%d bytes of a frame came: %w)", err, l.rx.n, ErrCorrupt)}
 	}
-	if len(l.owed.transactions) == maxOwedTCP {
-		l.owed.transactions = slices.Delete(l.owed.transactions, 0, 1)
-	}
-	l.owed.transactions = append(l.owed.transactions, transaction)
+	l.owed.forgo(l.transaction)
 	return err
 }
 
-// takeTCP takes complete frames from the input until the transaction's answer is among them.
-func (l *Link) takeTCP(transaction uint16) ([]byte, error) {
+// takeTCP takes complete frames from the input until the transaction's answer is among them: its bytes from the unit on.
+func (l *Link) takeTCP() ([]byte, error) {
 	for {
 		frame, err := splitTCP(l.rx.bytes())
 		if err != nil {
@@ -77,30 +73,34 @@ func (l *Link) takeTCP(transaction uint16) ([]byte, error) {
 		if frame == nil {
 			return nil, nil
 		}
-		if id := binary.BigEndian.Uint16(frame); id != transaction {
-			i := slices.Index(l.owed.transactions, id)
-			if i < 0 {
-				return nil, &lostError{fmt.Errorf("%w: transaction %d while %d is waited for", ErrMismatch, id, transaction)}
+		if id := binary.BigEndian.Uint16(frame); id != l.transaction {
+			if !l.owed.settle(id) {
+				return nil, &lostError{fmt.Errorf("%w: transaction %d while %d is waited for", ErrMismatch, id, l.transaction)}
 			}
-			l.owed.transactions = slices.Delete(l.owed.transactions, i, i+1)
 			l.rx.consume(len(frame))
 			continue
 		}
-		answer := slices.Clone(frame)
+		body := slices.Clone(frame[6:])
 		l.rx.consume(len(frame))
 		l.quiet = time.Now()
-		if l.want.accepts(answer[6:]) {
-			return answer, nil
-		}
-		if n := answerSize(answer[7:]); n != len(answer)-7 {
-			return nil, &lostError{fmt.Errorf("%w: header says %d bytes, PDU %d", ErrMismatch, len(answer)-7, n)}
-		}
-		return nil, l.mismatch(answer[6:])
+		return body, l.want.judge(body)
 	}
 }
 
+// judge says why body, which came with the right transaction id, is not the answer. A length in the header that the PDU contradicts costs
+// the connection.
+func (w want) judge(body []byte) error {
+	if w.accepts(body) {
+		return nil
+	}
+	if n, whole := answerSize(body[1:]); !whole || n != len(body)-1 {
+		return &lostError{fmt.Errorf("%w: header says %d bytes, PDU %d", ErrMismatch, len(body)-1, n)}
+	}
+	return mismatch(body)
+}
+
 // mismatch describes a good frame (from the unit to the end of the PDU) that is not the answer.
-func (l *Link) mismatch(body []byte) error {
+func mismatch(body []byte) error {
 	return fmt.Errorf("%w: unit %d function %d with %d bytes", ErrMismatch, body[0], body[1], len(body)-1)
 }
 

@@ -8,23 +8,17 @@ import (
 	"time"
 )
 
-// errBroadcast tells Do through grid-x, which knows no broadcast, that the request is out and no answer is due.
-var errBroadcast = errors.New("broadcast sent")
-
-// transport is the Link as grid-x's client sees it.
-type transport struct{ *Link }
-
-// Send carries one frame out and its answer in.
-func (t transport) Send(ctx context.Context, adu []byte) ([]byte, error) {
-	stop := t.watch(ctx)
+// send carries one frame out and the answer in: its bytes from the unit to the end of the PDU; none for a broadcast.
+func (l *Link) send(ctx context.Context, adu []byte) ([]byte, error) {
+	stop := l.watch(ctx)
 	defer stop()
 	switch {
-	case t.framing == TCP:
-		return t.sendTCP(ctx, adu)
-	case t.framing.serial():
-		return t.sendLine(ctx, adu)
+	case l.framing == TCP:
+		return l.sendTCP(ctx, adu)
+	case l.framing.serial():
+		return l.sendLine(ctx, adu)
 	}
-	return t.sendStream(ctx, adu)
+	return l.sendStream(ctx, adu)
 }
 
 // watch makes the end of ctx interrupt reading and writing. The returned func ends that, after which no deadline is touched any more.
