@@ -65,6 +65,9 @@ func (r Request) Check(f Framing) error {
 	if err := r.checkShape(); err != nil {
 		return fmt.Errorf("%s: %w", r, err)
 	}
+	if f.ascii() && r.form() == formSub && subFunction(r.Data) == ChangeDelimiter {
+		return fmt.Errorf("%s: frames on this line end with LF, a unit with another delimiter would not be heard", r)
+	}
 	if f != TCP && r.Unit == 0 && !r.broadcastable() {
 		return fmt.Errorf("%s: a broadcast (unit 0) is never answered, so nothing can be read by it", r)
 	}

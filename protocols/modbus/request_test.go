@@ -43,6 +43,8 @@ func TestCheck(t *testing.T) {
 		"long loopback":         {modbus.Diagnose(1, modbus.ReturnQueryData, data(250)...), modbus.RTU, ""},
 		"odd loopback":          {modbus.Diagnose(1, modbus.ReturnQueryData, data(3)...), modbus.RTU, "even number"},
 		"broadcast diagnostics": {modbus.Diagnose(0, modbus.ClearCounters, 0, 0), modbus.RTU, "broadcast"},
+		"delimiter":             {modbus.Diagnose(1, modbus.ChangeDelimiter, 13, 0), modbus.RTU, ""},
+		"delimiter on ASCII":    {modbus.Diagnose(1, modbus.ChangeDelimiter, 13, 0), modbus.ASCIIOverTCP, "end with LF"},
 		"exception status":      {modbus.Request{Unit: 1, Function: 7}, modbus.TCP, ""},
 		"status with data":      {modbus.Request{Unit: 1, Function: 7, Data: data(1)}, modbus.TCP, "1 bytes of data where 0"},
 		"fifo":                  {modbus.Request{Unit: 1, Function: 24, Address: 65535}, modbus.ASCII, ""},

@@ -30,7 +30,7 @@ const (
 	Honest        Lie = iota
 	WrongUnit         // in the name of the next unit
 	WrongFunction     // registers asked for, coils answered, and so on
-	WrongLength       // a register or a byte of bits too few; a write's echo of another address
+	WrongLength       // a register or a byte of bits too few; a write's echo of another address; the last byte of other answers missing
 	Previous          // the answer to the request before
 	Truncated         // the frame stops in the middle
 )
@@ -59,8 +59,8 @@ func (d *Device) answer(q modbus.Query, f modbus.Framing, broadcast bool) reply 
 		return reply{behaviour: b}
 	}
 	d.requests.Add(1)
-	pdu := d.execute(q)
-	if b.Silent || broadcast {
+	pdu := d.execute(q, broadcast)
+	if pdu == nil || b.Silent || broadcast {
 		return reply{behaviour: b}
 	}
 	d.answers.Add(1)
@@ -101,14 +101,20 @@ func (d *Device) lie(l Lie, before, pdu []byte) (unit uint8, out []byte) {
 
 func shorten(pdu []byte) []byte {
 	out := slices.Clone(pdu)
-	switch {
-	case pdu[0] > modbus.ReadInputRegisters && pdu[0] != modbus.ReadWriteMultipleRegisters:
+	switch fn := pdu[0]; fn {
+	case modbus.ReadCoils, modbus.ReadDiscreteInputs:
+		out = out[:len(out)-1]
+	case modbus.ReadHoldingRegisters, modbus.ReadInputRegisters, modbus.ReadWriteMultipleRegisters:
+		out = out[:len(out)-2]
+	case modbus.WriteSingleCoil, modbus.WriteSingleRegister, modbus.WriteMultipleCoils, modbus.WriteMultipleRegisters, modbus.MaskWriteRegister:
 		out[len(out)-1] ^= 1
 		return out
-	case pdu[0] <= modbus.ReadDiscreteInputs:
-		out = out[:len(out)-1]
 	default:
-		out = out[:len(out)-2]
+		if fn&0x80 == 0 {
+			return out[:len(out)-1]
+		}
+		out[len(out)-1] ^= 1
+		return out
 	}
 	out[1] = byte(len(out) - 2)
 	return out

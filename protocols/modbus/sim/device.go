@@ -30,6 +30,7 @@ type Device struct {
 
 	mu        sync.Mutex
 	banks     [4]bank
+	service   service
 	behaviour Behaviour
 	dice      *rand.Rand
 	last      []byte // PDU of the answer before
@@ -83,28 +84,50 @@ func (d *Device) Counters() Counters {
 	return Counters{Requests: d.requests.Load(), Writes: d.writes.Load(), Answers: d.answers.Load()}
 }
 
-// execute carries out a query and gives the honest answer's PDU.
-func (d *Device) execute(q modbus.Query) []byte {
-	if q.Refused != nil {
-		return modbus.AppendException(nil, q.Function, q.Refused.Code)
-	}
-	answer, code := d.table(q.Request)
-	if code == 0 {
-		if pdu, err := modbus.AppendResponse(make([]byte, 0, 2+len(answer.Data)), q.Request, answer); err == nil {
-			return pdu
-		}
-		code = modbus.DeviceFailure
-	}
-	return modbus.AppendException(nil, q.Function, code)
-}
-
-// table does the work on the tables, atomically for one request; code is the exception, 0 for none.
-func (d *Device) table(r modbus.Request) (answer modbus.Response, code uint8) {
+// execute carries out a query, atomically, and gives the honest answer's PDU; nil when the device must be silent.
+func (d *Device) execute(q modbus.Query, broadcast bool) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.behaviour.Exception != 0 {
-		return answer, d.behaviour.Exception
+	desk := &d.service.desk
+	desk.hear(broadcast)
+	if desk.listening {
+		if q.Refused == nil && q.Function == modbus.Diagnostics && q.Data[0] == 0 && uint16(q.Data[1]) == modbus.RestartCommunications {
+			desk.diagnose(q.Data)
+		}
+		return nil
 	}
+	pdu, code := d.judge(q)
+	desk.say(q.Function, code)
+	if desk.listening {
+		return nil // from now on
+	}
+	if code != 0 {
+		pdu = modbus.AppendException(nil, q.Function, code)
+	}
+	return pdu
+}
+
+// judge gives an answer's PDU, or else the code of the refusal; the device is locked.
+func (d *Device) judge(q modbus.Query) (pdu []byte, code uint8) {
+	if q.Refused != nil {
+		return nil, q.Refused.Code
+	}
+	if d.behaviour.Exception != 0 {
+		return nil, d.behaviour.Exception
+	}
+	answer, code := d.table(q.Request)
+	if code != 0 {
+		return nil, code
+	}
+	pdu, err := modbus.AppendResponse(make([]byte, 0, 8+len(answer.Data)), q.Request, answer)
+	if err != nil {
+		return nil, modbus.DeviceFailure
+	}
+	return pdu, 0
+}
+
+// table does the work on the tables; code is the exception, 0 for none.
+func (d *Device) table(r modbus.Request) (answer modbus.Response, code uint8) {
 	switch r.Function {
 	case modbus.ReadCoils:
 		return d.readBits(Coils, r)
@@ -127,7 +150,14 @@ func (d *Device) table(r modbus.Request) (answer modbus.Response, code uint8) {
 		}
 		mask := words(r.Data)
 		return answer, d.write(HoldingRegisters, r.Address, []uint16{now[0]&mask[0] | mask[1]&^mask[0]})
+	case modbus.ReadWriteMultipleRegisters:
+		return d.readWrite(r)
 	}
+	return d.serve(r)
+}
+
+// readWrite writes before it reads.
+func (d *Device) readWrite(r modbus.Request) (answer modbus.Response, code uint8) {
 	if _, ok := d.banks[HoldingRegisters].get(int(r.Address), int(r.Quantity)); !ok {
 		return answer, modbus.IllegalAddress
 	}

@@ -115,6 +115,9 @@ func (s *session) handle(q modbus.Query) error {
 		return nil
 	}
 	d := s.plant.Device(q.Unit)
+	if s.framing == modbus.RTU || s.framing == modbus.ASCII {
+		s.plant.overhear(d)
+	}
 	if d == nil {
 		if s.framing == modbus.TCP {
 			pdu := modbus.AppendException(nil, q.Function, modbus.GatewayTarget)
@@ -123,6 +126,17 @@ func (s *session) handle(q modbus.Query) error {
 		return nil
 	}
 	return s.send(d.answer(q, s.framing, false))
+}
+
+// overhear counts a frame on the line that is for one device at all others.
+func (p *Plant) overhear(but *Device) {
+	for i := range p.devices {
+		if d := p.devices[i].Load(); d != nil && d != but {
+			d.mu.Lock()
+			d.service.desk.heard++
+			d.mu.Unlock()
+		}
+	}
 }
 
 // send gives an answer the way the device behaves. A healthy one's answers to pipelined requests leave in one write.
