@@ -126,7 +126,9 @@ func TestOurClientAsksRealServers(t *testing.T) {
 		t.Run(name+"/tcp", func(t *testing.T) {
 			port := freePort(t)
 			start(t, append(server, "tcp", port)...)
-			everyFunction(t, modbus.NewLink(dialed(t, port), modbus.TCP, modbus.Options{Timeout: 3 * time.Second}), 7)
+			l := modbus.NewLink(dialed(t, port), modbus.TCP, modbus.Options{Timeout: 3 * time.Second})
+			everyFunction(t, l, 7)
+			services[name](t, l)
 		})
 		for _, f := range []modbus.Framing{modbus.RTU, modbus.ASCII} {
 			if f == modbus.ASCII && name == "libmodbus" {
@@ -136,9 +138,76 @@ func TestOurClientAsksRealServers(t *testing.T) {
 				near, far := tty(t)
 				start(t, append(server, f.String(), near.Name())...)
 				awake(t, far, f)
-				everyFunction(t, modbus.NewLink(far, f, modbus.Options{Timeout: 3 * time.Second}), 7)
+				l := modbus.NewLink(far, f, modbus.Options{Timeout: 3 * time.Second})
+				everyFunction(t, l, 7)
+				services[name](t, l)
 			})
 		}
+	}
+}
+
+// services is what a peer's server has beside its tables.
+var services = map[string]func(t *testing.T, l *modbus.Link){"libmodbus": libmodbusServices, "pymodbus": pymodbusServices}
+
+func data(t *testing.T, l *modbus.Link, r modbus.Request) []byte {
+	t.Helper()
+	got, err := l.Do(context.Background(), r)
+	if err != nil {
+		t.Errorf("%v: %v", r, err)
+	}
+	return got.Data
+}
+
+func libmodbusServices(t *testing.T, l *modbus.Link) {
+	id := data(t, l, modbus.Request{Unit: 7, Function: modbus.ReportServerID})
+	if len(id) < 3 || id[1] != 0xff || !strings.HasPrefix(string(id[2:]), "LMB") {
+		t.Errorf("server id %q", id)
+	}
+}
+
+func pymodbusServices(t *testing.T, l *modbus.Link) {
+	bare := func(function uint8) []byte { return data(t, l, modbus.Request{Unit: 7, Function: function}) }
+	if got := bare(modbus.ReadExceptionStatus); len(got) != 1 {
+		t.Errorf("status %x", got)
+	}
+	if got := data(t, l, modbus.Diagnose(7, modbus.ReturnQueryData, 0xa5, 0x37)); string(got) != "\xa5\x37" {
+		t.Errorf("loopback %x", got)
+	}
+	for sub := modbus.ReturnBusMessages; sub <= modbus.ReturnBusCharacterOverrun; sub++ {
+		if got := data(t, l, modbus.Diagnose(7, sub, 0, 0)); len(got) != 2 {
+			t.Errorf("counter %d: %x", sub, got)
+		}
+	}
+	data(t, l, modbus.Diagnose(7, modbus.ClearCounters, 0, 0))
+	if got := bare(modbus.ReadEventCounter); len(got) != 4 {
+		t.Errorf("counter %x", got)
+	}
+	if _, err := modbus.ParseEvents(bare(modbus.ReadEventLog)); err != nil {
+		t.Error(err)
+	}
+	if got := bare(modbus.ReportServerID); !strings.HasPrefix(string(got), "Acme-M-1-V1.0") {
+		t.Errorf("server id %q", got)
+	}
+	if got := data(t, l, modbus.Request{Unit: 7, Function: modbus.ReadFIFOQueue, Address: 1}); len(got) != 0 {
+		t.Errorf("queue %x", got)
+	}
+	data(t, l, modbus.WriteFiles(7, modbus.Records{File: 4, Record: 1, Values: []uint16{1, 2}}, modbus.Records{File: 5, Values: []uint16{3}}))
+	for category, want := range map[uint8]int{modbus.BasicIdentification: 3, modbus.RegularIdentification: 6, modbus.ExtendedIdentification: 9} {
+		objects := 0
+		for next, more := uint8(0), true; more; {
+			id, err := modbus.ParseIdentification(data(t, l, modbus.Identify(7, category, next)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			objects, next, more = objects+len(id.Objects), id.Next, id.More
+		}
+		if objects != want {
+			t.Errorf("category %d: %d objects, want %d", category, objects, want)
+		}
+	}
+	id, err := modbus.ParseIdentification(data(t, l, modbus.Identify(7, modbus.OneObject, 0x81)))
+	if err != nil || string(id.Objects[0].Value) != strings.Repeat("b", 100) {
+		t.Error(id, err)
 	}
 }
 
@@ -146,7 +215,7 @@ func TestRealClientsAskOurSimulator(t *testing.T) {
 	libmodbus, pymodbus := []string{compiled(t, "client.c")}, python(t, "client.py")
 	for name, client := range map[string][]string{"libmodbus": libmodbus, "pymodbus": pymodbus} {
 		t.Run(name+"/tcp", func(t *testing.T) {
-			run(t, append(client, "tcp", listen(t, sim.NewPlant(meter(7))))...)
+			run(t, append(client, "tcp", listen(t, sim.NewPlant(equipped(7))))...)
 		})
 		for _, f := range []modbus.Framing{modbus.RTU, modbus.ASCII} {
 			if f == modbus.ASCII && name == "libmodbus" {
@@ -154,7 +223,7 @@ func TestRealClientsAskOurSimulator(t *testing.T) {
 			}
 			t.Run(name+"/"+f.String(), func(t *testing.T) {
 				near, far := tty(t)
-				serve(t, sim.NewPlant(meter(7)), far, f)
+				serve(t, sim.NewPlant(equipped(7)), far, f)
 				run(t, append(client, f.String(), near.Name())...)
 			})
 		}

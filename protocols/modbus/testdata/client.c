@@ -29,6 +29,11 @@ int main(int argc, char **argv) {
   EXPECT(modbus_write_and_read_registers(m, 103, 1, w, 100, 4, r) == 4 && r[0] == 0xcafe && r[1] == 7 && r[3] == 11);
   EXPECT(modbus_read_registers(m, 65000, 1, r) == -1 && errno == EMBXILADD);
   EXPECT(modbus_read_registers(m, 0, 1, r) == 1 && r[0] == 0);
+  uint8_t id[100];
+  EXPECT(modbus_report_slave_id(m, sizeof id, id) == 8 && !memcmp(id, "meter\377v1", 8));
+  uint8_t status[] = {7, 7}, answer[MODBUS_TCP_MAX_ADU_LENGTH];
+  int header = !strcmp(argv[1], "tcp") ? 6 : 0;
+  EXPECT(modbus_send_raw_request(m, status, sizeof status) > 0 && modbus_receive_confirmation(m, answer) > 0 && answer[header + 2] == 0x6d);
   modbus_close(m);
   return faults;
 }

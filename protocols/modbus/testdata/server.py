@@ -1,6 +1,7 @@
 """A pymodbus server with the meter's contents: server.py tcp PORT | rtu TTY | ascii TTY"""
 import sys
 from pymodbus.datastore import ModbusSequentialDataBlock as Block, ModbusServerContext, ModbusSlaveContext
+from pymodbus.device import ModbusDeviceIdentification
 from pymodbus.server import StartSerialServer, StartTcpServer
 from pymodbus.transaction import ModbusAsciiFramer, ModbusRtuFramer
 
@@ -9,7 +10,9 @@ meter = ModbusSlaveContext(
     hr=Block(0, list(range(200))), ir=Block(0, [1000 + i for i in range(200)]),
     co=Block(0, [i % 3 == 0 for i in range(100)]), di=Block(0, [i % 3 != 0 for i in range(100)]), zero_mode=True)
 context = ModbusServerContext(slaves={7: meter}, single=False)
+names = {0: "Acme", 1: "M-1", 2: "V1.0", 3: "http://acme.example", 4: "Meter", 5: "M"}
+identity = ModbusDeviceIdentification(info={**names, 0x80: "a" * 100, 0x81: "b" * 100, 0x82: "c" * 100})
 if kind == "tcp":
-    StartTcpServer(context=context, address=("127.0.0.1", int(where)))
+    StartTcpServer(context=context, identity=identity, address=("127.0.0.1", int(where)))
 else:
-    StartSerialServer(context=context, framer=ModbusRtuFramer if kind == "rtu" else ModbusAsciiFramer, port=where, baudrate=19200)
+    StartSerialServer(context=context, identity=identity, framer=ModbusRtuFramer if kind == "rtu" else ModbusAsciiFramer, port=where, baudrate=19200)
