@@ -1,0 +1,230 @@
+package firewall
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatewayd/protocols/modbus"
+)
+
+// Cookie is how identities of the cookie protocol begin. They may do only what a rule allows them, whatever holds otherwise.
+const Cookie = "cookie/"
+
+func mustBeNamed(identity string) bool { return strings.HasPrefix(identity, Cookie) }
+
+// maxRate is the most requests a rate can count; each costs a few bytes while its window lasts.
+const maxRate = 1000
+
+// Rule is one rule. What is empty does not matter to it.
+type Rule struct {
+	Name       string
+	Action     Action
+	Identities []string // patterns of callers: * is any text without "/", ** any text
+	Units      []string // patterns of unit actors' paths
+	Functions  []string // "read", "write" or a function code
+	Addresses  []string // coils or registers, counted from 0: "7", "100-199"
+	Values     []string // what is written to one register or coil: "0", "0-500"
+	Times      []string // when it is in force: "mon-fri 06:00-18:00"
+	Rate       int      // most requests it lets through to one unit within Per; 0: any number
+	Per        time.Duration
+}
+
+type rule struct {
+	Rule
+	identities, units *regexp.Regexp // nil: any
+	read, write       bool           // functions by what they do
+	codes             []uint8
+	anyFunction       bool
+	addresses, values []span
+	times             []window
+}
+
+// span is numbers from lo to hi, both included.
+type span struct{ lo, hi int }
+
+func (r Rule) compile() (*rule, error) {
+	c := &rule{Rule: r, anyFunction: len(r.Functions) == 0}
+	var errs [4]error
+	c.identities, c.units = patterns(r.Identities), patterns(r.Units)
+	errs[0] = c.functions()
+	c.addresses, errs[1] = spans("address", r.Addresses)
+	c.values, errs[2] = spans("value", r.Values)
+	for _, s := range r.Times {
+		w, err := parseWindow(s)
+		errs[3] = errors.Join(errs[3], err)
+		c.times = append(c.times, w)
+	}
+	switch err := errors.Join(errs[:]...); {
+	case err != nil:
+		return nil, err
+	case r.Rate < 0 || r.Rate > maxRate || r.Rate > 0 && r.Per <= 0:
+		return nil, fmt.Errorf("rate %d in %s: must be 1 to %d in a time", r.Rate, r.Per, maxRate)
+	case r.Rate > 0 && r.Action > Verify:
+		return nil, fmt.Errorf("a rate says how often something is allowed; it means nothing with %s", r.Action)
+	}
+	return c, nil
+}
+
+// patterns is one expression for all of them.
+func patterns(all []string) *regexp.Regexp {
+	if len(all) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	for i, p := range all {
+		if i > 0 {
+			b.WriteByte('|')
+		}
+		p = regexp.QuoteMeta(p)
+		p = strings.ReplaceAll(p, `\*\*`, "(?s:.*)")
+		b.WriteString(strings.ReplaceAll(p, `\*`, "[^/]*"))
+	}
+	return regexp.MustCompile("^(?:" + b.String() + ")$")
+}
+
+func (r *rule) functions() error {
+	for _, s := range r.Functions {
+		switch s {
+		case "read":
+			r.read = true
+		case "write":
+			r.write = true
+		default:
+			n, err := strconv.ParseUint(s, 10, 8)
+			if err != nil || n < 1 || n > 127 {
+				return fmt.Errorf("function %q is none of read, write, 1 to 127", s)
+			}
+			r.codes = append(r.codes, uint8(n))
+		}
+	}
+	return nil
+}
+
+func spans(what string, all []string) ([]span, error) {
+	var list []span
+	for _, s := range all {
+		first, last, isRange := strings.Cut(s, "-")
+		if !isRange {
+			last = first
+		}
+		lo, err1 := strconv.ParseUint(first, 10, 16)
+		hi, err2 := strconv.ParseUint(last, 10, 16)
+		if err1 != nil || err2 != nil || lo > hi {
+			return nil, fmt.Errorf("%s %q is no number from 0 to 65535 and no range like 100-199", what, s)
+		}
+		list = append(list, span{int(lo), int(hi)})
+	}
+	return list, nil
+}
+
+// concerns says whether the rule looks at the request at all.
+func (r *rule) concerns(q Question, now time.Time) bool {
+	if r.identities != nil && !r.identities.MatchString(q.Identity) || r.units != nil && !r.units.MatchString(q.Unit) {
+		return false
+	}
+	return len(r.times) == 0 || slices.ContainsFunc(r.times, func(w window) bool { return w.holds(now) })
+}
+
+// take decides the parts of a request that the rule matches, and returns those it leaves to the rules after it.
+func (r *rule) take(parts []part) (left []part, hit bool) {
+	for _, p := range parts {
+		if !r.takesFunction(p) || r.Action == Swallow && !p.write {
+			left = append(left, p)
+			continue
+		}
+		rest := r.cut(p)
+		left = append(left, rest...)
+		size := p.size()
+		for _, q := range rest {
+			size -= q.size()
+		}
+		hit = hit || size > 0
+	}
+	return left, hit
+}
+
+func (r *rule) takesFunction(p part) bool {
+	return r.anyFunction || p.write && r.write || !p.write && r.read || slices.Contains(r.codes, p.function)
+}
+
+// cut is what remains of p.
+func (r *rule) cut(p part) []part {
+	if p.bare() {
+		if len(r.addresses)+len(r.values) > 0 {
+			return []part{p}
+		}
+		return nil
+	}
+	if len(r.addresses) == 0 {
+		return r.cutValues(p, nil)
+	}
+	rest := []part{p}
+	for _, a := range r.addresses {
+		var next []part
+		for _, q := range rest {
+			lo, hi := max(q.lo, a.lo), min(q.hi, a.hi)
+			if lo > hi {
+				next = append(next, q)
+				continue
+			}
+			if q.lo < lo {
+				next = append(next, q.between(q.lo, lo-1))
+			}
+			next = r.cutValues(q.between(lo, hi), next)
+			if hi < q.hi {
+				next = append(next, q.between(hi+1, q.hi))
+			}
+		}
+		rest = next
+	}
+	return rest
+}
+
+// cutValues appends to rest what of p the rule's values do not match.
+func (r *rule) cutValues(p part, rest []part) []part {
+	if len(r.values) == 0 {
+		return rest
+	}
+	if !p.write {
+		return append(rest, p)
+	}
+	from := -1 // of a run that does not match
+	for at := p.lo; at <= p.hi; at++ {
+		switch match := r.takesValue(p.value(at)); {
+		case !match && from < 0:
+			from = at
+		case match && from >= 0:
+			rest = append(rest, p.between(from, at-1))
+			from = -1
+		}
+	}
+	if from >= 0 {
+		rest = append(rest, p.between(from, p.hi))
+	}
+	return rest
+}
+
+// takesValue judges a write whose outcome lies within v: a rule that lets it through must cover all of it, one that stops it any of it.
+func (r *rule) takesValue(v span) bool {
+	return slices.ContainsFunc(r.values, func(s span) bool {
+		if r.Action <= Verify {
+			return s.lo <= v.lo && v.hi <= s.hi
+		}
+		return s.lo <= v.hi && v.lo <= s.hi
+	})
+}
+
+// writes tells the functions that change something in a unit, known here or not.
+func writes(function uint8) bool {
+	switch function {
+	case modbus.ReadCoils, modbus.ReadDiscreteInputs, modbus.ReadHoldingRegisters, modbus.ReadInputRegisters,
+		7, 11, 12, 17, 20, 24, 43:
+		return false
+	}
+	return true
+}
