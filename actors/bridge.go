@@ -76,7 +76,7 @@ func (c *Context) Last(filter string, end any) {
 // streaming method of this process as one Called for each answer and one for
 // the end.
 func (c *Context) Call(topic, contentType string, payload []byte, timeout time.Duration, tag any) {
-	l, s, req := c.l, c.l.cell.sys, c.req
+	l, s, req, header := c.l, c.l.cell.sys, c.req, c.Caller().Header()
 	subject, err := bus.FromTopic(s.Gateway, topic)
 	b, streams := s.Bus.(streamer)
 	streams = streams && err == nil && s.streams(subject)
@@ -84,7 +84,7 @@ func (c *Context) Call(topic, contentType string, payload []byte, timeout time.D
 		if err != nil {
 			return Called{Tag: tag, Err: bus.Errorf(bus.InvalidArgument, "%s", err)}, nil
 		}
-		ctx, cancel := context.WithTimeout(ctx, timeout)
+		ctx, cancel := context.WithTimeout(bus.WithHeader(ctx, header), timeout)
 		defer cancel()
 		if streams {
 			err := b.StreamRaw(ctx, subject, contentType, payload, func(m bus.Msg) error {

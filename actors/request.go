@@ -15,6 +15,7 @@ import (
 // that will answer later.
 type Request struct {
 	msg      any
+	caller   Caller
 	deadline time.Time // zero: none
 	answer   func(msg any, err error)
 	item     func(m proto.Message) error // sends one of several answers; nil if the method has one
@@ -128,7 +129,7 @@ func (r *Request) settle() {
 
 // NewRequest makes a request from outside any actor; answer is called once.
 func NewRequest(msg any, answer func(msg any, err error)) *Request {
-	return &Request{msg: msg, answer: answer}
+	return &Request{msg: msg, caller: Caller{Identity: bus.Local}, answer: answer}
 }
 
 // Ask sends msg to the actor called path from outside any actor; answer is

@@ -39,7 +39,7 @@ func (s *System) route(m bus.Msg) {
 	if d, ok := m.Timeout(); ok {
 		deadline = time.Now().Add(d)
 	}
-	call := incoming{path: addr.Path, method: addr.Leaf, deadline: deadline, decode: m.Decode}
+	call := incoming{path: addr.Path, method: addr.Leaf, caller: m.Caller(), deadline: deadline, decode: m.Decode}
 	call.begin = func(r *Request, md protoreflect.MethodDescriptor) {
 		r.answer = func(msg any, err error) { respond(m, md, msg, err) }
 		if md.IsStreamingServer() {
@@ -78,7 +78,7 @@ func (s *System) Call(ctx context.Context, path, methodName string, req proto.Me
 		err error
 	}
 	done := make(chan outcome, 1)
-	call := incoming{path: path, method: methodName, decode: func(into proto.Message) error {
+	call := incoming{path: path, method: methodName, caller: Caller{Identity: bus.Local}, decode: func(into proto.Message) error {
 		proto.Merge(into, req)
 		return nil
 	}}
@@ -101,6 +101,7 @@ func (s *System) Call(ctx context.Context, path, methodName string, req proto.Me
 // incoming is one call on its way to an actor, whatever door it came through.
 type incoming struct {
 	path, method string
+	caller       Caller
 	deadline     time.Time
 	decode       func(into proto.Message) error
 	begin        func(r *Request, md protoreflect.MethodDescriptor)
@@ -123,7 +124,7 @@ func (s *System) dispatch(call incoming) error {
 	if bad := schemas.Check(msg); len(bad) > 0 {
 		return bus.Errorf(bus.InvalidArgument, "%s: %s", call.method, violations(bad))
 	}
-	r := &Request{msg: msg, deadline: call.deadline}
+	r := &Request{msg: msg, caller: call.caller, deadline: call.deadline}
 	call.begin(r, md)
 	if md.Parent() == actorService() {
 		return cell.builtin(r)

@@ -50,8 +50,8 @@ func (u *unit) request(c *actors.Context, r modbus.Request, done then) {
 // unhurried is how long a caller waits who does not say.
 const unhurried = 10 * time.Second
 
-// try sends one transaction, once, for a caller.
-func (u *unit) try(c *actors.Context, r modbus.Request, done then) {
+// send sends one transaction, once, for a caller whom the firewall has let pass.
+func (u *unit) send(c *actors.Context, r modbus.Request, done then) {
 	r.Unit = uint8(u.cfg.Unit)
 	if err := r.Check(modbus.TCP); err != nil { // what only a line refuses the line says
 		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))

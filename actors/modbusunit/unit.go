@@ -19,11 +19,14 @@ import (
 
 // Kind is all this package shows the gateway.
 var Kind = actors.Define(actors.Kind{
-	Name:      "modbus-unit",
-	Doc:       "Polls one Modbus unit, publishes its points with their quality, and writes to it on command.",
-	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "UnitService")},
-	Publishes: []actors.Leaf{{Class: "data", Leaf: "*", Message: &samplev1.Samples{}}},
-	Live:      true,
+	Name:     "modbus-unit",
+	Doc:      "Polls one Modbus unit, publishes its points with their quality, and writes to it on command.",
+	Services: []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "UnitService")},
+	Publishes: []actors.Leaf{
+		{Class: "data", Leaf: "*", Message: &samplev1.Samples{}},
+		{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
+	},
+	Live: true,
 }, func(cfg *modbusv1.Unit) actors.Actor {
 	return &unit{cfg: cfg, epoch: time.Now()}
 })
@@ -37,6 +40,7 @@ type unit struct {
 	breaker schedule.Breaker
 	probing bool
 	unmask  bool // the unit knows no function 22
+	writes  attempts
 
 	why    string        // its last transaction without an answer had none
 	down   string        // why the link carries nothing; empty: it does
@@ -67,6 +71,9 @@ type then func(c *actors.Context, r *wire.Result)
 func (u *unit) now() time.Duration { return time.Since(u.epoch) }
 
 func (u *unit) Receive(c *actors.Context, msg any) error {
+	if u.atGate(c, msg) {
+		return nil
+	}
 	switch m := msg.(type) {
 	case actors.Started:
 		return u.start(c)

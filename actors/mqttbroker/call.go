@@ -56,6 +56,17 @@ func (m command) timeout(usual time.Duration) time.Duration {
 	return usual
 }
 
+// caller is who calls, as far as the broker knows him.
+func (m command) caller() actors.Caller {
+	w := actors.Caller{Identity: "mqtt/" + m.client.ID}
+	for _, u := range m.reply.User {
+		if strings.EqualFold(u.Key, "traceparent") {
+			w.Trace = actors.ParseTrace(u.Value)
+		}
+	}
+	return w
+}
+
 // calls counts the open ones, by client; "" is all.
 type calls map[string]int
 
@@ -88,7 +99,7 @@ func (b *broker) call(c *actors.Context, m command) {
 	if typ == "" {
 		typ = jsonType
 	}
-	c.Call(m.topic, typ, m.reply.Payload, m.timeout(b.cfg.CallTimeout.AsDuration()), m)
+	c.As(m.caller()).Call(m.topic, typ, m.reply.Payload, m.timeout(b.cfg.CallTimeout.AsDuration()), m)
 }
 
 // answer passes the outcome of a call on. The end of a stream is an empty message.

@@ -5,6 +5,7 @@ import (
 	"gatewayd/actors/config"
 	"gatewayd/actors/drill"
 	"gatewayd/actors/erratic"
+	"gatewayd/actors/modbusfirewall"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/actors/serialline"
@@ -16,6 +17,7 @@ var kinds = []actors.Kind{
 	config.Kind,
 	drill.Kind,
 	erratic.Kind,
+	modbusfirewall.Kind,
 	modbusunit.Kind,
 	mqttbroker.Kind,
 	serialline.Kind,

@@ -36,11 +36,18 @@ func ParseAction(s string) (Action, error) {
 	return Deny, fmt.Errorf("action %q is not one of allow, allow+verify, swallow, deny", s)
 }
 
-// Question is one request of one caller. It is also what an actor asks the one that keeps the rules; the answer is a Verdict.
+// Question is one request of one caller. It is also what an actor asks the one that keeps the rules; the answer is a *Judged.
 type Question struct {
 	Identity string // of the caller, e.g. "mqtt/boiler-1"
 	Unit     string // path of the unit's actor
 	Request  modbus.Request
+	Tag      any // of the asker; not looked at
+}
+
+// Judged is the answer of the actor that keeps the rules.
+type Judged struct {
+	Question *Question
+	Verdict  Verdict
 }
 
 // Verdict is the answer to a Question.

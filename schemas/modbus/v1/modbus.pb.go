@@ -315,7 +315,10 @@ type Unit struct {
 	// Scan groups with a rhythm of their own.
 	Groups []*ScanGroup `protobuf:"bytes,11,rep,name=groups,proto3" json:"groups,omitempty"`
 	// What is read from the unit.
-	Points        []*Point `protobuf:"bytes,12,rep,name=points,proto3" json:"points,omitempty"`
+	Points []*Point `protobuf:"bytes,12,rep,name=points,proto3" json:"points,omitempty"`
+	// The firewall that calls must pass; empty: everything is allowed, but to
+	// callers of the cookie protocol nothing.
+	Firewall      string `protobuf:"bytes,20,opt,name=firewall,proto3" json:"firewall,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -432,6 +435,13 @@ func (x *Unit) GetPoints() []*Point {
 		return x.Points
 	}
 	return nil
+}
+
+func (x *Unit) GetFirewall() string {
+	if x != nil {
+		return x.Firewall
+	}
+	return ""
 }
 
 // ScanGroup is a set of points read together.
@@ -1441,7 +1451,7 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\aframing\x18\x02 \x01(\tB\x1a\x8a\xb5\x18\x16\x12\x03tcp2\x03tcp2\x03rtu2\x05asciiR\aframing\x12^\n" +
 	"\x0fconnect_timeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19{\x14\xaeG\xe1z\x84?!\x00\x00\x00\x00\x00\x00N@R\x0econnectTimeout\x12W\n" +
 	"\vmax_backoff\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0330s\x19{\x14\xaeG\xe1z\x84?!\x00\x00\x00\x00\x00 \xac@R\n" +
-	"maxBackoff\"\xf0\x05\n" +
+	"maxBackoff\"\xad\x06\n" +
 	"\x04Unit\x121\n" +
 	"\x04link\x18\x01 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.LinkServiceR\x04link\x12#\n" +
 	"\x04unit\x18\x02 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\xe0o@R\x04unit\x12L\n" +
@@ -1458,7 +1468,8 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x06groups\x18\v \x03(\v2\x14.modbus.v1.ScanGroupB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\x06groups\x124\n" +
 	"\x06points\x18\f \x03(\v2\x10.modbus.v1.PointB\n" +
-	"\x8a\xb5\x18\x06R\x04nameR\x06points\"~\n" +
+	"\x8a\xb5\x18\x06R\x04nameR\x06points\x12;\n" +
+	"\bfirewall\x18\x14 \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\"~\n" +
 	"\tScanGroup\x12&\n" +
 	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
 	"[a-z0-9-]+R\x04name\x12I\n" +

@@ -1,0 +1,35 @@
+package actors
+
+import "gatewayd/bus"
+
+// Caller is on whose behalf something is asked, and in which trace.
+type Caller = bus.Caller
+
+// NewTrace is a trace id for what begins here.
+func NewTrace() string { return bus.NewTrace() }
+
+// ParseTrace is the trace id of a W3C traceparent; empty if it is none.
+func ParseTrace(parent string) string { return bus.ParseTrace(parent) }
+
+// Caller is who has asked. What an actor asks while it serves a request is asked
+// for the one it serves.
+func (r *Request) Caller() Caller { return r.caller }
+
+// As is c for speaking on behalf of w: what it asks and calls is w's doing. It is
+// for actors that bring foreign clients in.
+func (c *Context) As(w Caller) *Context {
+	as := *c
+	as.as = &w
+	return &as
+}
+
+// Caller is on whose behalf the actor acts.
+func (c *Context) Caller() Caller {
+	switch {
+	case c.as != nil:
+		return *c.as
+	case c.req != nil:
+		return c.req.caller
+	}
+	return Caller{Identity: "actor/" + c.Name()}
+}

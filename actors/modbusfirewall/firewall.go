@@ -1,0 +1,140 @@
+// Package modbusfirewall is the actor type that keeps the rules on who may do
+// what to Modbus units, and answers those that carry requests out. The rules'
+// meaning is package protocols/modbus/firewall's business.
+package modbusfirewall
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/firewall"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = actors.Define(actors.Kind{
+	Name:     "modbus-firewall",
+	Doc:      "Judges by rules who may do what to which registers of Modbus units.",
+	Services: []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_firewall_proto, "FirewallService")},
+	Live:     true,
+	Limit:    4096,
+}, func(cfg *modbusv1.Firewall) actors.Actor { return &keeper{cfg: cfg} })
+
+type keeper struct {
+	cfg   *modbusv1.Firewall
+	rules *firewall.Firewall
+}
+
+func (k *keeper) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		return k.enforce(c, k.cfg)
+	case actors.Reconfigured:
+		return k.enforce(c, m.Config.(*modbusv1.Firewall))
+	case *firewall.Question:
+		c.Reply(&firewall.Judged{Question: m, Verdict: k.rules.Judge(*m, time.Now())})
+	case *modbusv1.JudgeRequest:
+		k.judge(c, m)
+	}
+	return nil
+}
+
+// enforce puts the rules of cfg in force; rates begin anew.
+func (k *keeper) enforce(c *actors.Context, cfg *modbusv1.Firewall) error {
+	otherwise, err := firewall.ParseAction(cfg.Otherwise)
+	if err != nil {
+		return actors.Broken(err)
+	}
+	rules := make([]firewall.Rule, len(cfg.Rules))
+	for i, r := range cfg.Rules {
+		if rules[i], err = ruleOf(r); err != nil {
+			return actors.Broken(fmt.Errorf("rule %s: %w", r.Name, err))
+		}
+	}
+	f, err := firewall.New(rules, otherwise)
+	if err != nil {
+		return actors.Broken(err)
+	}
+	k.cfg, k.rules = cfg, f
+	c.OK()
+	return nil
+}
+
+func ruleOf(r *modbusv1.FirewallRule) (firewall.Rule, error) {
+	rule := firewall.Rule{
+		Name: r.Name, Identities: r.Callers, Units: r.Units, Functions: r.Functions,
+		Addresses: r.Addresses, Values: r.Values, Times: r.Times,
+	}
+	var err error
+	if rule.Action, err = firewall.ParseAction(r.Action); err != nil || r.Rate == "" {
+		return rule, err
+	}
+	count, per, _ := strings.Cut(r.Rate, " in ")
+	if rule.Rate, err = strconv.Atoi(count); err != nil || rule.Rate == 0 {
+		return rule, fmt.Errorf("rate %q: %q is no number from 1 to 1000; what may never happen is denied", r.Rate, count)
+	}
+	if rule.Per, err = time.ParseDuration(per); err != nil {
+		return rule, fmt.Errorf("rate %q: %q is no duration like 1m30s", r.Rate, per)
+	}
+	return rule, nil
+}
+
+func (k *keeper) judge(c *actors.Context, m *modbusv1.JudgeRequest) {
+	r, err := requestOf(m)
+	if err != nil {
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
+		return
+	}
+	at := time.Now()
+	if m.Time != nil {
+		at = m.Time.AsTime().Local()
+	}
+	v := k.rules.Look(firewall.Question{Identity: m.Caller, Unit: m.Unit, Request: r}, at)
+	c.Reply(&modbusv1.JudgeResponse{Action: v.Action.String(), Rule: v.Rule, Why: v.Why})
+}
+
+// requestOf is the request that m describes.
+func requestOf(m *modbusv1.JudgeRequest) (modbus.Request, error) {
+	r := modbus.Request{Function: uint8(m.Function), Address: uint16(m.Address), Quantity: uint16(m.Quantity)}
+	for i, v := range m.Values {
+		if v > 0xffff {
+			return r, fmt.Errorf("values[%d]: %d is more than a register holds, 0 to 65535", i, v)
+		}
+	}
+	switch r.Function {
+	case modbus.WriteSingleCoil, modbus.WriteMultipleCoils:
+		r.Quantity, r.Data = uint16(len(m.Values)), coils(m.Values, r.Function)
+	case modbus.WriteSingleRegister, modbus.WriteMultipleRegisters, modbus.MaskWriteRegister:
+		for _, v := range m.Values {
+			r.Data = binary.BigEndian.AppendUint16(r.Data, uint16(v))
+		}
+		if r.Quantity = uint16(len(m.Values)); r.Function == modbus.MaskWriteRegister {
+			r.Quantity = 1
+		}
+	case modbus.ReadCoils, modbus.ReadDiscreteInputs, modbus.ReadHoldingRegisters, modbus.ReadInputRegisters:
+	case modbus.ReadWriteMultipleRegisters:
+		return r, fmt.Errorf("function 23 is a read and a write: ask for 3 and 16")
+	default:
+		return r, nil
+	}
+	r.Unit = 1
+	return r, r.Check(modbus.TCP)
+}
+
+func coils(values []uint32, function uint8) []byte {
+	if function == modbus.WriteSingleCoil && len(values) == 1 {
+		return []byte{byte(0xff * min(values[0], 1)), 0}
+	}
+	data := make([]byte, (len(values)+7)/8)
+	for i, v := range values {
+		data[i/8] |= byte(min(v, 1)) << (i % 8)
+	}
+	return data
+}
