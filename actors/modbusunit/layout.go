@@ -10,7 +10,6 @@ import (
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
 	modbusv1 "gatewayd/schemas/modbus/v1"
-	samplev1 "gatewayd/schemas/sample/v1"
 )
 
 // own is the leaf of the points that go by the unit's own rhythm.
@@ -18,27 +17,27 @@ const own = "points"
 
 // group is points that are read and published together.
 type group struct {
-	name   string
-	every  time.Duration
-	config []*modbusv1.Point
-	points []points.Point
-	limits points.Limits
-	key    string // of its polls on the link
+	*table
+	name  string
+	every time.Duration
+	key   string // of its polls on the link
 
-	reads    []points.Read // as planned, and then as the unit bears them
+	reads    []points.Read // the table's, and then as the unit bears them
 	requests []modbus.Request
-	split    bool // a read was cut because the unit refused it
 
-	samples *samplev1.Samples // the last that was published, in the order of the config
-	read    []good            // when each point was last good
-	busy    bool              // a scan is under way
-	extra   bool              // it began between two slots; it is good for the next one
-	trouble string            // why the last scan was not all good
+	sequence uint64 // of the last samples published
+	time     good   // of the last samples
+	last     []last // of each point, in the order of the config
+	poor     []poor // why points are not good; nil: they are
+	busy     bool   // a scan is under way
+	extra    bool   // it began between two slots; it is good for the next one
+	split    bool   // a read was cut because the unit refused it
+	trouble  string // why the last scan was not all good
 }
 
 // layout makes the groups that a config describes. Groups of before that mean
 // the same stay as they are.
-func layout(cfg *modbusv1.Unit, path string, before []*group) ([]*group, error) {
+func (u *unit) layout(cfg *modbusv1.Unit, path string, before []*group) ([]*group, error) {
 	groups := []*group{{name: own, every: cfg.Every.AsDuration()}}
 	for _, g := range cfg.Groups {
 		if g.Name == own {
@@ -46,6 +45,7 @@ func layout(cfg *modbusv1.Unit, path string, before []*group) ([]*group, error) 
 		}
 		groups = append(groups, &group{name: g.Name, every: g.Every.AsDuration()})
 	}
+	members := make([][]*modbusv1.Point, len(groups))
 	for _, p := range cfg.Points {
 		name := p.Group
 		if name == "" {
@@ -55,20 +55,26 @@ func layout(cfg *modbusv1.Unit, path string, before []*group) ([]*group, error) 
 		if i < 0 {
 			return nil, fmt.Errorf("point %s: there is no scan group %q", p.Name, name)
 		}
-		groups[i].config = append(groups[i].config, p)
+		members[i] = append(members[i], p)
 	}
-	groups = slices.DeleteFunc(groups, func(g *group) bool { return len(g.config) == 0 })
+	limits := points.Limits{MaxRegisters: int(cfg.MaxRegisters), MaxBits: int(cfg.MaxBits), Gap: int(cfg.Gap)}
+	var made []*group
 	for i, g := range groups {
-		g.key = path + " " + g.name
-		g.limits = points.Limits{MaxRegisters: int(cfg.MaxRegisters), MaxBits: int(cfg.MaxBits), Gap: int(cfg.Gap)}
-		if err := g.plan(cfg.Unit); err != nil {
+		if len(members[i]) == 0 {
+			continue
+		}
+		t, err := u.shared.table(members[i], limits)
+		if err != nil {
 			return nil, err
 		}
+		g.table, g.key, g.last = t, path+" "+g.name, make([]last, len(t.points))
+		g.ask(t.reads, cfg.Unit)
 		if old := named(before, g.name); old != nil {
-			groups[i] = g.succeed(old)
+			g = g.succeed(old)
 		}
+		made = append(made, g)
 	}
-	return groups, nil
+	return made, nil
 }
 
 func named(groups []*group, name string) *group {
@@ -80,45 +86,16 @@ func named(groups []*group, name string) *group {
 	return nil
 }
 
-// plan decides which reads bring the group's points.
-func (g *group) plan(unit uint32) error {
-	g.points = make([]points.Point, len(g.config))
-	for i, p := range g.config {
-		g.points[i] = pointOf(p)
-		if err := g.points[i].Check(); err != nil {
-			return err
-		}
-	}
-	reads, err := points.Plan(g.points, g.limits)
-	if err != nil {
-		return err
-	}
-	g.reads, g.split = reads, false
-	g.request(uint8(unit))
-	if g.samples == nil {
-		g.blank()
-	}
-	return nil
-}
-
 var functions = map[string]uint8{
 	points.Coil: modbus.ReadCoils, points.DiscreteInput: modbus.ReadDiscreteInputs,
 	points.Holding: modbus.ReadHoldingRegisters, points.Input: modbus.ReadInputRegisters,
 }
 
-func (g *group) request(unit uint8) {
-	g.requests = make([]modbus.Request, len(g.reads))
-	for i, r := range g.reads {
-		g.requests[i] = modbus.Request{Unit: unit, Function: functions[r.Area], Address: r.Address, Quantity: r.Quantity}
-	}
-}
-
-// blank makes samples of points that have never been read.
-func (g *group) blank() {
-	g.read = make([]good, len(g.points))
-	g.samples = &samplev1.Samples{Samples: make([]*samplev1.Sample, len(g.points))}
-	for i := range g.points {
-		g.samples.Samples[i] = &samplev1.Sample{Point: g.points[i].Name}
+// ask has the group read by these reads.
+func (g *group) ask(reads []points.Read, unit uint32) {
+	g.reads, g.requests = reads, make([]modbus.Request, len(reads))
+	for i, r := range reads {
+		g.requests[i] = modbus.Request{Unit: uint8(unit), Function: functions[r.Area], Address: r.Address, Quantity: r.Quantity}
 	}
 }
 
@@ -137,7 +114,7 @@ func (g *group) succeed(old *group) *group {
 	for i, p := range g.config {
 		k := slices.IndexFunc(old.config, func(q *modbusv1.Point) bool { return proto.Equal(p, q) })
 		if k >= 0 {
-			g.samples.Samples[i], g.read[i] = old.samples.Samples[k], old.read[k]
+			g.last[i] = old.last[k]
 		}
 	}
 	return g

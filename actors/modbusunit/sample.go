@@ -19,15 +19,25 @@ const (
 	bad   = "bad"
 )
 
-// good is the source time of a point's last good value; nil: there was none.
+// good is a source time.
 type good = *timestamppb.Timestamp
+
+// last is a point's last good value and its source time; nil: there was none.
+type last struct {
+	value points.Value
+	at    good
+}
+
+// poor is why a point's value is not good; the zero value: it is.
+type poor struct{ quality, cause string }
 
 // fill takes what a scan has brought into the group's samples. The first answer
 // tells the source time of all.
 func (g *group) fill(results []wire.Result) verdict {
 	var v verdict
 	at := sourceTime(results)
-	g.samples.Time = at
+	g.time = at
+	clear(g.poor)
 	for i := range results {
 		r := &results[i]
 		if r.Err != nil {
@@ -41,6 +51,9 @@ func (g *group) fill(results []wire.Result) verdict {
 		v.answered++
 		g.extract(i, r.Data, at, &v)
 	}
+	if v.missing == 0 {
+		g.poor = nil
+	}
 	return v
 }
 
@@ -53,35 +66,42 @@ func (g *group) extract(read int, data []byte, at good, v *verdict) {
 		}
 		return
 	}
-	for _, one := range got {
+	for one := range got {
 		if one.Err != nil {
 			v.misfits(one.Err.Error(), 1)
 			g.keep(one.Index, bad, one.Err.Error())
 			continue
 		}
-		g.set(one.Index, one.Value, at)
+		g.last[one.Index] = last{one.Value, at}
 	}
-}
-
-// set notes a good value.
-func (g *group) set(i int, v points.Value, at good) {
-	s := g.samples.Samples[i]
-	assign(s, v, &g.points[i])
-	s.Quality, s.Cause, s.Time = "", "", nil
-	g.read[i] = at
 }
 
 // keep notes that a point's value is an old one, and why.
 func (g *group) keep(i int, quality, cause string) {
-	s := g.samples.Samples[i]
-	s.Quality, s.Cause, s.Time = quality, cause, g.read[i]
+	if g.poor == nil {
+		g.poor = make([]poor, len(g.points))
+	}
+	g.poor[i] = poor{quality, cause}
 }
 
 // keepAll is keep for all points of the group.
 func (g *group) keepAll(cause string, now time.Time) {
-	g.samples.Time = timestamppb.New(now)
+	g.time = timestamppb.New(now)
 	for i := range g.points {
 		g.keep(i, stale, cause)
+	}
+}
+
+// write puts what is known into a message.
+func (g *group) write(m *samplev1.Samples) {
+	m.Time = g.time
+	for i, s := range m.Samples {
+		s.Point = g.points[i].Name
+		assign(s, g.last[i].value, &g.points[i])
+		s.Quality, s.Cause, s.Time = "", "", nil
+		if g.poor != nil && g.poor[i] != (poor{}) {
+			s.Quality, s.Cause, s.Time = g.poor[i].quality, g.poor[i].cause, g.last[i].at
+		}
 	}
 }
 
@@ -89,6 +109,8 @@ func (g *group) keepAll(cause string, now time.Time) {
 func assign(s *samplev1.Sample, v points.Value, p *points.Point) {
 	plain := (p.Scale == 0 || p.Scale == 1) && p.Offset == 0
 	switch v.Kind() {
+	case points.None:
+		s.Value = nil
 	case points.FlagKind:
 		flag, _ := v.Bool()
 		s.Value = &samplev1.Sample_Flag{Flag: flag}

@@ -132,9 +132,12 @@ func (u *unit) scanned(c *actors.Context, g *group, results []wire.Result) {
 }
 
 func (u *unit) publish(c *actors.Context, g *group) {
-	g.samples.Sequence++
-	g.samples.Life = c.Life()
-	c.Publish(g.name, g.samples)
+	g.sequence++
+	m := u.shared.form(len(g.points))
+	m.Sequence, m.Life = g.sequence, c.Life()
+	g.write(m)
+	c.Publish(g.name, m)
+	u.shared.forms.Put(m)
 }
 
 func (u *unit) probed(c *actors.Context, r *wire.Result) {
@@ -215,17 +218,15 @@ func (u *unit) adapt(g *group, results []wire.Result) {
 		}
 	}
 	if reads != nil {
-		g.reads, g.split = reads, true
-		g.request(uint8(u.cfg.Unit))
+		g.split = true
+		g.ask(reads, u.cfg.Unit)
 	}
 }
 
 // whole forgets the cuts: what is back may be another device.
 func (u *unit) whole(g *group) {
-	if reads, err := points.Plan(g.points, g.limits); err == nil {
-		g.reads, g.split = reads, false
-		g.request(uint8(u.cfg.Unit))
-	}
+	g.split = false
+	g.ask(g.table.reads, u.cfg.Unit)
 }
 
 // lost is the answer to an Ask that the link did not answer.

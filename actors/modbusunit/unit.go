@@ -18,21 +18,27 @@ import (
 )
 
 // Kind is all this package shows the gateway.
-var Kind = actors.Define(actors.Kind{
-	Name:     "modbus-unit",
-	Doc:      "Polls one Modbus unit, publishes its points with their quality, and writes to it on command.",
-	Services: []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "UnitService")},
-	Publishes: []actors.Leaf{
-		{Class: "data", Leaf: "*", Message: &samplev1.Samples{}},
-		{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
-	},
-	Live: true,
-}, func(cfg *modbusv1.Unit) actors.Actor {
-	return &unit{cfg: cfg, epoch: time.Now()}
-})
+var Kind = kind()
+
+func kind() actors.Kind {
+	common := &shared{}
+	return actors.Define(actors.Kind{
+		Name:     "modbus-unit",
+		Doc:      "Polls one Modbus unit, publishes its points with their quality, and writes to it on command.",
+		Services: []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "UnitService")},
+		Publishes: []actors.Leaf{
+			{Class: "data", Leaf: "*", Message: &samplev1.Samples{}},
+			{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
+		},
+		Live: true,
+	}, func(cfg *modbusv1.Unit) actors.Actor {
+		return &unit{cfg: cfg, shared: common, epoch: time.Now()}
+	})
+}
 
 type unit struct {
 	cfg     *modbusv1.Unit
+	shared  *shared
 	epoch   time.Time
 	groups  []*group
 	counts  map[string]uint64 // what groups of before had published, by name
@@ -94,7 +100,7 @@ func (u *unit) Receive(c *actors.Context, msg any) error {
 }
 
 func (u *unit) start(c *actors.Context) error {
-	groups, err := layout(u.cfg, c.Name(), nil)
+	groups, err := u.layout(u.cfg, c.Name(), nil)
 	if err != nil {
 		return actors.Broken(err)
 	}
@@ -126,7 +132,7 @@ func (u *unit) reconfigure(c *actors.Context, cfg *modbusv1.Unit) error {
 	if other {
 		known = nil
 	}
-	groups, err := layout(cfg, c.Name(), known)
+	groups, err := u.layout(cfg, c.Name(), known)
 	if err != nil {
 		return actors.Broken(err)
 	}
@@ -148,10 +154,10 @@ func (u *unit) number(groups []*group) {
 		u.counts = map[string]uint64{}
 	}
 	for _, g := range u.groups {
-		u.counts[g.name] = g.samples.Sequence
+		u.counts[g.name] = g.sequence
 	}
 	for _, g := range groups {
-		g.samples.Sequence = u.counts[g.name]
+		g.sequence = u.counts[g.name]
 	}
 }
 

@@ -16,25 +16,32 @@ var ErrNoValue = errors.New("the device gives no value")
 // Decode turns the point's own bytes, as they arrived, into its value: two bytes per register, or one byte whose lowest bit is
 // the coil or discrete input. The error is ErrNoValue, or says that the length is wrong.
 func (p Point) Decode(data []byte) (Value, error) {
-	v, err := p.decode(data)
+	return p.named(p.decode(data))
+}
+
+// named puts the point's name before an error.
+func (p *Point) named(v Value, err error) (Value, error) {
 	if err != nil {
 		return Value{}, fmt.Errorf("point %q: %w", p.Name, err)
 	}
 	return v, nil
 }
 
-func (p Point) decode(data []byte) (Value, error) {
+func (p *Point) decode(data []byte) (Value, error) {
 	if len(data) != p.size() {
 		return Value{}, fmt.Errorf("%d bytes arrived, %s at %s %d takes %d", len(data), p.Type, p.Area, p.Address, p.size())
 	}
 	if p.Bits() {
 		return Flag(data[0]&1 == 1), nil
 	}
-	order, err := p.order()
-	if err != nil {
-		return Value{}, err
+	bytes := data
+	if !p.straight() {
+		order, err := p.order()
+		if err != nil {
+			return Value{}, err
+		}
+		bytes = order.value(data)
 	}
-	bytes := order.value(data)
 	switch p.Type {
 	case String:
 		return Text(p.text(bytes)), nil
@@ -45,7 +52,7 @@ func (p Point) decode(data []byte) (Value, error) {
 }
 
 // cut returns the point's bits out of its registers.
-func (p Point) cut(bytes []byte) uint64 {
+func (p *Point) cut(bytes []byte) uint64 {
 	var raw uint64
 	for _, b := range bytes {
 		raw = raw<<8 | uint64(b)
@@ -57,7 +64,7 @@ func (p Point) cut(bytes []byte) uint64 {
 	return raw
 }
 
-func (p Point) fromRaw(raw uint64) (Value, error) {
+func (p *Point) fromRaw(raw uint64) (Value, error) {
 	if p.Absent != nil && raw == *p.Absent {
 		return Value{}, fmt.Errorf("%#x: %w", raw, ErrNoValue)
 	}
@@ -80,7 +87,7 @@ func (p Point) fromRaw(raw uint64) (Value, error) {
 }
 
 // whole scales an integer; without a scale it stays exact.
-func (p Point) whole(v Value) (Value, error) {
+func (p *Point) whole(v Value) (Value, error) {
 	if !p.scaled() {
 		return v, nil
 	}
@@ -88,7 +95,7 @@ func (p Point) whole(v Value) (Value, error) {
 	return p.finite(f)
 }
 
-func (p Point) real(raw uint64) (Value, error) {
+func (p *Point) real(raw uint64) (Value, error) {
 	var f float64
 	switch p.Type {
 	case Float16:
@@ -101,7 +108,7 @@ func (p Point) real(raw uint64) (Value, error) {
 	return p.finite(f)
 }
 
-func (p Point) finite(raw float64) (Value, error) {
+func (p *Point) finite(raw float64) (Value, error) {
 	f := p.toValue(raw)
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return Value{}, fmt.Errorf("%s is %g: %w", p.Type, f, ErrNoValue)
@@ -110,7 +117,7 @@ func (p Point) finite(raw float64) (Value, error) {
 }
 
 // toValue applies the scale. A scale that is a whole fraction is divided by: 2301 · 0.1 is 230.10000000000002, 2301 / 10 is 230.1.
-func (p Point) toValue(raw float64) float64 {
+func (p *Point) toValue(raw float64) float64 {
 	if !p.scaled() {
 		return raw
 	}
@@ -121,7 +128,7 @@ func (p Point) toValue(raw float64) float64 {
 }
 
 // text ends at the first NUL and drops trailing blanks. What is not UTF-8 is read as ISO 8859-1, as old displays write it.
-func (p Point) text(bytes []byte) string {
+func (p *Point) text(bytes []byte) string {
 	if p.Byte != "" {
 		one := make([]byte, len(bytes)/2)
 		for i := range one {

@@ -1,6 +1,9 @@
 package points
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+)
 
 // Result is what a read gave for one point.
 type Result struct {
@@ -12,7 +15,7 @@ type Result struct {
 // Extract takes each point's value out of the answer to a read. Data is what follows the answer's byte count: two bytes per
 // register, or bits packed from the lowest bit up. A wrong length is an error and gives no value at all, for then
 // nothing says which register is which.
-func Extract(read Read, points []Point, data []byte) ([]Result, error) {
+func Extract(read Read, points []Point, data []byte) (iter.Seq[Result], error) {
 	want := 2 * int(read.Quantity)
 	bits := read.Area == Coil || read.Area == DiscreteInput
 	if bits {
@@ -21,22 +24,30 @@ func Extract(read Read, points []Point, data []byte) ([]Result, error) {
 	if len(data) != want {
 		return nil, fmt.Errorf("read %s %d+%d: %d bytes arrived instead of %d", read.Area, read.Address, read.Quantity, len(data), want)
 	}
-	results := make([]Result, len(read.Points))
-	for i, ref := range read.Points {
-		results[i].Index = ref.Index
-		p := points[ref.Index]
-		results[i].Value, results[i].Err = p.Decode(piece(data, p, ref.Offset))
-	}
-	return results, nil
+	return func(yield func(Result) bool) {
+		for _, ref := range read.Points {
+			v, err := points[ref.Index].take(data, ref.Offset)
+			if !yield(Result{ref.Index, v, err}) {
+				return
+			}
+		}
+	}, nil
 }
 
-// piece returns the bytes Decode expects; nothing when the read does not hold the point.
-func piece(data []byte, p Point, offset int) []byte {
+// take decodes the piece of data that is the point's.
+func (p *Point) take(data []byte, offset int) (Value, error) {
+	var bit [1]byte
+	return p.named(p.decode(p.piece(data, offset, bit[:])))
+}
+
+// piece returns the bytes Decode expects, a bit of its own in bit; nothing when the read does not hold the point.
+func (p *Point) piece(data []byte, offset int, bit []byte) []byte {
 	if p.Bits() {
 		if offset < 0 || offset/8 >= len(data) {
 			return nil
 		}
-		return []byte{data[offset/8] >> (offset % 8) & 1}
+		bit[0] = data[offset/8] >> (offset % 8) & 1
+		return bit
 	}
 	if offset < 0 || offset > len(data)/2 || 2*offset+p.size() > len(data) {
 		return nil

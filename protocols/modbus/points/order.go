@@ -57,10 +57,13 @@ func named(name string, i, bytes int) int {
 func alphabet(bytes int) string { return "abcdefgh"[:bytes] }
 
 // unit returns the bytes over which the point's order works: the value, or each register of text.
-func (p Point) unit() int { return max(2, width(p.Type)) }
+func (p *Point) unit() int { return max(2, width(p.Type)) }
+
+// straight says that the bytes arrive as the specification says.
+func (p *Point) straight() bool { return p.Order == "" || p.Order == BigEndian }
 
 // order returns the order of a checked point.
-func (p Point) order() (Order, error) { return OrderOf(p.Order, p.unit()) }
+func (p *Point) order() (Order, error) { return OrderOf(p.Order, p.unit()) }
 
 // value puts wire bytes into big-endian order, group by group.
 func (o Order) value(wire []byte) []byte {

@@ -3,6 +3,7 @@ package points
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -241,9 +242,13 @@ func TestExtractGivesWhatEachPointWouldReadAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, r := range reads {
-			results, err := Extract(r, points, serve(r, memory))
-			if err != nil || len(results) != len(r.Points) {
-				t.Fatal(results, err)
+			all, err := Extract(r, points, serve(r, memory))
+			if err != nil {
+				t.Fatal(err)
+			}
+			results := slices.Collect(all)
+			if len(results) != len(r.Points) {
+				t.Fatal(results)
 			}
 			for _, got := range results {
 				p := points[got.Index]
@@ -310,7 +315,15 @@ func FuzzExtract(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, address, quantity uint16, offset int) {
 		points := []Point{{Area: Holding, Address: address, Type: Int32}, {Area: Coil, Address: address, Type: Bool}}
 		for i, p := range points {
-			_, _ = Extract(Read{Area: p.Area, Address: address, Quantity: quantity, Points: []Ref{{i, offset}}}, points, data)
+			all, err := Extract(Read{Area: p.Area, Address: address, Quantity: quantity, Points: []Ref{{i, offset}}}, points, data)
+			if err != nil {
+				continue
+			}
+			for got := range all {
+				if got.Index != i {
+					t.Fatal(got)
+				}
+			}
 		}
 	})
 }
@@ -324,8 +337,14 @@ func BenchmarkExtract(b *testing.B) {
 	data := make([]byte, 250)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Extract(reads[0], points, data); err != nil {
+		all, err := Extract(reads[0], points, data)
+		if err != nil {
 			b.Fatal(err)
+		}
+		for got := range all {
+			if got.Err != nil {
+				b.Fatal(got.Err)
+			}
 		}
 	}
 }

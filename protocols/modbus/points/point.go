@@ -67,7 +67,7 @@ func (p Point) Registers() int {
 }
 
 // span returns how many addresses the point takes: registers, or one bit.
-func (p Point) span() int {
+func (p *Point) span() int {
 	if p.Bits() {
 		return 1
 	}
@@ -75,16 +75,16 @@ func (p Point) span() int {
 }
 
 // size returns the bytes Decode expects and Encode gives.
-func (p Point) size() int {
+func (p *Point) size() int {
 	if p.Bits() {
 		return 1
 	}
 	return 2 * p.Registers()
 }
 
-func (p Point) scaled() bool { return p.scale() != 1 || p.Offset != 0 }
+func (p *Point) scaled() bool { return p.scale() != 1 || p.Offset != 0 }
 
-func (p Point) scale() float64 {
+func (p *Point) scale() float64 {
 	if p.Scale == 0 {
 		return 1
 	}
