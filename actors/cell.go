@@ -127,12 +127,9 @@ func (c *Cell) forget(leaf string) {
 	}
 }
 
-// mailbox holds nothing while it is empty; protoactor's default has a ring of ten.
-var mailbox = actor.UnboundedLockfree()
-
 // Props makes protoactor's description of the actor, for a supervisor to spawn.
 func (c *Cell) Props() *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &life{cell: c} }, actor.WithMailbox(mailbox))
+	return c.sys.Props(func() actor.Actor { return &life{cell: c} })
 }
 
 // Fence abandons the present life: whatever it still says is refused, and its

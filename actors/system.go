@@ -33,6 +33,7 @@ type System struct {
 	Log     *slog.Logger
 
 	runtime *actor.ActorSystem
+	crew    crew
 	epoch   time.Time
 	salt    atomic.Uint32
 	workers atomic.Int64
@@ -70,6 +71,11 @@ func oneBucket(m *actor.SliceMap) {
 
 // Runtime is the protoactor system below.
 func (s *System) Runtime() *actor.ActorSystem { return s.runtime }
+
+// Props makes protoactor's description of something that this system runs.
+func (s *System) Props(producer actor.Producer) *actor.Props {
+	return actor.PropsFromProducer(producer, actor.WithMailbox(newMailbox), actor.WithDispatcher(&s.crew))
+}
 
 // Serve answers commands for all actors until stop is called. One subscription
 // serves them all.

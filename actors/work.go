@@ -34,7 +34,7 @@ func (c *Context) Do(deadline time.Duration, fn func(ctx context.Context) (any, 
 	w.late = time.AfterFunc(math.MaxInt64, w.overdue)
 	w.late.Reset(deadline + grace) // only now: overdue reads w.late
 	l.cell.sys.workers.Add(1)
-	go w.run(ctx, fn)
+	l.cell.sys.crew.Schedule(func() { w.run(ctx, fn) })
 }
 
 // context ends with the life.

@@ -19,7 +19,8 @@ type listener struct {
 	count  map[string]int
 	last   map[string]uint64 // sequence
 	gaps   int
-	wrong  int // without good values
+	wrong  int    // without good values
+	cause  string // why, of the last one
 	total  int
 	closed func()
 }
@@ -36,6 +37,9 @@ func (l *listener) take(name string, payload []byte) {
 	l.count[name]++
 	if bytes.Contains(payload, []byte(`"quality"`)) {
 		l.wrong++
+		_, why, _ := bytes.Cut(payload, []byte(`"cause":"`))
+		why, _, _ = bytes.Cut(why, []byte{'"'})
+		l.cause = string(why)
 	}
 	_, rest, ok := bytes.Cut(payload, mark)
 	if !ok {
@@ -58,7 +62,7 @@ func (l *listener) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.count)
-	l.total, l.gaps, l.wrong = 0, 0, 0
+	l.total, l.gaps, l.wrong, l.cause = 0, 0, 0, ""
 }
 
 // verdict says what is wrong with what n senders have said, each once a second
@@ -75,7 +79,11 @@ func (l *listener) verdict(n int, span time.Duration) string {
 	if len(l.count) == n && few == 0 && l.gaps == 0 && l.wrong == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d heard, %d of them less than %d times, %d gaps, %d without good values", len(l.count), n, few, least, l.gaps, l.wrong)
+	why := ""
+	if l.cause != "" {
+		why = ": " + l.cause
+	}
+	return fmt.Sprintf("%d of %d heard, %d of them less than %d times, %d gaps, %d without good values%s", len(l.count), n, few, least, l.gaps, l.wrong, why)
 }
 
 func (l *listener) heard() int {

@@ -174,7 +174,7 @@ func (t *Tree) props(n *config.Node, cell *actors.Cell) *actor.Props {
 	if n.Kind != "" {
 		return cell.Props()
 	}
-	return actor.PropsFromProducer(func() actor.Actor { return newGroup(t, n, cell) })
+	return t.sys.Props(func() actor.Actor { return newGroup(t, n, cell) })
 }
 
 func pathOf(n *config.Node) string {

@@ -137,7 +137,7 @@ func (u *unit) publish(c *actors.Context, g *group) {
 	m.Sequence, m.Life = g.sequence, c.Life()
 	g.write(m)
 	c.Publish(g.name, m)
-	u.shared.forms.Put(m)
+	u.shared.forms.Give(m)
 }
 
 func (u *unit) probed(c *actors.Context, r *wire.Result) {

@@ -1,11 +1,9 @@
 package modbusunit
 
 import (
-	"runtime"
 	"slices"
-	"sync"
-	"weak"
 
+	"gatewayd/actors"
 	"gatewayd/protocols/modbus/points"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
@@ -30,13 +28,11 @@ func newTable(config []*modbusv1.Point, limits points.Limits) (*table, error) {
 	return t, err
 }
 
-// shared is what all units of the process have in common: the tables in use, so
-// that a hundred meters of one make take the memory of one, and messages to fill.
+// shared is what all units have in common: the tables in use, so that a hundred
+// meters of one make take the memory of one, and messages to fill.
 type shared struct {
-	forms sync.Pool // of *samplev1.Samples
-
-	mu     sync.Mutex
-	tables map[tableKey]weak.Pointer[table]
+	tables actors.Common[tableKey, table]
+	forms  actors.Spares[samplev1.Samples]
 }
 
 // tableKey finds a table. The config reader makes equal points one message.
@@ -46,49 +42,22 @@ type tableKey struct {
 	registers, bits, gap int
 }
 
-// table finds or makes the table of a group's points, of which there is one at least.
+// table is the table of a group's points, of which there is one at least.
 func (s *shared) table(config []*modbusv1.Point, limits points.Limits) (*table, error) {
 	key := tableKey{config[0], len(config), limits.MaxRegisters, limits.MaxBits, limits.Gap}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := s.tables[key].Value(); t != nil && slices.Equal(t.config, config) {
-		return t, nil
-	}
-	t, err := newTable(config, limits)
-	if err != nil {
-		return nil, err
-	}
-	if s.tables == nil {
-		s.tables = map[tableKey]weak.Pointer[table]{}
-	}
-	s.tables[key] = weak.Make(t)
-	runtime.AddCleanup(t, s.forget, key)
-	return t, nil
+	return s.tables.Get(key,
+		func(t *table) bool { return slices.Equal(t.config, config) },
+		func() (*table, error) { return newTable(config, limits) })
 }
 
-// forget drops a table that nobody has any more.
-func (s *shared) forget(key tableKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tables[key].Value() == nil {
-		delete(s.tables, key)
-	}
-}
-
-// form is a message for n samples; whoever has published it gives it back.
+// form is a message for n samples.
 func (s *shared) form(n int) *samplev1.Samples {
-	m, _ := s.forms.Get().(*samplev1.Samples)
-	if m == nil {
-		m = &samplev1.Samples{}
-	}
-	m.Samples = m.Samples[:min(n, cap(m.Samples))]
+	m := s.forms.Take()
+	m.Samples = slices.Grow(m.Samples[:0], n)[:n]
 	for i := range m.Samples {
 		if m.Samples[i] == nil {
 			m.Samples[i] = &samplev1.Sample{}
 		}
-	}
-	for len(m.Samples) < n {
-		m.Samples = append(m.Samples, &samplev1.Sample{})
 	}
 	return m
 }

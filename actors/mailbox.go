@@ -1,0 +1,145 @@
+package actors
+
+import (
+	"runtime"
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// mailbox is what waits for one actor. It does what protoactor's own does, but
+// takes no memory for each message.
+type mailbox struct {
+	invoker    actor.MessageInvoker
+	dispatcher actor.Dispatcher
+	serve      func() // m.run, made once
+
+	mu        sync.Mutex
+	system    fifo // goes first
+	user      fifo
+	running   bool
+	suspended bool // while a failure is judged: only system messages
+}
+
+func newMailbox() actor.Mailbox {
+	m := &mailbox{}
+	m.serve = m.run
+	return m
+}
+
+// RegisterHandlers implements actor.Mailbox.
+func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, dispatcher actor.Dispatcher) {
+	m.invoker, m.dispatcher = invoker, dispatcher
+}
+
+// Start implements actor.Mailbox.
+func (m *mailbox) Start() {}
+
+// UserMessageCount implements actor.Mailbox.
+func (m *mailbox) UserMessageCount() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.user.items) - m.user.head
+}
+
+// PostUserMessage implements actor.Mailbox.
+func (m *mailbox) PostUserMessage(msg any) { m.post(&m.user, msg) }
+
+// PostSystemMessage implements actor.Mailbox.
+func (m *mailbox) PostSystemMessage(msg any) { m.post(&m.system, msg) }
+
+func (m *mailbox) post(queue *fifo, msg any) {
+	m.mu.Lock()
+	queue.push(msg)
+	begin := !m.running
+	m.running = true
+	m.mu.Unlock()
+	if begin {
+		m.dispatcher.Schedule(m.serve)
+	}
+}
+
+// run serves the mailbox until it is empty.
+func (m *mailbox) run() {
+	for m.some() {
+		runtime.Gosched()
+	}
+}
+
+// some handles some messages and says whether there are more. A panic is a
+// failure of the actor.
+func (m *mailbox) some() (more bool) {
+	var msg any
+	defer func() {
+		if p := recover(); p != nil {
+			m.invoker.EscalateFailure(p, msg)
+			more = true
+		}
+	}()
+	for range m.dispatcher.Throughput() {
+		var system bool
+		switch msg, system = m.next(); {
+		case msg == nil:
+			return false
+		case system:
+			m.invoker.InvokeSystemMessage(msg)
+		default:
+			m.invoker.InvokeUserMessage(msg)
+		}
+	}
+	return true
+}
+
+// next takes the next message out; nil: the mailbox is not served any more.
+func (m *mailbox) next() (msg any, system bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for {
+		switch msg = m.system.pop(); msg.(type) {
+		case nil:
+			if !m.suspended {
+				msg = m.user.pop()
+			}
+			m.running = msg != nil
+			return msg, false
+		case *actor.SuspendMailbox:
+			m.suspended = true
+		case *actor.ResumeMailbox:
+			m.suspended = false
+		default:
+			return msg, true
+		}
+	}
+}
+
+// fifo is a queue. The room it keeps while it is empty is small.
+type fifo struct {
+	items []any
+	head  int // of items, the first that has not been taken
+}
+
+const fifoKeeps = 8
+
+func (q *fifo) push(v any) {
+	if q.head > len(q.items)/2 && len(q.items) == cap(q.items) {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, v)
+}
+
+func (q *fifo) pop() any {
+	if q.head == len(q.items) {
+		return nil
+	}
+	v := q.items[q.head]
+	q.items[q.head] = nil
+	if q.head++; q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+		if cap(q.items) > fifoKeeps {
+			q.items = nil
+		}
+	}
+	return v
+}
