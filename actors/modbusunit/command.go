@@ -32,6 +32,8 @@ func (u *unit) command(c *actors.Context, msg any) {
 		u.writeCoils(c, m)
 	case *modbusv1.WritePointRequest:
 		u.writePoint(c, m)
+	default:
+		u.record(c, msg)
 	}
 }
 
@@ -78,8 +80,8 @@ func (u *unit) send(c *actors.Context, r modbus.Request, done then) {
 func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
 	var e *modbus.Exception
 	var d *wire.Down
-	unsure := ""
-	if r.Write() && (res.Unsure() || errors.Is(res.Err, context.DeadlineExceeded)) {
+	unsure, code := "", ""
+	if code, _ = actors.Explain(res.Err); r.Write() && res.Unsure() && code != actors.NotFound && code != actors.ResourceExhausted {
 		unsure = ": the write may or may not have been carried out"
 	}
 	say := func(code, text string) error {
@@ -95,7 +97,9 @@ func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
 		return say(actors.Unavailable, d.Cause)
 	case res.Outcome == schedule.NoAnswer && !modbus.LinkLost(res.Err), errors.Is(res.Err, context.DeadlineExceeded):
 		return say(actors.DeadlineExceeded, "no answer")
-	case res.Unsure():
+	case unsure != "" && res.Outcome == schedule.NotSent: // the link itself has ended or failed
+		return say(actors.Unavailable, res.Err.Error())
+	case res.Unsure() && res.Outcome != schedule.NotSent:
 		return say(actors.Unavailable, causeOf(res))
 	}
 	return fmt.Errorf("unit %d: not sent: %w", u.cfg.Unit, res.Err)

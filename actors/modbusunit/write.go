@@ -13,17 +13,26 @@ import (
 )
 
 func (u *unit) writeRegisters(c *actors.Context, m *modbusv1.WriteRegistersRequest) {
-	data := make([]byte, 0, 2*len(m.Values))
-	for i, v := range m.Values {
-		if v > 0xffff {
-			c.Refuse(actors.Errorf(actors.InvalidArgument, "values[%d]: %d is more than a register holds, 0 to 65535", i, v))
-			return
-		}
-		data = binary.BigEndian.AppendUint16(data, uint16(v))
+	data, err := packed("values", m.Values)
+	if err != nil {
+		c.Refuse(err)
+		return
 	}
 	u.request(c, registerWrite(uint16(m.Address), data), func(c *actors.Context, _ *wire.Result) {
 		c.Reply(&modbusv1.WriteRegistersResponse{})
 	})
+}
+
+// packed is registers as they travel.
+func packed(field string, values []uint32) ([]byte, error) {
+	data := make([]byte, 0, 2*len(values))
+	for i, v := range values {
+		if v > 0xffff {
+			return nil, actors.Errorf(actors.InvalidArgument, "%s[%d]: %d is more than a register holds, 0 to 65535", field, i, v)
+		}
+		data = binary.BigEndian.AppendUint16(data, uint16(v))
+	}
+	return data, nil
 }
 
 // registerWrite is function 6 for one register, 16 for more.

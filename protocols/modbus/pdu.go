@@ -30,6 +30,21 @@ func ParseRequest(unit uint8, pdu []byte) (Request, error) {
 	return r, nil
 }
 
+// Transaction is the request of any function with what follows the function code. A function of the specification must be well-formed.
+func Transaction(function uint8, data []byte) (Request, error) {
+	r, ok := parse(Request{Function: function}, data)
+	if !ok {
+		return r, fmt.Errorf("%s: % x is not what a request of it looks like", functionName(function), data)
+	}
+	if r.form() == formRaw {
+		r.Data = append([]byte(nil), data...)
+	}
+	if err := r.checkShape(); err != nil {
+		return r, fmt.Errorf("%s: %w", functionName(function), err)
+	}
+	return r, nil
+}
+
 // parse reads what follows the function code. What it does not judge is Check's.
 func parse(r Request, b []byte) (Request, bool) {
 	if r.Function == EncapsulatedInterface {

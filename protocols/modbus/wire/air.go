@@ -10,29 +10,11 @@ import (
 // at char per character, with the silence around them.
 func Air(char time.Duration, framing modbus.Framing) func(r modbus.Request) time.Duration {
 	return func(r modbus.Request) time.Duration {
-		out, in := sizes(r)
+		out, in := r.Sizes()
+		out, in = out+3, in+3 // unit and checksum
 		if framing == modbus.ASCII {
 			out, in = 2*out+1, 2*in+1
 		}
 		return time.Duration(out+in+7) * char // 3.5 characters of silence before each
 	}
-}
-
-// sizes are the bytes of the RTU frames (Application Protocol V1.1b3 §6): unit,
-// function and checksum are four.
-func sizes(r modbus.Request) (out, in int) {
-	q := int(r.Quantity)
-	switch r.Function {
-	case modbus.ReadCoils, modbus.ReadDiscreteInputs:
-		return 8, 5 + (q+7)/8
-	case modbus.ReadHoldingRegisters, modbus.ReadInputRegisters:
-		return 8, 5 + 2*q
-	case modbus.WriteMultipleCoils, modbus.WriteMultipleRegisters:
-		return 9 + len(r.Data), 8
-	case modbus.MaskWriteRegister:
-		return 10, 10
-	case modbus.ReadWriteMultipleRegisters:
-		return 13 + len(r.Data), 5 + 2*q
-	}
-	return 8, 8
 }

@@ -43,10 +43,16 @@ type Result struct {
 	At      time.Time     // when it ended
 }
 
-// Unsure says whether the request went out and nothing is known of what became
-// of it.
+// Unsure says whether the request may have gone out and nothing is known of
+// what became of it: not so if the unit has refused it, or nothing was sent.
 func (r *Result) Unsure() bool {
-	return r.Err != nil && r.Outcome != schedule.Exception && r.Outcome != schedule.NotSent
+	return r.Err != nil && r.Outcome != schedule.Exception && !r.unsent()
+}
+
+func (r *Result) unsent() bool {
+	var down *Down
+	var dropped *unsent
+	return errors.As(r.Err, &down) || errors.As(r.Err, &dropped) || modbus.NotSent(r.Err)
 }
 
 // Down is why nothing can be sent at all: the line is unplugged, the connection
@@ -55,11 +61,16 @@ type Down struct{ Cause string }
 
 func (d *Down) Error() string { return d.Cause }
 
+// unsent is why the desk has not sent a request.
+type unsent struct{ why string }
+
+func (u *unsent) Error() string { return u.why }
+
 var (
-	errGivenUp  = errors.New("no answer to the requests before")
-	errReplaced = errors.New("replaced by a newer one")
-	errExpired  = errors.New("the line was busy for too long")
-	errFull     = errors.New("too many requests wait already")
+	errGivenUp  = &unsent{"no answer to the requests before"}
+	errReplaced = &unsent{"replaced by a newer one"}
+	errExpired  = &unsent{"the line was busy for too long"}
+	errFull     = &unsent{"too many requests wait already"}
 )
 
 // outcome classifies what modbus.Link.Do returned.

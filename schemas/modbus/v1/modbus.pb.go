@@ -226,7 +226,14 @@ type TcpLink struct {
 	// How long connecting may take.
 	ConnectTimeout *durationpb.Duration `protobuf:"bytes,3,opt,name=connect_timeout,json=connectTimeout,proto3" json:"connect_timeout,omitempty"`
 	// Longest wait between attempts to connect.
-	MaxBackoff    *durationpb.Duration `protobuf:"bytes,4,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
+	MaxBackoff *durationpb.Duration `protobuf:"bytes,4,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
+	// Transactions that may be under way at a time; more than 1 only with framing
+	// tcp, for devices and gateways that allow it.
+	InFlight uint32 `protobuf:"varint,5,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// How long what was sent may stay unacknowledged by the far end's network
+	// before the connection counts as dead; an idle one is probed after three times
+	// that.
+	DeadAfter     *durationpb.Duration `protobuf:"bytes,6,opt,name=dead_after,json=deadAfter,proto3" json:"dead_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,6 +292,20 @@ func (x *TcpLink) GetConnectTimeout() *durationpb.Duration {
 func (x *TcpLink) GetMaxBackoff() *durationpb.Duration {
 	if x != nil {
 		return x.MaxBackoff
+	}
+	return nil
+}
+
+func (x *TcpLink) GetInFlight() uint32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *TcpLink) GetDeadAfter() *durationpb.Duration {
+	if x != nil {
+		return x.DeadAfter
 	}
 	return nil
 }
@@ -1424,7 +1445,7 @@ var File_modbus_v1_modbus_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\xae\x03\n" +
+	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\"\xae\x03\n" +
 	"\n" +
 	"SerialLine\x12#\n" +
 	"\x04port\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x04port\x125\n" +
@@ -1445,13 +1466,16 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"rxDuringTx\x12K\n" +
 	"\fdelay_before\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x9a\x99\x99\x99\x99\x99\xb9?R\vdelayBefore\x12I\n" +
 	"\vdelay_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x9a\x99\x99\x99\x99\x99\xb9?R\n" +
-	"delayAfter\"\xa5\x02\n" +
+	"delayAfter\"\xb4\x03\n" +
 	"\aTcpLink\x12+\n" +
 	"\aaddress\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\b\x01*\t.*:[0-9]+R\aaddress\x124\n" +
 	"\aframing\x18\x02 \x01(\tB\x1a\x8a\xb5\x18\x16\x12\x03tcp2\x03tcp2\x03rtu2\x05asciiR\aframing\x12^\n" +
 	"\x0fconnect_timeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19{\x14\xaeG\xe1z\x84?!\x00\x00\x00\x00\x00\x00N@R\x0econnectTimeout\x12W\n" +
 	"\vmax_backoff\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0330s\x19{\x14\xaeG\xe1z\x84?!\x00\x00\x00\x00\x00 \xac@R\n" +
-	"maxBackoff\"\xad\x06\n" +
+	"maxBackoff\x126\n" +
+	"\tin_flight\x18\x05 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00P@R\binFlight\x12U\n" +
+	"\n" +
+	"dead_after\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0\x82@R\tdeadAfter\"\xad\x06\n" +
 	"\x04Unit\x121\n" +
 	"\x04link\x18\x01 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.LinkServiceR\x04link\x12#\n" +
 	"\x04unit\x18\x02 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\xe0o@R\x04unit\x12L\n" +
@@ -1537,7 +1561,7 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x12WritePointResponse2X\n" +
 	"\vLinkService\x12I\n" +
 	"\n" +
-	"Statistics\x12\x1c.modbus.v1.StatisticsRequest\x1a\x1d.modbus.v1.StatisticsResponse2\x93\x03\n" +
+	"Statistics\x12\x1c.modbus.v1.StatisticsRequest\x1a\x1d.modbus.v1.StatisticsResponse2\x92\v\n" +
 	"\vUnitService\x12R\n" +
 	"\rReadRegisters\x12\x1f.modbus.v1.ReadRegistersRequest\x1a .modbus.v1.ReadRegistersResponse\x12U\n" +
 	"\x0eWriteRegisters\x12 .modbus.v1.WriteRegistersRequest\x1a!.modbus.v1.WriteRegistersResponse\x12C\n" +
@@ -1545,7 +1569,19 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
 	"WriteCoils\x12\x1c.modbus.v1.WriteCoilsRequest\x1a\x1d.modbus.v1.WriteCoilsResponse\x12I\n" +
 	"\n" +
-	"WritePoint\x12\x1c.modbus.v1.WritePointRequest\x1a\x1d.modbus.v1.WritePointResponseB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
+	"WritePoint\x12\x1c.modbus.v1.WritePointRequest\x1a\x1d.modbus.v1.WritePointResponse\x12F\n" +
+	"\tMaskWrite\x12\x1b.modbus.v1.MaskWriteRequest\x1a\x1c.modbus.v1.MaskWriteResponse\x12a\n" +
+	"\x12ReadWriteRegisters\x12$.modbus.v1.ReadWriteRegistersRequest\x1a%.modbus.v1.ReadWriteRegistersResponse\x12X\n" +
+	"\x0fReadFileRecords\x12!.modbus.v1.ReadFileRecordsRequest\x1a\".modbus.v1.ReadFileRecordsResponse\x12[\n" +
+	"\x10WriteFileRecords\x12\".modbus.v1.WriteFileRecordsRequest\x1a#.modbus.v1.WriteFileRecordsResponse\x12C\n" +
+	"\bReadFifo\x12\x1a.modbus.v1.ReadFifoRequest\x1a\x1b.modbus.v1.ReadFifoResponse\x12a\n" +
+	"\x12ReadIdentification\x12$.modbus.v1.ReadIdentificationRequest\x1a%.modbus.v1.ReadIdentificationResponse\x12C\n" +
+	"\bDiagnose\x12\x1a.modbus.v1.DiagnoseRequest\x1a\x1b.modbus.v1.DiagnoseResponse\x12U\n" +
+	"\x0eReportServerId\x12 .modbus.v1.ReportServerIdRequest\x1a!.modbus.v1.ReportServerIdResponse\x12d\n" +
+	"\x13ReadExceptionStatus\x12%.modbus.v1.ReadExceptionStatusRequest\x1a&.modbus.v1.ReadExceptionStatusResponse\x12[\n" +
+	"\x10ReadEventCounter\x12\".modbus.v1.ReadEventCounterRequest\x1a#.modbus.v1.ReadEventCounterResponse\x12O\n" +
+	"\fReadEventLog\x12\x1e.modbus.v1.ReadEventLogRequest\x1a\x1f.modbus.v1.ReadEventLogResponse\x12C\n" +
+	"\bTransact\x12\x1a.modbus.v1.TransactRequest\x1a\x1b.modbus.v1.TransactResponseB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
 
 var (
 	file_modbus_v1_modbus_proto_rawDescOnce sync.Once
@@ -1561,26 +1597,50 @@ func file_modbus_v1_modbus_proto_rawDescGZIP() []byte {
 
 var file_modbus_v1_modbus_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_modbus_v1_modbus_proto_goTypes = []any{
-	(*SerialLine)(nil),             // 0: modbus.v1.SerialLine
-	(*Rs485)(nil),                  // 1: modbus.v1.Rs485
-	(*TcpLink)(nil),                // 2: modbus.v1.TcpLink
-	(*Unit)(nil),                   // 3: modbus.v1.Unit
-	(*ScanGroup)(nil),              // 4: modbus.v1.ScanGroup
-	(*Point)(nil),                  // 5: modbus.v1.Point
-	(*StatisticsRequest)(nil),      // 6: modbus.v1.StatisticsRequest
-	(*StatisticsResponse)(nil),     // 7: modbus.v1.StatisticsResponse
-	(*LinkState)(nil),              // 8: modbus.v1.LinkState
-	(*ReadRegistersRequest)(nil),   // 9: modbus.v1.ReadRegistersRequest
-	(*ReadRegistersResponse)(nil),  // 10: modbus.v1.ReadRegistersResponse
-	(*WriteRegistersRequest)(nil),  // 11: modbus.v1.WriteRegistersRequest
-	(*WriteRegistersResponse)(nil), // 12: modbus.v1.WriteRegistersResponse
-	(*ReadBitsRequest)(nil),        // 13: modbus.v1.ReadBitsRequest
-	(*ReadBitsResponse)(nil),       // 14: modbus.v1.ReadBitsResponse
-	(*WriteCoilsRequest)(nil),      // 15: modbus.v1.WriteCoilsRequest
-	(*WriteCoilsResponse)(nil),     // 16: modbus.v1.WriteCoilsResponse
-	(*WritePointRequest)(nil),      // 17: modbus.v1.WritePointRequest
-	(*WritePointResponse)(nil),     // 18: modbus.v1.WritePointResponse
-	(*durationpb.Duration)(nil),    // 19: google.protobuf.Duration
+	(*SerialLine)(nil),                  // 0: modbus.v1.SerialLine
+	(*Rs485)(nil),                       // 1: modbus.v1.Rs485
+	(*TcpLink)(nil),                     // 2: modbus.v1.TcpLink
+	(*Unit)(nil),                        // 3: modbus.v1.Unit
+	(*ScanGroup)(nil),                   // 4: modbus.v1.ScanGroup
+	(*Point)(nil),                       // 5: modbus.v1.Point
+	(*StatisticsRequest)(nil),           // 6: modbus.v1.StatisticsRequest
+	(*StatisticsResponse)(nil),          // 7: modbus.v1.StatisticsResponse
+	(*LinkState)(nil),                   // 8: modbus.v1.LinkState
+	(*ReadRegistersRequest)(nil),        // 9: modbus.v1.ReadRegistersRequest
+	(*ReadRegistersResponse)(nil),       // 10: modbus.v1.ReadRegistersResponse
+	(*WriteRegistersRequest)(nil),       // 11: modbus.v1.WriteRegistersRequest
+	(*WriteRegistersResponse)(nil),      // 12: modbus.v1.WriteRegistersResponse
+	(*ReadBitsRequest)(nil),             // 13: modbus.v1.ReadBitsRequest
+	(*ReadBitsResponse)(nil),            // 14: modbus.v1.ReadBitsResponse
+	(*WriteCoilsRequest)(nil),           // 15: modbus.v1.WriteCoilsRequest
+	(*WriteCoilsResponse)(nil),          // 16: modbus.v1.WriteCoilsResponse
+	(*WritePointRequest)(nil),           // 17: modbus.v1.WritePointRequest
+	(*WritePointResponse)(nil),          // 18: modbus.v1.WritePointResponse
+	(*durationpb.Duration)(nil),         // 19: google.protobuf.Duration
+	(*MaskWriteRequest)(nil),            // 20: modbus.v1.MaskWriteRequest
+	(*ReadWriteRegistersRequest)(nil),   // 21: modbus.v1.ReadWriteRegistersRequest
+	(*ReadFileRecordsRequest)(nil),      // 22: modbus.v1.ReadFileRecordsRequest
+	(*WriteFileRecordsRequest)(nil),     // 23: modbus.v1.WriteFileRecordsRequest
+	(*ReadFifoRequest)(nil),             // 24: modbus.v1.ReadFifoRequest
+	(*ReadIdentificationRequest)(nil),   // 25: modbus.v1.ReadIdentificationRequest
+	(*DiagnoseRequest)(nil),             // 26: modbus.v1.DiagnoseRequest
+	(*ReportServerIdRequest)(nil),       // 27: modbus.v1.ReportServerIdRequest
+	(*ReadExceptionStatusRequest)(nil),  // 28: modbus.v1.ReadExceptionStatusRequest
+	(*ReadEventCounterRequest)(nil),     // 29: modbus.v1.ReadEventCounterRequest
+	(*ReadEventLogRequest)(nil),         // 30: modbus.v1.ReadEventLogRequest
+	(*TransactRequest)(nil),             // 31: modbus.v1.TransactRequest
+	(*MaskWriteResponse)(nil),           // 32: modbus.v1.MaskWriteResponse
+	(*ReadWriteRegistersResponse)(nil),  // 33: modbus.v1.ReadWriteRegistersResponse
+	(*ReadFileRecordsResponse)(nil),     // 34: modbus.v1.ReadFileRecordsResponse
+	(*WriteFileRecordsResponse)(nil),    // 35: modbus.v1.WriteFileRecordsResponse
+	(*ReadFifoResponse)(nil),            // 36: modbus.v1.ReadFifoResponse
+	(*ReadIdentificationResponse)(nil),  // 37: modbus.v1.ReadIdentificationResponse
+	(*DiagnoseResponse)(nil),            // 38: modbus.v1.DiagnoseResponse
+	(*ReportServerIdResponse)(nil),      // 39: modbus.v1.ReportServerIdResponse
+	(*ReadExceptionStatusResponse)(nil), // 40: modbus.v1.ReadExceptionStatusResponse
+	(*ReadEventCounterResponse)(nil),    // 41: modbus.v1.ReadEventCounterResponse
+	(*ReadEventLogResponse)(nil),        // 42: modbus.v1.ReadEventLogResponse
+	(*TransactResponse)(nil),            // 43: modbus.v1.TransactResponse
 }
 var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.SerialLine.rs485:type_name -> modbus.v1.Rs485
@@ -1589,30 +1649,55 @@ var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	19, // 3: modbus.v1.Rs485.delay_after:type_name -> google.protobuf.Duration
 	19, // 4: modbus.v1.TcpLink.connect_timeout:type_name -> google.protobuf.Duration
 	19, // 5: modbus.v1.TcpLink.max_backoff:type_name -> google.protobuf.Duration
-	19, // 6: modbus.v1.Unit.every:type_name -> google.protobuf.Duration
-	19, // 7: modbus.v1.Unit.timeout:type_name -> google.protobuf.Duration
-	19, // 8: modbus.v1.Unit.max_backoff:type_name -> google.protobuf.Duration
-	19, // 9: modbus.v1.Unit.rest:type_name -> google.protobuf.Duration
-	4,  // 10: modbus.v1.Unit.groups:type_name -> modbus.v1.ScanGroup
-	5,  // 11: modbus.v1.Unit.points:type_name -> modbus.v1.Point
-	19, // 12: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
-	6,  // 13: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
-	9,  // 14: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
-	11, // 15: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
-	13, // 16: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
-	15, // 17: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
-	17, // 18: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
-	7,  // 19: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
-	10, // 20: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
-	12, // 21: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
-	14, // 22: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
-	16, // 23: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
-	18, // 24: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	19, // 6: modbus.v1.TcpLink.dead_after:type_name -> google.protobuf.Duration
+	19, // 7: modbus.v1.Unit.every:type_name -> google.protobuf.Duration
+	19, // 8: modbus.v1.Unit.timeout:type_name -> google.protobuf.Duration
+	19, // 9: modbus.v1.Unit.max_backoff:type_name -> google.protobuf.Duration
+	19, // 10: modbus.v1.Unit.rest:type_name -> google.protobuf.Duration
+	4,  // 11: modbus.v1.Unit.groups:type_name -> modbus.v1.ScanGroup
+	5,  // 12: modbus.v1.Unit.points:type_name -> modbus.v1.Point
+	19, // 13: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
+	6,  // 14: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
+	9,  // 15: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
+	11, // 16: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
+	13, // 17: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
+	15, // 18: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
+	17, // 19: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
+	20, // 20: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
+	21, // 21: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
+	22, // 22: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
+	23, // 23: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
+	24, // 24: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
+	25, // 25: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
+	26, // 26: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
+	27, // 27: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
+	28, // 28: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
+	29, // 29: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
+	30, // 30: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
+	31, // 31: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
+	7,  // 32: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
+	10, // 33: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
+	12, // 34: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
+	14, // 35: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
+	16, // 36: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
+	18, // 37: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
+	32, // 38: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
+	33, // 39: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
+	34, // 40: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
+	35, // 41: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
+	36, // 42: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
+	37, // 43: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
+	38, // 44: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
+	39, // 45: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
+	40, // 46: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
+	41, // 47: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
+	42, // 48: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
+	43, // 49: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
+	32, // [32:50] is the sub-list for method output_type
+	14, // [14:32] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_modbus_proto_init() }
@@ -1620,6 +1705,8 @@ func file_modbus_v1_modbus_proto_init() {
 	if File_modbus_v1_modbus_proto != nil {
 		return
 	}
+	file_modbus_v1_diagnosis_proto_init()
+	file_modbus_v1_records_proto_init()
 	file_modbus_v1_modbus_proto_msgTypes[5].OneofWrappers = []any{}
 	file_modbus_v1_modbus_proto_msgTypes[17].OneofWrappers = []any{
 		(*WritePointRequest_Number)(nil),
