@@ -17,10 +17,6 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// userTimeout is how long what was sent may stay without the far end's
-// acknowledgement (TCP_USER_TIMEOUT): a device that lost its power is noticed.
-const userTimeout = 10 * time.Second
-
 // conn is what dialling gives; the life owns it.
 type conn struct {
 	*net.TCPConn
@@ -38,10 +34,10 @@ func (l *link) dial(c *actors.Context) {
 		return
 	}
 	l.dialing, l.stale = true, false
-	address, limit := l.cfg.Address, l.cfg.ConnectTimeout.AsDuration()
+	address, limit, dead := l.cfg.Address, l.cfg.ConnectTimeout.AsDuration(), l.cfg.DeadAfter.AsDuration()
 	c.Do(limit+time.Second, func(ctx context.Context) (any, error) {
-		d := net.Dialer{Timeout: limit, Control: control, KeepAliveConfig: net.KeepAliveConfig{
-			Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
+		d := net.Dialer{Timeout: limit, Control: deadline(dead), KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: 3 * dead, Interval: max(dead/3, time.Second), Count: 3,
 		}}
 		far, err := d.DialContext(ctx, "tcp", address)
 		if err != nil {
@@ -51,13 +47,25 @@ func (l *link) dial(c *actors.Context) {
 	})
 }
 
-// control sets what package net does not.
-func control(_, _ string, raw syscall.RawConn) error {
-	var failed error
-	err := raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
-	})
-	return errors.Join(err, failed)
+// deadline sets how long what was sent may stay without the far end's
+// acknowledgement (TCP_USER_TIMEOUT), which package net does not: a device that
+// lost its power is noticed. It also ends the probing of an idle connection.
+func deadline(dead time.Duration) func(_, _ string, raw syscall.RawConn) error {
+	return func(_, _ string, raw syscall.RawConn) error {
+		var failed error
+		err := raw.Control(func(fd uintptr) {
+			failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(dead.Milliseconds()))
+		})
+		return errors.Join(err, failed)
+	}
+}
+
+// check says what a config cannot be that has each value within its range.
+func check(cfg *modbusv1.TcpLink) error {
+	if cfg.InFlight > 1 && cfg.Framing != "tcp" {
+		return fmt.Errorf("in-flight: %d transactions at a time need framing tcp: nothing else tells the answers apart", cfg.InFlight)
+	}
+	return nil
 }
 
 // reason says in an operator's words why there is no connection.
@@ -84,7 +92,12 @@ func (l *link) connected(c *actors.Context, far *conn) {
 	}
 	l.conn, l.proved = far, false
 	l.opened++
-	l.modbus = modbus.NewLink(far, framings[l.cfg.Framing], modbus.Options{})
+	if l.cfg.InFlight > 1 {
+		l.modbus = modbus.NewPipe(far, modbus.Options{})
+	} else {
+		l.modbus = modbus.NewLink(far, framings[l.cfg.Framing], modbus.Options{})
+	}
+	l.carrier.Widen(int(l.cfg.InFlight))
 	l.carrier.Up()
 	if !l.shaky {
 		l.say(c, "")
@@ -128,11 +141,15 @@ func (l *link) say(c *actors.Context, cause string) {
 	}
 }
 
-func (l *link) reconfigure(c *actors.Context, cfg *modbusv1.TcpLink) {
-	same := cfg.Address == l.cfg.Address && cfg.Framing == l.cfg.Framing
+func (l *link) reconfigure(c *actors.Context, cfg *modbusv1.TcpLink) error {
+	if err := check(cfg); err != nil {
+		return actors.Broken(err)
+	}
+	same := cfg.Address == l.cfg.Address && cfg.Framing == l.cfg.Framing && cfg.InFlight == l.cfg.InFlight &&
+		cfg.DeadAfter.AsDuration() == l.cfg.DeadAfter.AsDuration()
 	l.cfg = cfg
 	if same {
-		return
+		return nil
 	}
 	l.stale, l.failed = true, 0
 	switch {
@@ -141,4 +158,5 @@ func (l *link) reconfigure(c *actors.Context, cfg *modbusv1.TcpLink) {
 	case l.conn == nil && !l.dialing:
 		l.dial(c)
 	}
+	return nil
 }

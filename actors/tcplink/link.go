@@ -1,6 +1,7 @@
 // Package tcplink is the actor type for one TCP connection to a Modbus device,
 // gateway or serial device server: it keeps the connection and carries what
-// units ask of it, one transaction at a time. It polls nothing by itself.
+// units ask of it, one transaction at a time or as many as the far end allows. It
+// polls nothing by itself.
 package tcplink
 
 import (
@@ -11,7 +12,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
-	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -25,7 +25,7 @@ var Kind = actors.Define(actors.Kind{
 	Live:      true,
 	Limit:     2048,
 }, func(cfg *modbusv1.TcpLink) actors.Actor {
-	return &link{cfg: cfg, carrier: wire.NewCarrier(wire.Config{Batch: batch}), epoch: time.Now()}
+	return &link{cfg: cfg, carrier: wire.NewCarrier(wire.Config{Batch: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
 })
 
 const (
@@ -44,9 +44,9 @@ type link struct {
 	epoch   time.Time
 
 	conn    *conn // nil: not connected
-	modbus  *modbus.Link
+	modbus  wire.Transactor
 	dialing bool
-	stale   bool // the address has changed: a new connection once this one has nothing under way
+	stale   bool // it is time for a new connection, once this one has nothing under way
 	proved  bool // the connection has brought an answer
 	shaky   bool // the last connection brought none
 	spoilt  int  // connections in a row that an unreadable answer has spoilt
@@ -58,20 +58,29 @@ type link struct {
 
 // Messages it sends itself.
 type (
-	redial struct{}
-	again  struct{}
+	redial  struct{}
+	again   struct{}
+	carried struct {
+		work *wire.Work
+		by   *conn
+	}
 )
 
 func (l *link) now() time.Duration { return time.Since(l.epoch) }
 
 func (l *link) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
-	case actors.Started, redial:
+	case actors.Started:
+		if err := check(l.cfg); err != nil {
+			return actors.Broken(err)
+		}
+		l.dial(c)
+	case redial:
 		l.dial(c)
 	case *wire.Ask:
 		l.take(c, m)
-	case *wire.Work:
-		l.done(c, m)
+	case carried:
+		l.done(c, m.work, m.by)
 	case again:
 		l.next(c)
 	case *conn:
@@ -80,7 +89,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.dialing = false
 		l.backOff(c, m.cause)
 	case actors.Reconfigured:
-		l.reconfigure(c, m.Config.(*modbusv1.TcpLink))
+		return l.reconfigure(c, m.Config.(*modbusv1.TcpLink))
 	case *modbusv1.StatisticsRequest:
 		c.Reply(l.statistics())
 	case actors.Failed:
@@ -102,32 +111,40 @@ func (l *link) next(c *actors.Context) {
 		return
 	}
 	l.nudge.Stop()
-	w, wait := l.carrier.Elect(l.now())
-	if wait > 0 {
-		l.nudge = c.After(wait, again{})
+	for {
+		w, wait := l.carrier.Elect(l.now())
+		if wait > 0 {
+			l.nudge.Stop()
+			l.nudge = c.After(wait, again{})
+		}
+		if w == nil {
+			return
+		}
+		m, by := l.modbus, l.conn
+		c.Do(w.Limit(), func(ctx context.Context) (any, error) {
+			w.Run(ctx, m)
+			return carried{w, by}, nil
+		})
 	}
-	if w == nil {
-		return
-	}
-	m := l.modbus
-	c.Do(w.Limit(), func(ctx context.Context) (any, error) {
-		w.Run(ctx, m)
-		return w, nil
-	})
 }
 
-func (l *link) done(c *actors.Context, w *wire.Work) {
+func (l *link) done(c *actors.Context, w *wire.Work, by *conn) {
 	l.carrier.Done(w, l.now())
+	if by != l.conn { // what the last connection took along
+		l.next(c)
+		return
+	}
 	if w.Answered() {
 		l.proven(c)
 	}
+	l.stale = l.stale || l.carrier.Mute() >= mute
 	switch {
 	case w.Spoilt():
 		l.spoilt++
 		l.lose(c, l.proved || l.stale || l.spoilt <= spoils)
 	case w.Lost != nil:
 		l.lose(c, l.proved || l.stale)
-	case l.stale || l.carrier.Mute() >= mute:
+	case l.stale && !l.carrier.Busy():
 		l.lose(c, true)
 	default:
 		l.next(c)

@@ -10,7 +10,7 @@ type QueueConfig struct {
 	Probes       int // default 256
 
 	Batch   int // elections in a row that may pass over a class which has work; default 4
-	PerUnit int // transactions in flight per unit; default 1
+	PerUnit int // transactions in flight per unit; default 1, and 1 for a unit that must rest or did not answer
 
 	// Quiet is the longest that a unit that did not answer gets no further request, so that its late answer meets none; default 0. The
 	// pause is six times as long as it was waited for, since who is waited for briefly is known to be quick.
@@ -160,7 +160,7 @@ func (q *Queue[P]) ready(class Class, id uint8) (at time.Duration, ok bool) {
 	case class == Poll && u != nil && u.silent:
 		at = max(at, q.doubting.end)
 	}
-	return at, u == nil || u.flying < q.config.PerUnit
+	return at, u == nil || u.flying == 0 || u.flying < q.config.PerUnit && u.rest == 0 && !u.silent
 }
 
 // wait returns the time until a waiting item can go or expires, 0 for never.

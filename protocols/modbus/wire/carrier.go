@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"gatewayd/protocols/modbus"
@@ -9,22 +11,25 @@ import (
 
 // Config says what a Carrier carries for.
 type Config struct {
-	Batch int           // transactions that one Work may hold; 1 on a line, where each is elected anew
-	Quiet time.Duration // the longest that a unit that gave no answer is left alone
+	Batch int // transactions that one Work may hold; 1 on a line, where each is elected anew
+	// InFlight is how many Works may be under way at a time; default 1. If more, each holds one transaction.
+	InFlight int
+	Quiet    time.Duration // the longest that a unit that gave no answer is left alone
 	// Air is the time that a request and its answer take on the wire; nil: none.
 	Air func(r modbus.Request) time.Duration
 }
 
 // Carrier is the desk of a line or link: it takes what units ask, elects what
-// goes next and tells the askers. One Work is under way at a time. The time is
-// an argument, monotonic and never negative. It belongs to one actor.
+// goes next and tells the askers. As many Works as it is told to are under way
+// at a time. The time is an argument, monotonic and never negative. It belongs to
+// one actor.
 type Carrier struct {
 	config Config
 	queue  *schedule.Queue[*part]
 	keyed  map[string]*job
 	down   *Down
-	work   *Work
-	mute   int // transactions without an answer in a row, of all units
+	works  []*Work // under way
+	mute   int     // transactions without an answer in a row, of all units
 	counts Counts
 }
 
@@ -38,8 +43,8 @@ type Counts struct {
 type job struct {
 	answer Answer
 	reply  func(*Answer)
-	left   int // requests without a result
-	silent int // unanswered in a row; the worker's while a Work is under way
+	left   int          // requests without a result
+	silent atomic.Int32 // unanswered in a row, as the workers see it
 }
 
 type part struct {
@@ -58,24 +63,32 @@ func (j *job) timeout() (d time.Duration, ok bool) {
 	switch {
 	case len(t) == 0:
 		return 0, true
-	case j.silent < len(t):
-		return t[j.silent], true
+	}
+	if n := int(j.silent.Load()); n < len(t) {
+		return t[n], true
 	}
 	return 0, false
 }
 
 // NewCarrier returns one that is up and has nothing to do.
 func NewCarrier(config Config) *Carrier {
-	config.Batch = max(config.Batch, 1)
+	config.Batch, config.InFlight = max(config.Batch, 1), max(config.InFlight, 1)
 	return &Carrier{config: config, queue: newQueue(config)}
 }
 
 func newQueue(config Config) *schedule.Queue[*part] {
-	return schedule.NewQueue[*part](schedule.QueueConfig{PerUnit: config.Batch, Quiet: config.Quiet})
+	unit := 1
+	if config.Batch > 1 || config.InFlight > 1 {
+		unit = 64 // Elect has smaller bounds
+	}
+	return schedule.NewQueue[*part](schedule.QueueConfig{PerUnit: unit, Quiet: config.Quiet})
 }
 
 // Configure changes the time that requests take on the wire.
 func (c *Carrier) Configure(air func(r modbus.Request) time.Duration) { c.config.Air = air }
+
+// Widen changes how many Works may be under way, of a Carrier that has Batch.
+func (c *Carrier) Widen(inFlight int) { c.config.InFlight = max(inFlight, 1) }
 
 // Take queues what ask wants. reply is called once, in this call if nothing can
 // be sent.
@@ -92,8 +105,10 @@ func (c *Carrier) Take(ask *Ask, now time.Duration, reply func(*Answer)) {
 	if ask.Key != "" {
 		c.replace(ask.Key, j)
 	}
-	if c.work != nil && ask.Class <= schedule.Interactive {
-		c.work.hurry.Store(true)
+	if ask.Class <= schedule.Interactive {
+		for _, w := range c.works {
+			w.hurry.Store(true)
+		}
 	}
 	for i := range parts {
 		c.push(&parts[i], now)
@@ -131,8 +146,12 @@ func (c *Carrier) push(p *part, now time.Duration) {
 // Elect gives the next Work, or how long until it should be asked for again; 0
 // is until something else happens.
 func (c *Carrier) Elect(now time.Duration) (*Work, time.Duration) {
-	if c.work != nil || c.down != nil {
+	if len(c.works) >= c.config.InFlight || c.down != nil {
 		return nil, 0
+	}
+	batch := c.config.Batch
+	if c.config.InFlight > 1 {
+		batch = 1
 	}
 	var w *Work
 	for {
@@ -141,8 +160,7 @@ func (c *Carrier) Elect(now time.Duration) (*Work, time.Duration) {
 			c.settle(late.Payload, failed(errExpired))
 		}
 		if !ok {
-			c.work = w
-			return w, wait
+			return c.begin(w), wait
 		}
 		p := item.Payload
 		if _, ok := p.job.timeout(); !ok {
@@ -154,17 +172,23 @@ func (c *Carrier) Elect(now time.Duration) (*Work, time.Duration) {
 			w = &Work{air: c.config.Air}
 		}
 		w.parts = append(w.parts, p)
-		if len(w.parts) == c.config.Batch || item.Class != schedule.Poll || item.Rest > 0 {
-			c.work = w
-			return w, 0
+		if len(w.parts) == batch || item.Class != schedule.Poll || item.Rest > 0 {
+			return c.begin(w), 0
 		}
 	}
 }
 
+func (c *Carrier) begin(w *Work) *Work {
+	if w != nil {
+		c.works = append(c.works, w)
+	}
+	return w
+}
+
 // Done takes back the Work that Elect gave, after Run.
 func (c *Carrier) Done(w *Work, now time.Duration) {
-	c.work = nil
-	c.counts.Busy += w.busy
+	c.works = slices.DeleteFunc(c.works, func(o *Work) bool { return o == w })
+	c.counts.Busy += w.busy / time.Duration(c.config.InFlight)
 	for i, p := range w.parts {
 		unit := p.request().Unit
 		if i >= w.ran || c.again(p, w) {
@@ -187,7 +211,7 @@ func (c *Carrier) again(p *part, w *Work) bool {
 	}
 	p.tries++
 	if p.res.Outcome != schedule.NotSent {
-		p.job.silent-- // it was the connection that was silent
+		p.job.silent.Add(-1) // it was the connection that was silent
 	}
 	return true
 }
@@ -256,7 +280,7 @@ func (c *Carrier) Cause() string {
 }
 
 // Busy says whether a Work is under way.
-func (c *Carrier) Busy() bool { return c.work != nil }
+func (c *Carrier) Busy() bool { return len(c.works) > 0 }
 
 // Mute is how many transactions of all units in a row have had no answer.
 func (c *Carrier) Mute() int { return c.mute }

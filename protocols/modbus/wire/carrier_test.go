@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,10 +36,10 @@ func pretend(w *Work, fn func(r modbus.Request) error) {
 			return
 		}
 		if p.res.Outcome == schedule.NoAnswer {
-			p.job.silent++
+			p.job.silent.Add(1)
 			return
 		}
-		p.job.silent = 0
+		p.job.silent.Store(0)
 	}
 }
 
@@ -73,16 +74,19 @@ func lostError(t *testing.T, r modbus.Request) error {
 func TestEveryAskIsAnsweredOnce(t *testing.T) {
 	ended := lostError(t, ask(schedule.Poll, 1).Requests[0])
 	rapid.Check(t, func(t *rapid.T) {
-		c := NewCarrier(Config{Batch: rapid.IntRange(1, 8).Draw(t, "batch"), Quiet: time.Duration(rapid.IntRange(0, 3).Draw(t, "quiet")) * time.Second})
+		inFlight := rapid.IntRange(1, 4).Draw(t, "in flight")
+		c := NewCarrier(Config{Batch: rapid.IntRange(1, 8).Draw(t, "batch"), InFlight: inFlight, Quiet: time.Duration(rapid.IntRange(0, 3).Draw(t, "quiet")) * time.Second})
 		answers := map[*Ask]int{}
 		now := time.Duration(1)
-		var work *Work
+		var works []*Work
 		finish := func() {
+			i := rapid.IntRange(0, len(works)-1).Draw(t, "which")
+			work := works[i]
+			works = slices.Delete(works, i, i+1)
 			pretend(work, func(modbus.Request) error {
 				return rapid.SampledFrom([]error{nil, nil, &modbus.Exception{Code: 2}, modbus.ErrTimeout, modbus.ErrCorrupt, ended}).Draw(t, "err")
 			})
 			c.Done(work, now)
-			work = nil
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			now += time.Duration(rapid.IntRange(0, 2000).Draw(t, "pass")) * time.Millisecond
@@ -97,11 +101,14 @@ func TestEveryAskIsAnsweredOnce(t *testing.T) {
 					}
 				})
 			case 2:
-				if work == nil {
-					work, _ = c.Elect(now)
+				if w, _ := c.Elect(now); w != nil {
+					works = append(works, w)
+				}
+				if len(works) > inFlight {
+					t.Fatalf("%d works under way", len(works))
 				}
 			case 3:
-				if work != nil {
+				if len(works) > 0 {
 					finish()
 				}
 			case 4:
@@ -110,7 +117,7 @@ func TestEveryAskIsAnsweredOnce(t *testing.T) {
 				c.Up()
 			}
 		}
-		if work != nil {
+		for len(works) > 0 {
 			finish()
 		}
 		c.Down("the end")
@@ -192,6 +199,37 @@ func TestWorkEndsWhereAUnitIsSilent(t *testing.T) {
 	}
 	if n := c.Counts(); n.Answered != 1 || n.Timeouts != 2 || d.Counters().Requests != 2 {
 		t.Error(n, d.Counters())
+	}
+}
+
+// A unit that must rest, or has not answered, has one transaction under way at a time; others have as many as there are Works.
+func TestManyWorks(t *testing.T) {
+	c := NewCarrier(Config{Batch: 8, InFlight: 4})
+	resting := ask(schedule.Poll, 1, 1)
+	resting.Rest = time.Second
+	c.Take(resting, 1, func(*Answer) {})
+	c.Take(ask(schedule.Poll, 2, 2, 2, 2, 2), 1, func(*Answer) {})
+	units := map[uint8]int{}
+	var works []*Work
+	for w, _ := c.Elect(2); w != nil; w, _ = c.Elect(2) {
+		works = append(works, w)
+		units[w.parts[0].request().Unit]++
+	}
+	if len(works) != 4 || units[1] != 1 || units[2] != 3 {
+		t.Fatal(units)
+	}
+	for _, w := range works {
+		pretend(w, func(r modbus.Request) error {
+			if r.Unit == 2 {
+				return modbus.ErrTimeout
+			}
+			return nil
+		})
+		c.Done(w, 3)
+	}
+	w, _ := c.Elect(3)
+	if w != nil {
+		t.Errorf("unit %d goes on", w.parts[0].request().Unit)
 	}
 }
 

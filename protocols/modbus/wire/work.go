@@ -38,9 +38,15 @@ func (w *Work) Limit() time.Duration {
 	return d
 }
 
+// Transactor carries transactions: a *modbus.Link, or a *modbus.Pipe for more
+// than one Work at a time.
+type Transactor interface {
+	Do(ctx context.Context, r modbus.Request) (modbus.Response, error)
+}
+
 // Run carries the transactions out, in a worker. It ends early when the link is
 // lost, a unit does not answer or something urgent has come.
-func (w *Work) Run(ctx context.Context, l *modbus.Link) {
+func (w *Work) Run(ctx context.Context, l Transactor) {
 	begin := time.Now()
 	for i, p := range w.parts {
 		if i > 0 && w.hurry.Load() || !p.run(ctx, l, w) {
@@ -51,7 +57,7 @@ func (w *Work) Run(ctx context.Context, l *modbus.Link) {
 }
 
 // run reports whether the next one may go.
-func (p *part) run(ctx context.Context, l *modbus.Link, w *Work) bool {
+func (p *part) run(ctx context.Context, l Transactor, w *Work) bool {
 	r := p.request()
 	limit, ok := p.job.timeout()
 	if !ok {
@@ -68,9 +74,9 @@ func (p *part) run(ctx context.Context, l *modbus.Link, w *Work) bool {
 	}
 	switch p.res.Outcome {
 	case schedule.Answered, schedule.Exception:
-		p.job.silent = 0
+		p.job.silent.Store(0)
 	case schedule.NoAnswer, schedule.Garbled:
-		p.job.silent++
+		p.job.silent.Add(1)
 		return false
 	}
 	return w.Lost == nil && ctx.Err() == nil

@@ -1,0 +1,164 @@
+package modbusunit_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/modbusunit"
+	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/modbus/sim"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// A device behind a slow network serves as many at a time as it may.
+func TestTransactionsInFlight(t *testing.T) {
+	const calls, delay = 8, 200 * time.Millisecond
+	took := map[uint32]time.Duration{}
+	for _, n := range []uint32{1, calls} {
+		d := meter(7)
+		r := actorstest.New(t)
+		noFault(t, r)
+		at, stop := listen(t, sim.NewPlant(d), "127.0.0.1:0")
+		defer stop()
+		r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: at, InFlight: n})
+		cfg := config()
+		cfg.Points, cfg.Timeout = nil, ms(5000)
+		r.Start(unitPath, modbusunit.Kind, cfg)
+		if _, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{}); err != nil {
+			t.Fatal(err)
+		}
+		d.Behave(sim.Behaviour{Late: delay})
+		begin := time.Now()
+		var all sync.WaitGroup
+		for i := range uint32(calls) {
+			all.Go(func() {
+				got, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 100 + i}, &modbusv1.ReadRegistersResponse{})
+				if err != nil || got.Values[0] != 100+i {
+					t.Errorf("%v %v", got, err)
+				}
+			})
+		}
+		all.Wait()
+		took[n] = time.Since(begin)
+	}
+	if took[1] < calls*delay || took[calls] > took[1]/2 {
+		t.Errorf("%d calls took %v one at a time, %v at once", calls, took[1], took[calls])
+	}
+}
+
+// deaf makes a connection one whose far end has lost its power: it acknowledges nothing and says nothing.
+func deaf(t *testing.T, c net.Conn) {
+	t.Helper()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
+	})
+	if err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+}
+
+// heard is a listener that shows what it accepts.
+type heard struct {
+	net.Listener
+	conns chan<- net.Conn
+}
+
+func (h heard) Accept() (net.Conn, error) {
+	c, err := h.Listener.Accept()
+	if err == nil {
+		h.conns <- c
+	}
+	return c, err
+}
+
+// accepting serves a plant and shows the connections.
+func accepting(t *testing.T, p *sim.Plant, conns chan<- net.Conn) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.ServeTCP(ctx, heard{l, conns}) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// established says whether the far side of an accepted connection still is one, in the eyes of the kernel.
+func established(t *testing.T, c net.Conn) bool {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := c.LocalAddr().(*net.TCPAddr).Port, c.RemoteAddr().(*net.TCPAddr).Port
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		if strings.HasSuffix(f[1], fmt.Sprintf(":%04X", far)) && strings.HasSuffix(f[2], fmt.Sprintf(":%04X", near)) {
+			return f[3] == "01"
+		}
+	}
+	return false
+}
+
+// A connection whose far end has gone without a word is replaced, in use and idle, and no write is lost by an idle one.
+func TestHalfOpenConnections(t *testing.T) {
+	for name, inFlight := range map[string]uint32{"one at a time": 1, "four": 4} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := meter(7)
+			conns := make(chan net.Conn, 16)
+			at := accepting(t, sim.NewPlant(d), conns)
+			r := actorstest.New(t)
+			r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: at, InFlight: inFlight, DeadAfter: ms(1000)})
+			cfg := config()
+			cfg.Points, cfg.Timeout = nil, ms(20000)
+			r.Start(unitPath, modbusunit.Kind, cfg)
+			first := actorstest.Next(t, conns)
+			readOne := func() error {
+				_, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{})
+				return err
+			}
+			if err := readOne(); err != nil {
+				t.Fatal(err)
+			}
+			deaf(t, first)
+			begin := time.Now()
+			if err := readOne(); err != nil { // waits 20 s for an answer, were it not for the kernel
+				t.Error(err)
+			}
+			if d := time.Since(begin); d > 5*time.Second {
+				t.Errorf("found after %v", d)
+			}
+			second := actorstest.Next(t, conns)
+			deaf(t, second)
+			within(t, 30*time.Second, "the idle connection is dead", func() bool { return !established(t, second) })
+			before := d.Counters().Writes
+			_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 50, Values: []uint32{7}}, &modbusv1.WriteRegistersResponse{})
+			if n := d.Counters().Writes - before; err != nil || n != 1 {
+				t.Errorf("%d writes arrived: %v", n, err)
+			}
+		})
+	}
+}
