@@ -1,7 +1,6 @@
 package modbusunit
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -46,7 +45,7 @@ func outcomeOf(r *wire.Result) (outcome, cause string) {
 		return "done", ""
 	case errors.As(r.Err, &e) && e.Code != modbus.GatewayTarget:
 		outcome = "refused"
-	case r.Unsure(), errors.Is(r.Err, context.DeadlineExceeded):
+	case mayBeDone(r):
 		outcome = "unsure"
 	default:
 		outcome = "failed"

@@ -80,8 +80,8 @@ func (u *unit) send(c *actors.Context, r modbus.Request, done then) {
 func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
 	var e *modbus.Exception
 	var d *wire.Down
-	unsure, code := "", ""
-	if code, _ = actors.Explain(res.Err); r.Write() && res.Unsure() && code != actors.NotFound && code != actors.ResourceExhausted {
+	unsure := ""
+	if r.Write() && mayBeDone(res) {
 		unsure = ": the write may or may not have been carried out"
 	}
 	say := func(code, text string) error {
@@ -103,6 +103,13 @@ func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
 		return say(actors.Unavailable, causeOf(res))
 	}
 	return fmt.Errorf("unit %d: not sent: %w", u.cfg.Unit, res.Err)
+}
+
+// mayBeDone says whether nobody knows if the unit has carried out what it was
+// asked for. A link that does not exist or takes no more has sent nothing.
+func mayBeDone(res *wire.Result) bool {
+	code, _ := actors.Explain(res.Err)
+	return res.Unsure() && code != actors.NotFound && code != actors.ResourceExhausted
 }
 
 func registers(r *wire.Result) []uint32 {

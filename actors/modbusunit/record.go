@@ -72,22 +72,16 @@ func (u *unit) readFiles(c *actors.Context, m *modbusv1.ReadFileRecordsRequest) 
 func (u *unit) writeFiles(c *actors.Context, m *modbusv1.WriteFileRecordsRequest) {
 	runs := make([]modbus.Records, len(m.Records))
 	for i, r := range m.Records {
-		data, err := packed(fmt.Sprintf("records[%d].values", i), r.Values)
-		if err != nil {
+		if _, err := packed(fmt.Sprintf("records[%d].values", i), r.Values); err != nil {
 			c.Refuse(err)
 			return
 		}
-		runs[i] = modbus.Records{File: uint16(r.File), Record: uint16(r.Record), Values: words(data)}
+		runs[i] = modbus.Records{File: uint16(r.File), Record: uint16(r.Record)}
+		for _, v := range r.Values {
+			runs[i].Values = append(runs[i].Values, uint16(v))
+		}
 	}
 	u.request(c, modbus.WriteFiles(0, runs...), func(c *actors.Context, _ *wire.Result) {
 		c.Reply(&modbusv1.WriteFileRecordsResponse{})
 	})
-}
-
-func words(data []byte) []uint16 {
-	values := make([]uint16, len(data)/2)
-	for i := range values {
-		values[i] = binary.BigEndian.Uint16(data[2*i:])
-	}
-	return values
 }

@@ -693,7 +693,7 @@ func (x *ReadEventLogResponse) GetEvents() []string {
 // as a write where the specification does not say that the function only reads.
 type TransactRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Function code. A function of the specification must be well-formed.
+	// Function code, from 1 on. A function of the specification must be well-formed.
 	Function uint32 `protobuf:"varint,1,opt,name=function,proto3" json:"function,omitempty"`
 	// What follows the function code, at most 252 bytes in hexadecimal; spaces may
 	// stand between bytes.
@@ -834,9 +834,9 @@ const file_modbus_v1_diagnosis_proto_rawDesc = "" +
 	"\x04busy\x18\x01 \x01(\bR\x04busy\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x1a\n" +
 	"\bmessages\x18\x03 \x01(\rR\bmessages\x12\x16\n" +
-	"\x06events\x18\x04 \x03(\tR\x06events\"v\n" +
-	"\x0fTransactRequest\x124\n" +
-	"\bfunction\x18\x01 \x01(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0_@R\bfunction\x12-\n" +
+	"\x06events\x18\x04 \x03(\tR\x06events\"m\n" +
+	"\x0fTransactRequest\x12+\n" +
+	"\bfunction\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\xc0_@R\bfunction\x12-\n" +
 	"\x04data\x18\x02 \x01(\tB\x19\x8a\xb5\x18\x15*\x13([0-9A-Fa-f]{2} ?)*R\x04data\"&\n" +
 	"\x10TransactResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\tR\x04dataB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
