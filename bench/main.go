@@ -35,6 +35,7 @@ var figures = []figure{
 	{"start", "process start to first sample", 30 * time.Second, firstSample},
 	{"poll", "500 Modbus TCP units to bus and MQTT", 180 * time.Second, poll},
 	{"line", "use of an RTU line", 90 * time.Second, lineUse},
+	{"tcp", "one Modbus TCP connection to a fast server", 60 * time.Second, tcpClient},
 	{"silent", "healthy unit beside silent ones", 60 * time.Second, silent},
 	{"write", "write latency under full poll load", 60 * time.Second, writeLatency},
 	{"crash", "crash to the next life", 40 * time.Second, crash},
