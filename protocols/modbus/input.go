@@ -19,11 +19,15 @@ type input struct {
 	now  func(fd uintptr) bool // readNow, made once
 	got  int
 	fail error
+
+	swap func(fd uintptr) bool // exchangeNow, made once
+	out  []byte                // what it writes
+	sent int                   // what it has written; -1: nothing was tried
 }
 
 func newInput(conn Conn) *input {
 	in := &input{conn: conn}
-	in.now = in.readNow
+	in.now, in.swap = in.readNow, in.exchangeNow
 	if s, ok := conn.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			in.raw = raw
@@ -93,4 +97,45 @@ func (in *input) readNow(fd uintptr) bool {
 			return true
 		}
 	}
+}
+
+// exchange writes out and reads once, until the read deadline of conn. It does not look for an answer before it has waited for one, which
+// would be for nothing: that makes a fast device's transaction a tenth shorter. sent is how many bytes of out are gone; if not all are,
+// nothing was read. It needs raw.
+func (in *input) exchange(out []byte) (sent int, err error) {
+	in.out, in.sent, in.got, in.fail = out, -1, 0, nil
+	err = in.raw.Read(in.swap)
+	in.out = nil
+	switch {
+	case err != nil:
+	case in.fail != nil:
+		err = os.NewSyscallError("write", in.fail)
+		if in.sent == len(out) {
+			err = os.NewSyscallError("read", in.fail)
+		}
+	case in.sent == len(out) && in.got == 0:
+		err = io.EOF
+	}
+	in.n += in.got
+	return max(in.sent, 0), err
+}
+
+func (in *input) exchangeNow(fd uintptr) bool {
+	if in.sent < 0 {
+		in.sent, in.fail = syscall.Write(int(fd), in.out)
+		if in.fail == syscall.EAGAIN || in.fail == syscall.EINTR {
+			in.sent, in.fail = 0, nil
+		}
+		return in.fail != nil || in.sent < len(in.out)
+	}
+	for {
+		in.got, in.fail = syscall.Read(int(fd), in.room())
+		if in.fail != syscall.EINTR {
+			break
+		}
+	}
+	if in.got < 0 {
+		in.got = 0
+	}
+	return in.fail != syscall.EAGAIN
 }

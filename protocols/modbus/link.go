@@ -57,6 +57,8 @@ type Link struct {
 	request     Request // the one Do carries
 	want        want
 	transaction uint16
+	within      <-chan struct{} // the end of this context is watched for already
+	armed       time.Time       // TCP: the read deadline, which may be sooner than the request's
 	lost        error
 
 	quiet time.Time // when the last byte in either direction was over

@@ -18,17 +18,18 @@ const idle = 5 * time.Millisecond
 
 // sendTCP carries one MBAP transaction. What comes is told apart by its transaction id; a stream that cannot be explained is lost.
 func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
-	deadline := sooner(ctx, time.Now().Add(l.request.Timeout))
-	if err := l.readUntil(ctx, deadline); err != nil {
+	begin := time.Now()
+	deadline := sooner(ctx, begin.Add(l.request.Timeout))
+	if err := l.arm(ctx, begin, deadline); err != nil {
 		return nil, l.unready(ctx, err)
 	}
-	if l.rx.raw != nil && (l.request.Write() || time.Since(l.quiet) > idle) {
+	if l.rx.raw != nil && (l.request.Write() || begin.Sub(l.quiet) > idle) {
 		// A peer that closed meanwhile is seen before the request is out: it is certain that it was not sent.
 		if _, err := l.rx.poll(); err != nil {
 			return nil, &lostError{notSent(err)}
 		}
 	}
-	if err := l.write(ctx, adu, deadline); err != nil {
+	if err := l.put(ctx, adu, deadline); err != nil {
 		return nil, err
 	}
 	for {
@@ -36,10 +37,50 @@ func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
 		if body != nil || err != nil {
 			return body, err
 		}
-		if err := l.rx.fill(); err != nil {
+		if err := l.rx.fill(); err != nil && !l.early(ctx, err, deadline) {
 			return nil, l.silentTCP(ctx, err)
 		}
 	}
+}
+
+// arm sets the read deadline, unless there is one already that comes neither too late nor soon: one for each transaction would cost a fast
+// device's some hundredth. Who reads asks early whether the deadline is the real one.
+func (l *Link) arm(ctx context.Context, now, deadline time.Time) error {
+	if l.rx.raw != nil && !l.armed.After(deadline) && l.armed.Sub(now) > deadline.Sub(now)/2 {
+		return ctx.Err()
+	}
+	l.armed = deadline
+	return l.readUntil(ctx, deadline)
+}
+
+// early says whether err is just the end of an earlier deadline, and sets the real one.
+func (l *Link) early(ctx context.Context, err error, deadline time.Time) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !l.armed.Before(deadline) || ctx.Err() != nil {
+		return false
+	}
+	l.armed = deadline
+	return l.readUntil(ctx, deadline) == nil
+}
+
+// put sends the request and, where it can be had in one go, reads once.
+func (l *Link) put(ctx context.Context, adu []byte, deadline time.Time) error {
+	if l.rx.raw == nil || l.rx.n > 0 {
+		return l.write(ctx, adu, deadline)
+	}
+	sent, err := l.rx.exchange(adu)
+	switch {
+	case sent == len(adu) && err != nil && !l.early(ctx, err, deadline):
+		return l.silentTCP(ctx, err)
+	case sent == len(adu):
+		return nil
+	case err == nil && sent == 0: // the connection is full
+		return l.write(ctx, adu, deadline)
+	case err == nil:
+		err = fmt.Errorf("%d of %d bytes were taken", sent, len(adu))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return notSent(noAnswer(ctx, 0))
+	}
+	return &lostError{fmt.Errorf("write: %w", err)}
 }
 
 // unready is why a request was not begun.

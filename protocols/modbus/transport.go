@@ -21,9 +21,20 @@ func (l *Link) send(ctx context.Context, adu []byte) ([]byte, error) {
 	return l.sendStream(ctx, adu)
 }
 
+// Within makes the end of ctx end what runs until leave is called. Each Do does that for its own context; to do it once for many of them
+// with the same context saves a good part of a fast device's transaction.
+func (l *Link) Within(ctx context.Context) (leave func()) {
+	stop := l.watch(ctx)
+	l.within = ctx.Done()
+	return func() {
+		l.within = nil
+		stop()
+	}
+}
+
 // watch makes the end of ctx interrupt reading and writing. The returned func ends that, after which no deadline is touched any more.
 func (l *Link) watch(ctx context.Context) func() {
-	if ctx.Done() == nil {
+	if done := ctx.Done(); done == nil || done == l.within {
 		return func() {}
 	}
 	touched := make(chan struct{})
@@ -36,6 +47,7 @@ func (l *Link) watch(ctx context.Context) func() {
 	return func() {
 		if !stop() {
 			<-touched
+			l.armed = time.Time{}
 		}
 	}
 }

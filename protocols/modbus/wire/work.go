@@ -48,6 +48,9 @@ type Transactor interface {
 // lost, a unit does not answer or something urgent has come.
 func (w *Work) Run(ctx context.Context, l Transactor) {
 	begin := time.Now()
+	if l, ok := l.(*modbus.Link); ok && len(w.parts) > 1 {
+		defer l.Within(ctx)()
+	}
 	for i, p := range w.parts {
 		if i > 0 && w.hurry.Load() || !p.run(ctx, l, w) {
 			break
