@@ -125,8 +125,11 @@ func TestRealDevicesOverTCP(t *testing.T) {
 			noFault(t, r)
 			port := freePort(t)
 			start(t, append(server, "tcp", port)...)
-			r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1:" + port, MaxBackoff: ms(200)})
+			r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1:" + port, MaxBackoff: ms(200), InFlight: 4})
 			pollAndWrite(t, r)
+			if name == "pymodbus" {
+				identify(t, r)
+			}
 		})
 	}
 }
@@ -140,6 +143,9 @@ func TestRealDevicesOnALine(t *testing.T) {
 			start(t, append(server, "rtu", far)...)
 			r.Start(linkPath, serialline.Kind, &modbusv1.SerialLine{Port: near, Parity: "none"})
 			pollAndWrite(t, r)
+			if name == "pymodbus" {
+				identify(t, r)
+			}
 		})
 	}
 }
@@ -172,5 +178,18 @@ func pollAndWrite(t *testing.T, r *actorstest.Rig) {
 	_, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 5000}, &modbusv1.ReadRegistersResponse{})
 	if want := "failed_precondition: unit 7: exception 2: illegal data address"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// identify asks pymodbus who it is; its answer takes three transactions.
+func identify(t *testing.T, r *actorstest.Rig) {
+	t.Helper()
+	id, err := call(r, "ReadIdentification", &modbusv1.ReadIdentificationRequest{Category: "extended"}, &modbusv1.ReadIdentificationResponse{})
+	if err != nil || len(id.Objects) != 9 || id.Objects[0].Value != "Acme" || id.Objects[8].Value != strings.Repeat("c", 100) {
+		t.Errorf("%v %v", id, err)
+	}
+	loop, err := call(r, "Diagnose", &modbusv1.DiagnoseRequest{Values: []uint32{0xa537}}, &modbusv1.DiagnoseResponse{})
+	if err != nil || len(loop.Values) != 1 || loop.Values[0] != 0xa537 {
+		t.Errorf("%v %v", loop, err)
 	}
 }

@@ -114,11 +114,13 @@ func query(transaction uint16, body []byte) Query {
 	return q
 }
 
-// findRTURequest finds the first request frame with a good CRC in b. A frame of a function without a known length is one only if it is all
-// there is: nothing else tells its end.
+// findRTURequest finds the first request frame with a good CRC in b. A frame of a function without a known length, or of a loopback, is one
+// only if it is all there is: nothing else tells its end.
 func findRTURequest(b []byte) (body []byte, end int) {
 	if n := len(b); n >= 4 && n <= 256 {
-		if size, more := rtuRequestSize(b); size == 0 && !more && b[1] < 0x80 && crc(b) == 0 {
+		size, more := rtuRequestSize(b)
+		long := b[1] == Diagnostics && n > size
+		if (size == 0 && !more && b[1] < 0x80 || long) && crc(b) == 0 {
 			return b[:n-2], n
 		}
 	}

@@ -73,12 +73,14 @@ func everyService(t *testing.T, l asker, f modbus.Framing) {
 	expect("status", ask(bare(modbus.ReadExceptionStatus)), 0x6d)
 	expect("server id", ask(bare(modbus.ReportServerID)), []byte("meter\xffv1")...)
 	expect("loopback", ask(modbus.Diagnose(7, modbus.ReturnQueryData, 0xa5, 0x37)), 0xa5, 0x37)
+	long := bytes.Repeat([]byte{0xa5, 0x37}, 125)
+	expect("long loopback", ask(modbus.Diagnose(7, modbus.ReturnQueryData, long...)), long...)
 	refused(read(7, 65000, 1), modbus.IllegalAddress)
-	expect("counter after", ask(bare(modbus.ReadEventCounter)), 0, 0, 0, 3)
+	expect("counter after", ask(bare(modbus.ReadEventCounter)), 0, 0, 0, 4)
 	expect("exceptions", ask(modbus.Diagnose(7, modbus.ReturnBusExceptions, 0, 0)), 0, 1)
-	expect("server messages", ask(modbus.Diagnose(7, modbus.ReturnServerMessages, 0, 0)), 0, 8)
+	expect("server messages", ask(modbus.Diagnose(7, modbus.ReturnServerMessages, 0, 0)), 0, 9)
 	log, err := modbus.ParseEvents(ask(bare(modbus.ReadEventLog)))
-	if err != nil || log.Count != 5 || log.Messages != 9 || len(log.Events) != 17 || log.Events[0] != 0x80 || log.Events[7] != 0x41 {
+	if err != nil || log.Count != 6 || log.Messages != 10 || len(log.Events) != 19 || log.Events[0] != 0x80 || log.Events[7] != 0x41 {
 		t.Errorf("log %+v %v", log, err)
 	}
 	expect("queue", ask(modbus.Request{Unit: 7, Function: modbus.ReadFIFOQueue, Address: 1246}), 1, 0xb8, 0x12, 0x84)

@@ -11,7 +11,7 @@ import (
 )
 
 // maxOwedTCP is how many unanswered transactions of a connection are remembered. A gateway with dead units behind it leaves many.
-const maxOwedTCP = 64
+const maxOwedTCP = 256
 
 // idle is the pause after which a connection is looked at before it is used; back to back it would cost a tenth of a transaction.
 const idle = 5 * time.Millisecond
