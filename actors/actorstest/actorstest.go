@@ -26,7 +26,7 @@ const Patience = 5 * time.Second
 
 // Rig is a bus and a system of actors that last as long as the test.
 type Rig struct {
-	t      *testing.T
+	t      testing.TB
 	Bus    *bus.Conn // nil in virtual time
 	System *actors.System
 	parent *actor.PID
@@ -34,7 +34,7 @@ type Rig struct {
 }
 
 // New starts a rig.
-func New(t *testing.T) *Rig {
+func New(t testing.TB) *Rig {
 	t.Helper()
 	b, err := bus.Start(bus.Config{Gateway: Gateway, Dir: t.TempDir()})
 	if err != nil {
@@ -199,7 +199,7 @@ func (r *Rig) Until(what string, cond func() bool) {
 
 // spawnParent starts the plainest supervisor there is: it restarts whatever
 // fails, at once, or once and for all stops it, and reports the fault.
-func spawnParent(t *testing.T, s *actors.System, faults chan<- *actors.Fault, once bool) *actor.PID {
+func spawnParent(t testing.TB, s *actors.System, faults chan<- *actors.Fault, once bool) *actor.PID {
 	t.Helper()
 	props := actor.PropsFromProducer(func() actor.Actor {
 		return &parent{s, faults, once, map[string]*actors.Cell{}}

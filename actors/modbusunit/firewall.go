@@ -45,9 +45,12 @@ func (u *unit) try(c *actors.Context, r modbus.Request, done then) {
 	c.Ask(u.cfg.Firewall, &q, judgeTime)
 }
 
-// atGate takes what concerns the firewall, and says whether msg did.
+// atGate takes requests of other doors and what concerns the firewall, and says
+// whether msg was one of these.
 func (u *unit) atGate(c *actors.Context, msg any) bool {
 	switch m := msg.(type) {
+	case *wire.Transact:
+		u.try(c, m.Request, func(c *actors.Context, r *wire.Result) { c.Reply(&wire.Transacted{Of: m, Result: *r}) })
 	case *firewall.Judged:
 		u.judged(c, m.Question.Tag.(*attempt), m.Verdict)
 	case actors.Failed:

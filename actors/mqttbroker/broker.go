@@ -40,6 +40,7 @@ type broker struct {
 	shed   uint64              // messages not let in when the kept states were last asked for
 	misses int                 // canaries that died in a row
 	calls  calls
+	claims mqtt.Claims
 	warned bool // about a message that does not fit into a packet
 }
 
@@ -67,6 +68,12 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 		b.deliver(c, m)
 	case command:
 		b.call(c, m)
+	case *mqtt.Claim:
+		b.claim(c, m)
+	case *mqtt.Incoming:
+		b.pass(c, m)
+	case *mqtt.Outgoing:
+		b.bring(c, m)
 	case actors.Called:
 		b.answer(c, m)
 	case due:
@@ -78,6 +85,10 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 	case listed:
 		b.said = nil
 	case actors.Failed:
+		if in, ok := m.Of.(*mqtt.Incoming); ok {
+			c.Log().Debug("publish not taken", "client", in.Client.ID, "topic", in.Topic, "err", m.Err)
+			return nil
+		}
 		if m.Of != (listed{}) {
 			return m.Err
 		}
@@ -118,12 +129,22 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 		MaxPacket: int(b.cfg.MaxPacket), WriteBuffer: int(b.cfg.WriteBuffer),
 		Authenticate: mqtt.AllowAnyone,
 		Authorize: func(ci mqtt.ClientInfo, topic string, write bool) bool {
+			if _, ok := b.claims.Path(topic); ok && write {
+				return true
+			}
 			if write && !commands && strings.HasPrefix(topic, "cmd/") {
 				return false
 			}
 			return mqtt.DefaultAuthorize(ci, topic, write)
 		},
+		Intercept: func(topic string) bool {
+			_, ok := b.claims.Path(topic)
+			return ok || strings.HasPrefix(topic, "cmd/")
+		},
 		OnPublish: func(ci mqtt.ClientInfo, p mqtt.Publish) error {
+			if !strings.HasPrefix(p.Topic, "cmd/") {
+				return post(&mqtt.Incoming{Client: ci, Publish: p})
+			}
 			m := parse(ci, p)
 			if topic := mqtt.ReplyTopic(ci, m.reply); !mqtt.DefaultAuthorize(ci, topic, true) {
 				return fmt.Errorf("response topic %q: answers go to reply/%s/…", topic, ci.ID)

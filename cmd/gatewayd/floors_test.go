@@ -33,7 +33,7 @@ var beside = []string{"bench", "lab", "tools"}
 // commit that brings it.
 var homes = map[string][]string{
 	"github.com/asynkron/protoactor-go": {"actors", "actors/actorstest", "supervisor"},
-	"github.com/eclipse/paho":           {},
+	"github.com/eclipse/paho":           {"protocols"},
 	"github.com/fsnotify/fsnotify":      {"cmd"},
 	"github.com/grid-x/modbus":          {"protocols"},
 	"github.com/mochi-mqtt/server":      {"protocols"},
@@ -48,6 +48,7 @@ var homes = map[string][]string{
 // only narrows a home to one package.
 var only = map[string]string{
 	"github.com/pelletier/go-toml": "supervisor/config",
+	"github.com/eclipse/paho":      "protocols/mqttclient",
 	"github.com/grid-x/modbus":     "protocols/modbus",
 	"github.com/mochi-mqtt/server": "protocols/mqtt",
 	"github.com/spf13/cobra":       "cmd/gatewayd",

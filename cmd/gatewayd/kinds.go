@@ -6,6 +6,7 @@ import (
 	"gatewayd/actors/drill"
 	"gatewayd/actors/erratic"
 	"gatewayd/actors/modbusfirewall"
+	"gatewayd/actors/modbusmqtt"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/actors/serialline"
@@ -18,6 +19,7 @@ var kinds = []actors.Kind{
 	drill.Kind,
 	erratic.Kind,
 	modbusfirewall.Kind,
+	modbusmqtt.Kind,
 	modbusunit.Kind,
 	mqttbroker.Kind,
 	serialline.Kind,

@@ -19,7 +19,7 @@ const (
 
 // socket is a net.Conn whose Write never blocks: what the kernel does not take at once waits in a bounded buffer that a
 // goroutine, alive only while there is something to wait for, empties. A socket that is written to often is written to
-// at most once per coalesce interval. Overflow closes it. Reads are the embedded Conn's.
+// at most once per coalesce interval. Overflow closes it.
 type socket struct {
 	net.Conn
 	guard *listener
@@ -84,6 +84,17 @@ func (s *socket) room(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed || s.out+len(s.pending)+n <= s.guard.cfg.WriteBuffer/4
+}
+
+// Read implements io.Reader. Whoever asks is answered at once, however often: what comes in pays for what goes out.
+func (s *socket) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if n > 0 {
+		s.mu.Lock()
+		s.tokens = min(s.tokens+2, burst) // the acknowledgement and the answer
+		s.mu.Unlock()
+	}
+	return n, err
 }
 
 // spend takes one token of the bucket that decides between "now" and "with the next batch".

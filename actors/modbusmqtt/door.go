@@ -1,0 +1,233 @@
+// Package modbusmqtt is the actor type for controllers that speak the cookie
+// protocol over MQTT: each line they publish becomes a request to a unit, and
+// its outcome a line. The lines are package protocols/teltonika's business, the
+// connections those of protocols/mqtt and protocols/mqttclient.
+package modbusmqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus/firewall"
+	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/mqtt"
+	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/teltonika"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = actors.Define(actors.Kind{
+	Name: "modbus-mqtt",
+	Doc:  "Answers controllers that speak the cookie protocol of Teltonika's MQTT Modbus gateway.",
+}, func(cfg *modbusv1.ModbusMqtt) actors.Actor { return &door{cfg: cfg} })
+
+const (
+	dialTime  = 15 * time.Second
+	claimTime = 2 * time.Second
+	maxWait   = time.Minute // between attempts to connect
+)
+
+type door struct {
+	cfg     *modbusv1.ModbusMqtt
+	targets map[target]string
+	client  *mqttclient.Client // to an outside broker, while the connection stands
+	open    uint32             // requests under way
+	failed  int                // attempts to connect in a row
+}
+
+// target is what a controller addresses; slave 0 is any.
+type target struct {
+	teltonika.Target
+	slave uint8
+}
+
+type (
+	claim  struct{} // claim the topic, again
+	dial   struct{} // connect
+	lost   struct{ err error }
+	inbox  struct{ line []byte } // from an outside broker
+	ticket struct {              // of one request, on its way to a unit
+		request teltonika.Request
+		from    *mqtt.Incoming // nil: from an outside broker
+	}
+)
+
+func (d *door) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		return d.start(c)
+	case claim:
+		c.Ask(d.cfg.Broker, &mqtt.Claim{Topic: d.cfg.RequestTopic, Path: c.Name()}, claimTime)
+	case *mqtt.Claim:
+		c.OK()
+	case dial:
+		d.dial(c)
+	case *mqttclient.Client:
+		d.connected(c, m)
+	case lost:
+		d.again(c, m.err)
+	case *mqtt.Incoming:
+		d.serve(c, firewall.Cookie+m.Client.ID, m.Payload, m)
+	case inbox:
+		d.serve(c, firewall.Cookie+d.clientID(c), m.line, nil)
+	case *wire.Transacted:
+		d.served(c, m.Of.Tag.(*ticket), func(q teltonika.Request) []byte { return answer(q, &m.Result) })
+	case actors.Failed:
+		d.trouble(c, m)
+	}
+	return nil
+}
+
+func (d *door) start(c *actors.Context) error {
+	if err := d.place(); err != nil {
+		return actors.Broken(err)
+	}
+	switch inside, outside := d.cfg.Broker != "", d.cfg.Url != ""; {
+	case inside == outside:
+		return actors.Broken(errors.New("give either broker, an mqtt-broker of this gateway, or url, an outside one"))
+	case inside:
+		c.Every(claimTime, claim{})
+	default:
+		d.dial(c)
+	}
+	return nil
+}
+
+// place notes the units behind the addresses.
+func (d *door) place() error {
+	d.targets = map[target]string{}
+	for i, t := range d.cfg.Targets {
+		at := target{teltonika.Target{Device: t.Device}, uint8(t.Slave)}
+		if (t.Address == "") == (t.Device == "") {
+			return fmt.Errorf("targets[%d]: give either address or device", i)
+		}
+		if t.Address != "" {
+			var ok bool
+			if at.Target, ok = teltonika.ParseTarget(t.Address); !ok {
+				return fmt.Errorf("targets[%d]: address %q is not host:port", i, t.Address)
+			}
+		}
+		if other, twice := d.targets[at]; twice {
+			return fmt.Errorf("targets[%d]: slave %d there is %s already", i, t.Slave, other)
+		}
+		d.targets[at] = t.Unit
+	}
+	return nil
+}
+
+// unit is the path of the unit that a controller means.
+func (d *door) unit(q teltonika.Request) (string, bool) {
+	unit, ok := d.targets[target{q.Target, q.Modbus.Unit}]
+	if !ok {
+		unit, ok = d.targets[target{q.Target, 0}]
+	}
+	return unit, ok
+}
+
+// serve takes one line. Every line is answered.
+func (d *door) serve(c *actors.Context, who string, line []byte, from *mqtt.Incoming) {
+	q, err := teltonika.Parse(line)
+	t := &ticket{request: q, from: from}
+	if err != nil {
+		d.reply(c, t, q.Error(err.Error()))
+		return
+	}
+	unit, known := d.unit(q)
+	switch {
+	case !known && q.Target.Device != "":
+		d.reply(c, t, q.Error(teltonika.Invalid))
+	case !known:
+		d.reply(c, t, q.Error(teltonika.Blocked))
+	case d.open >= d.cfg.MaxRequests:
+		d.reply(c, t, q.Error(teltonika.TooMany))
+	default:
+		d.open++
+		as := actors.Caller{Identity: who, Trace: c.Caller().Trace}
+		if as.Trace == "" {
+			as.Trace = actors.NewTrace()
+		}
+		c.As(as).Ask(unit, &wire.Transact{Request: q.Modbus, Tag: t}, q.Timeout)
+	}
+}
+
+func (d *door) served(c *actors.Context, t *ticket, say func(teltonika.Request) []byte) {
+	d.open--
+	d.reply(c, t, say(t.request))
+}
+
+// reply publishes an answer the way its request came.
+func (d *door) reply(c *actors.Context, t *ticket, line []byte) {
+	if t.from != nil {
+		c.Reply(&mqtt.Outgoing{To: t.from, Topic: d.cfg.ResponseTopic, Payload: line})
+		return
+	}
+	if d.client == nil {
+		return
+	}
+	if err := d.client.Publish(d.cfg.ResponseTopic, line); err != nil {
+		c.Log().Debug("answer not sent", "err", err)
+	}
+}
+
+// trouble takes what has not come about.
+func (d *door) trouble(c *actors.Context, m actors.Failed) {
+	switch of := m.Of.(type) {
+	case *wire.Transact:
+		d.served(c, of.Tag.(*ticket), func(q teltonika.Request) []byte { return q.Error(reason(m.Err)) })
+	case *mqtt.Claim:
+		_, why := actors.Explain(m.Err)
+		c.Unreachable("broker " + d.cfg.Broker + ": " + why)
+	default: // of Dial
+		d.again(c, m.Err)
+	}
+}
+
+func (d *door) clientID(c *actors.Context) string {
+	if id := d.cfg.GetLogin().GetClientId(); id != "" {
+		return id
+	}
+	return "gatewayd-" + c.Gateway() + "-" + path.Base(c.Name())
+}
+
+// dial connects to the outside broker.
+func (d *door) dial(c *actors.Context) {
+	l, post := d.cfg.GetLogin(), c.Post()
+	cfg := mqttclient.Config{
+		URL: d.cfg.Url, ClientID: d.clientID(c), Username: l.GetUsername(), Password: l.GetPassword(), Topic: d.cfg.RequestTopic,
+		CAFile: l.GetCaFile(), CertFile: l.GetCertFile(), KeyFile: l.GetKeyFile(), ServerName: l.GetServerName(),
+		OnMessage: func(line []byte) { _ = post(inbox{line}) }, // what is too much is shed and counted
+		OnLost:    func(err error) { _ = post(lost{err}) },
+	}
+	c.Do(dialTime, func(ctx context.Context) (any, error) {
+		k, err := mqttclient.Dial(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		return k, nil
+	})
+}
+
+func (d *door) connected(c *actors.Context, m *mqttclient.Client) {
+	if !m.Open() { // its end has been told before its beginning
+		c.Close(m)
+		return
+	}
+	d.client, d.failed = m, 0
+	c.OK()
+}
+
+// again connects later: at once after a connection that stood, then less and less often.
+func (d *door) again(c *actors.Context, err error) {
+	if d.client != nil {
+		c.Close(d.client)
+		d.client = nil
+	}
+	c.Unreachable(err.Error())
+	c.After(wire.Backoff(d.failed, maxWait), dial{})
+	d.failed++
+}

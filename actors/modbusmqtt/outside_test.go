@@ -1,0 +1,201 @@
+package modbusmqtt_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/modbusmqtt"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// mosquitto runs Debian's broker with this config, until stop or the end of the test.
+func mosquitto(t *testing.T, listen, config string) (stop func()) {
+	t.Helper()
+	const program = "/usr/sbin/mosquitto"
+	if _, err := os.Stat(program); err != nil {
+		t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
+	}
+	_, port, _ := net.SplitHostPort(listen)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "mosquitto.conf")
+	if err := os.WriteFile(file, []byte("user root\nlistener "+port+" 127.0.0.1\n"+config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, program, "-c", file)
+	text := &strings.Builder{}
+	cmd.Stdout, cmd.Stderr = text, text
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = cmd.Wait() }()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(func() {
+		stop()
+		if t.Failed() {
+			t.Logf("mosquitto says:\n%s", text)
+		}
+	})
+	for end := time.Now().Add(5 * time.Second); ; <-time.After(5 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", listen); err == nil {
+			conn.Close()
+			return stop
+		}
+		if time.Now().After(end) {
+			t.Fatalf("mosquitto does not listen:\n%s", text)
+		}
+	}
+}
+
+const anybody = "allow_anonymous true\n"
+
+func TestAControllerAtAnOutsideBroker(t *testing.T) {
+	_, address := plc(t)
+	r := actorstest.New(t)
+	field(r, address)
+	listen := freePort(t)
+	stop := mosquitto(t, listen, anybody)
+	host, port, _ := net.SplitHostPort(listen)
+	kept := exec.Command("mosquitto_pub", "-h", host, "-p", port, "-t", "request", "-r", "-m", "1 1 rs485 1 1 6 100 4711")
+	if out, err := kept.CombinedOutput(); err != nil {
+		t.Fatalf("mosquitto_pub: %v\n%s", err, out)
+	}
+	audit := actorstest.Watch(r, "event/field/#", &modbusv1.Audited{})
+	cell := r.Start(doorPath, modbusmqtt.Kind, &modbusv1.ModbusMqtt{Url: "tcp://" + listen, Login: &modbusv1.MqttLogin{ClientId: "me"},
+		Targets: []*modbusv1.MqttTarget{{Device: "rs485", Unit: unitPath}}})
+	r.Until("connected", func() bool { return cell.State() == actors.OK })
+	for line, want := range map[string]string{
+		"1 42 rs485 5 1 3 1 3": "42 OK 0 10 20", "1 43 rs485 5 1 16 101 2 1,2": "43 OK", "1 44 rs485 5 1 6 1 1": "44 ERROR: MESSAGE BLOCKED", "x": "0 ERROR: INVALID REQUEST",
+	} {
+		if got := ask(t, listen, "controller", line); got != want {
+			t.Errorf("%q is answered with %q, want %q", line, got, want)
+		}
+	}
+	for range 2 { // the retained write is not carried out
+		if got := actorstest.Next(t, audit); got.Caller != "cookie/me" || got.Address == 99 {
+			t.Errorf("audited %v", got)
+		}
+	}
+	stop()
+	r.Until("unreachable", func() bool { return cell.State() == actors.Unreachable })
+	mosquitto(t, listen, anybody)
+	r.Until("connected again", func() bool { return cell.State() == actors.OK })
+	if got := ask(t, listen, "controller", "1 45 rs485 5 1 3 2 1"); got != "45 OK 10" {
+		t.Error(got)
+	}
+	if cell.Life() != 1 {
+		t.Errorf("life %d", cell.Life())
+	}
+}
+
+func TestMutualTLS(t *testing.T) {
+	_, address := plc(t)
+	dir, listen := t.TempDir(), freePort(t)
+	ca := authority(t, dir, "ca")
+	ca.issue("broker")
+	ca.issue("gateway")
+	authority(t, dir, "stranger")
+	in := func(name string) string { return filepath.Join(dir, name) }
+	mosquitto(t, listen, fmt.Sprintf("require_certificate true\nuse_identity_as_username true\ncafile %s\ncertfile %s\nkeyfile %s\n", in("ca.pem"), in("broker.pem"), in("broker.key")))
+	for name, x := range map[string]struct {
+		login *modbusv1.MqttLogin
+		want  string // of the health's cause; empty: it connects
+	}{
+		"mutual":           {&modbusv1.MqttLogin{ClientId: "me", CaFile: in("ca.pem"), CertFile: in("gateway.pem"), KeyFile: in("gateway.key")}, ""},
+		"no certificate":   {&modbusv1.MqttLogin{CaFile: in("ca.pem")}, "broker ssl://"},
+		"another broker":   {&modbusv1.MqttLogin{CaFile: in("stranger.pem"), CertFile: in("gateway.pem"), KeyFile: in("gateway.key")}, "unknown authority"},
+		"another name":     {&modbusv1.MqttLogin{CaFile: in("ca.pem"), ServerName: "example.com"}, "example.com"},
+		"no such file":     {&modbusv1.MqttLogin{CaFile: in("nothing.pem")}, "nothing.pem"},
+		"no authority":     {&modbusv1.MqttLogin{CaFile: in("ca.key")}, "has no certificate"},
+		"half a key pair":  {&modbusv1.MqttLogin{CertFile: in("gateway.pem"), KeyFile: in("nothing.key")}, "own certificate"},
+		"the wrong secret": {&modbusv1.MqttLogin{CertFile: in("gateway.pem"), KeyFile: in("broker.key")}, "own certificate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := actorstest.New(t)
+			field(r, address)
+			cell := r.Start(doorPath, modbusmqtt.Kind, &modbusv1.ModbusMqtt{Url: "ssl://" + listen, Login: x.login, Targets: []*modbusv1.MqttTarget{{Device: "rs485", Unit: unitPath}}})
+			if x.want == "" {
+				r.Until("connected", func() bool { return cell.State() == actors.OK })
+				got := ask(t, listen, "controller", "1 42 rs485 5 1 3 2 1", "-V", "311", "-e", "response",
+					"--cafile", in("ca.pem"), "--cert", in("gateway.pem"), "--key", in("gateway.key"))
+				if got != "42 OK 10" {
+					t.Error(got)
+				}
+				return
+			}
+			r.Until("unreachable", func() bool { return cell.State() == actors.Unreachable })
+			if cause := cell.Health().Cause; !strings.Contains(cause, x.want) {
+				t.Errorf("because of %q, want %q", cause, x.want)
+			}
+		})
+	}
+}
+
+// issuer signs certificates for 127.0.0.1.
+type issuer struct {
+	t    *testing.T
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func authority(t *testing.T, dir, name string) *issuer {
+	i := &issuer{t: t, dir: dir}
+	i.cert, i.key = i.make(name, true)
+	return i
+}
+
+func (i *issuer) issue(name string) { i.make(name, false) }
+
+func (i *issuer) make(name string, ca bool) (*x509.Certificate, *ecdsa.PrivateKey) {
+	i.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<60))
+	c := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: ca, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature,
+	}
+	by, with := i.cert, i.key
+	if ca {
+		c.KeyUsage |= x509.KeyUsageCertSign
+		by, with = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, by, &key.PublicKey, with)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(filepath.Join(i.dir, file), pem.EncodeToMemory(block), 0o644); err != nil {
+			i.t.Fatal(err)
+		}
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return parsed, key
+}

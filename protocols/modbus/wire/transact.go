@@ -1,0 +1,16 @@
+package wire
+
+import "gatewayd/protocols/modbus"
+
+// Transact is the message by which a door that brings foreign masters in asks a unit's actor for one request just as the master
+// made it, but for the unit address. The answer is a *Transacted, whatever the unit said; an error means that nothing was sent.
+type Transact struct {
+	Request modbus.Request
+	Tag     any // of the asker; not looked at
+}
+
+// Transacted is how it ended.
+type Transacted struct {
+	Of *Transact
+	Result
+}
