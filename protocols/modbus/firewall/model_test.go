@@ -41,6 +41,8 @@ func things(r modbus.Request) []thing {
 		for i := range int(r.Quantity) {
 			all = append(all, thing{at: int(r.Address) + i})
 		}
+	case 24:
+		all = append(all, thing{at: int(r.Address)})
 	case 5:
 		on := 0
 		if r.Data[0] == 0xff {
@@ -67,7 +69,7 @@ func things(r modbus.Request) []thing {
 			all = append(all, thing{write: true, at: int(r.WriteAddress) + i, least: word(i), top: word(i)})
 		}
 	default:
-		all = append(all, thing{bare: true, write: r.Function != 7 && r.Function != 17})
+		all = append(all, thing{bare: true, write: r.Write()})
 	}
 	return all
 }
@@ -262,7 +264,8 @@ func randomRequest(r *rand.Rand) modbus.Request {
 		to := near(r)
 		return readWrite(uint16(at), uint16(n), uint16(to), words(min(1+r.IntN(4), 65536-to))...)
 	case 6:
-		return modbus.Request{Function: pick[uint8](r, 7, 8, 17)}
+		return pick(r, modbus.Request{Function: 7}, modbus.Diagnose(1, modbus.RestartCommunications, 0, 0), modbus.Request{Function: 17},
+			modbus.Request{Function: 24, Address: uint16(at)}, modbus.Request{Function: 100, Data: []byte{1, 2, 3}})
 	default:
 		q.Function = pick[uint8](r, 1, 2, 3, 4)
 		return q

@@ -36,6 +36,8 @@ func touches(r modbus.Request) []part {
 	switch r.Function {
 	case modbus.ReadCoils, modbus.ReadDiscreteInputs, modbus.ReadHoldingRegisters, modbus.ReadInputRegisters:
 		return []part{one(false, r.Address, int(r.Quantity))}
+	case modbus.ReadFIFOQueue:
+		return []part{one(false, r.Address, 1)}
 	case modbus.WriteSingleCoil, modbus.WriteSingleRegister, modbus.MaskWriteRegister:
 		return []part{one(true, r.Address, 1)}
 	case modbus.WriteMultipleCoils, modbus.WriteMultipleRegisters:
@@ -43,7 +45,7 @@ func touches(r modbus.Request) []part {
 	case modbus.ReadWriteMultipleRegisters:
 		return []part{one(false, r.Address, int(r.Quantity)), one(true, r.WriteAddress, len(r.Data)/2)}
 	}
-	return []part{{function: r.Function, write: writes(r.Function), hi: -1}}
+	return []part{{function: r.Function, write: r.Write(), hi: -1}}
 }
 
 // value is between what and what lies that which the request writes to an address; one number but for a mask, and any number where the

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"gatewayd/protocols/modbus"
 )
 
 // Cookie is how identities of the cookie protocol begin. They may do only what a rule allows them, whatever holds otherwise.
@@ -217,14 +215,4 @@ func (r *rule) takesValue(v span) bool {
 		}
 		return s.lo <= v.hi && v.lo <= s.hi
 	})
-}
-
-// writes tells the functions that change something in a unit, known here or not.
-func writes(function uint8) bool {
-	switch function {
-	case modbus.ReadCoils, modbus.ReadDiscreteInputs, modbus.ReadHoldingRegisters, modbus.ReadInputRegisters,
-		7, 11, 12, 17, 20, 24, 43:
-		return false
-	}
-	return true
 }
