@@ -21,27 +21,36 @@ import (
 // Kind is all this package shows the gateway.
 var Kind = actors.Define(actors.Kind{
 	Name:     "modbus-firewall",
-	Doc:      "Judges by rules who may do what to which registers of Modbus units.",
+	Doc:      "Judges by rules who may do what to which registers of Modbus units, and watches over controllers that must not fall silent.",
 	Services: []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_firewall_proto, "FirewallService")},
-	Live:     true,
-	Limit:    4096,
+	Publishes: []actors.Leaf{
+		{Class: "event", Leaf: "dead-man", Message: &modbusv1.DeadManChanged{}},
+		{Class: "state", Leaf: "dead-man", Message: &modbusv1.DeadManState{}},
+	},
+	Live:  true,
+	Limit: 4096,
 }, func(cfg *modbusv1.Firewall) actors.Actor { return &keeper{cfg: cfg} })
 
 type keeper struct {
-	cfg   *modbusv1.Firewall
-	rules *firewall.Firewall
+	cfg    *modbusv1.Firewall
+	rules  *firewall.Firewall
+	groups []*group
+	recall bool // what had tripped before this life is not known yet
 }
 
 func (k *keeper) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case actors.Started:
+		k.remember(c)
 		return k.enforce(c, k.cfg)
 	case actors.Reconfigured:
 		return k.enforce(c, m.Config.(*modbusv1.Firewall))
 	case *firewall.Question:
-		c.Reply(&firewall.Judged{Question: m, Verdict: k.rules.Judge(*m, time.Now())})
+		c.Reply(&firewall.Judged{Question: m, Verdict: k.verdict(c, m)})
 	case *modbusv1.JudgeRequest:
 		k.judge(c, m)
+	default:
+		k.watch(c, msg)
 	}
 	return nil
 }
@@ -62,9 +71,12 @@ func (k *keeper) enforce(c *actors.Context, cfg *modbusv1.Firewall) error {
 	if err != nil {
 		return actors.Broken(err)
 	}
+	groups, err := k.assemble(cfg)
+	if err != nil {
+		return actors.Broken(err)
+	}
 	k.cfg, k.rules = cfg, f
-	c.OK()
-	return nil
+	return k.guard(c, groups)
 }
 
 func ruleOf(r *modbusv1.FirewallRule) (firewall.Rule, error) {

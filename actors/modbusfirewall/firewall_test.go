@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const path = "field/firewall"
 
 func rules() *modbusv1.Firewall {
-	return &modbusv1.Firewall{Rules: []*modbusv1.FirewallRule{
+	return &modbusv1.Firewall{DeadMan: guarded(time.Hour).DeadMan, SafeWrites: guarded(time.Hour).SafeWrites, Rules: []*modbusv1.FirewallRule{
 		{Name: "monitor", Action: "allow", Functions: []string{"read"}},
 		{Name: "setpoint", Action: "allow+verify", Callers: []string{"mqtt/boiler-*"}, Addresses: []string{"100-101"}, Values: []string{"200-800"}, Rate: "1 in 1h"},
 		{Name: "on", Action: "allow", Functions: []string{"5", "15"}, Values: []string{"1"}},

@@ -83,7 +83,7 @@ func TestTheExample(t *testing.T) {
 		{"after hours", "nats/operator", boiler, write(900, 1), 6 * time.Hour, firewall.Deny, ""},
 		{"a locked register", "nats/operator", boiler, write(9, 1), 0, firewall.Deny, "locked"},
 		{"the last of three is locked", "nats/operator", boiler, write(8, 1, 1, 1), 0, firewall.Deny, "locked"},
-		{"a function without addresses", "nats/operator", boiler, modbus.Request{Function: 8}, 0, firewall.Allow, "service"},
+		{"a function without addresses", "nats/operator", boiler, modbus.Diagnose(1, modbus.RestartCommunications, 0, 0), 0, firewall.Allow, "service"},
 	} {
 		got := f.Judge(firewall.Question{Identity: x.who, Unit: x.unit, Request: x.r}, monday.Add(x.at))
 		if got.Action != x.want || got.Rule != x.rule || (got.Action == firewall.Deny) != (got.Why != "") {

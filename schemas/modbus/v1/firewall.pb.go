@@ -34,7 +34,11 @@ type Firewall struct {
 	Otherwise string `protobuf:"bytes,1,opt,name=otherwise,proto3" json:"otherwise,omitempty"`
 	// The rules; each register that a request touches goes by the first one that
 	// matches it, and the request by the strictest of these.
-	Rules         []*FirewallRule `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
+	Rules []*FirewallRule `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
+	// Controllers that must not fall silent.
+	DeadMan []*DeadMan `protobuf:"bytes,3,rep,name=dead_man,json=deadMan,proto3" json:"dead_man,omitempty"`
+	// What is written when one does.
+	SafeWrites    []*SafeWrite `protobuf:"bytes,4,rep,name=safe_writes,json=safeWrites,proto3" json:"safe_writes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -83,6 +87,475 @@ func (x *Firewall) GetRules() []*FirewallRule {
 	return nil
 }
 
+func (x *Firewall) GetDeadMan() []*DeadMan {
+	if x != nil {
+		return x.DeadMan
+	}
+	return nil
+}
+
+func (x *Firewall) GetSafeWrites() []*SafeWrite {
+	if x != nil {
+		return x.SafeWrites
+	}
+	return nil
+}
+
+// DeadMan is a controller that must not fall silent. When it does, the safe
+// writes of the group are done, and until the group is released nothing that its
+// callers write to their units passes.
+type DeadMan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the group.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How long it may be silent.
+	Silence *durationpb.Duration `protobuf:"bytes,2,opt,name=silence,proto3" json:"silence,omitempty"`
+	// Patterns of callers: whatever they ask of a unit behind this firewall is a
+	// sign of life, and a Heartbeat counts from them only. Empty: a Heartbeat of
+	// anybody, and nothing else but the point.
+	Callers []string `protobuf:"bytes,3,rep,name=callers,proto3" json:"callers,omitempty"`
+	// A unit whose point is a sign of life whenever it has changed.
+	Unit string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
+	// The point.
+	Point         string `protobuf:"bytes,5,opt,name=point,proto3" json:"point,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadMan) Reset() {
+	*x = DeadMan{}
+	mi := &file_modbus_v1_firewall_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadMan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadMan) ProtoMessage() {}
+
+func (x *DeadMan) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_firewall_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadMan.ProtoReflect.Descriptor instead.
+func (*DeadMan) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DeadMan) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeadMan) GetSilence() *durationpb.Duration {
+	if x != nil {
+		return x.Silence
+	}
+	return nil
+}
+
+func (x *DeadMan) GetCallers() []string {
+	if x != nil {
+		return x.Callers
+	}
+	return nil
+}
+
+func (x *DeadMan) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *DeadMan) GetPoint() string {
+	if x != nil {
+		return x.Point
+	}
+	return ""
+}
+
+// SafeWrite is a write that brings a unit into a safe state.
+type SafeWrite struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dead-man group.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// The unit.
+	Unit string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
+	// What is written.
+	Area string `protobuf:"bytes,3,opt,name=area,proto3" json:"area,omitempty"`
+	// First coil or register, counted from 0.
+	Address uint32 `protobuf:"varint,4,opt,name=address,proto3" json:"address,omitempty"`
+	// A number for each register or coil.
+	Values        []uint32 `protobuf:"varint,5,rep,packed,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SafeWrite) Reset() {
+	*x = SafeWrite{}
+	mi := &file_modbus_v1_firewall_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SafeWrite) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SafeWrite) ProtoMessage() {}
+
+func (x *SafeWrite) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_firewall_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SafeWrite.ProtoReflect.Descriptor instead.
+func (*SafeWrite) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SafeWrite) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *SafeWrite) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *SafeWrite) GetArea() string {
+	if x != nil {
+		return x.Area
+	}
+	return ""
+}
+
+func (x *SafeWrite) GetAddress() uint32 {
+	if x != nil {
+		return x.Address
+	}
+	return 0
+}
+
+func (x *SafeWrite) GetValues() []uint32 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// HeartbeatRequest is a sign of life.
+type HeartbeatRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dead-man group.
+	Group         string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeartbeatRequest) Reset() {
+	*x = HeartbeatRequest{}
+	mi := &file_modbus_v1_firewall_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeartbeatRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeartbeatRequest) ProtoMessage() {}
+
+func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_firewall_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
+func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HeartbeatRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// HeartbeatResponse says that it counts.
+type HeartbeatResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeartbeatResponse) Reset() {
+	*x = HeartbeatResponse{}
+	mi := &file_modbus_v1_firewall_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeartbeatResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeartbeatResponse) ProtoMessage() {}
+
+func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_firewall_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
+func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{4}
+}
+
+// ReleaseRequest returns a group to normal.
+type ReleaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dead-man group.
+	Group         string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRequest) Reset() {
+	*x = ReleaseRequest{}
+	mi := &file_modbus_v1_firewall_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRequest) ProtoMessage() {}
+
+func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_firewall_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReleaseRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// ReleaseResponse says that it is watched anew.
+type ReleaseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseResponse) Reset() {
+	*x = ReleaseResponse{}
+	mi := &file_modbus_v1_firewall_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseResponse) ProtoMessage() {}
+
+func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_firewall_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseResponse) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{6}
+}
+
+// DeadManChanged is an event: a dead-man group has tripped, has brought its units
+// into their safe state, or was released. On event leaf "dead-man".
+type DeadManChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// What has happened. Unsafe: a safe write could not be done; it is tried again.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Why, or what could not be done.
+	Cause string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Who has released it.
+	Caller        string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadManChanged) Reset() {
+	*x = DeadManChanged{}
+	mi := &file_modbus_v1_firewall_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadManChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadManChanged) ProtoMessage() {}
+
+func (x *DeadManChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_firewall_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadManChanged.ProtoReflect.Descriptor instead.
+func (*DeadManChanged) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DeadManChanged) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *DeadManChanged) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *DeadManChanged) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *DeadManChanged) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+// DeadManState is the last word on the groups, on state leaf "dead-man": what has
+// tripped stays so when the gateway is started again.
+type DeadManState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The groups that have tripped and were not released.
+	Tripped       []string `protobuf:"bytes,1,rep,name=tripped,proto3" json:"tripped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadManState) Reset() {
+	*x = DeadManState{}
+	mi := &file_modbus_v1_firewall_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadManState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadManState) ProtoMessage() {}
+
+func (x *DeadManState) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_firewall_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadManState.ProtoReflect.Descriptor instead.
+func (*DeadManState) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DeadManState) GetTripped() []string {
+	if x != nil {
+		return x.Tripped
+	}
+	return nil
+}
+
 // FirewallRule is one rule. What is left out matches everything.
 type FirewallRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -113,7 +586,7 @@ type FirewallRule struct {
 
 func (x *FirewallRule) Reset() {
 	*x = FirewallRule{}
-	mi := &file_modbus_v1_firewall_proto_msgTypes[1]
+	mi := &file_modbus_v1_firewall_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -125,7 +598,7 @@ func (x *FirewallRule) String() string {
 func (*FirewallRule) ProtoMessage() {}
 
 func (x *FirewallRule) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_firewall_proto_msgTypes[1]
+	mi := &file_modbus_v1_firewall_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -138,7 +611,7 @@ func (x *FirewallRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirewallRule.ProtoReflect.Descriptor instead.
 func (*FirewallRule) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{1}
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FirewallRule) GetName() string {
@@ -228,7 +701,7 @@ type JudgeRequest struct {
 
 func (x *JudgeRequest) Reset() {
 	*x = JudgeRequest{}
-	mi := &file_modbus_v1_firewall_proto_msgTypes[2]
+	mi := &file_modbus_v1_firewall_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -240,7 +713,7 @@ func (x *JudgeRequest) String() string {
 func (*JudgeRequest) ProtoMessage() {}
 
 func (x *JudgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_firewall_proto_msgTypes[2]
+	mi := &file_modbus_v1_firewall_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -253,7 +726,7 @@ func (x *JudgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JudgeRequest.ProtoReflect.Descriptor instead.
 func (*JudgeRequest) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{2}
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *JudgeRequest) GetCaller() string {
@@ -320,7 +793,7 @@ type JudgeResponse struct {
 
 func (x *JudgeResponse) Reset() {
 	*x = JudgeResponse{}
-	mi := &file_modbus_v1_firewall_proto_msgTypes[3]
+	mi := &file_modbus_v1_firewall_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +805,7 @@ func (x *JudgeResponse) String() string {
 func (*JudgeResponse) ProtoMessage() {}
 
 func (x *JudgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_firewall_proto_msgTypes[3]
+	mi := &file_modbus_v1_firewall_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +818,7 @@ func (x *JudgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JudgeResponse.ProtoReflect.Descriptor instead.
 func (*JudgeResponse) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{3}
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *JudgeResponse) GetAction() string {
@@ -408,7 +881,7 @@ type Audited struct {
 
 func (x *Audited) Reset() {
 	*x = Audited{}
-	mi := &file_modbus_v1_firewall_proto_msgTypes[4]
+	mi := &file_modbus_v1_firewall_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +893,7 @@ func (x *Audited) String() string {
 func (*Audited) ProtoMessage() {}
 
 func (x *Audited) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_firewall_proto_msgTypes[4]
+	mi := &file_modbus_v1_firewall_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +906,7 @@ func (x *Audited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audited.ProtoReflect.Descriptor instead.
 func (*Audited) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{4}
+	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Audited) GetTime() *timestamppb.Timestamp {
@@ -524,11 +997,41 @@ var File_modbus_v1_firewall_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\n" +
-	"\x18modbus/v1/firewall.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n" +
+	"\x18modbus/v1/firewall.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x01\n" +
 	"\bFirewall\x125\n" +
 	"\totherwise\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\x12\x04deny2\x05allow2\x04denyR\totherwise\x129\n" +
 	"\x05rules\x18\x02 \x03(\v2\x17.modbus.v1.FirewallRuleB\n" +
-	"\x8a\xb5\x18\x06R\x04nameR\x05rules\"\xaa\x03\n" +
+	"\x8a\xb5\x18\x06R\x04nameR\x05rules\x129\n" +
+	"\bdead_man\x18\x03 \x03(\v2\x12.modbus.v1.DeadManB\n" +
+	"\x8a\xb5\x18\x06R\x04nameR\adeadMan\x125\n" +
+	"\vsafe_writes\x18\x04 \x03(\v2\x14.modbus.v1.SafeWriteR\n" +
+	"safeWrites\"\xe1\x01\n" +
+	"\aDeadMan\x12&\n" +
+	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
+	"[a-z0-9-]+R\x04name\x12M\n" +
+	"\asilence\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\x8a\xb5\x18\x14\b\x01\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x18\xf5@R\asilence\x12\x18\n" +
+	"\acallers\x18\x03 \x03(\tR\acallers\x12/\n" +
+	"\x04unit\x18\x04 \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.UnitServiceR\x04unit\x12\x14\n" +
+	"\x05point\x18\x05 \x01(\tR\x05point\"\xf8\x01\n" +
+	"\tSafeWrite\x12+\n" +
+	"\x05group\x18\x01 \x01(\tB\x15\x8a\xb5\x18\x11\b\x01Z\rdead_man.nameR\x05group\x121\n" +
+	"\x04unit\x18\x02 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.UnitServiceR\x04unit\x120\n" +
+	"\x04area\x18\x03 \x01(\tB\x1c\x8a\xb5\x18\x18\x12\aholding2\x04coil2\aholdingR\x04area\x12'\n" +
+	"\aaddress\x18\x04 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x120\n" +
+	"\x06values\x18\x05 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0^@R\x06values\"0\n" +
+	"\x10HeartbeatRequest\x12\x1c\n" +
+	"\x05group\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x05group\"\x13\n" +
+	"\x11HeartbeatResponse\".\n" +
+	"\x0eReleaseRequest\x12\x1c\n" +
+	"\x05group\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x05group\"\x11\n" +
+	"\x0fReleaseResponse\"\x91\x01\n" +
+	"\x0eDeadManChanged\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12;\n" +
+	"\x05state\x18\x02 \x01(\tB%\x8a\xb5\x18!2\atripped2\x04safe2\x06unsafe2\breleasedR\x05state\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\x12\x16\n" +
+	"\x06caller\x18\x04 \x01(\tR\x06caller\"(\n" +
+	"\fDeadManState\x12\x18\n" +
+	"\atripped\x18\x01 \x03(\tR\atripped\"\xaa\x03\n" +
 	"\fFirewallRule\x12&\n" +
 	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
 	"[a-z0-9-]+R\x04name\x12B\n" +
@@ -566,9 +1069,11 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\x06before\x18\n" +
 	" \x03(\rR\x06before\x12\x14\n" +
 	"\x05after\x18\v \x03(\rR\x05after\x12-\n" +
-	"\x04took\x18\f \x01(\v2\x19.google.protobuf.DurationR\x04took2M\n" +
+	"\x04took\x18\f \x01(\v2\x19.google.protobuf.DurationR\x04took2\xd7\x01\n" +
 	"\x0fFirewallService\x12:\n" +
-	"\x05Judge\x12\x17.modbus.v1.JudgeRequest\x1a\x18.modbus.v1.JudgeResponseB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
+	"\x05Judge\x12\x17.modbus.v1.JudgeRequest\x1a\x18.modbus.v1.JudgeResponse\x12F\n" +
+	"\tHeartbeat\x12\x1b.modbus.v1.HeartbeatRequest\x1a\x1c.modbus.v1.HeartbeatResponse\x12@\n" +
+	"\aRelease\x12\x19.modbus.v1.ReleaseRequest\x1a\x1a.modbus.v1.ReleaseResponseB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
 
 var (
 	file_modbus_v1_firewall_proto_rawDescOnce sync.Once
@@ -582,28 +1087,43 @@ func file_modbus_v1_firewall_proto_rawDescGZIP() []byte {
 	return file_modbus_v1_firewall_proto_rawDescData
 }
 
-var file_modbus_v1_firewall_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_modbus_v1_firewall_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_modbus_v1_firewall_proto_goTypes = []any{
 	(*Firewall)(nil),              // 0: modbus.v1.Firewall
-	(*FirewallRule)(nil),          // 1: modbus.v1.FirewallRule
-	(*JudgeRequest)(nil),          // 2: modbus.v1.JudgeRequest
-	(*JudgeResponse)(nil),         // 3: modbus.v1.JudgeResponse
-	(*Audited)(nil),               // 4: modbus.v1.Audited
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 6: google.protobuf.Duration
+	(*DeadMan)(nil),               // 1: modbus.v1.DeadMan
+	(*SafeWrite)(nil),             // 2: modbus.v1.SafeWrite
+	(*HeartbeatRequest)(nil),      // 3: modbus.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),     // 4: modbus.v1.HeartbeatResponse
+	(*ReleaseRequest)(nil),        // 5: modbus.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),       // 6: modbus.v1.ReleaseResponse
+	(*DeadManChanged)(nil),        // 7: modbus.v1.DeadManChanged
+	(*DeadManState)(nil),          // 8: modbus.v1.DeadManState
+	(*FirewallRule)(nil),          // 9: modbus.v1.FirewallRule
+	(*JudgeRequest)(nil),          // 10: modbus.v1.JudgeRequest
+	(*JudgeResponse)(nil),         // 11: modbus.v1.JudgeResponse
+	(*Audited)(nil),               // 12: modbus.v1.Audited
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_modbus_v1_firewall_proto_depIdxs = []int32{
-	1, // 0: modbus.v1.Firewall.rules:type_name -> modbus.v1.FirewallRule
-	5, // 1: modbus.v1.JudgeRequest.time:type_name -> google.protobuf.Timestamp
-	5, // 2: modbus.v1.Audited.time:type_name -> google.protobuf.Timestamp
-	6, // 3: modbus.v1.Audited.took:type_name -> google.protobuf.Duration
-	2, // 4: modbus.v1.FirewallService.Judge:input_type -> modbus.v1.JudgeRequest
-	3, // 5: modbus.v1.FirewallService.Judge:output_type -> modbus.v1.JudgeResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	9,  // 0: modbus.v1.Firewall.rules:type_name -> modbus.v1.FirewallRule
+	1,  // 1: modbus.v1.Firewall.dead_man:type_name -> modbus.v1.DeadMan
+	2,  // 2: modbus.v1.Firewall.safe_writes:type_name -> modbus.v1.SafeWrite
+	13, // 3: modbus.v1.DeadMan.silence:type_name -> google.protobuf.Duration
+	14, // 4: modbus.v1.JudgeRequest.time:type_name -> google.protobuf.Timestamp
+	14, // 5: modbus.v1.Audited.time:type_name -> google.protobuf.Timestamp
+	13, // 6: modbus.v1.Audited.took:type_name -> google.protobuf.Duration
+	10, // 7: modbus.v1.FirewallService.Judge:input_type -> modbus.v1.JudgeRequest
+	3,  // 8: modbus.v1.FirewallService.Heartbeat:input_type -> modbus.v1.HeartbeatRequest
+	5,  // 9: modbus.v1.FirewallService.Release:input_type -> modbus.v1.ReleaseRequest
+	11, // 10: modbus.v1.FirewallService.Judge:output_type -> modbus.v1.JudgeResponse
+	4,  // 11: modbus.v1.FirewallService.Heartbeat:output_type -> modbus.v1.HeartbeatResponse
+	6,  // 12: modbus.v1.FirewallService.Release:output_type -> modbus.v1.ReleaseResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_firewall_proto_init() }
@@ -617,7 +1137,7 @@ func file_modbus_v1_firewall_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modbus_v1_firewall_proto_rawDesc), len(file_modbus_v1_firewall_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

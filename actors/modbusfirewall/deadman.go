@@ -1,0 +1,271 @@
+package modbusfirewall
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus/firewall"
+	"gatewayd/protocols/modbus/wire"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	samplev1 "gatewayd/schemas/sample/v1"
+)
+
+const (
+	writeTime = 10 * time.Second // for one safe write
+	tryAgain  = 5 * time.Second  // after one that could not be done
+)
+
+type (
+	check struct{ group *group } // is it silent?
+	order struct {               // a safe write to be done, after the how-manieth trip
+		group *group
+		trip  int
+		write *safeWrite
+	}
+	recalled struct{} // all kept states have come
+)
+
+// remember asks for what had tripped before this life.
+func (k *keeper) remember(c *actors.Context) {
+	if len(k.cfg.DeadMan) > 0 {
+		k.recall = true
+		c.Last("state/"+c.Name()+"/dead-man", recalled{})
+	}
+}
+
+// guard puts groups in force.
+func (k *keeper) guard(c *actors.Context, groups []*group) error {
+	watched := map[string]bool{}
+	for _, g := range k.groups {
+		watched[g.cfg.Unit] = true
+	}
+	k.groups = groups
+	for _, g := range groups {
+		if g.cfg.Unit != "" && !watched[g.cfg.Unit] {
+			watched[g.cfg.Unit] = true
+			if err := c.Subscribe("data/" + g.cfg.Unit + "/#"); err != nil {
+				return err
+			}
+		}
+		k.look(c, g)
+		if g.watch.Tripped() {
+			k.makeSafe(c, g)
+		}
+	}
+	k.say(c)
+	return nil
+}
+
+// verdict judges a request. To write to units in their safe state is denied to
+// those who have let it come to that; what brings them there is not judged.
+func (k *keeper) verdict(c *actors.Context, q *firewall.Question) firewall.Verdict {
+	now := time.Now()
+	if q.Identity == "actor/"+c.Name() {
+		return firewall.Verdict{Action: firewall.Allow}
+	}
+	deny := ""
+	for _, g := range k.groups {
+		if !g.callers.Match(q.Identity) {
+			continue
+		}
+		if len(g.cfg.Callers) > 0 {
+			g.watch.Hear(now)
+		}
+		switch {
+		case !q.Request.Write() || !slices.ContainsFunc(g.writes, func(w *safeWrite) bool { return w.unit == q.Unit }):
+		case g.watch.Tripped():
+			deny = "dead-man group " + g.cfg.Name + " has tripped; call Release of " + c.Name() + " first"
+		case k.recall:
+			deny = "whether dead-man group " + g.cfg.Name + " has tripped is not known yet"
+		}
+	}
+	if deny != "" {
+		return firewall.Verdict{Action: firewall.Deny, Why: deny}
+	}
+	return k.rules.Judge(*q, now)
+}
+
+// watch takes what concerns the groups.
+func (k *keeper) watch(c *actors.Context, msg any) {
+	switch m := msg.(type) {
+	case check:
+		if named(k.groups, m.group.cfg.Name) == m.group {
+			k.look(c, m.group)
+		}
+	case order:
+		k.write(c, m)
+	case *wire.Transacted:
+		k.wrote(c, m.Of.Tag.(order), m.Err)
+	case actors.Delivery:
+		k.delivered(c, m)
+	case recalled:
+		k.recall = false
+		k.tell(c)
+	case actors.Failed:
+		switch of := m.Of.(type) {
+		case *wire.Transact:
+			k.wrote(c, of.Tag.(order), m.Err)
+		case recalled:
+			k.recall = false
+			c.Log().Warn("what had tripped before is not known", "err", m.Err)
+		}
+	case *modbusv1.HeartbeatRequest:
+		k.heartbeat(c, m)
+	case *modbusv1.ReleaseRequest:
+		k.release(c, m)
+	}
+}
+
+// look trips a group if it is time to, and looks again when it may be.
+func (k *keeper) look(c *actors.Context, g *group) {
+	trips, next := g.watch.Check(time.Now())
+	if trips {
+		k.trip(c, g, "silent since "+g.watch.Last().Format("15:04:05"))
+	} else if next > 0 {
+		g.timer.Stop()
+		g.timer = c.After(next, check{g})
+	}
+}
+
+func (k *keeper) trip(c *actors.Context, g *group, why string) {
+	g.watch.Trip()
+	g.trips++
+	for _, w := range g.writes {
+		w.done = false
+	}
+	c.Event("dead-man", &modbusv1.DeadManChanged{Group: g.cfg.Name, State: "tripped", Cause: why})
+	k.tell(c)
+	k.makeSafe(c, g)
+}
+
+// makeSafe writes what is not written yet.
+func (k *keeper) makeSafe(c *actors.Context, g *group) {
+	for _, w := range g.writes {
+		if !w.done {
+			k.write(c, order{g, g.trips, w})
+		}
+	}
+	if len(g.writes) == 0 {
+		c.Event("dead-man", &modbusv1.DeadManChanged{Group: g.cfg.Name, State: "safe", Cause: "nothing is to be written"})
+	}
+}
+
+// over says that an order means nothing any more.
+func (k *keeper) over(o order) bool {
+	return named(k.groups, o.group.cfg.Name) != o.group || !o.group.watch.Tripped() || o.trip != o.group.trips
+}
+
+// write does one safe write, of the actor's own accord, whoever has brought the
+// message that led here.
+func (k *keeper) write(c *actors.Context, o order) {
+	if !k.over(o) {
+		as := actors.Caller{Identity: "actor/" + c.Name(), Trace: actors.NewTrace()}
+		c.As(as).Ask(o.write.unit, &wire.Transact{Request: o.write.request, Tag: o}, writeTime)
+	}
+}
+
+// wrote notes how a safe write has ended. One that was not confirmed is done
+// again until it is.
+func (k *keeper) wrote(c *actors.Context, o order, err error) {
+	if k.over(o) {
+		return
+	}
+	g := o.group
+	if err != nil {
+		_, why := actors.Explain(err)
+		c.Event("dead-man", &modbusv1.DeadManChanged{Group: g.cfg.Name, State: "unsafe", Cause: fmt.Sprintf("%s: %s: %s", o.write.unit, o.write.what, why)})
+		c.After(tryAgain, o)
+		return
+	}
+	o.write.done = true
+	if !slices.ContainsFunc(g.writes, func(w *safeWrite) bool { return !w.done }) {
+		c.Event("dead-man", &modbusv1.DeadManChanged{Group: g.cfg.Name, State: "safe"})
+	}
+}
+
+// delivered takes the kept state, and samples that may hold a sign of life.
+func (k *keeper) delivered(c *actors.Context, m actors.Delivery) {
+	if m.Kept {
+		var s modbusv1.DeadManState
+		if protojson.Unmarshal(m.Payload, &s) == nil {
+			for _, g := range k.groups {
+				if slices.Contains(s.Tripped, g.cfg.Name) && !g.watch.Tripped() {
+					k.trip(c, g, "it had tripped before the gateway or this actor was started again")
+				}
+			}
+		}
+		return
+	}
+	var samples *samplev1.Samples
+	for _, g := range k.groups {
+		if g.cfg.Unit == "" || !strings.HasPrefix(m.Topic, "data/"+g.cfg.Unit+"/") {
+			continue
+		}
+		if samples == nil {
+			samples = &samplev1.Samples{}
+			if (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(m.Payload, samples) != nil {
+				return
+			}
+		}
+		g.sample(samples)
+	}
+}
+
+func (k *keeper) heartbeat(c *actors.Context, m *modbusv1.HeartbeatRequest) {
+	g := named(k.groups, m.Group)
+	switch {
+	case g == nil:
+		c.Refuse(actors.Errorf(actors.NotFound, "there is no dead-man group %q", m.Group))
+	case !g.callers.Match(c.Caller().Identity):
+		c.Refuse(actors.Errorf(actors.PermissionDenied, "%s is none of the callers of dead-man group %s", c.Caller().Identity, m.Group))
+	case g.watch.Tripped():
+		c.Refuse(actors.Errorf(actors.FailedPrecondition, "dead-man group %s has tripped; call Release first", m.Group))
+	default:
+		g.watch.Hear(time.Now())
+		c.Reply(&modbusv1.HeartbeatResponse{})
+	}
+}
+
+func (k *keeper) release(c *actors.Context, m *modbusv1.ReleaseRequest) {
+	g := named(k.groups, m.Group)
+	if g == nil {
+		c.Refuse(actors.Errorf(actors.NotFound, "there is no dead-man group %q", m.Group))
+		return
+	}
+	c.Reply(&modbusv1.ReleaseResponse{})
+	if !g.watch.Tripped() {
+		return
+	}
+	g.watch.Release(time.Now())
+	c.Event("dead-man", &modbusv1.DeadManChanged{Group: m.Group, State: "released", Caller: c.Caller().Identity})
+	k.tell(c)
+	k.look(c, g)
+}
+
+// tell says which groups have tripped, to all and to the next life.
+func (k *keeper) tell(c *actors.Context) {
+	s := &modbusv1.DeadManState{}
+	for _, g := range k.groups {
+		if g.watch.Tripped() {
+			s.Tripped = append(s.Tripped, g.cfg.Name)
+		}
+	}
+	c.State("dead-man", s)
+	k.say(c)
+}
+
+// say tells the health.
+func (k *keeper) say(c *actors.Context) {
+	for _, g := range k.groups {
+		if g.watch.Tripped() {
+			c.Degraded("dead-man group " + g.cfg.Name + " has tripped")
+			return
+		}
+	}
+	c.OK()
+}

@@ -1,0 +1,295 @@
+package modbusfirewall_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/modbusfirewall"
+	"gatewayd/actors/modbusunit"
+	"gatewayd/actors/tcplink"
+	"gatewayd/bus"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/firewall"
+	"gatewayd/protocols/modbus/sim"
+	"gatewayd/protocols/modbus/wire"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	samplev1 "gatewayd/schemas/sample/v1"
+)
+
+const boiler = "field/plc/boiler"
+
+// guarded is a firewall that allows all, and watches over two controllers.
+func guarded(silence time.Duration) *modbusv1.Firewall {
+	return &modbusv1.Firewall{
+		Otherwise: "allow",
+		DeadMan: []*modbusv1.DeadMan{
+			{Name: "boiler", Silence: durationpb.New(silence), Callers: []string{"mqtt/*"}},
+			{Name: "pump", Silence: durationpb.New(time.Hour), Unit: "field/plc/pump", Point: "beat"},
+		},
+		SafeWrites: []*modbusv1.SafeWrite{
+			{Group: "boiler", Unit: boiler, Address: 100, Values: []uint32{200, 0}},
+			{Group: "boiler", Unit: boiler, Area: "coil", Address: 7, Values: []uint32{0}},
+		},
+	}
+}
+
+// plant is a firewall and a unit that notes what it is asked, in virtual time.
+type plant struct {
+	*actorstest.Rig
+	t      *testing.T
+	bus    *actorstest.Recorder
+	wrote  []string
+	broken bool
+	seen   int
+}
+
+func virtual(t *testing.T, cfg *modbusv1.Firewall, test func(p *plant)) {
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute); synctest.Wait() }) // after all others: what was begun runs out
+		r, b := actorstest.NewVirtual(t)
+		p := &plant{Rig: r, t: t, bus: b}
+		r.Peer(boiler, func(msg any) any {
+			m := msg.(*wire.Transact)
+			p.wrote = append(p.wrote, m.Request.String())
+			res := wire.Result{}
+			if p.broken {
+				res.Err = modbus.ErrTimeout
+			}
+			return &wire.Transacted{Of: m, Result: res}
+		})
+		r.Start(path, modbusfirewall.Kind, cfg)
+		synctest.Wait()
+		test(p)
+	})
+}
+
+func (p *plant) pass(d time.Duration) {
+	time.Sleep(d) // virtual
+	synctest.Wait()
+}
+
+// ask is what the firewall says to a write, or a read, of a caller.
+func (p *plant) ask(who string, function uint8) firewall.Verdict {
+	p.t.Helper()
+	r := modbus.Request{Function: function, Address: 1, Quantity: 1}
+	if function == modbus.WriteSingleRegister {
+		r.Data = []byte{0, 1}
+	}
+	var got firewall.Verdict
+	p.System.Ask(path, &firewall.Question{Identity: who, Unit: boiler, Request: r}, func(msg any, err error) {
+		if err == nil {
+			got = msg.(*firewall.Judged).Verdict
+		}
+	})
+	synctest.Wait()
+	return got
+}
+
+func (p *plant) call(method string, req proto.Message) string {
+	_, err := p.System.Call(p.t.Context(), path, method, req)
+	synctest.Wait()
+	if err == nil {
+		return ""
+	}
+	return bus.AsError(err).Code
+}
+
+// news are the events since the last call.
+func (p *plant) news() string {
+	var list []string
+	all := p.bus.All()
+	for _, m := range all[p.seen:] {
+		if e, ok := m.Message.(*modbusv1.DeadManChanged); ok {
+			list = append(list, e.Group+" "+e.State)
+		}
+	}
+	p.seen = len(all)
+	return strings.Join(list, ", ")
+}
+
+const (
+	reading = modbus.ReadHoldingRegisters
+	writing = modbus.WriteSingleRegister
+)
+
+func TestASilentControllerIsMadeSafeOnce(t *testing.T) {
+	virtual(t, guarded(10*time.Second), func(p *plant) {
+		for range 5 { // whatever it asks is a sign of life
+			p.pass(9 * time.Second)
+			p.ask("mqtt/controller", reading)
+		}
+		p.pass(9 * time.Second)
+		p.ask("nats/operator", reading) // nobody else's is
+		if got := p.news(); got != "" || len(p.wrote) > 0 {
+			t.Fatalf("before it is silent: %s, %v", got, p.wrote)
+		}
+		p.pass(time.Second)
+		if got := p.news(); got != "boiler tripped, boiler safe" {
+			t.Errorf("news: %s", got)
+		}
+		if want := "[unit 1: write registers 100+2 unit 1: write coil 7]"; fmt.Sprint(p.wrote) != want {
+			t.Errorf("wrote %v, want %s", p.wrote, want)
+		}
+		if state := p.System.Lookup(path).Health(); state.State != actors.Degraded || state.Cause != "dead-man group boiler has tripped" {
+			t.Error(state)
+		}
+		p.pass(time.Hour / 2)
+		if v := p.ask("mqtt/controller", writing); v.Action != firewall.Deny || !strings.Contains(v.Why, "Release") {
+			t.Errorf("a controller that is back writes: %+v", v)
+		}
+		if v := p.ask("mqtt/controller", reading); v.Action != firewall.Allow {
+			t.Errorf("it reads: %+v", v)
+		}
+		if v := p.ask("nats/operator", writing); v.Action != firewall.Allow {
+			t.Errorf("an operator writes: %+v", v)
+		}
+		if code := p.call("Heartbeat", &modbusv1.HeartbeatRequest{Group: "boiler"}); code != bus.PermissionDenied {
+			t.Errorf("somebody else's heartbeat: %q", code)
+		}
+		if len(p.wrote) != 2 || p.news() != "" {
+			t.Errorf("written again: %v", p.wrote)
+		}
+		if code := p.call("Release", &modbusv1.ReleaseRequest{Group: "boiler"}); code != "" || p.news() != "boiler released" {
+			t.Errorf("Release: %q", code)
+		}
+		if v := p.ask("mqtt/controller", writing); v.Action != firewall.Allow {
+			t.Errorf("after the release: %+v", v)
+		}
+		p.pass(10 * time.Second)
+		if got := p.news(); got != "boiler tripped, boiler safe" || len(p.wrote) != 4 {
+			t.Errorf("silent again: %s, %v", got, p.wrote)
+		}
+	})
+}
+
+// A safe write that is not confirmed is done again until it is, or until nobody wants it any more.
+func TestSafeWritesAreDoneUntilConfirmed(t *testing.T) {
+	virtual(t, guarded(10*time.Second), func(p *plant) {
+		p.broken = true
+		p.pass(10 * time.Second)
+		if got := p.news(); got != "boiler tripped, boiler unsafe, boiler unsafe" {
+			t.Errorf("news: %s", got)
+		}
+		p.pass(11 * time.Second)
+		if len(p.wrote) != 6 {
+			t.Errorf("in 11 s wrote %v", p.wrote)
+		}
+		p.broken = false
+		p.news()
+		p.pass(5 * time.Second)
+		if got := p.news(); got != "boiler safe" || len(p.wrote) != 8 {
+			t.Errorf("news: %s, wrote %v", got, p.wrote)
+		}
+		p.pass(time.Minute)
+		if len(p.wrote) != 8 {
+			t.Errorf("written again: %v", p.wrote)
+		}
+	})
+	virtual(t, guarded(10*time.Second), func(p *plant) {
+		p.broken = true
+		p.pass(10 * time.Second)
+		p.call("Release", &modbusv1.ReleaseRequest{Group: "boiler"})
+		n := len(p.wrote)
+		p.pass(9 * time.Second)
+		if len(p.wrote) != n {
+			t.Errorf("released, and still: %v", p.wrote)
+		}
+	})
+}
+
+func TestHeartbeats(t *testing.T) {
+	cfg := guarded(10 * time.Second)
+	cfg.DeadMan[0].Callers = nil
+	virtual(t, cfg, func(p *plant) {
+		for range 3 {
+			p.pass(9 * time.Second)
+			p.ask("mqtt/controller", reading) // counts for nothing
+			if code := p.call("Heartbeat", &modbusv1.HeartbeatRequest{Group: "boiler"}); code != "" {
+				t.Fatal(code)
+			}
+		}
+		if got := p.news(); got != "" {
+			t.Fatal(got)
+		}
+		p.pass(10 * time.Second)
+		if got := p.news(); got != "boiler tripped, boiler safe" {
+			t.Error(got)
+		}
+		if code := p.call("Heartbeat", &modbusv1.HeartbeatRequest{Group: "boiler"}); code != bus.FailedPrecondition {
+			t.Error(code)
+		}
+		if v := p.ask("local", writing); v.Action != firewall.Deny {
+			t.Errorf("where nobody is named all must wait: %+v", v)
+		}
+		if a, b := p.call("Heartbeat", &modbusv1.HeartbeatRequest{Group: "x"}), p.call("Release", &modbusv1.ReleaseRequest{Group: "x"}); a != bus.NotFound || b != bus.NotFound {
+			t.Error(a, b)
+		}
+	})
+}
+
+// With the real bus: a point is a sign of life only when it changes, the safe state reaches a real unit through its own
+// firewall, and what has tripped stays so in the next life.
+func TestOnTheRealBus(t *testing.T) {
+	d := sim.NewDevice(1)
+	d.Put(sim.HoldingRegisters, 100, 700, 1)
+	d.Put(sim.Coils, 7, 1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = sim.NewPlant(d).ServeTCP(ctx, l) }()
+	t.Cleanup(func() { cancel(); l.Close(); <-done })
+
+	r := actorstest.New(t)
+	events := actorstest.Watch(r, "event/"+path+"/dead-man", &modbusv1.DeadManChanged{})
+	audit := actorstest.Watch(r, "event/"+boiler+"/audited", &modbusv1.Audited{})
+	r.Start("field/plc/link", tcplink.Kind, &modbusv1.TcpLink{Address: l.Addr().String()})
+	r.Start(boiler, modbusunit.Kind, &modbusv1.Unit{Link: "field/plc/link", Unit: 1, Firewall: path})
+	cfg := guarded(time.Second)
+	cfg.Otherwise, cfg.DeadMan[0].Callers, cfg.DeadMan[0].Unit, cfg.DeadMan[0].Point = "deny", nil, "field/plc/pump", "beat"
+	cell := r.Start(path, modbusfirewall.Kind, cfg)
+	for i := 0; len(events) == 0 && i < 200; i++ { // a while longer than it may be silent; then the point stands still
+		s := &samplev1.Samples{Samples: []*samplev1.Sample{{Point: "beat", Value: &samplev1.Sample_Number{Number: float64(min(i, 30))}}}}
+		if err := r.Bus.Publish(bus.Subject(actorstest.Gateway, bus.Data, "field/plc/pump", "points"), s); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(50 * time.Millisecond)
+		if len(events) > 0 && i < 30 {
+			t.Fatalf("tripped although the point changes: %v", <-events)
+		}
+	}
+	for _, want := range []string{"tripped", "safe"} {
+		if got := actorstest.Next(t, events); got.Group != "boiler" || got.State != want {
+			t.Errorf("%v, want %s", got, want)
+		}
+	}
+	if v, _ := d.Get(sim.HoldingRegisters, 100, 2); v[0] != 200 || v[1] != 0 {
+		t.Errorf("the device holds %v", v)
+	}
+	for range 2 {
+		if got := actorstest.Next(t, audit); got.Caller != "actor/"+path || got.Outcome != "done" || len(got.Trace) != 32 {
+			t.Errorf("audited %v", got)
+		}
+	}
+	r.Stop(cell)
+	r.Spawn(cell)
+	if got := actorstest.Next(t, events); got.State != "tripped" || !strings.Contains(got.Cause, "had tripped before") {
+		t.Errorf("in the next life: %v", got)
+	}
+	_, err = actorstest.Call(r, boiler, "WriteRegisters", &modbusv1.WriteRegistersRequest{Values: []uint32{1}}, &modbusv1.WriteRegistersResponse{})
+	if err == nil || !strings.Contains(err.Error(), "dead-man group boiler has tripped") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,95 @@
+package modbusfirewall
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/firewall"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	samplev1 "gatewayd/schemas/sample/v1"
+)
+
+// group is a controller that must not fall silent.
+type group struct {
+	cfg     *modbusv1.DeadMan
+	callers firewall.Patterns
+	watch   firewall.Watch
+	writes  []*safeWrite
+	value   string        // the point's last one
+	timer   *actors.Timer // of the next check
+	trips   int           // counts them: what belongs to an earlier one is over
+}
+
+// safeWrite is one of the writes that bring its units into a safe state.
+type safeWrite struct {
+	unit    string
+	what    string // for people
+	request modbus.Request
+	done    bool
+}
+
+// assemble makes the groups that a config describes. What has been heard stays
+// heard, and what has tripped stays tripped.
+func (k *keeper) assemble(cfg *modbusv1.Firewall) ([]*group, error) {
+	var groups []*group
+	for _, d := range cfg.DeadMan {
+		if (d.Unit == "") != (d.Point == "") {
+			return nil, fmt.Errorf("dead-man %s: a unit needs a point, and a point a unit", d.Name)
+		}
+		g := &group{cfg: d, callers: firewall.NewPatterns(d.Callers), watch: firewall.NewWatch(d.Silence.AsDuration(), time.Now())}
+		if old := named(k.groups, d.Name); old != nil {
+			g.watch, g.value, g.trips = old.watch, old.value, old.trips
+			g.watch.Silence = d.Silence.AsDuration()
+		}
+		groups = append(groups, g)
+	}
+	for i, w := range cfg.SafeWrites {
+		r, err := requestOf(&modbusv1.JudgeRequest{Function: writeFunction(w), Address: w.Address, Values: w.Values})
+		if err != nil {
+			return nil, fmt.Errorf("safe-writes[%d]: %w", i, err)
+		}
+		g := named(groups, w.Group) // which the schema has checked
+		g.writes = append(g.writes, &safeWrite{unit: w.Unit, what: fmt.Sprintf("write %s %d", w.Area, w.Address), request: r})
+	}
+	return groups, nil
+}
+
+func writeFunction(w *modbusv1.SafeWrite) uint32 {
+	single, many := modbus.WriteSingleRegister, modbus.WriteMultipleRegisters
+	if w.Area == "coil" {
+		single, many = modbus.WriteSingleCoil, modbus.WriteMultipleCoils
+	}
+	if len(w.Values) == 1 {
+		return uint32(single)
+	}
+	return uint32(many)
+}
+
+func named(groups []*group, name string) *group {
+	for _, g := range groups {
+		if g.cfg.Name == name {
+			return g
+		}
+	}
+	return nil
+}
+
+// sample hears the group if its point is good and has changed.
+func (g *group) sample(all *samplev1.Samples) {
+	for _, s := range all.Samples {
+		if s.Point != g.cfg.Point || s.Quality != "" || s.Value == nil {
+			continue
+		}
+		only := proto.Clone(s).(*samplev1.Sample)
+		only.Cause, only.Time = "", nil
+		value := only.String()
+		if g.value != "" && value != g.value {
+			g.watch.Hear(time.Now())
+		}
+		g.value = value
+	}
+}
