@@ -207,6 +207,22 @@ func TestTooManyRequests(t *testing.T) {
 	}
 }
 
+// Whoever asks again as soon as he is answered is not held back as a listener is, who is written to every 5 ms at most.
+func TestAControllerIsAnsweredAtOnce(t *testing.T) {
+	_, address := plc(t)
+	c := connect(t, inside(t, actorstest.New(t), address), "me")
+	begin := time.Now()
+	for range 500 {
+		c.publish("1 5 rs485 5 1 3 1 3")
+		if got := c.next(); got != "5 OK 0 10 20" {
+			t.Fatal(got)
+		}
+	}
+	if took := time.Since(begin); took > 500*5*time.Millisecond/2 {
+		t.Errorf("500 answers took %s", took)
+	}
+}
+
 // A broker that comes back is found again.
 func TestTheBrokerComesBack(t *testing.T) {
 	_, address := plc(t)
