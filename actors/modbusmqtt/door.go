@@ -24,11 +24,14 @@ import (
 var Kind = actors.Define(actors.Kind{
 	Name: "modbus-mqtt",
 	Doc:  "Answers controllers that speak the cookie protocol of Teltonika's MQTT Modbus gateway.",
+	// What is too much is answered as such, which is quick.
+	Limit: 4096,
 }, func(cfg *modbusv1.ModbusMqtt) actors.Actor { return &door{cfg: cfg} })
 
 const (
 	dialTime  = 15 * time.Second
 	claimTime = 2 * time.Second
+	pulseTime = 10 * time.Second
 	maxWait   = time.Minute // between attempts to connect
 )
 
@@ -37,6 +40,7 @@ type door struct {
 	targets map[target]string
 	client  *mqttclient.Client // to an outside broker, while the connection stands
 	open    uint32             // requests under way
+	number  int                // of that connection, or of the attempt to make it
 	failed  int                // attempts to connect in a row
 }
 
@@ -47,9 +51,13 @@ type target struct {
 }
 
 type (
-	claim  struct{} // claim the topic, again
-	dial   struct{} // connect
-	lost   struct{ err error }
+	claim struct{} // claim the topic, again
+	pulse struct{} // does the connection stand?
+	dial  struct{} // connect
+	lost  struct { // of the how-manieth connection
+		number int
+		err    error
+	}
 	inbox  struct{ line []byte } // from an outside broker
 	ticket struct {              // of one request, on its way to a unit
 		request teltonika.Request
@@ -70,7 +78,13 @@ func (d *door) Receive(c *actors.Context, msg any) error {
 	case *mqttclient.Client:
 		d.connected(c, m)
 	case lost:
-		d.again(c, m.err)
+		if d.client != nil && m.number == d.number {
+			d.again(c, m.err)
+		}
+	case pulse: // what is lost may have been told to a mailbox that was full
+		if d.client != nil && !d.client.Open() {
+			d.again(c, errors.New("the connection is lost"))
+		}
 	case *mqtt.Incoming:
 		d.serve(c, firewall.Cookie+m.Client.ID, m.Payload, m)
 	case inbox:
@@ -93,6 +107,7 @@ func (d *door) start(c *actors.Context) error {
 	case inside:
 		c.Every(claimTime, claim{})
 	default:
+		c.Every(pulseTime, pulse{})
 		d.dial(c)
 	}
 	return nil
@@ -196,12 +211,13 @@ func (d *door) clientID(c *actors.Context) string {
 
 // dial connects to the outside broker.
 func (d *door) dial(c *actors.Context) {
-	l, post := d.cfg.GetLogin(), c.Post()
+	d.number++
+	l, post, number := d.cfg.GetLogin(), c.Post(), d.number
 	cfg := mqttclient.Config{
 		URL: d.cfg.Url, ClientID: d.clientID(c), Username: l.GetUsername(), Password: l.GetPassword(), Topic: d.cfg.RequestTopic,
 		CAFile: l.GetCaFile(), CertFile: l.GetCertFile(), KeyFile: l.GetKeyFile(), ServerName: l.GetServerName(),
 		OnMessage: func(line []byte) { _ = post(inbox{line}) }, // what is too much is shed and counted
-		OnLost:    func(err error) { _ = post(lost{err}) },
+		OnLost:    func(err error) { _ = post(lost{number, err}) },
 	}
 	c.Do(dialTime, func(ctx context.Context) (any, error) {
 		k, err := mqttclient.Dial(ctx, cfg)
@@ -213,11 +229,12 @@ func (d *door) dial(c *actors.Context) {
 }
 
 func (d *door) connected(c *actors.Context, m *mqttclient.Client) {
+	d.client = m
 	if !m.Open() { // its end has been told before its beginning
-		c.Close(m)
+		d.again(c, errors.New("the connection is lost"))
 		return
 	}
-	d.client, d.failed = m, 0
+	d.failed = 0
 	c.OK()
 }
 

@@ -38,12 +38,21 @@ const (
 	keepAlive   = 30 * time.Second
 	pingTimeout = 10 * time.Second
 	goodbye     = 250 // milliseconds
+	waiting     = 256 // messages to be sent, at most
 )
 
 // Client is a connection that stands. Its methods may be called from any goroutine.
 type Client struct {
 	c    paho.Client
+	out  chan outgoing
+	done chan struct{}
 	once sync.Once
+}
+
+// outgoing is a message that waits to be sent, since the library waits for a broker that does not read.
+type outgoing struct {
+	topic   string
+	payload []byte
 }
 
 // Dial connects and subscribes, or says why it cannot, until ctx ends.
@@ -65,7 +74,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		defer guard(cfg.OnLost)
 		cfg.OnLost(err)
 	})
-	k := &Client{c: paho.NewClient(o)}
+	k := &Client{c: paho.NewClient(o), out: make(chan outgoing, waiting), done: make(chan struct{})}
 	if err := wait(ctx, k.c.Connect()); err != nil {
 		k.c.Disconnect(0)
 		return nil, fmt.Errorf("broker %s: %w", cfg.URL, err)
@@ -84,6 +93,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		k.c.Disconnect(0)
 		return nil, fmt.Errorf("broker %s: subscribe to %s: %w", cfg.URL, cfg.Topic, err)
 	}
+	go k.send(cfg.OnLost)
 	return k, nil
 }
 
@@ -103,17 +113,28 @@ func wait(ctx context.Context, t paho.Token) error {
 	}
 }
 
-// Publish sends payload with QoS 1, not retained. It does not wait for the acknowledgement.
+// Publish sends payload with QoS 1, not retained. It waits neither for the broker nor for its acknowledgement.
 func (k *Client) Publish(topic string, payload []byte) error {
 	if !k.Open() {
 		return errors.New("not connected")
 	}
-	t := k.c.Publish(topic, 1, false, payload)
 	select {
-	case <-t.Done():
-		return t.Error()
-	default:
+	case k.out <- outgoing{topic, payload}:
 		return nil
+	default:
+		return fmt.Errorf("%d messages wait already", waiting)
+	}
+}
+
+func (k *Client) send(lost func(error)) {
+	defer guard(lost)
+	for {
+		select {
+		case m := <-k.out:
+			k.c.Publish(m.topic, 1, false, m.payload)
+		case <-k.done:
+			return
+		}
 	}
 }
 
@@ -122,7 +143,10 @@ func (k *Client) Open() bool { return k.c.IsConnectionOpen() }
 
 // Close implements io.Closer. OnLost is not called for it.
 func (k *Client) Close() error {
-	k.once.Do(func() { k.c.Disconnect(goodbye) })
+	k.once.Do(func() {
+		close(k.done)
+		k.c.Disconnect(goodbye)
+	})
 	return nil
 }
 

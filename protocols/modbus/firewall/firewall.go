@@ -111,8 +111,8 @@ func (f *Firewall) judge(q Question, now time.Time, count bool) Verdict {
 	case d.by < 0:
 		return Verdict{Action: Allow}
 	}
-	if d.action == Swallow && q.Request.Function == modbus.ReadWriteMultipleRegisters {
-		d.action = Deny // what it reads cannot be made up
+	if d.action == Swallow && !mute(q.Request.Function) {
+		d.action = Deny
 	}
 	if d.action <= Verify {
 		for _, i := range d.rated {
@@ -133,6 +133,15 @@ func (f *Firewall) judge(q Question, now time.Time, count bool) Verdict {
 		v.Why = "denied by rule " + v.Rule
 	}
 	return v
+}
+
+// mute tells the functions whose answer says nothing that the caller does not know. That of others cannot be made up.
+func mute(function uint8) bool {
+	switch function {
+	case modbus.WriteSingleCoil, modbus.WriteSingleRegister, modbus.WriteMultipleCoils, modbus.WriteMultipleRegisters, modbus.MaskWriteRegister:
+		return true
+	}
+	return false
 }
 
 // decision gathers what the rules say to the parts of one request.

@@ -111,6 +111,8 @@ func TestRulesOfOne(t *testing.T) {
 		"all of 23":                   {firewall.Rule{Functions: []string{"23"}}, readWrite(0, 1, 5, 1), A},
 		"23 both ways":                {firewall.Rule{Functions: []string{"read", "write"}}, readWrite(0, 1, 5, 1), A},
 		"23 is not swallowed":         {firewall.Rule{Action: S}, readWrite(0, 1, 5, 1), D},
+		"nor is a diagnosis":          {firewall.Rule{Action: S}, modbus.Diagnose(1, modbus.RestartCommunications, 0, 0), D},
+		"a mask is":                   {firewall.Rule{Action: S}, mask(1, 1, 1), S},
 		"reads are not swallowed":     {firewall.Rule{Action: S}, read(0, 1), D},
 		"writes are":                  {firewall.Rule{Action: S}, write(0, 1), S},
 		"function by number":          {firewall.Rule{Functions: []string{"6"}}, write(0, 1), A},

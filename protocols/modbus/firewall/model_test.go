@@ -173,7 +173,7 @@ func (m *model) judge(q firewall.Question, now time.Time) (firewall.Action, stri
 			worst, by = action, i
 		}
 	}
-	if worst == firewall.Swallow && q.Request.Function == 23 {
+	if worst == firewall.Swallow && !slices.Contains([]uint8{5, 6, 15, 16, 22}, q.Request.Function) {
 		worst = firewall.Deny
 	}
 	if worst <= firewall.Verify {

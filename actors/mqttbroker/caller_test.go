@@ -1,0 +1,26 @@
+package mqttbroker_test
+
+import (
+	"testing"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+// Whom a client calls knows who he is, and in which trace.
+func TestCallersAreNamed(t *testing.T) {
+	r := actorstest.New(t)
+	_, addr := start(t, r, &mqttv1.Broker{})
+	callers := make(chan actors.Caller, 1)
+	startCounter(r, func(c *actors.Context, _ string) {
+		callers <- c.Caller()
+		c.Reply(nil)
+	})
+	trace := actors.NewTrace()
+	mosquitto(t, "rr", addr, "-V", "5", "-i", "panel 1", "-t", "cmd/field/plc/Misbehave", "-e", "reply/panel 1/1", "-m", `{"how":"panic"}`,
+		"-D", "PUBLISH", "user-property", "traceparent", "00-"+trace+"-0123456789abcdef-01").next()
+	if got, want := actorstest.Next(t, callers), (actors.Caller{Identity: "mqtt/panel 1", Trace: trace}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
