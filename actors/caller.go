@@ -13,7 +13,12 @@ func ParseTrace(parent string) string { return bus.ParseTrace(parent) }
 
 // Caller is who has asked. What an actor asks while it serves a request is asked
 // for the one it serves.
-func (r *Request) Caller() Caller { return r.caller }
+func (r *Request) Caller() Caller {
+	if r.from != nil {
+		return r.from.caller()
+	}
+	return r.caller
+}
 
 // As is c for speaking on behalf of w: what it asks and calls is w's doing. It is
 // for actors that bring foreign clients in.
@@ -29,7 +34,20 @@ func (c *Context) Caller() Caller {
 	case c.as != nil:
 		return *c.as
 	case c.req != nil:
-		return c.req.caller
+		return c.req.Caller()
 	}
-	return Caller{Identity: "actor/" + c.Name()}
+	return c.l.cell.caller()
 }
+
+// sign notes in r who asks. Who asks for nobody else is not spelled out: polls do.
+func (c *Context) sign(r *Request) *Request {
+	if c.as == nil && c.req == nil {
+		r.from = c.l.cell
+	} else {
+		r.caller = c.Caller()
+	}
+	return r
+}
+
+// caller is the actor when it acts of its own accord.
+func (c *Cell) caller() Caller { return Caller{Identity: "actor/" + c.path} }

@@ -136,7 +136,7 @@ func (c *Context) Ask(peer string, msg any, timeout time.Duration) {
 	l.asks[id] = &pending{msg, c.req.hold(), time.AfterFunc(timeout, func() {
 		post(nil, bus.Errorf(bus.DeadlineExceeded, "%s did not answer within %s", peer, timeout))
 	})}
-	if err := l.cell.sys.send(peer, &Request{msg: msg, caller: c.Caller(), deadline: time.Now().Add(timeout), answer: post}); err != nil {
+	if err := l.cell.sys.send(peer, c.sign(&Request{msg: msg, deadline: time.Now().Add(timeout), answer: post})); err != nil {
 		post(nil, err)
 	}
 }
@@ -144,7 +144,7 @@ func (c *Context) Ask(peer string, msg any, timeout time.Duration) {
 // Tell sends msg to the actor called peer and forgets it.
 func (c *Context) Tell(peer string, msg any) {
 	if !c.l.over() {
-		_ = c.l.cell.sys.send(peer, &Request{msg: msg, caller: c.Caller()})
+		_ = c.l.cell.sys.send(peer, c.sign(&Request{msg: msg}))
 	}
 }
 

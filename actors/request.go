@@ -16,6 +16,7 @@ import (
 type Request struct {
 	msg      any
 	caller   Caller
+	from     *Cell     // in place of caller: an actor that asks of its own accord
 	deadline time.Time // zero: none
 	answer   func(msg any, err error)
 	item     func(m proto.Message) error // sends one of several answers; nil if the method has one
