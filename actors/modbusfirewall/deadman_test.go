@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,9 +51,11 @@ type plant struct {
 	*actorstest.Rig
 	t      *testing.T
 	bus    *actorstest.Recorder
-	wrote  []string
-	broken bool
+	broken atomic.Bool
 	seen   int
+
+	mu    sync.Mutex
+	wrote []string
 }
 
 func virtual(t *testing.T, cfg *modbusv1.Firewall, test func(p *plant)) {
@@ -60,9 +65,11 @@ func virtual(t *testing.T, cfg *modbusv1.Firewall, test func(p *plant)) {
 		p := &plant{Rig: r, t: t, bus: b}
 		r.Peer(boiler, func(msg any) any {
 			m := msg.(*wire.Transact)
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			p.wrote = append(p.wrote, m.Request.String())
 			res := wire.Result{}
-			if p.broken {
+			if p.broken.Load() {
 				res.Err = modbus.ErrTimeout
 			}
 			return &wire.Transacted{Of: m, Result: res}
@@ -71,6 +78,13 @@ func virtual(t *testing.T, cfg *modbusv1.Firewall, test func(p *plant)) {
 		synctest.Wait()
 		test(p)
 	})
+}
+
+// written is what the unit was asked to write so far.
+func (p *plant) written() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.wrote)
 }
 
 func (p *plant) pass(d time.Duration) {
@@ -130,15 +144,15 @@ func TestASilentControllerIsMadeSafeOnce(t *testing.T) {
 		}
 		p.pass(9 * time.Second)
 		p.ask("nats/operator", reading) // nobody else's is
-		if got := p.news(); got != "" || len(p.wrote) > 0 {
-			t.Fatalf("before it is silent: %s, %v", got, p.wrote)
+		if got := p.news(); got != "" || len(p.written()) > 0 {
+			t.Fatalf("before it is silent: %s, %v", got, p.written())
 		}
 		p.pass(time.Second)
 		if got := p.news(); got != "boiler tripped, boiler safe" {
 			t.Errorf("news: %s", got)
 		}
-		if want := "[unit 1: write registers 100+2 unit 1: write coil 7]"; fmt.Sprint(p.wrote) != want {
-			t.Errorf("wrote %v, want %s", p.wrote, want)
+		if want := "[unit 1: write registers 100+2 unit 1: write coil 7]"; fmt.Sprint(p.written()) != want {
+			t.Errorf("wrote %v, want %s", p.written(), want)
 		}
 		if state := p.System.Lookup(path).Health(); state.State != actors.Degraded || state.Cause != "dead-man group boiler has tripped" {
 			t.Error(state)
@@ -156,8 +170,8 @@ func TestASilentControllerIsMadeSafeOnce(t *testing.T) {
 		if code := p.call("Heartbeat", &modbusv1.HeartbeatRequest{Group: "boiler"}); code != bus.PermissionDenied {
 			t.Errorf("somebody else's heartbeat: %q", code)
 		}
-		if len(p.wrote) != 2 || p.news() != "" {
-			t.Errorf("written again: %v", p.wrote)
+		if len(p.written()) != 2 || p.news() != "" {
+			t.Errorf("written again: %v", p.written())
 		}
 		if code := p.call("Release", &modbusv1.ReleaseRequest{Group: "boiler"}); code != "" || p.news() != "boiler released" {
 			t.Errorf("Release: %q", code)
@@ -166,8 +180,8 @@ func TestASilentControllerIsMadeSafeOnce(t *testing.T) {
 			t.Errorf("after the release: %+v", v)
 		}
 		p.pass(10 * time.Second)
-		if got := p.news(); got != "boiler tripped, boiler safe" || len(p.wrote) != 4 {
-			t.Errorf("silent again: %s, %v", got, p.wrote)
+		if got := p.news(); got != "boiler tripped, boiler safe" || len(p.written()) != 4 {
+			t.Errorf("silent again: %s, %v", got, p.written())
 		}
 	})
 }
@@ -175,34 +189,34 @@ func TestASilentControllerIsMadeSafeOnce(t *testing.T) {
 // A safe write that is not confirmed is done again until it is, or until nobody wants it any more.
 func TestSafeWritesAreDoneUntilConfirmed(t *testing.T) {
 	virtual(t, guarded(10*time.Second), func(p *plant) {
-		p.broken = true
+		p.broken.Store(true)
 		p.pass(10 * time.Second)
 		if got := p.news(); got != "boiler tripped, boiler unsafe, boiler unsafe" {
 			t.Errorf("news: %s", got)
 		}
 		p.pass(11 * time.Second)
-		if len(p.wrote) != 6 {
-			t.Errorf("in 11 s wrote %v", p.wrote)
+		if len(p.written()) != 6 {
+			t.Errorf("in 11 s wrote %v", p.written())
 		}
-		p.broken = false
+		p.broken.Store(false)
 		p.news()
 		p.pass(5 * time.Second)
-		if got := p.news(); got != "boiler safe" || len(p.wrote) != 8 {
-			t.Errorf("news: %s, wrote %v", got, p.wrote)
+		if got := p.news(); got != "boiler safe" || len(p.written()) != 8 {
+			t.Errorf("news: %s, wrote %v", got, p.written())
 		}
 		p.pass(time.Minute)
-		if len(p.wrote) != 8 {
-			t.Errorf("written again: %v", p.wrote)
+		if len(p.written()) != 8 {
+			t.Errorf("written again: %v", p.written())
 		}
 	})
 	virtual(t, guarded(10*time.Second), func(p *plant) {
-		p.broken = true
+		p.broken.Store(true)
 		p.pass(10 * time.Second)
 		p.call("Release", &modbusv1.ReleaseRequest{Group: "boiler"})
-		n := len(p.wrote)
+		n := len(p.written())
 		p.pass(9 * time.Second)
-		if len(p.wrote) != n {
-			t.Errorf("released, and still: %v", p.wrote)
+		if len(p.written()) != n {
+			t.Errorf("released, and still: %v", p.written())
 		}
 	})
 }
