@@ -12,7 +12,9 @@ import (
 
 // FuzzPipe plays hostile streams to a Pipe with three requests under way. What it gives to one of them must be an answer to that one.
 func FuzzPipe(f *testing.F) {
-	ok := func(id uint16, unit uint8) []byte { return AppendFrame(nil, TCP, id, unit, []byte{3, 4, 1, 2, 3, unit}) }
+	ok := func(id uint16, unit uint8) []byte {
+		return AppendFrame(nil, TCP, id, unit, []byte{3, 4, 1, 2, 3, unit})
+	}
 	f.Add(slices.Concat(ok(3, 3), ok(1, 1), ok(2, 2)), uint8(5))
 	f.Add(slices.Concat(ok(1, 1), ok(1, 1)), uint8(200))
 	f.Add(slices.Concat(ok(2, 2), AppendFrame(nil, TCP, 1, 1, []byte{0x83, 2}), ok(3, 2)), uint8(1))
