@@ -1,0 +1,211 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+)
+
+// turn is one transaction.
+type turn struct {
+	request  Request
+	want     want
+	id       uint16
+	deadline time.Time
+	over     bool
+	body     []byte // of the answer, from the unit on; nil: none was due
+	err      error
+	done     chan struct{} // gets a token when it is over, unless its caller has given it up
+}
+
+// read reads for all who wait until t is over.
+func (p *Pipe) read(ctx context.Context, t *turn) {
+	if done := ctx.Done(); done != nil {
+		defer context.AfterFunc(ctx, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.reading {
+				_ = p.conn.SetReadDeadline(time.Unix(1, 0))
+			}
+		})()
+	}
+	for p.ready(ctx, t) {
+		err := p.rx.fill()
+		if err == nil {
+			err = p.take()
+		}
+		if err != nil && (!errors.Is(err, os.ErrDeadlineExceeded) || LinkLost(err)) {
+			p.fail(fmt.Errorf("read: %w", err))
+		}
+	}
+}
+
+// ready ends what is past its deadline and says whether to read on for t.
+func (p *Pipe) ready(ctx context.Context, t *turn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reading = true
+	now := time.Now()
+	p.expire(now)
+	if !t.over && ctx.Err() != nil {
+		p.drop(ctx, t)
+		t.done <- struct{}{}
+	}
+	if t.over {
+		p.reading = false
+		return false
+	}
+	p.until = t.deadline
+	for _, all := range [][]*turn{p.waiting, p.queue} {
+		for _, o := range all {
+			p.until = earlier(p.until, o.deadline)
+		}
+	}
+	if err := p.conn.SetReadDeadline(p.until); err != nil {
+		p.end(err)
+	}
+	if ctx.Err() != nil { // its end may have set the deadline just before
+		_ = p.conn.SetReadDeadline(now)
+	}
+	return true
+}
+
+// expire ends the transactions that are past their deadline; the caller reads.
+func (p *Pipe) expire(now time.Time) {
+	for _, t := range slices.Clone(p.queue) {
+		if !now.Before(t.deadline) {
+			p.finish(t, nil, notSent(noAnswer(context.Background(), t.request.Timeout)))
+		}
+	}
+	for _, t := range slices.Clone(p.waiting) {
+		if now.Before(t.deadline) || t.over {
+			continue
+		}
+		err := noAnswer(context.Background(), t.request.Timeout)
+		if b := p.rx.bytes(); len(b) > 0 && (now.Sub(p.began) >= t.request.Timeout || len(b) > 1 && binary.BigEndian.Uint16(b) == t.id) {
+			err = &lostError{fmt.Errorf("%w (%d bytes of a frame came: %w)", err, len(b), ErrCorrupt)}
+			p.finish(t, nil, err)
+			p.end(err)
+			return
+		}
+		p.owed.forgo(t.id)
+		if t.want.mute {
+			err = nil
+		}
+		p.finish(t, nil, err)
+	}
+}
+
+// take hands out the complete frames that have come; the caller reads.
+func (p *Pipe) take() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := 0
+	p.heard = time.Now()
+	for {
+		frame, err := splitTCP(p.rx.bytes()[at:])
+		if err != nil {
+			return &lostError{fmt.Errorf("%w: %w", ErrCorrupt, err)}
+		}
+		if frame == nil {
+			break
+		}
+		at += len(frame)
+		id := binary.BigEndian.Uint16(frame)
+		t := p.sent(id)
+		if t == nil {
+			if !p.owed.settle(id) {
+				return &lostError{fmt.Errorf("%w: transaction %d, which nobody waits for", ErrMismatch, id)}
+			}
+			continue
+		}
+		body := slices.Clone(frame[6:])
+		if err := t.want.judge(body); err != nil {
+			p.finish(t, nil, err)
+			if LinkLost(err) {
+				return err
+			}
+			continue
+		}
+		p.finish(t, body, nil)
+	}
+	if at > 0 || p.began.IsZero() {
+		p.began = p.heard
+		p.rx.consume(at)
+	}
+	if p.rx.n == 0 {
+		p.began = time.Time{}
+	}
+	return nil
+}
+
+// finish ends a transaction, if it is not over yet.
+func (p *Pipe) finish(t *turn, body []byte, err error) {
+	if t.over {
+		return
+	}
+	p.remove(t)
+	t.over, t.body, t.err = true, body, err
+	t.done <- struct{}{}
+}
+
+func (p *Pipe) remove(t *turn) {
+	same := func(o *turn) bool { return o == t }
+	if i := slices.IndexFunc(p.waiting, same); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+	} else if i := slices.IndexFunc(p.queue, same); i >= 0 {
+		p.queue = slices.Delete(p.queue, i, i+1)
+	}
+}
+
+// giveUp ends a transaction whose caller waits no longer; false: it is over already.
+func (p *Pipe) giveUp(ctx context.Context, t *turn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t.over {
+		return false
+	}
+	p.drop(ctx, t)
+	return true
+}
+
+func (p *Pipe) drop(ctx context.Context, t *turn) {
+	t.err = noAnswer(ctx, 0)
+	if slices.Contains(p.queue, t) {
+		t.err = notSent(t.err)
+	} else {
+		p.owed.forgo(t.id)
+	}
+	p.remove(t)
+	t.over, t.body = true, nil
+}
+
+// fail ends everything: the connection is of no use any more.
+func (p *Pipe) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end(err)
+}
+
+func (p *Pipe) end(err error) {
+	var lost *lostError
+	if errors.As(err, &lost) {
+		err = lost.err
+	}
+	if p.lost == nil {
+		p.lost = &lostError{err}
+	}
+	for _, t := range slices.Clone(p.queue) {
+		p.finish(t, nil, &lostError{notSent(err)})
+	}
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrMismatch) {
+		err = errors.New(err.Error()) // what one has spoilt is no fault of the others
+	}
+	for _, t := range slices.Clone(p.waiting) {
+		p.finish(t, nil, &lostError{err})
+	}
+}
