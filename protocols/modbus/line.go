@@ -72,6 +72,9 @@ func (l *Link) awaitLine(ctx context.Context, full time.Time) ([]byte, error) {
 			if body := l.tail(ctx, err); body != nil {
 				return body, nil
 			}
+			if l.endless() && errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline) && l.readUntil(ctx, sooner(ctx, deadline)) == nil {
+				continue // the pause was not its end
+			}
 			return nil, l.silentLine(ctx, mismatch, err)
 		}
 		l.quiet = time.Now()

@@ -167,7 +167,7 @@ func TestAFunctionOfItsOwn(t *testing.T) {
 				}
 				frame := modbus.AppendFrame(nil, f, q.Transaction, q.Unit, append([]byte{q.Function}, want...))
 				_, _ = far.Write(frame[:7])
-				<-time.After(10 * time.Millisecond)
+				<-time.After(50 * time.Millisecond) // longer than the pause
 				_, _ = far.Write(frame[7:])
 			}()
 			l := modbus.NewLink(near, f, modbus.Options{Timeout: 2 * time.Second})

@@ -35,7 +35,11 @@ func (l *Link) sendStream(ctx context.Context, adu []byte) ([]byte, error) {
 	}
 	for {
 		if err := l.rx.fill(); err != nil {
-			return l.endStream(ctx, err)
+			body, err := l.endStream(ctx, err)
+			if l.want.raw && errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline) && l.readUntil(ctx, deadline) == nil {
+				continue // the pause was not its end
+			}
+			return body, err
 		}
 		body, err := l.takeStream()
 		if body != nil || err != nil {
