@@ -3,6 +3,7 @@ package modbus
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -13,7 +14,12 @@ type Query struct {
 	Transaction uint16 // TCP: comes back in the answer
 	// Refused is nil, or why the PDU cannot be a request; it is the answer to give unless the query was a broadcast.
 	Refused *Exception
+	// PDU is the request as it came, from the function code on. It is valid until the next call of Next.
+	PDU []byte
 }
+
+// ErrGarbage: a stream carries what is no Modbus of its framing, and nothing tells where a request would begin.
+var ErrGarbage = errors.New("not Modbus")
 
 // RequestReader takes the requests out of what a client sends. It is used by one goroutine.
 type RequestReader struct {
@@ -21,6 +27,8 @@ type RequestReader struct {
 	framing Framing
 	buf     [1040]byte
 	n       int
+	done    int // bytes at the beginning that belong to the request given last
+	skipped uint64
 	heard   time.Time
 }
 
@@ -30,31 +38,48 @@ func NewRequestReader(r io.Reader, f Framing) *RequestReader {
 	return &RequestReader{r: r, framing: f}
 }
 
-// Next waits for the next request. An error is r's, or says that a TCP stream is none of Modbus; the stream is then over.
+// Next waits for the next request. An error is r's, or ErrGarbage; the stream is then over.
 func (s *RequestReader) Next() (Query, error) {
 	for {
-		q, n, ok, err := s.split()
+		s.consume()
+		unit, pdu, size, err := s.split()
 		if err != nil {
 			return Query{}, err
 		}
-		s.n = copy(s.buf[:], s.buf[n:s.n])
-		if ok {
-			return q, nil
+		if pdu != nil {
+			return s.query(unit, pdu, size), nil
 		}
+		s.done = size
+		s.consume()
 		if err := s.fill(); err != nil {
 			return Query{}, err
 		}
 	}
 }
 
-// Pending says whether Next will return without reading from the connection.
+// Pending says whether Next will return without reading from the connection. It ends what Next gave last.
 func (s *RequestReader) Pending() bool {
-	_, _, ok, err := s.split()
-	return ok || err != nil
+	s.consume()
+	_, pdu, size, err := s.split()
+	if pdu == nil {
+		s.done = size
+	}
+	return pdu != nil || err != nil
+}
+
+// Skipped counts the bytes that belonged to no request.
+func (s *RequestReader) Skipped() uint64 { return s.skipped }
+
+func (s *RequestReader) consume() {
+	if s.done > 0 {
+		s.n = copy(s.buf[:], s.buf[s.done:s.n])
+		s.done = 0
+	}
 }
 
 func (s *RequestReader) fill() error {
 	if s.n == len(s.buf) {
+		s.skipped += uint64(s.n)
 		s.n = 0 // noise: no frame is that long
 	}
 	n, err := s.r.Read(s.buf[s.n:])
@@ -65,6 +90,7 @@ func (s *RequestReader) fill() error {
 			limit = time.Second // §2.5.2.1
 		}
 		if s.n > 0 && now.Sub(s.heard) > limit {
+			s.skipped += uint64(s.n)
 			copy(s.buf[:], s.buf[s.n:s.n+n])
 			s.n = 0
 		}
@@ -80,37 +106,50 @@ func (s *RequestReader) fill() error {
 	return err
 }
 
-// split finds the first request in the buffer; n is how many bytes are done with in any case.
-func (s *RequestReader) split() (q Query, n int, ok bool, err error) {
+// split finds the first request in the buffer; pdu is nil if there is none. size is how many bytes are done with in any case.
+func (s *RequestReader) split() (unit uint8, pdu []byte, size int, err error) {
 	b := s.buf[:s.n]
 	switch {
 	case s.framing == TCP:
 		frame, err := splitTCP(b)
-		if frame == nil || err != nil {
-			return q, 0, false, err
+		if err != nil {
+			return 0, nil, 0, fmt.Errorf("%w: %w", ErrGarbage, err)
 		}
-		return query(binary.BigEndian.Uint16(frame), frame[6:]), len(frame), true, nil
+		if frame == nil {
+			return 0, nil, 0, nil
+		}
+		return frame[6], frame[7:], len(frame), nil
 	case s.framing.ascii():
 		_, body, end, _ := findASCII(b)
 		if body == nil {
-			return q, end, false, nil
+			s.skipped += uint64(end)
+			return 0, nil, end, nil
 		}
-		return query(0, body), end, true, nil
+		return body[0], body[1:], end, nil
 	}
 	body, end := findRTURequest(b)
 	if body == nil {
 		if s.framing == RTUOverTCP && s.n == len(s.buf) {
-			return q, 0, false, errors.New("a thousand bytes without an RTU request")
+			return 0, nil, 0, fmt.Errorf("%w: %d bytes without an RTU request", ErrGarbage, s.n)
 		}
-		return q, 0, false, nil
+		return 0, nil, 0, nil
 	}
-	return query(0, body), end, true, nil
+	return body[0], body[1:], end, nil
 }
 
-func query(transaction uint16, body []byte) Query {
-	r, err := ParseRequest(body[0], body[1:])
-	q := Query{Request: r, Transaction: transaction}
-	errors.As(err, &q.Refused)
+// query is the request that split has found.
+func (s *RequestReader) query(unit uint8, pdu []byte, size int) Query {
+	s.done = size
+	q := Query{PDU: pdu}
+	if s.framing == TCP {
+		q.Transaction = binary.BigEndian.Uint16(s.buf[:])
+	} else {
+		s.skipped += uint64(size - s.framing.size(len(pdu)))
+	}
+	var err error
+	if q.Request, err = ParseRequest(unit, pdu); err != nil {
+		q.Refused, _ = err.(*Exception) // nothing else, and errors.As would cost each query an allocation
+	}
 	return q
 }
 

@@ -1,0 +1,99 @@
+package modbusserver
+
+import (
+	"runtime/debug"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/image"
+	"gatewayd/protocols/modbus/server"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// desk answers masters, in their goroutines: reads from the image, at once;
+// writes are handed to the actor.
+type desk struct {
+	image    *image.Image
+	identity *server.Identity
+	own      uint8 // the unit of a master that names the device itself
+	post     func(msg any) error
+}
+
+func newDesk(c *actors.Context, cfg *modbusv1.Server, m *image.Image) *desk {
+	id := &server.Identity{Vendor: "gatewayd", Product: "gatewayd", Version: version(), Name: "gatewayd", Application: c.Gateway()}
+	if i := cfg.Identity; i != nil {
+		for _, f := range []struct {
+			to   *string
+			from string
+		}{{&id.Vendor, i.Vendor}, {&id.Product, i.Product}, {&id.URL, i.Url}, {&id.Name, i.Name}, {&id.Model, i.Model}, {&id.Application, i.Application}} {
+			if f.from != "" {
+				*f.to = f.from
+			}
+		}
+	}
+	return &desk{image: m, identity: id, own: uint8(cfg.Unit), post: c.Post()}
+}
+
+// version is that of the program, or the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return info.Main.Version
+}
+
+// Handle implements server.Handler.
+func (d *desk) Handle(dst []byte, q *server.Query) []byte {
+	if q.Broadcast {
+		return d.write(dst, q)
+	}
+	if !d.image.Has(q.Unit) {
+		switch {
+		case q.Line():
+			return dst // somebody else's
+		case q.Unit != 0 && q.Unit != 255:
+			return modbus.AppendException(dst, q.PDU[0], modbus.GatewayTarget)
+		}
+		q.Unit = d.own
+	}
+	if answer, mine := d.identity.Answer(dst, q.PDU); mine {
+		return answer
+	}
+	if q.Refused != nil {
+		return modbus.AppendException(dst, q.PDU[0], q.Refused.Code)
+	}
+	switch q.Function {
+	case modbus.ReadCoils, modbus.ReadDiscreteInputs, modbus.ReadHoldingRegisters, modbus.ReadInputRegisters:
+		return d.read(dst, q.Request)
+	case modbus.WriteSingleCoil, modbus.WriteSingleRegister, modbus.WriteMultipleCoils, modbus.WriteMultipleRegisters,
+		modbus.MaskWriteRegister, modbus.ReadWriteMultipleRegisters:
+		return d.write(dst, q)
+	}
+	return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction)
+}
+
+func (d *desk) read(dst []byte, r modbus.Request) []byte {
+	answer, code := d.image.Read(append(dst, r.Function), r)
+	if code != 0 {
+		return modbus.AppendException(dst, r.Function, code)
+	}
+	d.identity.Done()
+	return answer
+}
+
+func (d *desk) write(dst []byte, q *server.Query) []byte {
+	if q.Refused != nil || !q.Write() {
+		return dst // of a broadcast
+	}
+	j := &job{desk: d, master: q.Master(), later: q.Later(), request: q.Request, broadcast: q.Broadcast}
+	if d.post(j) != nil {
+		j.later.Refuse(modbus.DeviceBusy)
+	}
+	return dst
+}

@@ -1,0 +1,210 @@
+package modbusserver
+
+import (
+	"encoding/json"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/image"
+	"gatewayd/protocols/modbus/points"
+	"gatewayd/protocols/modbus/server"
+)
+
+// mostJobs is how many writes of all masters may be under way or wait.
+const mostJobs = 256
+
+// placeholder stands for the value in the request of a call.
+const placeholder = "$value"
+
+// job is a request that writes. The requests of one master are carried out one
+// after the other, those of others beside them.
+type job struct {
+	desk      *desk
+	master    *server.Master
+	later     *server.Later
+	request   modbus.Request
+	broadcast bool
+
+	writes   []image.Write // from the present one on
+	deadline time.Time
+}
+
+func (s *shop) take(c *actors.Context, j *job) {
+	if s.open >= mostJobs {
+		j.later.Refuse(modbus.DeviceBusy)
+		return
+	}
+	s.open++
+	j.deadline = time.Now().Add(s.cfg.WriteTimeout.AsDuration())
+	queue := append(s.jobs[j.master], j)
+	s.jobs[j.master] = queue
+	if len(queue) == 1 {
+		s.begin(c, j)
+	}
+}
+
+// begin finds out what a request writes.
+func (s *shop) begin(c *actors.Context, j *job) {
+	var code uint8
+	if !j.broadcast && j.later.Gone() {
+		s.end(c, j, modbus.DeviceBusy) // who has given it up may have told the unit otherwise by now
+		return
+	}
+	if j.broadcast {
+		for _, unit := range s.stock.image.Units() {
+			r := j.request
+			r.Unit = unit
+			more, _ := s.stock.image.Writes(r) // a unit that does not take it says nothing
+			j.writes = append(j.writes, more...)
+		}
+	} else {
+		j.writes, code = s.stock.image.Writes(j.request)
+	}
+	if code == 0 && j.request.Function == modbus.ReadWriteMultipleRegisters {
+		_, code = s.stock.image.Read(nil, j.request) // what cannot be read is not written either
+	}
+	if code != 0 {
+		s.end(c, j, code)
+		return
+	}
+	s.step(c, j)
+}
+
+// step makes the next call of a job.
+func (s *shop) step(c *actors.Context, j *job) {
+	if len(j.writes) == 0 {
+		s.end(c, j, 0)
+		return
+	}
+	left := time.Until(j.deadline)
+	if left <= 0 {
+		s.end(c, j, modbus.GatewayTarget)
+		return
+	}
+	p := s.stock.points[j.writes[0].Index]
+	method, payload := p.From+"/WritePoint", writePoint(p.Point, j.writes[0].Value)
+	if p.Call != "" {
+		method, payload = p.Call, request(p.Request, j.writes[0].Value)
+	}
+	c.Call("cmd/"+method, "application/json", payload, left, j)
+}
+
+// called goes on after a call.
+func (s *shop) called(c *actors.Context, m actors.Called) {
+	j := m.Tag.(*job)
+	switch {
+	case m.More:
+	case m.Err != nil:
+		code, text := actors.Explain(m.Err)
+		s.end(c, j, exceptionOf(code, text))
+	default:
+		s.written(j.writes[0])
+		j.writes = j.writes[1:]
+		c.Worked()
+		s.step(c, j)
+	}
+}
+
+// written shows a value that its owner has confirmed until it says another one,
+// so that whoever reads it back, or changes one bit after the other, is not told
+// the old one.
+func (s *shop) written(w image.Write) {
+	if s.stock.points[w.Index].Call == "" && s.stock.image.Good(w.Index) {
+		_ = s.stock.image.Update([]image.Change{{Index: w.Index, Value: w.Value, Good: true}}) // it came out of these registers
+	}
+}
+
+// end answers a request and begins the master's next one.
+func (s *shop) end(c *actors.Context, j *job, code uint8) {
+	if code == 0 {
+		j.later.Reply(j.answer())
+	} else {
+		j.later.Refuse(code)
+	}
+	s.open--
+	queue := s.jobs[j.master][1:]
+	if len(queue) == 0 {
+		delete(s.jobs, j.master)
+		return
+	}
+	s.jobs[j.master] = queue
+	s.begin(c, queue[0])
+}
+
+// answer is the PDU of a request that was carried out.
+func (j *job) answer() []byte {
+	if j.request.Function == modbus.ReadWriteMultipleRegisters {
+		return j.desk.read(nil, j.request)
+	}
+	pdu, err := modbus.AppendResponse(nil, j.request, modbus.Response{})
+	if err != nil {
+		return modbus.AppendException(nil, j.request.Function, modbus.DeviceFailure)
+	}
+	j.desk.identity.Done()
+	return pdu
+}
+
+// refusal is how a unit tells its own exception.
+var refusal = regexp.MustCompile(`\bexception ([0-9]{1,3}):`)
+
+// exceptionOf is the exception that says the same as an error of a call.
+func exceptionOf(code, text string) uint8 {
+	switch code {
+	case actors.InvalidArgument:
+		return modbus.IllegalValue
+	case actors.PermissionDenied:
+		return modbus.IllegalFunction
+	case actors.ResourceExhausted, actors.Aborted:
+		return modbus.DeviceBusy
+	case actors.Unavailable:
+		return modbus.GatewayPath
+	case actors.DeadlineExceeded:
+		return modbus.GatewayTarget
+	case actors.FailedPrecondition:
+		if m := refusal.FindStringSubmatch(text); m != nil {
+			if n, err := strconv.ParseUint(m[1], 10, 7); err == nil && n > 0 {
+				return uint8(n)
+			}
+		}
+	}
+	return modbus.DeviceFailure
+}
+
+// writePoint is the request of method WritePoint.
+func writePoint(point string, v points.Value) []byte {
+	field := "number"
+	text := literal(v)
+	switch v.Kind() {
+	case points.IntegerKind:
+		if _, ok := v.Int64(); ok {
+			field, text = "integer", `"`+text+`"`
+		}
+	case points.FlagKind:
+		field = "flag"
+	case points.TextKind:
+		field = "text"
+	}
+	name, _ := json.Marshal(point) // text always marshals
+	return []byte(`{"point":` + string(name) + `,"` + field + `":` + text + `}`)
+}
+
+// request is a configured request with the value in it.
+func request(template string, v points.Value) []byte {
+	if template == "" {
+		template = `{"value":` + placeholder + `}`
+	}
+	return []byte(strings.ReplaceAll(template, placeholder, literal(v)))
+}
+
+// literal is a value in JSON.
+func literal(v points.Value) string {
+	if text, ok := v.Text(); ok {
+		b, _ := json.Marshal(text)
+		return string(b)
+	}
+	return v.String()
+}

@@ -1,0 +1,148 @@
+package modbusserver_test
+
+import (
+	"context"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/modbusserver"
+	"gatewayd/actors/modbusunit"
+	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/sim"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	linkPath  = "field/plant/link"
+	meterPath = "field/plant/meter"
+	path      = "scada"
+)
+
+func ms(n int) *durationpb.Duration { return durationpb.New(time.Duration(n) * time.Millisecond) }
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// meter is a device that a unit polls through a link.
+func meter(t *testing.T, r *actorstest.Rig) *sim.Device {
+	t.Helper()
+	d := sim.NewDevice(7)
+	d.Put(sim.HoldingRegisters, 0, make([]uint16, 100)...)
+	d.Put(sim.Coils, 0, make([]uint16, 10)...)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = sim.NewPlant(d).ServeTCP(ctx, l) }()
+	t.Cleanup(func() { cancel(); <-done })
+	r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: l.Addr().String(), MaxBackoff: ms(200)})
+	bit := func(n uint32) *uint32 { return &n }
+	unit := &modbusv1.Unit{Link: linkPath, Unit: 7, Every: ms(20), Timeout: ms(300), MaxBackoff: ms(200), Points: []*modbusv1.Point{
+		{Name: "power", Address: 10, Type: "uint16", Scale: 0.1},
+		{Name: "energy", Address: 20, Type: "uint32"},
+		{Name: "count", Address: 30, Type: "int64"},
+		{Name: "mode", Address: 3, Type: "bool", Bit: bit(1)},
+		{Name: "label", Address: 40, Type: "string", Length: 4},
+		{Name: "relay", Address: 4, Area: "coil"},
+	}}
+	r.Start(meterPath, modbusunit.Kind, unit)
+	return d
+}
+
+// config shows the meter in another order, type and place.
+func config(port string) *modbusv1.Server {
+	return &modbusv1.Server{
+		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}},
+		Points: []*modbusv1.ServedPoint{
+			{From: meterPath, Point: "power", Address: 100, Type: "float32", Order: "cdab", Writable: true},
+			{From: meterPath, Point: "energy", Address: 102, Type: "uint32", Writable: true},
+			{From: meterPath, Point: "count", Address: 104, Type: "int64", Writable: true},
+			{From: meterPath, Point: "mode", Address: 3, Area: "discrete-input"},
+			{From: meterPath, Point: "label", Address: 108, Type: "string", Length: 4, Writable: true},
+			{From: meterPath, Point: "relay", Address: 9, Area: "coil", Writable: true},
+			{From: meterPath, Point: "power", Address: 7, Area: "input", Type: "int16", Scale: 0.1},
+		},
+		Fill: []*modbusv1.Fill{{Address: 90, Count: 10}},
+	}
+}
+
+// begin starts the server and waits until it listens.
+func begin(t testing.TB, r *actorstest.Rig, cfg *modbusv1.Server) *actors.Cell {
+	t.Helper()
+	cell := r.Start(path, modbusserver.Kind, cfg)
+	r.Until("listening", func() bool { return cell.State() == actors.OK })
+	return cell
+}
+
+// client is our own master.
+func client(t testing.TB, port string) *modbus.Link {
+	t.Helper()
+	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return modbus.NewLink(conn, modbus.TCP, modbus.Options{Timeout: 5 * time.Second})
+}
+
+// reads asks until the answer is there, as long as values have not been heard yet.
+func reads(t testing.TB, r *actorstest.Rig, l *modbus.Link, q modbus.Request, want func(modbus.Response) bool) {
+	t.Helper()
+	var last error
+	r.Until("the value is read", func() bool {
+		a, err := l.Do(context.Background(), q)
+		last = err
+		return err == nil && want(a)
+	})
+	_ = last
+}
+
+func holding(address, quantity uint16) modbus.Request {
+	return modbus.Request{Unit: 1, Function: modbus.ReadHoldingRegisters, Address: address, Quantity: quantity}
+}
+
+func TestMbpollReadsWhatAMeterJustProduced(t *testing.T) {
+	mbpoll, err := exec.LookPath("mbpoll")
+	if err != nil {
+		t.Fatal("mbpoll is missing: apt-get install -y mbpoll")
+	}
+	r := actorstest.New(t)
+	d := meter(t, r)
+	port := freePort(t)
+	begin(t, r, config(port))
+	d.Put(sim.HoldingRegisters, 10, 4321)
+	reads(t, r, client(t, port), holding(100, 2), func(a modbus.Response) bool { return a.Register(1) == 0x43d8 })
+	out, err := exec.Command(mbpoll, "-m", "tcp", "-p", port, "-a", "1", "-0", "-1", "-r", "100", "-c", "1", "-t", "4:float", "127.0.0.1").CombinedOutput()
+	if err != nil || !strings.Contains(strings.Join(strings.Fields(string(out)), " "), "[100]: 432.1") {
+		t.Errorf("mbpoll read %v: %s", err, out)
+	}
+	out, err = exec.Command(mbpoll, "-m", "tcp", "-p", port, "-a", "1", "-0", "-1", "-r", "100", "-t", "4:float", "127.0.0.1", "--", "98.7").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "Written 1 references") {
+		t.Errorf("mbpoll wrote %v: %s", err, out)
+	}
+	if v, _ := d.Get(sim.HoldingRegisters, 10, 1); v[0] != 987 {
+		t.Errorf("the meter holds %d", v[0])
+	}
+}
+

@@ -1,0 +1,166 @@
+package modbusserver
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus/image"
+	"gatewayd/protocols/modbus/points"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	samplev1 "gatewayd/schemas/sample/v1"
+)
+
+// stock is what is shown: the points of a config and the registers they are in.
+type stock struct {
+	points []*modbusv1.ServedPoint
+	image  *image.Image
+	shown  map[string]map[string][]int // by actor and name of the point
+	heard  []time.Time                 // when a good value of each point came last
+	age    time.Duration
+	spoke  bool // about a value that does not fit
+	news   []image.Change
+}
+
+func newStock(cfg *modbusv1.Server) (*stock, error) {
+	s := &stock{points: cfg.Points, shown: map[string]map[string][]int{}, heard: make([]time.Time, len(cfg.Points)), age: cfg.MaxAge.AsDuration()}
+	all := make([]image.Point, len(cfg.Points))
+	for i, p := range cfg.Points {
+		var err error
+		if all[i], err = pointOf(p, cfg); err != nil {
+			return nil, err
+		}
+		names := s.shown[p.From]
+		if names == nil {
+			names = map[string][]int{}
+			s.shown[p.From] = names
+		}
+		names[p.Point] = append(names[p.Point], i)
+	}
+	fills := make([]image.Fill, len(cfg.Fill))
+	for i, f := range cfg.Fill {
+		fills[i] = image.Fill{Unit: unitOf(f.Unit, cfg), Area: f.Area, Address: int(f.Address), Count: int(f.Count)}
+	}
+	var err error
+	s.image, err = image.New(all, fills)
+	return s, err
+}
+
+func unitOf(unit *uint32, cfg *modbusv1.Server) uint8 {
+	if unit != nil {
+		return uint8(*unit)
+	}
+	return uint8(cfg.Unit)
+}
+
+var missing = map[string]image.Missing{"exception": image.Refuse, "last": image.Last, "sentinel": image.Sentinel}
+
+func pointOf(p *modbusv1.ServedPoint, cfg *modbusv1.Server) (image.Point, error) {
+	q := image.Point{Point: points.Point{
+		Name: p.From + " " + p.Point, Area: p.Area, Address: uint16(p.Address), Type: p.Type, Order: p.Order,
+		Length: int(p.Length), Scale: p.Scale, Offset: p.Offset,
+	}, Unit: unitOf(p.Unit, cfg), Writable: p.Writable || p.Call != ""}
+	if q.Type == "" {
+		q.Type = points.Uint16
+	}
+	if q.Bits() {
+		q.Type = points.Bool
+	}
+	if p.Bit != nil {
+		bit := int(*p.Bit)
+		q.Bit = &bit
+	}
+	policy := p.Missing
+	if policy == "" {
+		policy = cfg.Missing
+	}
+	q.Missing = missing[policy]
+	if p.Sentinel != "" {
+		raw, err := strconv.ParseUint(p.Sentinel, 0, 64)
+		if err != nil {
+			return q, fmt.Errorf("point %q: sentinel: %w", q.Name, err)
+		}
+		q.Sentinel = &raw
+	}
+	if p.Request != "" && (p.Call == "" || !json.Valid([]byte(strings.ReplaceAll(p.Request, placeholder, "0")))) {
+		return q, fmt.Errorf("point %q: request %q: it needs a call, and is JSON in which %s stands for the value", q.Name, p.Request, placeholder)
+	}
+	return q, nil
+}
+
+// paths are the actors whose samples are needed.
+func (s *stock) paths() []string {
+	var all []string
+	for path := range s.shown {
+		all = append(all, path)
+	}
+	return all
+}
+
+// deliver takes samples over. What else travels on data subjects holds none of
+// the points.
+func (s *stock) deliver(c *actors.Context, m actors.Delivery, now time.Time) {
+	path := strings.TrimPrefix(m.Topic, "data/")
+	names := s.shown[path[:max(strings.LastIndexByte(path, '/'), 0)]]
+	var got samplev1.Samples
+	if decode(m, &got) != nil {
+		return
+	}
+	s.news = s.news[:0]
+	for _, one := range got.Samples {
+		v, good := valueOf(one)
+		for _, i := range names[one.Point] {
+			s.news = append(s.news, image.Change{Index: i, Value: v, Good: good})
+			if good {
+				s.heard[i] = now
+			}
+		}
+	}
+	if err := s.image.Update(s.news); err != nil && !s.spoke {
+		s.spoke = true
+		c.Log().Warn("a value does not fit into its registers and counts as missing; later ones are not reported", "err", err)
+	}
+}
+
+func decode(m actors.Delivery, into *samplev1.Samples) error {
+	if strings.HasPrefix(m.ContentType, "application/json") || m.ContentType == "" {
+		return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(m.Payload, into)
+	}
+	return proto.Unmarshal(m.Payload, into)
+}
+
+// valueOf is the value of a sample and whether it is a good one.
+func valueOf(s *samplev1.Sample) (v points.Value, good bool) {
+	switch x := s.Value.(type) {
+	case *samplev1.Sample_Number:
+		v = points.Number(x.Number)
+	case *samplev1.Sample_Integer:
+		v = points.Integer(x.Integer)
+	case *samplev1.Sample_Unsigned:
+		v = points.Unsigned(x.Unsigned)
+	case *samplev1.Sample_Flag:
+		v = points.Flag(x.Flag)
+	case *samplev1.Sample_Text:
+		v = points.Text(x.Text)
+	default:
+		return v, false
+	}
+	return v, s.Quality == ""
+}
+
+// sweep finds the values of which nothing was heard for too long.
+func (s *stock) sweep(now time.Time) {
+	s.news = s.news[:0]
+	for i, at := range s.heard {
+		if now.Sub(at) > s.age && s.image.Good(i) {
+			s.news = append(s.news, image.Change{Index: i})
+		}
+	}
+	_ = s.image.Update(s.news) // what is missing always fits
+}

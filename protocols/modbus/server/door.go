@@ -1,0 +1,148 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"time"
+)
+
+// shakeTime is how long a TLS handshake may take.
+const shakeTime = 10 * time.Second
+
+// accept lets masters in until the listener is closed. A failing Accept (out of descriptors, mostly) is tried again with a growing pause,
+// for ever: masters that leave give descriptors back.
+func (s *Server) accept(l net.Listener, d Door) {
+	pause := time.Duration(0)
+	for {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.admit(c, d)
+			continue
+		case errors.Is(err, net.ErrClosed) || s.over():
+			return
+		}
+		s.counts.acceptErrors.Add(1)
+		if pause == 0 {
+			s.cfg.Log.Warn("modbus: cannot accept a connection, trying again", "door", d.Name, "err", err)
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (s *Server) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// admit starts to serve a connection unless a limit is reached.
+func (s *Server) admit(c net.Conn, d Door) {
+	from := addressGroup(c.RemoteAddr())
+	m := newMaster(s, c, d, c.RemoteAddr().String())
+	if why := s.enter(m, from); why != nil {
+		s.counts.refused.Add(1)
+		s.cfg.Log.Debug("modbus: connection refused", "door", d.Name, "remote", m.address, "err", why)
+		_ = c.Close()
+		return
+	}
+	go func() {
+		defer s.running.Done()
+		defer s.leave(m, from)
+		defer s.rescue(m)
+		if err := s.shake(m, c); err != nil {
+			s.counts.strangers.Add(1)
+			s.cfg.Log.Info("modbus: TLS handshake failed", "door", d.Name, "remote", m.address, "err", err)
+			return
+		}
+		m.end(m.serve())
+	}()
+}
+
+func (s *Server) enter(m *Master, from string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return net.ErrClosed
+	case s.conns >= s.cfg.Masters:
+		return fmt.Errorf("%d masters are connected", s.conns)
+	case s.perAddr[from] >= s.cfg.PerAddress:
+		return fmt.Errorf("%d masters are connected from %s", s.perAddr[from], from)
+	}
+	s.masters[m] = struct{}{}
+	s.perAddr[from]++
+	s.conns++
+	s.running.Add(1)
+	s.counts.accepted.Add(1)
+	return nil
+}
+
+func (s *Server) leave(m *Master, from string) {
+	m.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.masters, m)
+	s.conns--
+	if s.perAddr[from]--; s.perAddr[from] <= 0 {
+		delete(s.perAddr, from)
+	}
+}
+
+// rescue keeps a panic from costing more than the connection it came through.
+func (s *Server) rescue(m *Master) {
+	if p := recover(); p != nil {
+		s.counts.panics.Add(1)
+		s.cfg.Log.Error("modbus: a request made the server panic; only its connection is closed",
+			"door", m.door.Name, "remote", m.address, "panic", p, "stack", string(debug.Stack()))
+	}
+}
+
+// shake does the handshake of a TLS connection and learns the master's role.
+func (s *Server) shake(m *Master, c net.Conn) error {
+	secure, ok := c.(interface {
+		HandshakeContext(context.Context) error
+		ConnectionState() tls.ConnectionState
+	})
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shakeTime)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	role, err := RoleOf(secure.ConnectionState())
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.role = role
+	m.mu.Unlock()
+	return nil
+}
+
+// addressGroup is what counts as one address: an IPv4 address, or the /64 that an IPv6 host is commonly given whole.
+func addressGroup(a net.Addr) string {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	ip := ap.Addr().Unmap().WithZone("")
+	if ip.Is4() || ip.IsLoopback() {
+		return ip.String()
+	}
+	p, _ := ip.Prefix(64)
+	return p.String()
+}

@@ -1,0 +1,282 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatewayd/protocols/modbus"
+)
+
+// backlog is how many bytes of answers may wait for a master that goes on asking without taking them.
+const backlog = 64 << 10
+
+var (
+	errSlow = errors.New("it does not take its answers")
+	errIdle = errors.New("it has asked nothing for too long")
+)
+
+// Master is one connection, or one serial line with the master on it.
+type Master struct {
+	server  *Server
+	conn    modbus.Conn
+	hangup  func() error
+	door    Door
+	address string
+	role    string
+	since   time.Time
+	pace    pacer // of a serial line; nil: none
+
+	in    *modbus.RequestReader
+	pdu   []byte
+	batch []byte    // answers of the reader that are not in out yet
+	set   time.Time // when the read deadline was set
+	fresh bool      // a request has come since
+
+	requests   atomic.Uint64
+	exceptions atomic.Uint64
+	garbage    atomic.Uint64
+	last       atomic.Int64 // ns since the epoch of the last request
+
+	mu      sync.Mutex
+	room    sync.Cond
+	open    int    // taken over and not answered yet
+	newest  uint64 // request of a master that may have one at a time only
+	out     []byte
+	spare   []byte
+	writing bool
+	limit   time.Time // write deadline
+	gone    bool
+}
+
+func newMaster(s *Server, c modbus.Conn, d Door, address string) *Master {
+	m := &Master{server: s, conn: c, hangup: c.Close, door: d, address: address, since: time.Now()}
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		m.hangup = t.NetConn().Close // that of TLS says goodbye first, for which it may wait
+	}
+	m.room.L = &m.mu
+	m.in = modbus.NewRequestReader(source{m}, d.Framing)
+	return m
+}
+
+// serve answers until the connection ends; the error says why.
+func (m *Master) serve() error {
+	for {
+		got, err := m.in.Next()
+		m.skipped()
+		if err != nil {
+			return err
+		}
+		m.handle(got)
+		if len(m.batch) > 0 && !m.in.Pending() {
+			m.send(m.batch)
+			m.batch = m.batch[:0]
+		}
+	}
+}
+
+// skipped counts bytes that were no request.
+func (m *Master) skipped() {
+	if n, was := m.in.Skipped(), m.garbage.Load(); n != was {
+		m.garbage.Store(n)
+		m.server.counts.garbage.Add(n - was)
+	}
+}
+
+func (m *Master) handle(got modbus.Query) {
+	m.fresh = true
+	m.requests.Add(1)
+	m.server.counts.requests.Add(1)
+	q := Query{Query: got, Broadcast: got.Unit == 0 && m.door.Framing != modbus.TCP, master: m}
+	if m.door.Framing == modbus.TCP {
+		m.await()
+	}
+	m.pdu = m.answer(m.pdu[:0], &q)
+	if q.Broadcast {
+		return
+	}
+	if q.later == nil && m.door.Framing != modbus.TCP {
+		m.supersede()
+	}
+	if len(m.pdu) > 0 && q.later == nil {
+		m.count(m.pdu)
+		m.batch = modbus.AppendFrame(m.batch, m.door.Framing, got.Transaction, got.Unit, m.pdu)
+	}
+}
+
+func (m *Master) answer(dst []byte, q *Query) []byte {
+	if m.door.Allow != nil && !m.door.Allow(m.role, q.Write()) {
+		return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction) // MBAP security V36, R-31
+	}
+	return m.server.handler.Handle(dst, q)
+}
+
+func (m *Master) count(pdu []byte) {
+	if pdu[0]&0x80 != 0 {
+		m.exceptions.Add(1)
+		m.server.counts.exceptions.Add(1)
+	}
+}
+
+// await waits until the master has not too many requests under way.
+func (m *Master) await() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.open >= m.server.cfg.InFlight && !m.gone {
+		m.room.Wait()
+	}
+}
+
+// supersede makes what was asked before unanswerable: without transaction ids a master that asks anew has given it up, and would take
+// its answer for the one to come.
+func (m *Master) supersede() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.newest++
+	return m.newest
+}
+
+// send hands frames to the connection, at once if nobody else writes, and else to whoever does.
+func (m *Master) send(frames []byte) {
+	m.mu.Lock()
+	if !m.queue(frames) {
+		m.mu.Unlock()
+		return
+	}
+	m.drain()
+}
+
+// queue says whether the caller must drain. The Master is locked.
+func (m *Master) queue(frames []byte) (mine bool) {
+	if m.gone {
+		return false
+	}
+	if len(m.out)+len(frames) > backlog {
+		m.cut(errSlow)
+		return false
+	}
+	m.out = append(m.out, frames...)
+	if m.writing {
+		return false
+	}
+	m.writing = true
+	return true
+}
+
+// drain writes until nothing waits. The Master is locked, and unlocked afterwards.
+func (m *Master) drain() {
+	for len(m.out) > 0 && !m.gone {
+		frames := m.out
+		m.out, m.spare = m.spare[:0], nil
+		m.extend()
+		m.mu.Unlock()
+		err := m.write(frames)
+		m.mu.Lock()
+		m.spare = frames
+		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				err = errSlow
+			}
+			m.cut(err)
+		}
+	}
+	m.writing = false
+	m.mu.Unlock()
+}
+
+// extend moves the write deadline, not at each write since that costs as much as a tenth of an answer.
+func (m *Master) extend() {
+	slow := m.server.cfg.Slow
+	if now := time.Now(); m.limit.Sub(now) < slow*3/4 {
+		m.limit = now.Add(slow)
+		_ = m.conn.SetWriteDeadline(m.limit)
+	}
+}
+
+func (m *Master) write(frames []byte) error {
+	if m.pace != nil {
+		if err := m.pace.before(); err != nil {
+			return err
+		}
+	}
+	_, err := m.conn.Write(frames)
+	return err
+}
+
+// cut ends the connection for a reason. The Master is locked.
+func (m *Master) cut(why error) {
+	if !m.gone {
+		m.server.blame(m, why)
+	}
+	m.gone = true
+	m.room.Broadcast()
+	_ = m.hangup()
+}
+
+// end notes why a connection has ended.
+func (m *Master) end(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cut(why)
+}
+
+// close ends the connection without a reason.
+func (m *Master) close() { m.end(nil) }
+
+// source is what the RequestReader of a Master reads from.
+type source struct{ *Master }
+
+func (m source) Read(b []byte) (int, error) {
+	for {
+		m.patience()
+		n, err := m.conn.Read(b)
+		if m.pace != nil && n > 0 {
+			m.pace.heard()
+		}
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		m.mu.Lock()
+		busy := m.open > 0
+		m.mu.Unlock()
+		if !busy {
+			return 0, errIdle
+		}
+		m.fresh, m.set = true, time.Time{} // who waits for us is not idle
+	}
+}
+
+// patience moves the read deadline after a request, not at each one. Bytes that are none do not count.
+func (m *Master) patience() {
+	idle := m.server.cfg.Idle
+	if m.pace != nil || !m.fresh && !m.set.IsZero() {
+		return
+	}
+	if now := time.Now(); now.Sub(m.set) > idle/8 {
+		m.set, m.fresh = now, false
+		_ = m.conn.SetReadDeadline(now.Add(idle))
+	}
+	m.last.Store(m.set.UnixNano())
+}
+
+// blame counts why a connection has ended.
+func (s *Server) blame(m *Master, why error) {
+	c := &s.counts
+	switch {
+	case why == nil, errors.Is(why, io.EOF), errors.Is(why, net.ErrClosed), errors.Is(why, os.ErrClosed):
+		return
+	case errors.Is(why, errSlow):
+		c.cutSlow.Add(1)
+	case errors.Is(why, errIdle):
+		c.cutIdle.Add(1)
+	case errors.Is(why, modbus.ErrGarbage):
+		c.cutGarbage.Add(1)
+	default:
+		c.broken.Add(1)
+	}
+	s.cfg.Log.Debug("modbus: connection ended", "door", m.door.Name, "remote", m.address, "err", why)
+}

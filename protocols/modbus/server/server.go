@@ -1,0 +1,115 @@
+// Package server lets Modbus masters in: it listens, keeps each of them within limits, takes their requests out of what they send and
+// gives the answers back. What a request means is its Handler's business. TCP connections of any framing, plain or TLS, and serial
+// ports are served alike; whatever else looks like a net.Listener can be.
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"gatewayd/protocols/modbus"
+)
+
+// Handler knows what requests mean.
+type Handler interface {
+	// Handle appends to dst the PDU that answers q. A request to which it appends nothing is not answered, unless it was taken over by
+	// q.Later. It is called by one goroutine per master and must not block; q is valid until it returns.
+	Handle(dst []byte, q *Query) []byte
+}
+
+// Config limits what masters may do. Zero values mean the defaults.
+type Config struct {
+	Masters    int           // connections at once, of all doors; default 64
+	PerAddress int           // connections at once from one IPv4 address or one IPv6 /64; default 16
+	Idle       time.Duration // a connection that brings no request for so long is cut; default 5 min
+	Slow       time.Duration // a master that does not take an answer for so long is cut; default 5 s
+	InFlight   int           // requests of one Modbus TCP connection under way; what exceeds it is not read yet; default 16
+	Log        *slog.Logger
+}
+
+func (c Config) complete() Config {
+	if c.Masters <= 0 {
+		c.Masters = 64
+	}
+	if c.PerAddress <= 0 {
+		c.PerAddress = 16
+	}
+	if c.Idle <= 0 {
+		c.Idle = 5 * time.Minute
+	}
+	if c.Slow <= 0 {
+		c.Slow = 5 * time.Second
+	}
+	if c.InFlight <= 0 {
+		c.InFlight = 16
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Server serves the masters of any number of doors. All methods may be called by any goroutine.
+type Server struct {
+	cfg     Config
+	handler Handler
+	counts  counters
+	running sync.WaitGroup
+	stop    chan struct{}
+
+	mu      sync.Mutex
+	closed  bool
+	doors   map[net.Listener]struct{}
+	masters map[*Master]struct{}
+	conns   int // of masters, without lines
+	perAddr map[string]int
+}
+
+// New makes a server without doors. It does no I/O.
+func New(cfg Config, h Handler) *Server {
+	return &Server{
+		cfg: cfg.complete(), handler: h, stop: make(chan struct{}),
+		doors: map[net.Listener]struct{}{}, masters: map[*Master]struct{}{}, perAddr: map[string]int{},
+	}
+}
+
+// Door is a way in for masters.
+type Door struct {
+	Name    string         // as masters are listed, "tcp 0.0.0.0:502" for instance
+	Framing modbus.Framing // TCP, RTUOverTCP or ASCIIOverTCP
+	// Allow says what a master may do that has proven a role (TLS); nil: everything. What it may not is refused with exception 1.
+	Allow func(role string, write bool) bool
+}
+
+// Listen serves the masters that l accepts, in the background, until Close. It takes l over.
+func (s *Server) Listen(l net.Listener, d Door) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.Join(net.ErrClosed, l.Close())
+	}
+	s.doors[l] = struct{}{}
+	s.running.Go(func() { s.accept(l, d) })
+	return nil
+}
+
+// Close ends all connections and lines and waits for their goroutines.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.stop)
+	}
+	for l := range s.doors {
+		_ = l.Close()
+	}
+	for m := range s.masters {
+		m.close()
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+	return nil
+}
