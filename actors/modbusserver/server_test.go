@@ -15,6 +15,7 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusserver"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/actors/serialline"
 	"gatewayd/actors/tcplink"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
@@ -146,3 +147,7 @@ func TestMbpollReadsWhatAMeterJustProduced(t *testing.T) {
 	}
 }
 
+func TestManners(t *testing.T) {
+	others := []actors.Kind{modbusunit.Kind, tcplink.Kind, serialline.Kind}
+	actorstest.Conform(t, modbusserver.Kind, config("0"), others...)
+}

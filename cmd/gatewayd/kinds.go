@@ -6,7 +6,9 @@ import (
 	"gatewayd/actors/drill"
 	"gatewayd/actors/erratic"
 	"gatewayd/actors/modbusfirewall"
+	"gatewayd/actors/modbusgateway"
 	"gatewayd/actors/modbusmqtt"
+	"gatewayd/actors/modbusserver"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/actors/serialline"
@@ -19,7 +21,9 @@ var kinds = []actors.Kind{
 	drill.Kind,
 	erratic.Kind,
 	modbusfirewall.Kind,
+	modbusgateway.Kind,
 	modbusmqtt.Kind,
+	modbusserver.Kind,
 	modbusunit.Kind,
 	mqttbroker.Kind,
 	serialline.Kind,

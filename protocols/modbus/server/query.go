@@ -25,7 +25,7 @@ func (q *Query) Line() bool { return q.master.pace != nil }
 func (q *Query) Later() *Later {
 	m := q.master
 	l := &Later{master: m, transaction: q.Transaction, unit: q.Unit, function: q.PDU[0], mute: q.Broadcast}
-	if m.door.Framing != modbus.TCP {
+	if m.door.Framing != modbus.TCP && !q.Broadcast { // nobody waits for that, so nobody gives it up
 		l.number = m.supersede()
 	}
 	m.mu.Lock()

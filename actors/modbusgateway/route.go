@@ -1,0 +1,126 @@
+package modbusgateway
+
+import (
+	"fmt"
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/server"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// route is where a unit is.
+type route struct {
+	link    string
+	unit    uint8 // its address there
+	mode    string
+	cache   time.Duration
+	timeout time.Duration
+	rest    time.Duration
+}
+
+// What masters may do.
+const (
+	readOnly = "read-only"
+	swallow  = "swallow"
+	deny     = "deny"
+)
+
+// routes are by unit as masters call it; nil: none.
+type routes [256]*route
+
+func routesOf(all []*modbusv1.Route) (*routes, error) {
+	var table routes
+	for _, r := range all {
+		first, last := r.First, r.First
+		if r.Last != nil {
+			last = *r.Last
+		}
+		there := first
+		if r.Unit != nil {
+			there = *r.Unit
+		}
+		switch {
+		case last < first:
+			return nil, fmt.Errorf("route to %s: last = %d is before first = %d", r.Link, last, first)
+		case there+last-first > 255:
+			return nil, fmt.Errorf("route to %s: units %d to %d would be %d to %d there, which ends at 255", r.Link, first, last, there, there+last-first)
+		case first == 0 && last > 0:
+			return nil, fmt.Errorf("route to %s: unit 0 is a broadcast on a serial line: give it a route of its own", r.Link)
+		}
+		for u := first; u <= last; u++ {
+			if table[u] != nil {
+				return nil, fmt.Errorf("unit %d has two routes, to %s and to %s", u, table[u].link, r.Link)
+			}
+			table[u] = &route{
+				link: r.Link, unit: uint8(there + u - first), mode: r.Mode,
+				cache: r.Cache.AsDuration(), timeout: r.Timeout.AsDuration(), rest: r.Rest.AsDuration(),
+			}
+		}
+	}
+	return &table, nil
+}
+
+// entrance takes the requests of masters, in their goroutines, and hands to the
+// actor what is to be forwarded.
+type entrance struct {
+	routes *routes
+	counts *counts
+	post   func(msg any) error
+}
+
+// asked is a request on its way to a unit.
+type asked struct {
+	route   *route
+	request modbus.Request // as the unit gets it
+	waiter  waiter
+	master  *server.Master
+}
+
+// waiter is who waits for an answer.
+type waiter struct {
+	later   *server.Later
+	request modbus.Request // as the master made it
+}
+
+// Handle implements server.Handler.
+func (e *entrance) Handle(dst []byte, q *server.Query) []byte {
+	r := e.routes[q.Unit]
+	switch {
+	case r == nil:
+		e.counts.unrouted.Add(1)
+		if q.Line() {
+			return dst // somebody else's
+		}
+		return modbus.AppendException(dst, q.PDU[0], modbus.GatewayPath)
+	case r.mode == deny, r.mode == readOnly && q.Write():
+		e.counts.forbidden.Add(1)
+		return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction)
+	case q.Refused != nil:
+		return modbus.AppendException(dst, q.PDU[0], q.Refused.Code)
+	}
+	forward := q.Request
+	if r.mode == swallow && q.Write() {
+		e.counts.swallowed.Add(1)
+		if q.Function != modbus.ReadWriteMultipleRegisters {
+			return respond(dst, q.Request, modbus.Response{})
+		}
+		forward = modbus.Request{Function: modbus.ReadHoldingRegisters, Address: q.Address, Quantity: q.Quantity}
+	}
+	forward.Unit, forward.Timeout = r.unit, r.timeout
+	later := q.Later()
+	if e.post(&asked{route: r, request: forward, waiter: waiter{later, q.Request}, master: q.Master()}) != nil {
+		e.counts.busy.Add(1)
+		later.Refuse(modbus.DeviceBusy)
+	}
+	return dst
+}
+
+// respond appends the PDU that gives a unit's answer to a request.
+func respond(dst []byte, r modbus.Request, a modbus.Response) []byte {
+	pdu, err := modbus.AppendResponse(dst, r, a)
+	if err != nil {
+		return modbus.AppendException(dst, r.Function, modbus.GatewayTarget) // it has not answered this
+	}
+	return pdu
+}

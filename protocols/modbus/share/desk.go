@@ -1,0 +1,205 @@
+// Package share decides how many masters share one line or link: whose request goes next, which requests are one transaction, and which
+// are answered from an answer given before. It has no clock, no I/O and no goroutine: the time is an argument, counted from a fixed
+// moment, and each Desk belongs to one actor.
+package share
+
+import (
+	"time"
+
+	"gatewayd/protocols/modbus"
+)
+
+// Limits of a Desk.
+const (
+	mostWaiting = 4096 // transactions that wait, of all masters
+	mostKept    = 4096 // answers kept
+)
+
+// Desk is that of one line or link. M tells masters apart, W is a request that waits for its answer.
+type Desk[M comparable, W any] struct {
+	most    int // transactions given out at a time
+	out     int
+	waiting int
+
+	queues map[M][]*Transaction[M, W]
+	turns  []M // masters with work, in the order of their turns
+
+	flights map[key]*Transaction[M, W] // reads that others may join
+	kept    map[key]answer
+	ages    map[uint8]uint64 // counts what changes a unit
+	all     uint64           // counts what changes every unit
+}
+
+// key is what makes two reads the same.
+type key struct {
+	unit, function    uint8
+	address, quantity uint16
+}
+
+// age is a state of a unit: nothing was written to it between two equal ones.
+type age struct{ unit, all uint64 }
+
+type answer struct {
+	response modbus.Response
+	until    time.Duration
+	age      age
+}
+
+// Transaction is a request that goes to the line or link once, for all who wait for it.
+type Transaction[M comparable, W any] struct {
+	Request modbus.Request
+	Keep    time.Duration // how long its answer may be given to others
+	Rest    time.Duration // not looked at
+	Waiting []W
+	Until   time.Duration // who asks for it waits no longer for his turn
+
+	age age
+}
+
+// NewDesk returns one that gives out so many transactions at a time.
+func NewDesk[M comparable, W any](most int) *Desk[M, W] {
+	return &Desk[M, W]{
+		most: max(most, 1), queues: map[M][]*Transaction[M, W]{}, flights: map[key]*Transaction[M, W]{},
+		kept: map[key]answer{}, ages: map[uint8]uint64{},
+	}
+}
+
+// Verdict is what becomes of a request.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Queued Verdict = iota
+	Joined         // the same is asked already
+	Known          // the answer is here
+	Full           // too many wait
+)
+
+func keyOf(r modbus.Request) key { return key{r.Unit, r.Function, r.Address, r.Quantity} }
+
+func (d *Desk[M, W]) age(unit uint8) age { return age{d.ages[unit], d.all} }
+
+// change says that a unit may not be any more what it was; unit 0 is all of them.
+func (d *Desk[M, W]) change(unit uint8) {
+	if unit == 0 {
+		d.all++
+		return
+	}
+	d.ages[unit]++
+}
+
+// plain says whether r only reads and is told apart from others by its key.
+func plain(r modbus.Request) bool {
+	return r.Function >= modbus.ReadCoils && r.Function <= modbus.ReadInputRegisters
+}
+
+// Take takes a transaction that one waits for. A read that was asked for before a write does not answer one that is asked for afterwards.
+func (d *Desk[M, W]) Take(master M, t *Transaction[M, W], now time.Duration) (Verdict, modbus.Response) {
+	if plain(t.Request) {
+		k, age := keyOf(t.Request), d.age(t.Request.Unit)
+		if a, ok := d.kept[k]; ok && a.age == age && now < a.until && t.Keep > 0 {
+			return Known, a.response
+		}
+		if f := d.flights[k]; f != nil && f.age == age {
+			f.Waiting = append(f.Waiting, t.Waiting...)
+			f.Until, f.Keep = max(f.Until, t.Until), max(f.Keep, t.Keep)
+			return Joined, modbus.Response{}
+		}
+	}
+	if d.waiting >= mostWaiting {
+		return Full, modbus.Response{}
+	}
+	if plain(t.Request) {
+		d.flights[keyOf(t.Request)] = t
+	} else {
+		d.change(t.Request.Unit)
+	}
+	t.age = d.age(t.Request.Unit)
+	d.waiting++
+	if len(d.queues[master]) == 0 {
+		d.turns = append(d.turns, master)
+	}
+	d.queues[master] = append(d.queues[master], t)
+	return Queued, modbus.Response{}
+}
+
+// Next gives out the transaction whose turn it is: masters take turns, each master's go in the order they came. late are those that
+// waited in vain, and those for which, as gone says, nobody waits any more. t is nil when nothing is due.
+func (d *Desk[M, W]) Next(now time.Duration, gone func(W) bool) (t *Transaction[M, W], late []*Transaction[M, W]) {
+	for d.out < d.most && len(d.turns) > 0 {
+		t := d.pop()
+		if now >= t.Until || d.forsaken(t, gone) {
+			d.land(t)
+			late = append(late, t)
+			continue
+		}
+		d.out++
+		return t, late
+	}
+	return nil, late
+}
+
+// pop takes the next transaction of the master whose turn it is.
+func (d *Desk[M, W]) pop() *Transaction[M, W] {
+	master := d.turns[0]
+	d.turns = append(d.turns[:0], d.turns[1:]...)
+	queue := d.queues[master]
+	t := queue[0]
+	queue[0] = nil
+	if queue = queue[1:]; len(queue) == 0 {
+		delete(d.queues, master)
+	} else {
+		d.queues[master] = queue
+		d.turns = append(d.turns, master)
+	}
+	d.waiting--
+	return t
+}
+
+func (d *Desk[M, W]) forsaken(t *Transaction[M, W], gone func(W) bool) bool {
+	for _, w := range t.Waiting {
+		if !gone(w) {
+			return false
+		}
+	}
+	return true
+}
+
+// land ends the time in which others may join.
+func (d *Desk[M, W]) land(t *Transaction[M, W]) {
+	if k := keyOf(t.Request); d.flights[k] == t {
+		delete(d.flights, k)
+	}
+}
+
+// Done takes back what Next gave. good: the unit has answered, with response; it is kept for others if nothing was written meanwhile.
+func (d *Desk[M, W]) Done(t *Transaction[M, W], good bool, response modbus.Response, now time.Duration) {
+	d.out--
+	d.land(t)
+	if !plain(t.Request) {
+		d.change(t.Request.Unit) // what was read while it was under way is of before or after, nobody knows
+		return
+	}
+	if !good || t.Keep <= 0 || t.age != d.age(t.Request.Unit) {
+		return
+	}
+	if len(d.kept) >= mostKept {
+		d.forget(now)
+	}
+	d.kept[keyOf(t.Request)] = answer{response, now + t.Keep, t.age}
+}
+
+// forget drops answers that are too old; all of them if none is.
+func (d *Desk[M, W]) forget(now time.Duration) {
+	for k, a := range d.kept {
+		if now >= a.until || a.age != d.age(k.unit) {
+			delete(d.kept, k)
+		}
+	}
+	if len(d.kept) >= mostKept {
+		clear(d.kept)
+	}
+}
+
+// Waiting is how many transactions wait for their turn.
+func (d *Desk[M, W]) Waiting() int { return d.waiting }
