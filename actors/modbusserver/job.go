@@ -102,19 +102,10 @@ func (s *shop) called(c *actors.Context, m actors.Called) {
 		code, text := actors.Explain(m.Err)
 		s.end(c, j, exceptionOf(code, text))
 	default:
-		s.written(j.writes[0])
+		s.stock.written(j.writes[0], time.Now())
 		j.writes = j.writes[1:]
 		c.Worked()
 		s.step(c, j)
-	}
-}
-
-// written shows a value that its owner has confirmed until it says another one,
-// so that whoever reads it back, or changes one bit after the other, is not told
-// the old one.
-func (s *shop) written(w image.Write) {
-	if s.stock.points[w.Index].Call == "" && s.stock.image.Good(w.Index) {
-		_ = s.stock.image.Update([]image.Change{{Index: w.Index, Value: w.Value, Good: true}}) // it came out of these registers
 	}
 }
 

@@ -23,13 +23,15 @@ type stock struct {
 	image  *image.Image
 	shown  map[string]map[string][]int // by actor and name of the point
 	heard  []time.Time                 // when a good value of each point came last
+	set    []time.Time                 // when its owner confirmed what a master wrote
 	age    time.Duration
 	spoke  bool // about a value that does not fit
 	news   []image.Change
 }
 
 func newStock(cfg *modbusv1.Server) (*stock, error) {
-	s := &stock{points: cfg.Points, shown: map[string]map[string][]int{}, heard: make([]time.Time, len(cfg.Points)), age: cfg.MaxAge.AsDuration()}
+	s := &stock{points: cfg.Points, shown: map[string]map[string][]int{}, age: cfg.MaxAge.AsDuration()}
+	s.heard, s.set = make([]time.Time, len(cfg.Points)), make([]time.Time, len(cfg.Points))
 	all := make([]image.Point, len(cfg.Points))
 	for i, p := range cfg.Points {
 		var err error
@@ -116,6 +118,9 @@ func (s *stock) deliver(c *actors.Context, m actors.Delivery, now time.Time) {
 	for _, one := range got.Samples {
 		v, good := valueOf(one)
 		for _, i := range names[one.Point] {
+			if s.older(i, &got, now) {
+				continue
+			}
 			s.news = append(s.news, image.Change{Index: i, Value: v, Good: good})
 			if good {
 				s.heard[i] = now
@@ -126,6 +131,25 @@ func (s *stock) deliver(c *actors.Context, m actors.Delivery, now time.Time) {
 		s.spoke = true
 		c.Log().Warn("a value does not fit into its registers and counts as missing; later ones are not reported", "err", err)
 	}
+}
+
+// hold is how long samples are compared with what a master wrote; their clock may be another one.
+const hold = 5 * time.Second
+
+// older says whether samples are from before a point was written.
+func (s *stock) older(i int, got *samplev1.Samples, now time.Time) bool {
+	return got.Time != nil && now.Sub(s.set[i]) < hold && got.Time.AsTime().Before(s.set[i])
+}
+
+// written shows a value that its owner has confirmed until it says another one,
+// so that whoever reads it back, or changes one bit after the other, is not told
+// the old one.
+func (s *stock) written(w image.Write, now time.Time) {
+	if s.points[w.Index].Call != "" || !s.image.Good(w.Index) {
+		return
+	}
+	s.set[w.Index], s.heard[w.Index] = now, now
+	_ = s.image.Update([]image.Change{{Index: w.Index, Value: w.Value, Good: true}}) // it came out of these registers
 }
 
 func decode(m actors.Delivery, into *samplev1.Samples) error {

@@ -1,0 +1,52 @@
+package modbusserver_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// cable joins two serial ports.
+func cable(t *testing.T) (near, far string) {
+	t.Helper()
+	var masters [2]*os.File
+	var names [2]string
+	for i := range masters {
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		masters[i], names[i] = pollable(t, master), slave.Name()
+		t.Cleanup(func() { _ = slave.Close() }) // held open, so that a side which is not there yet is no hang-up
+	}
+	done := make(chan struct{}, 2)
+	for i := range masters {
+		go func() {
+			_, _ = io.Copy(masters[i], masters[1-i])
+			done <- struct{}{}
+		}()
+	}
+	t.Cleanup(func() {
+		_, _ = masters[0].Close(), masters[1].Close()
+		<-done
+		<-done
+	})
+	return names[0], names[1]
+}
+
+// pollable is f in a form whose Close ends a Read.
+func pollable(t *testing.T, f *os.File) *os.File {
+	t.Helper()
+	fd, err := unix.Dup(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Close(), unix.SetNonblock(fd, true)); err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fd), f.Name())
+}

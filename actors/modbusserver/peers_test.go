@@ -1,0 +1,269 @@
+package modbusserver_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/server"
+	"gatewayd/protocols/modbus/sim"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// peers are clients, made with other people's libraries, of a device whose
+// registers hold their own address.
+const (
+	peers   = "../../protocols/modbus/testdata"
+	install = "apt-get install -y gcc libc6-dev libmodbus-dev mbpoll nmap python3-pymodbus python3-serial"
+)
+
+func libmodbus(t *testing.T) []string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "peer")
+	text, err := exec.Command("gcc", "-O1", "-o", out, filepath.Join(peers, "client.c"), "-I/usr/include/modbus", "-lmodbus").CombinedOutput()
+	if err != nil {
+		t.Fatalf("libmodbus or a compiler is missing: %s\n%v %s", install, err, text)
+	}
+	return []string{out}
+}
+
+func pymodbus(t *testing.T, script string) []string {
+	t.Helper()
+	const interpreter = "/usr/bin/python3"
+	if text, err := exec.Command(interpreter, "-c", "import pymodbus, serial").CombinedOutput(); err != nil {
+		t.Fatalf("pymodbus is missing: %s\n%s", install, text)
+	}
+	return []string{interpreter, script}
+}
+
+func run(t *testing.T, argv ...string) string {
+	t.Helper()
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", argv, err, out)
+	}
+	return string(out)
+}
+
+// plant is a polled device of 600 points and the server that shows them all
+// where they are in the device.
+func plant(t *testing.T, r *actorstest.Rig, cfg *modbusv1.Server) {
+	t.Helper()
+	d := meter(t, r)
+	for i := range uint16(200) {
+		d.Put(sim.HoldingRegisters, i, i)
+		d.Put(sim.InputRegisters, i, 1000+i)
+	}
+	for i := range uint16(100) {
+		on := uint16(0)
+		if i%3 == 0 {
+			on = 1
+		}
+		d.Put(sim.Coils, i, on)
+		d.Put(sim.DiscreteInputs, i, 1-on)
+	}
+	unit := &modbusv1.Unit{Link: linkPath, Unit: 7, Every: ms(50), Timeout: ms(1000)}
+	number := uint32(7)
+	for area, n := range map[string]uint32{"holding": 200, "input": 200, "coil": 100, "discrete-input": 100} {
+		for i := range n {
+			name := fmt.Sprintf("%s-%d", area, i)
+			unit.Points = append(unit.Points, &modbusv1.Point{Name: name, Area: area, Address: i})
+			cfg.Points = append(cfg.Points, &modbusv1.ServedPoint{
+				From: "field/plant/all", Point: name, Unit: &number, Area: area, Address: i, Writable: area == "holding" || area == "coil",
+			})
+		}
+	}
+	r.Start("field/plant/all", modbusunit.Kind, unit)
+	begin(t, r, cfg)
+}
+
+func filled(t *testing.T, r *actorstest.Rig, port string) {
+	q := holding(0, 125)
+	q.Unit = 7
+	reads(t, r, client(t, port), q, func(modbus.Response) bool { return true })
+}
+
+func TestRealClientsOverTCP(t *testing.T) {
+	for name, argv := range map[string][]string{
+		"libmodbus": libmodbus(t), "pymodbus": pymodbus(t, filepath.Join(peers, "client.py")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := actorstest.New(t)
+			port := freePort(t)
+			plant(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}})
+			filled(t, r, port)
+			run(t, append(argv, "tcp", port)...)
+		})
+	}
+}
+
+func TestRealClientsOnALine(t *testing.T) {
+	for _, c := range []struct {
+		name, framing string
+		argv          []string
+	}{
+		{"libmodbus", "rtu", libmodbus(t)},
+		{"pymodbus", "rtu", pymodbus(t, filepath.Join(peers, "client.py"))},
+		{"pymodbus", "ascii", pymodbus(t, filepath.Join(peers, "client.py"))},
+	} {
+		t.Run(c.name+"/"+c.framing, func(t *testing.T) {
+			r := actorstest.New(t)
+			port := freePort(t)
+			near, far := cable(t)
+			plant(t, r, &modbusv1.Server{
+				Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}},
+				Serial: []*modbusv1.SerialDoor{{Port: far, Parity: "none", Framing: c.framing}},
+			})
+			filled(t, r, port)
+			run(t, append(c.argv, c.framing, near)...)
+		})
+	}
+}
+
+func TestNmapDiscovers(t *testing.T) {
+	nmap, err := exec.LookPath("nmap")
+	if err != nil {
+		t.Fatal("nmap is missing: apt-get install -y nmap")
+	}
+	r := actorstest.New(t)
+	port := freePort(t)
+	cfg := config(port)
+	cfg.Identity = &modbusv1.DeviceIdentity{Vendor: "Acme", Product: "GW-1"}
+	begin(t, r, cfg)
+	out := run(t, nmap, "-Pn", "-p", port, "--script", "+modbus-discover", "127.0.0.1")
+	for _, want := range []string{"sid 0x1", "Slave ID data: g\\xFFGW-1", "Device identification: Acme GW-1"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("nmap does not say %q: %s", want, out)
+		}
+	}
+}
+
+// authority signs certificates into a directory.
+type authority struct {
+	dir  string
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{dir: t.TempDir()}
+	a.sign(t, "ca", &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	})
+	a.sign(t, "own", &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)})
+	return a
+}
+
+// master makes the certificate of a master; the role is as it is encoded.
+func (a *authority) master(t *testing.T, roles ...[]byte) {
+	c := &x509.Certificate{SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "scada"}, NotAfter: time.Now().Add(time.Hour)}
+	for _, role := range roles {
+		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: server.RoleOID, Value: role})
+	}
+	a.sign(t, "master", c)
+}
+
+func role(t *testing.T, name string) []byte {
+	b, err := asn1.MarshalWithParams(name, "utf8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (a *authority) sign(t *testing.T, name string, c *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.key == nil {
+		a.key, a.cert = key, c
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.IsCA {
+		a.cert, _ = x509.ParseCertificate(der)
+	}
+	a.write(t, name+".pem", "CERTIFICATE", der)
+	a.write(t, name+".key", "EC PRIVATE KEY", secret)
+}
+
+func (a *authority) write(t *testing.T, name, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(a.dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
+
+// A real client over TLS may what its role may.
+func TestRoles(t *testing.T) {
+	py := pymodbus(t, "testdata/tls.py")
+	a := newAuthority(t)
+	r := actorstest.New(t)
+	port, plain := freePort(t), freePort(t)
+	plant(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + plain}, {Listen: "127.0.0.1:" + port, Tls: &modbusv1.MasterTls{
+		Certificate: a.file("own.pem"), Key: a.file("own.key"), Ca: a.file("ca.pem"), Readers: []string{"viewer", "operator"}, Writers: []string{"operator"},
+	}}}})
+	filled(t, r, plain)
+	for _, c := range []struct {
+		name  string
+		roles [][]byte
+		want  string // empty: no connection
+	}{
+		{"operator", [][]byte{role(t, "operator")}, "read [3, 4, 5, 6]\nwrite done\n"},
+		{"viewer", [][]byte{role(t, "viewer")}, "read [3, 4, 55, 6]\nwrite 1\n"},
+		{"no UTF8String", [][]byte{[]byte("operator")}, ""},
+		{"two", [][]byte{role(t, "operator"), role(t, "viewer")}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a.master(t, c.roles...)
+			out, err := exec.Command(py[0], py[1], port, a.dir).CombinedOutput()
+			if c.want != "" && (err != nil || string(out) != c.want) {
+				t.Errorf("%v %s", err, out)
+			}
+			if c.want == "" && strings.Contains(string(out), "read [") {
+				t.Errorf("it was let in: %s", out)
+			}
+		})
+	}
+	out, err := exec.Command(py[0], "-c", `
+import socket, ssl, sys
+c = ssl.create_default_context(cafile=sys.argv[2] + "/ca.pem")
+s = c.wrap_socket(socket.create_connection(("localhost", int(sys.argv[1]))), server_hostname="localhost")
+s.sendall(bytes([0, 1, 0, 0, 0, 6, 7, 3, 0, 0, 0, 1]))
+print(len(s.recv(100)))
+`, port, a.dir).CombinedOutput()
+	if err == nil && strings.TrimSpace(string(out)) != "0" {
+		t.Errorf("a master without a certificate is let in: %s", out)
+	}
+	m, err := actorstest.Call(r, path, "Masters", &modbusv1.MastersRequest{}, &modbusv1.MastersResponse{})
+	if err != nil || m.Strangers != 3 {
+		t.Errorf("%v %v", err, m)
+	}
+}
