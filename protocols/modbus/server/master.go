@@ -69,13 +69,21 @@ func (m *Master) serve() error {
 		got, err := m.in.Next()
 		m.skipped()
 		if err != nil {
+			m.give() // what was asked before the rubbish
 			return err
 		}
 		m.handle(got)
-		if len(m.batch) > 0 && !m.in.Pending() {
-			m.send(m.batch)
-			m.batch = m.batch[:0]
+		if !m.in.Pending() {
+			m.give()
 		}
+	}
+}
+
+// give sends the answers that are there.
+func (m *Master) give() {
+	if len(m.batch) > 0 {
+		m.send(m.batch)
+		m.batch = m.batch[:0]
 	}
 }
 
