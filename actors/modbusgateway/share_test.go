@@ -1,0 +1,236 @@
+package modbusgateway_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/modbusgateway"
+	"gatewayd/actors/modbusunit"
+	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/sim"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	samplev1 "gatewayd/schemas/sample/v1"
+)
+
+func TestTheSameReadsAreOneTransaction(t *testing.T) {
+	r := actorstest.New(t)
+	d := device(7, 0)
+	d.Behave(sim.Behaviour{Delay: 200 * time.Millisecond})
+	plc(t, r, d)
+	port := begin(t, r, &modbusv1.Gateway{Routes: []*modbusv1.Route{{First: 7, Link: linkPath}, {First: 8, Link: linkPath, Unit: unit(7), Cache: ms(60_000)}}})
+	var all sync.WaitGroup
+	for range 10 {
+		l := master(t, port, modbus.TCP)
+		all.Go(func() { expect(t, l, read(7, 30, 2), 0, 30) })
+	}
+	all.Wait()
+	if n := d.Counters().Requests; n > 3 {
+		t.Errorf("%d transactions for ten equal reads at the same time", n)
+	}
+	d.Behave(sim.Behaviour{})
+	l, before := master(t, port, modbus.TCP), d.Counters().Requests
+	for range 5 {
+		expect(t, l, read(8, 40, 1), 0, 40)
+	}
+	if n := d.Counters().Requests - before; n != 1 {
+		t.Errorf("%d transactions for five equal reads with a cache", n)
+	}
+	expect(t, l, write(8, 40, 99), 0, 0)
+	expect(t, l, read(8, 40, 1), 0, 99)
+	if n := traffic(t, r); n.Cached != 4 || n.Shared < 7 {
+		t.Errorf("counted %v", n)
+	}
+}
+
+func TestALinkThatIsDown(t *testing.T) {
+	r := actorstest.New(t)
+	r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1:1"})
+	port := begin(t, r, &modbusv1.Gateway{Routes: []*modbusv1.Route{{First: 7, Link: linkPath}, {First: 8, Link: "no/such/link"}}})
+	l := master(t, port, modbus.TCP)
+	expect(t, l, read(7, 30, 2), modbus.GatewayPath, 0)
+	expect(t, l, read(8, 30, 2), modbus.GatewayPath, 0)
+	if n := traffic(t, r); n.Down != 2 {
+		t.Errorf("counted %v", n)
+	}
+}
+
+// A line that has no time for a master says so, and goes on.
+func TestPatience(t *testing.T) {
+	r := actorstest.New(t)
+	d := device(7, 0)
+	d.Behave(sim.Behaviour{Delay: 300 * time.Millisecond})
+	plc(t, r, d)
+	port := begin(t, r, &modbusv1.Gateway{Patience: ms(100), Outstanding: 1, Routes: []*modbusv1.Route{{First: 7, Link: linkPath}}})
+	var all sync.WaitGroup
+	var done, busy atomic.Int32
+	for i := range 4 {
+		l := master(t, port, modbus.TCP)
+		all.Go(func() {
+			_, err := l.Do(context.Background(), read(7, uint16(i), 1))
+			var e *modbus.Exception
+			if err == nil {
+				done.Add(1)
+			} else if errors.As(err, &e) && e.Code == modbus.DeviceBusy {
+				busy.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if done.Load() == 0 || busy.Load() == 0 || done.Load()+busy.Load() != 4 {
+		t.Errorf("%d answered, %d refused as busy", done.Load(), busy.Load())
+	}
+}
+
+const (
+	peers   = "../../protocols/modbus/testdata"
+	install = "apt-get install -y gcc libc6-dev libmodbus-dev python3-pymodbus python3-serial"
+)
+
+// clients are programs, made with other people's libraries, that ask a device
+// whose registers hold their own address for everything.
+func clients(t *testing.T) map[string][]string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "peer")
+	text, err := exec.Command("gcc", "-O1", "-o", out, filepath.Join(peers, "client.c"), "-I/usr/include/modbus", "-lmodbus").CombinedOutput()
+	if err != nil {
+		t.Fatalf("libmodbus or a compiler is missing: %s\n%v %s", install, err, text)
+	}
+	const interpreter = "/usr/bin/python3"
+	if text, err := exec.Command(interpreter, "-c", "import pymodbus, serial").CombinedOutput(); err != nil {
+		t.Fatalf("pymodbus is missing: %s\n%s", install, text)
+	}
+	return map[string][]string{"libmodbus": {out}, "pymodbus": {interpreter, filepath.Join(peers, "client.py")}}
+}
+
+// Every direction: real masters over TCP and on lines, a device on a line and
+// one behind TCP.
+func TestRealMasters(t *testing.T) {
+	for name, argv := range clients(t) {
+		for _, in := range []string{"tcp", "rtu", "ascii"} {
+			if name == "libmodbus" && in == "ascii" {
+				continue // libmodbus has no ASCII
+			}
+			for _, out := range []string{"line", "tcp"} {
+				t.Run(name+"/"+in+" to "+out, func(t *testing.T) {
+					r := actorstest.New(t)
+					cfg := &modbusv1.Gateway{Routes: []*modbusv1.Route{{First: 7, Link: linkPath}}}
+					if out == "line" {
+						rs485(t, r, device(7, 0))
+						cfg.Routes[0].Link = linePath
+					} else {
+						plc(t, r, device(7, 0))
+					}
+					where := ""
+					if in != "tcp" {
+						near, far := cable(t)
+						where = near
+						cfg.Serial = []*modbusv1.SerialDoor{{Port: far, Parity: "none", Framing: in}}
+					}
+					port := begin(t, r, cfg)
+					if in == "tcp" {
+						where = port
+					}
+					if text, err := exec.Command(argv[0], append(argv[1:], in, where)...).CombinedOutput(); err != nil {
+						t.Errorf("%v\n%s", err, text)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestRTUOverTCP(t *testing.T) {
+	r := actorstest.New(t)
+	rs485(t, r, device(7, 0))
+	port := freePort(t)
+	begin(t, r, &modbusv1.Gateway{
+		Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port, Framing: "rtu"}},
+		Routes: []*modbusv1.Route{{First: 7, Link: linePath}},
+	})
+	l := master(t, port, modbus.RTUOverTCP)
+	for i := range uint16(20) {
+		expect(t, l, read(7, i, 3), 0, i)
+	}
+	expect(t, l, read(8, 0, 1), modbus.GatewayPath, 0)
+}
+
+// Five hundred masters that ask as fast as they can cost our own polling no slot.
+func TestACrowdDisturbsNoPolling(t *testing.T) {
+	r := actorstest.New(t)
+	rs485(t, r, device(7, 0))
+	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
+	poller := r.Start("field/rs485-1/meter", modbusunit.Kind, &modbusv1.Unit{
+		Link: linePath, Unit: 7, Every: ms(250), Timeout: ms(1000), Points: []*modbusv1.Point{{Name: "power", Address: 10}},
+	})
+	port := begin(t, r, &modbusv1.Gateway{MaxMasters: 500, MaxMastersPerAddress: 500, Routes: []*modbusv1.Route{{First: 7, Link: linePath}}})
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	var answered atomic.Int32
+	for i := range 500 {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			defer conn.Close()
+			l := modbus.NewLink(conn, modbus.TCP, modbus.Options{Timeout: 20 * time.Second})
+			for ctx.Err() == nil {
+				if _, err := l.Do(ctx, read(7, uint16(i%100), uint16(1+i/100))); err == nil {
+					answered.Add(1)
+				} else if modbus.LinkLost(err) {
+					return
+				}
+			}
+		})
+	}
+	masters, err := actorstest.Call(r, path, "Masters", &modbusv1.MastersRequest{}, &modbusv1.MastersResponse{})
+	if err != nil || len(masters.Masters) != 500 || masters.Refused != 0 {
+		t.Errorf("%v: %d masters listed", err, len(masters.GetMasters()))
+	}
+	for len(data) > 0 {
+		<-data
+	}
+	missed, begin := poller.Counters().MissedTicks, time.Now()
+	const slots = 12
+	for range slots {
+		if s := actorstest.Next(t, data); s.Samples[0].Quality != "" || s.Samples[0].GetNumber() != 10 {
+			t.Errorf("published %v", s)
+		}
+	}
+	took := time.Since(begin)
+	cancel()
+	all.Wait()
+	if n := poller.Counters().MissedTicks - missed; n > 0 || took > slots*250*time.Millisecond+2*time.Second {
+		t.Errorf("%d slots missed, %d took %v", n, slots, took)
+	}
+	if answered.Load() < 100 {
+		t.Errorf("the masters got %d answers", answered.Load())
+	}
+}
+
+func TestRoutesThatCannotBe(t *testing.T) {
+	for name, routes := range map[string][]*modbusv1.Route{
+		"two for one unit": {{First: 1, Last: unit(5), Link: linePath}, {First: 5, Link: linkPath}},
+		"backwards":        {{First: 5, Last: unit(1), Link: linePath}},
+		"beyond 255":       {{First: 1, Last: unit(10), Unit: unit(250), Link: linePath}},
+		"broadcast within": {{First: 0, Last: unit(10), Link: linePath}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := actorstest.New(t).Once()
+			r.Start(path, modbusgateway.Kind, &modbusv1.Gateway{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:0"}}, Routes: routes})
+			if f := actorstest.Next(t, r.Faults); f.Level != actors.LevelBroken {
+				t.Errorf("level %v: %v", f.Level, f)
+			}
+		})
+	}
+}
