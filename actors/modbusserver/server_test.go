@@ -147,6 +147,8 @@ func TestMbpollReadsWhatAMeterJustProduced(t *testing.T) {
 	}
 }
 
+var kind = modbusserver.Kind
+
 func TestManners(t *testing.T) {
 	others := []actors.Kind{modbusunit.Kind, tcplink.Kind, serialline.Kind}
 	actorstest.Conform(t, modbusserver.Kind, config("0"), others...)
