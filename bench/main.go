@@ -39,6 +39,8 @@ var figures = []figure{
 	{"silent", "healthy unit beside silent ones", 60 * time.Second, silent},
 	{"write", "write latency under full poll load", 60 * time.Second, writeLatency},
 	{"crash", "crash to the next life", 40 * time.Second, crash},
+	{"server", "masters of the Modbus server", 90 * time.Second, serverRate},
+	{"shared", "masters that share a line", 40 * time.Second, sharedLine},
 	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
 	{"idle", "10,000 idle actors", 60 * time.Second, idle},
 }
@@ -50,6 +52,10 @@ func main() {
 	if len(os.Args) == 4 && os.Args[1] == childFlag {
 		child(os.Args[2], os.Args[3])
 		return
+	}
+	if len(os.Args) == 3 && os.Args[1] == bareFlag {
+		fmt.Fprintln(os.Stderr, bareServer(os.Args[2]))
+		os.Exit(1)
 	}
 	chosen, err := choose(os.Args[1:])
 	if err == nil {
