@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,22 @@ func device(unit uint8, base uint16) *sim.Device {
 		d.Put(sim.Coils, i, on)
 		d.Put(sim.DiscreteInputs, i, 1-on)
 	}
+	return d
+}
+
+// equipped is a device that has all that one can have.
+func equipped(unit uint8) *sim.Device {
+	d := device(unit, 0)
+	d.Status(0x6d)
+	d.ServerID('m', 'e', 't', 'e', 'r', 0xff, 'v', '1')
+	d.Queue(1246, 440, 4740)
+	d.File(3, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20)
+	d.File(4, 0, 0x0dfe, 0x0020)
+	objects := map[uint8]string{0: "Acme", 1: "M-1", 2: "V1.0", 3: "http://acme.example", 4: "Meter", 5: "M"}
+	for i := range uint8(4) {
+		objects[0x80+i] = strings.Repeat(string('a'+rune(i)), 100)
+	}
+	d.Identity(objects)
 	return d
 }
 

@@ -125,10 +125,10 @@ func TestRealMasters(t *testing.T) {
 					r := actorstest.New(t)
 					cfg := &modbusv1.Gateway{Routes: []*modbusv1.Route{{First: 7, Link: linkPath}}}
 					if out == "line" {
-						rs485(t, r, device(7, 0))
+						rs485(t, r, equipped(7))
 						cfg.Routes[0].Link = linePath
 					} else {
-						plc(t, r, device(7, 0))
+						plc(t, r, equipped(7))
 					}
 					where := ""
 					if in != "tcp" {

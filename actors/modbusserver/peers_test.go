@@ -25,17 +25,13 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// peers are clients, made with other people's libraries, of a device whose
-// registers hold their own address.
-const (
-	peers   = "../../protocols/modbus/testdata"
-	install = "apt-get install -y gcc libc6-dev libmodbus-dev mbpoll nmap python3-pymodbus python3-serial"
-)
+const install = "apt-get install -y gcc libc6-dev libmodbus-dev mbpoll nmap python3-pymodbus python3-serial"
 
+// libmodbus is a client of a device whose registers hold their own address.
 func libmodbus(t *testing.T) []string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "peer")
-	text, err := exec.Command("gcc", "-O1", "-o", out, filepath.Join(peers, "client.c"), "-I/usr/include/modbus", "-lmodbus").CombinedOutput()
+	text, err := exec.Command("gcc", "-O1", "-o", out, "testdata/client.c", "-I/usr/include/modbus", "-lmodbus").CombinedOutput()
 	if err != nil {
 		t.Fatalf("libmodbus or a compiler is missing: %s\n%v %s", install, err, text)
 	}
@@ -100,7 +96,7 @@ func filled(t *testing.T, r *actorstest.Rig, port string) {
 
 func TestRealClientsOverTCP(t *testing.T) {
 	for name, argv := range map[string][]string{
-		"libmodbus": libmodbus(t), "pymodbus": pymodbus(t, filepath.Join(peers, "client.py")),
+		"libmodbus": libmodbus(t), "pymodbus": pymodbus(t, "testdata/client.py"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := actorstest.New(t)
@@ -118,8 +114,8 @@ func TestRealClientsOnALine(t *testing.T) {
 		argv          []string
 	}{
 		{"libmodbus", "rtu", libmodbus(t)},
-		{"pymodbus", "rtu", pymodbus(t, filepath.Join(peers, "client.py"))},
-		{"pymodbus", "ascii", pymodbus(t, filepath.Join(peers, "client.py"))},
+		{"pymodbus", "rtu", pymodbus(t, "testdata/client.py")},
+		{"pymodbus", "ascii", pymodbus(t, "testdata/client.py")},
 	} {
 		t.Run(c.name+"/"+c.framing, func(t *testing.T) {
 			r := actorstest.New(t)

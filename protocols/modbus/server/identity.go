@@ -7,14 +7,8 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// Functions about the server itself (Application Protocol V1.1b3 §6.8, §6.9, §6.13, §6.21).
-const (
-	diagnostics       = 8
-	eventCounter      = 11
-	reportID          = 17
-	encapsulated      = 43
-	readIdentity byte = 14 // the type of encapsulated interface that reads the identification
-)
+// readIdentity is the type of encapsulated interface that reads the identification (Application Protocol V1.1b3 §6.21).
+const readIdentity byte = 14
 
 // mostPDU is the longest PDU there is.
 const mostPDU = 253
@@ -32,20 +26,20 @@ func (i *Identity) Done() { i.events.Add(1) }
 // Answer appends the answer to a request PDU if it asks about the server itself.
 func (i *Identity) Answer(dst, pdu []byte) (answer []byte, mine bool) {
 	switch pdu[0] {
-	case diagnostics:
+	case modbus.Diagnostics:
 		return i.echo(dst, pdu), true
-	case eventCounter:
+	case modbus.ReadEventCounter:
 		if len(pdu) != 1 {
 			return modbus.AppendException(dst, pdu[0], modbus.IllegalValue), true
 		}
 		return binary.BigEndian.AppendUint16(append(dst, pdu[0], 0, 0), uint16(i.events.Load())), true
-	case reportID:
+	case modbus.ReportServerID:
 		if len(pdu) != 1 {
 			return modbus.AppendException(dst, pdu[0], modbus.IllegalValue), true
 		}
 		text := clip(i.Product+" "+i.Version, mostPDU-4)
 		return append(append(dst, pdu[0], byte(2+len(text)), 'g', 0xff), text...), true // running
-	case encapsulated:
+	case modbus.EncapsulatedInterface:
 		return i.identify(dst, pdu), true
 	}
 	return dst, false
