@@ -2,8 +2,11 @@ package modbusserver_test
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +22,7 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
+	"gatewayd/protocols/serial"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -152,4 +156,37 @@ var kind = modbusserver.Kind
 func TestManners(t *testing.T) {
 	others := []actors.Kind{modbusunit.Kind, tcplink.Kind, serialline.Kind}
 	actorstest.Conform(t, modbusserver.Kind, config("0"), others...)
+}
+
+// A serial port that is not there is waited for; the other doors are open.
+func TestASerialPortThatComesLater(t *testing.T) {
+	r := actorstest.New(t)
+	near, far := cable(t)
+	port, here := freePort(t), filepath.Join(t.TempDir(), "ttyUSB0")
+	cell := r.Start(path, modbusserver.Kind, &modbusv1.Server{
+		Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}},
+		Serial: []*modbusv1.SerialDoor{{Port: here, Parity: "none"}}, Fill: []*modbusv1.Fill{{Count: 10}},
+	})
+	r.Until("degraded", func() bool { return cell.State() == actors.Degraded })
+	if _, err := client(t, port).Do(context.Background(), holding(0, 10)); err != nil {
+		t.Error(err)
+	}
+	if err := os.Symlink(far, here); err != nil {
+		t.Fatal(err)
+	}
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	tty, err := serial.Open(serial.Config{Path: near, Baud: 19200, StopBits: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	l := modbus.NewLink(tty, modbus.RTU, modbus.Options{Baud: 19200, Timeout: 5 * time.Second})
+	if a, err := l.Do(context.Background(), holding(0, 10)); err != nil || len(a.Data) != 20 {
+		t.Errorf("%v %v", a, err)
+	}
+	other := holding(0, 1)
+	other.Unit, other.Timeout = 2, 200*time.Millisecond
+	if _, err := l.Do(context.Background(), other); !errors.Is(err, modbus.ErrTimeout) {
+		t.Errorf("it answers for another unit: %v", err)
+	}
 }

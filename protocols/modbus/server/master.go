@@ -40,7 +40,7 @@ type Master struct {
 	requests   atomic.Uint64
 	exceptions atomic.Uint64
 	garbage    atomic.Uint64
-	last       atomic.Int64 // ns since the epoch of the last request
+	last       atomic.Int64 // when the last request came, ns since the epoch; 0: none has
 
 	mu      sync.Mutex
 	room    sync.Cond
@@ -258,17 +258,23 @@ func (m source) Read(b []byte) (int, error) {
 	}
 }
 
-// patience moves the read deadline after a request, not at each one. Bytes that are none do not count.
+// patience moves the read deadline after a request, not at each one. Bytes that are none do not count. A line may be silent for ever.
 func (m *Master) patience() {
-	idle := m.server.cfg.Idle
-	if m.pace != nil || !m.fresh && !m.set.IsZero() {
+	if !m.fresh && !m.set.IsZero() {
 		return
 	}
-	if now := time.Now(); now.Sub(m.set) > idle/8 {
-		m.set, m.fresh = now, false
+	now, idle := time.Now(), m.server.cfg.Idle
+	if m.fresh {
+		m.last.Store(now.UnixNano())
+	}
+	m.fresh = false
+	switch {
+	case m.pace != nil:
+		m.set = now
+	case now.Sub(m.set) > idle/8:
+		m.set = now
 		_ = m.conn.SetReadDeadline(now.Add(idle))
 	}
-	m.last.Store(m.set.UnixNano())
 }
 
 // blame counts why a connection has ended.

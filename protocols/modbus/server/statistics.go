@@ -43,7 +43,7 @@ type Info struct {
 	Address    string
 	Role       string // proven by its certificate; empty: none
 	Since      time.Time
-	Last       time.Time // about when it asked last; zero: never
+	Last       time.Time // when it asked last; zero: never
 	Requests   uint64
 	Exceptions uint64
 	Garbage    uint64
@@ -56,7 +56,7 @@ func (m *Master) Info() Info {
 		Door: m.door.Name, Address: m.address, Since: m.since,
 		Requests: m.requests.Load(), Exceptions: m.exceptions.Load(), Garbage: m.garbage.Load(),
 	}
-	if at := m.last.Load(); at != 0 && i.Requests > 0 {
+	if at := m.last.Load(); at != 0 {
 		i.Last = time.Unix(0, at)
 	}
 	m.mu.Lock()
