@@ -254,7 +254,7 @@ func (m source) Read(b []byte) (int, error) {
 		if !busy {
 			return 0, errIdle
 		}
-		m.fresh, m.set = true, time.Time{} // who waits for us is not idle
+		m.set = time.Time{} // who waits for us is not idle
 	}
 }
 
