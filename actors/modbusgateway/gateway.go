@@ -44,7 +44,7 @@ type gateway struct {
 	server *server.Server // nil until its doors are open
 	downs  map[string]string
 	desks  map[string]*desk // by link
-	counts *counts
+	counts *share.Counts
 }
 
 // opened is what opening the doors gives; the life owns it.
@@ -70,7 +70,7 @@ func (g *gateway) Receive(c *actors.Context, msg any) error {
 	case *modbusv1.MastersRequest:
 		c.Reply(masters(g.server))
 	case *modbusv1.TrafficRequest:
-		c.Reply(g.counts.traffic())
+		c.Reply(traffic(g.counts))
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (g *gateway) start(c *actors.Context) error {
 		return actors.Broken(err)
 	}
 	d.warn(c)
-	g.counts = &counts{}
+	g.counts = &share.Counts{}
 	cfg := server.Config{
 		Masters: int(g.cfg.MaxMasters), PerAddress: int(g.cfg.MaxMastersPerAddress), Idle: g.cfg.Idle.AsDuration(),
 		Slow: g.cfg.Slow.AsDuration(), InFlight: int(g.cfg.InFlight), Log: c.Log(),

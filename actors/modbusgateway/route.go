@@ -6,6 +6,7 @@ import (
 
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/server"
+	"gatewayd/protocols/modbus/share"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -65,7 +66,7 @@ func routesOf(all []*modbusv1.Route) (*routes, error) {
 // actor what is to be forwarded.
 type entrance struct {
 	routes *routes
-	counts *counts
+	counts *share.Counts
 	post   func(msg any) error
 }
 
@@ -88,20 +89,20 @@ func (e *entrance) Handle(dst []byte, q *server.Query) []byte {
 	r := e.routes[q.Unit]
 	switch {
 	case r == nil:
-		e.counts.unrouted.Add(1)
+		e.counts.Unrouted.Add(1)
 		if q.Line() {
 			return dst // somebody else's
 		}
 		return modbus.AppendException(dst, q.PDU[0], modbus.GatewayPath)
 	case r.mode == deny, r.mode == readOnly && q.Write():
-		e.counts.forbidden.Add(1)
+		e.counts.Forbidden.Add(1)
 		return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction)
 	case q.Refused != nil:
 		return modbus.AppendException(dst, q.PDU[0], q.Refused.Code)
 	}
 	forward := q.Request
 	if r.mode == swallow && q.Write() {
-		e.counts.swallowed.Add(1)
+		e.counts.Swallowed.Add(1)
 		if q.Function != modbus.ReadWriteMultipleRegisters {
 			return respond(dst, q.Request, modbus.Response{})
 		}
@@ -110,7 +111,7 @@ func (e *entrance) Handle(dst []byte, q *server.Query) []byte {
 	forward.Unit, forward.Timeout = r.unit, r.timeout
 	later := q.Later()
 	if e.post(&asked{route: r, request: forward, waiter: waiter{later, q.Request}, master: q.Master()}) != nil {
-		e.counts.busy.Add(1)
+		e.counts.Busy.Add(1)
 		later.Refuse(modbus.DeviceBusy)
 	}
 	return dst

@@ -2,7 +2,6 @@ package modbusgateway
 
 import (
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"gatewayd/actors"
@@ -14,15 +13,10 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// counts are what became of requests, counted in any goroutine.
-type counts struct {
-	forwarded, cached, shared, swallowed, forbidden, unrouted, busy, down, silent atomic.Uint64
-}
-
-func (n *counts) traffic() *modbusv1.TrafficResponse {
+func traffic(n *share.Counts) *modbusv1.TrafficResponse {
 	return &modbusv1.TrafficResponse{
-		Forwarded: n.forwarded.Load(), Cached: n.cached.Load(), Shared: n.shared.Load(), Swallowed: n.swallowed.Load(),
-		Forbidden: n.forbidden.Load(), Unrouted: n.unrouted.Load(), Busy: n.busy.Load(), Down: n.down.Load(), Silent: n.silent.Load(),
+		Forwarded: n.Forwarded.Load(), Cached: n.Cached.Load(), Shared: n.Shared.Load(), Swallowed: n.Swallowed.Load(),
+		Forbidden: n.Forbidden.Load(), Unrouted: n.Unrouted.Load(), Busy: n.Busy.Load(), Down: n.Down.Load(), Silent: n.Silent.Load(),
 	}
 }
 
@@ -46,10 +40,10 @@ func (g *gateway) take(c *actors.Context, m *asked) {
 	verdict, answer := d.Take(m.master, t, g.now())
 	switch verdict {
 	case share.Known:
-		g.counts.cached.Add(1)
+		g.counts.Cached.Add(1)
 		m.waiter.later.Reply(respond(nil, m.waiter.request, answer))
 	case share.Joined:
-		g.counts.shared.Add(1)
+		g.counts.Shared.Add(1)
 	case share.Full:
 		g.refuse(t, modbus.DeviceBusy)
 	case share.Queued:
@@ -68,7 +62,7 @@ func (g *gateway) next(c *actors.Context, link string) {
 		if t == nil {
 			return
 		}
-		g.counts.forwarded.Add(1)
+		g.counts.Forwarded.Add(1)
 		r := t.Request
 		class := schedule.Interactive
 		if r.Write() {
@@ -114,12 +108,12 @@ func (g *gateway) failed(c *actors.Context, m actors.Failed) error {
 
 // refuse answers all who wait with an exception.
 func (g *gateway) refuse(t *transaction, code uint8) {
-	count := &g.counts.silent
+	count := &g.counts.Silent
 	switch code {
 	case modbus.DeviceBusy:
-		count = &g.counts.busy
+		count = &g.counts.Busy
 	case modbus.GatewayPath:
-		count = &g.counts.down
+		count = &g.counts.Down
 	case modbus.GatewayTarget:
 	default:
 		count = nil
