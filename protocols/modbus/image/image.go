@@ -47,6 +47,7 @@ type Fill struct {
 type Image struct {
 	points []*held
 	tables map[key]*table
+	units  [256]bool
 
 	mu sync.RWMutex // guards what segments and held points hold
 }
@@ -126,7 +127,7 @@ func (m *Image) table(unit uint8, area string) *table {
 	t := m.tables[k]
 	if t == nil {
 		t = &table{}
-		m.tables[k] = t
+		m.tables[k], m.units[unit] = t, true
 	}
 	return t
 }
@@ -187,28 +188,20 @@ func (t *table) segment(first, n int) *segment {
 }
 
 // Has says whether anything is shown of a unit.
-func (m *Image) Has(unit uint8) bool {
-	for k := range m.tables {
-		if k.unit == unit {
-			return true
-		}
-	}
-	return false
-}
+func (m *Image) Has(unit uint8) bool { return m.units[unit] }
 
 // Units are those of which something is shown, in order.
 func (m *Image) Units() []uint8 {
 	var all []uint8
-	for k := range m.tables {
-		if !slices.Contains(all, k.unit) {
-			all = append(all, k.unit)
+	for unit, shown := range m.units {
+		if shown {
+			all = append(all, uint8(unit))
 		}
 	}
-	slices.Sort(all)
 	return all
 }
 
-// areas are those that functions read or write.
+// areaOf is the area that a function reads or writes.
 func areaOf(function uint8) string {
 	switch function {
 	case modbus.ReadCoils, modbus.WriteSingleCoil, modbus.WriteMultipleCoils:

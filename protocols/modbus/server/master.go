@@ -32,6 +32,7 @@ type Master struct {
 	pace    pacer // of a serial line; nil: none
 
 	in    *modbus.RequestReader
+	query Query // the one under way; kept here since it would be an allocation each
 	pdu   []byte
 	batch []byte    // answers of the reader that are not in out yet
 	set   time.Time // when the read deadline was set
@@ -99,11 +100,12 @@ func (m *Master) handle(got modbus.Query) {
 	m.fresh = true
 	m.requests.Add(1)
 	m.server.counts.requests.Add(1)
-	q := Query{Query: got, Broadcast: got.Unit == 0 && m.door.Framing != modbus.TCP, master: m}
+	q := &m.query
+	*q = Query{Query: got, Broadcast: got.Unit == 0 && m.door.Framing != modbus.TCP, master: m}
 	if m.door.Framing == modbus.TCP {
 		m.await()
 	}
-	m.pdu = m.answer(m.pdu[:0], &q)
+	m.pdu = m.answer(m.pdu[:0], q)
 	if q.Broadcast {
 		return
 	}
