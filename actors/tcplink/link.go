@@ -1,7 +1,7 @@
-// Package tcplink is the actor type for one TCP connection to a Modbus device,
-// gateway or serial device server: it keeps the connection and carries what
-// units ask of it, one transaction at a time or as many as the far end allows. It
-// polls nothing by itself.
+// Package tcplink is the actor type for one connection over IP (TCP, TLS or UDP)
+// to a Modbus device, gateway or serial device server: it keeps the connection
+// and carries what units ask of it, one transaction at a time or as many as the
+// far end allows. It polls nothing by itself.
 package tcplink
 
 import (
@@ -19,7 +19,7 @@ import (
 // Kind is all this package shows the gateway.
 var Kind = actors.Define(actors.Kind{
 	Name:      "tcp-link",
-	Doc:       "One TCP connection to a Modbus device or gateway; units ask it for transactions.",
+	Doc:       "One connection over TCP, TLS or UDP to a Modbus device or gateway; units ask it for transactions.",
 	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "LinkService")},
 	Publishes: []actors.Leaf{{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}}},
 	Live:      true,
@@ -46,11 +46,12 @@ type link struct {
 	conn    *conn // nil: not connected
 	modbus  wire.Transactor
 	dialing bool
-	stale   bool // it is time for a new connection, once this one has nothing under way
-	proved  bool // the connection has brought an answer
-	shaky   bool // the last connection brought none
-	spoilt  int  // connections in a row that an unreadable answer has spoilt
-	failed  int  // attempts in a row without success
+	stale   bool  // it is time for a new connection, once this one has nothing under way
+	proved  bool  // the connection has brought an answer
+	shaky   bool  // the last connection brought none
+	ended   error // what has ended the last connection
+	spoilt  int   // connections in a row that an unreadable answer has spoilt
+	failed  int   // attempts in a row without success
 	opened  uint64
 	retry   *actors.Timer
 	nudge   *actors.Timer
@@ -93,7 +94,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 	case *modbusv1.StatisticsRequest:
 		c.Reply(l.statistics())
 	case actors.Failed:
-		return fmt.Errorf("%s: %w", l.cfg.Address, m.Err)
+		return fmt.Errorf("%s: %w", l.target(), m.Err)
 	}
 	return nil
 }
@@ -134,6 +135,7 @@ func (l *link) done(c *actors.Context, w *wire.Work, by *conn) {
 		l.next(c)
 		return
 	}
+	l.ended = w.Lost
 	if w.Answered() {
 		l.proven(c)
 	}

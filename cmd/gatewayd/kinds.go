@@ -4,6 +4,8 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/config"
 	"gatewayd/actors/drill"
+	"gatewayd/actors/dtulink"
+	"gatewayd/actors/dtulistener"
 	"gatewayd/actors/erratic"
 	"gatewayd/actors/modbusfirewall"
 	"gatewayd/actors/modbusgateway"
@@ -19,6 +21,8 @@ import (
 var kinds = []actors.Kind{
 	config.Kind,
 	drill.Kind,
+	dtulink.Kind,
+	dtulistener.Kind,
 	erratic.Kind,
 	modbusfirewall.Kind,
 	modbusgateway.Kind,

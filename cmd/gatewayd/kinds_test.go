@@ -42,6 +42,12 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 	case *modbusv1.SerialLine:
 		m.Port = filepath.Join(t.TempDir(), "tty")
 		return m
+	case *modbusv1.DtuListener:
+		m.Listen = "127.0.0.1:0"
+		return m
+	case *modbusv1.DtuLink:
+		m.Listener, m.Registration = "field/dtus", "1"
+		return m
 	case *modbusv1.TcpLink:
 		m.Address = "127.0.0.1:9"
 		return m

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"time"
 )
 
 // Conn is an open port or connection. net.Conn and a serial port of package serial are one. Two more methods are used when present:
-// Discard() error throws away what was received and not read yet; SyscallConn (package syscall) looks for it without waiting.
+// Discard() error throws away what was received and not read yet, on datagrams also what is still under way; SyscallConn (package syscall)
+// looks for it without waiting.
 type Conn interface {
 	io.ReadWriteCloser
 	SetReadDeadline(time.Time) error
@@ -41,6 +43,8 @@ type Options struct {
 	Late time.Duration
 	// Timer is used for the pauses on a line; default runtime timers.
 	Timer Waiter
+	// Datagrams says that each Read and Write of the conn is one datagram with one frame (UDP); for TCP and RTUOverTCP only.
+	Datagrams bool
 }
 
 // Link carries one transaction at a time over one connection or port. It is used by one goroutine at a time; Close of the Conn by another
@@ -72,6 +76,10 @@ func NewLink(conn Conn, framing Framing, opts Options) *Link {
 	l := &Link{conn: conn, framing: framing, opts: opts, char: char, rx: newInput(conn)}
 	// What was on a line before it was opened is unknown: it must be silent first (§2.5.1.1).
 	l.dirty = framing.serial()
+	if opts.Datagrams {
+		// The answers to whoever had our port before must not look like ours.
+		l.transaction = uint16(rand.Uint32())
+	}
 	return l
 }
 

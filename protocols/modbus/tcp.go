@@ -23,10 +23,15 @@ func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
 	if err := l.arm(ctx, begin, deadline); err != nil {
 		return nil, l.unready(ctx, err)
 	}
-	if l.rx.raw != nil && (l.request.Write() || begin.Sub(l.quiet) > idle) {
+	if l.request.Write() || l.rx.raw != nil && begin.Sub(l.quiet) > idle {
 		// A peer that closed meanwhile is seen before the request is out: it is certain that it was not sent.
 		if _, err := l.rx.poll(); err != nil {
 			return nil, &lostError{notSent(err)}
+		}
+		if l.rx.raw == nil { // poll has set another deadline
+			if err := l.readUntil(ctx, deadline); err != nil {
+				return nil, l.unready(ctx, err)
+			}
 		}
 	}
 	if err := l.put(ctx, adu, deadline); err != nil {

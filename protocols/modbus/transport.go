@@ -13,6 +13,8 @@ func (l *Link) send(ctx context.Context, adu []byte) ([]byte, error) {
 	stop := l.watch(ctx)
 	defer stop()
 	switch {
+	case l.opts.Datagrams:
+		return l.sendDatagram(ctx, adu)
 	case l.framing == TCP:
 		return l.sendTCP(ctx, adu)
 	case l.framing.serial():

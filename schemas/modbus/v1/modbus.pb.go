@@ -216,10 +216,10 @@ func (x *Rs485) GetDelayAfter() *durationpb.Duration {
 	return nil
 }
 
-// TcpLink configures kind tcp-link: one TCP connection to a device or gateway.
+// TcpLink configures kind tcp-link: one connection over IP to a device or gateway.
 type TcpLink struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// host:port of the device.
+	// host:port of the device. Without port it is 502, with TLS 802.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// How frames look on the connection.
 	Framing string `protobuf:"bytes,2,opt,name=framing,proto3" json:"framing,omitempty"`
@@ -233,7 +233,11 @@ type TcpLink struct {
 	// How long what was sent may stay unacknowledged by the far end's network
 	// before the connection counts as dead; an idle one is probed after three times
 	// that.
-	DeadAfter     *durationpb.Duration `protobuf:"bytes,6,opt,name=dead_after,json=deadAfter,proto3" json:"dead_after,omitempty"`
+	DeadAfter *durationpb.Duration `protobuf:"bytes,6,opt,name=dead_after,json=deadAfter,proto3" json:"dead_after,omitempty"`
+	// What carries the frames; udp: one frame in a datagram, tcp or rtu only.
+	Transport string `protobuf:"bytes,20,opt,name=transport,proto3" json:"transport,omitempty"`
+	// Modbus/TCP Security: all is encrypted, and both sides prove who they are.
+	Tls           *LinkTls `protobuf:"bytes,21,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -306,6 +310,20 @@ func (x *TcpLink) GetInFlight() uint32 {
 func (x *TcpLink) GetDeadAfter() *durationpb.Duration {
 	if x != nil {
 		return x.DeadAfter
+	}
+	return nil
+}
+
+func (x *TcpLink) GetTransport() string {
+	if x != nil {
+		return x.Transport
+	}
+	return ""
+}
+
+func (x *TcpLink) GetTls() *LinkTls {
+	if x != nil {
+		return x.Tls
 	}
 	return nil
 }
@@ -1445,7 +1463,7 @@ var File_modbus_v1_modbus_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\"\xae\x03\n" +
+	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x18modbus/v1/security.proto\"\xae\x03\n" +
 	"\n" +
 	"SerialLine\x12#\n" +
 	"\x04port\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x04port\x125\n" +
@@ -1466,16 +1484,18 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"rxDuringTx\x12K\n" +
 	"\fdelay_before\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x9a\x99\x99\x99\x99\x99\xb9?R\vdelayBefore\x12I\n" +
 	"\vdelay_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x9a\x99\x99\x99\x99\x99\xb9?R\n" +
-	"delayAfter\"\xb4\x03\n" +
-	"\aTcpLink\x12+\n" +
-	"\aaddress\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\b\x01*\t.*:[0-9]+R\aaddress\x124\n" +
+	"delayAfter\"\xaa\x04\n" +
+	"\aTcpLink\x12H\n" +
+	"\aaddress\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(\\[[^\\[\\]]+\\]|[^:\\[\\]]*)(:[0-9]{1,5})?R\aaddress\x124\n" +
 	"\aframing\x18\x02 \x01(\tB\x1a\x8a\xb5\x18\x16\x12\x03tcp2\x03tcp2\x03rtu2\x05asciiR\aframing\x12^\n" +
 	"\x0fconnect_timeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19{\x14\xaeG\xe1z\x84?!\x00\x00\x00\x00\x00\x00N@R\x0econnectTimeout\x12W\n" +
 	"\vmax_backoff\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0330s\x19{\x14\xaeG\xe1z\x84?!\x00\x00\x00\x00\x00 \xac@R\n" +
 	"maxBackoff\x126\n" +
 	"\tin_flight\x18\x05 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00P@R\binFlight\x12U\n" +
 	"\n" +
-	"dead_after\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0\x82@R\tdeadAfter\"\xad\x06\n" +
+	"dead_after\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0\x82@R\tdeadAfter\x121\n" +
+	"\ttransport\x18\x14 \x01(\tB\x13\x8a\xb5\x18\x0f\x12\x03tcp2\x03tcp2\x03udpR\ttransport\x12$\n" +
+	"\x03tls\x18\x15 \x01(\v2\x12.modbus.v1.LinkTlsR\x03tls\"\xad\x06\n" +
 	"\x04Unit\x121\n" +
 	"\x04link\x18\x01 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.LinkServiceR\x04link\x12#\n" +
 	"\x04unit\x18\x02 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\xe0o@R\x04unit\x12L\n" +
@@ -1617,30 +1637,31 @@ var file_modbus_v1_modbus_proto_goTypes = []any{
 	(*WritePointRequest)(nil),           // 17: modbus.v1.WritePointRequest
 	(*WritePointResponse)(nil),          // 18: modbus.v1.WritePointResponse
 	(*durationpb.Duration)(nil),         // 19: google.protobuf.Duration
-	(*MaskWriteRequest)(nil),            // 20: modbus.v1.MaskWriteRequest
-	(*ReadWriteRegistersRequest)(nil),   // 21: modbus.v1.ReadWriteRegistersRequest
-	(*ReadFileRecordsRequest)(nil),      // 22: modbus.v1.ReadFileRecordsRequest
-	(*WriteFileRecordsRequest)(nil),     // 23: modbus.v1.WriteFileRecordsRequest
-	(*ReadFifoRequest)(nil),             // 24: modbus.v1.ReadFifoRequest
-	(*ReadIdentificationRequest)(nil),   // 25: modbus.v1.ReadIdentificationRequest
-	(*DiagnoseRequest)(nil),             // 26: modbus.v1.DiagnoseRequest
-	(*ReportServerIdRequest)(nil),       // 27: modbus.v1.ReportServerIdRequest
-	(*ReadExceptionStatusRequest)(nil),  // 28: modbus.v1.ReadExceptionStatusRequest
-	(*ReadEventCounterRequest)(nil),     // 29: modbus.v1.ReadEventCounterRequest
-	(*ReadEventLogRequest)(nil),         // 30: modbus.v1.ReadEventLogRequest
-	(*TransactRequest)(nil),             // 31: modbus.v1.TransactRequest
-	(*MaskWriteResponse)(nil),           // 32: modbus.v1.MaskWriteResponse
-	(*ReadWriteRegistersResponse)(nil),  // 33: modbus.v1.ReadWriteRegistersResponse
-	(*ReadFileRecordsResponse)(nil),     // 34: modbus.v1.ReadFileRecordsResponse
-	(*WriteFileRecordsResponse)(nil),    // 35: modbus.v1.WriteFileRecordsResponse
-	(*ReadFifoResponse)(nil),            // 36: modbus.v1.ReadFifoResponse
-	(*ReadIdentificationResponse)(nil),  // 37: modbus.v1.ReadIdentificationResponse
-	(*DiagnoseResponse)(nil),            // 38: modbus.v1.DiagnoseResponse
-	(*ReportServerIdResponse)(nil),      // 39: modbus.v1.ReportServerIdResponse
-	(*ReadExceptionStatusResponse)(nil), // 40: modbus.v1.ReadExceptionStatusResponse
-	(*ReadEventCounterResponse)(nil),    // 41: modbus.v1.ReadEventCounterResponse
-	(*ReadEventLogResponse)(nil),        // 42: modbus.v1.ReadEventLogResponse
-	(*TransactResponse)(nil),            // 43: modbus.v1.TransactResponse
+	(*LinkTls)(nil),                     // 20: modbus.v1.LinkTls
+	(*MaskWriteRequest)(nil),            // 21: modbus.v1.MaskWriteRequest
+	(*ReadWriteRegistersRequest)(nil),   // 22: modbus.v1.ReadWriteRegistersRequest
+	(*ReadFileRecordsRequest)(nil),      // 23: modbus.v1.ReadFileRecordsRequest
+	(*WriteFileRecordsRequest)(nil),     // 24: modbus.v1.WriteFileRecordsRequest
+	(*ReadFifoRequest)(nil),             // 25: modbus.v1.ReadFifoRequest
+	(*ReadIdentificationRequest)(nil),   // 26: modbus.v1.ReadIdentificationRequest
+	(*DiagnoseRequest)(nil),             // 27: modbus.v1.DiagnoseRequest
+	(*ReportServerIdRequest)(nil),       // 28: modbus.v1.ReportServerIdRequest
+	(*ReadExceptionStatusRequest)(nil),  // 29: modbus.v1.ReadExceptionStatusRequest
+	(*ReadEventCounterRequest)(nil),     // 30: modbus.v1.ReadEventCounterRequest
+	(*ReadEventLogRequest)(nil),         // 31: modbus.v1.ReadEventLogRequest
+	(*TransactRequest)(nil),             // 32: modbus.v1.TransactRequest
+	(*MaskWriteResponse)(nil),           // 33: modbus.v1.MaskWriteResponse
+	(*ReadWriteRegistersResponse)(nil),  // 34: modbus.v1.ReadWriteRegistersResponse
+	(*ReadFileRecordsResponse)(nil),     // 35: modbus.v1.ReadFileRecordsResponse
+	(*WriteFileRecordsResponse)(nil),    // 36: modbus.v1.WriteFileRecordsResponse
+	(*ReadFifoResponse)(nil),            // 37: modbus.v1.ReadFifoResponse
+	(*ReadIdentificationResponse)(nil),  // 38: modbus.v1.ReadIdentificationResponse
+	(*DiagnoseResponse)(nil),            // 39: modbus.v1.DiagnoseResponse
+	(*ReportServerIdResponse)(nil),      // 40: modbus.v1.ReportServerIdResponse
+	(*ReadExceptionStatusResponse)(nil), // 41: modbus.v1.ReadExceptionStatusResponse
+	(*ReadEventCounterResponse)(nil),    // 42: modbus.v1.ReadEventCounterResponse
+	(*ReadEventLogResponse)(nil),        // 43: modbus.v1.ReadEventLogResponse
+	(*TransactResponse)(nil),            // 44: modbus.v1.TransactResponse
 }
 var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.SerialLine.rs485:type_name -> modbus.v1.Rs485
@@ -1650,54 +1671,55 @@ var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	19, // 4: modbus.v1.TcpLink.connect_timeout:type_name -> google.protobuf.Duration
 	19, // 5: modbus.v1.TcpLink.max_backoff:type_name -> google.protobuf.Duration
 	19, // 6: modbus.v1.TcpLink.dead_after:type_name -> google.protobuf.Duration
-	19, // 7: modbus.v1.Unit.every:type_name -> google.protobuf.Duration
-	19, // 8: modbus.v1.Unit.timeout:type_name -> google.protobuf.Duration
-	19, // 9: modbus.v1.Unit.max_backoff:type_name -> google.protobuf.Duration
-	19, // 10: modbus.v1.Unit.rest:type_name -> google.protobuf.Duration
-	4,  // 11: modbus.v1.Unit.groups:type_name -> modbus.v1.ScanGroup
-	5,  // 12: modbus.v1.Unit.points:type_name -> modbus.v1.Point
-	19, // 13: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
-	6,  // 14: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
-	9,  // 15: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
-	11, // 16: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
-	13, // 17: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
-	15, // 18: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
-	17, // 19: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
-	20, // 20: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
-	21, // 21: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
-	22, // 22: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
-	23, // 23: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
-	24, // 24: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
-	25, // 25: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
-	26, // 26: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
-	27, // 27: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
-	28, // 28: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
-	29, // 29: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
-	30, // 30: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
-	31, // 31: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
-	7,  // 32: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
-	10, // 33: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
-	12, // 34: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
-	14, // 35: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
-	16, // 36: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
-	18, // 37: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
-	32, // 38: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
-	33, // 39: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
-	34, // 40: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
-	35, // 41: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
-	36, // 42: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
-	37, // 43: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
-	38, // 44: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
-	39, // 45: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
-	40, // 46: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
-	41, // 47: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
-	42, // 48: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
-	43, // 49: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
-	32, // [32:50] is the sub-list for method output_type
-	14, // [14:32] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	20, // 7: modbus.v1.TcpLink.tls:type_name -> modbus.v1.LinkTls
+	19, // 8: modbus.v1.Unit.every:type_name -> google.protobuf.Duration
+	19, // 9: modbus.v1.Unit.timeout:type_name -> google.protobuf.Duration
+	19, // 10: modbus.v1.Unit.max_backoff:type_name -> google.protobuf.Duration
+	19, // 11: modbus.v1.Unit.rest:type_name -> google.protobuf.Duration
+	4,  // 12: modbus.v1.Unit.groups:type_name -> modbus.v1.ScanGroup
+	5,  // 13: modbus.v1.Unit.points:type_name -> modbus.v1.Point
+	19, // 14: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
+	6,  // 15: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
+	9,  // 16: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
+	11, // 17: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
+	13, // 18: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
+	15, // 19: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
+	17, // 20: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
+	21, // 21: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
+	22, // 22: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
+	23, // 23: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
+	24, // 24: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
+	25, // 25: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
+	26, // 26: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
+	27, // 27: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
+	28, // 28: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
+	29, // 29: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
+	30, // 30: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
+	31, // 31: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
+	32, // 32: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
+	7,  // 33: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
+	10, // 34: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
+	12, // 35: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
+	14, // 36: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
+	16, // 37: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
+	18, // 38: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
+	33, // 39: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
+	34, // 40: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
+	35, // 41: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
+	36, // 42: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
+	37, // 43: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
+	38, // 44: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
+	39, // 45: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
+	40, // 46: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
+	41, // 47: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
+	42, // 48: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
+	43, // 49: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
+	44, // 50: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
+	33, // [33:51] is the sub-list for method output_type
+	15, // [15:33] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_modbus_proto_init() }
@@ -1707,6 +1729,7 @@ func file_modbus_v1_modbus_proto_init() {
 	}
 	file_modbus_v1_diagnosis_proto_init()
 	file_modbus_v1_records_proto_init()
+	file_modbus_v1_security_proto_init()
 	file_modbus_v1_modbus_proto_msgTypes[5].OneofWrappers = []any{}
 	file_modbus_v1_modbus_proto_msgTypes[17].OneofWrappers = []any{
 		(*WritePointRequest_Number)(nil),

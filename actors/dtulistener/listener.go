@@ -1,0 +1,185 @@
+// Package dtulistener is the actor type for the TCP port that DTUs dial: it
+// hands each connection to the link that has claimed it and reports all others.
+// It carries nothing itself.
+package dtulistener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus/dtu"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// Kind is kind "dtu-listener".
+var Kind = kind(&dtu.Desks{})
+
+// kind keeps the claims of the links: a listener that begins anew knows them at once.
+func kind(desks *dtu.Desks) actors.Kind {
+	return actors.Define(actors.Kind{
+		Name:     "dtu-listener",
+		Doc:      "One TCP port that DTUs dial; each is given to the link that knows its registration or address.",
+		Services: []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_dtu_proto, "DtuListenerService")},
+		Publishes: []actors.Leaf{
+			{Class: "event", Leaf: "refused", Message: &modbusv1.DtuRefused{}},
+			{Class: "event", Leaf: "insecure", Message: &modbusv1.DtuInsecure{}},
+		},
+		Limit: 4096,
+		Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
+	}, func(cfg *modbusv1.DtuListener) actors.Actor {
+		return &listener{cfg: cfg, desks: desks}
+	})
+}
+
+const (
+	startTime = 5 * time.Second
+	// tellEvery is how often refusals are told: a port open to the world is found.
+	tellEvery = 6 * time.Second
+	// tellAtOnce is how many may be told one after the other.
+	tellAtOnce = 20
+)
+
+type listener struct {
+	cfg   *modbusv1.DtuListener
+	desks *dtu.Desks
+	desk  *dtu.Desk
+	port  *dtu.Listener // nil until it listens
+	told  meter
+}
+
+func (l *listener) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		return l.start(c)
+	case *dtu.Listener:
+		l.port = m
+		c.OK()
+	case *dtu.Claim:
+		if err := l.desk.Claim(m, time.Now()); err != nil {
+			c.Refuse(err)
+			return nil
+		}
+		c.Reply(dtu.Claimed{})
+	case dtu.Release:
+		l.desk.Release(m.Name)
+		if l.port != nil {
+			l.port.Drop(m.Name)
+		}
+	case dtu.Refusal:
+		l.refused(c, m)
+	case *modbusv1.CallersRequest:
+		c.Reply(l.callers())
+	case actors.Failed:
+		return m.Err
+	}
+	return nil
+}
+
+func (l *listener) start(c *actors.Context) error {
+	cfg, err := l.config()
+	if err != nil {
+		return actors.Broken(err)
+	}
+	if !loopback(l.cfg.Listen) {
+		if !l.cfg.Insecure {
+			return actors.Broken(fmt.Errorf("listen = %q is outside loopback, and nothing there is encrypted or authenticated: "+
+				"listen on 127.0.0.1 or set insecure = true", l.cfg.Listen))
+		}
+		const warning = "whoever knows a registration can pose as its DTU"
+		c.Log().Warn("insecure: "+warning, "listen", l.cfg.Listen)
+		c.Event("insecure", &modbusv1.DtuInsecure{Listen: l.cfg.Listen, Warning: warning})
+	}
+	l.desk = l.desks.Of(c.Name())
+	post, desk := c.Post(), l.desk
+	c.Do(startTime, func(context.Context) (any, error) {
+		return dtu.Listen(cfg, desk, func(r dtu.Refusal) { _ = post(r) })
+	})
+	return nil
+}
+
+func (l *listener) config() (dtu.Config, error) {
+	cfg := dtu.Config{
+		Listen: l.cfg.Listen, Length: int(l.cfg.Length), Within: l.cfg.RegisterWithin.AsDuration(),
+		Pending: int(l.cfg.MaxPending), PendingPerAddress: int(l.cfg.MaxPendingPerAddress), PerAddress: int(l.cfg.MaxPerAddress),
+		RefusalsPerMinute: int(l.cfg.RefusalsPerMinute),
+	}
+	var err error
+	if cfg.Prefix, err = dtu.Bytes(l.cfg.Prefix); err != nil {
+		return cfg, fmt.Errorf("prefix: %w", err)
+	}
+	for _, s := range l.cfg.Heartbeats {
+		b, err := dtu.Bytes(s)
+		if err == nil && len(b) == 0 {
+			err = errors.New("a heartbeat without bytes")
+		}
+		if err != nil {
+			return cfg, fmt.Errorf("heartbeats: %w", err)
+		}
+		cfg.Beats = append(cfg.Beats, b)
+	}
+	return cfg, nil
+}
+
+// loopback tells whether only this machine can reach a listener.
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
+}
+
+func (l *listener) refused(c *actors.Context, r dtu.Refusal) {
+	untold, tell := l.told.tell(time.Now())
+	if tell {
+		c.Event("refused", &modbusv1.DtuRefused{Address: r.From.String(), Sent: dtu.Show(r.Sent), Why: r.Why, Untold: untold})
+	}
+}
+
+func (l *listener) callers() *modbusv1.CallersResponse {
+	resp := &modbusv1.CallersResponse{Missing: l.desk.Names(time.Now())}
+	if l.port == nil {
+		return resp
+	}
+	calls, pending, refused := l.port.Calls()
+	resp.Pending, resp.Refused = uint32(pending), refused
+	for _, call := range calls {
+		resp.Callers = append(resp.Callers, &modbusv1.DtuCaller{Link: call.Name, Address: call.From.String(), Since: timestamppb.New(call.Since)})
+		if i := slices.Index(resp.Missing, call.Name); i >= 0 {
+			resp.Missing = slices.Delete(resp.Missing, i, i+1)
+		}
+	}
+	slices.SortFunc(resp.Callers, func(a, b *modbusv1.DtuCaller) int { return strings.Compare(a.Link, b.Link) })
+	return resp
+}
+
+// meter lets a few through at once and then one at a time.
+type meter struct {
+	full   time.Time // when as many as possible may be told again
+	untold uint64
+}
+
+func (m *meter) tell(now time.Time) (untold uint64, ok bool) {
+	if m.full.Before(now) {
+		m.full = now
+	}
+	if m.full.Sub(now) > (tellAtOnce-1)*tellEvery {
+		m.untold++
+		return 0, false
+	}
+	m.full = m.full.Add(tellEvery)
+	untold, m.untold = m.untold, 0
+	return untold, true
+}

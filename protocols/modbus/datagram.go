@@ -1,0 +1,101 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+)
+
+// sendDatagram carries one transaction in one datagram there and one back. Datagrams get lost, come twice, late and out of order: what is not
+// the answer is dropped and waiting goes on, and no answer costs nothing but its time. An MBAP answer is told by its transaction id. RTU has
+// none: an answer to something else could pass for this one, so each request asks the conn to Discard what is under way; where it cannot,
+// an answer that has not come costs the connection.
+func (l *Link) sendDatagram(ctx context.Context, adu []byte) ([]byte, error) {
+	deadline := sooner(ctx, time.Now().Add(l.request.Timeout))
+	fresh, ok := l.conn.(discarder)
+	if ok && l.framing != TCP {
+		if err := fresh.Discard(); err != nil {
+			return nil, &lostError{notSent(err)}
+		}
+	}
+	if err := l.readUntil(ctx, deadline); err != nil {
+		return nil, l.unready(ctx, err)
+	}
+	if err := l.conn.SetWriteDeadline(deadline); err != nil {
+		return nil, &lostError{notSent(err)}
+	}
+	if _, err := l.conn.Write(adu); err != nil {
+		// A datagram goes out whole or not at all. The error may be the refusal of an earlier one.
+		return nil, &lostError{notSent(fmt.Errorf("write: %w", err))}
+	}
+	if l.request.Unit == 0 && l.framing != TCP {
+		if err := l.opts.Timer.Wait(ctx, l.opts.Turnaround); err != nil {
+			return nil, fmt.Errorf("after the broadcast was sent: %w", err)
+		}
+		return nil, nil
+	}
+	body, err := l.awaitDatagram(ctx)
+	if err != nil && l.framing != TCP && !ok && !LinkLost(err) && !l.noneDue(err) {
+		err = &lostError{err}
+	}
+	return body, err
+}
+
+// awaitDatagram reads datagrams until the answer is among them or the read deadline.
+func (l *Link) awaitDatagram(ctx context.Context) ([]byte, error) {
+	var strange error // what the last datagram was that is not the answer
+	for {
+		n, err := l.conn.Read(l.rx.buf[:])
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, &lostError{fmt.Errorf("read: %w", err)}
+		case strange != nil:
+			return nil, fmt.Errorf("%w, but %w", noAnswer(ctx, l.request.Timeout), strange)
+		default:
+			return nil, noAnswer(ctx, l.request.Timeout)
+		}
+		body, late, err := l.takeDatagram(l.rx.buf[:n])
+		if body != nil {
+			return slices.Clone(body), nil
+		}
+		if !late {
+			strange = err
+		}
+	}
+}
+
+// takeDatagram gives the answer in a datagram, from the unit to the end of the PDU, or why it is none; late: it answers another request.
+func (l *Link) takeDatagram(b []byte) (body []byte, late bool, err error) {
+	if l.framing != TCP {
+		if !Whole(l.framing, b) {
+			return nil, false, fmt.Errorf("%w: %d bytes with a bad checksum", ErrCorrupt, len(b))
+		}
+		body = b[:len(b)-2]
+	} else {
+		switch {
+		case !Whole(l.framing, b):
+			return nil, false, fmt.Errorf("%w: a datagram of %d bytes is not one frame", ErrCorrupt, len(b))
+		case binary.BigEndian.Uint16(b) != l.transaction:
+			return nil, true, nil
+		}
+		body = b[6:]
+	}
+	if !l.want.accepts(body) {
+		return nil, false, mismatch(body)
+	}
+	return body, false, nil
+}
+
+// Whole says whether b is exactly one frame, TCP or RTUOverTCP, as a datagram must be.
+func Whole(f Framing, b []byte) bool {
+	if f == TCP {
+		frame, err := splitTCP(b)
+		return err == nil && len(frame) > 0 && len(frame) == len(b)
+	}
+	return len(b) >= 4 && len(b) <= 256 && crc(b) == 0
+}

@@ -1,0 +1,89 @@
+package dial
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// NotAccepted begins the Reason of a connection whose far end has judged our certificate and left.
+const NotAccepted = "the device does not accept us"
+
+// Reason says in an operator's words what is wrong with a connection, given an error of this package or of reading and writing.
+func Reason(err error) string {
+	var shake *handshakeError
+	var number syscall.Errno
+	var name *net.DNSError
+	var file *fileError
+	late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+	switch {
+	case errors.As(err, &file):
+		return file.Error()
+	case alert(err) != "":
+		return NotAccepted + ": " + alert(err)
+	case errors.As(err, &shake) && late:
+		return "no end of the TLS handshake"
+	case errors.As(err, &shake):
+		return shaken(shake.err)
+	case errors.As(err, &number):
+		return number.Error()
+	case errors.As(err, &name):
+		return name.Err
+	case late:
+		return "no answer"
+	case errors.Is(err, io.EOF):
+		return "closed by the device"
+	}
+	return err.Error()
+}
+
+// alert is what a TLS peer says before it leaves. Since TLS 1.3 it judges our certificate after the handshake.
+func alert(err error) string {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return ""
+	}
+	said := strings.TrimPrefix(op.Err.Error(), "tls: ")
+	switch said {
+	case "bad certificate", "unknown certificate", "unsupported certificate", "unknown certificate authority", "certificate required",
+		"expired certificate", "revoked certificate":
+		return fmt.Sprintf("TLS alert %q for our certificate", said)
+	case "access denied":
+		return "our role has no access"
+	}
+	return fmt.Sprintf("TLS alert %q", said)
+}
+
+// shaken says why the handshake failed.
+func shaken(err error) string {
+	var invalid x509.CertificateInvalidError
+	var host x509.HostnameError
+	var unknown x509.UnknownAuthorityError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Sprintf("the device's certificate is valid from %s to %s only (now: %s)",
+			day(invalid.Cert.NotBefore), day(invalid.Cert.NotAfter), day(time.Now()))
+	case errors.As(err, &invalid):
+		return "the device's certificate: " + strings.TrimPrefix(invalid.Error(), "x509: ")
+	case errors.As(err, &host):
+		return "the device's certificate is for another name: " + strings.TrimPrefix(host.Error(), "x509: ")
+	case errors.As(err, &unknown):
+		return "the device's certificate is signed by an authority that is not in ca"
+	case errors.As(err, &record):
+		return "the device does not speak TLS on this port"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return "the device closed the connection in the TLS handshake"
+	}
+	return "TLS handshake: " + strings.TrimPrefix(err.Error(), "tls: ")
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }

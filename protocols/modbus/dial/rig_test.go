@@ -1,0 +1,197 @@
+package dial_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dial"
+)
+
+const aptPeers = "apt-get install -y python3-pymodbus python3-serial openssl"
+
+var roleOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 50316, 802, 1}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// authority signs certificates and writes them to files.
+type authority struct {
+	t    *testing.T
+	dir  string
+	file string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T, name string) *authority {
+	t.Helper()
+	a := &authority{t: t, dir: t.TempDir()}
+	a.cert, a.key = a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	})
+	a.file = a.write(name, "CERTIFICATE", a.cert.Raw)
+	return a
+}
+
+// sign fills in what a certificate needs; the first signs itself.
+func (a *authority) sign(c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	c.SerialNumber, _ = rand.Int(rand.Reader, big.NewInt(1<<62))
+	if c.NotAfter.IsZero() {
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	}
+	parent, signer := a.cert, a.key
+	if parent == nil {
+		parent, signer = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return cert, key
+}
+
+func (a *authority) write(name, kind string, der []byte) string {
+	a.t.Helper()
+	path := filepath.Join(a.dir, name+"."+strings.ReplaceAll(kind, " ", "-"))
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+	return path
+}
+
+// issue signs a certificate; change may spoil it. It gives the files of certificate and key.
+func (a *authority) issue(name string, change func(*x509.Certificate)) (cert, key string) {
+	a.t.Helper()
+	role, err := asn1.MarshalWithParams("Operator", "utf8")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		ExtraExtensions: []pkix.Extension{{Id: roleOID, Value: role}},
+	}
+	if change != nil {
+		change(c)
+	}
+	signed, private := a.sign(c)
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return a.write(name, "CERTIFICATE", signed.Raw), a.write(name, "PRIVATE KEY", der)
+}
+
+// files are those of a client of this authority that expects meter.example.
+func (a *authority) files() dial.Files {
+	a.t.Helper()
+	cert, key := a.issue("gateway.example", nil)
+	return dial.Files{Certificate: cert, Key: key, CA: a.file, Name: "meter.example"}
+}
+
+func python(t *testing.T) []string {
+	t.Helper()
+	const interpreter = "/usr/bin/python3"
+	if text, err := exec.Command(interpreter, "-c", "import pymodbus").CombinedOutput(); err != nil {
+		t.Fatalf("pymodbus is missing: %s\n%s", aptPeers, text)
+	}
+	return []string{interpreter, filepath.Join("testdata", "peer.py")}
+}
+
+// start runs a server until the test ends.
+func start(t *testing.T, argv ...string) {
+	t.Helper()
+	c := exec.Command(argv[0], argv[1:]...)
+	text := &strings.Builder{}
+	c.Stdout, c.Stderr = text, text
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", argv, text)
+		}
+	})
+}
+
+func run(t *testing.T, argv ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if text, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s", argv, err, text)
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// eventually tries again, for a server may be just starting.
+func eventually(t *testing.T, try func() error) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// readsMeter reads registers that hold their own address, and writes some.
+func readsMeter(t *testing.T, l *modbus.Link) {
+	t.Helper()
+	for first := uint16(0); first < 100; first += 10 {
+		got, err := l.Do(context.Background(), modbus.Request{Unit: 7, Function: modbus.ReadHoldingRegisters, Address: first, Quantity: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10 {
+			if got.Register(i) != first+uint16(i) {
+				t.Fatalf("register %d holds %d", int(first)+i, got.Register(i))
+			}
+		}
+	}
+	w := modbus.Request{Unit: 7, Function: modbus.WriteMultipleRegisters, Address: 100, Quantity: 2, Data: []byte{0, 1, 0, 2}}
+	if _, err := l.Do(context.Background(), w); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,181 @@
+// Package dtu lets Modbus devices dial in: a DTU, a modem with a serial port behind it, connects to us, says who it is by a registration
+// packet or is known by its address, and is given to whoever has claimed it. Everybody else is turned away. It speaks no Modbus and owns no
+// connection longer than the registration takes.
+package dtu
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Claim says which DTU belongs to whom. Nobody changes it once it is made.
+type Claim struct {
+	Name   string       // whose it is, the path of a link
+	ID     string       // registration, without the listener's prefix; empty: the address is enough
+	Source netip.Prefix // where it must come from; invalid: anywhere
+	// Hand takes the connection over. It is called by any goroutine and does not block; an error: nobody is there to take it.
+	Hand func(*Caller) error
+}
+
+// Caller is a DTU that has said who it is.
+type Caller struct {
+	net.Conn
+	Beats [][]byte // packets that are no answers
+}
+
+// Lease is how long a claim lasts that is not renewed.
+const Lease = 30 * time.Second
+
+// Desks are the desks of all listeners: claims outlive the listener they were made at, which may begin anew. It may be used by any goroutine.
+type Desks struct {
+	mu  sync.Mutex
+	all map[string]*Desk
+}
+
+// Of is the desk of the listener called name.
+func (d *Desks) Of(name string) *Desk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all == nil {
+		d.all = map[string]*Desk{}
+	}
+	if d.all[name] == nil {
+		d.all[name] = &Desk{}
+	}
+	return d.all[name]
+}
+
+// Desk knows the claims. It may be used by any goroutine.
+type Desk struct {
+	mu     sync.Mutex
+	claims map[string]held // by Name
+}
+
+type held struct {
+	*Claim
+	until time.Time
+}
+
+// Claim makes or renews a claim. One that says the same as another's is refused.
+func (d *Desk) Claim(c *Claim, now time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, other := range d.claims {
+		if now.After(other.until) {
+			delete(d.claims, name)
+		} else if name != c.Name && other.ID == c.ID && (c.ID != "" || other.Source.Overlaps(c.Source)) {
+			return fmt.Errorf("%s is claimed by %s already", c.what(), name)
+		}
+	}
+	if d.claims == nil {
+		d.claims = map[string]held{}
+	}
+	d.claims[c.Name] = held{c, now.Add(Lease)}
+	return nil
+}
+
+func (c *Claim) what() string {
+	if c.ID != "" {
+		return fmt.Sprintf("registration %s", Show([]byte(c.ID)))
+	}
+	return fmt.Sprintf("source %s", c.Source)
+}
+
+// Release ends what the owner has claimed.
+func (d *Desk) Release(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.claims, name)
+}
+
+// Names are those who have claimed something, sorted.
+func (d *Desk) Names(now time.Time) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var names []string
+	for name, c := range d.claims {
+		if !now.After(c.until) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// byAddress finds whose DTU calls from an address, if that is enough to know it.
+func (d *Desk) byAddress(from netip.Addr, now time.Time) *Claim {
+	return d.find(now, func(c *Claim) bool { return c.ID == "" && c.Source.Contains(from) })
+}
+
+// byID finds whose DTU has sent a registration. why: it is known, but not from there.
+func (d *Desk) byID(id string, from netip.Addr, now time.Time) (c *Claim, why string) {
+	c = d.find(now, func(c *Claim) bool { return c.ID != "" && c.ID == id })
+	switch {
+	case c == nil:
+		return nil, "nobody has claimed this registration"
+	case c.Source.IsValid() && !c.Source.Contains(from):
+		return nil, fmt.Sprintf("the registration is that of %s, which calls from %s", c.Name, c.Source)
+	}
+	return c, ""
+}
+
+func (d *Desk) find(now time.Time, is func(*Claim) bool) *Claim {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.claims {
+		if !now.After(c.until) && is(c.Claim) {
+			return c.Claim
+		}
+	}
+	return nil
+}
+
+// Bytes reads a packet from config: text as it is, bytes as 0x0a0b0c.
+func Bytes(s string) ([]byte, error) {
+	digits, ok := strings.CutPrefix(s, "0x")
+	if !ok {
+		return []byte(s), nil
+	}
+	b, err := hex.DecodeString(digits)
+	if err != nil || len(b) == 0 {
+		return nil, fmt.Errorf("%q is no row of bytes like 0x0a1b", s)
+	}
+	return b, nil
+}
+
+// Show writes a packet as it is written in config.
+func Show(b []byte) string {
+	if text := string(b); !strings.HasPrefix(text, "0x") && !slices.ContainsFunc(b, func(c byte) bool { return c < ' ' || c > '~' }) {
+		return text
+	}
+	return "0x" + hex.EncodeToString(b)
+}
+
+// Source reads an address or a network from config; empty: an invalid one.
+func Source(s string) (netip.Prefix, error) {
+	if s == "" {
+		return netip.Prefix{}, nil
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, fmt.Errorf("%q is neither an IP address nor a network like 10.8.0.0/24", s)
+	}
+	return p.Masked(), nil
+}
+
+// Messages between the actors of a listener and its links, beside *Claim.
+type (
+	// Claimed is the answer to a Claim.
+	Claimed struct{}
+	// Release ends the claim of Name.
+	Release struct{ Name string }
+)

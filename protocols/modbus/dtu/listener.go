@@ -1,0 +1,270 @@
+package dtu
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"gatewayd/protocols/modbus/dial"
+)
+
+// deadAfter is how long a DTU may leave unacknowledged what was sent to it: mobile networks are slow.
+const deadAfter = 30 * time.Second
+
+// Config of a Listener. All limits must be given.
+type Config struct {
+	Listen            string
+	Prefix            []byte        // of every registration packet
+	Length            int           // bytes of the registration after it; 0: all that comes until a pause
+	Beats             [][]byte      // heartbeats
+	Within            time.Duration // how long a registration may take
+	Pending           int           // connections that have not registered
+	PendingPerAddress int
+	PerAddress        int // connections, registered or not
+	RefusalsPerMinute int // of one address, after which it is not heard until the minute is over
+}
+
+// Refusal is a connection that was turned away.
+type Refusal struct {
+	From netip.AddrPort
+	Sent []byte // what it has sent, the first bytes
+	Why  string
+}
+
+// Call is a connection that was handed over and is still open.
+type Call struct {
+	Name  string
+	From  netip.AddrPort
+	Since time.Time
+}
+
+// Listener takes connections, learns who calls and hands them over.
+type Listener struct {
+	cfg     Config
+	desk    *Desk
+	refused func(Refusal)
+	socket  *net.TCPListener
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	over    bool
+	calls   map[*call]struct{}
+	pending int
+	from    map[netip.Addr]*guest
+	turned  uint64
+}
+
+// guest is what is known of an address.
+type guest struct {
+	open, pending int
+	refusals      int
+	minute        time.Time // when the refusals are forgotten
+}
+
+// Listen opens the port. refused is told of every connection that is turned away, by any goroutine; it must not block.
+func Listen(cfg Config, desk *Desk, refused func(Refusal)) (*Listener, error) {
+	socket, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	l := &Listener{
+		cfg: cfg, desk: desk, refused: refused, socket: socket.(*net.TCPListener),
+		calls: map[*call]struct{}{}, from: map[netip.Addr]*guest{},
+	}
+	l.running.Add(1)
+	go l.accept()
+	return l, nil
+}
+
+// Addr is where it listens.
+func (l *Listener) Addr() net.Addr { return l.socket.Addr() }
+
+// Close ends it and all connections that came through it.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	l.over = true
+	var all []*call
+	for c := range l.calls {
+		all = append(all, c)
+	}
+	l.mu.Unlock()
+	err := l.socket.Close()
+	for _, c := range all {
+		_ = c.Close()
+	}
+	l.running.Wait()
+	return err
+}
+
+// Calls lists who is connected; pending have not said who they are, refused were turned away since the start.
+func (l *Listener) Calls() (calls []Call, pending int, refused uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.calls {
+		if c.name != "" {
+			calls = append(calls, Call{c.name, c.at, c.since})
+		}
+	}
+	return calls, l.pending, l.turned
+}
+
+// Drop closes the connections that were handed to somebody who is gone.
+func (l *Listener) Drop(name string) {
+	l.mu.Lock()
+	var all []*call
+	for c := range l.calls {
+		if c.name == name {
+			all = append(all, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range all {
+		_ = c.Close()
+	}
+}
+
+// accept goes on when it fails (out of descriptors, mostly): DTUs that leave give descriptors back.
+func (l *Listener) accept() {
+	defer l.running.Done()
+	pause := time.Duration(0)
+	for {
+		c, err := l.socket.AcceptTCP()
+		if err == nil {
+			pause = 0
+			l.admit(c)
+			continue
+		}
+		l.mu.Lock()
+		over := l.over
+		l.mu.Unlock()
+		if over || errors.Is(err, net.ErrClosed) {
+			return
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		<-time.After(pause)
+	}
+}
+
+func (l *Listener) admit(conn *net.TCPConn) {
+	at := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+	c := &call{TCPConn: conn, listener: l, at: netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), since: time.Now()}
+	if why := l.enter(c); why != "" {
+		_ = conn.Close()
+		l.refused(Refusal{From: c.at, Why: why})
+		return
+	}
+	go func() {
+		defer l.running.Done()
+		if err := l.serve(c); err != nil {
+			_ = c.Close()
+			l.refused(*err)
+		}
+	}()
+}
+
+// enter counts a connection in, or says why it may not.
+func (l *Listener) enter(c *call) (why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := c.at.Addr()
+	g := l.from[a]
+	if g == nil {
+		l.tidy(c.since)
+		g = &guest{}
+		l.from[a] = g
+	}
+	if c.since.After(g.minute) {
+		g.refusals, g.minute = 0, c.since.Add(time.Minute)
+	}
+	switch {
+	case l.over:
+		why = "the listener is closing"
+	case g.refusals >= l.cfg.RefusalsPerMinute:
+		why = fmt.Sprintf("%d connections from there were refused within a minute", g.refusals)
+	case g.open >= l.cfg.PerAddress:
+		why = fmt.Sprintf("%d connections from there are open", g.open)
+	case g.pending >= l.cfg.PendingPerAddress:
+		why = fmt.Sprintf("%d connections from there have not registered yet", g.pending)
+	case l.pending >= l.cfg.Pending:
+		why = fmt.Sprintf("%d connections have not registered yet", l.pending)
+	}
+	if why != "" {
+		l.turned++
+		return why
+	}
+	g.open++
+	g.pending++
+	l.pending++
+	l.calls[c] = struct{}{}
+	l.running.Add(1)
+	return ""
+}
+
+// tidy forgets addresses of which there is nothing left to know.
+func (l *Listener) tidy(now time.Time) {
+	if len(l.from) < 1024 {
+		return
+	}
+	for a, g := range l.from {
+		if g.open == 0 && now.After(g.minute) {
+			delete(l.from, a)
+		}
+	}
+}
+
+// serve learns who calls and hands the connection over.
+func (l *Listener) serve(c *call) *Refusal {
+	claim, packet, why := l.ask(c)
+	l.mu.Lock()
+	g := l.from[c.at.Addr()]
+	g.pending--
+	l.pending--
+	if claim == nil {
+		g.refusals++
+		l.turned++
+	} else {
+		c.name = claim.Name
+	}
+	l.mu.Unlock()
+	if claim == nil {
+		return &Refusal{c.at, packet, why}
+	}
+	err := dial.Watch(c.TCPConn, deadAfter)
+	if err == nil {
+		err = c.SetDeadline(time.Time{})
+	}
+	if err == nil {
+		err = claim.Hand(&Caller{Conn: c, Beats: append([][]byte{packet, trim(packet)}, l.cfg.Beats...)})
+	}
+	if err != nil {
+		return &Refusal{c.at, packet, fmt.Sprintf("%s cannot take it: %s", claim.Name, err)}
+	}
+	return nil
+}
+
+// call is a connection that came in.
+type call struct {
+	*net.TCPConn
+	listener *Listener
+	at       netip.AddrPort
+	since    time.Time
+	name     string // whose it is; the listener's lock
+	once     sync.Once
+}
+
+// Close counts the connection out.
+func (c *call) Close() error {
+	err := error(nil)
+	c.once.Do(func() {
+		err = c.TCPConn.Close()
+		l := c.listener
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.calls, c)
+		l.from[c.at.Addr()].open--
+	})
+	return err
+}

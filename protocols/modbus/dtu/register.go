@@ -1,0 +1,100 @@
+package dtu
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+const (
+	// pause is how long nothing comes after a packet that is over.
+	pause = 200 * time.Millisecond
+	// longest is the most that a registration has, with its prefix.
+	longest = 256
+)
+
+// ask finds out whose connection it is, and gives what it has sent. no claim: why not.
+func (l *Listener) ask(c *call) (claim *Claim, packet []byte, why string) {
+	if claim := l.desk.byAddress(c.at.Addr(), time.Now()); claim != nil {
+		packet, _ := receive(c.TCPConn, c.since.Add(pause)) // it may say who it is nevertheless
+		return claim, packet, ""
+	}
+	packet, err := receive(c.TCPConn, c.since.Add(l.cfg.Within))
+	switch {
+	case err == nil:
+	case len(packet) > longest:
+		return nil, packet[:longest], "what it has sent is no registration"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, packet, fmt.Sprintf("no registration within %s", l.cfg.Within)
+	case errors.Is(err, io.EOF):
+		return nil, packet, "it left without registration"
+	default:
+		return nil, packet, "it left: " + err.Error()
+	}
+	id, ok := l.identity(packet)
+	if !ok {
+		return nil, packet, l.unlike()
+	}
+	claim, why = l.desk.byID(string(id), c.at.Addr(), time.Now())
+	if short := trim(id); claim == nil && len(short) < len(id) && len(short) > 0 {
+		claim, why = l.desk.byID(string(short), c.at.Addr(), time.Now())
+	}
+	return claim, packet, why
+}
+
+// receive reads a packet: all that comes until a pause. An error comes with what was read.
+func receive(c interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}, limit time.Time) ([]byte, error) {
+	var b [longest + 1]byte
+	n, until := 0, limit
+	for n <= longest {
+		if err := c.SetReadDeadline(until); err != nil {
+			return b[:n], err
+		}
+		m, err := c.Read(b[n:])
+		n += m
+		if errors.Is(err, os.ErrDeadlineExceeded) && n > 0 && until.Before(limit) {
+			return b[:n], nil
+		}
+		if err != nil {
+			return b[:n], err
+		}
+		if until = time.Now().Add(pause); until.After(limit) {
+			until = limit
+		}
+	}
+	return b[:n], errors.New("too long")
+}
+
+// identity takes the registration out of its packet.
+func (l *Listener) identity(packet []byte) (id []byte, ok bool) {
+	id, ok = bytes.CutPrefix(packet, l.cfg.Prefix)
+	switch {
+	case !ok:
+		return nil, false
+	case l.cfg.Length > 0 && len(id) < l.cfg.Length:
+		return nil, false
+	case l.cfg.Length > 0:
+		return id[:l.cfg.Length], true // a heartbeat may follow at once
+	}
+	return id, len(id) > 0
+}
+
+func (l *Listener) unlike() string {
+	why := "what it has sent is no registration"
+	if len(l.cfg.Prefix) > 0 {
+		why += ", which begins with " + Show(l.cfg.Prefix)
+	}
+	if l.cfg.Length > 0 {
+		why += fmt.Sprintf(" and has %d bytes", l.cfg.Length)
+	}
+	return why
+}
+
+// trim takes off how modems end a line.
+func trim(packet []byte) []byte { return bytes.TrimRight(packet, "\r\n\x00") }

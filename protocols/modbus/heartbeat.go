@@ -1,0 +1,106 @@
+package modbus
+
+import (
+	"bytes"
+	"slices"
+	"time"
+)
+
+// WithoutHeartbeats gives a stream from which packets that are no Modbus are taken out: modems say that they are alive between the answers of
+// the devices behind them. Only what stands before or after a whole frame is taken for one. What Close is for conn it is for the result.
+func WithoutHeartbeats(conn Conn, f Framing, beats [][]byte) Conn {
+	h := &hearing{Conn: conn, framing: f}
+	for _, b := range beats {
+		if len(b) > 0 {
+			h.beats = append(h.beats, b)
+		}
+	}
+	slices.SortFunc(h.beats, func(a, b []byte) int { return len(b) - len(a) }) // one may begin like another
+	return h
+}
+
+type hearing struct {
+	Conn
+	framing Framing
+	beats   [][]byte
+	buf     []byte    // received and not given on
+	rest    int       // bytes of a frame that are given on as they are
+	open    bool      // a frame is given on that tells no size
+	last    time.Time // when something was given on
+}
+
+const (
+	enough       = 8   // bytes of an RTU answer tell its size, or that it tells none
+	longestASCII = 513 // Serial Line V1.02 §2.5.2.2
+)
+
+func (h *hearing) Write(b []byte) (int, error) {
+	h.open = false
+	return h.Conn.Write(b)
+}
+
+func (h *hearing) Read(b []byte) (int, error) {
+	if h.open && time.Since(h.last) > gap {
+		h.open = false
+	}
+	for {
+		if n := h.ready(); n > 0 {
+			n = copy(b, h.buf[:n])
+			h.buf = slices.Delete(h.buf, 0, n)
+			h.rest = max(0, h.rest-n)
+			h.last = time.Now()
+			return n, nil
+		}
+		var more [512]byte
+		n, err := h.Conn.Read(more[:])
+		if n == 0 {
+			return 0, err
+		}
+		h.buf = append(h.buf, more[:n]...)
+	}
+}
+
+// ready is how many bytes of buf can be given on.
+func (h *hearing) ready() int {
+	if h.rest == 0 && !h.open && !h.begin() {
+		return 0
+	}
+	if h.open {
+		return len(h.buf)
+	}
+	return min(h.rest, len(h.buf))
+}
+
+// begin takes heartbeats off and measures the frame that follows; false: there is none yet.
+func (h *hearing) begin() bool {
+	for {
+		part := func(beat []byte) bool { return len(h.buf) < len(beat) && bytes.HasPrefix(beat, h.buf) }
+		if len(h.buf) == 0 || slices.ContainsFunc(h.beats, part) {
+			return false
+		}
+		i := slices.IndexFunc(h.beats, func(beat []byte) bool { return bytes.HasPrefix(h.buf, beat) })
+		if i < 0 {
+			break
+		}
+		h.buf = slices.Delete(h.buf, 0, len(h.beats[i]))
+	}
+	n, more := h.frame()
+	h.rest, h.open = n, n == 0 && !more
+	return !more
+}
+
+// frame is the size of the frame that begins buf. more: too few bytes to tell; 0 without more: it tells none.
+func (h *hearing) frame() (n int, more bool) {
+	b := h.buf
+	switch {
+	case h.framing.ascii():
+		n = bytes.IndexByte(b, '\n') + 1
+		return n, n == 0 && b[0] == ':' && len(b) < longestASCII
+	case h.framing == TCP && len(b) < 6:
+		return 0, true
+	case h.framing == TCP:
+		return 6 + int(b[4])<<8 + int(b[5]), false
+	}
+	n = rtuAnswerSize(b)
+	return n, n == 0 && len(b) < enough
+}
