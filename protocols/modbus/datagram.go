@@ -28,7 +28,9 @@ func (l *Link) sendDatagram(ctx context.Context, adu []byte) ([]byte, error) {
 	if err := l.conn.SetWriteDeadline(deadline); err != nil {
 		return nil, &lostError{notSent(err)}
 	}
-	if _, err := l.conn.Write(adu); err != nil {
+	if _, err := l.conn.Write(adu); errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, notSent(noAnswer(ctx, l.request.Timeout))
+	} else if err != nil {
 		// A datagram goes out whole or not at all. The error may be the refusal of an earlier one.
 		return nil, &lostError{notSent(fmt.Errorf("write: %w", err))}
 	}
