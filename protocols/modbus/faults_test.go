@@ -208,7 +208,7 @@ func TestPartialFrameThenSilence(t *testing.T) {
 
 func TestNoiseGivesNoWrongValue(t *testing.T) {
 	d := meter(7)
-	l := linked(t, sim.NewPlant(d), modbus.RTU, modbus.Options{Timeout: 5 * time.Millisecond, Late: time.Millisecond})
+	l := linked(t, sim.NewPlant(d), modbus.RTU, modbus.Options{Timeout: 20 * time.Millisecond, Late: 120 * time.Millisecond})
 	d.Behave(sim.Behaviour{Noise: 0.002, Seed: 1})
 	good, spoilt := 0, 0
 	for i := range uint16(250) {
