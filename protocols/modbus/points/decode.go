@@ -47,6 +47,8 @@ func (p *Point) decode(data []byte) (Value, error) {
 		return Text(p.text(bytes)), nil
 	case Bytes:
 		return Raw(bytes), nil
+	case Fields:
+		return fromFields(bytes)
 	}
 	return p.fromRaw(p.cut(bytes))
 }
@@ -65,15 +67,21 @@ func (p *Point) cut(bytes []byte) uint64 {
 }
 
 func (p *Point) fromRaw(raw uint64) (Value, error) {
-	if p.Absent != nil && raw == *p.Absent {
-		return Value{}, fmt.Errorf("%#x: %w", raw, ErrNoValue)
+	if err := p.absent(raw); err != nil {
+		return Value{}, err
 	}
 	switch p.Type {
 	case Bool:
 		return Flag(raw != 0), nil
+	case Unix32, Unix64:
+		return fromUnix(raw)
+	case CP56:
+		return fromCP56(raw)
+	case BCDTime:
+		return fromBCDTime(raw)
 	case Float16, Float32, Float64:
 		return p.real(raw)
-	case BCD16, BCD32:
+	case BCD16, BCD32, BCD64:
 		digits, ok := fromBCD(raw)
 		if !ok {
 			return Value{}, fmt.Errorf("%#x is not decimal digits: %w", raw, ErrNoValue)
@@ -88,8 +96,11 @@ func (p *Point) fromRaw(raw uint64) (Value, error) {
 
 // whole scales an integer; without a scale it stays exact.
 func (p *Point) whole(v Value) (Value, error) {
-	if !p.scaled() {
-		return v, nil
+	switch {
+	case p.ScaleFrom != "":
+		return v, nil // Rescale does the rest
+	case !p.scaled():
+		return p.finish(v)
 	}
 	f, _ := v.Float64()
 	return p.finite(f)
@@ -113,7 +124,7 @@ func (p *Point) finite(raw float64) (Value, error) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return Value{}, fmt.Errorf("%s is %g: %w", p.Type, f, ErrNoValue)
 	}
-	return Number(f), nil
+	return p.finish(Number(f))
 }
 
 // toValue applies the scale. A scale that is a whole fraction is divided by: 2301 · 0.1 is 230.10000000000002, 2301 / 10 is 230.1.

@@ -3,6 +3,7 @@ package points
 import (
 	"math"
 	"strings"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -60,6 +61,9 @@ func drawValue(t *rapid.T, p Point) Value {
 	case Float64:
 		return Number(rapid.Float64().Draw(t, "double"))
 	}
+	if clock(p.Type) {
+		return drawTime(t, p.Type)
+	}
 	least, most, _ := bounds(p.Type)
 	if least < 0 && rapid.Bool().Draw(t, "negative") {
 		return Integer(rapid.Int64Range(least, -1).Draw(t, "integer"))
@@ -67,6 +71,26 @@ func drawValue(t *rapid.T, p Point) Value {
 	return Unsigned(rapid.Uint64Range(0, most).Draw(t, "unsigned"))
 }
 
-func numeric(form string) bool { return form != Bool && form != String && form != Bytes }
+// drawTime draws a time that the type holds.
+func drawTime(t *rapid.T, form string) Value {
+	seconds := rapid.Int64Range(946684800, 1<<32-1).Draw(t, "seconds") // 2000 to 2106
+	at := time.Unix(seconds, 0).UTC()
+	switch form {
+	case Unix32, Unix64:
+		return Text(at.Format(utcTime))
+	case CP56:
+		at = at.Add(time.Duration(rapid.IntRange(0, 999).Draw(t, "ms")) * time.Millisecond)
+	case BCDTime:
+		at = at.AddDate(-7, 0, 0)
+		if at.Year() < 2000 {
+			at = at.AddDate(7, 0, 0)
+		}
+	}
+	return Text(at.Format(localTime))
+}
+
+func numeric(form string) bool {
+	return form != Bool && form != String && form != Bytes && !clock(form)
+}
 
 func near(a, b, tolerance float64) bool { return math.Abs(a-b) <= tolerance }

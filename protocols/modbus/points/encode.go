@@ -111,6 +111,9 @@ func (p Point) bytes(v Value) ([]byte, error) {
 		}
 		return []byte(v.text), nil
 	}
+	if p.Type == Fields {
+		return toFields(v)
+	}
 	raw, err := p.toRaw(v)
 	if err != nil {
 		return nil, err

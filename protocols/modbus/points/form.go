@@ -1,6 +1,6 @@
 package points
 
-// The forms of a point's bytes. Integers are two's complement, floats IEEE 754, bcd four or eight unsigned decimal digits.
+// The forms of a point's bytes. Integers are two's complement, floats IEEE 754, bcd four, eight or sixteen unsigned decimal digits.
 const (
 	Bool    = "bool"
 	Int8    = "int8"
@@ -16,14 +16,22 @@ const (
 	Float64 = "float64"
 	BCD16   = "bcd16"
 	BCD32   = "bcd32"
+	BCD64   = "bcd64"
 	String  = "string"
 	Bytes   = "bytes"
+
+	Unix32  = "unix32"   // seconds since 1970, unsigned
+	Unix64  = "unix64"   // the same in 64 bits
+	CP56    = "cp56"     // CP56Time2a of IEC 60870-5-4 in four registers, as meters give it
+	BCDTime = "bcd-time" // the digits YYMMDDhhmmss
+	Fields  = "ymdhms"   // a register each for year, month, day, hour, minute, second
 )
 
 // Types lists every type a point can have.
 func Types() []string {
 	return []string{
-		Bool, Int8, Uint8, Int16, Uint16, Int32, Uint32, Int64, Uint64, Float16, Float32, Float64, BCD16, BCD32, String, Bytes,
+		Bool, Int8, Uint8, Int16, Uint16, Int32, Uint32, Int64, Uint64, Float16, Float32, Float64, BCD16, BCD32, BCD64, String, Bytes,
+		Unix32, Unix64, CP56, BCDTime, Fields,
 	}
 }
 
@@ -34,10 +42,14 @@ func width(form string) int {
 		return 1
 	case Bool, Int16, Uint16, Float16, BCD16:
 		return 2
-	case Int32, Uint32, Float32, BCD32:
+	case Int32, Uint32, Float32, BCD32, Unix32:
 		return 4
-	case Int64, Uint64, Float64:
+	case BCDTime:
+		return 6
+	case Int64, Uint64, Float64, BCD64, Unix64, CP56:
 		return 8
+	case Fields:
+		return 12
 	}
 	return 0
 }
@@ -56,6 +68,17 @@ func bounds(form string) (least int64, most uint64, ok bool) {
 		return 0, 9999, true
 	case BCD32:
 		return 0, 99999999, true
+	case BCD64:
+		return 0, 9999999999999999, true
 	}
 	return 0, 0, false
+}
+
+// clock says whether a type is a time, which is text as a value.
+func clock(form string) bool {
+	switch form {
+	case Unix32, Unix64, CP56, BCDTime, Fields:
+		return true
+	}
+	return false
 }

@@ -16,7 +16,7 @@ const (
 // Order says for each byte as it arrives which byte of the value it is, 0 being the most significant.
 type Order []int
 
-// OrderOf reads an order for a value of the given bytes (2, 4 or 8): one of the names above, or a letter for each byte as it
+// OrderOf reads an order for a value of the given bytes (2, 4, 6 or 8): one of the names above, or a letter for each byte as it
 // arrives, where a is the most significant: "cdab" is word-swapped, "ghefcdab" the same for 64 bits. Any permutation is allowed.
 func OrderOf(text string, bytes int) (Order, error) {
 	order := make(Order, bytes)
@@ -56,8 +56,13 @@ func named(name string, i, bytes int) int {
 
 func alphabet(bytes int) string { return "abcdefgh"[:bytes] }
 
-// unit returns the bytes over which the point's order works: the value, or each register of text.
-func (p *Point) unit() int { return max(2, width(p.Type)) }
+// unit returns the bytes over which the point's order works: the value, or each register of text and of a time in fields.
+func (p *Point) unit() int {
+	if p.Type == Fields {
+		return 2
+	}
+	return max(2, width(p.Type))
+}
 
 // straight says that the bytes arrive as the specification says.
 func (p *Point) straight() bool { return p.Order == "" || p.Order == BigEndian }

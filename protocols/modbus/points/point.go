@@ -40,8 +40,10 @@ type Point struct {
 	Length  int     // string and bytes: registers, 1 to 125; else 0
 	Scale   float64 // value = raw · Scale + Offset; 0 means 1
 	Offset  float64
-	Unit    string  // of the value, e.g. "kWh"; only shown
-	Absent  *uint64 // raw bits (in big-endian order) by which the device says "I have no value", e.g. 0x8000 of SunSpec
+	Unit    string // of the value, e.g. "kWh"; only shown
+	// ScaleFrom names the point that holds the exponent n of the scale 10^n; Decode then gives the raw integer, and Rescale the value.
+	ScaleFrom string
+	Finish    *Finish // what few points need; nil: nothing
 }
 
 // Bits says whether the point lies in an area of bits instead of registers.
@@ -94,7 +96,7 @@ func (p *Point) scale() float64 {
 // Check says what is wrong with the point, in words for the author of a device profile. The other methods expect a point
 // that passed.
 func (p Point) Check() error {
-	for _, check := range []func(Point) error{checkArea, checkLength, checkBit, checkByte, checkOrder, checkScale, checkAbsent} {
+	for _, check := range []func(Point) error{checkArea, checkLength, checkBit, checkByte, checkOrder, checkScale, checkFinish} {
 		if err := check(p); err != nil {
 			return fmt.Errorf("point %q: %w", p.Name, err)
 		}
@@ -180,22 +182,13 @@ func checkScale(p Point) error {
 		return fmt.Errorf("scale %g is too small to divide by", p.Scale)
 	}
 	switch p.Type {
-	case Bool, String, Bytes:
-		if p.scaled() {
+	case Bool, String, Bytes, Unix32, Unix64, CP56, BCDTime, Fields:
+		if p.scaled() || p.ScaleFrom != "" {
 			return fmt.Errorf("%s has neither scale nor offset", p.Type)
 		}
 	}
-	return nil
-}
-
-func checkAbsent(p Point) error {
-	switch {
-	case p.Absent == nil:
-		return nil
-	case p.Type == Bool || p.Type == String || p.Type == Bytes:
-		return fmt.Errorf("%s has no absent pattern", p.Type)
-	case width(p.Type) < 8 && *p.Absent>>(8*width(p.Type)) != 0:
-		return fmt.Errorf("absent pattern %#x is wider than %s", *p.Absent, p.Type)
+	if _, _, whole := bounds(p.Type); p.ScaleFrom != "" && !whole {
+		return fmt.Errorf("%s cannot be scaled by another point, integers can", p.Type)
 	}
 	return nil
 }

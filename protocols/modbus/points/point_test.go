@@ -8,7 +8,7 @@ import (
 
 func bit(n int) *int { return &n }
 
-func pattern(u uint64) *uint64 { return &u }
+func pattern(u uint64) *Finish { return &Finish{Absent: []Sentinel{{Raw: u}}} }
 
 func TestCheckSaysWhatIsWrong(t *testing.T) {
 	tests := []struct {
@@ -40,8 +40,8 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		{"scaled text", Point{Area: Holding, Type: String, Length: 2, Scale: 2}, "string has neither scale nor offset"},
 		{"NaN scale", Point{Area: Holding, Type: Int16, Scale: math.NaN()}, "must be finite"},
 		{"tiny scale", Point{Area: Holding, Type: Int16, Scale: 5e-324}, "too small"},
-		{"wide absent", Point{Area: Holding, Type: Int16, Absent: pattern(0x18000)}, "absent pattern 0x18000 is wider than int16"},
-		{"absent bool", Point{Area: Holding, Type: Bool, Absent: pattern(1)}, "bool has no absent pattern"},
+		{"wide absent", Point{Area: Holding, Type: Int16, Finish: pattern(0x18000)}, "absent pattern 0x18000 is wider than int16"},
+		{"absent bool", Point{Area: Holding, Type: Bool, Finish: pattern(1)}, "bool has no absent pattern"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

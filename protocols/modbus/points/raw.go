@@ -7,15 +7,24 @@ import (
 
 // toRaw returns the bits of a number or flag.
 func (p Point) toRaw(v Value) (raw uint64, err error) {
+	if err := p.within(v); err != nil {
+		return 0, err
+	}
 	switch p.Type {
 	case Bool:
 		return rawFlag(v)
 	case Float16, Float32, Float64:
 		raw, err = p.rawReal(v)
+	case Unix32, Unix64:
+		raw, err = toUnix(v, width(p.Type))
+	case CP56:
+		raw, err = toCP56(v)
+	case BCDTime:
+		raw, err = toBCDTime(v)
 	default:
 		raw, err = p.rawWhole(v)
 	}
-	if err == nil && p.Absent != nil && raw == *p.Absent {
+	if err == nil && p.absent(raw) != nil {
 		return 0, fmt.Errorf("%s is raw %#x, by which the device says that it has no value", v, raw)
 	}
 	return raw, err
@@ -68,7 +77,7 @@ func (p Point) rawWhole(v Value) (uint64, error) {
 		}
 		return 0, fmt.Errorf("%s is outside %d to %d%s", v, least, most, p.suffix())
 	}
-	if p.Type == BCD16 || p.Type == BCD32 {
+	if p.Type == BCD16 || p.Type == BCD32 || p.Type == BCD64 {
 		return toBCD(whole.bits), nil
 	}
 	return whole.bits & (1<<(8*width(p.Type)) - 1), nil

@@ -71,9 +71,9 @@ func TestDecodeWithoutValue(t *testing.T) {
 		{"half infinity", Point{Area: Input, Type: Float16}, []byte{0xfc, 0}},
 		{"scaled beyond float64", Point{Area: Input, Type: Float64, Scale: 10}, []byte{0x7f, 0xef, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
 		{"bcd with letters", Point{Area: Input, Type: BCD16}, []byte{0x1a, 0}},
-		{"absent", Point{Area: Input, Type: Int16, Absent: pattern(0x8000)}, []byte{0x80, 0}},
-		{"absent byte", Point{Area: Input, Type: Uint8, Absent: pattern(0xff)}, []byte{0x12, 0xff}},
-		{"absent swapped", Point{Area: Input, Type: Uint32, Order: "cdab", Absent: pattern(0x00010002)}, []byte{0, 2, 0, 1}},
+		{"absent", Point{Area: Input, Type: Int16, Finish: pattern(0x8000)}, []byte{0x80, 0}},
+		{"absent byte", Point{Area: Input, Type: Uint8, Finish: pattern(0xff)}, []byte{0x12, 0xff}},
+		{"absent swapped", Point{Area: Input, Type: Uint32, Order: "cdab", Finish: pattern(0x00010002)}, []byte{0, 2, 0, 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestEncodeRefuses(t *testing.T) {
 		{"short bytes", Point{Type: Bytes, Length: 2}, Raw([]byte{1}), "not the 4 bytes"},
 		{"read only", Point{Area: Input, Type: Int16}, Integer(1), "area input is read only"},
 		{"part", Point{Type: Uint8}, Integer(1), "only a part of its register"},
-		{"absent", Point{Type: Uint16, Absent: pattern(65535)}, Integer(65535), "has no value"},
+		{"absent", Point{Type: Uint16, Finish: pattern(65535)}, Integer(65535), "has no value"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -289,7 +289,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(uint8(11), "", 1.0, []byte{0x7f, 0xf8, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, form uint8, order string, scale float64, data []byte) {
 		p := Point{Area: Holding, Type: Types()[int(form)%len(Types())], Order: order, Scale: scale, Length: len(data) / 2}
-		if numeric(p.Type) || p.Type == Bool {
+		if p.Type != String && p.Type != Bytes {
 			p.Length = 0
 		}
 		if p.Check() != nil {

@@ -355,6 +355,19 @@ type Unit struct {
 	Groups []*ScanGroup `protobuf:"bytes,11,rep,name=groups,proto3" json:"groups,omitempty"`
 	// What is read from the unit.
 	Points []*Point `protobuf:"bytes,12,rep,name=points,proto3" json:"points,omitempty"`
+	// Device profile, e.g. "eastron-sdm630": a file of this name in the directory
+	// "profiles" beside the config file, or one that is built in. The unit's own
+	// groups and points come on top; those of equal names replace the profile's. Of
+	// limits the stricter holds.
+	Profile string `protobuf:"bytes,13,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Points computed from others.
+	Derived []*Derived `protobuf:"bytes,14,rep,name=derived,proto3" json:"derived,omitempty"`
+	// Addresses that no read may touch, e.g. "holding 100-109" or "input 7".
+	Holes []string `protobuf:"bytes,15,rep,name=holes,proto3" json:"holes,omitempty"`
+	// Each point is read by a request of its own, for units that answer nothing else.
+	OnePerPoint bool `protobuf:"varint,16,opt,name=one_per_point,json=onePerPoint,proto3" json:"one_per_point,omitempty"`
+	// When samples are published; of all points that have no report of their own.
+	Report *Report `protobuf:"bytes,17,opt,name=report,proto3" json:"report,omitempty"`
 	// The firewall that calls must pass; empty: everything is allowed, but to
 	// callers of the cookie protocol nothing.
 	Firewall      string `protobuf:"bytes,20,opt,name=firewall,proto3" json:"firewall,omitempty"`
@@ -476,6 +489,41 @@ func (x *Unit) GetPoints() []*Point {
 	return nil
 }
 
+func (x *Unit) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *Unit) GetDerived() []*Derived {
+	if x != nil {
+		return x.Derived
+	}
+	return nil
+}
+
+func (x *Unit) GetHoles() []string {
+	if x != nil {
+		return x.Holes
+	}
+	return nil
+}
+
+func (x *Unit) GetOnePerPoint() bool {
+	if x != nil {
+		return x.OnePerPoint
+	}
+	return false
+}
+
+func (x *Unit) GetReport() *Report {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
 func (x *Unit) GetFirewall() string {
 	if x != nil {
 		return x.Firewall
@@ -489,7 +537,9 @@ type ScanGroup struct {
 	// Name, also the last token of the subject its samples travel on.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// How often.
-	Every         *durationpb.Duration `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"`
+	Every *durationpb.Duration `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"`
+	// When samples of its points are published.
+	Report        *Report `protobuf:"bytes,3,opt,name=report,proto3" json:"report,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -538,6 +588,207 @@ func (x *ScanGroup) GetEvery() *durationpb.Duration {
 	return nil
 }
 
+func (x *ScanGroup) GetReport() *Report {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+// Report says when a point is published.
+type Report struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// After every read, or only when value or quality have changed.
+	On string `protobuf:"bytes,1,opt,name=on,proto3" json:"on,omitempty"`
+	// A number must differ by more than this from the last published; 0 is any change.
+	Deadband float64 `protobuf:"fixed64,2,opt,name=deadband,proto3" json:"deadband,omitempty"`
+	// A number must differ by more than this share of the last published; of two
+	// deadbands the wider holds.
+	DeadbandPercent float64 `protobuf:"fixed64,3,opt,name=deadband_percent,json=deadbandPercent,proto3" json:"deadband_percent,omitempty"`
+	// Published after this time at the latest, changed or not; 0s is never.
+	Heartbeat     *durationpb.Duration `protobuf:"bytes,4,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Report) Reset() {
+	*x = Report{}
+	mi := &file_modbus_v1_modbus_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Report) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Report) ProtoMessage() {}
+
+func (x *Report) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_modbus_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Report.ProtoReflect.Descriptor instead.
+func (*Report) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Report) GetOn() string {
+	if x != nil {
+		return x.On
+	}
+	return ""
+}
+
+func (x *Report) GetDeadband() float64 {
+	if x != nil {
+		return x.Deadband
+	}
+	return 0
+}
+
+func (x *Report) GetDeadbandPercent() float64 {
+	if x != nil {
+		return x.DeadbandPercent
+	}
+	return 0
+}
+
+func (x *Report) GetHeartbeat() *durationpb.Duration {
+	if x != nil {
+		return x.Heartbeat
+	}
+	return nil
+}
+
+// Derived is a point computed from others of the same scan group.
+type Derived struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the point in samples.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Numbers, points, + - * / %, comparisons, && || !, and min, max, abs, round,
+	// cond(if, then, else). A point whose name holds "-" or "." stands in quotes:
+	// '"power-l1" + "power-l2"'.
+	Expression string `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
+	// Physical unit, for people.
+	Unit string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Scan group; that of the points it is computed from.
+	Group string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	// Decimals it is rounded to.
+	Decimals *uint32 `protobuf:"varint,5,opt,name=decimals,proto3,oneof" json:"decimals,omitempty"`
+	// Least value that makes sense.
+	Min *float64 `protobuf:"fixed64,6,opt,name=min,proto3,oneof" json:"min,omitempty"`
+	// Greatest value that makes sense.
+	Max *float64 `protobuf:"fixed64,7,opt,name=max,proto3,oneof" json:"max,omitempty"`
+	// What becomes of a value beyond min or max: it is bad, or it is cut.
+	Outside string `protobuf:"bytes,8,opt,name=outside,proto3" json:"outside,omitempty"`
+	// When it is published.
+	Report        *Report `protobuf:"bytes,9,opt,name=report,proto3" json:"report,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Derived) Reset() {
+	*x = Derived{}
+	mi := &file_modbus_v1_modbus_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Derived) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Derived) ProtoMessage() {}
+
+func (x *Derived) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_modbus_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Derived.ProtoReflect.Descriptor instead.
+func (*Derived) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Derived) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Derived) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+func (x *Derived) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Derived) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Derived) GetDecimals() uint32 {
+	if x != nil && x.Decimals != nil {
+		return *x.Decimals
+	}
+	return 0
+}
+
+func (x *Derived) GetMin() float64 {
+	if x != nil && x.Min != nil {
+		return *x.Min
+	}
+	return 0
+}
+
+func (x *Derived) GetMax() float64 {
+	if x != nil && x.Max != nil {
+		return *x.Max
+	}
+	return 0
+}
+
+func (x *Derived) GetOutside() string {
+	if x != nil {
+		return x.Outside
+	}
+	return ""
+}
+
+func (x *Derived) GetReport() *Report {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
 // Point is one value in a unit.
 type Point struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -547,11 +798,14 @@ type Point struct {
 	Area string `protobuf:"bytes,2,opt,name=area,proto3" json:"area,omitempty"`
 	// First register or bit, counted from 0.
 	Address uint32 `protobuf:"varint,3,opt,name=address,proto3" json:"address,omitempty"`
-	// What the registers mean; coils and inputs are always bool.
+	// What the registers mean; coils and inputs are always bool. Of times, unix are
+	// seconds since 1970, cp56 is IEC 60870-5-4 in four registers, bcd-time the digits
+	// YYMMDDhhmmss in three, ymdhms a register each for year, month, day, hour, minute
+	// and second; they are published as text, with Z if they are UTC.
 	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
 	// Order of the bytes of the value as they come: abcd is the specification's
 	// big-endian, cdab swaps words, badc swaps bytes, dcba both; eight letters for
-	// 64 bits.
+	// 64 bits. For any length: big-endian, word-swap, byte-swap, little-endian.
 	Order string `protobuf:"bytes,5,opt,name=order,proto3" json:"order,omitempty"`
 	// Bit of the register for type bool, 0 the lowest.
 	Bit *uint32 `protobuf:"varint,6,opt,name=bit,proto3,oneof" json:"bit,omitempty"`
@@ -564,14 +818,35 @@ type Point struct {
 	// Physical unit, for people.
 	Unit string `protobuf:"bytes,10,opt,name=unit,proto3" json:"unit,omitempty"`
 	// Scan group; empty for the unit's own rhythm.
-	Group         string `protobuf:"bytes,11,opt,name=group,proto3" json:"group,omitempty"`
+	Group string `protobuf:"bytes,11,opt,name=group,proto3" json:"group,omitempty"`
+	// Raw values by which the device says that it has none, with the cause if it is
+	// known, e.g. "0x8000" or "0xFFFF=no sensor"; NaN is always one.
+	Absent []string `protobuf:"bytes,12,rep,name=absent,proto3" json:"absent,omitempty"`
+	// Least value that makes sense.
+	Min *float64 `protobuf:"fixed64,13,opt,name=min,proto3,oneof" json:"min,omitempty"`
+	// Greatest value that makes sense.
+	Max *float64 `protobuf:"fixed64,14,opt,name=max,proto3,oneof" json:"max,omitempty"`
+	// What becomes of a value beyond min or max: it is bad, or it is cut.
+	Outside string `protobuf:"bytes,15,opt,name=outside,proto3" json:"outside,omitempty"`
+	// Decimals the value is rounded to.
+	Decimals *uint32 `protobuf:"varint,16,opt,name=decimals,proto3,oneof" json:"decimals,omitempty"`
+	// Names of values, e.g. "2=running"; the name is published beside the value.
+	Labels []string `protobuf:"bytes,17,rep,name=labels,proto3" json:"labels,omitempty"`
+	// Names of bits, 0 the lowest, e.g. "3=overvoltage"; those that are set are
+	// published beside the value.
+	Flags []string `protobuf:"bytes,18,rep,name=flags,proto3" json:"flags,omitempty"`
+	// A point of the same scan group that holds the exponent n of this one's scale
+	// 10^n, -10 to 10, as in SunSpec.
+	ScaleFrom string `protobuf:"bytes,19,opt,name=scale_from,json=scaleFrom,proto3" json:"scale_from,omitempty"`
+	// When it is published.
+	Report        *Report `protobuf:"bytes,20,opt,name=report,proto3" json:"report,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[5]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +858,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[5]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +871,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{5}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Point) GetName() string {
@@ -676,6 +951,69 @@ func (x *Point) GetGroup() string {
 	return ""
 }
 
+func (x *Point) GetAbsent() []string {
+	if x != nil {
+		return x.Absent
+	}
+	return nil
+}
+
+func (x *Point) GetMin() float64 {
+	if x != nil && x.Min != nil {
+		return *x.Min
+	}
+	return 0
+}
+
+func (x *Point) GetMax() float64 {
+	if x != nil && x.Max != nil {
+		return *x.Max
+	}
+	return 0
+}
+
+func (x *Point) GetOutside() string {
+	if x != nil {
+		return x.Outside
+	}
+	return ""
+}
+
+func (x *Point) GetDecimals() uint32 {
+	if x != nil && x.Decimals != nil {
+		return *x.Decimals
+	}
+	return 0
+}
+
+func (x *Point) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Point) GetFlags() []string {
+	if x != nil {
+		return x.Flags
+	}
+	return nil
+}
+
+func (x *Point) GetScaleFrom() string {
+	if x != nil {
+		return x.ScaleFrom
+	}
+	return ""
+}
+
+func (x *Point) GetReport() *Report {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
 // StatisticsRequest asks for the counts.
 type StatisticsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -685,7 +1023,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[6]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +1035,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[6]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +1048,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{6}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{8}
 }
 
 // StatisticsResponse counts what has happened in this life of the link's actor:
@@ -739,7 +1077,7 @@ type StatisticsResponse struct {
 
 func (x *StatisticsResponse) Reset() {
 	*x = StatisticsResponse{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[7]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +1089,7 @@ func (x *StatisticsResponse) String() string {
 func (*StatisticsResponse) ProtoMessage() {}
 
 func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[7]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +1102,7 @@ func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsResponse.ProtoReflect.Descriptor instead.
 func (*StatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{7}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StatisticsResponse) GetAnswered() uint64 {
@@ -838,7 +1176,7 @@ type LinkState struct {
 
 func (x *LinkState) Reset() {
 	*x = LinkState{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[8]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +1188,7 @@ func (x *LinkState) String() string {
 func (*LinkState) ProtoMessage() {}
 
 func (x *LinkState) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[8]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +1201,7 @@ func (x *LinkState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkState.ProtoReflect.Descriptor instead.
 func (*LinkState) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{8}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LinkState) GetUp() bool {
@@ -902,7 +1240,7 @@ type ReadRegistersRequest struct {
 
 func (x *ReadRegistersRequest) Reset() {
 	*x = ReadRegistersRequest{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[9]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1252,7 @@ func (x *ReadRegistersRequest) String() string {
 func (*ReadRegistersRequest) ProtoMessage() {}
 
 func (x *ReadRegistersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[9]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1265,7 @@ func (x *ReadRegistersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRegistersRequest.ProtoReflect.Descriptor instead.
 func (*ReadRegistersRequest) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{9}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReadRegistersRequest) GetArea() string {
@@ -962,7 +1300,7 @@ type ReadRegistersResponse struct {
 
 func (x *ReadRegistersResponse) Reset() {
 	*x = ReadRegistersResponse{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[10]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1312,7 @@ func (x *ReadRegistersResponse) String() string {
 func (*ReadRegistersResponse) ProtoMessage() {}
 
 func (x *ReadRegistersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[10]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1325,7 @@ func (x *ReadRegistersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRegistersResponse.ProtoReflect.Descriptor instead.
 func (*ReadRegistersResponse) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{10}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReadRegistersResponse) GetValues() []uint32 {
@@ -1011,7 +1349,7 @@ type WriteRegistersRequest struct {
 
 func (x *WriteRegistersRequest) Reset() {
 	*x = WriteRegistersRequest{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[11]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1361,7 @@ func (x *WriteRegistersRequest) String() string {
 func (*WriteRegistersRequest) ProtoMessage() {}
 
 func (x *WriteRegistersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[11]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1374,7 @@ func (x *WriteRegistersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRegistersRequest.ProtoReflect.Descriptor instead.
 func (*WriteRegistersRequest) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{11}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WriteRegistersRequest) GetAddress() uint32 {
@@ -1062,7 +1400,7 @@ type WriteRegistersResponse struct {
 
 func (x *WriteRegistersResponse) Reset() {
 	*x = WriteRegistersResponse{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[12]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1412,7 @@ func (x *WriteRegistersResponse) String() string {
 func (*WriteRegistersResponse) ProtoMessage() {}
 
 func (x *WriteRegistersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[12]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1425,7 @@ func (x *WriteRegistersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRegistersResponse.ProtoReflect.Descriptor instead.
 func (*WriteRegistersResponse) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{12}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{14}
 }
 
 // ReadBitsRequest reads bits.
@@ -1105,7 +1443,7 @@ type ReadBitsRequest struct {
 
 func (x *ReadBitsRequest) Reset() {
 	*x = ReadBitsRequest{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[13]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1455,7 @@ func (x *ReadBitsRequest) String() string {
 func (*ReadBitsRequest) ProtoMessage() {}
 
 func (x *ReadBitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[13]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1468,7 @@ func (x *ReadBitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadBitsRequest.ProtoReflect.Descriptor instead.
 func (*ReadBitsRequest) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{13}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReadBitsRequest) GetArea() string {
@@ -1165,7 +1503,7 @@ type ReadBitsResponse struct {
 
 func (x *ReadBitsResponse) Reset() {
 	*x = ReadBitsResponse{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[14]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1515,7 @@ func (x *ReadBitsResponse) String() string {
 func (*ReadBitsResponse) ProtoMessage() {}
 
 func (x *ReadBitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[14]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1528,7 @@ func (x *ReadBitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadBitsResponse.ProtoReflect.Descriptor instead.
 func (*ReadBitsResponse) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{14}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReadBitsResponse) GetValues() []bool {
@@ -1213,7 +1551,7 @@ type WriteCoilsRequest struct {
 
 func (x *WriteCoilsRequest) Reset() {
 	*x = WriteCoilsRequest{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[15]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1563,7 @@ func (x *WriteCoilsRequest) String() string {
 func (*WriteCoilsRequest) ProtoMessage() {}
 
 func (x *WriteCoilsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[15]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1576,7 @@ func (x *WriteCoilsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteCoilsRequest.ProtoReflect.Descriptor instead.
 func (*WriteCoilsRequest) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{15}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WriteCoilsRequest) GetAddress() uint32 {
@@ -1264,7 +1602,7 @@ type WriteCoilsResponse struct {
 
 func (x *WriteCoilsResponse) Reset() {
 	*x = WriteCoilsResponse{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[16]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1276,7 +1614,7 @@ func (x *WriteCoilsResponse) String() string {
 func (*WriteCoilsResponse) ProtoMessage() {}
 
 func (x *WriteCoilsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[16]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1289,7 +1627,7 @@ func (x *WriteCoilsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteCoilsResponse.ProtoReflect.Descriptor instead.
 func (*WriteCoilsResponse) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{16}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{18}
 }
 
 // WritePointRequest writes a point.
@@ -1312,7 +1650,7 @@ type WritePointRequest struct {
 
 func (x *WritePointRequest) Reset() {
 	*x = WritePointRequest{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[17]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1662,7 @@ func (x *WritePointRequest) String() string {
 func (*WritePointRequest) ProtoMessage() {}
 
 func (x *WritePointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[17]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1675,7 @@ func (x *WritePointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WritePointRequest.ProtoReflect.Descriptor instead.
 func (*WritePointRequest) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{17}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WritePointRequest) GetPoint() string {
@@ -1431,7 +1769,7 @@ type WritePointResponse struct {
 
 func (x *WritePointResponse) Reset() {
 	*x = WritePointResponse{}
-	mi := &file_modbus_v1_modbus_proto_msgTypes[18]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1781,7 @@ func (x *WritePointResponse) String() string {
 func (*WritePointResponse) ProtoMessage() {}
 
 func (x *WritePointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_modbus_proto_msgTypes[18]
+	mi := &file_modbus_v1_modbus_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1794,7 @@ func (x *WritePointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WritePointResponse.ProtoReflect.Descriptor instead.
 func (*WritePointResponse) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{18}
+	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{20}
 }
 
 var File_modbus_v1_modbus_proto protoreflect.FileDescriptor
@@ -1495,7 +1833,7 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
 	"dead_after\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0\x82@R\tdeadAfter\x121\n" +
 	"\ttransport\x18\x14 \x01(\tB\x13\x8a\xb5\x18\x0f\x12\x03tcp2\x03tcp2\x03udpR\ttransport\x12$\n" +
-	"\x03tls\x18\x15 \x01(\v2\x12.modbus.v1.LinkTlsR\x03tls\"\xad\x06\n" +
+	"\x03tls\x18\x15 \x01(\v2\x12.modbus.v1.LinkTlsR\x03tls\"\xb4\b\n" +
 	"\x04Unit\x121\n" +
 	"\x04link\x18\x01 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.LinkServiceR\x04link\x12#\n" +
 	"\x04unit\x18\x02 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\xe0o@R\x04unit\x12L\n" +
@@ -1512,27 +1850,67 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x06groups\x18\v \x03(\v2\x14.modbus.v1.ScanGroupB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\x06groups\x124\n" +
 	"\x06points\x18\f \x03(\v2\x10.modbus.v1.PointB\n" +
-	"\x8a\xb5\x18\x06R\x04nameR\x06points\x12;\n" +
-	"\bfirewall\x18\x14 \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\"~\n" +
+	"\x8a\xb5\x18\x06R\x04nameR\x06points\x12*\n" +
+	"\aprofile\x18\r \x01(\tB\x10\x8a\xb5\x18\f*\n" +
+	"[a-z0-9-]+R\aprofile\x128\n" +
+	"\aderived\x18\x0e \x03(\v2\x12.modbus.v1.DerivedB\n" +
+	"\x8a\xb5\x18\x06R\x04nameR\aderived\x12P\n" +
+	"\x05holes\x18\x0f \x03(\tB:\x8a\xb5\x186*4(coil|discrete-input|holding|input) [0-9]+(-[0-9]+)?R\x05holes\x12\"\n" +
+	"\rone_per_point\x18\x10 \x01(\bR\vonePerPoint\x12)\n" +
+	"\x06report\x18\x11 \x01(\v2\x11.modbus.v1.ReportR\x06report\x12;\n" +
+	"\bfirewall\x18\x14 \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\"\xa9\x01\n" +
 	"\tScanGroup\x12&\n" +
 	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
 	"[a-z0-9-]+R\x04name\x12I\n" +
-	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\x8a\xb5\x18\x14\b\x01\x19{\x14\xaeG\xe1z\x84?!\x00\x00\x00\x00\x00\x18\xf5@R\x05every\"\xa7\x04\n" +
+	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\x8a\xb5\x18\x14\b\x01\x19{\x14\xaeG\xe1z\x84?!\x00\x00\x00\x00\x00\x18\xf5@R\x05every\x12)\n" +
+	"\x06report\x18\x03 \x01(\v2\x11.modbus.v1.ReportR\x06report\"\xee\x01\n" +
+	"\x06Report\x12+\n" +
+	"\x02on\x18\x01 \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x06change2\x05every2\x06changeR\x02on\x12)\n" +
+	"\bdeadband\x18\x02 \x01(\x01B\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00R\bdeadband\x12D\n" +
+	"\x10deadband_percent\x18\x03 \x01(\x01B\x19\x8a\xb5\x18\x15\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x00Y@:\x01%R\x0fdeadbandPercent\x12F\n" +
+	"\theartbeat\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x18\xf5@R\theartbeat\"\x84\x03\n" +
+	"\aDerived\x12+\n" +
+	"\x04name\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\b\x01*\x0f[A-Za-z0-9_.-]+R\x04name\x128\n" +
+	"\n" +
+	"expression\x18\x02 \x01(\tB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@\x8f@R\n" +
+	"expression\x12\x12\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\x12'\n" +
+	"\x05group\x18\x04 \x01(\tB\x11\x8a\xb5\x18\rZ\vgroups.nameR\x05group\x12.\n" +
+	"\bdecimals\x18\x05 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00.@H\x00R\bdecimals\x88\x01\x01\x12\x15\n" +
+	"\x03min\x18\x06 \x01(\x01H\x01R\x03min\x88\x01\x01\x12\x15\n" +
+	"\x03max\x18\a \x01(\x01H\x02R\x03max\x88\x01\x01\x12/\n" +
+	"\aoutside\x18\b \x01(\tB\x15\x8a\xb5\x18\x11\x12\x03bad2\x03bad2\x05clampR\aoutside\x12)\n" +
+	"\x06report\x18\t \x01(\v2\x11.modbus.v1.ReportR\x06reportB\v\n" +
+	"\t_decimalsB\x06\n" +
+	"\x04_minB\x06\n" +
+	"\x04_max\"\x9d\b\n" +
 	"\x05Point\x12+\n" +
 	"\x04name\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\b\x01*\x0f[A-Za-z0-9_.-]+R\x04name\x12G\n" +
 	"\x04area\x18\x02 \x01(\tB3\x8a\xb5\x18/\x12\aholding2\x04coil2\x0ediscrete-input2\aholding2\x05inputR\x04area\x12)\n" +
-	"\aaddress\x18\x03 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x12\x89\x01\n" +
-	"\x04type\x18\x04 \x01(\tBu\x8a\xb5\x18q2\x04bool2\x04int82\x05uint82\x05int162\x06uint162\x05int322\x06uint322\x05int642\x06uint642\afloat162\afloat322\afloat642\x05bcd162\x05bcd322\x06stringR\x04type\x12&\n" +
-	"\x05order\x18\x05 \x01(\tB\x10\x8a\xb5\x18\f*\n" +
-	"[a-h]{2,8}R\x05order\x12$\n" +
+	"\aaddress\x18\x03 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x12\xba\x01\n" +
+	"\x04type\x18\x04 \x01(\tB\xa5\x01\x8a\xb5\x18\xa0\x012\x04bool2\x04int82\x05uint82\x05int162\x06uint162\x05int322\x06uint322\x05int642\x06uint642\afloat162\afloat322\afloat642\x05bcd162\x05bcd322\x05bcd642\x06string2\x06unix322\x06unix642\x04cp562\bbcd-time2\x06ymdhmsR\x04type\x12S\n" +
+	"\x05order\x18\x05 \x01(\tB=\x8a\xb5\x189*7[a-h]{2,8}|big-endian|word-swap|byte-swap|little-endianR\x05order\x12$\n" +
 	"\x03bit\x18\x06 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00.@H\x00R\x03bit\x88\x01\x01\x120\n" +
 	"\x06length\x18\a \x01(\rB\x18\x8a\xb5\x18\x14!\x00\x00\x00\x00\x00@_@:\tregistersR\x06length\x12\x14\n" +
 	"\x05scale\x18\b \x01(\x01R\x05scale\x12\x16\n" +
 	"\x06offset\x18\t \x01(\x01R\x06offset\x12\x12\n" +
 	"\x04unit\x18\n" +
 	" \x01(\tR\x04unit\x12'\n" +
-	"\x05group\x18\v \x01(\tB\x11\x8a\xb5\x18\rZ\vgroups.nameR\x05groupB\x06\n" +
-	"\x04_bit\"\x13\n" +
+	"\x05group\x18\v \x01(\tB\x11\x8a\xb5\x18\rZ\vgroups.nameR\x05group\x12E\n" +
+	"\x06absent\x18\f \x03(\tB-\x8a\xb5\x18)*'(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})(=.+)?R\x06absent\x12\x15\n" +
+	"\x03min\x18\r \x01(\x01H\x01R\x03min\x88\x01\x01\x12\x15\n" +
+	"\x03max\x18\x0e \x01(\x01H\x02R\x03max\x88\x01\x01\x12/\n" +
+	"\aoutside\x18\x0f \x01(\tB\x15\x8a\xb5\x18\x11\x12\x03bad2\x03bad2\x05clampR\aoutside\x12.\n" +
+	"\bdecimals\x18\x10 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00.@H\x03R\bdecimals\x88\x01\x01\x12.\n" +
+	"\x06labels\x18\x11 \x03(\tB\x16\x8a\xb5\x18\x12*\x10-?[0-9]{1,20}=.+R\x06labels\x12)\n" +
+	"\x05flags\x18\x12 \x03(\tB\x13\x8a\xb5\x18\x0f*\r[0-9]{1,2}=.+R\x05flags\x12\x1d\n" +
+	"\n" +
+	"scale_from\x18\x13 \x01(\tR\tscaleFrom\x12)\n" +
+	"\x06report\x18\x14 \x01(\v2\x11.modbus.v1.ReportR\x06reportB\x06\n" +
+	"\x04_bitB\x06\n" +
+	"\x04_minB\x06\n" +
+	"\x04_maxB\v\n" +
+	"\t_decimals\"\x13\n" +
 	"\x11StatisticsRequest\"\xe6\x01\n" +
 	"\x12StatisticsResponse\x12\x1a\n" +
 	"\banswered\x18\x01 \x01(\x04R\banswered\x12\x1e\n" +
@@ -1615,111 +1993,119 @@ func file_modbus_v1_modbus_proto_rawDescGZIP() []byte {
 	return file_modbus_v1_modbus_proto_rawDescData
 }
 
-var file_modbus_v1_modbus_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_modbus_v1_modbus_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_modbus_v1_modbus_proto_goTypes = []any{
 	(*SerialLine)(nil),                  // 0: modbus.v1.SerialLine
 	(*Rs485)(nil),                       // 1: modbus.v1.Rs485
 	(*TcpLink)(nil),                     // 2: modbus.v1.TcpLink
 	(*Unit)(nil),                        // 3: modbus.v1.Unit
 	(*ScanGroup)(nil),                   // 4: modbus.v1.ScanGroup
-	(*Point)(nil),                       // 5: modbus.v1.Point
-	(*StatisticsRequest)(nil),           // 6: modbus.v1.StatisticsRequest
-	(*StatisticsResponse)(nil),          // 7: modbus.v1.StatisticsResponse
-	(*LinkState)(nil),                   // 8: modbus.v1.LinkState
-	(*ReadRegistersRequest)(nil),        // 9: modbus.v1.ReadRegistersRequest
-	(*ReadRegistersResponse)(nil),       // 10: modbus.v1.ReadRegistersResponse
-	(*WriteRegistersRequest)(nil),       // 11: modbus.v1.WriteRegistersRequest
-	(*WriteRegistersResponse)(nil),      // 12: modbus.v1.WriteRegistersResponse
-	(*ReadBitsRequest)(nil),             // 13: modbus.v1.ReadBitsRequest
-	(*ReadBitsResponse)(nil),            // 14: modbus.v1.ReadBitsResponse
-	(*WriteCoilsRequest)(nil),           // 15: modbus.v1.WriteCoilsRequest
-	(*WriteCoilsResponse)(nil),          // 16: modbus.v1.WriteCoilsResponse
-	(*WritePointRequest)(nil),           // 17: modbus.v1.WritePointRequest
-	(*WritePointResponse)(nil),          // 18: modbus.v1.WritePointResponse
-	(*durationpb.Duration)(nil),         // 19: google.protobuf.Duration
-	(*LinkTls)(nil),                     // 20: modbus.v1.LinkTls
-	(*MaskWriteRequest)(nil),            // 21: modbus.v1.MaskWriteRequest
-	(*ReadWriteRegistersRequest)(nil),   // 22: modbus.v1.ReadWriteRegistersRequest
-	(*ReadFileRecordsRequest)(nil),      // 23: modbus.v1.ReadFileRecordsRequest
-	(*WriteFileRecordsRequest)(nil),     // 24: modbus.v1.WriteFileRecordsRequest
-	(*ReadFifoRequest)(nil),             // 25: modbus.v1.ReadFifoRequest
-	(*ReadIdentificationRequest)(nil),   // 26: modbus.v1.ReadIdentificationRequest
-	(*DiagnoseRequest)(nil),             // 27: modbus.v1.DiagnoseRequest
-	(*ReportServerIdRequest)(nil),       // 28: modbus.v1.ReportServerIdRequest
-	(*ReadExceptionStatusRequest)(nil),  // 29: modbus.v1.ReadExceptionStatusRequest
-	(*ReadEventCounterRequest)(nil),     // 30: modbus.v1.ReadEventCounterRequest
-	(*ReadEventLogRequest)(nil),         // 31: modbus.v1.ReadEventLogRequest
-	(*TransactRequest)(nil),             // 32: modbus.v1.TransactRequest
-	(*MaskWriteResponse)(nil),           // 33: modbus.v1.MaskWriteResponse
-	(*ReadWriteRegistersResponse)(nil),  // 34: modbus.v1.ReadWriteRegistersResponse
-	(*ReadFileRecordsResponse)(nil),     // 35: modbus.v1.ReadFileRecordsResponse
-	(*WriteFileRecordsResponse)(nil),    // 36: modbus.v1.WriteFileRecordsResponse
-	(*ReadFifoResponse)(nil),            // 37: modbus.v1.ReadFifoResponse
-	(*ReadIdentificationResponse)(nil),  // 38: modbus.v1.ReadIdentificationResponse
-	(*DiagnoseResponse)(nil),            // 39: modbus.v1.DiagnoseResponse
-	(*ReportServerIdResponse)(nil),      // 40: modbus.v1.ReportServerIdResponse
-	(*ReadExceptionStatusResponse)(nil), // 41: modbus.v1.ReadExceptionStatusResponse
-	(*ReadEventCounterResponse)(nil),    // 42: modbus.v1.ReadEventCounterResponse
-	(*ReadEventLogResponse)(nil),        // 43: modbus.v1.ReadEventLogResponse
-	(*TransactResponse)(nil),            // 44: modbus.v1.TransactResponse
+	(*Report)(nil),                      // 5: modbus.v1.Report
+	(*Derived)(nil),                     // 6: modbus.v1.Derived
+	(*Point)(nil),                       // 7: modbus.v1.Point
+	(*StatisticsRequest)(nil),           // 8: modbus.v1.StatisticsRequest
+	(*StatisticsResponse)(nil),          // 9: modbus.v1.StatisticsResponse
+	(*LinkState)(nil),                   // 10: modbus.v1.LinkState
+	(*ReadRegistersRequest)(nil),        // 11: modbus.v1.ReadRegistersRequest
+	(*ReadRegistersResponse)(nil),       // 12: modbus.v1.ReadRegistersResponse
+	(*WriteRegistersRequest)(nil),       // 13: modbus.v1.WriteRegistersRequest
+	(*WriteRegistersResponse)(nil),      // 14: modbus.v1.WriteRegistersResponse
+	(*ReadBitsRequest)(nil),             // 15: modbus.v1.ReadBitsRequest
+	(*ReadBitsResponse)(nil),            // 16: modbus.v1.ReadBitsResponse
+	(*WriteCoilsRequest)(nil),           // 17: modbus.v1.WriteCoilsRequest
+	(*WriteCoilsResponse)(nil),          // 18: modbus.v1.WriteCoilsResponse
+	(*WritePointRequest)(nil),           // 19: modbus.v1.WritePointRequest
+	(*WritePointResponse)(nil),          // 20: modbus.v1.WritePointResponse
+	(*durationpb.Duration)(nil),         // 21: google.protobuf.Duration
+	(*LinkTls)(nil),                     // 22: modbus.v1.LinkTls
+	(*MaskWriteRequest)(nil),            // 23: modbus.v1.MaskWriteRequest
+	(*ReadWriteRegistersRequest)(nil),   // 24: modbus.v1.ReadWriteRegistersRequest
+	(*ReadFileRecordsRequest)(nil),      // 25: modbus.v1.ReadFileRecordsRequest
+	(*WriteFileRecordsRequest)(nil),     // 26: modbus.v1.WriteFileRecordsRequest
+	(*ReadFifoRequest)(nil),             // 27: modbus.v1.ReadFifoRequest
+	(*ReadIdentificationRequest)(nil),   // 28: modbus.v1.ReadIdentificationRequest
+	(*DiagnoseRequest)(nil),             // 29: modbus.v1.DiagnoseRequest
+	(*ReportServerIdRequest)(nil),       // 30: modbus.v1.ReportServerIdRequest
+	(*ReadExceptionStatusRequest)(nil),  // 31: modbus.v1.ReadExceptionStatusRequest
+	(*ReadEventCounterRequest)(nil),     // 32: modbus.v1.ReadEventCounterRequest
+	(*ReadEventLogRequest)(nil),         // 33: modbus.v1.ReadEventLogRequest
+	(*TransactRequest)(nil),             // 34: modbus.v1.TransactRequest
+	(*MaskWriteResponse)(nil),           // 35: modbus.v1.MaskWriteResponse
+	(*ReadWriteRegistersResponse)(nil),  // 36: modbus.v1.ReadWriteRegistersResponse
+	(*ReadFileRecordsResponse)(nil),     // 37: modbus.v1.ReadFileRecordsResponse
+	(*WriteFileRecordsResponse)(nil),    // 38: modbus.v1.WriteFileRecordsResponse
+	(*ReadFifoResponse)(nil),            // 39: modbus.v1.ReadFifoResponse
+	(*ReadIdentificationResponse)(nil),  // 40: modbus.v1.ReadIdentificationResponse
+	(*DiagnoseResponse)(nil),            // 41: modbus.v1.DiagnoseResponse
+	(*ReportServerIdResponse)(nil),      // 42: modbus.v1.ReportServerIdResponse
+	(*ReadExceptionStatusResponse)(nil), // 43: modbus.v1.ReadExceptionStatusResponse
+	(*ReadEventCounterResponse)(nil),    // 44: modbus.v1.ReadEventCounterResponse
+	(*ReadEventLogResponse)(nil),        // 45: modbus.v1.ReadEventLogResponse
+	(*TransactResponse)(nil),            // 46: modbus.v1.TransactResponse
 }
 var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.SerialLine.rs485:type_name -> modbus.v1.Rs485
-	19, // 1: modbus.v1.SerialLine.turnaround:type_name -> google.protobuf.Duration
-	19, // 2: modbus.v1.Rs485.delay_before:type_name -> google.protobuf.Duration
-	19, // 3: modbus.v1.Rs485.delay_after:type_name -> google.protobuf.Duration
-	19, // 4: modbus.v1.TcpLink.connect_timeout:type_name -> google.protobuf.Duration
-	19, // 5: modbus.v1.TcpLink.max_backoff:type_name -> google.protobuf.Duration
-	19, // 6: modbus.v1.TcpLink.dead_after:type_name -> google.protobuf.Duration
-	20, // 7: modbus.v1.TcpLink.tls:type_name -> modbus.v1.LinkTls
-	19, // 8: modbus.v1.Unit.every:type_name -> google.protobuf.Duration
-	19, // 9: modbus.v1.Unit.timeout:type_name -> google.protobuf.Duration
-	19, // 10: modbus.v1.Unit.max_backoff:type_name -> google.protobuf.Duration
-	19, // 11: modbus.v1.Unit.rest:type_name -> google.protobuf.Duration
+	21, // 1: modbus.v1.SerialLine.turnaround:type_name -> google.protobuf.Duration
+	21, // 2: modbus.v1.Rs485.delay_before:type_name -> google.protobuf.Duration
+	21, // 3: modbus.v1.Rs485.delay_after:type_name -> google.protobuf.Duration
+	21, // 4: modbus.v1.TcpLink.connect_timeout:type_name -> google.protobuf.Duration
+	21, // 5: modbus.v1.TcpLink.max_backoff:type_name -> google.protobuf.Duration
+	21, // 6: modbus.v1.TcpLink.dead_after:type_name -> google.protobuf.Duration
+	22, // 7: modbus.v1.TcpLink.tls:type_name -> modbus.v1.LinkTls
+	21, // 8: modbus.v1.Unit.every:type_name -> google.protobuf.Duration
+	21, // 9: modbus.v1.Unit.timeout:type_name -> google.protobuf.Duration
+	21, // 10: modbus.v1.Unit.max_backoff:type_name -> google.protobuf.Duration
+	21, // 11: modbus.v1.Unit.rest:type_name -> google.protobuf.Duration
 	4,  // 12: modbus.v1.Unit.groups:type_name -> modbus.v1.ScanGroup
-	5,  // 13: modbus.v1.Unit.points:type_name -> modbus.v1.Point
-	19, // 14: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
-	6,  // 15: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
-	9,  // 16: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
-	11, // 17: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
-	13, // 18: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
-	15, // 19: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
-	17, // 20: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
-	21, // 21: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
-	22, // 22: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
-	23, // 23: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
-	24, // 24: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
-	25, // 25: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
-	26, // 26: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
-	27, // 27: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
-	28, // 28: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
-	29, // 29: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
-	30, // 30: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
-	31, // 31: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
-	32, // 32: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
-	7,  // 33: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
-	10, // 34: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
-	12, // 35: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
-	14, // 36: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
-	16, // 37: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
-	18, // 38: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
-	33, // 39: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
-	34, // 40: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
-	35, // 41: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
-	36, // 42: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
-	37, // 43: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
-	38, // 44: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
-	39, // 45: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
-	40, // 46: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
-	41, // 47: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
-	42, // 48: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
-	43, // 49: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
-	44, // 50: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
-	33, // [33:51] is the sub-list for method output_type
-	15, // [15:33] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	7,  // 13: modbus.v1.Unit.points:type_name -> modbus.v1.Point
+	6,  // 14: modbus.v1.Unit.derived:type_name -> modbus.v1.Derived
+	5,  // 15: modbus.v1.Unit.report:type_name -> modbus.v1.Report
+	21, // 16: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
+	5,  // 17: modbus.v1.ScanGroup.report:type_name -> modbus.v1.Report
+	21, // 18: modbus.v1.Report.heartbeat:type_name -> google.protobuf.Duration
+	5,  // 19: modbus.v1.Derived.report:type_name -> modbus.v1.Report
+	5,  // 20: modbus.v1.Point.report:type_name -> modbus.v1.Report
+	8,  // 21: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
+	11, // 22: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
+	13, // 23: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
+	15, // 24: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
+	17, // 25: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
+	19, // 26: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
+	23, // 27: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
+	24, // 28: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
+	25, // 29: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
+	26, // 30: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
+	27, // 31: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
+	28, // 32: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
+	29, // 33: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
+	30, // 34: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
+	31, // 35: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
+	32, // 36: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
+	33, // 37: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
+	34, // 38: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
+	9,  // 39: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
+	12, // 40: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
+	14, // 41: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
+	16, // 42: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
+	18, // 43: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
+	20, // 44: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
+	35, // 45: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
+	36, // 46: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
+	37, // 47: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
+	38, // 48: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
+	39, // 49: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
+	40, // 50: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
+	41, // 51: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
+	42, // 52: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
+	43, // 53: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
+	44, // 54: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
+	45, // 55: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
+	46, // 56: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
+	39, // [39:57] is the sub-list for method output_type
+	21, // [21:39] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_modbus_proto_init() }
@@ -1730,8 +2116,9 @@ func file_modbus_v1_modbus_proto_init() {
 	file_modbus_v1_diagnosis_proto_init()
 	file_modbus_v1_records_proto_init()
 	file_modbus_v1_security_proto_init()
-	file_modbus_v1_modbus_proto_msgTypes[5].OneofWrappers = []any{}
-	file_modbus_v1_modbus_proto_msgTypes[17].OneofWrappers = []any{
+	file_modbus_v1_modbus_proto_msgTypes[6].OneofWrappers = []any{}
+	file_modbus_v1_modbus_proto_msgTypes[7].OneofWrappers = []any{}
+	file_modbus_v1_modbus_proto_msgTypes[19].OneofWrappers = []any{
 		(*WritePointRequest_Number)(nil),
 		(*WritePointRequest_Integer)(nil),
 		(*WritePointRequest_Flag)(nil),
@@ -1743,7 +2130,7 @@ func file_modbus_v1_modbus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modbus_v1_modbus_proto_rawDesc), len(file_modbus_v1_modbus_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -123,7 +123,10 @@ type Sample struct {
 	// address", "quarantined until 12:00:05", "line unplugged".
 	Cause string `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`
 	// Source time of a stale value.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=time,proto3" json:"time,omitempty"`
+	// What the value is called, if the point has names for its values: "running"; of
+	// a field of bits those that are set: "overvoltage, bit 5".
+	Label         string `protobuf:"bytes,10,opt,name=label,proto3" json:"label,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +241,13 @@ func (x *Sample) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Sample) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
 type isSample_Value interface {
 	isSample_Value()
 }
@@ -286,7 +296,7 @@ const file_sample_v1_sample_proto_rawDesc = "" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12+\n" +
 	"\asamples\x18\x03 \x03(\v2\x11.sample.v1.SampleR\asamples\x12\x12\n" +
-	"\x04life\x18\x04 \x01(\rR\x04life\"\x9b\x02\n" +
+	"\x04life\x18\x04 \x01(\rR\x04life\"\xb1\x02\n" +
 	"\x06Sample\x12\x14\n" +
 	"\x05point\x18\x01 \x01(\tR\x05point\x12\x18\n" +
 	"\x06number\x18\x02 \x01(\x01H\x00R\x06number\x12\x1a\n" +
@@ -296,7 +306,9 @@ const file_sample_v1_sample_proto_rawDesc = "" +
 	"\x04text\x18\x06 \x01(\tH\x00R\x04text\x12,\n" +
 	"\aquality\x18\a \x01(\tB\x12\x8a\xb5\x18\x0e2\x002\x05stale2\x03badR\aquality\x12\x14\n" +
 	"\x05cause\x18\b \x01(\tR\x05cause\x12.\n" +
-	"\x04time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04timeB\a\n" +
+	"\x04time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05label\x18\n" +
+	" \x01(\tR\x05labelB\a\n" +
 	"\x05valueB%Z#gatewayd/schemas/sample/v1;samplev1b\x06proto3"
 
 var (

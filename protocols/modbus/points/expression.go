@@ -1,0 +1,381 @@
+package points
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// LongestExpression bounds the text of an expression, in bytes.
+const LongestExpression = 1000
+
+// Expression computes a point from others.
+type Expression struct {
+	Names []string // of the points it uses, in the order in which it names them first
+	root  node
+	flag  bool
+}
+
+// node is a part of an expression. Flags are 0 and 1.
+type node struct {
+	op     string // "number", "point", an operator or a function
+	number float64
+	index  int // of a point, in Names
+	parts  []node
+	flag   bool // its value is true or false
+}
+
+// ParseExpression reads an expression: numbers, true, false, names of points, + - * / %, comparisons, && || !, min and max of at
+// least one number, abs(x), round(x) and round(x, decimals), cond(if, then, else). A point whose name is no identifier stands in
+// quotes, "power-l1" or `power-l1`. flag says of each point whether it is true or false instead of a number; ok is false if
+// there is no such point, or it is text.
+func ParseExpression(text string, flag func(point string) (flag, ok bool)) (*Expression, error) {
+	if len(text) > LongestExpression {
+		return nil, fmt.Errorf("an expression has at most %d characters, this one has %d", LongestExpression, len(text))
+	}
+	tree, err := parser.ParseExpr(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no expression: %w", text, err)
+	}
+	c := compiler{text: text, kind: flag, e: &Expression{}}
+	if c.e.root, err = c.compile(tree); err != nil {
+		return nil, fmt.Errorf("%q: %w", text, err)
+	}
+	c.e.flag = c.e.root.flag
+	return c.e, nil
+}
+
+type compiler struct {
+	text string
+	kind func(string) (flag, ok bool)
+	e    *Expression
+}
+
+func (c *compiler) compile(tree ast.Expr) (node, error) {
+	switch x := tree.(type) {
+	case *ast.ParenExpr:
+		return c.compile(x.X)
+	case *ast.Ident:
+		if x.Name == "true" || x.Name == "false" {
+			n := node{op: "number", flag: true}
+			if x.Name == "true" {
+				n.number = 1
+			}
+			return n, nil
+		}
+		return c.point(x.Name)
+	case *ast.BasicLit:
+		return c.literal(x)
+	case *ast.UnaryExpr:
+		return c.unary(x)
+	case *ast.BinaryExpr:
+		return c.binary(x)
+	case *ast.CallExpr:
+		return c.call(x)
+	}
+	return node{}, fmt.Errorf("%q is not part of the language of expressions", c.source(tree))
+}
+
+// source is the text of a part.
+func (c *compiler) source(tree ast.Node) string {
+	from, to := int(tree.Pos())-1, int(tree.End())-1
+	if from < 0 || to > len(c.text) || from > to {
+		return c.text
+	}
+	return c.text[from:to]
+}
+
+func (c *compiler) point(name string) (node, error) {
+	flag, ok := c.kind(name)
+	if !ok {
+		return node{}, fmt.Errorf("there is no point %q to compute with", name)
+	}
+	i := slices.Index(c.e.Names, name)
+	if i < 0 {
+		i = len(c.e.Names)
+		c.e.Names = append(c.e.Names, name)
+	}
+	return node{op: "point", index: i, flag: flag}, nil
+}
+
+func (c *compiler) literal(x *ast.BasicLit) (node, error) {
+	switch x.Kind {
+	case token.STRING:
+		name, err := strconv.Unquote(x.Value)
+		if err != nil {
+			return node{}, fmt.Errorf("%s is no name: %w", x.Value, err)
+		}
+		return c.point(name)
+	case token.INT, token.FLOAT:
+		f, err := strconv.ParseFloat(x.Value, 64)
+		if i, whole := strconv.ParseUint(x.Value, 0, 64); whole == nil {
+			f, err = float64(i), nil
+		}
+		if err != nil {
+			return node{}, fmt.Errorf("%s is no number", x.Value)
+		}
+		return node{op: "number", number: f}, nil
+	}
+	return node{}, fmt.Errorf("%s is neither a number nor a point", x.Value)
+}
+
+func (c *compiler) unary(x *ast.UnaryExpr) (node, error) {
+	one, err := c.compile(x.X)
+	if err != nil {
+		return node{}, err
+	}
+	switch op := x.Op; {
+	case op == token.NOT:
+		return c.made("not", true, true, x, one)
+	case op == token.SUB:
+		return c.made("negative", false, false, x, one)
+	case op == token.ADD:
+		return c.made("plus", false, false, x, one)
+	}
+	return node{}, fmt.Errorf("%q is not part of the language of expressions", c.source(x))
+}
+
+func (c *compiler) binary(x *ast.BinaryExpr) (node, error) {
+	left, err := c.compile(x.X)
+	if err != nil {
+		return node{}, err
+	}
+	right, err := c.compile(x.Y)
+	if err != nil {
+		return node{}, err
+	}
+	op := x.Op.String()
+	switch x.Op {
+	case token.ADD, token.SUB, token.MUL, token.QUO, token.REM:
+		return c.made(op, false, false, x, left, right)
+	case token.LSS, token.LEQ, token.GTR, token.GEQ:
+		return c.made(op, false, true, x, left, right)
+	case token.LAND, token.LOR:
+		return c.made(op, true, true, x, left, right)
+	case token.EQL, token.NEQ:
+		return c.made(op, left.flag, true, x, left, right)
+	}
+	return node{}, fmt.Errorf("%q is not part of the language of expressions", op)
+}
+
+// made is an operation on parts that must all be flags, or all numbers.
+func (c *compiler) made(op string, wants, gives bool, tree ast.Node, parts ...node) (node, error) {
+	for _, p := range parts {
+		switch {
+		case p.flag && !wants:
+			return node{}, fmt.Errorf("%q computes with true or false as with a number", c.source(tree))
+		case !p.flag && wants:
+			return node{}, fmt.Errorf("%q takes a number for true or false", c.source(tree))
+		}
+	}
+	return node{op: op, parts: parts, flag: gives}, nil
+}
+
+// arity is the fewest and the most arguments of a function; most 0: any number.
+var arity = map[string][2]int{"min": {1, 0}, "max": {1, 0}, "abs": {1, 1}, "round": {1, 2}, "cond": {3, 3}}
+
+func (c *compiler) call(x *ast.CallExpr) (node, error) {
+	name, ok := x.Fun.(*ast.Ident)
+	if !ok || x.Ellipsis.IsValid() {
+		return node{}, fmt.Errorf("%q is not part of the language of expressions", c.source(x))
+	}
+	n, ok := arity[name.Name]
+	switch {
+	case !ok:
+		return node{}, fmt.Errorf("there is no function %q; there are abs, cond, max, min and round", name.Name)
+	case len(x.Args) < n[0] || n[1] > 0 && len(x.Args) > n[1]:
+		return node{}, fmt.Errorf("%q has %d arguments, which is too few or too many", c.source(x), len(x.Args))
+	}
+	parts := make([]node, len(x.Args))
+	for i, arg := range x.Args {
+		var err error
+		if parts[i], err = c.compile(arg); err != nil {
+			return node{}, err
+		}
+	}
+	switch {
+	case name.Name != "cond":
+		return c.made(name.Name, false, false, x, parts...)
+	case !parts[0].flag:
+		return node{}, fmt.Errorf("%q takes a number for true or false", c.source(x.Args[0]))
+	case parts[1].flag != parts[2].flag:
+		return node{}, fmt.Errorf("%q gives now a number, now true or false", c.source(x))
+	}
+	return node{op: "cond", parts: parts, flag: parts[1].flag}, nil
+}
+
+// Flag says whether the expression gives true or false instead of a number.
+func (e *Expression) Flag() bool { return e.flag }
+
+// Value computes. point gives the value of one of Names, by its index, or why there is none; only points that matter are asked
+// for, so that cond(valid, a, b) does not need both. What has no finite result is ErrNoValue.
+func (e *Expression) Value(point func(i int) (Value, error)) (Value, error) {
+	f, err := e.root.eval(point)
+	switch {
+	case err != nil:
+		return Value{}, err
+	case e.flag:
+		return Flag(f != 0), nil
+	case math.IsNaN(f) || math.IsInf(f, 0):
+		return Value{}, fmt.Errorf("the result is %g: %w", f, ErrNoValue)
+	}
+	return Number(f), nil
+}
+
+func (n *node) eval(point func(int) (Value, error)) (float64, error) {
+	switch n.op {
+	case "number":
+		return n.number, nil
+	case "point":
+		return pointNumber(point(n.index))
+	}
+	first, err := n.parts[0].eval(point)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case n.op == "&&" && first == 0, n.op == "||" && first != 0:
+		return first, nil
+	case n.op == "cond" && first != 0:
+		return n.parts[1].eval(point)
+	case n.op == "cond":
+		return n.parts[2].eval(point)
+	}
+	args := make([]float64, len(n.parts))
+	args[0] = first
+	for i := 1; i < len(n.parts); i++ {
+		if args[i], err = n.parts[i].eval(point); err != nil {
+			return 0, err
+		}
+	}
+	return n.compute(args)
+}
+
+func pointNumber(v Value, err error) (float64, error) {
+	if err != nil {
+		return 0, err
+	}
+	if f, ok := v.Float64(); ok {
+		return f, nil
+	}
+	if on, ok := v.Bool(); ok {
+		return truth(on), nil
+	}
+	return 0, fmt.Errorf("%q is no number: %w", v, ErrNoValue)
+}
+
+func truth(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+var errDivision = errors.New("division by zero")
+
+func (n *node) compute(args []float64) (float64, error) {
+	a, b := args[0], args[len(args)-1]
+	switch n.op {
+	case "plus":
+		return a, nil
+	case "negative":
+		return -a, nil
+	case "not":
+		return 1 - a, nil
+	case "&&", "||":
+		return b, nil
+	case "+":
+		return a + b, nil
+	case "-":
+		return a - b, nil
+	case "*":
+		return a * b, nil
+	case "/", "%":
+		return divide(n.op, a, b)
+	case "min":
+		return slices.Min(args), nil
+	case "max":
+		return slices.Max(args), nil
+	case "abs":
+		return math.Abs(a), nil
+	case "round":
+		return rounded(args)
+	}
+	return n.compare(a, b), nil
+}
+
+func divide(op string, a, b float64) (float64, error) {
+	switch {
+	case b == 0:
+		return 0, fmt.Errorf("%w: %w", errDivision, ErrNoValue)
+	case op == "%":
+		return math.Mod(a, b), nil
+	}
+	return a / b, nil
+}
+
+func rounded(args []float64) (float64, error) {
+	if len(args) == 1 {
+		return math.Round(args[0]), nil
+	}
+	if d := args[1]; d != math.Trunc(d) || d < 0 || d > 15 {
+		return 0, fmt.Errorf("round to %g decimals, which must be 0 to 15: %w", args[1], ErrNoValue)
+	}
+	return Round(args[0], int(args[1])), nil
+}
+
+func (n *node) compare(a, b float64) float64 {
+	switch n.op {
+	case "<":
+		return truth(a < b)
+	case "<=":
+		return truth(a <= b)
+	case ">":
+		return truth(a > b)
+	case ">=":
+		return truth(a >= b)
+	case "==":
+		return truth(a == b)
+	}
+	return truth(a != b)
+}
+
+// Sequence is the order in which derived points are computed, so that each comes after those it uses: indices of names. An error
+// names a cycle.
+func Sequence(names []string, uses func(i int) []string) ([]int, error) {
+	var order []int
+	state := make([]int, len(names)) // 1: under way, 2: done
+	var visit func(i int, path []string) error
+	visit = func(i int, path []string) error {
+		path = append(path, names[i])
+		switch state[i] {
+		case 1:
+			return fmt.Errorf("points are computed from each other in a circle: %s", strings.Join(path, " from "))
+		case 2:
+			return nil
+		}
+		state[i] = 1
+		for _, name := range uses(i) {
+			if k := slices.Index(names, name); k >= 0 {
+				if err := visit(k, path); err != nil {
+					return err
+				}
+			}
+		}
+		state[i] = 2
+		order = append(order, i)
+		return nil
+	}
+	for i := range names {
+		if err := visit(i, nil); err != nil {
+			return nil, err
+		}
+	}
+	return order, nil
+}

@@ -1,0 +1,218 @@
+package points
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Finish is what happens to a value after its scale, and the patterns and names a device has for values.
+type Finish struct {
+	Least, Most *float64 // beyond them there is no value, or with Clamp they are the value; nil: no limit
+	Clamp       bool
+	Decimals    *int       // digits after the point the value is rounded to, 0 to 15; nil: all
+	Absent      []Sentinel // raw values by which the device says that it has none
+	Labels      []Label    // names of values
+	Flags       []Label    // names of bits
+}
+
+// Sentinel is raw bits, in big-endian order, that are no value, e.g. 0x8000 of SunSpec.
+type Sentinel struct {
+	Raw   uint64
+	Cause string // what they mean; may be empty
+}
+
+// Label is the name of a value or of a bit.
+type Label struct {
+	Value int64
+	Text  string
+}
+
+func checkFinish(p Point) error {
+	f := p.Finish
+	if f == nil {
+		return nil
+	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	switch _, _, whole := bounds(p.Type); {
+	case len(f.Absent) > 0 && (p.Type == Bool || p.Type == String || p.Type == Bytes || p.Type == Fields):
+		return fmt.Errorf("%s has no absent pattern", p.Type)
+	case (f.Least != nil || f.Most != nil || f.Decimals != nil) && (p.Type == Bool || p.Type == String || p.Type == Bytes || clock(p.Type)):
+		return fmt.Errorf("%s has neither least nor greatest value nor decimals", p.Type)
+	case len(f.Labels) > 0 && !whole && p.Type != Bool:
+		return fmt.Errorf("%s has no labels, integers and bool have", p.Type)
+	case len(f.Flags) > 0 && (!whole || p.scaled() || p.ScaleFrom != ""):
+		return fmt.Errorf("the bits of %s have no names, those of unscaled integers have", p.Type)
+	}
+	for _, a := range f.Absent {
+		if width(p.Type) < 8 && a.Raw>>(8*width(p.Type)) != 0 {
+			return fmt.Errorf("absent pattern %#x is wider than %s", a.Raw, p.Type)
+		}
+	}
+	for _, l := range f.Flags {
+		if l.Value < 0 || l.Value >= int64(8*width(p.Type)) {
+			return fmt.Errorf("bit %d is outside %s", l.Value, p.Type)
+		}
+	}
+	return nil
+}
+
+func (f *Finish) check() error {
+	for _, limit := range []*float64{f.Least, f.Most} {
+		if limit != nil && (math.IsNaN(*limit) || math.IsInf(*limit, 0)) {
+			return fmt.Errorf("the limit %g is not finite", *limit)
+		}
+	}
+	switch {
+	case f.Least != nil && f.Most != nil && *f.Least > *f.Most:
+		return fmt.Errorf("least value %g is above the greatest %g", *f.Least, *f.Most)
+	case f.Decimals != nil && (*f.Decimals < 0 || *f.Decimals > 15):
+		return fmt.Errorf("decimals %d are outside 0 to 15", *f.Decimals)
+	case len(f.Labels) > 0 && len(f.Flags) > 0:
+		return fmt.Errorf("a point has names for its values or for its bits, not both")
+	}
+	return nil
+}
+
+// absent says whether the device has no value, and why.
+func (p *Point) absent(raw uint64) error {
+	if p.Finish == nil {
+		return nil
+	}
+	for _, a := range p.Finish.Absent {
+		switch {
+		case a.Raw != raw:
+		case a.Cause != "":
+			return fmt.Errorf("%s (%#x): %w", a.Cause, raw, ErrNoValue)
+		default:
+			return fmt.Errorf("%#x: %w", raw, ErrNoValue)
+		}
+	}
+	return nil
+}
+
+func (p *Point) finish(v Value) (Value, error) {
+	if p.Finish == nil {
+		return v, nil
+	}
+	return p.Finish.Apply(v)
+}
+
+// Apply rounds a number and keeps it within its limits.
+func (f *Finish) Apply(v Value) (Value, error) {
+	n, ok := v.Float64()
+	if !ok {
+		return v, nil
+	}
+	if f.Decimals != nil && v.kind == NumberKind {
+		n = Round(n, *f.Decimals)
+		v = Number(n)
+	}
+	switch {
+	case f.Least != nil && n < *f.Least && f.Clamp:
+		return Number(*f.Least), nil
+	case f.Most != nil && n > *f.Most && f.Clamp:
+		return Number(*f.Most), nil
+	case f.Least != nil && n < *f.Least:
+		return Value{}, fmt.Errorf("%s is below %g: %w", v, *f.Least, ErrNoValue)
+	case f.Most != nil && n > *f.Most:
+		return Value{}, fmt.Errorf("%s is above %g: %w", v, *f.Most, ErrNoValue)
+	}
+	return v, nil
+}
+
+// Round rounds to decimals, half away from zero; a number without so many digits stays as it is.
+func Round(f float64, decimals int) float64 {
+	by := math.Pow10(decimals)
+	if math.Abs(f) >= (1<<53)/by {
+		return f
+	}
+	return math.Round(f*by) / by
+}
+
+// within refuses to write what could not be read back.
+func (p *Point) within(v Value) error {
+	n, ok := v.Float64()
+	f := p.Finish
+	if f == nil || !ok {
+		return nil
+	}
+	if f.Least != nil && n < *f.Least {
+		return fmt.Errorf("%s is below %g%s", v, *f.Least, p.suffix())
+	}
+	if f.Most != nil && n > *f.Most {
+		return fmt.Errorf("%s is above %g%s", v, *f.Most, p.suffix())
+	}
+	return nil
+}
+
+// MostExponent bounds the exponent of a scale that another point holds (SunSpec sunssf: -10 to 10).
+const MostExponent = 10
+
+// Rescaled is the point with the scale that the point it is scaled from now gives.
+func (p Point) Rescaled(exponent Value) (Point, error) {
+	n, ok := exponent.Float64()
+	if !ok || n != math.Trunc(n) || math.Abs(n) > MostExponent {
+		return Point{}, fmt.Errorf("point %q: scale factor %s of %q is no exponent from -10 to 10: %w", p.Name, exponent, p.ScaleFrom, ErrNoValue)
+	}
+	scale := p.scale()
+	if n < 0 {
+		scale /= math.Pow10(int(-n))
+	} else {
+		scale *= math.Pow10(int(n))
+	}
+	p.Scale, p.ScaleFrom = scale, ""
+	return p, nil
+}
+
+// Rescale turns the raw integer of a point with ScaleFrom into its value.
+func (p Point) Rescale(raw, exponent Value) (Value, error) {
+	q, err := p.Rescaled(exponent)
+	if err != nil {
+		return Value{}, err
+	}
+	return q.named(q.whole(raw))
+}
+
+// Label is what the value is called; empty: it has no name. Of bits those that are set, one without a name by its number.
+func (p *Point) Label(v Value) string {
+	f := p.Finish
+	if f == nil || len(f.Labels)+len(f.Flags) == 0 {
+		return ""
+	}
+	if len(f.Flags) > 0 {
+		return f.set(v.bits)
+	}
+	n, ok := v.Float64()
+	if !ok {
+		if n = 0; v == Flag(true) {
+			n = 1
+		}
+	}
+	for _, l := range f.Labels {
+		if float64(l.Value) == n && v.kind != None {
+			return l.Text
+		}
+	}
+	return ""
+}
+
+func (f *Finish) set(bits uint64) string {
+	var names []string
+	for i := 0; bits != 0; i, bits = i+1, bits>>1 {
+		if bits&1 == 0 {
+			continue
+		}
+		name := "bit " + strconv.Itoa(i)
+		for _, l := range f.Flags {
+			if l.Value == int64(i) {
+				name = l.Text
+			}
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
+}
