@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"gatewayd/bus"
+	"gatewayd/schemas"
 	actorv1 "gatewayd/schemas/actor/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
@@ -27,6 +28,12 @@ type Kind struct {
 
 	// Power tells what of this actor its group can power-cycle; nil: nothing.
 	Power func(config proto.Message) *Power
+
+	// Complete and Check are those of the config reader: files that the config names
+	// are read into it, and what no rule of a single field can tell is checked. nil:
+	// there is nothing to do.
+	Complete func(config proto.Message, load schemas.Load) []schemas.Violation
+	Check    func(config proto.Message) []schemas.Violation
 
 	config protoreflect.MessageType
 	build  func(proto.Message) Actor

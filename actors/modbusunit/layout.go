@@ -29,6 +29,7 @@ type group struct {
 	time     good   // of the last samples
 	last     []last // of each point, in the order of the config
 	poor     []poor // why points are not good; nil: they are
+	sent     []sent // what was published; nil: points are always published
 	busy     bool   // a scan is under way
 	extra    bool   // it began between two slots; it is good for the next one
 	split    bool   // a read was cut because the unit refused it
@@ -38,36 +39,17 @@ type group struct {
 // layout makes the groups that a config describes. Groups of before that mean
 // the same stay as they are.
 func (u *unit) layout(cfg *modbusv1.Unit, path string, before []*group) ([]*group, error) {
-	groups := []*group{{name: own, every: cfg.Every.AsDuration()}}
-	for _, g := range cfg.Groups {
-		if g.Name == own {
-			return nil, fmt.Errorf("a scan group cannot be called %q: points without a group are published under this name", own)
-		}
-		groups = append(groups, &group{name: g.Name, every: g.Every.AsDuration()})
+	recipes, err := recipesOf(cfg)
+	if err != nil {
+		return nil, err
 	}
-	members := make([][]*modbusv1.Point, len(groups))
-	for _, p := range cfg.Points {
-		name := p.Group
-		if name == "" {
-			name = own
-		}
-		i := slices.IndexFunc(groups, func(g *group) bool { return g.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("point %s: there is no scan group %q", p.Name, name)
-		}
-		members[i] = append(members[i], p)
-	}
-	limits := points.Limits{MaxRegisters: int(cfg.MaxRegisters), MaxBits: int(cfg.MaxBits), Gap: int(cfg.Gap)}
 	var made []*group
-	for i, g := range groups {
-		if len(members[i]) == 0 {
-			continue
-		}
-		t, err := u.shared.table(members[i], limits)
+	for _, r := range recipes {
+		t, err := u.shared.table(r.recipe)
 		if err != nil {
 			return nil, err
 		}
-		g.table, g.key, g.last = t, path+" "+g.name, make([]last, len(t.points))
+		g := &group{table: t, name: r.name, every: r.every, key: path + " " + r.name, last: make([]last, len(t.points))}
 		g.ask(t.reads, cfg.Unit)
 		if old := named(before, g.name); old != nil {
 			g = g.succeed(old)
@@ -75,6 +57,67 @@ func (u *unit) layout(cfg *modbusv1.Unit, path string, before []*group) ([]*grou
 		made = append(made, g)
 	}
 	return made, nil
+}
+
+// groupRecipe is the recipe of a group that has points.
+type groupRecipe struct {
+	recipe
+	name  string
+	every time.Duration
+}
+
+func recipesOf(cfg *modbusv1.Unit) ([]groupRecipe, error) {
+	limits, err := limitsOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	all := []groupRecipe{{recipe{limits: limits, report: cfg.Report}, own, cfg.Every.AsDuration()}}
+	for _, g := range cfg.Groups {
+		if g.Name == own {
+			return nil, fmt.Errorf("a scan group cannot be called %q: points without a group are published under this name", own)
+		}
+		r := cfg.Report
+		if g.Report != nil {
+			r = g.Report
+		}
+		all = append(all, groupRecipe{recipe{limits: limits, report: r}, g.Name, g.Every.AsDuration()})
+	}
+	of := func(group string) *groupRecipe {
+		for i := range all {
+			if all[i].name == group || group == "" {
+				return &all[i]
+			}
+		}
+		return nil
+	}
+	for _, p := range cfg.Points {
+		g := of(p.Group)
+		if g == nil {
+			return nil, &fault{p.Name, false, fmt.Errorf("point %s: there is no scan group %q", p.Name, p.Group)}
+		}
+		g.config = append(g.config, p)
+	}
+	for _, d := range cfg.Derived {
+		g := of(d.Group)
+		if g == nil {
+			return nil, &fault{d.Name, true, fmt.Errorf("point %s: there is no scan group %q", d.Name, d.Group)}
+		}
+		g.derived = append(g.derived, d)
+	}
+	if err := alone(all); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(g groupRecipe) bool { return len(g.config) == 0 }), nil
+}
+
+// alone finds a derived point in a group that reads nothing to compute it from.
+func alone(all []groupRecipe) error {
+	for _, g := range all {
+		if len(g.config) == 0 && len(g.derived) > 0 {
+			return &fault{g.derived[0].Name, true, fmt.Errorf("point %q: there is no point to compute it from in its scan group", g.derived[0].Name)}
+		}
+	}
+	return nil
 }
 
 func named(groups []*group, name string) *group {
@@ -102,12 +145,7 @@ func (g *group) ask(reads []points.Read, unit uint32) {
 // succeed is g after old: old itself if they mean the same, else g with what
 // old knew of the points that have stayed.
 func (g *group) succeed(old *group) *group {
-	same := len(g.config) == len(old.config) && g.limits.MaxRegisters == old.limits.MaxRegisters && g.limits.MaxBits == old.limits.MaxBits &&
-		g.limits.Gap == old.limits.Gap && g.requests[0].Unit == old.requests[0].Unit
-	for i := 0; same && i < len(g.config); i++ {
-		same = proto.Equal(g.config[i], old.config[i])
-	}
-	if same {
+	if g.equal(&old.recipe) && g.requests[0].Unit == old.requests[0].Unit {
 		old.every = g.every
 		return old
 	}
@@ -118,25 +156,4 @@ func (g *group) succeed(old *group) *group {
 		}
 	}
 	return g
-}
-
-func pointOf(p *modbusv1.Point) points.Point {
-	q := points.Point{
-		Name: p.Name, Area: p.Area, Address: uint16(p.Address), Type: p.Type, Order: p.Order,
-		Length: int(p.Length), Scale: p.Scale, Offset: p.Offset, Unit: p.Unit,
-	}
-	if q.Area == "" {
-		q.Area = points.Holding
-	}
-	if q.Type == "" {
-		q.Type = points.Uint16
-	}
-	if q.Bits() {
-		q.Type = points.Bool
-	}
-	if p.Bit != nil {
-		bit := int(*p.Bit)
-		q.Bit = &bit
-	}
-	return q
 }

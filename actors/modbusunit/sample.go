@@ -3,6 +3,7 @@ package modbusunit
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -38,6 +39,7 @@ func (g *group) fill(results []wire.Result) verdict {
 	at := sourceTime(results)
 	g.time = at
 	clear(g.poor)
+	raw := make([]points.Value, len(g.scaled))
 	for i := range results {
 		r := &results[i]
 		if r.Err != nil {
@@ -49,15 +51,17 @@ func (g *group) fill(results []wire.Result) verdict {
 			continue
 		}
 		v.answered++
-		g.extract(i, r.Data, at, &v)
+		g.extract(i, r.Data, at, raw, &v)
 	}
+	g.rescale(raw, at, &v)
+	g.compute(at, &v)
 	if v.missing == 0 {
 		g.poor = nil
 	}
 	return v
 }
 
-func (g *group) extract(read int, data []byte, at good, v *verdict) {
+func (g *group) extract(read int, data []byte, at good, raw []points.Value, v *verdict) {
 	got, err := points.Extract(g.reads[read], g.points, data)
 	if err != nil {
 		v.misfits(err.Error(), len(g.reads[read].Points))
@@ -70,6 +74,10 @@ func (g *group) extract(read int, data []byte, at good, v *verdict) {
 		if one.Err != nil {
 			v.misfits(one.Err.Error(), 1)
 			g.keep(one.Index, bad, one.Err.Error())
+			continue
+		}
+		if k := slices.IndexFunc(g.scaled, func(s scaling) bool { return s.index == one.Index }); k >= 0 {
+			raw[k] = one.Value
 			continue
 		}
 		g.last[one.Index] = last{one.Value, at}
@@ -92,12 +100,16 @@ func (g *group) keepAll(cause string, now time.Time) {
 	}
 }
 
-// write puts what is known into a message.
-func (g *group) write(m *samplev1.Samples) {
+// write puts what is known of these points into a message, or of all.
+func (g *group) write(m *samplev1.Samples, list []int, all bool) {
 	m.Time = g.time
 	for i, s := range m.Samples {
+		if !all {
+			i = list[i]
+		}
 		s.Point = g.points[i].Name
 		assign(s, g.last[i].value, &g.points[i])
+		s.Label = g.points[i].Label(g.last[i].value)
 		s.Quality, s.Cause, s.Time = "", "", nil
 		if g.poor != nil && g.poor[i] != (poor{}) {
 			s.Quality, s.Cause, s.Time = g.poor[i].quality, g.poor[i].cause, g.last[i].at

@@ -132,10 +132,18 @@ func (u *unit) scanned(c *actors.Context, g *group, results []wire.Result) {
 }
 
 func (u *unit) publish(c *actors.Context, g *group) {
+	list, all := g.due(time.Now())
+	n := len(list)
+	if all {
+		n = len(g.points)
+	}
+	if n == 0 {
+		return
+	}
 	g.sequence++
-	m := u.shared.form(len(g.points))
+	m := u.shared.form(n)
 	m.Sequence, m.Life = g.sequence, c.Life()
-	g.write(m)
+	g.write(m, list, all)
 	c.Publish(g.name, m)
 	u.shared.forms.Give(m)
 }

@@ -1,7 +1,10 @@
 package modbusunit
 
 import (
+	"fmt"
 	"slices"
+
+	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus/points"
@@ -9,23 +12,75 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
+// recipe is what a config says of a group's points.
+type recipe struct {
+	config  []*modbusv1.Point
+	derived []*modbusv1.Derived
+	limits  points.Limits
+	report  *modbusv1.Report // of points that have none of their own
+}
+
 // table is the points of a group and the reads that bring them. Groups of equal
 // config have one in common; nobody changes it.
 type table struct {
-	config []*modbusv1.Point
-	limits points.Limits
-	points []points.Point
-	reads  []points.Read
+	recipe
+	points   []points.Point // those that are read, then the derived ones
+	read     int            // how many are read
+	reads    []points.Read
+	scaled   []scaling
+	computed []computed // each after those it uses
+	kinds    []valueKind
+	rules    []rule // of each point; nil: all are always published
 }
 
-func newTable(config []*modbusv1.Point, limits points.Limits) (*table, error) {
-	t := &table{config: slices.Clip(config), limits: limits, points: make([]points.Point, len(config))}
-	for i, p := range config {
-		t.points[i] = pointOf(p)
+func newTable(r recipe) (*table, error) {
+	t := &table{recipe: r, points: make([]points.Point, len(r.config)), read: len(r.config)}
+	for i, p := range r.config {
+		var err error
+		if t.points[i], err = pointOf(p); err != nil {
+			return nil, &fault{p.Name, false, err}
+		}
 	}
+	if err := t.link(); err != nil {
+		return nil, err
+	}
+	t.rule()
 	var err error
-	t.reads, err = points.Plan(t.points, limits)
+	t.reads, err = points.Plan(t.points[:t.read], r.limits)
 	return t, err
+}
+
+func (t *table) rule() {
+	rules, some := make([]rule, len(t.points)), false
+	for i := range rules {
+		r := t.report
+		switch {
+		case i < t.read && t.config[i].Report != nil:
+			r = t.config[i].Report
+		case i >= t.read && t.derived[i-t.read].Report != nil:
+			r = t.derived[i-t.read].Report
+		}
+		rules[i] = ruleOf(r)
+		some = some || rules[i].change
+	}
+	if some {
+		t.rules = rules
+	}
+}
+
+// same says whether two recipes say the same of the same messages.
+func (r *recipe) same(s *recipe) bool {
+	return slices.Equal(r.config, s.config) && slices.Equal(r.derived, s.derived) && r.settings() == s.settings()
+}
+
+// equal says whether two recipes mean the same.
+func (r *recipe) equal(s *recipe) bool {
+	return slices.EqualFunc(r.config, s.config, func(a, b *modbusv1.Point) bool { return proto.Equal(a, b) }) &&
+		slices.EqualFunc(r.derived, s.derived, func(a, b *modbusv1.Derived) bool { return proto.Equal(a, b) }) && r.settings() == s.settings()
+}
+
+func (r *recipe) settings() string {
+	return fmt.Sprint(r.limits, ruleOf(r.report))
 }
 
 // shared is what all units have in common: the tables in use, so that a hundred
@@ -37,17 +92,19 @@ type shared struct {
 
 // tableKey finds a table. The config reader makes equal points one message.
 type tableKey struct {
-	first                *modbusv1.Point
-	points               int
-	registers, bits, gap int
+	first    *modbusv1.Point
+	points   int
+	settings string
 }
 
 // table is the table of a group's points, of which there is one at least.
-func (s *shared) table(config []*modbusv1.Point, limits points.Limits) (*table, error) {
-	key := tableKey{config[0], len(config), limits.MaxRegisters, limits.MaxBits, limits.Gap}
-	return s.tables.Get(key,
-		func(t *table) bool { return slices.Equal(t.config, config) },
-		func() (*table, error) { return newTable(config, limits) })
+func (s *shared) table(r recipe) (*table, error) {
+	return s.tables.Get(tableKey{r.config[0], len(r.config), r.settings()},
+		func(t *table) bool { return t.same(&r) },
+		func() (*table, error) {
+			r.config, r.derived = slices.Clip(r.config), slices.Clip(r.derived)
+			return newTable(r)
+		})
 }
 
 // form is a message for n samples.

@@ -30,7 +30,9 @@ func kind() actors.Kind {
 			{Class: "data", Leaf: "*", Message: &samplev1.Samples{}},
 			{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
 		},
-		Live: true,
+		Live:     true,
+		Complete: complete,
+		Check:    check,
 	}, func(cfg *modbusv1.Unit) actors.Actor {
 		return &unit{cfg: cfg, shared: common, epoch: time.Now()}
 	})

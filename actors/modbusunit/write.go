@@ -3,7 +3,6 @@ package modbusunit
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
@@ -69,12 +68,11 @@ func coilWrite(address uint16, values []bool) modbus.Request {
 }
 
 func (u *unit) writePoint(c *actors.Context, m *modbusv1.WritePointRequest) {
-	i := slices.IndexFunc(u.cfg.Points, func(p *modbusv1.Point) bool { return p.Name == m.Point })
-	if i < 0 {
-		c.Refuse(actors.Errorf(actors.NotFound, "there is no point %q", m.Point))
+	p, err := u.target(m.Point)
+	if err != nil {
+		c.Refuse(err)
 		return
 	}
-	p := pointOf(u.cfg.Points[i])
 	v, ok := valueOf(m)
 	switch {
 	case !ok:
@@ -86,6 +84,31 @@ func (u *unit) writePoint(c *actors.Context, m *modbusv1.WritePointRequest) {
 	default:
 		u.writeWhole(c, p, v)
 	}
+}
+
+// target is the point to write, with the scale that another one may hold.
+func (u *unit) target(name string) (points.Point, error) {
+	for _, g := range u.groups {
+		i := g.find(name)
+		switch {
+		case i < 0:
+			continue
+		case i >= g.read:
+			return points.Point{}, actors.Errorf(actors.InvalidArgument, "point %s is computed and cannot be written", name)
+		case g.points[i].ScaleFrom == "":
+			return g.points[i], nil
+		}
+		by := g.find(g.points[i].ScaleFrom)
+		if err := g.whyPoor(by); err != nil {
+			return points.Point{}, actors.Errorf(actors.Unavailable, "the scale of point %s is not known: %s", name, err)
+		}
+		p, err := g.points[i].Rescaled(g.last[by].value)
+		if err != nil {
+			return p, actors.Errorf(actors.FailedPrecondition, "%s", err)
+		}
+		return p, nil
+	}
+	return points.Point{}, actors.Errorf(actors.NotFound, "there is no point %q", name)
 }
 
 func valueOf(m *modbusv1.WritePointRequest) (points.Value, bool) {

@@ -11,6 +11,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/schemas"
 )
 
 // Kind is what the reader must know about a kind of actor.
@@ -21,6 +23,12 @@ type Kind struct {
 	Config protoreflect.MessageType
 	// Services are the full names of what it answers, e.g. "modbus.v1.LinkService".
 	Services []string
+	// Complete puts into a config what files say that it names; nil: there are none.
+	// Rules of fields are checked after it.
+	Complete func(config proto.Message, load schemas.Load) []schemas.Violation
+	// Check finds what is wrong with a config that keeps all rules of its fields; nil:
+	// nothing can be.
+	Check func(config proto.Message) []schemas.Violation
 }
 
 // Node is one actor or group.
@@ -88,7 +96,7 @@ func Parse(file string, text []byte, kinds []Kind, implicit ...string) (*Tree, P
 	root := r.read(text)
 	if len(r.problems) > 0 {
 		r.problems.sort()
-		return nil, r.problems
+		return nil, append(r.problems, r.foreign...)
 	}
 	return &Tree{Root: root, File: file, Text: append([]byte(nil), text...)}, nil
 }

@@ -22,7 +22,11 @@ type decoder struct {
 // fill reads settings into the node's config and checks them.
 func (r *reader) fill(n *Node, key string, settings *value) *decoder {
 	d := &decoder{reader: r, key: key, lines: map[string]int{}, wrong: map[string]bool{}}
+	found := len(r.problems)
 	d.message("", n.Config.ProtoReflect(), settings)
+	if len(r.problems) == found {
+		d.complete(n)
+	}
 	for _, v := range schemas.Check(n.Config) {
 		line, given := d.lines[v.Field]
 		if !given || d.wrong[v.Field] {
@@ -35,6 +39,9 @@ func (r *reader) fill(n *Node, key string, settings *value) *decoder {
 			v.Message += fmt.Sprintf(" (line %d)", other)
 		}
 		r.problem(line, d.full(v.Field), "%s", v.Message)
+	}
+	if len(r.problems) == found {
+		d.checkKind(n)
 	}
 	r.readings = append(r.readings, reading{n, key, d.lines})
 	return d

@@ -25,6 +25,8 @@ type reader struct {
 	groups   map[string]bool
 	readings []reading
 	shared   map[string]protoreflect.Value // list elements, by what they say
+	files    map[string]loaded             // that configs name
+	foreign  Problems                      // in these files
 }
 
 // reading is a node with the lines of its fields.
@@ -36,7 +38,7 @@ type reading struct {
 
 func newReader(file string, kinds []Kind, implicit []string) *reader {
 	r := &reader{file: file, list: kinds, implicit: implicit,
-		kinds: map[string]Kind{}, actors: map[string]string{}, groups: map[string]bool{}, shared: map[string]protoreflect.Value{}}
+		kinds: map[string]Kind{}, actors: map[string]string{}, groups: map[string]bool{}, shared: map[string]protoreflect.Value{}, files: map[string]loaded{}}
 	for _, k := range kinds {
 		r.kinds[k.Name] = k
 	}

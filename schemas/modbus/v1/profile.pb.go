@@ -38,28 +38,26 @@ type Profile struct {
 	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
 	// How such a device is told from others.
 	Identify []*Identify `protobuf:"bytes,5,rep,name=identify,proto3" json:"identify,omitempty"`
-	// Area of points that do not say.
-	Area string `protobuf:"bytes,6,opt,name=area,proto3" json:"area,omitempty"`
 	// Order of bytes of points that do not say.
-	Order string `protobuf:"bytes,7,opt,name=order,proto3" json:"order,omitempty"`
+	Order string `protobuf:"bytes,6,opt,name=order,proto3" json:"order,omitempty"`
 	// Pause it needs after each transaction.
-	Rest *durationpb.Duration `protobuf:"bytes,8,opt,name=rest,proto3" json:"rest,omitempty"`
+	Rest *durationpb.Duration `protobuf:"bytes,7,opt,name=rest,proto3" json:"rest,omitempty"`
 	// Most registers in one read; 0 is the protocol's limit.
-	MaxRegisters uint32 `protobuf:"varint,9,opt,name=max_registers,json=maxRegisters,proto3" json:"max_registers,omitempty"`
+	MaxRegisters uint32 `protobuf:"varint,8,opt,name=max_registers,json=maxRegisters,proto3" json:"max_registers,omitempty"`
 	// Most coils or inputs in one read; 0 is the protocol's limit.
-	MaxBits uint32 `protobuf:"varint,10,opt,name=max_bits,json=maxBits,proto3" json:"max_bits,omitempty"`
+	MaxBits uint32 `protobuf:"varint,9,opt,name=max_bits,json=maxBits,proto3" json:"max_bits,omitempty"`
 	// Largest hole of unwanted registers that one read may span.
-	Gap *uint32 `protobuf:"varint,11,opt,name=gap,proto3,oneof" json:"gap,omitempty"`
+	Gap *uint32 `protobuf:"varint,10,opt,name=gap,proto3,oneof" json:"gap,omitempty"`
 	// Addresses that no read may touch, e.g. "holding 100-109" or "input 7".
-	Holes []string `protobuf:"bytes,12,rep,name=holes,proto3" json:"holes,omitempty"`
+	Holes []string `protobuf:"bytes,11,rep,name=holes,proto3" json:"holes,omitempty"`
 	// Each point is read by a request of its own.
-	OnePerPoint bool `protobuf:"varint,13,opt,name=one_per_point,json=onePerPoint,proto3" json:"one_per_point,omitempty"`
+	OnePerPoint bool `protobuf:"varint,12,opt,name=one_per_point,json=onePerPoint,proto3" json:"one_per_point,omitempty"`
 	// Scan groups.
-	Groups []*ScanGroup `protobuf:"bytes,14,rep,name=groups,proto3" json:"groups,omitempty"`
+	Groups []*ScanGroup `protobuf:"bytes,13,rep,name=groups,proto3" json:"groups,omitempty"`
 	// What can be read.
-	Points []*Point `protobuf:"bytes,15,rep,name=points,proto3" json:"points,omitempty"`
+	Points []*Point `protobuf:"bytes,14,rep,name=points,proto3" json:"points,omitempty"`
 	// Points computed from others.
-	Derived       []*Derived `protobuf:"bytes,16,rep,name=derived,proto3" json:"derived,omitempty"`
+	Derived       []*Derived `protobuf:"bytes,15,rep,name=derived,proto3" json:"derived,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -127,13 +125,6 @@ func (x *Profile) GetIdentify() []*Identify {
 		return x.Identify
 	}
 	return nil
-}
-
-func (x *Profile) GetArea() string {
-	if x != nil {
-		return x.Area
-	}
-	return ""
 }
 
 func (x *Profile) GetOrder() string {
@@ -292,28 +283,27 @@ var File_modbus_v1_profile_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x17modbus/v1/profile.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/modbus.proto\"\xd5\x06\n" +
+	"\x17modbus/v1/profile.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/modbus.proto\"\xa2\x06\n" +
 	"\aProfile\x12'\n" +
 	"\x06vendor\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06vendor\x12%\n" +
 	"\x05model\x18\x02 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x05model\x12 \n" +
 	"\vdescription\x18\x03 \x01(\tR\vdescription\x12'\n" +
 	"\x06source\x18\x04 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06source\x12/\n" +
-	"\bidentify\x18\x05 \x03(\v2\x13.modbus.v1.IdentifyR\bidentify\x121\n" +
-	"\x04area\x18\x06 \x01(\tB\x1d\x8a\xb5\x18\x19\x12\aholding2\aholding2\x05inputR\x04area\x12K\n" +
-	"\x05order\x18\a \x01(\tB5\x8a\xb5\x1812\n" +
+	"\bidentify\x18\x05 \x03(\v2\x13.modbus.v1.IdentifyR\bidentify\x12K\n" +
+	"\x05order\x18\x06 \x01(\tB5\x8a\xb5\x1812\n" +
 	"big-endian2\tword-swap2\tbyte-swap2\rlittle-endianR\x05order\x12<\n" +
-	"\x04rest\x18\b \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00$@R\x04rest\x12=\n" +
-	"\rmax_registers\x18\t \x01(\rB\x18\x8a\xb5\x18\x14!\x00\x00\x00\x00\x00@_@:\tregistersR\fmaxRegisters\x12(\n" +
-	"\bmax_bits\x18\n" +
-	" \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00@\x9f@R\amaxBits\x12/\n" +
-	"\x03gap\x18\v \x01(\rB\x18\x8a\xb5\x18\x14!\x00\x00\x00\x00\x00\x00_@:\tregistersH\x00R\x03gap\x88\x01\x01\x12P\n" +
-	"\x05holes\x18\f \x03(\tB:\x8a\xb5\x186*4(coil|discrete-input|holding|input) [0-9]+(-[0-9]+)?R\x05holes\x12\"\n" +
-	"\rone_per_point\x18\r \x01(\bR\vonePerPoint\x128\n" +
-	"\x06groups\x18\x0e \x03(\v2\x14.modbus.v1.ScanGroupB\n" +
+	"\x04rest\x18\a \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00$@R\x04rest\x12=\n" +
+	"\rmax_registers\x18\b \x01(\rB\x18\x8a\xb5\x18\x14!\x00\x00\x00\x00\x00@_@:\tregistersR\fmaxRegisters\x12(\n" +
+	"\bmax_bits\x18\t \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00@\x9f@R\amaxBits\x12/\n" +
+	"\x03gap\x18\n" +
+	" \x01(\rB\x18\x8a\xb5\x18\x14!\x00\x00\x00\x00\x00\x00_@:\tregistersH\x00R\x03gap\x88\x01\x01\x12P\n" +
+	"\x05holes\x18\v \x03(\tB:\x8a\xb5\x186*4(coil|discrete-input|holding|input) [0-9]+(-[0-9]+)?R\x05holes\x12\"\n" +
+	"\rone_per_point\x18\f \x01(\bR\vonePerPoint\x128\n" +
+	"\x06groups\x18\r \x03(\v2\x14.modbus.v1.ScanGroupB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\x06groups\x124\n" +
-	"\x06points\x18\x0f \x03(\v2\x10.modbus.v1.PointB\n" +
+	"\x06points\x18\x0e \x03(\v2\x10.modbus.v1.PointB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\x06points\x128\n" +
-	"\aderived\x18\x10 \x03(\v2\x12.modbus.v1.DerivedB\n" +
+	"\aderived\x18\x0f \x03(\v2\x12.modbus.v1.DerivedB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\aderivedB\x06\n" +
 	"\x04_gap\"\xd1\x01\n" +
 	"\bIdentify\x12\x1f\n" +

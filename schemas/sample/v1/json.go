@@ -99,6 +99,7 @@ func (w *jsonWriter) sample(s *Sample) {
 	w.text("quality", s.Quality)
 	w.text("cause", s.Cause)
 	w.time("time", s.Time)
+	w.text("label", s.Label)
 }
 
 func (w *jsonWriter) key(name string) {

@@ -32,7 +32,7 @@ func drawText(t *rapid.T, label string) string {
 }
 
 func drawSample(t *rapid.T) *samplev1.Sample {
-	s := &samplev1.Sample{Point: drawText(t, "point"), Quality: drawText(t, "quality"), Cause: drawText(t, "cause"), Time: drawTime(t, "time")}
+	s := &samplev1.Sample{Point: drawText(t, "point"), Quality: drawText(t, "quality"), Cause: drawText(t, "cause"), Time: drawTime(t, "time"), Label: drawText(t, "label")}
 	switch rapid.IntRange(0, 7).Draw(t, "value") {
 	case 0:
 		number := rapid.OneOf(rapid.Float64(), rapid.Map(rapid.Float32(), func(f float32) float64 { return float64(f) }),

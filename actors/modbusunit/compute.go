@@ -1,0 +1,187 @@
+package modbusunit
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"gatewayd/protocols/modbus/points"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// computed is a derived point, and where it takes its values from.
+type computed struct {
+	index   int // of the point in its table
+	sources []int
+	from    *points.Expression
+	finish  points.Finish
+}
+
+// scaling is a point and the one that holds its scale.
+type scaling struct{ index, by int }
+
+// link finds the points that others of the table are made from.
+func (t *table) link() error {
+	for i := range t.points {
+		p := &t.points[i]
+		if p.ScaleFrom == "" {
+			continue
+		}
+		by := t.find(p.ScaleFrom)
+		switch {
+		case by < 0:
+			return &fault{p.Name, false, fmt.Errorf("point %q: there is no point %q in its scan group to take the scale from", p.Name, p.ScaleFrom)}
+		case t.points[by].ScaleFrom != "" || t.kind(by) != number:
+			return &fault{p.Name, false, fmt.Errorf("point %q: %q cannot be a scale, a plain number can", p.Name, p.ScaleFrom)}
+		}
+		t.scaled = append(t.scaled, scaling{i, by})
+	}
+	if len(t.derived) == 0 {
+		return nil
+	}
+	return t.derive()
+}
+
+// derive adds the derived points to the table, behind those that are read.
+func (t *table) derive() error {
+	names := make([]string, len(t.derived))
+	for i, d := range t.derived {
+		if t.find(d.Name) >= 0 {
+			return &fault{d.Name, true, fmt.Errorf("point %q: there is a point of this name already", d.Name)}
+		}
+		names[i] = d.Name
+	}
+	uses := make([][]string, len(names))
+	for i, d := range t.derived { // which flags they are is not known yet; the names are all that counts
+		_, _ = points.ParseExpression(d.Expression, func(name string) (bool, bool) { uses[i] = append(uses[i], name); return false, true })
+	}
+	order, err := points.Sequence(names, func(i int) []string { return uses[i] })
+	if err != nil {
+		return &fault{names[0], true, err}
+	}
+	base, n := t.read, len(names)
+	t.points = append(t.points, make([]points.Point, n)...)
+	t.kinds = make([]valueKind, n)
+	for _, i := range order {
+		if err := t.compile(base+i, t.derived[i]); err != nil {
+			return &fault{names[i], true, fmt.Errorf("point %q: %w", names[i], err)}
+		}
+	}
+	return nil
+}
+
+func (t *table) compile(at int, d *modbusv1.Derived) error {
+	e, err := points.ParseExpression(d.Expression, func(name string) (flag, ok bool) {
+		i := t.find(name)
+		if i < 0 {
+			return false, false
+		}
+		kind := t.kind(i)
+		return kind == flagged, kind != text
+	})
+	if err != nil {
+		return err
+	}
+	one := computed{index: at, from: e, finish: points.Finish{Least: d.Min, Most: d.Max, Clamp: d.Outside == "clamp", Decimals: decimals(d.Decimals)}}
+	for _, name := range e.Names {
+		one.sources = append(one.sources, t.find(name))
+	}
+	t.points[at] = points.Point{Name: d.Name, Type: points.Float64, Unit: d.Unit}
+	t.kinds[at-t.read] = number
+	if e.Flag() {
+		t.kinds[at-t.read] = flagged
+	}
+	t.computed = append(t.computed, one)
+	// The check of a point sees to the limits.
+	return points.Point{Area: points.Holding, Type: points.Float64, Finish: &one.finish}.Check()
+}
+
+type valueKind uint8
+
+const (
+	number valueKind = iota
+	flagged
+	text
+)
+
+// kind is what the values of a point are.
+func (t *table) kind(i int) valueKind {
+	if i >= t.read {
+		return t.kinds[i-t.read]
+	}
+	switch t.points[i].Type {
+	case points.Bool:
+		return flagged
+	case points.String, points.Bytes, points.Unix32, points.Unix64, points.CP56, points.BCDTime, points.Fields:
+		return text
+	}
+	return number
+}
+
+func (t *table) find(name string) int {
+	return slices.IndexFunc(t.points, func(p points.Point) bool { return p.Name == name })
+}
+
+// rescale gives points their values whose scale another one holds. raw is what
+// was read of them, by the order of scaled.
+func (g *group) rescale(raw []points.Value, at good, v *verdict) {
+	for k, s := range g.scaled {
+		if raw[k].Kind() == points.None {
+			continue // why is known
+		}
+		var value points.Value
+		err := g.whyPoor(s.by)
+		if err == nil {
+			value, err = g.points[s.index].Rescale(raw[k], g.last[s.by].value)
+		}
+		g.settle(s.index, value, err, at, v)
+	}
+}
+
+// compute gives derived points their values.
+func (g *group) compute(at good, v *verdict) {
+	for k := range g.computed {
+		d := &g.computed[k]
+		value, err := d.from.Value(func(i int) (points.Value, error) {
+			source := d.sources[i]
+			return g.last[source].value, g.whyPoor(source)
+		})
+		if err == nil {
+			value, err = d.finish.Apply(value)
+		}
+		g.settle(d.index, value, err, at, v)
+	}
+}
+
+// settle takes a value that was made from others, or notes why there is none.
+func (g *group) settle(i int, value points.Value, err error, at good, v *verdict) {
+	if err == nil {
+		g.last[i] = last{value, at}
+		return
+	}
+	quality, cause := bad, err.Error()
+	var of *poorSource
+	if errors.As(err, &of) {
+		quality = of.quality
+	}
+	v.misfits(cause, 1)
+	g.keep(i, quality, cause)
+}
+
+// poorSource is why a point that another one is made from has no good value.
+type poorSource struct {
+	poor
+	point string
+}
+
+func (p *poorSource) Error() string { return p.point + ": " + p.cause }
+
+func (g *group) whyPoor(i int) error {
+	switch {
+	case g.poor != nil && g.poor[i] != (poor{}):
+		return &poorSource{g.poor[i], g.points[i].Name}
+	case g.last[i].value.Kind() == points.None:
+		return &poorSource{poor{stale, "never read"}, g.points[i].Name}
+	}
+	return nil
+}

@@ -1,0 +1,26 @@
+// Package profiles holds what is known of common Modbus devices: a file each, in
+// TOML, in the form of the schema modbus.v1.Profile. It reads none of them.
+package profiles
+
+import (
+	"embed"
+	"strings"
+)
+
+// Files are the profiles, each as <name>.toml.
+//
+//go:embed *.toml
+var Files embed.FS
+
+// Names lists the profiles, in alphabetical order.
+func Names() []string {
+	entries, err := Files.ReadDir(".")
+	if err != nil {
+		return nil
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = strings.TrimSuffix(e.Name(), ".toml")
+	}
+	return names
+}
