@@ -123,7 +123,12 @@ func TestJSONSchemaExplains(t *testing.T) {
 func TestTable(t *testing.T) {
 	const want = "| key | value | default | meaning |\n|---|---|---|---|\n" +
 		"| `name` | a text that matches `[a-z0-9-]+` | required | Name, also the last token of the subject its samples travel on. |\n" +
-		"| `every` | a duration, 10ms to 24h | required | How often. |\n"
+		"| `every` | a duration, 10ms to 24h | required | How often. |\n" +
+		"| `report` | a table |  | When samples of its points are published. |\n" +
+		"| `report.on` | \"every\" or \"change\" | `change` | After every read, or only when value or quality have changed. |\n" +
+		"| `report.deadband` | a number, at least 0 |  | A number must differ by more than this from the last published; 0 is any change. |\n" +
+		"| `report.deadband-percent` | a number, 0 to 100 % |  | A number must differ by more than this share of the last published; of two deadbands the wider holds. |\n" +
+		"| `report.heartbeat` | a duration, 0s to 24h |  | Published after this time at the latest, changed or not; 0s is never. |\n"
 	if got := schemas.Table(descriptor(&modbusv1.ScanGroup{})); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}

@@ -31,7 +31,7 @@ func (t *table) link() error {
 		switch {
 		case by < 0:
 			return &fault{p.Name, false, fmt.Errorf("point %q: there is no point %q in its scan group to take the scale from", p.Name, p.ScaleFrom)}
-		case t.points[by].ScaleFrom != "" || t.kind(by) != number:
+		case t.points[by].ScaleFrom != "" || t.kind(by) != numbers:
 			return &fault{p.Name, false, fmt.Errorf("point %q: %q cannot be a scale, a plain number can", p.Name, p.ScaleFrom)}
 		}
 		t.scaled = append(t.scaled, scaling{i, by})
@@ -77,19 +77,19 @@ func (t *table) compile(at int, d *modbusv1.Derived) error {
 			return false, false
 		}
 		kind := t.kind(i)
-		return kind == flagged, kind != text
+		return kind == flags, kind != texts
 	})
 	if err != nil {
 		return err
 	}
-	one := computed{index: at, from: e, finish: points.Finish{Least: d.Min, Most: d.Max, Clamp: d.Outside == "clamp", Decimals: decimals(d.Decimals)}}
+	one := computed{index: at, from: e, finish: points.Finish{Least: d.Min, Most: d.Max, Clamp: d.Clamp, Decimals: decimals(d.Decimals)}}
 	for _, name := range e.Names {
 		one.sources = append(one.sources, t.find(name))
 	}
 	t.points[at] = points.Point{Name: d.Name, Type: points.Float64, Unit: d.Unit}
-	t.kinds[at-t.read] = number
+	t.kinds[at-t.read] = numbers
 	if e.Flag() {
-		t.kinds[at-t.read] = flagged
+		t.kinds[at-t.read] = flags
 	}
 	t.computed = append(t.computed, one)
 	// The check of a point sees to the limits.
@@ -99,9 +99,9 @@ func (t *table) compile(at int, d *modbusv1.Derived) error {
 type valueKind uint8
 
 const (
-	number valueKind = iota
-	flagged
-	text
+	numbers valueKind = iota
+	flags
+	texts
 )
 
 // kind is what the values of a point are.
@@ -111,11 +111,11 @@ func (t *table) kind(i int) valueKind {
 	}
 	switch t.points[i].Type {
 	case points.Bool:
-		return flagged
+		return flags
 	case points.String, points.Bytes, points.Unix32, points.Unix64, points.CP56, points.BCDTime, points.Fields:
-		return text
+		return texts
 	}
-	return number
+	return numbers
 }
 
 func (t *table) find(name string) int {

@@ -48,7 +48,7 @@ func pointOf(p *modbusv1.Point) (points.Point, error) {
 
 // finishOf is nil for most points.
 func finishOf(p *modbusv1.Point) (*points.Finish, error) {
-	f := &points.Finish{Least: p.Min, Most: p.Max, Clamp: p.Outside == "clamp", Decimals: decimals(p.Decimals)}
+	f := &points.Finish{Least: p.Min, Most: p.Max, Clamp: p.Clamp, Decimals: decimals(p.Decimals)}
 	for _, text := range p.Absent {
 		raw, cause, _ := strings.Cut(text, "=")
 		n, err := strconv.ParseUint(raw, 0, 64)

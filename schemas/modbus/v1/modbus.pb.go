@@ -688,8 +688,8 @@ type Derived struct {
 	Min *float64 `protobuf:"fixed64,6,opt,name=min,proto3,oneof" json:"min,omitempty"`
 	// Greatest value that makes sense.
 	Max *float64 `protobuf:"fixed64,7,opt,name=max,proto3,oneof" json:"max,omitempty"`
-	// What becomes of a value beyond min or max: it is bad, or it is cut.
-	Outside string `protobuf:"bytes,8,opt,name=outside,proto3" json:"outside,omitempty"`
+	// A value beyond min or max is cut to it, instead of being bad.
+	Clamp bool `protobuf:"varint,8,opt,name=clamp,proto3" json:"clamp,omitempty"`
 	// When it is published.
 	Report        *Report `protobuf:"bytes,9,opt,name=report,proto3" json:"report,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -775,11 +775,11 @@ func (x *Derived) GetMax() float64 {
 	return 0
 }
 
-func (x *Derived) GetOutside() string {
+func (x *Derived) GetClamp() bool {
 	if x != nil {
-		return x.Outside
+		return x.Clamp
 	}
-	return ""
+	return false
 }
 
 func (x *Derived) GetReport() *Report {
@@ -826,8 +826,8 @@ type Point struct {
 	Min *float64 `protobuf:"fixed64,13,opt,name=min,proto3,oneof" json:"min,omitempty"`
 	// Greatest value that makes sense.
 	Max *float64 `protobuf:"fixed64,14,opt,name=max,proto3,oneof" json:"max,omitempty"`
-	// What becomes of a value beyond min or max: it is bad, or it is cut.
-	Outside string `protobuf:"bytes,15,opt,name=outside,proto3" json:"outside,omitempty"`
+	// A value beyond min or max is cut to it, instead of being bad.
+	Clamp bool `protobuf:"varint,15,opt,name=clamp,proto3" json:"clamp,omitempty"`
 	// Decimals the value is rounded to.
 	Decimals *uint32 `protobuf:"varint,16,opt,name=decimals,proto3,oneof" json:"decimals,omitempty"`
 	// Names of values, e.g. "2=running"; the name is published beside the value.
@@ -972,11 +972,11 @@ func (x *Point) GetMax() float64 {
 	return 0
 }
 
-func (x *Point) GetOutside() string {
+func (x *Point) GetClamp() bool {
 	if x != nil {
-		return x.Outside
+		return x.Clamp
 	}
-	return ""
+	return false
 }
 
 func (x *Point) GetDecimals() uint32 {
@@ -1868,7 +1868,7 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x02on\x18\x01 \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x06change2\x05every2\x06changeR\x02on\x12)\n" +
 	"\bdeadband\x18\x02 \x01(\x01B\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00R\bdeadband\x12D\n" +
 	"\x10deadband_percent\x18\x03 \x01(\x01B\x19\x8a\xb5\x18\x15\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x00Y@:\x01%R\x0fdeadbandPercent\x12F\n" +
-	"\theartbeat\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x18\xf5@R\theartbeat\"\x84\x03\n" +
+	"\theartbeat\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x18\xf5@R\theartbeat\"\xe9\x02\n" +
 	"\aDerived\x12+\n" +
 	"\x04name\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\b\x01*\x0f[A-Za-z0-9_.-]+R\x04name\x128\n" +
 	"\n" +
@@ -1878,12 +1878,12 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x05group\x18\x04 \x01(\tB\x11\x8a\xb5\x18\rZ\vgroups.nameR\x05group\x12.\n" +
 	"\bdecimals\x18\x05 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00.@H\x00R\bdecimals\x88\x01\x01\x12\x15\n" +
 	"\x03min\x18\x06 \x01(\x01H\x01R\x03min\x88\x01\x01\x12\x15\n" +
-	"\x03max\x18\a \x01(\x01H\x02R\x03max\x88\x01\x01\x12/\n" +
-	"\aoutside\x18\b \x01(\tB\x15\x8a\xb5\x18\x11\x12\x03bad2\x03bad2\x05clampR\aoutside\x12)\n" +
+	"\x03max\x18\a \x01(\x01H\x02R\x03max\x88\x01\x01\x12\x14\n" +
+	"\x05clamp\x18\b \x01(\bR\x05clamp\x12)\n" +
 	"\x06report\x18\t \x01(\v2\x11.modbus.v1.ReportR\x06reportB\v\n" +
 	"\t_decimalsB\x06\n" +
 	"\x04_minB\x06\n" +
-	"\x04_max\"\x9d\b\n" +
+	"\x04_max\"\x82\b\n" +
 	"\x05Point\x12+\n" +
 	"\x04name\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\b\x01*\x0f[A-Za-z0-9_.-]+R\x04name\x12G\n" +
 	"\x04area\x18\x02 \x01(\tB3\x8a\xb5\x18/\x12\aholding2\x04coil2\x0ediscrete-input2\aholding2\x05inputR\x04area\x12)\n" +
@@ -1899,8 +1899,8 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x05group\x18\v \x01(\tB\x11\x8a\xb5\x18\rZ\vgroups.nameR\x05group\x12E\n" +
 	"\x06absent\x18\f \x03(\tB-\x8a\xb5\x18)*'(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})(=.+)?R\x06absent\x12\x15\n" +
 	"\x03min\x18\r \x01(\x01H\x01R\x03min\x88\x01\x01\x12\x15\n" +
-	"\x03max\x18\x0e \x01(\x01H\x02R\x03max\x88\x01\x01\x12/\n" +
-	"\aoutside\x18\x0f \x01(\tB\x15\x8a\xb5\x18\x11\x12\x03bad2\x03bad2\x05clampR\aoutside\x12.\n" +
+	"\x03max\x18\x0e \x01(\x01H\x02R\x03max\x88\x01\x01\x12\x14\n" +
+	"\x05clamp\x18\x0f \x01(\bR\x05clamp\x12.\n" +
 	"\bdecimals\x18\x10 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00.@H\x03R\bdecimals\x88\x01\x01\x12.\n" +
 	"\x06labels\x18\x11 \x03(\tB\x16\x8a\xb5\x18\x12*\x10-?[0-9]{1,20}=.+R\x06labels\x12)\n" +
 	"\x05flags\x18\x12 \x03(\tB\x13\x8a\xb5\x18\x0f*\r[0-9]{1,2}=.+R\x05flags\x12\x1d\n" +
