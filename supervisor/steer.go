@@ -93,7 +93,7 @@ func (g *group) steer(s actors.Steer) {
 	case *actorv1.CycleRequest:
 		g.steerCycle(r, g.implicated(c, actors.LevelCycle))
 	case *actorv1.UpdateConfigRequest:
-		next, err := merged(c.cell.Config(), m)
+		next, err := merged(c.cell.Kind(), c.cell.Config(), m)
 		if err != nil {
 			r.Refuse(err)
 			return
@@ -110,7 +110,7 @@ func (g *group) steerSelf(s actors.Steer) {
 	case *actorv1.CycleRequest:
 		g.steerCycle(s.Request, g.owners())
 	case *actorv1.UpdateConfigRequest:
-		next, err := merged(g.cell.Config(), m)
+		next, err := merged(g.cell.Kind(), g.cell.Config(), m)
 		if err == nil {
 			g.t.update(g.path, next)
 			g.cell.SetConfig(next)
@@ -174,12 +174,16 @@ func (g *group) reconfigure(c *child, next proto.Message) (live bool) {
 }
 
 // merged is a config with some fields changed and checked.
-func merged(old proto.Message, m *actorv1.UpdateConfigRequest) (proto.Message, error) {
+func merged(kind *actors.Kind, old proto.Message, m *actorv1.UpdateConfigRequest) (proto.Message, error) {
 	next := proto.Clone(old)
 	if err := schemas.Merge(next, m.Config); err != nil {
 		return nil, bus.Errorf(bus.InvalidArgument, "%s", err)
 	}
-	if bad := schemas.Check(next); len(bad) > 0 {
+	bad := schemas.Check(next)
+	if len(bad) == 0 && kind != nil && kind.Check != nil {
+		bad = kind.Check(next)
+	}
+	if len(bad) > 0 {
 		return nil, bus.Errorf(bus.InvalidArgument, "%s", bad[0].Error())
 	}
 	if s := groupSettings(next); s != nil {

@@ -96,6 +96,10 @@ func TestProfiles(t *testing.T) {
 	if len(names) < 12 {
 		t.Fatalf("there are %d profiles", len(names))
 	}
+	readme, err := os.ReadFile("README.md")
+	if listed := strings.Join(names, ", "); err != nil || !strings.Contains(strings.ReplaceAll(string(readme), "\n", " "), listed) {
+		t.Errorf("the README does not list %s: %v", listed, err)
+	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			cfg, problems := parsed(t.TempDir(), fmt.Sprintf("profile = %q\n", name))

@@ -4,6 +4,7 @@ package profiles
 
 import (
 	"embed"
+	"slices"
 	"strings"
 )
 
@@ -22,5 +23,6 @@ func Names() []string {
 	for i, e := range entries {
 		names[i] = strings.TrimSuffix(e.Name(), ".toml")
 	}
+	slices.Sort(names)
 	return names
 }
