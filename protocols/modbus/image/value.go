@@ -212,7 +212,7 @@ func (h *held) empty() error {
 		return nil
 	}
 	h.none = points.Unsigned(raw)
-	h.blank.Type, h.blank.Scale, h.blank.Offset, h.blank.Absent = raws[h.Type], 0, 0, nil
+	h.blank.Type, h.blank.Scale, h.blank.Offset, h.blank.Finish = raws[h.Type], 0, 0, nil
 	var err error
 	if h.blank.Partial() {
 		_, _, err = h.blank.Mask(h.none)
