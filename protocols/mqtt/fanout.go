@@ -14,9 +14,38 @@ import (
 // message is one publish on its way to many; what goes out with QoS 0 is encoded once per form.
 type message struct {
 	pk       *packets.Packet
-	form     [2][2][]byte // [MQTT 5][retain flag]
-	borrowed bool         // the payload is the publisher's: who keeps it copies it
+	form     [2][2]bytes.Buffer // [MQTT 5][retain flag]; empty: not encoded yet
+	borrowed bool               // the payload is the publisher's: who keeps it copies it
+	own      packets.Packet     // room for pk
+	out      packets.Packet     // room for what is being encoded
 }
+
+// message takes one that was used before, for pk. Nothing that fanout does outlives it: it goes back with spare.
+func (s *Server) message(pk packets.Packet) *message {
+	m, _ := s.messages.Get().(*message)
+	if m == nil {
+		m = &message{}
+	}
+	m.own = pk
+	m.pk = &m.own
+	return m
+}
+
+func (s *Server) spare(m *message) {
+	m.own, m.out, m.borrowed = packets.Packet{}, packets.Packet{}, false
+	for i := range m.form {
+		for k := range m.form[i] {
+			m.form[i][k].Reset()
+			if m.form[i][k].Cap() > largestForm {
+				m.form[i][k] = bytes.Buffer{}
+			}
+		}
+	}
+	s.messages.Put(m)
+}
+
+// largestForm is what is kept of a large message.
+const largestForm = 16 << 10
 
 // fanout stores m if it is to be kept and gives it to every subscriber. It replaces the library's own, which queues
 // packets by number (64 of them is a burst, not a bound) and wakes a goroutine for each.
@@ -112,11 +141,15 @@ func (s *Server) deliverNow(cl *mochi.Client, c *conn, m *message, v5, retain bo
 
 // encoded returns the QoS 0 form, shared between clients: Write neither keeps nor changes it.
 func (m *message) encoded(v5, retain bool, ids []int) ([]byte, error) {
-	at := &m.form[index(v5)][index(retain)]
-	if *at != nil && ids == nil {
-		return *at, nil
+	buf := &m.form[index(v5)][index(retain)]
+	if ids != nil {
+		buf = &bytes.Buffer{}
 	}
-	p := *m.pk
+	if buf.Len() > 0 {
+		return buf.Bytes(), nil
+	}
+	p := &m.out
+	*p = *m.pk
 	p.FixedHeader = packets.FixedHeader{Type: packets.Publish, Retain: retain}
 	p.PacketID = 0
 	p.ProtocolVersion = 4
@@ -127,13 +160,10 @@ func (m *message) encoded(v5, retain bool, ids []int) ([]byte, error) {
 	if p.Expiry > 0 {
 		p.Properties.MessageExpiryInterval = uint32(min(max(p.Expiry-time.Now().Unix(), 1), math.MaxUint32))
 	}
-	var buf bytes.Buffer
-	buf.Grow(messageSize(&p) + 32)
-	if err := p.PublishEncode(&buf); err != nil {
+	buf.Grow(messageSize(p) + 32)
+	if err := p.PublishEncode(buf); err != nil {
+		buf.Reset()
 		return nil, err
-	}
-	if ids == nil {
-		*at = buf.Bytes()
 	}
 	return buf.Bytes(), nil
 }

@@ -33,6 +33,7 @@ type Server struct {
 	sessions *ledger
 	kept     kept
 	wills    wills
+	messages sync.Pool      // of *message
 	places   [16]sync.Mutex // by client id: who comes and who goes, one at a time
 
 	closing atomic.Bool
@@ -113,20 +114,21 @@ func (s *Server) Publish(topic string, payload []byte, retain bool, p Properties
 	if err := checkTopic(topic); err != nil {
 		return fmt.Errorf("publish to %q: %w", topic, err)
 	}
-	pk := packets.Packet{
+	m := s.message(packets.Packet{
 		FixedHeader: packets.FixedHeader{Qos: 1, Retain: retain},
 		TopicName:   topic,
 		Payload:     payload,
 		Origin:      inlineID,
 		Properties:  p.wire(),
-	}
-	if n := messageSize(&pk); n > s.cfg.MaxPacket {
+	})
+	defer s.spare(m)
+	if n := messageSize(m.pk); n > s.cfg.MaxPacket {
 		return fmt.Errorf("publish to %q: %d bytes: at most %d fit into a packet", topic, n, s.cfg.MaxPacket)
 	}
-	if retain {
-		pk.Payload = bytes.Clone(payload)
+	if m.borrowed = !retain; retain {
+		m.pk.Payload = bytes.Clone(payload)
 	}
-	s.fanout(&message{pk: &pk, borrowed: !retain}, true)
+	s.fanout(m, true)
 	return nil
 }
 
