@@ -127,17 +127,10 @@ func (c *Context) Ask(peer string, msg any, timeout time.Duration) {
 	if l.over() {
 		return
 	}
-	l.lastID++
-	id := l.lastID
-	post := func(msg any, err error) { l.cell.post(&answer{l, id, msg, err}) }
-	if l.asks == nil {
-		l.asks = map[uint32]*pending{}
-	}
-	l.asks[id] = &pending{msg, c.req.hold(), time.AfterFunc(timeout, func() {
-		post(nil, bus.Errorf(bus.DeadlineExceeded, "%s did not answer within %s", peer, timeout))
-	})}
-	if err := l.cell.sys.send(peer, c.sign(&Request{msg: msg, deadline: time.Now().Add(timeout), answer: post})); err != nil {
-		post(nil, err)
+	r := c.sign(&Request{msg: msg, deadline: time.Now().Add(timeout), asker: l, peer: peer, patience: timeout, part: c.req.hold()})
+	l.wait(r)
+	if err := l.cell.sys.send(peer, r); err != nil {
+		r.Refuse(err)
 	}
 }
 
@@ -154,33 +147,6 @@ func (s *System) send(path string, r *Request) error {
 		return s.unknown(path)
 	}
 	return cell.admit(r)
-}
-
-type pending struct {
-	of    any
-	req   *Request
-	timer *time.Timer
-}
-
-type answer struct {
-	life *life
-	id   uint32
-	msg  any
-	err  error
-}
-
-func (m *answer) deliver(l *life) {
-	p := l.asks[m.id]
-	if m.life != l || p == nil {
-		return
-	}
-	delete(l.asks, m.id)
-	p.timer.Stop()
-	p.req.drop()
-	if m.err != nil {
-		m.msg = Failed{p.of, m.err}
-	}
-	l.hand(m.msg, p.req)
 }
 
 // Post is the way in for code that runs foreign goroutines: a function that

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
@@ -25,14 +26,14 @@ type life struct {
 	fenced atomic.Bool // any goroutine
 	done   atomic.Bool // it has said its last word; any goroutine
 
-	asks   map[uint32]*pending
-	lastID uint32
-	stops  []func()
+	asks  asks
+	stops []func()
 
 	mu       sync.Mutex // guards what others need: workers, timers and a fence
 	released bool
-	ctx      context.Context // nil until the first worker
-	cancel   context.CancelFunc
+	work     map[*worker]struct{}
+	watch    *time.Timer // over the workers; nil until the first
+	watchAt  time.Time   // when it looks; zero: it does not
 	owned    map[io.Closer]struct{}
 	timers   map[*Timer]struct{}
 	open     map[*Request]struct{} // being served
@@ -142,8 +143,8 @@ func (l *life) end(why string) {
 	l.release()
 	l.unsubscribe() // what it began in Stopped ends here
 	l.stopTimers()
-	for _, p := range l.asks {
-		p.timer.Stop()
+	if l.asks.timer != nil {
+		l.asks.timer.Stop()
 	}
 	l.disappoint(why)
 	if l.cell.State() != Bad && !l.fenced.Load() {
@@ -183,12 +184,12 @@ func (l *life) disappoint(why string) {
 // release cancels the workers and closes what the life owns. Any goroutine.
 func (l *life) release() {
 	l.mu.Lock()
-	owned, cancel := l.owned, l.cancel
+	owned := l.owned
 	l.owned, l.released = nil, true
-	l.mu.Unlock()
-	if cancel != nil {
-		cancel()
+	for w := range l.work {
+		w.cancel(context.Canceled)
 	}
+	l.mu.Unlock()
 	for x := range owned {
 		_ = x.Close()
 	}

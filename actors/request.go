@@ -22,6 +22,15 @@ type Request struct {
 	item     func(m proto.Message) error // sends one of several answers; nil if the method has one
 	canceled <-chan struct{}             // the caller has gone; nil if unknown
 
+	// Of an Ask: who asked, what his peer is called, how long he waits, what he serves
+	// with it, and then what came of it.
+	asker    *life
+	peer     string
+	patience time.Duration
+	part     *Request
+	outcome  any
+	failure  error
+
 	life  *life        // that serves it; set in its mailbox, before anybody can ask
 	refs  atomic.Int32 // continuations that may still answer
 	taken bool         // the actor will answer by itself
@@ -96,7 +105,11 @@ func (r *Request) finish(msg any, err error) {
 		delete(l.open, r)
 		l.mu.Unlock()
 	}
-	if r.answer != nil {
+	switch {
+	case r.asker != nil:
+		r.outcome, r.failure = msg, err
+		r.asker.cell.post((*answered)(r))
+	case r.answer != nil:
 		r.answer(msg, err)
 	}
 }

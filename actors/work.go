@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
-	"sync/atomic"
 	"time"
 
 	"gatewayd/bus"
@@ -29,56 +27,46 @@ func (c *Context) Do(deadline time.Duration, fn func(ctx context.Context) (any, 
 	if l.over() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.context(), deadline)
-	w := &worker{life: l, req: c.req.hold(), cancel: cancel, limit: deadline}
-	w.late = time.AfterFunc(math.MaxInt64, w.overdue)
-	w.late.Reset(deadline + grace) // only now: overdue reads w.late
-	l.cell.sys.workers.Add(1)
-	l.cell.sys.crew.Schedule(func() { w.run(ctx, fn) })
-}
-
-// context ends with the life.
-func (l *life) context() context.Context {
+	w := &worker{life: l, fn: fn, limit: deadline, deadline: time.Now().Add(deadline), result: later{life: l, req: c.req.hold()}}
+	w.next = w.deadline
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ctx == nil {
-		l.ctx, l.cancel = context.WithCancel(context.Background())
-		if l.released {
-			l.cancel()
-		}
+	if l.work == nil {
+		l.work = map[*worker]struct{}{}
 	}
-	return l.ctx
+	l.work[w] = struct{}{}
+	if l.released {
+		w.cancel(context.Canceled)
+	}
+	l.look(w.next)
+	l.mu.Unlock()
+	l.cell.sys.workers.Add(1)
+	l.cell.sys.crew.Schedule(w.run)
 }
 
-type worker struct {
-	life   *life
-	req    *Request
-	cancel context.CancelFunc
-	limit  time.Duration
-	late   *time.Timer
-	stage  atomic.Int32 // 0 running, 1 returned, 2 left behind
-	warned atomic.Bool
-}
-
-func (w *worker) run(ctx context.Context, fn func(context.Context) (any, error)) {
+func (w *worker) run() {
 	l := w.life
 	defer l.cell.sys.workers.Add(-1)
-	v, err := guarded(ctx, fn)
-	w.cancel()
+	v, err := guarded(w, w.fn)
+	l.mu.Lock()
+	_, mine := l.work[w]
+	delete(l.work, w)
+	late := w.err == context.DeadlineExceeded || w.err == nil && !time.Now().Before(w.deadline)
+	w.cancel(context.Canceled)
+	l.mu.Unlock()
 	if x, ok := v.(io.Closer); ok {
 		l.own(x)
 	}
-	if !w.stage.CompareAndSwap(0, 1) {
+	if !mine { // it was left behind
 		return
 	}
-	w.late.Stop()
 	if err != nil {
-		if ctxErr := context.Cause(ctx); ctxErr == context.DeadlineExceeded {
+		if late {
 			err = bus.Errorf(bus.DeadlineExceeded, "not done within %s: %s", w.limit, err)
 		}
 		v = Failed{Err: err}
 	}
-	l.cell.post(&later{life: l, msg: v, req: w.req})
+	w.result.msg = v
+	l.cell.post(&w.result)
 }
 
 func guarded(ctx context.Context, fn func(context.Context) (any, error)) (v any, err error) {
@@ -90,17 +78,49 @@ func guarded(ctx context.Context, fn func(context.Context) (any, error)) (v any,
 	return fn(ctx)
 }
 
-// overdue runs when the worker has not returned in time, at most twice.
-func (w *worker) overdue() {
-	l := w.life
-	if w.warned.CompareAndSwap(false, true) {
-		if w.stage.Load() == 0 {
-			w.late.Reset(grace)
-			l.closeOwned()
-		}
+// look has the workers looked at at a time, if they are not before. The caller
+// holds the life's lock.
+func (l *life) look(at time.Time) {
+	if !l.watchAt.IsZero() && !at.Before(l.watchAt) {
 		return
 	}
-	if w.stage.CompareAndSwap(0, 2) {
+	l.watchAt = at
+	if l.watch == nil {
+		l.watch = time.AfterFunc(time.Until(at), l.hurry)
+		return
+	}
+	l.watch.Reset(time.Until(at))
+}
+
+// hurry does what is due to the workers that have not returned in time.
+func (l *life) hurry() {
+	var left []*worker
+	now, shut := time.Now(), false
+	l.mu.Lock()
+	l.watchAt = time.Time{}
+	for w := range l.work {
+		if now.Before(w.next) {
+			l.look(w.next)
+			continue
+		}
+		switch w.stage++; w.stage {
+		case canceled:
+			w.cancel(context.DeadlineExceeded)
+		case closed:
+			shut = true
+		default:
+			delete(l.work, w)
+			left = append(left, w)
+			continue
+		}
+		w.next = w.next.Add(grace)
+		l.look(w.next)
+	}
+	l.mu.Unlock()
+	if shut {
+		l.closeOwned()
+	}
+	for _, w := range left {
 		l.cell.left.Add(1)
 		l.cell.post(&stuck{l, w})
 	}
@@ -123,9 +143,9 @@ type stuck struct {
 }
 
 func (m *stuck) deliver(l *life) {
-	m.w.req.drop()
+	m.w.result.req.drop()
 	if m.life == l {
-		l.guard(m.w.req, func() error {
+		l.guard(m.w.result.req, func() error {
 			return Wedged(fmt.Errorf("a worker did not return %s after its deadline of %s", 2*grace, m.w.limit))
 		})
 	}

@@ -40,7 +40,7 @@ func (l *Link) watch(ctx context.Context) func() {
 		return func() {}
 	}
 	touched := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
+	stop := afterFunc(ctx, func() {
 		past := time.Unix(1, 0)
 		_ = l.conn.SetReadDeadline(past)
 		_ = l.conn.SetWriteDeadline(past)
@@ -52,6 +52,14 @@ func (l *Link) watch(ctx context.Context) func() {
 			l.armed = time.Time{}
 		}
 	}
+}
+
+// afterFunc is context.AfterFunc, which costs more than asking a context that knows it by itself.
+func afterFunc(ctx context.Context, fn func()) (stop func() bool) {
+	if own, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		return own.AfterFunc(fn)
+	}
+	return context.AfterFunc(ctx, fn)
 }
 
 // readUntil sets the read deadline; an error means that ctx is over or the conn dead.

@@ -107,6 +107,9 @@ func (q *Queue[P]) Next(now time.Duration) (item Item[P], wait time.Duration, ok
 		return item, q.wait(now), false
 	}
 	item = q.lanes[class].take(func(id uint8) bool { return q.free(class, id, now) })
+	if q.empty() {
+		q.earliest = 0
+	}
 	u := q.units[item.Unit]
 	if u == nil {
 		u = &unit{}
@@ -115,6 +118,15 @@ func (q *Queue[P]) Next(now time.Duration) (item Item[P], wait time.Duration, ok
 	u.flying++
 	u.rest, u.probe, u.since, u.last = item.Rest, class == Probe, now, now
 	return item, 0, true
+}
+
+func (q *Queue[P]) empty() bool {
+	for c := range q.lanes {
+		if q.lanes[c].size > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // elect returns the class that goes next and counts those passed over.

@@ -1,0 +1,89 @@
+package actors
+
+import (
+	"slices"
+	"time"
+
+	"gatewayd/bus"
+)
+
+// asks are what a life has asked and waits for. It is used in the mailbox only.
+type asks struct {
+	open  map[*Request]struct{}
+	timer *time.Timer // one for all; what it wakes for may have been answered meanwhile
+	at    time.Time   // when it wakes; zero: it does not
+}
+
+// wait is said before r is sent.
+func (l *life) wait(r *Request) {
+	if l.asks.open == nil {
+		l.asks.open = map[*Request]struct{}{}
+	}
+	l.asks.open[r] = struct{}{}
+	l.wake(r.deadline)
+}
+
+// wake has the life look for overdue answers at a time, if it does not before.
+func (l *life) wake(at time.Time) {
+	a := &l.asks
+	if !a.at.IsZero() && !at.Before(a.at) {
+		return
+	}
+	a.at = at
+	if a.timer == nil {
+		a.timer = time.AfterFunc(time.Until(at), func() { l.cell.post(overdue{l}) })
+		return
+	}
+	a.timer.Reset(time.Until(at))
+}
+
+// overdue is the moment when an answer may be overdue.
+type overdue struct{ life *life }
+
+func (m overdue) deliver(l *life) {
+	if m.life != l {
+		return
+	}
+	now := time.Now()
+	var late []*Request
+	next := time.Time{}
+	for r := range l.asks.open {
+		switch {
+		case !now.Before(r.deadline):
+			late = append(late, r)
+		case next.IsZero() || r.deadline.Before(next):
+			next = r.deadline
+		}
+	}
+	if l.asks.at = (time.Time{}); !next.IsZero() {
+		l.wake(next)
+	}
+	slices.SortFunc(late, func(a, b *Request) int { return a.deadline.Compare(b.deadline) })
+	for _, r := range late {
+		l.told(r, Failed{r.msg, bus.Errorf(bus.DeadlineExceeded, "%s did not answer within %s", r.peer, r.patience)})
+	}
+}
+
+// answered is a request on its way back to the life that asked.
+type answered Request
+
+func (m *answered) deliver(l *life) {
+	r := (*Request)(m)
+	if r.asker != l {
+		return
+	}
+	msg := r.outcome
+	if r.failure != nil {
+		msg = Failed{r.msg, r.failure}
+	}
+	l.told(r, msg)
+}
+
+// told hands the outcome of r to the actor, once.
+func (l *life) told(r *Request, msg any) {
+	if _, ok := l.asks.open[r]; ok {
+		delete(l.asks.open, r)
+		r.part.drop()
+		l.hand(msg, r.part)
+	}
+}
