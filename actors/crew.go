@@ -5,18 +5,22 @@ import (
 	"time"
 )
 
-// crew runs functions side by side, in goroutines that stay for a while: a stack
-// that has grown once need not grow anew for every message and every transaction.
-// It has no bound, for a function may hang. It is the dispatcher of all mailboxes.
+// crew runs functions in the order they came, side by side, in goroutines that
+// stay for a while: a stack that has grown once need not grow anew for every
+// message and every transaction, and a burst of short ones takes few of them.
+// Whatever a function does, the next one does not wait for it: while any waits,
+// a goroutine is on its way to it. It is the dispatcher of all mailboxes.
 type crew struct {
-	mu    sync.Mutex
-	idle  []chan func() // the last to become idle is the first to work
-	spare int           // how many were idle all the time since the last look
-	timer *time.Timer   // of the next look
-	armed bool
+	mu     sync.Mutex
+	queue  fifo            // of func()
+	coming bool            // one has been called that has not come to the queue yet
+	idle   []chan struct{} // the last to become idle is called first
+	spare  int             // how many were idle all the time since the last look
+	timer  *time.Timer     // of the next look
+	armed  bool
 }
 
-// idleTime is how often the crew looks who is idle, and how long that takes at least.
+// idleTime is how often the crew looks who is idle; who was all the time ends.
 const idleTime = 200 * time.Millisecond
 
 // throughput is how many messages a mailbox handles before others get a turn.
@@ -28,31 +32,48 @@ func (w *crew) Throughput() int { return throughput }
 // Schedule implements actor.Dispatcher. It does not wait for fn.
 func (w *crew) Schedule(fn func()) {
 	w.mu.Lock()
-	n := len(w.idle) - 1
-	if n < 0 {
-		w.mu.Unlock()
-		go w.work(fn)
+	defer w.mu.Unlock()
+	w.queue.push(fn)
+	w.call()
+}
+
+// call has one come to the queue if none is on its way. The caller holds the lock.
+func (w *crew) call() {
+	if w.coming {
 		return
 	}
-	hand := w.idle[n]
+	w.coming = true
+	n := len(w.idle) - 1
+	if n < 0 {
+		go w.work()
+		return
+	}
+	w.idle[n] <- struct{}{}
 	w.idle = w.idle[:n]
 	w.spare = min(w.spare, n)
-	w.mu.Unlock()
-	hand <- fn
 }
 
-func (w *crew) work(fn func()) {
-	hand := make(chan func(), 1)
-	for ; fn != nil; fn = <-hand {
-		fn()
-		w.rest(hand)
+func (w *crew) work() {
+	called := make(chan struct{}, 1)
+	for ok := true; ok; _, ok = <-called {
+		w.mu.Lock()
+		w.coming = false
+		for fn, ok := w.queue.pop().(func()); ok; fn, ok = w.queue.pop().(func()) {
+			if !w.queue.empty() {
+				w.call()
+			}
+			w.mu.Unlock()
+			fn()
+			w.mu.Lock()
+		}
+		w.rest(called)
+		w.mu.Unlock()
 	}
 }
 
-func (w *crew) rest(hand chan func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.idle = append(w.idle, hand)
+// rest waits to be called. The caller holds the lock.
+func (w *crew) rest(called chan struct{}) {
+	w.idle = append(w.idle, called)
 	if w.armed {
 		return
 	}
@@ -68,8 +89,8 @@ func (w *crew) rest(hand chan func()) {
 func (w *crew) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, hand := range w.idle[:w.spare] {
-		close(hand)
+	for _, called := range w.idle[:w.spare] {
+		close(called)
 	}
 	kept := copy(w.idle, w.idle[w.spare:])
 	clear(w.idle[kept:])

@@ -165,10 +165,13 @@ func (u *unit) learn(c *actors.Context, results []wire.Result) {
 		if r.Outcome == schedule.NoAnswer || r.Outcome == schedule.Garbled {
 			u.why = causeOf(r)
 		}
+		if r.Err == nil {
+			continue
+		}
 		var d *wire.Down
 		if errors.As(r.Err, &d) {
 			u.down = d.Cause
-		} else if r.Err != nil && !was && u.breaker.Open() && u.silent == "" {
+		} else if !was && u.breaker.Open() && u.silent == "" {
 			u.silent = fmt.Sprintf("no answer since %s: %s", time.Now().Format("15:04:05"), causeOf(r))
 		}
 	}
@@ -211,8 +214,7 @@ func (u *unit) say(c *actors.Context) {
 func (u *unit) adapt(g *group, results []wire.Result) {
 	var reads []points.Read
 	for i := range results {
-		var e *modbus.Exception
-		if errors.As(results[i].Err, &e) && (e.Code == modbus.IllegalAddress || e.Code == modbus.IllegalValue) {
+		if e := refused(results[i].Err); e != nil && (e.Code == modbus.IllegalAddress || e.Code == modbus.IllegalValue) {
 			if left, right, ok := g.reads[i].Halves(g.points); ok {
 				if reads == nil {
 					reads = append(reads, g.reads[:i]...)
@@ -229,6 +231,16 @@ func (u *unit) adapt(g *group, results []wire.Result) {
 		g.split = true
 		g.ask(reads, u.cfg.Unit)
 	}
+}
+
+// refused is the exception that err is, if it is one.
+func refused(err error) *modbus.Exception {
+	if err == nil {
+		return nil
+	}
+	var e *modbus.Exception
+	errors.As(err, &e)
+	return e
 }
 
 // whole forgets the cuts: what is back may be another device.

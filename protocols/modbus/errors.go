@@ -24,6 +24,9 @@ var (
 // LinkLost says whether err means that the connection or port is dead or its byte stream can no longer be trusted: it must be closed and
 // a new Link made over a new one. The Link refuses every further request by itself.
 func LinkLost(err error) bool {
+	if err == nil {
+		return false
+	}
 	var l *lostError
 	return errors.As(err, &l)
 }

@@ -75,10 +75,11 @@ var (
 
 // outcome classifies what modbus.Link.Do returned.
 func outcome(err error) schedule.Outcome {
+	if err == nil {
+		return schedule.Answered
+	}
 	var e *modbus.Exception
 	switch {
-	case err == nil:
-		return schedule.Answered
 	case errors.As(err, &e):
 		if e.Code == modbus.GatewayPath || e.Code == modbus.GatewayTarget {
 			return schedule.NoAnswer
