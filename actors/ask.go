@@ -9,17 +9,14 @@ import (
 
 // asks are what a life has asked and waits for. It is used in the mailbox only.
 type asks struct {
-	open  map[*Request]struct{}
+	open  bag[*Request]
 	timer *time.Timer // one for all; what it wakes for may have been answered meanwhile
 	at    time.Time   // when it wakes; zero: it does not
 }
 
 // wait is said before r is sent.
 func (l *life) wait(r *Request) {
-	if l.asks.open == nil {
-		l.asks.open = map[*Request]struct{}{}
-	}
-	l.asks.open[r] = struct{}{}
+	l.asks.open.add(r)
 	l.wake(r.deadline)
 }
 
@@ -47,7 +44,7 @@ func (m overdue) deliver(l *life) {
 	now := time.Now()
 	var late []*Request
 	next := time.Time{}
-	for r := range l.asks.open {
+	for _, r := range l.asks.open {
 		switch {
 		case !now.Before(r.deadline):
 			late = append(late, r)
@@ -81,8 +78,7 @@ func (m *answered) deliver(l *life) {
 
 // told hands the outcome of r to the actor, once.
 func (l *life) told(r *Request, msg any) {
-	if _, ok := l.asks.open[r]; ok {
-		delete(l.asks.open, r)
+	if l.asks.open.remove(r) {
 		r.part.drop()
 		l.hand(msg, r.part)
 	}

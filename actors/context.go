@@ -168,7 +168,7 @@ func (c *Context) Own(x io.Closer) { c.l.own(x) }
 // Close closes x, which the life owns, without waiting for it.
 func (c *Context) Close(x io.Closer) {
 	c.l.mu.Lock()
-	delete(c.l.owned, x)
+	c.l.owned.remove(x)
 	c.l.mu.Unlock()
 	go func() { _ = x.Close() }()
 }

@@ -31,12 +31,12 @@ type life struct {
 
 	mu       sync.Mutex // guards what others need: workers, timers and a fence
 	released bool
-	work     map[*worker]struct{}
+	work     bag[*worker]
 	watch    *time.Timer // over the workers; nil until the first
 	watchAt  time.Time   // when it looks; zero: it does not
-	owned    map[io.Closer]struct{}
-	timers   map[*Timer]struct{}
-	open     map[*Request]struct{} // being served
+	owned    bag[io.Closer]
+	timers   bag[*Timer]
+	open     bag[*Request] // being served
 }
 
 // mail is a message on its way into a life.
@@ -176,7 +176,7 @@ func (l *life) disappoint(why string) {
 	open := l.open
 	l.open = nil
 	l.mu.Unlock()
-	for r := range open {
+	for _, r := range open {
 		r.finish(nil, bus.Errorf(bus.Unavailable, "%s: %s", l.cell.path, why))
 	}
 }
@@ -186,11 +186,11 @@ func (l *life) release() {
 	l.mu.Lock()
 	owned := l.owned
 	l.owned, l.released = nil, true
-	for w := range l.work {
+	for _, w := range l.work {
 		w.cancel(context.Canceled)
 	}
 	l.mu.Unlock()
-	for x := range owned {
+	for _, x := range owned {
 		_ = x.Close()
 	}
 }
@@ -201,10 +201,9 @@ func (l *life) own(x io.Closer) {
 	l.mu.Lock()
 	over := l.released
 	if !over {
-		if l.owned == nil {
-			l.owned = map[io.Closer]struct{}{}
+		if !l.owned.has(x) {
+			l.owned.add(x)
 		}
-		l.owned[x] = struct{}{}
 	}
 	l.mu.Unlock()
 	if over {

@@ -12,7 +12,7 @@ import (
 type queue struct {
 	mu   sync.Mutex
 	shut bool
-	all  map[*Request]struct{}
+	all  bag[*Request]
 }
 
 // enter is false when no life will come for r.
@@ -22,16 +22,13 @@ func (q *queue) enter(r *Request) bool {
 	if q.shut {
 		return false
 	}
-	if q.all == nil {
-		q.all = map[*Request]struct{}{}
-	}
-	q.all[r] = struct{}{}
+	q.all.add(r)
 	return true
 }
 
 func (q *queue) leave(r *Request) {
 	q.mu.Lock()
-	delete(q.all, r)
+	q.all.remove(r)
 	q.mu.Unlock()
 }
 
@@ -42,7 +39,7 @@ func (q *queue) empty(shut bool, path, why string) {
 	all := q.all
 	q.all, q.shut = nil, shut
 	q.mu.Unlock()
-	for r := range all {
+	for _, r := range all {
 		r.finish(nil, bus.Errorf(bus.Unavailable, "%s: %s", path, why))
 	}
 }

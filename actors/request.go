@@ -46,10 +46,7 @@ func (r *Request) deliver(l *life) {
 	}
 	r.life = l
 	l.mu.Lock()
-	if l.open == nil {
-		l.open = map[*Request]struct{}{}
-	}
-	l.open[r] = struct{}{}
+	l.open.add(r)
 	l.mu.Unlock()
 	l.hand(r.msg, r)
 }
@@ -102,7 +99,7 @@ func (r *Request) finish(msg any, err error) {
 	r.mu.Unlock()
 	if l := r.life; l != nil {
 		l.mu.Lock()
-		delete(l.open, r)
+		l.open.remove(r)
 		l.mu.Unlock()
 	}
 	switch {

@@ -55,7 +55,7 @@ func (t *Timer) Stop() {
 	t.life.mu.Lock()
 	defer t.life.mu.Unlock()
 	again := t.stopped.Swap(true)
-	delete(t.life.timers, t)
+	t.life.timers.remove(t)
 	if t.timer != nil && t.timer.Stop() && t.req != nil && !again {
 		t.life.cell.post(settle{t.life, t.req}) // this was its continuation
 	}
@@ -88,10 +88,7 @@ func (t *Timer) arm(d time.Duration) {
 	if l.released {
 		return
 	}
-	if l.timers == nil {
-		l.timers = map[*Timer]struct{}{}
-	}
-	l.timers[t] = struct{}{}
+	l.timers.add(t)
 	t.timer = time.AfterFunc(d, t.fire)
 }
 
@@ -102,7 +99,7 @@ func (t *Timer) fire() {
 	}
 	if t.every == 0 {
 		l.mu.Lock()
-		delete(l.timers, t)
+		l.timers.remove(t)
 		l.mu.Unlock()
 		l.cell.post(&later{life: l, msg: t.msg, req: t.req, tick: t})
 		return
@@ -133,7 +130,7 @@ func (t *Timer) fire() {
 func (l *life) stopTimers() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for t := range l.timers {
+	for _, t := range l.timers {
 		t.stopped.Store(true)
 		t.timer.Stop()
 	}

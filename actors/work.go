@@ -30,10 +30,7 @@ func (c *Context) Do(deadline time.Duration, fn func(ctx context.Context) (any, 
 	w := &worker{life: l, fn: fn, limit: deadline, deadline: time.Now().Add(deadline), result: later{life: l, req: c.req.hold()}}
 	w.next = w.deadline
 	l.mu.Lock()
-	if l.work == nil {
-		l.work = map[*worker]struct{}{}
-	}
-	l.work[w] = struct{}{}
+	l.work.add(w)
 	if l.released {
 		w.cancel(context.Canceled)
 	}
@@ -48,8 +45,7 @@ func (w *worker) run() {
 	defer l.cell.sys.workers.Add(-1)
 	v, err := guarded(w, w.fn)
 	l.mu.Lock()
-	_, mine := l.work[w]
-	delete(l.work, w)
+	mine := l.work.remove(w)
 	late := w.err == context.DeadlineExceeded || w.err == nil && !time.Now().Before(w.deadline)
 	w.cancel(context.Canceled)
 	l.mu.Unlock()
@@ -98,7 +94,7 @@ func (l *life) hurry() {
 	now, shut := time.Now(), false
 	l.mu.Lock()
 	l.watchAt = time.Time{}
-	for w := range l.work {
+	for _, w := range l.work {
 		if now.Before(w.next) {
 			l.look(w.next)
 			continue
@@ -109,12 +105,14 @@ func (l *life) hurry() {
 		case closed:
 			shut = true
 		default:
-			delete(l.work, w)
 			left = append(left, w)
 			continue
 		}
 		w.next = w.next.Add(grace)
 		l.look(w.next)
+	}
+	for _, w := range left {
+		l.work.remove(w)
 	}
 	l.mu.Unlock()
 	if shut {
@@ -132,7 +130,7 @@ func (l *life) closeOwned() {
 	owned := l.owned
 	l.owned = nil
 	l.mu.Unlock()
-	for x := range owned {
+	for _, x := range owned {
 		_ = x.Close()
 	}
 }

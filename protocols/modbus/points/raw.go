@@ -34,7 +34,7 @@ func rawFlag(v Value) (uint64, error) {
 	switch v {
 	case Flag(true), Integer(1), Number(1):
 		return 1, nil
-	case Flag(false), Integer(0), Number(0):
+	case Flag(false), Integer(0), Number(0), Number(math.Copysign(0, -1)):
 		return 0, nil
 	}
 	return 0, fmt.Errorf("%q is neither true nor false", v)

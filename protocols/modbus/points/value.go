@@ -21,15 +21,16 @@ const (
 
 // Value is what a point holds at one moment. Values are comparable with ==.
 type Value struct {
-	kind   Kind
-	below  bool // IntegerKind: bits is a negative int64
-	bits   uint64
-	number float64
-	text   string
+	kind  Kind
+	below bool   // IntegerKind: bits is a negative int64
+	bits  uint64 // NumberKind: of the float64
+	text  string
 }
 
 // Number returns a value that may have a fraction.
-func Number(f float64) Value { return Value{kind: NumberKind, number: f} }
+func Number(f float64) Value {
+	return Value{kind: NumberKind, bits: math.Float64bits(f)}
+}
 
 // Integer returns a whole number.
 func Integer(i int64) Value { return Value{kind: IntegerKind, below: i < 0, bits: uint64(i)} }
@@ -59,7 +60,7 @@ func (v Value) Kind() Kind { return v.kind }
 func (v Value) Float64() (float64, bool) {
 	switch {
 	case v.kind == NumberKind:
-		return v.number, true
+		return math.Float64frombits(v.bits), true
 	case v.kind == IntegerKind && v.below:
 		return float64(int64(v.bits)), true
 	case v.kind == IntegerKind:
@@ -108,7 +109,7 @@ func (v Value) Bytes() ([]byte, bool) {
 func (v Value) String() string {
 	switch v.kind {
 	case NumberKind:
-		return strconv.FormatFloat(v.number, 'g', -1, 64)
+		return strconv.FormatFloat(math.Float64frombits(v.bits), 'g', -1, 64)
 	case IntegerKind:
 		if v.below {
 			return strconv.FormatInt(int64(v.bits), 10)

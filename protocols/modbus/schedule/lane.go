@@ -26,6 +26,9 @@ func (l *lane[P]) push(item Item[P]) (verdict Verdict, replaced Item[P]) {
 	if len(items) == 0 {
 		l.turns = append(l.turns, item.Unit)
 	}
+	if l.byUnit == nil {
+		l.byUnit = map[uint8][]Item[P]{}
+	}
 	l.byUnit[item.Unit] = append(items, item)
 	l.size++
 	return Queued, replaced

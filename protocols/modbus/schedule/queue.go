@@ -71,7 +71,7 @@ func NewQueue[P any](config QueueConfig) *Queue[P] {
 	or(&config.SilentShare, 4)
 	q := &Queue[P]{config: config, units: map[uint8]*unit{}}
 	for class, bound := range []int{config.Writes, config.Interactives, config.Polls, config.Probes} {
-		q.lanes[class] = lane[P]{bound: bound, byUnit: map[uint8][]Item[P]{}}
+		q.lanes[class].bound = bound
 	}
 	return q
 }
