@@ -34,6 +34,7 @@ type System struct {
 
 	runtime *actor.ActorSystem
 	crew    crew
+	grid    grid
 	epoch   time.Time
 	salt    atomic.Uint32
 	workers atomic.Int64
@@ -48,9 +49,10 @@ func NewSystem(gateway string, b Bus, log *slog.Logger) *System {
 	runtime := actor.NewActorSystem(actor.WithLoggerFactory(quiet), actor.WithDeadLetterRequestLogging(false),
 		actor.WithDeadLetterThrottleInterval(10*time.Millisecond)) // for so long each lot of dead letters holds a goroutine
 	oneBucket(runtime.ProcessRegistry.LocalPIDs)
+	now := time.Now()
 	return &System{
 		Gateway: gateway, Bus: b, Log: log, runtime: runtime,
-		epoch: time.Now(),
+		epoch: now, grid: grid{epoch: now},
 		cells: map[string]*Cell{},
 	}
 }

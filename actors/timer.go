@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"hash/fnv"
 	"sync/atomic"
 	"time"
 )
@@ -11,8 +10,8 @@ type Timer struct {
 	life    *life
 	msg     any
 	req     *Request
-	every   time.Duration // 0: once
-	next    time.Duration // on the system's monotonic clock
+	first   time.Duration // its first slot of the grid, on the system's monotonic clock
+	slots   *slots        // nil: it comes once, by timer
 	timer   *time.Timer
 	began   bool        // the first slot of the grid has been
 	pending atomic.Bool // a tick waits in the mailbox
@@ -26,15 +25,16 @@ type Timer struct {
 // first one is none of the grid's: if it still waits when the first slot comes,
 // it is delivered for that slot, and nothing is missed.
 func (c *Context) Every(d time.Duration, msg any) *Timer {
-	t := &Timer{life: c.l, msg: msg, every: d}
-	now := time.Since(c.l.cell.sys.epoch)
-	t.next = now - now%d + phase(c.l.cell.path, d)
-	if t.next <= now {
-		t.next += d
-	}
+	l := c.l
+	t := &Timer{life: l, msg: msg}
 	t.pending.Store(true)
-	c.l.cell.post(&later{life: c.l, msg: msg, tick: t})
-	t.arm(t.next - now)
+	l.cell.post(&later{life: l, msg: msg, tick: t})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.released {
+		l.timers.add(t)
+		l.cell.sys.grid.join(t, d)
+	}
 	return t
 }
 
@@ -56,6 +56,9 @@ func (t *Timer) Stop() {
 	defer t.life.mu.Unlock()
 	again := t.stopped.Swap(true)
 	t.life.timers.remove(t)
+	if t.slots != nil {
+		t.slots.leave(t)
+	}
 	if t.timer != nil && t.timer.Stop() && t.req != nil && !again {
 		t.life.cell.post(settle{t.life, t.req}) // this was its continuation
 	}
@@ -74,13 +77,6 @@ func (m settle) deliver(l *life) {
 	}
 }
 
-func phase(path string, d time.Duration) time.Duration {
-	slot := max(d/20, time.Millisecond)
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(path))
-	return time.Duration(h.Sum32()) % max(d/slot, 1) * slot
-}
-
 func (t *Timer) arm(d time.Duration) {
 	l := t.life
 	l.mu.Lock()
@@ -97,26 +93,21 @@ func (t *Timer) fire() {
 	if t.stopped.Load() || l.over() {
 		return
 	}
-	if t.every == 0 {
-		l.mu.Lock()
-		l.timers.remove(t)
-		l.mu.Unlock()
-		l.cell.post(&later{life: l, msg: t.msg, req: t.req, tick: t})
+	l.mu.Lock()
+	l.timers.remove(t)
+	l.mu.Unlock()
+	l.cell.post(&later{life: l, msg: t.msg, req: t.req, tick: t})
+}
+
+// tick is a slot of the grid; so many before it were passed over.
+func (t *Timer) tick(missed uint64) {
+	l := t.life
+	if t.stopped.Load() || l.over() {
 		return
 	}
-	now := time.Since(l.cell.sys.epoch)
-	for t.next += t.every; t.next <= now; t.next += t.every {
-		l.cell.missed.Add(1)
-	}
+	l.cell.missed.Add(missed)
 	began := t.began
 	t.began = true
-	l.mu.Lock() // orders this with arm
-	t.timer.Reset(t.next - now)
-	l.mu.Unlock()
-	if t.stopped.Load() {
-		t.timer.Stop()
-		return
-	}
 	if t.pending.Swap(true) {
 		if began {
 			l.cell.missed.Add(1)
@@ -132,7 +123,11 @@ func (l *life) stopTimers() {
 	defer l.mu.Unlock()
 	for _, t := range l.timers {
 		t.stopped.Store(true)
-		t.timer.Stop()
+		if t.slots != nil {
+			t.slots.leave(t)
+		} else {
+			t.timer.Stop()
+		}
 	}
 	l.timers = nil
 }

@@ -1,0 +1,95 @@
+package actors
+
+import (
+	"hash/fnv"
+	"sync"
+	"time"
+)
+
+// grid is the ticks of all actors. Those that come at the same moments share a
+// timer and a wake-up.
+type grid struct {
+	epoch time.Time
+	mu    sync.Mutex
+	all   map[rhythm]*slots
+}
+
+// rhythm is the moments at phase, phase + every, phase + 2 every … of the system's monotonic clock.
+type rhythm struct{ every, phase time.Duration }
+
+// slots is who ticks in a rhythm. It ends when nobody does.
+type slots struct {
+	grid   *grid
+	rhythm rhythm
+	timer  *time.Timer
+	next   time.Duration // the timer's
+	ticks  bag[*Timer]   // guarded by the grid's lock
+	now    []*Timer      // the timer's
+}
+
+// join has t tick once per d from now on.
+func (g *grid) join(t *Timer, d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r := rhythm{d, phase(t.life.cell.path, d)}
+	now := time.Since(g.epoch)
+	if t.first = now - now%d + r.phase; t.first <= now {
+		t.first += d
+	}
+	s := g.all[r]
+	if s == nil {
+		s = &slots{grid: g, rhythm: r, next: t.first}
+		if g.all == nil {
+			g.all = map[rhythm]*slots{}
+		}
+		g.all[r] = s
+		s.timer = time.AfterFunc(s.next-now, s.fire)
+	}
+	s.ticks.add(t)
+	t.slots = s
+}
+
+// leave ends the ticks of t.
+func (s *slots) leave(t *Timer) {
+	s.grid.mu.Lock()
+	defer s.grid.mu.Unlock()
+	s.ticks.remove(t)
+}
+
+// fire is a slot. Slots of a rhythm come one after the other.
+func (s *slots) fire() {
+	g := s.grid
+	g.mu.Lock()
+	if len(s.ticks) == 0 {
+		delete(g.all, s.rhythm)
+		g.mu.Unlock()
+		return
+	}
+	s.now = append(s.now[:0], s.ticks...)
+	g.mu.Unlock()
+	at, missed := s.next, uint64(0)
+	for s.next += s.rhythm.every; s.next <= time.Since(g.epoch); s.next += s.rhythm.every {
+		missed++
+	}
+	last := s.next - s.rhythm.every
+	for _, t := range s.now {
+		switch {
+		case t.first > last: // it came after this slot
+		case t.first > at:
+			t.tick(0)
+		default:
+			t.tick(missed)
+		}
+	}
+	clear(s.now)
+	s.timer.Reset(s.next - time.Since(g.epoch))
+}
+
+// phase spreads rhythms over their period, in at most twenty steps so that ticks
+// share wake-ups.
+func phase(path string, d time.Duration) time.Duration {
+	step := max(d/20, time.Millisecond)
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(path))
+	return time.Duration(h.Sum32()) % max(d/step, 1) * step
+}
