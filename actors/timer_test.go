@@ -196,3 +196,43 @@ func TestTimersDieWithTheirLife(t *testing.T) {
 		}
 	})
 }
+
+// Ticks of one rhythm share a timer: who ends does not disturb who stays, and who
+// comes later, or comes back, is on the same grid.
+func TestTicksShareASlot(t *testing.T) {
+	virtual(t, func(t *testing.T, r rig) {
+		epoch := time.Now()
+		var timer *actors.Timer
+		var stays, goes []time.Duration
+		r.start(func(c *actors.Context, msg any) error {
+			switch m := msg.(type) {
+			case actors.Started:
+				c.Every(time.Second, tick{})
+				timer = c.Every(time.Second, result{})
+			case do:
+				if timer.Stop(); m.what == "again" {
+					timer = c.Every(time.Second, result{})
+				}
+				c.Reply(nil)
+			case tick:
+				stays = append(stays, time.Since(epoch))
+			case result:
+				goes = append(goes, time.Since(epoch))
+			}
+			return nil
+		})
+		pass(3 * time.Second)
+		r.ask(do{"stop"})
+		pass(3 * time.Second)
+		r.ask(do{"again"})
+		pass(3 * time.Second)
+		if len(stays) != 10 || len(goes) != 8 {
+			t.Fatalf("%d and %d ticks: %v, %v", len(stays), len(goes), stays, goes)
+		}
+		for _, at := range []int{1, 2, 3} {
+			if goes[at] != stays[at] || goes[at+4] != stays[at+6] {
+				t.Errorf("off the grid: %v, %v", stays, goes)
+			}
+		}
+	})
+}

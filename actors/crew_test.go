@@ -1,0 +1,93 @@
+package actors
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Nobody waits for a function that hangs.
+func TestCrewGoesRoundWhatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w crew
+		var done atomic.Int32
+		release := make(chan struct{})
+		for i := range 1000 {
+			w.Schedule(func() {
+				if i%3 == 0 {
+					<-release
+				}
+				done.Add(1)
+			})
+		}
+		synctest.Wait()
+		if n := done.Load(); n != 666 {
+			t.Errorf("%d are done while the others hang", n)
+		}
+		close(release)
+		time.Sleep(3 * idleTime)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if n := done.Load(); n != 1000 || len(w.idle) > 0 {
+			t.Errorf("%d are done, %d goroutines are left", n, len(w.idle))
+		}
+	})
+}
+
+// What schedules more is served as well, and a burst of short functions takes few
+// goroutines.
+func TestCrewIsSmall(t *testing.T) {
+	const bursts, each = 100, 1000
+	var w crew
+	var wait sync.WaitGroup
+	wait.Add(bursts * each)
+	most := 0
+	before := runtime.NumGoroutine()
+	for range bursts {
+		w.Schedule(func() {
+			for range each {
+				w.Schedule(wait.Done)
+			}
+		})
+		most = max(most, runtime.NumGoroutine()-before)
+	}
+	wait.Wait()
+	if most > 50+4*runtime.GOMAXPROCS(0) {
+		t.Errorf("%d goroutines for functions that do nothing", most)
+	}
+	for rest := true; rest; time.Sleep(time.Millisecond) { // all end: goleak looks
+		w.mu.Lock()
+		rest = w.armed
+		w.mu.Unlock()
+	}
+}
+
+func TestFifo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var q fifo
+		var want []any
+		for i, push := range rapid.SliceOf(rapid.Bool()).Draw(t, "push") {
+			if push {
+				q.push(i)
+				want = append(want, i)
+				continue
+			}
+			got := q.pop()
+			if len(want) == 0 {
+				want = []any{nil}
+			}
+			if got != want[0] {
+				t.Fatalf("got %v, want %v", got, want[0])
+			}
+			want = want[1:]
+			if q.empty() != (len(want) == 0) || q.empty() && cap(q.items) > fifoKeeps {
+				t.Fatalf("%d are left, room for %d", len(want), cap(q.items))
+			}
+		}
+	})
+}
