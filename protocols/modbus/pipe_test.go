@@ -176,13 +176,16 @@ func TestWhatCostsAPipe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			near, far := tcpPair(t)
+			under := make(chan struct{}, 1)
 			queries(t, far, func(q modbus.Query) {
-				if q.Address == 1 {
-					if b := answer(q); b != nil {
-						_, _ = far.Write(b)
-					} else {
-						_ = far.Close()
-					}
+				if q.Address == 0 {
+					under <- struct{}{}
+					return
+				}
+				if b := answer(q); b != nil {
+					_, _ = far.Write(b)
+				} else {
+					_ = far.Close()
 				}
 			})
 			p := modbus.NewPipe(near, modbus.Options{})
@@ -193,6 +196,7 @@ func TestWhatCostsAPipe(t *testing.T) {
 				_, err := p.Do(context.Background(), r)
 				waits <- err
 			}()
+			<-under
 			r := read(1, 1, 1)
 			r.Timeout = 300 * time.Millisecond
 			_, err := p.Do(context.Background(), r)
