@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	grid "github.com/grid-x/modbus"
 )
 
 // Conn is an open port or connection. net.Conn and a serial port of package serial are one. Two more methods are used when present:
@@ -55,7 +57,9 @@ type Link struct {
 	opts    Options
 	char    time.Duration // one character on the wire
 	rx      *input
-	pdu     []byte // of the request, and its frame
+	client  grid.Client
+	packer  grid.Packager
+	pdu     []byte // of a request that client has no function for, and its frame
 	adu     []byte
 
 	request     Request // the one Do carries
@@ -73,7 +77,8 @@ type Link struct {
 // NewLink makes a Link over an open conn. It does no I/O.
 func NewLink(conn Conn, framing Framing, opts Options) *Link {
 	opts, char := opts.complete(framing)
-	l := &Link{conn: conn, framing: framing, opts: opts, char: char, rx: newInput(conn)}
+	l := &Link{conn: conn, framing: framing, opts: opts, char: char, rx: newInput(conn), packer: packagerOf(framing)}
+	l.client = grid.NewClient2(l.packer, transport{l})
 	// What was on a line before it was opened is unknown: it must be silent first (§2.5.1.1).
 	l.dirty = framing.serial()
 	if opts.Datagrams {
@@ -130,17 +135,14 @@ func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 	for l.transaction++; slices.Contains(l.owed.transactions, l.transaction); {
 		l.transaction++
 	}
-	l.pdu = AppendRequest(l.pdu[:0], r)
-	l.adu = AppendFrame(l.adu[:0], l.framing, l.transaction, r.Unit, l.pdu)
-	body, err := l.send(ctx, l.adu)
-	switch {
-	case err == nil && body == nil, l.noneDue(err):
-		return Response{}, nil
-	case err == nil:
-		var answer Response
-		if answer, err = answerOf(r, body[1:]); err == nil {
-			return answer, nil
-		}
+	carry := l.carry
+	switch r.form() {
+	case formBits, formRegisters, formSingle, formMany, formReadWrite:
+		carry = l.call
+	}
+	answer, err := carry(ctx, r)
+	if err == nil {
+		return answer, nil
 	}
 	err = fmt.Errorf("%s: %w", r, err)
 	var why *lostError
@@ -148,6 +150,20 @@ func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 		l.lost = why
 	}
 	return Response{}, err
+}
+
+// carry carries what grid-x's client has no function for.
+func (l *Link) carry(ctx context.Context, r Request) (Response, error) {
+	l.pdu = AppendRequest(l.pdu[:0], r)
+	l.adu = AppendFrame(l.adu[:0], l.framing, l.transaction, r.Unit, l.pdu)
+	body, err := l.send(ctx, l.adu)
+	switch {
+	case err == nil && body == nil, l.noneDue(err):
+		return Response{}, nil
+	case err != nil:
+		return Response{}, err
+	}
+	return answerOf(r, body[1:])
 }
 
 // noneDue says whether err is the silence that is the right answer to the request.

@@ -1,0 +1,84 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	grid "github.com/grid-x/modbus"
+)
+
+// packagerOf is grid-x's packager of the framing; its handler's own transport is never opened.
+func packagerOf(f Framing) grid.Packager {
+	switch {
+	case f == TCP:
+		return grid.NewTCPClientHandler("")
+	case f.ascii():
+		return grid.NewASCIIClientHandler("")
+	}
+	return grid.NewRTUClientHandler("")
+}
+
+// transport is the Link as grid-x's client sees it.
+type transport struct{ *Link }
+
+// errBroadcast tells Do through grid-x, which knows no broadcast, that the request is out and no answer is due.
+var errBroadcast = errors.New("broadcast sent")
+
+// Send carries one frame out and its answer in.
+func (t transport) Send(ctx context.Context, adu []byte) ([]byte, error) {
+	if t.framing == TCP {
+		binary.BigEndian.PutUint16(adu, t.transaction) // one that nobody owes an answer to
+	}
+	body, err := t.send(ctx, adu)
+	switch {
+	case err != nil:
+		return nil, err
+	case body == nil:
+		return nil, errBroadcast
+	}
+	return AppendFrame(make([]byte, 0, t.framing.size(len(body)-1)), t.framing, t.transaction, body[0], body[1:]), nil
+}
+
+// call has grid-x's client carry a request on coils or registers.
+func (l *Link) call(ctx context.Context, r Request) (Response, error) {
+	l.packer.SetSlave(r.Unit)
+	data, err := ask(ctx, l.client, r)
+	var refusal *grid.Error
+	switch {
+	case errors.As(err, &refusal):
+		return Response{}, &Exception{Function: r.Function, Code: refusal.ExceptionCode}
+	case err == errBroadcast:
+		return Response{}, nil
+	case err != nil:
+		return Response{}, err
+	case r.form() == formSingle, r.form() == formMany:
+		return Response{}, nil
+	}
+	return Response{Data: data}, nil
+}
+
+func ask(ctx context.Context, c grid.Client, r Request) ([]byte, error) {
+	switch r.Function {
+	case ReadCoils:
+		return c.ReadCoils(ctx, r.Address, r.Quantity)
+	case ReadDiscreteInputs:
+		return c.ReadDiscreteInputs(ctx, r.Address, r.Quantity)
+	case ReadHoldingRegisters:
+		return c.ReadHoldingRegisters(ctx, r.Address, r.Quantity)
+	case ReadInputRegisters:
+		return c.ReadInputRegisters(ctx, r.Address, r.Quantity)
+	case WriteSingleCoil:
+		return c.WriteSingleCoil(ctx, r.Address, word(r.Data, 0))
+	case WriteSingleRegister:
+		return c.WriteSingleRegister(ctx, r.Address, word(r.Data, 0))
+	case WriteMultipleCoils:
+		return c.WriteMultipleCoils(ctx, r.Address, r.Quantity, r.Data)
+	case WriteMultipleRegisters:
+		return c.WriteMultipleRegisters(ctx, r.Address, r.Quantity, r.Data)
+	case MaskWriteRegister:
+		return c.MaskWriteRegister(ctx, r.Address, word(r.Data, 0), word(r.Data, 1))
+	default: // call is for nothing else
+		return c.ReadWriteMultipleRegisters(ctx, r.Address, r.Quantity, r.WriteAddress, uint16(len(r.Data)/2), r.Data)
+	}
+}
