@@ -89,8 +89,4 @@ func drawTime(t *rapid.T, form string) Value {
 	return Text(at.Format(localTime))
 }
 
-func numeric(form string) bool {
-	return form != Bool && form != String && form != Bytes && !clock(form)
-}
-
 func near(a, b, tolerance float64) bool { return math.Abs(a-b) <= tolerance }
