@@ -100,7 +100,7 @@ func (l *line) ready(c *actors.Context) {
 	l.modbus = modbus.NewLink(l.port, framing, modbus.Options{
 		Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.timer,
 	})
-	l.carrier.Configure(wire.Air(serial.CharTime(s.Baud, s.BitsPerChar()), framing))
+	l.carrier.Configure(wire.Air(serial.CharTime(s.Baud, s.BitsPerChar()), serial.Silence(s.Baud), framing))
 	l.carrier.Up()
 	l.say(c, "")
 	l.next(c)
