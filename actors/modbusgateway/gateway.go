@@ -58,6 +58,8 @@ func (g *gateway) Receive(c *actors.Context, msg any) error {
 		g.take(c, m)
 	case *wire.Answer:
 		g.answered(c, m)
+	case *wire.Transacted:
+		g.transacted(c, m)
 	case actors.Failed:
 		return g.failed(c, m)
 	case actors.Started:

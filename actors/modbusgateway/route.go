@@ -12,6 +12,7 @@ import (
 
 // route is where a unit is.
 type route struct {
+	to      string // path of a modbus-unit; empty: link and unit count
 	link    string
 	unit    uint8 // its address there
 	mode    string
@@ -42,6 +43,12 @@ func routesOf(all []*modbusv1.Route) (*routes, error) {
 			there = *r.Unit
 		}
 		switch {
+		case (r.Link == "") == (r.To == ""):
+			return nil, fmt.Errorf("route of unit %d: give link or to, one of them", first)
+		case r.To != "" && (last != first || first == 0 || r.Unit != nil):
+			return nil, fmt.Errorf("route to %s: it is one unit, 1 to 255, and has its own address: without last and unit", r.To)
+		case r.To != "" && (r.Cache.AsDuration() > 0 || r.Rest.AsDuration() > 0):
+			return nil, fmt.Errorf("route to %s: what goes through a modbus-unit has neither cache nor rest here", r.To)
 		case last < first:
 			return nil, fmt.Errorf("route to %s: last = %d is before first = %d", r.Link, last, first)
 		case there+last-first > 255:
@@ -54,7 +61,7 @@ func routesOf(all []*modbusv1.Route) (*routes, error) {
 				return nil, fmt.Errorf("unit %d has two routes, to %s and to %s", u, table[u].link, r.Link)
 			}
 			table[u] = &route{
-				link: r.Link, unit: uint8(there + u - first), mode: r.Mode,
+				to: r.To, link: r.Link, unit: uint8(there + u - first), mode: r.Mode,
 				cache: r.Cache.AsDuration(), timeout: r.Timeout.AsDuration(), rest: r.Rest.AsDuration(),
 			}
 		}

@@ -28,6 +28,10 @@ type given struct {
 
 // take queues a request of a master.
 func (g *gateway) take(c *actors.Context, m *asked) {
+	if m.route.to != "" {
+		g.through(c, m)
+		return
+	}
 	d := g.desks[m.route.link]
 	if d == nil {
 		d = share.NewDesk[*server.Master, waiter](int(g.cfg.Outstanding))
@@ -95,6 +99,10 @@ func (g *gateway) answered(c *actors.Context, a *wire.Answer) {
 
 // failed is a link that does not answer at all, or a life that cannot go on.
 func (g *gateway) failed(c *actors.Context, m actors.Failed) error {
+	if through, ok := m.Of.(*wire.Transact); ok {
+		g.denied(through.Tag.(*asked), m.Err)
+		return nil
+	}
 	ask, ok := m.Of.(*wire.Ask)
 	if !ok {
 		return m.Err

@@ -65,6 +65,17 @@ func newMaster(s *Server, c modbus.Conn, d Door, address string) *Master {
 }
 
 // serve answers until the connection ends; the error says why.
+// Name is who asks, for whoever decides what he may: the role that his certificate proves, or else his address without the port.
+func (m *Master) Name() string {
+	if m.role != "" {
+		return m.role
+	}
+	if host, _, err := net.SplitHostPort(m.address); err == nil {
+		return host
+	}
+	return m.address
+}
+
 func (m *Master) serve() error {
 	for {
 		got, err := m.in.Next()

@@ -152,14 +152,14 @@ func (x *Gateway) GetPatience() *durationpb.Duration {
 	return nil
 }
 
-// Route leads a range of units to a line or link.
+// Route leads a range of units to a line or link, or one to a modbus-unit.
 type Route struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First unit address as masters call it.
 	First uint32 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
 	// Last unit address of the range; absent for only the first.
 	Last *uint32 `protobuf:"varint,2,opt,name=last,proto3,oneof" json:"last,omitempty"`
-	// The line or link behind which the units are.
+	// The line or link behind which the units are; or give to.
 	Link string `protobuf:"bytes,3,opt,name=link,proto3" json:"link,omitempty"`
 	// What the first unit's address is there, those of the others follow; absent for the same.
 	Unit *uint32 `protobuf:"varint,4,opt,name=unit,proto3,oneof" json:"unit,omitempty"`
@@ -172,7 +172,10 @@ type Route struct {
 	// How long a unit is waited for.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Pause the units need after each transaction.
-	Rest          *durationpb.Duration `protobuf:"bytes,8,opt,name=rest,proto3" json:"rest,omitempty"`
+	Rest *durationpb.Duration `protobuf:"bytes,8,opt,name=rest,proto3" json:"rest,omitempty"`
+	// The modbus-unit that the first unit is: its firewall judges what masters ask, who
+	// are master/<role or address> there, and its writes are audited.
+	To            string `protobuf:"bytes,9,opt,name=to,proto3" json:"to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -261,6 +264,13 @@ func (x *Route) GetRest() *durationpb.Duration {
 		return x.Rest
 	}
 	return nil
+}
+
+func (x *Route) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
 }
 
 // TrafficRequest asks for the counts.
@@ -436,18 +446,19 @@ const file_modbus_v1_gateway_proto_rawDesc = "" +
 	"\x06routes\x18\b \x03(\v2\x10.modbus.v1.RouteB\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06routes\x12;\n" +
 	"\voutstanding\x18\t \x01(\rB\x19\x8a\xb5\x18\x15\x12\x012\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00@@R\voutstanding\x12Q\n" +
 	"\bpatience\x18\n" +
-	" \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19\x9a\x99\x99\x99\x99\x99\xa9?!\x00\x00\x00\x00\x00\x00N@R\bpatience\"\xdc\x03\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19\x9a\x99\x99\x99\x99\x99\xa9?!\x00\x00\x00\x00\x00\x00N@R\bpatience\"\x87\x04\n" +
 	"\x05Route\x12#\n" +
 	"\x05first\x18\x01 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@R\x05first\x12&\n" +
-	"\x04last\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@H\x00R\x04last\x88\x01\x01\x121\n" +
-	"\x04link\x18\x03 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.LinkServiceR\x04link\x12&\n" +
+	"\x04last\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@H\x00R\x04last\x88\x01\x01\x12/\n" +
+	"\x04link\x18\x03 \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.LinkServiceR\x04link\x12&\n" +
 	"\x04unit\x18\x04 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@H\x01R\x04unit\x88\x01\x01\x12J\n" +
 	"\x04mode\x18\x05 \x01(\tB6\x8a\xb5\x182\x12\n" +
 	"read-write2\n" +
 	"read-write2\tread-only2\aswallow2\x04denyR\x04mode\x12>\n" +
 	"\x05cache\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00 \xac@R\x05cache\x12O\n" +
 	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x021s\x19{\x14\xaeG\xe1z\x84?!\x00\x00\x00\x00\x00\x00N@R\atimeout\x12<\n" +
-	"\x04rest\x18\b \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00$@R\x04restB\a\n" +
+	"\x04rest\x18\b \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00$@R\x04rest\x12+\n" +
+	"\x02to\x18\t \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.UnitServiceR\x02toB\a\n" +
 	"\x05_lastB\a\n" +
 	"\x05_unit\"\x10\n" +
 	"\x0eTrafficRequest\"\xf7\x01\n" +
