@@ -90,7 +90,8 @@ func (s *shop) step(c *actors.Context, j *job) {
 	if p.Call != "" {
 		method, payload = p.Call, request(p.Request, j.writes[0].Value)
 	}
-	c.Call("cmd/"+method, "application/json", payload, left, j)
+	master := c.As(actors.Caller{Identity: "master/" + j.master.Name(), Trace: actors.NewTrace()})
+	master.Call("cmd/"+method, "application/json", payload, left, j)
 }
 
 // called goes on after a call.
