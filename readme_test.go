@@ -27,7 +27,7 @@ func TestReadmeAddsAKind(t *testing.T) {
 	for _, file := range []string{"schemas/disk/v1/disk.proto", "actors/disk/disk.go"} {
 		write(t, filepath.Join(dir, file), block(t, section, file))
 	}
-	addKind(t, filepath.Join(dir, "cmd/gatewayd/kinds.go"), strings.TrimSpace(block(t, section, "cmd/gatewayd/kinds.go")))
+	addKind(t, filepath.Join(dir, "cmd/gatewayd/kinds.go"), strings.Fields(block(t, section, "cmd/gatewayd/kinds.go")))
 	run(t, filepath.Join(dir, "schemas"), "go", "tool", "-modfile=../tools/go.mod", "buf", "lint")
 	run(t, filepath.Join(dir, "schemas"), "go", "tool", "-modfile=../tools/go.mod", "buf", "generate")
 	run(t, dir, "go", "build", "-o", "gatewayd", "./cmd/gatewayd")
@@ -100,14 +100,17 @@ func block(t *testing.T, section, file string) string {
 }
 
 // addKind puts the line into the list, and the import that any editor adds.
-func addKind(t *testing.T, file, line string) {
+func addKind(t *testing.T, file string, lines []string) {
 	t.Helper()
+	if len(lines) != 2 {
+		t.Fatalf("%q are not an import and a kind", lines)
+	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := strings.Replace(string(text), "var kinds = []actors.Kind{\n", "var kinds = []actors.Kind{\n\t"+line+"\n", 1)
-	s = strings.Replace(s, "import (\n", "import (\n\t\"gatewayd/actors/disk\"\n", 1)
+	s := strings.Replace(string(text), "var kinds = []actors.Kind{\n", "var kinds = []actors.Kind{\n\t"+lines[1]+"\n", 1)
+	s = strings.Replace(s, "import (\n", "import (\n\t"+lines[0]+"\n", 1)
 	write(t, file, s)
 }
 

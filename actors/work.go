@@ -115,12 +115,12 @@ func (l *life) hurry() {
 		l.work.remove(w)
 	}
 	l.mu.Unlock()
-	if shut {
-		l.closeOwned()
-	}
 	for _, w := range left {
 		l.cell.left.Add(1)
 		l.cell.post(&stuck{l, w})
+	}
+	if shut {
+		l.closeOwned()
 	}
 }
 

@@ -1,6 +1,7 @@
 package modbusgateway
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -23,9 +24,10 @@ type route struct {
 
 // What masters may do.
 const (
-	readOnly = "read-only"
-	swallow  = "swallow"
-	deny     = "deny"
+	readWrite = "read-write"
+	readOnly  = "read-only"
+	swallow   = "swallow"
+	deny      = "deny"
 )
 
 // routes are by unit as masters call it; nil: none.
@@ -47,6 +49,8 @@ func routesOf(all []*modbusv1.Route) (*routes, error) {
 			return nil, fmt.Errorf("route of unit %d: give link or to, one of them", first)
 		case r.To != "" && (last != first || first == 0 || r.Unit != nil):
 			return nil, fmt.Errorf("route to %s: it is one unit, 1 to 255, and has its own address: without last and unit", r.To)
+		case r.To != "" && r.Mode != "" && r.Mode != readWrite:
+			return nil, fmt.Errorf("route to %s: mode = %q: what masters may do there its firewall says", r.To, r.Mode)
 		case r.To != "" && (r.Cache.AsDuration() > 0 || r.Rest.AsDuration() > 0):
 			return nil, fmt.Errorf("route to %s: what goes through a modbus-unit has neither cache nor rest here", r.To)
 		case last < first:
@@ -58,7 +62,7 @@ func routesOf(all []*modbusv1.Route) (*routes, error) {
 		}
 		for u := first; u <= last; u++ {
 			if table[u] != nil {
-				return nil, fmt.Errorf("unit %d has two routes, to %s and to %s", u, table[u].link, r.Link)
+				return nil, fmt.Errorf("unit %d has two routes, to %s and to %s", u, cmp.Or(table[u].to, table[u].link), cmp.Or(r.To, r.Link))
 			}
 			table[u] = &route{
 				to: r.To, link: r.Link, unit: uint8(there + u - first), mode: r.Mode,

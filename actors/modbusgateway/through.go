@@ -12,7 +12,6 @@ func (g *gateway) through(c *actors.Context, m *asked) {
 	if m.waiter.later.Gone() {
 		return
 	}
-	g.counts.Forwarded.Add(1)
 	master := c.As(actors.Caller{Identity: "master/" + m.master.Name(), Trace: actors.NewTrace()})
 	master.Ask(m.route.to, &wire.Transact{Request: m.request, Tag: m}, g.cfg.Patience.AsDuration()+m.route.timeout)
 }
@@ -20,6 +19,7 @@ func (g *gateway) through(c *actors.Context, m *asked) {
 // transacted tells the master what the unit has said.
 func (g *gateway) transacted(c *actors.Context, t *wire.Transacted) {
 	m := t.Of.Tag.(*asked)
+	g.counts.Forwarded.Add(1)
 	if t.Err != nil {
 		g.refuse(alone(m), exceptionOf(&t.Result))
 		return

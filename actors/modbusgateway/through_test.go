@@ -79,6 +79,7 @@ func TestRoutesToUnitsThatCannotBe(t *testing.T) {
 		"give link or to, one of them":   {First: 1},
 		"give link or to":                {First: 1, Link: linkPath, To: meterPath},
 		"without last and unit":          {First: 1, Last: unit(2), To: meterPath},
+		"its firewall says":              {First: 1, To: meterPath, Mode: "read-only"},
 		"1 to 255":                       {First: 0, To: meterPath},
 		"neither cache nor rest":         {First: 1, To: meterPath, Cache: ms(100)},
 		"has its own address: without l": {First: 1, To: meterPath, Unit: unit(4)},

@@ -75,17 +75,32 @@ func (c *client) call(ctx context.Context, w io.Writer, path, method string, req
 		ctx, cancel = c.bounded(ctx)
 	}
 	defer cancel()
+	problems := 0
 	err = c.conn.StreamRaw(ctx, subject, bus.JSON, request, func(m bus.Msg) error {
+		problems += problemsOf(m)
 		if asTable {
 			return printAnswer(w, m.Data)
 		}
 		_, err := fmt.Fprintln(w, asText(m))
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return c.explain(err)
+	case problems > 0:
+		return fmt.Errorf("refused: the config has %s", counted(problems, "problem"))
 	}
 	return nil
+}
+
+// problemsOf counts the problems of a config that an answer tells: a script must
+// not take such an answer for a success.
+func problemsOf(m bus.Msg) int {
+	var answer struct{ Problems []json.RawMessage }
+	if json.Unmarshal(m.Data, &answer) != nil {
+		return 0
+	}
+	return len(answer.Problems)
 }
 
 // streams reports whether a method gives several answers: such a call may last

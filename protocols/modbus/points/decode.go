@@ -112,7 +112,7 @@ func (p *Point) real(raw uint64) (Value, error) {
 	case Float16:
 		f = fromHalf(uint16(raw))
 	case Float32:
-		f = float64(math.Float32frombits(uint32(raw)))
+		f = widen(math.Float32frombits(uint32(raw)))
 	default:
 		f = math.Float64frombits(raw)
 	}

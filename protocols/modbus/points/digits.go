@@ -1,6 +1,23 @@
 package points
 
-import "math"
+import (
+	"math"
+	"strconv"
+)
+
+// widen is the shortest decimal that means f: a meter that sends 230.1 as binary32 means that, and not 230.10000610351562.
+func widen(f float32) float64 {
+	exact := float64(f)
+	if exact == math.Trunc(exact) || exact != exact {
+		return exact
+	}
+	var text [32]byte
+	short, err := strconv.ParseFloat(string(strconv.AppendFloat(text[:0], exact, 'g', -1, 32)), 64)
+	if err != nil {
+		return exact
+	}
+	return short
+}
 
 // fromHalf widens an IEEE 754 binary16.
 func fromHalf(h uint16) float64 {

@@ -57,7 +57,7 @@ func drawValue(t *rapid.T, p Point) Value {
 	case Float16:
 		return Number(fromHalf(rapid.Uint16().Filter(func(h uint16) bool { return h>>10&0x1f != 31 }).Draw(t, "half")))
 	case Float32:
-		return Number(float64(rapid.Float32().Draw(t, "float")))
+		return Number(widen(rapid.Float32().Draw(t, "float")))
 	case Float64:
 		return Number(rapid.Float64().Draw(t, "double"))
 	}

@@ -64,7 +64,6 @@ func newMaster(s *Server, c modbus.Conn, d Door, address string) *Master {
 	return m
 }
 
-// serve answers until the connection ends; the error says why.
 // Name is who asks, for whoever decides what he may: the role that his certificate proves, or else his address without the port.
 func (m *Master) Name() string {
 	if m.role != "" {
@@ -76,6 +75,7 @@ func (m *Master) Name() string {
 	return m.address
 }
 
+// serve answers until the connection ends; the error says why.
 func (m *Master) serve() error {
 	for {
 		got, err := m.in.Next()
