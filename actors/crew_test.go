@@ -57,8 +57,10 @@ func TestCrewIsSmall(t *testing.T) {
 		most = max(most, runtime.NumGoroutine()-before)
 	}
 	wait.Wait()
-	if most > 50+4*runtime.GOMAXPROCS(0) {
-		t.Errorf("%d goroutines for functions that do nothing", most)
+	// A busy machine may put every burst to sleep in its middle, and each time
+	// one has been called in its place.
+	if most > 4*bursts {
+		t.Errorf("%d goroutines for %d functions that do nothing", most, bursts*each)
 	}
 	for rest := true; rest; time.Sleep(time.Millisecond) { // all end: goleak looks
 		w.mu.Lock()
