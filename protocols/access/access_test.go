@@ -1,0 +1,224 @@
+package access_test
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewayd/protocols/access"
+)
+
+var roles = []access.Role{
+	{Name: "viewer", Allow: []string{"data/#", "state/#", "event/+/+/alarm"}, Deny: []string{"state/secret/#"}},
+	{Name: "operator", Allow: []string{"cmd/field/#", "data/#"}, Deny: []string{"cmd/field/plc/Restart"}},
+	{Name: "admin", Allow: []string{"#"}},
+}
+
+func policy(t *testing.T, who ...access.Credentials) *access.Policy {
+	t.Helper()
+	p, err := access.New(roles, who, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestMay(t *testing.T) {
+	p := policy(t,
+		access.Credentials{Name: "vera", Roles: []string{"viewer"}},
+		access.Credentials{Name: "otto", Roles: []string{"operator", "viewer"}},
+		access.Credentials{Name: "ada", Roles: []string{"admin"}},
+		access.Credentials{Name: "both", Roles: []string{"admin", "operator"}},
+		access.Credentials{Name: "none"},
+	)
+	for _, tt := range []struct {
+		name, topic string
+		want        bool
+	}{
+		{"vera", "data/field/plc/points", true},
+		{"vera", "data/x", true},
+		{"vera", "data", false},
+		{"vera", "state/field/plc/health", true},
+		{"vera", "state/secret/plc", false},
+		{"vera", "event/field/plc/alarm", true},
+		{"vera", "event/field/plc/other", false},
+		{"vera", "event/field/plc/sub/alarm", false},
+		{"vera", "cmd/field/plc/Describe", false},
+		{"otto", "cmd/field/plc/WriteRegisters", true},
+		{"otto", "cmd/field/plc/Restart", false},
+		{"otto", "cmd/root/Restart", false},
+		{"otto", "state/secret/plc", false},
+		{"ada", "cmd/root/Restart", true},
+		{"both", "cmd/field/plc/Restart", false}, // a denial overrules what another role allows
+		{"none", "data/field/plc/points", false},
+	} {
+		id, err := p.Lookup(tt.name, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := id.May(tt.topic); got != tt.want {
+			t.Errorf("%s may use %s: %v, want %v", tt.name, tt.topic, got, tt.want)
+		}
+	}
+}
+
+func TestHears(t *testing.T) {
+	p := policy(t, access.Credentials{Name: "vera", Roles: []string{"viewer"}})
+	id, err := p.Lookup("vera", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for filter, want := range map[string]bool{
+		"#": true, "+/#": true, "data/#": true, "data/field/plc/points": true, "+/field/plc/alarm": true,
+		"cmd/#": false, "cmd/field/plc/Restart": false, "state/secret/#": false, "state/secret/plc": false, "state/+/plc": true,
+		"event/a/b/alarm": true, "event/a/b/c/alarm": false, "data": false,
+	} {
+		if got := id.Hears(filter); got != want {
+			t.Errorf("hears %s: %v, want %v", filter, got, want)
+		}
+	}
+}
+
+func TestWhoGetsIn(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	token := access.NewToken()
+	hash := access.Hash([]byte("open sesame"))
+	p := policy(t,
+		access.Credentials{Name: "ali", Password: hash, Tokens: []string{access.Digest(token)}},
+		access.Credentials{Name: "late", Password: hash, Expires: now},
+		access.Credentials{Name: "thief", Password: hash, Revoked: true, Certificates: []string{"CN:thief"}},
+		access.Credentials{Name: "panels", Certificates: []string{"CN:panel-*", "URI:spiffe://site/*/panel"}},
+		access.Credentials{Name: "bare"},
+	)
+	d := access.NewDoor()
+	if _, err := d.Enter(access.Shown{Name: "ali", Password: []byte("open sesame")}, now); !errors.Is(err, access.ErrClosed) {
+		t.Errorf("a door without a policy says %v", err)
+	}
+	d.Set(p)
+	spiffe, err := url.Parse("spiffe://site/hall/panel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := func(cn string) *x509.Certificate { return &x509.Certificate{Subject: pkix.Name{CommonName: cn}} }
+	for _, tt := range []struct {
+		what  string
+		shown access.Shown
+		name  string
+		err   error
+	}{
+		{"password", access.Shown{Name: "ali", Password: []byte("open sesame")}, "ali", nil},
+		{"password again, remembered", access.Shown{Name: "ali", Password: []byte("open sesame")}, "ali", nil},
+		{"wrong password", access.Shown{Name: "ali", Password: []byte("open sesam")}, "", access.ErrWrong},
+		{"no password", access.Shown{Name: "ali"}, "", access.ErrWrong},
+		{"one who has no password", access.Shown{Name: "bare"}, "", access.ErrWrong},
+		{"nobody", access.Shown{Name: "baba", Password: []byte("open sesame")}, "", access.ErrUnknown},
+		{"expired", access.Shown{Name: "late", Password: []byte("open sesame")}, "", access.ErrExpired},
+		{"revoked", access.Shown{Name: "thief", Password: []byte("open sesame")}, "", access.ErrRevoked},
+		{"revoked by certificate", access.Shown{Certificate: cert("thief")}, "", access.ErrRevoked},
+		{"token", access.Shown{Token: token}, "ali", nil},
+		{"wrong token", access.Shown{Token: token + "x"}, "", access.ErrUnknown},
+		{"certificate", access.Shown{Certificate: cert("panel-7")}, "panels", nil},
+		{"certificate and name", access.Shown{Name: "panels", Certificate: cert("panel-7")}, "panels", nil},
+		{"certificate and the name of another", access.Shown{Name: "ali", Certificate: cert("panel-7")}, "", access.ErrWrong},
+		{"spiffe", access.Shown{Certificate: &x509.Certificate{URIs: []*url.URL{spiffe}}}, "panels", nil},
+		{"foreign certificate", access.Shown{Certificate: cert("cabinet")}, "", access.ErrUnknown},
+		{"nothing", access.Shown{}, "", access.ErrNoProof},
+	} {
+		id, err := d.Enter(tt.shown, now)
+		switch {
+		case !errors.Is(err, tt.err):
+			t.Errorf("%s: %v, want %v", tt.what, err, tt.err)
+		case err == nil && id.Name != tt.name:
+			t.Errorf("%s: is %s, want %s", tt.what, id.Name, tt.name)
+		}
+	}
+}
+
+func TestAnonymous(t *testing.T) {
+	p, err := access.New(roles, nil, []string{"viewer"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := access.NewDoor()
+	d.Set(p)
+	id, err := d.Enter(access.Shown{}, time.Now())
+	if err != nil || !id.May("data/x") || id.May("cmd/x/Y") || !id.Owns("any") {
+		t.Errorf("%+v, %v", id, err)
+	}
+	if _, err := d.Enter(access.Shown{Name: access.Anonymous}, time.Now()); err == nil {
+		t.Error("a name without a password is nobody's")
+	}
+}
+
+// A new policy tells of each who is in whether he may stay.
+func TestStill(t *testing.T) {
+	hash := access.Hash([]byte("x"))
+	was := policy(t, access.Credentials{Name: "a", Password: hash, Roles: []string{"viewer"}}, access.Credentials{Name: "b", Password: hash},
+		access.Credentials{Name: "c", Password: hash}, access.Credentials{Name: "d", Password: hash})
+	d := access.NewDoor()
+	d.Set(policy(t, access.Credentials{Name: "a", Password: hash, Roles: []string{"operator"}}, access.Credentials{Name: "b", Password: hash, Revoked: true},
+		access.Credentials{Name: "d", Password: access.Hash([]byte("x"))}))
+	for name, stays := range map[string]bool{"a": true, "b": false, "c": false, "d": false} {
+		id, err := was.Lookup(name, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		is, err := d.Still(id, time.Now())
+		if (err == nil) != stays {
+			t.Errorf("%s stays: %v (%v), want %v", name, err == nil, err, stays)
+		}
+		if name == "a" && !is.May("cmd/field/plc/Describe") {
+			t.Error("who stays has his new roles")
+		}
+	}
+}
+
+func TestClientIDs(t *testing.T) {
+	p := policy(t, access.Credentials{Name: "anna"}, access.Credentials{Name: "shelly", ClientIDs: []string{"shelly*", "x"}})
+	for _, tt := range []struct {
+		name, id string
+		want     bool
+	}{
+		{"anna", "anna", true}, {"anna", "anna.panel", true}, {"anna", "anna:1", true}, {"anna", "anna-b", false}, {"anna", "bob", false}, {"anna", "", false},
+		{"shelly", "shellyplus-12", true}, {"shelly", "x", true}, {"shelly", "xy", false},
+	} {
+		id, err := p.Lookup(tt.name, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := id.Owns(tt.id); got != tt.want {
+			t.Errorf("%s owns %q: %v, want %v", tt.name, tt.id, got, tt.want)
+		}
+	}
+}
+
+func TestBadConfigs(t *testing.T) {
+	hash := access.Hash([]byte("x"))
+	for _, tt := range []struct {
+		who  access.Credentials
+		want string
+	}{
+		{access.Credentials{Name: "a", Roles: []string{"vewer"}}, `there is no role "vewer"`},
+		{access.Credentials{Name: "a", Password: "secret"}, "want a hash like"},
+		{access.Credentials{Name: "a", Password: strings.Replace(hash, "m=7168", "m=9999999", 1)}, "at most m=65536"},
+		{access.Credentials{Name: "a", Password: strings.Replace(hash, "argon2id", "argon2i", 1)}, "want a hash like"},
+		{access.Credentials{Name: "a", Tokens: []string{"sha256:12"}}, "64 hexadecimal digits"},
+		{access.Credentials{Name: "a", Certificates: []string{"panel"}}, "want CN:"},
+		{access.Credentials{Name: "a", Certificates: []string{"CN:*"}}, "want CN:"},
+		{access.Credentials{Name: "anonymous"}, "the name is taken"},
+		{access.Credentials{}, "the name is taken"},
+	} {
+		if _, err := access.New(roles, []access.Credentials{tt.who}, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: %v, want %q", tt.who, err, tt.want)
+		}
+	}
+	for _, pattern := range []string{"", "/a", "a//b", "a/", "#/a", "a+/b", "a#", "data/*", "data/>"} {
+		if err := access.CheckPattern(pattern); err == nil {
+			t.Errorf("pattern %q is taken", pattern)
+		}
+	}
+}

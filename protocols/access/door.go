@@ -1,0 +1,141 @@
+package access
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Shown is what a client has to show for himself. A certificate must have been verified by TLS.
+type Shown struct {
+	Name        string
+	Password    []byte
+	Token       string
+	Certificate *x509.Certificate // nil: none
+}
+
+// Door lets clients in by the policy of the moment. Any goroutine may use it. Without a policy nobody gets in.
+type Door struct {
+	policy  atomic.Pointer[Policy]
+	hashing sync.Mutex // slow hashes are made one at a time: each needs megabytes
+	waiting atomic.Int32
+	memo    memo
+}
+
+// mostWaiting is how many clients may wait for the hash of their password.
+const mostWaiting = 64
+
+// Errors of Enter besides those of Policy.
+var (
+	ErrClosed = errors.New("who may come in is not known yet")
+	ErrBusy   = errors.New("too many passwords are being tried")
+)
+
+// NewDoor makes a door that is closed until Set.
+func NewDoor() *Door {
+	d := &Door{}
+	d.memo.known = map[string][]byte{}
+	_, _ = rand.Read(d.memo.key[:]) // never fails
+	return d
+}
+
+// Set puts a policy in force.
+func (d *Door) Set(p *Policy) {
+	d.policy.Store(p)
+	d.memo.keep(p)
+}
+
+// Enter says who a client is. A token goes before a name and password, and these before a certificate, unless it is the
+// certificate of that name.
+func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
+	p := d.policy.Load()
+	switch {
+	case p == nil:
+		return nil, ErrClosed
+	case s.Token != "":
+		return p.Token(s.Token, now)
+	case s.Certificate != nil:
+		id, err := p.Certificate(s.Certificate, now)
+		if s.Name == "" || err == nil && id.Name == s.Name {
+			return id, err
+		}
+		return d.password(p, s, now)
+	case s.Name != "":
+		return d.password(p, s, now)
+	}
+	return p.NoProof()
+}
+
+// Still says who a client is now that was let in as id before the policy changed.
+func (d *Door) Still(id *Identity, now time.Time) (*Identity, error) {
+	p := d.policy.Load()
+	if p == nil {
+		return nil, ErrClosed
+	}
+	return p.Still(id, now)
+}
+
+func (d *Door) password(p *Policy, s Shown, now time.Time) (*Identity, error) {
+	if id := p.all[s.Name]; id != nil && d.memo.knows(id.cred.Password, s.Password) {
+		return id.inForce(now)
+	}
+	if d.waiting.Add(1) > mostWaiting {
+		d.waiting.Add(-1)
+		return nil, ErrBusy
+	}
+	defer d.waiting.Add(-1)
+	d.hashing.Lock()
+	defer d.hashing.Unlock()
+	id, err := p.Password(s.Name, s.Password, now)
+	if err == nil {
+		d.memo.learn(id.cred.Password, s.Password)
+	}
+	return id, err
+}
+
+// memo remembers by what password each identity got in last, so that a thousand clients that come back at once do not
+// cost a thousand slow hashes. It holds no passwords: what it holds proves nothing without the key, which never leaves it.
+type memo struct {
+	key   [32]byte
+	mu    sync.Mutex
+	known map[string][]byte // by the stored hash
+}
+
+func (m *memo) knows(stored string, password []byte) bool {
+	tag := m.tag(password)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known, ok := m.known[stored]
+	return ok && hmac.Equal(known, tag)
+}
+
+func (m *memo) learn(stored string, password []byte) {
+	tag := m.tag(password)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known[stored] = tag
+}
+
+// keep forgets the passwords that nobody has any more.
+func (m *memo) keep(p *Policy) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	had := m.known
+	m.known = map[string][]byte{}
+	for _, id := range p.all {
+		if tag, ok := had[id.cred.Password]; ok {
+			m.known[id.cred.Password] = tag
+		}
+	}
+}
+
+func (m *memo) tag(password []byte) []byte {
+	h := hmac.New(sha256.New, m.key[:])
+	_, _ = h.Write(password)
+	return h.Sum(nil)
+}

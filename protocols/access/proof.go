@@ -1,0 +1,137 @@
+package access
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// How much work a password is: the least that OWASP's Password Storage Cheat Sheet asks of Argon2id, with as little memory as that allows.
+const (
+	hashTime   = 5
+	hashMemory = 7168 // KiB
+	hashLanes  = 1
+	hashBytes  = 32
+	saltBytes  = 16
+)
+
+// Bounds of what a hash from elsewhere may ask for.
+const (
+	mostTime   = 32
+	mostMemory = 64 << 10 // KiB
+	mostLanes  = 8
+)
+
+var base64Bare = base64.RawStdEncoding
+
+// hash is a stored password: Argon2id in PHC string format.
+type hash struct {
+	time, memory uint32
+	lanes        uint8
+	salt, sum    []byte
+}
+
+// Hash is how a password is stored: "$argon2id$v=19$m=7168,t=5,p=1$<salt>$<hash>" (RFC 9106, PHC string format).
+func Hash(password []byte) string {
+	h := hash{time: hashTime, memory: hashMemory, lanes: hashLanes, salt: make([]byte, saltBytes)}
+	_, _ = rand.Read(h.salt) // never fails
+	h.sum = h.of(password)
+	return h.String()
+}
+
+func (h hash) of(password []byte) []byte {
+	n := uint32(len(h.sum))
+	if n == 0 {
+		n = hashBytes
+	}
+	return argon2.IDKey(password, h.salt, h.time, h.memory, h.lanes, n)
+}
+
+// String is the hash in PHC string format.
+func (h hash) String() string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, h.time, h.lanes,
+		base64Bare.EncodeToString(h.salt), base64Bare.EncodeToString(h.sum))
+}
+
+var errHash = errors.New("password: want a hash like $argon2id$v=19$m=7168,t=5,p=1$…$…, as \"gatewayd access hash\" makes it")
+
+func parseHash(s string) (h hash, err error) {
+	part := strings.Split(s, "$")
+	if len(part) != 6 || part[0] != "" || part[1] != "argon2id" || part[2] != fmt.Sprintf("v=%d", argon2.Version) {
+		return h, errHash
+	}
+	if n, err := fmt.Sscanf(part[3], "m=%d,t=%d,p=%d", &h.memory, &h.time, &h.lanes); n != 3 || err != nil {
+		return h, errHash
+	}
+	var bad [2]error
+	h.salt, bad[0] = base64Bare.DecodeString(part[4])
+	h.sum, bad[1] = base64Bare.DecodeString(part[5])
+	switch {
+	case errors.Join(bad[:]...) != nil, len(h.salt) < 8, len(h.sum) < 16, len(h.sum) > 64:
+		return h, errHash
+	case h.time < 1 || h.time > mostTime || h.memory < 8 || h.memory > mostMemory || h.lanes < 1 || h.lanes > mostLanes:
+		return h, fmt.Errorf("password: its hash asks for m=%d,t=%d,p=%d, at most m=%d,t=%d,p=%d is done here",
+			h.memory, h.time, h.lanes, mostMemory, mostTime, mostLanes)
+	}
+	return h, nil
+}
+
+// Verify tells whether password is the one that stored is the hash of. It needs the memory that the hash names: one at a time is
+// enough for a gateway, see Door.
+func Verify(stored string, password []byte) (bool, error) {
+	h, err := parseHash(stored)
+	if err != nil {
+		return false, err
+	}
+	return subtle.ConstantTimeCompare(h.of(password), h.sum) == 1, nil
+}
+
+// nobody is the hash that is tried for a name that does not exist.
+const nobody = "$argon2id$v=19$m=7168,t=5,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+// NewToken makes a bearer token: 256 random bits.
+func NewToken() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return "gwt_" + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// Digest is how a token is stored. A token is random: it needs no slow hash.
+func Digest(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func checkDigest(s string) error {
+	digits, ok := strings.CutPrefix(s, "sha256:")
+	if b, err := hex.DecodeString(digits); !ok || err != nil || len(b) != sha256.Size || digits != strings.ToLower(digits) {
+		return errors.New(`token: want "sha256:" and 64 hexadecimal digits, as "gatewayd access token" makes it`)
+	}
+	return nil
+}
+
+// namesOf are the names in a certificate, each after its kind.
+func namesOf(c *x509.Certificate) []string {
+	var all []string
+	if c.Subject.CommonName != "" {
+		all = append(all, "CN:"+c.Subject.CommonName)
+	}
+	for _, n := range c.DNSNames {
+		all = append(all, "DNS:"+n)
+	}
+	for _, n := range c.EmailAddresses {
+		all = append(all, "EMAIL:"+n)
+	}
+	for _, u := range c.URIs {
+		all = append(all, "URI:"+u.String())
+	}
+	return all
+}
