@@ -12,19 +12,24 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/access"
 	"gatewayd/protocols/mqtt"
+	"gatewayd/protocols/tlsfiles"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
 // Kind is kind "mqtt-broker".
 var Kind = actors.Define(actors.Kind{
-	Name:      "mqtt-broker",
-	Doc:       "shows the bus to MQTT clients and takes their calls",
-	Publishes: []actors.Leaf{{Class: "event", Leaf: "insecure", Message: &mqttv1.Insecure{}}},
-	Limit:     4096,
-	Power:     func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
+	Name: "mqtt-broker",
+	Doc:  "shows the bus to MQTT clients and takes their calls",
+	Publishes: []actors.Leaf{
+		{Class: "event", Leaf: "insecure", Message: &mqttv1.Insecure{}},
+		{Class: "event", Leaf: "cut", Message: &mqttv1.Cut{}},
+	},
+	Limit: 4096,
+	Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
 }, func(cfg *mqttv1.Broker) actors.Actor {
-	return &broker{cfg: cfg, calls: calls{}}
+	return &broker{cfg: cfg, calls: calls{}, gate: newGate(cfg)}
 })
 
 const (
@@ -35,6 +40,8 @@ const (
 
 type broker struct {
 	cfg    *mqttv1.Broker
+	gate   gate
+	policy *access.Policy      // in force; nil: none yet
 	server *mqtt.Server        // nil until it listens
 	said   map[string]struct{} // states heard while the kept ones still come; nil afterwards
 	shed   uint64              // messages not let in when the kept states were last asked for
@@ -80,36 +87,56 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 		b.try(c)
 	case sang:
 		return b.judge(c, m)
+	case *access.Policy:
+		b.obey(c, m)
+	case wish:
+		b.wish(c)
+	case sweep:
+		b.sweep(c)
 	case list:
 		b.list(c)
 	case listed:
 		b.said = nil
 	case actors.Failed:
-		if in, ok := m.Of.(*mqtt.Incoming); ok {
-			c.Log().Debug("publish not taken", "client", in.Client.ID, "topic", in.Topic, "err", m.Err)
-			return nil
-		}
-		if m.Of != (listed{}) {
-			return m.Err
-		}
+		return b.failed(c, m)
+	}
+	return nil
+}
+
+func (b *broker) failed(c *actors.Context, m actors.Failed) error {
+	switch of := m.Of.(type) {
+	case *mqtt.Incoming:
+		c.Log().Debug("publish not taken", "client", of.Client.ID, "topic", of.Topic, "err", m.Err)
+	case *access.Wish:
+		b.unfulfilled(c, m.Err)
+	case listed:
 		c.Log().Warn("last states are not there yet", "err", m.Err)
 		c.After(listAgain, list{})
+	default:
+		return m.Err
 	}
 	return nil
 }
 
 func (b *broker) start(c *actors.Context) error {
-	if !loopback(b.cfg.Listen) {
+	if warning := exposed(b.cfg); warning != "" {
 		if !b.cfg.Insecure {
-			return actors.Broken(fmt.Errorf("listen = %q is outside loopback, and nothing there is encrypted or authenticated: "+
-				"listen on 127.0.0.1 or set insecure = true", b.cfg.Listen))
+			return actors.Broken(fmt.Errorf("listen = %q is outside loopback, and %s: "+
+				"set tls and access, listen on 127.0.0.1, or set insecure = true", b.cfg.Listen, warning))
 		}
-		const warning = "clients are neither encrypted nor authenticated"
 		c.Log().Warn("insecure: "+warning, "listen", b.cfg.Listen)
 		c.Event("insecure", &mqttv1.Insecure{Listen: b.cfg.Listen, Warning: warning})
 	}
-	cfg := b.config(c)
+	b.wish(c)
+	cfg, files, log := b.config(c), b.cfg.Tls, c.Log()
 	c.Do(startTime, func(context.Context) (any, error) {
+		var err error
+		if files != nil {
+			f := tlsfiles.Files{Certificate: files.Certificate, Key: files.Key, CA: files.Ca}
+			if cfg.TLS, err = f.Config(func(err error) { log.Warn(err.Error()) }); err != nil {
+				return nil, err
+			}
+		}
 		s, err := mqtt.Start(cfg)
 		if err != nil {
 			return nil, err
@@ -127,15 +154,15 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 		Listen: b.cfg.Listen, Log: c.Log(),
 		MaxClients: int(b.cfg.MaxClients), MaxClientsPerAddress: int(b.cfg.MaxClientsPerAddress),
 		MaxPacket: int(b.cfg.MaxPacket), WriteBuffer: int(b.cfg.WriteBuffer),
-		Authenticate: mqtt.AllowAnyone,
+		Authenticate: b.gate.authenticate,
 		Authorize: func(ci mqtt.ClientInfo, topic string, write bool) bool {
-			if _, ok := b.claims.Path(topic); ok && write {
+			if _, ok := b.claims.Path(topic); ok && write && ci.Identity == nil {
 				return true
 			}
 			if write && !commands && strings.HasPrefix(topic, "cmd/") {
 				return false
 			}
-			return mqtt.DefaultAuthorize(ci, topic, write)
+			return b.gate.authorize(ci, topic, write)
 		},
 		Intercept: func(topic string) bool {
 			_, ok := b.claims.Path(topic)

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/actors"
+	"gatewayd/actors/accesscontrol"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/bus"
@@ -22,7 +23,7 @@ const path = "edge/broker"
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConforms(t *testing.T) {
-	actorstest.Conform(t, mqttbroker.Kind, &mqttv1.Broker{Listen: freePort(t)})
+	actorstest.Conform(t, mqttbroker.Kind, &mqttv1.Broker{Listen: freePort(t)}, accesscontrol.Kind)
 }
 
 // freePort is an address that was free a moment ago.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/access"
 	"gatewayd/protocols/mqtt"
 )
 
@@ -28,15 +29,20 @@ type command struct {
 // correlation data, may add one token of its own to the topic: what it publishes
 // on cmd/<path>/<Method>/<token> is answered on reply/<client id>/<token>.
 func parse(client mqtt.ClientInfo, p mqtt.Publish) command {
-	m := command{client: client, reply: p, topic: p.Topic}
-	rest, token := cut(p.Topic)
-	if _, method := cut(rest); token != "" && method != "" && method[0] >= 'A' && method[0] <= 'Z' {
-		m.topic = rest
-		if p.ResponseTopic == "" {
-			m.reply.ResponseTopic = "reply/" + client.ID + "/" + token
-		}
+	m := command{client: client, reply: p, topic: method(p.Topic)}
+	if token, ok := strings.CutPrefix(p.Topic, m.topic+"/"); ok && p.ResponseTopic == "" {
+		m.reply.ResponseTopic = "reply/" + client.ID + "/" + token
 	}
 	return m
+}
+
+// method is cmd/<path>/<Method> without the token that may follow.
+func method(topic string) string {
+	rest, token := cut(topic)
+	if _, name := cut(rest); token != "" && name != "" && name[0] >= 'A' && name[0] <= 'Z' {
+		return rest
+	}
+	return topic
 }
 
 // cut splits the last token off a topic.
@@ -59,6 +65,9 @@ func (m command) timeout(usual time.Duration) time.Duration {
 // caller is who calls, as far as the broker knows him.
 func (m command) caller() actors.Caller {
 	w := actors.Caller{Identity: "mqtt/" + m.client.ID}
+	if id := m.client.Identity; id != nil && id.Name != access.Anonymous {
+		w.Identity = "user/" + id.Name
+	}
 	for _, u := range m.reply.User {
 		if strings.EqualFold(u.Key, "traceparent") {
 			w.Trace = actors.ParseTrace(u.Value)
@@ -91,6 +100,9 @@ func (n calls) end(client string) {
 }
 
 func (b *broker) call(c *actors.Context, m command) {
+	if b.gate.gone(m.client) {
+		return
+	}
 	if err := b.calls.begin(m.client.ID); err != nil {
 		b.respond(c, m, failure("resource_exhausted", err.Error()), errorProperties("resource_exhausted"))
 		return

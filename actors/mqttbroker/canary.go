@@ -3,6 +3,7 @@ package mqttbroker
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -33,14 +34,20 @@ func (b *broker) try(c *actors.Context) {
 		c.Degraded(fmt.Sprintf("all places for clients are taken: max-clients = %d", b.cfg.MaxClients))
 		return
 	}
-	addr, id := b.server.Addr().String(), "canary-"+strconv.FormatInt(time.Now().UnixNano(), 36)
-	c.Do(canaryTime, func(ctx context.Context) (any, error) { return sang{sing(ctx, addr, id)}, nil })
+	b.sweep(c)
+	song := song{
+		addr: b.server.Addr().String(), id: canaryName + "-" + strconv.FormatInt(time.Now().UnixNano(), 36),
+		password: b.gate.canary, secure: b.cfg.Tls != nil,
+	}
+	c.Do(canaryTime, func(ctx context.Context) (any, error) { return sang{song.sing(ctx)}, nil })
 }
 
 func (b *broker) judge(c *actors.Context, m sang) error {
 	if m.err == nil {
 		b.misses = 0
-		c.OK()
+		if b.gate.door == nil || b.policy != nil {
+			c.OK()
+		}
 		return nil
 	}
 	if b.misses++; b.misses >= canaryTolerate {
@@ -50,10 +57,19 @@ func (b *broker) judge(c *actors.Context, m sang) error {
 	return nil
 }
 
+// canaryName is what the canary calls itself.
+const canaryName = "canary"
+
+// song is what a canary needs.
+type song struct {
+	addr, id, password string
+	secure             bool
+}
+
 // sing does what a client does: it connects, subscribes, publishes and hears
 // itself, in MQTT 3.1.1.
-func sing(ctx context.Context, addr, id string) error {
-	d, addr := door(addr)
+func (s song) sing(ctx context.Context) error {
+	d, addr := door(s.addr)
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
@@ -62,13 +78,16 @@ func sing(ctx context.Context, addr, id string) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
-	topic := text("reply/" + id + "/canary")
+	if s.secure {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) // it is ourselves
+	}
+	topic := text("reply/" + s.id + "/canary")
 	song := packet(0x30, topic, []byte("tweet"))
 	for _, step := range []struct {
 		what       string
 		send, hear []byte
 	}{
-		{"connect", packet(0x10, text("MQTT"), []byte{4, 2, 0, 30}, text(id)), []byte{0x20, 2, 0, 0}},
+		{"connect", packet(0x10, text("MQTT"), []byte{4, 0xc2, 0, 30}, text(s.id), text(canaryName), text(s.password)), []byte{0x20, 2, 0, 0}},
 		{"subscribe", packet(0x82, []byte{0, 1}, topic, []byte{0}), []byte{0x90, 3, 0, 1, 0}},
 		{"publish", song, song},
 	} {

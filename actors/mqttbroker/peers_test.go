@@ -88,17 +88,21 @@ func python(t *testing.T, addr, script string) *program {
 	return run(t, debian, "-u", "-c", script, host, port)
 }
 
-// wait waits for its end.
-func (p *program) wait() {
+// last is its last line.
+func (p *program) last() (line string) {
 	p.t.Helper()
 	for deadline := time.After(10 * time.Second); ; {
 		select {
-		case _, ok := <-p.lines:
+		case l, ok := <-p.lines:
 			if !ok {
-				return
+				return line
 			}
+			line = l
 		case <-deadline:
 			p.t.Fatal("the program does not end")
 		}
 	}
 }
+
+// wait waits for its end.
+func (p *program) wait() { p.t.Helper(); p.last() }

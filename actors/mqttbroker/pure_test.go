@@ -131,7 +131,7 @@ func TestCanaryDies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
-			if err := sing(ctx, tt.addr, "x"); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err := (song{addr: tt.addr, id: "x"}).sing(ctx); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 		})

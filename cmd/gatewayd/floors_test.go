@@ -41,6 +41,7 @@ var homes = map[string][]string{
 	"github.com/pelletier/go-toml":      {"supervisor"},
 	"github.com/spf13/cobra":            {"cmd"},
 	"github.com/twmb/murmur3":           {"actors"},
+	"golang.org/x/crypto":               {"protocols"},
 	"golang.org/x/sys":                  {"protocols", "actors/*", "supervisor", "cmd"},
 	"google.golang.org/protobuf":        {"schemas", "bus", "actors", "actors/*", "actors/actorstest", "supervisor", "cmd"},
 }
@@ -50,6 +51,7 @@ var only = map[string]string{
 	"github.com/pelletier/go-toml": "supervisor/config",
 	"github.com/eclipse/paho":      "protocols/mqttclient",
 	"github.com/grid-x/modbus":     "protocols/modbus",
+	"golang.org/x/crypto":          "protocols/access",
 	"github.com/mochi-mqtt/server": "protocols/mqtt",
 	"github.com/spf13/cobra":       "cmd/gatewayd",
 }

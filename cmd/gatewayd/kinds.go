@@ -2,6 +2,7 @@ package main
 
 import (
 	"gatewayd/actors"
+	"gatewayd/actors/accesscontrol"
 	"gatewayd/actors/config"
 	"gatewayd/actors/drill"
 	"gatewayd/actors/dtulink"
@@ -19,6 +20,7 @@ import (
 
 // kinds is every actor type this gateway can run. To add one, add its line.
 var kinds = []actors.Kind{
+	accesscontrol.Kind,
 	config.Kind,
 	drill.Kind,
 	dtulink.Kind,

@@ -71,6 +71,16 @@ func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 	return p.NoProof()
 }
 
+// Now is who somebody is now that was let in as id; nil if he may no longer be in.
+func (d *Door) Now(id *Identity, now time.Time) *Identity {
+	p := d.policy.Load()
+	if p == nil {
+		return nil
+	}
+	is, _ := p.Lookup(id.Name, now)
+	return is
+}
+
 // Still says who a client is now that was let in as id before the policy changed.
 func (d *Door) Still(id *Identity, now time.Time) (*Identity, error) {
 	p := d.policy.Load()

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"strings"
 	"unicode/utf8"
+
+	"gatewayd/protocols/access"
 )
 
-// AllowAnyone accepts every client.
-func AllowAnyone(ClientInfo) error { return nil }
+// AllowAnyone accepts every client and knows none of them.
+func AllowAnyone(ClientInfo) (*access.Identity, error) { return nil, nil }
 
 // DefaultAuthorize lets a client write to cmd/… and to its own reply topics reply/<client id>/…, and read everything but
 // the reply topics of others.

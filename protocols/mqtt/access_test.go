@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"gatewayd/protocols/access"
 )
 
 func TestDefaultAuthorize(t *testing.T) {
@@ -142,11 +144,11 @@ func TestClientIDs(t *testing.T) {
 
 func TestAuthenticateSeesThePasswordOnce(t *testing.T) {
 	tell, wait := events(t)
-	s := start(t, Config{OnSession: tell, Authenticate: func(c ClientInfo) error {
+	s := start(t, Config{OnSession: tell, Authenticate: func(c ClientInfo) (*access.Identity, error) {
 		if c.Username != "u" || c.Remote == "" || c.Version != 4 {
-			return errors.New("wrong")
+			return nil, errors.New("wrong")
 		}
-		return nil
+		return nil, nil
 	}})
 	if _, code := dial(t, s).connect(hello{id: "x", user: "v"}); code == 0 {
 		t.Error("wrong user let in")

@@ -5,17 +5,29 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"gatewayd/protocols/access"
 )
 
 // ClientInfo is what is known of a client.
 type ClientInfo struct {
 	ID       string               // client id, as sent or as assigned by the broker
+	Assigned bool                 // by the broker
 	Username string               // as sent, unverified until Authenticate said yes
+	Identity *access.Identity     // who Authenticate said it is; nil: nobody in particular
 	Password []byte               // only during Authenticate, nil afterwards
 	Remote   string               // host:port of the peer
 	Version  byte                 // protocol level: 3 (3.1), 4 (3.1.1) or 5
 	Clean    bool                 // clean session or clean start asked for
 	TLS      *tls.ConnectionState // nil on plain TCP
+}
+
+// owner is whose a client id is as long as there is a session of it.
+func (c ClientInfo) owner() string {
+	if c.Identity != nil {
+		return c.Identity.Name
+	}
+	return c.Username
 }
 
 // Properties are the MQTT 5 publish properties that travel with a message; a 3.1.1 client neither sends nor sees them.

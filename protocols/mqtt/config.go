@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"gatewayd/protocols/access"
 )
 
 // Config says where the broker listens, what it grants and whom it asks. A zero number means the default named.
@@ -31,9 +33,9 @@ type Config struct {
 
 	Log *slog.Logger // nil: silent
 
-	// Authenticate accepts a client (nil error) or refuses it. It runs in the client's goroutine and may take its time.
-	// It must be set: AllowAnyone is a choice, not a default.
-	Authenticate func(ClientInfo) error
+	// Authenticate accepts a client (nil error) and says who it is, or refuses it. It runs in the client's goroutine and
+	// may take its time. It must be set: AllowAnyone is a choice, not a default.
+	Authenticate func(ClientInfo) (*access.Identity, error)
 	// Authorize says whether the client may write to a topic or read from a topic or filter. It is asked for every
 	// publish, subscription, will, response topic and every single delivery, so it must be quick and must not block. It
 	// can only narrow: the topics the broker owns stay closed to writers whatever it says. Nil: DefaultAuthorize.

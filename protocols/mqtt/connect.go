@@ -5,6 +5,8 @@ import (
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"gatewayd/protocols/access"
 )
 
 // attach takes a connection from CONNECT to its end. It stands for the library's EstablishConnection, which keeps two
@@ -74,7 +76,7 @@ func (s *Server) welcome(cl *mochi.Client, c *conn) (clean bool, err error) {
 func (s *Server) introduce(cl *mochi.Client, c *conn, pk *packets.Packet) {
 	c.client = cl
 	c.info = ClientInfo{
-		ID: cl.ID, Username: string(pk.Connect.Username), Remote: cl.Net.Remote,
+		ID: cl.ID, Assigned: pk.Connect.ClientIdentifier == "", Username: string(pk.Connect.Username), Remote: cl.Net.Remote,
 		Version: pk.ProtocolVersion, Clean: pk.Connect.Clean,
 	}
 	if c.tls != nil {
@@ -104,10 +106,15 @@ func (s *Server) judge(cl *mochi.Client, c *conn, pk *packets.Packet) (packets.C
 	}
 	asking := c.info
 	asking.Password = pk.Connect.Password
-	if err := s.authenticate(asking); err != nil {
+	identity, err := s.authenticate(asking)
+	switch {
+	case errors.Is(err, access.ErrClosed), errors.Is(err, access.ErrBusy):
+		return packets.ErrServerUnavailable, err
+	case err != nil:
 		return packets.ErrBadUsernameOrPassword, err
 	}
-	if old, found := s.broker.Clients.Get(cl.ID); found && connOf(old).info.Username != c.info.Username {
+	c.info.Identity = identity
+	if old, found := s.broker.Clients.Get(cl.ID); found && connOf(old).info.owner() != c.info.owner() {
 		return packets.ErrClientIdentifierNotValid, errors.New("client id belongs to another user")
 	}
 	if will := cl.Properties.Will; will.Flag != 0 && !s.mayLeave(c.info, will.TopicName) {
@@ -116,7 +123,7 @@ func (s *Server) judge(cl *mochi.Client, c *conn, pk *packets.Packet) (packets.C
 	return packets.CodeSuccess, nil
 }
 
-func (s *Server) authenticate(c ClientInfo) (err error) {
+func (s *Server) authenticate(c ClientInfo) (id *access.Identity, err error) {
 	defer s.recoveredInto("authenticate", &err)
 	return s.cfg.Authenticate(c)
 }

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gatewayd/protocols/access"
 )
 
 func TestTruncatedSubscribeEndsOnlyItsClient(t *testing.T) {
@@ -294,7 +296,7 @@ func TestPanickingCallbacksRefuse(t *testing.T) {
 		}
 	}
 	s := start(t, Config{
-		Authenticate: func(ClientInfo) error { hit("authenticate"); return nil },
+		Authenticate: func(ClientInfo) (*access.Identity, error) { hit("authenticate"); return nil, nil },
 		Authorize:    func(ClientInfo, string, bool) bool { hit("authorize"); return true },
 		OnPublish:    func(ClientInfo, Publish) error { hit("publish"); return nil },
 		OnSession:    func(SessionEvent) { hit("session") },

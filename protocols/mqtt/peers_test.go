@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
+
+	"gatewayd/protocols/access"
 )
 
 const pahoScript = `
@@ -135,9 +137,9 @@ func TestTLSWithClientCertificate(t *testing.T) {
 	s := start(t, Config{
 		ConnectTimeout: 500 * time.Millisecond,
 		TLS:            &tls.Config{Certificates: own, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert},
-		Authenticate: func(c ClientInfo) error {
+		Authenticate: func(c ClientInfo) (*access.Identity, error) {
 			who <- c.TLS.PeerCertificates[0].Subject.CommonName
-			return nil
+			return nil, nil
 		},
 	})
 	silent := dial(t, s)

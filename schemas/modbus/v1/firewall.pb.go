@@ -564,7 +564,7 @@ type FirewallRule struct {
 	// What becomes of what it matches. Verified writes are read back; swallowed
 	// ones are confirmed to the caller and never sent.
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
-	// Who asks: nats/<role>, mqtt/<client id>, cookie/<name>, master/<role or address>, actor/<path> or
+	// Who asks: user/<identity>, nats/<role>, mqtt/<client id>, cookie/<name>, master/<role or address>, actor/<path> or
 	// local; * stands for any text without /, ** for any text.
 	Callers []string `protobuf:"bytes,3,rep,name=callers,proto3" json:"callers,omitempty"`
 	// Paths of units, with * and ** as well.
@@ -848,7 +848,7 @@ type Audited struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When it ended.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Who: nats/<role>, mqtt/<client id>, cookie/<name>, master/<role or address>, actor/<path> or local.
+	// Who: user/<identity>, nats/<role>, mqtt/<client id>, cookie/<name>, master/<role or address>, actor/<path> or local.
 	Caller string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Trace id that the caller gave, or that the gateway gave the call.
 	Trace string `protobuf:"bytes,3,opt,name=trace,proto3" json:"trace,omitempty"`

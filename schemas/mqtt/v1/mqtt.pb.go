@@ -42,8 +42,13 @@ type Broker struct {
 	CallTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=call_timeout,json=callTimeout,proto3" json:"call_timeout,omitempty"`
 	// Clients may call (publish on cmd/); otherwise they may only subscribe.
 	Commands bool `protobuf:"varint,7,opt,name=commands,proto3" json:"commands,omitempty"`
-	// Listen outside loopback although nothing is encrypted or authenticated.
-	Insecure      bool `protobuf:"varint,8,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	// Listen outside loopback although clients are not encrypted or not authenticated.
+	Insecure bool `protobuf:"varint,8,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	// Actor that knows who may come in and what they may use; empty: everybody may
+	// hear everything and call everything.
+	Access string `protobuf:"bytes,9,opt,name=access,proto3" json:"access,omitempty"`
+	// Certificates; without them the listener is plain TCP.
+	Tls           *BrokerTls `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,8 +139,153 @@ func (x *Broker) GetInsecure() bool {
 	return false
 }
 
+func (x *Broker) GetAccess() string {
+	if x != nil {
+		return x.Access
+	}
+	return ""
+}
+
+func (x *Broker) GetTls() *BrokerTls {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// BrokerTls are the PEM files of an encrypted listener. They may be renewed at
+// any time: each handshake goes by the files of the moment.
+type BrokerTls struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// File of the broker's certificate and its chain.
+	Certificate string `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// File of its key.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// File of who signs the certificates of clients, one or several; empty: clients
+	// have passwords only.
+	Ca            string `protobuf:"bytes,3,opt,name=ca,proto3" json:"ca,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BrokerTls) Reset() {
+	*x = BrokerTls{}
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BrokerTls) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BrokerTls) ProtoMessage() {}
+
+func (x *BrokerTls) ProtoReflect() protoreflect.Message {
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BrokerTls.ProtoReflect.Descriptor instead.
+func (*BrokerTls) Descriptor() ([]byte, []int) {
+	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *BrokerTls) GetCertificate() string {
+	if x != nil {
+		return x.Certificate
+	}
+	return ""
+}
+
+func (x *BrokerTls) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *BrokerTls) GetCa() string {
+	if x != nil {
+		return x.Ca
+	}
+	return ""
+}
+
+// Cut is an event: the sessions of an identity were ended, because it may no
+// longer come in. On event leaf "cut".
+type Cut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The identity.
+	Identity string `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	// Client ids of its sessions.
+	Clients []string `protobuf:"bytes,2,rep,name=clients,proto3" json:"clients,omitempty"`
+	// Why.
+	Cause         string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cut) Reset() {
+	*x = Cut{}
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cut) ProtoMessage() {}
+
+func (x *Cut) ProtoReflect() protoreflect.Message {
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cut.ProtoReflect.Descriptor instead.
+func (*Cut) Descriptor() ([]byte, []int) {
+	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Cut) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *Cut) GetClients() []string {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+func (x *Cut) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // Insecure is an event: the broker listens outside this machine without
-// encryption and authentication, because its config says so. On event leaf
+// encryption or authentication, because its config says so. On event leaf
 // "insecure", at every start.
 type Insecure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -149,7 +299,7 @@ type Insecure struct {
 
 func (x *Insecure) Reset() {
 	*x = Insecure{}
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[1]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -161,7 +311,7 @@ func (x *Insecure) String() string {
 func (*Insecure) ProtoMessage() {}
 
 func (x *Insecure) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[1]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -174,7 +324,7 @@ func (x *Insecure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Insecure.ProtoReflect.Descriptor instead.
 func (*Insecure) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{1}
+	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Insecure) GetListen() string {
@@ -195,7 +345,7 @@ var File_mqtt_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\xfa\x03\n" +
+	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\xd7\x04\n" +
 	"\x06Broker\x127\n" +
 	"\x06listen\x18\x01 \x01(\tB\x1f\x8a\xb5\x18\x1b\x12\x0e127.0.0.1:1883*\t.*:[0-9]+R\x06listen\x12<\n" +
 	"\vmax_clients\x18\x02 \x01(\rB\x1b\x8a\xb5\x18\x17\x12\x03256\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\n" +
@@ -207,7 +357,18 @@ const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\fcall_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0r@R\vcallTimeout\x12&\n" +
 	"\bcommands\x18\a \x01(\bB\n" +
 	"\x8a\xb5\x18\x06\x12\x04trueR\bcommands\x12\x1a\n" +
-	"\binsecure\x18\b \x01(\bR\binsecure\"<\n" +
+	"\binsecure\x18\b \x01(\bR\binsecure\x125\n" +
+	"\x06access\x18\t \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12$\n" +
+	"\x03tls\x18\n" +
+	" \x01(\v2\x12.mqtt.v1.BrokerTlsR\x03tls\"_\n" +
+	"\tBrokerTls\x12(\n" +
+	"\vcertificate\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\vcertificate\x12\x18\n" +
+	"\x03key\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x03key\x12\x0e\n" +
+	"\x02ca\x18\x03 \x01(\tR\x02ca\"Q\n" +
+	"\x03Cut\x12\x1a\n" +
+	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x18\n" +
+	"\aclients\x18\x02 \x03(\tR\aclients\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\"<\n" +
 	"\bInsecure\x12\x16\n" +
 	"\x06listen\x18\x01 \x01(\tR\x06listen\x12\x18\n" +
 	"\awarning\x18\x02 \x01(\tR\awarningB!Z\x1fgatewayd/schemas/mqtt/v1;mqttv1b\x06proto3"
@@ -224,19 +385,22 @@ func file_mqtt_v1_mqtt_proto_rawDescGZIP() []byte {
 	return file_mqtt_v1_mqtt_proto_rawDescData
 }
 
-var file_mqtt_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_mqtt_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_mqtt_v1_mqtt_proto_goTypes = []any{
 	(*Broker)(nil),              // 0: mqtt.v1.Broker
-	(*Insecure)(nil),            // 1: mqtt.v1.Insecure
-	(*durationpb.Duration)(nil), // 2: google.protobuf.Duration
+	(*BrokerTls)(nil),           // 1: mqtt.v1.BrokerTls
+	(*Cut)(nil),                 // 2: mqtt.v1.Cut
+	(*Insecure)(nil),            // 3: mqtt.v1.Insecure
+	(*durationpb.Duration)(nil), // 4: google.protobuf.Duration
 }
 var file_mqtt_v1_mqtt_proto_depIdxs = []int32{
-	2, // 0: mqtt.v1.Broker.call_timeout:type_name -> google.protobuf.Duration
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	4, // 0: mqtt.v1.Broker.call_timeout:type_name -> google.protobuf.Duration
+	1, // 1: mqtt.v1.Broker.tls:type_name -> mqtt.v1.BrokerTls
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_mqtt_v1_mqtt_proto_init() }
@@ -250,7 +414,7 @@ func file_mqtt_v1_mqtt_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mqtt_v1_mqtt_proto_rawDesc), len(file_mqtt_v1_mqtt_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,176 @@
+// Package accesscontrol is the actor type that keeps who may use what of the gateway, and tells the doors. What the
+// policy means is package protocols/access's business.
+package accesscontrol
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/access"
+	accessv1 "gatewayd/schemas/access/v1"
+)
+
+// Kind is kind "access-control".
+var Kind = actors.Define(actors.Kind{
+	Name:     "access-control",
+	Doc:      "keeps who may use what of the gateway, and cuts off whom an operator revokes",
+	Services: []protoreflect.ServiceDescriptor{actors.Service(accessv1.File_access_v1_access_proto, "AccessService")},
+	Publishes: []actors.Leaf{
+		{Class: "event", Leaf: "revoked", Message: &accessv1.Revoked{}},
+		{Class: "event", Leaf: "restored", Message: &accessv1.Restored{}},
+		{Class: "state", Leaf: "revoked", Message: &accessv1.Revocations{}},
+	},
+	Live:  true,
+	Check: check,
+}, func(cfg *accessv1.Access) actors.Actor { return &keeper{cfg: cfg} })
+
+type keeper struct {
+	cfg     *accessv1.Access
+	policy  *access.Policy // nil until it is known who is revoked
+	revoked []string
+	wishes  []*actors.Request // of doors that have the policy in force
+}
+
+// recalled says that the revocations of former lives have come.
+type recalled struct{}
+
+func (k *keeper) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		if _, err := policy(k.cfg, nil); err != nil {
+			return actors.Broken(err)
+		}
+		c.Last("state/"+c.Name()+"/revoked", recalled{})
+	case actors.Reconfigured:
+		return k.reconfigure(c, m.Config.(*accessv1.Access))
+	case actors.Delivery:
+		return k.recall(m)
+	case recalled:
+		c.OK()
+		return k.enforce()
+	case actors.Failed:
+		// Nobody may be locked out for ever because the store is gone; but it shows.
+		c.Degraded("who was revoked before this start is not known: " + m.Err.Error())
+		return k.enforce()
+	case *access.Wish:
+		k.grant(c, m)
+	case *accessv1.ListRequest:
+		c.Reply(k.list(time.Now()))
+	case *accessv1.MayRequest:
+		k.may(c, m)
+	case *accessv1.RevokeRequest:
+		return k.revoke(c, m)
+	case *accessv1.RestoreRequest:
+		return k.restore(c, m)
+	}
+	return nil
+}
+
+// grant answers a door that has another policy than the one in force, and keeps
+// the wish of one that has it.
+func (k *keeper) grant(c *actors.Context, m *access.Wish) {
+	if k.policy != nil && m.Have != k.policy {
+		c.Reply(k.policy)
+		return
+	}
+	k.wishes = append(k.wishes, c.Take())
+}
+
+// enforce puts config and revocations in force, and tells the doors.
+func (k *keeper) enforce() error {
+	p, err := policy(k.cfg, k.revoked)
+	if err != nil {
+		return actors.Broken(err)
+	}
+	k.policy = p
+	for _, w := range k.wishes {
+		w.Reply(p)
+	}
+	k.wishes = nil
+	return nil
+}
+
+func (k *keeper) reconfigure(c *actors.Context, cfg *accessv1.Access) error {
+	if _, err := policy(cfg, nil); err != nil {
+		return actors.Broken(err)
+	}
+	k.cfg = cfg
+	if k.policy == nil {
+		return nil // recalled comes
+	}
+	c.OK()
+	return k.enforce()
+}
+
+func (k *keeper) recall(m actors.Delivery) error {
+	var r accessv1.Revocations
+	if err := protojson.Unmarshal(m.Payload, &r); err != nil {
+		return fmt.Errorf("who is revoked: %w", err)
+	}
+	k.revoked = r.Identities
+	return nil
+}
+
+func (k *keeper) revoke(c *actors.Context, m *accessv1.RevokeRequest) error {
+	if !k.known(c, m.Identity) {
+		return nil
+	}
+	if !slices.Contains(k.revoked, m.Identity) {
+		k.revoked = append(k.revoked, m.Identity)
+		c.State("revoked", &accessv1.Revocations{Identities: k.revoked})
+		c.Event("revoked", &accessv1.Revoked{Time: timestamppb.Now(), Identity: m.Identity, Reason: m.Reason, Caller: c.Caller().Identity})
+		c.Log().Warn("identity revoked", "identity", m.Identity, "by", c.Caller().Identity, "reason", m.Reason)
+	}
+	c.Reply(&accessv1.RevokeResponse{})
+	return k.enforce()
+}
+
+func (k *keeper) restore(c *actors.Context, m *accessv1.RestoreRequest) error {
+	i := slices.Index(k.revoked, m.Identity)
+	if i < 0 {
+		if k.known(c, m.Identity) {
+			c.Refuse(fmt.Errorf("identity %q is not revoked", m.Identity))
+		}
+		return nil
+	}
+	k.revoked = slices.Delete(k.revoked, i, i+1)
+	c.State("revoked", &accessv1.Revocations{Identities: k.revoked})
+	c.Event("restored", &accessv1.Restored{Time: timestamppb.Now(), Identity: m.Identity, Caller: c.Caller().Identity})
+	c.Reply(&accessv1.RestoreResponse{})
+	return k.enforce()
+}
+
+// known refuses a request about somebody who is not in the config, or comes too early.
+func (k *keeper) known(c *actors.Context, name string) bool {
+	switch {
+	case k.policy == nil:
+		c.Refuse(actors.Errorf(actors.Unavailable, "who is revoked is not known yet"))
+	case !slices.ContainsFunc(k.cfg.Identities, func(id *accessv1.Identity) bool { return id.Name == name }):
+		c.Refuse(actors.Errorf(actors.NotFound, "there is no identity %q", name))
+	default:
+		return true
+	}
+	return false
+}
+
+func (k *keeper) may(c *actors.Context, m *accessv1.MayRequest) {
+	if k.policy == nil {
+		c.Refuse(actors.Errorf(actors.Unavailable, "who is revoked is not known yet"))
+		return
+	}
+	id, err := k.policy.Lookup(m.Identity, time.Now())
+	switch {
+	case err != nil:
+		c.Reply(&accessv1.MayResponse{Why: err.Error()})
+	case !id.May(m.Topic):
+		c.Reply(&accessv1.MayResponse{Why: "none of its roles allows it, or one denies it"})
+	default:
+		c.Reply(&accessv1.MayResponse{Allowed: true})
+	}
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"gatewayd/protocols/access"
+)
+
+// keeperPath is where the actor of kind access-control usually is.
+const keeperPath = "access"
+
+func accessCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "access",
+		Short: "Who may use what: list, revoke, make passwords and tokens",
+		Long: `Look at who may use what of a running gateway, cut somebody off, and make what
+the config of kind access-control holds: hashes of passwords and of tokens.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	reason := ""
+	revoke := ask("revoke IDENTITY", "Cut an identity off: its sessions end now, and it comes in no more", "Revoke", 1,
+		func(args []string) any { return map[string]string{"identity": args[0], "reason": reason} })
+	revoke.Flags().StringVar(&reason, "reason", "", "why, for the event")
+	cmd.AddCommand(
+		ask("list", "Who there is, and whether they are in force", "List", 0, func([]string) any { return struct{}{} }),
+		ask("may IDENTITY TOPIC", "Whether an identity may use a topic, like cmd/field/plc/WriteRegisters", "May", 2,
+			func(args []string) any { return map[string]string{"identity": args[0], "topic": args[1]} }),
+		revoke,
+		ask("restore IDENTITY", "Take a revoke back", "Restore", 1, func(args []string) any { return map[string]string{"identity": args[0]} }),
+		hashCommand(), tokenCommand(),
+	)
+	return cmd
+}
+
+// ask is a command that calls a method of the actor that keeps the policy.
+func ask(use, short, method string, n int, request func(args []string) any) *cobra.Command {
+	c, path := &client{}, keeperPath
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(n),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body, err := json.Marshal(request(args))
+			if err != nil {
+				return err
+			}
+			if err := c.connect(cmd.Context()); err != nil {
+				return err
+			}
+			defer c.close()
+			return c.call(cmd.Context(), cmd.OutOrStdout(), path, method, body)
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().StringVar(&path, "keeper", keeperPath, "path of the actor of kind access-control")
+	return cmd
+}
+
+func hashCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "hash",
+		Short: "Make the hash of a password, for the config",
+		Long: `Read a password, without showing it, and print its Argon2id hash: what key
+"password" of an identity holds. The password itself is written nowhere.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			password, err := readPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), access.Hash([]byte(password)))
+			return err
+		},
+	}
+}
+
+func tokenCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "token",
+		Short: "Make a bearer token and its hash, for the config",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			token := access.NewToken()
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "token, for its bearer:  %s\nfor the config:         tokens = [%q]\n", token, access.Digest(token))
+			return err
+		},
+	}
+}
+
+// readPassword reads one line; on a terminal it asks, twice, and shows nothing.
+func readPassword(ctx context.Context, in io.Reader, say io.Writer) (password string, err error) {
+	lines := bufio.NewReader(in)
+	if !isTerminal(in) {
+		return passwordLine(lines)
+	}
+	defer hidden(in.(*os.File))()
+	done := make(chan struct{})
+	go func() { // a terminal cannot be told to stop reading
+		defer close(done)
+		_, _ = fmt.Fprint(say, "password: ")
+		if password, err = passwordLine(lines); err != nil {
+			return
+		}
+		_, _ = fmt.Fprint(say, "\nonce more: ")
+		var again string
+		if again, err = passwordLine(lines); err == nil && again != password {
+			err = errors.New("the two are not the same")
+		}
+	}()
+	select {
+	case <-done:
+		_, _ = fmt.Fprintln(say)
+		return password, err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// leastPassword is how long a password must be (NIST SP 800-63B §5.1.1.1).
+const leastPassword = 8
+
+func passwordLine(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if line = strings.TrimRight(line, "\r\n"); line == "" && err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	if len(line) < leastPassword {
+		return "", fmt.Errorf("a password has at least %d characters", leastPassword)
+	}
+	return line, nil
+}
+
+// hidden has a terminal not show what is typed, until the function it returns is called.
+func hidden(f *os.File) (shown func()) {
+	fd := int(f.Fd())
+	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return func() {}
+	}
+	quiet := *was
+	quiet.Lflag &^= unix.ECHO
+	_ = unix.IoctlSetTermios(fd, unix.TCSETS, &quiet)
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, was) }
+}

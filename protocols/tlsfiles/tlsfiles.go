@@ -1,0 +1,120 @@
+// Package tlsfiles is the TLS of a listener whose certificates are PEM files that may be renewed while connections stand: every
+// handshake goes by the files of the moment, and who is connected stays so.
+package tlsfiles
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Files are what a listener needs.
+type Files struct {
+	Certificate string // ours, with its chain
+	Key         string // of our certificate
+	CA          string // who signs clients' certificates, one or several; empty: clients need none
+	Required    bool   // a client must show a certificate
+}
+
+// lookEvery is how often the files are looked at, at most.
+const lookEvery = time.Second
+
+// Config is TLS 1.2 or later by the files, which must be good now. When they no longer are, the last good ones stay in force and
+// trouble, if it is not nil, hears why; it is called in the goroutine of a handshake.
+func (f Files) Config(trouble func(error)) (*tls.Config, error) {
+	if trouble == nil {
+		trouble = func(error) {}
+	}
+	r := &reader{files: f, trouble: trouble}
+	if err := r.read(); err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return r.now(), nil },
+	}, nil
+}
+
+// reader keeps what the files said when they last were good.
+type reader struct {
+	files   Files
+	trouble func(error)
+
+	mu     sync.Mutex
+	good   *tls.Config
+	seen   []stamp
+	looked time.Time
+}
+
+// stamp tells one version of a file from another.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+func (r *reader) now() *tls.Config {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.looked) >= lookEvery {
+		r.looked = time.Now()
+		if !slices.Equal(r.stamps(), r.seen) {
+			if err := r.read(); err != nil {
+				r.trouble(fmt.Errorf("renewed certificates are not used: %w", err))
+			}
+		}
+	}
+	return r.good
+}
+
+// read takes the files as they are now. What has been found bad is not tried again until it changes.
+func (r *reader) read() error {
+	r.seen, r.looked = r.stamps(), time.Now()
+	own, err := tls.LoadX509KeyPair(r.files.Certificate, r.files.Key)
+	if err != nil {
+		return fmt.Errorf("certificate %s with key %s: %w", r.files.Certificate, r.files.Key, err)
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{own}}
+	if r.files.CA != "" {
+		if cfg.ClientCAs, err = pool(r.files.CA); err != nil {
+			return err
+		}
+		cfg.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	if r.files.Required {
+		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	if r.files.Required && r.files.CA == "" {
+		return errors.New("clients must show a certificate, and there is no authority to verify it by")
+	}
+	r.good = cfg
+	return nil
+}
+
+func pool(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("certificate authority: %w", err)
+	}
+	all := x509.NewCertPool()
+	if !all.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("certificate authority %s: no certificate in it", file)
+	}
+	return all, nil
+}
+
+func (r *reader) stamps() []stamp {
+	var all []stamp
+	for _, name := range []string{r.files.Certificate, r.files.Key, r.files.CA} {
+		var s stamp
+		if info, err := os.Stat(name); err == nil {
+			s = stamp{info.ModTime(), info.Size()}
+		}
+		all = append(all, s)
+	}
+	return all
+}
