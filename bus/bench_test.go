@@ -1,6 +1,8 @@
 package bus_test
 
 import (
+	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -8,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -121,5 +124,35 @@ func BenchmarkState(b *testing.B) {
 func BenchmarkStart(b *testing.B) {
 	for range b.N {
 		start(b, nil).Close()
+	}
+}
+
+// BenchmarkStateMemory is what a state costs in memory: 10,000 actors must fit a small gateway.
+func BenchmarkStateMemory(b *testing.B) {
+	health, _ := structpb.NewStruct(map[string]any{"status": "ok", "since": "2026-01-01T00:00:00Z", "cause": "", "restarts": 0})
+	const actors = 10_000
+	for range b.N {
+		c := start(b, nil).Conn()
+		heap := func() uint64 {
+			if err := c.Flush(within(b)); err != nil {
+				b.Fatal(err)
+			}
+			runtime.GC()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		publish := func(path string) {
+			if err := c.Publish(bus.Subject("demo", bus.State, path, "health"), health); err != nil {
+				b.Fatal(err)
+			}
+		}
+		publish("first")
+		before := heap()
+		for i := range actors {
+			publish(fmt.Sprintf("field/line-%d/meter-%d", i/30, i))
+		}
+		b.ReportMetric(float64(heap()-before)/actors, "B/state")
 	}
 }

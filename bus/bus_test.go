@@ -28,9 +28,12 @@ func start(t testing.TB, change func(*bus.Config)) *bus.Bus {
 	return b
 }
 
+// patience only ends tests that hang.
+const patience = time.Minute
+
 func within(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -40,7 +43,7 @@ func receive[T any](t testing.TB, ch <-chan T) T {
 	select {
 	case v := <-ch:
 		return v
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nothing arrived")
 		panic("unreachable")
 	}
@@ -90,7 +93,7 @@ func TestCall(t *testing.T) {
 			_ = m.Fail(err)
 			return
 		}
-		if d, ok := m.Timeout(); !ok || d > 20*time.Second {
+		if d, ok := m.Timeout(); !ok || d > patience {
 			_ = m.Fail(bus.Errorf(bus.Internal, "timeout %v %v", d, ok))
 			return
 		}

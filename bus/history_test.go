@@ -2,12 +2,10 @@ package bus_test
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
 
 	"gatewayd/bus"
 
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -76,40 +74,6 @@ func TestEvents(t *testing.T) {
 		if len(got) > 0 && (string(got[0].Data) != tc.first || string(got[len(got)-1].Data) != tc.last) {
 			t.Errorf("%s %d: %s to %s", tc.pattern, tc.n, got[0].Data, got[len(got)-1].Data)
 		}
-	}
-}
-
-// What a state costs in memory: 10,000 actors must fit a small gateway.
-func TestStateBytes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures memory")
-	}
-	c := start(t, nil).Conn()
-	health, _ := structpb.NewStruct(map[string]any{"status": "ok", "since": "2026-01-01T00:00:00Z", "cause": "", "restarts": 0})
-	heap := func() uint64 {
-		if err := c.Flush(within(t)); err != nil {
-			t.Fatal(err)
-		}
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	if err := c.Publish("gw.demo.state.first.health", health); err != nil {
-		t.Fatal(err)
-	}
-	before := heap()
-	const actors = 10_000
-	for i := range actors {
-		if err := c.Publish(bus.Subject("demo", bus.State, fmt.Sprintf("field/line-%d/meter-%d", i/30, i), "health"), health); err != nil {
-			t.Fatal(err)
-		}
-	}
-	each := (heap() - before) / actors
-	t.Logf("%d bytes of heap per state of 72 bytes", each)
-	if each > 2000 {
-		t.Errorf("%d bytes per state", each)
 	}
 }
 

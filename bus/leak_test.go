@@ -35,7 +35,7 @@ func TestGoroutines(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := runtime.NumGoroutine() - before; n > 102 {
+	if n := runtime.NumGoroutine() - before; n > 150 { // two each would be 200; the server's own come and go
 		t.Errorf("%d goroutines for 100 subscriptions", n)
 	}
 }

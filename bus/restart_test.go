@@ -35,7 +35,7 @@ func TestRestart(t *testing.T) {
 	if err := c.Publish("gw.demo.event.a.started", wrapperspb.Int64(1)); err != nil {
 		t.Fatal(err)
 	}
-	// Someone publishes all the while; no call may take long.
+	// Someone publishes all the while; no call may wait for ever, or for a timeout.
 	stop := make(chan struct{})
 	var worst atomic.Int64
 	done := make(chan int)
@@ -68,7 +68,7 @@ func TestRestart(t *testing.T) {
 	}
 	close(stop)
 	t.Log(<-done, "published meanwhile, the slowest in", time.Duration(worst.Load()))
-	if time.Duration(worst.Load()) > 2*time.Second {
+	if time.Duration(worst.Load()) > patience/3 {
 		t.Error("a publish was blocked by the restart")
 	}
 	if err := c.Publish("gw.demo.data.a.x", wrapperspb.Int64(5)); err != nil {
@@ -86,12 +86,12 @@ func TestRestart(t *testing.T) {
 		t.Fatal(ev, err)
 	}
 	// The client outside comes back by itself and hears again (it waits 2 s between attempts).
-	patience := within(t)
+	limit := within(t)
 	for heard := false; !heard; {
 		_ = c.Publish("gw.demo.data.a.x", wrapperspb.Int64(6))
 		_, err := sub.NextMsg(100 * time.Millisecond)
 		heard = err == nil
-		if patience.Err() != nil {
+		if limit.Err() != nil {
 			t.Fatal("the client outside has not come back")
 		}
 	}
@@ -104,20 +104,6 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Close()
-}
-
-func TestStartIsQuick(t *testing.T) {
-	best := time.Hour
-	for range 5 {
-		begin := time.Now()
-		b := start(t, nil)
-		best = min(best, time.Since(begin))
-		b.Close()
-	}
-	t.Log("the best of five starts with an empty store took", best)
-	if best > 250*time.Millisecond {
-		t.Error("start with an empty store took", best)
-	}
 }
 
 func TestConfigErrors(t *testing.T) {

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -96,7 +97,7 @@ func TestStream(t *testing.T) {
 		receive(t, gone)
 	})
 	t.Run("deadline reaches the actor", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(within(t), 3*time.Second) // time for the request to reach the actor
 		defer cancel()
 		_, err := read(ctx, 0, nil)
 		if code(err) != bus.DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
@@ -186,8 +187,9 @@ func TestLease(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	const lease = 4 * time.Second // time to renew it
 	begin := time.Now()
-	send(nats.Header{"Gw-Lease": {"1000"}, "Gw-Stream": {"mine"}})
+	send(nats.Header{"Gw-Lease": {strconv.FormatInt(lease.Milliseconds(), 10)}, "Gw-Stream": {"mine"}})
 	for range 3 {
 		if m, err := sub.NextMsgWithContext(within(t)); err != nil || m.Header.Get("Gw-Seq") == "" {
 			t.Fatal(m, err)
@@ -197,7 +199,7 @@ func TestLease(t *testing.T) {
 	if m, err := sub.NextMsgWithContext(within(t)); err != nil || m.Header.Get("Gw-Alive") == "" {
 		t.Fatal(m, err)
 	}
-	if err := receive(t, gone); code(err) != bus.Canceled || time.Since(begin) < time.Second {
+	if err := receive(t, gone); code(err) != bus.Canceled || time.Since(begin) < lease {
 		t.Fatal(err, time.Since(begin))
 	}
 }
