@@ -53,7 +53,7 @@ func mosquitto(t *testing.T, listen, config string) (stop func()) {
 			t.Logf("mosquitto says:\n%s", text)
 		}
 	})
-	for end := time.Now().Add(5 * time.Second); ; <-time.After(5 * time.Millisecond) {
+	for end := time.Now().Add(actorstest.Patience); ; <-time.After(5 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", listen); err == nil {
 			conn.Close()
 			return stop

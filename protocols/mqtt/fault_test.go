@@ -40,7 +40,7 @@ func TestTruncatedSubscribeEndsOnlyItsClient(t *testing.T) {
 
 func TestIdleSocketsAreCappedAndClosed(t *testing.T) {
 	const sockets, most = 1500, 300
-	s := start(t, Config{MaxClients: most, MaxClientsPerAddress: most, ConnectTimeout: 300 * time.Millisecond})
+	s := start(t, Config{MaxClients: most, MaxClientsPerAddress: most, ConnectTimeout: 3 * time.Second}) // time to dial more than all places
 	good := join(t, s, hello{id: "good"})
 	conns := make([]net.Conn, sockets)
 	for i := range conns {
@@ -62,8 +62,14 @@ func TestIdleSocketsAreCappedAndClosed(t *testing.T) {
 		}
 	}
 	good.sync()
-	if st := s.Stats(); st.Rejected < sockets-2*most || st.Strangers == 0 {
-		t.Errorf("stats %+v: want rejections and strangers", st)
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		st := s.Stats()
+		if st.Connections == 1 && st.Rejected+st.Strangers == sockets && st.Rejected > 0 && st.Strangers > 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("stats %+v: want each to be rejected or a stranger", st)
+		}
 	}
 }
 
@@ -111,7 +117,7 @@ func TestStalledSubscriberDelaysNobody(t *testing.T) {
 				worst = max(worst, time.Since(before))
 			}
 			<-done
-			if worst > time.Second {
+			if worst > patience/2 { // the one who stalls would delay all for ever
 				t.Errorf("worst publish took %v", worst)
 			}
 			if qos == 0 {
@@ -181,20 +187,16 @@ func TestCloseEndsAStarvedListener(t *testing.T) {
 func TestSlowlorisIsClosed(t *testing.T) {
 	s := start(t, Config{ConnectTimeout: 200 * time.Millisecond})
 	p := dial(t, s)
-	drip := hello{id: strings.Repeat("x", 100), ver: 4}.bytes()
-	go func() {
+	drip := hello{id: strings.Repeat("x", 1000), ver: 4}.bytes()
+	go func() { // for longer than wantClosed waits
 		for _, b := range drip {
 			if _, err := p.Write([]byte{b}); err != nil {
 				return
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(2 * patience / 1000)
 		}
 	}()
-	before := time.Now()
 	p.wantClosed()
-	if d := time.Since(before); d > 2*time.Second {
-		t.Errorf("closed after %v", d)
-	}
 }
 
 func TestNonsenseIsRefusedBeforeItCosts(t *testing.T) {
@@ -242,12 +244,12 @@ func TestCloseIsBounded(t *testing.T) {
 	<-hanging
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	before := time.Now()
+	before := time.Now() // a callback that is waited for hangs for ever
 	err := s.Close(ctx)
 	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("close with a hanging callback: %v, want a deadline", err)
 	}
-	if d := time.Since(before); d > 5*time.Second {
+	if d := time.Since(before); d > patience {
 		t.Errorf("close took %v", d)
 	}
 	close(release)

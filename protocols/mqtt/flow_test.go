@@ -181,6 +181,19 @@ func TestBusySubscriberIsWrittenToInBatches(t *testing.T) {
 	}
 }
 
+// Whoever asks again as soon as he is answered is not held back as a listener is.
+func TestWhoAsksIsNotHeldBack(t *testing.T) {
+	s := start(t, Config{Coalesce: time.Hour})
+	p := join(t, s, hello{id: "p"})
+	p.subscribe("x", 0)
+	for i := range 10 * burst {
+		p.publish("x", 0, 0, fmt.Sprint(i))
+		if _, got, _ := p.message(); got != fmt.Sprint(i) {
+			t.Fatalf("question %d is answered with %s", i, got)
+		}
+	}
+}
+
 func TestWrittenBytesAreNotShared(t *testing.T) {
 	s := start(t, Config{})
 	a, b := join(t, s, hello{id: "a"}), join(t, s, hello{id: "b"})

@@ -15,7 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 10 * time.Second
+// patience only ends tests that hang.
+const patience = 30 * time.Second
 
 // start runs a broker that lets all in and lets all write outside the owned topics, unless cfg says otherwise.
 func start(t testing.TB, cfg Config) *Server {

@@ -231,11 +231,11 @@ func TestLastWordsOfManyArrive(t *testing.T) {
 
 func TestCallbackMayDisconnect(t *testing.T) {
 	var self atomic.Pointer[Server]
-	var cut atomic.Int64
+	told := make(chan struct{}, 100)
 	s := start(t, Config{OnSession: func(e SessionEvent) {
 		if b := self.Load(); b != nil && e.Kind == SessionUnsubscribed {
 			b.Disconnect(func(c ClientInfo) bool { return c.ID == e.Client.ID })
-			cut.Add(1)
+			told <- struct{}{}
 		}
 	}})
 	self.Store(s)
@@ -247,7 +247,9 @@ func TestCallbackMayDisconnect(t *testing.T) {
 		typ, _ = second.next()
 	}
 	p.wantClosed()
-	if cut.Load() == 0 {
+	select {
+	case <-told:
+	case <-time.After(patience):
 		t.Error("nobody was told")
 	}
 }

@@ -19,7 +19,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 10 * time.Second
+// patience only ends tests that hang.
+const patience = 30 * time.Second
 
 // registers answers reads with zeros; writes to unit 9 it takes over and gives to the test.
 type registers struct {
