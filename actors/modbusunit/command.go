@@ -95,6 +95,10 @@ func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
 		return say(actors.FailedPrecondition, e.Error())
 	case errors.As(res.Err, &d):
 		return say(actors.Unavailable, d.Cause)
+	case res.Busy():
+		return say(actors.ResourceExhausted, "not sent: "+res.Err.Error())
+	case errors.Is(res.Err, modbus.ErrOwed):
+		return say(actors.DeadlineExceeded, "not sent: "+modbus.ErrOwed.Error())
 	case res.Outcome == schedule.NoAnswer && !modbus.LinkLost(res.Err), errors.Is(res.Err, context.DeadlineExceeded):
 		return say(actors.DeadlineExceeded, "no answer")
 	case unsure != "" && res.Outcome == schedule.NotSent: // the link itself has ended or failed

@@ -55,6 +55,9 @@ func (r *Result) unsent() bool {
 	return errors.As(r.Err, &down) || errors.As(r.Err, &dropped) || modbus.NotSent(r.Err)
 }
 
+// Busy says whether nothing was sent because the link had too much else to do.
+func (r *Result) Busy() bool { return errors.Is(r.Err, errExpired) || errors.Is(r.Err, errFull) }
+
 // Down is why nothing can be sent at all: the line is unplugged, the connection
 // refused.
 type Down struct{ Cause string }
