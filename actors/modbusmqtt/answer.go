@@ -23,6 +23,8 @@ func answer(q teltonika.Request, r *wire.Result) []byte {
 		return q.Error(teltonika.Exception(e.Code))
 	case errors.As(r.Err, &d):
 		return q.Error(down(d.Cause))
+	case r.Busy():
+		return q.Error(teltonika.Exception(modbus.DeviceBusy))
 	case errors.Is(r.Err, modbus.ErrCorrupt):
 		return q.Error(teltonika.BadCRC)
 	case errors.Is(r.Err, modbus.ErrMismatch):
