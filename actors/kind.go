@@ -35,6 +35,10 @@ type Kind struct {
 	Complete func(config proto.Message, load schemas.Load) []schemas.Violation
 	Check    func(config proto.Message) []schemas.Violation
 
+	// Beside is that of the config reader: it is called once with all actors of a
+	// config, of any kind, and finds what is wrong between them.
+	Beside func(all []schemas.Actor) []schemas.Finding
+
 	config protoreflect.MessageType
 	build  func(proto.Message) Actor
 	meth   map[string]method // of Services; shared by all actors of the kind

@@ -24,6 +24,8 @@ type Violation struct {
 	Message string
 	// Other is the field it clashes with, for what must be unique.
 	Other string
+	// Warning says that it works, though hardly as meant.
+	Warning bool
 }
 
 func (v Violation) Error() string { return v.Field + ": " + v.Message }
@@ -148,6 +150,10 @@ func (c *checker) text(field string, rule *fieldv1.Rule, s string) {
 			shown = "the secret"
 		}
 		c.add(field, "%s does not match %s", shown, p)
+		return
+	}
+	if rule.GetListens() != "" {
+		c.listens(field, rule, s)
 	}
 	if list, key, ok := strings.Cut(rule.GetNames(), "."); ok {
 		if names := elementNames(c.root, list, key); !slices.Contains(names, s) {

@@ -66,6 +66,9 @@ func (g *group) parsed(m parsed) {
 		a.good, a.before = g.trial.good, g.trial.before
 		g.trial = nil
 	}
+	for _, w := range a.next.Warnings {
+		g.t.sys.Log.Warn("config", "warning", w.String())
+	}
 	g.t.expect(a.next)
 	g.next(a)
 }

@@ -40,6 +40,14 @@ type applying struct {
 	answer func(version uint64, changes []*configv1.Change, problems []*configv1.Problem) any
 }
 
+// warnings are those of the config that is to come.
+func (a *applying) warnings() []*configv1.Problem {
+	if a.next == nil {
+		return nil
+	}
+	return a.next.Warnings.Proto()
+}
+
 type (
 	// parsed is a text read and checked outside the mailbox.
 	parsed struct {
@@ -79,11 +87,11 @@ func (g *group) serveConfig(r *actors.Request) {
 	case *configv1.ApplyRequest:
 		a.write, read = true, given(m.Toml)
 		a.answer = func(v uint64, c []*configv1.Change, p []*configv1.Problem) any {
-			return &configv1.ApplyResponse{Version: v, Changes: c, Problems: p}
+			return &configv1.ApplyResponse{Version: v, Changes: c, Problems: p, Warnings: a.warnings()}
 		}
 	case *configv1.ReloadRequest:
 		a.answer = func(v uint64, c []*configv1.Change, p []*configv1.Problem) any {
-			return &configv1.ReloadResponse{Version: v, Changes: c, Problems: p}
+			return &configv1.ReloadResponse{Version: v, Changes: c, Problems: p, Warnings: a.warnings()}
 		}
 	case *configv1.RollbackRequest:
 		a.write = true
@@ -139,7 +147,7 @@ func (t *Tree) checkConfig(text []byte) *configv1.CheckResponse {
 	next, problems := t.opts.Source.Parse(text)
 	resp := &configv1.CheckResponse{Problems: problems.Proto()}
 	if len(problems) == 0 {
-		resp.Changes = protoChanges(config.Diff(old, next))
+		resp.Changes, resp.Warnings = protoChanges(config.Diff(old, next)), next.Warnings.Proto()
 	}
 	return resp
 }

@@ -83,7 +83,7 @@ func example(t *testing.T, k *actors.Kind, others []actors.Kind, text string) {
 }
 
 func readable(k *actors.Kind) config.Kind {
-	return config.Kind{Name: k.Name, Config: k.ConfigType(), Services: k.Offers(), Complete: k.Complete, Check: k.Check}
+	return config.Kind{Name: k.Name, Config: k.ConfigType(), Services: k.Offers(), Complete: k.Complete, Check: k.Check, Beside: k.Beside}
 }
 
 func holds(n *config.Node, kind string) bool {

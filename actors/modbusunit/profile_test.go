@@ -25,7 +25,7 @@ import (
 func parsed(dir, settings string) (*modbusv1.Unit, reader.Problems) {
 	var kinds []reader.Kind
 	for _, k := range []actors.Kind{modbusunit.Kind, tcplink.Kind} {
-		kinds = append(kinds, reader.Kind{Name: k.Name, Config: k.ConfigType(), Services: k.Offers(), Complete: k.Complete, Check: k.Check})
+		kinds = append(kinds, reader.Kind{Name: k.Name, Config: k.ConfigType(), Services: k.Offers(), Complete: k.Complete, Check: k.Check, Beside: k.Beside})
 	}
 	toml := "gateway = \"demo\"\n[field.plant.link]\nkind = \"tcp-link\"\naddress = \"127.0.0.1:1\"\n" +
 		"[field.plant.meter]\nkind = \"modbus-unit\"\nlink = \"field/plant/link\"\nunit = 7\nevery = \"50ms\"\n" + settings

@@ -47,14 +47,21 @@ func check(cmd *cobra.Command, file string) error {
 	if err := refused(problems); err != nil {
 		return err
 	}
+	if len(cfg.Warnings) > 0 {
+		_, _ = fmt.Fprintln(cmd.OutOrStdout(), cfg.Warnings.Format())
+	}
 	groups, actors := count(cfg)
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s in %s\n", file, counted(actors, "actor"), counted(groups, "group"))
 	return err
 }
 
 func checkJSON(cmd *cobra.Command, file string) error {
-	_, problems := load(file)
-	text, err := problems.FormatJSON()
+	cfg, problems := load(file)
+	told := problems
+	if cfg != nil {
+		told = cfg.Warnings
+	}
+	text, err := told.FormatJSON()
 	if err == nil {
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
 	}

@@ -66,6 +66,9 @@ func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Log
 	plan := book.Plan()
 	log.Info("starting", "gateway", root.Gateway, "version", version(), "last-end", previous.String(), "mode", string(plan.Mode))
 
+	for _, w := range cfg.Warnings {
+		log.Warn("config", "warning", w.String())
+	}
 	busConfig := cfg.Find("bus").Config.(*gatewayv1.Bus)
 	if d.bus, err = startBus(root.Gateway, busConfig, dir, log); err != nil {
 		return d, err
@@ -116,7 +119,7 @@ func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*
 	}
 	b, err := bus.Start(bus.Config{
 		Gateway: gateway, Dir: filepath.Join(dir, "bus"), KeyDir: filepath.Join(dir, "keys"), Listen: c.Listen,
-		Anonymous: anonymous, MaxStore: int64(c.MaxStore), MaxMemory: int64(c.MaxMemory), Log: log.With("part", "bus"),
+		Anonymous: anonymous, MaxStore: int64(c.MaxStore), MaxMemory: int64(c.MaxMemory), Insecure: c.Insecure, Log: log.With("part", "bus"),
 	})
 	if err != nil {
 		return nil, err

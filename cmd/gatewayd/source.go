@@ -34,7 +34,7 @@ func load(file string) (*config.Tree, config.Problems) {
 func configKinds() []config.Kind {
 	var all []config.Kind
 	for _, k := range allKinds(nil, nil) {
-		all = append(all, config.Kind{Name: k.Name, Config: k.ConfigType(), Services: k.Offers(), Complete: k.Complete, Check: k.Check})
+		all = append(all, config.Kind{Name: k.Name, Config: k.ConfigType(), Services: k.Offers(), Complete: k.Complete, Check: k.Check, Beside: k.Beside})
 	}
 	return all
 }

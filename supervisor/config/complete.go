@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -20,38 +21,63 @@ type loaded struct {
 	err     error
 }
 
-// complete puts into the node's config what files that it names say.
-func (d *decoder) complete(n *Node) {
+// complete puts into the node's config what files that it names say; it reports
+// whether all of them could be read.
+func (d *decoder) complete(n *Node) bool {
 	k := d.kinds[n.Kind]
 	if k.Complete == nil || d.broken {
-		return
+		return true
 	}
-	for _, v := range k.Complete(n.Config, d.load) {
-		d.wrong[v.Field] = true
-		d.problem(d.lineOf(n, v.Field), d.full(v.Field), "%s", v.Message)
+	bad := k.Complete(n.Config, d.load)
+	for _, v := range bad {
+		d.fail(d.line(v.Field), v.Field, "%s", v.Message)
 	}
+	return len(bad) == 0
 }
 
-// checkKind finds what the kind knows to be wrong with a config that is in order
-// field by field.
+// checkKind finds what the kind knows to be wrong with a config, beyond its fields
+// that are wrong by themselves.
 func (d *decoder) checkKind(n *Node) {
 	k := d.kinds[n.Kind]
 	if k.Check == nil || d.broken {
 		return
 	}
+	known := maps.Clone(d.wrong)
 	for _, v := range k.Check(n.Config) {
-		d.problem(d.lineOf(n, v.Field), d.full(v.Field), "%s", v.Message)
+		if !touched(known, v.Field) {
+			d.tell(d.reading, v)
+		}
 	}
 }
 
-// lineOf is the line of a field, or of what it is in.
-func (d *decoder) lineOf(n *Node, field string) int {
-	for ; field != ""; field = field[:max(0, strings.LastIndex(field, "."))] {
-		if line, ok := d.lines[field]; ok {
-			return line
+// tell notes what is wrong with a field of a node.
+func (r *reader) tell(one reading, v schemas.Violation) {
+	if !v.Warning {
+		one.wrong[v.Field] = true
+	}
+	r.problems = append(r.problems, Problem{
+		File: r.file, Line: one.line(v.Field), Key: one.full(v.Field), Message: v.Message, Warning: v.Warning,
+	})
+}
+
+// touched says that a field is wrong already, or what it is in, or a part of it, or
+// another field of the same element of a list; the whole config is if anything is.
+func touched(wrong map[string]bool, field string) bool {
+	if end := strings.LastIndex(field, "]"); end >= 0 {
+		field = field[:end+1]
+	}
+	for w := range wrong {
+		if within(w, field) || within(field, w) {
+			return true
 		}
 	}
-	return n.Line
+	return false
+}
+
+// within says that field a is b or a part of it.
+func within(a, b string) bool {
+	rest, ok := strings.CutPrefix(a, b)
+	return ok && (b == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // load is schemas.Load, once for each file.
@@ -98,6 +124,6 @@ func (r *reader) message(m proto.Message, text []byte, check func(proto.Message)
 		return
 	}
 	for _, v := range check(m) {
-		r.problem(d.lineOf(n, v.Field), v.Field, "%s", v.Message)
+		r.problem(d.line(v.Field), v.Field, "%s", v.Message)
 	}
 }

@@ -29,6 +29,10 @@ type Kind struct {
 	// Check finds what is wrong with a config that keeps all rules of its fields; nil:
 	// nothing can be.
 	Check func(config proto.Message) []schemas.Violation
+	// Beside finds what is wrong between the actors of a config, of which it gets
+	// all, of any kind; nil: nothing can be. What it says of fields that are wrong by
+	// themselves is not told.
+	Beside func(all []schemas.Actor) []schemas.Finding
 }
 
 // Node is one actor or group.
@@ -51,6 +55,8 @@ type Tree struct {
 	Root *Node
 	File string
 	Text []byte
+	// Warnings are what works, though hardly as meant.
+	Warnings Problems
 }
 
 // Walk visits every node, a group before its children.
@@ -90,13 +96,15 @@ func Load(path string, kinds []Kind, implicit ...string) (*Tree, Problems) {
 // Parse reads the text of a config file, which may hold actors of these kinds. Of
 // each implicit kind one actor always runs at the top, under the kind's own name,
 // whether the file mentions it or not; they start first, in the order given.
-// Either the tree or the problems are nil.
+// Either the tree or the problems are nil; problems may have warnings among them,
+// which alone stop nothing.
 func Parse(file string, text []byte, kinds []Kind, implicit ...string) (*Tree, Problems) {
 	r := newReader(file, kinds, implicit)
 	root := r.read(text)
-	if len(r.problems) > 0 {
-		r.problems.sort()
-		return nil, append(r.problems, r.foreign...)
+	r.problems.sort()
+	all := append(r.problems, r.foreign...)
+	if all.fatal() {
+		return nil, all
 	}
-	return &Tree{Root: root, File: file, Text: append([]byte(nil), text...)}, nil
+	return &Tree{Root: root, File: file, Text: append([]byte(nil), text...), Warnings: all}, nil
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -14,22 +15,18 @@ import (
 // decoder reads the settings of one node into its config.
 type decoder struct {
 	*reader
-	key   string         // of the node's table
-	lines map[string]int // of each field read, by its path within the config
-	wrong map[string]bool
+	reading
 }
 
 // fill reads settings into the node's config and checks them.
 func (r *reader) fill(n *Node, key string, settings *value) *decoder {
-	d := &decoder{reader: r, key: key, lines: map[string]int{}, wrong: map[string]bool{}}
-	found := len(r.problems)
+	d := &decoder{r, reading{n, key, map[string]int{}, map[string]bool{}}}
 	d.message("", n.Config.ProtoReflect(), settings)
-	if len(r.problems) == found {
-		d.complete(n)
-	}
+	whole := d.complete(n)
+	known := maps.Clone(d.wrong)
 	for _, v := range schemas.Check(n.Config) {
 		line, given := d.lines[v.Field]
-		if !given || d.wrong[v.Field] {
+		if !given || known[v.Field] {
 			continue
 		}
 		if v.Message == "is required" {
@@ -38,20 +35,13 @@ func (r *reader) fill(n *Node, key string, settings *value) *decoder {
 		if other := d.lines[v.Other]; other > 0 {
 			v.Message += fmt.Sprintf(" (line %d)", other)
 		}
-		r.problem(line, d.full(v.Field), "%s", v.Message)
+		d.fail(line, v.Field, "%s", v.Message)
 	}
-	if len(r.problems) == found {
+	if whole {
 		d.checkKind(n)
 	}
-	r.readings = append(r.readings, reading{n, key, d.lines})
+	r.readings = append(r.readings, d.reading)
 	return d
-}
-
-func (d *decoder) full(field string) string {
-	if d.key == "" || field == "" {
-		return d.key + field
-	}
-	return d.key + "." + field
 }
 
 func (d *decoder) fail(line int, field, format string, args ...any) {

@@ -16,12 +16,9 @@ func (r *reader) checkNames() {
 			if ref.Name == "" {
 				continue
 			}
-			key := ref.Field
-			if one.key != "" {
-				key = one.key + "." + ref.Field
-			}
 			if message := r.dangling(ref); message != "" {
-				r.problem(max(one.lines[ref.Field], one.node.Line), key, "%s", message)
+				one.wrong[ref.Field] = true
+				r.problem(one.line(ref.Field), one.full(ref.Field), "%s", message)
 			}
 		}
 	}

@@ -20,6 +20,8 @@ type Problem struct {
 	Key string `json:"key,omitempty"`
 	// Message says what is wrong, what is allowed and what may have been meant.
 	Message string `json:"message"`
+	// Warning says that it works, though hardly as meant.
+	Warning bool `json:"warning,omitempty"`
 }
 
 // String is `plant.toml:6: field.line.buad: unknown key, did you mean "baud"?`.
@@ -31,6 +33,9 @@ func (p Problem) String() string {
 	}
 	if p.Key != "" {
 		b.WriteString(": " + p.Key)
+	}
+	if p.Warning {
+		b.WriteString(": warning")
 	}
 	b.WriteString(": " + p.Message)
 	return b.String()
@@ -74,6 +79,11 @@ func (p Problems) Proto() []*configv1.Problem {
 		out[i] = &configv1.Problem{File: one.File, Line: uint32(one.Line), Key: one.Key, Message: strings.ToValidUTF8(one.Message, "�")}
 	}
 	return out
+}
+
+// fatal says that one of them is more than a warning.
+func (p Problems) fatal() bool {
+	return slices.ContainsFunc(p, func(one Problem) bool { return !one.Warning })
 }
 
 func (p Problems) sort() {

@@ -29,13 +29,6 @@ type reader struct {
 	foreign  Problems                      // in these files
 }
 
-// reading is a node with the lines of its fields.
-type reading struct {
-	node  *Node
-	key   string
-	lines map[string]int
-}
-
 func newReader(file string, kinds []Kind, implicit []string) *reader {
 	r := &reader{file: file, list: kinds, implicit: implicit,
 		kinds: map[string]Kind{}, actors: map[string]string{}, groups: map[string]bool{}, shared: map[string]protoreflect.Value{}, files: map[string]loaded{}}
@@ -57,6 +50,8 @@ func (r *reader) read(text []byte) *Node {
 	r.addImplicit(root)
 	if !r.broken {
 		r.checkNames()
+		r.checkClaims()
+		r.checkBeside(root)
 	}
 	return root
 }

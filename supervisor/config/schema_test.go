@@ -53,7 +53,7 @@ func TestEditorsAgree(t *testing.T) {
 			continue
 		}
 		_, problems := config.Parse(file, text, kinds(), implicit()...)
-		if filepath.Base(file) == "no-link.toml" {
+		if base := filepath.Base(file); base == "no-link.toml" || base == "taken.toml" { // what no schema can tell
 			problems = nil
 		}
 		raw, err := json.Marshal(doc)

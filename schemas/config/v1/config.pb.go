@@ -345,7 +345,9 @@ type CheckResponse struct {
 	// All problems.
 	Problems []*Problem `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
 	// What applying it would do.
-	Changes       []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	// What works, though hardly as meant.
+	Warnings      []*Problem `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -390,6 +392,13 @@ func (x *CheckResponse) GetProblems() []*Problem {
 func (x *CheckResponse) GetChanges() []*Change {
 	if x != nil {
 		return x.Changes
+	}
+	return nil
+}
+
+func (x *CheckResponse) GetWarnings() []*Problem {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -448,7 +457,9 @@ type ApplyResponse struct {
 	// What it changed.
 	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
 	// What is wrong; if anything is, nothing was changed.
-	Problems      []*Problem `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []*Problem `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`
+	// What works, though hardly as meant.
+	Warnings      []*Problem `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -504,6 +515,13 @@ func (x *ApplyResponse) GetProblems() []*Problem {
 	return nil
 }
 
+func (x *ApplyResponse) GetWarnings() []*Problem {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 // ReloadRequest asks for a reload.
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -549,7 +567,9 @@ type ReloadResponse struct {
 	// What it changed.
 	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
 	// What is wrong; if anything is, nothing was changed.
-	Problems      []*Problem `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []*Problem `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`
+	// What works, though hardly as meant.
+	Warnings      []*Problem `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,6 +621,13 @@ func (x *ReloadResponse) GetChanges() []*Change {
 func (x *ReloadResponse) GetProblems() []*Problem {
 	if x != nil {
 		return x.Problems
+	}
+	return nil
+}
+
+func (x *ReloadResponse) GetWarnings() []*Problem {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -1032,21 +1059,24 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\x04toml\x18\x01 \x01(\tR\x04toml\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\"*\n" +
 	"\fCheckRequest\x12\x1a\n" +
-	"\x04toml\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x04toml\"l\n" +
+	"\x04toml\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x04toml\"\x9c\x01\n" +
 	"\rCheckResponse\x12.\n" +
 	"\bproblems\x18\x01 \x03(\v2\x12.config.v1.ProblemR\bproblems\x12+\n" +
-	"\achanges\x18\x02 \x03(\v2\x11.config.v1.ChangeR\achanges\"*\n" +
+	"\achanges\x18\x02 \x03(\v2\x11.config.v1.ChangeR\achanges\x12.\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x12.config.v1.ProblemR\bwarnings\"*\n" +
 	"\fApplyRequest\x12\x1a\n" +
-	"\x04toml\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x04toml\"\x86\x01\n" +
+	"\x04toml\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x04toml\"\xb6\x01\n" +
 	"\rApplyResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12+\n" +
 	"\achanges\x18\x02 \x03(\v2\x11.config.v1.ChangeR\achanges\x12.\n" +
-	"\bproblems\x18\x03 \x03(\v2\x12.config.v1.ProblemR\bproblems\"\x0f\n" +
-	"\rReloadRequest\"\x87\x01\n" +
+	"\bproblems\x18\x03 \x03(\v2\x12.config.v1.ProblemR\bproblems\x12.\n" +
+	"\bwarnings\x18\x04 \x03(\v2\x12.config.v1.ProblemR\bwarnings\"\x0f\n" +
+	"\rReloadRequest\"\xb7\x01\n" +
 	"\x0eReloadResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12+\n" +
 	"\achanges\x18\x02 \x03(\v2\x11.config.v1.ChangeR\achanges\x12.\n" +
-	"\bproblems\x18\x03 \x03(\v2\x12.config.v1.ProblemR\bproblems\"\x10\n" +
+	"\bproblems\x18\x03 \x03(\v2\x12.config.v1.ProblemR\bproblems\x12.\n" +
+	"\bwarnings\x18\x04 \x03(\v2\x12.config.v1.ProblemR\bwarnings\"\x10\n" +
 	"\x0eHistoryRequest\"A\n" +
 	"\x0fHistoryResponse\x12.\n" +
 	"\bversions\x18\x01 \x03(\v2\x12.config.v1.VersionR\bversions\"g\n" +
@@ -1116,32 +1146,35 @@ var file_config_v1_config_proto_depIdxs = []int32{
 	19, // 0: config.v1.Config.budget:type_name -> google.protobuf.Duration
 	1,  // 1: config.v1.CheckResponse.problems:type_name -> config.v1.Problem
 	2,  // 2: config.v1.CheckResponse.changes:type_name -> config.v1.Change
-	2,  // 3: config.v1.ApplyResponse.changes:type_name -> config.v1.Change
-	1,  // 4: config.v1.ApplyResponse.problems:type_name -> config.v1.Problem
-	2,  // 5: config.v1.ReloadResponse.changes:type_name -> config.v1.Change
-	1,  // 6: config.v1.ReloadResponse.problems:type_name -> config.v1.Problem
-	13, // 7: config.v1.HistoryResponse.versions:type_name -> config.v1.Version
-	20, // 8: config.v1.Version.time:type_name -> google.protobuf.Timestamp
-	2,  // 9: config.v1.RollbackResponse.changes:type_name -> config.v1.Change
-	2,  // 10: config.v1.Applied.changes:type_name -> config.v1.Change
-	1,  // 11: config.v1.Rejected.problems:type_name -> config.v1.Problem
-	3,  // 12: config.v1.ConfigService.Get:input_type -> config.v1.GetRequest
-	5,  // 13: config.v1.ConfigService.Check:input_type -> config.v1.CheckRequest
-	7,  // 14: config.v1.ConfigService.Apply:input_type -> config.v1.ApplyRequest
-	9,  // 15: config.v1.ConfigService.Reload:input_type -> config.v1.ReloadRequest
-	11, // 16: config.v1.ConfigService.History:input_type -> config.v1.HistoryRequest
-	14, // 17: config.v1.ConfigService.Rollback:input_type -> config.v1.RollbackRequest
-	4,  // 18: config.v1.ConfigService.Get:output_type -> config.v1.GetResponse
-	6,  // 19: config.v1.ConfigService.Check:output_type -> config.v1.CheckResponse
-	8,  // 20: config.v1.ConfigService.Apply:output_type -> config.v1.ApplyResponse
-	10, // 21: config.v1.ConfigService.Reload:output_type -> config.v1.ReloadResponse
-	12, // 22: config.v1.ConfigService.History:output_type -> config.v1.HistoryResponse
-	15, // 23: config.v1.ConfigService.Rollback:output_type -> config.v1.RollbackResponse
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	1,  // 3: config.v1.CheckResponse.warnings:type_name -> config.v1.Problem
+	2,  // 4: config.v1.ApplyResponse.changes:type_name -> config.v1.Change
+	1,  // 5: config.v1.ApplyResponse.problems:type_name -> config.v1.Problem
+	1,  // 6: config.v1.ApplyResponse.warnings:type_name -> config.v1.Problem
+	2,  // 7: config.v1.ReloadResponse.changes:type_name -> config.v1.Change
+	1,  // 8: config.v1.ReloadResponse.problems:type_name -> config.v1.Problem
+	1,  // 9: config.v1.ReloadResponse.warnings:type_name -> config.v1.Problem
+	13, // 10: config.v1.HistoryResponse.versions:type_name -> config.v1.Version
+	20, // 11: config.v1.Version.time:type_name -> google.protobuf.Timestamp
+	2,  // 12: config.v1.RollbackResponse.changes:type_name -> config.v1.Change
+	2,  // 13: config.v1.Applied.changes:type_name -> config.v1.Change
+	1,  // 14: config.v1.Rejected.problems:type_name -> config.v1.Problem
+	3,  // 15: config.v1.ConfigService.Get:input_type -> config.v1.GetRequest
+	5,  // 16: config.v1.ConfigService.Check:input_type -> config.v1.CheckRequest
+	7,  // 17: config.v1.ConfigService.Apply:input_type -> config.v1.ApplyRequest
+	9,  // 18: config.v1.ConfigService.Reload:input_type -> config.v1.ReloadRequest
+	11, // 19: config.v1.ConfigService.History:input_type -> config.v1.HistoryRequest
+	14, // 20: config.v1.ConfigService.Rollback:input_type -> config.v1.RollbackRequest
+	4,  // 21: config.v1.ConfigService.Get:output_type -> config.v1.GetResponse
+	6,  // 22: config.v1.ConfigService.Check:output_type -> config.v1.CheckResponse
+	8,  // 23: config.v1.ConfigService.Apply:output_type -> config.v1.ApplyResponse
+	10, // 24: config.v1.ConfigService.Reload:output_type -> config.v1.ReloadResponse
+	12, // 25: config.v1.ConfigService.History:output_type -> config.v1.HistoryResponse
+	15, // 26: config.v1.ConfigService.Rollback:output_type -> config.v1.RollbackResponse
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_config_v1_config_proto_init() }

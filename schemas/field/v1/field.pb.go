@@ -51,7 +51,14 @@ type Rule struct {
 	Unique string `protobuf:"bytes,10,opt,name=unique,proto3" json:"unique,omitempty"`
 	// The text names an element of a list of the same config or request, as list
 	// and field, e.g. "groups.name"; empty names none.
-	Names         string `protobuf:"bytes,11,opt,name=names,proto3" json:"names,omitempty"`
+	Names string `protobuf:"bytes,11,opt,name=names,proto3" json:"names,omitempty"`
+	// The text is host:port to listen on by this network, "tcp" or "udp": the port
+	// is 1 to 65535, and no two actors may listen there.
+	Listens string `protobuf:"bytes,12,opt,name=listens,proto3" json:"listens,omitempty"`
+	// Port 0 is allowed and means any that is free.
+	AnyPort bool `protobuf:"varint,13,opt,name=any_port,json=anyPort,proto3" json:"any_port,omitempty"`
+	// The text is the path of a device that only one actor may use.
+	Device        bool `protobuf:"varint,14,opt,name=device,proto3" json:"device,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -163,6 +170,27 @@ func (x *Rule) GetNames() string {
 	return ""
 }
 
+func (x *Rule) GetListens() string {
+	if x != nil {
+		return x.Listens
+	}
+	return ""
+}
+
+func (x *Rule) GetAnyPort() bool {
+	if x != nil {
+		return x.AnyPort
+	}
+	return false
+}
+
+func (x *Rule) GetDevice() bool {
+	if x != nil {
+		return x.Device
+	}
+	return false
+}
+
 var file_field_v1_field_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
@@ -186,7 +214,7 @@ var File_field_v1_field_proto protoreflect.FileDescriptor
 
 const file_field_v1_field_proto_rawDesc = "" +
 	"\n" +
-	"\x14field/v1/field.proto\x12\bfield.v1\x1a google/protobuf/descriptor.proto\"\x94\x02\n" +
+	"\x14field/v1/field.proto\x12\bfield.v1\x1a google/protobuf/descriptor.proto\"\xe1\x02\n" +
 	"\x04Rule\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12\x18\n" +
 	"\adefault\x18\x02 \x01(\tR\adefault\x12\x15\n" +
@@ -199,7 +227,10 @@ const file_field_v1_field_proto_rawDesc = "" +
 	"\x06secret\x18\t \x01(\bR\x06secret\x12\x16\n" +
 	"\x06unique\x18\n" +
 	" \x01(\tR\x06unique\x12\x14\n" +
-	"\x05names\x18\v \x01(\tR\x05namesB\x06\n" +
+	"\x05names\x18\v \x01(\tR\x05names\x12\x18\n" +
+	"\alistens\x18\f \x01(\tR\alistens\x12\x19\n" +
+	"\bany_port\x18\r \x01(\bR\aanyPort\x12\x16\n" +
+	"\x06device\x18\x0e \x01(\bR\x06deviceB\x06\n" +
 	"\x04_minB\x06\n" +
 	"\x04_max:C\n" +
 	"\x04rule\x12\x1d.google.protobuf.FieldOptions\x18ц\x03 \x01(\v2\x0e.field.v1.RuleR\x04ruleB#Z!gatewayd/schemas/field/v1;fieldv1b\x06proto3"
