@@ -11,6 +11,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/bus"
+	"gatewayd/schemas"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
@@ -36,6 +37,13 @@ func BusKind(b Bus, running *gatewayv1.Bus) actors.Kind {
 		Name: "bus", Doc: "the embedded NATS server, proven by a canary that is written and read back",
 		Publishes: []actors.Leaf{{Class: bus.Event, Leaf: "loss", Message: &gatewayv1.BusLoss{}}},
 		Live:      true,
+		Check: func(config proto.Message) []schemas.Violation {
+			if cfg := config.(*gatewayv1.Bus); cfg.Listen != "" && schemas.Exposed(cfg.Listen) && !cfg.Insecure {
+				return schemas.Wrong("listen", fmt.Errorf("%q is outside loopback, and what travels there is not encrypted: "+
+					"listen on 127.0.0.1 or set insecure = true", cfg.Listen))
+			}
+			return nil
+		},
 		Power: func(proto.Message) *actors.Power {
 			return &actors.Power{On: func(ctx context.Context) error {
 				news.forget() // what it finds when it starts again is news

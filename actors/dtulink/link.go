@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/dtu"
 	"gatewayd/protocols/modbus/wire"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -25,6 +27,10 @@ var Kind = actors.Define(actors.Kind{
 	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "LinkService")},
 	Publishes: []actors.Leaf{{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}}},
 	Limit:     2048,
+	Check: func(config proto.Message) []schemas.Violation {
+		_, err := claimOf(config.(*modbusv1.DtuLink))
+		return schemas.Wrong("", err)
+	},
 }, func(cfg *modbusv1.DtuLink) actors.Actor {
 	return &link{cfg: cfg, carrier: wire.NewCarrier(wire.Config{Batch: batch, Quiet: quiet}), epoch: time.Now()}
 })
@@ -100,23 +106,33 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 }
 
 func (l *link) start(c *actors.Context) error {
-	id, err := dtu.Bytes(l.cfg.Registration)
+	mine, err := claimOf(l.cfg)
 	if err != nil {
-		return actors.Broken(fmt.Errorf("registration: %w", err))
-	}
-	source, err := dtu.Source(l.cfg.Source)
-	if err != nil {
-		return actors.Broken(fmt.Errorf("source: %w", err))
-	}
-	if len(id) == 0 && !source.IsValid() {
-		return actors.Broken(errors.New("registration or source must say which DTU it is"))
+		return actors.Broken(err)
 	}
 	post := c.Post()
-	l.claim = &dtu.Claim{Name: c.Name(), ID: string(id), Source: source, Hand: func(call *dtu.Caller) error { return post(call) }}
+	mine.Name, mine.Hand = c.Name(), func(call *dtu.Caller) error { return post(call) }
+	l.claim = mine
 	l.down(c, "the DTU has not called")
 	c.Ask(l.cfg.Listener, l.claim, claimTime)
 	c.Every(renew, claim{})
 	return nil
+}
+
+// claimOf is by what a config knows its DTU.
+func claimOf(cfg *modbusv1.DtuLink) (*dtu.Claim, error) {
+	id, err := dtu.Bytes(cfg.Registration)
+	if err != nil {
+		return nil, fmt.Errorf("registration: %w", err)
+	}
+	source, err := dtu.Source(cfg.Source)
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	if len(id) == 0 && !source.IsValid() {
+		return nil, errors.New("registration or source must say which DTU it is")
+	}
+	return &dtu.Claim{ID: string(id), Source: source}, nil
 }
 
 // called takes a connection over. The one before is half dead: no DTU calls

@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +17,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus/dtu"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -37,6 +36,7 @@ func kind(desks *dtu.Desks) actors.Kind {
 		},
 		Limit: 4096,
 		Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
+		Check: check,
 	}, func(cfg *modbusv1.DtuListener) actors.Actor {
 		return &listener{cfg: cfg, desks: desks}
 	})
@@ -87,15 +87,14 @@ func (l *listener) Receive(c *actors.Context, msg any) error {
 }
 
 func (l *listener) start(c *actors.Context) error {
-	cfg, err := l.config()
+	cfg, err := configOf(l.cfg)
+	if err == nil {
+		err = guarded(l.cfg)
+	}
 	if err != nil {
 		return actors.Broken(err)
 	}
-	if !loopback(l.cfg.Listen) {
-		if !l.cfg.Insecure {
-			return actors.Broken(fmt.Errorf("listen = %q is outside loopback, and nothing there is encrypted or authenticated: "+
-				"listen on 127.0.0.1 or set insecure = true", l.cfg.Listen))
-		}
+	if schemas.Exposed(l.cfg.Listen) {
 		const warning = "whoever knows a registration can pose as its DTU"
 		c.Log().Warn("insecure: "+warning, "listen", l.cfg.Listen)
 		c.Event("insecure", &modbusv1.DtuInsecure{Listen: l.cfg.Listen, Warning: warning})
@@ -108,17 +107,33 @@ func (l *listener) start(c *actors.Context) error {
 	return nil
 }
 
-func (l *listener) config() (dtu.Config, error) {
+// check finds what no rule of a single field can tell.
+func check(config proto.Message) []schemas.Violation {
+	cfg := config.(*modbusv1.DtuListener)
+	_, err := configOf(cfg)
+	return append(schemas.Wrong("listen", guarded(cfg)), schemas.Wrong("", err)...)
+}
+
+// guarded says that nobody from outside can listen in, or that the config wants it so.
+func guarded(cfg *modbusv1.DtuListener) error {
+	if schemas.Exposed(cfg.Listen) && !cfg.Insecure {
+		return fmt.Errorf("listen = %q is outside loopback, and nothing there is encrypted or authenticated: "+
+			"listen on 127.0.0.1 or set insecure = true", cfg.Listen)
+	}
+	return nil
+}
+
+func configOf(l *modbusv1.DtuListener) (dtu.Config, error) {
 	cfg := dtu.Config{
-		Listen: l.cfg.Listen, Length: int(l.cfg.Length), Within: l.cfg.RegisterWithin.AsDuration(),
-		Pending: int(l.cfg.MaxPending), PendingPerAddress: int(l.cfg.MaxPendingPerAddress), PerAddress: int(l.cfg.MaxPerAddress),
-		RefusalsPerMinute: int(l.cfg.RefusalsPerMinute),
+		Listen: l.Listen, Length: int(l.Length), Within: l.RegisterWithin.AsDuration(),
+		Pending: int(l.MaxPending), PendingPerAddress: int(l.MaxPendingPerAddress), PerAddress: int(l.MaxPerAddress),
+		RefusalsPerMinute: int(l.RefusalsPerMinute),
 	}
 	var err error
-	if cfg.Prefix, err = dtu.Bytes(l.cfg.Prefix); err != nil {
+	if cfg.Prefix, err = dtu.Bytes(l.Prefix); err != nil {
 		return cfg, fmt.Errorf("prefix: %w", err)
 	}
-	for _, s := range l.cfg.Heartbeats {
+	for _, s := range l.Heartbeats {
 		b, err := dtu.Bytes(s)
 		if err == nil && len(b) == 0 {
 			err = errors.New("a heartbeat without bytes")
@@ -129,16 +144,6 @@ func (l *listener) config() (dtu.Config, error) {
 		cfg.Beats = append(cfg.Beats, b)
 	}
 	return cfg, nil
-}
-
-// loopback tells whether only this machine can reach a listener.
-func loopback(listen string) bool {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
 func (l *listener) refused(c *actors.Context, r dtu.Refusal) {

@@ -17,8 +17,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// freePlace is where nobody listens.
+func freePlace(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
 func TestManners(t *testing.T) {
-	actorstest.Conform(t, dtulistener.Kind, &modbusv1.DtuListener{Listen: "127.0.0.1:0"}, dtulink.Kind, modbusunit.Kind)
+	actorstest.Conform(t, dtulistener.Kind, &modbusv1.DtuListener{Listen: freePlace(t)}, dtulink.Kind, modbusunit.Kind)
 }
 
 func TestWhatCannotBeIsBroken(t *testing.T) {
@@ -36,12 +47,7 @@ func TestWhatCannotBeIsBroken(t *testing.T) {
 }
 
 func TestStrangersAreTold(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := l.Addr().String()
-	_ = l.Close()
+	at := freePlace(t)
 	r := actorstest.New(t)
 	refused := actorstest.Watch(r, "event/dtus/refused", &modbusv1.DtuRefused{})
 	cell := r.Start("dtus", dtulistener.Kind, &modbusv1.DtuListener{Listen: at})

@@ -10,11 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/firewall"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -29,6 +31,7 @@ var Kind = actors.Define(actors.Kind{
 	},
 	Live:  true,
 	Limit: 4096,
+	Check: wrong,
 }, func(cfg *modbusv1.Firewall) actors.Actor { return &keeper{cfg: cfg} })
 
 type keeper struct {
@@ -57,17 +60,7 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 
 // enforce puts the rules of cfg in force; rates begin anew.
 func (k *keeper) enforce(c *actors.Context, cfg *modbusv1.Firewall) error {
-	otherwise, err := firewall.ParseAction(cfg.Otherwise)
-	if err != nil {
-		return actors.Broken(err)
-	}
-	rules := make([]firewall.Rule, len(cfg.Rules))
-	for i, r := range cfg.Rules {
-		if rules[i], err = ruleOf(r); err != nil {
-			return actors.Broken(fmt.Errorf("rule %s: %w", r.Name, err))
-		}
-	}
-	f, err := firewall.New(rules, otherwise)
+	f, err := rulesOf(cfg)
 	if err != nil {
 		return actors.Broken(err)
 	}
@@ -77,6 +70,32 @@ func (k *keeper) enforce(c *actors.Context, cfg *modbusv1.Firewall) error {
 	}
 	k.cfg, k.rules = cfg, f
 	return k.guard(c, groups)
+}
+
+func rulesOf(cfg *modbusv1.Firewall) (*firewall.Firewall, error) {
+	otherwise, err := firewall.ParseAction(cfg.Otherwise)
+	if err != nil {
+		return nil, err
+	}
+	rules := make([]firewall.Rule, len(cfg.Rules))
+	for i, r := range cfg.Rules {
+		if rules[i], err = ruleOf(r); err != nil {
+			return nil, fmt.Errorf("rule %s: %w", r.Name, err)
+		}
+	}
+	return firewall.New(rules, otherwise)
+}
+
+// wrong finds what no rule of a single field can tell.
+func wrong(config proto.Message) []schemas.Violation {
+	cfg := config.(*modbusv1.Firewall)
+	var found []schemas.Violation
+	for i, r := range cfg.Rules {
+		_, err := rulesOf(&modbusv1.Firewall{Otherwise: cfg.Otherwise, Rules: []*modbusv1.FirewallRule{r}})
+		found = append(found, schemas.Wrong(fmt.Sprintf("rules[%d]", i), err)...)
+	}
+	_, err := (&keeper{}).assemble(cfg)
+	return append(found, schemas.Wrong("", err)...)
 }
 
 func ruleOf(r *modbusv1.FirewallRule) (firewall.Rule, error) {

@@ -52,7 +52,10 @@ func (k *keeper) assemble(cfg *modbusv1.Firewall) ([]*group, error) {
 		if err != nil {
 			return nil, fmt.Errorf("safe-writes[%d]: %w", i, err)
 		}
-		g := named(groups, w.Group) // which the schema has checked
+		g := named(groups, w.Group)
+		if g == nil {
+			return nil, fmt.Errorf("safe-writes[%d]: there is no dead-man %q", i, w.Group)
+		}
 		g.writes = append(g.writes, &safeWrite{unit: w.Unit, what: fmt.Sprintf("write %s %d", w.Area, w.Address), request: r})
 	}
 	return groups, nil

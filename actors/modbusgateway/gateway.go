@@ -26,6 +26,7 @@ var Kind = actors.Define(actors.Kind{
 	},
 	Publishes: []actors.Leaf{{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}}},
 	Limit:     16384,
+	Check:     check,
 }, func(cfg *modbusv1.Gateway) actors.Actor {
 	return &gateway{cfg: cfg, epoch: time.Now(), desks: map[string]*desk{}, downs: map[string]string{}}
 })

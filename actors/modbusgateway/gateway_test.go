@@ -260,7 +260,7 @@ func TestRoutesAndModes(t *testing.T) {
 
 func TestManners(t *testing.T) {
 	cfg := &modbusv1.Gateway{
-		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:0"}}, Routes: []*modbusv1.Route{{First: 1, Link: linePath}},
+		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + freePort(t)}}, Routes: []*modbusv1.Route{{First: 1, Link: linePath}},
 	}
 	actorstest.Conform(t, modbusgateway.Kind, cfg, serialline.Kind, tcplink.Kind)
 }

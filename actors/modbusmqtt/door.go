@@ -11,12 +11,15 @@ import (
 	"path"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus/firewall"
 	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/teltonika"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -26,6 +29,10 @@ var Kind = actors.Define(actors.Kind{
 	Doc:  "Answers controllers that speak the cookie protocol of Teltonika's MQTT Modbus gateway.",
 	// What is too much is answered as such, which is quick.
 	Limit: 4096,
+	Check: func(config proto.Message) []schemas.Violation {
+		d := door{cfg: config.(*modbusv1.ModbusMqtt)}
+		return append(schemas.Wrong("", d.sides()), schemas.Wrong("targets", d.place())...)
+	},
 }, func(cfg *modbusv1.ModbusMqtt) actors.Actor { return &door{cfg: cfg} })
 
 const (
@@ -98,17 +105,22 @@ func (d *door) Receive(c *actors.Context, msg any) error {
 }
 
 func (d *door) start(c *actors.Context) error {
-	if err := d.place(); err != nil {
+	if err := errors.Join(d.sides(), d.place()); err != nil {
 		return actors.Broken(err)
 	}
-	switch inside, outside := d.cfg.Broker != "", d.cfg.Url != ""; {
-	case inside == outside:
-		return actors.Broken(errors.New("give either broker, an mqtt-broker of this gateway, or url, an outside one"))
-	case inside:
+	if d.cfg.Broker != "" {
 		c.Every(claimTime, claim{})
-	default:
-		c.Every(pulseTime, pulse{})
-		d.dial(c)
+		return nil
+	}
+	c.Every(pulseTime, pulse{})
+	d.dial(c)
+	return nil
+}
+
+// sides says whether it is clear where its broker is.
+func (d *door) sides() error {
+	if (d.cfg.Broker != "") == (d.cfg.Url != "") {
+		return errors.New("give either broker, an mqtt-broker of this gateway, or url, an outside one")
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ var Kind = actors.Define(actors.Kind{
 	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_server_proto, "MastersService")},
 	Publishes: []actors.Leaf{{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}}},
 	Limit:     4096,
+	Check:     check,
 }, func(cfg *modbusv1.Server) actors.Actor {
 	return &shop{cfg: cfg}
 })

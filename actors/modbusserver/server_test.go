@@ -155,7 +155,7 @@ var kind = modbusserver.Kind
 
 func TestManners(t *testing.T) {
 	others := []actors.Kind{modbusunit.Kind, tcplink.Kind, serialline.Kind}
-	actorstest.Conform(t, modbusserver.Kind, config("0"), others...)
+	actorstest.Conform(t, modbusserver.Kind, config(freePort(t)), others...)
 }
 
 // A serial port that is not there is waited for; the other doors are open.

@@ -91,26 +91,3 @@ func checkProfile(m proto.Message) []schemas.Violation {
 	apply(cfg, p)
 	return check(cfg)
 }
-
-// check finds what no rule of a single field can tell.
-func check(config proto.Message) []schemas.Violation {
-	cfg := config.(*modbusv1.Unit)
-	recipes, err := recipesOf(cfg)
-	for _, r := range recipes {
-		if _, bad := newTable(r.recipe); bad != nil && err == nil {
-			err = bad
-		}
-	}
-	if err == nil {
-		return nil
-	}
-	v := schemas.Violation{Message: err.Error()}
-	var f *fault
-	switch {
-	case errors.As(err, &f) && f.derived:
-		v.Field = fmt.Sprintf("derived[%d].expression", slices.IndexFunc(cfg.Derived, func(d *modbusv1.Derived) bool { return d.Name == f.point }))
-	case errors.As(err, &f):
-		v.Field = fmt.Sprintf("points[%d]", slices.IndexFunc(cfg.Points, func(p *modbusv1.Point) bool { return p.Name == f.point }))
-	}
-	return []schemas.Violation{v}
-}

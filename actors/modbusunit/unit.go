@@ -33,6 +33,7 @@ func kind() actors.Kind {
 		Live:     true,
 		Complete: complete,
 		Check:    check,
+		Beside:   beside,
 	}, func(cfg *modbusv1.Unit) actors.Actor {
 		return &unit{cfg: cfg, shared: common, epoch: time.Now()}
 	})

@@ -15,6 +15,7 @@ import (
 	"gatewayd/protocols/access"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/tlsfiles"
+	"gatewayd/schemas"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
@@ -28,6 +29,9 @@ var Kind = actors.Define(actors.Kind{
 	},
 	Limit: 4096,
 	Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
+	Check: func(config proto.Message) []schemas.Violation {
+		return schemas.Wrong("listen", check(config.(*mqttv1.Broker)))
+	},
 }, func(cfg *mqttv1.Broker) actors.Actor {
 	return &broker{cfg: cfg, calls: calls{}, gate: newGate(cfg)}
 })
@@ -119,11 +123,10 @@ func (b *broker) failed(c *actors.Context, m actors.Failed) error {
 }
 
 func (b *broker) start(c *actors.Context) error {
+	if err := check(b.cfg); err != nil {
+		return actors.Broken(err)
+	}
 	if warning := exposed(b.cfg); warning != "" {
-		if !b.cfg.Insecure {
-			return actors.Broken(fmt.Errorf("listen = %q is outside loopback, and %s: "+
-				"set tls and access, listen on 127.0.0.1, or set insecure = true", b.cfg.Listen, warning))
-		}
 		c.Log().Warn("insecure: "+warning, "listen", b.cfg.Listen)
 		c.Event("insecure", &mqttv1.Insecure{Listen: b.cfg.Listen, Warning: warning})
 	}
@@ -143,6 +146,14 @@ func (b *broker) start(c *actors.Context) error {
 		}
 		return listener{s}, nil
 	})
+	return nil
+}
+
+// check says what no rule of a single field can tell.
+func check(cfg *mqttv1.Broker) error {
+	if warning := exposed(cfg); warning != "" && !cfg.Insecure {
+		return fmt.Errorf("listen = %q is outside loopback, and %s: set tls and access, listen on 127.0.0.1, or set insecure = true", cfg.Listen, warning)
+	}
 	return nil
 }
 

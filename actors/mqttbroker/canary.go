@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"gatewayd/actors"
@@ -133,17 +132,4 @@ func door(addr string) (net.Dialer, string) {
 		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 'g', 'w', 'd')}
 	}
 	return d, netip.AddrPortFrom(ip, at.Port()).String()
-}
-
-// loopback tells whether only this machine can reach a listener.
-func loopback(listen string) bool {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return false
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }

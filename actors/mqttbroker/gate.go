@@ -11,6 +11,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/protocols/access"
 	"gatewayd/protocols/mqtt"
+	"gatewayd/schemas"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
@@ -137,7 +138,7 @@ func (b *broker) sweep(c *actors.Context) {
 // exposed says what a listener outside loopback lacks; empty: nothing.
 func exposed(cfg *mqttv1.Broker) string {
 	switch {
-	case loopback(cfg.Listen) || cfg.Tls != nil && cfg.Access != "":
+	case !schemas.Exposed(cfg.Listen) || cfg.Tls != nil && cfg.Access != "":
 		return ""
 	case cfg.Tls == nil && cfg.Access == "":
 		return "clients are neither encrypted nor authenticated"

@@ -78,17 +78,6 @@ func TestOpenCalls(t *testing.T) {
 	}
 }
 
-func TestLoopback(t *testing.T) {
-	for listen, want := range map[string]bool{
-		"127.0.0.1:1883": true, "127.1.2.3:0": true, "[::1]:1883": true, "localhost:1883": true, "[::ffff:127.0.0.1]:1": true,
-		":1883": false, "0.0.0.0:1883": false, "[::]:1883": false, "192.168.1.5:1883": false, "example.com:1883": false, "nonsense": false,
-	} {
-		if got := loopback(listen); got != want {
-			t.Errorf("%s: %v, want %v", listen, got, want)
-		}
-	}
-}
-
 // peer answers one connection with these bytes and then says nothing more.
 func peer(t *testing.T, says string) string {
 	t.Helper()

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/wire"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -30,6 +32,9 @@ func kind(adapters *wire.Adapters) actors.Kind {
 		Faults:    []string{"corrupt", "unplug", "plug"},
 		Limit:     2048,
 		Power:     power(adapters),
+		Check: func(config proto.Message) []schemas.Violation {
+			return schemas.Wrong("", settings(config.(*modbusv1.SerialLine)).Check())
+		},
 	}, func(cfg *modbusv1.SerialLine) actors.Actor {
 		return &line{cfg: cfg, adapters: adapters, epoch: time.Now(), carrier: wire.NewCarrier(wire.Config{Quiet: quiet})}
 	})

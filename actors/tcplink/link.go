@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus/wire"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -24,6 +26,10 @@ var Kind = actors.Define(actors.Kind{
 	Publishes: []actors.Leaf{{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}}},
 	Live:      true,
 	Limit:     2048,
+	Check: func(config proto.Message) []schemas.Violation {
+		cfg := config.(*modbusv1.TcpLink)
+		return append(schemas.Wrong("address", checkPort(cfg)), schemas.Wrong("", check(cfg))...)
+	},
 }, func(cfg *modbusv1.TcpLink) actors.Actor {
 	return &link{cfg: cfg, carrier: wire.NewCarrier(wire.Config{Batch: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
 })

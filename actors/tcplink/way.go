@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -36,6 +37,15 @@ func check(cfg *modbusv1.TcpLink) error {
 		return errors.New(`tls needs transport = "tcp"`)
 	case cfg.Tls != nil && cfg.Framing != "tcp":
 		return fmt.Errorf(`tls carries framing "tcp" (Modbus/TCP Security), not %q`, cfg.Framing)
+	}
+	return nil
+}
+
+// checkPort says whether the address can be dialled.
+func checkPort(cfg *modbusv1.TcpLink) error {
+	_, port, _ := net.SplitHostPort(target(cfg))
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("port %s is out of range: 1 to 65535", port)
 	}
 	return nil
 }

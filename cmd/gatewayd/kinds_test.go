@@ -32,18 +32,13 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 	t.Helper()
 	switch m := k.ConfigType().New().Interface().(type) {
 	case *mqttv1.Broker:
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		m.Listen = l.Addr().String()
+		m.Listen = freePlace(t)
 		return m
 	case *modbusv1.SerialLine:
 		m.Port = filepath.Join(t.TempDir(), "tty")
 		return m
 	case *modbusv1.DtuListener:
-		m.Listen = "127.0.0.1:0"
+		m.Listen = freePlace(t)
 		return m
 	case *modbusv1.DtuLink:
 		m.Listener, m.Registration = "field/dtus", "1"
@@ -57,6 +52,17 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 	default:
 		return m
 	}
+}
+
+// freePlace is where nobody listens.
+func freePlace(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // The list is sorted, names no kind twice, and holds every folder of actors that

@@ -16,9 +16,6 @@ func (r *reader) checkClaims() {
 	var claims []claim
 	for _, one := range r.readings {
 		for _, c := range schemas.Claims(one.node.Config) {
-			if one.wrong[c.Field] {
-				continue
-			}
 			for _, b := range claims {
 				if c.Clashes(b.Claim) {
 					r.tell(one, schemas.Violation{Field: c.Field, Message: taken(c, b.Claim, b.by)})

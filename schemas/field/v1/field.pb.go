@@ -55,7 +55,7 @@ type Rule struct {
 	// The text is host:port to listen on by this network, "tcp" or "udp": the port
 	// is 1 to 65535, and no two actors may listen there.
 	Listens string `protobuf:"bytes,12,opt,name=listens,proto3" json:"listens,omitempty"`
-	// Port 0 is allowed and means any that is free.
+	// Port 0 may stand there and means any that is free.
 	AnyPort bool `protobuf:"varint,13,opt,name=any_port,json=anyPort,proto3" json:"any_port,omitempty"`
 	// The text is the path of a device that only one actor may use.
 	Device        bool `protobuf:"varint,14,opt,name=device,proto3" json:"device,omitempty"`

@@ -1134,11 +1134,10 @@ var File_modbus_v1_server_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_server_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/server.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16modbus/v1/modbus.proto\"\xf1\x06\n" +
-	"\x06Server\x122\n" +
-	"\x03tcp\x18\x01 \x03(\v2\x12.modbus.v1.TcpDoorB\f\x8a\xb5\x18\bR\x06listenR\x03tcp\x129\n" +
-	"\x06serial\x18\x02 \x03(\v2\x15.modbus.v1.SerialDoorB\n" +
-	"\x8a\xb5\x18\x06R\x04portR\x06serial\x12;\n" +
+	"\x16modbus/v1/server.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16modbus/v1/modbus.proto\"\xd7\x06\n" +
+	"\x06Server\x12$\n" +
+	"\x03tcp\x18\x01 \x03(\v2\x12.modbus.v1.TcpDoorR\x03tcp\x12-\n" +
+	"\x06serial\x18\x02 \x03(\v2\x15.modbus.v1.SerialDoorR\x06serial\x12;\n" +
 	"\vmax_masters\x18\x03 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0264\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\n" +
 	"maxMasters\x12Q\n" +
 	"\x17max_masters_per_address\x18\x04 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0216\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\x14maxMastersPerAddress\x12I\n" +

@@ -1,0 +1,54 @@
+package modbusunit
+
+import (
+	"fmt"
+
+	"gatewayd/schemas"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// place is where a unit answers.
+type place struct {
+	link string
+	unit uint32
+}
+
+// beside finds what is wrong between units, and between them and their lines.
+func beside(all []schemas.Actor) []schemas.Finding {
+	lines := map[string]bool{}
+	for _, a := range all {
+		if _, ok := a.Config.(*modbusv1.SerialLine); ok {
+			lines[a.Path] = true
+		}
+	}
+	var found []schemas.Finding
+	first := map[place]string{}
+	for _, a := range all {
+		cfg, ok := a.Config.(*modbusv1.Unit)
+		if !ok {
+			continue
+		}
+		if lines[cfg.Link] && len(cfg.Points) > 0 && (cfg.Unit == 0 || cfg.Unit > 247) {
+			found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{Field: "unit", Message: unanswered(cfg.Unit)}})
+		}
+		at := place{cfg.Link, cfg.Unit}
+		if other := first[at]; other != "" {
+			found = append(found, schemas.Finding{Actor: a.Path, Beside: other, Violation: schemas.Violation{
+				Field: "unit", Other: "unit", Warning: true,
+				Message: fmt.Sprintf("%q is unit %d of %q as well: one actor polls a device with fewer requests, and two devices need two addresses", other, cfg.Unit, cfg.Link),
+			}})
+			continue
+		}
+		first[at] = a.Path
+	}
+	return found
+}
+
+// unanswered says why no device on a serial line answers as a unit (Modbus over
+// Serial Line §2.2).
+func unanswered(unit uint32) string {
+	if unit == 0 {
+		return "0 is a broadcast on a serial line and nobody answers it: 1 to 247, or no points"
+	}
+	return fmt.Sprintf("%d is reserved on a serial line and no device answers it: 1 to 247", unit)
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write what is found beside testdata/config/*.toml")
+
+// What can never work is found before anything starts, all of it at once.
+func TestConfigsThatCannotWork(t *testing.T) {
+	text, err := os.ReadFile("testdata/config/cannot.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, problems := parse("cannot.toml", text)
+	got := problems.Format() + "\n"
+	if *update {
+		if err := os.WriteFile("testdata/config/cannot.txt", []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/config/cannot.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
