@@ -4,12 +4,12 @@
 package modbusgateway
 
 import (
-	"context"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus/server"
 	"gatewayd/protocols/modbus/share"
 	"gatewayd/protocols/modbus/wire"
@@ -28,11 +28,8 @@ var Kind = actors.Define(actors.Kind{
 	Limit:     16384,
 	Check:     check,
 }, func(cfg *modbusv1.Gateway) actors.Actor {
-	return &gateway{cfg: cfg, epoch: time.Now(), desks: map[string]*desk{}, downs: map[string]string{}}
+	return &gateway{cfg: cfg, epoch: time.Now(), desks: map[string]*desk{}}
 })
-
-// openTime is how long opening the doors may take.
-const openTime = 10 * time.Second
 
 type (
 	desk        = share.Desk[*server.Master, waiter]
@@ -42,14 +39,10 @@ type (
 type gateway struct {
 	cfg    *modbusv1.Gateway
 	epoch  time.Time
-	server *server.Server // nil until its doors are open
-	downs  map[string]string
+	doors  modbusdoor.Doors
 	desks  map[string]*desk // by link
 	counts *share.Counts
 }
-
-// opened is what opening the doors gives; the life owns it.
-type opened struct{ *server.Server }
 
 func (g *gateway) now() time.Duration { return time.Since(g.epoch) }
 
@@ -65,15 +58,10 @@ func (g *gateway) Receive(c *actors.Context, msg any) error {
 		return g.failed(c, m)
 	case actors.Started:
 		return g.start(c)
-	case opened:
-		g.server = m.Server
-		g.say(c)
-	case portNews:
-		g.news(c, m)
-	case *modbusv1.MastersRequest:
-		c.Reply(masters(g.server))
 	case *modbusv1.TrafficRequest:
 		c.Reply(traffic(g.counts))
+	default:
+		g.doors.Take(c, msg)
 	}
 	return nil
 }
@@ -83,45 +71,6 @@ func (g *gateway) start(c *actors.Context) error {
 	if err != nil {
 		return actors.Broken(err)
 	}
-	d, err := doorsOf(g.cfg.Tcp, g.cfg.Serial)
-	if err != nil {
-		return actors.Broken(err)
-	}
-	d.warn(c)
 	g.counts = &share.Counts{}
-	cfg := server.Config{
-		Masters: int(g.cfg.MaxMasters), PerAddress: int(g.cfg.MaxMastersPerAddress), Idle: g.cfg.Idle.AsDuration(),
-		Slow: g.cfg.Slow.AsDuration(), InFlight: int(g.cfg.InFlight), Log: c.Log(),
-	}
-	h := &entrance{routes: routes, counts: g.counts, post: c.Post()}
-	said := d.said(c)
-	c.Do(openTime, func(context.Context) (any, error) {
-		srv, err := server.Open(cfg, h, d.tcp, d.ports, said)
-		if err != nil {
-			return nil, err
-		}
-		return opened{srv}, nil
-	})
-	return nil
-}
-
-// news notes whether a serial port is there.
-func (g *gateway) news(c *actors.Context, m portNews) {
-	delete(g.downs, m.port)
-	if m.cause != "" {
-		g.downs[m.port] = m.cause
-	}
-	if g.server != nil {
-		g.say(c)
-	}
-}
-
-// say tells the world how the doors are. How lines and links are they tell
-// themselves.
-func (g *gateway) say(c *actors.Context) {
-	for _, cause := range g.downs {
-		c.Degraded(cause)
-		return
-	}
-	c.OK()
+	return g.doors.Open(c, g.cfg, &entrance{routes: routes, counts: g.counts, post: c.Post()})
 }

@@ -5,13 +5,13 @@
 package modbusserver
 
 import (
-	"context"
 	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus/server"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -28,35 +28,22 @@ var Kind = actors.Define(actors.Kind{
 	return &shop{cfg: cfg}
 })
 
-// openTime is how long opening the doors may take.
-const openTime = 10 * time.Second
-
 // shop is the actor.
 type shop struct {
-	cfg    *modbusv1.Server
-	stock  *stock
-	server *server.Server // nil until its doors are open
-	downs  map[string]string
-	jobs   map[*server.Master][]*job
-	open   int // jobs
+	cfg   *modbusv1.Server
+	doors modbusdoor.Doors
+	stock *stock
+	jobs  map[*server.Master][]*job
+	open  int // jobs
 }
 
-type (
-	// opened is what opening the doors gives; the life owns it.
-	opened struct{ *server.Server }
-	// sweep is the moment to look for values that have grown old.
-	sweep struct{}
-)
+// sweep is the moment to look for values that have grown old.
+type sweep struct{}
 
 func (s *shop) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case actors.Started:
 		return s.start(c)
-	case opened:
-		s.server = m.Server
-		s.say(c)
-	case portNews:
-		s.news(c, m)
 	case actors.Delivery:
 		s.stock.deliver(c, m, time.Now())
 	case sweep:
@@ -65,10 +52,10 @@ func (s *shop) Receive(c *actors.Context, msg any) error {
 		s.take(c, m)
 	case actors.Called:
 		s.called(c, m)
-	case *modbusv1.MastersRequest:
-		c.Reply(masters(s.server))
 	case actors.Failed:
 		return m.Err
+	default:
+		s.doors.Take(c, msg)
 	}
 	return nil
 }
@@ -78,11 +65,7 @@ func (s *shop) start(c *actors.Context) error {
 	if err != nil {
 		return actors.Broken(err)
 	}
-	d, err := doorsOf(s.cfg.Tcp, s.cfg.Serial)
-	if err != nil {
-		return actors.Broken(err)
-	}
-	s.stock, s.downs, s.jobs = stock, map[string]string{}, map[*server.Master][]*job{}
+	s.stock, s.jobs = stock, map[*server.Master][]*job{}
 	for _, path := range stock.paths() {
 		if err := c.Subscribe("data/" + path + "/+"); err != nil {
 			return fmt.Errorf("subscribe to the samples of %s: %w", path, err)
@@ -91,39 +74,5 @@ func (s *shop) start(c *actors.Context) error {
 	if age := s.cfg.MaxAge.AsDuration(); age > 0 {
 		c.Every(max(age/8, 50*time.Millisecond), sweep{})
 	}
-	d.warn(c)
-	cfg := server.Config{
-		Masters: int(s.cfg.MaxMasters), PerAddress: int(s.cfg.MaxMastersPerAddress), Idle: s.cfg.Idle.AsDuration(),
-		Slow: s.cfg.Slow.AsDuration(), InFlight: int(s.cfg.InFlight), Log: c.Log(),
-	}
-	h := newDesk(c, s.cfg, stock.image)
-	said := d.said(c)
-	c.Do(openTime, func(context.Context) (any, error) {
-		srv, err := server.Open(cfg, h, d.tcp, d.ports, said)
-		if err != nil {
-			return nil, err
-		}
-		return opened{srv}, nil
-	})
-	return nil
-}
-
-// news notes whether a serial port is there.
-func (s *shop) news(c *actors.Context, m portNews) {
-	delete(s.downs, m.port)
-	if m.cause != "" {
-		s.downs[m.port] = m.cause
-	}
-	if s.server != nil {
-		s.say(c)
-	}
-}
-
-// say tells the world how the doors are.
-func (s *shop) say(c *actors.Context) {
-	for _, cause := range s.downs {
-		c.Degraded(cause)
-		return
-	}
-	c.OK()
+	return s.doors.Open(c, s.cfg, newDesk(c, s.cfg, stock.image))
 }

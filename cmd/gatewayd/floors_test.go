@@ -18,7 +18,8 @@ var floors = map[string][]string{
 	"protocols":         {},
 	"bus":               {"schemas"},
 	"actors":            {"bus", "schemas"},
-	"actors/*":          {"actors", "schemas", "protocols"},
+	"actors/*":          {"actors", "actors/modbusdoor", "schemas", "protocols"},
+	"actors/modbusdoor": {"actors", "schemas", "protocols"},         // no kind: what some kinds have in common
 	"actors/actorstest": {"actors", "bus", "schemas", "supervisor"}, // support for tests
 	"supervisor":        {"actors", "bus", "schemas"},
 	"cmd":               {"actors", "actors/*", "supervisor", "bus", "schemas", "protocols"},
@@ -43,7 +44,7 @@ var homes = map[string][]string{
 	"github.com/twmb/murmur3":           {"actors"},
 	"golang.org/x/crypto":               {"protocols"},
 	"golang.org/x/sys":                  {"protocols", "actors/*", "supervisor", "cmd"},
-	"google.golang.org/protobuf":        {"schemas", "bus", "actors", "actors/*", "actors/actorstest", "supervisor", "cmd"},
+	"google.golang.org/protobuf":        {"schemas", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "supervisor", "cmd"},
 }
 
 // only narrows a home to one package.
@@ -101,6 +102,8 @@ func TestFloorsRefuse(t *testing.T) {
 		{"actors/drill", "gatewayd/bus", false},
 		{"actors/drill", "gatewayd/actors/erratic", false},
 		{"actors/drill", "gatewayd/supervisor", false},
+		{"actors/modbusserver", "gatewayd/actors/modbusdoor", true},
+		{"actors/modbusdoor", "gatewayd/actors/modbusserver", false},
 		{"actors/drill", "github.com/nats-io/nats.go", false},
 		{"actors/drill", "github.com/asynkron/protoactor-go/actor", false},
 		{"actors/modbusunit", "gatewayd/protocols/modbus", true},
