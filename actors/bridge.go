@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
 )
 
 // What actors that bridge to another network need of the bus on top of Bus.
@@ -132,4 +133,114 @@ func (l *life) push(ctx context.Context, msg any, r *Request) error {
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// Gate is the way to the bus for goroutines of foreign clients, each of which
+// waits for its own answers and nobody else's. It closes with the life it is of;
+// what is under way then ends with its ctx, which whoever serves the clients has
+// to see to.
+type Gate struct{ l *life }
+
+// Gate is the way in for clients of this life.
+func (c *Context) Gate() Gate { return Gate{c.l} }
+
+// Call sends a command to a topic, cmd/<path>/<Method>, on behalf of w, and hands
+// each answer to each, with stream set if the method may have several. The actor must answer
+// service, if that is given. It returns when the last answer has come.
+func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType string, payload []byte, each func(payload []byte, stream bool) error) error {
+	s := g.l.cell.sys
+	if err := g.open(); err != nil {
+		return err
+	}
+	subject, err := bus.FromTopic(s.Gateway, topic)
+	if err != nil {
+		return bus.Errorf(bus.InvalidArgument, "%s", err)
+	}
+	if err := s.answers(subject, service); err != nil {
+		return err
+	}
+	ctx = bus.WithHeader(ctx, w.Header())
+	if b, ok := s.Bus.(streamer); ok && s.streams(subject) {
+		return b.StreamRaw(ctx, subject, contentType, payload, func(m bus.Msg) error { return each(m.Data, true) })
+	}
+	_, answer, err := s.Bus.CallRaw(ctx, subject, contentType, payload)
+	if err != nil {
+		return err
+	}
+	return each(answer, false)
+}
+
+// heardAhead is how many messages a client may fall behind.
+const heardAhead = 256
+
+// Hear hands out what is said on filter until ctx ends. Who falls behind too far
+// hears the end of it: the channel is closed.
+func (g Gate) Hear(ctx context.Context, filter string) (<-chan Delivery, error) {
+	pattern, err := bus.Pattern(g.l.cell.sys.Gateway, filter)
+	if err != nil {
+		return nil, bus.Errorf(bus.InvalidArgument, "%s", err)
+	}
+	if err := g.open(); err != nil {
+		return nil, err
+	}
+	said := make(chan Delivery, heardAhead)
+	over := false // told by one goroutine, that of the subscription
+	stop, err := g.l.cell.sys.Bus.Subscribe(pattern, func(m bus.Msg) {
+		topic, ok := bus.Topic(m.Subject)
+		if !ok || over {
+			return
+		}
+		select {
+		case said <- Delivery{Topic: topic, ContentType: m.ContentType, Payload: m.Data}:
+		default:
+			over = true
+			close(said)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, stop)
+	return said, nil
+}
+
+// open says whether the life still lasts.
+func (g Gate) open() error {
+	if g.l.over() || g.l.done.Load() {
+		return bus.Errorf(bus.Unavailable, "this life of %s is over", g.l.cell.path)
+	}
+	return nil
+}
+
+// answers refuses a call of a method by the name of a service that does not have it.
+func (s *System) answers(subject, service string) error {
+	addr, err := bus.ParseSubject(subject)
+	if err != nil {
+		return bus.Errorf(bus.InvalidArgument, "%s", err)
+	}
+	cell := s.Lookup(addr.Path)
+	if cell == nil || service == "" {
+		return nil // whoever answers says so
+	}
+	md, _, err := cell.method(addr.Leaf)
+	if err == nil && string(md.Parent().FullName()) != service {
+		err = bus.Errorf(bus.NotFound, "method %s of %s is one of %s, not of %s", addr.Leaf, addr.Path, md.Parent().FullName(), service)
+	}
+	return err
+}
+
+// Report is how one actor or group of this process is.
+type Report struct {
+	Path     string
+	Health   *actorv1.Health
+	Counters *actorv1.Counters
+}
+
+// Reports is how everybody in this process is, sorted by path.
+func (g Gate) Reports() []Report {
+	var all []Report
+	for _, c := range g.l.cell.sys.Cells() {
+		all = append(all, Report{c.Path(), c.Health(), c.Counters()})
+	}
+	return all
 }

@@ -10,8 +10,9 @@ import (
 // Caller is on whose behalf a message was sent.
 type Caller struct {
 	// Identity is who he has proven to be, user/<name>, or else the door he came
-	// through and who he is there: nats/<role>, mqtt/<client id>, cookie/<name>,
-	// master/<role or address>, actor/<path>, or local for the gateway itself.
+	// through and who he is there: nats/<role>, mqtt/<client id>, http/<address>,
+	// cookie/<name>, master/<role or address>, actor/<path>, or local for the
+	// gateway itself.
 	Identity string
 	Trace    string // 32 hexadecimal digits, as in W3C Trace Context
 }

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
-	"gatewayd/protocols/access"
+	"gatewayd/actors/accessdoor"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/schemas"
@@ -45,7 +45,6 @@ const (
 type broker struct {
 	cfg    *mqttv1.Broker
 	gate   gate
-	policy *access.Policy      // in force; nil: none yet
 	server *mqtt.Server        // nil until it listens
 	said   map[string]struct{} // states heard while the kept ones still come; nil afterwards
 	shed   uint64              // messages not let in when the kept states were last asked for
@@ -91,28 +90,28 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 		b.try(c)
 	case sang:
 		return b.judge(c, m)
-	case *access.Policy:
-		b.obey(c, m)
-	case wish:
-		b.wish(c)
-	case sweep:
+	case accessdoor.Sweep:
 		b.sweep(c)
 	case list:
 		b.list(c)
 	case listed:
 		b.said = nil
-	case actors.Failed:
-		return b.failed(c, m)
+	default:
+		if !b.gate.Receive(c, msg) {
+			return b.failed(c, msg)
+		}
 	}
 	return nil
 }
 
-func (b *broker) failed(c *actors.Context, m actors.Failed) error {
+func (b *broker) failed(c *actors.Context, msg any) error {
+	m, ok := msg.(actors.Failed)
+	if !ok {
+		return nil
+	}
 	switch of := m.Of.(type) {
 	case *mqtt.Incoming:
 		c.Log().Debug("publish not taken", "client", of.Client.ID, "topic", of.Topic, "err", m.Err)
-	case *access.Wish:
-		b.unfulfilled(c, m.Err)
 	case listed:
 		c.Log().Warn("last states are not there yet", "err", m.Err)
 		c.After(listAgain, list{})
@@ -130,7 +129,7 @@ func (b *broker) start(c *actors.Context) error {
 		c.Log().Warn("insecure: "+warning, "listen", b.cfg.Listen)
 		c.Event("insecure", &mqttv1.Insecure{Listen: b.cfg.Listen, Warning: warning})
 	}
-	b.wish(c)
+	b.gate.Open(c)
 	cfg, files, log := b.config(c), b.cfg.Tls, c.Log()
 	c.Do(startTime, func(context.Context) (any, error) {
 		var err error

@@ -100,7 +100,7 @@ func (n calls) end(client string) {
 }
 
 func (b *broker) call(c *actors.Context, m command) {
-	if b.gate.gone(m.client) {
+	if b.gate.Guarded() && b.gate.Out(m.client.Identity) {
 		return
 	}
 	if err := b.calls.begin(m.client.ID); err != nil {

@@ -44,7 +44,7 @@ func (b *broker) try(c *actors.Context) {
 func (b *broker) judge(c *actors.Context, m sang) error {
 	if m.err == nil {
 		b.misses = 0
-		if b.gate.door == nil || b.policy != nil {
+		if b.gate.Ready() {
 			c.OK()
 		}
 		return nil

@@ -18,7 +18,8 @@ var floors = map[string][]string{
 	"protocols":         {},
 	"bus":               {"schemas"},
 	"actors":            {"bus", "schemas"},
-	"actors/*":          {"actors", "actors/modbusdoor", "schemas", "protocols"},
+	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "schemas", "protocols"},
+	"actors/accessdoor": {"actors", "protocols"},                    // no kind: what some kinds have in common
 	"actors/modbusdoor": {"actors", "schemas", "protocols"},         // no kind: what some kinds have in common
 	"actors/actorstest": {"actors", "bus", "schemas", "supervisor"}, // support for tests
 	"supervisor":        {"actors", "bus", "schemas"},
@@ -33,28 +34,32 @@ var beside = []string{"bench", "lab", "tools"}
 // A module that is not listed has no home yet: give it one here and say so in the
 // commit that brings it.
 var homes = map[string][]string{
-	"github.com/asynkron/protoactor-go": {"actors", "actors/actorstest", "supervisor"},
-	"github.com/eclipse/paho":           {"protocols"},
-	"github.com/fsnotify/fsnotify":      {"cmd"},
-	"github.com/grid-x/modbus":          {"protocols"},
-	"github.com/mochi-mqtt/server":      {"protocols"},
-	"github.com/nats-io/":               {"bus"},
-	"github.com/pelletier/go-toml":      {"supervisor"},
-	"github.com/spf13/cobra":            {"cmd"},
-	"github.com/twmb/murmur3":           {"actors"},
-	"golang.org/x/crypto":               {"protocols"},
-	"golang.org/x/sys":                  {"protocols", "actors/*", "supervisor", "cmd"},
-	"google.golang.org/protobuf":        {"schemas", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "supervisor", "cmd"},
+	"connectrpc.com/connect":              {"protocols"},
+	"github.com/asynkron/protoactor-go":   {"actors", "actors/actorstest", "supervisor"},
+	"github.com/eclipse/paho":             {"protocols"},
+	"github.com/fsnotify/fsnotify":        {"cmd"},
+	"github.com/grid-x/modbus":            {"protocols"},
+	"github.com/mochi-mqtt/server":        {"protocols"},
+	"github.com/nats-io/":                 {"bus"},
+	"github.com/pelletier/go-toml":        {"supervisor"},
+	"github.com/prometheus/client_golang": {"actors/*"},
+	"github.com/spf13/cobra":              {"cmd"},
+	"github.com/twmb/murmur3":             {"actors"},
+	"golang.org/x/crypto":                 {"protocols"},
+	"golang.org/x/sys":                    {"protocols", "actors/*", "supervisor", "cmd"},
+	"google.golang.org/protobuf":          {"schemas", "protocols", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "supervisor", "cmd"},
 }
 
 // only narrows a home to one package.
 var only = map[string]string{
-	"github.com/pelletier/go-toml": "supervisor/config",
-	"github.com/eclipse/paho":      "protocols/mqttclient",
-	"github.com/grid-x/modbus":     "protocols/modbus",
-	"golang.org/x/crypto":          "protocols/access",
-	"github.com/mochi-mqtt/server": "protocols/mqtt",
-	"github.com/spf13/cobra":       "cmd/gatewayd",
+	"connectrpc.com/connect":              "protocols/web",
+	"github.com/prometheus/client_golang": "actors/httpserver",
+	"github.com/pelletier/go-toml":        "supervisor/config",
+	"github.com/eclipse/paho":             "protocols/mqttclient",
+	"github.com/grid-x/modbus":            "protocols/modbus",
+	"golang.org/x/crypto":                 "protocols/access",
+	"github.com/mochi-mqtt/server":        "protocols/mqtt",
+	"github.com/spf13/cobra":              "cmd/gatewayd",
 }
 
 // unwanted are parts of the standard library and of modules that must not get

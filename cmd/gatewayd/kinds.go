@@ -8,6 +8,7 @@ import (
 	"gatewayd/actors/dtulink"
 	"gatewayd/actors/dtulistener"
 	"gatewayd/actors/erratic"
+	"gatewayd/actors/httpserver"
 	"gatewayd/actors/modbusfirewall"
 	"gatewayd/actors/modbusgateway"
 	"gatewayd/actors/modbusmqtt"
@@ -26,6 +27,7 @@ var kinds = []actors.Kind{
 	dtulink.Kind,
 	dtulistener.Kind,
 	erratic.Kind,
+	httpserver.Kind,
 	modbusfirewall.Kind,
 	modbusgateway.Kind,
 	modbusmqtt.Kind,

@@ -1,0 +1,238 @@
+// Package httpserver is the actor type that lets HTTP clients call actors and hear the bus. The protocols are package
+// protocols/web's business.
+package httpserver
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors"
+	"gatewayd/actors/accessdoor"
+	"gatewayd/protocols/access"
+	"gatewayd/protocols/tlsfiles"
+	"gatewayd/protocols/web"
+	"gatewayd/schemas"
+	webv1 "gatewayd/schemas/web/v1"
+)
+
+// Kind is kind "http-server".
+var Kind = actors.Define(actors.Kind{
+	Name: "http-server",
+	Doc:  "lets HTTP clients call actors and hear the bus: Connect, gRPC, gRPC-Web, Server-Sent Events, metrics",
+	Publishes: []actors.Leaf{
+		{Class: "event", Leaf: "insecure", Message: &webv1.Insecure{}},
+		{Class: "event", Leaf: "cut", Message: &webv1.Cut{}},
+	},
+	Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
+	Check: func(config proto.Message) []schemas.Violation {
+		return schemas.Wrong("listen", check(config.(*webv1.Server)))
+	},
+}, func(cfg *webv1.Server) actors.Actor {
+	return &server{cfg: cfg, door: accessdoor.New(cfg.Access)}
+})
+
+const (
+	startTime = 5 * time.Second
+	lookEvery = 10 * time.Second // whether it still answers
+	lookTime  = 5 * time.Second
+	tolerate  = 3 // looks that may fail in a row
+)
+
+type server struct {
+	cfg    *webv1.Server
+	door   *accessdoor.Door
+	web    *web.Server // nil until it listens
+	misses int
+}
+
+type (
+	look   struct{}
+	looked struct{ err error }
+)
+
+func (s *server) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		return s.start(c)
+	case *web.Server:
+		s.web = m
+		s.look(c)
+		c.Every(lookEvery, look{})
+	case accessdoor.Sweep:
+		s.sweep(c)
+	case look:
+		s.sweep(c)
+		s.look(c)
+	case looked:
+		return s.judge(c, m.err)
+	case actors.Failed:
+		if !s.door.Receive(c, m) {
+			return m.Err
+		}
+	default:
+		s.door.Receive(c, msg)
+	}
+	return nil
+}
+
+// check says what no rule of a single field can tell.
+func check(cfg *webv1.Server) error {
+	if warning := exposed(cfg); warning != "" && !cfg.Insecure {
+		return fmt.Errorf("listen = %q is outside loopback, and %s: set tls and access, listen on 127.0.0.1, or set insecure = true", cfg.Listen, warning)
+	}
+	return nil
+}
+
+// exposed says what a listener that other machines can reach lacks; empty: nothing.
+func exposed(cfg *webv1.Server) string {
+	if !schemas.Exposed(cfg.Listen) {
+		return ""
+	}
+	return accessdoor.Lack(cfg.Tls != nil, cfg.Access != "")
+}
+
+func (s *server) start(c *actors.Context) error {
+	if err := check(s.cfg); err != nil {
+		return actors.Broken(err)
+	}
+	if warning := exposed(s.cfg); warning != "" {
+		c.Log().Warn("insecure: "+warning, "listen", s.cfg.Listen)
+		c.Event("insecure", &webv1.Insecure{Listen: s.cfg.Listen, Warning: warning})
+	}
+	s.door.Open(c)
+	cfg, files, log := s.config(c), s.cfg.Tls, c.Log()
+	c.Do(startTime, func(context.Context) (any, error) {
+		if files != nil {
+			f := tlsfiles.Files{Certificate: files.Certificate, Key: files.Key, CA: files.Ca}
+			var err error
+			if cfg.TLS, err = f.Config(func(err error) { log.Warn(err.Error()) }); err != nil {
+				return nil, err
+			}
+		}
+		return web.Start(cfg)
+	})
+	return nil
+}
+
+// config is what the protocol needs to know. Its callbacks run in goroutines of the clients.
+func (s *server) config(c *actors.Context) web.Config {
+	gate, door, patience := c.Gate(), s.door, s.cfg.CallTimeout.AsDuration()
+	cfg := web.Config{
+		Listen: s.cfg.Listen, Log: c.Log(),
+		MaxClients: int(s.cfg.MaxClients), MaxStreams: int(s.cfg.MaxRequests), MaxBody: int(s.cfg.MaxBody),
+		May: door.May,
+		Call: func(ctx context.Context, call web.Call, each func(web.Answer) error) error {
+			if _, set := ctx.Deadline(); !set {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, patience)
+				defer cancel()
+			}
+			err := gate.Call(ctx, callerOf(call), call.Topic, call.Service, call.ContentType, call.Payload, func(p []byte, stream bool) error {
+				return each(web.Answer{Payload: p, Stream: stream})
+			})
+			return typed(err)
+		},
+		Hear: func(ctx context.Context, filter string) (<-chan web.Said, error) {
+			said, err := gate.Hear(ctx, filter)
+			if err != nil {
+				return nil, typed(err)
+			}
+			return relay(ctx, said), nil
+		},
+		Pages: map[string]http.HandlerFunc{"/healthz": healthz(gate), "/metrics": metrics(gate)},
+	}
+	if door.Guarded() {
+		cfg.Enter = door.Enter
+	}
+	return cfg
+}
+
+// relay says the same in the protocol's words.
+func relay(ctx context.Context, from <-chan actors.Delivery) <-chan web.Said {
+	to := make(chan web.Said)
+	go func() {
+		defer close(to)
+		for {
+			select {
+			case m, ok := <-from:
+				if !ok {
+					return
+				}
+				select {
+				case to <- web.Said{Topic: m.Topic, ContentType: m.ContentType, Payload: m.Payload}:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return to
+}
+
+// callerOf is who calls, as far as the server knows him.
+func callerOf(call web.Call) actors.Caller {
+	w := actors.Caller{Identity: "http/" + call.Remote, Trace: actors.ParseTrace(call.Traceparent)}
+	if call.Identity != nil && call.Identity.Name != access.Anonymous {
+		w.Identity = "user/" + call.Identity.Name
+	}
+	return w
+}
+
+// typed is an error as the protocol spells it.
+func typed(err error) error {
+	if err == nil {
+		return nil
+	}
+	code, text := actors.Explain(err)
+	return &web.Error{Code: code, Message: text}
+}
+
+// sweep ends the requests of those who may no longer be in.
+func (s *server) sweep(c *actors.Context) {
+	if s.web == nil {
+		return
+	}
+	cut, now := map[string]*webv1.Cut{}, time.Now()
+	s.web.Cut(func(id *access.Identity) bool {
+		err := s.door.Gone(id, now)
+		if err == nil {
+			return false
+		}
+		if cut[id.Name] == nil {
+			cut[id.Name] = &webv1.Cut{Identity: id.Name, Cause: err.Error()}
+		}
+		cut[id.Name].Requests++
+		return true
+	})
+	for _, m := range cut {
+		c.Log().Warn("requests cut", "identity", m.Identity, "requests", m.Requests, "cause", m.Cause)
+		c.Event("cut", m)
+	}
+}
+
+// look sees whether the server still answers.
+func (s *server) look(c *actors.Context) {
+	running := s.web
+	c.Do(lookTime, func(ctx context.Context) (any, error) { return looked{running.Look(ctx)}, nil })
+}
+
+func (s *server) judge(c *actors.Context, err error) error {
+	if err != nil {
+		if s.misses++; s.misses >= tolerate {
+			return actors.Wedged(fmt.Errorf("%d times in a row no answer from its own listener: %w", s.misses, err))
+		}
+		c.Degraded(err.Error())
+		return nil
+	}
+	s.misses = 0
+	if s.door.Ready() {
+		c.OK()
+	}
+	return nil
+}

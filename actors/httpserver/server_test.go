@@ -1,0 +1,350 @@
+package httpserver_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/accesscontrol"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/httpserver"
+	"gatewayd/bus"
+	"gatewayd/protocols/access"
+	accessv1 "gatewayd/schemas/access/v1"
+	actorv1 "gatewayd/schemas/actor/v1"
+	erraticv1 "gatewayd/schemas/erratic/v1"
+	webv1 "gatewayd/schemas/web/v1"
+)
+
+const path = "edge/http"
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestConforms(t *testing.T) {
+	actorstest.Conform(t, httpserver.Kind, &webv1.Server{Listen: freePort(t)}, accesscontrol.Kind)
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// counter answers Count with a stream and Misbehave with what the test says.
+type counter chan actors.Caller
+
+func (f counter) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		c.OK()
+	case *erraticv1.MisbehaveRequest:
+		if m.How == "hang" {
+			c.Take()
+			return nil
+		}
+		select {
+		case f <- c.Caller():
+		default:
+		}
+		c.Reply(&erraticv1.MisbehaveResponse{})
+	case *erraticv1.CountRequest:
+		for i := range m.To {
+			if err := c.Request().Send(&erraticv1.CountResponse{Number: i + 1}); err != nil {
+				return err
+			}
+		}
+		c.Reply(nil)
+	}
+	return nil
+}
+
+// start starts a server and somebody to call.
+func start(t *testing.T, cfg *webv1.Server) (*actorstest.Rig, string, counter) {
+	t.Helper()
+	r := actorstest.New(t)
+	if cfg.Listen == "" {
+		cfg.Listen = freePort(t)
+	}
+	callers := make(counter, 4)
+	k := actors.Define(actors.Kind{Name: "counter", Doc: "counts",
+		Services: []protoreflect.ServiceDescriptor{actors.Service(erraticv1.File_erratic_v1_erratic_proto, "ErraticService")},
+	}, func(*structpb.Struct) actors.Actor { return callers })
+	r.Start("field/plc", k, &structpb.Struct{})
+	if cfg.Access != "" {
+		r.Start(cfg.Access, accesscontrol.Kind, residents())
+	}
+	cell := r.Start(path, httpserver.Kind, cfg)
+	r.Until("it answers", func() bool { return cell.State() == actors.OK && r.System.Lookup("field/plc").State() == actors.OK })
+	return r, cfg.Listen, callers
+}
+
+func residents() *accessv1.Access {
+	return &accessv1.Access{
+		Roles: []*accessv1.Role{
+			{Name: "viewer", Allow: []string{"data/#", "state/#"}},
+			{Name: "operator", Allow: []string{"cmd/field/#", "data/#"}, Deny: []string{"cmd/+/+/Restart"}},
+		},
+		Identities: []*accessv1.Identity{
+			{Name: "vera", Roles: []string{"viewer"}, Password: access.Hash([]byte("vera's own"))},
+			{Name: "otto", Roles: []string{"operator"}, Tokens: []string{access.Digest("gwt_otto")}},
+		},
+	}
+}
+
+// curl runs curl and returns what it prints.
+func curl(t *testing.T, args ...string) string {
+	t.Helper()
+	name, err := exec.LookPath("curl")
+	if err != nil {
+		t.Fatal("curl is missing: apt-get install -y curl")
+	}
+	out, err := exec.Command(name, append([]string{"-sS", "-m", "20"}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Logf("curl %v: %v", args, err)
+	}
+	return string(out)
+}
+
+func TestCurlCalls(t *testing.T) {
+	_, addr, callers := start(t, &webv1.Server{})
+	url := "http://" + addr
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-d", `{"how":"panic"}`, url + "/cmd/field/plc/Misbehave"}, `{}`},
+		{[]string{"-H", "Content-Type: application/json", "-d", `{"how":"panic"}`, url + "/field/plc/erratic.v1.ErraticService/Misbehave"}, `{}`},
+		{[]string{"-d", `{}`, url + "/cmd/field/plc/Describe"}, `{"entry":`},
+		{[]string{"-d", `{"hou":"panic"}`, url + "/cmd/field/plc/Misbehave"}, `{"code":"invalid_argument","message":`},
+		{[]string{"-d", `{}`, url + "/cmd/field/plk/Describe"}, `{"code":"not_found","message":`},
+		{[]string{"-d", `{}`, url + "/cmd/field/plc/Misspell"}, `{"code":"not_found","message":`},
+		{[]string{"-d", `{}`, url + "/field/plc/modbus.v1.UnitService/Describe"}, `{"code":"not_found","message":"method Describe of field/plc is one of actor.v1.ActorService`},
+		{[]string{"-H", "Connect-Timeout-Ms: 200", "-d", `{"how":"hang"}`, url + "/cmd/field/plc/Misbehave"}, `{"code":"deadline_exceeded"`},
+		{[]string{"-d", `{"to":3}`, url + "/cmd/field/plc/Count"}, `{"code":"unimplemented","message":"this method has several answers`},
+		{[]string{"-H", "Accept: text/event-stream", "-d", `{"to":2}`, url + "/cmd/field/plc/Count"},
+			"event: answer\ndata: {\"number\":1}\n\nevent: answer\ndata: {\"number\":2}\n\nevent: end\ndata: {}\n\n"},
+		{[]string{url + "/"}, `{"code":"not_found"`},
+		{[]string{"-d", `{}`, url + "/nonsense"}, `{"code":"not_found"`},
+		{[]string{url + "/healthz"}, `{"state":"ok","of":[]}`},
+		{[]string{"--http2-prior-knowledge", "-d", `{"how":"panic"}`, url + "/cmd/field/plc/Misbehave"}, `{}`},
+	} {
+		if got := strings.ReplaceAll(curl(t, tt.args...), `": `, `":`); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("curl %v prints %q, want %q", tt.args, got, tt.want)
+		}
+	}
+	if c := actorstest.Next(t, callers); !strings.HasPrefix(c.Identity, "http/127.0.0.1:") {
+		t.Errorf("the caller is %+v", c)
+	}
+	if m := curl(t, url+"/metrics"); !strings.Contains(m, `gatewayd_actor_health{kind="counter",path="field/plc",state="ok"} 1`) ||
+		!strings.Contains(m, "# TYPE gatewayd_actor_failures_total counter") {
+		t.Errorf("metrics:\n%s", m)
+	}
+}
+
+// Connect's own client agrees, in all three protocols, unary and streaming.
+func TestConnectClients(t *testing.T) {
+	_, addr, _ := start(t, &webv1.Server{})
+	var plain http.Protocols
+	plain.SetUnencryptedHTTP2(true)
+	h2 := &http.Client{Transport: &http.Transport{Protocols: &plain}}
+	defer h2.CloseIdleConnections()
+	h1 := &http.Client{Transport: &http.Transport{}}
+	defer h1.CloseIdleConnections()
+	for what, tt := range map[string]struct {
+		http    *http.Client
+		options []connect.ClientOption
+	}{
+		"connect":      {h1, nil},
+		"connect json": {h1, []connect.ClientOption{connect.WithProtoJSON()}},
+		"connect h2":   {h2, nil},
+		"grpc":         {h2, []connect.ClientOption{connect.WithGRPC()}},
+		"grpc-web":     {h1, []connect.ClientOption{connect.WithGRPCWeb()}},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		base := "http://" + addr + "/field/plc/"
+		describe := connect.NewClient[actorv1.DescribeRequest, actorv1.DescribeResponse](tt.http, base+"actor.v1.ActorService/Describe", tt.options...)
+		got, err := describe.CallUnary(ctx, connect.NewRequest(&actorv1.DescribeRequest{}))
+		if err != nil || got.Msg.Entry.Kind != "counter" {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
+		count := connect.NewClient[erraticv1.CountRequest, erraticv1.CountResponse](tt.http, base+"erratic.v1.ErraticService/Count", tt.options...)
+		stream, err := count.CallServerStream(ctx, connect.NewRequest(&erraticv1.CountRequest{To: 100}))
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		n := uint32(0)
+		for stream.Receive() {
+			if n++; stream.Msg().Number != n {
+				t.Errorf("%s: answer %d is %v", what, n, stream.Msg())
+			}
+		}
+		if n != 100 || stream.Err() != nil {
+			t.Errorf("%s: %d answers, %v", what, n, stream.Err())
+		}
+		bad := connect.NewClient[actorv1.DescribeRequest, actorv1.DescribeResponse](tt.http, "http://"+addr+"/field/plk/actor.v1.ActorService/Describe", tt.options...)
+		if _, err = bad.CallUnary(ctx, connect.NewRequest(&actorv1.DescribeRequest{})); connect.CodeOf(err) != connect.CodeNotFound {
+			t.Errorf("%s: nobody answers %v", what, err)
+		}
+		cancel()
+	}
+}
+
+// events reads Server-Sent Events.
+type events struct {
+	t    *testing.T
+	body io.ReadCloser
+	r    *bufio.Reader
+}
+
+func hear(t *testing.T, r *http.Request) *events {
+	t.Helper()
+	own := &http.Transport{}
+	t.Cleanup(own.CloseIdleConnections)
+	answer, err := own.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = answer.Body.Close() })
+	e := &events{t, answer.Body, bufio.NewReader(answer.Body)}
+	if answer.StatusCode != http.StatusOK {
+		line, _ := e.r.ReadString('\n')
+		t.Fatalf("%s: %s", answer.Status, line)
+	}
+	if line, err := e.r.ReadString('\n'); line != ":\n" {
+		t.Fatalf("it begins with %q (%v)", line, err)
+	}
+	return e
+}
+
+// next is the next event's name and data.
+func (e *events) next() (name, data string, err error) {
+	for {
+		line, err := e.r.ReadString('\n')
+		if err != nil {
+			return "", "", err
+		}
+		if s, ok := strings.CutPrefix(line, "event: "); ok {
+			name = strings.TrimSpace(s)
+		}
+		if s, ok := strings.CutPrefix(line, "data: "); ok {
+			return name, strings.TrimSpace(s), nil
+		}
+	}
+}
+
+func request(t *testing.T, url, token string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	return r
+}
+
+func say(t *testing.T, r *actorstest.Rig, class bus.Class, where string) {
+	t.Helper()
+	if err := r.Bus.PublishRaw(bus.Subject(actorstest.Gateway, class, where, "points"), bus.JSON, []byte(`{"of":"`+where+`"}`)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHears(t *testing.T) {
+	r, addr, _ := start(t, &webv1.Server{})
+	e := hear(t, request(t, "http://"+addr+"/data/field/%23", ""))
+	say(t, r, bus.Data, "other/meter")
+	say(t, r, bus.Data, "field/meter")
+	if name, data, err := e.next(); name != "data/field/meter/points" || data != `{"of":"field/meter"}` {
+		t.Errorf("hears %q %q (%v)", name, data, err)
+	}
+}
+
+func TestAccess(t *testing.T) {
+	r, addr, callers := start(t, &webv1.Server{Access: "access"})
+	url := "http://" + addr
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-d", `{}`, url + "/cmd/field/plc/Describe"}, `{"code":"unauthenticated"`},
+		{[]string{url + "/healthz"}, `{"code":"unauthenticated"`},
+		{[]string{"-u", "vera:wrong one", "-d", `{}`, url + "/cmd/field/plc/Describe"}, `{"code":"unauthenticated"`},
+		{[]string{"-H", "Authorization: Bearer gwt_atto", "-d", `{}`, url + "/cmd/field/plc/Describe"}, `{"code":"unauthenticated"`},
+		{[]string{"-u", "vera:vera's own", "-d", `{}`, url + "/cmd/field/plc/Describe"}, `{"code":"permission_denied"`},
+		{[]string{"-u", "vera:vera's own", url + "/healthz"}, `{"state":"ok"`},
+		{[]string{"-u", "vera:vera's own", url + "/event/%23"}, `{"code":"permission_denied"`},
+		{[]string{"-H", "Authorization: Bearer gwt_otto", url + "/healthz"}, `{"code":"permission_denied"`},
+		{[]string{"-H", "Authorization: Bearer gwt_otto", "-d", `{}`, url + "/cmd/field/plc/Restart"}, `{"code":"permission_denied"`},
+		{[]string{"-H", "Authorization: Bearer gwt_otto", "-H", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+			"-d", `{"how":"panic"}`, url + "/field/plc/erratic.v1.ErraticService/Misbehave"}, `{}`},
+	} {
+		if got := strings.ReplaceAll(curl(t, tt.args...), `": `, `":`); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("curl %v prints %q, want %q", tt.args, got, tt.want)
+		}
+	}
+	if c := actorstest.Next(t, callers); c.Identity != "user/otto" || c.Trace != "0af7651916cd43dd8448eb211c80319c" {
+		t.Errorf("the caller is %+v", c)
+	}
+
+	// Who is revoked hears no more, at once, and comes in no more.
+	cut := actorstest.Watch(r, "event/edge/http/cut", &webv1.Cut{})
+	e := hear(t, request(t, url+"/data/%23", "gwt_otto"))
+	if _, err := actorstest.Call(r, "access", "Revoke", &accessv1.RevokeRequest{Identity: "otto"}, &accessv1.RevokeResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	if c := actorstest.Next(t, cut); c.Identity != "otto" || c.Requests != 1 {
+		t.Errorf("event %v", c)
+	}
+	if _, _, err := e.next(); err == nil {
+		t.Error("otto still hears")
+	}
+	var refused struct{ Code string }
+	got := curl(t, "-H", "Authorization: Bearer gwt_otto", "-d", `{}`, url+"/cmd/field/plc/Describe")
+	if err := json.Unmarshal([]byte(got), &refused); err != nil || refused.Code != "unauthenticated" {
+		t.Errorf("otto gets %q", got)
+	}
+}
+
+// Who does not read what he hears is cut off; nobody else notices.
+func TestSlowListener(t *testing.T) {
+	r, addr, _ := start(t, &webv1.Server{})
+	slow := hear(t, request(t, "http://"+addr+"/data/%23", ""))
+	quick := hear(t, request(t, "http://"+addr+"/data/%23", ""))
+	big := []byte(`"` + strings.Repeat("x", 100_000) + `"`)
+	for i := range 1000 {
+		if err := r.Bus.PublishRaw(bus.Subject(actorstest.Gateway, bus.Data, "field/meter", "points"), bus.JSON, big); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := quick.next(); err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+	heard := 0
+	for ; ; heard++ {
+		if _, _, err := slow.next(); err != nil {
+			break
+		}
+	}
+	if heard == 1000 {
+		t.Error("the slow one has heard all: nothing was tried")
+	}
+}

@@ -1,0 +1,190 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/protocols/access"
+)
+
+// message is a message as it travels: the server does not look into it.
+type message struct{ bytes []byte }
+
+// passing is a codec of messages that are not looked into. What connect itself has to say is protobuf.
+type passing struct{ name string }
+
+// Name implements connect.Codec.
+func (c passing) Name() string { return c.name }
+
+// Marshal implements connect.Codec.
+func (c passing) Marshal(v any) ([]byte, error) {
+	switch m := v.(type) {
+	case *message:
+		return m.bytes, nil
+	case proto.Message:
+		return proto.Marshal(m)
+	}
+	return nil, fmt.Errorf("%T does not travel", v)
+}
+
+// Unmarshal implements connect.Codec.
+func (c passing) Unmarshal(b []byte, v any) error {
+	switch m := v.(type) {
+	case *message:
+		m.bytes = append([]byte(nil), b...)
+		return nil
+	case proto.Message:
+		return proto.Unmarshal(b, m)
+	}
+	return fmt.Errorf("%T does not travel", v)
+}
+
+// handlers makes the two ways a call is taken: one answer, or several. In gRPC both look the same.
+func (s *Server) handlers() {
+	options := []connect.HandlerOption{
+		connect.WithCodec(passing{"json"}), connect.WithCodec(passing{"json; charset=utf-8"}), connect.WithCodec(passing{"proto"}),
+		connect.WithReadMaxBytes(s.cfg.MaxBody),
+	}
+	s.unary = connect.NewUnaryHandler("", func(ctx context.Context, r *connect.Request[message]) (*connect.Response[message], error) {
+		var answer *connect.Response[message]
+		err := s.carry(ctx, r.Header(), r.Msg, func(a Answer) error {
+			if a.Stream {
+				return connect.NewError(connect.CodeUnimplemented,
+					errors.New("this method has several answers: take application/connect+json, gRPC, or Accept: text/event-stream"))
+			}
+			answer = connect.NewResponse(&message{a.Payload})
+			return nil
+		})
+		if err == nil && answer == nil {
+			err = connect.NewError(connect.CodeInternal, errors.New("there was no answer"))
+		}
+		return answer, err
+	}, options...)
+	s.stream = connect.NewServerStreamHandler("", func(ctx context.Context, r *connect.Request[message], out *connect.ServerStream[message]) error {
+		return s.carry(ctx, r.Header(), r.Msg, func(a Answer) error { return out.Send(&message{a.Payload}) })
+	}, options...)
+}
+
+type callKey struct{}
+
+// carry has a call carried out.
+func (s *Server) carry(ctx context.Context, h http.Header, m *message, each func(Answer) error) error {
+	call, ok := ctx.Value(callKey{}).(Call)
+	if !ok {
+		return connect.NewError(connect.CodeInternal, errors.New("the call has lost its way"))
+	}
+	call.ContentType = "application/json"
+	if typ := h.Get("Content-Type"); strings.Contains(typ, "proto") || typ == "application/grpc" || typ == "application/grpc-web" {
+		call.ContentType = "application/protobuf"
+	}
+	call.Payload = m.bytes
+	var lost error // of the way back
+	err := s.cfg.Call(ctx, call, func(a Answer) error {
+		lost = each(a)
+		return lost
+	})
+	if lost != nil {
+		return lost
+	}
+	return connectError(err)
+}
+
+// connectError is an error as connect spells it.
+func connectError(err error) error {
+	var own *Error
+	var already *connect.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &already):
+		return err
+	case !errors.As(err, &own):
+		return connect.NewError(connect.CodeInternal, err)
+	}
+	var code connect.Code
+	if code.UnmarshalText([]byte(own.Code)) != nil {
+		code = connect.CodeInternal
+	}
+	return connect.NewError(code, errors.New(own.Message))
+}
+
+// refuse tells a client in his protocol.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if writer := connect.NewErrorWriter(); writer.IsSupported(r) {
+		_ = writer.Write(w, r, err)
+		return
+	}
+	plainError(w, err)
+}
+
+var errNoPlace = connect.NewError(connect.CodeNotFound, errors.New(
+	"there is nothing here: POST /<path>/<service>/<Method> or /cmd/<path>/<Method> calls, GET /data/… hears"))
+
+// route finds what a request is about.
+func (s *Server) route(w http.ResponseWriter, r *http.Request, id *access.Identity) {
+	class, rest, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/")
+	switch {
+	case r.Method == http.MethodGet && heard[class]:
+		s.events(w, r, id, class+"/"+rest)
+	case r.Method == http.MethodPost:
+		s.command(w, r, id)
+	default:
+		s.refuse(w, r, errNoPlace)
+	}
+}
+
+var heard = map[string]bool{"data": true, "event": true, "state": true, "trace": true}
+
+// command takes a call.
+func (s *Server) command(w http.ResponseWriter, r *http.Request, id *access.Identity) {
+	call, ok := callOf(r.URL.Path)
+	if !ok {
+		s.refuse(w, r, errNoPlace)
+		return
+	}
+	call.Identity, call.Remote, call.Traceparent = id, r.RemoteAddr, r.Header.Get("Traceparent")
+	if !s.may(id, call.Topic) {
+		s.refuse(w, r, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("%s may not use %s", id.Name, call.Topic)))
+		return
+	}
+	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
+	switch typ := r.Header.Get("Content-Type"); {
+	case strings.Contains(r.Header.Get("Accept"), eventStream):
+		s.stream1(w, r, call)
+	case strings.HasPrefix(typ, "application/connect+"), strings.HasPrefix(typ, "application/grpc"):
+		s.stream.ServeHTTP(w, r)
+	case typ == "" || strings.HasPrefix(typ, "application/x-www-form-urlencoded"): // curl -d
+		r.Header.Set("Content-Type", "application/json")
+		fallthrough
+	default:
+		s.unary.ServeHTTP(w, r)
+	}
+}
+
+// callOf is what a path means: /<path>/<service>/<Method> or /cmd/<path>/<Method>.
+func callOf(path string) (call Call, ok bool) {
+	path = strings.Trim(path, "/")
+	if rest, ok := strings.CutPrefix(path, "cmd/"); ok {
+		return Call{Topic: path}, strings.Contains(rest, "/")
+	}
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return call, false
+	}
+	j := strings.LastIndexByte(path[:i], '/')
+	if j < 0 || !strings.Contains(path[j+1:i], ".") {
+		return call, false
+	}
+	return Call{Topic: "cmd/" + path[:j] + path[i:], Service: path[j+1 : i]}, true
+}
+
+func bearer(header string) (token string, ok bool) {
+	scheme, token, ok := strings.Cut(header, " ")
+	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
+}

@@ -1,0 +1,166 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"gatewayd/protocols/access"
+)
+
+const eventStream = "text/event-stream"
+
+// beat is how often a silent stream shows that it lives, so that proxies keep it.
+const beat = 15 * time.Second
+
+// events hands out what is said under a filter.
+func (s *Server) events(w http.ResponseWriter, r *http.Request, id *access.Identity, filter string) {
+	if !s.may(id, filter) {
+		s.refuse(w, r, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("%s may not hear %s", id.Name, filter)))
+		return
+	}
+	said, err := s.cfg.Hear(r.Context(), filter)
+	if err != nil {
+		s.refuse(w, r, connectError(err))
+		return
+	}
+	out, pulse := newSSE(w), time.NewTicker(beat)
+	defer pulse.Stop()
+	for err = out.comment(); err == nil; {
+		select {
+		case m, ok := <-said:
+			if !ok {
+				return
+			}
+			if s.may(id, m.Topic) {
+				err = out.send(m.Topic, m.ContentType, m.Payload)
+			}
+		case <-pulse.C:
+			err = out.comment()
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// stream1 answers a call with Server-Sent Events: an event "answer" for each answer, then one "end" or "error".
+func (s *Server) stream1(w http.ResponseWriter, r *http.Request, call Call) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxBody)))
+	if err != nil {
+		plainError(w, connect.NewError(connect.CodeResourceExhausted, err))
+		return
+	}
+	call.ContentType, call.Payload = "application/json", body
+	out := newSSE(w)
+	err = s.cfg.Call(r.Context(), call, func(a Answer) error { return out.send("answer", "application/json", a.Payload) })
+	switch {
+	case r.Context().Err() != nil:
+	case err == nil:
+		_ = out.send("end", "application/json", []byte("{}"))
+	case !out.begun:
+		plainError(w, connectError(err))
+	default:
+		_ = out.send("error", "application/json", errorBody(connectError(err)))
+	}
+}
+
+// sse writes Server-Sent Events (HTML Living Standard §9.2).
+type sse struct {
+	w     http.ResponseWriter
+	c     *http.ResponseController
+	begun bool
+}
+
+func newSSE(w http.ResponseWriter) *sse { return &sse{w: w, c: http.NewResponseController(w)} }
+
+func (o *sse) begin() {
+	if !o.begun {
+		o.begun = true
+		o.w.Header().Set("Content-Type", eventStream)
+		o.w.Header().Set("Cache-Control", "no-store")
+		o.w.WriteHeader(http.StatusOK)
+	}
+}
+
+// send writes one event. What is not JSON is not text: its bytes are shown in base64.
+func (o *sse) send(name, typ string, payload []byte) error {
+	if typ != "" && typ != "application/json" {
+		payload, _ = json.Marshal(payload) // bytes always marshal
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "event: %s\n", name)
+	for line := range bytes.Lines(payload) {
+		fmt.Fprintf(&b, "data: %s\n", bytes.TrimRight(line, "\r\n"))
+	}
+	if len(payload) == 0 {
+		b.WriteString("data:\n")
+	}
+	b.WriteByte('\n')
+	return o.write(b.Bytes())
+}
+
+// comment shows that the stream lives.
+func (o *sse) comment() error { return o.write([]byte(":\n\n")) }
+
+func (o *sse) write(p []byte) error {
+	o.begin()
+	_ = o.c.SetWriteDeadline(time.Now().Add(writeTimeout)) // whoever does not read is cut off
+	if _, err := o.w.Write(p); err != nil {
+		return err
+	}
+	return o.c.Flush()
+}
+
+// plainError is an error for who speaks no protocol of connect: its JSON, and its status.
+func plainError(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(statusOf(connect.CodeOf(err)))
+	_, _ = w.Write(append(errorBody(err), '\n'))
+}
+
+func errorBody(err error) []byte {
+	var e *connect.Error
+	text := err.Error()
+	if errors.As(err, &e) {
+		text = e.Message()
+	}
+	p, _ := json.Marshal(struct { // two strings always marshal
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}{connect.CodeOf(err).String(), strings.TrimSpace(text)})
+	return p
+}
+
+// statusOf is the HTTP status of a code, as the Connect protocol has it.
+func statusOf(c connect.Code) int {
+	switch c {
+	case connect.CodeCanceled:
+		return 499
+	case connect.CodeInvalidArgument, connect.CodeFailedPrecondition, connect.CodeOutOfRange:
+		return http.StatusBadRequest
+	case connect.CodeDeadlineExceeded:
+		return http.StatusGatewayTimeout
+	case connect.CodeNotFound:
+		return http.StatusNotFound
+	case connect.CodeAlreadyExists, connect.CodeAborted:
+		return http.StatusConflict
+	case connect.CodePermissionDenied:
+		return http.StatusForbidden
+	case connect.CodeResourceExhausted:
+		return http.StatusTooManyRequests
+	case connect.CodeUnimplemented:
+		return http.StatusNotImplemented
+	case connect.CodeUnavailable:
+		return http.StatusServiceUnavailable
+	case connect.CodeUnauthenticated:
+		return http.StatusUnauthorized
+	}
+	return http.StatusInternalServerError
+}

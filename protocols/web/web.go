@@ -1,0 +1,318 @@
+// Package web is the HTTP server through which clients call actors and listen to the gateway: the Connect protocol, gRPC and gRPC-Web on
+// HTTP/1.1 and HTTP/2, and Server-Sent Events for browsers and curl. It knows no actors: what is called and heard is its owner's business.
+//
+//	POST /field/plc/mixer/modbus.v1.UnitService/ReadRegisters   any Connect, gRPC or gRPC-Web client, the actor's path before the service
+//	POST /cmd/field/plc/mixer/ReadRegisters                      the same by its topic, for curl
+//	GET  /data/field/#                                            (# as %23) what is said there, as Server-Sent Events; also event, state, trace
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"gatewayd/protocols/access"
+)
+
+// Config says where the server listens and whom it asks. A zero number means the default named. The callbacks run in goroutines of clients.
+type Config struct {
+	Listen string      // host:port
+	TLS    *tls.Config // nil: plain TCP
+
+	MaxClients int           // connections at once (default 256)
+	MaxBody    int           // bytes of a request (default 1 MiB)
+	MaxStreams int           // requests under way at once (default 512)
+	Idle       time.Duration // a connection without a request is closed (default 2 min)
+
+	Log *slog.Logger // nil: silent
+
+	// Enter says who a client is; nil: nobody in particular, who may use everything.
+	Enter func(access.Shown) (*access.Identity, error)
+	// May tells whether he may use a topic or, with wildcards, hear some of a filter.
+	May func(id *access.Identity, topic string) bool
+	// Call carries a call out. each gets every answer, in order; an error of it ends the call.
+	Call func(ctx context.Context, call Call, each func(Answer) error) error
+	// Hear hands out what is said under a filter until ctx ends; the channel is closed early if the client falls behind.
+	Hear func(ctx context.Context, filter string) (<-chan Said, error)
+	// Pages are what else there is, by path.
+	Pages map[string]http.HandlerFunc
+}
+
+// Call is a request to an actor.
+type Call struct {
+	Topic       string // cmd/<path>/<Method>
+	Service     string // full name of the service the client means; empty: whichever has the method
+	ContentType string // application/json or application/protobuf
+	Payload     []byte
+	Identity    *access.Identity
+	Remote      string // host:port of the client
+	Traceparent string
+}
+
+// Answer is one answer to a Call.
+type Answer struct {
+	Payload []byte
+	Stream  bool // more may follow
+}
+
+// Said is one message on the bus.
+type Said struct {
+	Topic       string
+	ContentType string
+	Payload     []byte
+}
+
+// Error is why a call failed, with a code of Connect and gRPC like "not_found".
+type Error struct{ Code, Message string }
+
+func (e *Error) Error() string { return e.Message }
+
+const (
+	headTime     = 5 * time.Second // to send the head of a request
+	bodyTime     = 30 * time.Second
+	goodbye      = time.Second
+	mostHead     = 16 << 10
+	writeTimeout = 30 * time.Second // of one piece of a stream
+)
+
+// Server is a running server.
+type Server struct {
+	cfg    Config
+	http   *http.Server
+	net    net.Listener
+	unary  http.Handler
+	stream http.Handler
+	places chan struct{}
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+	once   sync.Once
+
+	mu      sync.Mutex
+	present map[*visit]struct{} // requests under way of identities
+}
+
+// visit is a request under way of somebody.
+type visit struct {
+	id  *access.Identity
+	end context.CancelFunc
+}
+
+// Start listens and serves until Close.
+func Start(cfg Config) (*Server, error) {
+	setDefault(&cfg.MaxClients, 256)
+	setDefault(&cfg.MaxBody, 1<<20)
+	setDefault(&cfg.MaxStreams, 512)
+	setDefault(&cfg.Idle, 2*time.Minute)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{cfg: cfg, net: l, places: make(chan struct{}, cfg.MaxStreams), cancel: cancel, done: make(chan struct{}), present: map[*visit]struct{}{}}
+	s.handlers()
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(cfg.TLS == nil) // gRPC without TLS
+	s.http = &http.Server{
+		Handler: http.HandlerFunc(s.serve), Protocols: &protocols, TLSConfig: cfg.TLS,
+		ReadHeaderTimeout: headTime, IdleTimeout: cfg.Idle, MaxHeaderBytes: mostHead,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 64},
+	}
+	capped := &door{Listener: l, places: make(chan struct{}, cfg.MaxClients)}
+	go func() {
+		defer close(s.done)
+		if cfg.TLS != nil {
+			s.err = s.http.ServeTLS(capped, "", "")
+			return
+		}
+		s.err = s.http.Serve(capped)
+	}()
+	return s, nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.net.Addr() }
+
+// Done is closed when the server has ended; Err then says why.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Err is why the server has ended, nil after Close.
+func (s *Server) Err() error {
+	if errors.Is(s.err, http.ErrServerClosed) {
+		return nil
+	}
+	return s.err
+}
+
+// Close ends all requests and waits for them, for a moment.
+func (s *Server) Close() error {
+	s.once.Do(func() {
+		s.cancel()
+		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+		defer cancel()
+		if s.http.Shutdown(ctx) != nil {
+			_ = s.http.Close()
+		}
+	})
+	<-s.done
+	return nil
+}
+
+// Look asks the server something as a client would, and returns an error if there is no answer.
+func (s *Server) Look(ctx context.Context) error {
+	scheme := "http://"
+	if s.cfg.TLS != nil {
+		scheme = "https://"
+	}
+	to := s.net.Addr().(*net.TCPAddr)
+	if to.IP.IsUnspecified() {
+		to = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: to.Port}
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodHead, scheme+to.String()+"/", http.NoBody)
+	if err != nil {
+		return err
+	}
+	own := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}} // it is ourselves
+	defer own.CloseIdleConnections()
+	answer, err := own.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
+
+// door lets in so many connections at once; the others wait in the kernel's queue.
+type door struct {
+	net.Listener
+	places chan struct{}
+}
+
+// Accept implements net.Listener.
+func (d *door) Accept() (net.Conn, error) {
+	d.places <- struct{}{}
+	c, err := d.Listener.Accept()
+	if err != nil {
+		<-d.places
+		return nil, err
+	}
+	return &guest{Conn: c, leave: sync.OnceFunc(func() { <-d.places })}, nil
+}
+
+type guest struct {
+	net.Conn
+	leave func()
+}
+
+// Close implements net.Conn.
+func (g *guest) Close() error {
+	defer g.leave()
+	return g.Conn.Close()
+}
+
+// serve takes one request, whatever it is.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.places <- struct{}{}:
+		defer func() { <-s.places }()
+	default:
+		s.refuse(w, r, connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("%d requests are under way already", cap(s.places))))
+		return
+	}
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	id, err := s.enter(r)
+	if err != nil {
+		s.cfg.Log.Debug("http: not let in", "remote", r.RemoteAddr, "err", err)
+		code := connect.CodeUnauthenticated
+		if errors.Is(err, access.ErrClosed) || errors.Is(err, access.ErrBusy) {
+			code = connect.CodeUnavailable
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="gatewayd", charset="UTF-8"`)
+		s.refuse(w, r, connect.NewError(code, errors.New("who you are could not be told: show a token, a name and password, or a certificate")))
+		return
+	}
+	r, leave := s.note(r, id)
+	defer leave()
+	if page, ok := s.cfg.Pages[r.URL.Path]; ok && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		if !s.may(id, "state"+r.URL.Path) {
+			s.refuse(w, r, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("%s may not see %s: it takes state%s", id.Name, r.URL.Path, r.URL.Path)))
+			return
+		}
+		page(w, r)
+		return
+	}
+	s.route(w, r, id)
+}
+
+// note keeps who is there for Cut.
+func (s *Server) note(r *http.Request, id *access.Identity) (noted *http.Request, leave func()) {
+	if id == nil {
+		return r, func() {}
+	}
+	ctx, end := context.WithCancel(r.Context())
+	v := &visit{id, end}
+	s.mu.Lock()
+	s.present[v] = struct{}{}
+	s.mu.Unlock()
+	return r.WithContext(ctx), func() {
+		end()
+		s.mu.Lock()
+		delete(s.present, v)
+		s.mu.Unlock()
+	}
+}
+
+// Cut ends the requests of every identity that match picks, and returns how many.
+func (s *Server) Cut(match func(*access.Identity) bool) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for v := range s.present {
+		if match(v.id) {
+			v.end()
+			n++
+		}
+	}
+	return n
+}
+
+func (s *Server) may(id *access.Identity, topic string) bool {
+	return id == nil || s.cfg.May(id, topic)
+}
+
+// enter says who a client is.
+func (s *Server) enter(r *http.Request) (*access.Identity, error) {
+	if s.cfg.Enter == nil {
+		return nil, nil
+	}
+	var shown access.Shown
+	if token, ok := bearer(r.Header.Get("Authorization")); ok {
+		shown.Token = token
+	} else if name, password, ok := r.BasicAuth(); ok {
+		shown.Name, shown.Password = name, []byte(password)
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		shown.Certificate = r.TLS.PeerCertificates[0]
+	}
+	return s.cfg.Enter(shown)
+}
