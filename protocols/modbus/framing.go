@@ -1,5 +1,7 @@
 package modbus
 
+import "fmt"
+
 // Framing is how a PDU travels.
 type Framing uint8
 
@@ -30,6 +32,16 @@ func (f Framing) String() string {
 		return "ascii-over-tcp"
 	}
 	return "unknown framing"
+}
+
+// ParseFraming is the Framing that String names.
+func ParseFraming(name string) (Framing, error) {
+	for f := RTU; f <= ASCIIOverTCP; f++ {
+		if f.String() == name {
+			return f, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is no framing", name)
 }
 
 // serial says whether frames travel on a line with timing and other units, where bytes may be lost, invented and come late.

@@ -1,0 +1,90 @@
+package record
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Writer writes a recording, one Write of the file per entry: what is recorded is there when the power goes.
+type Writer struct {
+	w    io.Writer
+	line []byte
+	last time.Duration
+}
+
+// NewWriter writes the header.
+func NewWriter(w io.Writer, h Header) (*Writer, error) {
+	var b strings.Builder
+	b.WriteString(magic + strconv.Itoa(version) + "\n")
+	if !h.Began.IsZero() {
+		b.WriteString("began " + h.Began.UTC().Format(time.RFC3339Nano) + "\n")
+	}
+	for _, f := range []struct{ word, value string }{
+		{"link", plain(h.Link)}, {"framing", h.Framing.String()}, {"transport", plain(h.Transport)}, {"baud", number(h.Baud)}, {"bits", number(h.Bits)},
+	} {
+		if f.value != "" {
+			b.WriteString(f.word + " " + f.value + "\n")
+		}
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return nil, fmt.Errorf("write the header of a recording: %w", err)
+	}
+	return &Writer{w: w}, nil
+}
+
+func number(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// plain keeps a text on its line.
+func plain(text string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text))
+}
+
+// Write appends an entry. One that is before the last one gets its time.
+func (w *Writer) Write(e Entry) error {
+	w.last = max(w.last, e.At)
+	b := w.line[:0]
+	b = strconv.AppendInt(b, int64(w.last/time.Second), 10)
+	b = fmt.Appendf(b, ".%09d", w.last%time.Second)
+	for range 3 { // microseconds, unless there is more to tell
+		if b[len(b)-1] != '0' {
+			break
+		}
+		b = b[:len(b)-1]
+	}
+	if int(e.Direction) >= len(directions) {
+		return fmt.Errorf("write to a recording: no direction %d", e.Direction)
+	}
+	b = append(append(append(b, ' '), directions[e.Direction]...), ' ')
+	if len(e.Bytes) == 0 {
+		b = append(b, '-')
+	}
+	b = hex.AppendEncode(b, e.Bytes)
+	if word := e.Mark.String(); word != "" {
+		b = append(append(b, ' '), word...)
+	}
+	if note := plain(e.Note); note != "" {
+		b = append(append(b, " # "...), note...)
+	}
+	w.line = append(b, '\n')
+	if len(w.line) > longest {
+		return fmt.Errorf("write to a recording: a line of %d bytes is too long", len(w.line))
+	}
+	if _, err := w.w.Write(w.line); err != nil {
+		return fmt.Errorf("write to a recording: %w", err)
+	}
+	return nil
+}
