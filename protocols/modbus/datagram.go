@@ -28,7 +28,10 @@ func (l *Link) sendDatagram(ctx context.Context, adu []byte) ([]byte, error) {
 	if err := l.conn.SetWriteDeadline(deadline); err != nil {
 		return nil, &lostError{notSent(err)}
 	}
-	if _, err := l.conn.Write(adu); errors.Is(err, os.ErrDeadlineExceeded) {
+	begin := l.seen()
+	n, err := l.conn.Write(adu)
+	l.wrote(begin, adu, n)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, notSent(noAnswer(ctx, l.request.Timeout))
 	} else if err != nil {
 		// A datagram goes out whole or not at all. The error may be the refusal of an earlier one.
@@ -62,6 +65,7 @@ func (l *Link) awaitDatagram(ctx context.Context) ([]byte, error) {
 			return nil, noAnswer(ctx, l.request.Timeout)
 		}
 		body, late, err := l.takeDatagram(l.rx.buf[:n])
+		l.opts.Tap.came(l.seen(), l.datagramMark(late, err), l.rx.buf[:n])
 		if body != nil {
 			return slices.Clone(body), nil
 		}
@@ -69,6 +73,20 @@ func (l *Link) awaitDatagram(ctx context.Context) ([]byte, error) {
 			strange = err
 		}
 	}
+}
+
+func (l *Link) datagramMark(late bool, err error) Mark {
+	switch {
+	case late:
+		return Late
+	case errors.Is(err, ErrCorrupt) && l.framing == TCP:
+		return Noise
+	case errors.Is(err, ErrCorrupt):
+		return BadChecksum
+	case err != nil:
+		return Stray
+	}
+	return Good
 }
 
 // takeDatagram gives the answer in a datagram, from the unit to the end of the PDU, or why it is none; late: it answers another request.

@@ -73,3 +73,57 @@ func ParseMark(word string) (Mark, error) {
 	}
 	return 0, fmt.Errorf("%q is no mark of a frame", word)
 }
+
+// PDU is the function code and what follows it of a frame that was sent, or received with a good checksum, as far as its Bytes were kept.
+func (f Frame) PDU(framing Framing) []byte {
+	b, tail := f.Bytes, 0
+	switch {
+	case framing == TCP:
+		return b[min(7, len(b)):]
+	case framing.ascii():
+		b = binaryOf(b)
+		if len(f.Bytes) == f.Size {
+			tail = 1
+		}
+	case len(b) == f.Size:
+		tail = 2
+	}
+	if len(b) < 1+tail {
+		return nil
+	}
+	return b[1 : len(b)-tail]
+}
+
+// binaryOf is the bytes that begin an ASCII frame.
+func binaryOf(line []byte) (b []byte) {
+	for i := 1; i+1 < len(line); i += 2 {
+		hi, lo := nibble(line[i]), nibble(line[i+1])
+		if hi > 15 || lo > 15 {
+			break
+		}
+		b = append(b, hi<<4|lo)
+	}
+	return b
+}
+
+// Checksums are the CRC or LRC in a frame and the one that it should have; ok is false where the framing has none, or the frame is too short.
+func (f Frame) Checksums(framing Framing) (is, want uint16, ok bool) {
+	b := f.Bytes
+	switch {
+	case framing == TCP:
+		return 0, 0, false
+	case framing.ascii():
+		if b = binaryOf(b); len(b) < 3 {
+			return 0, 0, false
+		}
+		sum := byte(0)
+		for _, v := range b[:len(b)-1] {
+			sum -= v
+		}
+		return uint16(b[len(b)-1]), uint16(sum), true
+	case len(b) < 4:
+		return 0, 0, false
+	}
+	n := len(b) - 2
+	return uint16(b[n]) | uint16(b[n+1])<<8, crc(b[:n]), true
+}

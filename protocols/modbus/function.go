@@ -26,7 +26,8 @@ const (
 	EncapsulatedInterface      uint8 = 43
 )
 
-func functionName(function uint8) string {
+// FunctionName says in words what a function does.
+func FunctionName(function uint8) string {
 	switch function {
 	case ReadCoils:
 		return "read coils"

@@ -15,6 +15,8 @@ type input struct {
 	raw  syscall.RawConn // nil when conn has none
 	buf  [1040]byte
 	n    int
+	tap  *Tap // nil: nobody wants to know
+	told int  // bytes at the beginning that tap knows
 
 	now  func(fd uintptr) bool // readNow, made once
 	got  int
@@ -25,8 +27,8 @@ type input struct {
 	sent int                   // what it has written; -1: nothing was tried
 }
 
-func newInput(conn Conn) *input {
-	in := &input{conn: conn}
+func newInput(conn Conn, tap *Tap) *input {
+	in := &input{conn: conn, tap: tap}
 	in.now, in.swap = in.readNow, in.exchangeNow
 	if s, ok := conn.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
@@ -40,11 +42,12 @@ func (in *input) bytes() []byte { return in.buf[:in.n] }
 
 func (in *input) consume(n int) {
 	in.n = copy(in.buf[:], in.buf[n:in.n])
+	in.told = max(0, in.told-n)
 }
 
 func (in *input) room() []byte {
 	if in.n == len(in.buf) {
-		in.consume(in.n / 2)
+		in.drop(in.n / 2)
 	}
 	return in.buf[in.n:]
 }

@@ -120,7 +120,7 @@ func (l *Link) tail(ctx context.Context, err error) []byte {
 	}
 	body := slices.Clone(tailRTU(l.rx.bytes(), l.want))
 	if body != nil {
-		l.rx.n = 0
+		l.rx.frame(l.quiet, Good, l.rx.n-len(body)-2, l.rx.n)
 	}
 	return body
 }
@@ -152,8 +152,10 @@ func (l *Link) silentLine(ctx context.Context, mismatch bool, err error) error {
 	case ctx.Err() != nil:
 		return noAnswer(ctx, 0)
 	case l.rx.n > 0 && l.missing() <= 0:
+		l.rx.tell(BadChecksum)
 		return errSpoilt
 	case l.rx.n > 0:
+		l.rx.tell(Short)
 		return fmt.Errorf("%w: %d of %d bytes within %v", ErrCorrupt, l.rx.n, l.rx.n+l.missing(), l.request.Timeout)
 	case mismatch:
 		return fmt.Errorf("%w within %v", ErrMismatch, l.request.Timeout)
@@ -170,11 +172,10 @@ func (l *Link) takeLine() (answer []byte, other bool) {
 		}
 		if l.want.accepts(body) {
 			answer = slices.Clone(body)
-			l.rx.consume(end)
+			l.rx.frame(l.quiet, Good, end-len(frame), end)
 			return answer, other
 		}
-		l.owed.came(body)
-		l.rx.consume(end)
+		l.rx.frame(l.quiet, l.other(body), end-len(frame), end)
 		other = true
 	}
 }

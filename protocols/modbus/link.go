@@ -47,6 +47,8 @@ type Options struct {
 	Timer Waiter
 	// Datagrams says that each Read and Write of the conn is one datagram with one frame (UDP); for TCP and RTUOverTCP only.
 	Datagrams bool
+	// Tap sees every frame; nil: nobody does. It may go from one Link to the next.
+	Tap *Tap
 }
 
 // Link carries one transaction at a time over one connection or port. It is used by one goroutine at a time; Close of the Conn by another
@@ -77,10 +79,11 @@ type Link struct {
 // NewLink makes a Link over an open conn. It does no I/O.
 func NewLink(conn Conn, framing Framing, opts Options) *Link {
 	opts, char := opts.complete(framing)
-	l := &Link{conn: conn, framing: framing, opts: opts, char: char, rx: newInput(conn), packer: packagerOf(framing)}
+	l := &Link{conn: conn, framing: framing, opts: opts, char: char, rx: newInput(conn, opts.Tap), packer: packagerOf(framing)}
 	l.client = grid.NewClient2(l.packer, transport{l})
 	// What was on a line before it was opened is unknown: it must be silent first (§2.5.1.1).
 	l.dirty = framing.serial()
+	opts.Tap.opened(framing)
 	if opts.Datagrams {
 		// The answers to whoever had our port before must not look like ours.
 		l.transaction = uint16(rand.Uint32())
@@ -145,6 +148,7 @@ func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 		return answer, nil
 	}
 	err = fmt.Errorf("%s: %w", r, err)
+	l.ended(r, err)
 	var why *lostError
 	if errors.As(err, &why) {
 		l.lost = why

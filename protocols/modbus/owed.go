@@ -47,10 +47,11 @@ func (o *owed) wait(w want, now time.Time) time.Duration {
 	return most
 }
 
-// came strikes the oldest answer that body (from the unit to the end of the PDU) can be.
-func (o *owed) came(body []byte) {
+// came strikes the oldest answer that body (from the unit to the end of the PDU) can be; false: there is none.
+func (o *owed) came(body []byte) bool {
 	i := slices.IndexFunc(o.answers, func(a late) bool { return a.want.accepts(body) })
 	if i >= 0 {
 		o.answers = slices.Delete(o.answers, i, i+1)
 	}
+	return i >= 0
 }

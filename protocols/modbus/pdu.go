@@ -34,13 +34,13 @@ func ParseRequest(unit uint8, pdu []byte) (Request, error) {
 func Transaction(function uint8, data []byte) (Request, error) {
 	r, ok := parse(Request{Function: function}, data)
 	if !ok {
-		return r, fmt.Errorf("%s: % x is not what a request of it looks like", functionName(function), data)
+		return r, fmt.Errorf("%s: % x is not what a request of it looks like", FunctionName(function), data)
 	}
 	if r.form() == formRaw {
 		r.Data = append([]byte(nil), data...)
 	}
 	if err := r.checkShape(); err != nil {
-		return r, fmt.Errorf("%s: %w", functionName(function), err)
+		return r, fmt.Errorf("%s: %w", FunctionName(function), err)
 	}
 	return r, nil
 }

@@ -38,8 +38,9 @@ type Pipe struct {
 // NewPipe makes a Pipe over an open connection. It does no I/O.
 func NewPipe(conn Conn, opts Options) *Pipe {
 	opts, _ = opts.complete(TCP)
-	p := &Pipe{conn: conn, opts: opts, rx: newInput(conn), lead: make(chan struct{}, 1)}
+	p := &Pipe{conn: conn, opts: opts, rx: newInput(conn, opts.Tap), lead: make(chan struct{}, 1)}
 	p.lead <- struct{}{}
+	opts.Tap.opened(TCP)
 	return p
 }
 
@@ -180,6 +181,7 @@ func (p *Pipe) flush() {
 		err := p.conn.SetWriteDeadline(until)
 		n := 0
 		if err == nil {
+			p.opts.Tap.sentAll(p.out) // before an answer can be seen
 			n, err = p.conn.Write(p.out)
 		}
 		if err != nil {

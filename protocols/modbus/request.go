@@ -43,7 +43,7 @@ func (r Request) Write() bool {
 
 // String is the beginning of an error message: "unit 7: read holding registers 0+10".
 func (r Request) String() string {
-	name := fmt.Sprintf("unit %d: %s", r.Unit, functionName(r.Function))
+	name := fmt.Sprintf("unit %d: %s", r.Unit, FunctionName(r.Function))
 	switch r.form() {
 	case formSingle, formFIFO:
 		return fmt.Sprintf("%s %d", name, r.Address)

@@ -69,7 +69,7 @@ func (l *Link) drain(ctx context.Context, limit time.Time) error {
 	for start := last; ; {
 		now := time.Now()
 		if now.Sub(last) >= pause {
-			l.rx.n = 0
+			l.rx.drop(l.rx.n)
 			l.dirty = false
 			return nil
 		}
@@ -113,8 +113,7 @@ func (l *Link) strike() {
 		if frame == nil {
 			return
 		}
-		l.owed.came(body)
-		l.rx.consume(end)
+		l.rx.frame(l.quiet, l.other(body), end-len(frame), end)
 	}
 }
 
@@ -122,7 +121,8 @@ func (l *Link) strike() {
 func (l *Link) discard(ctx context.Context) (found bool, err error) {
 	if l.rx.raw == nil {
 		if d, ok := l.conn.(discarder); ok {
-			found, l.rx.n = l.rx.n > 0, 0
+			found = l.rx.n > 0
+			l.rx.drop(l.rx.n)
 			if err := d.Discard(); err != nil {
 				return false, &lostError{fmt.Errorf("discard: %w", err)}
 			}
@@ -141,6 +141,6 @@ func (l *Link) discard(ctx context.Context) (found bool, err error) {
 		l.quiet = time.Now()
 		l.strike()
 	}
-	l.rx.n = 0
+	l.rx.drop(l.rx.n)
 	return found, nil
 }

@@ -19,6 +19,7 @@ func (l *Link) sendStream(ctx context.Context, adu []byte) ([]byte, error) {
 	if came, err := l.rx.poll(); err != nil {
 		return nil, &lostError{notSent(err)}
 	} else if came || l.rx.n > 0 {
+		l.rx.tell(Stray)
 		return nil, &lostError{notSent(fmt.Errorf("%w: %d bytes nobody asked for", ErrMismatch, l.rx.n))}
 	}
 	if err := l.write(ctx, adu, deadline); err != nil {
@@ -58,8 +59,9 @@ func (l *Link) sendStream(ctx context.Context, adu []byte) ([]byte, error) {
 func (l *Link) endStream(ctx context.Context, err error) ([]byte, error) {
 	if b := l.rx.bytes(); l.want.raw && !l.framing.ascii() && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
 		if body := tailRTU(b, l.want); len(body)+2 == len(b) && body != nil {
-			l.rx.n = 0
-			return slices.Clone(body), nil
+			body = slices.Clone(body)
+			l.rx.frame(time.Now(), Good, 0, l.rx.n)
+			return body, nil
 		}
 	}
 	err = l.silentStream(ctx, err)
@@ -75,6 +77,7 @@ func (l *Link) silentStream(ctx context.Context, err error) error {
 	}
 	err = noAnswer(ctx, l.request.Timeout)
 	if l.rx.n > 0 {
+		l.rx.tell(Short)
 		return fmt.Errorf("%w (%d bytes came: %w)", err, l.rx.n, ErrCorrupt)
 	}
 	return err
@@ -85,15 +88,18 @@ func (l *Link) takeStream() ([]byte, error) {
 	frame, body, end := l.find()
 	switch {
 	case frame == nil && (end > 0 || l.missing() <= 0):
+		l.rx.tell(BadChecksum)
 		return nil, &lostError{errSpoilt}
 	case frame == nil:
 		return nil, nil
 	case !l.want.accepts(body):
+		l.rx.tell(Stray)
 		return nil, &lostError{mismatch(body)}
 	case len(frame) != len(b):
+		l.rx.tell(Stray)
 		return nil, &lostError{fmt.Errorf("%w: %d bytes where the answer has %d", ErrMismatch, len(b), len(frame))}
 	}
 	body = slices.Clone(body)
-	l.rx.consume(end)
+	l.rx.frame(l.seen(), Good, 0, end)
 	return body, nil
 }

@@ -34,7 +34,7 @@ func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
 			}
 		}
 	}
-	if err := l.put(ctx, adu, deadline); err != nil {
+	if err := l.put(ctx, adu, begin, deadline); err != nil {
 		return nil, err
 	}
 	for {
@@ -68,11 +68,12 @@ func (l *Link) early(ctx context.Context, err error, deadline time.Time) bool {
 }
 
 // put sends the request and, where it can be had in one go, reads once.
-func (l *Link) put(ctx context.Context, adu []byte, deadline time.Time) error {
+func (l *Link) put(ctx context.Context, adu []byte, begin, deadline time.Time) error {
 	if l.rx.raw == nil || l.rx.n > 0 {
 		return l.write(ctx, adu, deadline)
 	}
 	sent, err := l.rx.exchange(adu)
+	l.wrote(begin, adu, sent)
 	switch {
 	case sent == len(adu) && err != nil && !l.early(ctx, err, deadline):
 		return l.silentTCP(ctx, err)
@@ -103,6 +104,7 @@ func (l *Link) silentTCP(ctx context.Context, err error) error {
 	}
 	err = noAnswer(ctx, l.request.Timeout)
 	if l.rx.n > 0 {
+		l.rx.tell(Short)
 		return &lostError{fmt.Errorf("%w (%d bytes of a frame came: %w)", err, l.rx.n, ErrCorrupt)}
 	}
 	l.owed.forgo(l.transaction)
@@ -114,6 +116,7 @@ func (l *Link) takeTCP() ([]byte, error) {
 	for {
 		frame, err := splitTCP(l.rx.bytes())
 		if err != nil {
+			l.rx.tell(Noise)
 			return nil, &lostError{fmt.Errorf("%w: %w", ErrCorrupt, err)}
 		}
 		if frame == nil {
@@ -121,16 +124,25 @@ func (l *Link) takeTCP() ([]byte, error) {
 		}
 		if id := binary.BigEndian.Uint16(frame); id != l.transaction {
 			if !l.owed.settle(id) {
+				l.rx.tell(Stray)
 				return nil, &lostError{fmt.Errorf("%w: transaction %d while %d is waited for", ErrMismatch, id, l.transaction)}
 			}
-			l.rx.consume(len(frame))
+			l.rx.frame(l.seen(), Late, 0, len(frame))
 			continue
 		}
 		body := slices.Clone(frame[6:])
-		l.rx.consume(len(frame))
 		l.quiet = time.Now()
-		return body, l.want.judge(body)
+		err = l.want.judge(body)
+		l.rx.frame(l.quiet, judged(err), 0, len(frame))
+		return body, err
 	}
+}
+
+func judged(err error) Mark {
+	if err != nil {
+		return Stray
+	}
+	return Good
 }
 
 // judge says why body, which came with the right transaction id, is not the answer. A length in the header that the PDU contradicts costs

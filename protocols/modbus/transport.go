@@ -78,7 +78,9 @@ func (l *Link) write(ctx context.Context, adu []byte, until time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return notSent(noAnswer(ctx, 0))
 	}
+	begin := l.seen()
 	n, err := l.conn.Write(adu)
+	l.wrote(begin, adu, n)
 	if err == nil {
 		return nil
 	}

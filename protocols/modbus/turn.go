@@ -87,6 +87,7 @@ func (p *Pipe) expire(now time.Time) {
 		}
 		err := noAnswer(context.Background(), t.request.Timeout)
 		if b := p.rx.bytes(); len(b) > 0 && (now.Sub(p.began) >= t.request.Timeout || len(b) > 1 && binary.BigEndian.Uint16(b) == t.id) {
+			p.rx.tell(Short)
 			err = &lostError{fmt.Errorf("%w (%d bytes of a frame came: %w)", err, len(b), ErrCorrupt)}
 			p.finish(t, nil, err)
 			p.end(err)
@@ -95,6 +96,8 @@ func (p *Pipe) expire(now time.Time) {
 		p.owed.forgo(t.id)
 		if t.want.mute {
 			err = nil
+		} else {
+			p.opts.Tap.happened(now, Silent, t.request.Unit, t.request.Function)
 		}
 		p.finish(t, nil, err)
 	}
@@ -109,6 +112,7 @@ func (p *Pipe) take() error {
 	for {
 		frame, err := splitTCP(p.rx.bytes()[at:])
 		if err != nil {
+			p.opts.Tap.came(p.heard, Noise, p.rx.bytes()[at:])
 			return &lostError{fmt.Errorf("%w: %w", ErrCorrupt, err)}
 		}
 		if frame == nil {
@@ -119,12 +123,16 @@ func (p *Pipe) take() error {
 		t := p.sent(id)
 		if t == nil {
 			if !p.owed.settle(id) {
+				p.opts.Tap.came(p.heard, Stray, frame)
 				return &lostError{fmt.Errorf("%w: transaction %d, which nobody waits for", ErrMismatch, id)}
 			}
+			p.opts.Tap.came(p.heard, Late, frame)
 			continue
 		}
 		body := slices.Clone(frame[6:])
-		if err := t.want.judge(body); err != nil {
+		err = t.want.judge(body)
+		p.opts.Tap.came(p.heard, judged(err), frame)
+		if err != nil {
 			p.finish(t, nil, err)
 			if LinkLost(err) {
 				return err
@@ -179,6 +187,7 @@ func (p *Pipe) drop(ctx context.Context, t *turn) {
 		t.err = notSent(t.err)
 	} else {
 		p.owed.forgo(t.id)
+		p.opts.Tap.happened(time.Now(), Silent, t.request.Unit, t.request.Function)
 	}
 	p.remove(t)
 	t.over, t.body = true, nil
@@ -198,6 +207,7 @@ func (p *Pipe) end(err error) {
 	}
 	if p.lost == nil {
 		p.lost = &lostError{err}
+		p.opts.Tap.happened(time.Now(), Lost, 0, 0)
 	}
 	for _, t := range slices.Clone(p.queue) {
 		p.finish(t, nil, &lostError{notSent(err)})
