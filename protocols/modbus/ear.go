@@ -2,33 +2,51 @@ package modbus
 
 import (
 	"context"
+	"fmt"
 	"slices"
 )
 
 // earSize is how many frames wait for a listener that is slower than the line.
 const earSize = 1024
 
+// Filter says which frames are of interest.
+type Filter struct {
+	Unit     int   // negative: all; broadcasts and what happens to the link are of interest to every unit
+	Function uint8 // 0: all
+}
+
+// passes says whether a frame is of interest.
+func (x Filter) passes(framing Framing, f Frame) bool {
+	all := f.Unit == 0 && (f.Function == 0 || framing.serial())
+	return (x.Unit < 0 || all || int(f.Unit) == x.Unit) && (x.Function == 0 || f.Function == 0 || f.Function == x.Function)
+}
+
 // Ear hears what passes a Tap, from Listen to Close. Next is for one goroutine.
 type Ear struct {
 	tap    *Tap
+	filter Filter
 	frames chan Frame
 	missed uint64 // behind the tap's lock
 }
 
-// Listen hears everything from now on.
-func (t *Tap) Listen() *Ear {
-	e := &Ear{tap: t, frames: make(chan Frame, earSize)}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.ears = append(t.ears, e)
-	return e
-}
+// mostEars is how many may listen to a Tap.
+const mostEars = 16
 
-// Listeners is how many Ears there are.
-func (t *Tap) Listeners() int {
+// Listen hears what is of interest from now on, and before that what was kept of it, if that is wanted.
+func (t *Tap) Listen(filter Filter, kept bool) (*Ear, error) {
+	e := &Ear{tap: t, filter: filter, frames: make(chan Frame, earSize)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.ears)
+	if len(t.ears) >= mostEars {
+		return nil, fmt.Errorf("%d listen already", len(t.ears))
+	}
+	if kept {
+		for _, f := range t.ring.frames() {
+			e.hear(f)
+		}
+	}
+	t.ears = append(t.ears, e)
+	return e, nil
 }
 
 // Close ends listening; it may be called again, and by any goroutine.
@@ -41,6 +59,9 @@ func (e *Ear) Close() error {
 
 // hear is called with the tap's lock. A line never waits for who listens.
 func (e *Ear) hear(f Frame) {
+	if !e.filter.passes(e.tap.framing, f) {
+		return
+	}
 	if len(e.frames) == cap(e.frames) {
 		e.missed++
 		return

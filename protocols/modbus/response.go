@@ -66,10 +66,11 @@ const (
 )
 
 func (e *Exception) Error() string {
-	return fmt.Sprintf("exception %d: %s", e.Code, exceptionName(e.Code))
+	return fmt.Sprintf("exception %d: %s", e.Code, ExceptionName(e.Code))
 }
 
-func exceptionName(code uint8) string {
+// ExceptionName says what an exception code means.
+func ExceptionName(code uint8) string {
 	switch code {
 	case IllegalFunction:
 		return "illegal function"

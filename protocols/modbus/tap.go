@@ -23,6 +23,9 @@ func NewTap() *Tap { return &Tap{} }
 
 // Late is how many answers of each unit have come after they were given up.
 func (t *Tap) Late() map[uint8]uint64 {
+	if t == nil {
+		return nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return maps.Clone(t.late)

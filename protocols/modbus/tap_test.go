@@ -15,6 +15,15 @@ import (
 	"pgregory.net/rapid"
 )
 
+// heard hears all that passes.
+func heard(tap *Tap) *Ear {
+	e, err := tap.Listen(Filter{Unit: -1}, false)
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
 // told is what a tap has shown so far: direction, unit, function, mark and bytes of each frame.
 func told(e *Ear) (lines []string) {
 	for len(e.frames) > 0 {
@@ -87,7 +96,7 @@ func TestTapTellsWhatPasses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tap := NewTap()
-			ear := tap.Listen()
+			ear := heard(tap)
 			l := NewLink(&scene{replies: [][]byte{c.reply}}, c.framing, Options{Tap: tap, Datagrams: c.datagrams})
 			l.transaction = 0
 			_, _ = l.Do(context.Background(), ask)
@@ -103,7 +112,7 @@ func TestTapTellsWhatPasses(t *testing.T) {
 func TestTapTellsLateAnswers(t *testing.T) {
 	for _, f := range []Framing{RTU, ASCII, TCP} {
 		tap := NewTap()
-		ear := tap.Listen()
+		ear := heard(tap)
 		s := &scene{}
 		l := NewLink(s, f, Options{Tap: tap, Silence: time.Millisecond})
 		l.transaction = 0
@@ -134,7 +143,7 @@ func TestTapTellsLateAnswers(t *testing.T) {
 func TestTapMissesNoByte(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tap := NewTap()
-		ear := tap.Listen()
+		ear := heard(tap)
 		in := newInput(&script{}, tap)
 		read := 0 // bytes are numbered
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
@@ -219,7 +228,7 @@ func TestTapOfAPipe(t *testing.T) {
 		}
 	}()
 	tap := NewTap()
-	ear := tap.Listen()
+	ear := heard(tap)
 	p := NewPipe(near, Options{Tap: tap})
 	var wg sync.WaitGroup
 	for i := range uint16(20) {
@@ -253,7 +262,7 @@ func TestTapOfAPipe(t *testing.T) {
 
 func TestEarMissesWhatNobodyTakes(t *testing.T) {
 	tap := NewTap()
-	ear := tap.Listen()
+	ear := heard(tap)
 	for range earSize + 3 {
 		tap.happened(time.Now(), Silent, 1, 3)
 	}
@@ -261,8 +270,51 @@ func TestEarMissesWhatNobodyTakes(t *testing.T) {
 		t.Errorf("missed %d", n)
 	}
 	_, err := ear.Next(context.Background())
-	if ear.Close(); err != nil || tap.Listeners() != 0 || len(tap.Last()) == 0 {
-		t.Error(err, tap.Listeners())
+	if ear.Close(); err != nil || len(tap.ears) != 0 || len(tap.Last()) == 0 {
+		t.Error(err, len(tap.ears))
+	}
+}
+
+func TestListenersHearWhatTheyWant(t *testing.T) {
+	pass := func(tap *Tap) {
+		tap.sent(time.Now(), Good, framed(RTU, 0, 7, 3, 0, 0, 0, 1))
+		tap.came(time.Now(), Good, framed(RTU, 0, 7, 0x83, 2))
+		tap.sent(time.Now(), Good, framed(RTU, 0, 8, 4, 0, 0, 0, 1))
+		tap.came(time.Now(), Noise, []byte{1})
+		tap.sent(time.Now(), Good, framed(RTU, 0, 0, 6, 0, 0, 0, 1)) // to all units
+		tap.happened(time.Now(), Lost, 0, 0)
+	}
+	for _, c := range []struct {
+		filter Filter
+		want   int
+	}{
+		{Filter{Unit: -1}, 6}, {Filter{Unit: 7}, 4}, {Filter{Unit: 8}, 4}, {Filter{Unit: 9}, 2}, {Filter{Unit: -1, Function: 3}, 3}, {Filter{Unit: 8, Function: 4}, 3},
+	} {
+		tap := NewTap()
+		tap.framing = RTU
+		pass(tap)
+		live, err := tap.Listen(c.filter, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := tap.Listen(c.filter, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass(tap)
+		if len(live.frames) != c.want || len(all.frames) != 2*c.want {
+			t.Errorf("%+v: %d frames, with those before %d; want %d", c.filter, len(live.frames), len(all.frames), c.want)
+		}
+	}
+}
+
+func TestListenersAreBounded(t *testing.T) {
+	tap := NewTap()
+	for range mostEars {
+		heard(tap)
+	}
+	if _, err := tap.Listen(Filter{}, false); err == nil {
+		t.Error("one more may listen")
 	}
 }
 

@@ -1,6 +1,9 @@
 package explain_test
 
 import (
+	"io"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +11,7 @@ import (
 
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/explain"
+	"gatewayd/protocols/modbus/record"
 )
 
 func TestFramesInWords(t *testing.T) {
@@ -92,4 +96,43 @@ func TestNothingCannotBeExplained(t *testing.T) {
 			})
 		}
 	})
+}
+
+func TestWhatWasKeptReadsAsARecording(t *testing.T) {
+	tap := modbus.NewTap()
+	near, far := net.Pipe()
+	defer far.Close()
+	l := modbus.NewLink(near, modbus.TCP, modbus.Options{Tap: tap})
+	ear, err := explain.Listen(tap, modbus.Filter{Unit: 7}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ear.Close()
+	go func() {
+		q := make([]byte, 12)
+		_, _ = io.ReadFull(far, q)
+		_, _ = far.Write(modbus.AppendFrame(nil, modbus.TCP, uint16(q[0])<<8|uint16(q[1]), 7, append([]byte{3, 120}, make([]byte, 120)...)))
+	}()
+	if _, err := l.Do(t.Context(), modbus.Request{Unit: 7, Function: 3, Address: 5, Quantity: 60, Timeout: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	const answer = "read holding registers 5+60: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 … 44 more"
+	x := explain.Last(tap)
+	r, err := record.NewReader(strings.NewReader("modbus-record 1\nframing " + x.Framing + "\n" + strings.Join(x.Lines, "\n")))
+	if err != nil || x.Framing != "tcp" {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"opened", "unit 7: read holding registers 5+60", "unit 7: " + answer + " (129 bytes)"} {
+		if e, err := r.Next(); err != nil || e.Note != want {
+			t.Errorf("%q, %v; want %q", e.Note, err, want)
+		}
+	}
+	for _, want := range []string{"opened", "read holding registers 5+60", answer} {
+		if e, err := ear.Next(t.Context()); err != nil || e.Text != want || e.Gap < 0 {
+			t.Errorf("%q, %v; want %q", e.Text, err, want)
+		}
+	}
+	if x := explain.Last(nil); x.Lines != nil {
+		t.Error(x)
+	}
 }

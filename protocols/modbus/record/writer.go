@@ -56,17 +56,33 @@ func plain(text string) string {
 // Write appends an entry. One that is before the last one gets its time.
 func (w *Writer) Write(e Entry) error {
 	w.last = max(w.last, e.At)
-	b := w.line[:0]
-	b = strconv.AppendInt(b, int64(w.last/time.Second), 10)
-	b = fmt.Appendf(b, ".%09d", w.last%time.Second)
+	e.At = w.last
+	b, err := Append(w.line[:0], e)
+	if err != nil {
+		return fmt.Errorf("write to a recording: %w", err)
+	}
+	w.line = append(b, '\n')
+	if len(w.line) > longest {
+		return fmt.Errorf("write to a recording: a line of %d bytes is too long", len(w.line))
+	}
+	if _, err := w.w.Write(w.line); err != nil {
+		return fmt.Errorf("write to a recording: %w", err)
+	}
+	return nil
+}
+
+// Append appends an entry as a line, without its end.
+func Append(b []byte, e Entry) ([]byte, error) {
+	if int(e.Direction) >= len(directions) || e.At < 0 {
+		return b, fmt.Errorf("no entry has direction %d at %v", e.Direction, e.At)
+	}
+	b = strconv.AppendInt(b, int64(e.At/time.Second), 10)
+	b = fmt.Appendf(b, ".%09d", e.At%time.Second)
 	for range 3 { // microseconds, unless there is more to tell
 		if b[len(b)-1] != '0' {
 			break
 		}
 		b = b[:len(b)-1]
-	}
-	if int(e.Direction) >= len(directions) {
-		return fmt.Errorf("write to a recording: no direction %d", e.Direction)
 	}
 	b = append(append(append(b, ' '), directions[e.Direction]...), ' ')
 	if len(e.Bytes) == 0 {
@@ -79,12 +95,5 @@ func (w *Writer) Write(e Entry) error {
 	if note := plain(e.Note); note != "" {
 		b = append(append(b, " # "...), note...)
 	}
-	w.line = append(b, '\n')
-	if len(w.line) > longest {
-		return fmt.Errorf("write to a recording: a line of %d bytes is too long", len(w.line))
-	}
-	if _, err := w.w.Write(w.line); err != nil {
-		return fmt.Errorf("write to a recording: %w", err)
-	}
-	return nil
+	return b, nil
 }

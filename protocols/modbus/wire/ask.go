@@ -31,7 +31,8 @@ type Ask struct {
 // Answer is what comes back, once, when all requests have ended.
 type Answer struct {
 	Ask     *Ask
-	Results []Result // one per request
+	Results []Result    // one per request
+	Tap     *modbus.Tap // of the line or link, which knows what has passed; nil: nobody does
 }
 
 // Result is how one request ended.

@@ -17,6 +17,8 @@ type Config struct {
 	Quiet    time.Duration // the longest that a unit that gave no answer is left alone
 	// Air is the time that a request and its answer take on the wire; nil: none.
 	Air func(r modbus.Request) time.Duration
+	// Tap is that of the links that carry; nil: none.
+	Tap *modbus.Tap
 }
 
 // Carrier is the desk of a line or link: it takes what units ask, elects what
@@ -31,6 +33,8 @@ type Carrier struct {
 	works  []*Work // under way
 	mute   int     // transactions without an answer in a row, of all units
 	counts Counts
+
+	tallies map[uint8]*Tally // by unit
 }
 
 // Counts are what a Carrier has seen.
@@ -52,6 +56,7 @@ type part struct {
 	index int
 	tries int
 	res   Result
+	busy  time.Duration
 }
 
 func (p *part) ask() *Ask               { return p.job.answer.Ask }
@@ -93,7 +98,7 @@ func (c *Carrier) Widen(inFlight int) { c.config.InFlight = max(inFlight, 1) }
 // Take queues what ask wants. reply is called once, in this call if nothing can
 // be sent.
 func (c *Carrier) Take(ask *Ask, now time.Duration, reply func(*Answer)) {
-	j := &job{answer: Answer{Ask: ask, Results: make([]Result, len(ask.Requests))}, reply: reply, left: len(ask.Requests)}
+	j := &job{answer: Answer{Ask: ask, Tap: c.config.Tap, Results: make([]Result, len(ask.Requests))}, reply: reply, left: len(ask.Requests)}
 	if j.left == 0 {
 		reply(&j.answer)
 		return
@@ -191,6 +196,9 @@ func (c *Carrier) Done(w *Work, now time.Duration) {
 	c.counts.Busy += w.busy / time.Duration(c.config.InFlight)
 	for i, p := range w.parts {
 		unit := p.request().Unit
+		if i < w.ran {
+			c.tally(unit).attempt(&p.res, p.busy/time.Duration(c.config.InFlight))
+		}
 		if i >= w.ran || c.again(p, w) {
 			c.queue.Done(unit, now, schedule.NotSent)
 			c.push(p, now)
@@ -212,6 +220,7 @@ func (c *Carrier) again(p *part, w *Work) bool {
 	p.tries++
 	if p.res.Outcome != schedule.NotSent {
 		p.job.silent.Add(-1) // it was the connection that was silent
+		c.tally(p.request().Unit).Retries++
 	}
 	return true
 }

@@ -76,7 +76,7 @@ func TestEveryAskIsAnsweredOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		inFlight := rapid.IntRange(1, 4).Draw(t, "in flight")
 		c := NewCarrier(Config{Batch: rapid.IntRange(1, 8).Draw(t, "batch"), InFlight: inFlight, Quiet: time.Duration(rapid.IntRange(0, 3).Draw(t, "quiet")) * time.Second})
-		answers := map[*Ask]int{}
+		answers, sent := map[*Ask]int{}, uint64(0)
 		now := time.Duration(1)
 		var works []*Work
 		finish := func() {
@@ -84,7 +84,11 @@ func TestEveryAskIsAnsweredOnce(t *testing.T) {
 			work := works[i]
 			works = slices.Delete(works, i, i+1)
 			pretend(work, func(modbus.Request) error {
-				return rapid.SampledFrom([]error{nil, nil, &modbus.Exception{Code: 2}, modbus.ErrTimeout, modbus.ErrCorrupt, ended}).Draw(t, "err")
+				err := rapid.SampledFrom([]error{nil, nil, &modbus.Exception{Code: 2}, modbus.ErrTimeout, modbus.ErrCorrupt, ended}).Draw(t, "err")
+				if err != ended {
+					sent++
+				}
+				return err
 			})
 			c.Done(work, now)
 		}
@@ -128,6 +132,18 @@ func TestEveryAskIsAnsweredOnce(t *testing.T) {
 		}
 		if len(c.keyed) != 0 || c.Busy() {
 			t.Fatal("something is left")
+		}
+		n, all := c.Counts(), Total(c.Tallies())
+		refused, timed := uint64(0), uint64(0)
+		for _, n := range all.Exceptions {
+			refused += n
+		}
+		for _, n := range all.Latency {
+			timed += n
+		}
+		if all.Requests != sent || all.Answered != n.Answered || refused != n.Exceptions || all.Timeouts != n.Timeouts || all.Corrupt != n.Corrupt ||
+			all.Answered+refused+all.Timeouts+all.Corrupt != sent || timed != all.Answered+refused {
+			t.Fatalf("%d sent, counted %+v, tallied %+v", sent, n, all)
 		}
 	})
 }

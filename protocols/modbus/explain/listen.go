@@ -1,0 +1,77 @@
+package explain
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/record"
+)
+
+// Ear hears what passes a tap, and explains it.
+type Ear struct {
+	*modbus.Ear
+	tap    *modbus.Tap
+	reader Reader
+}
+
+// Listen hears what the filter lets pass from now on, and before that what was kept of it, if that is wanted.
+func Listen(tap *modbus.Tap, filter modbus.Filter, kept bool) (*Ear, error) {
+	ear, err := tap.Listen(filter, kept)
+	if err != nil {
+		return nil, err
+	}
+	return &Ear{Ear: ear, tap: tap}, nil
+}
+
+// Framing of what is heard.
+func (e *Ear) Framing() modbus.Framing { return e.tap.Framing() }
+
+// Next waits for the next frame. Its error is that of ctx.
+func (e *Ear) Next(ctx context.Context) (Line, error) {
+	f, err := e.Ear.Next(ctx)
+	if err != nil {
+		return Line{}, err
+	}
+	return e.reader.Explain(e.Framing(), f), nil
+}
+
+// Excerpt is what a tap has kept, as the entries of a recording.
+type Excerpt struct {
+	Framing string
+	Began   time.Time // when the first frame was
+	Lines   []string
+}
+
+// Last is what a tap has kept. A nil tap has kept nothing.
+func Last(tap *modbus.Tap) (x Excerpt) {
+	frames := tap.Last()
+	if len(frames) == 0 {
+		return x
+	}
+	framing := tap.Framing()
+	x.Framing, x.Began = framing.String(), frames[0].At
+	var r Reader
+	for _, f := range frames {
+		line, err := record.Append(nil, record.Entry{
+			At: max(0, f.At.Sub(x.Began)).Round(time.Microsecond), Direction: f.Direction, Bytes: f.Bytes, Mark: f.Mark, Note: Note(r.Explain(framing, f)),
+		})
+		if err == nil {
+			x.Lines = append(x.Lines, string(line))
+		}
+	}
+	return x
+}
+
+// Note is a line in few words, as they stand in a recording.
+func Note(l Line) string {
+	text := l.Text
+	if l.Unit != 0 || l.Function != 0 {
+		text = fmt.Sprintf("unit %d: %s", l.Unit, text)
+	}
+	if l.Size > len(l.Bytes) {
+		text += fmt.Sprintf(" (%d bytes)", l.Size)
+	}
+	return text
+}

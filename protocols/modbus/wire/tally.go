@@ -1,0 +1,145 @@
+package wire
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/schedule"
+)
+
+// Tally counts what has become of the requests to a unit: each that went out was answered, refused, not answered in time, or answered with
+// something else.
+type Tally struct {
+	Unit       uint8
+	Requests   uint64
+	Answered   uint64
+	Exceptions map[uint8]uint64 // refusals by their code
+	Timeouts   uint64
+	Corrupt    uint64
+	Mismatched uint64
+	Retries    uint64
+	Late       uint64        // answers after they were given up
+	Busy       time.Duration // of the line or connection, waiting included
+	Latency    []uint64      // of answers and refusals: how many took longer than one of the Bounds, but not longer than the next
+	Took       time.Duration // all of those together
+}
+
+// Bounds are the upper ends of the classes of Tally.Latency but for the last, which has none.
+var Bounds = [...]time.Duration{
+	time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second,
+}
+
+// attempt counts one request and how it ended.
+func (t *Tally) attempt(r *Result, busy time.Duration) {
+	if r.Outcome == schedule.NotSent {
+		return
+	}
+	t.Requests++
+	t.Busy += busy
+	if r.Outcome == schedule.Answered || r.Outcome == schedule.Exception {
+		t.took(r.Took)
+	}
+	var e *modbus.Exception
+	switch {
+	case r.Outcome == schedule.Answered:
+		t.Answered++
+	case errors.As(r.Err, &e):
+		t.refused(e.Code, 1)
+	case r.Outcome == schedule.NoAnswer:
+		t.Timeouts++
+	case mismatched(r.Err):
+		t.Mismatched++
+	default:
+		t.Corrupt++
+	}
+}
+
+func (t *Tally) took(d time.Duration) {
+	if t.Latency == nil {
+		t.Latency = make([]uint64, len(Bounds)+1)
+	}
+	class, _ := slices.BinarySearch(Bounds[:], d) // a bound is within its class
+	t.Latency[class]++
+	t.Took += d
+}
+
+func (t *Tally) refused(code uint8, n uint64) {
+	if t.Exceptions == nil {
+		t.Exceptions = map[uint8]uint64{}
+	}
+	t.Exceptions[code] += n
+}
+
+// add adds another unit's counts.
+func (t *Tally) add(o *Tally) {
+	t.Requests += o.Requests
+	t.Answered += o.Answered
+	t.Timeouts += o.Timeouts
+	t.Corrupt += o.Corrupt
+	t.Mismatched += o.Mismatched
+	t.Retries += o.Retries
+	t.Late += o.Late
+	t.Busy += o.Busy
+	t.Took += o.Took
+	for code, n := range o.Exceptions {
+		t.refused(code, n)
+	}
+	if t.Latency == nil {
+		t.Latency = slices.Clone(o.Latency)
+		return
+	}
+	for i, n := range o.Latency {
+		t.Latency[i] += n
+	}
+}
+
+// Total adds tallies up.
+func Total(all []Tally) (t Tally) {
+	for i := range all {
+		t.add(&all[i])
+	}
+	return t
+}
+
+// TallyUnit is the message by which a unit asks its line or link for its Tally.
+type TallyUnit struct{ Unit uint8 }
+
+func (c *Carrier) tally(unit uint8) *Tally {
+	t := c.tallies[unit]
+	if t == nil {
+		if c.tallies == nil {
+			c.tallies = map[uint8]*Tally{}
+		}
+		t = &Tally{Unit: unit}
+		c.tallies[unit] = t
+	}
+	return t
+}
+
+// Tally is what has become of the requests to one unit.
+func (c *Carrier) Tally(unit uint8) Tally { return c.counted(unit, c.config.Tap.Late()) }
+
+// Tallies are those of all units that were ever asked, in the order of their addresses.
+func (c *Carrier) Tallies() []Tally {
+	late := c.config.Tap.Late()
+	all := make([]Tally, 0, len(c.tallies))
+	for unit := range c.tallies {
+		all = append(all, c.counted(unit, late))
+	}
+	slices.SortFunc(all, func(a, b Tally) int { return cmp.Compare(a.Unit, b.Unit) })
+	return all
+}
+
+// counted is a copy, which others may keep.
+func (c *Carrier) counted(unit uint8, late map[uint8]uint64) Tally {
+	t := Tally{Unit: unit}
+	if known := c.tallies[unit]; known != nil {
+		t.add(known)
+	}
+	t.Late = late[unit]
+	return t
+}
