@@ -244,8 +244,9 @@ func (m *later) deliver(l *life) {
 		m.tick.pending.Store(false)
 	}
 	m.req.drop()
+	_, quiet := m.msg.(streamed)
 	switch {
-	case m.life != l:
+	case m.life != l, quiet:
 	case m.tick == nil || !m.tick.stopped.Load():
 		l.hand(m.msg, m.req)
 	case m.req != nil:

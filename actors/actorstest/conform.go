@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
 	"gatewayd/bus"
@@ -122,7 +123,7 @@ func strangers(t *testing.T, k actors.Kind, config proto.Message) {
 	}
 	for _, s := range k.Services {
 		for i := range s.Methods().Len() {
-			garbage(t, r, cell, string(s.Methods().Get(i).Name()))
+			garbage(t, r, cell, s.Methods().Get(i))
 		}
 	}
 	if code := call(t, r, "NoSuchMethod", bus.JSON, "{}"); cell.State() != actors.Bad && code != bus.NotFound {
@@ -134,7 +135,8 @@ func strangers(t *testing.T, k actors.Kind, config proto.Message) {
 	noPanic(t, r)
 }
 
-func garbage(t *testing.T, r *Rig, cell *actors.Cell, method string) {
+func garbage(t *testing.T, r *Rig, cell *actors.Cell, desc protoreflect.MethodDescriptor) {
+	method := string(desc.Name())
 	for _, g := range []struct{ typ, payload string }{
 		{bus.JSON, `]`}, {bus.JSON, "\x00\xff"}, {bus.JSON, `{"no-such-field": 1}`}, {bus.JSON, `[1]`},
 		{bus.Protobuf, "\xff\xff\xff\xff"}, {"text/plain", "hello"},
@@ -144,10 +146,27 @@ func garbage(t *testing.T, r *Rig, cell *actors.Cell, method string) {
 		}
 	}
 	failures := cell.Counters().Failures
-	call(t, r, method, bus.JSON, "{}") // may be right or wrong, but is answered
+	if desc.IsStreamingServer() {
+		briefly(r, cell, method)
+	} else {
+		call(t, r, method, bus.JSON, "{}") // may be right or wrong, but is answered
+	}
 	if n := cell.Counters().Failures; n > failures {
 		t.Errorf("an empty %s is a failure of the actor; it should refuse", method)
 	}
+}
+
+// briefly calls a method whose answers may go on for ever, and goes away.
+func briefly(r *Rig, cell *actors.Cell, method string) {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_ = r.Bus.StreamRaw(ctx, bus.Subject(Gateway, bus.Cmd, "group/under-test", method), bus.JSON, []byte("{}"), func(bus.Msg) error { return nil })
+	}()
+	settle(r, cell)
+	cancel()
+	<-gone
 }
 
 // call returns the code of the error; "" for none.

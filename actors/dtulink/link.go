@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/actors/modbuslink"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/dtu"
 	"gatewayd/protocols/modbus/wire"
@@ -25,14 +26,14 @@ var Kind = actors.Define(actors.Kind{
 	Name:      "dtu-link",
 	Doc:       "The connection that one DTU makes to us; units ask it for transactions.",
 	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "LinkService")},
-	Publishes: []actors.Leaf{{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}}},
+	Publishes: modbuslink.Publishes,
 	Limit:     2048,
 	Check: func(config proto.Message) []schemas.Violation {
 		_, err := claimOf(config.(*modbusv1.DtuLink))
 		return schemas.Wrong("", err)
 	},
 }, func(cfg *modbusv1.DtuLink) actors.Actor {
-	return &link{cfg: cfg, carrier: wire.NewCarrier(wire.Config{Batch: batch, Quiet: quiet}), epoch: time.Now()}
+	return &link{cfg: cfg, desk: modbuslink.NewDesk(wire.Config{Batch: batch, Quiet: quiet}), epoch: time.Now()}
 })
 
 const (
@@ -49,16 +50,14 @@ const (
 )
 
 type link struct {
-	cfg     *modbusv1.DtuLink
-	carrier *wire.Carrier
-	meter   wire.Meter
-	epoch   time.Time
-	claim   *dtu.Claim
+	cfg   *modbusv1.DtuLink
+	desk  *modbuslink.Desk
+	epoch time.Time
+	claim *dtu.Claim
 
 	conn   *dtu.Caller // nil: it has not called
 	next   *dtu.Caller // it has called again while the old connection has something under way
 	modbus *modbus.Link
-	opened uint64
 	nudge  *actors.Timer
 	said   string // the last word on the connection
 }
@@ -88,15 +87,15 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.called(c, m)
 	case *wire.Ask:
 		if r := c.Take(); r != nil {
-			l.carrier.Take(m, l.now(), func(a *wire.Answer) { r.Reply(a) })
+			l.desk.Take(m, l.now(), func(a *wire.Answer) { r.Reply(a) })
 			l.send(c)
 		}
 	case *wire.Work:
 		l.done(c, m)
 	case again:
 		l.send(c)
-	case *modbusv1.StatisticsRequest:
-		c.Reply(l.statistics())
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit:
+		l.desk.Answer(c, m)
 	case actors.Stopped:
 		c.Tell(l.cfg.Listener, dtu.Release{Name: c.Name()})
 	case actors.Failed:
@@ -142,7 +141,7 @@ func (l *link) called(c *actors.Context, call *dtu.Caller) {
 	switch {
 	case l.conn == nil:
 		l.up(c, call)
-	case l.carrier.Busy():
+	case l.desk.Busy():
 		if l.next != nil {
 			c.Close(l.next)
 		}
@@ -157,9 +156,9 @@ func (l *link) called(c *actors.Context, call *dtu.Caller) {
 func (l *link) up(c *actors.Context, call *dtu.Caller) {
 	framing := framings[l.cfg.Framing]
 	l.conn, l.next = call, nil
-	l.opened++
-	l.modbus = modbus.NewLink(modbus.WithoutHeartbeats(call, framing, call.Beats), framing, modbus.Options{})
-	l.carrier.Up()
+	l.desk.Opened++
+	l.modbus = modbus.NewLink(modbus.WithoutHeartbeats(call, framing, call.Beats), framing, modbus.Options{Tap: l.desk.Tap})
+	l.desk.Up()
 	l.said = ""
 	c.State("link", &modbusv1.LinkState{Up: true, Target: call.RemoteAddr().String()})
 	c.OK()
@@ -168,8 +167,11 @@ func (l *link) up(c *actors.Context, call *dtu.Caller) {
 
 // down tells who waits, and the world, why there is no connection.
 func (l *link) down(c *actors.Context, cause string) {
-	l.carrier.Down(cause)
+	l.desk.Down(cause)
 	if l.said != cause {
+		if l.said == "" && l.desk.Opened > 0 {
+			l.desk.Complain(c, actors.Unreachable, cause)
+		}
 		l.said = cause
 		c.State("link", &modbusv1.LinkState{Cause: cause, Target: l.cfg.Listener})
 		c.Unreachable(cause)
@@ -182,7 +184,7 @@ func (l *link) send(c *actors.Context) {
 		return
 	}
 	l.nudge.Stop()
-	w, wait := l.carrier.Elect(l.now())
+	w, wait := l.desk.Elect(l.now())
 	if wait > 0 {
 		l.nudge = c.After(wait, again{})
 	}
@@ -197,7 +199,7 @@ func (l *link) send(c *actors.Context) {
 }
 
 func (l *link) done(c *actors.Context, w *wire.Work) {
-	l.carrier.Done(w, l.now())
+	l.desk.Done(w, l.now())
 	if w.Answered() {
 		c.OK()
 	}
@@ -206,7 +208,7 @@ func (l *link) done(c *actors.Context, w *wire.Work) {
 		l.up(c, l.next)
 	case w.Lost != nil:
 		l.lose(c, "the connection is lost, and the DTU has not called again")
-	case l.carrier.Mute() >= mute:
+	case l.desk.Mute() >= mute:
 		l.lose(c, "nothing has answered for long, and the DTU has not called again")
 	default:
 		l.send(c)
@@ -228,12 +230,4 @@ func (l *link) failed(c *actors.Context, m actors.Failed) error {
 		l.down(c, fmt.Sprintf("%s does not wait for the DTU: %s", l.cfg.Listener, m.Err))
 	}
 	return nil
-}
-
-func (l *link) statistics() *modbusv1.StatisticsResponse {
-	n := l.carrier.Counts()
-	return &modbusv1.StatisticsResponse{
-		Answered: n.Answered, Exceptions: n.Exceptions, Timeouts: n.Timeouts, Corrupt: n.Corrupt, Mismatched: n.Mismatched,
-		Opened: l.opened, Shed: n.Shed, Busy: l.meter.Share(n.Busy, l.now()),
-	}
 }

@@ -198,15 +198,18 @@ func (u *unit) say(c *actors.Context) {
 		return
 	case u.breaker.Open():
 		c.Unreachable(u.silent)
+		u.complain(c, actors.Unreachable, u.silent)
 		return
 	}
 	for _, g := range u.groups {
 		if g.trouble != "" {
 			c.Degraded(g.trouble)
+			u.complain(c, actors.Degraded, g.trouble)
 			return
 		}
 	}
 	c.OK()
+	u.ill = ""
 }
 
 // adapt cuts reads that the unit has refused, so that one address that does not

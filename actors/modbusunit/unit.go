@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -29,6 +30,7 @@ func kind() actors.Kind {
 		Publishes: []actors.Leaf{
 			{Class: "data", Leaf: "*", Message: &samplev1.Samples{}},
 			{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
+			{Class: "event", Leaf: "failed", Message: &modbusv1.Failed{}},
 		},
 		Live:     true,
 		Complete: complete,
@@ -56,6 +58,10 @@ type unit struct {
 	silent string        // since when the unit is unreachable, and why
 	until  time.Duration // until when it is quarantined, as words says
 	words  string
+
+	tap        *modbus.Tap // of the link
+	ill        string      // the state that was complained of last, until the unit is well
+	complaints wire.Complaints
 }
 
 // pace is the ticks of a group.
@@ -89,10 +95,18 @@ func (u *unit) Receive(c *actors.Context, msg any) error {
 	case tick:
 		u.tick(c, m.group)
 	case *wire.Answer:
+		u.tap = m.Tap
 		u.answered(c, m)
+	case *modbusv1.UnitServiceCountersRequest:
+		u.askTally(c)
+	case wire.Tally:
+		u.tallied(c, m)
 	case actors.Failed:
-		if ask, ok := m.Of.(*wire.Ask); ok {
-			u.answered(c, lost(ask, m.Err))
+		switch of := m.Of.(type) {
+		case *wire.Ask:
+			u.answered(c, lost(of, m.Err))
+		case *wire.TallyUnit:
+			c.Refuse(m.Err)
 		}
 	case actors.Reconfigured:
 		return u.reconfigure(c, m.Config.(*modbusv1.Unit))

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/actors/modbuslink"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/wire"
 	"gatewayd/schemas"
@@ -27,7 +28,7 @@ func kind(adapters *wire.Adapters) actors.Kind {
 		Name:      "serial-line",
 		Doc:       "One serial port and the Modbus wire behind it; units ask it for transactions.",
 		Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "LinkService")},
-		Publishes: []actors.Leaf{{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}}},
+		Publishes: modbuslink.Publishes,
 		Live:      true,
 		Faults:    []string{"corrupt", "unplug", "plug"},
 		Limit:     2048,
@@ -36,7 +37,7 @@ func kind(adapters *wire.Adapters) actors.Kind {
 			return schemas.Wrong("", settings(config.(*modbusv1.SerialLine)).Check())
 		},
 	}, func(cfg *modbusv1.SerialLine) actors.Actor {
-		return &line{cfg: cfg, adapters: adapters, epoch: time.Now(), carrier: wire.NewCarrier(wire.Config{Quiet: quiet})}
+		return &line{cfg: cfg, adapters: adapters, epoch: time.Now(), desk: modbuslink.NewDesk(wire.Config{Quiet: quiet})}
 	})
 }
 
@@ -47,8 +48,7 @@ const quiet = 500 * time.Millisecond
 type line struct {
 	cfg      *modbusv1.SerialLine
 	adapters *wire.Adapters
-	carrier  *wire.Carrier
-	meter    wire.Meter
+	desk     *modbuslink.Desk
 	epoch    time.Time
 
 	port    *port // nil: not open
@@ -56,12 +56,12 @@ type line struct {
 	carried *modbus.Link // what the Work under way goes through
 	waits   string       // the path that is waited for; empty: none
 	held    bool         // unplugged by a drill
+	down    bool         // it was said that there is no port
 	changed bool         // the config is not yet that of the port
 	tuning  bool         // the port is being opened or set
 	noise   float64
 	flaws   int  // failures in a row of a port that is there
 	used    bool // since the last look
-	opened  uint64
 	nudge   *actors.Timer
 }
 
@@ -91,8 +91,8 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 		return l.done(c, m)
 	case again:
 		l.next(c)
-	case *modbusv1.StatisticsRequest:
-		c.Reply(l.statistics())
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit:
+		l.desk.Answer(c, m)
 	case actors.Reconfigured:
 		l.cfg, l.changed = m.Config.(*modbusv1.SerialLine), true
 		if err := settings(l.cfg).Check(); err != nil {
@@ -111,7 +111,7 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 
 func (l *line) take(c *actors.Context, ask *wire.Ask) {
 	if r := c.Take(); r != nil {
-		l.carrier.Take(ask, l.now(), func(a *wire.Answer) { r.Reply(a) })
+		l.desk.Take(ask, l.now(), func(a *wire.Answer) { r.Reply(a) })
 		l.next(c)
 	}
 }
@@ -122,7 +122,7 @@ func (l *line) next(c *actors.Context) {
 		return
 	}
 	l.nudge.Stop()
-	w, wait := l.carrier.Elect(l.now())
+	w, wait := l.desk.Elect(l.now())
 	if wait > 0 {
 		l.nudge = c.After(wait, again{})
 	}
@@ -142,7 +142,7 @@ func (l *line) done(c *actors.Context, w *wire.Work) error {
 	if w.Lost != nil {
 		return l.lose(c, w)
 	}
-	l.carrier.Done(w, l.now())
+	l.desk.Done(w, l.now())
 	if w.Answered() {
 		l.flaws = 0
 		c.OK()
@@ -150,12 +150,4 @@ func (l *line) done(c *actors.Context, w *wire.Work) error {
 	l.apply(c)
 	l.next(c)
 	return nil
-}
-
-func (l *line) statistics() *modbusv1.StatisticsResponse {
-	n := l.carrier.Counts()
-	return &modbusv1.StatisticsResponse{
-		Answered: n.Answered, Exceptions: n.Exceptions, Timeouts: n.Timeouts, Corrupt: n.Corrupt, Mismatched: n.Mismatched,
-		Opened: l.opened, Shed: n.Shed, Busy: l.meter.Share(n.Busy, l.now()),
-	}
 }

@@ -98,17 +98,17 @@ func (l *line) ready(c *actors.Context) {
 	}
 	l.port.Corrupt(l.noise)
 	l.modbus = modbus.NewLink(l.port, framing, modbus.Options{
-		Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.timer,
+		Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.timer, Tap: l.desk.Tap,
 	})
-	l.carrier.Configure(wire.Air(serial.CharTime(s.Baud, s.BitsPerChar()), serial.Silence(s.Baud), framing))
-	l.carrier.Up()
+	l.desk.Configure(wire.Air(serial.CharTime(s.Baud, s.BitsPerChar()), serial.Silence(s.Baud), framing))
+	l.desk.Up()
 	l.say(c, "")
 	l.next(c)
 }
 
 // apply takes a changed config over once nothing is under way.
 func (l *line) apply(c *actors.Context) {
-	if !l.changed || l.tuning || l.carrier.Busy() {
+	if !l.changed || l.tuning || l.desk.Busy() {
 		return
 	}
 	if l.port == nil || l.port.path != l.cfg.Port {
@@ -126,8 +126,13 @@ func (l *line) say(c *actors.Context, cause string) {
 	target := fmt.Sprintf("%s %d %d%c%d", s.Path, s.Baud, s.DataBits, s.Parity[0]&^0x20, s.StopBits)
 	c.State("link", &modbusv1.LinkState{Up: cause == "", Cause: cause, Target: target})
 	if cause == "" {
+		l.down = false
 		c.OK()
-	} else {
-		c.Degraded(cause)
+		return
 	}
+	if !l.down && l.desk.Opened > 0 {
+		l.desk.Complain(c, actors.Degraded, cause)
+	}
+	l.down = true
+	c.Degraded(cause)
 }

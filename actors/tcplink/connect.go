@@ -45,14 +45,14 @@ func (l *link) connected(c *actors.Context, far *conn) {
 		return
 	}
 	l.conn, l.proved = far, false
-	l.opened++
+	l.desk.Opened++
 	if l.cfg.InFlight > 1 {
-		l.modbus = modbus.NewPipe(far.Conn, modbus.Options{})
+		l.modbus = modbus.NewPipe(far.Conn, modbus.Options{Tap: l.desk.Tap})
 	} else {
-		l.modbus = modbus.NewLink(far.Conn, framings[l.cfg.Framing], modbus.Options{Datagrams: l.cfg.Transport == "udp"})
+		l.modbus = modbus.NewLink(far.Conn, framings[l.cfg.Framing], modbus.Options{Datagrams: l.cfg.Transport == "udp", Tap: l.desk.Tap})
 	}
-	l.carrier.Widen(int(l.cfg.InFlight))
-	l.carrier.Up()
+	l.desk.Widen(int(l.cfg.InFlight))
+	l.desk.Up()
 	if !l.shaky {
 		l.say(c, "")
 	}
@@ -80,7 +80,7 @@ func (l *link) backOff(c *actors.Context, cause string) {
 		return
 	}
 	l.failed++
-	l.carrier.Down(cause)
+	l.desk.Down(cause)
 	l.say(c, cause)
 	l.retry = c.After(wire.Backoff(l.failed, l.cfg.MaxBackoff.AsDuration()), redial{})
 }
@@ -89,8 +89,13 @@ func (l *link) backOff(c *actors.Context, cause string) {
 func (l *link) say(c *actors.Context, cause string) {
 	c.State("link", &modbusv1.LinkState{Up: cause == "", Cause: cause, Target: l.target()})
 	if cause == "" {
+		l.down = false
 		c.OK()
 	} else {
+		if !l.down && l.desk.Opened > 0 {
+			l.desk.Complain(c, actors.Unreachable, cause)
+		}
+		l.down = true
 		c.Unreachable(cause)
 	}
 }
@@ -106,7 +111,7 @@ func (l *link) reconfigure(c *actors.Context, cfg *modbusv1.TcpLink) error {
 	}
 	l.stale, l.failed = true, 0
 	switch {
-	case l.conn != nil && !l.carrier.Busy():
+	case l.conn != nil && !l.desk.Busy():
 		l.lose(c, true)
 	case l.conn == nil && !l.dialing:
 		l.dial(c)

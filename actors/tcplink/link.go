@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/actors/modbuslink"
 	"gatewayd/protocols/modbus/wire"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -23,7 +24,7 @@ var Kind = actors.Define(actors.Kind{
 	Name:      "tcp-link",
 	Doc:       "One connection over TCP, TLS or UDP to a Modbus device or gateway; units ask it for transactions.",
 	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "LinkService")},
-	Publishes: []actors.Leaf{{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}}},
+	Publishes: modbuslink.Publishes,
 	Live:      true,
 	Limit:     2048,
 	Check: func(config proto.Message) []schemas.Violation {
@@ -31,7 +32,7 @@ var Kind = actors.Define(actors.Kind{
 		return append(schemas.Wrong("address", checkPort(cfg)), schemas.Wrong("", check(cfg))...)
 	},
 }, func(cfg *modbusv1.TcpLink) actors.Actor {
-	return &link{cfg: cfg, carrier: wire.NewCarrier(wire.Config{Batch: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
+	return &link{cfg: cfg, desk: modbuslink.NewDesk(wire.Config{Batch: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
 })
 
 const (
@@ -44,10 +45,9 @@ const (
 )
 
 type link struct {
-	cfg     *modbusv1.TcpLink
-	carrier *wire.Carrier
-	meter   wire.Meter
-	epoch   time.Time
+	cfg   *modbusv1.TcpLink
+	desk  *modbuslink.Desk
+	epoch time.Time
 
 	conn    *conn // nil: not connected
 	modbus  wire.Transactor
@@ -55,10 +55,10 @@ type link struct {
 	stale   bool  // it is time for a new connection, once this one has nothing under way
 	proved  bool  // the connection has brought an answer
 	shaky   bool  // the last connection brought none
+	down    bool  // it was said that there is none
 	ended   error // what has ended the last connection
 	spoilt  int   // connections in a row that an unreadable answer has spoilt
 	failed  int   // attempts in a row without success
-	opened  uint64
 	retry   *actors.Timer
 	nudge   *actors.Timer
 }
@@ -97,8 +97,8 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.backOff(c, m.cause)
 	case actors.Reconfigured:
 		return l.reconfigure(c, m.Config.(*modbusv1.TcpLink))
-	case *modbusv1.StatisticsRequest:
-		c.Reply(l.statistics())
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit:
+		l.desk.Answer(c, m)
 	case actors.Failed:
 		return fmt.Errorf("%s: %w", l.target(), m.Err)
 	}
@@ -107,7 +107,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 
 func (l *link) take(c *actors.Context, ask *wire.Ask) {
 	if r := c.Take(); r != nil {
-		l.carrier.Take(ask, l.now(), func(a *wire.Answer) { r.Reply(a) })
+		l.desk.Take(ask, l.now(), func(a *wire.Answer) { r.Reply(a) })
 		l.next(c)
 	}
 }
@@ -119,7 +119,7 @@ func (l *link) next(c *actors.Context) {
 	}
 	l.nudge.Stop()
 	for {
-		w, wait := l.carrier.Elect(l.now())
+		w, wait := l.desk.Elect(l.now())
 		if wait > 0 {
 			l.nudge.Stop()
 			l.nudge = c.After(wait, again{})
@@ -136,7 +136,7 @@ func (l *link) next(c *actors.Context) {
 }
 
 func (l *link) done(c *actors.Context, w *wire.Work, by *conn) {
-	l.carrier.Done(w, l.now())
+	l.desk.Done(w, l.now())
 	if by != l.conn { // what the last connection took along
 		l.next(c)
 		return
@@ -145,14 +145,15 @@ func (l *link) done(c *actors.Context, w *wire.Work, by *conn) {
 	if w.Answered() {
 		l.proven(c)
 	}
-	l.stale = l.stale || l.carrier.Mute() >= mute
+	l.stale = l.stale || l.desk.Mute() >= mute
 	switch {
 	case w.Spoilt():
 		l.spoilt++
+		l.desk.Complain(c, actors.Degraded, fmt.Sprintf("%s: %s", l.target(), w.Lost))
 		l.lose(c, l.proved || l.stale || l.spoilt <= spoils)
 	case w.Lost != nil:
 		l.lose(c, l.proved || l.stale)
-	case l.stale && !l.carrier.Busy():
+	case l.stale && !l.desk.Busy():
 		l.lose(c, true)
 	default:
 		l.next(c)
@@ -167,12 +168,4 @@ func (l *link) proven(c *actors.Context) {
 		l.say(c, "")
 	}
 	c.OK()
-}
-
-func (l *link) statistics() *modbusv1.StatisticsResponse {
-	n := l.carrier.Counts()
-	return &modbusv1.StatisticsResponse{
-		Answered: n.Answered, Exceptions: n.Exceptions, Timeouts: n.Timeouts, Corrupt: n.Corrupt, Mismatched: n.Mismatched,
-		Opened: l.opened, Shed: n.Shed, Busy: l.meter.Share(n.Busy, l.now()),
-	}
 }

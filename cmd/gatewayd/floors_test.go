@@ -18,9 +18,10 @@ var floors = map[string][]string{
 	"protocols":         {},
 	"bus":               {"schemas"},
 	"actors":            {"bus", "schemas"},
-	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "schemas", "protocols"},
+	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "schemas", "protocols"},
 	"actors/accessdoor": {"actors", "protocols"},                    // no kind: what some kinds have in common
 	"actors/modbusdoor": {"actors", "schemas", "protocols"},         // no kind: what some kinds have in common
+	"actors/modbuslink": {"actors", "schemas", "protocols"},         // likewise
 	"actors/actorstest": {"actors", "bus", "schemas", "supervisor"}, // support for tests
 	"supervisor":        {"actors", "bus", "schemas"},
 	"cmd":               {"actors", "actors/*", "supervisor", "bus", "schemas", "protocols"},
@@ -47,7 +48,7 @@ var homes = map[string][]string{
 	"github.com/twmb/murmur3":             {"actors"},
 	"golang.org/x/crypto":                 {"protocols"},
 	"golang.org/x/sys":                    {"protocols", "actors/*", "supervisor", "cmd"},
-	"google.golang.org/protobuf":          {"schemas", "protocols", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "supervisor", "cmd"},
+	"google.golang.org/protobuf":          {"schemas", "protocols", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "actors/modbuslink", "supervisor", "cmd"},
 }
 
 // only narrows a home to one package.

@@ -71,6 +71,14 @@ func (w *Writer) Write(e Entry) error {
 	return nil
 }
 
+// Remark writes a line that only people read.
+func (w *Writer) Remark(text string) error {
+	if _, err := io.WriteString(w.w, "# "+plain(text)+"\n"); err != nil {
+		return fmt.Errorf("write to a recording: %w", err)
+	}
+	return nil
+}
+
 // Append appends an entry as a line, without its end.
 func Append(b []byte, e Entry) ([]byte, error) {
 	if int(e.Direction) >= len(directions) || e.At < 0 {

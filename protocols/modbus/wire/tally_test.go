@@ -54,3 +54,20 @@ func TestLatencyBounds(t *testing.T) {
 		t.Error(l)
 	}
 }
+
+func TestComplaintsAreRare(t *testing.T) {
+	var c Complaints
+	for _, x := range []struct {
+		kind   string
+		at     time.Duration
+		untold uint32
+		ok     bool
+	}{
+		{"degraded", 0, 0, true}, {"unreachable", 1, 0, true}, {"degraded", 2, 0, false}, {"degraded", again - 1, 0, false}, {"degraded", again, 2, true},
+		{"unreachable", again + 1, 0, true}, {"degraded", 3 * again, 0, true},
+	} {
+		if untold, ok := c.Due(x.kind, x.at); untold != x.untold || ok != x.ok {
+			t.Errorf("%s at %v: %d, %v", x.kind, x.at, untold, ok)
+		}
+	}
+}

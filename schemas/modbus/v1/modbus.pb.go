@@ -1801,7 +1801,7 @@ var File_modbus_v1_modbus_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x18modbus/v1/security.proto\"\xb0\x03\n" +
+	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x18modbus/v1/security.proto\x1a\x15modbus/v1/trace.proto\"\xb0\x03\n" +
 	"\n" +
 	"SerialLine\x12%\n" +
 	"\x04port\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?p\x01R\x04port\x125\n" +
@@ -1956,10 +1956,12 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x04flag\x18\x04 \x01(\bH\x00R\x04flag\x12\x14\n" +
 	"\x04text\x18\x05 \x01(\tH\x00R\x04textB\a\n" +
 	"\x05value\"\x14\n" +
-	"\x12WritePointResponse2X\n" +
+	"\x12WritePointResponse2\xdb\x01\n" +
 	"\vLinkService\x12I\n" +
 	"\n" +
-	"Statistics\x12\x1c.modbus.v1.StatisticsRequest\x1a\x1d.modbus.v1.StatisticsResponse2\x92\v\n" +
+	"Statistics\x12\x1c.modbus.v1.StatisticsRequest\x1a\x1d.modbus.v1.StatisticsResponse\x12C\n" +
+	"\bCounters\x12\x1a.modbus.v1.CountersRequest\x1a\x1b.modbus.v1.CountersResponse\x12<\n" +
+	"\x05Trace\x12\x17.modbus.v1.TraceRequest\x1a\x18.modbus.v1.TraceResponse0\x012\xed\v\n" +
 	"\vUnitService\x12R\n" +
 	"\rReadRegisters\x12\x1f.modbus.v1.ReadRegistersRequest\x1a .modbus.v1.ReadRegistersResponse\x12U\n" +
 	"\x0eWriteRegisters\x12 .modbus.v1.WriteRegistersRequest\x1a!.modbus.v1.WriteRegistersResponse\x12C\n" +
@@ -1979,7 +1981,8 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x13ReadExceptionStatus\x12%.modbus.v1.ReadExceptionStatusRequest\x1a&.modbus.v1.ReadExceptionStatusResponse\x12[\n" +
 	"\x10ReadEventCounter\x12\".modbus.v1.ReadEventCounterRequest\x1a#.modbus.v1.ReadEventCounterResponse\x12O\n" +
 	"\fReadEventLog\x12\x1e.modbus.v1.ReadEventLogRequest\x1a\x1f.modbus.v1.ReadEventLogResponse\x12C\n" +
-	"\bTransact\x12\x1a.modbus.v1.TransactRequest\x1a\x1b.modbus.v1.TransactResponseB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
+	"\bTransact\x12\x1a.modbus.v1.TransactRequest\x1a\x1b.modbus.v1.TransactResponse\x12Y\n" +
+	"\bCounters\x12%.modbus.v1.UnitServiceCountersRequest\x1a&.modbus.v1.UnitServiceCountersResponseB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
 
 var (
 	file_modbus_v1_modbus_proto_rawDescOnce sync.Once
@@ -2018,30 +2021,36 @@ var file_modbus_v1_modbus_proto_goTypes = []any{
 	(*WritePointResponse)(nil),          // 20: modbus.v1.WritePointResponse
 	(*durationpb.Duration)(nil),         // 21: google.protobuf.Duration
 	(*LinkTls)(nil),                     // 22: modbus.v1.LinkTls
-	(*MaskWriteRequest)(nil),            // 23: modbus.v1.MaskWriteRequest
-	(*ReadWriteRegistersRequest)(nil),   // 24: modbus.v1.ReadWriteRegistersRequest
-	(*ReadFileRecordsRequest)(nil),      // 25: modbus.v1.ReadFileRecordsRequest
-	(*WriteFileRecordsRequest)(nil),     // 26: modbus.v1.WriteFileRecordsRequest
-	(*ReadFifoRequest)(nil),             // 27: modbus.v1.ReadFifoRequest
-	(*ReadIdentificationRequest)(nil),   // 28: modbus.v1.ReadIdentificationRequest
-	(*DiagnoseRequest)(nil),             // 29: modbus.v1.DiagnoseRequest
-	(*ReportServerIdRequest)(nil),       // 30: modbus.v1.ReportServerIdRequest
-	(*ReadExceptionStatusRequest)(nil),  // 31: modbus.v1.ReadExceptionStatusRequest
-	(*ReadEventCounterRequest)(nil),     // 32: modbus.v1.ReadEventCounterRequest
-	(*ReadEventLogRequest)(nil),         // 33: modbus.v1.ReadEventLogRequest
-	(*TransactRequest)(nil),             // 34: modbus.v1.TransactRequest
-	(*MaskWriteResponse)(nil),           // 35: modbus.v1.MaskWriteResponse
-	(*ReadWriteRegistersResponse)(nil),  // 36: modbus.v1.ReadWriteRegistersResponse
-	(*ReadFileRecordsResponse)(nil),     // 37: modbus.v1.ReadFileRecordsResponse
-	(*WriteFileRecordsResponse)(nil),    // 38: modbus.v1.WriteFileRecordsResponse
-	(*ReadFifoResponse)(nil),            // 39: modbus.v1.ReadFifoResponse
-	(*ReadIdentificationResponse)(nil),  // 40: modbus.v1.ReadIdentificationResponse
-	(*DiagnoseResponse)(nil),            // 41: modbus.v1.DiagnoseResponse
-	(*ReportServerIdResponse)(nil),      // 42: modbus.v1.ReportServerIdResponse
-	(*ReadExceptionStatusResponse)(nil), // 43: modbus.v1.ReadExceptionStatusResponse
-	(*ReadEventCounterResponse)(nil),    // 44: modbus.v1.ReadEventCounterResponse
-	(*ReadEventLogResponse)(nil),        // 45: modbus.v1.ReadEventLogResponse
-	(*TransactResponse)(nil),            // 46: modbus.v1.TransactResponse
+	(*CountersRequest)(nil),             // 23: modbus.v1.CountersRequest
+	(*TraceRequest)(nil),                // 24: modbus.v1.TraceRequest
+	(*MaskWriteRequest)(nil),            // 25: modbus.v1.MaskWriteRequest
+	(*ReadWriteRegistersRequest)(nil),   // 26: modbus.v1.ReadWriteRegistersRequest
+	(*ReadFileRecordsRequest)(nil),      // 27: modbus.v1.ReadFileRecordsRequest
+	(*WriteFileRecordsRequest)(nil),     // 28: modbus.v1.WriteFileRecordsRequest
+	(*ReadFifoRequest)(nil),             // 29: modbus.v1.ReadFifoRequest
+	(*ReadIdentificationRequest)(nil),   // 30: modbus.v1.ReadIdentificationRequest
+	(*DiagnoseRequest)(nil),             // 31: modbus.v1.DiagnoseRequest
+	(*ReportServerIdRequest)(nil),       // 32: modbus.v1.ReportServerIdRequest
+	(*ReadExceptionStatusRequest)(nil),  // 33: modbus.v1.ReadExceptionStatusRequest
+	(*ReadEventCounterRequest)(nil),     // 34: modbus.v1.ReadEventCounterRequest
+	(*ReadEventLogRequest)(nil),         // 35: modbus.v1.ReadEventLogRequest
+	(*TransactRequest)(nil),             // 36: modbus.v1.TransactRequest
+	(*UnitServiceCountersRequest)(nil),  // 37: modbus.v1.UnitServiceCountersRequest
+	(*CountersResponse)(nil),            // 38: modbus.v1.CountersResponse
+	(*TraceResponse)(nil),               // 39: modbus.v1.TraceResponse
+	(*MaskWriteResponse)(nil),           // 40: modbus.v1.MaskWriteResponse
+	(*ReadWriteRegistersResponse)(nil),  // 41: modbus.v1.ReadWriteRegistersResponse
+	(*ReadFileRecordsResponse)(nil),     // 42: modbus.v1.ReadFileRecordsResponse
+	(*WriteFileRecordsResponse)(nil),    // 43: modbus.v1.WriteFileRecordsResponse
+	(*ReadFifoResponse)(nil),            // 44: modbus.v1.ReadFifoResponse
+	(*ReadIdentificationResponse)(nil),  // 45: modbus.v1.ReadIdentificationResponse
+	(*DiagnoseResponse)(nil),            // 46: modbus.v1.DiagnoseResponse
+	(*ReportServerIdResponse)(nil),      // 47: modbus.v1.ReportServerIdResponse
+	(*ReadExceptionStatusResponse)(nil), // 48: modbus.v1.ReadExceptionStatusResponse
+	(*ReadEventCounterResponse)(nil),    // 49: modbus.v1.ReadEventCounterResponse
+	(*ReadEventLogResponse)(nil),        // 50: modbus.v1.ReadEventLogResponse
+	(*TransactResponse)(nil),            // 51: modbus.v1.TransactResponse
+	(*UnitServiceCountersResponse)(nil), // 52: modbus.v1.UnitServiceCountersResponse
 }
 var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.SerialLine.rs485:type_name -> modbus.v1.Rs485
@@ -2066,43 +2075,49 @@ var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	5,  // 19: modbus.v1.Derived.report:type_name -> modbus.v1.Report
 	5,  // 20: modbus.v1.Point.report:type_name -> modbus.v1.Report
 	8,  // 21: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
-	11, // 22: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
-	13, // 23: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
-	15, // 24: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
-	17, // 25: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
-	19, // 26: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
-	23, // 27: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
-	24, // 28: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
-	25, // 29: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
-	26, // 30: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
-	27, // 31: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
-	28, // 32: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
-	29, // 33: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
-	30, // 34: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
-	31, // 35: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
-	32, // 36: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
-	33, // 37: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
-	34, // 38: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
-	9,  // 39: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
-	12, // 40: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
-	14, // 41: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
-	16, // 42: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
-	18, // 43: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
-	20, // 44: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
-	35, // 45: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
-	36, // 46: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
-	37, // 47: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
-	38, // 48: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
-	39, // 49: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
-	40, // 50: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
-	41, // 51: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
-	42, // 52: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
-	43, // 53: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
-	44, // 54: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
-	45, // 55: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
-	46, // 56: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
-	39, // [39:57] is the sub-list for method output_type
-	21, // [21:39] is the sub-list for method input_type
+	23, // 22: modbus.v1.LinkService.Counters:input_type -> modbus.v1.CountersRequest
+	24, // 23: modbus.v1.LinkService.Trace:input_type -> modbus.v1.TraceRequest
+	11, // 24: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
+	13, // 25: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
+	15, // 26: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
+	17, // 27: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
+	19, // 28: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
+	25, // 29: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
+	26, // 30: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
+	27, // 31: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
+	28, // 32: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
+	29, // 33: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
+	30, // 34: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
+	31, // 35: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
+	32, // 36: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
+	33, // 37: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
+	34, // 38: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
+	35, // 39: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
+	36, // 40: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
+	37, // 41: modbus.v1.UnitService.Counters:input_type -> modbus.v1.UnitServiceCountersRequest
+	9,  // 42: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
+	38, // 43: modbus.v1.LinkService.Counters:output_type -> modbus.v1.CountersResponse
+	39, // 44: modbus.v1.LinkService.Trace:output_type -> modbus.v1.TraceResponse
+	12, // 45: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
+	14, // 46: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
+	16, // 47: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
+	18, // 48: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
+	20, // 49: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
+	40, // 50: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
+	41, // 51: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
+	42, // 52: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
+	43, // 53: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
+	44, // 54: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
+	45, // 55: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
+	46, // 56: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
+	47, // 57: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
+	48, // 58: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
+	49, // 59: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
+	50, // 60: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
+	51, // 61: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
+	52, // 62: modbus.v1.UnitService.Counters:output_type -> modbus.v1.UnitServiceCountersResponse
+	42, // [42:63] is the sub-list for method output_type
+	21, // [21:42] is the sub-list for method input_type
 	21, // [21:21] is the sub-list for extension type_name
 	21, // [21:21] is the sub-list for extension extendee
 	0,  // [0:21] is the sub-list for field type_name
@@ -2116,6 +2131,7 @@ func file_modbus_v1_modbus_proto_init() {
 	file_modbus_v1_diagnosis_proto_init()
 	file_modbus_v1_records_proto_init()
 	file_modbus_v1_security_proto_init()
+	file_modbus_v1_trace_proto_init()
 	file_modbus_v1_modbus_proto_msgTypes[6].OneofWrappers = []any{}
 	file_modbus_v1_modbus_proto_msgTypes[7].OneofWrappers = []any{}
 	file_modbus_v1_modbus_proto_msgTypes[19].OneofWrappers = []any{

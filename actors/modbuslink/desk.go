@@ -1,0 +1,62 @@
+// Package modbuslink is what the kinds that carry Modbus transactions have in
+// common, and no kind itself: the desk at which units ask for them, and what it
+// tells of what has passed. How a port is opened or a connection made is the
+// kinds' own.
+package modbuslink
+
+import (
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/wire"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// Publishes is what all of them publish.
+var Publishes = []actors.Leaf{
+	{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}},
+	{Class: "event", Leaf: "failed", Message: &modbusv1.Failed{}},
+}
+
+// Desk carries for a line or link, and knows what has passed on it in this life
+// of its actor, over whatever connection.
+type Desk struct {
+	*wire.Carrier
+	Tap    *modbus.Tap // for the options of each connection
+	Opened uint64      // times that the port or connection was
+
+	epoch      time.Time
+	meter      wire.Meter
+	complaints wire.Complaints
+}
+
+// NewDesk is one that has nothing to do.
+func NewDesk(config wire.Config) *Desk {
+	config.Tap = modbus.NewTap()
+	return &Desk{Carrier: wire.NewCarrier(config), Tap: config.Tap, epoch: time.Now()}
+}
+
+func (d *Desk) now() time.Duration { return time.Since(d.epoch) }
+
+// Answer answers the methods of LinkService, and a unit that asks for its tally.
+func (d *Desk) Answer(c *actors.Context, msg any) {
+	switch m := msg.(type) {
+	case *modbusv1.TraceRequest:
+		d.trace(c, m)
+	case *modbusv1.CountersRequest:
+		c.Reply(d.counters(m))
+	case *modbusv1.StatisticsRequest:
+		c.Reply(d.statistics())
+	case *wire.TallyUnit:
+		c.Reply(d.Tally(m.Unit))
+	}
+}
+
+func (d *Desk) statistics() *modbusv1.StatisticsResponse {
+	n := d.Counts()
+	return &modbusv1.StatisticsResponse{
+		Answered: n.Answered, Exceptions: n.Exceptions, Timeouts: n.Timeouts, Corrupt: n.Corrupt, Mismatched: n.Mismatched,
+		Opened: d.Opened, Shed: n.Shed, Busy: d.meter.Share(n.Busy, d.now()),
+	}
+}

@@ -1,0 +1,68 @@
+package modbuslink
+
+import (
+	"context"
+	"encoding/hex"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/explain"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+func (d *Desk) trace(c *actors.Context, m *modbusv1.TraceRequest) {
+	filter := modbus.Filter{Unit: -1, Function: uint8(m.Function)}
+	if m.Unit != nil {
+		filter.Unit = int(*m.Unit)
+	}
+	ear, err := explain.Listen(d.Tap, filter, m.Kept)
+	if err != nil {
+		c.Refuse(actors.Errorf(actors.ResourceExhausted, "trace: %s", err))
+		return
+	}
+	c.Stream(frames{ear})
+}
+
+// frames is a stream of answers: what passes.
+type frames struct{ *explain.Ear }
+
+// Next implements actors.Source.
+func (f frames) Next(ctx context.Context) (proto.Message, error) {
+	line, err := f.Ear.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &modbusv1.TraceResponse{Frame: frame(line), Framing: f.Framing().String(), Missed: f.Missed()}, nil
+}
+
+func frame(l explain.Line) *modbusv1.Frame {
+	f := &modbusv1.Frame{
+		Time: timestamppb.New(l.At), Gap: durationpb.New(l.Gap), Direction: l.Direction, Mark: l.Mark,
+		Unit: uint32(l.Unit), Function: uint32(l.Function), Text: l.Text, Hex: hex.EncodeToString(l.Bytes),
+	}
+	if l.Size > len(l.Bytes) {
+		f.Size = uint32(l.Size)
+	}
+	return f
+}
+
+// Complain says that the line or link does not work as it should, with the last
+// that has passed.
+func (d *Desk) Complain(c *actors.Context, state, cause string) {
+	if untold, ok := d.complaints.Due(state, d.now()); ok {
+		c.Event("failed", Failed(d.Tap, state, cause, untold))
+	}
+}
+
+// Failed says that something on a tapped link does not work as it should, with
+// the last that has passed there.
+func Failed(tap *modbus.Tap, state, cause string, untold uint32) *modbusv1.Failed {
+	x := explain.Last(tap)
+	return &modbusv1.Failed{
+		Time: timestamppb.Now(), State: state, Cause: cause, Untold: untold, Framing: x.Framing, Began: timestamppb.New(x.Began), Frames: x.Lines,
+	}
+}

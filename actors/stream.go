@@ -1,0 +1,68 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Source is what a stream of answers is made from. Next may block until its
+// context ends; its error ends the stream, io.EOF as it should. Close is called once.
+type Source interface {
+	Next(ctx context.Context) (proto.Message, error)
+	io.Closer
+}
+
+// Stream answers the request being served with what from gives, until that
+// ends, the caller goes away or this life ends. Nothing of it comes back to the
+// actor.
+func (c *Context) Stream(from Source) {
+	r := c.Take()
+	if r == nil || c.l.over() {
+		_ = from.Close()
+		return
+	}
+	c.Do(math.MaxInt64/2, func(ctx context.Context) (any, error) {
+		defer func() { _ = from.Close() }()
+		r.stream(ctx, from)
+		return streamed{}, nil
+	})
+}
+
+// streamed is the result of a worker that has streamed.
+type streamed struct{}
+
+func (r *Request) stream(life context.Context, from Source) {
+	ctx, cancel := context.WithCancel(life)
+	defer cancel()
+	if !r.deadline.IsZero() {
+		ctx, cancel = context.WithDeadline(ctx, r.deadline)
+		defer cancel()
+	}
+	go func() {
+		select {
+		case <-r.canceled:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for {
+		m, err := from.Next(ctx)
+		if err == nil {
+			err = r.Send(m)
+		}
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, io.EOF):
+			r.Reply(nil)
+		case life.Err() != nil: // whose end answers all who wait
+		default:
+			r.Refuse(err)
+		}
+		return
+	}
+}
