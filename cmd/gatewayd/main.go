@@ -60,7 +60,7 @@ func command() *cobra.Command {
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
-		treeCommand(), describeCommand(), watchCommand(), eventsCommand(), callCommand(), drillCommand(), accessCommand(),
+		treeCommand(), describeCommand(), watchCommand(), eventsCommand(), callCommand(), traceCommand(), countersCommand(), drillCommand(), accessCommand(),
 	} {
 		c.GroupID = "look"
 		root.AddCommand(c)

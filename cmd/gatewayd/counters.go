@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+func countersCommand() *cobra.Command {
+	c := &client{}
+	cmd := &cobra.Command{
+		Use:   "counters PATH",
+		Short: "Show what has become of the requests to Modbus units",
+		Long: `Show for each unit on a Modbus line or link what has become of its requests since
+the life of the line's or link's actor began. PATH is a line or link, or a unit.
+
+REFUSED are exceptions by their code; WRONG are answers of another unit or to
+something else; LATE are answers that came after they were given up; AGAIN are
+requests sent once more because the connection was lost under them. BUSY is the
+time that the line or connection was spent on the unit, and P50, P95 are how long
+half of the answers, and 95 of 100, took at most.`,
+		Example: `  gatewayd counters field/rs485-1/line
+  gatewayd counters field/rs485-1/meter-7 --json`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.completePath,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.connect(cmd.Context()); err != nil {
+				return err
+			}
+			defer c.close()
+			return c.counters(cmd.Context(), cmd.OutOrStdout(), args[0])
+		},
+	}
+	c.flags(cmd)
+	return cmd
+}
+
+func (c *client) counters(ctx context.Context, w io.Writer, path string) error {
+	link, q, unit := path, &modbusv1.CountersRequest{}, &modbusv1.Unit{}
+	switch is, err := c.configInto(ctx, path, unit); {
+	case err != nil:
+		return c.explain(err)
+	case is:
+		link, q.Unit = unit.Link, proto.Uint32(unit.Unit)
+	}
+	subject, err := c.subject(link, "Counters")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	all := &modbusv1.CountersResponse{}
+	if err := c.conn.Call(ctx, subject, q, all); err != nil {
+		return c.explain(err)
+	}
+	if c.asJSON {
+		text, err := protojson.Marshal(all)
+		if err == nil {
+			_, err = fmt.Fprintln(w, string(compact(text)))
+		}
+		return err
+	}
+	rows := [][]cell{plain("UNIT", "REQUESTS", "ANSWERED", "REFUSED", "TIMEOUTS", "CORRUPT", "WRONG", "LATE", "AGAIN", "BUSY", "P50", "P95")}
+	for _, u := range all.Units {
+		rows = append(rows, countersRow(fmt.Sprint(u.Unit), u))
+	}
+	if q.Unit == nil {
+		rows = append(rows, countersRow("all", all.Total))
+	}
+	if err := table(w, painter(w), rows); err != nil {
+		return err
+	}
+	if all.Noise > 0 {
+		_, err = fmt.Fprintf(w, "%s of no frame\n", counted(int(all.Noise), "byte"))
+	}
+	return err
+}
+
+func countersRow(name string, u *modbusv1.Counters) []cell {
+	refused := ""
+	for _, e := range u.Exceptions {
+		if refused != "" {
+			refused += ", "
+		}
+		refused += fmt.Sprintf("%d×%d", e.Count, e.Code)
+	}
+	if refused == "" {
+		refused = "0"
+	}
+	bad := func(n uint64) cell {
+		if n == 0 {
+			return cell{text: "0"}
+		}
+		return cell{fmt.Sprint(n), yellow}
+	}
+	return []cell{
+		{text: name}, {text: fmt.Sprint(u.Requests)}, {text: fmt.Sprint(u.Answered)}, {text: refused}, bad(u.Timeouts), bad(u.Corrupt),
+		bad(u.Mismatched), bad(u.Late), bad(u.Retries), {text: u.Busy.AsDuration().Round(time.Millisecond).String()},
+		{text: quantile(u.Latency, 50)}, {text: quantile(u.Latency, 95)},
+	}
+}
+
+// quantile is how long so many of a hundred took at most, as far as the buckets tell.
+func quantile(l *modbusv1.Latency, percent uint64) string {
+	if l.GetCount() == 0 {
+		return "–"
+	}
+	for _, b := range l.Buckets {
+		if 100*b.Count >= percent*l.Count {
+			return "≤" + b.Within.AsDuration().String()
+		}
+	}
+	return ">" + l.Buckets[len(l.Buckets)-1].Within.AsDuration().String()
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// tracing is what is wanted of a trace.
+type tracing struct {
+	unit, function int
+	count          int
+	patience       time.Duration // 0: it goes on for ever
+	last           bool
+	file           string
+}
+
+func traceCommand() *cobra.Command {
+	c := &client{}
+	var want tracing
+	cmd := &cobra.Command{
+		Use:   "trace PATH",
+		Short: "Print the frames on a Modbus line or link as they pass",
+		Long: `Print what passes on a Modbus line or link, a line per frame: when, the time since
+the one before, which way (→ sent, ← received), the unit, what it says, and its
+bytes. What is wrong with a frame stands before what it says: crc, short, noise,
+late (the answer to a request that was given up), stray (to none), cut (not all of
+it went out).
+
+PATH is a line or link, or a unit: then its line or link is traced, for that unit
+only. Nothing is restarted for it, and polls wait for nobody who watches them.
+
+With --record the frames go to a file as well, one line each, for people and to be
+replayed. It ends with Ctrl-C, after --count frames, or after --timeout if that is
+given.`,
+		Example: `  gatewayd trace field/rs485-1/line
+  gatewayd trace field/rs485-1/line --unit 7 --function 3
+  gatewayd trace field/rs485-1/meter-7 --last --record incident.txt`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.completePath,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if want.unit > 255 || want.function < 0 || want.function > 127 {
+				return usage("--unit is 0 to 255, --function 1 to 127")
+			}
+			if err := c.connect(cmd.Context()); err != nil {
+				return err
+			}
+			defer c.close()
+			if cmd.Flags().Changed("timeout") {
+				want.patience = c.timeout
+			}
+			return c.trace(cmd.Context(), cmd.OutOrStdout(), args[0], want)
+		},
+	}
+	c.flags(cmd)
+	f := cmd.Flags()
+	f.IntVar(&want.unit, "unit", -1, "only what goes to and comes from this unit address")
+	f.IntVar(&want.function, "function", 0, "only what has this function code")
+	f.IntVarP(&want.count, "count", "n", 0, "end after so many frames; 0: never")
+	f.BoolVar(&want.last, "last", false, "begin with the last frames, which are always kept")
+	f.StringVar(&want.file, "record", "", "write the frames to this file, which must not exist yet")
+	_ = cmd.MarkFlagFilename("record")
+	return cmd
+}
+
+func (c *client) trace(ctx context.Context, w io.Writer, path string, want tracing) error {
+	link, request, err := c.tapped(ctx, path, want)
+	if err != nil {
+		return err
+	}
+	var file *recorder
+	if want.file != "" {
+		if file, err = c.newRecorder(ctx, want.file, link); err != nil {
+			return err
+		}
+		defer file.close()
+	}
+	subject, err := c.subject(link, "Trace")
+	if err != nil {
+		return err
+	}
+	// No deadline goes out with the request: who is there first at its end, we or the link, would be chance.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if want.patience > 0 {
+		defer time.AfterFunc(want.patience, cancel).Stop()
+	}
+	pr := tracePrinter{w: w, p: painter(w), asJSON: c.asJSON}
+	begin, seen := time.Now(), 0
+	err = c.conn.Stream(ctx, subject, request, func(m bus.Msg) error {
+		one := &modbusv1.TraceResponse{}
+		if err := m.Decode(one); err != nil {
+			return err
+		}
+		err := errors.Join(pr.print(one), file.take(one))
+		if seen++; err == nil && want.count > 0 && seen >= want.count {
+			return errEnough
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, errEnough):
+		err = nil
+	case ctx.Err() == nil:
+		err = c.explain(err)
+	case want.count > 0 && want.patience > 0 && time.Since(begin) >= want.patience:
+		err = fmt.Errorf("%d of %d frames passed on %s within %s", seen, want.count, link, c.timeout)
+	default:
+		err = nil
+	}
+	return errors.Join(err, file.close())
+}
+
+// tapped is the line or link that a path leads to, and what to ask of it.
+func (c *client) tapped(ctx context.Context, path string, want tracing) (link string, q *modbusv1.TraceRequest, err error) {
+	q = &modbusv1.TraceRequest{Function: uint32(want.function), Kept: want.last}
+	if want.unit >= 0 {
+		q.Unit = proto.Uint32(uint32(want.unit))
+	}
+	unit := &modbusv1.Unit{}
+	switch is, err := c.configInto(ctx, path, unit); {
+	case err != nil:
+		return "", nil, c.explain(err)
+	case !is:
+		return path, q, nil
+	}
+	if want.unit < 0 {
+		q.Unit = proto.Uint32(unit.Unit)
+	}
+	return unit.Link, q, nil
+}
+
+// configInto reads an actor's config, if it is of the type of into.
+func (c *client) configInto(ctx context.Context, path string, into proto.Message) (is bool, err error) {
+	subject, err := c.subject(path, "GetConfig")
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	r := &actorv1.GetConfigResponse{}
+	if err := c.conn.Call(ctx, subject, &actorv1.GetConfigRequest{}, r); err != nil {
+		return false, err
+	}
+	if r.Message != string(into.ProtoReflect().Descriptor().FullName()) {
+		return false, nil
+	}
+	text, err := protojson.Marshal(r.Config)
+	if err != nil {
+		return false, err
+	}
+	return true, protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(text, into)
+}
+
+// tracePrinter prints frames, one line each.
+type tracePrinter struct {
+	w      io.Writer
+	p      paint
+	asJSON bool
+	missed uint64
+}
+
+// widestFrame is how many bytes of a frame are printed.
+const widestFrame = 32
+
+func (t *tracePrinter) print(m *modbusv1.TraceResponse) error {
+	if t.asJSON {
+		text, err := protojson.Marshal(m)
+		if err == nil {
+			_, err = fmt.Fprintln(t.w, string(compact(text)))
+		}
+		return err
+	}
+	if m.Missed > t.missed {
+		fmt.Fprintln(t.w, t.p.in(yellow, fmt.Sprintf("%d frames came faster than they could be shown", m.Missed-t.missed)))
+		t.missed = m.Missed
+	}
+	f := m.Frame
+	head := fmt.Sprintf("%s %10s", f.Time.AsTime().Local().Format("15:04:05.000000"), "+"+f.Gap.AsDuration().Round(time.Microsecond).String())
+	text := frameText(f)
+	if bytes := f.Hex; bytes != "" {
+		if len(bytes) > 2*widestFrame {
+			bytes = bytes[:2*widestFrame] + "…"
+		}
+		text += "  " + t.p.in(dim, bytes)
+	}
+	_, err := fmt.Fprintf(t.w, "%s  %s %s\n", t.p.in(dim, head), arrows[f.Direction], t.p.in(frameColour(f), text))
+	return err
+}
+
+var arrows = map[string]string{"sent": "→", "received": "←", "": "·"}
+
+// frameText is what a frame says, and of whom.
+func frameText(f *modbusv1.Frame) string {
+	text := f.Text
+	if f.Mark != "" && f.Direction != "" {
+		text = f.Mark + ": " + text
+	}
+	if f.Unit != 0 || f.Function != 0 {
+		text = fmt.Sprintf("unit %-3d %s", f.Unit, text)
+	}
+	return text
+}
+
+func frameColour(f *modbusv1.Frame) string {
+	switch f.Mark {
+	case "crc", "short", "noise", "cut", "lost":
+		return red
+	case "late", "stray", "silent":
+		return yellow
+	}
+	return ""
+}
+
+// create makes a file that is not there yet.
+func create(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("%s is there already: choose another name, or remove it", name)
+	}
+	return f, err
+}
