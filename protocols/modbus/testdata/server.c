@@ -12,6 +12,10 @@ int main(int argc, char **argv) {
   modbus_mapping_t *map = modbus_mapping_new(100, 100, 200, 200);
   if (!m || !map) return 3;
   modbus_set_slave(m, 7);
+  if (getenv("SHOW")) { /* every byte received and sent */
+    setvbuf(stdout, NULL, _IONBF, 0);
+    modbus_set_debug(m, TRUE);
+  }
   for (int i = 0; i < 200; i++) map->tab_registers[i] = i, map->tab_input_registers[i] = 1000 + i;
   for (int i = 0; i < 100; i++) map->tab_bits[i] = i % 3 == 0, map->tab_input_bits[i] = i % 3 != 0;
   if (tcp) listener = modbus_tcp_listen(m, 1);
