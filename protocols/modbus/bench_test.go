@@ -150,7 +150,7 @@ func BenchmarkTCP(b *testing.B) {
 		b.Run(fmt.Sprint(quantity), func(b *testing.B) {
 			d := sim.NewDevice(1)
 			d.Put(sim.HoldingRegisters, 0, make([]uint16, 200)...)
-			l := linked(b, sim.NewPlant(d), modbus.TCP, modbus.Options{})
+			l := linked(b, sim.NewPlant(d), modbus.TCP, modbus.Options{Tap: modbus.NewTap()})
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			r := read(1, 0, quantity)
