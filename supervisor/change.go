@@ -51,7 +51,7 @@ func (g *group) parsed(m parsed) {
 		return
 	case len(m.problems) > 0:
 		g.applying = nil
-		a.req.Reply(a.answer(0, nil, m.problems.Proto()))
+		a.req.Reply(a.answer(outcome{problems: m.problems.Proto()}))
 		return
 	}
 	a.old = g.t.Config()
@@ -62,10 +62,6 @@ func (g *group) parsed(m parsed) {
 		return
 	}
 	a.good, a.before, a.todo = a.old, g.t.standings(), a.all
-	if g.trial != nil { // it never proved itself
-		a.good, a.before = g.trial.good, g.trial.before
-		g.trial = nil
-	}
 	for _, w := range a.next.Warnings {
 		g.t.sys.Log.Warn("config", "warning", w.String())
 	}

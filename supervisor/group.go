@@ -45,8 +45,9 @@ type group struct {
 	notOK   map[*child]string
 	summing bool
 
-	applying *applying // root only: the config change under way
-	trial    *applying // root only: the change that has to prove itself
+	applying *applying   // root only: the config change under way
+	trials   []*applying // root only: changes that have to prove themselves, oldest first
+	owed     []byte      // root only: what the config file holds because it could not be written; nil: it could
 }
 
 type phase uint8

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,7 +26,9 @@ import (
 // sketch is a config in a few words, in the order of the file: a group is
 // {"field", &gatewayv1.Group{…}}, a puppet {"field/a", nil}, one that owns power
 // {"field/line", rigged{}} and one that depends on it {"field/b", "field/line"}.
-type sketch []struct {
+type sketch []placed
+
+type placed struct {
 	path string
 	what any
 }
@@ -267,6 +270,9 @@ type fakeSource struct {
 	history []string
 	slow    time.Duration
 	panics  bool
+	full    bool
+
+	rejected string
 }
 
 func (s *fakeSource) Read() ([]byte, error) {
@@ -295,13 +301,26 @@ func (s *fakeSource) Parse(text []byte) (*config.Tree, config.Problems) {
 func (s *fakeSource) Write(text []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.full {
+		return syscall.ENOSPC
+	}
 	s.file = string(text)
 	return nil
+}
+
+func (s *fakeSource) Reject() (file, beside string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rejected = s.file
+	return "test.toml", "test.toml.rejected", nil
 }
 
 func (s *fakeSource) Keep(text []byte) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.full {
+		return uint64(len(s.history)) + 1, syscall.ENOSPC
+	}
 	s.history = append(s.history, string(text))
 	return uint64(len(s.history)), nil
 }

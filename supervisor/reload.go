@@ -18,7 +18,10 @@ type Source interface {
 	Parse(text []byte) (*config.Tree, config.Problems)
 	// Write makes a text the config file.
 	Write(text []byte) error
-	// Keep adds a text to the history and returns its version.
+	// Reject puts what stands in the config file beside it and says where.
+	Reject() (file, beside string, err error)
+	// Keep adds a text to the history and returns its version. Beside an error that
+	// is the version it has when it can be added later; no other text gets it.
 	Keep(text []byte) (version uint64, err error)
 	// Versions is the history, newest first.
 	Versions() ([]*configv1.Version, error)
@@ -37,7 +40,18 @@ type applying struct {
 	all    []config.Change
 	step   int                 // counts changes begun: word of an earlier one is stale
 	before map[string]standing // health before the change
-	answer func(version uint64, changes []*configv1.Change, problems []*configv1.Problem) any
+	answer func(o outcome) any
+}
+
+// outcome is what became of a change.
+type outcome struct {
+	version  uint64
+	changes  []*configv1.Change
+	problems []*configv1.Problem // if there are any, nothing was changed
+	unkept   string              // why it is not on disk
+	file     string              // of a change that went back: what was overwritten,
+	rejected string              // where that is now,
+	restored uint64              // and the first version of what came back
 }
 
 // warnings are those of the config that is to come.
@@ -55,10 +69,12 @@ type (
 		problems config.Problems
 		err      error
 	}
-	// kept is a config in force that is in the history.
+	// kept is a config in force, on disk unless there is a reason.
 	kept struct {
-		a       *applying
-		version uint64
+		a *applying
+		outcome
+		over []byte // what the file holds instead
+		owes bool   // the file
 	}
 )
 
@@ -86,19 +102,22 @@ func (g *group) serveConfig(r *actors.Request) {
 		return
 	case *configv1.ApplyRequest:
 		a.write, read = true, given(m.Toml)
-		a.answer = func(v uint64, c []*configv1.Change, p []*configv1.Problem) any {
-			return &configv1.ApplyResponse{Version: v, Changes: c, Problems: p, Warnings: a.warnings()}
+		a.answer = func(o outcome) any {
+			return &configv1.ApplyResponse{Version: o.version, Changes: o.changes, Problems: o.problems, Warnings: a.warnings(), Unkept: o.unkept}
 		}
 	case *configv1.ReloadRequest:
-		a.answer = func(v uint64, c []*configv1.Change, p []*configv1.Problem) any {
-			return &configv1.ReloadResponse{Version: v, Changes: c, Problems: p, Warnings: a.warnings()}
+		a.answer = func(o outcome) any {
+			return &configv1.ReloadResponse{Version: o.version, Changes: o.changes, Problems: o.problems, Warnings: a.warnings(), Unkept: o.unkept}
 		}
 	case *configv1.RollbackRequest:
 		a.write = true
 		read = func() ([]byte, error) { return earlier(source, m.Version) }
-		a.answer = func(v uint64, c []*configv1.Change, _ []*configv1.Problem) any {
-			return &configv1.RollbackResponse{Version: v, Changes: c}
+		a.answer = func(o outcome) any {
+			return &configv1.RollbackResponse{Version: o.version, Changes: o.changes, Unkept: o.unkept}
 		}
+	case *configv1.KeepRequest:
+		g.keepAgain(a)
+		return
 	}
 	g.read(a, read)
 }
@@ -169,28 +188,6 @@ func (g *group) read(a *applying, read func() ([]byte, error)) {
 			return err
 		})
 		return parsed{a, problems, err}
-	})
-}
-
-// applied makes the new config the one in force.
-func (g *group) applied(a *applying) {
-	g.t.adopt(a.next)
-	log := g.t.sys.Log
-	g.aside(func() any {
-		m := kept{a: a}
-		err := guarded(context.Background(), func(context.Context) (err error) {
-			if a.write {
-				if err := a.source.Write(a.next.Text); err != nil {
-					log.Error("the config is in force but could not be written to its file", "err", err)
-				}
-			}
-			m.version, err = a.source.Keep(a.next.Text)
-			return err
-		})
-		if err != nil {
-			log.Error("config history", "err", err)
-		}
-		return m
 	})
 }
 

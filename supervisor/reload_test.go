@@ -216,6 +216,107 @@ func TestWhatNeverProvedItselfIsNoGoodConfig(t *testing.T) {
 	})
 }
 
+// TestEachChangeIsJudgedByItself: of two changes in a row a good one stays when
+// the other does harm, whichever that is and whenever it is judged.
+func TestEachChangeIsJudgedByItself(t *testing.T) {
+	f := func(more ...placed) sketch {
+		return append(sketch{{"config", nil}, {"f", group("restart 1 in 1m", "quarantine")}, {"f/a", nil}}, more...)
+	}
+	for name, tt := range map[string]struct {
+		bad   string // the actor that fails
+		after time.Duration
+		want  string
+	}{
+		"the second at once":  {"f/c", time.Second, "b"},
+		"the second later":    {"f/c", 20 * time.Second, "b"},
+		"the first":           {"f/b", 20 * time.Second, "a"},
+		"what both concerned": {"f/a", 20 * time.Second, "b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := f(placed{"f/b", nil}, placed{"f/c", nil})
+				if tt.bad == "f/a" {
+					c[2].what = other{}
+				}
+				p := newPlant(t, map[string]sketch{"a": f(), "b": f(placed{"f/b", nil}), "c": c})
+				p.run(3 * time.Second)
+				p.source.mu.Lock()
+				p.source.history = []string{"a"}
+				p.source.mu.Unlock()
+				fail := func() { p.plans[tt.bad].started = func(uint32) error { return errBoom } }
+				if tt.bad != "f/a" { // which is there from the beginning
+					p.change(fail)
+				}
+				p.applied("b")
+				p.run(tt.after)
+				p.change(fail)
+				p.applied("c")
+				p.run(2 * time.Minute)
+				if back := p.rolledBack(); len(back) != 1 || !strings.HasPrefix(back[0], tt.bad+": ") || p.source.now() != tt.want {
+					t.Errorf("rolled back %q to %q", back, p.source.now())
+				}
+				if p.source.rejected != "c" {
+					t.Errorf("%q was put beside the file", p.source.rejected)
+				}
+				for _, m := range p.bus.All() {
+					if r, ok := m.Message.(*configv1.RolledBack); ok && (r.Rejected != "test.toml.rejected" || r.File != "test.toml" ||
+						p.source.history[r.Restored-1] != tt.want || p.source.history[r.Version-1] != tt.want || r.Restored == r.Version) {
+						t.Errorf("told %v", r)
+					}
+				}
+				p.stop()
+			})
+		})
+	}
+}
+
+// TestWhatTheDiskDidNotTake is in force, owed, and written when the disk has room;
+// a file that was edited meanwhile counts.
+func TestWhatTheDiskDidNotTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, map[string]sketch{"a": {{"config", nil}, {"a", nil}}, "b": {{"config", nil}, {"b", nil}}})
+		full := func(now bool) {
+			p.source.mu.Lock()
+			defer p.source.mu.Unlock()
+			p.source.full = now
+		}
+		keep := func() string {
+			resp, err := p.ask(&configv1.KeepRequest{})
+			if err != nil {
+				return err.Error()
+			}
+			return resp.(*configv1.KeepResponse).Unkept
+		}
+		p.run(3 * time.Second)
+		if why := keep(); why != "" {
+			t.Error(why)
+		}
+		full(true)
+		resp, err := p.ask(&configv1.ApplyRequest{Toml: "b"})
+		if err != nil || !strings.Contains(resp.(*configv1.ApplyResponse).Unkept, "no space left") {
+			t.Fatal(resp, err)
+		}
+		p.wantState("b", actors.OK)
+		if why := keep(); !strings.Contains(why, "no space left") || !strings.Contains(why, "the config file") {
+			t.Error(why)
+		}
+		full(false)
+		if why := keep(); why != "" || p.source.now() != "b" {
+			t.Errorf("%q, the file is %q", why, p.source.now())
+		}
+		full(true)
+		p.applied("a")
+		p.source.mu.Lock()
+		p.source.file, p.source.full = "mine", false
+		p.source.mu.Unlock()
+		if why := keep(); why != "" || p.source.now() != "mine" {
+			t.Errorf("%q, the file is %q", why, p.source.now())
+		}
+		p.run(time.Minute)
+		p.stop()
+	})
+}
+
 // TestFullRestartKeepsTheReload: a group that is restarted whole starts with what
 // the config says now, and with what an operator has changed since.
 func TestFullRestartKeepsTheReload(t *testing.T) {

@@ -29,7 +29,7 @@ func (g *group) serve(r *actors.Request) {
 		}
 		r.Reply(&drillv1.ClearResponse{})
 	case *configv1.GetRequest, *configv1.CheckRequest, *configv1.ApplyRequest, *configv1.ReloadRequest,
-		*configv1.HistoryRequest, *configv1.RollbackRequest:
+		*configv1.HistoryRequest, *configv1.RollbackRequest, *configv1.KeepRequest:
 		g.serveConfig(r)
 	default:
 		r.Refuse(bus.Errorf(bus.Unimplemented, "%s does not answer %T", g.path, m))

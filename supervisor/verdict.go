@@ -1,7 +1,10 @@
 package supervisor
 
 import (
+	"cmp"
+	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"gatewayd/actors"
@@ -13,15 +16,27 @@ import (
 type verdict struct{ a *applying }
 
 // kept answers whoever wanted the change, and gives it time to prove itself.
-// Others may be made meanwhile: then all of them have to.
+// Others may be made meanwhile: each is judged by what it changed.
 func (g *group) kept(m kept) {
 	a := m.a
-	g.applying = nil
-	a.req.Reply(a.answer(m.version, protoChanges(a.all), nil))
+	g.applying, g.owed = nil, nil
+	if m.unkept != "" {
+		g.t.sys.Log.Error("the config is in force, but not on disk: this is tried again", "err", m.unkept)
+		if m.owes {
+			g.owed = m.over
+		}
+	}
+	a.req.Reply(a.answer(m.outcome))
 	if a.back || len(config.Diff(a.good, a.next)) == 0 {
 		return
 	}
-	g.trial = a
+	for i, t := range g.trials {
+		if len(config.Diff(t.good, a.next)) == 0 { // somebody has gone back to it
+			g.trials = g.trials[:i]
+			return
+		}
+	}
+	g.trials = append(g.trials, a)
 	g.after(g.t.budget(), verdict{a})
 }
 
@@ -35,35 +50,69 @@ func (t *Tree) budget() time.Duration {
 	return 30 * time.Second
 }
 
-// judgeConfig brings the last good config back if the change did harm.
+// judgeConfig brings the config before a change back if the change did harm. Later
+// ones, which were made on top of it, go with it; earlier ones stay.
 func (g *group) judgeConfig(a *applying) {
+	i := slices.Index(g.trials, a)
 	switch {
-	case g.trial != a || g.phase == draining:
+	case i < 0 || g.phase == draining:
 		return
 	case g.applying != nil: // the next one is being read
 		g.after(time.Second, verdict{a})
 		return
 	}
-	g.trial = nil
-	sick := g.t.sick(a)
-	if len(sick) == 0 {
-		return
+	later := slices.Clone(g.trials[i+1:])
+	sick, open := g.t.sick(a, later)
+	g.trials = append(g.trials[:i], later...)
+	switch {
+	case len(sick) > 0:
+		g.trials = g.trials[:i]
+		g.goBack(a.good, sick)
+	case open: // both are judged as one
+		next := later[0]
+		next.good, next.before, next.all = a.good, a.before, slices.Concat(a.all, next.all)
 	}
-	g.t.sys.Log.Error("the new config did not get healthy: back to the last good one", "unhealthy", sick)
-	back := &applying{source: a.source, write: true, back: true, next: a.good}
+}
+
+// goBack makes a good config the one in force again, and says so.
+func (g *group) goBack(good *config.Tree, sick []string) {
+	log := g.t.sys.Log
+	log.Error("the new config did not get healthy: back to the last good one", "unhealthy", sick)
+	back := &applying{source: g.t.opts.Source, write: true, back: true, next: good}
 	back.req = actors.NewRequest(nil, func(msg any, err error) {
-		cell := g.t.sys.Lookup("config")
-		if word, ok := msg.(*configv1.RolledBack); ok && err == nil && cell != nil {
+		word, ok := msg.(*configv1.RolledBack)
+		if !ok || err != nil {
+			log.Error("roll back", "err", err)
+			return
+		}
+		log.Warn("the last good config is in force again", "version", word.Version, "restored", word.Restored,
+			"file", word.File, "rejected", word.Rejected, "unhealthy", sick)
+		if cell := g.t.sys.Lookup("config"); cell != nil {
 			cell.Event("rolled-back", word)
-		} else if err != nil {
-			g.t.sys.Log.Error("roll back", "err", err)
+		}
+		if word.Unkept != "" {
+			g.remindConfig()
 		}
 	})
-	back.answer = func(v uint64, _ []*configv1.Change, _ []*configv1.Problem) any {
-		return &configv1.RolledBack{Version: v, Unhealthy: sick}
+	back.answer = func(o outcome) any {
+		return &configv1.RolledBack{
+			Version: o.version, Unhealthy: sick, File: o.file, Rejected: o.rejected, Restored: o.restored, Unkept: o.unkept,
+		}
 	}
 	g.applying = back
 	g.parsed(parsed{a: back})
+}
+
+// remindConfig has actor config see to what is not on disk.
+func (g *group) remindConfig() {
+	sys := g.t.sys
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if _, err := sys.Call(ctx, "config", "Keep", &configv1.KeepRequest{}); err != nil {
+			sys.Log.Warn("config", "err", err)
+		}
+	}()
 }
 
 // standing is how an actor was before a change.
@@ -80,35 +129,67 @@ func (t *Tree) standings() map[string]standing {
 	return all
 }
 
-// sick lists the actors that the change broke: new or changed ones that have
-// failed or do not come to the end of their starts, and any in the groups it
-// touched that were well before and are not now.
+// sick lists the actors that a change broke: new or changed ones that have failed
+// or do not come to the end of their starts, and any in the groups it touched that
+// were well before and are not now. What was still well when the next change was
+// made is not its fault; open says that one that was not has been changed again, so
+// that it is too early to say.
 // A new unit that does not answer is no reason to go back: it may not be wired yet.
-func (t *Tree) sick(a *applying) []string {
+func (t *Tree) sick(a *applying, later []*applying) (sick []string, open bool) {
 	touched := map[string]bool{}
-	for _, c := range config.Diff(a.good, a.next) {
+	for _, c := range a.all {
 		touched[parent(c.Path)] = true
 		if node := nodeOf(c); node.Kind == "" { // what happens to a group happens to all it holds
 			walk(node, func(n *config.Node) { touched[pathOf(n)] = true })
 		}
 	}
-	var sick []string
 	for _, c := range t.sys.Cells() {
-		path, state := c.Path(), c.State()
+		path := c.Path()
 		if !touched[parent(path)] || c.Kind().Name == groupKind.Name {
 			continue
 		}
-		before, cause := a.before[path], c.Health().Cause
-		failed := state == actors.Bad || state == actors.Quarantined
-		worse := before.state == actors.OK && state == actors.Unreachable
-		again := state == actors.Starting && c.Life() > before.life+1
-		if again {
-			failed, cause = true, "still starting, again and again"
+		cause := ailing(c, a.before[path])
+		if cause == "" {
+			continue
 		}
-		if failed && before.state != actors.Bad && before.state != actors.Quarantined || worse {
-			sick = append(sick, path+": "+cause)
+		if len(later) > 0 {
+			was, there := later[0].before[path]
+			switch {
+			case !there || was.well(c.State()):
+				continue
+			case slices.ContainsFunc(later, func(l *applying) bool { return l.changes(path) }):
+				open = true
+				continue
+			}
 		}
+		sick = append(sick, path+": "+cause)
 	}
 	slices.Sort(sick)
-	return sick
+	return sick, open
+}
+
+// ailing is what c suffers from since it had this standing; empty: nothing.
+func ailing(c *actors.Cell, before standing) string {
+	state, cause := c.State(), c.Health().Cause
+	failed := state == actors.Bad || state == actors.Quarantined
+	if state == actors.Starting && c.Life() > before.life+1 {
+		failed, cause = true, "still starting, again and again"
+	}
+	if failed && before.state != actors.Bad && before.state != actors.Quarantined ||
+		before.state == actors.OK && state == actors.Unreachable {
+		return cmp.Or(cause, state)
+	}
+	return ""
+}
+
+// well says that an actor which is now in a worse state was not so yet.
+func (s standing) well(now string) bool {
+	return s.state == actors.OK || now != actors.Unreachable && (s.state == actors.Degraded || s.state == actors.Unreachable)
+}
+
+// changes says that the change concerns the actor at path, or a group above it.
+func (a *applying) changes(path string) bool {
+	return slices.ContainsFunc(a.all, func(c config.Change) bool {
+		return c.Path == path || c.Path != "" && strings.HasPrefix(path, c.Path+"/")
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/bus"
 	configv1 "gatewayd/schemas/config/v1"
 )
 
@@ -24,41 +25,82 @@ var Kind = actors.Define(actors.Kind{
 		{Class: "event", Leaf: "rolled-back", Message: &configv1.RolledBack{}},
 	},
 	Live: true, // the root reads the budget whenever it judges
-}, func(*configv1.Config) actors.Actor { return config{} })
+}, func(*configv1.Config) actors.Actor { return &config{} })
 
 const (
 	root = "root"
 	// patience covers stopping what a change stops, one actor after the other.
 	patience = 2 * time.Minute
+	// keepAgain is how soon a disk that took nothing is tried again.
+	keepAgain = 5 * time.Second
 )
 
-type config struct{}
+type config struct {
+	again *actors.Timer // runs while something is to be kept
+}
 
-func (config) Receive(c *actors.Context, msg any) error {
+// again is the moment to try to keep what is not on disk.
+type again struct{}
+
+func (d *config) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case actors.Started:
 		c.OK()
+		c.Ask(root, &configv1.KeepRequest{}, patience)
+	case again:
+		d.again = nil
+		c.Ask(root, &configv1.KeepRequest{}, patience)
 	case *configv1.GetRequest, *configv1.CheckRequest, *configv1.ApplyRequest, *configv1.ReloadRequest,
-		*configv1.HistoryRequest, *configv1.RollbackRequest:
+		*configv1.HistoryRequest, *configv1.RollbackRequest, *configv1.KeepRequest:
 		c.Ask(root, m, patience)
 	case *configv1.ApplyResponse:
 		tell(c, m.Version, m.Changes, m.Problems)
+		d.judge(c, m.Unkept)
 		c.Reply(m)
 	case *configv1.ReloadResponse:
 		tell(c, m.Version, m.Changes, m.Problems)
+		d.judge(c, m.Unkept)
 		c.Reply(m)
 	case *configv1.RollbackResponse:
 		tell(c, m.Version, m.Changes, nil)
+		d.judge(c, m.Unkept)
 		c.Reply(m)
+	case *configv1.KeepResponse:
+		d.judge(c, m.Unkept)
+		if c.Request() != nil {
+			c.Reply(m)
+		}
 	case *configv1.GetResponse, *configv1.CheckResponse, *configv1.HistoryResponse:
 		c.Reply(m.(proto.Message))
 	case actors.Failed:
+		if c.Request() == nil { // nobody waits for it
+			if bus.AsError(m.Err).Code == bus.Aborted {
+				d.later(c)
+			}
+			return nil
+		}
 		if _, ok := c.Request().Message().(*configv1.ReloadRequest); ok {
 			c.Event("rejected", &configv1.Rejected{Problems: []*configv1.Problem{{Message: m.Err.Error()}}})
 		}
 		c.Refuse(m.Err)
 	}
 	return nil
+}
+
+// judge says whether the config in force would outlive a power cut.
+func (d *config) judge(c *actors.Context, unkept string) {
+	if unkept == "" {
+		c.OK()
+		return
+	}
+	c.Degraded("in force, but not on disk: " + unkept)
+	d.later(c)
+}
+
+func (d *config) later(c *actors.Context) {
+	if d.again == nil {
+		d.again = c.After(keepAgain, again{})
+	}
 }
 
 // tell publishes what became of a config.

@@ -1,6 +1,8 @@
 package config_test
 
 import (
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -95,4 +97,40 @@ func TestPassesErrorsOn(t *testing.T) {
 	if err == nil || bus.AsError(err).Code != bus.NotFound {
 		t.Errorf("answered %v", err)
 	}
+}
+
+// TestWhatIsNotOnDiskIsDegraded until the root could write it.
+func TestWhatIsNotOnDiskIsDegraded(t *testing.T) {
+	r := actorstest.New(t)
+	var room atomic.Bool
+	r.Peer("root", func(msg any) any {
+		unkept := "no space left on device"
+		if room.Load() {
+			unkept = ""
+		}
+		switch msg.(type) {
+		case *configv1.ApplyRequest:
+			return &configv1.ApplyResponse{Version: 7, Unkept: unkept}
+		case *configv1.KeepRequest:
+			return &configv1.KeepResponse{Unkept: unkept}
+		}
+		return nil
+	})
+	cell := r.Start("config", config.Kind, &configv1.Config{})
+	r.Until("degraded from the start", func() bool { return cell.State() == actors.Degraded })
+	room.Store(true)
+	if _, err := actorstest.Call(r, "config", "Keep", &configv1.KeepRequest{}, &configv1.KeepResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	room.Store(false)
+	got, err := actorstest.Call(r, "config", "Apply", &configv1.ApplyRequest{Toml: "good"}, &configv1.ApplyResponse{})
+	if err != nil || got.Unkept == "" {
+		t.Fatal(got, err)
+	}
+	r.Until("degraded", func() bool {
+		return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "no space left")
+	})
+	room.Store(true)
+	r.Until("ok by itself", func() bool { return cell.State() == actors.OK })
 }

@@ -139,7 +139,7 @@ func (d *demo) start() (*daemon, error) {
 	if err := refused(problems); err != nil {
 		return nil, err
 	}
-	return start(cfg, fileSource{file: d.file, dir: filepath.Join(d.data, "config")}, d.data, d.log)
+	return start(cfg, newSource(d.file, d.data), d.data, d.log)
 }
 
 // keepRunning runs one gateway after the other, as a watchdog does: a new one

@@ -67,7 +67,7 @@ func run(ctx context.Context, file, dir string, log *slog.Logger) error {
 	if err := refused(problems); err != nil {
 		return err
 	}
-	d, err := start(cfg, fileSource{file: file, dir: filepath.Join(dir, "config")}, dir, log)
+	d, err := start(cfg, newSource(file, dir), dir, log)
 	if err != nil {
 		return err
 	}

@@ -1,17 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/actors"
-	configv1 "gatewayd/schemas/config/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	"gatewayd/supervisor"
 	"gatewayd/supervisor/config"
@@ -44,84 +38,11 @@ func allKinds(b supervisor.Bus, running *gatewayv1.Bus) []actors.Kind {
 	return append(slices.Clone(kinds), supervisor.BusKind(b, running))
 }
 
-// versionsKept bounds the history of configs.
-const versionsKept = 50
-
-// fileSource is a config file and, in the data directory, the history of what
-// was in force: one plain file per version, so that a broken bus cannot take it
-// away.
-type fileSource struct {
-	file string
-	dir  string
-}
-
-func (s fileSource) Read() ([]byte, error) { return os.ReadFile(s.file) }
-
-func (s fileSource) Parse(text []byte) (*config.Tree, config.Problems) { return parse(s.file, text) }
-
-func (s fileSource) Write(text []byte) error { return writeFile(s.file, text) }
-
-func (s fileSource) Keep(text []byte) (uint64, error) {
-	all, err := s.numbers()
-	if err != nil {
-		return 0, err
-	}
-	next := uint64(1)
-	if len(all) > 0 {
-		if last, err := os.ReadFile(s.path(all[0])); err == nil && string(last) == string(text) {
-			return all[0], nil
-		}
-		next = all[0] + 1
-	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return 0, err
-	}
-	for len(all) >= versionsKept {
-		_ = os.Remove(s.path(all[len(all)-1]))
-		all = all[:len(all)-1]
-	}
-	return next, writeFile(s.path(next), text)
-}
-
-func (s fileSource) Versions() ([]*configv1.Version, error) {
-	all, err := s.numbers()
-	if err != nil {
-		return nil, err
-	}
-	var versions []*configv1.Version
-	for _, n := range all {
-		text, err := os.ReadFile(s.path(n))
-		info, statErr := os.Stat(s.path(n))
-		if err == nil && statErr == nil {
-			versions = append(versions, &configv1.Version{Version: n, Time: timestamppb.New(info.ModTime()), Toml: string(text)})
-		}
-	}
-	return versions, nil
-}
-
-func (s fileSource) path(n uint64) string {
-	return filepath.Join(s.dir, fmt.Sprintf("%06d.toml", n))
-}
-
-// numbers lists the versions there are, newest first.
-func (s fileSource) numbers() ([]uint64, error) {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil && !os.IsNotExist(err) {
-		return nil, err
-	}
-	var all []uint64
-	for _, e := range entries {
-		if n, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), ".toml"), 10, 64); err == nil {
-			all = append(all, n)
-		}
-	}
-	slices.Sort(all)
-	slices.Reverse(all)
-	return all, nil
-}
-
 // writeFile replaces a file so that a power cut leaves the old or the new text.
-func writeFile(path string, text []byte) (err error) {
+func writeFile(path string, text []byte) error { return writeLike(path, path, text) }
+
+// writeLike is writeFile with the mode of another file, if that is there.
+func writeLike(like, path string, text []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
@@ -131,7 +52,7 @@ func writeFile(path string, text []byte) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	if old, statErr := os.Stat(path); statErr == nil {
+	if old, statErr := os.Stat(like); statErr == nil {
 		_ = f.Chmod(old.Mode())
 	}
 	if _, err = f.Write(text); err == nil {

@@ -459,7 +459,9 @@ type ApplyResponse struct {
 	// What is wrong; if anything is, nothing was changed.
 	Problems []*Problem `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`
 	// What works, though hardly as meant.
-	Warnings      []*Problem `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []*Problem `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Why it is in force but not on disk; it is written as soon as that is possible.
+	Unkept        string `protobuf:"bytes,5,opt,name=unkept,proto3" json:"unkept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -522,6 +524,13 @@ func (x *ApplyResponse) GetWarnings() []*Problem {
 	return nil
 }
 
+func (x *ApplyResponse) GetUnkept() string {
+	if x != nil {
+		return x.Unkept
+	}
+	return ""
+}
+
 // ReloadRequest asks for a reload.
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -569,7 +578,9 @@ type ReloadResponse struct {
 	// What is wrong; if anything is, nothing was changed.
 	Problems []*Problem `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`
 	// What works, though hardly as meant.
-	Warnings      []*Problem `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []*Problem `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Why it is in force but not on disk; it is written as soon as that is possible.
+	Unkept        string `protobuf:"bytes,5,opt,name=unkept,proto3" json:"unkept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -630,6 +641,13 @@ func (x *ReloadResponse) GetWarnings() []*Problem {
 		return x.Warnings
 	}
 	return nil
+}
+
+func (x *ReloadResponse) GetUnkept() string {
+	if x != nil {
+		return x.Unkept
+	}
+	return ""
 }
 
 // HistoryRequest asks for the history.
@@ -831,7 +849,9 @@ type RollbackResponse struct {
 	// Version of the config now in force.
 	Version uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// What it changed.
-	Changes       []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Why it is in force but not on disk; it is written as soon as that is possible.
+	Unkept        string `protobuf:"bytes,3,opt,name=unkept,proto3" json:"unkept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -880,6 +900,96 @@ func (x *RollbackResponse) GetChanges() []*Change {
 	return nil
 }
 
+func (x *RollbackResponse) GetUnkept() string {
+	if x != nil {
+		return x.Unkept
+	}
+	return ""
+}
+
+// KeepRequest has what could not be written to disk written again.
+type KeepRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepRequest) Reset() {
+	*x = KeepRequest{}
+	mi := &file_config_v1_config_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepRequest) ProtoMessage() {}
+
+func (x *KeepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_config_v1_config_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepRequest.ProtoReflect.Descriptor instead.
+func (*KeepRequest) Descriptor() ([]byte, []int) {
+	return file_config_v1_config_proto_rawDescGZIP(), []int{16}
+}
+
+// KeepResponse says whether all is on disk.
+type KeepResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why it is not.
+	Unkept        string `protobuf:"bytes,1,opt,name=unkept,proto3" json:"unkept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepResponse) Reset() {
+	*x = KeepResponse{}
+	mi := &file_config_v1_config_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepResponse) ProtoMessage() {}
+
+func (x *KeepResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_config_v1_config_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepResponse.ProtoReflect.Descriptor instead.
+func (*KeepResponse) Descriptor() ([]byte, []int) {
+	return file_config_v1_config_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *KeepResponse) GetUnkept() string {
+	if x != nil {
+		return x.Unkept
+	}
+	return ""
+}
+
 // Applied is an event: a config came into force, on event leaf "applied".
 type Applied struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -893,7 +1003,7 @@ type Applied struct {
 
 func (x *Applied) Reset() {
 	*x = Applied{}
-	mi := &file_config_v1_config_proto_msgTypes[16]
+	mi := &file_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1015,7 @@ func (x *Applied) String() string {
 func (*Applied) ProtoMessage() {}
 
 func (x *Applied) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[16]
+	mi := &file_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1028,7 @@ func (x *Applied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Applied.ProtoReflect.Descriptor instead.
 func (*Applied) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Applied) GetVersion() uint64 {
@@ -947,7 +1057,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_config_v1_config_proto_msgTypes[17]
+	mi := &file_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1069,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[17]
+	mi := &file_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1082,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Rejected) GetProblems() []*Problem {
@@ -988,15 +1098,25 @@ type RolledBack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version now in force.
 	Version uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	// Which actors did not get healthy in time.
-	Unhealthy     []string `protobuf:"bytes,2,rep,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	// Which actors did not get healthy in time, and why.
+	Unhealthy []string `protobuf:"bytes,2,rep,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	// The config file, which has the good config again.
+	File string `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
+	// Where what stood in the config file was put.
+	Rejected string `protobuf:"bytes,4,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	// Version of the history that the good config first had; 0 if the history does
+	// not know it any more.
+	Restored uint64 `protobuf:"varint,5,opt,name=restored,proto3" json:"restored,omitempty"`
+	// Why the good config is in force but not on disk; it is written as soon as that
+	// is possible.
+	Unkept        string `protobuf:"bytes,6,opt,name=unkept,proto3" json:"unkept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RolledBack) Reset() {
 	*x = RolledBack{}
-	mi := &file_config_v1_config_proto_msgTypes[18]
+	mi := &file_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1128,7 @@ func (x *RolledBack) String() string {
 func (*RolledBack) ProtoMessage() {}
 
 func (x *RolledBack) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[18]
+	mi := &file_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1141,7 @@ func (x *RolledBack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolledBack.ProtoReflect.Descriptor instead.
 func (*RolledBack) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RolledBack) GetVersion() uint64 {
@@ -1036,6 +1156,34 @@ func (x *RolledBack) GetUnhealthy() []string {
 		return x.Unhealthy
 	}
 	return nil
+}
+
+func (x *RolledBack) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *RolledBack) GetRejected() string {
+	if x != nil {
+		return x.Rejected
+	}
+	return ""
+}
+
+func (x *RolledBack) GetRestored() uint64 {
+	if x != nil {
+		return x.Restored
+	}
+	return 0
+}
+
+func (x *RolledBack) GetUnkept() string {
+	if x != nil {
+		return x.Unkept
+	}
+	return ""
 }
 
 var File_config_v1_config_proto protoreflect.FileDescriptor
@@ -1065,18 +1213,20 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\achanges\x18\x02 \x03(\v2\x11.config.v1.ChangeR\achanges\x12.\n" +
 	"\bwarnings\x18\x03 \x03(\v2\x12.config.v1.ProblemR\bwarnings\"*\n" +
 	"\fApplyRequest\x12\x1a\n" +
-	"\x04toml\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x04toml\"\xb6\x01\n" +
+	"\x04toml\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x04toml\"\xce\x01\n" +
 	"\rApplyResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12+\n" +
 	"\achanges\x18\x02 \x03(\v2\x11.config.v1.ChangeR\achanges\x12.\n" +
 	"\bproblems\x18\x03 \x03(\v2\x12.config.v1.ProblemR\bproblems\x12.\n" +
-	"\bwarnings\x18\x04 \x03(\v2\x12.config.v1.ProblemR\bwarnings\"\x0f\n" +
-	"\rReloadRequest\"\xb7\x01\n" +
+	"\bwarnings\x18\x04 \x03(\v2\x12.config.v1.ProblemR\bwarnings\x12\x16\n" +
+	"\x06unkept\x18\x05 \x01(\tR\x06unkept\"\x0f\n" +
+	"\rReloadRequest\"\xcf\x01\n" +
 	"\x0eReloadResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12+\n" +
 	"\achanges\x18\x02 \x03(\v2\x11.config.v1.ChangeR\achanges\x12.\n" +
 	"\bproblems\x18\x03 \x03(\v2\x12.config.v1.ProblemR\bproblems\x12.\n" +
-	"\bwarnings\x18\x04 \x03(\v2\x12.config.v1.ProblemR\bwarnings\"\x10\n" +
+	"\bwarnings\x18\x04 \x03(\v2\x12.config.v1.ProblemR\bwarnings\x12\x16\n" +
+	"\x06unkept\x18\x05 \x01(\tR\x06unkept\"\x10\n" +
 	"\x0eHistoryRequest\"A\n" +
 	"\x0fHistoryResponse\x12.\n" +
 	"\bversions\x18\x01 \x03(\v2\x12.config.v1.VersionR\bversions\"g\n" +
@@ -1085,26 +1235,35 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
 	"\x04toml\x18\x03 \x01(\tR\x04toml\"+\n" +
 	"\x0fRollbackRequest\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\x04R\aversion\"Y\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\"q\n" +
 	"\x10RollbackResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12+\n" +
-	"\achanges\x18\x02 \x03(\v2\x11.config.v1.ChangeR\achanges\"P\n" +
+	"\achanges\x18\x02 \x03(\v2\x11.config.v1.ChangeR\achanges\x12\x16\n" +
+	"\x06unkept\x18\x03 \x01(\tR\x06unkept\"\r\n" +
+	"\vKeepRequest\"&\n" +
+	"\fKeepResponse\x12\x16\n" +
+	"\x06unkept\x18\x01 \x01(\tR\x06unkept\"P\n" +
 	"\aApplied\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12+\n" +
 	"\achanges\x18\x02 \x03(\v2\x11.config.v1.ChangeR\achanges\":\n" +
 	"\bRejected\x12.\n" +
-	"\bproblems\x18\x01 \x03(\v2\x12.config.v1.ProblemR\bproblems\"D\n" +
+	"\bproblems\x18\x01 \x03(\v2\x12.config.v1.ProblemR\bproblems\"\xa8\x01\n" +
 	"\n" +
 	"RolledBack\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1c\n" +
-	"\tunhealthy\x18\x02 \x03(\tR\tunhealthy2\x83\x03\n" +
+	"\tunhealthy\x18\x02 \x03(\tR\tunhealthy\x12\x12\n" +
+	"\x04file\x18\x03 \x01(\tR\x04file\x12\x1a\n" +
+	"\brejected\x18\x04 \x01(\tR\brejected\x12\x1a\n" +
+	"\brestored\x18\x05 \x01(\x04R\brestored\x12\x16\n" +
+	"\x06unkept\x18\x06 \x01(\tR\x06unkept2\xbc\x03\n" +
 	"\rConfigService\x124\n" +
 	"\x03Get\x12\x15.config.v1.GetRequest\x1a\x16.config.v1.GetResponse\x12:\n" +
 	"\x05Check\x12\x17.config.v1.CheckRequest\x1a\x18.config.v1.CheckResponse\x12:\n" +
 	"\x05Apply\x12\x17.config.v1.ApplyRequest\x1a\x18.config.v1.ApplyResponse\x12=\n" +
 	"\x06Reload\x12\x18.config.v1.ReloadRequest\x1a\x19.config.v1.ReloadResponse\x12@\n" +
 	"\aHistory\x12\x19.config.v1.HistoryRequest\x1a\x1a.config.v1.HistoryResponse\x12C\n" +
-	"\bRollback\x12\x1a.config.v1.RollbackRequest\x1a\x1b.config.v1.RollbackResponseB%Z#gatewayd/schemas/config/v1;configv1b\x06proto3"
+	"\bRollback\x12\x1a.config.v1.RollbackRequest\x1a\x1b.config.v1.RollbackResponse\x127\n" +
+	"\x04Keep\x12\x16.config.v1.KeepRequest\x1a\x17.config.v1.KeepResponseB%Z#gatewayd/schemas/config/v1;configv1b\x06proto3"
 
 var (
 	file_config_v1_config_proto_rawDescOnce sync.Once
@@ -1118,7 +1277,7 @@ func file_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_config_v1_config_proto_rawDescData
 }
 
-var file_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),                // 0: config.v1.Config
 	(*Problem)(nil),               // 1: config.v1.Problem
@@ -1136,14 +1295,16 @@ var file_config_v1_config_proto_goTypes = []any{
 	(*Version)(nil),               // 13: config.v1.Version
 	(*RollbackRequest)(nil),       // 14: config.v1.RollbackRequest
 	(*RollbackResponse)(nil),      // 15: config.v1.RollbackResponse
-	(*Applied)(nil),               // 16: config.v1.Applied
-	(*Rejected)(nil),              // 17: config.v1.Rejected
-	(*RolledBack)(nil),            // 18: config.v1.RolledBack
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*KeepRequest)(nil),           // 16: config.v1.KeepRequest
+	(*KeepResponse)(nil),          // 17: config.v1.KeepResponse
+	(*Applied)(nil),               // 18: config.v1.Applied
+	(*Rejected)(nil),              // 19: config.v1.Rejected
+	(*RolledBack)(nil),            // 20: config.v1.RolledBack
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
 }
 var file_config_v1_config_proto_depIdxs = []int32{
-	19, // 0: config.v1.Config.budget:type_name -> google.protobuf.Duration
+	21, // 0: config.v1.Config.budget:type_name -> google.protobuf.Duration
 	1,  // 1: config.v1.CheckResponse.problems:type_name -> config.v1.Problem
 	2,  // 2: config.v1.CheckResponse.changes:type_name -> config.v1.Change
 	1,  // 3: config.v1.CheckResponse.warnings:type_name -> config.v1.Problem
@@ -1154,7 +1315,7 @@ var file_config_v1_config_proto_depIdxs = []int32{
 	1,  // 8: config.v1.ReloadResponse.problems:type_name -> config.v1.Problem
 	1,  // 9: config.v1.ReloadResponse.warnings:type_name -> config.v1.Problem
 	13, // 10: config.v1.HistoryResponse.versions:type_name -> config.v1.Version
-	20, // 11: config.v1.Version.time:type_name -> google.protobuf.Timestamp
+	22, // 11: config.v1.Version.time:type_name -> google.protobuf.Timestamp
 	2,  // 12: config.v1.RollbackResponse.changes:type_name -> config.v1.Change
 	2,  // 13: config.v1.Applied.changes:type_name -> config.v1.Change
 	1,  // 14: config.v1.Rejected.problems:type_name -> config.v1.Problem
@@ -1164,14 +1325,16 @@ var file_config_v1_config_proto_depIdxs = []int32{
 	9,  // 18: config.v1.ConfigService.Reload:input_type -> config.v1.ReloadRequest
 	11, // 19: config.v1.ConfigService.History:input_type -> config.v1.HistoryRequest
 	14, // 20: config.v1.ConfigService.Rollback:input_type -> config.v1.RollbackRequest
-	4,  // 21: config.v1.ConfigService.Get:output_type -> config.v1.GetResponse
-	6,  // 22: config.v1.ConfigService.Check:output_type -> config.v1.CheckResponse
-	8,  // 23: config.v1.ConfigService.Apply:output_type -> config.v1.ApplyResponse
-	10, // 24: config.v1.ConfigService.Reload:output_type -> config.v1.ReloadResponse
-	12, // 25: config.v1.ConfigService.History:output_type -> config.v1.HistoryResponse
-	15, // 26: config.v1.ConfigService.Rollback:output_type -> config.v1.RollbackResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
+	16, // 21: config.v1.ConfigService.Keep:input_type -> config.v1.KeepRequest
+	4,  // 22: config.v1.ConfigService.Get:output_type -> config.v1.GetResponse
+	6,  // 23: config.v1.ConfigService.Check:output_type -> config.v1.CheckResponse
+	8,  // 24: config.v1.ConfigService.Apply:output_type -> config.v1.ApplyResponse
+	10, // 25: config.v1.ConfigService.Reload:output_type -> config.v1.ReloadResponse
+	12, // 26: config.v1.ConfigService.History:output_type -> config.v1.HistoryResponse
+	15, // 27: config.v1.ConfigService.Rollback:output_type -> config.v1.RollbackResponse
+	17, // 28: config.v1.ConfigService.Keep:output_type -> config.v1.KeepResponse
+	22, // [22:29] is the sub-list for method output_type
+	15, // [15:22] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -1188,7 +1351,7 @@ func file_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_config_v1_config_proto_rawDesc), len(file_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	configv1 "gatewayd/schemas/config/v1"
+	"gatewayd/supervisor/config"
+)
+
+// versionsKept bounds the history of configs.
+const versionsKept = 50
+
+// fileSource is a config file and, in the data directory, the history of what
+// was in force: one plain file per version, so that a broken bus cannot take it
+// away.
+type fileSource struct {
+	file string
+	dir  string
+
+	mu    sync.Mutex
+	given uint64 // highest version that was given to a text
+	text  []byte // which it was
+}
+
+// newSource is the source of a gateway with this config file and data directory.
+func newSource(file, data string) *fileSource {
+	return &fileSource{file: file, dir: filepath.Join(data, "config")}
+}
+
+func (s *fileSource) Read() ([]byte, error) { return os.ReadFile(s.file) }
+
+func (s *fileSource) Parse(text []byte) (*config.Tree, config.Problems) { return parse(s.file, text) }
+
+func (s *fileSource) Write(text []byte) error { return writeFile(s.file, text) }
+
+func (s *fileSource) Reject() (file, beside string, err error) {
+	if file, err = filepath.Abs(s.file); err != nil {
+		file = s.file
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return file, "", err
+	}
+	beside = file + ".rejected"
+	if err := writeLike(file, beside, text); err != nil {
+		return file, "", err
+	}
+	return file, beside, nil
+}
+
+func (s *fileSource) Keep(text []byte) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all, err := s.numbers()
+	last := uint64(0)
+	if len(all) > 0 {
+		last = all[0]
+		if known, err := os.ReadFile(s.path(last)); err == nil && bytes.Equal(known, text) && last >= s.given {
+			return last, nil
+		}
+	}
+	if last >= s.given || !bytes.Equal(s.text, text) {
+		s.given, s.text = max(s.given, last)+1, bytes.Clone(text)
+	}
+	if err != nil {
+		return s.given, err
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return s.given, err
+	}
+	for len(all) >= versionsKept {
+		_ = os.Remove(s.path(all[len(all)-1]))
+		all = all[:len(all)-1]
+	}
+	return s.given, writeFile(s.path(s.given), text)
+}
+
+func (s *fileSource) Versions() ([]*configv1.Version, error) {
+	all, err := s.numbers()
+	if err != nil {
+		return nil, err
+	}
+	var versions []*configv1.Version
+	for _, n := range all {
+		text, err := os.ReadFile(s.path(n))
+		info, statErr := os.Stat(s.path(n))
+		if err == nil && statErr == nil {
+			versions = append(versions, &configv1.Version{Version: n, Time: timestamppb.New(info.ModTime()), Toml: string(text)})
+		}
+	}
+	return versions, nil
+}
+
+func (s *fileSource) path(n uint64) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%06d.toml", n))
+}
+
+// numbers lists the versions there are, newest first.
+func (s *fileSource) numbers() ([]uint64, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	var all []uint64
+	for _, e := range entries {
+		if n, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), ".toml"), 10, 64); err == nil {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	slices.Reverse(all)
+	return all, nil
+}
