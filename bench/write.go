@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"gatewayd/bus"
 	"gatewayd/protocols/serial"
 	"gatewayd/protocols/serial/line"
@@ -62,7 +64,7 @@ func writeLatency(ctx context.Context, b *bench) error {
 	for range writes {
 		time.Sleep(time.Duration(rand.Int64N(int64(2 * poll))))
 		begin := time.Now()
-		req := &modbusv1.WriteRegistersRequest{Address: 5, Values: []uint32{1}}
+		req := &modbusv1.WriteRegistersRequest{Address: proto.Uint32(5), Values: []uint32{1}}
 		subject := bus.Subject(gateway, bus.Cmd, fmt.Sprintf("line/unit-%d", 1+rand.IntN(writeUnits)), "WriteRegisters")
 		if err := f.bus.Conn().Call(ctx, subject, req, nil); err != nil {
 			return err

@@ -16,7 +16,7 @@ func BenchmarkCall(b *testing.B) {
 		m    proto.Message
 	}{
 		{"read", &modbusv1.ReadRegistersRequest{Address: 100, Quantity: 10}},
-		{"write", &modbusv1.WriteRegistersRequest{Address: 100, Values: []uint32{1}}},
+		{"write", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(100), Values: []uint32{1}}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()

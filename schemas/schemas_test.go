@@ -148,9 +148,9 @@ func TestCheck(t *testing.T) {
 			[]string{`listen: "1883:x" does not match .*:[0-9]+`}},
 		{"text length", &gatewayv1.Gateway{Gateway: strings.Repeat("a", 65)},
 			[]string{"gateway: length 65 is out of range: at most 64 characters"}},
-		{"list length", &modbusv1.WriteRegistersRequest{Values: make([]uint32, 124)},
+		{"list length", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(0), Values: make([]uint32, 124)},
 			[]string{"values: length 124 is out of range: 1 to 123 values"}},
-		{"list required", &modbusv1.WriteRegistersRequest{}, []string{"values: is required"}},
+		{"list required", &modbusv1.WriteRegistersRequest{}, []string{"address: is required", "values: is required"}},
 		{"unique", unit(func(u *modbusv1.Unit) { u.Points = []*modbusv1.Point{point("a"), point("b"), point("a")} }),
 			[]string{`points[2].name: "a" stands twice, first in points[0]`}},
 		{"list element", unit(func(u *modbusv1.Unit) {

@@ -302,7 +302,7 @@ func TestOnTheRealBus(t *testing.T) {
 	if got := actorstest.Next(t, events); got.State != "tripped" || !strings.Contains(got.Cause, "had tripped before") {
 		t.Errorf("in the next life: %v", got)
 	}
-	_, err = actorstest.Call(r, boiler, "WriteRegisters", &modbusv1.WriteRegistersRequest{Values: []uint32{1}}, &modbusv1.WriteRegistersResponse{})
+	_, err = actorstest.Call(r, boiler, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(0), Values: []uint32{1}}, &modbusv1.WriteRegistersResponse{})
 	if err == nil || !strings.Contains(err.Error(), "dead-man group boiler has tripped") {
 		t.Error(err)
 	}

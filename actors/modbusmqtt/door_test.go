@@ -158,7 +158,7 @@ func TestAControllerAtOurBroker(t *testing.T) {
 		function, address uint32
 		outcome           string
 	}{{6, 50, "done"}, {16, 60, "done"}, {15, 60, "done"}, {5, 70, "done"}, {6, 4, "denied"}} {
-		if got := actorstest.Next(t, audit); got.Caller != "cookie/me" || got.Function != want.function || got.Address != want.address || got.Outcome != want.outcome || len(got.Trace) != 32 {
+		if got := actorstest.Next(t, audit); got.Caller != "cookie/me" || got.Function != want.function || got.GetAddress() != want.address || got.Outcome != want.outcome || len(got.Trace) != 32 {
 			t.Errorf("audited %v, want %v", got, want)
 		}
 	}

@@ -89,7 +89,7 @@ func TestAControllerAtAnOutsideBroker(t *testing.T) {
 		}
 	}
 	for range 2 { // the retained write is not carried out
-		if got := actorstest.Next(t, audit); got.Caller != "cookie/me" || got.Address == 99 {
+		if got := actorstest.Next(t, audit); got.Caller != "cookie/me" || got.GetAddress() == 99 {
 			t.Errorf("audited %v", got)
 		}
 	}

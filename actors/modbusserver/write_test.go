@@ -36,7 +36,7 @@ func (o owning) Receive(c *actors.Context, msg any) error {
 	case *modbusv1.WritePointRequest:
 		o(c, m)
 	case *modbusv1.WriteRegistersRequest:
-		if len(m.Values) == 1 && m.Values[0] == 42 && m.Address == 3 {
+		if len(m.Values) == 1 && m.Values[0] == 42 && m.GetAddress() == 3 {
 			c.Reply(&modbusv1.WriteRegistersResponse{})
 		} else {
 			c.Refuse(actors.Errorf(actors.InvalidArgument, "%v", m))

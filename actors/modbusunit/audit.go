@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -16,12 +17,12 @@ import (
 
 // audited begins the record of a write.
 func audited(who actors.Caller, r modbus.Request) *modbusv1.Audited {
-	m := &modbusv1.Audited{Caller: who.Identity, Trace: who.Trace, Function: uint32(r.Function), Address: uint32(r.Address), Values: writtenValues(r)}
+	m := &modbusv1.Audited{Caller: who.Identity, Trace: who.Trace, Function: uint32(r.Function), Address: proto.Uint32(uint32(r.Address)), Values: writtenValues(r)}
 	if m.Trace == "" {
 		m.Trace = actors.NewTrace()
 	}
 	if r.Function == modbus.ReadWriteMultipleRegisters {
-		m.Address = uint32(r.WriteAddress)
+		m.Address = proto.Uint32(uint32(r.WriteAddress))
 	}
 	return m
 }

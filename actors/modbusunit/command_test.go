@@ -50,10 +50,10 @@ func TestCommandsReadAndWrite(t *testing.T) {
 		at     uint16
 		want   []uint16
 	}{
-		"one register": {"WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 50, Values: []uint32{7}}, &modbusv1.WriteRegistersResponse{}, sim.HoldingRegisters, 50, []uint16{7}},
-		"registers":    {"WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 60, Values: []uint32{1, 65535}}, &modbusv1.WriteRegistersResponse{}, sim.HoldingRegisters, 60, []uint16{1, 65535}},
-		"one coil":     {"WriteCoils", &modbusv1.WriteCoilsRequest{Address: 51, Values: []bool{true}}, &modbusv1.WriteCoilsResponse{}, sim.Coils, 51, []uint16{1}},
-		"coils":        {"WriteCoils", &modbusv1.WriteCoilsRequest{Address: 60, Values: []bool{false, true, true}}, &modbusv1.WriteCoilsResponse{}, sim.Coils, 60, []uint16{0, 1, 1}},
+		"one register": {"WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(50), Values: []uint32{7}}, &modbusv1.WriteRegistersResponse{}, sim.HoldingRegisters, 50, []uint16{7}},
+		"registers":    {"WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(60), Values: []uint32{1, 65535}}, &modbusv1.WriteRegistersResponse{}, sim.HoldingRegisters, 60, []uint16{1, 65535}},
+		"one coil":     {"WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(51), Values: []bool{true}}, &modbusv1.WriteCoilsResponse{}, sim.Coils, 51, []uint16{1}},
+		"coils":        {"WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(60), Values: []bool{false, true, true}}, &modbusv1.WriteCoilsResponse{}, sim.Coils, 60, []uint16{0, 1, 1}},
 		"scaled point": {"WritePoint", &modbusv1.WritePointRequest{Point: "power", Value: &modbusv1.WritePointRequest_Number{Number: 12.3}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 10, []uint16{123}},
 		"wide point":   {"WritePoint", &modbusv1.WritePointRequest{Point: "count", Value: &modbusv1.WritePointRequest_Integer{Integer: -2}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 30, []uint16{65535, 65535, 65535, 65534}},
 		"bit point":    {"WritePoint", &modbusv1.WritePointRequest{Point: "mode", Value: &modbusv1.WritePointRequest_Flag{Flag: false}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 3, []uint16{1}},
@@ -84,7 +84,7 @@ func TestCommandsAreRefusedClearly(t *testing.T) {
 	}{
 		"no such register": {"ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 5000}, "failed_precondition: unit 7: exception 2: illegal data address"},
 		"beyond the end":   {"ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 65535, Quantity: 2}, "invalid_argument: unit 7: read holding registers 65535+2: 65535+2 goes beyond address 65535"},
-		"too large":        {"WriteRegisters", &modbusv1.WriteRegistersRequest{Values: []uint32{70000}}, "invalid_argument: values[0]: 70000 is more than a register holds, 0 to 65535"},
+		"too large":        {"WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(0), Values: []uint32{70000}}, "invalid_argument: values[0]: 70000 is more than a register holds, 0 to 65535"},
 		"no such point":    {"WritePoint", &modbusv1.WritePointRequest{Point: "x", Value: &modbusv1.WritePointRequest_Number{}}, `not_found: there is no point "x"`},
 		"read only":        {"WritePoint", &modbusv1.WritePointRequest{Point: "limit", Value: &modbusv1.WritePointRequest_Number{}}, "invalid_argument: point limit is in area input, which cannot be written"},
 		"no value":         {"WritePoint", &modbusv1.WritePointRequest{Point: "power"}, "invalid_argument: no value: give one of number, integer, flag or text"},
@@ -108,7 +108,7 @@ func TestAWriteWithoutAnswerIsUnsure(t *testing.T) {
 	cfg.Points = nil
 	r.Start(unitPath, modbusunit.Kind, cfg)
 	d.Behave(sim.Behaviour{Silent: true})
-	_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 5, Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
+	_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(5), Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
 	if want := "deadline_exceeded: unit 7: no answer: the write may or may not have been carried out"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -132,7 +132,7 @@ func TestAWriteIsNeverRepeated(t *testing.T) {
 	d.Behave(sim.Behaviour{Lie: sim.Truncated, Hangup: true})
 	for range 3 {
 		before := d.Counters().Writes
-		_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 5, Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
+		_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(5), Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
 		if err == nil || d.Counters().Writes > before+1 {
 			t.Fatalf("%v after %d writes", err, d.Counters().Writes-before)
 		}

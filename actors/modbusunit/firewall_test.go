@@ -34,7 +34,7 @@ func guarded(t *testing.T, r *actorstest.Rig, rules ...*modbusv1.FirewallRule) (
 }
 
 func writing(at uint32, values ...uint32) *modbusv1.WriteRegistersRequest {
-	return &modbusv1.WriteRegistersRequest{Address: at, Values: values}
+	return &modbusv1.WriteRegistersRequest{Address: proto.Uint32(at), Values: values}
 }
 
 func TestTheFirewallDecides(t *testing.T) {
@@ -58,18 +58,18 @@ func TestTheFirewallDecides(t *testing.T) {
 		want         *modbusv1.Audited
 		holds        int // what the device holds at the address then; -1: it has none
 	}{
-		{"allowed", "WriteRegisters", writing(80, 1, 2), "", &modbusv1.Audited{Function: 16, Address: 80, Values: u(1, 2), Outcome: "done", Rule: "free"}, 1},
-		{"verified", "WriteRegisters", writing(50, 99), "", &modbusv1.Audited{Function: 6, Address: 50, Values: u(99), Outcome: "verified", Rule: "sure", Before: u(50), After: u(99)}, 99},
-		{"denied", "WriteRegisters", writing(50, 101), "permission_denied: unit 7: exception 1: illegal function: no rule allows it", &modbusv1.Audited{Function: 6, Address: 50, Values: u(101), Outcome: "denied"}, 99},
-		{"swallowed", "WriteRegisters", writing(70, 1), "", &modbusv1.Audited{Function: 6, Address: 70, Values: u(1), Outcome: "swallowed", Rule: "shown"}, 70},
+		{"allowed", "WriteRegisters", writing(80, 1, 2), "", &modbusv1.Audited{Function: 16, Address: proto.Uint32(80), Values: u(1, 2), Outcome: "done", Rule: "free"}, 1},
+		{"verified", "WriteRegisters", writing(50, 99), "", &modbusv1.Audited{Function: 6, Address: proto.Uint32(50), Values: u(99), Outcome: "verified", Rule: "sure", Before: u(50), After: u(99)}, 99},
+		{"denied", "WriteRegisters", writing(50, 101), "permission_denied: unit 7: exception 1: illegal function: no rule allows it", &modbusv1.Audited{Function: 6, Address: proto.Uint32(50), Values: u(101), Outcome: "denied"}, 99},
+		{"swallowed", "WriteRegisters", writing(70, 1), "", &modbusv1.Audited{Function: 6, Address: proto.Uint32(70), Values: u(1), Outcome: "swallowed", Rule: "shown"}, 70},
 		{"mask", "WritePoint", &modbusv1.WritePointRequest{Point: "mode", Value: &modbusv1.WritePointRequest_Flag{}}, "",
-			&modbusv1.Audited{Function: 22, Address: 3, Values: u(0xfffd, 0), Outcome: "verified", Rule: "bit", Before: u(3), After: u(1)}, 1},
-		{"coils", "WriteCoils", &modbusv1.WriteCoilsRequest{Address: 4, Values: []bool{false, true}}, "",
-			&modbusv1.Audited{Function: 15, Address: 4, Values: u(0, 1), Outcome: "verified", Rule: "coil", Before: u(1, 0), After: u(0, 1)}, -1},
+			&modbusv1.Audited{Function: 22, Address: proto.Uint32(3), Values: u(0xfffd, 0), Outcome: "verified", Rule: "bit", Before: u(3), After: u(1)}, 1},
+		{"coils", "WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(4), Values: []bool{false, true}}, "",
+			&modbusv1.Audited{Function: 15, Address: proto.Uint32(4), Values: u(0, 1), Outcome: "verified", Rule: "coil", Before: u(1, 0), After: u(0, 1)}, -1},
 		{"not to be read", "WriteRegisters", writing(5000, 1), "failed_precondition: unit 7: not sent: what rule gone wants read back cannot be read: exception 2",
-			&modbusv1.Audited{Function: 6, Address: 5000, Values: u(1), Outcome: "failed", Rule: "gone"}, -1},
+			&modbusv1.Audited{Function: 6, Address: proto.Uint32(5000), Values: u(1), Outcome: "failed", Rule: "gone"}, -1},
 		{"refused by the unit", "WriteRegisters", writing(6000, 1), "failed_precondition: unit 7: exception 2",
-			&modbusv1.Audited{Function: 6, Address: 6000, Values: u(1), Outcome: "refused", Rule: "refused"}, -1},
+			&modbusv1.Audited{Function: 6, Address: proto.Uint32(6000), Values: u(1), Outcome: "refused", Rule: "refused"}, -1},
 	} {
 		_, err := call(r, x.method, x.req, &modbusv1.WriteRegistersResponse{})
 		if err != nil && (x.err == "" || !strings.HasPrefix(err.Error(), x.err)) || err == nil && x.err != "" {
@@ -83,7 +83,7 @@ func TestTheFirewallDecides(t *testing.T) {
 		if !proto.Equal(got, x.want) {
 			t.Errorf("%s: audited %v, want %v", x.name, got, x.want)
 		}
-		if v, _ := d.Get(sim.HoldingRegisters, uint16(x.want.Address), 1); x.holds >= 0 && int(v[0]) != x.holds {
+		if v, _ := d.Get(sim.HoldingRegisters, uint16(x.want.GetAddress()), 1); x.holds >= 0 && int(v[0]) != x.holds {
 			t.Errorf("%s: the device holds %d, want %d", x.name, v[0], x.holds)
 		}
 	}

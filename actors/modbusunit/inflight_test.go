@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusunit"
@@ -155,7 +156,7 @@ func TestHalfOpenConnections(t *testing.T) {
 			deaf(t, second)
 			within(t, 30*time.Second, "the idle connection is dead", func() bool { return !established(t, second) })
 			before := d.Counters().Writes
-			_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 50, Values: []uint32{7}}, &modbusv1.WriteRegistersResponse{})
+			_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(50), Values: []uint32{7}}, &modbusv1.WriteRegistersResponse{})
 			if n := d.Counters().Writes - before; err != nil || n != 1 {
 				t.Errorf("%d writes arrived: %v", n, err)
 			}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/tcplink"
@@ -52,7 +54,7 @@ func TestWritesHappenAtMostOnce(t *testing.T) {
 		all.Go(func() {
 			for n := range 20 {
 				address := uint16(i*20 + n)
-				_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: uint32(address), Values: []uint32{7}}, &modbusv1.WriteRegistersResponse{})
+				_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(uint32(address)), Values: []uint32{7}}, &modbusv1.WriteRegistersResponse{})
 				mu.Lock()
 				times := done[address]
 				switch {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusunit"
@@ -163,13 +164,13 @@ func pollAndWrite(t *testing.T, r *actorstest.Rig) {
 	if !sampleOf(s, "relay").GetFlag() || !sampleOf(s, "mode").GetFlag() {
 		t.Errorf("bits are off: %v", s)
 	}
-	if _, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 10, Values: []uint32{4711, 4712}}, &modbusv1.WriteRegistersResponse{}); err != nil {
+	if _, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(10), Values: []uint32{4711, 4712}}, &modbusv1.WriteRegistersResponse{}); err != nil {
 		t.Error(err)
 	}
 	if _, err := call(r, "WritePoint", &modbusv1.WritePointRequest{Point: "mode", Value: &modbusv1.WritePointRequest_Flag{Flag: false}}, &modbusv1.WritePointResponse{}); err != nil {
 		t.Error(err)
 	}
-	if _, err := call(r, "WriteCoils", &modbusv1.WriteCoilsRequest{Address: 6, Values: []bool{false}}, &modbusv1.WriteCoilsResponse{}); err != nil {
+	if _, err := call(r, "WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(6), Values: []bool{false}}, &modbusv1.WriteCoilsResponse{}); err != nil {
 		t.Error(err)
 	}
 	eventually(t, data, func(s *samplev1.Samples) bool {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/wire"
@@ -14,8 +16,8 @@ import (
 func (u *unit) record(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case *modbusv1.MaskWriteRequest:
-		data := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, uint16(m.AndMask)), uint16(m.OrMask))
-		u.request(c, modbus.Request{Function: modbus.MaskWriteRegister, Address: uint16(m.Address), Quantity: 1, Data: data},
+		data := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, uint16(m.GetAndMask())), uint16(m.GetOrMask()))
+		u.request(c, modbus.Request{Function: modbus.MaskWriteRegister, Address: uint16(m.GetAddress()), Quantity: 1, Data: data},
 			func(c *actors.Context, _ *wire.Result) { c.Reply(&modbusv1.MaskWriteResponse{}) })
 	case *modbusv1.ReadWriteRegistersRequest:
 		u.readWrite(c, m)
@@ -38,8 +40,8 @@ func (u *unit) readWrite(c *actors.Context, m *modbusv1.ReadWriteRegistersReques
 		return
 	}
 	u.request(c, modbus.Request{
-		Function: modbus.ReadWriteMultipleRegisters, Address: uint16(m.ReadAddress), Quantity: uint16(m.Quantity),
-		WriteAddress: uint16(m.WriteAddress), Data: data,
+		Function: modbus.ReadWriteMultipleRegisters, Address: uint16(m.GetReadAddress()), Quantity: uint16(m.Quantity),
+		WriteAddress: uint16(m.GetWriteAddress()), Data: data,
 	}, func(c *actors.Context, r *wire.Result) {
 		c.Reply(&modbusv1.ReadWriteRegistersResponse{Values: registers(r)})
 	})
@@ -48,7 +50,7 @@ func (u *unit) readWrite(c *actors.Context, m *modbusv1.ReadWriteRegistersReques
 func (u *unit) readFiles(c *actors.Context, m *modbusv1.ReadFileRecordsRequest) {
 	runs := make([]modbus.Records, len(m.Ranges))
 	for i, r := range m.Ranges {
-		runs[i] = modbus.Records{File: uint16(r.File), Record: uint16(r.Record), Length: uint16(r.Quantity)}
+		runs[i] = modbus.Records{File: uint16(r.File), Record: uint16(r.GetRecord()), Length: uint16(r.Quantity)}
 	}
 	request := modbus.ReadFiles(0, runs...)
 	u.request(c, request, func(c *actors.Context, r *wire.Result) {
@@ -59,7 +61,7 @@ func (u *unit) readFiles(c *actors.Context, m *modbusv1.ReadFileRecordsRequest) 
 		}
 		answer := &modbusv1.ReadFileRecordsResponse{}
 		for _, run := range runs {
-			records := &modbusv1.FileRecords{File: uint32(run.File), Record: uint32(run.Record)}
+			records := &modbusv1.FileRecords{File: uint32(run.File), Record: proto.Uint32(uint32(run.Record))}
 			for _, v := range run.Values {
 				records.Values = append(records.Values, uint32(v))
 			}
@@ -76,7 +78,7 @@ func (u *unit) writeFiles(c *actors.Context, m *modbusv1.WriteFileRecordsRequest
 			c.Refuse(err)
 			return
 		}
-		runs[i] = modbus.Records{File: uint16(r.File), Record: uint16(r.Record)}
+		runs[i] = modbus.Records{File: uint16(r.File), Record: uint16(r.GetRecord())}
 		for _, v := range r.Values {
 			runs[i].Values = append(runs[i].Values, uint16(v))
 		}

@@ -1,10 +1,12 @@
 package modbusunit_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors/actorstest"
@@ -38,12 +40,17 @@ func TestServices(t *testing.T) {
 		want   proto.Message // or
 		says   string
 	}{
-		{"MaskWrite", &modbusv1.MaskWriteRequest{Address: 100, AndMask: 0xf0, OrMask: 5}, &modbusv1.MaskWriteResponse{}, ""},
+		{"MaskWrite", &modbusv1.MaskWriteRequest{Address: proto.Uint32(100), AndMask: proto.Uint32(0xf0), OrMask: proto.Uint32(5)}, &modbusv1.MaskWriteResponse{}, ""},
 		{"ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 100, Quantity: 1}, &modbusv1.ReadRegistersResponse{Values: []uint32{0x65}}, ""},
-		{"ReadWriteRegisters", &modbusv1.ReadWriteRegistersRequest{ReadAddress: 109, Quantity: 2, WriteAddress: 110, Values: []uint32{7}}, &modbusv1.ReadWriteRegistersResponse{Values: []uint32{109, 7}}, ""},
-		{"ReadWriteRegisters", &modbusv1.ReadWriteRegistersRequest{Quantity: 1, Values: []uint32{65536}}, nil, "invalid_argument: values[0]: 65536 is more than a register holds, 0 to 65535"},
-		{"WriteFileRecords", &modbusv1.WriteFileRecordsRequest{Records: []*modbusv1.FileRecords{{File: 4, Record: 1, Values: []uint32{77}}}}, &modbusv1.WriteFileRecordsResponse{}, ""},
-		{"ReadFileRecords", &modbusv1.ReadFileRecordsRequest{Ranges: []*modbusv1.FileRange{{File: 4, Quantity: 3}}}, &modbusv1.ReadFileRecordsResponse{Records: []*modbusv1.FileRecords{{File: 4, Values: []uint32{10, 77, 12}}}}, ""},
+		{"ReadWriteRegisters", &modbusv1.ReadWriteRegistersRequest{ReadAddress: proto.Uint32(109), Quantity: 2, WriteAddress: proto.Uint32(110), Values: []uint32{7}}, &modbusv1.ReadWriteRegistersResponse{Values: []uint32{109, 7}}, ""},
+		{"ReadWriteRegisters", &modbusv1.ReadWriteRegistersRequest{ReadAddress: proto.Uint32(0), WriteAddress: proto.Uint32(0), Quantity: 1, Values: []uint32{65536}}, nil, "invalid_argument: values[0]: 65536 is more than a register holds, 0 to 65535"},
+		{"WriteRegisters", &modbusv1.WriteRegistersRequest{Values: []uint32{1}}, nil, "invalid_argument: WriteRegisters: address: is required"},
+		{"WriteCoils", &modbusv1.WriteCoilsRequest{Values: []bool{true}}, nil, "invalid_argument: WriteCoils: address: is required"},
+		{"MaskWrite", &modbusv1.MaskWriteRequest{AndMask: proto.Uint32(1)}, nil, "invalid_argument: MaskWrite: address: is required; or-mask: is required"},
+		{"ReadWriteRegisters", &modbusv1.ReadWriteRegistersRequest{Values: []uint32{1}}, nil, "invalid_argument: ReadWriteRegisters: read-address: is required; write-address: is required"},
+		{"WriteFileRecords", &modbusv1.WriteFileRecordsRequest{Records: []*modbusv1.FileRecords{{File: 4, Values: []uint32{77}}}}, nil, "invalid_argument: WriteFileRecords: records[0].record: is required"},
+		{"WriteFileRecords", &modbusv1.WriteFileRecordsRequest{Records: []*modbusv1.FileRecords{{File: 4, Record: proto.Uint32(1), Values: []uint32{77}}}}, &modbusv1.WriteFileRecordsResponse{}, ""},
+		{"ReadFileRecords", &modbusv1.ReadFileRecordsRequest{Ranges: []*modbusv1.FileRange{{File: 4, Quantity: 3}}}, &modbusv1.ReadFileRecordsResponse{Records: []*modbusv1.FileRecords{{File: 4, Record: proto.Uint32(0), Values: []uint32{10, 77, 12}}}}, ""},
 		{"ReadFileRecords", &modbusv1.ReadFileRecordsRequest{Ranges: []*modbusv1.FileRange{{File: 4, Quantity: 120}, {File: 4, Quantity: 5}}}, nil, "invalid_argument: unit 7: read file records: the answer would have more than 245 bytes"},
 		{"ReadFileRecords", &modbusv1.ReadFileRecordsRequest{Ranges: []*modbusv1.FileRange{{File: 5, Quantity: 1}}}, nil, "failed_precondition: unit 7: exception 2: illegal data address"},
 		{"ReadFifo", &modbusv1.ReadFifoRequest{Address: 9}, &modbusv1.ReadFifoResponse{Values: []uint32{1, 2, 3}}, ""},
@@ -98,7 +105,7 @@ func TestBroadcast(t *testing.T) {
 	wired(t, r, line.Options{}, a, b)
 	r.Start(unitPath, modbusunit.Kind, &modbusv1.Unit{Link: linkPath, Every: ms(1000), Timeout: ms(1000), MaxBackoff: ms(1000)})
 	begin := time.Now()
-	if _, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 50, Values: []uint32{4711}}, &modbusv1.WriteRegistersResponse{}); err != nil {
+	if _, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(50), Values: []uint32{4711}}, &modbusv1.WriteRegistersResponse{}); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(begin); took < 100*time.Millisecond {
@@ -112,5 +119,20 @@ func TestBroadcast(t *testing.T) {
 	_, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{})
 	if err == nil || !strings.Contains(err.Error(), "a broadcast (unit 0) is never answered") {
 		t.Error(err)
+	}
+}
+
+// The first register is an address like any other, and the audit says it.
+func TestAuditShowsAddressZero(t *testing.T) {
+	r := plant(t, equipped())
+	noFault(t, r)
+	r.Start(unitPath, modbusunit.Kind, config())
+	told := actorstest.Watch(r, "event/"+unitPath+"/audited", &modbusv1.Audited{})
+	if _, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(0), Values: []uint32{0}}, &modbusv1.WriteRegistersResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := protojson.Marshal(actorstest.Next(t, told))
+	if err != nil || !regexp.MustCompile(`"address":\s*0`).Match(text) || !regexp.MustCompile(`"values":\s*\[0\]`).Match(text) {
+		t.Errorf("%s: %v", text, err)
 	}
 }

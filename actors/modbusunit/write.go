@@ -17,7 +17,7 @@ func (u *unit) writeRegisters(c *actors.Context, m *modbusv1.WriteRegistersReque
 		c.Refuse(err)
 		return
 	}
-	u.request(c, registerWrite(uint16(m.Address), data), func(c *actors.Context, _ *wire.Result) {
+	u.request(c, registerWrite(uint16(m.GetAddress()), data), func(c *actors.Context, _ *wire.Result) {
 		c.Reply(&modbusv1.WriteRegistersResponse{})
 	})
 }
@@ -44,7 +44,7 @@ func registerWrite(address uint16, data []byte) modbus.Request {
 }
 
 func (u *unit) writeCoils(c *actors.Context, m *modbusv1.WriteCoilsRequest) {
-	u.request(c, coilWrite(uint16(m.Address), m.Values), func(c *actors.Context, _ *wire.Result) {
+	u.request(c, coilWrite(uint16(m.GetAddress()), m.Values), func(c *actors.Context, _ *wire.Result) {
 		c.Reply(&modbusv1.WriteCoilsResponse{})
 	})
 }

@@ -855,7 +855,7 @@ type Audited struct {
 	// Function code.
 	Function uint32 `protobuf:"varint,4,opt,name=function,proto3" json:"function,omitempty"`
 	// First coil or register written, counted from 0.
-	Address uint32 `protobuf:"varint,5,opt,name=address,proto3" json:"address,omitempty"`
+	Address *uint32 `protobuf:"varint,5,opt,name=address,proto3,oneof" json:"address,omitempty"`
 	// What was to be written: a number for each register or coil; for function 22
 	// the AND and the OR mask.
 	Values []uint32 `protobuf:"varint,6,rep,packed,name=values,proto3" json:"values,omitempty"`
@@ -938,8 +938,8 @@ func (x *Audited) GetFunction() uint32 {
 }
 
 func (x *Audited) GetAddress() uint32 {
-	if x != nil {
-		return x.Address
+	if x != nil && x.Address != nil {
+		return *x.Address
 	}
 	return 0
 }
@@ -1012,12 +1012,12 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\asilence\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\x8a\xb5\x18\x14\b\x01\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x18\xf5@R\asilence\x12\x18\n" +
 	"\acallers\x18\x03 \x03(\tR\acallers\x12/\n" +
 	"\x04unit\x18\x04 \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.UnitServiceR\x04unit\x12\x14\n" +
-	"\x05point\x18\x05 \x01(\tR\x05point\"\xf8\x01\n" +
+	"\x05point\x18\x05 \x01(\tR\x05point\"\xfa\x01\n" +
 	"\tSafeWrite\x12+\n" +
 	"\x05group\x18\x01 \x01(\tB\x15\x8a\xb5\x18\x11\b\x01Z\rdead_man.nameR\x05group\x121\n" +
 	"\x04unit\x18\x02 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.UnitServiceR\x04unit\x120\n" +
-	"\x04area\x18\x03 \x01(\tB\x1c\x8a\xb5\x18\x18\x12\aholding2\x04coil2\aholdingR\x04area\x12'\n" +
-	"\aaddress\x18\x04 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x120\n" +
+	"\x04area\x18\x03 \x01(\tB\x1c\x8a\xb5\x18\x18\x12\aholding2\x04coil2\aholdingR\x04area\x12)\n" +
+	"\aaddress\x18\x04 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x120\n" +
 	"\x06values\x18\x05 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0^@R\x06values\"0\n" +
 	"\x10HeartbeatRequest\x12\x1c\n" +
 	"\x05group\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x05group\"\x13\n" +
@@ -1054,13 +1054,13 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\rJudgeResponse\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x10\n" +
-	"\x03why\x18\x03 \x01(\tR\x03why\"\xaf\x03\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\xc0\x03\n" +
 	"\aAudited\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06caller\x18\x02 \x01(\tR\x06caller\x12\x14\n" +
 	"\x05trace\x18\x03 \x01(\tR\x05trace\x12\x1a\n" +
-	"\bfunction\x18\x04 \x01(\rR\bfunction\x12\x18\n" +
-	"\aaddress\x18\x05 \x01(\rR\aaddress\x12\x16\n" +
+	"\bfunction\x18\x04 \x01(\rR\bfunction\x12\x1d\n" +
+	"\aaddress\x18\x05 \x01(\rH\x00R\aaddress\x88\x01\x01\x12\x16\n" +
 	"\x06values\x18\x06 \x03(\rR\x06values\x12q\n" +
 	"\aoutcome\x18\a \x01(\tBW\x8a\xb5\x18S2\x04done2\bverified2\tdifferent2\n" +
 	"unverified2\x06denied2\tswallowed2\arefused2\x06failed2\x06unsureR\aoutcome\x12\x14\n" +
@@ -1069,7 +1069,9 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\x06before\x18\n" +
 	" \x03(\rR\x06before\x12\x14\n" +
 	"\x05after\x18\v \x03(\rR\x05after\x12-\n" +
-	"\x04took\x18\f \x01(\v2\x19.google.protobuf.DurationR\x04took2\xd7\x01\n" +
+	"\x04took\x18\f \x01(\v2\x19.google.protobuf.DurationR\x04tookB\n" +
+	"\n" +
+	"\b_address2\xd7\x01\n" +
 	"\x0fFirewallService\x12:\n" +
 	"\x05Judge\x12\x17.modbus.v1.JudgeRequest\x1a\x18.modbus.v1.JudgeResponse\x12F\n" +
 	"\tHeartbeat\x12\x1b.modbus.v1.HeartbeatRequest\x1a\x1c.modbus.v1.HeartbeatResponse\x12@\n" +
@@ -1131,6 +1133,7 @@ func file_modbus_v1_firewall_proto_init() {
 	if File_modbus_v1_firewall_proto != nil {
 		return
 	}
+	file_modbus_v1_firewall_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -1339,7 +1339,7 @@ func (x *ReadRegistersResponse) GetValues() []uint32 {
 type WriteRegistersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First holding register, counted from 0.
-	Address uint32 `protobuf:"varint,1,opt,name=address,proto3" json:"address,omitempty"`
+	Address *uint32 `protobuf:"varint,1,opt,name=address,proto3,oneof" json:"address,omitempty"`
 	// One number from 0 to 65535 per register; one value is function 6, more are
 	// function 16.
 	Values        []uint32 `protobuf:"varint,2,rep,packed,name=values,proto3" json:"values,omitempty"`
@@ -1378,8 +1378,8 @@ func (*WriteRegistersRequest) Descriptor() ([]byte, []int) {
 }
 
 func (x *WriteRegistersRequest) GetAddress() uint32 {
-	if x != nil {
-		return x.Address
+	if x != nil && x.Address != nil {
+		return *x.Address
 	}
 	return 0
 }
@@ -1542,7 +1542,7 @@ func (x *ReadBitsResponse) GetValues() []bool {
 type WriteCoilsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First coil, counted from 0.
-	Address uint32 `protobuf:"varint,1,opt,name=address,proto3" json:"address,omitempty"`
+	Address *uint32 `protobuf:"varint,1,opt,name=address,proto3,oneof" json:"address,omitempty"`
 	// One per coil; one value is function 5, more are function 15.
 	Values        []bool `protobuf:"varint,2,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1580,8 +1580,8 @@ func (*WriteCoilsRequest) Descriptor() ([]byte, []int) {
 }
 
 func (x *WriteCoilsRequest) GetAddress() uint32 {
-	if x != nil {
-		return x.Address
+	if x != nil && x.Address != nil {
+		return *x.Address
 	}
 	return 0
 }
@@ -1934,20 +1934,24 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\aaddress\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x125\n" +
 	"\bquantity\x18\x03 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@_@R\bquantity\"/\n" +
 	"\x15ReadRegistersResponse\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\rR\x06values\"r\n" +
-	"\x15WriteRegistersRequest\x12'\n" +
-	"\aaddress\x18\x01 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x120\n" +
-	"\x06values\x18\x02 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0^@R\x06values\"\x18\n" +
+	"\x06values\x18\x01 \x03(\rR\x06values\"\x85\x01\n" +
+	"\x15WriteRegistersRequest\x12.\n" +
+	"\aaddress\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@H\x00R\aaddress\x88\x01\x01\x120\n" +
+	"\x06values\x18\x02 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0^@R\x06valuesB\n" +
+	"\n" +
+	"\b_address\"\x18\n" +
 	"\x16WriteRegistersResponse\"\xa7\x01\n" +
 	"\x0fReadBitsRequest\x124\n" +
 	"\x04area\x18\x01 \x01(\tB \x8a\xb5\x18\x1c\x12\x04coil2\x04coil2\x0ediscrete-inputR\x04area\x12'\n" +
 	"\aaddress\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x125\n" +
 	"\bquantity\x18\x03 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@\x9f@R\bquantity\"*\n" +
 	"\x10ReadBitsResponse\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\bR\x06values\"n\n" +
-	"\x11WriteCoilsRequest\x12'\n" +
-	"\aaddress\x18\x01 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x120\n" +
-	"\x06values\x18\x02 \x03(\bB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0\x9e@R\x06values\"\x14\n" +
+	"\x06values\x18\x01 \x03(\bR\x06values\"\x81\x01\n" +
+	"\x11WriteCoilsRequest\x12.\n" +
+	"\aaddress\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@H\x00R\aaddress\x88\x01\x01\x120\n" +
+	"\x06values\x18\x02 \x03(\bB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0\x9e@R\x06valuesB\n" +
+	"\n" +
+	"\b_address\"\x14\n" +
 	"\x12WriteCoilsResponse\"\x9c\x01\n" +
 	"\x11WritePointRequest\x12\x1c\n" +
 	"\x05point\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x05point\x12\x18\n" +
@@ -2134,6 +2138,8 @@ func file_modbus_v1_modbus_proto_init() {
 	file_modbus_v1_trace_proto_init()
 	file_modbus_v1_modbus_proto_msgTypes[6].OneofWrappers = []any{}
 	file_modbus_v1_modbus_proto_msgTypes[7].OneofWrappers = []any{}
+	file_modbus_v1_modbus_proto_msgTypes[13].OneofWrappers = []any{}
+	file_modbus_v1_modbus_proto_msgTypes[17].OneofWrappers = []any{}
 	file_modbus_v1_modbus_proto_msgTypes[19].OneofWrappers = []any{
 		(*WritePointRequest_Number)(nil),
 		(*WritePointRequest_Integer)(nil),

@@ -26,11 +26,11 @@ const (
 type MaskWriteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Holding register, counted from 0.
-	Address uint32 `protobuf:"varint,1,opt,name=address,proto3" json:"address,omitempty"`
+	Address *uint32 `protobuf:"varint,1,opt,name=address,proto3,oneof" json:"address,omitempty"`
 	// Bits that are 1 keep what the register holds.
-	AndMask uint32 `protobuf:"varint,2,opt,name=and_mask,json=andMask,proto3" json:"and_mask,omitempty"`
+	AndMask *uint32 `protobuf:"varint,2,opt,name=and_mask,json=andMask,proto3,oneof" json:"and_mask,omitempty"`
 	// What the bits become that are 0 in the AND mask.
-	OrMask        uint32 `protobuf:"varint,3,opt,name=or_mask,json=orMask,proto3" json:"or_mask,omitempty"`
+	OrMask        *uint32 `protobuf:"varint,3,opt,name=or_mask,json=orMask,proto3,oneof" json:"or_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -66,22 +66,22 @@ func (*MaskWriteRequest) Descriptor() ([]byte, []int) {
 }
 
 func (x *MaskWriteRequest) GetAddress() uint32 {
-	if x != nil {
-		return x.Address
+	if x != nil && x.Address != nil {
+		return *x.Address
 	}
 	return 0
 }
 
 func (x *MaskWriteRequest) GetAndMask() uint32 {
-	if x != nil {
-		return x.AndMask
+	if x != nil && x.AndMask != nil {
+		return *x.AndMask
 	}
 	return 0
 }
 
 func (x *MaskWriteRequest) GetOrMask() uint32 {
-	if x != nil {
-		return x.OrMask
+	if x != nil && x.OrMask != nil {
+		return *x.OrMask
 	}
 	return 0
 }
@@ -128,11 +128,11 @@ func (*MaskWriteResponse) Descriptor() ([]byte, []int) {
 type ReadWriteRegistersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First holding register to read, counted from 0.
-	ReadAddress uint32 `protobuf:"varint,1,opt,name=read_address,json=readAddress,proto3" json:"read_address,omitempty"`
+	ReadAddress *uint32 `protobuf:"varint,1,opt,name=read_address,json=readAddress,proto3,oneof" json:"read_address,omitempty"`
 	// How many to read.
 	Quantity uint32 `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// First holding register to write, counted from 0.
-	WriteAddress uint32 `protobuf:"varint,3,opt,name=write_address,json=writeAddress,proto3" json:"write_address,omitempty"`
+	WriteAddress *uint32 `protobuf:"varint,3,opt,name=write_address,json=writeAddress,proto3,oneof" json:"write_address,omitempty"`
 	// One number from 0 to 65535 per register to write.
 	Values        []uint32 `protobuf:"varint,4,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -170,8 +170,8 @@ func (*ReadWriteRegistersRequest) Descriptor() ([]byte, []int) {
 }
 
 func (x *ReadWriteRegistersRequest) GetReadAddress() uint32 {
-	if x != nil {
-		return x.ReadAddress
+	if x != nil && x.ReadAddress != nil {
+		return *x.ReadAddress
 	}
 	return 0
 }
@@ -184,8 +184,8 @@ func (x *ReadWriteRegistersRequest) GetQuantity() uint32 {
 }
 
 func (x *ReadWriteRegistersRequest) GetWriteAddress() uint32 {
-	if x != nil {
-		return x.WriteAddress
+	if x != nil && x.WriteAddress != nil {
+		return *x.WriteAddress
 	}
 	return 0
 }
@@ -313,7 +313,7 @@ type FileRecords struct {
 	// Number of the file, from 1 on.
 	File uint32 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
 	// First record, counted from 0.
-	Record uint32 `protobuf:"varint,2,opt,name=record,proto3" json:"record,omitempty"`
+	Record *uint32 `protobuf:"varint,2,opt,name=record,proto3,oneof" json:"record,omitempty"`
 	// One number from 0 to 65535 per record.
 	Values        []uint32 `protobuf:"varint,3,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -358,8 +358,8 @@ func (x *FileRecords) GetFile() uint32 {
 }
 
 func (x *FileRecords) GetRecord() uint32 {
-	if x != nil {
-		return x.Record
+	if x != nil && x.Record != nil {
+		return *x.Record
 	}
 	return 0
 }
@@ -644,27 +644,35 @@ var File_modbus_v1_records_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_records_proto_rawDesc = "" +
 	"\n" +
-	"\x17modbus/v1/records.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\"\x8d\x01\n" +
-	"\x10MaskWriteRequest\x12'\n" +
-	"\aaddress\x18\x01 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x12(\n" +
-	"\band_mask\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\aandMask\x12&\n" +
-	"\aor_mask\x18\x03 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\x06orMask\"\x13\n" +
-	"\x11MaskWriteResponse\"\xea\x01\n" +
-	"\x19ReadWriteRegistersRequest\x120\n" +
-	"\fread_address\x18\x01 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\vreadAddress\x125\n" +
-	"\bquantity\x18\x02 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@_@R\bquantity\x122\n" +
-	"\rwrite_address\x18\x03 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\fwriteAddress\x120\n" +
-	"\x06values\x18\x04 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@^@R\x06values\"4\n" +
+	"\x17modbus/v1/records.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\"\xc7\x01\n" +
+	"\x10MaskWriteRequest\x12.\n" +
+	"\aaddress\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@H\x00R\aaddress\x88\x01\x01\x12/\n" +
+	"\band_mask\x18\x02 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@H\x01R\aandMask\x88\x01\x01\x12-\n" +
+	"\aor_mask\x18\x03 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@H\x02R\x06orMask\x88\x01\x01B\n" +
+	"\n" +
+	"\b_addressB\v\n" +
+	"\t_and_maskB\n" +
+	"\n" +
+	"\b_or_mask\"\x13\n" +
+	"\x11MaskWriteResponse\"\x9b\x02\n" +
+	"\x19ReadWriteRegistersRequest\x127\n" +
+	"\fread_address\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@H\x00R\vreadAddress\x88\x01\x01\x125\n" +
+	"\bquantity\x18\x02 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@_@R\bquantity\x129\n" +
+	"\rwrite_address\x18\x03 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@H\x01R\fwriteAddress\x88\x01\x01\x120\n" +
+	"\x06values\x18\x04 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@^@R\x06valuesB\x0f\n" +
+	"\r_read_addressB\x10\n" +
+	"\x0e_write_address\"4\n" +
 	"\x1aReadWriteRegistersResponse\x12\x16\n" +
 	"\x06values\x18\x01 \x03(\rR\x06values\"\x8e\x01\n" +
 	"\tFileRange\x12#\n" +
 	"\x04file\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\x04file\x12%\n" +
 	"\x06record\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x80\x87\xc3@R\x06record\x125\n" +
-	"\bquantity\x18\x03 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@^@R\bquantity\"\x8b\x01\n" +
+	"\bquantity\x18\x03 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@^@R\bquantity\"\x9d\x01\n" +
 	"\vFileRecords\x12#\n" +
-	"\x04file\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\x04file\x12%\n" +
-	"\x06record\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x80\x87\xc3@R\x06record\x120\n" +
-	"\x06values\x18\x03 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x80^@R\x06values\"`\n" +
+	"\x04file\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\x04file\x12,\n" +
+	"\x06record\x18\x02 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x80\x87\xc3@H\x00R\x06record\x88\x01\x01\x120\n" +
+	"\x06values\x18\x03 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x80^@R\x06valuesB\t\n" +
+	"\a_record\"`\n" +
 	"\x16ReadFileRecordsRequest\x12F\n" +
 	"\x06ranges\x18\x01 \x03(\v2\x14.modbus.v1.FileRangeB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x80A@R\x06ranges\"K\n" +
 	"\x17ReadFileRecordsResponse\x120\n" +
@@ -720,6 +728,9 @@ func file_modbus_v1_records_proto_init() {
 	if File_modbus_v1_records_proto != nil {
 		return
 	}
+	file_modbus_v1_records_proto_msgTypes[0].OneofWrappers = []any{}
+	file_modbus_v1_records_proto_msgTypes[2].OneofWrappers = []any{}
+	file_modbus_v1_records_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
