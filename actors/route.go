@@ -2,13 +2,11 @@ package actors
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -138,7 +136,7 @@ func violations(all []schemas.Violation) string {
 		if i > 0 {
 			b.WriteString("; ")
 		}
-		b.WriteString(v.Field + ": " + v.Message)
+		b.WriteString(schemas.JSONPath(v.Field) + ": " + v.Message)
 	}
 	return b.String()
 }
@@ -155,7 +153,8 @@ func (c *Cell) method(name string) (protoreflect.MethodDescriptor, protoreflect.
 		m, ok = builtins[name]
 	}
 	if !ok {
-		return nil, nil, bus.Errorf(bus.NotFound, "%s has no method %q; it answers %s", c.path, name, strings.Join(c.Methods(), ", "))
+		return nil, nil, bus.Errorf(bus.NotFound, "%s has no method %q%s; it answers %s", c.path, name,
+			schemas.DidYouMean(name, c.Methods()), strings.Join(c.Methods(), ", "))
 	}
 	return m.desc, m.in, nil
 }
@@ -180,11 +179,7 @@ func (c *Cell) builtin(r *Request) error {
 	case *actorv1.DescribeRequest:
 		r.Reply(c.describe())
 	case *actorv1.GetConfigRequest:
-		cfg, err := c.configStruct()
-		if err != nil {
-			return err
-		}
-		r.Reply(&actorv1.GetConfigResponse{Message: string(c.Config().ProtoReflect().Descriptor().FullName()), Config: cfg})
+		r.Reply(&actorv1.GetConfigResponse{Message: string(c.Config().ProtoReflect().Descriptor().FullName()), Config: c.configStruct()})
 	default:
 		return c.Steer(r)
 	}
@@ -201,15 +196,11 @@ func (c *Cell) Steer(r *Request) error {
 	return nil
 }
 
-func (c *Cell) configStruct() (*structpb.Struct, error) {
+// configStruct is the config as the config file has it, without its secrets.
+func (c *Cell) configStruct() *structpb.Struct {
 	public := proto.Clone(c.Config())
 	schemas.Redact(public)
-	p, err := protojson.Marshal(public)
-	if err != nil {
-		return nil, err
-	}
-	cfg := &structpb.Struct{}
-	return cfg, errors.Join(protojson.Unmarshal(p, cfg))
+	return schemas.Spelled(public)
 }
 
 func (c *Cell) describe() *actorv1.DescribeResponse {

@@ -151,5 +151,5 @@ func (s *System) SpawnName(token string) string {
 
 // unknown is the error for a path nobody has, with the nearest one there is.
 func (s *System) unknown(path string) *bus.Error {
-	return bus.Errorf(bus.NotFound, "no actor is called %q%s", path, schemas.DidYouMean(path, s.Paths()))
+	return bus.Errorf(bus.NotFound, "no actor is called %q%s", path, schemas.DidYouMeanPath(path, s.Paths()))
 }

@@ -5,6 +5,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"gatewayd/schemas"
 )
 
 // The two content types of a message; a message without the header is JSON, because people watch the bus.
@@ -61,7 +63,12 @@ func Unmarshal(typ string, p []byte, m proto.Message) error {
 	case len(p) == 0:
 		proto.Reset(m)
 	default:
-		err = protojson.Unmarshal(p, m)
+		if err = protojson.Unmarshal(p, m); err == nil {
+			break
+		}
+		if what := schemas.Unknown(p, m.ProtoReflect().Descriptor()); what != "" {
+			return Errorf(InvalidArgument, "%s: %s", m.ProtoReflect().Descriptor().Name(), what)
+		}
 	}
 	if err != nil {
 		return Errorf(InvalidArgument, "%s is no %s: %s", typ, m.ProtoReflect().Descriptor().FullName(), oneLine(err.Error()))

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/schemas"
-	actorv1 "gatewayd/schemas/actor/v1"
+	configv1 "gatewayd/schemas/config/v1"
 	erraticv1 "gatewayd/schemas/erratic/v1"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
@@ -175,7 +175,7 @@ func TestMessageSchemas(t *testing.T) {
 	if err := validate(t, s, []byte(`{"samples":[{"quality":"good"}]}`)); err == nil {
 		t.Error("a quality that is not in the list is accepted")
 	}
-	text, err = schemas.MessageSchema(descriptor(&actorv1.UpdateConfigRequest{}))
+	text, err = schemas.MessageSchema(descriptor(&configv1.CheckRequest{}))
 	if err := validate(t, compile(t, text, err), []byte(`{}`)); err == nil {
 		t.Error("a request without what it requires is accepted")
 	}

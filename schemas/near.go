@@ -34,6 +34,23 @@ func DidYouMean(name string, among []string) string {
 	return ""
 }
 
+// DidYouMeanPath is DidYouMean among paths of actors, and finds the one that ends
+// as the name does.
+func DidYouMeanPath(name string, paths []string) string {
+	if hint := DidYouMean(name, paths); hint != "" {
+		return hint
+	}
+	last := name[strings.LastIndex(name, "/")+1:]
+	for _, end := range []string{"/" + strings.Trim(name, "/"), "/" + last} {
+		for _, p := range paths {
+			if end != "/" && strings.HasSuffix(p, end) {
+				return fmt.Sprintf(", did you mean %q?", p)
+			}
+		}
+	}
+	return ""
+}
+
 // Quoted lists names as `"a", "b" or "c"`.
 func Quoted(names []string) string {
 	var b strings.Builder

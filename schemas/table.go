@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -13,37 +14,59 @@ import (
 func Table(md protoreflect.MessageDescriptor) string {
 	var b strings.Builder
 	b.WriteString("| key | value | default | meaning |\n|---|---|---|---|\n")
-	tableRows(&b, md, "", nil)
+	for _, r := range Rows(md, Key) {
+		def := r.Default
+		if def != "" && !r.Required {
+			def = "`" + def + "`"
+		}
+		meaning := strings.ReplaceAll(r.Doc, "|", `\|`)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.Key, strings.ReplaceAll(r.Holds, "|", `\|`), def, meaning)
+	}
 	return b.String()
 }
 
-func tableRows(b *strings.Builder, md protoreflect.MessageDescriptor, at string, within []protoreflect.FullName) {
-	for _, name := range within {
-		if name == md.FullName() {
-			return
-		}
+// Row is what there is to know of one field.
+type Row struct {
+	// Key is the dotted path of the field.
+	Key string
+	// Holds says in words what may stand there.
+	Holds string
+	// Default is the value when nothing does; "required" if something must.
+	Default  string
+	Required bool
+	// Doc is the field's comment.
+	Doc string
+}
+
+// Rows are the fields of a message and of those within it, called as name calls
+// them: Key, or as in JSON.
+func Rows(md protoreflect.MessageDescriptor, name func(protoreflect.FieldDescriptor) string) []Row {
+	return rows(nil, md, name, "", nil)
+}
+
+func rows(all []Row, md protoreflect.MessageDescriptor, name func(protoreflect.FieldDescriptor) string, at string, within []protoreflect.FullName) []Row {
+	if slices.Contains(within, md.FullName()) {
+		return all
 	}
 	within = append(within, md.FullName())
 	fields := md.Fields()
 	for i := range fields.Len() {
 		fd := fields.Get(i)
-		key, rule := join(at, Key(fd)), RuleOf(fd)
-		def := rule.GetDefault()
-		switch {
-		case rule.GetRequired():
-			def = "required"
-		case def != "":
-			def = "`" + def + "`"
+		rule := RuleOf(fd)
+		r := Row{Key: join(at, name(fd)), Holds: Holds(fd), Default: rule.GetDefault(), Required: rule.GetRequired(), Doc: Doc(string(fd.FullName()))}
+		if r.Required {
+			r.Default = "required"
 		}
-		meaning := strings.ReplaceAll(Doc(string(fd.FullName())), "|", `\|`)
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", key, strings.ReplaceAll(Holds(fd), "|", `\|`), def, meaning)
+		all = append(all, r)
 		if plainMessage(fd) {
+			key := r.Key
 			if fd.IsList() {
 				key += "[]"
 			}
-			tableRows(b, fd.Message(), key, within)
+			all = rows(all, fd.Message(), name, key, within)
 		}
 	}
+	return all
 }
 
 // Holds says in words what a field may hold, e.g. "a whole number, 50 to 12000000

@@ -330,6 +330,20 @@ func TestFullRestartKeepsTheReload(t *testing.T) {
 		if _, err := p.steer("f/g/a", &actorv1.UpdateConfigRequest{Config: fields("device", "/dev/x")}); err != nil {
 			t.Error(err)
 		}
+		if _, err := p.steer("f/g/a", &actorv1.UpdateConfigRequest{Toml: "timeout = \"90s\" # long"}); err != nil {
+			t.Error(err)
+		}
+		for toml, want := range map[string]string{
+			"":                  "give either config or toml",
+			"timeuot = \"1m\"":  `timeuot: unknown key, did you mean "timeout"?`,
+			"timeout = \"1m":    "toml:1:",
+			"timeout = \"2h\"":  "timeout: 2h is out of range",
+			"[timeout]\nx = 1": "timeout: expected a duration",
+		} {
+			if _, err := p.steer("f/g/a", &actorv1.UpdateConfigRequest{Toml: toml}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%q: %v, want %s", toml, err, want)
+			}
+		}
 		for range 2 {
 			if _, err := p.steer("f", &actorv1.RestartRequest{}); err != nil {
 				t.Error(err)
@@ -339,7 +353,7 @@ func TestFullRestartKeepsTheReload(t *testing.T) {
 		if got := strings.Join(p.sys.Paths(), " "); got != "f f/g f/g/a f/g/new root" {
 			t.Errorf("there are %s", got)
 		}
-		if cfg := p.sys.Lookup("f/g/a").Config().(*gatewayv1.Watchdog); cfg.Device != "/dev/x" {
+		if cfg := p.sys.Lookup("f/g/a").Config().(*gatewayv1.Watchdog); cfg.Device != "/dev/x" || cfg.Timeout.AsDuration() != 90*time.Second {
 			t.Errorf("config %v", cfg)
 		}
 		for _, path := range p.sys.Paths() {

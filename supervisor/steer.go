@@ -12,6 +12,7 @@ import (
 	configv1 "gatewayd/schemas/config/v1"
 	drillv1 "gatewayd/schemas/drill/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
+	"gatewayd/supervisor/config"
 	"gatewayd/supervisor/ladder"
 	"gatewayd/supervisor/power"
 )
@@ -176,7 +177,18 @@ func (g *group) reconfigure(c *child, next proto.Message) (live bool) {
 // merged is a config with some fields changed and checked.
 func merged(kind *actors.Kind, old proto.Message, m *actorv1.UpdateConfigRequest) (proto.Message, error) {
 	next := proto.Clone(old)
-	if err := schemas.Merge(next, m.Config); err != nil {
+	patch := m.Config
+	if m.Toml != "" {
+		read, problems := config.Patch([]byte(m.Toml))
+		if len(problems) > 0 {
+			return nil, bus.Errorf(bus.InvalidArgument, "%s", problems.Format())
+		}
+		patch = read
+	}
+	if (m.Toml == "") == (m.Config == nil) || len(patch.GetFields()) == 0 {
+		return nil, bus.Errorf(bus.InvalidArgument, "give either config or toml, with the keys to change")
+	}
+	if err := schemas.Merge(next, patch); err != nil {
 		return nil, bus.Errorf(bus.InvalidArgument, "%s", err)
 	}
 	bad := schemas.Check(next)

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
-	"gatewayd/bus"
 	configv1 "gatewayd/schemas/config/v1"
 )
 
@@ -74,7 +73,7 @@ func (d *config) Receive(c *actors.Context, msg any) error {
 		c.Reply(m.(proto.Message))
 	case actors.Failed:
 		if c.Request() == nil { // nobody waits for it
-			if bus.AsError(m.Err).Code == bus.Aborted {
+			if code, _ := actors.Explain(m.Err); code == actors.Aborted {
 				d.later(c)
 			}
 			return nil

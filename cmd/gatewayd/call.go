@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,21 +21,33 @@ func callCommand() *cobra.Command {
 		Short: "Ask an actor to do something",
 		Long: `Call a method of an actor and print its answers, as a table on a terminal and
 as JSON otherwise. The request is JSON; '-' reads it from standard input, none is
-an empty one. gatewayd describe PATH lists the methods.`,
+an empty one. UpdateConfig takes TOML as well. gatewayd describe PATH lists the
+methods, gatewayd describe PATH METHOD what a request may hold.`,
 		Example: `  gatewayd call field/plc/mixer ReadRegisters '{"address":10}'
   gatewayd call field/plc/mixer WriteRegisters '{"address":10,"values":[42]}'
+  gatewayd call field/plc/mixer UpdateConfig 'every = "5s"'
   gatewayd call config Reload`,
-		Args:              cobra.RangeArgs(2, 3),
-		ValidArgsFunction: c.completeCall,
+		Args:              cobra.RangeArgs(1, 3),
+		ValidArgsFunction: c.completeMethod,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request, err := requestOf(args[2:], cmd.InOrStdin())
-			if err != nil {
-				return err
+			var request []byte
+			var err error
+			if len(args) > 1 {
+				if request, err = requestOf(args[1], args[2:], cmd.InOrStdin()); err != nil {
+					return err
+				}
 			}
-			if err := c.connect(cmd.Context()); err != nil {
+			err = c.connect(cmd.Context())
+			switch {
+			case err != nil && len(args) == 1:
+				return usage("name a method: gatewayd call %s METHOD [JSON]", args[0])
+			case err != nil:
 				return err
 			}
 			defer c.close()
+			if len(args) == 1 {
+				return c.whichMethod(cmd.Context(), args[0])
+			}
 			return c.call(cmd.Context(), cmd.OutOrStdout(), args[0], args[1], request)
 		},
 	}
@@ -42,8 +55,22 @@ an empty one. gatewayd describe PATH lists the methods.`,
 	return cmd
 }
 
-// requestOf is the request that was typed, or piped in for "-".
-func requestOf(args []string, in io.Reader) ([]byte, error) {
+// whichMethod is what to say to a call without a method.
+func (c *client) whichMethod(ctx context.Context, path string) error {
+	d, err := c.describe(ctx, path)
+	if err != nil {
+		return c.explain(err)
+	}
+	var names []string
+	for _, m := range d.Methods {
+		names = append(names, m.Name)
+	}
+	return usage("name a method: gatewayd call %s METHOD [JSON]; it answers %s", path, strings.Join(names, ", "))
+}
+
+// requestOf is the request that was typed, or piped in for "-". A change of an
+// actor's config may be TOML, as in the config file.
+func requestOf(method string, args []string, in io.Reader) ([]byte, error) {
 	if len(args) == 0 {
 		return nil, nil
 	}
@@ -56,6 +83,9 @@ func requestOf(args []string, in io.Reader) ([]byte, error) {
 	}
 	if text = bytes.TrimSpace(text); len(text) == 0 {
 		return nil, nil
+	}
+	if method == "UpdateConfig" && text[0] != '{' {
+		return json.Marshal(map[string]string{"toml": string(text)})
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(text, &object); err != nil {

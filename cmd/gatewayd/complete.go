@@ -42,8 +42,8 @@ func (c *client) completePath(cmd *cobra.Command, args []string, prefix string) 
 	})
 }
 
-// completeCall offers paths, then the methods of the one chosen.
-func (c *client) completeCall(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+// completeMethod offers paths, then the methods of the one chosen.
+func (c *client) completeMethod(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
 		return c.completePath(cmd, args, prefix)
 	}
@@ -101,7 +101,7 @@ func (c *client) completeGateways(cmd *cobra.Command, _ []string, _ string) ([]s
 }
 
 // nearest is a hint at the path that was probably meant.
-func nearest(path string, all []standing) string { return schemas.DidYouMean(path, pathsOf(all)) }
+func nearest(path string, all []standing) string { return schemas.DidYouMeanPath(path, pathsOf(all)) }
 
 // firstSentence is a doc comment in short, on one line.
 func firstSentence(doc string) string {

@@ -8,7 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/actors"
 	"gatewayd/bus"
@@ -195,7 +199,11 @@ func (d *daemon) tellBoot(previous watchdog.Previous, plan watchdog.Plan) {
 		HardwareReset: previous.BootStatus.CardReset(), SafeMode: plan.Mode == watchdog.Safe,
 	}
 	for _, e := range previous.Record.Events {
-		boot.Events = append(boot.Events, string(e))
+		past := &structpb.Struct{}
+		if err := protojson.Unmarshal([]byte(e), past); err != nil { // cut off by the end it tells of
+			past = &structpb.Struct{Fields: map[string]*structpb.Value{"text": structpb.NewStringValue(strings.ToValidUTF8(string(e), "�"))}}
+		}
+		boot.Events = append(boot.Events, past)
 	}
 	if err := conn.Publish(bus.Subject(gateway, bus.State, supervisor.Root, "boot"), boot); err != nil {
 		d.log.Warn("boot record not published", "err", err)

@@ -2,24 +2,30 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
+	"gatewayd/schemas"
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
 func describeCommand() *cobra.Command {
 	c := &client{}
 	cmd := &cobra.Command{
-		Use:               "describe PATH",
-		Short:             "Show what an actor is, does, answers and publishes",
-		Example:           `  gatewayd describe field/plc/mixer`,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: c.completePath,
+		Use:   "describe PATH [METHOD]",
+		Short: "Show what an actor is, does, answers and publishes",
+		Long: `Show what an actor is, does, answers and publishes; of a METHOD the fields of its
+request and of its answer, and an example.`,
+		Example: `  gatewayd describe field/plc/mixer
+  gatewayd describe field/plc/mixer WriteRegisters`,
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: c.completeMethod,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.connect(cmd.Context()); err != nil {
 				return err
@@ -29,19 +35,55 @@ func describeCommand() *cobra.Command {
 			if err != nil {
 				return c.explain(err)
 			}
-			out := cmd.OutOrStdout()
-			if c.asJSON {
-				text, err := protojson.Marshal(d)
-				if err == nil {
-					_, err = fmt.Fprintln(out, string(compact(text)))
-				}
-				return err
+			if len(args) == 2 {
+				return c.describeMethod(cmd.OutOrStdout(), d, args[1])
 			}
-			return printDescription(out, d, c.configOf(cmd.Context(), args[0]))
+			if c.asJSON {
+				return printJSON(cmd.OutOrStdout(), d)
+			}
+			return printDescription(cmd.OutOrStdout(), d, c.configOf(cmd.Context(), args[0]))
 		},
 	}
 	c.flags(cmd)
 	return cmd
+}
+
+func printJSON(w io.Writer, m proto.Message) error {
+	text, err := protojson.Marshal(m)
+	if err == nil {
+		_, err = fmt.Fprintln(w, string(compact(text)))
+	}
+	return err
+}
+
+func (c *client) describeMethod(w io.Writer, d *actorv1.DescribeResponse, name string) error {
+	m, err := methodOf(d, name)
+	switch {
+	case err != nil:
+		return err
+	case !c.asJSON:
+		return printMethod(w, d.Entry.GetPath(), m)
+	}
+	request, err := messageOf(m.Request)
+	if err != nil {
+		return err
+	}
+	answer, err := messageOf(m.Response)
+	if err != nil {
+		return err
+	}
+	in, err := schemas.MessageSchema(request)
+	if err != nil {
+		return err
+	}
+	out, err := schemas.MessageSchema(answer)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(w).Encode(map[string]any{
+		"path": d.Entry.GetPath(), "method": m.Name, "doc": m.Doc, "stream": m.Stream,
+		"request": json.RawMessage(in), "answer": json.RawMessage(out),
+	})
 }
 
 // configOf is the config in force, as fields; nil when it is not told.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,7 +49,7 @@ func eventsCommand() *cobra.Command {
 }
 
 func (c *client) events(ctx context.Context, w io.Writer, pattern string, n int, follow bool) error {
-	pr := printer{w: w, p: painter(w), asJSON: c.asJSON, stamp: true}
+	pr := printer{w: w, p: painter(w), asJSON: c.asJSON, events: true}
 	lastEvents := func(ctx context.Context, pattern string, take func(bus.Record) error) error {
 		ctx, cancel := c.bounded(ctx)
 		defer cancel()
@@ -72,12 +73,21 @@ func (c *client) events(ctx context.Context, w io.Writer, pattern string, n int,
 	if c.asJSON {
 		return eventsJSON(w, records)
 	}
+	rows := [][]cell{plain("TIME", "PATH", "EVENT", "WHAT")}
 	for _, r := range records {
-		if err := pr.message(r.Msg, r.Time); err != nil {
-			return err
-		}
+		rows = append(rows, eventRow(r.Msg, r.Time))
 	}
-	return nil
+	return columns(w, pr.p, rows, widthOf(w), cut)
+}
+
+// eventRow is an event for people.
+func eventRow(m bus.Msg, at time.Time) []cell {
+	a, err := bus.ParseSubject(m.Subject)
+	if err != nil {
+		return plain(at.Local().Format(time.DateTime), m.Subject, "", asText(m))
+	}
+	l := toldLine(a, m)
+	return []cell{{at.Local().Format(time.DateTime), dim}, {a.Path, ""}, {a.Leaf, blue}, {l.what, l.colour}}
 }
 
 func eventsJSON(w io.Writer, records []bus.Record) error {

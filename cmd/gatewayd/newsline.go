@@ -69,12 +69,63 @@ func eventLine(a bus.Address, m bus.Msg) (l newsLine, worth bool) {
 	case "applied":
 		v := &configv1.Applied{}
 		if m.Decode(v) == nil {
-			l.what = fmt.Sprintf("config version %d is in force, %d changes", v.Version, len(v.Changes))
+			l.what = fmt.Sprintf("config version %d is in force, %s", v.Version, counted(len(v.Changes), "change"))
+			return l, true
+		}
+	case "rolled-back":
+		b := &configv1.RolledBack{}
+		if m.Decode(b) == nil {
+			l.what, l.colour = rolledBackText(b), red
+			return l, true
+		}
+	case "rejected":
+		r := &configv1.Rejected{}
+		if m.Decode(r) == nil && len(r.Problems) > 0 {
+			p := r.Problems[0]
+			l.what = fmt.Sprintf("a config with %s changed nothing: %s:%d: %s: %s", counted(len(r.Problems), "problem"), p.File, p.Line, p.Key, p.Message)
+			l.colour = yellow
 			return l, true
 		}
 	}
-	l.what = a.Leaf + " " + asText(m)
+	l.what = a.Leaf + " " + fieldsText(m)
 	return l, true
+}
+
+// toldLine is an event by itself, where path and leaf are said beside it.
+func toldLine(a bus.Address, m bus.Msg) newsLine {
+	l, _ := eventLine(a, m)
+	l.what = strings.TrimPrefix(l.what, a.Leaf+" ")
+	if l.who != a.Path {
+		l.what = l.who + ": " + l.what
+	}
+	return l
+}
+
+func rolledBackText(b *configv1.RolledBack) string {
+	s := fmt.Sprintf("back to version %d", b.Restored)
+	if b.Restored == 0 {
+		s = "back to the last good config"
+	}
+	s += ", for " + strings.Join(b.Unhealthy, "; ")
+	if b.Rejected != "" {
+		s += "; what was refused is " + b.Rejected
+	}
+	return s
+}
+
+// fieldsText is a payload as its fields, in one line.
+func fieldsText(m bus.Msg) string {
+	fields, err := fieldsOf(m.Data)
+	if m.ContentType != bus.JSON || err != nil {
+		return asText(m)
+	}
+	parts := make([]string, 0, len(fields))
+	for _, f := range fields {
+		if f.name != "time" {
+			parts = append(parts, f.name+" "+flat(f.value))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func healedLine(h *actorv1.Healed) newsLine {

@@ -51,9 +51,53 @@ func (p paint) in(colour, text string) string {
 // cell is a text and its colour.
 type cell struct{ text, colour string }
 
-// table writes rows in aligned columns, the first one in bold.
-func table(w io.Writer, p paint, rows [][]cell) error {
-	var widths []int
+// widthOf is how many columns a terminal has; 0 for what is none.
+func widthOf(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	ws, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(ws.Col)
+}
+
+// table writes rows in aligned columns, the first one in bold. On a terminal the
+// last column goes on below itself where it is too long.
+func table(w io.Writer, p paint, rows [][]cell) error { return columns(w, p, rows, widthOf(w), wrap) }
+
+// columns writes rows; fit makes the lines of a text in the last column. width 0:
+// there is no end.
+func columns(w io.Writer, p paint, rows [][]cell, width int, fit func(text string, width int) []string) error {
+	widths := widthsOf(rows)
+	out := bufio.NewWriter(w)
+	for n, row := range rows {
+		var line strings.Builder
+		at := 0
+		for i, c := range row {
+			if n == 0 {
+				c.colour = bold
+			}
+			if i < len(row)-1 {
+				line.WriteString(p.in(c.colour, c.text) + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+2))
+				at += widths[i] + 2
+				continue
+			}
+			for k, part := range fit(c.text, room(width, at)) {
+				if k > 0 {
+					line.WriteString("\n" + strings.Repeat(" ", at))
+				}
+				line.WriteString(p.in(c.colour, part))
+			}
+		}
+		fmt.Fprintln(out, strings.TrimRight(line.String(), " "))
+	}
+	return out.Flush()
+}
+
+func widthsOf(rows [][]cell) (widths []int) {
 	for _, row := range rows {
 		for i, c := range row {
 			if i == len(widths) {
@@ -62,22 +106,49 @@ func table(w io.Writer, p paint, rows [][]cell) error {
 			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
 		}
 	}
-	out := bufio.NewWriter(w)
-	for n, row := range rows {
-		var line strings.Builder
-		for i, c := range row {
-			if n == 0 {
-				c.colour = bold
-			}
-			pad := 0
-			if i < len(row)-1 {
-				pad = widths[i] - utf8.RuneCountInString(c.text) + 2
-			}
-			line.WriteString(p.in(c.colour, c.text) + strings.Repeat(" ", pad))
-		}
-		fmt.Fprintln(out, strings.TrimRight(line.String(), " "))
+	return widths
+}
+
+// narrowest is the least room a column gets: beyond it the terminal may break lines.
+const narrowest = 20
+
+// room is what is left of a line of this width from a column on; 0: no end.
+func room(width, at int) int {
+	if width == 0 {
+		return 0
 	}
-	return out.Flush()
+	return max(width-at, narrowest)
+}
+
+// wrap breaks a text into lines of at most width, between words where it can.
+func wrap(text string, width int) []string {
+	rest := []rune(text)
+	if width == 0 || len(rest) <= width {
+		return []string{text}
+	}
+	var lines []string
+	for len(rest) > width {
+		end := width
+		for end > width/2 && rest[end] != ' ' {
+			end--
+		}
+		if rest[end] != ' ' {
+			end = width
+		}
+		lines = append(lines, strings.TrimRight(string(rest[:end]), " "))
+		for rest = rest[end:]; len(rest) > 0 && rest[0] == ' '; {
+			rest = rest[1:]
+		}
+	}
+	return append(lines, string(rest))
+}
+
+// cut ends a text at width.
+func cut(text string, width int) []string {
+	if all := []rune(text); width > 0 && len(all) > width {
+		text = string(all[:width-1]) + "…"
+	}
+	return []string{text}
 }
 
 func plain(texts ...string) []cell {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -142,7 +143,7 @@ type printer struct {
 	w      io.Writer
 	p      paint
 	asJSON bool
-	stamp  bool // say when it was
+	events bool // as rows of events
 }
 
 func (p printer) message(m bus.Msg, at time.Time) error {
@@ -153,11 +154,31 @@ func (p printer) message(m bus.Msg, at time.Time) error {
 	if p.asJSON {
 		return json.NewEncoder(p.w).Encode(map[string]any{"time": at, "topic": topic, "payload": asJSON(m)})
 	}
-	line := p.p.in(blue, topic) + "  " + asText(m)
-	if p.stamp {
-		line = p.p.in(dim, at.Local().Format(time.DateTime)) + "  " + line
+	width := widthOf(p.w)
+	if p.events {
+		return p.event(eventRow(m, at), width)
 	}
-	_, err := fmt.Fprintln(p.w, line)
+	text := asText(m)
+	if width == 0 || len(topic)+len(text)+2 <= width {
+		_, err := fmt.Fprintln(p.w, p.p.in(blue, topic)+"  "+text)
+		return err
+	}
+	lines := wrap(text, room(width, 2))
+	_, err := fmt.Fprintln(p.w, p.p.in(blue, topic)+"\n  "+strings.Join(lines, "\n  "))
+	return err
+}
+
+// event prints what comes after the table of what was.
+func (p printer) event(row []cell, width int) error {
+	var line strings.Builder
+	used := 0
+	for i, least := range []int{len(time.DateTime), 24, 10} {
+		gap := max(least-utf8.RuneCountInString(row[i].text), 0) + 2
+		line.WriteString(p.p.in(row[i].colour, row[i].text) + strings.Repeat(" ", gap))
+		used += utf8.RuneCountInString(row[i].text) + gap
+	}
+	what := row[len(row)-1]
+	_, err := fmt.Fprintln(p.w, line.String()+p.p.in(what.colour, cut(what.text, room(width, used))[0]))
 	return err
 }
 

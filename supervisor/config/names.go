@@ -35,7 +35,7 @@ func (r *reader) dangling(ref schemas.Reference) string {
 		}
 		return fmt.Sprintf("%q is a group, not an actor%s", ref.Name, whoOffers(ref.Service, offering))
 	case !exists:
-		if hint := didYouMeanActor(ref.Name, offering); hint != "" {
+		if hint := schemas.DidYouMeanPath(ref.Name, offering); hint != "" {
 			return fmt.Sprintf("no actor %q%s", ref.Name, hint)
 		}
 		return fmt.Sprintf("no actor %q%s", ref.Name, whoOffers(ref.Service, offering))
@@ -55,25 +55,6 @@ func (r *reader) offering(service string) []string {
 	}
 	slices.Sort(paths)
 	return paths
-}
-
-// didYouMeanActor also finds the actor whose path ends as name does.
-func didYouMeanActor(name string, paths []string) string {
-	if hint := schemas.DidYouMean(name, paths); hint != "" {
-		return hint
-	}
-	for _, p := range paths {
-		if strings.HasSuffix(p, "/"+strings.Trim(name, "/")) {
-			return fmt.Sprintf(", did you mean %q?", p)
-		}
-	}
-	last := name[strings.LastIndex(name, "/")+1:]
-	for _, p := range paths {
-		if strings.HasSuffix(p, "/"+last) {
-			return fmt.Sprintf(", did you mean %q?", p)
-		}
-	}
-	return ""
 }
 
 func whoOffers(service string, paths []string) string {

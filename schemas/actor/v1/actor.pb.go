@@ -700,7 +700,7 @@ type GetConfigResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Full name of the config message.
 	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
-	// The config, as JSON.
+	// The config, with the keys and values of the config file.
 	Config        *structpb.Struct `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -753,8 +753,11 @@ func (x *GetConfigResponse) GetConfig() *structpb.Struct {
 // UpdateConfigRequest changes config fields.
 type UpdateConfigRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The fields to change, as JSON; the others stay.
-	Config        *structpb.Struct `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
+	// The keys to change, as in the config file: {"max-backoff": "5s"}; the others
+	// stay.
+	Config *structpb.Struct `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
+	// The same as TOML: max-backoff = "5s".
+	Toml          string `protobuf:"bytes,2,opt,name=toml,proto3" json:"toml,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -794,6 +797,13 @@ func (x *UpdateConfigRequest) GetConfig() *structpb.Struct {
 		return x.Config
 	}
 	return nil
+}
+
+func (x *UpdateConfigRequest) GetToml() string {
+	if x != nil {
+		return x.Toml
+	}
+	return ""
 }
 
 // UpdateConfigResponse tells how the change was made.
@@ -1091,9 +1101,10 @@ const file_actor_v1_actor_proto_rawDesc = "" +
 	"\x10GetConfigRequest\"^\n" +
 	"\x11GetConfigResponse\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12/\n" +
-	"\x06config\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x06config\"N\n" +
-	"\x13UpdateConfigRequest\x127\n" +
-	"\x06config\x18\x01 \x01(\v2\x17.google.protobuf.StructB\x06\x8a\xb5\x18\x02\b\x01R\x06config\"*\n" +
+	"\x06config\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x06config\"Z\n" +
+	"\x13UpdateConfigRequest\x12/\n" +
+	"\x06config\x18\x01 \x01(\v2\x17.google.protobuf.StructR\x06config\x12\x12\n" +
+	"\x04toml\x18\x02 \x01(\tR\x04toml\"*\n" +
 	"\x14UpdateConfigResponse\x12\x12\n" +
 	"\x04live\x18\x01 \x01(\bR\x04live\"\x10\n" +
 	"\x0eRestartRequest\"\x11\n" +

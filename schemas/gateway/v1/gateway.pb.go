@@ -13,6 +13,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -530,8 +531,9 @@ type Boot struct {
 	// The gateway starts only its bus and its system actors, because it kept
 	// failing.
 	SafeMode bool `protobuf:"varint,5,opt,name=safe_mode,json=safeMode,proto3" json:"safe_mode,omitempty"`
-	// The last events before that end, oldest first, as JSON.
-	Events        []string `protobuf:"bytes,6,rep,name=events,proto3" json:"events,omitempty"`
+	// The last events before that end, oldest first: the subject of each and what
+	// travelled on it.
+	Events        []*structpb.Struct `protobuf:"bytes,7,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,7 +603,7 @@ func (x *Boot) GetSafeMode() bool {
 	return false
 }
 
-func (x *Boot) GetEvents() []string {
+func (x *Boot) GetEvents() []*structpb.Struct {
 	if x != nil {
 		return x.Events
 	}
@@ -613,7 +615,7 @@ var File_gateway_v1_gateway_proto protoreflect.FileDescriptor
 const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"\x18gateway/v1/gateway.proto\x12\n" +
-	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb2\x01\n" +
+	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xb2\x01\n" +
 	"\aGateway\x125\n" +
 	"\agateway\x18\x01 \x01(\tB\x1b\x8a\xb5\x18\x17\b\x01!\x00\x00\x00\x00\x00\x00P@*\n" +
 	"[a-z0-9-]+R\agateway\x12>\n" +
@@ -653,14 +655,14 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xdd\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xfc\x01\n" +
 	"\x04Boot\x12U\n" +
 	"\blast_end\x18\x01 \x01(\tB:\x8a\xb5\x1862\x05first2\x05clean2\astarved2\acrashed2\x05reset2\x04lost2\aunknownR\alastEnd\x12\x10\n" +
 	"\x03who\x18\x02 \x01(\tR\x03who\x12\x10\n" +
 	"\x03why\x18\x03 \x01(\tR\x03why\x12%\n" +
 	"\x0ehardware_reset\x18\x04 \x01(\bR\rhardwareReset\x12\x1b\n" +
-	"\tsafe_mode\x18\x05 \x01(\bR\bsafeMode\x12\x16\n" +
-	"\x06events\x18\x06 \x03(\tR\x06eventsB'Z%gatewayd/schemas/gateway/v1;gatewayv1b\x06proto3"
+	"\tsafe_mode\x18\x05 \x01(\bR\bsafeMode\x12/\n" +
+	"\x06events\x18\a \x03(\v2\x17.google.protobuf.StructR\x06eventsJ\x04\b\x06\x10\aB'Z%gatewayd/schemas/gateway/v1;gatewayv1b\x06proto3"
 
 var (
 	file_gateway_v1_gateway_proto_rawDescOnce sync.Once
@@ -684,6 +686,7 @@ var file_gateway_v1_gateway_proto_goTypes = []any{
 	(*BusLoss)(nil),             // 5: gateway.v1.BusLoss
 	(*Boot)(nil),                // 6: gateway.v1.Boot
 	(*durationpb.Duration)(nil), // 7: google.protobuf.Duration
+	(*structpb.Struct)(nil),     // 8: google.protobuf.Struct
 }
 var file_gateway_v1_gateway_proto_depIdxs = []int32{
 	3,  // 0: gateway.v1.Gateway.watchdog:type_name -> gateway.v1.Watchdog
@@ -701,11 +704,12 @@ var file_gateway_v1_gateway_proto_depIdxs = []int32{
 	7,  // 12: gateway.v1.Watchdog.timeout:type_name -> google.protobuf.Duration
 	7,  // 13: gateway.v1.Watchdog.grace:type_name -> google.protobuf.Duration
 	7,  // 14: gateway.v1.Bus.canary:type_name -> google.protobuf.Duration
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	8,  // 15: gateway.v1.Boot.events:type_name -> google.protobuf.Struct
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_gateway_v1_gateway_proto_init() }
