@@ -28,6 +28,7 @@ type child struct {
 	crashed bool   // a group that panicked: protoactor has suspended it
 	healing bool   // hit by the supervisor and not seen well since
 	leaving bool   // being taken out of the group
+	told    chronicle
 
 	waitsFor *child      // who has to be power-cycled before it is tried again
 	due      *time.Timer // of the power it owns

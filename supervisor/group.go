@@ -47,6 +47,8 @@ type group struct {
 
 	applying *applying   // root only: the config change under way
 	trials   []*applying // root only: changes that have to prove themselves, oldest first
+	told     spent       // lines of the chronicle
+	untold   int         // that were too many
 	owed     []byte      // root only: what the config file holds because it could not be written; nil: it could
 }
 
@@ -170,6 +172,11 @@ func (g *group) heed(msg any) {
 		}
 	case changed:
 		g.changed(m.c)
+	case retold:
+		m.c.told.late = false
+		if !m.c.leaving {
+			g.chronicle(m.c)
+		}
 	case summed:
 		g.sum()
 	case escalated:

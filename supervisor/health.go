@@ -37,6 +37,7 @@ func (g *group) changed(c *child) {
 	if c.leaving {
 		return
 	}
+	g.chronicle(c)
 	state := c.cell.State()
 	if state == actors.OK {
 		delete(g.notOK, c)

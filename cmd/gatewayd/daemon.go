@@ -18,6 +18,7 @@ import (
 	"gatewayd/bus"
 	configv1 "gatewayd/schemas/config/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
 	"gatewayd/supervisor"
 	"gatewayd/supervisor/config"
 	"gatewayd/supervisor/watchdog"
@@ -113,7 +114,23 @@ func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Log
 		return d, err
 	}
 	d.pet()
+	d.ready(root.Gateway)
 	return d, nil
+}
+
+// ready tells where the gateway is to be found.
+func (d *daemon) ready(gateway string) {
+	_, n := count(d.cfg)
+	args := []any{"gateway", gateway, "actors", n}
+	if addr := d.bus.Addr(); addr != "" {
+		args = append(args, "nats", "nats://"+reachable(addr))
+	}
+	d.cfg.Walk(func(n *config.Node) {
+		if b, ok := n.Config.(*mqttv1.Broker); ok {
+			args = append(args, "mqtt", b.Listen)
+		}
+	})
+	d.log.Info("ready", args...)
 }
 
 func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*bus.Bus, error) {
