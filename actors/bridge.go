@@ -91,11 +91,21 @@ func (c *Context) Call(topic, contentType string, payload []byte, timeout time.D
 			err := b.StreamRaw(ctx, subject, contentType, payload, func(m bus.Msg) error {
 				return l.push(ctx, Called{Tag: tag, ContentType: m.ContentType, Payload: m.Data, Stream: true, More: true}, req)
 			})
-			return Called{Tag: tag, Err: err, Stream: true}, nil
+			return Called{Tag: tag, Err: bare(err), Stream: true}, nil
 		}
 		typ, p, err := s.Bus.CallRaw(ctx, subject, contentType, payload)
-		return Called{Tag: tag, ContentType: typ, Payload: p, Err: err}, nil
+		return Called{Tag: tag, ContentType: typ, Payload: p, Err: bare(err)}, nil
 	})
+}
+
+// bare is an error without the subject that was called: whoever called by topic
+// has never heard of it.
+func bare(err error) error {
+	var e *bus.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return err
 }
 
 // streams tells whether a command on subject is answered by a stream.

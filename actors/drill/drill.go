@@ -27,7 +27,7 @@ const (
 	patience = 30 * time.Second // a power cycle answers when it has begun
 )
 
-var errNotArmed = errors.New("drills are not armed: set armed = true in [drill]")
+var errNotArmed = errors.New(`drills are not armed: the config needs a table [drill] with kind = "drill" and armed = true`)
 
 type drill struct{ cfg *drillv1.Drill }
 

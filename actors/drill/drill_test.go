@@ -41,7 +41,7 @@ func TestRefusesUnlessArmed(t *testing.T) {
 	asked := tree(r)
 	cell := r.Start("drill", drill.Kind, &drillv1.Drill{})
 	_, err := actorstest.Call(r, "drill", "Inject", unplug, &drillv1.InjectResponse{})
-	if err == nil || !strings.Contains(err.Error(), "drills are not armed: set armed = true in [drill]") ||
+	if err == nil || !strings.Contains(err.Error(), "drills are not armed: the config needs a table [drill]") ||
 		bus.AsError(err).Code != bus.FailedPrecondition {
 		t.Errorf("answered %v", err)
 	}

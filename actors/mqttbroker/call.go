@@ -123,7 +123,7 @@ func (b *broker) answer(c *actors.Context, r actors.Called) {
 	switch {
 	case r.Err != nil:
 		code, text := actors.Explain(r.Err)
-		b.respond(c, m, failure(code, text), errorProperties(code))
+		b.respond(c, m, failure(code, m.topic+": "+text), errorProperties(code))
 	case r.Stream && !r.More:
 		b.respond(c, m, nil, mqtt.Properties{User: []mqtt.UserProperty{{Key: "end", Value: "true"}}})
 	default:

@@ -125,16 +125,16 @@ func TestCallsFromMosquitto(t *testing.T) {
 	for _, tt := range []struct{ version, topic, answer, payload, want string }{
 		{"311", "cmd/field/plc/Misbehave/42", "reply/me/42", `{"how":"panic"}`, `{}`},
 		{"311", "cmd/field/plc/Misbehave", "reply/me/field/plc/Misbehave", `{"how":"panic"}`, `{}`},
-		{"311", "cmd/field/plc/Misbehave/43", "reply/me/43", `{"how":"error"}`, `{"code":"failed_precondition","message":"`},
-		{"311", "cmd/field/plc/Misbehave/44", "reply/me/44", `{"hou":"error"}`, `{"code":"invalid_argument","message":"`},
-		{"311", "cmd/field/plc/Misbehave/45", "reply/me/45", `{"how":"hang"}`, `{"code":"deadline_exceeded","message":"`},
-		{"311", "cmd/field/plk/Misbehave/46", "reply/me/46", `{}`, `{"code":"not_found","message":"`},
-		{"311", "cmd/field/plc/Misspell/47", "reply/me/47", `{}`, `{"code":"not_found","message":"`},
+		{"311", "cmd/field/plc/Misbehave/43", "reply/me/43", `{"how":"error"}`, `{"code":"failed_precondition","message":"cmd/field/plc/Misbehave: `},
+		{"311", "cmd/field/plc/Misbehave/44", "reply/me/44", `{"hou":"error"}`, `{"code":"invalid_argument","message":"cmd/field/plc/Misbehave: `},
+		{"311", "cmd/field/plc/Misbehave/45", "reply/me/45", `{"how":"hang"}`, `{"code":"deadline_exceeded","message":"cmd/field/plc/Misbehave: `},
+		{"311", "cmd/field/plk/Misbehave/46", "reply/me/46", `{}`, `{"code":"not_found","message":"cmd/field/plk/Misbehave: `},
+		{"311", "cmd/field/plc/Misspell/47", "reply/me/47", `{}`, `{"code":"not_found","message":"cmd/field/plc/Misspell: `},
 		{"311", "cmd/Misbehave/48", "reply/me/48", `{}`, `{"code":"`},
 		{"311", "cmd/field/plc/Describe/A1", "reply/me/A1", `{}`, `{"entry":`},
 		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"panic"}`, `{}`},
-		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"error"}`, `{"code":"failed_precondition","message":"`},
-		{"5", "cmd/field/plk/Misbehave", "reply/me/any", `{}`, `{"code":"not_found","message":"`},
+		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"error"}`, `{"code":"failed_precondition","message":"cmd/field/plc/Misbehave: `},
+		{"5", "cmd/field/plk/Misbehave", "reply/me/any", `{}`, `{"code":"not_found","message":"cmd/field/plk/Misbehave: `},
 	} {
 		got := mosquitto(t, "rr", addr, "-V", tt.version, "-i", "me", "-t", tt.topic, "-e", tt.answer, "-m", tt.payload, "-W", "5").next()
 		if !strings.HasPrefix(got, tt.want) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"gatewayd/bus"
 	"gatewayd/supervisor"
@@ -27,6 +28,7 @@ type client struct {
 	server, key, gateway, data string
 	timeout                    time.Duration
 	asJSON                     bool
+	set                        *pflag.FlagSet // what was typed
 
 	conn *bus.Conn
 }
@@ -34,6 +36,7 @@ type client struct {
 // flags adds what all commands that reach a gateway share.
 func (c *client) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
+	c.set = f
 	f.StringVar(&c.server, "server", "", "where the gateway's bus listens (default $GATEWAYD_SERVER, else what <data>/"+urlFile+" says, else "+defaultURL+")")
 	f.StringVar(&c.key, "key", "", "nkey seed file to identify with (default $GATEWAYD_KEY, else <data>/keys/operator.nk if it can be read, else none)")
 	f.StringVar(&c.gateway, "gateway", "", "name of the gateway (default the only one there)")
@@ -104,8 +107,23 @@ func (c *client) connect(ctx context.Context) error {
 	return nil
 }
 
+// checkData says what is wrong with a data directory that was named and is to tell
+// where the bus is.
+func (c *client) checkData(says string) error {
+	if says == "" && c.set != nil && c.set.Changed("data") {
+		if _, err := os.Stat(c.data); err != nil {
+			return fmt.Errorf("--data %s: %v: name the data directory of the gateway, or its bus with --server", c.data, errors.Unwrap(err))
+		}
+		return fmt.Errorf("--data %s: no gateway runs with this data directory, or its bus does not listen: there is no %s", c.data, urlFile)
+	}
+	return nil
+}
+
 func (c *client) dial() (err error) {
 	url, says := c.url()
+	if err := c.checkData(says); err != nil {
+		return err
+	}
 	if !strings.Contains(url, "://") {
 		url = "nats://" + url
 	}
