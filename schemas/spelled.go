@@ -11,11 +11,18 @@ import (
 )
 
 // Spelled is a config with the keys and the values of the config file, as Merge
-// reads them: "data-bits", "1m30s". What is empty is left out.
+// reads them: "data-bits", "1m30s". What is empty is left out, unless it must be
+// given: the address 0.
 func Spelled(m proto.Message) *structpb.Struct { return spelled(m.ProtoReflect()) }
 
 func spelled(m protoreflect.Message) *structpb.Struct {
 	s := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		if fd := fields.Get(i); RuleOf(fd).GetRequired() && !fd.IsList() && fd.Message() == nil && !fd.HasPresence() {
+			s.Fields[Key(fd)] = spelledValue(fd, m.Get(fd))
+		}
+	}
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		if !fd.IsList() {
 			s.Fields[Key(fd)] = spelledValue(fd, v)

@@ -31,6 +31,15 @@ func TestSpelled(t *testing.T) {
 	}
 }
 
+// The address 0 is said: nothing stands for it.
+func TestSpelledSaysWhatMustBeGiven(t *testing.T) {
+	s := schemas.Spelled(&modbusv1.Unit{Link: "l", Points: []*modbusv1.Point{{Name: "x"}}})
+	point := s.Fields["points"].GetListValue().Values[0].GetStructValue()
+	if _, ok := point.Fields["address"]; !ok || s.Fields["unit"] == nil || len(point.Fields) != 2 {
+		t.Errorf("%v", s)
+	}
+}
+
 func TestSpelledIsReadBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &gatewayv1.Bus{

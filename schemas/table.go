@@ -34,6 +34,8 @@ type Row struct {
 	// Default is the value when nothing does; "required" if something must.
 	Default  string
 	Required bool
+	// OneOf is the name of the choice that it is part of; empty for most fields.
+	OneOf string
 	// Doc is the field's comment.
 	Doc string
 }
@@ -56,6 +58,9 @@ func rows(all []Row, md protoreflect.MessageDescriptor, name func(protoreflect.F
 		r := Row{Key: join(at, name(fd)), Holds: Holds(fd), Default: rule.GetDefault(), Required: rule.GetRequired(), Doc: Doc(string(fd.FullName()))}
 		if r.Required {
 			r.Default = "required"
+		}
+		if one := fd.ContainingOneof(); one != nil && !one.IsSynthetic() {
+			r.OneOf = string(one.Name())
 		}
 		all = append(all, r)
 		if plainMessage(fd) {

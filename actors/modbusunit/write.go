@@ -8,6 +8,7 @@ import (
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/modbus/wire"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -108,7 +109,13 @@ func (u *unit) target(name string) (points.Point, error) {
 		}
 		return p, nil
 	}
-	return points.Point{}, actors.Errorf(actors.NotFound, "there is no point %q", name)
+	var names []string
+	for _, g := range u.groups {
+		for _, p := range g.points[:g.read] {
+			names = append(names, p.Name)
+		}
+	}
+	return points.Point{}, actors.Errorf(actors.NotFound, "there is no point %q%s", name, schemas.DidYouMean(name, names))
 }
 
 func valueOf(m *modbusv1.WritePointRequest) (points.Value, bool) {

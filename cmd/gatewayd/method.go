@@ -69,6 +69,9 @@ func printFields(w io.Writer, p paint, title string, md protoreflect.MessageDesc
 	}
 	rows := [][]cell{plain(title, "VALUE", "DEFAULT", "MEANING")}
 	for _, r := range all {
+		if r.OneOf != "" {
+			r.Default = "one " + r.OneOf
+		}
 		rows = append(rows, plain(r.Key, r.Holds, r.Default, r.Doc))
 	}
 	if err := table(w, p, rows); err != nil {
