@@ -57,7 +57,7 @@ func run(t *testing.T, argv ...string) string {
 }
 
 // plant is a polled device of 600 points and the server that shows them all
-// where they are in the device.
+// where they are in the device, whatever becomes of a poll on a busy machine.
 func plant(t *testing.T, r *actorstest.Rig, cfg *modbusv1.Server) {
 	t.Helper()
 	d := meter(t, r)
@@ -73,7 +73,8 @@ func plant(t *testing.T, r *actorstest.Rig, cfg *modbusv1.Server) {
 		d.Put(sim.Coils, i, on)
 		d.Put(sim.DiscreteInputs, i, 1-on)
 	}
-	unit := &modbusv1.Unit{Link: linkPath, Unit: 7, Every: ms(50), Timeout: ms(1000)}
+	unit := &modbusv1.Unit{Link: linkPath, Unit: 7, Every: ms(50), Timeout: ms(10_000)}
+	cfg.Missing, cfg.WriteTimeout = "last", ms(20_000)
 	number := uint32(7)
 	for area, n := range map[string]uint32{"holding": 200, "input": 200, "coil": 100, "discrete-input": 100} {
 		for i := range n {
@@ -88,10 +89,17 @@ func plant(t *testing.T, r *actorstest.Rig, cfg *modbusv1.Server) {
 	begin(t, r, cfg)
 }
 
+// filled waits until every point has a value.
 func filled(t *testing.T, r *actorstest.Rig, port string) {
-	q := holding(0, 125)
-	q.Unit = 7
-	reads(t, r, client(t, port), q, func(modbus.Response) bool { return true })
+	l := client(t, port)
+	for _, q := range []modbus.Request{
+		{Function: modbus.ReadHoldingRegisters, Quantity: 100}, {Function: modbus.ReadHoldingRegisters, Address: 100, Quantity: 100},
+		{Function: modbus.ReadInputRegisters, Quantity: 100}, {Function: modbus.ReadInputRegisters, Address: 100, Quantity: 100},
+		{Function: modbus.ReadCoils, Quantity: 100}, {Function: modbus.ReadDiscreteInputs, Quantity: 100},
+	} {
+		q.Unit = 7
+		reads(t, r, l, q, func(modbus.Response) bool { return true })
+	}
 }
 
 func TestRealClientsOverTCP(t *testing.T) {

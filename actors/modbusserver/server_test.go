@@ -63,7 +63,7 @@ func meter(t *testing.T, r *actorstest.Rig) *sim.Device {
 	t.Cleanup(func() { cancel(); <-done })
 	r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: l.Addr().String(), MaxBackoff: ms(200)})
 	bit := func(n uint32) *uint32 { return &n }
-	unit := &modbusv1.Unit{Link: linkPath, Unit: 7, Every: ms(20), Timeout: ms(300), MaxBackoff: ms(200), Points: []*modbusv1.Point{
+	unit := &modbusv1.Unit{Link: linkPath, Unit: 7, Every: ms(20), Timeout: ms(5000), MaxBackoff: ms(200), Points: []*modbusv1.Point{
 		{Name: "power", Address: 10, Type: "uint16", Scale: 0.1},
 		{Name: "energy", Address: 20, Type: "uint32"},
 		{Name: "count", Address: 30, Type: "int64"},
@@ -108,19 +108,16 @@ func client(t testing.TB, port string) *modbus.Link {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return modbus.NewLink(conn, modbus.TCP, modbus.Options{Timeout: 5 * time.Second})
+	return modbus.NewLink(conn, modbus.TCP, modbus.Options{Timeout: actorstest.Patience})
 }
 
 // reads asks until the answer is there, as long as values have not been heard yet.
 func reads(t testing.TB, r *actorstest.Rig, l *modbus.Link, q modbus.Request, want func(modbus.Response) bool) {
 	t.Helper()
-	var last error
 	r.Until("the value is read", func() bool {
 		a, err := l.Do(context.Background(), q)
-		last = err
 		return err == nil && want(a)
 	})
-	_ = last
 }
 
 func holding(address, quantity uint16) modbus.Request {
@@ -135,14 +132,16 @@ func TestMbpollReadsWhatAMeterJustProduced(t *testing.T) {
 	r := actorstest.New(t)
 	d := meter(t, r)
 	port := freePort(t)
-	begin(t, r, config(port))
+	cfg := config(port)
+	cfg.Missing, cfg.WriteTimeout = "last", ms(20_000)
+	begin(t, r, cfg)
 	d.Put(sim.HoldingRegisters, 10, 4321)
 	reads(t, r, client(t, port), holding(100, 2), func(a modbus.Response) bool { return a.Register(1) == 0x43d8 })
-	out, err := exec.Command(mbpoll, "-m", "tcp", "-p", port, "-a", "1", "-0", "-1", "-r", "100", "-c", "1", "-t", "4:float", "127.0.0.1").CombinedOutput()
+	out, err := exec.Command(mbpoll, "-m", "tcp", "-o", "10", "-p", port, "-a", "1", "-0", "-1", "-r", "100", "-c", "1", "-t", "4:float", "127.0.0.1").CombinedOutput()
 	if err != nil || !strings.Contains(strings.Join(strings.Fields(string(out)), " "), "[100]: 432.1") {
 		t.Errorf("mbpoll read %v: %s", err, out)
 	}
-	out, err = exec.Command(mbpoll, "-m", "tcp", "-p", port, "-a", "1", "-0", "-1", "-r", "100", "-t", "4:float", "127.0.0.1", "--", "98.7").CombinedOutput()
+	out, err = exec.Command(mbpoll, "-m", "tcp", "-o", "10", "-p", port, "-a", "1", "-0", "-1", "-r", "100", "-t", "4:float", "127.0.0.1", "--", "98.7").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Written 1 references") {
 		t.Errorf("mbpoll wrote %v: %s", err, out)
 	}
@@ -180,7 +179,7 @@ func TestASerialPortThatComesLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tty.Close()
-	l := modbus.NewLink(tty, modbus.RTU, modbus.Options{Baud: 19200, Timeout: 5 * time.Second})
+	l := modbus.NewLink(tty, modbus.RTU, modbus.Options{Baud: 19200, Timeout: actorstest.Patience})
 	if a, err := l.Do(context.Background(), holding(0, 10)); err != nil || len(a.Data) != 20 {
 		t.Errorf("%v %v", a, err)
 	}

@@ -105,7 +105,7 @@ func TestOutcomesOfWrites(t *testing.T) {
 	})
 	port := freePort(t)
 	begin(t, r, &modbusv1.Server{
-		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, WriteTimeout: ms(300),
+		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, WriteTimeout: ms(3000), // one is never answered
 		Points: []*modbusv1.ServedPoint{
 			{From: "plc", Point: "a", Address: 0, Type: "uint16", Writable: true},
 			{From: "plc", Point: "b", Address: 1, Type: "uint32", Writable: true},
@@ -191,7 +191,7 @@ func TestMissingValues(t *testing.T) {
 	r := actorstest.New(t)
 	port := freePort(t)
 	begin(t, r, &modbusv1.Server{
-		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, MaxAge: ms(200),
+		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, MaxAge: ms(2000),
 		Points: []*modbusv1.ServedPoint{
 			{From: "plc", Point: "a", Address: 0, Type: "int16"},
 			{From: "plc", Point: "a", Address: 1, Type: "int16", Missing: "last"},
@@ -211,17 +211,22 @@ func TestMissingValues(t *testing.T) {
 		}
 	}
 	check("at first", -1, -1, 0x8000, 0x7fff, 0x7fc0)
-	stop := make(chan struct{})
+	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(stop)
-		for range 20 {
-			say(t, r, "plc", number("a", 12))
-			<-time.After(20 * time.Millisecond)
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+				say(t, r, "plc", number("a", 12))
+			}
 		}
 	}()
 	reads(t, r, l, holding(0, 1), func(modbus.Response) bool { return true })
 	check("with a value", 12, 12, 12, 12, int(math.Float32bits(12)>>16))
-	<-stop
+	close(stop)
+	<-stopped
 	s := number("a", 12)
 	s.Quality = "stale"
 	say(t, r, "plc", s)
