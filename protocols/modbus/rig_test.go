@@ -134,7 +134,7 @@ func meter(unit uint8) *sim.Device {
 }
 
 func read(unit uint8, address, quantity uint16) modbus.Request {
-	return modbus.Request{Unit: unit, Function: modbus.ReadHoldingRegisters, Address: address, Quantity: quantity, Timeout: 2 * time.Second}
+	return modbus.Request{Unit: unit, Function: modbus.ReadHoldingRegisters, Address: address, Quantity: quantity, Timeout: 20 * time.Second}
 }
 
 // checkMeter fails when an answer is not what the meter's registers hold.

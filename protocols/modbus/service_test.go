@@ -40,7 +40,7 @@ type asker interface {
 func TestEveryServiceOverEveryFraming(t *testing.T) {
 	for _, f := range framings {
 		t.Run(f.String(), func(t *testing.T) {
-			l := linked(t, sim.NewPlant(equipped(7)), f, modbus.Options{Timeout: 300 * time.Millisecond, Late: time.Millisecond})
+			l := linked(t, sim.NewPlant(equipped(7)), f, modbus.Options{Timeout: 20 * time.Second, Late: time.Millisecond})
 			everyService(t, l, f)
 		})
 	}
@@ -135,10 +135,13 @@ func identified(t *testing.T, l asker) {
 // silenced forces a unit into listen-only mode and gets it out again.
 func silenced(t *testing.T, l asker, f modbus.Framing) {
 	t.Helper()
-	if _, err := l.Do(context.Background(), modbus.Diagnose(7, modbus.ForceListenOnly, 0, 0)); err != nil {
+	r := modbus.Diagnose(7, modbus.ForceListenOnly, 0, 0)
+	r.Timeout = 300 * time.Millisecond
+	if _, err := l.Do(context.Background(), r); err != nil {
 		t.Fatalf("listen only: %v", err)
 	}
-	r := modbus.Diagnose(7, modbus.RestartCommunications, 0xff, 0)
+	r = modbus.Diagnose(7, modbus.RestartCommunications, 0xff, 0)
+	r.Timeout = 300 * time.Millisecond
 	if f == modbus.RTUOverTCP || f == modbus.ASCIIOverTCP {
 		return // silence costs the connection
 	}
@@ -170,7 +173,7 @@ func TestAFunctionOfItsOwn(t *testing.T) {
 				<-time.After(50 * time.Millisecond) // longer than the pause
 				_, _ = far.Write(frame[7:])
 			}()
-			l := modbus.NewLink(near, f, modbus.Options{Timeout: 2 * time.Second})
+			l := modbus.NewLink(near, f, modbus.Options{Timeout: 20 * time.Second})
 			got, err := l.Do(context.Background(), modbus.Request{Unit: 7, Function: 100, Data: []byte{9}})
 			if err != nil || !bytes.Equal(got.Data, want) {
 				t.Errorf("% x %v", got.Data, err)
@@ -214,17 +217,17 @@ func TestLateServices(t *testing.T) {
 	d.Queue(1, 1111)
 	d.Queue(2, 2222)
 	l := linked(t, sim.NewPlant(d), modbus.RTU, modbus.Options{Late: time.Second})
-	queue := func(address uint16) ([]byte, error) {
-		got, err := l.Do(context.Background(), modbus.Request{Unit: 7, Function: modbus.ReadFIFOQueue, Address: address, Timeout: 50 * time.Millisecond})
+	queue := func(address uint16, timeout time.Duration) ([]byte, error) {
+		got, err := l.Do(context.Background(), modbus.Request{Unit: 7, Function: modbus.ReadFIFOQueue, Address: address, Timeout: timeout})
 		return got.Data, err
 	}
-	d.Behave(sim.Behaviour{Late: 150 * time.Millisecond})
-	if _, err := queue(1); !errors.Is(err, modbus.ErrTimeout) {
+	d.Behave(sim.Behaviour{Late: 600 * time.Millisecond})
+	if _, err := queue(1, 50*time.Millisecond); !errors.Is(err, modbus.ErrTimeout) {
 		t.Fatal(err)
 	}
 	d.Behave(sim.Behaviour{})
-	for end := time.Now().Add(5 * time.Second); ; {
-		got, err := queue(2)
+	for end := time.Now().Add(30 * time.Second); ; {
+		got, err := queue(2, 20*time.Second)
 		if err == nil {
 			if v := binary.BigEndian.Uint16(got); v != 2222 {
 				t.Fatalf("read %d", v)

@@ -141,7 +141,7 @@ func TestEveryArrivalWakesTheReader(t *testing.T) {
 					}
 					master.Write([]byte("yes"))
 				}()
-				p.SetReadDeadline(time.Now().Add(5 * time.Second))
+				p.SetReadDeadline(time.Now().Add(time.Minute))
 				n, err := io.ReadFull(p, got)
 				<-sent
 				if err != nil || string(got) != "helloyes" {
@@ -234,7 +234,7 @@ func TestSocat(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := serial.Appeared(ctx, path); err != nil {
 		t.Fatal(err)

@@ -144,7 +144,7 @@ func start(t *testing.T, argv ...string) {
 
 func run(t *testing.T, argv ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if text, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", argv, err, text)
@@ -164,7 +164,7 @@ func freePort(t *testing.T) string {
 // eventually tries again, for a server may be just starting.
 func eventually(t *testing.T, try func() error) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		err := try()
 		if err == nil {
 			return

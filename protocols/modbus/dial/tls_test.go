@@ -19,9 +19,9 @@ import (
 
 func connect(t *testing.T, address string, f dial.Files) (*tls.Conn, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return dial.TLS(ctx, address, 10*time.Second, f)
+	return dial.TLS(ctx, address, 30*time.Second, f)
 }
 
 func TestAskPymodbusOverTLS(t *testing.T) {
@@ -209,18 +209,19 @@ func TestHandshakeFaults(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	release := make(chan struct{})
 	for name, c := range map[string]struct {
-		serve func(net.Conn)
-		want  string
+		serve  func(net.Conn)
+		within time.Duration
+		want   string
 	}{
-		"stalls":  {func(net.Conn) { <-release }, "no end of the TLS handshake"},
-		"garbage": {func(c net.Conn) { _, _ = c.Write([]byte("220 welcome to the FTP server\r\n")) }, "does not speak TLS"},
-		"leaves":  {func(net.Conn) {}, "closed the connection in the TLS handshake"},
+		"stalls":  {func(net.Conn) { <-release }, 300 * time.Millisecond, "no end of the TLS handshake"},
+		"garbage": {func(c net.Conn) { _, _ = c.Write([]byte("220 welcome to the FTP server\r\n")) }, time.Minute, "does not speak TLS"},
+		"leaves":  {func(net.Conn) {}, time.Minute, "closed the connection in the TLS handshake"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			at, _ := far(t, nil, c.serve)
-			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), c.within)
 			defer cancel()
-			_, err := dial.TLS(ctx, at, 10*time.Second, ca.files())
+			_, err := dial.TLS(ctx, at, time.Minute, ca.files())
 			if err == nil || !strings.Contains(dial.Reason(err), c.want) {
 				t.Errorf("%v", err)
 			}
@@ -266,9 +267,13 @@ func TestOpenSSLJudgesUs(t *testing.T) {
 			conn, err := connect(t, "127.0.0.1:"+port, c.files)
 			if err == nil {
 				defer conn.Close()
-				_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+				patience := 30 * time.Second
+				if c.want == "" { // it has nothing to say
+					patience = 500 * time.Millisecond
+				}
+				_ = conn.SetReadDeadline(time.Now().Add(patience))
 				_, err = conn.Read(make([]byte, 1))
-				if os.IsTimeout(err) || err == io.EOF { // it has nothing to say
+				if os.IsTimeout(err) || err == io.EOF {
 					err = nil
 				}
 			}

@@ -76,7 +76,7 @@ func TestPymodbusAsksOurUDPServer(t *testing.T) {
 
 // Garbage, halves and doubles cost no client its answers, and clients beyond the limit get none until others have left.
 func TestUDPServerHoldsItsLimits(t *testing.T) {
-	l := served(t, modbus.TCP, datagram.Limits{PerAddress: 2, Idle: 200 * time.Millisecond})
+	l := served(t, modbus.TCP, datagram.Limits{PerAddress: 2, Idle: 3 * time.Second})
 	ask := func(c net.Conn) error {
 		link := modbus.NewLink(c, modbus.TCP, modbus.Options{Datagrams: true, Timeout: 100 * time.Millisecond})
 		_, err := link.Do(context.Background(), modbus.Request{Unit: 7, Function: modbus.ReadHoldingRegisters, Quantity: 1})

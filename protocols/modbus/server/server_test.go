@@ -144,7 +144,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 }
 
 func TestWhoAsksNothingIsCut(t *testing.T) {
-	s, _, at := started(t, server.Config{Idle: 100 * time.Millisecond}, modbus.RTUOverTCP)
+	s, _, at := started(t, server.Config{Idle: 2 * time.Second}, modbus.RTUOverTCP)
 	c := dial(t, at)
 	works(t, c, modbus.RTUOverTCP)
 	go func() { // a byte now and then is no request

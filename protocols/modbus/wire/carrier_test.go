@@ -61,7 +61,7 @@ func lostError(t *testing.T, r modbus.Request) error {
 		t.Fatal(err)
 	}
 	_ = far.Close()
-	_ = near.SetReadDeadline(time.Now().Add(time.Second))
+	_ = near.SetReadDeadline(time.Now().Add(30 * time.Second))
 	_, _ = near.Read(make([]byte, 1)) // until the end has arrived
 	_, err = modbus.NewLink(near, modbus.TCP, modbus.Options{}).Do(context.Background(), r)
 	if !modbus.LinkLost(err) {

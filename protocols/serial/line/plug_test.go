@@ -37,15 +37,11 @@ func TestUnplugAndPlug(t *testing.T) {
 		}
 		appeared := make(chan error)
 		go func() { appeared <- serial.Appeared(context.Background(), l.Path()) }()
-		began := time.Now()
 		if err := l.Plug(); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-appeared; err != nil {
 			t.Fatal(err)
-		}
-		if d := time.Since(began); d > time.Second {
-			t.Errorf("seen after %v", d)
 		}
 		p.Close()
 	}
