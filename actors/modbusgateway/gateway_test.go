@@ -185,7 +185,7 @@ func master(t testing.TB, port string, f modbus.Framing) *modbus.Link {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return modbus.NewLink(conn, f, modbus.Options{Timeout: 10 * time.Second})
+	return modbus.NewLink(conn, f, modbus.Options{Timeout: actorstest.Patience})
 }
 
 func read(unit uint8, address, quantity uint16) modbus.Request {
@@ -227,9 +227,9 @@ func TestRoutesAndModes(t *testing.T) {
 	plc(t, r, device(1, 5000), device(7, 7000))
 	port := begin(t, r, &modbusv1.Gateway{Routes: []*modbusv1.Route{
 		{First: 0, Link: linePath},
-		{First: 11, Last: unit(13), Link: linePath, Unit: unit(1)},
-		{First: 20, Link: linkPath, Unit: unit(7), Mode: "read-only"},
-		{First: 21, Link: linkPath, Unit: unit(7), Mode: "swallow"},
+		{First: 11, Last: unit(13), Link: linePath, Unit: unit(1), Timeout: ms(20_000)},
+		{First: 20, Link: linkPath, Unit: unit(7), Mode: "read-only", Timeout: ms(20_000)},
+		{First: 21, Link: linkPath, Unit: unit(7), Mode: "swallow", Timeout: ms(20_000)},
 		{First: 22, Link: linkPath, Unit: unit(7), Mode: "deny"},
 		{First: 23, Link: linePath, Timeout: ms(50)},
 		{First: 24, Link: linkPath},

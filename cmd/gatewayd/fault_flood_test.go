@@ -47,7 +47,7 @@ func TestFaultFloods(t *testing.T) {
 		}
 	}()
 	for i := range 500 {
-		c, err := net.DialTimeout("tcp", address, time.Second)
+		c, err := net.DialTimeout("tcp", address, faultWait)
 		if err != nil {
 			t.Fatalf("client %d: %v", i, err)
 		}

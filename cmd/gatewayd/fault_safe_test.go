@@ -41,12 +41,12 @@ func TestFaultBootLoopEndsInSafeMode(t *testing.T) {
 	r.must("field", "Restart", &actorv1.RestartRequest{}, &actorv1.RestartResponse{})
 	w.good(units...)
 	t.Logf("polls %s after the group was started by hand", time.Since(since).Round(time.Millisecond))
-	r.stop(5 * time.Second)
+	r.stop(faultWait)
 
 	// An orderly stop forgets no failures: it needs a quiet period.
 	r = s.start()
 	if b := r.boot(); !b.SafeMode || b.LastEnd != "clean" {
 		t.Errorf("the sixth life says safe mode %v, last end %q", b.SafeMode, b.LastEnd)
 	}
-	r.stop(5 * time.Second)
+	r.stop(faultWait)
 }

@@ -53,9 +53,9 @@ func TestFaultSiblingsNeverMissASlot(t *testing.T) {
 	}{
 		{how: "error", want: []string{"restart"}},
 		{how: "panic", want: []string{"restart"}},
-		{how: "wedged", want: []string{"restart"}}, // it owns nothing that could be cycled
-		{how: "hang", want: []string{"restart"}},   // for ever: the mailbox is left behind
-		{how: "hang", long: 600 * time.Millisecond, want: []string{"restart"}},
+		{how: "wedged", want: []string{"restart"}},                      // it owns nothing that could be cycled
+		{how: "hang", want: []string{"restart"}},                        // for ever: the mailbox is left behind
+		{how: "hang", long: 3 * time.Second, want: []string{"restart"}}, // what is left behind comes back
 		{how: "slow", long: 100 * time.Millisecond},
 		{how: "hang-in-worker", want: []string{"restart"}},
 		{how: "leak", want: []string{"restart"}},
@@ -92,5 +92,5 @@ func TestFaultSiblingsNeverMissASlot(t *testing.T) {
 		w.told("rolled back", since, func(e said) bool { return e.path == "config" && e.leaf == "rolled-back" })
 	}
 	w.undisturbed(begin, m, units...)
-	t.Logf("stopped in %s", r.stop(5*time.Second))
+	t.Logf("stopped in %s", r.stop(faultWait))
 }

@@ -54,7 +54,7 @@ func TestFaultTerminate(t *testing.T) {
 			r.misbehave("lab/rogue", how, 30*time.Second)
 		}
 		if how != "twice" {
-			t.Logf("%q: stopped in %s", how, r.stop(8*time.Second).Round(time.Millisecond))
+			t.Logf("%q: stopped in %s", how, r.stop(20*time.Second).Round(time.Millisecond))
 		}
 		w.honest()
 		next := s.start()
@@ -62,7 +62,7 @@ func TestFaultTerminate(t *testing.T) {
 			t.Errorf("%q: the next life says that the last ended %q", how, b.LastEnd)
 		}
 		next.intact(1)
-		next.stop(8 * time.Second)
+		next.stop(faultWait)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestFaultReload(t *testing.T) {
 	r.until("the actor is gone", func() bool { return r.state1("lab/rogue") == "" || r.state1("lab/rogue") == "stopped" })
 	w.told("applied, then rolled back", since, func(e said) bool { return e.leaf == "applied" })
 	w.undisturbed(begin, m, still...)
-	r.stop(5 * time.Second)
+	r.stop(faultWait)
 }
 
 // linkOf is the address line of a host's link.

@@ -14,8 +14,9 @@ import (
 	"gatewayd/supervisor/watchdog"
 )
 
-// startLimit is how long a start on whatever data may take.
-const startLimit = 3 * time.Second
+// startLimit is how long a start on whatever data may take, on a machine that is
+// busy with something else. One that waits for what never comes takes longer.
+const startLimit = 30 * time.Second
 
 // happen makes an event and returns the sequences of all that are kept.
 func (r *running) happen() map[uint64]bool {

@@ -215,7 +215,7 @@ func (w *witness) unpolled(begin time.Time, m *metronome, units ...*faultUnit) {
 func (r *running) state1(path string) string { return r.health(path).GetState() }
 
 func (r *running) health(path string) *actorv1.Health {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // a bus that is stuck is asked again
 	defer cancel()
 	h := &actorv1.Health{}
 	err := r.conn.Last(ctx, bus.Subject("fault", bus.State, path, "health"), func(rec bus.Record) error {

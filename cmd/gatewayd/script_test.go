@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a script waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // TestScripts runs the stories of testdata/script: each is something that an
 // operator could tell.

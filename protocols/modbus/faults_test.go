@@ -389,8 +389,9 @@ func TestPeerThatReadsNothing(t *testing.T) {
 			break
 		}
 	}
-	l := modbus.NewLink(near, modbus.TCP, modbus.Options{Timeout: 50 * time.Millisecond})
-	if _, err := l.Do(context.Background(), read(7, 0, 2)); !modbus.LinkLost(err) && !errors.Is(err, modbus.ErrTimeout) {
+	l, r := modbus.NewLink(near, modbus.TCP, modbus.Options{}), read(7, 0, 2)
+	r.Timeout = 50 * time.Millisecond
+	if _, err := l.Do(context.Background(), r); !modbus.LinkLost(err) && !errors.Is(err, modbus.ErrTimeout) {
 		t.Errorf("%v", err)
 	}
 }
