@@ -42,7 +42,7 @@ kind = "disk"
 path = "/"
 every = "200ms"
 `)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	data := filepath.Join(dir, "data")
 	daemon := exec.CommandContext(ctx, "./gatewayd", "run", "--config", "gateway.toml", "--data", data)

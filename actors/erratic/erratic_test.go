@@ -113,7 +113,7 @@ func TestHangs(t *testing.T) {
 
 func TestHangsInStarted(t *testing.T) {
 	r := actorstest.New(t)
-	cell := r.Start(path, erratic.Kind, fast("hang-in-started", 200*time.Millisecond))
+	cell := r.Start(path, erratic.Kind, fast("hang-in-started", 2*time.Second))
 	if got := cell.State(); got == actors.OK {
 		t.Errorf("%s while it hangs in Started", got)
 	}
@@ -137,7 +137,7 @@ func TestStoppedGoesWrong(t *testing.T) {
 func TestFloodsOnlyItself(t *testing.T) {
 	r := actorstest.New(t)
 	cell := r.Start(path, erratic.Kind, fast("", 0))
-	tell(t, r, "flood", 300*time.Millisecond)
+	tell(t, r, "flood", 2*time.Second)
 	r.Until("shed", func() bool { return cell.Counters().Shed > 1000 })
 	if n := cell.Counters().Waiting; n > 256+8 {
 		t.Errorf("%d messages wait, more than are admitted", n)

@@ -271,16 +271,17 @@ func TestOnTheRealBus(t *testing.T) {
 	audit := actorstest.Watch(r, "event/"+boiler+"/audited", &modbusv1.Audited{})
 	r.Start("field/plc/link", tcplink.Kind, &modbusv1.TcpLink{Address: l.Addr().String()})
 	r.Start(boiler, modbusunit.Kind, &modbusv1.Unit{Link: "field/plc/link", Unit: 1, Firewall: path})
-	cfg := guarded(time.Second)
+	cfg := guarded(3 * time.Second)
 	cfg.Otherwise, cfg.DeadMan[0].Callers, cfg.DeadMan[0].Unit, cfg.DeadMan[0].Point = "deny", nil, "field/plc/pump", "beat"
 	cell := r.Start(path, modbusfirewall.Kind, cfg)
-	for i := 0; len(events) == 0 && i < 200; i++ { // a while longer than it may be silent; then the point stands still
-		s := &samplev1.Samples{Samples: []*samplev1.Sample{{Point: "beat", Value: &samplev1.Sample_Number{Number: float64(min(i, 30))}}}}
+	const alive = 90                               // changes, 50 ms apart
+	for i := 0; len(events) == 0 && i < 400; i++ { // a while longer than it may be silent; then the point stands still
+		s := &samplev1.Samples{Samples: []*samplev1.Sample{{Point: "beat", Value: &samplev1.Sample_Number{Number: float64(min(i, alive))}}}}
 		if err := r.Bus.Publish(bus.Subject(actorstest.Gateway, bus.Data, "field/plc/pump", "points"), s); err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(50 * time.Millisecond)
-		if len(events) > 0 && i < 30 {
+		if len(events) > 0 && i < alive {
 			t.Fatalf("tripped although the point changes: %v", <-events)
 		}
 	}

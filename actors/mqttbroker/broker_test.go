@@ -165,7 +165,7 @@ func TestFullHouseIsNoFailure(t *testing.T) {
 	r := actorstest.New(t)
 	cell, addr := start(t, r, &mqttv1.Broker{MaxClients: 1})
 	subscribed(t, addr, "-t", "data/#")
-	for deadline := time.Now().Add(20 * time.Second); cell.State() != actors.Degraded; <-time.After(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * actorstest.Patience); cell.State() != actors.Degraded; <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a full house is not told")
 		}

@@ -120,7 +120,7 @@ func TestShowsTheBus(t *testing.T) {
 // Each call is one run of mosquitto_rr: subscribe to the answer, publish, print it.
 func TestCallsFromMosquitto(t *testing.T) {
 	r := actorstest.New(t)
-	_, addr := start(t, r, &mqttv1.Broker{CallTimeout: durationpb.New(300 * time.Millisecond)})
+	_, addr := start(t, r, &mqttv1.Broker{CallTimeout: durationpb.New(3 * time.Second)})
 	startCounter(r, reply)
 	for _, tt := range []struct{ version, topic, answer, payload, want string }{
 		{"311", "cmd/field/plc/Misbehave/42", "reply/me/42", `{"how":"panic"}`, `{}`},
@@ -136,7 +136,7 @@ func TestCallsFromMosquitto(t *testing.T) {
 		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"error"}`, `{"code":"failed_precondition","message":"cmd/field/plc/Misbehave: `},
 		{"5", "cmd/field/plk/Misbehave", "reply/me/any", `{}`, `{"code":"not_found","message":"cmd/field/plk/Misbehave: `},
 	} {
-		got := mosquitto(t, "rr", addr, "-V", tt.version, "-i", "me", "-t", tt.topic, "-e", tt.answer, "-m", tt.payload, "-W", "5").next()
+		got := mosquitto(t, "rr", addr, "-V", tt.version, "-i", "me", "-t", tt.topic, "-e", tt.answer, "-m", tt.payload, "-W", "20").next()
 		if !strings.HasPrefix(got, tt.want) {
 			t.Errorf("%s: %s %s is answered with %q, want %q", tt.version, tt.topic, tt.payload, got, tt.want)
 		}

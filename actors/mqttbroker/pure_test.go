@@ -110,15 +110,19 @@ func TestCanaryDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone.Close()
-	for name, tt := range map[string]struct{ addr, want string }{
-		"nobody listens":  {gone.Addr().String(), "refused"},
-		"no answer":       {peer(t, ""), "connect: no answer"},
-		"refused":         {peer(t, "\x20\x02\x00\x05"), "connect: answered 20 02 00 05"},
-		"no subscription": {peer(t, "\x20\x02\x00\x00"), "subscribe: no answer"},
-		"no echo":         {peer(t, "\x20\x02\x00\x00\x90\x03\x00\x01\x00"), "publish: no answer"},
+	for name, tt := range map[string]struct {
+		addr, want string
+		within     time.Duration
+	}{
+		"nobody listens":  {gone.Addr().String(), "refused", time.Minute},
+		"no answer":       {peer(t, ""), "connect: no answer", 2 * time.Second},
+		"refused":         {peer(t, "\x20\x02\x00\x05"), "connect: answered 20 02 00 05", time.Minute},
+		"no subscription": {peer(t, "\x20\x02\x00\x00"), "subscribe: no answer", 2 * time.Second},
+		"no echo":         {peer(t, "\x20\x02\x00\x00\x90\x03\x00\x01\x00"), "publish: no answer", 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), tt.within)
 			defer cancel()
 			if err := (song{addr: tt.addr, id: "x"}).sing(ctx); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)

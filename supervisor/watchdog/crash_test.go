@@ -100,7 +100,7 @@ func (h *teller) Say(text string) error { h.heard <- text; return nil }
 
 func (h *teller) await(t *testing.T, prefix string) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		select {
 		case text := <-h.heard:
