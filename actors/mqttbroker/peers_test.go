@@ -53,7 +53,7 @@ func (p *program) next() string {
 			p.t.Fatal("the program ended without a word")
 		}
 		return line
-	case <-time.After(2 * actorstest.Patience): // two canaries
+	case <-time.After(time.Minute): // two canaries
 		p.t.Fatal("the program says nothing")
 		return ""
 	}
@@ -91,7 +91,7 @@ func python(t *testing.T, addr, script string) *program {
 // last is its last line.
 func (p *program) last() (line string) {
 	p.t.Helper()
-	for deadline := time.After(actorstest.Patience); ; {
+	for deadline := time.After(time.Minute); ; {
 		select {
 		case l, ok := <-p.lines:
 			if !ok {

@@ -88,8 +88,8 @@ func TestFaultFloods(t *testing.T) {
 		t.Error("no command was served")
 	}
 	w.undisturbed(begin, m, units...)
-	// The wire is simulated in this process, which the flood keeps busy as well.
-	if n := len(serial[0].since(begin)); n < int(long/serial[0].every)*8/10 {
+	// The wire is simulated in this process, which the flood keeps busy as well; a line that stands still is not polled at all.
+	if n := len(serial[0].since(begin)); n < int(long/serial[0].every)/4 {
 		t.Errorf("%s: polled %d times only", serial[0].path, n)
 	}
 	r.until("all is well", func() bool { return r.state1("mqtt") == "ok" && r.state1("bus") == "ok" })
