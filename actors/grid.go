@@ -67,18 +67,13 @@ func (s *slots) fire() {
 	}
 	s.now = append(s.now[:0], s.ticks...)
 	g.mu.Unlock()
-	at, missed := s.next, uint64(0)
-	for s.next += s.rhythm.every; s.next <= time.Since(g.epoch); s.next += s.rhythm.every {
-		missed++
+	at, every := s.next, s.rhythm.every
+	for s.next += every; s.next <= time.Since(g.epoch); s.next += every {
 	}
-	last := s.next - s.rhythm.every
+	last := s.next - every
 	for _, t := range s.now {
-		switch {
-		case t.first > last: // it came after this slot
-		case t.first > at:
-			t.tick(0)
-		default:
-			t.tick(missed)
+		if t.first <= last { // else it came after this slot
+			t.tick(uint64((last - max(at, t.first)) / every))
 		}
 	}
 	clear(s.now)
