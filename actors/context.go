@@ -37,8 +37,9 @@ func (c *Context) Shed() uint64 { return c.l.cell.shed.Load() }
 // Log carries the actor's name on every line.
 func (c *Context) Log() *slog.Logger { return c.l.cell.log() }
 
-// Publish sends m to the data subject <name>.<leaf>.
-func (c *Context) Publish(leaf string, m proto.Message) { c.send(bus.Data, leaf, m) }
+// Publish sends m to the data subject <name>.<leaf>. It says whether the bus took
+// it, which one that restarts may not; who publishes changes only needs to know.
+func (c *Context) Publish(leaf string, m proto.Message) bool { return c.send(bus.Data, leaf, m) }
 
 // Event says that something has happened; kept in the event history.
 func (c *Context) Event(leaf string, m proto.Message) { c.send(bus.Event, leaf, m) }
@@ -46,13 +47,15 @@ func (c *Context) Event(leaf string, m proto.Message) { c.send(bus.Event, leaf, 
 // State says the last word on something; late comers get it.
 func (c *Context) State(leaf string, m proto.Message) { c.send(bus.State, leaf, m) }
 
-func (c *Context) send(class bus.Class, leaf string, m proto.Message) {
+func (c *Context) send(class bus.Class, leaf string, m proto.Message) bool {
 	if c.l.over() {
-		return
+		return false
 	}
-	if err := c.l.cell.sys.Bus.Publish(c.l.cell.subject(class, leaf), m); err != nil {
+	err := c.l.cell.sys.Bus.Publish(c.l.cell.subject(class, leaf), m)
+	if err != nil {
 		c.Log().Debug("not published", "class", class, "leaf", leaf, "err", err)
 	}
+	return err == nil
 }
 
 // OK proves that the actor does its job; said where the proof arrives, never on

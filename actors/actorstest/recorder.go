@@ -11,8 +11,9 @@ import (
 
 // Recorder is a bus that remembers what was published and delivers nothing.
 type Recorder struct {
-	mu  sync.Mutex
-	all []Published
+	mu   sync.Mutex
+	all  []Published
+	full bool
 }
 
 // Published is one message a Recorder was given.
@@ -25,8 +26,18 @@ type Published struct {
 func (r *Recorder) Publish(subject string, m proto.Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.full {
+		return bus.Errorf(bus.Unavailable, "the recorder is full")
+	}
 	r.all = append(r.all, Published{subject, proto.Clone(m)}) // an actor may use its message again
 	return nil
+}
+
+// Refuse makes it take nothing any more, or again.
+func (r *Recorder) Refuse(all bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.full = all
 }
 
 // PublishRaw implements actors.Bus.

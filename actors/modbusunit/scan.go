@@ -144,7 +144,9 @@ func (u *unit) publish(c *actors.Context, g *group) {
 	m := u.shared.form(n)
 	m.Sequence, m.Life = g.sequence, c.Life()
 	g.write(m, list, all)
-	c.Publish(g.name, m)
+	if !c.Publish(g.name, m) {
+		g.sent = nil // what nobody has heard of is news in the next slot
+	}
 	u.shared.forms.Give(m)
 }
 

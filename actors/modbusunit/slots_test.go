@@ -15,6 +15,7 @@ import (
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/modbus/wire"
+	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
@@ -87,6 +88,30 @@ func TestAUnitThatFallsSilentKeepsItsSlots(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A change that the bus did not take, because it was restarting for too long, is published as soon as it does.
+func TestAChangeThatTheBusRefusedComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) })
+		r, b := actorstest.NewVirtual(t)
+		d := meter(7)
+		alone(t, r, linkPath, d)
+		cfg := config()
+		cfg.Every, cfg.Report = ms(1000), &modbusv1.Report{On: "change"}
+		r.Start(unitPath, modbusunit.Kind, cfg)
+		time.Sleep(10 * time.Second)
+		before, _ := published(b, unitPath)
+		b.Refuse(true)
+		d.Put(sim.HoldingRegisters, 10, 4321)
+		time.Sleep(10 * time.Second)
+		b.Refuse(false)
+		time.Sleep(10 * time.Second)
+		n, last := published(b, unitPath)
+		if before != 1 || n != 2 || sampleOf(last, "power").GetNumber() != 432.1 {
+			t.Errorf("%d messages, then %d: %v", before, n, last)
+		}
+	})
 }
 
 // A first scan misses no slot, wherever the grid lies; one that takes longer than
