@@ -1,10 +1,12 @@
 // Package modbusdoor is what the kinds that let Modbus masters in have in
-// common: doors as a config names them. It is no kind itself; who connects and
-// what he sends is package protocols/modbus/server's business.
+// common: doors as a config names them, and the gate past which requests reach
+// units: the firewall's verdict and the audit. It is no kind itself; who connects
+// and what he sends is package protocols/modbus/server's business.
 package modbusdoor
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"gatewayd/actors"
@@ -18,8 +20,9 @@ const openTime = 10 * time.Second
 // Doors are those of one life of an actor, which hands them every message that
 // it does not know.
 type Doors struct {
-	server *server.Server // nil until they are open
-	downs  map[string]string
+	Refusals Refusals
+	server   *server.Server // nil until they are open
+	downs    map[string]string
 }
 
 type (
@@ -35,7 +38,7 @@ func (d *Doors) Open(c *actors.Context, cfg Config, h server.Handler) error {
 	if err != nil {
 		return actors.Broken(err)
 	}
-	d.downs = map[string]string{}
+	d.downs, d.Refusals.post = map[string]string{}, c.Post()
 	warn(c, tcp)
 	limits := server.Config{
 		Masters: int(cfg.GetMaxMasters()), PerAddress: int(cfg.GetMaxMastersPerAddress()), Idle: cfg.GetIdle().AsDuration(),
@@ -43,13 +46,24 @@ func (d *Doors) Open(c *actors.Context, cfg Config, h server.Handler) error {
 	}
 	said := said(c)
 	c.Do(openTime, func(context.Context) (any, error) {
-		srv, err := server.Open(limits, h, tcp, ports, said)
+		srv, err := server.Open(limits, guard{h, &d.Refusals}, tcp, ports, said)
 		if err != nil {
 			return nil, err
 		}
 		return opened{srv}, nil
 	})
 	return nil
+}
+
+// guard tells of writes for which masters have no role.
+type guard struct {
+	server.Handler
+	refusals *Refusals
+}
+
+// Forbidden implements server.Porter.
+func (g guard) Forbidden(q *server.Query) {
+	g.refusals.Add(q, strconv.Itoa(int(q.Unit)), "denied", "none of the door's writers")
 }
 
 // Take takes what concerns the doors.
@@ -60,6 +74,8 @@ func (d *Doors) Take(c *actors.Context, msg any) {
 		d.say(c)
 	case portNews:
 		d.news(c, m)
+	case look:
+		d.Refusals.tell(c)
 	case *modbusv1.MastersRequest:
 		c.Reply(d.masters())
 	}

@@ -24,9 +24,12 @@ var Kind = actors.Define(actors.Kind{
 		actors.Service(modbusv1.File_modbus_v1_server_proto, "MastersService"),
 		actors.Service(modbusv1.File_modbus_v1_gateway_proto, "GatewayService"),
 	},
-	Publishes: []actors.Leaf{{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}}},
-	Limit:     16384,
-	Check:     check,
+	Publishes: []actors.Leaf{
+		{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
+		{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}},
+	},
+	Limit: 16384,
+	Check: check,
 }, func(cfg *modbusv1.Gateway) actors.Actor {
 	return &gateway{cfg: cfg, epoch: time.Now(), desks: map[string]*desk{}}
 })
@@ -40,6 +43,7 @@ type gateway struct {
 	cfg    *modbusv1.Gateway
 	epoch  time.Time
 	doors  modbusdoor.Doors
+	gate   modbusdoor.Gate
 	desks  map[string]*desk // by link
 	counts *share.Counts
 }
@@ -47,6 +51,9 @@ type gateway struct {
 func (g *gateway) now() time.Duration { return time.Since(g.epoch) }
 
 func (g *gateway) Receive(c *actors.Context, msg any) error {
+	if g.gate.Take(c, msg) {
+		return nil
+	}
 	switch m := msg.(type) {
 	case *asked:
 		g.take(c, m)
@@ -72,5 +79,5 @@ func (g *gateway) start(c *actors.Context) error {
 		return actors.Broken(err)
 	}
 	g.counts = &share.Counts{}
-	return g.doors.Open(c, g.cfg, &entrance{routes: routes, counts: g.counts, post: c.Post()})
+	return g.doors.Open(c, g.cfg, &entrance{routes: routes, counts: g.counts, refusals: &g.doors.Refusals, post: c.Post()})
 }

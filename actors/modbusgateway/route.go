@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/server"
 	"gatewayd/protocols/modbus/share"
@@ -15,7 +16,8 @@ import (
 type route struct {
 	to      string // path of a modbus-unit; empty: link and unit count
 	link    string
-	unit    uint8 // its address there
+	unit    uint8  // its address there
+	name    string // of the unit, as rules and audits call it
 	mode    string
 	cache   time.Duration
 	timeout time.Duration
@@ -65,7 +67,7 @@ func routesOf(all []*modbusv1.Route) (*routes, error) {
 				return nil, fmt.Errorf("unit %d has two routes, to %s and to %s", u, cmp.Or(table[u].to, table[u].link), cmp.Or(r.To, r.Link))
 			}
 			table[u] = &route{
-				to: r.To, link: r.Link, unit: uint8(there + u - first), mode: r.Mode,
+				to: r.To, link: r.Link, unit: uint8(there + u - first), mode: r.Mode, name: cmp.Or(r.To, fmt.Sprintf("%s/%d", r.Link, there+u-first)),
 				cache: r.Cache.AsDuration(), timeout: r.Timeout.AsDuration(), rest: r.Rest.AsDuration(),
 			}
 		}
@@ -76,9 +78,10 @@ func routesOf(all []*modbusv1.Route) (*routes, error) {
 // entrance takes the requests of masters, in their goroutines, and hands to the
 // actor what is to be forwarded.
 type entrance struct {
-	routes *routes
-	counts *share.Counts
-	post   func(msg any) error
+	routes   *routes
+	counts   *share.Counts
+	refusals *modbusdoor.Refusals
+	post     func(msg any) error
 }
 
 // asked is a request on its way to a unit.
@@ -92,7 +95,8 @@ type asked struct {
 // waiter is who waits for an answer.
 type waiter struct {
 	later   *server.Later
-	request modbus.Request // as the master made it
+	request modbus.Request  // as the master made it
+	then    modbusdoor.Then // what the gate does with the answer; nil: it is the master's
 }
 
 // Handle implements server.Handler.
@@ -107,13 +111,22 @@ func (e *entrance) Handle(dst []byte, q *server.Query) []byte {
 		return modbus.AppendException(dst, q.PDU[0], modbus.GatewayPath)
 	case r.mode == deny, r.mode == readOnly && q.Write():
 		e.counts.Forbidden.Add(1)
+		if q.Refused == nil {
+			e.refusals.Add(q, r.name, "denied", "the route's mode is "+r.mode)
+		}
 		return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction)
 	case q.Refused != nil:
 		return modbus.AppendException(dst, q.PDU[0], q.Refused.Code)
 	}
+	return e.forward(dst, q, r)
+}
+
+// forward hands a request to the actor, unless it is to be swallowed.
+func (e *entrance) forward(dst []byte, q *server.Query, r *route) []byte {
 	forward := q.Request
 	if r.mode == swallow && q.Write() {
 		e.counts.Swallowed.Add(1)
+		e.refusals.Add(q, r.name, "swallowed", "")
 		if q.Function != modbus.ReadWriteMultipleRegisters {
 			return respond(dst, q.Request, modbus.Response{})
 		}
@@ -121,8 +134,9 @@ func (e *entrance) Handle(dst []byte, q *server.Query) []byte {
 	}
 	forward.Unit, forward.Timeout = r.unit, r.timeout
 	later := q.Later()
-	if e.post(&asked{route: r, request: forward, waiter: waiter{later, q.Request}, master: q.Master()}) != nil {
+	if e.post(&asked{route: r, request: forward, waiter: waiter{later: later, request: q.Request}, master: q.Master()}) != nil {
 		e.counts.Busy.Add(1)
+		e.refusals.Add(q, r.name, "failed", "too much to do already")
 		later.Refuse(modbus.DeviceBusy)
 	}
 	return dst

@@ -1,10 +1,34 @@
 package modbusgateway
 
 import (
+	"time"
+
 	"gatewayd/actors"
+	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/wire"
 )
+
+// as is c for acting on behalf of the master.
+func (m *asked) as(c *actors.Context) *actors.Context {
+	return c.As(actors.Caller{Identity: "master/" + m.master.Name(), Trace: actors.NewTrace()})
+}
+
+// judge has the firewall, if there is one, judge a request for a unit behind a
+// line or link. Only what it has let pass is shared with others.
+func (g *gateway) judge(c *actors.Context, m *asked) {
+	g.gate.Try(m.as(c), g.cfg.Firewall, &modbusdoor.Attempt{
+		Request: m.request, Unit: m.route.name,
+		Send: func(c *actors.Context, r modbus.Request, done modbusdoor.Then) {
+			g.queue(c, m, r, waiter{later: m.waiter.later, request: r, then: done})
+		},
+		Done: func(_ *actors.Context, r *wire.Result) { g.reply(m.waiter, r) },
+		Fail: func(_ *actors.Context, err error) { g.denied(m, err) },
+	})
+}
+
+// judgeTime is how long the firewall of a unit may take.
+const judgeTime = 2 * time.Second
 
 // through hands a request to the actor of the unit, whose firewall judges it by
 // who the master is. Nobody shares an answer that not everybody may have.
@@ -12,23 +36,27 @@ func (g *gateway) through(c *actors.Context, m *asked) {
 	if m.waiter.later.Gone() {
 		return
 	}
-	master := c.As(actors.Caller{Identity: "master/" + m.master.Name(), Trace: actors.NewTrace()})
-	master.Ask(m.route.to, &wire.Transact{Request: m.request, Tag: m}, g.cfg.Patience.AsDuration()+m.route.timeout)
+	patience := g.cfg.Patience.AsDuration()
+	transactions := time.Duration(1)
+	if m.request.Write() {
+		transactions = 3 // its firewall may want it read before and after
+	}
+	// The unit keeps a reserve of a third for telling what has become of it.
+	within := judgeTime + transactions*(patience+m.route.timeout)*3/2
+	m.as(c).Ask(m.route.to, &wire.Transact{Request: m.request, Wait: patience, Tag: m}, within)
 }
 
 // transacted tells the master what the unit has said.
 func (g *gateway) transacted(c *actors.Context, t *wire.Transacted) {
-	m := t.Of.Tag.(*asked)
 	g.counts.Forwarded.Add(1)
-	if t.Err != nil {
-		g.refuse(alone(m), exceptionOf(&t.Result))
-		return
+	if t.Err == nil {
+		c.Worked()
 	}
-	c.Worked()
-	m.waiter.later.Reply(respond(nil, m.waiter.request, t.Response))
+	g.reply(t.Of.Tag.(*asked).waiter, &t.Result)
 }
 
-// denied tells the master why the unit was not asked, or has not said anything.
+// denied tells the master why the unit was not asked, or why what he wrote cannot
+// be vouched for.
 func (g *gateway) denied(m *asked, err error) {
 	code := modbus.GatewayPath
 	switch why, _ := actors.Explain(err); why {
@@ -41,11 +69,11 @@ func (g *gateway) denied(m *asked, err error) {
 		code = modbus.DeviceBusy
 	case actors.DeadlineExceeded:
 		code = modbus.GatewayTarget
-	case actors.FailedPrecondition: // verified, and the unit holds something else
+	case actors.FailedPrecondition:
+		// It was confirmed and does not read back. 10 and 11 would say that the unit was
+		// not reached (Application Protocol V1.1b3 §7: 4 is an error while the requested
+		// action was performed).
 		code = modbus.DeviceFailure
 	}
-	g.refuse(alone(m), code)
+	g.refuse(m.waiter, code)
 }
-
-// alone is a transaction that nobody shares.
-func alone(m *asked) *transaction { return &transaction{Waiting: []waiter{m.waiter}} }

@@ -26,30 +26,38 @@ type given struct {
 	*transaction
 }
 
-// take queues a request of a master.
+// take takes a request of a master.
 func (g *gateway) take(c *actors.Context, m *asked) {
-	if m.route.to != "" {
+	switch {
+	case m.route.to != "":
 		g.through(c, m)
-		return
+	case g.cfg.Firewall != "" || m.request.Write():
+		g.judge(c, m)
+	default:
+		g.queue(c, m, m.request, m.waiter)
 	}
+}
+
+// queue queues a request for the line or link.
+func (g *gateway) queue(c *actors.Context, m *asked, r modbus.Request, w waiter) {
 	d := g.desks[m.route.link]
 	if d == nil {
 		d = share.NewDesk[*server.Master, waiter](int(g.cfg.Outstanding))
 		g.desks[m.route.link] = d
 	}
-	t := &transaction{
-		Request: m.request, Keep: m.route.cache, Rest: m.route.rest, Waiting: []waiter{m.waiter},
-		Until: g.now() + g.cfg.Patience.AsDuration(),
+	t := &transaction{Request: r, Rest: m.route.rest, Waiting: []waiter{w}, Until: g.now() + g.cfg.Patience.AsDuration()}
+	if !m.request.Write() { // what reads a write back is as it is now
+		t.Keep = m.route.cache
 	}
 	verdict, answer := d.Take(m.master, t, g.now())
 	switch verdict {
 	case share.Known:
 		g.counts.Cached.Add(1)
-		m.waiter.later.Reply(respond(nil, m.waiter.request, answer))
+		g.tell(c, t, &wire.Result{Response: answer})
 	case share.Joined:
 		g.counts.Shared.Add(1)
 	case share.Full:
-		g.refuse(t, modbus.DeviceBusy)
+		g.tell(c, t, &wire.Result{Err: errBusy})
 	case share.Queued:
 		g.next(c, m.route.link)
 	}
@@ -61,7 +69,7 @@ func (g *gateway) next(c *actors.Context, link string) {
 	for {
 		t, late := d.Next(g.now(), func(w waiter) bool { return w.later.Gone() })
 		for _, l := range late {
-			g.refuse(l, modbus.DeviceBusy)
+			g.tell(c, l, &wire.Result{Err: errBusy})
 		}
 		if t == nil {
 			return
@@ -86,14 +94,10 @@ func (g *gateway) answered(c *actors.Context, a *wire.Answer) {
 	t, res := a.Ask.Tag.(given), &a.Results[0]
 	d := g.desks[t.link]
 	d.Done(t.transaction, res.Err == nil, res.Response, g.now())
-	if res.Err != nil {
-		g.refuse(t.transaction, exceptionOf(res))
-	} else {
+	if res.Err == nil {
 		c.Worked()
-		for _, w := range t.Waiting {
-			w.later.Reply(respond(nil, w.request, res.Response))
-		}
 	}
+	g.tell(c, t.transaction, res)
 	g.next(c, t.link)
 }
 
@@ -109,39 +113,62 @@ func (g *gateway) failed(c *actors.Context, m actors.Failed) error {
 	}
 	t := ask.Tag.(given)
 	g.desks[t.link].Done(t.transaction, false, modbus.Response{}, g.now())
-	g.refuse(t.transaction, modbus.GatewayPath)
+	g.tell(c, t.transaction, &wire.Result{Err: &linkError{m.Err}, Outcome: schedule.NotSent})
 	g.next(c, t.link)
 	return nil
 }
 
-// refuse answers all who wait with an exception.
-func (g *gateway) refuse(t *transaction, code uint8) {
-	count := &g.counts.Silent
-	switch code {
-	case modbus.DeviceBusy:
-		count = &g.counts.Busy
-	case modbus.GatewayPath:
-		count = &g.counts.Down
-	case modbus.GatewayTarget:
-	default:
-		count = nil
-	}
+// tell tells all who wait how a transaction has ended.
+func (g *gateway) tell(c *actors.Context, t *transaction, r *wire.Result) {
 	for _, w := range t.Waiting {
-		if count != nil {
-			count.Add(1)
+		if w.then != nil {
+			w.then(c, r)
+		} else {
+			g.reply(w, r)
 		}
-		w.later.Refuse(code)
 	}
 }
+
+// reply tells a master how his request has ended.
+func (g *gateway) reply(w waiter, r *wire.Result) {
+	if r.Err != nil {
+		g.refuse(w, exceptionOf(r))
+		return
+	}
+	w.later.Reply(respond(nil, w.request, r.Response))
+}
+
+// refuse answers with an exception.
+func (g *gateway) refuse(w waiter, code uint8) {
+	switch code {
+	case modbus.DeviceBusy:
+		g.counts.Busy.Add(1)
+	case modbus.GatewayPath:
+		g.counts.Down.Add(1)
+	case modbus.GatewayTarget:
+		g.counts.Silent.Add(1)
+	}
+	w.later.Refuse(code)
+}
+
+// errBusy is why a request was not sent that had no turn in time, or whose
+// master has gone.
+var errBusy = wire.NotSent("no turn within patience, or too many requests")
+
+// linkError is what the actor of a line or link has not answered with.
+type linkError struct{ error }
+
+func (e *linkError) Unwrap() error { return e.error }
 
 // exceptionOf is the exception that tells a master how a transaction has ended.
 func exceptionOf(r *wire.Result) uint8 {
 	var e *modbus.Exception
 	var d *wire.Down
+	var l *linkError
 	switch {
 	case errors.As(r.Err, &e):
 		return e.Code
-	case errors.As(r.Err, &d):
+	case errors.As(r.Err, &d), errors.As(r.Err, &l):
 		return modbus.GatewayPath
 	case r.Outcome == schedule.NoAnswer, r.Outcome == schedule.Garbled:
 		return modbus.GatewayTarget

@@ -140,8 +140,8 @@ func (j *job) answer() []byte {
 	return pdu
 }
 
-// refusal is how a unit tells its own exception.
-var refusal = regexp.MustCompile(`\bexception ([0-9]{1,3}):`)
+// refusal is how a unit tells its own exception to what it was asked for.
+var refusal = regexp.MustCompile(`\bunit [0-9]{1,3}: exception ([0-9]{1,3}):`)
 
 // exceptionOf is the exception that says the same as an error of a call.
 func exceptionOf(code, text string) uint8 {

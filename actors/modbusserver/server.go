@@ -18,12 +18,15 @@ import (
 
 // Kind is all this package shows the gateway.
 var Kind = actors.Define(actors.Kind{
-	Name:      "modbus-server",
-	Doc:       "Shows points of any actor to Modbus masters as registers, and turns what they write into calls.",
-	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_server_proto, "MastersService")},
-	Publishes: []actors.Leaf{{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}}},
-	Limit:     4096,
-	Check:     check,
+	Name:     "modbus-server",
+	Doc:      "Shows points of any actor to Modbus masters as registers, and turns what they write into calls.",
+	Services: []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_server_proto, "MastersService")},
+	Publishes: []actors.Leaf{
+		{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
+		{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}},
+	},
+	Limit: 4096,
+	Check: check,
 }, func(cfg *modbusv1.Server) actors.Actor {
 	return &shop{cfg: cfg}
 })

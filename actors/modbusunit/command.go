@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/wire"
@@ -53,7 +54,8 @@ func (u *unit) request(c *actors.Context, r modbus.Request, done then) {
 const unhurried = 10 * time.Second
 
 // send sends one transaction, once, for a caller whom the firewall has let pass.
-func (u *unit) send(c *actors.Context, r modbus.Request, done then) {
+// Its turn must come within wait; 0: while the caller waits.
+func (u *unit) send(c *actors.Context, r modbus.Request, wait time.Duration, done then) {
 	r.Unit = uint8(u.cfg.Unit)
 	if err := r.Check(modbus.TCP); err != nil { // what only a line refuses the line says
 		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
@@ -66,12 +68,16 @@ func (u *unit) send(c *actors.Context, r modbus.Request, done then) {
 	// The answer must be back, and what is known of a write told, before the caller stops waiting.
 	left = left * 9 / 10
 	timeout := min(u.cfg.Timeout.AsDuration(), left*2/3)
+	turn := left - timeout
+	if wait > 0 {
+		turn = min(turn, wait)
+	}
 	class := schedule.Interactive
 	if r.Write() {
 		class = schedule.Write
 	}
 	c.Ask(u.cfg.Link, &wire.Ask{
-		Class: class, Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(left - timeout),
+		Class: class, Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(turn),
 		Requests: []modbus.Request{r}, Timeouts: []time.Duration{timeout}, Tag: done,
 	}, left)
 }
@@ -81,7 +87,7 @@ func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
 	var e *modbus.Exception
 	var d *wire.Down
 	unsure := ""
-	if r.Write() && mayBeDone(res) {
+	if r.Write() && modbusdoor.MayBeDone(res) {
 		unsure = ": the write may or may not have been carried out"
 	}
 	say := func(code, text string) error {
@@ -104,16 +110,9 @@ func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
 	case unsure != "" && res.Outcome == schedule.NotSent: // the link itself has ended or failed
 		return say(actors.Unavailable, res.Err.Error())
 	case res.Unsure() && res.Outcome != schedule.NotSent:
-		return say(actors.Unavailable, causeOf(res))
+		return say(actors.Unavailable, res.Cause())
 	}
 	return fmt.Errorf("unit %d: not sent: %w", u.cfg.Unit, res.Err)
-}
-
-// mayBeDone says whether nobody knows if the unit has carried out what it was
-// asked for. A link that does not exist or takes no more has sent nothing.
-func mayBeDone(res *wire.Result) bool {
-	code, _ := actors.Explain(res.Err)
-	return res.Unsure() && code != actors.NotFound && code != actors.ResourceExhausted
 }
 
 func registers(r *wire.Result) []uint32 {

@@ -103,7 +103,7 @@ func TestAWriteThatReadsBackAsSomethingElse(t *testing.T) {
 		err     string
 	}{
 		"clamped":    {[]uint16{5, 50}, "different", "failed_precondition: unit 7: the write was confirmed, but 9+1 reads back as [50] where [99] was written"},
-		"unreadable": {[]uint16{5}, "unverified", "unavailable: unit 7: the write was confirmed, but could not be read back: "},
+		"unreadable": {[]uint16{5}, "unverified", "failed_precondition: unit 7: the write was confirmed, but could not be read back: "},
 		"true":       {[]uint16{5, 99}, "verified", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

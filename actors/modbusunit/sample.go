@@ -1,14 +1,12 @@
 package modbusunit
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/wire"
@@ -43,7 +41,7 @@ func (g *group) fill(results []wire.Result) verdict {
 	for i := range results {
 		r := &results[i]
 		if r.Err != nil {
-			cause := causeOf(r)
+			cause := r.Cause()
 			v.miss(r, cause, len(g.reads[i].Points))
 			for _, ref := range g.reads[i].Points {
 				g.keep(ref.Index, stale, cause)
@@ -162,27 +160,6 @@ func sourceTime(results []wire.Result) good {
 		at = time.Now()
 	}
 	return timestamppb.New(at)
-}
-
-// causeOf says in few words why a request brought nothing.
-func causeOf(r *wire.Result) string {
-	var e *modbus.Exception
-	var d *wire.Down
-	switch {
-	case errors.As(r.Err, &e):
-		return e.Error()
-	case errors.As(r.Err, &d):
-		return d.Cause
-	case r.Outcome == schedule.Garbled && errors.Is(r.Err, modbus.ErrMismatch):
-		return "answer to something else"
-	case r.Outcome == schedule.Garbled:
-		return "corrupt answer"
-	case modbus.LinkLost(r.Err):
-		return "connection lost"
-	case errors.Is(r.Err, modbus.ErrTimeout):
-		return "timeout"
-	}
-	return r.Err.Error()
 }
 
 // verdict sums a scan up.

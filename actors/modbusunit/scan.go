@@ -165,7 +165,7 @@ func (u *unit) learn(c *actors.Context, results []wire.Result) {
 		r := &results[i]
 		u.breaker.Observe(r.Outcome, r.Took, u.now())
 		if r.Outcome == schedule.NoAnswer || r.Outcome == schedule.Garbled {
-			u.why = causeOf(r)
+			u.why = r.Cause()
 		}
 		if r.Err == nil {
 			continue
@@ -174,7 +174,7 @@ func (u *unit) learn(c *actors.Context, results []wire.Result) {
 		if errors.As(r.Err, &d) {
 			u.down = d.Cause
 		} else if !was && u.breaker.Open() && u.silent == "" {
-			u.silent = fmt.Sprintf("no answer since %s: %s", time.Now().Format("15:04:05"), causeOf(r))
+			u.silent = fmt.Sprintf("no answer since %s: %s", time.Now().Format("15:04:05"), r.Cause())
 		}
 	}
 	if u.breaker.Open() || !was {

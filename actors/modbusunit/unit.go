@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/wire"
@@ -51,7 +52,7 @@ type unit struct {
 	breaker schedule.Breaker
 	probing bool
 	unmask  bool // the unit knows no function 22
-	writes  attempts
+	gate    modbusdoor.Gate
 
 	why    string        // its last transaction without an answer had none
 	down   string        // why the link carries nothing; empty: it does
@@ -81,7 +82,7 @@ type probe struct {
 }
 
 // then is the Tag of a command's Ask: what is done with its result.
-type then func(c *actors.Context, r *wire.Result)
+type then = modbusdoor.Then
 
 func (u *unit) now() time.Duration { return time.Since(u.epoch) }
 

@@ -131,6 +131,9 @@ func (m *Master) handle(got modbus.Query) {
 
 func (m *Master) answer(dst []byte, q *Query) []byte {
 	if m.door.Allow != nil && !m.door.Allow(m.role, q.Write()) {
+		if p, ok := m.server.handler.(Porter); ok && q.Refused == nil {
+			p.Forbidden(q)
+		}
 		return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction) // MBAP security V36, R-31
 	}
 	return m.server.handler.Handle(dst, q)

@@ -20,6 +20,12 @@ type Handler interface {
 	Handle(dst []byte, q *Query) []byte
 }
 
+// Porter is a Handler that wants to know of requests for which a master has no role.
+type Porter interface {
+	// Forbidden is called, as Handle is, for what Door.Allow has refused.
+	Forbidden(q *Query)
+}
+
 // Config limits what masters may do. Zero values mean the defaults.
 type Config struct {
 	Masters    int           // connections at once, of all doors; default 64

@@ -843,7 +843,8 @@ func (x *JudgeResponse) GetWhy() string {
 }
 
 // Audited is an event: somebody wanted to write to a unit. On event leaf
-// "audited" of the unit, once for each write, with what became of it.
+// "audited" of the unit, of a gateway that goes straight to its line or link, or
+// of the door that has refused it, with what became of it.
 type Audited struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When it ended.
@@ -874,7 +875,13 @@ type Audited struct {
 	// What reads back.
 	After []uint32 `protobuf:"varint,11,rep,packed,name=after,proto3" json:"after,omitempty"`
 	// From the call to its end.
-	Took          *durationpb.Duration `protobuf:"bytes,12,opt,name=took,proto3" json:"took,omitempty"`
+	Took *durationpb.Duration `protobuf:"bytes,12,opt,name=took,proto3" json:"took,omitempty"`
+	// The unit, where the event is none of its own: <link>/<address> behind a route
+	// of a gateway; only the address, as the master called it, at a door.
+	Unit string `protobuf:"bytes,13,opt,name=unit,proto3" json:"unit,omitempty"`
+	// How many more like this one, but for addresses and values, were answered
+	// likewise within the same second: by a route's mode, or for want of a role.
+	More          uint32 `protobuf:"varint,14,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -993,6 +1000,20 @@ func (x *Audited) GetTook() *durationpb.Duration {
 	return nil
 }
 
+func (x *Audited) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Audited) GetMore() uint32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
 var File_modbus_v1_firewall_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_firewall_proto_rawDesc = "" +
@@ -1054,7 +1075,7 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\rJudgeResponse\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x10\n" +
-	"\x03why\x18\x03 \x01(\tR\x03why\"\xc0\x03\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\xe8\x03\n" +
 	"\aAudited\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06caller\x18\x02 \x01(\tR\x06caller\x12\x14\n" +
@@ -1069,7 +1090,9 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\x06before\x18\n" +
 	" \x03(\rR\x06before\x12\x14\n" +
 	"\x05after\x18\v \x03(\rR\x05after\x12-\n" +
-	"\x04took\x18\f \x01(\v2\x19.google.protobuf.DurationR\x04tookB\n" +
+	"\x04took\x18\f \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x12\n" +
+	"\x04unit\x18\r \x01(\tR\x04unit\x12\x12\n" +
+	"\x04more\x18\x0e \x01(\rR\x04moreB\n" +
 	"\n" +
 	"\b_address2\xd7\x01\n" +
 	"\x0fFirewallService\x12:\n" +

@@ -47,7 +47,10 @@ type Gateway struct {
 	// Requests that one line or link is given at a time; the others wait here, where masters take turns.
 	Outstanding uint32 `protobuf:"varint,9,opt,name=outstanding,proto3" json:"outstanding,omitempty"`
 	// How long a request may wait for its turn before the master is told that the line is busy.
-	Patience      *durationpb.Duration `protobuf:"bytes,10,opt,name=patience,proto3" json:"patience,omitempty"`
+	Patience *durationpb.Duration `protobuf:"bytes,10,opt,name=patience,proto3" json:"patience,omitempty"`
+	// The firewall that judges what masters ask through routes with link; absent for
+	// none. What comes through routes with to the unit's own firewall judges.
+	Firewall      string `protobuf:"bytes,11,opt,name=firewall,proto3" json:"firewall,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -150,6 +153,13 @@ func (x *Gateway) GetPatience() *durationpb.Duration {
 		return x.Patience
 	}
 	return nil
+}
+
+func (x *Gateway) GetFirewall() string {
+	if x != nil {
+		return x.Firewall
+	}
+	return ""
 }
 
 // Route leads a range of units to a line or link, or one to a modbus-unit.
@@ -319,9 +329,9 @@ type TrafficResponse struct {
 	Cached uint64 `protobuf:"varint,2,opt,name=cached,proto3" json:"cached,omitempty"`
 	// Requests that shared a transaction with another one.
 	Shared uint64 `protobuf:"varint,3,opt,name=shared,proto3" json:"shared,omitempty"`
-	// Writes answered as done and not forwarded.
+	// Writes that the mode of their route answers as done, and forwards not.
 	Swallowed uint64 `protobuf:"varint,4,opt,name=swallowed,proto3" json:"swallowed,omitempty"`
-	// Requests that the mode of their route forbids.
+	// Requests that the mode of their route, or a firewall, forbids.
 	Forbidden uint64 `protobuf:"varint,5,opt,name=forbidden,proto3" json:"forbidden,omitempty"`
 	// Requests for units without a route.
 	Unrouted uint64 `protobuf:"varint,6,opt,name=unrouted,proto3" json:"unrouted,omitempty"`
@@ -432,7 +442,7 @@ var File_modbus_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x17modbus/v1/gateway.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/server.proto\"\x86\x05\n" +
+	"\x17modbus/v1/gateway.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/server.proto\"\xc3\x05\n" +
 	"\aGateway\x12$\n" +
 	"\x03tcp\x18\x01 \x03(\v2\x12.modbus.v1.TcpDoorR\x03tcp\x12-\n" +
 	"\x06serial\x18\x02 \x03(\v2\x15.modbus.v1.SerialDoorR\x06serial\x12;\n" +
@@ -445,7 +455,8 @@ const file_modbus_v1_gateway_proto_rawDesc = "" +
 	"\x06routes\x18\b \x03(\v2\x10.modbus.v1.RouteB\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06routes\x12;\n" +
 	"\voutstanding\x18\t \x01(\rB\x19\x8a\xb5\x18\x15\x12\x012\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00@@R\voutstanding\x12Q\n" +
 	"\bpatience\x18\n" +
-	" \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19\x9a\x99\x99\x99\x99\x99\xa9?!\x00\x00\x00\x00\x00\x00N@R\bpatience\"\x89\x04\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19\x9a\x99\x99\x99\x99\x99\xa9?!\x00\x00\x00\x00\x00\x00N@R\bpatience\x12;\n" +
+	"\bfirewall\x18\v \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\"\x89\x04\n" +
 	"\x05Route\x12%\n" +
 	"\x05first\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\xe0o@R\x05first\x12&\n" +
 	"\x04last\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@H\x00R\x04last\x88\x01\x01\x12/\n" +

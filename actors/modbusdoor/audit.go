@@ -1,4 +1,4 @@
-package modbusunit
+package modbusdoor
 
 import (
 	"encoding/binary"
@@ -28,11 +28,11 @@ func audited(who actors.Caller, r modbus.Request) *modbusv1.Audited {
 }
 
 // tell ends the record of a write, once.
-func (u *unit) tell(c *actors.Context, a *attempt, outcome, cause string) {
-	if _, open := u.writes[a]; !open {
+func (g *Gate) tell(c *actors.Context, a *Attempt, outcome, cause string) {
+	if _, open := g.writes[a]; !open {
 		return
 	}
-	delete(u.writes, a)
+	delete(g.writes, a)
 	a.audit.Outcome, a.audit.Cause = outcome, cause
 	a.audit.Time, a.audit.Took = timestamppb.Now(), durationpb.New(time.Since(a.began))
 	c.Event("audited", a.audit)
@@ -46,12 +46,19 @@ func outcomeOf(r *wire.Result) (outcome, cause string) {
 		return "done", ""
 	case errors.As(r.Err, &e) && e.Code != modbus.GatewayTarget:
 		outcome = "refused"
-	case mayBeDone(r):
+	case MayBeDone(r):
 		outcome = "unsure"
 	default:
 		outcome = "failed"
 	}
-	return outcome, causeOf(r)
+	return outcome, r.Cause()
+}
+
+// MayBeDone says whether nobody knows if the unit has carried out what it was
+// asked for. A link that does not exist or takes no more has sent nothing.
+func MayBeDone(r *wire.Result) bool {
+	code, _ := actors.Explain(r.Err)
+	return r.Unsure() && code != actors.NotFound && code != actors.ResourceExhausted
 }
 
 // writtenValues is what a request writes: a number for each register or coil.
@@ -83,7 +90,7 @@ func bitValues(data []byte, n int) []uint32 {
 
 // readBack is the request that reads what r writes.
 func readBack(r modbus.Request) (modbus.Request, bool) {
-	back := modbus.Request{Function: modbus.ReadHoldingRegisters, Address: r.Address, Quantity: max(r.Quantity, 1)}
+	back := modbus.Request{Unit: r.Unit, Timeout: r.Timeout, Function: modbus.ReadHoldingRegisters, Address: r.Address, Quantity: max(r.Quantity, 1)}
 	switch r.Function {
 	case modbus.WriteSingleCoil, modbus.WriteMultipleCoils:
 		back.Function = modbus.ReadCoils

@@ -1,0 +1,164 @@
+package modbusdoor
+
+import (
+	"slices"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/firewall"
+	"gatewayd/protocols/modbus/wire"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// judgeTime is how long the firewall may take.
+const judgeTime = 2 * time.Second
+
+// Then is what is done with the result of a request.
+type Then = func(c *actors.Context, r *wire.Result)
+
+// Attempt is one request of a caller on its way: past the firewall, to the unit
+// and into the audit. Either Done or Fail is called, once.
+type Attempt struct {
+	Request modbus.Request
+	Unit    string // as rules call it
+	// Send carries a request out: this one, or one that reads it back. It calls done
+	// once, or has told the caller otherwise why it will not.
+	Send func(c *actors.Context, r modbus.Request, done Then)
+	Done Then                               // when the unit was asked, whatever it has said
+	Fail func(c *actors.Context, why error) // when the firewall, or what reads back, says no
+
+	began time.Time
+	audit *modbusv1.Audited // nil for what only reads
+}
+
+// Gate is where callers' requests are judged and writes are audited. It belongs
+// to one actor; its zero value is ready.
+type Gate struct {
+	writes map[*Attempt]struct{} // of which nothing has been told yet
+}
+
+// Try has the firewall, if there is one, judge what c's caller wants, and sends
+// what it allows.
+func (g *Gate) Try(c *actors.Context, wall string, a *Attempt) {
+	if err := a.Request.Check(modbus.TCP); err != nil { // what only a line refuses the line says
+		a.Fail(c, actors.Errorf(actors.InvalidArgument, "%s", err))
+		return
+	}
+	a.began = time.Now()
+	if a.Request.Write() {
+		a.audit = audited(c.Caller(), a.Request)
+		if a.Unit != c.Name() {
+			a.audit.Unit = a.Unit
+		}
+		if g.writes == nil {
+			g.writes = map[*Attempt]struct{}{}
+		}
+		g.writes[a] = struct{}{}
+	}
+	if wall == "" {
+		g.judged(c, a, firewall.Open(c.Caller().Identity))
+		return
+	}
+	c.Ask(wall, &firewall.Question{Identity: c.Caller().Identity, Unit: a.Unit, Request: a.Request, Tag: a}, judgeTime)
+}
+
+// Take takes what concerns the firewall, and the end of the actor, and says
+// whether msg was one of these.
+func (g *Gate) Take(c *actors.Context, msg any) bool {
+	switch m := msg.(type) {
+	case *firewall.Judged:
+		g.judged(c, m.Question.Tag.(*Attempt), m.Verdict)
+	case actors.Failed:
+		q, ok := m.Of.(*firewall.Question)
+		if !ok {
+			return false
+		}
+		a := q.Tag.(*Attempt)
+		_, why := actors.Explain(m.Err)
+		g.fail(c, a, "failed", actors.Errorf(actors.Unavailable, "unit %d: not sent: the firewall does not answer: %s", a.Request.Unit, why))
+	case actors.Stopped:
+		for a := range g.writes {
+			g.tell(c, a, "unsure", "the actor was stopped meanwhile")
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// judged goes on as the firewall says.
+func (g *Gate) judged(c *actors.Context, a *Attempt, v firewall.Verdict) {
+	if a.audit != nil {
+		a.audit.Rule = v.Rule
+	}
+	switch {
+	case v.Action == firewall.Deny:
+		g.fail(c, a, "denied", actors.Errorf(actors.PermissionDenied, "unit %d: exception 1: illegal function: %s", a.Request.Unit, v.Why))
+	case v.Action == firewall.Swallow:
+		g.tell(c, a, "swallowed", "")
+		a.Done(c, &wire.Result{})
+	case v.Action == firewall.Verify && a.audit != nil:
+		g.verify(c, a)
+	default:
+		a.Send(c, a.Request, func(c *actors.Context, r *wire.Result) { g.conclude(c, a, r) })
+	}
+}
+
+// conclude ends a request that is not verified.
+func (g *Gate) conclude(c *actors.Context, a *Attempt, r *wire.Result) {
+	if a.audit != nil {
+		outcome, cause := outcomeOf(r)
+		g.tell(c, a, outcome, cause)
+	}
+	a.Done(c, r)
+}
+
+// verify reads what is there, writes, and reads what is there then.
+func (g *Gate) verify(c *actors.Context, a *Attempt) {
+	read, ok := readBack(a.Request)
+	if !ok {
+		g.fail(c, a, "denied", actors.Errorf(actors.PermissionDenied, "unit %d: function %d cannot be read back, as rule %s demands",
+			a.Request.Unit, a.Request.Function, a.audit.Rule))
+		return
+	}
+	a.Send(c, read, func(c *actors.Context, r *wire.Result) {
+		if r.Err != nil {
+			g.fail(c, a, "failed", actors.Errorf(actors.FailedPrecondition,
+				"unit %d: not sent: what rule %s wants read back cannot be read: %s", a.Request.Unit, a.audit.Rule, r.Cause()))
+			return
+		}
+		a.audit.Before = readValues(read, r)
+		a.Send(c, a.Request, func(c *actors.Context, r *wire.Result) {
+			if r.Err != nil {
+				g.conclude(c, a, r)
+				return
+			}
+			a.Send(c, read, func(c *actors.Context, back *wire.Result) { g.compare(c, a, read, r, back) })
+		})
+	})
+}
+
+// compare judges a write by what reads back.
+func (g *Gate) compare(c *actors.Context, a *Attempt, read modbus.Request, written, back *wire.Result) {
+	if back.Err != nil {
+		g.fail(c, a, "unverified", actors.Errorf(actors.FailedPrecondition, "unit %d: the write was confirmed, but could not be read back: %s",
+			a.Request.Unit, back.Cause()))
+		return
+	}
+	a.audit.After = readValues(read, back)
+	if want := expected(a.audit); !slices.Equal(a.audit.After, want) {
+		g.fail(c, a, "different", actors.Errorf(actors.FailedPrecondition, "unit %d: the write was confirmed, but %d+%d reads back as %d where %d was written",
+			a.Request.Unit, a.audit.Address, len(want), a.audit.After, want))
+		return
+	}
+	g.tell(c, a, "verified", "")
+	a.Done(c, written)
+}
+
+// fail tells the caller and the audit.
+func (g *Gate) fail(c *actors.Context, a *Attempt, outcome string, err error) {
+	_, text := actors.Explain(err)
+	g.tell(c, a, outcome, text)
+	a.Fail(c, err)
+}

@@ -1,0 +1,65 @@
+package modbusdoor
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/server"
+	"gatewayd/protocols/modbus/share"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// gathering is how long refusals are gathered after some were told.
+const gathering = time.Second
+
+// Refusals tell the audit of writes that ended at the door. However many they
+// are, each second has one event for each kind of them. Its zero value tells
+// nobody.
+type Refusals struct {
+	digest share.Digest[refusal, modbus.Request]
+	post   func(msg any) error
+}
+
+// refusal is a kind of refusals.
+type refusal struct {
+	master, unit   string
+	function       uint8
+	outcome, cause string
+}
+
+// look is the moment to tell what was gathered.
+type look struct{}
+
+// Add notes a request of a master, if it is a write. It may be called by any
+// goroutine, and never blocks.
+func (r *Refusals) Add(q *server.Query, unit, outcome, cause string) {
+	if r.post == nil || !q.Write() {
+		return
+	}
+	k := refusal{q.Master().Name(), unit, q.Function, outcome, cause}
+	if r.digest.Add(k, q.Request) && r.post(look{}) != nil {
+		r.digest.Asleep()
+	}
+}
+
+// tell tells what was gathered, and looks again if it was anything.
+func (r *Refusals) tell(c *actors.Context) {
+	told := r.digest.Take()
+	for k, t := range told {
+		m := audited(actors.Caller{Identity: "master/" + k.master}, t.Last)
+		if k == (refusal{}) { // all those that are too many to be told apart
+			m = &modbusv1.Audited{Caller: "master/*", Outcome: "denied", Cause: "more masters and units than are told apart"}
+		} else {
+			m.Unit, m.Outcome, m.Cause = k.unit, k.outcome, k.cause
+		}
+		m.More, m.Time, m.Took = uint32(t.Count-1), timestamppb.Now(), durationpb.New(0)
+		c.Event("audited", m)
+	}
+	if len(told) > 0 {
+		c.After(gathering, look{})
+	}
+}

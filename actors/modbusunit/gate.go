@@ -1,0 +1,33 @@
+package modbusunit
+
+import (
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/actors/modbusdoor"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/wire"
+)
+
+// try has the firewall judge a request of a caller, and sends what it allows.
+// Every call goes this way, whatever door it came through.
+func (u *unit) try(c *actors.Context, r modbus.Request, done then) { u.tryWithin(c, r, 0, done) }
+
+// tryWithin is try, where what is sent must get its turn within wait.
+func (u *unit) tryWithin(c *actors.Context, r modbus.Request, wait time.Duration, done then) {
+	r.Unit = uint8(u.cfg.Unit)
+	u.gate.Try(c, u.cfg.Firewall, &modbusdoor.Attempt{
+		Request: r, Unit: c.Name(), Done: done, Fail: (*actors.Context).Refuse,
+		Send: func(c *actors.Context, r modbus.Request, done then) { u.send(c, r, wait, done) },
+	})
+}
+
+// atGate takes requests of other doors and what concerns the firewall, and says
+// whether msg was one of these.
+func (u *unit) atGate(c *actors.Context, msg any) bool {
+	if m, ok := msg.(*wire.Transact); ok {
+		u.tryWithin(c, m.Request, m.Wait, func(c *actors.Context, r *wire.Result) { c.Reply(&wire.Transacted{Of: m, Result: *r}) })
+		return true
+	}
+	return u.gate.Take(c, msg)
+}
