@@ -6,6 +6,7 @@ package modbusdoor
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,36 +24,72 @@ type Doors struct {
 	Refusals Refusals
 	server   *server.Server // nil until they are open
 	downs    map[string]string
+	exposed  []string
+	busy     bool  // a plan is being carried out
+	next     *plan // the latest one meanwhile
+}
+
+// plan is how doors shall be.
+type plan struct {
+	limits  server.Config
+	handler server.Handler
+	tcp     []server.TCP
+	ports   []server.Port
 }
 
 type (
 	// opened is what opening the doors gives; the life owns it.
 	opened struct{ *server.Server }
+	// changed says that the doors are as they shall be.
+	changed struct{}
 	// portNews is what became of a serial port; no cause: it is open.
 	portNews struct{ port, cause string }
 )
 
-// Open opens the doors that cfg names. Masters talk to h.
+// Open opens the doors that cfg names, or makes doors that are open so: masters
+// whose door stays are not disturbed. They talk to h.
 func (d *Doors) Open(c *actors.Context, cfg Config, h server.Handler) error {
 	tcp, ports, err := waysOf(cfg)
 	if err != nil {
 		return actors.Broken(err)
 	}
-	d.downs, d.Refusals.post = map[string]string{}, c.Post()
-	warn(c, tcp)
-	limits := server.Config{
+	d.Refusals.post = c.Post()
+	d.warn(c, tcp)
+	d.forget(ports)
+	d.next = &plan{server.Config{
 		Masters: int(cfg.GetMaxMasters()), PerAddress: int(cfg.GetMaxMastersPerAddress()), Idle: cfg.GetIdle().AsDuration(),
 		Slow: cfg.GetSlow().AsDuration(), InFlight: int(cfg.GetInFlight()), Log: c.Log(),
+	}, guard{h, &d.Refusals}, tcp, ports}
+	d.carryOut(c)
+	return nil
+}
+
+// carryOut does what is planned, unless something is being done.
+func (d *Doors) carryOut(c *actors.Context) {
+	p, srv, said := d.next, d.server, said(c)
+	if p == nil || d.busy {
+		return
 	}
-	said := said(c)
+	d.next, d.busy = nil, true
 	c.Do(openTime, func(context.Context) (any, error) {
-		srv, err := server.Open(limits, guard{h, &d.Refusals}, tcp, ports, said)
+		if srv != nil {
+			return changed{}, srv.Change(p.limits, p.handler, p.tcp, p.ports, said)
+		}
+		srv, err := server.Open(p.limits, p.handler, p.tcp, p.ports, said)
 		if err != nil {
 			return nil, err
 		}
 		return opened{srv}, nil
 	})
-	return nil
+}
+
+// forget forgets what became of ports that are not served any more.
+func (d *Doors) forget(ports []server.Port) {
+	downs := map[string]string{}
+	for _, p := range ports {
+		downs[p.Path] = d.downs[p.Path]
+	}
+	d.downs = downs
 }
 
 // guard tells of writes for which masters have no role.
@@ -71,7 +108,9 @@ func (d *Doors) Take(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case opened:
 		d.server = m.Server
-		d.say(c)
+		d.done(c)
+	case changed:
+		d.done(c)
 	case portNews:
 		d.news(c, m)
 	case look:
@@ -81,12 +120,18 @@ func (d *Doors) Take(c *actors.Context, msg any) {
 	}
 }
 
+func (d *Doors) done(c *actors.Context) {
+	d.busy = false
+	d.say(c)
+	d.carryOut(c)
+}
+
 // news notes whether a serial port is there.
 func (d *Doors) news(c *actors.Context, m portNews) {
-	delete(d.downs, m.port)
-	if m.cause != "" {
-		d.downs[m.port] = m.cause
+	if _, served := d.downs[m.port]; !served {
+		return
 	}
+	d.downs[m.port] = m.cause
 	if d.server != nil {
 		d.say(c)
 	}
@@ -95,17 +140,26 @@ func (d *Doors) news(c *actors.Context, m portNews) {
 // say tells the world how the doors are.
 func (d *Doors) say(c *actors.Context) {
 	for _, cause := range d.downs {
-		c.Degraded(cause)
-		return
+		if cause != "" {
+			c.Degraded(cause)
+			return
+		}
 	}
 	c.OK()
 }
 
-// warn says at every start which doors are open to everybody.
-func warn(c *actors.Context, tcp []server.TCP) {
+// warn says at every start, and of every new one, which doors are open to
+// everybody.
+func (d *Doors) warn(c *actors.Context, tcp []server.TCP) {
 	const warning = "masters are neither encrypted nor authenticated"
+	known := d.exposed
+	d.exposed = nil
 	for _, t := range tcp {
-		if t.Exposed() {
+		if !t.Exposed() {
+			continue
+		}
+		d.exposed = append(d.exposed, t.Listen)
+		if !slices.Contains(known, t.Listen) {
 			c.Log().Warn("insecure: "+warning, "listen", t.Listen)
 			c.Event("insecure", &modbusv1.InsecureDoor{Listen: t.Listen, Warning: warning})
 		}

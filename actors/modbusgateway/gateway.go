@@ -6,6 +6,7 @@ package modbusgateway
 import (
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
@@ -13,6 +14,7 @@ import (
 	"gatewayd/protocols/modbus/server"
 	"gatewayd/protocols/modbus/share"
 	"gatewayd/protocols/modbus/wire"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -28,10 +30,11 @@ var Kind = actors.Define(actors.Kind{
 		{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
 		{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}},
 	},
+	Live:  true,
 	Limit: 16384,
 	Check: check,
 }, func(cfg *modbusv1.Gateway) actors.Actor {
-	return &gateway{cfg: cfg, epoch: time.Now(), desks: map[string]*desk{}}
+	return &gateway{cfg: cfg, epoch: time.Now(), desks: map[string]*desk{}, counts: &share.Counts{}}
 })
 
 type (
@@ -64,7 +67,10 @@ func (g *gateway) Receive(c *actors.Context, msg any) error {
 	case actors.Failed:
 		return g.failed(c, m)
 	case actors.Started:
-		return g.start(c)
+		return g.open(c)
+	case actors.Reconfigured:
+		g.cfg = m.Config.(*modbusv1.Gateway)
+		return g.open(c)
 	case *modbusv1.TrafficRequest:
 		c.Reply(traffic(g.counts))
 	default:
@@ -73,11 +79,32 @@ func (g *gateway) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-func (g *gateway) start(c *actors.Context) error {
+// check finds what no rule of a single field can tell.
+func check(config proto.Message) []schemas.Violation {
+	cfg := config.(*modbusv1.Gateway)
+	_, err := routesOf(cfg.Routes)
+	if err == nil {
+		err = modbusdoor.Check(cfg)
+	}
+	if err == nil {
+		return nil
+	}
+	return []schemas.Violation{{Message: err.Error()}}
+}
+
+// open opens the doors, or puts another config in force: what is under way goes
+// on as it began.
+func (g *gateway) open(c *actors.Context) error {
 	routes, err := routesOf(g.cfg.Routes)
 	if err != nil {
 		return actors.Broken(err)
 	}
-	g.counts = &share.Counts{}
+	for link, d := range g.desks {
+		if routes.leadTo(link) {
+			d.Widen(int(g.cfg.Outstanding))
+		} else {
+			delete(g.desks, link) // who waits there still gets his turn
+		}
+	}
 	return g.doors.Open(c, g.cfg, &entrance{routes: routes, counts: g.counts, refusals: &g.doors.Refusals, post: c.Post()})
 }

@@ -3,6 +3,7 @@ package modbusgateway
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"gatewayd/actors/modbusdoor"
@@ -73,6 +74,11 @@ func routesOf(all []*modbusv1.Route) (*routes, error) {
 		}
 	}
 	return &table, nil
+}
+
+// leadTo says whether any route leads to a link.
+func (t *routes) leadTo(link string) bool {
+	return slices.ContainsFunc(t[:], func(r *route) bool { return r != nil && r.link == link })
 }
 
 // entrance takes the requests of masters, in their goroutines, and hands to the

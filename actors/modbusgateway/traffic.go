@@ -23,6 +23,7 @@ func traffic(n *share.Counts) *modbusv1.TrafficResponse {
 // given is the Tag of an Ask.
 type given struct {
 	link string
+	desk *desk
 	*transaction
 }
 
@@ -59,13 +60,12 @@ func (g *gateway) queue(c *actors.Context, m *asked, r modbus.Request, w waiter)
 	case share.Full:
 		g.tell(c, t, &wire.Result{Err: errBusy})
 	case share.Queued:
-		g.next(c, m.route.link)
+		g.next(c, m.route.link, d)
 	}
 }
 
 // next hands to a line or link what it may have.
-func (g *gateway) next(c *actors.Context, link string) {
-	d := g.desks[link]
+func (g *gateway) next(c *actors.Context, link string, d *desk) {
 	for {
 		t, late := d.Next(g.now(), func(w waiter) bool { return w.later.Gone() })
 		for _, l := range late {
@@ -84,7 +84,7 @@ func (g *gateway) next(c *actors.Context, link string) {
 		wait := g.cfg.Patience.AsDuration()
 		c.Ask(link, &wire.Ask{
 			Class: class, Rest: t.Rest, Expires: time.Now().Add(wait), Requests: []modbus.Request{r},
-			Timeouts: []time.Duration{r.Timeout}, Tag: given{link, t},
+			Timeouts: []time.Duration{r.Timeout}, Tag: given{link, d, t},
 		}, wait+4*r.Timeout+5*time.Second)
 	}
 }
@@ -92,13 +92,12 @@ func (g *gateway) next(c *actors.Context, link string) {
 // answered tells who waits what the unit has said, or why it has not.
 func (g *gateway) answered(c *actors.Context, a *wire.Answer) {
 	t, res := a.Ask.Tag.(given), &a.Results[0]
-	d := g.desks[t.link]
-	d.Done(t.transaction, res.Err == nil, res.Response, g.now())
+	t.desk.Done(t.transaction, res.Err == nil, res.Response, g.now())
 	if res.Err == nil {
 		c.Worked()
 	}
 	g.tell(c, t.transaction, res)
-	g.next(c, t.link)
+	g.next(c, t.link, t.desk)
 }
 
 // failed is a link that does not answer at all, or a life that cannot go on.
@@ -112,9 +111,9 @@ func (g *gateway) failed(c *actors.Context, m actors.Failed) error {
 		return m.Err
 	}
 	t := ask.Tag.(given)
-	g.desks[t.link].Done(t.transaction, false, modbus.Response{}, g.now())
+	t.desk.Done(t.transaction, false, modbus.Response{}, g.now())
 	g.tell(c, t.transaction, &wire.Result{Err: &linkError{m.Err}, Outcome: schedule.NotSent})
-	g.next(c, t.link)
+	g.next(c, t.link, t.desk)
 	return nil
 }
 

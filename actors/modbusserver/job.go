@@ -29,6 +29,7 @@ type job struct {
 	request   modbus.Request
 	broadcast bool
 
+	stock    *stock        // what is written to, as it was when the request's turn came
 	writes   []image.Write // from the present one on
 	deadline time.Time
 }
@@ -50,22 +51,23 @@ func (s *shop) take(c *actors.Context, j *job) {
 // begin finds out what a request writes.
 func (s *shop) begin(c *actors.Context, j *job) {
 	var code uint8
+	j.stock = s.stock
 	if !j.broadcast && j.later.Gone() {
 		s.end(c, j, modbus.DeviceBusy) // who has given it up may have told the unit otherwise by now
 		return
 	}
 	if j.broadcast {
-		for _, unit := range s.stock.image.Units() {
+		for _, unit := range j.stock.image.Units() {
 			r := j.request
 			r.Unit = unit
-			more, _ := s.stock.image.Writes(r) // a unit that does not take it says nothing
+			more, _ := j.stock.image.Writes(r) // a unit that does not take it says nothing
 			j.writes = append(j.writes, more...)
 		}
 	} else {
-		j.writes, code = s.stock.image.Writes(j.request)
+		j.writes, code = j.stock.image.Writes(j.request)
 	}
 	if code == 0 && j.request.Function == modbus.ReadWriteMultipleRegisters {
-		_, code = s.stock.image.Read(nil, j.request) // what cannot be read is not written either
+		_, code = j.stock.image.Read(nil, j.request) // what cannot be read is not written either
 	}
 	if code != 0 {
 		s.end(c, j, code)
@@ -85,7 +87,7 @@ func (s *shop) step(c *actors.Context, j *job) {
 		s.end(c, j, modbus.GatewayTarget)
 		return
 	}
-	p := s.stock.points[j.writes[0].Index]
+	p := j.stock.points[j.writes[0].Index]
 	method, payload := p.From+"/WritePoint", writePoint(p.Point, j.writes[0].Value)
 	if p.Call != "" {
 		method, payload = p.Call, request(p.Request, j.writes[0].Value)
@@ -103,7 +105,7 @@ func (s *shop) called(c *actors.Context, m actors.Called) {
 		code, text := actors.Explain(m.Err)
 		s.end(c, j, exceptionOf(code, text))
 	default:
-		s.stock.written(j.writes[0], time.Now())
+		j.stock.written(j.writes[0], time.Now())
 		j.writes = j.writes[1:]
 		c.Worked()
 		s.step(c, j)
@@ -130,7 +132,12 @@ func (s *shop) end(c *actors.Context, j *job, code uint8) {
 // answer is the PDU of a request that was carried out.
 func (j *job) answer() []byte {
 	if j.request.Function == modbus.ReadWriteMultipleRegisters {
-		return j.desk.read(nil, j.request)
+		pdu, code := j.stock.image.Read([]byte{j.request.Function}, j.request)
+		if code != 0 {
+			return modbus.AppendException(nil, j.request.Function, code)
+		}
+		j.desk.identity.Done()
+		return pdu
 	}
 	pdu, err := modbus.AppendResponse(nil, j.request, modbus.Response{})
 	if err != nil {

@@ -235,6 +235,7 @@ func TestRoles(t *testing.T) {
 		Certificate: a.file("own.pem"), Key: a.file("own.key"), Ca: a.file("ca.pem"), Readers: []string{"viewer", "operator"}, Writers: []string{"operator"},
 	}}}})
 	filled(t, r, plain)
+	audit := actorstest.Watch(r, "event/"+path+"/audited", &modbusv1.Audited{})
 	for _, c := range []struct {
 		name  string
 		roles [][]byte
@@ -253,6 +254,12 @@ func TestRoles(t *testing.T) {
 			}
 			if c.want == "" && strings.Contains(string(out), "read [") {
 				t.Errorf("it was let in: %s", out)
+			}
+			if strings.HasSuffix(c.want, "write 1\n") {
+				a := actorstest.Next(t, audit)
+				if a.Caller != "master/viewer" || a.Outcome != "denied" || a.Unit != "7" || a.Address != 5 || len(a.Values) != 1 || a.Values[0] != 55 {
+					t.Errorf("audited %v", a)
+				}
 			}
 		})
 	}

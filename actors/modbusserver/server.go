@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus/server"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -25,10 +27,11 @@ var Kind = actors.Define(actors.Kind{
 		{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
 		{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}},
 	},
+	Live:  true,
 	Limit: 4096,
 	Check: check,
 }, func(cfg *modbusv1.Server) actors.Actor {
-	return &shop{cfg: cfg}
+	return &shop{cfg: cfg, heard: map[string]bool{}, jobs: map[*server.Master][]*job{}}
 })
 
 // shop is the actor.
@@ -36,6 +39,8 @@ type shop struct {
 	cfg   *modbusv1.Server
 	doors modbusdoor.Doors
 	stock *stock
+	heard map[string]bool // the paths of which samples come
+	sweep *actors.Timer
 	jobs  map[*server.Master][]*job
 	open  int // jobs
 }
@@ -46,7 +51,10 @@ type sweep struct{}
 func (s *shop) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case actors.Started:
-		return s.start(c)
+		return s.show(c)
+	case actors.Reconfigured:
+		s.cfg = m.Config.(*modbusv1.Server)
+		return s.show(c)
 	case actors.Delivery:
 		s.stock.deliver(c, m, time.Now())
 	case sweep:
@@ -63,19 +71,41 @@ func (s *shop) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-func (s *shop) start(c *actors.Context) error {
+// check finds what no rule of a single field can tell.
+func check(config proto.Message) []schemas.Violation {
+	cfg := config.(*modbusv1.Server)
+	_, err := newStock(cfg)
+	if err == nil {
+		err = modbusdoor.Check(cfg)
+	}
+	if err == nil {
+		return nil
+	}
+	return []schemas.Violation{{Message: err.Error()}}
+}
+
+// show opens the doors, or shows other points behind those that are open.
+func (s *shop) show(c *actors.Context) error {
 	stock, err := newStock(s.cfg)
 	if err != nil {
 		return actors.Broken(err)
 	}
-	s.stock, s.jobs = stock, map[*server.Master][]*job{}
+	if s.stock != nil {
+		stock.inherit(s.stock)
+	}
+	s.stock = stock
 	for _, path := range stock.paths() {
+		if s.heard[path] {
+			continue
+		}
 		if err := c.Subscribe("data/" + path + "/+"); err != nil {
 			return fmt.Errorf("subscribe to the samples of %s: %w", path, err)
 		}
+		s.heard[path] = true
 	}
+	s.sweep.Stop()
 	if age := s.cfg.MaxAge.AsDuration(); age > 0 {
-		c.Every(max(age/8, 50*time.Millisecond), sweep{})
+		s.sweep = c.Every(max(age/8, 50*time.Millisecond), sweep{})
 	}
 	return s.doors.Open(c, s.cfg, newDesk(c, s.cfg, stock.image))
 }

@@ -24,6 +24,7 @@ type stock struct {
 	shown  map[string]map[string][]int // by actor and name of the point
 	heard  []time.Time                 // when a good value of each point came last
 	set    []time.Time                 // when its owner confirmed what a master wrote
+	values []points.Value              // the last good ones, of points that were heard
 	age    time.Duration
 	spoke  bool // about a value that does not fit
 	news   []image.Change
@@ -32,6 +33,7 @@ type stock struct {
 func newStock(cfg *modbusv1.Server) (*stock, error) {
 	s := &stock{points: cfg.Points, shown: map[string]map[string][]int{}, age: cfg.MaxAge.AsDuration()}
 	s.heard, s.set = make([]time.Time, len(cfg.Points)), make([]time.Time, len(cfg.Points))
+	s.values = make([]points.Value, len(cfg.Points))
 	all := make([]image.Point, len(cfg.Points))
 	for i, p := range cfg.Points {
 		var err error
@@ -52,6 +54,25 @@ func newStock(cfg *modbusv1.Server) (*stock, error) {
 	var err error
 	s.image, err = image.New(all, fills)
 	return s, err
+}
+
+// inherit takes over what is known of the points that old has shown.
+func (s *stock) inherit(old *stock) {
+	var values, missing []image.Change
+	for i, p := range s.points {
+		same := old.shown[p.From][p.Point]
+		if len(same) == 0 || old.heard[same[0]].IsZero() {
+			continue
+		}
+		j := same[0]
+		s.heard[i], s.set[i], s.values[i] = old.heard[j], old.set[j], old.values[j]
+		values = append(values, image.Change{Index: i, Value: s.values[i], Good: true})
+		if !old.image.Good(j) {
+			missing = append(missing, image.Change{Index: i})
+		}
+	}
+	_ = s.image.Update(values) // one that does not fit counts as missing, as ever
+	_ = s.image.Update(missing)
 }
 
 func unitOf(unit *uint32, cfg *modbusv1.Server) uint8 {
@@ -123,7 +144,7 @@ func (s *stock) deliver(c *actors.Context, m actors.Delivery, now time.Time) {
 			}
 			s.news = append(s.news, image.Change{Index: i, Value: v, Good: good})
 			if good {
-				s.heard[i] = now
+				s.heard[i], s.values[i] = now, v
 			}
 		}
 	}
@@ -148,7 +169,7 @@ func (s *stock) written(w image.Write, now time.Time) {
 	if s.points[w.Index].Call != "" || !s.image.Good(w.Index) {
 		return
 	}
-	s.set[w.Index], s.heard[w.Index] = now, now
+	s.set[w.Index], s.heard[w.Index], s.values[w.Index] = now, now, w.Value
 	_ = s.image.Update([]image.Change{{Index: w.Index, Value: w.Value, Good: true}}) // it came out of these registers
 }
 

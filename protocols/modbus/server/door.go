@@ -16,21 +16,21 @@ const shakeTime = 10 * time.Second
 
 // accept lets masters in until the listener is closed. A failing Accept (out of descriptors, mostly) is tried again with a growing pause,
 // for ever: masters that leave give descriptors back.
-func (s *Server) accept(l net.Listener, d Door) {
+func (s *Server) accept(e *entry) {
 	pause := time.Duration(0)
 	for {
-		c, err := l.Accept()
+		c, err := e.listener.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			s.admit(c, d)
+			s.admit(c, e)
 			continue
 		case errors.Is(err, net.ErrClosed) || s.over():
 			return
 		}
 		s.counts.acceptErrors.Add(1)
 		if pause == 0 {
-			s.cfg.Log.Warn("modbus: cannot accept a connection, trying again", "door", d.Name, "err", err)
+			s.log().Warn("modbus: cannot accept a connection, trying again", "door", e.door.Load().Name, "err", err)
 		}
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		select {
@@ -48,12 +48,16 @@ func (s *Server) over() bool {
 }
 
 // admit starts to serve a connection unless a limit is reached.
-func (s *Server) admit(c net.Conn, d Door) {
-	from := addressGroup(c.RemoteAddr())
+func (s *Server) admit(c net.Conn, e *entry) {
+	from, d := addressGroup(c.RemoteAddr()), *e.door.Load()
+	if d.keys != nil {
+		c = tls.Server(c, d.keys.config)
+	}
 	m := newMaster(s, c, d, c.RemoteAddr().String())
+	m.entry = e
 	if why := s.enter(m, from); why != nil {
 		s.counts.refused.Add(1)
-		s.cfg.Log.Debug("modbus: connection refused", "door", d.Name, "remote", m.address, "err", why)
+		s.log().Debug("modbus: connection refused", "door", d.Name, "remote", m.address, "err", why)
 		_ = c.Close()
 		return
 	}
@@ -63,7 +67,7 @@ func (s *Server) admit(c net.Conn, d Door) {
 		defer s.rescue(m)
 		if err := s.shake(m, c); err != nil {
 			s.counts.strangers.Add(1)
-			s.cfg.Log.Info("modbus: TLS handshake failed", "door", d.Name, "remote", m.address, "err", err)
+			s.log().Info("modbus: TLS handshake failed", "door", d.Name, "remote", m.address, "err", err)
 			return
 		}
 		m.end(m.serve())
@@ -73,12 +77,16 @@ func (s *Server) admit(c net.Conn, d Door) {
 func (s *Server) enter(m *Master, from string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, open := s.doors[m.entry]
+	cfg := s.settings.Load()
 	switch {
-	case s.closed:
+	case s.closed || !open:
 		return net.ErrClosed
-	case s.conns >= s.cfg.Masters:
+	case m.entry.door.Load().Name != m.door.Name:
+		return errors.New("the door has just become another one")
+	case s.conns >= cfg.Masters:
 		return fmt.Errorf("%d masters are connected", s.conns)
-	case s.perAddr[from] >= s.cfg.PerAddress:
+	case s.perAddr[from] >= cfg.PerAddress:
 		return fmt.Errorf("%d masters are connected from %s", s.perAddr[from], from)
 	}
 	s.masters[m] = struct{}{}
@@ -104,7 +112,7 @@ func (s *Server) leave(m *Master, from string) {
 func (s *Server) rescue(m *Master) {
 	if p := recover(); p != nil {
 		s.counts.panics.Add(1)
-		s.cfg.Log.Error("modbus: a request made the server panic; only its connection is closed",
+		s.log().Error("modbus: a request made the server panic; only its connection is closed",
 			"door", m.door.Name, "remote", m.address, "panic", p, "stack", string(debug.Stack()))
 	}
 }

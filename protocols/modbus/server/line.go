@@ -25,39 +25,76 @@ type Line struct {
 	Said func(error)
 }
 
+// attendance is a line that is served.
+type attendance struct {
+	port   Port // as Change was given it
+	line   Line
+	stop   chan struct{}
+	done   chan struct{}
+	ended  bool    // guarded by Server.mu
+	master *Master // while the port is open; guarded by Server.mu
+}
+
 // Line serves a serial line in the background until Close. A port that is not there, or goes, is tried again for ever.
 func (s *Server) Line(l Line) error {
+	_, err := s.attend(l)
+	return err
+}
+
+func (s *Server) attend(l Line) (*attendance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return net.ErrClosed
+		return nil, net.ErrClosed
 	}
 	if l.Said == nil {
 		l.Said = func(error) {}
 	}
-	s.running.Go(func() { s.keep(l) })
-	return nil
+	a := &attendance{line: l, stop: make(chan struct{}), done: make(chan struct{})}
+	s.running.Go(func() {
+		defer close(a.done)
+		s.keep(a)
+	})
+	return a, nil
 }
 
-func (s *Server) keep(l Line) {
+// leaveLine ends to serve a line, and waits until its port is closed.
+func (s *Server) leaveLine(a *attendance) {
+	s.mu.Lock()
+	a.ended = true
+	close(a.stop)
+	if a.master != nil {
+		a.master.close()
+	}
+	s.mu.Unlock()
+	<-a.done
+}
+
+func (s *Server) keep(a *attendance) {
 	for {
-		err := s.serveLine(l)
-		if s.over() {
+		err := s.serveLine(a)
+		s.mu.Lock()
+		over := s.closed || a.ended
+		s.mu.Unlock()
+		if over {
 			return
 		}
 		if err == nil {
-			err = fmt.Errorf("%s: a request made the server panic", l.Name)
+			err = fmt.Errorf("%s: a request made the server panic", a.line.Name)
 		}
-		l.Said(err)
+		a.line.Said(err)
 		select {
 		case <-s.stop:
+			return
+		case <-a.stop:
 			return
 		case <-time.After(reopen):
 		}
 	}
 }
 
-func (s *Server) serveLine(l Line) error {
+func (s *Server) serveLine(a *attendance) error {
+	l := a.line
 	timer, err := serial.NewTimer()
 	if err != nil {
 		return err
@@ -70,15 +107,16 @@ func (s *Server) serveLine(l Line) error {
 	m := newMaster(s, port, Door{Name: l.Name, Framing: l.Framing}, "")
 	m.pace = &silence{timer: timer, pause: serial.Silence(l.Baud)}
 	s.mu.Lock()
-	if s.closed {
+	if s.closed || a.ended {
 		s.mu.Unlock()
 		return errors.Join(net.ErrClosed, port.Close())
 	}
+	a.master = m
 	s.masters[m] = struct{}{}
 	s.running.Add(1)
 	s.mu.Unlock()
 	defer s.running.Done()
-	defer s.forget(m)
+	defer s.forget(a, m)
 	defer s.rescue(m)
 	l.Said(nil)
 	err = m.serve()
@@ -86,10 +124,11 @@ func (s *Server) serveLine(l Line) error {
 	return fmt.Errorf("%s: %w", l.Name, err)
 }
 
-func (s *Server) forget(m *Master) {
+func (s *Server) forget(a *attendance, m *Master) {
 	m.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	a.master = nil
 	delete(s.masters, m)
 }
 

@@ -26,6 +26,7 @@ type Master struct {
 	conn    modbus.Conn
 	hangup  func() error
 	door    Door
+	entry   *entry // nil: a line
 	address string
 	role    string
 	since   time.Time
@@ -130,13 +131,23 @@ func (m *Master) handle(got modbus.Query) {
 }
 
 func (m *Master) answer(dst []byte, q *Query) []byte {
-	if m.door.Allow != nil && !m.door.Allow(m.role, q.Write()) {
-		if p, ok := m.server.handler.(Porter); ok && q.Refused == nil {
+	handler := m.server.settings.Load().handler
+	if !m.may(q.Write()) {
+		if p, ok := handler.(Porter); ok && q.Refused == nil {
 			p.Forbidden(q)
 		}
 		return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction) // MBAP security V36, R-31
 	}
-	return m.server.handler.Handle(dst, q)
+	return handler.Handle(dst, q)
+}
+
+// may says whether the master's role allows it, as the door is now.
+func (m *Master) may(write bool) bool {
+	allow := m.door.Allow
+	if m.entry != nil {
+		allow = m.entry.door.Load().Allow
+	}
+	return allow == nil || allow(m.role, write)
 }
 
 func (m *Master) count(pdu []byte) {
@@ -150,7 +161,7 @@ func (m *Master) count(pdu []byte) {
 func (m *Master) await() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for m.open >= m.server.cfg.InFlight && !m.gone {
+	for m.open >= m.server.settings.Load().InFlight && !m.gone {
 		m.room.Wait()
 	}
 }
@@ -214,7 +225,7 @@ func (m *Master) drain() {
 
 // extend moves the write deadline, not at each write since that costs as much as a tenth of an answer.
 func (m *Master) extend() {
-	slow := m.server.cfg.Slow
+	slow := m.server.settings.Load().Slow
 	if now := time.Now(); m.limit.Sub(now) < slow*3/4 {
 		m.limit = now.Add(slow)
 		_ = m.conn.SetWriteDeadline(m.limit)
@@ -279,7 +290,7 @@ func (m *Master) patience() {
 	if !m.fresh && !m.set.IsZero() {
 		return
 	}
-	now, idle := time.Now(), m.server.cfg.Idle
+	now, idle := time.Now(), m.server.settings.Load().Idle
 	if m.fresh {
 		m.last.Store(now.UnixNano())
 	}
@@ -308,5 +319,5 @@ func (s *Server) blame(m *Master, why error) {
 	default:
 		c.broken.Add(1)
 	}
-	s.cfg.Log.Debug("modbus: connection ended", "door", m.door.Name, "remote", m.address, "err", why)
+	s.log().Debug("modbus: connection ended", "door", m.door.Name, "remote", m.address, "err", why)
 }

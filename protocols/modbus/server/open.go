@@ -1,9 +1,6 @@
 package server
 
 import (
-	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -60,45 +57,3 @@ type Port struct {
 
 // Name is how the port is listed.
 func (p Port) Name() string { return "serial " + p.Path }
-
-// Open makes a server and opens its doors. said is told whenever a serial port was opened (nil) or cannot be or was lost, which is
-// tried again for ever; it is called by other goroutines. A TCP port that cannot be had is an error.
-func Open(cfg Config, h Handler, ways []TCP, ports []Port, said func(Port, error)) (*Server, error) {
-	s := New(cfg, h)
-	for _, w := range ways {
-		if err := s.open(w); err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-	}
-	for _, p := range ports {
-		err := s.Line(Line{
-			Name: p.Name(), Framing: p.Framing, Baud: p.Baud,
-			Open: func() (modbus.Conn, error) { return serial.Open(p.Config) },
-			Said: func(err error) { said(p, err) },
-		})
-		if err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-	}
-	return s, nil
-}
-
-func (s *Server) open(t TCP) error {
-	name := t.Framing.String() + " " + t.Listen
-	var secure *tls.Config
-	if t.TLS != nil {
-		var err error
-		if secure, err = t.TLS.TLS(); err != nil {
-			return fmt.Errorf("listen on %s: %w", t.Listen, err)
-		}
-		name = "tls " + t.Listen
-	}
-	l, err := net.Listen("tcp", t.Listen)
-	if err != nil {
-		return err
-	}
-	if secure != nil {
-		l = tls.NewListener(l, secure)
-	}
-	return s.Listen(l, Door{Name: name, Framing: t.Framing, Allow: t.allow()})
-}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatewayd/protocols/modbus"
@@ -60,27 +61,40 @@ func (c Config) complete() Config {
 
 // Server serves the masters of any number of doors. All methods may be called by any goroutine.
 type Server struct {
-	cfg     Config
-	handler Handler
-	counts  counters
-	running sync.WaitGroup
-	stop    chan struct{}
+	settings atomic.Pointer[settings]
+	counts   counters
+	running  sync.WaitGroup
+	stop     chan struct{}
+
+	changing sync.Mutex             // one Change at a time
+	ways     map[string]*entry      // by the address they listen on; of who changes
+	ports    map[string]*attendance // by device; of who changes
 
 	mu      sync.Mutex
 	closed  bool
-	doors   map[net.Listener]struct{}
+	doors   map[*entry]struct{}
 	masters map[*Master]struct{}
 	conns   int // of masters, without lines
 	perAddr map[string]int
 }
 
+// settings are what Change may change under way.
+type settings struct {
+	Config
+	handler Handler
+}
+
 // New makes a server without doors. It does no I/O.
 func New(cfg Config, h Handler) *Server {
-	return &Server{
-		cfg: cfg.complete(), handler: h, stop: make(chan struct{}),
-		doors: map[net.Listener]struct{}{}, masters: map[*Master]struct{}{}, perAddr: map[string]int{},
+	s := &Server{
+		stop: make(chan struct{}), ways: map[string]*entry{}, ports: map[string]*attendance{},
+		doors: map[*entry]struct{}{}, masters: map[*Master]struct{}{}, perAddr: map[string]int{},
 	}
+	s.settings.Store(&settings{cfg.complete(), h})
+	return s
 }
+
+func (s *Server) log() *slog.Logger { return s.settings.Load().Log }
 
 // Door is a way in for masters.
 type Door struct {
@@ -88,18 +102,33 @@ type Door struct {
 	Framing modbus.Framing // TCP, RTUOverTCP or ASCIIOverTCP
 	// Allow says what a master may do that has proven a role (TLS); nil: everything. What it may not is refused with exception 1.
 	Allow func(role string, write bool) bool
+
+	keys *keys // nil: no TLS, or the listener does it
+}
+
+// entry is a listener and the door behind it, which may become another one.
+type entry struct {
+	listener net.Listener
+	door     atomic.Pointer[Door]
 }
 
 // Listen serves the masters that l accepts, in the background, until Close. It takes l over.
 func (s *Server) Listen(l net.Listener, d Door) error {
+	_, err := s.listen(l, d)
+	return err
+}
+
+func (s *Server) listen(l net.Listener, d Door) (*entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return errors.Join(net.ErrClosed, l.Close())
+		return nil, errors.Join(net.ErrClosed, l.Close())
 	}
-	s.doors[l] = struct{}{}
-	s.running.Go(func() { s.accept(l, d) })
-	return nil
+	e := &entry{listener: l}
+	e.door.Store(&d)
+	s.doors[e] = struct{}{}
+	s.running.Go(func() { s.accept(e) })
+	return e, nil
 }
 
 // Close ends all connections and lines and waits for their goroutines.
@@ -109,8 +138,8 @@ func (s *Server) Close() error {
 		s.closed = true
 		close(s.stop)
 	}
-	for l := range s.doors {
-		_ = l.Close()
+	for e := range s.doors {
+		_ = e.listener.Close()
 	}
 	for m := range s.masters {
 		m.close()

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -50,21 +51,43 @@ type Files struct {
 	CA          string // who signs the certificates of masters
 }
 
-// TLS is the config of a secure door: TLS 1.2 or later, and every master proves who it is.
+// TLS is the config of a secure door: TLS 1.2 or later, and every master proves who it is. A session that is resumed
+// keeps its role, if its certificate is still good and its authority is still one of ours; crypto/tls looks.
 func (f Files) TLS() (*tls.Config, error) {
 	own, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", f.Certificate, f.Key, err)
 	}
-	pem, err := os.ReadFile(f.CA)
+	pool, err := authorities(f.CA)
 	if err != nil {
-		return nil, fmt.Errorf("certificate authority: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("certificate authority %s: no certificate in it", f.CA)
+		return nil, fmt.Errorf("certificate authority %s: %w", f.CA, err)
 	}
 	return &tls.Config{
 		Certificates: []tls.Certificate{own}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
 	}, nil
+}
+
+// authorities reads a PEM file with any number of certificates. One that cannot be read makes all of it unusable: who is let in must not
+// depend on a slip nobody is told of.
+func authorities(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool, n := x509.NewCertPool(), 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("it holds a %s; only certificates belong there", block.Type)
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", n+1, err)
+		}
+		pool.AddCert(c)
+		n++
+	}
+	if n == 0 {
+		return nil, errors.New("no certificate in it")
+	}
+	return pool, nil
 }

@@ -64,6 +64,9 @@ func NewDesk[M comparable, W any](most int) *Desk[M, W] {
 	}
 }
 
+// Widen changes how many transactions are given out at a time.
+func (d *Desk[M, W]) Widen(most int) { d.most = max(most, 1) }
+
 // Verdict is what becomes of a request.
 type Verdict uint8
 
