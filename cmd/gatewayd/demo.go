@@ -31,9 +31,10 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run a gateway with a simulated plant and look at it",
 		Long: `Run a gateway in this process, with a plant made of software: a PLC behind Modbus
-TCP, and an RS-485 line with a healthy, a slow, a flaky and a silent meter. Nothing
-has to be installed or configured, and nothing stays behind. On a terminal it shows
-the supervision tree as it lives.
+TCP, and an RS-485 line with a healthy, a slow, a flaky and a silent meter. Modbus
+masters find the plant's live points on one port, and the meters themselves on
+another. Nothing has to be installed or configured, and nothing stays behind. On a
+terminal it shows the supervision tree as it lives.
 
 --drill tells how the gateway heals itself: it kills and hangs actors, pulls the
 serial adapter and starves the watchdog, and shows each step of the healing.`,
@@ -46,6 +47,8 @@ serial adapter and starves the watchdog, and shows each step of the healing.`,
 	f := cmd.Flags()
 	f.StringVar(&d.bus, "bus", "127.0.0.1:4222", "where the bus shall listen; port 0 is any free one")
 	f.StringVar(&d.mqtt, "mqtt", "127.0.0.1:1883", "where the MQTT broker shall listen; port 0 is any free one")
+	f.StringVar(&d.modbus, "modbus", "127.0.0.1:1502", "where Modbus masters shall find live points; port 0 is any free one")
+	f.StringVar(&d.gateway, "gateway", "127.0.0.1:1503", "where Modbus masters shall find the meters of the RS-485 line; port 0 is any free one")
 	f.StringVar(&d.data, "data", "", "directory for what the gateway keeps (default one that is removed at the end)")
 	f.BoolVar(&d.plain, "plain", false, "print lines, on a terminal too")
 	f.BoolVar(&drill, "drill", false, "tell the healing story and end")
@@ -54,7 +57,9 @@ serial adapter and starves the watchdog, and shows each step of the healing.`,
 
 // demo is a gateway and a plant in this process.
 type demo struct {
-	bus, mqtt, data string
+	bus, mqtt       string
+	modbus, gateway string
+	data            string
 	plain           bool
 	out             io.Writer
 
@@ -67,11 +72,13 @@ type demo struct {
 func (d *demo) run(ctx context.Context, drill bool) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed
 	defer stop()
-	if d.bus, err = freePort(d.bus, "--bus"); err != nil {
-		return err
-	}
-	if d.mqtt, err = freePort(d.mqtt, "--mqtt"); err != nil {
-		return err
+	for _, p := range []struct {
+		addr *string
+		flag string
+	}{{&d.bus, "--bus"}, {&d.mqtt, "--mqtt"}, {&d.modbus, "--modbus"}, {&d.gateway, "--gateway"}} {
+		if *p.addr, err = freePort(*p.addr, p.flag); err != nil {
+			return err
+		}
 	}
 	if d.data == "" {
 		if d.data, err = os.MkdirTemp("", "gatewayd-demo-"); err != nil {
@@ -128,8 +135,8 @@ func (d *demo) config() []byte {
 		all.WriteString(strings.NewReplacer("@about@", m.about, "@name@", m.name,
 			"@unit@", strconv.Itoa(int(m.unit)), "@tolerate@", strconv.Itoa(m.tolerate)).Replace(meterConfig))
 	}
-	return []byte(strings.NewReplacer("@bus@", d.bus, "@mqtt@", d.mqtt, "@plc@", d.plant.plc,
-		"@line@", d.plant.line.Path(), "@meters@\n", all.String()).Replace(demoConfig))
+	return []byte(strings.NewReplacer("@bus@", d.bus, "@mqtt@", d.mqtt, "@modbus@", d.modbus, "@gateway@", d.gateway,
+		"@plc@", d.plant.plc, "@line@", d.plant.line.Path(), "@meters@\n", all.String()).Replace(demoConfig))
 }
 
 // start starts a gateway; the demo is the watchdog outside, so that it may be
@@ -200,5 +207,17 @@ func (d *demo) hints() []string {
 		"gatewayd watch" + server + " 'data/field/#'    or: nats" + nats + " sub 'gw.demo.data.>'",
 		"mosquitto_sub" + mqtt + " -t 'data/#' -v",
 		"gatewayd call" + server + ` field/plc/mixer WriteRegisters '{"address":10,"values":[42]}'`,
+		mbpoll(d.modbus, "-t 4:float -B -r 11 -c 2") + "    voltage and power of meter-1, as the gateway has them",
+		mbpoll(d.modbus, "-r 2") + " 1200    the mixer's setpoint",
+		mbpoll(d.gateway, "-t 3:float -B -r 1 -c 2") + "    meter-1 itself, on a line that is polled all the while",
 	}
+}
+
+// mbpoll is a command of that name for unit 1 behind a port.
+func mbpoll(addr, what string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "mbpoll " + addr
+	}
+	return "mbpoll -1 -a 1 -p " + port + " " + what + " " + host
 }

@@ -68,9 +68,9 @@ func frame(n *news, hints []string, mqtt string, height int, now time.Time, up t
 	}
 	lines := append([][]cell{head}, tree...)
 	room := height - len(lines) - len(foot)
-	if room < 3 { // a small terminal: what happens matters more than what to try
-		room += len(foot)
-		foot = nil
+	for room < 3 && len(foot) > 0 { // a small terminal: what happens matters more than what to try
+		room++
+		foot = foot[:len(foot)-1]
 	}
 	lines = append(lines, eventRows(n.lines, room)...)
 	lines = append(lines, foot...)

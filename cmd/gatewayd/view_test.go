@@ -84,7 +84,7 @@ func TestDemoOnATerminal(t *testing.T) {
 	if err := os.Symlink(self, program); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, "demo", "--bus", "127.0.0.1:0", "--mqtt", "127.0.0.1:0")
+	cmd := exec.Command(program, "demo", "--bus", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--modbus", "127.0.0.1:0", "--gateway", "127.0.0.1:0")
 	cmd.Env = append(os.Environ(), "TERM=xterm", "TMPDIR="+t.TempDir())
 	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 80, Rows: 24})
 	if err != nil {
