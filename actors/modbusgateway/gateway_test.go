@@ -174,6 +174,10 @@ func begin(t testing.TB, r *actorstest.Rig, cfg *modbusv1.Gateway) (port string)
 	cfg.Tcp = append(cfg.Tcp, &modbusv1.TcpDoor{Listen: "127.0.0.1:" + port})
 	cell := r.Start(path, modbusgateway.Kind, cfg)
 	r.Until("listening", func() bool { return cell.State() == actors.OK })
+	r.Until("the serial ports are open", func() bool { // until then they echo
+		m, err := actorstest.Call(r, path, "Masters", &modbusv1.MastersRequest{}, &modbusv1.MastersResponse{})
+		return err == nil && len(m.Masters) == len(cfg.Serial)
+	})
 	return port
 }
 

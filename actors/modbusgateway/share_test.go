@@ -98,6 +98,9 @@ const (
 	install = "apt-get install -y gcc libc6-dev libmodbus-dev python3-pymodbus python3-serial"
 )
 
+// npm is what to do when a library of node is missing.
+const npm = "if a module is missing: sh packaging/npm.sh"
+
 // clients are programs, made with other people's libraries, that ask a device
 // whose registers hold their own address for everything.
 func clients(t *testing.T) map[string][]string {
@@ -148,6 +151,28 @@ func TestRealMasters(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// Clients of JavaScript agree, over TCP and with RTU frames in it, which no other
+// peer sends.
+func TestRealMastersOfJavaScript(t *testing.T) {
+	for _, x := range []struct{ library, in string }{{"jsmodbus", "tcp"}, {"modbus-serial", "tcp"}, {"modbus-serial", "rtutcp"}} {
+		t.Run(x.library+"/"+x.in, func(t *testing.T) {
+			r := actorstest.New(t)
+			rs485(t, r, equipped(7))
+			rtu := freePort(t)
+			port := begin(t, r, &modbusv1.Gateway{
+				Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + rtu, Framing: "rtu"}},
+				Routes: []*modbusv1.Route{{First: 7, Link: linePath}},
+			})
+			if x.in == "rtutcp" {
+				port = rtu
+			}
+			if text, err := exec.Command("node", filepath.Join(peers, "npm", "client.js"), x.library, x.in, port).CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s\n%s", err, text, npm)
+			}
+		})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,23 @@ func TestRealClientsOverTCP(t *testing.T) {
 	}
 }
 
+// Clients of JavaScript agree, over TCP and with RTU frames in it.
+func TestRealClientsOfJavaScript(t *testing.T) {
+	for _, x := range []struct{ library, framing string }{{"jsmodbus", "tcp"}, {"modbus-serial", "tcp"}, {"modbus-serial", "rtu"}} {
+		t.Run(x.library+"/"+x.framing, func(t *testing.T) {
+			r := actorstest.New(t)
+			port, plain := freePort(t), freePort(t)
+			plant(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port, Framing: x.framing}, {Listen: "127.0.0.1:" + plain}}})
+			filled(t, r, plain)
+			kind := map[string]string{"tcp": "tcp", "rtu": "rtutcp"}[x.framing]
+			out, err := exec.Command("node", "../../protocols/modbus/testdata/npm/client.js", x.library, kind, port, "basic").CombinedOutput()
+			if err != nil {
+				t.Errorf("%v\n%s\nif a module is missing: sh packaging/npm.sh", err, out)
+			}
+		})
+	}
+}
+
 func TestRealClientsOnALine(t *testing.T) {
 	for _, c := range []struct {
 		name, framing string
@@ -134,6 +152,10 @@ func TestRealClientsOnALine(t *testing.T) {
 				Serial: []*modbusv1.SerialDoor{{Port: far, Parity: "none", Framing: c.framing}},
 			})
 			filled(t, r, port)
+			r.Until("the serial port is open", func() bool { // until then it echoes
+				m, err := actorstest.Call(r, path, "Masters", &modbusv1.MastersRequest{}, &modbusv1.MastersResponse{})
+				return err == nil && slices.ContainsFunc(m.Masters, func(m *modbusv1.Master) bool { return m.Door == "serial "+far })
+			})
 			run(t, append(c.argv, c.framing, near)...)
 		})
 	}
