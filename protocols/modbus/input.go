@@ -25,11 +25,16 @@ type input struct {
 	swap func(fd uintptr) bool // exchangeNow, made once
 	out  []byte                // what it writes
 	sent int                   // what it has written; -1: nothing was tried
+
+	push   func(fd uintptr) bool // writeNow, made once; what it has is whose who writes, not whose who reads
+	rest   []byte
+	pushed int
+	stuck  error
 }
 
 func newInput(conn Conn, tap *Tap) *input {
 	in := &input{conn: conn, tap: tap}
-	in.now, in.swap = in.readNow, in.exchangeNow
+	in.now, in.swap, in.push = in.readNow, in.exchangeNow, in.writeNow
 	if s, ok := conn.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			in.raw = raw
@@ -141,4 +146,32 @@ func (in *input) exchangeNow(fd uintptr) bool {
 		in.got = 0
 	}
 	return in.fail != syscall.EAGAIN
+}
+
+// write writes of out what conn takes without waiting, beside whoever reads. It needs raw, and a write deadline that is not over.
+func (in *input) write(out []byte) (n int, err error) {
+	in.rest, in.pushed, in.stuck = out, 0, nil
+	err = in.raw.Write(in.push)
+	in.rest = nil
+	if err == nil && in.stuck != nil {
+		err = os.NewSyscallError("write", in.stuck)
+	}
+	return in.pushed, err
+}
+
+func (in *input) writeNow(fd uintptr) bool {
+	for len(in.rest) > 0 {
+		n, err := syscall.Write(int(fd), in.rest)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return true
+		case err != nil:
+			in.stuck = err
+			return true
+		}
+		in.rest, in.pushed = in.rest[n:], in.pushed+n
+	}
+	return true
 }

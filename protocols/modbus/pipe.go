@@ -12,7 +12,8 @@ import (
 
 // Pipe carries many transactions at a time over one Modbus TCP connection, each with its own deadline; their answers may come in any order.
 // Do may be called by any number of goroutines, and as many requests are under way: whoever calls it limits that. It has no goroutine of its
-// own: one of the callers that wait reads for all of them. The Pipe never closes, reopens or repeats anything.
+// own, unless what is to be written must wait: one of the callers that wait reads for all of them. The Pipe never closes, reopens or repeats
+// anything.
 type Pipe struct {
 	conn Conn
 	opts Options
@@ -21,6 +22,7 @@ type Pipe struct {
 
 	began time.Time // when the frame begun in rx did
 	out   []byte    // of whoever writes
+	limit time.Time // the latest deadline of what is in out; of whoever writes
 
 	mu      sync.Mutex
 	queue   []*turn // not sent
@@ -153,41 +155,74 @@ func (p *Pipe) enter(ctx context.Context, r Request) (t *turn, writer bool, err 
 	return t, writer, nil
 }
 
-// flush writes the queue until it is empty.
+// batches is how many batches a caller writes, for himself and others, before he looks for his own answer.
+const batches = 16
+
+// flush writes the queue until it is empty. What cannot be written at once a goroutine writes, so that no caller waits for longer than his
+// own deadline while the peer takes nothing.
 func (p *Pipe) flush() {
-	for {
-		p.mu.Lock()
-		if len(p.queue) == 0 || p.lost != nil {
-			p.writing = false
-			p.mu.Unlock()
+	for range batches {
+		if !p.batch() {
 			return
 		}
-		p.out = p.out[:0]
-		var until time.Time
-		for _, t := range p.queue {
-			t.id = p.newID()
-			at := len(p.out)
-			p.out = append(p.out, byte(t.id>>8), byte(t.id), 0, 0, 0, 0, t.request.Unit)
-			p.out = AppendRequest(p.out, t.request)
-			binary.BigEndian.PutUint16(p.out[at+4:], uint16(len(p.out)-at-6))
-			p.waiting = append(p.waiting, t)
-			if t.deadline.After(until) {
-				until = t.deadline
-			}
+		n, err := 0, error(nil)
+		if p.rx.raw != nil {
+			n, err = p.rx.write(p.out)
 		}
-		clear(p.queue)
-		p.queue = p.queue[:0]
-		p.mu.Unlock()
-		err := p.conn.SetWriteDeadline(until)
-		n := 0
+		switch {
+		case err != nil:
+			p.cut(n, fmt.Errorf("write: %w", err))
+		case n < len(p.out):
+			go p.push(n)
+			return
+		}
+	}
+	go p.flush()
+}
+
+// push writes a batch of which n bytes are gone, and what has come since.
+func (p *Pipe) push(n int) {
+	for more := true; more; more = p.batch() {
+		err := p.conn.SetWriteDeadline(p.limit)
 		if err == nil {
-			p.opts.Tap.sentAll(p.out) // before an answer can be seen
-			n, err = p.conn.Write(p.out)
+			var m int
+			m, err = p.conn.Write(p.out[n:])
+			n += m
+		}
+		if err == nil {
+			err = p.conn.SetWriteDeadline(time.Time{})
 		}
 		if err != nil {
 			p.cut(n, fmt.Errorf("write: %w", err))
 		}
+		n = 0
 	}
+}
+
+// batch takes what is to be written; false: nothing, and nobody writes any more.
+func (p *Pipe) batch() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) == 0 || p.lost != nil {
+		p.writing = false
+		return false
+	}
+	p.out, p.limit = p.out[:0], time.Time{}
+	for _, t := range p.queue {
+		t.id = p.newID()
+		at := len(p.out)
+		p.out = append(p.out, byte(t.id>>8), byte(t.id), 0, 0, 0, 0, t.request.Unit)
+		p.out = AppendRequest(p.out, t.request)
+		binary.BigEndian.PutUint16(p.out[at+4:], uint16(len(p.out)-at-6))
+		p.waiting = append(p.waiting, t)
+		if t.deadline.After(p.limit) {
+			p.limit = t.deadline
+		}
+	}
+	clear(p.queue)
+	p.queue = p.queue[:0]
+	p.opts.Tap.sentAll(p.out) // before an answer can be seen
+	return true
 }
 
 // newID is an id that no transaction has which is under way or may still be answered.

@@ -272,3 +272,48 @@ func TestAPipeThatIsStuck(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A caller who gives up, or whose time is over, is not kept by what others have
+// still to write to a peer that reads nothing.
+func TestNobodyIsKeptByAStuckPipe(t *testing.T) {
+	for name, pair := range map[string]func() (near, far net.Conn){
+		"that can only wait": net.Pipe,
+		"of TCP":             func() (net.Conn, net.Conn) { return tcpPair(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far := pair()
+			defer near.Close()
+			defer far.Close()
+			p := modbus.NewPipe(near, modbus.Options{})
+			patient, giveUp := context.WithCancel(t.Context())
+			long := modbus.Request{Unit: 1, Function: modbus.WriteMultipleRegisters, Quantity: 123, Data: make([]byte, 246), Timeout: time.Hour}
+			if name == "of TCP" {
+				_ = near.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+				for full := error(nil); full == nil; {
+					_, full = near.Write(make([]byte, 1<<16))
+				}
+				_ = near.SetWriteDeadline(time.Time{})
+			}
+			var all sync.WaitGroup
+			for range 20 {
+				all.Go(func() {
+					for patient.Err() == nil {
+						_, err := p.Do(patient, long)
+						if err == nil {
+							t.Error("a peer that reads nothing has answered")
+						}
+					}
+				})
+			}
+			for range 5 {
+				brief := writeOne
+				brief.Timeout = 20 * time.Millisecond
+				if _, err := p.Do(t.Context(), brief); !errors.Is(err, modbus.ErrTimeout) {
+					t.Errorf("got %v, want a timeout", err)
+				}
+			}
+			giveUp()
+			all.Wait() // not an hour
+		})
+	}
+}

@@ -163,6 +163,7 @@ func Source(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, nil
 	}
 	if a, err := netip.ParseAddr(s); err == nil {
+		a = a.Unmap() // as callers are known
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(s)

@@ -24,7 +24,7 @@ type Config struct {
 	Pending           int           // connections that have not registered
 	PendingPerAddress int
 	PerAddress        int // connections, registered or not
-	RefusalsPerMinute int // of one address, after which it is not heard until the minute is over
+	RefusalsPerMinute int // of one address (of IPv6: one /64, as the limits above), after which it is not heard until the minute is over
 }
 
 // Refusal is a connection that was turned away.
@@ -53,11 +53,11 @@ type Listener struct {
 	over    bool
 	calls   map[*call]struct{}
 	pending int
-	from    map[netip.Addr]*guest
+	from    map[netip.Prefix]*guest
 	turned  uint64
 }
 
-// guest is what is known of an address.
+// guest is what is known of an address, or of the network that a host has whole.
 type guest struct {
 	open, pending int
 	refusals      int
@@ -72,7 +72,7 @@ func Listen(cfg Config, desk *Desk, refused func(Refusal)) (*Listener, error) {
 	}
 	l := &Listener{
 		cfg: cfg, desk: desk, refused: refused, socket: socket.(*net.TCPListener),
-		calls: map[*call]struct{}{}, from: map[netip.Addr]*guest{},
+		calls: map[*call]struct{}{}, from: map[netip.Prefix]*guest{},
 	}
 	l.running.Add(1)
 	go l.accept()
@@ -169,7 +169,7 @@ func (l *Listener) admit(conn *net.TCPConn) {
 func (l *Listener) enter(c *call) (why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := c.at.Addr()
+	a := dial.Group(c.at.Addr())
 	g := l.from[a]
 	if g == nil {
 		l.tidy(c.since)
@@ -219,7 +219,7 @@ func (l *Listener) tidy(now time.Time) {
 func (l *Listener) serve(c *call) *Refusal {
 	claim, packet, why := l.ask(c)
 	l.mu.Lock()
-	g := l.from[c.at.Addr()]
+	g := l.from[dial.Group(c.at.Addr())]
 	g.pending--
 	l.pending--
 	if claim == nil {
@@ -240,6 +240,10 @@ func (l *Listener) serve(c *call) *Refusal {
 		err = claim.Hand(&Caller{Conn: c, Beats: append([][]byte{packet, trim(packet)}, l.cfg.Beats...)})
 	}
 	if err != nil {
+		l.mu.Lock()
+		g.refusals++
+		l.turned++
+		l.mu.Unlock()
 		return &Refusal{c.at, packet, fmt.Sprintf("%s cannot take it: %s", claim.Name, err)}
 	}
 	return nil
@@ -264,7 +268,7 @@ func (c *call) Close() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.calls, c)
-		l.from[c.at.Addr()].open--
+		l.from[dial.Group(c.at.Addr())].open--
 	})
 	return err
 }

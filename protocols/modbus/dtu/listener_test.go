@@ -2,7 +2,9 @@ package dtu_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +171,9 @@ func TestOwnerWhoIsGoneGetsNothing(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("still open")
 	}
+	if _, _, refused := r.Calls(); refused != 1 {
+		t.Errorf("%d refusals", refused)
+	}
 	r.claim(t, "b", "5678")
 	r.call(t, "5678")
 	next(t, r.handed)
@@ -212,5 +217,29 @@ func FuzzBytes(f *testing.F) {
 			t.Errorf("%q: %x", s, b)
 		}
 		_, _ = dtu.Source(s)
+	})
+}
+
+// Whose DTU calls from an address is never a matter of chance: of all claims at most one means it.
+func TestNoTwoClaimsMeanOneAddress(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d, now := &dtu.Desk{}, time.Now()
+		var claimed []netip.Prefix
+		for i := range rapid.IntRange(1, 20).Draw(t, "claims") {
+			addr := netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(t, "last byte")})
+			source := netip.PrefixFrom(addr, rapid.IntRange(24, 32).Draw(t, "bits")).Masked()
+			if d.Claim(&dtu.Claim{Name: fmt.Sprint(i), Source: source}, now) == nil {
+				claimed = append(claimed, source)
+			}
+		}
+		from, meant := netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(t, "caller")}), 0
+		for _, s := range claimed {
+			if s.Contains(from) {
+				meant++
+			}
+		}
+		if meant > 1 {
+			t.Fatalf("%v is meant by %d of %v", from, meant, claimed)
+		}
 	})
 }

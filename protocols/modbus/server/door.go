@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"time"
+
+	"gatewayd/protocols/modbus/dial"
 )
 
 // shakeTime is how long a TLS handshake may take.
@@ -141,16 +143,15 @@ func (s *Server) shake(m *Master, c net.Conn) error {
 	return nil
 }
 
-// addressGroup is what counts as one address: an IPv4 address, or the /64 that an IPv6 host is commonly given whole.
+// addressGroup is what counts as one address.
 func addressGroup(a net.Addr) string {
 	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		return a.String()
 	}
-	ip := ap.Addr().Unmap().WithZone("")
-	if ip.Is4() || ip.IsLoopback() {
-		return ip.String()
+	g := dial.Group(ap.Addr())
+	if g.IsSingleIP() {
+		return g.Addr().String()
 	}
-	p, _ := ip.Prefix(64)
-	return p.String()
+	return g.String()
 }
