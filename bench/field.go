@@ -54,7 +54,13 @@ func unit(g *config.Node, number uint32, n int, every time.Duration) {
 // serialLine makes a paced line on which the units up to last answer, and the
 // config of the actor that serves it.
 func serialLine(dir, name string, baud int, last byte) (*line.Line, *modbusv1.SerialLine, error) {
-	l, err := line.New(line.Options{Dir: dir, Name: name})
+	return lineOf(dir, name, baud, last, line.Options{})
+}
+
+// lineOf is such a line that is special.
+func lineOf(dir, name string, baud int, last byte, opts line.Options) (*line.Line, *modbusv1.SerialLine, error) {
+	opts.Dir, opts.Name = dir, name
+	l, err := line.New(opts)
 	if err != nil {
 		return nil, nil, err
 	}

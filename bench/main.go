@@ -40,7 +40,9 @@ var figures = []figure{
 	{"write", "write latency under full poll load", 60 * time.Second, writeLatency},
 	{"crash", "crash to the next life", 40 * time.Second, crash},
 	{"server", "masters of the Modbus server", 90 * time.Second, serverRate},
-	{"shared", "masters that share a line", 40 * time.Second, sharedLine},
+	{"shared", "masters that share a line", 60 * time.Second, sharedLine},
+	{"crowd", "polling beside 500 masters", 60 * time.Second, crowdedPolling},
+	{"cookie", "the cookie protocol through our broker", 60 * time.Second, cookie},
 	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
 	{"idle", "10,000 idle actors", 60 * time.Second, idle},
 }

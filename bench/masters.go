@@ -14,14 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gatewayd/actors/modbusgateway"
-	"gatewayd/actors/modbusunit"
-	"gatewayd/actors/serialline"
 	"gatewayd/protocols/modbus"
-	"gatewayd/schemas"
-	"gatewayd/supervisor/config"
-
-	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 const (
@@ -29,8 +22,6 @@ const (
 	crowdRegs   = 10
 	crowdSpan   = 2 * time.Second
 	crowdRounds = 5
-	sharedSpan  = 5 * time.Second
-	sharedBaud  = 115200
 )
 
 // bareFlag makes a process the bare server, on a port.
@@ -226,49 +217,4 @@ func askOn(c net.Conn, frame []byte, end time.Time) (n int64, err error) {
 		}
 	}
 	return n, nil
-}
-
-// sharedLine is how much of a paced line 50 masters get through the gateway.
-func sharedLine(_ context.Context, b *bench) error {
-	l, cfg, err := serialLine(b.dir, "shared", sharedBaud, 247)
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
-	w, err := newWorld(b.dir, modbusunit.Kind, serialline.Kind, modbusgateway.Kind)
-	if err != nil {
-		return err
-	}
-	defer w.close()
-	f := &field{w, forest(0, 0, "")}
-	g := f.plant("shared", "serial-line", cfg)
-	gate := &modbusv1.Gateway{
-		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + strconv.Itoa(port)}}, MaxMasters: 100, MaxMastersPerAddress: 100,
-		Routes: []*modbusv1.Route{{First: 1, Link: "shared/link"}},
-	}
-	schemas.Defaults(gate)
-	g.Children = append(g.Children, &config.Node{Path: "shared/gateway", Kind: "modbus-gateway", Config: gate})
-	if err := w.tree.Start(f.tree); err != nil {
-		return err
-	}
-	if err := reachable(port, 10*time.Second); err != nil {
-		return err
-	}
-	before := l.Stats()
-	rate, err := crowdRate(port, sharedSpan)
-	if err != nil {
-		return err
-	}
-	early := l.Stats().Violations - before.Violations
-	share := rate * onWire(sharedBaud, crowdRegs).Seconds()
-	r := row{
-		Figure: "gateway TCP to RTU 115200, 50 masters: share", Value: fmt.Sprintf("%.1f %%, %d too early", 100*share, early), Limit: "≥ 95 %, 0 too early",
-	}.above(share, 0.95)
-	r.Pass = r.Pass && early == 0
-	b.say(r)
-	return nil
 }

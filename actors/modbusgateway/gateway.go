@@ -6,7 +6,6 @@ package modbusgateway
 import (
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
@@ -14,7 +13,6 @@ import (
 	"gatewayd/protocols/modbus/server"
 	"gatewayd/protocols/modbus/share"
 	"gatewayd/protocols/modbus/wire"
-	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -77,19 +75,6 @@ func (g *gateway) Receive(c *actors.Context, msg any) error {
 		g.doors.Take(c, msg)
 	}
 	return nil
-}
-
-// check finds what no rule of a single field can tell.
-func check(config proto.Message) []schemas.Violation {
-	cfg := config.(*modbusv1.Gateway)
-	_, err := routesOf(cfg.Routes)
-	if err == nil {
-		err = modbusdoor.Check(cfg)
-	}
-	if err == nil {
-		return nil
-	}
-	return []schemas.Violation{{Message: err.Error()}}
 }
 
 // open opens the doors, or puts another config in force: what is under way goes

@@ -120,6 +120,12 @@ func cable(t testing.TB) (near, far string) {
 // rs485 starts a serial line with devices on it.
 func rs485(t testing.TB, r *actorstest.Rig, devices ...*sim.Device) {
 	t.Helper()
+	wired(t, r, &modbusv1.SerialLine{Baud: 115200, Turnaround: ms(5)}, devices...)
+}
+
+// wired starts a serial line of its own kind.
+func wired(t testing.TB, r *actorstest.Rig, cfg *modbusv1.SerialLine, devices ...*sim.Device) {
+	t.Helper()
 	near, far := cable(t)
 	f, err := os.OpenFile(far, os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -134,7 +140,8 @@ func rs485(t testing.TB, r *actorstest.Rig, devices ...*sim.Device) {
 		t.Fatal(err)
 	}
 	serve(t, func(ctx context.Context) error { return sim.NewPlant(devices...).ServeStream(ctx, f, modbus.RTU) })
-	r.Start(linePath, serialline.Kind, &modbusv1.SerialLine{Port: near, Baud: 115200, Turnaround: ms(5)})
+	cfg.Port = near
+	r.Start(linePath, serialline.Kind, cfg)
 }
 
 func fdOf(t testing.TB, f *os.File) (fd uintptr) {

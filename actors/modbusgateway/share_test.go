@@ -1,6 +1,7 @@
 package modbusgateway_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -117,22 +118,26 @@ func clients(t *testing.T) map[string][]string {
 	return map[string][]string{"libmodbus": {out}, "pymodbus": {interpreter, filepath.Join(peers, "client.py")}}
 }
 
-// Every direction: real masters over TCP and on lines, a device on a line and
-// one behind TCP.
+// Every direction: real masters over TCP and on lines, a device on a line, at a
+// port that is no wire, and behind TCP.
 func TestRealMasters(t *testing.T) {
 	for name, argv := range clients(t) {
 		for _, in := range []string{"tcp", "rtu", "ascii"} {
 			if name == "libmodbus" && in == "ascii" {
 				continue // libmodbus has no ASCII
 			}
-			for _, out := range []string{"line", "tcp"} {
+			for _, out := range []string{"line", "pty", "tcp"} {
 				t.Run(name+"/"+in+" to "+out, func(t *testing.T) {
 					r := actorstest.New(t)
 					cfg := &modbusv1.Gateway{Routes: []*modbusv1.Route{{First: 7, Link: linkPath}}}
-					if out == "line" {
+					switch out {
+					case "line":
 						rs485(t, r, equipped(7))
 						cfg.Routes[0].Link = linePath
-					} else {
+					case "pty":
+						wired(t, r, &modbusv1.SerialLine{Silence: ms(0)}, equipped(7))
+						cfg.Routes[0].Link = linePath
+					default:
 						plc(t, r, equipped(7))
 					}
 					where := ""
@@ -191,17 +196,49 @@ func TestRTUOverTCP(t *testing.T) {
 	expect(t, l, read(8, 0, 1), modbus.GatewayPath, 0)
 }
 
-// Five hundred masters that ask as fast as they can cost our own polling no slot.
+// rowdy are connections of masters that do all but ask: garbage, half a request,
+// answers that nobody takes.
+func rowdy(t *testing.T, ctx context.Context, all *sync.WaitGroup, port string, n int) {
+	t.Helper()
+	ask := modbus.AppendFrame(nil, modbus.TCP, 1, 7, modbus.AppendRequest(nil, read(7, 0, 100)))
+	for i := range n {
+		what := [][]byte{bytes.Repeat([]byte("GET / HTTP/1.0\r\n"), 50), ask[:9], bytes.Repeat(ask, 50)}[i%3]
+		all.Go(func() {
+			for range 100 { // the server cuts them, and they come again
+				conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:"+port)
+				if err != nil {
+					return
+				}
+				stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+				for err == nil {
+					_, err = conn.Write(what)
+					if i%3 == 1 {
+						_, err = conn.Read(make([]byte, 1))
+					}
+				}
+				stop()
+				_ = conn.Close()
+			}
+		})
+	}
+}
+
+// Five hundred masters that ask as fast as they can, and some that only make
+// trouble, cost our own polling no slot.
 func TestACrowdDisturbsNoPolling(t *testing.T) {
 	r := actorstest.New(t)
 	rs485(t, r, device(7, 0))
 	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
 	poller := r.Start("field/rs485-1/meter", modbusunit.Kind, &modbusv1.Unit{
-		Link: linePath, Unit: 7, Every: ms(250), Timeout: ms(1000), Points: []*modbusv1.Point{{Name: "power", Address: 10}},
+		Link: linePath, Unit: 7, Every: ms(500), Timeout: ms(1000), Points: []*modbusv1.Point{{Name: "power", Address: 10}},
 	})
-	port := begin(t, r, &modbusv1.Gateway{MaxMasters: 500, MaxMastersPerAddress: 500, Routes: []*modbusv1.Route{{First: 7, Link: linePath}}})
+	port := begin(t, r, &modbusv1.Gateway{
+		MaxMasters: 512, MaxMastersPerAddress: 512, Idle: ms(500), Slow: ms(500), Routes: []*modbusv1.Route{{First: 7, Link: linePath}},
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
 	var answered atomic.Int32
 	for i := range 500 {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
@@ -223,6 +260,11 @@ func TestACrowdDisturbsNoPolling(t *testing.T) {
 	r.Until("all masters are listed", func() bool {
 		m, err := actorstest.Call(r, path, "Masters", &modbusv1.MastersRequest{}, &modbusv1.MastersResponse{})
 		return err == nil && len(m.Masters) == 500 && m.Refused == 0
+	})
+	rowdy(t, ctx, &all, port, 12)
+	r.Until("the rowdy are cut", func() bool {
+		m, err := actorstest.Call(r, path, "Masters", &modbusv1.MastersRequest{}, &modbusv1.MastersResponse{})
+		return err == nil && m.Garbled > 3 && m.Idle > 0
 	})
 	for len(data) > 0 {
 		<-data

@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus/server"
-	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -69,19 +67,6 @@ func (s *shop) Receive(c *actors.Context, msg any) error {
 		s.doors.Take(c, msg)
 	}
 	return nil
-}
-
-// check finds what no rule of a single field can tell.
-func check(config proto.Message) []schemas.Violation {
-	cfg := config.(*modbusv1.Server)
-	_, err := newStock(cfg)
-	if err == nil {
-		err = modbusdoor.Check(cfg)
-	}
-	if err == nil {
-		return nil
-	}
-	return []schemas.Violation{{Message: err.Error()}}
 }
 
 // show opens the doors, or shows other points behind those that are open.

@@ -97,10 +97,17 @@ func (l *line) ready(c *actors.Context) {
 		framing = modbus.ASCII
 	}
 	l.port.Corrupt(l.noise)
-	l.modbus = modbus.NewLink(l.port, framing, modbus.Options{
-		Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.timer, Tap: l.desk.Tap,
-	})
-	l.desk.Configure(wire.Air(serial.CharTime(s.Baud, s.BitsPerChar()), serial.Silence(s.Baud), framing))
+	opts := modbus.Options{Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.timer, Tap: l.desk.Tap}
+	char, silence := serial.CharTime(s.Baud, s.BitsPerChar()), serial.Silence(s.Baud)
+	if l.cfg.Silence != nil {
+		silence = l.cfg.Silence.AsDuration()
+		opts.Silence = silence
+	}
+	if l.cfg.Silence != nil && silence == 0 {
+		opts.Baud, opts.Silence, char = 0, -1, 0
+	}
+	l.modbus = modbus.NewLink(l.port, framing, opts)
+	l.desk.Configure(wire.Air(char, silence, framing))
 	l.desk.Up()
 	l.say(c, "")
 	l.next(c)

@@ -36,7 +36,7 @@ type Options struct {
 	Baud int
 	// Bits per character including start, parity and stop; default 11 for RTU, 10 for ASCII (Serial Line V1.02 §2.5.1.1).
 	Bits int
-	// Silence between frames; default 3.5 characters, 1.75 ms above 19200 baud (§2.5.1.1).
+	// Silence between frames; default 3.5 characters, 1.75 ms above 19200 baud (§2.5.1.1). Negative: none, what comes is no wire's.
 	Silence time.Duration
 	// Turnaround is the pause after a broadcast (§2.4.1); default 100 ms.
 	Turnaround time.Duration
@@ -111,7 +111,10 @@ func (o Options) complete(f Framing) (Options, time.Duration) {
 	if o.Baud > 0 {
 		char = time.Duration(o.Bits) * time.Second / time.Duration(o.Baud)
 	}
-	if o.Silence <= 0 {
+	switch {
+	case o.Silence < 0:
+		o.Silence = 0
+	case o.Silence == 0:
 		o.Silence = 1750 * time.Microsecond
 		if o.Baud > 0 && o.Baud <= 19200 {
 			o.Silence = char * 7 / 2

@@ -43,7 +43,11 @@ type SerialLine struct {
 	// Direction control of an RS-485 transceiver by the driver.
 	Rs485 *Rs485 `protobuf:"bytes,7,opt,name=rs485,proto3" json:"rs485,omitempty"`
 	// Silence after a broadcast, for units to act on it.
-	Turnaround    *durationpb.Duration `protobuf:"bytes,8,opt,name=turnaround,proto3" json:"turnaround,omitempty"`
+	Turnaround *durationpb.Duration `protobuf:"bytes,8,opt,name=turnaround,proto3" json:"turnaround,omitempty"`
+	// Silence before each frame; absent for what the specification asks (3.5 characters,
+	// 1.75 ms above 19200 Bd). 0: the port is no wire but a pseudo terminal, or a device
+	// that has USB itself, where frames are not told apart by time and take none.
+	Silence       *durationpb.Duration `protobuf:"bytes,9,opt,name=silence,proto3" json:"silence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -130,6 +134,13 @@ func (x *SerialLine) GetRs485() *Rs485 {
 func (x *SerialLine) GetTurnaround() *durationpb.Duration {
 	if x != nil {
 		return x.Turnaround
+	}
+	return nil
+}
+
+func (x *SerialLine) GetSilence() *durationpb.Duration {
+	if x != nil {
+		return x.Silence
 	}
 	return nil
 }
@@ -1801,7 +1812,7 @@ var File_modbus_v1_modbus_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x18modbus/v1/security.proto\x1a\x15modbus/v1/trace.proto\"\xb0\x03\n" +
+	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x18modbus/v1/security.proto\x1a\x15modbus/v1/trace.proto\"\xf4\x03\n" +
 	"\n" +
 	"SerialLine\x12%\n" +
 	"\x04port\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?p\x01R\x04port\x125\n" +
@@ -1813,7 +1824,8 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x05rs485\x18\a \x01(\v2\x10.modbus.v1.Rs485R\x05rs485\x12O\n" +
 	"\n" +
 	"turnaround\x18\b \x01(\v2\x19.google.protobuf.DurationB\x14\x8a\xb5\x18\x10\x12\x05100ms!\x00\x00\x00\x00\x00\x00$@R\n" +
-	"turnaround\"\x93\x02\n" +
+	"turnaround\x12B\n" +
+	"\asilence\x18\t \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00\xf0?R\asilence\"\x93\x02\n" +
 	"\x05Rs485\x12*\n" +
 	"\vrts_on_send\x18\x01 \x01(\bB\n" +
 	"\x8a\xb5\x18\x06\x12\x04trueR\trtsOnSend\x12$\n" +
@@ -2059,72 +2071,73 @@ var file_modbus_v1_modbus_proto_goTypes = []any{
 var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.SerialLine.rs485:type_name -> modbus.v1.Rs485
 	21, // 1: modbus.v1.SerialLine.turnaround:type_name -> google.protobuf.Duration
-	21, // 2: modbus.v1.Rs485.delay_before:type_name -> google.protobuf.Duration
-	21, // 3: modbus.v1.Rs485.delay_after:type_name -> google.protobuf.Duration
-	21, // 4: modbus.v1.TcpLink.connect_timeout:type_name -> google.protobuf.Duration
-	21, // 5: modbus.v1.TcpLink.max_backoff:type_name -> google.protobuf.Duration
-	21, // 6: modbus.v1.TcpLink.dead_after:type_name -> google.protobuf.Duration
-	22, // 7: modbus.v1.TcpLink.tls:type_name -> modbus.v1.LinkTls
-	21, // 8: modbus.v1.Unit.every:type_name -> google.protobuf.Duration
-	21, // 9: modbus.v1.Unit.timeout:type_name -> google.protobuf.Duration
-	21, // 10: modbus.v1.Unit.max_backoff:type_name -> google.protobuf.Duration
-	21, // 11: modbus.v1.Unit.rest:type_name -> google.protobuf.Duration
-	4,  // 12: modbus.v1.Unit.groups:type_name -> modbus.v1.ScanGroup
-	7,  // 13: modbus.v1.Unit.points:type_name -> modbus.v1.Point
-	6,  // 14: modbus.v1.Unit.derived:type_name -> modbus.v1.Derived
-	5,  // 15: modbus.v1.Unit.report:type_name -> modbus.v1.Report
-	21, // 16: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
-	5,  // 17: modbus.v1.ScanGroup.report:type_name -> modbus.v1.Report
-	21, // 18: modbus.v1.Report.heartbeat:type_name -> google.protobuf.Duration
-	5,  // 19: modbus.v1.Derived.report:type_name -> modbus.v1.Report
-	5,  // 20: modbus.v1.Point.report:type_name -> modbus.v1.Report
-	8,  // 21: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
-	23, // 22: modbus.v1.LinkService.Counters:input_type -> modbus.v1.CountersRequest
-	24, // 23: modbus.v1.LinkService.Trace:input_type -> modbus.v1.TraceRequest
-	11, // 24: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
-	13, // 25: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
-	15, // 26: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
-	17, // 27: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
-	19, // 28: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
-	25, // 29: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
-	26, // 30: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
-	27, // 31: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
-	28, // 32: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
-	29, // 33: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
-	30, // 34: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
-	31, // 35: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
-	32, // 36: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
-	33, // 37: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
-	34, // 38: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
-	35, // 39: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
-	36, // 40: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
-	37, // 41: modbus.v1.UnitService.Counters:input_type -> modbus.v1.UnitServiceCountersRequest
-	9,  // 42: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
-	38, // 43: modbus.v1.LinkService.Counters:output_type -> modbus.v1.CountersResponse
-	39, // 44: modbus.v1.LinkService.Trace:output_type -> modbus.v1.TraceResponse
-	12, // 45: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
-	14, // 46: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
-	16, // 47: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
-	18, // 48: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
-	20, // 49: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
-	40, // 50: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
-	41, // 51: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
-	42, // 52: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
-	43, // 53: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
-	44, // 54: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
-	45, // 55: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
-	46, // 56: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
-	47, // 57: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
-	48, // 58: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
-	49, // 59: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
-	50, // 60: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
-	51, // 61: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
-	52, // 62: modbus.v1.UnitService.Counters:output_type -> modbus.v1.UnitServiceCountersResponse
-	42, // [42:63] is the sub-list for method output_type
-	21, // [21:42] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	21, // 2: modbus.v1.SerialLine.silence:type_name -> google.protobuf.Duration
+	21, // 3: modbus.v1.Rs485.delay_before:type_name -> google.protobuf.Duration
+	21, // 4: modbus.v1.Rs485.delay_after:type_name -> google.protobuf.Duration
+	21, // 5: modbus.v1.TcpLink.connect_timeout:type_name -> google.protobuf.Duration
+	21, // 6: modbus.v1.TcpLink.max_backoff:type_name -> google.protobuf.Duration
+	21, // 7: modbus.v1.TcpLink.dead_after:type_name -> google.protobuf.Duration
+	22, // 8: modbus.v1.TcpLink.tls:type_name -> modbus.v1.LinkTls
+	21, // 9: modbus.v1.Unit.every:type_name -> google.protobuf.Duration
+	21, // 10: modbus.v1.Unit.timeout:type_name -> google.protobuf.Duration
+	21, // 11: modbus.v1.Unit.max_backoff:type_name -> google.protobuf.Duration
+	21, // 12: modbus.v1.Unit.rest:type_name -> google.protobuf.Duration
+	4,  // 13: modbus.v1.Unit.groups:type_name -> modbus.v1.ScanGroup
+	7,  // 14: modbus.v1.Unit.points:type_name -> modbus.v1.Point
+	6,  // 15: modbus.v1.Unit.derived:type_name -> modbus.v1.Derived
+	5,  // 16: modbus.v1.Unit.report:type_name -> modbus.v1.Report
+	21, // 17: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
+	5,  // 18: modbus.v1.ScanGroup.report:type_name -> modbus.v1.Report
+	21, // 19: modbus.v1.Report.heartbeat:type_name -> google.protobuf.Duration
+	5,  // 20: modbus.v1.Derived.report:type_name -> modbus.v1.Report
+	5,  // 21: modbus.v1.Point.report:type_name -> modbus.v1.Report
+	8,  // 22: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
+	23, // 23: modbus.v1.LinkService.Counters:input_type -> modbus.v1.CountersRequest
+	24, // 24: modbus.v1.LinkService.Trace:input_type -> modbus.v1.TraceRequest
+	11, // 25: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
+	13, // 26: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
+	15, // 27: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
+	17, // 28: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
+	19, // 29: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
+	25, // 30: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
+	26, // 31: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
+	27, // 32: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
+	28, // 33: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
+	29, // 34: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
+	30, // 35: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
+	31, // 36: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
+	32, // 37: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
+	33, // 38: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
+	34, // 39: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
+	35, // 40: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
+	36, // 41: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
+	37, // 42: modbus.v1.UnitService.Counters:input_type -> modbus.v1.UnitServiceCountersRequest
+	9,  // 43: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
+	38, // 44: modbus.v1.LinkService.Counters:output_type -> modbus.v1.CountersResponse
+	39, // 45: modbus.v1.LinkService.Trace:output_type -> modbus.v1.TraceResponse
+	12, // 46: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
+	14, // 47: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
+	16, // 48: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
+	18, // 49: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
+	20, // 50: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
+	40, // 51: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
+	41, // 52: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
+	42, // 53: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
+	43, // 54: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
+	44, // 55: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
+	45, // 56: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
+	46, // 57: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
+	47, // 58: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
+	48, // 59: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
+	49, // 60: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
+	50, // 61: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
+	51, // 62: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
+	52, // 63: modbus.v1.UnitService.Counters:output_type -> modbus.v1.UnitServiceCountersResponse
+	43, // [43:64] is the sub-list for method output_type
+	22, // [22:43] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_modbus_proto_init() }
