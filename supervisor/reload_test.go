@@ -334,10 +334,10 @@ func TestFullRestartKeepsTheReload(t *testing.T) {
 			t.Error(err)
 		}
 		for toml, want := range map[string]string{
-			"":                  "give either config or toml",
-			"timeuot = \"1m\"":  `timeuot: unknown key, did you mean "timeout"?`,
-			"timeout = \"1m":    "toml:1:",
-			"timeout = \"2h\"":  "timeout: 2h is out of range",
+			"":                 "give either config or toml",
+			"timeuot = \"1m\"": `timeuot: unknown key, did you mean "timeout"?`,
+			"timeout = \"1m":   "toml:1:",
+			"timeout = \"2h\"": "timeout: 2h is out of range",
 			"[timeout]\nx = 1": "timeout: expected a duration",
 		} {
 			if _, err := p.steer("f/g/a", &actorv1.UpdateConfigRequest{Toml: toml}); err == nil || !strings.Contains(err.Error(), want) {

@@ -279,7 +279,7 @@ func TestRoles(t *testing.T) {
 			}
 			if strings.HasSuffix(c.want, "write 1\n") {
 				a := actorstest.Next(t, audit)
-				if a.Caller != "master/viewer" || a.Outcome != "denied" || a.Unit != "7" || a.Address != 5 || len(a.Values) != 1 || a.Values[0] != 55 {
+				if a.Caller != "master/viewer" || a.Outcome != "denied" || a.Unit != "7" || a.GetAddress() != 5 || len(a.Values) != 1 || a.Values[0] != 55 {
 					t.Errorf("audited %v", a)
 				}
 			}
