@@ -149,7 +149,7 @@ func (g *Gate) compare(c *actors.Context, a *Attempt, read modbus.Request, writt
 	a.audit.After = readValues(read, back)
 	if want := expected(a.audit); !slices.Equal(a.audit.After, want) {
 		g.fail(c, a, "different", actors.Errorf(actors.FailedPrecondition, "unit %d: the write was confirmed, but %d+%d reads back as %d where %d was written",
-			a.Request.Unit, a.audit.Address, len(want), a.audit.After, want))
+			a.Request.Unit, a.audit.GetAddress(), len(want), a.audit.After, want))
 		return
 	}
 	g.tell(c, a, "verified", "")

@@ -178,7 +178,7 @@ func TestACallReachesTheDeviceInTime(t *testing.T) {
 	d.Behave(sim.Behaviour{Silent: true})
 	ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
 	defer cancel()
-	_, err := r.System.Call(ctx, unitPath, "WriteCoils", &modbusv1.WriteCoilsRequest{Values: []bool{true}})
+	_, err := r.System.Call(ctx, unitPath, "WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(0), Values: []bool{true}})
 	if err == nil || !strings.Contains(err.Error(), "may or may not") {
 		t.Errorf("a caller with less patience than the unit hears %v", err)
 	}
@@ -204,7 +204,7 @@ func TestALineThatIsBusy(t *testing.T) {
 	// The first occupies the line for 3 s; the second, to have its answer in time, would have to go out within 1.8 s.
 	short, cancel := context.WithTimeout(context.Background(), 6*time.Second)
 	defer cancel()
-	_, err := r.System.Call(short, unitPath, "WriteCoils", &modbusv1.WriteCoilsRequest{Values: []bool{true}})
+	_, err := r.System.Call(short, unitPath, "WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(0), Values: []bool{true}})
 	if want := "resource_exhausted: unit 7: not sent: the line was busy for too long"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

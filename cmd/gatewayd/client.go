@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"gatewayd/bus"
 	"gatewayd/supervisor"
@@ -28,7 +27,7 @@ type client struct {
 	server, key, gateway, data string
 	timeout                    time.Duration
 	asJSON                     bool
-	set                        *pflag.FlagSet // what was typed
+	cmd                        *cobra.Command // whose flags they are
 
 	conn *bus.Conn
 }
@@ -36,7 +35,7 @@ type client struct {
 // flags adds what all commands that reach a gateway share.
 func (c *client) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	c.set = f
+	c.cmd = cmd
 	f.StringVar(&c.server, "server", "", "where the gateway's bus listens (default $GATEWAYD_SERVER, else what <data>/"+urlFile+" says, else "+defaultURL+")")
 	f.StringVar(&c.key, "key", "", "nkey seed file to identify with (default $GATEWAYD_KEY, else <data>/keys/operator.nk if it can be read, else none)")
 	f.StringVar(&c.gateway, "gateway", "", "name of the gateway (default the only one there)")
@@ -110,7 +109,7 @@ func (c *client) connect(ctx context.Context) error {
 // checkData says what is wrong with a data directory that was named and is to tell
 // where the bus is.
 func (c *client) checkData(says string) error {
-	if says == "" && c.set != nil && c.set.Changed("data") {
+	if says == "" && c.cmd != nil && c.cmd.Flags().Changed("data") {
 		if _, err := os.Stat(c.data); err != nil {
 			return fmt.Errorf("--data %s: %v: name the data directory of the gateway, or its bus with --server", c.data, errors.Unwrap(err))
 		}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/bus"
+	"gatewayd/schemas"
 	actorv1 "gatewayd/schemas/actor/v1"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -156,11 +157,7 @@ func (c *client) configInto(ctx context.Context, path string, into proto.Message
 	if r.Message != string(into.ProtoReflect().Descriptor().FullName()) {
 		return false, nil
 	}
-	text, err := protojson.Marshal(r.Config)
-	if err != nil {
-		return false, err
-	}
-	return true, protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(text, into)
+	return true, schemas.Merge(into, r.Config)
 }
 
 // tracePrinter prints frames, one line each.
