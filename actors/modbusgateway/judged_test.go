@@ -45,7 +45,7 @@ func TestAGuardedLink(t *testing.T) {
 		{Name: "another", Action: "allow", Units: []string{linkPath + "/3"}},
 	}})
 	audit := audits(r)
-	port := begin(t, r, &modbusv1.Gateway{Firewall: wallPath, Routes: []*modbusv1.Route{{First: 3, Link: linkPath, Unit: unit(9), Cache: ms(60000)}}})
+	port := begin(t, r, &modbusv1.Gateway{Firewall: wallPath, Routes: []*modbusv1.Route{{First: 3, Link: linkPath, Unit: unit(9), Cache: ms(60000), Timeout: ms(10000)}}})
 	l := master(t, port, modbus.TCP)
 	expect(t, l, read(3, 100, 1), 0, 100)
 	expect(t, l, read(3, 100, 1), 0, 100) // from the cache, of which the audit knows nothing
@@ -129,7 +129,7 @@ func TestRefusedWritesAreAudited(t *testing.T) {
 		{First: 1, Link: linkPath, Unit: unit(7), Mode: "read-only"},
 		{First: 2, Link: linkPath, Unit: unit(7), Mode: "swallow"},
 		{First: 3, Link: linkPath, Unit: unit(7), Mode: "deny"},
-		{First: 7, Link: linkPath},
+		{First: 7, Link: linkPath, Timeout: ms(10000)},
 		{First: 8, Link: linkPath, Timeout: ms(50)},
 	}})
 	l := master(t, port, modbus.TCP)

@@ -40,7 +40,7 @@ func TestOtherRoutesKeepTheMasters(t *testing.T) {
 
 	next := proto.CloneOf(cell.Config().(*modbusv1.Gateway))
 	next.Tcp = next.Tcp[:1]
-	next.Routes = []*modbusv1.Route{{First: 1, Link: linePath, Unit: unit(7), Timeout: ms(1000)}, {First: 2, Link: linkPath, Unit: unit(8), Timeout: ms(1000)}}
+	next.Routes = []*modbusv1.Route{{First: 1, Link: linePath, Unit: unit(7), Timeout: ms(10000)}, {First: 2, Link: linkPath, Unit: unit(8), Timeout: ms(10000)}}
 	cell.Reconfigure(next)
 	closed := func() bool {
 		m, err := actorstest.Call(r, path, "Masters", &modbusv1.MastersRequest{}, &modbusv1.MastersResponse{})

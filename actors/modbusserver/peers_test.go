@@ -75,7 +75,7 @@ func plant(t *testing.T, r *actorstest.Rig, cfg *modbusv1.Server) {
 		d.Put(sim.DiscreteInputs, i, 1-on)
 	}
 	unit := &modbusv1.Unit{Link: linkPath, Unit: 7, Every: ms(50), Timeout: ms(10_000)}
-	cfg.Missing, cfg.WriteTimeout = "last", ms(20_000)
+	cfg.Missing, cfg.WriteTimeout = "last", ms(30_000) // a busy machine is no fault
 	number := uint32(7)
 	for area, n := range map[string]uint32{"holding": 200, "input": 200, "coil": 100, "discrete-input": 100} {
 		for i := range n {

@@ -8,9 +8,9 @@ from pymodbus.transaction import ModbusAsciiFramer, ModbusRtuFramer
 
 kind, where = sys.argv[1:]
 if kind == "tcp":
-    c = ModbusTcpClient("127.0.0.1", port=int(where))
+    c = ModbusTcpClient("127.0.0.1", port=int(where), timeout=30)
 else:
-    c = ModbusSerialClient(where, framer=ModbusRtuFramer if kind == "rtu" else ModbusAsciiFramer, baudrate=19200, timeout=3)
+    c = ModbusSerialClient(where, framer=ModbusRtuFramer if kind == "rtu" else ModbusAsciiFramer, baudrate=19200, timeout=30)
 assert c.connect()
 assert c.read_holding_registers(3, 125, slave=7).registers == list(range(3, 128))
 assert c.read_input_registers(5, 2, slave=7).registers == [1005, 1006]

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/serial"
@@ -62,11 +63,17 @@ func (t TCP) door(cfg Config) (Door, error) {
 // listeners listens where nobody does yet.
 func listeners(ways []TCP, have map[string]*entry) (map[string]net.Listener, error) {
 	news := map[string]net.Listener{}
-	for _, t := range ways {
-		if have[t.Listen] != nil || news[t.Listen] != nil {
+	for i, t := range ways {
+		var l net.Listener
+		var err error
+		switch {
+		case slices.ContainsFunc(ways[:i], func(o TCP) bool { return o.Listen == t.Listen }):
+			err = fmt.Errorf("listen on %s: two doors want it", t.Listen)
+		case have[t.Listen] != nil:
 			continue
+		default:
+			l, err = net.Listen("tcp", t.Listen)
 		}
-		l, err := net.Listen("tcp", t.Listen)
 		if err != nil {
 			for _, l := range news {
 				_ = l.Close()

@@ -90,6 +90,9 @@ func TestMastersStayWhoseDoorStays(t *testing.T) {
 	if s.Change(server.Config{}, fixed(3), []server.TCP{way(b, modbus.TCP), way(taken.Addr().String(), modbus.TCP)}, nil, nobody) == nil {
 		t.Error("a port that somebody else has is no error")
 	}
+	if s.Change(server.Config{}, fixed(3), []server.TCP{way(b, modbus.TCP), way(b, modbus.RTUOverTCP)}, nil, nobody) == nil {
+		t.Error("two doors at one address are no error")
+	}
 	expect("a change that failed", atA, 2)
 	expect("a change that failed", atC, 2)
 

@@ -15,7 +15,7 @@ async function serial () {
   const options = { port: +port }
   await (kind === 'tcp' ? c.connectTCP('127.0.0.1', options) : c.connectTelnet('127.0.0.1', options)) // which is RTU as it is; connectTcpRTUBuffered sends MBAP
   c.setID(7)
-  c.setTimeout(5000)
+  c.setTimeout(30000)
   assert.deepStrictEqual((await c.readHoldingRegisters(3, 125)).data, upTo(125, (i) => 3 + i))
   assert.deepStrictEqual((await c.readInputRegisters(5, 2)).data, [1005, 1006])
   assert.deepStrictEqual((await c.readCoils(0, 16)).data, upTo(16, (i) => i % 3 === 0))
@@ -42,7 +42,7 @@ async function serial () {
 async function js () {
   const Modbus = require('jsmodbus')
   const socket = net.connect({ host: '127.0.0.1', port: +port })
-  const c = new Modbus.client.TCP(socket, 7, 5000)
+  const c = new Modbus.client.TCP(socket, 7, 30000)
   await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
   const words = (answer) => answer.response.body.valuesAsArray
   const [a, b] = await Promise.all([c.readHoldingRegisters(3, 125), c.readInputRegisters(5, 2)]) // it pipelines
