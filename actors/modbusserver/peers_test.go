@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/protocols/modbus"
@@ -58,7 +59,8 @@ func run(t *testing.T, argv ...string) string {
 }
 
 // plant is a polled device of 600 points and the server that shows them all
-// where they are in the device, whatever becomes of a poll on a busy machine.
+// where they are in the device. It is polled once: no poll that a busy machine
+// delays makes a value stale.
 func plant(t *testing.T, r *actorstest.Rig, cfg *modbusv1.Server) {
 	t.Helper()
 	d := meter(t, r)
@@ -74,8 +76,8 @@ func plant(t *testing.T, r *actorstest.Rig, cfg *modbusv1.Server) {
 		d.Put(sim.Coils, i, on)
 		d.Put(sim.DiscreteInputs, i, 1-on)
 	}
-	unit := &modbusv1.Unit{Link: linkPath, Unit: 7, Every: ms(50), Timeout: ms(10_000)}
-	cfg.Missing, cfg.WriteTimeout = "last", ms(30_000) // a busy machine is no fault
+	unit := &modbusv1.Unit{Link: linkPath, Unit: 7, Every: ms(3_600_000), Timeout: ms(10_000)}
+	cfg.MaxAge, cfg.WriteTimeout = ms(0), ms(30_000)
 	number := uint32(7)
 	for area, n := range map[string]uint32{"holding": 200, "input": 200, "coil": 100, "discrete-input": 100} {
 		for i := range n {
@@ -86,8 +88,9 @@ func plant(t *testing.T, r *actorstest.Rig, cfg *modbusv1.Server) {
 			})
 		}
 	}
-	r.Start("field/plant/all", modbusunit.Kind, unit)
+	r.Until("the device is there", func() bool { return r.System.Lookup(linkPath).State() == actors.OK })
 	begin(t, r, cfg)
+	r.Start("field/plant/all", modbusunit.Kind, unit)
 }
 
 // filled waits until every point has a value.
