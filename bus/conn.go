@@ -24,6 +24,15 @@ const largestBuffer = 64 << 10
 
 const flushTimeout = 5 * time.Second
 
+// A publisher waits after each window of bytes, for so long at most, until the server has
+// sent on what came before. The server itself holds one back for 10 ms only; a process that
+// gets no processor for longer would be cut off by its own server, and with it everybody's
+// messages would be lost.
+const (
+	window     = 256 << 10
+	windowWait = 100 * time.Millisecond
+)
+
 // Conn is a connection to a bus: the gateway's own (Bus.Conn) or a dialled one.
 // All methods may be called from any goroutine. Handlers of one subscription
 // run one after the other, those of different subscriptions side by side.
@@ -35,7 +44,8 @@ type Conn struct {
 	denied  denials
 	slow    atomic.Uint64
 	lost    atomic.Uint64
-	buffers sync.Pool // of *[]byte, for messages that append themselves
+	buffers sync.Pool     // of *[]byte, for messages that append themselves
+	flown   atomic.Uint64 // bytes published
 
 	mu   sync.Mutex
 	subs map[*nats.Subscription]struct{}
@@ -73,6 +83,7 @@ func (c *Conn) Publish(subject string, m proto.Message) error {
 	p, err := f.AppendJSON((*buf)[:0])
 	if err == nil {
 		err = c.nc.Publish(subject, p) // copies p
+		c.pace(subject, len(p))
 	}
 	if cap(p) <= largestBuffer {
 		*buf = p
@@ -85,7 +96,7 @@ func (c *Conn) Publish(subject string, m proto.Message) error {
 }
 
 // PublishRaw sends payload as it is. It waits for no answer, though a publisher
-// faster than the server is held back by milliseconds. While the server restarts messages are kept, up to 4 MiB, and then refused with an error.
+// faster than the server is held back by milliseconds, up to 100 ms where the process gets no processor. While the server restarts messages are kept, up to 4 MiB, and then refused with an error.
 func (c *Conn) PublishRaw(subject, typ string, payload []byte) error {
 	return c.PublishHeader(subject, typ, nil, payload)
 }
@@ -104,10 +115,20 @@ func (c *Conn) PublishHeader(subject, typ string, h Header, payload []byte) erro
 	} else {
 		err = c.nc.PublishMsg(&nats.Msg{Subject: subject, Header: h, Data: payload})
 	}
+	c.pace(subject, len(payload))
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", subject, err)
 	}
 	return nil
+}
+
+// pace waits when a message with n bytes of payload begins another window.
+func (c *Conn) pace(subject string, n int) {
+	const frame = 64 // what it takes beside subject and payload, about
+	size := uint64(len(subject) + n + frame)
+	if at := c.flown.Add(size); at/window != (at-size)/window && c.nc.IsConnected() {
+		_ = c.nc.FlushTimeout(windowWait)
+	}
 }
 
 // Subscribe calls fn for every message under pattern (NATS wildcards) until
