@@ -16,6 +16,9 @@ type Source interface {
 	io.Closer
 }
 
+// forever is for workers that end by themselves, or with their life.
+const forever = math.MaxInt64 / 2
+
 // Stream answers the request being served with what from gives, until that
 // ends, the caller goes away or this life ends. Nothing of it comes back to the
 // actor.
@@ -25,7 +28,7 @@ func (c *Context) Stream(from Source) {
 		_ = from.Close()
 		return
 	}
-	c.Do(math.MaxInt64/2, func(ctx context.Context) (any, error) {
+	c.Do(forever, func(ctx context.Context) (any, error) {
 		defer func() { _ = from.Close() }()
 		r.stream(ctx, from)
 		return streamed{}, nil

@@ -3,7 +3,9 @@ package actors_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -79,4 +81,50 @@ func TestStreamFromASource(t *testing.T) {
 		t.Errorf("the actor received %T", m)
 	default:
 	}
+}
+
+func TestShowWhileSomebodyListens(t *testing.T) {
+	r := actorstest.New(t)
+	closed, shown := make(chan uint32, 1), make(chan actors.Shown, 1)
+	heard := make(chan bool, 1)
+	r.Start(path, serving(func(c *actors.Context, msg any) error {
+		switch m := msg.(type) {
+		case *erraticv1.MisbehaveRequest:
+			heard <- c.Heard("frames")
+			c.Show("frames", &numbers{to: 3, waits: true, closed: closed})
+			c.Reply(&erraticv1.MisbehaveResponse{})
+		case actors.Shown:
+			shown <- m
+		}
+		return nil
+	}), &erraticv1.Erratic{})
+	show := func(want bool) {
+		t.Helper()
+		if err := misbehave(r, path, "leak"); err != nil {
+			t.Fatal(err)
+		}
+		if got := actorstest.Next(t, heard); got != want {
+			t.Errorf("heard %v, want %v", got, want)
+		}
+	}
+	show(false)
+	actorstest.Next(t, shown)
+	actorstest.Next(t, closed)
+	got := make(chan string, 10)
+	stop, err := r.Bus.Subscribe("gw.*.trace.field.>", func(m bus.Msg) { got <- m.Subject + strings.ReplaceAll(string(m.Data), " ", "") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	show(true)
+	for i := range 3 {
+		want := fmt.Sprintf(`gw.test.trace.field.line.frames{"number":%d}`, i+1)
+		if s := actorstest.Next(t, got); s != want {
+			t.Errorf("%s, want %s", s, want)
+		}
+	}
+	stop()
+	if s := actorstest.Next(t, shown); s.Leaf != "frames" {
+		t.Error(s)
+	}
+	actorstest.Next(t, closed)
 }

@@ -166,7 +166,7 @@ func (b *Bus) connect() error {
 		c.keep.Close()
 		return err
 	}
-	c.queues = []string{queueOf(streamState), queueOf(streamEvents)}
+	c.queues, c.heard = []string{queueOf(streamState), queueOf(streamEvents)}, b.Heard
 	b.conn = c
 	return nil
 }

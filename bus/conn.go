@@ -38,8 +38,9 @@ const (
 // run one after the other, those of different subscriptions side by side.
 type Conn struct {
 	nc      *nats.Conn
-	keep    *nats.Conn // to what is kept on disk; the same as nc on a dialled connection
-	queues  []string   // subjects that lead into the streams' queues; none on a dialled connection
+	keep    *nats.Conn                // to what is kept on disk; the same as nc on a dialled connection
+	queues  []string                  // subjects that lead into the streams' queues; none on a dialled connection
+	heard   func(subject string) bool // nil on a dialled connection
 	streams *streams
 	denied  denials
 	slow    atomic.Uint64
@@ -224,6 +225,9 @@ func (c *Conn) Flush(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Heard is Bus.Heard; a dialled connection does not know who listens and says that nobody does.
+func (c *Conn) Heard(subject string) bool { return c.heard != nil && c.heard(subject) }
 
 // Stats reads the counters.
 func (c *Conn) Stats() Stats {

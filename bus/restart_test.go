@@ -159,7 +159,7 @@ func TestHeard(t *testing.T) {
 	if err != nil || nc.Flush() != nil {
 		t.Fatal(err)
 	}
-	if !b.Heard(subject) || b.Heard("gw.demo.trace.radio.frames") {
+	if !b.Heard(subject) || !b.Conn().Heard(subject) || b.Heard("gw.demo.trace.radio.frames") {
 		t.Fatal("the observer is not noticed")
 	}
 	if err := sub.Unsubscribe(); err != nil || nc.Flush() != nil {

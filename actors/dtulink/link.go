@@ -94,7 +94,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.done(c, m)
 	case again:
 		l.send(c)
-	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit:
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit, actors.Shown:
 		l.desk.Answer(c, m)
 	case actors.Stopped:
 		c.Tell(l.cfg.Listener, dtu.Release{Name: c.Name()})
@@ -200,6 +200,7 @@ func (l *link) send(c *actors.Context) {
 
 func (l *link) done(c *actors.Context, w *wire.Work) {
 	l.desk.Done(w, l.now())
+	l.desk.Show(c)
 	if w.Answered() {
 		c.OK()
 	}

@@ -17,6 +17,7 @@ import (
 var Publishes = []actors.Leaf{
 	{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}},
 	{Class: "event", Leaf: "failed", Message: &modbusv1.Failed{}},
+	{Class: "trace", Leaf: frames, Message: &modbusv1.TraceResponse{}},
 }
 
 // Desk carries for a line or link, and knows what has passed on it in this life
@@ -29,6 +30,9 @@ type Desk struct {
 	epoch      time.Time
 	meter      wire.Meter
 	complaints wire.Complaints
+
+	looked  time.Duration // when it was last asked who listens to the frames
+	showing bool
 }
 
 // NewDesk is one that has nothing to do.
@@ -39,7 +43,8 @@ func NewDesk(config wire.Config) *Desk {
 
 func (d *Desk) now() time.Duration { return time.Since(d.epoch) }
 
-// Answer answers the methods of LinkService, and a unit that asks for its tally.
+// Answer answers the methods of LinkService, a unit that asks for its tally, and
+// the end of Show.
 func (d *Desk) Answer(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case *modbusv1.TraceRequest:
@@ -50,6 +55,8 @@ func (d *Desk) Answer(c *actors.Context, msg any) {
 		c.Reply(d.statistics())
 	case *wire.TallyUnit:
 		c.Reply(d.Tally(m.Unit))
+	case actors.Shown:
+		d.showing = false
 	}
 }
 

@@ -3,6 +3,7 @@ package modbuslink
 import (
 	"context"
 	"encoding/hex"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -24,19 +25,42 @@ func (d *Desk) trace(c *actors.Context, m *modbusv1.TraceRequest) {
 		c.Refuse(actors.Errorf(actors.ResourceExhausted, "trace: %s", err))
 		return
 	}
-	c.Stream(frames{ear})
+	c.Stream(passing{ear})
 }
 
-// frames is a stream of answers: what passes.
-type frames struct{ *explain.Ear }
+const (
+	// frames is the trace leaf with all that passes.
+	frames = "frames"
+	// looks is how often a busy link asks whether anybody listens there.
+	looks = 2 * time.Second
+)
+
+// Show publishes what passes if somebody listens; said when something has passed.
+func (d *Desk) Show(c *actors.Context) {
+	now := d.now()
+	if d.showing || now-d.looked < looks {
+		return
+	}
+	d.looked = now
+	if !c.Heard(frames) {
+		return
+	}
+	if ear, err := explain.Listen(d.Tap, modbus.Filter{Unit: -1}, false); err == nil {
+		d.showing = true
+		c.Show(frames, passing{ear})
+	}
+}
+
+// passing is a source of messages: what passes.
+type passing struct{ *explain.Ear }
 
 // Next implements actors.Source.
-func (f frames) Next(ctx context.Context) (proto.Message, error) {
-	line, err := f.Ear.Next(ctx)
+func (p passing) Next(ctx context.Context) (proto.Message, error) {
+	line, err := p.Ear.Next(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &modbusv1.TraceResponse{Frame: frame(line), Framing: f.Framing().String(), Missed: f.Missed()}, nil
+	return &modbusv1.TraceResponse{Frame: frame(line), Framing: p.Framing().String(), Missed: p.Missed()}, nil
 }
 
 func frame(l explain.Line) *modbusv1.Frame {

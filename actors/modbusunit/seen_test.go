@@ -157,3 +157,32 @@ func TestTraceShowsWhatPasses(t *testing.T) {
 		return errors.Is(err, enough)
 	})
 }
+
+// Who subscribes to the frames gets them, without asking for anything.
+func TestFramesAreOnTheBusWhileSomebodyListens(t *testing.T) {
+	t.Parallel()
+	r := plant(t, meter(7))
+	noFault(t, r)
+	r.Start(unitPath, modbusunit.Kind, config())
+	for range 2 {
+		frames := make(chan *modbusv1.TraceResponse, 64)
+		stop, err := r.Bus.Subscribe(bus.Subject(actorstest.Gateway, bus.Trace, linkPath, "frames"), func(m bus.Msg) {
+			got := &modbusv1.TraceResponse{}
+			if m.Decode(got) == nil {
+				select {
+				case frames <- got:
+				default:
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, direction := range []string{"sent", "received"} {
+			actorstest.NextWhere(t, frames, func(m *modbusv1.TraceResponse) bool {
+				return m.Frame.Direction == direction && m.Frame.Unit == 7 && m.Framing == "tcp"
+			})
+		}
+		stop()
+	}
+}

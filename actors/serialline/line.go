@@ -91,7 +91,7 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 		return l.done(c, m)
 	case again:
 		l.next(c)
-	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit:
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit, actors.Shown:
 		l.desk.Answer(c, m)
 	case actors.Reconfigured:
 		l.cfg, l.changed = m.Config.(*modbusv1.SerialLine), true
@@ -143,6 +143,7 @@ func (l *line) done(c *actors.Context, w *wire.Work) error {
 		return l.lose(c, w)
 	}
 	l.desk.Done(w, l.now())
+	l.desk.Show(c)
 	if w.Answered() {
 		l.flaws = 0
 		c.OK()

@@ -97,7 +97,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.backOff(c, m.cause)
 	case actors.Reconfigured:
 		return l.reconfigure(c, m.Config.(*modbusv1.TcpLink))
-	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit:
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit, actors.Shown:
 		l.desk.Answer(c, m)
 	case actors.Failed:
 		return fmt.Errorf("%s: %w", l.target(), m.Err)
@@ -137,6 +137,7 @@ func (l *link) next(c *actors.Context) {
 
 func (l *link) done(c *actors.Context, w *wire.Work, by *conn) {
 	l.desk.Done(w, l.now())
+	l.desk.Show(c)
 	if by != l.conn { // what the last connection took along
 		l.next(c)
 		return

@@ -1,0 +1,59 @@
+package actors
+
+import (
+	"context"
+	"time"
+
+	"gatewayd/bus"
+)
+
+// hearer is a bus that knows who listens. *bus.Conn is one.
+type hearer interface{ Heard(subject string) bool }
+
+// Heard says whether anybody listens to a trace leaf of the actor. It costs
+// about a microsecond.
+func (c *Context) Heard(leaf string) bool { return c.l.cell.heard(leaf) }
+
+func (c *Cell) heard(leaf string) bool {
+	h, ok := c.sys.Bus.(hearer)
+	return ok && h.Heard(c.subject(bus.Trace, leaf))
+}
+
+// Shown says that what was given to Show is closed.
+type Shown struct{ Leaf string }
+
+// listened is how often Show asks whether anybody still listens.
+const listened = time.Second
+
+// Show publishes on a trace leaf what from gives, until nobody listens there
+// any more, from ends or this life does. Unless that is over, Shown comes back.
+func (c *Context) Show(leaf string, from Source) {
+	cell := c.l.cell
+	if c.l.over() {
+		_ = from.Close()
+		return
+	}
+	own := Context{l: c.l} // nobody who asks for something now waits for its end
+	own.Do(forever, func(ctx context.Context) (any, error) {
+		defer func() { _ = from.Close() }()
+		for ctx.Err() == nil && cell.heard(leaf) && cell.show(ctx, leaf, from) {
+		}
+		return Shown{leaf}, nil
+	})
+}
+
+// show publishes for a while; false: from has ended.
+func (c *Cell) show(ctx context.Context, leaf string, from Source) bool {
+	ctx, cancel := context.WithTimeout(ctx, listened)
+	defer cancel()
+	for ctx.Err() == nil {
+		m, err := from.Next(ctx)
+		if err != nil {
+			return ctx.Err() != nil
+		}
+		if err := c.sys.Bus.Publish(c.subject(bus.Trace, leaf), m); err != nil {
+			c.log().Debug("not published", "class", bus.Trace, "leaf", leaf, "err", err)
+		}
+	}
+	return true
+}
