@@ -11,6 +11,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/explain"
 	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -35,6 +36,10 @@ func (g *Gate) tell(c *actors.Context, a *Attempt, outcome, cause string) {
 	delete(g.writes, a)
 	a.audit.Outcome, a.audit.Cause = outcome, cause
 	a.audit.Time, a.audit.Took = timestamppb.Now(), durationpb.New(time.Since(a.began))
+	if outcome == "failed" || outcome == "unsure" {
+		x := explain.Last(g.Tap)
+		a.audit.Framing, a.audit.Frames = x.Framing, x.Lines
+	}
 	c.Event("audited", a.audit)
 }
 

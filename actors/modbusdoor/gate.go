@@ -35,6 +35,7 @@ type Attempt struct {
 // Gate is where callers' requests are judged and writes are audited. It belongs
 // to one actor; its zero value is ready.
 type Gate struct {
+	Tap    *modbus.Tap           // of the one link it sends over; nil: failed writes are told without frames
 	writes map[*Attempt]struct{} // of which nothing has been told yet
 }
 

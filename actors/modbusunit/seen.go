@@ -29,6 +29,6 @@ func (u *unit) complain(c *actors.Context, state, cause string) {
 	}
 	u.ill = state
 	if untold, ok := u.complaints.Due(state, u.now()); ok {
-		c.Event("failed", modbuslink.Failed(u.tap, state, cause, untold))
+		c.Event("failed", modbuslink.Failed(u.gate.Tap, state, cause, untold))
 	}
 }

@@ -55,6 +55,29 @@ func TestAFailureTellsTheLastFrames(t *testing.T) {
 	r.Until("ok", func() bool { return cell.State() == actors.OK })
 }
 
+func TestAWriteThatIsUnsureTellsTheLastFrames(t *testing.T) {
+	t.Parallel()
+	d := meter(7)
+	r := plant(t, d)
+	noFault(t, r)
+	audited := actorstest.Watch(r, "event/"+unitPath+"/audited", &modbusv1.Audited{})
+	r.Start(unitPath, modbusunit.Kind, config())
+	for _, outcome := range []string{"done", "unsure"} {
+		if outcome == "unsure" {
+			d.Behave(sim.Behaviour{Silent: true})
+		}
+		_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 100, Values: []uint32{4711}}, &modbusv1.WriteRegistersResponse{})
+		m := actorstest.Next(t, audited)
+		text := strings.Join(m.Frames, "\n")
+		if m.Outcome != outcome || (err == nil) != (outcome == "done") {
+			t.Errorf("%v: %v", err, m)
+		}
+		if told := strings.Contains(text, "# unit 7: write register 100: 4711"); told != (outcome == "unsure") {
+			t.Errorf("%s: the frames are\n%s", m.Outcome, text)
+		}
+	}
+}
+
 func TestCountersOfAUnitAndItsLink(t *testing.T) {
 	t.Parallel()
 	d := meter(7)

@@ -12,7 +12,6 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
-	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -60,8 +59,7 @@ type unit struct {
 	until  time.Duration // until when it is quarantined, as words says
 	words  string
 
-	tap        *modbus.Tap // of the link
-	ill        string      // the state that was complained of last, until the unit is well
+	ill        string // the state that was complained of last, until the unit is well
 	complaints wire.Complaints
 }
 
@@ -96,7 +94,7 @@ func (u *unit) Receive(c *actors.Context, msg any) error {
 	case tick:
 		u.tick(c, m.group)
 	case *wire.Answer:
-		u.tap = m.Tap
+		u.gate.Tap = m.Tap
 		u.answered(c, m)
 	case *modbusv1.UnitServiceCountersRequest:
 		u.askTally(c)

@@ -76,6 +76,9 @@ func (c *client) events(ctx context.Context, w io.Writer, pattern string, n int,
 	rows := [][]cell{plain("TIME", "PATH", "EVENT", "WHAT")}
 	for _, r := range records {
 		rows = append(rows, eventRow(r.Msg, r.Time))
+		for _, f := range framesOf(r.Msg) {
+			rows = append(rows, []cell{{}, {}, {}, {"  " + f, dim}})
+		}
 	}
 	return columns(w, pr.p, rows, widthOf(w), cut)
 }

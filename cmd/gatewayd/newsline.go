@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -66,6 +68,8 @@ func eventLine(a bus.Address, m bus.Msg) (l newsLine, worth bool) {
 			l.who, l.what, l.colour = i.Fault.GetPath(), "drill: "+i.Fault.GetFault(), yellow
 			return l, true
 		}
+	case "failed":
+		return l, false // its health tells it
 	case "applied":
 		v := &configv1.Applied{}
 		if m.Decode(v) == nil {
@@ -121,11 +125,28 @@ func fieldsText(m bus.Msg) string {
 	}
 	parts := make([]string, 0, len(fields))
 	for _, f := range fields {
-		if f.name != "time" {
+		if f.name != "time" && f.name != "frames" {
 			parts = append(parts, f.name+" "+flat(f.value))
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// framesOf are the recorded frames in an event: they are for lines of their own.
+func framesOf(m bus.Msg) (frames []string) {
+	if m.ContentType != bus.JSON || !bytes.Contains(m.Data, []byte(`"frames":`)) {
+		return nil
+	}
+	fields, err := fieldsOf(m.Data)
+	for i := 0; err == nil && i < len(fields); i++ {
+		if fields[i].name == "frames" {
+			err = json.Unmarshal(fields[i].value, &frames)
+		}
+	}
+	for i := range frames {
+		frames[i] = strings.Map(printable, frames[i])
+	}
+	return frames
 }
 
 func healedLine(h *actorv1.Healed) newsLine {

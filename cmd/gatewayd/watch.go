@@ -156,7 +156,7 @@ func (p printer) message(m bus.Msg, at time.Time) error {
 	}
 	width := widthOf(p.w)
 	if p.events {
-		return p.event(eventRow(m, at), width)
+		return p.event(eventRow(m, at), framesOf(m), width)
 	}
 	text := asText(m)
 	if width == 0 || len(topic)+len(text)+2 <= width {
@@ -169,7 +169,7 @@ func (p printer) message(m bus.Msg, at time.Time) error {
 }
 
 // event prints what comes after the table of what was.
-func (p printer) event(row []cell, width int) error {
+func (p printer) event(row []cell, frames []string, width int) error {
 	var line strings.Builder
 	used := 0
 	for i, least := range []int{len(time.DateTime), 24, 10} {
@@ -178,7 +178,11 @@ func (p printer) event(row []cell, width int) error {
 		used += utf8.RuneCountInString(row[i].text) + gap
 	}
 	what := row[len(row)-1]
-	_, err := fmt.Fprintln(p.w, line.String()+p.p.in(what.colour, cut(what.text, room(width, used))[0]))
+	line.WriteString(p.p.in(what.colour, cut(what.text, room(width, used))[0]))
+	for _, f := range frames {
+		line.WriteString("\n    " + p.p.in(dim, cut(f, room(width, 4))[0]))
+	}
+	_, err := fmt.Fprintln(p.w, line.String())
 	return err
 }
 

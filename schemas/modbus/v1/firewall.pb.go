@@ -881,7 +881,11 @@ type Audited struct {
 	Unit string `protobuf:"bytes,13,opt,name=unit,proto3" json:"unit,omitempty"`
 	// How many more like this one, but for addresses and values, were answered
 	// likewise within the same second: by a route's mode, or for want of a role.
-	More          uint32 `protobuf:"varint,14,opt,name=more,proto3" json:"more,omitempty"`
+	More uint32 `protobuf:"varint,14,opt,name=more,proto3" json:"more,omitempty"`
+	// How frames look on the line or link, of a write that failed or is unsure.
+	Framing string `protobuf:"bytes,15,opt,name=framing,proto3" json:"framing,omitempty"`
+	// The last frames there before its end, of all units, as lines of a recording.
+	Frames        []string `protobuf:"bytes,16,rep,name=frames,proto3" json:"frames,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1014,6 +1018,20 @@ func (x *Audited) GetMore() uint32 {
 	return 0
 }
 
+func (x *Audited) GetFraming() string {
+	if x != nil {
+		return x.Framing
+	}
+	return ""
+}
+
+func (x *Audited) GetFrames() []string {
+	if x != nil {
+		return x.Frames
+	}
+	return nil
+}
+
 var File_modbus_v1_firewall_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_firewall_proto_rawDesc = "" +
@@ -1075,7 +1093,7 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\rJudgeResponse\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x10\n" +
-	"\x03why\x18\x03 \x01(\tR\x03why\"\xe8\x03\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\x9a\x04\n" +
 	"\aAudited\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06caller\x18\x02 \x01(\tR\x06caller\x12\x14\n" +
@@ -1092,7 +1110,9 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\x05after\x18\v \x03(\rR\x05after\x12-\n" +
 	"\x04took\x18\f \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x12\n" +
 	"\x04unit\x18\r \x01(\tR\x04unit\x12\x12\n" +
-	"\x04more\x18\x0e \x01(\rR\x04moreB\n" +
+	"\x04more\x18\x0e \x01(\rR\x04more\x12\x18\n" +
+	"\aframing\x18\x0f \x01(\tR\aframing\x12\x16\n" +
+	"\x06frames\x18\x10 \x03(\tR\x06framesB\n" +
 	"\n" +
 	"\b_address2\xd7\x01\n" +
 	"\x0fFirewallService\x12:\n" +
