@@ -86,7 +86,9 @@ func (d *Desk) Complain(c *actors.Context, state, cause string) {
 // the last that has passed there.
 func Failed(tap *modbus.Tap, state, cause string, untold uint32) *modbusv1.Failed {
 	x := explain.Last(tap)
-	return &modbusv1.Failed{
-		Time: timestamppb.Now(), State: state, Cause: cause, Untold: untold, Framing: x.Framing, Began: timestamppb.New(x.Began), Frames: x.Lines,
+	m := &modbusv1.Failed{Time: timestamppb.Now(), State: state, Cause: cause, Untold: untold, Framing: x.Framing, Frames: x.Lines}
+	if len(x.Lines) > 0 {
+		m.Began = timestamppb.New(x.Began)
 	}
+	return m
 }

@@ -2,6 +2,7 @@ package serialline_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +13,9 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/serialline"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/sim"
+	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/serial/line"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -55,6 +58,29 @@ func TestOpens(t *testing.T) {
 	w := wired(t, line.Options{Baud: 19200}, meter(7))
 	cell := r.Start("field/line", serialline.Kind, config(w))
 	r.Until("open", func() bool { return cell.State() == actors.OK })
+}
+
+// A port that vanishes is told with what passed on it last.
+func TestAnUnpluggedPortTellsTheLastFrames(t *testing.T) {
+	r := actorstest.New(t)
+	w := wired(t, line.Options{Baud: 19200}, meter(7))
+	failed := actorstest.Watch(r, "event/field/line/failed", &modbusv1.Failed{})
+	cell := r.Start("field/line", serialline.Kind, config(w))
+	r.Until("open", func() bool { return cell.State() == actors.OK })
+	answered := make(chan any, 1)
+	ask := &wire.Ask{Class: schedule.Poll, Requests: []modbus.Request{{Unit: 7, Function: modbus.ReadHoldingRegisters, Address: 5, Quantity: 2}}, Timeouts: []time.Duration{time.Minute}}
+	r.System.Ask("field/line", ask, func(msg any, _ error) { answered <- msg })
+	if a, ok := actorstest.Next(t, answered).(*wire.Answer); !ok || a.Results[0].Err != nil {
+		t.Fatal(a)
+	}
+	if err := w.Unplug(); err != nil {
+		t.Fatal(err)
+	}
+	m := actorstest.Next(t, failed)
+	if text := strings.Join(m.Frames, "\n"); m.State != actors.Degraded || !strings.HasPrefix(m.Cause, "unplugged: ") || m.Framing != "rtu" ||
+		!strings.Contains(text, "# unit 7: read holding registers 5+2: 5 6") {
+		t.Errorf("%v\n%s", m, text)
+	}
 }
 
 func TestSettingsThatCannotBe(t *testing.T) {

@@ -1,10 +1,12 @@
 package tcplink_test
 
 import (
+	"io"
 	"net"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,9 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/schedule"
+	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -77,6 +82,32 @@ func TestStatistics(t *testing.T) {
 		s, err := actorstest.Call(r, "plc", "Statistics", &modbusv1.StatisticsRequest{}, &modbusv1.StatisticsResponse{})
 		return err == nil && s.Opened == 1 && s.Busy == 0
 	})
+}
+
+// A connection that is lost is told with what passed on it last.
+func TestALostConnectionTellsTheLastFrames(t *testing.T) {
+	r := actorstest.New(t)
+	at, conns := far(t)
+	failed := actorstest.Watch(r, "event/plc/failed", &modbusv1.Failed{})
+	r.Start("plc", tcplink.Kind, &modbusv1.TcpLink{Address: at, MaxBackoff: durationpb.New(time.Second)})
+	conn := actorstest.Next(t, conns)
+	answered := make(chan error, 1)
+	r.System.Ask("plc", &wire.Ask{
+		Class: schedule.Poll, Requests: []modbus.Request{{Unit: 7, Function: modbus.ReadHoldingRegisters, Quantity: 2}}, Timeouts: []time.Duration{time.Minute},
+	}, func(_ any, err error) { answered <- err })
+	if _, err := io.ReadFull(conn, make([]byte, 12)); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	m := actorstest.Next(t, failed)
+	text := strings.Join(m.Frames, "\n")
+	if m.State != actors.Unreachable || !strings.Contains(m.Cause, "closed without an answer") || m.Framing != "tcp" ||
+		!strings.HasSuffix(text, " ! - lost # lost") || !strings.Contains(text, "# unit 7: read holding registers 0+2\n") {
+		t.Errorf("%v\n%s", m, text)
+	}
+	if err := actorstest.Next(t, answered); err != nil {
+		t.Error(err)
+	}
 }
 
 // Five hundred idle links are five hundred sockets and no goroutine.
