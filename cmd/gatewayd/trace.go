@@ -67,6 +67,7 @@ given.`,
 	c.flags(cmd)
 	f := cmd.Flags()
 	f.IntVar(&want.unit, "unit", -1, "only what goes to and comes from this unit address")
+	f.Lookup("unit").DefValue = "0" // as help has it: none to tell
 	f.IntVar(&want.function, "function", 0, "only what has this function code")
 	f.IntVarP(&want.count, "count", "n", 0, "end after so many frames; 0: never")
 	f.BoolVar(&want.last, "last", false, "begin with the last frames, which are always kept")

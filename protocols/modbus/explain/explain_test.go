@@ -136,3 +136,24 @@ func TestWhatWasKeptReadsAsARecording(t *testing.T) {
 		t.Error(x)
 	}
 }
+
+// The bytes are frames one after the other, each with its length before it.
+func FuzzExplain(f *testing.F) {
+	f.Add(uint8(modbus.RTU), []byte("\x08\x07\x03\x00\x00\x00\x02\xc4\x6d\x09\x07\x03\x04\x00\x01\x00\x02\x00\x00"))
+	f.Add(uint8(modbus.TCP), []byte("\x0c\x00\x01\x00\x00\x00\x06\x07\x10\x00\x00\x00\x02"))
+	f.Add(uint8(modbus.ASCII), []byte("\x11:070300000002F4\r\n"))
+	f.Fuzz(func(t *testing.T, framing uint8, b []byte) {
+		var r explain.Reader
+		for i := 0; len(b) > 0; i++ {
+			n := min(int(b[0]), len(b)-1)
+			frame := b[1 : 1+n]
+			b = b[1+n:]
+			l := r.Explain(modbus.Framing(framing%5), modbus.Frame{
+				Direction: modbus.Sent + modbus.Direction(i%2), Mark: modbus.Mark(n % 7), Unit: 7, Function: 3, Bytes: frame, Size: n + i%3,
+			})
+			if strings.ContainsAny(explain.Note(l), "\n\r") {
+				t.Fatalf("%q is no line", l.Text)
+			}
+		}
+	})
+}
