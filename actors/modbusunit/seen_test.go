@@ -66,7 +66,7 @@ func TestAWriteThatIsUnsureTellsTheLastFrames(t *testing.T) {
 		if outcome == "unsure" {
 			d.Behave(sim.Behaviour{Silent: true})
 		}
-		_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: 100, Values: []uint32{4711}}, &modbusv1.WriteRegistersResponse{})
+		_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(100), Values: []uint32{4711}}, &modbusv1.WriteRegistersResponse{})
 		m := actorstest.Next(t, audited)
 		text := strings.Join(m.Frames, "\n")
 		if m.Outcome != outcome || (err == nil) != (outcome == "done") {

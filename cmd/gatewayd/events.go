@@ -77,7 +77,7 @@ func (c *client) events(ctx context.Context, w io.Writer, pattern string, n int,
 	for _, r := range records {
 		rows = append(rows, eventRow(r.Msg, r.Time))
 		for _, f := range framesOf(r.Msg) {
-			rows = append(rows, []cell{{}, {}, {}, {"  " + f, dim}})
+			rows = append(rows, []cell{{"    " + f, dim}})
 		}
 	}
 	return columns(w, pr.p, rows, widthOf(w), cut)

@@ -69,6 +69,7 @@ func eventLine(a bus.Address, m bus.Msg) (l newsLine, worth bool) {
 			return l, true
 		}
 	case "failed":
+		l.what = a.Leaf + " " + fieldsText(m)
 		return l, false // its health tells it
 	case "applied":
 		v := &configv1.Applied{}

@@ -97,9 +97,10 @@ func columns(w io.Writer, p paint, rows [][]cell, width int, fit func(text strin
 	return out.Flush()
 }
 
+// widthsOf are the widths of all columns but the last of each row, which takes what room there is.
 func widthsOf(rows [][]cell) (widths []int) {
 	for _, row := range rows {
-		for i, c := range row {
+		for i, c := range row[:max(len(row)-1, 0)] {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
