@@ -55,7 +55,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"})
-	for _, c := range []*cobra.Command{runCommand(), checkCommand(), demoCommand()} {
+	for _, c := range []*cobra.Command{runCommand(), checkCommand(), demoCommand(), simCommand()} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}

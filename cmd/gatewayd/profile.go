@@ -1,0 +1,39 @@
+package main
+
+import (
+	"os"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/modbus/profiles"
+	"gatewayd/schemas"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	"gatewayd/supervisor/config"
+)
+
+// profile reads a device profile: the file of this name if it has a slash or
+// ends in .toml, else one that is built in.
+func profile(name string) (*modbusv1.Profile, error) {
+	file, read := name, os.ReadFile
+	if !strings.Contains(name, "/") && !strings.HasSuffix(name, ".toml") {
+		file, read = name+".toml", profiles.Files.ReadFile
+	}
+	text, err := read(file)
+	switch {
+	case err != nil && file != name:
+		return nil, usage("no profile called %q is built in%s; a file needs a / or .toml in its name; built in are %s",
+			name, schemas.DidYouMean(name, profiles.Names()), strings.Join(profiles.Names(), ", "))
+	case err != nil:
+		return nil, usage("profile %v", err)
+	}
+	p := &modbusv1.Profile{}
+	problems := config.Message(file, text, p, func(m proto.Message) []schemas.Violation {
+		return modbusunit.CheckProfile(m.(*modbusv1.Profile))
+	})
+	if len(problems) > 0 {
+		return nil, usage("the profile has %s\n%s", counted(len(problems), "problem"), problems.Format())
+	}
+	return p, nil
+}

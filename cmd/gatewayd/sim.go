@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/protocols/modbus/sim"
+)
+
+func simCommand() *cobra.Command {
+	s := &simulation{}
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Run simulated Modbus devices, for tests of your own",
+		Long: `Run simulated Modbus devices until told to stop, for tests of your own: on a TCP
+port, on a pseudo terminal that any program opens as a serial port, or on a real
+serial port whose other end somebody else reads.
+
+With --profile the devices have the registers of that device, and values that are
+plausible for each point and move slowly. Without, each has 100 of every kind:
+holding registers and coils that keep what is written, input registers and
+discrete inputs that move. What a client has written always stays.
+
+Faults: ` + strings.Join(sim.Faults, ", ") + `. UNITS: before
+one restricts it to these units. A pseudo terminal takes the time that the bytes
+need at the speed its client sets, or only works at --baud; --unpaced takes none.`,
+		Example: `  gatewayd sim --units 1-4 --profile eastron-sdm630
+  gatewayd sim --pty --units 1-3 --fault 2:slow=200ms --fault 3:silent
+  gatewayd sim --port /dev/ttyUSB1 --baud 9600 --parity even --profile ./my-meter.toml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.out = cmd.OutOrStdout()
+			return s.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.units, "units", "1", "addresses of the devices, like 1-4,7")
+	f.StringVar(&s.profile, "profile", "", "device profile: a name like eastron-sdm630, or a file")
+	f.StringArrayVar(&s.faults, "fault", nil, "[UNITS:]FAULT, may be repeated")
+	f.Uint64Var(&s.seed, "seed", 1, "of the dice that flaky and noisy devices throw")
+	f.StringVar(&s.listen, "listen", "", "host:port to listen on; port 0 is any free one (default "+simAddress+", if neither --pty nor --port is given)")
+	f.StringVar(&s.pty, "pty", "", "make a pseudo terminal; =PATH puts it there instead of into a new directory")
+	f.Lookup("pty").NoOptDefVal = anywhere
+	f.StringVar(&s.port, "port", "", "serial port to answer on")
+	f.StringVar(&s.framing, "framing", "", "rtu or ascii; on --listen it means this framing on the connections (default tcp there, rtu on serial lines)")
+	f.IntVar(&s.baud, "baud", 0, "speed of the serial line (default 19200 on --port, whatever the client sets on --pty)")
+	f.StringVar(&s.parity, "parity", "even", "none, even or odd, for --port")
+	f.BoolVar(&s.unpaced, "unpaced", false, "bytes take no time on the pseudo terminal")
+	return cmd
+}
+
+const (
+	simAddress = "127.0.0.1:1502"
+	anywhere   = "*" // for --pty: in a new directory
+)
+
+// behaviours are those of the devices by --fault.
+func (s *simulation) behaviours(units []uint8) (map[uint8]sim.Behaviour, error) {
+	all := map[uint8]sim.Behaviour{}
+	for _, u := range units {
+		all[u] = sim.Behaviour{Seed: s.seed}
+	}
+	for _, text := range s.faults {
+		hit, fault := units, text
+		if who, what, some := strings.Cut(text, ":"); some {
+			var err error
+			if hit, err = parseUnits(who, 255); err != nil {
+				return nil, fmt.Errorf("--fault %s: %w", text, err)
+			}
+			fault = what
+		}
+		for _, u := range hit {
+			b, ok := all[u]
+			if !ok {
+				return nil, usage("--fault %s: there is no unit %d: --units is %s", text, u, unitsText(units))
+			}
+			b, err := sim.ParseFault(b, fault)
+			if err != nil {
+				return nil, usage("--fault %s: %v", text, err)
+			}
+			all[u] = b
+		}
+	}
+	return all, nil
+}
+
+// run simulates until ctx ends.
+func (s *simulation) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	plant, lives, err := s.build()
+	if err != nil {
+		return err
+	}
+	ways, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, w := range ways {
+			w.close()
+		}
+	}()
+	s.tell(ways)
+	ended := make(chan error, len(ways))
+	for _, w := range ways {
+		go func() { ended <- w.serve(ctx, plant) }()
+	}
+	go s.live(ctx, lives)
+	for range ways {
+		if failed := <-ended; failed != nil && err == nil {
+			err = failed
+			cancel()
+		}
+	}
+	return err
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/modbus/points"
+	"gatewayd/protocols/modbus/profiles"
+	"gatewayd/protocols/modbus/sim"
+)
+
+// A device of each profile that is built in has a value for all of its points, at any time.
+func TestSimulatesEveryProfile(t *testing.T) {
+	tables := map[string]sim.Table{
+		points.Coil: sim.Coils, points.DiscreteInput: sim.DiscreteInputs, points.Holding: sim.HoldingRegisters, points.Input: sim.InputRegisters,
+	}
+	for _, name := range profiles.Names() {
+		t.Run(name, func(t *testing.T) {
+			equip, err := profiled(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := profile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, _, err := modbusunit.ProfilePoints(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := sim.NewDevice(1)
+			life, err := equip(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, run := range []time.Duration{0, 37 * time.Second, time.Hour, 1000 * time.Hour} {
+				life.Pass(time.Now(), run)
+				for _, p := range all {
+					values, ok := d.Get(tables[p.Area], p.Address, max(p.Registers(), 1))
+					if !ok {
+						t.Fatalf("%s does not exist", p.Name)
+					}
+					if _, err := p.Decode(bytesOf(values, p.Bits())); err != nil {
+						t.Errorf("after %s: %v", run, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// bytesOf are registers, or one bit, as they travel.
+func bytesOf(values []uint16, bit bool) (data []byte) {
+	for _, v := range values {
+		if bit {
+			return []byte{byte(v)}
+		}
+		data = append(data, byte(v>>8), byte(v))
+	}
+	return data
+}
+
+func TestUnitsAsTheyAreWritten(t *testing.T) {
+	for text, want := range map[string]string{"1": "1", "1-3": "1-3", "5, 1-3,2-4": "1-5", "7,9": "7,9", "255": "255"} {
+		units, err := parseUnits(text, 255)
+		if err != nil || unitsText(units) != want {
+			t.Errorf("%s is %s, %v", text, unitsText(units), err)
+		}
+	}
+	for _, text := range []string{"", "0", "256", "3-1", "a", "1-", "-1", "1,,2"} {
+		if units, err := parseUnits(text, 255); err == nil {
+			t.Errorf("%q is %v", text, units)
+		}
+	}
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// parseUnits reads unit addresses as people write them, like 1-20,42, and gives
+// them in their order, each once; most is the greatest there may be.
+func parseUnits(text string, most int) ([]uint8, error) {
+	var all []uint8
+	for part := range strings.SplitSeq(text, ",") {
+		from, to, ranged := strings.Cut(strings.TrimSpace(part), "-")
+		if !ranged {
+			to = from
+		}
+		first, err := strconv.Atoi(from)
+		last, err2 := strconv.Atoi(to)
+		if err != nil || err2 != nil || first < 1 || last > most || last < first {
+			return nil, usage("units %q: %q is no unit address, nor two with a - between them, of 1 to %d", text, part, most)
+		}
+		for u := first; u <= last; u++ {
+			all = append(all, uint8(u))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// unitsText is unit addresses as people write them.
+func unitsText(units []uint8) string {
+	var parts []string
+	for i := 0; i < len(units); {
+		j := i
+		for j+1 < len(units) && units[j+1] == units[j]+1 {
+			j++
+		}
+		part := strconv.Itoa(int(units[i]))
+		if j > i {
+			part += "-" + strconv.Itoa(int(units[j]))
+		}
+		parts = append(parts, part)
+		i = j + 1
+	}
+	return strings.Join(parts, ",")
+}
