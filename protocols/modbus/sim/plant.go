@@ -36,7 +36,9 @@ func (p *Plant) Remove(unit uint8) { p.devices[unit].Store(nil) }
 func (p *Plant) Device(unit uint8) *Device { return p.devices[unit].Load() }
 
 // ServeTCP serves Modbus TCP until ctx ends (nil) or the listener fails. It closes the listener and all connections before it returns.
-func (p *Plant) ServeTCP(ctx context.Context, l net.Listener) error { return p.Serve(ctx, l, modbus.TCP) }
+func (p *Plant) ServeTCP(ctx context.Context, l net.Listener) error {
+	return p.Serve(ctx, l, modbus.TCP)
+}
 
 // Serve does as ServeTCP with another framing on the connections.
 func (p *Plant) Serve(ctx context.Context, l net.Listener, f modbus.Framing) error {
