@@ -54,8 +54,9 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"})
-	for _, c := range []*cobra.Command{runCommand(), checkCommand(), demoCommand(), simCommand()} {
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
+		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
+	for _, c := range []*cobra.Command{runCommand(), checkCommand(), demoCommand()} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}
@@ -63,6 +64,10 @@ func command() *cobra.Command {
 		treeCommand(), describeCommand(), watchCommand(), eventsCommand(), callCommand(), traceCommand(), countersCommand(), drillCommand(), accessCommand(),
 	} {
 		c.GroupID = "look"
+		root.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{readCommand(), writeCommand(), simCommand()} {
+		c.GroupID = "tools"
 		root.AddCommand(c)
 	}
 	root.AddCommand(versionCommand())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -31,12 +32,17 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("STATE_DIRECTORY", env.Cd+"/data") // the default of --data
 			env.Setenv("NO_COLOR", "1")
+			peers, err := filepath.Abs("../../protocols/modbus/testdata")
+			if err != nil {
+				return err
+			}
+			env.Setenv("PEERS", peers) // servers of other makers
 			env.Values[sceneKey{}] = &scene{}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeport": freePortCommand, "subst": substCommand, "until": untilCommand,
-			"plant": plantCommand, "busy": busyCommand, "signal": signalCommand,
+			"needs": needsCommand, "plant": plantCommand, "busy": busyCommand, "signal": signalCommand,
 		},
 	})
 }
@@ -64,6 +70,14 @@ func busyCommand(ts *testscript.TestScript, _ bool, args []string) {
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	ts.Check(err)
 	ts.Setenv(args[0], port)
+}
+
+// needsCommand is "needs PACKAGES COMMAND...": without what the command proves to
+// be there the script fails, with the way to get it.
+func needsCommand(ts *testscript.TestScript, _ bool, args []string) {
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		ts.Fatalf("missing: apt-get install -y %s", args[0])
+	}
 }
 
 // substCommand is "subst FILE...": $NAME in the files becomes its value.

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/points"
+	"gatewayd/protocols/modbus/target"
+	actorv1 "gatewayd/schemas/actor/v1"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// device is one Modbus unit for a quick look: through a running gateway, or
+// directly.
+type device interface {
+	// points are those it is known to have, and what reads of them it bears.
+	points(ctx context.Context) ([]points.Point, points.Limits, error)
+	// read gives registers, or bits packed from the lowest up.
+	read(ctx context.Context, r points.Read) ([]byte, error)
+	// write writes registers, or bits packed from the lowest up.
+	write(ctx context.Context, area string, address, quantity uint16, data []byte) error
+	// set writes a point.
+	set(ctx context.Context, p points.Point, v points.Value) error
+	close()
+}
+
+// deviceAt opens the way to what was typed: a URL is a unit reached directly,
+// anything else is the path of an actor.
+func (c *client) deviceAt(ctx context.Context, name, profileName string, answer time.Duration) (device, error) {
+	var known *modbusv1.Profile
+	if profileName != "" {
+		var err error
+		if known, err = profile(profileName); err != nil {
+			return nil, err
+		}
+	}
+	if !target.Is(name) {
+		if known != nil {
+			return nil, usage("--profile is for a unit that is reached directly; %s has its points from the config", name)
+		}
+		if err := c.connect(ctx); err != nil {
+			return nil, err
+		}
+		return &hosted{client: c, path: name}, nil
+	}
+	t, err := target.Parse(name)
+	if err != nil {
+		return nil, usage("%v", err)
+	}
+	way, err := t.Open(ctx, answer)
+	if err != nil {
+		return nil, err
+	}
+	return &direct{way: way, profile: known}, nil
+}
+
+var readFunctions = map[string]uint8{
+	points.Coil: modbus.ReadCoils, points.DiscreteInput: modbus.ReadDiscreteInputs,
+	points.Holding: modbus.ReadHoldingRegisters, points.Input: modbus.ReadInputRegisters,
+}
+
+// direct is a unit that nobody else is asked for.
+type direct struct {
+	way     *target.Way
+	profile *modbusv1.Profile // nil: nothing is known of it
+}
+
+func (d *direct) close() { _ = d.way.Close() }
+
+func (d *direct) points(context.Context) ([]points.Point, points.Limits, error) {
+	if d.profile == nil {
+		return nil, points.Limits{}, usage("name an area (coil, discrete-input, holding, input) and an address, or say by --profile what points the unit has")
+	}
+	return modbusunit.ProfilePoints(d.profile)
+}
+
+func (d *direct) read(ctx context.Context, r points.Read) ([]byte, error) {
+	answer, err := d.way.Do(ctx, modbus.Request{Function: readFunctions[r.Area], Address: r.Address, Quantity: r.Quantity})
+	return answer.Data, err
+}
+
+func (d *direct) write(ctx context.Context, area string, address, quantity uint16, data []byte) error {
+	r := modbus.Request{Function: modbus.WriteMultipleRegisters, Address: address, Quantity: quantity, Data: data}
+	switch {
+	case area == points.Coil && quantity == 1:
+		r.Function, r.Data = modbus.WriteSingleCoil, []byte{0xff * (data[0] & 1), 0}
+	case area == points.Coil:
+		r.Function = modbus.WriteMultipleCoils
+	case quantity == 1:
+		r.Function = modbus.WriteSingleRegister
+	}
+	_, err := d.way.Do(ctx, r)
+	return err
+}
+
+func (d *direct) set(ctx context.Context, p points.Point, v points.Value) error {
+	if p.Partial() {
+		return d.merge(ctx, p, v)
+	}
+	data, err := p.Encode(v)
+	if err != nil {
+		return usage("%v", err)
+	}
+	return d.write(ctx, p.Area, p.Address, uint16(max(p.Registers(), 1)), data)
+}
+
+// merge writes a point that shares its register with others: by function 22, or
+// by reading first where the unit does not know it.
+func (d *direct) merge(ctx context.Context, p points.Point, v points.Value) error {
+	and, or, err := p.Mask(v)
+	if err != nil {
+		return usage("%v", err)
+	}
+	masks := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, and), or)
+	_, err = d.way.Do(ctx, modbus.Request{Function: modbus.MaskWriteRegister, Address: p.Address, Quantity: 1, Data: masks})
+	var e *modbus.Exception
+	if !errors.As(err, &e) || e.Code != modbus.IllegalFunction {
+		return err
+	}
+	current, err := d.read(ctx, points.Read{Area: p.Area, Address: p.Address, Quantity: 1})
+	if err != nil {
+		return err
+	}
+	data, err := p.Merge(current, v)
+	if err != nil {
+		return err
+	}
+	return d.write(ctx, p.Area, p.Address, 1, data)
+}
+
+// hosted is a unit of a running gateway, which is asked to ask it.
+type hosted struct {
+	*client
+	path string
+}
+
+func (h *hosted) ask(ctx context.Context, method string, req, resp proto.Message) error {
+	subject, err := h.subject(h.path, method)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := h.bounded(ctx)
+	defer cancel()
+	if err := h.conn.Call(ctx, subject, req, resp); err != nil {
+		return h.explain(err)
+	}
+	return nil
+}
+
+func (h *hosted) points(ctx context.Context) ([]points.Point, points.Limits, error) {
+	m, cfg := &actorv1.GetConfigResponse{}, &modbusv1.Unit{}
+	if err := h.ask(ctx, "GetConfig", &actorv1.GetConfigRequest{}, m); err != nil {
+		return nil, points.Limits{}, err
+	}
+	if m.Message != string(cfg.ProtoReflect().Descriptor().FullName()) {
+		return nil, points.Limits{}, fmt.Errorf("%s is no modbus-unit", h.path)
+	}
+	text, err := protojson.Marshal(m.Config)
+	if err == nil {
+		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(text, cfg)
+	}
+	if err != nil {
+		return nil, points.Limits{}, fmt.Errorf("the config of %s: %w", h.path, err)
+	}
+	return modbusunit.UnitPoints(cfg)
+}
+
+func (h *hosted) read(ctx context.Context, r points.Read) ([]byte, error) {
+	if r.Area == points.Coil || r.Area == points.DiscreteInput {
+		m := &modbusv1.ReadBitsResponse{}
+		err := h.ask(ctx, "ReadBits", &modbusv1.ReadBitsRequest{Area: r.Area, Address: uint32(r.Address), Quantity: uint32(r.Quantity)}, m)
+		return packed(m.Values), err
+	}
+	m := &modbusv1.ReadRegistersResponse{}
+	err := h.ask(ctx, "ReadRegisters", &modbusv1.ReadRegistersRequest{Area: r.Area, Address: uint32(r.Address), Quantity: uint32(r.Quantity)}, m)
+	var data []byte
+	for _, v := range m.Values {
+		data = binary.BigEndian.AppendUint16(data, uint16(v))
+	}
+	return data, err
+}
+
+// packed is bits as they travel.
+func packed(bits []bool) []byte {
+	data := make([]byte, (len(bits)+7)/8)
+	for i, on := range bits {
+		if on {
+			data[i/8] |= 1 << (i % 8)
+		}
+	}
+	return data
+}
+
+func (h *hosted) write(ctx context.Context, area string, address, quantity uint16, data []byte) error {
+	if area == points.Coil {
+		m := &modbusv1.WriteCoilsRequest{Address: uint32(address)}
+		for i := range int(quantity) {
+			m.Values = append(m.Values, data[i/8]>>(i%8)&1 == 1)
+		}
+		return h.ask(ctx, "WriteCoils", m, &modbusv1.WriteCoilsResponse{})
+	}
+	m := &modbusv1.WriteRegistersRequest{Address: uint32(address)}
+	for i := 0; i < len(data); i += 2 {
+		m.Values = append(m.Values, uint32(binary.BigEndian.Uint16(data[i:])))
+	}
+	return h.ask(ctx, "WriteRegisters", m, &modbusv1.WriteRegistersResponse{})
+}
+
+func (h *hosted) set(ctx context.Context, p points.Point, v points.Value) error {
+	m := &modbusv1.WritePointRequest{Point: p.Name}
+	text, isText := v.Text()
+	flag, isFlag := v.Bool()
+	whole, isWhole := v.Int64()
+	number, _ := v.Float64()
+	switch {
+	case isText:
+		m.Value = &modbusv1.WritePointRequest_Text{Text: text}
+	case isFlag:
+		m.Value = &modbusv1.WritePointRequest_Flag{Flag: flag}
+	case isWhole:
+		m.Value = &modbusv1.WritePointRequest_Integer{Integer: whole}
+	default:
+		m.Value = &modbusv1.WritePointRequest_Number{Number: number}
+	}
+	return h.ask(ctx, "WritePoint", m, &modbusv1.WritePointResponse{})
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/protocols/modbus/points"
+	"gatewayd/schemas"
+)
+
+// targetDoc is where a unit may be.
+const targetDoc = `UNIT is a unit of a running gateway, by its path: the request goes through the queue
+of its line, ahead of polls. Or it is a unit that is reached directly, without a
+gateway; the line must be free then:
+
+  tcp://10.0.0.5/7                            Modbus TCP (port 502), unit 7
+  tls://plc.example/1?certificate=F&key=F&ca=F  Modbus/TCP Security (port 802)
+  udp://10.0.0.5/7                            the same frames by UDP
+  rtu+tcp://10.0.0.5:4001/7                   RTU on TCP; ascii+tcp, rtu+udp likewise
+  rtu:///dev/ttyUSB0/7?baud=9600&parity=even  a serial port; ascii likewise
+
+AREA is coil, discrete-input, holding or input; its first letter is enough.
+Addresses are counted from 0, as on the wire.`
+
+func readCommand() *cobra.Command {
+	c, l := &client{}, &look{}
+	cmd := &cobra.Command{
+		Use:   "read UNIT [AREA ADDRESS [COUNT] | POINT...]",
+		Short: "Read registers or points of a unit now",
+		Long: `Read registers or points of a Modbus unit now, for a quick look.
+
+` + targetDoc + `
+
+Without area and address the unit's points are read, or those that are named: what
+the gateway's config says of it, or the device profile given by --profile. COUNT is
+how many values of --type, 1 if it is not said.`,
+		Example: `  gatewayd read field/rs485-1/meter-7
+  gatewayd read field/rs485-1/meter-7 voltage energy
+  gatewayd read field/rs485-1/meter-7 holding 0 10 --type float32 --order cdab
+  gatewayd read tcp://10.0.0.5/7 input 0 10
+  gatewayd read rtu:///dev/ttyUSB0/1?baud=9600 --profile eastron-sdm630`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: c.completePath,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return l.read(cmd, c, args)
+		},
+	}
+	c.flags(cmd)
+	l.flags(cmd)
+	return cmd
+}
+
+// look is what a read or write was told besides the unit.
+type look struct {
+	form
+	profile string
+	answer  time.Duration
+}
+
+func (l *look) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVarP(&l.kind, "type", "t", "", "what the registers mean: "+strings.Join(points.Types(), ", "))
+	f.StringVar(&l.order, "order", "", "order of the bytes as they come: abcd (default), cdab, badc, dcba, or big-endian, word-swap, byte-swap, little-endian for any length")
+	f.IntVar(&l.length, "length", 0, "registers of a string")
+	f.Float64Var(&l.scale, "scale", 0, "the value is the raw number times this")
+	f.Float64Var(&l.offset, "offset", 0, "plus this")
+	f.StringVar(&l.profile, "profile", "", "device profile of a unit that is reached directly: a name like eastron-sdm630, or a file")
+	f.DurationVar(&l.answer, "answer", time.Second, "longest wait for the answer of a unit that is reached directly")
+}
+
+func (l *look) check() error {
+	if l.kind != "" {
+		if p := (points.Point{Area: points.Holding, Type: l.kind, Length: l.length}); p.Registers() == 0 && l.kind != points.String && l.kind != points.Bytes {
+			return usage("--type %q is none of %s%s", l.kind, strings.Join(points.Types(), ", "), schemas.DidYouMean(l.kind, points.Types()))
+		}
+	}
+	if l.answer <= 0 {
+		return usage("--answer %s: want more than 0s", l.answer)
+	}
+	return nil
+}
+
+func (l *look) read(cmd *cobra.Command, c *client, args []string) error {
+	ctx := cmd.Context()
+	if err := l.check(); err != nil {
+		return err
+	}
+	s, placed, err := l.placed(args[1:])
+	if err != nil {
+		return err
+	}
+	d, err := c.deviceAt(ctx, args[0], l.profile, l.answer)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if !placed {
+		if s, err = named(ctx, d, args[1:]); err != nil {
+			return err
+		}
+	}
+	all, err := s.read(ctx, d)
+	if err != nil {
+		return err
+	}
+	failed, none := trouble(all)
+	switch {
+	case none:
+	case c.asJSON:
+		err = readingsJSON(cmd.OutOrStdout(), all, s.named)
+	default:
+		err = printReadings(cmd.OutOrStdout(), all, s, l.form)
+	}
+	return cmp.Or(err, failed)
+}
+
+// placed reads AREA ADDRESS [COUNT]; ok is false when these are no such words.
+func (l *look) placed(args []string) (s selection, ok bool, err error) {
+	if len(args) == 0 {
+		return s, false, nil
+	}
+	area, ok := areaOf(args[0])
+	if !ok || len(args) == 1 || !digit(args[1]) { // a point may be called "input"
+		return s, false, nil
+	}
+	count := 1
+	if len(args) > 2 {
+		if count, err = strconv.Atoi(args[2]); err != nil || count < 1 || count > 65536 {
+			return s, true, usage("count %q is not within 1 to 65536", args[2])
+		}
+	}
+	if len(args) > 3 {
+		return s, true, usage("%q after area, address and count means nothing", args[3])
+	}
+	all, err := l.place(area, args[1], count)
+	return selection{points: all, shown: len(all)}, true, err
+}
+
+func digit(text string) bool { return text != "" && text[0] >= '0' && text[0] <= '9' }
+
+// named chooses points by their names.
+func named(ctx context.Context, d device, names []string) (selection, error) {
+	if len(names) == 1 {
+		if _, area := areaOf(names[0]); area && len(names[0]) > 1 {
+			return selection{}, usage("name an address of area %s", names[0])
+		}
+	}
+	all, limits, err := d.points(ctx)
+	if err != nil {
+		return selection{}, err
+	}
+	return choose(all, limits, names)
+}

@@ -1,0 +1,309 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gatewayd/protocols/modbus/points"
+	"gatewayd/schemas"
+)
+
+// reading is what a unit holds at some place, or why that is not known.
+type reading struct {
+	point points.Point
+	data  []byte // as it came
+	value points.Value
+	err   error
+}
+
+// selection is the points that were typed, and what reads of them the unit bears.
+type selection struct {
+	points []points.Point
+	limits points.Limits
+	shown  int  // of points; what follows only scales them
+	named  bool // they have names of their own
+}
+
+// form is how registers are to be understood.
+type form struct {
+	kind, order   string
+	length        int
+	scale, offset float64
+}
+
+var areas = []string{points.Coil, points.DiscreteInput, points.Holding, points.Input}
+
+// areaOf is the area that was typed, perhaps in short: c, d, h, i are enough.
+func areaOf(text string) (string, bool) {
+	for _, a := range areas {
+		if text != "" && strings.HasPrefix(a, text) || text == a+"s" {
+			return a, true
+		}
+	}
+	return "", false
+}
+
+// place reads AREA ADDRESS as points of a form.
+func (f form) place(area, first string, count int) ([]points.Point, error) {
+	address, err := strconv.ParseUint(first, 0, 16)
+	if err != nil {
+		return nil, usage("address %q is not within 0 to 65535: it is counted from 0, as on the wire", first)
+	}
+	p := points.Point{Area: area, Type: f.kind, Order: f.order, Length: f.length, Scale: f.scale, Offset: f.offset}
+	switch {
+	case p.Bits() && f.kind != "" && f.kind != points.Bool:
+		return nil, usage("--type %s: area %s holds single bits", f.kind, area)
+	case p.Bits():
+		p.Type = points.Bool
+	case f.kind == "":
+		p.Type = points.Uint16
+	}
+	if p.Type == points.String && p.Length == 0 {
+		return nil, usage("--type string needs --length, in registers")
+	}
+	var all []points.Point
+	for i := range count {
+		at := int(address) + i*max(p.Registers(), 1)
+		if at > 65535 {
+			return nil, usage("%s of %s from %d go beyond address 65535", counted(count, "value"), area, address)
+		}
+		p.Address, p.Name = uint16(at), strconv.Itoa(at)
+		if err := p.Check(); err != nil {
+			return nil, usage("%v", err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// choose takes the points of these names, all if there are none.
+func choose(all []points.Point, limits points.Limits, names []string) (selection, error) {
+	s := selection{limits: limits, named: true}
+	known := func(name string) int {
+		return slices.IndexFunc(all, func(p points.Point) bool { return p.Name == name })
+	}
+	if len(names) == 0 {
+		s.points = slices.Clone(all)
+	}
+	for _, name := range names {
+		i := known(name)
+		if i < 0 {
+			hint := schemas.DidYouMean(name, namesOf(all))
+			if hint == "" {
+				hint = "; there are " + strings.Join(namesOf(all), ", ")
+			}
+			return s, usage("there is no point %q to be read%s", name, hint)
+		}
+		s.points = append(s.points, all[i])
+	}
+	if s.shown = len(s.points); s.shown == 0 {
+		return s, errors.New("it has no points: name an area (coil, discrete-input, holding, input) and an address")
+	}
+	for _, p := range s.points[:s.shown] {
+		if i := known(p.ScaleFrom); i >= 0 && !slices.ContainsFunc(s.points, func(q points.Point) bool { return q.Name == p.ScaleFrom }) {
+			s.points = append(s.points, all[i])
+		}
+	}
+	return s, nil
+}
+
+func namesOf(all []points.Point) []string {
+	names := make([]string, len(all))
+	for i, p := range all {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// read reads a selection in the fewest requests; what one of them cannot have is
+// told beside the point.
+func (s selection) read(ctx context.Context, d device) ([]reading, error) {
+	reads, err := points.Plan(s.points, s.limits)
+	if err != nil {
+		return nil, usage("%v", err)
+	}
+	all := make([]reading, len(s.points))
+	for i, p := range s.points {
+		all[i].point = p
+	}
+	for _, r := range reads {
+		data, err := d.read(ctx, r)
+		if err == nil {
+			err = s.take(all, r, data)
+		}
+		if err != nil {
+			for _, ref := range r.Points {
+				all[ref.Index].err = err
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	s.rescale(all)
+	return all[:s.shown], nil
+}
+
+func (s selection) take(all []reading, r points.Read, data []byte) error {
+	results, err := points.Extract(r, s.points, data)
+	if err != nil {
+		return err
+	}
+	for one := range results {
+		all[one.Index].value, all[one.Index].err = one.Value, one.Err
+	}
+	for _, ref := range r.Points {
+		if p := s.points[ref.Index]; !p.Bits() {
+			all[ref.Index].data = data[2*ref.Offset : 2*(ref.Offset+p.Registers())]
+		}
+	}
+	return nil
+}
+
+// rescale applies the scales that other points hold.
+func (s selection) rescale(all []reading) {
+	for i := range all {
+		r := &all[i]
+		if r.point.ScaleFrom == "" || r.err != nil {
+			continue
+		}
+		by := slices.IndexFunc(all, func(o reading) bool { return o.point.Name == r.point.ScaleFrom })
+		if by < 0 || all[by].err != nil {
+			r.err = fmt.Errorf("its scale, point %q, is not known", r.point.ScaleFrom)
+			continue
+		}
+		p, err := r.point.Rescaled(all[by].value)
+		if err == nil {
+			r.value, err = p.Decode(r.data)
+		}
+		r.err = err
+	}
+}
+
+// unread says whether the unit has not given what was asked for; no value is an
+// answer too.
+func (r reading) unread() bool { return r.err != nil && !errors.Is(r.err, points.ErrNoValue) }
+
+// trouble is why not all readings are there, in one error; none says that there
+// is nothing to be shown.
+func trouble(all []reading) (err error, none bool) {
+	bad := 0
+	for _, r := range all {
+		if r.unread() {
+			if bad++; err == nil {
+				err = r.err
+			}
+		}
+	}
+	if bad == 0 || bad == len(all) {
+		return err, bad > 0
+	}
+	return fmt.Errorf("%d of %d not read: %w", bad, len(all), err), false
+}
+
+// printReadings prints a table.
+func printReadings(w io.Writer, all []reading, s selection, f form) error {
+	p := painter(w)
+	head := []string{"ADDRESS", "HEX", "VALUE"}
+	if s.named {
+		head = []string{"POINT", "AREA", "ADDRESS", "HEX", "VALUE"}
+	}
+	plainRegisters := !s.named && f == form{} && !s.points[0].Bits()
+	if plainRegisters {
+		head = append(head, "SIGNED")
+	}
+	rows := [][]cell{plain(head...)}
+	for _, r := range all {
+		if r.unread() && !s.named {
+			continue // the error says it
+		}
+		row := plain(r.point.Name, hexText(r.data))
+		if s.named {
+			row = plain(r.point.Name, r.point.Area, strconv.Itoa(int(r.point.Address)), hexText(r.data))
+		}
+		row = append(row, r.cell())
+		if plainRegisters {
+			u, _ := r.value.Uint64()
+			row = append(row, cell{text: strconv.Itoa(int(int16(u)))})
+		}
+		rows = append(rows, row)
+	}
+	return table(w, p, rows)
+}
+
+// cell is the value with its unit or name, or why there is none.
+func (r reading) cell() cell {
+	if r.err != nil {
+		return cell{r.err.Error(), yellow}
+	}
+	text := r.value.String()
+	if r.point.Unit != "" {
+		text += " " + r.point.Unit
+	}
+	if name := r.point.Label(r.value); name != "" {
+		text += " (" + name + ")"
+	}
+	return cell{text: text}
+}
+
+// shownWords is how much of a value is shown in hexadecimal, in registers.
+const shownWords = 4
+
+func hexText(data []byte) string {
+	var parts []string
+	for word := range slices.Chunk(data, 2) {
+		if len(parts) == shownWords {
+			parts = append(parts, "…")
+			break
+		}
+		parts = append(parts, hex.EncodeToString(word))
+	}
+	return strings.Join(parts, " ")
+}
+
+// readingsJSON prints a JSON object for each reading.
+func readingsJSON(w io.Writer, all []reading, named bool) error {
+	type row struct {
+		Point   string `json:"point,omitempty"`
+		Area    string `json:"area"`
+		Address uint16 `json:"address"`
+		Hex     string `json:"hex,omitempty"`
+		Value   any    `json:"value,omitempty"`
+		Unit    string `json:"unit,omitempty"`
+		Cause   string `json:"cause,omitempty"`
+	}
+	out := json.NewEncoder(w)
+	for _, r := range all {
+		one := row{Area: r.point.Area, Address: r.point.Address, Hex: hex.EncodeToString(r.data), Unit: r.point.Unit}
+		if named {
+			one.Point = r.point.Name
+		}
+		if r.err != nil {
+			one.Cause = r.err.Error()
+		} else {
+			one.Value = jsonValue(r.value)
+		}
+		if err := out.Encode(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// jsonValue is a number, a flag or a text; integers stay exact.
+func jsonValue(v points.Value) any {
+	if b, ok := v.Bool(); ok {
+		return b
+	}
+	if _, ok := v.Float64(); ok {
+		return json.Number(v.String())
+	}
+	return v.String()
+}

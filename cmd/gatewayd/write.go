@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/protocols/modbus/points"
+)
+
+func writeCommand() *cobra.Command {
+	c, l := &client{}, &look{}
+	cmd := &cobra.Command{
+		Use:   "write UNIT {AREA ADDRESS VALUE... | POINT VALUE}",
+		Short: "Write registers, coils or a point of a unit",
+		Long: `Write registers, coils or a point of a Modbus unit, once: what is not answered is
+not written again, and may or may not have been carried out. One register or coil
+is function 6 or 5, more are 16 or 15.
+
+` + targetDoc + `
+
+Coils are on or off. A point has its type, order and scale from the gateway's
+config, or from --profile. Values below zero need a -- before the unit.`,
+		Example: `  gatewayd write field/rs485-1/meter-7 holding 5 42
+  gatewayd write field/plc/mixer coil 0 on
+  gatewayd write field/plc/mixer speed 900
+  gatewayd write --type float32 -- tcp://10.0.0.5/7 holding 20 -1.5`,
+		Args:              cobra.MinimumNArgs(3),
+		ValidArgsFunction: c.completePath,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return l.write(cmd, c, args)
+		},
+	}
+	c.flags(cmd)
+	l.flags(cmd)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return fmt.Errorf("%w; a value below zero needs a -- before the unit", err)
+	})
+	return cmd
+}
+
+func (l *look) write(cmd *cobra.Command, c *client, args []string) error {
+	ctx := cmd.Context()
+	if err := l.check(); err != nil {
+		return err
+	}
+	if area, ok := areaOf(args[1]); ok && digit(args[2]) && len(args) > 3 {
+		job, err := l.job(area, args[2], args[3:])
+		if err != nil {
+			return err
+		}
+		return c.at(ctx, args[0], l, func(d device) error {
+			if err := d.write(ctx, job.area, job.address, job.quantity, job.data); err != nil {
+				return err
+			}
+			return c.written(cmd, fmt.Sprintf("%s %d", job.area, job.address), strings.Join(args[3:], " "))
+		})
+	}
+	if len(args) > 3 {
+		return usage("%q is no area: there are %s; a point takes one value", args[1], strings.Join(areas, ", "))
+	}
+	return c.at(ctx, args[0], l, func(d device) error {
+		if err := setPoint(ctx, d, args[1], args[2]); err != nil {
+			return err
+		}
+		return c.written(cmd, args[1], args[2])
+	})
+}
+
+// at opens the way to a unit for the time of use.
+func (c *client) at(ctx context.Context, name string, l *look, use func(device) error) error {
+	d, err := c.deviceAt(ctx, name, l.profile, l.answer)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return use(d)
+}
+
+// written says that the unit has confirmed.
+func (c *client) written(cmd *cobra.Command, where, what string) error {
+	text := fmt.Sprintf("%s: %s, confirmed by the unit", where, what)
+	if c.asJSON {
+		text = "{}"
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
+	return err
+}
+
+// job is one write.
+type job struct {
+	area              string
+	address, quantity uint16
+	data              []byte
+}
+
+// job reads the values that were typed.
+func (l *look) job(area, first string, values []string) (job, error) {
+	f := l.form
+	if f.kind == points.String && f.length == 0 && len(values) == 1 {
+		f.length = max((len(values[0])+1)/2, 1)
+	}
+	all, err := f.place(area, first, len(values))
+	if err != nil {
+		return job{}, err
+	}
+	j := job{area: area, address: all[0].Address, quantity: uint16(len(values))}
+	var bits []bool
+	for i, p := range all {
+		v, err := valueIn(p, values[i])
+		if err != nil {
+			return j, err
+		}
+		data, err := p.Encode(v)
+		switch {
+		case errors.Is(err, points.ErrPartial):
+			return j, usage("--type %s is a part of a register: write the whole register", f.kind)
+		case err != nil:
+			return j, usage("%s", strings.TrimPrefix(err.Error(), fmt.Sprintf("point %q: ", p.Name)))
+		}
+		j.data = append(j.data, data...)
+		bits = append(bits, data[0]&1 == 1)
+	}
+	if all[0].Bits() {
+		j.data = packed(bits)
+		return j, most(len(values), 1968)
+	}
+	j.quantity = uint16(len(j.data) / 2)
+	return j, most(len(j.data)/2, 123)
+}
+
+func most(n, limit int) error {
+	if n > limit {
+		return usage("%d at a time are too many: one request writes %d", n, limit)
+	}
+	return nil
+}
+
+// setPoint writes a point by its name.
+func setPoint(ctx context.Context, d device, name, text string) error {
+	all, limits, err := d.points(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := choose(all, limits, []string{name})
+	if err != nil {
+		return err
+	}
+	p := s.points[0]
+	if _, alone := d.(*direct); alone && p.ScaleFrom != "" {
+		if p, err = s.scaled(ctx, d); err != nil {
+			return err
+		}
+	}
+	v, err := valueIn(p, text)
+	if err != nil {
+		return err
+	}
+	return d.set(ctx, p, v)
+}
+
+// scaled is the first point with the scale that another one holds now.
+func (s selection) scaled(ctx context.Context, d device) (points.Point, error) {
+	i := slices.IndexFunc(s.points, func(p points.Point) bool { return p.Name == s.points[0].ScaleFrom })
+	if i < 0 {
+		return s.points[0], fmt.Errorf("point %s: there is no point %q that holds its scale", s.points[0].Name, s.points[0].ScaleFrom)
+	}
+	by := selection{points: []points.Point{s.points[i]}, limits: s.limits, shown: 1, named: true}
+	all, err := by.read(ctx, d)
+	if err == nil {
+		err, _ = trouble(all)
+	}
+	if err != nil {
+		return s.points[0], err
+	}
+	return s.points[0].Rescaled(all[0].value)
+}
+
+// valueIn reads a text as a value of the point.
+func valueIn(p points.Point, text string) (points.Value, error) {
+	switch p.Type {
+	case points.Bool:
+		switch strings.ToLower(text) {
+		case "on", "true", "1":
+			return points.Flag(true), nil
+		case "off", "false", "0":
+			return points.Flag(false), nil
+		}
+		return points.Value{}, usage("%q is neither on nor off", text)
+	case points.String, points.Unix32, points.Unix64, points.CP56, points.BCDTime, points.Fields:
+		return points.Text(text), nil
+	case points.Bytes:
+		return points.Value{}, usage("--type bytes cannot be written: use uint16")
+	}
+	if i, err := strconv.ParseInt(text, 0, 64); err == nil {
+		return points.Integer(i), nil
+	}
+	if u, err := strconv.ParseUint(text, 0, 64); err == nil {
+		return points.Unsigned(u), nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return points.Value{}, usage("%q is no number", text)
+	}
+	return points.Number(f), nil
+}

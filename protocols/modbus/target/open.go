@@ -1,0 +1,93 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dial"
+	"gatewayd/protocols/serial"
+)
+
+// dead is how long an unacknowledged request may wait before the connection counts as dead.
+const dead = 10 * time.Second
+
+// Way is the open way to a target.
+type Way struct {
+	*modbus.Link
+	target Target
+	close  func() error
+}
+
+// Open opens the port or connection. timeout is how long each answer may take. What it says of its failure is for people.
+func (t Target) Open(ctx context.Context, timeout time.Duration) (*Way, error) {
+	opts := modbus.Options{Timeout: timeout, Datagrams: t.Transport == "udp"}
+	if t.Transport == "serial" {
+		return t.openPort(opts)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var conn modbus.Conn
+	var err error
+	switch t.Transport {
+	case "udp":
+		conn, err = opened(dial.UDP(ctx, t.Address))
+	case "tls":
+		conn, err = opened(dial.TLS(ctx, t.Address, dead, t.Files))
+	default:
+		conn, err = opened(dial.TCP(ctx, t.Address, dead))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("not connected: %s: %s", t.Address, dial.Reason(err))
+	}
+	return &Way{modbus.NewLink(conn, t.Framing, opts), t, conn.Close}, nil
+}
+
+// opened keeps a nil pointer from looking like a connection.
+func opened[C modbus.Conn](c C, err error) (modbus.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (t Target) openPort(opts modbus.Options) (*Way, error) {
+	port, err := serial.Open(t.Serial)
+	if err != nil {
+		return nil, err
+	}
+	timer, err := serial.NewTimer()
+	if err != nil {
+		return nil, errors.Join(err, port.Close())
+	}
+	opts.Baud, opts.Bits, opts.Timer = t.Serial.Baud, t.Serial.BitsPerChar(), timer
+	return &Way{modbus.NewLink(port, t.Framing, opts), t, func() error { return errors.Join(port.Close(), timer.Close()) }}, nil
+}
+
+// Do sends a request to the target's unit, once. What it says of a failure is for people.
+func (w *Way) Do(ctx context.Context, r modbus.Request) (modbus.Response, error) {
+	r.Unit = w.target.Unit
+	answer, err := w.Link.Do(ctx, r)
+	if err == nil {
+		return answer, nil
+	}
+	var refused *modbus.Exception
+	unsure := ""
+	if r.Write() && !errors.As(err, &refused) && !modbus.NotSent(err) {
+		unsure = ": the write may or may not have been carried out"
+	}
+	if modbus.LinkLost(err) {
+		return answer, fmt.Errorf("%s: connection lost: %s%s", w.target, dial.Reason(err), unsure)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) { // whose own words would end the line
+		return answer, fmt.Errorf("%s%s", strings.TrimSuffix(err.Error(), ": "+os.ErrDeadlineExceeded.Error()), unsure)
+	}
+	return answer, fmt.Errorf("%w%s", err, unsure)
+}
+
+// Close closes the port or connection.
+func (w *Way) Close() error { return w.close() }

@@ -1,0 +1,179 @@
+// Package target reads the name by which people call one Modbus unit wherever it is, and opens the way to it: for tools that ask a unit a few
+// times and go. It keeps no connection alive and tries nothing twice.
+//
+//	tcp://10.0.0.5/7                           Modbus TCP, port 502, unit 7
+//	tls://plc.example/1?certificate=…&key=…&ca=…  Modbus/TCP Security, port 802; name= is the device's name in its certificate
+//	udp://10.0.0.5:502/7                       Modbus TCP's frames in datagrams
+//	rtu+tcp://10.0.0.5:4001/7                  RTU frames, as serial device servers have them; also ascii+tcp, rtu+udp
+//	rtu:///dev/ttyUSB0/7?baud=9600&parity=even  a serial port; also ascii; data-bits= and stop-bits= if they are unusual
+package target
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dial"
+	"gatewayd/protocols/serial"
+)
+
+// Target is a unit and the way to it.
+type Target struct {
+	Unit      uint8
+	Framing   modbus.Framing
+	Transport string        // tcp, tls, udp or serial
+	Address   string        // host:port; not of a serial port
+	Serial    serial.Config // of a serial port
+	Files     dial.Files    // of tls
+}
+
+// form is what a scheme means.
+type form struct {
+	transport string
+	framing   modbus.Framing
+	port      string // where the address names none; empty: it must
+	keys      []string
+}
+
+var (
+	serialKeys = []string{"baud", "parity", "data-bits", "stop-bits"}
+	forms      = map[string]form{
+		"tcp":       {"tcp", modbus.TCP, "502", nil},
+		"tls":       {"tls", modbus.TCP, "802", []string{"certificate", "key", "ca", "name"}},
+		"udp":       {"udp", modbus.TCP, "502", nil},
+		"rtu+tcp":   {"tcp", modbus.RTUOverTCP, "", nil},
+		"ascii+tcp": {"tcp", modbus.ASCIIOverTCP, "", nil},
+		"rtu+udp":   {"udp", modbus.RTUOverTCP, "", nil},
+		"rtu":       {"serial", modbus.RTU, "", serialKeys},
+		"ascii":     {"serial", modbus.ASCII, "", serialKeys},
+	}
+)
+
+// schemes are those of forms, for people.
+const schemes = "tcp, tls, udp, rtu+tcp, ascii+tcp, rtu+udp, rtu (serial), ascii (serial)"
+
+// Is says whether text is meant as a target: it has a scheme.
+func Is(text string) bool { return strings.Contains(text, "://") }
+
+// Parse reads a target. What it says of a wrong one is for whoever typed it.
+func Parse(text string) (Target, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return Target{}, fmt.Errorf("%q: %w", text, errors.Unwrap(err))
+	}
+	f, ok := forms[u.Scheme]
+	if !ok {
+		return Target{}, fmt.Errorf("%q begins with none of %s", text, schemes)
+	}
+	t := Target{Framing: f.framing, Transport: f.transport}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return Target{}, fmt.Errorf("%q: %w", text, err)
+	}
+	for key := range query {
+		if !slices.Contains(f.keys, key) {
+			return Target{}, fmt.Errorf("%q: %s:// has no %q%s", text, u.Scheme, key, known(f.keys))
+		}
+	}
+	if u.User != nil || u.Fragment != "" {
+		return Target{}, fmt.Errorf("%q: it has neither user nor #", text)
+	}
+	slash := strings.LastIndex(u.Path, "/")
+	unit, err := strconv.ParseUint(u.Path[slash+1:], 10, 8)
+	if slash < 0 || err != nil {
+		return Target{}, fmt.Errorf("%q: it must end with /UNIT, the unit address from 0 to 255, before any ?", text)
+	}
+	t.Unit = uint8(unit)
+	if t.Transport == "serial" {
+		err = t.line(u, u.Path[:slash], query)
+	} else {
+		err = t.host(u, u.Path[:slash], f, query)
+	}
+	if err != nil {
+		return Target{}, fmt.Errorf("%q: %w", text, err)
+	}
+	return t, nil
+}
+
+func known(keys []string) string {
+	if len(keys) == 0 {
+		return ""
+	}
+	return ", it has " + strings.Join(keys, ", ")
+}
+
+// host is about what is reached over IP.
+func (t *Target) host(u *url.URL, rest string, f form, query url.Values) error {
+	port := u.Port()
+	switch {
+	case u.Hostname() == "":
+		return errors.New("it names no host")
+	case rest != "":
+		return fmt.Errorf("%q between host and unit means nothing", rest)
+	case port == "" && f.port == "":
+		return fmt.Errorf("name the port, like %s://%s:4001/%d", u.Scheme, u.Hostname(), t.Unit)
+	case port == "":
+		port = f.port
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("port %q is not within 1 to 65535", port)
+	}
+	t.Address = net.JoinHostPort(u.Hostname(), port)
+	if t.Transport != "tls" {
+		return nil
+	}
+	t.Files = dial.Files{Certificate: query.Get("certificate"), Key: query.Get("key"), CA: query.Get("ca"), Name: query.Get("name")}
+	if t.Files.Certificate == "" || t.Files.Key == "" || t.Files.CA == "" {
+		return errors.New("both sides prove who they are: it needs ?certificate=FILE&key=FILE&ca=FILE")
+	}
+	if t.Files.Name == "" {
+		t.Files.Name = u.Hostname()
+	}
+	return nil
+}
+
+// line is about a serial port.
+func (t *Target) line(u *url.URL, path string, query url.Values) error {
+	if u.Host != "" || path == "" {
+		return fmt.Errorf("a serial port is written with three slashes, like %s:///dev/ttyUSB0/7?baud=9600", u.Scheme)
+	}
+	t.Serial = serial.Config{Path: path, Baud: 19200, Parity: "even"}
+	if p := query.Get("parity"); p != "" {
+		t.Serial.Parity = p
+	}
+	for key, field := range map[string]*int{"baud": &t.Serial.Baud, "data-bits": &t.Serial.DataBits, "stop-bits": &t.Serial.StopBits} {
+		text := query.Get(key)
+		if text == "" {
+			continue
+		}
+		n, err := strconv.ParseUint(text, 10, 31)
+		if err != nil {
+			return fmt.Errorf("%s=%s is no number", key, text)
+		}
+		*field = int(n)
+	}
+	if t.Serial.StopBits == 0 {
+		t.Serial.StopBits = 1
+		if t.Serial.Parity == "none" {
+			t.Serial.StopBits = 2
+		}
+	}
+	if t.Unit > 247 {
+		return fmt.Errorf("unit %d: on a serial line there are 1 to 247, and 0 for all", t.Unit)
+	}
+	return t.Serial.Check()
+}
+
+// String is where the target is, for messages.
+func (t Target) String() string {
+	where := t.Address
+	if t.Transport == "serial" {
+		where = t.Serial.Path
+	}
+	return fmt.Sprintf("unit %d at %s", t.Unit, where)
+}
