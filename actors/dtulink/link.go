@@ -96,6 +96,9 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.send(c)
 	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit, actors.Shown:
 		l.desk.Answer(c, m)
+	case *modbusv1.ScanRequest, modbuslink.Step:
+		l.desk.Answer(c, m)
+		l.send(c)
 	case actors.Stopped:
 		c.Tell(l.cfg.Listener, dtu.Release{Name: c.Name()})
 	case actors.Failed:

@@ -53,6 +53,10 @@ func (d *Desk) Answer(c *actors.Context, msg any) {
 		c.Reply(d.counters(m))
 	case *modbusv1.StatisticsRequest:
 		c.Reply(d.statistics())
+	case *modbusv1.ScanRequest:
+		d.scan(c, m)
+	case Step:
+		d.step(c, m.hunt)
 	case *wire.TallyUnit:
 		c.Reply(d.Tally(m.Unit))
 	case actors.Shown:

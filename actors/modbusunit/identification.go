@@ -11,9 +11,6 @@ var categories = map[string]uint8{"basic": modbus.BasicIdentification, "regular"
 
 var conformities = map[uint8]string{modbus.BasicIdentification: "basic", modbus.RegularIdentification: "regular", modbus.ExtendedIdentification: "extended"}
 
-// objectNames are the specification's (V1.1b3 §6.21).
-var objectNames = []string{"vendor-name", "product-code", "revision", "vendor-url", "product-name", "model-name", "user-application-name"}
-
 func (u *unit) identify(c *actors.Context, m *modbusv1.ReadIdentificationRequest) {
 	category, first := categories[m.Category], uint8(0)
 	if m.Object != nil {
@@ -35,7 +32,7 @@ func (u *unit) identifyFrom(c *actors.Context, category, first uint8, answer *mo
 		last := first
 		for _, o := range id.Objects {
 			last = max(last, o.ID)
-			answer.Objects = append(answer.Objects, &modbusv1.IdentificationObject{Id: uint32(o.ID), Name: objectName(o.ID), Value: text(o.Value)})
+			answer.Objects = append(answer.Objects, &modbusv1.IdentificationObject{Id: uint32(o.ID), Name: modbus.ObjectName(o.ID), Value: text(o.Value)})
 		}
 		switch {
 		case !id.More || category == modbus.OneObject:
@@ -46,11 +43,4 @@ func (u *unit) identifyFrom(c *actors.Context, category, first uint8, answer *mo
 			u.identifyFrom(c, category, id.Next, answer)
 		}
 	})
-}
-
-func objectName(id uint8) string {
-	if int(id) < len(objectNames) {
-		return objectNames[id]
-	}
-	return ""
 }

@@ -58,7 +58,7 @@ type line struct {
 	held    bool         // unplugged by a drill
 	down    bool         // it was said that there is no port
 	changed bool         // the config is not yet that of the port
-	tuning  bool         // the port is being opened or set
+	tuning  bool         // the port is being opened or set, or somebody else has it
 	noise   float64
 	flaws   int  // failures in a row of a port that is there
 	used    bool // since the last look
@@ -93,6 +93,13 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 		l.next(c)
 	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit, actors.Shown:
 		l.desk.Answer(c, m)
+	case *modbusv1.ScanRequest:
+		l.scan(c, m)
+	case modbuslink.Step:
+		l.desk.Answer(c, m)
+		l.next(c)
+	case resume:
+		return l.resume(c)
 	case actors.Reconfigured:
 		l.cfg, l.changed = m.Config.(*modbusv1.SerialLine), true
 		if err := settings(l.cfg).Check(); err != nil {
@@ -129,9 +136,11 @@ func (l *line) next(c *actors.Context) {
 	if w == nil {
 		return
 	}
-	m := l.modbus
+	m, p := l.modbus, l.port
 	l.carried = m
 	c.Do(w.Limit(), func(ctx context.Context) (any, error) {
+		p.use.Lock()
+		defer p.use.Unlock()
 		w.Run(ctx, m)
 		return w, nil
 	})

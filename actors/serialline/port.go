@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"gatewayd/actors"
@@ -19,6 +20,7 @@ type port struct {
 	tty   *serial.Port
 	timer *serial.Timer
 	path  string
+	use   sync.Mutex // of workers: who has it has the wire
 }
 
 // Close implements io.Closer.

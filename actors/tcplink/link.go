@@ -99,6 +99,11 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		return l.reconfigure(c, m.Config.(*modbusv1.TcpLink))
 	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit, actors.Shown:
 		l.desk.Answer(c, m)
+	case *modbusv1.ScanRequest:
+		l.scan(c, m)
+	case modbuslink.Step:
+		l.desk.Answer(c, m)
+		l.next(c)
 	case actors.Failed:
 		return fmt.Errorf("%s: %w", l.target(), m.Err)
 	}
@@ -159,6 +164,18 @@ func (l *link) done(c *actors.Context, w *wire.Work, by *conn) {
 	default:
 		l.next(c)
 	}
+}
+
+// scan looks for units, where an address without one does not cost the
+// connection.
+func (l *link) scan(c *actors.Context, m *modbusv1.ScanRequest) {
+	if l.cfg.Framing != "tcp" && l.cfg.Transport == "tcp" {
+		c.Refuse(actors.Errorf(actors.FailedPrecondition,
+			"framing %q over TCP cannot be scanned: nothing tells a late answer, so each address without a unit costs the connection", l.cfg.Framing))
+		return
+	}
+	l.desk.Answer(c, m)
+	l.next(c)
 }
 
 // proven is said when a unit has answered, if only to refuse.

@@ -1,6 +1,7 @@
 package tcplink_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"runtime"
@@ -16,8 +17,10 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/tcplink"
+	"gatewayd/bus"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/schedule"
+	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -148,5 +151,46 @@ func within(t *testing.T, what string, cond func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// Units behind a gateway are found by their address; whom the gateway does not reach is not there. The silence of others costs no connection.
+func TestScan(t *testing.T) {
+	r := actorstest.New(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := sim.NewDevice(4)
+	silent.Behave(sim.Behaviour{Silent: true})
+	plant := sim.NewPlant(sim.NewDevice(3), silent)
+	for u := range uint8(40) {
+		d := sim.NewDevice(100 + u)
+		d.Behave(sim.Behaviour{Silent: true})
+		plant.Add(d)
+	}
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { done <- plant.ServeTCP(ctx, l) }()
+	defer func() { cancel(); <-done }()
+	r.Start("plc", tcplink.Kind, &modbusv1.TcpLink{Address: l.Addr().String()})
+	var found []*modbusv1.FoundUnit
+	asked := uint32(0)
+	err = r.Bus.Stream(t.Context(), bus.Subject(actorstest.Gateway, bus.Cmd, "plc", "Scan"), &modbusv1.ScanRequest{Wait: durationpb.New(20 * time.Millisecond)}, func(m bus.Msg) error {
+		one := &modbusv1.ScanResponse{}
+		if err := m.Decode(one); err != nil {
+			return err
+		}
+		if asked = one.Asked; one.Found != nil {
+			found = append(found, one.Found)
+		}
+		return nil
+	})
+	if err != nil || len(found) != 1 || found[0].Unit != 3 || asked != 247 {
+		t.Errorf("%v, %v, %d asked", found, err, asked)
+	}
+	s, err := actorstest.Call(r, "plc", "Statistics", &modbusv1.StatisticsRequest{}, &modbusv1.StatisticsResponse{})
+	if err != nil || s.Opened != 1 || s.Timeouts != 0 {
+		t.Errorf("%v, %v", s, err)
 	}
 }

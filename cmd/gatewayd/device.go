@@ -156,21 +156,30 @@ func (h *hosted) ask(ctx context.Context, method string, req, resp proto.Message
 }
 
 func (h *hosted) points(ctx context.Context) ([]points.Point, points.Limits, error) {
-	m, cfg := &actorv1.GetConfigResponse{}, &modbusv1.Unit{}
-	if err := h.ask(ctx, "GetConfig", &actorv1.GetConfigRequest{}, m); err != nil {
+	cfg, err := h.config(ctx)
+	if err != nil {
 		return nil, points.Limits{}, err
 	}
+	return modbusunit.UnitPoints(cfg)
+}
+
+// config is the unit's config in force.
+func (h *hosted) config(ctx context.Context) (*modbusv1.Unit, error) {
+	m, cfg := &actorv1.GetConfigResponse{}, &modbusv1.Unit{}
+	if err := h.ask(ctx, "GetConfig", &actorv1.GetConfigRequest{}, m); err != nil {
+		return nil, err
+	}
 	if m.Message != string(cfg.ProtoReflect().Descriptor().FullName()) {
-		return nil, points.Limits{}, fmt.Errorf("%s is no modbus-unit", h.path)
+		return nil, fmt.Errorf("%s is no modbus-unit", h.path)
 	}
 	text, err := protojson.Marshal(m.Config)
 	if err == nil {
 		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(text, cfg)
 	}
 	if err != nil {
-		return nil, points.Limits{}, fmt.Errorf("the config of %s: %w", h.path, err)
+		return nil, fmt.Errorf("the config of %s: %w", h.path, err)
 	}
-	return modbusunit.UnitPoints(cfg)
+	return cfg, nil
 }
 
 func (h *hosted) read(ctx context.Context, r points.Read) ([]byte, error) {

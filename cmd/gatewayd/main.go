@@ -66,7 +66,7 @@ func command() *cobra.Command {
 		c.GroupID = "look"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{readCommand(), writeCommand(), simCommand()} {
+	for _, c := range []*cobra.Command{readCommand(), writeCommand(), scanCommand(), simCommand()} {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}

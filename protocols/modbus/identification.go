@@ -45,6 +45,15 @@ type Object struct {
 	Value []byte // text; objects from 128 on hold what the vendor likes
 }
 
+// ObjectName is the specification's name of an object (V1.1b3 §6.21), "" where it has none.
+func ObjectName(id uint8) string {
+	names := [...]string{"vendor-name", "product-code", "revision", "vendor-url", "product-name", "model-name", "user-application-name"}
+	if int(id) < len(names) {
+		return names[id]
+	}
+	return ""
+}
+
 var errIdentification = errors.New("not a device identification")
 
 // ParseIdentification reads the Data of an answer to Identify. Values are parts of data.

@@ -25,7 +25,8 @@ type Ask struct {
 	// many unanswered ones of this Ask in a row. When the last has run out the rest
 	// is not sent. Empty: the link's own timeout for all.
 	Timeouts []time.Duration
-	Tag      any // of the asker; not looked at
+	Search   bool // nobody knows whether the unit exists: its silence says nothing about the line, and is not counted
+	Tag      any  // of the asker; not looked at
 }
 
 // Answer is what comes back, once, when all requests have ended.

@@ -196,7 +196,7 @@ func (c *Carrier) Done(w *Work, now time.Duration) {
 	c.counts.Busy += w.busy / time.Duration(c.config.InFlight)
 	for i, p := range w.parts {
 		unit := p.request().Unit
-		if i < w.ran {
+		if i < w.ran && !p.void() {
 			c.tally(unit).attempt(&p.res, p.busy/time.Duration(c.config.InFlight))
 		}
 		if i >= w.ran || c.again(p, w) {
@@ -220,12 +220,22 @@ func (c *Carrier) again(p *part, w *Work) bool {
 	p.tries++
 	if p.res.Outcome != schedule.NotSent {
 		p.job.silent.Add(-1) // it was the connection that was silent
-		c.tally(p.request().Unit).Retries++
+		if !p.ask().Search {
+			c.tally(p.request().Unit).Retries++
+		}
 	}
 	return true
 }
 
+// void says whether a transaction has found nobody who was searched for.
+func (p *part) void() bool {
+	return p.ask().Search && p.res.Outcome != schedule.Answered && p.res.Outcome != schedule.Exception
+}
+
 func (c *Carrier) count(p *part) {
+	if p.void() {
+		return
+	}
 	c.mute++
 	switch p.res.Outcome {
 	case schedule.Answered:

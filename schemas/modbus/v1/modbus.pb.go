@@ -1812,7 +1812,7 @@ var File_modbus_v1_modbus_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x18modbus/v1/security.proto\x1a\x15modbus/v1/trace.proto\"\xf4\x03\n" +
+	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x14modbus/v1/scan.proto\x1a\x18modbus/v1/security.proto\x1a\x15modbus/v1/trace.proto\"\xf4\x03\n" +
 	"\n" +
 	"SerialLine\x12%\n" +
 	"\x04port\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?p\x01R\x04port\x125\n" +
@@ -1972,12 +1972,13 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x04flag\x18\x04 \x01(\bH\x00R\x04flag\x12\x14\n" +
 	"\x04text\x18\x05 \x01(\tH\x00R\x04textB\a\n" +
 	"\x05value\"\x14\n" +
-	"\x12WritePointResponse2\xdb\x01\n" +
+	"\x12WritePointResponse2\x96\x02\n" +
 	"\vLinkService\x12I\n" +
 	"\n" +
 	"Statistics\x12\x1c.modbus.v1.StatisticsRequest\x1a\x1d.modbus.v1.StatisticsResponse\x12C\n" +
 	"\bCounters\x12\x1a.modbus.v1.CountersRequest\x1a\x1b.modbus.v1.CountersResponse\x12<\n" +
-	"\x05Trace\x12\x17.modbus.v1.TraceRequest\x1a\x18.modbus.v1.TraceResponse0\x012\xed\v\n" +
+	"\x05Trace\x12\x17.modbus.v1.TraceRequest\x1a\x18.modbus.v1.TraceResponse0\x01\x129\n" +
+	"\x04Scan\x12\x16.modbus.v1.ScanRequest\x1a\x17.modbus.v1.ScanResponse0\x012\xed\v\n" +
 	"\vUnitService\x12R\n" +
 	"\rReadRegisters\x12\x1f.modbus.v1.ReadRegistersRequest\x1a .modbus.v1.ReadRegistersResponse\x12U\n" +
 	"\x0eWriteRegisters\x12 .modbus.v1.WriteRegistersRequest\x1a!.modbus.v1.WriteRegistersResponse\x12C\n" +
@@ -2039,34 +2040,36 @@ var file_modbus_v1_modbus_proto_goTypes = []any{
 	(*LinkTls)(nil),                     // 22: modbus.v1.LinkTls
 	(*CountersRequest)(nil),             // 23: modbus.v1.CountersRequest
 	(*TraceRequest)(nil),                // 24: modbus.v1.TraceRequest
-	(*MaskWriteRequest)(nil),            // 25: modbus.v1.MaskWriteRequest
-	(*ReadWriteRegistersRequest)(nil),   // 26: modbus.v1.ReadWriteRegistersRequest
-	(*ReadFileRecordsRequest)(nil),      // 27: modbus.v1.ReadFileRecordsRequest
-	(*WriteFileRecordsRequest)(nil),     // 28: modbus.v1.WriteFileRecordsRequest
-	(*ReadFifoRequest)(nil),             // 29: modbus.v1.ReadFifoRequest
-	(*ReadIdentificationRequest)(nil),   // 30: modbus.v1.ReadIdentificationRequest
-	(*DiagnoseRequest)(nil),             // 31: modbus.v1.DiagnoseRequest
-	(*ReportServerIdRequest)(nil),       // 32: modbus.v1.ReportServerIdRequest
-	(*ReadExceptionStatusRequest)(nil),  // 33: modbus.v1.ReadExceptionStatusRequest
-	(*ReadEventCounterRequest)(nil),     // 34: modbus.v1.ReadEventCounterRequest
-	(*ReadEventLogRequest)(nil),         // 35: modbus.v1.ReadEventLogRequest
-	(*TransactRequest)(nil),             // 36: modbus.v1.TransactRequest
-	(*UnitServiceCountersRequest)(nil),  // 37: modbus.v1.UnitServiceCountersRequest
-	(*CountersResponse)(nil),            // 38: modbus.v1.CountersResponse
-	(*TraceResponse)(nil),               // 39: modbus.v1.TraceResponse
-	(*MaskWriteResponse)(nil),           // 40: modbus.v1.MaskWriteResponse
-	(*ReadWriteRegistersResponse)(nil),  // 41: modbus.v1.ReadWriteRegistersResponse
-	(*ReadFileRecordsResponse)(nil),     // 42: modbus.v1.ReadFileRecordsResponse
-	(*WriteFileRecordsResponse)(nil),    // 43: modbus.v1.WriteFileRecordsResponse
-	(*ReadFifoResponse)(nil),            // 44: modbus.v1.ReadFifoResponse
-	(*ReadIdentificationResponse)(nil),  // 45: modbus.v1.ReadIdentificationResponse
-	(*DiagnoseResponse)(nil),            // 46: modbus.v1.DiagnoseResponse
-	(*ReportServerIdResponse)(nil),      // 47: modbus.v1.ReportServerIdResponse
-	(*ReadExceptionStatusResponse)(nil), // 48: modbus.v1.ReadExceptionStatusResponse
-	(*ReadEventCounterResponse)(nil),    // 49: modbus.v1.ReadEventCounterResponse
-	(*ReadEventLogResponse)(nil),        // 50: modbus.v1.ReadEventLogResponse
-	(*TransactResponse)(nil),            // 51: modbus.v1.TransactResponse
-	(*UnitServiceCountersResponse)(nil), // 52: modbus.v1.UnitServiceCountersResponse
+	(*ScanRequest)(nil),                 // 25: modbus.v1.ScanRequest
+	(*MaskWriteRequest)(nil),            // 26: modbus.v1.MaskWriteRequest
+	(*ReadWriteRegistersRequest)(nil),   // 27: modbus.v1.ReadWriteRegistersRequest
+	(*ReadFileRecordsRequest)(nil),      // 28: modbus.v1.ReadFileRecordsRequest
+	(*WriteFileRecordsRequest)(nil),     // 29: modbus.v1.WriteFileRecordsRequest
+	(*ReadFifoRequest)(nil),             // 30: modbus.v1.ReadFifoRequest
+	(*ReadIdentificationRequest)(nil),   // 31: modbus.v1.ReadIdentificationRequest
+	(*DiagnoseRequest)(nil),             // 32: modbus.v1.DiagnoseRequest
+	(*ReportServerIdRequest)(nil),       // 33: modbus.v1.ReportServerIdRequest
+	(*ReadExceptionStatusRequest)(nil),  // 34: modbus.v1.ReadExceptionStatusRequest
+	(*ReadEventCounterRequest)(nil),     // 35: modbus.v1.ReadEventCounterRequest
+	(*ReadEventLogRequest)(nil),         // 36: modbus.v1.ReadEventLogRequest
+	(*TransactRequest)(nil),             // 37: modbus.v1.TransactRequest
+	(*UnitServiceCountersRequest)(nil),  // 38: modbus.v1.UnitServiceCountersRequest
+	(*CountersResponse)(nil),            // 39: modbus.v1.CountersResponse
+	(*TraceResponse)(nil),               // 40: modbus.v1.TraceResponse
+	(*ScanResponse)(nil),                // 41: modbus.v1.ScanResponse
+	(*MaskWriteResponse)(nil),           // 42: modbus.v1.MaskWriteResponse
+	(*ReadWriteRegistersResponse)(nil),  // 43: modbus.v1.ReadWriteRegistersResponse
+	(*ReadFileRecordsResponse)(nil),     // 44: modbus.v1.ReadFileRecordsResponse
+	(*WriteFileRecordsResponse)(nil),    // 45: modbus.v1.WriteFileRecordsResponse
+	(*ReadFifoResponse)(nil),            // 46: modbus.v1.ReadFifoResponse
+	(*ReadIdentificationResponse)(nil),  // 47: modbus.v1.ReadIdentificationResponse
+	(*DiagnoseResponse)(nil),            // 48: modbus.v1.DiagnoseResponse
+	(*ReportServerIdResponse)(nil),      // 49: modbus.v1.ReportServerIdResponse
+	(*ReadExceptionStatusResponse)(nil), // 50: modbus.v1.ReadExceptionStatusResponse
+	(*ReadEventCounterResponse)(nil),    // 51: modbus.v1.ReadEventCounterResponse
+	(*ReadEventLogResponse)(nil),        // 52: modbus.v1.ReadEventLogResponse
+	(*TransactResponse)(nil),            // 53: modbus.v1.TransactResponse
+	(*UnitServiceCountersResponse)(nil), // 54: modbus.v1.UnitServiceCountersResponse
 }
 var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.SerialLine.rs485:type_name -> modbus.v1.Rs485
@@ -2094,47 +2097,49 @@ var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	8,  // 22: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
 	23, // 23: modbus.v1.LinkService.Counters:input_type -> modbus.v1.CountersRequest
 	24, // 24: modbus.v1.LinkService.Trace:input_type -> modbus.v1.TraceRequest
-	11, // 25: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
-	13, // 26: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
-	15, // 27: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
-	17, // 28: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
-	19, // 29: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
-	25, // 30: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
-	26, // 31: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
-	27, // 32: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
-	28, // 33: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
-	29, // 34: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
-	30, // 35: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
-	31, // 36: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
-	32, // 37: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
-	33, // 38: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
-	34, // 39: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
-	35, // 40: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
-	36, // 41: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
-	37, // 42: modbus.v1.UnitService.Counters:input_type -> modbus.v1.UnitServiceCountersRequest
-	9,  // 43: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
-	38, // 44: modbus.v1.LinkService.Counters:output_type -> modbus.v1.CountersResponse
-	39, // 45: modbus.v1.LinkService.Trace:output_type -> modbus.v1.TraceResponse
-	12, // 46: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
-	14, // 47: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
-	16, // 48: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
-	18, // 49: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
-	20, // 50: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
-	40, // 51: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
-	41, // 52: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
-	42, // 53: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
-	43, // 54: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
-	44, // 55: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
-	45, // 56: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
-	46, // 57: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
-	47, // 58: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
-	48, // 59: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
-	49, // 60: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
-	50, // 61: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
-	51, // 62: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
-	52, // 63: modbus.v1.UnitService.Counters:output_type -> modbus.v1.UnitServiceCountersResponse
-	43, // [43:64] is the sub-list for method output_type
-	22, // [22:43] is the sub-list for method input_type
+	25, // 25: modbus.v1.LinkService.Scan:input_type -> modbus.v1.ScanRequest
+	11, // 26: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
+	13, // 27: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
+	15, // 28: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
+	17, // 29: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
+	19, // 30: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
+	26, // 31: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
+	27, // 32: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
+	28, // 33: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
+	29, // 34: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
+	30, // 35: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
+	31, // 36: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
+	32, // 37: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
+	33, // 38: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
+	34, // 39: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
+	35, // 40: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
+	36, // 41: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
+	37, // 42: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
+	38, // 43: modbus.v1.UnitService.Counters:input_type -> modbus.v1.UnitServiceCountersRequest
+	9,  // 44: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
+	39, // 45: modbus.v1.LinkService.Counters:output_type -> modbus.v1.CountersResponse
+	40, // 46: modbus.v1.LinkService.Trace:output_type -> modbus.v1.TraceResponse
+	41, // 47: modbus.v1.LinkService.Scan:output_type -> modbus.v1.ScanResponse
+	12, // 48: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
+	14, // 49: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
+	16, // 50: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
+	18, // 51: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
+	20, // 52: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
+	42, // 53: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
+	43, // 54: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
+	44, // 55: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
+	45, // 56: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
+	46, // 57: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
+	47, // 58: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
+	48, // 59: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
+	49, // 60: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
+	50, // 61: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
+	51, // 62: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
+	52, // 63: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
+	53, // 64: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
+	54, // 65: modbus.v1.UnitService.Counters:output_type -> modbus.v1.UnitServiceCountersResponse
+	44, // [44:66] is the sub-list for method output_type
+	22, // [22:44] is the sub-list for method input_type
 	22, // [22:22] is the sub-list for extension type_name
 	22, // [22:22] is the sub-list for extension extendee
 	0,  // [0:22] is the sub-list for field type_name
@@ -2147,6 +2152,7 @@ func file_modbus_v1_modbus_proto_init() {
 	}
 	file_modbus_v1_diagnosis_proto_init()
 	file_modbus_v1_records_proto_init()
+	file_modbus_v1_scan_proto_init()
 	file_modbus_v1_security_proto_init()
 	file_modbus_v1_trace_proto_init()
 	file_modbus_v1_modbus_proto_msgTypes[6].OneofWrappers = []any{}

@@ -197,93 +197,11 @@ func (x *Profile) GetDerived() []*Derived {
 	return nil
 }
 
-// Identify is one way to tell a device: all that is given must be met.
-type Identify struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its vendor name by function 43/14, wholly or in part.
-	VendorName string `protobuf:"bytes,1,opt,name=vendor_name,json=vendorName,proto3" json:"vendor_name,omitempty"`
-	// Its product code by function 43/14, wholly or in part.
-	ProductCode string `protobuf:"bytes,2,opt,name=product_code,json=productCode,proto3" json:"product_code,omitempty"`
-	// The area of a register that tells it.
-	Area string `protobuf:"bytes,3,opt,name=area,proto3" json:"area,omitempty"`
-	// The register that tells it.
-	Address uint32 `protobuf:"varint,4,opt,name=address,proto3" json:"address,omitempty"`
-	// What the registers from there hold, one number each; empty: nothing is read.
-	Values        []uint32 `protobuf:"varint,5,rep,packed,name=values,proto3" json:"values,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Identify) Reset() {
-	*x = Identify{}
-	mi := &file_modbus_v1_profile_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Identify) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Identify) ProtoMessage() {}
-
-func (x *Identify) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_profile_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Identify.ProtoReflect.Descriptor instead.
-func (*Identify) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_profile_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *Identify) GetVendorName() string {
-	if x != nil {
-		return x.VendorName
-	}
-	return ""
-}
-
-func (x *Identify) GetProductCode() string {
-	if x != nil {
-		return x.ProductCode
-	}
-	return ""
-}
-
-func (x *Identify) GetArea() string {
-	if x != nil {
-		return x.Area
-	}
-	return ""
-}
-
-func (x *Identify) GetAddress() uint32 {
-	if x != nil {
-		return x.Address
-	}
-	return 0
-}
-
-func (x *Identify) GetValues() []uint32 {
-	if x != nil {
-		return x.Values
-	}
-	return nil
-}
-
 var File_modbus_v1_profile_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x17modbus/v1/profile.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/modbus.proto\"\xa2\x06\n" +
+	"\x17modbus/v1/profile.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/modbus.proto\x1a\x14modbus/v1/scan.proto\"\xa2\x06\n" +
 	"\aProfile\x12'\n" +
 	"\x06vendor\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06vendor\x12%\n" +
 	"\x05model\x18\x02 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x05model\x12 \n" +
@@ -305,14 +223,7 @@ const file_modbus_v1_profile_proto_rawDesc = "" +
 	"\x8a\xb5\x18\x06R\x04nameR\x06points\x128\n" +
 	"\aderived\x18\x0f \x03(\v2\x12.modbus.v1.DerivedB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\aderivedB\x06\n" +
-	"\x04_gap\"\xd1\x01\n" +
-	"\bIdentify\x12\x1f\n" +
-	"\vvendor_name\x18\x01 \x01(\tR\n" +
-	"vendorName\x12!\n" +
-	"\fproduct_code\x18\x02 \x01(\tR\vproductCode\x121\n" +
-	"\x04area\x18\x03 \x01(\tB\x1d\x8a\xb5\x18\x19\x12\aholding2\aholding2\x05inputR\x04area\x12'\n" +
-	"\aaddress\x18\x04 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x12%\n" +
-	"\x06values\x18\x05 \x03(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00@@R\x06valuesB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
+	"\x04_gapB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
 
 var (
 	file_modbus_v1_profile_proto_rawDescOnce sync.Once
@@ -326,7 +237,7 @@ func file_modbus_v1_profile_proto_rawDescGZIP() []byte {
 	return file_modbus_v1_profile_proto_rawDescData
 }
 
-var file_modbus_v1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_modbus_v1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_modbus_v1_profile_proto_goTypes = []any{
 	(*Profile)(nil),             // 0: modbus.v1.Profile
 	(*Identify)(nil),            // 1: modbus.v1.Identify
@@ -354,6 +265,7 @@ func file_modbus_v1_profile_proto_init() {
 		return
 	}
 	file_modbus_v1_modbus_proto_init()
+	file_modbus_v1_scan_proto_init()
 	file_modbus_v1_profile_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -361,7 +273,7 @@ func file_modbus_v1_profile_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modbus_v1_profile_proto_rawDesc), len(file_modbus_v1_profile_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
