@@ -15,6 +15,7 @@ const (
 	Write       Class = iota // changes the unit
 	Interactive              // somebody waits for the answer
 	Poll                     // the unit's own schedule
+	Shed                     // a poll that the line has no time for: it goes when nothing else can, and has a small share of the line
 	Probe                    // asks a unit that has fallen silent whether it is back
 	classes
 )
@@ -28,6 +29,8 @@ func (c Class) String() string {
 		return "interactive"
 	case Poll:
 		return "poll"
+	case Shed:
+		return "shed"
 	case Probe:
 		return "probe"
 	}
@@ -40,6 +43,7 @@ type Item[P any] struct {
 	Class    Class
 	Key      string        // a poll or probe with the unit and key of one that waits takes its place; empty: never
 	Deadline time.Duration // from this moment on nobody wants it any more; 0: never
+	Due      time.Duration // of the items of a class that can go the one with the earliest goes first
 	Rest     time.Duration // how long the unit must be left alone after this transaction
 	Payload  P
 }

@@ -2,7 +2,7 @@ package schedule
 
 import "slices"
 
-// lane holds the items of one class: a short list for each unit, and the units that have any in the order of their turns.
+// lane holds the items of one class: a short list for each unit, by when they are due, and the units that have any in the order of their turns.
 type lane[P any] struct {
 	bound  int
 	size   int
@@ -29,16 +29,28 @@ func (l *lane[P]) push(item Item[P]) (verdict Verdict, replaced Item[P]) {
 	if l.byUnit == nil {
 		l.byUnit = map[uint8][]Item[P]{}
 	}
-	l.byUnit[item.Unit] = append(items, item)
+	at := len(items)
+	for at > 0 && items[at-1].Due > item.Due {
+		at--
+	}
+	l.byUnit[item.Unit] = slices.Insert(items, at, item)
 	l.size++
 	return Queued, replaced
 }
 
 func (l *lane[P]) any(free func(uint8) bool) bool { return slices.ContainsFunc(l.turns, free) }
 
-// take removes the oldest item of the first free unit, which goes to the end of the turns. There must be one.
+// take removes the item that is due first of all free units, of those that are due together that of the first unit, which goes to the end
+// of the turns. There must be one.
 func (l *lane[P]) take(free func(uint8) bool) Item[P] {
-	i := slices.IndexFunc(l.turns, free)
+	i := -1
+	for k, id := range l.turns {
+		if due := l.byUnit[id][0].Due; (i < 0 || due < l.byUnit[l.turns[i]][0].Due) && free(id) {
+			if i = k; due == 0 {
+				break // none is due earlier
+			}
+		}
+	}
 	id := l.turns[i]
 	l.turns = slices.Delete(l.turns, i, i+1)
 	items := l.byUnit[id]

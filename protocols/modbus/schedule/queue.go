@@ -6,7 +6,7 @@ import "time"
 type QueueConfig struct {
 	Writes       int // waiting at most, over all units; default 64
 	Interactives int // default 64
-	Polls        int // default 1024
+	Polls        int // default 1024; as many may be shed
 	Probes       int // default 256
 
 	Batch   int // elections in a row that may pass over a class which has work; default 4
@@ -19,6 +19,8 @@ type QueueConfig struct {
 	// SilentShare it holds only while a unit that is not silent needs the line: one that waits for it, or was on it so lately
 	// that it would be back before the part is over. On a line that nobody else needs silent units are asked when they like.
 	ProbeShare int
+	// ShedShare is the part of the air time that shed polls have in any case, all together, one in this many; default 20.
+	ShedShare int
 	// SilentShare bounds the air time of polls to units that did not answer last time, all together, to one part in this many, so
 	// that a dead segment does not hold up the line until its breakers open; default 4, 1 for no bound.
 	SilentShare int
@@ -26,8 +28,9 @@ type QueueConfig struct {
 
 // Queue holds the requests that wait for one line. It elects writes before interactive requests before polls before probes,
 // but a class with work that was passed over Batch times in a row goes next, so every class with work is served at least
-// once in Batch+classes elections. Within a class the units take turns, and a unit's items go in the order they came. A unit that
-// rests is passed over and keeps its turn.
+// once in Batch+classes elections. Shed polls go last but for probes, unless they have had less than their share of the time. Within a class
+// what is due first goes first; of what is due together the units take turns, and a unit's items go in the order they came. A unit that rests
+// is passed over and keeps its turn.
 type Queue[P any] struct {
 	config  QueueConfig
 	lanes   [classes]lane[P]
@@ -38,6 +41,8 @@ type Queue[P any] struct {
 	earliest time.Duration
 	probing  hold // of probes
 	doubting hold // of polls of silent units
+	// behind is from when on shed polls have had less than their share.
+	behind time.Duration
 }
 
 // quiet is how many times as long as for an answer in time a late one is feared: modbus.Options.Late.
@@ -49,7 +54,7 @@ type unit struct {
 	silent bool          // its last transaction had no answer
 	ready  time.Duration // elected no earlier
 	rest   time.Duration // of the last item elected
-	probe  bool          // the last item elected is one
+	class  Class         // of the last item elected
 	since  time.Duration // the last election
 	last   time.Duration // when it was last on the line
 }
@@ -69,8 +74,9 @@ func NewQueue[P any](config QueueConfig) *Queue[P] {
 	or(&config.PerUnit, 1)
 	or(&config.ProbeShare, 150)
 	or(&config.SilentShare, 4)
+	or(&config.ShedShare, 20)
 	q := &Queue[P]{config: config, units: map[uint8]*unit{}}
-	for class, bound := range []int{config.Writes, config.Interactives, config.Polls, config.Probes} {
+	for class, bound := range []int{config.Writes, config.Interactives, config.Polls, config.Polls, config.Probes} {
 		q.lanes[class].bound = bound
 	}
 	return q
@@ -116,7 +122,7 @@ func (q *Queue[P]) Next(now time.Duration) (item Item[P], wait time.Duration, ok
 		q.units[item.Unit] = u
 	}
 	u.flying++
-	u.rest, u.probe, u.since, u.last = item.Rest, class == Probe, now, now
+	u.rest, u.class, u.since, u.last = item.Rest, class, now, now
 	return item, 0, true
 }
 
@@ -139,6 +145,9 @@ func (q *Queue[P]) elect(now time.Duration) (Class, bool) {
 			continue
 		}
 		starved := q.skipped[c] >= q.config.Batch && q.skipped[c] > q.skipped[elected]
+		if c == Shed {
+			starved = now >= q.behind
+		}
 		if !found || starved {
 			elected, found = c, true
 		}
@@ -169,7 +178,7 @@ func (q *Queue[P]) ready(class Class, id uint8) (at time.Duration, ok bool) {
 	switch {
 	case class == Probe:
 		at = max(at, q.probing.end)
-	case class == Poll && u != nil && u.silent:
+	case (class == Poll || class == Shed) && u != nil && u.silent:
 		at = max(at, q.doubting.end)
 	}
 	return at, u == nil || u.flying == 0 || u.flying < q.config.PerUnit && u.rest == 0 && !u.silent
@@ -200,14 +209,17 @@ func (q *Queue[P]) Done(id uint8, now time.Duration, outcome Outcome) {
 	}
 	u.last = now
 	u.ready = max(u.ready, now+u.rest)
+	took := max(0, now-u.since)
+	if u.class == Shed {
+		q.behind = after(now, times(took, int64(q.config.ShedShare-1)))
+	}
 	if u.silent = outcome == NoAnswer || outcome == Garbled; !u.silent {
 		return
 	}
-	took := max(0, now-u.since)
 	if outcome == NoAnswer { // what came garbled has come
 		u.ready = max(u.ready, now+min(q.config.Quiet, quiet*took))
 	}
-	if u.probe {
+	if u.class == Probe {
 		q.probing.extend(now, took*time.Duration(q.config.ProbeShare-1))
 	} else {
 		q.doubting.extend(now, took*time.Duration(q.config.SilentShare-1))
