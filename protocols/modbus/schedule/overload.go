@@ -133,6 +133,9 @@ func (o *Overload) fits(groups []Demand, others float64) (key string, ok bool) {
 // Sheds says whether a group has lost its rhythm.
 func (o *Overload) Sheds(key string) bool { return o.shed[key] }
 
+// Any says whether any group has.
+func (o *Overload) Any() bool { return len(o.shed) > 0 }
+
 // Shed lists the groups that have lost their rhythm, in the order of their keys; empty: the line keeps up.
 func (o *Overload) Shed() []string {
 	keys := make([]string, 0, len(o.shed))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/budget"
 	"gatewayd/protocols/modbus/schedule"
 )
 
@@ -27,6 +28,9 @@ type Ask struct {
 	Timeouts []time.Duration
 	Search   bool // nobody knows whether the unit exists: its silence says nothing about the line, and is not counted
 	Tag      any  // of the asker; not looked at
+	// Load is all that the asker asks for regularly, and Group the one of its groups that this poll reads; nil: nothing.
+	Load  *budget.Unit
+	Group int
 }
 
 // Answer is what comes back, once, when all requests have ended.
@@ -34,6 +38,8 @@ type Answer struct {
 	Ask     *Ask
 	Results []Result    // one per request
 	Tap     *modbus.Tap // of the line or link, which knows what has passed; nil: nobody does
+	// Shed is why the polls of this group have lost their rhythm; empty: they have not.
+	Shed string
 }
 
 // Result is how one request ended.

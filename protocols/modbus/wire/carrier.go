@@ -33,6 +33,7 @@ type Carrier struct {
 	works  []*Work // under way
 	mute   int     // transactions without an answer in a row, of all units
 	counts Counts
+	ledger ledger
 
 	tallies map[uint8]*Tally // by unit
 }
@@ -47,8 +48,13 @@ type Counts struct {
 type job struct {
 	answer Answer
 	reply  func(*Answer)
-	left   int          // requests without a result
-	silent atomic.Int32 // unanswered in a row, as the workers see it
+	left   int           // requests without a result
+	scan   *scan         // of a poll with a rhythm
+	shed   bool          // it is read when there is time
+	due    time.Duration // in which order polls go
+	took   time.Duration // of the requests that were answered
+	failed bool          // one was not
+	silent atomic.Int32  // unanswered in a row, as the workers see it
 }
 
 type part struct {
@@ -56,7 +62,7 @@ type part struct {
 	index int
 	tries int
 	res   Result
-	busy  time.Duration
+	busy  time.Duration // how long it kept the link
 }
 
 func (p *part) ask() *Ask               { return p.job.answer.Ask }
@@ -78,7 +84,7 @@ func (j *job) timeout() (d time.Duration, ok bool) {
 // NewCarrier returns one that is up and has nothing to do.
 func NewCarrier(config Config) *Carrier {
 	config.Batch, config.InFlight = max(config.Batch, 1), max(config.InFlight, 1)
-	return &Carrier{config: config, queue: newQueue(config)}
+	return &Carrier{config: config, queue: newQueue(config), ledger: ledger{inFlight: config.InFlight}}
 }
 
 func newQueue(config Config) *schedule.Queue[*part] {
@@ -93,7 +99,10 @@ func newQueue(config Config) *schedule.Queue[*part] {
 func (c *Carrier) Configure(air func(r modbus.Request) time.Duration) { c.config.Air = air }
 
 // Widen changes how many Works may be under way, of a Carrier that has Batch.
-func (c *Carrier) Widen(inFlight int) { c.config.InFlight = max(inFlight, 1) }
+func (c *Carrier) Widen(inFlight int) {
+	c.config.InFlight = max(inFlight, 1)
+	c.ledger.inFlight = c.config.InFlight
+}
 
 // Take queues what ask wants. reply is called once, in this call if nothing can
 // be sent.
@@ -109,6 +118,12 @@ func (c *Carrier) Take(ask *Ask, now time.Duration, reply func(*Answer)) {
 	}
 	if ask.Key != "" {
 		c.replace(ask.Key, j)
+	}
+	if j.scan = c.ledger.asked(j, now); j.scan != nil {
+		j.due = now + j.scan.group.Every
+		if j.shed = c.ledger.over.Sheds(ask.Key); j.shed {
+			j.due = j.scan.served
+		}
 	}
 	if ask.Class <= schedule.Interactive {
 		for _, w := range c.works {
@@ -139,7 +154,12 @@ func (c *Carrier) push(p *part, now time.Duration) {
 	}
 	ask, r := p.ask(), p.request()
 	item := schedule.Item[*part]{Unit: r.Unit, Class: ask.Class, Rest: ask.Rest, Payload: p}
-	if !ask.Expires.IsZero() {
+	if ask.Class == schedule.Poll {
+		item.Due = p.job.due
+	}
+	if p.job.shed { // it waits for as long as it takes
+		item.Class = schedule.Shed
+	} else if !ask.Expires.IsZero() {
 		item.Deadline = max(now+time.Until(ask.Expires), 1)
 	}
 	if verdict, _ := c.queue.Push(item); verdict == schedule.Refused {
@@ -171,6 +191,7 @@ func (c *Carrier) Elect(now time.Duration) (*Work, time.Duration) {
 		if _, ok := p.job.timeout(); !ok {
 			c.queue.Done(item.Unit, now, schedule.NotSent)
 			c.settle(p, failed(errGivenUp))
+			c.ledger.ended(p.job, now)
 			continue
 		}
 		if w == nil {
@@ -207,7 +228,9 @@ func (c *Carrier) Done(w *Work, now time.Duration) {
 		c.count(p)
 		c.queue.Done(unit, now, p.res.Outcome)
 		c.settle(p, p.res)
+		c.ledger.carried(p, now)
 	}
+	c.ledger.judge(now)
 }
 
 // again says whether a transaction that a lost connection has ended may be
@@ -268,6 +291,9 @@ func (c *Carrier) settle(p *part, r Result) {
 	}
 	if key := j.answer.Ask.Key; key != "" && c.keyed[key] == j {
 		delete(c.keyed, key)
+	}
+	if c.ledger.over.Sheds(j.answer.Ask.Key) {
+		j.answer.Shed = c.ledger.cause
 	}
 	j.reply(&j.answer)
 }

@@ -70,8 +70,8 @@ func (p *part) run(ctx context.Context, l Transactor, w *Work) bool {
 	begin := time.Now()
 	resp, err := l.Do(ctx, r)
 	end := time.Now()
-	p.res = Result{Response: resp, Err: err, Outcome: outcome(err), Took: max(0, end.Sub(begin)-w.onWire(r)), At: end}
 	p.busy = end.Sub(begin)
+	p.res = Result{Response: resp, Err: err, Outcome: outcome(err), Took: max(0, end.Sub(begin)-w.onWire(r)), At: end}
 	w.ran++
 	if modbus.LinkLost(err) {
 		w.Lost = err
