@@ -94,7 +94,8 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.done(c, m)
 	case again:
 		l.send(c)
-	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit, actors.Shown:
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *wire.TallyUnit,
+		wire.Leave, modbuslink.Judge, actors.Shown:
 		l.desk.Answer(c, m)
 	case *modbusv1.ScanRequest, modbuslink.Step:
 		l.desk.Answer(c, m)
@@ -205,7 +206,7 @@ func (l *link) done(c *actors.Context, w *wire.Work) {
 	l.desk.Done(w, l.now())
 	l.desk.Show(c)
 	if w.Answered() {
-		c.OK()
+		l.desk.Well(c)
 	}
 	switch {
 	case l.next != nil:

@@ -17,6 +17,8 @@ import (
 var Publishes = []actors.Leaf{
 	{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}},
 	{Class: "event", Leaf: "failed", Message: &modbusv1.Failed{}},
+	{Class: "event", Leaf: "overloaded", Message: &modbusv1.Overloaded{}},
+	{Class: "event", Leaf: "relieved", Message: &modbusv1.Relieved{}},
 	{Class: "trace", Leaf: frames, Message: &modbusv1.TraceResponse{}},
 }
 
@@ -30,6 +32,7 @@ type Desk struct {
 	epoch      time.Time
 	meter      wire.Meter
 	complaints wire.Complaints
+	pressed    pressed
 
 	looked  time.Duration // when it was last asked who listens to the frames
 	showing bool
@@ -43,8 +46,8 @@ func NewDesk(config wire.Config) *Desk {
 
 func (d *Desk) now() time.Duration { return time.Since(d.epoch) }
 
-// Answer answers the methods of LinkService, a unit that asks for its tally, and
-// the end of Show.
+// Answer answers the methods of LinkService, a unit that asks for its tally or
+// takes its leave, the end of Show, and what the desk tells itself.
 func (d *Desk) Answer(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case *modbusv1.TraceRequest:
@@ -59,6 +62,12 @@ func (d *Desk) Answer(c *actors.Context, msg any) {
 		d.step(c, m.hunt)
 	case *wire.TallyUnit:
 		c.Reply(d.Tally(m.Unit))
+	case *modbusv1.BudgetRequest:
+		d.budget(c, m)
+	case wire.Leave:
+		d.Leave(m)
+	case Judge:
+		d.again(c)
 	case actors.Shown:
 		d.showing = false
 	}

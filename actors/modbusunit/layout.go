@@ -9,6 +9,7 @@ import (
 
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
+	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -34,6 +35,7 @@ type group struct {
 	extra    bool   // it began between two slots; it is good for the next one
 	split    bool   // a read was cut because the unit refused it
 	trouble  string // why the last scan was not all good
+	shed     string // why the link reads it only when there is time; empty: it has its rhythm
 }
 
 // layout makes the groups that a config describes. Groups of before that mean
@@ -49,7 +51,7 @@ func (u *unit) layout(cfg *modbusv1.Unit, path string, before []*group) ([]*grou
 		if err != nil {
 			return nil, err
 		}
-		g := &group{table: t, name: r.name, every: r.every, key: path + " " + r.name, last: make([]last, len(t.points))}
+		g := &group{table: t, name: r.name, every: r.every, key: wire.PollKey(path, r.name), last: make([]last, len(t.points))}
 		g.ask(t.reads, cfg.Unit)
 		if old := named(before, g.name); old != nil {
 			g = g.succeed(old)

@@ -3,6 +3,7 @@ package modbusunit
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gatewayd/actors"
@@ -32,6 +33,9 @@ func (u *unit) tick(c *actors.Context, name string) {
 	case !slot:
 	case g.extra:
 		g.extra = false
+	case g.shed != "":
+		c.Missed()
+		u.stale(c, g, g.shed)
 	case u.breaker.Failures() > 0: // it is waited for longer than usual, or left alone for a while
 		u.stale(c, g, u.why)
 	default:
@@ -51,10 +55,25 @@ func (u *unit) scan(c *actors.Context, g *group, slot bool) {
 	limit := u.cfg.Timeout.AsDuration()
 	// On a line with too much to do a scan may wait for others for longer than its rhythm: slots are missed then, but none is lost twice.
 	wait := g.every + 10*time.Second + time.Duration(len(g.requests))*limit
+	patience := wait + 5*time.Second + 4*limit
+	if g.shed != "" { // it does not expire
+		patience += overloaded
+	}
 	c.Ask(u.cfg.Link, &wire.Ask{
 		Class: schedule.Poll, Key: g.key, Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(wait),
-		Requests: g.requests, Timeouts: u.patience(g), Tag: g,
-	}, wait+5*time.Second+4*limit)
+		Requests: g.requests, Timeouts: u.patience(g), Tag: g, Load: u.load(c), Group: slices.Index(u.groups, g),
+	}, patience)
+}
+
+// overloaded is how much longer a scan may take that the link carries only when there is time.
+const overloaded = 15 * time.Minute
+
+// shed notes that the link has no time for a group, or has again.
+func (u *unit) shed(c *actors.Context, m wire.Rhythm) {
+	if g := named(u.groups, m.Group); g != nil {
+		g.shed = m.Shed
+		u.say(c)
+	}
 }
 
 // patience is how long each of the group's requests waits if none before it is
@@ -88,7 +107,7 @@ func (u *unit) probe(c *actors.Context, g *group) {
 	const wait = 5 * time.Minute
 	c.Ask(u.cfg.Link, &wire.Ask{
 		Class: schedule.Probe, Key: c.Name(), Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(wait),
-		Requests: g.requests[:1], Timeouts: []time.Duration{limit}, Tag: probe{u.cfg.Link, u.cfg.Unit},
+		Requests: g.requests[:1], Timeouts: []time.Duration{limit}, Tag: probe{u.cfg.Link, u.cfg.Unit}, Load: u.load(c),
 	}, wait+5*time.Second+4*limit)
 }
 
@@ -107,6 +126,7 @@ func (u *unit) answered(c *actors.Context, a *wire.Answer) {
 	case *group:
 		tag.busy = false
 		if named(u.groups, tag.name) == tag {
+			tag.shed = a.Shed
 			u.scanned(c, tag, a.Results)
 		}
 	case probe:
@@ -210,8 +230,14 @@ func (u *unit) say(c *actors.Context) {
 			return
 		}
 	}
-	c.OK()
 	u.ill = ""
+	for _, g := range u.groups {
+		if g.shed != "" {
+			c.Degraded(g.name + ": " + g.shed)
+			return
+		}
+	}
+	c.OK()
 }
 
 // adapt cuts reads that the unit has refused, so that one address that does not
@@ -235,6 +261,7 @@ func (u *unit) adapt(g *group, results []wire.Result) {
 	if reads != nil {
 		g.split = true
 		g.ask(reads, u.cfg.Unit)
+		u.asks = nil
 	}
 }
 
@@ -252,6 +279,7 @@ func refused(err error) *modbus.Exception {
 func (u *unit) whole(g *group) {
 	g.split = false
 	g.ask(g.table.reads, u.cfg.Unit)
+	u.asks = nil
 }
 
 // lost is the answer to an Ask that the link did not answer.

@@ -29,8 +29,12 @@ func alone(t *testing.T, r *actorstest.Rig, path string, d *sim.Device) {
 	t.Cleanup(func() { cancel(); _ = near.Close(); <-done })
 	carrier, link, begin := wire.NewCarrier(wire.Config{Batch: 16}), modbus.NewLink(near, modbus.TCP, modbus.Options{}), time.Now()
 	r.Peer(path, func(msg any) any {
+		ask, ok := msg.(*wire.Ask)
+		if !ok {
+			return nil
+		}
 		var answer *wire.Answer
-		carrier.Take(msg.(*wire.Ask), time.Since(begin), func(a *wire.Answer) { answer = a })
+		carrier.Take(ask, time.Since(begin), func(a *wire.Answer) { answer = a })
 		for answer == nil {
 			w, wait := carrier.Elect(time.Since(begin))
 			if w != nil {

@@ -12,6 +12,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
+	"gatewayd/protocols/modbus/budget"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -52,6 +53,7 @@ type unit struct {
 	probing bool
 	unmask  bool // the unit knows no function 22
 	gate    modbusdoor.Gate
+	asks    *budget.Unit // what it asks of its link; nil: it must be said anew
 
 	why    string        // its last transaction without an answer had none
 	down   string        // why the link carries nothing; empty: it does
@@ -85,6 +87,9 @@ type then = modbusdoor.Then
 func (u *unit) now() time.Duration { return time.Since(u.epoch) }
 
 func (u *unit) Receive(c *actors.Context, msg any) error {
+	if _, last := msg.(actors.Stopped); last {
+		c.Tell(u.cfg.Link, wire.Leave{Unit: c.Name()})
+	}
 	if u.atGate(c, msg) {
 		return nil
 	}
@@ -93,6 +98,8 @@ func (u *unit) Receive(c *actors.Context, msg any) error {
 		return u.start(c)
 	case tick:
 		u.tick(c, m.group)
+	case wire.Rhythm:
+		u.shed(c, m)
 	case *wire.Answer:
 		u.gate.Tap = m.Tap
 		u.answered(c, m)
@@ -153,7 +160,10 @@ func (u *unit) reconfigure(c *actors.Context, cfg *modbusv1.Unit) error {
 		return actors.Broken(err)
 	}
 	u.number(groups)
-	u.cfg, u.groups = cfg, groups
+	if cfg.Link != u.cfg.Link {
+		c.Tell(u.cfg.Link, wire.Leave{Unit: c.Name()})
+	}
+	u.cfg, u.groups, u.asks = cfg, groups, nil
 	if other {
 		u.breaker = schedule.NewBreaker(u.patient(c.Name()))
 		u.probing, u.unmask, u.down = false, false, ""

@@ -34,7 +34,7 @@ func kind(adapters *wire.Adapters) actors.Kind {
 		Limit:     2048,
 		Power:     power(adapters),
 		Check: func(config proto.Message) []schemas.Violation {
-			return schemas.Wrong("", settings(config.(*modbusv1.SerialLine)).Check())
+			return schemas.Wrong("", modbuslink.Settings(config.(*modbusv1.SerialLine)).Check())
 		},
 	}, func(cfg *modbusv1.SerialLine) actors.Actor {
 		return &line{cfg: cfg, adapters: adapters, epoch: time.Now(), desk: modbuslink.NewDesk(wire.Config{Quiet: quiet})}
@@ -80,7 +80,7 @@ func (l *line) now() time.Duration { return time.Since(l.epoch) }
 func (l *line) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case actors.Started:
-		if err := settings(l.cfg).Check(); err != nil {
+		if err := modbuslink.Settings(l.cfg).Check(); err != nil {
 			return actors.Broken(err)
 		}
 		c.Every(checks, check{})
@@ -91,7 +91,8 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 		return l.done(c, m)
 	case again:
 		l.next(c)
-	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit, actors.Shown:
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *wire.TallyUnit,
+		wire.Leave, modbuslink.Judge, actors.Shown:
 		l.desk.Answer(c, m)
 	case *modbusv1.ScanRequest:
 		l.scan(c, m)
@@ -102,7 +103,7 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 		return l.resume(c)
 	case actors.Reconfigured:
 		l.cfg, l.changed = m.Config.(*modbusv1.SerialLine), true
-		if err := settings(l.cfg).Check(); err != nil {
+		if err := modbuslink.Settings(l.cfg).Check(); err != nil {
 			return actors.Broken(err)
 		}
 		l.apply(c)
@@ -155,7 +156,7 @@ func (l *line) done(c *actors.Context, w *wire.Work) error {
 	l.desk.Show(c)
 	if w.Answered() {
 		l.flaws = 0
-		c.OK()
+		l.desk.Well(c)
 	}
 	l.apply(c)
 	l.next(c)

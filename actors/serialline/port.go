@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/actors/modbuslink"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/serial"
@@ -47,32 +48,12 @@ const (
 	breath = 100 * time.Millisecond
 )
 
-// settings is a config as the driver needs it.
-func settings(cfg *modbusv1.SerialLine) serial.Config {
-	s := serial.Config{
-		Path: cfg.Port, Baud: int(cfg.Baud), DataBits: int(cfg.DataBits), Parity: cfg.Parity, StopBits: int(cfg.StopBits),
-	}
-	if s.StopBits == 0 {
-		s.StopBits = 1
-		if s.Parity == "none" {
-			s.StopBits = 2
-		}
-	}
-	if r := cfg.Rs485; r != nil {
-		s.RS485 = &serial.RS485{
-			RTSOnSend: r.RtsOnSend, RTSAfterSend: r.RtsAfterSend, RxDuringTx: r.RxDuringTx,
-			DelayBefore: r.DelayBefore.AsDuration(), DelayAfter: r.DelayAfter.AsDuration(),
-		}
-	}
-	return s
-}
-
 // open opens the port, after closing the one before.
 func (l *line) open(c *actors.Context) {
 	if l.tuning || l.held {
 		return
 	}
-	old, cfg, adapters := l.port, settings(l.cfg), l.adapters
+	old, cfg, adapters := l.port, modbuslink.Settings(l.cfg), l.adapters
 	l.port, l.modbus, l.tuning, l.changed = nil, nil, true, false
 	c.Do(openLimit, func(context.Context) (any, error) {
 		if old != nil {
@@ -94,7 +75,7 @@ func (l *line) open(c *actors.Context) {
 
 // ready begins to work with a port that has just been opened or set.
 func (l *line) ready(c *actors.Context) {
-	s, framing := settings(l.cfg), modbus.RTU
+	s, framing := modbuslink.Settings(l.cfg), modbus.RTU
 	if l.cfg.Framing == "ascii" {
 		framing = modbus.ASCII
 	}
@@ -124,14 +105,14 @@ func (l *line) apply(c *actors.Context) {
 		l.open(c)
 		return
 	}
-	tty, cfg := l.port.tty, settings(l.cfg)
+	tty, cfg := l.port.tty, modbuslink.Settings(l.cfg)
 	l.tuning, l.changed = true, false
 	c.Do(openLimit, func(context.Context) (any, error) { return set{tty.Configure(cfg)}, nil })
 }
 
 // say tells the world about the port; no cause: it is open.
 func (l *line) say(c *actors.Context, cause string) {
-	s := settings(l.cfg)
+	s := modbuslink.Settings(l.cfg)
 	target := fmt.Sprintf("%s %d %d%c%d", s.Path, s.Baud, s.DataBits, s.Parity[0]&^0x20, s.StopBits)
 	c.State("link", &modbusv1.LinkState{Up: cause == "", Cause: cause, Target: target})
 	if cause == "" {

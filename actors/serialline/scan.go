@@ -57,7 +57,7 @@ func (l *line) variants(m *modbusv1.ScanRequest) (all []serial.Config, err error
 		for _, parity := range parities {
 			cfg := proto.CloneOf(l.cfg)
 			cfg.Baud, cfg.Parity = baud, parity
-			s := settings(cfg)
+			s := modbuslink.Settings(cfg)
 			if err := s.Check(); err != nil {
 				return nil, fmt.Errorf("bauds, parities: %w", err)
 			}

@@ -97,7 +97,8 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.backOff(c, m.cause)
 	case actors.Reconfigured:
 		return l.reconfigure(c, m.Config.(*modbusv1.TcpLink))
-	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *wire.TallyUnit, actors.Shown:
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *wire.TallyUnit,
+		wire.Leave, modbuslink.Judge, actors.Shown:
 		l.desk.Answer(c, m)
 	case *modbusv1.ScanRequest:
 		l.scan(c, m)
@@ -185,5 +186,5 @@ func (l *link) proven(c *actors.Context) {
 		l.shaky = false
 		l.say(c, "")
 	}
-	c.OK()
+	l.desk.Well(c)
 }

@@ -210,13 +210,13 @@ func packed(bits []bool) []byte {
 
 func (h *hosted) write(ctx context.Context, area string, address, quantity uint16, data []byte) error {
 	if area == points.Coil {
-		m := &modbusv1.WriteCoilsRequest{Address: uint32(address)}
+		m := &modbusv1.WriteCoilsRequest{Address: proto.Uint32(uint32(address))}
 		for i := range int(quantity) {
 			m.Values = append(m.Values, data[i/8]>>(i%8)&1 == 1)
 		}
 		return h.ask(ctx, "WriteCoils", m, &modbusv1.WriteCoilsResponse{})
 	}
-	m := &modbusv1.WriteRegistersRequest{Address: uint32(address)}
+	m := &modbusv1.WriteRegistersRequest{Address: proto.Uint32(uint32(address))}
 	for i := 0; i < len(data); i += 2 {
 		m.Values = append(m.Values, uint32(binary.BigEndian.Uint16(data[i:])))
 	}

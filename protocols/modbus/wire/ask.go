@@ -33,6 +33,9 @@ type Ask struct {
 	Group int
 }
 
+// PollKey is the Key of a group's polls.
+func PollKey(unit, group string) string { return unit + " " + group }
+
 // Answer is what comes back, once, when all requests have ended.
 type Answer struct {
 	Ask     *Ask

@@ -14,6 +14,12 @@ import (
 // Leave is the message by which a unit tells its line or link that it asks for nothing any more.
 type Leave struct{ Unit string }
 
+// Rhythm is the message by which a line or link tells a unit that one of its groups has lost its rhythm, and why, or has it back.
+type Rhythm struct {
+	Group string
+	Shed  string // empty: it has it back
+}
+
 // ledger knows who asks for how much of a link's time, and what the others cost.
 type ledger struct {
 	units    map[string]*account // by path

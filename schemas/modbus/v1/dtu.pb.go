@@ -169,7 +169,13 @@ type DtuLink struct {
 	// registration, asked for in addition with one.
 	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	// How frames look on the connection.
-	Framing       string `protobuf:"bytes,4,opt,name=framing,proto3" json:"framing,omitempty"`
+	Framing string `protobuf:"bytes,4,opt,name=framing,proto3" json:"framing,omitempty"`
+	// Whether a config is refused whose polls need more time than there is; allow:
+	// the slowest scan groups are read when there is time.
+	Overload string `protobuf:"bytes,5,opt,name=overload,proto3" json:"overload,omitempty"`
+	// Speed of the serial line behind a serial device server, by which the budget
+	// is checked; 0 if there is none.
+	Baud          uint32 `protobuf:"varint,6,opt,name=baud,proto3" json:"baud,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -230,6 +236,20 @@ func (x *DtuLink) GetFraming() string {
 		return x.Framing
 	}
 	return ""
+}
+
+func (x *DtuLink) GetOverload() string {
+	if x != nil {
+		return x.Overload
+	}
+	return ""
+}
+
+func (x *DtuLink) GetBaud() uint32 {
+	if x != nil {
+		return x.Baud
+	}
+	return 0
 }
 
 // DtuRefused says that a connection was turned away, on event leaf "refused".
@@ -554,12 +574,14 @@ const file_modbus_v1_dtu_proto_rawDesc = "" +
 	"\x17max_pending_per_address\x18\b \x01(\rB\x1b\x8a\xb5\x18\x17\x12\x03512\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\x14maxPendingPerAddress\x12D\n" +
 	"\x0fmax_per_address\x18\t \x01(\rB\x1c\x8a\xb5\x18\x18\x12\x041024\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00j\xf8@R\rmaxPerAddress\x12J\n" +
 	"\x13refusals_per_minute\x18\n" +
-	" \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0260\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\x11refusalsPerMinute\"\xbd\x01\n" +
+	" \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0260\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x88\xc3@R\x11refusalsPerMinute\"\x9d\x02\n" +
 	"\aDtuLink\x12@\n" +
 	"\blistener\x18\x01 \x01(\tB$\x8a\xb5\x18 \b\x01B\x1cmodbus.v1.DtuListenerServiceR\blistener\x12\"\n" +
 	"\fregistration\x18\x02 \x01(\tR\fregistration\x12\x16\n" +
 	"\x06source\x18\x03 \x01(\tR\x06source\x124\n" +
-	"\aframing\x18\x04 \x01(\tB\x1a\x8a\xb5\x18\x16\x12\x03rtu2\x03rtu2\x03tcp2\x05asciiR\aframing\"d\n" +
+	"\aframing\x18\x04 \x01(\tB\x1a\x8a\xb5\x18\x16\x12\x03rtu2\x03rtu2\x03tcp2\x05asciiR\aframing\x127\n" +
+	"\boverload\x18\x05 \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x06refuse2\x06refuse2\x05allowR\boverload\x12%\n" +
+	"\x04baud\x18\x06 \x01(\rB\x11\x8a\xb5\x18\r!\x00\x00\x00\x00`\xe3fA:\x02BdR\x04baud\"d\n" +
 	"\n" +
 	"DtuRefused\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +

@@ -47,7 +47,10 @@ type SerialLine struct {
 	// Silence before each frame; absent for what the specification asks (3.5 characters,
 	// 1.75 ms above 19200 Bd). 0: the port is no wire but a pseudo terminal, or a device
 	// that has USB itself, where frames are not told apart by time and take none.
-	Silence       *durationpb.Duration `protobuf:"bytes,9,opt,name=silence,proto3" json:"silence,omitempty"`
+	Silence *durationpb.Duration `protobuf:"bytes,9,opt,name=silence,proto3" json:"silence,omitempty"`
+	// Whether a config is refused whose polls need more time than there is; allow:
+	// the slowest scan groups are read when there is time.
+	Overload      string `protobuf:"bytes,10,opt,name=overload,proto3" json:"overload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -143,6 +146,13 @@ func (x *SerialLine) GetSilence() *durationpb.Duration {
 		return x.Silence
 	}
 	return nil
+}
+
+func (x *SerialLine) GetOverload() string {
+	if x != nil {
+		return x.Overload
+	}
+	return ""
 }
 
 // Rs485 sets TIOCSRS485 of the serial driver.
@@ -248,7 +258,13 @@ type TcpLink struct {
 	// What carries the frames; udp: one frame in a datagram, tcp or rtu only.
 	Transport string `protobuf:"bytes,20,opt,name=transport,proto3" json:"transport,omitempty"`
 	// Modbus/TCP Security: all is encrypted, and both sides prove who they are.
-	Tls           *LinkTls `protobuf:"bytes,21,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *LinkTls `protobuf:"bytes,21,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Whether a config is refused whose polls need more time than there is; allow:
+	// the slowest scan groups are read when there is time.
+	Overload string `protobuf:"bytes,22,opt,name=overload,proto3" json:"overload,omitempty"`
+	// Speed of the serial line behind a serial device server, by which the budget
+	// is checked; 0 if there is none.
+	Baud          uint32 `protobuf:"varint,23,opt,name=baud,proto3" json:"baud,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -339,6 +355,20 @@ func (x *TcpLink) GetTls() *LinkTls {
 	return nil
 }
 
+func (x *TcpLink) GetOverload() string {
+	if x != nil {
+		return x.Overload
+	}
+	return ""
+}
+
+func (x *TcpLink) GetBaud() uint32 {
+	if x != nil {
+		return x.Baud
+	}
+	return 0
+}
+
 // Unit configures kind modbus-unit: one device that answers to a unit address.
 type Unit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -381,7 +411,10 @@ type Unit struct {
 	Report *Report `protobuf:"bytes,17,opt,name=report,proto3" json:"report,omitempty"`
 	// The firewall that calls must pass; empty: everything is allowed, but to
 	// callers of the cookie protocol nothing.
-	Firewall      string `protobuf:"bytes,20,opt,name=firewall,proto3" json:"firewall,omitempty"`
+	Firewall string `protobuf:"bytes,20,opt,name=firewall,proto3" json:"firewall,omitempty"`
+	// How long it takes to answer, for the budget of its line before it has been
+	// seen; absent: 20 ms are assumed.
+	Latency       *durationpb.Duration `protobuf:"bytes,21,opt,name=latency,proto3" json:"latency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -540,6 +573,13 @@ func (x *Unit) GetFirewall() string {
 		return x.Firewall
 	}
 	return ""
+}
+
+func (x *Unit) GetLatency() *durationpb.Duration {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
 }
 
 // ScanGroup is a set of points read together.
@@ -1812,7 +1852,7 @@ var File_modbus_v1_modbus_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x14modbus/v1/scan.proto\x1a\x18modbus/v1/security.proto\x1a\x15modbus/v1/trace.proto\"\xf4\x03\n" +
+	"\x16modbus/v1/modbus.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/budget.proto\x1a\x19modbus/v1/diagnosis.proto\x1a\x17modbus/v1/records.proto\x1a\x14modbus/v1/scan.proto\x1a\x18modbus/v1/security.proto\x1a\x15modbus/v1/trace.proto\"\xad\x04\n" +
 	"\n" +
 	"SerialLine\x12%\n" +
 	"\x04port\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?p\x01R\x04port\x125\n" +
@@ -1825,7 +1865,9 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
 	"turnaround\x18\b \x01(\v2\x19.google.protobuf.DurationB\x14\x8a\xb5\x18\x10\x12\x05100ms!\x00\x00\x00\x00\x00\x00$@R\n" +
 	"turnaround\x12B\n" +
-	"\asilence\x18\t \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00\xf0?R\asilence\"\x93\x02\n" +
+	"\asilence\x18\t \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00\xf0?R\asilence\x127\n" +
+	"\boverload\x18\n" +
+	" \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x06refuse2\x06refuse2\x05allowR\boverload\"\x93\x02\n" +
 	"\x05Rs485\x12*\n" +
 	"\vrts_on_send\x18\x01 \x01(\bB\n" +
 	"\x8a\xb5\x18\x06\x12\x04trueR\trtsOnSend\x12$\n" +
@@ -1834,7 +1876,7 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"rxDuringTx\x12K\n" +
 	"\fdelay_before\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x9a\x99\x99\x99\x99\x99\xb9?R\vdelayBefore\x12I\n" +
 	"\vdelay_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x9a\x99\x99\x99\x99\x99\xb9?R\n" +
-	"delayAfter\"\xaa\x04\n" +
+	"delayAfter\"\x8a\x05\n" +
 	"\aTcpLink\x12H\n" +
 	"\aaddress\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(\\[[^\\[\\]]+\\]|[^:\\[\\]]*)(:[0-9]{1,5})?R\aaddress\x124\n" +
 	"\aframing\x18\x02 \x01(\tB\x1a\x8a\xb5\x18\x16\x12\x03tcp2\x03tcp2\x03rtu2\x05asciiR\aframing\x12^\n" +
@@ -1845,7 +1887,9 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\n" +
 	"dead_after\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0\x82@R\tdeadAfter\x121\n" +
 	"\ttransport\x18\x14 \x01(\tB\x13\x8a\xb5\x18\x0f\x12\x03tcp2\x03tcp2\x03udpR\ttransport\x12$\n" +
-	"\x03tls\x18\x15 \x01(\v2\x12.modbus.v1.LinkTlsR\x03tls\"\xb4\b\n" +
+	"\x03tls\x18\x15 \x01(\v2\x12.modbus.v1.LinkTlsR\x03tls\x127\n" +
+	"\boverload\x18\x16 \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x06refuse2\x06refuse2\x05allowR\boverload\x12%\n" +
+	"\x04baud\x18\x17 \x01(\rB\x11\x8a\xb5\x18\r!\x00\x00\x00\x00`\xe3fA:\x02BdR\x04baud\"\xf8\b\n" +
 	"\x04Unit\x121\n" +
 	"\x04link\x18\x01 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.LinkServiceR\x04link\x12#\n" +
 	"\x04unit\x18\x02 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\xe0o@R\x04unit\x12L\n" +
@@ -1870,7 +1914,8 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x05holes\x18\x0f \x03(\tB:\x8a\xb5\x186*4(coil|discrete-input|holding|input) [0-9]+(-[0-9]+)?R\x05holes\x12\"\n" +
 	"\rone_per_point\x18\x10 \x01(\bR\vonePerPoint\x12)\n" +
 	"\x06report\x18\x11 \x01(\v2\x11.modbus.v1.ReportR\x06report\x12;\n" +
-	"\bfirewall\x18\x14 \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\"\xa9\x01\n" +
+	"\bfirewall\x18\x14 \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\x12B\n" +
+	"\alatency\x18\x15 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00N@R\alatency\"\xa9\x01\n" +
 	"\tScanGroup\x12&\n" +
 	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
 	"[a-z0-9-]+R\x04name\x12I\n" +
@@ -1972,13 +2017,14 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x04flag\x18\x04 \x01(\bH\x00R\x04flag\x12\x14\n" +
 	"\x04text\x18\x05 \x01(\tH\x00R\x04textB\a\n" +
 	"\x05value\"\x14\n" +
-	"\x12WritePointResponse2\x96\x02\n" +
+	"\x12WritePointResponse2\xd5\x02\n" +
 	"\vLinkService\x12I\n" +
 	"\n" +
 	"Statistics\x12\x1c.modbus.v1.StatisticsRequest\x1a\x1d.modbus.v1.StatisticsResponse\x12C\n" +
 	"\bCounters\x12\x1a.modbus.v1.CountersRequest\x1a\x1b.modbus.v1.CountersResponse\x12<\n" +
 	"\x05Trace\x12\x17.modbus.v1.TraceRequest\x1a\x18.modbus.v1.TraceResponse0\x01\x129\n" +
-	"\x04Scan\x12\x16.modbus.v1.ScanRequest\x1a\x17.modbus.v1.ScanResponse0\x012\xed\v\n" +
+	"\x04Scan\x12\x16.modbus.v1.ScanRequest\x1a\x17.modbus.v1.ScanResponse0\x01\x12=\n" +
+	"\x06Budget\x12\x18.modbus.v1.BudgetRequest\x1a\x19.modbus.v1.BudgetResponse2\xed\v\n" +
 	"\vUnitService\x12R\n" +
 	"\rReadRegisters\x12\x1f.modbus.v1.ReadRegistersRequest\x1a .modbus.v1.ReadRegistersResponse\x12U\n" +
 	"\x0eWriteRegisters\x12 .modbus.v1.WriteRegistersRequest\x1a!.modbus.v1.WriteRegistersResponse\x12C\n" +
@@ -2041,35 +2087,37 @@ var file_modbus_v1_modbus_proto_goTypes = []any{
 	(*CountersRequest)(nil),             // 23: modbus.v1.CountersRequest
 	(*TraceRequest)(nil),                // 24: modbus.v1.TraceRequest
 	(*ScanRequest)(nil),                 // 25: modbus.v1.ScanRequest
-	(*MaskWriteRequest)(nil),            // 26: modbus.v1.MaskWriteRequest
-	(*ReadWriteRegistersRequest)(nil),   // 27: modbus.v1.ReadWriteRegistersRequest
-	(*ReadFileRecordsRequest)(nil),      // 28: modbus.v1.ReadFileRecordsRequest
-	(*WriteFileRecordsRequest)(nil),     // 29: modbus.v1.WriteFileRecordsRequest
-	(*ReadFifoRequest)(nil),             // 30: modbus.v1.ReadFifoRequest
-	(*ReadIdentificationRequest)(nil),   // 31: modbus.v1.ReadIdentificationRequest
-	(*DiagnoseRequest)(nil),             // 32: modbus.v1.DiagnoseRequest
-	(*ReportServerIdRequest)(nil),       // 33: modbus.v1.ReportServerIdRequest
-	(*ReadExceptionStatusRequest)(nil),  // 34: modbus.v1.ReadExceptionStatusRequest
-	(*ReadEventCounterRequest)(nil),     // 35: modbus.v1.ReadEventCounterRequest
-	(*ReadEventLogRequest)(nil),         // 36: modbus.v1.ReadEventLogRequest
-	(*TransactRequest)(nil),             // 37: modbus.v1.TransactRequest
-	(*UnitServiceCountersRequest)(nil),  // 38: modbus.v1.UnitServiceCountersRequest
-	(*CountersResponse)(nil),            // 39: modbus.v1.CountersResponse
-	(*TraceResponse)(nil),               // 40: modbus.v1.TraceResponse
-	(*ScanResponse)(nil),                // 41: modbus.v1.ScanResponse
-	(*MaskWriteResponse)(nil),           // 42: modbus.v1.MaskWriteResponse
-	(*ReadWriteRegistersResponse)(nil),  // 43: modbus.v1.ReadWriteRegistersResponse
-	(*ReadFileRecordsResponse)(nil),     // 44: modbus.v1.ReadFileRecordsResponse
-	(*WriteFileRecordsResponse)(nil),    // 45: modbus.v1.WriteFileRecordsResponse
-	(*ReadFifoResponse)(nil),            // 46: modbus.v1.ReadFifoResponse
-	(*ReadIdentificationResponse)(nil),  // 47: modbus.v1.ReadIdentificationResponse
-	(*DiagnoseResponse)(nil),            // 48: modbus.v1.DiagnoseResponse
-	(*ReportServerIdResponse)(nil),      // 49: modbus.v1.ReportServerIdResponse
-	(*ReadExceptionStatusResponse)(nil), // 50: modbus.v1.ReadExceptionStatusResponse
-	(*ReadEventCounterResponse)(nil),    // 51: modbus.v1.ReadEventCounterResponse
-	(*ReadEventLogResponse)(nil),        // 52: modbus.v1.ReadEventLogResponse
-	(*TransactResponse)(nil),            // 53: modbus.v1.TransactResponse
-	(*UnitServiceCountersResponse)(nil), // 54: modbus.v1.UnitServiceCountersResponse
+	(*BudgetRequest)(nil),               // 26: modbus.v1.BudgetRequest
+	(*MaskWriteRequest)(nil),            // 27: modbus.v1.MaskWriteRequest
+	(*ReadWriteRegistersRequest)(nil),   // 28: modbus.v1.ReadWriteRegistersRequest
+	(*ReadFileRecordsRequest)(nil),      // 29: modbus.v1.ReadFileRecordsRequest
+	(*WriteFileRecordsRequest)(nil),     // 30: modbus.v1.WriteFileRecordsRequest
+	(*ReadFifoRequest)(nil),             // 31: modbus.v1.ReadFifoRequest
+	(*ReadIdentificationRequest)(nil),   // 32: modbus.v1.ReadIdentificationRequest
+	(*DiagnoseRequest)(nil),             // 33: modbus.v1.DiagnoseRequest
+	(*ReportServerIdRequest)(nil),       // 34: modbus.v1.ReportServerIdRequest
+	(*ReadExceptionStatusRequest)(nil),  // 35: modbus.v1.ReadExceptionStatusRequest
+	(*ReadEventCounterRequest)(nil),     // 36: modbus.v1.ReadEventCounterRequest
+	(*ReadEventLogRequest)(nil),         // 37: modbus.v1.ReadEventLogRequest
+	(*TransactRequest)(nil),             // 38: modbus.v1.TransactRequest
+	(*UnitServiceCountersRequest)(nil),  // 39: modbus.v1.UnitServiceCountersRequest
+	(*CountersResponse)(nil),            // 40: modbus.v1.CountersResponse
+	(*TraceResponse)(nil),               // 41: modbus.v1.TraceResponse
+	(*ScanResponse)(nil),                // 42: modbus.v1.ScanResponse
+	(*BudgetResponse)(nil),              // 43: modbus.v1.BudgetResponse
+	(*MaskWriteResponse)(nil),           // 44: modbus.v1.MaskWriteResponse
+	(*ReadWriteRegistersResponse)(nil),  // 45: modbus.v1.ReadWriteRegistersResponse
+	(*ReadFileRecordsResponse)(nil),     // 46: modbus.v1.ReadFileRecordsResponse
+	(*WriteFileRecordsResponse)(nil),    // 47: modbus.v1.WriteFileRecordsResponse
+	(*ReadFifoResponse)(nil),            // 48: modbus.v1.ReadFifoResponse
+	(*ReadIdentificationResponse)(nil),  // 49: modbus.v1.ReadIdentificationResponse
+	(*DiagnoseResponse)(nil),            // 50: modbus.v1.DiagnoseResponse
+	(*ReportServerIdResponse)(nil),      // 51: modbus.v1.ReportServerIdResponse
+	(*ReadExceptionStatusResponse)(nil), // 52: modbus.v1.ReadExceptionStatusResponse
+	(*ReadEventCounterResponse)(nil),    // 53: modbus.v1.ReadEventCounterResponse
+	(*ReadEventLogResponse)(nil),        // 54: modbus.v1.ReadEventLogResponse
+	(*TransactResponse)(nil),            // 55: modbus.v1.TransactResponse
+	(*UnitServiceCountersResponse)(nil), // 56: modbus.v1.UnitServiceCountersResponse
 }
 var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.SerialLine.rs485:type_name -> modbus.v1.Rs485
@@ -2089,60 +2137,63 @@ var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	7,  // 14: modbus.v1.Unit.points:type_name -> modbus.v1.Point
 	6,  // 15: modbus.v1.Unit.derived:type_name -> modbus.v1.Derived
 	5,  // 16: modbus.v1.Unit.report:type_name -> modbus.v1.Report
-	21, // 17: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
-	5,  // 18: modbus.v1.ScanGroup.report:type_name -> modbus.v1.Report
-	21, // 19: modbus.v1.Report.heartbeat:type_name -> google.protobuf.Duration
-	5,  // 20: modbus.v1.Derived.report:type_name -> modbus.v1.Report
-	5,  // 21: modbus.v1.Point.report:type_name -> modbus.v1.Report
-	8,  // 22: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
-	23, // 23: modbus.v1.LinkService.Counters:input_type -> modbus.v1.CountersRequest
-	24, // 24: modbus.v1.LinkService.Trace:input_type -> modbus.v1.TraceRequest
-	25, // 25: modbus.v1.LinkService.Scan:input_type -> modbus.v1.ScanRequest
-	11, // 26: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
-	13, // 27: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
-	15, // 28: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
-	17, // 29: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
-	19, // 30: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
-	26, // 31: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
-	27, // 32: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
-	28, // 33: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
-	29, // 34: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
-	30, // 35: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
-	31, // 36: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
-	32, // 37: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
-	33, // 38: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
-	34, // 39: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
-	35, // 40: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
-	36, // 41: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
-	37, // 42: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
-	38, // 43: modbus.v1.UnitService.Counters:input_type -> modbus.v1.UnitServiceCountersRequest
-	9,  // 44: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
-	39, // 45: modbus.v1.LinkService.Counters:output_type -> modbus.v1.CountersResponse
-	40, // 46: modbus.v1.LinkService.Trace:output_type -> modbus.v1.TraceResponse
-	41, // 47: modbus.v1.LinkService.Scan:output_type -> modbus.v1.ScanResponse
-	12, // 48: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
-	14, // 49: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
-	16, // 50: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
-	18, // 51: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
-	20, // 52: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
-	42, // 53: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
-	43, // 54: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
-	44, // 55: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
-	45, // 56: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
-	46, // 57: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
-	47, // 58: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
-	48, // 59: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
-	49, // 60: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
-	50, // 61: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
-	51, // 62: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
-	52, // 63: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
-	53, // 64: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
-	54, // 65: modbus.v1.UnitService.Counters:output_type -> modbus.v1.UnitServiceCountersResponse
-	44, // [44:66] is the sub-list for method output_type
-	22, // [22:44] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	21, // 17: modbus.v1.Unit.latency:type_name -> google.protobuf.Duration
+	21, // 18: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
+	5,  // 19: modbus.v1.ScanGroup.report:type_name -> modbus.v1.Report
+	21, // 20: modbus.v1.Report.heartbeat:type_name -> google.protobuf.Duration
+	5,  // 21: modbus.v1.Derived.report:type_name -> modbus.v1.Report
+	5,  // 22: modbus.v1.Point.report:type_name -> modbus.v1.Report
+	8,  // 23: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
+	23, // 24: modbus.v1.LinkService.Counters:input_type -> modbus.v1.CountersRequest
+	24, // 25: modbus.v1.LinkService.Trace:input_type -> modbus.v1.TraceRequest
+	25, // 26: modbus.v1.LinkService.Scan:input_type -> modbus.v1.ScanRequest
+	26, // 27: modbus.v1.LinkService.Budget:input_type -> modbus.v1.BudgetRequest
+	11, // 28: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
+	13, // 29: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
+	15, // 30: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
+	17, // 31: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
+	19, // 32: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
+	27, // 33: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
+	28, // 34: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
+	29, // 35: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
+	30, // 36: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
+	31, // 37: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
+	32, // 38: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
+	33, // 39: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
+	34, // 40: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
+	35, // 41: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
+	36, // 42: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
+	37, // 43: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
+	38, // 44: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
+	39, // 45: modbus.v1.UnitService.Counters:input_type -> modbus.v1.UnitServiceCountersRequest
+	9,  // 46: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
+	40, // 47: modbus.v1.LinkService.Counters:output_type -> modbus.v1.CountersResponse
+	41, // 48: modbus.v1.LinkService.Trace:output_type -> modbus.v1.TraceResponse
+	42, // 49: modbus.v1.LinkService.Scan:output_type -> modbus.v1.ScanResponse
+	43, // 50: modbus.v1.LinkService.Budget:output_type -> modbus.v1.BudgetResponse
+	12, // 51: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
+	14, // 52: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
+	16, // 53: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
+	18, // 54: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
+	20, // 55: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
+	44, // 56: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
+	45, // 57: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
+	46, // 58: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
+	47, // 59: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
+	48, // 60: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
+	49, // 61: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
+	50, // 62: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
+	51, // 63: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
+	52, // 64: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
+	53, // 65: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
+	54, // 66: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
+	55, // 67: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
+	56, // 68: modbus.v1.UnitService.Counters:output_type -> modbus.v1.UnitServiceCountersResponse
+	46, // [46:69] is the sub-list for method output_type
+	23, // [23:46] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_modbus_proto_init() }
@@ -2150,6 +2201,7 @@ func file_modbus_v1_modbus_proto_init() {
 	if File_modbus_v1_modbus_proto != nil {
 		return
 	}
+	file_modbus_v1_budget_proto_init()
 	file_modbus_v1_diagnosis_proto_init()
 	file_modbus_v1_records_proto_init()
 	file_modbus_v1_scan_proto_init()
