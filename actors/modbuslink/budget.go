@@ -40,8 +40,8 @@ func Settings(cfg *modbusv1.SerialLine) serial.Config {
 func Line(config proto.Message) (line budget.Line, overload, ok bool) {
 	switch cfg := config.(type) {
 	case *modbusv1.SerialLine:
-		s := Settings(cfg)
-		return lineOf(s.Baud, s.BitsPerChar(), cfg.Framing), cfg.Overload == "allow", true
+		char, silence := Timing(cfg)
+		return budget.Line{Air: wire.Air(char, silence, framingOf(cfg.Framing))}, cfg.Overload == "allow", true
 	case *modbusv1.TcpLink:
 		line = lineOf(int(cfg.Baud), bitsPerChar, cfg.Framing)
 		if line.Air == nil {
@@ -61,11 +61,26 @@ func lineOf(baud, bits int, framing string) budget.Line {
 	if baud == 0 {
 		return budget.Line{}
 	}
-	f := modbus.RTU
-	if framing == "ascii" {
-		f = modbus.ASCII
+	return budget.Line{Air: wire.Air(serial.CharTime(baud, bits), serial.Silence(baud), framingOf(framing))}
+}
+
+func framingOf(name string) modbus.Framing {
+	if name == "ascii" {
+		return modbus.ASCII
 	}
-	return budget.Line{Air: wire.Air(serial.CharTime(baud, bits), serial.Silence(baud), f)}
+	return modbus.RTU
+}
+
+// Timing is how long a character and the silence before each frame take on a line.
+func Timing(cfg *modbusv1.SerialLine) (char, silence time.Duration) {
+	s := Settings(cfg)
+	switch {
+	case cfg.Silence == nil:
+		return serial.CharTime(s.Baud, s.BitsPerChar()), serial.Silence(s.Baud)
+	case cfg.Silence.AsDuration() == 0:
+		return 0, 0 // no wire
+	}
+	return serial.CharTime(s.Baud, s.BitsPerChar()), cfg.Silence.AsDuration()
 }
 
 // budget answers the method Budget.

@@ -81,13 +81,12 @@ func (l *line) ready(c *actors.Context) {
 	}
 	l.port.Corrupt(l.noise)
 	opts := modbus.Options{Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.timer, Tap: l.desk.Tap}
-	char, silence := serial.CharTime(s.Baud, s.BitsPerChar()), serial.Silence(s.Baud)
-	if l.cfg.Silence != nil {
-		silence = l.cfg.Silence.AsDuration()
+	char, silence := modbuslink.Timing(l.cfg)
+	switch {
+	case char == 0:
+		opts.Baud, opts.Silence = 0, -1
+	case l.cfg.Silence != nil:
 		opts.Silence = silence
-	}
-	if l.cfg.Silence != nil && silence == 0 {
-		opts.Baud, opts.Silence, char = 0, -1, 0
 	}
 	l.modbus = modbus.NewLink(l.port, framing, opts)
 	l.desk.Configure(wire.Air(char, silence, framing))
