@@ -21,9 +21,15 @@ import (
 )
 
 // Kind is all this package shows the gateway.
-var Kind = kind(&wire.Adapters{})
+var Kind = kind(&wire.Adapters{}, machine{})
 
-func kind(adapters *wire.Adapters) actors.Kind {
+// Over is the same kind, but whatever their ports are, dial opens them: a replay
+// has no serial port.
+func Over(dial func(context.Context) (modbus.Conn, error)) actors.Kind {
+	return kind(&wire.Adapters{}, elsewhere(dial))
+}
+
+func kind(adapters *wire.Adapters, place place) actors.Kind {
 	return actors.Define(actors.Kind{
 		Name:      "serial-line",
 		Doc:       "One serial port and the Modbus wire behind it; units ask it for transactions.",
@@ -37,7 +43,7 @@ func kind(adapters *wire.Adapters) actors.Kind {
 			return schemas.Wrong("", modbuslink.Settings(config.(*modbusv1.SerialLine)).Check())
 		},
 	}, func(cfg *modbusv1.SerialLine) actors.Actor {
-		return &line{cfg: cfg, adapters: adapters, epoch: time.Now(), desk: modbuslink.NewDesk(wire.Config{Quiet: quiet})}
+		return &line{cfg: cfg, adapters: adapters, place: place, epoch: time.Now(), desk: modbuslink.NewDesk(wire.Config{Quiet: quiet})}
 	})
 }
 
@@ -48,6 +54,7 @@ const quiet = 500 * time.Millisecond
 type line struct {
 	cfg      *modbusv1.SerialLine
 	adapters *wire.Adapters
+	place    place
 	desk     *modbuslink.Desk
 	epoch    time.Time
 

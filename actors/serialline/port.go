@@ -2,7 +2,6 @@ package serialline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -11,21 +10,19 @@ import (
 	"gatewayd/actors/modbuslink"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/wire"
-	"gatewayd/protocols/serial"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 // port is what opening gives; the life owns it.
 type port struct {
 	*wire.Noisy
-	tty   *serial.Port
-	timer *serial.Timer
-	path  string
-	use   sync.Mutex // of workers: who has it has the wire
+	tty  tty
+	path string
+	use  sync.Mutex // of workers: who has it has the wire
 }
 
 // Close implements io.Closer.
-func (p *port) Close() error { return errors.Join(p.tty.Close(), p.timer.Close()) }
+func (p *port) Close() error { return p.tty.Close() }
 
 // What comes back from the workers that open and set the port.
 type (
@@ -53,23 +50,18 @@ func (l *line) open(c *actors.Context) {
 	if l.tuning || l.held {
 		return
 	}
-	old, cfg, adapters := l.port, modbuslink.Settings(l.cfg), l.adapters
+	old, cfg, adapters, place := l.port, modbuslink.Settings(l.cfg), l.adapters, l.place
 	l.port, l.modbus, l.tuning, l.changed = nil, nil, true, false
 	c.Do(openLimit, func(context.Context) (any, error) {
 		if old != nil {
 			_ = old.Close() // what it was opened for is over
 		}
-		tty, err := serial.Open(cfg)
+		tty, err := place.open(cfg)
 		if err != nil {
-			_, absent := serial.Resolve(cfg.Path)
-			return refused{cfg.Path, absent == nil, err}, nil
-		}
-		timer, err := serial.NewTimer()
-		if err != nil {
-			return refused{cfg.Path, true, errors.Join(err, tty.Close())}, nil
+			return refused{cfg.Path, place.find(cfg.Path) == nil, err}, nil
 		}
 		adapters.See(cfg.Path)
-		return &port{Noisy: &wire.Noisy{Port: tty}, tty: tty, timer: timer, path: cfg.Path}, nil
+		return &port{Noisy: &wire.Noisy{Port: tty}, tty: tty, path: cfg.Path}, nil
 	})
 }
 
@@ -80,7 +72,7 @@ func (l *line) ready(c *actors.Context) {
 		framing = modbus.ASCII
 	}
 	l.port.Corrupt(l.noise)
-	opts := modbus.Options{Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.timer, Tap: l.desk.Tap}
+	opts := modbus.Options{Baud: s.Baud, Bits: s.BitsPerChar(), Turnaround: l.cfg.Turnaround.AsDuration(), Timer: l.port.tty.timer(), Tap: l.desk.Tap}
 	char, silence := modbuslink.Timing(l.cfg)
 	switch {
 	case char == 0:

@@ -153,14 +153,14 @@ func (l *line) watch(c *actors.Context) {
 	if l.held || l.port != nil || l.tuning || l.waits == l.cfg.Port {
 		return
 	}
-	path := l.cfg.Port
+	path, place := l.cfg.Port, l.place
 	l.waits = path
 	const turn = time.Minute
 	c.Do(turn+time.Second, func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, turn)
 		defer cancel()
-		_, err := serial.Resolve(path)
-		if serial.Appeared(ctx, path) != nil {
+		err := place.find(path)
+		if place.appeared(ctx, path) != nil {
 			return absent{path}, nil
 		}
 		return appeared{path, err != nil}, nil
@@ -174,9 +174,9 @@ func (l *line) check(c *actors.Context) {
 	if l.port == nil || !idle || l.desk.Busy() || l.tuning {
 		return
 	}
-	path := l.port.path
+	path, place := l.port.path, l.place
 	c.Do(openLimit, func(context.Context) (any, error) {
-		if _, err := serial.Resolve(path); err != nil {
+		if place.find(path) != nil {
 			return vanished{path}, nil
 		}
 		return present{}, nil

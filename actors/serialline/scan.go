@@ -153,7 +153,7 @@ func (s *sweeper) tune() error {
 		return actors.Errorf(actors.FailedPrecondition, "%s", err)
 	}
 	s.link = modbus.NewLink(s.line.port, s.line.framing, modbus.Options{
-		Baud: cfg.Baud, Bits: cfg.BitsPerChar(), Timer: s.line.port.timer, Tap: s.line.tap,
+		Baud: cfg.Baud, Bits: cfg.BitsPerChar(), Timer: s.line.port.tty.timer(), Tap: s.line.tap,
 	})
 	s.sweep = scan.New(s.config)
 	return nil

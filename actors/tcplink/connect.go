@@ -24,7 +24,7 @@ func (l *link) dial(c *actors.Context) {
 		return
 	}
 	l.dialing, l.stale = true, false
-	limit, open := l.cfg.ConnectTimeout.AsDuration(), way(l.cfg)
+	limit, open := l.cfg.ConnectTimeout.AsDuration(), l.way(l.cfg)
 	target := l.target()
 	c.Do(limit+time.Second, func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)

@@ -14,26 +14,37 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/modbuslink"
+	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/wire"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 // Kind is all this package shows the gateway.
-var Kind = actors.Define(actors.Kind{
-	Name:      "tcp-link",
-	Doc:       "One connection over TCP, TLS or UDP to a Modbus device or gateway; units ask it for transactions.",
-	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "LinkService")},
-	Publishes: modbuslink.Publishes,
-	Live:      true,
-	Limit:     2048,
-	Check: func(config proto.Message) []schemas.Violation {
-		cfg := config.(*modbusv1.TcpLink)
-		return append(schemas.Wrong("address", checkPort(cfg)), schemas.Wrong("", check(cfg))...)
-	},
-}, func(cfg *modbusv1.TcpLink) actors.Actor {
-	return &link{cfg: cfg, desk: modbuslink.NewDesk(wire.Config{Batch: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
-})
+var Kind = kind(way)
+
+// Over is the same kind, but wherever its links lead, dial is where they go: a
+// replay has no network.
+func Over(dial func(context.Context) (modbus.Conn, error)) actors.Kind {
+	return kind(func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error) { return dial })
+}
+
+func kind(way func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)) actors.Kind {
+	return actors.Define(actors.Kind{
+		Name:      "tcp-link",
+		Doc:       "One connection over TCP, TLS or UDP to a Modbus device or gateway; units ask it for transactions.",
+		Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_modbus_proto, "LinkService")},
+		Publishes: modbuslink.Publishes,
+		Live:      true,
+		Limit:     2048,
+		Check: func(config proto.Message) []schemas.Violation {
+			cfg := config.(*modbusv1.TcpLink)
+			return append(schemas.Wrong("address", checkPort(cfg)), schemas.Wrong("", check(cfg))...)
+		},
+	}, func(cfg *modbusv1.TcpLink) actors.Actor {
+		return &link{cfg: cfg, way: way, desk: modbuslink.NewDesk(wire.Config{Batch: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
+	})
+}
 
 const (
 	// batch is how many polls go out in one worker's turn; what is urgent ends the turn.
@@ -46,6 +57,7 @@ const (
 
 type link struct {
 	cfg   *modbusv1.TcpLink
+	way   func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)
 	desk  *modbuslink.Desk
 	epoch time.Time
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,12 @@ const stopTime = 60 * time.Second
 
 // start brings a gateway up as cfg says, with its data in dir. It returns when
 // the tree starts; readiness is told to systemd on the first evidence.
-func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Logger) (d *daemon, err error) {
+func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Logger) (*daemon, error) {
+	return startOf(kinds, cfg, source, dir, log)
+}
+
+// startOf starts a gateway that has these kinds beside the bus.
+func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir string, log *slog.Logger) (d *daemon, err error) {
 	d = &daemon{log: log, cfg: cfg, starved: make(chan watchdog.Cause, 1)}
 	defer func() {
 		if err != nil {
@@ -95,7 +101,7 @@ func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Log
 		return d, err
 	}
 	d.tree = supervisor.New(supervisor.Options{
-		System: d.system, Kinds: allKinds(d.bus, busConfig), Source: source,
+		System: d.system, Kinds: append(slices.Clone(kinds), supervisor.BusKind(d.bus, busConfig)), Source: source,
 		SafeMode: plan.Mode == watchdog.Safe,
 		Starve: func(path, why string) {
 			log.Error("nothing is left to try: the watchdog is to restart the gateway", "who", path, "why", why)

@@ -19,10 +19,10 @@ var floors = map[string][]string{
 	"bus":               {"schemas"},
 	"actors":            {"bus", "schemas"},
 	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "schemas", "protocols"},
-	"actors/accessdoor": {"actors", "protocols"},                    // no kind: what some kinds have in common
-	"actors/modbusdoor": {"actors", "schemas", "protocols"},         // no kind: what some kinds have in common
-	"actors/modbuslink": {"actors", "schemas", "protocols"},         // likewise
-	"actors/actorstest": {"actors", "bus", "schemas", "supervisor"}, // support for tests
+	"actors/accessdoor": {"actors", "protocols"},                                 // no kind: what some kinds have in common
+	"actors/modbusdoor": {"actors", "schemas", "protocols"},                      // no kind: what some kinds have in common
+	"actors/modbuslink": {"actors", "schemas", "protocols"},                      // likewise
+	"actors/actorstest": {"actors", "bus", "schemas", "supervisor", "protocols"}, // support for tests
 	"supervisor":        {"actors", "bus", "schemas"},
 	"cmd":               {"actors", "actors/*", "supervisor", "bus", "schemas", "protocols"},
 }

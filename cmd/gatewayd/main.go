@@ -66,7 +66,7 @@ func command() *cobra.Command {
 		c.GroupID = "look"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{readCommand(), writeCommand(), scanCommand(), simCommand()} {
+	for _, c := range []*cobra.Command{readCommand(), writeCommand(), scanCommand(), simCommand(), replayCommand()} {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}

@@ -36,7 +36,8 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			env.Setenv("PEERS", peers) // servers of other makers
+			env.Setenv("PEERS", peers)                                                          // servers of other makers
+			env.Setenv("INCIDENT", filepath.Join(peers, "../../../actors/serialline/testdata")) // a recording and its config
 			env.Values[sceneKey{}] = &scene{}
 			return nil
 		},

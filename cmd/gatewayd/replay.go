@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/bus"
+	"gatewayd/protocols/modbus/replay"
+)
+
+func replayCommand() *cobra.Command {
+	r := &replaying{}
+	cmd := &cobra.Command{
+		Use:   "replay FILE",
+		Short: "Let what was recorded on a line happen again",
+		Long: `Let what was recorded on a line (gatewayd trace LINK --record FILE) happen again: the
+link or line that the recording is from and its units run as the config says, on a
+line that answers as it was answered then, with the same delays, silences, noise and
+damaged frames. No port is opened and nothing else of the config is run. What the
+units publish is printed, with the seconds since the recording began.
+
+A request gets what it got at the nearest time; one that was never made is not
+answered, and is told at the end.
+
+A command has the clock of the machine: an hour takes an hour. --speed 10 runs the
+recording and all times of the config ten times faster, which is close, but limits
+that are no part of the config stay as they are. Exact, and in a moment, is virtual
+time, which Go has in tests only: actorstest.Replay makes the same file a regression
+test.`,
+		Example: `  gatewayd trace field/rs485-1/line --record incident.txt
+  gatewayd replay incident.txt --config gateway.toml --speed 10`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r.out, r.remarks = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			return r.run(cmd.Context(), args[0])
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&r.config, "config", "gateway.toml", "config file with the link and its units")
+	f.StringVar(&r.link, "link", "", "the link or line that the recording stands for (default the one it is from)")
+	f.Float64Var(&r.speed, "speed", 1, "how many times faster, 0.1 to 100")
+	f.BoolVar(&r.asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// replaying is a gateway in this process whose one line is a recording.
+type replaying struct {
+	config, link string
+	speed        float64
+	asJSON       bool
+	out, remarks io.Writer
+
+	shown map[string]bool // the actors whose messages are printed
+}
+
+func (r *replaying) run(ctx context.Context, file string) error {
+	if !(r.speed >= 0.1 && r.speed <= 100) {
+		return usage("--speed %g: want 0.1 to 100", r.speed)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return usage("%v", err)
+	}
+	defer f.Close()
+	line, err := replay.New(f, r.speed)
+	if err != nil {
+		return usage("%s: %v", file, err)
+	}
+	if r.link == "" {
+		r.link = line.Header().Link
+	}
+	cfg, problems := load(r.config)
+	if err := refused(problems); err != nil {
+		return err
+	}
+	if err := r.narrow(cfg); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "gatewayd-replay-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	log := slog.New(slog.DiscardHandler)
+	g, err := startOf(r.kinds(line), cfg, fileSource{file: r.config, dir: filepath.Join(dir, "config")}, dir, log)
+	if err != nil {
+		return err
+	}
+	err = r.watch(ctx, g, line)
+	for _, s := range line.Strangers() {
+		fmt.Fprintf(r.remarks, "not in the recording, so not answered: %s\n", s)
+	}
+	return errors.Join(err, g.stop())
+}
+
+// watch prints what is published until the recording is over.
+func (r *replaying) watch(ctx context.Context, g *daemon, line *replay.Line) error {
+	ctx, cancel := context.WithTimeout(ctx, line.Length()+time.Second)
+	defer cancel()
+	begin, said := time.Now(), make(chan bus.Msg, 4096)
+	for _, class := range []bus.Class{bus.Data, bus.Event, bus.State} {
+		stop, err := g.bus.Conn().Subscribe("gw."+g.bus.Gateway()+"."+string(class)+".>", func(m bus.Msg) {
+			select {
+			case said <- m:
+			case <-ctx.Done():
+			}
+		})
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	pr := printer{w: r.out, p: painter(r.out), asJSON: r.asJSON}
+	for {
+		select {
+		case m := <-said:
+			if !r.concerns(m) {
+				continue
+			}
+			now := time.Now()
+			if !r.asJSON {
+				after := time.Duration(float64(now.Sub(begin)) * r.speed)
+				fmt.Fprintf(r.out, "%9.3f  ", after.Seconds())
+			}
+			if err := pr.message(m, now); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/serialline"
+	"gatewayd/actors/tcplink"
+	"gatewayd/bus"
+	"gatewayd/protocols/modbus/replay"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	"gatewayd/supervisor/config"
+)
+
+// kinds are those of this gateway, with links that lead to the recording.
+func (r *replaying) kinds(line *replay.Line) []actors.Kind {
+	all := slices.Clone(kinds)
+	for i, k := range all {
+		switch k.Name {
+		case serialline.Kind.Name:
+			all[i] = serialline.Over(line.Dial)
+		case tcplink.Kind.Name:
+			all[i] = tcplink.Over(line.Dial)
+		}
+	}
+	return all
+}
+
+// narrow leaves of a config the link, its units and their firewalls, and the bus
+// where nobody is in the way.
+func (r *replaying) narrow(cfg *config.Tree) error {
+	link := cfg.Find(r.link)
+	switch {
+	case r.link == "":
+		return usage("the recording does not say what link it is from: name one of %s with --link", r.config)
+	case link == nil:
+		return usage("the recording is from %s, which is not in %s: name another link with --link", r.link, r.config)
+	case link.Kind != serialline.Kind.Name && link.Kind != tcplink.Kind.Name:
+		return usage("%s is a %s; a serial-line or a tcp-link can be replayed", r.link, cmp.Or(link.Kind, "group"))
+	}
+	wanted := map[string]bool{r.link: true}
+	cfg.Walk(func(n *config.Node) {
+		if u, ok := n.Config.(*modbusv1.Unit); ok && u.Link == r.link {
+			wanted[n.Path], wanted[u.Firewall] = true, true
+		}
+	})
+	keep(cfg.Root, wanted)
+	root := cfg.Root.Config.(*gatewayv1.Gateway)
+	root.Watchdog = nil
+	quiet := cfg.Find("bus").Config.(*gatewayv1.Bus)
+	quiet.Listen = "127.0.0.1:0"
+	cfg.Walk(func(n *config.Node) {
+		if wanted[n.Path] && r.speed != 1 {
+			n.Config = proto.Clone(n.Config) // nodes share what is alike in them
+			hasten(n.Config.ProtoReflect(), r.speed)
+		}
+	})
+	r.shown = wanted
+	return nil
+}
+
+// keep drops the children that are not wanted, but for implicit actors and
+// groups that hold one that is.
+func keep(n *config.Node, wanted map[string]bool) {
+	n.Children = slices.DeleteFunc(n.Children, func(c *config.Node) bool {
+		keep(c, wanted)
+		if c.Kind == "" {
+			return len(c.Children) == 0
+		}
+		return !wanted[c.Path] && !slices.Contains(implicit, c.Kind)
+	})
+}
+
+// hasten divides all times of a config, and its lists and parts.
+func hasten(m protoreflect.Message, by float64) {
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case fd.Message() == nil || fd.IsMap():
+		case fd.IsList():
+			for i := range v.List().Len() {
+				hasten(v.List().Get(i).Message(), by)
+			}
+		default:
+			d, ok := v.Message().Interface().(*durationpb.Duration)
+			if !ok {
+				hasten(v.Message(), by)
+				break
+			}
+			m.Set(fd, protoreflect.ValueOfMessage(durationpb.New(time.Duration(float64(d.AsDuration())/by)).ProtoReflect()))
+		}
+		return true
+	})
+	if line, ok := m.Interface().(*modbusv1.SerialLine); ok {
+		line.Baud = min(uint32(float64(line.Baud)*by), 4_000_000)
+	}
+}
+
+// concerns says of a message whether it is from the link or a unit on it, or of
+// their healing.
+func (r *replaying) concerns(m bus.Msg) bool {
+	a, err := bus.ParseSubject(m.Subject)
+	return err == nil && (r.shown[a.Path] && a.Leaf != "catalogue" || a.Class == bus.Event && a.Leaf == "healed")
+}
