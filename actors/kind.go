@@ -39,6 +39,10 @@ type Kind struct {
 	// config, of any kind, and finds what is wrong between them.
 	Beside func(all []schemas.Actor) []schemas.Finding
 
+	// Notes tell what is worth knowing of a config that is in order, e.g. what room it
+	// leaves. It is called once with all actors of a config, for people who check it.
+	Notes func(all []schemas.Actor) []schemas.Finding
+
 	config protoreflect.MessageType
 	build  func(proto.Message) Actor
 	meth   map[string]method // of Services; shared by all actors of the kind

@@ -95,6 +95,9 @@ func (g *group) steer(s actors.Steer) {
 		g.steerCycle(r, g.implicated(c, actors.LevelCycle))
 	case *actorv1.UpdateConfigRequest:
 		next, err := merged(c.cell.Kind(), c.cell.Config(), m)
+		if err == nil {
+			err = g.t.beside(c.path, next)
+		}
 		if err != nil {
 			r.Refuse(err)
 			return

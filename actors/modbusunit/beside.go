@@ -41,7 +41,7 @@ func beside(all []schemas.Actor) []schemas.Finding {
 		}
 		first[at] = a.Path
 	}
-	return found
+	return append(found, crowded(all)...)
 }
 
 // unanswered says why no device on a serial line answers as a unit (Modbus over

@@ -37,6 +37,7 @@ func kind() actors.Kind {
 		Complete: complete,
 		Check:    check,
 		Beside:   beside,
+		Notes:    notes,
 	}, func(cfg *modbusv1.Unit) actors.Actor {
 		return &unit{cfg: cfg, shared: common, epoch: time.Now()}
 	})

@@ -43,7 +43,8 @@ func kind(adapters *wire.Adapters, place place) actors.Kind {
 			return schemas.Wrong("", modbuslink.Settings(config.(*modbusv1.SerialLine)).Check())
 		},
 	}, func(cfg *modbusv1.SerialLine) actors.Actor {
-		return &line{cfg: cfg, adapters: adapters, place: place, epoch: time.Now(), desk: modbuslink.NewDesk(wire.Config{Quiet: quiet})}
+		own, _, _ := modbuslink.Line(cfg)
+		return &line{cfg: cfg, adapters: adapters, place: place, epoch: time.Now(), desk: modbuslink.NewDesk(wire.Config{Quiet: quiet, Air: own.Air})}
 	})
 }
 

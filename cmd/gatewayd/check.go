@@ -50,9 +50,30 @@ func check(cmd *cobra.Command, file string) error {
 	if len(cfg.Warnings) > 0 {
 		_, _ = fmt.Fprintln(cmd.OutOrStdout(), cfg.Warnings.Format())
 	}
+	for _, n := range notes(cfg) {
+		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", n.Actor, n.Message)
+	}
 	groups, actors := count(cfg)
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s in %s\n", file, counted(actors, "actor"), counted(groups, "group"))
 	return err
+}
+
+// notes are what the kinds of a config have to say about it.
+func notes(cfg *config.Tree) (told []schemas.Finding) {
+	var all []schemas.Actor
+	present := map[string]bool{}
+	cfg.Walk(func(n *config.Node) {
+		if n.Kind != "" {
+			all = append(all, schemas.Actor{Path: n.Path, Kind: n.Kind, Config: n.Config})
+			present[n.Kind] = true
+		}
+	})
+	for _, k := range kinds {
+		if k.Notes != nil && present[k.Name] {
+			told = append(told, k.Notes(all)...)
+		}
+	}
+	return told
 }
 
 func checkJSON(cmd *cobra.Command, file string) error {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,7 +89,7 @@ func (r *replaying) run(ctx context.Context, file string) error {
 	}
 	defer os.RemoveAll(dir)
 	log := slog.New(slog.DiscardHandler)
-	g, err := startOf(r.kinds(line), cfg, fileSource{file: r.config, dir: filepath.Join(dir, "config")}, dir, log)
+	g, err := startOf(r.kinds(line), cfg, newSource(r.config, dir), dir, log)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,188 @@
+package modbusunit
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors/modbuslink"
+	"gatewayd/protocols/modbus/budget"
+	"gatewayd/schemas"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// planned is a line or link with what its units are configured to ask of it.
+type planned struct {
+	actor    schemas.Actor
+	line     budget.Line
+	overload bool // is allowed
+	units    []budget.Unit
+	sure     []budget.Unit // with no time to answer but what is configured
+}
+
+// linesOf are the lines and links of a config, in its order. Units that are wrong by themselves are left out.
+func linesOf(all []schemas.Actor) []*planned {
+	var lines []*planned
+	at, known := map[string]*planned{}, plans{}
+	for _, a := range all {
+		if line, overload, ok := modbuslink.Line(a.Config); ok {
+			at[a.Path] = &planned{actor: a, line: line, overload: overload}
+			lines = append(lines, at[a.Path])
+		}
+	}
+	for _, a := range all {
+		cfg, ok := a.Config.(*modbusv1.Unit)
+		if !ok || at[cfg.Link] == nil {
+			continue
+		}
+		groups, err := known.groups(cfg)
+		if err != nil || len(groups) == 0 {
+			continue
+		}
+		p, u := at[cfg.Link], loadOf(a.Path, cfg, groups)
+		if p.line.Air == nil && cfg.Latency == nil { // over a network nothing can be assumed
+			u.Latency = 0
+		}
+		p.units = append(p.units, u)
+		if cfg.Latency == nil {
+			u.Latency = 0
+		}
+		p.sure = append(p.sure, u)
+	}
+	return lines
+}
+
+// crowded finds lines and links that cannot keep up with their units, and units that cannot with themselves.
+func crowded(all []schemas.Actor) (found []schemas.Finding) {
+	for _, p := range linesOf(all) {
+		if p.overload {
+			continue
+		}
+		b := budget.Compute(p.line, p.sure)
+		found = append(found, p.hurried(b)...)
+		if b.Share > budget.Full {
+			found = append(found, p.tooMuch(b, p.sure, "", false))
+		} else if b = budget.Compute(p.line, p.units); b.Share > budget.Full {
+			found = append(found, p.tooMuch(b, p.units, fmt.Sprintf(" if they take %s to answer, as is assumed of units without latency", assumed), true))
+		}
+	}
+	return found
+}
+
+// tooMuch says that a line has not enough time, and what would fit.
+func (p *planned) tooMuch(b budget.Budget, units []budget.Unit, assuming string, warning bool) schemas.Finding {
+	f := schemas.Finding{Actor: p.actor.Path, Violation: schemas.Violation{Warning: warning}}
+	advice, unit := p.advice(units)
+	f.Message = fmt.Sprintf("the polls of %s need %s of its time (%s)%s; overload = \"allow\" has the slowest wait; %s",
+		counted(len(b.Units)), percent(b.Share), largest(b), assuming, advice)
+	if unit != "" {
+		f.Beside, f.Other = unit, "every"
+	}
+	return f
+}
+
+// hurried finds units whose own time is not enough, pauses included.
+func (p *planned) hurried(b budget.Budget) (found []schemas.Finding) {
+	for _, u := range b.Units {
+		if u.Own > budget.Full && b.Share <= budget.Full {
+			found = append(found, schemas.Finding{Actor: u.Name, Violation: schemas.Violation{Field: "rest", Message: fmt.Sprintf(
+				"its requests and the pauses of %s after them need %s of its time: intervals %.3g times as long would fit", u.Rest, percent(u.Own), budget.FitUnit(u))}})
+		}
+	}
+	return found
+}
+
+// advice is what would fit, and the unit that it is about.
+func (p *planned) advice(units []budget.Unit) (text, unit string) {
+	if faster := p.faster(units); faster > 0 {
+		text = fmt.Sprintf("baud = %d, or ", faster)
+	}
+	text = "what would fit: " + text
+	a, ok := budget.Fit(p.line, units)
+	every := schemas.DurationText(a.Every)
+	switch {
+	case !ok:
+		return text + "fewer units", ""
+	case a.Factor > 0:
+		return text + fmt.Sprintf("intervals %.3g times as long", a.Factor), ""
+	case a.Group == "" || a.Group == own:
+		return text + fmt.Sprintf("every = %q of %s", every, a.Unit), a.Unit
+	}
+	return text + fmt.Sprintf("every = %q of group %q of %s", every, a.Group, a.Unit), a.Unit
+}
+
+// faster is the least common speed of the line at which its units fit; 0: none is, or it is no line.
+func (p *planned) faster(units []budget.Unit) uint32 {
+	cfg, ok := p.actor.Config.(*modbusv1.SerialLine)
+	if !ok {
+		return 0
+	}
+	for _, baud := range []uint32{9600, 19200, 38400, 57600, 115200} {
+		if baud <= cfg.Baud {
+			continue
+		}
+		other := proto.CloneOf(cfg)
+		other.Baud = baud
+		line, _, _ := modbuslink.Line(other)
+		if budget.Compute(line, units).Share <= budget.Comfort {
+			return baud
+		}
+	}
+	return 0
+}
+
+// largest names who takes most.
+func largest(b budget.Budget) string {
+	units := slices.Clone(b.Units)
+	slices.SortStableFunc(units, func(a, b budget.UnitShare) int { return cmp.Compare(b.Share, a.Share) })
+	var parts []string
+	for _, u := range units[:min(2, len(units))] {
+		parts = append(parts, fmt.Sprintf("%s %s", u.Name, percent(u.Share)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func counted(n int) string {
+	if n == 1 {
+		return "1 unit"
+	}
+	return fmt.Sprintf("%d units", n)
+}
+
+// percent rounds away from 100, lest too much look like enough.
+func percent(share float64) string {
+	if p := 100 * share; p < 100 {
+		return fmt.Sprintf("%.3g %%", math.Floor(p*10)/10)
+	}
+	return fmt.Sprintf("%.0f %%", math.Ceil(100*share))
+}
+
+// notes tell of each line how much of its time is planned, and how many more units there is room for.
+func notes(all []schemas.Actor) (told []schemas.Finding) {
+	for _, p := range linesOf(all) {
+		b := budget.Compute(p.line, p.units)
+		if b.Share == 0 {
+			continue
+		}
+		text := fmt.Sprintf("the polls of %s take %s of its time", counted(len(p.units)), percent(b.Share))
+		last := p.units[len(p.units)-1]
+		if room := budget.Room(p.line, p.units, last, 0); room > 0 {
+			text += fmt.Sprintf("; there is room for %d more like %s", room, last.Name)
+		}
+		told = append(told, schemas.Finding{Actor: p.actor.Path, Violation: schemas.Violation{Message: text + silence(b)}})
+	}
+	return told
+}
+
+// silence tells what one silent unit does to the others.
+func silence(b budget.Budget) string {
+	if len(b.Units) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("; a silent unit delays the others by %s at most", b.Silent.Pause.Round(time.Millisecond))
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+func budgetCommand() *cobra.Command {
+	c := &client{}
+	var every time.Duration
+	cmd := &cobra.Command{
+		Use:   "budget PATH",
+		Short: "Show how the time of a Modbus line or link is spent, and what else has room",
+		Long: `Show for each scan group on a Modbus line or link how much of its time it needs,
+with the response times that units have shown. PATH is a line or link, or a unit.
+
+SCAN is the time of the line for one scan. SLACK is how much longer its scans could
+take until no time is left. WORST is the longest from its slot to the end of its
+scan, if all are due at the same moment. ROOM is how many more units like it have
+comfortable room, with --every as often as that.`,
+		Example: `  gatewayd budget field/rs485-1/line
+  gatewayd budget field/rs485-1/meter-7 --every 5s`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.completePath,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.connect(cmd.Context()); err != nil {
+				return err
+			}
+			defer c.close()
+			q := &modbusv1.BudgetRequest{}
+			if every > 0 {
+				q.Every = durationpb.New(every)
+			}
+			return c.budget(cmd.Context(), cmd.OutOrStdout(), args[0], q)
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().DurationVar(&every, "every", 0, "how often the units would be read for which there may be room")
+	return cmd
+}
+
+func (c *client) budget(ctx context.Context, w io.Writer, path string, q *modbusv1.BudgetRequest) error {
+	link, unit := path, &modbusv1.Unit{}
+	switch is, err := c.configInto(ctx, path, unit); {
+	case err != nil:
+		return c.explain(err)
+	case is:
+		link, q.Like = unit.Link, path
+	}
+	subject, err := c.subject(link, "Budget")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	b := &modbusv1.BudgetResponse{}
+	if err := c.conn.Call(ctx, subject, q, b); err != nil {
+		return c.explain(err)
+	}
+	if c.asJSON {
+		text, err := protojson.Marshal(b)
+		if err == nil {
+			_, err = fmt.Fprintln(w, string(compact(text)))
+		}
+		return err
+	}
+	return printBudget(w, link, b)
+}
+
+func printBudget(w io.Writer, link string, b *modbusv1.BudgetResponse) error {
+	p := painter(w)
+	rows := [][]cell{plain("UNIT", "GROUP", "EVERY", "REQUESTS", "SCAN", "NEEDS", "SLACK", "WORST", "LATENCY", "ROOM")}
+	for _, u := range b.Units {
+		for i, g := range u.Groups {
+			row := budgetRow(g)
+			if i == 0 {
+				row[0].text, row[8].text = u.Unit, u.Latency.AsDuration().Round(10*time.Microsecond).String()
+				if u.Room != nil {
+					row[9].text = fmt.Sprint(*u.Room)
+				}
+			}
+			rows = append(rows, row)
+		}
+	}
+	if err := table(w, p, rows); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("%s needs %s of its time", link, share(b.Needed))
+	if b.Others > 0 {
+		text += fmt.Sprintf(", %s of that for anything but polls", share(b.Others))
+	}
+	if s := b.Silent; s != nil {
+		text += fmt.Sprintf("; silent, %s would delay others by up to %s", s.Unit, s.Pause.AsDuration().Round(time.Millisecond))
+	}
+	if _, err := fmt.Fprintln(w, text); err != nil || b.Overload == "" {
+		return err
+	}
+	_, err := fmt.Fprintln(w, p.in(yellow, b.Overload))
+	return err
+}
+
+func budgetRow(g *modbusv1.GroupBudget) []cell {
+	slack := cell{text: g.Slack.AsDuration().Round(time.Millisecond).String()}
+	if g.Slack.AsDuration() < 0 {
+		slack.colour = red
+	}
+	worst := cell{text: "–"}
+	if g.Worst != nil {
+		worst.text = g.Worst.AsDuration().Round(time.Millisecond).String()
+		if g.Worst.AsDuration() > g.Every.AsDuration() {
+			worst.colour = yellow
+		}
+	}
+	name := cell{text: g.Group}
+	if g.Shed {
+		name = cell{g.Group + " (waits)", yellow}
+	}
+	return []cell{
+		{}, name, {text: g.Every.AsDuration().String()}, {text: fmt.Sprint(g.Requests)},
+		{text: g.Scan.AsDuration().Round(100 * time.Microsecond).String()}, {text: share(g.Needed)}, slack, worst, {}, {},
+	}
+}
+
+func share(percent float64) string { return fmt.Sprintf("%.1f %%", percent) }
