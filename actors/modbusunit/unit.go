@@ -135,18 +135,25 @@ func (u *unit) start(c *actors.Context) error {
 	return nil
 }
 
+// shortest is the shortest timeout that a unit's answers can lead to, unless the
+// config has a shorter one. That it is no less than a quarter of the config's,
+// where the rhythm has the time, spares who is usually fast the loss of a
+// reading for one slow answer.
+const shortest = 50 * time.Millisecond
+
 // patient is how patient the config wants the unit's breaker to be.
 func (u *unit) patient(path string) schedule.BreakerConfig {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(path))
 	limit := u.cfg.Timeout.AsDuration()
 	b := schedule.BreakerConfig{
-		Failures: int(u.cfg.Tolerate), MaxTimeout: limit, MinTimeout: min(limit, 50*time.Millisecond),
+		Failures: int(u.cfg.Tolerate), MaxTimeout: limit,
 		Base: u.cfg.Every.AsDuration(), Cap: u.cfg.MaxBackoff.AsDuration(), Seed: h.Sum64(),
 	}
 	for _, g := range u.groups {
 		b.Base = min(b.Base, g.every)
 	}
+	b.MinTimeout = min(limit, max(shortest, min(limit, b.Base)/4))
 	b.Base = min(b.Base, b.Cap)
 	return b
 }
