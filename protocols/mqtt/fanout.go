@@ -61,14 +61,9 @@ func (s *Server) fanout(m *message, keep bool) {
 	if pk.FixedHeader.Retain && keep {
 		s.retain(pk)
 	}
-	to := s.broker.Topics.Subscribers(pk.TopicName)
-	if len(to.Shared) > 0 {
-		to.SelectShared()
-		to.MergeSharedSelected()
-	}
-	for id, sub := range to.Subscriptions {
-		if cl, ok := s.broker.Clients.Get(id); ok {
-			s.deliver(cl, sub, m, false)
+	for _, r := range s.readers(pk) {
+		if cl, ok := s.broker.Clients.Get(r.id); ok {
+			s.deliver(cl, r, m, false)
 		}
 	}
 }
@@ -89,17 +84,17 @@ func (s *Server) retain(pk *packets.Packet) {
 }
 
 // deliver gives m to one client. old marks a retained message for a new subscription.
-func (s *Server) deliver(cl *mochi.Client, sub packets.Subscription, m *message, old bool) {
+func (s *Server) deliver(cl *mochi.Client, r reader, m *message, old bool) {
 	c := connOf(cl)
-	if c == nil || sub.NoLocal && m.pk.Origin == cl.ID && !old || !s.mayRead(c.info, m.pk.TopicName) {
+	if c == nil || r.noLocal && m.pk.Origin == cl.ID && !old || !s.mayRead(c.info, m.pk.TopicName) {
 		return
 	}
 	v5 := c.info.Version == 5
-	retain := m.pk.FixedHeader.Retain && (old || v5 && sub.RetainAsPublished)
-	qos := min(m.pk.FixedHeader.Qos, sub.Qos)
+	retain := m.pk.FixedHeader.Retain && (old || v5 && r.asPublished)
+	qos := min(m.pk.FixedHeader.Qos, r.qos)
 	var ids []int
 	if v5 {
-		ids = identifiers(sub)
+		ids = r.ids
 	}
 	switch {
 	case qos > 0:
@@ -247,7 +242,7 @@ func (s *Server) sendOld(cl *mochi.Client, c *conn, sub packets.Subscription, pk
 		sub.Qos = 0
 	}
 	pk.Mods.AllowResponseInfo = true
-	s.deliver(cl, sub, &message{pk: pk}, true)
+	s.deliver(cl, readerOf(cl.ID, sub), &message{pk: pk}, true)
 	return true
 }
 

@@ -92,6 +92,7 @@ func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) (out packets.Pac
 // OnSubscribed learns which filters were granted.
 func (h *hook) OnSubscribed(cl *mochi.Client, _ packets.Packet, codes []byte) {
 	defer h.recovered("subscribe", nil)
+	h.audience.changed()
 	c := connOf(cl)
 	if c == nil {
 		return
@@ -111,6 +112,7 @@ func (h *hook) OnSubscribed(cl *mochi.Client, _ packets.Packet, codes []byte) {
 // OnUnsubscribed hears of filters that the client gives up.
 func (h *hook) OnUnsubscribed(cl *mochi.Client, pk packets.Packet) {
 	defer h.recovered("unsubscribe", nil)
+	h.audience.changed()
 	c := connOf(cl)
 	if c == nil || len(pk.Filters) == 0 {
 		return

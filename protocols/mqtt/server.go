@@ -32,6 +32,7 @@ type Server struct {
 	stats    counters
 	sessions *ledger
 	kept     kept
+	audience audience
 	wills    wills
 	messages sync.Pool      // of *message
 	places   [16]sync.Mutex // by client id: who comes and who goes, one at a time

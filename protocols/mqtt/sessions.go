@@ -142,6 +142,7 @@ func (s *Server) unsubscribeAll(cl *mochi.Client) (gone []string) {
 		}
 		gone = append(gone, filter)
 	}
+	s.audience.changed()
 	return gone
 }
 
