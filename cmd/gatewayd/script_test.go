@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -53,14 +54,19 @@ type scene struct{ plant *plant }
 
 type sceneKey struct{}
 
-// freePortCommand is "freeport NAME": $NAME becomes a port nobody uses.
+// freePortCommand is "freeport NAME": $NAME becomes a port nobody uses, and that
+// the kernel gives to no outgoing connection before the script has it.
 func freePortCommand(ts *testscript.TestScript, _ bool, args []string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	ts.Check(err)
-	ts.Check(l.Close())
-	ts.Setenv(args[0], port)
+	for range 100 {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000)) // below the range of ephemeral ports
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			ts.Check(l.Close())
+			ts.Setenv(args[0], port)
+			return
+		}
+	}
+	ts.Fatalf("no port is free")
 }
 
 // busyCommand is "busy NAME": $NAME becomes a port that is in use.
