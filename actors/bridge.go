@@ -180,38 +180,26 @@ func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType st
 	return each(answer, false)
 }
 
-// heardAhead is how many messages a client may fall behind.
-const heardAhead = 256
-
-// Hear hands out what is said on filter until ctx ends. Who falls behind too far
-// hears the end of it: the channel is closed.
-func (g Gate) Hear(ctx context.Context, filter string) (<-chan Delivery, error) {
+// Hear hands each message on filter to say, in the bus's goroutine, until ctx ends
+// or say returns false. It must not block.
+func (g Gate) Hear(ctx context.Context, filter string, say func(Delivery) bool) error {
 	pattern, err := bus.Pattern(g.l.cell.sys.Gateway, filter)
 	if err != nil {
-		return nil, bus.Errorf(bus.InvalidArgument, "%s", err)
+		return bus.Errorf(bus.InvalidArgument, "%s", err)
 	}
 	if err := g.open(); err != nil {
-		return nil, err
+		return err
 	}
-	said := make(chan Delivery, heardAhead)
-	over := false // told by one goroutine, that of the subscription
+	over := false // the subscription has one goroutine
 	stop, err := g.l.cell.sys.Bus.Subscribe(pattern, func(m bus.Msg) {
-		topic, ok := bus.Topic(m.Subject)
-		if !ok || over {
-			return
-		}
-		select {
-		case said <- Delivery{Topic: topic, ContentType: m.ContentType, Payload: m.Data}:
-		default:
-			over = true
-			close(said)
+		if topic, ok := bus.Topic(m.Subject); ok && !over {
+			over = !say(Delivery{Topic: topic, ContentType: m.ContentType, Payload: m.Data})
 		}
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		context.AfterFunc(ctx, stop)
 	}
-	context.AfterFunc(ctx, stop)
-	return said, nil
+	return err
 }
 
 // open says whether the life still lasts.

@@ -355,6 +355,9 @@ func TestTooLate(t *testing.T) {
 	if codeOf(err) != bus.DeadlineExceeded {
 		t.Errorf("%v", err)
 	}
+	waiting := func() uint32 { return r.System.Lookup(path).Counters().Waiting }
+	r.Until("the request waits", func() bool { return waiting() > 0 })
+	time.Sleep(50 * time.Millisecond) // its deadline counts from when it came in
 	close(release)
 	if err := <-hung; err != nil {
 		t.Error(err)

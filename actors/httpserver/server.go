@@ -136,43 +136,17 @@ func (s *server) config(c *actors.Context) web.Config {
 			})
 			return typed(err)
 		},
-		Hear: func(ctx context.Context, filter string) (<-chan web.Said, error) {
-			said, err := gate.Hear(ctx, filter)
-			if err != nil {
-				return nil, typed(err)
-			}
-			return relay(ctx, said), nil
+		Hear: func(ctx context.Context, filter string, say func(web.Said) bool) error {
+			return typed(gate.Hear(ctx, filter, func(m actors.Delivery) bool {
+				return say(web.Said{Topic: m.Topic, ContentType: m.ContentType, Payload: m.Payload})
+			}))
 		},
-		Pages: map[string]http.HandlerFunc{"/healthz": healthz(gate), "/metrics": metrics(gate)},
+		Pages: map[string]http.HandlerFunc{"/healthz": healthz(gate), "/metrics": web.Metrics(func() []web.Family { return families(gate.Reports()) })},
 	}
 	if door.Guarded() {
 		cfg.Enter = door.Enter
 	}
 	return cfg
-}
-
-// relay says the same in the protocol's words.
-func relay(ctx context.Context, from <-chan actors.Delivery) <-chan web.Said {
-	to := make(chan web.Said)
-	go func() {
-		defer close(to)
-		for {
-			select {
-			case m, ok := <-from:
-				if !ok {
-					return
-				}
-				select {
-				case to <- web.Said{Topic: m.Topic, ContentType: m.ContentType, Payload: m.Payload}:
-				case <-ctx.Done():
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return to
 }
 
 // callerOf is who calls, as far as the server knows him.

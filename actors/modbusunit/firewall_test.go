@@ -79,7 +79,10 @@ func TestTheFirewallDecides(t *testing.T) {
 		if (got.Cause != "") != (x.err != "") || len(got.Trace) != 32 || got.Caller != "local" || got.Time == nil || got.Took == nil {
 			t.Errorf("%s: %v", x.name, got)
 		}
-		got.Time, got.Took, got.Trace, got.Caller, got.Cause = nil, nil, "", "", ""
+		if (len(got.Frames) > 0) != (got.Outcome == "failed") {
+			t.Errorf("%s: with %d frames", x.name, len(got.Frames))
+		}
+		got.Time, got.Took, got.Trace, got.Caller, got.Cause, got.Framing, got.Frames = nil, nil, "", "", "", "", nil
 		if !proto.Equal(got, x.want) {
 			t.Errorf("%s: audited %v, want %v", x.name, got, x.want)
 		}

@@ -148,8 +148,8 @@ func (l *line) next(c *actors.Context) {
 	m, p := l.modbus, l.port
 	l.carried = m
 	c.Do(w.Limit(), func(ctx context.Context) (any, error) {
-		p.use.Lock()
-		defer p.use.Unlock()
+		p.Use.Lock()
+		defer p.Use.Unlock()
 		w.Run(ctx, m)
 		return w, nil
 	})

@@ -3,7 +3,6 @@ package serialline
 import (
 	"context"
 	"errors"
-	"time"
 
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/wire"
@@ -77,17 +76,7 @@ func (e elsewhere) find(string) error {
 }
 
 func (e elsewhere) appeared(ctx context.Context, path string) error {
-	const again = 100 * time.Millisecond
-	for e.find(path) != nil {
-		t := time.NewTimer(again)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		}
-	}
-	return nil
+	return serial.Until(ctx, func() bool { return e.find(path) == nil })
 }
 
 // plain is a connection that plays a port.

@@ -3,7 +3,6 @@ package serialline
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"gatewayd/actors"
@@ -18,7 +17,6 @@ type port struct {
 	*wire.Noisy
 	tty  tty
 	path string
-	use  sync.Mutex // of workers: who has it has the wire
 }
 
 // Close implements io.Closer.

@@ -37,11 +37,12 @@ func TestAFieldIncident(t *testing.T) {
 		switch {
 		case good && (one.GetNumber() < 229 || one.GetNumber() > 234):
 			t.Errorf("after %s: nobody has measured %v", after, one)
-		case good && after > 8*time.Second && after < 27*time.Second, !good && (after < 6*time.Second || after > 30*time.Second):
+		case good && after > 8*time.Second && after < 27*time.Second, !good && after < 6*time.Second:
 			t.Errorf("after %s: %v", after, one)
 		}
 	}
-	for _, want := range []string{"timeout", "quarantined", "exception 6"} {
+	// When it is asked again, and so whether it is found busy, is up to the share of the line that probes get.
+	for _, want := range []string{"timeout", "quarantined"} {
 		if !slices.ContainsFunc(causes, func(c string) bool { return strings.HasPrefix(c, want) }) {
 			t.Errorf("no sample is stale because of %s", want)
 		}

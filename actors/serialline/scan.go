@@ -115,8 +115,8 @@ type sweeper struct {
 
 // Next implements actors.Source.
 func (s *sweeper) Next(ctx context.Context) (proto.Message, error) {
-	s.line.port.use.Lock() // until what was under way has ended
-	defer s.line.port.use.Unlock()
+	s.line.port.Use.Lock() // until what was under way has ended
+	defer s.line.port.Use.Unlock()
 	for ctx.Err() == nil {
 		if s.sweep == nil {
 			if s.at == len(s.settings) {

@@ -43,7 +43,7 @@ var homes = map[string][]string{
 	"github.com/mochi-mqtt/server":        {"protocols"},
 	"github.com/nats-io/":                 {"bus"},
 	"github.com/pelletier/go-toml":        {"supervisor"},
-	"github.com/prometheus/client_golang": {"actors/*"},
+	"github.com/prometheus/client_golang": {"protocols"},
 	"github.com/spf13/cobra":              {"cmd"},
 	"github.com/twmb/murmur3":             {"actors"},
 	"golang.org/x/crypto":                 {"protocols"},
@@ -54,7 +54,7 @@ var homes = map[string][]string{
 // only narrows a home to one package.
 var only = map[string]string{
 	"connectrpc.com/connect":              "protocols/web",
-	"github.com/prometheus/client_golang": "actors/httpserver",
+	"github.com/prometheus/client_golang": "protocols/web",
 	"github.com/pelletier/go-toml":        "supervisor/config",
 	"github.com/eclipse/paho":             "protocols/mqttclient",
 	"github.com/grid-x/modbus":            "protocols/modbus",

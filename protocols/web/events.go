@@ -20,13 +20,25 @@ const eventStream = "text/event-stream"
 // beat is how often a silent stream shows that it lives, so that proxies keep it.
 const beat = 15 * time.Second
 
+// ahead is how many messages a client may fall behind.
+const ahead = 256
+
 // events hands out what is said under a filter.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, id *access.Identity, filter string) {
 	if !s.may(id, filter) {
 		s.refuse(w, r, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("%s may not hear %s", id.Name, filter)))
 		return
 	}
-	said, err := s.cfg.Hear(r.Context(), filter)
+	said := make(chan Said, ahead)
+	err := s.cfg.Hear(r.Context(), filter, func(m Said) bool {
+		select {
+		case said <- m:
+			return true
+		default:
+			close(said)
+			return false
+		}
+	})
 	if err != nil {
 		s.refuse(w, r, connectError(err))
 		return

@@ -40,8 +40,8 @@ type Config struct {
 	May func(id *access.Identity, topic string) bool
 	// Call carries a call out. each gets every answer, in order; an error of it ends the call.
 	Call func(ctx context.Context, call Call, each func(Answer) error) error
-	// Hear hands out what is said under a filter until ctx ends; the channel is closed early if the client falls behind.
-	Hear func(ctx context.Context, filter string) (<-chan Said, error)
+	// Hear hands what is said under a filter to say, one message after the other, until ctx ends or say returns false. say does not block.
+	Hear func(ctx context.Context, filter string, say func(Said) bool) error
 	// Pages are what else there is, by path.
 	Pages map[string]http.HandlerFunc
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"math"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 
 	"gatewayd/protocols/modbus"
@@ -17,6 +18,7 @@ type Port interface {
 
 // Noisy is a port on which a fault drill can flip bits of what is received.
 type Noisy struct {
+	Use sync.Mutex // of workers: who has it has the wire
 	Port
 	rate atomic.Uint64 // bits of a float64
 }
