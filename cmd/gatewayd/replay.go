@@ -102,7 +102,7 @@ func (r *replaying) run(ctx context.Context, file string) error {
 
 // watch prints what is published until the recording is over.
 func (r *replaying) watch(ctx context.Context, g *daemon, line *replay.Line) error {
-	ctx, cancel := context.WithTimeout(ctx, line.Length()+time.Second)
+	ctx, cancel := context.WithTimeout(ctx, line.Length()+max(time.Duration(float64(time.Second)/r.speed), 100*time.Millisecond))
 	defer cancel()
 	begin, said := time.Now(), make(chan bus.Msg, 4096)
 	for _, class := range []bus.Class{bus.Data, bus.Event, bus.State} {

@@ -27,8 +27,11 @@ const patience = time.Minute
 
 // TestScripts runs the stories of testdata/script: each is something that an
 // operator could tell.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+func TestScripts(t *testing.T) { testscript.Run(t, scripts()) }
+
+// scripts is what scripts have at hand.
+func scripts() testscript.Params {
+	return testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("STATE_DIRECTORY", env.Cd+"/data") // the default of --data
@@ -46,7 +49,7 @@ func TestScripts(t *testing.T) {
 			"freeport": freePortCommand, "subst": substCommand, "until": untilCommand,
 			"needs": needsCommand, "plant": plantCommand, "busy": busyCommand, "signal": signalCommand,
 		},
-	})
+	}
 }
 
 // scene is what a script has besides files and variables.
