@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatewayd/protocols/modbus/sim"
+	"gatewayd/protocols/serial/line"
 )
 
 func TestMain(m *testing.M) {
@@ -47,7 +49,7 @@ func scripts() testscript.Params {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeport": freePortCommand, "subst": substCommand, "until": untilCommand,
-			"needs": needsCommand, "plant": plantCommand, "busy": busyCommand, "signal": signalCommand,
+			"needs": needsCommand, "cable": cableCommand, "plant": plantCommand, "busy": busyCommand, "signal": signalCommand,
 		},
 	}
 }
@@ -87,6 +89,20 @@ func busyCommand(ts *testscript.TestScript, _ bool, args []string) {
 func needsCommand(ts *testscript.TestScript, _ bool, args []string) {
 	if err := ts.Exec(args[1], args[2:]...); err != nil {
 		ts.Fatalf("missing: apt-get install -y %s", args[0])
+	}
+}
+
+// cableCommand is "cable A B": two serial ports that hear each other.
+func cableCommand(ts *testscript.TestScript, _ bool, args []string) {
+	var taps [2]*line.Tap
+	for i := range taps {
+		l, err := line.New(line.Options{Dir: ts.MkAbs("."), Name: args[i]})
+		ts.Check(err)
+		ts.Defer(func() { _ = l.Close() })
+		taps[i] = l.Tap()
+	}
+	for i := range taps {
+		go func() { _, _ = io.Copy(taps[i], taps[1-i]) }()
 	}
 }
 
