@@ -4,17 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
-
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors/modbusunit"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/modbus/target"
-	actorv1 "gatewayd/schemas/actor/v1"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -134,110 +129,4 @@ func (d *direct) merge(ctx context.Context, p points.Point, v points.Value) erro
 		return err
 	}
 	return d.write(ctx, p.Area, p.Address, 1, data)
-}
-
-// hosted is a unit of a running gateway, which is asked to ask it.
-type hosted struct {
-	*client
-	path string
-}
-
-func (h *hosted) ask(ctx context.Context, method string, req, resp proto.Message) error {
-	subject, err := h.subject(h.path, method)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := h.bounded(ctx)
-	defer cancel()
-	if err := h.conn.Call(ctx, subject, req, resp); err != nil {
-		return h.explain(err)
-	}
-	return nil
-}
-
-func (h *hosted) points(ctx context.Context) ([]points.Point, points.Limits, error) {
-	cfg, err := h.config(ctx)
-	if err != nil {
-		return nil, points.Limits{}, err
-	}
-	return modbusunit.UnitPoints(cfg)
-}
-
-// config is the unit's config in force.
-func (h *hosted) config(ctx context.Context) (*modbusv1.Unit, error) {
-	m, cfg := &actorv1.GetConfigResponse{}, &modbusv1.Unit{}
-	if err := h.ask(ctx, "GetConfig", &actorv1.GetConfigRequest{}, m); err != nil {
-		return nil, err
-	}
-	if m.Message != string(cfg.ProtoReflect().Descriptor().FullName()) {
-		return nil, fmt.Errorf("%s is no modbus-unit", h.path)
-	}
-	text, err := protojson.Marshal(m.Config)
-	if err == nil {
-		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(text, cfg)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the config of %s: %w", h.path, err)
-	}
-	return cfg, nil
-}
-
-func (h *hosted) read(ctx context.Context, r points.Read) ([]byte, error) {
-	if r.Area == points.Coil || r.Area == points.DiscreteInput {
-		m := &modbusv1.ReadBitsResponse{}
-		err := h.ask(ctx, "ReadBits", &modbusv1.ReadBitsRequest{Area: r.Area, Address: uint32(r.Address), Quantity: uint32(r.Quantity)}, m)
-		return packed(m.Values), err
-	}
-	m := &modbusv1.ReadRegistersResponse{}
-	err := h.ask(ctx, "ReadRegisters", &modbusv1.ReadRegistersRequest{Area: r.Area, Address: uint32(r.Address), Quantity: uint32(r.Quantity)}, m)
-	var data []byte
-	for _, v := range m.Values {
-		data = binary.BigEndian.AppendUint16(data, uint16(v))
-	}
-	return data, err
-}
-
-// packed is bits as they travel.
-func packed(bits []bool) []byte {
-	data := make([]byte, (len(bits)+7)/8)
-	for i, on := range bits {
-		if on {
-			data[i/8] |= 1 << (i % 8)
-		}
-	}
-	return data
-}
-
-func (h *hosted) write(ctx context.Context, area string, address, quantity uint16, data []byte) error {
-	if area == points.Coil {
-		m := &modbusv1.WriteCoilsRequest{Address: proto.Uint32(uint32(address))}
-		for i := range int(quantity) {
-			m.Values = append(m.Values, data[i/8]>>(i%8)&1 == 1)
-		}
-		return h.ask(ctx, "WriteCoils", m, &modbusv1.WriteCoilsResponse{})
-	}
-	m := &modbusv1.WriteRegistersRequest{Address: proto.Uint32(uint32(address))}
-	for i := 0; i < len(data); i += 2 {
-		m.Values = append(m.Values, uint32(binary.BigEndian.Uint16(data[i:])))
-	}
-	return h.ask(ctx, "WriteRegisters", m, &modbusv1.WriteRegistersResponse{})
-}
-
-func (h *hosted) set(ctx context.Context, p points.Point, v points.Value) error {
-	m := &modbusv1.WritePointRequest{Point: p.Name}
-	text, isText := v.Text()
-	flag, isFlag := v.Bool()
-	whole, isWhole := v.Int64()
-	number, _ := v.Float64()
-	switch {
-	case isText:
-		m.Value = &modbusv1.WritePointRequest_Text{Text: text}
-	case isFlag:
-		m.Value = &modbusv1.WritePointRequest_Flag{Flag: flag}
-	case isWhole:
-		m.Value = &modbusv1.WritePointRequest_Integer{Integer: whole}
-	default:
-		m.Value = &modbusv1.WritePointRequest_Number{Number: number}
-	}
-	return h.ask(ctx, "WritePoint", m, &modbusv1.WritePointResponse{})
 }

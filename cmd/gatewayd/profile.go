@@ -2,8 +2,10 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors/modbusunit"
@@ -36,4 +38,10 @@ func profile(name string) (*modbusv1.Profile, error) {
 		return nil, usage("the profile has %s\n%s", counted(len(problems), "problem"), problems.Format())
 	}
 	return p, nil
+}
+
+// completeProfile offers the profiles that are built in, and files.
+func completeProfile(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	names := slices.DeleteFunc(profiles.Names(), func(n string) bool { return !strings.HasPrefix(n, prefix) })
+	return names, cobra.ShellCompDirectiveDefault
 }

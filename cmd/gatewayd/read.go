@@ -70,6 +70,7 @@ func (l *look) flags(cmd *cobra.Command) {
 	f.Float64Var(&l.scale, "scale", 0, "the value is the raw number times this")
 	f.Float64Var(&l.offset, "offset", 0, "plus this")
 	f.StringVar(&l.profile, "profile", "", "device profile of a unit that is reached directly: a name like eastron-sdm630, or a file")
+	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
 	f.DurationVar(&l.answer, "answer", time.Second, "longest wait for the answer of a unit that is reached directly")
 }
 

@@ -143,8 +143,8 @@ func (s *scan) configured(ctx context.Context) (map[uint32]string, error) {
 		if one.health.Kind != "modbus-unit" {
 			continue
 		}
-		cfg, err := (&hosted{&s.client, one.path}).config(ctx)
-		if err == nil && cfg.Link == s.line {
+		cfg := &modbusv1.Unit{}
+		if is, err := s.configInto(ctx, one.path, cfg); err == nil && is && cfg.Link == s.line {
 			known[cfg.Unit] = one.path
 		}
 	}

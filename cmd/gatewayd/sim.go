@@ -30,7 +30,12 @@ need at the speed its client sets, or only works at --baud; --unpaced takes none
 		Example: `  gatewayd sim --units 1-4 --profile eastron-sdm630
   gatewayd sim --pty --units 1-3 --fault 2:slow=200ms --fault 3:silent
   gatewayd sim --port /dev/ttyUSB1 --baud 9600 --parity even --profile ./my-meter.toml`,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if s.pty == anywhere && len(args) == 1 {
+				return usage("write --pty=%s, with =", args[0])
+			}
+			return cobra.NoArgs(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.out = cmd.OutOrStdout()
 			return s.run(cmd.Context())
@@ -49,6 +54,7 @@ need at the speed its client sets, or only works at --baud; --unpaced takes none
 	f.IntVar(&s.baud, "baud", 0, "speed of the serial line (default 19200 on --port, whatever the client sets on --pty)")
 	f.StringVar(&s.parity, "parity", "even", "none, even or odd, for --port")
 	f.BoolVar(&s.unpaced, "unpaced", false, "bytes take no time on the pseudo terminal")
+	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
 	return cmd
 }
 

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/modbus/points"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// hosted is a unit of a running gateway, which is asked to ask it.
+type hosted struct {
+	*client
+	path string
+}
+
+func (h *hosted) ask(ctx context.Context, method string, req, resp proto.Message) error {
+	subject, err := h.subject(h.path, method)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := h.bounded(ctx)
+	defer cancel()
+	if err := h.conn.Call(ctx, subject, req, resp); err != nil {
+		return h.explain(err)
+	}
+	return nil
+}
+
+func (h *hosted) points(ctx context.Context) ([]points.Point, points.Limits, error) {
+	cfg := &modbusv1.Unit{}
+	is, err := h.configInto(ctx, h.path, cfg)
+	switch {
+	case err != nil:
+		return nil, points.Limits{}, h.explain(err)
+	case !is:
+		return nil, points.Limits{}, fmt.Errorf("%s is no modbus-unit", h.path)
+	}
+	return modbusunit.UnitPoints(cfg)
+}
+
+func (h *hosted) read(ctx context.Context, r points.Read) ([]byte, error) {
+	if r.Area == points.Coil || r.Area == points.DiscreteInput {
+		m := &modbusv1.ReadBitsResponse{}
+		err := h.ask(ctx, "ReadBits", &modbusv1.ReadBitsRequest{Area: r.Area, Address: uint32(r.Address), Quantity: uint32(r.Quantity)}, m)
+		return packed(m.Values), err
+	}
+	m := &modbusv1.ReadRegistersResponse{}
+	err := h.ask(ctx, "ReadRegisters", &modbusv1.ReadRegistersRequest{Area: r.Area, Address: uint32(r.Address), Quantity: uint32(r.Quantity)}, m)
+	var data []byte
+	for _, v := range m.Values {
+		data = binary.BigEndian.AppendUint16(data, uint16(v))
+	}
+	return data, err
+}
+
+// packed is bits as they travel.
+func packed(bits []bool) []byte {
+	data := make([]byte, (len(bits)+7)/8)
+	for i, on := range bits {
+		if on {
+			data[i/8] |= 1 << (i % 8)
+		}
+	}
+	return data
+}
+
+func (h *hosted) write(ctx context.Context, area string, address, quantity uint16, data []byte) error {
+	if area == points.Coil {
+		m := &modbusv1.WriteCoilsRequest{Address: proto.Uint32(uint32(address))}
+		for i := range int(quantity) {
+			m.Values = append(m.Values, data[i/8]>>(i%8)&1 == 1)
+		}
+		return h.ask(ctx, "WriteCoils", m, &modbusv1.WriteCoilsResponse{})
+	}
+	m := &modbusv1.WriteRegistersRequest{Address: proto.Uint32(uint32(address))}
+	for i := 0; i < len(data); i += 2 {
+		m.Values = append(m.Values, uint32(binary.BigEndian.Uint16(data[i:])))
+	}
+	return h.ask(ctx, "WriteRegisters", m, &modbusv1.WriteRegistersResponse{})
+}
+
+func (h *hosted) set(ctx context.Context, p points.Point, v points.Value) error {
+	m := &modbusv1.WritePointRequest{Point: p.Name}
+	text, isText := v.Text()
+	flag, isFlag := v.Bool()
+	whole, isWhole := v.Int64()
+	number, _ := v.Float64()
+	switch {
+	case isText:
+		m.Value = &modbusv1.WritePointRequest_Text{Text: text}
+	case isFlag:
+		m.Value = &modbusv1.WritePointRequest_Flag{Flag: flag}
+	case isWhole:
+		m.Value = &modbusv1.WritePointRequest_Integer{Integer: whole}
+	default:
+		m.Value = &modbusv1.WritePointRequest_Number{Number: number}
+	}
+	return h.ask(ctx, "WritePoint", m, &modbusv1.WritePointResponse{})
+}

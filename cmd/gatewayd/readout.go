@@ -1,0 +1,112 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gatewayd/protocols/modbus/points"
+)
+
+// printReadings prints a table.
+func printReadings(w io.Writer, all []reading, s selection, f form) error {
+	p := painter(w)
+	head := []string{"ADDRESS", "HEX", "VALUE"}
+	if s.named {
+		head = []string{"POINT", "AREA", "ADDRESS", "HEX", "VALUE"}
+	}
+	plainRegisters := !s.named && f == form{} && !s.points[0].Bits()
+	if plainRegisters {
+		head = append(head, "SIGNED")
+	}
+	rows := [][]cell{plain(head...)}
+	for _, r := range all {
+		if r.unread() && !s.named {
+			continue // the error says it
+		}
+		row := plain(r.point.Name, hexText(r.data))
+		if s.named {
+			row = plain(r.point.Name, r.point.Area, strconv.Itoa(int(r.point.Address)), hexText(r.data))
+		}
+		row = append(row, r.cell())
+		if plainRegisters {
+			u, _ := r.value.Uint64()
+			row = append(row, cell{text: strconv.Itoa(int(int16(u)))})
+		}
+		rows = append(rows, row)
+	}
+	return table(w, p, rows)
+}
+
+// cell is the value with its unit or name, or why there is none.
+func (r reading) cell() cell {
+	if r.err != nil {
+		return cell{r.err.Error(), yellow}
+	}
+	text := r.value.String()
+	if r.point.Unit != "" {
+		text += " " + r.point.Unit
+	}
+	if name := r.point.Label(r.value); name != "" {
+		text += " (" + name + ")"
+	}
+	return cell{text: text}
+}
+
+// shownWords is how much of a value is shown in hexadecimal, in registers.
+const shownWords = 4
+
+func hexText(data []byte) string {
+	var parts []string
+	for word := range slices.Chunk(data, 2) {
+		if len(parts) == shownWords {
+			parts = append(parts, "…")
+			break
+		}
+		parts = append(parts, hex.EncodeToString(word))
+	}
+	return strings.Join(parts, " ")
+}
+
+// readingsJSON prints a JSON object for each reading.
+func readingsJSON(w io.Writer, all []reading, named bool) error {
+	type row struct {
+		Point   string `json:"point,omitempty"`
+		Area    string `json:"area"`
+		Address uint16 `json:"address"`
+		Hex     string `json:"hex,omitempty"`
+		Value   any    `json:"value,omitempty"`
+		Unit    string `json:"unit,omitempty"`
+		Cause   string `json:"cause,omitempty"`
+	}
+	out := json.NewEncoder(w)
+	for _, r := range all {
+		one := row{Area: r.point.Area, Address: r.point.Address, Hex: hex.EncodeToString(r.data), Unit: r.point.Unit}
+		if named {
+			one.Point = r.point.Name
+		}
+		if r.err != nil {
+			one.Cause = r.err.Error()
+		} else {
+			one.Value = jsonValue(r.value)
+		}
+		if err := out.Encode(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// jsonValue is a number, a flag or a text; integers stay exact.
+func jsonValue(v points.Value) any {
+	if b, ok := v.Bool(); ok {
+		return b
+	}
+	if _, ok := v.Float64(); ok {
+		return json.Number(v.String())
+	}
+	return v.String()
+}
