@@ -54,7 +54,7 @@ func (l *Link) sendDatagram(ctx context.Context, adu []byte) ([]byte, error) {
 func (l *Link) awaitDatagram(ctx context.Context) ([]byte, error) {
 	var strange error // what the last datagram was that is not the answer
 	for {
-		n, err := l.conn.Read(l.rx.buf[:])
+		n, err := l.conn.Read(l.rx.buf)
 		if errors.Is(err, os.ErrDeadlineExceeded) && l.rx.look() {
 			n, l.rx.n, err = l.rx.n, 0, nil
 		}

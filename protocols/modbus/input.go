@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// input is what was received and not consumed yet. Its buffer holds two of the longest frames (ASCII 513 bytes); when noise fills it the
-// older half is dropped.
+// input is what was received and not consumed yet. Its buffer holds two of the longest frames; when noise fills it the older half is dropped.
 type input struct {
 	conn Conn
 	raw  syscall.RawConn // nil when conn has none
-	buf  [1040]byte
+	buf  []byte
 	n    int
 	tap  *Tap // nil: nobody wants to know
 	told int  // bytes at the beginning that tap knows
@@ -33,8 +32,13 @@ type input struct {
 	stuck  error
 }
 
-func newInput(conn Conn, tap *Tap) *input {
-	in := &input{conn: conn, tap: tap}
+const (
+	roomTCP  = 2 * 260 // of a connection with one transaction under way; there are thousands of them
+	roomMore = 2 * 520 // ASCII 513 bytes
+)
+
+func newInput(conn Conn, room int, tap *Tap) *input {
+	in := &input{conn: conn, buf: make([]byte, room), tap: tap}
 	in.now, in.swap, in.push = in.readNow, in.exchangeNow, in.writeNow
 	in.peek = func(fd uintptr) { in.readNow(fd) }
 	if s, ok := conn.(syscall.Conn); ok {
@@ -48,7 +52,7 @@ func newInput(conn Conn, tap *Tap) *input {
 func (in *input) bytes() []byte { return in.buf[:in.n] }
 
 func (in *input) consume(n int) {
-	in.n = copy(in.buf[:], in.buf[n:in.n])
+	in.n = copy(in.buf, in.buf[n:in.n])
 	in.told = max(0, in.told-n)
 }
 

@@ -79,7 +79,12 @@ type Link struct {
 // NewLink makes a Link over an open conn. It does no I/O.
 func NewLink(conn Conn, framing Framing, opts Options) *Link {
 	opts, char := opts.complete(framing)
-	l := &Link{conn: conn, framing: framing, opts: opts, char: char, rx: newInput(conn, opts.Tap), packer: packagerOf(framing)}
+	l := &Link{conn: conn, framing: framing, opts: opts, char: char, packer: packagerOf(framing)}
+	room := roomMore
+	if framing == TCP {
+		room = roomTCP
+	}
+	l.rx = newInput(conn, room, opts.Tap)
 	l.client = grid.NewClient2(l.packer, transport{l})
 	// What was on a line before it was opened is unknown: it must be silent first (§2.5.1.1).
 	l.dirty = framing.serial()
