@@ -80,10 +80,14 @@ func (s *slots) fire() {
 	s.timer.Reset(s.next - time.Since(g.epoch))
 }
 
-// phase spreads rhythms over their period, in at most twenty steps so that ticks
-// share wake-ups.
+// phases is in how many steps rhythms are spread over their period. The fewer
+// they are, the more ticks share the wake-ups of everything between a timer and a
+// client's socket, which cost more than what there is to do for each.
+const phases = 6
+
+// phase is where in the period d the ticks of an actor lie.
 func phase(path string, d time.Duration) time.Duration {
-	step := max(d/20, time.Millisecond)
+	step := max(d/phases, time.Millisecond)
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(path))
 	return time.Duration(h.Sum32()) % max(d/step, 1) * step

@@ -20,7 +20,7 @@ type Timer struct {
 
 // Every delivers msg now and then once per d, on a fixed grid of the monotonic
 // clock that never drifts. The grid's phase is spread over the actors, in at
-// most twenty slots per period so that ticks share wake-ups. A tick that comes
+// most six slots per period so that ticks share wake-ups. A tick that comes
 // while the last one still waits is not delivered but counted as missed. The
 // first one is none of the grid's: if it still waits when the first slot comes,
 // it is delivered for that slot, and nothing is missed.

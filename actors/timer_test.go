@@ -132,9 +132,9 @@ func TestPhasesAreSpread(t *testing.T) {
 				r.Start("field/"+string(a)+"/"+string(b), scripted(f), &structpb.Struct{})
 			}
 		}
-		pass(900 * time.Millisecond)
-		if len(phases) < 15 || len(phases) > 20 {
-			t.Errorf("200 actors in %d slots, want at most 20 and not much fewer", len(phases))
+		pass(1100 * time.Millisecond)
+		if len(phases) != 6 {
+			t.Errorf("200 actors in %d slots, want 6", len(phases))
 		}
 	})
 }
