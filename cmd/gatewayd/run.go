@@ -87,11 +87,15 @@ func run(ctx context.Context, file, dir string, log *slog.Logger) error {
 	}
 }
 
-// tuneMemory trades a little work of the garbage collector for a small idle
-// daemon; an operator's own GOGC or GOMEMLIMIT wins.
+// tuneMemory trades a little work of the garbage collector for a small daemon; an
+// operator's own GOGC or GOMEMLIMIT wins.
 func tuneMemory() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(50)
-		time.AfterFunc(5*time.Second, debug.FreeOSMemory) // what only the start has needed
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return
 	}
+	debug.SetGCPercent(25) // a start leaves much behind: what stays is to lie where that was, not beyond it
+	time.AfterFunc(5*time.Second, func() {
+		debug.SetGCPercent(40)
+		debug.FreeOSMemory()
+	})
 }
