@@ -1,0 +1,234 @@
+package modbus_test
+
+import (
+	"context"
+	"flag"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gatewayd/protocols/modbus"
+)
+
+var noisePolls = flag.Int("noise-polls", 20_000, "polls of each framing in TestNoWrongValueThroughNoise; a million for the figure")
+
+// truth is what a register of a unit holds: no two that are likely to be taken for each other hold the same.
+func truth(unit uint8, address uint16) uint16 {
+	x := uint32(unit)<<16 | uint32(address)
+	x *= 0x9e3779b1
+	return uint16(x>>16) ^ uint16(x)
+}
+
+// babble is the far end of a line on which much goes wrong.
+type babble struct {
+	framing modbus.Framing
+	dice    *rand.Rand
+	timeout time.Duration
+	flips   int // bits at most in one frame: as many as its checksum finds without fail
+}
+
+// port is the near end, as a serial port is: what has come lies in its buffer until it is read or thrown away.
+type port struct {
+	net.Conn // to what hears the requests
+
+	mu       sync.Mutex
+	come     []byte
+	deadline time.Time
+	wake     chan struct{}
+}
+
+func (p *port) receive(frame []byte) {
+	p.mu.Lock()
+	p.come = append(p.come, frame...)
+	p.mu.Unlock()
+	p.stir()
+}
+
+func (p *port) stir() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Discard throws away what has come.
+func (p *port) Discard() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.come = nil
+	return nil
+}
+
+func (p *port) SetReadDeadline(t time.Time) error {
+	p.mu.Lock()
+	p.deadline = t
+	p.mu.Unlock()
+	p.stir()
+	return nil
+}
+
+func (p *port) Read(b []byte) (int, error) {
+	for {
+		p.mu.Lock()
+		n := copy(b, p.come)
+		p.come = p.come[n:]
+		wait := time.Until(p.deadline)
+		p.mu.Unlock()
+		switch {
+		case n > 0:
+			return n, nil
+		case wait <= 0:
+			return 0, os.ErrDeadlineExceeded
+		}
+		late := time.NewTimer(wait)
+		select {
+		case <-p.wake:
+		case <-late.C:
+		}
+		late.Stop()
+	}
+}
+
+// wired returns the near end.
+func (b *babble) wired() (near *port, hangUp func()) {
+	heard, far := net.Pipe()
+	near = &port{Conn: heard, wake: make(chan struct{}, 1)}
+	go func() {
+		in := modbus.NewRequestReader(far, b.framing)
+		for {
+			q, err := in.Next()
+			if err != nil {
+				return
+			}
+			b.answer(q, near.receive)
+		}
+	}()
+	return near, func() { _, _ = heard.Close(), far.Close() }
+}
+
+func (b *babble) frame(q modbus.Query, unit uint8) []byte {
+	var answer modbus.Response
+	for i := range q.Quantity {
+		v := truth(unit, q.Address+i)
+		answer.Data = append(answer.Data, byte(v>>8), byte(v))
+	}
+	pdu, err := modbus.AppendResponse(nil, q.Request, answer)
+	if err != nil {
+		return nil
+	}
+	return modbus.AppendFrame(nil, b.framing, q.Transaction, unit, pdu)
+}
+
+// answer answers q as it should in most cases, and else in one of the ways lines are known for.
+func (b *babble) answer(q modbus.Query, send func([]byte)) {
+	frame := b.frame(q, q.Unit)
+	switch b.dice.IntN(30) {
+	case 0: // bits flip
+		for range min(b.flips, 1+b.dice.IntN(3)) {
+			frame[b.dice.IntN(len(frame))] ^= 1 << b.dice.IntN(8)
+		}
+		send(frame)
+	case 1: // it comes late
+		d := b.timeout + time.Duration(b.dice.Int64N(int64(4*b.timeout)))
+		time.AfterFunc(d, func() { send(frame) })
+	case 2: // it is cut, or, on a stream, which loses nothing, of less than was asked for
+		if b.framing == modbus.TCP {
+			q.Quantity--
+			send(b.frame(q, q.Unit))
+			return
+		}
+		send(frame[:b.dice.IntN(len(frame))])
+	case 3: // more follows than it has
+		send(append(frame, b.rubbish()...))
+	case 4: // another unit speaks instead
+		send(b.frame(q, q.Unit+stranger))
+	case 5: // or first
+		send(b.frame(q, q.Unit+stranger))
+		send(frame)
+	case 6: // it is preceded by rubbish
+		send(append(b.rubbish(), frame...))
+	case 7: // it comes in pieces
+		cut := b.dice.IntN(len(frame))
+		send(frame[:cut])
+		if b.framing == modbus.TCP { // where nothing comes in between
+			send(frame[cut:])
+			return
+		}
+		time.AfterFunc(time.Duration(b.dice.Int64N(int64(b.timeout/2))), func() { send(frame[cut:]) })
+	case 8: // nothing
+	default:
+		send(frame)
+	}
+}
+
+// stranger is how far the address of a unit that nobody asks is from that of one that is asked. What a unit says in another one's name is beyond
+// what a master can tell.
+const stranger = 100
+
+// rubbish holds nothing that could be an answer: no unit, function and checksum of one.
+func (b *babble) rubbish() []byte {
+	if b.framing == modbus.TCP { // a stream brings what was sent: a frame that nobody has asked for
+		return modbus.AppendFrame(nil, modbus.TCP, uint16(b.dice.Uint32())|0x8000, 200, []byte{3, 2, 0, 1})
+	}
+	noise := make([]byte, 1+b.dice.IntN(12))
+	for i := range noise {
+		noise[i] = byte(b.dice.Uint32())
+	}
+	return noise
+}
+
+// Whatever a line does to answers, no register is ever given another one's value. The count of polls is that of the flag -noise-polls.
+func TestNoWrongValueThroughNoise(t *testing.T) {
+	for _, c := range []struct {
+		framing modbus.Framing
+		baud    int
+		flips   int
+	}{{modbus.RTU, 19200, 3}, {modbus.ASCII, 19200, 1}, {modbus.TCP, 0, 0}, {modbus.RTUOverTCP, 0, 3}} {
+		t.Run(c.framing.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { poll(t, c.framing, c.baud, c.flips) })
+		})
+	}
+}
+
+func poll(t *testing.T, framing modbus.Framing, baud, flips int) {
+	const timeout = 100 * time.Millisecond
+	b := &babble{framing: framing, dice: rand.New(rand.NewPCG(1, uint64(framing))), timeout: timeout, flips: flips}
+	asks := rand.New(rand.NewPCG(2, uint64(framing)))
+	var link *modbus.Link
+	hangUp := func() {}
+	defer func() { hangUp() }()
+	good, lost := 0, 0
+	for n := range *noisePolls {
+		if link == nil {
+			var near *port
+			near, hangUp = b.wired()
+			link = modbus.NewLink(near, framing, modbus.Options{Baud: baud, Timeout: timeout})
+		}
+		r := modbus.Request{
+			Unit: uint8(1 + asks.IntN(3)), Function: modbus.ReadHoldingRegisters, Address: uint16(asks.IntN(1000)), Quantity: uint16(1 + asks.IntN(4)),
+		}
+		got, err := link.Do(context.Background(), r)
+		if err != nil {
+			if modbus.LinkLost(err) {
+				hangUp()
+				link = nil
+				lost++
+			}
+			continue
+		}
+		good++
+		for i := range r.Quantity {
+			if v := uint16(got.Data[2*i])<<8 | uint16(got.Data[2*i+1]); v != truth(r.Unit, r.Address+i) {
+				t.Fatalf("poll %d: unit %d register %d is %d, got %d", n, r.Unit, r.Address+i, truth(r.Unit, r.Address+i), v)
+			}
+		}
+	}
+	t.Logf("%d polls, %d answered, %d connections given up, 0 wrong values", *noisePolls, good, lost)
+	if good < *noisePolls/4 {
+		t.Errorf("only %d of %d polls are answered", good, *noisePolls)
+	}
+}
