@@ -35,6 +35,7 @@ var figures = []figure{
 	{"start", "process start to first sample", 30 * time.Second, firstSample},
 	{"poll", "500 Modbus TCP units to bus and MQTT", 180 * time.Second, poll},
 	{"line", "use of an RTU line", 90 * time.Second, lineUse},
+	{"rtu", "CPU of an RTU transaction", 60 * time.Second, rtuCost},
 	{"tcp", "one Modbus TCP connection to a fast server", 60 * time.Second, tcpClient},
 	{"silent", "healthy unit beside silent ones", 60 * time.Second, silent},
 	{"write", "write latency under full poll load", 60 * time.Second, writeLatency},
@@ -58,6 +59,13 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == bareFlag {
 		fmt.Fprintln(os.Stderr, bareServer(os.Args[2]))
 		os.Exit(1)
+	}
+	if len(os.Args) == 5 && os.Args[1] == rtuFlag {
+		if err := rtuPolls(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	chosen, err := choose(os.Args[1:])
 	if err == nil {
