@@ -33,6 +33,7 @@ type figure struct {
 var figures = []figure{
 	{"footprint", "memory of an idle daemon", 90 * time.Second, footprint},
 	{"start", "process start to first sample", 30 * time.Second, firstSample},
+	{"points", "memory of 15,000 points", 60 * time.Second, pointMemory},
 	{"poll", "500 Modbus TCP units to bus and MQTT", 180 * time.Second, poll},
 	{"line", "use of an RTU line", 90 * time.Second, lineUse},
 	{"rtu", "CPU of an RTU transaction", 60 * time.Second, rtuCost},
