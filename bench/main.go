@@ -36,6 +36,7 @@ var figures = []figure{
 	{"points", "memory of 15,000 points", 60 * time.Second, pointMemory},
 	{"poll", "500 Modbus TCP units to bus and MQTT", 180 * time.Second, poll},
 	{"line", "use of an RTU line", 90 * time.Second, lineUse},
+	{"reads", "requests for the points of all profiles", 40 * time.Second, coalescing},
 	{"rtu", "CPU of an RTU transaction", 60 * time.Second, rtuCost},
 	{"tcp", "one Modbus TCP connection to a fast server", 60 * time.Second, tcpClient},
 	{"silent", "healthy unit beside silent ones", 60 * time.Second, silent},
