@@ -130,7 +130,7 @@ func startDaemon(dir string, wrap []string, bin string, units int, plc string) (
 		return nil, err
 	}
 	file := filepath.Join(dir, "gateway.toml")
-	if err := os.WriteFile(file, []byte(gatewayConfig(ports[0], ports[1], units, "1s", plc)), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(gatewayConfig(ports[0], ports[1], load{units, everySecond.points, time.Second}, plc)), 0o644); err != nil {
 		return nil, err
 	}
 	return startUntil(ports, filepath.Join(dir, "log"), append(wrap, bin, "run", "--config", file, "--data", filepath.Join(dir, "data"), "--log", "warn"))

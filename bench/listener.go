@@ -65,12 +65,19 @@ func (l *listener) reset() {
 	l.total, l.gaps, l.wrong, l.cause = 0, 0, 0, ""
 }
 
-// verdict says what is wrong with what n senders have said, each once a second
-// for so long; empty: nothing.
-func (l *listener) verdict(n int, span time.Duration) string {
+// units is how many senders were heard.
+func (l *listener) units() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	few, least := 0, int(span.Seconds())-1
+	return len(l.count)
+}
+
+// verdict says what is wrong with what n senders have said, each so often at
+// least; empty: nothing.
+func (l *listener) verdict(n, least int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	few := 0
 	for _, c := range l.count {
 		if c < least {
 			few++

@@ -35,6 +35,7 @@ var figures = []figure{
 	{"start", "process start to first sample", 30 * time.Second, firstSample},
 	{"points", "memory of 15,000 points", 60 * time.Second, pointMemory},
 	{"poll", "500 Modbus TCP units to bus and MQTT", 180 * time.Second, poll},
+	{"fast", "50 Modbus TCP units of 1,000 registers to MQTT", 150 * time.Second, pollFast},
 	{"line", "use of an RTU line", 90 * time.Second, lineUse},
 	{"reads", "requests for the points of all profiles", 40 * time.Second, coalescing},
 	{"rtu", "CPU of an RTU transaction", 60 * time.Second, rtuCost},

@@ -71,7 +71,7 @@ func resident(dir, bin, actors string) (rss int64, units int, err error) {
 		return 0, 0, err
 	}
 	file := filepath.Join(dir, "gateway.toml")
-	if err := os.WriteFile(file, []byte(gatewayConfig(ports[0], ports[1], 0, "1s", "")+actors), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(gatewayConfig(ports[0], ports[1], load{}, "")+actors), 0o644); err != nil {
 		return 0, 0, err
 	}
 	p, err := launch(filepath.Join(dir, "log"), bin, "run", "--config", file, "--data", filepath.Join(dir, "data"), "--log", "warn")

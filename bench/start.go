@@ -49,7 +49,7 @@ func oneStart(dir, bin, plc string) (time.Duration, error) {
 		return 0, err
 	}
 	file := filepath.Join(dir, "gateway.toml")
-	if err := os.WriteFile(file, []byte(gatewayConfig(ports[0], ports[1], 1, startEvery.String(), plc)), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(gatewayConfig(ports[0], ports[1], load{1, everySecond.points, startEvery}, plc)), 0o644); err != nil {
 		return 0, err
 	}
 	begin := time.Now()

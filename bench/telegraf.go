@@ -40,27 +40,27 @@ func telegraf(ctx context.Context) (string, error) {
 	return bin, nil
 }
 
-// telegrafConfig polls 500 units like ours, each over its own connection.
-func telegrafConfig(modbusAddr string, mqttPort int) string {
+// telegrafConfig polls units like ours, each over its own connection.
+func telegrafConfig(modbusAddr string, mqttPort int, l load) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `[agent]
-interval = "1s"
-flush_interval = "1s"
+interval = "%s"
+flush_interval = "%[1]s"
 omit_hostname = true
 metric_batch_size = 1000
 metric_buffer_limit = 10000
 quiet = true
 
 [[outputs.mqtt]]
-servers = ["tcp://127.0.0.1:%d"]
+servers = ["tcp://127.0.0.1:%[2]d"]
 topic = "telegraf"
 qos = 0
 data_format = "json"
-`, mqttPort)
-	for i := range pollUnits {
+`, l.every, mqttPort)
+	for i := range l.units {
 		fmt.Fprintf(&b, "\n[[inputs.modbus]]\nname = \"u%d\"\ncontroller = \"tcp://%s\"\ntimeout = \"1s\"\nconfiguration_type = \"request\"\n", i, modbusAddr)
 		fmt.Fprintf(&b, "[[inputs.modbus.request]]\nslave_id = 1\nbyte_order = \"ABCD\"\nregister = \"holding\"\nfields = [\n")
-		for r := range pollPoints {
+		for r := range l.points {
 			fmt.Fprintf(&b, "{ address = %d, name = \"r%d\", type = \"UINT16\" },\n", r, r)
 		}
 		b.WriteString("]\n")
