@@ -97,7 +97,9 @@ func (p *port) Read(b []byte) (int, error) {
 func (b *babble) wired() (near *port, hangUp func()) {
 	heard, far := net.Pipe()
 	near = &port{Conn: heard, wake: make(chan struct{}, 1)}
+	over := make(chan struct{})
 	go func() {
+		defer close(over)
 		in := modbus.NewRequestReader(far, b.framing)
 		for {
 			q, err := in.Next()
@@ -107,7 +109,10 @@ func (b *babble) wired() (near *port, hangUp func()) {
 			b.answer(q, near.receive)
 		}
 	}()
-	return near, func() { _, _ = heard.Close(), far.Close() }
+	return near, func() {
+		_, _ = heard.Close(), far.Close()
+		<-over
+	}
 }
 
 func (b *babble) frame(q modbus.Query, unit uint8) []byte {
