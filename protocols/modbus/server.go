@@ -127,6 +127,10 @@ func (s *RequestReader) split() (unit uint8, pdu []byte, size int, err error) {
 		}
 		return body[0], body[1:], end, nil
 	}
+	// On a stream nothing comes between requests: what begins like one is waited for, lest a part of it is taken for another.
+	if size, more := rtuRequestSize(b); s.framing == RTUOverTCP && (more || size > len(b) && size <= 256) {
+		return 0, nil, 0, nil
+	}
 	body, end := findRTURequest(b)
 	if body == nil {
 		if s.framing == RTUOverTCP && s.n == len(s.buf) {
