@@ -145,7 +145,14 @@ func TestShedStatesComeAfterAll(t *testing.T) {
 	r := actorstest.New(t)
 	cell, addr := start(t, r, &mqttv1.Broker{})
 	subject := bus.Subject(actorstest.Gateway, bus.State, "field/meter", "n")
+	deadline := time.Now().Add(4 * actorstest.Patience)
 	for i := 0; cell.Counters().Shed == 0; i++ {
+		if i%10_000 == 0 { // more than may wait for it
+			cell.Drill("hang", 1, time.Second, func(error) {})
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is too much")
+		}
 		if err := r.Bus.Publish(subject, structpb.NewNumberValue(float64(i))); err != nil {
 			t.Fatal(err)
 		}
