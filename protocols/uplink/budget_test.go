@@ -1,0 +1,158 @@
+package uplink_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"gatewayd/protocols/uplink"
+)
+
+var noon = time.Date(2026, 3, 5, 12, 30, 0, 0, time.UTC)
+
+func TestBudget(t *testing.T) {
+	l := uplink.Limits{HourBytes: 100, HourRecords: 10, MonthBytes: 150, Billing: 10}
+	s := uplink.Spent{}.Add(l, noon, 60, 4)
+	if bytes, records, until := s.Room(l, noon); bytes != 40 || records != 6 || !until.IsZero() {
+		t.Error(bytes, records, until)
+	}
+	s = s.Add(l, noon, 50, 1) // a batch may go over
+	if bytes, _, until := s.Room(l, noon); bytes != 0 || !until.Equal(noon.Truncate(time.Hour).Add(time.Hour)) {
+		t.Error(bytes, until)
+	}
+	if bytes, records, _ := s.Room(l, noon.Add(time.Hour)); bytes != 40 || records != 10 { // of the month there are 40
+		t.Error(bytes, records)
+	}
+	s = s.Add(l, noon.Add(time.Hour), 40, 1)
+	if bytes, _, until := s.Room(l, noon.Add(time.Hour)); bytes != 0 || !until.Equal(time.Date(2026, 3, 10, 0, 0, 0, 0, time.UTC)) {
+		t.Error(bytes, until)
+	}
+	if bytes, records, until := s.Room(l, noon.AddDate(0, 0, 5)); bytes != 100 || records != 10 || !until.IsZero() {
+		t.Error(bytes, records, until)
+	}
+	if bytes, records, until := s.Room(uplink.Limits{}, noon); bytes != math.MaxUint64 || records != math.MaxUint64 || !until.IsZero() {
+		t.Error(bytes, records, until)
+	}
+}
+
+func TestAClockThatGoesBackGrantsNothing(t *testing.T) {
+	l := uplink.Limits{HourBytes: 100, MonthBytes: 100}
+	s := uplink.Spent{}.Add(l, noon, 100, 1)
+	for _, back := range []time.Duration{time.Minute, 25 * time.Hour, 400 * 24 * time.Hour} {
+		turned := s.Turn(l, noon.Add(-back))
+		if bytes, _, _ := turned.Room(l, noon.Add(-back)); bytes != 0 {
+			t.Errorf("%s back: %d", back, bytes)
+		}
+	}
+}
+
+// While the clock runs forward, no hour and no month gets more than its limit and one batch.
+func TestBudgetProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := uplink.Limits{
+			HourBytes: rapid.Uint64Range(0, 1000).Draw(t, "hour"), MonthBytes: rapid.Uint64Range(0, 5000).Draw(t, "month"),
+			HourRecords: rapid.Uint64Range(0, 50).Draw(t, "records"), Billing: rapid.IntRange(0, 28).Draw(t, "billing"),
+		}
+		var s uplink.Spent
+		now := noon
+		hours, months := map[time.Time]uint64{}, map[time.Time]uint64{}
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			now = now.Add(time.Duration(rapid.Int64Range(0, int64(100*time.Hour)).Draw(t, "passes")))
+			bytes, records, until := s.Room(l, now)
+			if (bytes == 0 || records == 0) != until.After(now) {
+				t.Fatalf("room %d, %d until %s at %s", bytes, records, until, now)
+			}
+			if bytes == 0 || records == 0 {
+				if b, r, _ := s.Room(l, until); b == 0 || r == 0 {
+					if _, _, again := s.Room(l, until); !again.After(until) {
+						t.Fatalf("no room at %s, when there was to be some", until)
+					}
+				}
+				continue
+			}
+			n := min(bytes, rapid.Uint64Range(0, 300).Draw(t, "bytes"))
+			s = s.Add(l, now, n, 1)
+			hours[s.Hour] += n
+			months[s.Month] += n
+			if l.HourBytes > 0 && hours[s.Hour] > l.HourBytes || l.MonthBytes > 0 && months[s.Month] > l.MonthBytes {
+				t.Fatalf("%v %v", hours, months)
+			}
+			if s.MonthBytes != months[s.Month] || s.HourBytes != hours[s.Hour] {
+				t.Fatalf("%+v, want %d and %d", s, hours[s.Hour], months[s.Month])
+			}
+		}
+	})
+}
+
+func TestHours(t *testing.T) {
+	at := func(clock string) time.Time {
+		m, err := time.Parse("15:04", clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Date(2026, 3, 5, m.Hour(), m.Minute(), 20, 0, time.UTC)
+	}
+	for _, tt := range []struct {
+		spans []string
+		now   string
+		want  string // "": not quiet
+	}{
+		{[]string{"22:00-06:00"}, "21:59", ""},
+		{[]string{"22:00-06:00"}, "22:00", "06 06:00"},
+		{[]string{"22:00-06:00"}, "05:59", "05 06:00"},
+		{[]string{"22:00-06:00"}, "06:00", ""},
+		{[]string{"08:00-10:00", "09:30-12:00"}, "08:30", "05 12:00"},
+		{[]string{"08:00-24:00", "00:00-01:00"}, "08:30", "06 01:00"},
+		{[]string{"00:00-12:00", "12:00-24:00"}, "08:30", "06 08:30"},
+		{nil, "08:30", ""},
+	} {
+		h, err := uplink.ParseHours(tt.spans)
+		if err != nil {
+			t.Fatal(err)
+		}
+		until, quiet := h.Until(at(tt.now))
+		got := ""
+		if quiet {
+			got = until.Format("02 15:04")
+		}
+		if got != tt.want {
+			t.Errorf("%v at %s: %q, want %q", tt.spans, tt.now, got, tt.want)
+		}
+	}
+	for _, bad := range []string{"", "22:00", "22:00-25:00", "22-06", "06:00-06:00", "a-b"} {
+		if _, err := uplink.ParseHours([]string{bad}); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+func TestQuietHoursEnd(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var spans []string
+		for range rapid.IntRange(0, 3).Draw(t, "spans") {
+			a := time.Duration(rapid.IntRange(0, 1439).Draw(t, "from"))
+			b := (a + time.Duration(rapid.IntRange(1, 900).Draw(t, "long"))) % 1440
+			midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+			spans = append(spans, midnight.Add(a*time.Minute).Format("15:04")+"-"+midnight.Add(b*time.Minute).Format("15:04"))
+		}
+		h, err := uplink.ParseHours(spans)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := noon.Add(time.Duration(rapid.IntRange(0, 1439).Draw(t, "now")) * time.Minute)
+		until, quiet := h.Until(now)
+		if quiet != until.After(now) || until.Sub(now) > 24*time.Hour {
+			t.Fatalf("%v at %s: %s, %v", spans, now, until, quiet)
+		}
+		for at := now; at.Before(until); at = at.Add(time.Minute) {
+			if _, q := h.Until(at); !q {
+				t.Fatalf("%v: not quiet at %s", spans, at)
+			}
+		}
+		if _, q := h.Until(until); q && until.Sub(now) < 24*time.Hour {
+			t.Fatalf("%v: quiet at %s", spans, until)
+		}
+	})
+}

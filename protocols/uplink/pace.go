@@ -1,0 +1,105 @@
+package uplink
+
+import "time"
+
+// Portions are the bounds within which a Pace works.
+type Portions struct {
+	Records int           // most records of a batch
+	Bytes   int           // about how many bytes of records a batch has at most
+	Flush   time.Duration // how long records wait for company, at least
+	Slow    float64       // bytes per second below which the link counts as slow; 0: it never does
+}
+
+// A Pace learns from what is sent how much a link bears. It is a value; times are those of its caller.
+type Pace struct {
+	Goodput float64       // bytes acknowledged per second, smoothed; 0: not measured yet
+	Trip    time.Duration // how long a small batch takes, which is mostly waiting
+	Size    float64       // bytes per record, smoothed
+	failed  bool          // since the last batch that went well
+	slow    bool
+}
+
+const (
+	airtime  = 2 * time.Second  // how long a batch may take on the link
+	weight   = 0.25             // of the newest measurement
+	trips    = 4                // between batches, lest waiting for answers is all that a link does
+	longest  = 10 * time.Minute // between batches, whatever the link
+	drowsy   = 1.25             // a link that was slow must be so much faster than that
+	unproven = 64               // records of a batch before anything is known of the link
+)
+
+// Sent is p after a batch was acknowledged. took is from when the link was free for it to its acknowledgement; alone is true if no
+// other was under way meanwhile.
+func (p Pace) Sent(b Portions, records, bytes int, took time.Duration, alone bool) Pace {
+	took = max(took, 10*time.Microsecond)
+	_, most := p.Batch(b)
+	filled := bytes >= most/2
+	rate := float64(bytes) / took.Seconds()
+	switch {
+	case p.Goodput == 0:
+		p.Goodput = rate
+	case filled || rate > p.Goodput: // what did not fill the link only tells that it bears so much
+		p.Goodput += weight * (rate - p.Goodput)
+	}
+	if records > 0 {
+		size := float64(bytes) / float64(records)
+		if p.Size == 0 {
+			p.Size = size
+		}
+		p.Size += weight * (size - p.Size)
+	}
+	switch {
+	case alone && (p.Trip == 0 || took < p.Trip):
+		p.Trip = took
+	case alone && !filled:
+		p.Trip += time.Duration(weight * float64(took-p.Trip))
+	}
+	p.failed = false
+	if p.slow {
+		p.slow = p.Goodput < b.Slow*drowsy
+	} else {
+		p.slow = filled && took >= airtime/2 && p.Goodput < b.Slow
+	}
+	return p
+}
+
+// Failed is p after a batch was not acknowledged: the next one is a quarter, lest the same happens to it.
+func (p Pace) Failed() Pace {
+	p.Goodput /= 4
+	p.failed = true
+	return p
+}
+
+// Slow says whether the link is so slow that fields of low priority are left out.
+func (p Pace) Slow() bool { return p.slow }
+
+// Batch is how many records and bytes the next batch has at most: what the link carries in two seconds, and at least one record.
+func (p Pace) Batch(b Portions) (records, bytes int) {
+	records, bytes = max(b.Records, 1), max(b.Bytes, 1)
+	switch {
+	case p.Goodput > 0:
+		bytes = max(1, int(min(float64(bytes), p.Goodput*airtime.Seconds())))
+	case p.failed:
+		return 1, bytes
+	default:
+		return min(records, unproven), min(bytes, 16<<10)
+	}
+	if p.Size > 0 {
+		records = max(1, int(min(float64(records), float64(bytes)/p.Size)))
+	}
+	return records, bytes
+}
+
+// Flush is how long records wait for company: as long as the config says, and longer where a trip takes so long that waiting for
+// answers would be all that is done.
+func (p Pace) Flush(b Portions) time.Duration {
+	return min(max(b.Flush, trips*p.Trip), max(longest, b.Flush))
+}
+
+// Takes is about how long so many bytes take; 0: that cannot be told.
+func (p Pace) Takes(bytes uint64) time.Duration {
+	if p.Goodput <= 0 {
+		return 0
+	}
+	return time.Duration(min(float64(bytes)/p.Goodput, 1<<31) * float64(time.Second))
+}

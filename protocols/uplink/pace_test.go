@@ -1,0 +1,126 @@
+package uplink_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"gatewayd/protocols/uplink"
+)
+
+// link is a simulated one: a trip, and so many bytes per second.
+type link struct {
+	trip  time.Duration
+	speed float64
+}
+
+func (l link) takes(bytes int) time.Duration {
+	return l.trip + time.Duration(float64(bytes)/l.speed*float64(time.Second))
+}
+
+// fill sends as many batches as are allowed at most, of records of a size.
+func fill(p uplink.Pace, b uplink.Portions, l link, batches, size int) uplink.Pace {
+	for range batches {
+		records, bytes := p.Batch(b)
+		n := max(min(records, bytes/size), 1)
+		p = p.Sent(b, n, n*size, l.takes(n*size), true)
+	}
+	return p
+}
+
+var portions = uplink.Portions{Records: 500, Bytes: 256 << 10, Flush: time.Second, Slow: 4000}
+
+func TestPaceFindsTheLink(t *testing.T) {
+	for name, tt := range map[string]struct {
+		link
+		records [2]int // of a batch in the end
+		slow    bool
+	}{
+		"a LAN":         {link{time.Millisecond, 10e6}, [2]int{500, 500}, false},
+		"LTE":           {link{60 * time.Millisecond, 500e3}, [2]int{500, 500}, false},
+		"a satellite":   {link{700 * time.Millisecond, 50e3}, [2]int{200, 500}, false},
+		"CAT-M, bad":    {link{1500 * time.Millisecond, 2000}, [2]int{1, 40}, true},
+		"nearly gone":   {link{3 * time.Second, 50}, [2]int{1, 2}, true},
+		"2G, good spot": {link{800 * time.Millisecond, 12e3}, [2]int{60, 250}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := fill(uplink.Pace{}, portions, tt.link, 60, 100)
+			if n, _ := p.Batch(portions); n < tt.records[0] || n > tt.records[1] || p.Slow() != tt.slow {
+				t.Errorf("%d records, slow %v: %+v", n, p.Slow(), p)
+			}
+			if flush := p.Flush(portions); flush < time.Second || flush < 3*tt.trip {
+				t.Errorf("flush %s at trips of %s", flush, tt.trip)
+			}
+			// It is slow no more when the link is a good one again.
+			p = fill(p, portions, link{20 * time.Millisecond, 1e6}, 60, 100)
+			if n, _ := p.Batch(portions); n != 500 || p.Slow() {
+				t.Errorf("%d records, slow %v: %+v", n, p.Slow(), p)
+			}
+		})
+	}
+}
+
+// Little to send over a far way is no slow link.
+func TestPaceOfFewRecords(t *testing.T) {
+	var p uplink.Pace
+	for range 100 {
+		p = p.Sent(portions, 1, 100, 600*time.Millisecond, true)
+	}
+	if p.Slow() || p.Flush(portions) > 3*time.Second {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestPaceAfterFailures(t *testing.T) {
+	p := fill(uplink.Pace{}, portions, link{time.Millisecond, 10e3}, 20, 100)
+	before, _ := p.Batch(portions)
+	after, _ := p.Failed().Batch(portions)
+	if after > before/3 || after < 1 {
+		t.Errorf("%d, then %d", before, after)
+	}
+	if n, _ := (uplink.Pace{}).Failed().Batch(portions); n != 1 {
+		t.Errorf("%d records before anything is known but a failure", n)
+	}
+}
+
+func TestPaceProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := uplink.Portions{
+			Records: rapid.IntRange(1, 5000).Draw(t, "records"), Bytes: rapid.IntRange(1, 1<<20).Draw(t, "bytes"),
+			Flush: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "flush")), Slow: rapid.Float64Range(0, 1e5).Draw(t, "slow"),
+		}
+		var p uplink.Pace
+		for range rapid.IntRange(0, 50).Draw(t, "batches") {
+			if rapid.IntRange(0, 9).Draw(t, "fails") == 0 {
+				p = p.Failed()
+			} else {
+				n := rapid.IntRange(0, 6000).Draw(t, "n")
+				p = p.Sent(b, n, n*rapid.IntRange(1, 500).Draw(t, "size"), time.Duration(rapid.Int64Range(-1, int64(time.Hour)).Draw(t, "took")), rapid.Bool().Draw(t, "alone"))
+			}
+			records, bytes := p.Batch(b)
+			flush, takes := p.Flush(b), p.Takes(rapid.Uint64().Draw(t, "backlog"))
+			if records < 1 || records > b.Records || bytes < 1 || bytes > b.Bytes || flush < b.Flush || flush > max(b.Flush, 10*time.Minute) || takes < 0 || p.Trip < 0 {
+				t.Fatalf("%d records, %d bytes, flush %s, takes %s: %+v", records, bytes, flush, takes, p)
+			}
+			if p.Slow() && b.Slow == 0 {
+				t.Fatal("slow, though no link is")
+			}
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	for failed := range 70 {
+		most := 5 * time.Minute
+		want := most
+		if failed < 10 {
+			want = min(time.Second<<max(failed-1, 0), most)
+		}
+		for range 20 {
+			if d := uplink.Backoff(failed, most); d > want || d < want/2 {
+				t.Fatalf("%d: %s, want %s to %s", failed, d, want/2, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package uplink
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"gatewayd/protocols/record"
+)
+
+// A Rule says what becomes of the fields that it picks.
+type Rule struct {
+	Tracks []string // MQTT filters on the names of tracks, "tracks/#"; none: all
+	Fields []string // names of fields, in which * stands for any run of characters; none: all
+
+	Rename    string  // the field's name at the far end; * in it stands for the name it has. Empty: as it is
+	Unit      string  // its unit there; empty: as it is
+	Scale     float64 // numbers are multiplied by it; 0 is 1
+	Offset    float64 // and then this is added
+	Precision *int    // decimals that are kept, negative ones as well: -1 keeps tens. nil: all
+	Redact    Redact
+	Low       bool // of low priority: left out while the link is slow
+}
+
+// Redact is what of a field the far end may know.
+type Redact string
+
+// All of it, nothing of it, that there is one, and whether it is the same as before.
+const (
+	Keep Redact = ""
+	Drop Redact = "drop" // the field is not sent
+	Mask Redact = "mask" // text and bytes become "***", anything else nothing at all
+	Hash Redact = "hash" // 12 digits of a salted SHA-256: equal values stay equal
+)
+
+// A Table is the cut of the tracks' fields that one uplink gets. The first rule that picks a field decides; a field that none picks
+// is not sent. An empty table sends everything as it is. It is for one goroutine.
+type Table struct {
+	rules []rule
+	salt  string
+	known map[string]*cut // by track
+}
+
+type rule struct {
+	Rule
+	tracks, fields [][]string
+	scale          float64
+}
+
+// cut is what the table says of one track.
+type cut struct {
+	picked bool
+	fields map[string]plan
+}
+
+type plan struct {
+	rule *rule // nil: it is not sent
+	name string
+}
+
+// most is how many tracks, and fields of each, a table remembers what it has found of.
+const most = 4096
+
+// NewTable is the table of these rules, or says which is wrong. The salt is that of Hash; uplinks of different salt cannot compare.
+func NewTable(rules []Rule, salt string) (*Table, error) {
+	t := &Table{salt: salt, known: map[string]*cut{}}
+	for i, r := range rules {
+		c, err := compile(r)
+		if err != nil {
+			return nil, fmt.Errorf("rule %d: %w", i+1, err)
+		}
+		t.rules = append(t.rules, c)
+	}
+	return t, nil
+}
+
+func compile(r Rule) (rule, error) {
+	c := rule{Rule: r, scale: r.Scale}
+	if r.Scale == 0 {
+		c.scale = 1
+	}
+	for _, f := range r.Tracks {
+		parts := strings.Split(f, "/")
+		if at := slices.Index(parts, "#"); f == "" || at >= 0 && at < len(parts)-1 || slices.Contains(parts, "") {
+			return c, fmt.Errorf("tracks: %q is no filter: + stands for one part of a name, # at the end for one or more", f)
+		}
+		c.tracks = append(c.tracks, parts)
+	}
+	several := len(r.Fields) == 0
+	for _, f := range r.Fields {
+		if f == "" {
+			return c, fmt.Errorf("fields: a name is empty")
+		}
+		parts := strings.Split(f, "*")
+		several = several || len(parts) > 1
+		c.fields = append(c.fields, parts)
+	}
+	several = several || len(r.Fields) > 1
+	if r.Rename != "" && several && !strings.Contains(r.Rename, "*") {
+		return c, fmt.Errorf("rename: %q would give several fields one name: put * for the name they have", r.Rename)
+	}
+	switch r.Redact {
+	case Keep, Drop, Mask, Hash:
+	default:
+		return c, fmt.Errorf("redact: %q is none of drop, mask, hash", r.Redact)
+	}
+	if math.IsNaN(r.Scale) || math.IsInf(r.Scale, 0) || math.IsNaN(r.Offset) || math.IsInf(r.Offset, 0) {
+		return c, fmt.Errorf("scale and offset are finite numbers")
+	}
+	return c, nil
+}
+
+// Route is what of a record is sent, and false if nothing is. The record itself stays as it is; what is returned may share its
+// values. While the link is slow, fields of low priority are left out.
+func (t *Table) Route(r record.Record, slow bool) (record.Record, bool) {
+	if len(t.rules) == 0 {
+		return r, true
+	}
+	c := t.cutOf(r.Track)
+	if !c.picked {
+		return r, false
+	}
+	if r.Absent {
+		return r, true
+	}
+	fields := make([]record.Field, 0, len(r.Fields))
+	for _, f := range r.Fields {
+		p := t.planOf(c, r.Track, f.Name)
+		if p.rule == nil || p.rule.Redact == Drop || slow && p.rule.Low || taken(fields, p.name) {
+			continue
+		}
+		fields = append(fields, t.apply(p, f))
+	}
+	r.Fields = fields
+	return r, len(fields) > 0
+}
+
+// taken says whether a field has the name already: of two that rules give one name the first is sent.
+func taken(fields []record.Field, name string) bool {
+	return slices.ContainsFunc(fields, func(f record.Field) bool { return f.Name == name })
+}
+
+func (t *Table) apply(p plan, f record.Field) record.Field {
+	r := p.rule
+	f.Name = p.name
+	if r.Unit != "" {
+		f.Unit = r.Unit
+	}
+	f.Value = r.shape(f.Value)
+	switch {
+	case f.Value == nil || r.Redact == Keep:
+	case r.Redact == Hash:
+		f.Value = hashed(t.salt, f.Value)
+	default:
+		f.Value = masked(f.Value)
+	}
+	return f
+}
+
+func (t *Table) cutOf(track string) *cut {
+	c, ok := t.known[track]
+	if !ok {
+		if len(t.known) >= most {
+			clear(t.known)
+		}
+		c = &cut{fields: map[string]plan{}}
+		c.picked = slices.ContainsFunc(t.rules, func(r rule) bool { return r.Redact != Drop && r.ofTrack(track) })
+		t.known[track] = c
+	}
+	return c
+}
+
+func (t *Table) planOf(c *cut, track, field string) plan {
+	p, ok := c.fields[field]
+	if ok {
+		return p
+	}
+	if i := slices.IndexFunc(t.rules, func(r rule) bool { return r.ofTrack(track) && r.ofField(field) }); i >= 0 {
+		p = plan{&t.rules[i], field}
+		if r := p.rule.Rename; r != "" {
+			p.name = strings.ReplaceAll(r, "*", field)
+		}
+	}
+	if len(c.fields) >= most {
+		clear(c.fields)
+	}
+	c.fields[field] = p
+	return p
+}
+
+func (r *rule) ofTrack(name string) bool {
+	return len(r.tracks) == 0 || slices.ContainsFunc(r.tracks, func(f []string) bool { return picks(f, name) })
+}
+
+func (r *rule) ofField(name string) bool {
+	return len(r.fields) == 0 || slices.ContainsFunc(r.fields, func(f []string) bool { return like(f, name) })
+}
+
+// picks tells whether a filter picks a name.
+func picks(filter []string, name string) bool {
+	for i, p := range filter {
+		if p == "#" {
+			return name != ""
+		}
+		part, rest, more := strings.Cut(name, "/")
+		if p != "+" && p != part || more != (i < len(filter)-1) {
+			return false
+		}
+		name = rest
+	}
+	return true
+}
+
+// like tells whether a name consists of these parts with anything between them.
+func like(parts []string, name string) bool {
+	if len(parts) == 1 {
+		return name == parts[0]
+	}
+	first, last := parts[0], parts[len(parts)-1]
+	if !strings.HasPrefix(name, first) || !strings.HasSuffix(name[len(first):], last) {
+		return false
+	}
+	name = name[len(first) : len(name)-len(last)]
+	for _, p := range parts[1 : len(parts)-1] {
+		_, rest, ok := strings.Cut(name, p)
+		if !ok {
+			return false
+		}
+		name = rest
+	}
+	return true
+}

@@ -1,0 +1,63 @@
+package uplink
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math"
+
+	"gatewayd/protocols/record"
+)
+
+// shape scales and rounds a number; anything else stays as it is.
+func (r *rule) shape(v record.Value) record.Value {
+	if r.scale == 1 && r.Offset == 0 && r.Precision == nil {
+		return v
+	}
+	if r.scale == 1 && r.Offset == 0 && *r.Precision >= 0 {
+		if f, ok := v.(float64); ok {
+			return rounded(f, *r.Precision)
+		}
+		return v // a whole number has no decimals to lose
+	}
+	var f float64
+	switch n := v.(type) {
+	case float64:
+		f = n
+	case int64:
+		f = float64(n)
+	case uint64:
+		f = float64(n)
+	default:
+		return v
+	}
+	f = f*r.scale + r.Offset
+	if r.Precision != nil {
+		f = rounded(f, *r.Precision)
+	}
+	return f
+}
+
+// rounded keeps so many decimals; what is too large to have them stays as it is.
+func rounded(f float64, decimals int) float64 {
+	p := math.Pow10(min(max(decimals, -18), 18))
+	if r := math.Round(f*p) / p; !math.IsNaN(r) && !math.IsInf(r, 0) {
+		return r
+	}
+	return f
+}
+
+// masked tells that there is a text and nothing else.
+func masked(v record.Value) record.Value {
+	switch v.(type) {
+	case string, []byte:
+		return "***"
+	}
+	return nil
+}
+
+func hashed(salt string, v record.Value) record.Value {
+	h := sha256.New()
+	_, _ = fmt.Fprintf(h, "%d %s%T %v", len(salt), salt, v, v)
+	return hex.EncodeToString(h.Sum(nil)[:6])
+}
