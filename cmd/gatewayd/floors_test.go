@@ -47,6 +47,7 @@ var homes = map[string][]string{
 	"github.com/spf13/cobra":              {"cmd"},
 	"github.com/twmb/murmur3":             {"actors"},
 	"golang.org/x/crypto":                 {"protocols"},
+	"golang.org/x/net":                    {"protocols"},
 	"golang.org/x/sys":                    {"protocols", "actors/*", "supervisor", "cmd"},
 	"google.golang.org/protobuf":          {"schemas", "protocols", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "actors/modbuslink", "supervisor", "cmd"},
 }
@@ -59,6 +60,7 @@ var only = map[string]string{
 	"github.com/eclipse/paho":             "protocols/mqttclient",
 	"github.com/grid-x/modbus":            "protocols/modbus",
 	"golang.org/x/crypto":                 "protocols/access",
+	"golang.org/x/net":                    "protocols/srv",
 	"github.com/mochi-mqtt/server":        "protocols/mqtt",
 	"github.com/spf13/cobra":              "cmd/gatewayd",
 }

@@ -1,0 +1,161 @@
+package srv
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// asking is one call: the servers of its moment.
+type asking struct {
+	servers  []netip.AddrPort
+	timeout  time.Duration // for one answer
+	attempts int
+	tcp      bool
+	first    atomic.Int32 // which one answered last: a dead server is waited for once in a call
+}
+
+// mostForeign is how many answers to other questions are passed over. More of them are somebody who guesses; TCP has no such trouble.
+const mostForeign = 64
+
+// ask goes through the servers until one knows. ErrNotFound is such an answer.
+func (a *asking) ask(ctx context.Context, name string, kind dnsmessage.Type) (reply, error) {
+	if _, err := question(name, kind); err != nil {
+		return reply{}, err
+	}
+	var errs several
+	begin := int(a.first.Load())
+	for n := range a.attempts * len(a.servers) {
+		at := (begin + n) % len(a.servers)
+		got, err := a.one(ctx, a.servers[at], name, kind)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			a.first.Store(int32(at))
+			return got, err
+		}
+		errs = append(errs, fmt.Errorf("name server %s: %w", a.servers[at].Addr(), err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return reply{}, errs
+}
+
+// one asks one server by UDP, and by TCP what does not fit.
+func (a *asking) one(ctx context.Context, server netip.AddrPort, name string, kind dnsmessage.Type) (reply, error) {
+	network, edns := "udp", true
+	if a.tcp {
+		network = "tcp"
+	}
+	for {
+		got, err := a.exchange(ctx, network, server, name, kind, edns)
+		switch {
+		case network == "udp" && (err == nil && got.truncated || errors.Is(err, errForeign)):
+			network = "tcp"
+			continue
+		case err != nil:
+			return reply{}, plain(ctx, err, a.timeout)
+		case edns && (got.code == dnsmessage.RCodeFormatError || got.code == dnsmessage.RCodeNotImplemented):
+			edns = false // a server from before EDNS
+			continue
+		}
+		return got, verdict(got)
+	}
+}
+
+// verdict says what an answer without records means.
+func verdict(got reply) error {
+	switch {
+	case got.code == dnsmessage.RCodeNameError:
+		return ErrNotFound
+	case got.code == dnsmessage.RCodeServerFailure:
+		return errors.New("it cannot find out (SERVFAIL)")
+	case got.code == dnsmessage.RCodeRefused:
+		return errors.New("it refuses (REFUSED)")
+	case got.code != dnsmessage.RCodeSuccess:
+		return fmt.Errorf("error %d", got.code)
+	case got.truncated:
+		return errors.New("a truncated answer by TCP")
+	case got.empty:
+		return errors.New("it knows no such domain and asks nobody")
+	}
+	return nil
+}
+
+// plain is an error of the network in short words.
+func plain(ctx context.Context, err error, timeout time.Duration) error {
+	var op *net.OpError
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("no answer yet: %w", ctx.Err())
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %s", timeout)
+	case errors.As(err, &op):
+		return op.Err
+	}
+	return err
+}
+
+// exchange asks once, from a random port and with a random id.
+func (a *asking) exchange(ctx context.Context, network string, server netip.AddrPort, name string, kind dnsmessage.Type, edns bool) (reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	id := uint16(rand.Uint32()) // of the runtime's ChaCha8, which nobody outside can foresee
+	msg, err := query(id, name, kind, edns)
+	if err != nil {
+		return reply{}, err
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, server.String()) // connected: datagrams of others do not get in
+	if err != nil {
+		return reply{}, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	if network == "tcp" {
+		msg = append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)
+	}
+	if _, err := conn.Write(msg); err != nil {
+		return reply{}, err
+	}
+	if network == "tcp" {
+		return stream(conn, id, name, kind)
+	}
+	return datagrams(conn, id, name, kind)
+}
+
+func stream(conn net.Conn, id uint16, name string, kind dnsmessage.Type) (reply, error) {
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return reply{}, err
+	}
+	msg := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(conn, msg); err != nil {
+		return reply{}, err
+	}
+	return parse(msg, id, name, kind)
+}
+
+// datagrams waits for the one that answers: late answers to what was asked before, and guesses, are passed over.
+func datagrams(conn net.Conn, id uint16, name string, kind dnsmessage.Type) (reply, error) {
+	buf := make([]byte, 4096)
+	for range mostForeign {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return reply{}, err
+		}
+		if got, err := parse(buf[:n], id, name, kind); !errors.Is(err, errForeign) {
+			return got, err
+		}
+	}
+	return reply{}, errForeign
+}
