@@ -196,7 +196,7 @@ func (d *door) reply(c *actors.Context, t *ticket, line []byte) {
 	if d.client == nil {
 		return
 	}
-	if err := d.client.Publish(d.cfg.ResponseTopic, line); err != nil {
+	if err := d.client.Post(mqttclient.Message{Topic: d.cfg.ResponseTopic, Payload: line, QoS: 1}, nil); err != nil {
 		c.Log().Debug("answer not sent", "err", err)
 	}
 }
@@ -226,10 +226,12 @@ func (d *door) dial(c *actors.Context) {
 	d.number++
 	l, post, number := d.cfg.GetLogin(), c.Post(), d.number
 	cfg := mqttclient.Config{
-		URL: d.cfg.Url, ClientID: d.clientID(c), Username: l.GetUsername(), Password: l.GetPassword(), Topic: d.cfg.RequestTopic,
+		URL: d.cfg.Url, ClientID: d.clientID(c), Username: l.GetUsername(), Password: l.GetPassword(),
 		CAFile: l.GetCaFile(), CertFile: l.GetCertFile(), KeyFile: l.GetKeyFile(), ServerName: l.GetServerName(),
-		OnMessage: func(line []byte) { _ = post(inbox{line}) }, // what is too much is shed and counted
-		OnLost:    func(err error) { _ = post(lost{number, err}) },
+		Subscriptions: []mqttclient.Subscription{{Filter: d.cfg.RequestTopic, OnMessage: func(m mqttclient.Message) {
+			_ = post(inbox{m.Payload}) // what is too much is shed and counted
+		}}},
+		OnLost: func(err error) { _ = post(lost{number, err}) },
 	}
 	c.Do(dialTime, func(ctx context.Context) (any, error) {
 		k, err := mqttclient.Dial(ctx, cfg)

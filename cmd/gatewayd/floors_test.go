@@ -37,7 +37,6 @@ var beside = []string{"bench", "lab", "tools"}
 var homes = map[string][]string{
 	"connectrpc.com/connect":              {"protocols"},
 	"github.com/asynkron/protoactor-go":   {"actors", "actors/actorstest", "supervisor"},
-	"github.com/eclipse/paho":             {"protocols"},
 	"github.com/fsnotify/fsnotify":        {"cmd"},
 	"github.com/grid-x/modbus":            {"protocols"},
 	"github.com/mochi-mqtt/server":        {"protocols"},
@@ -52,17 +51,16 @@ var homes = map[string][]string{
 	"google.golang.org/protobuf":          {"schemas", "protocols", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "actors/modbuslink", "supervisor", "cmd"},
 }
 
-// only narrows a home to one package.
-var only = map[string]string{
-	"connectrpc.com/connect":              "protocols/web",
-	"github.com/prometheus/client_golang": "protocols/web",
-	"github.com/pelletier/go-toml":        "supervisor/config",
-	"github.com/eclipse/paho":             "protocols/mqttclient",
-	"github.com/grid-x/modbus":            "protocols/modbus",
-	"golang.org/x/crypto":                 "protocols/access",
-	"golang.org/x/net":                    "protocols/srv",
-	"github.com/mochi-mqtt/server":        "protocols/mqtt",
-	"github.com/spf13/cobra":              "cmd/gatewayd",
+// only narrows a home to some packages.
+var only = map[string][]string{
+	"connectrpc.com/connect":              {"protocols/web"},
+	"github.com/prometheus/client_golang": {"protocols/web"},
+	"github.com/pelletier/go-toml":        {"supervisor/config"},
+	"github.com/grid-x/modbus":            {"protocols/modbus"},
+	"golang.org/x/crypto":                 {"protocols/access"},
+	"golang.org/x/net":                    {"protocols/srv"},
+	"github.com/mochi-mqtt/server":        {"protocols/mqtt", "protocols/mqttclient"},
+	"github.com/spf13/cobra":              {"cmd/gatewayd"},
 }
 
 // unwanted are parts of the standard library and of modules that must not get
@@ -172,8 +170,10 @@ func wrong(pkg, imp string) string {
 		if !strings.HasPrefix(imp, mod) {
 			continue
 		}
-		if one, narrow := only[mod]; !slices.Contains(where, here) || narrow && pkg != one && !strings.HasPrefix(pkg, one+"/") {
-			return "only " + strings.Join(append(where, one), " ") + " may"
+		these, narrow := only[mod]
+		within := slices.ContainsFunc(these, func(one string) bool { return pkg == one || strings.HasPrefix(pkg, one+"/") })
+		if !slices.Contains(where, here) || narrow && !within {
+			return "only " + strings.Join(slices.Concat(where, these), " ") + " may"
 		}
 		return ""
 	}

@@ -10,20 +10,13 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// A Sender is one connection to a far end, or what stands for it. Send may be called by as many goroutines at once as Window says,
-// Close by any.
+// A Sender is one connection to a far end, or what stands for it. There is one Send at a time; Close may come from any goroutine.
 type Sender interface {
 	// Send hands a batch to the far end and returns when the far end has acknowledged all of it. A *Rejected error tells of records
 	// that the far end will never take. Any other error means that the connection is over and nothing of the batch is confirmed: it
 	// will be sent again, which the far end may see as duplicates.
 	Send(ctx context.Context, batch []record.Record) error
 	Close() error
-}
-
-// A Windowed is a Sender that bears several calls of Send at once; any other gets one at a time. The far end must take what is under
-// way at once in the order in which Send was called, or the window be 1.
-type Windowed interface {
-	Window() int
 }
 
 // A Metered is a Sender that counts what has passed its connection, in bytes, with all that the protocol adds.
@@ -40,8 +33,7 @@ type Later interface {
 // Dial makes a connection. It returns when the far end can be sent to, or with the reason why not, at the latest when ctx ends.
 type Dial func(ctx context.Context, hear Hear) (Sender, error)
 
-// Hear is how what comes back from a far end is told. The functions may be called from any goroutine and do not block; either may be
-// nil, and neither is called after Close has returned.
+// Hear is how what comes back from a far end is told. The functions are never nil, may be called from any goroutine and do not block.
 type Hear struct {
 	Lost    func(err error)   // the connection has ended by itself; at most once
 	Command func(cmd Command) // the far end wants something done
