@@ -45,7 +45,7 @@ func (s *Server) spare(m *message) {
 }
 
 // largestForm is what is kept of a large message.
-const largestForm = 16 << 10
+const largestForm = 64 << 10
 
 // fanout stores m if it is to be kept and gives it to every subscriber. It replaces the library's own, which queues
 // packets by number (64 of them is a burst, not a bound) and wakes a goroutine for each.

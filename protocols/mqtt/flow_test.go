@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -178,6 +179,29 @@ func TestBusySubscriberIsWrittenToInBatches(t *testing.T) {
 	most := int64(burst + 2*time.Since(t0)/(5*time.Millisecond) + 5)
 	if w := s.Stats().Writes - before; w > most {
 		t.Errorf("%d writes for %d messages, want at most %d", w, n, most)
+	}
+}
+
+// What is large does not wait to be joined by more: a burst of it would fill the buffer, and cut off who reads it all.
+func TestLargeMessagesAreNotHeldBack(t *testing.T) {
+	s := start(t, Config{Coalesce: time.Hour})
+	p := join(t, s, hello{id: "p"})
+	p.subscribe("#", 0)
+	large := strings.Repeat("reading ", batch/8)
+	for i := range 10 * burst {
+		_ = s.Publish("small", []byte("x"), false, Properties{})
+		_ = s.Publish("large", []byte(large), false, Properties{})
+		for _, want := range []string{"x", large} {
+			if _, got, _ := p.message(); got != want {
+				t.Fatalf("burst %d: %d bytes came instead of %d", i, len(got), len(want))
+			}
+		}
+	}
+	for range batch { // small ones add up
+		_ = s.Publish("small", []byte("x"), false, Properties{})
+	}
+	for range batch / 2 {
+		p.message()
 	}
 }
 

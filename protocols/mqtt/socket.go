@@ -15,11 +15,13 @@ const (
 	lingerTimeout = time.Second      // what is queued at close may take so long
 	flushChunk    = 16 << 10         // bytes that must get through within stallTimeout
 	burst         = 16               // writes that a client gets at once before they are coalesced
+	batch         = 16 << 10         // bytes that are worth a write whenever they come
 )
 
 // socket is a net.Conn whose Write never blocks: what the kernel does not take at once waits in a bounded buffer that a
 // goroutine, alive only while there is something to wait for, empties. A socket that is written to often is written to
-// at most once per coalesce interval. Overflow closes it.
+// once per coalesce interval, and whenever a batch has gathered: what is large gains nothing by waiting, and a burst that
+// the kernel would take must not fill the buffer. Overflow closes it.
 type socket struct {
 	net.Conn
 	guard *listener
@@ -58,25 +60,41 @@ func (s *socket) Write(b []byte) (int, error) {
 		s.abortLocked()
 		return 0, errSlow
 	}
-	if s.flusher || s.armed {
+	if s.flusher {
 		s.queue(b)
 		return len(b), nil
 	}
-	if !s.spend() {
+	if len(s.pending)+len(b) < batch && (s.armed || !s.spend()) {
 		s.queue(b)
-		s.arm()
+		if !s.armed {
+			s.arm()
+		}
 		return len(b), nil
 	}
-	n, err := s.try(b)
-	if err != nil {
+	if err := s.push(b); err != nil {
 		s.abortLocked()
 		return 0, err
 	}
-	if n < len(b) {
+	return len(b), nil
+}
+
+// push hands what waits and then b to the kernel; what it does not take is the flusher's.
+func (s *socket) push(b []byte) error {
+	n, err := s.try(s.pending)
+	if err != nil {
+		return err
+	}
+	if n < len(s.pending) {
+		s.pending = append(append(s.pending[:0], s.pending[n:]...), b...)
+		s.startFlusher()
+		return nil
+	}
+	s.release()
+	if n, err = s.try(b); err == nil && n < len(b) {
 		s.queue(b[n:])
 		s.startFlusher()
 	}
-	return len(b), nil
+	return err
 }
 
 // room reports whether n more bytes fit into a quarter of the buffer, so that bulk leaves space for what is live.
@@ -136,25 +154,20 @@ func (s *socket) tick() {
 	if s.flusher || s.gone {
 		return
 	}
-	n, err := s.try(s.pending)
-	if err != nil {
+	if err := s.push(nil); err != nil {
 		s.abortLocked()
 		return
 	}
-	if n < len(s.pending) {
-		s.pending = append(s.pending[:0], s.pending[n:]...)
-		s.startFlusher()
-		return
-	}
-	s.release()
-	if s.closed {
+	if s.closed && !s.flusher {
 		s.hangUp()
 	}
 }
 
 func (s *socket) release() {
-	s.guard.recycle(s.pending)
-	s.pending = nil
+	if s.pending != nil {
+		s.guard.recycle(s.pending)
+		s.pending = nil
+	}
 }
 
 // try hands b to the kernel without waiting and returns how much it took.
