@@ -47,8 +47,11 @@ func RuleOf(fd protoreflect.FieldDescriptor) *fieldv1.Rule {
 	if r, _ := proto.GetExtension(fd.Options(), fieldv1.E_Rule).(*fieldv1.Rule); r != nil {
 		return r
 	}
-	return &fieldv1.Rule{}
+	return noRule
 }
+
+// noRule is the rule on most fields. Nobody changes a rule.
+var noRule = &fieldv1.Rule{}
 
 // IsDuration says that a field holds a duration, written as text like "1m30s".
 func IsDuration(fd protoreflect.FieldDescriptor) bool {

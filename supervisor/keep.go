@@ -60,7 +60,7 @@ func (a *applying) putFile(m *kept, over []byte) (err error) {
 			return fmt.Errorf("the config file is left as it is, for it cannot be kept beside: %w", err)
 		}
 	}
-	if err := a.source.Write(a.next.Text); err != nil {
+	if err := a.source.Write(a.next.Text.Bytes()); err != nil {
 		return fmt.Errorf("the config file: %w", err)
 	}
 	m.owes = false
@@ -69,9 +69,9 @@ func (a *applying) putFile(m *kept, over []byte) (err error) {
 
 func (a *applying) putHistory(m *kept) (err error) {
 	if a.back {
-		m.restored = versionOf(a.source, a.next.Text)
+		m.restored = versionOf(a.source, a.next.Text.Bytes())
 	}
-	if m.version, err = a.source.Keep(a.next.Text); err != nil {
+	if m.version, err = a.source.Keep(a.next.Text.Bytes()); err != nil {
 		return fmt.Errorf("the history of configs, version %d: %w", m.version, err)
 	}
 	return nil

@@ -67,7 +67,7 @@ func (s sketch) tree(text string) *config.Tree {
 		nodes[up].Children = append(nodes[up].Children, n)
 		nodes[d.path] = n
 	}
-	return &config.Tree{Root: nodes[""], Text: []byte(text)}
+	return &config.Tree{Root: nodes[""], Text: config.NewText([]byte(text))}
 }
 
 // plant is a tree in virtual time whose config can change and whose power can fail.

@@ -153,7 +153,7 @@ func earlier(source Source, version uint64) ([]byte, error) {
 }
 
 func (t *Tree) getConfig() (*configv1.GetResponse, error) {
-	resp := &configv1.GetResponse{Toml: string(t.Config().Text)}
+	resp := &configv1.GetResponse{Toml: string(t.Config().Text.Bytes())}
 	versions, err := t.opts.Source.Versions()
 	if len(versions) > 0 {
 		resp.Version = versions[0].Version

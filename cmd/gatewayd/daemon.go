@@ -112,7 +112,7 @@ func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, di
 	if err = d.keep(dog, device, root.Watchdog, plan); err != nil {
 		return d, err
 	}
-	if _, err = source.Keep(cfg.Text); err != nil {
+	if _, err = source.Keep(cfg.Text.Bytes()); err != nil {
 		log.Warn("config history", "err", err)
 	}
 	d.tellBoot(previous, plan)

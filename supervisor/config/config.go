@@ -54,7 +54,7 @@ type Node struct {
 type Tree struct {
 	Root *Node
 	File string
-	Text []byte
+	Text Text
 	// Warnings are what works, though hardly as meant.
 	Warnings Problems
 }
@@ -106,5 +106,5 @@ func Parse(file string, text []byte, kinds []Kind, implicit ...string) (*Tree, P
 	if all.fatal() {
 		return nil, all
 	}
-	return &Tree{Root: root, File: file, Text: append([]byte(nil), text...), Warnings: all}, nil
+	return &Tree{Root: root, File: file, Text: NewText(text), Warnings: all}, nil
 }
