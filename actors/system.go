@@ -64,6 +64,9 @@ func NewSystem(gateway string, b Bus, log *slog.Logger) *System {
 func oneBucket(m *actor.SliceMap) {
 	one := slices.Clone(m.LocalPIDs[:1])
 	for _, bucket := range m.LocalPIDs[1:] {
+		if bucket.IsEmpty() { // to look into one takes 10 KB and 64 goroutines
+			continue
+		}
 		for id, process := range bucket.Items() {
 			one[0].Set(id, process)
 		}
