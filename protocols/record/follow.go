@@ -1,0 +1,139 @@
+package record
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A Gap is records of a track that are not there, both ends included.
+type Gap struct {
+	Track    string
+	From, To uint64
+	Why      string
+}
+
+func (g Gap) String() string {
+	return fmt.Sprintf("%s: records %d to %d: %s", g.Track, g.From, g.To, g.Why)
+}
+
+// Why a record is not there.
+const (
+	Missing = "missing"           // it was dropped to make room, or its chunk could not be read any more
+	Damaged = "checksum is wrong" // it was there and is not what was written
+)
+
+// Follow reads the chunks of tracks in order: it finds what is missing, leaves out what has come before, and corrects the times of
+// records that were taken before the clock was right, where what was right has become known since. The zero value is ready.
+type Follow struct {
+	next  map[string]uint64 // by track; 0: from wherever it begins
+	boots map[string]time.Time
+}
+
+// Chunk decodes a chunk of a track and returns its records that have not been seen, and what is missing before and within it.
+func (f *Follow) Chunk(track string, p []byte) ([]Record, []Gap, error) {
+	c, err := Decode(track, p)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", track, err)
+	}
+	f.learn(&c)
+	if f.next == nil {
+		f.next = map[string]uint64{}
+	}
+	var gaps []Gap
+	next := f.next[track]
+	if next != 0 && c.First > next {
+		gaps = append(gaps, Gap{track, next, c.First - 1, Missing})
+	}
+	for _, s := range c.Damaged {
+		if s < next {
+			continue
+		}
+		if last := len(gaps) - 1; last >= 0 && gaps[last].Why == Damaged && gaps[last].To+1 == s {
+			gaps[last].To = s
+			continue
+		}
+		gaps = append(gaps, Gap{track, s, s, Damaged})
+	}
+	fresh := slices.IndexFunc(c.Records, func(r Record) bool { return r.Sequence >= next })
+	f.next[track] = max(next, c.Next())
+	if fresh < 0 {
+		return nil, gaps, nil
+	}
+	records := c.Records[fresh:]
+	for i := range records {
+		f.correct(&records[i])
+	}
+	return records, gaps, nil
+}
+
+// Learn takes from a chunk what it tells of the clocks of boots. A reader that begins with the newest chunk of
+// each track can then correct the oldest.
+func (f *Follow) Learn(p []byte) error {
+	c, err := Decode("", p)
+	if err == nil {
+		f.learn(&c)
+	}
+	return err
+}
+
+// Again forgets how far it has come, for a reader that begins anew.
+func (f *Follow) Again() { f.next = nil }
+
+func (f *Follow) learn(c *Chunk) {
+	for _, a := range c.Anchors {
+		f.anchor(a.Boot, a.Start)
+	}
+	for i := len(c.Records) - 1; i >= 0; i-- {
+		if r := &c.Records[i]; r.Trusted {
+			f.anchor(r.Boot, r.Time.Add(-r.Uptime))
+			return
+		}
+	}
+}
+
+// anchor notes when a boot began, unless that is known.
+func (f *Follow) anchor(boot string, start time.Time) {
+	if f.boots == nil {
+		f.boots = map[string]time.Time{}
+	}
+	if _, known := f.boots[boot]; !known {
+		f.boots[boot] = start
+	}
+}
+
+func (f *Follow) correct(r *Record) {
+	if r.Trusted {
+		return
+	}
+	if start, known := f.boots[r.Boot]; known {
+		r.Time, r.Trusted = start.Add(r.Uptime), true
+	}
+}
+
+// Backlog is how much of a track lies between its oldest and its newest chunk, both included.
+type Backlog struct {
+	Records uint64
+	Bytes   uint64
+	Oldest  time.Time // of the first record; zero if the oldest chunk has none
+}
+
+// Measure is the backlog between two chunks of a track.
+func Measure(oldest, newest []byte) (Backlog, error) {
+	a, err := Decode("", oldest)
+	if err != nil {
+		return Backlog{}, err
+	}
+	b, err := DecodeHead(newest)
+	if err != nil {
+		return Backlog{}, err
+	}
+	if b.Next() < a.First || b.Before < a.Before {
+		return Backlog{}, fmt.Errorf("%w: the newest chunk is older than the oldest", ErrChunk)
+	}
+	m := Backlog{Records: b.Next() - a.First, Bytes: b.Before - a.Before + uint64(len(newest))}
+	if len(a.Records) > 0 {
+		m.Oldest = a.Records[0].Time
+	}
+	return m, nil
+}
