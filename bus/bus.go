@@ -167,6 +167,7 @@ func (b *Bus) connect() error {
 		return err
 	}
 	c.queues, c.heard = []string{queueOf(streamState), queueOf(streamEvents)}, b.Heard
+	c.commit = newCommitter(b)
 	b.conn = c
 	return nil
 }

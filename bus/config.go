@@ -21,7 +21,9 @@ type Config struct {
 	TLS       *tls.Config  // for the listener; nil means plain TCP
 	Insecure  bool         // allow a listener beyond loopback without TLS or with Anonymous
 	Anonymous string       // role of clients without credentials: "" (refused), Observer or Operator
-	MaxStore  int64        // bytes of all file streams; 64 MiB
+	MaxStore  int64        // bytes of all file streams but the tracks; 64 MiB
+	MaxTracks int64        // bytes of the tracks, beside MaxStore; 64 MiB
+	Reserve   int64        // bytes that tracks leave free on the disk for everybody else; 16 MiB
 	MaxMemory int64        // bytes of all memory streams; 16 MiB
 	Events    int          // events kept; 10000
 	Log       *slog.Logger // slog.Default()
@@ -30,6 +32,12 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.MaxStore <= 0 {
 		c.MaxStore = 64 << 20
+	}
+	if c.MaxTracks <= 0 {
+		c.MaxTracks = 64 << 20
+	}
+	if c.Reserve <= 0 {
+		c.Reserve = 16 << 20
 	}
 	if c.MaxMemory <= 0 {
 		c.MaxMemory = 16 << 20
@@ -104,7 +112,7 @@ func (c Config) serverOptions(ids []identity) (*server.Options, error) {
 		StoreDir:               c.Dir,
 		SyncAlways:             true,
 		JetStreamMaxMemory:     c.MaxMemory,
-		JetStreamMaxStore:      c.MaxStore,
+		JetStreamMaxStore:      c.MaxStore + c.MaxTracks,
 		StreamMaxBufferedMsgs:  50_000,
 		StreamMaxBufferedSize:  16 << 20,
 		TLSConfig:              c.TLS,

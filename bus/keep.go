@@ -14,6 +14,7 @@ import (
 const (
 	streamEvents = "EVENTS" // file, gw.*.event.>
 	streamState  = "STATE"  // memory, gw.*.state.>, the last one per subject
+	streamTracks = "TRACKS" // file, gw.*.track.>
 	streamCanary = "CANARY" // file, proves that writing works
 	bucketPrefix = "KV_"
 )
@@ -44,6 +45,10 @@ func (b *Bus) kept() []jetstream.StreamConfig {
 			MaxMsgs: int64(b.cfg.Events), MaxBytes: b.cfg.MaxStore / 4, MaxMsgsPerSubject: -1, AllowDirect: true,
 		},
 	}
+	all = append(all, jetstream.StreamConfig{
+		Name: streamTracks, Subjects: []string{"gw.*.track.>", queueOf(streamTracks)}, Storage: jetstream.FileStorage,
+		MaxMsgs: -1, MaxBytes: b.cfg.MaxTracks, MaxMsgsPerSubject: -1, AllowDirect: true, AllowAtomicPublish: true,
+	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, k := range b.buckets {
@@ -63,7 +68,11 @@ func (b *Bus) prepare(ctx context.Context) {
 		return
 	}
 	for _, cfg := range b.kept() {
-		if err := b.ensure(ctx, cfg); err != nil {
+		err := b.ensure(ctx, cfg)
+		if err == nil && cfg.Name == streamTracks {
+			err = b.fill(ctx)
+		}
+		if err != nil {
 			b.log.Error("a stream cannot be made; the bus runs without it", "stream", cfg.Name, "err", err)
 			b.mu.Lock()
 			if b.report.Store == "" {
@@ -76,17 +85,14 @@ func (b *Bus) prepare(ctx context.Context) {
 
 // ensure makes a stream or brings an existing one to these settings.
 func (b *Bus) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
-	_, err := b.js.CreateStream(ctx, cfg)
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return fmt.Errorf("stream %s: %w", cfg.Name, err)
-	}
+	// Making one that is there would ask for its room a second time.
 	s, err := b.js.Stream(ctx, cfg.Name)
-	if err == nil {
+	switch {
+	case err == nil:
 		cfg.FirstSeq = s.CachedInfo().Config.FirstSeq
 		_, err = b.js.UpdateStream(ctx, cfg)
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		_, err = b.js.CreateStream(ctx, cfg)
 	}
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", cfg.Name, err)
@@ -99,4 +105,6 @@ func onFile(name string) bool { return name != streamState }
 
 // accounted reports whether every sequence number between the first and the
 // last message must exist: nothing is ever deleted out of the middle.
-func accounted(name string) bool { return onFile(name) && !strings.HasPrefix(name, bucketPrefix) }
+func accounted(name string) bool {
+	return onFile(name) && name != streamTracks && !strings.HasPrefix(name, bucketPrefix)
+}

@@ -50,9 +50,13 @@ type ledger map[string]entry
 type entry struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
+	Doubt uint64 `json:"doubt,omitempty"` // of the tracks: messages up to here were once lost
 }
 
 const ledgerFile = "ledger.json"
+
+// ledgerStride is after how many messages of tracks the ledger is written all the same.
+const ledgerStride = 8192
 
 // ledgerPause bounds how often the ledger is written while the bus runs: flash wears out.
 const ledgerPause = 10 * time.Minute
@@ -111,7 +115,7 @@ func (b *Bus) remember() error {
 	defer b.mu.Unlock()
 	now := ledger{}
 	for name, st := range states {
-		now[name] = entry{First: st.FirstSeq, Last: st.LastSeq}
+		now[name] = entry{First: st.FirstSeq, Last: st.LastSeq, Doubt: b.ledger[name].Doubt}
 	}
 	same := len(now) == len(b.ledger)
 	for name, e := range now {
@@ -146,6 +150,12 @@ func compare(known ledger, found map[string]server.StreamState, present []string
 		case ok && st.LastSeq < e.Last:
 			all = append(all, Loss{Stream: name, FromSeq: st.LastSeq + 1, ToSeq: e.Last, Reason: "it ends earlier than it did"})
 		}
+	}
+	if st := found[streamTracks]; st.Lost != nil && st.LastSeq >= known[streamTracks].Last {
+		all = append(all, Loss{
+			Stream: streamTracks, FromSeq: st.FirstSeq, ToSeq: st.LastSeq,
+			Reason: fmt.Sprintf("%d messages within are unreadable", len(st.Lost.Msgs)),
+		})
 	}
 	for name, st := range found {
 		if accounted(name) && st.LastSeq >= known[name].Last {

@@ -14,7 +14,7 @@ import (
 // Roles of clients on the listener. The gateway's own connection has a third
 // one, "actors", with all rights and a secret that lives as long as the Bus.
 const (
-	Observer = "observer" // reads data, events, states, traces and the catalogue
+	Observer = "observer" // reads data, events, states, traces, tracks and the catalogue
 	Operator = "operator" // reads the same and sends commands
 )
 
@@ -81,7 +81,7 @@ func storeSeed(path string, pair nkeys.KeyPair) error {
 }
 
 // visible are the classes an outside role hears.
-var visible = [...]Class{Data, Event, State, Trace}
+var visible = [...]Class{Data, Event, State, Trace, Track}
 
 // readable is the part of the JetStream API that only reads kept messages.
 var readable = [...]string{

@@ -69,13 +69,19 @@ func (b *Bus) examine(s *server.Server, known ledger, cfg Config, r *Report) (ba
 		return nil, err
 	}
 	floor := map[string]uint64{}
-	for _, l := range compare(known, found, presentStreams(cfg.Dir)) {
+	losses := compare(known, found, presentStreams(cfg.Dir))
+	if doubtful(known, losses, found) {
+		if err := known.write(cfg.Dir); err != nil {
+			r.Notes = append(r.Notes, "the ledger of the streams could not be written: "+err.Error())
+		}
+	}
+	for _, l := range losses {
 		st, ok := found[l.Stream]
-		if ok && st.LastSeq >= known[l.Stream].Last {
+		if ok && (st.LastSeq >= known[l.Stream].Last || l.Stream == streamTracks) { // the rest of the tracks is too good to lose
 			r.Losses = append(r.Losses, l)
 			continue
 		}
-		floor[l.Stream] = known[l.Stream].Last + 1
+		floor[l.Stream] = max(known[l.Stream].Last, known[l.Stream].Doubt) + 1
 		bad = append(bad, l)
 	}
 	b.mu.Lock()
@@ -131,7 +137,7 @@ func (b *Bus) bare(cfg Config) (*server.Server, error) {
 
 func enableStore(s *server.Server, cfg Config) error {
 	err := s.EnableJetStream(&server.JetStreamConfig{
-		StoreDir: cfg.Dir, MaxStore: cfg.MaxStore, MaxMemory: cfg.MaxMemory,
+		StoreDir: cfg.Dir, MaxStore: cfg.MaxStore + cfg.MaxTracks, MaxMemory: cfg.MaxMemory,
 		SyncAlways: true, CompressOK: true, Strict: true,
 	})
 	if err != nil || s.GlobalAccount().JetStreamEnabled() {

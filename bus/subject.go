@@ -8,13 +8,14 @@ import (
 // Class is the third token of every subject: what sort of message travels there.
 type Class string
 
-// The five classes. Class comes before path so that one wildcard is one permission.
+// The six classes. Class comes before path so that one wildcard is one permission.
 const (
 	Data  Class = "data"  // readings, one message per unit and scan group
 	Event Class = "event" // something happened, once; the last ones are kept in a bounded stream
 	State Class = "state" // the last word on something; the last one per subject is kept
 	Cmd   Class = "cmd"   // a request with one answer, or a stream of answers and an end
 	Trace Class = "trace" // frames and mailbox messages, only while someone listens
+	Track Class = "track" // what must not be lost: chunks of records, kept in a bounded stream until there is no room
 )
 
 // Longest names accepted: a subject must fit one NATS control line and one MQTT topic with room to spare.
@@ -57,7 +58,7 @@ func ParseSubject(subject string) (Address, error) {
 		return Address{}, fmt.Errorf("subject %q: %w", subject, err)
 	}
 	if !a.Class.known() {
-		return Address{}, fmt.Errorf("subject %q: class %q is not data, event, state, cmd or trace", subject, a.Class)
+		return Address{}, fmt.Errorf("subject %q: class %q is not data, event, state, cmd, track or trace", subject, a.Class)
 	}
 	if len(tok) > 4 {
 		if err := CheckName(a.Path); err != nil {
@@ -75,7 +76,7 @@ func (a Address) String() string { return Subject(a.Gateway, a.Class, a.Path, a.
 
 func (c Class) known() bool {
 	switch c {
-	case Data, Event, State, Cmd, Trace:
+	case Data, Event, State, Cmd, Trace, Track:
 		return true
 	}
 	return false

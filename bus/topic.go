@@ -105,7 +105,7 @@ func convert(gateway, topic string, token func(string, bool) (string, error)) (s
 			return "", err
 		}
 		if i == 0 && t != "*" && t != ">" && !Class(t).known() {
-			return "", fmt.Errorf("%q is not a class: data, event, state, cmd or trace", t)
+			return "", fmt.Errorf("%q is not a class: data, event, state, cmd, track or trace", t)
 		}
 		b.WriteString("." + t)
 	}

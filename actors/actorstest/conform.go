@@ -51,7 +51,7 @@ func declared(t *testing.T, k *actors.Kind, config proto.Message) {
 		if l.Leaf != "*" && bus.CheckLeaf(l.Leaf) != nil || l.Message == nil {
 			t.Errorf("publishes %s/%s %T: needs a leaf and a message", l.Class, l.Leaf, l.Message)
 		}
-		if l.Class != bus.Data && l.Class != bus.Event && l.Class != bus.State && l.Class != bus.Trace {
+		if l.Class != bus.Data && l.Class != bus.Event && l.Class != bus.State && l.Class != bus.Trace && l.Class != bus.Track {
 			t.Errorf("publishes %s/%s: no such class", l.Class, l.Leaf)
 		}
 	}

@@ -146,7 +146,7 @@ func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*
 	}
 	b, err := bus.Start(bus.Config{
 		Gateway: gateway, Dir: filepath.Join(dir, "bus"), KeyDir: filepath.Join(dir, "keys"), Listen: c.Listen,
-		Anonymous: anonymous, MaxStore: int64(c.MaxStore), MaxMemory: int64(c.MaxMemory), Insecure: c.Insecure, Log: log.With("part", "bus"),
+		Anonymous: anonymous, MaxStore: int64(c.MaxStore), MaxTracks: int64(c.MaxTracks), Reserve: int64(c.Reserve), MaxMemory: int64(c.MaxMemory), Insecure: c.Insecure, Log: log.With("part", "bus"),
 	})
 	if err != nil {
 		return nil, err

@@ -2,7 +2,7 @@
 // roles, and roles allow and deny topics. A Policy is a pure function of its config; who asks it, and what becomes of
 // its answer, is the business of the doors.
 //
-// A topic is class/path/leaf, as in "cmd/field/plc/WriteRegisters": data, event, state and trace are heard, cmd is called. A pattern is
+// A topic is class/path/leaf, as in "cmd/field/plc/WriteRegisters": data, event, state, trace and track are heard, cmd is called. A pattern is
 // an MQTT filter: '+' stands for one level, '#' at the end for one or more. What any role of an identity denies is denied;
 // of the rest it may use what any of its roles allows.
 package access

@@ -41,7 +41,7 @@ func brokerOwned(topic string) bool {
 	}
 	class, _, _ := strings.Cut(topic, "/")
 	switch class {
-	case "data", "event", "state", "trace":
+	case "data", "event", "state", "trace", "track":
 		return true
 	}
 	return false

@@ -91,7 +91,7 @@ func (x *Access) GetAnonymous() []string {
 
 // Role is a set of things that may be used. A pattern is class/path/leaf, as in
 // "cmd/field/plc/WriteRegisters" or "data/field/#": + stands for one level, # at
-// the end for one or more. data, event, state and trace are heard, cmd is called;
+// the end for one or more. data, event, state, trace and track are heard, cmd is called;
 // any other topic of MQTT clients among themselves is both published and heard.
 type Role struct {
 	state protoimpl.MessageState `protogen:"open.v1"`

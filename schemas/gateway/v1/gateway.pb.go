@@ -359,14 +359,21 @@ type Bus struct {
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
 	// What a client on that port may do without credentials.
 	Anonymous string `protobuf:"bytes,2,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
-	// Bytes of disk that all streams together may use.
+	// Bytes of disk that events, buckets and whatever else is kept may use, without
+	// the tracks.
 	MaxStore uint64 `protobuf:"varint,3,opt,name=max_store,json=maxStore,proto3" json:"max_store,omitempty"`
 	// Bytes of memory for the last states.
 	MaxMemory uint64 `protobuf:"varint,4,opt,name=max_memory,json=maxMemory,proto3" json:"max_memory,omitempty"`
 	// How often the bus writes and reads back a record to prove that it works.
 	Canary *durationpb.Duration `protobuf:"bytes,5,opt,name=canary,proto3" json:"canary,omitempty"`
 	// Listen outside loopback although nothing is encrypted.
-	Insecure      bool `protobuf:"varint,6,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	Insecure bool `protobuf:"varint,6,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	// Bytes of disk that all tracks together may use, beside max_store. What is beyond
+	// is dropped, of the tracks with the lowest priority and the oldest first.
+	MaxTracks uint64 `protobuf:"varint,7,opt,name=max_tracks,json=maxTracks,proto3" json:"max_tracks,omitempty"`
+	// Bytes that tracks leave free on the disk, so that config, events and updates
+	// never lose to telemetry. With less, tracks are kept in memory for a while.
+	Reserve       uint64 `protobuf:"varint,8,opt,name=reserve,proto3" json:"reserve,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -441,6 +448,20 @@ func (x *Bus) GetInsecure() bool {
 		return x.Insecure
 	}
 	return false
+}
+
+func (x *Bus) GetMaxTracks() uint64 {
+	if x != nil {
+		return x.MaxTracks
+	}
+	return 0
+}
+
+func (x *Bus) GetReserve() uint64 {
+	if x != nil {
+		return x.Reserve
+	}
+	return 0
 }
 
 // BusLoss is an event: the store was damaged and these records are gone, on
@@ -642,7 +663,7 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\bWatchdog\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12P\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0360s\x19\x00\x00\x00\x00\x00\x00\x00@!\x00\x00\x00\x00\x00 \xac@R\atimeout\x12K\n" +
-	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\x05grace\"\xce\x02\n" +
+	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\x05grace\"\xbf\x03\n" +
 	"\x03Bus\x12#\n" +
 	"\x06listen\x18\x01 \x01(\tB\v\x8a\xb5\x18\ab\x03tcph\x01R\x06listen\x12B\n" +
 	"\tanonymous\x18\x02 \x01(\tB$\x8a\xb5\x18 \x12\x04none2\x04none2\bobserver2\boperatorR\tanonymous\x127\n" +
@@ -650,7 +671,10 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"max_memory\x18\x04 \x01(\x04B\x1a\x8a\xb5\x18\x16\x12\b16777216\x19\x00\x00\x00\x00\x00\x00\x10A:\x01BR\tmaxMemory\x12N\n" +
 	"\x06canary\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00 \xac@R\x06canary\x12\x1a\n" +
-	"\binsecure\x18\x06 \x01(\bR\binsecure\"]\n" +
+	"\binsecure\x18\x06 \x01(\bR\binsecure\x129\n" +
+	"\n" +
+	"max_tracks\x18\a \x01(\x04B\x1a\x8a\xb5\x18\x16\x12\b67108864\x19\x00\x00\x00\x00\x00\x00\x10A:\x01BR\tmaxTracks\x124\n" +
+	"\areserve\x18\b \x01(\x04B\x1a\x8a\xb5\x18\x16\x12\b16777216\x19\x00\x00\x00\x00\x00\x00\xf0@:\x01BR\areserve\"]\n" +
 	"\aBusLoss\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +

@@ -1,0 +1,359 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
+)
+
+// Writing tracks. Conn.Keep takes a message of class track and tells later what became of it: it is on disk, synced, or it is
+// not and why. Messages of all tracks that come within a few milliseconds are written together, for a sync costs the same for one and
+// for hundreds. A message of which nobody knows whether it was written (the answer did not come in time) is looked for before
+// anything else is written on its subject, so that handing the same bytes in again after a failure never stores them twice.
+//
+// A writer has one message at a time on each subject; the next one waits for the outcome of the last.
+
+// How writes are gathered.
+const (
+	commitDelay = 4 * time.Millisecond  // so long others may join the first one
+	commitPause = 20 * time.Millisecond // from the beginning of one commit to that of the next
+	commitMsgs  = 250                   // of one commit; the server takes 1000
+	commitBytes = 2 << 20
+	keepQueue   = 4096 // writes that wait at most
+)
+
+// Priority says which tracks are dropped first where the stream gets full.
+type Priority uint8
+
+// The oldest records of the lowest priority are dropped first.
+const (
+	Low Priority = iota
+	Normal
+	High
+)
+
+// write is one message on its way to the disk.
+type write struct {
+	subject  string
+	typ      string
+	payload  []byte
+	priority Priority
+	done     func(seq uint64, err error)
+}
+
+// committer writes what is to be kept in groups. It has a goroutine only while there is something to write.
+type committer struct {
+	bus *Bus
+
+	mu      sync.Mutex
+	queue   []*write
+	running bool
+
+	// Of the goroutine alone.
+	last       map[string]uint64 // sequence of the last message on each subject that was written here
+	priorities map[string]Priority
+	batch      uint64
+	nonce      string
+	began      time.Time
+	fresh      int64  // bytes written since the room was last looked at
+	noted      uint64 // sequence that was in the ledger when it was last written from here
+}
+
+func newCommitter(b *Bus) *committer {
+	return &committer{
+		bus: b, last: map[string]uint64{}, priorities: map[string]Priority{},
+		nonce: strconv.FormatInt(time.Now().UnixNano(), 36) + "-",
+	}
+}
+
+// Keep stores payload on a subject of class track. done is called once, in whatever goroutine and maybe before Keep returns, when the
+// message is on disk or when it is known not to be, or at last when that cannot be known; it must not block. Its errors are *Error: ResourceExhausted when
+// the disk has no room but for others, Unavailable when the store does not work.
+func (c *Conn) Keep(subject, typ string, payload []byte, p Priority, done func(seq uint64, err error)) {
+	if c.commit == nil {
+		done(0, Errorf(FailedPrecondition, "only the gateway itself writes tracks"))
+		return
+	}
+	c.commit.keep(&write{subject: subject, typ: typ, payload: payload, priority: p, done: done})
+}
+
+func (m *committer) keep(w *write) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.queue) >= keepQueue {
+		go w.done(0, Errorf(ResourceExhausted, "%d writes wait for the disk already", keepQueue))
+		return
+	}
+	m.queue = append(m.queue, w)
+	if !m.running {
+		m.running = true
+		go m.run()
+	}
+}
+
+func (m *committer) run() {
+	for {
+		time.Sleep(max(commitDelay, time.Until(m.began.Add(commitPause))))
+		m.began = time.Now()
+		group, more := m.gather()
+		if group != nil {
+			m.commit(group)
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// gather takes what one commit may hold, at most one message of each subject.
+func (m *committer) gather() (group []*write, more bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.queue) == 0 {
+		m.running, m.queue = false, nil
+		return nil, false
+	}
+	size := 0
+	taken := map[string]bool{}
+	left := m.queue[:0]
+	for _, w := range m.queue {
+		if len(group) >= commitMsgs || len(group) > 0 && size+len(w.payload) > commitBytes || taken[w.subject] {
+			left = append(left, w)
+			continue
+		}
+		taken[w.subject] = true
+		size += len(w.payload)
+		group = append(group, w)
+	}
+	clear(m.queue[len(left):])
+	m.queue = left
+	return group, true
+}
+
+func (m *committer) commit(group []*write) {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	if err := m.ready(); err != nil {
+		fail(group, err)
+		return
+	}
+	group = m.expect(ctx, group)
+	if len(group) == 0 {
+		return
+	}
+	last, err := m.publish(ctx, group)
+	if err != nil {
+		m.settle(group, err)
+		return
+	}
+	for i, w := range group {
+		m.stored(w, last-uint64(len(group)-1-i))
+	}
+	m.tidy(last, group)
+}
+
+func fail(group []*write, err error) {
+	for _, w := range group {
+		w.done(0, err)
+	}
+}
+
+// ready says why nothing can be written now.
+func (m *committer) ready() error {
+	b := m.bus
+	if why := b.Report().Store; why != "" {
+		return Errorf(Unavailable, "the store does not work: %s", why)
+	}
+	if !b.conn.nc.IsConnected() {
+		return Errorf(Unavailable, "the bus is restarting")
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(b.cfg.Dir, &fs); err == nil {
+		if free := fs.Bavail * uint64(fs.Bsize); free < uint64(b.cfg.Reserve) {
+			return Errorf(ResourceExhausted, "the disk has %d KiB left, and %d KiB of it are not for tracks", free>>10, b.cfg.Reserve>>10)
+		}
+	}
+	return nil
+}
+
+// expect finds out what the last message on each subject is, where that is not known, and takes out
+// what turns out to be stored already.
+func (m *committer) expect(ctx context.Context, group []*write) []*write {
+	open := group[:0]
+	for _, w := range group {
+		if _, known := m.last[w.subject]; !known {
+			r, _, err := m.bus.conn.newest(ctx, m.bus.conn.keep, streamTracks, w.subject)
+			if err != nil {
+				w.done(0, AsError(err))
+				continue
+			}
+			m.last[w.subject] = r.Seq
+			if r.Seq > 0 && bytes.Equal(r.Data, w.payload) {
+				m.stored(w, r.Seq)
+				continue
+			}
+		}
+		open = append(open, w)
+	}
+	return open
+}
+
+func (m *committer) stored(w *write, seq uint64) {
+	m.last[w.subject], m.priorities[w.subject] = seq, w.priority
+	m.fresh += int64(len(w.payload))
+	w.done(seq, nil)
+}
+
+// publish writes the group as one and returns the sequence of its last message.
+func (m *committer) publish(ctx context.Context, group []*write) (uint64, error) {
+	nc := m.bus.conn.nc
+	m.batch++
+	id := m.nonce + strconv.FormatUint(m.batch, 36)
+	for i, w := range group {
+		msg := &nats.Msg{Subject: w.subject, Data: w.payload, Header: Header{
+			headerType:                            {w.typ},
+			"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(m.last[w.subject], 10)},
+		}}
+		if len(group) > 1 {
+			msg.Header["Nats-Batch-Id"] = []string{id}
+			msg.Header["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
+		}
+		if i < len(group)-1 {
+			if err := nc.PublishMsg(msg); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if len(group) > 1 {
+			msg.Header["Nats-Batch-Commit"] = []string{"1"}
+		}
+		answer, err := nc.RequestMsgWithContext(ctx, msg)
+		if err != nil {
+			return 0, err
+		}
+		return acknowledged(answer.Data)
+	}
+	return 0, nil
+}
+
+// acknowledged reads the server's word on a write.
+func acknowledged(p []byte) (uint64, error) {
+	var ack struct {
+		Seq   uint64              `json:"seq"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(p, &ack); err != nil {
+		return 0, err
+	}
+	if ack.Error != nil {
+		return 0, ack.Error
+	}
+	return ack.Seq, nil
+}
+
+// settle finds out what became of a group that was not acknowledged. What is there is stored; of what is not, another
+// attempt is made alone if the server would have taken it but for what was expected.
+func (m *committer) settle(group []*write, cause error) {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	for _, w := range group {
+		delete(m.last, w.subject)
+	}
+	var api *jetstream.APIError
+	again := errors.As(cause, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || len(group) > 1)
+	for _, w := range m.expect(ctx, group) {
+		if !again {
+			delete(m.last, w.subject) // it may arrive yet
+			w.done(0, m.why(cause))
+			continue
+		}
+		seq, err := m.publish(ctx, []*write{w})
+		if err != nil {
+			delete(m.last, w.subject)
+			w.done(0, m.why(err))
+			continue
+		}
+		m.stored(w, seq)
+	}
+}
+
+func (m *committer) why(err error) error {
+	return Errorf(Unavailable, "the store does not take it: %s", oneLine(m.bus.conn.reason(context.Background(), err).Error()))
+}
+
+// tidy is what a commit may bring about: a note of how far the stream is, and room made by priority.
+func (m *committer) tidy(last uint64, group []*write) {
+	if last-m.noted >= ledgerStride {
+		m.noted = last
+		if err := m.bus.remember(); err != nil {
+			m.bus.log.Warn("the ledger of the streams could not be written", "err", err)
+		}
+	}
+	if m.fresh < m.bus.cfg.MaxTracks/64 {
+		return
+	}
+	m.fresh = 0
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	if err := m.makeRoom(ctx); err != nil {
+		m.bus.log.Warn("no room could be made in the tracks", "err", err)
+	}
+}
+
+// makeRoom drops a quarter of the tracks of the lowest priority when the stream is nearly full and there are others;
+// of equals the stream itself drops the oldest. The last message of a track stays, for it
+// tells how far the track is.
+func (m *committer) makeRoom(ctx context.Context) error {
+	s, err := m.bus.js.Stream(ctx, streamTracks)
+	if err != nil {
+		return err
+	}
+	if s.CachedInfo().State.Bytes < uint64(m.bus.cfg.MaxTracks/8*7) {
+		return nil
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
+	if err != nil {
+		return err
+	}
+	for subject, keep := range victims(info.State.Subjects, m.priorities) {
+		if err := s.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeKeep(keep)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// victims are the subjects of the lowest priority that has more than the last message of each, with how many each
+// keeps; none where all have the same priority. What is not known belongs to no track any more, and is the lowest.
+func victims(held map[string]uint64, priorities map[string]Priority) map[string]uint64 {
+	rank := func(subject string) int {
+		if p, known := priorities[subject]; known {
+			return int(p) + 1
+		}
+		return 0
+	}
+	lowest, highest := int(High)+1, 0
+	for subject, n := range held {
+		if n > 1 {
+			lowest, highest = min(lowest, rank(subject)), max(highest, rank(subject))
+		}
+	}
+	if lowest >= highest {
+		return nil
+	}
+	all := map[string]uint64{}
+	for subject, n := range held {
+		if n > 1 && rank(subject) == lowest {
+			all[subject] = max(1, n*3/4)
+		}
+	}
+	return all
+}

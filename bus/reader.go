@@ -1,0 +1,288 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Reading tracks. A Reader is a place in the stream of all tracks that has a name and outlives restarts and power cuts: what has been
+// acknowledged is not delivered again, everything else is, in the order in which it was written. Next waits for messages, Ack acknowledges one and
+// all before it, Rewind has everything delivered again that is not acknowledged, which any error of Next does by itself. Tell what has come
+// twice by what the messages say of themselves (record.Follow does): after a power cut the last acknowledgements may be forgotten.
+
+// Stored is one message of a track.
+type Stored struct {
+	Path        string // of the actor that wrote it
+	Seq         uint64 // in the stream of all tracks
+	Time        time.Time
+	ContentType string
+	Data        []byte
+}
+
+// ReaderConfig says what a Reader reads.
+type ReaderConfig struct {
+	Name   string   // an actor's path, whoever reads
+	Tracks []string // paths of actors, or MQTT-style filters of paths like "tracks/+" or "#"; none: all
+	New    bool     // a reader that is made now begins with what is written from now on, not with the oldest there is
+}
+
+// Reader is one reader's place in the tracks. One goroutine uses it at a time, but for Backlog.
+type Reader struct {
+	conn     *Conn
+	name     string
+	patterns []string
+	rewind   bool
+	acked    uint64 // the last one; 0: none yet
+	unacked  []unacked
+}
+
+type unacked struct {
+	seq   uint64
+	reply string
+}
+
+// maxUnacked is how many messages a reader may hold without acknowledging any.
+const maxUnacked = 20_000
+
+// Reader opens the place of that name, or makes it. What it reads may change; its place stays. It begins with what was not acknowledged.
+func (c *Conn) Reader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
+	r := &Reader{conn: c, name: readerName(cfg.Name), rewind: true}
+	if c.commit == nil {
+		return nil, Errorf(FailedPrecondition, "only the gateway itself reads tracks for good")
+	}
+	gateway := c.commit.bus.Gateway()
+	for _, t := range cfg.Tracks {
+		p, err := Pattern(gateway, string(Track)+"/"+strings.Trim(t, "/"))
+		if err != nil {
+			return nil, Errorf(InvalidArgument, "%s", err)
+		}
+		if !strings.HasSuffix(p, ".>") {
+			p += ".*"
+		}
+		if !slices.Contains(r.patterns, p) {
+			r.patterns = append(r.patterns, p)
+		}
+	}
+	if len(r.patterns) == 0 {
+		r.patterns = []string{"gw." + gateway + "." + string(Track) + ".>"}
+	}
+	conf := jetstream.ConsumerConfig{
+		Durable: r.name, AckPolicy: jetstream.AckAllPolicy, AckWait: 24 * time.Hour, MaxAckPending: maxUnacked,
+		FilterSubjects: r.patterns, ReplayPolicy: jetstream.ReplayInstantPolicy, MaxDeliver: -1, MaxWaiting: 8,
+	}
+	if err := r.open(ctx, conf, cfg.New); err != nil {
+		return nil, r.failed("open", err)
+	}
+	return r, nil
+}
+
+// open makes the place, or changes what is read from it.
+func (r *Reader) open(ctx context.Context, conf jetstream.ConsumerConfig, fromNow bool) error {
+	js := r.conn.commit.bus.js
+	old, err := js.Consumer(ctx, streamTracks, r.name)
+	if err == nil {
+		was := old.CachedInfo().Config
+		conf.DeliverPolicy, conf.OptStartSeq = was.DeliverPolicy, was.OptStartSeq
+		_, err = js.UpdateConsumer(ctx, streamTracks, conf)
+		return err
+	}
+	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return err
+	}
+	if fromNow {
+		s, err := js.Stream(ctx, streamTracks)
+		if err != nil {
+			return err
+		}
+		conf.DeliverPolicy, conf.OptStartSeq = jetstream.DeliverByStartSequencePolicy, s.CachedInfo().State.LastSeq+1
+	}
+	_, err = js.CreateConsumer(ctx, streamTracks, conf)
+	return err
+}
+
+// readerName is a path as the server takes it; no path has '_'.
+func readerName(path string) string { return strings.ReplaceAll(path, "/", "_") }
+
+// ForgetReader gives up the place of that name. That there is none is no error.
+func (c *Conn) ForgetReader(ctx context.Context, name string) error {
+	if c.commit == nil {
+		return Errorf(FailedPrecondition, "only the gateway itself reads tracks for good")
+	}
+	err := c.commit.bus.js.DeleteConsumer(ctx, streamTracks, readerName(name))
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return (&Reader{name: name}).failed("forget", err)
+	}
+	return nil
+}
+
+// Next waits until there are messages and returns at most so many, the oldest first. After an error, also that of ctx, it begins again
+// with the first one that is not acknowledged.
+func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
+	defer func() {
+		if err != nil {
+			r.rewind = true
+		}
+	}()
+	if r.rewind {
+		if err := r.Rewind(ctx); err != nil {
+			return nil, err
+		}
+	}
+	consumer, err := r.conn.commit.bus.js.Consumer(ctx, streamTracks, r.name)
+	if err != nil {
+		return nil, r.failed("open", err)
+	}
+	for len(all) == 0 {
+		batch, err := consumer.FetchNoWait(most)
+		if err == nil {
+			all, err = r.drain(ctx, batch)
+		}
+		if err == nil && len(all) == 0 {
+			if batch, err = consumer.Fetch(1, jetstream.FetchContext(ctx)); err == nil {
+				all, err = r.drain(ctx, batch)
+			}
+		}
+		if err != nil {
+			return nil, r.failed("read", r.conn.reason(ctx, err))
+		}
+		if ctx.Err() != nil && len(all) == 0 {
+			return nil, r.failed("read", ctx.Err())
+		}
+	}
+	return all, nil
+}
+
+// drain takes what a fetch brings.
+func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Stored, error) {
+	var all []Stored
+	for m := range batch.Messages() {
+		meta, err := m.Metadata()
+		if err != nil {
+			return nil, err
+		}
+		s := Stored{Seq: meta.Sequence.Stream, Time: meta.Timestamp, ContentType: contentType(first(m.Headers(), headerType)), Data: m.Data()}
+		if a, err := ParseSubject(m.Subject()); err == nil {
+			s.Path = a.Path
+		}
+		r.unacked = append(r.unacked, unacked{s.Seq, m.Reply()})
+		all = append(all, s)
+	}
+	err := batch.Error()
+	if err != nil && (errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages)) || ctx.Err() != nil && len(all) > 0 {
+		err = nil
+	}
+	return all, err
+}
+
+// Ack acknowledges the message of that sequence and all that were delivered before it.
+func (r *Reader) Ack(seq uint64) error {
+	n, _ := slices.BinarySearchFunc(r.unacked, seq+1, func(u unacked, seq uint64) int {
+		if u.seq < seq {
+			return -1
+		}
+		return 1
+	})
+	if n == 0 {
+		return nil
+	}
+	if err := r.conn.nc.Publish(r.unacked[n-1].reply, nil); err != nil {
+		return r.failed("acknowledge", err)
+	}
+	r.acked = r.unacked[n-1].seq
+	r.unacked = slices.Delete(r.unacked, 0, n)
+	return nil
+}
+
+// Rewind has everything delivered again that is not acknowledged.
+func (r *Reader) Rewind(ctx context.Context) error {
+	var err error
+	if js := r.conn.commit.bus.js; r.acked == 0 {
+		_, err = js.ResetConsumer(ctx, streamTracks, r.name)
+	} else { // the acknowledgement may still be on its way, or have been forgotten in a restart
+		_, err = js.ResetConsumerToSequence(ctx, streamTracks, r.name, r.acked+1)
+	}
+	if err != nil {
+		return r.failed("rewind", r.conn.reason(ctx, err))
+	}
+	r.rewind, r.unacked = false, nil
+	return nil
+}
+
+func (r *Reader) failed(what string, err error) error {
+	e := AsError(err)
+	if e.Code == Internal {
+		e = Errorf(Unavailable, "%s", e.Message)
+	}
+	return fmt.Errorf("reader %s: %s tracks: %w", r.name, what, e)
+}
+
+// Behind is what of one track a reader has not acknowledged: its oldest and its newest message.
+type Behind struct {
+	Path           string
+	Oldest, Newest Stored
+}
+
+// Backlog tells how many messages are not acknowledged. With edges it also tells, for each track with any, the oldest and the newest one,
+// which costs two reads of each track.
+func (r *Reader) Backlog(ctx context.Context, edges bool) (messages uint64, all []Behind, err error) {
+	js := r.conn.commit.bus.js
+	consumer, err := js.Consumer(ctx, streamTracks, r.name)
+	if err != nil {
+		return 0, nil, r.failed("measure", err)
+	}
+	info := consumer.CachedInfo()
+	messages = info.NumPending + uint64(info.NumAckPending)
+	if messages == 0 || !edges {
+		return messages, nil, nil
+	}
+	s, err := js.Stream(ctx, streamTracks)
+	if err != nil {
+		return 0, nil, r.failed("measure", err)
+	}
+	for _, pattern := range r.patterns {
+		found, err := s.Info(ctx, jetstream.WithSubjectFilter(pattern))
+		if err != nil {
+			return 0, nil, r.failed("measure", err)
+		}
+		for subject := range found.State.Subjects {
+			b, ok, err := r.behind(ctx, subject, info.AckFloor.Stream)
+			if err != nil {
+				return 0, nil, r.failed("measure", err)
+			}
+			if ok && !slices.ContainsFunc(all, func(o Behind) bool { return o.Path == b.Path }) {
+				all = append(all, b)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Behind) int { return strings.Compare(a.Path, b.Path) })
+	return messages, all, nil
+}
+
+func (r *Reader) behind(ctx context.Context, subject string, floor uint64) (b Behind, ok bool, err error) {
+	newest, ok, err := r.conn.newest(ctx, r.conn.keep, streamTracks, subject)
+	if err != nil || !ok || newest.Seq <= floor {
+		return b, false, err
+	}
+	oldest, ok, err := r.conn.first(ctx, streamTracks, subject, floor+1)
+	if err != nil || !ok {
+		return b, false, err
+	}
+	b = Behind{Oldest: stored(oldest), Newest: stored(newest)}
+	b.Path = b.Newest.Path
+	return b, true, nil
+}
+
+func stored(r Record) Stored {
+	s := Stored{Seq: r.Seq, Time: r.Time, ContentType: r.ContentType, Data: r.Data}
+	if a, err := ParseSubject(r.Subject); err == nil {
+		s.Path = a.Path
+	}
+	return s
+}

@@ -1,0 +1,90 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// TrackState is how one subject of the tracks stands in the stream.
+type TrackState struct {
+	Oldest, Newest Stored // Seq 0: there is none
+	Messages       uint64
+	Bytes, Room    uint64 // of all tracks, and what they may take
+	Unread         uint64 // the oldest sequence that some reader of this subject has not acknowledged; 0: nobody reads it
+	Doubt          uint64 // messages up to this sequence were once lost, with all that knew how far the track was
+}
+
+// Track tells how one subject stands; its errors are *Error.
+func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err error) {
+	if c.commit == nil {
+		return st, Errorf(FailedPrecondition, "only the gateway itself knows its tracks")
+	}
+	b := c.commit.bus
+	if why := b.Report().Store; why != "" {
+		return st, Errorf(Unavailable, "the store does not work: %s", why)
+	}
+	s, err := b.js.Stream(ctx, streamTracks)
+	if err == nil {
+		var info *jetstream.StreamInfo
+		if info, err = s.Info(ctx, jetstream.WithSubjectFilter(subject)); err == nil {
+			st.Messages, st.Bytes, st.Room = info.State.Subjects[subject], info.State.Bytes, uint64(info.Config.MaxBytes)
+		}
+	}
+	if err != nil {
+		return st, Errorf(Unavailable, "state of %s: %s", subject, oneLine(err.Error()))
+	}
+	b.mu.Lock()
+	st.Doubt = b.ledger[streamTracks].Doubt
+	b.mu.Unlock()
+	if newest, ok, err := c.newest(ctx, c.keep, streamTracks, subject); err != nil {
+		return st, fmt.Errorf("newest of %s: %w", subject, err)
+	} else if ok {
+		st.Newest = stored(newest)
+	}
+	if oldest, ok, err := c.first(ctx, streamTracks, subject, 1); err != nil {
+		return st, fmt.Errorf("oldest of %s: %w", subject, err)
+	} else if ok {
+		st.Oldest = stored(oldest)
+	}
+	st.Unread, err = unread(ctx, s, subject)
+	return st, err
+}
+
+// unread is the oldest sequence that some reader of subject has not acknowledged.
+func unread(ctx context.Context, s jetstream.Stream, subject string) (uint64, error) {
+	least := uint64(0)
+	all := s.ListConsumers(ctx)
+	for info := range all.Info() {
+		for _, p := range info.Config.FilterSubjects {
+			if at := info.AckFloor.Stream + 1; Match(p, subject) && (least == 0 || at < least) {
+				least = at
+			}
+		}
+		if p := info.Config.FilterSubject; p != "" && Match(p, subject) {
+			if at := info.AckFloor.Stream + 1; least == 0 || at < least {
+				least = at
+			}
+		}
+	}
+	if err := all.Err(); err != nil {
+		return 0, Errorf(Unavailable, "readers of %s: %s", subject, oneLine(err.Error()))
+	}
+	return least, nil
+}
+
+// first is the first message on subject from that sequence on.
+func (c *Conn) first(ctx context.Context, stream, subject string, from uint64) (r Record, ok bool, err error) {
+	_, err = c.fetch(ctx, c.keep, stream, directGet{Seq: from, NextFor: subject}, func(got Record) error {
+		r, ok = got, true
+		return nil
+	})
+	return r, ok, err
+}
+
+// Stored calls each with the messages of a track from a sequence of the stream on, until it returns an error.
+func (c *Conn) Stored(ctx context.Context, subject string, from uint64, each func(Stored) error) error {
+	_, err := c.scan(ctx, c.keep, streamTracks, subject, max(from, 1), func(r Record) error { return each(stored(r)) })
+	return wrap(err, "messages of %s", subject)
+}

@@ -1,0 +1,184 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"gatewayd/bus"
+)
+
+const chunkType = "application/vnd.gatewayd.records"
+
+func trackOf(name string) string {
+	return bus.Subject("demo", bus.Track, "tracks/"+name, "records")
+}
+
+// keep writes one message and waits for its outcome.
+func keep(t testing.TB, b *bus.Bus, name, text string) (uint64, error) {
+	t.Helper()
+	type outcome struct {
+		seq uint64
+		err error
+	}
+	ch := make(chan outcome, 1)
+	b.Conn().Keep(trackOf(name), chunkType, []byte(text), bus.Normal, func(seq uint64, err error) { ch <- outcome{seq, err} })
+	select {
+	case o := <-ch:
+		return o.seq, o.err
+	case <-within(t).Done():
+		t.Fatal("no outcome")
+		return 0, nil
+	}
+}
+
+func kept(t testing.TB, b *bus.Bus, name, text string) uint64 {
+	t.Helper()
+	seq, err := keep(t, b, name, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seq
+}
+
+func openReader(t testing.TB, b *bus.Bus, cfg bus.ReaderConfig) *bus.Reader {
+	t.Helper()
+	r, err := b.Conn().Reader(within(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// texts reads n messages.
+func texts(t testing.TB, r *bus.Reader, n int) (all []string, last uint64) {
+	t.Helper()
+	for len(all) < n {
+		some, err := r.Next(within(t), n-len(all))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range some {
+			all, last = append(all, m.Path+" "+string(m.Data)), m.Seq
+		}
+	}
+	return all, last
+}
+
+func TestTracks(t *testing.T) {
+	b := start(t, nil)
+	var group sync.WaitGroup
+	for i := range 30 {
+		group.Add(1)
+		b.Conn().Keep(trackOf(fmt.Sprintf("t%02d", i)), chunkType, []byte("one"), bus.Normal, func(seq uint64, err error) {
+			if err != nil || seq == 0 {
+				t.Errorf("track %d: %d %v", i, seq, err)
+			}
+			group.Done()
+		})
+	}
+	group.Wait()
+	if seq := kept(t, b, "t00", "two"); seq != 31 {
+		t.Errorf("the 31st message has sequence %d", seq)
+	}
+
+	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a", Tracks: []string{"tracks/t00", "tracks/t29"}})
+	got, _ := texts(t, r, 3)
+	if want := []string{"tracks/t00 one", "tracks/t29 one", "tracks/t00 two"}; !slices.Equal(got, want) {
+		t.Fatalf("read %q, want %q", got, want)
+	}
+	if n, behind, err := r.Backlog(within(t), true); err != nil || n != 3 || len(behind) != 2 ||
+		string(behind[0].Oldest.Data) != "one" || string(behind[0].Newest.Data) != "two" || behind[1].Path != "tracks/t29" {
+		t.Errorf("backlog %d %+v %v", n, behind, err)
+	}
+	st, err := b.Conn().Track(within(t), trackOf("t00"))
+	if err != nil || st.Messages != 2 || string(st.Oldest.Data) != "one" || string(st.Newest.Data) != "two" || st.Unread != 1 || st.Bytes == 0 || st.Room == 0 {
+		t.Errorf("state %+v %v", st, err)
+	}
+}
+
+// What is not acknowledged comes again in order, to whoever opens the place anew as well.
+func TestReaderPlace(t *testing.T) {
+	b := start(t, nil)
+	for i := range 10 {
+		kept(t, b, "a", fmt.Sprint(i))
+	}
+	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a", Tracks: []string{"#"}})
+	texts(t, r, 7)
+	if err := r.Ack(4); err != nil {
+		t.Fatal(err)
+	}
+	check := func(first string) {
+		t.Helper()
+		got, _ := texts(t, r, 3)
+		if got[0] != "tracks/a "+first {
+			t.Fatalf("begins with %q, want %s", got[0], first)
+		}
+	}
+	if err := r.Rewind(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	check("4")
+	if err := b.Restart(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	r = openReader(t, b, bus.ReaderConfig{Name: "uplink/a", Tracks: []string{"tracks/+"}}) // another filter, the same place
+	check("4")
+	ctx, cancel := context.WithCancel(context.Background())
+	texts(t, r, 3)
+	time.AfterFunc(time.Millisecond, cancel)
+	if _, err := r.Next(ctx, 1); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v", err)
+	}
+	check("4") // an error rewinds
+	texts(t, r, 3)
+	if err := r.Ack(10); err != nil {
+		t.Fatal(err)
+	}
+	go func() { kept(t, b, "a", "10") }()
+	check2, _ := texts(t, r, 1)
+	if check2[0] != "tracks/a 10" {
+		t.Fatalf("read %q", check2)
+	}
+	if late := openReader(t, b, bus.ReaderConfig{Name: "uplink/late", New: true}); late != nil {
+		if n, _, err := late.Backlog(within(t), false); n != 0 || err != nil {
+			t.Errorf("a new reader has %d to read: %v", n, err)
+		}
+	}
+	for range 2 {
+		if err := b.Conn().ForgetReader(within(t), "uplink/late"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTornTracks(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *bus.Bus { return start(t, func(c *bus.Config) { c.Dir = dir }) }
+	b := open()
+	for i := range 60 {
+		kept(t, b, "a", fmt.Sprintf("chunk number %d", i))
+	}
+	b.Close()
+	flip(t, filepath.Join(streamDir(dir, "TRACKS"), "msgs", "*.blk"), "chunk number 40")
+	b = open()
+	if l := b.Report().Losses; len(l) != 1 || l[0].FromSeq != 41 || l[0].ToSeq != 60 || l[0].Moved != "" {
+		t.Errorf("reported %v", l)
+	}
+	st, err := b.Conn().Track(within(t), trackOf("a"))
+	if err != nil || st.Doubt < 60 {
+		t.Fatalf("%+v %v", st, err)
+	}
+	seq := kept(t, b, "a", "after")
+	if st.Messages != 40 {
+		t.Errorf("%d of the 40 messages before the damage are left", st.Messages)
+	}
+	if seq <= 60 {
+		t.Errorf("sequence %d is given out again", seq)
+	}
+}
