@@ -1,0 +1,146 @@
+package actors
+
+import (
+	"context"
+
+	"gatewayd/bus"
+)
+
+// Tracks, for actors that write or read them. A writer hands one message after another to Keep and gets the outcome of each as Kept: on disk,
+// or not and why; it keeps what was not stored and hands the same bytes in again. A reader opens its place
+// with Archive().Reader in a worker of Do, waits there with Next, sends what came, and says Ack when its far end has it; after any error it
+// goes on with Next, which begins again with the first message that is not acknowledged. The place has the name of the actor and outlives
+// restarts and power cuts. What the messages hold is the business of protocols/record: Encode, and Follow for readers.
+
+type (
+	// Stored is one message of a track as a reader gets it.
+	Stored = bus.Stored
+
+	// TrackState is how one track stands in the store.
+	TrackState = bus.TrackState
+
+	// Behind is what of one track a reader has not acknowledged.
+	Behind = bus.Behind
+
+	// Priority says which tracks are dropped first.
+	Priority = bus.Priority
+
+	// Kept is the outcome of a Keep.
+	Kept struct {
+		Tag any    // as given to Keep
+		Seq uint64 // in the stream of all tracks
+		Err error  // nil: it is on disk
+	}
+)
+
+// Priorities, what is dropped first first.
+const (
+	Low    = bus.Low
+	Normal = bus.Normal
+	High   = bus.High
+)
+
+// archive is what the store of tracks needs of the bus on top of Bus. *bus.Conn has it.
+type archive interface {
+	Keep(subject, typ string, payload []byte, p bus.Priority, done func(seq uint64, err error))
+	Reader(ctx context.Context, cfg bus.ReaderConfig) (*bus.Reader, error)
+	ForgetReader(ctx context.Context, name string) error
+	Track(ctx context.Context, subject string) (bus.TrackState, error)
+	Stored(ctx context.Context, subject string, from uint64, each func(bus.Stored) error) error
+}
+
+var errNoArchive = bus.Errorf(bus.Unimplemented, "this bus keeps no tracks")
+
+// Keep stores payload on the track subject <name>.<leaf>. The outcome arrives as Kept, some milliseconds later, or seconds where the disk
+// is slow. The next message of the same leaf waits for it.
+func (c *Context) Keep(leaf, contentType string, payload []byte, p Priority, tag any) {
+	l := c.l
+	if l.over() {
+		return
+	}
+	done := func(seq uint64, err error) { l.cell.post(&later{life: l, msg: Kept{tag, seq, err}}) }
+	if a, ok := l.cell.sys.Bus.(archive); ok {
+		a.Keep(l.cell.subject(bus.Track, leaf), contentType, payload, p, done)
+		return
+	}
+	done(0, errNoArchive)
+}
+
+// Archive is the way to the tracks for workers of one life.
+type Archive struct{ l *life }
+
+// Archive is the way to the tracks for workers of this life. Its methods block.
+func (c *Context) Archive() Archive { return Archive{c.l} }
+
+func (a Archive) open() (archive, error) {
+	if err := (Gate(a)).open(); err != nil {
+		return nil, err
+	}
+	if b, ok := a.l.cell.sys.Bus.(archive); ok {
+		return b, nil
+	}
+	return nil, errNoArchive
+}
+
+// Track tells how the actor's own track subject stands.
+func (a Archive) Track(ctx context.Context, leaf string) (TrackState, error) {
+	b, err := a.open()
+	if err != nil {
+		return TrackState{}, err
+	}
+	return b.Track(ctx, a.l.cell.subject(bus.Track, leaf))
+}
+
+// Stored calls each with the messages of the actor's own track subject, from a sequence of the stream on, until it returns an error.
+func (a Archive) Stored(ctx context.Context, leaf string, from uint64, each func(Stored) error) error {
+	b, err := a.open()
+	if err != nil {
+		return err
+	}
+	return b.Stored(ctx, a.l.cell.subject(bus.Track, leaf), from, each)
+}
+
+// Reader opens the actor's place in the tracks, or makes it: at the oldest record there is or, with fromNow, behind the newest. tracks are paths of
+// actors or MQTT-style filters of paths; none: all. They may be others than before, the place stays.
+func (a Archive) Reader(ctx context.Context, tracks []string, fromNow bool) (*Reader, error) {
+	b, err := a.open()
+	if err != nil {
+		return nil, err
+	}
+	r, err := b.Reader(ctx, bus.ReaderConfig{Name: a.l.cell.path, Tracks: tracks, New: fromNow})
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{Reader: r, l: a.l}, nil
+}
+
+// Forget gives up the actor's place in the tracks.
+func (a Archive) Forget(ctx context.Context) error {
+	b, err := a.open()
+	if err != nil {
+		return err
+	}
+	return b.ForgetReader(ctx, a.l.cell.path)
+}
+
+// Reader is an actor's place in the tracks, for as long as this life lasts; see bus.Reader.
+type Reader struct {
+	*bus.Reader
+	l *life
+}
+
+// Ack acknowledges the message of that sequence in the stream and all that were delivered before it.
+func (r *Reader) Ack(seq uint64) error {
+	if err := (Gate{r.l}).open(); err != nil {
+		return err
+	}
+	return r.Reader.Ack(seq)
+}
+
+// Next waits until there are messages and returns at most so many, the oldest first.
+func (r *Reader) Next(ctx context.Context, most int) ([]Stored, error) {
+	if err := (Gate{r.l}).open(); err != nil {
+		return nil, err
+	}
+	return r.Reader.Next(ctx, most)
+}
