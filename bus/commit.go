@@ -7,11 +7,11 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sys/unix"
 )
 
 // Writing tracks. Conn.Keep takes a message of class track and tells later what became of it: it is on disk, synced, or it is
@@ -175,8 +175,8 @@ func (m *committer) ready() error {
 	if !b.conn.nc.IsConnected() {
 		return Errorf(Unavailable, "the bus is restarting")
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(b.cfg.Dir, &fs); err == nil {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(b.cfg.Dir, &fs); err == nil {
 		if free := fs.Bavail * uint64(fs.Bsize); free < uint64(b.cfg.Reserve) {
 			return Errorf(ResourceExhausted, "the disk has %d KiB left, and %d KiB of it are not for tracks", free>>10, b.cfg.Reserve>>10)
 		}
