@@ -35,6 +35,9 @@ type Cell struct {
 	kind *Kind
 	meth map[string]method
 
+	about  string // what it stands for, if its name does not say that
+	parent *life  // of a child of another actor; nil: a supervisor holds it
+
 	config  atomic.Pointer[proto.Message]
 	pid     atomic.Pointer[actor.PID]
 	life    atomic.Pointer[life]
@@ -62,9 +65,14 @@ type Cell struct {
 // NewCell enters an actor of kind k at path into the directory. It has no life
 // yet: spawn its Props.
 func (s *System) NewCell(path string, k *Kind, config proto.Message) (*Cell, error) {
-	c := &Cell{sys: s, path: path, kind: k, meth: k.meth, health: &actorv1.Health{Kind: k.Name, State: Gone}}
+	c := &Cell{sys: s, path: path, kind: k, meth: k.meth, health: unborn(k, "")}
 	c.config.Store(&config)
 	return c, s.add(c)
+}
+
+// unborn is the health of who has had no life yet.
+func unborn(k *Kind, about string) *actorv1.Health {
+	return &actorv1.Health{Kind: k.Name, State: Gone, About: about}
 }
 
 // Path is the actor's name.
@@ -182,7 +190,7 @@ func (c *Cell) SetHealth(state, cause string) {
 	if old != state || since == nil {
 		since = timestamppb.Now()
 	}
-	c.health = &actorv1.Health{Kind: c.kind.Name, State: state, Cause: cause, Since: since, Life: n}
+	c.health = &actorv1.Health{Kind: c.kind.Name, State: state, Cause: cause, Since: since, Life: n, About: c.about}
 	c.mu.Unlock()
 	c.sayHealth()
 	if fn := c.onHealth.Load(); fn != nil {

@@ -28,6 +28,10 @@ type life struct {
 
 	asks  asks
 	stops []func()
+	pc    actor.Context // of its own mailbox
+
+	nursery *actor.Props // of children
+	unborn  *Cell        // the child that is being spawned
 
 	mu       sync.Mutex // guards what others need: workers, timers and a fence
 	released bool
@@ -36,7 +40,8 @@ type life struct {
 	watchAt  time.Time   // when it looks; zero: it does not
 	owned    bag[io.Closer]
 	timers   bag[*Timer]
-	open     bag[*Request] // being served
+	open     bag[*Request]     // being served
+	children map[string]*Child // by id of the PID
 }
 
 // mail is a message on its way into a life.
@@ -47,6 +52,7 @@ type mail interface{ deliver(l *life) }
 func (l *life) Receive(pc actor.Context) {
 	switch m := pc.Message().(type) {
 	case *actor.Started:
+		l.pc = pc
 		l.cell.Bind(pc.Self()) // it may run before its supervisor can say so
 		l.guard(nil, l.begin)
 	case *actor.Restarting, *actor.Stopping:
@@ -54,6 +60,9 @@ func (l *life) Receive(pc actor.Context) {
 	case *actor.Stopped:
 		if here := l.cell.PID(); here != nil && here.Equal(pc.Self()) { // it may live elsewhere already
 			l.cell.queue.empty(true, l.cell.path, "it was stopped")
+		}
+		if l.cell.parent != nil {
+			l.cell.Remove()
 		}
 	case mail:
 		if !l.fenced.Load() { // what was left behind counts no more
@@ -82,7 +91,9 @@ func (l *life) begin() error {
 	c := l.cell
 	l.number = c.lives.Add(1)
 	c.life.Store(l)
-	c.SetHealth(Starting, "")
+	if c.parent == nil { // thousands of clients come and go: a child says what it has to say once
+		c.SetHealth(Starting, "")
+	}
 	l.actor = c.kind.New(c.Config())
 	if l.number > 1 { // the first start of thousands is no news
 		c.Event("started", &actorv1.Started{Life: l.number})
@@ -134,6 +145,7 @@ func (l *life) end(why string) {
 		return
 	}
 	l.ended = true
+	l.dismiss()
 	l.unsubscribe()
 	l.stopTimers()
 	if l.actor != nil && !l.fenced.Load() {
@@ -147,7 +159,7 @@ func (l *life) end(why string) {
 		l.asks.timer.Stop()
 	}
 	l.disappoint(why)
-	if l.cell.State() != Bad && !l.fenced.Load() {
+	if l.cell.State() != Bad && !l.fenced.Load() && l.cell.parent == nil { // a child's last word is that there is none
 		l.cell.SetHealth(Gone, "")
 	}
 }
@@ -217,6 +229,7 @@ func (l *life) fence() {
 	l.fenced.Store(true)
 	l.stopTimers()
 	go l.release() // closing what is stuck may get stuck
+	l.orphan()
 	l.disappoint("it hung and was left behind")
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
 	"gatewayd/actors/accessdoor"
@@ -27,13 +28,15 @@ var Kind = actors.Define(actors.Kind{
 		{Class: "event", Leaf: "insecure", Message: &mqttv1.Insecure{}},
 		{Class: "event", Leaf: "cut", Message: &mqttv1.Cut{}},
 	},
-	Limit: 4096,
-	Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
+	Services: []protoreflect.ServiceDescriptor{actors.Service(mqttv1.File_mqtt_v1_session_proto, "BrokerService")},
+	Limit:    4096,
+	Power:    func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
 	Check: func(config proto.Message) []schemas.Violation {
 		return schemas.Wrong("listen", check(config.(*mqttv1.Broker)))
 	},
 }, func(cfg *mqttv1.Broker) actors.Actor {
-	return &broker{cfg: cfg, calls: calls{}, gate: newGate(cfg)}
+	h := &house{cfg: cfg, gate: newGate(cfg)}
+	return &broker{house: h, sessions: sessions{kind: sessionKind(h), all: map[string]*place{}, taken: map[int]struct{}{}}}
 })
 
 const (
@@ -43,15 +46,12 @@ const (
 )
 
 type broker struct {
-	cfg    *mqttv1.Broker
-	gate   gate
-	server *mqtt.Server        // nil until it listens
-	said   map[string]struct{} // states heard while the kept ones still come; nil afterwards
-	shed   uint64              // messages not let in when the kept states were last asked for
-	misses int                 // canaries that died in a row
-	calls  calls
-	claims mqtt.Claims
-	warned bool // about a message that does not fit into a packet
+	*house
+	sessions sessions
+	said     map[string]struct{} // states heard while the kept ones still come; nil afterwards
+	shed     uint64              // messages not let in when the kept states were last asked for
+	misses   int                 // canaries that died in a row
+	warned   bool                // about a message that does not fit into a packet
 }
 
 type (
@@ -73,19 +73,22 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 		return b.start(c)
 	case listener:
 		b.server = m.Server
+		b.receive(c)
 		return b.show(c)
 	case actors.Delivery:
 		b.deliver(c, m)
-	case command:
-		b.call(c, m)
+	case *arrival:
+		b.arrive(c, m)
+	case departure:
+		b.depart(c, m)
+	case actors.Ended:
+		b.crashed(c, m)
+	case *mqttv1.SessionsRequest:
+		b.listSessions(c, m)
+	case *mqttv1.DisconnectClientsRequest:
+		b.disconnect(c, m)
 	case *mqtt.Claim:
 		b.claim(c, m)
-	case *mqtt.Incoming:
-		b.pass(c, m)
-	case *mqtt.Outgoing:
-		b.bring(c, m)
-	case actors.Called:
-		b.answer(c, m)
 	case due:
 		b.try(c)
 	case sang:
@@ -109,9 +112,7 @@ func (b *broker) failed(c *actors.Context, msg any) error {
 	if !ok {
 		return nil
 	}
-	switch of := m.Of.(type) {
-	case *mqtt.Incoming:
-		c.Log().Debug("publish not taken", "client", of.Client.ID, "topic", of.Topic, "err", m.Err)
+	switch m.Of.(type) {
 	case listed:
 		c.Log().Warn("last states are not there yet", "err", m.Err)
 		c.After(listAgain, list{})
@@ -159,11 +160,12 @@ func check(cfg *mqttv1.Broker) error {
 // config is what the protocol needs to know. Its callbacks run in goroutines of
 // the clients: they only post.
 func (b *broker) config(c *actors.Context) mqtt.Config {
-	post, commands := c.Post(), b.cfg.Commands
+	commands := b.cfg.Commands
 	return mqtt.Config{
 		Listen: b.cfg.Listen, Log: c.Log(),
 		MaxClients: int(b.cfg.MaxClients), MaxClientsPerAddress: int(b.cfg.MaxClientsPerAddress),
 		MaxPacket: int(b.cfg.MaxPacket), WriteBuffer: int(b.cfg.WriteBuffer),
+		Rate: int(b.cfg.Rate), ByteRate: int(b.cfg.ByteRate),
 		Authenticate: b.gate.authenticate,
 		Authorize: func(ci mqtt.ClientInfo, topic string, write bool) bool {
 			if _, ok := b.claims.Path(topic); ok && write && ci.Identity == nil {
@@ -178,16 +180,9 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 			_, ok := b.claims.Path(topic)
 			return ok || strings.HasPrefix(topic, "cmd/")
 		},
-		OnPublish: func(ci mqtt.ClientInfo, p mqtt.Publish) error {
-			if !strings.HasPrefix(p.Topic, "cmd/") {
-				return post(&mqtt.Incoming{Client: ci, Publish: p})
-			}
-			m := parse(ci, p)
-			if topic := mqtt.ReplyTopic(ci, m.reply); !mqtt.DefaultAuthorize(ci, topic, true) {
-				return fmt.Errorf("response topic %q: answers go to reply/%s/…", topic, ci.ID)
-			}
-			return post(m)
-		},
+		Open:      b.open(c),
+		OnPublish: take,
+		OnSession: b.hear(c),
 	}
 }
 

@@ -76,66 +76,57 @@ func (m command) caller() actors.Caller {
 	return w
 }
 
-// calls counts the open ones, by client; "" is all.
-type calls map[string]int
-
 // begin lets one more call in, or says why not.
-func (n calls) begin(client string) error {
-	switch {
-	case n[client] >= maxClientCalls:
+func (s *session) begin() error {
+	if !s.calls.Take(maxClientCalls) {
 		return fmt.Errorf("%d calls of this client are open already", maxClientCalls)
-	case n[""] >= maxCalls:
+	}
+	if !s.slots.Take(maxCalls) {
+		s.calls.Give()
 		return fmt.Errorf("%d calls are open already", maxCalls)
 	}
-	n[client]++
-	n[""]++
 	return nil
 }
 
-func (n calls) end(client string) {
-	n[""]--
-	if n[client]--; n[client] <= 0 {
-		delete(n, client)
-	}
+func (s *session) end() {
+	s.calls.Give()
+	s.slots.Give()
 }
 
-func (b *broker) call(c *actors.Context, m command) {
-	if b.gate.Guarded() && b.gate.Out(m.client.Identity) {
+func (s *session) call(c *actors.Context, m command) {
+	if s.gate.Guarded() && s.gate.Out(m.client.Identity) {
 		return
 	}
-	if err := b.calls.begin(m.client.ID); err != nil {
-		b.respond(c, m, failure("resource_exhausted", err.Error()), errorProperties("resource_exhausted"))
+	if err := s.begin(); err != nil {
+		s.respond(c, m, failure("resource_exhausted", err.Error()), errorProperties("resource_exhausted"))
 		return
 	}
 	typ := m.reply.ContentType
 	if typ == "" {
 		typ = jsonType
 	}
-	c.As(m.caller()).Call(m.topic, typ, m.reply.Payload, m.timeout(b.cfg.CallTimeout.AsDuration()), m)
+	c.As(m.caller()).Call(m.topic, typ, m.reply.Payload, m.timeout(s.cfg.CallTimeout.AsDuration()), m)
 }
 
 // answer passes the outcome of a call on. The end of a stream is an empty message.
-func (b *broker) answer(c *actors.Context, r actors.Called) {
+func (s *session) answer(c *actors.Context, r actors.Called) {
 	m := r.Tag.(command)
 	if !r.More {
-		b.calls.end(m.client.ID)
+		s.end()
 	}
 	switch {
 	case r.Err != nil:
 		code, text := actors.Explain(r.Err)
-		b.respond(c, m, failure(code, m.topic+": "+text), errorProperties(code))
+		s.respond(c, m, failure(code, m.topic+": "+text), errorProperties(code))
 	case r.Stream && !r.More:
-		b.respond(c, m, nil, mqtt.Properties{User: []mqtt.UserProperty{{Key: "end", Value: "true"}}})
+		s.respond(c, m, nil, mqtt.Properties{User: []mqtt.UserProperty{{Key: "end", Value: "true"}}})
 	default:
-		b.respond(c, m, r.Payload, mqtt.Properties{ContentType: r.ContentType})
+		s.respond(c, m, r.Payload, mqtt.Properties{ContentType: r.ContentType})
 	}
 }
 
-func (b *broker) respond(c *actors.Context, m command, payload []byte, p mqtt.Properties) {
-	if b.server == nil {
-		return // a client was faster than its own listener
-	}
-	if err := b.server.Respond(m.client, m.reply, payload, p); err != nil {
+func (s *session) respond(c *actors.Context, m command, payload []byte, p mqtt.Properties) {
+	if err := s.server.Respond(m.client, m.reply, payload, p); err != nil {
 		c.Log().Debug("answer not sent", "client", m.client.ID, "err", err)
 	}
 }

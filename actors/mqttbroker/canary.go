@@ -29,6 +29,7 @@ type (
 // try sends a canary in through the front door.
 func (b *broker) try(c *actors.Context) {
 	b.relist(c)
+	b.reconcile(c)
 	if n := b.server.Stats().Connections; n >= int(b.cfg.MaxClients) {
 		c.Degraded(fmt.Sprintf("all places for clients are taken: max-clients = %d", b.cfg.MaxClients))
 		return

@@ -25,22 +25,22 @@ func (b *broker) claim(c *actors.Context, m *mqtt.Claim) {
 }
 
 // pass hands a publish to the actor that has claimed its topic.
-func (b *broker) pass(c *actors.Context, m *mqtt.Incoming) {
-	if path, ok := b.claims.Path(m.Topic); ok {
+func (s *session) pass(c *actors.Context, m *mqtt.Incoming) {
+	if path, ok := s.claims.Path(m.Topic); ok {
 		c.As(command{client: m.Client, reply: m.Publish}.caller()).Ask(path, m, passTime)
 	}
 }
 
 // bring publishes its answer.
-func (b *broker) bring(c *actors.Context, m *mqtt.Outgoing) {
+func (s *session) bring(c *actors.Context, m *mqtt.Outgoing) {
 	var err error
 	switch {
-	case b.server == nil || m.To == nil:
+	case m.To == nil:
 		return
 	case m.To.ResponseTopic != "":
-		err = b.server.Respond(m.To.Client, m.To.Publish, m.Payload, mqtt.Properties{})
+		err = s.server.Respond(m.To.Client, m.To.Publish, m.Payload, mqtt.Properties{})
 	default:
-		err = b.server.Publish(m.Topic, m.Payload, false, mqtt.Properties{})
+		err = s.server.Publish(m.Topic, m.Payload, false, mqtt.Properties{})
 	}
 	if err != nil {
 		c.Log().Debug("answer not sent", "client", m.To.Client.ID, "err", err)

@@ -57,24 +57,42 @@ func TestTimeout(t *testing.T) {
 }
 
 func TestOpenCalls(t *testing.T) {
-	n := calls{}
+	h := &house{}
+	a, other := &session{house: h, calls: &mqtt.Slots{}}, &session{house: h, calls: &mqtt.Slots{}}
 	for range maxClientCalls {
-		if err := n.begin("a"); err != nil {
+		if err := a.begin(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n.begin("a") == nil {
+	if a.begin() == nil {
 		t.Error("one client may have too many")
 	}
-	if err := n.begin("b"); err != nil {
+	if err := other.begin(); err != nil {
 		t.Errorf("another client suffers: %v", err)
 	}
-	n.end("b")
-	for range maxClientCalls {
-		n.end("a")
+	other.end()
+	a.leave()
+	if h.slots.Taken() != 0 || a.calls.Taken() != 0 || a.calls.Refused() != 1 {
+		t.Errorf("something is left: %d %d %d", h.slots.Taken(), a.calls.Taken(), a.calls.Refused())
 	}
-	if n[""] != 0 || len(n) != 1 {
-		t.Errorf("something is left: %v", n)
+}
+
+// The name of a session that has ended is not given away soon, but it is.
+func TestSessionNumbers(t *testing.T) {
+	s := sessions{all: map[string]*place{}, taken: map[int]struct{}{3: {}}}
+	seen := map[int]int{}
+	for i := range 5000 {
+		n := s.number()
+		if n == 3 {
+			t.Fatal("a number was given twice")
+		}
+		if last, again := seen[n]; again && i-last < 1000 {
+			t.Fatalf("number %d is back after %d others", n, i-last)
+		}
+		seen[n] = i
+	}
+	if len(seen) > 1024 {
+		t.Errorf("%d numbers for one client at a time", len(seen))
 	}
 }
 

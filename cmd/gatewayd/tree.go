@@ -118,7 +118,7 @@ func printTree(w io.Writer, gateway string, all []standing, boot *gatewayv1.Boot
 	rows := [][]cell{plain("NAME", "KIND", "HEALTH", "SINCE", "LIFE", "CAUSE")}
 	for i, name := range branches(pathsOf(all), gateway) {
 		h := all[i].health
-		row := plain(name, h.Kind, "", age(now.Sub(h.Since.AsTime())), fmt.Sprint(h.Life), h.Cause)
+		row := plain(name, h.Kind, "", age(now.Sub(h.Since.AsTime())), fmt.Sprint(h.Life), standsFor(h))
 		row[2] = healthCell(h.State)
 		rows = append(rows, row)
 	}
@@ -132,6 +132,15 @@ func printTree(w io.Writer, gateway string, all []standing, boot *gatewayv1.Boot
 	return nil
 }
 
+// standsFor is why an actor is not well, and what it stands for if its name does
+// not say that.
+func standsFor(h *actorv1.Health) string {
+	if h.About == "" || h.Cause == "" {
+		return h.About + h.Cause
+	}
+	return h.About + ": " + h.Cause
+}
+
 func treeJSON(w io.Writer, all []standing) error {
 	type row struct {
 		Path  string    `json:"path"`
@@ -140,10 +149,11 @@ func treeJSON(w io.Writer, all []standing) error {
 		Cause string    `json:"cause,omitempty"`
 		Since time.Time `json:"since"`
 		Life  uint32    `json:"life"`
+		About string    `json:"about,omitempty"`
 	}
 	rows := []row{}
 	for _, s := range all {
-		rows = append(rows, row{s.path, s.health.Kind, s.health.State, s.health.Cause, s.health.Since.AsTime(), s.health.Life})
+		rows = append(rows, row{s.path, s.health.Kind, s.health.State, s.health.Cause, s.health.Since.AsTime(), s.health.Life, s.health.About})
 	}
 	return json.NewEncoder(w).Encode(rows)
 }

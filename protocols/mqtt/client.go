@@ -15,12 +15,18 @@ type ClientInfo struct {
 	Assigned bool                 // by the broker
 	Username string               // as sent, unverified until Authenticate said yes
 	Identity *access.Identity     // who Authenticate said it is; nil: nobody in particular
-	Password []byte               // only during Authenticate, nil afterwards
+	Password []byte               // only during Authenticate and Open, nil afterwards
 	Remote   string               // host:port of the peer
 	Version  byte                 // protocol level: 3 (3.1), 4 (3.1.1) or 5
 	Clean    bool                 // clean session or clean start asked for
 	TLS      *tls.ConnectionState // nil on plain TCP
+	Session  any                  // as Open returned
+
+	conn *conn
 }
+
+// Same tells whether both are of one connection.
+func (c ClientInfo) Same(o ClientInfo) bool { return c.conn == o.conn }
 
 // owner is whose a client id is as long as there is a session of it.
 func (c ClientInfo) owner() string {
@@ -61,7 +67,9 @@ const (
 	SessionSubscribed
 	SessionUnsubscribed
 	SessionDisconnected
-	SessionExpired // the stored session of an absent client is gone
+	SessionExpired   // the stored session of an absent client is gone
+	SessionThrottled // it sends more than its budget and is read more slowly
+	SessionDropped   // it reads too slowly: messages for it are lost
 )
 
 // String names the kind in the past tense.
@@ -77,6 +85,10 @@ func (k SessionKind) String() string {
 		return "disconnected"
 	case SessionExpired:
 		return "expired"
+	case SessionThrottled:
+		return "throttled"
+	case SessionDropped:
+		return "dropped"
 	}
 	return "unknown"
 }
@@ -87,6 +99,7 @@ type SessionEvent struct {
 	Client  ClientInfo
 	Filters []string // granted or given up; Subscribed and Unsubscribed only
 	Err     error    // why it ended; Disconnected only, nil when the client said goodbye
+	Kept    bool     // the session waits for the client to come back; Disconnected only
 }
 
 func propertiesFrom(p packets.Properties) Properties {

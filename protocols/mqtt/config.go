@@ -31,6 +31,9 @@ type Config struct {
 	SessionBytes  int           // payload bytes queued for one absent client (default 256 KiB)
 	MaxRetained   int           // retained messages of all clients; the owner's own Publish is not counted (default 256)
 
+	Rate     int // packets per second that a client may send, acknowledgements left out; 0: no limit
+	ByteRate int // bytes per second likewise; who sends more is read more slowly
+
 	Log *slog.Logger // nil: silent
 
 	// Authenticate accepts a client (nil error) and says who it is, or refuses it. It runs in the client's goroutine and
@@ -45,7 +48,10 @@ type Config struct {
 	// OnPublish takes an intercepted publish, in the client's goroutine and before the client is acknowledged. An error
 	// means "not taken": the client is told so in the way its version and QoS allow, see DESIGN.md.
 	OnPublish func(ClientInfo, Publish) error
-	// OnSession hears of sessions and subscriptions, in the client's goroutine; it must not block.
+	// Open is asked for each client that is about to be let in, in its goroutine, and may take its time. What it returns
+	// is the client's Session from then on; an error turns the client away. For each client let in there is a SessionDisconnected.
+	Open func(ClientInfo) (any, error)
+	// OnSession hears of sessions and subscriptions; it must not block.
 	OnSession func(SessionEvent)
 }
 
@@ -92,7 +98,7 @@ func (c Config) check() error {
 	case c.SessionExpiry < time.Second || c.SessionExpiry > 365*24*time.Hour:
 		return fmt.Errorf("session expiry %v: must be 1 s to a year", c.SessionExpiry)
 	case c.MaxClients < 0 || c.MaxClientsPerAddress < 0 || c.ConnectTimeout < 0 || c.Coalesce < 0 ||
-		c.MaxSessions < 0 || c.MaxQueued < 0 || c.SessionBytes < 0 || c.MaxRetained < 0:
+		c.Rate < 0 || c.ByteRate < 0 || c.MaxSessions < 0 || c.MaxQueued < 0 || c.SessionBytes < 0 || c.MaxRetained < 0:
 		return errors.New("a limit is negative")
 	}
 	return nil

@@ -21,6 +21,10 @@ type conn struct {
 	ready atomic.Bool // CONNECT was taken
 	flow  flow
 
+	seated bool // it has its place among the clients
+	ahead  int  // bytes that the library has read and not used; never less than that
+
+	over     atomic.Bool // its goroutine has ended
 	replaced atomic.Bool // a newer connection of the same id has the session
 
 	// Set before any other goroutine can find the client.
@@ -28,6 +32,8 @@ type conn struct {
 	client *mochi.Client
 
 	granted []grant // the SUBSCRIBE under way
+	budget  budget
+	traffic traffic
 }
 
 // grant is one filter of a SUBSCRIBE.
@@ -50,10 +56,29 @@ func newConn(c net.Conn, g *listener) *conn {
 	return k
 }
 
+// await returns as soon as there is something of the next packet.
+func (c *conn) await() error {
+	if c.ahead > 0 || c.rw != net.Conn(&c.socket) { // what is encrypted or framed may have more in store
+		return nil
+	}
+	return c.socket.await()
+}
+
+// consumed notes that the library has used a packet whose fixed header says n. Whoever spells n in more bytes than it
+// needs is never awaited, which is allowed.
+func (c *conn) consumed(n int) {
+	c.ahead -= 2 + n
+	for n >>= 7; n > 0; n >>= 7 {
+		c.ahead--
+	}
+}
+
 // Read passes bytes on, the first packet's only after they were judged.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.rw.Read(b)
+	c.ahead += n
 	c.guard.stats.bytesIn.Add(int64(n))
+	c.traffic.bytesIn.Add(int64(n))
 	if c.ready.Load() || n == 0 {
 		return n, err
 	}
@@ -108,6 +133,7 @@ func (c *conn) send(b []byte) error {
 		return nil
 	}
 	c.guard.stats.bytesOut.Add(int64(len(b)))
+	c.traffic.bytesOut.Add(int64(len(b)))
 	_, err := c.rw.Write(b)
 	return err
 }

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"errors"
+	"net"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -9,23 +10,23 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// attach takes a connection from CONNECT to its end. It stands for the library's EstablishConnection, which keeps two
-// goroutines and 20 KB of stack per idle client, and loses clients when one leaves while its successor arrives.
-func (s *Server) attach(c *conn) error {
+// enter takes a connection from CONNECT to the packets that follow. With step and leave it stands for the library's
+// EstablishConnection, which keeps two goroutines and 20 KB of stack per idle client, and loses clients when one leaves
+// while its successor arrives.
+func (s *Server) enter(c *conn) error {
 	cl := s.broker.NewClient(c, listenerID, "", false)
-	defer cl.Stop(nil)
+	c.client = cl
 	clean, err := s.welcome(cl, c)
 	if err != nil {
 		return err
 	}
 	present := s.seat(cl, c, clean)
-	err = s.serve(cl, c, present)
-	s.depart(cl, c, err)
-	return err
+	c.seated = true
+	return s.greet(cl, c, present)
 }
 
-// serve answers CONNECT and then packets. What a packet makes panic is the end of this client only.
-func (s *Server) serve(cl *mochi.Client, c *conn, present bool) (err error) {
+// greet answers CONNECT.
+func (s *Server) greet(cl *mochi.Client, c *conn, present bool) (err error) {
 	defer s.survive(c, &err)
 	if s.closing.Load() {
 		return ErrClosed // shutdown may have looked just before ready
@@ -33,7 +34,16 @@ func (s *Server) serve(cl *mochi.Client, c *conn, present bool) (err error) {
 	if err := s.open(cl, c, present); err != nil {
 		return err
 	}
-	return s.read(cl, c)
+	c.refresh(cl.State.Keepalive)
+	return nil
+}
+
+// leave is the end of a connection, whatever became of it.
+func (s *Server) leave(c *conn, err error) {
+	defer c.client.Stop(nil)
+	if c.seated {
+		s.depart(c.client, c, err)
+	}
 }
 
 func (s *Server) survive(c *conn, err *error) {
@@ -68,16 +78,18 @@ func (s *Server) welcome(cl *mochi.Client, c *conn) (clean bool, err error) {
 	if code, why := s.judge(cl, c, &pk); why != nil {
 		return false, s.turnAway(cl, code, why)
 	}
+	if c.info.Session, err = s.session(c.info, pk.Connect.Password); err != nil {
+		return false, s.turnAway(cl, packets.ErrServerBusy, err)
+	}
 	c.ready.Store(true)
 	return pk.Connect.Clean, nil
 }
 
 // introduce notes who is there, and settles what the library would take from the client unseen.
 func (s *Server) introduce(cl *mochi.Client, c *conn, pk *packets.Packet) {
-	c.client = cl
 	c.info = ClientInfo{
 		ID: cl.ID, Assigned: pk.Connect.ClientIdentifier == "", Username: string(pk.Connect.Username), Remote: cl.Net.Remote,
-		Version: pk.ProtocolVersion, Clean: pk.Connect.Clean,
+		Version: pk.ProtocolVersion, Clean: pk.Connect.Clean, conn: c,
 	}
 	if c.tls != nil {
 		st := c.tls.ConnectionState()
@@ -126,6 +138,15 @@ func (s *Server) judge(cl *mochi.Client, c *conn, pk *packets.Packet) (packets.C
 func (s *Server) authenticate(c ClientInfo) (id *access.Identity, err error) {
 	defer s.recoveredInto("authenticate", &err)
 	return s.cfg.Authenticate(c)
+}
+
+func (s *Server) session(c ClientInfo, password []byte) (session any, err error) {
+	c.Password = password
+	defer s.recoveredInto("open", &err)
+	if s.cfg.Open == nil {
+		return nil, nil
+	}
+	return s.cfg.Open(c)
 }
 
 // turnAway answers CONNECT with a refusal.
@@ -205,24 +226,28 @@ func endsWithConnection(cl *mochi.Client) bool {
 	return cl.Properties.Clean
 }
 
-// read serves packets until the connection ends. It waits with as little as possible on its stack.
-func (s *Server) read(cl *mochi.Client, c *conn) error {
-	for !cl.Closed() {
-		c.refresh(cl.State.Keepalive)
-		var fh packets.FixedHeader
-		if err := cl.ReadFixedHeader(&fh); err != nil {
-			return err
-		}
-		if err := s.process(cl, &fh); err != nil {
-			return err
-		}
+// step serves one packet. What it makes panic is the end of this client only.
+func (s *Server) step(c *conn) (err error) {
+	defer s.survive(c, &err)
+	cl := c.client
+	var fh packets.FixedHeader
+	if err := cl.ReadFixedHeader(&fh); err != nil {
+		return err
 	}
+	if wait := s.charge(c, &fh); wait > 0 {
+		s.slow(cl, c, wait)
+	}
+	if err := s.process(cl, &fh); err != nil {
+		return err
+	}
+	if cl.Closed() {
+		return net.ErrClosed
+	}
+	c.consumed(fh.Remaining)
+	c.refresh(cl.State.Keepalive)
 	return nil
 }
 
-// process is apart from read because a packet takes kilobytes of stack.
-//
-//go:noinline
 func (s *Server) process(cl *mochi.Client, fh *packets.FixedHeader) error {
 	pk, err := cl.ReadPacket(fh)
 	if err != nil {
@@ -249,7 +274,7 @@ func (s *Server) depart(cl *mochi.Client, c *conn, err error) {
 	} else if cl.Properties.Will.Flag != 0 && !s.closing.Load() {
 		s.leaveWill(cl, c)
 	}
-	s.tell(SessionEvent{Kind: SessionDisconnected, Client: c.info, Err: cause})
+	s.tell(SessionEvent{Kind: SessionDisconnected, Client: c.info, Err: cause, Kept: !endsWithConnection(cl) && !s.closing.Load()})
 	place := s.place(cl.ID)
 	place.Lock()
 	var gone []string

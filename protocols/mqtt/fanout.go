@@ -123,15 +123,15 @@ func identifiers(sub packets.Subscription) []int {
 func (s *Server) deliverNow(cl *mochi.Client, c *conn, m *message, v5, retain bool, ids []int) {
 	b, err := m.encoded(v5, retain, ids)
 	if most := cl.Properties.Props.MaximumPacketSize; err != nil || most > 0 && uint64(len(b)) > uint64(most) {
-		s.stats.dropped.Add(1)
+		s.lost(c)
 		return
 	}
 	if _, err = c.Write(b); err != nil {
 		cl.Stop(err)
-		s.stats.dropped.Add(1)
+		s.lost(c)
 		return
 	}
-	s.stats.messagesOut.Add(1)
+	s.sent(c)
 }
 
 // encoded returns the QoS 0 form, shared between clients: Write neither keeps nor changes it.
@@ -180,13 +180,13 @@ func (s *Server) deliverQueued(cl *mochi.Client, c *conn, m *message, qos byte, 
 	out.Properties.SubscriptionIdentifier = ids
 	size := messageSize(&out)
 	if cl.State.Inflight.Len() >= s.cfg.MaxQueued || !s.sessions.queue(cl.ID, size, s.queueLimit(cl)) {
-		s.stats.dropped.Add(1)
+		s.lost(c)
 		return
 	}
 	id, err := cl.NextPacketID()
 	if err != nil {
 		s.sessions.settle(cl.ID, size)
-		s.stats.dropped.Add(1)
+		s.lost(c)
 		return
 	}
 	out.PacketID = uint16(id)
@@ -197,11 +197,11 @@ func (s *Server) deliverQueued(cl *mochi.Client, c *conn, m *message, qos byte, 
 	err = cl.WritePacket(out)
 	switch {
 	case err == nil:
-		s.stats.messagesOut.Add(1)
+		s.sent(c)
 	case errors.Is(err, packets.ErrPacketTooLarge): // for this client it never was (MQTT 5 §3.1.2.11.4)
 		cl.State.Inflight.Delete(out.PacketID)
 		s.sessions.settle(cl.ID, size)
-		s.stats.dropped.Add(1)
+		s.lost(c)
 	default:
 		cl.Stop(err)
 	}

@@ -24,6 +24,7 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Pack
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
 		h.stats.messagesIn.Add(1)
+		c.traffic.messagesIn.Add(1)
 		if strings.HasPrefix(pk.TopicName, "$") {
 			pk.TopicName = deniedTopic
 		}

@@ -37,6 +37,7 @@ type Server struct {
 	messages sync.Pool      // of *message
 	places   [16]sync.Mutex // by client id: who comes and who goes, one at a time
 
+	begun   time.Time
 	closing atomic.Bool
 	once    sync.Once
 	done    chan struct{}
@@ -66,9 +67,9 @@ func Start(cfg Config) (*Server, error) {
 
 // run runs a broker of a checked configuration on l.
 func run(l net.Listener, cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, sessions: newLedger(), done: make(chan struct{})}
+	s := &Server{cfg: cfg, sessions: newLedger(), begun: time.Now(), done: make(chan struct{})}
 	s.guard = newListener(l, cfg, &s.stats)
-	s.guard.attach = s.attach
+	s.guard.host = s
 	s.kept.all = make(map[string]keptMessage)
 	s.wills.timers = make(map[string]*time.Timer)
 	s.broker = mochi.New(options(cfg))
@@ -95,7 +96,7 @@ func options(cfg Config) *mochi.Options {
 	caps.Compatibilities.NoInheritedPropertiesOnAck = true
 	return &mochi.Options{
 		Capabilities:             caps,
-		ClientNetReadBufferSize:  512,
+		ClientNetReadBufferSize:  16, // the socket has one while there is something in it
 		ClientNetWriteBufferSize: 1024,
 		Logger:                   slog.New(slog.DiscardHandler), // it logs whole packets, payloads and all
 		SysTopicResendInterval:   60,                            // each stops the world to measure it

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -27,6 +28,11 @@ type socket struct {
 	guard *listener
 	raw   syscall.RawConn // nil: not a kernel socket, always use the flusher
 
+	filling func(fd uintptr) bool // s.fill, made once
+	in      []byte                // read by await, with its capacity; nil: nothing
+	at      int                   // how much of in has been taken
+	inErr   error
+
 	mu      sync.Mutex
 	pending []byte
 	out     int  // bytes the flusher holds
@@ -43,7 +49,7 @@ func (s *socket) init(c net.Conn, g *listener) {
 	s.Conn, s.guard, s.tokens = c, g, burst
 	if sc, ok := c.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			s.raw = raw
+			s.raw, s.filling = raw, s.fill
 		}
 	}
 }
@@ -105,14 +111,63 @@ func (s *socket) room(n int) bool {
 }
 
 // Read implements io.Reader. Whoever asks is answered at once, however often: what comes in pays for what goes out.
-func (s *socket) Read(b []byte) (int, error) {
-	n, err := s.Conn.Read(b)
+func (s *socket) Read(b []byte) (n int, err error) {
+	if s.in != nil {
+		n = copy(b, s.in[s.at:])
+		if s.at += n; s.at == len(s.in) {
+			s.guard.recycle(s.in)
+			s.in = nil
+		}
+		return n, nil
+	}
+	n, err = s.Conn.Read(b)
+	s.earn(n)
+	return n, err
+}
+
+func (s *socket) earn(n int) {
 	if n > 0 {
 		s.mu.Lock()
 		s.tokens = min(s.tokens+2, burst) // the acknowledgement and the answer
 		s.mu.Unlock()
 	}
-	return n, err
+}
+
+// await returns once something has come, and holds no buffer while it waits.
+func (s *socket) await() error {
+	if s.in != nil || s.raw == nil {
+		return nil
+	}
+	if err := s.raw.Read(s.filling); err != nil {
+		return err
+	}
+	return s.inErr
+}
+
+// fill reads what there is; false: nothing.
+//
+//go:noinline
+func (s *socket) fill(fd uintptr) bool {
+	b := s.guard.buffer()
+	b = b[:cap(b)]
+	n, err := syscall.Read(int(fd), b)
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), b)
+	}
+	if n > 0 {
+		s.in, s.at = b[:n], 0
+		s.earn(n)
+		return true
+	}
+	s.guard.recycle(b)
+	switch {
+	case err == syscall.EAGAIN:
+		return false
+	case err == nil:
+		err = io.EOF
+	}
+	s.inErr = err
+	return true
 }
 
 // spend takes one token of the bucket that decides between "now" and "with the next batch".

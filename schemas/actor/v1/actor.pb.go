@@ -39,7 +39,10 @@ type Health struct {
 	// When this state began.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
 	// Which life of the actor says so; the first is 1.
-	Life          uint32 `protobuf:"varint,5,opt,name=life,proto3" json:"life,omitempty"`
+	Life uint32 `protobuf:"varint,5,opt,name=life,proto3" json:"life,omitempty"`
+	// What the actor stands for, if its name does not say that: the client id of a
+	// session, for instance.
+	About         string `protobuf:"bytes,6,opt,name=about,proto3" json:"about,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -107,6 +110,13 @@ func (x *Health) GetLife() uint32 {
 		return x.Life
 	}
 	return 0
+}
+
+func (x *Health) GetAbout() string {
+	if x != nil {
+		return x.About
+	}
+	return ""
 }
 
 // Healed is an event: the supervisor has acted on a failure, on event leaf
@@ -1051,13 +1061,14 @@ var File_actor_v1_actor_proto protoreflect.FileDescriptor
 
 const file_actor_v1_actor_proto_rawDesc = "" +
 	"\n" +
-	"\x14actor/v1/actor.proto\x12\bactor.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n" +
+	"\x14actor/v1/actor.proto\x12\bactor.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x01\n" +
 	"\x06Health\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12]\n" +
 	"\x05state\x18\x02 \x01(\tBG\x8a\xb5\x18C2\x02ok2\bstarting2\bdegraded2\vunreachable2\x06failed2\vquarantined2\astoppedR\x05state\x12\x14\n" +
 	"\x05cause\x18\x03 \x01(\tR\x05cause\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
-	"\x04life\x18\x05 \x01(\rR\x04life\"\xc4\x02\n" +
+	"\x04life\x18\x05 \x01(\rR\x04life\x12\x14\n" +
+	"\x05about\x18\x06 \x01(\tR\x05about\"\xc4\x02\n" +
 	"\x06Healed\x12\x14\n" +
 	"\x05child\x18\x01 \x01(\tR\x05child\x12k\n" +
 	"\x05level\x18\x02 \x01(\tBU\x8a\xb5\x18Q2\arestart2\x05cycle2\ffull-restart2\bescalate2\bwatchdog2\n" +

@@ -48,7 +48,12 @@ type Broker struct {
 	// hear everything and call everything.
 	Access string `protobuf:"bytes,9,opt,name=access,proto3" json:"access,omitempty"`
 	// Certificates; without them the listener is plain TCP.
-	Tls           *BrokerTls `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *BrokerTls `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Packets per second that a client may send, acknowledgements left out; 0: no
+	// limit. Who sends more is read more slowly.
+	Rate uint32 `protobuf:"varint,11,opt,name=rate,proto3" json:"rate,omitempty"`
+	// Bytes per second that a client may send; 0: no limit.
+	ByteRate      uint32 `protobuf:"varint,12,opt,name=byte_rate,json=byteRate,proto3" json:"byte_rate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -151,6 +156,20 @@ func (x *Broker) GetTls() *BrokerTls {
 		return x.Tls
 	}
 	return nil
+}
+
+func (x *Broker) GetRate() uint32 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *Broker) GetByteRate() uint32 {
+	if x != nil {
+		return x.ByteRate
+	}
+	return 0
 }
 
 // BrokerTls are the PEM files of an encrypted listener. They may be renewed at
@@ -345,7 +364,7 @@ var File_mqtt_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\xdc\x04\n" +
+	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb4\x05\n" +
 	"\x06Broker\x12<\n" +
 	"\x06listen\x18\x01 \x01(\tB$\x8a\xb5\x18 \x12\x0e127.0.0.1:1883*\t.*:[0-9]+b\x03tcpR\x06listen\x12<\n" +
 	"\vmax_clients\x18\x02 \x01(\rB\x1b\x8a\xb5\x18\x17\x12\x03256\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\n" +
@@ -360,7 +379,9 @@ const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\binsecure\x18\b \x01(\bR\binsecure\x125\n" +
 	"\x06access\x18\t \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12$\n" +
 	"\x03tls\x18\n" +
-	" \x01(\v2\x12.mqtt.v1.BrokerTlsR\x03tls\"_\n" +
+	" \x01(\v2\x12.mqtt.v1.BrokerTlsR\x03tls\x12$\n" +
+	"\x04rate\x18\v \x01(\rB\x10\x8a\xb5\x18\f\x12\x0510000:\x031/sR\x04rate\x120\n" +
+	"\tbyte_rate\x18\f \x01(\rB\x13\x8a\xb5\x18\x0f\x12\b16777216:\x03B/sR\bbyteRate\"_\n" +
 	"\tBrokerTls\x12(\n" +
 	"\vcertificate\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\vcertificate\x12\x18\n" +
 	"\x03key\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x03key\x12\x0e\n" +

@@ -1,0 +1,176 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/bus"
+)
+
+// Child is an actor that another one has brought up, for something that comes
+// and goes: the session of a client. It is an actor like any other but for its
+// supervision: nothing brings it back. When it fails it ends, and its parent is told.
+type Child struct{ cell *Cell }
+
+// Ended says that a child has failed and is gone. What it stood for is the
+// parent's to end.
+type Ended struct {
+	Child *Child
+	Err   error
+}
+
+// Spawn brings up an actor of kind k called <name>/<token>. about says what it
+// stands for, for people who read the tree. It lasts until Dismiss, until it fails or
+// until this life ends.
+func (c *Context) Spawn(token string, k *Kind, config proto.Message, about string) (*Child, error) {
+	l := c.l
+	if l.over() || l.ended {
+		return nil, bus.Errorf(bus.Aborted, "this life of %s is over", l.cell.path)
+	}
+	s := l.cell.sys
+	cell := &Cell{sys: s, path: l.cell.path + "/" + token, kind: k, meth: k.meth, about: about, parent: l, health: unborn(k, about)}
+	cell.config.Store(&config)
+	if err := s.add(cell); err != nil {
+		return nil, bus.Errorf(bus.FailedPrecondition, "%s", err)
+	}
+	if l.nursery == nil { // one for all, who begin one after the other and only once
+		l.nursery = s.Props(func() actor.Actor { return &life{cell: l.unborn} })
+	}
+	l.unborn = cell
+	pid, err := l.pc.SpawnNamed(l.nursery, s.SpawnName(token))
+	if err != nil {
+		s.remove(cell)
+		return nil, bus.Errorf(bus.Internal, "start %s: %s", cell.path, err)
+	}
+	cell.Bind(pid)
+	child := &Child{cell}
+	l.mu.Lock()
+	if l.children == nil {
+		l.children = map[string]*Child{}
+	}
+	l.children[pid.Id] = child
+	l.mu.Unlock()
+	return child, nil
+}
+
+// Dismiss ends a child; nothing is heard of it any more.
+func (c *Context) Dismiss(child *Child) {
+	if pid, mine := c.l.drop(child); mine {
+		child.cell.Close("it has ended")
+		c.l.pc.Stop(pid)
+	}
+}
+
+// Path is the child's name.
+func (k *Child) Path() string { return k.cell.path }
+
+// Post hands the child a message. Any goroutine may call it, and it never
+// blocks; it fails when too much waits already or the child is gone.
+func (k *Child) Post(msg any) error { return k.cell.admit(told{msg}) }
+
+// Tell hands the child a message of its parent, which is never too much: who
+// sends it bounds it.
+func (k *Child) Tell(msg any) { k.cell.post(told{msg}) }
+
+type told struct{ msg any }
+
+func (m told) deliver(l *life) { l.hand(m.msg, nil) }
+
+// HandleFailure implements actor.SupervisorStrategy for children.
+func (l *life) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, pid *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	l.mu.Lock()
+	child := l.children[pid.Id]
+	l.mu.Unlock()
+	if child != nil {
+		child.cell.Close("it has failed")
+		l.drop(child)
+		err, ok := reason.(error)
+		if !ok {
+			err = errors.New("it panicked")
+		}
+		var f *Fault
+		if errors.As(err, &f) && f.Stack != nil {
+			l.cell.sys.Log.Error("an actor panicked", "actor", f.Path, "err", f.Err, "stack", string(f.Stack))
+		}
+		l.cell.post(&later{life: l, msg: Ended{child, err}})
+	}
+	l.pc.Stop(pid)
+}
+
+// drop forgets a child that ends; mine is false if it was none.
+func (l *life) drop(child *Child) (pid *actor.PID, mine bool) {
+	pid = child.cell.PID()
+	if pid == nil {
+		return nil, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	mine = l.children[pid.Id] == child
+	delete(l.children, pid.Id)
+	return pid, mine
+}
+
+// dismiss ends all children of a life that ends.
+func (l *life) dismiss() {
+	l.mu.Lock()
+	all := l.children
+	l.children = nil
+	l.mu.Unlock()
+	for _, child := range all {
+		child.cell.Close("its parent has ended")
+		l.pc.Stop(child.cell.PID())
+	}
+}
+
+// orphan ends the children of a life that was left behind. Any goroutine.
+func (l *life) orphan() {
+	l.mu.Lock()
+	all := l.children
+	l.children = nil
+	l.mu.Unlock()
+	for _, child := range all {
+		child.cell.Fence()
+		child.cell.Remove()
+		if pid := child.cell.PID(); pid != nil {
+			l.cell.sys.runtime.Root.Stop(pid)
+		}
+	}
+}
+
+// Ask asks the actor itself, and waits for its answer or the end of ctx. Where
+// too much waits already it waits as well.
+func (g Gate) Ask(ctx context.Context, msg any) (any, error) {
+	type outcome struct {
+		msg any
+		err error
+	}
+	done := make(chan outcome, 1)
+	for {
+		if err := g.open(); err != nil {
+			return nil, err
+		}
+		err := g.l.cell.offer(NewRequest(msg, func(msg any, err error) { done <- outcome{msg, err} }))
+		if err == nil {
+			break
+		}
+		var full *bus.Error
+		if !errors.As(err, &full) || full.Code != bus.ResourceExhausted {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(time.Millisecond):
+		}
+	}
+	select {
+	case o := <-done:
+		return o.msg, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

@@ -1,0 +1,47 @@
+package mqttbroker
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/protocols/access"
+	"gatewayd/protocols/mqtt"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+// house is what one life of a broker and the sessions below it have in common.
+// Nobody changes server once there is a session.
+type house struct {
+	cfg    *mqttv1.Broker
+	gate   gate
+	claims mqtt.Claims
+	slots  mqtt.Slots   // calls under way
+	server *mqtt.Server // nil until it listens
+}
+
+// of is what a session is of.
+func of(ci *mqtt.ClientInfo) *mqttv1.Session {
+	s := &mqttv1.Session{
+		ClientId: ci.ID, Username: ci.Username, Remote: ci.Remote, Connected: timestamppb.Now(),
+		Version: map[byte]string{3: "3.1", 4: "3.1.1", 5: "5"}[ci.Version],
+	}
+	if ci.Identity != nil && ci.Identity.Name != access.Anonymous {
+		s.Identity = ci.Identity.Name
+	}
+	return s
+}
+
+// status is how a session is.
+func (h *house) status(path string, of *mqttv1.Session, ci mqtt.ClientInfo, calls *mqtt.Slots) *mqttv1.Status {
+	t := h.server.Traffic(ci)
+	m := &mqttv1.Status{
+		Path: path, Session: of, Connected: t.Connected, Dropped: uint64(t.Dropped), Throttled: uint64(t.Throttled),
+		BytesIn: uint64(t.BytesIn), BytesOut: uint64(t.BytesOut), MessagesIn: uint64(t.MessagesIn), MessagesOut: uint64(t.MessagesOut),
+		Queued: uint32(t.Queued), QueuedBytes: uint64(t.QueuedBytes), Calls: uint32(calls.Taken()), CallsRefused: calls.Refused(),
+	}
+	for s := range slices.Values(t.Subscriptions) {
+		m.Subscriptions = append(m.Subscriptions, &mqttv1.Subscription{Filter: s.Filter, Qos: uint32(s.QoS)})
+	}
+	return m
+}

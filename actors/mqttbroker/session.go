@@ -1,0 +1,121 @@
+package mqttbroker
+
+import (
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/mqtt"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+// sessionKind is the kind of the actors that stand for one client each. It is not
+// in a config: clients bring them.
+func sessionKind(h *house) *actors.Kind {
+	k := actors.Define(actors.Kind{
+		Name:     "mqtt-session",
+		Doc:      "the session of one MQTT client",
+		Services: []protoreflect.ServiceDescriptor{actors.Service(mqttv1.File_mqtt_v1_session_proto, "SessionService")},
+	}, func(cfg *mqttv1.Session) actors.Actor { return &session{house: h, of: cfg} })
+	return &k
+}
+
+// calm is how long a client must not struggle to be well again.
+const calm = 15 * time.Second
+
+// session is one client: what it asks for and what it gets. Whatever it does, it
+// is its own mailbox that is full, and its own life that ends.
+type session struct {
+	*house
+	of    *mqttv1.Session
+	calls *mqtt.Slots
+	ci    *mqtt.ClientInfo
+	until time.Time // it struggled lately
+}
+
+type (
+	attached struct { // a connection has the session
+		ci    *mqtt.ClientInfo
+		of    *mqttv1.Session
+		calls *mqtt.Slots
+	}
+	away   struct{} // the client has gone, and the session is kept
+	strain struct{ why string }
+	eased  struct{}
+)
+
+func (s *session) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case attached:
+		s.ci, s.of, s.calls = m.ci, m.of, m.calls
+		c.OK()
+	case away:
+		c.Unreachable("the client is away; its session is kept")
+	case strain:
+		if s.until.IsZero() {
+			c.After(calm, eased{})
+		}
+		s.until = time.Now().Add(calm)
+		c.Degraded(m.why)
+	case eased:
+		s.ease(c)
+	case command:
+		s.call(c, m)
+	case *mqtt.Incoming:
+		s.pass(c, m)
+	case *mqtt.Outgoing:
+		s.bring(c, m)
+	case actors.Called:
+		s.answer(c, m)
+	case *mqttv1.StatusRequest:
+		c.Reply(&mqttv1.StatusResponse{Status: s.status(c.Name(), s.of, *s.ci, s.calls)})
+	case *mqttv1.DisconnectRequest:
+		s.disconnect(c, m)
+	case actors.Stopped:
+		s.leave()
+	case actors.Failed:
+		return s.failed(c, m)
+	}
+	return nil
+}
+
+func (s *session) failed(c *actors.Context, m actors.Failed) error {
+	of, ok := m.Of.(*mqtt.Incoming)
+	if !ok {
+		return m.Err
+	}
+	c.Log().Debug("publish not taken", "client", of.Client.ID, "topic", of.Topic, "err", m.Err)
+	return nil
+}
+
+// leave gives back what was under way; who asked has gone.
+func (s *session) leave() {
+	for s.calls != nil && s.calls.Taken() > 0 {
+		s.end()
+	}
+}
+
+func (s *session) ease(c *actors.Context) {
+	if left := time.Until(s.until); left > 0 {
+		c.After(left, eased{})
+		return
+	}
+	s.until = time.Time{}
+	if s.server.Present(*s.ci) {
+		c.OK()
+	}
+}
+
+// disconnect ends the session, and with it this actor.
+func (s *session) disconnect(c *actors.Context, m *mqttv1.DisconnectRequest) {
+	switch {
+	case m.ClientId != "" && m.ClientId != s.ci.ID:
+		c.Refuse(errors.New("this is the session of another client now: " + s.ci.ID))
+	case !s.server.Cut(*s.ci):
+		c.Refuse(errors.New("the client has just gone"))
+	default:
+		c.Reply(&mqttv1.DisconnectResponse{})
+	}
+}

@@ -1,0 +1,204 @@
+package mqttbroker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/mqtt"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+// sessions are the clients that the broker holds something of.
+type sessions struct {
+	kind  *actors.Kind
+	all   map[string]*place // by client id
+	taken map[int]struct{}  // numbers in use
+	last  int
+	early []early // who came before the broker could know that it listens
+}
+
+// place is one session, as its broker sees it.
+type place struct {
+	child  *actors.Child
+	number int
+	ci     *mqtt.ClientInfo // of the latest connection
+	of     *mqttv1.Session
+	calls  mqtt.Slots
+}
+
+type (
+	arrival struct{ ci *mqtt.ClientInfo }
+	early   struct {
+		req *actors.Request
+		ci  *mqtt.ClientInfo
+	}
+	departure struct {
+		ci   *mqtt.ClientInfo
+		kept bool
+	}
+)
+
+// arrive gives a client that is about to be let in its actor.
+func (b *broker) arrive(c *actors.Context, m *arrival) {
+	if b.server == nil {
+		b.sessions.early = append(b.sessions.early, early{c.Take(), m.ci})
+		return
+	}
+	p, err := b.settle(c, m.ci)
+	if err != nil {
+		c.Refuse(err)
+		return
+	}
+	c.Reply(p.child)
+}
+
+// receive lets in who came early.
+func (b *broker) receive(c *actors.Context) {
+	for _, e := range b.sessions.early {
+		if p, err := b.settle(c, e.ci); err != nil {
+			e.req.Refuse(err)
+		} else {
+			e.req.Reply(p.child)
+		}
+	}
+	b.sessions.early = nil
+}
+
+// settle finds the session of a client, or makes it.
+func (b *broker) settle(c *actors.Context, ci *mqtt.ClientInfo) (*place, error) {
+	p := b.sessions.all[ci.ID]
+	if p == nil {
+		p = &place{number: b.sessions.number(), of: of(ci)}
+		var err error
+		about := "client " + ci.ID
+		if p.child, err = c.Spawn(fmt.Sprint("session-", p.number), b.sessions.kind, p.of, about); err != nil {
+			return nil, err
+		}
+		b.sessions.all[ci.ID], b.sessions.taken[p.number] = p, struct{}{}
+	}
+	if p.ci != nil {
+		p.of = of(ci)
+	}
+	p.ci = ci
+	p.child.Tell(attached{ci, p.of, &p.calls})
+	return p, nil
+}
+
+// number is the next one that is free. They are used again, so that whoever comes
+// and goes for years leaves no more behind than the most who were here at once; but
+// as late as that allows, since people take down the name of a session to end it.
+func (s *sessions) number() int {
+	round := max(1024, 2*len(s.all)+2)
+	for {
+		if s.last++; s.last > round {
+			s.last = 1
+		}
+		if _, taken := s.taken[s.last]; !taken {
+			return s.last
+		}
+	}
+}
+
+// depart notes that a connection or a session has ended.
+func (b *broker) depart(c *actors.Context, m departure) {
+	p := b.sessions.all[m.ci.ID]
+	switch {
+	case p == nil || !p.ci.Same(*m.ci): // it has come again
+	case m.kept:
+		p.child.Tell(away{})
+	default:
+		b.sessions.drop(p)
+		c.Dismiss(p.child)
+	}
+}
+
+func (s *sessions) drop(p *place) {
+	delete(s.all, p.ci.ID)
+	delete(s.taken, p.number)
+}
+
+// crashed ends the client whose session has failed.
+func (b *broker) crashed(c *actors.Context, m actors.Ended) {
+	for _, p := range b.sessions.all {
+		if p.child == m.Child {
+			c.Log().Warn("a session has failed, its client is cut off", "session", m.Child.Path(), "client", p.ci.ID, "err", m.Err)
+			b.sessions.drop(p)
+			b.server.Cut(*p.ci)
+			return
+		}
+	}
+}
+
+// reconcile ends sessions whose end could not be said because too much waited.
+func (b *broker) reconcile(c *actors.Context) {
+	for _, p := range b.sessions.all {
+		if !b.server.Present(*p.ci) {
+			b.sessions.drop(p)
+			c.Dismiss(p.child)
+		}
+	}
+}
+
+// list answers with some of the sessions, one after the other.
+func (b *broker) listSessions(c *actors.Context, m *mqttv1.SessionsRequest) {
+	l := &listing{house: b.house}
+	for _, p := range b.sessions.all {
+		if (m.ClientId == "" || m.ClientId == p.ci.ID) && (m.Identity == "" || m.Identity == p.of.Identity) {
+			l.left = append(l.left, entry{p.child.Path(), p.of, p.ci, &p.calls})
+		}
+	}
+	slices.SortFunc(l.left, func(a, b entry) int { return strings.Compare(a.ci.ID, b.ci.ID) })
+	c.Stream(l)
+}
+
+// entry is a place at one moment.
+type entry struct {
+	path  string
+	of    *mqttv1.Session
+	ci    *mqtt.ClientInfo
+	calls *mqtt.Slots
+}
+
+// listing is the answer under way.
+type listing struct {
+	*house
+	left []entry
+}
+
+// Next implements actors.Source.
+func (l *listing) Next(context.Context) (proto.Message, error) {
+	if len(l.left) == 0 {
+		return nil, io.EOF
+	}
+	p := l.left[0]
+	l.left = l.left[1:]
+	return &mqttv1.SessionsResponse{Status: l.status(p.path, p.of, *p.ci, p.calls)}, nil
+}
+
+// Close implements actors.Source.
+func (l *listing) Close() error { return nil }
+
+// disconnect ends the sessions that somebody names.
+func (b *broker) disconnect(c *actors.Context, m *mqttv1.DisconnectClientsRequest) {
+	if m.ClientId == "" && m.Identity == "" {
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "say whom: client-id or identity"))
+		return
+	}
+	cut := &mqttv1.Cut{Identity: m.Identity, Cause: "disconnected by " + c.Caller().Identity}
+	for _, p := range b.sessions.all {
+		if (m.ClientId == "" || m.ClientId == p.ci.ID) && (m.Identity == "" || m.Identity == p.of.Identity) && b.server.Cut(*p.ci) {
+			cut.Clients = append(cut.Clients, p.ci.ID)
+		}
+	}
+	slices.Sort(cut.Clients)
+	if len(cut.Clients) > 0 {
+		c.Event("cut", cut)
+	}
+	c.Reply(&mqttv1.DisconnectClientsResponse{Clients: cut.Clients})
+}
