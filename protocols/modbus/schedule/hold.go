@@ -24,13 +24,13 @@ func (q *Queue[P]) weigh(h *hold, now time.Duration) {
 	}
 	for c := Write; c < Probe; c++ {
 		for _, id := range q.lanes[c].turns {
-			if u := q.units[id]; u == nil || !u.silent {
+			if u := q.units.Of(id); u == nil || !u.silent {
 				h.end = h.until
 				return
 			}
 		}
 	}
-	for _, u := range q.units {
+	for _, u := range q.units.All() {
 		if !u.silent {
 			h.end = max(h.end, after(u.last, h.span))
 		}

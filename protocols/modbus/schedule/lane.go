@@ -7,11 +7,12 @@ type lane[P any] struct {
 	bound  int
 	size   int
 	turns  []uint8
-	byUnit map[uint8][]Item[P]
+	byUnit Units[[]Item[P]]
 }
 
 func (l *lane[P]) push(item Item[P]) (verdict Verdict, replaced Item[P]) {
-	items := l.byUnit[item.Unit]
+	waiting := l.byUnit.Make(item.Unit)
+	items := *waiting
 	if item.Key != "" && item.Class >= Poll {
 		for i := range items {
 			if items[i].Key == item.Key {
@@ -26,14 +27,11 @@ func (l *lane[P]) push(item Item[P]) (verdict Verdict, replaced Item[P]) {
 	if len(items) == 0 {
 		l.turns = append(l.turns, item.Unit)
 	}
-	if l.byUnit == nil {
-		l.byUnit = map[uint8][]Item[P]{}
-	}
 	at := len(items)
 	for at > 0 && items[at-1].Due > item.Due {
 		at--
 	}
-	l.byUnit[item.Unit] = slices.Insert(items, at, item)
+	*waiting = slices.Insert(items, at, item)
 	l.size++
 	return Queued, replaced
 }
@@ -45,7 +43,7 @@ func (l *lane[P]) any(free func(uint8) bool) bool { return slices.ContainsFunc(l
 func (l *lane[P]) take(free func(uint8) bool) Item[P] {
 	i := -1
 	for k, id := range l.turns {
-		if due := l.byUnit[id][0].Due; (i < 0 || due < l.byUnit[l.turns[i]][0].Due) && free(id) {
+		if due := l.first(id).Due; (i < 0 || due < l.first(l.turns[i]).Due) && free(id) {
 			if i = k; due == 0 {
 				break // none is due earlier
 			}
@@ -53,33 +51,40 @@ func (l *lane[P]) take(free func(uint8) bool) Item[P] {
 	}
 	id := l.turns[i]
 	l.turns = slices.Delete(l.turns, i, i+1)
-	items := l.byUnit[id]
-	item := items[0]
-	items = slices.Delete(items, 0, 1)
+	item := *l.first(id)
 	l.size--
-	if len(items) == 0 {
-		delete(l.byUnit, id)
-		return item
+	if l.keep(id, slices.Delete(*l.byUnit.Of(id), 0, 1)) {
+		l.turns = append(l.turns, id)
 	}
-	l.byUnit[id] = items
-	l.turns = append(l.turns, id)
 	return item
+}
+
+func (l *lane[P]) first(id uint8) *Item[P] { return &(*l.byUnit.Of(id))[0] }
+
+// kept is for how many items a unit that has none keeps the room.
+const kept = 4
+
+// keep is false when no item of the unit is left.
+func (l *lane[P]) keep(id uint8, items []Item[P]) bool {
+	if len(items) == 0 && cap(items) > kept {
+		items = nil
+	}
+	*l.byUnit.Of(id) = items
+	return len(items) > 0
 }
 
 // remove takes out what matches; units keep their turns.
 func (l *lane[P]) remove(match func(Item[P]) bool) []Item[P] {
 	var gone []Item[P]
 	for _, id := range slices.Clone(l.turns) {
-		items := slices.DeleteFunc(l.byUnit[id], func(item Item[P]) bool {
+		items := slices.DeleteFunc(*l.byUnit.Of(id), func(item Item[P]) bool {
 			if !match(item) {
 				return false
 			}
 			gone = append(gone, item)
 			return true
 		})
-		l.byUnit[id] = items
-		if len(items) == 0 {
-			delete(l.byUnit, id)
+		if !l.keep(id, items) {
 			l.turns = slices.DeleteFunc(l.turns, func(u uint8) bool { return u == id })
 		}
 	}

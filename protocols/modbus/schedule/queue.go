@@ -35,7 +35,7 @@ type Queue[P any] struct {
 	config  QueueConfig
 	lanes   [classes]lane[P]
 	skipped [classes]int // elections that passed over the class while it had work
-	units   map[uint8]*unit
+	units   Units[unit]
 	expired []Item[P]
 	// earliest is no later than any deadline that waits; 0: none waits.
 	earliest time.Duration
@@ -75,7 +75,7 @@ func NewQueue[P any](config QueueConfig) *Queue[P] {
 	or(&config.ProbeShare, 150)
 	or(&config.SilentShare, 4)
 	or(&config.ShedShare, 20)
-	q := &Queue[P]{config: config, units: map[uint8]*unit{}}
+	q := &Queue[P]{config: config}
 	for class, bound := range []int{config.Writes, config.Interactives, config.Polls, config.Polls, config.Probes} {
 		q.lanes[class].bound = bound
 	}
@@ -116,11 +116,7 @@ func (q *Queue[P]) Next(now time.Duration) (item Item[P], wait time.Duration, ok
 	if q.empty() {
 		q.earliest = 0
 	}
-	u := q.units[item.Unit]
-	if u == nil {
-		u = &unit{}
-		q.units[item.Unit] = u
-	}
+	u := q.units.Make(item.Unit)
 	u.flying++
 	u.rest, u.class, u.since, u.last = item.Rest, class, now, now
 	return item, 0, true
@@ -171,7 +167,7 @@ func (q *Queue[P]) free(class Class, id uint8, now time.Duration) bool {
 
 // ready returns from when on the unit's items of the class may go; ok is false while only Done can tell.
 func (q *Queue[P]) ready(class Class, id uint8) (at time.Duration, ok bool) {
-	u := q.units[id]
+	u := q.units.Of(id)
 	if u != nil {
 		at = u.ready
 	}
@@ -199,7 +195,7 @@ func (q *Queue[P]) wait(now time.Duration) time.Duration {
 
 // Done says that a transaction with the unit has ended, after which the unit rests. Calls without a transaction in flight do nothing.
 func (q *Queue[P]) Done(id uint8, now time.Duration, outcome Outcome) {
-	u := q.units[id]
+	u := q.units.Of(id)
 	if u == nil || u.flying == 0 {
 		return
 	}
@@ -242,7 +238,7 @@ func (q *Queue[P]) sweep(now time.Duration) {
 	for c := range q.lanes {
 		past := func(item Item[P]) bool { return item.Deadline > 0 && now >= item.Deadline }
 		q.expired = append(q.expired, q.lanes[c].remove(past)...)
-		for _, items := range q.lanes[c].byUnit {
+		for _, items := range q.lanes[c].byUnit.All() {
 			for _, item := range items {
 				q.note(item.Deadline)
 			}
@@ -271,7 +267,7 @@ func (q *Queue[P]) Len(class Class) int {
 // InFlight returns how many elected items have not been Done, over all units.
 func (q *Queue[P]) InFlight() int {
 	n := 0
-	for _, u := range q.units {
+	for _, u := range q.units.All() {
 		n += u.flying
 	}
 	return n

@@ -28,14 +28,14 @@ type Config struct {
 type Carrier struct {
 	config Config
 	queue  *schedule.Queue[*part]
-	keyed  map[string]*job
+	keyed  []*job // that wait, or are under way, and can be replaced
 	down   *Down
 	works  []*Work // under way
 	mute   int     // transactions without an answer in a row, of all units
 	counts Counts
 	ledger ledger
 
-	tallies map[uint8]*Tally // by unit
+	tallies schedule.Units[Tally]
 }
 
 // Counts are what a Carrier has seen.
@@ -136,14 +136,14 @@ func (c *Carrier) Take(ask *Ask, now time.Duration, reply func(*Answer)) {
 }
 
 func (c *Carrier) replace(key string, j *job) {
-	if c.keyed == nil {
-		c.keyed = map[string]*job{}
+	i := slices.IndexFunc(c.keyed, func(o *job) bool { return o.answer.Ask.Key == key })
+	if i < 0 {
+		c.keyed = append(c.keyed, j)
+		return
 	}
-	old := c.keyed[key]
-	c.keyed[key] = j
-	if old != nil {
-		c.drop(func(p *part) bool { return p.job == old }, errReplaced)
-	}
+	old := c.keyed[i]
+	c.keyed[i] = j
+	c.drop(func(p *part) bool { return p.job == old }, errReplaced)
 }
 
 // push queues a part, or settles it when it cannot be.
@@ -289,8 +289,11 @@ func (c *Carrier) settle(p *part, r Result) {
 	if j.left--; j.left > 0 {
 		return
 	}
-	if key := j.answer.Ask.Key; key != "" && c.keyed[key] == j {
-		delete(c.keyed, key)
+	if i := slices.Index(c.keyed, j); i >= 0 {
+		c.keyed = slices.Delete(c.keyed, i, i+1)
+	}
+	if j.scan != nil && j.scan.job == j {
+		j.scan.job = nil
 	}
 	if c.ledger.over.Sheds(j.answer.Ask.Key) {
 		j.answer.Shed = c.ledger.cause

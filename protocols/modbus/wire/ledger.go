@@ -22,8 +22,8 @@ type Rhythm struct {
 
 // ledger knows who asks for how much of a link's time, and what the others cost.
 type ledger struct {
-	units    map[string]*account // by path
-	scans    map[string]*scan    // by key
+	units    []*account
+	scans    []*scan
 	over     schedule.Overload
 	turns    int    // how often what is shed has changed
 	cause    string // of what is shed now
@@ -41,12 +41,13 @@ type account struct {
 
 // scan is what is known of a group.
 type scan struct {
+	key    string
 	load   *budget.Unit
 	group  *budget.Group
 	took   average
 	asked  time.Duration
 	served time.Duration // when its last scan had ended
-	job    *job          // the last
+	job    *job          // the last; nil: it has ended
 }
 
 const (
@@ -81,34 +82,38 @@ func (l *ledger) asked(j *job, now time.Duration) *scan {
 	if ask.Load == nil {
 		return nil
 	}
-	if l.units == nil {
-		l.units, l.scans = map[string]*account{}, map[string]*scan{}
-	}
-	a := l.units[ask.Load.Name]
+	a := l.account(ask.Load)
 	if a == nil {
 		a = &account{}
-		l.units[ask.Load.Name] = a
+		l.units = append(l.units, a)
 	}
 	a.load = ask.Load
 	if ask.Class != schedule.Poll || ask.Key == "" || ask.Group >= len(ask.Load.Groups) {
 		return nil
 	}
-	s := l.scans[ask.Key]
-	if s == nil {
-		s = &scan{served: now}
-		l.scans[ask.Key] = s
+	i := slices.IndexFunc(l.scans, func(s *scan) bool { return s.key == ask.Key })
+	if i < 0 {
+		i = len(l.scans)
+		l.scans = append(l.scans, &scan{key: ask.Key, served: now})
 	}
+	s := l.scans[i]
 	s.load, s.group, s.asked, s.job = ask.Load, &ask.Load.Groups[ask.Group], now, j
 	return s
 }
 
-func (l *ledger) leave(unit string) {
-	delete(l.units, unit)
-	for key, s := range l.scans {
-		if s.load.Name == unit {
-			delete(l.scans, key)
+// account is that of the unit which says this of itself; nil: it has not asked yet.
+func (l *ledger) account(load *budget.Unit) *account {
+	for _, a := range l.units {
+		if a.load == load || a.load.Name == load.Name {
+			return a
 		}
 	}
+	return nil
+}
+
+func (l *ledger) leave(unit string) {
+	l.units = slices.DeleteFunc(l.units, func(a *account) bool { return a.load.Name == unit })
+	l.scans = slices.DeleteFunc(l.scans, func(s *scan) bool { return s.load.Name == unit })
 }
 
 // carried notes a transaction of which the job has the sum.
@@ -116,7 +121,7 @@ func (l *ledger) carried(p *part, now time.Duration) {
 	j := p.job
 	answered := p.res.Outcome == schedule.Answered || p.res.Outcome == schedule.Exception
 	if load := j.answer.Ask.Load; load != nil && answered {
-		if a := l.units[load.Name]; a != nil {
+		if a := l.account(load); a != nil {
 			a.latency.learn(p.res.Took)
 		}
 	}
@@ -141,11 +146,11 @@ func (l *ledger) ended(j *job, now time.Duration) {
 // demands are those of the groups that ask.
 func (l *ledger) demands(now time.Duration) []schedule.Demand {
 	var all []schedule.Demand
-	for key, s := range l.scans {
-		if s.job.left == 0 && now-s.asked > lapsed*s.group.Every || !s.took.known {
+	for _, s := range l.scans {
+		if s.job == nil && now-s.asked > lapsed*s.group.Every || !s.took.known {
 			continue
 		}
-		d := schedule.Demand{Key: key, Unit: s.group.Requests[0].Unit, Every: s.group.Every}
+		d := schedule.Demand{Key: s.key, Unit: s.group.Requests[0].Unit, Every: s.group.Every}
 		d.Share = s.took.seconds / s.group.Every.Seconds() / float64(l.inFlight)
 		d.Own = d.Share
 		if s.load.Rest > 0 {

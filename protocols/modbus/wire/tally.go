@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -109,14 +108,8 @@ func Total(all []Tally) (t Tally) {
 type TallyUnit struct{ Unit uint8 }
 
 func (c *Carrier) tally(unit uint8) *Tally {
-	t := c.tallies[unit]
-	if t == nil {
-		if c.tallies == nil {
-			c.tallies = map[uint8]*Tally{}
-		}
-		t = &Tally{Unit: unit}
-		c.tallies[unit] = t
-	}
+	t := c.tallies.Make(unit)
+	t.Unit = unit
 	return t
 }
 
@@ -126,18 +119,17 @@ func (c *Carrier) Tally(unit uint8) Tally { return c.counted(unit, c.config.Tap.
 // Tallies are those of all units that were ever asked, in the order of their addresses.
 func (c *Carrier) Tallies() []Tally {
 	late := c.config.Tap.Late()
-	all := make([]Tally, 0, len(c.tallies))
-	for unit := range c.tallies {
-		all = append(all, c.counted(unit, late))
+	all := make([]Tally, 0, len(c.tallies.All()))
+	for _, t := range c.tallies.All() {
+		all = append(all, c.counted(t.Unit, late))
 	}
-	slices.SortFunc(all, func(a, b Tally) int { return cmp.Compare(a.Unit, b.Unit) })
 	return all
 }
 
 // counted is a copy, which others may keep.
 func (c *Carrier) counted(unit uint8, late map[uint8]uint64) Tally {
 	t := Tally{Unit: unit}
-	if known := c.tallies[unit]; known != nil {
+	if known := c.tallies.Of(unit); known != nil {
 		t.add(known)
 	}
 	t.Late = late[unit]
