@@ -28,6 +28,7 @@ type child struct {
 	crashed bool   // a group that panicked: protoactor has suspended it
 	healing bool   // hit by the supervisor and not seen well since
 	leaving bool   // being taken out of the group
+	notOK   string // its state as it was last told; empty: it is OK, or was never there
 	told    chronicle
 
 	waitsFor *child      // who has to be power-cycled before it is tried again
@@ -63,6 +64,16 @@ func (g *group) adopt(n *config.Node) *child {
 func (g *group) child(path string) *child {
 	for _, c := range g.children {
 		if c.path == path {
+			return c
+		}
+	}
+	return nil
+}
+
+// at is the child that protoactor has at pid; nil: there is none any more.
+func (g *group) at(pid *actor.PID) *child {
+	for _, c := range g.children {
+		if c.pid != nil && c.pid.Id == pid.Id {
 			return c
 		}
 	}
@@ -114,15 +125,14 @@ func (g *group) spawn(c *child) {
 		panic(fmt.Errorf("start %s: %w", c.path, err)) // salted names do not collide
 	}
 	c.pid, c.crashed = pid, false
-	g.byPID[pid.Id] = c
 	c.cell.Bind(pid)
-	g.notOK[c] = actors.Starting
+	c.notOK = actors.Starting
 	g.enter(c, up)
 }
 
 // starting says so of a child that is not there yet.
 func (g *group) starting(c *child, why string) {
-	g.notOK[c] = actors.Starting
+	c.notOK = actors.Starting
 	c.cell.SetHealth(actors.Starting, why)
 }
 

@@ -34,6 +34,9 @@ type cycle struct {
 func (g *group) beginCycle(owner *child, hit []*child) *cycle {
 	cy := &cycle{owner: owner, hit: hit}
 	cy.ctx, cy.cancel = context.WithCancel(g.line.ctx)
+	if g.cycles == nil {
+		g.cycles = map[*child]*cycle{}
+	}
 	g.cycles[owner] = cy
 	return cy
 }

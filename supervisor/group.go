@@ -34,15 +34,13 @@ type group struct {
 	stop    time.Duration
 	silence time.Duration
 
-	children []*child // in the order of the config
-	byPID    map[string]*child
-	cycles   map[*child]*cycle // by who owns the power
+	children []*child          // in the order of the config
+	cycles   map[*child]*cycle // by who owns the power; nil: there was none yet
 
 	phase   phase
 	ending  bool // it is to stop for good
 	tick    *time.Timer
 	looked  time.Duration // when it last looked at its children
-	notOK   map[*child]string
 	summing bool
 
 	applying *applying   // root only: the config change under way
@@ -88,7 +86,7 @@ type (
 )
 
 func newGroup(t *Tree, n *config.Node, cell *actors.Cell) *group {
-	g := &group{t: t, path: pathOf(n), node: n, cell: cell, byPID: map[string]*child{}, cycles: map[*child]*cycle{}, notOK: map[*child]string{}}
+	g := &group{t: t, path: pathOf(n), node: n, cell: cell}
 	g.rec, g.line = t.record(g.path), t.lifeline(g.path)
 	return g
 }

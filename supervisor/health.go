@@ -40,16 +40,16 @@ func (g *group) changed(c *child) {
 	g.chronicle(c)
 	state := c.cell.State()
 	if state == actors.OK {
-		delete(g.notOK, c)
+		c.notOK = ""
 		if c.healing && c.state == up {
 			c.healing = false
 			h := g.rec.children[c.path]
 			h.Probation = false
-			g.rec.children[c.path] = h
+			keep(&g.rec.children, c.path, h)
 			g.say(c, ladder.Action{Level: recovered}, "", c.cell.Life())
 		}
 	} else {
-		g.notOK[c] = state
+		c.notOK = state
 	}
 	g.sumSoon()
 }
@@ -87,18 +87,21 @@ func (g *group) sum() {
 	if g.phase == gaveUp {
 		return // what it has come to is the last word
 	}
-	worst, of := actors.OK, (*child)(nil)
-	for c, s := range g.notOK {
-		if of == nil || rank(s) > rank(worst) || s == worst && c.path < of.path {
-			worst, of = s, c
+	worst, of, n := actors.OK, (*child)(nil), 0
+	for _, c := range g.children {
+		if c.notOK == "" {
+			continue
+		}
+		if n++; of == nil || rank(c.notOK) > rank(worst) || c.notOK == worst && c.path < of.path {
+			worst, of = c.notOK, c
 		}
 	}
 	switch {
 	case of == nil:
 		g.cell.SetHealth(actors.OK, "")
-	case len(g.notOK) == 1:
+	case n == 1:
 		g.cell.SetHealth(worst, of.cell.Token())
 	default:
-		g.cell.SetHealth(worst, fmt.Sprintf("%s and %d more", of.cell.Token(), len(g.notOK)-1))
+		g.cell.SetHealth(worst, fmt.Sprintf("%s and %d more", of.cell.Token(), n-1))
 	}
 }

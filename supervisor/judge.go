@@ -18,8 +18,8 @@ func (g *group) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, pid *act
 	if g.path == Root {
 		defer g.lastStand()
 	}
-	c := g.byPID[pid.Id]
-	if c == nil || c.pid == nil || c.pid.Id != pid.Id || g.line.left.Load() {
+	c := g.at(pid)
+	if c == nil || g.line.left.Load() {
 		g.pc.Stop(pid) // an abandoned one that came back
 		return
 	}
@@ -70,10 +70,10 @@ func (g *group) fail(c *child, f *actors.Fault) {
 		cycles = g.rec.cycles[owners[0].path]
 	}
 	h, cycles, act := rungs.Judge(g.rec.children[c.path], cycles, want, g.t.now())
-	g.rec.children[c.path] = h
+	keep(&g.rec.children, c.path, h)
 	if act.Level == ladder.Cycle {
 		for _, owner := range owners {
-			g.rec.cycles[owner.path] = cycles
+			keep(&g.rec.cycles, owner.path, cycles)
 		}
 	}
 	g.carryOut(c, act, f, owners)
@@ -159,7 +159,7 @@ func (g *group) giveUp(cause string) {
 
 // escalated is a child group with nothing left.
 func (g *group) escalated(m escalated) {
-	c := g.byPID[m.who.Id]
+	c := g.at(m.who)
 	if c != nil && c.state == up {
 		g.fail(c, &actors.Fault{Path: c.path, Life: c.cell.Life(), Err: errors.New(m.cause)})
 	}

@@ -75,10 +75,18 @@ func (t *Tree) record(path string) *record {
 	defer t.mu.Unlock()
 	r := t.records[path]
 	if r == nil {
-		r = &record{children: map[string]ladder.History{}, cycles: map[string]ladder.History{}}
+		r = &record{}
 		t.records[path] = r
 	}
 	return r
+}
+
+// keep puts a history into a memory that most groups never need.
+func keep(all *map[string]ladder.History, path string, h ladder.History) {
+	if *all == nil {
+		*all = map[string]ladder.History{}
+	}
+	(*all)[path] = h
 }
 
 // lifeline makes the one of a new life of the group at path.

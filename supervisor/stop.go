@@ -54,12 +54,9 @@ func (g *group) stopChild(c *child, then func()) {
 
 // terminated is protoactor's word that a child has stopped.
 func (g *group) terminated(pid *actor.PID) {
-	c := g.byPID[pid.Id]
-	delete(g.byPID, pid.Id)
-	if c == nil || c.pid == nil || c.pid.Id != pid.Id {
-		return
+	if c := g.at(pid); c != nil {
+		g.gone(c)
 	}
-	g.gone(c)
 }
 
 // gone is a child that has stopped or was left behind.
@@ -90,7 +87,6 @@ func (g *group) abandon(c *child, why string) {
 	g.t.sys.Log.Error("left behind", "actor", c.path, "why", why)
 	pid := c.pid
 	g.t.leave(c.path)
-	delete(g.byPID, pid.Id)
 	sys := g.t.sys.Runtime()
 	if me, ok := sys.ProcessRegistry.Get(g.pc.Self()); ok {
 		me.SendSystemMessage(g.pc.Self(), &actor.Terminated{Who: pid})
@@ -139,7 +135,6 @@ func (g *group) remove(c *child, then func()) {
 			}
 			delete(g.rec.children, c.path)
 			delete(g.rec.cycles, c.path)
-			delete(g.notOK, c)
 			g.children = slices.DeleteFunc(slices.Clone(g.children), func(x *child) bool { return x == c })
 			g.sumSoon()
 		}

@@ -40,6 +40,7 @@ func (r *reader) fill(n *Node, key string, settings *value) *decoder {
 	if whole {
 		d.checkKind(n)
 	}
+	r.shareTimes(n.Config.ProtoReflect())
 	r.readings = append(r.readings, d.reading)
 	return d
 }
@@ -170,6 +171,16 @@ func (r *reader) share(el protoreflect.Value) protoreflect.Value {
 	}
 	r.shared[key] = el
 	return el
+}
+
+// shareTimes is share for the durations and times of a config: they are mostly the defaults.
+func (r *reader) shareTimes(m protoreflect.Message) {
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if !fd.IsList() && schemas.Textual(fd) {
+			m.Set(fd, r.share(v))
+		}
+		return true
+	})
 }
 
 func (d *decoder) scalar(field string, fd protoreflect.FieldDescriptor, v *value) (protoreflect.Value, bool) {

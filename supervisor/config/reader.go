@@ -82,6 +82,7 @@ func (r *reader) group(path, key string, v *value, config proto.Message) *Node {
 		}
 	}
 	d := r.fill(n, key, settings)
+	n.Config = r.share(protoreflect.ValueOfMessage(config.ProtoReflect())).Message().Interface()
 	if withLadder, ok := config.(interface{ GetLadder() []string }); ok {
 		d.checkLadder(withLadder.GetLadder())
 	}
