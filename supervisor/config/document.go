@@ -9,6 +9,9 @@ import (
 // deepest is how many tables and lists may stand within each other.
 const deepest = 32
 
+// few entries are looked through: a plant has thousands of small tables.
+const few = 8
+
 type form int
 
 const (
@@ -39,7 +42,7 @@ type value struct {
 	line    int
 	text    string // of a scalar: the text itself, or the literal as written
 	entries []entry
-	index   map[string]int
+	index   map[string]int // of entries; nil while they are few
 	items   []*value
 }
 
@@ -50,20 +53,36 @@ type entry struct {
 }
 
 func newTable(o origin, line int) *value {
-	return &value{form: tableForm, origin: o, line: line, index: map[string]int{}}
+	return &value{form: tableForm, origin: o, line: line}
 }
 
 func (v *value) get(key string) (entry, bool) {
-	i, ok := v.index[key]
-	if !ok {
-		return entry{}, false
+	if v.index != nil {
+		i, ok := v.index[key]
+		if !ok {
+			return entry{}, false
+		}
+		return v.entries[i], true
 	}
-	return v.entries[i], true
+	for _, e := range v.entries {
+		if e.key == key {
+			return e, true
+		}
+	}
+	return entry{}, false
 }
 
 func (v *value) add(key string, line int, val *value) {
-	v.index[key] = len(v.entries)
 	v.entries = append(v.entries, entry{key, line, val})
+	switch {
+	case v.index != nil:
+		v.index[key] = len(v.entries) - 1
+	case len(v.entries) > few:
+		v.index = make(map[string]int, 2*few)
+		for i, e := range v.entries {
+			v.index[e.key] = i
+		}
+	}
 }
 
 // tables says that v is a list of at least one table and nothing else.
