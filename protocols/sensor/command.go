@@ -1,0 +1,119 @@
+package sensor
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Command is something of a device that can be set.
+type Command struct {
+	Name, Topic, Payload string // {value} in the payload stands for the value
+	Type                 Kind   // Flag, Number or Text
+	On, Off              string
+	Least, Most          *float64
+	Values               []string // texts that it takes; none: any
+	Confirm              int      // the point that tells what became of it; -1: nothing does
+	Tolerance            float64
+	Timeout              time.Duration
+}
+
+// Placeholder stands for the value in the payload of a command.
+const Placeholder = "{value}"
+
+// maxText is the longest text that is sent, bytes.
+const maxText = 1024
+
+// Render is the payload for a value, or why it cannot be sent.
+func (c *Command) Render(v Value) ([]byte, error) {
+	text, err := c.text(v)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if t := strings.TrimSpace(c.Payload); t != "" && strings.ContainsRune(`{["`, rune(t[0])) && t != Placeholder {
+		text = escape(text)
+	}
+	return []byte(strings.ReplaceAll(c.Payload, Placeholder, text)), nil
+}
+
+func (c *Command) text(v Value) (string, error) {
+	if v.Kind != c.Type {
+		return "", fmt.Errorf("it takes a %s", [...]string{Number: "number", Flag: "flag", Text: "text"}[c.Type])
+	}
+	switch v.Kind {
+	case Flag:
+		if v.Flag {
+			return c.On, nil
+		}
+		return c.Off, nil
+	case Number:
+		return v.String(), c.fits(v.Number)
+	}
+	switch {
+	case len(v.Text) > maxText:
+		return "", fmt.Errorf("text of %d bytes: at most %d are sent", len(v.Text), maxText)
+	case !utf8.ValidString(v.Text):
+		return "", fmt.Errorf("%s is not UTF-8", excerpt(v.Text))
+	case len(c.Values) > 0 && !slices.Contains(c.Values, v.Text):
+		return "", fmt.Errorf("%s is none of %s", excerpt(v.Text), strings.Join(c.Values, ", "))
+	}
+	return v.Text, nil
+}
+
+func (c *Command) fits(f float64) error {
+	switch {
+	case math.IsNaN(f) || math.IsInf(f, 0):
+		return fmt.Errorf("%v is no number", f)
+	case c.Least != nil && f < *c.Least:
+		return fmt.Errorf("%v is less than %v", f, *c.Least)
+	case c.Most != nil && f > *c.Most:
+		return fmt.Errorf("%v is more than %v", f, *c.Most)
+	}
+	return nil
+}
+
+// escape is text as it stands between the quotes of JSON.
+func escape(text string) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(text) // a string always encodes
+	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(b.String(), "\n"), `"`), `"`)
+}
+
+// Count is how often a point was heard, to know later whether it was heard again.
+func (d *Device) Count(point int) uint64 { return d.points[point].count }
+
+// Is says whether a point is what a command has set. Who asks for it since a
+// Count wants it said anew.
+func (d *Device) Is(c *Command, v Value, since uint64) bool {
+	r := &d.points[c.Confirm]
+	if r.fault != "" || r.count < since || r.value.Kind == None {
+		return false
+	}
+	switch v.Kind {
+	case Flag:
+		return r.value.Kind == Flag && r.value.Flag == v.Flag
+	case Number:
+		f, ok := r.value.number()
+		return ok && math.Abs(f-v.Number) <= c.Tolerance+1e-9*math.Abs(v.Number)
+	}
+	return r.value.Kind == Text && r.value.Text == v.Text || r.label != "" && strings.EqualFold(r.label, v.Text)
+}
+
+// Says is what a point says now, for people.
+func (d *Device) Says(point int) string {
+	r := &d.points[point]
+	switch {
+	case r.fault != "":
+		return r.fault
+	case r.label != "":
+		return r.label
+	}
+	return r.value.String()
+}

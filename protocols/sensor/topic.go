@@ -1,0 +1,21 @@
+package sensor
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Name stands for the name of a device in the topics of a profile.
+const Name = "{device}"
+
+// Expand puts the device's name into a topic, and says what is wrong with what
+// comes out.
+func Expand(topic, device string) (string, error) {
+	if !strings.Contains(topic, Name) {
+		return topic, nil
+	}
+	if device == "" {
+		return "", fmt.Errorf("topic %q: %s is what the device is called in its topics: give device", topic, Name)
+	}
+	return strings.ReplaceAll(topic, Name, device), nil
+}
