@@ -5,6 +5,7 @@ package mqttbroker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/accessdoor"
+	"gatewayd/actors/mqttdoor"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/schemas"
@@ -28,15 +30,16 @@ var Kind = actors.Define(actors.Kind{
 		{Class: "event", Leaf: "insecure", Message: &mqttv1.Insecure{}},
 		{Class: "event", Leaf: "cut", Message: &mqttv1.Cut{}},
 	},
-	Services: []protoreflect.ServiceDescriptor{actors.Service(mqttv1.File_mqtt_v1_session_proto, "BrokerService")},
+	Services: []protoreflect.ServiceDescriptor{actors.Service(mqttv1.File_mqtt_v1_session_proto, "BrokerService"), mqttdoor.Service()},
 	Limit:    4096,
 	Power:    func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
 	Check: func(config proto.Message) []schemas.Violation {
-		return schemas.Wrong("listen", check(config.(*mqttv1.Broker)))
+		cfg := config.(*mqttv1.Broker)
+		return append(schemas.Wrong("listen", check(cfg)), schemas.Wrong("topics", checkTopics(cfg))...)
 	},
 }, func(cfg *mqttv1.Broker) actors.Actor {
 	h := &house{cfg: cfg, gate: newGate(cfg)}
-	return &broker{house: h, sessions: sessions{kind: sessionKind(h), all: map[string]*place{}, taken: map[int]struct{}{}}}
+	return &broker{house: h, foreign: &foreign{}, sessions: sessions{kind: sessionKind(h), all: map[string]*place{}, taken: map[int]struct{}{}}}
 })
 
 const (
@@ -52,6 +55,7 @@ type broker struct {
 	shed     uint64              // messages not let in when the kept states were last asked for
 	misses   int                 // canaries that died in a row
 	warned   bool                // about a message that does not fit into a packet
+	foreign  *foreign
 }
 
 type (
@@ -89,6 +93,14 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 		b.disconnect(c, m)
 	case *mqtt.Claim:
 		b.claim(c, m)
+	case *mqtt.Hear:
+		b.share(c, m)
+	case *mqtt.Heard:
+		b.spread(c, m, "")
+	case *mqtt.Say:
+		b.utter(c, m)
+	case *mqttv1.ListUnclaimedRequest:
+		b.unclaimed(c, m)
 	case due:
 		b.try(c)
 	case sang:
@@ -123,7 +135,7 @@ func (b *broker) failed(c *actors.Context, msg any) error {
 }
 
 func (b *broker) start(c *actors.Context) error {
-	if err := check(b.cfg); err != nil {
+	if err := errors.Join(check(b.cfg), checkTopics(b.cfg)); err != nil {
 		return actors.Broken(err)
 	}
 	if warning := exposed(b.cfg); warning != "" {
@@ -168,7 +180,7 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 		Rate: int(b.cfg.Rate), ByteRate: int(b.cfg.ByteRate),
 		Authenticate: b.gate.authenticate,
 		Authorize: func(ci mqtt.ClientInfo, topic string, write bool) bool {
-			if _, ok := b.claims.Path(topic); ok && write && ci.Identity == nil {
+			if write && ci.Identity == nil && b.opened(topic) {
 				return true
 			}
 			if write && !commands && strings.HasPrefix(topic, "cmd/") {
@@ -183,6 +195,8 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 		Open:      b.open(c),
 		OnPublish: take,
 		OnSession: b.hear(c),
+		OnPassed:  b.foreign.overhear(c.Post()),
+		OnDenied:  b.foreign.denied,
 	}
 }
 

@@ -18,10 +18,11 @@ var floors = map[string][]string{
 	"protocols":         {},
 	"bus":               {"schemas"},
 	"actors":            {"bus", "schemas"},
-	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "schemas", "protocols"},
+	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "schemas", "protocols"},
 	"actors/accessdoor": {"actors", "protocols"},                                 // no kind: what some kinds have in common
 	"actors/modbusdoor": {"actors", "schemas", "protocols"},                      // no kind: what some kinds have in common
 	"actors/modbuslink": {"actors", "schemas", "protocols"},                      // likewise
+	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                      // likewise
 	"actors/actorstest": {"actors", "bus", "schemas", "supervisor", "protocols"}, // support for tests
 	"supervisor":        {"actors", "bus", "schemas"},
 	"cmd":               {"actors", "actors/*", "supervisor", "bus", "schemas", "protocols"},
@@ -48,7 +49,7 @@ var homes = map[string][]string{
 	"golang.org/x/crypto":                 {"protocols"},
 	"golang.org/x/net":                    {"protocols"},
 	"golang.org/x/sys":                    {"protocols", "actors/*", "supervisor", "cmd"},
-	"google.golang.org/protobuf":          {"schemas", "protocols", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "actors/modbuslink", "supervisor", "cmd"},
+	"google.golang.org/protobuf":          {"schemas", "protocols", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "supervisor", "cmd"},
 }
 
 // only narrows a home to some packages.

@@ -51,6 +51,10 @@ type Config struct {
 	// Open is asked for each client that is about to be let in, in its goroutine, and may take its time. What it returns
 	// is the client's Session from then on; an error turns the client away. For each client let in there is a SessionDisconnected.
 	Open func(ClientInfo) (any, error)
+	// OnPassed hears of publishes and wills of clients that went to subscribers, OnDenied of publishes that a client may not
+	// make. Both run in the client's goroutine, must not block and do not change the payload.
+	OnPassed func(ClientInfo, Publish)
+	OnDenied func(ClientInfo, Publish)
 	// OnSession hears of sessions and subscriptions; it must not block.
 	OnSession func(SessionEvent)
 }

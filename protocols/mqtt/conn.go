@@ -34,6 +34,7 @@ type conn struct {
 	granted []grant // the SUBSCRIBE under way
 	budget  budget
 	traffic traffic
+	payload []byte // of the PUBLISH under way
 }
 
 // grant is one filter of a SUBSCRIBE.

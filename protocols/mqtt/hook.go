@@ -41,6 +41,9 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) (ok bool) 
 	}
 	if !ok {
 		h.stats.denied.Add(1)
+		if write && c.ready.Load() && h.cfg.OnDenied != nil {
+			h.cfg.OnDenied(c.info, Publish{Topic: topic, Payload: c.payload})
+		}
 	}
 	return ok
 }

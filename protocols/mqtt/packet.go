@@ -25,6 +25,7 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Pack
 	case packets.Publish:
 		h.stats.messagesIn.Add(1)
 		c.traffic.messagesIn.Add(1)
+		c.payload = pk.Payload
 		if strings.HasPrefix(pk.TopicName, "$") {
 			pk.TopicName = deniedTopic
 		}
@@ -129,7 +130,11 @@ func (h *hook) OnUnsubscribed(cl *mochi.Client, pk packets.Packet) {
 func (h *hook) OnPacketProcessed(cl *mochi.Client, pk packets.Packet, err error) {
 	defer h.recovered("retained", nil)
 	c := connOf(cl)
-	if c == nil || pk.FixedHeader.Type != packets.Subscribe {
+	if c == nil {
+		return
+	}
+	c.payload = nil
+	if pk.FixedHeader.Type != packets.Subscribe {
 		return
 	}
 	granted := c.granted
@@ -151,12 +156,10 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 	}
 	if !h.cfg.Intercept(pk.TopicName) {
 		h.fanout(&message{pk: &pk}, h.keepRetained(&pk))
+		h.passed(c.info, &pk)
 		return pk, packets.CodeSuccessIgnore
 	}
-	in := Publish{
-		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
-		Properties: propertiesFrom(pk.Properties),
-	}
+	in := publishOf(&pk)
 	taken := errors.New("nobody takes commands")
 	if in.ResponseTopic != "" && !h.mayReply(c.info, in.ResponseTopic) {
 		h.stats.denied.Add(1)
@@ -169,6 +172,20 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 		return pk, h.notTaken(cl, pk)
 	}
 	return pk, packets.CodeSuccessIgnore
+}
+
+func publishOf(pk *packets.Packet) Publish {
+	return Publish{
+		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
+		Properties: propertiesFrom(pk.Properties),
+	}
+}
+
+// passed tells the owner of what clients have published among themselves.
+func (s *Server) passed(c ClientInfo, pk *packets.Packet) {
+	if s.cfg.OnPassed != nil {
+		s.cfg.OnPassed(c, publishOf(pk))
+	}
 }
 
 // notTaken tells the client that its publish went nowhere. A plain error would make the library deliver it nevertheless.

@@ -145,6 +145,20 @@ func (s *Server) Respond(c ClientInfo, to Publish, payload []byte, p Properties)
 	return s.Publish(topic, payload, false, p)
 }
 
+// Retained lists what is retained of topics that a filter matches.
+func (s *Server) Retained(filter string) []Publish {
+	var all []Publish
+	for _, pk := range s.broker.Topics.Messages(filter) {
+		all = append(all, publishOf(&pk))
+	}
+	for _, topic := range s.kept.topics(filter) {
+		if pk, ok := s.kept.packet(topic); ok {
+			all = append(all, publishOf(&pk))
+		}
+	}
+	return all
+}
+
 // Disconnect ends the connection and the stored session of every client that match picks, and returns how many.
 func (s *Server) Disconnect(match func(ClientInfo) bool) (n int) {
 	for _, cl := range s.broker.Clients.GetAll() {

@@ -83,6 +83,7 @@ func (s *Server) sendWill(c ClientInfo, will mochi.Will) {
 		Properties: packets.Properties{User: will.User},
 	}
 	s.fanout(&message{pk: &pk}, s.keepRetained(&pk))
+	s.passed(c, &pk)
 }
 
 // mayLeave says whether a will may go to topic: what may be written but is no command, since nobody would get the answer.

@@ -1,0 +1,112 @@
+package mqttbroker
+
+import (
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/actors/mqttdoor"
+	"gatewayd/protocols/mqtt"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+// foreign is what clients publish among themselves, in words of their own.
+type foreign struct {
+	hears  mqtt.Hearings
+	strays mqtt.Strays
+}
+
+// checkTopics says what is wrong with what clients may publish on.
+func checkTopics(cfg *mqttv1.Broker) error {
+	for _, filter := range cfg.Topics {
+		if err := mqtt.CheckForeign(filter); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// opened says whether a client that is nobody in particular may publish on a topic.
+// Goroutines of clients ask it.
+func (b *broker) opened(topic string) bool {
+	if _, ok := b.claims.Path(topic); ok {
+		return true
+	}
+	for _, filter := range b.cfg.Topics {
+		if mqtt.Covers(filter, topic) {
+			return true
+		}
+	}
+	return b.foreign.hears.Any(topic)
+}
+
+// overhear takes what clients publish among themselves, in their goroutines, and
+// hands on what an actor hears.
+func (f *foreign) overhear(post func(any) error) func(mqtt.ClientInfo, mqtt.Publish) {
+	return func(ci mqtt.ClientInfo, p mqtt.Publish) {
+		if !f.hears.Any(p.Topic) {
+			f.stray(ci, p, false)
+			return
+		}
+		_ = post(&mqtt.Heard{Topic: p.Topic, Payload: p.Payload, Client: ci.ID, Expiry: p.Expiry, User: p.User}) // shed is counted
+	}
+}
+
+// denied notes what a client tried to publish, in its goroutine.
+func (f *foreign) denied(ci mqtt.ClientInfo, p mqtt.Publish) { f.stray(ci, p, true) }
+
+func (f *foreign) stray(ci mqtt.ClientInfo, p mqtt.Publish, refused bool) {
+	f.strays.Note(mqtt.Stray{Topic: p.Topic, Client: ci.ID, Payload: p.Payload, Time: time.Now(), Refused: refused})
+}
+
+// share gives an actor its share, and what is retained of that.
+func (b *broker) share(c *actors.Context, m *mqtt.Hear) {
+	if b.server == nil {
+		c.Refuse(actors.Errorf(actors.Unavailable, "the broker does not listen yet"))
+		return
+	}
+	answer := *m
+	answer.Fresh = !b.foreign.hears.Knows(m.Path)
+	fresh, err := b.foreign.hears.Take(m, time.Now())
+	if err != nil {
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
+		return
+	}
+	c.Reply(&answer)
+	for _, filter := range fresh {
+		for _, p := range b.server.Retained(filter) {
+			c.Tell(m.Path, &mqtt.Heard{Topic: p.Topic, Payload: p.Payload, Retained: true, User: p.User})
+		}
+	}
+}
+
+// spread hands a publish to all who hear it, but to who has made it.
+func (b *broker) spread(c *actors.Context, m *mqtt.Heard, from string) {
+	for _, path := range b.foreign.hears.Paths(m.Topic) {
+		if path != from {
+			c.Tell(path, m)
+		}
+	}
+}
+
+// utter publishes for an actor.
+func (b *broker) utter(c *actors.Context, m *mqtt.Say) {
+	if b.server == nil {
+		c.Refuse(actors.Errorf(actors.Unavailable, "the broker does not listen yet"))
+		return
+	}
+	err := m.Check()
+	if err == nil {
+		err = b.server.Publish(m.Topic, m.Payload, m.Retain, mqtt.Properties{Expiry: m.Expiry, User: m.User})
+	}
+	if err != nil {
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
+		return
+	}
+	c.Reply(m)
+	b.spread(c, &mqtt.Heard{Topic: m.Topic, Payload: m.Payload, Expiry: m.Expiry, User: m.User}, m.Path)
+}
+
+// unclaimed lists what nobody hears, by device where one is recognised.
+func (b *broker) unclaimed(c *actors.Context, m *mqttv1.ListUnclaimedRequest) {
+	c.Reply(mqttdoor.Unclaimed(b.foreign.strays.List(m.Filter, func(topic string) bool { return !b.foreign.hears.Any(topic) })))
+}

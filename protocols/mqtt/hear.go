@@ -1,0 +1,234 @@
+package mqtt
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Hear is the message by which an actor asks the actor of a broker for a share in what clients publish among themselves. It
+// replaces what the actor has asked for before, holds for HearTime and is then to be made again; the answer is a *Hear as
+// well. Others hear the same, unlike with Claim.
+type Hear struct {
+	Path     string   // of the actor
+	Filters  []string // none: it hears nothing any more
+	Retained bool     // what is retained shall come, also of filters that it has asked for before
+	Fresh    bool     // in the answer: the actor was not heard of before, and may have missed something
+}
+
+// HearTime is how long a Hear holds.
+const HearTime = 15 * time.Second
+
+// Heard is what the actor is told of each publish.
+type Heard struct {
+	Topic    string
+	Payload  []byte // nobody changes it
+	Retained bool   // it is what the broker had, not what is said now
+	Client   string // who has published; empty: not known
+	Expiry   time.Duration
+	User     []UserProperty
+}
+
+// Say is the message by which an actor asks the actor of a broker to publish, with QoS 1. The answer is a *Say as well, when
+// the broker has it.
+type Say struct {
+	Path    string // of the actor
+	Topic   string
+	Payload []byte
+	Retain  bool
+	Expiry  time.Duration // of no use to anybody after that; 0: never
+	User    []UserProperty
+}
+
+// Check says why it cannot be published.
+func (m *Say) Check() error {
+	if err := checkTopic(m.Topic); err != nil {
+		return err
+	}
+	if own(m.Topic) {
+		return fmt.Errorf("topic %q is the gateway's own", m.Topic)
+	}
+	return nil
+}
+
+// own tells the topics that belong to the gateway, answers and calls included.
+func own(topic string) bool {
+	class, _, _ := strings.Cut(topic, "/")
+	return brokerOwned(topic) || class == "cmd" || class == "reply"
+}
+
+// CheckForeign says what is wrong with a filter for topics of clients among themselves.
+func CheckForeign(filter string) error {
+	if err := checkFilter(filter); err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(filter, "/")
+	switch {
+	case first == "#" || first == "+":
+		return fmt.Errorf("filter %q begins with a wildcard and would match topics of the gateway", filter)
+	case own(filter):
+		return fmt.Errorf("filter %q is for topics of the gateway", filter)
+	}
+	return nil
+}
+
+// Covers tells whether a filter matches a topic.
+func Covers(filter, topic string) bool { return covers(filter, topic) }
+
+// Hearings are who hears what. Any goroutine may look; one makes changes.
+type Hearings struct {
+	all   map[string]hearing // by path
+	index atomic.Pointer[hearingIndex]
+}
+
+type hearing struct {
+	filters []string
+	until   time.Time
+}
+
+type hearingIndex struct {
+	exact map[string][]string // paths by topic
+	wild  []wildHearing
+}
+
+type wildHearing struct{ filter, path string }
+
+// Take makes or renews one, and lists the filters whose retained messages shall come.
+func (h *Hearings) Take(m *Hear, now time.Time) (fresh []string, err error) {
+	for _, f := range m.Filters {
+		if err := CheckForeign(f); err != nil {
+			return nil, err
+		}
+	}
+	if h.all == nil {
+		h.all = map[string]hearing{}
+	}
+	changed := false
+	for path, x := range h.all {
+		if !x.until.After(now) {
+			delete(h.all, path)
+			changed = true
+		}
+	}
+	was, added := h.all[m.Path].filters, false
+	for _, f := range m.Filters {
+		if !slices.Contains(was, f) {
+			added = true
+		} else if !m.Retained {
+			continue
+		}
+		fresh = append(fresh, f)
+	}
+	if len(m.Filters) == 0 {
+		delete(h.all, m.Path)
+	} else {
+		h.all[m.Path] = hearing{m.Filters, now.Add(HearTime)}
+	}
+	if changed || added || len(was) != len(m.Filters) {
+		h.reindex()
+	}
+	return fresh, nil
+}
+
+// Knows says whether an actor hears something.
+func (h *Hearings) Knows(path string) bool {
+	_, ok := h.all[path]
+	return ok
+}
+
+func (h *Hearings) reindex() {
+	x := &hearingIndex{exact: map[string][]string{}}
+	for path, one := range h.all {
+		for _, f := range one.filters {
+			if strings.ContainsAny(f, "+#") {
+				x.wild = append(x.wild, wildHearing{f, path})
+			} else {
+				x.exact[f] = append(x.exact[f], path)
+			}
+		}
+	}
+	h.index.Store(x)
+}
+
+// Filters are all that somebody hears, each once.
+func (h *Hearings) Filters() []string {
+	var all []string
+	for _, one := range h.all {
+		all = append(all, one.filters...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Paths are those who hear a topic, each once.
+func (h *Hearings) Paths(topic string) []string {
+	x := h.index.Load()
+	if x == nil {
+		return nil
+	}
+	paths := x.exact[topic]
+	for _, w := range x.wild {
+		if !slices.Contains(paths, w.path) && covers(w.filter, topic) {
+			paths = append(slices.Clip(paths), w.path)
+		}
+	}
+	return paths
+}
+
+// Any says whether somebody hears a topic.
+func (h *Hearings) Any(topic string) bool { return len(h.Paths(topic)) > 0 }
+
+// Strays are topics that were published to and that nobody of the gateway hears, the latest of each. Any goroutine may use them.
+type Strays struct {
+	mu   sync.Mutex
+	all  map[string]Stray
+	more bool
+}
+
+// Stray is the last publish on one of them.
+type Stray struct {
+	Topic, Client string
+	Payload       []byte // or the beginning of it
+	Time          time.Time
+	Refused       bool // the client may not publish there
+}
+
+const (
+	maxStrays  = 512  // topics remembered
+	maxExcerpt = 1024 // bytes of a payload
+	maxTopic   = 256  // bytes of a topic
+)
+
+// Note remembers a publish. Topics of the gateway are none.
+func (s *Strays) Note(x Stray) {
+	if own(x.Topic) || len(x.Topic) > maxTopic {
+		return
+	}
+	x.Payload = slices.Clone(x.Payload[:min(len(x.Payload), maxExcerpt)])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[string]Stray{}
+	}
+	if _, known := s.all[x.Topic]; !known && len(s.all) >= maxStrays {
+		s.more = true
+		return
+	}
+	s.all[x.Topic] = x
+}
+
+// List is all that a filter matches and pick likes; more says that there were too many to remember.
+func (s *Strays) List(filter string, pick func(topic string) bool) (all []Stray, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for topic, x := range s.all {
+		if covers(filter, topic) && pick(topic) {
+			all = append(all, x)
+		}
+	}
+	slices.SortFunc(all, func(a, b Stray) int { return strings.Compare(a.Topic, b.Topic) })
+	return all, s.more
+}
