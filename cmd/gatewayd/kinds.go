@@ -15,6 +15,7 @@ import (
 	"gatewayd/actors/modbusserver"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/mqttbroker"
+	"gatewayd/actors/mqttdevice"
 	"gatewayd/actors/serialline"
 	"gatewayd/actors/tcplink"
 )
@@ -34,6 +35,7 @@ var kinds = []actors.Kind{
 	modbusserver.Kind,
 	modbusunit.Kind,
 	mqttbroker.Kind,
+	mqttdevice.Kind,
 	serialline.Kind,
 	tcplink.Kind,
 }

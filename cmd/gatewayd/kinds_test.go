@@ -34,6 +34,10 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 	case *mqttv1.Broker:
 		m.Listen = freePlace(t)
 		return m
+	case *mqttv1.Device:
+		m.Broker = "edge/broker"
+		m.Points = []*mqttv1.DevicePoint{{Name: "a", Topic: "a"}}
+		return m
 	case *modbusv1.SerialLine:
 		m.Port = filepath.Join(t.TempDir(), "tty")
 		return m
@@ -66,7 +70,7 @@ func freePlace(t *testing.T) string {
 }
 
 // shared are folders of actors that are no kinds.
-var shared = []string{"accessdoor", "actorstest", "modbusdoor", "modbuslink"}
+var shared = []string{"accessdoor", "actorstest", "modbusdoor", "modbuslink", "mqttdoor"}
 
 // The list is sorted, names no kind twice, and holds every other folder of
 // actors: what is in the folder is in the product.
