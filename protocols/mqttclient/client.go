@@ -39,6 +39,7 @@ type Client struct {
 	closed  bool  // by Close
 	last    uint16
 	pending map[uint16]*wait
+	pulse   pulse
 	doubles map[uint16]bool // ids of QoS 2 that have come and are not released
 }
 
@@ -61,13 +62,22 @@ type Refused struct {
 	Reason string
 }
 
+// Unreached is why Dial did not come to the point of saying anything to a broker.
+type Unreached struct{ Err error }
+
+func (u *Unreached) Error() string { return u.Err.Error() }
+func (u *Unreached) Unwrap() error { return u.Err }
+
 func (r *Refused) Error() string { return "the broker refuses it: " + r.Reason }
 
 // Dial connects and subscribes, or says why it cannot, until ctx ends.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	k, err := dial(ctx, cfg)
 	if err != nil {
-		if ctx.Err() != nil {
+		var u *Unreached
+		if ctx.Err() != nil && errors.As(err, &u) {
+			err = &Unreached{ctx.Err()}
+		} else if ctx.Err() != nil {
 			err = ctx.Err()
 		}
 		return nil, fmt.Errorf("broker %s: %w", cfg.URL, err)
@@ -82,11 +92,11 @@ func dial(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	conn, err := cfg.open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, &Unreached{err}
 	}
 	k := &Client{
 		cfg: cfg, conn: conn, out: make(chan []byte, waiting), done: make(chan struct{}), began: time.Now(), qos: 2, retain: true,
-		pending: map[uint16]*wait{}, doubles: map[uint16]bool{},
+		pending: map[uint16]*wait{}, doubles: map[uint16]bool{}, pulse: newPulse(),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
 	r, err := k.greet()

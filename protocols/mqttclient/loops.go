@@ -39,6 +39,7 @@ func (k *Client) write() {
 			if quiet < k.cfg.KeepAlive/2 {
 				continue
 			}
+			k.beat()
 			if err := k.flush([]byte{packets.Pingreq << 4, 0}); err != nil {
 				k.end(fmt.Errorf("write: %w", err))
 				return
@@ -57,6 +58,7 @@ func (k *Client) flush(p []byte) error {
 	all, n, over := net.Buffers{}, 0, p == nil
 	for !over {
 		all = append(all, p)
+		k.pinged(p)
 		if n += len(p); n >= 64<<10 {
 			break
 		}
@@ -131,6 +133,8 @@ func (k *Client) take(p *packets.Packet) error {
 		return k.reply(packets.Pubcomp, 0, id)
 	case packets.Suback, packets.Unsuback:
 		k.settle(id, k.granted(p))
+	case packets.Pingresp:
+		k.alive()
 	case packets.Disconnect:
 		return fmt.Errorf("the broker disconnects: %w", k.refused(p, p.ReasonCode))
 	}

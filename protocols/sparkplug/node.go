@@ -195,6 +195,11 @@ func (n *Node) Connect(now time.Time) (will Message, bdSeq int) {
 	return n.death(now), n.bdSeq
 }
 
+// Unsaid tells that no CONNECT went out: that attempt does not count.
+func (n *Node) Unsaid() {
+	n.bdSeq = (n.bdSeq + 255) % 256
+}
+
 func (n *Node) death(now time.Time) Message {
 	p := Payload{Time: now.UnixMilli(), Seq: NoSeq, Metrics: []Metric{n.bdSeqMetric(now, 0)}}
 	return Message{Topic: n.topic(NDEATH, ""), QoS: 1, Payload: p.Append(nil)}

@@ -131,9 +131,7 @@ func TestNode(t *testing.T) {
 		}
 		w := &world{t: t, n: n, m: monitor.New("plant", "gw", cfg.Host), now: noon, said: map[string]int{}}
 		w.m.Aliases, w.m.Writable = !cfg.Plain, map[string]bool{"boiler": true}
-		if bdSeq < 0 {
-			w.m.First()
-		}
+		w.m.Resume(bdSeq)
 		h := &history{w: w, newest: map[string]string{}, number: map[string]uint64{}, absent: map[string]bool{}}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			h.step()
@@ -141,7 +139,16 @@ func TestNode(t *testing.T) {
 		h.end()
 		maps.Copy(all, w.m.Checked())
 	})
-	t.Logf("%d assertions", len(all))
+	known := map[string]bool{}
+	ids, _ := monitor.Assertions()
+	for _, id := range ids {
+		known[id] = true
+	}
+	for id := range all {
+		if !known[id] {
+			t.Errorf("%s is no assertion for an edge node", id)
+		}
+	}
 }
 
 // A history makes up what happens.

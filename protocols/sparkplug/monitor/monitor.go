@@ -23,6 +23,8 @@ type Monitor struct {
 	checked map[string]int
 	failed  map[string][]string
 
+	crossing bool // what passes to and fro has no order
+
 	session
 	connects int
 	bdSeq    int64 // of the last CONNECT
@@ -128,7 +130,7 @@ func (m *Monitor) Connected(server string, c Connect) {
 	n, ok := m.death(p)
 	want := (m.bdSeq + 1) % 256
 	if m.connects == 0 {
-		want = n // of a node that is known from its start, First tells
+		want = n
 	}
 	m.check(ok && n == want && n >= 0 && n <= 255, fmt.Sprintf("bdSeq %d after %d", n, m.bdSeq),
 		"message-flow-edge-node-birth-publish-will-message-payload-bdSeq", "topics-nbirth-bdseq-increment")
@@ -136,8 +138,9 @@ func (m *Monitor) Connected(server string, c Connect) {
 	m.connects++
 }
 
-// First is told that the node has never connected before.
-func (m *Monitor) First() { m.connects, m.bdSeq = 1, -1 }
+// Resume is told that the node starts, and of the bdSeq of its last CONNECT; -1: there was none. Without it the first that is seen may have
+// any.
+func (m *Monitor) Resume(bdSeq int) { m.connects, m.bdSeq, m.left = 1, int64(bdSeq), false }
 
 func (m *Monitor) death(p *sparkplug.Payload) (bdSeq int64, ok bool) {
 	m.check(p.Seq == sparkplug.NoSeq, "a death has a seq", "topics-ndeath-seq", "payloads-ndeath-seq")
@@ -226,7 +229,7 @@ func (m *Monitor) Disconnected(withWill bool) {
 	m.check(m.dead || withWill, "it goes without a death", "operational-behavior-edge-node-intentional-disconnect-ndeath",
 		"payloads-ndeath-will-message-publisher", "payloads-ndeath-will-message-publisher-disconnect-mqtt311")
 	m.check(m.last == sparkplug.NDEATH || withWill, "it says something after its death", "operational-behavior-edge-node-intentional-disconnect-packet")
-	if m.mustLeave {
+	if m.mustLeave && !m.Stopping {
 		m.left = true
 		m.check(m.dead, "it goes without a death", "message-flow-edge-node-birth-publish-phid-offline")
 		m.check(true, "", "operational-behavior-edge-node-termination-host-offline")

@@ -188,8 +188,8 @@ func (m *Monitor) properties(all []sparkplug.Property, what string) {
 func (m *Monitor) data(w sparkplug.Where, p *sparkplug.Payload) {
 	l := strings.ToLower(w.Verb)
 	b := strings.Replace(l, "data", "birth", 1)
-	m.check(!m.asked, w.Verb+" after a rebirth was asked for", "operational-behavior-data-commands-rebirth-action-1")
-	m.check(!m.mustLeave, w.Verb+" after the primary host went offline", "operational-behavior-edge-node-termination-host-offline", "message-flow-edge-node-birth-publish-phid-offline")
+	m.check(!m.asked || m.crossing, w.Verb+" after a rebirth was asked for", "operational-behavior-data-commands-rebirth-action-1")
+	m.check(!m.mustLeave || m.crossing, w.Verb+" after the primary host went offline", "operational-behavior-edge-node-termination-host-offline", "message-flow-edge-node-birth-publish-phid-offline")
 	m.check(m.birth && (w.Device == "" || m.devices[w.Device]), w.Verb+" of "+w.Device+" before its birth", "payloads-"+l+"-order", "principles-birth-certificates-order")
 	m.check(len(p.Metrics) > 0, w.Verb+" without metrics", "topics-"+l+"-payload")
 	last := int64(0)
