@@ -12,10 +12,16 @@ import (
 // driftless is how far uptime may be from what the time says within a block: both are rounded to milliseconds.
 const driftless = 2 // milliseconds
 
+// mostName is the longest name that is sent, in octets.
+const mostName = 255
+
 // fits says why a record can never be sent, nil if it can.
 func fits(r record.Record) error {
 	if len(r.Fields) > mostColumns {
 		return fmt.Errorf("%d fields: more than %d", len(r.Fields), mostColumns)
+	}
+	if len(valid(r.Track)) > mostName || len(valid(r.Boot)) > mostName {
+		return fmt.Errorf("its track or boot has a name of more than %d octets", mostName)
 	}
 	ids := make(map[uint32]bool, len(r.Fields))
 	for _, f := range r.Fields {
@@ -24,6 +30,8 @@ func fits(r record.Record) error {
 			return fmt.Errorf("field %s has number %d: more than %d", f.Name, f.ID, mostFieldID)
 		case ids[f.ID]:
 			return fmt.Errorf("two fields have number %d, one of them is %s", f.ID, f.Name)
+		case len(valid(f.Name)) > mostName || len(valid(f.Unit)) > mostName:
+			return fmt.Errorf("the name or unit of field %d has more than %d octets", f.ID, mostName)
 		}
 		ids[f.ID] = true
 		switch f.Value.(type) {

@@ -1,0 +1,367 @@
+package mdi
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"gatewayd/protocols/record"
+	"gatewayd/protocols/uplink"
+)
+
+// ClientConfig is what a gateway says of itself.
+type ClientConfig struct {
+	Gateway   string
+	Session   SessionID     // at random
+	Keepalive time.Duration // whole seconds, 1..3600
+	Patience  time.Duration // for an answer to Open, and for an acknowledgement
+}
+
+// Client is the gateway's side of a session, over one connection after the other. It does nothing by itself: each method returns the
+// effects to be carried out, in their order. It is for one goroutine.
+type Client struct {
+	cfg   ClientConfig
+	state clientState
+
+	window      int
+	heard, said time.Time
+	begun       time.Time
+
+	flights   []*flight
+	unsettled map[recordID]time.Time // sent and not acknowledged when a connection ended; with the record's time
+	settled   map[recordID]time.Time // those of them that have arrived
+	told      told
+	progress  bool // something has been acknowledged on this connection
+	numbers   trackNumbers
+	commands  commands
+}
+
+type clientState int
+
+const (
+	offline clientState = iota
+	opening
+	opened
+)
+
+// recordID tells records of a session apart.
+type recordID struct {
+	track    uint32
+	sequence uint64
+}
+
+func idOf(r record.Record) recordID { return recordID{r.Number, r.Sequence} }
+
+// flight is a batch that waits for its acknowledgement.
+type flight struct {
+	key     int
+	since   time.Time
+	told    int // how many names had been told before it
+	waiting map[recordID]waiting
+	refused []uplink.Refusal
+}
+
+type waiting struct {
+	index int // in the batch
+	time  time.Time
+}
+
+// Effects of the machines.
+type (
+	// Effect is one of these.
+	Effect any
+	// Send is a message for the other side.
+	Send []byte
+	// Ready says that records may be submitted.
+	Ready struct{}
+	// Settled says that a batch need not be sent again; Refused are the records of it that never may.
+	Settled struct {
+		Key     int
+		Refused []uplink.Refusal
+	}
+	// Run is a command to be carried out, once.
+	Run struct{ *Command }
+	// Over says that the connection is to be closed, after what was sent before.
+	Over struct{ Err error }
+)
+
+const (
+	// mostUnsettled is how many records are remembered as sent and not acknowledged. Of more, the receiver finds out by itself.
+	mostUnsettled = 1 << 14
+	// silences is for how many intervals of keepalive nothing may be heard.
+	silences = 2
+)
+
+// NewClient is the beginning of a session.
+func NewClient(cfg ClientConfig) *Client {
+	return &Client{cfg: cfg, unsettled: map[recordID]time.Time{}, settled: map[recordID]time.Time{}}
+}
+
+// Begin is a new connection that stands.
+func (c *Client) Begin(now time.Time) []Effect {
+	c.Lost()
+	c.state, c.begun, c.heard = opening, now, now
+	open := &Open{Version: Version, Gateway: c.cfg.Gateway, Session: c.cfg.Session, Keepalive: uint16(c.cfg.Keepalive / time.Second)}
+	all := rangesOf(c.unsettled)
+	open.Unsettled = all[:min(len(all), mostRanges)]
+	return c.send(nil, now, open)
+}
+
+// Lost is the end of a connection: nothing of what was under way is confirmed.
+func (c *Client) Lost() {
+	for _, f := range c.flights {
+		for id, w := range f.waiting {
+			c.unsettled[id] = w.time
+		}
+	}
+	for id, at := range c.settled {
+		c.unsettled[id] = at // it has not been submitted again yet
+	}
+	clear(c.settled)
+	if len(c.unsettled) > mostUnsettled {
+		clear(c.unsettled)
+	}
+	if c.told.lost(); len(c.flights) > 0 && !c.progress {
+		c.told = told{} // whatever the receiver missed, names are not what it misses next time
+	}
+	c.flights, c.progress = nil, false
+	c.state = offline
+}
+
+// Window is how many batches may be submitted before the first is settled; 0: none, there is no connection.
+func (c *Client) Window() int {
+	if c.state != opened {
+		return 0
+	}
+	return c.window
+}
+
+// send encodes messages; what cannot be is our fault and ends the connection.
+func (c *Client) send(all []Effect, now time.Time, messages ...Message) []Effect {
+	for _, m := range messages {
+		b, err := Encode(m)
+		if err != nil {
+			return c.over(all, err)
+		}
+		c.said = now
+		all = append(all, Send(b))
+	}
+	return all
+}
+
+func (c *Client) over(all []Effect, err error) []Effect {
+	c.Lost()
+	return append(all, Over{err})
+}
+
+// Close says goodbye.
+func (c *Client) Close(now time.Time) []Effect {
+	if c.state == offline {
+		return nil
+	}
+	return c.over(c.send(nil, now, &Close{Reason: Done}), errors.New("closed"))
+}
+
+// Tick does what is due. It is to be called at Next.
+func (c *Client) Tick(now time.Time) []Effect {
+	silent := now.Sub(c.heard)
+	switch {
+	case c.state == offline:
+		return nil
+	case c.state == opening && now.Sub(c.begun) >= c.cfg.Patience:
+		return c.over(nil, fmt.Errorf("no answer within %s of opening", c.cfg.Patience))
+	case silent >= silences*c.cfg.Keepalive:
+		return c.over(nil, fmt.Errorf("nothing heard for %s", silent.Round(time.Second)))
+	case len(c.flights) > 0 && now.Sub(c.flights[0].since) >= c.cfg.Patience:
+		return c.over(nil, fmt.Errorf("no acknowledgement within %s", c.cfg.Patience))
+	case c.state == opened && now.Sub(c.said) >= c.cfg.Keepalive:
+		return c.send(nil, now, &Keepalive{})
+	}
+	return nil
+}
+
+// Next is when Tick has something to do; zero: never.
+func (c *Client) Next() time.Time {
+	if c.state == offline {
+		return time.Time{}
+	}
+	next := c.heard.Add(silences * c.cfg.Keepalive)
+	if c.state == opening {
+		return earlier(next, c.begun.Add(c.cfg.Patience))
+	}
+	if len(c.flights) > 0 {
+		next = earlier(next, c.flights[0].since.Add(c.cfg.Patience))
+	}
+	return earlier(next, c.said.Add(c.cfg.Keepalive))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// Receive takes a message.
+func (c *Client) Receive(now time.Time, m Message) []Effect {
+	if c.state == offline {
+		return nil
+	}
+	c.heard = now
+	switch m := m.(type) {
+	case *Close:
+		return c.over(nil, closed(m))
+	case *Opened:
+		return c.open(m)
+	}
+	if c.state != opened {
+		return c.wrong(now, m)
+	}
+	switch m := m.(type) {
+	case *Keepalive:
+		if m.Answer {
+			return nil
+		}
+		return c.send(nil, now, &Keepalive{Answer: true})
+	case *Acknowledge:
+		return c.acknowledge(m)
+	case *Command:
+		return c.command(now, m)
+	}
+	return c.wrong(now, m)
+}
+
+// wrong ends a connection whose other side does not keep to the protocol.
+func (c *Client) wrong(now time.Time, m Message) []Effect {
+	err := fmt.Errorf("the receiver sent %T, which it may not now", m)
+	return c.over(c.send(nil, now, &Close{Reason: Failed, Text: err.Error()}), err)
+}
+
+func (c *Client) open(m *Opened) []Effect {
+	if c.state != opening || m.Version != Version {
+		return c.over(nil, fmt.Errorf("opened in version %d, state %d", m.Version, c.state))
+	}
+	c.state, c.window = opened, int(m.Window)
+	if !m.Resumed {
+		c.told = told{}
+	}
+	for id, at := range c.unsettled {
+		if within(m.Settled, id) {
+			c.settled[id] = at
+		}
+	}
+	clear(c.unsettled)
+	return []Effect{Ready{}}
+}
+
+// Submit sends a batch, but what is known to have arrived and what can never be sent. There must be room in the window.
+func (c *Client) Submit(now time.Time, key int, batch []record.Record) []Effect {
+	if c.state != opened {
+		return nil
+	}
+	f := &flight{key: key, since: now, waiting: map[recordID]waiting{}}
+	var rest []record.Record
+	for i, r := range batch {
+		if err := fits(r); err != nil {
+			f.refused = append(f.refused, uplink.Refusal{Index: i, Why: err.Error()})
+			continue
+		}
+		r.Number = c.numbers.of(r)
+		at, known := c.settled[idOf(r)]
+		delete(c.settled, idOf(r))
+		if known && at.Equal(r.Time) {
+			continue
+		}
+		rest = append(rest, r)
+		f.waiting[idOf(r)] = waiting{i, r.Time}
+	}
+	all := c.names(now, rest)
+	f.told = c.told.count
+	all = c.batches(all, now, f, rest)
+	if c.state != opened {
+		return all
+	}
+	if len(f.waiting) == 0 {
+		return append(all, f.settled())
+	}
+	c.flights = append(c.flights, f)
+	return all
+}
+
+// batches sends records in as many messages as they need.
+func (c *Client) batches(all []Effect, now time.Time, f *flight, records []record.Record) []Effect {
+	if len(records) == 0 {
+		return all
+	}
+	b, err := Encode(Pack(records, c.told.boot))
+	switch {
+	case err == nil:
+		c.said = now
+		return append(all, Send(b))
+	case len(records) > 1:
+		half := len(records) / 2
+		return c.batches(c.batches(all, now, f, records[:half]), now, f, records[half:])
+	}
+	id := idOf(records[0])
+	f.refused = append(f.refused, uplink.Refusal{Index: f.waiting[id].index, Why: err.Error()})
+	delete(f.waiting, id)
+	return all
+}
+
+func (c *Client) acknowledge(m *Acknowledge) []Effect {
+	var all []Effect
+	rest := c.flights[:0]
+	for _, f := range c.flights {
+		before := len(f.waiting)
+		for id := range f.waiting {
+			if within(m.Settled, id) {
+				delete(f.waiting, id)
+			}
+		}
+		for _, r := range m.Refused {
+			id := recordID{r.Track, r.Sequence}
+			if w, waits := f.waiting[id]; waits {
+				f.refused = append(f.refused, uplink.Refusal{Index: w.index, Why: r.Why})
+				delete(f.waiting, id)
+			}
+		}
+		if len(f.waiting) < before {
+			c.progress = true
+			c.told.confirm(f.told) // it came after the names on the same connection
+		}
+		if len(f.waiting) == 0 {
+			all = append(all, f.settled())
+			continue
+		}
+		rest = append(rest, f)
+	}
+	clear(c.flights[len(rest):])
+	c.flights = rest
+	return all
+}
+
+// closed is why the receiver has closed the connection.
+func closed(m *Close) error {
+	e := &ClosedError{Reason: m.Reason, Text: m.Text}
+	if m.Again != nil {
+		e.Seconds = int(*m.Again)
+	}
+	return e
+}
+
+// ClosedError says that the receiver has closed the connection. It is an uplink.Later.
+type ClosedError struct {
+	Reason  Reason
+	Text    string
+	Seconds int // until it wants to be tried again; 0: it does not say
+}
+
+func (e *ClosedError) Error() string {
+	if e.Text == "" {
+		return fmt.Sprintf("closed by the receiver: %s", e.Reason)
+	}
+	return fmt.Sprintf("closed by the receiver: %s: %s", e.Reason, e.Text)
+}
+
+// RetryAfter implements uplink.Later.
+func (e *ClosedError) RetryAfter() int { return e.Seconds }

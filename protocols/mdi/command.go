@@ -1,0 +1,69 @@
+package mdi
+
+import (
+	"fmt"
+	"time"
+)
+
+// commands are those of a session that the gateway has been given.
+type commands struct {
+	answers map[uint32]*Answer // nil: it runs
+	order   []uint32           // of those that are answered, the oldest first
+}
+
+// mostAnswers is how many answers are remembered, for commands that come again.
+const mostAnswers = 256
+
+// mostRunning is how many commands may run at once.
+const mostRunning = 64
+
+func (c *Client) command(now time.Time, m *Command) []Effect {
+	answer, known := c.commands.answers[m.ID]
+	switch {
+	case answer != nil:
+		return c.send(nil, now, answer)
+	case known:
+		return nil
+	}
+	if c.commands.answers == nil {
+		c.commands.answers = map[uint32]*Answer{}
+	}
+	c.commands.answers[m.ID] = nil
+	if len(c.commands.answers)-len(c.commands.order) > mostRunning {
+		return c.Answer(now, m.ID, nil, fmt.Errorf("%d commands run already", mostRunning))
+	}
+	return []Effect{Run{m}}
+}
+
+// Answer is the outcome of a command that was run. It is kept for a receiver that asks again.
+func (c *Client) Answer(now time.Time, id uint32, payload []byte, err error) []Effect {
+	if had, known := c.commands.answers[id]; !known || had != nil {
+		return nil
+	}
+	if err == nil && len(payload) > mostOctets {
+		err = fmt.Errorf("done, but the answer has %d octets: more than %d", len(payload), mostOctets)
+	}
+	a := &Answer{ID: id, Payload: payload}
+	if err != nil {
+		a = &Answer{ID: id, Failed: brief(err)}
+	}
+	c.commands.answers[id] = a
+	c.commands.order = append(c.commands.order, id)
+	if len(c.commands.order) > mostAnswers {
+		delete(c.commands.answers, c.commands.order[0])
+		c.commands.order = c.commands.order[1:]
+	}
+	if c.state != opened {
+		return nil
+	}
+	return c.send(nil, now, a)
+}
+
+// brief is an error as a text that may be sent and is not empty.
+func brief(err error) string {
+	text := valid(err.Error())
+	if text == "" {
+		return "no reason"
+	}
+	return valid(text[:min(len(text), 1024)])
+}
