@@ -22,8 +22,6 @@ type ReceiverConfig struct {
 	// Take stores records of a gateway that have not been taken before. It says why it refuses some of them, by index, for ever; or that
 	// nothing can be stored, and nothing of it has been.
 	Take func(gateway string, records []record.Record) (refused map[int]string, err error)
-	// Welcome says why a gateway may not come in; nil: all may.
-	Welcome func(gateway string) error
 }
 
 type gateway struct {
@@ -47,6 +45,8 @@ const (
 	mostCommands  = 64      // not answered, of one session
 	busySeconds   = 10      // until a gateway may try again
 	lateKeepalive = 3       // intervals of silence after which a gateway is gone
+	// firstKeepalive is the interval until the gateway has told its own.
+	firstKeepalive = 10 * time.Second
 )
 
 // NewReceiver remembers nothing yet.
@@ -61,6 +61,7 @@ type ServerConn struct {
 	gateway *gateway // nil: not open
 	session *session
 	over    bool
+	welcome func(gateway string) error
 
 	keepalive time.Duration
 	heard     time.Time
@@ -80,9 +81,9 @@ type (
 	Renumbered struct{ Track string }
 )
 
-// Accept is a new connection.
-func (r *Receiver) Accept(now time.Time) *ServerConn {
-	return &ServerConn{r: r, heard: now, keepalive: 20 * time.Second}
+// Accept is a new connection. welcome says why a gateway may not come in by it; nil: all may.
+func (r *Receiver) Accept(now time.Time, welcome func(gateway string) error) *ServerConn {
+	return &ServerConn{r: r, welcome: welcome, heard: now, keepalive: firstKeepalive}
 }
 
 // Gateway is the name of who is connected, empty if nobody has opened.
@@ -176,8 +177,8 @@ func (s *ServerConn) Receive(now time.Time, m Message) []Effect {
 }
 
 func (s *ServerConn) open(m *Open) []Effect {
-	if s.r.cfg.Welcome != nil {
-		if err := s.r.cfg.Welcome(m.Gateway); err != nil {
+	if s.welcome != nil {
+		if err := s.welcome(m.Gateway); err != nil {
 			return s.End(Refused, err.Error())
 		}
 	}

@@ -195,7 +195,7 @@ func (w *world) cut() {
 // step is what happens next.
 func (w *world) step() {
 	if w.conn == nil {
-		w.conn = w.receiver.Accept(w.now)
+		w.conn = w.receiver.Accept(w.now, nil)
 		w.do(w.client.Begin(w.now), nil)
 	}
 	w.submit()

@@ -1,0 +1,184 @@
+package mdi
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// line carries messages over a connection for one of the machines: what is to be sent waits in memory, so that the machine never
+// waits for the wire.
+type line struct {
+	conn  net.Conn
+	limit time.Duration // for one write
+
+	mu   sync.Mutex
+	out  []byte
+	last bool // nothing comes after out
+	err  error
+
+	wake chan struct{} // has room for one
+	done chan struct{} // closed when it is over
+	once sync.Once
+}
+
+const (
+	mostWaiting = 8 << 20 // octets that wait to be written
+	parting     = 2 * time.Second
+)
+
+func newLine(conn net.Conn, limit time.Duration) *line {
+	return &line{conn: conn, limit: limit, wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// send has a message written, in the order of the calls.
+func (l *line) send(message []byte) {
+	l.mu.Lock()
+	full := len(l.out)+len(message) > mostWaiting
+	if !full && !l.last {
+		l.out = frame(l.out, message)
+	}
+	l.mu.Unlock()
+	if full {
+		l.end(fmt.Errorf("%d octets wait to be written", mostWaiting))
+	}
+	l.rouse()
+}
+
+// part ends it after what was sent has been written.
+func (l *line) part(err error) {
+	l.mu.Lock()
+	l.last = true
+	if l.err == nil {
+		l.err = err
+	}
+	l.mu.Unlock()
+	_ = l.conn.SetWriteDeadline(time.Now().Add(parting))
+	l.rouse()
+}
+
+func (l *line) rouse() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// end ends it now.
+func (l *line) end(err error) {
+	l.once.Do(func() {
+		l.mu.Lock()
+		if l.err == nil {
+			l.err = err
+		}
+		l.mu.Unlock()
+		_ = l.conn.Close()
+		close(l.done)
+	})
+}
+
+// why it is over.
+func (l *line) why() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// guard ends a line whose goroutine panics.
+func (l *line) guard() {
+	if p := recover(); p != nil {
+		l.end(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+	}
+}
+
+// write writes until it is over.
+func (l *line) write() {
+	defer l.guard()
+	for {
+		l.mu.Lock()
+		out, last := l.out, l.last
+		l.out = nil
+		l.mu.Unlock()
+		if len(out) > 0 {
+			if !last {
+				_ = l.conn.SetWriteDeadline(time.Now().Add(l.limit))
+			}
+			if _, err := l.conn.Write(out); err != nil {
+				l.end(fmt.Errorf("write: %w", err))
+				return
+			}
+			continue
+		}
+		if last {
+			l.hangUp()
+			return
+		}
+		select {
+		case <-l.wake:
+		case <-l.done:
+			return
+		}
+	}
+}
+
+// hangUp lets the other side read what was written last: to close with something unread would take it away again.
+func (l *line) hangUp() {
+	if c, ok := l.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+		select {
+		case <-l.done: // the reader has met the end
+		case <-time.After(parting):
+		}
+	}
+	l.end(nil)
+}
+
+// read tells all messages until it is over. Those of later versions are passed over.
+func (l *line) read(take func(Message)) {
+	defer l.guard()
+	for in := bufio.NewReaderSize(l.conn, 4096); ; {
+		b, err := unframe(in)
+		if err == nil {
+			var m Message
+			if m, err = Decode(b); err == nil {
+				take(m)
+			}
+			if errors.Is(err, ErrUnknown) {
+				err = nil
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			l.end(errors.New("the other side has closed the connection"))
+			return
+		case err != nil:
+			l.end(err)
+			return
+		}
+	}
+}
+
+// ticks calls tick whenever the time has come that next tells; kick has it look again.
+func (l *line) ticks(kick <-chan struct{}, next func() time.Time, tick func(now time.Time)) {
+	defer l.guard()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		if at := next(); at.IsZero() {
+			timer.Reset(time.Hour)
+		} else {
+			timer.Reset(time.Until(at))
+		}
+		select {
+		case now := <-timer.C:
+			tick(now)
+		case <-kick:
+		case <-l.done:
+			return
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package mdi
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+)
+
+// Meter counts the octets of a connection.
+type Meter struct {
+	net.Conn
+	sent, received atomic.Uint64
+}
+
+func (m *Meter) Read(b []byte) (int, error) {
+	n, err := m.Conn.Read(b)
+	m.received.Add(uint64(n))
+	return n, err
+}
+
+func (m *Meter) Write(b []byte) (int, error) {
+	n, err := m.Conn.Write(b)
+	m.sent.Add(uint64(n))
+	return n, err
+}
+
+// CloseWrite closes one direction, if the connection has two.
+func (m *Meter) CloseWrite() error {
+	if c, ok := m.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.New("it has one direction only")
+}
+
+// Traffic is how many there were so far.
+func (m *Meter) Traffic() (sent, received uint64) { return m.sent.Load(), m.received.Load() }
