@@ -47,6 +47,7 @@ var figures = []figure{
 	{"shared", "masters that share a line", 60 * time.Second, sharedLine},
 	{"crowd", "polling beside 500 masters", 60 * time.Second, crowdedPolling},
 	{"cookie", "the cookie protocol through our broker", 60 * time.Second, cookie},
+	{"mdi", "bytes of a record by uplink-mdi", 30 * time.Second, mdiSize},
 	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
 	{"idle", "10,000 idle actors", 60 * time.Second, idle},
 }

@@ -11,8 +11,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errDamaged = errors.New("a damaged message")
 
-// overhead is what a message takes beside itself, in octets.
-const overhead = 6
+// Overhead is what a message takes beside itself, in octets.
+const Overhead = 6
 
 // frame adds a message as it goes over a stream.
 func frame(out, message []byte) []byte {

@@ -28,7 +28,7 @@ func NewSession(cfg ClientConfig) *Session {
 	return &Session{patience: cfg.Patience, client: NewClient(cfg)}
 }
 
-// sender is one connection of a session. It implements uplink.Sender, Windowed and Metered.
+// sender is one connection of a session. It implements uplink.Sender and Metered.
 type sender struct {
 	s      *Session
 	line   *line
@@ -201,13 +201,6 @@ func (x *sender) lost() error {
 		return err
 	}
 	return errors.New("the connection is closed")
-}
-
-// Window implements uplink.Windowed.
-func (x *sender) Window() int {
-	x.s.mu.Lock()
-	defer x.s.mu.Unlock()
-	return max(1, x.s.client.Window())
 }
 
 // Traffic implements uplink.Metered, if the connection counts.
