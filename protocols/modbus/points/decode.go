@@ -31,7 +31,7 @@ func (p *Point) decode(data []byte) (Value, error) {
 	if len(data) != p.size() {
 		return Value{}, fmt.Errorf("%d bytes arrived, %s at %s %d takes %d", len(data), p.Type, p.Area, p.Address, p.size())
 	}
-	if p.Bits() {
+	if p.bits() {
 		return Flag(data[0]&1 == 1), nil
 	}
 	bytes := data
@@ -59,11 +59,11 @@ func (p *Point) cut(bytes []byte) uint64 {
 	for _, b := range bytes {
 		raw = raw<<8 | uint64(b)
 	}
-	and, _ := p.place()
-	if p.Partial() {
-		return raw & uint64(^and) >> p.shift()
+	if !p.partial() {
+		return raw
 	}
-	return raw
+	and, _ := p.place()
+	return raw & uint64(^and) >> p.shift()
 }
 
 func (p *Point) fromRaw(raw uint64) (Value, error) {

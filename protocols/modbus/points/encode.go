@@ -106,10 +106,11 @@ func (p Point) bytes(v Value) ([]byte, error) {
 	case String:
 		return p.spell(v)
 	case Bytes:
-		if v.kind != RawKind || len(v.text) != p.size() {
+		raw, ok := v.Bytes()
+		if !ok || len(raw) != p.size() {
 			return nil, fmt.Errorf("%q is not the %d bytes it takes", v, p.size())
 		}
-		return []byte(v.text), nil
+		return raw, nil
 	}
 	if p.Type == Fields {
 		return toFields(v)
@@ -132,7 +133,8 @@ func (p Point) spell(v Value) ([]byte, error) {
 	if p.Byte == LowByte {
 		at = 1
 	}
-	switch s, ok := v.Text(); {
+	s, ok := v.Text()
+	switch {
 	case !ok:
 		return nil, fmt.Errorf("%q is not text", v)
 	case len(s) > room:
@@ -143,8 +145,8 @@ func (p Point) spell(v Value) ([]byte, error) {
 		return nil, fmt.Errorf("text %q ends in a blank, which would not come back", s)
 	}
 	out := make([]byte, p.size())
-	for i := range len(v.text) {
-		out[i*step+at] = v.text[i]
+	for i := range len(s) {
+		out[i*step+at] = s[i]
 	}
 	return out, nil
 }

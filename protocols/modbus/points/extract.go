@@ -42,15 +42,16 @@ func (p *Point) take(data []byte, offset int) (Value, error) {
 
 // piece returns the bytes Decode expects, a bit of its own in bit; nothing when the read does not hold the point.
 func (p *Point) piece(data []byte, offset int, bit []byte) []byte {
-	if p.Bits() {
+	if p.bits() {
 		if offset < 0 || offset/8 >= len(data) {
 			return nil
 		}
 		bit[0] = data[offset/8] >> (offset % 8) & 1
 		return bit
 	}
-	if offset < 0 || offset > len(data)/2 || 2*offset+p.size() > len(data) {
+	size := p.size()
+	if offset < 0 || offset > len(data)/2 || 2*offset+size > len(data) {
 		return nil
 	}
-	return data[2*offset : 2*offset+p.size()]
+	return data[2*offset : 2*offset+size]
 }

@@ -47,20 +47,27 @@ type Point struct {
 }
 
 // Bits says whether the point lies in an area of bits instead of registers.
-func (p Point) Bits() bool { return p.Area == Coil || p.Area == DiscreteInput }
+func (p Point) Bits() bool { return p.bits() }
+
+// bits, partial and registers are for those that have many points to look at: a Point is large.
+func (p *Point) bits() bool { return p.Area == Coil || p.Area == DiscreteInput }
 
 // Writable says whether the protocol has a function that writes the point's area.
 func (p Point) Writable() bool { return p.Area == Coil || p.Area == Holding }
 
 // Partial says whether the point is only a part of its register, so that writing it must keep the rest: see Mask and Merge.
-func (p Point) Partial() bool {
-	return !p.Bits() && (p.Bit != nil || p.Type == Int8 || p.Type == Uint8)
+func (p Point) Partial() bool { return p.partial() }
+
+func (p *Point) partial() bool {
+	return !p.bits() && (p.Bit != nil || p.Type == Int8 || p.Type == Uint8)
 }
 
 // Registers returns how many registers the point takes; 0 in an area of bits.
-func (p Point) Registers() int {
+func (p Point) Registers() int { return p.registers() }
+
+func (p *Point) registers() int {
 	switch {
-	case p.Bits():
+	case p.bits():
 		return 0
 	case p.Type == String || p.Type == Bytes:
 		return p.Length
@@ -70,18 +77,18 @@ func (p Point) Registers() int {
 
 // span returns how many addresses the point takes: registers, or one bit.
 func (p *Point) span() int {
-	if p.Bits() {
+	if p.bits() {
 		return 1
 	}
-	return p.Registers()
+	return p.registers()
 }
 
 // size returns the bytes Decode expects and Encode gives.
 func (p *Point) size() int {
-	if p.Bits() {
+	if p.bits() {
 		return 1
 	}
-	return 2 * p.Registers()
+	return 2 * p.registers()
 }
 
 func (p *Point) scaled() bool { return p.scale() != 1 || p.Offset != 0 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"math"
 	"strconv"
+	"unique"
 )
 
 // Kind says what a Value holds.
@@ -22,9 +23,9 @@ const (
 // Value is what a point holds at one moment. Values are comparable with ==.
 type Value struct {
 	kind  Kind
-	below bool   // IntegerKind: bits is a negative int64
-	bits  uint64 // NumberKind: of the float64
-	text  string
+	below bool                  // IntegerKind: bits is a negative int64
+	bits  uint64                // NumberKind: of the float64
+	text  unique.Handle[string] // TextKind, RawKind: a Value is smaller so, and most are none of these
 }
 
 // Number returns a value that may have a fraction.
@@ -48,10 +49,10 @@ func Flag(b bool) Value {
 }
 
 // Text returns a text as a value.
-func Text(s string) Value { return Value{kind: TextKind, text: s} }
+func Text(s string) Value { return Value{kind: TextKind, text: unique.Make(s)} }
 
 // Raw returns bytes as a value.
-func Raw(b []byte) Value { return Value{kind: RawKind, text: string(b)} }
+func Raw(b []byte) Value { return Value{kind: RawKind, text: unique.Make(string(b))} }
 
 // Kind says which of the accessors answers.
 func (v Value) Kind() Kind { return v.kind }
@@ -94,7 +95,7 @@ func (v Value) Text() (string, bool) {
 	if v.kind != TextKind {
 		return "", false
 	}
-	return v.text, true
+	return v.text.Value(), true
 }
 
 // Bytes returns a copy of raw bytes.
@@ -102,7 +103,7 @@ func (v Value) Bytes() ([]byte, bool) {
 	if v.kind != RawKind {
 		return nil, false
 	}
-	return []byte(v.text), true
+	return []byte(v.text.Value()), true
 }
 
 // String returns the value for people: text as it is, bytes in hex.
@@ -118,9 +119,9 @@ func (v Value) String() string {
 	case FlagKind:
 		return strconv.FormatBool(v.bits == 1)
 	case TextKind:
-		return v.text
+		return v.text.Value()
 	case RawKind:
-		return hex.EncodeToString([]byte(v.text))
+		return hex.EncodeToString([]byte(v.text.Value()))
 	}
 	return "none"
 }
