@@ -68,7 +68,9 @@ type Link struct {
 	want        want
 	transaction uint16
 	within      <-chan struct{} // the end of this context is watched for already
-	armed       time.Time       // TCP: the read deadline, which may be sooner than the request's
+	cut         func()          // interrupts reading and writing, and says so in touched; made once
+	touched     chan struct{}
+	armed       time.Time // TCP: the read deadline, which may be sooner than the request's
 	lost        error
 
 	quiet time.Time // when the last byte in either direction was over

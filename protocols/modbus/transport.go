@@ -36,30 +36,31 @@ func (l *Link) Within(ctx context.Context) (leave func()) {
 
 // watch makes the end of ctx interrupt reading and writing. The returned func ends that, after which no deadline is touched any more.
 func (l *Link) watch(ctx context.Context) func() {
-	if done := ctx.Done(); done == nil || done == l.within {
+	after, own := ctx.(interface{ AfterFunc(func()) func() bool }) // context.AfterFunc costs more than asking one that knows it by itself
+	switch {
+	case l.within != nil && ctx.Done() == l.within, !own && ctx.Done() == nil:
 		return func() {}
+	case l.cut == nil:
+		l.touched = make(chan struct{}, 1)
+		l.cut = func() {
+			past := time.Unix(1, 0)
+			_ = l.conn.SetReadDeadline(past)
+			_ = l.conn.SetWriteDeadline(past)
+			l.touched <- struct{}{}
+		}
 	}
-	touched := make(chan struct{})
-	stop := afterFunc(ctx, func() {
-		past := time.Unix(1, 0)
-		_ = l.conn.SetReadDeadline(past)
-		_ = l.conn.SetWriteDeadline(past)
-		close(touched)
-	})
+	var stop func() bool
+	if own {
+		stop = after.AfterFunc(l.cut)
+	} else {
+		stop = context.AfterFunc(ctx, l.cut)
+	}
 	return func() {
 		if !stop() {
-			<-touched
+			<-l.touched
 			l.armed = time.Time{}
 		}
 	}
-}
-
-// afterFunc is context.AfterFunc, which costs more than asking a context that knows it by itself.
-func afterFunc(ctx context.Context, fn func()) (stop func() bool) {
-	if own, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
-		return own.AfterFunc(fn)
-	}
-	return context.AfterFunc(ctx, fn)
 }
 
 // readUntil sets the read deadline; an error means that ctx is over or the conn dead.
