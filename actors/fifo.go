@@ -6,7 +6,7 @@ type fifo struct {
 	head  int // of items, the first that has not been taken
 }
 
-const fifoKeeps = 8
+const fifoKeeps = 128
 
 func (q *fifo) push(v any) {
 	if q.head > len(q.items)/2 && len(q.items) == cap(q.items) {
