@@ -93,9 +93,6 @@ func tuneMemory() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	debug.SetGCPercent(25) // a start leaves much behind: what stays is to lie where that was, not beyond it
-	time.AfterFunc(5*time.Second, func() {
-		debug.SetGCPercent(40)
-		debug.FreeOSMemory()
-	})
+	debug.SetGCPercent(25)
+	time.AfterFunc(5*time.Second, debug.FreeOSMemory) // of what a start leaves behind
 }
