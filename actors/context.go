@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -25,6 +26,15 @@ func (c *Context) Name() string { return c.l.cell.path }
 
 // Gateway is the name of the gateway, the second token of every subject.
 func (c *Context) Gateway() string { return c.l.cell.sys.Gateway }
+
+// Dir is a directory for files of the actor that are to outlive the process; it need
+// not exist yet. Empty: there is none, and nothing does.
+func (c *Context) Dir() string {
+	if c.l.cell.sys.Dir == "" {
+		return ""
+	}
+	return filepath.Join(c.l.cell.sys.Dir, filepath.FromSlash(c.l.cell.path))
+}
 
 // Life counts the lives of this actor; the first is 1. It fences: a newer life
 // has a larger number.

@@ -31,6 +31,7 @@ type System struct {
 	Gateway string
 	Bus     Bus
 	Log     *slog.Logger
+	Dir     string // where actors may keep files; empty: nowhere
 
 	runtime *actor.ActorSystem
 	crew    crew

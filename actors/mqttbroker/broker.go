@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -77,6 +78,7 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 		return b.start(c)
 	case listener:
 		b.server = m.Server
+		b.recall(c)
 		b.receive(c)
 		return b.show(c)
 	case actors.Delivery:
@@ -178,6 +180,7 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 		MaxClients: int(b.cfg.MaxClients), MaxClientsPerAddress: int(b.cfg.MaxClientsPerAddress),
 		MaxPacket: int(b.cfg.MaxPacket), WriteBuffer: int(b.cfg.WriteBuffer),
 		Rate: int(b.cfg.Rate), ByteRate: int(b.cfg.ByteRate),
+		Store: b.file(c), MaxStore: int(b.cfg.Store),
 		Authenticate: b.gate.authenticate,
 		Authorize: func(ci mqtt.ClientInfo, topic string, write bool) bool {
 			if write && ci.Identity == nil && b.opened(topic) {
@@ -198,6 +201,14 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 		OnPassed:  b.foreign.overhear(c.Post()),
 		OnDenied:  b.foreign.denied,
 	}
+}
+
+// file is where the broker keeps what is to outlive the process; empty: nowhere.
+func (b *broker) file(c *actors.Context) string {
+	if dir := c.Dir(); dir != "" && b.cfg.Store > 0 {
+		return filepath.Join(dir, "sessions")
+	}
+	return ""
 }
 
 // show brings the bus to the clients. Live comes before kept, so that no state

@@ -45,7 +45,11 @@ func (b *broker) try(c *actors.Context) {
 func (b *broker) judge(c *actors.Context, m sang) error {
 	if m.err == nil {
 		b.misses = 0
-		if b.gate.Ready() {
+		switch lack := b.server.Stats().Store; {
+		case lack != nil:
+			c.Worked()
+			c.Degraded("sessions and retained messages would not outlive the process: " + lack.Error())
+		case b.gate.Ready():
 			c.OK()
 		}
 		return nil

@@ -50,15 +50,17 @@ func take(ci mqtt.ClientInfo, p mqtt.Publish) error {
 func (b *broker) hear(c *actors.Context) func(mqtt.SessionEvent) {
 	post, rate, size := c.Post(), b.cfg.Rate, b.cfg.ByteRate
 	return func(e mqtt.SessionEvent) {
-		session, ok := e.Client.Session.(*actors.Child)
-		if !ok {
-			return
-		}
+		session, _ := e.Client.Session.(*actors.Child)
 		switch e.Kind { // what is lost is found by reconcile, or said again
 		case mqtt.SessionDisconnected:
 			_ = post(departure{&e.Client, e.Kept})
 		case mqtt.SessionExpired:
 			_ = post(departure{&e.Client, false})
+		}
+		if session == nil {
+			return
+		}
+		switch e.Kind {
 		case mqtt.SessionThrottled:
 			_ = session.Post(strain{fmt.Sprintf("sends more than rate = %d packets/s or byte-rate = %d B/s", rate, size)})
 		case mqtt.SessionDropped:

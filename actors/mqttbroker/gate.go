@@ -60,7 +60,7 @@ func (b *broker) sweep(c *actors.Context) {
 	}
 	cut, now := map[string]*mqttv1.Cut{}, time.Now()
 	b.server.Disconnect(func(ci mqtt.ClientInfo) bool {
-		err := b.gate.Gone(ci.Identity, now)
+		err := b.gone(ci, now)
 		if err == nil {
 			return false
 		}
@@ -76,6 +76,18 @@ func (b *broker) sweep(c *actors.Context) {
 		c.Log().Warn("sessions cut", "identity", m.Identity, "clients", len(m.Clients), "cause", m.Cause)
 		c.Event("cut", m)
 	}
+}
+
+// gone is why a client is to be cut off. Of a stored session no credentials are
+// known, only whose it is.
+func (b *broker) gone(ci mqtt.ClientInfo, now time.Time) error {
+	switch {
+	case !ci.Restored:
+		return b.gate.Gone(ci.Identity, now)
+	case b.gate.Ready() && b.gate.Out(ci.Identity):
+		return fmt.Errorf("%s may no longer come in", ci.Identity.Name)
+	}
+	return nil
 }
 
 // exposed says what a listener that other machines can reach lacks; empty: nothing.

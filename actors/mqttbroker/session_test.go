@@ -225,3 +225,41 @@ func TestSessionsComeAndGo(t *testing.T) {
 		r.Until("all are gone", func() bool { return len(r.System.Paths()) == paths })
 	}
 }
+
+// What a client has left with the broker is there in the next process, and so is its actor.
+func TestStoredSessionsHaveActors(t *testing.T) {
+	r := actorstest.New(t)
+	r.System.Dir = t.TempDir()
+	cell, addr := start(t, r, &mqttv1.Broker{})
+	c := dialled(t, addr, "dev", keeps)
+	if _, err := c.Write([]byte("\x82\x0b\x00\x01\x00\x06data/#\x01")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	r.Until("it is away", func() bool { s := sessions(t, r, &mqttv1.SessionsRequest{})["dev"]; return s != nil && !s.Connected })
+	if err := r.Bus.PublishRaw(bus.Subject(actorstest.Gateway, bus.Data, "field/meter", "points"), bus.JSON, []byte(`{"n":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	r.Until("a message waits", func() bool { return sessions(t, r, &mqttv1.SessionsRequest{})["dev"].Queued == 1 })
+	life := cell.Life()
+	r.Stop(cell)
+	r.Spawn(cell)
+	r.Until("a new life", func() bool { return cell.Life() > life && cell.State() == actors.OK })
+	s := sessions(t, r, &mqttv1.SessionsRequest{})["dev"]
+	if s == nil || s.Connected || s.Queued != 1 || len(s.Subscriptions) != 1 {
+		t.Fatalf("its session: %v", s)
+	}
+	r.Until("it has its actor", func() bool { at := r.System.Lookup(s.Path); return at != nil && at.State() == actors.Unreachable })
+	c = dialled(t, addr, "dev", keeps)
+	b := make([]byte, 200)
+	if n, err := c.Read(b); err != nil || !strings.Contains(string(b[:n]), `{"n":1}`) {
+		t.Errorf("it gets %q %v", b[:n], err)
+	}
+	if _, err := actorstest.Call(r, path, "DisconnectClients", &mqttv1.DisconnectClientsRequest{ClientId: "dev"}, &mqttv1.DisconnectClientsResponse{}); err != nil {
+		t.Error(err)
+	}
+	r.Until("it is gone", func() bool { return len(sessions(t, r, &mqttv1.SessionsRequest{})) == 0 })
+}

@@ -58,6 +58,18 @@ func (b *broker) arrive(c *actors.Context, m *arrival) {
 	c.Reply(p.child)
 }
 
+// recall brings up the sessions that the broker still has from an earlier process.
+func (b *broker) recall(c *actors.Context) {
+	for _, ci := range b.server.Absent() {
+		p, err := b.settle(c, &ci)
+		if err != nil {
+			c.Log().Warn("a stored session has no actor", "client", ci.ID, "err", err)
+			continue
+		}
+		p.child.Tell(away{})
+	}
+}
+
 // receive lets in who came early.
 func (b *broker) receive(c *actors.Context) {
 	for _, e := range b.sessions.early {

@@ -88,6 +88,7 @@ func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, di
 		log.Warn("clients on this machine are not told where the bus listens", "err", err)
 	}
 	d.system = actors.NewSystem(root.Gateway, d.bus.Conn(), log)
+	d.system.Dir = filepath.Join(dir, "actors")
 	d.bus.OnRestart(func() {
 		d.system.Republish()
 		if err := d.tellAddress(dir); err != nil {

@@ -29,12 +29,12 @@ type Journal struct {
 	mu      sync.Mutex
 	file    *os.File // nil: it could not be opened, or is closed
 	live    map[string][]byte
-	bytes   int    // of the records of live
-	size    int64  // of the file
-	pending []byte // records that are not in the file yet
-	dirty   bool   // the file has what was not synced
-	err     error  // the file lacks something: why
-	late    bool   // pending had to be dropped: only a whole rewrite helps
+	bytes   int       // of the records of live
+	size    int64     // of the file
+	pending []byte    // records that are not in the file yet
+	dirty   bool      // the file has what was not synced
+	err     error     // the file lacks something: why
+	late    bool      // pending had to be dropped: only a whole rewrite helps
 	tried   time.Time // when the file could not be mended
 	rewrite bool      // the file is being written anew
 	aside   []byte    // records that the old one has got since

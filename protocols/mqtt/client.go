@@ -21,6 +21,7 @@ type ClientInfo struct {
 	Clean    bool                 // clean session or clean start asked for
 	TLS      *tls.ConnectionState // nil on plain TCP
 	Session  any                  // as Open returned
+	Restored bool                 // from an earlier process; not seen in this one
 
 	conn *conn
 }

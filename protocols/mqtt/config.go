@@ -31,6 +31,11 @@ type Config struct {
 	SessionBytes  int           // payload bytes queued for one absent client (default 256 KiB)
 	MaxRetained   int           // retained messages of all clients; the owner's own Publish is not counted (default 256)
 
+	// Store is the file for what outlives the process: retained messages of clients, and stored sessions with their messages.
+	// Empty: nothing does.
+	Store    string
+	MaxStore int // bytes of it (default 32 MiB); what does not fit is held in memory only
+
 	Rate     int // packets per second that a client may send, acknowledgements left out; 0: no limit
 	ByteRate int // bytes per second likewise; who sends more is read more slowly
 
@@ -77,6 +82,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxQueued, 256)
 	setDefault(&c.SessionBytes, 256<<10)
 	setDefault(&c.MaxRetained, 256)
+	setDefault(&c.MaxStore, 32<<20)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -102,7 +108,7 @@ func (c Config) check() error {
 	case c.SessionExpiry < time.Second || c.SessionExpiry > 365*24*time.Hour:
 		return fmt.Errorf("session expiry %v: must be 1 s to a year", c.SessionExpiry)
 	case c.MaxClients < 0 || c.MaxClientsPerAddress < 0 || c.ConnectTimeout < 0 || c.Coalesce < 0 ||
-		c.Rate < 0 || c.ByteRate < 0 || c.MaxSessions < 0 || c.MaxQueued < 0 || c.SessionBytes < 0 || c.MaxRetained < 0:
+		c.Rate < 0 || c.ByteRate < 0 || c.MaxSessions < 0 || c.MaxQueued < 0 || c.SessionBytes < 0 || c.MaxStore < 0 || c.MaxRetained < 0:
 		return errors.New("a limit is negative")
 	}
 	return nil

@@ -21,6 +21,9 @@ type conn struct {
 	ready atomic.Bool // CONNECT was taken
 	flow  flow
 
+	left    atomic.Int64 // when it ended, see Server.now; 0: it has not
+	reduced bool         // its session expires earlier than the client has asked for
+
 	seated bool // it has its place among the clients
 	ahead  int  // bytes that the library has read and not used; never less than that
 

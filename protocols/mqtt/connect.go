@@ -34,6 +34,11 @@ func (s *Server) greet(cl *mochi.Client, c *conn, present bool) (err error) {
 	if err := s.open(cl, c, present); err != nil {
 		return err
 	}
+	if endsWithConnection(cl) {
+		s.forgetSession(cl.ID)
+	} else {
+		s.keepSession(cl)
+	}
 	c.refresh(cl.State.Keepalive)
 	return nil
 }
@@ -104,7 +109,9 @@ func (s *Server) introduce(cl *mochi.Client, c *conn, pk *packets.Packet) {
 	cl.State.Inflight.ResetSendQuota(0)
 	p.TopicAliasMaximum = 0                             // a resent message would carry an alias of the old connection
 	cl.State.Keepalive = min(cl.State.Keepalive, 43690) // 1.5 × more overflows the library's uint16
+	c.reduced = p.SessionExpiryInterval > s.expirySeconds()
 	p.SessionExpiryInterval = min(p.SessionExpiryInterval, s.expirySeconds())
+	p.SessionExpiryIntervalFlag = false // the library would go by the wall clock: tend does it
 	cl.Properties.Will.WillDelayInterval = min(cl.Properties.Will.WillDelayInterval, p.SessionExpiryInterval)
 }
 
@@ -199,6 +206,7 @@ func (s *Server) inherit(cl *mochi.Client, c *conn, clean bool) (present bool, g
 		gone = s.unsubscribeAll(old)
 		clearInflight(old)
 		s.sessions.forget(cl.ID)
+		s.forgetSession(cl.ID)
 		return false, gone
 	}
 	c.flow.adopt(&o.flow)
@@ -209,6 +217,9 @@ func (s *Server) inherit(cl *mochi.Client, c *conn, clean bool) (present bool, g
 		old.State.Subscriptions.Delete(filter)
 	}
 	clearInflight(old)
+	if next, err := old.NextPacketID(); err == nil {
+		countTo(cl, uint16(next)) // packet ids tell the order
+	}
 	return true, nil
 }
 
@@ -267,6 +278,7 @@ func (s *Server) process(cl *mochi.Client, fh *packets.FixedHeader) error {
 
 // depart sends the will, and ends the session or keeps it.
 func (s *Server) depart(cl *mochi.Client, c *conn, err error) {
+	c.left.Store(s.now())
 	cl.Stop(err)
 	cause := cl.StopCause()
 	if errors.Is(cause, packets.CodeDisconnect) {
@@ -283,7 +295,8 @@ func (s *Server) depart(cl *mochi.Client, c *conn, err error) {
 	}
 	place.Unlock()
 	s.tellUnsubscribed(c, gone)
-	if !endsWithConnection(cl) {
+	if !endsWithConnection(cl) && !c.replaced.Load() {
+		s.keepSession(cl) // the goodbye may have changed how long
 		s.trimSessions()
 	}
 }

@@ -66,21 +66,17 @@ func (s *Server) fanout(m *message, keep bool) {
 			s.deliver(cl, r, m, false)
 		}
 	}
+	s.store.flush()
 }
 
-// retain keeps pk, in one place only. What the library has of a topic is looked for without a lock of ours: only a client
-// could have put it there meanwhile, and then either may be the last.
+// retain keeps pk. What clients have retained outlives the process; what the owner has, he says again.
 func (s *Server) retain(pk *packets.Packet) {
-	if pk.Origin != inlineID || !s.kept.take(pk) {
-		if pk.Origin != inlineID {
-			s.kept.drop(pk.TopicName)
-		}
-		s.broker.Topics.RetainMessage(pk.Copy(false))
-		return
+	if pk.Origin != inlineID {
+		s.keepRetainedMessage(pk)
+	} else if s.store != nil {
+		s.store.drop(keyRetained + pk.TopicName)
 	}
-	if _, ok := s.broker.Topics.Retained.Get(pk.TopicName); ok {
-		s.broker.Topics.RetainMessage(packets.Packet{TopicName: pk.TopicName})
-	}
+	s.kept.take(pk, time.Now())
 }
 
 // deliver gives m to one client. old marks a retained message for a new subscription.
@@ -191,6 +187,7 @@ func (s *Server) deliverQueued(cl *mochi.Client, c *conn, m *message, qos byte, 
 	}
 	out.PacketID = uint16(id)
 	cl.State.Inflight.Set(out)
+	s.keepPacket(cl, out.PacketID)
 	if cl.Closed() {
 		return
 	}
@@ -200,6 +197,7 @@ func (s *Server) deliverQueued(cl *mochi.Client, c *conn, m *message, qos byte, 
 		s.sent(c)
 	case errors.Is(err, packets.ErrPacketTooLarge): // for this client it never was (MQTT 5 §3.1.2.11.4)
 		cl.State.Inflight.Delete(out.PacketID)
+		s.keepPacket(cl, out.PacketID)
 		s.sessions.settle(cl.ID, size)
 		s.lost(c)
 	default:

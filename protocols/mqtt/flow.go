@@ -20,6 +20,9 @@ const (
 
 const reasonIDInUse = 0x91
 
+// ownIDs is where the ids begin that stand for packet ids of clients.
+const ownIDs = 1 << 15
+
 // flow does for one connection what the library does wrongly or not at all:
 //   - nothing is published to a client before its CONNACK, and what its stored session held leaves in order;
 //   - the client's receive maximum holds messages back (the library's own way can deadlock);
@@ -126,13 +129,31 @@ func (f *flow) inbound(own uint16, taken func(uint16) bool) uint16 {
 	// The library counts its own ids upwards from 1: stay far away.
 	for range 1 << 15 {
 		f.next--
-		id := f.next | 1<<15
+		id := f.next | ownIDs
 		if _, used := f.ids[id]; !used && !taken(id) {
 			f.ids[id] = own
 			return id
 		}
 	}
 	return own
+}
+
+// own is the client's packet id that the library's id stands for.
+func (f *flow) own(id uint16) (own uint16, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	own, ok = f.ids[id]
+	return own, ok
+}
+
+// remember has id stand for a packet id of the client.
+func (f *flow) remember(id, own uint16) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ids == nil {
+		f.ids = make(map[uint16]uint16)
+	}
+	f.ids[id] = own
 }
 
 // adopt takes over the open packet ids of the session's previous connection.

@@ -56,9 +56,12 @@ func (h *hook) OnClientExpired(cl *mochi.Client) {
 }
 
 // OnPacketEncode tells MQTT 5 clients what is taken; the library does not.
-func (h *hook) OnPacketEncode(_ *mochi.Client, pk packets.Packet) packets.Packet {
+func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packet {
 	if pk.FixedHeader.Type == packets.Connack && pk.ReasonCode == 0 {
 		pk.Properties.MaximumPacketSize = uint32(h.cfg.MaxPacket)
+		if c := connOf(cl); c != nil && c.reduced {
+			pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = h.expirySeconds(), true
+		}
 	}
 	return pk
 }
@@ -66,9 +69,14 @@ func (h *hook) OnPacketEncode(_ *mochi.Client, pk packets.Packet) packets.Packet
 // OnQosDropped gives the queue space of an expired message back.
 func (h *hook) OnQosDropped(cl *mochi.Client, pk packets.Packet) {
 	defer h.recovered("expiry", nil)
-	if pk.FixedHeader.Type == packets.Publish {
-		h.sessions.settle(cl.ID, messageSize(&pk))
+	left := 0 // which one has gone is not said
+	for _, pk := range cl.State.Inflight.GetAll(false) {
+		if pk.FixedHeader.Type == packets.Publish {
+			left += messageSize(&pk)
+		}
 	}
+	h.sessions.set(cl.ID, left)
+	h.keepPacket(cl, pk.PacketID)
 }
 
 func (h *hook) recovered(what string, then func()) {

@@ -8,8 +8,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// kept is what the owner's own Publish retains for good: thousands of short states, which as packets in the library's
-// index would take a kilobyte each and be copied once a second in search of expired ones.
+// kept is what is retained: thousands of short states, mostly, which as packets in the library's index would take a kilobyte
+// each, be copied once a second in search of expired ones, and expire by the wall clock.
 type kept struct {
 	mu  sync.RWMutex
 	all map[string]keptMessage // by topic
@@ -17,29 +17,52 @@ type kept struct {
 
 type keptMessage struct {
 	payload []byte
-	typ     string // content type
+	typ     string    // content type
+	rest    *keptRest // nil: the owner's own, for good
 }
 
-// take keeps pk in the place of what its topic had; an empty payload removes that. It is false for a message that only
-// the library can keep: one that expires, or with more properties than a content type. Nothing is kept of it then.
-func (k *kept) take(pk *packets.Packet) bool {
+// keptRest is what only some messages have.
+type keptRest struct {
+	qos        byte
+	origin     string
+	properties packets.Properties
+	until      time.Time // zero: for good; no step of the clock changes it
+}
+
+// take keeps pk in the place of what its topic had; an empty payload removes that.
+func (k *kept) take(pk *packets.Packet, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	p := &pk.Properties
-	plain := p.MessageExpiryInterval == 0 && p.ResponseTopic == "" && len(p.CorrelationData) == 0 && len(p.User) == 0 && !p.PayloadFormatFlag
-	if len(pk.Payload) == 0 || !plain {
+	if len(pk.Payload) == 0 {
 		delete(k.all, pk.TopicName)
-		return false
+		return
 	}
-	k.all[pk.TopicName] = keptMessage{pk.Payload, p.ContentType}
-	return true
+	p := &pk.Properties
+	m := keptMessage{payload: pk.Payload, typ: p.ContentType}
+	plain := p.MessageExpiryInterval == 0 && p.ResponseTopic == "" && len(p.CorrelationData) == 0 && len(p.User) == 0 && !p.PayloadFormatFlag
+	if !plain || pk.Origin != inlineID {
+		m.rest = &keptRest{qos: pk.FixedHeader.Qos, origin: pk.Origin, properties: p.Copy(false)}
+		if e := p.MessageExpiryInterval; e > 0 {
+			m.rest.until = now.Add(time.Duration(e) * time.Second)
+		}
+	}
+	k.all[pk.TopicName] = m
 }
 
-func (k *kept) drop(topic string) {
+// purge removes what has expired, and says of which topics.
+func (k *kept) purge(now time.Time) (gone []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.all, topic)
+	for topic, m := range k.all {
+		if m.rest != nil && m.rest.over(now) {
+			delete(k.all, topic)
+			gone = append(gone, topic)
+		}
+	}
+	return gone
 }
+
+func (r *keptRest) over(now time.Time) bool { return !r.until.IsZero() && !now.Before(r.until) }
 
 func (k *kept) len() int {
 	k.mu.RLock()
@@ -65,11 +88,22 @@ func (k *kept) packet(topic string) (pk packets.Packet, ok bool) {
 	k.mu.RLock()
 	m, ok := k.all[topic]
 	k.mu.RUnlock()
-	return packets.Packet{
+	now := time.Now()
+	if !ok || m.rest != nil && m.rest.over(now) {
+		return pk, false
+	}
+	pk = packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: true}, ProtocolVersion: 5,
-		TopicName: topic, Payload: m.payload, Origin: inlineID, Created: time.Now().Unix(),
+		TopicName: topic, Payload: m.payload, Origin: inlineID, Created: now.Unix(),
 		Properties: packets.Properties{ContentType: m.typ},
-	}, ok
+	}
+	if r := m.rest; r != nil {
+		pk.FixedHeader.Qos, pk.Origin, pk.Properties = r.qos, r.origin, r.properties
+		if !r.until.IsZero() {
+			pk.Expiry = now.Unix() + int64(r.until.Sub(now)/time.Second) + 1
+		}
+	}
+	return pk, true
 }
 
 // covers tells whether a filter matches a topic (MQTT 5 §4.7).

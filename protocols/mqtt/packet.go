@@ -34,11 +34,19 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Pack
 		}
 	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
 		pk.PacketID = h.inboundID(cl, c, pk.PacketID)
+		if pk.FixedHeader.Type == packets.Pubrel && h.store != nil && !endsWithConnection(cl) {
+			h.store.drop(queueKey(cl.ID, pk.PacketID)) // before the client is told, and uses its id again
+			h.store.flush()
+		}
 	case packets.Puback, packets.Pubrec, packets.Pubcomp:
 		h.acknowledge(cl, c, pk)
 	case packets.Disconnect:
 		// The client may change the expiry with its goodbye, which the library does not limit.
-		pk.Properties.SessionExpiryInterval = min(pk.Properties.SessionExpiryInterval, h.expirySeconds())
+		p := &pk.Properties
+		if own := &cl.Properties.Props.SessionExpiryInterval; p.SessionExpiryIntervalFlag && (*own > 0 || p.SessionExpiryInterval == 0) {
+			*own = min(p.SessionExpiryInterval, h.expirySeconds())
+			p.SessionExpiryIntervalFlag = false
+		}
 	}
 	return pk, nil
 }
@@ -106,6 +114,7 @@ func (h *hook) OnSubscribed(cl *mochi.Client, _ packets.Packet, codes []byte) {
 			filters = append(filters, c.granted[i].sub.Filter)
 		}
 	}
+	h.keepSession(cl)
 	if len(filters) > 0 {
 		h.tell(SessionEvent{Kind: SessionSubscribed, Client: c.info, Filters: filters})
 	}
@@ -123,6 +132,7 @@ func (h *hook) OnUnsubscribed(cl *mochi.Client, pk packets.Packet) {
 	for _, f := range pk.Filters {
 		filters = append(filters, f.Filter)
 	}
+	h.keepSession(cl)
 	h.tellUnsubscribed(c, filters)
 }
 
@@ -134,7 +144,13 @@ func (h *hook) OnPacketProcessed(cl *mochi.Client, pk packets.Packet, err error)
 		return
 	}
 	c.payload = nil
-	if pk.FixedHeader.Type != packets.Subscribe {
+	switch pk.FixedHeader.Type {
+	case packets.Subscribe:
+	case packets.Puback, packets.Pubcomp, packets.Pubrec:
+		h.keepPacket(cl, pk.PacketID)
+		h.store.flush()
+		return
+	default:
 		return
 	}
 	granted := c.granted
@@ -153,6 +169,9 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 	c := connOf(cl)
 	if c == nil {
 		return pk, nil
+	}
+	if pk.FixedHeader.Qos == 2 {
+		h.keepTaken(cl, pk.PacketID)
 	}
 	if !h.cfg.Intercept(pk.TopicName) {
 		h.fanout(&message{pk: &pk}, h.keepRetained(&pk))

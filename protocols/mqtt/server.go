@@ -16,6 +16,8 @@ import (
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"gatewayd/protocols/journal"
 )
 
 // ErrClosed is the answer of a broker that was closed.
@@ -31,6 +33,9 @@ type Server struct {
 	hook     *hook
 	stats    counters
 	sessions *ledger
+	store    *store // nil: nothing outlives the process
+	tending  sync.WaitGroup
+	stop     chan struct{}
 	kept     kept
 	audience audience
 	wills    wills
@@ -67,7 +72,7 @@ func Start(cfg Config) (*Server, error) {
 
 // run runs a broker of a checked configuration on l.
 func run(l net.Listener, cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, sessions: newLedger(), begun: time.Now(), done: make(chan struct{})}
+	s := &Server{cfg: cfg, sessions: newLedger(), begun: time.Now(), done: make(chan struct{}), stop: make(chan struct{})}
 	s.guard = newListener(l, cfg, &s.stats)
 	s.guard.host = s
 	s.kept.all = make(map[string]keptMessage)
@@ -80,15 +85,71 @@ func run(l net.Listener, cfg Config) (*Server, error) {
 	if err := s.broker.AddListener(s.guard); err != nil {
 		return nil, err
 	}
+	s.openStore()
+	s.restore()
+	s.tending.Go(s.tend)
 	return s, s.broker.Serve()
+}
+
+// now is the time since the broker began, which no step of the clock changes, ns.
+func (s *Server) now() int64 { return int64(time.Since(s.begun)) | 1 }
+
+// openStore opens the store. That it cannot be opened does not keep the broker from its work, but shows in Stats.
+func (s *Server) openStore() {
+	if s.cfg.Store == "" {
+		return
+	}
+	j, lost, err := journal.Open(s.cfg.Store, s.cfg.MaxStore)
+	if lost != nil || err != nil {
+		s.cfg.Log.Error("mqtt: stored sessions and retained messages", "lost", lost, "err", err)
+	}
+	s.store = &store{j}
+}
+
+// tend does what is due: it ends sessions and retained messages that have expired, and brings the store to the disk.
+func (s *Server) tend() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+			s.expire()
+			if s.store != nil {
+				_ = s.store.Tend() // shows in Stats
+			}
+		}
+	}
+}
+
+func (s *Server) expire() {
+	defer s.recovered("expiry")
+	for _, cl := range s.absent() {
+		left := connOf(cl).left.Load()
+		if left > 0 && time.Duration(s.now()-left) > s.expiryOf(cl) {
+			s.discard(cl)
+		}
+	}
+	for _, topic := range s.kept.purge(time.Now()) {
+		s.sessions.retain(topic, false, 0)
+		s.store.drop(keyRetained + topic)
+	}
+}
+
+func (s *Server) expiryOf(cl *mochi.Client) time.Duration {
+	if cl.Properties.ProtocolVersion == 5 {
+		return time.Duration(cl.Properties.Props.SessionExpiryInterval) * time.Second
+	}
+	return s.cfg.SessionExpiry
 }
 
 func options(cfg Config) *mochi.Options {
 	caps := mochi.NewDefaultServerCapabilities()
-	caps.MaximumClients = math.MaxInt64   // the listener counts
-	caps.MaximumMessageExpiryInterval = 0 // else retained messages die by the wall clock, all at once when it steps
-	caps.MaximumClientWritesPending = 0   // nothing takes this way, and nobody reads from it
-	caps.MaximumSessionExpiryInterval = uint32(cfg.SessionExpiry / time.Second)
+	caps.MaximumClients = math.MaxInt64                // the listener counts
+	caps.MaximumMessageExpiryInterval = 0              // else retained messages die by the wall clock, all at once when it steps
+	caps.MaximumClientWritesPending = 0                // nothing takes this way, and nobody reads from it
+	caps.MaximumSessionExpiryInterval = math.MaxUint32 // tend does it, and not by the wall clock
 	caps.MaximumPacketSize = uint32(cfg.MaxPacket)
 	caps.ReceiveMaximum = uint16(min(max(1024, cfg.MaxQueued+64), math.MaxUint16))
 	caps.MaximumInflight = uint16(cfg.MaxQueued)
@@ -148,13 +209,19 @@ func (s *Server) Respond(c ClientInfo, to Publish, payload []byte, p Properties)
 // Retained lists what is retained of topics that a filter matches.
 func (s *Server) Retained(filter string) []Publish {
 	var all []Publish
-	for _, pk := range s.broker.Topics.Messages(filter) {
-		all = append(all, publishOf(&pk))
-	}
 	for _, topic := range s.kept.topics(filter) {
 		if pk, ok := s.kept.packet(topic); ok {
 			all = append(all, publishOf(&pk))
 		}
+	}
+	return all
+}
+
+// Absent lists the clients that are away and whose sessions are kept.
+func (s *Server) Absent() []ClientInfo {
+	var all []ClientInfo
+	for _, cl := range s.absent() {
+		all = append(all, connOf(cl).info)
 	}
 	return all
 }
@@ -185,9 +252,14 @@ func (s *Server) hangUp(cl *mochi.Client, code packets.Code) {
 func (s *Server) Stats() Stats {
 	c := &s.stats
 	all, away := s.broker.Clients.Len(), len(s.absent())
+	var stored error
+	if s.store != nil {
+		stored = s.store.Err()
+	}
 	return Stats{
+		Store:       stored,
 		Connections: len(s.guard.open()), Clients: all - away, Sessions: away,
-		Retained: s.broker.Topics.Retained.Len() + s.kept.len(), Subscriptions: int(atomic.LoadInt64(&s.broker.Info.Subscriptions)),
+		Retained: s.kept.len(), Subscriptions: int(atomic.LoadInt64(&s.broker.Info.Subscriptions)),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Writes: c.writes.Load(),
 		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(),
 		Dropped: c.dropped.Load(), Slow: c.slow.Load(), Panics: c.panics.Load(), Rejected: c.rejected.Load(),
@@ -234,6 +306,13 @@ func (s *Server) shutdown() {
 	_ = s.broker.Close()
 	s.guard.serving.Wait()
 	s.guard.flushers.Wait()
+	close(s.stop)
+	s.tending.Wait()
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			s.cfg.Log.Error("mqtt: the store is not complete", "err", err)
+		}
+	}
 }
 
 func (s *Server) mayWrite(c ClientInfo, topic string) bool {

@@ -46,6 +46,15 @@ func (l *ledger) settle(id string, n int) {
 	}
 }
 
+// set books n bytes in place of all.
+func (l *ledger) set(id string, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bytes[id] = n; n <= 0 {
+		delete(l.bytes, id)
+	}
+}
+
 func (l *ledger) forget(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +99,7 @@ func (s *Server) absent() []*mochi.Client {
 			out = append(out, cl)
 		}
 	}
-	slices.SortFunc(out, func(a, b *mochi.Client) int { return cmp.Compare(a.StopTime(), b.StopTime()) })
+	slices.SortFunc(out, func(a, b *mochi.Client) int { return cmp.Compare(connOf(a).left.Load(), connOf(b).left.Load()) })
 	return out
 }
 
@@ -127,6 +136,7 @@ func (s *Server) remove(cl *mochi.Client) []string {
 	gone := s.unsubscribeAll(cl)
 	clearInflight(cl)
 	s.sessions.forget(cl.ID)
+	s.forgetSession(cl.ID)
 	if cur, ok := s.broker.Clients.Get(cl.ID); ok && cur == cl {
 		s.broker.Clients.Delete(cl.ID)
 	}

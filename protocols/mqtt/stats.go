@@ -9,6 +9,7 @@ type Stats struct {
 	Sessions      int // kept for absent clients
 	Retained      int
 	Subscriptions int
+	Store         error // why what should outlive the process may not; nil: it does, or need not
 
 	BytesIn, BytesOut int64
 	Writes            int64 // system calls that BytesOut took, but for those to slow clients

@@ -54,6 +54,9 @@ type Broker struct {
 	Rate uint32 `protobuf:"varint,11,opt,name=rate,proto3" json:"rate,omitempty"`
 	// Bytes per second that a client may send; 0: no limit.
 	ByteRate uint32 `protobuf:"varint,12,opt,name=byte_rate,json=byteRate,proto3" json:"byte_rate,omitempty"`
+	// Bytes kept on disk of what is to outlive the process: stored sessions with
+	// their messages, and retained messages of clients; 0: nothing does.
+	Store uint32 `protobuf:"varint,13,opt,name=store,proto3" json:"store,omitempty"`
 	// Topics that clients may publish on among themselves, e.g. "tele/#", without access;
 	// with it that is a matter of roles. What an mqtt-device hears is always among them.
 	Topics        []string `protobuf:"bytes,20,rep,name=topics,proto3" json:"topics,omitempty"`
@@ -171,6 +174,13 @@ func (x *Broker) GetRate() uint32 {
 func (x *Broker) GetByteRate() uint32 {
 	if x != nil {
 		return x.ByteRate
+	}
+	return 0
+}
+
+func (x *Broker) GetStore() uint32 {
+	if x != nil {
+		return x.Store
 	}
 	return 0
 }
@@ -374,7 +384,7 @@ var File_mqtt_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\xdc\x05\n" +
+	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\x8e\x06\n" +
 	"\x06Broker\x12<\n" +
 	"\x06listen\x18\x01 \x01(\tB$\x8a\xb5\x18 \x12\x0e127.0.0.1:1883*\t.*:[0-9]+b\x03tcpR\x06listen\x12<\n" +
 	"\vmax_clients\x18\x02 \x01(\rB\x1b\x8a\xb5\x18\x17\x12\x03256\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\n" +
@@ -391,7 +401,8 @@ const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\x03tls\x18\n" +
 	" \x01(\v2\x12.mqtt.v1.BrokerTlsR\x03tls\x12$\n" +
 	"\x04rate\x18\v \x01(\rB\x10\x8a\xb5\x18\f\x12\x0510000:\x031/sR\x04rate\x120\n" +
-	"\tbyte_rate\x18\f \x01(\rB\x13\x8a\xb5\x18\x0f\x12\b16777216:\x03B/sR\bbyteRate\x12&\n" +
+	"\tbyte_rate\x18\f \x01(\rB\x13\x8a\xb5\x18\x0f\x12\b16777216:\x03B/sR\bbyteRate\x120\n" +
+	"\x05store\x18\r \x01(\rB\x1a\x8a\xb5\x18\x16\x12\b33554432!\x00\x00\x00\x00\x00\x00\xd0A:\x01BR\x05store\x12&\n" +
 	"\x06topics\x18\x14 \x03(\tB\x0e\x8a\xb5\x18\n" +
 	"*\b[^+#$].*R\x06topics\"_\n" +
 	"\tBrokerTls\x12(\n" +
