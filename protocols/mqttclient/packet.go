@@ -139,12 +139,15 @@ func messageOf(p *packets.Packet) Message {
 	return m
 }
 
+// ErrTopic is a topic that nothing can be published on.
+var ErrTopic = errors.New("no topic to publish on")
+
 // ErrTooLarge is a message beyond what the broker takes.
 var ErrTooLarge = errors.New("larger than the broker takes")
 
 func (k *Client) publication(m Message, id uint16, qos byte) ([]byte, error) {
 	if m.Topic == "" || strings.ContainsAny(m.Topic, "+#\x00") || len(m.Topic) > 65535 {
-		return nil, fmt.Errorf("%q is no topic to publish on", m.Topic)
+		return nil, fmt.Errorf("%q: %w", m.Topic, ErrTopic)
 	}
 	p := &packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: qos, Retain: m.Retain && k.retain}, PacketID: id, TopicName: m.Topic, Payload: m.Payload,
