@@ -76,6 +76,8 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case actors.Started:
 		return b.start(c)
+	case actors.Stopped:
+		b.leave(c)
 	case listener:
 		b.server = m.Server
 		b.recall(c)

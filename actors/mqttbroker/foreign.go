@@ -79,6 +79,13 @@ func (b *broker) share(c *actors.Context, m *mqtt.Hear) {
 	}
 }
 
+// leave tells all who hear something that they do not any more.
+func (b *broker) leave(c *actors.Context) {
+	for _, path := range b.foreign.hears.Everybody() {
+		c.Tell(path, mqtt.Lost{Cause: "the broker is down"})
+	}
+}
+
 // spread hands a publish to all who hear it, but to who has made it.
 func (b *broker) spread(c *actors.Context, m *mqtt.Heard, from string) {
 	for _, path := range b.foreign.hears.Paths(m.Topic) {

@@ -70,6 +70,8 @@ func (d *device) Receive(c *actors.Context, msg any) error {
 		d.listening(c, m)
 	case *mqtt.Heard:
 		d.heard(c, m)
+	case mqtt.Lost:
+		d.lost(c, m.Cause)
 	case check:
 		d.wakeAt = time.Time{}
 		d.publish(c, d.state.Tick(time.Now()))
@@ -122,13 +124,19 @@ func (d *device) failed(c *actors.Context, m actors.Failed) {
 	switch of := m.Of.(type) {
 	case *mqtt.Hear:
 		_, why := actors.Explain(m.Err)
-		d.asked, d.hears = false, false
-		d.publish(c, d.state.Lose("broker "+d.cfg.Broker+": "+why, time.Now()))
-		c.After(againTime, renew{})
-		d.judge(c)
+		d.asked = false
+		d.lost(c, why)
 	case *mqtt.Say:
 		d.unsent(c, of, m.Err)
 	}
+}
+
+// lost notes that nothing comes any more, and asks again.
+func (d *device) lost(c *actors.Context, why string) {
+	d.hears = false
+	d.publish(c, d.state.Lose("broker "+d.cfg.Broker+": "+why, time.Now()))
+	d.judge(c)
+	c.After(againTime, renew{})
 }
 
 func (d *device) heard(c *actors.Context, m *mqtt.Heard) {

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,9 @@ type Heard struct {
 	Expiry   time.Duration
 	User     []UserProperty
 }
+
+// Lost is what the actor is told when nothing comes any more; it is to ask again.
+type Lost struct{ Cause string }
 
 // Say is the message by which an actor asks the actor of a broker to publish, with QoS 1. The answer is a *Say as well, when
 // the broker has it.
@@ -177,6 +181,9 @@ func (h *Hearings) Paths(topic string) []string {
 	}
 	return paths
 }
+
+// Everybody are the paths of all who hear something.
+func (h *Hearings) Everybody() []string { return slices.Sorted(maps.Keys(h.all)) }
 
 // Any says whether somebody hears a topic.
 func (h *Hearings) Any(topic string) bool { return len(h.Paths(topic)) > 0 }
