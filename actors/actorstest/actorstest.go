@@ -37,7 +37,14 @@ type Rig struct {
 // New starts a rig.
 func New(t testing.TB) *Rig {
 	t.Helper()
-	b, err := bus.Start(bus.Config{Gateway: Gateway, Dir: t.TempDir()})
+	return NewOn(t, bus.Config{})
+}
+
+// NewOn starts a rig on a bus of this config.
+func NewOn(t testing.TB, cfg bus.Config) *Rig {
+	t.Helper()
+	cfg.Gateway, cfg.Dir = Gateway, t.TempDir()
+	b, err := bus.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

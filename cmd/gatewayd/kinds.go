@@ -14,6 +14,7 @@ import (
 	"gatewayd/actors/modbusmqtt"
 	"gatewayd/actors/modbusserver"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/actors/mqttbridge"
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/actors/mqttdevice"
 	"gatewayd/actors/serialline"
@@ -34,6 +35,7 @@ var kinds = []actors.Kind{
 	modbusmqtt.Kind,
 	modbusserver.Kind,
 	modbusunit.Kind,
+	mqttbridge.Kind,
 	mqttbroker.Kind,
 	mqttdevice.Kind,
 	serialline.Kind,

@@ -34,6 +34,9 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 	case *mqttv1.Broker:
 		m.Listen = freePlace(t)
 		return m
+	case *mqttv1.Bridge:
+		m.Url = "tcp://" + freePlace(t)
+		return m
 	case *mqttv1.Device:
 		m.Broker = "edge/broker"
 		m.Points = []*mqttv1.DevicePoint{{Name: "a", Topic: "a"}}

@@ -1,0 +1,141 @@
+// Package mqttbridge is the actor type for the connection to somebody else's MQTT
+// broker: it sends what happens here, from disk where it must not be lost, brings in
+// what is published there, and lets actors hear topics of there. The connection is
+// package protocols/mqttclient's business, what topics are called on the other side
+// that of protocols/mqttbridge.
+package mqttbridge
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/actors"
+	"gatewayd/actors/mqttdoor"
+	"gatewayd/protocols/mqtt"
+	"gatewayd/protocols/mqttclient"
+	"gatewayd/schemas"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = actors.Define(actors.Kind{
+	Name: "mqtt-bridge",
+	Doc:  "Sends what happens here to an outside MQTT broker, and brings in what is published there.",
+	Services: []protoreflect.ServiceDescriptor{
+		actors.Service(mqttv1.File_mqtt_v1_bridge_proto, "BridgeService"), mqttdoor.Service(),
+	},
+	Publishes: []actors.Leaf{{Class: "state", Leaf: "bridge", Message: &mqttv1.BridgeState{}}},
+	Limit:     4096,
+	Check: func(config proto.Message) []schemas.Violation {
+		_, bad := routesOf(config.(*mqttv1.Bridge))
+		return bad
+	},
+}, func(cfg *mqttv1.Bridge) actors.Actor { return &bridge{cfg: cfg} })
+
+type bridge struct {
+	cfg    *mqttv1.Bridge
+	routes routes
+	name   string // as bridges know it that a message passes
+	link   link
+	outbox outbox
+	inbox  inbox
+	meter  meter
+}
+
+// minute is when rates are counted anew.
+type minute struct{}
+
+func (b *bridge) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		return b.start(c)
+	case actors.Stopped:
+		b.silence(c, "the bridge is down")
+		b.tell(c, "offline") // a goodbye has no will
+	case dial:
+		b.dial(c)
+	case *mqttclient.Client:
+		return b.connected(c, m)
+	case lost:
+		b.lost(c, m)
+	case actors.Delivery:
+		b.deliver(c, m)
+	case actors.Kept:
+		b.kept(c, m)
+	case again:
+		b.again(c)
+	case sent:
+		b.sent(c, m)
+	case resend:
+		b.send(c)
+	case said:
+		m.request.Reply(m.message)
+	case unsaid:
+		m.request.Refuse(actors.Errorf(actors.Unavailable, "%s", m.err))
+	case arrived:
+		b.arrive(c, m.Message)
+	case subscribed:
+		b.inbox.busy = false
+		b.subscribe(c)
+	case minute:
+		b.meter.turn(time.Now())
+	case listen:
+		b.listen(c)
+	case *mqtt.Hear:
+		b.hear(c, m)
+	case *mqtt.Heard:
+		b.overheard(c, m)
+	case mqtt.Lost:
+		b.deafen(c, m.Cause)
+	case *mqtt.Say:
+		b.say(c, m)
+	case *mqttv1.BridgeStatusRequest:
+		b.status(c)
+	case *mqttv1.ListUnclaimedRequest:
+		b.unclaimed(c, m)
+	case actors.Failed:
+		b.failed(c, m)
+	}
+	return nil
+}
+
+func (b *bridge) start(c *actors.Context) error {
+	routes, bad := routesOf(b.cfg)
+	if len(bad) > 0 {
+		return actors.Broken(bad[0])
+	}
+	b.routes, b.name = routes, c.Gateway()+"/"+c.Name()
+	b.link.since = time.Now()
+	b.meter.since = time.Now()
+	for _, filter := range routes.subjects() {
+		if err := c.Subscribe(filter); err != nil {
+			return err
+		}
+	}
+	for _, filter := range routes.states(true) {
+		c.Last(filter, nil)
+	}
+	if len(routes.foreign()) > 0 {
+		c.Every(renewTime, listen{})
+	}
+	c.Every(time.Minute, minute{})
+	b.dial(c)
+	b.send(c)
+	return nil
+}
+
+// failed takes what has not come about.
+func (b *bridge) failed(c *actors.Context, m actors.Failed) {
+	switch of := m.Of.(type) {
+	case *mqtt.Hear:
+		_, why := actors.Explain(m.Err)
+		b.deafen(c, why)
+	case *mqtt.Say:
+		b.meter.refused++
+		c.Log().Debug("not taken by the broker of this gateway", "topic", of.Topic, "err", m.Err)
+	case nil:
+		b.unconnected(c, m.Err)
+	}
+}

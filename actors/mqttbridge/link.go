@@ -1,0 +1,165 @@
+package mqttbridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/mqtt"
+	"gatewayd/protocols/mqttclient"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+const dialTime = 20 * time.Second
+
+// link is the connection to the outside broker.
+type link struct {
+	client  *mqttclient.Client // nil: it does not stand
+	number  int                // of the connection, or of the attempt to make it
+	dialing bool
+	since   time.Time
+	cause   string
+	failed  int // attempts in a row
+}
+
+type (
+	dial struct{} // connect
+	lost struct { // of the how-manieth connection
+		number int
+		err    error
+	}
+)
+
+func (b *bridge) clientID(c *actors.Context) string {
+	if id := b.cfg.GetLogin().GetClientId(); id != "" {
+		return id
+	}
+	return "gatewayd-" + c.Gateway() + "-" + path.Base(c.Name())
+}
+
+func (b *bridge) dial(c *actors.Context) {
+	if b.link.dialing || b.link.client != nil {
+		return
+	}
+	b.link.number++
+	b.link.dialing = true
+	cfg := b.config(c)
+	c.Do(dialTime, func(ctx context.Context) (any, error) {
+		k, err := mqttclient.Dial(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		return k, nil
+	})
+}
+
+func (b *bridge) config(c *actors.Context) mqttclient.Config {
+	l, post, number := b.cfg.GetLogin(), c.Post(), b.link.number
+	cfg := mqttclient.Config{
+		URL: b.cfg.Url, Version: 5, ClientID: b.clientID(c), Username: l.GetUsername(), Password: l.GetPassword(),
+		CAFile: l.GetCaFile(), CertFile: l.GetCertFile(), KeyFile: l.GetKeyFile(), ServerName: l.GetServerName(),
+		KeepAlive: b.cfg.KeepAlive.AsDuration(), Session: b.cfg.Session.AsDuration(), Window: int(b.cfg.Window),
+		Most: int(b.cfg.MaxPayload) + 1<<16 + 1024, Subscriptions: b.subscriptions(post),
+		OnLost: func(err error) { _ = post(lost{number, err}) },
+	}
+	if b.cfg.Version == "3.1.1" {
+		cfg.Version = 4
+	}
+	if t := b.cfg.StatusTopic; t != "" {
+		cfg.Will = &mqttclient.Message{Topic: t, Payload: []byte("offline"), QoS: 1, Retain: true}
+	}
+	return cfg
+}
+
+func (b *bridge) connected(c *actors.Context, k *mqttclient.Client) error {
+	b.link.dialing = false
+	b.link.client = k
+	if !k.Open() { // its end was told before its beginning
+		b.lost(c, lost{b.link.number, errors.New("the connection was lost at once")})
+		return nil
+	}
+	b.link.failed, b.link.since = 0, time.Now()
+	b.tell(c, "online")
+	c.State("bridge", b.state())
+	c.Log().Info("connected", "url", b.cfg.Url)
+	for _, filter := range b.routes.states(false) {
+		c.Last(filter, nil)
+	}
+	b.judge(c)
+	b.subscribe(c)
+	b.send(c)
+	return nil
+}
+
+// tell publishes there how the bridge is.
+func (b *bridge) tell(c *actors.Context, word string) {
+	t := b.cfg.StatusTopic
+	if t == "" || b.link.client == nil {
+		return
+	}
+	if err := b.link.client.Post(mqttclient.Message{Topic: t, Payload: []byte(word), QoS: 1, Retain: true}, nil); err != nil {
+		c.Log().Debug("status not published", "err", err)
+	}
+}
+
+// lost notes the end of a connection, if it is the one that stands.
+func (b *bridge) lost(c *actors.Context, m lost) {
+	if b.link.client == nil || m.number != b.link.number {
+		return
+	}
+	c.Log().Warn("disconnected", "url", b.cfg.Url, "err", m.err)
+	c.Close(b.link.client)
+	b.link.client = nil
+	b.link.since = time.Now()
+	b.silence(c, m.err.Error())
+	b.unconnected(c, m.err)
+}
+
+// unconnected connects later: at once after a connection that stood, then less and
+// less often.
+func (b *bridge) unconnected(c *actors.Context, err error) {
+	b.link.dialing = false
+	b.link.cause = err.Error()
+	c.State("bridge", b.state())
+	b.judge(c)
+	c.After(wire.Backoff(b.link.failed, b.cfg.MaxBackoff.AsDuration()), dial{})
+	b.link.failed++
+}
+
+// silence tells all who hear topics of there that they do not any more.
+func (b *bridge) silence(c *actors.Context, why string) {
+	for _, who := range b.inbox.hears.Everybody() {
+		c.Tell(who, mqtt.Lost{Cause: why})
+	}
+	b.inbox.asked, b.inbox.last = nil, nil
+}
+
+func (b *bridge) state() *mqttv1.BridgeState {
+	l := &b.link
+	return &mqttv1.BridgeState{
+		Connected: l.client != nil, Since: timestamppb.New(l.since), Url: b.cfg.Url, Cause: l.cause, Attempts: uint32(l.failed),
+	}
+}
+
+// judge says how the bridge is.
+func (b *bridge) judge(c *actors.Context) {
+	switch {
+	case b.link.client == nil && b.link.cause != "":
+		c.Unreachable(b.link.cause)
+	case b.link.client == nil:
+	case b.outbox.fault != "":
+		c.Degraded("outbox: " + b.outbox.fault)
+	case b.inbox.deaf != "":
+		c.Degraded("broker " + b.cfg.Broker + ": " + b.inbox.deaf)
+	case b.outbox.stuck != "":
+		c.Degraded(fmt.Sprintf("not sent: %s", b.outbox.stuck))
+	default:
+		c.OK()
+	}
+}

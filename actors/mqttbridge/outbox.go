@@ -1,0 +1,240 @@
+package mqttbridge
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/mqttbridge"
+	"gatewayd/protocols/mqttclient"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+const (
+	outboxType  = "application/vnd.gatewayd.mqtt-outbox"
+	outboxLeaf  = "outbox"
+	batchCount  = 200 // messages of a batch on disk
+	batchBytes  = 256 << 10
+	keepAgain   = time.Second // after the disk did not take it
+	sendTime    = time.Minute // for a batch, or to wait for one
+	sendAgain   = time.Second
+	patientSend = 20 * time.Second // the outside broker may take to acknowledge
+)
+
+// outbox is what is on its way out.
+type outbox struct {
+	waiting []*mqttv1.BridgeMessage // in memory, for the disk
+	bytes   int
+	keeping []byte // the batch that is being written; nil: none
+	count   int    // its messages
+	sending bool
+	reader  *actors.Reader
+	fault   string // why the disk does not take any
+	stuck   string // why nothing is sent although the connection stands
+}
+
+type again struct{} // write the batch once more
+
+// leave publishes or writes down what goes out by a route.
+func (b *bridge) leave(c *actors.Context, r *outRoute, m *mqttv1.BridgeMessage) {
+	if len(m.Payload) > int(b.cfg.MaxPayload) {
+		b.meter.refused++
+		return
+	}
+	if r.Volatile {
+		b.sendNow(m)
+		return
+	}
+	o := &b.outbox
+	o.waiting = append(o.waiting, m)
+	o.bytes += len(m.Payload)
+	for len(o.waiting) > int(b.cfg.Buffer) || o.bytes > maxBuffer && len(o.waiting) > 1 {
+		o.bytes -= len(o.waiting[0].Payload)
+		o.waiting[0] = nil
+		o.waiting = o.waiting[1:]
+		b.meter.dropped++
+	}
+	b.keep(c)
+}
+
+// maxBuffer is how much may wait in memory for the disk, bytes.
+const maxBuffer = 8 << 20
+
+// sendNow is for what need not arrive.
+func (b *bridge) sendNow(m *mqttv1.BridgeMessage) {
+	if b.link.client == nil || b.link.client.Post(messageOf(m, time.Now()), nil) != nil {
+		b.meter.dropped++
+		return
+	}
+	b.meter.sent(1)
+}
+
+// keep writes what waits, a batch at a time.
+func (b *bridge) keep(c *actors.Context) {
+	o := &b.outbox
+	if o.keeping != nil || len(o.waiting) == 0 {
+		return
+	}
+	n, bytes := 0, 0
+	for n < len(o.waiting) && n < batchCount && (n == 0 || bytes+len(o.waiting[n].Payload) <= batchBytes) {
+		bytes += len(o.waiting[n].Payload)
+		n++
+	}
+	batch, err := proto.Marshal(&mqttv1.BridgeOutbox{Messages: o.waiting[:n]})
+	clear(o.waiting[:n])
+	o.waiting = o.waiting[n:]
+	o.bytes -= bytes
+	if err != nil { // a topic that is not UTF-8
+		b.meter.refused += uint64(n)
+		return
+	}
+	o.keeping, o.count = batch, n
+	c.Keep(outboxLeaf, outboxType, batch, actors.Normal, nil)
+}
+
+// kept goes on when a batch is on disk, or tries again with the same bytes.
+func (b *bridge) kept(c *actors.Context, m actors.Kept) {
+	o := &b.outbox
+	if m.Err != nil {
+		_, o.fault = actors.Explain(m.Err)
+		b.judge(c)
+		c.After(keepAgain, again{})
+		return
+	}
+	if o.fault != "" {
+		o.fault = ""
+		b.judge(c)
+	}
+	o.keeping = nil
+	b.keep(c)
+}
+
+func (b *bridge) again(c *actors.Context) {
+	if b.outbox.keeping != nil {
+		c.Keep(outboxLeaf, outboxType, b.outbox.keeping, actors.Normal, nil)
+	}
+}
+
+// sent is the outcome of sending what is on disk.
+type sent struct {
+	reader        *actors.Reader
+	sent, refused int
+	err           error
+}
+
+// send has a worker send what is on disk, batch by batch: each is given up only when
+// the outside broker has acknowledged all of it.
+func (b *bridge) send(c *actors.Context) {
+	o, client := &b.outbox, b.link.client
+	if o.sending || client == nil {
+		return
+	}
+	o.sending = true
+	archive, name, reader := c.Archive(), c.Name(), o.reader
+	c.Do(sendTime+10*time.Second, func(ctx context.Context) (any, error) {
+		s := sent{reader: reader}
+		ctx, cancel := context.WithTimeout(ctx, sendTime)
+		defer cancel()
+		if s.reader == nil {
+			if s.reader, s.err = archive.Reader(ctx, []string{name}, false); s.err != nil {
+				return s, nil
+			}
+		}
+		s.err = s.pass(ctx, client)
+		return s, nil
+	})
+}
+
+// pass waits for batches and sends them.
+func (s *sent) pass(ctx context.Context, client *mqttclient.Client) error {
+	wait, cancel := context.WithTimeout(ctx, sendTime-patientSend)
+	defer cancel()
+	all, err := s.reader.Next(wait, 4)
+	if err != nil {
+		if wait.Err() != nil {
+			return nil // there was nothing to send
+		}
+		return err
+	}
+	for _, batch := range all {
+		var m mqttv1.BridgeOutbox
+		if batch.ContentType == outboxType && proto.Unmarshal(batch.Data, &m) == nil {
+			sent, refused, err := mqttbridge.Send(ctx, client, messagesOf(m.Messages, time.Now()), patientSend)
+			s.sent += sent
+			s.refused += refused
+			if err != nil {
+				return err
+			}
+		}
+		if err := s.reader.Ack(batch.Seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sent goes on with the next batch.
+func (b *bridge) sent(c *actors.Context, m sent) {
+	o := &b.outbox
+	o.sending, o.reader = false, m.reader
+	b.meter.sent(m.sent)
+	b.meter.refused += uint64(m.refused)
+	stuck := ""
+	if m.err != nil && !errors.Is(m.err, mqttclient.ErrLost) {
+		_, stuck = actors.Explain(m.err)
+	}
+	if stuck != o.stuck {
+		o.stuck = stuck
+		b.judge(c)
+	}
+	if m.err != nil {
+		c.After(sendAgain, resend{})
+		return
+	}
+	b.send(c)
+}
+
+// messagesOf are those that are still of use.
+func messagesOf(all []*mqttv1.BridgeMessage, now time.Time) []mqttclient.Message {
+	var list []mqttclient.Message
+	for _, m := range all {
+		if m.Expires == nil || now.Before(m.Expires.AsTime()) {
+			list = append(list, messageOf(m, now))
+		}
+	}
+	return list
+}
+
+func messageOf(m *mqttv1.BridgeMessage, now time.Time) mqttclient.Message {
+	k := mqttclient.Message{Topic: m.Topic, Payload: m.Payload, QoS: byte(m.Qos), Retain: m.Retain, ContentType: m.ContentType}
+	for i := 0; i+1 < len(m.User); i += 2 {
+		k.User = append(k.User, [2]string{m.User[i], m.User[i+1]})
+	}
+	if m.Expires != nil {
+		k.Expiry = max(m.Expires.AsTime().Sub(now), time.Second)
+	}
+	return k
+}
+
+// letter is a message as it goes out by a route.
+func (b *bridge) letter(r *outRoute, topic string, payload []byte, expiry time.Duration, user [][2]string) *mqttv1.BridgeMessage {
+	m := &mqttv1.BridgeMessage{Topic: topic, Payload: payload, Qos: r.Qos}
+	switch r.Retain {
+	case "always":
+		m.Retain = true
+	case "states":
+		m.Retain = strings.HasPrefix(r.LocalFilter(), "state/")
+	}
+	for _, u := range append(user, [2]string{mqttbridge.Via, b.name}) {
+		m.User = append(m.User, u[0], u[1])
+	}
+	if expiry > 0 {
+		m.Expires = timestamppb.New(time.Now().Add(expiry))
+	}
+	return m
+}

@@ -1,0 +1,147 @@
+package mqttbridge
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gatewayd/protocols/mqtt"
+	"gatewayd/protocols/mqttbridge"
+	"gatewayd/schemas"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+// routes are the sets of topics that pass.
+type routes struct {
+	out []outRoute
+	in  []inRoute
+}
+
+type outRoute struct {
+	mqttbridge.Map
+	*mqttv1.BridgeOut
+}
+
+type inRoute struct {
+	mqttbridge.Map
+	*mqttv1.BridgeIn
+}
+
+// ours says that topics are said by the gateway itself.
+func (r *outRoute) ours() bool {
+	class, _, _ := strings.Cut(r.LocalFilter(), "/")
+	return class == "data" || class == "event" || class == "state"
+}
+
+// subjects are filters of what the gateway says.
+func (r *routes) subjects() []string {
+	return r.filters(func(o *outRoute) bool { return o.ours() })
+}
+
+// foreign are filters of what clients of the gateway's broker say.
+func (r *routes) foreign() []string { return r.filters(func(o *outRoute) bool { return !o.ours() }) }
+
+// states are filters of which the last word goes out as well.
+func (r *routes) states(persist bool) []string {
+	return r.filters(func(o *outRoute) bool {
+		return o.Volatile != persist && strings.HasPrefix(o.LocalFilter(), "state/")
+	})
+}
+
+func (r *routes) filters(pick func(*outRoute) bool) []string {
+	var all []string
+	for i := range r.out {
+		if pick(&r.out[i]) {
+			all = append(all, r.out[i].LocalFilter())
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// routesOf is what the config says of topics, or what is wrong with that.
+func routesOf(cfg *mqttv1.Bridge) (r routes, bad []schemas.Violation) {
+	wrong := func(field string, i int, err error) {
+		bad = append(bad, schemas.Wrong(fmt.Sprintf("%s[%d]", field, i), err)...)
+	}
+	for i, o := range cfg.Out {
+		m := outRoute{mqttbridge.Map{Filter: o.Topic, Local: o.LocalPrefix, Remote: o.RemotePrefix}, o}
+		wrong("out", i, m.check(cfg.Broker))
+		for k := range r.out {
+			if err := twice("out", k, mqttbridge.Overlap(r.out[k].LocalFilter(), m.LocalFilter())); err != nil {
+				wrong("out", i, err)
+			}
+		}
+		r.out = append(r.out, m)
+	}
+	var remote []string
+	for i, o := range cfg.In {
+		m := inRoute{mqttbridge.Map{Filter: o.Topic, Local: o.LocalPrefix, Remote: o.RemotePrefix}, o}
+		wrong("in", i, m.check(cfg.Broker))
+		for k, other := range remote {
+			wrong("in", i, twice("in", k, mqttbridge.Overlap(other, m.RemoteFilter())))
+		}
+		for k := range r.out {
+			wrong("in", i, loops(cfg.Version, k, mqttbridge.Overlap(r.out[k].RemoteFilter(), m.RemoteFilter())))
+		}
+		remote = append(remote, m.RemoteFilter())
+		r.in = append(r.in, m)
+	}
+	for i, filter := range cfg.Discover {
+		wrong("discover", i, mqttbridge.Map{Filter: filter}.Check())
+		for k, other := range remote {
+			if k < len(cfg.In) {
+				wrong("discover", i, twice("in", k, mqttbridge.Overlap(other, filter)))
+			} else {
+				wrong("discover", i, twice("discover", k-len(cfg.In), mqttbridge.Overlap(other, filter)))
+			}
+		}
+		remote = append(remote, filter)
+	}
+	return r, bad
+}
+
+func twice(list string, i int, overlap bool) error {
+	if !overlap {
+		return nil
+	}
+	return fmt.Errorf("topics of %s[%d] are among these: a message would come twice", list, i)
+}
+
+// loops finds what would go out, come in again, and be taken for something new.
+func loops(version string, out int, overlap bool) error {
+	if !overlap || version != "3.1.1" {
+		return nil
+	}
+	return fmt.Errorf("what out[%d] sends would come in again: take version = \"5\", by which a broker does not send back, or another remote-prefix", out)
+}
+
+func (r *outRoute) check(broker string) error {
+	if err := r.Map.Check(); err != nil {
+		return err
+	}
+	if strings.HasPrefix(r.RemoteFilter(), "$") {
+		return fmt.Errorf("%q is for topics of the outside broker itself", r.RemoteFilter())
+	}
+	if r.ours() {
+		return nil
+	}
+	if err := mqtt.CheckForeign(r.LocalFilter()); err != nil {
+		return err
+	}
+	if broker == "" {
+		return errors.New("give broker: these are topics of clients, which the gateway's own broker hears")
+	}
+	return nil
+}
+
+func (r *inRoute) check(broker string) error {
+	if err := r.Map.Check(); err != nil {
+		return err
+	}
+	if broker == "" {
+		return errors.New("give broker: the mqtt-broker of this gateway where this is to be published")
+	}
+	return mqtt.CheckForeign(r.LocalFilter())
+}

@@ -1,0 +1,262 @@
+package mqttbridge
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/actors/mqttdoor"
+	"gatewayd/protocols/mqtt"
+	"gatewayd/protocols/mqttbridge"
+	"gatewayd/protocols/mqttclient"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+)
+
+const (
+	renewTime  = 5 * time.Second
+	brokerTime = 2 * time.Second // for the gateway's own broker to answer
+	heldTopics = 1000            // of which the last message is held for actors that come
+	heldBytes  = 4 << 10         // longest of these
+)
+
+// inbox is what comes in.
+type inbox struct {
+	hears  mqtt.Hearings     // topics of there
+	asked  map[string]bool   // filters that are subscribed to on top of the config's
+	busy   bool              // a subscription is under way
+	last   map[string][]byte // of each topic of there that an actor hears by its name
+	strays mqtt.Strays
+	deaf   string // why our own broker is not heard
+}
+
+type (
+	listen     struct{}                     // ask our own broker for what goes out
+	arrived    struct{ mqttclient.Message } // from the outside broker
+	subscribed struct{}
+	resend     struct{}
+	said       struct {
+		request *actors.Request
+		message *mqtt.Say
+	}
+	unsaid struct {
+		request *actors.Request
+		err     error
+	}
+)
+
+// subscriptions are those that stand from the beginning of a connection.
+func (b *bridge) subscriptions(post func(any) error) []mqttclient.Subscription {
+	var all []mqttclient.Subscription
+	b.inbox.asked = map[string]bool{}
+	for i := range b.routes.in {
+		r := &b.routes.in[i]
+		s := b.subscription(r.RemoteFilter(), byte(r.Qos), post)
+		s.Kept = !r.NewOnly
+		all = append(all, s)
+	}
+	for _, filter := range b.cfg.Discover {
+		all = append(all, b.subscription(filter, 0, post))
+	}
+	for _, filter := range b.inbox.hears.Filters() {
+		if !b.covered(filter) {
+			b.inbox.asked[filter] = true
+			all = append(all, b.subscription(filter, 1, post))
+		}
+	}
+	return all
+}
+
+func (b *bridge) subscription(filter string, qos byte, post func(any) error) mqttclient.Subscription {
+	return mqttclient.Subscription{
+		Filter: filter, QoS: qos, Kept: true, NoLocal: true,
+		OnMessage: func(m mqttclient.Message) { _ = post(arrived{m}) }, // what is too much is shed and counted
+	}
+}
+
+// covered says that what a filter matches comes anyway.
+func (b *bridge) covered(filter string) bool {
+	for i := range b.routes.in {
+		if mqttbridge.Covered(filter, b.routes.in[i].RemoteFilter()) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(b.cfg.Discover, func(d string) bool { return mqttbridge.Covered(filter, d) })
+}
+
+// subscribe asks for what actors hear and did not when the connection was made.
+func (b *bridge) subscribe(c *actors.Context) {
+	if b.link.client == nil || b.inbox.busy || b.inbox.asked == nil {
+		return
+	}
+	var more []mqttclient.Subscription
+	for _, filter := range b.inbox.hears.Filters() {
+		if !b.inbox.asked[filter] && !b.covered(filter) {
+			b.inbox.asked[filter] = true
+			more = append(more, b.subscription(filter, 1, c.Post()))
+		}
+	}
+	if len(more) == 0 {
+		return
+	}
+	b.inbox.busy = true
+	client, log := b.link.client, c.Log()
+	c.Do(dialTime, func(ctx context.Context) (any, error) {
+		if err := client.Subscribe(ctx, more...); err != nil {
+			log.Warn("not subscribed", "err", err)
+			_ = client.Close() // all of it is tried again with the next connection
+		}
+		return subscribed{}, nil
+	})
+}
+
+// arrive takes a message of there: to our own broker, to actors that hear it, or to
+// the list of what nobody hears.
+func (b *bridge) arrive(c *actors.Context, m mqttclient.Message) {
+	b.meter.received()
+	if mqttbridge.Passed(m.User, b.name) {
+		b.meter.looped++
+		return
+	}
+	if len(m.Payload) > int(b.cfg.MaxPayload) {
+		b.meter.refused++
+		return
+	}
+	taken := false
+	for i := range b.routes.in {
+		r := &b.routes.in[i]
+		if topic, ok := r.ToLocal(m.Topic); ok {
+			taken = true
+			c.Ask(b.cfg.Broker, &mqtt.Say{Path: c.Name(), Topic: topic, Payload: m.Payload, Retain: r.Retain, Expiry: m.Expiry, User: b.passing(m.User)}, brokerTime)
+			break
+		}
+	}
+	paths := b.inbox.hears.Paths(m.Topic)
+	for _, path := range paths {
+		c.Tell(path, &mqtt.Heard{Topic: m.Topic, Payload: m.Payload, Retained: m.Retain, Expiry: m.Expiry})
+	}
+	if len(paths) > 0 && len(m.Payload) <= heldBytes {
+		if _, known := b.inbox.last[m.Topic]; known || len(b.inbox.last) < heldTopics {
+			if b.inbox.last == nil {
+				b.inbox.last = map[string][]byte{}
+			}
+			b.inbox.last[m.Topic] = m.Payload
+		}
+	}
+	if !taken && len(paths) == 0 {
+		b.inbox.strays.Note(mqtt.Stray{Topic: m.Topic, Payload: m.Payload, Time: time.Now()})
+	}
+}
+
+// passing adds this bridge to those that a message has passed.
+func (b *bridge) passing(user [][2]string) []mqtt.UserProperty {
+	var all []mqtt.UserProperty
+	for _, u := range user {
+		all = append(all, mqtt.UserProperty{Key: u[0], Value: u[1]})
+	}
+	return append(all, mqtt.UserProperty{Key: mqttbridge.Via, Value: b.name})
+}
+
+// listen asks our own broker for what clients publish and goes out.
+func (b *bridge) listen(c *actors.Context) {
+	c.Ask(b.cfg.Broker, &mqtt.Hear{Path: c.Name(), Filters: b.routes.foreign()}, brokerTime)
+}
+
+// deafen notes that our own broker is not heard, and asks again.
+func (b *bridge) deafen(c *actors.Context, why string) {
+	b.inbox.deaf = why
+	b.judge(c)
+	c.After(time.Second, listen{})
+}
+
+// hear gives an actor its share of topics of there; or it is the answer of our own
+// broker.
+func (b *bridge) hear(c *actors.Context, m *mqtt.Hear) {
+	if m.Path == c.Name() {
+		b.inbox.deaf = ""
+		b.judge(c)
+		return
+	}
+	if b.link.client == nil {
+		c.Refuse(actors.Errorf(actors.Unavailable, "not connected: %s", b.link.cause))
+		return
+	}
+	answer := *m
+	answer.Fresh = !b.inbox.hears.Knows(m.Path)
+	if _, err := b.inbox.hears.Take(m, time.Now()); err != nil {
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
+		return
+	}
+	c.Reply(&answer)
+	if m.Retained || answer.Fresh {
+		for topic, payload := range b.inbox.last {
+			if slices.ContainsFunc(m.Filters, func(f string) bool { return mqtt.Covers(f, topic) }) {
+				c.Tell(m.Path, &mqtt.Heard{Topic: topic, Payload: payload, Retained: true})
+			}
+		}
+	}
+	b.subscribe(c)
+}
+
+// overheard takes what a client of our own broker has published.
+func (b *bridge) overheard(c *actors.Context, m *mqtt.Heard) {
+	if m.Retained {
+		return // it went out when it was published, or is none of what is to go out
+	}
+	var user [][2]string
+	for _, u := range m.User {
+		user = append(user, [2]string{u.Key, u.Value})
+	}
+	if mqttbridge.Passed(user, b.name) {
+		b.meter.looped++
+		return
+	}
+	for i := range b.routes.out {
+		r := &b.routes.out[i]
+		if topic, ok := r.ToRemote(m.Topic); ok && !r.ours() {
+			b.leave(c, r, b.letter(r, topic, m.Payload, m.Expiry, user))
+			return
+		}
+	}
+}
+
+// deliver takes what the gateway says.
+func (b *bridge) deliver(c *actors.Context, m actors.Delivery) {
+	for i := range b.routes.out {
+		r := &b.routes.out[i]
+		if topic, ok := r.ToRemote(m.Topic); ok && r.ours() {
+			l := b.letter(r, topic, m.Payload, 0, nil)
+			l.ContentType = m.ContentType
+			b.leave(c, r, l)
+			return
+		}
+	}
+}
+
+// say publishes there for an actor.
+func (b *bridge) say(c *actors.Context, m *mqtt.Say) {
+	if c.Request() == nil || m.Path == c.Name() { // the answer of our own broker
+		return
+	}
+	if b.link.client == nil {
+		c.Refuse(actors.Errorf(actors.Unavailable, "not connected: %s", b.link.cause))
+		return
+	}
+	r, post := c.Take(), c.Post()
+	k := mqttclient.Message{Topic: m.Topic, Payload: m.Payload, QoS: 1, Retain: m.Retain, Expiry: m.Expiry}
+	err := b.link.client.Post(k, func(err error) {
+		if err != nil {
+			_ = post(unsaid{r, err})
+			return
+		}
+		_ = post(said{r, m})
+	})
+	if err != nil {
+		r.Refuse(actors.Errorf(actors.Unavailable, "%s", err))
+	}
+}
+
+// unclaimed lists what nobody hears.
+func (b *bridge) unclaimed(c *actors.Context, m *mqttv1.ListUnclaimedRequest) {
+	c.Reply(mqttdoor.Unclaimed(b.inbox.strays.List(m.Filter, func(topic string) bool { return !b.inbox.hears.Any(topic) })))
+}
