@@ -65,7 +65,7 @@ type Cell struct {
 // NewCell enters an actor of kind k at path into the directory. It has no life
 // yet: spawn its Props.
 func (s *System) NewCell(path string, k *Kind, config proto.Message) (*Cell, error) {
-	c := &Cell{sys: s, path: path, kind: k, meth: k.meth, health: unborn(k, "")}
+	c := &Cell{sys: s, path: path, kind: k, meth: k.meth(), health: unborn(k, "")}
 	c.config.Store(&config)
 	return c, s.add(c)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -45,7 +46,7 @@ type Kind struct {
 
 	config protoreflect.MessageType
 	build  func(proto.Message) Actor
-	meth   map[string]method // of Services; shared by all actors of the kind
+	meth   func() map[string]method // of Services, once an actor is there; shared by all of the kind
 }
 
 // A Leaf is one subject below an actor that it publishes on.
@@ -69,7 +70,7 @@ func Define[C proto.Message](k Kind, build func(C) Actor) Kind {
 	var zero C
 	k.config = zero.ProtoReflect().Type()
 	k.build = func(m proto.Message) Actor { return build(m.(C)) }
-	k.meth = k.methods()
+	k.meth = sync.OnceValue(k.methods)
 	return k
 }
 

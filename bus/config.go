@@ -105,6 +105,7 @@ func (c Config) serverOptions(ids []identity) (*server.Options, error) {
 		MaxPending:             4 << 20,
 		MaxControlLine:         2048,
 		MaxConn:                64,
+		MaxClosedClients:       16, // kept for the monitoring port, which is not open
 		MaxSubs:                65_536,
 		WriteDeadline:          2 * time.Second,
 		PingInterval:           30 * time.Second,

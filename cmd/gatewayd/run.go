@@ -8,9 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -85,14 +83,4 @@ func run(ctx context.Context, file, dir string, log *slog.Logger) error {
 			return d.stop()
 		}
 	}
-}
-
-// tuneMemory trades a little work of the garbage collector for a small daemon; an
-// operator's own GOGC or GOMEMLIMIT wins.
-func tuneMemory() {
-	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return
-	}
-	debug.SetGCPercent(25)
-	time.AfterFunc(5*time.Second, debug.FreeOSMemory) // of what a start leaves behind
 }
