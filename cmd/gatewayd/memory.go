@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mochi-mqtt/server/v2/packets"
 	"golang.org/x/sys/unix"
+
+	"gatewayd/protocols/mqtt"
 )
 
 // settled is when a start is over, with everything that only it needs.
@@ -19,7 +20,7 @@ const settled = 5 * time.Second
 // tuneMemory trades a little work of the garbage collector for a small daemon; an
 // operator's own GOGC or GOMEMLIMIT wins.
 func tuneMemory() {
-	packets.TPacketData = nil // test cases, which the MQTT library would keep for ever
+	mqtt.DropCases()
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
