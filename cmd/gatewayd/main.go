@@ -70,7 +70,7 @@ func command() *cobra.Command {
 		c.GroupID = "look"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{readCommand(), writeCommand(), scanCommand(), simCommand(), replayCommand()} {
+	for _, c := range []*cobra.Command{readCommand(), writeCommand(), scanCommand(), simCommand(), replayCommand(), sinkCommand()} {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}

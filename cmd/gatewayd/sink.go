@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/protocols/mdi"
+	"gatewayd/protocols/record"
+	"gatewayd/protocols/tlsfiles"
+)
+
+// sink is mdi-sink.
+type sink struct {
+	listen    string
+	tls       bool
+	files     tlsfiles.Files
+	commands  bool
+	window    int
+	in        io.Reader
+	out, text io.Writer
+	mu        sync.Mutex // of out: records and answers are whole lines
+}
+
+const sinkAddress = "127.0.0.1:5001"
+
+func sinkCommand() *cobra.Command {
+	s := &sink{}
+	cmd := &cobra.Command{
+		Use:   "mdi-sink",
+		Short: "Receive the records of gateways' compact uplinks (uplink-mdi)",
+		Long: `Receive records of uplink-mdi until told to stop: the far end for tests of your
+own, and the reference for one that you write. Every record is a line of JSON on
+the standard output, and acknowledged when it has been written there; none comes
+twice, also after cut connections and restarts of the gateway, as long as this
+runs. Who comes and goes is told on the standard error.
+
+With --commands each line of the standard input is a command for a gateway that
+is connected: its name, the actor, the method and the request, which may be left
+out. The outcome is a line like those of the records.
+
+With --ca, gateways must show a certificate that is for their name.`,
+		Example: `  gatewayd mdi-sink --listen :5001 --tls --cert sink.pem --key sink.key --ca fleet.pem
+  echo 'site-17 field/plc/mixer WriteRegisters {"address":10,"values":[42]}' | gatewayd mdi-sink --commands`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.in, s.out, s.text = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+			return s.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.listen, "listen", sinkAddress, "host:port to listen on; port 0 is any free one")
+	f.BoolVar(&s.tls, "tls", false, "speak TLS; needs --cert and --key")
+	f.StringVar(&s.files.Certificate, "cert", "", "certificate with its chain, PEM")
+	f.StringVar(&s.files.Key, "key", "", "its key, PEM")
+	f.StringVar(&s.files.CA, "ca", "", "who signs the gateways' certificates, PEM; empty: they need none")
+	f.BoolVar(&s.commands, "commands", false, "read commands for gateways from the standard input")
+	f.IntVar(&s.window, "window", 8, "batches that a gateway may have under way, 1 to 64")
+	return cmd
+}
+
+func (s *sink) run(ctx context.Context) error {
+	if s.window < 1 || s.window > 64 {
+		return usage("--window %d: want 1 to 64", s.window)
+	}
+	if !s.tls && s.files != (tlsfiles.Files{}) {
+		return usage("--cert, --key and --ca need --tls")
+	}
+	l, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.listen, err)
+	}
+	scheme := "tcp"
+	if s.tls {
+		scheme = "tls"
+		s.files.Required = s.files.CA != ""
+		cfg, err := s.files.Config(func(err error) { s.notice(err.Error()) })
+		if err != nil {
+			_ = l.Close()
+			return err
+		}
+		l = tls.NewListener(l, cfg)
+	}
+	end := mdi.NewSink(mdi.SinkConfig{Window: s.window, Take: s.take, Outcome: s.outcome, Notice: s.notice, Named: s.files.CA != ""})
+	s.notice("listens on " + scheme + "://" + l.Addr().String())
+	if s.commands {
+		go s.command(end)
+	}
+	return end.Serve(ctx, l)
+}
+
+func (s *sink) notice(text string) { fmt.Fprintln(s.text, text) }
+
+// taken is a record as it is printed.
+type taken struct {
+	Gateway  string         `json:"gateway"`
+	Track    string         `json:"track"`
+	Number   uint32         `json:"number"`
+	Sequence uint64         `json:"sequence"`
+	Time     time.Time      `json:"time"`
+	Clock    string         `json:"clock,omitempty"` // "unsure" if the time is not to be trusted
+	Boot     string         `json:"boot,omitempty"`
+	Uptime   string         `json:"uptime"`
+	Absent   bool           `json:"absent,omitempty"`
+	Cause    string         `json:"cause,omitempty"`
+	Fields   map[string]any `json:"fields,omitempty"`
+	Units    any            `json:"units,omitempty"`
+	Quality  any            `json:"quality,omitempty"` // of those that are not good
+}
+
+// take prints records of one gateway.
+func (s *sink) take(gateway string, all []record.Record) (map[int]string, error) {
+	var lines []byte
+	for _, r := range all {
+		line, err := json.Marshal(printed(gateway, r))
+		if err != nil {
+			return nil, fmt.Errorf("record %d of %s: %w", r.Sequence, r.Track, err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.out.Write(lines)
+	return nil, err
+}
+
+func printed(gateway string, r record.Record) taken {
+	t := taken{
+		Gateway: gateway, Track: r.Track, Number: r.Number, Sequence: r.Sequence, Time: r.Time, Boot: r.Boot, Uptime: r.Uptime.String(),
+		Absent: r.Absent, Cause: r.Cause, Fields: map[string]any{},
+	}
+	if !r.Trusted {
+		t.Clock = "unsure"
+	}
+	units, quality := map[string]string{}, map[string]string{}
+	for _, f := range r.Fields {
+		t.Fields[f.Name] = f.Value
+		if x, ok := f.Value.(float64); ok && (math.IsNaN(x) || math.IsInf(x, 0)) {
+			t.Fields[f.Name] = fmt.Sprint(x)
+		}
+		if f.Unit != "" {
+			units[f.Name] = f.Unit
+		}
+		if f.Quality != "" || f.Cause != "" {
+			quality[f.Name] = strings.TrimSuffix(f.Quality+": "+f.Cause, ": ")
+		}
+	}
+	if len(units) > 0 {
+		t.Units = units
+	}
+	if len(quality) > 0 {
+		t.Quality = quality
+	}
+	return t
+}
+
+// outcome prints how a command went.
+func (s *sink) outcome(gateway string, id uint32, payload []byte, failed string) {
+	line := map[string]any{"gateway": gateway, "command": id}
+	switch {
+	case failed != "":
+		line["failed"] = failed
+	case json.Valid(payload):
+		line["answer"] = json.RawMessage(payload)
+	default:
+		line["answer"] = string(payload)
+	}
+	b, err := json.Marshal(line)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintln(s.out, string(b))
+}
+
+// command reads commands until the input ends.
+func (s *sink) command(end *mdi.Sink) {
+	for lines := bufio.NewScanner(s.in); lines.Scan(); {
+		words := strings.SplitN(strings.TrimSpace(lines.Text()), " ", 4)
+		if len(words) < 3 {
+			fmt.Fprintln(s.text, "want: gateway actor method [request]")
+			continue
+		}
+		var request []byte
+		if len(words) == 4 {
+			request = []byte(words[3])
+		}
+		id, err := end.Command(words[0], words[1], words[2], request)
+		if err != nil {
+			fmt.Fprintln(s.text, "not sent:", err)
+			continue
+		}
+		fmt.Fprintf(s.text, "command %d sent to %s\n", id, words[0])
+	}
+}
