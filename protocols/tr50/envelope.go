@@ -1,0 +1,149 @@
+package tr50
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// command is one of an envelope.
+type command struct {
+	Command string `json:"command"`
+	Params  any    `json:"params,omitempty"`
+
+	items []item // that it publishes
+}
+
+// response is the answer to one command.
+type response struct {
+	Success  *bool           `json:"success"`
+	Codes    []int           `json:"errorCodes"`
+	Messages []string        `json:"errorMessages"`
+	Params   json.RawMessage `json:"params"`
+}
+
+// failure says why a command was not carried out, empty if it was.
+func (r response) failure() string {
+	switch {
+	case *r.Success:
+		return ""
+	case len(r.Messages) > 0 && len(r.Codes) > 0:
+		return fmt.Sprintf("%s (%d)", strings.Join(r.Messages, "; "), r.Codes[0])
+	case len(r.Messages) > 0:
+		return strings.Join(r.Messages, "; ")
+	case len(r.Codes) > 0:
+		return fmt.Sprintf("error %d", r.Codes[0])
+	}
+	return "no reason is given"
+}
+
+// key is that of the nth command in its envelope.
+func key(n int) string { return strconv.Itoa(n + 1) }
+
+// envelope is what is published.
+func envelope(commands []command) ([]byte, error) {
+	all := make(map[string]command, len(commands))
+	for i, c := range commands {
+		all[key(i)] = c
+	}
+	return json.Marshal(all)
+}
+
+// responses are those to n commands, in their order. Each must be there.
+func responses(payload []byte, n int) ([]response, error) {
+	var all map[string]*response
+	if err := json.Unmarshal(payload, &all); err != nil {
+		return nil, fmt.Errorf("a reply that is no JSON object of replies: %w", err)
+	}
+	sorted := make([]response, n)
+	for i := range sorted {
+		r := all[key(i)]
+		if r == nil || r.Success == nil {
+			return nil, errors.New("a reply that does not tell how every command went")
+		}
+		sorted[i] = *r
+	}
+	return sorted, nil
+}
+
+// most of what one command publishes, and one envelope.
+const (
+	mostOfBatch    = 500
+	mostOfEnvelope = 50
+)
+
+// batches are commands that publish items, in their order as far as they are of one kind. There is no batch of log lines.
+func batches(items []item) []command {
+	var all []command
+	open := map[string]int{} // the command of each kind that takes more
+	for _, x := range items {
+		at, is := open[x.kind]
+		if !is || x.kind == "log" || len(all[at].items) >= mostOfBatch {
+			at = len(all)
+			open[x.kind] = at
+			all = append(all, command{})
+		}
+		all[at].items = append(all[at].items, x)
+	}
+	for i := range all {
+		all[i].complete()
+	}
+	return all
+}
+
+// singles publish each item by itself, which shows which of them are refused.
+func singles(items []item) []command {
+	all := make([]command, len(items))
+	for i, x := range items {
+		all[i].items = []item{x}
+		all[i].complete()
+	}
+	return all
+}
+
+func (c *command) complete() {
+	kind := c.items[0].kind
+	if len(c.items) == 1 {
+		c.Command, c.Params = kind+".publish", c.items[0].params
+		return
+	}
+	data := make([]any, len(c.items))
+	for i, x := range c.items {
+		data[i] = x.params
+	}
+	c.Command, c.Params = kind+".batch", map[string]any{"data": data}
+}
+
+// mail is a message of the mailbox.
+type mail struct {
+	ID      string `json:"id"`
+	Command string `json:"command"`
+	Params  struct {
+		Method string          `json:"method"`
+		Params json.RawMessage `json:"params"`
+	} `json:"params"`
+}
+
+func letters(params json.RawMessage) ([]mail, error) {
+	var box struct {
+		Messages []mail `json:"messages"`
+	}
+	if len(params) == 0 {
+		return nil, nil
+	}
+	if err := json.Unmarshal(params, &box); err != nil {
+		return nil, fmt.Errorf("a mailbox that makes no sense: %w", err)
+	}
+	return box.Messages, nil
+}
+
+// Result codes of methods, as Wind River's clients have them.
+const (
+	success     = 0
+	badRequest  = 3
+	failed      = 4
+	notFound    = 12
+	unsupported = 18
+)
