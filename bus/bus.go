@@ -32,6 +32,7 @@ type Bus struct {
 
 	mu        sync.Mutex
 	report    Report
+	entrance  *entrance      // of the server of the moment
 	onRestart map[int]func() // by the number they were added as
 	hooks     int
 	closed    bool

@@ -45,6 +45,9 @@ func (m Msg) Caller() Caller {
 		}
 		_ = json.Unmarshal([]byte(told[len(told)-1]), &info) // the server's word is the last
 		w.Identity = "nats/" + info.Account
+		if strings.HasPrefix(info.Account, accountUser) {
+			w.Identity = info.Account
+		}
 	} else if said := first(m.Header, headerCaller); said != "" {
 		w.Identity = said
 	}

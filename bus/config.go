@@ -24,6 +24,7 @@ type Config struct {
 	MaxStore  int64        // bytes of all file streams but the tracks; 64 MiB
 	MaxTracks int64        // bytes of the tracks, beside MaxStore; 64 MiB
 	Reserve   int64        // bytes that tracks leave free on the disk for everybody else; 16 MiB
+	Guard     Guard        // says who clients are; nil: the keys in KeyDir do. With it they let in clients of this machine only
 	MaxMemory int64        // bytes of all memory streams; 16 MiB
 	Events    int          // events kept; 10000
 	Log       *slog.Logger // slog.Default()
@@ -57,6 +58,9 @@ func (c Config) withDefaults() Config {
 func (c Config) check() error {
 	if err := CheckGateway(c.Gateway); err != nil {
 		return err
+	}
+	if c.Anonymous != "" && c.Guard != nil {
+		return fmt.Errorf("anonymous = %q: what clients without credentials may use is the guard's to say", c.Anonymous)
 	}
 	switch c.Anonymous {
 	case "", Observer, Operator:
@@ -95,7 +99,7 @@ func hostPort(listen string) (string, int, error) {
 }
 
 // serverOptions are those of the embedded server. No signal handling, no monitoring port, every client bounded.
-func (c Config) serverOptions(ids []identity) (*server.Options, error) {
+func (c Config) serverOptions(door server.Authentication) (*server.Options, error) {
 	o := &server.Options{
 		ServerName:             "gatewayd-" + c.Gateway,
 		DontListen:             c.Listen == "",
@@ -104,8 +108,8 @@ func (c Config) serverOptions(ids []identity) (*server.Options, error) {
 		MaxPayload:             1 << 20,
 		MaxPending:             4 << 20,
 		MaxControlLine:         2048,
-		MaxConn:                64,
 		MaxClosedClients:       16, // kept for the monitoring port, which is not open
+		MaxConn:                maxClients,
 		MaxSubs:                65_536,
 		WriteDeadline:          2 * time.Second,
 		PingInterval:           30 * time.Second,
@@ -118,6 +122,9 @@ func (c Config) serverOptions(ids []identity) (*server.Options, error) {
 		StreamMaxBufferedSize:  16 << 20,
 		TLSConfig:              c.TLS,
 		TLS:                    c.TLS != nil,
+
+		CustomClientAuthentication: door,
+		AlwaysEnableNonce:          true, // for keys
 	}
 	if c.Listen != "" {
 		host, port, err := hostPort(c.Listen)
@@ -129,19 +136,10 @@ func (c Config) serverOptions(ids []identity) (*server.Options, error) {
 		}
 		o.Host, o.Port = host, port
 	}
-	for _, id := range ids {
-		u := &server.NkeyUser{Nkey: id.public}
-		if id.role != roleActors {
-			u.Permissions = rights(id.role)
-			u.Account = server.NewAccount(id.role)
-			o.Accounts = append(o.Accounts, u.Account)
-		}
-		if id.role == c.Anonymous && c.Listen != "" {
-			o.NoAuthUser = id.public
-		}
-		o.Nkeys = append(o.Nkeys, u)
-	}
 	return o, nil
 }
+
+// maxClients is how many connections there may be at once, those of this process included.
+const maxClients = 64
 
 const roleActors = "actors"

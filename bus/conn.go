@@ -43,6 +43,7 @@ type Conn struct {
 	heard   func(subject string) bool // nil on a dialled connection
 	streams *streams
 	commit  *committer // of tracks; nil on a dialled connection
+	ended   chan struct{} // closed when the connection has ended and does not come back; see Ended
 	denied  denials
 	slow    atomic.Uint64
 	lost    atomic.Uint64
@@ -63,7 +64,7 @@ type Stats struct {
 }
 
 func newConn() *Conn {
-	c := &Conn{subs: map[*nats.Subscription]struct{}{}}
+	c := &Conn{subs: map[*nats.Subscription]struct{}{}, ended: make(chan struct{})}
 	c.streams = newStreams(c)
 	return c
 }
@@ -229,6 +230,10 @@ func (c *Conn) Flush(ctx context.Context) error {
 
 // Heard is Bus.Heard; a dialled connection does not know who listens and says that nobody does.
 func (c *Conn) Heard(subject string) bool { return c.heard != nil && c.heard(subject) }
+
+// Ended is closed when a dialled connection is closed, or when the bus does not
+// let it in any more.
+func (c *Conn) Ended() <-chan struct{} { return c.ended }
 
 // Stats reads the counters.
 func (c *Conn) Stats() Stats {

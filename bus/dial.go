@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ import (
 type Options struct {
 	URL      string      // nats://host:port; nats://127.0.0.1:4222
 	NKeyFile string      // seed file (observer.nk, operator.nk); "" connects without credentials
+	User     string      // name of an identity that has a password; "" without
+	Password string      // its password
 	Name     string      // of this client, as the server lists it
 	TLS      *tls.Config // nil for plain TCP, or for the system's certificates with a tls:// URL
 }
@@ -35,6 +38,7 @@ func Dial(o Options) (*Conn, error) {
 		nats.ReconnectJitter(200*time.Millisecond, 200*time.Millisecond),
 		nats.PingInterval(20 * time.Second),
 		nats.ErrorHandler(c.trouble),
+		nats.ClosedHandler(func(*nats.Conn) { close(c.ended) }),
 	}
 	if o.TLS != nil {
 		opts = append(opts, nats.Secure(o.TLS))
@@ -51,19 +55,35 @@ func Dial(o Options) (*Conn, error) {
 		}
 		opts = append(opts, key)
 	}
+	if o.User != "" {
+		opts = append(opts, nats.UserInfo(o.User, o.Password))
+	}
 	nc, err := nats.Connect(o.URL, opts...)
 	if err != nil {
+		o.URL = Redacted(o.URL)
 		return nil, unreachable(o, err)
 	}
 	c.nc, c.keep = nc, nc
 	return c, nil
 }
 
+// Redacted is a URL without the password in it.
+func Redacted(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "nats://" + text[strings.LastIndexByte(text, '@')+1:]
+	}
+	return u.Redacted()
+}
+
 // unreachable says in one line why there is no connection and what can be done.
 func unreachable(o Options, err error) error {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		if o.NKeyFile == "" {
+		switch {
+		case o.User != "" || strings.Contains(o.URL, "@"):
+			return Errorf(PermissionDenied, "%s does not accept that name and password", o.URL)
+		case o.NKeyFile == "":
 			return Errorf(PermissionDenied, "%s wants credentials: give a key file (observer.nk or operator.nk)", o.URL)
 		}
 		return Errorf(PermissionDenied, "%s does not accept the key in %s: is it of this gateway?", o.URL, o.NKeyFile)

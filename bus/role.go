@@ -116,22 +116,11 @@ func rights(role string) *server.Permissions {
 	}
 }
 
-// connectAccounts gives each outside role its view of the gateway.
+// exports lets other accounts import what they may ever use.
 //
 // The server forgets where an answer goes after two minutes of silence on a
 // command; a stream of answers is kept alive by its renewals.
-//
-// Every role is an account of its own, not just a set of permissions, because a
-// request carries a reply subject of the client's choice: with permissions
-// alone a mere reader has the server's answer to a direct get delivered onto a command, or
-// onto $JS.API.STREAM.DELETE, with the server's rights. Across accounts an
-// answer only ever reaches the account that asked. It also keeps the roles' inboxes
-// apart: an observer cannot hear what an operator is told. (Clients of the same role can hear each other's answers.)
-func connectAccounts(s *server.Server, roles []string) error {
-	if len(roles) == 0 {
-		return nil
-	}
-	gateway := s.GlobalAccount()
+func exports(gateway *server.Account) error {
 	var errs []error
 	for _, c := range visible {
 		errs = append(errs, gateway.AddStreamExport("gw.*."+string(c)+".>", nil))
@@ -142,22 +131,22 @@ func connectAccounts(s *server.Server, roles []string) error {
 			errs = append(errs, gateway.SetServiceExportResponseThreshold(subject, flushTimeout))
 		}
 	}
-	for _, role := range roles {
-		acc, err := s.LookupAccount(role)
-		if err != nil {
-			return fmt.Errorf("account of %s: %w", role, err)
-		}
-		for _, c := range visible {
-			errs = append(errs, acc.AddStreamImport(gateway, "gw.*."+string(c)+".>", ""))
-		}
-		for _, subject := range requests(role) {
-			errs = append(errs, acc.AddServiceImport(gateway, subject, subject))
-		}
-	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("accounts: %w", err)
 	}
 	return nil
+}
+
+// imports gives an account its view of the gateway.
+func imports(acc, gateway *server.Account) error {
+	var errs []error
+	for _, c := range visible {
+		errs = append(errs, acc.AddStreamImport(gateway, "gw.*."+string(c)+".>", ""))
+	}
+	for _, subject := range requests(Operator) {
+		errs = append(errs, acc.AddServiceImport(gateway, subject, subject))
+	}
+	return errors.Join(errs...)
 }
 
 // writeDurably replaces path by a file with this content, synced, so that a
@@ -185,4 +174,17 @@ func writeDurably(path string, content []byte, mode fs.FileMode) (err error) {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// NewKey makes a user key: its seed, for whoever is to prove himself by it, in a
+// new file that only its owner may read, and its public half.
+func NewKey(file string) (public string, err error) {
+	id, err := newIdentity("")
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Lstat(file); err == nil {
+		return "", fmt.Errorf("%s is there already", file)
+	}
+	return id.public, storeSeed(file, id.pair)
 }

@@ -99,7 +99,8 @@ func (b *Bus) again(s *server.Server, cfg Config) (*server.Server, error) {
 
 // bare starts a server without JetStream and waits until it takes connections.
 func (b *Bus) bare(cfg Config) (*server.Server, error) {
-	o, err := cfg.serverOptions(b.ids)
+	e := &entrance{cfg: cfg, ids: b.ids, log: b.log, accounts: map[string]*server.Account{}, guests: map[uint64]Guest{}}
+	o, err := cfg.serverOptions(e)
 	if err != nil {
 		return nil, err
 	}
@@ -114,12 +115,11 @@ func (b *Bus) bare(cfg Config) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	var roles []string
-	for _, a := range o.Accounts {
-		roles = append(roles, a.Name)
-	}
-	if err := connectAccounts(s, roles); err != nil {
-		return nil, err
+	e.srv = s
+	if cfg.Listen != "" {
+		if err := exports(s.GlobalAccount()); err != nil {
+			return nil, err
+		}
 	}
 	l := &serverLog{log: b.log}
 	s.SetLoggerV2(l, false, false, false)
@@ -132,6 +132,9 @@ func (b *Bus) bare(cfg Config) (*server.Server, error) {
 		s.Shutdown()
 		return nil, fmt.Errorf("server not ready within %s", readyTimeout)
 	}
+	b.mu.Lock()
+	b.entrance = e
+	b.mu.Unlock()
 	return s, nil
 }
 

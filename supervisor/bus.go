@@ -22,6 +22,16 @@ type Bus interface {
 	Report() bus.Report
 }
 
+// BusDoor lets clients in at the bus's listener by a policy that an actor keeps.
+type BusDoor interface {
+	// Open begins to ask for the policy.
+	Open(c *actors.Context)
+	// Receive takes what is for the door; false if msg is not.
+	Receive(c *actors.Context, msg any) bool
+	// Ready says whether anybody can come in.
+	Ready() bool
+}
+
 const (
 	canaryTime     = 5 * time.Second
 	canaryTolerate = 3 // canaries that may die in a row
@@ -30,20 +40,18 @@ const (
 // BusKind is kind "bus": the bus under the same law as everything else. A canary
 // that is written and read proves that it works; its power cycle is a restart
 // of the embedded server inside the process, which repairs a store that hit a
-// full disk.
-func BusKind(b Bus, running *gatewayv1.Bus) actors.Kind {
+// full disk. door is nil where the gateway's own keys are all there is.
+func BusKind(b Bus, running *gatewayv1.Bus, door BusDoor) actors.Kind {
 	news := &told{losses: map[bus.Loss]bool{}}
 	return actors.Define(actors.Kind{
 		Name: "bus", Doc: "the embedded NATS server, proven by a canary that is written and read back",
-		Publishes: []actors.Leaf{{Class: bus.Event, Leaf: "loss", Message: &gatewayv1.BusLoss{}}},
-		Live:      true,
-		Check: func(config proto.Message) []schemas.Violation {
-			if cfg := config.(*gatewayv1.Bus); cfg.Listen != "" && schemas.Exposed(cfg.Listen) && !cfg.Insecure {
-				return schemas.Wrong("listen", fmt.Errorf("%q is outside loopback, and what travels there is not encrypted: "+
-					"listen on 127.0.0.1 or set insecure = true", cfg.Listen))
-			}
-			return nil
+		Publishes: []actors.Leaf{
+			{Class: bus.Event, Leaf: "loss", Message: &gatewayv1.BusLoss{}},
+			{Class: bus.Event, Leaf: "insecure", Message: &gatewayv1.BusInsecure{}},
+			{Class: bus.Event, Leaf: "cut", Message: &gatewayv1.BusCut{}},
 		},
+		Live:  true,
+		Check: func(config proto.Message) []schemas.Violation { return checkBus(config.(*gatewayv1.Bus)) },
 		Power: func(proto.Message) *actors.Power {
 			return &actors.Power{On: func(ctx context.Context) error {
 				news.forget() // what it finds when it starts again is news
@@ -51,15 +59,43 @@ func BusKind(b Bus, running *gatewayv1.Bus) actors.Kind {
 			}}
 		},
 	}, func(cfg *gatewayv1.Bus) actors.Actor {
-		return &busKeeper{bus: b, cfg: cfg, running: running, told: news}
+		return &busKeeper{bus: b, cfg: cfg, running: running, told: news, door: door}
 	})
 }
+
+func checkBus(cfg *gatewayv1.Bus) []schemas.Violation {
+	if lack := exposed(cfg); lack != "" && !cfg.Insecure {
+		return schemas.Wrong("listen", fmt.Errorf("%q is outside loopback, and %s: set tls, listen on 127.0.0.1, or set insecure = true", cfg.Listen, lack))
+	}
+	if cfg.Access != "" && anonymous(cfg) {
+		return schemas.Wrong("anonymous", fmt.Errorf("what clients without credentials may use is for %s to say", cfg.Access))
+	}
+	return nil
+}
+
+// exposed says what a listener that other machines can reach lacks; empty: nothing.
+func exposed(cfg *gatewayv1.Bus) string {
+	switch {
+	case cfg.Listen == "" || !schemas.Exposed(cfg.Listen):
+		return ""
+	case cfg.Tls == nil && anonymous(cfg):
+		return "clients are neither encrypted nor authenticated"
+	case cfg.Tls == nil:
+		return "clients are not encrypted"
+	case anonymous(cfg):
+		return "clients are not authenticated"
+	}
+	return ""
+}
+
+func anonymous(cfg *gatewayv1.Bus) bool { return cfg.Anonymous != "" && cfg.Anonymous != "none" }
 
 type busKeeper struct {
 	bus     Bus
 	cfg     *gatewayv1.Bus
 	running *gatewayv1.Bus // what the server was started with
 	told    *told
+	door    BusDoor
 	misses  int
 	singing bool // a canary is out
 	timer   *actors.Timer
@@ -93,10 +129,12 @@ func (t *told) forget() {
 }
 
 func (k *busKeeper) Receive(c *actors.Context, msg any) error {
+	if k.door != nil && k.door.Receive(c, msg) {
+		return nil
+	}
 	switch m := msg.(type) {
 	case actors.Started:
-		k.tellLosses(c)
-		k.timer = c.Every(k.cfg.Canary.AsDuration(), canaryDue{})
+		k.begin(c)
 	case canaryDue:
 		if k.singing {
 			c.Missed()
@@ -108,12 +146,7 @@ func (k *busKeeper) Receive(c *actors.Context, msg any) error {
 		})
 	case canarySang:
 		k.misses, k.singing = 0, false
-		if proto.Equal(restartless(k.cfg), restartless(k.running)) {
-			c.OK()
-		} else {
-			c.Worked()
-			c.Degraded("the changed settings take effect when the daemon restarts")
-		}
+		k.proven(c)
 	case actors.Failed:
 		k.singing = false
 		k.misses++
@@ -127,6 +160,31 @@ func (k *busKeeper) Receive(c *actors.Context, msg any) error {
 		k.timer = c.Every(k.cfg.Canary.AsDuration(), canaryDue{})
 	}
 	return nil
+}
+
+func (k *busKeeper) begin(c *actors.Context) {
+	k.tellLosses(c)
+	if lack := exposed(k.running); lack != "" {
+		c.Log().Warn("insecure: "+lack, "listen", k.running.Listen)
+		c.Event("insecure", &gatewayv1.BusInsecure{Listen: k.running.Listen, Warning: lack})
+	}
+	if k.door != nil {
+		k.door.Open(c)
+	}
+	k.timer = c.Every(k.cfg.Canary.AsDuration(), canaryDue{})
+}
+
+// proven says what a canary's return means.
+func (k *busKeeper) proven(c *actors.Context) {
+	switch {
+	case !proto.Equal(restartless(k.cfg), restartless(k.running)):
+		c.Worked()
+		c.Degraded("the changed settings take effect when the daemon restarts")
+	case k.door != nil && !k.door.Ready():
+		c.Worked() // the door says what is wrong
+	default:
+		c.OK()
+	}
 }
 
 // restartless is the part of a config that counts only when the bus starts.

@@ -81,7 +81,7 @@ func newBusWorld(t *testing.T, b *fakeBus) *world {
 	cfg := &gatewayv1.Bus{}
 	schemas.Defaults(cfg)
 	w.tree = supervisor.New(supervisor.Options{
-		System: w.sys, Rand: func() float64 { return 0.5 }, Kinds: []actors.Kind{supervisor.BusKind(b, cfg)},
+		System: w.sys, Rand: func() float64 { return 0.5 }, Kinds: []actors.Kind{supervisor.BusKind(b, cfg, nil)},
 		Starve: func(path, why string) { w.starve <- path + ": " + why },
 	})
 	root := &gatewayv1.Gateway{Gateway: "test"}

@@ -62,7 +62,7 @@ func roles(cfg *accessv1.Access) []access.Role {
 func credentials(id *accessv1.Identity) (access.Credentials, error) {
 	expires, err := moment(id.Expires)
 	return access.Credentials{
-		Name: id.Name, Roles: id.Roles, Password: id.Password, Certificates: id.Certificates, Tokens: id.Tokens,
+		Name: id.Name, Roles: id.Roles, Password: id.Password, Certificates: id.Certificates, Tokens: id.Tokens, Keys: id.Keys,
 		ClientIDs: id.ClientIds, Expires: expires,
 	}, err
 }
@@ -83,7 +83,9 @@ func (k *keeper) list(now time.Time) *accessv1.ListResponse {
 	l := &accessv1.ListResponse{}
 	for _, id := range k.cfg.Identities {
 		shown := &accessv1.Listed{Name: id.Name, Roles: id.Roles, Status: "in-force"}
-		for proof, has := range map[string]bool{"password": id.Password != "", "certificate": len(id.Certificates) > 0, "token": len(id.Tokens) > 0} {
+		for proof, has := range map[string]bool{
+			"password": id.Password != "", "certificate": len(id.Certificates) > 0, "token": len(id.Tokens) > 0, "key": len(id.Keys) > 0,
+		} {
 			if has {
 				shown.Proofs = append(shown.Proofs, proof)
 			}

@@ -94,6 +94,10 @@ func (d *Door) May(id *access.Identity, topic string) bool {
 	return is.May(topic)
 }
 
+// Is says who somebody is now that was let in, with the roles of the moment; nil if
+// he may no longer be in. Any goroutine may call it.
+func (d *Door) Is(id *access.Identity) *access.Identity { return d.door.Now(id, time.Now()) }
+
 // Out tells whether somebody who was let in may no longer be in. Any goroutine may call it.
 func (d *Door) Out(id *access.Identity) bool {
 	return id != nil && d.door.Now(id, time.Now()) == nil

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"gatewayd/bus"
 	"gatewayd/protocols/access"
 )
 
@@ -22,9 +23,10 @@ const keeperPath = "access"
 func accessCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "access",
-		Short: "Who may use what: list, revoke, make passwords and tokens",
+		Short: "Who may use what: list, revoke, make passwords, tokens and keys",
 		Long: `Look at who may use what of a running gateway, cut somebody off, and make what
-the config of kind access-control holds: hashes of passwords and of tokens.`,
+the config of kind access-control holds: hashes of passwords and of tokens, and
+public keys.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -38,7 +40,7 @@ the config of kind access-control holds: hashes of passwords and of tokens.`,
 			func(args []string) any { return map[string]string{"identity": args[0], "topic": args[1]} }),
 		revoke,
 		ask("restore IDENTITY", "Take a revoke back", "Restore", 1, func(args []string) any { return map[string]string{"identity": args[0]} }),
-		hashCommand(), tokenCommand(),
+		hashCommand(), tokenCommand(), keyCommand(),
 	)
 	return cmd
 }
@@ -73,7 +75,7 @@ func hashCommand() *cobra.Command {
 "password" of an identity holds. The password itself is written nowhere.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			password, err := readPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr())
+			password, err := readPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), true)
 			if err != nil {
 				return err
 			}
@@ -96,8 +98,24 @@ func tokenCommand() *cobra.Command {
 	}
 }
 
-// readPassword reads one line; on a terminal it asks, twice, and shows nothing.
-func readPassword(ctx context.Context, in io.Reader, say io.Writer) (password string, err error) {
+func keyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "key FILE",
+		Short: "Make a NATS user key in a file, and its public half for the config",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			public, err := bus.NewKey(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the key, for its owner:  %s\nfor the config:          keys = [%q]\n", args[0], public)
+			return err
+		},
+	}
+}
+
+// readPassword reads one line; on a terminal it asks, twice for a new one, and shows nothing.
+func readPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) (password string, err error) {
 	lines := bufio.NewReader(in)
 	if !isTerminal(in) {
 		return passwordLine(lines)
@@ -107,7 +125,7 @@ func readPassword(ctx context.Context, in io.Reader, say io.Writer) (password st
 	go func() { // a terminal cannot be told to stop reading
 		defer close(done)
 		_, _ = fmt.Fprint(say, "password: ")
-		if password, err = passwordLine(lines); err != nil {
+		if password, err = passwordLine(lines); err != nil || !fresh {
 			return
 		}
 		_, _ = fmt.Fprint(say, "\nonce more: ")

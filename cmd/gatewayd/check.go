@@ -123,7 +123,7 @@ func count(cfg *config.Tree) (groups, actors int) {
 // jsonSchema is the JSON Schema of the config file with all kinds there are.
 func jsonSchema() ([]byte, error) {
 	all := map[string]protoreflect.MessageDescriptor{}
-	for _, k := range allKinds(nil, nil) {
+	for _, k := range allKinds(nil, nil, nil) {
 		all[k.Name] = k.ConfigType().Descriptor()
 	}
 	return schemas.JSONSchema(all)

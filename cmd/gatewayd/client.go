@@ -24,9 +24,11 @@ const (
 
 // client is a command line's way to a running gateway.
 type client struct {
-	server, key, gateway, data string
+	server, key, user, gateway string
+	data                       string
 	timeout                    time.Duration
 	asJSON                     bool
+	proof                      proof
 	cmd                        *cobra.Command // whose flags they are
 
 	conn *bus.Conn
@@ -38,6 +40,10 @@ func (c *client) flags(cmd *cobra.Command) {
 	c.cmd = cmd
 	f.StringVar(&c.server, "server", "", "where the gateway's bus listens (default $GATEWAYD_SERVER, else what <data>/"+urlFile+" says, else "+defaultURL+")")
 	f.StringVar(&c.key, "key", "", "nkey seed file to identify with (default $GATEWAYD_KEY, else <data>/keys/operator.nk if it can be read, else none)")
+	f.StringVar(&c.user, "user", "", "name of an identity to be, by the password in $GATEWAYD_PASSWORD or one that is asked for")
+	f.StringVar(&c.proof.ca, "ca", os.Getenv("GATEWAYD_CA"), "PEM file of who signs the gateway's certificate (default $GATEWAYD_CA, else the system's)")
+	f.StringVar(&c.proof.cert, "cert", os.Getenv("GATEWAYD_CERT"), "PEM file of a client certificate to identify with (default $GATEWAYD_CERT, else none)")
+	f.StringVar(&c.proof.key, "cert-key", os.Getenv("GATEWAYD_CERT_KEY"), "PEM file of its key (default $GATEWAYD_CERT_KEY, else --cert)")
 	f.StringVar(&c.gateway, "gateway", "", "name of the gateway (default the only one there)")
 	f.StringVar(&c.data, "data", dataDir(), "data directory of a gateway on this machine")
 	f.DurationVar(&c.timeout, "timeout", 10*time.Second, "longest wait for the gateway")
@@ -47,19 +53,21 @@ func (c *client) flags(cmd *cobra.Command) {
 	_ = cmd.MarkFlagDirname("data")
 }
 
-// url is where the bus is, and who says so.
-func (c *client) url() (url, says string) {
+// url is where the bus is, and who says so; pinned is a file of the certificate it
+// has, if that is known.
+func (c *client) url() (url, says, pinned string) {
 	if c.server != "" {
-		return c.server, "--server"
+		return c.server, "--server", ""
 	}
 	if env := os.Getenv("GATEWAYD_SERVER"); env != "" {
-		return env, "GATEWAYD_SERVER"
+		return env, "GATEWAYD_SERVER", ""
 	}
 	file := filepath.Join(c.data, urlFile)
 	if text, err := os.ReadFile(file); err == nil && len(text) > 0 {
-		return strings.TrimSpace(string(text)), file
+		url, pinned, _ = strings.Cut(strings.TrimSpace(string(text)), "\n")
+		return url, file, pinned
 	}
-	return defaultURL, ""
+	return defaultURL, "", ""
 }
 
 // seed is the key file to use; chosen is false when nobody asked for it.
@@ -71,6 +79,9 @@ func (c *client) seed() (file string, chosen bool) {
 		return env, true
 	}
 	file = filepath.Join(c.data, "keys", "operator.nk")
+	if c.proof.cert != "" || c.user != "" || strings.Contains(c.server, "@") {
+		return "", false // he has said who he is
+	}
 	if f, err := os.Open(file); err == nil {
 		f.Close()
 		return file, false
@@ -97,7 +108,7 @@ func (c *client) connect(ctx context.Context) error {
 	case err != nil:
 		return c.explain(err)
 	case len(names) == 0:
-		url, _ := c.url()
+		url, _, _ := c.url()
 		return fmt.Errorf("no gateway has said anything at %s yet: is it still starting? name it with --gateway", url)
 	case len(names) > 1:
 		return fmt.Errorf("several gateways are there: choose one with --gateway %s", strings.Join(names, ", --gateway "))
@@ -119,7 +130,7 @@ func (c *client) checkData(says string) error {
 }
 
 func (c *client) dial() (err error) {
-	url, says := c.url()
+	url, says, pinned := c.url()
 	if err := c.checkData(says); err != nil {
 		return err
 	}
@@ -128,6 +139,14 @@ func (c *client) dial() (err error) {
 	}
 	key, chosen := c.seed()
 	o := bus.Options{URL: url, NKeyFile: key, Name: "gatewayd " + fmt.Sprint(os.Getpid())}
+	if o.TLS, err = c.proof.tls(url, pinned); err != nil {
+		return err
+	}
+	if o.User = c.user; o.User != "" {
+		if o.Password, err = c.password(); err != nil {
+			return err
+		}
+	}
 	c.conn, err = bus.Dial(o)
 	var e *bus.Error
 	if !errors.As(err, &e) {
@@ -145,13 +164,21 @@ func (c *client) dial() (err error) {
 		if says != "" {
 			says = " (from " + says + ")"
 		}
-		return fmt.Errorf("no gateway answers at %s%s: is gatewayd running, and does [bus] listen there? choose another with --server", url, says)
+		return fmt.Errorf("no gateway answers at %s%s: is gatewayd running, and does [bus] listen there? choose another with --server", bus.Redacted(url), says)
 	case bus.PermissionDenied:
-		if key == "" {
+		if key == "" && c.user == "" && !strings.Contains(url, "@") {
 			return fmt.Errorf("%s wants to know who you are: --key %s", url, c.keyHint())
 		}
 	}
 	return errors.New(e.Message)
+}
+
+// password is that of --user.
+func (c *client) password() (string, error) {
+	if p, ok := os.LookupEnv("GATEWAYD_PASSWORD"); ok || c.cmd == nil {
+		return p, nil
+	}
+	return readPassword(c.cmd.Context(), c.cmd.InOrStdin(), c.cmd.ErrOrStderr(), false)
 }
 
 func (c *client) close() {

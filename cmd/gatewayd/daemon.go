@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -81,7 +80,8 @@ func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, di
 		log.Warn("config", "warning", w.String())
 	}
 	busConfig := cfg.Find("bus").Config.(*gatewayv1.Bus)
-	if d.bus, err = startBus(root.Gateway, busConfig, dir, log); err != nil {
+	var door *natsDoor
+	if d.bus, door, err = startBus(root.Gateway, busConfig, dir, log); err != nil {
 		return d, err
 	}
 	if err := d.tellAddress(dir); err != nil { // a full or read-only disk is no reason not to poll
@@ -102,7 +102,7 @@ func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, di
 		return d, err
 	}
 	d.tree = supervisor.New(supervisor.Options{
-		System: d.system, Kinds: append(slices.Clone(kinds), supervisor.BusKind(d.bus, busConfig)), Source: source,
+		System: d.system, Kinds: append(slices.Clone(kinds), supervisor.BusKind(d.bus, busConfig, busDoor(door))), Source: source,
 		SafeMode: plan.Mode == watchdog.Safe,
 		Starve: func(path, why string) {
 			log.Error("nothing is left to try: the watchdog is to restart the gateway", "who", path, "why", why)
@@ -130,7 +130,7 @@ func (d *daemon) ready(gateway string) {
 	_, n := count(d.cfg)
 	args := []any{"gateway", gateway, "actors", n}
 	if addr := d.bus.Addr(); addr != "" {
-		args = append(args, "nats", "nats://"+reachable(addr))
+		args = append(args, "nats", d.scheme()+reachable(addr))
 	}
 	d.cfg.Walk(func(n *config.Node) {
 		if b, ok := n.Config.(*mqttv1.Broker); ok {
@@ -138,27 +138,6 @@ func (d *daemon) ready(gateway string) {
 		}
 	})
 	d.log.Info("ready", args...)
-}
-
-func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*bus.Bus, error) {
-	anonymous := c.Anonymous
-	if anonymous == "none" {
-		anonymous = ""
-	}
-	b, err := bus.Start(bus.Config{
-		Gateway: gateway, Dir: filepath.Join(dir, "bus"), KeyDir: filepath.Join(dir, "keys"), Listen: c.Listen,
-		Anonymous: anonymous, MaxStore: int64(c.MaxStore), MaxTracks: int64(c.MaxTracks), Reserve: int64(c.Reserve), MaxMemory: int64(c.MaxMemory), Insecure: c.Insecure, Log: log.With("part", "bus"),
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range b.Report().Losses {
-		log.Error("the store was damaged", "loss", l.String())
-	}
-	if why := b.Report().Store; why != "" {
-		log.Error("the bus runs without its store", "why", why)
-	}
-	return b, nil
 }
 
 // dog finds who restarts the gateway when nothing else helps.

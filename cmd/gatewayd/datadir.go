@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
 // tellAddress writes where the bus listens into the data directory: the real
@@ -20,9 +22,26 @@ func (d *daemon) tellAddress(dir string) error {
 		}
 		return nil
 	}
-	url := "nats://" + reachable(addr)
+	url := d.scheme() + reachable(addr)
 	d.log.Info("the bus listens", "url", url)
-	return writeFile(d.url, []byte(url+"\n"))
+	text := url + "\n"
+	if t := d.busTLS(); t != nil {
+		file, err := filepath.Abs(t.Certificate)
+		if err != nil {
+			return err
+		}
+		text += file + "\n" // by which a client on this machine knows it
+	}
+	return writeFile(d.url, []byte(text))
+}
+
+func (d *daemon) busTLS() *gatewayv1.BusTls { return d.cfg.Find("bus").Config.(*gatewayv1.Bus).Tls }
+
+func (d *daemon) scheme() string {
+	if d.busTLS() != nil {
+		return "tls://"
+	}
+	return "nats://"
 }
 
 // reachable is a listener's address as a client on this machine uses it.

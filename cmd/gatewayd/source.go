@@ -27,15 +27,15 @@ func load(file string) (*config.Tree, config.Problems) {
 // configKinds are all kinds as the config reader needs them.
 func configKinds() []config.Kind {
 	var all []config.Kind
-	for _, k := range allKinds(nil, nil) {
+	for _, k := range allKinds(nil, nil, nil) {
 		all = append(all, config.Kind{Name: k.Name, Config: k.ConfigType(), Services: k.Offers(), Complete: k.Complete, Check: k.Check, Beside: k.Beside})
 	}
 	return all
 }
 
 // allKinds are the kinds of kinds.go and the one that needs the running bus.
-func allKinds(b supervisor.Bus, running *gatewayv1.Bus) []actors.Kind {
-	return append(slices.Clone(kinds), supervisor.BusKind(b, running))
+func allKinds(b supervisor.Bus, running *gatewayv1.Bus, door supervisor.BusDoor) []actors.Kind {
+	return append(slices.Clone(kinds), supervisor.BusKind(b, running, door))
 }
 
 // writeFile replaces a file so that a power cut leaves the old or the new text.

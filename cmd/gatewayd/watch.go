@@ -113,6 +113,8 @@ func (c *client) watch(ctx context.Context, pr printer, pattern string, count in
 		select {
 		case m := <-live:
 			err = take(m, time.Now())
+		case <-c.conn.Ended():
+			err = errors.New("the gateway lets this client in no more")
 		case <-ctx.Done():
 			err = ctx.Err()
 		}

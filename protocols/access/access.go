@@ -1,4 +1,4 @@
-// Package access decides who may use what of the gateway: identities prove themselves by a password, a certificate or a token, they have
+// Package access decides who may use what of the gateway: identities prove themselves by a password, a certificate, a token or a key, they have
 // roles, and roles allow and deny topics. A Policy is a pure function of its config; who asks it, and what becomes of
 // its answer, is the business of the doors.
 //
@@ -30,6 +30,7 @@ type Credentials struct {
 	Password     string    // as Hash makes it; empty: none proves him
 	Certificates []string  // names in certificates: "CN:panel-1", "DNS:…", "EMAIL:…", "URI:spiffe://…"; '*' stands for any text
 	Tokens       []string  // as Digest makes them
+	Keys         []string  // NATS user keys, the public half: "U…"
 	ClientIDs    []string  // MQTT client ids he may use, '*' stands for any text; empty: his name, alone or followed by one of ". : @ _" and more
 	Expires      time.Time // zero: never
 	Revoked      bool      // his credentials prove nothing any more
@@ -46,6 +47,7 @@ type Identity struct {
 type Policy struct {
 	all       map[string]*Identity
 	tokens    map[string]*Identity
+	keys      map[string]*Identity
 	named     []*Identity // with certificates, in the order of the config
 	anonymous *Identity   // nil: nobody gets in without credentials
 }
@@ -67,7 +69,7 @@ func New(roles []Role, who []Credentials, anonymous []string) (*Policy, error) {
 		}
 		known[r.Name] = r
 	}
-	p := &Policy{all: map[string]*Identity{}, tokens: map[string]*Identity{}}
+	p := &Policy{all: map[string]*Identity{}, tokens: map[string]*Identity{}, keys: map[string]*Identity{}}
 	for _, c := range who {
 		if err := p.add(c, known); err != nil {
 			return nil, fmt.Errorf("identity %s: %w", c.Name, err)
@@ -116,6 +118,15 @@ func (p *Policy) add(c Credentials, known map[string]Role) error {
 			return fmt.Errorf("it has the same token as %s", other.Name)
 		}
 		p.tokens[t] = id
+	}
+	for _, k := range c.Keys {
+		if err := checkKey(k); err != nil {
+			return err
+		}
+		if other := p.keys[k]; other != nil {
+			return fmt.Errorf("it has the same key as %s", other.Name)
+		}
+		p.keys[k] = id
 	}
 	if len(c.Certificates) > 0 {
 		p.named = append(p.named, id)
@@ -182,6 +193,15 @@ func (p *Policy) Token(token string, now time.Time) (*Identity, error) {
 	return id.inForce(now)
 }
 
+// Key lets in who has signed with the private half of a key; that he has was seen by whoever asks.
+func (p *Policy) Key(public string, now time.Time) (*Identity, error) {
+	id, ok := p.keys[public]
+	if !ok {
+		return nil, ErrUnknown
+	}
+	return id.inForce(now)
+}
+
 // NoProof is who shows no credentials at all.
 func (p *Policy) NoProof() (*Identity, error) {
 	if p.anonymous == nil {
@@ -209,11 +229,14 @@ func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case is.cred.Password != id.cred.Password, !slices.Equal(is.cred.Certificates, id.cred.Certificates), !slices.Equal(is.cred.Tokens, id.cred.Tokens):
+	case is.cred.Password != id.cred.Password, !slices.Equal(is.cred.Certificates, id.cred.Certificates), !slices.Equal(is.cred.Tokens, id.cred.Tokens), !slices.Equal(is.cred.Keys, id.cred.Keys):
 		return nil, errors.New("its credentials have changed")
 	}
 	return is, nil
 }
+
+// Expires is when the credentials of id end; zero: never.
+func (id *Identity) Expires() time.Time { return id.cred.Expires }
 
 // Owns tells whether id may use an MQTT client id.
 func (id *Identity) Owns(clientID string) bool {

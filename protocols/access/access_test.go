@@ -93,6 +93,7 @@ func TestWhoGetsIn(t *testing.T) {
 		access.Credentials{Name: "thief", Password: hash, Revoked: true, Certificates: []string{"CN:thief"}},
 		access.Credentials{Name: "panels", Certificates: []string{"CN:panel-*", "URI:spiffe://site/*/panel"}},
 		access.Credentials{Name: "bare"},
+		access.Credentials{Name: "key", Keys: []string{someKey}},
 	)
 	d := access.NewDoor()
 	if _, err := d.Enter(access.Shown{Name: "ali", Password: []byte("open sesame")}, now); !errors.Is(err, access.ErrClosed) {
@@ -121,6 +122,8 @@ func TestWhoGetsIn(t *testing.T) {
 		{"revoked by certificate", access.Shown{Certificate: cert("thief")}, "", access.ErrRevoked},
 		{"token", access.Shown{Token: token}, "ali", nil},
 		{"wrong token", access.Shown{Token: token + "x"}, "", access.ErrUnknown},
+		{"key", access.Shown{Key: someKey}, "key", nil},
+		{"foreign key", access.Shown{Key: otherKey, Name: "key"}, "", access.ErrUnknown},
 		{"certificate", access.Shown{Certificate: cert("panel-7")}, "panels", nil},
 		{"certificate and name", access.Shown{Name: "panels", Certificate: cert("panel-7")}, "panels", nil},
 		{"certificate and the name of another", access.Shown{Name: "ali", Certificate: cert("panel-7")}, "", access.ErrWrong},
@@ -135,6 +138,23 @@ func TestWhoGetsIn(t *testing.T) {
 		case err == nil && id.Name != tt.name:
 			t.Errorf("%s: is %s, want %s", tt.what, id.Name, tt.name)
 		}
+	}
+}
+
+// Public halves of NATS user keys.
+const (
+	someKey  = "UAQXTFZFCUEIJS6Y4BG4R7TDNUIS7N5VJF2K7JNB7LDKOUD7PY73RSHK"
+	otherKey = "UBVXYP5G6EVKKQG3YA6YDMXXFVLKQQZ3M3IEZBH3WSVNLGO3XMQ5GGHY"
+)
+
+func TestKeysAreChecked(t *testing.T) {
+	for _, bad := range []string{"", someKey[1:], someKey[:55] + "A", "A" + someKey[1:], strings.ToLower(someKey)} {
+		if _, err := access.New(nil, []access.Credentials{{Name: "x", Keys: []string{bad}}}, nil); err == nil {
+			t.Errorf("%q is a key", bad)
+		}
+	}
+	if _, err := access.New(nil, []access.Credentials{{Name: "x", Keys: []string{someKey}}, {Name: "y", Keys: []string{someKey}}}, nil); err == nil {
+		t.Error("two have one key")
 	}
 }
 

@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// Shown is what a client has to show for himself. A certificate must have been verified by TLS.
+// Shown is what a client has to show for himself. A certificate must have been verified by TLS, and a key by a signature.
 type Shown struct {
 	Name        string
 	Password    []byte
 	Token       string
+	Key         string
 	Certificate *x509.Certificate // nil: none
 }
 
@@ -50,13 +51,15 @@ func (d *Door) Set(p *Policy) {
 	d.memo.keep(p)
 }
 
-// Enter says who a client is. A token goes before a name and password, and these before a certificate, unless it is the
+// Enter says who a client is. A key and a token go before a name and password, and these before a certificate, unless it is the
 // certificate of that name.
 func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 	p := d.policy.Load()
 	switch {
 	case p == nil:
 		return nil, ErrClosed
+	case s.Key != "":
+		return p.Key(s.Key, now)
 	case s.Token != "":
 		return p.Token(s.Token, now)
 	case s.Certificate != nil:

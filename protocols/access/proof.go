@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -116,6 +118,30 @@ func checkDigest(s string) error {
 		return errors.New(`token: want "sha256:" and 64 hexadecimal digits, as "gatewayd access token" makes it`)
 	}
 	return nil
+}
+
+// checkKey refuses what is no public NATS user key: base32 of a prefix byte, 32 bytes and their CRC-16/XMODEM, low byte first (github.com/nats-io/nkeys).
+func checkKey(s string) error {
+	const user = 20 << 3 // makes it begin with U
+	b, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(s)
+	if err != nil || len(b) != 35 || b[0] != user || crc16(b[:33]) != binary.LittleEndian.Uint16(b[33:]) {
+		return fmt.Errorf("key %q: want the public half of a NATS user key, U and 55 more, as \"gatewayd access key\" makes it", s)
+	}
+	return nil
+}
+
+func crc16(p []byte) uint16 {
+	var crc uint16
+	for _, c := range p {
+		crc ^= uint16(c) << 8
+		for range 8 {
+			carry := crc>>15 == 1
+			if crc <<= 1; carry {
+				crc ^= 0x1021
+			}
+		}
+	}
+	return crc
 }
 
 // namesOf are the names in a certificate, each after its kind.

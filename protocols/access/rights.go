@@ -34,6 +34,17 @@ func (r rights) May(topic string) bool {
 	return anyOf(r.allow, topic) && !anyOf(r.deny, topic)
 }
 
+// Patterns are what the roles allow and deny, for who cannot ask about every topic.
+func (r rights) Patterns() (allow, deny []string) { return joined(r.allow), joined(r.deny) }
+
+func joined(patterns [][]string) []string {
+	all := make([]string, len(patterns))
+	for i, p := range patterns {
+		all[i] = strings.Join(p, "/")
+	}
+	return all
+}
+
 func anyOf(patterns [][]string, topic string) bool {
 	return slices.ContainsFunc(patterns, func(p []string) bool { return covers(p, topic) })
 }

@@ -174,7 +174,9 @@ type Identity struct {
 	// alone or followed by one of . : @ _ and more.
 	ClientIds []string `protobuf:"bytes,6,rep,name=client_ids,json=clientIds,proto3" json:"client_ids,omitempty"`
 	// When its credentials end, as in 2027-01-01T00:00:00Z.
-	Expires       string `protobuf:"bytes,7,opt,name=expires,proto3" json:"expires,omitempty"`
+	Expires string `protobuf:"bytes,7,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Public halves of NATS user keys, as gatewayd access key makes them.
+	Keys          []string `protobuf:"bytes,8,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -256,6 +258,13 @@ func (x *Identity) GetExpires() string {
 		return x.Expires
 	}
 	return ""
+}
+
+func (x *Identity) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
 }
 
 // ListRequest asks who there is.
@@ -348,7 +357,7 @@ type Listed struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Its roles.
 	Roles []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
-	// How it can prove who it is: password, certificate, token.
+	// How it can prove who it is: password, certificate, token, key.
 	Proofs []string `protobuf:"bytes,3,rep,name=proofs,proto3" json:"proofs,omitempty"`
 	// in-force, expired or revoked.
 	Status        string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
@@ -901,7 +910,7 @@ const file_access_v1_access_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
 	"[a-z0-9-]+R\x04name\x12\x14\n" +
 	"\x05allow\x18\x02 \x03(\tR\x05allow\x12\x12\n" +
-	"\x04deny\x18\x03 \x03(\tR\x04deny\"\xe2\x02\n" +
+	"\x04deny\x18\x03 \x03(\tR\x04deny\"\x8b\x03\n" +
 	"\bIdentity\x12&\n" +
 	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
 	"[a-z0-9-]+R\x04name\x12&\n" +
@@ -912,7 +921,8 @@ const file_access_v1_access_proto_rawDesc = "" +
 	"\x06tokens\x18\x05 \x03(\tB\x19\x8a\xb5\x18\x15*\x13sha256:[0-9a-f]{64}R\x06tokens\x12\x1d\n" +
 	"\n" +
 	"client_ids\x18\x06 \x03(\tR\tclientIds\x12=\n" +
-	"\aexpires\x18\a \x01(\tB#\x8a\xb5\x18\x1f*\x1d[0-9]{4}-[0-9]{2}-[0-9]{2}T.*R\aexpires\"\r\n" +
+	"\aexpires\x18\a \x01(\tB#\x8a\xb5\x18\x1f*\x1d[0-9]{4}-[0-9]{2}-[0-9]{2}T.*R\aexpires\x12'\n" +
+	"\x04keys\x18\b \x03(\tB\x13\x8a\xb5\x18\x0f*\rU[A-Z2-7]{55}R\x04keys\"\r\n" +
 	"\vListRequest\"A\n" +
 	"\fListResponse\x121\n" +
 	"\n" +

@@ -366,14 +366,21 @@ type Bus struct {
 	MaxMemory uint64 `protobuf:"varint,4,opt,name=max_memory,json=maxMemory,proto3" json:"max_memory,omitempty"`
 	// How often the bus writes and reads back a record to prove that it works.
 	Canary *durationpb.Duration `protobuf:"bytes,5,opt,name=canary,proto3" json:"canary,omitempty"`
-	// Listen outside loopback although nothing is encrypted.
+	// Listen outside loopback although clients are not encrypted or not
+	// authenticated.
 	Insecure bool `protobuf:"varint,6,opt,name=insecure,proto3" json:"insecure,omitempty"`
 	// Bytes of disk that all tracks together may use, beside max_store. What is beyond
 	// is dropped, of the tracks with the lowest priority and the oldest first.
 	MaxTracks uint64 `protobuf:"varint,7,opt,name=max_tracks,json=maxTracks,proto3" json:"max_tracks,omitempty"`
 	// Bytes that tracks leave free on the disk, so that config, events and updates
 	// never lose to telemetry. With less, tracks are kept in memory for a while.
-	Reserve       uint64 `protobuf:"varint,8,opt,name=reserve,proto3" json:"reserve,omitempty"`
+	Reserve uint64 `protobuf:"varint,8,opt,name=reserve,proto3" json:"reserve,omitempty"`
+	// Actor that knows who may come in at that port and what they may use. Empty: the
+	// keys that the gateway makes in its data directory let in an observer and an
+	// operator. With it these keys let in clients on this machine only.
+	Access string `protobuf:"bytes,9,opt,name=access,proto3" json:"access,omitempty"`
+	// Certificates of that port; without them it is plain TCP.
+	Tls           *BusTls `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -464,6 +471,208 @@ func (x *Bus) GetReserve() uint64 {
 	return 0
 }
 
+func (x *Bus) GetAccess() string {
+	if x != nil {
+		return x.Access
+	}
+	return ""
+}
+
+func (x *Bus) GetTls() *BusTls {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// BusTls are the PEM files of an encrypted listener. They may be renewed at any
+// time: each handshake goes by the files of the moment.
+type BusTls struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// File of the server's certificate and its chain.
+	Certificate string `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// File of its key.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// File of who signs the certificates of clients, one or several; empty: clients
+	// have keys, passwords and tokens only.
+	Ca            string `protobuf:"bytes,3,opt,name=ca,proto3" json:"ca,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BusTls) Reset() {
+	*x = BusTls{}
+	mi := &file_gateway_v1_gateway_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BusTls) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BusTls) ProtoMessage() {}
+
+func (x *BusTls) ProtoReflect() protoreflect.Message {
+	mi := &file_gateway_v1_gateway_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BusTls.ProtoReflect.Descriptor instead.
+func (*BusTls) Descriptor() ([]byte, []int) {
+	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BusTls) GetCertificate() string {
+	if x != nil {
+		return x.Certificate
+	}
+	return ""
+}
+
+func (x *BusTls) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *BusTls) GetCa() string {
+	if x != nil {
+		return x.Ca
+	}
+	return ""
+}
+
+// BusInsecure is an event: the bus listens outside this machine without
+// encryption or authentication, because its config says so. On event leaf
+// "insecure", at every start.
+type BusInsecure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host:port it listens on.
+	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
+	// What that means.
+	Warning       string `protobuf:"bytes,2,opt,name=warning,proto3" json:"warning,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BusInsecure) Reset() {
+	*x = BusInsecure{}
+	mi := &file_gateway_v1_gateway_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BusInsecure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BusInsecure) ProtoMessage() {}
+
+func (x *BusInsecure) ProtoReflect() protoreflect.Message {
+	mi := &file_gateway_v1_gateway_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BusInsecure.ProtoReflect.Descriptor instead.
+func (*BusInsecure) Descriptor() ([]byte, []int) {
+	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *BusInsecure) GetListen() string {
+	if x != nil {
+		return x.Listen
+	}
+	return ""
+}
+
+func (x *BusInsecure) GetWarning() string {
+	if x != nil {
+		return x.Warning
+	}
+	return ""
+}
+
+// BusCut is an event: the connections of an identity were ended, because it may
+// no longer come in or may use something else now. On event leaf "cut".
+type BusCut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The identity.
+	Identity string `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	// How many connections it had.
+	Connections uint32 `protobuf:"varint,2,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Why.
+	Cause         string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BusCut) Reset() {
+	*x = BusCut{}
+	mi := &file_gateway_v1_gateway_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BusCut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BusCut) ProtoMessage() {}
+
+func (x *BusCut) ProtoReflect() protoreflect.Message {
+	mi := &file_gateway_v1_gateway_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BusCut.ProtoReflect.Descriptor instead.
+func (*BusCut) Descriptor() ([]byte, []int) {
+	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *BusCut) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *BusCut) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *BusCut) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // BusLoss is an event: the store was damaged and these records are gone, on
 // event leaf "loss" of the bus.
 type BusLoss struct {
@@ -482,7 +691,7 @@ type BusLoss struct {
 
 func (x *BusLoss) Reset() {
 	*x = BusLoss{}
-	mi := &file_gateway_v1_gateway_proto_msgTypes[5]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +703,7 @@ func (x *BusLoss) String() string {
 func (*BusLoss) ProtoMessage() {}
 
 func (x *BusLoss) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_v1_gateway_proto_msgTypes[5]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +716,7 @@ func (x *BusLoss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusLoss.ProtoReflect.Descriptor instead.
 func (*BusLoss) Descriptor() ([]byte, []int) {
-	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{5}
+	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BusLoss) GetStream() string {
@@ -561,7 +770,7 @@ type Boot struct {
 
 func (x *Boot) Reset() {
 	*x = Boot{}
-	mi := &file_gateway_v1_gateway_proto_msgTypes[6]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -573,7 +782,7 @@ func (x *Boot) String() string {
 func (*Boot) ProtoMessage() {}
 
 func (x *Boot) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_v1_gateway_proto_msgTypes[6]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -586,7 +795,7 @@ func (x *Boot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Boot.ProtoReflect.Descriptor instead.
 func (*Boot) Descriptor() ([]byte, []int) {
-	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{6}
+	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Boot) GetLastEnd() string {
@@ -663,7 +872,7 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\bWatchdog\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12P\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0360s\x19\x00\x00\x00\x00\x00\x00\x00@!\x00\x00\x00\x00\x00 \xac@R\atimeout\x12K\n" +
-	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\x05grace\"\xbf\x03\n" +
+	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\x05grace\"\x9c\x04\n" +
 	"\x03Bus\x12#\n" +
 	"\x06listen\x18\x01 \x01(\tB\v\x8a\xb5\x18\ab\x03tcph\x01R\x06listen\x12B\n" +
 	"\tanonymous\x18\x02 \x01(\tB$\x8a\xb5\x18 \x12\x04none2\x04none2\bobserver2\boperatorR\tanonymous\x127\n" +
@@ -674,7 +883,21 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\binsecure\x18\x06 \x01(\bR\binsecure\x129\n" +
 	"\n" +
 	"max_tracks\x18\a \x01(\x04B\x1a\x8a\xb5\x18\x16\x12\b67108864\x19\x00\x00\x00\x00\x00\x00\x10A:\x01BR\tmaxTracks\x124\n" +
-	"\areserve\x18\b \x01(\x04B\x1a\x8a\xb5\x18\x16\x12\b16777216\x19\x00\x00\x00\x00\x00\x00\xf0@:\x01BR\areserve\"]\n" +
+	"\areserve\x18\b \x01(\x04B\x1a\x8a\xb5\x18\x16\x12\b16777216\x19\x00\x00\x00\x00\x00\x00\xf0@:\x01BR\areserve\x125\n" +
+	"\x06access\x18\t \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12$\n" +
+	"\x03tls\x18\n" +
+	" \x01(\v2\x12.gateway.v1.BusTlsR\x03tls\"\\\n" +
+	"\x06BusTls\x12(\n" +
+	"\vcertificate\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\vcertificate\x12\x18\n" +
+	"\x03key\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x03key\x12\x0e\n" +
+	"\x02ca\x18\x03 \x01(\tR\x02ca\"?\n" +
+	"\vBusInsecure\x12\x16\n" +
+	"\x06listen\x18\x01 \x01(\tR\x06listen\x12\x18\n" +
+	"\awarning\x18\x02 \x01(\tR\awarning\"\\\n" +
+	"\x06BusCut\x12\x1a\n" +
+	"\bidentity\x18\x01 \x01(\tR\bidentity\x12 \n" +
+	"\vconnections\x18\x02 \x01(\rR\vconnections\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\"]\n" +
 	"\aBusLoss\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -700,40 +923,44 @@ func file_gateway_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_gateway_v1_gateway_proto_rawDescData
 }
 
-var file_gateway_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_gateway_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_gateway_v1_gateway_proto_goTypes = []any{
 	(*Gateway)(nil),             // 0: gateway.v1.Gateway
 	(*Group)(nil),               // 1: gateway.v1.Group
 	(*Power)(nil),               // 2: gateway.v1.Power
 	(*Watchdog)(nil),            // 3: gateway.v1.Watchdog
 	(*Bus)(nil),                 // 4: gateway.v1.Bus
-	(*BusLoss)(nil),             // 5: gateway.v1.BusLoss
-	(*Boot)(nil),                // 6: gateway.v1.Boot
-	(*durationpb.Duration)(nil), // 7: google.protobuf.Duration
-	(*structpb.Struct)(nil),     // 8: google.protobuf.Struct
+	(*BusTls)(nil),              // 5: gateway.v1.BusTls
+	(*BusInsecure)(nil),         // 6: gateway.v1.BusInsecure
+	(*BusCut)(nil),              // 7: gateway.v1.BusCut
+	(*BusLoss)(nil),             // 8: gateway.v1.BusLoss
+	(*Boot)(nil),                // 9: gateway.v1.Boot
+	(*durationpb.Duration)(nil), // 10: google.protobuf.Duration
+	(*structpb.Struct)(nil),     // 11: google.protobuf.Struct
 }
 var file_gateway_v1_gateway_proto_depIdxs = []int32{
 	3,  // 0: gateway.v1.Gateway.watchdog:type_name -> gateway.v1.Watchdog
-	7,  // 1: gateway.v1.Group.backoff:type_name -> google.protobuf.Duration
-	7,  // 2: gateway.v1.Group.max_backoff:type_name -> google.protobuf.Duration
-	7,  // 3: gateway.v1.Group.quarantine:type_name -> google.protobuf.Duration
-	7,  // 4: gateway.v1.Group.silence:type_name -> google.protobuf.Duration
-	7,  // 5: gateway.v1.Group.probe:type_name -> google.protobuf.Duration
-	7,  // 6: gateway.v1.Group.stop:type_name -> google.protobuf.Duration
+	10, // 1: gateway.v1.Group.backoff:type_name -> google.protobuf.Duration
+	10, // 2: gateway.v1.Group.max_backoff:type_name -> google.protobuf.Duration
+	10, // 3: gateway.v1.Group.quarantine:type_name -> google.protobuf.Duration
+	10, // 4: gateway.v1.Group.silence:type_name -> google.protobuf.Duration
+	10, // 5: gateway.v1.Group.probe:type_name -> google.protobuf.Duration
+	10, // 6: gateway.v1.Group.stop:type_name -> google.protobuf.Duration
 	2,  // 7: gateway.v1.Group.power:type_name -> gateway.v1.Power
-	7,  // 8: gateway.v1.Power.off:type_name -> google.protobuf.Duration
-	7,  // 9: gateway.v1.Power.min_off:type_name -> google.protobuf.Duration
-	7,  // 10: gateway.v1.Power.hold_on:type_name -> google.protobuf.Duration
-	7,  // 11: gateway.v1.Power.on:type_name -> google.protobuf.Duration
-	7,  // 12: gateway.v1.Watchdog.timeout:type_name -> google.protobuf.Duration
-	7,  // 13: gateway.v1.Watchdog.grace:type_name -> google.protobuf.Duration
-	7,  // 14: gateway.v1.Bus.canary:type_name -> google.protobuf.Duration
-	8,  // 15: gateway.v1.Boot.events:type_name -> google.protobuf.Struct
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	10, // 8: gateway.v1.Power.off:type_name -> google.protobuf.Duration
+	10, // 9: gateway.v1.Power.min_off:type_name -> google.protobuf.Duration
+	10, // 10: gateway.v1.Power.hold_on:type_name -> google.protobuf.Duration
+	10, // 11: gateway.v1.Power.on:type_name -> google.protobuf.Duration
+	10, // 12: gateway.v1.Watchdog.timeout:type_name -> google.protobuf.Duration
+	10, // 13: gateway.v1.Watchdog.grace:type_name -> google.protobuf.Duration
+	10, // 14: gateway.v1.Bus.canary:type_name -> google.protobuf.Duration
+	5,  // 15: gateway.v1.Bus.tls:type_name -> gateway.v1.BusTls
+	11, // 16: gateway.v1.Boot.events:type_name -> google.protobuf.Struct
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_gateway_v1_gateway_proto_init() }
@@ -747,7 +974,7 @@ func file_gateway_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gateway_v1_gateway_proto_rawDesc), len(file_gateway_v1_gateway_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

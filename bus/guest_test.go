@@ -1,0 +1,275 @@
+package bus_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gatewayd/bus"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// house lets in whom it lists, by name, and remembers what was shown.
+type house struct {
+	guests atomic.Pointer[map[string]bus.Guest]
+	shown  chan bus.Shown
+}
+
+func (h *house) set(all ...bus.Guest) {
+	m := map[string]bus.Guest{}
+	for _, g := range all {
+		m[g.Name] = g
+	}
+	h.guests.Store(&m)
+}
+
+func (h *house) enter(s bus.Shown) (bus.Guest, error) {
+	select {
+	case h.shown <- s:
+	default: // the test does not look
+	}
+	return h.still(bus.Guest{Name: s.Name})
+}
+
+func (h *house) still(g bus.Guest) (bus.Guest, error) {
+	is, ok := (*h.guests.Load())[g.Name]
+	if !ok {
+		return is, errors.New("nobody of that name")
+	}
+	return is, nil
+}
+
+func guarded(t *testing.T, all ...bus.Guest) (*bus.Bus, *house, string) {
+	t.Helper()
+	h := &house{shown: make(chan bus.Shown, 16)}
+	h.set(all...)
+	b, keys := listening(t, func(c *bus.Config) { c.Guard = h.enter })
+	return b, h, keys
+}
+
+func guest(t *testing.T, b *bus.Bus, name string, opts ...nats.Option) (*nats.Conn, <-chan error) {
+	t.Helper()
+	return outside(t, b, "", "", append(opts, nats.UserInfo(name, "x"))...)
+}
+
+var plant = bus.Guest{
+	Name: "anna", Allow: []string{"data/#", "state/field/#", "event/+/+/alarm", "cmd/field/#", "shelly/+/status", "#odd"},
+	Deny: []string{"cmd/field/plc/Restart", "data/secret/#"},
+}
+
+// What a guest may use is what his filters pick, and nothing else.
+func TestGuestsUseWhatTheyMay(t *testing.T) {
+	b, _, _ := guarded(t, plant, bus.Guest{Name: "ada", Allow: []string{"#"}}, bus.Guest{Name: "none"}, bus.Guest{Name: "all-but", Allow: []string{"+/#"}, Deny: []string{"state/secret/#"}})
+	for _, tc := range []struct {
+		name                   string
+		publish, publishDenied []string
+		hear, hearDenied       []string
+	}{
+		{
+			name:          "anna",
+			publish:       []string{"gw.demo.cmd.field.plc.WriteRegisters", "$SRV.PING", "$JS.API.DIRECT.GET.STATE.gw.demo.state.field.plc.health"},
+			publishDenied: []string{"gw.demo.cmd.field.plc.Restart", "gw.demo.cmd.root.Restart", "gw.demo.data.field.x", "$JS.API.DIRECT.GET.STATE", "$JS.API.DIRECT.GET.STATE.gw.demo.state.root.health", "$JS.API.DIRECT.GET.EVENTS", "$JS.API.STREAM.DELETE.EVENTS", "_INBOX.x"},
+			hear:          []string{"gw.*.data.>", "gw.demo.data.field.plc.points", "gw.demo.state.field.>", "gw.demo.event.field.plc.alarm", "_INBOX.x.>"},
+			hearDenied:    []string{">", "gw.>", "gw.demo.cmd.>", "gw.demo.data.secret.>", "gw.demo.state.>", "gw.demo.trace.>", "gw.demo.event.>", "_GW.>", "$JS.>"},
+		},
+		{
+			name: "ada", publish: []string{"gw.demo.cmd.root.Restart", "$JS.API.DIRECT.GET.STATE", "$JS.API.DIRECT.GET.EVENTS"},
+			publishDenied: []string{"gw.demo.state.a.health", "$JS.API.STREAM.PURGE.EVENTS"}, hear: []string{"gw.*.data.>", "gw.*.trace.>"}, hearDenied: []string{">", "gw.demo.cmd.>"},
+		},
+		{name: "none", publish: []string{"$SRV.PING"}, publishDenied: []string{"gw.demo.cmd.a.B"}, hearDenied: []string{"gw.demo.data.>"}},
+		{
+			name: "all-but", publish: []string{"$JS.API.DIRECT.GET.EVENTS"},
+			publishDenied: []string{"$JS.API.DIRECT.GET.STATE", "$JS.API.DIRECT.GET.STATE.gw.demo.state.secret.x"}, hear: []string{"gw.demo.state.>"}, hearDenied: []string{"gw.demo.state.secret.x"},
+		},
+	} {
+		try := func(denied bool, what string, do func(*nats.Conn) error) {
+			t.Helper()
+			nc, _ := guest(t, b, tc.name)
+			defer nc.Close()
+			if err := errors.Join(do(nc), nc.FlushTimeout(patience)); err != nil {
+				t.Fatal(what, err)
+			}
+			if err := nc.LastError(); (err != nil) != denied {
+				t.Errorf("%s: %s: denied should be %v: %v", tc.name, what, denied, err)
+			}
+		}
+		for denied, subjects := range map[bool][]string{false: tc.publish, true: tc.publishDenied} {
+			for _, s := range subjects {
+				try(denied, "publish "+s, func(nc *nats.Conn) error { return nc.Publish(s, nil) })
+			}
+		}
+		for denied, subjects := range map[bool][]string{false: tc.hear, true: tc.hearDenied} {
+			for _, s := range subjects {
+				try(denied, "subscribe "+s, func(nc *nats.Conn) error { _, err := nc.SubscribeSync(s); return err })
+			}
+		}
+	}
+}
+
+// Of a wide subscription a guest hears what is not denied.
+func TestGuestsDoNotHearWhatIsDenied(t *testing.T) {
+	b, _, _ := guarded(t, plant)
+	nc, _ := guest(t, b, "anna")
+	sub, err := nc.SubscribeSync("gw.demo.data.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.FlushTimeout(patience); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{"gw.demo.data.secret.x", "gw.demo.data.field.x"} {
+		if err := b.Conn().Publish(s, wrapperspb.Int64(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m, err := sub.NextMsg(patience); err != nil || m.Subject != "gw.demo.data.field.x" {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// Who calls is who he has proven to be, and two guests do not hear each other's answers.
+func TestGuestsAreCallers(t *testing.T) {
+	b, _, keys := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})
+	callers := make(chan bus.Caller, 1)
+	if _, err := b.Conn().Subscribe("gw.demo.cmd.>", func(m bus.Msg) {
+		callers <- m.Caller()
+		_ = m.RespondRaw(bus.JSON, []byte("{}"))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	otto, _ := guest(t, b, "otto")
+	overheard, err := otto.SubscribeSync("_INBOX.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	anna, _ := guest(t, b, "anna")
+	m := &nats.Msg{Subject: "gw.demo.cmd.field.plc.Write", Header: nats.Header{"Gw-Caller": {"user/otto"}, "Nats-Request-Info": {`{"acc":"user/otto"}`}}}
+	if _, err := anna.RequestMsg(m, patience); err != nil {
+		t.Fatal(err)
+	}
+	if c := receive(t, callers); c.Identity != "user/anna" {
+		t.Errorf("the caller is %q", c.Identity)
+	}
+	if err := otto.FlushTimeout(patience); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, _ := overheard.Pending(); n != 0 {
+		t.Error("another one's answer was heard")
+	}
+	// The gateway's own keys work on this machine all the same: somebody must be able to repair the policy.
+	ops, _ := outside(t, b, keys, bus.Operator)
+	if _, err := ops.Request("gw.demo.cmd.field.plc.Write", nil, patience); err != nil {
+		t.Fatal(err)
+	}
+	if c := receive(t, callers); c.Identity != "nats/operator" {
+		t.Errorf("the caller is %q", c.Identity)
+	}
+}
+
+// What a client shows reaches the guard, a key only if he has it.
+func TestWhatGuestsShow(t *testing.T) {
+	cert, pool := certificate(t)
+	h := &house{shown: make(chan bus.Shown, 16)}
+	h.set(bus.Guest{Name: ""}, bus.Guest{Name: "anna"})
+	b, _ := listening(t, func(c *bus.Config) {
+		c.Guard = h.enter
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven, MinVersion: tls.VersionTLS12}
+	})
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := pair.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	believe := nats.Secure(&tls.Config{RootCAs: pool})
+	for _, tc := range []struct {
+		name string
+		opts []nats.Option
+		want func(bus.Shown) bool
+	}{
+		{"nothing", nil, func(s bus.Shown) bool { return s.Name == "" && s.Key == "" && s.Certificate == nil }},
+		{"password", []nats.Option{nats.UserInfo("anna", "pw")}, func(s bus.Shown) bool { return s.Name == "anna" && string(s.Password) == "pw" }},
+		{"token", []nats.Option{nats.Token("gwt_x")}, func(s bus.Shown) bool { return s.Token == "gwt_x" }},
+		{"key", []nats.Option{nats.Nkey(public, pair.Sign)}, func(s bus.Shown) bool { return s.Key == public }},
+		{"certificate", []nats.Option{nats.Secure(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}})}, func(s bus.Shown) bool { return s.Certificate != nil }},
+	} {
+		nc, err := nats.Connect("tls://"+b.Addr(), append([]nats.Option{believe}, tc.opts...)...)
+		if err != nil {
+			t.Fatal(tc.name, err)
+		}
+		nc.Close()
+		if s := receive(t, h.shown); !tc.want(s) {
+			t.Errorf("%s: %+v", tc.name, s)
+		}
+	}
+	forged := nats.Nkey(public, func([]byte) ([]byte, error) { return make([]byte, 64), nil })
+	if nc, err := nats.Connect("tls://"+b.Addr(), believe, forged); err == nil {
+		nc.Close()
+		t.Error("a key was believed that was not shown")
+	}
+	if len(h.shown) > 0 {
+		t.Error("the guard was asked about a key that was not shown")
+	}
+}
+
+// Whoever may no longer come in is cut off, whoever may use something else comes again, and the others notice nothing.
+func TestReview(t *testing.T) {
+	b, h, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}}, bus.Guest{Name: "eve", Allow: []string{"data/#"}})
+	gone := map[string]chan struct{}{}
+	back := map[string]chan struct{}{}
+	for _, name := range []string{"anna", "otto", "eve"} {
+		g, r := make(chan struct{}, 4), make(chan struct{}, 4)
+		gone[name], back[name] = g, r
+		guest(t, b, name, nats.ReconnectWait(time.Millisecond),
+			nats.DisconnectErrHandler(func(*nats.Conn, error) { g <- struct{}{} }), nats.ReconnectHandler(func(*nats.Conn) { r <- struct{}{} }))
+	}
+	if cuts := b.Review(h.still); len(cuts) != 0 {
+		t.Fatalf("%+v without a reason", cuts)
+	}
+	less := plant
+	less.Allow = []string{"data/#"}
+	h.set(less, bus.Guest{Name: "otto", Allow: []string{"#"}})
+	cuts := b.Review(h.still)
+	if len(cuts) != 2 || cuts[0].Name != "anna" || cuts[1].Name != "eve" || cuts[0].Connections != 1 || cuts[0].Cause == nil {
+		t.Errorf("%+v", cuts)
+	}
+	receive(t, gone["anna"])
+	receive(t, gone["eve"])
+	receive(t, back["anna"])
+	if len(gone["otto"]) > 0 {
+		t.Error("a third one was cut off")
+	}
+	// A new server has the same guests.
+	if err := b.Restart(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, back["otto"])
+	h.set()
+	names := func() (all []string) {
+		for _, c := range b.Review(h.still) {
+			all = append(all, c.Name)
+		}
+		return all
+	}
+	cut := names()
+	for deadline := time.Now().Add(patience); !slices.Contains(cut, "otto") && time.Now().Before(deadline); cut = names() {
+		time.Sleep(time.Millisecond)
+	}
+	receive(t, gone["otto"])
+}
+
+// The connections of one whose time is over end then.
+func TestGuestsExpire(t *testing.T) {
+	b, _, _ := guarded(t, bus.Guest{Name: "anna", Expires: time.Now().Add(200 * time.Millisecond)})
+	gone := make(chan struct{}, 1)
+	guest(t, b, "anna", nats.NoReconnect(), nats.DisconnectErrHandler(func(*nats.Conn, error) { gone <- struct{}{} }))
+	receive(t, gone)
+}

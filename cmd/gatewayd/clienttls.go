@@ -1,0 +1,87 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// proof is how a client and the gateway prove themselves by certificates.
+type proof struct {
+	ca, cert, key string // PEM files
+}
+
+// tls is for a connection to url; pinned is a file of the very certificate that the server has, if that is known.
+func (p proof) tls(url, pinned string) (*tls.Config, error) {
+	if !strings.HasPrefix(url, "tls://") && p == (proof{}) {
+		return nil, nil
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	var err error
+	switch {
+	case p.ca != "":
+		if cfg.RootCAs, _, err = certificates(p.ca); err != nil {
+			return nil, err
+		}
+	case pinned != "":
+		var all []*x509.Certificate
+		if cfg.RootCAs, all, err = certificates(pinned); err != nil {
+			return nil, err
+		}
+		cfg.ServerName = nameOf(all[0]) // it is known by itself, whatever it is called
+	}
+	if p.cert != "" {
+		key := p.key
+		if key == "" {
+			key = p.cert
+		}
+		own, err := tls.LoadX509KeyPair(p.cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("--cert %s: %w", p.cert, err)
+		}
+		cfg.Certificates = []tls.Certificate{own}
+	}
+	return cfg, nil
+}
+
+func nameOf(c *x509.Certificate) string {
+	switch {
+	case len(c.DNSNames) > 0:
+		return strings.Replace(c.DNSNames[0], "*", "gateway", 1)
+	case len(c.IPAddresses) > 0:
+		return c.IPAddresses[0].String()
+	}
+	return c.Subject.CommonName
+}
+
+// certificates reads a PEM file of one or several.
+func certificates(file string) (*x509.CertPool, []*x509.Certificate, error) {
+	rest, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	pool := x509.NewCertPool()
+	var all []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", file, err)
+		}
+		pool.AddCert(c)
+		all = append(all, c)
+	}
+	if len(all) == 0 {
+		return nil, nil, fmt.Errorf("%s: no certificate in it", file)
+	}
+	return pool, all, nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/actors/accessdoor"
+	"gatewayd/bus"
+	"gatewayd/protocols/access"
+	"gatewayd/protocols/tlsfiles"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+	"gatewayd/supervisor"
+)
+
+// natsDoor lets NATS clients in by the policy that all doors share.
+type natsDoor struct {
+	*accessdoor.Door
+	bus *bus.Bus
+}
+
+// busDoor is d for the bus's supervision, which takes none at all for "no door".
+func busDoor(d *natsDoor) supervisor.BusDoor {
+	if d == nil {
+		return nil
+	}
+	return d
+}
+
+// guard is how the bus asks who a client is.
+func (d *natsDoor) guard(s bus.Shown) (bus.Guest, error) {
+	id, err := d.Enter(access.Shown{Name: s.Name, Password: s.Password, Token: s.Token, Key: s.Key, Certificate: s.Certificate})
+	if err != nil {
+		return bus.Guest{}, err
+	}
+	return guestOf(id), nil
+}
+
+func guestOf(id *access.Identity) bus.Guest {
+	g := bus.Guest{Name: id.Name, Expires: id.Expires(), Of: id}
+	g.Allow, g.Deny = id.Patterns()
+	return g
+}
+
+// Receive takes what is for the door; false if msg is not.
+func (d *natsDoor) Receive(c *actors.Context, msg any) bool {
+	if _, ok := msg.(accessdoor.Sweep); !ok {
+		return d.Door.Receive(c, msg)
+	}
+	now := time.Now()
+	cuts := d.bus.Review(func(g bus.Guest) (bus.Guest, error) {
+		id := g.Of.(*access.Identity)
+		if err := d.Gone(id, now); err != nil {
+			return g, err
+		}
+		if id = d.Is(id); id == nil {
+			return g, access.ErrUnknown
+		}
+		return guestOf(id), nil
+	})
+	for _, cut := range cuts {
+		c.Log().Warn("connections cut", "identity", cut.Name, "connections", cut.Connections, "cause", cut.Cause)
+		c.Event("cut", &gatewayv1.BusCut{Identity: cut.Name, Connections: uint32(cut.Connections), Cause: cut.Cause.Error()})
+	}
+	return true
+}
+
+// startBus starts the bus, and says who lets clients in; nil: the gateway's own keys do.
+func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*bus.Bus, *natsDoor, error) {
+	cfg := bus.Config{
+		Gateway: gateway, Dir: filepath.Join(dir, "bus"), KeyDir: filepath.Join(dir, "keys"), Listen: c.Listen,
+		MaxStore: int64(c.MaxStore), MaxTracks: int64(c.MaxTracks), Reserve: int64(c.Reserve), MaxMemory: int64(c.MaxMemory), Insecure: c.Insecure, Log: log.With("part", "bus"),
+	}
+	if c.Anonymous != "none" {
+		cfg.Anonymous = c.Anonymous
+	}
+	var err error
+	if cfg.TLS, err = busTLS(c.Tls, log); err != nil {
+		return nil, nil, err
+	}
+	var door *natsDoor
+	if c.Access != "" {
+		door = &natsDoor{Door: accessdoor.New(c.Access)}
+		cfg.Guard = door.guard
+	}
+	b, err := bus.Start(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	if door != nil {
+		door.bus = b
+	}
+	for _, l := range b.Report().Losses {
+		log.Error("the store was damaged", "loss", l.String())
+	}
+	if why := b.Report().Store; why != "" {
+		log.Error("the bus runs without its store", "why", why)
+	}
+	return b, door, nil
+}
+
+func busTLS(c *gatewayv1.BusTls, log *slog.Logger) (*tls.Config, error) {
+	if c == nil {
+		return nil, nil
+	}
+	f := tlsfiles.Files{Certificate: c.Certificate, Key: c.Key, CA: c.Ca}
+	cfg, err := f.Config(func(err error) { log.Warn(err.Error(), "part", "bus") })
+	if err != nil {
+		return nil, fmt.Errorf("bus: %w", err)
+	}
+	return cfg, nil
+}
