@@ -232,13 +232,14 @@ type Report struct {
 	Path     string
 	Health   *actorv1.Health
 	Counters *actorv1.Counters
+	Called   []MethodStats
 }
 
 // Reports is how everybody in this process is, sorted by path.
 func (g Gate) Reports() []Report {
 	var all []Report
 	for _, c := range g.l.cell.sys.Cells() {
-		all = append(all, Report{c.Path(), c.Health(), c.Counters()})
+		all = append(all, Report{c.Path(), c.Health(), c.Counters(), c.Called()})
 	}
 	return all
 }

@@ -8,8 +8,8 @@ type Caller = bus.Caller
 // NewTrace is a trace id for what begins here.
 func NewTrace() string { return bus.NewTrace() }
 
-// ParseTrace is the trace id of a W3C traceparent; empty if it is none.
-func ParseTrace(parent string) string { return bus.ParseTrace(parent) }
+// ParseParent is the trace id and the span id of a W3C traceparent; empty if it is none.
+func ParseParent(parent string) (trace, span string) { return bus.ParseParent(parent) }
 
 // Caller is who has asked. What an actor asks while it serves a request is asked
 // for the one it serves.

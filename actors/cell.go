@@ -60,6 +60,7 @@ type Cell struct {
 
 	mu     sync.Mutex
 	health *actorv1.Health
+	called map[string]*MethodStats // nil until somebody calls
 }
 
 // NewCell enters an actor of kind k at path into the directory. It has no life
@@ -121,6 +122,7 @@ func (c *Cell) Remove() {
 	c.Close("stopped")
 	c.queue.empty(true, c.path, "stopped")
 	c.sys.remove(c)
+	c.sys.calls.setJudge(c.path, nil)
 	c.forget("health")
 	for _, l := range c.kind.Publishes {
 		if l.Class == bus.State && l.Leaf != "*" {

@@ -16,6 +16,7 @@ import (
 type Request struct {
 	msg      any
 	caller   Caller
+	topic    string    // cmd/<path>/<Method> of what came over the bus
 	from     *Cell     // in place of caller: an actor that asks of its own accord
 	deadline time.Time // zero: none
 	answer   func(msg any, err error)
@@ -43,6 +44,12 @@ func (r *Request) deliver(l *life) {
 	if !r.deadline.IsZero() && time.Now().After(r.deadline) {
 		r.finish(nil, bus.Errorf(bus.DeadlineExceeded, "%s came to it too late", l.cell.path))
 		return
+	}
+	if r.topic != "" {
+		if err := l.cell.sys.calls.judge(r.caller, r.topic, true); err != nil {
+			r.finish(nil, err)
+			return
+		}
 	}
 	r.life = l
 	l.mu.Lock()

@@ -100,12 +100,30 @@ func (s *System) Call(ctx context.Context, path, methodName string, req proto.Me
 type incoming struct {
 	path, method string
 	caller       Caller
+	parent       string // the span that it is part of
+	began        time.Time
 	deadline     time.Time
 	decode       func(into proto.Message) error
 	begin        func(r *Request, md protoreflect.MethodDescriptor)
 }
 
+// dispatch carries a call out: it has one trace, one deadline, one judgement and one outcome.
 func (s *System) dispatch(call incoming) error {
+	call.began = time.Now()
+	call.parent = call.caller.Span
+	call.caller = call.caller.Begin()
+	err := s.carry(&call)
+	if err != nil {
+		s.over(&call, err)
+	}
+	return err
+}
+
+func (s *System) carry(call *incoming) error {
+	topic := string(bus.Cmd) + "/" + call.path + "/" + call.method
+	if err := s.calls.judge(call.caller, topic, false); err != nil {
+		return err
+	}
 	cell := s.Lookup(call.path)
 	if cell == nil {
 		return s.unknown(call.path)
@@ -122,12 +140,19 @@ func (s *System) dispatch(call incoming) error {
 	if bad := schemas.Check(msg); len(bad) > 0 {
 		return bus.Errorf(bus.InvalidArgument, "%s: %s", call.method, violations(bad))
 	}
-	r := &Request{msg: msg, caller: call.caller, deadline: call.deadline}
+	r := &Request{msg: msg, caller: call.caller, deadline: call.deadline, topic: topic}
 	call.begin(r, md)
-	if md.Parent() == actorService() {
-		return cell.builtin(r)
+	answer := r.answer
+	r.answer = func(msg any, err error) {
+		answer(msg, err)
+		s.over(call, err)
 	}
-	return cell.admit(r)
+	if md.Parent() == actorService() {
+		err = cell.builtin(r)
+	} else {
+		err = cell.admit(r)
+	}
+	return err
 }
 
 func violations(all []schemas.Violation) string {

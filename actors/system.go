@@ -34,6 +34,7 @@ type System struct {
 	Dir     string // where actors may keep files; empty: nowhere
 
 	runtime *actor.ActorSystem
+	calls   calls
 	crew    crew
 	grid    grid
 	epoch   time.Time

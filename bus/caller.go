@@ -15,6 +15,7 @@ type Caller struct {
 	// gateway itself.
 	Identity string
 	Trace    string // 32 hexadecimal digits, as in W3C Trace Context
+	Span     string // 16 hexadecimal digits: what of the trace asks; empty: unknown
 }
 
 // Local is the identity of calls the gateway makes of its own accord.
@@ -30,15 +31,41 @@ const (
 func (w Caller) Header() Header {
 	h := Header{headerCaller: {w.Identity}}
 	if w.Trace != "" {
-		h[headerTrace] = []string{"00-" + w.Trace + "-" + w.Trace[:16] + "-01"}
+		h[headerTrace] = []string{w.Traceparent()}
 	}
 	return h
+}
+
+// Traceparent is how w's trace travels (W3C Trace Context §3.2); empty without one.
+func (w Caller) Traceparent() string {
+	if w.Trace == "" {
+		return ""
+	}
+	span := w.Span
+	if span == "" {
+		span = w.Trace[:16]
+	}
+	return "00-" + w.Trace + "-" + span + "-01"
+}
+
+// Begin is w with a span of its own, below the one it has; of a new trace if it
+// has none. What the gateway does of its own accord is in nobody's trace.
+func (w Caller) Begin() Caller {
+	if w.Trace == "" && w.Identity == Local {
+		return w
+	}
+	if w.Trace == "" {
+		w.Trace = NewTrace()
+	}
+	w.Span = NewTrace()[:16]
+	return w
 }
 
 // Caller is who sent m. A client on the listener is what the server says he is,
 // whatever he says himself; only the gateway's own connection speaks for others.
 func (m Msg) Caller() Caller {
-	w := Caller{Identity: Local, Trace: traceOf(m.Header)}
+	w := Caller{Identity: Local}
+	w.Trace, w.Span = ParseParent(first(m.Header, headerTrace))
 	if told := m.Header[headerServer]; len(told) > 0 {
 		var info struct {
 			Account string `json:"acc"`
@@ -61,19 +88,23 @@ func NewTrace() string {
 	return hex.EncodeToString(id[:])
 }
 
-func traceOf(h Header) string {
-	return ParseTrace(first(h, headerTrace))
+// ParseTrace is the trace id of a traceparent header, empty if it is none.
+func ParseTrace(parent string) string {
+	trace, _ := ParseParent(parent)
+	return trace
 }
 
-// ParseTrace is the trace id of a traceparent header (W3C Trace Context §3.2),
-// empty if it is none.
-func ParseTrace(parent string) string {
+// ParseParent is the trace id and the span id of a traceparent header (W3C Trace
+// Context §3.2), both empty if it is none.
+func ParseParent(parent string) (trace, span string) {
 	f := strings.Split(parent, "-")
-	if len(f) < 4 || len(f[1]) != 32 {
-		return ""
+	if len(f) < 4 || !isID(f[1], 16) || !isID(f[2], 8) {
+		return "", ""
 	}
-	if id, err := hex.DecodeString(f[1]); err != nil || strings.Trim(f[1], "0") == "" || len(id) != 16 {
-		return ""
-	}
-	return strings.ToLower(f[1])
+	return strings.ToLower(f[1]), strings.ToLower(f[2])
+}
+
+func isID(s string, n int) bool {
+	id, err := hex.DecodeString(s)
+	return err == nil && len(id) == n && strings.Trim(s, "0") != ""
 }

@@ -37,7 +37,7 @@ func TestCallersCannotPose(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	for _, want := range []bus.Caller{{Identity: "mqtt/panel", Trace: trace}, {Identity: bus.Local}} {
+	for _, want := range []bus.Caller{{Identity: "mqtt/panel", Trace: trace, Span: "00f067aa0ba902b7"}, {Identity: bus.Local}} {
 		ctx := context.Background()
 		if want.Identity != bus.Local {
 			ctx = bus.WithHeader(ctx, want.Header())
@@ -57,7 +57,7 @@ func TestParseTrace(t *testing.T) {
 		"00-" + id + "-00f067aa0ba902b7-01":                       id,
 		"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01": id,
 		"00-" + id: "", "": "", id: "", "00-" + id[1:] + "g-00f067aa0ba902b7-01": "",
-		"00-00000000000000000000000000000000-00f067aa0ba902b7-01": "",
+		"00-00000000000000000000000000000000-00f067aa0ba902b7-01": "", "00-" + id + "-0000000000000000-01": "",
 	} {
 		if got := bus.ParseTrace(parent); got != want {
 			t.Errorf("%q: %q, want %q", parent, got, want)

@@ -3,8 +3,10 @@
 package accesscontrol
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -28,13 +30,14 @@ var Kind = actors.Define(actors.Kind{
 	},
 	Live:  true,
 	Check: check,
-}, func(cfg *accessv1.Access) actors.Actor { return &keeper{cfg: cfg} })
+}, func(cfg *accessv1.Access) actors.Actor { return &keeper{cfg: cfg, court: &access.Court{}} })
 
 type keeper struct {
 	cfg     *accessv1.Access
 	policy  *access.Policy // nil until it is known who is revoked
 	revoked []string
 	wishes  []*actors.Request // of doors that have the policy in force
+	court   *access.Court
 }
 
 // recalled says that the revocations of former lives have come.
@@ -53,11 +56,11 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		return k.recall(m)
 	case recalled:
 		c.OK()
-		return k.enforce()
+		return k.enforce(c)
 	case actors.Failed:
 		// Nobody may be locked out for ever because the store is gone; but it shows.
 		c.Degraded("who was revoked before this start is not known: " + m.Err.Error())
-		return k.enforce()
+		return k.enforce(c)
 	case *access.Wish:
 		k.grant(c, m)
 	case *accessv1.ListRequest:
@@ -83,17 +86,35 @@ func (k *keeper) grant(c *actors.Context, m *access.Wish) {
 }
 
 // enforce puts config and revocations in force, and tells the doors.
-func (k *keeper) enforce() error {
+func (k *keeper) enforce(c *actors.Context) error {
 	p, err := policy(k.cfg, k.revoked)
 	if err != nil {
 		return actors.Broken(err)
 	}
 	k.policy = p
+	k.court.Set(p)
+	c.Judge(k.judge) // here, not at the start: until now the life before judges
 	for _, w := range k.wishes {
 		w.Reply(p)
 	}
 	k.wishes = nil
 	return nil
+}
+
+// judge judges a call of somebody who came in by the policy. Any goroutine may call it.
+func (k *keeper) judge(w actors.Caller, topic string, waited bool) error {
+	name, ok := strings.CutPrefix(w.Identity, "user/")
+	if !ok {
+		return nil
+	}
+	err := k.court.Judge(name, topic, waited, time.Now())
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, access.ErrRate):
+		return actors.Errorf(actors.ResourceExhausted, "%s may not use %s now: %s", name, topic, err)
+	}
+	return actors.Errorf(actors.PermissionDenied, "%s may not use %s: %s", name, topic, err)
 }
 
 func (k *keeper) reconfigure(c *actors.Context, cfg *accessv1.Access) error {
@@ -105,7 +126,7 @@ func (k *keeper) reconfigure(c *actors.Context, cfg *accessv1.Access) error {
 		return nil // recalled comes
 	}
 	c.OK()
-	return k.enforce()
+	return k.enforce(c)
 }
 
 func (k *keeper) recall(m actors.Delivery) error {
@@ -128,7 +149,7 @@ func (k *keeper) revoke(c *actors.Context, m *accessv1.RevokeRequest) error {
 		c.Log().Warn("identity revoked", "identity", m.Identity, "by", c.Caller().Identity, "reason", m.Reason)
 	}
 	c.Reply(&accessv1.RevokeResponse{})
-	return k.enforce()
+	return k.enforce(c)
 }
 
 func (k *keeper) restore(c *actors.Context, m *accessv1.RestoreRequest) error {
@@ -143,7 +164,7 @@ func (k *keeper) restore(c *actors.Context, m *accessv1.RestoreRequest) error {
 	c.State("revoked", &accessv1.Revocations{Identities: k.revoked})
 	c.Event("restored", &accessv1.Restored{Time: timestamppb.Now(), Identity: m.Identity, Caller: c.Caller().Identity})
 	c.Reply(&accessv1.RestoreResponse{})
-	return k.enforce()
+	return k.enforce(c)
 }
 
 // known refuses a request about somebody who is not in the config, or comes too early.

@@ -63,7 +63,7 @@ func credentials(id *accessv1.Identity) (access.Credentials, error) {
 	expires, err := moment(id.Expires)
 	return access.Credentials{
 		Name: id.Name, Roles: id.Roles, Password: id.Password, Certificates: id.Certificates, Tokens: id.Tokens, Keys: id.Keys,
-		ClientIDs: id.ClientIds, Expires: expires,
+		ClientIDs: id.ClientIds, Expires: expires, Rate: id.Rate, Burst: id.Burst,
 	}, err
 }
 

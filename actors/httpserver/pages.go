@@ -58,7 +58,7 @@ func families(all []actors.Report) []web.Family {
 	count := func(name, help string, value func(*actorv1.Counters) uint64) web.Family {
 		return of(name, help, true, func(r actors.Report) float64 { return float64(value(r.Counters)) })
 	}
-	return []web.Family{
+	return append([]web.Family{
 		health,
 		of("health_since_seconds", "When that state began, seconds since 1970.", false, func(r actors.Report) float64 {
 			return float64(r.Health.GetSince().AsTime().UnixMilli()) / 1000
@@ -70,5 +70,23 @@ func families(all []actors.Report) []web.Family {
 		count("missed_ticks_total", "Ticks of its own clock that it was too busy for.", (*actorv1.Counters).GetMissedTicks),
 		count("workers_abandoned_total", "Workers that did not return and were left behind.", (*actorv1.Counters).GetAbandoned),
 		of("messages_waiting", "Messages waiting now.", false, func(r actors.Report) float64 { return float64(r.Counters.GetWaiting()) }),
+	}, methods(all)...)
+}
+
+// methods are the calls of each method, through whatever door.
+func methods(all []actors.Report) []web.Family {
+	of := func(name, help string, value func(actors.MethodStats) float64) web.Family {
+		f := web.Family{Name: "gatewayd_call" + name, Help: help, Counter: true, Labels: []string{"path", "method"}}
+		for _, r := range all {
+			for _, m := range r.Called {
+				f.Samples = append(f.Samples, web.Sample{Labels: []string{r.Path, m.Method}, Value: value(m)})
+			}
+		}
+		return f
+	}
+	return []web.Family{
+		of("s_total", "Calls that are over, whatever door they came through.", func(m actors.MethodStats) float64 { return float64(m.Calls) }),
+		of("_errors_total", "Calls that were refused or failed.", func(m actors.MethodStats) float64 { return float64(m.Errors) }),
+		of("_seconds_total", "Time from the coming of calls to their last answer.", func(m actors.MethodStats) float64 { return m.Time.Seconds() }),
 	}
 }

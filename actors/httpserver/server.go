@@ -151,7 +151,8 @@ func (s *server) config(c *actors.Context) web.Config {
 
 // callerOf is who calls, as far as the server knows him.
 func callerOf(call web.Call) actors.Caller {
-	w := actors.Caller{Identity: "http/" + call.Remote, Trace: actors.ParseTrace(call.Traceparent)}
+	w := actors.Caller{Identity: "http/" + call.Remote}
+	w.Trace, w.Span = actors.ParseParent(call.Traceparent)
 	if call.Identity != nil && call.Identity.Name != access.Anonymous {
 		w.Identity = "user/" + call.Identity.Name
 	}

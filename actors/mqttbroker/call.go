@@ -70,7 +70,7 @@ func (m command) caller() actors.Caller {
 	}
 	for _, u := range m.reply.User {
 		if strings.EqualFold(u.Key, "traceparent") {
-			w.Trace = actors.ParseTrace(u.Value)
+			w.Trace, w.Span = actors.ParseParent(u.Value)
 		}
 	}
 	return w

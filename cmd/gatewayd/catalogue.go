@@ -23,13 +23,21 @@ func service(gateway string, cell *actors.Cell) bus.Service {
 		Name: cell.Kind().Name, ID: cell.Path(), Version: microVersion, Description: cell.Kind().Doc,
 		Metadata: map[string]string{"gateway": gateway, "health": cell.State()},
 	}
+	called := map[string]actors.MethodStats{}
+	for _, m := range cell.Called() {
+		called[m.Method] = m
+	}
 	for _, name := range cell.Methods() {
 		in, out, stream := cell.Signature(name)
 		meta := map[string]string{"request": in, "response": out}
 		if stream {
 			meta["stream"] = "true"
 		}
-		s.Endpoints = append(s.Endpoints, bus.Endpoint{Name: name, Subject: bus.Subject(gateway, bus.Cmd, cell.Path(), name), Metadata: meta})
+		m := called[name]
+		s.Endpoints = append(s.Endpoints, bus.Endpoint{
+			Name: name, Subject: bus.Subject(gateway, bus.Cmd, cell.Path(), name), Metadata: meta,
+			Stats: bus.EndpointStats{Requests: int(m.Calls), Errors: int(m.Errors), LastError: m.LastError, Time: m.Time},
+		})
 	}
 	return s
 }

@@ -33,6 +33,8 @@ type Credentials struct {
 	Keys         []string  // NATS user keys, the public half: "U…"
 	ClientIDs    []string  // MQTT client ids he may use, '*' stands for any text; empty: his name, alone or followed by one of ". : @ _" and more
 	Expires      time.Time // zero: never
+	Rate         float64   // calls he may make in a second, through all doors; 0: any number
+	Burst        float64   // calls he may make at once; 0: what he may in a second
 	Revoked      bool      // his credentials prove nothing any more
 }
 

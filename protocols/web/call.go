@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -148,7 +149,8 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, id *access.Iden
 		s.refuse(w, r, errNoPlace)
 		return
 	}
-	call.Identity, call.Remote, call.Traceparent = id, r.RemoteAddr, r.Header.Get("Traceparent")
+	call.Identity, call.Remote, call.Traceparent = id, r.RemoteAddr, traceparent(r.Header.Get("Traceparent"))
+	w.Header().Set("Traceparent", call.Traceparent) // so that who asks for help can say which call it was
 	if !s.may(id, call.Topic) {
 		s.refuse(w, r, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("%s may not use %s", id.Name, call.Topic)))
 		return
@@ -182,6 +184,20 @@ func callOf(path string) (call Call, ok bool) {
 		return call, false
 	}
 	return Call{Topic: "cmd/" + path[:j] + path[i:], Service: path[j+1 : i]}, true
+}
+
+// traceparent is that of the client, or one that begins a trace (W3C Trace Context §3.2).
+func traceparent(given string) string {
+	if f := strings.Split(given, "-"); len(f) == 4 && f[0] == "00" && hexadecimal(f[1], 32) && hexadecimal(f[2], 16) && hexadecimal(f[3], 2) {
+		return given
+	}
+	var id [24]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return fmt.Sprintf("00-%x-%x-01", id[:16], id[16:])
+}
+
+func hexadecimal(s string, n int) bool {
+	return len(s) == n && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 func bearer(header string) (token string, ok bool) {

@@ -176,7 +176,11 @@ type Identity struct {
 	// When its credentials end, as in 2027-01-01T00:00:00Z.
 	Expires string `protobuf:"bytes,7,opt,name=expires,proto3" json:"expires,omitempty"`
 	// Public halves of NATS user keys, as gatewayd access key makes them.
-	Keys          []string `protobuf:"bytes,8,rep,name=keys,proto3" json:"keys,omitempty"`
+	Keys []string `protobuf:"bytes,8,rep,name=keys,proto3" json:"keys,omitempty"`
+	// Calls it may make in a second, through all doors together; 0: any number.
+	Rate float64 `protobuf:"fixed64,9,opt,name=rate,proto3" json:"rate,omitempty"`
+	// Calls it may make at once; 0: as many as in a second.
+	Burst         float64 `protobuf:"fixed64,10,opt,name=burst,proto3" json:"burst,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -265,6 +269,20 @@ func (x *Identity) GetKeys() []string {
 		return x.Keys
 	}
 	return nil
+}
+
+func (x *Identity) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *Identity) GetBurst() float64 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
 }
 
 // ListRequest asks who there is.
@@ -910,7 +928,7 @@ const file_access_v1_access_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
 	"[a-z0-9-]+R\x04name\x12\x14\n" +
 	"\x05allow\x18\x02 \x03(\tR\x05allow\x12\x12\n" +
-	"\x04deny\x18\x03 \x03(\tR\x04deny\"\x8b\x03\n" +
+	"\x04deny\x18\x03 \x03(\tR\x04deny\"\xe5\x03\n" +
 	"\bIdentity\x12&\n" +
 	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
 	"[a-z0-9-]+R\x04name\x12&\n" +
@@ -922,7 +940,10 @@ const file_access_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"client_ids\x18\x06 \x03(\tR\tclientIds\x12=\n" +
 	"\aexpires\x18\a \x01(\tB#\x8a\xb5\x18\x1f*\x1d[0-9]{4}-[0-9]{2}-[0-9]{2}T.*R\aexpires\x12'\n" +
-	"\x04keys\x18\b \x03(\tB\x13\x8a\xb5\x18\x0f*\rU[A-Z2-7]{55}R\x04keys\"\r\n" +
+	"\x04keys\x18\b \x03(\tB\x13\x8a\xb5\x18\x0f*\rU[A-Z2-7]{55}R\x04keys\x12*\n" +
+	"\x04rate\x18\t \x01(\x01B\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00j\xf8@R\x04rate\x12,\n" +
+	"\x05burst\x18\n" +
+	" \x01(\x01B\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00j\xf8@R\x05burst\"\r\n" +
 	"\vListRequest\"A\n" +
 	"\fListResponse\x121\n" +
 	"\n" +

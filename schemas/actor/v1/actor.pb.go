@@ -1057,6 +1057,125 @@ func (x *Started) GetLife() uint32 {
 	return 0
 }
 
+// Span is a call that an actor has answered, on trace leaf "span", while somebody
+// listens.
+type Span struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Trace id, 32 hexadecimal digits (W3C Trace Context).
+	Trace string `protobuf:"bytes,1,opt,name=trace,proto3" json:"trace,omitempty"`
+	// Id of this span, 16 hexadecimal digits.
+	Span string `protobuf:"bytes,2,opt,name=span,proto3" json:"span,omitempty"`
+	// Id of the span that it is part of; empty: it begins a trace.
+	Parent string `protobuf:"bytes,3,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Who has called.
+	Caller string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
+	// What was called: path and method.
+	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	// When it came.
+	Start *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=start,proto3" json:"start,omitempty"`
+	// How long it took.
+	Took *durationpb.Duration `protobuf:"bytes,7,opt,name=took,proto3" json:"took,omitempty"`
+	// Why it failed, like "not_found"; empty: it did not.
+	Code string `protobuf:"bytes,8,opt,name=code,proto3" json:"code,omitempty"`
+	// The same in words.
+	Message       string `protobuf:"bytes,9,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Span) Reset() {
+	*x = Span{}
+	mi := &file_actor_v1_actor_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Span) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Span) ProtoMessage() {}
+
+func (x *Span) ProtoReflect() protoreflect.Message {
+	mi := &file_actor_v1_actor_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Span.ProtoReflect.Descriptor instead.
+func (*Span) Descriptor() ([]byte, []int) {
+	return file_actor_v1_actor_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Span) GetTrace() string {
+	if x != nil {
+		return x.Trace
+	}
+	return ""
+}
+
+func (x *Span) GetSpan() string {
+	if x != nil {
+		return x.Span
+	}
+	return ""
+}
+
+func (x *Span) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *Span) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *Span) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Span) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *Span) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+func (x *Span) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Span) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_actor_v1_actor_proto protoreflect.FileDescriptor
 
 const file_actor_v1_actor_proto_rawDesc = "" +
@@ -1123,7 +1242,17 @@ const file_actor_v1_actor_proto_rawDesc = "" +
 	"\fCycleRequest\"\x0f\n" +
 	"\rCycleResponse\"\x1d\n" +
 	"\aStarted\x12\x12\n" +
-	"\x04life\x18\x01 \x01(\rR\x04life2\xe0\x02\n" +
+	"\x04life\x18\x01 \x01(\rR\x04life\"\x83\x02\n" +
+	"\x04Span\x12\x14\n" +
+	"\x05trace\x18\x01 \x01(\tR\x05trace\x12\x12\n" +
+	"\x04span\x18\x02 \x01(\tR\x04span\x12\x16\n" +
+	"\x06parent\x18\x03 \x01(\tR\x06parent\x12\x16\n" +
+	"\x06caller\x18\x04 \x01(\tR\x06caller\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x120\n" +
+	"\x05start\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12-\n" +
+	"\x04took\x18\a \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x12\n" +
+	"\x04code\x18\b \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\t \x01(\tR\amessage2\xe0\x02\n" +
 	"\fActorService\x12A\n" +
 	"\bDescribe\x12\x19.actor.v1.DescribeRequest\x1a\x1a.actor.v1.DescribeResponse\x12D\n" +
 	"\tGetConfig\x12\x1a.actor.v1.GetConfigRequest\x1a\x1b.actor.v1.GetConfigResponse\x12M\n" +
@@ -1143,7 +1272,7 @@ func file_actor_v1_actor_proto_rawDescGZIP() []byte {
 	return file_actor_v1_actor_proto_rawDescData
 }
 
-var file_actor_v1_actor_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_actor_v1_actor_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_actor_v1_actor_proto_goTypes = []any{
 	(*Health)(nil),                // 0: actor.v1.Health
 	(*Healed)(nil),                // 1: actor.v1.Healed
@@ -1162,36 +1291,39 @@ var file_actor_v1_actor_proto_goTypes = []any{
 	(*CycleRequest)(nil),          // 14: actor.v1.CycleRequest
 	(*CycleResponse)(nil),         // 15: actor.v1.CycleResponse
 	(*Started)(nil),               // 16: actor.v1.Started
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 19: google.protobuf.Struct
+	(*Span)(nil),                  // 17: actor.v1.Span
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 20: google.protobuf.Struct
 }
 var file_actor_v1_actor_proto_depIdxs = []int32{
-	17, // 0: actor.v1.Health.since:type_name -> google.protobuf.Timestamp
-	18, // 1: actor.v1.Healed.delay:type_name -> google.protobuf.Duration
-	17, // 2: actor.v1.Healed.time:type_name -> google.protobuf.Timestamp
+	18, // 0: actor.v1.Health.since:type_name -> google.protobuf.Timestamp
+	19, // 1: actor.v1.Healed.delay:type_name -> google.protobuf.Duration
+	18, // 2: actor.v1.Healed.time:type_name -> google.protobuf.Timestamp
 	3,  // 3: actor.v1.Entry.publishes:type_name -> actor.v1.Published
 	2,  // 4: actor.v1.DescribeResponse.entry:type_name -> actor.v1.Entry
 	0,  // 5: actor.v1.DescribeResponse.health:type_name -> actor.v1.Health
 	6,  // 6: actor.v1.DescribeResponse.counters:type_name -> actor.v1.Counters
 	7,  // 7: actor.v1.DescribeResponse.methods:type_name -> actor.v1.Method
-	19, // 8: actor.v1.GetConfigResponse.config:type_name -> google.protobuf.Struct
-	19, // 9: actor.v1.UpdateConfigRequest.config:type_name -> google.protobuf.Struct
-	4,  // 10: actor.v1.ActorService.Describe:input_type -> actor.v1.DescribeRequest
-	8,  // 11: actor.v1.ActorService.GetConfig:input_type -> actor.v1.GetConfigRequest
-	10, // 12: actor.v1.ActorService.UpdateConfig:input_type -> actor.v1.UpdateConfigRequest
-	12, // 13: actor.v1.ActorService.Restart:input_type -> actor.v1.RestartRequest
-	14, // 14: actor.v1.ActorService.Cycle:input_type -> actor.v1.CycleRequest
-	5,  // 15: actor.v1.ActorService.Describe:output_type -> actor.v1.DescribeResponse
-	9,  // 16: actor.v1.ActorService.GetConfig:output_type -> actor.v1.GetConfigResponse
-	11, // 17: actor.v1.ActorService.UpdateConfig:output_type -> actor.v1.UpdateConfigResponse
-	13, // 18: actor.v1.ActorService.Restart:output_type -> actor.v1.RestartResponse
-	15, // 19: actor.v1.ActorService.Cycle:output_type -> actor.v1.CycleResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	20, // 8: actor.v1.GetConfigResponse.config:type_name -> google.protobuf.Struct
+	20, // 9: actor.v1.UpdateConfigRequest.config:type_name -> google.protobuf.Struct
+	18, // 10: actor.v1.Span.start:type_name -> google.protobuf.Timestamp
+	19, // 11: actor.v1.Span.took:type_name -> google.protobuf.Duration
+	4,  // 12: actor.v1.ActorService.Describe:input_type -> actor.v1.DescribeRequest
+	8,  // 13: actor.v1.ActorService.GetConfig:input_type -> actor.v1.GetConfigRequest
+	10, // 14: actor.v1.ActorService.UpdateConfig:input_type -> actor.v1.UpdateConfigRequest
+	12, // 15: actor.v1.ActorService.Restart:input_type -> actor.v1.RestartRequest
+	14, // 16: actor.v1.ActorService.Cycle:input_type -> actor.v1.CycleRequest
+	5,  // 17: actor.v1.ActorService.Describe:output_type -> actor.v1.DescribeResponse
+	9,  // 18: actor.v1.ActorService.GetConfig:output_type -> actor.v1.GetConfigResponse
+	11, // 19: actor.v1.ActorService.UpdateConfig:output_type -> actor.v1.UpdateConfigResponse
+	13, // 20: actor.v1.ActorService.Restart:output_type -> actor.v1.RestartResponse
+	15, // 21: actor.v1.ActorService.Cycle:output_type -> actor.v1.CycleResponse
+	17, // [17:22] is the sub-list for method output_type
+	12, // [12:17] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_actor_v1_actor_proto_init() }
@@ -1205,7 +1337,7 @@ func file_actor_v1_actor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actor_v1_actor_proto_rawDesc), len(file_actor_v1_actor_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

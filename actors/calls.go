@@ -1,0 +1,174 @@
+package actors
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+)
+
+// A Judge says why a caller may not make a call, topic being cmd/<path>/<Method>;
+// nil: he may. It is asked about every call that comes over the bus, whatever the
+// door: when it comes and, with waited set, again before the actor serves it. Any
+// goroutine may ask.
+type Judge func(w Caller, topic string, waited bool) error
+
+// Outcome is a call that came over the bus, whatever the door, when it is over.
+type Outcome struct {
+	Began  time.Time
+	Took   time.Duration
+	Path   string // whom it was for, who may not exist
+	Method string
+	Caller Caller
+	Err    error // see Explain; nil: it was answered
+}
+
+// MethodStats count the calls of one method of an actor, all lives together.
+type MethodStats struct {
+	Method        string
+	Calls, Errors uint64
+	Time          time.Duration // from their coming to their last answer, all together
+	LastError     string
+}
+
+// Judge has j judge every call from now on, until the actor leaves the tree: also
+// between two of its lives.
+func (c *Context) Judge(j Judge) { c.l.cell.sys.calls.setJudge(c.l.cell.path, j) }
+
+// Outcomes has each called with what became of every call, for as long as this
+// life lasts. It is called in the goroutine that answers and must not block.
+func (c *Context) Outcomes(each func(Outcome)) {
+	c.l.stops = append(c.l.stops, c.l.cell.sys.calls.hear(each))
+}
+
+// calls is who has a say in calls, and who hears of them.
+type calls struct {
+	mu     sync.Mutex
+	judges map[string]Judge
+	judged atomic.Pointer[[]Judge] // the same, for reading
+	ears   map[*func(Outcome)]bool
+	heard  atomic.Pointer[[]func(Outcome)]
+}
+
+func (s *calls) setJudge(path string, j Judge) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.judges == nil {
+		s.judges = map[string]Judge{}
+	}
+	if delete(s.judges, path); j != nil {
+		s.judges[path] = j
+	}
+	all := slices.Collect(maps.Values(s.judges))
+	s.judged.Store(&all)
+}
+
+func (s *calls) hear(each func(Outcome)) (stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ears == nil {
+		s.ears = map[*func(Outcome)]bool{}
+	}
+	s.ears[&each] = true
+	s.listen()
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.ears, &each)
+		s.listen()
+	}
+}
+
+func (s *calls) listen() {
+	var all []func(Outcome)
+	for each := range s.ears {
+		all = append(all, *each)
+	}
+	s.heard.Store(&all)
+}
+
+// judge asks all judges about a call.
+func (s *calls) judge(w Caller, topic string, waited bool) error {
+	all := s.judged.Load()
+	if all == nil {
+		return nil
+	}
+	for _, j := range *all {
+		if err := j(w, topic, waited); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// over tells that a call is over: it is counted, shown and heard.
+func (s *System) over(call *incoming, err error) {
+	o := Outcome{Began: call.began, Took: time.Since(call.began), Path: call.path, Method: call.method, Caller: call.caller, Err: err}
+	if cell := s.Lookup(o.Path); cell != nil {
+		if _, _, e := cell.method(o.Method); e == nil {
+			cell.count(o)
+			s.span(call, o)
+		}
+	}
+	if all := s.calls.heard.Load(); all != nil {
+		for _, each := range *all {
+			each(o)
+		}
+	}
+}
+
+// span shows a call to who watches traces.
+func (s *System) span(call *incoming, o Outcome) {
+	subject := bus.Subject(s.Gateway, bus.Trace, o.Path, "span")
+	b, ok := s.Bus.(interface{ Heard(subject string) bool })
+	if !ok || o.Caller.Trace == "" || !b.Heard(subject) {
+		return
+	}
+	m := &actorv1.Span{
+		Trace: o.Caller.Trace, Span: o.Caller.Span, Parent: call.parent, Caller: o.Caller.Identity, Name: o.Path + "/" + o.Method,
+		Start: timestamppb.New(o.Began), Took: durationpb.New(o.Took),
+	}
+	if o.Err != nil {
+		m.Code, m.Message = Explain(o.Err)
+	}
+	_ = s.Bus.Publish(subject, m) // who watches may miss one
+}
+
+func (c *Cell) count(o Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.called == nil {
+		c.called = map[string]*MethodStats{}
+	}
+	m := c.called[o.Method]
+	if m == nil {
+		m = &MethodStats{Method: o.Method}
+		c.called[o.Method] = m
+	}
+	m.Calls++
+	m.Time += o.Took
+	if o.Err != nil {
+		m.Errors++
+		m.LastError = o.Err.Error()
+	}
+}
+
+// Called are the counters of the methods that were called, by name.
+func (c *Cell) Called() []MethodStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]MethodStats, 0, len(c.called))
+	for _, m := range c.called {
+		all = append(all, *m)
+	}
+	slices.SortFunc(all, func(a, b MethodStats) int { return strings.Compare(a.Method, b.Method) })
+	return all
+}

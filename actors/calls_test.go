@@ -1,0 +1,156 @@
+package actors_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/bus"
+	actorv1 "gatewayd/schemas/actor/v1"
+	erraticv1 "gatewayd/schemas/erratic/v1"
+)
+
+const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+// answering is a kind that answers Misbehave, and does as f says before.
+func answering(f script) actors.Kind {
+	return actors.Define(actors.Kind{
+		Name: "answering", Doc: "answers",
+		Services: []protoreflect.ServiceDescriptor{actors.Service(erraticv1.File_erratic_v1_erratic_proto, "ErraticService")},
+	}, func(*structpb.Struct) actors.Actor { return f })
+}
+
+// callAs calls Misbehave of an actor through the bus.
+func callAs(r *actorstest.Rig, who, path string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ctx = bus.WithHeader(ctx, bus.Caller{Identity: who, Trace: trace, Span: "00f067aa0ba902b7"}.Header())
+	_, _, err := r.Bus.CallRaw(ctx, bus.Subject(r.System.Gateway, bus.Cmd, path, "Misbehave"), bus.JSON, []byte(`{"how":"panic"}`))
+	return err
+}
+
+// A judge is asked when a call comes and again when it has waited, also between two lives of who brought him; what became of every call is heard.
+func TestCallsAreJudgedAndHeard(t *testing.T) {
+	r := actorstest.New(t)
+	served, hold := make(chan actors.Caller, 8), make(chan struct{})
+	heard := make(chan actors.Outcome, 16)
+	revoked := make(chan bool, 1)
+	keeper := r.Start("keeper", scripted(func(c *actors.Context, msg any) error {
+		if _, ok := msg.(actors.Started); ok {
+			c.Outcomes(func(o actors.Outcome) { heard <- o })
+			c.Judge(func(w actors.Caller, topic string, waited bool) error {
+				if w.Identity == "user/eve" || waited && len(revoked) > 0 {
+					return actors.Errorf(actors.PermissionDenied, "%s may not use %s", w.Identity, topic)
+				}
+				return nil
+			})
+			c.OK()
+		}
+		return nil
+	}), &structpb.Struct{})
+	r.Start(path, answering(func(c *actors.Context, msg any) error {
+		switch msg.(type) {
+		case actors.Started:
+			c.OK()
+		case *erraticv1.MisbehaveRequest:
+			served <- c.Caller()
+			<-hold
+			c.Reply(&erraticv1.MisbehaveResponse{})
+		}
+		return nil
+	}), &structpb.Struct{})
+	r.Until("both run", func() bool { return keeper.State() == actors.OK && r.System.Lookup(path).State() == actors.OK })
+
+	if err := callAs(r, "user/eve", path); err == nil || !strings.Contains(err.Error(), "user/eve may not use cmd/"+path+"/Misbehave") {
+		t.Errorf("eve: %v", err)
+	}
+	if o := actorstest.Next(t, heard); o.Caller.Identity != "user/eve" || o.Err == nil || o.Path != path || o.Method != "Misbehave" {
+		t.Errorf("heard %+v", o)
+	}
+	spans := actorstest.Watch(r, "trace/"+path+"/span", &actorv1.Span{})
+	answers := make(chan error, 2)
+	go func() { answers <- callAs(r, "user/anna", path) }()
+	w := actorstest.Next(t, served)
+	if w.Identity != "user/anna" || w.Trace != trace || w.Span == "" || w.Span == "00f067aa0ba902b7" {
+		t.Errorf("the actor is called by %+v", w)
+	}
+	go func() { answers <- callAs(r, "user/anna", path) }() // waits for the first one
+	r.Until("the second call waits", func() bool { return r.System.Lookup(path).Counters().Waiting > 0 })
+	revoked <- true
+	close(hold)
+	failed := 0
+	for range 2 {
+		if err := actorstest.Next(t, answers); err != nil {
+			failed++
+		}
+		o := actorstest.Next(t, heard)
+		if o.Caller.Trace != trace || o.Took <= 0 {
+			t.Errorf("heard %+v", o)
+		}
+	}
+	if failed != 1 || len(served) != 0 {
+		t.Errorf("%d calls failed and %d more were served: the one that waited is to be dropped", failed, len(served))
+	}
+	if s := actorstest.Next(t, spans); s.Trace != trace || s.Span != w.Span || s.Parent != "00f067aa0ba902b7" || s.Name != path+"/Misbehave" || s.Code != "" {
+		t.Errorf("span %v", s)
+	}
+	r.Stop(keeper)
+	<-revoked
+	if err := callAs(r, "user/eve", path); err == nil {
+		t.Error("between two lives nobody judges")
+	}
+	keeper.Remove()
+	if err := callAs(r, "user/eve", path); err != nil {
+		t.Errorf("who has left still judges: %v", err)
+	}
+	if len(heard) != 0 {
+		t.Error("a life that is over hears")
+	}
+	called := r.System.Lookup(path).Called()
+	if len(called) != 1 || called[0].Method != "Misbehave" || called[0].Calls != 5 || called[0].Errors != 3 || called[0].LastError == "" {
+		t.Errorf("counted %+v", called)
+	}
+}
+
+// What an actor calls while it serves a call is in the same trace, below it.
+func TestTracesGoOn(t *testing.T) {
+	r := actorstest.New(t)
+	second := make(chan actors.Caller, 1)
+	r.Start("b", answering(func(c *actors.Context, msg any) error {
+		if _, ok := msg.(*erraticv1.MisbehaveRequest); ok {
+			second <- c.Caller()
+			c.Reply(&erraticv1.MisbehaveResponse{})
+		}
+		return nil
+	}), &structpb.Struct{})
+	spans := actorstest.Watch(r, "trace/#", &actorv1.Span{})
+	r.Start("a", answering(func(c *actors.Context, msg any) error {
+		switch m := msg.(type) {
+		case *erraticv1.MisbehaveRequest:
+			c.Call("cmd/b/Misbehave", bus.JSON, []byte(`{"how":"panic"}`), time.Minute, nil)
+		case actors.Called:
+			if m.Err != nil {
+				c.Refuse(m.Err)
+				return nil
+			}
+			c.Reply(&erraticv1.MisbehaveResponse{})
+		}
+		return nil
+	}), &structpb.Struct{})
+	if err := callAs(r, "user/anna", "a"); err != nil {
+		t.Fatal(err)
+	}
+	inner, outer := actorstest.Next(t, spans), actorstest.Next(t, spans)
+	if w := actorstest.Next(t, second); w.Identity != "user/anna" || w.Trace != trace {
+		t.Errorf("b is called by %+v", w)
+	}
+	if inner.Name != "b/Misbehave" || inner.Parent != outer.Span || inner.Trace != trace || outer.Trace != trace {
+		t.Errorf("b: %v\na: %v", inner, outer)
+	}
+}

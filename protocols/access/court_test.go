@@ -1,0 +1,77 @@
+package access_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"gatewayd/protocols/access"
+)
+
+func TestCourt(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	court := &access.Court{}
+	if err := court.Judge("otto", "cmd/x/Y", false, now); err != nil {
+		t.Errorf("without a policy: %v", err)
+	}
+	court.Set(policy(t,
+		access.Credentials{Name: "otto", Roles: []string{"operator"}, Rate: 2, Burst: 3},
+		access.Credentials{Name: "late", Roles: []string{"admin"}, Expires: now},
+		access.Credentials{Name: "thief", Roles: []string{"admin"}, Revoked: true},
+	))
+	for _, tt := range []struct {
+		name, topic string
+		waited      bool
+		after       time.Duration
+		want        error
+	}{
+		{"otto", "cmd/field/plc/Write", false, 0, nil},
+		{"otto", "cmd/field/plc/Restart", false, 0, access.ErrDenied}, // what is denied costs nothing
+		{"otto", "cmd/field/plc/Write", false, 0, nil},
+		{"otto", "cmd/field/plc/Write", false, 0, nil},
+		{"otto", "cmd/field/plc/Write", false, 0, access.ErrRate},
+		{"otto", "cmd/field/plc/Write", true, 0, nil}, // was counted when it came
+		{"otto", "cmd/field/plc/Write", false, 400 * time.Millisecond, access.ErrRate},
+		{"otto", "cmd/field/plc/Write", false, 500 * time.Millisecond, nil},
+		{"otto", "cmd/field/plc/Write", false, 500 * time.Millisecond, access.ErrRate},
+		{"late", "cmd/x/Y", false, -time.Second, nil},
+		{"late", "cmd/x/Y", true, 0, access.ErrExpired}, // its time ran out while it waited
+		{"thief", "cmd/x/Y", false, 0, access.ErrRevoked},
+		{"who", "cmd/x/Y", false, 0, nil}, // of another policy
+	} {
+		if err := court.Judge(tt.name, tt.topic, tt.waited, now.Add(tt.after)); !errors.Is(err, tt.want) {
+			t.Errorf("%s %s: %v, want %v", tt.name, tt.topic, err, tt.want)
+		}
+	}
+}
+
+// In any time nobody gets more through than his burst and what came in since.
+func TestRates(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rate, burst := rapid.Float64Range(0.1, 50).Draw(t, "rate"), rapid.Float64Range(0, 100).Draw(t, "burst")
+		p, err := access.New(roles, []access.Credentials{{Name: "x", Roles: []string{"admin"}, Rate: rate, Burst: burst}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		court := &access.Court{}
+		court.Set(p)
+		begin := time.Unix(0, 0)
+		now, through := begin, 0.0
+		for range rapid.IntRange(1, 200).Draw(t, "calls") {
+			now = now.Add(time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "pause")))
+			if court.Judge("x", "cmd/a/B", false, now) == nil {
+				through++
+			}
+		}
+		holds := burst
+		if holds == 0 {
+			holds = rate
+		}
+		if most := max(holds, 1) + rate*now.Sub(begin).Seconds(); through > most+1e-6 {
+			t.Fatal(fmt.Sprintf("%g calls got through in %s, at most %g may", through, now.Sub(begin), most))
+		}
+	})
+}
