@@ -42,7 +42,7 @@ type Conn struct {
 	queues  []string                  // subjects that lead into the streams' queues; none on a dialled connection
 	heard   func(subject string) bool // nil on a dialled connection
 	streams *streams
-	commit  *committer // of tracks; nil on a dialled connection
+	commit  *committer    // of tracks; nil on a dialled connection
 	ended   chan struct{} // closed when the connection has ended and does not come back; see Ended
 	denied  denials
 	slow    atomic.Uint64
