@@ -25,7 +25,7 @@ var floors = map[string][]string{
 	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                      // likewise
 	"actors/actorstest": {"actors", "bus", "schemas", "supervisor", "protocols"}, // support for tests
 	"supervisor":        {"actors", "bus", "schemas"},
-	"cmd":               {"actors", "actors/*", "supervisor", "bus", "schemas", "protocols"},
+	"cmd":               {"actors", "actors/*", "actors/accessdoor", "supervisor", "bus", "schemas", "protocols"},
 }
 
 // beside is what stands beside the house: it may look at everything, and
