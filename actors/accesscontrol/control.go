@@ -26,6 +26,7 @@ var Kind = actors.Define(actors.Kind{
 	Publishes: []actors.Leaf{
 		{Class: "event", Leaf: "revoked", Message: &accessv1.Revoked{}},
 		{Class: "event", Leaf: "restored", Message: &accessv1.Restored{}},
+		{Class: "event", Leaf: "lists", Message: &accessv1.ListTrouble{}},
 		{Class: "state", Leaf: "revoked", Message: &accessv1.Revocations{}},
 	},
 	Live:  true,
@@ -38,6 +39,14 @@ type keeper struct {
 	revoked []string
 	wishes  []*actors.Request // of doors that have the policy in force
 	court   *access.Court
+
+	recalled bool          // it is known who was revoked, or that this cannot be known
+	lost     string        // why it cannot
+	lists    *access.Lists // nil: none are configured, or they have not been read yet
+	seen     []stamp       // of the files they are from
+	trouble  string        // with them
+	looking  bool
+	timer    *actors.Timer
 }
 
 // recalled says that the revocations of former lives have come.
@@ -49,18 +58,25 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		if _, err := policy(k.cfg, nil); err != nil {
 			return actors.Broken(err)
 		}
+		k.look(c)
+		if k.cfg.Revocation != nil {
+			k.timer = c.Every(listsEvery, listsDue{})
+		}
 		c.Last("state/"+c.Name()+"/revoked", recalled{})
 	case actors.Reconfigured:
 		return k.reconfigure(c, m.Config.(*accessv1.Access))
 	case actors.Delivery:
 		return k.recall(m)
+	case listsDue:
+		k.look(c)
+	case listsRead:
+		return k.listed(c, m)
 	case recalled:
-		c.OK()
+		k.recalled = true
+		k.say(c)
 		return k.enforce(c)
 	case actors.Failed:
-		// Nobody may be locked out for ever because the store is gone; but it shows.
-		c.Degraded("who was revoked before this start is not known: " + m.Err.Error())
-		return k.enforce(c)
+		return k.failed(c, m)
 	case *access.Wish:
 		k.grant(c, m)
 	case *accessv1.ListRequest:
@@ -75,6 +91,17 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
+func (k *keeper) failed(c *actors.Context, m actors.Failed) error {
+	if _, of := m.Of.(recalled); !of {
+		r := k.cfg.Revocation
+		return k.listed(c, listsRead{lists: access.Unread(m.Err, r.GetSerials(), r.GetLenient()), of: r})
+	}
+	// Nobody may be locked out for ever because the store is gone; but it shows.
+	k.recalled, k.lost = true, "who was revoked before this start is not known: "+m.Err.Error()
+	k.say(c)
+	return k.enforce(c)
+}
+
 // grant answers a door that has another policy than the one in force, and keeps
 // the wish of one that has it.
 func (k *keeper) grant(c *actors.Context, m *access.Wish) {
@@ -87,10 +114,14 @@ func (k *keeper) grant(c *actors.Context, m *access.Wish) {
 
 // enforce puts config and revocations in force, and tells the doors.
 func (k *keeper) enforce(c *actors.Context) error {
+	if k.cfg.Revocation != nil && k.lists == nil {
+		return nil // they come
+	}
 	p, err := policy(k.cfg, k.revoked)
 	if err != nil {
 		return actors.Broken(err)
 	}
+	p.Revoke(k.lists)
 	k.policy = p
 	k.court.Set(p)
 	c.Judge(k.judge) // here, not at the start: until now the life before judges
@@ -121,11 +152,18 @@ func (k *keeper) reconfigure(c *actors.Context, cfg *accessv1.Access) error {
 	if _, err := policy(cfg, nil); err != nil {
 		return actors.Broken(err)
 	}
-	k.cfg = cfg
-	if k.policy == nil {
-		return nil // recalled comes
+	k.cfg, k.lists, k.seen, k.trouble = cfg, nil, nil, ""
+	if k.timer != nil {
+		k.timer.Stop()
+		k.timer = nil
 	}
-	c.OK()
+	if k.look(c); cfg.Revocation != nil {
+		k.timer = c.Every(listsEvery, listsDue{})
+	}
+	if !k.recalled {
+		return nil // it comes
+	}
+	k.say(c)
 	return k.enforce(c)
 }
 

@@ -45,6 +45,9 @@ func check(config proto.Message) (all []schemas.Violation) {
 	if len(all) > 0 {
 		return all
 	}
+	if err := checkRevocation(cfg.Revocation); err != nil {
+		all = append(all, schemas.Violation{Field: "revocation", Message: err.Error()})
+	}
 	if _, err := policy(cfg, nil); err != nil { // what two of them have in common
 		all = append(all, schemas.Violation{Field: "identities", Message: err.Error()})
 	}

@@ -20,7 +20,7 @@ func TestCallersAreNamed(t *testing.T) {
 	trace := actors.NewTrace()
 	mosquitto(t, "rr", addr, "-V", "5", "-i", "panel 1", "-t", "cmd/field/plc/Misbehave", "-e", "reply/panel 1/1", "-m", `{"how":"panic"}`,
 		"-D", "PUBLISH", "user-property", "traceparent", "00-"+trace+"-0123456789abcdef-01").next()
-	if got, want := actorstest.Next(t, callers), (actors.Caller{Identity: "mqtt/panel 1", Trace: trace}); got != want {
-		t.Errorf("%+v, want %+v", got, want)
+	if got := actorstest.Next(t, callers); got.Identity != "mqtt/panel 1" || got.Trace != trace {
+		t.Errorf("%+v, want panel 1 in trace %s", got, trace)
 	}
 }

@@ -60,7 +60,7 @@ func command() *cobra.Command {
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
 		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
-	for _, c := range []*cobra.Command{runCommand(), checkCommand(), demoCommand()} {
+	for _, c := range []*cobra.Command{runCommand(), checkCommand(), claimCommand(), demoCommand()} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}
@@ -74,7 +74,7 @@ func command() *cobra.Command {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}
-	root.AddCommand(versionCommand())
+	root.AddCommand(certCommand(), versionCommand())
 	mark(root)
 	return root
 }

@@ -42,6 +42,7 @@ type Credentials struct {
 type Identity struct {
 	Name string
 	cred Credentials
+	cert *x509.Certificate // by which he came in; nil: by something else
 	rights
 }
 
@@ -52,6 +53,7 @@ type Policy struct {
 	keys      map[string]*Identity
 	named     []*Identity // with certificates, in the order of the config
 	anonymous *Identity   // nil: nobody gets in without credentials
+	lists     *Lists      // nil: no certificate is revoked
 }
 
 // Anonymous is the name of those who have shown no credentials.
@@ -137,6 +139,9 @@ func (p *Policy) add(c Credentials, known map[string]Role) error {
 	return nil
 }
 
+// Revoke puts lists of revoked certificates into a policy that nobody uses yet.
+func (p *Policy) Revoke(l *Lists) { p.lists = l }
+
 // Errors of the methods that let somebody in. They say to the log why; a client is told no more than that he is refused.
 var (
 	ErrUnknown = errors.New("no such identity")
@@ -144,6 +149,8 @@ var (
 	ErrNoProof = errors.New("no credentials were shown")
 	ErrRevoked = errors.New("the identity is revoked")
 	ErrExpired = errors.New("the identity has expired")
+	ErrListed  = errors.New("the certificate is revoked")
+	ErrOld     = errors.New("the certificate has expired")
 )
 
 // Lookup is an identity by its name, if it is in force.
@@ -175,11 +182,19 @@ func (p *Policy) Password(name string, password []byte, now time.Time) (*Identit
 
 // Certificate lets in whom a certificate names; that it is genuine has been seen by TLS. Of several identities that it might be the first one is meant.
 func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, error) {
+	if p.lists.has(c) {
+		return nil, ErrListed
+	}
+	if err := p.lists.Refuse(now); err != nil {
+		return nil, err
+	}
 	names := namesOf(c)
 	for _, id := range p.named {
 		for _, pattern := range id.cred.Certificates {
 			if slices.ContainsFunc(names, func(name string) bool { return like(pattern, name) }) {
-				return id.inForce(now)
+				is := *id
+				is.cert = c
+				return is.inForce(now)
 			}
 		}
 	}
@@ -227,7 +242,7 @@ func (id *Identity) inForce(now time.Time) (*Identity, error) {
 // Still tells whether somebody who was let in as id by an earlier policy would be let in by this one in the same way, and
 // who he is now. Whoever has other credentials than he had must show the new ones.
 func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
-	is, err := p.Lookup(id.Name, now)
+	is, err := p.now(id, now)
 	switch {
 	case err != nil:
 		return nil, err
@@ -237,8 +252,30 @@ func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
 	return is, nil
 }
 
-// Expires is when the credentials of id end; zero: never.
-func (id *Identity) Expires() time.Time { return id.cred.Expires }
+// now is who id is at a moment, if what he came in by still proves it.
+func (p *Policy) now(id *Identity, now time.Time) (*Identity, error) {
+	switch {
+	case p.lists.has(id.cert):
+		return nil, ErrListed
+	case id.cert != nil && now.After(id.cert.NotAfter):
+		return nil, ErrOld
+	}
+	is, err := p.Lookup(id.Name, now)
+	if err != nil || id.cert == nil {
+		return is, err
+	}
+	by := *is
+	by.cert = id.cert
+	return &by, nil
+}
+
+// Expires is when the credentials of id end, or the certificate by which he came in; zero: never.
+func (id *Identity) Expires() time.Time {
+	if end := id.cred.Expires; id.cert == nil || !end.IsZero() && end.Before(id.cert.NotAfter) {
+		return end
+	}
+	return id.cert.NotAfter
+}
 
 // Owns tells whether id may use an MQTT client id.
 func (id *Identity) Owns(clientID string) bool {

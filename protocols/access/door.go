@@ -80,7 +80,7 @@ func (d *Door) Now(id *Identity, now time.Time) *Identity {
 	if p == nil {
 		return nil
 	}
-	is, _ := p.Lookup(id.Name, now)
+	is, _ := p.now(id, now)
 	return is
 }
 

@@ -33,7 +33,9 @@ type Access struct {
 	// Who there is.
 	Identities []*Identity `protobuf:"bytes,2,rep,name=identities,proto3" json:"identities,omitempty"`
 	// Roles of clients that show no credentials; empty: such clients do not get in.
-	Anonymous     []string `protobuf:"bytes,3,rep,name=anonymous,proto3" json:"anonymous,omitempty"`
+	Anonymous []string `protobuf:"bytes,3,rep,name=anonymous,proto3" json:"anonymous,omitempty"`
+	// Which certificates are revoked, for all doors; nothing: none.
+	Revocation    *Revocation `protobuf:"bytes,4,opt,name=revocation,proto3" json:"revocation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -89,6 +91,88 @@ func (x *Access) GetAnonymous() []string {
 	return nil
 }
 
+func (x *Access) GetRevocation() *Revocation {
+	if x != nil {
+		return x.Revocation
+	}
+	return nil
+}
+
+// Revocation says which certificates are revoked. The files may be renewed at any
+// time: who came in by a certificate that is on a list now is cut off.
+type Revocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// PEM file of the authorities that sign the lists.
+	Ca string `protobuf:"bytes,1,opt,name=ca,proto3" json:"ca,omitempty"`
+	// Files of certificate revocation lists, PEM or DER; delta lists beside the ones
+	// that they change.
+	Lists []string `protobuf:"bytes,2,rep,name=lists,proto3" json:"lists,omitempty"`
+	// Serial numbers of certificates, hexadecimal, whoever issued them.
+	Serials []string `protobuf:"bytes,3,rep,name=serials,proto3" json:"serials,omitempty"`
+	// Let certificates in although a list could not be read or is too old.
+	Lenient       bool `protobuf:"varint,4,opt,name=lenient,proto3" json:"lenient,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revocation) Reset() {
+	*x = Revocation{}
+	mi := &file_access_v1_access_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revocation) ProtoMessage() {}
+
+func (x *Revocation) ProtoReflect() protoreflect.Message {
+	mi := &file_access_v1_access_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
+func (*Revocation) Descriptor() ([]byte, []int) {
+	return file_access_v1_access_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Revocation) GetCa() string {
+	if x != nil {
+		return x.Ca
+	}
+	return ""
+}
+
+func (x *Revocation) GetLists() []string {
+	if x != nil {
+		return x.Lists
+	}
+	return nil
+}
+
+func (x *Revocation) GetSerials() []string {
+	if x != nil {
+		return x.Serials
+	}
+	return nil
+}
+
+func (x *Revocation) GetLenient() bool {
+	if x != nil {
+		return x.Lenient
+	}
+	return false
+}
+
 // Role is a set of things that may be used. A pattern is class/path/leaf, as in
 // "cmd/field/plc/WriteRegisters" or "data/field/#": + stands for one level, # at
 // the end for one or more. data, event, state, trace and track are heard, cmd is called;
@@ -107,7 +191,7 @@ type Role struct {
 
 func (x *Role) Reset() {
 	*x = Role{}
-	mi := &file_access_v1_access_proto_msgTypes[1]
+	mi := &file_access_v1_access_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -119,7 +203,7 @@ func (x *Role) String() string {
 func (*Role) ProtoMessage() {}
 
 func (x *Role) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[1]
+	mi := &file_access_v1_access_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -132,7 +216,7 @@ func (x *Role) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Role.ProtoReflect.Descriptor instead.
 func (*Role) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{1}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Role) GetName() string {
@@ -187,7 +271,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_access_v1_access_proto_msgTypes[2]
+	mi := &file_access_v1_access_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -199,7 +283,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[2]
+	mi := &file_access_v1_access_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -212,7 +296,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{2}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Identity) GetName() string {
@@ -294,7 +378,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_access_v1_access_proto_msgTypes[3]
+	mi := &file_access_v1_access_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -306,7 +390,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[3]
+	mi := &file_access_v1_access_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -319,7 +403,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{3}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{4}
 }
 
 // ListResponse tells who there is, without what proves it.
@@ -333,7 +417,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_access_v1_access_proto_msgTypes[4]
+	mi := &file_access_v1_access_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +429,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[4]
+	mi := &file_access_v1_access_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +442,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{4}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListResponse) GetIdentities() []*Listed {
@@ -385,7 +469,7 @@ type Listed struct {
 
 func (x *Listed) Reset() {
 	*x = Listed{}
-	mi := &file_access_v1_access_proto_msgTypes[5]
+	mi := &file_access_v1_access_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -397,7 +481,7 @@ func (x *Listed) String() string {
 func (*Listed) ProtoMessage() {}
 
 func (x *Listed) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[5]
+	mi := &file_access_v1_access_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -410,7 +494,7 @@ func (x *Listed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listed.ProtoReflect.Descriptor instead.
 func (*Listed) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{5}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Listed) GetName() string {
@@ -454,7 +538,7 @@ type MayRequest struct {
 
 func (x *MayRequest) Reset() {
 	*x = MayRequest{}
-	mi := &file_access_v1_access_proto_msgTypes[6]
+	mi := &file_access_v1_access_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +550,7 @@ func (x *MayRequest) String() string {
 func (*MayRequest) ProtoMessage() {}
 
 func (x *MayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[6]
+	mi := &file_access_v1_access_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +563,7 @@ func (x *MayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MayRequest.ProtoReflect.Descriptor instead.
 func (*MayRequest) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{6}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MayRequest) GetIdentity() string {
@@ -509,7 +593,7 @@ type MayResponse struct {
 
 func (x *MayResponse) Reset() {
 	*x = MayResponse{}
-	mi := &file_access_v1_access_proto_msgTypes[7]
+	mi := &file_access_v1_access_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -521,7 +605,7 @@ func (x *MayResponse) String() string {
 func (*MayResponse) ProtoMessage() {}
 
 func (x *MayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[7]
+	mi := &file_access_v1_access_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -534,7 +618,7 @@ func (x *MayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MayResponse.ProtoReflect.Descriptor instead.
 func (*MayResponse) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{7}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MayResponse) GetAllowed() bool {
@@ -564,7 +648,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_access_v1_access_proto_msgTypes[8]
+	mi := &file_access_v1_access_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -576,7 +660,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[8]
+	mi := &file_access_v1_access_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -589,7 +673,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{8}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RevokeRequest) GetIdentity() string {
@@ -615,7 +699,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_access_v1_access_proto_msgTypes[9]
+	mi := &file_access_v1_access_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +711,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[9]
+	mi := &file_access_v1_access_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +724,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{9}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{10}
 }
 
 // RestoreRequest names whose Revoke is to be taken back.
@@ -654,7 +738,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_access_v1_access_proto_msgTypes[10]
+	mi := &file_access_v1_access_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +750,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[10]
+	mi := &file_access_v1_access_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +763,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{10}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RestoreRequest) GetIdentity() string {
@@ -698,7 +782,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_access_v1_access_proto_msgTypes[11]
+	mi := &file_access_v1_access_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +794,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[11]
+	mi := &file_access_v1_access_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +807,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{11}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{12}
 }
 
 // Revoked is an event: an identity was revoked. On event leaf "revoked".
@@ -743,7 +827,7 @@ type Revoked struct {
 
 func (x *Revoked) Reset() {
 	*x = Revoked{}
-	mi := &file_access_v1_access_proto_msgTypes[12]
+	mi := &file_access_v1_access_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +839,7 @@ func (x *Revoked) String() string {
 func (*Revoked) ProtoMessage() {}
 
 func (x *Revoked) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[12]
+	mi := &file_access_v1_access_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +852,7 @@ func (x *Revoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoked.ProtoReflect.Descriptor instead.
 func (*Revoked) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{12}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Revoked) GetTime() *timestamppb.Timestamp {
@@ -814,7 +898,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_access_v1_access_proto_msgTypes[13]
+	mi := &file_access_v1_access_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +910,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[13]
+	mi := &file_access_v1_access_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +923,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{13}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Restored) GetTime() *timestamppb.Timestamp {
@@ -875,7 +959,7 @@ type Revocations struct {
 
 func (x *Revocations) Reset() {
 	*x = Revocations{}
-	mi := &file_access_v1_access_proto_msgTypes[14]
+	mi := &file_access_v1_access_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +971,7 @@ func (x *Revocations) String() string {
 func (*Revocations) ProtoMessage() {}
 
 func (x *Revocations) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[14]
+	mi := &file_access_v1_access_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +984,7 @@ func (x *Revocations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocations.ProtoReflect.Descriptor instead.
 func (*Revocations) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{14}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Revocations) GetIdentities() []string {
@@ -910,11 +994,76 @@ func (x *Revocations) GetIdentities() []string {
 	return nil
 }
 
+// ListTrouble is an event: it is not known any more which certificates are
+// revoked, or it is known again. On event leaf "lists".
+type ListTrouble struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// What is wrong; empty: all is well again.
+	Cause string `protobuf:"bytes,2,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Certificates are let in all the same.
+	Lenient       bool `protobuf:"varint,3,opt,name=lenient,proto3" json:"lenient,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTrouble) Reset() {
+	*x = ListTrouble{}
+	mi := &file_access_v1_access_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTrouble) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTrouble) ProtoMessage() {}
+
+func (x *ListTrouble) ProtoReflect() protoreflect.Message {
+	mi := &file_access_v1_access_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTrouble.ProtoReflect.Descriptor instead.
+func (*ListTrouble) Descriptor() ([]byte, []int) {
+	return file_access_v1_access_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListTrouble) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ListTrouble) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *ListTrouble) GetLenient() bool {
+	if x != nil {
+		return x.Lenient
+	}
+	return false
+}
+
 var File_access_v1_access_proto protoreflect.FileDescriptor
 
 const file_access_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x16access/v1/access.proto\x12\taccess.v1\x1a\x14field/v1/field.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x01\n" +
+	"\x16access/v1/access.proto\x12\taccess.v1\x1a\x14field/v1/field.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n" +
 	"\x06Access\x121\n" +
 	"\x05roles\x18\x01 \x03(\v2\x0f.access.v1.RoleB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\x05roles\x12?\n" +
@@ -923,7 +1072,16 @@ const file_access_v1_access_proto_rawDesc = "" +
 	"\x8a\xb5\x18\x06R\x04nameR\n" +
 	"identities\x12.\n" +
 	"\tanonymous\x18\x03 \x03(\tB\x10\x8a\xb5\x18\fZ\n" +
-	"roles.nameR\tanonymous\"X\n" +
+	"roles.nameR\tanonymous\x125\n" +
+	"\n" +
+	"revocation\x18\x04 \x01(\v2\x15.access.v1.RevocationR\n" +
+	"revocation\"\x8e\x01\n" +
+	"\n" +
+	"Revocation\x12\x0e\n" +
+	"\x02ca\x18\x01 \x01(\tR\x02ca\x12\x14\n" +
+	"\x05lists\x18\x02 \x03(\tR\x05lists\x12@\n" +
+	"\aserials\x18\x03 \x03(\tB&\x8a\xb5\x18\"* ([0-9A-Fa-f]{1,2}:)*[0-9A-Fa-f]+R\aserials\x12\x18\n" +
+	"\alenient\x18\x04 \x01(\bR\alenient\"X\n" +
 	"\x04Role\x12&\n" +
 	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
 	"[a-z0-9-]+R\x04name\x12\x14\n" +
@@ -980,7 +1138,11 @@ const file_access_v1_access_proto_rawDesc = "" +
 	"\vRevocations\x12\x1e\n" +
 	"\n" +
 	"identities\x18\x01 \x03(\tR\n" +
-	"identities2\xff\x01\n" +
+	"identities\"m\n" +
+	"\vListTrouble\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05cause\x18\x02 \x01(\tR\x05cause\x12\x18\n" +
+	"\alenient\x18\x03 \x01(\bR\alenient2\xff\x01\n" +
 	"\rAccessService\x127\n" +
 	"\x04List\x12\x16.access.v1.ListRequest\x1a\x17.access.v1.ListResponse\x124\n" +
 	"\x03May\x12\x15.access.v1.MayRequest\x1a\x16.access.v1.MayResponse\x12=\n" +
@@ -999,44 +1161,48 @@ func file_access_v1_access_proto_rawDescGZIP() []byte {
 	return file_access_v1_access_proto_rawDescData
 }
 
-var file_access_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_access_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_access_v1_access_proto_goTypes = []any{
 	(*Access)(nil),                // 0: access.v1.Access
-	(*Role)(nil),                  // 1: access.v1.Role
-	(*Identity)(nil),              // 2: access.v1.Identity
-	(*ListRequest)(nil),           // 3: access.v1.ListRequest
-	(*ListResponse)(nil),          // 4: access.v1.ListResponse
-	(*Listed)(nil),                // 5: access.v1.Listed
-	(*MayRequest)(nil),            // 6: access.v1.MayRequest
-	(*MayResponse)(nil),           // 7: access.v1.MayResponse
-	(*RevokeRequest)(nil),         // 8: access.v1.RevokeRequest
-	(*RevokeResponse)(nil),        // 9: access.v1.RevokeResponse
-	(*RestoreRequest)(nil),        // 10: access.v1.RestoreRequest
-	(*RestoreResponse)(nil),       // 11: access.v1.RestoreResponse
-	(*Revoked)(nil),               // 12: access.v1.Revoked
-	(*Restored)(nil),              // 13: access.v1.Restored
-	(*Revocations)(nil),           // 14: access.v1.Revocations
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*Revocation)(nil),            // 1: access.v1.Revocation
+	(*Role)(nil),                  // 2: access.v1.Role
+	(*Identity)(nil),              // 3: access.v1.Identity
+	(*ListRequest)(nil),           // 4: access.v1.ListRequest
+	(*ListResponse)(nil),          // 5: access.v1.ListResponse
+	(*Listed)(nil),                // 6: access.v1.Listed
+	(*MayRequest)(nil),            // 7: access.v1.MayRequest
+	(*MayResponse)(nil),           // 8: access.v1.MayResponse
+	(*RevokeRequest)(nil),         // 9: access.v1.RevokeRequest
+	(*RevokeResponse)(nil),        // 10: access.v1.RevokeResponse
+	(*RestoreRequest)(nil),        // 11: access.v1.RestoreRequest
+	(*RestoreResponse)(nil),       // 12: access.v1.RestoreResponse
+	(*Revoked)(nil),               // 13: access.v1.Revoked
+	(*Restored)(nil),              // 14: access.v1.Restored
+	(*Revocations)(nil),           // 15: access.v1.Revocations
+	(*ListTrouble)(nil),           // 16: access.v1.ListTrouble
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
 }
 var file_access_v1_access_proto_depIdxs = []int32{
-	1,  // 0: access.v1.Access.roles:type_name -> access.v1.Role
-	2,  // 1: access.v1.Access.identities:type_name -> access.v1.Identity
-	5,  // 2: access.v1.ListResponse.identities:type_name -> access.v1.Listed
-	15, // 3: access.v1.Revoked.time:type_name -> google.protobuf.Timestamp
-	15, // 4: access.v1.Restored.time:type_name -> google.protobuf.Timestamp
-	3,  // 5: access.v1.AccessService.List:input_type -> access.v1.ListRequest
-	6,  // 6: access.v1.AccessService.May:input_type -> access.v1.MayRequest
-	8,  // 7: access.v1.AccessService.Revoke:input_type -> access.v1.RevokeRequest
-	10, // 8: access.v1.AccessService.Restore:input_type -> access.v1.RestoreRequest
-	4,  // 9: access.v1.AccessService.List:output_type -> access.v1.ListResponse
-	7,  // 10: access.v1.AccessService.May:output_type -> access.v1.MayResponse
-	9,  // 11: access.v1.AccessService.Revoke:output_type -> access.v1.RevokeResponse
-	11, // 12: access.v1.AccessService.Restore:output_type -> access.v1.RestoreResponse
-	9,  // [9:13] is the sub-list for method output_type
-	5,  // [5:9] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	2,  // 0: access.v1.Access.roles:type_name -> access.v1.Role
+	3,  // 1: access.v1.Access.identities:type_name -> access.v1.Identity
+	1,  // 2: access.v1.Access.revocation:type_name -> access.v1.Revocation
+	6,  // 3: access.v1.ListResponse.identities:type_name -> access.v1.Listed
+	17, // 4: access.v1.Revoked.time:type_name -> google.protobuf.Timestamp
+	17, // 5: access.v1.Restored.time:type_name -> google.protobuf.Timestamp
+	17, // 6: access.v1.ListTrouble.time:type_name -> google.protobuf.Timestamp
+	4,  // 7: access.v1.AccessService.List:input_type -> access.v1.ListRequest
+	7,  // 8: access.v1.AccessService.May:input_type -> access.v1.MayRequest
+	9,  // 9: access.v1.AccessService.Revoke:input_type -> access.v1.RevokeRequest
+	11, // 10: access.v1.AccessService.Restore:input_type -> access.v1.RestoreRequest
+	5,  // 11: access.v1.AccessService.List:output_type -> access.v1.ListResponse
+	8,  // 12: access.v1.AccessService.May:output_type -> access.v1.MayResponse
+	10, // 13: access.v1.AccessService.Revoke:output_type -> access.v1.RevokeResponse
+	12, // 14: access.v1.AccessService.Restore:output_type -> access.v1.RestoreResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_access_v1_access_proto_init() }
@@ -1050,7 +1216,7 @@ func file_access_v1_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_access_v1_access_proto_rawDesc), len(file_access_v1_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

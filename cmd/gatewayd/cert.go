@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/protocols/pki"
+)
+
+// day is how lives of certificates are counted.
+const day = 24 * time.Hour
+
+// defaultLife is how long a certificate lasts unless somebody says otherwise: two years, for sites that nobody visits.
+const defaultLife = 730
+
+func certCommand() *cobra.Command {
+	dir := ""
+	cmd := &cobra.Command{
+		Use:   "cert",
+		Short: "The gateway's own certificate authority: issue, renew, list, revoke",
+		Long: `Certificates of the authority that gatewayd claim has made, in <data>/pki.
+NAME.pem holds a key and its certificates, for its owner only; NAME.crt the
+certificates. A running gateway takes renewed files at the next handshake and a
+revocation within a second; who is connected by another certificate stays so.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.PersistentFlags().StringVar(&dir, "data", dataDir(), "data directory of the gateway")
+	cmd.AddCommand(issueCommand(&dir), renewCommand(&dir), listCommand(&dir), revokeCommand(&dir))
+	return cmd
+}
+
+// withAuthority runs fn with the authority of a data directory. What it writes belongs to whoever owns that directory.
+func withAuthority(data string, fn func(a *pki.Authority) error) error {
+	dir := filepath.Join(data, "pki")
+	a, err := pki.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(a), ownAs(data, dir))
+}
+
+// ownAs gives all below dir to the owner of like; only root needs to.
+func ownAs(like, dir string) error {
+	info, err := os.Stat(like)
+	if err != nil || os.Getuid() != 0 {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	})
+}
+
+func issueCommand(dir *string) *cobra.Command {
+	o, days := pki.Order{}, 0
+	cmd := &cobra.Command{
+		Use:   "issue NAME",
+		Short: "Make a key and its certificate, for a client or, with --host, a server",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Name, o.Lasts = args[0], time.Duration(days)*day
+			return withAuthority(*dir, func(a *pki.Authority) error {
+				c, err := a.Issue(o, time.Now())
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  serial %x, until %s\n", a.File(o.Name+".pem"), c.SerialNumber, c.NotAfter.Format(time.DateOnly))
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringSliceVar(&o.Hosts, "host", nil, "names and addresses of a server")
+	cmd.Flags().StringVar(&o.URI, "uri", "", "an identity in the certificate, like spiffe://site/panel")
+	cmd.Flags().IntVar(&days, "days", defaultLife, "how long it lasts")
+	return cmd
+}
+
+func renewCommand(dir *string) *cobra.Command {
+	days := 0
+	cmd := &cobra.Command{
+		Use:   "renew NAME...",
+		Short: "Make a new key and certificate for what a certificate says now",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withAuthority(*dir, func(a *pki.Authority) error {
+				for _, name := range args {
+					c, err := a.Renew(name, time.Duration(days)*day, time.Now())
+					if err != nil {
+						return err
+					}
+					fmt.Fprintf(cmd.OutOrStdout(), "%s  serial %x, until %s\n", a.File(name+".pem"), c.SerialNumber, c.NotAfter.Format(time.DateOnly))
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().IntVar(&days, "days", defaultLife, "how long it lasts")
+	return cmd
+}
+
+func listCommand(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "All certificates that were issued, and whether they are in force",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withAuthority(*dir, func(a *pki.Authority) error {
+				all, err := a.List()
+				if err != nil {
+					return err
+				}
+				for _, c := range all {
+					fmt.Fprintf(cmd.OutOrStdout(), "%-20s  %032x  until %s  %s\n", c.Subject.CommonName, c.SerialNumber, c.NotAfter.Format(time.DateOnly), inForce(c))
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func inForce(c pki.Issued) string {
+	switch {
+	case !c.Revoked.IsZero():
+		return "revoked " + c.Revoked.Format(time.DateOnly)
+	case time.Now().After(c.NotAfter):
+		return "expired"
+	case time.Until(c.NotAfter) < 30*day:
+		return "in force, renew it soon"
+	}
+	return "in force"
+}
+
+func revokeCommand(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke NAME|SERIAL",
+		Short: "Put a certificate on the list of revoked ones: whoever came in by it is cut off",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withAuthority(*dir, func(a *pki.Authority) error {
+				all, err := a.Revoke(args[0], time.Now())
+				for _, c := range all {
+					fmt.Fprintf(cmd.OutOrStdout(), "revoked %s, serial %x\n", c.Subject.CommonName, c.SerialNumber)
+				}
+				return err
+			})
+		},
+	}
+}

@@ -1,0 +1,150 @@
+package access_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"testing"
+	"time"
+
+	"gatewayd/protocols/access"
+)
+
+// ca is an authority of the tests.
+type ca struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newCA(t *testing.T, name string) ca {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := ca{key: key}
+	c.cert = c.issue(t, name, 1, nil)
+	return c
+}
+
+func (a ca) issue(t *testing.T, name string, serial int64, parent *x509.Certificate) *x509.Certificate {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, NotBefore: begin.Add(-time.Hour), NotAfter: begin.Add(time.Hour),
+		IsCA: parent == nil, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCRLSign | x509.KeyUsageCertSign,
+	}
+	if parent == nil {
+		parent = template
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &a.key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// list is a revocation list; a delta list if base is not 0.
+func (a ca) list(t *testing.T, number, base int64, entries ...x509.RevocationListEntry) []byte {
+	t.Helper()
+	l := &x509.RevocationList{Number: big.NewInt(number), ThisUpdate: begin, NextUpdate: begin.Add(time.Hour), RevokedCertificateEntries: entries}
+	if base != 0 {
+		value, err := asn1.Marshal(big.NewInt(base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: value}}
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, l, a.cert, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+}
+
+func entry(serial int64, reason int) x509.RevocationListEntry {
+	return x509.RevocationListEntry{SerialNumber: big.NewInt(serial), RevocationTime: begin, ReasonCode: reason}
+}
+
+var begin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func TestRevokedCertificates(t *testing.T) {
+	ours, other := newCA(t, "ours"), newCA(t, "other")
+	certs := map[int64]*x509.Certificate{}
+	for _, serial := range []int64{7, 8, 9, 0xab} {
+		certs[serial] = ours.issue(t, "panel", serial, ours.cert)
+	}
+	foreign := other.issue(t, "panel", 7, other.cert)
+	lists, err := access.NewLists([][]byte{
+		ours.list(t, 2, 1, entry(8, 0), entry(9, 8)), // a delta list before the one that it changes: 8 is revoked as well, 9 no longer
+		ours.list(t, 1, 0, entry(7, 0), entry(9, 6)),
+	}, []*x509.Certificate{ours.cert}, []string{"00:AB"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(l *access.Lists) *access.Policy {
+		p := policy(t, access.Credentials{Name: "panel", Certificates: []string{"CN:panel"}, Roles: []string{"viewer"}})
+		p.Revoke(l)
+		return p
+	}
+	p := with(lists)
+	for cert, want := range map[*x509.Certificate]error{
+		certs[7]: access.ErrListed, certs[8]: access.ErrListed, certs[9]: nil, certs[0xab]: access.ErrListed, foreign: nil,
+	} {
+		if id, err := p.Certificate(cert, begin); !errors.Is(err, want) || err == nil && id.Name != "panel" {
+			t.Errorf("%s %x: %v, want %v", cert.Issuer, cert.SerialNumber, err, want)
+		}
+	}
+	// Who is in by a certificate that is revoked later is out, and the identity's other certificate is not.
+	before := with(nil)
+	d := access.NewDoor()
+	d.Set(before)
+	for serial, want := range map[int64]error{7: access.ErrListed, 9: nil} {
+		id, err := before.Certificate(certs[serial], begin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Still(id, begin); !errors.Is(err, want) {
+			t.Errorf("%d: %v, want %v", serial, err, want)
+		}
+		if d.Set(p); (d.Now(id, begin) == nil) != (want != nil) {
+			t.Errorf("%d: now %v", serial, d.Now(id, begin))
+		}
+		if is := d.Now(id, begin.Add(2*time.Hour)); is != nil {
+			t.Error("a certificate outlives its time")
+		}
+	}
+	// Lists that are too old, or were not read, let no certificate in, unless lenient.
+	late := begin.Add(61 * time.Minute)
+	if err := lists.Trouble(begin); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Certificate(certs[9], late); !errors.Is(err, access.ErrLists) {
+		t.Errorf("with an old list: %v", err)
+	}
+	if _, err := with(access.Unread(errors.New("gone"), nil, false)).Certificate(certs[9], begin); !errors.Is(err, access.ErrLists) {
+		t.Errorf("without a list: %v", err)
+	}
+	if _, err := with(access.Unread(errors.New("gone"), []string{"7"}, true)).Certificate(certs[9], begin); err != nil {
+		t.Errorf("lenient: %v", err)
+	}
+	if _, err := with(access.Unread(errors.New("gone"), []string{"7"}, true)).Certificate(certs[7], begin); !errors.Is(err, access.ErrListed) {
+		t.Errorf("lenient, and its number is listed: %v", err)
+	}
+	// A list of somebody else is none.
+	if _, err := access.NewLists([][]byte{other.list(t, 1, 0)}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
+		t.Error("a foreign list was believed")
+	}
+	if _, err := access.NewLists([][]byte{[]byte("rubbish")}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
+		t.Error("rubbish was believed")
+	}
+}

@@ -1,0 +1,297 @@
+// Package pki is a private certificate authority in a directory: what a site needs for TLS with mutual authentication and has no other
+// authority for. Keys are ECDSA P-256, files PEM, keys readable by their owner only. Each step leaves the old files or the new ones.
+//
+//	ca.crt, ca.key        the authority
+//	ca.crl                whose certificates are revoked, signed by it
+//	NAME.pem              what was issued last to NAME: key, certificate and the authority's; both key and certificate of a listener
+//	NAME.crt              the same without the key
+//	issued/SERIAL.crt     everything ever issued
+package pki
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// How long things last.
+const (
+	caTime = 20 * 365 * 24 * time.Hour
+	skew   = time.Hour // that clocks may differ
+)
+
+// Authority is a certificate authority in a directory.
+type Authority struct {
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// Create makes an authority called name in dir, which must not have one.
+func Create(dir, name string, now time.Time) (*Authority, error) {
+	if _, err := os.Stat(filepath.Join(dir, "ca.crt")); !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s has an authority already", dir)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "issued"), 0o700); err != nil {
+		return nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-skew), NotAfter: now.Add(caTime),
+		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	a := &Authority{dir: dir, cert: cert, key: key}
+	secret, err := keyPEM(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.write("ca.key", secret, 0o600); err != nil {
+		return nil, err
+	}
+	if err := a.write("ca.crt", certPEM(der), 0o644); err != nil {
+		return nil, err
+	}
+	return a, a.sign(nil, 1, now)
+}
+
+// Open is the authority in dir.
+func Open(dir string) (*Authority, error) {
+	cert, err := readCertificate(filepath.Join(dir, "ca.crt"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s has no authority yet: gatewayd claim makes one", dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "ca.key"))
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s: no key in it", filepath.Join(dir, "ca.key"))
+	}
+	key, err := x509.ParseECPrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "ca.key"), err)
+	}
+	if !key.PublicKey.Equal(cert.PublicKey) {
+		return nil, fmt.Errorf("%s: ca.key is not the key of ca.crt", dir)
+	}
+	return &Authority{dir: dir, cert: cert, key: key}, nil
+}
+
+// File is where a file of the authority is.
+func (a *Authority) File(name string) string { return filepath.Join(a.dir, name) }
+
+// Order says what a certificate is to be for.
+type Order struct {
+	Name    string        // whose; also the names of its files: letters, digits, '-', '.', '_'
+	Hosts   []string      // DNS names and IP addresses of a server; none: it is a client's
+	URI     string        // an identity like spiffe://site/panel; "": none
+	Lasts   time.Duration // at most as long as the authority
+	Replace bool          // another one may have been issued under this name
+}
+
+const mostName = 63
+
+func isName(s string) bool {
+	return s != "" && len(s) <= mostName && s != "ca" && s[0] != '.' && s[0] != '-' &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
+}
+
+// Issue makes a key and its certificate. Whoever uses the files of that name finds the new ones there.
+func (a *Authority) Issue(o Order, now time.Time) (*x509.Certificate, error) {
+	if !isName(o.Name) {
+		return nil, fmt.Errorf("name %q: letters, digits, '.', '-' and '_', 63 at most, and not \"ca\"", o.Name)
+	}
+	if _, err := os.Stat(a.File(o.Name + ".crt")); err == nil && !o.Replace {
+		return nil, fmt.Errorf("%s has a certificate already: renew it", o.Name)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	t, err := a.template(o, now)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.write(filepath.Join("issued", t.SerialNumber.Text(16)+".crt"), certPEM(der), 0o644); err != nil {
+		return nil, err
+	}
+	chain := append(certPEM(der), certPEM(a.cert.Raw)...)
+	secret, err := keyPEM(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.write(o.Name+".pem", append(secret, chain...), 0o600); err != nil { // one file, so that key and certificate never part
+		return nil, err
+	}
+	if err := a.write(o.Name+".crt", chain, 0o644); err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
+}
+
+func (a *Authority) template(o Order, now time.Time) (*x509.Certificate, error) {
+	t := &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: o.Name}, NotBefore: now.Add(-skew), NotAfter: now.Add(o.Lasts),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
+	}
+	if o.Lasts <= 0 || t.NotAfter.After(a.cert.NotAfter) {
+		return nil, fmt.Errorf("it would end at %s, and the authority itself at %s", t.NotAfter.Format(time.DateOnly), a.cert.NotAfter.Format(time.DateOnly))
+	}
+	if len(o.Hosts) > 0 {
+		t.ExtKeyUsage = append(t.ExtKeyUsage, x509.ExtKeyUsageServerAuth) // a gateway is also a client of others
+	}
+	for _, h := range o.Hosts {
+		if ip := net.ParseIP(h); ip != nil {
+			t.IPAddresses = append(t.IPAddresses, ip)
+		} else {
+			t.DNSNames = append(t.DNSNames, h)
+		}
+	}
+	if o.URI != "" {
+		u, err := url.Parse(o.URI)
+		if err != nil || u.Scheme == "" {
+			return nil, fmt.Errorf("uri %q is none like spiffe://site/panel", o.URI)
+		}
+		t.URIs = []*url.URL{u}
+	}
+	return t, nil
+}
+
+// Renew issues a new key and certificate for what NAME's certificate says now.
+func (a *Authority) Renew(name string, lasts time.Duration, now time.Time) (*x509.Certificate, error) {
+	old, err := readCertificate(a.File(name + ".crt"))
+	if err != nil {
+		return nil, err
+	}
+	o := Order{Name: name, Hosts: slices.Clone(old.DNSNames), Lasts: lasts, Replace: true}
+	for _, ip := range old.IPAddresses {
+		o.Hosts = append(o.Hosts, ip.String())
+	}
+	if len(old.URIs) > 0 {
+		o.URI = old.URIs[0].String()
+	}
+	return a.Issue(o, now)
+}
+
+// Issued is a certificate as List tells it.
+type Issued struct {
+	*x509.Certificate
+	Revoked time.Time // zero: it is not
+}
+
+// List is all that was ever issued, oldest first.
+func (a *Authority) List() ([]Issued, error) {
+	crl, err := a.revocations()
+	if err != nil {
+		return nil, err
+	}
+	files, err := filepath.Glob(a.File("issued/*.crt"))
+	if err != nil {
+		return nil, err
+	}
+	var all []Issued
+	for _, f := range files {
+		c, err := readCertificate(f)
+		if err != nil {
+			return nil, err
+		}
+		i := Issued{Certificate: c}
+		for _, r := range crl.RevokedCertificateEntries {
+			if r.SerialNumber.Cmp(c.SerialNumber) == 0 {
+				i.Revoked = r.RevocationTime
+			}
+		}
+		all = append(all, i)
+	}
+	slices.SortStableFunc(all, func(a, b Issued) int { return a.NotBefore.Compare(b.NotBefore) })
+	return all, nil
+}
+
+// Revoke puts certificates on the list of revoked ones: the one with the serial number what (hexadecimal), or all that were issued
+// to the name what and are neither revoked nor over. It says which.
+func (a *Authority) Revoke(what string, now time.Time) ([]*x509.Certificate, error) {
+	crl, err := a.revocations()
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.List()
+	if err != nil {
+		return nil, err
+	}
+	var hit []*x509.Certificate
+	entries := crl.RevokedCertificateEntries
+	for _, c := range all {
+		if c.Revoked.IsZero() && (c.Subject.CommonName == what && now.Before(c.NotAfter) || c.SerialNumber.Text(16) == strings.ToLower(what)) {
+			hit = append(hit, c.Certificate)
+			entries = append(entries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: now})
+		}
+	}
+	if len(hit) == 0 {
+		return nil, fmt.Errorf("no certificate in force was issued to %q or has that serial number", what)
+	}
+	return hit, a.sign(entries, crl.Number.Int64()+1, now)
+}
+
+func (a *Authority) revocations() (*x509.RevocationList, error) {
+	text, err := os.ReadFile(a.File("ca.crl"))
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s: no revocation list in it", a.File("ca.crl"))
+	}
+	crl, err := x509.ParseRevocationList(block.Bytes)
+	if err == nil {
+		err = crl.CheckSignatureFrom(a.cert)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.File("ca.crl"), err)
+	}
+	return crl, nil
+}
+
+// sign signs the list. It does not get old by itself: where it is used the authority is as well, and a gateway that nobody visits must not lock
+// everybody out.
+func (a *Authority) sign(entries []x509.RevocationListEntry, number int64, now time.Time) error {
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: big.NewInt(number), ThisUpdate: now.Add(-skew), NextUpdate: a.cert.NotAfter, RevokedCertificateEntries: entries,
+	}, a.cert, a.key)
+	if err != nil {
+		return err
+	}
+	return a.write("ca.crl", pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o644)
+}
