@@ -26,10 +26,11 @@ func tuneMemory() {
 	}
 	debug.SetGCPercent(10) // a start leaves much behind: what stays is to lie where that was, not beyond it
 	time.AfterFunc(settled, func() {
-		debug.SetGCPercent(25)
+		debug.SetGCPercent(thrifty)
 		debug.FreeOSMemory()
 		debug.FreeOSMemory() // what lies in pools outlives one collection
 		_ = dropProgram()    // a kernel without /proc: then it stays
+		(&collector{last: time.Now(), percent: thrifty}).follow()
 	})
 }
 

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"runtime/debug"
+	"runtime/metrics"
+	"testing"
+	"time"
+)
+
+func TestCollectorIsLavishOnlyWhereMuchPasses(t *testing.T) {
+	now := time.Now()
+	c := &collector{last: now, percent: thrifty}
+	after := func(d time.Duration, times, want int) {
+		t.Helper()
+		for range times {
+			now = now.Add(d)
+			c.collected(now)
+		}
+		if c.percent != want {
+			t.Errorf("%d collections %s apart: %d %%, want %d %%", times, d, c.percent, want)
+		}
+	}
+	after(time.Minute, 3, thrifty)
+	after(hurry, hurries-1, thrifty)
+	after(time.Second, 1, thrifty) // that was a burst
+	after(hurry/2, hurries-1, thrifty)
+	after(hurry/2, 1, lavish)
+	after(time.Second, 20, lavish) // it would be in a hurry again if it were thrifty
+	after(time.Minute, 1, thrifty)
+}
+
+func TestCollectorIsFollowed(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(thrifty))
+	c := &collector{last: time.Now(), percent: thrifty}
+	c.follow()
+	now := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	var garbage []byte
+	for deadline := time.Now().Add(time.Minute); ; {
+		garbage = make([]byte, 1<<20)
+		if metrics.Read(now); now[0].Value.Uint64() == lavish {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a minute of garbage has changed nothing")
+		}
+	}
+	_ = garbage
+}
