@@ -37,6 +37,10 @@ func (t transport) Send(ctx context.Context, adu []byte) ([]byte, error) {
 	case body == nil:
 		return nil, errBroadcast
 	}
+	if frame := t.whole; frame != nil { // it has the right transaction already
+		t.whole = nil
+		return frame, nil
+	}
 	return AppendFrame(make([]byte, 0, t.framing.size(len(body)-1)), t.framing, t.transaction, body[0], body[1:]), nil
 }
 

@@ -70,6 +70,7 @@ type Link struct {
 	within      <-chan struct{} // the end of this context is watched for already
 	cut         func()          // interrupts reading and writing, and says so in touched; made once
 	touched     chan struct{}
+	whole       []byte    // TCP: the frame of the answer just taken
 	armed       time.Time // TCP: the read deadline, which may be sooner than the request's
 	lost        error
 

@@ -130,7 +130,8 @@ func (l *Link) takeTCP() ([]byte, error) {
 			l.rx.frame(l.seen(), Late, 0, len(frame))
 			continue
 		}
-		body := slices.Clone(frame[6:])
+		l.whole = slices.Clone(frame)
+		body := l.whole[6:]
 		l.quiet = time.Now()
 		err = l.want.judge(body)
 		l.rx.frame(l.quiet, judged(err), 0, len(frame))
