@@ -25,17 +25,17 @@ const (
 func (x *Samples) AppendJSON(b []byte) ([]byte, error) {
 	w := jsonWriter{out: append(b, '{')}
 	if x != nil {
-		w.time("time", x.Time)
+		w.time(`"time":`, x.Time)
 		if x.Sequence != 0 {
-			w.key("sequence")
+			w.key(`"sequence":`)
 			w.quotedUint(x.Sequence)
 		}
 		if len(x.Samples) > 0 {
-			w.key("samples")
+			w.key(`"samples":`)
 			w.list(x.Samples)
 		}
 		if x.Life != 0 {
-			w.key("life")
+			w.key(`"life":`)
 			w.out = strconv.AppendUint(w.out, uint64(x.Life), 10)
 		}
 	}
@@ -67,48 +67,47 @@ func (w *jsonWriter) list(samples []*Sample) {
 }
 
 func (w *jsonWriter) sample(s *Sample) {
-	w.text("point", s.Point)
+	w.text(`"point":`, s.Point)
 	switch v := s.Value.(type) {
 	case *Sample_Number:
 		if v != nil {
-			w.key("number")
+			w.key(`"number":`)
 			w.out = appendNumber(w.out, v.Number)
 		}
 	case *Sample_Integer:
 		if v != nil {
-			w.key("integer")
+			w.key(`"integer":`)
 			w.out = append(w.out, '"')
 			w.out = append(strconv.AppendInt(w.out, v.Integer, 10), '"')
 		}
 	case *Sample_Unsigned:
 		if v != nil {
-			w.key("unsigned")
+			w.key(`"unsigned":`)
 			w.quotedUint(v.Unsigned)
 		}
 	case *Sample_Flag:
 		if v != nil {
-			w.key("flag")
+			w.key(`"flag":`)
 			w.out = strconv.AppendBool(w.out, v.Flag)
 		}
 	case *Sample_Text:
 		if v != nil {
-			w.key("text")
+			w.key(`"text":`)
 			w.quote(v.Text)
 		}
 	}
-	w.text("quality", s.Quality)
-	w.text("cause", s.Cause)
-	w.time("time", s.Time)
-	w.text("label", s.Label)
+	w.text(`"quality":`, s.Quality)
+	w.text(`"cause":`, s.Cause)
+	w.time(`"time":`, s.Time)
+	w.text(`"label":`, s.Label)
 }
 
+// key begins a field; name is as JSON has it, with its quotes and colon.
 func (w *jsonWriter) key(name string) {
 	if w.out[len(w.out)-1] != '{' {
 		w.out = append(w.out, ',')
 	}
-	w.out = append(w.out, '"')
 	w.out = append(w.out, name...)
-	w.out = append(w.out, '"', ':')
 }
 
 func (w *jsonWriter) text(name, s string) {
