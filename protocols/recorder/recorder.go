@@ -1,0 +1,285 @@
+// Package recorder decides what of the values that pass by becomes a record of a track: on a change, in periods, on demand, around an
+// event; and notices when nothing passes by. It is pure: it has no clock and counts in the monotonic time
+// that it is told, so that steps of the wall clock change nothing but the times that stand in the records. It numbers no records
+// and stores none.
+package recorder
+
+import (
+	"slices"
+	"time"
+
+	"gatewayd/protocols/record"
+)
+
+// A Moment is when something was, by both clocks.
+type Moment struct {
+	Uptime  time.Duration // since the boot; never goes back
+	Wall    time.Time     // what the wall clock showed
+	Trusted bool          // it is known to be right
+}
+
+// before is the moment so long before m.
+func (m Moment) before(d time.Duration) Moment {
+	return Moment{Uptime: m.Uptime - d, Wall: m.Wall.Add(-d), Trusted: m.Trusted}
+}
+
+// Policy says when a field is recorded.
+type Policy string
+
+// Policies.
+const (
+	OnChange         Policy = "on-change"          // when it has moved by more than the deadband
+	Periodic         Policy = "periodic"           // once per period, resampled
+	PeriodicOnChange Policy = "periodic-on-change" // on change, and at least once per period
+	Manual           Policy = "manual"             // when it is asked for
+)
+
+// Field is one field of a track.
+type Field struct {
+	Name        string
+	ID          uint32
+	Unit        string
+	Policy      Policy
+	Absolute    float64       // deadband in the unit of the field
+	Percent     float64       // deadband in percent of the last value recorded; the larger one counts
+	MinInterval time.Duration // between two changes; one that comes earlier is recorded when it has passed
+	Period      time.Duration
+	Resample    Resample // of Periodic
+}
+
+// Config is what a recorder goes by.
+type Config struct {
+	Fields   []Field
+	Activity time.Duration // silence that is recorded; 0: none is
+	Trigger  *Trigger      // nil: always records
+}
+
+// A Value is what one field is now.
+type Value struct {
+	Field   int // as Add returned it, or its place in the config
+	Value   record.Value
+	Quality string
+	Cause   string
+}
+
+// News is what happened beside records.
+type News uint8
+
+// News.
+const (
+	Silent    News = iota + 1 // nothing has been heard for longer than allowed
+	Heard                     // that is over
+	Triggered                 // the trigger begins to record
+	Released                  // it ends
+)
+
+// Recorder is the state of one track.
+type Recorder struct {
+	cfg    Config
+	fields []*field
+
+	heard  time.Duration // when something was heard last, or it began
+	silent bool
+	out    []record.Record
+	news   []News
+	gate   gate
+}
+
+// field is what is known of one.
+type field struct {
+	Field
+	known   bool
+	value   record.Value
+	quality string
+	cause   string
+
+	recorded    bool
+	last        record.Value
+	lastQuality string
+	lastAt      time.Duration
+	held        bool          // a change waits for the interval to pass
+	due         time.Duration // of periods
+	sum         accumulator
+}
+
+// New begins to record at a moment.
+func New(cfg Config, now Moment) *Recorder {
+	r := &Recorder{cfg: cfg, heard: now.Uptime, gate: newGate(cfg.Trigger)}
+	for _, f := range cfg.Fields {
+		r.Add(f, now)
+	}
+	return r
+}
+
+// Add makes another field, for a point that has appeared, and returns its place.
+func (r *Recorder) Add(f Field, now Moment) int {
+	one := &field{Field: f, sum: accumulator{from: now.Uptime}}
+	if f.Policy == Periodic {
+		one.due = aligned(now, f.Period)
+	}
+	r.fields = append(r.fields, one)
+	return len(r.fields) - 1
+}
+
+// shortest is the shortest period.
+const shortest = time.Millisecond
+
+// aligned is the next moment at which the wall clock shows a multiple of the period, by the monotonic clock. After a step of the wall
+// clock it is half a period away at least.
+func aligned(now Moment, period time.Duration) time.Duration {
+	period = max(period, shortest)
+	into := time.Duration(now.Wall.UnixNano() % int64(period))
+	if into < 0 {
+		into += period
+	}
+	return now.Uptime + period - into
+}
+
+// following is the boundary after the one at due.
+func following(due time.Duration, now Moment, period time.Duration) time.Duration {
+	next := aligned(now, period)
+	if next-due < period/2 {
+		next += period
+	}
+	return next
+}
+
+// Take takes values that were read together at a moment, and returns what is to be recorded of them.
+func (r *Recorder) Take(at Moment, values []Value) ([]record.Record, []News) {
+	r.begin()
+	r.heard = max(r.heard, at.Uptime)
+	if r.silent {
+		r.silent = false
+		r.news = append(r.news, Heard)
+	}
+	var due []int
+	for _, v := range values {
+		f := r.fields[v.Field]
+		f.sum.until(at.Uptime, f.value, f.known && f.quality == "")
+		f.known, f.value, f.quality, f.cause = true, v.Value, v.Quality, v.Cause
+		f.sum.take(v.Value, v.Quality == "")
+		if f.changed(at.Uptime) {
+			due = append(due, v.Field)
+		}
+	}
+	if r.judge(at) {
+		return r.end() // its record has them all
+	}
+	if r.gate.bursting() {
+		due = due[:0]
+		for _, v := range values {
+			due = append(due, v.Field)
+		}
+	}
+	r.record(at, due, "")
+	return r.end()
+}
+
+// Tick does what time brings. Late ticks bring it once.
+func (r *Recorder) Tick(now Moment) ([]record.Record, []News) {
+	r.begin()
+	if r.cfg.Activity > 0 && !r.silent && now.Uptime-r.heard >= r.cfg.Activity {
+		r.silent = true
+		r.news = append(r.news, Silent)
+		r.emit(record.Record{Time: now.Wall, Uptime: now.Uptime, Trusted: now.Trusted, Absent: true, Cause: "nothing heard for " + r.cfg.Activity.String()})
+	}
+	_ = r.judge(now)
+	var due []int
+	for i, f := range r.fields {
+		if f.ripe(now.Uptime) {
+			due = append(due, i)
+		}
+	}
+	r.record(now, due, "")
+	r.periods(now)
+	return r.end()
+}
+
+// periods records what has come to the end of a period, each boundary in a record of its own.
+func (r *Recorder) periods(now Moment) {
+	var ends []time.Duration
+	for _, f := range r.fields {
+		if f.Policy == Periodic && f.due <= now.Uptime && !slices.Contains(ends, f.due) {
+			ends = append(ends, f.due)
+		}
+	}
+	slices.Sort(ends)
+	for _, end := range ends {
+		at := now.before(now.Uptime - end)
+		var fields []record.Field
+		for _, f := range r.fields {
+			if f.Policy != Periodic || f.due != end {
+				continue
+			}
+			if v, ok := f.period(end); ok {
+				fields = append(fields, v)
+			}
+			f.due = following(end, now, f.Period)
+		}
+		if len(fields) > 0 {
+			r.emit(record.Record{Time: at.Wall, Uptime: at.Uptime, Trusted: at.Trusted, Fields: fields})
+		}
+	}
+}
+
+// Record notes all fields as they are, because somebody asked for it.
+func (r *Recorder) Record(now Moment, cause string) []record.Record {
+	r.begin()
+	var all []record.Field
+	for _, f := range r.fields {
+		if f.known {
+			all = append(all, f.now())
+			f.note(now.Uptime)
+		}
+	}
+	r.out = append(r.out, record.Record{Time: now.Wall, Uptime: now.Uptime, Trusted: now.Trusted, Fields: all, Cause: cause})
+	out, _ := r.end()
+	return out
+}
+
+// record notes these fields as they are.
+func (r *Recorder) record(at Moment, due []int, cause string) {
+	if len(due) == 0 {
+		return
+	}
+	fields := make([]record.Field, 0, len(due))
+	for _, i := range due {
+		fields = append(fields, r.fields[i].now())
+		r.fields[i].note(at.Uptime)
+	}
+	r.emit(record.Record{Time: at.Wall, Uptime: at.Uptime, Trusted: at.Trusted, Fields: fields, Cause: cause})
+}
+
+func (r *Recorder) begin() { r.out, r.news = nil, nil }
+
+func (r *Recorder) end() ([]record.Record, []News) {
+	out, news := r.out, r.news
+	r.out, r.news = nil, nil
+	return out, news
+}
+
+// Next is when Tick has something to do; ok is false if time alone brings nothing.
+func (r *Recorder) Next() (at time.Duration, ok bool) {
+	sooner := func(d time.Duration) {
+		if !ok || d < at {
+			at, ok = d, true
+		}
+	}
+	if r.cfg.Activity > 0 && !r.silent {
+		sooner(r.heard + r.cfg.Activity)
+	}
+	if until, closes := r.gate.closes(); closes {
+		sooner(until)
+	}
+	for _, f := range r.fields {
+		switch {
+		case f.Policy == Periodic:
+			sooner(f.due)
+		case f.held:
+			sooner(f.lastAt + f.MinInterval)
+		case f.Policy == PeriodicOnChange && f.recorded:
+			sooner(f.lastAt + max(f.Period, shortest))
+		}
+	}
+	return at, ok
+}
