@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"gatewayd/bus"
 )
 
@@ -18,6 +20,9 @@ func (c *Cell) heard(leaf string) bool {
 	h, ok := c.sys.Bus.(hearer)
 	return ok && h.Heard(c.subject(bus.Trace, leaf))
 }
+
+// Trace publishes on a trace leaf. Ask Heard before: nobody may be listening.
+func (c *Context) Trace(leaf string, m proto.Message) { c.send(bus.Trace, leaf, m) }
 
 // Shown says that what was given to Show is closed.
 type Shown struct{ Leaf string }

@@ -137,6 +137,9 @@ func (b *Bus) Close() {
 	b.closed = true
 	b.mu.Unlock()
 	if b.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+		_ = b.conn.commit.settled(ctx, "") // what tracks have handed in
+		cancel()
 		b.conn.Close()
 	}
 	if err := b.remember(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -55,6 +56,7 @@ type committer struct {
 
 	mu      sync.Mutex
 	queue   []*write
+	group   []*write // being written
 	running bool
 
 	// Of the goroutine alone.
@@ -113,14 +115,35 @@ func (m *committer) run() {
 	}
 }
 
+// settled waits until nothing on subject waits to be written, or nothing at all if that is empty.
+func (m *committer) settled(ctx context.Context, subject string) error {
+	busy := func(w *write) bool { return subject == "" || w.subject == subject }
+	look := time.NewTicker(commitDelay)
+	defer look.Stop()
+	for {
+		m.mu.Lock()
+		wait := slices.ContainsFunc(m.queue, busy) || slices.ContainsFunc(m.group, busy)
+		m.mu.Unlock()
+		if !wait {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // gather takes what one commit may hold, at most one message of each subject.
 func (m *committer) gather() (group []*write, more bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.queue) == 0 {
-		m.running, m.queue = false, nil
+		m.running, m.queue, m.group = false, nil, nil
 		return nil, false
 	}
+	m.group = nil
 	size := 0
 	taken := map[string]bool{}
 	left := m.queue[:0]
@@ -130,6 +153,7 @@ func (m *committer) gather() (group []*write, more bool) {
 			continue
 		}
 		taken[w.subject] = true
+		m.group = append(m.group, w)
 		size += len(w.payload)
 		group = append(group, w)
 	}

@@ -11,17 +11,21 @@ import (
 type TrackState struct {
 	Oldest, Newest Stored // Seq 0: there is none
 	Messages       uint64
+	First, Last    uint64 // sequences of the oldest and the newest message of all tracks
 	Bytes, Room    uint64 // of all tracks, and what they may take
 	Unread         uint64 // the oldest sequence that some reader of this subject has not acknowledged; 0: nobody reads it
 	Doubt          uint64 // messages up to this sequence were once lost, with all that knew how far the track was
 }
 
-// Track tells how one subject stands; its errors are *Error.
+// Track tells how one subject stands, when everything that was handed in for it is written or refused; its errors are *Error.
 func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err error) {
 	if c.commit == nil {
 		return st, Errorf(FailedPrecondition, "only the gateway itself knows its tracks")
 	}
 	b := c.commit.bus
+	if err := c.commit.settled(ctx, subject); err != nil {
+		return st, AsError(err)
+	}
 	if why := b.Report().Store; why != "" {
 		return st, Errorf(Unavailable, "the store does not work: %s", why)
 	}
@@ -29,6 +33,7 @@ func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err er
 	if err == nil {
 		var info *jetstream.StreamInfo
 		if info, err = s.Info(ctx, jetstream.WithSubjectFilter(subject)); err == nil {
+			st.First, st.Last = info.State.FirstSeq, info.State.LastSeq
 			st.Messages, st.Bytes, st.Room = info.State.Subjects[subject], info.State.Bytes, uint64(info.Config.MaxBytes)
 		}
 	}

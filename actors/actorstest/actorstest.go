@@ -43,13 +43,24 @@ func New(t testing.TB) *Rig {
 // NewOn starts a rig on a bus of this config.
 func NewOn(t testing.TB, cfg bus.Config) *Rig {
 	t.Helper()
+	return begin(t, cfg, func(b *bus.Conn) actors.Bus { return b })
+}
+
+// NewOver starts a rig whose actors have what over makes of the bus, for what a bus only does when something fails.
+func NewOver(t testing.TB, over func(*bus.Conn) actors.Bus) *Rig {
+	t.Helper()
+	return begin(t, bus.Config{}, over)
+}
+
+func begin(t testing.TB, cfg bus.Config, over func(*bus.Conn) actors.Bus) *Rig {
+	t.Helper()
 	cfg.Gateway, cfg.Dir = Gateway, t.TempDir()
 	b, err := bus.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	r := &Rig{t: t, Bus: b.Conn(), System: actors.NewSystem(Gateway, b.Conn(), slog.New(slog.DiscardHandler)), Faults: make(chan *actors.Fault, 64)}
+	r := &Rig{t: t, Bus: b.Conn(), System: actors.NewSystem(Gateway, over(b.Conn()), slog.New(slog.DiscardHandler)), Faults: make(chan *actors.Fault, 64)}
 	stop, err := r.System.Serve()
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"gatewayd/actors/mqttdevice"
 	"gatewayd/actors/serialline"
 	"gatewayd/actors/tcplink"
+	"gatewayd/actors/track"
 )
 
 // kinds is every actor type this gateway can run. To add one, add its line.
@@ -40,4 +41,5 @@ var kinds = []actors.Kind{
 	mqttdevice.Kind,
 	serialline.Kind,
 	tcplink.Kind,
+	track.Kind,
 }

@@ -14,6 +14,7 @@ import (
 	"gatewayd/actors/actorstest"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
+	trackv1 "gatewayd/schemas/track/v1"
 )
 
 // Every kind in the list has the same manners, with a config that starts where
@@ -55,6 +56,9 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 		return m
 	case *modbusv1.Unit:
 		m.Link, m.Unit = "field/line", 1
+		return m
+	case *trackv1.Track:
+		m.Number, m.Fields = 1, []*trackv1.Field{{From: "field/+/power"}}
 		return m
 	default:
 		return m

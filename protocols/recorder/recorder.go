@@ -147,7 +147,8 @@ func following(due time.Duration, now Moment, period time.Duration) time.Duratio
 // Take takes values that were read together at a moment, and returns what is to be recorded of them.
 func (r *Recorder) Take(at Moment, values []Value) ([]record.Record, []News) {
 	r.begin()
-	r.heard = max(r.heard, at.Uptime)
+	at.Uptime = max(at.Uptime, r.heard) // of two sources one may be slower
+	r.heard = at.Uptime
 	if r.silent {
 		r.silent = false
 		r.news = append(r.news, Heard)

@@ -1,0 +1,223 @@
+package track
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/record"
+	trackv1 "gatewayd/schemas/track/v1"
+)
+
+// seen is how the track stood when it was looked at last.
+type seen struct {
+	at      time.Duration // by the monotonic clock
+	written uint64
+	first   uint64 // sequence of the oldest record on disk
+	oldest  uint64 // and that of its chunk in the stream
+	idle    int    // looks that found nothing to ask for
+	state   *trackv1.State
+}
+
+const (
+	lookEvery  = 10 * time.Second
+	idleLook   = 60 // every so many looks the store is asked although nothing was written
+	askTime    = 20 * time.Second
+	verifyTime = 10 * time.Minute // for reading all records of a track
+)
+
+// stand takes what has to do with how the track stands.
+func (t *track) stand(c *actors.Context, msg any) {
+	switch m := msg.(type) {
+	case started:
+		t.begin(c, m.state)
+	case look:
+		t.look(c)
+	case looked:
+		t.compare(c, m.state)
+	case verified:
+		for _, g := range m.gaps {
+			c.Event("lost", &trackv1.Lost{From: g.From, To: g.To, Why: g.Why})
+		}
+	case unanswered:
+		t.unanswered(c, m.err)
+	case actors.Failed: // a worker past its deadline
+		t.unanswered(c, m.Err)
+	}
+}
+
+// look asks how the track stands if something was written, and says again what trouble there is.
+func (t *track) look(c *actors.Context) {
+	s := &t.store
+	if s.trouble != "" {
+		t.tellDropped(c)
+		t.say(c)
+	}
+	if t.seen.idle++; s.touched || !s.known || t.seen.idle >= idleLook {
+		t.ask(c)
+	}
+}
+
+// ask asks the store how the track stands.
+func (t *track) ask(c *actors.Context) {
+	s := &t.store
+	if s.asked {
+		return
+	}
+	s.asked, s.touched, t.seen.idle = true, false, 0
+	archive, first := c.Archive(), !s.known
+	c.Do(askTime, func(ctx context.Context) (any, error) {
+		st, err := archive.Track(ctx, records)
+		switch {
+		case err != nil:
+			return unanswered{err}, nil
+		case first:
+			return started{st}, nil
+		}
+		return looked{st}, nil
+	})
+}
+
+// unanswered tries again later.
+func (t *track) unanswered(c *actors.Context, err error) {
+	t.store.asked = false
+	if !t.store.known {
+		t.trouble(c, err)
+	}
+}
+
+// begin goes on where the track has been left.
+func (t *track) begin(c *actors.Context, st actors.TrackState) {
+	s := &t.store
+	s.asked, s.known, s.next = false, true, 1
+	if st.Newest.Seq > 0 {
+		if newest, err := record.Decode(c.Name(), st.Newest.Data); err == nil {
+			s.next, s.before, s.anchors = newest.Next(), newest.Before+uint64(len(st.Newest.Data)), newest.Anchors
+			t.inherit(&newest)
+		} else {
+			s.next = st.Newest.Seq*record.MaxChunk + 1 // it is not known, but surely less than this
+		}
+	}
+	if st.Newest.Seq <= st.Doubt {
+		s.next = max(s.next, st.Doubt*record.MaxChunk+1)
+	}
+	if st.Oldest.Seq > 0 && st.Oldest.Seq <= st.Doubt {
+		t.verify(c)
+	}
+	if s.unsaid.Records > 0 {
+		s.unsaid.From, s.unsaid.To = s.next, s.next+s.skipped-1
+	}
+	if t.trust.Right() {
+		t.corrected(c, t.read())
+	}
+	t.compare(c, st)
+	t.recovered(c)
+	if len(s.waiting) > 0 || s.flight != nil {
+		t.write(c)
+	}
+}
+
+// verify looks for what is missing among the records on disk, after damage.
+func (t *track) verify(c *actors.Context) {
+	archive, name := c.Archive(), c.Name()
+	c.Do(verifyTime, func(ctx context.Context) (any, error) {
+		var follow record.Follow
+		var gaps []record.Gap
+		err := archive.Stored(ctx, records, 1, func(m actors.Stored) error {
+			_, found, err := follow.Chunk(name, m.Data)
+			gaps = append(gaps, found...)
+			if err != nil {
+				gaps = append(gaps, record.Gap{Track: name, Why: err.Error()})
+			}
+			return nil
+		})
+		if err != nil {
+			return unanswered{err}, nil
+		}
+		return verified{gaps}, nil
+	})
+}
+
+// compare finds what has been dropped since the last look, and sees to it that the last word on how far the track is stays on disk.
+func (t *track) compare(c *actors.Context, st actors.TrackState) {
+	s := &t.store
+	s.asked = false
+	if head, err := record.DecodeHead(st.Oldest.Data); err == nil {
+		was, oldest := t.seen.first, t.seen.oldest
+		t.seen.first, t.seen.oldest = head.First, st.Oldest.Seq
+		if was > 0 && head.First > was && st.Unread > 0 && st.Unread <= oldest {
+			s.dropped += head.First - was
+			c.Event("dropped", &trackv1.Dropped{From: was, To: head.First - 1, Records: head.First - was, Why: "the disk, before every reader had them"})
+		}
+	}
+	if st.Newest.Seq > 0 && st.Newest.Seq-st.First < (st.Last-st.First)/4 && st.Bytes > st.Room/2 {
+		t.mark(c)
+	}
+	t.measure(st)
+	t.say(c)
+}
+
+// measure keeps how the track stands.
+func (t *track) measure(st actors.TrackState) {
+	now := t.read().Uptime
+	state := &trackv1.State{First: t.seen.first}
+	if d := (now - t.seen.at).Seconds(); d > 0 && t.seen.state != nil {
+		state.Rate = float64(t.store.written-t.seen.written) / d
+	}
+	t.seen.at, t.seen.written = now, t.store.written
+	if m, err := record.Measure(st.Oldest.Data, st.Newest.Data); err == nil {
+		state.Records, state.Bytes, state.Oldest = m.Records, m.Bytes, stamp(m.Oldest)
+	}
+	if head, err := record.DecodeHead(st.Newest.Data); err == nil {
+		state.Last = head.Next() - 1
+	}
+	t.seen.state = state
+}
+
+// say publishes how the track is.
+func (t *track) say(c *actors.Context) {
+	state := t.seen.state
+	if state == nil {
+		state = &trackv1.State{}
+	}
+	s := &t.store
+	fields := 0
+	for _, b := range t.bound {
+		fields += len(b)
+	}
+	c.State(status, &trackv1.State{
+		Number: t.cfg.Number, Records: state.Records, Bytes: state.Bytes, First: state.First, Last: state.Last, Oldest: state.Oldest, Rate: state.Rate,
+		Dropped: s.dropped, Waiting: uint64(len(s.waiting)), Fields: uint32(fields), Trouble: s.trouble, ClockRight: t.trust.Right(),
+	})
+}
+
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// shown is a record as JSON has it.
+func shown(r *record.Record) *trackv1.Record {
+	out := &trackv1.Record{Time: stamp(r.Time), Doubtful: !r.Trusted, Absent: r.Absent, Cause: r.Cause}
+	for _, f := range r.Fields {
+		v := &trackv1.Value{Name: f.Name, Quality: f.Quality, Cause: f.Cause}
+		switch x := f.Value.(type) {
+		case float64:
+			v.Value = &trackv1.Value_Number{Number: x}
+		case int64:
+			v.Value = &trackv1.Value_Integer{Integer: x}
+		case uint64:
+			v.Value = &trackv1.Value_Unsigned{Unsigned: x}
+		case bool:
+			v.Value = &trackv1.Value_Flag{Flag: x}
+		case string:
+			v.Value = &trackv1.Value_Text{Text: x}
+		}
+		out.Fields = append(out.Fields, v)
+	}
+	return out
+}

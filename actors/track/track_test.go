@@ -1,0 +1,358 @@
+package track_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/track"
+	"gatewayd/bus"
+	"gatewayd/protocols/clock"
+	"gatewayd/protocols/record"
+	samplev1 "gatewayd/schemas/sample/v1"
+	trackv1 "gatewayd/schemas/track/v1"
+)
+
+const path = "tracks/energy"
+
+func TestConforms(t *testing.T) {
+	actorstest.Conform(t, track.Kind, &trackv1.Track{Number: 1, Fields: []*trackv1.Field{{From: "field/+/power"}}})
+}
+
+// power is a track of a point.
+func power() *trackv1.Track {
+	return &trackv1.Track{Number: 7, Flush: durationpb.New(10 * time.Millisecond), Fields: []*trackv1.Field{{From: "field/meter/power", Unit: "kW"}}}
+}
+
+// publish says readings as a unit does.
+func publish(t testing.TB, r *actorstest.Rig, actor string, at time.Time, values map[string]float64) {
+	t.Helper()
+	m := &samplev1.Samples{Time: timestamppb.New(at)}
+	for _, name := range slices.Sorted(func(yield func(string) bool) {
+		for name := range values {
+			if !yield(name) {
+				return
+			}
+		}
+	}) {
+		m.Samples = append(m.Samples, &samplev1.Sample{Point: name, Value: &samplev1.Sample_Number{Number: values[name]}})
+	}
+	if err := r.Bus.Publish(bus.Subject(actorstest.Gateway, bus.Data, actor, "points"), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reader reads what all tracks have written.
+type reader struct {
+	t      testing.TB
+	place  *bus.Reader
+	follow record.Follow
+	left   []record.Record
+	gaps   []record.Gap
+}
+
+func read(t testing.TB, r *actorstest.Rig) *reader {
+	t.Helper()
+	place, err := r.Bus.Reader(t.Context(), bus.ReaderConfig{Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &reader{t: t, place: place}
+}
+
+// next is the next record.
+func (r *reader) next() record.Record {
+	r.t.Helper()
+	for len(r.left) == 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), actorstest.Patience)
+		all, err := r.place.Next(ctx, 100)
+		cancel()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, m := range all {
+			records, gaps, err := r.follow.Chunk(m.Path, m.Data)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.left, r.gaps = append(r.left, records...), append(r.gaps, gaps...)
+		}
+	}
+	one := r.left[0]
+	r.left = r.left[1:]
+	return one
+}
+
+func TestRecords(t *testing.T) {
+	r := actorstest.New(t)
+	cell := r.Start(path, track.Kind, power())
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	all := read(t, r)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	publish(t, r, "field/meter", now, map[string]float64{"power": 1.5, "other": 3})
+	one := all.next()
+	if one.Track != path || one.Number != 7 || one.Sequence != 1 || !one.Time.Equal(now) || !one.Trusted || one.Boot != clock.Boot() || one.Uptime <= 0 {
+		t.Errorf("%+v", one)
+	}
+	if f := one.Fields; len(f) != 1 || f[0].Name != "power" || f[0].ID != 1 || f[0].Unit != "kW" || f[0].Value != 1.5 {
+		t.Errorf("%+v", f)
+	}
+	answer, err := actorstest.Call(r, path, "Record", &trackv1.RecordRequest{Cause: "by hand"}, &trackv1.RecordResponse{})
+	if err != nil || answer.Sequence != 2 {
+		t.Fatalf("%v %v", answer, err)
+	}
+	if one = all.next(); one.Sequence != 2 || one.Cause != "by hand" || one.Fields[0].Value != 1.5 {
+		t.Errorf("%+v", one)
+	}
+
+	// The next life goes on with the sequence; what waits when a life ends is written all the same.
+	publish(t, r, "field/meter", now, map[string]float64{"power": 2})
+	if one = all.next(); one.Sequence != 3 {
+		t.Errorf("%+v", one)
+	}
+	r.Stop(cell)
+	r.Spawn(cell)
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	if answer, err = actorstest.Call(r, path, "Record", &trackv1.RecordRequest{}, answer); err != nil || answer.Sequence != 4 {
+		t.Errorf("%v %v", answer, err)
+	}
+	if len(all.gaps) > 0 {
+		t.Errorf("gaps: %v", all.gaps)
+	}
+}
+
+// Wildcards are bound to what appears; numbers of fields stay.
+func TestWildcards(t *testing.T) {
+	r := actorstest.New(t)
+	cfg := power()
+	cfg.Fields = []*trackv1.Field{{From: "field/+/power"}, {From: "plant/+/+/level", Name: "level"}, {From: "field/pump/+"}}
+	cell := r.Start(path, track.Kind, cfg)
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	all := read(t, r)
+	now := time.Now()
+	publish(t, r, "field/a", now, map[string]float64{"power": 1, "energy": 2})
+	publish(t, r, "field/b", now, map[string]float64{"power": 3})
+	publish(t, r, "plant/x/tank", now, map[string]float64{"level": 4}) // the first one of a name keeps it
+	publish(t, r, "plant/y/tank", now, map[string]float64{"level": 5})
+	publish(t, r, "field/pump", now, map[string]float64{"speed": 6})
+	ids := map[uint32]bool{}
+	var got []string
+	for range 5 {
+		f := all.next().Fields
+		if len(f) != 1 || f[0].ID < 1<<31 || ids[f[0].ID] {
+			t.Fatalf("%+v", f)
+		}
+		ids[f[0].ID] = true
+		got = append(got, fmt.Sprint(f[0].Name, " ", f[0].Value))
+	}
+	slices.Sort(got) // each filter is heard on its own
+	if want := []string{"a.power 1", "b.power 3", "level.tank 4", "plant.y.tank.level 5", "speed 6"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// An event has all noted, and records are shown to who listens.
+func TestRecordOnEvent(t *testing.T) {
+	r := actorstest.New(t)
+	cfg := power()
+	cfg.Fields[0].Policy = "manual"
+	cfg.RecordOn = []string{"field/+/opened"}
+	shown := actorstest.Watch(r, "trace/"+path+"/records", &trackv1.Record{})
+	cell := r.Start(path, track.Kind, cfg)
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	publish(t, r, "field/meter", time.Now(), map[string]float64{"power": 8})
+	if err := r.Bus.Publish(bus.Subject(actorstest.Gateway, bus.Event, "field/door", "opened"), &samplev1.Sample{}); err != nil {
+		t.Fatal(err)
+	}
+	one := actorstest.Next(t, shown)
+	if one.Cause != "event/field/door/opened" || len(one.Fields) > 1 {
+		t.Errorf("%v", one)
+	}
+}
+
+// failing is a store that can be told to take nothing.
+type failing struct {
+	*bus.Conn
+	down atomic.Bool
+}
+
+func (f *failing) Keep(subject, typ string, payload []byte, p bus.Priority, done func(uint64, error)) {
+	if f.down.Load() {
+		done(0, errors.New("the disk is full"))
+		return
+	}
+	f.Conn.Keep(subject, typ, payload, p, done)
+}
+
+// While the disk takes nothing records wait in memory, the oldest give way, and what has been lost is told by sequence.
+func TestStoreFails(t *testing.T) {
+	store := &failing{}
+	r := actorstest.NewOver(t, func(b *bus.Conn) actors.Bus {
+		store.Conn = b
+		return store
+	})
+	cfg := power()
+	cfg.Memory = 16384
+	cfg.Fields[0].From = "field/meter/+"
+	dropped := actorstest.Watch(r, "event/"+path+"/dropped", &trackv1.Dropped{})
+	trouble := actorstest.Watch(r, "event/"+path+"/trouble", &trackv1.Trouble{})
+	cell := r.Start(path, track.Kind, cfg)
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	all := read(t, r)
+	publish(t, r, "field/meter", time.Now(), map[string]float64{"power": -1})
+	all.next()
+	store.down.Store(true)
+	const n = 500
+	for i := range n {
+		publish(t, r, "field/meter", time.Now(), map[string]float64{"power": float64(i)})
+		if i == 0 {
+			if m := actorstest.Next(t, trouble); !strings.Contains(m.Why, "the disk is full") {
+				t.Errorf("%v", m)
+			}
+		}
+	}
+	r.Until("all are heard", func() bool { return cell.Counters().Handled >= n })
+	if cell.State() != actors.Degraded {
+		t.Errorf("it is %s", cell.State())
+	}
+	store.down.Store(false)
+	if m := actorstest.Next(t, trouble); m.Why != "" {
+		t.Errorf("%v", m)
+	}
+	gone := actorstest.Next(t, dropped)
+	var got []uint64
+	for len(got) == 0 || got[len(got)-1] != n+1 {
+		got = append(got, all.next().Sequence)
+	}
+	if gone.To-gone.From+1 != gone.Records || uint64(len(got))+gone.Records != n {
+		t.Errorf("%d came, %v dropped, of %d", len(got), gone, n)
+	}
+	if len(all.gaps) != 1 || all.gaps[0].From != gone.From || all.gaps[0].To != gone.To {
+		t.Errorf("a reader finds %v missing, told was %v", all.gaps, gone)
+	}
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+}
+
+// wound is a clock that a test winds.
+type wound struct {
+	mu sync.Mutex
+	at clock.Reading
+}
+
+func (w *wound) read() clock.Reading {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at.Uptime += time.Millisecond
+	w.at.Wall = w.at.Wall.Add(time.Millisecond)
+	return w.at
+}
+
+func (w *wound) step(to time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at.Wall = to
+}
+
+// A clock that begins in 1970, becomes right and then jumps a day either way loses, doubles and reorders nothing; what was recorded before it
+// was right has the right time in the end.
+func TestClock(t *testing.T) {
+	w := &wound{at: clock.Reading{Wall: time.Unix(5, 0).UTC(), Uptime: 5 * time.Second}}
+	kind := track.Define(w.read)
+	r := actorstest.New(t)
+	corrected := actorstest.Watch(r, "event/"+path+"/corrected", &trackv1.Corrected{})
+	cell := r.Start(path, kind, power())
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	all := read(t, r)
+	value := 0.0
+	say := func(n int) {
+		for range n {
+			value++
+			publish(t, r, "field/meter", w.read().Wall, map[string]float64{"power": value})
+		}
+	}
+	say(20)
+	for want := uint64(1); want <= 20; want++ {
+		if one := all.next(); one.Sequence != want || one.Trusted || one.Time.Year() != 1970 {
+			t.Fatalf("before the clock is right: %+v", one)
+		}
+	}
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	w.step(now)
+	say(20)
+	start := actorstest.Next(t, corrected).Start.AsTime()
+	w.step(now.Add(25 * time.Hour))
+	say(20)
+	w.step(now)
+	say(20)
+	for want := uint64(21); want <= 80; want++ {
+		if one := all.next(); one.Sequence != want || !one.Trusted || one.Fields[0].Value != float64(want) {
+			t.Fatalf("after it: %+v, want %d", one, want)
+		}
+	}
+	if len(all.gaps) > 0 {
+		t.Errorf("gaps: %v", all.gaps)
+	}
+
+	// Who reads later knows better.
+	state, err := r.Bus.Track(t.Context(), bus.Subject(actorstest.Gateway, bus.Track, path, "records"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var follow record.Follow
+	if err := follow.Learn(state.Newest.Data); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	err = r.Bus.Stored(t.Context(), bus.Subject(actorstest.Gateway, bus.Track, path, "records"), 1, func(m bus.Stored) error {
+		records, _, err := follow.Chunk(path, m.Data)
+		for _, one := range records {
+			if n++; n <= 20 && (!one.Trusted || !one.Time.Equal(start.Add(one.Uptime))) {
+				t.Errorf("record %d is of %s, trusted %v", one.Sequence, one.Time, one.Trusted)
+			}
+		}
+		return err
+	})
+	if err != nil || n != 80 {
+		t.Errorf("%d records: %v", n, err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(cfg *trackv1.Track)
+		says  string
+	}{
+		"good":               {func(*trackv1.Track) {}, ""},
+		"no point":           {func(cfg *trackv1.Track) { cfg.Fields[0].From = "power" }, "is no point of an actor"},
+		"upper case":         {func(cfg *trackv1.Track) { cfg.Fields[0].From = "Field/meter/power" }, "is no actor"},
+		"half a wildcard":    {func(cfg *trackv1.Track) { cfg.Fields[0].From = "field/meter/pow+" }, "a whole token"},
+		"number of many":     {func(cfg *trackv1.Track) { cfg.Fields[0].From, cfg.Fields[0].Id = "field/+/power", 3 }, "cannot have one number"},
+		"two of a name":      {func(cfg *trackv1.Track) { cfg.Fields = append(cfg.Fields, &trackv1.Field{From: "field/x/power"}) }, "the name of another field"},
+		"two of a number":    {func(cfg *trackv1.Track) { cfg.Fields = append(cfg.Fields, &trackv1.Field{From: "field/x/y", Id: 1}) }, "the number of another"},
+		"event":              {func(cfg *trackv1.Track) { cfg.RecordOn = []string{"field//x"} }, "is no topic"},
+		"trigger":            {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "power >"} }, "is no expression"},
+		"trigger of numbers": {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "power + 1"} }, "neither true nor false"},
+		"trigger of flags":   {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "running && power > 1 || !open"} }, ""},
+	} {
+		cfg := power()
+		c.spoil(cfg)
+		found := track.Kind.Check(cfg)
+		switch {
+		case c.says == "" && len(found) > 0:
+			t.Errorf("%s: %v", name, found)
+		case c.says != "" && (len(found) != 1 || !strings.Contains(found[0].Message, c.says)):
+			t.Errorf("%s: %v, want %q", name, found, c.says)
+		}
+	}
+}

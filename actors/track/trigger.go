@@ -1,0 +1,86 @@
+package track
+
+import (
+	"fmt"
+	"slices"
+
+	"gatewayd/protocols/modbus/points"
+	"gatewayd/protocols/record"
+	"gatewayd/protocols/recorder"
+	trackv1 "gatewayd/schemas/track/v1"
+)
+
+// triggerOf reads the trigger; nil if there is none.
+func triggerOf(cfg *trackv1.Trigger) (*recorder.Trigger, error) {
+	if cfg == nil {
+		return nil, nil
+	}
+	t := &recorder.Trigger{
+		Cause: cfg.Start, Before: cfg.Before.AsDuration(), After: cfg.After.AsDuration(), Burst: cfg.Burst.AsDuration(),
+	}
+	var err error
+	if t.Start, err = condition(cfg.Start); err == nil && cfg.Stop != "" {
+		t.Stop, err = condition(cfg.Stop)
+	}
+	return t, err
+}
+
+// judgement tells whether a condition holds; known is false while that cannot be told.
+type judgement func(value func(name string) (record.Value, bool)) (yes, known bool)
+
+// guessed is how many fields of a condition may be flags at most; that is found out by trying.
+const guessed = 8
+
+// condition reads an expression that is true or false. Which of its fields are flags only their values will tell: the first reading that makes
+// sense is taken.
+func condition(text string) (judgement, error) {
+	var names []string
+	var first error
+	for flags := 0; flags < 1<<min(len(names), guessed); flags++ {
+		e, err := points.ParseExpression(text, func(name string) (flag, ok bool) {
+			i := slices.Index(names, name)
+			if i < 0 {
+				i = len(names)
+				names = append(names, name)
+			}
+			return flags&(1<<min(i, guessed)) != 0, true
+		})
+		if err == nil && e.Flag() {
+			return judge(e), nil
+		}
+		if err == nil {
+			err = fmt.Errorf("%q is neither true nor false", text)
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+func judge(e *points.Expression) judgement {
+	return func(value func(string) (record.Value, bool)) (bool, bool) {
+		v, err := e.Value(func(i int) (points.Value, error) {
+			if v, ok := value(e.Names[i]); ok {
+				return pointOf(v)
+			}
+			return points.Value{}, points.ErrNoValue
+		})
+		yes, flag := v.Bool()
+		return yes, err == nil && flag
+	}
+}
+
+func pointOf(v record.Value) (points.Value, error) {
+	switch v := v.(type) {
+	case bool:
+		return points.Flag(v), nil
+	case float64:
+		return points.Number(v), nil
+	case int64:
+		return points.Number(float64(v)), nil
+	case uint64:
+		return points.Number(float64(v)), nil
+	}
+	return points.Value{}, points.ErrNoValue
+}

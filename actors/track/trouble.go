@@ -1,0 +1,86 @@
+package track
+
+import (
+	"fmt"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/clock"
+	"gatewayd/protocols/record"
+	trackv1 "gatewayd/schemas/track/v1"
+)
+
+// trouble is said once when the store takes nothing; it is tried again.
+func (t *track) trouble(c *actors.Context, err error) {
+	s := &t.store
+	news := s.trouble == ""
+	s.trouble = "the disk takes no records: " + err.Error()
+	for _, w := range s.waits {
+		w.req.Refuse(fmt.Errorf("the record waits in memory, for %s", s.trouble))
+	}
+	s.waits = nil
+	if news {
+		c.Log().Warn("records wait in memory", "err", err)
+		c.Event("trouble", &trackv1.Trouble{Why: s.trouble, Waiting: uint64(len(s.waiting))})
+		t.say(c)
+	}
+	t.health(c)
+	if s.flushing == nil {
+		s.flushing = c.After(retryAfter, flush{})
+	}
+}
+
+// recovered tells what trouble there was.
+func (t *track) recovered(c *actors.Context) {
+	s := &t.store
+	t.tellDropped(c)
+	if s.trouble != "" {
+		s.trouble = ""
+		c.Event("trouble", &trackv1.Trouble{Waiting: uint64(len(s.waiting))})
+		t.say(c)
+	}
+	t.health(c)
+}
+
+// tellDropped tells of what memory had no room for.
+func (t *track) tellDropped(c *actors.Context) {
+	s := &t.store
+	if s.unsaid.Records > 0 {
+		c.Event("dropped", &trackv1.Dropped{From: s.unsaid.From, To: s.unsaid.To, Records: s.unsaid.Records, Why: "memory, while the disk took none"})
+		s.unsaid.Reset()
+	}
+}
+
+// corrected is called when the clock has become right: what was recorded in this boot before then gets the time it had.
+func (t *track) corrected(c *actors.Context, r clock.Reading) {
+	s := &t.store
+	start := r.Wall.Add(-r.Uptime)
+	onDisk, waiting := s.doubt, false
+	for i := range s.waiting {
+		if w := &s.waiting[i]; !w.Trusted {
+			w.Time, w.Trusted = start.Add(w.Uptime), true
+			waiting = true
+		}
+	}
+	if onDisk {
+		s.doubt = false
+		s.anchors = append(s.anchors, record.Anchor{Boot: t.boot, Start: start})
+		s.anchors = s.anchors[max(0, len(s.anchors)-anchors):]
+		t.mark(c)
+	}
+	if onDisk || waiting {
+		c.Event("corrected", &trackv1.Corrected{Boot: t.boot, Start: stamp(start)})
+	}
+}
+
+// anchors are so many boots that a chunk tells of.
+const anchors = 8
+
+// inherit notes whether this boot has left records whose time was not right.
+func (t *track) inherit(newest *record.Chunk) {
+	for _, r := range newest.Records {
+		t.store.doubt = t.store.doubt || r.Boot == t.boot && !r.Trusted
+	}
+	for _, a := range newest.Anchors {
+		t.store.doubt = t.store.doubt && a.Boot != t.boot
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"gatewayd/bus"
+	trackv1 "gatewayd/schemas/track/v1"
+)
+
+func tracksCommand() *cobra.Command {
+	c := &client{}
+	cmd := &cobra.Command{
+		Use:   "tracks",
+		Short: "Show what is recorded and how much of it is on disk",
+		Long: `Show all tracks: their numbers, how many records of them are on disk and since
+when, how fast they grow, what had to be dropped, and what is wrong.
+
+DROPPED are records that never came to disk or that no longer were there when a
+reader wanted them. WAITING are records in memory.`,
+		Example: `  gatewayd tracks
+  gatewayd call tracks/energy Record
+  gatewayd watch 'trace/tracks/energy/records'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.connect(cmd.Context()); err != nil {
+				return err
+			}
+			defer c.close()
+			return c.tracks(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	c.flags(cmd)
+	return cmd
+}
+
+// recorded is one track and how it is.
+type recorded struct {
+	path  string
+	state *trackv1.State
+}
+
+func (c *client) tracks(ctx context.Context, w io.Writer) error {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	var all []recorded
+	err := c.conn.Last(ctx, bus.Subject(c.gateway, bus.State, "", ">"), func(r bus.Record) error {
+		a, err := bus.ParseSubject(r.Subject)
+		if err != nil || a.Leaf != "track" || len(r.Data) == 0 {
+			return nil
+		}
+		t := recorded{a.Path, &trackv1.State{}}
+		if r.Decode(t.state) != nil {
+			return nil // of another kind
+		}
+		all = slices.DeleteFunc(all, func(o recorded) bool { return o.path == t.path })
+		all = append(all, t)
+		return nil
+	})
+	if err != nil {
+		return c.explain(err)
+	}
+	slices.SortFunc(all, func(a, b recorded) int {
+		if a.state.Number != b.state.Number {
+			return int(a.state.Number) - int(b.state.Number)
+		}
+		return strings.Compare(a.path, b.path)
+	})
+	if c.asJSON {
+		return writeTracks(w, all)
+	}
+	if len(all) == 0 {
+		_, err = fmt.Fprintln(w, "There are no tracks: a table with kind = \"track\" makes one.")
+		return err
+	}
+	rows := [][]cell{plain("NO", "TRACK", "RECORDS", "SIZE", "SINCE", "RATE", "WAITING", "DROPPED", "STATE")}
+	for _, t := range all {
+		rows = append(rows, trackRow(t, time.Now()))
+	}
+	return table(w, painter(w), rows)
+}
+
+func trackRow(t recorded, now time.Time) []cell {
+	s := t.state
+	since, state := "–", cell{"● ok", green}
+	if s.Oldest != nil {
+		since = age(now.Sub(s.Oldest.AsTime())) + " ago"
+	}
+	switch {
+	case s.Trouble != "":
+		state = cell{"◐ " + s.Trouble, yellow}
+	case !s.ClockRight:
+		state = cell{"◐ the clock is not known to be right", yellow}
+	case s.Fields == 0:
+		state = cell{"○ none of its points has been heard", yellow}
+	}
+	some := func(n uint64) cell {
+		if n == 0 {
+			return cell{text: "0"}
+		}
+		return cell{fmt.Sprint(n), yellow}
+	}
+	return []cell{
+		{text: fmt.Sprint(s.Number)}, {text: t.path}, {text: fmt.Sprint(s.Records)}, {text: size(s.Bytes)}, {text: since},
+		{text: fmt.Sprintf("%.3g/s", s.Rate)}, some(s.Waiting), some(s.Dropped), state,
+	}
+}
+
+// size is bytes in a unit that leaves few digits.
+func size(n uint64) string {
+	switch {
+	case n < 10<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 10<<20:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
+}
+
+func writeTracks(w io.Writer, all []recorded) error {
+	for _, t := range all {
+		text, err := protojson.Marshal(t.state)
+		if err == nil {
+			_, err = fmt.Fprintf(w, "{\"track\":%q,\"state\":%s}\n", t.path, compact(text))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
