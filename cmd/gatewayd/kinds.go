@@ -3,6 +3,7 @@ package main
 import (
 	"gatewayd/actors"
 	"gatewayd/actors/accesscontrol"
+	"gatewayd/actors/auditlog"
 	"gatewayd/actors/config"
 	"gatewayd/actors/drill"
 	"gatewayd/actors/dtulink"
@@ -25,6 +26,7 @@ import (
 // kinds is every actor type this gateway can run. To add one, add its line.
 var kinds = []actors.Kind{
 	accesscontrol.Kind,
+	auditlog.Kind,
 	config.Kind,
 	drill.Kind,
 	dtulink.Kind,

@@ -74,7 +74,7 @@ func command() *cobra.Command {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}
-	root.AddCommand(certCommand(), versionCommand())
+	root.AddCommand(auditCommand(), certCommand(), versionCommand())
 	mark(root)
 	return root
 }

@@ -57,6 +57,9 @@ func (r rights) Hears(filter string) bool {
 	return slices.ContainsFunc(r.allow, func(p []string) bool { return meet(p, f) }) && !slices.ContainsFunc(r.deny, within)
 }
 
+// Covers tells whether a pattern picks a topic.
+func Covers(pattern, topic string) bool { return covers(strings.Split(pattern, "/"), topic) }
+
 // covers tells whether the pattern picks a topic.
 func covers(pattern []string, topic string) bool {
 	for i, p := range pattern {

@@ -1,0 +1,202 @@
+// Package auditlog is the actor type that keeps who did what, through whatever door, in a log that shows whether it was changed. How it is written is
+// package protocols/audit's business.
+package auditlog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/access"
+	"gatewayd/protocols/audit"
+	"gatewayd/schemas"
+	auditv1 "gatewayd/schemas/audit/v1"
+)
+
+// Kind is kind "audit-log".
+var Kind = actors.Define(actors.Kind{
+	Name:      "audit-log",
+	Doc:       "keeps who did what, through whatever door, in a log that shows whether it was changed",
+	Publishes: []actors.Leaf{{Class: "state", Leaf: "head", Message: &auditv1.Head{}}},
+	Limit:     4096,
+	Check:     check,
+}, func(cfg *auditv1.Log) actors.Actor { return &keeper{cfg: cfg} })
+
+const (
+	writeTime = 30 * time.Second
+	headEvery = 10 * time.Second // between words on the last record
+	mostWaits = 4096             // records
+)
+
+// told are the leaves of events that say who did what, or that somebody was let in no more.
+var told = [...]string{"audited", "revoked", "restored", "cut", "insecure", "lists", "applied", "rolled-back"}
+
+type keeper struct {
+	cfg     *auditv1.Log
+	log     *audit.Log // nil until it is open; while writing, the worker's
+	waits   []audit.Record
+	writing bool
+	lost    uint64 // records that there was no room for
+	shed    uint64 // messages not let in, as far as they were told
+	said    uint64 // number of the last word on the head
+}
+
+type (
+	opened struct {
+		log *audit.Log
+		err error
+	}
+	written struct {
+		records []audit.Record // that are not written
+		err     error
+	}
+	sayHead struct{}
+)
+
+func check(config proto.Message) (all []schemas.Violation) {
+	for i, p := range config.(*auditv1.Log).Skip {
+		if err := access.CheckPattern(p); err != nil {
+			all = append(all, schemas.Violation{Field: fmt.Sprintf("skip[%d]", i), Message: err.Error()})
+		}
+	}
+	return all
+}
+
+func (k *keeper) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		return k.start(c)
+	case opened:
+		if m.log == nil {
+			return fmt.Errorf("audit log: %w", m.err)
+		}
+		k.log, k.writing = m.log, false
+		c.Own(m.log)
+		k.judge(c, m.err)
+		k.write(c)
+	case actors.Outcome:
+		k.take(c, ofCall(m))
+	case actors.Delivery:
+		k.hear(c, m)
+	case written:
+		k.writing = false
+		k.waits = append(m.records, k.waits...)
+		k.judge(c, m.err)
+		if m.err == nil {
+			k.write(c)
+		}
+	case sayHead:
+		k.write(c) // also tries again what failed
+		k.say(c)
+	case actors.Failed:
+		return fmt.Errorf("audit log: %w", m.Err)
+	}
+	return nil
+}
+
+func (k *keeper) start(c *actors.Context) error {
+	dir := c.Dir()
+	if dir == "" {
+		return actors.Broken(fmt.Errorf("there is no data directory to keep the log in"))
+	}
+	k.shed = c.Shed()
+	post := c.Post()
+	c.Outcomes(func(o actors.Outcome) {
+		if who := o.Caller.Identity; who == "local" || strings.HasPrefix(who, "actor/") {
+			return // what the gateway does by itself
+		}
+		_ = post(o) // shed is counted
+	})
+	if err := c.Subscribe("event/#"); err != nil {
+		return err
+	}
+	c.Every(headEvery, sayHead{})
+	files, size := int(k.cfg.Files), int64(k.cfg.FileSize)
+	k.writing = true
+	c.Do(writeTime, func(context.Context) (any, error) {
+		l, err := audit.Open(dir, files, size, time.Now())
+		return opened{l, err}, nil
+	})
+	return nil
+}
+
+func ofCall(o actors.Outcome) audit.Record {
+	r := audit.Record{
+		Time: o.Began, What: "cmd/" + o.Path + "/" + o.Method, Caller: o.Caller.Identity, Trace: o.Caller.Trace, Took: o.Took.Seconds(),
+	}
+	if o.Err != nil {
+		r.Code, r.Cause = actors.Explain(o.Err)
+	}
+	return r
+}
+
+// hear takes an event that is of interest. Of one that says so itself caller and trace are in their place.
+func (k *keeper) hear(c *actors.Context, m actors.Delivery) {
+	leaf := m.Topic[strings.LastIndexByte(m.Topic, '/')+1:]
+	if !slices.Contains(told[:], leaf) {
+		return
+	}
+	r := audit.Record{Time: time.Now(), What: m.Topic}
+	var says struct{ Caller, Trace, Cause string }
+	if json.Unmarshal(m.Payload, &says) == nil {
+		r.Caller, r.Trace, r.Cause, r.Detail = says.Caller, says.Trace, says.Cause, m.Payload
+	}
+	k.take(c, r)
+}
+
+func (k *keeper) take(c *actors.Context, r audit.Record) {
+	for _, p := range k.cfg.Skip {
+		if access.Covers(p, r.What) {
+			return
+		}
+	}
+	if len(k.waits) >= mostWaits {
+		k.lost++
+		return
+	}
+	k.waits = append(k.waits, r)
+	k.write(c)
+}
+
+// write has all that waits written, and what was lost told.
+func (k *keeper) write(c *actors.Context) {
+	if n := k.lost + c.Shed() - k.shed; n > 0 {
+		k.lost, k.shed = 0, c.Shed()
+		k.waits = append(k.waits, audit.Record{Time: time.Now(), What: audit.Lost, Detail: fmt.Appendf(nil, `{"records":%d}`, n)})
+	}
+	if k.writing || k.log == nil || len(k.waits) == 0 {
+		return
+	}
+	k.writing = true
+	log, records := k.log, k.waits
+	k.waits = nil
+	c.Do(writeTime, func(context.Context) (any, error) {
+		n, err := log.Append(records...)
+		return written{records[n:], err}, nil
+	})
+}
+
+func (k *keeper) judge(c *actors.Context, err error) {
+	if err != nil {
+		c.Degraded("the audit log lacks room or cannot be written: " + err.Error())
+		return
+	}
+	c.OK()
+}
+
+func (k *keeper) say(c *actors.Context) {
+	if k.writing || k.log == nil {
+		return
+	}
+	if n, hash := k.log.Head(); n != k.said {
+		k.said = n
+		c.State("head", &auditv1.Head{Time: timestamppb.Now(), Number: n, Hash: hash})
+	}
+}

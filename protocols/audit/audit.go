@@ -1,0 +1,225 @@
+// Package audit keeps who did what in a few files of fixed size. Each record is a line: a hash, a space, and JSON; the hash is the SHA-256 of the hash
+// before it, a space and the JSON, in hexadecimal, so that nothing can be changed, left out or put in between without all that follows changing as well.
+// Whoever noted a hash elsewhere can tell later that nothing before it was touched.
+//
+// The files have their size from the start, so that a full disk does not keep anything from being written; when the last one is full the oldest one is
+// used again. A record that a power cut tore is taken out when the log is opened, and the log says so.
+package audit
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Record is what somebody did, or what the log has to say of itself ("begin", "torn", "lost").
+type Record struct {
+	Number uint64          `json:"n"`
+	Time   time.Time       `json:"time"`
+	What   string          `json:"what"` // cmd/<path>/<Method>, or the topic of an event
+	Caller string          `json:"caller,omitempty"`
+	Trace  string          `json:"trace,omitempty"`
+	Code   string          `json:"code,omitempty"` // why it failed, like "not_found"
+	Cause  string          `json:"cause,omitempty"`
+	Took   float64         `json:"took,omitempty"` // s
+	Detail json.RawMessage `json:"detail,omitempty"`
+	Prev   string          `json:"prev,omitempty"` // of the first of a file: the hash before it
+}
+
+// What the log says of itself.
+const (
+	Begin = "begin" // of a file
+	Torn  = "torn"  // a record that was not written whole was taken out
+	Lost  = "lost"  // records could not be written; detail says how many
+)
+
+// mostDetail bounds what a record may say beside its fixed parts.
+const mostDetail = 8 << 10
+
+// start is the hash before the first record there ever was.
+const start = "0000000000000000000000000000000000000000000000000000000000000000"
+
+// Log is a log that can be written. It has one user at a time.
+type Log struct {
+	dir   string
+	files int
+	size  int64
+
+	file *os.File
+	slot int   // of the file
+	at   int64 // where the next record goes
+	next uint64
+	head string
+}
+
+// Open opens the log in dir, or makes it: files files of size bytes. When they cannot all have their size now the log works with those that
+// have, and says why in the error; only a log without any is nil.
+func Open(dir string, files int, size int64, now time.Time) (*Log, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	l := &Log{dir: dir, files: files, size: size, next: 1, head: start, slot: -1}
+	var short error
+	newest := uint64(0)
+	for slot := range files {
+		if err := reserve(l.path(slot), size); err != nil {
+			short = errors.Join(short, err)
+			continue
+		}
+		c := scan(l.path(slot))
+		if c.first > newest {
+			newest, l.slot, l.at, l.next, l.head = c.first, slot, c.end, c.last+1, c.head
+		}
+	}
+	if l.slot < 0 {
+		if err := l.turn(now); err != nil {
+			return nil, errors.Join(short, err)
+		}
+		return l, short
+	}
+	f, err := os.OpenFile(l.path(l.slot), os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, errors.Join(short, err)
+	}
+	l.file = f
+	torn, err := l.clear(l.at)
+	if err == nil && torn {
+		_, err = l.Append(Record{Time: now, What: Torn})
+	}
+	return l, errors.Join(short, err)
+}
+
+func (l *Log) path(slot int) string { return filepath.Join(l.dir, fmt.Sprintf("audit-%02d.log", slot)) }
+
+// reserve makes a file of zeros, or makes one longer.
+func reserve(path string, size int64) (err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil || info.Size() >= size {
+		return err
+	}
+	if err := zero(f, info.Size(), size); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func zero(f *os.File, from, to int64) error {
+	blank := make([]byte, 32<<10)
+	for from < to {
+		n, err := f.WriteAt(blank[:min(int64(len(blank)), to-from)], from)
+		if err != nil {
+			return err
+		}
+		from += int64(n)
+	}
+	return nil
+}
+
+// clear makes all from at zero, if it is not; it says whether it was not.
+func (l *Log) clear(at int64) (bool, error) {
+	rest := make([]byte, l.size-at)
+	n, _ := l.file.ReadAt(rest, at)
+	if len(bytes.Trim(rest[:n], "\x00")) == 0 {
+		return false, nil
+	}
+	return true, zero(l.file, at, l.size)
+}
+
+// turn begins the file that has not been written for the longest time.
+func (l *Log) turn(now time.Time) error {
+	slot := (l.slot + 1) % l.files
+	f, err := os.OpenFile(l.path(slot), os.O_RDWR, 0o600)
+	if err == nil {
+		if info, e := f.Stat(); e != nil || info.Size() < l.size {
+			err = errors.Join(e, fmt.Errorf("%s has not got its size", l.path(slot)), f.Close())
+		} else if err = zero(f, 0, l.size); err != nil {
+			_ = f.Close()
+		}
+	}
+	if err != nil {
+		if l.slot < 0 || l.file == nil {
+			return err
+		}
+		f, slot = l.file, l.slot // rather the past is lost than the present
+		if err := zero(f, 0, l.size); err != nil {
+			return err
+		}
+	} else if l.file != nil {
+		_ = l.file.Close()
+	}
+	l.file, l.slot, l.at = f, slot, 0
+	return l.write(Record{Time: now, What: Begin, Prev: l.head})
+}
+
+// Append writes records and waits until they are on the disk. It numbers them. With an error n says how many were written all the same.
+func (l *Log) Append(all ...Record) (n int, err error) {
+	for _, r := range all {
+		if err := l.write(r); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, l.file.Sync()
+}
+
+func (l *Log) write(r Record) error {
+	line, head, err := l.line(r)
+	if err != nil {
+		return err
+	}
+	if l.at+int64(len(line)) > l.size {
+		if err := l.turn(r.Time); err != nil {
+			return err
+		}
+		if line, head, err = l.line(r); err != nil {
+			return err
+		}
+	}
+	if _, err := l.file.WriteAt(line, l.at); err != nil {
+		return err
+	}
+	l.at += int64(len(line))
+	l.head = head
+	l.next++
+	return nil
+}
+
+func (l *Log) line(r Record) (line []byte, head string, err error) {
+	r.Number, r.Time = l.next, r.Time.UTC()
+	if len(r.Detail) > mostDetail {
+		r.Detail = json.RawMessage(fmt.Sprintf(`{"bytes left out":%d}`, len(r.Detail)))
+	}
+	if len(r.Cause) > mostDetail {
+		r.Cause = r.Cause[:mostDetail]
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, "", err
+	}
+	head = chain(l.head, text)
+	return fmt.Appendf(nil, "%s %s\n", head, text), head, nil
+}
+
+func chain(before string, text []byte) string {
+	h := sha256.New()
+	_, _ = h.Write([]byte(before + " "))
+	_, _ = h.Write(text)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Head is the number and the hash of the last record.
+func (l *Log) Head() (uint64, string) { return l.next - 1, l.head }
+
+// Close closes the file.
+func (l *Log) Close() error { return l.file.Close() }

@@ -1,0 +1,109 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// content is what is right in a file, from its begin.
+type content struct {
+	path        string
+	first, last uint64
+	start, head string // hashes before the first and of the last record
+	end         int64  // of the last record
+	wrong       error  // with what follows it
+	hashes      []string
+}
+
+// scan reads a file as far as it is right.
+func scan(path string) (c content) {
+	c.path = path
+	text, err := os.ReadFile(path)
+	if err != nil {
+		c.wrong = err
+		return c
+	}
+	text = bytes.TrimRight(text, "\x00")
+	for len(text) > 0 {
+		line, rest, whole := bytes.Cut(text, []byte("\n"))
+		hash, body, _ := bytes.Cut(line, []byte(" "))
+		var r Record
+		switch {
+		case !whole:
+			c.wrong = errors.New("the last record is not whole")
+		case json.Unmarshal(body, &r) != nil:
+			c.wrong = fmt.Errorf("what follows record %d is no record", c.last)
+		case c.first == 0 && r.What != Begin:
+			c.wrong = fmt.Errorf("record %d is the first one, and does not say so", r.Number)
+		case c.first == 0:
+			c.first, c.last, c.start, c.head = r.Number, r.Number-1, r.Prev, r.Prev
+		}
+		if c.wrong == nil && (r.Number != c.last+1 || string(hash) != chain(c.head, body)) {
+			c.wrong = fmt.Errorf("record %d is not what was written there after record %d", r.Number, c.last)
+		}
+		if c.wrong != nil {
+			if c.last < c.first {
+				c.first = 0 // not even its begin is right
+			}
+			return c
+		}
+		c.last, c.head = r.Number, string(hash)
+		c.hashes = append(c.hashes, c.head)
+		c.end += int64(len(line)) + 1
+		text = rest
+	}
+	return c
+}
+
+// Report is what Verify has found to be right.
+type Report struct {
+	First, Last uint64 // numbers of records
+	Head        string // hash of the last one
+}
+
+// Verify reads the log in dir, which nobody needs to have open, and returns all that is wrong with it. known is a hash that was noted earlier: a
+// log that is right and has never had it is another one; empty: none. Records older than those that the log has room for are gone and no fault.
+func Verify(dir, known string) (Report, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "audit-*.log"))
+	if err != nil || len(paths) == 0 {
+		return Report{}, errors.Join(err, fmt.Errorf("%s: there is no audit log", dir))
+	}
+	var all []content
+	var wrong []error
+	for _, p := range paths {
+		c := scan(p)
+		if c.wrong != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", filepath.Base(p), c.wrong))
+		}
+		if c.first > 0 {
+			all = append(all, c)
+		}
+	}
+	if len(all) == 0 {
+		return Report{}, errors.Join(append(wrong, fmt.Errorf("%s: there is no record", dir))...)
+	}
+	slices.SortFunc(all, func(a, b content) int {
+		if a.first < b.first {
+			return -1
+		}
+		return 1
+	})
+	seen := known == "" || known == all[0].start
+	for i, c := range all {
+		if i > 0 && (c.first != all[i-1].last+1 || c.start != all[i-1].head) {
+			wrong = append(wrong, fmt.Errorf("%s: begins with record %d after %s, and does not follow it: records up to %d are missing or changed",
+				filepath.Base(c.path), c.first, c.start, all[i-1].last+1))
+		}
+		seen = seen || slices.Contains(c.hashes, known)
+	}
+	if !seen {
+		wrong = append(wrong, fmt.Errorf("hash %s is not in it: the record was changed or cut off, or is older than the log", known))
+	}
+	last := all[len(all)-1]
+	return Report{First: all[0].first, Last: last.last, Head: last.head}, errors.Join(wrong...)
+}
