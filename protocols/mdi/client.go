@@ -56,7 +56,8 @@ func idOf(r record.Record) recordID { return recordID{r.Number, r.Sequence} }
 type flight struct {
 	key     int
 	since   time.Time
-	told    int // how many names had been told before it
+	told    int // how many names had been told before the first of it
+	last    int // and before the last
 	waiting map[recordID]waiting
 	refused []uplink.Refusal
 }
@@ -275,9 +276,15 @@ func (c *Client) Submit(now time.Time, key int, batch []record.Record) []Effect 
 		rest = append(rest, r)
 		f.waiting[idOf(r)] = waiting{i, r.Time}
 	}
-	all := c.names(now, rest)
-	f.told = c.told.count
-	all = c.batches(all, now, f, rest)
+	var all []Effect
+	for some := range fewBoots(rest) {
+		all = append(all, c.names(now, some)...)
+		if f.told == 0 {
+			f.told = c.told.count
+		}
+		all = c.batches(all, now, f, some)
+	}
+	f.last = c.told.count
 	if c.state != opened {
 		return all
 	}
@@ -330,6 +337,7 @@ func (c *Client) acknowledge(m *Acknowledge) []Effect {
 			c.told.confirm(f.told) // it came after the names on the same connection
 		}
 		if len(f.waiting) == 0 {
+			c.told.confirm(f.last)
 			all = append(all, f.settled())
 			continue
 		}

@@ -2,6 +2,7 @@ package mdi
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"time"
 
@@ -132,6 +133,28 @@ func (c *Client) names(now time.Time, records []record.Record) []Effect {
 	}
 	return all
 }
+
+// fewBoots cuts records into runs that the numbers of boots suffice for.
+func fewBoots(records []record.Record) iter.Seq[[]record.Record] {
+	return func(yield func([]record.Record) bool) {
+		boots := map[string]bool{}
+		from := 0
+		for i, r := range records {
+			if boots[r.Boot] = true; len(boots) > mostIndexed {
+				if !yield(records[from:i]) {
+					return
+				}
+				from, boots = i, map[string]bool{r.Boot: true}
+			}
+		}
+		if from < len(records) {
+			yield(records[from:])
+		}
+	}
+}
+
+// mostIndexed is how many boots one batch refers to: there are 256 numbers for them.
+const mostIndexed = 256
 
 // mostNamed is how many fields one message names: that many fit, however long their names.
 const mostNamed = 100

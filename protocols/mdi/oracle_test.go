@@ -17,10 +17,7 @@ import (
 
 // build makes the oracle: the C code that asn1c generates from the module, once.
 var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "mdi-oracle")
-	if err != nil {
-		return "", err
-	}
+	dir := workshop
 	module, _ := filepath.Abs("gatewayd-mdi.asn1")
 	source, _ := filepath.Abs("testdata/oracle.c")
 	for _, command := range []string{
@@ -42,11 +39,16 @@ type missing struct {
 	error
 }
 
+// workshop is where it is made.
+var workshop string
+
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, _ := build(); dir != "" {
-		os.RemoveAll(dir)
+	var err error
+	if workshop, err = os.MkdirTemp("", "mdi-oracle"); err != nil {
+		panic(err)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(workshop)
 	os.Exit(code)
 }
 

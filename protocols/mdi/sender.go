@@ -60,7 +60,7 @@ func (s *Session) Open(ctx context.Context, conn net.Conn, hear uplink.Hear) (up
 	case <-x.ready:
 		return x, nil
 	case <-x.line.done:
-		return nil, x.line.why()
+		return nil, x.lost()
 	case <-ctx.Done():
 		x.hush()
 		x.line.end(ctx.Err())

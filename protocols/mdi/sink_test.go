@@ -144,6 +144,36 @@ func TestRecordsAreTakenAndRefused(t *testing.T) {
 	})
 }
 
+// A gateway that restarted all the time has more boots in a batch than there are numbers for, and two names on one number.
+func TestManyBootsAndTracks(t *testing.T) {
+	e := newEnd(t, nil, false)
+	var boots []string
+	e.refuse = func(r record.Record) string { boots = append(boots, r.Track+r.Boot); return "" }
+	x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Hear{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	var want []string
+	for round := range 2 {
+		all := meterRecords(700)
+		for i := range all {
+			all[i].Boot = fmt.Sprint("boot-", i)
+			all[i].Sequence += uint64(700 * round)
+			all[i].Track = []string{"tracks/a", "tracks/b"}[round]
+			want = append(want, all[i].Track+all[i].Boot)
+		}
+		if err := x.Send(soon(t), all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !slices.Equal(boots, want) {
+		t.Errorf("%d records, %q …", len(boots), boots[:min(5, len(boots))])
+	}
+}
+
 func TestCommands(t *testing.T) {
 	e := newEnd(t, nil, false)
 	if _, err := e.Command("site", "a", "Do", nil); err == nil {

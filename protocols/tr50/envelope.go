@@ -68,10 +68,10 @@ func responses(payload []byte, n int) ([]response, error) {
 	return sorted, nil
 }
 
-// most of what one command publishes, and one envelope.
+// Most of what one command publishes, and most commands of an envelope: together they are some 50 kB.
 const (
-	mostOfBatch    = 500
-	mostOfEnvelope = 50
+	mostOfBatch    = 50
+	mostOfEnvelope = 10
 )
 
 // batches are commands that publish items, in their order as far as they are of one kind. There is no batch of log lines.
