@@ -96,7 +96,7 @@ func (s *Sink) close() {
 	var all []*sinkConn
 	for c := range s.conns {
 		all = append(all, c)
-		c.do(c.conn.End(Busy, "the receiver stops"))
+		c.do(c.conn.End(Done, "the receiver stops"))
 	}
 	s.mu.Unlock()
 	for _, c := range all {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -327,12 +326,4 @@ func (s *Session) tell(id string) {
 	if x != nil && answer != nil {
 		_ = x.client.Post(mqttclient.Message{Topic: s.topic("message"), Payload: answer, QoS: 1}, nil)
 	}
-}
-
-// CheckName says why something can be no account or asset: it is a part of topics.
-func CheckName(name string) error {
-	if name == "" || strings.ContainsAny(name, "/+#\x00") || len(name) > 128 {
-		return errors.New(strconv.Quote(name) + " must have 1 to 128 characters, and none of / + #")
-	}
-	return nil
 }
