@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -49,6 +50,7 @@ var figures = []figure{
 	{"cookie", "the cookie protocol through our broker", 60 * time.Second, cookie},
 	{"mdi", "bytes of a record by uplink-mdi", 30 * time.Second, mdiSize},
 	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
+	{"store", "records of tracks to disk", 60 * time.Second, storeRates},
 	{"idle", "10,000 idle actors", 60 * time.Second, idle},
 }
 
@@ -66,6 +68,17 @@ func main() {
 	}
 	if len(os.Args) == 5 && os.Args[1] == rtuFlag {
 		if err := rtuPolls(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == storeFlag {
+		tracks, err := strconv.Atoi(os.Args[3])
+		if err == nil {
+			err = storeChild(os.Args[2], tracks)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -25,7 +25,8 @@ import (
 // How writes are gathered.
 const (
 	commitDelay = 4 * time.Millisecond  // so long others may join the first one
-	commitPause = 20 * time.Millisecond // from the beginning of one commit to that of the next
+	commitPause = 20 * time.Millisecond // for each sync, from the beginning of one commit to that of the next: at most 50 a second
+	batchSyncs  = 7                     // what an atomic batch costs, of any size: staging, and the stream itself
 	commitMsgs  = 250                   // of one commit; the server takes 1000
 	commitBytes = 2 << 20
 	keepQueue   = 4096 // writes that wait at most
@@ -65,6 +66,7 @@ type committer struct {
 	batch      uint64
 	nonce      string
 	began      time.Time
+	syncs      int    // of the last commit
 	fresh      int64  // bytes written since the room was last looked at
 	noted      uint64 // sequence that was in the ledger when it was last written from here
 }
@@ -103,8 +105,8 @@ func (m *committer) keep(w *write) {
 
 func (m *committer) run() {
 	for {
-		time.Sleep(max(commitDelay, time.Until(m.began.Add(commitPause))))
-		m.began = time.Now()
+		time.Sleep(max(commitDelay, time.Until(m.began.Add(time.Duration(m.syncs)*commitPause))))
+		m.began, m.syncs = time.Now(), 0
 		group, more := m.gather()
 		if group != nil {
 			m.commit(group)
@@ -173,6 +175,18 @@ func (m *committer) commit(group []*write) {
 	if len(group) == 0 {
 		return
 	}
+	if m.syncs = batchSyncs; len(group) >= batchSyncs {
+		m.together(ctx, group)
+		return
+	}
+	m.syncs = len(group)
+	for i := range group {
+		m.together(ctx, group[i:i+1])
+	}
+}
+
+// together writes a group as one.
+func (m *committer) together(ctx context.Context, group []*write) {
 	last, err := m.publish(ctx, group)
 	if err != nil {
 		m.settle(group, err)
@@ -181,7 +195,7 @@ func (m *committer) commit(group []*write) {
 	for i, w := range group {
 		m.stored(w, last-uint64(len(group)-1-i))
 	}
-	m.tidy(last, group)
+	m.tidy(last)
 }
 
 func fail(group []*write, err error) {
@@ -314,7 +328,7 @@ func (m *committer) why(err error) error {
 }
 
 // tidy is what a commit may bring about: a note of how far the stream is, and room made by priority.
-func (m *committer) tidy(last uint64, group []*write) {
+func (m *committer) tidy(last uint64) {
 	if last-m.noted >= ledgerStride {
 		m.noted = last
 		if err := m.bus.remember(); err != nil {

@@ -70,7 +70,9 @@ func (b *Bus) prepare(ctx context.Context) {
 	for _, cfg := range b.kept() {
 		err := b.ensure(ctx, cfg)
 		if err == nil && cfg.Name == streamTracks {
-			err = b.fill(ctx)
+			if err = b.fill(ctx); err == nil {
+				b.saveDescription()
+			}
 		}
 		if err != nil {
 			b.log.Error("a stream cannot be made; the bus runs without it", "stream", cfg.Name, "err", err)

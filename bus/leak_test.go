@@ -1,6 +1,8 @@
 package bus_test
 
 import (
+	"fmt"
+	"os"
 	"runtime"
 	"testing"
 
@@ -9,7 +11,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimDir); dir != "" {
+		fmt.Fprintln(os.Stderr, victim(dir))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestCloseLeavesNothing(t *testing.T) {
 	before := goleak.IgnoreCurrent()

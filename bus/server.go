@@ -39,6 +39,20 @@ func (b *Bus) withStore(s *server.Server, cfg Config, r *Report) (*server.Server
 	}
 	dropIndexes(cfg.Dir)
 	err = enableStore(s, cfg)
+	for range maxMended {
+		var repair func()
+		if err == nil {
+			repair = b.mend(s, cfg, r)
+		}
+		if repair == nil {
+			break
+		}
+		if s, err = b.again(s, cfg); err != nil {
+			return nil, err
+		}
+		repair()
+		err = enableStore(s, cfg)
+	}
 	var bad []Loss
 	if err == nil {
 		bad, err = b.examine(s, known, cfg, r)

@@ -1,0 +1,115 @@
+package bus
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// maxMended is how much of the tracks may be mended in one start.
+const maxMended = 16
+
+// mend finds what keeps the server from opening the tracks that can be put right without losing any, and returns what to do about it while no
+// server runs; nil: there is nothing.
+func (b *Bus) mend(s *server.Server, cfg Config, r *Report) func() {
+	found, err := take(s)
+	if err != nil || !slices.Contains(presentStreams(cfg.Dir), streamTracks) {
+		return nil
+	}
+	if _, ok := found[streamTracks]; !ok && descriptionsDiffer(cfg.Dir) {
+		return func() {
+			if err := copyDescription(savedDescription(cfg.Dir), trackDescription(cfg.Dir)); err == nil {
+				r.Notes = append(r.Notes, "the description of the tracks was unreadable and has been put back")
+			}
+		}
+	}
+	if reader := b.misplaced(s); reader != "" {
+		return func() { replaceReader(cfg.Dir, reader, r) }
+	}
+	return nil
+}
+
+// described are the files without which the server does not know a stream.
+var described = [...]string{"meta.inf", "meta.sum"}
+
+func trackDescription(dir string) string { return filepath.Join(streamsDir(dir), streamTracks) }
+func savedDescription(dir string) string { return filepath.Join(dir, "tracks") }
+
+// descriptionsDiffer says whether there is a copy of the description that is not what stands in the store.
+func descriptionsDiffer(dir string) bool {
+	for _, name := range described {
+		saved, err := os.ReadFile(filepath.Join(savedDescription(dir), name))
+		if err != nil {
+			return false
+		}
+		if there, err := os.ReadFile(filepath.Join(trackDescription(dir), name)); err != nil || !bytes.Equal(saved, there) {
+			return true
+		}
+	}
+	return false
+}
+
+func copyDescription(from, to string) error {
+	var errs []error
+	for _, name := range described {
+		p, err := os.ReadFile(filepath.Join(from, name))
+		if err == nil {
+			err = writeDurably(filepath.Join(to, name), p, 0o640)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// saveDescription keeps a copy of the description of the tracks: one wrong byte in it would cost them all. Where that fails, on a full disk for
+// instance, the next start tries again.
+func (b *Bus) saveDescription() {
+	from, to := trackDescription(b.cfg.Dir), savedDescription(b.cfg.Dir)
+	err := os.MkdirAll(to, 0o755)
+	if _, none := os.Stat(filepath.Join(to, described[0])); err == nil && (none != nil || descriptionsDiffer(b.cfg.Dir)) {
+		err = copyDescription(from, to)
+	}
+	if err != nil {
+		b.log.Warn("no copy of the description of the tracks could be made", "err", err)
+	}
+}
+
+// unsupported is what the server says of a stream that it does not open because of one of its consumers.
+var unsupported = regexp.MustCompile(`unsupported consumer "([^"]+)"`)
+
+// misplaced is the reader whose place is so damaged that the server does not open the tracks for it; empty if there is none.
+func (b *Bus) misplaced(s *server.Server) (reader string) {
+	me := b.ids[0]
+	nc, err := nats.Connect("", nats.InProcessServer(s), nats.Nkey(me.public, me.pair.Sign), nats.CustomInboxPrefix(inboxGateway))
+	if err != nil {
+		return ""
+	}
+	defer nc.Close()
+	answer, err := nc.Request("$JS.API.STREAM.INFO."+streamTracks, nil, flushTimeout)
+	if err != nil {
+		return ""
+	}
+	if m := unsupported.FindSubmatch(bytes.ReplaceAll(answer.Data, []byte(`\"`), []byte(`"`))); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+// replaceReader puts the place of a reader out of the way: it begins anew with the oldest message, and leaves out what it has seen.
+func replaceReader(dir, reader string, r *Report) {
+	from := filepath.Join(streamsDir(dir), streamTracks, "obs", filepath.Base(reader))
+	r.Notes = append(r.Notes, fmt.Sprintf("the place of reader %s in the tracks was unreadable: it begins with the oldest record", reader))
+	to := filepath.Join(dir, "quarantine", time.Now().UTC().Format("20060102T150405.000")+"-"+streamTracks+"-"+filepath.Base(reader))
+	if os.MkdirAll(filepath.Dir(to), 0o755) != nil || os.Rename(from, to) != nil {
+		_ = os.RemoveAll(from)
+	}
+	trim(filepath.Join(dir, "quarantine"))
+}
