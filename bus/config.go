@@ -27,6 +27,7 @@ type Config struct {
 	Guard     Guard        // says who clients are; nil: the keys in KeyDir do. With it they let in clients of this machine only
 	MaxMemory int64        // bytes of all memory streams; 16 MiB
 	Events    int          // events kept; 10000
+	Leaf      *Leaf        // the hub to join; nil: none
 	Log       *slog.Logger // slog.Default()
 }
 
@@ -66,6 +67,11 @@ func (c Config) check() error {
 	case "", Observer, Operator:
 	default:
 		return fmt.Errorf("anonymous = %q: want %q, %q or nothing", c.Anonymous, Observer, Operator)
+	}
+	if c.Leaf != nil {
+		if err := c.Leaf.check(c.Gateway); err != nil {
+			return err
+		}
 	}
 	if c.Listen == "" {
 		return nil
@@ -135,6 +141,9 @@ func (c Config) serverOptions(door server.Authentication) (*server.Options, erro
 			port = server.RANDOM_PORT
 		}
 		o.Host, o.Port = host, port
+	}
+	if c.Leaf != nil {
+		return o, c.Leaf.options(o)
 	}
 	return o, nil
 }

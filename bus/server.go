@@ -135,6 +135,11 @@ func (b *Bus) bare(cfg Config) (*server.Server, error) {
 			return nil, err
 		}
 	}
+	if cfg.Leaf != nil {
+		if err := cfg.Leaf.admit(s, cfg.Gateway); err != nil {
+			return nil, err
+		}
+	}
 	l := &serverLog{log: b.log}
 	s.SetLoggerV2(l, false, false, false)
 	s.Start()

@@ -70,7 +70,7 @@ func command() *cobra.Command {
 		c.GroupID = "look"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{readCommand(), writeCommand(), scanCommand(), simCommand(), replayCommand(), sinkCommand()} {
+	for _, c := range []*cobra.Command{readCommand(), writeCommand(), scanCommand(), simCommand(), replayCommand(), sinkCommand(), fleetCommand()} {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}

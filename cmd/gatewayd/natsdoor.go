@@ -78,6 +78,9 @@ func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*
 		cfg.Anonymous = c.Anonymous
 	}
 	var err error
+	if cfg.Leaf, err = leafOf(c); err != nil {
+		return nil, nil, err
+	}
 	if cfg.TLS, err = busTLS(c.Tls, log); err != nil {
 		return nil, nil, err
 	}

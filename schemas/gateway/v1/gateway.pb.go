@@ -380,7 +380,9 @@ type Bus struct {
 	// operator. With it these keys let in clients on this machine only.
 	Access string `protobuf:"bytes,9,opt,name=access,proto3" json:"access,omitempty"`
 	// Certificates of that port; without them it is plain TCP.
-	Tls           *BusTls `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *BusTls `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
+	// The NATS cluster that the gateway joins; none if it is not given.
+	Leaf          *BusLeaf `protobuf:"bytes,20,opt,name=leaf,proto3" json:"leaf,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -481,6 +483,13 @@ func (x *Bus) GetAccess() string {
 func (x *Bus) GetTls() *BusTls {
 	if x != nil {
 		return x.Tls
+	}
+	return nil
+}
+
+func (x *Bus) GetLeaf() *BusLeaf {
+	if x != nil {
+		return x.Leaf
 	}
 	return nil
 }
@@ -845,7 +854,7 @@ var File_gateway_v1_gateway_proto protoreflect.FileDescriptor
 const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"\x18gateway/v1/gateway.proto\x12\n" +
-	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xb2\x01\n" +
+	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x15gateway/v1/leaf.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xb2\x01\n" +
 	"\aGateway\x125\n" +
 	"\agateway\x18\x01 \x01(\tB\x1b\x8a\xb5\x18\x17\b\x01!\x00\x00\x00\x00\x00\x00P@*\n" +
 	"[a-z0-9-]+R\agateway\x12>\n" +
@@ -872,7 +881,7 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\bWatchdog\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12P\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0360s\x19\x00\x00\x00\x00\x00\x00\x00@!\x00\x00\x00\x00\x00 \xac@R\atimeout\x12K\n" +
-	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\x05grace\"\x9c\x04\n" +
+	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\x05grace\"\xc5\x04\n" +
 	"\x03Bus\x12#\n" +
 	"\x06listen\x18\x01 \x01(\tB\v\x8a\xb5\x18\ab\x03tcph\x01R\x06listen\x12B\n" +
 	"\tanonymous\x18\x02 \x01(\tB$\x8a\xb5\x18 \x12\x04none2\x04none2\bobserver2\boperatorR\tanonymous\x127\n" +
@@ -886,7 +895,8 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\areserve\x18\b \x01(\x04B\x1a\x8a\xb5\x18\x16\x12\b16777216\x19\x00\x00\x00\x00\x00\x00\xf0@:\x01BR\areserve\x125\n" +
 	"\x06access\x18\t \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12$\n" +
 	"\x03tls\x18\n" +
-	" \x01(\v2\x12.gateway.v1.BusTlsR\x03tls\"\\\n" +
+	" \x01(\v2\x12.gateway.v1.BusTlsR\x03tls\x12'\n" +
+	"\x04leaf\x18\x14 \x01(\v2\x13.gateway.v1.BusLeafR\x04leaf\"\\\n" +
 	"\x06BusTls\x12(\n" +
 	"\vcertificate\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\vcertificate\x12\x18\n" +
 	"\x03key\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x03key\x12\x0e\n" +
@@ -936,7 +946,8 @@ var file_gateway_v1_gateway_proto_goTypes = []any{
 	(*BusLoss)(nil),             // 8: gateway.v1.BusLoss
 	(*Boot)(nil),                // 9: gateway.v1.Boot
 	(*durationpb.Duration)(nil), // 10: google.protobuf.Duration
-	(*structpb.Struct)(nil),     // 11: google.protobuf.Struct
+	(*BusLeaf)(nil),             // 11: gateway.v1.BusLeaf
+	(*structpb.Struct)(nil),     // 12: google.protobuf.Struct
 }
 var file_gateway_v1_gateway_proto_depIdxs = []int32{
 	3,  // 0: gateway.v1.Gateway.watchdog:type_name -> gateway.v1.Watchdog
@@ -955,12 +966,13 @@ var file_gateway_v1_gateway_proto_depIdxs = []int32{
 	10, // 13: gateway.v1.Watchdog.grace:type_name -> google.protobuf.Duration
 	10, // 14: gateway.v1.Bus.canary:type_name -> google.protobuf.Duration
 	5,  // 15: gateway.v1.Bus.tls:type_name -> gateway.v1.BusTls
-	11, // 16: gateway.v1.Boot.events:type_name -> google.protobuf.Struct
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	11, // 16: gateway.v1.Bus.leaf:type_name -> gateway.v1.BusLeaf
+	12, // 17: gateway.v1.Boot.events:type_name -> google.protobuf.Struct
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_gateway_v1_gateway_proto_init() }
@@ -968,6 +980,7 @@ func file_gateway_v1_gateway_proto_init() {
 	if File_gateway_v1_gateway_proto != nil {
 		return
 	}
+	file_gateway_v1_leaf_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -1,0 +1,195 @@
+package bus
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+)
+
+// A Leaf makes the bus a leaf node of a NATS cluster, the hub. The hub is a guest: it hears what it may hear of this gateway, as long as
+// somebody there listens, calls what it may call, and nothing else passes, whatever the hub asks for.
+type Leaf struct {
+	URLs        []string    // tls://hub:7422, or nats:// without TLS; one of them is used at a time
+	Key         string      // nkey seed file; or
+	Credentials string      // file of a JWT and its key
+	TLS         *tls.Config // for tls://; nil: the system's authorities
+	Hears       []Class     // what the hub may hear; none: data, events, states and tracks
+	Calls       []string    // commands that it may send, as filters of topics, e.g. "cmd/field/#"; none: none
+}
+
+// roleHub is the account of the hub. Its commands come from nats/hub.
+const roleHub = "hub"
+
+// reconnect is the least time between attempts to reach the hub; the server adds up to a second at random.
+const reconnect = time.Second
+
+func (l *Leaf) check(gateway string) error {
+	if len(l.URLs) == 0 {
+		return errors.New("leaf: a URL of the hub is needed")
+	}
+	for _, u := range l.URLs {
+		p, err := url.Parse(u)
+		if err != nil || p.Host == "" || p.Scheme != "tls" && p.Scheme != "nats" {
+			return fmt.Errorf("leaf: %q is not tls://host:port", u)
+		}
+		if p.Scheme == "nats" && l.TLS != nil {
+			return fmt.Errorf("leaf: %s has no TLS, but certificates are given", u)
+		}
+	}
+	if l.Key != "" && l.Credentials != "" {
+		return errors.New("leaf: give a key or credentials, not both")
+	}
+	for _, topic := range l.Calls {
+		if _, err := l.call(gateway, topic); err != nil {
+			return err
+		}
+	}
+	for _, c := range l.Hears {
+		if !slices.Contains(visible[:], c) {
+			return fmt.Errorf("leaf: nobody outside hears %q", c)
+		}
+	}
+	return nil
+}
+
+func readSeed(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	pair, err := nkeys.ParseDecoratedUserNKey(text)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	seed, err := pair.Seed()
+	return string(seed), err
+}
+
+// LeafKey is the public key of the seed in a file, which is made if it is not there.
+func LeafKey(file string) (public string, err error) {
+	seed, err := readSeed(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		var id identity
+		if id, err = newIdentity(roleHub); err == nil {
+			err = storeSeed(file, id.pair)
+		}
+		return id.public, err
+	}
+	if err != nil {
+		return "", err
+	}
+	pair, err := nkeys.FromSeed([]byte(seed))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	return pair.PublicKey()
+}
+
+// call is the subject of commands of a filter.
+func (l *Leaf) call(gateway, filter string) (string, error) {
+	if !strings.HasPrefix(filter, "cmd/") {
+		return "", fmt.Errorf("leaf: %q is no filter of commands like cmd/field/#", filter)
+	}
+	return Pattern(gateway, filter)
+}
+
+// options adds what makes the server connect to the hub.
+func (l *Leaf) options(o *server.Options) error {
+	r := &server.RemoteLeafOpts{LocalAccount: roleHub, Credentials: l.Credentials, TLSConfig: l.TLS}
+	if l.Key != "" {
+		seed, err := readSeed(l.Key)
+		if err != nil {
+			return fmt.Errorf("leaf: key: %w", err)
+		}
+		r.Nkey = seed
+	}
+	for _, text := range l.URLs {
+		u, err := url.Parse(text)
+		if err != nil {
+			return fmt.Errorf("leaf: %w", err)
+		}
+		if u.Scheme == "tls" {
+			r.TLS = true
+			if r.TLSConfig == nil {
+				r.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+			}
+		}
+		r.URLs = append(r.URLs, u)
+	}
+	o.Accounts = append(o.Accounts, server.NewAccount(roleHub))
+	o.LeafNode.ReconnectInterval = reconnect
+	o.LeafNode.Remotes = []*server.RemoteLeafOpts{r}
+	return nil
+}
+
+// admit gives the hub its view of this gateway. It is an account and not a set of permissions: a request carries a reply subject of the
+// hub's choice, and within an account of the gateway's own the answer would be delivered there with the gateway's rights.
+func (l *Leaf) admit(s *server.Server, gateway string) error {
+	own := s.GlobalAccount()
+	hub, err := s.LookupAccount(roleHub)
+	if err != nil {
+		return fmt.Errorf("account of the hub: %w", err)
+	}
+	var errs []error
+	for _, c := range l.hears() {
+		subject := "gw." + gateway + "." + string(c) + ".>"
+		errs = append(errs, own.AddStreamExport("gw.*."+string(c)+".>", nil), hub.AddStreamImport(own, subject, ""))
+	}
+	for _, filter := range l.Calls {
+		subject, err := l.call(gateway, filter)
+		if err != nil {
+			return err
+		}
+		errs = append(errs, own.AddServiceExportWithResponse(commands, server.Streamed, nil), hub.AddServiceImport(own, subject, subject))
+	}
+	for _, subject := range discovery {
+		errs = append(errs, own.AddServiceExportWithResponse(subject, server.Streamed, nil),
+			own.SetServiceExportResponseThreshold(subject, flushTimeout), hub.AddServiceImport(own, subject, subject))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("view of the hub: %w", err)
+	}
+	return nil
+}
+
+func (l *Leaf) hears() []Class {
+	if len(l.Hears) > 0 {
+		return l.Hears
+	}
+	return []Class{Data, Event, State, Track}
+}
+
+// Hub says whether the bus is connected to its hub.
+func (b *Bus) Hub() bool {
+	s := b.server.get()
+	return s != nil && s.NumLeafNodes() > 0
+}
+
+// A Grant is what a hub must let a gateway do there, and no more: the permissions of its user.
+type Grant struct{ Publish, Subscribe []string }
+
+// Grant is that of a gateway with this Leaf. To answer what it is asked it must be able to publish to inboxes, whose names nobody can guess:
+// leave to respond only, which a hub has a setting for, is not known to the gateway's end of a leaf connection.
+func (l *Leaf) Grant(gateway string) (g Grant, err error) {
+	for _, c := range l.hears() {
+		g.Publish = append(g.Publish, "gw."+gateway+"."+string(c)+".>")
+	}
+	for _, filter := range l.Calls {
+		s, err := l.call(gateway, filter)
+		if err != nil {
+			return g, err
+		}
+		g.Subscribe = append(g.Subscribe, s)
+	}
+	g.Publish, g.Subscribe = append(g.Publish, inboxAny+".>"), append(g.Subscribe, discovery[:]...)
+	return g, nil
+}
