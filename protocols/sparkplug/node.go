@@ -195,10 +195,11 @@ func (n *Node) Connect(now time.Time) (will Message, bdSeq int) {
 	return n.death(now), n.bdSeq
 }
 
+// Recall tells the bdSeq of the last CONNECT before a restart; -1: there was none.
+func (n *Node) Recall(bdSeq int) { n.bdSeq = bdSeq }
+
 // Unsaid tells that no CONNECT went out: that attempt does not count.
-func (n *Node) Unsaid() {
-	n.bdSeq = (n.bdSeq + 255) % 256
-}
+func (n *Node) Unsaid() { n.bdSeq = (n.bdSeq + 255) % 256 }
 
 func (n *Node) death(now time.Time) Message {
 	p := Payload{Time: now.UnixMilli(), Seq: NoSeq, Metrics: []Metric{n.bdSeqMetric(now, 0)}}

@@ -81,6 +81,16 @@ func (t DataType) String() string {
 	return fmt.Sprintf("type %d", uint32(t))
 }
 
+// TypeNamed is the type that String calls so; 0 if there is none.
+func TypeNamed(name string) DataType {
+	for t := Int8; int(t) < len(typeNames); t++ {
+		if typeNames[t] == name {
+			return t
+		}
+	}
+	return 0
+}
+
 // Valid says whether the specification knows t.
 func (t DataType) Valid() bool { return t >= Int8 && t <= lastType }
 

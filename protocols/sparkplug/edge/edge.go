@@ -25,7 +25,8 @@ type Config struct {
 	Targets []Target            // what the commands of Node do, in the same order
 	Settle  time.Duration       // how long the primary host must stay online for what was sent before to be acknowledged
 
-	// Save stores bdSeq before it is used, so that New can be given it after a restart. nil: nobody does.
+	// Load recalls what Save has stored last, -1 if it never has; Save is called before a bdSeq is used. nil: nobody keeps it.
+	Load func(ctx context.Context) (bdSeq int, err error)
 	Save func(ctx context.Context, bdSeq int) error
 	Note func(text string) // what came and was not followed; nil: nobody wants to know
 	Now  func() time.Time  // nil: time.Now
@@ -35,12 +36,14 @@ type Config struct {
 type Edge struct {
 	cfg Config
 
+	loaded bool // by Dial
+
 	mu   sync.Mutex // one thing happens after the other, and is said in that order
 	node *sparkplug.Node
 }
 
-// New is a node whose last CONNECT had bdSeq; -1: it never made one.
-func New(cfg Config, bdSeq int) (*Edge, error) {
+// New is a node that has not connected.
+func New(cfg Config) (*Edge, error) {
 	if len(cfg.Servers) == 0 {
 		return nil, errors.New("a server is needed")
 	}
@@ -48,7 +51,7 @@ func New(cfg Config, bdSeq int) (*Edge, error) {
 		return nil, err
 	}
 	cfg.Node.Servers = len(cfg.Servers)
-	node, err := sparkplug.New(cfg.Node, bdSeq)
+	node, err := sparkplug.New(cfg.Node, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +64,34 @@ func New(cfg Config, bdSeq int) (*Edge, error) {
 	return &Edge{cfg: cfg, node: node}, nil
 }
 
-// hostTime is how long a node waits for its primary host at one of several servers.
-const hostTime = 10 * time.Second
+const (
+	// hostTime is how long a node waits for its primary host at one of several servers.
+	hostTime = 10 * time.Second
+	// connectTime is how long it may take to connect to one.
+	connectTime = 30 * time.Second
+)
 
-// Dial connects to the server whose turn it is, and returns when the births are said. It is an uplink.Dial; only one connection may stand
-// at a time.
+// Dial connects to the server whose turn it is, or else to one of the others, and returns when the births are said. It is an uplink.Dial;
+// only one connection may stand at a time.
 func (e *Edge) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error) {
+	var errs []error
+	for range e.cfg.Servers {
+		s, err := e.dial(ctx, hear)
+		if err == nil {
+			return s, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (e *Edge) dial(ctx context.Context, hear uplink.Hear) (*session, error) {
+	if err := e.recall(ctx); err != nil {
+		return nil, err
+	}
 	e.mu.Lock()
 	will, bdSeq := e.node.Connect(e.cfg.Now())
 	server := e.cfg.Servers[e.node.Server()]
@@ -74,7 +99,7 @@ func (e *Edge) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error
 	e.mu.Unlock()
 	if e.cfg.Save != nil {
 		if err := e.cfg.Save(ctx, bdSeq); err != nil {
-			return nil, fmt.Errorf("store bdSeq: %w", err)
+			e.cfg.Note(fmt.Sprintf("bdSeq cannot be stored: %v", err)) // a gateway without a store still sends
 		}
 	}
 	s := &session{e: e, hear: hear, ring: make(chan struct{}, 1), turn: make(chan struct{}, 1), over: make(chan struct{}),
@@ -86,7 +111,9 @@ func (e *Edge) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error
 		state := topic == sparkplug.StateTopic(e.cfg.Node.Host)
 		server.Subscriptions = append(server.Subscriptions, mqttclient.Subscription{Filter: topic, QoS: 1, Kept: state, OnMessage: s.post})
 	}
-	k, err := mqttclient.Dial(ctx, server)
+	brief, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	k, err := mqttclient.Dial(brief, server)
 	if err != nil {
 		var unreached *mqttclient.Unreached
 		e.mu.Lock()
@@ -105,6 +132,26 @@ func (e *Edge) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error
 		return nil, err
 	}
 	return s, nil
+}
+
+// recall tells the node, once, what its last CONNECT was before a restart. If that cannot be known, it begins as if there was none.
+func (e *Edge) recall(ctx context.Context) error {
+	if e.loaded || e.cfg.Load == nil {
+		return nil
+	}
+	bdSeq, err := e.cfg.Load(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		e.cfg.Note(fmt.Sprintf("bdSeq cannot be recalled: %v", err))
+	default:
+		e.mu.Lock()
+		e.node.Recall(bdSeq)
+		e.mu.Unlock()
+	}
+	e.loaded = true
+	return nil
 }
 
 // wait waits for the births.

@@ -115,9 +115,6 @@ func (s *site) table() {
 func TestTheServerMustBeThere(t *testing.T) {
 	s := newSite(t, 2, "", nil)
 	_ = s.taps[0].Close()
-	if x, err := s.edge.Dial(patient(t), s.hear); err == nil {
-		t.Error("connected", x)
-	}
 	x := s.dial() // to the next one
 	defer x.Close()
 	if err := x.Send(patient(t), []record.Record{one("a", 1, time.Now(), "f", 1.0)}); err != nil {
@@ -134,6 +131,39 @@ func TestTheServerMustBeThere(t *testing.T) {
 		t.Error("sent without a connection")
 	}
 	s.until("the will", func(all []told) bool { return count(all, sparkplug.NDEATH) == 1 })
+	s.fine()
+}
+
+// What is wrong with all servers is told.
+func TestNoServerIsThere(t *testing.T) {
+	s := newSite(t, 2, "", nil)
+	for _, tap := range s.taps {
+		_ = tap.Close()
+	}
+	_, err := s.edge.Dial(patient(t), s.hear)
+	for _, tap := range s.taps {
+		if err == nil || !strings.Contains(err.Error(), tap.Address()) {
+			t.Errorf("%v does not name %s", err, tap.Address())
+		}
+	}
+}
+
+// A store that fails keeps no node from sending.
+func TestNothingIsKept(t *testing.T) {
+	var notes []string
+	s := newSite(t, 1, "", func(c *edge.Config) {
+		c.Save = func(context.Context, int) error { return errors.New("disk full") }
+		c.Note = func(text string) { notes = append(notes, text) }
+	})
+	x := s.dial()
+	if err := x.Send(patient(t), []record.Record{one("a", 1, time.Now(), "f", 1.0)}); err != nil {
+		t.Error(err)
+	}
+	s.stopping(true)
+	_ = x.Close()
+	if len(notes) != 1 || !strings.Contains(notes[0], "disk full") {
+		t.Error(notes)
+	}
 	s.fine()
 }
 

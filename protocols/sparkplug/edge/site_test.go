@@ -125,7 +125,8 @@ func newSite(t *testing.T, servers int, host string, more func(*edge.Config)) *s
 
 // restart makes the node anew, as after a restart of the process.
 func (s *site) restart(bdSeq int) {
-	e, err := edge.New(s.cfg, bdSeq)
+	s.cfg.Load = func(context.Context) (int, error) { return bdSeq, nil }
+	e, err := edge.New(s.cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}
