@@ -59,21 +59,23 @@ type Cell struct {
 	onHealth atomic.Pointer[func()]
 
 	mu     sync.Mutex
-	health *actorv1.Health
+	health word
 	called map[string]*MethodStats // nil until somebody calls
+}
+
+// word is the last one on an actor's health.
+type word struct {
+	state, cause string
+	since        time.Time // zero: it has had no life yet
+	life         uint32
 }
 
 // NewCell enters an actor of kind k at path into the directory. It has no life
 // yet: spawn its Props.
 func (s *System) NewCell(path string, k *Kind, config proto.Message) (*Cell, error) {
-	c := &Cell{sys: s, path: path, kind: k, meth: k.meth(), health: unborn(k, "")}
+	c := &Cell{sys: s, path: path, kind: k, meth: k.meth(), health: word{state: Gone}}
 	c.config.Store(&config)
 	return c, s.add(c)
-}
-
-// unborn is the health of who has had no life yet.
-func unborn(k *Kind, about string) *actorv1.Health {
-	return &actorv1.Health{Kind: k.Name, State: Gone, About: about}
 }
 
 // Path is the actor's name.
@@ -168,31 +170,34 @@ func (c *Cell) Served() uint64 { return c.served.Load() }
 // Health is the last word.
 func (c *Cell) Health() *actorv1.Health {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return proto.CloneOf(c.health)
+	h := c.health
+	c.mu.Unlock()
+	m := &actorv1.Health{Kind: c.kind.Name, State: h.state, Cause: h.cause, Life: h.life, About: c.about}
+	if !h.since.IsZero() {
+		m.Since = timestamppb.New(h.since)
+	}
+	return m
 }
 
 // State is Health().State, cheaper.
 func (c *Cell) State() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.health.State
+	return c.health.state
 }
 
 // SetHealth changes the last word, and publishes it if it did change.
 func (c *Cell) SetHealth(state, cause string) {
 	c.mu.Lock()
-	old := c.health.State
-	n := c.lives.Load()
-	if old == state && c.health.Cause == cause && c.health.Life == n {
+	next := word{state, cause, c.health.since, c.lives.Load()}
+	if next == c.health {
 		c.mu.Unlock()
 		return
 	}
-	since := c.health.Since
-	if old != state || since == nil {
-		since = timestamppb.Now()
+	if next.state != c.health.state || next.since.IsZero() {
+		next.since = time.Now()
 	}
-	c.health = &actorv1.Health{Kind: c.kind.Name, State: state, Cause: cause, Since: since, Life: n, About: c.about}
+	c.health = next
 	c.mu.Unlock()
 	c.sayHealth()
 	if fn := c.onHealth.Load(); fn != nil {
@@ -205,10 +210,7 @@ func (c *Cell) SetHealth(state, cause string) {
 func (c *Cell) OnHealth(fn func()) { c.onHealth.Store(&fn) }
 
 func (c *Cell) sayHealth() {
-	c.mu.Lock()
-	h := c.health
-	c.mu.Unlock()
-	if err := c.sys.Bus.Publish(c.subject(bus.State, "health"), h); err != nil {
+	if err := c.sys.Bus.Publish(c.subject(bus.State, "health"), c.Health()); err != nil {
 		c.log().Debug("health not published", "err", err)
 	}
 }

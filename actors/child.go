@@ -32,7 +32,7 @@ func (c *Context) Spawn(token string, k *Kind, config proto.Message, about strin
 		return nil, bus.Errorf(bus.Aborted, "this life of %s is over", l.cell.path)
 	}
 	s := l.cell.sys
-	cell := &Cell{sys: s, path: l.cell.path + "/" + token, kind: k, meth: k.meth(), about: about, parent: l, health: unborn(k, about)}
+	cell := &Cell{sys: s, path: l.cell.path + "/" + token, kind: k, meth: k.meth(), about: about, parent: l, health: word{state: Gone}}
 	cell.config.Store(&config)
 	if err := s.add(cell); err != nil {
 		return nil, bus.Errorf(bus.FailedPrecondition, "%s", err)
