@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatewayd/bus"
+	"gatewayd/schemas"
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
@@ -225,6 +226,21 @@ func (s *System) answers(subject, service string) error {
 		err = bus.Errorf(bus.NotFound, "method %s of %s is one of %s, not of %s", addr.Leaf, addr.Path, md.Parent().FullName(), service)
 	}
 	return err
+}
+
+// Operations are the methods of everybody in this process, sorted by path and name.
+func (g Gate) Operations() []schemas.Operation {
+	var all []schemas.Operation
+	for _, path := range g.l.cell.sys.Paths() {
+		if c := g.l.cell.sys.Lookup(path); c != nil {
+			for _, name := range c.Methods() {
+				if md, _, err := c.method(name); err == nil {
+					all = append(all, schemas.Operation{Path: path, Method: md})
+				}
+			}
+		}
+	}
+	return all
 }
 
 // Report is how one actor or group of this process is.

@@ -3,7 +3,7 @@
 # only tells.
 set -eu
 cd "$(dirname "$0")/../protocols"
-for dir in modbus/testdata/npm sparkplug/testdata/npm; do
+for dir in modbus/testdata/npm sparkplug/testdata/npm web/testdata/npm; do
 	have=$dir/node_modules/.installed
 	if command -v node >/dev/null && cmp -s "$dir/package-lock.json" "$have"; then continue; fi
 	[ "${1:-install}" = check ] && exit 1

@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"math"
@@ -59,6 +60,7 @@ func MessageSchema(md protoreflect.MessageDescriptor) ([]byte, error) {
 type schemaWriter struct {
 	config bool // as in the config file, not as JSON on the bus
 	defs   object
+	refs   string // before the names of defs in references; empty: "#/$defs/"
 }
 
 func (w *schemaWriter) actor(kind string, md protoreflect.MessageDescriptor) object {
@@ -203,7 +205,7 @@ func (w *schemaWriter) reference(fd protoreflect.FieldDescriptor) object {
 		w.defs[name] = nil // it may hold itself
 		w.defs[name] = w.message(md)
 	}
-	return object{"$ref": "#/$defs/" + name}
+	return object{"$ref": cmp.Or(w.refs, "#/$defs/") + name}
 }
 
 func textSchema(fd protoreflect.FieldDescriptor) object {

@@ -7,6 +7,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/web"
+	"gatewayd/schemas"
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
@@ -35,6 +36,19 @@ func healthz(gate actors.Gate) http.HandlerFunc {
 			State string `json:"state"`
 			Of    []sick `json:"of"`
 		}{states[worst], of})
+	}
+}
+
+// openapi describes all calls there are at the moment it is asked.
+func openapi(gate actors.Gate, gateway string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		text, err := schemas.OpenAPI("gateway "+gateway, "1", gate.Operations())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(text)
 	}
 }
 

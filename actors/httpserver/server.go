@@ -141,7 +141,9 @@ func (s *server) config(c *actors.Context) web.Config {
 				return say(web.Said{Topic: m.Topic, ContentType: m.ContentType, Payload: m.Payload})
 			}))
 		},
-		Pages: map[string]http.HandlerFunc{"/healthz": healthz(gate), "/metrics": web.Metrics(func() []web.Family { return families(gate.Reports()) })},
+		Pages: map[string]http.HandlerFunc{
+			"/healthz": healthz(gate), "/openapi.json": openapi(gate, c.Gateway()),
+			"/metrics": web.Metrics(func() []web.Family { return families(gate.Reports()) })},
 	}
 	if door.Guarded() {
 		cfg.Enter = door.Enter

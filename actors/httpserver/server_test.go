@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +144,7 @@ func TestCurlCalls(t *testing.T) {
 			"event: answer\ndata: {\"number\":1}\n\nevent: answer\ndata: {\"number\":2}\n\nevent: end\ndata: {}\n\n"},
 		{[]string{url + "/"}, `{"code":"not_found"`},
 		{[]string{"-d", `{}`, url + "/nonsense"}, `{"code":"not_found"`},
+		{[]string{url + "/openapi.json"}, `{"components":{"schemas":{"Error":`},
 		{[]string{url + "/healthz"}, `{"state":"ok","of":[]}`},
 		{[]string{"--http2-prior-knowledge", "-d", `{"how":"panic"}`, url + "/cmd/field/plc/Misbehave"}, `{}`},
 	} {
@@ -155,6 +158,47 @@ func TestCurlCalls(t *testing.T) {
 	if m := curl(t, url+"/metrics"); !strings.Contains(m, `gatewayd_actor_health{kind="counter",path="field/plc",state="ok"} 1`) ||
 		!strings.Contains(m, "# TYPE gatewayd_actor_failures_total counter") {
 		t.Errorf("metrics:\n%s", m)
+	}
+}
+
+// Every query of the dashboard asks for metrics and labels that there are.
+func TestDashboard(t *testing.T) {
+	_, addr, _ := start(t, &webv1.Server{})
+	curl(t, "-d", `{"how":"panic"}`, "http://"+addr+"/cmd/field/plc/Misbehave")
+	metrics := curl(t, "http://"+addr+"/metrics")
+	text, err := os.ReadFile("../../packaging/grafana.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(text, &board); err != nil {
+		t.Fatal(err)
+	}
+	name, by := regexp.MustCompile(`gatewayd_\w+`), regexp.MustCompile(`by \(([^)]*)\)`)
+	for _, p := range board.Panels {
+		for _, q := range p.Targets {
+			for _, m := range name.FindAllString(q.Expr, -1) {
+				line := regexp.MustCompile(`(?m)^` + m + `\{.*\} `).FindString(metrics)
+				if line == "" {
+					t.Errorf("%s: there is no metric %s", p.Title, m)
+				}
+				for _, labels := range by.FindAllStringSubmatch(q.Expr, -1) {
+					for _, l := range strings.Split(labels[1], ", ") {
+						if !strings.Contains(line, l+`="`) {
+							t.Errorf("%s: %s has no label %s", p.Title, m, l)
+						}
+					}
+				}
+			}
+		}
+	}
+	if len(board.Panels) < 8 {
+		t.Errorf("%d panels", len(board.Panels))
 	}
 }
 

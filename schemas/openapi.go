@@ -1,0 +1,80 @@
+package schemas
+
+import (
+	"encoding/json"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Operation is a method that the actor at Path answers.
+type Operation struct {
+	Path   string
+	Method protoreflect.MethodDescriptor
+}
+
+const componentRefs = "#/components/schemas/"
+
+// OpenAPI is the description (OpenAPI 3.1) of methods as the HTTP door has them: POST /cmd/<path>/<Method>, JSON in and out; a method with several
+// answers gives them as Server-Sent Events.
+func OpenAPI(title, version string, all []Operation) ([]byte, error) {
+	w := schemaWriter{defs: object{}, refs: componentRefs}
+	w.defs["Error"] = object{
+		"type": "object", "description": "Why a call failed.", "required": []string{"code", "message"},
+		"properties": object{
+			"code":    object{"type": "string", "description": "One of the codes of Connect and gRPC, like \"not_found\"."},
+			"message": object{"type": "string", "description": "The same in words."},
+		},
+	}
+	paths, tags, tagged := object{}, []object{}, map[string]bool{}
+	for _, o := range all {
+		paths["/cmd/"+o.Path+"/"+string(o.Method.Name())] = object{"post": w.operation(o)}
+		if !tagged[o.Path] {
+			tagged[o.Path] = true
+			tags = append(tags, object{"name": o.Path})
+		}
+	}
+	return json.Marshal(object{
+		"openapi":  "3.1.0",
+		"info":     object{"title": title, "version": version},
+		"servers":  []object{{"url": "/"}},
+		"tags":     tags,
+		"paths":    paths,
+		"security": []object{{}, {"password": []string{}}, {"token": []string{}}, {"certificate": []string{}}},
+		"components": object{
+			"schemas": w.defs,
+			"securitySchemes": object{
+				"password":    object{"type": "http", "scheme": "basic"},
+				"token":       object{"type": "http", "scheme": "bearer"},
+				"certificate": object{"type": "mutualTLS"},
+			},
+		},
+	})
+}
+
+func (w *schemaWriter) operation(o Operation) object {
+	doc, name := Doc(string(o.Method.FullName())), string(o.Method.Name())
+	answer := "application/json"
+	if o.Method.IsStreamingServer() {
+		answer = "text/event-stream"
+	}
+	op := object{
+		"operationId": strings.ReplaceAll(o.Path, "/", ".") + "." + name, "tags": []string{o.Path}, "summary": doc,
+		"requestBody": object{"required": true, "content": object{"application/json": object{"schema": w.component(o.Method.Input())}}},
+		"responses": object{
+			"200":     object{"description": "The answer.", "content": object{answer: object{"schema": w.component(o.Method.Output())}}},
+			"default": object{"description": "It failed.", "content": object{"application/json": object{"schema": object{"$ref": componentRefs + "Error"}}}},
+		},
+	}
+	return op
+}
+
+// component is a message that is written once.
+func (w *schemaWriter) component(md protoreflect.MessageDescriptor) object {
+	name := string(md.FullName())
+	if _, done := w.defs[name]; !done {
+		w.defs[name] = true // in case it holds itself
+		w.defs[name] = w.message(md)
+	}
+	return object{"$ref": componentRefs + name}
+}
