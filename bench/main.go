@@ -48,6 +48,7 @@ var figures = []figure{
 	{"shared", "masters that share a line", 60 * time.Second, sharedLine},
 	{"crowd", "polling beside 500 masters", 60 * time.Second, crowdedPolling},
 	{"cookie", "the cookie protocol through our broker", 60 * time.Second, cookie},
+	{"calls", "calls through HTTP and NATS", 90 * time.Second, callDoors},
 	{"mdi", "bytes of a record by uplink-mdi", 30 * time.Second, mdiSize},
 	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
 	{"store", "records of tracks to disk", 60 * time.Second, storeRates},
@@ -64,6 +65,10 @@ func main() {
 	}
 	if len(os.Args) == 3 && os.Args[1] == bareFlag {
 		fmt.Fprintln(os.Stderr, bareServer(os.Args[2]))
+		os.Exit(1)
+	}
+	if len(os.Args) == 3 && os.Args[1] == echoFlag {
+		fmt.Fprintln(os.Stderr, echoServer(os.Args[2]))
 		os.Exit(1)
 	}
 	if len(os.Args) == 5 && os.Args[1] == rtuFlag {
