@@ -152,7 +152,9 @@ func startUntil(ports []int, log string, command []string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.mqtt = ports[1]
+	if len(ports) > 1 {
+		p.mqtt = ports[1]
+	}
 	for _, port := range ports {
 		if err := reachable(port, 10*time.Second); err != nil {
 			p.end()
