@@ -31,8 +31,8 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run a gateway with a simulated plant and look at it",
 		Long: `Run a gateway in this process, with a plant made of software: a PLC behind Modbus
-TCP, and an RS-485 line with a healthy, a slow, a flaky and a silent meter. Modbus
-masters find the plant's live points on one port, and the meters themselves on
+TCP, an RS-485 line with a healthy, a slow, a flaky and a silent meter, and a Wi-Fi
+plug that publishes by MQTT. Modbus masters find the plant's live points on one port, and the meters themselves on
 another. Nothing has to be installed or configured, and nothing stays behind. On a
 terminal it shows the supervision tree as it lives.
 
@@ -102,6 +102,7 @@ func (d *demo) run(ctx context.Context, drill bool) (err error) {
 		return err
 	}
 	defer d.plant.close()
+	defer startPlug(d.mqtt)()
 	d.file = filepath.Join(d.data, "demo.toml")
 	if err := writeFile(d.file, d.config()); err != nil {
 		return err
@@ -136,7 +137,7 @@ func (d *demo) config() []byte {
 			"@unit@", strconv.Itoa(int(m.unit)), "@tolerate@", strconv.Itoa(m.tolerate)).Replace(meterConfig))
 	}
 	return []byte(strings.NewReplacer("@bus@", d.bus, "@mqtt@", d.mqtt, "@modbus@", d.modbus, "@gateway@", d.gateway,
-		"@plc@", d.plant.plc, "@line@", d.plant.line.Path(), "@meters@\n", all.String()).Replace(demoConfig))
+		"@plug@", plugName, "@plc@", d.plant.plc, "@line@", d.plant.line.Path(), "@meters@\n", all.String()).Replace(demoConfig))
 }
 
 // start starts a gateway; the demo is the watchdog outside, so that it may be
@@ -207,6 +208,7 @@ func (d *demo) hints() []string {
 		"gatewayd watch" + server + " 'data/field/#'    or: nats" + nats + " sub 'gw.demo.data.>'",
 		"mosquitto_sub" + mqtt + " -t 'data/#' -v",
 		"gatewayd call" + server + ` field/plc/mixer WriteRegisters '{"address":10,"values":[42]}'`,
+		"gatewayd call" + server + ` field/pump Set '{"name":"relay","flag":true}'    a plug that publishes by MQTT`,
 		mbpoll(d.modbus, "-t 4:float -B -r 11 -c 2") + "    voltage and power of meter-1, as the gateway has them",
 		mbpoll(d.modbus, "-r 2") + " 1200    the mixer's setpoint",
 		mbpoll(d.gateway, "-t 3:float -B -r 1 -c 2") + "    meter-1 itself, on a line that is polled all the while",

@@ -14,6 +14,7 @@ import (
 	configv1 "gatewayd/schemas/config/v1"
 	drillv1 "gatewayd/schemas/drill/v1"
 	modbusv1 "gatewayd/schemas/modbus/v1"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 	"gatewayd/supervisor/config"
 )
@@ -217,14 +218,20 @@ func numberText(x float64) string {
 func unitsOf(cfg *config.Tree) map[string]map[string]string {
 	all := map[string]map[string]string{}
 	cfg.Walk(func(n *config.Node) {
-		unit, ok := n.Config.(*modbusv1.Unit)
-		if !ok {
+		units := map[string]string{}
+		switch c := n.Config.(type) {
+		case *modbusv1.Unit:
+			for _, p := range c.Points {
+				units[p.Name] = p.Unit
+			}
+		case *mqttv1.Device:
+			for _, p := range c.Points {
+				units[p.Name] = p.Unit
+			}
+		default:
 			return
 		}
-		all[n.Path] = map[string]string{}
-		for _, p := range unit.Points {
-			all[n.Path][p.Name] = p.Unit
-		}
+		all[n.Path] = units
 	})
 	return all
 }

@@ -228,7 +228,7 @@ func (s *story) allWell(ctx context.Context) error {
 		well := 0
 		for path, h := range s.n.health {
 			switch {
-			case h.Kind == "group", slices.Contains(excused[:], path):
+			case h.Kind == "group", h.Kind == "mqtt-session", slices.Contains(excused[:], path):
 			case h.State != actors.OK:
 				return false
 			default:
