@@ -47,11 +47,8 @@ func (o *owed) wait(w want, now time.Time) time.Duration {
 	return most
 }
 
-// came strikes the oldest answer that body (from the unit to the end of the PDU) can be; false: there is none.
+// came says whether body (from the unit to the end of the PDU) can be an answer that is owed. It stays owed: nobody can tell the unit's own word from
+// a frame that somebody else sends in its name, and after that the answer would still come.
 func (o *owed) came(body []byte) bool {
-	i := slices.IndexFunc(o.answers, func(a late) bool { return a.want.accepts(body) })
-	if i >= 0 {
-		o.answers = slices.Delete(o.answers, i, i+1)
-	}
-	return i >= 0
+	return slices.ContainsFunc(o.answers, func(a late) bool { return a.want.accepts(body) })
 }

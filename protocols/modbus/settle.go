@@ -38,22 +38,15 @@ func (l *Link) settle(ctx context.Context) error {
 	}
 }
 
-// fence waits until the answer to an earlier request has come or is no longer feared. When that is beyond limit it only looks whether the
-// answer has come meanwhile: waiting would cost the neighbours on the line.
+// fence waits until the answer to an earlier request is no longer feared, but not beyond limit: that would cost the neighbours on the line.
 func (l *Link) fence(ctx context.Context, limit time.Time) error {
-	for looked := false; ; looked = true {
+	for {
 		now := time.Now()
 		d := l.owed.wait(l.want, now)
 		if d <= 0 {
 			return nil
 		}
 		if now.Add(d).After(limit) {
-			if !looked {
-				if err := l.listen(ctx, now.Add(time.Millisecond)); err != nil {
-					return err
-				}
-				continue
-			}
 			return fmt.Errorf("%w: %w for %v: %w", ErrTimeout, ErrOwed, d.Round(time.Millisecond), os.ErrDeadlineExceeded)
 		}
 		if err := l.listen(ctx, now.Add(d)); err != nil {
@@ -86,7 +79,7 @@ func (l *Link) drain(ctx context.Context, limit time.Time) error {
 	}
 }
 
-// listen reads once, until t at most, and strikes the owed answers that come.
+// listen reads once, until t at most.
 func (l *Link) listen(ctx context.Context, t time.Time) error {
 	err := l.readUntil(ctx, t)
 	if err == nil {
@@ -95,7 +88,7 @@ func (l *Link) listen(ctx context.Context, t time.Time) error {
 	switch {
 	case err == nil:
 		l.quiet = time.Now()
-		l.strike()
+		l.note()
 		return nil
 	case ctx.Err() != nil:
 		return noAnswer(ctx, 0)
@@ -107,7 +100,8 @@ func (l *Link) listen(ctx context.Context, t time.Time) error {
 	return &lostError{fmt.Errorf("read: %w", err)}
 }
 
-func (l *Link) strike() {
+// note tells the tap of frames that nobody waits for.
+func (l *Link) note() {
 	for {
 		frame, body, end := l.find()
 		if frame == nil {
@@ -139,7 +133,7 @@ func (l *Link) discard(ctx context.Context) (found bool, err error) {
 	found = came || l.rx.n > 0
 	if came {
 		l.quiet = time.Now()
-		l.strike()
+		l.note()
 	}
 	l.rx.drop(l.rx.n)
 	return found, nil
