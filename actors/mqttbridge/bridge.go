@@ -44,6 +44,13 @@ type bridge struct {
 	meter  meter
 }
 
+type (
+	stated  struct{ filter string } // its last words have gone out
+	restate struct{ filter string } // they could not be had: ask for them again
+)
+
+const stateAgain = 10 * time.Second
+
 // minute is when rates are counted anew.
 type minute struct{}
 
@@ -58,6 +65,8 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 		b.dial(c)
 	case *mqttclient.Client:
 		return b.connected(c, m)
+	case undialed:
+		b.unconnected(c, m.error)
 	case lost:
 		b.lost(c, m)
 	case actors.Delivery:
@@ -83,6 +92,8 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 		b.meter.turn(time.Now())
 	case listen:
 		b.listen(c)
+	case restate:
+		c.Last(m.filter, stated(m))
 	case *mqtt.Hear:
 		b.hear(c, m)
 	case *mqtt.Heard:
@@ -96,7 +107,7 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 	case *mqttv1.ListUnclaimedRequest:
 		b.unclaimed(c, m)
 	case actors.Failed:
-		b.failed(c, m)
+		return b.failed(c, m)
 	}
 	return nil
 }
@@ -115,7 +126,7 @@ func (b *bridge) start(c *actors.Context) error {
 		}
 	}
 	for _, filter := range routes.states(true) {
-		c.Last(filter, nil)
+		c.Last(filter, stated{filter})
 	}
 	if len(routes.foreign()) > 0 {
 		c.Every(renewTime, listen{})
@@ -127,7 +138,7 @@ func (b *bridge) start(c *actors.Context) error {
 }
 
 // failed takes what has not come about.
-func (b *bridge) failed(c *actors.Context, m actors.Failed) {
+func (b *bridge) failed(c *actors.Context, m actors.Failed) error {
 	switch of := m.Of.(type) {
 	case *mqtt.Hear:
 		_, why := actors.Explain(m.Err)
@@ -135,7 +146,10 @@ func (b *bridge) failed(c *actors.Context, m actors.Failed) {
 	case *mqtt.Say:
 		b.meter.refused++
 		c.Log().Debug("not taken by the broker of this gateway", "topic", of.Topic, "err", m.Err)
-	case nil:
-		b.unconnected(c, m.Err)
+	case stated:
+		c.After(stateAgain, restate(of))
+	default: // of a worker, which tells its errors otherwise
+		return m.Err
 	}
+	return nil
 }

@@ -29,8 +29,9 @@ type link struct {
 }
 
 type (
-	dial struct{} // connect
-	lost struct { // of the how-manieth connection
+	dial     struct{}        // connect
+	undialed struct{ error } // it could not
+	lost     struct {        // of the how-manieth connection
 		number int
 		err    error
 	}
@@ -53,7 +54,7 @@ func (b *bridge) dial(c *actors.Context) {
 	c.Do(dialTime, func(ctx context.Context) (any, error) {
 		k, err := mqttclient.Dial(ctx, cfg)
 		if err != nil {
-			return nil, err
+			return undialed{err}, nil
 		}
 		return k, nil
 	})
@@ -89,7 +90,7 @@ func (b *bridge) connected(c *actors.Context, k *mqttclient.Client) error {
 	c.State("bridge", b.state())
 	c.Log().Info("connected", "url", b.cfg.Url)
 	for _, filter := range b.routes.states(false) {
-		c.Last(filter, nil)
+		c.Last(filter, stated{filter})
 	}
 	b.judge(c)
 	b.subscribe(c)
