@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,14 +34,16 @@ type ReaderConfig struct {
 	New    bool     // a reader that is made now begins with what is written from now on, not with the oldest there is
 }
 
-// Reader is one reader's place in the tracks. One goroutine uses it at a time, but for Backlog.
+// Reader is one reader's place in the tracks. One goroutine reads at a time; Ack and Backlog are for any.
 type Reader struct {
 	conn     *Conn
 	name     string
 	patterns []string
 	rewind   bool
-	acked    uint64 // the last one; 0: none yet
-	unacked  []unacked
+
+	mu      sync.Mutex
+	acked   uint64 // the last one; 0: none yet
+	unacked []unacked
 }
 
 type unacked struct {
@@ -171,7 +174,9 @@ func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Sto
 		if a, err := ParseSubject(m.Subject()); err == nil {
 			s.Path = a.Path
 		}
+		r.mu.Lock()
 		r.unacked = append(r.unacked, unacked{s.Seq, m.Reply()})
+		r.mu.Unlock()
 		all = append(all, s)
 	}
 	err := batch.Error()
@@ -183,6 +188,8 @@ func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Sto
 
 // Ack acknowledges the message of that sequence and all that were delivered before it.
 func (r *Reader) Ack(seq uint64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	n, _ := slices.BinarySearchFunc(r.unacked, seq+1, func(u unacked, seq uint64) int {
 		if u.seq < seq {
 			return -1
@@ -202,16 +209,21 @@ func (r *Reader) Ack(seq uint64) error {
 
 // Rewind has everything delivered again that is not acknowledged.
 func (r *Reader) Rewind(ctx context.Context) error {
+	r.mu.Lock()
+	acked := r.acked
+	r.mu.Unlock()
 	var err error
-	if js := r.conn.commit.bus.js; r.acked == 0 {
+	if js := r.conn.commit.bus.js; acked == 0 {
 		_, err = js.ResetConsumer(ctx, streamTracks, r.name)
 	} else { // the acknowledgement may still be on its way, or have been forgotten in a restart
-		_, err = js.ResetConsumerToSequence(ctx, streamTracks, r.name, r.acked+1)
+		_, err = js.ResetConsumerToSequence(ctx, streamTracks, r.name, acked+1)
 	}
 	if err != nil {
 		return r.failed("rewind", r.conn.reason(ctx, err))
 	}
+	r.mu.Lock()
 	r.rewind, r.unacked = false, nil
+	r.mu.Unlock()
 	return nil
 }
 
