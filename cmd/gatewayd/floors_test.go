@@ -18,11 +18,12 @@ var floors = map[string][]string{
 	"protocols":         {},
 	"bus":               {"schemas"},
 	"actors":            {"bus", "schemas"},
-	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "schemas", "protocols"},
+	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/uplink", "schemas", "protocols"},
 	"actors/accessdoor": {"actors", "protocols"},                                 // no kind: what some kinds have in common
 	"actors/modbusdoor": {"actors", "schemas", "protocols"},                      // no kind: what some kinds have in common
 	"actors/modbuslink": {"actors", "schemas", "protocols"},                      // likewise
 	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                      // likewise
+	"actors/uplink":     {"actors", "schemas", "protocols"},                      // likewise
 	"actors/actorstest": {"actors", "bus", "schemas", "supervisor", "protocols"}, // support for tests
 	"supervisor":        {"actors", "bus", "schemas"},
 	"cmd":               {"actors", "actors/*", "actors/accessdoor", "supervisor", "bus", "schemas", "protocols"},
@@ -40,8 +41,9 @@ var homes = map[string][]string{
 	"github.com/asynkron/protoactor-go":   {"actors", "actors/actorstest", "supervisor"},
 	"github.com/fsnotify/fsnotify":        {"cmd"},
 	"github.com/grid-x/modbus":            {"protocols"},
+	"github.com/klauspost/compress":       {"protocols"},
 	"github.com/mochi-mqtt/server":        {"protocols"},
-	"github.com/nats-io/":                 {"bus"},
+	"github.com/nats-io/":                 {"bus", "protocols"},
 	"github.com/pelletier/go-toml":        {"supervisor"},
 	"github.com/prometheus/client_golang": {"protocols"},
 	"github.com/spf13/cobra":              {"cmd"},
@@ -49,7 +51,7 @@ var homes = map[string][]string{
 	"golang.org/x/crypto":                 {"protocols"},
 	"golang.org/x/net":                    {"protocols"},
 	"golang.org/x/sys":                    {"protocols", "actors/*", "supervisor", "cmd"},
-	"google.golang.org/protobuf":          {"schemas", "protocols", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "supervisor", "cmd"},
+	"google.golang.org/protobuf":          {"schemas", "protocols", "bus", "actors", "actors/*", "actors/actorstest", "actors/modbusdoor", "actors/modbuslink", "actors/uplink", "actors/mqttdoor", "supervisor", "cmd"},
 }
 
 // only narrows a home to some packages.
@@ -60,7 +62,9 @@ var only = map[string][]string{
 	"github.com/grid-x/modbus":            {"protocols/modbus"},
 	"golang.org/x/crypto":                 {"protocols/access"},
 	"golang.org/x/net":                    {"protocols/srv"},
+	"github.com/klauspost/compress":       {"protocols/squeeze"},
 	"github.com/mochi-mqtt/server":        {"protocols/mqtt", "protocols/mqttclient"},
+	"github.com/nats-io/":                 {"bus", "protocols/natssend"},
 	"github.com/spf13/cobra":              {"cmd/gatewayd"},
 }
 

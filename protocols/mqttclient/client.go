@@ -217,6 +217,9 @@ func (k *Client) Open() bool {
 	}
 }
 
+// Done is closed when the connection is over.
+func (k *Client) Done() <-chan struct{} { return k.done }
+
 // Traffic is how many bytes of MQTT have passed, without TLS and TCP.
 func (k *Client) Traffic() (sent, received uint64) { return k.sent.Load(), k.received.Load() }
 

@@ -3,13 +3,13 @@ package mqttclient
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"time"
+
+	"gatewayd/protocols/tlsfiles"
 )
 
 // Config says which broker, who we are there, and what we want to hear.
@@ -115,7 +115,8 @@ func (cfg Config) open(ctx context.Context) (net.Conn, error) {
 	}
 	var t *tls.Config
 	if secure {
-		if t, err = cfg.tls(u.Hostname()); err != nil {
+		files := tlsfiles.Client{CA: cfg.CAFile, Cert: cfg.CertFile, Key: cfg.KeyFile, ServerName: cfg.ServerName}
+		if t, err = files.Config(u.Hostname()); err != nil {
 			return nil, err
 		}
 	}
@@ -129,29 +130,4 @@ func (cfg Config) open(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-func (cfg Config) tls(host string) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName}
-	if t.ServerName == "" {
-		t.ServerName = host
-	}
-	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("authorities: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("authorities: %s has no certificate", cfg.CAFile)
-		}
-	}
-	if cfg.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("own certificate: %w", err)
-		}
-		t.Certificates = []tls.Certificate{pair}
-	}
-	return t, nil
 }

@@ -1,5 +1,5 @@
 // Package tlsfiles is the TLS of a listener whose certificates are PEM files that may be renewed while connections stand: every
-// handshake goes by the files of the moment, and who is connected stays so.
+// handshake goes by the files of the moment, and who is connected stays so. Client is the same for who connects.
 package tlsfiles
 
 import (

@@ -60,6 +60,15 @@ type Rejected struct {
 	Why   string // of the batch as a whole
 }
 
+// Partial says that the first records of a batch were acknowledged before the connection ended; of the others nothing is known.
+type Partial struct {
+	Taken int
+	Err   error
+}
+
+func (p *Partial) Error() string { return p.Err.Error() }
+func (p *Partial) Unwrap() error { return p.Err }
+
 // A Refusal is one record that the far end will never take.
 type Refusal struct {
 	Index int // in the batch
