@@ -1,0 +1,323 @@
+// Package mqttsend sends batches of records to an MQTT broker: what the broker, or an application behind it, has acknowledged counts. It is
+// a uplink.Sender.
+package mqttsend
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/record"
+	"gatewayd/protocols/shape"
+	"gatewayd/protocols/squeeze"
+	"gatewayd/protocols/uplink"
+)
+
+// Config says where to, and in what form. All topics are without placeholders.
+type Config struct {
+	Client   mqttclient.Config // without subscriptions, will and callbacks
+	Form     shape.Form
+	Who      shape.Who
+	QoS      byte
+	Retain   bool
+	Compress string // "", "gzip" or "zstd"
+
+	Ack      string // topic on which an application acknowledges; empty: the broker's acknowledgement counts
+	Presence string // topic of "online" and "offline"; empty: none
+	Commands string // topic under which commands come; empty: none do
+	Answers  string // topic under which they are answered
+}
+
+// Check says whether it can work, without a broker.
+func (cfg Config) Check() error {
+	m, err := cfg.Form.New(cfg.Who)
+	if err != nil {
+		return err
+	}
+	if cfg.Form.Topic == "" {
+		return errors.New("topic: there is none")
+	}
+	if cfg.Ack != "" && !m.SaysBatch() {
+		return errors.New("ack-topic: the shape must say ${batch}, or nobody knows what to acknowledge")
+	}
+	return nil
+}
+
+// Dial implements uplink.Dial.
+func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error) {
+	maker, err := cfg.Form.New(cfg.Who)
+	if err != nil {
+		return nil, err
+	}
+	var nonce [6]byte
+	_, _ = rand.Read(nonce[:]) // it never fails
+	s := &sender{cfg: cfg, maker: maker, nonce: hex.EncodeToString(nonce[:]), acks: map[string]chan struct{}{}}
+	c := cfg.Client
+	c.Dialer, c.OnLost = s.meter.DialContext, hear.Lost
+	if cfg.Presence != "" {
+		c.Will = &mqttclient.Message{Topic: cfg.Presence, Payload: []byte("offline"), QoS: 1, Retain: true}
+	}
+	if cfg.Ack != "" {
+		c.Subscriptions = append(c.Subscriptions, mqttclient.Subscription{Filter: cfg.Ack, QoS: 1, OnMessage: s.acknowledged})
+	}
+	if cfg.Commands != "" {
+		c.Subscriptions = append(c.Subscriptions, mqttclient.Subscription{Filter: cfg.Commands + "/#", QoS: 1, OnMessage: func(m mqttclient.Message) { s.command(m, hear) }})
+	}
+	k, err := mqttclient.Dial(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.client = k
+	s.mu.Unlock()
+	if cfg.Presence != "" {
+		if err := k.Publish(ctx, mqttclient.Message{Topic: cfg.Presence, Payload: []byte("online"), QoS: 1, Retain: true}); err != nil {
+			_ = k.Close()
+			return nil, fmt.Errorf("broker %s: %s: %w", c.URL, cfg.Presence, err)
+		}
+	}
+	return s, nil
+}
+
+type sender struct {
+	cfg   Config
+	maker *shape.Maker
+	meter uplink.Meter
+	nonce string
+	count uint64
+
+	mu     sync.Mutex
+	client *mqttclient.Client
+	acks   map[string]chan struct{} // by id of the message
+}
+
+// Traffic implements uplink.Metered.
+func (s *sender) Traffic() (sent, received uint64) { return s.meter.Traffic() }
+
+// Close implements uplink.Sender.
+func (s *sender) Close() error {
+	if s.cfg.Presence != "" { // the will is not for those who say goodbye
+		_ = s.client.Post(mqttclient.Message{Topic: s.cfg.Presence, Payload: []byte("offline"), Retain: true}, nil)
+	}
+	return s.client.Close()
+}
+
+// under is a message on its way.
+type under struct {
+	shape.Message
+	done <-chan error
+	ack  chan struct{} // closed when the application has it; nil: it is not asked
+}
+
+// Send implements uplink.Sender.
+func (s *sender) Send(ctx context.Context, batch []record.Record) error {
+	s.count++
+	messages := s.maker.Make(s.nonce+"-"+strconv.FormatUint(s.count, 36), batch)
+	all := make([]under, 0, len(messages))
+	var failed, stopped error
+	for _, m := range messages {
+		var u under
+		if u, stopped = s.start(ctx, m); stopped != nil {
+			u.done = nil
+		}
+		if all = append(all, u); stopped != nil {
+			break
+		}
+	}
+	taken := make([]bool, len(batch))
+	for _, u := range all {
+		err := stopped
+		if u.done != nil {
+			err = s.wait(ctx, u)
+		}
+		s.forget(u.ID)
+		if err != nil {
+			failed = worse(failed, verdict(u.Message, err))
+			continue
+		}
+		for _, i := range u.Records {
+			taken[i] = true
+		}
+	}
+	return outcome(failed, taken)
+}
+
+func (s *sender) start(ctx context.Context, m shape.Message) (u under, err error) {
+	u.Message = m
+	payload, typ := m.Payload, s.maker.ContentType
+	if m.Retain {
+		typ = "application/json"
+	} else {
+		if payload, err = squeeze.Bytes(s.cfg.Compress, payload); err != nil {
+			return u, err
+		}
+		if s.cfg.Compress != "" {
+			typ += "+" + s.cfg.Compress
+		}
+		if s.cfg.Ack != "" {
+			u.ack = make(chan struct{})
+			s.mu.Lock()
+			s.acks[m.ID] = u.ack
+			s.mu.Unlock()
+		}
+	}
+	u.done, err = s.client.Start(ctx, mqttclient.Message{
+		Topic: m.Topic, Payload: payload, QoS: s.cfg.QoS, Retain: m.Retain || s.cfg.Retain, ContentType: typ,
+	})
+	return u, err
+}
+
+func (s *sender) wait(ctx context.Context, u under) error {
+	select {
+	case err := <-u.done:
+		if err != nil || u.ack == nil {
+			return err
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-u.ack:
+		return nil
+	case <-s.client.Done():
+		return mqttclient.ErrLost
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *sender) forget(id string) {
+	s.mu.Lock()
+	delete(s.acks, id)
+	s.mu.Unlock()
+}
+
+// acknowledged takes what an application says: {"ack": "id"}.
+func (s *sender) acknowledged(m mqttclient.Message) {
+	var said struct {
+		Ack string `json:"ack"`
+	}
+	if json.Unmarshal(m.Payload, &said) != nil || said.Ack == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ack := s.acks[said.Ack]; ack != nil {
+		close(ack)
+		delete(s.acks, said.Ack)
+	}
+}
+
+// verdict says whether a message will never be taken as it is.
+func verdict(m shape.Message, err error) error {
+	var refused *mqttclient.Refused
+	never := errors.Is(err, mqttclient.ErrTooLarge)
+	if errors.As(err, &refused) {
+		switch refused.Code {
+		case 0x83, 0x90, 0x95, 0x99: // implementation specific, topic name, packet too large, payload format
+			never = true
+		}
+	}
+	switch {
+	case !never:
+		return err
+	case len(m.Records) == 1:
+		return &uplink.Rejected{Records: []uplink.Refusal{{Index: m.Records[0], Why: err.Error()}}}
+	}
+	return &uplink.Rejected{Why: err.Error()}
+}
+
+// worse is the one of two errors that decides: an end of the connection, then what is rejected.
+func worse(a, b error) error {
+	var first, second *uplink.Rejected
+	switch {
+	case a == nil:
+		return b
+	case !errors.As(a, &first):
+		return a
+	case !errors.As(b, &second):
+		return b
+	case len(first.Records) == 0 || len(second.Records) == 0:
+		return &uplink.Rejected{Why: first.Error()}
+	}
+	first.Records = append(first.Records, second.Records...)
+	return first
+}
+
+// outcome is the error of a batch of which so much is taken.
+func outcome(err error, taken []bool) error {
+	if err == nil {
+		return nil
+	}
+	var rejected *uplink.Rejected
+	if errors.As(err, &rejected) {
+		rejected.Taken = true
+		for i, ok := range taken {
+			named := false
+			for _, r := range rejected.Records {
+				named = named || r.Index == i
+			}
+			rejected.Taken = rejected.Taken && (ok || named)
+		}
+		return rejected
+	}
+	n := 0
+	for n < len(taken) && taken[n] {
+		n++
+	}
+	if n > 0 {
+		return &uplink.Partial{Taken: n, Err: err}
+	}
+	return err
+}
+
+// command takes one from the broker: its topic ends in <actor>/<Method>.
+func (s *sender) command(m mqttclient.Message, hear uplink.Hear) {
+	rest, ok := strings.CutPrefix(m.Topic, s.cfg.Commands+"/")
+	at := strings.LastIndexByte(rest, '/')
+	if !ok || at <= 0 {
+		return
+	}
+	cmd := uplink.Command{Actor: rest[:at], Method: rest[at+1:], ContentType: m.ContentType, Payload: m.Payload}
+	to := mqttclient.Message{Topic: m.ResponseTopic, CorrelationData: m.CorrelationData, QoS: 1, ContentType: "application/json"}
+	if to.Topic == "" && s.cfg.Answers != "" {
+		to.Topic = s.cfg.Answers + "/" + rest
+	}
+	if to.Topic != "" {
+		cmd.Answer = func(payload []byte, err error) {
+			to.Payload = answer(payload, err)
+			s.mu.Lock()
+			k := s.client
+			s.mu.Unlock()
+			if k != nil {
+				_ = k.Post(to, nil) // whoever asked sees that nothing comes
+			}
+		}
+	}
+	hear.Command(cmd)
+}
+
+// answer is {"result": …} or {"error": "…"}.
+func answer(payload []byte, err error) []byte {
+	var m struct {
+		Result json.RawMessage `json:"result,omitempty"`
+		Error  string          `json:"error,omitempty"`
+	}
+	switch {
+	case err != nil:
+		m.Error = err.Error()
+	case json.Valid(payload):
+		m.Result = payload
+	default:
+		m.Result = json.RawMessage(`{}`)
+	}
+	b, _ := json.Marshal(m) // both are JSON
+	return b
+}

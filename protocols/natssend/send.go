@@ -1,0 +1,223 @@
+// Package natssend sends batches of records to a NATS server or cluster: each record is a message, and what a JetStream stream there has
+// stored counts. It is a uplink.Sender.
+package natssend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gatewayd/protocols/record"
+	"gatewayd/protocols/shape"
+	"gatewayd/protocols/squeeze"
+	"gatewayd/protocols/tlsfiles"
+	"gatewayd/protocols/uplink"
+)
+
+// Config says where to, and in what form.
+type Config struct {
+	URLs []string // nats:// or tls://host:port; several are servers of one cluster
+	Name string   // of the client, for people
+
+	CredsFile, NKeyFile       string // a JWT with its key, or the seed of an nkey
+	Username, Password, Token string
+	TLS                       *tlsfiles.Client // nil: as the server wants it
+
+	Form     shape.Form // its Topic, with / for ., is the subject
+	Who      shape.Who
+	Stream   string // the stream that must take it; empty: any
+	Compress string // "", "gzip" or "zstd"
+}
+
+// Check says whether it can work, without a server.
+func (cfg Config) Check() error {
+	_, err := cfg.Form.New(cfg.Who)
+	if err == nil && cfg.Form.Topic == "" {
+		err = errors.New("subject: there is none")
+	}
+	return err
+}
+
+// window is how many messages wait for the stream's acknowledgement at once.
+const window = 256
+
+// Dial implements uplink.Dial.
+func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error) {
+	maker, err := cfg.Form.New(cfg.Who)
+	if err != nil {
+		return nil, err
+	}
+	s := &sender{cfg: cfg, maker: maker}
+	options, err := cfg.options(ctx, s, hear)
+	if err != nil {
+		return nil, err
+	}
+	if s.conn, err = nats.Connect(strings.Join(cfg.URLs, ","), options...); err != nil {
+		return nil, err
+	}
+	if s.js, err = jetstream.New(s.conn, jetstream.WithPublishAsyncMaxPending(window)); err != nil {
+		s.conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (cfg Config) options(ctx context.Context, s *sender, hear uplink.Hear) ([]nats.Option, error) {
+	all := []nats.Option{
+		nats.Name(cfg.Name), nats.NoReconnect(), nats.SetCustomDialer(dialer{ctx, &s.meter}), nats.PingInterval(30 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.ClosedHandler(func(c *nats.Conn) {
+			err := c.LastError()
+			if err == nil {
+				err = errors.New("the server has closed the connection")
+			}
+			hear.Lost(err)
+		}),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what concerns a message is told with it
+	}
+	if at, ok := ctx.Deadline(); ok {
+		all = append(all, nats.Timeout(time.Until(at)))
+	}
+	switch {
+	case cfg.CredsFile != "":
+		all = append(all, nats.UserCredentials(cfg.CredsFile))
+	case cfg.NKeyFile != "":
+		key, err := nats.NkeyOptionFromSeed(cfg.NKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("nkey: %w", err)
+		}
+		all = append(all, key)
+	case cfg.Username != "":
+		all = append(all, nats.UserInfo(cfg.Username, cfg.Password))
+	case cfg.Token != "":
+		all = append(all, nats.Token(cfg.Token))
+	}
+	if cfg.TLS != nil {
+		t, err := cfg.TLS.Config("")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, nats.Secure(t))
+	}
+	return all, nil
+}
+
+// dialer ends with the attempt to connect, and counts.
+type dialer struct {
+	ctx   context.Context
+	meter *uplink.Meter
+}
+
+func (d dialer) Dial(network, address string) (net.Conn, error) {
+	return d.meter.DialContext(d.ctx, network, address)
+}
+
+type sender struct {
+	cfg   Config
+	maker *shape.Maker
+	conn  *nats.Conn
+	js    jetstream.JetStream
+	meter uplink.Meter
+}
+
+// Traffic implements uplink.Metered.
+func (s *sender) Traffic() (sent, received uint64) { return s.meter.Traffic() }
+
+// Close implements uplink.Sender.
+func (s *sender) Close() error {
+	s.conn.Close()
+	return nil
+}
+
+// Send implements uplink.Sender.
+func (s *sender) Send(ctx context.Context, batch []record.Record) error {
+	messages := s.maker.Make("", batch)
+	futures := make([]jetstream.PubAckFuture, 0, len(messages))
+	var stopped error
+	for _, m := range messages {
+		var f jetstream.PubAckFuture
+		if f, stopped = s.start(batch, m); stopped != nil {
+			break
+		}
+		futures = append(futures, f)
+	}
+	var refused []uplink.Refusal
+	taken := 0
+	for i, m := range messages {
+		err := stopped
+		if i < len(futures) {
+			err = wait(ctx, futures[i])
+		}
+		switch {
+		case err == nil:
+		case never(err):
+			refused = append(refused, uplink.Refusal{Index: m.Records[0], Why: err.Error()})
+			if i >= len(futures) { // nothing behind it was sent
+				return &uplink.Rejected{Records: refused}
+			}
+		case len(refused) > 0 && ctx.Err() == nil:
+			return &uplink.Rejected{Records: refused}
+		case taken > 0:
+			return &uplink.Partial{Taken: taken, Err: explained(err, m.Topic)}
+		default:
+			return explained(err, m.Topic)
+		}
+		taken = m.Records[0] + 1
+	}
+	if len(refused) > 0 {
+		return &uplink.Rejected{Records: refused, Taken: true}
+	}
+	return nil
+}
+
+// start publishes a record. Its id has the stream drop what it has had within its window for duplicates.
+func (s *sender) start(batch []record.Record, m shape.Message) (jetstream.PubAckFuture, error) {
+	payload, err := squeeze.Bytes(s.cfg.Compress, m.Payload)
+	if err != nil {
+		return nil, err
+	}
+	r := &batch[m.Records[0]]
+	msg := nats.NewMsg(strings.ReplaceAll(m.Topic, "/", "."))
+	msg.Data = payload
+	msg.Header.Set("Content-Type", s.maker.ContentType)
+	if s.cfg.Compress != "" {
+		msg.Header.Set("Content-Encoding", s.cfg.Compress)
+	}
+	options := []jetstream.PublishOpt{jetstream.WithMsgID(fmt.Sprintf("%s/%s/%d", s.cfg.Who.Gateway, r.Track, r.Sequence))}
+	if s.cfg.Stream != "" {
+		options = append(options, jetstream.WithExpectStream(s.cfg.Stream))
+	}
+	return s.js.PublishMsgAsync(msg, options...)
+}
+
+func wait(ctx context.Context, f jetstream.PubAckFuture) error {
+	select {
+	case <-f.Ok():
+		return nil
+	case err := <-f.Err():
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// never says whether a message will not be taken whatever happens.
+func never(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && api.ErrorCode == tooLarge
+}
+
+// tooLarge is the code of JetStream for a message beyond what the stream takes (JSStreamMessageExceedsMaximumErr).
+const tooLarge = 10054
+
+func explained(err error, topic string) error {
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return fmt.Errorf("no stream takes subject %s", strings.ReplaceAll(topic, "/", "."))
+	}
+	return err
+}
