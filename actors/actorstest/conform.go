@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -79,6 +80,9 @@ func lives(t *testing.T, k actors.Kind, config proto.Message) {
 	r := New(t).Once()
 	cell := r.Start("group/under-test", k, proto.Clone(config))
 	settle(r, cell)
+	if slices.Contains(k.Offers(), "uplink.v1.UplinkService") { // its place in the tracks is there to stay
+		r.Until("a place in the tracks", func() bool { return cell.State() != actors.Starting })
+	}
 	r.Stop(cell)
 	before := footprint(t)
 	for range 3 {

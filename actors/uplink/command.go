@@ -1,0 +1,99 @@
+package uplink
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	far "gatewayd/protocols/uplink"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+// voice is what the far end wants done.
+type voice struct{ errands int }
+
+// command is a command on its way in.
+type command struct{ far.Command }
+
+// errand is a command on its way to an actor.
+type errand struct {
+	command
+	topic string
+	sent  bool // an answer, if the method gives several
+}
+
+// mostErrands are under way at once; what comes beyond is refused.
+const mostErrands = 64
+
+// Identity is how the commands of an uplink are judged by firewalls and found in audits.
+func Identity(path string) string { return "uplink/" + path }
+
+// command has a command carried out, if the config lists it.
+func (e *engine) command(c *actors.Context, m command) {
+	x := &errand{command: m, topic: "cmd/" + m.Actor + "/" + m.Method}
+	switch {
+	case !slices.ContainsFunc(e.allow, func(pattern string) bool { return covers(pattern, x.topic) }):
+		e.answer(c, x, nil, actors.Errorf(actors.PermissionDenied, "%s is not among the commands that this uplink allows", x.topic))
+		return
+	case e.errands >= mostErrands:
+		e.answer(c, x, nil, actors.Errorf(actors.ResourceExhausted, "%d commands are under way already", e.errands))
+		return
+	}
+	e.errands++
+	typ, payload := m.ContentType, m.Payload
+	if typ == "" {
+		typ = "application/json"
+	}
+	if len(payload) == 0 && typ == "application/json" {
+		payload = []byte("{}")
+	}
+	as := actors.Caller{Identity: Identity(c.Name()), Trace: actors.NewTrace()}
+	c.As(as).Call(x.topic, typ, payload, e.patience, x)
+}
+
+// called takes what an actor has answered. Of a method that gives several answers the far end gets the first.
+func (e *engine) called(c *actors.Context, m actors.Called) {
+	x, ok := m.Tag.(*errand)
+	if !ok {
+		return
+	}
+	if !m.More {
+		e.errands--
+	}
+	if x.sent {
+		return
+	}
+	x.sent = true
+	e.answer(c, x, m.Payload, m.Err)
+}
+
+func (e *engine) answer(c *actors.Context, x *errand, payload []byte, err error) {
+	why := ""
+	if err != nil {
+		e.counts.Refused++
+		_, why = actors.Explain(err)
+	} else {
+		e.counts.Commands++
+	}
+	c.Event("commanded", &uplinkv1.Commanded{Time: timestamppb.New(time.Now()), Command: x.topic, Error: why})
+	if x.Answer != nil {
+		x.Answer(payload, err)
+	}
+}
+
+// covers tells whether a pattern picks a topic.
+func covers(pattern, topic string) bool {
+	p, t := strings.Split(pattern, "/"), strings.Split(topic, "/")
+	for i, part := range p {
+		if part == "#" {
+			return len(t) > i
+		}
+		if i >= len(t) || part != "+" && part != t[i] {
+			return false
+		}
+	}
+	return len(p) == len(t)
+}

@@ -1,0 +1,144 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatewayd/actors"
+	far "gatewayd/protocols/uplink"
+)
+
+// line is the connection to the far end.
+type line struct {
+	sender   far.Sender // nil: there is none
+	up       time.Time  // when it was made
+	number   int        // of the connection, or of the attempt to make it
+	dialling bool
+	stale    bool      // another one is wanted
+	failures int       // in a row: of attempts to connect, and of batches
+	tryAt    time.Time // not before then
+	resting  string    // why, if it does
+	paused   time.Time // the store is left alone until then
+	reopen   bool      // what is to be read has changed
+	trouble  string    // of the store
+	error    string    // what last went wrong with the far end
+	failed   time.Time
+}
+
+const dialTime = 30 * time.Second
+
+type (
+	connected struct {
+		number int
+		sender far.Sender
+		err    error
+	}
+	lost struct {
+		number int
+		err    error
+	}
+)
+
+// connect makes a connection when there should be one, and ends it when there should be none.
+func (e *engine) connect(c *actors.Context) {
+	now := time.Now()
+	e.rest(c, now)
+	if (e.stale || e.resting != "") && e.sender != nil && !e.sending {
+		e.hangUp(c)
+	}
+	if e.resting != "" || e.sender != nil || e.dialling || e.sending || !e.known || !e.looked || e.tryAt.After(now) {
+		return
+	}
+	e.stale, e.dialling = false, true
+	e.number++
+	number, post, dial := e.number, c.Post(), e.far.Dial
+	hear := far.Hear{
+		Lost: func(err error) { _ = post(lost{number, err}) },
+		Command: func(m far.Command) {
+			if err := post(command{m}); err != nil && m.Answer != nil {
+				m.Answer(nil, err)
+			}
+		},
+	}
+	limit := e.far.Limit
+	if limit == 0 {
+		limit = dialTime
+	}
+	c.Do(limit, func(ctx context.Context) (any, error) {
+		s, err := dial(ctx, hear)
+		return connected{number, s, err}, nil
+	})
+}
+
+// rest looks whether it is time to send at all.
+func (e *engine) rest(c *actors.Context, now time.Time) {
+	was := e.resting
+	e.resting = ""
+	if until, quiet := e.hours.Until(now); quiet {
+		e.resting = "quiet hours until " + until.Format("15:04")
+		if e.resting != was {
+			c.OK()
+		}
+	}
+	if bytes, records, until := e.spent.Room(e.limits, now); bytes == 0 || records == 0 {
+		e.resting = "the budget is spent until " + until.Local().Format("2006-01-02 15:04")
+		if e.resting != was {
+			c.Degraded(e.resting)
+		}
+	}
+}
+
+func (e *engine) connected(c *actors.Context, m connected) {
+	e.dialling = false
+	if m.err != nil {
+		e.fail(c, m.err)
+		return
+	}
+	c.Own(m.sender)
+	e.sender, e.up, e.meter = m.sender, time.Now(), traffic{}
+	e.counts.Connections++
+	if e.failures == 0 {
+		c.OK()
+	}
+}
+
+// over ends a connection that does not work.
+func (e *engine) over(c *actors.Context, err error) {
+	if time.Since(e.up) > e.cfg.Retry.AsDuration() { // it did work for long
+		e.failures = 0
+	}
+	e.hangUp(c)
+	e.fail(c, err)
+}
+
+// hangUp ends the connection.
+func (e *engine) hangUp(c *actors.Context) {
+	e.count()
+	c.Close(e.sender)
+	e.sender = nil
+	e.number++ // what it still says is not heard
+}
+
+// fail has another attempt made later.
+func (e *engine) fail(c *actors.Context, err error) {
+	e.failures++
+	d := far.Backoff(e.failures, e.cfg.Retry.AsDuration())
+	var later far.Later
+	if errors.As(err, &later) {
+		d = max(d, time.Duration(later.RetryAfter())*time.Second)
+	}
+	e.wrong(err)
+	e.tryAt = time.Now().Add(d)
+	c.Unreachable(e.error)
+	c.After(d, again{})
+}
+
+// wrong notes what went wrong.
+func (e *engine) wrong(err error) {
+	e.error, e.failed = err.Error(), time.Now()
+	if errors.Is(err, context.DeadlineExceeded) {
+		e.error = fmt.Sprintf("%s does not answer in time", e.far.Where)
+	}
+}

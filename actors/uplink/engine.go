@@ -1,0 +1,289 @@
+// Package uplink is what the kinds of uplinks have in common, and no kind itself: it reads the tracks from its own place in the store,
+// sends what its rules pick in batches, and acknowledges to the store what the far end has acknowledged, for ever and whatever
+// happens in between. A kind adds its config and a far.Dial.
+package uplink
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/record"
+	far "gatewayd/protocols/uplink"
+	"gatewayd/schemas"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+// Config is the config of a kind of uplink. It may also have a GetCommands, if its far end can send any.
+type Config interface {
+	proto.Message
+	GetSend() *uplinkv1.Sending
+}
+
+type commander interface{ GetCommands() *uplinkv1.Commands }
+
+// Who is the uplink that sends.
+type Who struct {
+	Gateway string
+	Path    string // of the actor
+}
+
+// Far is a far end as a config describes it.
+type Far struct {
+	Where string // for people, without secrets
+	Dial  far.Dial
+	// Limit is how long Dial may take; 0: 30 s.
+	Limit time.Duration
+}
+
+// Define completes a kind of uplink. It needs a name and a doc; reach makes the far end of a config, or says what is wrong
+// with it, and does no I/O.
+func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) actors.Kind {
+	k.Services = append(k.Services, actors.Service(uplinkv1.File_uplink_v1_uplink_proto, "UplinkService"))
+	k.Publishes = append(k.Publishes,
+		actors.Leaf{Class: "state", Leaf: "uplink", Message: &uplinkv1.Status{}},
+		actors.Leaf{Class: "event", Leaf: "rejected", Message: &uplinkv1.Rejected{}},
+		actors.Leaf{Class: "event", Leaf: "gap", Message: &uplinkv1.Gap{}},
+		actors.Leaf{Class: "event", Leaf: "silent", Message: &uplinkv1.Silent{}},
+		actors.Leaf{Class: "event", Leaf: "commanded", Message: &uplinkv1.Commanded{}},
+	)
+	k.Live = true
+	own := k.Check
+	k.Check = func(config proto.Message) []schemas.Violation {
+		cfg := config.(C)
+		_, err := settingsOf(cfg)
+		all := schemas.Wrong("send", err)
+		if own != nil {
+			all = append(all, own(config)...)
+		}
+		if len(all) == 0 {
+			_, err = reach(Who{"gateway", "uplink"}, cfg)
+			all = append(all, schemas.Wrong("", err)...)
+		}
+		return all
+	}
+	return actors.Define(k, func(cfg C) actors.Actor {
+		return &engine{config: cfg, reach: func(who Who, cfg Config) (Far, error) { return reach(who, cfg.(C)) }}
+	})
+}
+
+// Services is what every kind of uplink answers; it is here for those who list them.
+func Services() []protoreflect.ServiceDescriptor {
+	return []protoreflect.ServiceDescriptor{actors.Service(uplinkv1.File_uplink_v1_uplink_proto, "UplinkService")}
+}
+
+// engine is one uplink. All it does is one of three things at a time each, in workers: read from the store, connect, and send.
+type engine struct {
+	config Config
+	reach  func(Who, Config) (Far, error)
+	far    Far
+	settings
+
+	reader  *actors.Reader // nil: not open
+	reading bool           // a worker opens it or waits for messages
+	looked  bool           // it has been tried to open it
+	follow  record.Follow
+	queue   queue
+	settled uint64    // sequence in the store of the newest message that is done with
+	filled  bool      // the last reading brought as much as was asked for: there is more
+	since   time.Time // when the oldest of what waits for company came
+	rouse   func()    // ends the wait for messages
+
+	flushing time.Time // when the next look at it is due
+
+	line
+	load
+	tally
+	account
+	voice
+}
+
+// settings are a config in the form in which it is used.
+type settings struct {
+	cfg      *uplinkv1.Sending
+	allow    []string // topics of commands
+	patience time.Duration
+	table    *far.Table
+	hours    far.Hours
+	limits   far.Limits
+	portions far.Portions
+}
+
+func settingsOf(config Config) (s settings, err error) {
+	s.cfg = config.GetSend()
+	if s.cfg == nil {
+		s.cfg = &uplinkv1.Sending{}
+		schemas.Defaults(s.cfg)
+	}
+	var rules []far.Rule
+	for _, r := range s.cfg.Rules {
+		one := far.Rule{
+			Tracks: r.Tracks, Fields: r.Fields, Rename: r.Rename, Unit: r.Unit, Scale: r.Scale, Offset: r.Offset,
+			Redact: far.Redact(r.Redact), Low: r.Low,
+		}
+		if r.Precision != nil {
+			n := int(*r.Precision)
+			one.Precision = &n
+		}
+		rules = append(rules, one)
+	}
+	s.table, err = far.NewTable(rules, s.cfg.Salt)
+	if err != nil {
+		return s, err
+	}
+	if _, err = far.NewTable([]far.Rule{{Tracks: s.cfg.Tracks}}, ""); err != nil {
+		return s, fmt.Errorf("tracks: %w", errors.Unwrap(err))
+	}
+	if s.hours, err = far.ParseHours(s.cfg.Quiet); err != nil {
+		return s, fmt.Errorf("quiet: %w", err)
+	}
+	if b := s.cfg.Budget; b != nil {
+		s.limits = far.Limits{
+			HourBytes: b.HourBytes, HourRecords: b.HourRecords, MonthBytes: b.MonthBytes, MonthRecords: b.MonthRecords, Billing: int(b.BillingDay),
+		}
+	}
+	s.portions = far.Portions{
+		Records: int(s.cfg.BatchRecords), Bytes: int(s.cfg.BatchBytes), Flush: s.cfg.Flush.AsDuration(), Slow: float64(s.cfg.Slow),
+	}
+	if with, ok := config.(commander); ok {
+		s.allow, s.patience = with.GetCommands().GetAllow(), with.GetCommands().GetTimeout().AsDuration()
+	}
+	if s.patience == 0 {
+		s.patience = 10 * time.Second
+	}
+	return s, nil
+}
+
+// watch is how often an uplink looks after itself.
+const watch = 5 * time.Second
+
+type look struct{}
+
+// Receive implements actors.Actor.
+func (e *engine) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		if err := e.start(c); err != nil {
+			return err
+		}
+	case actors.Reconfigured:
+		if err := e.reconfigure(c, m.Config.(Config)); err != nil {
+			return err
+		}
+	case actors.Failed: // a panic in a worker: nothing else fails without saying of what
+		return m.Err
+	case *uplinkv1.StatusRequest:
+		e.told(c)
+		return nil
+	case asked:
+		c.Reply(&uplinkv1.StatusResponse{Status: m.status})
+		return nil
+	case look:
+		e.look(c)
+	default:
+		if !e.hear(c, msg) {
+			return nil
+		}
+	}
+	e.next(c)
+	return nil
+}
+
+// hear takes what workers and the far end say; false: the rest need not be looked at.
+func (e *engine) hear(c *actors.Context, msg any) bool {
+	switch m := msg.(type) {
+	case opened:
+		e.opened(c, m)
+	case took:
+		e.took(c, m)
+	case connected:
+		e.connected(c, m)
+	case lost:
+		if m.number == e.number && e.sender != nil && !e.sending { // else Send tells
+			e.over(c, m.err)
+		}
+	case sent:
+		e.done(c, m)
+	case again, flush:
+	case measured:
+		e.measured(c, m)
+	case recalled:
+		e.recalled(c, m)
+	case noted:
+		e.noted(m)
+	case command:
+		e.command(c, m)
+	case actors.Called:
+		e.called(c, m)
+	default:
+		return false
+	}
+	return true
+}
+
+func (e *engine) start(c *actors.Context) error {
+	var err error
+	if e.settings, err = settingsOf(e.config); err == nil {
+		e.far, err = e.reach(Who{c.Gateway(), c.Name()}, e.config)
+	}
+	if err != nil {
+		return actors.Broken(err)
+	}
+	e.acked = time.Now() // silence counts from here
+	e.recall(c)
+	c.Every(watch, look{})
+	return nil
+}
+
+// next does what can be done now. It may be called at any time.
+func (e *engine) next(c *actors.Context) {
+	e.read(c)
+	e.connect(c)
+	e.send(c)
+	e.tell(c)
+}
+
+// reconfigure takes over a config. What is under way ends by the old one.
+func (e *engine) reconfigure(c *actors.Context, config Config) error {
+	s, err := settingsOf(config)
+	if err != nil {
+		return actors.Broken(err)
+	}
+	f, err := e.reach(Who{c.Gateway(), c.Name()}, config)
+	if err != nil {
+		return actors.Broken(err)
+	}
+	if !proto.Equal(rest(e.config), rest(config)) {
+		e.stale, e.failures, e.tryAt = true, 0, time.Time{}
+	}
+	if !proto.Equal(&uplinkv1.Sending{Tracks: e.cfg.Tracks}, &uplinkv1.Sending{Tracks: s.cfg.Tracks}) {
+		e.reopen = true
+		if e.rouse != nil {
+			e.rouse()
+		}
+	}
+	e.config, e.far, e.settings = config, f, s
+	return nil
+}
+
+// rest is a config without what is the same for all kinds: what a connection depends on.
+func rest(config Config) proto.Message {
+	m := proto.Clone(config)
+	for _, name := range []protoreflect.Name{"send", "commands"} {
+		if f := m.ProtoReflect().Descriptor().Fields().ByName(name); f != nil {
+			m.ProtoReflect().Clear(f)
+		}
+	}
+	return m
+}
+
+// look is for what depends on the time alone.
+func (e *engine) look(c *actors.Context) {
+	e.gauge(c)
+	e.grumble(c)
+	e.note(c)
+}

@@ -1,0 +1,309 @@
+package uplink_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/protocols/record"
+	far "gatewayd/protocols/uplink"
+	"gatewayd/schemas"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+func TestWhatWasRecordedIsSentOnce(t *testing.T) {
+	r := actorstest.New(t)
+	w := record1(t, r)
+	w.write("tracks/a", 10, 1, 200)
+	w.write("tracks/b", 3)
+	f := &cloud{}
+	cell := r.Start(path, f.kind(), config())
+	r.Until("all is there", func() bool { return len(f.sequences("tracks/a")) == 211 && len(f.sequences("tracks/b")) == 3 })
+	w.write("tracks/b", 2) // while it runs
+	r.Until("what is new is there", func() bool { return len(f.sequences("tracks/b")) == 5 })
+	r.Until("nothing is left", func() bool { return status(t, r).Backlog.Records == 0 })
+	s := status(t, r)
+	if s.State != "sending" || s.Counts.Acknowledged != 216 || s.Far != "test://cloud" || s.Acknowledged == nil || cell.State() != actors.OK {
+		t.Errorf("%v", s)
+	}
+	r.Stop(cell)
+	cell.Remove()
+	w.write("tracks/a", 5)
+	r.Start(path, f.kind(), config())
+	r.Until("the rest is there", func() bool { return len(f.sequences("tracks/a")) == 216 })
+	if a, b := f.sequences("tracks/a"), f.sequences("tracks/b"); !slices.Equal(a, upTo(216)) || !slices.Equal(b, upTo(5)) {
+		t.Errorf("%v %v", a, b)
+	}
+	if got := f.all()[0]; got.Time.Unix() != 1_800_000_001 || len(got.Fields) != 2 || got.Fields[0].Value != 1.0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestANewUplinkBeginsWhereItIsTold(t *testing.T) {
+	r := actorstest.New(t)
+	w := record1(t, r)
+	w.write("tracks/a", 5)
+	f := &cloud{}
+	cfg := config()
+	cfg.Send.Begin = "now"
+	cell := r.Start(path, f.kind(), cfg)
+	r.Until("it is there", func() bool {
+		return cell.State() == actors.OK && status(t, r).Backlog != nil && r.Bus != nil && f.reading(t, r)
+	})
+	w.write("tracks/a", 5)
+	r.Until("what is new is there", func() bool { return len(f.sequences("tracks/a")) == 5 })
+	if got := f.sequences("tracks/a"); !slices.Equal(got, []uint64{6, 7, 8, 9, 10}) {
+		t.Error(got)
+	}
+}
+
+// reading says whether the uplink has its place in the store, which is when it knows that nothing waits.
+func (f *cloud) reading(t *testing.T, r *actorstest.Rig) bool {
+	conn := r.System.Lookup(path)
+	return conn != nil && status(t, r).State == "sending" && status(t, r).Begun
+}
+
+// Whatever the far end does, each record arrives or is named as rejected, those of a track in their order.
+func TestFaultsWithAccounting(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			r := actorstest.New(t)
+			w := record1(t, r)
+			poison := map[string]bool{"tracks/a 7": true, "tracks/b 13": true, "tracks/b 14": true}
+			key := func(x record.Record) string { return fmt.Sprintf("%s %d", x.Track, x.Sequence) }
+			f := &cloud{dial: func(int) error {
+				if rnd.IntN(4) == 0 {
+					return errors.New("refused")
+				}
+				return nil
+			}}
+			f.take = func(c *cloud, b []record.Record) error {
+				bad := slices.IndexFunc(b, func(x record.Record) bool { return poison[key(x)] })
+				switch fault := rnd.IntN(8); {
+				case fault == 0: // nothing of it
+					return errors.New("closed")
+				case fault == 1: // all of it but nobody is told
+					c.got = append(c.got, b[:max(bad, 0)]...)
+					return errors.New("closed after the batch")
+				case fault == 2 && bad != 0:
+					n := 1
+					c.got = append(c.got, b[:n]...)
+					return &far.Partial{Taken: n, Err: errors.New("closed in the batch")}
+				case bad >= 0 && fault%2 == 0: // it does not say which
+					return &far.Rejected{Why: "something is wrong"}
+				case bad >= 0 && fault == 3: // it says which, and has none of the others
+					return &far.Rejected{Records: []far.Refusal{{Index: bad, Why: "this one"}}}
+				case bad >= 0: // it has the others
+					refused := []far.Refusal{}
+					for i, x := range b {
+						if poison[key(x)] {
+							refused = append(refused, far.Refusal{Index: i, Why: "these"})
+						} else {
+							c.got = append(c.got, x)
+						}
+					}
+					return &far.Rejected{Records: refused, Taken: true}
+				}
+				c.got = append(c.got, b...)
+				return nil
+			}
+			cfg := config()
+			cfg.Send.BatchRecords = 20
+			cfg.Send.Retry = durationpb.New(time.Millisecond)
+			w.write("tracks/a", 30, 30)
+			cell := r.Start(path, f.kind(), cfg)
+			w.write("tracks/b", 5, 20, 1, 1, 50)
+			w.write("tracks/a", 1, 40)
+			r.Stop(cell)
+			cell.Remove()
+			cell = r.Start(path, f.kind(), cfg) // in the middle of it
+			r.Until("all is settled", func() bool {
+				s := status(t, r)
+				return s.Begun && s.Backlog.Records == 0 && len(once(f.sequences("tracks/a"))) >= 100
+			})
+			for track, n := range map[string]uint64{"tracks/a": 101, "tracks/b": 77} {
+				want := slices.DeleteFunc(upTo(n), func(s uint64) bool { return poison[fmt.Sprintf("%s %d", track, s)] })
+				if got := once(f.sequences(track)); !slices.Equal(got, want) {
+					t.Errorf("%s: %v", track, got)
+				}
+			}
+			if cell.Life() != 1 {
+				t.Errorf("life %d", cell.Life())
+			}
+		})
+	}
+}
+
+// once is what is left when a far end drops what it has had: duplicates may come, but nothing out of order.
+func once(all []uint64) (left []uint64) {
+	last := uint64(0)
+	for _, s := range all {
+		if s > last {
+			left = append(left, s)
+			last = s
+		}
+	}
+	return left
+}
+
+func TestARecordThatEndsEachConnection(t *testing.T) {
+	r := actorstest.New(t)
+	w := record1(t, r)
+	rejected := actorstest.Watch(r, "event/"+path+"/rejected", &uplinkv1.Rejected{})
+	f := &cloud{take: func(c *cloud, b []record.Record) error {
+		if slices.ContainsFunc(b, func(x record.Record) bool { return x.Sequence == 3 }) {
+			return errors.New("connection reset by peer")
+		}
+		c.got = append(c.got, b...)
+		return nil
+	}}
+	w.write("tracks/a", 10)
+	cfg := config()
+	cfg.Send.Retry = durationpb.New(time.Millisecond)
+	r.Start(path, f.kind(), cfg)
+	r.Until("the others are there", func() bool { return len(once(f.sequences("tracks/a"))) == 9 })
+	if m := actorstest.Next(t, rejected); m.Record != "tracks/a 3" || !strings.Contains(m.Why, "connection reset") {
+		t.Errorf("%v", m)
+	}
+}
+
+func TestAFarEndThatNeverAnswers(t *testing.T) {
+	r := actorstest.New(t)
+	w := record1(t, r)
+	silent := actorstest.Watch(r, "event/"+path+"/silent", &uplinkv1.Silent{})
+	f := &cloud{released: make(chan struct{})}
+	cfg := config()
+	cfg.Send.Timeout, cfg.Send.Silence = durationpb.New(20*time.Millisecond), durationpb.New(time.Millisecond)
+	w.write("tracks/a", 10)
+	cell := r.Start(path, f.kind(), cfg)
+	if m := actorstest.Next(t, silent); m.Over || !strings.Contains(m.Error, "test://cloud does not answer in time") {
+		t.Errorf("%v", m)
+	}
+	r.Until("it is unreachable", func() bool { return cell.State() == actors.Unreachable })
+	close(f.released)
+	if m := actorstest.NextWhere(t, silent, func(m *uplinkv1.Silent) bool { return m.Over }); !m.Over {
+		t.Errorf("%v", m)
+	}
+	r.Until("all is there", func() bool { return slices.Equal(f.sequences("tracks/a"), upTo(10)) })
+	if cell.Life() != 1 || cell.State() != actors.OK {
+		t.Errorf("life %d, %s", cell.Life(), cell.State())
+	}
+}
+
+func TestANewTableLosesNothing(t *testing.T) {
+	r := actorstest.New(t)
+	w := record1(t, r)
+	f := &cloud{}
+	cfg := config()
+	cell := r.Start(path, f.kind(), cfg)
+	w.write("tracks/a", 10)
+	r.Until("the first are there", func() bool { return len(f.all()) == 10 })
+	other := config()
+	other.Send.Rules = []*uplinkv1.Rule{{Fields: []string{"power"}, Rename: "P", Scale: 1000, Unit: "W"}}
+	schemas.Defaults(other)
+	cell.Reconfigure(other)
+	r.Until("it is taken over", func() bool { w.write("tracks/a", 1); return last(f).Fields[0].Name == "P" })
+	if x := last(f); len(x.Fields) != 1 || x.Fields[0].Unit != "W" || x.Fields[0].Value != float64(x.Sequence)*1000 {
+		t.Errorf("%+v", x)
+	}
+	again := config()
+	again.Url, again.Send.Rules, again.Send.Tracks = "http://elsewhere", other.Send.Rules, []string{"tracks/#"}
+	schemas.Defaults(again)
+	cell.Reconfigure(again)
+	r.Until("it has connected anew", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.configs) == 2 && f.configs[1] == "http://elsewhere"
+	})
+	w.write("tracks/a", 10)
+	r.Until("all is there", func() bool { return len(once(f.sequences("tracks/a"))) == int(w.next["tracks/a"]) })
+	if cell.Life() != 1 {
+		t.Errorf("life %d", cell.Life())
+	}
+}
+
+func last(f *cloud) record.Record {
+	all := f.all()
+	return all[len(all)-1]
+}
+
+func TestTheBudgetOutlivesRestarts(t *testing.T) {
+	r := actorstest.New(t)
+	w := record1(t, r)
+	f := &cloud{}
+	cfg := config()
+	cfg.Send.Budget = &uplinkv1.Budget{MonthRecords: 15, BillingDay: 1}
+	w.write("tracks/a", 10)
+	cell := r.Start(path, f.kind(), cfg)
+	r.Until("the first are there", func() bool { return len(f.all()) == 10 })
+	w.write("tracks/a", 10)
+	r.Until("it rests", func() bool { return status(t, r).State == "resting" })
+	if got := f.sequences("tracks/a"); !slices.Equal(got, upTo(15)) {
+		t.Error(got)
+	}
+	if s := status(t, r); s.Spent.MonthRecords != 15 || !strings.HasPrefix(s.Why, "the budget is spent until ") || cell.State() != actors.Degraded {
+		t.Errorf("%v", s)
+	}
+	r.Until("that is written down", func() bool {
+		p, err := r.Bus.Noted(context.Background(), path+".spent")
+		return err == nil && len(p) > 0
+	})
+	r.Stop(cell)
+	cell.Remove()
+	cell = r.Start(path, f.kind(), cfg)
+	r.Until("it rests again", func() bool { s := status(t, r); return s.State == "resting" && s.Spent.MonthRecords == 15 })
+	if got := f.sequences("tracks/a"); !slices.Equal(got, upTo(15)) {
+		t.Error(got)
+	}
+	free := config()
+	schemas.Defaults(free)
+	cell.Reconfigure(free)
+	r.Until("without a limit all is there", func() bool { return slices.Equal(once(f.sequences("tracks/a")), upTo(20)) })
+}
+
+func TestQuietHours(t *testing.T) {
+	r := actorstest.New(t)
+	w := record1(t, r)
+	f := &cloud{}
+	cfg := config()
+	cfg.Send.Quiet = []string{"00:00-12:00", "12:00-24:00"}
+	w.write("tracks/a", 10)
+	cell := r.Start(path, f.kind(), cfg)
+	r.Until("it rests", func() bool { return status(t, r).State == "resting" })
+	if f.dials != 0 || !strings.HasPrefix(status(t, r).Why, "quiet hours until") {
+		t.Error(f.dials, status(t, r).Why)
+	}
+	awake := config()
+	schemas.Defaults(awake)
+	cell.Reconfigure(awake)
+	r.Until("all is there", func() bool { return len(f.all()) == 10 })
+}
+
+func TestWhatNoRulePicksIsNotSent(t *testing.T) {
+	r := actorstest.New(t)
+	w := record1(t, r)
+	f := &cloud{}
+	cfg := config()
+	cfg.Send.Rules = []*uplinkv1.Rule{{Tracks: []string{"tracks/b"}, Fields: []string{"power"}}}
+	w.write("tracks/a", 1000)
+	w.write("tracks/b", 1)
+	w.write("tracks/a", 1000)
+	r.Start(path, f.kind(), cfg)
+	r.Until("nothing is left", func() bool { s := status(t, r); return s.Begun && s.Backlog.Records == 0 })
+	if got := f.all(); len(got) != 1 || got[0].Track != "tracks/b" || len(got[0].Fields) != 1 {
+		t.Errorf("%d: %v", len(got), got)
+	}
+	if s := status(t, r); s.Counts.LeftOut != 2000 || s.Counts.Acknowledged != 1 {
+		t.Errorf("%v", s.Counts)
+	}
+}

@@ -1,0 +1,29 @@
+package uplink
+
+import (
+	"errors"
+
+	"gatewayd/protocols/shape"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+// Form is the form of messages that a config names; also tells what some of the names are called among the forms that come with the
+// gateway.
+func Form(name string, custom *uplinkv1.Shape, also map[string]string) (shape.Form, error) {
+	if name != "custom" {
+		if custom != nil {
+			return shape.Form{}, errors.New(`custom: it is for shape = "custom"`)
+		}
+		if other, ok := also[name]; ok {
+			name = other
+		}
+		return shape.Named(name)
+	}
+	if custom == nil {
+		return shape.Form{}, errors.New(`custom: shape = "custom" needs it`)
+	}
+	return shape.Form{
+		ContentType: custom.ContentType, Begin: custom.Begin, Between: custom.Between, End: custom.End, Record: custom.Record, Field: custom.Field,
+		BetweenFields: custom.BetweenFields,
+	}, nil
+}

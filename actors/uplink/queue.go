@@ -1,0 +1,93 @@
+package uplink
+
+import (
+	"gatewayd/protocols/record"
+)
+
+// queue is what has been read from the tracks and is not yet acknowledged, the oldest first.
+type queue struct {
+	chunks  []chunk
+	records int // in all chunks, those that are done left out
+	bytes   int
+	last    uint64 // sequence of the newest chunk there ever was
+}
+
+// chunk is one message of the store. Its first records may be done with already.
+type chunk struct {
+	seq     uint64
+	records []entry
+}
+
+// entry is one record and about how much of a batch it takes; gone is one that is passed over.
+type entry struct {
+	record.Record
+	size int
+	gone bool
+}
+
+// push adds a chunk with those of its records that have not been seen. A chunk may have none, and is then done with
+// as soon as those before it are.
+func (q *queue) push(seq uint64, records []record.Record) {
+	if seq <= q.last {
+		return // delivered once more
+	}
+	c := chunk{seq: seq, records: make([]entry, len(records))}
+	for i, r := range records {
+		c.records[i] = entry{Record: r, size: sizeOf(r)}
+		q.bytes += c.records[i].size
+	}
+	q.records += len(records)
+	q.last = seq
+	q.chunks = append(q.chunks, c)
+}
+
+// each calls fn for the entries from the oldest on until it returns false.
+func (q *queue) each(fn func(e *entry) bool) {
+	for i := range q.chunks {
+		for j := range q.chunks[i].records {
+			if !fn(&q.chunks[i].records[j]) {
+				return
+			}
+		}
+	}
+}
+
+// drop takes off so many entries from the oldest on. It returns the sequence of the newest chunk that is done with now; 0: none is.
+func (q *queue) drop(n int) (done uint64) {
+	for len(q.chunks) > 0 {
+		c := &q.chunks[0]
+		k := min(n, len(c.records))
+		for i := range c.records[:k] {
+			q.bytes -= c.records[i].size
+			c.records[i] = entry{}
+		}
+		c.records = c.records[k:]
+		q.records -= k
+		n -= k
+		if len(c.records) > 0 {
+			break
+		}
+		done = c.seq
+		q.chunks[0] = chunk{}
+		q.chunks = q.chunks[1:]
+	}
+	if len(q.chunks) == 0 {
+		q.chunks = nil
+	}
+	return done
+}
+
+// sizeOf is about how many bytes a record takes in a batch.
+func sizeOf(r record.Record) int {
+	n := 48 + len(r.Track) + len(r.Cause)
+	for _, f := range r.Fields {
+		n += 14 + len(f.Name) + len(f.Unit) + len(f.Quality) + len(f.Cause)
+		switch v := f.Value.(type) {
+		case string:
+			n += len(v)
+		case []byte:
+			n += len(v) * 4 / 3
+		}
+	}
+	return n
+}

@@ -1,0 +1,221 @@
+package uplink
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/record"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+// tally is what an uplink knows of itself.
+type tally struct {
+	counts     uplinkv1.Counts
+	acked      time.Time // the last acknowledgement, or the beginning
+	backlog    record.Backlog
+	peak       uint64 // the most records of the backlog since there was none
+	measuring  bool
+	measuredAt time.Time
+	rate       float64 // acknowledged records per second, smoothed
+	gauged     time.Time
+	before     uint64 // acknowledged records then
+	mute       bool   // silence has been told
+	said       *uplinkv1.Status
+	saidAt     time.Time
+
+	complained time.Time
+	untold     uint64
+}
+
+const (
+	measureTime = 20 * time.Second
+	// seldom is how often the backlog is measured of an uplink that sends nothing.
+	seldom = 30 * time.Second
+)
+
+type measured struct {
+	backlog record.Backlog
+	err     error
+}
+
+// gauge looks how fast it goes, and how far it is.
+func (e *engine) gauge(c *actors.Context) {
+	now := time.Now()
+	done := e.counts.Acknowledged + e.counts.LeftOut
+	if !e.gauged.IsZero() {
+		if dt := now.Sub(e.gauged).Seconds(); dt > 0 {
+			e.rate += 0.4 * (float64(done-e.before)/dt - e.rate)
+		}
+		if e.rate < 0.001 {
+			e.rate = 0
+		}
+	}
+	moved := done != e.before
+	e.gauged, e.before = now, done
+	if moved || e.queue.records > 0 || now.Sub(e.measuredAt) >= seldom {
+		e.measure(c)
+	}
+}
+
+// measure has the store say what is not acknowledged.
+func (e *engine) measure(c *actors.Context) {
+	if e.reader == nil || e.measuring {
+		return
+	}
+	e.measuring = true
+	reader := e.reader
+	c.Do(measureTime, func(ctx context.Context) (any, error) {
+		b, err := backlogOf(ctx, reader)
+		return measured{b, err}, nil
+	})
+}
+
+func backlogOf(ctx context.Context, reader *actors.Reader) (all record.Backlog, err error) {
+	_, behind, err := reader.Backlog(ctx, true)
+	for _, b := range behind {
+		if b.Oldest.ContentType != record.ChunkType {
+			continue
+		}
+		one, err := record.Measure(b.Oldest.Data, b.Newest.Data)
+		if err != nil {
+			continue // a damaged chunk: it is told when it is read
+		}
+		all.Records += one.Records
+		all.Bytes += one.Bytes
+		if all.Oldest.IsZero() || !one.Oldest.IsZero() && one.Oldest.Before(all.Oldest) {
+			all.Oldest = one.Oldest
+		}
+	}
+	return all, err
+}
+
+func (e *engine) measured(c *actors.Context, m measured) {
+	e.measuring, e.measuredAt = false, time.Now()
+	if m.err == nil {
+		e.backlog = m.backlog
+		if e.peak = max(e.peak, m.backlog.Records); m.backlog.Records == 0 {
+			e.peak = 0
+		}
+	}
+}
+
+// grumble tells when nothing has been acknowledged for long.
+func (e *engine) grumble(c *actors.Context) {
+	limit, now := e.cfg.Silence.AsDuration(), time.Now()
+	if e.backlog.Records == 0 && e.queue.records == 0 || e.resting != "" {
+		if !e.mute {
+			e.acked = now // nothing is owed
+		}
+		return
+	}
+	if lasted := now.Sub(e.acked); limit > 0 && lasted >= limit && !e.mute {
+		e.mute = true
+		c.Event("silent", &uplinkv1.Silent{Time: timestamppb.New(now), Lasted: durationpb.New(lasted), Error: e.error})
+	}
+}
+
+// told answers the method Status.
+func (e *engine) told(c *actors.Context) {
+	if e.sender != nil {
+		e.count()
+	}
+	if e.reader == nil || e.measuring {
+		c.Reply(&uplinkv1.StatusResponse{Status: e.status()})
+		return
+	}
+	reader, m := e.reader, e.status()
+	c.Do(measureTime, func(ctx context.Context) (any, error) {
+		if b, err := backlogOf(ctx, reader); err == nil {
+			m.Backlog, m.CatchUp = backlogMessage(b, m.Backlog.Peak), catchUp(b, m.Rate)
+		}
+		return asked{m}, nil
+	})
+}
+
+// asked is a status on its way to who asked for it.
+type asked struct{ status *uplinkv1.Status }
+
+// tell publishes the status when something has changed that people look for, and else now and then.
+func (e *engine) tell(c *actors.Context) {
+	now := time.Now()
+	fresh := e.said == nil || e.said.State != e.state() || e.said.Why != e.why() || e.said.Far != e.far.Where
+	if !fresh && now.Sub(e.saidAt) < watch {
+		return
+	}
+	m := e.status()
+	if e.said != nil {
+		same := proto.CloneOf(e.said)
+		same.Time = m.Time
+		if proto.Equal(same, m) {
+			return
+		}
+	}
+	e.said, e.saidAt = m, now
+	c.State("uplink", m)
+}
+
+// state is the status in a word.
+func (e *engine) state() string {
+	switch {
+	case e.resting != "":
+		return "resting"
+	case e.sender != nil:
+		return "sending"
+	case e.dialling:
+		return "connecting"
+	case e.tryAt.After(time.Now()):
+		return "waiting"
+	}
+	return "starting"
+}
+
+func (e *engine) why() string {
+	switch {
+	case e.resting != "":
+		return e.resting
+	case e.trouble != "":
+		return "the store of tracks: " + e.trouble
+	case e.sender == nil || e.failures > 0:
+		return e.error
+	}
+	return ""
+}
+
+func (e *engine) status() *uplinkv1.Status {
+	m := &uplinkv1.Status{
+		Time: timestamppb.Now(), State: e.state(), Why: e.why(), Far: e.far.Where, Backlog: backlogMessage(e.backlog, e.peak), Rate: e.rate,
+		Goodput: e.pace.Goodput, Slow: e.pace.Slow(), CatchUp: catchUp(e.backlog, e.rate), Error: e.error, Counts: proto.CloneOf(&e.counts), Spent: e.spentNow(),
+		Begun: e.reader != nil && !e.measuredAt.IsZero(),
+	}
+	if e.sender != nil {
+		m.Connected = timestamppb.New(e.up)
+	}
+	if e.counts.Acknowledged > 0 {
+		m.Acknowledged = timestamppb.New(e.acked)
+	}
+	if !e.failed.IsZero() {
+		m.Failed = timestamppb.New(e.failed)
+	}
+	return m
+}
+
+func backlogMessage(b record.Backlog, peak uint64) *uplinkv1.Backlog {
+	m := &uplinkv1.Backlog{Records: b.Records, Bytes: b.Bytes, Peak: max(peak, b.Records)}
+	if !b.Oldest.IsZero() && b.Records > 0 {
+		m.Oldest = timestamppb.New(b.Oldest)
+	}
+	return m
+}
+
+// catchUp is about how long the backlog takes; nil: that cannot be told.
+func catchUp(b record.Backlog, rate float64) *durationpb.Duration {
+	if b.Records == 0 || rate <= 0 {
+		return nil
+	}
+	return durationpb.New(time.Duration(min(float64(b.Records)/rate, 1e9) * float64(time.Second)).Round(time.Second))
+}
