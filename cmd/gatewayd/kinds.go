@@ -21,6 +21,9 @@ import (
 	"gatewayd/actors/serialline"
 	"gatewayd/actors/tcplink"
 	"gatewayd/actors/track"
+	"gatewayd/actors/uplinkhttp"
+	"gatewayd/actors/uplinkmqtt"
+	"gatewayd/actors/uplinknats"
 )
 
 // kinds is every actor type this gateway can run. To add one, add its line.
@@ -44,4 +47,7 @@ var kinds = []actors.Kind{
 	serialline.Kind,
 	tcplink.Kind,
 	track.Kind,
+	uplinkhttp.Kind,
+	uplinkmqtt.Kind,
+	uplinknats.Kind,
 }

@@ -15,6 +15,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 	trackv1 "gatewayd/schemas/track/v1"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
 // Every kind in the list has the same manners, with a config that starts where
@@ -53,6 +54,15 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 		return m
 	case *modbusv1.TcpLink:
 		m.Address = "127.0.0.1:9"
+		return m
+	case *uplinkv1.UplinkHttp:
+		m.Url = "http://127.0.0.1:9"
+		return m
+	case *uplinkv1.UplinkNats:
+		m.Urls = []string{"nats://127.0.0.1:9"}
+		return m
+	case *uplinkv1.UplinkMqtt:
+		m.Url = "tcp://127.0.0.1:9"
 		return m
 	case *modbusv1.Unit:
 		m.Link, m.Unit = "field/line", 1

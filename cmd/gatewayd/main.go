@@ -65,7 +65,7 @@ func command() *cobra.Command {
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
-		treeCommand(), describeCommand(), watchCommand(), eventsCommand(), callCommand(), traceCommand(), countersCommand(), budgetCommand(), tracksCommand(), drillCommand(), accessCommand(),
+		treeCommand(), describeCommand(), watchCommand(), eventsCommand(), callCommand(), traceCommand(), countersCommand(), budgetCommand(), tracksCommand(), uplinksCommand(), drillCommand(), accessCommand(),
 	} {
 		c.GroupID = "look"
 		root.AddCommand(c)

@@ -1,0 +1,81 @@
+// Package uplinkhttp is the actor type for a far end that takes records by HTTP: a batch is a request, and a 2xx acknowledges it.
+package uplinkhttp
+
+import (
+	"net/url"
+
+	"gatewayd/actors"
+	"gatewayd/actors/uplink"
+	"gatewayd/protocols/httpsend"
+	"gatewayd/protocols/record"
+	"gatewayd/protocols/shape"
+	"gatewayd/protocols/tlsfiles"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = uplink.Define(actors.Kind{
+	Name: "uplink-http",
+	Doc:  "Sends tracks to a web service: JSON, webhooks, InfluxDB's line protocol, OpenTelemetry metrics.",
+}, reach)
+
+func reach(who uplink.Who, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
+	encode, typ, err := encoder(who, cfg)
+	if err != nil {
+		return uplink.Far{}, err
+	}
+	u, err := url.Parse(cfg.Url)
+	if err != nil {
+		return uplink.Far{}, err
+	}
+	to := httpsend.Config{
+		URL: cfg.Url, Method: cfg.Method, Compress: cfg.Compress, Token: cfg.Token, TokenFile: cfg.TokenFile, Username: cfg.Username, Password: cfg.Password,
+		ContentType: typ, Encode: encode, OTLP: cfg.Shape == "otlp-json" || cfg.Shape == "otlp-protobuf",
+	}
+	if t := cfg.Tls; t != nil {
+		to.TLS = tlsfiles.Client{CA: t.CaFile, Cert: t.CertFile, Key: t.KeyFile, ServerName: t.ServerName}
+	}
+	for _, h := range cfg.Headers {
+		to.Headers = append(to.Headers, [2]string{h.Name, h.Value})
+	}
+	return uplink.Far{Where: u.Scheme + "://" + u.Host + u.Path, Dial: to.Dial}, nil
+}
+
+// encoder is what makes bodies of the config's shape.
+func encoder(who uplink.Who, cfg *uplinkv1.UplinkHttp) (encode func([]record.Record) []httpsend.Body, typ string, err error) {
+	whole := func(make func(string, []record.Record) []byte) func([]record.Record) []httpsend.Body {
+		return func(batch []record.Record) []httpsend.Body {
+			all := httpsend.Body{Payload: make(who.Gateway, batch)}
+			if len(all.Payload) == 0 {
+				return nil
+			}
+			for i := range batch {
+				all.Records = append(all.Records, i)
+			}
+			return []httpsend.Body{all}
+		}
+	}
+	switch cfg.Shape {
+	case "influx":
+		return whole(shape.Influx), "text/plain; charset=utf-8", nil
+	case "otlp-json":
+		return whole(shape.OTLPJSON), "application/json", nil
+	case "otlp-protobuf":
+		return whole(shape.OTLPProtobuf), "application/x-protobuf", nil
+	}
+	form, err := uplink.Form(cfg.Shape, cfg.Custom, map[string]string{"json": "plain"})
+	if err != nil {
+		return nil, "", err
+	}
+	form.Topic, form.AnnounceTopic = "", ""
+	maker, err := form.New(shape.Who{Gateway: who.Gateway, Uplink: who.Path})
+	if err != nil {
+		return nil, "", err
+	}
+	return func(batch []record.Record) (all []httpsend.Body) {
+		for _, m := range maker.Make("", batch) {
+			all = append(all, httpsend.Body{Payload: m.Payload, Records: m.Records})
+		}
+		return all
+	}, maker.ContentType, nil
+}

@@ -1,0 +1,180 @@
+package uplinkhttp_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/uplinkhttp"
+	"gatewayd/bus"
+	"gatewayd/protocols/record"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const path = "uplinks/cloud"
+
+func TestManners(t *testing.T) {
+	actorstest.Conform(t, uplinkhttp.Kind, &uplinkv1.UplinkHttp{Url: "http://127.0.0.1:9"})
+}
+
+// server notes what is posted, and answers as the test says.
+type server struct {
+	*httptest.Server
+	mu     sync.Mutex
+	bodies []string
+	answer func(n int, body string) int // status
+}
+
+func serve(t *testing.T) *server {
+	s := &server{answer: func(int, string) int { return 200 }}
+	n := 0
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		raw, err := io.ReadAll(q.Body)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		n++
+		status := s.answer(n, string(raw))
+		if err == nil && status == 200 {
+			s.bodies = append(s.bodies, string(raw))
+		}
+		w.WriteHeader(status)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *server) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.bodies)
+}
+
+// sequences are those of all records that came.
+func (s *server) sequences(t *testing.T) (all []int) {
+	for _, b := range s.all() {
+		var records []struct{ Sequence int }
+		if err := json.Unmarshal([]byte(b), &records); err != nil {
+			t.Fatalf("%v: %s", err, b)
+		}
+		for _, r := range records {
+			all = append(all, r.Sequence)
+		}
+	}
+	return all
+}
+
+// write stores records of a track, the first one having that sequence.
+func write(t *testing.T, r *actorstest.Rig, first, n uint64) {
+	t.Helper()
+	c := record.Chunk{Track: "tracks/energy", Number: 1, First: first, Count: n, Boot: "b"}
+	for s := first; s < first+n; s++ {
+		c.Records = append(c.Records, record.Record{
+			Sequence: s, Boot: "b", Time: time.Unix(1_800_000_000, int64(s)), Trusted: true, Fields: []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: 1.5}, {Name: "on", ID: 2, Value: true}},
+		})
+	}
+	p, err := record.Encode(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	r.Bus.Keep(bus.Subject(actorstest.Gateway, bus.Track, "tracks/energy", "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
+	if err := actorstest.Next(t, done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sending() *uplinkv1.Sending {
+	return &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(time.Millisecond)}
+}
+
+func TestShapes(t *testing.T) {
+	for shape, want := range map[string]string{
+		"json":          `[{"gateway":"test","track":"tracks/energy","sequence":1,"time":"2027-01-15T08:00:00.000000001Z","fields":{"power":1.5,"on":true}}]`,
+		"webhook":       `{"id":"test/tracks/energy/1","gateway":"test","track":"tracks/energy","sequence":1,"time":"2027-01-15T08:00:00.000000001Z","fields":{"power":1.5,"on":true}}`,
+		"influx":        "energy,gateway=test,track=tracks/energy power=1.5,on=true 1800000000000000001\n",
+		"otlp-json":     `"name":"power","unit":"kW","gauge":{"dataPoints":[{"attributes":[{"key":"track","value":{"stringValue":"tracks/energy"}}],"timeUnixNano":"1800000000000000001","asDouble":1.5}]}`,
+		"otlp-protobuf": "gatewayd",
+		"custom":        "1 power=1.5;on=true",
+	} {
+		t.Run(shape, func(t *testing.T) {
+			r, far := actorstest.New(t), serve(t)
+			cfg := &uplinkv1.UplinkHttp{Url: far.URL, Shape: shape, Send: sending()}
+			if shape == "custom" {
+				cfg.Custom = &uplinkv1.Shape{Record: "${sequence} ${fields}", Field: "${name:text}=${value}", BetweenFields: ";", ContentType: "text/plain"}
+			}
+			r.Start(path, uplinkhttp.Kind, cfg)
+			write(t, r, 1, 1)
+			r.Until("it is there", func() bool { return len(far.all()) == 1 })
+			if got := far.all()[0]; got != want && !(strings.HasPrefix(shape, "otlp") && strings.Contains(got, want)) {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// A web service that refuses, stumbles and closes gets each record once all the same, but for the one that it will not have.
+func TestFaults(t *testing.T) {
+	r, far := actorstest.New(t), serve(t)
+	rejected := actorstest.Watch(r, "event/"+path+"/rejected", &uplinkv1.Rejected{})
+	far.answer = func(n int, body string) int {
+		switch {
+		case strings.Contains(body, `"sequence":77,`):
+			return 400
+		case n%3 == 0:
+			return 503
+		case n%7 == 0:
+			far.CloseClientConnections()
+			return 500
+		}
+		return 200
+	}
+	cfg := &uplinkv1.UplinkHttp{Url: far.URL, Send: sending()}
+	cfg.Send.BatchRecords = 30
+	cell := r.Start(path, uplinkhttp.Kind, cfg)
+	write(t, r, 1, 150)
+	write(t, r, 151, 50)
+	r.Until("all but one are there", func() bool { return len(far.sequences(t)) == 199 })
+	if m := actorstest.Next(t, rejected); m.Record != "tracks/energy 77" || !strings.Contains(m.Why, "400") {
+		t.Errorf("%v", m)
+	}
+	got := far.sequences(t)
+	for i, s := range got {
+		if want := i + 1; s != want && s != want+1 {
+			t.Fatalf("%v", got)
+		}
+	}
+	r.Until("it works", func() bool { return cell.State() == actors.OK })
+	if cell.Life() != 1 {
+		t.Errorf("life %d", cell.Life())
+	}
+}
+
+func TestWrongConfigs(t *testing.T) {
+	for says, cfg := range map[string]*uplinkv1.UplinkHttp{
+		"needs it":               {Url: "http://a", Shape: "custom"},
+		`for shape = "custom"`:   {Url: "http://a", Custom: &uplinkv1.Shape{Record: "x"}},
+		"${nonsense} is none of": {Url: "http://a", Shape: "custom", Custom: &uplinkv1.Shape{Record: "${nonsense}"}},
+		"rule 1: rename":         {Url: "http://a", Send: &uplinkv1.Sending{Rules: []*uplinkv1.Rule{{Rename: "b"}}}},
+		"no span of the day":     {Url: "http://a", Send: &uplinkv1.Sending{Quiet: []string{"8"}}},
+		"tracks: ":               {Url: "http://a", Send: &uplinkv1.Sending{Tracks: []string{"#/a"}}},
+	} {
+		all := uplinkhttp.Kind.Check(cfg)
+		if text := fmt.Sprint(all); len(all) == 0 || !strings.Contains(text, says) {
+			t.Errorf("%s, want %q", text, says)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/bus"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+func uplinksCommand() *cobra.Command {
+	c := &client{}
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "uplinks [PATH]",
+		Short: "Show how far each uplink is",
+		Long: `Show for each uplink what it has still to send, how fast it goes, and what keeps it.
+
+WAITING are the records that are stored and not yet acknowledged by the far end,
+AGE is that of the oldest. RATE are records acknowledged per second, LAST is the
+last acknowledgement, and LEFT is about how long it takes to catch up. On a terminal
+a bar shows how much of a backlog is done.`,
+		Example: `  gatewayd uplinks
+  gatewayd uplinks --follow
+  gatewayd uplinks uplinks/cloud --json`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: c.completePath,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.connect(cmd.Context()); err != nil {
+				return err
+			}
+			defer c.close()
+			return c.uplinks(cmd.Context(), cmd.OutOrStdout(), strings.Trim(strings.Join(args, ""), "/"), follow)
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on showing it, every second, until interrupted")
+	return cmd
+}
+
+// sending is how one uplink is.
+type sending struct {
+	path   string
+	status *uplinkv1.Status
+}
+
+func (c *client) uplinks(ctx context.Context, w io.Writer, top string, follow bool) error {
+	for lines := 0; ; {
+		all, err := c.sendings(ctx, top)
+		if err != nil {
+			return c.explain(err)
+		}
+		if c.asJSON {
+			err = uplinksJSON(w, all)
+		} else {
+			if lines > 0 && isTerminal(w) {
+				fmt.Fprintf(w, "\x1b[%dA\x1b[J", lines)
+			}
+			lines, err = printUplinks(w, all, time.Now())
+		}
+		if err != nil || !follow {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// sendings asks for what the uplinks have last said of themselves, as the bus keeps it; an observer may do that.
+func (c *client) sendings(ctx context.Context, top string) (all []sending, err error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	latest := map[string]*uplinkv1.Status{}
+	err = c.conn.Last(ctx, "gw."+c.gateway+".state.>", func(r bus.Record) error {
+		a, err := bus.ParseSubject(r.Subject)
+		if err != nil || a.Leaf != "uplink" || len(r.Data) == 0 || top != "" && a.Path != top && !strings.HasPrefix(a.Path, top+"/") {
+			return nil
+		}
+		m := &uplinkv1.Status{}
+		if r.Decode(m) == nil {
+			latest[a.Path] = m
+		}
+		return nil
+	})
+	for path, m := range latest {
+		all = append(all, sending{path, m})
+	}
+	slices.SortFunc(all, func(a, b sending) int { return comparePaths(a.path, b.path) })
+	if err == nil && len(all) == 0 {
+		err = errors.New("there is no uplink")
+		if top != "" {
+			err = fmt.Errorf("there is no uplink %q", top)
+		}
+	}
+	return all, err
+}
+
+func uplinksJSON(w io.Writer, all []sending) error {
+	out := make([]map[string]json.RawMessage, 0, len(all))
+	for _, s := range all {
+		text, err := protojson.Marshal(s.status)
+		if err != nil {
+			return err
+		}
+		one := map[string]json.RawMessage{}
+		if err := json.Unmarshal(text, &one); err != nil {
+			return err
+		}
+		if one["path"], err = json.Marshal(s.path); err != nil {
+			return err
+		}
+		out = append(out, one)
+	}
+	text, err := json.Marshal(out)
+	if err == nil {
+		_, err = fmt.Fprintln(w, string(text))
+	}
+	return err
+}
+
+// printUplinks prints the table, and says how many lines it has.
+func printUplinks(w io.Writer, all []sending, now time.Time) (lines int, err error) {
+	p := painter(w)
+	rows := [][]cell{plain("NAME", "STATE", "WAITING", "AGE", "RATE", "LAST", "SENT", "LEFT", "WHY")}
+	for _, s := range all {
+		m := s.status
+		left, why := "–", m.Why
+		if m.CatchUp != nil {
+			left = age(m.CatchUp.AsDuration())
+		}
+		if n := m.Counts.GetRejected(); n > 0 {
+			why = strings.TrimPrefix(why+fmt.Sprintf("; %d rejected", n), "; ")
+		}
+		if n := m.Counts.GetLost(); n > 0 {
+			why = strings.TrimPrefix(why+fmt.Sprintf("; %d lost", n), "; ")
+		}
+		rows = append(rows, []cell{
+			{text: s.path}, stateCell(m), {text: fmt.Sprint(m.Backlog.GetRecords())}, {text: since(m.Backlog.GetOldest(), now)}, {text: rateText(m.Rate)},
+			{text: since(m.Acknowledged, now)}, {text: fmt.Sprint(m.Counts.GetAcknowledged())}, {text: left}, {text: why},
+		})
+	}
+	var text strings.Builder
+	if err := columns(&text, p, rows, widthOf(w), cut); err != nil {
+		return 0, err
+	}
+	if isTerminal(w) {
+		for _, s := range all {
+			if b := s.status.Backlog; b.GetRecords() > 0 && b.GetPeak() > b.GetRecords() {
+				fmt.Fprintf(&text, "%s %s\n", s.path, p.in(green, bar(b.Peak-b.Records, b.Peak, 40)))
+			}
+		}
+	}
+	_, err = io.WriteString(w, text.String())
+	return strings.Count(text.String(), "\n"), err
+}
+
+// bar shows how much of all is done.
+func bar(done, all uint64, width int) string {
+	full := int(float64(done) / float64(max(all, 1)) * float64(width))
+	return strings.Repeat("█", full) + strings.Repeat("░", width-full) + fmt.Sprintf(" %d %%", int(float64(done)/float64(max(all, 1))*100))
+}
+
+func stateCell(m *uplinkv1.Status) cell {
+	c := cell{text: m.State}
+	switch {
+	case m.State == "waiting" || m.State == "connecting" && m.Error != "":
+		c.colour = red
+	case m.State == "resting" || m.Slow:
+		c.colour = yellow
+	case m.State == "sending":
+		c.colour = green
+	}
+	return c
+}
+
+func since(at *timestamppb.Timestamp, now time.Time) string {
+	if at == nil {
+		return "–"
+	}
+	return age(now.Sub(at.AsTime()))
+}
+
+func rateText(perSecond float64) string {
+	switch {
+	case perSecond == 0:
+		return "–"
+	case perSecond < 10:
+		return fmt.Sprintf("%.1f/s", perSecond)
+	}
+	return fmt.Sprintf("%.0f/s", perSecond)
+}
