@@ -52,6 +52,7 @@ var figures = []figure{
 	{"mdi", "bytes of a record by uplink-mdi", 30 * time.Second, mdiSize},
 	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
 	{"store", "records of tracks to disk", 60 * time.Second, storeRates},
+	{"drain", "an uplink that catches up", 120 * time.Second, drain},
 	{"idle", "10,000 idle actors", 60 * time.Second, idle},
 }
 

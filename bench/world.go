@@ -37,7 +37,12 @@ type discard struct{}
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func newWorld(dir string, kinds ...actors.Kind) (*world, error) {
-	b, err := bus.Start(bus.Config{Gateway: gateway, Dir: filepath.Join(dir, "bus"), Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))})
+	return newWorldOf(dir, 0, kinds...)
+}
+
+// newWorldOf has so much room for tracks.
+func newWorldOf(dir string, tracks int64, kinds ...actors.Kind) (*world, error) {
+	b, err := bus.Start(bus.Config{Gateway: gateway, Dir: filepath.Join(dir, "bus"), MaxTracks: tracks, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))})
 	if err != nil {
 		return nil, err
 	}
