@@ -15,7 +15,7 @@ const (
 	openTime = 30 * time.Second
 	waitTime = 10 * time.Minute // for what is recorded next
 	pause    = 2 * time.Second  // after the store has failed
-	handful  = 16               // messages that are read before it is known how many records one has
+	handful  = 2                // messages that are read before it is known how many records one has
 	most     = 512              // messages that are read at once
 )
 

@@ -87,7 +87,7 @@ func freePlace(t *testing.T) string {
 }
 
 // shared are folders of actors that are no kinds.
-var shared = []string{"accessdoor", "actorstest", "modbusdoor", "modbuslink", "mqttdoor"}
+var shared = []string{"accessdoor", "actorstest", "modbusdoor", "modbuslink", "mqttdoor", "uplink"}
 
 // The list is sorted, names no kind twice, and holds every other folder of
 // actors: what is in the folder is in the product.
