@@ -22,8 +22,11 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/actors/track"
 	"gatewayd/actors/uplinkhttp"
+	"gatewayd/actors/uplinkmdi"
 	"gatewayd/actors/uplinkmqtt"
+	"gatewayd/actors/uplinkmunic"
 	"gatewayd/actors/uplinknats"
+	"gatewayd/actors/uplinktr50"
 )
 
 // kinds is every actor type this gateway can run. To add one, add its line.
@@ -48,6 +51,9 @@ var kinds = []actors.Kind{
 	tcplink.Kind,
 	track.Kind,
 	uplinkhttp.Kind,
+	uplinkmdi.Kind,
 	uplinkmqtt.Kind,
+	uplinkmunic.Kind,
 	uplinknats.Kind,
+	uplinktr50.Kind,
 }

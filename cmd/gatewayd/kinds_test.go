@@ -64,6 +64,15 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 	case *uplinkv1.UplinkMqtt:
 		m.Url = "tcp://127.0.0.1:9"
 		return m
+	case *uplinkv1.UplinkMdi:
+		m.Url = "tcp://127.0.0.1:9"
+		return m
+	case *uplinkv1.UplinkTr50:
+		m.Url, m.ThingKey, m.Token = "tcp://127.0.0.1:9", "gw", "token"
+		return m
+	case *uplinkv1.UplinkMunic:
+		m.Url, m.Account, m.Asset = "tcp://127.0.0.1:9", "a", "b"
+		return m
 	case *modbusv1.Unit:
 		m.Link, m.Unit = "field/line", 1
 		return m

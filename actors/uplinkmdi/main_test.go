@@ -1,0 +1,157 @@
+package uplinkmdi_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors/actorstest"
+	"gatewayd/bus"
+	"gatewayd/protocols/mdi"
+	"gatewayd/protocols/record"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const path = "uplinks/cloud"
+
+// cloud is a receiver that can be stopped and started at one address.
+type cloud struct {
+	t       *testing.T
+	address string
+	sink    *mdi.Sink
+	stop    func()
+
+	mu       sync.Mutex
+	taken    map[string][]uint64 // by gateway and track
+	outcomes chan string
+	refuse   func(record.Record) bool
+}
+
+func newCloud(t *testing.T) *cloud {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cloud{t: t, address: l.Addr().String(), taken: map[string][]uint64{}, outcomes: make(chan string, 10)}
+	c.forget()
+	c.serve(l, nil)
+	t.Cleanup(func() { c.stop() })
+	return c
+}
+
+// forget makes it a receiver that remembers nothing of its gateways.
+func (c *cloud) forget() {
+	c.sink = mdi.NewSink(mdi.SinkConfig{Window: 8, Take: c.take, Outcome: func(_ string, _ uint32, payload []byte, failed string) {
+		c.outcomes <- string(payload) + failed
+	}})
+}
+
+func (c *cloud) serve(l net.Listener, secure *tls.Config) {
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	sink := c.sink
+	go func() { defer close(done); _ = sink.Serve(ctx, l) }()
+	c.stop = func() { cancel(); <-done }
+}
+
+// again listens at the address as before.
+func (c *cloud) again() {
+	c.t.Helper()
+	l, err := net.Listen("tcp", c.address)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.forget()
+	c.serve(l, nil)
+}
+
+func (c *cloud) take(gateway string, all []record.Record) (map[int]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	no := map[int]string{}
+	for i, r := range all {
+		if c.refuse != nil && c.refuse(r) {
+			no[i] = "it has a bad taste"
+			continue
+		}
+		key := gateway + " " + r.Track
+		c.taken[key] = append(c.taken[key], r.Sequence)
+	}
+	return no, nil
+}
+
+func (c *cloud) sequences(track string) []uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.taken[actorstest.Gateway+" "+track])
+}
+
+func (c *cloud) config() *uplinkv1.UplinkMdi {
+	return &uplinkv1.UplinkMdi{
+		Url: "tcp://" + c.address, KeepAlive: durationpb.New(time.Second),
+		Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(10 * time.Millisecond)},
+	}
+}
+
+// recorder writes tracks into the store of a rig.
+type recorder struct {
+	t    *testing.T
+	conn *bus.Conn
+	next map[string]uint64
+}
+
+// write stores chunks of so many records each of one track. All tracks have the same number.
+func (w *recorder) write(track string, chunks ...int) {
+	w.t.Helper()
+	done := make(chan error, len(chunks))
+	for _, n := range chunks {
+		first := w.next[track] + 1
+		w.next[track] += uint64(n)
+		c := record.Chunk{Track: track, Number: 1, First: first, Count: uint64(n), Boot: "boot"}
+		for i := range n {
+			s := first + uint64(i)
+			c.Records = append(c.Records, record.Record{
+				Track: track, Number: 1, Sequence: s, Time: time.Unix(1_800_000_000+int64(s), 0), Trusted: true, Boot: "boot", Uptime: time.Duration(s) * time.Second,
+				Fields: []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: float64(s)}, {Name: "user", ID: 2, Value: fmt.Sprint("u", s)}},
+			})
+		}
+		p, err := record.Encode(&c)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.conn.Keep(bus.Subject(actorstest.Gateway, bus.Track, track, "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
+		if err := actorstest.Next(w.t, done); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func status(t *testing.T, r *actorstest.Rig) *uplinkv1.Status {
+	t.Helper()
+	m, err := actorstest.Call(r, path, "Status", &uplinkv1.StatusRequest{}, &uplinkv1.StatusResponse{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Status
+}
+
+// upTo are the sequences from 1.
+func upTo(n uint64) (all []uint64) {
+	for i := range n {
+		all = append(all, i+1)
+	}
+	return all
+}

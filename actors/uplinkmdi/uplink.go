@@ -1,0 +1,54 @@
+// Package uplinkmdi is the actor type for a receiver of the compact protocol of protocols/mdi.
+package uplinkmdi
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/actors/uplink"
+	"gatewayd/protocols/mdi"
+	"gatewayd/protocols/tlsfiles"
+	far "gatewayd/protocols/uplink"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = uplink.Define(actors.Kind{
+	Name: "uplink-mdi",
+	Doc:  "Sends tracks in a compact binary form, for slow and metered links.",
+}, reach)
+
+func reach(who uplink.Who, cfg *uplinkv1.UplinkMdi) (uplink.Far, error) {
+	to := mdi.Target{}
+	scheme, where, _ := strings.Cut(cfg.Url, "://")
+	scheme, found := strings.CutSuffix(scheme, "+srv")
+	if found {
+		to.Service = where
+	} else {
+		to.Address = where
+	}
+	var files tlsfiles.Client
+	if t := cfg.Tls; t != nil {
+		files = tlsfiles.Client{CA: t.CaFile, Cert: t.CertFile, Key: t.KeyFile, ServerName: t.ServerName}
+	}
+	me := mdi.ClientConfig{Gateway: cfg.Name, Keepalive: cfg.KeepAlive.AsDuration().Truncate(time.Second), Patience: cfg.GetSend().GetTimeout().AsDuration()}
+	if me.Gateway == "" {
+		me.Gateway = who.Gateway
+	}
+	if me.Patience == 0 {
+		me.Patience = 30 * time.Second
+	}
+	session := mdi.NewSession(me)
+	return uplink.Far{Where: cfg.Url, Limit: me.Patience, Dial: func(ctx context.Context, hear far.Hear) (far.Sender, error) {
+		to := to
+		if scheme == "tls" {
+			var err error
+			if to.TLS, err = files.Config(""); err != nil { // the files may have been renewed
+				return nil, err
+			}
+		}
+		return session.Dial(ctx, to, hear)
+	}}, nil
+}

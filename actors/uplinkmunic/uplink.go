@@ -1,0 +1,40 @@
+// Package uplinkmunic is the actor type for a platform that takes events in the shapes of Munic's public cloud API.
+package uplinkmunic
+
+import (
+	"strings"
+
+	"gatewayd/actors"
+	"gatewayd/actors/uplink"
+	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/munic"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = uplink.Define(actors.Kind{
+	Name: "uplink-munic",
+	Doc:  "Sends tracks by MQTT as events in the shapes of Munic's public cloud API.",
+}, reach)
+
+func reach(who uplink.Who, cfg *uplinkv1.UplinkMunic) (uplink.Far, error) {
+	to := munic.Config{
+		Broker: mqttclient.Config{
+			URL: cfg.Url, ClientID: cfg.GetLogin().GetClientId(), Username: cfg.GetLogin().GetUsername(), Password: cfg.GetLogin().GetPassword(),
+			KeepAlive: cfg.KeepAlive.AsDuration(),
+		},
+		Form:     munic.Form{Account: cfg.Account, Asset: cfg.Asset, Latitude: cfg.Latitude, Longitude: cfg.Longitude, Collection: cfg.Collection},
+		Platform: cfg.Ack == "platform",
+		Channels: map[string]string{},
+	}
+	if to.Broker.ClientID == "" {
+		to.Broker.ClientID = "gatewayd-" + who.Gateway + "-" + who.Path[strings.LastIndexByte(who.Path, '/')+1:]
+	}
+	if t := cfg.Tls; t != nil {
+		to.Broker.CAFile, to.Broker.CertFile, to.Broker.KeyFile, to.Broker.ServerName = t.CaFile, t.CertFile, t.KeyFile, t.ServerName
+	}
+	for _, c := range cfg.Channels {
+		to.Channels[c.Name] = strings.TrimPrefix(c.Call, "cmd/")
+	}
+	return uplink.Far{Where: cfg.Url + " " + cfg.Account + "/" + cfg.Asset, Dial: munic.NewSession(to).Dial}, nil
+}

@@ -1,0 +1,47 @@
+// Package uplinktr50 is the actor type for a server of the TR50 protocol.
+package uplinktr50
+
+import (
+	"strings"
+
+	"gatewayd/actors"
+	"gatewayd/actors/uplink"
+	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/tr50"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = uplink.Define(actors.Kind{
+	Name: "uplink-tr50",
+	Doc:  "Sends tracks to a TR50 server (deviceWISE, Device Cloud), and carries out methods from its mailbox.",
+}, reach)
+
+func reach(who uplink.Who, cfg *uplinkv1.UplinkTr50) (uplink.Far, error) {
+	if err := tr50.CheckKey(cfg.Key); err != nil {
+		return uplink.Far{}, err
+	}
+	to := tr50.Config{
+		Broker: mqttclient.Config{
+			URL: cfg.Url, ClientID: cfg.AppId, Username: cfg.ThingKey, Password: cfg.Token, KeepAlive: cfg.KeepAlive.AsDuration(),
+		},
+		Form:    tr50.Form{Key: cfg.Key, Alarms: cfg.Alarms, Logs: cfg.Logs},
+		Methods: map[string]string{},
+		Every:   cfg.MailboxEvery.AsDuration(),
+	}
+	if to.Broker.ClientID == "" {
+		to.Broker.ClientID = "gatewayd-" + who.Gateway + "-" + who.Path[strings.LastIndexByte(who.Path, '/')+1:]
+	}
+	if t := cfg.Tls; t != nil {
+		to.Broker.CAFile, to.Broker.CertFile, to.Broker.KeyFile, to.Broker.ServerName = t.CaFile, t.CertFile, t.KeyFile, t.ServerName
+	}
+	if p := cfg.Place; p != nil {
+		to.Form.Place = tr50.Place{
+			Latitude: p.Latitude, Longitude: p.Longitude, Altitude: p.Altitude, Speed: p.Speed, Heading: p.Heading, Accuracy: p.Accuracy,
+		}
+	}
+	for _, m := range cfg.Methods {
+		to.Methods[m.Name] = strings.TrimPrefix(m.Call, "cmd/")
+	}
+	return uplink.Far{Where: cfg.Url + " " + cfg.ThingKey, Dial: tr50.NewSession(to).Dial}, nil
+}
