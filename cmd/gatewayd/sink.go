@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,6 +79,9 @@ func (s *sink) run(ctx context.Context) error {
 		return usage("--cert, --key and --ca need --tls")
 	}
 	l, err := net.Listen("tcp", s.listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use: choose another with --listen", s.listen)
+	}
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.listen, err)
 	}
