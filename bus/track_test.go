@@ -182,3 +182,42 @@ func TestTornTracks(t *testing.T) {
 		t.Errorf("sequence %d is given out again", seq)
 	}
 }
+
+// Where the tracks get too big the lowest priority goes first, the oldest of it; the last message of a track stays, for it tells how far the track is.
+func TestPriorities(t *testing.T) {
+	b := start(t, func(c *bus.Config) { c.MaxTracks = 1 << 20 })
+	write := func(name string, p bus.Priority, size int) {
+		t.Helper()
+		done := make(chan error, 1)
+		b.Conn().Keep(trackOf(name), chunkType, make([]byte, size), p, func(_ uint64, err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := func(name string) bus.TrackState {
+		t.Helper()
+		st, err := b.Conn().Track(within(t), trackOf(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	const big = 20_000
+	for range 10 {
+		write("high", bus.High, big)
+	}
+	write("quiet", bus.Low, 1)
+	for range 70 {
+		write("low", bus.Low, big)
+	}
+	if st := state("high"); st.Messages != 10 {
+		t.Errorf("%d of 10 messages of high priority are left", st.Messages)
+	}
+	if st := state("quiet"); st.Messages != 1 {
+		t.Error("the last word of a quiet track is gone")
+	}
+	st := state("low")
+	if st.Messages < 10 || st.Messages > 45 || st.Oldest.Seq == 12 || st.Bytes > st.Room {
+		t.Errorf("%d of 70 messages of low priority are left, from %d on, %d of %d bytes", st.Messages, st.Oldest.Seq, st.Bytes, st.Room)
+	}
+}

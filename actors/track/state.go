@@ -112,6 +112,9 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 	if t.trust.Right() {
 		t.corrected(c, t.read())
 	}
+	if st.Oldest.Seq == 0 { // the first record that will be there
+		t.seen.first, t.seen.oldest = s.next, st.Last+1
+	}
 	t.compare(c, st)
 	t.recovered(c)
 	if len(s.waiting) > 0 || s.flight != nil {

@@ -356,3 +356,38 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// What the disk has no room for before a reader had it is told by sequence; the reader finds the same missing.
+func TestDropped(t *testing.T) {
+	r := actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20})
+	cfg := power()
+	cfg.Fields[0].From = "field/meter/+"
+	dropped := actorstest.Watch(r, "event/"+path+"/dropped", &trackv1.Dropped{})
+	cell := r.Start(path, track.Kind, cfg)
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	all := read(t, r)
+	values := map[string]float64{}
+	subject := bus.Subject(actorstest.Gateway, bus.Track, path, "records")
+	first := func() uint64 {
+		st, err := r.Bus.Track(t.Context(), subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, _ := record.DecodeHead(st.Oldest.Data)
+		return head.First
+	}
+	n := 0
+	for ; first() < 5; n++ {
+		for i := range 500 {
+			values[fmt.Sprint("point-", i)] = float64(n)
+		}
+		publish(t, r, "field/meter", time.Now(), values)
+	}
+	gone := actorstest.Next(t, dropped)
+	if gone.From != 1 || gone.To < 4 || gone.Records != gone.To {
+		t.Errorf("%v", gone)
+	}
+	if one := all.next(); one.Sequence <= gone.To {
+		t.Errorf("record %d is said to be gone, %v", one.Sequence, gone)
+	}
+}
