@@ -29,7 +29,8 @@ type commander interface{ GetCommands() *uplinkv1.Commands }
 // Who is the uplink that sends.
 type Who struct {
 	Gateway string
-	Path    string // of the actor
+	Path    string          // of the actor
+	Notes   actors.Notebook // for workers only; of no use in a check of the config
 }
 
 // Far is a far end as a config describes it.
@@ -61,7 +62,7 @@ func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) ac
 			all = append(all, own(config)...)
 		}
 		if len(all) == 0 {
-			_, err = reach(Who{"gateway", "uplink"}, cfg)
+			_, err = reach(Who{Gateway: "gateway", Path: "uplink"}, cfg)
 			all = append(all, schemas.Wrong("", err)...)
 		}
 		return all
@@ -228,7 +229,7 @@ func (e *engine) hear(c *actors.Context, msg any) bool {
 func (e *engine) start(c *actors.Context) error {
 	var err error
 	if e.settings, err = settingsOf(e.config); err == nil {
-		e.far, err = e.reach(Who{c.Gateway(), c.Name()}, e.config)
+		e.far, err = e.reach(Who{c.Gateway(), c.Name(), c.Notebook()}, e.config)
 	}
 	if err != nil {
 		return actors.Broken(err)
@@ -253,7 +254,7 @@ func (e *engine) reconfigure(c *actors.Context, config Config) error {
 	if err != nil {
 		return actors.Broken(err)
 	}
-	f, err := e.reach(Who{c.Gateway(), c.Name()}, config)
+	f, err := e.reach(Who{c.Gateway(), c.Name(), c.Notebook()}, config)
 	if err != nil {
 		return actors.Broken(err)
 	}

@@ -26,6 +26,7 @@ import (
 	"gatewayd/actors/uplinkmqtt"
 	"gatewayd/actors/uplinkmunic"
 	"gatewayd/actors/uplinknats"
+	"gatewayd/actors/uplinksparkplug"
 	"gatewayd/actors/uplinktr50"
 )
 
@@ -55,5 +56,6 @@ var kinds = []actors.Kind{
 	uplinkmqtt.Kind,
 	uplinkmunic.Kind,
 	uplinknats.Kind,
+	uplinksparkplug.Kind,
 	uplinktr50.Kind,
 }

@@ -61,6 +61,9 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 	case *uplinkv1.UplinkNats:
 		m.Urls = []string{"nats://127.0.0.1:9"}
 		return m
+	case *uplinkv1.UplinkSparkplug:
+		m.Servers, m.Group = []string{"tcp://127.0.0.1:9"}, "g"
+		return m
 	case *uplinkv1.UplinkMqtt:
 		m.Url = "tcp://127.0.0.1:9"
 		return m

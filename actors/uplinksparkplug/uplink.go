@@ -1,0 +1,90 @@
+// Package uplinksparkplug is the actor type for hosts that hear Sparkplug B: the gateway is an edge node, tracks are its devices or metrics.
+// What a node says when is the business of protocols/sparkplug, how it is said that of protocols/sparkplug/edge.
+package uplinksparkplug
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/actors/uplink"
+	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/sparkplug"
+	"gatewayd/protocols/sparkplug/edge"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+// Kind is all this package shows the gateway.
+var Kind = uplink.Define(actors.Kind{
+	Name: "uplink-sparkplug",
+	Doc:  "Sends tracks to Sparkplug hosts, as an edge node of Sparkplug B 3.0.",
+}, reach)
+
+func reach(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (uplink.Far, error) {
+	to := edge.Config{
+		Node: sparkplug.Config{
+			Group: cfg.Group, Node: cfg.Node, Host: cfg.PrimaryHost, Plain: cfg.Names,
+		},
+		Settle: cfg.Settle.AsDuration(),
+		Load:   func(ctx context.Context) (int, error) { return load(ctx, who.Notes) },
+		Save: func(ctx context.Context, bdSeq int) error {
+			return who.Notes.Write(ctx, leaf, &uplinkv1.SparkplugBirth{BdSeq: uint32(bdSeq)})
+		},
+	}
+	if t := cfg.GetSend().GetTimeout().AsDuration(); cfg.PrimaryHost != "" && t > 0 && to.Settle >= t {
+		return uplink.Far{}, fmt.Errorf("settle: it takes %s until data is acknowledged, but send.timeout is %s", to.Settle, t)
+	}
+	if to.Node.Node == "" {
+		to.Node.Node = who.Gateway
+	}
+	for _, p := range cfg.Places {
+		to.Node.Places = append(to.Node.Places, sparkplug.Place{Track: p.Track, Device: p.Device, Prefix: p.Prefix})
+	}
+	for _, w := range cfg.Writes {
+		to.Node.Commands = append(to.Node.Commands, sparkplug.Command{Device: w.Device, Metric: w.Metric, Type: sparkplug.TypeNamed(w.Type)})
+		to.Targets = append(to.Targets, edge.Target{Actor: w.Actor, Method: w.Method, Request: w.Request})
+	}
+	to.Servers = servers(who, cfg)
+	e, err := edge.New(to)
+	if err != nil {
+		return uplink.Far{}, err
+	}
+	where := "Sparkplug node " + to.Node.Group + "/" + to.Node.Node + " at " + strings.Join(cfg.Servers, ", ")
+	f := uplink.Far{Where: where, Dial: e.Dial}
+	if to.Node.Host != "" { // it may be offline for long, and is awaited at each server
+		f.Limit = hostTime
+	}
+	return f, nil
+}
+
+const (
+	leaf     = "birth"          // in the notebook
+	hostTime = 10 * time.Minute // for so long a connection waits for the primary host, before another one is made
+)
+
+func load(ctx context.Context, notes actors.Notebook) (bdSeq int, err error) {
+	var last uplinkv1.SparkplugBirth
+	known, err := notes.Read(ctx, leaf, &last)
+	if err != nil || !known {
+		return -1, err
+	}
+	return int(last.BdSeq), nil
+}
+
+func servers(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (all []mqttclient.Config) {
+	l, t := cfg.Login, cfg.Tls
+	id := l.GetClientId()
+	if id == "" {
+		id = "gatewayd-" + who.Gateway + "-" + path.Base(who.Path)
+	}
+	for _, url := range cfg.Servers {
+		all = append(all, mqttclient.Config{
+			URL: url, ClientID: id, Username: l.GetUsername(), Password: l.GetPassword(), KeepAlive: cfg.KeepAlive.AsDuration(),
+			CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName(),
+		})
+	}
+	return all
+}
