@@ -76,8 +76,10 @@ func (c *Context) Last(filter string, end any) {
 // Call sends a command to a topic, cmd/<path>/<Method>, as it came from
 // outside: its payload is not looked at. The outcome arrives as Called; of a
 // streaming method of this process as one Called for each answer and one for
-// the end.
-func (c *Context) Call(topic, contentType string, payload []byte, timeout time.Duration, tag any) {
+// the end. cancel, which any goroutine may call, ends it earlier: the outcome is then
+// an error.
+func (c *Context) Call(topic, contentType string, payload []byte, timeout time.Duration, tag any) (cancel func()) {
+	given, cancel := context.WithCancel(context.Background())
 	l, s, req, header := c.l, c.l.cell.sys, c.req, c.Caller().Header()
 	subject, err := bus.FromTopic(s.Gateway, topic)
 	b, streams := s.Bus.(streamer)
@@ -86,8 +88,10 @@ func (c *Context) Call(topic, contentType string, payload []byte, timeout time.D
 		if err != nil {
 			return Called{Tag: tag, Err: bus.Errorf(bus.InvalidArgument, "%s", err)}, nil
 		}
-		ctx, cancel := context.WithTimeout(bus.WithHeader(ctx, header), timeout)
 		defer cancel()
+		ctx, over := context.WithTimeout(bus.WithHeader(ctx, header), timeout)
+		defer over()
+		defer context.AfterFunc(given, over)()
 		if streams {
 			err := b.StreamRaw(ctx, subject, contentType, payload, func(m bus.Msg) error {
 				return l.push(ctx, Called{Tag: tag, ContentType: m.ContentType, Payload: m.Data, Stream: true, More: true}, req)
@@ -97,6 +101,7 @@ func (c *Context) Call(topic, contentType string, payload []byte, timeout time.D
 		typ, p, err := s.Bus.CallRaw(ctx, subject, contentType, payload)
 		return Called{Tag: tag, ContentType: typ, Payload: p, Err: bare(err)}, nil
 	})
+	return cancel
 }
 
 // bare is an error without the subject that was called: whoever called by topic

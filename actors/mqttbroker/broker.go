@@ -142,9 +142,9 @@ func (b *broker) start(c *actors.Context) error {
 	if err := errors.Join(check(b.cfg), checkTopics(b.cfg)); err != nil {
 		return actors.Broken(err)
 	}
-	if warning := exposed(b.cfg); warning != "" {
-		c.Log().Warn("insecure: "+warning, "listen", b.cfg.Listen)
-		c.Event("insecure", &mqttv1.Insecure{Listen: b.cfg.Listen, Warning: warning})
+	if at, warning := exposed(b.cfg); warning != "" {
+		c.Log().Warn("insecure: "+warning, "listen", at)
+		c.Event("insecure", &mqttv1.Insecure{Listen: at, Warning: warning})
 	}
 	b.gate.Open(c)
 	cfg, files, log := b.config(c), b.cfg.Tls, c.Log()
@@ -167,8 +167,11 @@ func (b *broker) start(c *actors.Context) error {
 
 // check says what no rule of a single field can tell.
 func check(cfg *mqttv1.Broker) error {
-	if warning := exposed(cfg); warning != "" && !cfg.Insecure {
-		return fmt.Errorf("listen = %q is outside loopback, and %s: set tls and access, listen on 127.0.0.1, or set insecure = true", cfg.Listen, warning)
+	if err := checkDoors(cfg.Doors); err != nil {
+		return err
+	}
+	if at, warning := exposed(cfg); warning != "" && !cfg.Insecure {
+		return fmt.Errorf("listen = %q is outside loopback, and %s: set tls and access, listen on 127.0.0.1, or set insecure = true", at, warning)
 	}
 	return nil
 }
@@ -178,8 +181,9 @@ func check(cfg *mqttv1.Broker) error {
 func (b *broker) config(c *actors.Context) mqtt.Config {
 	commands := b.cfg.Commands
 	return mqtt.Config{
-		Listen: b.cfg.Listen, Log: c.Log(),
-		MaxClients: int(b.cfg.MaxClients), MaxClientsPerAddress: int(b.cfg.MaxClientsPerAddress),
+		Listen: b.cfg.Listen, Doors: doors(b.cfg), Log: c.Log(),
+		MaxKeepAlive: uint16(b.cfg.MaxKeepAlive.AsDuration() / time.Second),
+		MaxClients:   int(b.cfg.MaxClients), MaxClientsPerAddress: int(b.cfg.MaxClientsPerAddress),
 		MaxPacket: int(b.cfg.MaxPacket), WriteBuffer: int(b.cfg.WriteBuffer),
 		Rate: int(b.cfg.Rate), ByteRate: int(b.cfg.ByteRate),
 		Store: b.file(c), MaxStore: int(b.cfg.Store),
@@ -188,6 +192,9 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 			if write && ci.Identity == nil && b.opened(topic) {
 				return true
 			}
+			if write && strings.HasPrefix(topic, cancelClass) {
+				return commands && ownCancel(ci, topic)
+			}
 			if write && !commands && strings.HasPrefix(topic, "cmd/") {
 				return false
 			}
@@ -195,7 +202,7 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 		},
 		Intercept: func(topic string) bool {
 			_, ok := b.claims.Path(topic)
-			return ok || strings.HasPrefix(topic, "cmd/")
+			return ok || strings.HasPrefix(topic, "cmd/") || strings.HasPrefix(topic, cancelClass)
 		},
 		Open:      b.open(c),
 		OnPublish: take,

@@ -193,3 +193,39 @@ func TestClientsOfOneAddressAreNoFailure(t *testing.T) {
 	subscribed(t, addr, "-t", "data/#")
 	r.Until("a canary", func() bool { return cell.State() == actors.OK })
 }
+
+// No door is open to the network by accident, whichever it is.
+func TestOpenDoorIsRefused(t *testing.T) {
+	for _, d := range []*mqttv1.BrokerDoor{
+		{Listen: "0.0.0.0:0"}, {Listen: ":0", Websocket: true}, {Listen: "127.0.0.1:0", Socket: "/tmp/s"}, {}, {Socket: "s"},
+		{Listen: "127.0.0.1:0", Origins: []string{"https://a"}},
+	} {
+		r := actorstest.New(t).Once()
+		r.Start(path, mqttbroker.Kind, &mqttv1.Broker{Listen: freePort(t), Doors: []*mqttv1.BrokerDoor{d}})
+		if f := actorstest.Next(t, r.Faults); f.Level != actors.LevelBroken {
+			t.Errorf("%v: level %d: %v", d, f.Level, f)
+		}
+	}
+}
+
+// A client that comes in by a unix socket is one of the same broker.
+func TestDoorsOfABroker(t *testing.T) {
+	r := actorstest.New(t)
+	socket := t.TempDir() + "/mqtt.sock"
+	_, addr := start(t, r, &mqttv1.Broker{Doors: []*mqttv1.BrokerDoor{{Socket: socket}}})
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("\x10\x10\x00\x04MQTT\x04\x02\x00\x00\x00\x04unix")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	dialled(t, addr, "tcp", clean)
+	if all := sessions(t, r, &mqttv1.SessionsRequest{}); len(all) != 2 || all["unix"] == nil {
+		t.Errorf("sessions: %v", all)
+	}
+}

@@ -16,6 +16,7 @@ const (
 	maxClientCalls = 64   // open at once, of one client
 	maxCallTime    = 5 * time.Minute
 	jsonType       = "application/json"
+	protobufType   = "application/protobuf"
 )
 
 // command is a call that a client has published.
@@ -30,8 +31,13 @@ type command struct {
 // on cmd/<path>/<Method>/<token> is answered on reply/<client id>/<token>.
 func parse(client mqtt.ClientInfo, p mqtt.Publish) command {
 	m := command{client: client, reply: p, topic: method(p.Topic)}
-	if token, ok := strings.CutPrefix(p.Topic, m.topic+"/"); ok && p.ResponseTopic == "" {
+	rest := p.Topic[len(m.topic):]
+	suffix, token, ok := strings.Cut(rest, "/")
+	if ok && p.ResponseTopic == "" {
 		m.reply.ResponseTopic = "reply/" + client.ID + "/" + token
+	}
+	if m.reply.ContentType == "" {
+		_, m.reply.ContentType = typed(suffix)
 	}
 	return m
 }
@@ -40,9 +46,20 @@ func parse(client mqtt.ClientInfo, p mqtt.Publish) command {
 func method(topic string) string {
 	rest, token := cut(topic)
 	if _, name := cut(rest); token != "" && name != "" && name[0] >= 'A' && name[0] <= 'Z' {
-		return rest
+		topic = rest
 	}
+	topic, _ = typed(topic)
 	return topic
+}
+
+// typed splits off the suffix by which a client of MQTT 3.1.1 says what its payload
+// is, and with it the answer: cmd/<path>/<Method>.pb or .json.
+func typed(topic string) (bare, contentType string) {
+	if bare, ok := strings.CutSuffix(topic, ".pb"); ok {
+		return bare, protobufType
+	}
+	bare, _ = strings.CutSuffix(topic, ".json")
+	return bare, jsonType
 }
 
 // cut splits the last token off a topic.
@@ -101,17 +118,17 @@ func (s *session) call(c *actors.Context, m command) {
 		s.respond(c, m, failure("resource_exhausted", err.Error()), errorProperties("resource_exhausted"))
 		return
 	}
-	typ := m.reply.ContentType
-	if typ == "" {
-		typ = jsonType
-	}
-	c.As(m.caller()).Call(m.topic, typ, m.reply.Payload, m.timeout(s.cfg.CallTimeout.AsDuration()), m)
+	u := &underWay{command: m}
+	s.open.add(u)
+	u.cancel = c.As(m.caller()).Call(m.topic, m.reply.ContentType, m.reply.Payload, m.timeout(s.cfg.CallTimeout.AsDuration()), u)
 }
 
 // answer passes the outcome of a call on. The end of a stream is an empty message.
 func (s *session) answer(c *actors.Context, r actors.Called) {
-	m := r.Tag.(command)
+	u := r.Tag.(*underWay)
+	m := u.command
 	if !r.More {
+		s.open.remove(u)
 		s.end()
 	}
 	switch {

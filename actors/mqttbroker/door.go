@@ -36,6 +36,9 @@ func take(ci mqtt.ClientInfo, p mqtt.Publish) error {
 	if !ok {
 		return errors.New("this client has no session")
 	}
+	if strings.HasPrefix(p.Topic, cancelClass) {
+		return session.Post(giveUp{p})
+	}
 	if !strings.HasPrefix(p.Topic, "cmd/") {
 		return session.Post(&mqtt.Incoming{Client: ci, Publish: p})
 	}

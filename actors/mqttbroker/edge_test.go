@@ -132,6 +132,9 @@ func TestCallsFromMosquitto(t *testing.T) {
 		{"311", "cmd/field/plc/Misspell/47", "reply/me/47", `{}`, `{"code":"not_found","message":"cmd/field/plc/Misspell: `},
 		{"311", "cmd/Misbehave/48", "reply/me/48", `{}`, `{"code":"`},
 		{"311", "cmd/field/plc/Describe/A1", "reply/me/A1", `{}`, `{"entry":`},
+		{"311", "cmd/field/plc/Misbehave.json/49", "reply/me/49", `{"how":"panic"}`, `{}`},
+		{"311", "cmd/field/plc/Misbehave.pb/50", "reply/me/50", "\x0a\x05error", `{"code":"failed_precondition","message":"cmd/field/plc/Misbehave: `},
+		{"311", "cmd/field/plc/Misbehave.pb", "reply/me/field/plc/Misbehave.pb", "\x0a\x05error", `{"code":"failed_precondition","message":"cmd/field/plc/Misbehave: `},
 		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"panic"}`, `{}`},
 		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"error"}`, `{"code":"failed_precondition","message":"cmd/field/plc/Misbehave: `},
 		{"5", "cmd/field/plk/Misbehave", "reply/me/any", `{}`, `{"code":"not_found","message":"cmd/field/plk/Misbehave: `},
@@ -311,5 +314,52 @@ func TestBurst(t *testing.T) {
 	}
 	if shed := cell.Counters().Shed; shed > 0 {
 		t.Errorf("%d shed", shed)
+	}
+}
+
+const pahoCancels = `
+import sys, paho.mqtt.client as mqtt
+c = mqtt.Client(client_id="me")
+def on_message(c, u, m):
+    print(m.topic, m.payload.decode(), flush=True)
+    c.disconnect()
+def on_subscribe(c, u, mid, codes):
+    c.publish("cmd/field/plc/Misbehave/1", b'{"how":"hang"}', qos=1)
+    c.publish("cancel/me/2", b"", qos=1)
+    c.publish("cancel/me/1", b"", qos=1)
+c.on_connect = lambda c, *a: c.subscribe("reply/me/#", 1)
+c.on_subscribe, c.on_message = on_subscribe, on_message
+c.connect(sys.argv[1], int(sys.argv[2]))
+c.loop_forever()
+`
+
+// Whoever has called may give up: only his own calls, and he is told.
+func TestCallsAreCancelled(t *testing.T) {
+	r := actorstest.New(t)
+	_, addr := start(t, r, &mqttv1.Broker{CallTimeout: durationpb.New(4 * time.Minute)})
+	hanging := make(chan *actors.Request, 1)
+	startCounter(r, func(c *actors.Context, how string) {
+		if how == "hang" {
+			hanging <- c.Take()
+			return
+		}
+		c.Reply(nil)
+	})
+	p := python(t, addr, pahoCancels)
+	if got := p.next(); !strings.HasPrefix(got, `reply/me/1 {"code":"canceled"`) {
+		t.Errorf("paho prints %q", got)
+	}
+	actorstest.Next(t, hanging)
+	if got := sessions(t, r, &mqttv1.SessionsRequest{})["me"]; got.GetCalls() != 0 {
+		t.Errorf("%d calls are under way", got.Calls)
+	}
+	other := mosquitto(t, "pub", addr, "-V", "5", "-i", "other", "-d", "-q", "1", "-t", "cancel/me/1", "-n")
+	for line := other.next(); ; line = other.next() {
+		if strings.Contains(line, "PUBACK") {
+			if !strings.Contains(line, "RC:135") {
+				t.Errorf("a stranger cancels: %s", line)
+			}
+			break
+		}
 	}
 }

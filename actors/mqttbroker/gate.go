@@ -11,7 +11,6 @@ import (
 	"gatewayd/actors/accessdoor"
 	"gatewayd/protocols/access"
 	"gatewayd/protocols/mqtt"
-	"gatewayd/schemas"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
@@ -88,14 +87,6 @@ func (b *broker) gone(ci mqtt.ClientInfo, now time.Time) error {
 		return fmt.Errorf("%s may no longer come in", ci.Identity.Name)
 	}
 	return nil
-}
-
-// exposed says what a listener that other machines can reach lacks; empty: nothing.
-func exposed(cfg *mqttv1.Broker) string {
-	if !schemas.Exposed(cfg.Listen) {
-		return ""
-	}
-	return accessdoor.Lack(cfg.Tls != nil, cfg.Access != "")
 }
 
 func newGate(cfg *mqttv1.Broker) gate { return gate{accessdoor.New(cfg.Access), rand.Text()} }

@@ -32,6 +32,7 @@ type session struct {
 	of    *mqttv1.Session
 	calls *mqtt.Slots
 	ci    *mqtt.ClientInfo
+	open  openCalls
 	until time.Time // it struggled lately
 }
 
@@ -63,6 +64,8 @@ func (s *session) Receive(c *actors.Context, msg any) error {
 		s.ease(c)
 	case command:
 		s.call(c, m)
+	case giveUp:
+		s.giveUp(c, m)
 	case *mqtt.Incoming:
 		s.pass(c, m)
 	case *mqtt.Outgoing:

@@ -47,7 +47,11 @@ func TestOwnedTopicsAreClosedToClients(t *testing.T) {
 			p.sync()
 			p.publish(topic, 1, 7, "forged")
 			switch typ, b := p.next(); {
-			case ver == 4 && typ != 0 && typ != 0xe0:
+			case ver == 4 && topic[0] == '$': // acknowledged, and nothing more
+				if typ != 0x40 {
+					t.Errorf("%q version 4: got %#x %x, want PUBACK", topic, typ, b)
+				}
+			case ver == 4 && typ != 0:
 				t.Errorf("%q version 4: got %#x %x, want the end", topic, typ, b)
 			case ver == 5 && (typ != 0x40 || b[2] != 0x87):
 				t.Errorf("%q version 5: got %#x %x, want PUBACK 0x87", topic, typ, b)
@@ -161,16 +165,7 @@ func TestAuthenticateSeesThePasswordOnce(t *testing.T) {
 
 func TestTopicAliasesAreRefused(t *testing.T) {
 	s := start(t, Config{})
-	p := join(t, s, hello{id: "p", ver: 5, props: []byte{0x22, 0, 10}}) // takes aliases, too
-	p.subscribe("x/#", 1)
-	for range 2 {
-		_ = s.Publish("x/1", []byte("a"), false, Properties{})
-		topic, _, id := p.message()
-		if topic != "x/1" {
-			t.Errorf("topic %q: an alias was used", topic)
-		}
-		p.ack(id)
-	}
+	p := join(t, s, hello{id: "p", ver: 5})
 	p.publish("x/1", 0, 0, "b", 0x23, 0, 1)
 	p.wantClosed()
 }

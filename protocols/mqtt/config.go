@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Listen string      // host:port; port 0 picks a free one, see Server.Addr
 	TLS    *tls.Config // nil: plain TCP
+	Doors  []Door      // more ways in
 
 	MaxClients           int           // sockets, CONNECT seen or not (default 1024)
 	MaxClientsPerAddress int           // sockets per IPv4 address or IPv6 /64 (default 256)
@@ -25,9 +26,12 @@ type Config struct {
 	WriteBuffer          int           // bytes waiting for one client; the client that overflows it is closed (default 1 MiB)
 	Coalesce             time.Duration // a busy client is written to at most this often (default 5 ms)
 
+	// MaxKeepAlive is the longest keep alive of MQTT 5 clients, seconds, which they are told; 0: whatever they want. Older ones cannot be told.
+	MaxKeepAlive uint16
+
 	MaxSessions   int           // sessions kept for absent clients; the longest absent one goes first (default 64)
 	SessionExpiry time.Duration // longest life of such a session, whatever the client asks (default 24 h)
-	MaxQueued     int           // unacknowledged messages per session, 1…65535 (default 256)
+	MaxQueued     int           // unacknowledged messages per session, 1…65535 (default 1000)
 	SessionBytes  int           // payload bytes queued for one absent client (default 256 KiB)
 	MaxRetained   int           // retained messages of all clients; the owner's own Publish is not counted (default 256)
 
@@ -79,7 +83,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Coalesce, 5*time.Millisecond)
 	setDefault(&c.MaxSessions, 64)
 	setDefault(&c.SessionExpiry, 24*time.Hour)
-	setDefault(&c.MaxQueued, 256)
+	setDefault(&c.MaxQueued, 1000)
 	setDefault(&c.SessionBytes, 256<<10)
 	setDefault(&c.MaxRetained, 256)
 	setDefault(&c.MaxStore, 32<<20)

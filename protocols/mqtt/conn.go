@@ -14,12 +14,13 @@ import (
 // (flow) and sits on a socket that never blocks, with TLS in between if there is any.
 type conn struct {
 	socket
-	rw    net.Conn // &socket, or tls
+	rw    net.Conn // &socket, or tls on it, or a WebSocket on either
 	tls   *tls.Conn
 	head  [sniffLen]byte
 	seen  int         // bytes in head
 	ready atomic.Bool // CONNECT was taken
 	flow  flow
+	alias aliases // guarded by flow's lock
 
 	left    atomic.Int64 // when it ended, see Server.now; 0: it has not
 	reduced bool         // its session expires earlier than the client has asked for
@@ -27,8 +28,9 @@ type conn struct {
 	seated bool // it has its place among the clients
 	ahead  int  // bytes that the library has read and not used; never less than that
 
-	over     atomic.Bool // its goroutine has ended
-	replaced atomic.Bool // a newer connection of the same id has the session
+	over      atomic.Bool // its goroutine has ended
+	turnedOut atomic.Bool // it has been told to go
+	replaced  atomic.Bool // a newer connection of the same id has the session
 
 	// Set before any other goroutine can find the client.
 	info   ClientInfo
@@ -47,13 +49,16 @@ type grant struct {
 	ok      bool
 }
 
-func newConn(c net.Conn, g *listener) *conn {
+func newConn(c net.Conn, g *listener, e *entrance) *conn {
 	k := &conn{}
 	k.socket.init(c, g)
 	k.rw = &k.socket
-	if g.cfg.TLS != nil {
-		k.tls = tls.Server(&k.socket, g.cfg.TLS)
+	if e.tls != nil {
+		k.tls = tls.Server(&k.socket, e.tls)
 		k.rw = k.tls
+	}
+	if e.web {
+		k.rw = &webSocket{Conn: k.rw, origins: e.origins}
 	}
 	k.flow.holding = true
 	_ = c.SetReadDeadline(time.Now().Add(g.cfg.ConnectTimeout))
@@ -98,6 +103,9 @@ func (c *conn) Read(b []byte) (int, error) {
 
 // Write takes whole MQTT packets. It never blocks and keeps no reference to b.
 func (c *conn) Write(b []byte) (int, error) {
+	if len(b) > 0 && b[0]>>4 == typeDisconnect && c.info.Version < 5 {
+		return len(b), nil // before version 5 only clients say goodbye; the library does not know
+	}
 	c.flow.mu.Lock()
 	defer c.flow.mu.Unlock()
 	out, err := c.flow.outbound(b, c.guard.cfg.WriteBuffer)
@@ -136,6 +144,7 @@ func (c *conn) send(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
+	b = c.alias.apply(b)
 	c.guard.stats.bytesOut.Add(int64(len(b)))
 	c.traffic.bytesOut.Add(int64(len(b)))
 	_, err := c.rw.Write(b)
@@ -144,8 +153,8 @@ func (c *conn) send(b []byte) error {
 
 // Close ends the connection politely: what is queued has a second to leave.
 func (c *conn) Close() error {
-	if c.tls != nil && c.ready.Load() { // a handshake under way would make this wait
-		return c.tls.Close() // says goodbye on the socket, then closes that
+	if c.rw != net.Conn(&c.socket) && c.rw != nil && c.ready.Load() { // a handshake under way would make this wait
+		return c.rw.Close() // says goodbye on the socket, then closes that
 	}
 	return c.socket.Close()
 }

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"errors"
 	"net"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -31,13 +32,13 @@ func (s *Server) greet(cl *mochi.Client, c *conn, present bool) (err error) {
 	if s.closing.Load() {
 		return ErrClosed // shutdown may have looked just before ready
 	}
-	if err := s.open(cl, c, present); err != nil {
-		return err
-	}
 	if endsWithConnection(cl) {
 		s.forgetSession(cl.ID)
 	} else {
 		s.keepSession(cl)
+	}
+	if err := s.open(cl, c, present); err != nil {
+		return err
 	}
 	c.refresh(cl.State.Keepalive)
 	return nil
@@ -107,10 +108,14 @@ func (s *Server) introduce(cl *mochi.Client, c *conn, pk *packets.Packet) {
 	}
 	p.ReceiveMaximum = 0 // flow does it: with 0 the library never enters the branch that deadlocks
 	cl.State.Inflight.ResetSendQuota(0)
-	p.TopicAliasMaximum = 0                             // a resent message would carry an alias of the old connection
+	c.alias.most = min(p.TopicAliasMaximum, mostAliases) // the library's own would be stored with a message, and be sent again
+	p.TopicAliasMaximum = 0
 	cl.State.Keepalive = min(cl.State.Keepalive, 43690) // 1.5 × more overflows the library's uint16
 	c.reduced = p.SessionExpiryInterval > s.expirySeconds()
 	p.SessionExpiryInterval = min(p.SessionExpiryInterval, s.expirySeconds())
+	if most := s.cfg.MaxKeepAlive; most > 0 && pk.ProtocolVersion == 5 && (cl.State.Keepalive == 0 || cl.State.Keepalive > most) {
+		cl.State.Keepalive, cl.State.ServerKeepalive = most, true
+	}
 	p.SessionExpiryIntervalFlag = false // the library would go by the wall clock: tend does it
 	cl.Properties.Will.WillDelayInterval = min(cl.Properties.Will.WillDelayInterval, p.SessionExpiryInterval)
 }
@@ -159,9 +164,24 @@ func (s *Server) session(c ClientInfo, password []byte) (session any, err error)
 // turnAway answers CONNECT with a refusal.
 func (s *Server) turnAway(cl *mochi.Client, code packets.Code, why error) error {
 	s.guard.refuse(cl.Net.Conn, why)
-	_ = s.broker.SendConnack(cl, code, false, nil)
+	_ = s.broker.SendConnack(cl, inVersion(cl, code), false, nil)
 	cl.Stop(code)
 	return why
+}
+
+// inVersion is a refusal in the words of the client's version: 3.1.1 has five of them (§3.2.2.3), and the library knows
+// only some.
+func inVersion(cl *mochi.Client, code packets.Code) packets.Code {
+	if cl.Properties.ProtocolVersion >= 5 {
+		return code
+	}
+	switch code {
+	case packets.ErrNotAuthorized, packets.ErrBadAuthenticationMethod:
+		return packets.Err3NotAuthorized
+	case packets.ErrServerBusy:
+		return packets.Err3ServerUnavailable
+	}
+	return code
 }
 
 // seat gives the client its place and tells whether a session was waiting there.
@@ -273,7 +293,32 @@ func (s *Server) process(cl *mochi.Client, fh *packets.FixedHeader) error {
 	if errors.As(err, &code) && code.Code >= 0x80 && cl.Properties.ProtocolVersion == 5 {
 		_ = s.broker.DisconnectClient(cl, code)
 	}
+	if c := connOf(cl); c.turnedOut.Load() {
+		if err == nil {
+			err = errTurnedOut
+		}
+		if cl.Properties.ProtocolVersion == 5 {
+			c.linger()
+		}
+	}
 	return err
+}
+
+var errTurnedOut = errors.New("it has done what it may not")
+
+// linger reads what a client that has been told to go still sends, for a moment: a socket that is closed before it has been
+// read resets the connection, and the client never hears why.
+func (c *conn) linger() {
+	_ = c.SetReadDeadline(time.Now().Add(lingerRead))
+	b := c.guard.buffer()
+	defer c.guard.recycle(b)
+	b = b[:cap(b)]
+	for left := lingerBytes; left > 0; {
+		n, err := c.rw.Read(b)
+		if left -= n; err != nil {
+			return
+		}
+	}
 }
 
 // depart sends the will, and ends the session or keeps it.

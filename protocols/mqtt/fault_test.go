@@ -158,7 +158,7 @@ func TestAcceptSurvivesEMFILE(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := run(broken, cfg)
+	s, err := run([]*entrance{{Listener: broken}}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestCloseEndsAStarvedListener(t *testing.T) {
 	broken := &starved{Listener: l}
 	broken.failures.Store(1 << 40)
 	cfg, _ := Config{Authenticate: AllowAnyone}.withDefaults()
-	s, err := run(broken, cfg)
+	s, err := run([]*entrance{{Listener: broken}}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

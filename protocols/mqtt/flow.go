@@ -16,6 +16,8 @@ const (
 	typePubcomp  = 7
 	typeSuback   = 9
 	typeUnsuback = 11
+
+	typeDisconnect = 14
 )
 
 const reasonIDInUse = 0x91

@@ -35,7 +35,7 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) (ok bool) 
 		return cl.Net.Inline
 	}
 	if write {
-		ok = h.mayWrite(c.info, topic)
+		ok = h.mayWrite(c.info, topic) || topic == deniedTopic && c.info.Version < 5
 	} else {
 		ok = h.mayRead(c.info, topic)
 	}
@@ -62,6 +62,12 @@ func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 		if c := connOf(cl); c != nil && c.reduced {
 			pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = h.expirySeconds(), true
 		}
+	}
+	if c := connOf(cl); c != nil && pk.FixedHeader.Type == packets.Disconnect {
+		c.turnedOut.Store(true)
+	}
+	if pk.FixedHeader.Type == packets.Puback || pk.FixedHeader.Type == packets.Pubrec {
+		pk.Properties.ReasonString = "" // the code says it
 	}
 	return pk
 }

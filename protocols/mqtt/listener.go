@@ -25,7 +25,7 @@ type host interface {
 // listener accepts sockets within the caps and runs each client where a panic ends that client alone.
 // It implements the library's listeners.Listener.
 type listener struct {
-	net   net.Listener
+	open  []*entrance
 	cfg   Config
 	stats *counters
 	host  host
@@ -40,9 +40,9 @@ type listener struct {
 	buffers  sync.Pool
 }
 
-func newListener(l net.Listener, cfg Config, st *counters) *listener {
+func newListener(open []*entrance, cfg Config, st *counters) *listener {
 	return &listener{
-		net: l, cfg: cfg, stats: st,
+		open: open, cfg: cfg, stats: st,
 		conns:   make(map[*conn]struct{}),
 		perAddr: make(map[netip.Prefix]int),
 		stop:    make(chan struct{}),
@@ -52,20 +52,29 @@ func newListener(l net.Listener, cfg Config, st *counters) *listener {
 // Init, ID, Address and Protocol are the library's interface.
 func (l *listener) Init(*slog.Logger) error { return nil }
 func (l *listener) ID() string              { return listenerID }
-func (l *listener) Address() string         { return l.net.Addr().String() }
-func (l *listener) Protocol() string        { return l.net.Addr().Network() }
+func (l *listener) Address() string         { return l.open[0].Addr().String() }
+func (l *listener) Protocol() string        { return l.open[0].Addr().Network() }
 
 // Serve accepts until the listener is closed. A failing Accept (out of descriptors, mostly) is tried again with a
 // growing pause, for ever: clients that leave give descriptors back. What the library would do with a connection is not
 // asked for: attach does it.
 func (l *listener) Serve(listeners.EstablishFn) {
+	var others sync.WaitGroup
+	for _, e := range l.open[1:] {
+		others.Go(func() { l.accept(e) })
+	}
+	l.accept(l.open[0])
+	others.Wait()
+}
+
+func (l *listener) accept(e *entrance) {
 	pause := time.Duration(0)
 	for {
-		c, err := l.net.Accept()
+		c, err := e.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			l.admit(c)
+			l.admit(c, e)
 			continue
 		case errors.Is(err, net.ErrClosed) || l.isClosed():
 			return
@@ -84,7 +93,7 @@ func (l *listener) Serve(listeners.EstablishFn) {
 }
 
 // admit starts a client unless a cap is reached.
-func (l *listener) admit(c net.Conn) {
+func (l *listener) admit(c net.Conn, e *entrance) {
 	from := addressGroup(c.RemoteAddr())
 	l.mu.Lock()
 	var why error
@@ -102,7 +111,7 @@ func (l *listener) admit(c net.Conn) {
 		_ = c.Close()
 		return
 	}
-	k := newConn(c, l)
+	k := newConn(c, l, e)
 	l.conns[k] = struct{}{}
 	l.perAddr[from]++
 	l.serving.Add(1)
@@ -173,7 +182,7 @@ func (l *listener) shut() {
 	}
 	l.closed = true
 	close(l.stop)
-	_ = l.net.Close()
+	shutAll(l.open)
 }
 
 func (l *listener) isClosed() bool {
@@ -182,7 +191,7 @@ func (l *listener) isClosed() bool {
 	return l.closed
 }
 
-func (l *listener) open() []*conn {
+func (l *listener) clients() []*conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := make([]*conn, 0, len(l.conns))

@@ -52,7 +52,8 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Pack
 }
 
 // deniedTopic stands for every topic beginning with $ that a client publishes to. The library would never acknowledge
-// $SYS/… and $share/…; this one it asks OnACLCheck about, which says no.
+// $SYS/… and $share/…; this one it asks OnACLCheck about, which says no. A client of MQTT 3.1.1, which cannot be told, is let
+// through to OnPublish: its publish is acknowledged and goes nowhere, which is one of the two ways that §3.3.5 leaves.
 const deniedTopic = "$denied"
 
 func (h *hook) inboundID(cl *mochi.Client, c *conn, id uint16) uint16 {
@@ -172,6 +173,10 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 	}
 	if pk.FixedHeader.Qos == 2 {
 		h.keepTaken(cl, pk.PacketID)
+	}
+	if pk.TopicName == deniedTopic {
+		h.stats.denied.Add(1)
+		return pk, packets.CodeSuccessIgnore
 	}
 	if !h.cfg.Intercept(pk.TopicName) {
 		h.fanout(&message{pk: &pk}, h.keepRetained(&pk))

@@ -32,7 +32,7 @@ func bare(t *testing.T, hooks ...mochi.Hook) *Server {
 	}
 	t.Cleanup(func() { _ = b.Close() })
 	nl := fixedAddr(l.Address())
-	return &Server{broker: b, guard: &listener{net: nl}}
+	return &Server{broker: b, guard: &listener{open: []*entrance{{Listener: nl}}}}
 }
 
 // allowing lets everybody in.
@@ -58,13 +58,13 @@ func expectDefect(t *testing.T, present bool, what string) {
 	}
 }
 
-func TestProbeM3TruncatedSubscribePanics(t *testing.T) {
+func TestProbeTruncatedSubscribePanics(t *testing.T) {
 	defer func() { expectDefect(t, recover() != nil, "a truncated SUBSCRIBE panics") }()
 	pk := packets.Packet{ProtocolVersion: 5, FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Remaining: 5}}
 	_ = pk.SubscribeDecode([]byte{0x30, 0x30, 0, 0, 0})
 }
 
-func TestProbeM8ExpiryLeavesSubscriptions(t *testing.T) {
+func TestProbeExpiryLeavesSubscriptions(t *testing.T) {
 	s := bare(t)
 	p := join(t, s, hello{id: "dev", ver: 5, props: expiry(1)})
 	p.subscribe("secret/1", 1)
@@ -80,7 +80,7 @@ func TestProbeM8ExpiryLeavesSubscriptions(t *testing.T) {
 	expectDefect(t, len(s.broker.Topics.Subscribers("secret/1").Subscriptions) > 0, "subscriptions outlive their session")
 }
 
-func TestProbeM20InboundIDDeletesOutboundMessage(t *testing.T) {
+func TestProbeInboundIDDeletesOutboundMessage(t *testing.T) {
 	s := bare(t)
 	p := join(t, s, hello{id: "valve", keep: true})
 	p.subscribe("cmds", 1)
@@ -92,7 +92,7 @@ func TestProbeM20InboundIDDeletesOutboundMessage(t *testing.T) {
 	expectDefect(t, s.client(t, "valve").State.Inflight.Len() == 0, "a client's packet id deletes the broker's message")
 }
 
-func TestProbeM21StoredMessagesAreShuffled(t *testing.T) {
+func TestProbeStoredMessagesAreShuffled(t *testing.T) {
 	in := mochi.NewInflights()
 	const n = 200
 	for i := range n {
@@ -107,7 +107,7 @@ func TestProbeM21StoredMessagesAreShuffled(t *testing.T) {
 
 // The library takes a read lock inside a read lock; a writer in between stops both for ever. The probe does not wait for
 // the collision: it makes the writer wait while the outer lock is held, as the library's NextImmediate holds it.
-func TestProbeM22NestedReadLock(t *testing.T) {
+func TestProbeNestedReadLock(t *testing.T) {
 	in := mochi.NewInflights()
 	in.RLock()
 	writing := make(chan struct{})
@@ -139,7 +139,7 @@ func (h *refusing) OnPublish(_ *mochi.Client, pk packets.Packet) (packets.Packet
 	return pk, h.err
 }
 
-func TestProbeM25RefusalOfQoS2IsAPuback(t *testing.T) {
+func TestProbeRefusalOfQoS2IsAPuback(t *testing.T) {
 	s := bare(t, &refusing{err: packets.ErrQuotaExceeded})
 	p := join(t, s, hello{id: "p", ver: 5})
 	p.publish("x", 2, 1, "")
@@ -151,7 +151,7 @@ func TestProbeM25RefusalOfQoS2IsAPuback(t *testing.T) {
 	expectDefect(t, typ == 0x40, "a refused 3.1.1 publish is acknowledged")
 }
 
-func TestProbeM29RepeatedQoS2IsRefused(t *testing.T) {
+func TestProbeRepeatedQoS2IsRefused(t *testing.T) {
 	s := bare(t)
 	p := join(t, s, hello{id: "p", ver: 5})
 	p.publish("x", 2, 1, "")
@@ -161,7 +161,7 @@ func TestProbeM29RepeatedQoS2IsRefused(t *testing.T) {
 	expectDefect(t, len(b) > 2 && b[2] == reasonIDInUse, "a repeated QoS 2 publish gets 0x91")
 }
 
-func TestProbeM30SubscribeIDMeetsOutboundID(t *testing.T) {
+func TestProbeSubscribeIDMeetsOutboundID(t *testing.T) {
 	s := bare(t)
 	p := join(t, s, hello{id: "p", ver: 5})
 	p.subscribe("cmds", 1)
@@ -172,7 +172,7 @@ func TestProbeM30SubscribeIDMeetsOutboundID(t *testing.T) {
 	expectDefect(t, b[len(b)-1] == reasonIDInUse, "SUBSCRIBE collides with an outbound id")
 }
 
-func TestProbeM32SecondClosePanics(t *testing.T) {
+func TestProbeSecondClosePanics(t *testing.T) {
 	b := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
 	_ = b.Serve()
 	_ = b.Close()
@@ -190,4 +190,43 @@ func TestProbeKeepAliveOverflows(t *testing.T) {
 		typ, _ = p.next()
 	}
 	expectDefect(t, typ == 0, "a keep alive of 43691 s is a timeout of none")
+}
+
+// The two that follow are not worked around: the README of mqtt-broker names them.
+
+func TestProbeMultiLevelWildcardAfterPlusForgetsTheParent(t *testing.T) {
+	x := mochi.NewTopicsIndex()
+	x.Subscribe("p", packets.Subscription{Filter: "a/+/#"})
+	expectDefect(t, len(x.Subscribers("a/b").Subscriptions) == 0, "a/+/# does not match a/b")
+}
+
+func TestProbeQueuedMessagesExpireByTheWallClock(t *testing.T) {
+	s := bare(t)
+	p := join(t, s, hello{id: "p", ver: 5})
+	p.sync()
+	cl := s.client(t, "p")
+	now := time.Now().Unix()
+	cl.State.Inflight.Set(packets.Packet{PacketID: 9, ProtocolVersion: 5, Created: now, Expiry: now + 3600})
+	expectDefect(t, len(cl.ClearExpiredInflights(now+7200, 0)) == 1, "a step of the clock expires queued messages")
+}
+
+// A client that has more of QoS 2 under way than it may is ended, and may miss why.
+func TestProbeTooManyUnderWayEndTheClient(t *testing.T) {
+	s := start(t, Config{})
+	p := join(t, s, hello{id: "p", ver: 5})
+	most := int(s.broker.Options.Capabilities.ReceiveMaximum)
+	var all []byte
+	for i := range most + 1 {
+		all = append(all, frame(0x34, text("x"), []byte{byte((i + 1) >> 8), byte(i + 1)}, props(5, nil))...)
+	}
+	go func() { _, _ = p.Write(all) }()
+	for n := 0; ; n++ {
+		typ, b := p.next()
+		switch {
+		case typ == 0 && n <= most, typ == 0xe0 && b[0] == 0x93:
+			return
+		case typ != 0x50 || n > most:
+			t.Fatalf("packet %d: %#x % x", n, typ, b)
+		}
+	}
 }

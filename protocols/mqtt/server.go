@@ -54,26 +54,33 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mqtt broker on %s: %w", cfg.Listen, err)
 	}
-	// A peer that lost its power is noticed within a minute even if it asked for no keep alive.
-	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
-		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
-	}}
-	l, err := lc.Listen(context.Background(), "tcp", cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("mqtt broker on %s: %w", cfg.Listen, err)
+	var all []*entrance
+	for _, d := range append([]Door{{Listen: cfg.Listen}}, cfg.Doors...) {
+		e, err := d.open(cfg.TLS)
+		if err != nil {
+			shutAll(all)
+			return nil, err
+		}
+		all = append(all, e)
 	}
-	s, err := run(l, cfg)
+	s, err := run(all, cfg)
 	if err != nil {
-		_ = l.Close()
+		shutAll(all)
 		return nil, fmt.Errorf("mqtt broker on %s: %w", cfg.Listen, err)
 	}
 	return s, nil
 }
 
-// run runs a broker of a checked configuration on l.
-func run(l net.Listener, cfg Config) (*Server, error) {
+func shutAll(all []*entrance) {
+	for _, e := range all {
+		_ = e.Close()
+	}
+}
+
+// run runs a broker of a checked configuration on what is open.
+func run(open []*entrance, cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, sessions: newLedger(), begun: time.Now(), done: make(chan struct{}), stop: make(chan struct{})}
-	s.guard = newListener(l, cfg, &s.stats)
+	s.guard = newListener(open, cfg, &s.stats)
 	s.guard.host = s
 	s.kept.all = make(map[string]keptMessage)
 	s.wills.timers = make(map[string]*time.Timer)
@@ -155,6 +162,7 @@ func options(cfg Config) *mochi.Options {
 	caps.MaximumInflight = uint16(cfg.MaxQueued)
 	caps.TopicAliasMaximum = 0 // the library checks access before it resolves an alias
 	caps.Compatibilities.NoInheritedPropertiesOnAck = true
+	caps.Compatibilities.PassiveClientDisconnect = true // whom the library turns out, process does
 	return &mochi.Options{
 		Capabilities:             caps,
 		ClientNetReadBufferSize:  16, // the socket has one while there is something in it
@@ -164,8 +172,17 @@ func options(cfg Config) *mochi.Options {
 	}
 }
 
-// Addr is where the broker listens.
-func (s *Server) Addr() net.Addr { return s.guard.net.Addr() }
+// Addr is where the broker listens, without its other doors.
+func (s *Server) Addr() net.Addr { return s.guard.open[0].Addr() }
+
+// Doors is where its other doors are, in the order of Config.
+func (s *Server) Doors() []net.Addr {
+	var all []net.Addr
+	for _, e := range s.guard.open[1:] {
+		all = append(all, e.Addr())
+	}
+	return all
+}
 
 // Publish sends a message to all subscribers, at their QoS but never above 1, and keeps it if retain is set (an empty
 // payload then removes what was kept). It never waits for a client and keeps no reference to payload.
@@ -258,7 +275,7 @@ func (s *Server) Stats() Stats {
 	}
 	return Stats{
 		Store:       stored,
-		Connections: len(s.guard.open()), Clients: all - away, Sessions: away,
+		Connections: len(s.guard.clients()), Clients: all - away, Sessions: away,
 		Retained: s.kept.len(), Subscriptions: int(atomic.LoadInt64(&s.broker.Info.Subscriptions)),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Writes: c.writes.Load(),
 		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(),
@@ -279,7 +296,7 @@ func (s *Server) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	left := s.guard.open()
+	left := s.guard.clients()
 	for _, k := range left {
 		k.abort()
 	}
@@ -295,7 +312,7 @@ func (s *Server) shutdown() {
 	defer close(s.done)
 	defer s.recovered("close")
 	s.guard.shut()
-	for _, k := range s.guard.open() {
+	for _, k := range s.guard.clients() {
 		if k.ready.Load() {
 			s.hangUp(k.client, packets.ErrServerShuttingDown)
 		} else {

@@ -253,3 +253,24 @@ func TestCallbackMayDisconnect(t *testing.T) {
 		t.Error("nobody was told")
 	}
 }
+
+// A burst of a thousand messages is nothing to a client that reads.
+func TestBurstIsNotDropped(t *testing.T) {
+	s := start(t, Config{})
+	p := join(t, s, hello{id: "p", keep: true})
+	p.subscribe("x", 1)
+	const n = 1000
+	for i := range n {
+		_ = s.Publish("x", fmt.Append(nil, i), false, Properties{})
+	}
+	for i := range n {
+		_, payload, id := p.message()
+		if payload != fmt.Sprint(i) {
+			t.Fatalf("message %d is %q", i, payload)
+		}
+		p.ack(id)
+	}
+	if d := s.Stats().Dropped; d != 0 {
+		t.Errorf("%d dropped", d)
+	}
+}

@@ -12,11 +12,13 @@ import (
 var errSlow = errors.New("client reads too slowly: write buffer is full")
 
 const (
-	stallTimeout  = 10 * time.Second // a client that takes no byte for so long is closed
-	lingerTimeout = time.Second      // what is queued at close may take so long
-	flushChunk    = 16 << 10         // bytes that must get through within stallTimeout
-	burst         = 16               // writes that a client gets at once before they are coalesced
-	batch         = 16 << 10         // bytes that are worth a write whenever they come
+	stallTimeout  = 10 * time.Second       // a client that takes no byte for so long is closed
+	lingerRead    = 300 * time.Millisecond // a client that was told to go may go on sending for so long,
+	lingerBytes   = 1 << 20                // and so much
+	lingerTimeout = time.Second            // what is queued at close may take so long
+	flushChunk    = 16 << 10               // bytes that must get through within stallTimeout
+	burst         = 16                     // writes that a client gets at once before they are coalesced
+	batch         = 16 << 10               // bytes that are worth a write whenever they come
 )
 
 // socket is a net.Conn whose Write never blocks: what the kernel does not take at once waits in a bounded buffer that a

@@ -57,6 +57,11 @@ type Broker struct {
 	// Bytes kept on disk of what is to outlive the process: stored sessions with
 	// their messages, and retained messages of clients; 0: nothing does.
 	Store uint32 `protobuf:"varint,13,opt,name=store,proto3" json:"store,omitempty"`
+	// Longest keep alive of MQTT 5 clients, whole seconds, which they are told; 0:
+	// whatever they want.
+	MaxKeepAlive *durationpb.Duration `protobuf:"bytes,14,opt,name=max_keep_alive,json=maxKeepAlive,proto3" json:"max_keep_alive,omitempty"`
+	// More ways in, with the same sessions, rights and limits.
+	Doors []*BrokerDoor `protobuf:"bytes,15,rep,name=doors,proto3" json:"doors,omitempty"`
 	// Topics that clients may publish on among themselves, e.g. "tele/#", without access;
 	// with it that is a matter of roles. What an mqtt-device hears is always among them.
 	Topics        []string `protobuf:"bytes,20,rep,name=topics,proto3" json:"topics,omitempty"`
@@ -185,9 +190,107 @@ func (x *Broker) GetStore() uint32 {
 	return 0
 }
 
+func (x *Broker) GetMaxKeepAlive() *durationpb.Duration {
+	if x != nil {
+		return x.MaxKeepAlive
+	}
+	return nil
+}
+
+func (x *Broker) GetDoors() []*BrokerDoor {
+	if x != nil {
+		return x.Doors
+	}
+	return nil
+}
+
 func (x *Broker) GetTopics() []string {
 	if x != nil {
 		return x.Topics
+	}
+	return nil
+}
+
+// BrokerDoor is one more way into a broker.
+type BrokerDoor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host:port to listen on.
+	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
+	// Path of a unix socket, in place of listen, for this user and group of the
+	// machine.
+	Socket string `protobuf:"bytes,2,opt,name=socket,proto3" json:"socket,omitempty"`
+	// MQTT over WebSocket, subprotocol mqtt.
+	Websocket bool `protobuf:"varint,3,opt,name=websocket,proto3" json:"websocket,omitempty"`
+	// Not encrypted, although the broker has certificates.
+	Plain bool `protobuf:"varint,4,opt,name=plain,proto3" json:"plain,omitempty"`
+	// Origins of pages that browsers may show, as https://panel.example, besides
+	// those of the same host and port; of a WebSocket.
+	Origins       []string `protobuf:"bytes,5,rep,name=origins,proto3" json:"origins,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BrokerDoor) Reset() {
+	*x = BrokerDoor{}
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BrokerDoor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BrokerDoor) ProtoMessage() {}
+
+func (x *BrokerDoor) ProtoReflect() protoreflect.Message {
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BrokerDoor.ProtoReflect.Descriptor instead.
+func (*BrokerDoor) Descriptor() ([]byte, []int) {
+	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *BrokerDoor) GetListen() string {
+	if x != nil {
+		return x.Listen
+	}
+	return ""
+}
+
+func (x *BrokerDoor) GetSocket() string {
+	if x != nil {
+		return x.Socket
+	}
+	return ""
+}
+
+func (x *BrokerDoor) GetWebsocket() bool {
+	if x != nil {
+		return x.Websocket
+	}
+	return false
+}
+
+func (x *BrokerDoor) GetPlain() bool {
+	if x != nil {
+		return x.Plain
+	}
+	return false
+}
+
+func (x *BrokerDoor) GetOrigins() []string {
+	if x != nil {
+		return x.Origins
 	}
 	return nil
 }
@@ -209,7 +312,7 @@ type BrokerTls struct {
 
 func (x *BrokerTls) Reset() {
 	*x = BrokerTls{}
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[1]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -221,7 +324,7 @@ func (x *BrokerTls) String() string {
 func (*BrokerTls) ProtoMessage() {}
 
 func (x *BrokerTls) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[1]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -234,7 +337,7 @@ func (x *BrokerTls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrokerTls.ProtoReflect.Descriptor instead.
 func (*BrokerTls) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{1}
+	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *BrokerTls) GetCertificate() string {
@@ -274,7 +377,7 @@ type Cut struct {
 
 func (x *Cut) Reset() {
 	*x = Cut{}
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[2]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +389,7 @@ func (x *Cut) String() string {
 func (*Cut) ProtoMessage() {}
 
 func (x *Cut) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[2]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +402,7 @@ func (x *Cut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cut.ProtoReflect.Descriptor instead.
 func (*Cut) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{2}
+	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Cut) GetIdentity() string {
@@ -338,7 +441,7 @@ type Insecure struct {
 
 func (x *Insecure) Reset() {
 	*x = Insecure{}
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[3]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +453,7 @@ func (x *Insecure) String() string {
 func (*Insecure) ProtoMessage() {}
 
 func (x *Insecure) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[3]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +466,7 @@ func (x *Insecure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Insecure.ProtoReflect.Descriptor instead.
 func (*Insecure) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{3}
+	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Insecure) GetListen() string {
@@ -384,7 +487,7 @@ var File_mqtt_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\x8e\x06\n" +
+	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\x89\a\n" +
 	"\x06Broker\x12<\n" +
 	"\x06listen\x18\x01 \x01(\tB$\x8a\xb5\x18 \x12\x0e127.0.0.1:1883*\t.*:[0-9]+b\x03tcpR\x06listen\x12<\n" +
 	"\vmax_clients\x18\x02 \x01(\rB\x1b\x8a\xb5\x18\x17\x12\x03256\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\n" +
@@ -402,9 +505,18 @@ const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	" \x01(\v2\x12.mqtt.v1.BrokerTlsR\x03tls\x12$\n" +
 	"\x04rate\x18\v \x01(\rB\x10\x8a\xb5\x18\f\x12\x0510000:\x031/sR\x04rate\x120\n" +
 	"\tbyte_rate\x18\f \x01(\rB\x13\x8a\xb5\x18\x0f\x12\b16777216:\x03B/sR\bbyteRate\x120\n" +
-	"\x05store\x18\r \x01(\rB\x1a\x8a\xb5\x18\x16\x12\b33554432!\x00\x00\x00\x00\x00\x00\xd0A:\x01BR\x05store\x12&\n" +
+	"\x05store\x18\r \x01(\rB\x1a\x8a\xb5\x18\x16\x12\b33554432!\x00\x00\x00\x00\x00\x00\xd0A:\x01BR\x05store\x12N\n" +
+	"\x0emax_keep_alive\x18\x0e \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\fmaxKeepAlive\x12)\n" +
+	"\x05doors\x18\x0f \x03(\v2\x13.mqtt.v1.BrokerDoorR\x05doors\x12&\n" +
 	"\x06topics\x18\x14 \x03(\tB\x0e\x8a\xb5\x18\n" +
-	"*\b[^+#$].*R\x06topics\"_\n" +
+	"*\b[^+#$].*R\x06topics\"\xb6\x01\n" +
+	"\n" +
+	"BrokerDoor\x12,\n" +
+	"\x06listen\x18\x01 \x01(\tB\x14\x8a\xb5\x18\x10*\t.*:[0-9]+b\x03tcpR\x06listen\x12\x16\n" +
+	"\x06socket\x18\x02 \x01(\tR\x06socket\x12\x1c\n" +
+	"\twebsocket\x18\x03 \x01(\bR\twebsocket\x12\x14\n" +
+	"\x05plain\x18\x04 \x01(\bR\x05plain\x12.\n" +
+	"\aorigins\x18\x05 \x03(\tB\x14\x8a\xb5\x18\x10*\x0ehttps?://[^/]+R\aorigins\"_\n" +
 	"\tBrokerTls\x12(\n" +
 	"\vcertificate\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\vcertificate\x12\x18\n" +
 	"\x03key\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x03key\x12\x0e\n" +
@@ -429,22 +541,25 @@ func file_mqtt_v1_mqtt_proto_rawDescGZIP() []byte {
 	return file_mqtt_v1_mqtt_proto_rawDescData
 }
 
-var file_mqtt_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_mqtt_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_mqtt_v1_mqtt_proto_goTypes = []any{
 	(*Broker)(nil),              // 0: mqtt.v1.Broker
-	(*BrokerTls)(nil),           // 1: mqtt.v1.BrokerTls
-	(*Cut)(nil),                 // 2: mqtt.v1.Cut
-	(*Insecure)(nil),            // 3: mqtt.v1.Insecure
-	(*durationpb.Duration)(nil), // 4: google.protobuf.Duration
+	(*BrokerDoor)(nil),          // 1: mqtt.v1.BrokerDoor
+	(*BrokerTls)(nil),           // 2: mqtt.v1.BrokerTls
+	(*Cut)(nil),                 // 3: mqtt.v1.Cut
+	(*Insecure)(nil),            // 4: mqtt.v1.Insecure
+	(*durationpb.Duration)(nil), // 5: google.protobuf.Duration
 }
 var file_mqtt_v1_mqtt_proto_depIdxs = []int32{
-	4, // 0: mqtt.v1.Broker.call_timeout:type_name -> google.protobuf.Duration
-	1, // 1: mqtt.v1.Broker.tls:type_name -> mqtt.v1.BrokerTls
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 0: mqtt.v1.Broker.call_timeout:type_name -> google.protobuf.Duration
+	2, // 1: mqtt.v1.Broker.tls:type_name -> mqtt.v1.BrokerTls
+	5, // 2: mqtt.v1.Broker.max_keep_alive:type_name -> google.protobuf.Duration
+	1, // 3: mqtt.v1.Broker.doors:type_name -> mqtt.v1.BrokerDoor
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_mqtt_v1_mqtt_proto_init() }
@@ -458,7 +573,7 @@ func file_mqtt_v1_mqtt_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mqtt_v1_mqtt_proto_rawDesc), len(file_mqtt_v1_mqtt_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
