@@ -82,9 +82,13 @@ func web(t testing.TB, s *Server) (net.Conn, *bufio.Reader) {
 	}
 	r := bufio.NewReader(c)
 	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" ||
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" ||
 		resp.Header.Get("Sec-WebSocket-Protocol") != "mqtt" {
-		t.Fatalf("%v %v", resp, err)
+		t.Fatalf("%v", resp)
 	}
 	return c, r
 }
@@ -170,8 +174,10 @@ func TestWebSocketRefusesNonsense(t *testing.T) {
 		}
 		_, _ = c.Write([]byte(head))
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err == nil && resp.StatusCode < 400 {
-			t.Errorf("%s: %s", name, resp.Status)
+		if err == nil {
+			if resp.Body.Close(); resp.StatusCode < 400 {
+				t.Errorf("%s: %s", name, resp.Status)
+			}
 		}
 		_ = c.Close()
 	}
