@@ -16,7 +16,9 @@ import (
 	"gatewayd/actors/actorstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("gatewayd/actors.(*crew).work"))
+}
 
 const path = "field/line"
 

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"gatewayd/actors"
 	"gatewayd/actors/accesscontrol"
 	"gatewayd/actors/actorstest"
@@ -16,7 +14,7 @@ import (
 
 const path = "access"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }
 
 func config() *accessv1.Access {
 	return &accessv1.Access{

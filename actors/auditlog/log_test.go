@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/actors"
@@ -22,7 +21,7 @@ import (
 
 const path = "audit"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }
 
 func config() *auditv1.Log {
 	return &auditv1.Log{Files: 2, FileSize: 65536, Skip: []string{"cmd/+/GetConfig"}}

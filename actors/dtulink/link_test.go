@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/dtulink"
@@ -22,7 +20,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }
 
 func TestManners(t *testing.T) {
 	actorstest.Conform(t, dtulink.Kind, &modbusv1.DtuLink{Listener: dtus(t), Registration: "1"}, dtulistener.Kind)

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/dtulink"
@@ -15,7 +13,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }
 
 // freePlace is where nobody listens.
 func freePlace(t *testing.T) string {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -33,7 +32,7 @@ import (
 
 const path = "edge/http"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }
 
 func TestConforms(t *testing.T) {
 	actorstest.Conform(t, httpserver.Kind, &webv1.Server{Listen: freePort(t)}, accesscontrol.Kind)

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
@@ -26,7 +25,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }
 
 const (
 	linkPath  = "field/plant/link"

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
@@ -26,7 +25,7 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }
 
 const (
 	bridgePath = "uplink/bridge"

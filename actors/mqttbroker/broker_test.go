@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/actors"
@@ -20,7 +19,7 @@ import (
 
 const path = "edge/broker"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }
 
 func TestConforms(t *testing.T) {
 	actorstest.Conform(t, mqttbroker.Kind, &mqttv1.Broker{Listen: freePort(t)}, accesscontrol.Kind)

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
@@ -18,7 +17,7 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }
 
 const (
 	brokerPath = "edge/broker"

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
@@ -25,7 +24,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }
 
 func TestManners(t *testing.T) {
 	actorstest.Conform(t, tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1:1"})

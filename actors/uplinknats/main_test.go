@@ -3,7 +3,7 @@ package uplinknats_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"gatewayd/actors/actorstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { actorstest.Main(m) }

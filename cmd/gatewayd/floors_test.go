@@ -48,6 +48,7 @@ var homes = map[string][]string{
 	"github.com/prometheus/client_golang": {"protocols"},
 	"github.com/spf13/cobra":              {"cmd"},
 	"github.com/twmb/murmur3":             {"actors"},
+	"go.uber.org/goleak":                  {"actors/actorstest"},
 	"golang.org/x/crypto":                 {"protocols"},
 	"golang.org/x/net":                    {"protocols"},
 	"golang.org/x/sys":                    {"protocols", "actors/*", "supervisor", "cmd"},
