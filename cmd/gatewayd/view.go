@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -77,10 +78,12 @@ func frame(n *news, hints []string, mqtt string, height int, now time.Time, up t
 	return lines[:min(len(lines), height)]
 }
 
-// treeRows are the supervision tree. A short one has the actors that every
-// gateway has in one line as long as they are well.
-func treeRows(n *news, short bool, now time.Time) [][]cell {
+// treeRows are the supervision tree. A small one has the actors that every
+// gateway has in one line as long as they are well, and of what has no values to
+// show only the top.
+func treeRows(n *news, small bool, now time.Time) [][]cell {
 	rows := [][]cell{{{fmt.Sprintf("%-20s%-15s%6s  %s", "NAME", "HEALTH", "MSG/S", "LAST VALUES, OR WHAT IS WRONG"), bold}}}
+	short := small
 	var system, others []standing
 	for _, s := range n.standings() {
 		switch p := place(s.path); {
@@ -92,6 +95,9 @@ func treeRows(n *news, short bool, now time.Time) [][]cell {
 			others = append(others, s)
 		}
 	}
+	if small {
+		others = folded(n, others)
+	}
 	shown := append(system, others...)
 	if short {
 		c := healthCell(actors.OK)
@@ -102,6 +108,18 @@ func treeRows(n *news, short bool, now time.Time) [][]cell {
 		rows = append(rows, treeRow(n, shown[i], name, now))
 	}
 	return rows
+}
+
+// folded leaves out what is below a top that is well throughout and shows no values.
+func folded(n *news, all []standing) []standing {
+	top := func(s standing) string { first, _, _ := strings.Cut(s.path, "/"); return first }
+	open := map[string]bool{}
+	for _, s := range all {
+		if s.health.State != actors.OK || n.values[s.path] != nil {
+			open[top(s)] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(s standing) bool { return s.path != top(s) && !open[top(s)] })
 }
 
 func treeRow(n *news, s standing, name string, now time.Time) []cell {
