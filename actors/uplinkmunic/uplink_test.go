@@ -5,11 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +16,7 @@ import (
 	"gatewayd/actors/uplinkmunic"
 	"gatewayd/bus"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/record"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
@@ -31,36 +27,6 @@ const path = "uplinks/platform"
 
 func TestConforms(t *testing.T) {
 	actorstest.Conform(t, uplinkmunic.Kind, &uplinkv1.UplinkMunic{Url: "tcp://127.0.0.1:1", Account: "a", Asset: "b"})
-}
-
-// mosquitto starts a broker and returns its URL.
-func mosquitto(t *testing.T) string {
-	t.Helper()
-	program, err := exec.LookPath("mosquitto")
-	if err != nil {
-		if program, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
-			t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
-		}
-	}
-	port := 10_000 + rand.IntN(20_000) // below those of outgoing connections
-	conf := filepath.Join(t.TempDir(), "conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, "listener %d 127.0.0.1\nallow_anonymous true\n", port), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(program, "-c", conf)
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	for until := time.Now().Add(time.Minute); time.Now().Before(until); {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			return "tcp://" + address
-		}
-	}
-	t.Fatal("mosquitto does not listen")
-	return ""
 }
 
 // platform acknowledges all tracks but those of one index, and notes them and the messages.
@@ -167,7 +133,7 @@ func write(t *testing.T, r *actorstest.Rig, track string, n int) {
 }
 
 func TestThePlatformAcknowledges(t *testing.T) {
-	url := mosquitto(t)
+	url := "tcp://" + mosquitto.Run(t)
 	p := newPlatform(t, url, 7)
 	r := actorstest.New(t)
 	rejected := actorstest.Watch(r, "event/"+path+"/rejected", &uplinkv1.Rejected{})
@@ -187,7 +153,7 @@ func TestThePlatformAcknowledges(t *testing.T) {
 }
 
 func TestMessages(t *testing.T) {
-	url := mosquitto(t)
+	url := "tcp://" + mosquitto.Run(t)
 	p := newPlatform(t, url, 0)
 	r := actorstest.New(t)
 	cfg := config(url)

@@ -3,10 +3,6 @@ package uplinksparkplug_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +19,7 @@ import (
 	"gatewayd/actors/uplinksparkplug"
 	"gatewayd/bus"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/sparkplug"
 	"gatewayd/protocols/sparkplug/monitor"
@@ -38,39 +35,6 @@ const path = "clouds/scada"
 func TestConform(t *testing.T) {
 	cfg := &uplinkv1.UplinkSparkplug{Servers: []string{"tcp://127.0.0.1:1"}, Group: "g"}
 	actorstest.Conform(t, uplinksparkplug.Kind, cfg, tcplink.Kind, modbusunit.Kind)
-}
-
-// mosquitto runs Debian's broker until the end of the test.
-func mosquitto(t *testing.T) (address string) {
-	t.Helper()
-	const program = "/usr/sbin/mosquitto"
-	if _, err := os.Stat(program); err != nil {
-		t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	_ = l.Close()
-	_, port, _ := net.SplitHostPort(address)
-	file := filepath.Join(t.TempDir(), "mosquitto.conf")
-	if err := os.WriteFile(file, []byte("user root\nlistener "+port+" 127.0.0.1\nallow_anonymous true\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "-c", file)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			_ = conn.Close()
-			return address
-		}
-	}
-	t.Fatal("mosquitto does not listen")
-	return ""
 }
 
 // keep stores one record of a track.
@@ -103,7 +67,7 @@ func (u unit) Receive(c *actors.Context, msg any) error {
 // What tracks have kept reaches the host, what it writes reaches the actor, and after a restart the node goes on with its bdSeq.
 func TestFromTheStoreToTheHostAndBack(t *testing.T) {
 	r := actorstest.New(t)
-	broker := mosquitto(t)
+	broker := mosquitto.Run(t)
 	m := monitor.New("site", actorstest.Gateway, "")
 	m.Resume(-1)
 	m.Writable = map[string]bool{"boiler": true}

@@ -3,11 +3,6 @@ package uplinktr50_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +12,7 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/uplinktr50"
 	"gatewayd/bus"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/tr50/tr50test"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
@@ -28,36 +24,6 @@ const path = "uplinks/cloud"
 
 func TestConforms(t *testing.T) {
 	actorstest.Conform(t, uplinktr50.Kind, &uplinkv1.UplinkTr50{Url: "tcp://127.0.0.1:1", ThingKey: "gw", Token: "t"})
-}
-
-// mosquitto starts a broker and returns its URL.
-func mosquitto(t *testing.T) string {
-	t.Helper()
-	program, err := exec.LookPath("mosquitto")
-	if err != nil {
-		if program, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
-			t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
-		}
-	}
-	port := 10_000 + rand.IntN(20_000) // below those of outgoing connections
-	conf := filepath.Join(t.TempDir(), "conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, "listener %d 127.0.0.1\nallow_anonymous true\n", port), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(program, "-c", conf)
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	for until := time.Now().Add(time.Minute); time.Now().Before(until); {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			return "tcp://" + address
-		}
-	}
-	t.Fatal("mosquitto does not listen")
-	return ""
 }
 
 func server(t *testing.T, url string) *tr50test.Server {
@@ -101,7 +67,7 @@ func write(t *testing.T, r *actorstest.Rig, track string, n int) {
 }
 
 func TestRecordsArriveAndABadOneIsPassedOver(t *testing.T) {
-	url := mosquitto(t)
+	url := "tcp://" + mosquitto.Run(t)
 	s := server(t, url)
 	s.Refuse(func(p tr50test.Published) string {
 		if p.Params["value"] == 7.0 {
@@ -131,7 +97,7 @@ func TestRecordsArriveAndABadOneIsPassedOver(t *testing.T) {
 
 // Methods from the mailbox reach what the config lists, and nothing else.
 func TestMailbox(t *testing.T) {
-	url := mosquitto(t)
+	url := "tcp://" + mosquitto.Run(t)
 	s := server(t, url)
 	_ = s.Exec("1", "gw", "how-are-you", nil, true)
 	_ = s.Exec("2", "gw", path+"/Restart", nil, true)

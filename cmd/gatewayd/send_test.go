@@ -2,11 +2,9 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"gatewayd/protocols/mqttclient/mosquitto"
 )
 
 // TestSendPage runs each config of docs/send.md beside a far end of its kind, and sees it connected.
@@ -33,7 +33,7 @@ func TestSendPage(t *testing.T) {
 	if !hub.ReadyForConnections(patience) {
 		t.Fatal("the hub does not start")
 	}
-	broker := mosquitto(t)
+	broker := mosquitto.Run(t)
 	places := strings.NewReplacer("http://cloud.example:8080", web.URL, "tcp://broker.example:1883", "tcp://"+broker, "nats://hub.example:4333", hub.ClientURL(),
 		`kind = "bus"`, "kind = \"bus\"\nlisten = \"127.0.0.1:0\"\nanonymous = \"operator\"")
 	script, files := "", ""
@@ -54,25 +54,4 @@ func TestSendPage(t *testing.T) {
 	p := scripts()
 	p.Dir, p.Files = "", []string{file}
 	testscript.Run(t, p)
-}
-
-// mosquitto runs Debian's broker until the end of the test.
-func mosquitto(t *testing.T) (address string) {
-	t.Helper()
-	const program = "/usr/sbin/mosquitto"
-	if _, err := os.Stat(program); err != nil {
-		t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
-	}
-	address = freePlace(t)
-	_, port, _ := net.SplitHostPort(address)
-	file := filepath.Join(t.TempDir(), "mosquitto.conf")
-	if err := os.WriteFile(file, []byte("user root\nallow_anonymous true\nlistener "+port+" 127.0.0.1\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "-c", file)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return address
 }

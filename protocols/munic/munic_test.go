@@ -6,11 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/uplink"
 )
@@ -30,36 +27,6 @@ func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// mosquitto starts a broker and returns its URL.
-func mosquitto(t *testing.T) string {
-	t.Helper()
-	program, err := exec.LookPath("mosquitto")
-	if err != nil {
-		if program, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
-			t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
-		}
-	}
-	port := 10_000 + rand.IntN(20_000) // below those of outgoing connections
-	conf := filepath.Join(t.TempDir(), "conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, "listener %d 127.0.0.1\nallow_anonymous true\n", port), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(program, "-c", conf)
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	for ctx := soon(t); ctx.Err() == nil; {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			return "tcp://" + address
-		}
-	}
-	t.Fatal("mosquitto does not listen")
-	return ""
 }
 
 // platform hears an asset, as leaf and payload.
@@ -161,7 +128,7 @@ func TestValues(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	url := mosquitto(t)
+	url := "tcp://" + mosquitto.Run(t)
 	p := newPlatform(t, url)
 	s := NewSession(config(url))
 	x := dial(t, s, uplink.Hear{})
@@ -214,7 +181,7 @@ func TestEvents(t *testing.T) {
 
 // Who goes without a word is said to be gone by the broker.
 func TestGone(t *testing.T) {
-	url := mosquitto(t)
+	url := "tcp://" + mosquitto.Run(t)
 	p := newPlatform(t, url)
 	cfg := config(url)
 	var conn net.Conn
@@ -234,7 +201,7 @@ func TestGone(t *testing.T) {
 }
 
 func TestPlatformAcknowledges(t *testing.T) {
-	url := mosquitto(t)
+	url := "tcp://" + mosquitto.Run(t)
 	p := newPlatform(t, url)
 	cfg := config(url)
 	cfg.Platform = true
@@ -272,7 +239,7 @@ func (p *platform) next2(t *testing.T, leaf string) {
 }
 
 func TestCollections(t *testing.T) {
-	url := mosquitto(t)
+	url := "tcp://" + mosquitto.Run(t)
 	p := newPlatform(t, url)
 	cfg := config(url)
 	cfg.Form.Collection, cfg.Platform = "trip", true
@@ -291,7 +258,7 @@ func TestCollections(t *testing.T) {
 }
 
 func TestMessages(t *testing.T) {
-	url := mosquitto(t)
+	url := "tcp://" + mosquitto.Run(t)
 	p := newPlatform(t, url)
 	heard := make(chan uplink.Command, 10)
 	dial(t, NewSession(config(url)), uplink.Hear{Command: func(c uplink.Command) { heard <- c }})

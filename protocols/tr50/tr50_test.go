@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/tr50/tr50test"
 	"gatewayd/protocols/uplink"
@@ -34,40 +31,10 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// mosquitto starts a broker and returns its URL.
-func mosquitto(t *testing.T) string {
-	t.Helper()
-	program, err := exec.LookPath("mosquitto")
-	if err != nil {
-		if program, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
-			t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
-		}
-	}
-	port := 10_000 + rand.IntN(20_000) // below those of outgoing connections
-	conf := filepath.Join(t.TempDir(), "conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, "listener %d 127.0.0.1\nallow_anonymous true\n", port), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(program, "-c", conf)
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	for ctx := soon(t); ctx.Err() == nil; {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			return "tcp://" + address
-		}
-	}
-	t.Fatal("mosquitto does not listen")
-	return ""
-}
-
 // rig is a broker, a server at it, and a session.
 func rig(t *testing.T) (*tr50test.Server, *Session) {
 	t.Helper()
-	url := mosquitto(t)
+	url := "tcp://" + mosquitto.Run(t)
 	server, err := tr50test.New(soon(t), url)
 	if err != nil {
 		t.Fatal(err)

@@ -3,10 +3,6 @@ package edge_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/sparkplug"
 	"gatewayd/protocols/sparkplug/edge"
@@ -30,39 +27,6 @@ func patient(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// mosquitto runs Debian's broker until the end of the test.
-func mosquitto(t *testing.T) (address string) {
-	t.Helper()
-	const program = "/usr/sbin/mosquitto"
-	if _, err := os.Stat(program); err != nil {
-		t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	_ = l.Close()
-	_, port, _ := net.SplitHostPort(address)
-	file := filepath.Join(t.TempDir(), "mosquitto.conf")
-	if err := os.WriteFile(file, []byte("user root\nlistener "+port+" 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "-c", file)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			_ = conn.Close()
-			return address
-		}
-	}
-	t.Fatal("mosquitto does not listen")
-	return ""
 }
 
 // A site is servers with a tap before each, a primary host that hears all of them, and a node.
@@ -103,7 +67,7 @@ func newSite(t *testing.T, servers int, host string, more func(*edge.Config)) *s
 		return nil
 	}}
 	for range servers {
-		address := mosquitto(t)
+		address := mosquitto.Run(t, "max_queued_messages 0", "set_tcp_nodelay true")
 		tap, err := monitor.NewTap(s.shared, address)
 		if err != nil {
 			t.Fatal(err)
