@@ -1,12 +1,10 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"os"
 
 	"gatewayd/bus"
+	"gatewayd/protocols/tlsfiles"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
@@ -20,36 +18,12 @@ func leafOf(c *gatewayv1.Bus) (*bus.Leaf, error) {
 	for _, class := range l.Hears {
 		out.Hears = append(out.Hears, bus.Class(class))
 	}
+	if l.CaFile == "" && l.CertFile == "" {
+		return out, nil
+	}
 	var err error
-	if l.CaFile != "" || l.CertFile != "" {
-		out.TLS, err = leafTLS(l)
+	if out.TLS, err = (tlsfiles.Client{CA: l.CaFile, Cert: l.CertFile, Key: l.CertKeyFile}).Config(""); err != nil {
+		return nil, fmt.Errorf("leaf: %w", err)
 	}
-	return out, err
-}
-
-func leafTLS(l *gatewayv1.BusLeaf) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if l.CaFile != "" {
-		pem, err := os.ReadFile(l.CaFile)
-		if err != nil {
-			return nil, fmt.Errorf("leaf: authorities: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("leaf: authorities: %s has no certificate", l.CaFile)
-		}
-	}
-	if l.CertFile == "" {
-		return t, nil
-	}
-	// The files of the moment, so that they can be renewed while the gateway runs.
-	t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(l.CertFile, l.CertKeyFile)
-		return &pair, err
-	}
-	_, err := tls.LoadX509KeyPair(l.CertFile, l.CertKeyFile)
-	if err != nil {
-		err = fmt.Errorf("leaf: own certificate: %w", err)
-	}
-	return t, err
+	return out, nil
 }

@@ -14,7 +14,8 @@ type Client struct {
 	ServerName string // on the server's certificate; empty: the host that is called
 }
 
-// Config is TLS 1.2 or later by the files as they are now.
+// Config is TLS 1.2 or later. The authorities are those of now; ours is read again for each connection, since it may be renewed. Without
+// a host and a server name, whoever dials says what the server is called.
 func (f Client) Config(host string) (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.ServerName}
 	if t.ServerName == "" {
@@ -31,11 +32,14 @@ func (f Client) Config(host string) (*tls.Config, error) {
 		}
 	}
 	if f.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-		if err != nil {
+		own := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+			return &pair, err
+		}
+		if _, err := own(nil); err != nil {
 			return nil, fmt.Errorf("own certificate: %w", err)
 		}
-		t.Certificates = []tls.Certificate{pair}
+		t.GetClientCertificate = own
 	}
 	return t, nil
 }
