@@ -179,8 +179,9 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 		return pk, packets.CodeSuccessIgnore
 	}
 	if !h.cfg.Intercept(pk.TopicName) {
-		h.fanout(&message{pk: &pk}, h.keepRetained(&pk))
-		h.passed(c.info, &pk)
+		all := pk // only what is passed on outlives this, and a packet is large
+		h.fanout(&message{pk: &all}, h.keepRetained(&all))
+		h.passed(c.info, &all)
 		return pk, packets.CodeSuccessIgnore
 	}
 	in := publishOf(&pk)
