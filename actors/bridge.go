@@ -79,11 +79,27 @@ func (c *Context) Last(filter string, end any) {
 // the end. cancel, which any goroutine may call, ends it earlier: the outcome is then
 // an error.
 func (c *Context) Call(topic, contentType string, payload []byte, timeout time.Duration, tag any) (cancel func()) {
+	l, s, w := c.l, c.l.cell.sys, c.Caller()
+	if b, ok := s.Bus.(streamer); ok && s.streams(topic) {
+		return c.callStream(b, w, topic, contentType, payload, timeout, tag)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	out := &later{life: l, req: c.req.hold()}
+	call := &local{typ: contentType, payload: payload}
+	call.caller = w
+	s.begin(ctx, topic, call, func(r reply) {
+		cancel()
+		out.msg = Called{Tag: tag, ContentType: r.typ, Payload: r.payload, Err: r.err}
+		l.cell.post(out)
+	})
+	return cancel
+}
+
+// callStream is Call of a streaming method. It goes over the bus, which numbers the answers and knows when either side has gone.
+func (c *Context) callStream(b streamer, w Caller, topic, contentType string, payload []byte, timeout time.Duration, tag any) (cancel func()) {
 	given, cancel := context.WithCancel(context.Background())
-	l, s, req, header := c.l, c.l.cell.sys, c.req, c.Caller().Header()
-	subject, err := bus.FromTopic(s.Gateway, topic)
-	b, streams := s.Bus.(streamer)
-	streams = streams && err == nil && s.streams(subject)
+	l, req, header := c.l, c.req, w.Header()
+	subject, err := bus.FromTopic(l.cell.sys.Gateway, topic)
 	c.Do(timeout+time.Second, func(ctx context.Context) (any, error) {
 		if err != nil {
 			return Called{Tag: tag, Err: bus.Errorf(bus.InvalidArgument, "%s", err)}, nil
@@ -92,14 +108,10 @@ func (c *Context) Call(topic, contentType string, payload []byte, timeout time.D
 		ctx, over := context.WithTimeout(bus.WithHeader(ctx, header), timeout)
 		defer over()
 		defer context.AfterFunc(given, over)()
-		if streams {
-			err := b.StreamRaw(ctx, subject, contentType, payload, func(m bus.Msg) error {
-				return l.push(ctx, Called{Tag: tag, ContentType: m.ContentType, Payload: m.Data, Stream: true, More: true}, req)
-			})
-			return Called{Tag: tag, Err: bare(err), Stream: true}, nil
-		}
-		typ, p, err := s.Bus.CallRaw(ctx, subject, contentType, payload)
-		return Called{Tag: tag, ContentType: typ, Payload: p, Err: bare(err)}, nil
+		err := b.StreamRaw(ctx, subject, contentType, payload, func(m bus.Msg) error {
+			return l.push(ctx, Called{Tag: tag, ContentType: m.ContentType, Payload: m.Data, Stream: true, More: true}, req)
+		})
+		return Called{Tag: tag, Err: bare(err), Stream: true}, nil
 	})
 	return cancel
 }
@@ -114,18 +126,14 @@ func bare(err error) error {
 	return err
 }
 
-// streams tells whether a command on subject is answered by a stream.
-func (s *System) streams(subject string) bool {
-	addr, err := bus.ParseSubject(subject)
+// streams tells whether a command is answered by a stream.
+func (s *System) streams(topic string) bool {
+	path, name, err := bus.ParseCommand(topic)
 	if err != nil {
 		return false
 	}
-	cell := s.Lookup(addr.Path)
-	if cell == nil {
-		return false
-	}
-	_, _, stream := cell.Signature(addr.Leaf)
-	return stream
+	_, m, ok := s.find(path, name)
+	return ok && m.desc.IsStreamingServer()
 }
 
 // push is Post for a worker: where too much waits already, it waits as well.
@@ -158,7 +166,12 @@ func (l *life) push(ctx context.Context, msg any, r *Request) error {
 type Gate struct{ l *life }
 
 // Gate is the way in for clients of this life.
-func (c *Context) Gate() Gate { return Gate{c.l} }
+func (c *Context) Gate() Gate {
+	if c.l.asking == nil {
+		c.l.asking = make(chan struct{}, askers)
+	}
+	return Gate{c.l}
+}
 
 // Call sends a command to a topic, cmd/<path>/<Method>, on behalf of w, and hands
 // each answer to each, with stream set if the method may have several. The actor must answer
@@ -168,22 +181,25 @@ func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType st
 	if err := g.open(); err != nil {
 		return err
 	}
-	subject, err := bus.FromTopic(s.Gateway, topic)
-	if err != nil {
-		return bus.Errorf(bus.InvalidArgument, "%s", err)
+	if service != "" {
+		if err := s.answers(topic, service); err != nil {
+			return err
+		}
 	}
-	if err := s.answers(subject, service); err != nil {
-		return err
+	if b, ok := s.Bus.(streamer); ok && s.streams(topic) {
+		subject, err := bus.FromTopic(s.Gateway, topic)
+		if err != nil {
+			return bus.Errorf(bus.InvalidArgument, "%s", err)
+		}
+		return b.StreamRaw(bus.WithHeader(ctx, w.Header()), subject, contentType, payload, func(m bus.Msg) error { return each(m.Data, true) })
 	}
-	ctx = bus.WithHeader(ctx, w.Header())
-	if b, ok := s.Bus.(streamer); ok && s.streams(subject) {
-		return b.StreamRaw(ctx, subject, contentType, payload, func(m bus.Msg) error { return each(m.Data, true) })
+	call := &local{typ: contentType, payload: payload}
+	call.caller = w
+	r := s.wait(ctx, topic, call)
+	if r.err != nil {
+		return r.err
 	}
-	_, answer, err := s.Bus.CallRaw(ctx, subject, contentType, payload)
-	if err != nil {
-		return err
-	}
-	return each(answer, false)
+	return each(r.payload, false)
 }
 
 // Hear hands each message on filter to say, in the bus's goroutine, until ctx ends
@@ -217,20 +233,15 @@ func (g Gate) open() error {
 }
 
 // answers refuses a call of a method by the name of a service that does not have it.
-func (s *System) answers(subject, service string) error {
-	addr, err := bus.ParseSubject(subject)
+func (s *System) answers(topic, service string) error {
+	path, name, err := bus.ParseCommand(topic)
 	if err != nil {
 		return bus.Errorf(bus.InvalidArgument, "%s", err)
 	}
-	cell := s.Lookup(addr.Path)
-	if cell == nil || service == "" {
-		return nil // whoever answers says so
+	if _, m, ok := s.find(path, name); ok && string(m.desc.Parent().FullName()) != service {
+		return bus.Errorf(bus.NotFound, "method %s of %s is one of %s, not of %s", name, path, m.desc.Parent().FullName(), service)
 	}
-	md, _, err := cell.method(addr.Leaf)
-	if err == nil && string(md.Parent().FullName()) != service {
-		err = bus.Errorf(bus.NotFound, "method %s of %s is one of %s, not of %s", addr.Leaf, addr.Path, md.Parent().FullName(), service)
-	}
-	return err
+	return nil // whoever answers says what else is wrong
 }
 
 // Operations are the methods of everybody in this process, sorted by path and name.
@@ -239,8 +250,8 @@ func (g Gate) Operations() []schemas.Operation {
 	for _, path := range g.l.cell.sys.Paths() {
 		if c := g.l.cell.sys.Lookup(path); c != nil {
 			for _, name := range c.Methods() {
-				if md, _, err := c.method(name); err == nil {
-					all = append(all, schemas.Operation{Path: path, Method: md})
+				if m, ok := c.method(name); ok {
+					all = append(all, schemas.Operation{Path: path, Method: m.desc})
 				}
 			}
 		}

@@ -16,12 +16,12 @@ import (
 )
 
 // A Judge says why a caller may not make a call, topic being cmd/<path>/<Method>;
-// nil: he may. It is asked about every call that comes over the bus, whatever the
+// nil: he may. It is asked about every call, whatever the
 // door: when it comes and, with waited set, again before the actor serves it. Any
 // goroutine may ask.
 type Judge func(w Caller, topic string, waited bool) error
 
-// Outcome is a call that came over the bus, whatever the door, when it is over.
+// Outcome is a call, whatever door it came through, when it is over.
 type Outcome struct {
 	Began  time.Time
 	Took   time.Duration
@@ -112,11 +112,13 @@ func (s *calls) judge(w Caller, topic string, waited bool) error {
 // over tells that a call is over: it is counted, shown and heard.
 func (s *System) over(call *incoming, err error) {
 	o := Outcome{Began: call.began, Took: time.Since(call.began), Path: call.path, Method: call.method, Caller: call.caller, Err: err}
-	if cell := s.Lookup(o.Path); cell != nil {
-		if _, _, e := cell.method(o.Method); e == nil {
-			cell.count(o)
-			s.span(call, o)
-		}
+	cell, ok := call.cell, call.cell != nil
+	if !ok { // it was turned away before anybody looked whom it is for
+		cell, _, ok = s.find(call.path, call.method)
+	}
+	if ok {
+		cell.count(o)
+		s.span(call, o)
 	}
 	if all := s.calls.heard.Load(); all != nil {
 		for _, each := range *all {
@@ -127,9 +129,12 @@ func (s *System) over(call *incoming, err error) {
 
 // span shows a call to who watches traces.
 func (s *System) span(call *incoming, o Outcome) {
-	subject := bus.Subject(s.Gateway, bus.Trace, o.Path, "span")
 	b, ok := s.Bus.(interface{ Heard(subject string) bool })
-	if !ok || o.Caller.Trace == "" || !b.Heard(subject) {
+	if !ok || o.Caller.Trace == "" {
+		return
+	}
+	subject := bus.Subject(s.Gateway, bus.Trace, o.Path, "span")
+	if !b.Heard(subject) {
 		return
 	}
 	m := &actorv1.Span{

@@ -254,7 +254,10 @@ func (c *Cell) admit(m mail) error {
 }
 
 // offer is admit for those that come again.
-func (c *Cell) offer(m mail) error {
+func (c *Cell) offer(m mail) error { return c.letIn(m, c.limit()) }
+
+// letIn has a message wait with most-1 others.
+func (c *Cell) letIn(m mail, most int32) error {
 	if why := c.closed.Load(); why != nil {
 		return bus.Errorf(bus.Unavailable, "%s: %s", c.path, *why)
 	}
@@ -262,7 +265,7 @@ func (c *Cell) offer(m mail) error {
 	if pid == nil {
 		return bus.Errorf(bus.Unavailable, "%s has not started", c.path)
 	}
-	if n := c.waiting.Add(1); n > c.limit() {
+	if n := c.waiting.Add(1); n > most {
 		c.waiting.Add(-1)
 		return bus.Errorf(bus.ResourceExhausted, "%s: %d messages wait already", c.path, n-1)
 	}

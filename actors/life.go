@@ -30,8 +30,9 @@ type life struct {
 	stops []func()
 	pc    actor.Context // of its own mailbox
 
-	nursery *actor.Props // of children
-	unborn  *Cell        // the child that is being spawned
+	asking  chan struct{} // places of those who ask through a Gate, see Gate.Ask; nil: there is no Gate
+	nursery *actor.Props  // of children
+	unborn  *Cell         // the child that is being spawned
 
 	mu       sync.Mutex // guards what others need: workers, timers and a fence
 	released bool

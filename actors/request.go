@@ -16,7 +16,7 @@ import (
 type Request struct {
 	msg      any
 	caller   Caller
-	topic    string    // cmd/<path>/<Method> of what came over the bus
+	call     *incoming // that it is; nil: an Ask
 	from     *Cell     // in place of caller: an actor that asks of its own accord
 	deadline time.Time // zero: none
 	answer   func(msg any, err error)
@@ -45,8 +45,8 @@ func (r *Request) deliver(l *life) {
 		r.finish(nil, bus.Errorf(bus.DeadlineExceeded, "%s came to it too late", l.cell.path))
 		return
 	}
-	if r.topic != "" {
-		if err := l.cell.sys.calls.judge(r.caller, r.topic, true); err != nil {
+	if r.call != nil {
+		if err := l.cell.sys.calls.judge(r.caller, r.call.topic, true); err != nil {
 			r.finish(nil, err)
 			return
 		}
@@ -113,6 +113,8 @@ func (r *Request) finish(msg any, err error) {
 	case r.asker != nil:
 		r.outcome, r.failure = msg, err
 		r.asker.cell.post((*answered)(r))
+	case r.call != nil:
+		r.call.end(msg, err)
 	case r.answer != nil:
 		r.answer(msg, err)
 	}

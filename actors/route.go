@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/bus"
@@ -28,131 +28,145 @@ func (c *Cell) SetSupervisor(fn func(Steer)) { c.steer.Store(&fn) }
 
 // route takes a command from the bus to its actor.
 func (s *System) route(m bus.Msg) {
-	addr, err := bus.ParseSubject(m.Subject)
-	if err != nil {
-		_ = m.Fail(bus.Errorf(bus.InvalidArgument, "%s", err))
-		return
-	}
-	var deadline time.Time
+	c := &overBus{m: m}
+	c.origin, c.caller = c, m.Caller()
 	if d, ok := m.Timeout(); ok {
-		deadline = time.Now().Add(d)
+		c.deadline = time.Now().Add(d)
 	}
-	call := incoming{path: addr.Path, method: addr.Leaf, caller: m.Caller(), deadline: deadline, decode: m.Decode}
-	call.begin = func(r *Request, md protoreflect.MethodDescriptor) {
-		r.answer = func(msg any, err error) { respond(m, md, msg, err) }
-		if md.IsStreamingServer() {
-			r.item, r.canceled = m.Send, m.Done()
-		}
-	}
-	if err := s.dispatch(call); err != nil {
-		_ = m.Fail(err)
+	topic, _ := bus.Topic(m.Subject)
+	s.dispatch(topic, &c.incoming)
+}
+
+// overBus is a call that came over the bus.
+type overBus struct {
+	incoming
+	m bus.Msg
+}
+
+func (c *overBus) decode(into proto.Message) error { return c.m.Decode(into) }
+
+func (c *overBus) open(md protoreflect.MethodDescriptor) {
+	if md.IsStreamingServer() {
+		c.request.item, c.request.canceled = c.m.Send, c.m.Done()
 	}
 }
 
-func respond(m bus.Msg, md protoreflect.MethodDescriptor, msg any, err error) {
-	if m.Reply == "" {
+func (c *overBus) answer(msg any, err error) {
+	if c.m.Reply == "" {
 		return
 	}
-	answer, ok := msg.(proto.Message)
-	switch {
-	case err == nil && md.IsStreamingServer():
-		err = m.End(nil)
-	case err != nil:
-		err = m.Fail(err)
-	case ok:
-		err = m.Respond(answer)
-	case msg == nil:
-		err = m.RespondRaw(bus.JSON, []byte("{}"))
-	default:
-		err = m.Fail(bus.Errorf(bus.Internal, "%s answered with a %T", md.FullName(), msg))
+	if err == nil && c.stream {
+		_ = c.m.End(nil) // an answer that cannot be sent: the caller has gone, or will run into its own deadline
+		return
 	}
-	_ = err // the caller has gone, or will run into its own deadline
+	typ, payload, err := encode(c.m.ContentType, msg, err)
+	if err != nil {
+		_ = c.m.Fail(err)
+		return
+	}
+	_ = c.m.RespondRaw(typ, payload)
 }
 
-// Call sends a command to an actor of this process and waits for its one answer.
-func (s *System) Call(ctx context.Context, path, methodName string, req proto.Message) (any, error) {
-	type outcome struct {
-		msg any
-		err error
+// encode is the answer to a call as it travels; its type is that of the request.
+func encode(typ string, msg any, err error) (string, []byte, error) {
+	if err != nil {
+		return "", nil, err
 	}
-	done := make(chan outcome, 1)
-	call := incoming{path: path, method: methodName, caller: Caller{Identity: bus.Local}, decode: func(into proto.Message) error {
-		proto.Merge(into, req)
-		return nil
-	}}
-	call.deadline, _ = ctx.Deadline()
-	call.begin = func(r *Request, _ protoreflect.MethodDescriptor) {
-		r.answer = func(msg any, err error) { done <- outcome{msg, err} }
-		r.canceled = ctx.Done()
+	if msg == nil {
+		msg = &emptypb.Empty{}
 	}
-	if err := s.dispatch(call); err != nil {
-		return nil, err
+	m, ok := msg.(proto.Message)
+	if !ok {
+		return "", nil, bus.Errorf(bus.Internal, "the method answered with a %T", msg)
 	}
-	select {
-	case o := <-done:
-		return o.msg, o.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return bus.Answer(typ, m)
 }
 
 // incoming is one call on its way to an actor, whatever door it came through.
 type incoming struct {
+	sys          *System
+	origin       origin
+	topic        string // cmd/<path>/<Method>
 	path, method string
+	cell         *Cell // whom it is for; nil until he is found
+	stream       bool  // it may have several answers
 	caller       Caller
 	parent       string // the span that it is part of
 	began        time.Time
-	deadline     time.Time
-	decode       func(into proto.Message) error
-	begin        func(r *Request, md protoreflect.MethodDescriptor)
+	deadline     time.Time // zero: none
+	request      Request
+}
+
+// origin is where a call has come from.
+type origin interface {
+	decode(into proto.Message) error
+	open(md protoreflect.MethodDescriptor) // it is let in: says how several answers go, and whether the caller still waits
+	answer(msg any, err error)             // said once
 }
 
 // dispatch carries a call out: it has one trace, one deadline, one judgement and one outcome.
-func (s *System) dispatch(call incoming) error {
-	call.began = time.Now()
+func (s *System) dispatch(topic string, call *incoming) {
+	call.sys, call.topic, call.began = s, topic, time.Now()
 	call.parent = call.caller.Span
 	call.caller = call.caller.Begin()
-	err := s.carry(&call)
-	if err != nil {
-		s.over(&call, err)
+	if err := s.carry(call); err != nil {
+		call.end(nil, err)
 	}
-	return err
+}
+
+// end is said once, with what has become of the call. Whoever hears of calls has heard before the caller has his answer.
+func (call *incoming) end(msg any, err error) {
+	call.sys.over(call, err)
+	call.origin.answer(msg, err)
 }
 
 func (s *System) carry(call *incoming) error {
-	topic := string(bus.Cmd) + "/" + call.path + "/" + call.method
-	if err := s.calls.judge(call.caller, topic, false); err != nil {
+	var err error
+	if call.path, call.method, err = bus.ParseCommand(call.topic); err != nil {
+		return bus.Errorf(bus.InvalidArgument, "%s", err)
+	}
+	if err := s.calls.judge(call.caller, call.topic, false); err != nil {
 		return err
 	}
-	cell := s.Lookup(call.path)
-	if cell == nil {
-		return s.unknown(call.path)
+	cell, m, ok := s.find(call.path, call.method)
+	if !ok {
+		return s.missing(cell, call.path, call.method)
 	}
-	md, in, err := cell.method(call.method)
-	if err != nil {
-		return err
-	}
-	msg := in.New().Interface()
-	if err := call.decode(msg); err != nil {
+	call.cell, call.stream = cell, m.desc.IsStreamingServer()
+	msg := m.in.New().Interface()
+	if err := call.origin.decode(msg); err != nil {
 		return err
 	}
 	schemas.Defaults(msg)
 	if bad := schemas.Check(msg); len(bad) > 0 {
 		return bus.Errorf(bus.InvalidArgument, "%s: %s", call.method, violations(bad))
 	}
-	r := &Request{msg: msg, caller: call.caller, deadline: call.deadline, topic: topic}
-	call.begin(r, md)
-	answer := r.answer
-	r.answer = func(msg any, err error) {
-		answer(msg, err)
-		s.over(call, err)
+	r := &call.request
+	r.call, r.msg, r.caller, r.deadline = call, msg, call.caller, call.deadline
+	call.origin.open(m.desc)
+	if m.desc.Parent() == actorService() {
+		return cell.builtin(r)
 	}
-	if md.Parent() == actorService() {
-		err = cell.builtin(r)
-	} else {
-		err = cell.admit(r)
+	return cell.admit(r)
+}
+
+// find is who answers a call, and how.
+func (s *System) find(path, name string) (*Cell, method, bool) {
+	cell := s.Lookup(path)
+	if cell == nil {
+		return nil, method{}, false
 	}
-	return err
+	m, ok := cell.method(name)
+	return cell, m, ok
+}
+
+// missing says why nobody answers a call; cell is whom it is for.
+func (s *System) missing(cell *Cell, path, name string) error {
+	if cell == nil {
+		return s.unknown(path)
+	}
+	return bus.Errorf(bus.NotFound, "%s has no method %q%s; it answers %s", path, name,
+		schemas.DidYouMean(name, cell.Methods()), strings.Join(cell.Methods(), ", "))
 }
 
 func violations(all []schemas.Violation) string {
@@ -172,16 +186,11 @@ func actorService() protoreflect.ServiceDescriptor {
 
 var builtins = (&Kind{Services: []protoreflect.ServiceDescriptor{actorService()}}).methods()
 
-func (c *Cell) method(name string) (protoreflect.MethodDescriptor, protoreflect.MessageType, error) {
-	m, ok := c.meth[name]
-	if !ok {
+func (c *Cell) method(name string) (m method, ok bool) {
+	if m, ok = c.meth[name]; !ok {
 		m, ok = builtins[name]
 	}
-	if !ok {
-		return nil, nil, bus.Errorf(bus.NotFound, "%s has no method %q%s; it answers %s", c.path, name,
-			schemas.DidYouMean(name, c.Methods()), strings.Join(c.Methods(), ", "))
-	}
-	return m.desc, m.in, nil
+	return m, ok
 }
 
 // Methods lists the names of all methods the actor answers, sorted.
@@ -231,7 +240,8 @@ func (c *Cell) configStruct() *structpb.Struct {
 func (c *Cell) describe() *actorv1.DescribeResponse {
 	d := &actorv1.DescribeResponse{Entry: c.kind.Entry(c.path), Health: c.Health(), Counters: c.Counters()}
 	for _, name := range c.Methods() {
-		md, _, _ := c.method(name)
+		m, _ := c.method(name)
+		md := m.desc
 		d.Methods = append(d.Methods, &actorv1.Method{
 			Name: name, Service: string(md.Parent().FullName()), Request: string(md.Input().FullName()),
 			Response: string(md.Output().FullName()), Stream: md.IsStreamingServer(), Doc: schemas.Doc(string(md.FullName())),
@@ -243,9 +253,10 @@ func (c *Cell) describe() *actorv1.DescribeResponse {
 // Signature names the messages of a method the actor answers, and says whether
 // it streams.
 func (c *Cell) Signature(method string) (in, out string, stream bool) {
-	md, _, err := c.method(method)
-	if err != nil {
+	m, ok := c.method(method)
+	if !ok {
 		return "", "", false
 	}
+	md := m.desc
 	return string(md.Input().FullName()), string(md.Output().FullName()), md.IsStreamingServer()
 }

@@ -63,6 +63,9 @@ func (c *Conn) bounded(ctx context.Context, subject string) (context.Context, fu
 	if _, ok := ctx.Deadline(); !ok {
 		ctx, done = context.WithTimeout(ctx, callTimeout)
 	}
+	if c.heard != nil { // the gateway's own connection may use everything
+		return ctx, done
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := c.denied.watch(subject, cancel)
 	return ctx, func() { c.denied.unwatch(w); cancel(nil); done() }

@@ -97,6 +97,9 @@ func ParseTrace(parent string) string {
 // ParseParent is the trace id and the span id of a traceparent header (W3C Trace
 // Context §3.2), both empty if it is none.
 func ParseParent(parent string) (trace, span string) {
+	if parent == "" {
+		return "", ""
+	}
 	f := strings.Split(parent, "-")
 	if len(f) < 4 || !isID(f[1], 16) || !isID(f[2], 8) {
 		return "", ""

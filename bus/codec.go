@@ -51,6 +51,15 @@ func Marshal(typ string, m proto.Message) ([]byte, error) {
 	return nil, Errorf(InvalidArgument, "content type %q is neither %s nor %s", typ, JSON, Protobuf)
 }
 
+// Answer is m as the answer to a request in the given content type: in the same, JSON if that is none of the two.
+func Answer(typ string, m proto.Message) (answerType string, payload []byte, err error) {
+	if typ = contentType(typ); typ != Protobuf {
+		typ = JSON
+	}
+	payload, err = Marshal(typ, m)
+	return typ, payload, err
+}
+
 // Unmarshal fills m from p. Nothing at all is the empty message; an unknown
 // JSON field is an error, for it is a typing mistake. Errors are *Error.
 func Unmarshal(typ string, p []byte, m proto.Message) error {

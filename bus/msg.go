@@ -40,8 +40,7 @@ func (m Msg) Timeout() (time.Duration, bool) {
 
 // Respond answers with v in the content type of the request.
 func (m Msg) Respond(v proto.Message) error {
-	typ := m.answerType()
-	p, err := Marshal(typ, v)
+	typ, p, err := Answer(m.ContentType, v)
 	if err != nil {
 		return m.Fail(err)
 	}
@@ -67,13 +66,6 @@ func (m Msg) Fail(err error) error {
 		return fmt.Errorf("answer %s: %w", m.Subject, err)
 	}
 	return nil
-}
-
-func (m Msg) answerType() string {
-	if m.ContentType == Protobuf {
-		return Protobuf
-	}
-	return JSON
 }
 
 // answerable refuses reply subjects that are no inbox: whoever may send a

@@ -190,8 +190,7 @@ func (m Msg) Done() <-chan struct{} {
 
 // Send is one answer of several, in the content type of the request. Its error is Canceled when nobody listens any more.
 func (m Msg) Send(v proto.Message) error {
-	typ := m.answerType()
-	p, err := Marshal(typ, v)
+	typ, p, err := Answer(m.ContentType, v)
 	if err != nil {
 		return err
 	}

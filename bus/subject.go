@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Class is the third token of every subject: what sort of message travels there.
@@ -23,8 +24,6 @@ const (
 	maxToken = 63
 	maxName  = 255
 )
-
-const nameChars = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 // Address is a subject taken apart.
 type Address struct {
@@ -126,7 +125,11 @@ func CheckLeaf(leaf string) error {
 }
 
 func leafByte(b byte) bool {
-	return b == '_' || b >= 'A' && b <= 'Z' || strings.IndexByte(nameChars, b) >= 0
+	return nameByte(b) || b == '_' || b >= 'A' && b <= 'Z'
+}
+
+func nameByte(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= '0' && b <= '9' || b == '-'
 }
 
 func checkToken(tok string) error {
@@ -136,10 +139,11 @@ func checkToken(tok string) error {
 	case len(tok) > maxToken:
 		return fmt.Errorf("token %.20q… is %d bytes, at most %d", tok, len(tok), maxToken)
 	}
-	for _, r := range tok {
-		if r < 128 && strings.IndexByte(nameChars, byte(r)) >= 0 {
+	for i := range len(tok) {
+		if nameByte(tok[i]) {
 			continue
 		}
+		r, _ := utf8.DecodeRuneInString(tok[i:])
 		return fmt.Errorf("token %q: %q is not allowed, only a-z, 0-9 and '-'%s", tok, r, hint(tok))
 	}
 	return nil
@@ -153,7 +157,7 @@ func hint(tok string) string {
 			return r + 'a' - 'A'
 		case r == '_' || r == ' ' || r == '.' || r == ':':
 			return '-'
-		case r < 128 && strings.IndexByte(nameChars, byte(r)) >= 0:
+		case r < 128 && nameByte(byte(r)):
 			return r
 		}
 		return -1

@@ -29,6 +29,23 @@ func FromTopic(gateway, topic string) (string, error) {
 	return s, nil
 }
 
+// ParseCommand takes the topic of a call apart: cmd/<path>/<Method>.
+func ParseCommand(topic string) (path, method string, err error) {
+	rest, ok := strings.CutPrefix(topic, string(Cmd)+"/")
+	i := strings.LastIndexByte(rest, '/')
+	if !ok || i < 0 {
+		return "", "", fmt.Errorf("topic %q: want %s/<path>/<Method>", topic, Cmd)
+	}
+	path, method = rest[:i], rest[i+1:]
+	if err := CheckName(path); err != nil {
+		return "", "", fmt.Errorf("topic %q: %w", topic, err)
+	}
+	if err := CheckLeaf(method); err != nil {
+		return "", "", fmt.Errorf("topic %q: %w", topic, err)
+	}
+	return path, method, nil
+}
+
 // Pattern is the NATS pattern of an MQTT style filter on gateway. '+' or '*'
 // stand for one token, a final '#' or '>' for one or more. (An MQTT broker lets "a/#" match
 // "a" as well; no subject of ours ends at a class or path, so nothing is lost.)

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -46,11 +47,15 @@ func (c passing) Unmarshal(b []byte, v any) error {
 	return fmt.Errorf("%T does not travel", v)
 }
 
+// worthCompressing is how long an answer is at least that is compressed for who takes that: a short one gets no shorter, and
+// to compress it takes longer than all else.
+const worthCompressing = 1 << 10
+
 // handlers makes the two ways a call is taken: one answer, or several. In gRPC both look the same.
 func (s *Server) handlers() {
 	options := []connect.HandlerOption{
 		connect.WithCodec(passing{"json"}), connect.WithCodec(passing{"json; charset=utf-8"}), connect.WithCodec(passing{"proto"}),
-		connect.WithReadMaxBytes(s.cfg.MaxBody),
+		connect.WithReadMaxBytes(s.cfg.MaxBody), connect.WithCompressMinBytes(worthCompressing),
 	}
 	s.unary = connect.NewUnaryHandler("", func(ctx context.Context, r *connect.Request[message]) (*connect.Response[message], error) {
 		var answer *connect.Response[message]
@@ -193,7 +198,8 @@ func traceparent(given string) string {
 	}
 	var id [24]byte
 	_, _ = rand.Read(id[:]) // never fails
-	return fmt.Sprintf("00-%x-%x-01", id[:16], id[16:])
+	text := hex.EncodeToString(id[:])
+	return "00-" + text[:32] + "-" + text[32:] + "-01"
 }
 
 func hexadecimal(s string, n int) bool {
