@@ -171,6 +171,14 @@ func TestFullHouseIsNoFailure(t *testing.T) {
 	r := actorstest.New(t)
 	cell, addr := start(t, r, &mqttv1.Broker{MaxClients: 1})
 	subscribed(t, addr, "-t", "data/#")
+	told := actorstest.Watch(r, "event/"+path+"/refused", &mqttv1.Refused{})
+	for range 3 {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed(t, c)
+	}
 	for deadline := time.Now().Add(2 * actorstest.Patience); cell.State() != actors.Degraded; <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a full house is not told")
@@ -178,6 +186,12 @@ func TestFullHouseIsNoFailure(t *testing.T) {
 	}
 	if cause := cell.Health().Cause; !strings.Contains(cause, "max-clients = 1") || cell.Life() != 1 {
 		t.Errorf("life %d: %s", cell.Life(), cause)
+	}
+	for n := uint64(0); n < 3; {
+		m := actorstest.Next(t, told)
+		if n += m.Count; m.Reason != "crowd" || n > 3 || m.Remote == "" || m.Cause == "" {
+			t.Fatalf("event %v", m)
+		}
 	}
 }
 

@@ -13,8 +13,9 @@ import (
 
 // What is here runs in the goroutines of the clients: it asks and posts.
 
-// settleTime is how long a client waits for its session at most.
-const settleTime = 5 * time.Second
+// settleTime is how long a client waits for its session at most. It is long, since a crowd that comes at once is let in one
+// after the other: after a power cut everybody comes.
+const settleTime = time.Minute
 
 // open has the broker bring up a session for a client. Our own canary needs none.
 func (b *broker) open(c *actors.Context) func(mqtt.ClientInfo) (any, error) {

@@ -93,8 +93,11 @@ func (s *session) failed(c *actors.Context, m actors.Failed) error {
 	return nil
 }
 
-// leave gives back what was under way; who asked has gone.
+// leave gives up what was under way; who asked has gone.
 func (s *session) leave() {
+	for _, u := range s.open {
+		u.cancel()
+	}
 	for s.calls != nil && s.calls.Taken() > 0 {
 		s.end()
 	}

@@ -66,6 +66,7 @@ func TestOwnedTopicsAreClosedToClients(t *testing.T) {
 	}
 }
 
+// A will is said wherever the client likes, whatever it may publish itself, if the library is asked (M4).
 func TestForbiddenWillsAreRefused(t *testing.T) {
 	s := start(t, Config{Authorize: DefaultAuthorize})
 	for _, topic := range []string{"state/x", "$SYS/broker/version", "data/x", "other", "cmd/gate/Open", "a/+", "reply/you/x"} {
@@ -83,6 +84,7 @@ func TestForbiddenWillsAreRefused(t *testing.T) {
 	_ = p.Close()
 }
 
+// What was allowed at CONNECT may not be any more when the will is said (M4).
 func TestWillIsCheckedAgainWhenItIsSent(t *testing.T) {
 	revoked := make(chan struct{})
 	tell, wait := events(t)
@@ -115,6 +117,7 @@ func TestWillIsCheckedAgainWhenItIsSent(t *testing.T) {
 	}
 }
 
+// Whoever takes the id of somebody else has his session, and the library's own client can be replaced by taking its id (M7).
 func TestClientIDs(t *testing.T) {
 	s := start(t, Config{})
 	alice := join(t, s, hello{id: "meter", user: "alice"})
@@ -163,6 +166,7 @@ func TestAuthenticateSeesThePasswordOnce(t *testing.T) {
 	}
 }
 
+// The library asks whether the empty topic may be written to before it knows what an alias stands for (M6): none is taken.
 func TestTopicAliasesAreRefused(t *testing.T) {
 	s := start(t, Config{})
 	p := join(t, s, hello{id: "p", ver: 5})

@@ -60,7 +60,7 @@ func TestAliasesResolveToWhatWasSent(t *testing.T) {
 	})
 }
 
-// An alias ends with its connection: what is sent again has its topic.
+// An alias ends with its connection: what is sent again has its topic, which the library has thrown away by then (M28).
 func TestResentMessagesHaveTheirTopic(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell})

@@ -25,6 +25,7 @@ type conn struct {
 	left    atomic.Int64 // when it ended, see Server.now; 0: it has not
 	reduced bool         // its session expires earlier than the client has asked for
 
+	judged bool // CONNECT was answered with a refusal
 	seated bool // it has its place among the clients
 	ahead  int  // bytes that the library has read and not used; never less than that
 
@@ -40,6 +41,7 @@ type conn struct {
 	budget  budget
 	traffic traffic
 	payload []byte // of the PUBLISH under way
+	asked   string // topic beginning with $ of the PUBLISH under way
 }
 
 // grant is one filter of a SUBSCRIBE.
@@ -111,6 +113,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	out, err := c.flow.outbound(b, c.guard.cfg.WriteBuffer)
 	if err != nil {
 		c.guard.stats.slow.Add(1)
+		c.refused(RefusedReader, err)
 		c.abort()
 		return 0, err
 	}

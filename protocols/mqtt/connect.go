@@ -164,6 +164,9 @@ func (s *Server) session(c ClientInfo, password []byte) (session any, err error)
 // turnAway answers CONNECT with a refusal.
 func (s *Server) turnAway(cl *mochi.Client, code packets.Code, why error) error {
 	s.guard.refuse(cl.Net.Conn, why)
+	c := connOf(cl)
+	c.judged = true
+	c.refused(turnedAway(code), why)
 	_ = s.broker.SendConnack(cl, inVersion(cl, code), false, nil)
 	cl.Stop(code)
 	return why

@@ -18,6 +18,7 @@ import (
 	"gatewayd/protocols/access"
 )
 
+// A SUBSCRIBE that is cut off makes the library read past its end, and the process end with it (M3): here only the client does.
 func TestTruncatedSubscribeEndsOnlyItsClient(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell})
@@ -38,6 +39,7 @@ func TestTruncatedSubscribeEndsOnlyItsClient(t *testing.T) {
 	join(t, s, hello{id: "evil", ver: 5}).sync()
 }
 
+// The library lets connect whoever wants and waits for CONNECT for ever (M1).
 func TestIdleSocketsAreCappedAndClosed(t *testing.T) {
 	const sockets, most = 1500, 300
 	s := start(t, Config{MaxClients: most, MaxClientsPerAddress: most, ConnectTimeout: 3 * time.Second}) // time to dial more than all places
@@ -85,6 +87,7 @@ func TestCapPerAddress(t *testing.T) {
 	}
 }
 
+// One subscriber that takes nothing holds up everybody who publishes to it, and the next of its id, in the library (M23).
 func TestStalledSubscriberDelaysNobody(t *testing.T) {
 	for _, qos := range []byte{0, 1} {
 		t.Run(fmt.Sprintf("qos %d", qos), func(t *testing.T) {
@@ -147,6 +150,7 @@ func (l *starved) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
+// A process that runs out of descriptors once is never listened to again with the library's own listener (M11).
 func TestAcceptSurvivesEMFILE(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -199,6 +203,7 @@ func TestSlowlorisIsClosed(t *testing.T) {
 	p.wantClosed()
 }
 
+// Six bytes are enough to have the library allocate 256 MB, before anybody has said who he is (M2).
 func TestNonsenseIsRefusedBeforeItCosts(t *testing.T) {
 	random := make([]byte, 4096)
 	_, _ = rand.Read(random)
@@ -227,6 +232,7 @@ func TestNonsenseIsRefusedBeforeItCosts(t *testing.T) {
 	}
 }
 
+// The library's Close waits for everybody, for ever, and panics when it is called twice (M32).
 func TestCloseIsBounded(t *testing.T) {
 	release := make(chan struct{})
 	hanging := make(chan struct{})
@@ -288,6 +294,7 @@ func TestListenErrorNamesAddressAndCause(t *testing.T) {
 	}
 }
 
+// A hook that panics ends the process in the library (M10): here it is a refusal.
 func TestPanickingCallbacksRefuse(t *testing.T) {
 	boom := func() { panic("boom") }
 	var at atomic.Value

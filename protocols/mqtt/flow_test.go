@@ -41,7 +41,8 @@ func indices(n int) []int {
 	return out
 }
 
-// A client and the broker count their packet ids from 1 both: they must not get into each other's way.
+// A client and the broker count their packet ids from 1 both: in the library a publish of the client takes a message to it
+// away (M20), and its SUBSCRIBE is refused (M30).
 func TestPacketIDsOfBothSidesAreApart(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell})
@@ -69,6 +70,7 @@ func TestPacketIDsOfBothSidesAreApart(t *testing.T) {
 	}
 }
 
+// A PUBLISH of QoS 2 that is said again is refused by the library with 0x91, though it was taken (M29).
 func TestQoS2SurvivesRepetitionAndReconnection(t *testing.T) {
 	for _, ver := range []byte{4, 5} {
 		tell, wait := events(t)
@@ -112,6 +114,7 @@ func TestQoS2SurvivesRepetitionAndReconnection(t *testing.T) {
 	}
 }
 
+// The library delivers and acknowledges what was refused, or answers QoS 2 with the wrong packet (M25).
 func TestRefusedCommandsAreSaidSo(t *testing.T) {
 	s := start(t, Config{OnPublish: func(ClientInfo, Publish) error { return fmt.Errorf("mailbox is full") }})
 	modern := join(t, s, hello{id: "modern", ver: 5})
@@ -132,7 +135,7 @@ func TestRefusedCommandsAreSaidSo(t *testing.T) {
 	}
 }
 
-// With the library's own flow control this hangs within a second.
+// With the library's own flow control this hangs within a second: it takes a lock that it holds (M22).
 func TestAcknowledgingWhileOthersPublishDoesNotHang(t *testing.T) {
 	const publishers, each = 4, 2000
 	s := start(t, Config{MaxQueued: 60000, WriteBuffer: 8 << 20})

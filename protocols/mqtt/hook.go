@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"fmt"
 	"slices"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -40,12 +41,25 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) (ok bool) 
 		ok = h.mayRead(c.info, topic)
 	}
 	if !ok {
-		h.stats.denied.Add(1)
+		h.deny(c, topic, write)
 		if write && c.ready.Load() && h.cfg.OnDenied != nil {
 			h.cfg.OnDenied(c.info, Publish{Topic: topic, Payload: c.payload})
 		}
 	}
 	return ok
+}
+
+// deny counts a publish or a subscription that a client may not make.
+func (h *hook) deny(c *conn, topic string, write bool) {
+	h.stats.denied.Add(1)
+	what := "hear"
+	if write {
+		what = "publish on"
+	}
+	if topic == deniedTopic {
+		topic = c.asked
+	}
+	c.refused(RefusedTopic, fmt.Errorf("it may not %s %q", what, topic))
 }
 
 // OnClientExpired gives back the subscriptions of an expired session, which the library leaves in its tree: the next

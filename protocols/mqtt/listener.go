@@ -30,6 +30,8 @@ type listener struct {
 	stats *counters
 	host  host
 
+	refused tally
+
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	perAddr  map[netip.Prefix]int
@@ -80,6 +82,7 @@ func (l *listener) accept(e *entrance) {
 			return
 		}
 		l.stats.acceptErrors.Add(1)
+		l.refused.add(Refusal{Reason: RefusedDescriptors, Cause: err.Error()})
 		if pause == 0 {
 			l.cfg.Log.Warn("mqtt: cannot accept a connection, trying again", "err", err)
 		}
@@ -107,6 +110,7 @@ func (l *listener) admit(c net.Conn, e *entrance) {
 	}
 	if why != nil {
 		l.mu.Unlock()
+		l.refused.add(Refusal{Reason: RefusedCrowd, Cause: why.Error(), Remote: remoteOf(c)})
 		l.refuse(c, why)
 		_ = c.Close()
 		return
@@ -134,6 +138,9 @@ func (l *listener) serve(k *conn, from netip.Prefix) {
 
 func (l *listener) note(k *conn, err error) {
 	l.host.leave(k, err)
+	if reason := k.ended(err); reason != "" {
+		k.refused(reason, err)
+	}
 	if !k.ready.Load() {
 		l.stats.strangers.Add(1)
 	}

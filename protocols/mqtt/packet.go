@@ -27,6 +27,7 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Pack
 		c.traffic.messagesIn.Add(1)
 		c.payload = pk.Payload
 		if strings.HasPrefix(pk.TopicName, "$") {
+			c.asked = pk.TopicName
 			pk.TopicName = deniedTopic
 		}
 		if pk.FixedHeader.Qos > 0 {
@@ -175,7 +176,7 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 		h.keepTaken(cl, pk.PacketID)
 	}
 	if pk.TopicName == deniedTopic {
-		h.stats.denied.Add(1)
+		h.deny(c, deniedTopic, true)
 		return pk, packets.CodeSuccessIgnore
 	}
 	if !h.cfg.Intercept(pk.TopicName) {
@@ -187,7 +188,7 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 	in := publishOf(&pk)
 	taken := errors.New("nobody takes commands")
 	if in.ResponseTopic != "" && !h.mayReply(c.info, in.ResponseTopic) {
-		h.stats.denied.Add(1)
+		h.deny(c, in.ResponseTopic, true)
 		taken = errors.New("response topic is not for this client")
 	} else if h.cfg.OnPublish != nil {
 		taken = h.cfg.OnPublish(c.info, in)

@@ -115,6 +115,7 @@ func TestPahoGoSeesProperties(t *testing.T) {
 	<-client.Done()
 }
 
+// The library gives a handshake all the time in the world, and hides the certificate (M12).
 func TestTLSWithClientCertificate(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

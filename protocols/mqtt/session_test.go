@@ -11,6 +11,7 @@ func expiry(seconds uint32) []byte {
 	return []byte{0x11, byte(seconds >> 24), byte(seconds >> 16), byte(seconds >> 8), byte(seconds)}
 }
 
+// The library sends what a session held in the order of the second in which it came, more or less (M21).
 func TestStoredMessagesComeBackInOrder(t *testing.T) {
 	for _, ver := range []byte{4, 5} {
 		t.Run(fmt.Sprint("version ", ver), func(t *testing.T) {
@@ -65,6 +66,7 @@ func TestReceiveMaximumHoldsBack(t *testing.T) {
 	}
 }
 
+// The next client of an id hears what a session that has expired had subscribed to, in the library (M8).
 func TestExpiredSessionTakesItsSubscriptionsAlong(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell})
@@ -82,6 +84,7 @@ func TestExpiredSessionTakesItsSubscriptionsAlong(t *testing.T) {
 	p.sync() // fails when a message comes
 }
 
+// Sessions for 136 years, any number of them, is what the library keeps (M9).
 func TestSessionsAreCapped(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell, MaxSessions: 3, SessionBytes: 1000, SessionExpiry: time.Hour})
@@ -254,7 +257,7 @@ func TestCallbackMayDisconnect(t *testing.T) {
 	}
 }
 
-// A burst of a thousand messages is nothing to a client that reads.
+// A burst of a thousand messages is nothing to a client that reads; the library drops what is beyond a short queue (M24).
 func TestBurstIsNotDropped(t *testing.T) {
 	s := start(t, Config{})
 	p := join(t, s, hello{id: "p", keep: true})

@@ -65,6 +65,7 @@ func (s *socket) Write(b []byte) (int, error) {
 	}
 	if s.out+len(s.pending)+len(b) > s.guard.cfg.WriteBuffer {
 		s.guard.stats.slow.Add(1)
+		s.guard.refused.add(Refusal{Reason: RefusedReader, Cause: errSlow.Error(), Remote: remoteOf(s.Conn)})
 		s.abortLocked()
 		return 0, errSlow
 	}

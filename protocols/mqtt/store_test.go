@@ -221,7 +221,8 @@ func TestDamagedStoreIsLeftBehind(t *testing.T) {
 	}
 }
 
-// A full disk costs durability and nothing else, says so, and is over when there is room.
+// A full disk costs durability and nothing else, says so, and is over when there is room. The library's own storage ignores
+// what could not be written (M31).
 func TestFullDiskCostsDurabilityOnly(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
