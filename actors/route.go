@@ -209,9 +209,15 @@ func (c *Cell) Methods() []string {
 // builtin answers ActorService: what is known without the actor at once, even
 // if it hangs, and the rest through its supervisor.
 func (c *Cell) builtin(r *Request) error {
-	switch r.msg.(type) {
+	switch m := r.msg.(type) {
 	case *actorv1.DescribeRequest:
-		r.Reply(c.describe())
+		d := c.describe()
+		if m.Schemas {
+			if err := c.kind.explain(d); err != nil {
+				return bus.Errorf(bus.Internal, "describe kind %s: %s", c.kind.Name, err)
+			}
+		}
+		r.Reply(d)
 	case *actorv1.GetConfigRequest:
 		r.Reply(&actorv1.GetConfigResponse{Message: string(c.Config().ProtoReflect().Descriptor().FullName()), Config: c.configStruct()})
 	default:

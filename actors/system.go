@@ -41,8 +41,9 @@ type System struct {
 	salt    atomic.Uint32
 	workers atomic.Int64
 
-	mu    sync.RWMutex
-	cells map[string]*Cell
+	mu       sync.RWMutex
+	cells    map[string]*Cell
+	register register
 }
 
 // NewSystem makes an empty system on b.
@@ -55,7 +56,7 @@ func NewSystem(gateway string, b Bus, log *slog.Logger) *System {
 	return &System{
 		Gateway: gateway, Bus: b, Log: log, runtime: runtime,
 		epoch: now, grid: grid{epoch: now},
-		cells: map[string]*Cell{},
+		cells: map[string]*Cell{}, register: register{kinds: map[string]*kindUse{}},
 	}
 }
 
@@ -123,28 +124,38 @@ func (s *System) Cells() []*Cell {
 // Workers counts goroutines of Do that are running, abandoned ones included.
 func (s *System) Workers() int { return int(s.workers.Load()) }
 
-// Republish says everybody's health again, for a bus that has forgotten it.
+// Republish says again who there is and how everybody is, for a bus that has forgotten it.
 func (s *System) Republish() {
 	for _, c := range s.Cells() {
 		c.sayHealth()
+		c.sayListing()
 	}
+	s.sayIndex()
 }
 
 func (s *System) add(c *Cell) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, taken := s.cells[c.path]; taken {
+	_, taken := s.cells[c.path]
+	if !taken {
+		s.cells[c.path] = c
+	}
+	s.mu.Unlock()
+	if taken {
 		return fmt.Errorf("actor %q exists already", c.path)
 	}
-	s.cells[c.path] = c
+	s.enter(c)
 	return nil
 }
 
 func (s *System) remove(c *Cell) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cells[c.path] == c {
+	here := s.cells[c.path] == c
+	if here {
 		delete(s.cells, c.path)
+	}
+	s.mu.Unlock()
+	if here {
+		s.strike(c)
 	}
 }
 

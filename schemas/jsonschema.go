@@ -1,7 +1,6 @@
 package schemas
 
 import (
-	"cmp"
 	"encoding/json"
 	"maps"
 	"math"
@@ -40,7 +39,8 @@ func JSONSchema(kinds map[string]protoreflect.MessageDescriptor) ([]byte, error)
 	w.defs["group"] = group
 	w.defs["node"] = object{"oneOf": append(nodes, object{"$ref": "#/$defs/group"})}
 	root := w.group((&gatewayv1.Gateway{}).ProtoReflect().Descriptor())
-	root["properties"].(object)["root"] = false // the name of the group that holds all
+	root["properties"].(object)["root"] = false      // the name of the group that holds all
+	root["properties"].(object)["catalogue"] = false // under which everybody is listed
 	root["$schema"], root["title"], root["$defs"] = draft, "gatewayd config", w.defs
 	return json.MarshalIndent(root, "", " ")
 }
@@ -200,12 +200,7 @@ func (w *schemaWriter) reference(fd protoreflect.FieldDescriptor) object {
 	case "google.protobuf.Value":
 		return object{}
 	}
-	name := string(md.FullName())
-	if _, known := w.defs[name]; !known {
-		w.defs[name] = nil // it may hold itself
-		w.defs[name] = w.message(md)
-	}
-	return object{"$ref": cmp.Or(w.refs, "#/$defs/") + name}
+	return object{"$ref": w.define(md)}
 }
 
 func textSchema(fd protoreflect.FieldDescriptor) object {

@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 
@@ -13,19 +14,27 @@ type Operation struct {
 	Method protoreflect.MethodDescriptor
 }
 
-const componentRefs = "#/components/schemas/"
+const (
+	componentRefs = "#/components/schemas/"
+	errorName     = "Error"
+)
 
-// OpenAPI is the description (OpenAPI 3.1) of methods as the HTTP door has them: POST /cmd/<path>/<Method>, JSON in and out; a method with several
-// answers gives them as Server-Sent Events.
-func OpenAPI(title, version string, all []Operation) ([]byte, error) {
-	w := schemaWriter{defs: object{}, refs: componentRefs}
-	w.defs["Error"] = object{
+// errorSchema is what a call that failed is answered with.
+func errorSchema() object {
+	return object{
 		"type": "object", "description": "Why a call failed.", "required": []string{"code", "message"},
 		"properties": object{
 			"code":    object{"type": "string", "description": "One of the codes of Connect and gRPC, like \"not_found\"."},
 			"message": object{"type": "string", "description": "The same in words."},
 		},
 	}
+}
+
+// OpenAPI is the description (OpenAPI 3.1) of methods as the HTTP door has them: POST /cmd/<path>/<Method>, JSON in and out; a method with several
+// answers gives them as Server-Sent Events.
+func OpenAPI(title, version string, all []Operation) ([]byte, error) {
+	w := schemaWriter{defs: object{}, refs: componentRefs}
+	w.defs[errorName] = errorSchema()
 	paths, tags, tagged := object{}, []object{}, map[string]bool{}
 	for _, o := range all {
 		paths["/cmd/"+o.Path+"/"+string(o.Method.Name())] = object{"post": w.operation(o)}
@@ -63,7 +72,7 @@ func (w *schemaWriter) operation(o Operation) object {
 		"requestBody": object{"required": true, "content": object{"application/json": object{"schema": w.component(o.Method.Input())}}},
 		"responses": object{
 			"200":     object{"description": "The answer.", "content": object{answer: object{"schema": w.component(o.Method.Output())}}},
-			"default": object{"description": "It failed.", "content": object{"application/json": object{"schema": object{"$ref": componentRefs + "Error"}}}},
+			"default": object{"description": "It failed.", "content": object{"application/json": object{"schema": object{"$ref": componentRefs + errorName}}}},
 		},
 	}
 	return op
@@ -71,10 +80,15 @@ func (w *schemaWriter) operation(o Operation) object {
 
 // component is a message that is written once.
 func (w *schemaWriter) component(md protoreflect.MessageDescriptor) object {
+	return object{"$ref": w.define(md)}
+}
+
+// define writes a message, once, and says how it is referred to.
+func (w *schemaWriter) define(md protoreflect.MessageDescriptor) (ref string) {
 	name := string(md.FullName())
 	if _, done := w.defs[name]; !done {
 		w.defs[name] = true // in case it holds itself
 		w.defs[name] = w.message(md)
 	}
-	return object{"$ref": componentRefs + name}
+	return cmp.Or(w.refs, "#/$defs/") + name
 }

@@ -52,6 +52,19 @@ func openapi(gate actors.Gate, gateway string) http.HandlerFunc {
 	}
 }
 
+// catalogue describes all actors and kinds there are at the moment it is asked.
+func catalogue(gate actors.Gate) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		text, err := gate.Everything()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(text)
+	}
+}
+
 // states of health, best first.
 var states = []string{actors.OK, actors.Starting, actors.Degraded, actors.Unreachable, actors.Quarantined, actors.Gone, actors.Bad}
 

@@ -142,7 +142,7 @@ func (s *server) config(c *actors.Context) web.Config {
 			}))
 		},
 		Pages: map[string]http.HandlerFunc{
-			"/healthz": healthz(gate), "/openapi.json": openapi(gate, c.Gateway()),
+			"/healthz": healthz(gate), "/openapi.json": openapi(gate, c.Gateway()), "/catalogue.json": catalogue(gate),
 			"/metrics": web.Metrics(func() []web.Family { return families(gate.Reports()) })},
 	}
 	if door.Guarded() {

@@ -59,6 +59,7 @@ type broker struct {
 	warned   bool                // about a message that does not fit into a packet
 	foreign  *foreign
 	refused  map[string]uint64 // by reason, as far as it was told
+	kinds    []string          // that have been announced
 }
 
 type (
@@ -209,6 +210,7 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 			return ok || strings.HasPrefix(topic, "cmd/") || strings.HasPrefix(topic, cancelClass)
 		},
 		Open:      b.open(c),
+		Made:      made(c.Gate()),
 		OnPublish: take,
 		OnSession: b.hear(c),
 		OnPassed:  b.foreign.overhear(c.Post()),
@@ -253,6 +255,9 @@ func (b *broker) relist(c *actors.Context) {
 // deliver passes one message on as it is.
 func (b *broker) deliver(c *actors.Context, m actors.Delivery) {
 	state := strings.HasPrefix(m.Topic, "state/")
+	if m.Topic == indexTopic {
+		b.announce(c)
+	}
 	if state && b.said != nil {
 		if _, newer := b.said[m.Topic]; newer && m.Kept {
 			return

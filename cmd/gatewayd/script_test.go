@@ -42,7 +42,12 @@ func scripts() testscript.Params {
 			if err != nil {
 				return err
 			}
-			env.Setenv("PEERS", peers)                                                          // servers of other makers
+			env.Setenv("PEERS", peers) // servers of other makers
+			clients, err := filepath.Abs("testdata/clients")
+			if err != nil {
+				return err
+			}
+			env.Setenv("CLIENTS", clients)                                                      // in other languages
 			env.Setenv("INCIDENT", filepath.Join(peers, "../../../actors/serialline/testdata")) // a recording and its config
 			env.Values[sceneKey{}] = &scene{}
 			return nil

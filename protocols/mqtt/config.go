@@ -60,6 +60,10 @@ type Config struct {
 	// Open is asked for each client that is about to be let in, in its goroutine, and may take its time. What it returns
 	// is the client's Session from then on; an error turns the client away. For each client let in there is a SessionDisconnected.
 	Open func(ClientInfo) (any, error)
+	// Made hands each the topics under a filter whose last word the owner makes when somebody subscribes, as if it were
+	// retained: what is large and seldom wanted. It runs in the client's goroutine, make as well, and stops when each returns false.
+	// That one comes or goes is said by Announce.
+	Made func(filter string, each func(topic string, make func() (payload []byte, contentType string)) bool)
 	// OnPassed hears of publishes and wills of clients that went to subscribers, OnDenied of publishes that a client may not
 	// make. Both run in the client's goroutine, must not block and do not change the payload.
 	OnPassed func(ClientInfo, Publish)

@@ -227,6 +227,31 @@ func (s *Server) sendRetained(cl *mochi.Client, c *conn, g grant) {
 			return
 		}
 	}
+	if s.cfg.Made != nil {
+		s.sendMade(cl, c, g.sub)
+	}
+}
+
+// sendMade gives it what the owner makes for it.
+func (s *Server) sendMade(cl *mochi.Client, c *conn, sub packets.Subscription) {
+	s.cfg.Made(sub.Filter, func(topic string, make func() ([]byte, string)) bool {
+		if !s.mayRead(c.info, topic) {
+			return true
+		}
+		payload, typ := make()
+		if len(payload) == 0 {
+			return true
+		}
+		pk := packets.Packet{
+			FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: true}, ProtocolVersion: 5,
+			TopicName: topic, Payload: payload, Origin: inlineID, Created: time.Now().Unix(), Properties: packets.Properties{ContentType: typ},
+		}
+		if messageSize(&pk) > s.cfg.MaxPacket {
+			s.cfg.Log.Warn("mqtt: what was made does not fit into a packet", "topic", topic, "bytes", len(payload))
+			return true
+		}
+		return s.sendOld(cl, c, sub, &pk)
+	})
 }
 
 // sendOld is false when the client is too slow, and gone.

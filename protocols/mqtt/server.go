@@ -212,6 +212,23 @@ func (s *Server) Publish(topic string, payload []byte, retain bool, p Properties
 	return nil
 }
 
+// Announce tells those who hear a topic of Config.Made what is there now; nothing: it has gone. make is asked only if somebody does.
+func (s *Server) Announce(topic string, make func() (payload []byte, contentType string)) (err error) {
+	defer s.recoveredInto("publish", &err)
+	if s.closing.Load() {
+		return ErrClosed
+	}
+	pk := packets.Packet{FixedHeader: packets.FixedHeader{Qos: 1, Retain: true}, TopicName: topic, Origin: inlineID}
+	if len(s.readers(&pk)) == 0 {
+		return nil
+	}
+	pk.Payload, pk.Properties.ContentType = make()
+	m := s.message(pk)
+	defer s.spare(m)
+	s.fanout(m, false)
+	return nil
+}
+
 // Respond answers a publish of c at ReplyTopic, with the correlation data of the request. The topic must be one that the
 // client may write to, so that nobody can make the broker say things in places that are not his.
 func (s *Server) Respond(c ClientInfo, to Publish, payload []byte, p Properties) error {

@@ -123,8 +123,10 @@ func (r *reader) kindsWith(key string) []string {
 	return kinds
 }
 
-// root is what the supervisor calls the group that holds all.
-const root = "root"
+const (
+	root      = "root"      // what the supervisor calls the group that holds all
+	catalogue = "catalogue" // what the host calls the list of all
+)
 
 var token = regexp.MustCompile(`^[a-z0-9-]+$`)
 
@@ -137,8 +139,11 @@ func (r *reader) child(parent, at string, e entry) *Node {
 	if !token.MatchString(e.key) {
 		r.badName(e, at)
 	}
-	if path == root {
+	switch path {
+	case root:
 		r.problem(e.line, at, "%q is the name of the tree's root; choose another", root)
+	case catalogue:
+		r.problem(e.line, at, "under %q everybody is listed; choose another name", catalogue)
 	}
 	kind, ok := e.val.get("kind")
 	switch {

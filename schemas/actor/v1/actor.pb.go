@@ -378,7 +378,9 @@ func (x *Published) GetMessage() string {
 
 // DescribeRequest asks for a description.
 type DescribeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The description of its kind shall come as well, with all schemas.
+	Schemas       bool `protobuf:"varint,1,opt,name=schemas,proto3" json:"schemas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -413,6 +415,13 @@ func (*DescribeRequest) Descriptor() ([]byte, []int) {
 	return file_actor_v1_actor_proto_rawDescGZIP(), []int{4}
 }
 
+func (x *DescribeRequest) GetSchemas() bool {
+	if x != nil {
+		return x.Schemas
+	}
+	return false
+}
+
 // DescribeResponse is the description.
 type DescribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -423,7 +432,12 @@ type DescribeResponse struct {
 	// What it has done since the daemon started.
 	Counters *Counters `protobuf:"bytes,3,opt,name=counters,proto3" json:"counters,omitempty"`
 	// Methods it answers.
-	Methods       []*Method `protobuf:"bytes,4,rep,name=methods,proto3" json:"methods,omitempty"`
+	Methods []*Method `protobuf:"bytes,4,rep,name=methods,proto3" json:"methods,omitempty"`
+	// If schemas was set: services, methods and leaves of its kind with the JSON
+	// Schemas of all messages, as in the catalogue.
+	Description *structpb.Struct `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
+	// If schemas was set: the same messages as a google.protobuf.FileDescriptorSet.
+	Descriptors   []byte `protobuf:"bytes,6,opt,name=descriptors,proto3" json:"descriptors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -482,6 +496,20 @@ func (x *DescribeResponse) GetCounters() *Counters {
 func (x *DescribeResponse) GetMethods() []*Method {
 	if x != nil {
 		return x.Methods
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetDescription() *structpb.Struct {
+	if x != nil {
+		return x.Description
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetDescriptors() []byte {
+	if x != nil {
+		return x.Descriptors
 	}
 	return nil
 }
@@ -1207,13 +1235,16 @@ const file_actor_v1_actor_proto_rawDesc = "" +
 	"\tPublished\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x12\x12\n" +
 	"\x04leaf\x18\x02 \x01(\tR\x04leaf\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\x11\n" +
-	"\x0fDescribeRequest\"\xbf\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"+\n" +
+	"\x0fDescribeRequest\x12\x18\n" +
+	"\aschemas\x18\x01 \x01(\bR\aschemas\"\x9c\x02\n" +
 	"\x10DescribeResponse\x12%\n" +
 	"\x05entry\x18\x01 \x01(\v2\x0f.actor.v1.EntryR\x05entry\x12(\n" +
 	"\x06health\x18\x02 \x01(\v2\x10.actor.v1.HealthR\x06health\x12.\n" +
 	"\bcounters\x18\x03 \x01(\v2\x12.actor.v1.CountersR\bcounters\x12*\n" +
-	"\amethods\x18\x04 \x03(\v2\x10.actor.v1.MethodR\amethods\"\xaf\x01\n" +
+	"\amethods\x18\x04 \x03(\v2\x10.actor.v1.MethodR\amethods\x129\n" +
+	"\vdescription\x18\x05 \x01(\v2\x17.google.protobuf.StructR\vdescription\x12 \n" +
+	"\vdescriptors\x18\x06 \x01(\fR\vdescriptors\"\xaf\x01\n" +
 	"\bCounters\x12\x1a\n" +
 	"\bfailures\x18\x01 \x01(\x04R\bfailures\x12\x18\n" +
 	"\ahandled\x18\x02 \x01(\x04R\ahandled\x12\x12\n" +
@@ -1305,25 +1336,26 @@ var file_actor_v1_actor_proto_depIdxs = []int32{
 	0,  // 5: actor.v1.DescribeResponse.health:type_name -> actor.v1.Health
 	6,  // 6: actor.v1.DescribeResponse.counters:type_name -> actor.v1.Counters
 	7,  // 7: actor.v1.DescribeResponse.methods:type_name -> actor.v1.Method
-	20, // 8: actor.v1.GetConfigResponse.config:type_name -> google.protobuf.Struct
-	20, // 9: actor.v1.UpdateConfigRequest.config:type_name -> google.protobuf.Struct
-	18, // 10: actor.v1.Span.start:type_name -> google.protobuf.Timestamp
-	19, // 11: actor.v1.Span.took:type_name -> google.protobuf.Duration
-	4,  // 12: actor.v1.ActorService.Describe:input_type -> actor.v1.DescribeRequest
-	8,  // 13: actor.v1.ActorService.GetConfig:input_type -> actor.v1.GetConfigRequest
-	10, // 14: actor.v1.ActorService.UpdateConfig:input_type -> actor.v1.UpdateConfigRequest
-	12, // 15: actor.v1.ActorService.Restart:input_type -> actor.v1.RestartRequest
-	14, // 16: actor.v1.ActorService.Cycle:input_type -> actor.v1.CycleRequest
-	5,  // 17: actor.v1.ActorService.Describe:output_type -> actor.v1.DescribeResponse
-	9,  // 18: actor.v1.ActorService.GetConfig:output_type -> actor.v1.GetConfigResponse
-	11, // 19: actor.v1.ActorService.UpdateConfig:output_type -> actor.v1.UpdateConfigResponse
-	13, // 20: actor.v1.ActorService.Restart:output_type -> actor.v1.RestartResponse
-	15, // 21: actor.v1.ActorService.Cycle:output_type -> actor.v1.CycleResponse
-	17, // [17:22] is the sub-list for method output_type
-	12, // [12:17] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	20, // 8: actor.v1.DescribeResponse.description:type_name -> google.protobuf.Struct
+	20, // 9: actor.v1.GetConfigResponse.config:type_name -> google.protobuf.Struct
+	20, // 10: actor.v1.UpdateConfigRequest.config:type_name -> google.protobuf.Struct
+	18, // 11: actor.v1.Span.start:type_name -> google.protobuf.Timestamp
+	19, // 12: actor.v1.Span.took:type_name -> google.protobuf.Duration
+	4,  // 13: actor.v1.ActorService.Describe:input_type -> actor.v1.DescribeRequest
+	8,  // 14: actor.v1.ActorService.GetConfig:input_type -> actor.v1.GetConfigRequest
+	10, // 15: actor.v1.ActorService.UpdateConfig:input_type -> actor.v1.UpdateConfigRequest
+	12, // 16: actor.v1.ActorService.Restart:input_type -> actor.v1.RestartRequest
+	14, // 17: actor.v1.ActorService.Cycle:input_type -> actor.v1.CycleRequest
+	5,  // 18: actor.v1.ActorService.Describe:output_type -> actor.v1.DescribeResponse
+	9,  // 19: actor.v1.ActorService.GetConfig:output_type -> actor.v1.GetConfigResponse
+	11, // 20: actor.v1.ActorService.UpdateConfig:output_type -> actor.v1.UpdateConfigResponse
+	13, // 21: actor.v1.ActorService.Restart:output_type -> actor.v1.RestartResponse
+	15, // 22: actor.v1.ActorService.Cycle:output_type -> actor.v1.CycleResponse
+	18, // [18:23] is the sub-list for method output_type
+	13, // [13:18] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_actor_v1_actor_proto_init() }
