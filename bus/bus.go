@@ -40,6 +40,7 @@ type Bus struct {
 	ledger    ledger            // as it is on disk
 	written   time.Time         // when that was
 	floor     map[string]uint64 // first sequence of streams to be made again, by name
+	staging   string            // directory in memory where batches are staged
 }
 
 // Start brings the bus up. A store that is full, read-only or corrupt does not
@@ -149,7 +150,9 @@ func (b *Bus) Close() {
 	defer cancel()
 	if err := b.server.stop(ctx); err != nil {
 		b.log.Error("the server has been left behind", "err", err)
+		return
 	}
+	b.unstage()
 }
 
 // connect makes the in-process connections, which from then on follow the current server.

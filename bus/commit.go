@@ -24,10 +24,11 @@ import (
 
 // How writes are gathered.
 const (
-	commitDelay = 4 * time.Millisecond  // so long others may join the first one
-	commitPause = 20 * time.Millisecond // for each sync, from the beginning of one commit to that of the next: at most 50 a second
-	batchSyncs  = 7                     // what an atomic batch costs, of any size: staging, and the stream itself
-	commitMsgs  = 250                   // of one commit; the server takes 1000
+	commitDelay = 4 * time.Millisecond     // so long others may join the first one
+	commitPause = 20400 * time.Microsecond // for each sync: less than 50 a second in the long run
+	commitSlack = commitPause              // so much sooner a commit may follow one that was late
+	batchSyncs  = 7                        // what an atomic batch costs, of any size, where it is not staged in memory; there it is one
+	commitMsgs  = 250                      // of one commit; the server takes 1000
 	commitBytes = 2 << 20
 	keepQueue   = 4096 // writes that wait at most
 )
@@ -65,10 +66,10 @@ type committer struct {
 	priorities map[string]Priority
 	batch      uint64
 	nonce      string
-	began      time.Time
-	syncs      int    // of the last commit
-	fresh      int64  // bytes written since the room was last looked at
-	noted      uint64 // sequence that was in the ledger when it was last written from here
+	due        time.Time // of the next commit
+	syncs      int       // of the last one
+	fresh      int64     // bytes written since the room was last looked at
+	noted      uint64    // sequence that was in the ledger when it was last written from here
 }
 
 func newCommitter(b *Bus) *committer {
@@ -105,12 +106,17 @@ func (m *committer) keep(w *write) {
 
 func (m *committer) run() {
 	for {
-		time.Sleep(max(commitDelay, time.Until(m.began.Add(time.Duration(m.syncs)*commitPause))))
-		m.began, m.syncs = time.Now(), 0
+		time.Sleep(max(commitDelay, time.Until(m.due)))
+		began := time.Now()
+		m.syncs = 0
 		group, more := m.gather()
 		if group != nil {
 			m.commit(group)
 		}
+		if soonest := began.Add(-commitSlack); m.due.Before(soonest) {
+			m.due = soonest
+		}
+		m.due = m.due.Add(time.Duration(m.syncs) * commitPause)
 		if !more {
 			return
 		}
@@ -175,7 +181,11 @@ func (m *committer) commit(group []*write) {
 	if len(group) == 0 {
 		return
 	}
-	if m.syncs = batchSyncs; len(group) >= batchSyncs {
+	m.syncs = batchSyncs
+	if len(group) > 1 && m.bus.stage() {
+		m.syncs = 1
+	}
+	if len(group) >= m.syncs {
 		m.together(ctx, group)
 		return
 	}

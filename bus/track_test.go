@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -219,5 +220,58 @@ func TestPriorities(t *testing.T) {
 	st := state("low")
 	if st.Messages < 10 || st.Messages > 45 || st.Oldest.Seq == 12 || st.Bytes > st.Room {
 		t.Errorf("%d of 70 messages of low priority are left, from %d on, %d of %d bytes", st.Messages, st.Oldest.Seq, st.Bytes, st.Room)
+	}
+}
+
+// Batches of many tracks are staged in memory, which is left when the bus ends; Peek looks ahead of a reader's place without moving it.
+func TestManyTracksAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	b, err := bus.Start(bus.Config{Gateway: "demo", Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := openReader(t, b, bus.ReaderConfig{Name: "uplinks/cloud", Tracks: []string{"tracks/#", "others/#"}})
+	const tracks = 30
+	outcomes := make(chan error, tracks)
+	for round := range 3 {
+		for i := range tracks {
+			b.Conn().Keep(trackOf(fmt.Sprint("t", i)), chunkType, fmt.Append(nil, round, i), bus.Normal, func(_ uint64, err error) { outcomes <- err })
+		}
+		for range tracks {
+			select {
+			case err := <-outcomes:
+				if err != nil {
+					t.Fatal(err)
+				}
+			case <-within(t).Done():
+				t.Fatal("no outcome")
+			}
+		}
+	}
+	links, err := filepath.Glob(filepath.Join(dir, "*", "*", "streams", "TRACKS", "batches"))
+	if err != nil || len(links) != 1 {
+		t.Fatal(links, err)
+	}
+	staging, err := os.Readlink(links[0])
+	if err != nil {
+		t.Errorf("batches are not staged in memory: %v", err)
+	}
+	end, err := r.End(within(t))
+	if err != nil || end < 3*tracks {
+		t.Errorf("the end is %d: %v", end, err)
+	}
+	ahead, err := r.Peek(within(t), end-9, 5)
+	if err != nil || len(ahead) != 5 || ahead[0].Seq != end-9 || ahead[4].Seq != end-5 {
+		t.Errorf("%v: %v", ahead, err)
+	}
+	if ahead, err = r.Peek(within(t), end+1, 5); err != nil || len(ahead) > 0 {
+		t.Errorf("%v: %v", ahead, err)
+	}
+	if all, _ := texts(t, r, 3*tracks); all[0] != "0 0" && len(all) != 3*tracks {
+		t.Errorf("%q", all)
+	}
+	b.Close()
+	if _, err := os.Stat(staging); staging != "" && err == nil {
+		t.Errorf("%s is left", staging)
 	}
 }
