@@ -33,6 +33,7 @@ type Client struct {
 	told      told
 	progress  bool // something has been acknowledged on this connection
 	numbers   trackNumbers
+	fields    fieldNumbers
 	commands  commands
 }
 
@@ -263,6 +264,7 @@ func (c *Client) Submit(now time.Time, key int, batch []record.Record) []Effect 
 	f := &flight{key: key, since: now, waiting: map[recordID]waiting{}}
 	var rest []record.Record
 	for i, r := range batch {
+		r.Fields = c.fields.of(r)
 		if err := fits(r); err != nil {
 			f.refused = append(f.refused, uplink.Refusal{Index: i, Why: err.Error()})
 			continue

@@ -164,3 +164,23 @@ func TestNumbersAreShort(t *testing.T) {
 		}
 	}
 }
+
+// Fields whose numbers are made of names have small ones in a session, each its own, also where two names make one number.
+func TestFieldNumbers(t *testing.T) {
+	var n fieldNumbers
+	r := record.Record{Track: "tracks/a", Fields: []record.Field{{Name: "a", ID: 1}, {Name: "b", ID: 1 << 31}, {Name: "c", ID: 1 << 31}, {Name: "d", ID: mostFieldID}}}
+	var got []uint32
+	for _, f := range n.of(r) {
+		got = append(got, f.ID)
+	}
+	if want := []uint32{1, mostFieldID, mostFieldID - 1, mostFieldID - 2}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if r.Fields[1].ID != 1<<31 {
+		t.Error("the record itself was changed")
+	}
+	r.Fields = r.Fields[2:]
+	if again := n.of(r); again[0].ID != mostFieldID-1 || fits(record.Record{Fields: again}) != nil {
+		t.Errorf("%v", again)
+	}
+}

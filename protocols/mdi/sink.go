@@ -56,8 +56,12 @@ func NewSink(cfg SinkConfig) *Sink {
 	return &Sink{cfg: cfg, receiver: NewReceiver(ReceiverConfig{Window: cfg.Window, Take: cfg.Take}), conns: map[*sinkConn]bool{}}
 }
 
-// Serve accepts connections until ctx ends, and says goodbye to those that there are then. It closes l.
+// Serve accepts connections until ctx ends, and says goodbye to those that there are then. It closes l. It may be called again afterwards: what
+// was taken is remembered.
 func (s *Sink) Serve(ctx context.Context, l net.Listener) error {
+	s.mu.Lock()
+	s.closed = false
+	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	defer s.close()

@@ -125,7 +125,7 @@ func TestRecordsAreTakenAndRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := meterRecords(5)
-		all[1].Fields = append(all[1].Fields, record.Field{ID: 1 << 20, Name: "far"})
+		all[1].Fields = append(all[1].Fields, record.Field{ID: 1 << 20, Name: strings.Repeat("x", mostName+1)})
 		err = x.Send(soon(t), all)
 		var rejected *uplink.Rejected
 		if !errors.As(err, &rejected) || !rejected.Taken || len(rejected.Records) != 2 || rejected.Records[0].Index != 1 ||

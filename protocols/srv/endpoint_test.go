@@ -1,0 +1,81 @@
+package srv_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"gatewayd/protocols/srv"
+	"gatewayd/protocols/srv/srvtest"
+)
+
+// The URL of a service becomes that of the target that takes a connection, which is handed over once.
+func TestEndpoint(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	came := make(chan net.Conn, 8)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			came <- conn
+		}
+	}()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	r := srvtest.Run(t, "_mqtt._tcp.example.com", "1", port)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dial := (&net.Dialer{}).DialContext
+	at, connect, err := r.Endpoint(ctx, "ssl+srv://_mqtt._tcp.example.com/x?y=z", dial)
+	if err != nil || at != "ssl://"+srvtest.Host+":"+port+"/x?y=z" {
+		t.Fatal(at, err)
+	}
+	first := <-came
+	for range 2 { // the one there is, and one that is made
+		conn, err := connect(ctx, "tcp", srvtest.Host+":"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	}
+	if _, err := first.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the connection that was there is not the one that was handed over: %v", err)
+	}
+	<-came
+	if conn, err := connect(ctx, "tcp", l.Addr().String()); err != nil {
+		t.Errorf("another address: %v", err)
+	} else {
+		_ = conn.Close()
+	}
+	if at, _, err := r.Endpoint(ctx, "tcp://127.0.0.1:1", dial); err != nil || at != "tcp://127.0.0.1:1" {
+		t.Error(at, err)
+	}
+	for _, bad := range []string{"tcp+srv://_mqtt._tcp.example.com:1883", "tcp+srv://", "tcp+srv://_nobody._tcp.example.com"} {
+		if at, _, err := r.Endpoint(ctx, bad, dial); err == nil {
+			t.Errorf("%s is %s", bad, at)
+		}
+	}
+	// A connection that nobody fetches in time is closed.
+	brief, over := context.WithCancel(ctx)
+	if _, _, err := r.Endpoint(brief, "tcp+srv://_mqtt._tcp.example.com", dial); err != nil {
+		t.Fatal(err)
+	}
+	<-came
+	last := <-came
+	over()
+	if _, err := last.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("it is still open: %v", err)
+	}
+	var none srv.Resolver
+	none.File = t.TempDir() + "/none"
+	if _, _, err := none.Endpoint(ctx, "tcp+srv://_mqtt._tcp.example.com", dial); err == nil {
+		t.Error("a service without name servers")
+	}
+}

@@ -1,0 +1,62 @@
+// Package srvtest runs Debian's dnsmasq for a test that needs a name server which knows a service.
+package srvtest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"gatewayd/protocols/srv"
+)
+
+// Host is what every target is called; its address is 127.0.0.1.
+const Host = "a.example.com"
+
+const patience = time.Minute
+
+// Run has a service be at ports of Host, the first one to be tried first, until the test ends.
+func Run(t testing.TB, service string, ports ...string) srv.Resolver {
+	t.Helper()
+	program, err := exec.LookPath("dnsmasq")
+	if err != nil {
+		if program, err = exec.LookPath("/usr/sbin/dnsmasq"); err != nil {
+			t.Fatal("dnsmasq is missing: apt-get install -y dnsmasq-base")
+		}
+	}
+	u, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := u.LocalAddr().(*net.UDPAddr).Port
+	_ = u.Close()
+	arguments := []string{
+		"--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=", "--pid-file=", "--listen-address=127.0.0.1",
+		"--bind-interfaces", fmt.Sprint("--port=", port), "--local=/example.com/", "--host-record=" + Host + ",127.0.0.1",
+	}
+	for i, p := range ports {
+		arguments = append(arguments, fmt.Sprintf("--srv-host=%s,%s,%s,%d,1", service, Host, p, i+1))
+	}
+	c := exec.Command(program, arguments...)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	r := srv.Resolver{File: filepath.Join(t.TempDir(), "resolv.conf"), Port: uint16(port)}
+	if err := os.WriteFile(r.File, []byte("nameserver 127.0.0.1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for err = ctx.Err(); ctx.Err() == nil; {
+		if _, err = r.Lookup(ctx, service); err == nil {
+			return r
+		}
+	}
+	t.Fatalf("dnsmasq does not answer: %v", err)
+	return r
+}
