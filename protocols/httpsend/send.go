@@ -18,14 +18,16 @@ import (
 
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/squeeze"
+	"gatewayd/protocols/srv"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/protocols/uplink"
 )
 
 // Config says where to, and in what form.
 type Config struct {
-	URL      string
-	Method   string // POST or PUT; empty: POST
+	URL      string       // with +srv it is a service: https+srv://_ingest._tcp.example.com/path
+	Resolver srv.Resolver // finds it
+	Method   string       // POST or PUT; empty: POST
 	Headers  [][2]string
 	Compress string // "", "gzip" or "zstd"
 
@@ -47,14 +49,19 @@ type Body struct {
 }
 
 // Dial implements uplink.Dial. It reads the certificates; whether the far end is there is seen with the first batch.
-func (cfg Config) Dial(context.Context, uplink.Hear) (uplink.Sender, error) {
-	u, err := url.Parse(cfg.URL)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%q is no URL", cfg.URL)
-	}
+func (cfg Config) Dial(ctx context.Context, _ uplink.Hear) (uplink.Sender, error) {
 	s := &sender{cfg: cfg, meter: &uplink.Meter{}}
+	at, dial, err := cfg.Resolver.Endpoint(ctx, cfg.URL, s.meter.DialContext)
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.URL = at
+	u, err := url.Parse(at)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%q is no URL", at)
+	}
 	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: s.meter.DialContext, DisableCompression: true, MaxIdleConns: 1, MaxConnsPerHost: 1,
+		Proxy: http.ProxyFromEnvironment, DialContext: dial, DisableCompression: true, MaxIdleConns: 1, MaxConnsPerHost: 1,
 		IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 30 * time.Second,
 	}
 	if u.Scheme == "https" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +21,7 @@ import (
 
 	"gatewayd/protocols/httpsend"
 	"gatewayd/protocols/record"
+	"gatewayd/protocols/srv/srvtest"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/protocols/uplink"
 )
@@ -237,5 +239,31 @@ func TestASilentServer(t *testing.T) {
 	defer cancel()
 	if err := s.Send(ctx, batch(1)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
+	}
+}
+
+// A web service that an SRV record names is found, and is to have a certificate for the target.
+func TestServiceByDNS(t *testing.T) {
+	hosts := make(chan string, 1)
+	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { hosts <- r.Host + r.URL.Path }))
+	t.Cleanup(web.Close)
+	_, port, _ := net.SplitHostPort(web.Listener.Addr().String())
+	const name = "_ingest._tcp.example.com"
+	cfg := httpsend.Config{
+		URL: "http+srv://" + name + "/v1", Resolver: srvtest.Run(t, name, "1", port),
+		Encode: func([]record.Record) []httpsend.Body {
+			return []httpsend.Body{{Payload: []byte("{}"), Records: []int{0}}}
+		},
+	}
+	s, err := cfg.Dial(t.Context(), uplink.Hear{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if err := s.Send(t.Context(), make([]record.Record, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if at := <-hosts; at != srvtest.Host+":"+port+"/v1" {
+		t.Error(at)
 	}
 }

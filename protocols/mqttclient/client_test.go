@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/srv/srvtest"
 )
 
 func dial(t *testing.T, cfg mqttclient.Config) *mqttclient.Client {
@@ -306,4 +307,21 @@ func TestBesideMosquittosOwnClients(t *testing.T) {
 			t.Errorf("%q, %v", out, err)
 		}
 	})
+}
+
+// A broker that an SRV record names is found, past a target where nobody listens.
+func TestBrokerByDNS(t *testing.T) {
+	address, _ := mosquitto(t, "allow_anonymous true\n")
+	_, port, _ := net.SplitHostPort(address)
+	const name = "_mqtt._tcp.example.com"
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	k, err := mqttclient.Dial(ctx, mqttclient.Config{URL: "tcp+srv://" + name, ClientID: "x", Resolver: srvtest.Run(t, name, "1", port)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if err := k.Publish(ctx, mqttclient.Message{Topic: "x", QoS: 1}); err != nil {
+		t.Error(err)
+	}
 }

@@ -9,12 +9,13 @@ import (
 	"net/url"
 	"time"
 
+	"gatewayd/protocols/srv"
 	"gatewayd/protocols/tlsfiles"
 )
 
 // Config says which broker, who we are there, and what we want to hear.
 type Config struct {
-	URL      string // tcp://host:1883 or ssl://host:8883; mqtt and mqtts are the same
+	URL      string // tcp://host:1883 or ssl://host:8883; mqtt and mqtts are the same. With +srv it is a service: ssl+srv://_secure-mqtt._tcp.example.com
 	Version  int    // 4 is MQTT 3.1.1 and the default, 5 is MQTT 5
 	ClientID string
 	Username string
@@ -31,7 +32,8 @@ type Config struct {
 
 	Subscriptions []Subscription // all of them stand when Dial returns
 	// Dialer makes the TCP connection; nil: net.Dialer does.
-	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
+	Dialer   func(ctx context.Context, network, address string) (net.Conn, error)
+	Resolver srv.Resolver // finds services
 
 	// OnLost is called at most once, when the connection ends by itself, in a goroutine of the client. It must not block. nil: nobody
 	// wants to know.
@@ -98,7 +100,11 @@ func (cfg Config) complete() (Config, error) {
 
 // open makes the connection, with its TLS.
 func (cfg Config) open(ctx context.Context) (net.Conn, error) {
-	u, err := url.Parse(cfg.URL)
+	at, dial, err := cfg.Resolver.Endpoint(ctx, cfg.URL, cfg.Dialer)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(at)
 	if err != nil || u.Hostname() == "" {
 		return nil, errors.New("the URL is not tcp://host:1883 or ssl://host:8883")
 	}
@@ -120,7 +126,7 @@ func (cfg Config) open(ctx context.Context) (net.Conn, error) {
 			return nil, err
 		}
 	}
-	conn, err := cfg.Dialer(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	conn, err := dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil || !secure {
 		return conn, err
 	}

@@ -16,18 +16,21 @@ import (
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/shape"
 	"gatewayd/protocols/squeeze"
+	"gatewayd/protocols/srv"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/protocols/uplink"
 )
 
 // Config says where to, and in what form.
 type Config struct {
-	URLs []string // nats:// or tls://host:port; several are servers of one cluster
+	URLs []string // nats:// or tls://host:port; several are servers of one cluster. With +srv it is a service: tls+srv://_nats._tcp.example.com
 	Name string   // of the client, for people
 
 	CredsFile, NKeyFile       string // a JWT with its key, or the seed of an nkey
 	Username, Password, Token string
 	TLS                       *tlsfiles.Client // nil: as the server wants it
+
+	Resolver srv.Resolver // finds services
 
 	Form     shape.Form // its Topic, with / for ., is the subject
 	Who      shape.Who
@@ -54,11 +57,15 @@ func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, er
 		return nil, err
 	}
 	s := &sender{cfg: cfg, maker: maker}
-	options, err := cfg.options(ctx, s, hear)
+	urls, dial, err := cfg.reach(ctx, s.meter.DialContext)
 	if err != nil {
 		return nil, err
 	}
-	if s.conn, err = nats.Connect(strings.Join(cfg.URLs, ","), options...); err != nil {
+	options, err := cfg.options(ctx, dial, hear)
+	if err != nil {
+		return nil, err
+	}
+	if s.conn, err = nats.Connect(strings.Join(urls, ","), options...); err != nil {
 		return nil, err
 	}
 	if s.js, err = jetstream.New(s.conn, jetstream.WithPublishAsyncMaxPending(window)); err != nil {
@@ -68,9 +75,25 @@ func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, er
 	return s, nil
 }
 
-func (cfg Config) options(ctx context.Context, s *sender, hear uplink.Hear) ([]nats.Option, error) {
+// reach finds the services among the servers; those of which nobody is there are left out, unless there is no other.
+func (cfg Config) reach(ctx context.Context, dial srv.DialFunc) (urls []string, _ srv.DialFunc, failed error) {
+	for _, raw := range cfg.URLs {
+		at, next, err := cfg.Resolver.Endpoint(ctx, raw, dial)
+		if err != nil {
+			failed = err
+			continue
+		}
+		urls, dial = append(urls, at), next
+	}
+	if len(urls) > 0 {
+		failed = nil
+	}
+	return urls, dial, failed
+}
+
+func (cfg Config) options(ctx context.Context, dial srv.DialFunc, hear uplink.Hear) ([]nats.Option, error) {
 	all := []nats.Option{
-		nats.Name(cfg.Name), nats.NoReconnect(), nats.SetCustomDialer(dialer{ctx, &s.meter}), nats.PingInterval(30 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.Name(cfg.Name), nats.NoReconnect(), nats.SetCustomDialer(dialer{ctx, dial}), nats.PingInterval(30 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.ClosedHandler(func(c *nats.Conn) {
 			err := c.LastError()
 			if err == nil {
@@ -109,12 +132,12 @@ func (cfg Config) options(ctx context.Context, s *sender, hear uplink.Hear) ([]n
 
 // dialer ends with the attempt to connect, and counts.
 type dialer struct {
-	ctx   context.Context
-	meter *uplink.Meter
+	ctx  context.Context
+	dial srv.DialFunc
 }
 
 func (d dialer) Dial(network, address string) (net.Conn, error) {
-	return d.meter.DialContext(d.ctx, network, address)
+	return d.dial(d.ctx, network, address)
 }
 
 type sender struct {

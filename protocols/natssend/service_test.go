@@ -1,0 +1,71 @@
+package natssend_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gatewayd/protocols/natssend"
+	"gatewayd/protocols/record"
+	"gatewayd/protocols/shape"
+	"gatewayd/protocols/srv/srvtest"
+	"gatewayd/protocols/uplink"
+)
+
+// A server that an SRV record names gets the records, beside one that is not there.
+func TestServerByDNS(t *testing.T) {
+	hub, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub.Start()
+	t.Cleanup(hub.Shutdown)
+	if !hub.ReadyForConnections(time.Minute) {
+		t.Fatal("the hub does not start")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	nc, err := nats.Connect(hub.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "SITES", Subjects: []string{"sites.>"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(hub.Addr().String())
+	form, err := shape.Named("webhook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	form.Topic, form.Between = "sites.${gateway}", ""
+	cfg := natssend.Config{
+		URLs: []string{"nats+srv://_gone._tcp.example.com", "nats+srv://_nats._tcp.example.com"}, Form: form, Who: shape.Who{Gateway: "g"},
+		Resolver: srvtest.Run(t, "_nats._tcp.example.com", "1", port),
+	}
+	s, err := cfg.Dial(ctx, uplink.Hear{Lost: func(error) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if err := s.Send(ctx, []record.Record{{Track: "tracks/a", Sequence: 1, Fields: []record.Field{{Name: "x", Value: 1.5}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := stream.Info(ctx); err != nil || info.State.Msgs != 1 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	cfg.URLs = cfg.URLs[:1]
+	if _, err := cfg.Dial(ctx, uplink.Hear{}); err == nil {
+		t.Error("it has reached nobody")
+	}
+}
