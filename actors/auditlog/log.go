@@ -36,7 +36,7 @@ const (
 )
 
 // told are the leaves of events that say who did what, or that somebody was let in no more.
-var told = [...]string{"audited", "revoked", "restored", "cut", "refused", "insecure", "lists", "applied", "rolled-back"}
+var told = [...]string{"audited", "revoked", "restored", "cut", "refused", "insecure", "lists", "applied", "rolled-back", "commanded"}
 
 type keeper struct {
 	cfg     *auditv1.Log

@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -9,6 +10,8 @@ import (
 
 	"gatewayd/actors"
 	far "gatewayd/protocols/uplink"
+	"gatewayd/schemas"
+	accessv1 "gatewayd/schemas/access/v1"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -22,18 +25,22 @@ type command struct{ far.Command }
 type errand struct {
 	command
 	topic string
+	as    actors.Caller
 	sent  bool // an answer, if the method gives several
 }
 
 // mostErrands are under way at once; what comes beyond is refused.
 const mostErrands = 64
 
-// Identity is how the commands of an uplink are judged by firewalls and found in audits.
+// Identity is how the commands of an uplink are judged by firewalls and found in audits, if its config names no user for them.
 func Identity(path string) string { return "uplink/" + path }
 
 // command has a command carried out, if the config lists it.
 func (e *engine) command(c *actors.Context, m command) {
-	x := &errand{command: m, topic: "cmd/" + m.Actor + "/" + m.Method}
+	x := &errand{command: m, topic: "cmd/" + m.Actor + "/" + m.Method, as: actors.Caller{Identity: Identity(c.Name()), Trace: actors.NewTrace()}}
+	if e.user != "" {
+		x.as.Identity = "user/" + e.user
+	}
 	switch {
 	case !slices.ContainsFunc(e.allow, func(pattern string) bool { return covers(pattern, x.topic) }):
 		e.answer(c, x, nil, actors.Errorf(actors.PermissionDenied, "%s is not among the commands that this uplink allows", x.topic))
@@ -50,8 +57,7 @@ func (e *engine) command(c *actors.Context, m command) {
 	if len(payload) == 0 && typ == "application/json" {
 		payload = []byte("{}")
 	}
-	as := actors.Caller{Identity: Identity(c.Name()), Trace: actors.NewTrace()}
-	c.As(as).Call(x.topic, typ, payload, e.patience, x)
+	c.As(x.as).Call(x.topic, typ, payload, e.patience, x)
 }
 
 // called takes what an actor has answered. Of a method that gives several answers the far end gets the first.
@@ -78,10 +84,41 @@ func (e *engine) answer(c *actors.Context, x *errand, payload []byte, err error)
 	} else {
 		e.counts.Commands++
 	}
-	c.Event("commanded", &uplinkv1.Commanded{Time: timestamppb.New(time.Now()), Command: x.topic, Error: why})
+	c.Event("commanded", &uplinkv1.Commanded{Time: timestamppb.New(time.Now()), Command: x.topic, Error: why, Caller: x.as.Identity, Trace: x.as.Trace})
 	if x.Answer != nil {
 		x.Answer(payload, err)
 	}
+}
+
+// strangers finds commands that are to be carried out on behalf of somebody whom no access-control knows: nobody would judge them.
+func strangers[C Config](all []schemas.Actor) (found []schemas.Finding) {
+	known := map[string]bool{}
+	var names []string
+	for _, a := range all {
+		cfg, ok := a.Config.(*accessv1.Access)
+		if !ok {
+			continue
+		}
+		for _, id := range cfg.Identities {
+			known[id.Name] = true
+			names = append(names, id.Name)
+		}
+	}
+	for _, a := range all {
+		cfg, ok := a.Config.(C)
+		if !ok {
+			continue
+		}
+		with, ok := any(cfg).(commander)
+		if !ok || with.GetCommands().GetUser() == "" || known[with.GetCommands().GetUser()] {
+			continue
+		}
+		found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{
+			Field:   "commands.user",
+			Message: fmt.Sprintf("no access-control has an identity %q%s", with.GetCommands().GetUser(), schemas.DidYouMean(with.GetCommands().GetUser(), names)),
+		}})
+	}
+	return found
 }
 
 // covers tells whether a pattern picks a topic.

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
-	"gatewayd/protocols/record"
 	far "gatewayd/protocols/uplink"
 	"gatewayd/schemas"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
@@ -53,6 +52,7 @@ func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) ac
 		actors.Leaf{Class: "event", Leaf: "commanded", Message: &uplinkv1.Commanded{}},
 	)
 	k.Live = true
+	k.Beside = func(all []schemas.Actor) []schemas.Finding { return strangers[C](all) }
 	own := k.Check
 	k.Check = func(config proto.Message) []schemas.Violation {
 		cfg := config.(C)
@@ -87,14 +87,10 @@ type engine struct {
 	reader  *actors.Reader // nil: not open
 	reading bool           // a worker opens it or waits for messages
 	looked  bool           // it has been tried to open it
-	follow  record.Follow
-	queue   queue
-	settled uint64    // sequence in the store of the newest message that is done with
-	filled  bool      // the last reading brought as much as was asked for: there is more
-	since   time.Time // when the oldest of what waits for company came
-	rouse   func()    // ends the wait for messages
-
-	flushing time.Time // when the next look at it is due
+	main    lane           // what the place in the tracks has come to
+	settled uint64         // sequence in the store of the newest message of it that is done with
+	rouse   func()         // ends the wait for messages
+	ahead
 
 	line
 	load
@@ -107,6 +103,7 @@ type engine struct {
 type settings struct {
 	cfg      *uplinkv1.Sending
 	allow    []string // topics of commands
+	user     string   // on whose behalf they are carried out; empty: the uplink's own
 	patience time.Duration
 	table    *far.Table
 	hours    far.Hours
@@ -124,11 +121,7 @@ func settingsOf(config Config) (s settings, err error) {
 	for _, r := range s.cfg.Rules {
 		one := far.Rule{
 			Tracks: r.Tracks, Fields: r.Fields, Rename: r.Rename, Unit: r.Unit, Scale: r.Scale, Offset: r.Offset,
-			Redact: far.Redact(r.Redact), Low: r.Low,
-		}
-		if r.Precision != nil {
-			n := int(*r.Precision)
-			one.Precision = &n
+			Redact: far.Redact(r.Redact), Low: r.Low, High: r.High, Precision: decimals(r.Precision), SlowPrecision: decimals(r.SlowPrecision),
 		}
 		rules = append(rules, one)
 	}
@@ -148,15 +141,28 @@ func settingsOf(config Config) (s settings, err error) {
 		}
 	}
 	s.portions = far.Portions{
-		Records: int(s.cfg.BatchRecords), Bytes: int(s.cfg.BatchBytes), Flush: s.cfg.Flush.AsDuration(), Slow: float64(s.cfg.Slow),
+		Records: int(s.cfg.BatchRecords), Bytes: int(s.cfg.BatchBytes), Flush: s.cfg.Flush.AsDuration(),
+		Slow: float64(s.cfg.Slow), Crawl: float64(s.cfg.Crawl),
+	}
+	if s.cfg.Crawl > 0 && s.cfg.Crawl > s.cfg.Slow {
+		return s, fmt.Errorf("crawl: %d B/s is more than slow, which is %d B/s", s.cfg.Crawl, s.cfg.Slow)
 	}
 	if with, ok := config.(commander); ok {
-		s.allow, s.patience = with.GetCommands().GetAllow(), with.GetCommands().GetTimeout().AsDuration()
+		cmd := with.GetCommands()
+		s.allow, s.user, s.patience = cmd.GetAllow(), cmd.GetUser(), cmd.GetTimeout().AsDuration()
 	}
 	if s.patience == 0 {
 		s.patience = 10 * time.Second
 	}
 	return s, nil
+}
+
+func decimals(n *int32) *int {
+	if n == nil {
+		return nil
+	}
+	d := int(*n)
+	return &d
 }
 
 // watch is how often an uplink looks after itself.
@@ -181,7 +187,7 @@ func (e *engine) Receive(c *actors.Context, msg any) error {
 		e.told(c)
 		return nil
 	case asked:
-		c.Reply(&uplinkv1.StatusResponse{Status: m.status})
+		e.reply(c, m)
 		return nil
 	case look:
 		e.look(c)
@@ -201,6 +207,10 @@ func (e *engine) hear(c *actors.Context, msg any) bool {
 		e.opened(c, m)
 	case took:
 		e.took(c, m)
+	case ended:
+		e.ended(c, m)
+	case peeked:
+		e.peeked(c, m)
 	case connected:
 		e.connected(c, m)
 	case lost:
@@ -243,6 +253,7 @@ func (e *engine) start(c *actors.Context) error {
 // next does what can be done now. It may be called at any time.
 func (e *engine) next(c *actors.Context) {
 	e.read(c)
+	e.precede(c)
 	e.connect(c)
 	e.send(c)
 	e.tell(c)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
@@ -305,5 +306,83 @@ func TestWhatNoRulePicksIsNotSent(t *testing.T) {
 	}
 	if s := status(t, r); s.Counts.LeftOut != 2000 || s.Counts.Acknowledged != 1 {
 		t.Errorf("%v", s.Counts)
+	}
+}
+
+// While a backlog is sent slowly, what is recorded now comes at once; in the end each record has come once, whatever happens in between.
+func TestFreshDataGoesFirst(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			rnd := rand.New(rand.NewPCG(seed, 2))
+			r := actorstest.New(t)
+			w := record1(t, r)
+			f := &cloud{}
+			if seed > 0 { // a link that breaks
+				f.take = func(c *cloud, b []record.Record) error {
+					switch rnd.IntN(6) {
+					case 0:
+						return errors.New("closed")
+					case 1:
+						n := 1 + rnd.IntN(len(b))
+						c.got = append(c.got, b[:n]...)
+						return &far.Partial{Taken: n, Err: errors.New("closed in the batch")}
+					}
+					c.got = append(c.got, b...)
+					return nil
+				}
+			}
+			cfg := config()
+			cfg.Send.CatchUpOrder, cfg.Send.BatchRecords, cfg.Send.CatchUp = "fresh-first", 10, 20
+			cfg.Send.Retry = durationpb.New(time.Millisecond)
+			backlog := uint64(0)
+			for range 12 {
+				n := 10 + rnd.IntN(20)
+				w.write("tracks/a", n)
+				backlog += uint64(n)
+			}
+			cell := r.Start(path, f.kind(), cfg)
+			r.Until("it catches up", func() bool { return len(f.all()) > 0 })
+			w.write("tracks/a", 3, 1)
+			w.write("tracks/b", 7)
+			has := func(track string, s uint64) bool { return slices.Contains(f.sequences(track), s) }
+			r.Until("what is new has come", func() bool { return has("tracks/a", backlog+4) && has("tracks/b", 7) })
+			if all := f.sequences("tracks/a"); seed == 0 && uint64(len(all)) >= backlog {
+				t.Errorf("%d of %d were there already", len(all), backlog)
+			}
+			if seed == 3 { // the next life knows what has been sent ahead
+				r.Until("that is written down", func() bool {
+					p, err := r.Bus.Noted(context.Background(), path+".ahead")
+					return err == nil && len(p) > 0
+				})
+				r.Stop(cell)
+				cell.Remove()
+				cell = r.Start(path, f.kind(), cfg)
+			}
+			w.write("tracks/a", 2)
+			fast := config()
+			fast.Send.CatchUpOrder, fast.Send.BatchRecords = "fresh-first", 10
+			fast.Send.Retry = durationpb.New(time.Millisecond)
+			schemas.Defaults(fast)
+			cell.Reconfigure(fast)
+			r.Until("all is settled", func() bool { s := status(t, r); return s.Begun && s.Backlog.Records == 0 && has("tracks/a", backlog+6) })
+			for track, n := range w.next {
+				got := f.sequences(track)
+				slices.Sort(got)
+				if once := slices.Compact(slices.Clone(got)); !slices.Equal(once, upTo(n)) {
+					t.Errorf("%s: of %d there are %v", track, n, once)
+				} else if len(once) != len(got) && seed != 3 {
+					t.Errorf("%s: some came twice: %v", track, got)
+				}
+			}
+			if s := status(t, r); s.Counts.Lost != 0 || cell.Life() != 1 {
+				t.Errorf("life %d, %v", cell.Life(), s.Counts)
+			}
+			r.Until("nothing is left to be remembered", func() bool {
+				p, err := r.Bus.Noted(context.Background(), path+".ahead")
+				m := &uplinkv1.Ahead{}
+				return err != nil || proto.Unmarshal(p, m) == nil && len(m.Stretches)+len(m.Parts) == 0
+			})
+		})
 	}
 }

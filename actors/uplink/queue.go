@@ -16,6 +16,7 @@ type queue struct {
 type chunk struct {
 	seq     uint64
 	records []entry
+	had     uint64 // sequence of the last record that is done with; 0: none is
 }
 
 // entry is one record and about how much of a batch it takes; gone is one that is passed over.
@@ -59,6 +60,7 @@ func (q *queue) drop(n int) (done uint64) {
 		k := min(n, len(c.records))
 		for i := range c.records[:k] {
 			q.bytes -= c.records[i].size
+			c.had = c.records[i].Sequence
 			c.records[i] = entry{}
 		}
 		c.records = c.records[k:]

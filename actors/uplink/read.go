@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -22,6 +23,7 @@ const (
 type (
 	opened struct {
 		reader *actors.Reader
+		tracks []string
 		err    error
 	}
 	took struct {
@@ -38,10 +40,10 @@ func (e *engine) read(c *actors.Context) {
 	case e.reading || e.paused.After(time.Now()):
 	case e.reader == nil || e.reopen:
 		e.open(c)
-	case e.sender == nil || e.queue.records >= 2*e.portions.Records || e.queue.bytes >= 2*e.portions.Bytes:
+	case e.sender == nil || e.main.records >= 2*e.portions.Records || e.main.bytes >= 2*e.portions.Bytes:
 	default:
 		e.reading = true
-		reader, asked := e.reader, e.appetite()
+		reader, asked := e.reader, e.main.appetite(e.portions.Records)
 		roused, rouse := context.WithCancel(context.Background())
 		e.rouse = rouse
 		c.Do(waitTime, func(ctx context.Context) (any, error) {
@@ -54,21 +56,13 @@ func (e *engine) read(c *actors.Context) {
 	}
 }
 
-// appetite is how many messages hold about as many records as two batches.
-func (e *engine) appetite() int {
-	if e.density == 0 {
-		return handful
-	}
-	return min(max(int(2*float64(e.portions.Records)/e.density), 1), most)
-}
-
 // open opens the place in the tracks; what has been read and not sent is read again.
 func (e *engine) open(c *actors.Context) {
 	e.reading, e.reopen = true, false
 	archive, tracks, now := c.Archive(), e.cfg.Tracks, e.cfg.Begin == "now"
 	c.Do(openTime, func(ctx context.Context) (any, error) {
 		r, err := archive.Reader(ctx, tracks, now)
-		return opened{r, err}, nil
+		return opened{r, append([]string{}, tracks...), err}, nil
 	})
 }
 
@@ -83,8 +77,13 @@ func (e *engine) opened(c *actors.Context, m opened) {
 		e.reopen = true
 		return
 	}
-	e.reader, e.queue, e.suspects, e.skip, e.settled = m.reader, queue{}, 0, 0, 0
-	e.follow.Again()
+	if e.join(); e.reads != nil && !slices.Equal(e.reads, m.tracks) {
+		e.forgetAhead()
+	}
+	e.reads = m.tracks
+	follow := e.main.follow
+	follow.Again()
+	e.reader, e.main, e.settled = m.reader, lane{follow: follow, density: e.main.density}, 0
 	e.measure(c)
 }
 
@@ -98,8 +97,15 @@ func (e *engine) pause(c *actors.Context, err error) {
 
 // took takes what was read.
 func (e *engine) took(c *actors.Context, m took) {
-	e.reading = false
 	e.rouse()
+	if e.overtaken(m.messages) {
+		if e.sending && e.lane == &e.fresh {
+			e.held = &m // until it is known what has become of the batch
+			return
+		}
+		e.join()
+	}
+	e.reading = false
 	if m.err != nil {
 		if code, _ := actors.Explain(m.err); code != actors.DeadlineExceeded && !e.reopen {
 			e.pause(c, m.err)
@@ -107,17 +113,17 @@ func (e *engine) took(c *actors.Context, m took) {
 		return
 	}
 	e.trouble = ""
-	e.filled = len(m.messages) >= m.asked
-	if e.queue.records == 0 {
-		e.since = time.Now()
+	l := &e.main
+	if l.filled = len(m.messages) >= m.asked; l.records == 0 {
+		l.since = time.Now()
 	}
-	before := e.queue.records
+	before := l.records
 	for _, s := range m.messages {
 		if s.ContentType != record.ChunkType {
-			e.queue.push(s.Seq, nil)
+			l.push(s.Seq, nil)
 			continue
 		}
-		records, gaps, err := e.follow.Chunk(s.Path, s.Data)
+		records, gaps, err := l.follow.Chunk(s.Path, s.Data)
 		if err != nil {
 			c.Log().Warn("a message of a track is passed over", "track", s.Path, "err", err)
 		}
@@ -125,24 +131,23 @@ func (e *engine) took(c *actors.Context, m took) {
 			e.counts.Lost += g.To - g.From + 1
 			c.Event("gap", &uplinkv1.Gap{Time: timestamppb.Now(), Track: g.Track, From: g.From, To: g.To, Why: g.Why})
 		}
-		e.queue.push(s.Seq, records)
+		l.push(s.Seq, e.without(s.Seq, records))
 	}
-	if n := len(m.messages); n > 0 {
-		d := max(float64(e.queue.records-before)/float64(n), 0.01)
-		if e.density == 0 {
-			e.density = d
-		}
-		e.density += 0.25 * (d - e.density)
-	}
+	l.came(len(m.messages), l.records-before)
 	e.settle(c, 0)
 }
 
 // settle takes off so many entries, and acknowledges to the store what is done with.
 func (e *engine) settle(c *actors.Context, n int) {
-	e.settled = max(e.settled, e.queue.drop(n))
+	if e.lane == &e.fresh && n > 0 {
+		e.settleFresh(n)
+		return
+	}
+	e.settled = max(e.settled, e.main.drop(n))
 	if e.settled == 0 {
 		return
 	}
+	e.passed(e.settled)
 	if err := e.reader.Ack(e.settled); err != nil { // of what was delivered once more it has to be said once more
 		c.Log().Debug("not acknowledged to the store", "err", err) // it is delivered again, and then known
 	}

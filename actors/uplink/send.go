@@ -22,17 +22,14 @@ type load struct {
 	batch   []record.Record // what is sent of them
 	origin  []int           // for each of the batch, the number of its entry
 	bytes   int
-	free    time.Time // when the next batch may go, while catching up slowly
+	lane    *lane     // that it is of
+	tried   time.Time // when more was sent than a slow link should get
+	free    time.Time // when the next batch of the backlog may go, while catching up slowly
 	pace    far.Pace
-
-	// suspects is how many entries from the oldest on have one among them that the far end refuses without saying which.
-	suspects int
-	// lone is how often in a row a batch of one and the same record has ended the connection; skip passes it over for
-	// one batch, to see whether it is to blame.
-	lone    int
-	skip    int
-	density float64 // records per message of the store
 }
+
+// tryEvery is how often a slow link gets a batch with more in it.
+const tryEvery = time.Minute
 
 // stubborn is how often a single record may end the connection before it is seen whether another does as well.
 const stubborn = 6
@@ -51,34 +48,36 @@ func (e *engine) send(c *actors.Context) {
 	if e.sending || e.sender == nil || e.stale || e.resting != "" {
 		return
 	}
-	for e.queue.records > 0 && e.due(c, now) {
-		e.pick(now)
-		if len(e.batch) == 0 { // nothing of it is for this far end
-			e.counts.LeftOut += uint64(e.out)
+	for _, l := range [...]*lane{&e.fresh, &e.main} {
+		for e.lane = l; l.records > 0 && e.due(c, now); {
+			e.pick(now)
+			if len(e.batch) > 0 {
+				e.dispatch(c)
+				return
+			}
+			e.counts.LeftOut += uint64(e.out) // nothing of it is for this far end
 			e.settle(c, e.entries)
-			continue
 		}
-		e.dispatch(c)
-		return
 	}
 }
 
 // due says whether a batch should go now, and else sees to it that it is looked at again in time.
 func (e *engine) due(c *actors.Context, now time.Time) bool {
-	if e.free.After(now) {
+	l := e.lane
+	if l == &e.main && e.free.After(now) {
 		c.After(e.free.Sub(now), again{})
 		return false
 	}
 	records, bytes := e.pace.Batch(e.portions)
-	if e.queue.records >= records || e.queue.bytes >= bytes || e.filled || e.suspects > 0 || e.failures > 0 {
+	if l.records >= records || l.queue.bytes >= bytes || l.filled || l.suspects > 0 || e.failures > 0 {
 		return true
 	}
-	at := e.since.Add(e.pace.Flush(e.portions))
+	at := l.since.Add(e.pace.Flush(e.portions))
 	if !at.After(now) {
 		return true
 	}
-	if !e.flushing.After(now) || e.flushing.After(at) {
-		e.flushing = at
+	if !l.flushing.After(now) || l.flushing.After(at) {
+		l.flushing = at
 		c.After(at.Sub(now), flush{})
 	}
 	return false
@@ -89,19 +88,20 @@ func (e *engine) pick(now time.Time) {
 	records, bytes := e.pace.Batch(e.portions)
 	room, quota, _ := e.spent.Room(e.limits, now)
 	records, bytes = int(min(uint64(records), quota)), int(min(uint64(bytes), room))
-	if e.suspects > 0 {
-		records = min(records, max(1, e.suspects/2))
+	l, strain := e.lane, e.strain(now)
+	if l.suspects > 0 {
+		records = min(records, max(1, l.suspects/2))
 	}
 	e.entries, e.out, e.bytes, e.batch, e.origin = 0, 0, 0, nil, nil
-	e.queue.each(func(x *entry) bool {
-		if x.gone || e.entries < e.skip {
+	l.each(func(x *entry) bool {
+		if x.gone || e.entries < l.skip {
 			e.entries++
 			return true
 		}
-		if e.suspects > 0 && e.entries >= e.suspects {
+		if l.suspects > 0 && e.entries >= l.suspects {
 			return false
 		}
-		r, ok := e.table.Route(x.Record, e.pace.Slow())
+		r, ok := e.table.Route(x.Record, strain)
 		if ok && (len(e.batch) >= records || len(e.batch) > 0 && e.bytes+x.size > bytes) {
 			return false
 		}
@@ -114,6 +114,17 @@ func (e *engine) pick(now time.Time) {
 		e.entries++
 		return true
 	})
+}
+
+// strain is how much the link lacks for the next batch. Now and then one has a little more in it than that allows: where nothing is
+// left to be sent, it would never be found out that the link is better again.
+func (e *engine) strain(now time.Time) far.Strain {
+	s := e.pace.Strain()
+	if s > far.Free && now.Sub(e.tried) >= tryEvery {
+		e.tried = now
+		s--
+	}
+	return s
 }
 
 func (e *engine) dispatch(c *actors.Context) {
@@ -141,12 +152,16 @@ func (e *engine) done(c *actors.Context, m sent) {
 	case m.err == nil:
 		e.delivered(c, m)
 	case errors.As(m.err, &rejected):
-		e.lone, e.skip = 0, 0
+		e.lane.lone, e.lane.skip = 0, 0
 		e.refused(c, rejected)
 	default:
 		e.undelivered(c, m.err)
 	}
 	e.batch = nil
+	if m := e.held; m != nil {
+		e.held = nil
+		e.took(c, *m)
+	}
 }
 
 // delivered is a batch that was acknowledged.
@@ -157,17 +172,15 @@ func (e *engine) delivered(c *actors.Context, m sent) {
 	}
 	e.pace = e.pace.Sent(e.portions, n, e.bytes, m.took, true)
 	e.acknowledged(c, n)
-	if e.skip > 0 { // the one that was passed over is to blame, for the next one has gone through
-		e.reject(c, e.skip-1, "the connection ended each time when it was sent, at last: "+e.error)
+	l := e.lane
+	if l.skip > 0 { // the one that was passed over is to blame, for the next one has gone through
+		e.reject(c, l.skip-1, "the connection ended each time when it was sent, at last: "+e.error)
 	}
 	e.counts.LeftOut += uint64(e.out)
-	e.suspects = max(0, e.suspects-e.entries)
-	e.lone, e.skip = 0, 0
+	l.suspects = max(0, l.suspects-e.entries)
+	l.lone, l.skip = 0, 0
 	e.settle(c, e.entries)
-	e.since = time.Now()
-	if rate := e.cfg.CatchUp; rate > 0 && e.filled {
-		e.free = time.Now().Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
-	}
+	l.since = time.Now()
 }
 
 // partly takes off what of a batch was acknowledged before its connection ended.
@@ -176,8 +189,9 @@ func (e *engine) partly(c *actors.Context, n int) {
 	e.acknowledged(c, n)
 	e.failures = failures
 	taken := e.origin[n-1] + 1
-	e.batch, e.lone, e.skip = e.batch[n:], 0, 0
-	e.suspects = max(0, e.suspects-taken)
+	l := e.lane
+	e.batch, l.lone, l.skip = e.batch[n:], 0, 0
+	l.suspects = max(0, l.suspects-taken)
 	e.settle(c, taken)
 }
 
@@ -186,6 +200,9 @@ func (e *engine) acknowledged(c *actors.Context, n int) {
 	now := time.Now()
 	e.counts.Acknowledged += uint64(n)
 	e.spend(now, 0, uint64(n))
+	if rate := e.cfg.CatchUp; rate > 0 && e.main.filled && e.lane == &e.main {
+		e.free = now.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
+	}
 	e.acked, e.failures = now, 0
 	if e.mute {
 		e.mute = false
@@ -200,11 +217,11 @@ func (e *engine) refused(c *actors.Context, m *far.Rejected) {
 	if len(m.Records) == 0 {
 		if len(e.batch) == 1 {
 			e.reject(c, e.origin[0], m.Why)
-			e.suspects = 0
+			e.lane.suspects = 0
 			e.settleGone(c)
 			return
 		}
-		e.suspects = e.entries // half of them next
+		e.lane.suspects = e.entries // half of them next
 		return
 	}
 	for _, r := range m.Records {
@@ -212,7 +229,7 @@ func (e *engine) refused(c *actors.Context, m *far.Rejected) {
 			e.reject(c, e.origin[r.Index], r.Why)
 		}
 	}
-	e.suspects = 0
+	e.lane.suspects = 0
 	if m.Taken {
 		e.acknowledged(c, len(e.batch)-len(m.Records))
 		e.counts.LeftOut += uint64(e.out)
@@ -225,7 +242,7 @@ func (e *engine) refused(c *actors.Context, m *far.Rejected) {
 // settleGone takes off what is passed over at the front of the queue.
 func (e *engine) settleGone(c *actors.Context) {
 	n := 0
-	e.queue.each(func(x *entry) bool {
+	e.lane.each(func(x *entry) bool {
 		if x.gone {
 			n++
 		}
@@ -237,7 +254,7 @@ func (e *engine) settleGone(c *actors.Context) {
 // reject passes over the record of that entry.
 func (e *engine) reject(c *actors.Context, number int, why string) {
 	i := 0
-	e.queue.each(func(x *entry) bool {
+	e.lane.each(func(x *entry) bool {
 		if i == number && !x.gone {
 			x.gone = true
 			e.counts.Rejected++
@@ -266,12 +283,12 @@ func (e *engine) undelivered(c *actors.Context, err error) {
 	var later far.Later
 	switch {
 	case errors.As(err, &later): // it has said what it wants
-	case e.skip > 0: // another one fares no better: it is not the record
-		e.lone, e.skip = 0, 0
+	case e.lane.skip > 0: // another one fares no better: it is not the record
+		e.lane.lone, e.lane.skip = 0, 0
 	case len(e.batch) == 1 && !errors.Is(err, context.DeadlineExceeded):
-		e.lone++
-		if e.lone >= stubborn && e.queue.records > e.entries {
-			e.skip = e.entries
+		l := e.lane
+		if l.lone++; l.lone >= stubborn && l.records > e.entries {
+			l.skip = e.entries
 		}
 	}
 	if e.sender != nil {

@@ -2,8 +2,10 @@ package uplink
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/actors"
@@ -30,30 +32,34 @@ const (
 type (
 	recalled struct {
 		spent *uplinkv1.Spent
+		ahead *uplinkv1.Ahead
 		err   error
 	}
 	noted struct{ err error }
 )
 
-// recall reads what was spent in earlier lives. Until that is known nothing is sent.
+// recall reads what was spent in earlier lives, and what was sent ahead. Until that is known nothing is sent.
 func (e *engine) recall(c *actors.Context) {
-	if e.limits == (far.Limits{Billing: e.limits.Billing}) {
-		e.known = true // nothing is limited
-		return
-	}
-	book := c.Notebook()
+	book, limited := c.Notebook(), e.limited()
 	c.Do(noteTime, func(ctx context.Context) (any, error) {
-		m := &uplinkv1.Spent{}
-		_, err := book.Read(ctx, ledger, m)
-		return recalled{m, err}, nil
+		m := recalled{spent: &uplinkv1.Spent{}, ahead: &uplinkv1.Ahead{}}
+		_, m.err = book.Read(ctx, place, m.ahead)
+		if limited {
+			_, err := book.Read(ctx, ledger, m.spent)
+			m.err = errors.Join(m.err, err)
+		}
+		return m, nil
 	})
 }
 
+func (e *engine) limited() bool { return e.limits != (far.Limits{Billing: e.limits.Billing}) }
+
 func (e *engine) recalled(c *actors.Context, m recalled) {
 	if m.err != nil {
-		c.Log().Warn("what was spent of the budget before is not known", "err", m.err)
+		c.Log().Warn("what was spent and sent before is not known", "err", m.err)
 	}
 	e.known = true
+	e.recallAhead(m.ahead)
 	s, before := m.spent, e.spent
 	if s.GetHour() == nil {
 		return
@@ -92,17 +98,34 @@ func (e *engine) note(c *actors.Context) {
 	if e.sender != nil {
 		e.count()
 	}
-	if !e.changed || e.writing || !e.known || e.limits == (far.Limits{Billing: e.limits.Billing}) {
+	if e.writing || !e.known {
 		return
 	}
-	e.changed, e.writing = false, true
-	book, m := c.Notebook(), e.spentNow()
-	c.Do(noteTime, func(ctx context.Context) (any, error) { return noted{book.Write(ctx, ledger, m)}, nil })
+	book, all := c.Notebook(), map[string]proto.Message{}
+	if e.changed && e.limited() {
+		e.changed, all[ledger] = false, e.spentNow()
+	}
+	if e.moved && e.reads != nil {
+		e.moved, all[place] = false, e.aheadNow()
+	}
+	if len(all) == 0 {
+		return
+	}
+	e.writing = true
+	c.Do(noteTime, func(ctx context.Context) (any, error) {
+		var m noted
+		for leaf, what := range all {
+			m.err = errors.Join(m.err, book.Write(ctx, leaf, what))
+		}
+		return m, nil
+	})
 }
 
 func (e *engine) noted(m noted) {
 	e.writing = false
-	e.changed = e.changed || m.err != nil
+	if m.err != nil {
+		e.changed, e.moved = true, e.moved || len(e.past)+len(e.parts) > 0
+	}
 }
 
 func (e *engine) spentNow() *uplinkv1.Spent {

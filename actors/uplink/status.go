@@ -10,6 +10,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/record"
+	far "gatewayd/protocols/uplink"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -23,8 +24,9 @@ type tally struct {
 	measuredAt time.Time
 	rate       float64 // acknowledged records per second, smoothed
 	gauged     time.Time
-	before     uint64 // acknowledged records then
-	mute       bool   // silence has been told
+	before     uint64  // acknowledged records then
+	ebb        float64 // records per second by which the backlog becomes less, smoothed
+	mute       bool    // silence has been told
 	said       *uplinkv1.Status
 	saidAt     time.Time
 
@@ -57,7 +59,7 @@ func (e *engine) gauge(c *actors.Context) {
 	}
 	moved := done != e.before
 	e.gauged, e.before = now, done
-	if moved || e.queue.records > 0 || now.Sub(e.measuredAt) >= seldom {
+	if moved || e.main.records > 0 || now.Sub(e.measuredAt) >= seldom {
 		e.measure(c)
 	}
 }
@@ -95,19 +97,38 @@ func backlogOf(ctx context.Context, reader *actors.Reader) (all record.Backlog, 
 }
 
 func (e *engine) measured(c *actors.Context, m measured) {
-	e.measuring, e.measuredAt = false, time.Now()
-	if m.err == nil {
-		e.backlog = m.backlog
-		if e.peak = max(e.peak, m.backlog.Records); m.backlog.Records == 0 {
-			e.peak = 0
-		}
+	now := time.Now()
+	lasted := now.Sub(e.measuredAt).Seconds()
+	e.measuring, e.measuredAt = false, now
+	if m.err != nil {
+		return
 	}
+	b := e.owed(m.backlog)
+	if lasted > 0.5 && e.peak > 0 {
+		e.ebb += 0.5 * ((float64(e.backlog.Records)-float64(b.Records))/lasted - e.ebb)
+	}
+	if e.backlog = b; e.current() {
+		e.peak, e.ebb = 0, 0
+		return
+	}
+	e.peak = max(e.peak, b.Records)
+}
+
+// owed is the backlog without what the far end has ahead of the place in the tracks.
+func (e *engine) owed(b record.Backlog) record.Backlog {
+	b.Records -= min(b.Records, e.early)
+	return b
+}
+
+// current says whether the far end has all but what is recorded now.
+func (e *engine) current() bool {
+	return e.backlog.Records == 0 || e.sender != nil && !e.main.filled && e.from == 0
 }
 
 // grumble tells when nothing has been acknowledged for long.
 func (e *engine) grumble(c *actors.Context) {
 	limit, now := e.cfg.Silence.AsDuration(), time.Now()
-	if e.backlog.Records == 0 && e.queue.records == 0 || e.resting != "" {
+	if e.backlog.Records == 0 && e.main.records == 0 || e.resting != "" {
 		if !e.mute {
 			e.acked = now // nothing is owed
 		}
@@ -130,15 +151,26 @@ func (e *engine) told(c *actors.Context) {
 	}
 	reader, m := e.reader, e.status()
 	c.Do(measureTime, func(ctx context.Context) (any, error) {
-		if b, err := backlogOf(ctx, reader); err == nil {
-			m.Backlog, m.CatchUp = backlogMessage(b, m.Backlog.Peak), catchUp(b, m.Rate)
-		}
-		return asked{m}, nil
+		b, err := backlogOf(ctx, reader)
+		return asked{m, b, err}, nil
 	})
 }
 
 // asked is a status on its way to who asked for it.
-type asked struct{ status *uplinkv1.Status }
+type asked struct {
+	status  *uplinkv1.Status
+	backlog record.Backlog
+	err     error
+}
+
+// reply answers it.
+func (e *engine) reply(c *actors.Context, m asked) {
+	if m.err == nil {
+		b := e.owed(m.backlog)
+		m.status.Backlog, m.status.CatchUp = backlogMessage(b, e.peak), e.catchUp(b)
+	}
+	c.Reply(&uplinkv1.StatusResponse{Status: m.status})
+}
 
 // tell publishes the status when something has changed that people look for, and else now and then.
 func (e *engine) tell(c *actors.Context) {
@@ -189,7 +221,7 @@ func (e *engine) why() string {
 func (e *engine) status() *uplinkv1.Status {
 	m := &uplinkv1.Status{
 		Time: timestamppb.Now(), State: e.state(), Why: e.why(), Far: e.far.Where, Backlog: backlogMessage(e.backlog, e.peak), Rate: e.rate,
-		Goodput: e.pace.Goodput, Slow: e.pace.Slow(), CatchUp: catchUp(e.backlog, e.rate), Error: e.error, Counts: proto.CloneOf(&e.counts), Spent: e.spentNow(),
+		Goodput: e.pace.Goodput, Slow: e.pace.Strain() >= far.Slow, Crawls: e.pace.Strain() == far.Crawl, CatchUp: e.catchUp(e.backlog), Error: e.error, Counts: proto.CloneOf(&e.counts), Spent: e.spentNow(),
 		Begun: e.reader != nil && !e.measuredAt.IsZero(),
 	}
 	if e.sender != nil {
@@ -212,10 +244,10 @@ func backlogMessage(b record.Backlog, peak uint64) *uplinkv1.Backlog {
 	return m
 }
 
-// catchUp is about how long the backlog takes; nil: that cannot be told.
-func catchUp(b record.Backlog, rate float64) *durationpb.Duration {
-	if b.Records == 0 || rate <= 0 {
+// catchUp is about how long the backlog takes; nil: there is none, or that cannot be told.
+func (e *engine) catchUp(b record.Backlog) *durationpb.Duration {
+	if e.current() || e.ebb <= 0 {
 		return nil
 	}
-	return durationpb.New(time.Duration(min(float64(b.Records)/rate, 1e9) * float64(time.Second)).Round(time.Second))
+	return durationpb.New(time.Duration(min(float64(b.Records)/e.ebb, 1e9) * float64(time.Second)).Round(time.Second))
 }

@@ -8,7 +8,18 @@ type Portions struct {
 	Bytes   int           // about how many bytes of records a batch has at most
 	Flush   time.Duration // how long records wait for company, at least
 	Slow    float64       // bytes per second below which the link counts as slow; 0: it never does
+	Crawl   float64       // and below which it crawls; at most Slow. 0: it never does
 }
+
+// Strain is how much a link lacks.
+type Strain uint8
+
+// A link that bears everything, one that is slow and gets nothing of low priority, and one that crawls and gets what is of high priority only.
+const (
+	Free Strain = iota
+	Slow
+	Crawl
+)
 
 // A Pace learns from what is sent how much a link bears. It is a value; times are those of its caller.
 type Pace struct {
@@ -16,7 +27,7 @@ type Pace struct {
 	Trip    time.Duration // how long a small batch takes, which is mostly waiting
 	Size    float64       // bytes per record, smoothed
 	failed  bool          // since the last batch that went well
-	slow    bool
+	strain  Strain
 }
 
 const (
@@ -55,10 +66,8 @@ func (p Pace) Sent(b Portions, records, bytes int, took time.Duration, alone boo
 		p.Trip += time.Duration(weight * float64(took-p.Trip))
 	}
 	p.failed = false
-	if p.slow {
-		p.slow = p.Goodput < b.Slow*drowsy
-	} else {
-		p.slow = filled && took >= airtime/2 && p.Goodput < b.Slow
+	if p.strain > Free || filled && took >= airtime/2 {
+		p.strain = p.under(b)
 	}
 	return p
 }
@@ -70,8 +79,25 @@ func (p Pace) Failed() Pace {
 	return p
 }
 
-// Slow says whether the link is so slow that fields of low priority are left out.
-func (p Pace) Slow() bool { return p.slow }
+// under is what the goodput means. What was slow must be a good deal faster to be so no more.
+func (p Pace) under(b Portions) Strain {
+	below := func(limit float64, was bool) bool {
+		if was {
+			limit *= drowsy
+		}
+		return p.Goodput < limit
+	}
+	switch {
+	case below(b.Crawl, p.strain == Crawl):
+		return Crawl
+	case below(b.Slow, p.strain >= Slow):
+		return Slow
+	}
+	return Free
+}
+
+// Strain says how much the link lacks.
+func (p Pace) Strain() Strain { return p.strain }
 
 // Batch is how many records and bytes the next batch has at most: what the link carries in two seconds, and at least one record.
 func (p Pace) Batch(b Portions) (records, bytes int) {

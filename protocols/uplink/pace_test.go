@@ -29,33 +29,33 @@ func fill(p uplink.Pace, b uplink.Portions, l link, batches, size int) uplink.Pa
 	return p
 }
 
-var portions = uplink.Portions{Records: 500, Bytes: 256 << 10, Flush: time.Second, Slow: 4000}
+var portions = uplink.Portions{Records: 500, Bytes: 256 << 10, Flush: time.Second, Slow: 4000, Crawl: 500}
 
 func TestPaceFindsTheLink(t *testing.T) {
 	for name, tt := range map[string]struct {
 		link
 		records [2]int // of a batch in the end
-		slow    bool
+		strain  uplink.Strain
 	}{
-		"a LAN":         {link{time.Millisecond, 10e6}, [2]int{500, 500}, false},
-		"LTE":           {link{60 * time.Millisecond, 500e3}, [2]int{500, 500}, false},
-		"a satellite":   {link{700 * time.Millisecond, 50e3}, [2]int{200, 500}, false},
-		"CAT-M, bad":    {link{1500 * time.Millisecond, 2000}, [2]int{1, 40}, true},
-		"nearly gone":   {link{3 * time.Second, 50}, [2]int{1, 2}, true},
-		"2G, good spot": {link{800 * time.Millisecond, 12e3}, [2]int{60, 250}, false},
+		"a LAN":         {link{time.Millisecond, 10e6}, [2]int{500, 500}, uplink.Free},
+		"LTE":           {link{60 * time.Millisecond, 500e3}, [2]int{500, 500}, uplink.Free},
+		"a satellite":   {link{700 * time.Millisecond, 50e3}, [2]int{200, 500}, uplink.Free},
+		"CAT-M, bad":    {link{1500 * time.Millisecond, 2000}, [2]int{1, 40}, uplink.Slow},
+		"nearly gone":   {link{3 * time.Second, 50}, [2]int{1, 2}, uplink.Crawl},
+		"2G, good spot": {link{800 * time.Millisecond, 12e3}, [2]int{60, 250}, uplink.Free},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := fill(uplink.Pace{}, portions, tt.link, 60, 100)
-			if n, _ := p.Batch(portions); n < tt.records[0] || n > tt.records[1] || p.Slow() != tt.slow {
-				t.Errorf("%d records, slow %v: %+v", n, p.Slow(), p)
+			if n, _ := p.Batch(portions); n < tt.records[0] || n > tt.records[1] || p.Strain() != tt.strain {
+				t.Errorf("%d records, strain %v: %+v", n, p.Strain(), p)
 			}
 			if flush := p.Flush(portions); flush < time.Second || flush < 3*tt.trip {
 				t.Errorf("flush %s at trips of %s", flush, tt.trip)
 			}
 			// It is slow no more when the link is a good one again.
 			p = fill(p, portions, link{20 * time.Millisecond, 1e6}, 60, 100)
-			if n, _ := p.Batch(portions); n != 500 || p.Slow() {
-				t.Errorf("%d records, slow %v: %+v", n, p.Slow(), p)
+			if n, _ := p.Batch(portions); n != 500 || p.Strain() != uplink.Free {
+				t.Errorf("%d records, strain %v: %+v", n, p.Strain(), p)
 			}
 		})
 	}
@@ -67,7 +67,7 @@ func TestPaceOfFewRecords(t *testing.T) {
 	for range 100 {
 		p = p.Sent(portions, 1, 100, 600*time.Millisecond, true)
 	}
-	if p.Slow() || p.Flush(portions) > 3*time.Second {
+	if p.Strain() != uplink.Free || p.Flush(portions) > 3*time.Second {
 		t.Errorf("%+v", p)
 	}
 }
@@ -90,6 +90,7 @@ func TestPaceProperties(t *testing.T) {
 			Records: rapid.IntRange(1, 5000).Draw(t, "records"), Bytes: rapid.IntRange(1, 1<<20).Draw(t, "bytes"),
 			Flush: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "flush")), Slow: rapid.Float64Range(0, 1e5).Draw(t, "slow"),
 		}
+		b.Crawl = b.Slow * rapid.Float64Range(0, 1).Draw(t, "crawl")
 		var p uplink.Pace
 		for range rapid.IntRange(0, 50).Draw(t, "batches") {
 			if rapid.IntRange(0, 9).Draw(t, "fails") == 0 {
@@ -103,7 +104,7 @@ func TestPaceProperties(t *testing.T) {
 			if records < 1 || records > b.Records || bytes < 1 || bytes > b.Bytes || flush < b.Flush || flush > max(b.Flush, 10*time.Minute) || takes < 0 || p.Trip < 0 {
 				t.Fatalf("%d records, %d bytes, flush %s, takes %s: %+v", records, bytes, flush, takes, p)
 			}
-			if p.Slow() && b.Slow == 0 {
+			if p.Strain() == uplink.Slow && b.Slow == 0 || p.Strain() == uplink.Crawl && b.Crawl == 0 {
 				t.Fatal("slow, though no link is")
 			}
 		}

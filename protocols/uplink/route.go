@@ -20,7 +20,9 @@ type Rule struct {
 	Offset    float64 // and then this is added
 	Precision *int    // decimals that are kept, negative ones as well: -1 keeps tens. nil: all
 	Redact    Redact
-	Low       bool // of low priority: left out while the link is slow
+
+	SlowPrecision *int // decimals that are kept while the link is slow, if that is fewer; nil: as ever
+	Low, High     bool // of low priority: left out while the link is slow; of high priority: sent even while it crawls
 }
 
 // Redact is what of a field the far end may know.
@@ -112,8 +114,8 @@ func compile(r Rule) (rule, error) {
 }
 
 // Route is what of a record is sent, and false if nothing is. The record itself stays as it is; what is returned may share its
-// values. While the link is slow, fields of low priority are left out.
-func (t *Table) Route(r record.Record, slow bool) (record.Record, bool) {
+// values. Strain decides on fields by their priority.
+func (t *Table) Route(r record.Record, strain Strain) (record.Record, bool) {
 	if len(t.rules) == 0 {
 		return r, true
 	}
@@ -127,10 +129,10 @@ func (t *Table) Route(r record.Record, slow bool) (record.Record, bool) {
 	fields := make([]record.Field, 0, len(r.Fields))
 	for _, f := range r.Fields {
 		p := t.planOf(c, r.Track, f.Name)
-		if p.rule == nil || p.rule.Redact == Drop || slow && p.rule.Low || taken(fields, p.name) {
+		if p.rule == nil || p.rule.Redact == Drop || p.rule.omitted(strain) || taken(fields, p.name) {
 			continue
 		}
-		fields = append(fields, t.apply(p, f))
+		fields = append(fields, t.apply(p, f, strain))
 	}
 	r.Fields = fields
 	return r, len(fields) > 0
@@ -141,13 +143,17 @@ func taken(fields []record.Field, name string) bool {
 	return slices.ContainsFunc(fields, func(f record.Field) bool { return f.Name == name })
 }
 
-func (t *Table) apply(p plan, f record.Field) record.Field {
+func (r *rule) omitted(strain Strain) bool {
+	return r.Low && strain >= Slow || !r.High && strain == Crawl
+}
+
+func (t *Table) apply(p plan, f record.Field, strain Strain) record.Field {
 	r := p.rule
 	f.Name = p.name
 	if r.Unit != "" {
 		f.Unit = r.Unit
 	}
-	f.Value = r.shape(f.Value)
+	f.Value = r.shape(f.Value, r.decimals(strain))
 	switch {
 	case f.Value == nil || r.Redact == Keep:
 	case r.Redact == Hash:

@@ -28,33 +28,38 @@ func TestRoute(t *testing.T) {
 	all := meter(field("power", 1234.5678), field("energy", uint64(1<<60)), field("count", int64(1267)), field("user", "Ann"), field("on", true),
 		field("raw", []byte{1}), field("never", nil))
 	for name, tt := range map[string]struct {
-		rules []uplink.Rule
-		slow  bool
-		want  string // fields as name=value; "-": the record is not sent
+		rules  []uplink.Rule
+		strain uplink.Strain
+		want   string // fields as name=value; "-": the record is not sent
 	}{
-		"no rules":             {nil, false, "power=1234.5678 energy=1152921504606846976 count=1267 user=Ann on=true raw=[1] never=<nil>"},
-		"one field":            {[]uplink.Rule{{Fields: []string{"power"}}}, false, "power=1234.5678"},
-		"of a track":           {[]uplink.Rule{{Tracks: []string{"tracks/+/meter-1"}, Fields: []string{"o*"}}}, false, "on=true"},
-		"of another":           {[]uplink.Rule{{Tracks: []string{"tracks/+"}}}, false, "-"},
-		"the first decides":    {[]uplink.Rule{{Fields: []string{"power"}, Redact: uplink.Drop}, {Tracks: []string{"tracks/#"}, Fields: []string{"p*", "o*"}}}, false, "on=true"},
-		"scaled":               {[]uplink.Rule{{Fields: []string{"power"}, Scale: 0.001, Precision: digits(2), Unit: "kW"}}, false, "power=1.23[kW]"},
-		"an offset":            {[]uplink.Rule{{Fields: []string{"count"}, Offset: -1000}}, false, "count=267"},
-		"tens":                 {[]uplink.Rule{{Fields: []string{"count", "power"}, Precision: digits(-1)}}, false, "power=1230 count=1270"},
-		"whole stays whole":    {[]uplink.Rule{{Fields: []string{"energy"}, Precision: digits(1)}}, false, "energy=1152921504606846976"},
-		"renamed":              {[]uplink.Rule{{Fields: []string{"power"}, Rename: "P"}, {Rename: "x_*", Fields: []string{"count", "on"}}}, false, "P=1234.5678 x_count=1267 x_on=true"},
-		"two of one name":      {[]uplink.Rule{{Fields: []string{"power"}, Rename: "a"}, {Fields: []string{"on"}, Rename: "a"}}, false, "a=1234.5678"},
-		"masked":               {[]uplink.Rule{{Fields: []string{"user", "power", "raw"}, Redact: uplink.Mask}}, false, "power=<nil> user=*** raw=***"},
-		"low on a fast link":   {[]uplink.Rule{{Fields: []string{"on"}, Low: true}, {Fields: []string{"count"}}}, false, "count=1267 on=true"},
-		"low on a slow link":   {[]uplink.Rule{{Fields: []string{"on"}, Low: true}, {Fields: []string{"count"}}}, true, "count=1267"},
-		"nothing but low":      {[]uplink.Rule{{Low: true}}, true, "-"},
-		"only what is dropped": {[]uplink.Rule{{Redact: uplink.Drop}}, false, "-"},
+		"no rules":                   {nil, uplink.Free, "power=1234.5678 energy=1152921504606846976 count=1267 user=Ann on=true raw=[1] never=<nil>"},
+		"one field":                  {[]uplink.Rule{{Fields: []string{"power"}}}, uplink.Free, "power=1234.5678"},
+		"of a track":                 {[]uplink.Rule{{Tracks: []string{"tracks/+/meter-1"}, Fields: []string{"o*"}}}, uplink.Free, "on=true"},
+		"of another":                 {[]uplink.Rule{{Tracks: []string{"tracks/+"}}}, uplink.Free, "-"},
+		"the first decides":          {[]uplink.Rule{{Fields: []string{"power"}, Redact: uplink.Drop}, {Tracks: []string{"tracks/#"}, Fields: []string{"p*", "o*"}}}, uplink.Free, "on=true"},
+		"scaled":                     {[]uplink.Rule{{Fields: []string{"power"}, Scale: 0.001, Precision: digits(2), Unit: "kW"}}, uplink.Free, "power=1.23[kW]"},
+		"an offset":                  {[]uplink.Rule{{Fields: []string{"count"}, Offset: -1000}}, uplink.Free, "count=267"},
+		"tens":                       {[]uplink.Rule{{Fields: []string{"count", "power"}, Precision: digits(-1)}}, uplink.Free, "power=1230 count=1270"},
+		"whole stays whole":          {[]uplink.Rule{{Fields: []string{"energy"}, Precision: digits(1)}}, uplink.Free, "energy=1152921504606846976"},
+		"renamed":                    {[]uplink.Rule{{Fields: []string{"power"}, Rename: "P"}, {Rename: "x_*", Fields: []string{"count", "on"}}}, uplink.Free, "P=1234.5678 x_count=1267 x_on=true"},
+		"two of one name":            {[]uplink.Rule{{Fields: []string{"power"}, Rename: "a"}, {Fields: []string{"on"}, Rename: "a"}}, uplink.Free, "a=1234.5678"},
+		"masked":                     {[]uplink.Rule{{Fields: []string{"user", "power", "raw"}, Redact: uplink.Mask}}, uplink.Free, "power=<nil> user=*** raw=***"},
+		"low on a fast link":         {[]uplink.Rule{{Fields: []string{"on"}, Low: true}, {Fields: []string{"count"}}}, uplink.Free, "count=1267 on=true"},
+		"low on a slow link":         {[]uplink.Rule{{Fields: []string{"on"}, Low: true}, {Fields: []string{"count"}}}, uplink.Slow, "count=1267"},
+		"nothing but low":            {[]uplink.Rule{{Low: true}}, uplink.Slow, "-"},
+		"high on a link that crawls": {[]uplink.Rule{{Fields: []string{"on"}, High: true}, {Fields: []string{"count"}}}, uplink.Crawl, "on=true"},
+		"nothing high":               {[]uplink.Rule{{}}, uplink.Crawl, "-"},
+		"coarse on a slow link":      {[]uplink.Rule{{Fields: []string{"power"}, Precision: digits(2), SlowPrecision: digits(0)}}, uplink.Slow, "power=1235"},
+		"coarser anyway":             {[]uplink.Rule{{Fields: []string{"power"}, Precision: digits(-2), SlowPrecision: digits(0)}}, uplink.Slow, "power=1200"},
+		"fine on a fast link":        {[]uplink.Rule{{Fields: []string{"power"}, SlowPrecision: digits(0)}}, uplink.Free, "power=1234.5678"},
+		"only what is dropped":       {[]uplink.Rule{{Redact: uplink.Drop}}, uplink.Free, "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			table, err := uplink.NewTable(tt.rules, "salt")
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, ok := table.Route(all, tt.slow)
+			r, ok := table.Route(all, tt.strain)
 			got := "-"
 			if ok {
 				got = told(r)
@@ -87,7 +92,7 @@ func TestHashesCompareWithinOneUplinkOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, _ := table.Route(meter(field("user", v)), false)
+		r, _ := table.Route(meter(field("user", v)), uplink.Free)
 		return told(r)
 	}
 	if a := hash("a", "Ann"); a != hash("a", "Ann") || a == hash("b", "Ann") || a == hash("a", "Bob") || !regexp.MustCompile(`^user=[0-9a-f]{12}$`).MatchString(a) {
@@ -102,7 +107,7 @@ func TestAbsenceIsRoutedLikeItsTrack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := table.Route(absent, false); ok != want {
+		if _, ok := table.Route(absent, uplink.Free); ok != want {
 			t.Errorf("%s: %v", tracks, ok)
 		}
 	}
@@ -141,7 +146,7 @@ func TestTableProperties(t *testing.T) {
 		}
 		before := fmt.Sprint(r)
 		for range 2 { // the second time from what it remembers
-			got, ok := table.Route(r, false)
+			got, ok := table.Route(r, uplink.Free)
 			var want []record.Field
 			for _, f := range r.Fields {
 				if anyOf(filters, r.Track, filterExpr) && anyOf(globs, f.Name, globExpr) {

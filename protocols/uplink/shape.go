@@ -9,14 +9,22 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// shape scales and rounds a number; anything else stays as it is.
-func (r *rule) shape(v record.Value) record.Value {
-	if r.scale == 1 && r.Offset == 0 && r.Precision == nil {
+// decimals are those that are kept; nil: all.
+func (r *rule) decimals(strain Strain) *int {
+	if strain == Free || r.SlowPrecision == nil || r.Precision != nil && *r.Precision < *r.SlowPrecision {
+		return r.Precision
+	}
+	return r.SlowPrecision
+}
+
+// shape scales a number and keeps so many decimals, nil: all; anything else stays as it is.
+func (r *rule) shape(v record.Value, decimals *int) record.Value {
+	if r.scale == 1 && r.Offset == 0 && decimals == nil {
 		return v
 	}
-	if r.scale == 1 && r.Offset == 0 && *r.Precision >= 0 {
+	if r.scale == 1 && r.Offset == 0 && *decimals >= 0 {
 		if f, ok := v.(float64); ok {
-			return rounded(f, *r.Precision)
+			return rounded(f, *decimals)
 		}
 		return v // a whole number has no decimals to lose
 	}
@@ -32,8 +40,8 @@ func (r *rule) shape(v record.Value) record.Value {
 		return v
 	}
 	f = f*r.scale + r.Offset
-	if r.Precision != nil {
-		f = rounded(f, *r.Precision)
+	if decimals != nil {
+		f = rounded(f, *decimals)
 	}
 	return f
 }

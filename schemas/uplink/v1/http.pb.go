@@ -28,7 +28,8 @@ const (
 // which is acknowledged by a 2xx.
 type UplinkHttp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where to, e.g. https://cloud.example/ingest.
+	// Where to, e.g. https://cloud.example/ingest; https+srv:// and the name of a
+	// DNS SRV record, e.g. https+srv://_ingest._tcp.example.com/v1, for its target.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
 	// What is sent, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
@@ -406,10 +407,10 @@ var File_uplink_v1_http_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_http_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/http.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x16uplink/v1/uplink.proto\"\xad\x04\n" +
+	"\x14uplink/v1/http.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x16uplink/v1/uplink.proto\"\xb6\x04\n" +
 	"\n" +
-	"UplinkHttp\x122\n" +
-	"\x03url\x18\x01 \x01(\tB \x8a\xb5\x18\x1c\b\x01*\x18https?://[^/ ]+(/[^ ]*)?R\x03url\x12&\n" +
+	"UplinkHttp\x12;\n" +
+	"\x03url\x18\x01 \x01(\tB)\x8a\xb5\x18%\b\x01*!https?([+]srv)?://[^/ ]+(/[^ ]*)?R\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12Y\n" +
 	"\x05shape\x18\x03 \x01(\tBC\x8a\xb5\x18?\x12\x04json2\x04json2\awebhook2\x06influx2\totlp-json2\rotlp-protobuf2\x06customR\x05shape\x12(\n" +
 	"\x06custom\x18\x04 \x01(\v2\x10.uplink.v1.ShapeR\x06custom\x12.\n" +

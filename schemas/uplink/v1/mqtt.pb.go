@@ -29,7 +29,8 @@ const (
 // MQTT 3.1.1 or 5.
 type UplinkMqtt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The broker, tcp://host:1883 or ssl://host:8883.
+	// The broker, tcp://host:1883 or ssl://host:8883; ssl+srv:// or tcp+srv://
+	// and the name of a DNS SRV record, e.g. ssl+srv://_secure-mqtt._tcp.example.com.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
 	// What is sent, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
@@ -290,10 +291,10 @@ var File_uplink_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/mqtt.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xae\a\n" +
+	"\x14uplink/v1/mqtt.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xb7\a\n" +
 	"\n" +
-	"UplinkMqtt\x127\n" +
-	"\x03url\x18\x01 \x01(\tB%\x8a\xb5\x18!\b\x01*\x1d(tcp|ssl|mqtt|mqtts)://[^/ ]+R\x03url\x12&\n" +
+	"UplinkMqtt\x12@\n" +
+	"\x03url\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12/\n" +
 	"\bcommands\x18\x03 \x01(\v2\x13.uplink.v1.CommandsR\bcommands\x12/\n" +
 	"\aversion\x18\x04 \x01(\tB\x15\x8a\xb5\x18\x11\x12\x053.1.12\x053.1.12\x015R\aversion\x12w\n" +

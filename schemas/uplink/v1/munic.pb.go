@@ -29,7 +29,8 @@ const (
 // cloud API, over MQTT.
 type UplinkMunic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The broker, ssl://host:8883 or tcp://host:1883.
+	// The broker, ssl://host:8883 or tcp://host:1883; ssl+srv:// or tcp+srv://
+	// and the name of a DNS SRV record, e.g. ssl+srv://_secure-mqtt._tcp.example.com.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
 	// What is sent, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
@@ -243,9 +244,9 @@ var File_uplink_v1_munic_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_munic_proto_rawDesc = "" +
 	"\n" +
-	"\x15uplink/v1/munic.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x14uplink/v1/mqtt.proto\x1a\x16uplink/v1/uplink.proto\"\x8d\x05\n" +
-	"\vUplinkMunic\x127\n" +
-	"\x03url\x18\x01 \x01(\tB%\x8a\xb5\x18!\b\x01*\x1d(tcp|ssl|mqtt|mqtts)://[^/ ]+R\x03url\x12&\n" +
+	"\x15uplink/v1/munic.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x14uplink/v1/mqtt.proto\x1a\x16uplink/v1/uplink.proto\"\x96\x05\n" +
+	"\vUplinkMunic\x12@\n" +
+	"\x03url\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12/\n" +
 	"\bcommands\x18\x03 \x01(\v2\x13.uplink.v1.CommandsR\bcommands\x122\n" +
 	"\aaccount\x18\x04 \x01(\tB\x18\x8a\xb5\x18\x14\b\x01!\x00\x00\x00\x00\x00\x00`@*\a[^/+#]+R\aaccount\x12.\n" +

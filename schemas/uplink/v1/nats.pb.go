@@ -28,8 +28,8 @@ const (
 // stream of a NATS server or cluster stores.
 type UplinkNats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The servers of the cluster, nats://host:4222 or tls://host:4222; one that can
-	// be reached will do.
+	// The servers of the cluster, nats://host:4222 or tls://host:4222, or nats+srv://
+	// or tls+srv:// and the name of a DNS SRV record; one that can be reached will do.
 	Urls []string `protobuf:"bytes,1,rep,name=urls,proto3" json:"urls,omitempty"`
 	// What is sent, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
@@ -185,10 +185,10 @@ var File_uplink_v1_nats_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_nats_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/nats.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xab\x04\n" +
+	"\x14uplink/v1/nats.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xb4\x04\n" +
 	"\n" +
-	"UplinkNats\x128\n" +
-	"\x04urls\x18\x01 \x03(\tB$\x8a\xb5\x18 \b\x01!\x00\x00\x00\x00\x00\x000@*\x13(nats|tls)://[^/ ]+R\x04urls\x12&\n" +
+	"UplinkNats\x12A\n" +
+	"\x04urls\x18\x01 \x03(\tB-\x8a\xb5\x18)\b\x01!\x00\x00\x00\x00\x00\x000@*\x1c(nats|tls)([+]srv)?://[^/ ]+R\x04urls\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12N\n" +
 	"\asubject\x18\x03 \x01(\tB4\x8a\xb5\x180\x12\x1cgatewayd.${gateway}.${track}\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x90@R\asubject\x12%\n" +
 	"\x06stream\x18\x04 \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@R\x06stream\x12.\n" +

@@ -29,7 +29,8 @@ const (
 // 3.0.
 type UplinkSparkplug struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brokers, tcp://host:1883 or ssl://host:8883. The node is at one of them
+	// The brokers, tcp://host:1883 or ssl://host:8883, or ssl+srv:// or tcp+srv://
+	// and the name of a DNS SRV record. The node is at one of them
 	// at a time and goes on to the next when that fails, or when the primary host
 	// is not there.
 	Servers []string `protobuf:"bytes,1,rep,name=servers,proto3" json:"servers,omitempty"`
@@ -396,9 +397,9 @@ var File_uplink_v1_sparkplug_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_sparkplug_proto_rawDesc = "" +
 	"\n" +
-	"\x19uplink/v1/sparkplug.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x14uplink/v1/mqtt.proto\x1a\x16uplink/v1/uplink.proto\"\xdd\x05\n" +
-	"\x0fUplinkSparkplug\x12H\n" +
-	"\aservers\x18\x01 \x03(\tB.\x8a\xb5\x18*\b\x01!\x00\x00\x00\x00\x00\x000@*\x1d(tcp|ssl|mqtt|mqtts)://[^/ ]+R\aservers\x12&\n" +
+	"\x19uplink/v1/sparkplug.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x14uplink/v1/mqtt.proto\x1a\x16uplink/v1/uplink.proto\"\xe6\x05\n" +
+	"\x0fUplinkSparkplug\x12Q\n" +
+	"\aservers\x18\x01 \x03(\tB7\x8a\xb5\x183\b\x01!\x00\x00\x00\x00\x00\x000@*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\aservers\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12%\n" +
 	"\x05group\x18\x03 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01*\a[^+/#]+R\x05group\x12!\n" +
 	"\x04node\x18\x04 \x01(\tB\r\x8a\xb5\x18\t*\a[^+/#]*R\x04node\x120\n" +

@@ -29,7 +29,8 @@ const (
 // and logs by the TR50 protocol over MQTT.
 type UplinkTr50 struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The server, ssl://host:8883 or tcp://host:1883.
+	// The server, ssl://host:8883 or tcp://host:1883; ssl+srv:// or tcp+srv://
+	// and the name of a DNS SRV record, e.g. ssl+srv://_secure-mqtt._tcp.example.com.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
 	// What is sent, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
@@ -346,10 +347,10 @@ var File_uplink_v1_tr50_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_tr50_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/tr50.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xd7\x05\n" +
+	"\x14uplink/v1/tr50.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xe0\x05\n" +
 	"\n" +
-	"UplinkTr50\x127\n" +
-	"\x03url\x18\x01 \x01(\tB%\x8a\xb5\x18!\b\x01*\x1d(tcp|ssl|mqtt|mqtts)://[^/ ]+R\x03url\x12&\n" +
+	"UplinkTr50\x12@\n" +
+	"\x03url\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12/\n" +
 	"\bcommands\x18\x03 \x01(\v2\x13.uplink.v1.CommandsR\bcommands\x12,\n" +
 	"\tthing_key\x18\x04 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\x00P@R\bthingKey\x12$\n" +

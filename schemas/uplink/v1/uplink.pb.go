@@ -64,7 +64,14 @@ type Sending struct {
 	// What may be spent.
 	Budget *Budget `protobuf:"bytes,13,opt,name=budget,proto3" json:"budget,omitempty"`
 	// Makes the digits of redact = "hash" this uplink's own.
-	Salt          string `protobuf:"bytes,14,opt,name=salt,proto3" json:"salt,omitempty"`
+	Salt string `protobuf:"bytes,14,opt,name=salt,proto3" json:"salt,omitempty"`
+	// After an outage: in-order sends the oldest records first; fresh-first sends
+	// what is recorded now at once, and the backlog beside it at the pace of
+	// catch-up. Then records of a track come out of order, each with its sequence
+	// and time, and still each of them once.
+	CatchUpOrder string `protobuf:"bytes,15,opt,name=catch_up_order,json=catchUpOrder,proto3" json:"catch_up_order,omitempty"`
+	// Below this measured rate only fields of rules with high are sent; 0: never.
+	Crawl         uint32 `protobuf:"varint,16,opt,name=crawl,proto3" json:"crawl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -197,6 +204,20 @@ func (x *Sending) GetSalt() string {
 	return ""
 }
 
+func (x *Sending) GetCatchUpOrder() string {
+	if x != nil {
+		return x.CatchUpOrder
+	}
+	return ""
+}
+
+func (x *Sending) GetCrawl() uint32 {
+	if x != nil {
+		return x.Crawl
+	}
+	return 0
+}
+
 // Rule says what becomes of the fields that it picks.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -219,7 +240,12 @@ type Rule struct {
 	// a text, hash digits by which equal values can be told.
 	Redact string `protobuf:"bytes,8,opt,name=redact,proto3" json:"redact,omitempty"`
 	// Left out while the link is slow.
-	Low           bool `protobuf:"varint,9,opt,name=low,proto3" json:"low,omitempty"`
+	Low bool `protobuf:"varint,9,opt,name=low,proto3" json:"low,omitempty"`
+	// Sent even while the link is so slow that it crawls.
+	High bool `protobuf:"varint,10,opt,name=high,proto3" json:"high,omitempty"`
+	// Decimals that are kept while the link is slow; as precision, if that keeps
+	// fewer.
+	SlowPrecision *int32 `protobuf:"varint,11,opt,name=slow_precision,json=slowPrecision,proto3,oneof" json:"slow_precision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,6 +343,20 @@ func (x *Rule) GetLow() bool {
 	return false
 }
 
+func (x *Rule) GetHigh() bool {
+	if x != nil {
+		return x.High
+	}
+	return false
+}
+
+func (x *Rule) GetSlowPrecision() int32 {
+	if x != nil && x.SlowPrecision != nil {
+		return *x.SlowPrecision
+	}
+	return 0
+}
+
 // Budget is what an uplink may spend; 0 is without limit. Bytes are those of the
 // connection. What is spent is kept across restarts.
 type Budget struct {
@@ -407,7 +447,11 @@ type Commands struct {
 	// a name. Empty: none.
 	Allow []string `protobuf:"bytes,1,rep,name=allow,proto3" json:"allow,omitempty"`
 	// How long a call may take.
-	Timeout       *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Identity of the access-control on whose behalf they are carried out: what its
+	// roles do not allow is refused, and everything once it is revoked. Empty: the
+	// list alone decides.
+	User          string `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -454,6 +498,13 @@ func (x *Commands) GetTimeout() *durationpb.Duration {
 		return x.Timeout
 	}
 	return nil
+}
+
+func (x *Commands) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
 }
 
 // StatusRequest asks for the status.
@@ -561,6 +612,8 @@ type Status struct {
 	Goodput float64 `protobuf:"fixed64,8,opt,name=goodput,proto3" json:"goodput,omitempty"`
 	// The link counts as slow.
 	Slow bool `protobuf:"varint,9,opt,name=slow,proto3" json:"slow,omitempty"`
+	// So slow that only what is of high priority is sent.
+	Crawls bool `protobuf:"varint,17,opt,name=crawls,proto3" json:"crawls,omitempty"`
 	// About how long it takes to catch up; none if it has, or if that cannot be
 	// told.
 	CatchUp *durationpb.Duration `protobuf:"bytes,10,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"`
@@ -669,6 +722,13 @@ func (x *Status) GetGoodput() float64 {
 func (x *Status) GetSlow() bool {
 	if x != nil {
 		return x.Slow
+	}
+	return false
+}
+
+func (x *Status) GetCrawls() bool {
+	if x != nil {
+		return x.Crawls
 	}
 	return false
 }
@@ -1253,7 +1313,11 @@ type Commanded struct {
 	// What it was, as cmd/<actor>/<Method>.
 	Command string `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
 	// Empty: it was carried out.
-	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// On whose behalf.
+	Caller string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Trace id of the call.
+	Trace         string `protobuf:"bytes,5,opt,name=trace,proto3" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1309,11 +1373,25 @@ func (x *Commanded) GetError() string {
 	return ""
 }
 
+func (x *Commanded) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *Commanded) GetTrace() string {
+	if x != nil {
+		return x.Trace
+	}
+	return ""
+}
+
 var File_uplink_v1_uplink_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\n" +
-	"\x16uplink/v1/uplink.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x05\n" +
+	"\x16uplink/v1/uplink.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x06\n" +
 	"\aSending\x12%\n" +
 	"\x06tracks\x18\x01 \x03(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00p@R\x06tracks\x124\n" +
 	"\x05rules\x18\x02 \x03(\v2\x0f.uplink.v1.RuleB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00@\x8f@R\x05rules\x12/\n" +
@@ -1330,7 +1408,9 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\bcatch_up\x18\v \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x80\x84.AR\acatchUp\x12\x1d\n" +
 	"\x04slow\x18\f \x01(\rB\t\x8a\xb5\x18\x05:\x03B/sR\x04slow\x12)\n" +
 	"\x06budget\x18\r \x01(\v2\x11.uplink.v1.BudgetR\x06budget\x12\x1a\n" +
-	"\x04salt\x18\x0e \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\x04salt\"\xc4\x02\n" +
+	"\x04salt\x18\x0e \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\x04salt\x12K\n" +
+	"\x0ecatch_up_order\x18\x0f \x01(\tB%\x8a\xb5\x18!\x12\bin-order2\bin-order2\vfresh-firstR\fcatchUpOrder\x12\x1f\n" +
+	"\x05crawl\x18\x10 \x01(\rB\t\x8a\xb5\x18\x05:\x03B/sR\x05crawl\"\xaf\x03\n" +
 	"\x04Rule\x12%\n" +
 	"\x06tracks\x18\x01 \x03(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00p@R\x06tracks\x12%\n" +
 	"\x06fields\x18\x02 \x03(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00p@R\x06fields\x12\x16\n" +
@@ -1340,9 +1420,13 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\x06offset\x18\x06 \x01(\x01R\x06offset\x129\n" +
 	"\tprecision\x18\a \x01(\x05B\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x002\xc0!\x00\x00\x00\x00\x00\x002@H\x00R\tprecision\x88\x01\x01\x120\n" +
 	"\x06redact\x18\b \x01(\tB\x18\x8a\xb5\x18\x142\x002\x04drop2\x04mask2\x04hashR\x06redact\x12\x10\n" +
-	"\x03low\x18\t \x01(\bR\x03lowB\f\n" +
+	"\x03low\x18\t \x01(\bR\x03low\x12\x12\n" +
+	"\x04high\x18\n" +
+	" \x01(\bR\x04high\x12B\n" +
+	"\x0eslow_precision\x18\v \x01(\x05B\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x002\xc0!\x00\x00\x00\x00\x00\x002@H\x01R\rslowPrecision\x88\x01\x01B\f\n" +
 	"\n" +
-	"_precision\"\xde\x01\n" +
+	"_precisionB\x11\n" +
+	"\x0f_slow_precision\"\xde\x01\n" +
 	"\x06Budget\x12&\n" +
 	"\n" +
 	"hour_bytes\x18\x01 \x01(\x04B\a\x8a\xb5\x18\x03:\x01BR\thourBytes\x12!\n" +
@@ -1351,13 +1435,15 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"monthBytes\x12#\n" +
 	"\rmonth_records\x18\x04 \x01(\x04R\fmonthRecords\x12:\n" +
 	"\vbilling_day\x18\x05 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00<@R\n" +
-	"billingDay\"\x81\x01\n" +
+	"billingDay\"\xa7\x01\n" +
 	"\bCommands\x12#\n" +
 	"\x05allow\x18\x01 \x03(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00@\x8f@R\x05allow\x12P\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0r@R\atimeout\"\x0f\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0r@R\atimeout\x12$\n" +
+	"\x04user\x18\x03 \x01(\tB\x10\x8a\xb5\x18\f*\n" +
+	"[a-z0-9-]*R\x04user\"\x0f\n" +
 	"\rStatusRequest\";\n" +
 	"\x0eStatusResponse\x12)\n" +
-	"\x06status\x18\x01 \x01(\v2\x11.uplink.v1.StatusR\x06status\"\xe1\x04\n" +
+	"\x06status\x18\x01 \x01(\v2\x11.uplink.v1.StatusR\x06status\"\xf9\x04\n" +
 	"\x06Status\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x10\n" +
@@ -1367,7 +1453,8 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\abacklog\x18\x06 \x01(\v2\x12.uplink.v1.BacklogR\abacklog\x12#\n" +
 	"\x04rate\x18\a \x01(\x01B\x0f\x8a\xb5\x18\v:\trecords/sR\x04rate\x12#\n" +
 	"\agoodput\x18\b \x01(\x01B\t\x8a\xb5\x18\x05:\x03B/sR\agoodput\x12\x12\n" +
-	"\x04slow\x18\t \x01(\bR\x04slow\x124\n" +
+	"\x04slow\x18\t \x01(\bR\x04slow\x12\x16\n" +
+	"\x06crawls\x18\x11 \x01(\bR\x06crawls\x124\n" +
 	"\bcatch_up\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\acatchUp\x12>\n" +
 	"\facknowledged\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\facknowledged\x12\x14\n" +
@@ -1418,11 +1505,13 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x121\n" +
 	"\x06lasted\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06lasted\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x12\n" +
-	"\x04over\x18\x04 \x01(\bR\x04over\"k\n" +
+	"\x04over\x18\x04 \x01(\bR\x04over\"\x99\x01\n" +
 	"\tCommanded\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error2N\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12\x16\n" +
+	"\x06caller\x18\x04 \x01(\tR\x06caller\x12\x14\n" +
+	"\x05trace\x18\x05 \x01(\tR\x05trace2N\n" +
 	"\rUplinkService\x12=\n" +
 	"\x06Status\x12\x18.uplink.v1.StatusRequest\x1a\x19.uplink.v1.StatusResponseB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
 

@@ -1,0 +1,44 @@
+package uplink
+
+import (
+	"time"
+
+	"gatewayd/protocols/record"
+)
+
+// lane is records on their way to the far end, in their order. There are two: what the place in the tracks has come to, and what goes ahead of it.
+type lane struct {
+	queue
+	follow   record.Follow
+	filled   bool      // the last reading brought as much as was asked for: there is more
+	since    time.Time // when the oldest of what waits for company came
+	flushing time.Time // when the next look at it is due
+	density  float64   // records per message of the store
+
+	// suspects is how many entries from the oldest on have one among them that the far end refuses without saying which.
+	suspects int
+	// lone is how often in a row a batch of one and the same record has ended the connection; skip passes it over for
+	// one batch, to see whether it is to blame.
+	lone int
+	skip int
+}
+
+// appetite is how many messages hold about as many records as two batches.
+func (l *lane) appetite(batch int) int {
+	if l.density == 0 {
+		return handful
+	}
+	return min(max(int(2*float64(batch)/l.density), 1), most)
+}
+
+// came notes that so many messages have brought so many records.
+func (l *lane) came(messages, records int) {
+	if messages == 0 {
+		return
+	}
+	d := max(float64(records)/float64(messages), 0.01)
+	if l.density == 0 {
+		l.density = d
+	}
+	l.density += 0.25 * (d - l.density)
+}
