@@ -33,8 +33,10 @@ func demoCommand() *cobra.Command {
 		Long: `Run a gateway in this process, with a plant made of software: a PLC behind Modbus
 TCP, an RS-485 line with a healthy, a slow, a flaky and a silent meter, and a Wi-Fi
 plug that publishes by MQTT. Modbus masters find the plant's live points on one port, and the meters themselves on
-another. Nothing has to be installed or configured, and nothing stays behind. On a
-terminal it shows the supervision tree as it lives.
+another. What is recorded goes to two clouds, also made of software; the link to one of
+them is cut now and then, and the uplink catches up. Nothing has to be installed or
+configured, and nothing stays behind. On a terminal it shows the supervision tree as it
+lives.
 
 --drill tells how the gateway heals itself: it kills and hangs actors, pulls the
 serial adapter and starves the watchdog, and shows each step of the healing.`,
@@ -64,6 +66,7 @@ type demo struct {
 	out             io.Writer
 
 	plant *plant
+	far   *clouds
 	file  string // the config
 	log   *slog.Logger
 }
@@ -102,6 +105,10 @@ func (d *demo) run(ctx context.Context, drill bool) (err error) {
 		return err
 	}
 	defer d.plant.close()
+	if d.far, err = startClouds(!drill); err != nil {
+		return err
+	}
+	defer d.far.close()
 	defer startPlug(d.mqtt)()
 	d.file = filepath.Join(d.data, "demo.toml")
 	if err := writeFile(d.file, d.config()); err != nil {
@@ -137,7 +144,8 @@ func (d *demo) config() []byte {
 			"@unit@", strconv.Itoa(int(m.unit)), "@tolerate@", strconv.Itoa(m.tolerate)).Replace(meterConfig))
 	}
 	return []byte(strings.NewReplacer("@bus@", d.bus, "@mqtt@", d.mqtt, "@modbus@", d.modbus, "@gateway@", d.gateway,
-		"@plug@", plugName, "@plc@", d.plant.plc, "@line@", d.plant.line.Path(), "@meters@\n", all.String()).Replace(demoConfig))
+		"@plug@", plugName, "@plc@", d.plant.plc, "@line@", d.plant.line.Path(),
+		"@web@", d.far.web, "@archive@", d.far.archive, "@meters@\n", all.String()).Replace(demoConfig))
 }
 
 // start starts a gateway; the demo is the watchdog outside, so that it may be
@@ -209,6 +217,7 @@ func (d *demo) hints() []string {
 		"mosquitto_sub" + mqtt + " -t 'data/#' -v",
 		"gatewayd call" + server + ` field/plc/mixer WriteRegisters '{"address":10,"values":[42]}'`,
 		"gatewayd call" + server + ` field/pump Set '{"name":"relay","flag":true}'    a plug that publishes by MQTT`,
+		"gatewayd uplinks" + server + " --follow    two clouds; the link to one is cut now and then",
 		mbpoll(d.modbus, "-t 4:float -B -r 11 -c 2") + "    voltage and power of meter-1, as the gateway has them",
 		mbpoll(d.modbus, "-r 2") + " 1200    the mixer's setpoint",
 		mbpoll(d.gateway, "-t 3:float -B -r 1 -c 2") + "    meter-1 itself, on a line that is polled all the while",

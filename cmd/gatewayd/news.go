@@ -12,6 +12,7 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
 	"gatewayd/supervisor"
 	"gatewayd/supervisor/watchdog"
 )
@@ -29,6 +30,7 @@ type news struct {
 	health  map[string]*actorv1.Health
 	traffic map[string]*traffic
 	values  map[string]*samplev1.Samples
+	uplinks map[string]*uplinkv1.Status
 	heard   map[string]time.Time // when the last good sample of an actor came
 	healed  []*actorv1.Healed
 	lines   []newsLine // by their own time
@@ -49,6 +51,7 @@ func newNews(units map[string]map[string]string) *news {
 func (n *news) forget() {
 	n.health, n.traffic = map[string]*actorv1.Health{}, map[string]*traffic{}
 	n.values, n.heard = map[string]*samplev1.Samples{}, map[string]time.Time{}
+	n.uplinks = map[string]*uplinkv1.Status{}
 	n.boot = nil
 }
 
@@ -192,6 +195,16 @@ func (n *news) tell(m bus.Msg, kept bool) {
 		n.update(func() {
 			if !kept || n.health[a.Path] == nil {
 				n.hear(a.Path, h)
+			}
+		})
+	case "uplink":
+		u := &uplinkv1.Status{}
+		if m.Decode(u) != nil {
+			return
+		}
+		n.update(func() {
+			if !kept || n.uplinks[a.Path] == nil {
+				n.uplinks[a.Path] = u
 			}
 		})
 	case "boot":

@@ -31,7 +31,7 @@ const (
 	lineActor  = "field/rs485-1/line"
 	meterActor = "field/rs485-1/meter-1"
 	mixerActor = "field/plc/mixer"
-	modemActor = "uplink/modem"
+	modemActor = "radio/modem"
 )
 
 // excused are the actors that are never well: the silent and the flaky meter.
@@ -176,7 +176,7 @@ func (s *story) starves(ctx context.Context) error {
 		life = s.n.health[modemActor].GetLife()
 		s.n.mu.Unlock()
 		if over {
-			return s.healed(ctx, "uplink", "full-restart")
+			return s.healed(ctx, "radio", "full-restart")
 		}
 		if err := s.inject(ctx, "kill", modemActor, 0); err != nil {
 			// A gateway that ends meanwhile answers nobody.

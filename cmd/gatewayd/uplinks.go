@@ -167,6 +167,16 @@ func printUplinks(w io.Writer, all []sending, now time.Time) (lines int, err err
 	return strings.Count(text.String(), "\n"), err
 }
 
+// uplinkText is how far an uplink is, in one line.
+func uplinkText(m *uplinkv1.Status) string {
+	b := m.Backlog
+	text := fmt.Sprintf("%d sent, %d waiting", m.Counts.GetAcknowledged(), b.GetRecords())
+	if m.State == "sending" && b.GetPeak() > b.GetRecords() && b.GetRecords() > 0 {
+		text = bar(b.Peak-b.Records, b.Peak, 16) + "  " + text
+	}
+	return text
+}
+
 // bar shows how much of all is done.
 func bar(done, all uint64, width int) string {
 	full := int(float64(done) / float64(max(all, 1)) * float64(width))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -79,8 +78,8 @@ func frame(n *news, hints []string, mqtt string, height int, now time.Time, up t
 }
 
 // treeRows are the supervision tree. A small one has the actors that every
-// gateway has in one line as long as they are well, and of what has no values to
-// show only the top.
+// gateway has in one line as long as they are well, and in another one what is well
+// throughout and has nothing to show.
 func treeRows(n *news, small bool, now time.Time) [][]cell {
 	rows := [][]cell{{{fmt.Sprintf("%-20s%-15s%6s  %s", "NAME", "HEALTH", "MSG/S", "LAST VALUES, OR WHAT IS WRONG"), bold}}}
 	short := small
@@ -95,8 +94,9 @@ func treeRows(n *news, small bool, now time.Time) [][]cell {
 			others = append(others, s)
 		}
 	}
+	var quiet []string
 	if small {
-		others = folded(n, others)
+		others, quiet = folded(n, others)
 	}
 	shown := append(system, others...)
 	if short {
@@ -107,19 +107,31 @@ func treeRows(n *news, small bool, now time.Time) [][]cell {
 	for i, name := range branches(append([]string{supervisor.Root}, pathsOf(shown)...), "")[1:] {
 		rows = append(rows, treeRow(n, shown[i], name, now))
 	}
+	if len(quiet) > 0 {
+		c := healthCell(actors.OK)
+		rows = append(rows, []cell{{pad(fmt.Sprintf("and %d more", len(quiet)), 20), dim}, {pad(c.text, 15), c.colour}, {pad("", 8), ""}, {strings.Join(quiet, ", "), dim}})
+	}
 	return rows
 }
 
-// folded leaves out what is below a top that is well throughout and shows no values.
-func folded(n *news, all []standing) []standing {
+// folded leaves out what is below a top that is well throughout and shows nothing; these tops are quiet.
+func folded(n *news, all []standing) (rest []standing, quiet []string) {
 	top := func(s standing) string { first, _, _ := strings.Cut(s.path, "/"); return first }
 	open := map[string]bool{}
 	for _, s := range all {
-		if s.health.State != actors.OK || n.values[s.path] != nil {
+		if s.health.State != actors.OK || n.values[s.path] != nil || n.uplinks[s.path] != nil {
 			open[top(s)] = true
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(s standing) bool { return s.path != top(s) && !open[top(s)] })
+	for _, s := range all {
+		switch {
+		case open[top(s)]:
+			rest = append(rest, s)
+		case s.path == top(s):
+			quiet = append(quiet, s.path)
+		}
+	}
+	return rest, quiet
 }
 
 func treeRow(n *news, s standing, name string, now time.Time) []cell {
@@ -131,6 +143,11 @@ func treeRow(n *news, s standing, name string, now time.Time) []cell {
 	}
 	row = append(row, cell{fmt.Sprintf("%6s  ", rate), dim})
 	text, good := valuesText(n.values[s.path], n.units[s.path])
+	if u := n.uplinks[s.path]; u != nil {
+		if text = uplinkText(u); s.health.State != actors.OK && s.health.Cause != "" {
+			return append(row, cell{text + "  " + s.health.Cause, c.colour})
+		}
+	}
 	switch {
 	case s.health.State != actors.OK && s.health.Cause != "" && s.health.Kind != "group":
 		return append(row, cell{s.health.Cause, c.colour})
