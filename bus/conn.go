@@ -41,6 +41,7 @@ type Conn struct {
 	keep    *nats.Conn                // to what is kept on disk; the same as nc on a dialled connection
 	queues  []string                  // subjects that lead into the streams' queues; none on a dialled connection
 	heard   func(subject string) bool // nil on a dialled connection
+	hub     bool                      // it leads to a hub: each gateway there is a domain of its own
 	streams *streams
 	commit  *committer    // of tracks; nil on a dialled connection
 	ended   chan struct{} // closed when the connection has ended and does not come back; see Ended

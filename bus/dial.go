@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,16 +12,18 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
 // Options say how to reach the bus of a gateway from another process.
 type Options struct {
 	URL      string      // nats://host:port; nats://127.0.0.1:4222
-	NKeyFile string      // seed file (observer.nk, operator.nk); "" connects without credentials
+	NKeyFile string      // seed file (observer.nk, operator.nk), or one of a JWT and its key; "" connects without credentials
 	User     string      // name of an identity that has a password; "" without
 	Password string      // its password
 	Name     string      // of this client, as the server lists it
 	TLS      *tls.Config // nil for plain TCP, or for the system's certificates with a tls:// URL
+	Hub      bool        // it is a hub of gateways: what one of them keeps is asked of that one, by the subject
 }
 
 // Dial connects to the bus of a running gateway. It tries once: its errors are
@@ -44,7 +47,7 @@ func Dial(o Options) (*Conn, error) {
 		opts = append(opts, nats.Secure(o.TLS))
 	}
 	if o.NKeyFile != "" {
-		key, err := nats.NkeyOptionFromSeed(o.NKeyFile)
+		key, err := proofFrom(o.NKeyFile)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, fmt.Errorf("key file %s does not exist: the gateway makes it when its bus first listens", o.NKeyFile)
@@ -63,8 +66,20 @@ func Dial(o Options) (*Conn, error) {
 		o.URL = Redacted(o.URL)
 		return nil, unreachable(o, err)
 	}
-	c.nc, c.keep = nc, nc
+	c.nc, c.keep, c.hub = nc, nc, o.Hub
 	return c, nil
+}
+
+// proofFrom is how a client proves himself by a file.
+func proofFrom(file string) (nats.Option, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := nkeys.ParseDecoratedJWT(text); err == nil && bytes.Contains(text, []byte("BEGIN NATS USER JWT")) {
+		return nats.UserCredentials(file), nil
+	}
+	return nats.NkeyOptionFromSeed(file)
 }
 
 // Redacted is a URL without the password in it.

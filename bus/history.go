@@ -111,7 +111,10 @@ func (c *Conn) scan(ctx context.Context, nc *nats.Conn, stream, pattern string, 
 
 // fetch makes one direct get; more is true when the server has further messages.
 func (c *Conn) fetch(ctx context.Context, nc *nats.Conn, stream string, req directGet, each func(Record) error) (more bool, err error) {
-	subject := "$JS.API.DIRECT.GET." + stream
+	subject, err := c.direct(stream, req)
+	if err != nil {
+		return false, err
+	}
 	ctx, done := c.bounded(ctx, subject)
 	defer done()
 	body, err := json.Marshal(req)
@@ -130,6 +133,9 @@ func (c *Conn) fetch(ctx context.Context, nc *nats.Conn, stream string, req dire
 	got := false
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
+		if errors.Is(err, nats.ErrNoResponders) && c.hub && streamOf[State] == stream {
+			return false, away(subject)
+		}
 		if errors.Is(err, nats.ErrNoResponders) {
 			return false, Errorf(Unavailable, "stream %s is not there: the store of the gateway does not work", stream)
 		}

@@ -72,6 +72,9 @@ func (b *Bus) prepare(ctx context.Context) {
 		if err == nil && cfg.Name == streamTracks {
 			if err = b.fill(ctx); err == nil {
 				b.saveDescription()
+				if err := b.openSource(ctx); err != nil {
+					b.log.Error("the hub cannot source the tracks", "err", err)
+				}
 			}
 		}
 		if err != nil {

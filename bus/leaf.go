@@ -24,6 +24,7 @@ type Leaf struct {
 	TLS         *tls.Config // for tls://; nil: the system's authorities
 	Hears       []Class     // what the hub may hear; none: data, events, states and tracks
 	Calls       []string    // commands that it may send, as filters of topics, e.g. "cmd/field/#"; none: none
+	Tracks      []string    // tracks that a stream there may source, as filters of paths, e.g. "tracks/#"; none: none
 }
 
 // roleHub is the account of the hub. Its commands come from nats/hub.
@@ -52,6 +53,9 @@ func (l *Leaf) check(gateway string) error {
 		if _, err := l.call(gateway, topic); err != nil {
 			return err
 		}
+	}
+	if _, err := l.sourced(gateway); err != nil {
+		return err
 	}
 	for _, c := range l.Hears {
 		if !slices.Contains(visible[:], c) {
@@ -131,65 +135,8 @@ func (l *Leaf) options(o *server.Options) error {
 	return nil
 }
 
-// admit gives the hub its view of this gateway. It is an account and not a set of permissions: a request carries a reply subject of the
-// hub's choice, and within an account of the gateway's own the answer would be delivered there with the gateway's rights.
-func (l *Leaf) admit(s *server.Server, gateway string) error {
-	own := s.GlobalAccount()
-	hub, err := s.LookupAccount(roleHub)
-	if err != nil {
-		return fmt.Errorf("account of the hub: %w", err)
-	}
-	var errs []error
-	for _, c := range l.hears() {
-		subject := "gw." + gateway + "." + string(c) + ".>"
-		errs = append(errs, own.AddStreamExport("gw.*."+string(c)+".>", nil), hub.AddStreamImport(own, subject, ""))
-	}
-	for _, filter := range l.Calls {
-		subject, err := l.call(gateway, filter)
-		if err != nil {
-			return err
-		}
-		errs = append(errs, own.AddServiceExportWithResponse(commands, server.Streamed, nil), hub.AddServiceImport(own, subject, subject))
-	}
-	for _, subject := range discovery {
-		errs = append(errs, own.AddServiceExportWithResponse(subject, server.Streamed, nil),
-			own.SetServiceExportResponseThreshold(subject, flushTimeout), hub.AddServiceImport(own, subject, subject))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("view of the hub: %w", err)
-	}
-	return nil
-}
-
-func (l *Leaf) hears() []Class {
-	if len(l.Hears) > 0 {
-		return l.Hears
-	}
-	return []Class{Data, Event, State, Track}
-}
-
 // Hub says whether the bus is connected to its hub.
 func (b *Bus) Hub() bool {
 	s := b.server.get()
 	return s != nil && s.NumLeafNodes() > 0
-}
-
-// A Grant is what a hub must let a gateway do there, and no more: the permissions of its user.
-type Grant struct{ Publish, Subscribe []string }
-
-// Grant is that of a gateway with this Leaf. To answer what it is asked it must be able to publish to inboxes, whose names nobody can guess:
-// leave to respond only, which a hub has a setting for, is not known to the gateway's end of a leaf connection.
-func (l *Leaf) Grant(gateway string) (g Grant, err error) {
-	for _, c := range l.hears() {
-		g.Publish = append(g.Publish, "gw."+gateway+"."+string(c)+".>")
-	}
-	for _, filter := range l.Calls {
-		s, err := l.call(gateway, filter)
-		if err != nil {
-			return g, err
-		}
-		g.Subscribe = append(g.Subscribe, s)
-	}
-	g.Publish, g.Subscribe = append(g.Publish, inboxAny+".>"), append(g.Subscribe, discovery[:]...)
-	return g, nil
 }

@@ -62,12 +62,9 @@ func (c *Conn) Reader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 	}
 	gateway := c.commit.bus.Gateway()
 	for _, t := range cfg.Tracks {
-		p, err := Pattern(gateway, string(Track)+"/"+strings.Trim(t, "/"))
+		p, err := trackPattern(gateway, t)
 		if err != nil {
 			return nil, Errorf(InvalidArgument, "%s", err)
-		}
-		if !strings.HasSuffix(p, ".>") {
-			p += ".*"
 		}
 		if !slices.Contains(r.patterns, p) {
 			r.patterns = append(r.patterns, p)

@@ -49,6 +49,7 @@ func BusKind(b Bus, running *gatewayv1.Bus, door BusDoor) actors.Kind {
 			{Class: bus.Event, Leaf: "loss", Message: &gatewayv1.BusLoss{}},
 			{Class: bus.Event, Leaf: "insecure", Message: &gatewayv1.BusInsecure{}},
 			{Class: bus.Event, Leaf: "cut", Message: &gatewayv1.BusCut{}},
+			{Class: bus.State, Leaf: bus.Standing, Message: &gatewayv1.Standing{}},
 		},
 		Live:  true,
 		Check: func(config proto.Message) []schemas.Violation { return checkBus(config.(*gatewayv1.Bus)) },

@@ -14,8 +14,7 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-func callCommand() *cobra.Command {
-	c := &client{}
+func callCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "call PATH METHOD [JSON|-]",
 		Short: "Ask an actor to do something",

@@ -28,6 +28,7 @@ type client struct {
 	data                       string
 	timeout                    time.Duration
 	asJSON                     bool
+	fleet                      bool // server is a hub, and key what lets in there
 	proof                      proof
 	cmd                        *cobra.Command // whose flags they are
 
@@ -38,6 +39,12 @@ type client struct {
 func (c *client) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	c.cmd = cmd
+	f.DurationVar(&c.timeout, "timeout", 10*time.Second, "longest wait for the gateway")
+	f.BoolVar(&c.asJSON, "json", false, "print JSON")
+	if c.fleet {
+		c.hubFlags(cmd)
+		return
+	}
 	f.StringVar(&c.server, "server", "", "where the gateway's bus listens (default $GATEWAYD_SERVER, else what <data>/"+urlFile+" says, else "+defaultURL+")")
 	f.StringVar(&c.key, "key", "", "nkey seed file to identify with (default $GATEWAYD_KEY, else <data>/keys/operator.nk if it can be read, else none)")
 	f.StringVar(&c.user, "user", "", "name of an identity to be, by the password in $GATEWAYD_PASSWORD or one that is asked for")
@@ -46,8 +53,6 @@ func (c *client) flags(cmd *cobra.Command) {
 	f.StringVar(&c.proof.key, "cert-key", os.Getenv("GATEWAYD_CERT_KEY"), "PEM file of its key (default $GATEWAYD_CERT_KEY, else --cert)")
 	f.StringVar(&c.gateway, "gateway", "", "name of the gateway (default the only one there)")
 	f.StringVar(&c.data, "data", dataDir(), "data directory of a gateway on this machine")
-	f.DurationVar(&c.timeout, "timeout", 10*time.Second, "longest wait for the gateway")
-	f.BoolVar(&c.asJSON, "json", false, "print JSON")
 	_ = cmd.RegisterFlagCompletionFunc("gateway", c.completeGateways)
 	_ = cmd.MarkFlagFilename("key")
 	_ = cmd.MarkFlagDirname("data")
@@ -94,9 +99,9 @@ func (c *client) connect(ctx context.Context) error {
 	if err := c.dial(); err != nil {
 		return err
 	}
-	if c.gateway != "" {
+	if c.gateway != "" || c.fleet {
 		if err := bus.CheckGateway(c.gateway); err != nil {
-			return usage("--gateway %s: %v", c.gateway, err)
+			return usage("%v", err)
 		}
 		return nil
 	}
@@ -130,6 +135,9 @@ func (c *client) checkData(says string) error {
 }
 
 func (c *client) dial() (err error) {
+	if c.fleet {
+		return c.dialHub()
+	}
 	url, says, pinned := c.url()
 	if err := c.checkData(says); err != nil {
 		return err
@@ -221,6 +229,9 @@ func (c *client) explain(err error) error {
 	var e *bus.Error
 	if !errors.As(err, &e) {
 		return err
+	}
+	if c.fleet {
+		return c.explainAtHub(e)
 	}
 	switch e.Code {
 	case bus.PermissionDenied:

@@ -41,6 +41,7 @@ type daemon struct {
 	starved chan watchdog.Cause
 	petting context.CancelFunc
 	petted  chan struct{}
+	untold  func() // ends telling the fleet; nil: there is none
 }
 
 // stopTime bounds a clean stop.
@@ -122,6 +123,11 @@ func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, di
 		return d, err
 	}
 	d.pet()
+	if busConfig.Leaf != nil {
+		if d.untold, err = d.tellFleet(); err != nil {
+			return d, err
+		}
+	}
 	d.ready(root.Gateway)
 	return d, nil
 }
@@ -252,6 +258,9 @@ func (d *daemon) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
 	err := d.tree.Stop(ctx)
+	if d.untold != nil {
+		d.untold()
+	}
 	d.bus.Close()
 	err = errors.Join(err, d.book.Close(err == nil))
 	d.petting()

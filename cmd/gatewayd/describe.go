@@ -15,8 +15,7 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-func describeCommand() *cobra.Command {
-	c := &client{}
+func describeCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe PATH [METHOD]",
 		Short: "Show what an actor is, does, answers and publishes",

@@ -11,8 +11,7 @@ import (
 	"gatewayd/bus"
 )
 
-func eventsCommand() *cobra.Command {
-	c := &client{}
+func eventsCommand(c *client) *cobra.Command {
 	var n int
 	var follow bool
 	cmd := &cobra.Command{

@@ -1,86 +1,136 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
-	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
 func fleetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
-		Short: "Gateways that join a NATS cluster",
+		Short: "Many gateways at once, through the NATS cluster that they join",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(fleetCredsCommand())
+	cmd.AddCommand(fleetCredsCommand(), fleetSetupCommand(), fleetTrackCommand(), fleetListCommand(), fleetConfigCommand())
+	for _, c := range []func(*client) *cobra.Command{treeCommand, describeCommand, watchCommand, eventsCommand, callCommand, tracksCommand, uplinksCommand} {
+		cmd.AddCommand(distant(c))
+	}
 	return cmd
 }
 
-func fleetCredsCommand() *cobra.Command {
-	var file, account string
+func fleetSetupCommand() *cobra.Command {
+	c := &client{fleet: true}
+	replicas := 0
 	cmd := &cobra.Command{
-		Use:   "creds",
-		Short: "Make a gateway's key, and what its hub's config must say of it",
-		Long: `Make the key that a gateway joins its hub with, where the leaf.key-file of its
-config says, unless it is there already; and print the user that a NATS server of
-the hub needs for it. That user may do what the gateway's config lets the hub
-hear and call, and nothing else.`,
+		Use:   "setup",
+		Short: "Have the hub remember every gateway that was ever there",
+		Long: `Make the stream FLEET at the hub, which keeps the last standing of every gateway: by
+it gatewayd fleet ls and push know those that are away. It may be run again, with
+other --replicas.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, problems := load(file)
-			if err := refused(problems); err != nil {
+			if err := c.dial(); err != nil {
 				return err
 			}
-			busConfig := cfg.Find("bus").Config.(*gatewayv1.Bus)
-			if busConfig.GetLeaf().GetKeyFile() == "" {
-				return usage("%s: the bus has no leaf with a key-file", file)
+			defer c.close()
+			ctx, cancel := c.bounded(cmd.Context())
+			defer cancel()
+			if err := c.conn.Roster(ctx, replicas); err != nil {
+				return c.explain(err)
 			}
-			gateway := cfg.Root.Config.(*gatewayv1.Gateway).Gateway
-			return fleetCreds(cmd.OutOrStdout(), gateway, account, busConfig)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the hub remembers its gateways, on %s\n", counted(replicas, "server"))
+			return err
 		},
 	}
-	cmd.Flags().StringVar(&file, "config", "gateway.toml", "config file of the gateway")
-	cmd.Flags().StringVar(&account, "account", "FLEET", "account of the gateways at the hub")
-	_ = cmd.MarkFlagFilename("config", "toml")
+	c.flags(cmd)
+	cmd.Flags().IntVar(&replicas, "replicas", 1, "servers of the hub that keep it: 1, 3 or 5")
 	return cmd
 }
 
-func fleetCreds(w io.Writer, gateway, account string, c *gatewayv1.Bus) error {
-	l := &bus.Leaf{Calls: c.Leaf.Calls}
-	for _, class := range c.Leaf.Hears {
-		l.Hears = append(l.Hears, bus.Class(class))
+func fleetTrackCommand() *cobra.Command {
+	c := &client{fleet: true}
+	stream, replicas, remove := "", 0, []string(nil)
+	cmd := &cobra.Command{
+		Use:   "track [ID...]",
+		Short: "Have a stream of the hub source the tracks of gateways",
+		Long: `Have a stream of the hub take the tracks of these gateways into itself, beside those
+that it has already, and show how far it is. What is cut off is made up for when
+the connection is back: nothing is lost and nothing comes twice, as long as
+the gateway keeps it. The gateway says in leaf.tracks which of its tracks that may be.
+
+Messages in the stream are the gateway's own, chunks of records in their compact
+form on gw.<gateway>.track.<path>.records. A gateway feeds one stream; others at the
+hub can source that one. For records as JSON, or on a link where bytes cost money,
+use kind uplink-nats instead: a sourced gateway is heard from every second.`,
+		Example: `  gatewayd fleet track site-7 site-8 --replicas 3
+  gatewayd fleet track
+  gatewayd fleet track --remove site-8`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, id := range append(args, remove...) {
+				if err := bus.CheckGateway(id); err != nil {
+					return usage("%v", err)
+				}
+			}
+			if err := c.dial(); err != nil {
+				return err
+			}
+			defer c.close()
+			ctx, cancel := c.bounded(cmd.Context())
+			defer cancel()
+			messages, all, err := c.conn.Sourcing(ctx, stream, replicas, args, remove)
+			if err != nil {
+				return c.explain(err)
+			}
+			return c.printSources(cmd.OutOrStdout(), stream, messages, all)
+		},
 	}
-	public, err := bus.LeafKey(c.Leaf.KeyFile)
-	if err != nil {
-		return err
-	}
-	g, err := l.Grant(gateway)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, `# nats-server.conf of the hub
-accounts {
-  %s {
-    users = [
-      # gateway %s
-      {
-        nkey: %s
-        permissions {
-          publish   = [%s]
-          subscribe = [%s]
-        }
-      }
-    ]
-  }
+	c.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&stream, "stream", "TRACKS", "name of the stream at the hub")
+	f.IntVar(&replicas, "replicas", 0, "servers of the hub that keep it: 1, 3 or 5 (default as it is, else 1)")
+	f.StringSliceVar(&remove, "remove", nil, "gateways whose tracks it sources no more; what it has stays")
+	return cmd
 }
-`, account, gateway, public, inBrackets(g.Publish), inBrackets(g.Subscribe))
+
+func (c *client) printSources(w io.Writer, stream string, messages uint64, all []bus.Source) error {
+	if c.asJSON {
+		return writeSources(w, messages, all)
+	}
+	rows := [][]cell{plain("GATEWAY", "WAITING", "HEARD")}
+	for _, s := range all {
+		heard := cell{"never", yellow}
+		if s.Active >= 0 {
+			heard = cell{age(s.Active) + " ago", ""}
+		}
+		rows = append(rows, []cell{{text: s.Gateway}, {text: fmt.Sprint(s.Lag)}, heard})
+	}
+	if err := table(w, painter(w), rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s in stream %s\n", counted(int(messages), "message"), stream)
 	return err
 }
 
-func inBrackets(all []string) string { return `"` + strings.Join(all, `", "`) + `"` }
+func writeSources(w io.Writer, messages uint64, all []bus.Source) error {
+	type row struct {
+		Gateway string  `json:"gateway"`
+		Waiting uint64  `json:"waiting"`
+		Heard   float64 `json:"heard,omitempty"` // seconds ago
+	}
+	rows := []row{}
+	for _, s := range all {
+		r := row{Gateway: s.Gateway, Waiting: s.Lag}
+		if s.Active >= 0 {
+			r.Heard = max(s.Active, time.Millisecond).Seconds()
+		}
+		rows = append(rows, r)
+	}
+	return json.NewEncoder(w).Encode(map[string]any{"messages": messages, "gateways": rows})
+}

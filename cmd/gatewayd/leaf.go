@@ -10,15 +10,8 @@ import (
 
 // leafOf is the hub of a config; nil if there is none.
 func leafOf(c *gatewayv1.Bus) (*bus.Leaf, error) {
-	l := c.GetLeaf()
-	if l == nil {
-		return nil, nil
-	}
-	out := &bus.Leaf{URLs: l.Urls, Key: l.KeyFile, Credentials: l.CredentialsFile, Calls: l.Calls}
-	for _, class := range l.Hears {
-		out.Hears = append(out.Hears, bus.Class(class))
-	}
-	if l.CaFile == "" && l.CertFile == "" {
+	out, l := leafWithout(c), c.GetLeaf()
+	if out == nil || l.CaFile == "" && l.CertFile == "" {
 		return out, nil
 	}
 	var err error
@@ -26,4 +19,17 @@ func leafOf(c *gatewayv1.Bus) (*bus.Leaf, error) {
 		return nil, fmt.Errorf("leaf: %w", err)
 	}
 	return out, nil
+}
+
+// leafWithout is leafOf without certificates.
+func leafWithout(c *gatewayv1.Bus) *bus.Leaf {
+	l := c.GetLeaf()
+	if l == nil {
+		return nil
+	}
+	out := &bus.Leaf{URLs: l.Urls, Key: l.KeyFile, Credentials: l.CredentialsFile, Calls: l.Calls, Tracks: l.Tracks}
+	for _, class := range l.Hears {
+		out.Hears = append(out.Hears, bus.Class(class))
+	}
+	return out
 }

@@ -65,12 +65,12 @@ func command() *cobra.Command {
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
-		treeCommand(), describeCommand(), watchCommand(), eventsCommand(), callCommand(), traceCommand(), countersCommand(), budgetCommand(), tracksCommand(), uplinksCommand(), drillCommand(), accessCommand(),
+		treeCommand(&client{}), describeCommand(&client{}), watchCommand(&client{}), eventsCommand(&client{}), callCommand(&client{}), traceCommand(), countersCommand(), budgetCommand(), tracksCommand(&client{}), uplinksCommand(&client{}), drillCommand(), accessCommand(), fleetCommand(),
 	} {
 		c.GroupID = "look"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{readCommand(), writeCommand(), scanCommand(), simCommand(), replayCommand(), sinkCommand(), fleetCommand()} {
+	for _, c := range []*cobra.Command{readCommand(), writeCommand(), scanCommand(), simCommand(), replayCommand(), sinkCommand()} {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}

@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"gatewayd": main})
+	testscript.Main(m, map[string]func(){"gatewayd": main, "nats-server": natsServer})
 }
 
 // patience is how long a script waits for what must come.
@@ -54,7 +54,7 @@ func scripts() testscript.Params {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeport": freePortCommand, "subst": substCommand, "until": untilCommand,
-			"needs": needsCommand, "cable": cableCommand, "plant": plantCommand, "busy": busyCommand, "signal": signalCommand,
+			"needs": needsCommand, "cable": cableCommand, "plant": plantCommand, "busy": busyCommand, "signal": signalCommand, "users": usersCommand,
 		},
 	}
 }

@@ -15,8 +15,7 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-func tracksCommand() *cobra.Command {
-	c := &client{}
+func tracksCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tracks",
 		Short: "Show what is recorded and how much of it is on disk",

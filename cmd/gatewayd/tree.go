@@ -17,8 +17,7 @@ import (
 	"gatewayd/supervisor"
 )
 
-func treeCommand() *cobra.Command {
-	c := &client{}
+func treeCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree [PATH]",
 		Short: "Show every actor and group, how it is and why",

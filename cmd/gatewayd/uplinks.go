@@ -18,8 +18,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-func uplinksCommand() *cobra.Command {
-	c := &client{}
+func uplinksCommand(c *client) *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "uplinks [PATH]",

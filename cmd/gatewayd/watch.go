@@ -16,8 +16,7 @@ import (
 	"gatewayd/bus"
 )
 
-func watchCommand() *cobra.Command {
-	c := &client{}
+func watchCommand(c *client) *cobra.Command {
 	var count int
 	cmd := &cobra.Command{
 		Use:   "watch FILTER",

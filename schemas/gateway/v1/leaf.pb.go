@@ -47,7 +47,10 @@ type BusLeaf struct {
 	Hears []string `protobuf:"bytes,7,rep,name=hears,proto3" json:"hears,omitempty"`
 	// Commands that the hub may send, as filters like cmd/field/#; empty: none.
 	// Firewalls and audits know them as nats/hub.
-	Calls         []string `protobuf:"bytes,8,rep,name=calls,proto3" json:"calls,omitempty"`
+	Calls []string `protobuf:"bytes,8,rep,name=calls,proto3" json:"calls,omitempty"`
+	// Tracks that a stream of the hub may source, as filters of paths like tracks/#;
+	// empty: none. It costs a message a second.
+	Tracks        []string `protobuf:"bytes,9,rep,name=tracks,proto3" json:"tracks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -138,12 +141,19 @@ func (x *BusLeaf) GetCalls() []string {
 	return nil
 }
 
+func (x *BusLeaf) GetTracks() []string {
+	if x != nil {
+		return x.Tracks
+	}
+	return nil
+}
+
 var File_gateway_v1_leaf_proto protoreflect.FileDescriptor
 
 const file_gateway_v1_leaf_proto_rawDesc = "" +
 	"\n" +
 	"\x15gateway/v1/leaf.proto\x12\n" +
-	"gateway.v1\x1a\x14field/v1/field.proto\"\xe6\x02\n" +
+	"gateway.v1\x1a\x14field/v1/field.proto\"\xa1\x03\n" +
 	"\aBusLeaf\x128\n" +
 	"\x04urls\x18\x01 \x03(\tB$\x8a\xb5\x18 \b\x01!\x00\x00\x00\x00\x00\x000@*\x13(tls|nats)://[^/ ]+R\x04urls\x12\x19\n" +
 	"\bkey_file\x18\x02 \x01(\tR\akeyFile\x12)\n" +
@@ -152,7 +162,8 @@ const file_gateway_v1_leaf_proto_rawDesc = "" +
 	"\tcert_file\x18\x05 \x01(\tR\bcertFile\x12\"\n" +
 	"\rcert_key_file\x18\x06 \x01(\tR\vcertKeyFile\x12A\n" +
 	"\x05hears\x18\a \x03(\tB+\x8a\xb5\x18'!\x00\x00\x00\x00\x00\x00\x14@*\x1cdata|event|state|track|traceR\x05hears\x12>\n" +
-	"\x05calls\x18\b \x03(\tB(\x8a\xb5\x18$!\x00\x00\x00\x00\x00\x00Y@*\x19cmd/[a-zA-Z0-9/+*-]*[#>]?R\x05callsB'Z%gatewayd/schemas/gateway/v1;gatewayv1b\x06proto3"
+	"\x05calls\x18\b \x03(\tB(\x8a\xb5\x18$!\x00\x00\x00\x00\x00\x00Y@*\x19cmd/[a-zA-Z0-9/+*-]*[#>]?R\x05calls\x129\n" +
+	"\x06tracks\x18\t \x03(\tB!\x8a\xb5\x18\x1d!\x00\x00\x00\x00\x00\x00Y@*\x12[a-z0-9/+*-]*[#>]?R\x06tracksB'Z%gatewayd/schemas/gateway/v1;gatewayv1b\x06proto3"
 
 var (
 	file_gateway_v1_leaf_proto_rawDescOnce sync.Once

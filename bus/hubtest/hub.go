@@ -1,0 +1,205 @@
+// Package hubtest runs the hub of a fleet for tests: a NATS cluster of real servers with JetStream, configured by files as an
+// integrator's would be.
+package hubtest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"gatewayd/bus"
+)
+
+// Hub is a cluster.
+type Hub struct {
+	t     *testing.T
+	Nodes []*Node
+	all   Cluster
+}
+
+// Node is one server of it.
+type Node struct {
+	File   string // its config
+	URL    string // for clients
+	Leaf   string // for gateways
+	server *server.Server
+}
+
+// Cluster is what the configs of all servers have in common.
+type Cluster struct {
+	Dir   string
+	Users string // of account FLEET
+	TLS   string // of the listener for gateways: the body of a tls block; empty: none
+}
+
+// Patience is how long a test waits for what must come.
+const Patience = time.Minute
+
+// Gateway is the entry of a gateway with an nkey.
+func Gateway(public string, g bus.Grant) string {
+	return strings.Replace(User(public, g), "permissions", `allowed_connection_types: ["LEAFNODE"], permissions`, 1)
+}
+
+// User is the entry of somebody with an nkey.
+func User(public string, g bus.Grant) string {
+	quoted := func(all []string) string { return `"` + strings.Join(all, `", "`) + `"` }
+	return fmt.Sprintf("{ nkey: %s, permissions: { publish: [%s], subscribe: [%s] } }\n", public, quoted(g.Publish), quoted(g.Subscribe))
+}
+
+// Write writes the configs of n servers, which will know each other by their routes.
+func (c Cluster) Write(n int) (nodes []*Node, err error) {
+	var ports [][3]string
+	var routes []string
+	for range n {
+		var three [3]string
+		for i := range three {
+			if three[i], err = free(); err != nil {
+				return nil, err
+			}
+		}
+		ports, routes = append(ports, three), append(routes, "nats://"+three[1])
+	}
+	tls, scheme := "", "nats://"
+	if c.TLS != "" {
+		tls, scheme = "\n  tls { "+c.TLS+" }", "tls://"
+	}
+	for i, p := range ports {
+		text := fmt.Sprintf(`server_name: hub-%d
+listen: "%s"
+jetstream { store_dir: "%s/hub-%d", max_file_store: 1GB, max_memory_store: 64MB }
+feature_flags { js_api_reply_v2: true }
+leafnodes {
+  listen: "%s"%s
+}
+accounts {
+  FLEET {
+    jetstream: enabled
+    users = [
+      { user: admin, password: secret }
+      %s
+    ]
+  }
+  SYS { users = [ { user: sys, password: secret } ] }
+}
+system_account: SYS
+`, i+1, p[0], c.Dir, i+1, p[2], tls, c.Users)
+		if n > 1 {
+			text += fmt.Sprintf("cluster { name: hub, listen: \"%s\", routes: [\"%s\"] }\n", p[1], strings.Join(routes, `", "`))
+		}
+		node := &Node{File: filepath.Join(c.Dir, fmt.Sprintf("hub-%d.conf", i+1)), URL: "nats://" + p[0], Leaf: scheme + p[2]}
+		if err := os.WriteFile(node.File, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, node)
+	}
+	return nodes, nil
+}
+
+// free is an address of this machine that nobody listens on.
+func free() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// Start starts n servers with these users, who are in account FLEET beside admin, who may do everything.
+func Start(t *testing.T, n int, users, tls string) *Hub {
+	t.Helper()
+	h := &Hub{t: t, all: Cluster{Dir: t.TempDir(), Users: users, TLS: tls}}
+	var err error
+	if h.Nodes, err = h.all.Write(n); err != nil {
+		t.Fatal(err)
+	}
+	for i := range h.Nodes {
+		h.Run(i)
+	}
+	t.Cleanup(func() {
+		for i := range h.Nodes {
+			h.Stop(i)
+		}
+	})
+	admin := h.Client(0)
+	h.until("JetStream is ready", func() bool {
+		m, err := admin.Request("$JS.API.INFO", nil, time.Second)
+		return err == nil && !strings.Contains(string(m.Data), `"error"`)
+	})
+	return h
+}
+
+// Run starts a server, always on the same ports and with the same store.
+func (h *Hub) Run(i int) {
+	h.t.Helper()
+	o, err := server.ProcessConfigFile(h.Nodes[i].File)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	o.NoSigs, o.NoLog = true, true
+	s, err := server.NewServer(o)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(Patience) {
+		h.t.Fatalf("server %d of the hub does not start", i)
+	}
+	h.Nodes[i].server = s
+}
+
+// Stop stops a server.
+func (h *Hub) Stop(i int) {
+	if s := h.Nodes[i].server; s != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+		h.Nodes[i].server = nil
+	}
+}
+
+// Gateways says how many leaf nodes server i has.
+func (h *Hub) Gateways(i int) int {
+	if s := h.Nodes[i].server; s != nil {
+		return s.NumLeafNodes()
+	}
+	return 0
+}
+
+// Leafs are where gateways find the hub.
+func (h *Hub) Leafs() (all []string) {
+	for _, n := range h.Nodes {
+		all = append(all, n.Leaf)
+	}
+	return all
+}
+
+// Client is somebody in account FLEET who may do everything; it comes back to whichever server there is.
+func (h *Hub) Client(first int) *nats.Conn {
+	h.t.Helper()
+	urls := h.Nodes[first].URL
+	for _, n := range h.Nodes {
+		urls += "," + n.URL
+	}
+	nc, err := nats.Connect(urls, nats.UserInfo("admin", "secret"), nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(nc.Close)
+	return nc
+}
+
+func (h *Hub) until(what string, ok func() bool) {
+	h.t.Helper()
+	for end := time.Now().Add(Patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			h.t.Fatalf("never: %s", what)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gatewayd/bus"
+	"gatewayd/bus/hubtest"
+)
+
+// operator is a client of the hub with the key that is generated for one.
+func operator(t *testing.T, h *hubtest.Hub, key string) *bus.Conn {
+	t.Helper()
+	urls := ""
+	for _, n := range h.Nodes {
+		urls += "," + n.URL
+	}
+	c, err := bus.Dial(bus.Options{URL: urls[1:], NKeyFile: key, Hub: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// keepRange has the bus keep messages of a track, numbered from first to last, and waits until they are on disk.
+func keepRange(t *testing.T, b *bus.Bus, first, last int) {
+	t.Helper()
+	for i := first; i <= last; i++ {
+		done := make(chan error, 1)
+		b.Conn().Keep(bus.Subject(b.Gateway(), bus.Track, "tracks/energy", "records"), bus.JSON, fmt.Appendf(nil, `{"n":%d}`, i), bus.Normal, func(_ uint64, err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A stream on three servers of the hub sources the tracks of gateways by the permissions that are generated, across cuts, restarts of the
+// gateway and the loss of a server: every message once, in order.
+func TestHubSourcesTracks(t *testing.T) {
+	leafs, buses, dirs := map[string]*bus.Leaf{}, map[string]*bus.Bus{}, map[string]string{}
+	users := ""
+	for _, id := range []string{"site-a", "site-b"} {
+		leafs[id] = &bus.Leaf{Tracks: []string{"tracks/#"}, Hears: []bus.Class{bus.State}}
+		users += leafUser(t, id, leafs[id])
+		dirs[id] = filepath.Join(t.TempDir(), "bus")
+	}
+	ops, public := seed(t)
+	h := hubtest.Start(t, 3, users+hubtest.User(public, bus.OperatorGrant()), "")
+	start := func(id string) {
+		leafs[id].URLs = h.Leafs()
+		b, err := bus.Start(bus.Config{Gateway: id, Dir: dirs[id], Leaf: leafs[id]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		buses[id] = b
+		waitFor(t, id+" joins", b.Hub)
+	}
+	for id := range leafs {
+		start(id)
+		keepRange(t, buses[id], 1, 20)
+	}
+	c := operator(t, h, ops)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*hubtest.Patience)
+	defer cancel()
+	if _, _, err := c.Sourcing(ctx, "TRACKS", 3, []string{"site-a", "site-b"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	has := func(n uint64) func() bool {
+		return func() bool {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // a request that is lost with a server is not answered
+			defer cancel()
+			got, _, err := c.Sourcing(ctx, "TRACKS", 0, nil, nil)
+			return err == nil && got >= n
+		}
+	}
+	waitFor(t, "what was there before is at the hub", has(40))
+	for id := range buses {
+		keepRange(t, buses[id], 21, 40)
+	}
+	waitFor(t, "what comes is at the hub", has(80))
+	for i := range h.Nodes {
+		h.Stop(i)
+	}
+	for id := range buses {
+		waitFor(t, id+" is cut off", func() bool { return !buses[id].Hub() })
+		keepRange(t, buses[id], 41, 60)
+	}
+	for i := range h.Nodes {
+		h.Run(i)
+	}
+	began := time.Now()
+	waitFor(t, "what came while the hub was away is there", has(120))
+	t.Logf("it took %s", time.Since(began))
+	buses["site-a"].Close()
+	start("site-a")
+	h.Stop(1)
+	for id := range buses {
+		keepRange(t, buses[id], 61, 80)
+	}
+	waitFor(t, "what came while a server was away is there", has(160))
+	checkSourced(t, ctx, h.Client(0), 160)
+	_, all, err := c.Sourcing(ctx, "TRACKS", 0, nil, []string{"site-b"})
+	if err != nil || len(all) != 1 || all[0].Gateway != "site-a" {
+		t.Errorf("without site-b: %v, %v", all, err)
+	}
+}
+
+// checkSourced wants so many messages in the stream, those of each gateway from 1 on without gap or double.
+func checkSourced(t *testing.T, ctx context.Context, nc *nats.Conn, want uint64) {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(ctx, "TRACKS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := s.CachedInfo().State.Msgs; n != want {
+		t.Errorf("%d messages, want %d", n, want)
+	}
+	next := map[string]int{}
+	for i := s.CachedInfo().State.FirstSeq; i <= s.CachedInfo().State.LastSeq; i++ {
+		m, err := s.GetMsg(ctx, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next[m.Subject]++
+		if string(m.Data) != fmt.Sprintf(`{"n":%d}`, next[m.Subject]) {
+			t.Fatalf("message %d on %s is %s, want %d", i, m.Subject, m.Data, next[m.Subject])
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/bus"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+)
+
+func fleetCredsCommand() *cobra.Command {
+	var files []string
+	var account, operator, sign string
+	cmd := &cobra.Command{
+		Use:   "creds",
+		Short: "Make the keys of gateways and operators, and what the hub's config must say of them",
+		Long: `Make the key that a gateway joins its hub with, where the leaf.key-file of its
+config says, unless it is there already; and print the user that a NATS server of
+the hub needs for it. That user may do what the gateway's config lets the hub
+hear, call and source, and nothing else; and only a leaf node may be it.
+
+With --operator it is the key of a person or a program that hears and calls all
+gateways as far as they let the hub, and keeps streams there.
+
+A hub with an operator and JWTs needs no entry in its config: where the config has a
+leaf.credentials-file, --sign makes that file, by the key of the hub's account.`,
+		Example: `  gatewayd fleet creds --config site-7.toml --config site-8.toml
+  gatewayd fleet creds --operator ops.nk
+  gatewayd fleet creds --config site-7.toml --sign account.nk`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if operator != "" {
+				return operatorCreds(cmd.OutOrStdout(), operator, account, sign)
+			}
+			users := ""
+			for _, file := range files {
+				user, err := gatewayCreds(file, sign)
+				if err != nil {
+					return err
+				}
+				users += user
+			}
+			return printUsers(cmd.OutOrStdout(), account, users)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&files, "config", []string{"gateway.toml"}, "config file of a gateway; more than once for several")
+	f.StringVar(&account, "account", "FLEET", "account of the gateways at the hub")
+	f.StringVar(&operator, "operator", "", "make this key file for an operator instead")
+	f.StringVar(&sign, "sign", "", "nkey seed file of the hub's account, to sign JWTs with")
+	_ = cmd.MarkFlagFilename("config", "toml")
+	return cmd
+}
+
+// gatewayCreds makes the key of the gateway of a config file; user is what the hub's config must say of it, if anything.
+func gatewayCreds(file, sign string) (user string, err error) {
+	cfg, problems := load(file)
+	if err := refused(problems); err != nil {
+		return "", err
+	}
+	c := cfg.Find("bus").Config.(*gatewayv1.Bus)
+	gateway := cfg.Root.Config.(*gatewayv1.Gateway).Gateway
+	l := leafWithout(c)
+	switch {
+	case l == nil:
+		return "", usage("%s: the bus has no leaf", file)
+	case sign != "" && l.Credentials == "":
+		return "", usage("%s: the leaf has no credentials-file that a JWT could be put into", file)
+	case sign == "" && l.Key == "":
+		return "", usage("%s: the leaf has no key-file; for a credentials-file give --sign", file)
+	}
+	g, err := l.Grant(gateway)
+	if err != nil {
+		return "", err
+	}
+	if sign != "" {
+		return "", bus.Sign(sign, l.Credentials, gateway, g, true)
+	}
+	public, err := bus.LeafKey(l.Key)
+	if err != nil {
+		return "", err
+	}
+	return userText("gateway "+gateway, public, g, "\n        allowed_connection_types: [\"LEAFNODE\"]"), nil
+}
+
+// operatorCreds makes the key of an operator.
+func operatorCreds(w io.Writer, file, account, sign string) error {
+	if sign != "" {
+		return bus.Sign(sign, file, "operator", bus.OperatorGrant(), false)
+	}
+	public, err := bus.LeafKey(file)
+	if err != nil {
+		return err
+	}
+	return printUsers(w, account, userText("operator of the fleet", public, bus.OperatorGrant(), ""))
+}
+
+func userText(who, public string, g bus.Grant, kind string) string {
+	return fmt.Sprintf(`      # %s
+      {
+        nkey: %s%s
+        permissions {
+          publish   = [%s]
+          subscribe = [%s]
+        }
+      }
+`, who, public, kind, inBrackets(g.Publish), inBrackets(g.Subscribe))
+}
+
+func printUsers(w io.Writer, account, users string) error {
+	if users == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, `# nats-server.conf of the hub
+accounts {
+  %s {
+    users = [
+%s    ]
+  }
+}
+`, account, users)
+	return err
+}
+
+func inBrackets(all []string) string { return `"` + strings.Join(all, `", "`) + `"` }

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// natsServer is nats-server of the module that the bus is made of: what a hub runs.
+func natsServer() {
+	if len(os.Args) != 3 || os.Args[1] != "-c" {
+		fmt.Fprintln(os.Stderr, "usage: nats-server -c FILE")
+		os.Exit(2)
+	}
+	o, err := server.ProcessConfigFile(os.Args[2])
+	if err == nil {
+		var s *server.Server
+		if s, err = server.NewServer(o); err == nil {
+			s.ConfigureLogger()
+			s.Start()
+			s.WaitForShutdown()
+			return
+		}
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// TestFleetPage does what docs/fleet.md says, word by word, with a hub and a gateway on this machine.
+func TestFleetPage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/fleet.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := strings.NewReplacer(
+		"nats://hub.example.com:4222", "nats://127.0.0.1:$CLIENTS", "tls://hub.example.com:7422", "tls://127.0.0.1:$LEAFS",
+		"0.0.0.0:4222", "127.0.0.1:$CLIENTS", "0.0.0.0:7422", "127.0.0.1:$LEAFS",
+		"# here what fleet creds has printed between the brackets", "$USERS",
+	)
+	script, files := "env gateway='${gateway}'\nfreeport CLIENTS\nfreeport LEAFS\nsubst site-7.toml fleet.toml\n", "-- fleet.toml --\n"+places.Replace(fleetConfig)
+	for _, m := range regexp.MustCompile("(?s)```(\\w+) ?([a-z0-9.-]*)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		kind, file, body := m[1], m[2], m[3]
+		if kind != "sh" {
+			if file != "uplink.toml" { // a part of a config, which the page of uplinks has whole
+				files += "-- " + file + " --\n" + places.Replace(body)
+			}
+			continue
+		}
+		for line := range strings.Lines(body) {
+			command, _, _ := strings.Cut(places.Replace(line), " #")
+			script += fleetLine(strings.TrimSpace(command))
+		}
+	}
+	files += certificate(t)
+	file := filepath.Join(t.TempDir(), "fleet.txtar")
+	if err := os.WriteFile(file, []byte(script+files), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := scripts()
+	p.Dir, p.Files = "", []string{file}
+	testscript.Run(t, p)
+}
+
+// fleetConfig is what a page would not print: the config of site-7 as one for many, with another period.
+const fleetConfig = `gateway = "${gateway}"
+
+[bus]
+kind = "bus"
+
+[bus.leaf]
+urls     = ["tls://hub.example.com:7422"]
+ca-file  = "ca.pem"
+key-file = "keys/${gateway}.nk"
+calls    = ["cmd/#"]
+tracks   = ["tracks/#"]
+
+[tracks.energy]
+kind   = "track"
+number = 1
+fields = [{ from = "field/+/+/power", policy = "periodic-on-change", period = "1m", deadband-percent = 2, unit = "W" }]
+`
+
+// fleetLine is a command of the page as a line of a script.
+func fleetLine(command string) string {
+	creds, into, redirected := strings.Cut(command, " > ")
+	switch {
+	case command == "":
+		return ""
+	case redirected:
+		return "exec " + creds + "\ncp stdout " + into + "\n"
+	case strings.HasPrefix(command, "export "):
+		script := ""
+		for _, one := range strings.Fields(command)[1:] {
+			script += "env " + one + "\n"
+		}
+		return script
+	case strings.HasPrefix(command, "nats-server "):
+		return "users USERS site-7.conf ops.conf\nsubst hub.conf\nexec " + command + " &hub&\n"
+	case strings.HasPrefix(command, "gatewayd run "):
+		return "exec " + command + " &gateway&\n"
+	case command == "gatewayd fleet ls":
+		return "until '^site-7 +\\S+ +● ok .* up \\d+s +0$' exec " + command + "\n"
+	case strings.HasPrefix(command, "gatewayd fleet config push") && strings.Contains(command, "--canary"):
+		return "exec " + command + " --hold 1s\nstdout '^site-7 +1 +has it '\nexec " + command + "\nstdout 'it had it before'\n"
+	case command == "gatewayd fleet track":
+		return "until '^site-7 +0 +\\d+s ago' exec " + command + "\n"
+	}
+	return "exec " + command + "\nstdout .\n"
+}
+
+// usersCommand is "users NAME FILE...": $NAME becomes the users that fleet creds has printed into the files.
+func usersCommand(ts *testscript.TestScript, _ bool, args []string) {
+	all := ""
+	for _, file := range args[1:] {
+		m := regexp.MustCompile(`(?s)users = \[\n(.*)    \]`).FindStringSubmatch(ts.ReadFile(file))
+		if m == nil {
+			ts.Fatalf("%s has no users", file)
+		}
+		all += m[1]
+	}
+	ts.Setenv(args[0], all)
+}
+
+// certificate is a hub's, as files of a script: ca.pem vouches for hub.pem, whose key is hub.key.
+func certificate(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "hub"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, form, form, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return "-- ca.pem --\n" + own + "-- hub.pem --\n" + own + "-- hub.key --\n" + string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}))
+}

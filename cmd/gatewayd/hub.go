@@ -1,0 +1,98 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/bus"
+)
+
+// hubFlags are those of a command that reaches gateways through their hub.
+func (c *client) hubFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.server, "hub", os.Getenv("GATEWAYD_HUB"), "where the hub listens for clients: nats:// or tls://host:4222 (default $GATEWAYD_HUB)")
+	f.StringVar(&c.key, "creds", os.Getenv("GATEWAYD_CREDS"), "file to identify with there: an nkey seed, or a JWT and its key (default $GATEWAYD_CREDS)")
+	f.StringVar(&c.proof.ca, "ca", os.Getenv("GATEWAYD_CA"), "PEM file of who signs the hub's certificate (default $GATEWAYD_CA, else the system's)")
+	f.StringVar(&c.proof.cert, "cert", os.Getenv("GATEWAYD_CERT"), "PEM file of a client certificate, for a hub that wants one (default $GATEWAYD_CERT, else none)")
+	f.StringVar(&c.proof.key, "cert-key", os.Getenv("GATEWAYD_CERT_KEY"), "PEM file of its key (default $GATEWAYD_CERT_KEY, else --cert)")
+}
+
+func (c *client) dialHub() (err error) {
+	if c.server == "" {
+		return usage("name the hub: --hub nats://host:4222, or $GATEWAYD_HUB")
+	}
+	url := c.server
+	if !strings.Contains(url, "://") {
+		url = "nats://" + url
+	}
+	o := bus.Options{URL: url, NKeyFile: c.key, Name: fmt.Sprint("gatewayd fleet ", os.Getpid()), Hub: true}
+	if o.TLS, err = c.proof.tls(url, ""); err != nil {
+		return err
+	}
+	if c.conn, err = bus.Dial(o); err == nil {
+		return nil
+	}
+	var e *bus.Error
+	switch {
+	case !errors.As(err, &e):
+		return fmt.Errorf("--creds: %w", err)
+	case e.Code == bus.Unavailable:
+		return fmt.Errorf("no hub answers at %s: is nats-server running there, and is this its port for clients?", bus.Redacted(url))
+	case e.Code == bus.PermissionDenied:
+		return fmt.Errorf("%s does not let %s in: name an operator's key with --creds, see gatewayd fleet creds --operator", bus.Redacted(url), cmp.Or(c.key, "anybody without credentials"))
+	}
+	return errors.New(e.Message)
+}
+
+// explainAtHub is an error of the bus in one line. That nobody answers may be because the gateway is not there.
+func (c *client) explainAtHub(e *bus.Error) error {
+	switch e.Code {
+	case bus.Unavailable, bus.DeadlineExceeded:
+		if c.gateway == "" {
+			break
+		}
+		words, err := c.conn.Ask(context.Background(), []string{c.gateway}, askTime)
+		if err == nil && len(words) == 1 && !words[0].Here {
+			return fmt.Errorf("gateway %s does not answer at the hub: gatewayd fleet ls tells whether it is connected", c.gateway)
+		}
+		return fmt.Errorf("%s; gateway %s is there: does its leaf.calls let the hub call that?", e.Message, c.gateway)
+	case bus.PermissionDenied:
+		return fmt.Errorf("the hub does not let these credentials do that: %s", strings.TrimSuffix(e.Message, ": ask for the operator key"))
+	}
+	return errors.New(e.Message)
+}
+
+// distant is a command about a gateway, to be used through the hub: the gateway's id comes first.
+func distant(command func(*client) *cobra.Command) *cobra.Command {
+	c := &client{fleet: true}
+	cmd := command(c)
+	name, rest, _ := strings.Cut(cmd.Use, " ")
+	cmd.Use = strings.TrimSpace(name + " ID " + rest)
+	cmd.Short += ", at a gateway of the fleet"
+	cmd.Example = strings.ReplaceAll(cmd.Example, "gatewayd "+name, "gatewayd fleet "+name+" site-7")
+	args, run, complete := cmd.Args, cmd.RunE, cmd.ValidArgsFunction
+	cmd.Args = func(cmd *cobra.Command, all []string) error {
+		if len(all) == 0 {
+			return errors.New("name the gateway: gatewayd fleet ls lists them")
+		}
+		return args(cmd, all[1:])
+	}
+	cmd.RunE = func(cmd *cobra.Command, all []string) error {
+		c.gateway = all[0]
+		return run(cmd, all[1:])
+	}
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, all []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if len(all) == 0 || complete == nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		c.gateway = all[0]
+		return complete(cmd, all[1:], prefix)
+	}
+	return cmd
+}

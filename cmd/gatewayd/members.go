@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	glob "path"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/bus"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+)
+
+const (
+	askTime  = 3 * time.Second        // for a gateway to say how it stands; its link may be slow
+	meetTime = 300 * time.Millisecond // without another one that says that it is there
+)
+
+func fleetListCommand() *cobra.Command {
+	c := &client{fleet: true}
+	cmd := &cobra.Command{
+		Use:   "ls [ID...]",
+		Short: "Show all gateways of the fleet, how they are and whether they are connected",
+		Long: `Show all gateways of the fleet, or those whose ids match a pattern like 'site-*'.
+
+Each is asked for itself, at once. LINK is since when its connection to the hub
+stands, or when it was last heard; then the other columns are what it said at that
+time. BACKLOG are the records that its farthest uplink has still to send. Gateways
+that are away are remembered in a stream of the hub: see gatewayd fleet setup.`,
+		Example: `  gatewayd fleet ls --hub tls://hub.example.com:4222 --creds ops.nk
+  gatewayd fleet ls 'site-*' --json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.dial(); err != nil {
+				return err
+			}
+			defer c.close()
+			all, remembered, err := c.members(cmd.Context(), args)
+			if err != nil {
+				return c.explain(err)
+			}
+			if c.asJSON {
+				return membersJSON(cmd.OutOrStdout(), all)
+			}
+			if err := printMembers(cmd.OutOrStdout(), all, time.Now()); err != nil {
+				return err
+			}
+			if !remembered {
+				fmt.Fprintln(cmd.ErrOrStderr(), "gatewayd: this hub forgets who is away: gatewayd fleet setup has it remember")
+			}
+			return nil
+		},
+	}
+	c.flags(cmd)
+	return cmd
+}
+
+// member is a gateway of the fleet.
+type member struct {
+	id       string
+	here     bool // it answers
+	standing *gatewayv1.Standing
+	told     time.Time // when it said so; zero: never
+}
+
+// members are all gateways whose ids match one of the patterns, if there are any, by their ids; remembered says whether the hub knows
+// those that are away.
+func (c *client) members(ctx context.Context, patterns []string) (all []member, remembered bool, err error) {
+	for _, p := range patterns {
+		if _, err := glob.Match(p, ""); err != nil {
+			return nil, false, usage("%q is no pattern of ids like 'site-*'", p)
+		}
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	known := map[string]member{}
+	err = c.conn.Fleet(ctx, func(gateway string, r bus.Record) error {
+		m := member{id: gateway, standing: &gatewayv1.Standing{}, told: r.Time}
+		if len(r.Data) > 0 && r.Decode(m.standing) == nil {
+			known[gateway] = m
+		}
+		return nil
+	})
+	remembered = err == nil
+	if err != nil && bus.AsError(err).Code != bus.NotFound && bus.AsError(err).Code != bus.FailedPrecondition {
+		return nil, false, err
+	}
+	met, err := c.conn.Meet(ctx, meetTime)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, id := range met {
+		if _, ok := known[id]; !ok {
+			known[id] = member{id: id, standing: &gatewayv1.Standing{}}
+		}
+	}
+	ids := slices.DeleteFunc(slices.SortedFunc(maps.Keys(known), compareTokens), func(id string) bool {
+		return len(patterns) > 0 && !slices.ContainsFunc(patterns, func(p string) bool { ok, _ := glob.Match(p, id); return ok })
+	})
+	words, err := c.conn.Ask(ctx, ids, min(c.timeout, askTime))
+	for _, w := range words {
+		m := known[w.Gateway]
+		if m.here = w.Here; w.Record.Seq > 0 {
+			fresh := &gatewayv1.Standing{}
+			if w.Record.Decode(fresh) == nil {
+				m.standing, m.told = fresh, w.Record.Time
+			}
+		}
+		if m.here || !m.told.IsZero() { // else somebody spoke of a gateway that there is not
+			all = append(all, m)
+		}
+	}
+	return all, remembered, err
+}
+
+func printMembers(w io.Writer, all []member, now time.Time) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(w, "No gateway has joined this hub: a table [bus.leaf] in a gateway's config has it join.")
+		return err
+	}
+	rows := [][]cell{plain("GATEWAY", "VERSION", "HEALTH", "SINCE", "LINK", "BACKLOG", "CAUSE")}
+	for _, m := range all {
+		s := m.standing
+		row := plain(m.id, s.Version, "", since(s.Since, now), "", fmt.Sprint(s.Backlog), s.Cause)
+		row[2] = healthCell(s.Health)
+		switch {
+		case m.here && s.Linked != nil:
+			row[4] = cell{"up " + since(s.Linked, now), green}
+		case m.here:
+			row[4] = cell{"up", green}
+		default:
+			row[4] = cell{"down " + since(timestamppb.New(m.told), now), red}
+		}
+		rows = append(rows, row)
+	}
+	return table(w, painter(w), rows)
+}
+
+func membersJSON(w io.Writer, all []member) error {
+	type row struct {
+		Gateway string     `json:"gateway"`
+		Here    bool       `json:"here"`
+		Version string     `json:"version,omitempty"`
+		Health  string     `json:"health,omitempty"`
+		Cause   string     `json:"cause,omitempty"`
+		Since   *time.Time `json:"since,omitempty"`
+		Linked  *time.Time `json:"linked,omitempty"`
+		Told    *time.Time `json:"told,omitempty"`
+		Actors  uint32     `json:"actors"`
+		Unwell  uint32     `json:"unwell"`
+		Backlog uint64     `json:"backlog"`
+	}
+	at := func(t *timestamppb.Timestamp) *time.Time {
+		if t == nil {
+			return nil
+		}
+		when := t.AsTime()
+		return &when
+	}
+	rows := []row{}
+	for _, m := range all {
+		s := m.standing
+		r := row{Gateway: m.id, Here: m.here, Version: s.Version, Health: s.Health, Cause: s.Cause, Since: at(s.Since), Linked: at(s.Linked), Actors: s.Actors, Unwell: s.Unwell, Backlog: s.Backlog}
+		if !m.told.IsZero() {
+			r.Told = &m.told
+		}
+		rows = append(rows, r)
+	}
+	return json.NewEncoder(w).Encode(rows)
+}

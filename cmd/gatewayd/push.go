@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/bus"
+	configv1 "gatewayd/schemas/config/v1"
+)
+
+func fleetConfigCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Change the config of many gateways",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(fleetPushCommand())
+	return cmd
+}
+
+func fleetPushCommand() *cobra.Command {
+	c := &client{fleet: true}
+	p := &push{c: c, canary: portion{percent: 5}, wave: portion{percent: 25}}
+	on := ""
+	cmd := &cobra.Command{
+		Use:   "push FILE",
+		Short: "Give gateways a new config, a few first, and take it back if it does harm",
+		Long: `Give all gateways of the fleet the config in FILE, in which ${gateway} stands for
+the id of each; --only picks some.
+
+First every gateway checks it: if one finds it wrong, nothing is changed anywhere.
+Then a few get it, the canaries, and are watched for --hold; then the others in
+waves, each watched likewise. Each gateway by itself takes a config back that its
+changed actors do not get healthy with. With --rollback-on unhealthy all that have
+got the new config get their former one back as soon as one is worse than before:
+an actor that was ok is not, it went back by itself, or it is away. With failed
+only actors count that failed or were given up; with never nothing is taken back,
+and the push stops where it is.
+
+Which gateways are canaries follows from FILE and their ids, so that the same
+command goes on where it was interrupted. A gateway that is not connected is told,
+and is to get the config by the same command later. The exit code is 0 when all
+gateways have it. A gateway takes it only if its leaf.calls has cmd/config/#.`,
+		Example: `  gatewayd fleet config push meters.toml --canary 5% --rollback-on unhealthy
+  gatewayd fleet config push meters.toml --only 'north-*' --canary 1 --hold 10m
+  gatewayd fleet config push meters.toml --dry-run`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			p.text, p.file = string(text), args[0]
+			if p.rollback, p.worst, err = rollbackOn(on); err != nil {
+				return err
+			}
+			if err := c.dial(); err != nil {
+				return err
+			}
+			defer c.close()
+			p.say = func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }
+			err = p.run(cmd.Context())
+			if tellErr := p.report(cmd.OutOrStdout()); err == nil {
+				err = tellErr
+			}
+			return err
+		},
+	}
+	c.flags(cmd)
+	f := cmd.Flags()
+	f.StringSliceVar(&p.only, "only", nil, "ids of the gateways it is for, or patterns like 'north-*' (default all)")
+	f.Var(&p.canary, "canary", "how many get it first: a number, or a part of all like 5%")
+	f.Var(&p.wave, "wave", "how many get it in each wave after that")
+	f.DurationVar(&p.hold, "hold", time.Minute, "how long each wave is watched before the next one")
+	f.StringVar(&on, "rollback-on", "unhealthy", "what takes it back everywhere: unhealthy, failed or never")
+	f.BoolVar(&p.dry, "dry-run", false, "only have every gateway check it")
+	return cmd
+}
+
+// rollbackOn says whether a push is taken back at all, and which states of actors are a reason.
+func rollbackOn(word string) (rollback bool, worst func(state string) bool, err error) {
+	switch word {
+	case "unhealthy":
+		return true, unwell, nil
+	case "failed":
+		return true, givenUp, nil
+	case "never":
+		return false, unwell, nil
+	}
+	return false, nil, usage("--rollback-on %s: want unhealthy, failed or never", word)
+}
+
+// push is a config on its way to gateways.
+type push struct {
+	c            *client
+	file, text   string
+	only         []string
+	canary, wave portion
+	hold         time.Duration
+	rollback     bool
+	worst        func(state string) bool // states of actors that are harm
+	dry          bool
+	say          func(format string, args ...any)
+
+	targets []*receiver
+}
+
+// receiver is one gateway of a push.
+type receiver struct {
+	*client  // to it
+	id       string
+	wave     int // from 1; 0: none
+	result   string
+	why      string
+	version  uint64
+	former   string            // its config before
+	before   map[string]string // what was wrong before, by paths of actors
+	has      bool              // the new config is in force
+	replaced bool              // and this push put it there
+	harmed   bool              // it is worse than before
+}
+
+func (p *push) run(ctx context.Context) error {
+	all, _, err := p.c.members(ctx, p.only)
+	if err != nil {
+		return p.c.explain(err)
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("no gateway of this hub is called so: gatewayd fleet ls lists them")
+	}
+	var ids []string
+	for _, m := range all {
+		one := *p.c
+		one.gateway = m.id
+		t := &receiver{client: &one, id: m.id, result: "waiting"}
+		if p.targets = append(p.targets, t); m.here {
+			ids = append(ids, m.id)
+			continue
+		}
+		t.result, t.why = "away", "not connected since about "+m.told.Local().Format(time.DateTime)+": push again when it is back"
+	}
+	if len(ids) == 0 {
+		return fmt.Errorf("none of the %d gateways is connected", len(all))
+	}
+	if err := p.check(ctx, p.named(ids)); err != nil || p.dry {
+		return err
+	}
+	parts := waves(ids, []byte(p.text), p.canary, p.wave)
+	for i, part := range parts {
+		who := p.named(part)
+		what := fmt.Sprintf("wave %d of %d", i+1, len(parts))
+		if i == 0 {
+			what += ", canaries"
+		}
+		p.say("%s: %s", what, strings.Join(part, " "))
+		if err := p.put(ctx, i+1, who); err != nil {
+			return p.stop(ctx, err)
+		}
+	}
+	return p.outcome()
+}
+
+// outcome is what a push that went through comes to.
+func (p *push) outcome() error {
+	away := 0
+	for _, t := range p.targets {
+		if !t.has {
+			away++
+		}
+	}
+	if away > 0 {
+		return fmt.Errorf("%d of %d gateways have not got it: push again when they are back", away, len(p.targets))
+	}
+	return nil
+}
+
+// stop ends a push that cannot go on, and takes it back if that is what it is to do.
+func (p *push) stop(ctx context.Context, why error) error {
+	have := 0
+	for _, t := range p.targets {
+		if t.has {
+			have++
+		}
+		if t.result == "waiting" {
+			t.result, t.why = "untouched", ""
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("interrupted: %d of %d gateways have the new config; the same command goes on", have, len(p.targets))
+	case !p.rollback:
+		return fmt.Errorf("stopped: %w; %d of %d gateways have the new config", why, have, len(p.targets))
+	}
+	p.say("%v: the former configs come back", why)
+	if left := p.back(context.WithoutCancel(ctx)); left > 0 {
+		return fmt.Errorf("taken back, for %w; but %s could not be reached", why, counted(left, "gateway"))
+	}
+	return fmt.Errorf("taken back, for %w", why)
+}
+
+// config is p's text for a gateway.
+func (p *push) config(t *receiver) string { return strings.ReplaceAll(p.text, "${gateway}", t.id) }
+
+func (p *push) named(ids []string) (all []*receiver) {
+	wanted := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		wanted[id] = true
+	}
+	for _, t := range p.targets {
+		if wanted[t.id] {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// check has every gateway check the config, and changes nothing.
+func (p *push) check(ctx context.Context, who []*receiver) error {
+	each(who, func(t *receiver) {
+		resp := &configv1.CheckResponse{}
+		if err := t.config(ctx, "Check", &configv1.CheckRequest{Toml: p.config(t)}, resp); err != nil {
+			t.result, t.why = "refused", err.Error()
+			return
+		}
+		if len(resp.Problems) > 0 {
+			t.result, t.why = "refused", problemText(resp.Problems)
+		} else if p.dry {
+			t.result, t.why = "fits", counted(len(resp.Changes), "change")
+		}
+	})
+	bad := 0
+	for _, t := range who {
+		if t.result == "refused" {
+			bad++
+		}
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted before anything was changed")
+	}
+	if bad > 0 {
+		for _, t := range who {
+			if t.result == "waiting" || t.result == "fits" {
+				t.result, t.why = "untouched", ""
+			}
+		}
+		return fmt.Errorf("%s found it wrong: nothing was changed anywhere", counted(bad, "gateway"))
+	}
+	return nil
+}
+
+func problemText(all []*configv1.Problem) string {
+	first := all[0]
+	text := fmt.Sprintf("line %d: %s: %s", first.Line, first.Key, first.Message)
+	if n := len(all) - 1; n > 0 {
+		text += fmt.Sprintf("; and %d more", n)
+	}
+	return text
+}
+
+// config calls a method of the gateway's config.
+func (t *receiver) config(ctx context.Context, method string, req, resp message) error {
+	ctx, cancel := t.bounded(ctx)
+	defer cancel()
+	if err := t.conn.Call(ctx, bus.Subject(t.id, bus.Cmd, "config", method), req, resp); err != nil {
+		return t.explain(err)
+	}
+	return nil
+}
