@@ -85,14 +85,19 @@ func (c *Context) Call(topic, contentType string, payload []byte, timeout time.D
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	out := &later{life: l, req: c.req.hold()}
-	call := &local{typ: contentType, payload: payload}
-	call.caller = w
-	s.begin(ctx, topic, call, func(r reply) {
+	s.beginAs(ctx, w, topic, contentType, payload, func(r reply) {
 		cancel()
 		out.msg = Called{Tag: tag, ContentType: r.typ, Payload: r.payload, Err: r.err}
 		l.cell.post(out)
 	})
 	return cancel
+}
+
+// beginAs carries out a call as it came from outside.
+func (s *System) beginAs(ctx context.Context, w Caller, topic, contentType string, payload []byte, told func(reply)) {
+	call := &local{typ: contentType, payload: payload}
+	call.caller = w
+	s.begin(ctx, topic, call, told)
 }
 
 // callStream is Call of a streaming method. It goes over the bus, which numbers the answers and knows when either side has gone.
@@ -201,6 +206,21 @@ func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType st
 	}
 	return each(r.payload, false)
 }
+
+// Begin is Call for a client whose goroutine does not wait, of a method with one answer: told gets the outcome, once, in whatever
+// goroutine, and must not block. It is Canceled or DeadlineExceeded as soon as ctx ends.
+func (g Gate) Begin(ctx context.Context, w Caller, topic, contentType string, payload []byte, told func(Called)) {
+	if err := g.open(); err != nil {
+		told(Called{Err: err})
+		return
+	}
+	g.l.cell.sys.beginAs(ctx, w, topic, contentType, payload, func(r reply) {
+		told(Called{ContentType: r.typ, Payload: r.payload, Err: r.err})
+	})
+}
+
+// Streams tells whether a command on a topic has several answers.
+func (g Gate) Streams(topic string) bool { return g.l.cell.sys.streams(topic) }
 
 // Hear hands each message on filter to say, in the bus's goroutine, until ctx ends
 // or say returns false. It must not block.

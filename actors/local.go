@@ -43,7 +43,8 @@ func (s *System) begin(ctx context.Context, topic string, c *local, told func(re
 	s.dispatch(topic, &c.incoming)
 }
 
-// wait carries the call out and waits for its answer.
+// wait carries the call out and waits for its answer. What is done for it is done by the crew: an HTTP server has a new
+// goroutine for each request, whose stack would have to grow for it each time.
 func (s *System) wait(ctx context.Context, topic string, c *local) reply {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -51,7 +52,7 @@ func (s *System) wait(ctx context.Context, topic string, c *local) reply {
 		defer cancel()
 	}
 	done := make(chan reply, 1)
-	s.begin(ctx, topic, c, func(r reply) { done <- r })
+	s.crew.Schedule(func() { s.begin(ctx, topic, c, func(r reply) { done <- r }) })
 	return <-done
 }
 

@@ -47,7 +47,14 @@ func (c *Conn) Call(ctx context.Context, subject string, req, resp proto.Message
 func (c *Conn) CallRaw(ctx context.Context, subject, typ string, payload []byte) (string, []byte, error) {
 	ctx, stop := c.bounded(ctx, subject)
 	defer stop()
-	m, err := c.nc.RequestMsgWithContext(ctx, request(ctx, subject, typ, payload))
+	out, _ := c.requests.Get().(*outgoing)
+	if out == nil {
+		out = &outgoing{msg: nats.Msg{Header: Header{}}}
+	}
+	out.fill(ctx, subject, typ, payload)
+	m, err := c.nc.RequestMsgWithContext(ctx, &out.msg) // keeps nothing of it
+	out.msg.Data = nil
+	c.requests.Put(out)
 	if err == nil {
 		if e := failed(m); e != nil {
 			return "", nil, fmt.Errorf("call %s: %w", subject, e)
@@ -93,19 +100,29 @@ func (c *Conn) reason(ctx context.Context, err error) *Error {
 	return AsError(err)
 }
 
-func request(ctx context.Context, subject, typ string, payload []byte) *nats.Msg {
-	m := &nats.Msg{Subject: subject, Data: payload, Header: Header{}}
+// outgoing is a request with its headers. Connections use them again, as with their headers they take more room than all else of a call.
+type outgoing struct {
+	msg      nats.Msg
+	typ      [1]string
+	deadline [1]string
+}
+
+func (o *outgoing) fill(ctx context.Context, subject, typ string, payload []byte) {
+	m := &o.msg
+	m.Subject, m.Data = subject, payload
+	clear(m.Header)
 	if h, ok := ctx.Value(headerKey{}).(Header); ok {
 		maps.Copy(m.Header, h)
 	}
 	if typ = contentType(typ); typ != JSON {
-		m.Header[headerType] = []string{typ}
+		o.typ[0] = typ
+		m.Header[headerType] = o.typ[:]
 	}
 	if d, ok := ctx.Deadline(); ok {
 		ms := max(time.Until(d).Milliseconds(), 1)
-		m.Header[headerDeadline] = []string{strconv.FormatInt(ms, 10)}
+		o.deadline[0] = strconv.FormatInt(ms, 10)
+		m.Header[headerDeadline] = o.deadline[:]
 	}
-	return m
 }
 
 // Stream sends req to subject and calls each for every answer, until the end
@@ -134,7 +151,9 @@ func (c *Conn) StreamRaw(ctx context.Context, subject, typ string, payload []byt
 		return fmt.Errorf("stream %s: %w", subject, c.reason(ctx, err))
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	m := request(ctx, subject, typ, payload)
+	out := outgoing{msg: nats.Msg{Header: Header{}}}
+	out.fill(ctx, subject, typ, payload)
+	m := &out.msg
 	m.Reply = r.inbox
 	m.Header[headerStream] = []string{r.inbox}
 	m.Header[headerLease] = []string{strconv.FormatInt(streamLease.Milliseconds(), 10)}

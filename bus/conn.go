@@ -51,6 +51,8 @@ type Conn struct {
 	buffers sync.Pool     // of *[]byte, for messages that append themselves
 	flown   atomic.Uint64 // bytes published
 
+	requests sync.Pool // of *outgoing
+
 	mu   sync.Mutex
 	subs map[*nats.Subscription]struct{}
 }

@@ -34,14 +34,14 @@ func (v Violation) Error() string { return v.Field + ": " + v.Message }
 // Call Defaults first: a field with a default that is still empty was emptied on
 // purpose. A required number cannot be told from a zero, so only its range counts.
 func Check(m proto.Message) []Violation {
-	c := checker{root: m.ProtoReflect(), patterns: map[string]*regexp.Regexp{}}
+	c := checker{root: m.ProtoReflect()}
 	c.message("", c.root)
 	return c.found
 }
 
 type checker struct {
 	root     protoreflect.Message
-	patterns map[string]*regexp.Regexp
+	patterns map[string]*regexp.Regexp // nil until the first
 	found    []Violation
 }
 
@@ -168,6 +168,9 @@ func (c *checker) matches(pattern, s string) bool {
 		var err error
 		if re, err = regexp.Compile("^(?:" + pattern + ")$"); err != nil {
 			return false
+		}
+		if c.patterns == nil {
+			c.patterns = map[string]*regexp.Regexp{}
 		}
 		c.patterns[pattern] = re
 	}
