@@ -211,7 +211,7 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 		},
 		Open:      b.open(c),
 		Made:      made(c.Gate()),
-		OnPublish: take,
+		OnPublish: b.take(c),
 		OnSession: b.hear(c),
 		OnPassed:  b.foreign.overhear(c.Post()),
 		OnDenied:  b.foreign.denied,

@@ -1,6 +1,7 @@
 package mqttbroker
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -93,59 +94,103 @@ func (m command) caller() actors.Caller {
 	return w
 }
 
+// stream is a call with several answers, which the session makes.
+type stream struct {
+	command
+	call *mqtt.Call
+	over context.Context // ends when the client gives it up
+}
+
+// call makes a call for a client, in its goroutine. What has one answer goes from here to the actor and from there to the
+// client; what has several goes through the session, which can wait.
+func (h *house) call(gate actors.Gate, at *seat, m command) error {
+	if h.gate.Guarded() && h.gate.Out(m.client.Identity) {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	streams := gate.Streams(m.topic)
+	if !streams {
+		ctx, cancel = context.WithTimeout(context.Background(), m.timeout(h.cfg.CallTimeout.AsDuration()))
+	}
+	u := &mqtt.Call{Client: m.client, To: m.reply, Cancel: cancel}
+	if err := h.begin(at.calls, u); err != nil {
+		cancel()
+		h.fail(m, "resource_exhausted", err.Error())
+		return nil
+	}
+	if streams {
+		err := at.session.Post(&stream{m, u, ctx})
+		if err != nil {
+			h.end(at.calls, u)
+		}
+		return err
+	}
+	gate.Begin(ctx, m.caller(), m.topic, m.reply.ContentType, m.reply.Payload, func(r actors.Called) {
+		if h.end(at.calls, u) {
+			h.answer(m, r)
+		}
+	})
+	return nil
+}
+
 // begin lets one more call in, or says why not.
-func (s *session) begin() error {
-	if !s.calls.Take(maxClientCalls) {
+func (h *house) begin(calls *mqtt.Calls, u *mqtt.Call) error {
+	if !calls.Add(u, maxClientCalls) {
 		return fmt.Errorf("%d calls of this client are open already", maxClientCalls)
 	}
-	if !s.slots.Take(maxCalls) {
-		s.calls.Give()
+	if !h.slots.Take(maxCalls) {
+		calls.Remove(u)
 		return fmt.Errorf("%d calls are open already", maxCalls)
 	}
 	return nil
 }
 
-func (s *session) end() {
-	s.calls.Give()
-	s.slots.Give()
+// end is false when the call has ended before.
+func (h *house) end(calls *mqtt.Calls, u *mqtt.Call) bool {
+	u.Cancel()
+	if !calls.Remove(u) {
+		return false
+	}
+	h.slots.Give()
+	return true
 }
 
-func (s *session) call(c *actors.Context, m command) {
-	if s.gate.Guarded() && s.gate.Out(m.client.Identity) {
-		return
+// stream makes a call with several answers.
+func (s *session) stream(c *actors.Context, m *stream) {
+	stop := c.As(m.caller()).Call(m.topic, m.reply.ContentType, m.reply.Payload, m.timeout(s.cfg.CallTimeout.AsDuration()), m)
+	context.AfterFunc(m.over, stop)
+}
+
+// called passes on what has come of it.
+func (s *session) called(r actors.Called) {
+	m := r.Tag.(*stream)
+	if r.More || s.end(s.calls, m.call) {
+		s.answer(m.command, r)
 	}
-	if err := s.begin(); err != nil {
-		s.respond(c, m, failure("resource_exhausted", err.Error()), errorProperties("resource_exhausted"))
-		return
-	}
-	u := &underWay{command: m}
-	s.open.add(u)
-	u.cancel = c.As(m.caller()).Call(m.topic, m.reply.ContentType, m.reply.Payload, m.timeout(s.cfg.CallTimeout.AsDuration()), u)
 }
 
 // answer passes the outcome of a call on. The end of a stream is an empty message.
-func (s *session) answer(c *actors.Context, r actors.Called) {
-	u := r.Tag.(*underWay)
-	m := u.command
-	if !r.More {
-		s.open.remove(u)
-		s.end()
-	}
+func (h *house) answer(m command, r actors.Called) {
 	switch {
 	case r.Err != nil:
 		code, text := actors.Explain(r.Err)
-		s.respond(c, m, failure(code, m.topic+": "+text), errorProperties(code))
+		h.fail(m, code, m.topic+": "+text)
 	case r.Stream && !r.More:
-		s.respond(c, m, nil, mqtt.Properties{User: []mqtt.UserProperty{{Key: "end", Value: "true"}}})
+		_ = h.respond(m, nil, mqtt.Properties{User: []mqtt.UserProperty{{Key: "end", Value: "true"}}})
 	default:
-		s.respond(c, m, r.Payload, mqtt.Properties{ContentType: r.ContentType})
+		if err := h.respond(m, r.Payload, mqtt.Properties{ContentType: r.ContentType}); err != nil {
+			h.fail(m, "resource_exhausted", m.topic+": the answer cannot be sent: "+err.Error())
+		}
 	}
 }
 
-func (s *session) respond(c *actors.Context, m command, payload []byte, p mqtt.Properties) {
-	if err := s.server.Respond(m.client, m.reply, payload, p); err != nil {
-		c.Log().Debug("answer not sent", "client", m.client.ID, "err", err)
-	}
+func (h *house) fail(m command, code, text string) {
+	_ = h.respond(m, failure(code, text), mqtt.Properties{ContentType: jsonType, User: []mqtt.UserProperty{{Key: "error", Value: code}}})
+}
+
+// respond fails when the answer is too large, and when there is no way back any more.
+func (h *house) respond(m command, payload []byte, p mqtt.Properties) error {
+	return h.server.Respond(m.client, m.reply, payload, p)
 }
 
 func failure(code, text string) []byte {
@@ -154,8 +199,4 @@ func failure(code, text string) []byte {
 		Message string `json:"message"`
 	}{code, text})
 	return p
-}
-
-func errorProperties(code string) mqtt.Properties {
-	return mqtt.Properties{ContentType: jsonType, User: []mqtt.UserProperty{{Key: "error", Value: code}}}
 }

@@ -31,44 +31,54 @@ func (b *broker) open(c *actors.Context) func(mqtt.ClientInfo) (any, error) {
 	}
 }
 
-// take hands what a client has published to its session.
-func take(ci mqtt.ClientInfo, p mqtt.Publish) error {
-	session, ok := ci.Session.(*actors.Child)
-	if !ok {
-		return errors.New("this client has no session")
+// seat is what the goroutine of a client knows of its session.
+type seat struct {
+	session *actors.Child
+	calls   *mqtt.Calls
+}
+
+// take hands on what a client has published.
+func (b *broker) take(c *actors.Context) func(mqtt.ClientInfo, mqtt.Publish) error {
+	gate, h := c.Gate(), b.house
+	return func(ci mqtt.ClientInfo, p mqtt.Publish) error {
+		at, ok := ci.Session.(*seat)
+		if !ok {
+			return errors.New("this client has no session")
+		}
+		if strings.HasPrefix(p.Topic, cancelClass) {
+			at.giveUp(p)
+			return nil
+		}
+		if !strings.HasPrefix(p.Topic, "cmd/") {
+			return at.session.Post(&mqtt.Incoming{Client: ci, Publish: p})
+		}
+		m := parse(ci, p)
+		if topic := mqtt.ReplyTopic(ci, m.reply); !mqtt.DefaultAuthorize(ci, topic, true) {
+			return fmt.Errorf("response topic %q: answers go to reply/%s/…", topic, ci.ID)
+		}
+		return h.call(gate, at, m)
 	}
-	if strings.HasPrefix(p.Topic, cancelClass) {
-		return session.Post(giveUp{p})
-	}
-	if !strings.HasPrefix(p.Topic, "cmd/") {
-		return session.Post(&mqtt.Incoming{Client: ci, Publish: p})
-	}
-	m := parse(ci, p)
-	if topic := mqtt.ReplyTopic(ci, m.reply); !mqtt.DefaultAuthorize(ci, topic, true) {
-		return fmt.Errorf("response topic %q: answers go to reply/%s/…", topic, ci.ID)
-	}
-	return session.Post(m)
 }
 
 // hear passes on what happens to a session.
 func (b *broker) hear(c *actors.Context) func(mqtt.SessionEvent) {
 	post, rate, size := c.Post(), b.cfg.Rate, b.cfg.ByteRate
 	return func(e mqtt.SessionEvent) {
-		session, _ := e.Client.Session.(*actors.Child)
+		at, _ := e.Client.Session.(*seat)
 		switch e.Kind { // what is lost is found by reconcile, or said again
 		case mqtt.SessionDisconnected:
 			_ = post(departure{&e.Client, e.Kept})
 		case mqtt.SessionExpired:
 			_ = post(departure{&e.Client, false})
 		}
-		if session == nil {
+		if at == nil {
 			return
 		}
 		switch e.Kind {
 		case mqtt.SessionThrottled:
-			_ = session.Post(strain{fmt.Sprintf("sends more than rate = %d packets/s or byte-rate = %d B/s", rate, size)})
+			_ = at.session.Post(strain{fmt.Sprintf("sends more than rate = %d packets/s or byte-rate = %d B/s", rate, size)})
 		case mqtt.SessionDropped:
-			_ = session.Post(strain{"reads too slowly: messages for it are lost"})
+			_ = at.session.Post(strain{"reads too slowly: messages for it are lost"})
 		}
 	}
 }

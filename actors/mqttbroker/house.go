@@ -33,12 +33,12 @@ func of(ci *mqtt.ClientInfo) *mqttv1.Session {
 }
 
 // status is how a session is.
-func (h *house) status(path string, of *mqttv1.Session, ci mqtt.ClientInfo, calls *mqtt.Slots) *mqttv1.Status {
+func (h *house) status(path string, of *mqttv1.Session, ci mqtt.ClientInfo, calls *mqtt.Calls) *mqttv1.Status {
 	t := h.server.Traffic(ci)
 	m := &mqttv1.Status{
 		Path: path, Session: of, Connected: t.Connected, Dropped: uint64(t.Dropped), Throttled: uint64(t.Throttled),
 		BytesIn: uint64(t.BytesIn), BytesOut: uint64(t.BytesOut), MessagesIn: uint64(t.MessagesIn), MessagesOut: uint64(t.MessagesOut),
-		Queued: uint32(t.Queued), QueuedBytes: uint64(t.QueuedBytes), Calls: uint32(calls.Taken()), CallsRefused: calls.Refused(),
+		Queued: uint32(t.Queued), QueuedBytes: uint64(t.QueuedBytes), Calls: uint32(calls.Open()), CallsRefused: calls.Refused(),
 	}
 	for s := range slices.Values(t.Subscriptions) {
 		m.Subscriptions = append(m.Subscriptions, &mqttv1.Subscription{Filter: s.Filter, Qos: uint32(s.QoS)})

@@ -58,22 +58,31 @@ func TestTimeout(t *testing.T) {
 
 func TestOpenCalls(t *testing.T) {
 	h := &house{}
-	a, other := &session{house: h, calls: &mqtt.Slots{}}, &session{house: h, calls: &mqtt.Slots{}}
+	a, other, canceled := &session{house: h, calls: &mqtt.Calls{}}, &mqtt.Calls{}, 0
+	call := func() *mqtt.Call { return &mqtt.Call{Cancel: func() { canceled++ }} }
+	var last *mqtt.Call
 	for range maxClientCalls {
-		if err := a.begin(); err != nil {
+		last = call()
+		if err := h.begin(a.calls, last); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if a.begin() == nil {
+	if h.begin(a.calls, call()) == nil {
 		t.Error("one client may have too many")
 	}
-	if err := other.begin(); err != nil {
+	one := call()
+	if err := h.begin(other, one); err != nil {
 		t.Errorf("another client suffers: %v", err)
 	}
-	other.end()
+	if !h.end(other, one) || h.end(other, one) {
+		t.Error("a call ends once")
+	}
+	if !h.end(a.calls, last) {
+		t.Error("it was not there")
+	}
 	a.leave()
-	if h.slots.Taken() != 0 || a.calls.Taken() != 0 || a.calls.Refused() != 1 {
-		t.Errorf("something is left: %d %d %d", h.slots.Taken(), a.calls.Taken(), a.calls.Refused())
+	if h.slots.Taken() != 0 || a.calls.Open() != 0 || a.calls.Refused() != 1 || canceled != maxClientCalls-1+3 {
+		t.Errorf("something is left: %d %d %d %d", h.slots.Taken(), a.calls.Open(), a.calls.Refused(), canceled)
 	}
 }
 

@@ -30,9 +30,8 @@ const calm = 15 * time.Second
 type session struct {
 	*house
 	of    *mqttv1.Session
-	calls *mqtt.Slots
+	calls *mqtt.Calls
 	ci    *mqtt.ClientInfo
-	open  openCalls
 	until time.Time // it struggled lately
 }
 
@@ -40,7 +39,7 @@ type (
 	attached struct { // a connection has the session
 		ci    *mqtt.ClientInfo
 		of    *mqttv1.Session
-		calls *mqtt.Slots
+		calls *mqtt.Calls
 	}
 	away   struct{} // the client has gone, and the session is kept
 	strain struct{ why string }
@@ -62,16 +61,14 @@ func (s *session) Receive(c *actors.Context, msg any) error {
 		c.Degraded(m.why)
 	case eased:
 		s.ease(c)
-	case command:
-		s.call(c, m)
-	case giveUp:
-		s.giveUp(c, m)
+	case *stream:
+		s.stream(c, m)
 	case *mqtt.Incoming:
 		s.pass(c, m)
 	case *mqtt.Outgoing:
 		s.bring(c, m)
 	case actors.Called:
-		s.answer(c, m)
+		s.called(m)
 	case *mqttv1.StatusRequest:
 		c.Reply(&mqttv1.StatusResponse{Status: s.status(c.Name(), s.of, *s.ci, s.calls)})
 	case *mqttv1.DisconnectRequest:
@@ -95,11 +92,12 @@ func (s *session) failed(c *actors.Context, m actors.Failed) error {
 
 // leave gives up what was under way; who asked has gone.
 func (s *session) leave() {
-	for _, u := range s.open {
-		u.cancel()
+	if s.calls == nil {
+		return
 	}
-	for s.calls != nil && s.calls.Taken() > 0 {
-		s.end()
+	for _, u := range s.calls.Drain() {
+		u.Cancel()
+		s.slots.Give()
 	}
 }
 

@@ -29,7 +29,7 @@ type place struct {
 	number int
 	ci     *mqtt.ClientInfo // of the latest connection
 	of     *mqttv1.Session
-	calls  mqtt.Slots
+	calls  mqtt.Calls
 }
 
 type (
@@ -55,7 +55,7 @@ func (b *broker) arrive(c *actors.Context, m *arrival) {
 		c.Refuse(err)
 		return
 	}
-	c.Reply(p.child)
+	c.Reply(&seat{p.child, &p.calls})
 }
 
 // recall brings up the sessions that the broker still has from an earlier process.
@@ -76,7 +76,7 @@ func (b *broker) receive(c *actors.Context) {
 		if p, err := b.settle(c, e.ci); err != nil {
 			e.req.Refuse(err)
 		} else {
-			e.req.Reply(p.child)
+			e.req.Reply(&seat{p.child, &p.calls})
 		}
 	}
 	b.sessions.early = nil
@@ -174,7 +174,7 @@ type entry struct {
 	path  string
 	of    *mqttv1.Session
 	ci    *mqtt.ClientInfo
-	calls *mqtt.Slots
+	calls *mqtt.Calls
 }
 
 // listing is the answer under way.

@@ -2,14 +2,13 @@ package mqtt
 
 import "sync/atomic"
 
-// Slots count what is under way, for one client or for all together. Any goroutine may use them.
-type Slots struct{ taken, refused atomic.Int64 }
+// Slots count what is under way, of all clients together. Any goroutine may use them.
+type Slots struct{ taken atomic.Int64 }
 
 // Take takes one unless most are taken.
 func (s *Slots) Take(most int) bool {
 	if s.taken.Add(1) > int64(most) {
 		s.taken.Add(-1)
-		s.refused.Add(1)
 		return false
 	}
 	return true
@@ -20,6 +19,3 @@ func (s *Slots) Give() { s.taken.Add(-1) }
 
 // Taken is how many are taken.
 func (s *Slots) Taken() int { return int(s.taken.Load()) }
-
-// Refused is how many were not to be had.
-func (s *Slots) Refused() uint64 { return uint64(s.refused.Load()) }
