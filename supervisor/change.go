@@ -111,7 +111,7 @@ func nodeOf(c config.Change) *config.Node {
 
 // change carries out one change in this group.
 func (g *group) change(m change) {
-	g.t.update(pathOf(nodeOf(m.Change)), nil)
+	g.t.update(pathOf(nodeOf(m.Change)), update{})
 	if pathOf(nodeOf(m.Change)) == g.path {
 		g.cell.SetConfig(m.New.Config)
 		g.configure(m.New.Config)

@@ -143,7 +143,9 @@ func (g *group) Receive(pc actor.Context) {
 	case *actor.Terminated:
 		g.terminated(m.Who)
 	case actors.Steer:
-		g.steer(m)
+		g.steer(m, nil)
+	case fetched:
+		g.steer(m.Steer, m.load)
 	case attest:
 		m.to <- g.attest()
 	default:

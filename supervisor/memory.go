@@ -18,6 +18,14 @@ func (t *Tree) Config() *config.Tree {
 	return t.config
 }
 
+// file is the config file's name; empty: there is none.
+func (t *Tree) file() string {
+	if cfg := t.Config(); cfg != nil {
+		return cfg.File
+	}
+	return ""
+}
+
 // expect makes cfg what groups and actors start with from now on.
 func (t *Tree) expect(cfg *config.Tree) {
 	nodes := map[string]*config.Node{}
@@ -52,21 +60,41 @@ func (t *Tree) nodeAt(path string) *config.Node {
 func (t *Tree) configOf(n *config.Node) proto.Message {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if m := t.updates[pathOf(n)]; m != nil {
-		return m
+	if u, ok := t.updates[pathOf(n)]; ok {
+		return u.config
 	}
 	return n.Config
 }
 
-// update notes that UpdateConfig has changed a config; nil: the file counts again.
-func (t *Tree) update(path string, m proto.Message) {
+// update is a config that UpdateConfig has changed.
+type update struct {
+	written proto.Message // without what files that it names have put into it
+	config  proto.Message
+}
+
+// writtenAt is the config of the actor or group at path without what files that it
+// names have put into it; is, if nothing else is known.
+func (t *Tree) writtenAt(path string, is proto.Message) proto.Message {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if m == nil {
+	if u, ok := t.updates[path]; ok {
+		return u.written
+	}
+	if n := t.nodes[path]; n != nil && n.Written != nil {
+		return n.Written
+	}
+	return is
+}
+
+// update notes that UpdateConfig has changed a config; the zero value: the file counts again.
+func (t *Tree) update(path string, u update) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if u == (update{}) {
 		delete(t.updates, path)
 		return
 	}
-	t.updates[path] = m
+	t.updates[path] = u
 }
 
 // record returns the memory of the group at path.

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -72,8 +73,15 @@ func answer(r *actors.Request, msg any, err error) {
 	r.Reply(msg)
 }
 
-// steer does what only a supervisor can do to a child, or to itself.
-func (g *group) steer(s actors.Steer) {
+// fetched is a Steer whose files have been read outside the mailbox.
+type fetched struct {
+	actors.Steer
+	load schemas.Load
+}
+
+// steer does what only a supervisor can do to a child, or to itself. load has what
+// files say that the new config of a child names; nil: they are to be read.
+func (g *group) steer(s actors.Steer, load schemas.Load) {
 	r := s.Request
 	c := g.child(s.Path)
 	switch {
@@ -94,19 +102,36 @@ func (g *group) steer(s actors.Steer) {
 	case *actorv1.CycleRequest:
 		g.steerCycle(r, g.implicated(c, actors.LevelCycle))
 	case *actorv1.UpdateConfigRequest:
-		next, err := merged(c.cell.Kind(), c.cell.Config(), m)
-		if err == nil {
-			err = g.t.beside(c.path, next)
-		}
-		if err != nil {
-			r.Refuse(err)
-			return
-		}
-		g.t.update(c.path, next)
-		r.Reply(&actorv1.UpdateConfigResponse{Live: g.reconfigure(c, next)})
+		g.updateConfig(c, s, m, load)
 	default:
 		r.Refuse(bus.Errorf(bus.Unimplemented, "%s does not answer %T", g.path, m))
 	}
+}
+
+// updateConfig changes some fields of a child's config.
+func (g *group) updateConfig(c *child, s actors.Steer, m *actorv1.UpdateConfigRequest, load schemas.Load) {
+	kind, old := c.cell.Kind(), g.t.writtenAt(c.path, c.cell.Config())
+	if kind.Complete != nil && load == nil {
+		load = config.Loader(g.t.file())
+		g.aside(func() any {
+			_ = guarded(context.Background(), func(context.Context) error {
+				_, err := merged(kind, old, m, load)
+				return err
+			})
+			return fetched{s, load}
+		})
+		return
+	}
+	u, err := merged(kind, old, m, load)
+	if err == nil {
+		err = g.t.beside(c.path, u.config)
+	}
+	if err != nil {
+		s.Request.Refuse(err)
+		return
+	}
+	g.t.update(c.path, u)
+	s.Request.Reply(&actorv1.UpdateConfigResponse{Live: g.reconfigure(c, u.config)})
 }
 
 func (g *group) steerSelf(s actors.Steer) {
@@ -114,11 +139,11 @@ func (g *group) steerSelf(s actors.Steer) {
 	case *actorv1.CycleRequest:
 		g.steerCycle(s.Request, g.owners())
 	case *actorv1.UpdateConfigRequest:
-		next, err := merged(g.cell.Kind(), g.cell.Config(), m)
+		u, err := merged(g.cell.Kind(), g.cell.Config(), m, nil)
 		if err == nil {
-			g.t.update(g.path, next)
-			g.cell.SetConfig(next)
-			g.configure(next)
+			g.t.update(g.path, u)
+			g.cell.SetConfig(u.config)
+			g.configure(u.config)
 		}
 		answer(s.Request, &actorv1.UpdateConfigResponse{Live: true}, err)
 	case *actorv1.RestartRequest:
@@ -177,9 +202,40 @@ func (g *group) reconfigure(c *child, next proto.Message) (live bool) {
 	return false
 }
 
-// merged is a config with some fields changed and checked.
-func merged(kind *actors.Kind, old proto.Message, m *actorv1.UpdateConfigRequest) (proto.Message, error) {
-	next := proto.Clone(old)
+// merged is a config with some fields changed and checked. old is without what
+// files that it names say; load brings what those say that it names now.
+func merged(kind *actors.Kind, old proto.Message, m *actorv1.UpdateConfigRequest, load schemas.Load) (u update, err error) {
+	written, err := patched(old, m)
+	if err != nil {
+		return u, err
+	}
+	next, bad := written, []schemas.Violation(nil)
+	if kind != nil && kind.Complete != nil {
+		next = proto.Clone(written)
+		bad = kind.Complete(next, load)
+	}
+	if len(bad) == 0 {
+		bad = schemas.Check(next)
+	}
+	if len(bad) == 0 && kind != nil && kind.Check != nil {
+		bad = kind.Check(next)
+	}
+	if len(bad) > 0 {
+		return u, bus.Errorf(bus.InvalidArgument, "%s", bad[0].Error())
+	}
+	if s := groupSettings(next); s != nil {
+		if _, err := ladder.Parse(s.Ladder); err != nil {
+			return u, bus.Errorf(bus.InvalidArgument, "ladder: %s", err)
+		}
+	}
+	if was, ok := old.(*gatewayv1.Gateway); ok && was.Gateway != next.(*gatewayv1.Gateway).Gateway {
+		return u, bus.Errorf(bus.FailedPrecondition, "the name of the gateway is in every subject: restart the daemon to change it")
+	}
+	return update{written, next}, nil
+}
+
+// patched is a config with some fields changed.
+func patched(old proto.Message, m *actorv1.UpdateConfigRequest) (proto.Message, error) {
 	patch := m.Config
 	if m.Toml != "" {
 		read, problems := config.Patch([]byte(m.Toml))
@@ -191,23 +247,9 @@ func merged(kind *actors.Kind, old proto.Message, m *actorv1.UpdateConfigRequest
 	if (m.Toml == "") == (m.Config == nil) || len(patch.GetFields()) == 0 {
 		return nil, bus.Errorf(bus.InvalidArgument, "give either config or toml, with the keys to change")
 	}
+	next := proto.Clone(old)
 	if err := schemas.Merge(next, patch); err != nil {
 		return nil, bus.Errorf(bus.InvalidArgument, "%s", err)
-	}
-	bad := schemas.Check(next)
-	if len(bad) == 0 && kind != nil && kind.Check != nil {
-		bad = kind.Check(next)
-	}
-	if len(bad) > 0 {
-		return nil, bus.Errorf(bus.InvalidArgument, "%s", bad[0].Error())
-	}
-	if s := groupSettings(next); s != nil {
-		if _, err := ladder.Parse(s.Ladder); err != nil {
-			return nil, bus.Errorf(bus.InvalidArgument, "ladder: %s", err)
-		}
-	}
-	if was, ok := old.(*gatewayv1.Gateway); ok && was.Gateway != next.(*gatewayv1.Gateway).Gateway {
-		return nil, bus.Errorf(bus.FailedPrecondition, "the name of the gateway is in every subject: restart the daemon to change it")
 	}
 	return next, nil
 }

@@ -25,7 +25,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
 	"gatewayd/bus"
@@ -69,8 +68,8 @@ type Tree struct {
 
 	mu      sync.Mutex
 	config  *config.Tree
-	nodes   map[string]*config.Node  // of config, or of the one that is about to be in force
-	updates map[string]proto.Message // configs changed since by UpdateConfig
+	nodes   map[string]*config.Node // of config, or of the one that is about to be in force
+	updates map[string]update       // configs changed since by UpdateConfig
 	records map[string]*record
 	lines   map[string]*lifeline   // of each group that lives
 	power   map[string]power.State // by path of who owns it
@@ -90,7 +89,7 @@ func New(o Options) *Tree {
 		o.Rand = rand.Float64
 	}
 	t := &Tree{
-		opts: o, sys: o.System, kinds: map[string]*actors.Kind{}, epoch: time.Now(), updates: map[string]proto.Message{},
+		opts: o, sys: o.System, kinds: map[string]*actors.Kind{}, epoch: time.Now(), updates: map[string]update{},
 		records: map[string]*record{}, lines: map[string]*lifeline{}, power: map[string]power.State{}, done: make(chan struct{}),
 	}
 	for i := range o.Kinds {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/schemas"
 )
@@ -28,11 +29,42 @@ func (d *decoder) complete(n *Node) bool {
 	if k.Complete == nil || d.broken {
 		return true
 	}
-	bad := k.Complete(n.Config, d.load)
+	written, named := outline(n.Config), false
+	bad := k.Complete(n.Config, func(name string, builtin fs.FS, like proto.Message, check func(proto.Message) []schemas.Violation) (proto.Message, error) {
+		named = true
+		return d.load(name, builtin, like, check)
+	})
+	if named {
+		d.shareTimes(written.ProtoReflect())
+		n.Written = written
+	}
 	for _, v := range bad {
 		d.fail(d.line(v.Field), v.Field, "%s", v.Message)
 	}
 	return len(bad) == 0
+}
+
+// outline is a copy of m that has its lists and messages in common with it.
+func outline(m proto.Message) proto.Message {
+	c := m.ProtoReflect().New()
+	m.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		c.Set(fd, v)
+		return true
+	})
+	return c.Interface()
+}
+
+// Loader reads what a config in this file names, each file once. It is used by one
+// goroutine at a time.
+func Loader(file string) schemas.Load {
+	r := newReader(file, nil, nil)
+	return func(name string, builtin fs.FS, like proto.Message, check func(proto.Message) []schemas.Violation) (proto.Message, error) {
+		m, err := r.load(name, builtin, like, check)
+		if err != nil && len(r.foreign) > 0 {
+			err = fmt.Errorf("%w: %s", err, r.foreign[0])
+		}
+		return m, err
+	}
 }
 
 // checkKind finds what the kind knows to be wrong with a config, beyond its fields

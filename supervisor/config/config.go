@@ -44,6 +44,9 @@ type Node struct {
 	// Config with its defaults filled in: the kind's message, *gatewayv1.Group for a
 	// group, *gatewayv1.Gateway for the root.
 	Config proto.Message
+	// Written is Config without what files that it names have put into it; nil: none
+	// have. Both have lists in common, which nobody changes in place.
+	Written proto.Message
 	// Children of a group: implicit actors first, then in the order of the file.
 	Children []*Node
 	// Line of the table's header; 0 for an implicit actor that is not in the file.
