@@ -22,6 +22,7 @@ type Then = func(c *actors.Context, r *wire.Result)
 type Attempt struct {
 	Request modbus.Request
 	Unit    string // as rules call it
+	Link    string // path of the line or link that it is behind
 	// Send carries a request out: this one, or one that reads it back. It calls done
 	// once, or has told the caller otherwise why it will not.
 	Send func(c *actors.Context, r modbus.Request, done Then)
@@ -61,7 +62,7 @@ func (g *Gate) Try(c *actors.Context, wall string, a *Attempt) {
 		g.judged(c, a, firewall.Open(c.Caller().Identity))
 		return
 	}
-	c.Ask(wall, &firewall.Question{Identity: c.Caller().Identity, Unit: a.Unit, Request: a.Request, Tag: a}, judgeTime)
+	c.Ask(wall, &firewall.Question{Identity: c.Caller().Identity, Unit: a.Unit, Link: a.Link, Request: a.Request, Tag: a}, judgeTime)
 }
 
 // Take takes what concerns the firewall, and the end of the actor, and says

@@ -9,15 +9,20 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"gatewayd/actors"
+	"gatewayd/actors/modbusdoor"
+	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/firewall"
+	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
 const (
-	writeTime = 10 * time.Second // for one safe write
-	tryAgain  = 5 * time.Second  // after one that could not be done
+	writeTime  = 10 * time.Second // for one safe write
+	tryAgain   = 5 * time.Second  // after one that could not be done
+	answerTime = time.Second      // for a unit that no actor polls
+	locateTime = 2 * time.Second  // for a unit to say where it is
 )
 
 type (
@@ -27,7 +32,8 @@ type (
 		trip  int
 		write *safeWrite
 	}
-	recalled struct{} // all kept states have come
+	recalled struct{}              // all kept states have come
+	locate   struct{ unit string } // is to be asked where it is, again
 )
 
 // remember asks for what had tripped before this life.
@@ -45,6 +51,7 @@ func (k *keeper) guard(c *actors.Context, groups []*group) error {
 		watched[g.cfg.Unit] = true
 	}
 	k.groups = groups
+	k.locate(c)
 	for _, g := range groups {
 		if g.cfg.Unit != "" && !watched[g.cfg.Unit] {
 			watched[g.cfg.Unit] = true
@@ -77,7 +84,7 @@ func (k *keeper) verdict(c *actors.Context, q *firewall.Question) firewall.Verdi
 			g.watch.Hear(now)
 		}
 		switch {
-		case !q.Request.Write() || !slices.ContainsFunc(g.writes, func(w *safeWrite) bool { return w.unit == q.Unit }):
+		case !q.Request.Write() || !slices.ContainsFunc(g.writes, func(w *safeWrite) bool { return k.concerns(w, q) }):
 		case g.watch.Tripped():
 			deny = "dead-man group " + g.cfg.Name + " has tripped; call Release of " + c.Name() + " first"
 		case k.recall:
@@ -101,6 +108,13 @@ func (k *keeper) watch(c *actors.Context, msg any) {
 		k.write(c, m)
 	case *wire.Transacted:
 		k.wrote(c, m.Of.Tag.(order), m.Err)
+	case *wire.Answer:
+		k.gate.Tap = m.Tap
+		m.Ask.Tag.(modbusdoor.Then)(c, &m.Results[0])
+	case wire.Place:
+		k.places[m.Unit] = m
+	case locate:
+		c.Ask(m.unit, wire.Locate{Unit: m.unit}, locateTime)
 	case actors.Delivery:
 		k.delivered(c, m)
 	case recalled:
@@ -110,6 +124,10 @@ func (k *keeper) watch(c *actors.Context, msg any) {
 		switch of := m.Of.(type) {
 		case *wire.Transact:
 			k.wrote(c, of.Tag.(order), m.Err)
+		case *wire.Ask:
+			of.Tag.(modbusdoor.Then)(c, &wire.Result{Err: m.Err, Outcome: schedule.NotSent})
+		case wire.Locate:
+			c.After(tryAgain, locate{of.Unit})
 		case recalled:
 			k.recall = false
 			c.Log().Warn("what had tripped before is not known", "err", m.Err)
@@ -135,6 +153,7 @@ func (k *keeper) look(c *actors.Context, g *group) {
 func (k *keeper) trip(c *actors.Context, g *group, why string) {
 	g.watch.Trip()
 	g.trips++
+	k.locate(c)
 	for _, w := range g.writes {
 		w.done = false
 	}
@@ -163,10 +182,25 @@ func (k *keeper) over(o order) bool {
 // write does one safe write, of the actor's own accord, whoever has brought the
 // message that led here.
 func (k *keeper) write(c *actors.Context, o order) {
-	if !k.over(o) {
-		as := actors.Caller{Identity: "actor/" + c.Name(), Trace: actors.NewTrace()}
-		c.As(as).Ask(o.write.unit, &wire.Transact{Request: o.write.request, Tag: o}, writeTime)
+	if k.over(o) {
+		return
 	}
+	as := c.As(actors.Caller{Identity: "actor/" + c.Name(), Trace: actors.NewTrace()})
+	if o.write.link == "" {
+		as.Ask(o.write.unit, &wire.Transact{Request: o.write.request, Tag: o}, writeTime)
+		return
+	}
+	k.gate.Try(as, "", &modbusdoor.Attempt{
+		Request: o.write.request, Unit: o.write.unit, Link: o.write.link,
+		Send: func(c *actors.Context, r modbus.Request, done modbusdoor.Then) {
+			c.Ask(o.write.link, &wire.Ask{
+				Class: schedule.Write, Expires: time.Now().Add(writeTime / 2), Requests: []modbus.Request{r},
+				Timeouts: []time.Duration{answerTime}, Tag: done,
+			}, writeTime)
+		},
+		Done: func(c *actors.Context, r *wire.Result) { k.wrote(c, o, r.Err) },
+		Fail: func(c *actors.Context, err error) { k.wrote(c, o, err) },
+	})
 }
 
 // wrote notes how a safe write has ended. One that was not confirmed is done

@@ -64,7 +64,10 @@ func virtual(t *testing.T, cfg *modbusv1.Firewall, test func(p *plant)) {
 		r, b := actorstest.NewVirtual(t)
 		p := &plant{Rig: r, t: t, bus: b}
 		r.Peer(boiler, func(msg any) any {
-			m := msg.(*wire.Transact)
+			m, ok := msg.(*wire.Transact)
+			if !ok {
+				return wire.Place{Unit: boiler, Link: "field/plc/link", Address: 9}
+			}
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.wrote = append(p.wrote, m.Request.String())
@@ -182,6 +185,32 @@ func TestASilentControllerIsMadeSafeOnce(t *testing.T) {
 		p.pass(10 * time.Second)
 		if got := p.news(); got != "boiler tripped, boiler safe" || len(p.written()) != 4 {
 			t.Errorf("silent again: %s, %v", got, p.written())
+		}
+	})
+}
+
+// Masters who reach the unit past its actor, straight through its link, are held up
+// as well; other units behind the link are not.
+func TestATrippedUnitIsKnownByItsPlace(t *testing.T) {
+	virtual(t, guarded(10*time.Second), func(p *plant) {
+		p.pass(10 * time.Second)
+		for _, x := range []struct {
+			unit, link string
+			address    uint8
+			want       firewall.Action
+		}{
+			{"field/plc/link/9", "field/plc/link", 9, firewall.Deny},
+			{"field/plc/twin", "field/plc/link", 9, firewall.Deny},
+			{"field/plc/link/8", "field/plc/link", 8, firewall.Allow},
+			{"field/other/9", "field/other", 9, firewall.Allow},
+		} {
+			q := &firewall.Question{Identity: "mqtt/controller", Unit: x.unit, Link: x.link, Request: modbus.Request{Unit: x.address, Function: writing, Quantity: 1, Data: []byte{0, 1}}}
+			p.System.Ask(path, q, func(msg any, err error) {
+				if got := msg.(*firewall.Judged).Verdict; got.Action != x.want {
+					t.Errorf("%s: %+v, want %s", x.unit, got, x.want)
+				}
+			})
+			synctest.Wait()
 		}
 	})
 }

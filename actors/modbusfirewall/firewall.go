@@ -14,8 +14,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/firewall"
+	"gatewayd/protocols/modbus/wire"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -27,21 +29,30 @@ var Kind = actors.Define(actors.Kind{
 	Services: []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_firewall_proto, "FirewallService")},
 	Publishes: []actors.Leaf{
 		{Class: "event", Leaf: "dead-man", Message: &modbusv1.DeadManChanged{}},
+		{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
 		{Class: "state", Leaf: "dead-man", Message: &modbusv1.DeadManState{}},
 	},
-	Live:  true,
-	Limit: 4096,
-	Check: wrong,
-}, func(cfg *modbusv1.Firewall) actors.Actor { return &keeper{cfg: cfg} })
+	Live:   true,
+	Limit:  4096,
+	Check:  wrong,
+	Beside: beside,
+}, func(cfg *modbusv1.Firewall) actors.Actor {
+	return &keeper{cfg: cfg, places: map[string]wire.Place{}}
+})
 
 type keeper struct {
 	cfg    *modbusv1.Firewall
 	rules  *firewall.Firewall
 	groups []*group
 	recall bool // what had tripped before this life is not known yet
+	gate   modbusdoor.Gate
+	places map[string]wire.Place // of units that safe writes name, by their path
 }
 
 func (k *keeper) Receive(c *actors.Context, msg any) error {
+	if k.gate.Take(c, msg) {
+		return nil
+	}
 	switch m := msg.(type) {
 	case actors.Started:
 		k.remember(c)

@@ -26,7 +26,8 @@ type group struct {
 
 // safeWrite is one of the writes that bring its units into a safe state.
 type safeWrite struct {
-	unit    string
+	unit    string // its path, or <link>/<address> where it has no actor
+	link    string // where it has none
 	what    string // for people
 	request modbus.Request
 	done    bool
@@ -48,6 +49,9 @@ func (k *keeper) assemble(cfg *modbusv1.Firewall) ([]*group, error) {
 		groups = append(groups, g)
 	}
 	for i, w := range cfg.SafeWrites {
+		if (w.Unit == "") == (w.Link == "") || (w.Link == "") != (w.At == nil) {
+			return nil, fmt.Errorf("safe-writes[%d]: give unit, or link and at", i)
+		}
 		r, err := requestOf(&modbusv1.JudgeRequest{Function: writeFunction(w), Address: w.Address, Values: w.Values})
 		if err != nil {
 			return nil, fmt.Errorf("safe-writes[%d]: %w", i, err)
@@ -56,7 +60,11 @@ func (k *keeper) assemble(cfg *modbusv1.Firewall) ([]*group, error) {
 		if g == nil {
 			return nil, fmt.Errorf("safe-writes[%d]: there is no dead-man %q", i, w.Group)
 		}
-		g.writes = append(g.writes, &safeWrite{unit: w.Unit, what: fmt.Sprintf("write %s %d", w.Area, w.Address), request: r})
+		s := &safeWrite{unit: w.Unit, link: w.Link, what: fmt.Sprintf("write %s %d", w.Area, w.Address), request: r}
+		if s.link != "" {
+			s.unit, s.request.Unit = fmt.Sprintf("%s/%d", w.Link, w.GetAt()), uint8(w.GetAt())
+		}
+		g.writes = append(g.writes, s)
 	}
 	return groups, nil
 }

@@ -18,7 +18,7 @@ func (m *asked) as(c *actors.Context) *actors.Context {
 // line or link. Only what it has let pass is shared with others.
 func (g *gateway) judge(c *actors.Context, m *asked) {
 	g.gate.Try(m.as(c), g.cfg.Firewall, &modbusdoor.Attempt{
-		Request: m.request, Unit: m.route.name,
+		Request: m.request, Unit: m.route.name, Link: m.route.link,
 		Send: func(c *actors.Context, r modbus.Request, done modbusdoor.Then) {
 			g.queue(c, m, r, waiter{later: m.waiter.later, request: r, then: done})
 		},

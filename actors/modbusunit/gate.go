@@ -17,7 +17,7 @@ func (u *unit) try(c *actors.Context, r modbus.Request, done then) { u.tryWithin
 func (u *unit) tryWithin(c *actors.Context, r modbus.Request, wait time.Duration, done then) {
 	r.Unit = uint8(u.cfg.Unit)
 	u.gate.Try(c, u.cfg.Firewall, &modbusdoor.Attempt{
-		Request: r, Unit: c.Name(), Done: done, Fail: (*actors.Context).Refuse,
+		Request: r, Unit: c.Name(), Link: u.cfg.Link, Done: done, Fail: (*actors.Context).Refuse,
 		Send: func(c *actors.Context, r modbus.Request, done then) { u.send(c, r, wait, done) },
 	})
 }
@@ -25,9 +25,25 @@ func (u *unit) tryWithin(c *actors.Context, r modbus.Request, wait time.Duration
 // atGate takes requests of other doors and what concerns the firewall, and says
 // whether msg was one of these.
 func (u *unit) atGate(c *actors.Context, msg any) bool {
-	if m, ok := msg.(*wire.Transact); ok {
+	switch m := msg.(type) {
+	case *wire.Transact:
 		u.tryWithin(c, m.Request, m.Wait, func(c *actors.Context, r *wire.Result) { c.Reply(&wire.Transacted{Of: m, Result: *r}) })
+		return true
+	case wire.Locate:
+		c.Reply(u.place(c))
 		return true
 	}
 	return u.gate.Take(c, msg)
+}
+
+// place is where the unit is, for a firewall that knows it by that as well.
+func (u *unit) place(c *actors.Context) wire.Place {
+	return wire.Place{Unit: c.Name(), Link: u.cfg.Link, Address: uint8(u.cfg.Unit)}
+}
+
+// tellPlace tells its firewall.
+func (u *unit) tellPlace(c *actors.Context) {
+	if u.cfg.Firewall != "" {
+		c.Tell(u.cfg.Firewall, u.place(c))
+	}
 }

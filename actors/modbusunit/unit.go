@@ -132,6 +132,7 @@ func (u *unit) start(c *actors.Context) error {
 	u.breaker = schedule.NewBreaker(u.patient(c.Name()))
 	u.paces = make(map[string]*pace, len(groups))
 	u.retime(c)
+	u.tellPlace(c)
 	return nil
 }
 
@@ -179,6 +180,7 @@ func (u *unit) reconfigure(c *actors.Context, cfg *modbusv1.Unit) error {
 		u.breaker.Configure(u.patient(c.Name()), u.now())
 	}
 	u.retime(c)
+	u.tellPlace(c)
 	return nil
 }
 

@@ -39,7 +39,8 @@ func ParseAction(s string) (Action, error) {
 // Question is one request of one caller. It is also what an actor asks the one that keeps the rules; the answer is a *Judged.
 type Question struct {
 	Identity string // of the caller, e.g. "mqtt/boiler-1"
-	Unit     string // path of the unit's actor
+	Unit     string // path of the unit's actor, or <link>/<address> where none is asked
+	Link     string // path of the line or link that it is behind, as unit Request.Unit; no rule asks for it
 	Request  modbus.Request
 	Tag      any // of the asker; not looked at
 }

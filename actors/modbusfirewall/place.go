@@ -1,0 +1,99 @@
+package modbusfirewall
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/modbus/firewall"
+	"gatewayd/protocols/modbus/wire"
+	"gatewayd/schemas"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// locate asks the units of safe writes where they are: masters may reach them past
+// their actors, straight through their line or link.
+func (k *keeper) locate(c *actors.Context) {
+	asked := map[string]bool{}
+	for _, g := range k.groups {
+		for _, w := range g.writes {
+			if w.link == "" && !asked[w.unit] {
+				asked[w.unit] = true
+				c.Ask(w.unit, wire.Locate{Unit: w.unit}, locateTime)
+			}
+		}
+	}
+}
+
+// concerns says whether a request is for the unit of a safe write, whichever way it
+// takes. Until it is known where a unit is, it may be behind any link.
+func (k *keeper) concerns(w *safeWrite, q *firewall.Question) bool {
+	switch {
+	case w.unit == q.Unit:
+		return true
+	case w.link != "":
+		return w.link == q.Link && w.request.Unit == q.Request.Unit
+	}
+	p, known := k.places[w.unit]
+	if !known {
+		return q.Link != "" && strings.HasPrefix(q.Unit, q.Link+"/")
+	}
+	return p.Link == q.Link && p.Address == q.Request.Unit
+}
+
+// beside finds ways to units of safe writes that the firewall does not see.
+func beside(all []schemas.Actor) (found []schemas.Finding) {
+	units := map[string]*modbusv1.Unit{}
+	for _, a := range all {
+		if cfg, ok := a.Config.(*modbusv1.Unit); ok {
+			units[a.Path] = cfg
+		}
+	}
+	for _, a := range all {
+		cfg, ok := a.Config.(*modbusv1.Firewall)
+		if !ok {
+			continue
+		}
+		for i, w := range cfg.SafeWrites {
+			link, at, name := w.Link, w.GetAt(), fmt.Sprintf("%s/%d", w.Link, w.GetAt())
+			u := units[w.Unit]
+			if u != nil {
+				link, at, name = u.Link, u.Unit, w.Unit
+				if u.Firewall != a.Path {
+					found = append(found, past(a.Path, i, w.Unit, "firewall", fmt.Sprintf("calls to %s pass by this firewall, tripped or not", w.Unit)))
+				}
+			}
+			for _, g := range all {
+				if cfg, ok := g.Config.(*modbusv1.Gateway); ok && cfg.Firewall != a.Path && leads(cfg, link, at) {
+					found = append(found, past(a.Path, i, g.Path, "firewall", fmt.Sprintf("masters of %s reach %s past this firewall, tripped or not", g.Path, name)))
+				}
+			}
+		}
+	}
+	return found
+}
+
+func past(path string, i int, other, field, message string) schemas.Finding {
+	return schemas.Finding{Actor: path, Beside: other, Violation: schemas.Violation{
+		Field: fmt.Sprintf("safe-writes[%d]", i), Other: field, Warning: true, Message: message,
+	}}
+}
+
+// leads says whether masters may write to a unit straight through its link.
+func leads(cfg *modbusv1.Gateway, link string, at uint32) bool {
+	for _, r := range cfg.Routes {
+		first, last := r.First, r.First
+		if r.Last != nil {
+			last = *r.Last
+		}
+		there := first
+		if r.Unit != nil {
+			there = *r.Unit
+		}
+		if link != "" && r.Link == link && cmp.Or(r.Mode, "read-write") == "read-write" && at >= there && at <= there+last-first {
+			return true
+		}
+	}
+	return false
+}
