@@ -87,7 +87,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.called(c, m)
 	case *wire.Ask:
 		if r := c.Take(); r != nil {
-			l.desk.Take(m, l.now(), func(a *wire.Answer) { r.Reply(a) })
+			l.desk.Accept(c, m, r, l.now())
 			l.send(c)
 		}
 	case *wire.Work:
@@ -95,7 +95,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 	case again:
 		l.send(c)
 	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *wire.TallyUnit,
-		wire.Leave, modbuslink.Judge, actors.Shown:
+		wire.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
 		l.desk.Answer(c, m)
 	case *modbusv1.ScanRequest, modbuslink.Step:
 		l.desk.Answer(c, m)

@@ -9,6 +9,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -36,7 +37,15 @@ type Desk struct {
 
 	looked  time.Duration // when it was last asked who listens to the frames
 	showing bool
+	hunts   int // scans under way
+
+	overdue *actors.Timer // when who waits for an answer will have waited for too long; nil: nobody waits
+	expiry  time.Duration // of overdue
 }
+
+// Overdue is the message by which a Desk tells who has waited for too long, also
+// while nothing can be sent.
+type Overdue struct{}
 
 // NewDesk is one that has nothing to do.
 func NewDesk(config wire.Config) *Desk {
@@ -45,6 +54,23 @@ func NewDesk(config wire.Config) *Desk {
 }
 
 func (d *Desk) now() time.Duration { return time.Since(d.epoch) }
+
+// Accept queues what ask wants, for r.
+func (d *Desk) Accept(c *actors.Context, ask *wire.Ask, r *actors.Request, now time.Duration) {
+	d.Take(ask, now, func(a *wire.Answer) { r.Reply(a) })
+	if ask.Class <= schedule.Interactive && !ask.Expires.IsZero() {
+		d.expire(c, now)
+	}
+}
+
+// expire tells who has waited for too long, and looks again in time for the next.
+func (d *Desk) expire(c *actors.Context, now time.Duration) {
+	wait := d.Expire(now)
+	if at := now + wait; wait > 0 && (d.overdue == nil || at < d.expiry) {
+		d.overdue.Stop()
+		d.overdue, d.expiry = c.After(wait, Overdue{}), at
+	}
+}
 
 // Answer answers the methods of LinkService, a unit that asks for its tally or
 // takes its leave, the end of Show, and what the desk tells itself.
@@ -70,6 +96,9 @@ func (d *Desk) Answer(c *actors.Context, msg any) {
 		d.again(c)
 	case actors.Shown:
 		d.showing = false
+	case Overdue:
+		d.overdue = nil
+		d.expire(c, d.now())
 	}
 }
 

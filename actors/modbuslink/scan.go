@@ -43,8 +43,9 @@ func (d *Desk) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 		return
 	}
 	h := &hunt{sweep: scan.New(cfg), caller: c.Take(), post: c.Post(), others: d.carried()}
+	d.hunts++
 	if h.caller.Send(Progress(h.sweep, nil)) != nil {
-		h.stop()
+		d.stop(h)
 		return
 	}
 	d.step(c, h)
@@ -59,7 +60,7 @@ func (d *Desk) carried() uint64 {
 // step takes in how the last request of a scan has ended, and sends the next.
 func (d *Desk) step(c *actors.Context, h *hunt) {
 	if h.caller.Canceled() {
-		h.stop()
+		d.stop(h)
 		return
 	}
 	if h.result != nil && !d.heard(c, h) {
@@ -67,6 +68,7 @@ func (d *Desk) step(c *actors.Context, h *hunt) {
 	}
 	r, ok := h.sweep.Next()
 	if !ok {
+		d.hunts--
 		h.caller.Reply(nil)
 		return
 	}
@@ -74,6 +76,7 @@ func (d *Desk) step(c *actors.Context, h *hunt) {
 	d.Take(ask, d.now(), func(a *wire.Answer) {
 		h.result = &a.Results[0]
 		if h.post(Step{h}) != nil {
+			d.hunts--
 			h.caller.Refuse(actors.Errorf(actors.ResourceExhausted, "too much waits for the line already"))
 		}
 	})
@@ -95,18 +98,25 @@ func (d *Desk) heard(c *actors.Context, h *hunt) bool {
 		h.own++
 	}
 	if r.Outcome == schedule.NotSent && !errors.Is(r.Err, modbus.ErrOwed) {
+		d.hunts--
 		h.caller.Refuse(actors.Errorf(actors.Unavailable, "%s", r.Err))
 		return false
 	}
 	if h.caller.Send(Progress(h.sweep, h.sweep.Done(r.Response, r.Err, r.Took))) != nil {
-		h.stop()
+		d.stop(h)
 		return false
 	}
 	return true
 }
 
 // stop ends a scan that nobody looks at any more.
-func (h *hunt) stop() { h.caller.Refuse(actors.Errorf(actors.Aborted, "the caller has gone")) }
+func (d *Desk) stop(h *hunt) {
+	d.hunts--
+	h.caller.Refuse(actors.Errorf(actors.Aborted, "the caller has gone"))
+}
+
+// Scanning says whether a scan takes its turn among the polls.
+func (d *Desk) Scanning() bool { return d.hunts > 0 }
 
 // SweepOf is what a caller wants to be looked for.
 func SweepOf(m *modbusv1.ScanRequest) (scan.Config, error) {

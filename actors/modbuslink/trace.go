@@ -60,10 +60,11 @@ func (p passing) Next(ctx context.Context) (proto.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &modbusv1.TraceResponse{Frame: frame(line), Framing: p.Framing().String(), Missed: p.Missed()}, nil
+	return &modbusv1.TraceResponse{Frame: Frame(line), Framing: p.Framing().String(), Missed: p.Missed()}, nil
 }
 
-func frame(l explain.Line) *modbusv1.Frame {
+// Frame is the message that tells a line.
+func Frame(l explain.Line) *modbusv1.Frame {
 	f := &modbusv1.Frame{
 		Time: timestamppb.New(l.At), Gap: durationpb.New(l.Gap), Direction: l.Direction, Mark: l.Mark,
 		Unit: uint32(l.Unit), Function: uint32(l.Function), Text: l.Text, Hex: hex.EncodeToString(l.Bytes),

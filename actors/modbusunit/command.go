@@ -105,6 +105,10 @@ func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
 		return say(actors.ResourceExhausted, "not sent: "+res.Err.Error())
 	case errors.Is(res.Err, modbus.ErrOwed):
 		return say(actors.DeadlineExceeded, "not sent: "+modbus.ErrOwed.Error())
+	case modbus.NotSent(res.Err) && errors.Is(res.Err, modbus.ErrCorrupt):
+		return say(actors.Unavailable, "not sent: the line is not silent")
+	case modbus.NotSent(res.Err) && errors.Is(res.Err, modbus.ErrTimeout):
+		return say(actors.DeadlineExceeded, "not sent: the line was busy for too long")
 	case res.Outcome == schedule.NoAnswer && !modbus.LinkLost(res.Err), errors.Is(res.Err, context.DeadlineExceeded):
 		return say(actors.DeadlineExceeded, "no answer")
 	case unsure != "" && res.Outcome == schedule.NotSent: // the link itself has ended or failed

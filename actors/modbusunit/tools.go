@@ -9,25 +9,61 @@ import (
 // CheckProfile finds what is wrong with a profile, and completes its points: for tools that read one by themselves.
 func CheckProfile(p *modbusv1.Profile) []schemas.Violation { return checkProfile(p) }
 
-// ProfilePoints are the points of a profile that passed CheckProfile, without those that are computed, and what reads of them a device bears.
-func ProfilePoints(p *modbusv1.Profile) ([]points.Point, points.Limits, error) {
+// Known is the points of a unit, for tools that read it themselves.
+type Known struct {
+	Points   []points.Point // that are read
+	Limits   points.Limits  // what reads of them it bears
+	Computed []Computed     // from these and each other, each after those it uses
+}
+
+// Computed is a point that is computed from others.
+type Computed struct {
+	points.Point
+	Uses   []string // their names
+	from   *points.Expression
+	finish points.Finish
+}
+
+// Value computes it. of gives the value of a point that it uses, or why there is none.
+func (d *Computed) Value(of func(name string) (points.Value, error)) (points.Value, error) {
+	v, err := d.from.Value(func(i int) (points.Value, error) { return of(d.Uses[i]) })
+	if err != nil {
+		return v, err
+	}
+	return d.finish.Apply(v)
+}
+
+// ProfileKnown is what is known by a profile that passed CheckProfile.
+func ProfileKnown(p *modbusv1.Profile) (Known, error) {
 	cfg := &modbusv1.Unit{}
 	schemas.Defaults(cfg)
 	apply(cfg, p)
-	return UnitPoints(cfg)
+	return UnitKnown(cfg)
 }
 
-// UnitPoints are the points of a unit's config, without those that are computed, and what reads of them it bears.
-func UnitPoints(cfg *modbusv1.Unit) ([]points.Point, points.Limits, error) {
-	limits, err := limitsOf(cfg)
-	if err != nil {
-		return nil, limits, err
+// UnitKnown is what is known by a unit's config.
+func UnitKnown(cfg *modbusv1.Unit) (k Known, err error) {
+	if k.Limits, err = limitsOf(cfg); err != nil {
+		return k, err
 	}
-	all := make([]points.Point, len(cfg.Points))
+	k.Points = make([]points.Point, len(cfg.Points))
 	for i, p := range cfg.Points {
-		if all[i], err = pointOf(p); err != nil {
-			return nil, limits, err
+		if k.Points[i], err = pointOf(p); err != nil {
+			return k, err
 		}
 	}
-	return all, limits, nil
+	recipes, err := recipesOf(cfg)
+	for _, r := range recipes {
+		if len(r.derived) == 0 {
+			continue
+		}
+		t, err := newTable(r.recipe)
+		if err != nil {
+			return k, err
+		}
+		for _, d := range t.computed {
+			k.Computed = append(k.Computed, Computed{t.points[d.index], d.from.Names, d.from, d.finish})
+		}
+	}
+	return k, err
 }

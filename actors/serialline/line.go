@@ -100,7 +100,7 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 	case again:
 		l.next(c)
 	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *wire.TallyUnit,
-		wire.Leave, modbuslink.Judge, actors.Shown:
+		wire.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
 		l.desk.Answer(c, m)
 	case *modbusv1.ScanRequest:
 		l.scan(c, m)
@@ -127,7 +127,7 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 
 func (l *line) take(c *actors.Context, ask *wire.Ask) {
 	if r := c.Take(); r != nil {
-		l.desk.Take(ask, l.now(), func(a *wire.Answer) { r.Reply(a) })
+		l.desk.Accept(c, ask, r, l.now())
 		l.next(c)
 	}
 }

@@ -16,7 +16,11 @@ type conn struct{ modbus.Conn }
 // refused is what dialling gives otherwise.
 type refused struct{ cause string }
 
-var framings = map[string]modbus.Framing{"tcp": modbus.TCP, "rtu": modbus.RTUOverTCP, "ascii": modbus.ASCIIOverTCP}
+var (
+	framings = map[string]modbus.Framing{"tcp": modbus.TCP, "rtu": modbus.RTUOverTCP, "ascii": modbus.ASCIIOverTCP}
+	// lines are those with the rules of a line.
+	lines = map[string]modbus.Framing{"rtu": modbus.RTU, "ascii": modbus.ASCII}
+)
 
 func (l *link) dial(c *actors.Context) {
 	l.retry.Stop()
@@ -46,17 +50,27 @@ func (l *link) connected(c *actors.Context, far *conn) {
 	}
 	l.conn, l.proved = far, false
 	l.desk.Opened++
-	if l.cfg.InFlight > 1 {
-		l.modbus = modbus.NewPipe(far.Conn, modbus.Options{Tap: l.desk.Tap})
-	} else {
-		l.modbus = modbus.NewLink(far.Conn, framings[l.cfg.Framing], modbus.Options{Datagrams: l.cfg.Transport == "udp", Tap: l.desk.Tap})
-	}
+	l.talk()
 	l.desk.Widen(int(l.cfg.InFlight))
 	l.desk.Up()
 	if !l.shaky {
 		l.say(c, "")
 	}
 	l.next(c)
+}
+
+// talk is how the connection is used.
+func (l *link) talk() {
+	far := l.conn.Conn
+	l.loose = l.lenient
+	switch {
+	case l.cfg.InFlight > 1:
+		l.modbus = modbus.NewPipe(far, modbus.Options{Tap: l.desk.Tap})
+	case l.loose:
+		l.modbus = modbus.NewLink(far, lines[l.cfg.Framing], modbus.Options{Tap: l.desk.Tap})
+	default:
+		l.modbus = modbus.NewLink(far, framings[l.cfg.Framing], modbus.Options{Datagrams: l.cfg.Transport == "udp", Tap: l.desk.Tap})
+	}
 }
 
 // lose gives the connection up. Whoever waits goes on waiting if a new one is

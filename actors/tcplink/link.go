@@ -64,6 +64,8 @@ type link struct {
 	conn    *conn // nil: not connected
 	modbus  wire.Transactor
 	dialing bool
+	lenient bool  // it is scanned: a silent unit and a late answer do not cost the connection
+	loose   bool  // the connection is one for that
 	stale   bool  // it is time for a new connection, once this one has nothing under way
 	proved  bool  // the connection has brought an answer
 	shaky   bool  // the last connection brought none
@@ -110,12 +112,13 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 	case actors.Reconfigured:
 		return l.reconfigure(c, m.Config.(*modbusv1.TcpLink))
 	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *wire.TallyUnit,
-		wire.Leave, modbuslink.Judge, actors.Shown:
+		wire.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
 		l.desk.Answer(c, m)
 	case *modbusv1.ScanRequest:
 		l.scan(c, m)
 	case modbuslink.Step:
 		l.desk.Answer(c, m)
+		l.tighten(c)
 		l.next(c)
 	case actors.Failed:
 		return fmt.Errorf("%s: %w", l.target(), m.Err)
@@ -125,7 +128,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 
 func (l *link) take(c *actors.Context, ask *wire.Ask) {
 	if r := c.Take(); r != nil {
-		l.desk.Take(ask, l.now(), func(a *wire.Answer) { r.Reply(a) })
+		l.desk.Accept(c, ask, r, l.now())
 		l.next(c)
 	}
 }
@@ -156,6 +159,8 @@ func (l *link) next(c *actors.Context) {
 func (l *link) done(c *actors.Context, w *wire.Work, by *conn) {
 	l.desk.Done(w, l.now())
 	l.desk.Show(c)
+	l.suit()
+	l.tighten(c)
 	if by != l.conn { // what the last connection took along
 		l.next(c)
 		return
@@ -179,16 +184,41 @@ func (l *link) done(c *actors.Context, w *wire.Work, by *conn) {
 	}
 }
 
-// scan looks for units, where an address without one does not cost the
-// connection.
+// scan looks for units. Over a stream without transaction ids an address without
+// one would cost the connection, since nothing but its unit tells a late answer. So
+// while it is scanned such a connection goes by the rules of a line, where nobody
+// is asked anew before his late answer is no longer feared.
 func (l *link) scan(c *actors.Context, m *modbusv1.ScanRequest) {
-	if l.cfg.Framing != "tcp" && l.cfg.Transport == "tcp" {
-		c.Refuse(actors.Errorf(actors.FailedPrecondition,
-			"framing %q over TCP cannot be scanned: nothing tells a late answer, so each address without a unit costs the connection", l.cfg.Framing))
+	l.desk.Answer(c, m)
+	if _, ok := lines[l.cfg.Framing]; ok && l.cfg.Transport == "tcp" && l.desk.Scanning() {
+		l.lenient = true
+		l.suit()
+	}
+	l.next(c)
+}
+
+// suit has the connection go by the rules of a line, where that is wanted and
+// nothing is under way.
+func (l *link) suit() {
+	if l.conn != nil && l.lenient && !l.loose && !l.desk.Busy() {
+		l.talk()
+	}
+}
+
+// tighten ends that with the last scan, by another connection: on this one an
+// answer may still be owed.
+func (l *link) tighten(c *actors.Context) {
+	if !l.lenient || l.desk.Scanning() {
 		return
 	}
-	l.desk.Answer(c, m)
-	l.next(c)
+	l.lenient = false
+	if l.conn == nil || !l.loose {
+		return
+	}
+	l.stale = true
+	if !l.desk.Busy() {
+		l.lose(c, true)
+	}
 }
 
 // proven is said when a unit has answered, if only to refuse.

@@ -246,6 +246,24 @@ func (q *Queue[P]) sweep(now time.Duration) {
 	}
 }
 
+// Hurry is the earliest deadline of the writes and interactive requests that wait; 0: none has one.
+func (q *Queue[P]) Hurry() time.Duration {
+	first := time.Duration(0)
+	for _, c := range []Class{Write, Interactive} {
+		if q.lanes[c].size == 0 {
+			continue
+		}
+		for _, items := range q.lanes[c].byUnit.All() {
+			for _, item := range items {
+				if item.Deadline > 0 && (first == 0 || item.Deadline < first) {
+					first = item.Deadline
+				}
+			}
+		}
+	}
+	return first
+}
+
 // Drop removes and returns the items that match, e.g. all polls of a unit that is quarantined or gone, in no promised order
 // between units. What is in flight stays so until Done.
 func (q *Queue[P]) Drop(match func(Item[P]) bool) []Item[P] {

@@ -181,9 +181,7 @@ func (c *Carrier) Elect(now time.Duration) (*Work, time.Duration) {
 	var w *Work
 	for {
 		item, wait, ok := c.queue.Next(now)
-		for _, late := range c.queue.Expired(now) {
-			c.settle(late.Payload, failed(errExpired))
-		}
+		c.expire(now)
 		if !ok {
 			return c.begin(w), wait
 		}
@@ -201,6 +199,23 @@ func (c *Carrier) Elect(now time.Duration) (*Work, time.Duration) {
 		if len(w.parts) == batch || item.Class != schedule.Poll || item.Rest > 0 {
 			return c.begin(w), 0
 		}
+	}
+}
+
+// Expire tells the askers of what has waited for too long, also while nothing can
+// be sent, and gives the time until it should be called again for the sake of those
+// who wait for an answer; 0: none waits.
+func (c *Carrier) Expire(now time.Duration) time.Duration {
+	c.expire(now)
+	if at := c.queue.Hurry(); at > 0 {
+		return max(at-now, 1)
+	}
+	return 0
+}
+
+func (c *Carrier) expire(now time.Duration) {
+	for _, late := range c.queue.Expired(now) {
+		c.settle(late.Payload, failed(errExpired))
 	}
 }
 

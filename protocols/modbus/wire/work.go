@@ -52,11 +52,17 @@ func (w *Work) Run(ctx context.Context, l Transactor) {
 		defer l.Within(ctx)()
 	}
 	for i, p := range w.parts {
-		if i > 0 && w.hurry.Load() || !p.run(ctx, l, w) {
+		if i > 0 && (w.hurry.Load() || p.late()) || !p.run(ctx, l, w) {
 			break
 		}
 	}
 	w.busy = time.Since(begin)
+}
+
+// late says whether somebody has waited for too long for this to be sent.
+func (p *part) late() bool {
+	ask := p.ask()
+	return ask.Class <= schedule.Interactive && !ask.Expires.IsZero() && !time.Now().Before(ask.Expires)
 }
 
 // run reports whether the next one may go.
