@@ -17,7 +17,7 @@ import (
 // directly.
 type device interface {
 	// points are those it is known to have, and what reads of them it bears.
-	points(ctx context.Context) ([]points.Point, points.Limits, error)
+	points(ctx context.Context) (modbusunit.Known, error)
 	// read gives registers, or bits packed from the lowest up.
 	read(ctx context.Context, r points.Read) ([]byte, error)
 	// write writes registers, or bits packed from the lowest up.
@@ -70,11 +70,11 @@ type direct struct {
 
 func (d *direct) close() { _ = d.way.Close() }
 
-func (d *direct) points(context.Context) ([]points.Point, points.Limits, error) {
+func (d *direct) points(context.Context) (modbusunit.Known, error) {
 	if d.profile == nil {
-		return nil, points.Limits{}, usage("name an area (coil, discrete-input, holding, input) and an address, or say by --profile what points the unit has")
+		return modbusunit.Known{}, usage("name an area (coil, discrete-input, holding, input) and an address, or say by --profile what points the unit has")
 	}
-	return modbusunit.ProfilePoints(d.profile)
+	return modbusunit.ProfileKnown(d.profile)
 }
 
 func (d *direct) read(ctx context.Context, r points.Read) ([]byte, error) {

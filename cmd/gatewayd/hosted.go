@@ -31,16 +31,16 @@ func (h *hosted) ask(ctx context.Context, method string, req, resp proto.Message
 	return nil
 }
 
-func (h *hosted) points(ctx context.Context) ([]points.Point, points.Limits, error) {
+func (h *hosted) points(ctx context.Context) (modbusunit.Known, error) {
 	cfg := &modbusv1.Unit{}
 	is, err := h.configInto(ctx, h.path, cfg)
 	switch {
 	case err != nil:
-		return nil, points.Limits{}, h.explain(err)
+		return modbusunit.Known{}, h.explain(err)
 	case !is:
-		return nil, points.Limits{}, fmt.Errorf("%s is no modbus-unit", h.path)
+		return modbusunit.Known{}, fmt.Errorf("%s is no modbus-unit", h.path)
 	}
-	return modbusunit.UnitPoints(cfg)
+	return modbusunit.UnitKnown(cfg)
 }
 
 func (h *hosted) read(ctx context.Context, r points.Read) ([]byte, error) {

@@ -37,8 +37,8 @@ func readCommand() *cobra.Command {
 ` + targetDoc + `
 
 Without area and address the unit's points are read, or those that are named: what
-the gateway's config says of it, or the device profile given by --profile. COUNT is
-how many values of --type, 1 if it is not said.`,
+the gateway's config says of it, or the device profile given by --profile, those that
+are computed from others among them. COUNT is how many values of --type, 1 if it is not said.`,
 		Example: `  gatewayd read field/rs485-1/meter-7
   gatewayd read field/rs485-1/meter-7 voltage energy
   gatewayd read field/rs485-1/meter-7 holding 0 10 --type float32 --order cdab
@@ -139,7 +139,7 @@ func (l *look) placed(args []string) (s selection, ok bool, err error) {
 		return s, true, usage("%q after area, address and count means nothing", args[3])
 	}
 	all, err := l.place(area, args[1], count)
-	return selection{points: all, shown: len(all)}, true, err
+	return selection{points: all}, true, err
 }
 
 func digit(text string) bool { return text != "" && text[0] >= '0' && text[0] <= '9' }
@@ -151,9 +151,9 @@ func named(ctx context.Context, d device, names []string) (selection, error) {
 			return selection{}, usage("name an address of area %s", names[0])
 		}
 	}
-	all, limits, err := d.points(ctx)
+	known, err := d.points(ctx)
 	if err != nil {
 		return selection{}, err
 	}
-	return choose(all, limits, names)
+	return choose(known, names)
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"gatewayd/actors/modbusunit"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/schemas"
 )
@@ -22,10 +23,11 @@ type reading struct {
 
 // selection is the points that were typed, and what reads of them the unit bears.
 type selection struct {
-	points []points.Point
-	limits points.Limits
-	shown  int  // of points; what follows only scales them
-	named  bool // they have names of their own
+	points   []points.Point
+	limits   points.Limits
+	computed []modbusunit.Computed // each after those it uses
+	names    []string              // of the points to show, where others only scale or make them; nil: all
+	named    bool                  // they have names of their own
 }
 
 // form is how registers are to be understood.
@@ -81,40 +83,55 @@ func (f form) place(area, first string, count int) ([]points.Point, error) {
 }
 
 // choose takes the points of these names, all if there are none.
-func choose(all []points.Point, limits points.Limits, names []string) (selection, error) {
-	s := selection{limits: limits, named: true}
-	known := func(name string) int {
-		return slices.IndexFunc(all, func(p points.Point) bool { return p.Name == name })
+func choose(known modbusunit.Known, names []string) (selection, error) {
+	s := selection{limits: known.Limits, named: true}
+	if names == nil {
+		names = namesOf(known)
 	}
 	if len(names) == 0 {
-		s.points = slices.Clone(all)
+		return s, errors.New("it has no points: name an area (coil, discrete-input, holding, input) and an address")
 	}
 	for _, name := range names {
-		i := known(name)
-		if i < 0 {
-			hint := schemas.DidYouMean(name, namesOf(all))
+		if !s.add(known, name) {
+			hint := schemas.DidYouMean(name, namesOf(known))
 			if hint == "" {
-				hint = "; there are " + strings.Join(namesOf(all), ", ")
+				hint = "; there are " + strings.Join(namesOf(known), ", ")
 			}
 			return s, usage("there is no point %q to be read%s", name, hint)
 		}
-		s.points = append(s.points, all[i])
 	}
-	if s.shown = len(s.points); s.shown == 0 {
-		return s, errors.New("it has no points: name an area (coil, discrete-input, holding, input) and an address")
-	}
-	for _, p := range s.points[:s.shown] {
-		if i := known(p.ScaleFrom); i >= 0 && !slices.ContainsFunc(s.points, func(q points.Point) bool { return q.Name == p.ScaleFrom }) {
-			s.points = append(s.points, all[i])
-		}
-	}
+	s.names = names
 	return s, nil
 }
 
-func namesOf(all []points.Point) []string {
-	names := make([]string, len(all))
-	for i, p := range all {
-		names[i] = p.Name
+// add takes a point and those that it needs; false: there is none of this name.
+func (s *selection) add(known modbusunit.Known, name string) bool {
+	if slices.ContainsFunc(s.points, func(p points.Point) bool { return p.Name == name }) ||
+		slices.ContainsFunc(s.computed, func(c modbusunit.Computed) bool { return c.Name == name }) {
+		return true
+	}
+	if i := slices.IndexFunc(known.Points, func(p points.Point) bool { return p.Name == name }); i >= 0 {
+		s.points = append(s.points, known.Points[i])
+		s.add(known, known.Points[i].ScaleFrom)
+		return true
+	}
+	i := slices.IndexFunc(known.Computed, func(c modbusunit.Computed) bool { return c.Name == name })
+	if i < 0 {
+		return false
+	}
+	for _, source := range known.Computed[i].Uses {
+		s.add(known, source)
+	}
+	s.computed = append(s.computed, known.Computed[i])
+	return true
+}
+
+func namesOf(known modbusunit.Known) (names []string) {
+	for _, p := range known.Points {
+		names = append(names, p.Name)
+	}
+	for _, c := range known.Computed {
+		names = append(names, c.Name)
 	}
 	return names
 }
@@ -145,7 +162,35 @@ func (s selection) read(ctx context.Context, d device) ([]reading, error) {
 		}
 	}
 	s.rescale(all)
-	return all[:s.shown], nil
+	return s.pick(s.compute(all)), nil
+}
+
+// compute adds what is computed from others.
+func (s selection) compute(all []reading) []reading {
+	for _, c := range s.computed {
+		r := reading{point: c.Point}
+		r.value, r.err = c.Value(func(name string) (points.Value, error) {
+			i := slices.IndexFunc(all, func(o reading) bool { return o.point.Name == name })
+			if err := all[i].err; err != nil {
+				return points.Value{}, fmt.Errorf("%s: %w", name, err)
+			}
+			return all[i].value, nil
+		})
+		all = append(all, r)
+	}
+	return all
+}
+
+// pick is what is to be shown of all, in its order.
+func (s selection) pick(all []reading) []reading {
+	if s.names == nil {
+		return all
+	}
+	shown := make([]reading, len(s.names))
+	for i, name := range s.names {
+		shown[i] = all[slices.IndexFunc(all, func(r reading) bool { return r.point.Name == name })]
+	}
+	return shown
 }
 
 func (s selection) take(all []reading, r points.Read, data []byte) error {

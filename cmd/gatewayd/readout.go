@@ -30,6 +30,9 @@ func printReadings(w io.Writer, all []reading, s selection, f form) error {
 		row := plain(r.point.Name, hexText(r.data))
 		if s.named {
 			row = plain(r.point.Name, r.point.Area, strconv.Itoa(int(r.point.Address)), hexText(r.data))
+			if r.point.Area == "" {
+				row = plain(r.point.Name, "computed", "", "")
+			}
 		}
 		row = append(row, r.cell())
 		if plainRegisters {
@@ -74,17 +77,20 @@ func hexText(data []byte) string {
 // readingsJSON prints a JSON object for each reading.
 func readingsJSON(w io.Writer, all []reading, named bool) error {
 	type row struct {
-		Point   string `json:"point,omitempty"`
-		Area    string `json:"area"`
-		Address uint16 `json:"address"`
-		Hex     string `json:"hex,omitempty"`
-		Value   any    `json:"value,omitempty"`
-		Unit    string `json:"unit,omitempty"`
-		Cause   string `json:"cause,omitempty"`
+		Point   string  `json:"point,omitempty"`
+		Area    string  `json:"area"`
+		Address *uint16 `json:"address,omitempty"`
+		Hex     string  `json:"hex,omitempty"`
+		Value   any     `json:"value,omitempty"`
+		Unit    string  `json:"unit,omitempty"`
+		Cause   string  `json:"cause,omitempty"`
 	}
 	out := json.NewEncoder(w)
 	for _, r := range all {
-		one := row{Area: r.point.Area, Address: r.point.Address, Hex: hex.EncodeToString(r.data), Unit: r.point.Unit}
+		one := row{Area: r.point.Area, Address: &r.point.Address, Hex: hex.EncodeToString(r.data), Unit: r.point.Unit}
+		if r.point.Area == "" {
+			one.Area, one.Address = "computed", nil
+		}
 		if named {
 			one.Point = r.point.Name
 		}

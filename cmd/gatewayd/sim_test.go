@@ -25,7 +25,7 @@ func TestSimulatesEveryProfile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			all, _, err := modbusunit.ProfilePoints(p)
+			known, err := modbusunit.ProfileKnown(p)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -36,7 +36,7 @@ func TestSimulatesEveryProfile(t *testing.T) {
 			}
 			for _, run := range []time.Duration{0, 37 * time.Second, time.Hour, 1000 * time.Hour} {
 				life.Pass(time.Now(), run)
-				for _, p := range all {
+				for _, p := range known.Points {
 					values, ok := d.Get(tables[p.Area], p.Address, max(p.Registers(), 1))
 					if !ok {
 						t.Fatalf("%s does not exist", p.Name)

@@ -85,12 +85,12 @@ func profiled(name string) (func(*sim.Device) (*sim.Life, error), error) {
 	if err != nil {
 		return nil, err
 	}
-	all, limits, err := modbusunit.ProfilePoints(p)
+	known, err := modbusunit.ProfileKnown(p)
 	if err != nil {
 		return nil, usage("profile %s: %v", name, err)
 	}
 	return func(d *sim.Device) (*sim.Life, error) {
-		life, err := sim.NewLife(d, all, limits)
+		life, err := sim.NewLife(d, known.Points, known.Limits)
 		if err != nil {
 			return nil, fmt.Errorf("profile %s: %w", name, err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/actors/modbusunit"
 	"gatewayd/protocols/modbus/points"
 )
 
@@ -144,11 +145,14 @@ func most(n, limit int) error {
 
 // setPoint writes a point by its name.
 func setPoint(ctx context.Context, d device, name, text string) error {
-	all, limits, err := d.points(ctx)
+	known, err := d.points(ctx)
 	if err != nil {
 		return err
 	}
-	s, err := choose(all, limits, []string{name})
+	if slices.ContainsFunc(known.Computed, func(c modbusunit.Computed) bool { return c.Name == name }) {
+		return usage("point %s is computed and cannot be written", name)
+	}
+	s, err := choose(known, []string{name})
 	if err != nil {
 		return err
 	}
@@ -171,7 +175,7 @@ func (s selection) scaled(ctx context.Context, d device) (points.Point, error) {
 	if i < 0 {
 		return s.points[0], fmt.Errorf("point %s: there is no point %q that holds its scale", s.points[0].Name, s.points[0].ScaleFrom)
 	}
-	by := selection{points: []points.Point{s.points[i]}, limits: s.limits, shown: 1, named: true}
+	by := selection{points: []points.Point{s.points[i]}, limits: s.limits, named: true}
 	all, err := by.read(ctx, d)
 	if err == nil {
 		err, _ = trouble(all)
