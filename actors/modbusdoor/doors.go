@@ -117,6 +117,8 @@ func (d *Doors) Take(c *actors.Context, msg any) {
 		d.Refusals.tell(c)
 	case *modbusv1.MastersRequest:
 		c.Reply(d.masters())
+	case *modbusv1.MastersServiceTraceRequest:
+		d.trace(c, m)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 // tracing is what is wanted of a trace.
 type tracing struct {
 	unit, function int
+	master         string
 	count          int
 	patience       time.Duration // 0: it goes on for ever
 	last           bool
@@ -32,7 +33,7 @@ func traceCommand() *cobra.Command {
 	var want tracing
 	cmd := &cobra.Command{
 		Use:   "trace PATH",
-		Short: "Print the frames on a Modbus line or link as they pass",
+		Short: "Print the frames on a Modbus line or link, or of masters, as they pass",
 		Long: `Print what passes on a Modbus line or link, a line per frame: when, the time since
 the one before, which way (→ sent, ← received), the unit, what it says, and its
 bytes. What is wrong with a frame stands before what it says: crc, short, noise,
@@ -42,12 +43,17 @@ it went out).
 PATH is a line or link, or a unit: then its line or link is traced, for that unit
 only. Nothing is restarted for it, and polls wait for nobody who watches them.
 
+PATH may be a modbus-server or a modbus-gateway as well: then it is shown what its
+masters ask (←) and what they are answered (→), which of them it is standing before
+it; --master shows one of them. It costs nothing while nobody looks.
+
 With --record the frames go to a file as well, one line each, for people and to be
 replayed. It ends with Ctrl-C, after --count frames, or after --timeout if that is
 given.`,
 		Example: `  gatewayd trace field/rs485-1/line
   gatewayd trace field/rs485-1/line --unit 7 --function 3
-  gatewayd trace field/rs485-1/meter-7 --last --record incident.txt`,
+  gatewayd trace field/rs485-1/meter-7 --last --record incident.txt
+  gatewayd trace scada/server --master 10.0.0.20 --function 16`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completePath,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,6 +75,7 @@ given.`,
 	f.IntVar(&want.unit, "unit", -1, "only what goes to and comes from this unit address")
 	f.Lookup("unit").DefValue = "0" // as help has it: none to tell
 	f.IntVar(&want.function, "function", 0, "only what has this function code")
+	f.StringVar(&want.master, "master", "", "of a server or gateway: only this master, by its role or its address, with or without the port")
 	f.IntVarP(&want.count, "count", "n", 0, "end after so many frames; 0: never")
 	f.BoolVar(&want.last, "last", false, "begin with the last frames, which are always kept")
 	f.StringVar(&want.file, "record", "", "write the frames to this file, which must not exist yet")
@@ -124,41 +131,61 @@ func (c *client) trace(ctx context.Context, w io.Writer, path string, want traci
 	return errors.Join(err, file.close())
 }
 
-// tapped is the line or link that a path leads to, and what to ask of it.
-func (c *client) tapped(ctx context.Context, path string, want tracing) (link string, q *modbusv1.TraceRequest, err error) {
-	q = &modbusv1.TraceRequest{Function: uint32(want.function), Kept: want.last}
+// tapped is the line, link, server or gateway that a path leads to, and what to
+// ask of it.
+func (c *client) tapped(ctx context.Context, path string, want tracing) (where string, q proto.Message, err error) {
+	link, masters := &modbusv1.TraceRequest{Function: uint32(want.function), Kept: want.last}, &modbusv1.MastersServiceTraceRequest{Function: uint32(want.function), Master: want.master}
 	if want.unit >= 0 {
-		q.Unit = proto.Uint32(uint32(want.unit))
+		link.Unit, masters.Unit = proto.Uint32(uint32(want.unit)), proto.Uint32(uint32(want.unit))
 	}
 	unit := &modbusv1.Unit{}
-	switch is, err := c.configInto(ctx, path, unit); {
-	case err != nil:
+	is, err := c.configAmong(ctx, path, unit, &modbusv1.Server{}, &modbusv1.Gateway{})
+	if err != nil {
 		return "", nil, c.explain(err)
-	case !is:
-		return path, q, nil
 	}
-	if want.unit < 0 {
-		q.Unit = proto.Uint32(unit.Unit)
+	switch is.(type) {
+	case *modbusv1.Server, *modbusv1.Gateway:
+		if want.last || want.file != "" {
+			return "", nil, usage("%s has many masters: no frame of theirs is kept for --last, and --record is for a line or link", path)
+		}
+		return path, masters, nil
+	case *modbusv1.Unit:
+		path = unit.Link
+		if want.unit < 0 {
+			link.Unit = proto.Uint32(unit.Unit)
+		}
 	}
-	return unit.Link, q, nil
+	if want.master != "" {
+		return "", nil, usage("--master is for a modbus-server or a modbus-gateway: on %s nobody but the gateway asks", path)
+	}
+	return path, link, nil
 }
 
-// configInto reads an actor's config, if it is of the type of into.
-func (c *client) configInto(ctx context.Context, path string, into proto.Message) (is bool, err error) {
+// configAmong reads an actor's config, if it is of the type of one of these, into that
+// one; nil: it is of none.
+func (c *client) configAmong(ctx context.Context, path string, into ...proto.Message) (proto.Message, error) {
 	subject, err := c.subject(path, "GetConfig")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
 	r := &actorv1.GetConfigResponse{}
 	if err := c.conn.Call(ctx, subject, &actorv1.GetConfigRequest{}, r); err != nil {
-		return false, err
+		return nil, err
 	}
-	if r.Message != string(into.ProtoReflect().Descriptor().FullName()) {
-		return false, nil
+	for _, m := range into {
+		if r.Message == string(m.ProtoReflect().Descriptor().FullName()) {
+			return m, schemas.Merge(m, r.Config)
+		}
 	}
-	return true, schemas.Merge(into, r.Config)
+	return nil, nil
+}
+
+// configInto reads an actor's config, if it is of the type of into.
+func (c *client) configInto(ctx context.Context, path string, into proto.Message) (is bool, err error) {
+	m, err := c.configAmong(ctx, path, into)
+	return m != nil, err
 }
 
 // tracePrinter prints frames, one line each.
@@ -187,6 +214,9 @@ func (t *tracePrinter) print(m *modbusv1.TraceResponse) error {
 	f := m.Frame
 	head := fmt.Sprintf("%s %10s", f.Time.AsTime().Local().Format("15:04:05.000000"), "+"+f.Gap.AsDuration().Round(time.Microsecond).String())
 	text := frameText(f)
+	if f.Master != "" {
+		head += fmt.Sprintf("  %-21s", f.Master)
+	}
 	if bytes := f.Hex; bytes != "" {
 		if len(bytes) > 2*widestFrame {
 			bytes = bytes[:2*widestFrame] + "…"

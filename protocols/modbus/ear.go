@@ -15,8 +15,8 @@ type Filter struct {
 	Function uint8 // 0: all
 }
 
-// passes says whether a frame is of interest.
-func (x Filter) passes(framing Framing, f Frame) bool {
+// Passes says whether a frame is of interest.
+func (x Filter) Passes(framing Framing, f Frame) bool {
 	all := f.Unit == 0 && (f.Function == 0 || framing.serial())
 	return (x.Unit < 0 || all || int(f.Unit) == x.Unit) && (x.Function == 0 || f.Function == 0 || f.Function == x.Function)
 }
@@ -59,7 +59,7 @@ func (e *Ear) Close() error {
 
 // hear is called with the tap's lock. A line never waits for who listens.
 func (e *Ear) hear(f Frame) {
-	if !e.filter.passes(e.tap.framing, f) {
+	if !e.filter.Passes(e.tap.framing, f) {
 		return
 	}
 	if len(e.frames) == cap(e.frames) {

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,11 +24,15 @@ var ErrGarbage = errors.New("not Modbus")
 
 // RequestReader takes the requests out of what a client sends. It is used by one goroutine.
 type RequestReader struct {
+	// Flawed is called with what belongs to no request, and what that may have been, if anybody wants to know. It keeps no byte of it.
+	Flawed func(m Mark, b []byte)
+
 	r       io.Reader
 	framing Framing
 	buf     [1040]byte
 	n       int
 	done    int // bytes at the beginning that belong to the request given last
+	size    int // of its frame, at the end of those
 	skipped uint64
 	heard   time.Time
 }
@@ -44,6 +49,7 @@ func (s *RequestReader) Next() (Query, error) {
 		s.consume()
 		unit, pdu, size, err := s.split()
 		if err != nil {
+			s.flawed(s.buf[:s.n])
 			return Query{}, err
 		}
 		if pdu != nil {
@@ -67,8 +73,35 @@ func (s *RequestReader) Pending() bool {
 	return pdu != nil || err != nil
 }
 
+// Frame is what Next gave last, as it came. It is valid until the next call of Next.
+func (s *RequestReader) Frame() []byte { return s.buf[s.done-s.size : s.done] }
+
 // Skipped counts the bytes that belonged to no request.
 func (s *RequestReader) Skipped() uint64 { return s.skipped }
+
+func (s *RequestReader) skip(b []byte) {
+	s.skipped += uint64(len(b))
+	s.flawed(b)
+}
+
+func (s *RequestReader) flawed(b []byte) {
+	if s.Flawed == nil || len(b) == 0 {
+		return
+	}
+	m := Noise
+	switch n, _ := rtuRequestSize(b); {
+	case s.framing.ascii():
+		if b[0] == ':' && bytes.HasSuffix(b, []byte("\r\n")) {
+			m = BadChecksum
+		}
+	case s.framing == TCP:
+	case n == len(b):
+		m = BadChecksum
+	case n > len(b):
+		m = Short
+	}
+	s.Flawed(m, b)
+}
 
 func (s *RequestReader) consume() {
 	if s.done > 0 {
@@ -79,7 +112,7 @@ func (s *RequestReader) consume() {
 
 func (s *RequestReader) fill() error {
 	if s.n == len(s.buf) {
-		s.skipped += uint64(s.n)
+		s.skip(s.buf[:s.n])
 		s.n = 0 // noise: no frame is that long
 	}
 	n, err := s.r.Read(s.buf[s.n:])
@@ -90,7 +123,7 @@ func (s *RequestReader) fill() error {
 			limit = time.Second // §2.5.2.1
 		}
 		if s.n > 0 && now.Sub(s.heard) > limit {
-			s.skipped += uint64(s.n)
+			s.skip(s.buf[:s.n])
 			copy(s.buf[:], s.buf[s.n:s.n+n])
 			s.n = 0
 		}
@@ -122,7 +155,7 @@ func (s *RequestReader) split() (unit uint8, pdu []byte, size int, err error) {
 	case s.framing.ascii():
 		_, body, end, _ := findASCII(b)
 		if body == nil {
-			s.skipped += uint64(end)
+			s.skip(b[:end])
 			return 0, nil, end, nil
 		}
 		return body[0], body[1:], end, nil
@@ -143,12 +176,12 @@ func (s *RequestReader) split() (unit uint8, pdu []byte, size int, err error) {
 
 // query is the request that split has found.
 func (s *RequestReader) query(unit uint8, pdu []byte, size int) Query {
-	s.done = size
+	s.done, s.size = size, s.framing.size(len(pdu))
 	q := Query{PDU: pdu}
 	if s.framing == TCP {
 		q.Transaction = binary.BigEndian.Uint16(s.buf[:])
 	} else {
-		s.skipped += uint64(size - s.framing.size(len(pdu)))
+		s.skip(s.buf[:size-s.size])
 	}
 	var err error
 	if q.Request, err = ParseRequest(unit, pdu); err != nil {

@@ -26,6 +26,8 @@ type Line struct {
 
 // Reader explains the frames of one link, in their order: an answer says little without its request. The zero Reader has seen nothing.
 type Reader struct {
+	Serving bool // we are asked: what is received are requests
+
 	last    time.Time
 	framing modbus.Framing
 	asked   map[uint16]modbus.Request // by transaction id, or by unit and function
@@ -46,13 +48,32 @@ func (r *Reader) Explain(framing modbus.Framing, f modbus.Frame) Line {
 	r.last = f.At
 	switch f.Direction {
 	case modbus.Sent:
-		l.Direction, l.Text = "sent", r.request(f)
+		l.Direction, l.Text = "sent", r.text(f)
 	case modbus.Received:
-		l.Direction, l.Text = "received", r.received(f)
+		l.Direction, l.Text = "received", r.text(f)
 	default:
 		l.Text = happened(f.Mark)
 	}
 	return l
+}
+
+// text is what a frame says.
+func (r *Reader) text(f modbus.Frame) string {
+	switch f.Mark {
+	case modbus.BadChecksum:
+		if is, want, ok := f.Checksums(r.framing); ok && len(f.Bytes) == f.Size {
+			return fmt.Sprintf("%d bytes with checksum %04x instead of %04x", f.Size, is, want)
+		}
+		return fmt.Sprintf("%d bytes with a bad checksum", f.Size)
+	case modbus.Short:
+		return fmt.Sprintf("%d bytes, and no more", f.Size)
+	case modbus.Noise:
+		return fmt.Sprintf("%d bytes of no frame", f.Size)
+	}
+	if (f.Direction == modbus.Received) == r.Serving {
+		return r.request(f)
+	}
+	return r.answer(f)
 }
 
 func happened(m modbus.Mark) string {
@@ -117,18 +138,7 @@ func written(q modbus.Request, pdu []byte) string {
 
 func from(pdu []byte, at int) []byte { return pdu[min(at, len(pdu)):] }
 
-func (r *Reader) received(f modbus.Frame) string {
-	switch f.Mark {
-	case modbus.BadChecksum:
-		if is, want, ok := f.Checksums(r.framing); ok && len(f.Bytes) == f.Size {
-			return fmt.Sprintf("%d bytes with checksum %04x instead of %04x", f.Size, is, want)
-		}
-		return fmt.Sprintf("%d bytes with a bad checksum", f.Size)
-	case modbus.Short:
-		return fmt.Sprintf("%d bytes, and no more", f.Size)
-	case modbus.Noise:
-		return fmt.Sprintf("%d bytes of no frame", f.Size)
-	}
+func (r *Reader) answer(f modbus.Frame) string {
 	pdu := f.PDU(r.framing)
 	switch {
 	case len(pdu) == 0:

@@ -62,6 +62,7 @@ func newMaster(s *Server, c modbus.Conn, d Door, address string) *Master {
 	}
 	m.room.L = &m.mu
 	m.in = modbus.NewRequestReader(source{m}, d.Framing)
+	m.in.Flawed = func(mark modbus.Mark, b []byte) { m.saw(modbus.Received, mark, 0, 0, b) }
 	return m
 }
 
@@ -78,6 +79,7 @@ func (m *Master) Name() string {
 
 // serve answers until the connection ends; the error says why.
 func (m *Master) serve() error {
+	m.happened(modbus.Opened, "connected")
 	for {
 		got, err := m.in.Next()
 		m.skipped()
@@ -110,6 +112,7 @@ func (m *Master) skipped() {
 
 func (m *Master) handle(got modbus.Query) {
 	m.fresh = true
+	m.saw(modbus.Received, modbus.Good, got.Unit, got.PDU[0], m.in.Frame())
 	m.requests.Add(1)
 	m.server.counts.requests.Add(1)
 	q := &m.query
@@ -126,7 +129,9 @@ func (m *Master) handle(got modbus.Query) {
 	}
 	if len(m.pdu) > 0 && q.later == nil {
 		m.count(m.pdu)
+		at := len(m.batch)
 		m.batch = modbus.AppendFrame(m.batch, m.door.Framing, got.Transaction, got.Unit, m.pdu)
+		m.saw(modbus.Sent, modbus.Good, got.Unit, m.pdu[0], m.batch[at:])
 	}
 }
 
@@ -246,6 +251,7 @@ func (m *Master) write(frames []byte) error {
 func (m *Master) cut(why error) {
 	if !m.gone {
 		m.server.blame(m, why)
+		m.ended(why)
 	}
 	m.gone = true
 	m.room.Broadcast()

@@ -76,7 +76,9 @@ func (l *Later) Reply(pdu []byte) {
 		return
 	}
 	m.count(pdu)
-	mine := m.queue(modbus.AppendFrame(nil, m.door.Framing, l.transaction, l.unit, pdu))
+	frame := modbus.AppendFrame(nil, m.door.Framing, l.transaction, l.unit, pdu)
+	m.saw(modbus.Sent, modbus.Good, l.unit, l.function, frame)
+	mine := m.queue(frame)
 	if mine {
 		m.server.running.Add(1) // while the master is there its own goroutine keeps Close waiting
 	}

@@ -63,6 +63,7 @@ func (c Config) complete() Config {
 type Server struct {
 	settings atomic.Pointer[settings]
 	counts   counters
+	ears     atomic.Pointer[[]*Ear] // of who listens; nil: nobody
 	running  sync.WaitGroup
 	stop     chan struct{}
 

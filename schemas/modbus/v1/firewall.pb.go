@@ -192,14 +192,18 @@ type SafeWrite struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The dead-man group.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	// The unit.
+	// The unit; or give link and at.
 	Unit string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
 	// What is written.
 	Area string `protobuf:"bytes,3,opt,name=area,proto3" json:"area,omitempty"`
 	// First coil or register, counted from 0.
 	Address uint32 `protobuf:"varint,4,opt,name=address,proto3" json:"address,omitempty"`
 	// A number for each register or coil.
-	Values        []uint32 `protobuf:"varint,5,rep,packed,name=values,proto3" json:"values,omitempty"`
+	Values []uint32 `protobuf:"varint,5,rep,packed,name=values,proto3" json:"values,omitempty"`
+	// The line or link behind which a unit is that no actor polls.
+	Link string `protobuf:"bytes,6,opt,name=link,proto3" json:"link,omitempty"`
+	// Its address there.
+	At            *uint32 `protobuf:"varint,7,opt,name=at,proto3,oneof" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -267,6 +271,20 @@ func (x *SafeWrite) GetValues() []uint32 {
 		return x.Values
 	}
 	return nil
+}
+
+func (x *SafeWrite) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *SafeWrite) GetAt() uint32 {
+	if x != nil && x.At != nil {
+		return *x.At
+	}
+	return 0
 }
 
 // HeartbeatRequest is a sign of life.
@@ -1051,13 +1069,16 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\asilence\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\x8a\xb5\x18\x14\b\x01\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x18\xf5@R\asilence\x12\x18\n" +
 	"\acallers\x18\x03 \x03(\tR\acallers\x12/\n" +
 	"\x04unit\x18\x04 \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.UnitServiceR\x04unit\x12\x14\n" +
-	"\x05point\x18\x05 \x01(\tR\x05point\"\xfa\x01\n" +
+	"\x05point\x18\x05 \x01(\tR\x05point\"\xdd\x02\n" +
 	"\tSafeWrite\x12+\n" +
-	"\x05group\x18\x01 \x01(\tB\x15\x8a\xb5\x18\x11\b\x01Z\rdead_man.nameR\x05group\x121\n" +
-	"\x04unit\x18\x02 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.UnitServiceR\x04unit\x120\n" +
+	"\x05group\x18\x01 \x01(\tB\x15\x8a\xb5\x18\x11\b\x01Z\rdead_man.nameR\x05group\x12/\n" +
+	"\x04unit\x18\x02 \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.UnitServiceR\x04unit\x120\n" +
 	"\x04area\x18\x03 \x01(\tB\x1c\x8a\xb5\x18\x18\x12\aholding2\x04coil2\aholdingR\x04area\x12)\n" +
 	"\aaddress\x18\x04 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x120\n" +
-	"\x06values\x18\x05 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0^@R\x06values\"0\n" +
+	"\x06values\x18\x05 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0^@R\x06values\x12/\n" +
+	"\x04link\x18\x06 \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.LinkServiceR\x04link\x12+\n" +
+	"\x02at\x18\a \x01(\rB\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xe0o@H\x00R\x02at\x88\x01\x01B\x05\n" +
+	"\x03_at\"0\n" +
 	"\x10HeartbeatRequest\x12\x1c\n" +
 	"\x05group\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x05group\"\x13\n" +
 	"\x11HeartbeatResponse\".\n" +
@@ -1176,6 +1197,7 @@ func file_modbus_v1_firewall_proto_init() {
 	if File_modbus_v1_firewall_proto != nil {
 		return
 	}
+	file_modbus_v1_firewall_proto_msgTypes[2].OneofWrappers = []any{}
 	file_modbus_v1_firewall_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -1134,7 +1134,7 @@ var File_modbus_v1_server_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_server_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/server.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16modbus/v1/modbus.proto\"\xd7\x06\n" +
+	"\x16modbus/v1/server.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16modbus/v1/modbus.proto\x1a\x15modbus/v1/trace.proto\"\xd7\x06\n" +
 	"\x06Server\x12$\n" +
 	"\x03tcp\x18\x01 \x03(\v2\x12.modbus.v1.TcpDoorR\x03tcp\x12-\n" +
 	"\x06serial\x18\x02 \x03(\v2\x15.modbus.v1.SerialDoorR\x06serial\x12;\n" +
@@ -1235,9 +1235,10 @@ const file_modbus_v1_server_proto_rawDesc = "" +
 	"\x04open\x18\t \x01(\rR\x04open\"@\n" +
 	"\fInsecureDoor\x12\x16\n" +
 	"\x06listen\x18\x01 \x01(\tR\x06listen\x12\x18\n" +
-	"\awarning\x18\x02 \x01(\tR\awarning2R\n" +
+	"\awarning\x18\x02 \x01(\tR\awarning2\xac\x01\n" +
 	"\x0eMastersService\x12@\n" +
-	"\aMasters\x12\x19.modbus.v1.MastersRequest\x1a\x1a.modbus.v1.MastersResponseB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
+	"\aMasters\x12\x19.modbus.v1.MastersRequest\x1a\x1a.modbus.v1.MastersResponse\x12X\n" +
+	"\x05Trace\x12%.modbus.v1.MastersServiceTraceRequest\x1a&.modbus.v1.MastersServiceTraceResponse0\x01B%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
 
 var (
 	file_modbus_v1_server_proto_rawDescOnce sync.Once
@@ -1253,20 +1254,22 @@ func file_modbus_v1_server_proto_rawDescGZIP() []byte {
 
 var file_modbus_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_modbus_v1_server_proto_goTypes = []any{
-	(*Server)(nil),                // 0: modbus.v1.Server
-	(*TcpDoor)(nil),               // 1: modbus.v1.TcpDoor
-	(*MasterTls)(nil),             // 2: modbus.v1.MasterTls
-	(*SerialDoor)(nil),            // 3: modbus.v1.SerialDoor
-	(*ServedPoint)(nil),           // 4: modbus.v1.ServedPoint
-	(*Fill)(nil),                  // 5: modbus.v1.Fill
-	(*DeviceIdentity)(nil),        // 6: modbus.v1.DeviceIdentity
-	(*MastersRequest)(nil),        // 7: modbus.v1.MastersRequest
-	(*MastersResponse)(nil),       // 8: modbus.v1.MastersResponse
-	(*Master)(nil),                // 9: modbus.v1.Master
-	(*InsecureDoor)(nil),          // 10: modbus.v1.InsecureDoor
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
-	(*Rs485)(nil),                 // 12: modbus.v1.Rs485
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*Server)(nil),                      // 0: modbus.v1.Server
+	(*TcpDoor)(nil),                     // 1: modbus.v1.TcpDoor
+	(*MasterTls)(nil),                   // 2: modbus.v1.MasterTls
+	(*SerialDoor)(nil),                  // 3: modbus.v1.SerialDoor
+	(*ServedPoint)(nil),                 // 4: modbus.v1.ServedPoint
+	(*Fill)(nil),                        // 5: modbus.v1.Fill
+	(*DeviceIdentity)(nil),              // 6: modbus.v1.DeviceIdentity
+	(*MastersRequest)(nil),              // 7: modbus.v1.MastersRequest
+	(*MastersResponse)(nil),             // 8: modbus.v1.MastersResponse
+	(*Master)(nil),                      // 9: modbus.v1.Master
+	(*InsecureDoor)(nil),                // 10: modbus.v1.InsecureDoor
+	(*durationpb.Duration)(nil),         // 11: google.protobuf.Duration
+	(*Rs485)(nil),                       // 12: modbus.v1.Rs485
+	(*timestamppb.Timestamp)(nil),       // 13: google.protobuf.Timestamp
+	(*MastersServiceTraceRequest)(nil),  // 14: modbus.v1.MastersServiceTraceRequest
+	(*MastersServiceTraceResponse)(nil), // 15: modbus.v1.MastersServiceTraceResponse
 }
 var file_modbus_v1_server_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.Server.tcp:type_name -> modbus.v1.TcpDoor
@@ -1284,9 +1287,11 @@ var file_modbus_v1_server_proto_depIdxs = []int32{
 	13, // 12: modbus.v1.Master.since:type_name -> google.protobuf.Timestamp
 	13, // 13: modbus.v1.Master.last:type_name -> google.protobuf.Timestamp
 	7,  // 14: modbus.v1.MastersService.Masters:input_type -> modbus.v1.MastersRequest
-	8,  // 15: modbus.v1.MastersService.Masters:output_type -> modbus.v1.MastersResponse
-	15, // [15:16] is the sub-list for method output_type
-	14, // [14:15] is the sub-list for method input_type
+	14, // 15: modbus.v1.MastersService.Trace:input_type -> modbus.v1.MastersServiceTraceRequest
+	8,  // 16: modbus.v1.MastersService.Masters:output_type -> modbus.v1.MastersResponse
+	15, // 17: modbus.v1.MastersService.Trace:output_type -> modbus.v1.MastersServiceTraceResponse
+	16, // [16:18] is the sub-list for method output_type
+	14, // [14:16] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -1298,6 +1303,7 @@ func file_modbus_v1_server_proto_init() {
 		return
 	}
 	file_modbus_v1_modbus_proto_init()
+	file_modbus_v1_trace_proto_init()
 	file_modbus_v1_server_proto_msgTypes[4].OneofWrappers = []any{}
 	file_modbus_v1_server_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}

@@ -152,7 +152,136 @@ func (x *TraceResponse) GetMissed() uint64 {
 	return 0
 }
 
-// Frame is something that was seen on a line or link.
+// MastersServiceTraceRequest asks to be shown what masters send and get.
+type MastersServiceTraceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only what is sent to this unit and its answers, or all units.
+	Unit *uint32 `protobuf:"varint,1,opt,name=unit,proto3,oneof" json:"unit,omitempty"`
+	// Only what has this function; 0 is any.
+	Function uint32 `protobuf:"varint,2,opt,name=function,proto3" json:"function,omitempty"`
+	// Only this master: its role, its address with or without the port, or the door of
+	// a serial port, as method Masters tells them; empty is all.
+	Master        string `protobuf:"bytes,4,opt,name=master,proto3" json:"master,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MastersServiceTraceRequest) Reset() {
+	*x = MastersServiceTraceRequest{}
+	mi := &file_modbus_v1_trace_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MastersServiceTraceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MastersServiceTraceRequest) ProtoMessage() {}
+
+func (x *MastersServiceTraceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_trace_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MastersServiceTraceRequest.ProtoReflect.Descriptor instead.
+func (*MastersServiceTraceRequest) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *MastersServiceTraceRequest) GetUnit() uint32 {
+	if x != nil && x.Unit != nil {
+		return *x.Unit
+	}
+	return 0
+}
+
+func (x *MastersServiceTraceRequest) GetFunction() uint32 {
+	if x != nil {
+		return x.Function
+	}
+	return 0
+}
+
+func (x *MastersServiceTraceRequest) GetMaster() string {
+	if x != nil {
+		return x.Master
+	}
+	return ""
+}
+
+// MastersServiceTraceResponse is one frame that has passed.
+type MastersServiceTraceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The frame. What is received are requests here, what is sent are answers.
+	Frame *Frame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
+	// How frames look on the connection: rtu, ascii, tcp, rtu-over-tcp or ascii-over-tcp.
+	Framing string `protobuf:"bytes,2,opt,name=framing,proto3" json:"framing,omitempty"`
+	// Frames so far that came faster than they could be shown.
+	Missed        uint64 `protobuf:"varint,3,opt,name=missed,proto3" json:"missed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MastersServiceTraceResponse) Reset() {
+	*x = MastersServiceTraceResponse{}
+	mi := &file_modbus_v1_trace_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MastersServiceTraceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MastersServiceTraceResponse) ProtoMessage() {}
+
+func (x *MastersServiceTraceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_trace_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MastersServiceTraceResponse.ProtoReflect.Descriptor instead.
+func (*MastersServiceTraceResponse) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MastersServiceTraceResponse) GetFrame() *Frame {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
+func (x *MastersServiceTraceResponse) GetFraming() string {
+	if x != nil {
+		return x.Framing
+	}
+	return ""
+}
+
+func (x *MastersServiceTraceResponse) GetMissed() uint64 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+// Frame is something that was seen on a line or link, or between a master and us.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When: of what was sent, as it was handed to the port.
@@ -173,14 +302,16 @@ type Frame struct {
 	// Its bytes as they were on the wire.
 	Hex string `protobuf:"bytes,8,opt,name=hex,proto3" json:"hex,omitempty"`
 	// How many those were, if not all are told.
-	Size          uint32 `protobuf:"varint,9,opt,name=size,proto3" json:"size,omitempty"`
+	Size uint32 `protobuf:"varint,9,opt,name=size,proto3" json:"size,omitempty"`
+	// Between a master and us: who that is. The gap is since its last frame then.
+	Master        string `protobuf:"bytes,10,opt,name=master,proto3" json:"master,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[2]
+	mi := &file_modbus_v1_trace_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +323,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[2]
+	mi := &file_modbus_v1_trace_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +336,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{2}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Frame) GetTime() *timestamppb.Timestamp {
@@ -271,6 +402,13 @@ func (x *Frame) GetSize() uint32 {
 	return 0
 }
 
+func (x *Frame) GetMaster() string {
+	if x != nil {
+		return x.Master
+	}
+	return ""
+}
+
 // Failed says that a unit, line or link does not work as it should, on event
 // leaf "failed"; at most once a minute.
 type Failed struct {
@@ -297,7 +435,7 @@ type Failed struct {
 
 func (x *Failed) Reset() {
 	*x = Failed{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[3]
+	mi := &file_modbus_v1_trace_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +447,7 @@ func (x *Failed) String() string {
 func (*Failed) ProtoMessage() {}
 
 func (x *Failed) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[3]
+	mi := &file_modbus_v1_trace_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +460,7 @@ func (x *Failed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failed.ProtoReflect.Descriptor instead.
 func (*Failed) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{3}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Failed) GetTime() *timestamppb.Timestamp {
@@ -385,7 +523,7 @@ type CountersRequest struct {
 
 func (x *CountersRequest) Reset() {
 	*x = CountersRequest{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[4]
+	mi := &file_modbus_v1_trace_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -397,7 +535,7 @@ func (x *CountersRequest) String() string {
 func (*CountersRequest) ProtoMessage() {}
 
 func (x *CountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[4]
+	mi := &file_modbus_v1_trace_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -410,7 +548,7 @@ func (x *CountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountersRequest.ProtoReflect.Descriptor instead.
 func (*CountersRequest) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{4}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CountersRequest) GetUnit() uint32 {
@@ -435,7 +573,7 @@ type CountersResponse struct {
 
 func (x *CountersResponse) Reset() {
 	*x = CountersResponse{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[5]
+	mi := &file_modbus_v1_trace_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +585,7 @@ func (x *CountersResponse) String() string {
 func (*CountersResponse) ProtoMessage() {}
 
 func (x *CountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[5]
+	mi := &file_modbus_v1_trace_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +598,7 @@ func (x *CountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountersResponse.ProtoReflect.Descriptor instead.
 func (*CountersResponse) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{5}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CountersResponse) GetUnits() []*Counters {
@@ -493,7 +631,7 @@ type UnitServiceCountersRequest struct {
 
 func (x *UnitServiceCountersRequest) Reset() {
 	*x = UnitServiceCountersRequest{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[6]
+	mi := &file_modbus_v1_trace_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +643,7 @@ func (x *UnitServiceCountersRequest) String() string {
 func (*UnitServiceCountersRequest) ProtoMessage() {}
 
 func (x *UnitServiceCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[6]
+	mi := &file_modbus_v1_trace_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +656,7 @@ func (x *UnitServiceCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitServiceCountersRequest.ProtoReflect.Descriptor instead.
 func (*UnitServiceCountersRequest) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{6}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{8}
 }
 
 // UnitServiceCountersResponse counts since the current life of the link's actor
@@ -533,7 +671,7 @@ type UnitServiceCountersResponse struct {
 
 func (x *UnitServiceCountersResponse) Reset() {
 	*x = UnitServiceCountersResponse{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[7]
+	mi := &file_modbus_v1_trace_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +683,7 @@ func (x *UnitServiceCountersResponse) String() string {
 func (*UnitServiceCountersResponse) ProtoMessage() {}
 
 func (x *UnitServiceCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[7]
+	mi := &file_modbus_v1_trace_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +696,7 @@ func (x *UnitServiceCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitServiceCountersResponse.ProtoReflect.Descriptor instead.
 func (*UnitServiceCountersResponse) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{7}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UnitServiceCountersResponse) GetCounters() *Counters {
@@ -599,7 +737,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[8]
+	mi := &file_modbus_v1_trace_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +749,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[8]
+	mi := &file_modbus_v1_trace_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +762,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{8}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Counters) GetUnit() uint32 {
@@ -719,7 +857,7 @@ type ExceptionCount struct {
 
 func (x *ExceptionCount) Reset() {
 	*x = ExceptionCount{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[9]
+	mi := &file_modbus_v1_trace_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +869,7 @@ func (x *ExceptionCount) String() string {
 func (*ExceptionCount) ProtoMessage() {}
 
 func (x *ExceptionCount) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[9]
+	mi := &file_modbus_v1_trace_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +882,7 @@ func (x *ExceptionCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExceptionCount.ProtoReflect.Descriptor instead.
 func (*ExceptionCount) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{9}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExceptionCount) GetCode() uint32 {
@@ -783,7 +921,7 @@ type Latency struct {
 
 func (x *Latency) Reset() {
 	*x = Latency{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[10]
+	mi := &file_modbus_v1_trace_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +933,7 @@ func (x *Latency) String() string {
 func (*Latency) ProtoMessage() {}
 
 func (x *Latency) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[10]
+	mi := &file_modbus_v1_trace_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +946,7 @@ func (x *Latency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Latency.ProtoReflect.Descriptor instead.
 func (*Latency) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{10}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Latency) GetBuckets() []*LatencyBucket {
@@ -846,7 +984,7 @@ type LatencyBucket struct {
 
 func (x *LatencyBucket) Reset() {
 	*x = LatencyBucket{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[11]
+	mi := &file_modbus_v1_trace_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +996,7 @@ func (x *LatencyBucket) String() string {
 func (*LatencyBucket) ProtoMessage() {}
 
 func (x *LatencyBucket) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[11]
+	mi := &file_modbus_v1_trace_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +1009,7 @@ func (x *LatencyBucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatencyBucket.ProtoReflect.Descriptor instead.
 func (*LatencyBucket) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{11}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LatencyBucket) GetWithin() *durationpb.Duration {
@@ -901,7 +1039,16 @@ const file_modbus_v1_trace_proto_rawDesc = "" +
 	"\rTraceResponse\x12&\n" +
 	"\x05frame\x18\x01 \x01(\v2\x10.modbus.v1.FrameR\x05frame\x12\x18\n" +
 	"\aframing\x18\x02 \x01(\tR\aframing\x12\x16\n" +
-	"\x06missed\x18\x03 \x01(\x04R\x06missed\"\x80\x02\n" +
+	"\x06missed\x18\x03 \x01(\x04R\x06missed\"\x90\x01\n" +
+	"\x1aMastersServiceTraceRequest\x12&\n" +
+	"\x04unit\x18\x01 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@H\x00R\x04unit\x88\x01\x01\x12)\n" +
+	"\bfunction\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xc0_@R\bfunction\x12\x16\n" +
+	"\x06master\x18\x04 \x01(\tR\x06masterB\a\n" +
+	"\x05_unit\"w\n" +
+	"\x1bMastersServiceTraceResponse\x12&\n" +
+	"\x05frame\x18\x01 \x01(\v2\x10.modbus.v1.FrameR\x05frame\x12\x18\n" +
+	"\aframing\x18\x02 \x01(\tR\aframing\x12\x16\n" +
+	"\x06missed\x18\x03 \x01(\x04R\x06missed\"\x98\x02\n" +
 	"\x05Frame\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12+\n" +
 	"\x03gap\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03gap\x12\x1c\n" +
@@ -911,7 +1058,9 @@ const file_modbus_v1_trace_proto_rawDesc = "" +
 	"\x04text\x18\x06 \x01(\tR\x04text\x12\x12\n" +
 	"\x04mark\x18\a \x01(\tR\x04mark\x12\x10\n" +
 	"\x03hex\x18\b \x01(\tR\x03hex\x12\x12\n" +
-	"\x04size\x18\t \x01(\rR\x04size\"\xe0\x01\n" +
+	"\x04size\x18\t \x01(\rR\x04size\x12\x16\n" +
+	"\x06master\x18\n" +
+	" \x01(\tR\x06master\"\xe0\x01\n" +
 	"\x06Failed\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -971,43 +1120,46 @@ func file_modbus_v1_trace_proto_rawDescGZIP() []byte {
 	return file_modbus_v1_trace_proto_rawDescData
 }
 
-var file_modbus_v1_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_modbus_v1_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_modbus_v1_trace_proto_goTypes = []any{
 	(*TraceRequest)(nil),                // 0: modbus.v1.TraceRequest
 	(*TraceResponse)(nil),               // 1: modbus.v1.TraceResponse
-	(*Frame)(nil),                       // 2: modbus.v1.Frame
-	(*Failed)(nil),                      // 3: modbus.v1.Failed
-	(*CountersRequest)(nil),             // 4: modbus.v1.CountersRequest
-	(*CountersResponse)(nil),            // 5: modbus.v1.CountersResponse
-	(*UnitServiceCountersRequest)(nil),  // 6: modbus.v1.UnitServiceCountersRequest
-	(*UnitServiceCountersResponse)(nil), // 7: modbus.v1.UnitServiceCountersResponse
-	(*Counters)(nil),                    // 8: modbus.v1.Counters
-	(*ExceptionCount)(nil),              // 9: modbus.v1.ExceptionCount
-	(*Latency)(nil),                     // 10: modbus.v1.Latency
-	(*LatencyBucket)(nil),               // 11: modbus.v1.LatencyBucket
-	(*timestamppb.Timestamp)(nil),       // 12: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 13: google.protobuf.Duration
+	(*MastersServiceTraceRequest)(nil),  // 2: modbus.v1.MastersServiceTraceRequest
+	(*MastersServiceTraceResponse)(nil), // 3: modbus.v1.MastersServiceTraceResponse
+	(*Frame)(nil),                       // 4: modbus.v1.Frame
+	(*Failed)(nil),                      // 5: modbus.v1.Failed
+	(*CountersRequest)(nil),             // 6: modbus.v1.CountersRequest
+	(*CountersResponse)(nil),            // 7: modbus.v1.CountersResponse
+	(*UnitServiceCountersRequest)(nil),  // 8: modbus.v1.UnitServiceCountersRequest
+	(*UnitServiceCountersResponse)(nil), // 9: modbus.v1.UnitServiceCountersResponse
+	(*Counters)(nil),                    // 10: modbus.v1.Counters
+	(*ExceptionCount)(nil),              // 11: modbus.v1.ExceptionCount
+	(*Latency)(nil),                     // 12: modbus.v1.Latency
+	(*LatencyBucket)(nil),               // 13: modbus.v1.LatencyBucket
+	(*timestamppb.Timestamp)(nil),       // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 15: google.protobuf.Duration
 }
 var file_modbus_v1_trace_proto_depIdxs = []int32{
-	2,  // 0: modbus.v1.TraceResponse.frame:type_name -> modbus.v1.Frame
-	12, // 1: modbus.v1.Frame.time:type_name -> google.protobuf.Timestamp
-	13, // 2: modbus.v1.Frame.gap:type_name -> google.protobuf.Duration
-	12, // 3: modbus.v1.Failed.time:type_name -> google.protobuf.Timestamp
-	12, // 4: modbus.v1.Failed.began:type_name -> google.protobuf.Timestamp
-	8,  // 5: modbus.v1.CountersResponse.units:type_name -> modbus.v1.Counters
-	8,  // 6: modbus.v1.CountersResponse.total:type_name -> modbus.v1.Counters
-	8,  // 7: modbus.v1.UnitServiceCountersResponse.counters:type_name -> modbus.v1.Counters
-	9,  // 8: modbus.v1.Counters.exceptions:type_name -> modbus.v1.ExceptionCount
-	13, // 9: modbus.v1.Counters.busy:type_name -> google.protobuf.Duration
-	10, // 10: modbus.v1.Counters.latency:type_name -> modbus.v1.Latency
-	11, // 11: modbus.v1.Latency.buckets:type_name -> modbus.v1.LatencyBucket
-	13, // 12: modbus.v1.Latency.sum:type_name -> google.protobuf.Duration
-	13, // 13: modbus.v1.LatencyBucket.within:type_name -> google.protobuf.Duration
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	4,  // 0: modbus.v1.TraceResponse.frame:type_name -> modbus.v1.Frame
+	4,  // 1: modbus.v1.MastersServiceTraceResponse.frame:type_name -> modbus.v1.Frame
+	14, // 2: modbus.v1.Frame.time:type_name -> google.protobuf.Timestamp
+	15, // 3: modbus.v1.Frame.gap:type_name -> google.protobuf.Duration
+	14, // 4: modbus.v1.Failed.time:type_name -> google.protobuf.Timestamp
+	14, // 5: modbus.v1.Failed.began:type_name -> google.protobuf.Timestamp
+	10, // 6: modbus.v1.CountersResponse.units:type_name -> modbus.v1.Counters
+	10, // 7: modbus.v1.CountersResponse.total:type_name -> modbus.v1.Counters
+	10, // 8: modbus.v1.UnitServiceCountersResponse.counters:type_name -> modbus.v1.Counters
+	11, // 9: modbus.v1.Counters.exceptions:type_name -> modbus.v1.ExceptionCount
+	15, // 10: modbus.v1.Counters.busy:type_name -> google.protobuf.Duration
+	12, // 11: modbus.v1.Counters.latency:type_name -> modbus.v1.Latency
+	13, // 12: modbus.v1.Latency.buckets:type_name -> modbus.v1.LatencyBucket
+	15, // 13: modbus.v1.Latency.sum:type_name -> google.protobuf.Duration
+	15, // 14: modbus.v1.LatencyBucket.within:type_name -> google.protobuf.Duration
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_trace_proto_init() }
@@ -1016,14 +1168,15 @@ func file_modbus_v1_trace_proto_init() {
 		return
 	}
 	file_modbus_v1_trace_proto_msgTypes[0].OneofWrappers = []any{}
-	file_modbus_v1_trace_proto_msgTypes[4].OneofWrappers = []any{}
+	file_modbus_v1_trace_proto_msgTypes[2].OneofWrappers = []any{}
+	file_modbus_v1_trace_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modbus_v1_trace_proto_rawDesc), len(file_modbus_v1_trace_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

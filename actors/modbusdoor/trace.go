@@ -1,0 +1,60 @@
+package modbusdoor
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors"
+	"gatewayd/actors/modbuslink"
+	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/explain"
+	"gatewayd/protocols/modbus/server"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// trace shows what masters send and get.
+func (d *Doors) trace(c *actors.Context, m *modbusv1.MastersServiceTraceRequest) {
+	if d.server == nil {
+		c.Refuse(actors.Errorf(actors.Unavailable, "trace: the doors are not open yet"))
+		return
+	}
+	filter := server.Filter{Filter: modbus.Filter{Unit: -1, Function: uint8(m.Function)}, Master: m.Master}
+	if m.Unit != nil {
+		filter.Unit = int(*m.Unit)
+	}
+	ear, err := d.server.Overhear(filter)
+	if err != nil {
+		c.Refuse(actors.Errorf(actors.ResourceExhausted, "trace: %s", err))
+		return
+	}
+	c.Stream(&passing{Ear: ear, readers: map[*server.Master]*explain.Reader{}})
+}
+
+// passing is a source of messages: what passes between masters and us.
+type passing struct {
+	*server.Ear
+	readers map[*server.Master]*explain.Reader // of each, whose answers are those to his own requests
+}
+
+// Next implements actors.Source.
+func (p *passing) Next(ctx context.Context) (proto.Message, error) {
+	h, err := p.Ear.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := p.readers[h.From]
+	if r == nil {
+		r = &explain.Reader{Serving: true}
+		p.readers[h.From] = r
+	}
+	if h.Over {
+		delete(p.readers, h.From)
+	}
+	frame := modbuslink.Frame(r.Explain(h.Framing, h.Frame))
+	frame.Master = h.From.Label()
+	if h.Note != "" {
+		frame.Text = h.Note
+	}
+	return &modbusv1.MastersServiceTraceResponse{Frame: frame, Framing: h.Framing.String(), Missed: p.Missed()}, nil
+}

@@ -1,0 +1,157 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"gatewayd/protocols/modbus"
+)
+
+const (
+	// earSize is how many frames wait for a listener that is slower than the masters.
+	earSize = 1024
+	// mostEars is how many may listen to a Server.
+	mostEars = 16
+)
+
+// Filter says which frames of masters are of interest.
+type Filter struct {
+	modbus.Filter
+	Master string // his role or his address, with or without the port; empty: all
+}
+
+// Heard is a frame that came from a master or went to him, or what happened to him.
+type Heard struct {
+	modbus.Frame
+	From    *Master // to be compared with others, and for its Label
+	Framing modbus.Framing
+	Note    string // of what happened
+	Over    bool   // nothing will be heard of him any more
+}
+
+// Ear hears what masters send and get, from Overhear to Close. Next is for one goroutine.
+type Ear struct {
+	server *Server
+	filter Filter
+	heard  chan Heard
+	missed atomic.Uint64
+}
+
+// Overhear hears what is of interest from now on. While nobody does, masters' requests cost nothing for it.
+func (s *Server) Overhear(filter Filter) (*Ear, error) {
+	e := &Ear{server: s, filter: filter, heard: make(chan Heard, earSize)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*Ear
+	if p := s.ears.Load(); p != nil {
+		all = slices.Clone(*p)
+	}
+	if len(all) >= mostEars {
+		return nil, fmt.Errorf("%d listen already", len(all))
+	}
+	all = append(all, e)
+	s.ears.Store(&all)
+	return e, nil
+}
+
+// Close ends listening; it may be called again, and by any goroutine.
+func (e *Ear) Close() error {
+	s := e.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.ears.Load()
+	if p == nil {
+		return nil
+	}
+	all := slices.DeleteFunc(slices.Clone(*p), func(o *Ear) bool { return o == e })
+	if len(all) == 0 {
+		s.ears.Store(nil)
+		return nil
+	}
+	s.ears.Store(&all)
+	return nil
+}
+
+// Next waits for the next frame. Its error is that of ctx.
+func (e *Ear) Next(ctx context.Context) (Heard, error) {
+	select {
+	case h := <-e.heard:
+		return h, nil
+	case <-ctx.Done():
+		return Heard{}, ctx.Err()
+	}
+}
+
+// Missed is how many frames were too many for Next so far.
+func (e *Ear) Missed() uint64 { return e.missed.Load() }
+
+// Label says who a master is, for people: his role, if he has proven one, and his address, or the line he is on.
+func (m *Master) Label() string {
+	switch {
+	case m.address == "":
+		return m.door.Name
+	case m.role != "":
+		return m.role + " " + m.address
+	}
+	return m.address
+}
+
+// saw tells who listens of a frame.
+func (m *Master) saw(d modbus.Direction, mark modbus.Mark, unit, function uint8, frame []byte) {
+	if m.server.ears.Load() == nil {
+		return
+	}
+	m.tell(Heard{Frame: modbus.Frame{Direction: d, Mark: mark, Unit: unit, Function: function &^ 0x80, Bytes: frame, Size: len(frame)}})
+}
+
+// happened tells who listens of what is no frame.
+func (m *Master) happened(mark modbus.Mark, note string) {
+	if m.server.ears.Load() != nil {
+		m.tell(Heard{Frame: modbus.Frame{Mark: mark}, Note: note})
+	}
+}
+
+// ended tells who listens that the master has gone, or why he was turned out.
+func (m *Master) ended(why error) {
+	if m.server.ears.Load() == nil {
+		return
+	}
+	h := Heard{Note: "gone", Over: true}
+	if why != nil && !errors.Is(why, io.EOF) && !errors.Is(why, net.ErrClosed) && !errors.Is(why, os.ErrClosed) {
+		h.Mark, h.Note = modbus.Lost, "cut: "+why.Error()
+	}
+	m.tell(h)
+}
+
+func (m *Master) tell(h Heard) {
+	all := m.server.ears.Load()
+	if all == nil {
+		return
+	}
+	h.At, h.From, h.Framing = time.Now(), m, m.door.Framing
+	for _, e := range *all {
+		if !e.filter.passes(h) {
+			continue
+		}
+		one := h
+		one.Bytes = slices.Clone(h.Bytes)
+		select {
+		case e.heard <- one:
+		default:
+			e.missed.Add(1)
+		}
+	}
+}
+
+func (f Filter) passes(h Heard) bool {
+	m := h.From
+	return (f.Master == "" || f.Master == m.role || f.Master == m.address || f.Master == m.Name() || f.Master == m.door.Name) &&
+		f.Filter.Passes(h.Framing, h.Frame)
+}
