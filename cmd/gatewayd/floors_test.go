@@ -20,7 +20,7 @@ var floors = map[string][]string{
 	"actors":            {"bus", "schemas"},
 	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/uplink", "schemas", "protocols"},
 	"actors/accessdoor": {"actors", "protocols"},                                 // no kind: what some kinds have in common
-	"actors/modbusdoor": {"actors", "schemas", "protocols"},                      // no kind: what some kinds have in common
+	"actors/modbusdoor": {"actors", "actors/modbuslink", "schemas", "protocols"}, // no kind: what some kinds have in common; it tells frames as links do
 	"actors/modbuslink": {"actors", "schemas", "protocols"},                      // likewise
 	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                      // likewise
 	"actors/uplink":     {"actors", "schemas", "protocols"},                      // likewise

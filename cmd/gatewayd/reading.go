@@ -85,7 +85,7 @@ func (f form) place(area, first string, count int) ([]points.Point, error) {
 // choose takes the points of these names, all if there are none.
 func choose(known modbusunit.Known, names []string) (selection, error) {
 	s := selection{limits: known.Limits, named: true}
-	if names == nil {
+	if len(names) == 0 {
 		names = namesOf(known)
 	}
 	if len(names) == 0 {

@@ -1,4 +1,4 @@
-/* A libmodbus client of registers that hold their own address: client tcp PORT | client rtu TTY. It prints what differs and returns how much did. */
+/* A libmodbus client of registers that hold their own address: client tcp PORT | client rtu TTY, and debug to have it print frames. It prints what differs and returns how much did. */
 #include <errno.h>
 #include <modbus.h>
 #include <stdio.h>
@@ -9,10 +9,11 @@ static int faults;
 #define EXPECT(what) do { if (!(what)) faults++, printf("line %d: %s: %s\n", __LINE__, #what, modbus_strerror(errno)); } while (0)
 
 int main(int argc, char **argv) {
-  if (argc != 3) return 2;
+  if (argc < 3) return 2;
   modbus_t *m = !strcmp(argv[1], "tcp") ? modbus_new_tcp("127.0.0.1", atoi(argv[2])) : modbus_new_rtu(argv[2], 19200, 'N', 8, 2);
   uint16_t r[125], w[] = {11, 22, 33};
   uint8_t b[100], c[] = {1, 0, 1, 1};
+  modbus_set_debug(m, argc > 3);
   modbus_set_slave(m, 7);
   modbus_set_response_timeout(m, 3, 0);
   if (modbus_connect(m)) return 3;

@@ -1,4 +1,5 @@
-"""A pymodbus client of registers that hold their own address: client.py tcp PORT | rtu TTY | ascii TTY"""
+"""A pymodbus client of registers that hold their own address: client.py tcp PORT | rtu TTY | ascii TTY, and debug to have it print frames"""
+import logging
 import sys
 from pymodbus import other_message as other
 from pymodbus.client import ModbusSerialClient, ModbusTcpClient
@@ -6,7 +7,10 @@ from pymodbus.diag_message import ReturnQueryDataRequest
 from pymodbus.mei_message import ReadDeviceInformationRequest
 from pymodbus.transaction import ModbusAsciiFramer, ModbusRtuFramer
 
-kind, where = sys.argv[1:]
+kind, where = sys.argv[1:3]
+if sys.argv[3:]:
+    logging.basicConfig(level=logging.DEBUG)
+    logging.getLogger("pymodbus").setLevel(logging.DEBUG)
 if kind == "tcp":
     c = ModbusTcpClient("127.0.0.1", port=int(where), timeout=30)
 else:
