@@ -60,13 +60,13 @@ given.`,
 			if want.unit > 255 || want.function < 0 || want.function > 127 {
 				return usage("--unit is 0 to 255, --function 1 to 127")
 			}
+			if cmd.Flags().Changed("timeout") { // of the trace; what is asked before it has time enough
+				want.patience, c.timeout = c.timeout, max(c.timeout, 10*time.Second)
+			}
 			if err := c.connect(cmd.Context()); err != nil {
 				return err
 			}
 			defer c.close()
-			if cmd.Flags().Changed("timeout") {
-				want.patience = c.timeout
-			}
 			return c.trace(cmd.Context(), cmd.OutOrStdout(), args[0], want)
 		},
 	}
@@ -124,7 +124,7 @@ func (c *client) trace(ctx context.Context, w io.Writer, path string, want traci
 	case ctx.Err() == nil:
 		err = c.explain(err)
 	case want.count > 0 && want.patience > 0 && time.Since(begin) >= want.patience:
-		err = fmt.Errorf("%d of %d frames passed on %s within %s", seen, want.count, link, c.timeout)
+		err = fmt.Errorf("%d of %d frames passed on %s within %s", seen, want.count, link, want.patience)
 	default:
 		err = nil
 	}
