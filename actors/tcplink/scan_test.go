@@ -112,4 +112,3 @@ func opened(t *testing.T, r *actorstest.Rig) uint64 {
 	}
 	return s.Opened
 }
-
