@@ -102,11 +102,11 @@ func (c *client) trace(ctx context.Context, w io.Writer, path string, want traci
 	// No deadline goes out with the request: who is there first at its end, we or the link, would be chance.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	begin, seen := time.Now(), 0
 	if want.patience > 0 {
 		defer time.AfterFunc(want.patience, cancel).Stop()
 	}
 	pr := tracePrinter{w: w, p: painter(w), asJSON: c.asJSON}
-	begin, seen := time.Now(), 0
 	err = c.conn.Stream(ctx, subject, request, func(m bus.Msg) error {
 		one := &modbusv1.TraceResponse{}
 		if err := m.Decode(one); err != nil {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,7 +16,7 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-var noisePolls = flag.Int("noise-polls", 20_000, "polls of each framing in TestNoWrongValueThroughNoise; a million for the figure")
+var noisePolls = flag.Int("noise-polls", 20_000, "polls of each way in TestNoWrongValueThroughNoise, a fifth of them with -short; a million for the figure")
 
 // truth is what a register of a unit holds: no two that are likely to be taken for each other hold the same.
 func truth(unit uint8, address uint16) uint16 {
@@ -26,26 +27,43 @@ func truth(unit uint8, address uint16) uint16 {
 
 // babble is the far end of a line on which much goes wrong.
 type babble struct {
-	framing modbus.Framing
-	dice    *rand.Rand
-	timeout time.Duration
-	flips   int // bits at most in one frame: as many as its checksum finds without fail
-	faults  int // of so many answers nine are none as they should be
+	framing   modbus.Framing
+	datagrams bool
+	dice      *rand.Rand
+	timeout   time.Duration
+	flips     int // bits at most in one frame: as many as its checksum finds without fail
+	faults    int // of so many answers eleven are none as they should be
 }
 
-// port is the near end, as a serial port is: what has come lies in its buffer until it is read or thrown away.
+// port is the near end, as a serial port is: what has come lies in its buffer until it is read or thrown away. Or it is a socket: what was sent
+// at once is read at once, and what answers to where it has been before does not come.
 type port struct {
-	net.Conn // to what hears the requests
+	net.Conn  // to what hears the requests
+	datagrams bool
 
 	mu       sync.Mutex
-	come     []byte
+	come     [][]byte
+	where    int
 	deadline time.Time
 	wake     chan struct{}
 }
 
-func (p *port) receive(frame []byte) {
+// place is where answers to what is heard now go to.
+func (p *port) place() int {
 	p.mu.Lock()
-	p.come = append(p.come, frame...)
+	defer p.mu.Unlock()
+	return p.where
+}
+
+func (p *port) receive(frame []byte, where int) {
+	p.mu.Lock()
+	switch {
+	case where != p.where:
+	case p.datagrams || len(p.come) == 0:
+		p.come = append(p.come, slices.Clone(frame))
+	default:
+		p.come[0] = append(p.come[0], frame...)
+	}
 	p.mu.Unlock()
 	p.stir()
 }
@@ -62,6 +80,9 @@ func (p *port) Discard() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.come = nil
+	if p.datagrams {
+		p.where++
+	}
 	return nil
 }
 
@@ -76,8 +97,13 @@ func (p *port) SetReadDeadline(t time.Time) error {
 func (p *port) Read(b []byte) (int, error) {
 	for {
 		p.mu.Lock()
-		n := copy(b, p.come)
-		p.come = p.come[n:]
+		n := 0
+		if len(p.come) > 0 {
+			n = copy(b, p.come[0])
+			if p.come[0] = p.come[0][n:]; p.datagrams || len(p.come[0]) == 0 {
+				p.come = p.come[1:]
+			}
+		}
 		wait := time.Until(p.deadline)
 		p.mu.Unlock()
 		switch {
@@ -98,7 +124,7 @@ func (p *port) Read(b []byte) (int, error) {
 // wired returns the near end.
 func (b *babble) wired() (near *port, hangUp func()) {
 	heard, far := net.Pipe()
-	near = &port{Conn: heard, wake: make(chan struct{}, 1)}
+	near = &port{Conn: heard, datagrams: b.datagrams, wake: make(chan struct{}, 1)}
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -108,7 +134,8 @@ func (b *babble) wired() (near *port, hangUp func()) {
 			if err != nil {
 				return
 			}
-			b.answer(q, near.receive)
+			where := near.place()
+			b.answer(q, func(frame []byte) { near.receive(frame, where) })
 		}
 	}()
 	return near, func() {
@@ -167,6 +194,13 @@ func (b *babble) answer(q modbus.Query, send func([]byte)) {
 		}
 		time.AfterFunc(time.Duration(b.dice.Int64N(int64(b.timeout/2))), func() { send(frame[cut:]) })
 	case 8: // nothing
+	case 9: // it comes twice
+		send(frame)
+		send(frame)
+	case 10: // somebody speaks out of turn, in the name of a unit that is polled, maybe of this one, of what nobody has asked it for
+		d := time.Duration(b.dice.Int64N(int64(4 * b.timeout)))
+		time.AfterFunc(d, func() { send(b.unasked()) })
+		send(frame)
 	default:
 		send(frame)
 	}
@@ -179,6 +213,15 @@ func (b *babble) another(unit uint8) uint8 {
 		return unit + 100
 	}
 	return 1 + (unit+uint8(b.dice.IntN(units-1)))%units
+}
+
+// unasked is a good frame of a unit that is polled, with another function or more registers than it is ever asked for.
+func (b *babble) unasked() []byte {
+	q := modbus.Query{Request: modbus.Request{Function: modbus.ReadInputRegisters, Quantity: uint16(1 + b.dice.IntN(4))}, Transaction: uint16(b.dice.Uint32()) | 0x8000}
+	if b.dice.IntN(2) == 0 {
+		q.Function, q.Quantity = modbus.ReadHoldingRegisters, uint16(5+b.dice.IntN(4))
+	}
+	return b.frame(q, uint8(1+b.dice.IntN(units)))
 }
 
 // units are polled, from 1 on.
@@ -199,31 +242,42 @@ func (b *babble) rubbish() []byte {
 // Whatever a line does to answers, no register is ever given another one's value. The count of polls is that of the flag -noise-polls.
 func TestNoWrongValueThroughNoise(t *testing.T) {
 	for _, c := range []struct {
-		framing modbus.Framing
-		baud    int
-		flips   int
-	}{{modbus.RTU, 19200, 3}, {modbus.ASCII, 19200, 1}, {modbus.TCP, 0, 0}, {modbus.RTUOverTCP, 0, 3}} {
-		for name, faults := range map[string]int{"": 30, " and hardly a good answer": 10} {
-			t.Run(c.framing.String()+name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { poll(t, c.framing, c.baud, c.flips, faults) })
+		name      string
+		framing   modbus.Framing
+		datagrams bool
+		baud      int
+		flips     int
+	}{
+		{"rtu", modbus.RTU, false, 19200, 3}, {"ascii", modbus.ASCII, false, 19200, 1}, {"tcp", modbus.TCP, false, 0, 0},
+		{"rtu over tcp", modbus.RTUOverTCP, false, 0, 3}, {"ascii over tcp", modbus.ASCIIOverTCP, false, 0, 1},
+		{"udp", modbus.TCP, true, 0, 0}, {"rtu over udp", modbus.RTUOverTCP, true, 0, 3},
+	} {
+		for name, faults := range map[string]int{"": 30, " and hardly a good answer": 12} {
+			t.Run(c.name+name, func(t *testing.T) {
+				b := &babble{framing: c.framing, datagrams: c.datagrams, dice: rand.New(rand.NewPCG(1, uint64(c.framing))), flips: c.flips, faults: faults}
+				synctest.Test(t, func(t *testing.T) { poll(t, b, c.baud) })
 			})
 		}
 	}
 }
 
-func poll(t *testing.T, framing modbus.Framing, baud, flips, faults int) {
+func poll(t *testing.T, b *babble, baud int) {
 	const timeout = 100 * time.Millisecond
-	b := &babble{framing: framing, dice: rand.New(rand.NewPCG(1, uint64(framing))), timeout: timeout, flips: flips, faults: faults}
+	polls, framing, faults := *noisePolls, b.framing, b.faults
+	if testing.Short() {
+		polls /= 5
+	}
+	b.timeout = timeout
 	asks := rand.New(rand.NewPCG(2, uint64(framing)))
 	var link *modbus.Link
 	hangUp := func() {}
 	defer func() { hangUp() }()
 	good, lost := 0, 0
-	for n := range *noisePolls {
+	for n := range polls {
 		if link == nil {
 			var near *port
 			near, hangUp = b.wired()
-			link = modbus.NewLink(near, framing, modbus.Options{Baud: baud, Timeout: timeout})
+			link = modbus.NewLink(near, framing, modbus.Options{Baud: baud, Timeout: timeout, Datagrams: b.datagrams})
 		}
 		r := modbus.Request{
 			Unit: uint8(1 + asks.IntN(units)), Function: modbus.ReadHoldingRegisters, Address: uint16(asks.IntN(1000)), Quantity: uint16(1 + asks.IntN(4)),
@@ -247,8 +301,8 @@ func poll(t *testing.T, framing modbus.Framing, baud, flips, faults int) {
 			}
 		}
 	}
-	t.Logf("%d polls, %d answered, %d connections given up, 0 wrong values", *noisePolls, good, lost)
-	if faults > 20 && good < *noisePolls/4 || good < *noisePolls/100 {
-		t.Errorf("only %d of %d polls are answered", good, *noisePolls)
+	t.Logf("%d polls, %d answered, %d connections given up, 0 wrong values", polls, good, lost)
+	if faults > 20 && good < polls/4 || good < polls/100 {
+		t.Errorf("only %d of %d polls are answered", good, polls)
 	}
 }
