@@ -87,6 +87,7 @@ func (s *Server) welcome(cl *mochi.Client, c *conn) (clean bool, err error) {
 	if c.info.Session, err = s.session(c.info, pk.Connect.Password); err != nil {
 		return false, s.turnAway(cl, packets.ErrServerBusy, err)
 	}
+	c.taken = true
 	c.ready.Store(true)
 	return pk.Connect.Clean, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -344,4 +345,64 @@ func TestFuzzedPacketsNeverKill(t *testing.T) {
 		_ = p.Close()
 	}
 	join(t, s, hello{id: "good"}).sync()
+}
+
+// What a client has said in time counts, though nobody came to read it before the deadline: a crowd makes a machine that busy.
+func TestWhatWasThereInTimeCounts(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	theirs, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	ours, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	s := &socket{}
+	s.init(ours, newListener(nil, Config{ConnectTimeout: patience}, &counters{}))
+	expired := func(say string) {
+		t.Helper()
+		_ = s.SetReadDeadline(time.Time{})
+		if _, err := theirs.Write([]byte(say)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := ours.Read(make([]byte, 1)); n != 1 || err != nil { // until it is there
+			t.Fatal(n, err)
+		}
+		_ = s.SetReadDeadline(time.Unix(1, 0))
+	}
+	b := make([]byte, 8)
+	expired("-one")
+	if n, err := s.Read(b); string(b[:n]) != "one" {
+		t.Errorf("read %q, %v", b[:n], err)
+	}
+	expired("-two")
+	if n, err := s.Read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the rest of CONNECT is late: read %q, %v", b[:n], err)
+	}
+	s.taken = true
+	if n, err := s.Read(b); string(b[:n]) != "two" {
+		t.Errorf("read %q, %v", b[:n], err)
+	}
+	expired("-three")
+	if err := s.await(); err != nil {
+		t.Error(err)
+	}
+	if n, err := s.Read(b); string(b[:n]) != "three" {
+		t.Errorf("read %q, %v", b[:n], err)
+	}
+	if err := s.await(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("nothing is there: %v", err)
+	}
+	expired("-four")
+	_ = s.Close()
+	if n, err := s.Read(b); n != 0 || err == nil {
+		t.Errorf("closed: read %q, %v", b[:n], err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -34,6 +35,8 @@ type socket struct {
 	in      []byte                // read by await, with its capacity; nil: nothing
 	at      int                   // how much of in has been taken
 	inErr   error
+	begun   bool // something was read
+	taken   bool // CONNECT was
 
 	mu      sync.Mutex
 	pending []byte
@@ -123,9 +126,35 @@ func (s *socket) Read(b []byte) (n int, err error) {
 		}
 		return n, nil
 	}
-	n, err = s.Conn.Read(b)
+	if n, err = s.Conn.Read(b); n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		n, err = s.late(b, err)
+	}
+	s.begun = s.begun || n > 0
 	s.earn(n)
 	return n, err
+}
+
+// late reads what was there in time although the deadline has passed before anybody came to read it: a machine that is busy
+// with a crowd must not turn out who has been waiting in it. Of CONNECT that goes for its beginning only, or else who sends
+// a byte now and then would be waited for.
+func (s *socket) late(b []byte, why error) (n int, err error) {
+	if s.raw == nil || s.begun && !s.taken || s.isClosed() {
+		return 0, why
+	}
+	err = s.raw.Control(func(fd uintptr) { n, _ = syscall.Read(int(fd), b) })
+	if err != nil || n <= 0 {
+		return 0, why
+	}
+	if !s.taken {
+		_ = s.Conn.SetReadDeadline(time.Now().Add(s.guard.cfg.ConnectTimeout))
+	}
+	return n, nil
+}
+
+func (s *socket) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 func (s *socket) earn(n int) {
@@ -141,7 +170,13 @@ func (s *socket) await() error {
 	if s.in != nil || s.raw == nil {
 		return nil
 	}
-	if err := s.raw.Read(s.filling); err != nil {
+	err := s.raw.Read(s.filling)
+	if errors.Is(err, os.ErrDeadlineExceeded) && !s.isClosed() {
+		if s.raw.Control(func(fd uintptr) { s.fill(fd) }) == nil && s.in != nil {
+			return nil // see late
+		}
+	}
+	if err != nil {
 		return err
 	}
 	return s.inErr
