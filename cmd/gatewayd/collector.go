@@ -25,6 +25,7 @@ type collector struct {
 	last    time.Time
 	hurried int
 	percent int
+	rest    *time.Timer // of the memory of a rush; nil until the first
 }
 
 // collected notes a collection and returns how the next ones are to be.
@@ -50,9 +51,23 @@ type fleeting struct{ _ [16]byte }
 func (c *collector) follow() {
 	runtime.AddCleanup(&fleeting{}, func(c *collector) {
 		was := c.percent
-		if now := c.collected(time.Now()); now != was {
+		now := c.collected(time.Now())
+		if now != was {
 			debug.SetGCPercent(now)
 		}
+		c.calm(now)
 		c.follow()
 	}, c)
+}
+
+// calm gives back what a rush has taken, when it is over: nothing might be collected for minutes then, and what was allocated so
+// lavishly would stay. The collection that goes with it is leisurely, and so the next ones are thrifty.
+func (c *collector) calm(percent int) {
+	switch {
+	case percent != lavish:
+	case c.rest == nil:
+		c.rest = time.AfterFunc(leisure+hurry, debug.FreeOSMemory)
+	default:
+		c.rest.Reset(leisure + hurry)
+	}
 }
