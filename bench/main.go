@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,11 @@ type figure struct {
 	about string
 	limit time.Duration // after which it is given up
 	run   func(ctx context.Context, b *bench) error
+}
+
+// onRequest are those that only who names them gets.
+var onRequest = []figure{
+	{"torture", "what anybody might do to the MQTT broker", 600 * time.Second, torture},
 }
 
 var figures = []figure{
@@ -49,6 +55,10 @@ var figures = []figure{
 	{"crowd", "polling beside 500 masters", 60 * time.Second, crowdedPolling},
 	{"cookie", "the cookie protocol through our broker", 60 * time.Second, cookie},
 	{"calls", "calls through HTTP and NATS", 90 * time.Second, callDoors},
+	{"mqtt-call", "a call through MQTT", 120 * time.Second, mqttCall},
+	{"broker", "throughput of the MQTT broker", 300 * time.Second, throughput},
+	{"sessions", "memory of idle MQTT clients", 240 * time.Second, sessions},
+	{"revoke", "a revoked identity is cut off", 120 * time.Second, revoke},
 	{"mdi", "bytes of a record by uplink-mdi", 30 * time.Second, mdiSize},
 	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
 	{"store", "records of tracks to disk", 60 * time.Second, storeRates},
@@ -71,6 +81,17 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == echoFlag {
 		fmt.Fprintln(os.Stderr, echoServer(os.Args[2]))
 		os.Exit(1)
+	}
+	if len(os.Args) == 3 && os.Args[1] == mochiFlag {
+		fmt.Fprintln(os.Stderr, bareMochi(os.Args[2]))
+		os.Exit(1)
+	}
+	if len(os.Args) == 5 && os.Args[1] == attackFlag {
+		if err := attack(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	if len(os.Args) == 5 && os.Args[1] == rtuFlag {
 		if err := rtuPolls(os.Args[2:]); err != nil {
@@ -109,7 +130,7 @@ func choose(names []string) ([]figure, error) {
 		f, ok := find(name)
 		if !ok {
 			var known []string
-			for _, f := range figures {
+			for _, f := range append(slices.Clone(figures), onRequest...) {
 				known = append(known, f.name)
 			}
 			return nil, fmt.Errorf("no figure is called %q; there are %s", name, strings.Join(known, ", "))
@@ -120,7 +141,7 @@ func choose(names []string) ([]figure, error) {
 }
 
 func find(name string) (figure, bool) {
-	for _, f := range figures {
+	for _, f := range append(slices.Clone(figures), onRequest...) {
 		if f.name == name {
 			return f, true
 		}
