@@ -104,16 +104,21 @@ func (t *track) bind(s source, path, point string, now recorder.Moment) {
 	t.names[f.Name] = true
 	key := path + "/" + point
 	if f.ID == 0 {
-		f.ID = numberOf(key)
+		f.ID = t.numberOf(key)
 	}
+	t.numbers[f.ID] = true
 	t.bound[key] = append(t.bound[key], t.rec.Add(f, now))
 }
 
-// numberOf is a field number made of a name, beyond those that a config chooses.
-func numberOf(name string) uint32 {
+// numberOf is a field number made of a name, beyond those that a config chooses. Where another field has it already, it is made of more than the name.
+func (t *track) numberOf(name string) uint32 {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(name))
-	return h.Sum32() | 1<<31
+	for {
+		_, _ = h.Write([]byte(name))
+		if n := h.Sum32() | 1<<31; !t.numbers[n] {
+			return n
+		}
+	}
 }
 
 // deliver takes what the bus brings: readings, or an event that has all noted.

@@ -57,6 +57,7 @@ type track struct {
 	sources []source
 	bound   map[string][]int // fields by path and point
 	names   map[string]bool  // of fields
+	numbers map[uint32]bool  // likewise
 	tick    *actors.Timer
 	tickAt  time.Duration
 
@@ -102,7 +103,7 @@ func (t *track) Receive(c *actors.Context, msg any) error {
 
 func (t *track) start(c *actors.Context) error {
 	t.boot = clock.Boot()
-	t.bound, t.names = map[string][]int{}, map[string]bool{}
+	t.bound, t.names, t.numbers = map[string][]int{}, map[string]bool{}, map[uint32]bool{}
 	trigger, err := triggerOf(t.cfg.Trigger)
 	if err != nil {
 		return actors.Broken(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"sync"
@@ -389,5 +390,31 @@ func TestDropped(t *testing.T) {
 	}
 	if one := all.next(); one.Sequence <= gone.To {
 		t.Errorf("record %d is said to be gone, %v", one.Sequence, gone)
+	}
+}
+
+// Two fields of a wildcard whose names make the same number have two numbers all the same.
+func TestNumbersDiffer(t *testing.T) {
+	seen := map[uint32]string{}
+	var a, b string
+	for i := 0; a == ""; i++ {
+		name := fmt.Sprint("p", i)
+		h := fnv.New32a()
+		_, _ = h.Write([]byte("field/meter/" + name))
+		n := h.Sum32() | 1<<31
+		if other := seen[n]; other != "" {
+			a, b = other, name
+		}
+		seen[n] = name
+	}
+	r := actorstest.New(t)
+	cfg := power()
+	cfg.Fields = []*trackv1.Field{{From: "field/meter/+"}}
+	cell := r.Start(path, track.Kind, cfg)
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	all := read(t, r)
+	publish(t, r, "field/meter", time.Now(), map[string]float64{a: 1, b: 2})
+	if f := all.next().Fields; len(f) != 2 || f[0].ID == f[1].ID {
+		t.Errorf("%+v", f)
 	}
 }

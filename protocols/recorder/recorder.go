@@ -5,7 +5,6 @@
 package recorder
 
 import (
-	"slices"
 	"time"
 
 	"gatewayd/protocols/record"
@@ -149,6 +148,7 @@ func (r *Recorder) Take(at Moment, values []Value) ([]record.Record, []News) {
 	r.begin()
 	at.Uptime = max(at.Uptime, r.heard) // of two sources one may be slower
 	r.heard = at.Uptime
+	r.periods(at) // what has ended before has nothing of these
 	if r.silent {
 		r.silent = false
 		r.news = append(r.news, Heard)
@@ -176,7 +176,7 @@ func (r *Recorder) Take(at Moment, values []Value) ([]record.Record, []News) {
 	return r.end()
 }
 
-// Tick does what time brings. Late ticks bring it once.
+// Tick does what time brings.
 func (r *Recorder) Tick(now Moment) ([]record.Record, []News) {
 	r.begin()
 	if r.cfg.Activity > 0 && !r.silent && now.Uptime-r.heard >= r.cfg.Activity {
@@ -196,16 +196,21 @@ func (r *Recorder) Tick(now Moment) ([]record.Record, []News) {
 	return r.end()
 }
 
-// periods records what has come to the end of a period, each boundary in a record of its own.
+// mostLate is for how many periods that have ended meanwhile each gets its record; of more, only the last one does.
+const mostLate = 1000
+
+// periods records what has come to the end of a period, each boundary in a record of its own, also where several have passed.
 func (r *Recorder) periods(now Moment) {
-	var ends []time.Duration
-	for _, f := range r.fields {
-		if f.Policy == Periodic && f.due <= now.Uptime && !slices.Contains(ends, f.due) {
-			ends = append(ends, f.due)
+	for {
+		end, any := now.Uptime, false
+		for _, f := range r.fields {
+			if f.Policy == Periodic && f.due <= end {
+				end, any = f.due, true
+			}
 		}
-	}
-	slices.Sort(ends)
-	for _, end := range ends {
+		if !any {
+			return
+		}
 		at := now.before(now.Uptime - end)
 		var fields []record.Field
 		for _, f := range r.fields {
@@ -215,12 +220,24 @@ func (r *Recorder) periods(now Moment) {
 			if v, ok := f.period(end); ok {
 				fields = append(fields, v)
 			}
-			f.due = following(end, now, f.Period)
+			f.due = f.after(end, now)
 		}
 		if len(fields) > 0 {
 			r.emit(record.Record{Time: at.Wall, Uptime: at.Uptime, Trusted: at.Trusted, Fields: fields})
 		}
 	}
+}
+
+// after is the boundary behind the one at end: one that has passed as well, or the next by the wall clock.
+func (f *field) after(end time.Duration, now Moment) time.Duration {
+	period := max(f.Period, shortest)
+	switch passed := (now.Uptime - end) / period; {
+	case passed > mostLate:
+		return end + passed*period
+	case passed > 0:
+		return end + period
+	}
+	return following(end, now, f.Period)
 }
 
 // Record notes all fields as they are, because somebody asked for it.

@@ -368,3 +368,28 @@ func TestAdd(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 }
+
+// Of periods that have ended without anybody looking each has its record, with what was known at its end; of very many only the last.
+func TestLatePeriods(t *testing.T) {
+	w := newWorld()
+	begin := w.now()
+	r := recorder.New(one(recorder.Field{Policy: recorder.Periodic, Period: 10 * time.Second}), begin)
+	w.take(r, 1.0)
+	at := begin
+	at.Uptime, at.Wall = at.Uptime+35*time.Second, at.Wall.Add(35*time.Second)
+	out, _ := r.Take(at, []recorder.Value{{Value: 2.0}})
+	at.Uptime, at.Wall = at.Uptime+20*time.Second, at.Wall.Add(20*time.Second)
+	late, _ := r.Tick(at)
+	if got := values(append(out, late...)); !slices.Equal(got, []record.Value{1.0, 1.0, 1.0, 2.0, 2.0}) {
+		t.Errorf("%v", got)
+	}
+	for i, one := range append(out, late...) {
+		if one.Time.Sub(begin.Wall.Truncate(10*time.Second)) != time.Duration(i+1)*10*time.Second {
+			t.Errorf("record %d is of %s", i, one.Time)
+		}
+	}
+	at.Uptime, at.Wall = at.Uptime+1000*time.Hour, at.Wall.Add(1000*time.Hour)
+	if late, _ = r.Tick(at); len(late) > 2 {
+		t.Errorf("%d records of a long time", len(late))
+	}
+}
