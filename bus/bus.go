@@ -192,6 +192,7 @@ func (b *Bus) pipe(name string, c *Conn) (*nats.Conn, error) {
 		nats.ReconnectJitter(5*time.Millisecond, 5*time.Millisecond),
 		nats.ReconnectBufSize(4<<20),
 		nats.PingInterval(time.Minute),
+		nats.SyncQueueLen(2*page), // of each subscription that is read one by one: the library would take half a megabyte for it
 		nats.ErrorHandler(c.trouble),
 	)
 }
