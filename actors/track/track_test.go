@@ -363,6 +363,7 @@ func TestDropped(t *testing.T) {
 	r := actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20})
 	cfg := power()
 	cfg.Fields[0].From = "field/meter/+"
+	cfg.Memory = 1 << 30 // however slow the disk is, nothing is dropped before it
 	dropped := actorstest.Watch(r, "event/"+path+"/dropped", &trackv1.Dropped{})
 	cell := r.Start(path, track.Kind, cfg)
 	r.Until("ok", func() bool { return cell.State() == actors.OK })

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/bus"
 	"gatewayd/protocols/record"
 	far "gatewayd/protocols/uplink"
 	"gatewayd/schemas"
@@ -384,5 +386,49 @@ func TestFreshDataGoesFirst(t *testing.T) {
 				return err != nil || proto.Unmarshal(p, m) == nil && len(m.Stretches)+len(m.Parts) == 0
 			})
 		})
+	}
+}
+
+// A week without the far end, in a store that holds a part of it: what is left arrives, in order, and what is not is told by sequence.
+func TestSevenDaysOffline(t *testing.T) {
+	r := actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20})
+	w := record1(t, r)
+	gaps := actorstest.Watch(r, "event/"+path+"/gap", &uplinkv1.Gap{})
+	var away atomic.Bool
+	f := &cloud{dial: func(int) error {
+		if away.Load() {
+			return errors.New("no route to host")
+		}
+		return nil
+	}}
+	f.take = func(c *cloud, b []record.Record) error {
+		if away.Load() {
+			return errors.New("connection reset by peer")
+		}
+		c.got = append(c.got, b...)
+		return nil
+	}
+	cfg := config()
+	cell := r.Start(path, f.kind(), cfg)
+	w.write("tracks/a", 100)
+	r.Until("the first are there", func() bool { return len(f.all()) == 100 })
+	away.Store(true)
+	const chunk = 1000
+	for range 7 * 24 * 3600 / 10 / chunk { // a record each 10 s
+		w.write("tracks/a", chunk)
+	}
+	if s := status(t, r); s.Backlog.Records == 0 {
+		t.Errorf("%v", s)
+	}
+	away.Store(false)
+	n := w.next["tracks/a"]
+	r.Until("the newest is there", func() bool { all := f.sequences("tracks/a"); return all[len(all)-1] == n })
+	gap := actorstest.Next(t, gaps)
+	got := f.sequences("tracks/a")
+	if want := slices.Concat(upTo(gap.From-1), upTo(n)[gap.To:]); !slices.Equal(got, want) || len(got) < chunk {
+		t.Errorf("%d have come of %d, of which %v is told to be lost", len(got), n, gap)
+	}
+	if s := status(t, r); s.Counts.Lost != gap.To-gap.From+1 || s.Counts.Acknowledged+s.Counts.Lost != n || cell.Life() != 1 {
+		t.Errorf("life %d, %v", cell.Life(), s.Counts)
 	}
 }
