@@ -35,6 +35,7 @@ type figure struct {
 // onRequest are those that only who names them gets.
 var onRequest = []figure{
 	{"torture", "what anybody might do to the MQTT broker", 600 * time.Second, torture},
+	{"fleet", "200 gateways at a hub of three servers", 15 * time.Minute, fleet},
 }
 
 var figures = []figure{
@@ -66,6 +67,7 @@ var figures = []figure{
 	{"dead-uplink", "two uplinks beside a dead one", 150 * time.Second, deadUplink},
 	{"uplinks-idle", "uplinks with nothing to send", 120 * time.Second, uplinksIdle},
 	{"idle", "10,000 idle actors", 60 * time.Second, idle},
+	{"fleet-sim", "fleets up to 100,000 gateways, on paper", 60 * time.Second, fleetSim},
 }
 
 // childFlag makes a process one that measures and writes rows.
@@ -94,6 +96,14 @@ func main() {
 			os.Exit(1)
 		}
 		return
+	}
+	if len(os.Args) == 3 && os.Args[1] == hubFlag {
+		fmt.Fprintln(os.Stderr, hubServer(os.Args[2]))
+		os.Exit(1)
+	}
+	if len(os.Args) == 7 && os.Args[1] == siteFlag {
+		fmt.Fprintln(os.Stderr, site(os.Args[2:]))
+		os.Exit(1)
 	}
 	if len(os.Args) == 5 && os.Args[1] == rtuFlag {
 		if err := rtuPolls(os.Args[2:]); err != nil {

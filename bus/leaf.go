@@ -1,10 +1,12 @@
 package bus
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"slices"
@@ -18,20 +20,31 @@ import (
 // A Leaf makes the bus a leaf node of a NATS cluster, the hub. The hub is a guest: it hears what it may hear of this gateway, as long as
 // somebody there listens, calls what it may call, and nothing else passes, whatever the hub asks for.
 type Leaf struct {
-	URLs        []string    // tls://hub:7422, or nats:// without TLS; one of them is used at a time
-	Key         string      // nkey seed file; or
-	Credentials string      // file of a JWT and its key
-	TLS         *tls.Config // for tls://; nil: the system's authorities
-	Hears       []Class     // what the hub may hear; none: data, events, states and tracks
-	Calls       []string    // commands that it may send, as filters of topics, e.g. "cmd/field/#"; none: none
-	Tracks      []string    // tracks that a stream there may source, as filters of paths, e.g. "tracks/#"; none: none
+	URLs        []string      // tls://hub:7422, or nats:// without TLS; one of them is used at a time
+	Key         string        // nkey seed file; or
+	Credentials string        // file of a JWT and its key
+	TLS         *tls.Config   // for tls://; nil: the system's authorities
+	Hears       []Class       // what the hub may hear; none: data, events, states and tracks
+	Calls       []string      // commands that it may send, as filters of topics, e.g. "cmd/field/#"; none: none
+	Tracks      []string      // tracks that a stream there may source, as filters of paths, e.g. "tracks/#"; none: none
+	Reconnect   time.Duration // about how long from one attempt to reach the hub to the next; 2 s
 }
 
 // roleHub is the account of the hub. Its commands come from nats/hub.
 const roleHub = "hub"
 
-// reconnect is the least time between attempts to reach the hub; the server adds up to a second at random.
-const reconnect = time.Second
+// reconnect is how long it is, at about, from the loss of the hub to the first attempt to reach it again, and from one attempt to the next.
+const reconnect = 2 * time.Second
+
+// patience is how long each step of connecting may take: links of seconds are slow, and hubs that many gateways come back to at once are.
+const patience = 10 * time.Second
+
+// pace is how long this gateway waits between attempts, from half to one and a half of what is wanted. The server waits exactly so long after
+// a loss, and all gateways lose a server of the hub at the same moment: each has to have its own.
+func (l *Leaf) pace() time.Duration {
+	d := cmp.Or(l.Reconnect, reconnect)
+	return d/2 + rand.N(d)
+}
 
 func (l *Leaf) check(gateway string) error {
 	if len(l.URLs) == 0 {
@@ -130,7 +143,9 @@ func (l *Leaf) options(o *server.Options) error {
 		r.URLs = append(r.URLs, u)
 	}
 	o.Accounts = append(o.Accounts, server.NewAccount(roleHub))
-	o.LeafNode.ReconnectInterval = reconnect
+	o.LeafNode.ReconnectInterval = l.pace()
+	o.LeafNode.TLSTimeout = patience.Seconds()
+	r.DialTimeout, r.TLSTimeout, r.FirstInfoTimeout = patience, patience.Seconds(), patience
 	o.LeafNode.Remotes = []*server.RemoteLeafOpts{r}
 	return nil
 }

@@ -25,7 +25,6 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/bus"
-	"gatewayd/bus/hubtest"
 )
 
 // A hub is a NATS cluster of three nodes in this process that gateways join, with TLS in both directions.
@@ -147,7 +146,7 @@ func (h *hub) client(i int) *nats.Conn {
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(hubtest.Patience); !ok(); <-time.After(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); <-time.After(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}

@@ -76,7 +76,8 @@ listen: "%s"
 jetstream { store_dir: "%s/hub-%d", max_file_store: 1GB, max_memory_store: 64MB }
 feature_flags { js_api_reply_v2: true }
 leafnodes {
-  listen: "%s"%s
+  listen: "%s"
+  authorization { timeout: 10 }%s
 }
 accounts {
   FLEET {
@@ -129,7 +130,7 @@ func Start(t *testing.T, n int, users, tls string) *Hub {
 		}
 	})
 	admin := h.Client(0)
-	h.until("JetStream is ready", func() bool {
+	Until(t, "JetStream is ready", func() bool {
 		m, err := admin.Request("$JS.API.INFO", nil, time.Second)
 		return err == nil && !strings.Contains(string(m.Data), `"error"`)
 	})
@@ -195,11 +196,23 @@ func (h *Hub) Client(first int) *nats.Conn {
 	return nc
 }
 
-func (h *Hub) until(what string, ok func() bool) {
-	h.t.Helper()
+// Until waits until ok.
+func Until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
 	for end := time.Now().Add(Patience); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			h.t.Fatalf("never: %s", what)
+			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// Key makes a key: its seed in a file, and its public half.
+func Key(t *testing.T) (file, public string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "user.nk")
+	public, err := bus.NewKey(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file, public
 }

@@ -52,7 +52,7 @@ func TestFleetPage(t *testing.T) {
 		"0.0.0.0:4222", "127.0.0.1:$CLIENTS", "0.0.0.0:7422", "127.0.0.1:$LEAFS",
 		"# here what fleet creds has printed between the brackets", "$USERS",
 	)
-	script, files := "env gateway='${gateway}'\nfreeport CLIENTS\nfreeport LEAFS\nsubst site-7.toml fleet.toml\n", "-- fleet.toml --\n"+places.Replace(fleetConfig)
+	script, files := "certs\nenv gateway='${gateway}'\nfreeport CLIENTS\nfreeport LEAFS\nsubst site-7.toml fleet.toml\n", "-- fleet.toml --\n"+places.Replace(fleetConfig)
 	for _, m := range regexp.MustCompile("(?s)```(\\w+) ?([a-z0-9.-]*)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 		kind, file, body := m[1], m[2], m[3]
 		if kind != "sh" {
@@ -66,7 +66,6 @@ func TestFleetPage(t *testing.T) {
 			script += fleetLine(strings.TrimSpace(command))
 		}
 	}
-	files += certificate(t)
 	file := filepath.Join(t.TempDir(), "fleet.txtar")
 	if err := os.WriteFile(file, []byte(script+files), 0o600); err != nil {
 		t.Fatal(err)
@@ -136,12 +135,20 @@ func usersCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], all)
 }
 
-// certificate is a hub's, as files of a script: ca.pem vouches for hub.pem, whose key is hub.key.
-func certificate(t *testing.T) string {
-	t.Helper()
+// certsCommand is "certs": ca.pem vouches for hub.pem, whose key is hub.key, for either end.
+func certsCommand(ts *testscript.TestScript, _ bool, _ []string) {
+	own, key, err := certificate()
+	ts.Check(err)
+	for file, text := range map[string][]byte{"ca.pem": own, "hub.pem": own, "hub.key": key} {
+		ts.Check(os.WriteFile(ts.MkAbs(file), text, 0o600))
+	}
+}
+
+// certificate is one that vouches for itself, and its key.
+func certificate() (own, private []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	form := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "hub"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
@@ -150,12 +157,8 @@ func certificate(t *testing.T) string {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, form, form, &key.PublicKey, key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	return "-- ca.pem --\n" + own + "-- hub.pem --\n" + own + "-- hub.key --\n" + string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}))
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), err
 }

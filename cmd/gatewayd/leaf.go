@@ -27,7 +27,7 @@ func leafWithout(c *gatewayv1.Bus) *bus.Leaf {
 	if l == nil {
 		return nil
 	}
-	out := &bus.Leaf{URLs: l.Urls, Key: l.KeyFile, Credentials: l.CredentialsFile, Calls: l.Calls, Tracks: l.Tracks}
+	out := &bus.Leaf{URLs: l.Urls, Key: l.KeyFile, Credentials: l.CredentialsFile, Calls: l.Calls, Tracks: l.Tracks, Reconnect: l.Reconnect.AsDuration()}
 	for _, class := range l.Hears {
 		out.Hears = append(out.Hears, bus.Class(class))
 	}

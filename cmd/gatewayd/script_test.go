@@ -54,7 +54,7 @@ func scripts() testscript.Params {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeport": freePortCommand, "subst": substCommand, "until": untilCommand,
-			"needs": needsCommand, "cable": cableCommand, "plant": plantCommand, "busy": busyCommand, "signal": signalCommand, "users": usersCommand,
+			"needs": needsCommand, "cable": cableCommand, "plant": plantCommand, "busy": busyCommand, "signal": signalCommand, "users": usersCommand, "certs": certsCommand,
 		},
 	}
 }

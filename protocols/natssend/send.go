@@ -146,6 +146,7 @@ type sender struct {
 	conn  *nats.Conn
 	js    jetstream.JetStream
 	meter uplink.Meter
+	apart bool // the stream takes no batches as a whole
 }
 
 // Traffic implements uplink.Metered.
@@ -160,6 +161,9 @@ func (s *sender) Close() error {
 // Send implements uplink.Sender.
 func (s *sender) Send(ctx context.Context, batch []record.Record) error {
 	messages := s.maker.Make("", batch)
+	if done, err := s.whole(ctx, batch, messages); done {
+		return err
+	}
 	futures := make([]jetstream.PubAckFuture, 0, len(messages))
 	var stopped error
 	for _, m := range messages {
@@ -198,8 +202,17 @@ func (s *sender) Send(ctx context.Context, batch []record.Record) error {
 	return nil
 }
 
-// start publishes a record. Its id has the stream drop what it has had within its window for duplicates.
+// start publishes a record.
 func (s *sender) start(batch []record.Record, m shape.Message) (jetstream.PubAckFuture, error) {
+	msg, err := s.message(batch, m)
+	if err != nil {
+		return nil, err
+	}
+	return s.js.PublishMsgAsync(msg)
+}
+
+// message is a record as it travels. Its id has the stream drop what it has had within its window for duplicates.
+func (s *sender) message(batch []record.Record, m shape.Message) (*nats.Msg, error) {
 	payload, err := squeeze.Bytes(s.cfg.Compress, m.Payload)
 	if err != nil {
 		return nil, err
@@ -211,11 +224,11 @@ func (s *sender) start(batch []record.Record, m shape.Message) (jetstream.PubAck
 	if s.cfg.Compress != "" {
 		msg.Header.Set("Content-Encoding", s.cfg.Compress)
 	}
-	options := []jetstream.PublishOpt{jetstream.WithMsgID(fmt.Sprintf("%s/%s/%d", s.cfg.Who.Gateway, r.Track, r.Sequence))}
+	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s/%s/%d", s.cfg.Who.Gateway, r.Track, r.Sequence))
 	if s.cfg.Stream != "" {
-		options = append(options, jetstream.WithExpectStream(s.cfg.Stream))
+		msg.Header.Set(jetstream.ExpectedStreamHeader, s.cfg.Stream)
 	}
-	return s.js.PublishMsgAsync(msg, options...)
+	return msg, nil
 }
 
 func wait(ctx context.Context, f jetstream.PubAckFuture) error {

@@ -12,6 +12,7 @@ import (
 	_ "gatewayd/schemas/field/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -50,7 +51,10 @@ type BusLeaf struct {
 	Calls []string `protobuf:"bytes,8,rep,name=calls,proto3" json:"calls,omitempty"`
 	// Tracks that a stream of the hub may source, as filters of paths like tracks/#;
 	// empty: none. It costs a message a second.
-	Tracks        []string `protobuf:"bytes,9,rep,name=tracks,proto3" json:"tracks,omitempty"`
+	Tracks []string `protobuf:"bytes,9,rep,name=tracks,proto3" json:"tracks,omitempty"`
+	// About how long from one attempt to reach the hub to the next. Each gateway
+	// draws its own: half to one and a half of it.
+	Reconnect     *durationpb.Duration `protobuf:"bytes,10,opt,name=reconnect,proto3" json:"reconnect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -148,12 +152,19 @@ func (x *BusLeaf) GetTracks() []string {
 	return nil
 }
 
+func (x *BusLeaf) GetReconnect() *durationpb.Duration {
+	if x != nil {
+		return x.Reconnect
+	}
+	return nil
+}
+
 var File_gateway_v1_leaf_proto protoreflect.FileDescriptor
 
 const file_gateway_v1_leaf_proto_rawDesc = "" +
 	"\n" +
 	"\x15gateway/v1/leaf.proto\x12\n" +
-	"gateway.v1\x1a\x14field/v1/field.proto\"\xa1\x03\n" +
+	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf6\x03\n" +
 	"\aBusLeaf\x128\n" +
 	"\x04urls\x18\x01 \x03(\tB$\x8a\xb5\x18 \b\x01!\x00\x00\x00\x00\x00\x000@*\x13(tls|nats)://[^/ ]+R\x04urls\x12\x19\n" +
 	"\bkey_file\x18\x02 \x01(\tR\akeyFile\x12)\n" +
@@ -163,7 +174,9 @@ const file_gateway_v1_leaf_proto_rawDesc = "" +
 	"\rcert_key_file\x18\x06 \x01(\tR\vcertKeyFile\x12A\n" +
 	"\x05hears\x18\a \x03(\tB+\x8a\xb5\x18'!\x00\x00\x00\x00\x00\x00\x14@*\x1cdata|event|state|track|traceR\x05hears\x12>\n" +
 	"\x05calls\x18\b \x03(\tB(\x8a\xb5\x18$!\x00\x00\x00\x00\x00\x00Y@*\x19cmd/[a-zA-Z0-9/+*-]*[#>]?R\x05calls\x129\n" +
-	"\x06tracks\x18\t \x03(\tB!\x8a\xb5\x18\x1d!\x00\x00\x00\x00\x00\x00Y@*\x12[a-z0-9/+*-]*[#>]?R\x06tracksB'Z%gatewayd/schemas/gateway/v1;gatewayv1b\x06proto3"
+	"\x06tracks\x18\t \x03(\tB!\x8a\xb5\x18\x1d!\x00\x00\x00\x00\x00\x00Y@*\x12[a-z0-9/+*-]*[#>]?R\x06tracks\x12S\n" +
+	"\treconnect\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022s\x19\x00\x00\x00\x00\x00\x00\xe0?!\x00\x00\x00\x00\x00 \xac@R\treconnectB'Z%gatewayd/schemas/gateway/v1;gatewayv1b\x06proto3"
 
 var (
 	file_gateway_v1_leaf_proto_rawDescOnce sync.Once
@@ -179,14 +192,16 @@ func file_gateway_v1_leaf_proto_rawDescGZIP() []byte {
 
 var file_gateway_v1_leaf_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_gateway_v1_leaf_proto_goTypes = []any{
-	(*BusLeaf)(nil), // 0: gateway.v1.BusLeaf
+	(*BusLeaf)(nil),             // 0: gateway.v1.BusLeaf
+	(*durationpb.Duration)(nil), // 1: google.protobuf.Duration
 }
 var file_gateway_v1_leaf_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	1, // 0: gateway.v1.BusLeaf.reconnect:type_name -> google.protobuf.Duration
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_gateway_v1_leaf_proto_init() }

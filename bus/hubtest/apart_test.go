@@ -1,4 +1,4 @@
-package bus_test
+package hubtest_test
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 // leafUser is a gateway's key and its entry at the hub, as generated.
 func leafUser(t *testing.T, gateway string, l *bus.Leaf) (user string) {
 	t.Helper()
-	file, public := seed(t)
+	file, public := hubtest.Key(t)
 	l.Key = file
 	g, err := l.Grant(gateway)
 	if err != nil {
@@ -38,7 +38,7 @@ func join(t *testing.T, h *hubtest.Hub, gateway string, l *bus.Leaf) *bus.Bus {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	waitFor(t, gateway+" joins", b.Hub)
+	hubtest.Until(t, gateway+" joins", b.Hub)
 	return b
 }
 
@@ -80,7 +80,7 @@ func TestGatewaysAreApart(t *testing.T) {
 		}
 	}
 	// What it may say is heard, what it may be asked reaches it: then all the rest had its chance as well.
-	waitFor(t, "the thief's own state is heard", func() bool {
+	hubtest.Until(t, "the thief's own state is heard", func() bool {
 		_ = thief.Publish("gw.site-a.state.x.y", []byte("own"))
 		return drained(said, "gw.site-a.state.x.y own")
 	})
@@ -107,7 +107,7 @@ func TestGatewaysAreApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = admin.Publish("kept", []byte("real"))
-	waitFor(t, "the hub asks the thief", func() bool {
+	hubtest.Until(t, "the hub asks the thief", func() bool {
 		_ = admin.Publish("gw.site-a.cmd.x.Do", []byte("asked"))
 		for len(heard) > 0 {
 			text := <-heard
@@ -120,7 +120,7 @@ func TestGatewaysAreApart(t *testing.T) {
 		}
 		return false
 	})
-	waitFor(t, "what the thief says last is heard", func() bool {
+	hubtest.Until(t, "what the thief says last is heard", func() bool {
 		_ = thief.Publish("gw.site-a.state.x.end", []byte("own"))
 		for len(said) > 0 {
 			text := <-said
@@ -167,7 +167,7 @@ func leafServer(t *testing.T, hub, key string) *nats.Conn {
 	}
 	s.Start()
 	t.Cleanup(s.Shutdown)
-	waitFor(t, "the thief joins", func() bool { return s.NumLeafNodes() > 0 })
+	hubtest.Until(t, "the thief joins", func() bool { return s.NumLeafNodes() > 0 })
 	nc, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,344 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gatewayd/protocols/record"
+)
+
+// quiet measures the hub while nothing is wrong, and leaves what a gateway costs there for the simulation.
+func (f *party) quiet(b *bench) error {
+	first, cpu := f.look(), f.cpu()
+	time.Sleep(fleetHold)
+	last, used := f.look(), f.cpu()
+	if len(first) != len(f.nodes) || len(last) != len(f.nodes) {
+		return fmt.Errorf("%d and %d of %d servers of the hub answer", len(first), len(last), len(f.nodes))
+	}
+	var in, out int64
+	var leafs, subs []string
+	total := 0
+	for i, v := range last {
+		leafs, subs = append(leafs, strconv.Itoa(v.Data.Leafs)), append(subs, strconv.Itoa(v.Data.Subscriptions))
+		total += v.Data.Subscriptions
+		k := slices.IndexFunc(first, func(o varz) bool { return o.Server.Name == v.Server.Name })
+		if k < 0 {
+			k = i
+		}
+		in, out = in+v.Data.InMsgs-first[k].Data.InMsgs, out+v.Data.OutMsgs-first[k].Data.OutMsgs
+	}
+	n := float64(len(f.ids))
+	b.say(row{Figure: "connections of gateways by server", Value: strings.Join(leafs, " + ")})
+	b.say(row{Figure: "subscriptions by server", Value: strings.Join(subs, " + "), Note: fmt.Sprintf("%.1f a gateway on each server", float64(total)/float64(len(f.nodes))/n)})
+	b.say(row{Figure: "messages in and out of the hub", Value: fmt.Sprintf("%.0f + %.0f a second", float64(in)/fleetHold.Seconds(), float64(out)/fleetHold.Seconds()), Note: fmt.Sprintf("%.2f + %.2f a second and gateway", float64(in)/fleetHold.Seconds()/n, float64(out)/fleetHold.Seconds()/n)})
+	b.say(row{Figure: "memory of the largest server", Value: mb(f.largest())})
+	b.say(row{Figure: "processor time of the hub", Value: fmt.Sprintf("%.1f %% of a core", 100*(used-cpu).Seconds()/fleetHold.Seconds())})
+	streams, consumers, err := f.assets()
+	if err != nil {
+		return err
+	}
+	b.say(row{Figure: "streams and consumers at the hub", Value: fmt.Sprintf("%d + %d", streams, consumers), Note: "at each gateway: 4 streams, 2 consumers"})
+	return nil
+}
+
+// cpu is what the servers of the hub have used.
+func (f *party) cpu() (all time.Duration) {
+	for _, p := range f.servers {
+		if u, err := p.usage(); err == nil {
+			all += u.cpu
+		}
+	}
+	return all
+}
+
+func (f *party) assets() (streams, consumers int, err error) {
+	m, err := f.admin.Request("$JS.API.INFO", nil, 5*time.Second)
+	if err != nil {
+		return 0, 0, err
+	}
+	var info struct{ Streams, Consumers int }
+	return info.Streams, info.Consumers, json.Unmarshal(m.Data, &info)
+}
+
+// kill kills a server of the hub as kill -9 does, and sees the gateways go to the others.
+func (f *party) kill(b *bench) error {
+	victim := f.servers[1]
+	gone := 0
+	for _, v := range f.look() {
+		if v.Server.Name == "hub-2" {
+			gone = v.Data.Leafs
+		}
+	}
+	began, used := time.Now(), f.others()
+	_ = victim.Process.Kill()
+	_ = victim.Wait()
+	if err := until("all gateways answer by way of the others", 4*time.Minute, func() bool { return f.answering() == len(f.ids) }); err != nil {
+		return fmt.Errorf("%w: %d", err, f.answering())
+	}
+	joined, cost := time.Since(began), f.others()-used
+	b.say(row{Figure: "processor time of the others meanwhile", Value: fmt.Sprintf("%.1f ms a gateway that comes", cost.Seconds()*1000/float64(max(gone, 1)))})
+	b.say(row{Figure: fmt.Sprintf("a server is killed: its %d gateways go to the others", gone), Value: "all answer after " + joined.Round(100*time.Millisecond).String()})
+	if err := f.serve(1); err != nil {
+		return err
+	}
+	return f.catch(b, "a server was killed and is back", time.Now())
+}
+
+// others is what the servers beside the victim have used.
+func (f *party) others() (all time.Duration) {
+	for i, p := range f.servers {
+		if u, err := p.usage(); err == nil && i != 1 {
+			all += u.cpu
+		}
+	}
+	return all
+}
+
+// pause stops the hub for a while, connections and all, as a link does that carries nothing.
+func (f *party) pause(b *bench) error {
+	if err := f.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	time.Sleep(fleetCut)
+	if err := f.signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	return f.catch(b, fmt.Sprintf("cut for %s", fleetCut), time.Now())
+}
+
+// away kills the whole hub, and brings it back later.
+func (f *party) away(b *bench) error {
+	for _, p := range f.servers {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+	}
+	time.Sleep(fleetLong)
+	began := time.Now()
+	for i := range f.servers {
+		if err := f.serve(i); err != nil {
+			return err
+		}
+	}
+	return f.catch(b, fmt.Sprintf("whole hub killed, away for %s", fleetLong), began)
+}
+
+// catch waits until what was acknowledged by then has arrived on both ways.
+func (f *party) catch(b *bench, what string, began time.Time) error {
+	want := map[string]uint64{}
+	for _, id := range f.ids {
+		n, err := acknowledged(filepath.Join(f.dir, "gw", id))
+		if err != nil {
+			return err
+		}
+		want[id] = n
+	}
+	var took [2]time.Duration
+	err := until("what was recorded meanwhile is at the hub", 4*time.Minute, func() bool {
+		sourced, sent := f.has()
+		done := true
+		for i, have := range []map[string]uint64{sourced, sent} {
+			full := len(have) > 0
+			for id, n := range want {
+				full = full && have[id] >= n
+			}
+			if full && took[i] == 0 {
+				took[i] = time.Since(began)
+			}
+			done = done && took[i] > 0
+		}
+		return done
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w: sourced %s, uplinks %s", what, err, took[0], took[1])
+	}
+	b.say(row{Figure: what + ": all is there by uplink-nats", Value: "after " + took[1].Round(100*time.Millisecond).String(), Peer: "sourced by the hub: " + took[0].Round(100*time.Millisecond).String()})
+	return nil
+}
+
+// has is how many messages of each gateway the hub has, sourced and sent by uplinks.
+func (f *party) has() (sourced, sent map[string]uint64) {
+	js, err := jetstream.New(f.admin)
+	if err != nil {
+		return nil, nil
+	}
+	count := func(stream string, into map[string]uint64) {
+		ctx, cancel := context.WithTimeout(f.ctx, 2*time.Second)
+		defer cancel()
+		s, err := js.Stream(ctx, stream)
+		if err != nil {
+			return
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
+		if err != nil {
+			return
+		}
+		for subject, n := range info.State.Subjects {
+			into[strings.Split(subject, ".")[1]] = n
+		}
+	}
+	sourced, sent = map[string]uint64{}, map[string]uint64{}
+	for part := range (len(f.ids) + fleetShard - 1) / fleetShard {
+		count(sourceStream(part), sourced)
+	}
+	count("SITES", sent)
+	return sourced, sent
+}
+
+// behind is how many gateways have something that the hub has not sourced.
+func (f *party) behind() (n int, err error) {
+	sourced, _ := f.has()
+	for _, id := range f.ids {
+		want, err := acknowledged(filepath.Join(f.dir, "gw", id))
+		if err != nil {
+			return len(f.ids), err
+		}
+		if sourced[id]+2 < want {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// account compares what the hub has, message by message, with the ledgers.
+func (f *party) account(b *bench) error {
+	if err := os.WriteFile(filepath.Join(f.dir, "gw", "stop"), nil, 0o600); err != nil {
+		return err
+	}
+	time.Sleep(2 * siteEvery) // until none of them is within a record
+	if err := f.catch(b, "at the end", time.Now()); err != nil {
+		return err
+	}
+	var streams []string
+	for part := range (len(f.ids) + fleetShard - 1) / fleetShard {
+		streams = append(streams, sourceStream(part))
+	}
+	for _, way := range []struct {
+		name    string
+		streams []string
+		number  func(m jetstream.Msg) (uint64, error)
+	}{
+		{"sourced", streams, chunkNumber},
+		{"by uplink-nats", []string{"SITES"}, jsonNumber},
+	} {
+		found, err := f.read(way.streams, way.number)
+		if err != nil {
+			return err
+		}
+		lost, double, reordered, all := f.judge(found)
+		b.say(row{
+			Figure: "records " + way.name + ": lost, twice, out of order", Value: fmt.Sprintf("%d, %d, %d", lost, double, reordered), Limit: "0, 0, 0", Note: fmt.Sprintf("of %d that the stores had acknowledged", all),
+		}.below(float64(lost+double+reordered), 0))
+	}
+	return nil
+}
+
+func (f *party) judge(found map[string][]uint64) (lost, double, reordered, all int) {
+	for _, id := range f.ids {
+		n, err := acknowledged(filepath.Join(f.dir, "gw", id))
+		if err != nil {
+			return -1, -1, -1, -1
+		}
+		all += int(n)
+		seen, last := map[uint64]bool{}, uint64(0)
+		for _, k := range found[id] {
+			switch {
+			case seen[k]:
+				double++
+			case k < last:
+				reordered++
+			}
+			seen[k], last = true, max(last, k)
+		}
+		for k := uint64(1); k <= n; k++ {
+			if !seen[k] {
+				lost++
+			}
+		}
+	}
+	return lost, double, reordered, all
+}
+
+// read reads the numbers of all records in streams, by gateways.
+func (f *party) read(streams []string, number func(m jetstream.Msg) (uint64, error)) (map[string][]uint64, error) {
+	js, err := jetstream.New(f.admin)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string][]uint64{}
+	for _, name := range streams {
+		var err error
+		for range 10 { // servers that have just come back may still change who leads
+			one := map[string][]uint64{}
+			if err = f.readOne(js, name, one, number); err == nil {
+				for id, all := range one {
+					found[id] = append(found[id], all...)
+				}
+				break
+			}
+			time.Sleep(2 * time.Second)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("nothing is in %v", streams)
+	}
+	return found, nil
+}
+
+// readOne reads a stream from its first message to its last.
+func (f *party) readOne(js jetstream.JetStream, name string, found map[string][]uint64, number func(m jetstream.Msg) (uint64, error)) error {
+	s, err := js.Stream(f.ctx, name)
+	if err != nil {
+		return err
+	}
+	c, err := s.OrderedConsumer(f.ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return err
+	}
+	for left := s.CachedInfo().State.Msgs; left > 0; {
+		batch, err := c.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(10*time.Second))
+		if err != nil {
+			return err
+		}
+		got := uint64(0)
+		for m := range batch.Messages() {
+			n, err := number(m)
+			if err != nil {
+				return err
+			}
+			id := strings.Split(m.Subject(), ".")[1]
+			found[id] = append(found[id], n)
+			got++
+		}
+		if got == 0 {
+			return fmt.Errorf("stream %s: %d messages cannot be read: %w", name, left, batch.Error())
+		}
+		left -= got
+	}
+	return nil
+}
+
+func chunkNumber(m jetstream.Msg) (uint64, error) {
+	c, err := record.Decode(siteTrack, m.Data())
+	if err != nil {
+		return 0, err
+	}
+	return c.First, nil
+}
+
+func jsonNumber(m jetstream.Msg) (uint64, error) {
+	var r struct{ Sequence uint64 }
+	return r.Sequence, json.Unmarshal(m.Data(), &r)
+}

@@ -1,0 +1,82 @@
+package natssend_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gatewayd/protocols/natssend"
+	"gatewayd/protocols/record"
+	"gatewayd/protocols/shape"
+	"gatewayd/protocols/uplink"
+)
+
+// Batches that overlap, as they do when nothing is known of one, are in the stream once and in order, whether it takes batches as a whole
+// or not, and however large they are.
+func TestBatches(t *testing.T) {
+	hub, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub.Start()
+	t.Cleanup(hub.Shutdown)
+	if !hub.ReadyForConnections(time.Minute) {
+		t.Fatal("the hub does not start")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	nc, err := nats.Connect(hub.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	form, err := shape.Named("webhook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, whole := range []bool{true, false} {
+		name := fmt.Sprintf("WHOLE-%v", whole)
+		stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name + ".>"}, AllowAtomicPublish: whole})
+		if err != nil {
+			t.Fatal(err)
+		}
+		form.Topic, form.Between = name+".${gateway}", ""
+		s, err := natssend.Config{URLs: []string{hub.ClientURL()}, Form: form, Who: shape.Who{Gateway: "g"}, Stream: name}.Dial(ctx, uplink.Hear{Lost: func(error) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		for _, span := range [][2]uint64{{1, 5}, {3, 8}, {9, 9}, {9, 10}, {5, 10}, {11, 1200}} {
+			var batch []record.Record
+			for n := span[0]; n <= span[1]; n++ {
+				batch = append(batch, record.Record{Track: "tracks/a", Sequence: n, Fields: []record.Field{{Name: "x", Value: 1.5}}})
+			}
+			if err := s.Send(ctx, batch); err != nil {
+				t.Fatalf("%s: %v: %v", name, span, err)
+			}
+		}
+		if info, err := stream.Info(ctx); err != nil || info.State.Msgs != 1200 {
+			t.Fatalf("%s: %+v, %v", name, info, err)
+		}
+		for n := uint64(1); n <= 1200; n++ {
+			m, err := stream.GetMsg(ctx, n)
+			var got struct{ Sequence uint64 }
+			if err == nil {
+				err = json.Unmarshal(m.Data, &got)
+			}
+			if err != nil || got.Sequence != n {
+				t.Fatalf("%s: message %d is record %d: %v", name, n, got.Sequence, err)
+			}
+		}
+	}
+}
