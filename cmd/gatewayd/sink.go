@@ -28,6 +28,7 @@ type sink struct {
 	tls       bool
 	files     tlsfiles.Files
 	commands  bool
+	state     string
 	window    int
 	in        io.Reader
 	out, text io.Writer
@@ -45,7 +46,8 @@ func sinkCommand() *cobra.Command {
 own, and the reference for one that you write. Every record is a line of JSON on
 the standard output, and acknowledged when it has been written there; none comes
 twice, also after cut connections and restarts of the gateway, as long as this
-runs. Who comes and goes is told on the standard error.
+runs, and with --state after restarts of this as well (a crash in the middle of a
+batch may print that one again). Who comes and goes is told on the standard error.
 
 With --commands each line of the standard input is a command for a gateway that
 is connected: its name, the actor, the method and the request, which may be left
@@ -67,6 +69,7 @@ With --ca, gateways must show a certificate that is for their name.`,
 	f.StringVar(&s.files.Key, "key", "", "its key, PEM")
 	f.StringVar(&s.files.CA, "ca", "", "who signs the gateways' certificates, PEM; empty: they need none")
 	f.BoolVar(&s.commands, "commands", false, "read commands for gateways from the standard input")
+	f.StringVar(&s.state, "state", "", "file in which it is kept what has been taken; empty: nowhere")
 	f.IntVar(&s.window, "window", 8, "batches that a gateway may have under way, 1 to 64")
 	return cmd
 }
@@ -96,7 +99,18 @@ func (s *sink) run(ctx context.Context) error {
 		}
 		l = tls.NewListener(l, cfg)
 	}
-	end := mdi.NewSink(mdi.SinkConfig{Window: s.window, Take: s.take, Outcome: s.outcome, Notice: s.notice, Named: s.files.CA != ""})
+	cfg := mdi.SinkConfig{Window: s.window, Take: s.take, Outcome: s.outcome, Notice: s.notice, Named: s.files.CA != ""}
+	var seen []mdi.Seen
+	if s.state != "" {
+		var state *sinkState
+		if state, seen, err = openSinkState(s.state); err != nil {
+			_ = l.Close()
+			return err
+		}
+		cfg.Remember = state.remember
+	}
+	end := mdi.NewSink(cfg)
+	end.Recall(seen)
 	s.notice("listens on " + scheme + "://" + l.Addr().String())
 	if s.commands {
 		go s.command(end)

@@ -184,3 +184,31 @@ func TestFieldNumbers(t *testing.T) {
 		t.Errorf("%v", again)
 	}
 }
+
+// A receiver that recalls what a former life has noted, piece by piece, knows exactly the same.
+func TestRecall(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := NewReceiver(ReceiverConfig{})
+		g := &gateway{seen: map[string]*seenTrack{}}
+		r.gateways["site"] = g
+		var notes []Seen
+		for range rapid.IntRange(1, 60).Draw(t, "records") {
+			one := record.Record{
+				Track: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "track"), Boot: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "boot"),
+				Sequence: rapid.Uint64Range(1, 40).Draw(t, "sequence"), Uptime: time.Duration(rapid.IntRange(0, 100).Draw(t, "uptime")) * time.Second,
+			}
+			known, again := g.knows(one)
+			if !known {
+				g.note(one)
+				notes = seenToo(notes, "site", one, again)
+			}
+		}
+		other := NewReceiver(ReceiverConfig{})
+		other.Recall(notes)
+		snapshot := NewReceiver(ReceiverConfig{})
+		snapshot.Recall(r.Seen())
+		if want := r.Seen(); !slices.Equal(other.Seen(), want) || !slices.Equal(snapshot.Seen(), want) {
+			t.Fatalf("%v\nnoted %v\nrecalled %v\nsnapshot %v", want, notes, other.Seen(), snapshot.Seen())
+		}
+	})
+}

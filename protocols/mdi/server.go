@@ -22,6 +22,9 @@ type ReceiverConfig struct {
 	// Take stores records of a gateway that have not been taken before. It says why it refuses some of them, by index, for ever; or that
 	// nothing can be stored, and nothing of it has been.
 	Take func(gateway string, records []record.Record) (refused map[int]string, err error)
+	// Remember notes for another life what was taken, before it is acknowledged; all tells everything that is to be remembered. While it
+	// fails nothing new is acknowledged. nil: another life begins anew.
+	Remember func(taken []Seen, all func() []Seen) error
 }
 
 type gateway struct {
@@ -249,11 +252,12 @@ func (s *ServerConn) batch(m *Batch) []Effect {
 	}
 	var all []Effect
 	var fresh []record.Record
-	once := map[recordID]bool{}
+	once, renumbered := map[recordID]bool{}, map[string]bool{}
 	for _, r := range records {
 		known, again := s.gateway.knows(r)
 		if again {
 			all = append(all, Renumbered{r.Track})
+			renumbered[r.Track] = true
 		}
 		if !known && !once[idOf(r)] {
 			once[idOf(r)] = true
@@ -268,6 +272,7 @@ func (s *ServerConn) batch(m *Batch) []Effect {
 	}
 	answer := &Acknowledge{}
 	no := map[recordID]bool{}
+	var notes []Seen
 	for i, r := range fresh {
 		if why, is := refused[i]; is {
 			no[idOf(r)] = true
@@ -275,6 +280,13 @@ func (s *ServerConn) batch(m *Batch) []Effect {
 			continue
 		}
 		s.gateway.note(r)
+		notes = seenToo(notes, s.name, r, renumbered[r.Track])
+		delete(renumbered, r.Track)
+	}
+	if s.r.cfg.Remember != nil && len(notes) > 0 {
+		if err := s.r.cfg.Remember(notes, s.r.Seen); err != nil {
+			return append(all, s.End(Busy, err.Error())...)
+		}
 	}
 	taken := map[recordID]bool{}
 	for _, r := range records {

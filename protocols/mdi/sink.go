@@ -27,6 +27,8 @@ type SinkConfig struct {
 	Window int // batches that a gateway may have under way; 1..64
 	// Take stores records, none of which was taken before. See ReceiverConfig.
 	Take func(gateway string, records []record.Record) (refused map[int]string, err error)
+	// Remember is that of ReceiverConfig.
+	Remember func(taken []Seen, all func() []Seen) error
 	// Outcome tells how a command went; nil: nobody wants to know.
 	Outcome func(gateway string, id uint32, payload []byte, failed string)
 	// Notice tells what happens, for people; nil: nobody wants to know.
@@ -53,7 +55,14 @@ func NewSink(cfg SinkConfig) *Sink {
 	if cfg.Notice == nil {
 		cfg.Notice = func(string) {}
 	}
-	return &Sink{cfg: cfg, receiver: NewReceiver(ReceiverConfig{Window: cfg.Window, Take: cfg.Take}), conns: map[*sinkConn]bool{}}
+	return &Sink{cfg: cfg, receiver: NewReceiver(ReceiverConfig{Window: cfg.Window, Take: cfg.Take, Remember: cfg.Remember}), conns: map[*sinkConn]bool{}}
+}
+
+// Recall has a sink that has served nobody yet know what a former life has taken.
+func (s *Sink) Recall(all []Seen) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.receiver.Recall(all)
 }
 
 // Serve accepts connections until ctx ends, and says goodbye to those that there are then. It closes l. It may be called again afterwards: what

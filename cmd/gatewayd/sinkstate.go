@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"gatewayd/protocols/mdi"
+)
+
+// sinkState is what mdi-sink has taken, in a file of lines of JSON: it grows with each batch, and is made anew when it has grown much.
+type sinkState struct {
+	name  string
+	file  *os.File
+	grown int64
+}
+
+const mostGrown = 4 << 20
+
+// openSinkState reads what former lives have taken. What a crash has torn off the end was not acknowledged.
+func openSinkState(name string) (*sinkState, []mdi.Seen, error) {
+	text, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	var all []mdi.Seen
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		var one mdi.Seen
+		if err := json.Unmarshal(lines.Bytes(), &one); err != nil {
+			if lines.Scan() {
+				return nil, nil, fmt.Errorf("%s: it is no state of mdi-sink: %w", name, err)
+			}
+			break
+		}
+		all = append(all, one)
+	}
+	s := &sinkState{name: name}
+	return s, all, s.renew(all)
+}
+
+// renew writes everything that is to be remembered into a new file.
+func (s *sinkState) renew(all []mdi.Seen) error {
+	f, err := os.CreateTemp(filepath.Dir(s.name), ".mdi-sink-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(linesOf(all))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), s.name)
+	}
+	if err != nil {
+		_ = f.Close()
+		_ = os.Remove(f.Name())
+		return err
+	}
+	if s.file != nil {
+		_ = s.file.Close()
+	}
+	s.file, s.grown = f, 0
+	return nil
+}
+
+// remember is mdi's Remember.
+func (s *sinkState) remember(taken []mdi.Seen, all func() []mdi.Seen) error {
+	if s.grown > mostGrown {
+		return s.renew(all())
+	}
+	n, err := s.file.Write(linesOf(taken))
+	s.grown += int64(n)
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err != nil {
+		s.grown = mostGrown + 1 // what was half written is not to be in front of anything
+		return fmt.Errorf("state: %w", err)
+	}
+	return nil
+}
+
+func linesOf(all []mdi.Seen) []byte {
+	var text bytes.Buffer
+	lines := json.NewEncoder(&text)
+	for _, one := range all {
+		_ = lines.Encode(one) // texts and numbers
+	}
+	return text.Bytes()
+}
