@@ -31,7 +31,7 @@ type Config struct {
 
 	MaxSessions   int           // sessions kept for absent clients; the longest absent one goes first (default 64)
 	SessionExpiry time.Duration // longest life of such a session, whatever the client asks (default 24 h)
-	MaxQueued     int           // unacknowledged messages per session, 1…65535 (default 1000)
+	MaxQueued     int           // unacknowledged messages per session, 1…65535 (default 1000); four times as many while the client is there
 	SessionBytes  int           // payload bytes queued for one absent client (default 256 KiB)
 	MaxRetained   int           // retained messages of all clients; the owner's own Publish is not counted (default 256)
 

@@ -175,7 +175,7 @@ func (s *Server) deliverQueued(cl *mochi.Client, c *conn, m *message, qos byte, 
 	out.FixedHeader = packets.FixedHeader{Type: packets.Publish, Qos: qos, Retain: retain}
 	out.Properties.SubscriptionIdentifier = ids
 	size := messageSize(&out)
-	if cl.State.Inflight.Len() >= s.cfg.MaxQueued || !s.sessions.queue(cl.ID, size, s.queueLimit(cl)) {
+	if cl.State.Inflight.Len() >= s.mostQueued(cl) || !s.sessions.queue(cl.ID, size, s.queueLimit(cl)) {
 		s.lost(c)
 		return
 	}
@@ -203,6 +203,17 @@ func (s *Server) deliverQueued(cl *mochi.Client, c *conn, m *message, qos byte, 
 	default:
 		cl.Stop(err)
 	}
+}
+
+// whileThere is how many times MaxQueued a client that is there may owe acknowledgements: what it has acknowledged long since may
+// not have been read yet by a busy machine.
+const whileThere = 4
+
+func (s *Server) mostQueued(cl *mochi.Client) int {
+	if cl.Closed() {
+		return s.cfg.MaxQueued
+	}
+	return max(s.cfg.MaxQueued, min(whileThere*s.cfg.MaxQueued, ownIDs/2))
 }
 
 func (s *Server) queueLimit(cl *mochi.Client) int {

@@ -277,3 +277,28 @@ func TestBurstIsNotDropped(t *testing.T) {
 		t.Errorf("%d dropped", d)
 	}
 }
+
+// Who is there gets more than its session would hold for it, though its acknowledgements are late (M24).
+func TestAcknowledgementsMayBeLate(t *testing.T) {
+	s := start(t, Config{MaxQueued: 500})
+	p := join(t, s, hello{id: "p"})
+	p.subscribe("x", 1)
+	var ids []uint16
+	for range whileThere * 500 {
+		if err := s.Publish("x", []byte("x"), false, Properties{}); err != nil {
+			t.Fatal(err)
+		}
+		_, _, id := p.message()
+		ids = append(ids, id)
+	}
+	_ = s.Publish("x", []byte("too much"), false, Properties{})
+	p.sync() // fails when a message comes
+	for _, id := range ids {
+		p.send([]byte{0x40, 2, byte(id >> 8), byte(id)})
+	}
+	p.sync()
+	_ = s.Publish("x", []byte("again"), false, Properties{})
+	if _, payload, _ := p.message(); payload != "again" {
+		t.Errorf("got %q", payload)
+	}
+}
