@@ -13,6 +13,7 @@ import (
 const (
 	brokerRounds  = 5
 	brokerPayload = 64
+	loadTime      = 40 * time.Second
 	brokerAhead   = 500 // messages that publishers are ahead of the slowest subscriber at most
 
 	ofMosquitto     = 1.0  // in five of the six
@@ -78,7 +79,7 @@ func (l brokerLoad) String() string {
 
 // run is deliveries per second.
 func (l brokerLoad) run(ctx context.Context, port int) (float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
 	var subs, pubs []*mqttPeer
 	defer func() {
@@ -134,7 +135,7 @@ func (l brokerLoad) run(ctx context.Context, port int) (float64, error) {
 	close(errs)
 	for err := range errs {
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("%d of %d were sent, the first subscriber has %d: %w", sent.Load(), total, counts[0].Load(), err)
 		}
 	}
 	return float64(total*len(subs)) / took.Seconds(), nil
