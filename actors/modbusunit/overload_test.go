@@ -2,15 +2,21 @@ package modbusunit_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/actors/tcplink"
+	"gatewayd/bus"
+	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
@@ -18,55 +24,70 @@ import (
 
 // A device that is slower than there is time for costs the slowest group its rhythm, says so, and gives it back.
 func TestAnOverloadedLinkShedsTheSlowestGroup(t *testing.T) {
-	d := meter(7)
-	d.Behave(sim.Behaviour{Delay: 200 * time.Millisecond})
-	r := plant(t, d)
-	noFault(t, r)
-	fast := actorstest.Watch(r, "data/field/plant/meter/fast", &samplev1.Samples{})
-	slow := actorstest.Watch(r, "data/field/plant/meter/slow", &samplev1.Samples{})
-	over := actorstest.Watch(r, "event/field/plant/link/overloaded", &modbusv1.Overloaded{})
-	relieved := actorstest.Watch(r, "event/field/plant/link/relieved", &modbusv1.Relieved{})
-	cfg := &modbusv1.Unit{Link: linkPath, Unit: 7, Timeout: ms(5000), MaxBackoff: ms(5000), Groups: []*modbusv1.ScanGroup{
-		{Name: "slow", Every: ms(2000)}, {Name: "fast", Every: ms(500)},
-	}}
-	cfg.Points = append(cfg.Points, &modbusv1.Point{Name: "power", Address: 10, Group: "fast"})
-	for i := range uint32(8) { // eight reads: 1.6 s in 2 s
-		cfg.Points = append(cfg.Points, &modbusv1.Point{Name: fmt.Sprintf("p%d", i), Address: 20 * i, Group: "slow"})
-	}
-	cell := r.Start(unitPath, modbusunit.Kind, cfg)
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // what was under way ends
+		r, b := actorstest.NewVirtual(t)
+		d := meter(7)
+		d.Behave(sim.Behaviour{Delay: 200 * time.Millisecond})
+		r.Start(linkPath, tcplink.Over(wiredTo(t, modbus.TCP, d)), &modbusv1.TcpLink{Address: "192.0.2.1"})
+		cfg := &modbusv1.Unit{Link: linkPath, Unit: 7, Timeout: ms(5000), MaxBackoff: ms(5000), Groups: []*modbusv1.ScanGroup{
+			{Name: "slow", Every: ms(2000)}, {Name: "fast", Every: ms(500)},
+		}}
+		cfg.Points = append(cfg.Points, &modbusv1.Point{Name: "power", Address: 10, Group: "fast"})
+		for i := range uint32(8) { // eight reads: 1.6 s in 2 s
+			cfg.Points = append(cfg.Points, &modbusv1.Point{Name: fmt.Sprintf("p%d", i), Address: 20 * i, Group: "slow"})
+		}
+		cell := r.Start(unitPath, modbusunit.Kind, cfg)
+		time.Sleep(2 * time.Minute)
 
-	said := actorstest.Next(t, over)
-	if fmt.Sprint(said.Shed) != "["+unitPath+" slow]" || said.Needed < 110 {
-		t.Fatalf("%v", said)
-	}
-	stale := actorstest.NextWhere(t, slow, cause("overloaded"))
-	if stale.Samples[0].Quality != "stale" {
-		t.Errorf("%v", stale)
-	}
-	for range 6 {
-		if s := actorstest.Next(t, fast); !good(s) {
-			t.Errorf("the fast group: %v", s)
+		over := told[*modbusv1.Overloaded](b, bus.Event, linkPath, "overloaded")
+		if len(over) != 1 || fmt.Sprint(over[0].Shed) != "["+unitPath+" slow]" || over[0].Needed < 110 {
+			t.Fatalf("%v", over)
+		}
+		begin := over[0].Time.AsTime()
+		after := func(group string) []*samplev1.Samples {
+			return slices.DeleteFunc(told[*samplev1.Samples](b, bus.Data, unitPath, group), func(s *samplev1.Samples) bool { return s.Time.AsTime().Before(begin.Add(time.Second)) })
+		}
+		slow, fast := after("slow"), after("fast")
+		if !slices.ContainsFunc(slow, cause("overloaded")) || !slices.ContainsFunc(slow, good) { // it has its share
+			t.Errorf("the slow group: %v", slow)
+		}
+		if len(fast) < 100 || slices.ContainsFunc(fast, func(s *samplev1.Samples) bool { return !good(s) }) {
+			t.Errorf("the fast group: %v", fast)
+		}
+		link := r.System.Lookup(linkPath)
+		if cell.State() != actors.Degraded || !strings.Contains(cell.Health().Cause, "slow: the line is overloaded") || link.State() != actors.Degraded {
+			t.Errorf("%v, %v", cell.Health(), link.Health())
+		}
+		answer, err := r.System.Call(t.Context(), linkPath, "Budget", &modbusv1.BudgetRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		budget := answer.(*modbusv1.BudgetResponse)
+		u := budget.Units[0]
+		if budget.Needed < 110 || budget.Overload == "" || u.Unit != unitPath || len(u.Groups) != 2 || !u.Groups[0].Shed || u.Groups[1].Shed || u.GetRoom() != 0 || u.Slack.AsDuration() > 0 {
+			t.Errorf("%v", budget)
+		}
+
+		d.Behave(sim.Behaviour{})
+		time.Sleep(2 * time.Minute)
+		if end := told[*modbusv1.Relieved](b, bus.Event, linkPath, "relieved"); len(end) != 1 || end[0].Needed > 90 || end[0].Lasted.AsDuration() < time.Minute {
+			t.Errorf("%v", end)
+		}
+		if cell.State() != actors.OK || link.State() != actors.OK {
+			t.Errorf("%v, %v", cell.Health(), link.Health())
+		}
+	})
+}
+
+// told is what an actor has published on a leaf.
+func told[T proto.Message](b *actorstest.Recorder, class bus.Class, path, leaf string) (all []T) {
+	for _, p := range b.All() {
+		if m, ok := p.Message.(T); ok && p.Subject == bus.Subject(actorstest.Gateway, class, path, leaf) {
+			all = append(all, m)
 		}
 	}
-	actorstest.NextWhere(t, slow, good) // it has its share
-	link := r.System.Lookup(linkPath)
-	r.Until("both say so", func() bool {
-		return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "slow: the line is overloaded") && link.State() == actors.Degraded
-	})
-	b, err := actorstest.Call(r, linkPath, "Budget", &modbusv1.BudgetRequest{}, &modbusv1.BudgetResponse{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := b.Units[0]
-	if b.Needed < 110 || b.Overload == "" || u.Unit != unitPath || len(u.Groups) != 2 || !u.Groups[0].Shed || u.Groups[1].Shed || u.GetRoom() != 0 || u.Slack.AsDuration() > 0 {
-		t.Errorf("%v", b)
-	}
-
-	d.Behave(sim.Behaviour{})
-	if end := actorstest.Next(t, relieved); end.Needed > 90 || end.Lasted.AsDuration() < time.Second {
-		t.Errorf("%v", end)
-	}
-	r.Until("both are well", func() bool { return cell.State() == actors.OK && link.State() == actors.OK })
+	return all
 }
 
 func TestTheBudgetOfALink(t *testing.T) {

@@ -2,7 +2,6 @@ package modbusunit_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -158,32 +157,6 @@ func TestReconfigureLosesNoSlot(t *testing.T) {
 	}
 	if n := unit.Counters().MissedTicks; n != before && !stood.between(begin, time.Now()) {
 		t.Errorf("%d slots missed", n-before)
-	}
-}
-
-func TestASilentNeighbourOnTheWire(t *testing.T) {
-	r := actorstest.New(t)
-	noFault(t, r)
-	dead := meter(9)
-	dead.Behave(sim.Behaviour{Silent: true})
-	wired(t, r, line.Options{}, meter(7), dead)
-	for i := range uint8(3) {
-		cfg := short(9+i, 200)
-		cfg.Timeout = ms(100)
-		r.Start(fmt.Sprintf("field/plant/dead-%d", i), modbusunit.Kind, cfg)
-	}
-	data := actorstest.Watch(r, "data/field/plant/meter/#", &samplev1.Samples{})
-	within(t, time.Minute, "all unreachable", func() bool {
-		for i := range 3 {
-			if r.System.Lookup(fmt.Sprintf("field/plant/dead-%d", i)).State() != actors.Unreachable {
-				return false
-			}
-		}
-		return true
-	})
-	r.Start(unitPath, modbusunit.Kind, short(7, 200))
-	if share := slots(t, data, 200*time.Millisecond, 100); share < 0.99 {
-		t.Errorf("the healthy unit had %.2f of its slots", share)
 	}
 }
 

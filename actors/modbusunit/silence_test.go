@@ -67,39 +67,6 @@ func TestACallToAnUnreachableUnitIsTried(t *testing.T) {
 	actorstest.NextWhere(t, data, good)
 }
 
-func TestTwentySilentUnitsCostAHealthyOneNothing(t *testing.T) {
-	devices := []*sim.Device{meter(7)}
-	for i := range uint8(20) {
-		d := meter(100 + i)
-		d.Behave(sim.Behaviour{Silent: true})
-		devices = append(devices, d)
-	}
-	r := plant(t, devices...)
-	noFault(t, r)
-	all := map[string]*actors.Cell{}
-	for _, d := range devices[1:] {
-		cfg := config()
-		cfg.Unit, cfg.MaxBackoff, cfg.Timeout = uint32(d.Unit()), ms(60_000), ms(50)
-		path := fmt.Sprintf("field/plant/silent-%d", d.Unit())
-		all[path] = r.Start(path, modbusunit.Kind, cfg)
-	}
-	within(t, time.Minute, "all unreachable", func() bool {
-		for _, c := range all {
-			if c.State() != actors.Unreachable {
-				return false
-			}
-		}
-		return true
-	})
-	data := actorstest.Watch(r, "data/field/plant/meter/#", &samplev1.Samples{})
-	cfg := config()
-	cfg.Every = ms(100)
-	r.Start(unitPath, modbusunit.Kind, cfg)
-	if share := slots(t, data, 100*time.Millisecond, 100); share < 0.99 {
-		t.Errorf("the healthy unit had %.2f of its slots", share)
-	}
-}
-
 // Whatever a device does wrong, a good sample holds the truth.
 func TestNoLieIsEverTold(t *testing.T) {
 	t.Parallel()

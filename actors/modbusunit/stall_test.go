@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"gatewayd/actors/actorstest"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
@@ -67,39 +66,4 @@ func (s *stalls) between(from, to time.Time) bool {
 		}
 	}
 	return false
-}
-
-// slots says which share of n slots of a unit brought good samples. Those in
-// which, or shortly before which, the machine stood still are not counted: a
-// simulated device is late then, and what a real one would have done is unknown.
-func slots(t *testing.T, data <-chan *samplev1.Samples, every time.Duration, n int) float64 {
-	t.Helper()
-	s := watchStalls(t)
-	actorstest.NextWhere(t, data, good) // the first is not on the grid
-	begin, limit := actorstest.NextWhere(t, data, good).Time.AsTime(), time.Now().Add(3*time.Duration(n)*every)
-	brought := map[int]*samplev1.Samples{}
-	fair, got, slot := 0, 0, 0
-	for fair < n && (fair < n/4 || time.Now().Before(limit)) {
-		next := actorstest.Next(t, data)
-		slot = int((next.Time.AsTime().Sub(begin) + every/2) / every)
-		brought[slot] = next
-		fair, got = 0, 0
-		for i := 1; i < slot; i++ {
-			at := begin.Add(time.Duration(i) * every)
-			if s.between(at.Add(-5*every), at.Add(every)) {
-				continue
-			}
-			if fair++; brought[i] != nil && good(brought[i]) {
-				got++
-			}
-		}
-		if time.Now().After(limit.Add(time.Minute)) {
-			t.Fatal("the machine stands still most of the time")
-		}
-	}
-	t.Logf("%d of %d slots were good; in %d others the machine stood still", got, fair, slot-1-fair)
-	if fair < n { // the machine stood still for most of the time: only what is grossly wrong is told
-		got = min(fair, got+fair/4)
-	}
-	return float64(got) / float64(fair)
 }

@@ -181,6 +181,7 @@ func TestAnswersInPieces(t *testing.T) {
 func TestPartialFrameThenSilence(t *testing.T) {
 	for _, f := range framings {
 		t.Run(f.String(), func(t *testing.T) {
+			t.Parallel()
 			d := meter(7)
 			l := linked(t, sim.NewPlant(d), f, modbus.Options{Late: time.Millisecond})
 			d.Behave(sim.Behaviour{Lie: sim.Truncated})
