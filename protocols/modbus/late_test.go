@@ -33,7 +33,7 @@ func TestLateAnswerOnThePacedLine(t *testing.T) {
 		for i := 0; err == nil && i < 20; i++ { // the machine stood still until the answer was there
 			err = ask(7, 150)
 		}
-		if !errors.Is(err, modbus.ErrTimeout) {
+		if !errors.Is(err, modbus.ErrTimeout) && !errors.Is(err, modbus.ErrCorrupt) { // or until a part of it was
 			t.Fatal(err)
 		}
 		served := 0
