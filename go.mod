@@ -27,6 +27,8 @@ require (
 
 require connectrpc.com/connect v1.21.1
 
+require go.opentelemetry.io/proto/otlp v1.9.0
+
 require (
 	github.com/Workiva/go-datastructures v1.1.3 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect

@@ -29,6 +29,7 @@ type Bus struct {
 	turn   chan struct{} // holds a token while nobody starts or stops the server
 	server current
 	js     jetstream.JetStream
+	making sync.RWMutex // read by those who make streams, held while the server stops
 
 	mu        sync.Mutex
 	report    Report
@@ -148,6 +149,7 @@ func (b *Bus) Close() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
+	defer b.made(ctx)()
 	if err := b.server.stop(ctx); err != nil {
 		b.log.Error("the server has been left behind", "err", err)
 		return

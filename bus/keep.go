@@ -88,8 +88,11 @@ func (b *Bus) prepare(ctx context.Context) {
 	}
 }
 
-// ensure makes a stream or brings an existing one to these settings.
+// ensure makes a stream or brings an existing one to these settings. A server that stops waits for it: it would forget the store of a stream that is
+// still being made.
 func (b *Bus) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
+	b.making.RLock()
+	defer b.making.RUnlock()
 	// Making one that is there would ask for its room a second time.
 	s, err := b.js.Stream(ctx, cfg.Name)
 	switch {

@@ -1,9 +1,11 @@
 package bus_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 
 	"gatewayd/bus"
@@ -29,6 +31,35 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Close()
+	if err := goleak.Find(before); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server that stops while streams are being made leaves none of their stores behind.
+func TestStreamsThatAreBeingMade(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	for range 3 {
+		b, err := bus.Start(bus.Config{Gateway: "demo", Dir: t.TempDir() + "/js", Log: quiet(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var making sync.WaitGroup
+		for i := range 4 {
+			making.Go(func() {
+				for n := 0; ctx.Err() == nil && n < 6; n++ {
+					_, _ = b.KV(ctx, fmt.Sprintf("b%d-%d", i, n), 1)
+				}
+			})
+		}
+		if err := b.Restart(within(t)); err != nil {
+			t.Error(err)
+		}
+		b.Close()
+		cancel()
+		making.Wait()
+	}
 	if err := goleak.Find(before); err != nil {
 		t.Error(err)
 	}

@@ -30,10 +30,13 @@ func (b *Bus) Restart(ctx context.Context) error {
 		_ = b.conn.Flush(brief) // what is under way is stored if the store can
 		cancel()
 	}
-	if err := b.server.stop(ctx); err != nil {
+	done := b.made(ctx)
+	err := b.server.stop(ctx)
+	done()
+	if err != nil {
 		return fmt.Errorf("bus: restart: %w", err)
 	}
-	err := b.startServer(b.cfg)
+	err = b.startServer(b.cfg)
 	if err != nil && b.cfg.Listen != "" {
 		// The gateway goes on without clients from outside rather than not at all.
 		inside := b.cfg
@@ -74,6 +77,24 @@ func (b *Bus) OnRestart(fn func()) (stop func()) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		delete(b.onRestart, id)
+	}
+}
+
+// made waits a moment until no stream is being made, and lets none be made until done.
+func (b *Bus) made(ctx context.Context) (done func()) {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for {
+		if b.making.TryLock() {
+			return b.making.Unlock
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done(): // a disk that is stuck, for instance
+			return func() {}
+		}
 	}
 }
 
