@@ -4,26 +4,25 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
-	"time"
 )
 
 // A fleet of any size on paper: what a hub of so many servers bears, from what each gateway was measured to cost (figure fleet), and a simulation of what happens
 // when one of its servers dies.
 //
-// What a gateway costs there, as figure fleet printed it with 200 gateways at three servers; where several runs differ, the worst.
+// What a gateway costs there, as figure fleet printed it with 200 gateways at three servers; where runs differ, the worst.
 const (
-	siteSubscriptions = 11.0      // on each server: what a gateway may be asked travels to all of them
-	siteOnServer      = 100 << 10 // bytes of a server that a gateway is connected to
-	siteOnEach        = 11 * 450  // bytes of every server, for the subscriptions
-	siteMessages      = 1.0 / 60  // a second: its standing
-	sourcedMessages   = 2.0       // a second: the heartbeat of a sourced gateway, and what flow control answers
-	handshakeCPU      = 4.0e-3    // seconds of a core for one gateway that connects, with TLS and an nkey
-	serverCores       = 8         // of a server of the hub
-	serverMemory      = 32 << 30  // bytes
-	serverMessages    = 200_000.0 // a second that a server carries, and leaves room
-	streamSources     = 1000      // gateways that one stream sources, at most
-	handshakePatience = 10.0      // seconds that a gateway waits for an answer
+	siteSubscriptions = 15       // on each server: what a gateway may be asked is known to all of them
+	siteOnServer      = 650_000  // bytes of the server that it is connected to, with its uplink
+	siteOnEach        = 15 * 300 // bytes of each server, for the subscriptions
+	siteMessages      = 1.0 / 60 // a second: its standing
+	sourcedMessages   = 10.3     // a second, in and out of the hub, replicated on three servers: heartbeats, and what flow control makes of them
+	handshakeCPU      = 20e-3    // seconds of a core for a gateway that connects, with TLS and an nkey, and all that follows from it; the calmest run
+	serverCores       = 8        // of a server of the hub
+	streamSources     = 50       // gateways that a stream sources
+	handshakePatience = 10.0     // seconds that a gateway waits for an answer
+	stormPatience     = 600.0    // seconds after which nobody believes in it any more
 )
 
 // plan is a fleet on paper.
@@ -45,20 +44,17 @@ func (p fleetPlan) messages() float64 {
 }
 
 func fleetSim(_ context.Context, b *bench) error {
-	for _, p := range []fleetPlan{{200, 3, true}, {1000, 3, true}, {10_000, 3, true}, {10_000, 3, false}, {100_000, 3, false}, {100_000, 9, false}, {100_000, 9, true}} {
+	for _, p := range []fleetPlan{{1000, 3, true}, {10_000, 3, true}, {10_000, 3, false}, {100_000, 9, false}, {100_000, 9, true}} {
 		how := "uplinks only"
 		if p.sourced {
 			how = "tracks sourced"
 		}
-		streams := 1
-		if p.sourced {
-			streams += (p.gateways + streamSources - 1) / streamSources
-		}
 		b.say(row{
 			Figure: fmt.Sprintf("%d gateways, %d servers, %s", p.gateways, p.servers, how),
 			Value:  fmt.Sprintf("%d connections a server", (p.gateways+p.servers-1)/p.servers),
-			Peer:   fmt.Sprintf("%.1f M subscriptions, %s a server", float64(p.gateways)*siteSubscriptions/1e6, mb(int64(p.memory()))),
-			Note:   fmt.Sprintf("%.0f messages a second of nothing but being there; %d streams at the hub, %d consumers at gateways", p.messages(), streams, consumersOf(p)),
+			Peer:   fmt.Sprintf("%.2f M subscriptions, %.1f GB a server", float64(p.gateways)*siteSubscriptions/1e6, p.memory()/1e9),
+			Note: fmt.Sprintf("%.0f messages a second of nothing but being there; %d streams at the hub, %d consumers at gateways",
+				p.messages(), p.streams(), p.consumers()),
 		})
 	}
 	for _, n := range []int{1000, 10_000, 100_000} {
@@ -66,48 +62,56 @@ func fleetSim(_ context.Context, b *bench) error {
 		if n > 10_000 {
 			servers = 9
 		}
-		for _, s := range []storm{
-			{gateways: n / servers, capacity: float64(servers-1) * serverCores / handshakeCPU, interval: 1, spread: 0},
-			{gateways: n / servers, capacity: float64(servers-1) * serverCores / handshakeCPU, interval: 2, spread: 0.5},
-			{gateways: n / servers, capacity: float64(servers-1) * serverCores / handshakeCPU, interval: 60, spread: 0.5},
-		} {
-			r := s.run(rand.New(rand.NewPCG(1, 2)))
-			b.say(row{
-				Figure: fmt.Sprintf("one of %d servers dies: its %d of %d gateways", servers, s.gateways, n),
-				Value:  fmt.Sprintf("all back after %.1f s", r.last), Peer: fmt.Sprintf("each tries again after %s", s.text()),
-				Note: fmt.Sprintf("half of them after %.1f s; %d attempts, %d in vain; %.0f connections a second and server at worst", r.half, r.attempts, r.vain, r.worst/float64(servers-1)),
-			})
+		for _, interval := range []float64{2, 30, 120} {
+			one := storm{gateways: n / servers, servers: servers - 1, interval: interval}
+			all := storm{gateways: n, servers: servers, interval: interval}
+			b.say(row{Figure: fmt.Sprintf("one of %d servers dies: its %d of %d gateways", servers, one.gateways, n), Value: one.run().text(), Peer: one.text()})
+			b.say(row{Figure: fmt.Sprintf("all %d servers die and come back: %d gateways", servers, n), Value: all.run().text(), Peer: all.text()})
 		}
 	}
 	return nil
 }
 
-func consumersOf(p fleetPlan) int {
-	if p.sourced {
-		return p.gateways
+func (p fleetPlan) streams() int {
+	if !p.sourced {
+		return 1
 	}
-	return 0
+	return 1 + (p.gateways+streamSources-1)/streamSources
 }
 
-// storm is what follows when gateways lose their server together and try the others.
+func (p fleetPlan) consumers() int {
+	if !p.sourced {
+		return 0
+	}
+	return p.gateways
+}
+
+// storm is what follows when gateways lose the hub together and try again, each after a pause of its own: half to one and a half of the
+// interval.
 type storm struct {
 	gateways int
-	capacity float64 // connections that the others bear, a second
-	interval float64 // seconds between two attempts of a gateway, about
-	spread   float64 // each gateway draws its own interval: that much more or less of it
+	servers  int     // that take them
+	interval float64 // seconds
 }
 
 type stormResult struct {
-	half, last     float64 // seconds until half of them, and all, are back
+	last           float64 // seconds until all are back
+	missing        int     // who is not back in time
 	attempts, vain int
-	worst          float64 // attempts within a second
+	worst          int // attempts within a second
 }
 
-func (s storm) text() string {
-	if s.spread == 0 {
-		return (time.Duration(s.interval) * time.Second).String() + " exactly"
+func (s storm) text() string { return fmt.Sprintf("reconnect = \"%.0fs\"", s.interval) }
+
+func (r stormResult) text() string {
+	text := fmt.Sprintf("all back after %.0f s", math.Ceil(r.last))
+	if r.missing > 0 {
+		text = fmt.Sprintf("%d not back after %.0f s", r.missing, stormPatience)
 	}
-	return fmt.Sprintf("%.0f to %.0f s of its own", s.interval*(1-s.spread), s.interval*(1+s.spread))
+	if r.vain > 0 {
+		text += fmt.Sprintf(", %d attempts in vain", r.vain)
+	}
+	return fmt.Sprintf("%s; %d a second at worst", text, r.worst)
 }
 
 // attempt is a gateway that knocks at a time.
@@ -125,32 +129,35 @@ func (a *agenda) Push(x any)        { *a = append(*a, x.(attempt)) }
 func (a *agenda) Pop() any          { last := (*a)[len(*a)-1]; *a = (*a)[:len(*a)-1]; return last }
 
 // run plays it: the servers take one after the other; one that waits longer than its patience hangs up, and has cost as much.
-func (s storm) run(r *rand.Rand) (out stormResult) {
+func (s storm) run() (out stormResult) {
+	r := rand.New(rand.NewPCG(1, 2))
+	capacity := float64(s.servers) * serverCores / handshakeCPU
 	var todo agenda
 	for range s.gateways {
-		interval := s.interval * (1 + s.spread*(2*r.Float64()-1))
+		interval := s.interval * (0.5 + r.Float64())
 		todo = append(todo, attempt{interval, interval})
 	}
 	heap.Init(&todo)
-	free, back := 0.0, 0 // when the servers have done all that came so far
+	free := 0.0 // when the servers have done all that came so far
 	perSecond := map[int]int{}
 	for todo.Len() > 0 {
+		if todo[0].at > stormPatience {
+			out.missing = todo.Len()
+			break
+		}
 		a := heap.Pop(&todo).(attempt)
 		out.attempts++
 		perSecond[int(a.at)]++
-		free = max(free, a.at) + 1/s.capacity
+		free = max(free, a.at) + 1/capacity
 		if free-a.at > handshakePatience {
 			out.vain++
 			heap.Push(&todo, attempt{a.at + handshakePatience + a.interval*(1+r.Float64()), a.interval})
 			continue
 		}
-		if back++; back == (s.gateways+1)/2 {
-			out.half = free
-		}
 		out.last = free
 	}
 	for _, n := range perSecond {
-		out.worst = max(out.worst, float64(n))
+		out.worst = max(out.worst, n)
 	}
 	return out
 }

@@ -77,6 +77,7 @@ jetstream { store_dir: "%s/hub-%d", max_file_store: 1GB, max_memory_store: 64MB 
 feature_flags { js_api_reply_v2: true }
 leafnodes {
   listen: "%s"
+  compression: disabled
   authorization { timeout: 10 }%s
 }
 accounts {
