@@ -113,6 +113,7 @@ func (k *keeper) watch(c *actors.Context, msg any) {
 		m.Ask.Tag.(modbusdoor.Then)(c, &m.Results[0])
 	case wire.Place:
 		k.places[m.Unit] = m
+		delete(k.asking, m.Unit)
 	case locate:
 		c.Ask(m.unit, wire.Locate{Unit: m.unit}, locateTime)
 	case actors.Delivery:

@@ -37,7 +37,7 @@ var Kind = actors.Define(actors.Kind{
 	Check:  wrong,
 	Beside: beside,
 }, func(cfg *modbusv1.Firewall) actors.Actor {
-	return &keeper{cfg: cfg, places: map[string]wire.Place{}}
+	return &keeper{cfg: cfg, places: map[string]wire.Place{}, asking: map[string]bool{}}
 })
 
 type keeper struct {
@@ -47,6 +47,7 @@ type keeper struct {
 	recall bool // what had tripped before this life is not known yet
 	gate   modbusdoor.Gate
 	places map[string]wire.Place // of units that safe writes name, by their path
+	asking map[string]bool       // where they are
 }
 
 func (k *keeper) Receive(c *actors.Context, msg any) error {

@@ -15,11 +15,10 @@ import (
 // locate asks the units of safe writes where they are: masters may reach them past
 // their actors, straight through their line or link.
 func (k *keeper) locate(c *actors.Context) {
-	asked := map[string]bool{}
 	for _, g := range k.groups {
 		for _, w := range g.writes {
-			if w.link == "" && !asked[w.unit] {
-				asked[w.unit] = true
+			if w.link == "" && !k.asking[w.unit] {
+				k.asking[w.unit] = true
 				c.Ask(w.unit, wire.Locate{Unit: w.unit}, locateTime)
 			}
 		}
