@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // Staging. The server writes the messages of an atomic batch to files of their own first and syncs these and their directories, which is six
@@ -28,16 +30,17 @@ func (b *Bus) stage() bool {
 			continue
 		}
 		link := filepath.Join(from, "batches")
-		if at, err := os.Readlink(link); err == nil && at == to {
-			return true
+		if at, err := os.Readlink(link); err != nil || at != to {
+			_ = os.RemoveAll(link)
+			if os.Symlink(to, link) != nil {
+				continue
+			}
+			sweepStaging(memory, to, time.Now())
 		}
-		_ = os.RemoveAll(link)
-		if os.Symlink(to, link) == nil {
-			b.mu.Lock()
-			b.staging = to
-			b.mu.Unlock()
-			return true
-		}
+		b.mu.Lock()
+		b.staging = to
+		b.mu.Unlock()
+		return true
 	}
 	return false
 }
@@ -65,6 +68,19 @@ func stagingIn(memory, stream string) (string, error) {
 		return "", fmt.Errorf("%s is somebody else's", dir)
 	}
 	return dir, nil
+}
+
+// left is for how long a directory is not touched that nobody uses. Who does all the same makes it again with the next batch.
+const left = time.Hour
+
+// sweepStaging removes what processes have left that were killed.
+func sweepStaging(memory, own string, now time.Time) {
+	all, _ := filepath.Glob(filepath.Join(memory, "gatewayd-"+strings.Repeat("[0-9a-f]", 16)))
+	for _, dir := range all {
+		if info, err := os.Lstat(dir); dir != own && err == nil && info.IsDir() && now.Sub(info.ModTime()) > left {
+			_ = os.RemoveAll(dir) // that of another user stays
+		}
+	}
 }
 
 // unstage removes what stage has made.
