@@ -29,6 +29,7 @@ type Outcome struct {
 	Method string
 	Caller Caller
 	Err    error // see Explain; nil: it was answered
+	Told   bool  // an event of the actor says the same, see Request.Told
 }
 
 // MethodStats count the calls of one method of an actor, all lives together.
@@ -111,7 +112,7 @@ func (s *calls) judge(w Caller, topic string, waited bool) error {
 
 // over tells that a call is over: it is counted, shown and heard.
 func (s *System) over(call *incoming, err error) {
-	o := Outcome{Began: call.began, Took: time.Since(call.began), Path: call.path, Method: call.method, Caller: call.caller, Err: err}
+	o := Outcome{Began: call.began, Took: time.Since(call.began), Path: call.path, Method: call.method, Caller: call.caller, Err: err, Told: call.request.told.Load()}
 	cell, ok := call.cell, call.cell != nil
 	if !ok { // it was turned away before anybody looked whom it is for
 		cell, _, ok = s.find(call.path, call.method)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -152,5 +153,37 @@ func TestTracesGoOn(t *testing.T) {
 	}
 	if inner.Name != "b/Misbehave" || inner.Parent != outer.Span || inner.Trace != trace || outer.Trace != trace {
 		t.Errorf("b: %v\na: %v", inner, outer)
+	}
+}
+
+// A client of the bus is told the trace of his call, also when it is refused; a trace of his own goes on.
+func TestAnswersCarryTheTrace(t *testing.T) {
+	r := actorstest.NewOn(t, bus.Config{Listen: "127.0.0.1:0", Anonymous: bus.Operator})
+	r.Start(path, answering(func(c *actors.Context, msg any) error {
+		if _, ok := msg.(*erraticv1.MisbehaveRequest); ok {
+			c.Reply(&erraticv1.MisbehaveResponse{})
+		}
+		return nil
+	}), &structpb.Struct{})
+	nc, err := nats.Connect(r.Listens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for _, given := range []string{"", "00-" + trace + "-00f067aa0ba902b7-01"} {
+		for _, body := range []string{`{"how":"panic"}`, `{"nonsense":1}`} {
+			m := nats.NewMsg(bus.Subject(actorstest.Gateway, bus.Cmd, path, "Misbehave"))
+			m.Data = []byte(body)
+			if given != "" {
+				m.Header.Set("traceparent", given)
+			}
+			answer, err := nc.RequestMsg(m, actorstest.Patience)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := actors.ParseParent(answer.Header.Get("traceparent")); got == "" || given != "" && got != trace {
+				t.Errorf("asked with %q: %v", given, answer.Header)
+			}
+		}
 	}
 }

@@ -35,6 +35,7 @@ type Request struct {
 	life  *life        // that serves it; set in its mailbox, before anybody can ask
 	refs  atomic.Int32 // continuations that may still answer
 	taken bool         // the actor will answer by itself
+	told  atomic.Bool  // see Told
 
 	mu   sync.Mutex
 	done bool
@@ -117,6 +118,14 @@ func (r *Request) finish(msg any, err error) {
 		r.call.end(msg, err)
 	case r.answer != nil:
 		r.answer(msg, err)
+	}
+}
+
+// Told says that an event of its own tells what has become of the request, and who has made it; who hears of calls is told
+// so. It is said before the answer. A nil Request is nobody's.
+func (r *Request) Told() {
+	if r != nil {
+		r.told.Store(true)
 	}
 }
 

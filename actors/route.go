@@ -46,6 +46,7 @@ type overBus struct {
 func (c *overBus) decode(into proto.Message) error { return c.m.Decode(into) }
 
 func (c *overBus) open(md protoreflect.MethodDescriptor) {
+	c.m = c.m.Traced(c.caller.Traceparent())
 	if md.IsStreamingServer() {
 		c.request.item, c.request.canceled = c.m.Send, c.m.Done()
 	}
@@ -55,6 +56,7 @@ func (c *overBus) answer(msg any, err error) {
 	if c.m.Reply == "" {
 		return
 	}
+	c.m = c.m.Traced(c.caller.Traceparent()) // it may not have been let in
 	if err == nil && c.stream {
 		_ = c.m.End(nil) // an answer that cannot be sent: the caller has gone, or will run into its own deadline
 		return

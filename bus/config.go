@@ -14,21 +14,22 @@ import (
 
 // Config is what the bus needs to know. The zero value of a field is its default.
 type Config struct {
-	Gateway   string       // id of this gateway, the second token of its subjects; required
-	Dir       string       // JetStream's directory; "" means no JetStream: no event, last state or bucket is kept
-	KeyDir    string       // where observer.nk and operator.nk live; <Dir>/../keys
-	Listen    string       // host:port for clients outside this process; "" means no socket at all
-	TLS       *tls.Config  // for the listener; nil means plain TCP
-	Insecure  bool         // allow a listener beyond loopback without TLS or with Anonymous
-	Anonymous string       // role of clients without credentials: "" (refused), Observer or Operator
-	MaxStore  int64        // bytes of all file streams but the tracks; 64 MiB
-	MaxTracks int64        // bytes of the tracks, beside MaxStore; 64 MiB
-	Reserve   int64        // bytes that tracks leave free on the disk for everybody else; 16 MiB
-	Guard     Guard        // says who clients are; nil: the keys in KeyDir do. With it they let in clients of this machine only
-	MaxMemory int64        // bytes of all memory streams; 16 MiB
-	Events    int          // events kept; 10000
-	Leaf      *Leaf        // the hub to join; nil: none
-	Log       *slog.Logger // slog.Default()
+	Gateway   string        // id of this gateway, the second token of its subjects; required
+	Dir       string        // JetStream's directory; "" means no JetStream: no event, last state or bucket is kept
+	KeyDir    string        // where observer.nk and operator.nk live; <Dir>/../keys
+	Listen    string        // host:port for clients outside this process; "" means no socket at all
+	TLS       *tls.Config   // for the listener; nil means plain TCP
+	Insecure  bool          // allow a listener beyond loopback without TLS or with Anonymous
+	Anonymous string        // role of clients without credentials: "" (refused), Observer or Operator
+	MaxStore  int64         // bytes of all file streams but the tracks; 64 MiB
+	MaxTracks int64         // bytes of the tracks, beside MaxStore; 64 MiB
+	Reserve   int64         // bytes that tracks leave free on the disk for everybody else; 16 MiB
+	Guard     Guard         // says who clients are; nil: the keys in KeyDir do. With it they let in clients of this machine only
+	Refused   func(Refusal) // hears what clients of the listener are refused, and must not block; nil: nobody does
+	MaxMemory int64         // bytes of all memory streams; 16 MiB
+	Events    int           // events kept; 10000
+	Leaf      *Leaf         // the hub to join; nil: none
+	Log       *slog.Logger  // slog.Default()
 }
 
 func (c Config) withDefaults() Config {

@@ -34,6 +34,7 @@ type entrance struct {
 	mu       sync.Mutex
 	accounts map[string]*server.Account
 	guests   map[uint64]Guest // by the server's number of their connection
+	judged   map[uint64]bool  // connections whose refusal was told, and which the server is about to complain of
 }
 
 // Check implements server.Authentication.
@@ -41,6 +42,7 @@ func (e *entrance) Check(c server.ClientAuthentication) bool {
 	err := e.admit(c)
 	if err != nil {
 		e.log.Debug("not let in", "remote", remote(c), "err", err)
+		e.refused(c, err)
 	}
 	return err == nil
 }

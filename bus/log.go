@@ -13,6 +13,7 @@ import (
 // is well says nothing. A fatal error never ends the process; it is kept for Start to return.
 type serverLog struct {
 	log    *slog.Logger
+	client func(line string) // hears of lines about clients
 	mu     sync.Mutex
 	fatal  error
 	last   time.Time // of a line about a client
@@ -33,6 +34,7 @@ func (l *serverLog) trouble(level slog.Level, format string, v []any) {
 		l.log.Log(context.Background(), level, text)
 		return
 	}
+	l.client(text)
 	l.mu.Lock()
 	if time.Since(l.last) < time.Second {
 		l.hushed++

@@ -21,7 +21,29 @@ type Msg struct {
 	Header      Header // nil when there is none
 	Data        []byte
 
-	conn *Conn
+	conn  *Conn
+	trace string // a traceparent that answers carry; empty: none
+}
+
+// Traced is m with answers that carry a traceparent (W3C Trace Context), if they go to a client of the listener: this process
+// knows of which trace its calls are.
+func (m Msg) Traced(parent string) Msg {
+	if _, outside := m.Header[headerServer]; outside {
+		m.trace = parent
+	}
+	return m
+}
+
+// traced adds the traceparent to the headers of an answer, which may be nil.
+func (m Msg) traced(h Header) Header {
+	if m.trace == "" {
+		return h
+	}
+	if h == nil {
+		h = Header{}
+	}
+	h[headerTrace] = []string{m.trace}
+	return h
 }
 
 const headerDeadline = "Gw-Deadline"
@@ -53,7 +75,7 @@ func (m Msg) RespondRaw(typ string, payload []byte) error {
 		return err
 	}
 	m.conn.streams.remove(m)
-	return m.conn.PublishRaw(m.Reply, typ, payload)
+	return m.conn.PublishHeader(m.Reply, typ, m.traced(nil), payload)
 }
 
 // Fail answers with err, typed by AsError.
@@ -62,7 +84,9 @@ func (m Msg) Fail(err error) error {
 		return e
 	}
 	m.conn.streams.remove(m)
-	if err := m.conn.nc.PublishMsg(AsError(err).failure(m.Reply)); err != nil {
+	failure := AsError(err).failure(m.Reply)
+	failure.Header = m.traced(failure.Header)
+	if err := m.conn.nc.PublishMsg(failure); err != nil {
 		return fmt.Errorf("answer %s: %w", m.Subject, err)
 	}
 	return nil

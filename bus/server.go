@@ -113,7 +113,7 @@ func (b *Bus) again(s *server.Server, cfg Config) (*server.Server, error) {
 
 // bare starts a server without JetStream and waits until it takes connections.
 func (b *Bus) bare(cfg Config) (*server.Server, error) {
-	e := &entrance{cfg: cfg, ids: b.ids, log: b.log, accounts: map[string]*server.Account{}, guests: map[uint64]Guest{}}
+	e := &entrance{cfg: cfg, ids: b.ids, log: b.log, accounts: map[string]*server.Account{}, guests: map[uint64]Guest{}, judged: map[uint64]bool{}}
 	o, err := cfg.serverOptions(e)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (b *Bus) bare(cfg Config) (*server.Server, error) {
 			return nil, err
 		}
 	}
-	l := &serverLog{log: b.log}
+	l := &serverLog{log: b.log, client: e.complaint}
 	s.SetLoggerV2(l, false, false, false)
 	s.Start()
 	if err := l.failure(); err != nil {

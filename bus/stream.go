@@ -214,7 +214,7 @@ func (m Msg) SendRaw(typ string, payload []byte) error {
 	default:
 	}
 	st.seq++
-	h := Header{headerSeq: {strconv.FormatUint(st.seq, 10)}}
+	h := m.traced(Header{headerSeq: {strconv.FormatUint(st.seq, 10)}})
 	return m.conn.PublishHeader(m.Reply, typ, h, payload)
 }
 
@@ -227,6 +227,7 @@ func (m Msg) End(err error) error {
 	if err != nil {
 		end = AsError(err).failure(m.Reply)
 	}
+	end.Header = m.traced(end.Header)
 	st := m.conn.streams.find(m)
 	if st != nil {
 		st.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/bus"
 	"gatewayd/schemas"
+	accessv1 "gatewayd/schemas/access/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
@@ -49,6 +50,7 @@ func BusKind(b Bus, running *gatewayv1.Bus, door BusDoor) actors.Kind {
 			{Class: bus.Event, Leaf: "loss", Message: &gatewayv1.BusLoss{}},
 			{Class: bus.Event, Leaf: "insecure", Message: &gatewayv1.BusInsecure{}},
 			{Class: bus.Event, Leaf: "cut", Message: &gatewayv1.BusCut{}},
+			{Class: bus.Event, Leaf: "refused", Message: &accessv1.Refused{}},
 			{Class: bus.State, Leaf: bus.Standing, Message: &gatewayv1.Standing{}},
 		},
 		Live:  true,

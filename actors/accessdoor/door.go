@@ -6,6 +6,7 @@ package accessdoor
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gatewayd/actors"
@@ -23,6 +24,9 @@ type Door struct {
 	keeper string
 	door   *access.Door // nil: everybody may everything
 	policy *access.Policy
+
+	refused access.Tally
+	post    atomic.Pointer[func(msg any) error] // to the actor
 }
 
 type (
@@ -41,6 +45,13 @@ func New(keeper string) *Door {
 
 // Open begins to ask for the policy.
 func (d *Door) Open(c *actors.Context) {
+	post := c.Post()
+	d.post.Store(&post)
+	c.After(0, lookRefused{}) // what nobody could be called for
+	d.ask(c)
+}
+
+func (d *Door) ask(c *actors.Context) {
 	if d.door != nil {
 		c.Ask(d.keeper, &access.Wish{Have: d.policy}, wishTime)
 	}
@@ -54,9 +65,11 @@ func (d *Door) Receive(c *actors.Context, msg any) bool {
 		d.door.Set(m)
 		c.After(0, Sweep{})
 		c.After(sweepTime, Sweep{})
-		d.Open(c)
+		d.ask(c)
 	case wish:
-		d.Open(c)
+		d.ask(c)
+	case lookRefused:
+		d.tellRefused(c)
 	case actors.Failed:
 		if _, ok := m.Of.(*access.Wish); !ok {
 			return false

@@ -27,11 +27,12 @@ const Patience = 30 * time.Second
 
 // Rig is a bus and a system of actors that last as long as the test.
 type Rig struct {
-	t      testing.TB
-	Bus    *bus.Conn // nil in virtual time
-	System *actors.System
-	parent *actor.PID
-	Faults chan *actors.Fault // what the actors under test failed with
+	t       testing.TB
+	Bus     *bus.Conn // nil in virtual time
+	Listens string    // host:port of the bus, if it listens
+	System  *actors.System
+	parent  *actor.PID
+	Faults  chan *actors.Fault // what the actors under test failed with
 }
 
 // New starts a rig.
@@ -60,7 +61,7 @@ func begin(t testing.TB, cfg bus.Config, over func(*bus.Conn) actors.Bus) *Rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	r := &Rig{t: t, Bus: b.Conn(), System: actors.NewSystem(Gateway, over(b.Conn()), slog.New(slog.DiscardHandler)), Faults: make(chan *actors.Fault, 64)}
+	r := &Rig{t: t, Bus: b.Conn(), Listens: b.Addr(), System: actors.NewSystem(Gateway, over(b.Conn()), slog.New(slog.DiscardHandler)), Faults: make(chan *actors.Fault, 64)}
 	stop, err := r.System.Serve()
 	if err != nil {
 		t.Fatal(err)

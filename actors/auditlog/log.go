@@ -109,8 +109,8 @@ func (k *keeper) start(c *actors.Context) error {
 	k.shed = c.Shed()
 	post := c.Post()
 	c.Outcomes(func(o actors.Outcome) {
-		if who := o.Caller.Identity; who == "local" || strings.HasPrefix(who, "actor/") {
-			return // what the gateway does by itself
+		if who := o.Caller.Identity; who == "local" || strings.HasPrefix(who, "actor/") || o.Told {
+			return // what the gateway does by itself, or what an event says that is heard as well
 		}
 		_ = post(o) // shed is counted
 	})

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/actors"
@@ -17,6 +18,8 @@ import (
 	"gatewayd/protocols/audit"
 	accessv1 "gatewayd/schemas/access/v1"
 	auditv1 "gatewayd/schemas/audit/v1"
+	erraticv1 "gatewayd/schemas/erratic/v1"
+	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 const path = "audit"
@@ -33,8 +36,13 @@ func TestConforms(t *testing.T) { actorstest.Conform(t, auditlog.Kind, config())
 type target struct{}
 
 func (target) Receive(c *actors.Context, msg any) error {
-	if _, ok := msg.(actors.Started); ok {
+	switch msg.(type) {
+	case actors.Started:
 		c.OK()
+	case *erraticv1.MisbehaveRequest:
+		c.Request().Told()
+		c.Event("audited", &modbusv1.Audited{Caller: c.Caller().Identity, Outcome: "done"})
+		c.Reply(&erraticv1.MisbehaveResponse{})
 	}
 	return nil
 }
@@ -44,18 +52,21 @@ func (target) Receive(c *actors.Context, msg any) error {
 func TestLog(t *testing.T) {
 	r := actorstest.New(t)
 	r.System.Dir = t.TempDir()
-	r.Start("lab", actors.Define(actors.Kind{Name: "target", Doc: "is called"}, func(*structpb.Struct) actors.Actor { return target{} }), &structpb.Struct{})
+	r.Start("lab", actors.Define(actors.Kind{
+		Name: "target", Doc: "is called", Services: []protoreflect.ServiceDescriptor{actors.Service(erraticv1.File_erratic_v1_erratic_proto, "ErraticService")},
+	}, func(*structpb.Struct) actors.Actor { return target{} }), &structpb.Struct{})
 	cell := r.Start(path, auditlog.Kind, config())
 	r.Until("the log is open", func() bool { return cell.State() == actors.OK })
-	call := func(who, method string) {
+	call := func(who, method, request string) {
 		ctx, cancel := context.WithTimeout(bus.WithHeader(context.Background(), bus.Caller{Identity: who}.Header()), time.Minute)
 		defer cancel()
-		_, _, _ = r.Bus.CallRaw(ctx, bus.Subject(r.System.Gateway, bus.Cmd, "lab", method), bus.JSON, []byte("{}"))
+		_, _, _ = r.Bus.CallRaw(ctx, bus.Subject(r.System.Gateway, bus.Cmd, "lab", method), bus.JSON, []byte(request))
 	}
-	call("user/anna", "Describe")
-	call("user/anna", "GetConfig") // left out
-	call("user/eve", "Misspell")
-	call("local", "Describe") // by itself
+	call("user/anna", "Describe", "{}")
+	call("user/anna", "GetConfig", "{}") // left out
+	call("user/eve", "Misspell", "{}")
+	call("local", "Describe", "{}")                  // by itself
+	call("user/otto", "Misbehave", `{"how":"leak"}`) // one record, of what its event says
 	subject := bus.Subject(r.System.Gateway, bus.Event, "access", "revoked")
 	if err := r.Bus.Publish(subject, &accessv1.Revoked{Identity: "eve", Caller: "user/anna", Reason: "has left"}); err != nil {
 		t.Fatal(err)
@@ -72,16 +83,16 @@ func TestLog(t *testing.T) {
 	})
 	for _, want := range []string{
 		`"what":"cmd/lab/Describe","caller":"user/anna","trace":"`, `"what":"cmd/lab/Misspell","caller":"user/eve"`, `"code":"not_found"`,
-		`"what":"event/access/revoked","caller":"user/anna"`,
+		`"what":"event/access/revoked","caller":"user/anna"`, `"what":"event/lab/audited","caller":"user/otto"`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is not in\n%s", want, text)
 		}
 	}
-	if n := strings.Count(text, "\n"); n != 4 || strings.Contains(text, "cmd/lab/GetConfig") {
-		t.Errorf("%d records, want the begin and 3:\n%s", n, text)
+	if n := strings.Count(text, "\n"); n != 5 || strings.Contains(text, "cmd/lab/GetConfig") || strings.Contains(text, "cmd/lab/Misbehave") {
+		t.Errorf("%d records, want the begin and 4:\n%s", n, text)
 	}
-	if rep, err := audit.Verify(dir, ""); err != nil || rep.Last != 4 {
+	if rep, err := audit.Verify(dir, ""); err != nil || rep.Last != 5 {
 		t.Errorf("%+v, %v", rep, err)
 	}
 	r.Stop(cell)

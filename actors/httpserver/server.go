@@ -26,6 +26,7 @@ var Kind = actors.Define(actors.Kind{
 	Publishes: []actors.Leaf{
 		{Class: "event", Leaf: "insecure", Message: &webv1.Insecure{}},
 		{Class: "event", Leaf: "cut", Message: &webv1.Cut{}},
+		accessdoor.Refused,
 	},
 	Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
 	Check: func(config proto.Message) []schemas.Violation {
@@ -124,7 +125,7 @@ func (s *server) config(c *actors.Context) web.Config {
 	cfg := web.Config{
 		Listen: s.cfg.Listen, Log: c.Log(),
 		MaxClients: int(s.cfg.MaxClients), MaxStreams: int(s.cfg.MaxRequests), MaxBody: int(s.cfg.MaxBody),
-		May: door.May,
+		May: door.May, Refused: door.Refuse,
 		Call: func(ctx context.Context, call web.Call, each func(web.Answer) error) error {
 			if _, set := ctx.Deadline(); !set {
 				var cancel context.CancelFunc

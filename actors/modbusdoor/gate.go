@@ -29,8 +29,9 @@ type Attempt struct {
 	Done Then                               // when the unit was asked, whatever it has said
 	Fail func(c *actors.Context, why error) // when the firewall, or what reads back, says no
 
-	began time.Time
-	audit *modbusv1.Audited // nil for what only reads
+	began   time.Time
+	request *actors.Request   // that it is part of, if any
+	audit   *modbusv1.Audited // nil for what only reads
 }
 
 // Gate is where callers' requests are judged and writes are audited. It belongs
@@ -49,7 +50,7 @@ func (g *Gate) Try(c *actors.Context, wall string, a *Attempt) {
 	}
 	a.began = time.Now()
 	if a.Request.Write() {
-		a.audit = audited(c.Caller(), a.Request)
+		a.request, a.audit = c.Request(), audited(c.Caller(), a.Request)
 		if a.Unit != c.Name() {
 			a.audit.Unit = a.Unit
 		}

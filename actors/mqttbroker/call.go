@@ -18,6 +18,7 @@ const (
 	maxCallTime    = 5 * time.Minute
 	jsonType       = "application/json"
 	protobufType   = "application/protobuf"
+	traceProperty  = "traceparent" // W3C Trace Context
 )
 
 // command is a call that a client has published.
@@ -25,6 +26,7 @@ type command struct {
 	client mqtt.ClientInfo
 	reply  mqtt.Publish // the publish, with the topic its answer goes to if that is not the usual one
 	topic  string       // cmd/<path>/<Method>
+	trace  string       // the traceparent that its answers carry; empty: none
 }
 
 // parse takes a publish on cmd/ apart. A client of MQTT 3.1.1, which has no
@@ -39,6 +41,13 @@ func parse(client mqtt.ClientInfo, p mqtt.Publish) command {
 	}
 	if m.reply.ContentType == "" {
 		_, m.reply.ContentType = typed(suffix)
+	}
+	if client.Version == 5 { // so that who asks for help can say which call it was
+		w := m.caller()
+		if w.Trace == "" {
+			w.Trace = actors.NewTrace()
+		}
+		m.trace = w.Traceparent()
 	}
 	return m
 }
@@ -86,8 +95,12 @@ func (m command) caller() actors.Caller {
 	if id := m.client.Identity; id != nil && id.Name != access.Anonymous {
 		w.Identity = "user/" + id.Name
 	}
+	if m.trace != "" {
+		w.Trace, w.Span = actors.ParseParent(m.trace)
+		return w
+	}
 	for _, u := range m.reply.User {
-		if strings.EqualFold(u.Key, "traceparent") {
+		if strings.EqualFold(u.Key, traceProperty) {
 			w.Trace, w.Span = actors.ParseParent(u.Value)
 		}
 	}
@@ -190,6 +203,9 @@ func (h *house) fail(m command, code, text string) {
 
 // respond fails when the answer is too large, and when there is no way back any more.
 func (h *house) respond(m command, payload []byte, p mqtt.Properties) error {
+	if m.trace != "" {
+		p.User = append(p.User, mqtt.UserProperty{Key: traceProperty, Value: m.trace})
+	}
 	return h.server.Respond(m.client, m.reply, payload, p)
 }
 

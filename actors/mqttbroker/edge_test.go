@@ -176,7 +176,7 @@ def following(c):
     c.publish("cmd/" + topic, payload, qos=1, properties=p)
 def on_message(c, u, m):
     p = m.properties
-    print(p.CorrelationData.decode(), getattr(p, "ContentType", "-"), getattr(p, "UserProperty", []), m.payload, flush=True)
+    print(p.CorrelationData.decode(), getattr(p, "ContentType", "-"), [u for u in getattr(p, "UserProperty", []) if u[0] != "traceparent"], m.payload, flush=True)
     user = dict(getattr(p, "UserProperty", []))
     if "Count" not in todo[at][0] or "end" in user or "error" in user:
         following(c)
@@ -361,5 +361,22 @@ func TestCallsAreCancelled(t *testing.T) {
 			}
 			break
 		}
+	}
+}
+
+// Answers say of which trace they are: of the one that the client has named, or of the one that began with its call.
+func TestAnswersCarryTheTrace(t *testing.T) {
+	r := actorstest.New(t)
+	_, addr := start(t, r, &mqttv1.Broker{})
+	startCounter(r, func(c *actors.Context, _ string) { c.Reply(nil) })
+	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+	ask := func(args ...string) string {
+		return mosquitto(t, "rr", addr, append([]string{"-V", "5", "-i", "me", "-t", "cmd/field/plc/Misbehave", "-e", "reply/me/1", "-F", "%P", "-m", `{"how":"panic"}`}, args...)...).next()
+	}
+	if got := ask(); !strings.Contains(got, "traceparent:00-") {
+		t.Errorf("answered with %q", got)
+	}
+	if got := ask("-D", "PUBLISH", "user-property", "traceparent", "00-"+trace+"-00f067aa0ba902b7-01"); !strings.Contains(got, "traceparent:00-"+trace) {
+		t.Errorf("answered with %q", got)
 	}
 }

@@ -104,7 +104,7 @@ func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, di
 		return d, err
 	}
 	d.tree = supervisor.New(supervisor.Options{
-		System: d.system, Kinds: append(slices.Clone(kinds), supervisor.BusKind(d.bus, busConfig, busDoor(door))), Source: source,
+		System: d.system, Kinds: append(slices.Clone(kinds), supervisor.BusKind(d.bus, busConfig, door)), Source: source,
 		SafeMode: plan.Mode == watchdog.Safe,
 		Starve: func(path, why string) {
 			log.Error("nothing is left to try: the watchdog is to restart the gateway", "who", path, "why", why)

@@ -19,7 +19,7 @@ var floors = map[string][]string{
 	"bus":               {"schemas"},
 	"actors":            {"bus", "schemas"},
 	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/uplink", "schemas", "protocols"},
-	"actors/accessdoor": {"actors", "protocols"},                                 // no kind: what some kinds have in common
+	"actors/accessdoor": {"actors", "schemas", "protocols"},                      // no kind: what some kinds have in common
 	"actors/modbusdoor": {"actors", "actors/modbuslink", "schemas", "protocols"}, // no kind: what some kinds have in common; it tells frames as links do
 	"actors/modbuslink": {"actors", "schemas", "protocols"},                      // likewise
 	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                      // likewise

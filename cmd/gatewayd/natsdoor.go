@@ -13,21 +13,12 @@ import (
 	"gatewayd/protocols/access"
 	"gatewayd/protocols/tlsfiles"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
-	"gatewayd/supervisor"
 )
 
 // natsDoor lets NATS clients in by the policy that all doors share.
 type natsDoor struct {
 	*accessdoor.Door
 	bus *bus.Bus
-}
-
-// busDoor is d for the bus's supervision, which takes none at all for "no door".
-func busDoor(d *natsDoor) supervisor.BusDoor {
-	if d == nil {
-		return nil
-	}
-	return d
 }
 
 // guard is how the bus asks who a client is.
@@ -68,7 +59,7 @@ func (d *natsDoor) Receive(c *actors.Context, msg any) bool {
 	return true
 }
 
-// startBus starts the bus, and says who lets clients in; nil: the gateway's own keys do.
+// startBus starts the bus, and says who lets clients in, beside the gateway's own keys.
 func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*bus.Bus, *natsDoor, error) {
 	cfg := bus.Config{
 		Gateway: gateway, Dir: filepath.Join(dir, "bus"), KeyDir: filepath.Join(dir, "keys"), Listen: c.Listen,
@@ -84,18 +75,18 @@ func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*
 	if cfg.TLS, err = busTLS(c.Tls, log); err != nil {
 		return nil, nil, err
 	}
-	var door *natsDoor
-	if c.Access != "" {
-		door = &natsDoor{Door: accessdoor.New(c.Access)}
+	door := &natsDoor{Door: accessdoor.New(c.Access)}
+	if door.Guarded() {
 		cfg.Guard = door.guard
+	}
+	cfg.Refused = func(r bus.Refusal) {
+		door.Refuse(access.Refusal{Reason: r.Reason, Remote: r.Remote, Identity: r.Guest, Cause: r.Cause})
 	}
 	b, err := bus.Start(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	if door != nil {
-		door.bus = b
-	}
+	door.bus = b
 	for _, l := range b.Report().Losses {
 		log.Error("the store was damaged", "loss", l.String())
 	}

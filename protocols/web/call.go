@@ -157,7 +157,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, id *access.Iden
 	call.Identity, call.Remote, call.Traceparent = id, r.RemoteAddr, traceparent(r.Header.Get("Traceparent"))
 	w.Header().Set("Traceparent", call.Traceparent) // so that who asks for help can say which call it was
 	if !s.may(id, call.Topic) {
-		s.refuse(w, r, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("%s may not use %s", id.Name, call.Topic)))
+		s.forbid(w, r, id, fmt.Errorf("%s may not use %s", id.Name, call.Topic))
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))

@@ -26,7 +26,7 @@ const ahead = 256
 // events hands out what is said under a filter.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, id *access.Identity, filter string) {
 	if !s.may(id, filter) {
-		s.refuse(w, r, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("%s may not hear %s", id.Name, filter)))
+		s.forbid(w, r, id, fmt.Errorf("%s may not hear %s", id.Name, filter))
 		return
 	}
 	said := make(chan Said, ahead)

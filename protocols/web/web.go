@@ -8,9 +8,12 @@ package web
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,6 +39,8 @@ type Config struct {
 
 	// Enter says who a client is; nil: nobody in particular, who may use everything.
 	Enter func(access.Shown) (*access.Identity, error)
+	// Refused hears of what a client was refused; nil: nobody does. It must not block.
+	Refused func(access.Refusal)
 	// May tells whether he may use a topic or, with wildcards, hear some of a filter.
 	May func(id *access.Identity, topic string) bool
 	// Call carries a call out. each gets every answer, in order; an error of it ends the call.
@@ -75,6 +80,9 @@ type Error struct{ Code, Message string }
 
 func (e *Error) Error() string { return e.Message }
 
+// lookHeader says that it is the server itself that looks whether it answers.
+const lookHeader = "Gateway-Look"
+
 const (
 	headTime     = 5 * time.Second // to send the head of a request
 	bodyTime     = 30 * time.Second
@@ -91,6 +99,7 @@ type Server struct {
 	unary  http.Handler
 	stream http.Handler
 	places chan struct{}
+	looks  string // how the server knows its own Look
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
@@ -120,7 +129,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{cfg: cfg, net: l, places: make(chan struct{}, cfg.MaxStreams), cancel: cancel, done: make(chan struct{}), present: map[*visit]struct{}{}}
+	s := &Server{cfg: cfg, net: l, places: make(chan struct{}, cfg.MaxStreams), cancel: cancel, looks: rand.Text(), done: make(chan struct{}), present: map[*visit]struct{}{}}
 	s.handlers()
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -130,10 +139,10 @@ func Start(cfg Config) (*Server, error) {
 		Handler: http.HandlerFunc(s.serve), Protocols: &protocols, TLSConfig: cfg.TLS,
 		ReadHeaderTimeout: headTime, IdleTimeout: cfg.Idle, MaxHeaderBytes: mostHead,
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		ErrorLog:    log.New(complaints{s}, "", 0),
 		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 64},
 	}
-	capped := &door{Listener: l, places: make(chan struct{}, cfg.MaxClients)}
+	capped := &door{Listener: l, places: make(chan struct{}, cfg.MaxClients), server: s}
 	go func() {
 		defer close(s.done)
 		if cfg.TLS != nil {
@@ -194,6 +203,7 @@ func (s *Server) Look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.Header.Set(lookHeader, s.looks)
 	own := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}} // it is ourselves
 	defer own.CloseIdleConnections()
 	answer, err := own.RoundTrip(r)
@@ -207,6 +217,7 @@ func (s *Server) Look(ctx context.Context) error {
 type door struct {
 	net.Listener
 	places chan struct{}
+	server *Server
 }
 
 // Accept implements net.Listener.
@@ -217,12 +228,13 @@ func (d *door) Accept() (net.Conn, error) {
 		<-d.places
 		return nil, err
 	}
-	return &guest{Conn: c, leave: sync.OnceFunc(func() { <-d.places })}, nil
+	return &guest{Conn: c, server: d.server, leave: sync.OnceFunc(func() { <-d.places })}, nil
 }
 
 type guest struct {
 	net.Conn
-	leave func()
+	server *Server
+	leave  func()
 }
 
 // Close implements net.Conn.
@@ -237,13 +249,20 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case s.places <- struct{}{}:
 		defer func() { <-s.places }()
 	default:
-		s.refuse(w, r, connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("%d requests are under way already", cap(s.places))))
+		err := fmt.Errorf("%d requests are under way already", cap(s.places))
+		s.refused(access.RefusedCrowd, r.RemoteAddr, nil, err)
+		s.refuse(w, r, connect.NewError(connect.CodeResourceExhausted, err))
 		return
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if subtle.ConstantTimeCompare([]byte(r.Header.Get(lookHeader)), []byte(s.looks)) == 1 {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	id, err := s.enter(r)
 	if err != nil {
 		s.cfg.Log.Debug("http: not let in", "remote", r.RemoteAddr, "err", err)
+		s.refused(access.RefusedCredentials, r.RemoteAddr, nil, err)
 		code := connect.CodeUnauthenticated
 		if errors.Is(err, access.ErrClosed) || errors.Is(err, access.ErrBusy) {
 			code = connect.CodeUnavailable
@@ -256,7 +275,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer leave()
 	if page, ok := s.cfg.Pages[r.URL.Path]; ok && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		if !s.may(id, "state"+r.URL.Path) {
-			s.refuse(w, r, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("%s may not see %s: it takes state%s", id.Name, r.URL.Path, r.URL.Path)))
+			s.forbid(w, r, id, fmt.Errorf("%s may not see %s: it takes state%s", id.Name, r.URL.Path, r.URL.Path))
 			return
 		}
 		page(w, r)

@@ -83,7 +83,7 @@ properties.CorrelationData = b"first"
 client.publish(method["topic"].format(path=path), json.dumps(request), properties=properties)
 answer = next(answers)
 assert answer.properties.CorrelationData == b"first"
-assert not getattr(answer.properties, "UserProperty", []), answer.payload
+assert "error" not in dict(getattr(answer.properties, "UserProperty", [])), answer.payload
 check(json.loads(answer.payload), description, method["response"])
 
 client.publish(method["topic"].format(path=path), '{"nonsense": 1}', properties=properties)

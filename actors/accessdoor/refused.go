@@ -1,0 +1,44 @@
+package accessdoor
+
+import (
+	"strings"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/access"
+	accessv1 "gatewayd/schemas/access/v1"
+)
+
+// refusedEvery is how often it is told what was refused, at most.
+const refusedEvery = 5 * time.Second
+
+// Refused is the leaf on which an actor with a Door says what it refuses.
+var Refused = actors.Leaf{Class: "event", Leaf: "refused", Message: &accessv1.Refused{}}
+
+// lookRefused is the moment to tell what was refused.
+type lookRefused struct{}
+
+// Refuse notes that a client was refused something. Any goroutine may call it, also before Open.
+func (d *Door) Refuse(r access.Refusal) {
+	if !d.refused.Add(r) {
+		return
+	}
+	if post := d.post.Load(); post == nil || (*post)(lookRefused{}) != nil {
+		d.refused.Asleep()
+	}
+}
+
+// tellRefused says what was refused, and looks again if it was anything.
+func (d *Door) tellRefused(c *actors.Context) {
+	all := d.refused.Take()
+	for _, r := range all {
+		m := &accessv1.Refused{Reason: r.Reason, Count: r.Count, Remote: r.Remote, Cause: strings.ToValidUTF8(r.Cause, "")}
+		if r.Identity != "" {
+			m.Caller = "user/" + r.Identity
+		}
+		c.Event(Refused.Leaf, m)
+	}
+	if len(all) > 0 {
+		c.After(refusedEvery, lookRefused{})
+	}
+}

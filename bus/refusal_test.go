@@ -1,0 +1,91 @@
+package bus_test
+
+import (
+	"crypto/tls"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"gatewayd/bus"
+)
+
+// What clients of the listener are refused is told, each with who it was as far as that is known.
+func TestRefusalsAreTold(t *testing.T) {
+	told := make(chan bus.Refusal, 64)
+	h := &house{shown: make(chan bus.Shown, 16)}
+	h.set(plant)
+	b, _ := listening(t, func(c *bus.Config) {
+		c.Guard, c.Refused = h.enter, func(r bus.Refusal) { told <- r }
+	})
+	expect := func(reason, guest, cause string) {
+		t.Helper()
+		select {
+		case r := <-told:
+			if r.Reason != reason || r.Guest != guest || !strings.Contains(r.Cause, cause) || !strings.HasPrefix(r.Remote, "127.0.0.1:") {
+				t.Errorf("told %+v, want %s of %q: %s", r, reason, guest, cause)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s is not told", reason)
+		}
+	}
+	if nc, err := nats.Connect(b.Addr(), nats.UserInfo("eve", "x"), nats.MaxReconnects(0)); err == nil {
+		nc.Close()
+		t.Fatal("eve is in")
+	}
+	expect(bus.RefusedCredentials, "", "nobody of that name")
+	anna, _ := guest(t, b, "anna")
+	if err := anna.Publish("gw.demo.cmd.root.Restart", nil); err != nil {
+		t.Fatal(err)
+	}
+	expect(bus.RefusedTopic, "anna", `Publish Violation - Subject "gw.demo.cmd.root.Restart"`)
+	if _, err := anna.SubscribeSync("gw.demo.cmd.>"); err != nil {
+		t.Fatal(err)
+	}
+	expect(bus.RefusedTopic, "anna", `Subscription Violation - Subject "gw.demo.cmd.>"`)
+	for _, x := range []struct{ says, reason, cause string }{
+		{"GET / HTTP/1.1\r\n\r\n", bus.RefusedCredentials, "authentication error"},
+		{"CONNECT {\"verbose\":false,\"user\":\"anna\",\"pass\":\"x\"}\r\nrubbish\r\n", bus.RefusedPacket, "parser ERROR"},
+	} {
+		c, err := net.Dial("tcp", b.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte(x.says)); err != nil {
+			t.Fatal(err)
+		}
+		who := ""
+		if x.reason == bus.RefusedPacket {
+			who = "anna"
+		}
+		expect(x.reason, who, x.cause)
+	}
+	if len(told) > 0 {
+		t.Errorf("and then %+v", <-told)
+	}
+}
+
+func TestRefusedHandshakesAreTold(t *testing.T) {
+	told := make(chan bus.Refusal, 64)
+	cert, _ := certificate(t)
+	b, _ := listening(t, func(c *bus.Config) {
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		c.Refused = func(r bus.Refusal) { told <- r }
+	})
+	old := &tls.Config{MaxVersion: tls.VersionTLS11, InsecureSkipVerify: true}
+	if nc, err := nats.Connect("tls://"+b.Addr(), nats.Secure(old), nats.MaxReconnects(0)); err == nil {
+		nc.Close()
+		t.Fatal("TLS 1.1 is spoken")
+	}
+	select {
+	case r := <-told:
+		if r.Reason != bus.RefusedStranger || r.Remote == "" || !strings.Contains(r.Cause, "TLS handshake error") {
+			t.Errorf("%+v", r)
+		}
+	case <-time.After(patience):
+		t.Fatal("it is not told")
+	}
+}
