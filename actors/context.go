@@ -72,8 +72,11 @@ func (c *Context) send(class bus.Class, leaf string, m proto.Message) bool {
 // a timer.
 func (c *Context) OK() {
 	c.Worked()
-	c.say(OK, "")
+	c.say(OK, c.l.warning)
 }
+
+// Warn has a warning stand in the tree for as long as this life lasts, also while the actor is well.
+func (c *Context) Warn(why string) { c.l.warning = why }
 
 // Worked proves that the actor does its job, without a word on its health: what
 // an actor that works but struggles says beside Degraded.

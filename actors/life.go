@@ -22,6 +22,8 @@ type life struct {
 	actor  Actor
 	number uint32
 
+	warning string // see Context.Warn
+
 	ended  bool
 	fenced atomic.Bool // any goroutine
 	done   atomic.Bool // it has said its last word; any goroutine

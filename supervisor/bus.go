@@ -169,6 +169,7 @@ func (k *busKeeper) begin(c *actors.Context) {
 	k.tellLosses(c)
 	if lack := exposed(k.running); lack != "" {
 		c.Log().Warn("insecure: "+lack, "listen", k.running.Listen)
+		c.Warn("insecure: " + lack)
 		c.Event("insecure", &gatewayv1.BusInsecure{Listen: k.running.Listen, Warning: lack})
 	}
 	if k.door != nil {

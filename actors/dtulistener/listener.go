@@ -97,6 +97,7 @@ func (l *listener) start(c *actors.Context) error {
 	if schemas.Exposed(l.cfg.Listen) {
 		const warning = "whoever knows a registration can pose as its DTU"
 		c.Log().Warn("insecure: "+warning, "listen", l.cfg.Listen)
+		c.Warn("insecure: " + warning)
 		c.Event("insecure", &modbusv1.DtuInsecure{Listen: l.cfg.Listen, Warning: warning})
 	}
 	l.desk = l.desks.Of(c.Name())

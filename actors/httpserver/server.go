@@ -102,6 +102,7 @@ func (s *server) start(c *actors.Context) error {
 	}
 	if warning := exposed(s.cfg); warning != "" {
 		c.Log().Warn("insecure: "+warning, "listen", s.cfg.Listen)
+		c.Warn("insecure: " + warning)
 		c.Event("insecure", &webv1.Insecure{Listen: s.cfg.Listen, Warning: warning})
 	}
 	s.door.Open(c)

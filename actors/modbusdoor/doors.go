@@ -8,6 +8,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gatewayd/actors"
@@ -165,6 +166,10 @@ func (d *Doors) warn(c *actors.Context, tcp []server.TCP) {
 			c.Log().Warn("insecure: "+warning, "listen", t.Listen)
 			c.Event("insecure", &modbusv1.InsecureDoor{Listen: t.Listen, Warning: warning})
 		}
+	}
+	c.Warn("")
+	if len(d.exposed) > 0 {
+		c.Warn("insecure: " + strings.Join(d.exposed, ", ") + ": " + warning)
 	}
 }
 

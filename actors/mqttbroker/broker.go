@@ -149,6 +149,7 @@ func (b *broker) start(c *actors.Context) error {
 	}
 	if at, warning := exposed(b.cfg); warning != "" {
 		c.Log().Warn("insecure: "+warning, "listen", at)
+		c.Warn("insecure: " + at + ": " + warning)
 		c.Event("insecure", &mqttv1.Insecure{Listen: at, Warning: warning})
 	}
 	b.gate.Open(c)

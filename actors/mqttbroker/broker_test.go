@@ -85,6 +85,9 @@ func TestInsecureSaysSoAtEveryStart(t *testing.T) {
 		r.Spawn(cell)
 	}
 	r.Until("ok, not degraded", func() bool { return cell.State() == actors.OK })
+	if why := cell.Health().Cause; !strings.HasPrefix(why, "insecure: 0.0.0.0:0: ") { // which the tree shows
+		t.Errorf("ok, beside which stands %q", why)
+	}
 }
 
 // A new life listens where the old one did, and has all states again.
