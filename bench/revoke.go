@@ -129,7 +129,7 @@ func heldHTTP(ctx context.Context, port int, name, password string) (cut <-chan 
 		return nil, nil, err
 	}
 	r.SetBasicAuth(name, password)
-	answer, err := (&http.Transport{}).RoundTrip(r)
+	answer, err := (&http.Transport{}).RoundTrip(r) //nolint:bodyclose // end does
 	if err != nil {
 		return nil, nil, err
 	}
