@@ -109,17 +109,15 @@ func (m *committer) run() {
 		time.Sleep(max(commitDelay, time.Until(m.due)))
 		began := time.Now()
 		m.syncs = 0
-		group, more := m.gather()
-		if group != nil {
-			m.commit(group)
+		group := m.gather()
+		if group == nil {
+			return // the next write may have its own goroutine already
 		}
+		m.commit(group)
 		if soonest := began.Add(-commitSlack); m.due.Before(soonest) {
 			m.due = soonest
 		}
 		m.due = m.due.Add(time.Duration(m.syncs) * commitPause)
-		if !more {
-			return
-		}
 	}
 }
 
@@ -143,13 +141,13 @@ func (m *committer) settled(ctx context.Context, subject string) error {
 	}
 }
 
-// gather takes what one commit may hold, at most one message of each subject.
-func (m *committer) gather() (group []*write, more bool) {
+// gather takes what one commit may hold, at most one message of each subject. If nothing waits it is nil, and the goroutine is over.
+func (m *committer) gather() (group []*write) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.queue) == 0 {
 		m.running, m.queue, m.group = false, nil, nil
-		return nil, false
+		return nil
 	}
 	m.group = nil
 	size := 0
@@ -167,7 +165,7 @@ func (m *committer) gather() (group []*write, more bool) {
 	}
 	clear(m.queue[len(left):])
 	m.queue = left
-	return group, true
+	return group
 }
 
 func (m *committer) commit(group []*write) {

@@ -22,6 +22,7 @@ func TestADeadManHoldsStraightThroughALink(t *testing.T) {
 	plc(t, r, polled, alone)
 	events := actorstest.Watch(r, "event/"+wallPath+"/dead-man", &modbusv1.DeadManChanged{})
 	safe := actorstest.Watch(r, "event/"+wallPath+"/audited", &modbusv1.Audited{})
+	recalled := actorstest.Watch(r, "state/"+wallPath+"/dead-man", &modbusv1.DeadManState{})
 	const unitPath = "field/plc/boiler"
 	r.Start(unitPath, modbusunit.Kind, &modbusv1.Unit{Link: linkPath, Unit: 9, Firewall: wallPath})
 	cfg := &modbusv1.Firewall{
@@ -33,6 +34,7 @@ func TestADeadManHoldsStraightThroughALink(t *testing.T) {
 		},
 	}
 	wall := r.Start(wallPath, modbusfirewall.Kind, cfg)
+	actorstest.Next(t, recalled) // until then it lets nobody write
 	patience := func(d int) {
 		cfg = proto.CloneOf(cfg)
 		cfg.DeadMan[0].Silence = ms(d)

@@ -25,9 +25,20 @@ import (
 func wiredTo(t *testing.T, f modbus.Framing, devices ...*sim.Device) func(context.Context) (modbus.Conn, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	plant := sim.NewPlant(devices...)
+	var mu sync.Mutex // who dials while the test ends is told
 	var running sync.WaitGroup
-	t.Cleanup(func() { cancel(); running.Wait() })
+	t.Cleanup(func() {
+		mu.Lock()
+		cancel()
+		mu.Unlock()
+		running.Wait()
+	})
 	return func(context.Context) (modbus.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		near, far := net.Pipe()
 		running.Go(func() { _ = plant.ServeStream(ctx, far, f) })
 		return near, nil
