@@ -198,8 +198,8 @@ func (b *babble) answer(q modbus.Query, send func([]byte)) {
 		send(frame)
 		send(frame)
 	case 10: // somebody speaks out of turn, in the name of a unit that is polled, maybe of this one, of what nobody has asked it for
-		d := time.Duration(b.dice.Int64N(int64(4 * b.timeout)))
-		time.AfterFunc(d, func() { send(b.unasked()) })
+		d, unasked := time.Duration(b.dice.Int64N(int64(4*b.timeout))), b.unasked() // the dice are not for two goroutines
+		time.AfterFunc(d, func() { send(unasked) })
 		send(frame)
 	default:
 		send(frame)
