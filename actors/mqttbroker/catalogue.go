@@ -60,21 +60,9 @@ func made(gate actors.Gate) func(string, func(string, func() ([]byte, string)) b
 	}
 }
 
-// mayPick is quick: it is asked about every filter of every client.
-func mayPick(filter string) bool {
-	rest := kindTopics
-	for level := range strings.SplitSeq(filter, "/") {
-		want, more, _ := strings.Cut(rest, "/")
-		switch {
-		case level == "#" || rest == "":
-			return true
-		case level != "+" && level != want:
-			return false
-		}
-		rest = more
-	}
-	return false
-}
+// mayPick keeps the large descriptions from who subscribes to everything, or to all
+// states: they are for who asks for the catalogue.
+func mayPick(filter string) bool { return strings.HasPrefix(filter, indexTopic+"/") }
 
 // announce shows kinds that have come, and takes back those that have gone.
 func (b *broker) announce(c *actors.Context) {
