@@ -32,9 +32,12 @@ func (d *Door) Refuse(r access.Refusal) {
 func (d *Door) tellRefused(c *actors.Context) {
 	all := d.refused.Take()
 	for _, r := range all {
-		m := &accessv1.Refused{Reason: r.Reason, Count: r.Count, Remote: r.Remote, Cause: strings.ToValidUTF8(r.Cause, "")}
-		if r.Identity != "" {
+		m := &accessv1.Refused{Reason: r.Reason, Count: r.Count, Remote: r.Remote, ClientId: strings.ToValidUTF8(r.Client, ""), Cause: strings.ToValidUTF8(r.Cause, "")}
+		switch {
+		case r.Identity != "":
 			m.Caller = "user/" + r.Identity
+		case m.ClientId != "":
+			m.Caller = "mqtt/" + m.ClientId
 		}
 		c.Event(Refused.Leaf, m)
 	}

@@ -30,7 +30,7 @@ var Kind = actors.Define(actors.Kind{
 	Publishes: []actors.Leaf{
 		{Class: "event", Leaf: "insecure", Message: &mqttv1.Insecure{}},
 		{Class: "event", Leaf: "cut", Message: &mqttv1.Cut{}},
-		{Class: "event", Leaf: "refused", Message: &mqttv1.Refused{}},
+		accessdoor.Refused,
 	},
 	Services: []protoreflect.ServiceDescriptor{actors.Service(mqttv1.File_mqtt_v1_session_proto, "BrokerService"), mqttdoor.Service()},
 	Limit:    4096,
@@ -58,8 +58,7 @@ type broker struct {
 	misses   int                 // canaries that died in a row
 	warned   bool                // about a message that does not fit into a packet
 	foreign  *foreign
-	refused  map[string]uint64 // by reason, as far as it was told
-	kinds    []string          // that have been announced
+	kinds    []string // that have been announced
 }
 
 type (
@@ -112,8 +111,6 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 		b.try(c)
 	case sang:
 		return b.judge(c, m)
-	case lookRefused:
-		b.tellRefused(c)
 	case accessdoor.Sweep:
 		b.sweep(c)
 	case list:
@@ -216,6 +213,7 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 		OnSession: b.hear(c),
 		OnPassed:  b.foreign.overhear(c.Post()),
 		OnDenied:  b.foreign.denied,
+		OnRefused: b.gate.Refuse,
 	}
 }
 
@@ -237,7 +235,6 @@ func (b *broker) show(c *actors.Context) error {
 	}
 	b.list(c)
 	c.Every(canaryEvery, due{})
-	c.Every(refusedEvery, lookRefused{})
 	return nil
 }
 

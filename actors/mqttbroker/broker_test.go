@@ -13,6 +13,7 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/bus"
+	accessv1 "gatewayd/schemas/access/v1"
 	actorv1 "gatewayd/schemas/actor/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
@@ -174,7 +175,7 @@ func TestFullHouseIsNoFailure(t *testing.T) {
 	r := actorstest.New(t)
 	cell, addr := start(t, r, &mqttv1.Broker{MaxClients: 1})
 	subscribed(t, addr, "-t", "data/#")
-	told := actorstest.Watch(r, "event/"+path+"/refused", &mqttv1.Refused{})
+	told := actorstest.Watch(r, "event/"+path+"/refused", &accessv1.Refused{})
 	for range 3 {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {

@@ -8,19 +8,19 @@ import (
 
 // Reasons of a Refusal.
 const (
-	RefusedStranger    = "stranger"    // it speaks something else
-	RefusedCrowd       = "crowd"       // all places are taken
+	RefusedStranger    = "stranger"    // it speaks something else, or does not speak in time
+	RefusedCrowd       = "crowd"       // all places are taken, or all of one address
 	RefusedCredentials = "credentials" // who it is could not be told
-	RefusedTopic       = "topic"       // it may not call or hear that
-	RefusedPacket      = "packet"      // malformed or too large
+	RefusedTopic       = "topic"       // it may not call, say or hear that
+	RefusedPacket      = "packet"      // malformed, too large or not allowed at that point
 )
 
 // Refusal is what a door has refused for one reason, however often.
 type Refusal struct {
 	Reason string
 	Count  uint64
-	// Of the latest one, as far as known.
-	Remote, Identity, Cause string
+	// Of the latest one, as far as known. Client is its MQTT client id.
+	Remote, Client, Identity, Cause string
 }
 
 // Tally counts refusals by reason, of which there are few, so that somebody who is refused a thousand times a second costs no more than one who is

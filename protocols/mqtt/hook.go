@@ -6,6 +6,8 @@ import (
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"gatewayd/protocols/access"
 )
 
 // inlineID is the id of the library's own client. Nobody else may have it.
@@ -59,7 +61,7 @@ func (h *hook) deny(c *conn, topic string, write bool) {
 	if topic == deniedTopic {
 		topic = c.asked
 	}
-	c.refused(RefusedTopic, fmt.Errorf("it may not %s %q", what, topic))
+	c.refused(access.RefusedTopic, fmt.Errorf("it may not %s %q", what, topic))
 }
 
 // OnClientExpired gives back the subscriptions of an expired session, which the library leaves in its tree: the next

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/listeners"
+
+	"gatewayd/protocols/access"
 )
 
 const listenerID = "guard"
@@ -29,8 +31,6 @@ type listener struct {
 	cfg   Config
 	stats *counters
 	host  host
-
-	refused tally
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -82,7 +82,7 @@ func (l *listener) accept(e *entrance) {
 			return
 		}
 		l.stats.acceptErrors.Add(1)
-		l.refused.add(Refusal{Reason: RefusedDescriptors, Cause: err.Error()})
+		l.refused(access.Refusal{Reason: RefusedDescriptors, Cause: err.Error()})
 		if pause == 0 {
 			l.cfg.Log.Warn("mqtt: cannot accept a connection, trying again", "err", err)
 		}
@@ -110,7 +110,7 @@ func (l *listener) admit(c net.Conn, e *entrance) {
 	}
 	if why != nil {
 		l.mu.Unlock()
-		l.refused.add(Refusal{Reason: RefusedCrowd, Cause: why.Error(), Remote: remoteOf(c)})
+		l.refused(access.Refusal{Reason: access.RefusedCrowd, Cause: why.Error(), Remote: remoteOf(c)})
 		l.refuse(c, why)
 		_ = c.Close()
 		return

@@ -1,77 +1,37 @@
 package mqtt
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"net"
-	"slices"
-	"sync"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"gatewayd/protocols/access"
 )
 
-// Reasons of a Refusal.
+// Reasons of an access.Refusal that only a broker has.
 const (
-	RefusedStranger    = "stranger"    // what came in did not say CONNECT, or not in time
-	RefusedCrowd       = "crowd"       // all places are taken, or all of one address
-	RefusedCredentials = "credentials" // who it is could not be told
 	RefusedClientID    = "client-id"   // the client id is somebody else's, or is none
 	RefusedWill        = "will"        // its last will may not be said there
-	RefusedTopic       = "topic"       // it may not publish or subscribe there
-	RefusedPacket      = "packet"      // a packet that is too large, malformed or not allowed at that point
 	RefusedReader      = "reader"      // it does not read what it has asked for
 	RefusedBusy        = "busy"        // the broker could not take it
 	RefusedDescriptors = "descriptors" // the process had no file descriptor for it
 )
 
-// Refusal is what was refused for one reason since the broker began.
-type Refusal struct {
-	Reason string
-	Count  uint64
-	// Of the latest one, as far as known.
-	Remote, Client, Identity, Cause string
-}
-
-// tally counts refusals. There are never more than there are reasons.
-type tally struct {
-	mu  sync.Mutex
-	all map[string]*Refusal
-}
-
-func (t *tally) add(r Refusal) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.all == nil {
-		t.all = map[string]*Refusal{}
+func (l *listener) refused(r access.Refusal) {
+	if l.cfg.OnRefused != nil {
+		l.cfg.OnRefused(r)
 	}
-	if old := t.all[r.Reason]; old != nil {
-		r.Count = old.Count
-	}
-	r.Count++
-	t.all[r.Reason] = &r
 }
 
-// Refusals lists what was refused so far, by reason.
-func (s *Server) Refusals() []Refusal {
-	t := &s.guard.refused
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var all []Refusal
-	for _, r := range t.all {
-		all = append(all, *r)
-	}
-	slices.SortFunc(all, func(a, b Refusal) int { return cmp.Compare(a.Reason, b.Reason) })
-	return all
-}
-
-// refused counts something that a client was refused.
+// refused tells of something that a client was refused.
 func (c *conn) refused(reason string, cause error) {
-	r := Refusal{Reason: reason, Client: c.info.ID, Cause: cause.Error(), Remote: remoteOf(c.Conn)}
+	r := access.Refusal{Reason: reason, Client: c.info.ID, Cause: cause.Error(), Remote: remoteOf(c.Conn)}
 	if c.info.Identity != nil {
 		r.Identity = c.info.Identity.Name
 	}
-	c.guard.refused.add(r)
+	c.guard.refused(r)
 }
 
 func remoteOf(c net.Conn) string {
@@ -85,7 +45,7 @@ func remoteOf(c net.Conn) string {
 func turnedAway(code packets.Code) string {
 	switch code {
 	case packets.ErrBadUsernameOrPassword, packets.ErrBadAuthenticationMethod:
-		return RefusedCredentials
+		return access.RefusedCredentials
 	case packets.ErrClientIdentifierNotValid:
 		return RefusedClientID
 	case packets.ErrNotAuthorized:
@@ -93,7 +53,7 @@ func turnedAway(code packets.Code) string {
 	case packets.ErrServerBusy, packets.ErrServerUnavailable:
 		return RefusedBusy
 	}
-	return RefusedPacket
+	return access.RefusedPacket
 }
 
 // ended is the reason for which a connection ended by itself; empty: there is nothing to refuse about it.
@@ -105,9 +65,9 @@ func (c *conn) ended(err error) string {
 		if c.seen == 0 && errors.Is(err, io.EOF) { // somebody looked whether anybody listens
 			return ""
 		}
-		return RefusedStranger
+		return access.RefusedStranger
 	case errors.Is(err, errPanicked), errors.As(err, &code) && code.Code >= 0x80:
-		return RefusedPacket
+		return access.RefusedPacket
 	}
 	return ""
 }

@@ -1,17 +1,38 @@
 package mqtt
 
 import (
+	"cmp"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
 	"gatewayd/protocols/access"
 )
 
+// refusals are all that were told.
+type refusals struct {
+	access.Tally
+	seen map[string]access.Refusal
+}
+
+func (t *refusals) all() []access.Refusal {
+	if t.seen == nil {
+		t.seen = map[string]access.Refusal{}
+	}
+	for _, r := range t.Take() {
+		r.Count += t.seen[r.Reason].Count
+		t.seen[r.Reason] = r
+	}
+	return slices.SortedFunc(maps.Values(t.seen), func(a, b access.Refusal) int { return cmp.Compare(a.Reason, b.Reason) })
+}
+
 // What is refused is counted by its reason, with who did it last; whoever only looks whether somebody listens has done nothing.
 func TestRefusalsAreCountedByReason(t *testing.T) {
+	told := refusals{}
 	s := start(t, Config{
-		MaxClientsPerAddress: 8, ConnectTimeout: 300 * time.Millisecond,
+		OnRefused: func(r access.Refusal) { told.Add(r) }, MaxClientsPerAddress: 8, ConnectTimeout: 300 * time.Millisecond,
 		Authenticate: func(c ClientInfo) (*access.Identity, error) {
 			if c.Username == "eve" {
 				return nil, errors.New("wrong password")
@@ -35,16 +56,16 @@ func TestRefusalsAreCountedByReason(t *testing.T) {
 		count         uint64
 		client, cause string
 	}{
-		RefusedStranger:    {1, "", ""},
-		RefusedCredentials: {1, "e", "wrong password"},
-		RefusedClientID:    {1, "a/b", ""},
-		RefusedWill:        {1, "w", ""},
-		RefusedTopic:       {2, "p", `it may not publish on "closed"`},
-		RefusedPacket:      {1, "p", ""},
+		access.RefusedStranger:    {1, "", ""},
+		access.RefusedCredentials: {1, "e", "wrong password"},
+		RefusedClientID:           {1, "a/b", ""},
+		RefusedWill:               {1, "w", ""},
+		access.RefusedTopic:       {2, "p", `it may not publish on "closed"`},
+		access.RefusedPacket:      {1, "p", ""},
 	}
-	var got []Refusal
+	var got []access.Refusal
 	for deadline := time.Now().Add(patience); len(got) < len(want) && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		got = s.Refusals()
+		got = told.all()
 	}
 	for _, r := range got {
 		w, ok := want[r.Reason]
@@ -59,7 +80,7 @@ func TestRefusalsAreCountedByReason(t *testing.T) {
 		join(t, s, hello{})
 	}
 	dial(t, s).wantClosed()
-	if all := s.Refusals(); all[1].Reason != RefusedCrowd && all[2].Reason != RefusedCrowd {
+	if all := told.all(); all[1].Reason != access.RefusedCrowd && all[2].Reason != access.RefusedCrowd {
 		t.Errorf("%+v", all)
 	}
 }

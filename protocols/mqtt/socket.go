@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"gatewayd/protocols/access"
 )
 
 var errSlow = errors.New("client reads too slowly: write buffer is full")
@@ -68,7 +70,7 @@ func (s *socket) Write(b []byte) (int, error) {
 	}
 	if s.out+len(s.pending)+len(b) > s.guard.cfg.WriteBuffer {
 		s.guard.stats.slow.Add(1)
-		s.guard.refused.add(Refusal{Reason: RefusedReader, Cause: errSlow.Error(), Remote: remoteOf(s.Conn)})
+		s.guard.refused(access.Refusal{Reason: RefusedReader, Cause: errSlow.Error(), Remote: remoteOf(s.Conn)})
 		s.abortLocked()
 		return 0, errSlow
 	}

@@ -29,17 +29,23 @@ const (
 type Refused struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// stranger: speaks something else. crowd: all places are taken. credentials: who it
-	// is could not be told. topic: it may not call or hear that. packet: malformed or
-	// too large.
+	// is could not be told. topic: it may not call, say or hear that. packet: malformed,
+	// too large or not allowed at that point. Of MQTT also client-id: it is somebody
+	// else's, or none. will: may not be said there. reader: it does not read what it has
+	// asked for. busy: the broker could not take it. descriptors: the process had none
+	// left.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// How often since the last such event.
 	Count uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	// host:port of the latest one.
 	Remote string `protobuf:"bytes,3,opt,name=remote,proto3" json:"remote,omitempty"`
-	// Who the latest one has proven to be, like user/anna.
+	// Who the latest one has proven to be, like user/anna; of MQTT else mqtt/ and its
+	// client id.
 	Caller string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Why, of the latest one.
-	Cause         string `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	Cause string `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	// MQTT client id of the latest one, as far as it has said one.
+	ClientId      string `protobuf:"bytes,6,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -109,17 +115,25 @@ func (x *Refused) GetCause() string {
 	return ""
 }
 
+func (x *Refused) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
 var File_access_v1_refused_proto protoreflect.FileDescriptor
 
 const file_access_v1_refused_proto_rawDesc = "" +
 	"\n" +
-	"\x17access/v1/refused.proto\x12\taccess.v1\"}\n" +
+	"\x17access/v1/refused.proto\x12\taccess.v1\"\x9a\x01\n" +
 	"\aRefused\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x16\n" +
 	"\x06remote\x18\x03 \x01(\tR\x06remote\x12\x16\n" +
 	"\x06caller\x18\x04 \x01(\tR\x06caller\x12\x14\n" +
-	"\x05cause\x18\x05 \x01(\tR\x05causeB%Z#gatewayd/schemas/access/v1;accessv1b\x06proto3"
+	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x1b\n" +
+	"\tclient_id\x18\x06 \x01(\tR\bclientIdB%Z#gatewayd/schemas/access/v1;accessv1b\x06proto3"
 
 var (
 	file_access_v1_refused_proto_rawDescOnce sync.Once
