@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"gatewayd/protocols/freeport"
 )
 
 // build makes a stripped binary of one of our commands.
@@ -69,18 +71,9 @@ func lastLine(s string) string {
 }
 
 // freePort is a TCP port of loopback that was free a moment ago.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 func freePorts(n int) (ports []int, err error) {
 	for range n {
-		p, err := freePort()
+		p, err := freeport.Find()
 		if err != nil {
 			return nil, err
 		}

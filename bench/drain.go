@@ -14,6 +14,7 @@ import (
 
 	"gatewayd/actors/uplinkmqtt"
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/record"
 	"gatewayd/schemas"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
@@ -125,7 +126,7 @@ func fillTracks(w *world, n int) error {
 
 // localBroker is Debian's mosquitto on a port of its own.
 func localBroker(dir string) (address string, stop func(), err error) {
-	port, err := freePort()
+	port, err := freeport.Find()
 	if err != nil {
 		return "", nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"gatewayd/actors/modbusgateway"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/serialline"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/serial/line"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -102,7 +103,7 @@ func gatewayOn(b *bench, name string, opts line.Options, more func(f *field, g *
 	if opts.Unpaced {
 		cfg.Silence = durationpb.New(0)
 	}
-	if port, err = freePort(); err != nil {
+	if port, err = freeport.Find(); err != nil {
 		return nil, nil, 0, err
 	}
 	if w, err = newWorld(filepath.Join(b.dir, name+"-world"), modbusunit.Kind, serialline.Kind, modbusgateway.Kind); err != nil {
@@ -136,7 +137,7 @@ func mbusd(b *bench) (port int, end func(), err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if port, err = freePort(); err != nil {
+	if port, err = freeport.Find(); err != nil {
 		return 0, nil, err
 	}
 	p, err := launch(filepath.Join(b.dir, "mbusd.log"), program, "-d", "-L", "-", "-v", "1", "-p", l.Path(), "-s", strconv.Itoa(sharedBaud), "-m", "8e1",

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
 )
 
 // A hub is a NATS cluster of three nodes in this process that gateways join, with TLS in both directions.
@@ -118,12 +119,11 @@ func (h *hub) start(i int) {
 // port is one that is free.
 func port(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := freeport.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return p
 }
 
 func (h *hub) urls() (all []string) {

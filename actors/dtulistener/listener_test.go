@@ -10,24 +10,14 @@ import (
 	"gatewayd/actors/dtulink"
 	"gatewayd/actors/dtulistener"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/freeport"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 func TestMain(m *testing.M) { actorstest.Main(m) }
 
-// freePlace is where nobody listens.
-func freePlace(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestManners(t *testing.T) {
-	actorstest.Conform(t, dtulistener.Kind, &modbusv1.DtuListener{Listen: freePlace(t)}, dtulink.Kind, modbusunit.Kind)
+	actorstest.Conform(t, dtulistener.Kind, &modbusv1.DtuListener{Listen: freeport.Address(t)}, dtulink.Kind, modbusunit.Kind)
 }
 
 func TestWhatCannotBeIsBroken(t *testing.T) {
@@ -45,7 +35,7 @@ func TestWhatCannotBeIsBroken(t *testing.T) {
 }
 
 func TestStrangersAreTold(t *testing.T) {
-	at := freePlace(t)
+	at := freeport.Address(t)
 	r := actorstest.New(t)
 	refused := actorstest.Watch(r, "event/dtus/refused", &modbusv1.DtuRefused{})
 	cell := r.Start("dtus", dtulistener.Kind, &modbusv1.DtuListener{Listen: at})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,6 +23,7 @@ import (
 	"gatewayd/actors/httpserver"
 	"gatewayd/bus"
 	"gatewayd/protocols/access"
+	"gatewayd/protocols/freeport"
 	accessv1 "gatewayd/schemas/access/v1"
 	actorv1 "gatewayd/schemas/actor/v1"
 	erraticv1 "gatewayd/schemas/erratic/v1"
@@ -35,17 +35,7 @@ const path = "edge/http"
 func TestMain(m *testing.M) { actorstest.Main(m) }
 
 func TestConforms(t *testing.T) {
-	actorstest.Conform(t, httpserver.Kind, &webv1.Server{Listen: freePort(t)}, accesscontrol.Kind)
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	actorstest.Conform(t, httpserver.Kind, &webv1.Server{Listen: freeport.Address(t)}, accesscontrol.Kind)
 }
 
 // counter answers Count with a stream and Misbehave with what the test says.
@@ -81,7 +71,7 @@ func start(t *testing.T, cfg *webv1.Server) (*actorstest.Rig, string, counter) {
 	t.Helper()
 	r := actorstest.New(t)
 	if cfg.Listen == "" {
-		cfg.Listen = freePort(t)
+		cfg.Listen = freeport.Address(t)
 	}
 	callers := make(counter, 4)
 	k := actors.Define(actors.Kind{Name: "counter", Doc: "counts",

@@ -19,6 +19,7 @@ import (
 	"gatewayd/actors/modbusgateway"
 	"gatewayd/actors/serialline"
 	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -35,17 +36,6 @@ const (
 func ms(n int) *durationpb.Duration { return durationpb.New(time.Duration(n) * time.Millisecond) }
 
 func unit(n uint32) *uint32 { return &n }
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
 
 // device is one whose registers 0..199 hold their own address plus base.
 func device(unit uint8, base uint16) *sim.Device {
@@ -176,7 +166,7 @@ func serve(t testing.TB, fn func(context.Context) error) {
 // begin starts the gateway, with a TCP door, and waits until it listens.
 func begin(t testing.TB, r *actorstest.Rig, cfg *modbusv1.Gateway) (port string) {
 	t.Helper()
-	port = freePort(t)
+	port = freeport.Port(t)
 	cfg.Tcp = append(cfg.Tcp, &modbusv1.TcpDoor{Listen: "127.0.0.1:" + port})
 	cell := r.Start(path, modbusgateway.Kind, cfg)
 	r.Until("listening", func() bool { return cell.State() == actors.OK })
@@ -270,7 +260,7 @@ func TestRoutesAndModes(t *testing.T) {
 
 func TestManners(t *testing.T) {
 	cfg := &modbusv1.Gateway{
-		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + freePort(t)}}, Routes: []*modbusv1.Route{{First: 1, Link: linePath}},
+		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + freeport.Port(t)}}, Routes: []*modbusv1.Route{{First: 1, Link: linePath}},
 	}
 	actorstest.Conform(t, modbusgateway.Kind, cfg, serialline.Kind, tcplink.Kind)
 }

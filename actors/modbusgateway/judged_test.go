@@ -8,6 +8,7 @@ import (
 	"gatewayd/actors/modbusfirewall"
 	"gatewayd/actors/modbusgateway"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/sim"
@@ -168,7 +169,7 @@ func TestAFirewallThatIsNotThere(t *testing.T) {
 	r := actorstest.New(t)
 	plc(t, r, device(7, 0))
 	cell := r.Start(path, modbusgateway.Kind, &modbusv1.Gateway{
-		Firewall: wallPath, Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + freePort(t)}}, Routes: []*modbusv1.Route{{First: 7, Link: linkPath}},
+		Firewall: wallPath, Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + freeport.Port(t)}}, Routes: []*modbusv1.Route{{First: 7, Link: linkPath}},
 	})
 	r.Until("listening", func() bool { return cell.State() == actors.OK })
 	l := master(t, cell.Config().(*modbusv1.Gateway).Tcp[0].Listen[len("127.0.0.1:"):], modbus.TCP)

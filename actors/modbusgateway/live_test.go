@@ -8,6 +8,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusgateway"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -20,7 +21,7 @@ func TestOtherRoutesKeepTheMasters(t *testing.T) {
 	d := device(7, 0)
 	plc(t, r, d, device(8, 8000))
 	rs485(t, r, device(7, 7000))
-	near, far := freePort(t), freePort(t)
+	near, far := freeport.Port(t), freeport.Port(t)
 	cfg := &modbusv1.Gateway{
 		Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + near}, {Listen: "127.0.0.1:" + far}},
 		Routes: []*modbusv1.Route{{First: 1, Link: linkPath, Unit: unit(7), Cache: ms(60000), Timeout: ms(10000)}},

@@ -17,6 +17,7 @@ import (
 	"gatewayd/actors/modbusgateway"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -166,7 +167,7 @@ func TestRealMastersOfJavaScript(t *testing.T) {
 		t.Run(x.library+"/"+x.in, func(t *testing.T) {
 			r := actorstest.New(t)
 			rs485(t, r, equipped(7))
-			rtu := freePort(t)
+			rtu := freeport.Port(t)
 			port := begin(t, r, &modbusv1.Gateway{
 				Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + rtu, Framing: "rtu"}},
 				Routes: []*modbusv1.Route{{First: 7, Link: linePath}},
@@ -184,7 +185,7 @@ func TestRealMastersOfJavaScript(t *testing.T) {
 func TestRTUOverTCP(t *testing.T) {
 	r := actorstest.New(t)
 	rs485(t, r, device(7, 0))
-	port := freePort(t)
+	port := freeport.Port(t)
 	begin(t, r, &modbusv1.Gateway{
 		Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port, Framing: "rtu"}},
 		Routes: []*modbusv1.Route{{First: 7, Link: linePath}},

@@ -18,6 +18,7 @@ import (
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus/sim"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
@@ -71,7 +72,7 @@ func field(r *actorstest.Rig, address string) {
 func inside(t testing.TB, r *actorstest.Rig, address string, change ...func(*modbusv1.ModbusMqtt)) string {
 	t.Helper()
 	field(r, address)
-	listen := freePort(t)
+	listen := freeport.Address(t)
 	r.Start("edge/broker", mqttbroker.Kind, &mqttv1.Broker{Listen: listen})
 	cfg := &modbusv1.ModbusMqtt{Broker: "edge/broker", Targets: []*modbusv1.MqttTarget{
 		{Address: address, Slave: 1, Unit: unitPath}, {Device: "rs485", Unit: unitPath}, {Device: "gone", Unit: "field/gone"},
@@ -82,16 +83,6 @@ func inside(t testing.TB, r *actorstest.Rig, address string, change ...func(*mod
 	cell := r.Start(doorPath, modbusmqtt.Kind, cfg)
 	r.Until("the door is open", func() bool { return cell.State() == actors.OK })
 	return listen
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // ask is a controller called id that asks one thing: mosquitto_rr subscribes,

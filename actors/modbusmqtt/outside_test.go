@@ -1,7 +1,6 @@
 package modbusmqtt_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -21,57 +20,17 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusmqtt"
+	"gatewayd/protocols/freeport"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
-
-// mosquitto runs Debian's broker with this config, until stop or the end of the test.
-func mosquitto(t *testing.T, listen, config string) (stop func()) {
-	t.Helper()
-	const program = "/usr/sbin/mosquitto"
-	if _, err := os.Stat(program); err != nil {
-		t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
-	}
-	_, port, _ := net.SplitHostPort(listen)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "mosquitto.conf")
-	if err := os.WriteFile(file, []byte("user root\nlistener "+port+" 127.0.0.1\n"+config), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, program, "-c", file)
-	text := &strings.Builder{}
-	cmd.Stdout, cmd.Stderr = text, text
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() { defer close(done); _ = cmd.Wait() }()
-	stop = func() { cancel(); <-done }
-	t.Cleanup(func() {
-		stop()
-		if t.Failed() {
-			t.Logf("mosquitto says:\n%s", text)
-		}
-	})
-	for end := time.Now().Add(actorstest.Patience); ; <-time.After(5 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", listen); err == nil {
-			conn.Close()
-			return stop
-		}
-		if time.Now().After(end) {
-			t.Fatalf("mosquitto does not listen:\n%s", text)
-		}
-	}
-}
-
-const anybody = "allow_anonymous true\n"
 
 func TestAControllerAtAnOutsideBroker(t *testing.T) {
 	_, address := plc(t)
 	r := actorstest.New(t)
 	field(r, address)
-	listen := freePort(t)
-	stop := mosquitto(t, listen, anybody)
+	listen := freeport.Address(t)
+	stop := mosquitto.Start(t, listen, mosquitto.Anybody)
 	host, port, _ := net.SplitHostPort(listen)
 	kept := exec.Command("mosquitto_pub", "-h", host, "-p", port, "-t", "request", "-r", "-m", "1 1 rs485 1 1 6 100 4711")
 	if out, err := kept.CombinedOutput(); err != nil {
@@ -95,7 +54,7 @@ func TestAControllerAtAnOutsideBroker(t *testing.T) {
 	}
 	stop()
 	r.Until("unreachable", func() bool { return cell.State() == actors.Unreachable })
-	mosquitto(t, listen, anybody)
+	mosquitto.Start(t, listen, mosquitto.Anybody)
 	r.Until("connected again", func() bool { return cell.State() == actors.OK })
 	if got := ask(t, listen, "controller", "1 45 rs485 5 1 3 2 1"); got != "45 OK 10" {
 		t.Error(got)
@@ -107,13 +66,13 @@ func TestAControllerAtAnOutsideBroker(t *testing.T) {
 
 func TestMutualTLS(t *testing.T) {
 	_, address := plc(t)
-	dir, listen := t.TempDir(), freePort(t)
+	dir, listen := t.TempDir(), freeport.Address(t)
 	ca := authority(t, dir, "ca")
 	ca.issue("broker")
 	ca.issue("gateway")
 	authority(t, dir, "stranger")
 	in := func(name string) string { return filepath.Join(dir, name) }
-	mosquitto(t, listen, fmt.Sprintf("require_certificate true\nuse_identity_as_username true\ncafile %s\ncertfile %s\nkeyfile %s\n", in("ca.pem"), in("broker.pem"), in("broker.key")))
+	mosquitto.Start(t, listen, fmt.Sprintf("require_certificate true\nuse_identity_as_username true\ncafile %s\ncertfile %s\nkeyfile %s\n", in("ca.pem"), in("broker.pem"), in("broker.key")))
 	for name, x := range map[string]struct {
 		login *modbusv1.MqttLogin
 		want  string // of the health's cause; empty: it connects

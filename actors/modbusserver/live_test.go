@@ -7,6 +7,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -16,7 +17,7 @@ import (
 func TestAnotherMapKeepsTheMasters(t *testing.T) {
 	r := actorstest.New(t)
 	owner(r, "plc", func(c *actors.Context, _ *modbusv1.WritePointRequest) { c.Reply(&modbusv1.WritePointResponse{}) })
-	port := freePort(t)
+	port := freeport.Port(t)
 	cell := begin(t, r, &modbusv1.Server{
 		Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}},
 		Points: []*modbusv1.ServedPoint{{From: "plc", Point: "a", Address: 0, Writable: true}, {From: "plc", Point: "b", Address: 1}},

@@ -21,6 +21,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/server"
 	"gatewayd/protocols/modbus/sim"
@@ -112,7 +113,7 @@ func TestRealClientsOverTCP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := actorstest.New(t)
-			port := freePort(t)
+			port := freeport.Port(t)
 			plant(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}})
 			filled(t, r, port)
 			run(t, append(argv, "tcp", port)...)
@@ -125,7 +126,7 @@ func TestRealClientsOfJavaScript(t *testing.T) {
 	for _, x := range []struct{ library, framing string }{{"jsmodbus", "tcp"}, {"modbus-serial", "tcp"}, {"modbus-serial", "rtu"}} {
 		t.Run(x.library+"/"+x.framing, func(t *testing.T) {
 			r := actorstest.New(t)
-			port, plain := freePort(t), freePort(t)
+			port, plain := freeport.Port(t), freeport.Port(t)
 			plant(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port, Framing: x.framing}, {Listen: "127.0.0.1:" + plain}}})
 			filled(t, r, plain)
 			kind := map[string]string{"tcp": "tcp", "rtu": "rtutcp"}[x.framing]
@@ -148,7 +149,7 @@ func TestRealClientsOnALine(t *testing.T) {
 	} {
 		t.Run(c.name+"/"+c.framing, func(t *testing.T) {
 			r := actorstest.New(t)
-			port := freePort(t)
+			port := freeport.Port(t)
 			near, far := cable(t)
 			plant(t, r, &modbusv1.Server{
 				Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}},
@@ -170,7 +171,7 @@ func TestNmapDiscovers(t *testing.T) {
 		t.Fatal("nmap is missing: apt-get install -y nmap")
 	}
 	r := actorstest.New(t)
-	port := freePort(t)
+	port := freeport.Port(t)
 	cfg := config(port)
 	cfg.Identity = &modbusv1.DeviceIdentity{Vendor: "Acme", Product: "GW-1"}
 	begin(t, r, cfg)
@@ -255,7 +256,7 @@ func TestRoles(t *testing.T) {
 	py := pymodbus(t, "testdata/tls.py")
 	a := newAuthority(t)
 	r := actorstest.New(t)
-	port, plain := freePort(t), freePort(t)
+	port, plain := freeport.Port(t), freeport.Port(t)
 	plant(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + plain}, {Listen: "127.0.0.1:" + port, Tls: &modbusv1.MasterTls{
 		Certificate: a.file("own.pem"), Key: a.file("own.key"), Ca: a.file("ca.pem"), Readers: []string{"viewer", "operator"}, Writers: []string{"operator"},
 	}}}})

@@ -19,6 +19,7 @@ import (
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/serialline"
 	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/serial"
@@ -34,17 +35,6 @@ const (
 )
 
 func ms(n int) *durationpb.Duration { return durationpb.New(time.Duration(n) * time.Millisecond) }
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
 
 // meter is a device that a unit polls through a link.
 func meter(t *testing.T, r *actorstest.Rig) *sim.Device {
@@ -130,7 +120,7 @@ func TestMbpollReadsWhatAMeterJustProduced(t *testing.T) {
 	}
 	r := actorstest.New(t)
 	d := meter(t, r)
-	port := freePort(t)
+	port := freeport.Port(t)
 	cfg := config(port)
 	cfg.Missing, cfg.WriteTimeout = "last", ms(20_000)
 	begin(t, r, cfg)
@@ -153,14 +143,14 @@ var kind = modbusserver.Kind
 
 func TestManners(t *testing.T) {
 	others := []actors.Kind{modbusunit.Kind, tcplink.Kind, serialline.Kind}
-	actorstest.Conform(t, modbusserver.Kind, config(freePort(t)), others...)
+	actorstest.Conform(t, modbusserver.Kind, config(freeport.Port(t)), others...)
 }
 
 // A serial port that is not there is waited for; the other doors are open.
 func TestASerialPortThatComesLater(t *testing.T) {
 	r := actorstest.New(t)
 	near, far := cable(t)
-	port, here := freePort(t), filepath.Join(t.TempDir(), "ttyUSB0")
+	port, here := freeport.Port(t), filepath.Join(t.TempDir(), "ttyUSB0")
 	cell := r.Start(path, modbusserver.Kind, &modbusv1.Server{
 		Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}},
 		Serial: []*modbusv1.SerialDoor{{Port: here, Parity: "none"}}, Fill: []*modbusv1.Fill{{Count: 10}},

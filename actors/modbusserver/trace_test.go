@@ -13,6 +13,7 @@ import (
 
 	"gatewayd/actors/actorstest"
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -104,7 +105,7 @@ func TestMastersAreTracedByteForByte(t *testing.T) {
 	} {
 		t.Run(c.name+"/"+c.way, func(t *testing.T) {
 			r := actorstest.New(t)
-			port, where := freePort(t), ""
+			port, where := freeport.Port(t), ""
 			cfg := &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}}
 			if where = port; c.way != "tcp" {
 				near, far := cable(t)
@@ -139,7 +140,7 @@ func TestMastersAreTracedByteForByte(t *testing.T) {
 // A listener hears of the master, the unit and the function that he wants to hear of, in words, and when masters come and go.
 func TestATraceIsFiltered(t *testing.T) {
 	r := actorstest.New(t)
-	port := freePort(t)
+	port := freeport.Port(t)
 	begin(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, Fill: []*modbusv1.Fill{{Area: "holding", Count: 10}}})
 	all := trace(t, r, &modbusv1.MastersServiceTraceRequest{})
 	one := uint32(1)

@@ -15,6 +15,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
@@ -103,7 +104,7 @@ func TestOutcomesOfWrites(t *testing.T) {
 			c.Refuse(errors.New("oops"))
 		}
 	})
-	port := freePort(t)
+	port := freeport.Port(t)
 	begin(t, r, &modbusv1.Server{
 		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, WriteTimeout: ms(3000), // one is never answered
 		Points: []*modbusv1.ServedPoint{
@@ -159,7 +160,7 @@ func TestWhatWasWrittenIsReadBack(t *testing.T) {
 		word = m.GetNumber() + float64(m.GetInteger())
 		c.Reply(&modbusv1.WritePointResponse{})
 	})
-	port := freePort(t)
+	port := freeport.Port(t)
 	begin(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, Points: []*modbusv1.ServedPoint{
 		{From: "plc", Point: "a", Address: 0, Type: "uint16", Writable: true},
 	}})
@@ -189,7 +190,7 @@ func TestWhatWasWrittenIsReadBack(t *testing.T) {
 
 func TestMissingValues(t *testing.T) {
 	r := actorstest.New(t)
-	port := freePort(t)
+	port := freeport.Port(t)
 	begin(t, r, &modbusv1.Server{
 		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, MaxAge: ms(2000),
 		Points: []*modbusv1.ServedPoint{
@@ -241,7 +242,7 @@ func TestMissingValues(t *testing.T) {
 // What else travels on data subjects does no harm.
 func TestStrangeSamples(t *testing.T) {
 	r := actorstest.New(t)
-	port := freePort(t)
+	port := freeport.Port(t)
 	cell := begin(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, Points: []*modbusv1.ServedPoint{
 		{From: "plc", Point: "a", Address: 0, Type: "int16"}, {From: "plc", Point: "b", Address: 1, Area: "input", Type: "string", Length: 2},
 	}})

@@ -3,7 +3,6 @@ package modbusunit_test
 import (
 	"errors"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/serialline"
 	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/freeport"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
@@ -108,23 +108,12 @@ func pollable(t *testing.T, f *os.File) *os.File {
 	return os.NewFile(uintptr(fd), f.Name())
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 func TestRealDevicesOverTCP(t *testing.T) {
 	for name, server := range map[string][]string{"pymodbus": pymodbus(t), "libmodbus": libmodbus(t)} {
 		t.Run(name, func(t *testing.T) {
 			r := actorstest.New(t)
 			noFault(t, r)
-			port := freePort(t)
+			port := freeport.Port(t)
 			start(t, append(server, "tcp", port)...)
 			r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1:" + port, MaxBackoff: ms(200), InFlight: 4})
 			pollAndWrite(t, r)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +20,8 @@ import (
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/actors/mqttdevice"
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
@@ -37,71 +38,26 @@ func TestManners(t *testing.T) {
 	actorstest.Conform(t, mqttbridge.Kind, &mqttv1.Bridge{Url: "tcp://127.0.0.1:9"}, mqttbroker.Kind, mqttdevice.Kind)
 }
 
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // far is Debian's mosquitto.
 type far struct {
 	t      *testing.T
 	listen string
-	config string
+	config []string
 	dir    string
-	cmd    *exec.Cmd
+	stop   func() // it writes down what it has first
 }
 
-func newFar(t *testing.T, config string) *far {
+func newFar(t *testing.T, config ...string) *far {
 	t.Helper()
-	f := &far{t: t, listen: freePort(t), config: config, dir: t.TempDir()}
+	f := &far{t: t, listen: freeport.Address(t), config: config, dir: t.TempDir()}
 	f.start()
-	t.Cleanup(f.stop)
 	return f
 }
 
 func (f *far) start() {
 	f.t.Helper()
-	const program = "/usr/sbin/mosquitto"
-	if _, err := os.Stat(program); err != nil {
-		f.t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
-	}
-	_, port, _ := net.SplitHostPort(f.listen)
-	file := filepath.Join(f.dir, "mosquitto.conf")
-	text := "user root\npersistence true\npersistence_location " + f.dir + "/\nmax_queued_messages 0\nlistener " + port + " 127.0.0.1\n" + f.config
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		f.t.Fatal(err)
-	}
-	f.cmd = exec.Command(program, "-c", file)
-	if err := f.cmd.Start(); err != nil {
-		f.t.Fatal(err)
-	}
-	for end := time.Now().Add(actorstest.Patience); ; <-time.After(5 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", f.listen); err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(end) {
-			f.t.Fatal("mosquitto does not listen")
-		}
-	}
+	f.stop = mosquitto.Start(f.t, f.listen, append([]string{"persistence true", "persistence_location " + f.dir + "/", "max_queued_messages 0"}, f.config...)...)
 }
-
-// stop ends it; it writes down what it has first.
-func (f *far) stop() {
-	if f.cmd == nil {
-		return
-	}
-	_ = f.cmd.Process.Signal(syscall.SIGTERM)
-	_ = f.cmd.Wait()
-	f.cmd = nil
-}
-
-const anybody = "allow_anonymous true\n"
 
 func (f *far) url() string { return "tcp://" + f.listen }
 
@@ -181,7 +137,7 @@ func newSite(t *testing.T, cfg *mqttv1.Bridge) *site {
 
 func newSiteOn(t *testing.T, r *actorstest.Rig, cfg *mqttv1.Bridge) *site {
 	t.Helper()
-	s := &site{Rig: r, t: t, listen: freePort(t)}
+	s := &site{Rig: r, t: t, listen: freeport.Address(t)}
 	broker := s.Start(brokerPath, mqttbroker.Kind, &mqttv1.Broker{Listen: s.listen, Topics: []string{"tele/#"}})
 	s.Until("the broker listens", func() bool { return broker.State() == actors.OK })
 	cfg.Broker, cfg.MaxBackoff = brokerPath, durationpb.New(time.Second)
@@ -215,7 +171,7 @@ func (s *site) say(class bus.Class, leaf, text string) {
 func TestWhatGoesOut(t *testing.T) {
 	for _, version := range []string{"3.1.1", "5"} {
 		t.Run(version, func(t *testing.T) {
-			f := newFar(t, anybody)
+			f := newFar(t, mosquitto.Anybody)
 			s := newSite(t, &mqttv1.Bridge{
 				Url: f.url(), Version: version, StatusTopic: "sites/7/status",
 				Out: []*mqttv1.BridgeOut{
@@ -257,7 +213,7 @@ func TestWhatGoesOut(t *testing.T) {
 // and whatever became of the bridge meanwhile.
 func TestNothingThatWasTakenIsLost(t *testing.T) {
 	const n = 500
-	f := newFar(t, anybody)
+	f := newFar(t, mosquitto.Anybody)
 	host, port, _ := net.SplitHostPort(f.listen)
 	probe := []string{"-h", host, "-p", port, "-c", "-i", "probe", "-q", "1", "-t", "far/#", "-F", "%p"}
 	if out, err := exec.Command("mosquitto_sub", append(probe, "-E")...).CombinedOutput(); err != nil {
@@ -307,7 +263,7 @@ func TestNothingThatWasTakenIsLost(t *testing.T) {
 func TestWhatComesIn(t *testing.T) {
 	for _, version := range []string{"3.1.1", "5"} {
 		t.Run(version, func(t *testing.T) {
-			f := newFar(t, anybody)
+			f := newFar(t, mosquitto.Anybody)
 			pub(t, f.listen, "-t", "orders/7/old", "-m", "kept", "-r")
 			s := newSite(t, &mqttv1.Bridge{
 				Url: f.url(), Version: version,
@@ -336,7 +292,7 @@ func TestWhatComesIn(t *testing.T) {
 
 // What goes out by one bridge and would come in by another goes round once.
 func TestNothingGoesRound(t *testing.T) {
-	f := newFar(t, anybody)
+	f := newFar(t, mosquitto.Anybody)
 	s := newSite(t, &mqttv1.Bridge{Url: f.url(), Out: []*mqttv1.BridgeOut{{Topic: "tele/#"}}, In: []*mqttv1.BridgeIn{{Topic: "tele/#"}}})
 	other := s.Start("uplink/other", mqttbridge.Kind, &mqttv1.Bridge{
 		Url: f.url(), Broker: brokerPath, Out: []*mqttv1.BridgeOut{{Topic: "tele/#"}}, In: []*mqttv1.BridgeIn{{Topic: "tele/#"}},
@@ -361,7 +317,7 @@ func TestNothingGoesRound(t *testing.T) {
 
 // A device at the outside broker is one of ours, and is switched through the bridge.
 func TestADeviceAtAnOutsideBroker(t *testing.T) {
-	f := newFar(t, anybody)
+	f := newFar(t, mosquitto.Anybody)
 	s := newSite(t, &mqttv1.Bridge{Url: f.url(), Discover: []string{"shellies/#"}})
 	data := actorstest.Watch(s.Rig, "data/field/#", &samplev1.Samples{})
 	wait := func(text, cause string) {
@@ -416,7 +372,7 @@ func TestADeviceAtAnOutsideBroker(t *testing.T) {
 // While the disk has no room what comes waits in memory, the latest of it, and what
 // need not be on disk passes.
 func TestAFullDisk(t *testing.T) {
-	f := newFar(t, anybody)
+	f := newFar(t, mosquitto.Anybody)
 	s := newSiteOn(t, actorstest.NewOn(t, bus.Config{Reserve: 1 << 60}), &mqttv1.Bridge{Url: f.url(), Buffer: 10, Out: []*mqttv1.BridgeOut{
 		{Topic: "data/#"}, {Topic: "state/field/#", Volatile: true},
 	}})
@@ -465,7 +421,7 @@ func TestMutualTLS(t *testing.T) {
 }
 
 func TestABrokerThatRefuses(t *testing.T) {
-	f := newFar(t, "allow_anonymous false\n")
+	f := newFar(t, "allow_anonymous false")
 	s := newSite(t, &mqttv1.Bridge{Url: f.url()})
 	s.Until("refused", func() bool { return strings.Contains(s.bridge.Health().Cause, "refuse") })
 	s.Until("again", func() bool { return s.status().State.Attempts > 2 })
@@ -476,7 +432,7 @@ func TestABrokerThatRefuses(t *testing.T) {
 
 // A connection through which nothing passes any more is given up.
 func TestABrokerThatIsHalfOpen(t *testing.T) {
-	f := newFar(t, anybody)
+	f := newFar(t, mosquitto.Anybody)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

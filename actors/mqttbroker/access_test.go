@@ -22,6 +22,7 @@ import (
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/bus"
 	"gatewayd/protocols/access"
+	"gatewayd/protocols/freeport"
 	accessv1 "gatewayd/schemas/access/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
@@ -252,7 +253,7 @@ func TestRenewedCertificate(t *testing.T) {
 // Without whoever keeps the policy nobody comes in, and the broker says why.
 func TestNoPolicyNobodyComesIn(t *testing.T) {
 	r := actorstest.New(t)
-	addr := freePort(t)
+	addr := freeport.Address(t)
 	cell := r.Start(path, mqttbroker.Kind, &mqttv1.Broker{Listen: addr, Access: keeper})
 	r.Until("it says so", func() bool {
 		return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "nobody can come in")

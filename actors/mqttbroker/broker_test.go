@@ -13,6 +13,7 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
 	accessv1 "gatewayd/schemas/access/v1"
 	actorv1 "gatewayd/schemas/actor/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
@@ -23,25 +24,14 @@ const path = "edge/broker"
 func TestMain(m *testing.M) { actorstest.Main(m) }
 
 func TestConforms(t *testing.T) {
-	actorstest.Conform(t, mqttbroker.Kind, &mqttv1.Broker{Listen: freePort(t)}, accesscontrol.Kind)
-}
-
-// freePort is an address that was free a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	actorstest.Conform(t, mqttbroker.Kind, &mqttv1.Broker{Listen: freeport.Address(t)}, accesscontrol.Kind)
 }
 
 // start starts a broker and waits for its first canary.
 func start(t *testing.T, r *actorstest.Rig, cfg *mqttv1.Broker) (*actors.Cell, string) {
 	t.Helper()
 	if cfg.Listen == "" {
-		cfg.Listen = freePort(t)
+		cfg.Listen = freeport.Address(t)
 	}
 	cell := r.Start(path, mqttbroker.Kind, cfg)
 	r.Until("a canary", func() bool { return cell.State() == actors.OK })
@@ -120,7 +110,7 @@ func TestKeptStateDoesNotOverruleNewer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cfg := &mqttv1.Broker{Listen: freePort(t)}
+	cfg := &mqttv1.Broker{Listen: freeport.Address(t)}
 	cell := r.Start(path, mqttbroker.Kind, cfg)
 	subject := bus.Subject(actorstest.Gateway, bus.State, "field/meter-a", "n")
 	for i := 1000; i < 2000 || cell.State() != actors.OK; i++ {
@@ -218,7 +208,7 @@ func TestOpenDoorIsRefused(t *testing.T) {
 		{Listen: "127.0.0.1:0", Origins: []string{"https://a"}},
 	} {
 		r := actorstest.New(t).Once()
-		r.Start(path, mqttbroker.Kind, &mqttv1.Broker{Listen: freePort(t), Doors: []*mqttv1.BrokerDoor{d}})
+		r.Start(path, mqttbroker.Kind, &mqttv1.Broker{Listen: freeport.Address(t), Doors: []*mqttv1.BrokerDoor{d}})
 		if f := actorstest.Next(t, r.Faults); f.Level != actors.LevelBroken {
 			t.Errorf("%v: level %d: %v", d, f.Level, f)
 		}

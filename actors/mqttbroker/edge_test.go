@@ -14,6 +14,7 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
 	"gatewayd/schemas"
 	erraticv1 "gatewayd/schemas/erratic/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
@@ -219,7 +220,7 @@ func TestCallsSwitchedOff(t *testing.T) {
 	r := actorstest.New(t)
 	called := make(chan struct{}, 1)
 	startCounter(r, func(*actors.Context, string) { called <- struct{}{} })
-	cfg := &mqttv1.Broker{Listen: freePort(t)}
+	cfg := &mqttv1.Broker{Listen: freeport.Address(t)}
 	schemas.Defaults(cfg)
 	cfg.Commands = false
 	cell, err := r.System.NewCell(path, &mqttbroker.Kind, cfg)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/mqtt"
 )
 
@@ -132,16 +133,11 @@ func peer(t *testing.T, says string) string {
 }
 
 func TestCanaryDies(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
 	for name, tt := range map[string]struct {
 		addr, want string
 		within     time.Duration
 	}{
-		"nobody listens":  {gone.Addr().String(), "refused", time.Minute},
+		"nobody listens":  {freeport.Address(t), "refused", time.Minute},
 		"no answer":       {peer(t, ""), "connect: no answer", 2 * time.Second},
 		"refused":         {peer(t, "\x20\x02\x00\x05"), "connect: answered 20 02 00 05", time.Minute},
 		"no subscription": {peer(t, "\x20\x02\x00\x00"), "subscribe: no answer", 2 * time.Second},

@@ -13,6 +13,7 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/mqttbroker"
 	"gatewayd/actors/mqttdevice"
+	"gatewayd/protocols/freeport"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
@@ -28,16 +29,6 @@ func TestManners(t *testing.T) {
 	actorstest.Conform(t, mqttdevice.Kind, &mqttv1.Device{Broker: brokerPath, Points: []*mqttv1.DevicePoint{{Name: "a", Topic: "a"}}}, mqttbroker.Kind)
 }
 
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // site is a broker of ours and a device that publishes there.
 type site struct {
 	*actorstest.Rig
@@ -50,7 +41,7 @@ type site struct {
 
 func newSite(t *testing.T, broker *mqttv1.Broker, cfg *mqttv1.Device) *site {
 	t.Helper()
-	s := &site{Rig: actorstest.New(t), t: t, listen: freePort(t)}
+	s := &site{Rig: actorstest.New(t), t: t, listen: freeport.Address(t)}
 	broker.Listen = s.listen
 	s.data = actorstest.Watch(s.Rig, "data/field/#", &samplev1.Samples{})
 	s.broker = s.Start(brokerPath, mqttbroker.Kind, broker)

@@ -11,6 +11,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -58,12 +59,7 @@ func ask(t *testing.T, r *actorstest.Rig, path string) wire.Result {
 
 // A device that is not there refuses datagrams; when it is back it answers, and nobody has to be told.
 func TestUDPRefusalIsHealth(t *testing.T) {
-	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := socket.LocalAddr().String()
-	_ = socket.Close()
+	at := freeport.Address(t)
 	r := actorstest.New(t)
 	cell := r.Start("plc", tcplink.Kind, &modbusv1.TcpLink{
 		Address: at, Transport: "udp", Framing: "rtu", MaxBackoff: durationpb.New(50 * time.Millisecond),
@@ -72,7 +68,7 @@ func TestUDPRefusalIsHealth(t *testing.T) {
 		t.Error(res.Err)
 	}
 	r.Until("unreachable", func() bool { return cell.State() == actors.Unreachable })
-	socket, err = net.ListenPacket("udp", at)
+	socket, err := net.ListenPacket("udp", at)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/uplinkmqtt"
+	"gatewayd/protocols/freeport"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/pki"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
@@ -134,8 +136,8 @@ func accounted(t *testing.T, r *actorstest.Rig, in *inbox, n uint64) {
 
 // A far end that is there and says nothing more, on a connection that nobody ends, is left for another one.
 func TestHalfOpen(t *testing.T) {
-	address := freePlace(t)
-	mosquitto(t, address, anybody)
+	address := freeport.Address(t)
+	mosquitto.Start(t, address, mosquitto.Anybody)
 	r, in, g := actorstest.New(t), listen(t, address, "gatewayd/#"), newGate(t, address)
 	cfg := config(g.l.Addr().String())
 	cfg.Send.Timeout, cfg.Send.BatchRecords = durationpb.New(300*time.Millisecond), 20
@@ -159,8 +161,8 @@ func TestHalfOpen(t *testing.T) {
 
 // A link that goes and comes all the time carries everything, whenever it was recorded.
 func TestFlapping(t *testing.T) {
-	address := freePlace(t)
-	mosquitto(t, address, anybody)
+	address := freeport.Address(t)
+	mosquitto.Start(t, address, mosquitto.Anybody)
 	r, in, g := actorstest.New(t), listen(t, address, "gatewayd/#"), newGate(t, address)
 	cfg := config(g.l.Addr().String())
 	cfg.Send.BatchRecords = 50
@@ -202,11 +204,11 @@ func TestExpiredCertificate(t *testing.T) {
 	}
 	issue(pki.Order{Name: "broker", Hosts: []string{"127.0.0.1"}}, time.Now())
 	issue(pki.Order{Name: "site"}, time.Now().Add(-24*time.Hour))
-	address, inner := freePlace(t), freePlace(t)
+	address, inner := freeport.Address(t), freeport.Address(t)
 	_, port, _ := net.SplitHostPort(address)
-	mosquitto(t, inner, anybody+strings.Join([]string{
-		"listener " + port + " 127.0.0.1", "cafile " + ca.File("ca.crt"), "certfile " + ca.File("broker.crt"), "keyfile " + ca.File("broker.pem"), "require_certificate true\n",
-	}, "\n"))
+	mosquitto.Start(t, inner, mosquitto.Anybody,
+		"listener "+port+" 127.0.0.1", "cafile "+ca.File("ca.crt"), "certfile "+ca.File("broker.crt"), "keyfile "+ca.File("broker.pem"), "require_certificate true",
+	)
 	r, in := actorstest.New(t), listen(t, inner, "gatewayd/#")
 	cfg := config(address)
 	cfg.Url = "ssl://" + address
@@ -229,8 +231,8 @@ func TestExpiredCertificate(t *testing.T) {
 
 // A link of a few kilobytes a second, as CAT-M has it at the edge of its cell, gets small batches with what matters, in few digits, and all of that arrives.
 func TestASlowLink(t *testing.T) {
-	address := freePlace(t)
-	mosquitto(t, address, anybody)
+	address := freeport.Address(t)
+	mosquitto.Start(t, address, mosquitto.Anybody)
 	r, in := actorstest.New(t), listen(t, address, "gatewayd/#")
 	cfg := config(throttled(t, address, 8000))
 	decimals := int32(0)

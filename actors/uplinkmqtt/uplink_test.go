@@ -18,7 +18,9 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/uplinkmqtt"
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/record"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
@@ -110,8 +112,8 @@ func counted(n uint64) (all []uint64) {
 }
 
 func TestRecordsReachABroker(t *testing.T) {
-	address := freePlace(t)
-	mosquitto(t, address, anybody)
+	address := freeport.Address(t)
+	mosquitto.Start(t, address, mosquitto.Anybody)
 	for _, version := range []string{"3.1.1", "5"} {
 		for qos := range uint32(2) {
 			t.Run(fmt.Sprint(version, " QoS ", qos+1), func(t *testing.T) {
@@ -135,7 +137,7 @@ func TestRecordsReachABroker(t *testing.T) {
 
 // A broker that goes away and comes back gets everything.
 func TestABrokerThatComesAndGoes(t *testing.T) {
-	address := freePlace(t)
+	address := freeport.Address(t)
 	r := actorstest.New(t)
 	cell := r.Start(path, uplinkmqtt.Kind, config(address))
 	n := uint64(0)
@@ -143,7 +145,7 @@ func TestABrokerThatComesAndGoes(t *testing.T) {
 		write(t, r, n+1, 50) // there is none
 		n += 50
 		r.Until("it is missed", func() bool { return cell.State() == actors.Unreachable })
-		stop := mosquitto(t, address, anybody)
+		stop := mosquitto.Start(t, address, mosquitto.Anybody)
 		write(t, r, n+1, 100)
 		n += 100
 		r.Until("the broker has all", func() bool {
@@ -200,8 +202,8 @@ func relay(t *testing.T, to string, after int64) string {
 
 // A link that breaks all the time, in the middle of messages as well, loses nothing and mixes nothing up.
 func TestALinkThatBreaksAllTheTime(t *testing.T) {
-	address := freePlace(t)
-	mosquitto(t, address, anybody)
+	address := freeport.Address(t)
+	mosquitto.Start(t, address, mosquitto.Anybody)
 	for _, version := range []string{"3.1.1", "5"} {
 		t.Run(version, func(t *testing.T) {
 			r, in := actorstest.New(t), listen(t, address, "gatewayd/#")
@@ -222,8 +224,8 @@ func TestALinkThatBreaksAllTheTime(t *testing.T) {
 
 // Only what the application says it has counts.
 func TestAnApplicationAcknowledges(t *testing.T) {
-	address := freePlace(t)
-	mosquitto(t, address, anybody)
+	address := freeport.Address(t)
+	mosquitto.Start(t, address, mosquitto.Anybody)
 	r, in := actorstest.New(t), listen(t, address, "up/#")
 	cfg := config(address)
 	cfg.Shape, cfg.Topic, cfg.AckTopic = "custom", "up/${gateway}", "acks/${gateway}"
@@ -247,8 +249,8 @@ func TestAnApplicationAcknowledges(t *testing.T) {
 }
 
 func TestCommandsAndPresence(t *testing.T) {
-	address := freePlace(t)
-	mosquitto(t, address, anybody)
+	address := freeport.Address(t)
+	mosquitto.Start(t, address, mosquitto.Anybody)
 	for _, version := range []string{"3.1.1", "5"} {
 		t.Run(version, func(t *testing.T) {
 			r, in := actorstest.New(t), listen(t, address, "gatewayd/test/answer/#", "my/answers", "presence"+version)
@@ -300,8 +302,8 @@ func TestCommandsAndPresence(t *testing.T) {
 
 // Debian's own client sees what is sent.
 func TestBesideMosquittoSub(t *testing.T) {
-	address := freePlace(t)
-	mosquitto(t, address, anybody)
+	address := freeport.Address(t)
+	mosquitto.Start(t, address, mosquitto.Anybody)
 	host, port, _ := net.SplitHostPort(address)
 	r := actorstest.New(t)
 	cfg := config(address)

@@ -4,7 +4,6 @@ package hubtest
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
 )
 
 // Hub is a cluster.
@@ -106,12 +106,8 @@ system_account: SYS
 
 // free is an address of this machine that nobody listens on.
 func free() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	port, err := freeport.Find()
+	return fmt.Sprint("127.0.0.1:", port), err
 }
 
 // Start starts n servers with these users, who are in account FLEET beside admin, who may do everything.

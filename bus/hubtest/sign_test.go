@@ -3,7 +3,6 @@ package hubtest_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,6 +16,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/bus/hubtest"
+	"gatewayd/protocols/freeport"
 )
 
 // account makes an account of a hub that trusts an operator: its seed in a file, its public key and its JWT.
@@ -59,12 +59,7 @@ func TestJWT(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	leafs, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := leafs.Addr().String()
-	leafs.Close()
+	address := freeport.Address(t)
 	file := filepath.Join(dir, "hub.conf")
 	text := fmt.Sprintf("listen: 127.0.0.1:-1\noperator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload: { %s: %s, %s: %s }\nleafnodes { listen: \"%s\" }\njetstream { store_dir: %q }\n",
 		token, sysKey, fleetKey, fleetToken, sysKey, sysToken, address, dir)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gatewayd/protocols/freeport"
 	configv1 "gatewayd/schemas/config/v1"
 )
 
@@ -49,16 +49,6 @@ func (s *site) fill() (free func()) {
 	return func() { _ = os.Remove(file) }
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // The disk fills up while the daemon runs, stays full for longer than the ladder
 // has patience, and gets space again: nobody misses a poll, the bus is cycled,
 // and the history works again.
@@ -69,7 +59,7 @@ func TestFaultFullDisk(t *testing.T) {
 	units = append(units, serial...)
 	s.extra = faultLab
 	s.disk("6m")
-	s.head = strings.Replace(s.head, `"127.0.0.1:0"`, strconv.Quote(freeAddress(t)), 1) // the same after a cycle
+	s.head = strings.Replace(s.head, `"127.0.0.1:0"`, strconv.Quote(freeport.Address(t)), 1) // the same after a cycle
 	r := s.start()
 	w, m := r.watch(), startMetronome(t)
 	w.good(units...)

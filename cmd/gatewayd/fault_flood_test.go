@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
 	actorv1 "gatewayd/schemas/actor/v1"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -32,7 +33,7 @@ func TestFaultFloods(t *testing.T) {
 	units := s.host("plc", 100*time.Millisecond, 1, 2)
 	aim := s.host("aim", 100*time.Millisecond, 3) // the one that the commands go to
 	_, serial := s.wire("rs485", 200*time.Millisecond, 11)
-	address := freeAddress(t)
+	address := freeport.Address(t)
 	s.extra = faultLab + "\n[mqtt]\nkind = \"mqtt-broker\"\nlisten = \"" + address + "\"\nmax-clients-per-address = 500\nmax-clients = 600\n"
 	r := s.start()
 	w, m := r.watch(), startMetronome(t)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gatewayd/protocols/freeport"
 )
 
 // A disk that only can be read any more, or has no byte left, when the daemon
@@ -16,7 +18,7 @@ func TestFaultStartsOnAReadOnlyOrFullDisk(t *testing.T) {
 	s := newSite(t)
 	units := s.host("plc", 100*time.Millisecond, 1, 2)
 	s.extra = faultLab
-	s.head = strings.Replace(s.head, `"127.0.0.1:0"`, strconv.Quote(freeAddress(t)), 1) // bus.url cannot be written
+	s.head = strings.Replace(s.head, `"127.0.0.1:0"`, strconv.Quote(freeport.Address(t)), 1) // bus.url cannot be written
 	s.disk("6m")
 	first := s.start()
 	url, err := os.ReadFile(s.data + "/" + urlFile)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/protocols/freeport"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 	trackv1 "gatewayd/schemas/track/v1"
@@ -34,10 +34,10 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 	t.Helper()
 	switch m := k.ConfigType().New().Interface().(type) {
 	case *mqttv1.Broker:
-		m.Listen = freePlace(t)
+		m.Listen = freeport.Address(t)
 		return m
 	case *mqttv1.Bridge:
-		m.Url = "tcp://" + freePlace(t)
+		m.Url = "tcp://" + freeport.Address(t)
 		return m
 	case *mqttv1.Device:
 		m.Broker = "edge/broker"
@@ -47,7 +47,7 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 		m.Port = filepath.Join(t.TempDir(), "tty")
 		return m
 	case *modbusv1.DtuListener:
-		m.Listen = freePlace(t)
+		m.Listen = freeport.Address(t)
 		return m
 	case *modbusv1.DtuLink:
 		m.Listener, m.Registration = "field/dtus", "1"
@@ -85,17 +85,6 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 	default:
 		return m
 	}
-}
-
-// freePlace is where nobody listens.
-func freePlace(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // shared are folders of actors that are no kinds.

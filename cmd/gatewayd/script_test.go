@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/serial/line"
 )
@@ -64,19 +64,11 @@ type scene struct{ plant *plant }
 
 type sceneKey struct{}
 
-// freePortCommand is "freeport NAME": $NAME becomes a port nobody uses, and that
-// the kernel gives to no outgoing connection before the script has it.
+// freePortCommand is "freeport NAME": $NAME becomes a port nobody uses.
 func freePortCommand(ts *testscript.TestScript, _ bool, args []string) {
-	for range 100 {
-		port := strconv.Itoa(10_000 + rand.IntN(20_000)) // below the range of ephemeral ports
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			ts.Check(l.Close())
-			ts.Setenv(args[0], port)
-			return
-		}
-	}
-	ts.Fatalf("no port is free")
+	port, err := freeport.Find()
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(port))
 }
 
 // busyCommand is "busy NAME": $NAME becomes a port that is in use.

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/mqttclient/mosquitto"
@@ -89,7 +90,7 @@ func newFarEnds(t *testing.T) *farEnds {
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	t.Cleanup(web.Close)
-	sink := freePlace(t)
+	sink := freeport.Address(t)
 	f.sink = fmt.Sprintf("exec gatewayd mdi-sink --listen %s --tls --cert %s --key %s --ca %s &sink&\n", sink, ca.File("server.crt"), ca.File("server.pem"), f.ca)
 	f.config = fmt.Sprintf(sendField, meterPlant(t))
 	f.places = strings.NewReplacer(
@@ -106,7 +107,7 @@ func newFarEnds(t *testing.T) *farEnds {
 
 // broker runs mosquitto without TLS, with it, and for those who show a certificate; what is published is noted, and a TR50 server answers there.
 func (f *farEnds) broker(t *testing.T, ca *pki.Authority) (plain, secure, mutual string) {
-	secure, mutual = freePlace(t), freePlace(t)
+	secure, mutual = freeport.Address(t), freeport.Address(t)
 	listener := func(address string) []string {
 		_, port, _ := net.SplitHostPort(address)
 		return []string{"listener " + port + " 127.0.0.1", "cafile " + f.ca, "certfile " + ca.File("server.crt"), "keyfile " + ca.File("server.pem")}

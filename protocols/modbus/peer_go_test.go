@@ -8,6 +8,7 @@ import (
 
 	simonvetter "github.com/simonvetter/modbus"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 )
 
@@ -51,7 +52,7 @@ func (g *goMeter) HandleInputRegisters(r *simonvetter.InputRegistersRequest) ([]
 }
 
 func TestOurClientAsksSimonvetter(t *testing.T) {
-	port := freePort(t)
+	port := freeport.Port(t)
 	g := &goMeter{}
 	s, err := simonvetter.NewServer(&simonvetter.ServerConfiguration{URL: "tcp://127.0.0.1:" + port, Timeout: 10 * time.Second}, g)
 	if err != nil {

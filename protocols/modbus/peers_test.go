@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 )
@@ -93,16 +94,6 @@ func dialed(t *testing.T, port string) net.Conn {
 	}
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
 // awake asks a server on a line that is just starting until it answers.
 func awake(t *testing.T, conn modbus.Conn, f modbus.Framing) {
 	t.Helper()
@@ -124,7 +115,7 @@ func TestOurClientAsksRealServers(t *testing.T) {
 	libmodbus, pymodbus := []string{compiled(t, "server.c")}, python(t, "server.py")
 	for name, server := range map[string][]string{"libmodbus": libmodbus, "pymodbus": pymodbus} {
 		t.Run(name+"/tcp", func(t *testing.T) {
-			port := freePort(t)
+			port := freeport.Port(t)
 			start(t, append(server, "tcp", port)...)
 			l := modbus.NewLink(dialed(t, port), modbus.TCP, modbus.Options{Timeout: 3 * time.Second})
 			everyFunction(t, l, 7)

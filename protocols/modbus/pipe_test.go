@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 )
@@ -73,7 +74,7 @@ func TestAPipeToRealServers(t *testing.T) {
 	libmodbus, pymodbus := []string{compiled(t, "server.c")}, python(t, "server.py")
 	for name, server := range map[string][]string{"libmodbus": libmodbus, "pymodbus": pymodbus} {
 		t.Run(name, func(t *testing.T) {
-			port := freePort(t)
+			port := freeport.Port(t)
 			start(t, append(server, "tcp", port)...)
 			checkPipe(t, modbus.NewPipe(dialed(t, port), modbus.Options{Timeout: 20 * time.Second}))
 		})

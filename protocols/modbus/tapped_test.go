@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 )
 
@@ -42,7 +43,7 @@ func TestTapAgreesWithLibmodbus(t *testing.T) {
 		t.Run(f.String(), func(t *testing.T) {
 			var said bytes.Buffer
 			tap := modbus.NewTap()
-			port, conn := freePort(t), modbus.Conn(nil)
+			port, conn := freeport.Port(t), modbus.Conn(nil)
 			where := port
 			if f == modbus.RTU {
 				near, far := tty(t)

@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/srv/srvtest"
 )
 
@@ -45,7 +47,7 @@ func versions(t *testing.T, test func(t *testing.T, version int)) {
 }
 
 func TestMessagesOfAllQualities(t *testing.T) {
-	address, _ := mosquitto(t, anybody)
+	address := mosquitto.Run(t)
 	versions(t, func(t *testing.T, version int) {
 		got, kept := make(chan mqttclient.Message, 10), make(chan mqttclient.Message, 10)
 		base := fmt.Sprintf("v%d/", version)
@@ -83,7 +85,7 @@ func TestMessagesOfAllQualities(t *testing.T) {
 }
 
 func TestOverlappingSubscriptions(t *testing.T) {
-	address, _ := mosquitto(t, anybody)
+	address := mosquitto.Run(t)
 	narrow, wide, added := make(chan string, 10), make(chan string, 10), make(chan string, 10)
 	to := func(out chan string) func(mqttclient.Message) {
 		return func(m mqttclient.Message) { out <- string(m.Payload) }
@@ -105,7 +107,7 @@ func TestOverlappingSubscriptions(t *testing.T) {
 }
 
 func TestManyAtOnceInOrder(t *testing.T) {
-	address, _ := mosquitto(t, anybody+"max_queued_messages 0\n")
+	address := mosquitto.Run(t, "max_queued_messages 0")
 	versions(t, func(t *testing.T, version int) {
 		const n = 5000
 		got := make(chan mqttclient.Message, n)
@@ -136,7 +138,7 @@ func TestManyAtOnceInOrder(t *testing.T) {
 }
 
 func TestWill(t *testing.T) {
-	address, _ := mosquitto(t, anybody)
+	address := mosquitto.Run(t)
 	versions(t, func(t *testing.T, version int) {
 		got := make(chan mqttclient.Message, 10)
 		dial(t, mqttclient.Config{URL: "tcp://" + address, Version: version, Subscriptions: []mqttclient.Subscription{{Filter: "will", OnMessage: func(m mqttclient.Message) { got <- m }}}})
@@ -161,7 +163,8 @@ func TestWill(t *testing.T) {
 
 func TestTheEndOfAConnection(t *testing.T) {
 	versions(t, func(t *testing.T, version int) {
-		address, stop := mosquitto(t, anybody)
+		address := freeport.Address(t)
+		stop := mosquitto.Start(t, address, mosquitto.Anybody)
 		lost := make(chan error, 10)
 		k := dial(t, mqttclient.Config{URL: "tcp://" + address, Version: version, OnLost: func(err error) { lost <- err }})
 		stop()
@@ -182,8 +185,9 @@ func TestTheEndOfAConnection(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	address, _ := mosquitto(t, "allow_anonymous false\n")
-	open, _ := mosquitto(t, anybody+"max_packet_size 2000\nmessage_size_limit 1000\n")
+	address := freeport.Address(t)
+	mosquitto.Start(t, address, "allow_anonymous false")
+	open := mosquitto.Run(t, "max_packet_size 2000", "message_size_limit 1000")
 	versions(t, func(t *testing.T, version int) {
 		for says, cfg := range map[string]mqttclient.Config{
 			"not authorized":           {URL: "tcp://" + address, Username: "Ann", Password: "x"},
@@ -288,7 +292,7 @@ func TestMatches(t *testing.T) {
 
 // What is published to us by another client's tool comes, and the other way round.
 func TestBesideMosquittosOwnClients(t *testing.T) {
-	address, _ := mosquitto(t, anybody)
+	address := mosquitto.Run(t)
 	host, port, _ := net.SplitHostPort(address)
 	versions(t, func(t *testing.T, version int) {
 		got := make(chan mqttclient.Message, 1)
@@ -311,7 +315,7 @@ func TestBesideMosquittosOwnClients(t *testing.T) {
 
 // A broker that an SRV record names is found, past a target where nobody listens.
 func TestBrokerByDNS(t *testing.T) {
-	address, _ := mosquitto(t, "allow_anonymous true\n")
+	address := mosquitto.Run(t)
 	_, port, _ := net.SplitHostPort(address)
 	const name = "_mqtt._tcp.example.com"
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -9,13 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/mosquitto"
 )
 
 // When a ping is answered, the broker has taken what was sent before at QoS 0: a message that another connection publishes then comes
 // behind it.
 func TestPing(t *testing.T) {
-	address, _ := mosquitto(t, anybody)
+	address := mosquitto.Run(t)
 	versions(t, func(t *testing.T, version int) {
 		got := make(chan mqttclient.Message, 1000)
 		dial(t, mqttclient.Config{URL: "tcp://" + address, Version: version, ClientID: "hears", Subscriptions: []mqttclient.Subscription{
@@ -44,7 +46,8 @@ func TestPing(t *testing.T) {
 }
 
 func TestManyPings(t *testing.T) {
-	address, stop := mosquitto(t, anybody)
+	address := freeport.Address(t)
+	stop := mosquitto.Start(t, address, mosquitto.Anybody)
 	k := dial(t, mqttclient.Config{URL: "tcp://" + address, KeepAlive: time.Second})
 	var all sync.WaitGroup
 	var failed atomic.Int32

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/dial"
 )
@@ -25,7 +26,7 @@ func connect(t *testing.T, address string, f dial.Files) (*tls.Conn, error) {
 }
 
 func TestAskPymodbusOverTLS(t *testing.T) {
-	ca, port := newAuthority(t, "ca"), freePort(t)
+	ca, port := newAuthority(t, "ca"), freeport.Port(t)
 	cert, key := ca.issue("meter.example", nil)
 	start(t, append(python(t), "server", "tls", port, cert, key, ca.file)...)
 	var conn *tls.Conn
@@ -254,7 +255,7 @@ func TestOpenSSLJudgesUs(t *testing.T) {
 		"old":         {"-tls1_1", ca.files(), "protocol version"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			port := freePort(t)
+			port := freeport.Port(t)
 			start(t, openssl, "s_server", "-quiet", "-accept", "127.0.0.1:"+port, "-cert", cert, "-key", key, "-CAfile", ca.file, "-Verify", "1",
 				"-verify_return_error", c.version, "-cipher", "ALL:@SECLEVEL=0")
 			eventually(t, func() error {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/datagram"
 	"gatewayd/protocols/modbus/dial"
@@ -18,7 +19,7 @@ var kinds = map[string]modbus.Framing{"udp": modbus.TCP, "rtu-over-udp": modbus.
 func TestAskPymodbusOverUDP(t *testing.T) {
 	for kind, f := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			port := freePort(t)
+			port := freeport.Port(t)
 			start(t, append(python(t), "server", kind, port)...)
 			conn, err := dial.UDP(context.Background(), "127.0.0.1:"+port)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/creack/pty"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/server"
 	"gatewayd/protocols/serial"
@@ -25,16 +26,6 @@ func (f fixed) Handle(dst []byte, q *server.Query) []byte {
 
 func nobody(server.Port, error) {}
 
-func free(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // tells says what a master reads; -1: nothing.
 func tells(t testing.TB, l *modbus.Link) int {
 	t.Helper()
@@ -46,7 +37,7 @@ func tells(t testing.TB, l *modbus.Link) int {
 }
 
 func TestMastersStayWhoseDoorStays(t *testing.T) {
-	a, b, c := free(t), free(t), free(t)
+	a, b, c := freeport.Address(t), freeport.Address(t), freeport.Address(t)
 	way := func(at string, f modbus.Framing) server.TCP { return server.TCP{Listen: at, Framing: f} }
 	s, err := server.Open(server.Config{Masters: 3}, fixed(1), []server.TCP{way(a, modbus.TCP), way(b, modbus.RTUOverTCP)}, nil, nobody)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/server"
 )
@@ -100,7 +101,7 @@ func secured(t testing.TB, own *identity, cas ...*identity) (at string, f server
 	dir := t.TempDir()
 	f = server.Files{Certificate: filepath.Join(dir, "own.pem"), Key: filepath.Join(dir, "own.key"), CA: filepath.Join(dir, "ca.pem")}
 	install(t, f, own, cas...)
-	at = free(t)
+	at = freeport.Address(t)
 	s, err := server.Open(server.Config{}, fixed(1), []server.TCP{{Listen: at, Framing: modbus.TCP, TLS: &f, Readers: []string{"viewer"}}}, nil, nobody)
 	if err != nil {
 		t.Fatal(err)

@@ -6,13 +6,13 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/target"
 	"gatewayd/protocols/serial/line"
@@ -111,12 +111,7 @@ func ask(to target.Target) error {
 func TestReachesOtherMakersServers(t *testing.T) {
 	for name, server := range servers(t) {
 		t.Run(name+"/tcp", func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-			_ = l.Close()
+			port := freeport.Port(t)
 			start(t, append(server, "tcp", port)...)
 			reads(t, "tcp://127.0.0.1:"+port+"/7")
 		})
@@ -132,12 +127,7 @@ func TestReachesOtherMakersServers(t *testing.T) {
 		reads(t, "ascii://"+near+"/7?baud=19200")
 	})
 	t.Run("pymodbus/udp", func(t *testing.T) {
-		l, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := strconv.Itoa(l.LocalAddr().(*net.UDPAddr).Port)
-		_ = l.Close()
+		port := freeport.Port(t)
 		start(t, "/usr/bin/python3", "../dial/testdata/peer.py", "server", "udp", port)
 		reads(t, "udp://127.0.0.1:"+port+"/7")
 	})

@@ -2,13 +2,18 @@
 package mosquitto
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"gatewayd/protocols/freeport"
 )
 
 const (
@@ -16,36 +21,65 @@ const (
 	patience = time.Minute // until it listens
 )
 
+// Anybody is the line of its config that lets everybody in.
+const Anybody = "allow_anonymous true"
+
 // Run runs it on a port of its own until the end of the test, open to everybody, and returns its host:port. config
 // are further lines of its file.
 func Run(t testing.TB, config ...string) (address string) {
 	t.Helper()
+	address = freeport.Address(t)
+	Start(t, address, append([]string{Anybody}, config...)...)
+	return address
+}
+
+// Start runs it at a host:port with these lines of config until stop, which lets it write down what it keeps, or until the
+// end of the test.
+func Start(t testing.TB, address string, config ...string) (stop func()) {
+	t.Helper()
 	if _, err := os.Stat(program); err != nil {
 		t.Fatal("mosquitto is missing: apt-get install -y mosquitto")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	_ = l.Close()
 	_, port, _ := net.SplitHostPort(address)
 	file := filepath.Join(t.TempDir(), "mosquitto.conf")
-	lines := append([]string{"user root", "listener " + port + " 127.0.0.1", "allow_anonymous true"}, config...)
+	lines := append([]string{"user root", "listener " + port + " 127.0.0.1"}, config...)
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	var words bytes.Buffer
 	cmd := exec.Command(program, "-c", file)
+	cmd.Stdout, cmd.Stderr = &words, &words
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }()
+	stop = sync.OnceFunc(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		if t.Failed() {
+			t.Logf("mosquitto says:\n%s", &words)
+		}
+	})
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if conn, err := net.Dial("tcp", address); err == nil {
 			_ = conn.Close()
-			return address
+			return stop
+		}
+		select {
+		case <-ended:
+			t.Fatal("mosquitto does not start")
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 	t.Fatal("mosquitto does not listen")
-	return ""
+	return nil
 }

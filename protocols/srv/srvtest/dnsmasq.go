@@ -2,15 +2,16 @@
 package srvtest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/srv"
 )
 
@@ -28,12 +29,10 @@ func Run(t testing.TB, service string, ports ...string) srv.Resolver {
 			t.Fatal("dnsmasq is missing: apt-get install -y dnsmasq-base")
 		}
 	}
-	u, err := net.ListenPacket("udp", "127.0.0.1:0")
+	port, err := freeport.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := u.LocalAddr().(*net.UDPAddr).Port
-	_ = u.Close()
 	arguments := []string{
 		"--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=", "--pid-file=", "--listen-address=127.0.0.1",
 		"--bind-interfaces", fmt.Sprint("--port=", port), "--local=/example.com/", "--host-record=" + Host + ",127.0.0.1",
@@ -41,17 +40,26 @@ func Run(t testing.TB, service string, ports ...string) srv.Resolver {
 	for i, p := range ports {
 		arguments = append(arguments, fmt.Sprintf("--srv-host=%s,%s,%s,%d,1", service, Host, p, i+1))
 	}
+	words, ended := &bytes.Buffer{}, make(chan error, 1)
 	c := exec.Command(program, arguments...)
+	c.Stdout, c.Stderr = words, words
 	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-	r := srv.Resolver{File: filepath.Join(t.TempDir(), "resolv.conf"), Port: uint16(port)}
-	if err := os.WriteFile(r.File, []byte("nameserver 127.0.0.1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	go func() { ended <- c.Wait(); cancel() }()
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		<-ended
+		if t.Failed() {
+			t.Logf("dnsmasq says:\n%s", words)
+		}
+	})
+	r := srv.Resolver{File: filepath.Join(t.TempDir(), "resolv.conf"), Port: uint16(port)}
+	if err := os.WriteFile(r.File, []byte("nameserver 127.0.0.1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for err = ctx.Err(); ctx.Err() == nil; {
 		if _, err = r.Lookup(ctx, service); err == nil {
 			return r
