@@ -2,9 +2,7 @@ package mqtt
 
 import (
 	"errors"
-	"io"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -118,96 +116,10 @@ func (s *socket) room(n int) bool {
 	return s.closed || s.out+len(s.pending)+n <= s.guard.cfg.WriteBuffer/4
 }
 
-// Read implements io.Reader. Whoever asks is answered at once, however often: what comes in pays for what goes out.
-func (s *socket) Read(b []byte) (n int, err error) {
-	if s.in != nil {
-		n = copy(b, s.in[s.at:])
-		if s.at += n; s.at == len(s.in) {
-			s.guard.recycle(s.in)
-			s.in = nil
-		}
-		return n, nil
-	}
-	if n, err = s.Conn.Read(b); n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		n, err = s.late(b, err)
-	}
-	s.begun = s.begun || n > 0
-	s.earn(n)
-	return n, err
-}
-
-// late reads what was there in time although the deadline has passed before anybody came to read it: a machine that is busy
-// with a crowd must not turn out who has been waiting in it. Of CONNECT that goes for its beginning only, or else who sends
-// a byte now and then would be waited for.
-func (s *socket) late(b []byte, why error) (n int, err error) {
-	if s.raw == nil || s.begun && !s.taken || s.isClosed() {
-		return 0, why
-	}
-	err = s.raw.Control(func(fd uintptr) { n, _ = syscall.Read(int(fd), b) })
-	if err != nil || n <= 0 {
-		return 0, why
-	}
-	if !s.taken {
-		_ = s.Conn.SetReadDeadline(time.Now().Add(s.guard.cfg.ConnectTimeout))
-	}
-	return n, nil
-}
-
 func (s *socket) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed
-}
-
-func (s *socket) earn(n int) {
-	if n > 0 {
-		s.mu.Lock()
-		s.tokens = min(s.tokens+2, burst) // the acknowledgement and the answer
-		s.mu.Unlock()
-	}
-}
-
-// await returns once something has come, and holds no buffer while it waits.
-func (s *socket) await() error {
-	if s.in != nil || s.raw == nil {
-		return nil
-	}
-	err := s.raw.Read(s.filling)
-	if errors.Is(err, os.ErrDeadlineExceeded) && !s.isClosed() {
-		if s.raw.Control(func(fd uintptr) { s.fill(fd) }) == nil && s.in != nil {
-			return nil // see late
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return s.inErr
-}
-
-// fill reads what there is; false: nothing.
-//
-//go:noinline
-func (s *socket) fill(fd uintptr) bool {
-	b := s.guard.buffer()
-	b = b[:cap(b)]
-	n, err := syscall.Read(int(fd), b)
-	for err == syscall.EINTR {
-		n, err = syscall.Read(int(fd), b)
-	}
-	if n > 0 {
-		s.in, s.at = b[:n], 0
-		s.earn(n)
-		return true
-	}
-	s.guard.recycle(b)
-	switch {
-	case err == syscall.EAGAIN:
-		return false
-	case err == nil:
-		err = io.EOF
-	}
-	s.inErr = err
-	return true
 }
 
 // spend takes one token of the bucket that decides between "now" and "with the next batch".
@@ -384,16 +296,6 @@ func (s *socket) hangUp() {
 
 // SetDeadline moves the read deadline only: the library uses it for keep alive, and writes have a clock of their own.
 func (s *socket) SetDeadline(t time.Time) error { return s.SetReadDeadline(t) }
-
-// SetReadDeadline is ignored once the socket is closed, so that nothing revives its reader.
-func (s *socket) SetReadDeadline(t time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return net.ErrClosed
-	}
-	return s.Conn.SetReadDeadline(t)
-}
 
 // SetWriteDeadline does nothing: a write never waits.
 func (s *socket) SetWriteDeadline(time.Time) error { return nil }
