@@ -51,7 +51,7 @@ func Run(t testing.TB, service string, ports ...string) srv.Resolver {
 	go func() { ended <- c.Wait(); cancel() }()
 	t.Cleanup(func() {
 		_ = c.Process.Kill()
-		<-ended
+		_ = <-ended
 		if t.Failed() {
 			t.Logf("dnsmasq says:\n%s", words)
 		}
