@@ -40,7 +40,7 @@ func Run(t testing.TB, service string, ports ...string) srv.Resolver {
 	for i, p := range ports {
 		arguments = append(arguments, fmt.Sprintf("--srv-host=%s,%s,%s,%d,1", service, Host, p, i+1))
 	}
-	words, ended := &bytes.Buffer{}, make(chan error, 1)
+	words, ended := &bytes.Buffer{}, make(chan struct{})
 	c := exec.Command(program, arguments...)
 	c.Stdout, c.Stderr = words, words
 	if err := c.Start(); err != nil {
@@ -48,10 +48,10 @@ func Run(t testing.TB, service string, ports ...string) srv.Resolver {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	go func() { ended <- c.Wait(); cancel() }()
+	go func() { _ = c.Wait(); close(ended); cancel() }()
 	t.Cleanup(func() {
 		_ = c.Process.Kill()
-		_ = <-ended
+		<-ended
 		if t.Failed() {
 			t.Logf("dnsmasq says:\n%s", words)
 		}
