@@ -36,11 +36,11 @@ const (
 )
 
 // told are the leaves of events that say who did what, or that somebody was let in no more.
-var told = [...]string{"audited", "revoked", "restored", "cut", "refused", "insecure", "lists", "applied", "rolled-back", "commanded"}
+var told = [...]string{"audited", "claimed", "revoked", "restored", "cut", "refused", "insecure", "lists", "applied", "rolled-back", "commanded"}
 
 type keeper struct {
 	cfg     *auditv1.Log
-	log     *audit.Log // nil until it is open; while writing, the worker's
+	log     *audit.Log // nil until it is open
 	waits   []audit.Record
 	writing bool
 	lost    uint64 // records that there was no room for
@@ -92,6 +92,8 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		if m.err == nil {
 			k.write(c)
 		}
+	case actors.Stopped:
+		k.end(c)
 	case sayHead:
 		k.write(c) // also tries again what failed
 		k.say(c)
@@ -181,6 +183,16 @@ func (k *keeper) write(c *actors.Context) {
 		n, err := log.Append(records...)
 		return written{records[n:], err}, nil
 	})
+}
+
+// end writes what still waits, behind what is being written.
+func (k *keeper) end(c *actors.Context) {
+	if k.log == nil || len(k.waits) == 0 {
+		return
+	}
+	if n, err := k.log.Append(k.waits...); err != nil {
+		c.Log().Error("records of the audit log are lost", "records", len(k.waits)-n, "err", err)
+	}
 }
 
 func (k *keeper) judge(c *actors.Context, err error) {

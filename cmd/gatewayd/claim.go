@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,11 +23,12 @@ import (
 type claim struct {
 	file, data, operator string
 	hosts                []string
-	plain                bool
+	plain, open          bool
+	doors                []string // where the gateway listens once it is claimed
 }
 
 func claimCommand() *cobra.Command {
-	c := &claim{}
+	c, r := &claim{}, &remoteClaim{}
 	cmd := &cobra.Command{
 		Use:   "claim",
 		Short: "Make the first operator, an authority and certificates, and close the doors to all others",
@@ -34,33 +37,77 @@ asks for a password, makes the first operator, a private certificate authority i
 <data>/pki, a certificate of the gateway and one of the operator, and writes an
 access-control into the config file, which every door then asks: the bus, MQTT
 and HTTP, encrypted. Everybody else needs an identity of his own from then on.
-The config is checked before it is written; what stood there is kept beside it.`,
+The config is checked before it is written; what stood there is kept beside it.
+
+From another machine, claim a gateway that has a claim-door by the code that it
+shows in its log, with --code and --server. The operator's key is made here and
+stays here, the code is not sent, and the gateway starts again by itself, with
+its doors open to the network, now that they are closed to strangers.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := r.check(cmd, c); err != nil {
+				return err
+			}
 			password, err := readPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), true)
 			if err != nil {
 				return err
 			}
-			done, err := c.run(password)
+			run := c.run
+			if r.code != "" {
+				run = func(password string) (string, error) { return r.run(cmd.Context(), c, password) }
+			}
+			done, err := run(password)
 			if err == nil {
 				_, err = fmt.Fprint(cmd.OutOrStdout(), done)
 			}
 			return err
 		},
 	}
-	host, _ := os.Hostname()
 	cmd.Flags().StringVarP(&c.file, "config", "c", "gateway.toml", "config file")
 	cmd.Flags().StringVar(&c.data, "data", dataDir(), "data directory of the gateway")
 	cmd.Flags().StringVar(&c.operator, "operator", "operator", "name of the first operator")
-	cmd.Flags().StringSliceVar(&c.hosts, "host", []string{host, "localhost", "127.0.0.1", "::1"}, "names and addresses by which clients reach the gateway")
+	cmd.Flags().StringSliceVar(&c.hosts, "host", nil, "names and addresses by which clients reach the gateway (default what it is called, its addresses and, with --server, that)")
 	cmd.Flags().BoolVar(&c.plain, "plain", false, "no authority and no certificates: the doors stay unencrypted")
+	cmd.Flags().BoolVar(&c.open, "open", false, "doors that listen on the gateway alone listen on all its addresses then (default with --code)")
+	r.flags(cmd)
 	return cmd
 }
 
+// here is how a gateway is called that is reached from where it is.
+func here() []string {
+	host, _ := os.Hostname()
+	all := []string{host, "localhost", "127.0.0.1", "::1"}
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() {
+			all = append(all, ip.IP.String())
+		}
+	}
+	return all
+}
+
 func (c *claim) run(password string) (string, error) {
+	if c.hosts == nil {
+		c.hosts = here()
+	}
+	_, keep, err := c.prepare(access.Hash([]byte(password)), func(a *pki.Authority, o pki.Order) ([]byte, error) {
+		_, err := a.Issue(o, time.Now())
+		return nil, err
+	})
+	if err == nil {
+		err = keep()
+	}
+	if err != nil {
+		return "", err
+	}
+	return c.done(filepath.Join(c.data, "pki")), nil
+}
+
+// prepare makes what the operator gets, by certify; keep then writes him into the config.
+func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]byte, error)) (chain []byte, keep func() error, err error) {
 	tree, problems := load(c.file)
 	if err := refused(problems); err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	claimed := ""
 	tree.Walk(func(n *config.Node) {
@@ -69,70 +116,88 @@ func (c *claim) run(password string) (string, error) {
 		}
 	})
 	if claimed != "" {
-		return "", fmt.Errorf("%s has been claimed: %q says who may come in", c.file, claimed)
+		return nil, nil, fmt.Errorf("%s has been claimed: %q says who may come in", c.file, claimed)
 	}
 	old, err := os.ReadFile(c.file)
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	dir, err := filepath.Abs(filepath.Join(c.data, "pki"))
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
-	text := c.written(string(old), dir, access.Hash([]byte(password)))
-	if _, problems := parse(c.file, []byte(text)); refused(problems) != nil {
-		return "", fmt.Errorf("the config would not be right any more, and was left as it is: %w", refused(problems))
+	text := c.written(string(old), dir, hash)
+	if tree, problems = parse(c.file, []byte(text)); refused(problems) != nil {
+		return nil, nil, fmt.Errorf("the config would not be right any more, and was left as it is: %w", refused(problems))
 	}
+	c.doors = doorsOf(tree)
 	if !c.plain {
-		if err := c.certify(dir); err != nil {
-			return "", err
+		if chain, err = c.certify(dir, certify); err != nil {
+			return nil, nil, err
 		}
 	}
-	if err := writeLike(c.file, c.file+".unclaimed", old); err != nil {
-		return "", err
-	}
-	if err := writeLike(c.file, c.file, []byte(text)); err != nil {
-		return "", err
-	}
-	return c.done(dir), nil
+	return chain, func() error {
+		if err := writeLike(c.file, c.file+".unclaimed", old); err != nil {
+			return err
+		}
+		return writeLike(c.file, c.file, []byte(text))
+	}, nil
 }
 
 // certify makes the authority, if there is none, and what it issues first.
-func (c *claim) certify(dir string) error {
+func (c *claim) certify(dir string, certify func(*pki.Authority, pki.Order) ([]byte, error)) ([]byte, error) {
 	if err := os.MkdirAll(c.data, 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	a, err := pki.Open(dir)
 	if err != nil {
 		if a, err = pki.Create(dir, "gateway "+c.hosts[0], time.Now()); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	now := time.Now()
-	_, one := a.Issue(pki.Order{Name: "gateway", Hosts: c.hosts, Lasts: defaultLife * day, Replace: true}, now)
-	_, other := a.Issue(pki.Order{Name: c.operator, Lasts: defaultLife * day, Replace: true}, now)
-	return errors.Join(one, other, ownAs(c.data, dir))
+	_, one := a.Issue(pki.Order{Name: "gateway", Hosts: c.hosts, Lasts: defaultLife * day, Replace: true}, time.Now())
+	chain, other := certify(a, pki.Order{Name: c.operator, Lasts: defaultLife * day, Replace: true})
+	return chain, errors.Join(one, other, ownAs(c.data, dir))
 }
+
+var (
+	doorLine   = regexp.MustCompile(`^(\s*)kind\s*=\s*["'](bus|mqtt-broker|http-server|claim-door)["']`)
+	listenLine = regexp.MustCompile(`^(\s*listen\s*=\s*["'])(?:127\.[0-9.]+|localhost|\[::1\])(:[0-9]+["'])`)
+)
+
+// usualPort is where a door listens that does not say, on the gateway alone.
+var usualPort = map[string]string{"mqtt-broker": "1883", "http-server": "8080"}
 
 // written is the config of a claimed gateway: each table of a door gets the keys that it lacks, and who may come in stands at the end.
 func (c *claim) written(old, dir, hash string) string {
 	lines := strings.Split(strings.TrimRight(old, "\n"), "\n")
-	door := regexp.MustCompile(`^(\s*)kind\s*=\s*["'](bus|mqtt-broker|http-server)["']`)
-	var out []string
+	doors := slices.Clone(lines)
 	for i, line := range lines {
-		out = append(out, line)
-		m := door.FindStringSubmatch(line)
+		m := doorLine.FindStringSubmatch(line)
 		if m == nil {
 			continue
 		}
-		has := keysOfTable(lines, i)
-		if !has["access"] {
-			out = append(out, m[1]+`access = "`+keeperPath+`"`)
-		}
-		if !has["tls"] && !c.plain {
-			out = append(out, fmt.Sprintf("%stls    = { certificate = %q, key = %[2]q, ca = %[3]q }", m[1], filepath.Join(dir, "gateway.pem"), filepath.Join(dir, "ca.crt")))
+		first, last := tableOf(lines, i)
+		has := keysOfTable(lines, first, last)
+		switch {
+		case m[2] == "claim-door" && !has["claimed"]:
+			doors[i] += "\n" + m[1] + "claimed = true"
+		case m[2] != "claim-door":
+			if !has["access"] {
+				doors[i] += "\n" + m[1] + `access = "` + keeperPath + `"`
+			}
+			if !has["tls"] && !c.plain {
+				doors[i] += fmt.Sprintf("\n%stls    = { certificate = %q, key = %[2]q, ca = %[3]q }", m[1], filepath.Join(dir, "gateway.pem"), filepath.Join(dir, "ca.crt"))
+			}
+			if usual := usualPort[m[2]]; c.open && usual != "" && !has["listen"] {
+				doors[i] += fmt.Sprintf("\n%slisten = %q", m[1], "0.0.0.0:"+usual)
+			}
+			for j := first; j < last && c.open; j++ {
+				doors[j] = listenLine.ReplaceAllString(doors[j], "${1}0.0.0.0$2")
+			}
 		}
 	}
+	out := doors
 	out = append(out, "", "# Who may come in, by gatewayd claim.", "["+keeperPath+"]", `kind = "access-control"`)
 	if !c.plain {
 		out = append(out, fmt.Sprintf("revocation = { ca = %q, lists = [%q] }", filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.crl")))
@@ -145,15 +210,20 @@ func (c *claim) written(old, dir, hash string) string {
 	return strings.Join(out, "\n") + "\n"
 }
 
-// keysOfTable are the keys of the table that line i is in, the names of tables below it included.
-func keysOfTable(lines []string, i int) map[string]bool {
-	first, last := i, i+1
+// tableOf is where the table begins and ends that line i is in.
+func tableOf(lines []string, i int) (first, last int) {
+	first, last = i, i+1
 	for first > 0 && !strings.HasPrefix(strings.TrimSpace(lines[first]), "[") {
 		first--
 	}
 	for last < len(lines) && !strings.HasPrefix(strings.TrimSpace(lines[last]), "[") {
 		last++
 	}
+	return first, last
+}
+
+// keysOfTable are the keys of a table, the names of tables below it included.
+func keysOfTable(lines []string, first, last int) map[string]bool {
 	has := map[string]bool{}
 	for _, line := range lines[first:last] {
 		key, _, _ := strings.Cut(line, "=")

@@ -4,6 +4,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/accesscontrol"
 	"gatewayd/actors/auditlog"
+	"gatewayd/actors/claimdoor"
 	"gatewayd/actors/config"
 	"gatewayd/actors/drill"
 	"gatewayd/actors/dtulink"
@@ -34,6 +35,7 @@ import (
 var kinds = []actors.Kind{
 	accesscontrol.Kind,
 	auditlog.Kind,
+	claimdoor.Kind,
 	config.Kind,
 	drill.Kind,
 	dtulink.Kind,

@@ -55,17 +55,30 @@ func dataDir() string {
 	return "gatewayd-data"
 }
 
+// errAgain is why a gateway ends that somebody has claimed: it starts with another config.
+var errAgain = errors.New("claimed: whoever runs the gateway is to start it again")
+
 // run runs a gateway until ctx ends or the watchdog has starved.
 func run(ctx context.Context, file, dir string, log *slog.Logger) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // before the start: until then SIGHUP would end the process
 	defer signal.Stop(hup)
 	tuneMemory()
+	for {
+		err := runOnce(ctx, file, dir, hup, log)
+		if !errors.Is(err, errAgain) || os.Getenv("NOTIFY_SOCKET") != "" { // who says STOPPING=1 to a service manager must end
+			return err
+		}
+	}
+}
+
+func runOnce(ctx context.Context, file, dir string, hup <-chan os.Signal, log *slog.Logger) error {
 	cfg, problems := load(file)
 	if err := refused(problems); err != nil {
 		return err
 	}
-	d, err := start(cfg, newSource(file, dir), dir, log)
+	owner := owned{file, dir, make(chan struct{}, 1)}
+	d, err := startOf(owner.kinds(), cfg, newSource(file, dir), dir, log)
 	if err != nil {
 		return err
 	}
@@ -73,6 +86,11 @@ func run(ctx context.Context, file, dir string, log *slog.Logger) error {
 		select {
 		case <-hup:
 			d.reload(ctx)
+		case <-owner.again:
+			if err := d.stop(); err != nil {
+				log.Warn("stop", "err", err)
+			}
+			return errAgain
 		case cause := <-d.starved:
 			// Who reads the events later is to find the last ones; a bus that hangs too is not waited for.
 			if err := d.bus.Conn().Flush(context.WithoutCancel(ctx)); err != nil {

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -45,8 +46,9 @@ const mostDetail = 8 << 10
 // start is the hash before the first record there ever was.
 const start = "0000000000000000000000000000000000000000000000000000000000000000"
 
-// Log is a log that can be written. It has one user at a time.
+// Log is a log that can be written. Any goroutine may use it.
 type Log struct {
+	mu    sync.Mutex
 	dir   string
 	files int
 	size  int64
@@ -164,6 +166,8 @@ func (l *Log) turn(now time.Time) error {
 
 // Append writes records and waits until they are on the disk. It numbers them. With an error n says how many were written all the same.
 func (l *Log) Append(all ...Record) (n int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, r := range all {
 		if err := l.write(r); err != nil {
 			return n, err
@@ -219,7 +223,15 @@ func chain(before string, text []byte) string {
 }
 
 // Head is the number and the hash of the last record.
-func (l *Log) Head() (uint64, string) { return l.next - 1, l.head }
+func (l *Log) Head() (uint64, string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next - 1, l.head
+}
 
-// Close closes the file.
-func (l *Log) Close() error { return l.file.Close() }
+// Close closes the file, after what is being written.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.file.Close()
+}

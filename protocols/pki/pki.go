@@ -127,39 +127,67 @@ func isName(s string) bool {
 
 // Issue makes a key and its certificate. Whoever uses the files of that name finds the new ones there.
 func (a *Authority) Issue(o Order, now time.Time) (*x509.Certificate, error) {
-	if !isName(o.Name) {
-		return nil, fmt.Errorf("name %q: letters, digits, '.', '-' and '_', 63 at most, and not \"ca\"", o.Name)
-	}
-	if _, err := os.Stat(a.File(o.Name + ".crt")); err == nil && !o.Replace {
-		return nil, fmt.Errorf("%s has a certificate already: renew it", o.Name)
-	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	t, err := a.template(o, now)
-	if err != nil {
-		return nil, err
-	}
-	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.write(filepath.Join("issued", t.SerialNumber.Text(16)+".crt"), certPEM(der), 0o644); err != nil {
-		return nil, err
-	}
-	chain := append(certPEM(der), certPEM(a.cert.Raw)...)
 	secret, err := keyPEM(key)
+	if err != nil {
+		return nil, err
+	}
+	cert, chain, err := a.sell(o, &key.PublicKey, now)
 	if err != nil {
 		return nil, err
 	}
 	if err := a.write(o.Name+".pem", append(secret, chain...), 0o600); err != nil { // one file, so that key and certificate never part
 		return nil, err
 	}
-	if err := a.write(o.Name+".crt", chain, 0o644); err != nil {
+	return cert, a.write(o.Name+".crt", chain, 0o644)
+}
+
+// Certify is Issue for a key that its owner has made and keeps: request is his certificate request (PKCS #10, DER), of which nothing but the key
+// is taken. There is no NAME.pem then. The answer is the certificate and the authority's, PEM.
+func (a *Authority) Certify(o Order, request []byte, now time.Time) (chain []byte, err error) {
+	r, err := x509.ParseCertificateRequest(request)
+	if err == nil {
+		err = r.CheckSignature()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("certificate request: %w", err)
+	}
+	if key, ok := r.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != elliptic.P256() {
+		return nil, errors.New("certificate request: its key is not ECDSA P-256")
+	}
+	if _, chain, err = a.sell(o, r.PublicKey, now); err != nil {
 		return nil, err
 	}
-	return x509.ParseCertificate(der)
+	if err := os.Remove(a.File(o.Name + ".pem")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return chain, a.write(o.Name+".crt", chain, 0o644)
+}
+
+// sell makes a certificate for a key, and puts it where all that were issued are.
+func (a *Authority) sell(o Order, key any, now time.Time) (cert *x509.Certificate, chain []byte, err error) {
+	if !isName(o.Name) {
+		return nil, nil, fmt.Errorf("name %q: letters, digits, '.', '-' and '_', 63 at most, and not \"ca\"", o.Name)
+	}
+	if _, err := os.Stat(a.File(o.Name + ".crt")); err == nil && !o.Replace {
+		return nil, nil, fmt.Errorf("%s has a certificate already: renew it", o.Name)
+	}
+	t, err := a.template(o, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key, a.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := a.write(filepath.Join("issued", t.SerialNumber.Text(16)+".crt"), certPEM(der), 0o644); err != nil {
+		return nil, nil, err
+	}
+	cert, err = x509.ParseCertificate(der)
+	return cert, append(certPEM(der), certPEM(a.cert.Raw)...), err
 }
 
 func (a *Authority) template(o Order, now time.Time) (*x509.Certificate, error) {

@@ -1,0 +1,127 @@
+// Package claimdoor is the actor type through which a new gateway is claimed from another machine, by a code that it shows where only those
+// look who may touch it. How that is proven is package protocols/claim's business, and what it makes of the gateway its owner's.
+package claimdoor
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/accessdoor"
+	"gatewayd/protocols/access"
+	"gatewayd/protocols/claim"
+	accessv1 "gatewayd/schemas/access/v1"
+)
+
+// Owner is what the door needs of the daemon. Any goroutine may call it.
+type Owner interface {
+	// Prepare makes papers for an order. keep then makes the gateway the operator's, from its next start on.
+	Prepare(o claim.Order) (p claim.Papers, keep func() error, err error)
+	// Again has the daemon start again, soon.
+	Again()
+}
+
+// Kind is kind "claim-door" of a gateway that has no config file to write an operator into.
+var Kind = For(nobody{})
+
+type nobody struct{}
+
+func (nobody) Prepare(claim.Order) (claim.Papers, func() error, error) {
+	return claim.Papers{}, nil, errors.New("this gateway does not run from a config file: it cannot be claimed")
+}
+
+func (nobody) Again() {}
+
+// For is kind "claim-door" of a gateway that owner runs.
+func For(owner Owner) actors.Kind {
+	return actors.Define(actors.Kind{
+		Name: "claim-door",
+		Doc:  "lets the first operator in, by a code that the gateway shows on its console",
+		Publishes: []actors.Leaf{
+			{Class: "event", Leaf: "claimed", Message: &accessv1.Claimed{}},
+			accessdoor.Refused,
+		},
+	}, func(cfg *accessv1.ClaimDoor) actors.Actor {
+		return &door{cfg: cfg, owner: owner, refused: accessdoor.New("")}
+	})
+}
+
+const (
+	startTime = 5 * time.Second
+	settle    = time.Second // for whoever keeps what is said, before all of them stop
+)
+
+type door struct {
+	cfg      *accessv1.ClaimDoor
+	owner    Owner
+	refused  *accessdoor.Door
+	listener *claim.Listener
+}
+
+type (
+	claimed struct{ operator, remote string }
+	again   struct{}
+	expired struct{}
+)
+
+func (d *door) Receive(c *actors.Context, msg any) error {
+	switch m := msg.(type) {
+	case actors.Started:
+		d.start(c)
+	case *claim.Listener:
+		d.listener = m
+		c.Warn("unclaimed: whoever sees the code in the log may claim the gateway at " + m.Addr())
+		c.OK()
+	case expired:
+		if d.listener != nil {
+			c.Close(d.listener)
+		}
+		c.Log().Warn("the code to claim this gateway by has expired", "another", "gatewayd call "+c.Name()+" Restart, or a start of the gateway")
+		c.Warn("unclaimed, and its code has expired: call Restart for another one")
+		c.OK()
+	case claimed:
+		c.Log().Warn("this gateway is claimed, and starts again", "operator", m.operator, "remote", m.remote)
+		c.Event("claimed", &accessv1.Claimed{Time: timestamppb.Now(), Caller: "user/" + m.operator, Remote: m.remote})
+		c.After(settle, again{})
+	case again:
+		d.owner.Again()
+	case actors.Failed:
+		return m.Err
+	default:
+		d.refused.Receive(c, msg)
+	}
+	return nil
+}
+
+func (d *door) start(c *actors.Context) {
+	if d.cfg.Claimed {
+		c.OK()
+		return
+	}
+	d.refused.Open(c)
+	post, lasts := c.Post(), d.cfg.Lasts.AsDuration()
+	cfg := claim.Config{
+		Listen: d.cfg.Listen, Code: claim.NewCode(), Until: time.Now().Add(lasts), Prepare: d.owner.Prepare,
+		Claimed: func(operator, remote string) { _ = post(claimed{operator, remote}) },
+		Refused: func(remote string, why error) {
+			d.refused.Refuse(access.Refusal{Reason: access.RefusedCredentials, Remote: remote, Cause: why.Error()})
+		},
+	}
+	log := c.Log()
+	c.After(lasts, expired{})
+	c.Do(startTime, func(context.Context) (any, error) {
+		l, err := claim.Listen(cfg)
+		if err == nil {
+			server := l.Addr()
+			if host, port, err := net.SplitHostPort(server); err == nil && net.ParseIP(host).IsUnspecified() {
+				server = "ADDRESS:" + port // whichever of its own reaches it
+			}
+			log.Warn("nobody has claimed this gateway: gatewayd claim --server "+server+" --code "+cfg.Code, "until", cfg.Until.UTC().Format(time.RFC3339))
+		}
+		return l, err
+	})
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/actors/claimdoor"
+	claiming "gatewayd/protocols/claim"
+	"gatewayd/protocols/pki"
+	gatewayv1 "gatewayd/schemas/gateway/v1"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+	webv1 "gatewayd/schemas/web/v1"
+	"gatewayd/supervisor/config"
+)
+
+// owned is a gateway that runs from a config file, into which its claim-door writes who owns it.
+type owned struct {
+	file, data string
+	again      chan struct{}
+}
+
+var _ claimdoor.Owner = owned{}
+
+// kinds are those of kinds.go, with a door through which this gateway can be claimed.
+func (o owned) kinds() []actors.Kind {
+	all := slices.Clone(kinds)
+	all[slices.IndexFunc(all, func(k actors.Kind) bool { return k.Name == claimdoor.Kind.Name })] = claimdoor.For(o)
+	return all
+}
+
+// Again implements claimdoor.Owner.
+func (o owned) Again() {
+	select {
+	case o.again <- struct{}{}:
+	default:
+	}
+}
+
+var operatorName = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+
+// Prepare implements claimdoor.Owner.
+func (o owned) Prepare(order claiming.Order) (p claiming.Papers, keep func() error, err error) {
+	if !operatorName.MatchString(order.Operator) || order.Operator == "gateway" || order.Operator == "ca" {
+		return p, nil, fmt.Errorf("operator %q: want small letters, digits and '-', and neither \"ca\" nor \"gateway\"", order.Operator)
+	}
+	c := &claim{file: o.file, data: o.data, operator: order.Operator, hosts: hostsOf(order.Hosts), open: order.Open}
+	p.Certificate, keep, err = c.prepare(order.Password, func(a *pki.Authority, to pki.Order) ([]byte, error) {
+		if p.CA, err = os.ReadFile(a.File("ca.crt")); err != nil {
+			return nil, err
+		}
+		return a.Certify(to, order.Request, time.Now())
+	})
+	p.Doors = c.doors
+	return p, keep, err
+}
+
+// hostsOf are the names by which the operator reaches the gateway, and those that it has anyway.
+func hostsOf(his []string) []string {
+	var all []string
+	for _, h := range append(slices.Clone(his), here()...) {
+		if h != "" && !slices.Contains(all, h) {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+// doorsOf are where a gateway listens.
+func doorsOf(tree *config.Tree) (all []string) {
+	tree.Walk(func(n *config.Node) {
+		listen := ""
+		switch m := n.Config.(type) {
+		case *gatewayv1.Bus:
+			listen = m.Listen
+		case *mqttv1.Broker:
+			listen = m.Listen
+		case *webv1.Server:
+			listen = m.Listen
+		}
+		if listen != "" {
+			all = append(all, n.Kind+" "+listen)
+		}
+	})
+	return all
+}

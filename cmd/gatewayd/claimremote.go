@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/protocols/access"
+	claiming "gatewayd/protocols/claim"
+)
+
+// remoteClaim is claiming a gateway from another machine.
+type remoteClaim struct {
+	code, server, out string
+}
+
+const claimPort = "4280"
+
+func (r *remoteClaim) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.code, "code", "", "code that a gateway with a claim-door shows in its log: claim it from here")
+	cmd.Flags().StringVar(&r.server, "server", "127.0.0.1", "where that gateway is; port "+claimPort+" unless it is said")
+	cmd.Flags().StringVar(&r.out, "out", ".", "directory for the operator's files, with --code")
+	_ = cmd.MarkFlagDirname("out")
+}
+
+// check finds what is wrong before anybody is asked for a password.
+func (r *remoteClaim) check(cmd *cobra.Command, c *claim) error {
+	set := cmd.Flags().Changed
+	switch {
+	case r.code == "" && (set("server") || set("out")):
+		return usage("--server and --out are for claiming a gateway from another machine, which takes the --code that it shows in its log")
+	case r.code == "":
+		return nil
+	case !claiming.IsCode(r.code):
+		return usage("--code %q is none: it has 16 letters and digits, like K7QM-2XRD-91TB-ZH4C", r.code)
+	case c.plain:
+		return usage("--plain is for the gateway itself: from another machine it is claimed with certificates only")
+	case set("config") || set("data"):
+		return usage("--config and --data are on the gateway, which knows where; without --code claim works there")
+	}
+	if _, _, err := net.SplitHostPort(r.server); err != nil {
+		r.server = net.JoinHostPort(strings.Trim(r.server, "[]"), claimPort)
+	}
+	for _, file := range []string{r.file(c, ".pem"), r.file(c, "-ca.crt")} {
+		if _, err := os.Stat(file); err == nil {
+			return fmt.Errorf("%s is there already: choose another directory with --out", file)
+		}
+	}
+	if !set("open") {
+		c.open = true
+	}
+	return nil
+}
+
+func (r *remoteClaim) file(c *claim, what string) string {
+	return filepath.Join(r.out, c.operator+what)
+}
+
+func (r *remoteClaim) run(ctx context.Context, c *claim, password string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: c.operator}}, key)
+	if err != nil {
+		return "", err
+	}
+	host, _, _ := net.SplitHostPort(r.server)
+	o := claiming.Order{Operator: c.operator, Password: access.Hash([]byte(password)), Request: request, Hosts: append(c.hosts, host), Open: c.open, Time: time.Now()}
+	var papers claiming.Papers
+	err = claiming.Claim(ctx, r.server, r.code, o, func(p claiming.Papers) error {
+		papers = p
+		return r.keep(c, key, p)
+	})
+	switch {
+	case errors.Is(err, claiming.ErrUnsure):
+		return "", fmt.Errorf("%w; the operator's files are in %s: see whether they let you in", err, r.out)
+	case err != nil:
+		_ = os.Remove(r.file(c, ".pem")) // of no use
+		_ = os.Remove(r.file(c, "-ca.crt"))
+		return "", err
+	}
+	return r.done(c, host, papers), nil
+}
+
+// keep writes the operator's key and what vouches for it.
+func (r *remoteClaim) keep(c *claim, key *ecdsa.PrivateKey, p claiming.Papers) error {
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return err
+	}
+	own := bytes.Join([][]byte{pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), p.Certificate}, nil)
+	if err := writeFile(r.file(c, ".pem"), own); err != nil { // a new file is for its owner only
+		return err
+	}
+	return writeFile(r.file(c, "-ca.crt"), p.CA)
+}
+
+func (r *remoteClaim) done(c *claim, host string, p claiming.Papers) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "The gateway is claimed by %s, and starts again.\n", c.operator)
+	fmt.Fprintf(&b, "  authority, for clients to trust:    %s\n", r.file(c, "-ca.crt"))
+	fmt.Fprintf(&b, "  key and certificate of %-12s  %s\n", c.operator+":", r.file(c, ".pem"))
+	for _, d := range p.Doors {
+		kind, listen, _ := strings.Cut(d, " ")
+		fmt.Fprintf(&b, "  %-34s  %s\n", "it listens, "+kind+":", listen)
+		if _, port, err := net.SplitHostPort(listen); kind == "bus" && err == nil {
+			fmt.Fprintf(&b, "  try: gatewayd tree --server tls://%s --ca %s --cert %s\n", net.JoinHostPort(host, port), r.file(c, "-ca.crt"), r.file(c, ".pem"))
+		}
+	}
+	return b.String()
+}

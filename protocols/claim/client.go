@@ -1,0 +1,80 @@
+package claim
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// ErrUnsure is when the papers are kept and the gateway did not say any more whether it is claimed.
+var ErrUnsure = errors.New("the gateway did not say whether it is claimed now")
+
+// Claim makes the gateway at addr the operator's. keep puts his papers where they stay, before the gateway takes nobody else.
+func Claim(ctx context.Context, addr, code string, o Order, keep func(Papers) error) error {
+	d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}} //nolint:gosec // the code proves who it is, not a certificate
+	raw, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("nobody can be claimed at %s: %w", addr, err)
+	}
+	defer raw.Close()
+	defer context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Now()) })()
+	c := raw.(*tls.Conn)
+	if err := prove(c, code); err != nil {
+		return err
+	}
+	if err := write(c, o); err != nil {
+		return err
+	}
+	var a answer
+	if err := hear(c, &a, &a.Error); err != nil {
+		return err
+	}
+	if err := keep(a.Papers); err != nil {
+		return err
+	}
+	var w word
+	if err := write(c, word{Kept: true}); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsure, err)
+	}
+	if err := read(c, &w); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsure, err)
+	}
+	if !w.Claimed {
+		return fmt.Errorf("the gateway is not claimed: %s", w.Error)
+	}
+	return nil
+}
+
+// prove shows that we know the code, and sees that the gateway does.
+func prove(c *tls.Conn, code string) error {
+	bound, err := exporter(c.ConnectionState())
+	if err != nil {
+		return err
+	}
+	if err := write(c, shown{Proof: proof(code, asOperator, bound)}); err != nil {
+		return err
+	}
+	var its shown
+	if err := hear(c, &its, &its.Error); err != nil {
+		return err
+	}
+	if !hmac.Equal(its.Proof, proof(code, asGateway, bound)) {
+		return errors.New("who answers does not know the code: it is not the gateway that shows it, or somebody stands between; nothing was sent")
+	}
+	return nil
+}
+
+// hear reads what the gateway says, which may be why not.
+func hear(c net.Conn, m any, refused *string) error {
+	if err := read(c, m); err != nil {
+		return fmt.Errorf("the gateway broke off: %w", err)
+	}
+	if *refused != "" {
+		return fmt.Errorf("refused: %s", *refused)
+	}
+	return nil
+}

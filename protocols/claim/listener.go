@@ -1,0 +1,278 @@
+package claim
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"sync"
+	"time"
+)
+
+// Config says where to listen, and whom to ask. The callbacks run in goroutines of clients.
+type Config struct {
+	Listen string
+	Code   string
+	Until  time.Time // when the code ends
+
+	// Prepare makes the papers for an order. keep then makes the gateway the operator's; nothing has changed before.
+	Prepare func(o Order) (p Papers, keep func() error, err error)
+	// Claimed hears, once, that the gateway is somebody's now; the listener takes nobody else.
+	Claimed func(operator, remote string)
+	// Refused hears of whoever was refused, and why.
+	Refused func(remote string, why error)
+}
+
+const (
+	crowd     = 8                // connections at once
+	proveTime = 5 * time.Second  // until somebody has proven himself
+	talkTime  = 20 * time.Second // the rest of the conversation
+	mostHosts = 256              // whose tries are remembered
+	leastWait = time.Second      // after a wrong code; doubles with each further one of the same host
+	mostWait  = time.Minute
+	mostSkew  = 10 * time.Minute // between the two clocks: certificates begin an hour before now
+)
+
+// Listener waits for the one who knows the code.
+type Listener struct {
+	cfg    Config
+	net    net.Listener
+	tls    *tls.Config
+	places chan struct{}
+	done   sync.WaitGroup
+
+	mu    sync.Mutex
+	open  map[net.Conn]struct{}
+	shut  bool
+	tries map[string]try // by host
+	busy  bool           // one order at a time
+	taken bool
+}
+
+// try is how often a host has shown a wrong code.
+type try struct {
+	wrong int
+	until time.Time // nothing is looked at before
+}
+
+// Listen begins to listen. Its certificate is made for the moment: what it is worth is for the code to say.
+func Listen(cfg Config) (*Listener, error) {
+	own, err := momentary()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s := &Listener{
+		cfg: cfg, net: l, tls: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{own}, SessionTicketsDisabled: true},
+		places: make(chan struct{}, crowd), open: map[net.Conn]struct{}{}, tries: map[string]try{},
+	}
+	s.done.Add(1)
+	go s.accept()
+	return s, nil
+}
+
+func momentary() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	t := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "unclaimed gateway"}, DNSNames: []string{"unclaimed.invalid"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0), KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+// Addr is where it listens.
+func (s *Listener) Addr() string { return s.net.Addr().String() }
+
+// Close ends it and all conversations.
+func (s *Listener) Close() error {
+	err := s.net.Close()
+	s.mu.Lock()
+	s.shut = true
+	for c := range s.open {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	s.done.Wait()
+	return err
+}
+
+func (s *Listener) accept() {
+	defer s.done.Done()
+	for {
+		s.places <- struct{}{}
+		c, err := s.net.Accept()
+		if err != nil {
+			<-s.places
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			time.Sleep(100 * time.Millisecond) // no descriptor is left: others will give theirs back
+			continue
+		}
+		s.done.Add(1)
+		go s.serve(c)
+	}
+}
+
+func (s *Listener) serve(c net.Conn) {
+	defer s.done.Done()
+	defer func() { <-s.places }()
+	defer c.Close()
+	if !s.enter(c) {
+		return
+	}
+	defer s.leave(c)
+	defer func() {
+		if r := recover(); r != nil {
+			s.cfg.Refused(c.RemoteAddr().String(), fmt.Errorf("panic: %v", r))
+		}
+	}()
+	_ = c.SetDeadline(time.Now().Add(proveTime))
+	if err := s.talk(c); err != nil {
+		s.cfg.Refused(c.RemoteAddr().String(), err)
+	}
+}
+
+func (s *Listener) enter(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[c] = struct{}{}
+	return !s.shut
+}
+
+func (s *Listener) leave(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+// talk is one conversation. Its error is why it was refused.
+func (s *Listener) talk(raw net.Conn) error {
+	c := tls.Server(raw, s.tls)
+	if err := c.HandshakeContext(context.Background()); err != nil { // the connection has a deadline
+		return err
+	}
+	bound, err := exporter(c.ConnectionState())
+	if err != nil {
+		return err
+	}
+	var his shown
+	if err := read(c, &his); err != nil {
+		return err
+	}
+	if err := s.judge(host(raw), his.Proof, bound); err != nil {
+		_ = write(c, shown{Error: err.Error()})
+		return err
+	}
+	if err := write(c, shown{Proof: proof(s.cfg.Code, asGateway, bound)}); err != nil {
+		return err
+	}
+	_ = raw.SetDeadline(time.Now().Add(talkTime))
+	err = s.order(c, raw.RemoteAddr().String())
+	if err != nil {
+		_ = write(c, word{Error: err.Error()})
+	}
+	return err
+}
+
+// judge says why somebody is refused; nil: he knows the code.
+func (s *Listener) judge(host string, his, bound []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	t := s.tries[host]
+	switch {
+	case s.taken:
+		return errors.New("the gateway has been claimed by this code: it is good once")
+	case now.After(s.cfg.Until):
+		return errors.New("the code has expired: restart the gateway for another one")
+	case now.Before(t.until):
+		return fmt.Errorf("too many wrong codes: try again in %s", (t.until.Sub(now) + time.Second).Truncate(time.Second))
+	case hmac.Equal(his, proof(s.cfg.Code, asOperator, bound)):
+		delete(s.tries, host)
+		return nil
+	}
+	if _, known := s.tries[host]; !known && len(s.tries) >= mostHosts {
+		for other := range s.tries { // any: with 80 bits nobody gets far
+			delete(s.tries, other)
+			break
+		}
+	}
+	wait := min(leastWait<<min(t.wrong, 6), mostWait)
+	s.tries[host] = try{t.wrong + 1, now.Add(wait)}
+	return errors.New("this is not the code that the gateway shows")
+}
+
+// order takes an order of whoever has proven himself.
+func (s *Listener) order(c net.Conn, remote string) error {
+	var o Order
+	if err := read(c, &o); err != nil {
+		return err
+	}
+	if skew := time.Since(o.Time); skew.Abs() > mostSkew {
+		return fmt.Errorf("the gateway's clock says %s: set it first, or yours, for the certificates to be in force", time.Now().UTC().Format(time.RFC3339))
+	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	claimed := false
+	defer func() { s.end(claimed) }()
+	p, keep, err := s.cfg.Prepare(o)
+	if err != nil {
+		return err
+	}
+	if err := write(c, answer{Papers: p}); err != nil {
+		return err
+	}
+	var w word
+	if err := read(c, &w); err != nil || !w.Kept {
+		return errors.Join(errors.New("the operator did not say that he has his papers: the gateway is as it was"), err)
+	}
+	if err := keep(); err != nil {
+		return err
+	}
+	claimed = true
+	_ = write(c, word{Claimed: true}) // if it does not get there it is so all the same
+	s.cfg.Claimed(o.Operator, remote)
+	return nil
+}
+
+func (s *Listener) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy || s.taken {
+		return errors.New("somebody else claims the gateway at this moment")
+	}
+	s.busy = true
+	return nil
+}
+
+func (s *Listener) end(claimed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy, s.taken = false, claimed
+}
+
+func host(c net.Conn) string {
+	h, _, err := net.SplitHostPort(c.RemoteAddr().String())
+	if err != nil {
+		return c.RemoteAddr().String()
+	}
+	return h
+}
