@@ -17,6 +17,7 @@ var floors = map[string][]string{
 	"schemas":           {},
 	"protocols":         {},
 	"bus":               {"schemas"},
+	"bus/hubtest":       {"bus", "schemas", "protocols"}, // support for tests
 	"actors":            {"bus", "schemas"},
 	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/uplink", "schemas", "protocols"},
 	"actors/accessdoor": {"actors", "schemas", "protocols"},                      // no kind: what some kinds have in common
@@ -43,7 +44,7 @@ var homes = map[string][]string{
 	"github.com/grid-x/modbus":            {"protocols"},
 	"github.com/klauspost/compress":       {"protocols"},
 	"github.com/mochi-mqtt/server":        {"protocols"},
-	"github.com/nats-io/":                 {"bus", "protocols"},
+	"github.com/nats-io/":                 {"bus", "bus/hubtest", "protocols"},
 	"github.com/pelletier/go-toml":        {"supervisor"},
 	"github.com/prometheus/client_golang": {"protocols"},
 	"github.com/spf13/cobra":              {"cmd"},
