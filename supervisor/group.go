@@ -39,7 +39,7 @@ type group struct {
 
 	phase   phase
 	ending  bool // it is to stop for good
-	tick    *time.Timer
+	turn    *turn
 	looked  time.Duration // when it last looked at its children
 	summing bool
 
@@ -203,8 +203,8 @@ func (g *group) begin() {
 	g.cell.SetHealth(actors.Starting, "")
 	g.cell.SetSupervisor(g.steering())
 	g.looked = g.t.now()
-	g.armTick()
 	g.configure(g.cell.Config())
+	g.goRound()
 	if g.cell.Life() > 1 {
 		g.t.sweep(g.path)
 	}
@@ -220,9 +220,7 @@ func (g *group) end() {
 	g.phase = draining
 	g.line.cancel()
 	g.dropCycles()
-	if g.tick != nil {
-		g.tick.Stop()
-	}
+	g.t.rounds.leave(g.turn)
 	for _, c := range g.children {
 		g.enter(c, c.state)
 	}
@@ -240,8 +238,15 @@ func (g *group) after(d time.Duration, msg any) *time.Timer {
 	return time.AfterFunc(d, func() { root.Send(self, msg) })
 }
 
-func (g *group) armTick() {
-	g.tick = g.after(max(g.probe/2, 10*time.Millisecond), ticked{})
+// goRound has the group look at its children twice in the time that they have to
+// serve a probe.
+func (g *group) goRound() {
+	every := max(g.probe/2, 10*time.Millisecond)
+	if g.turn != nil && g.turn.every == every {
+		return
+	}
+	g.t.rounds.leave(g.turn)
+	g.turn = g.t.rounds.join(g.pc.Self(), every)
 }
 
 // aside runs fn, which may block, outside the mailbox; what it returns comes

@@ -12,7 +12,8 @@ import (
 // silence. Whoever moves by himself costs a comparison, whoever idles one
 // message in two ticks.
 func (g *group) ticked() {
-	defer g.armTick()
+	g.turn.waits.Store(false)
+	g.goRound()
 	now := g.t.now()
 	slept := now-g.looked > 2*max(g.probe, 20*time.Millisecond) // the whole process, or this group, stood still
 	g.looked = now

@@ -66,6 +66,8 @@ type Tree struct {
 	kinds map[string]*actors.Kind
 	epoch time.Time
 
+	rounds rounds
+
 	mu      sync.Mutex
 	config  *config.Tree
 	nodes   map[string]*config.Node // of config, or of the one that is about to be in force
@@ -92,6 +94,7 @@ func New(o Options) *Tree {
 		opts: o, sys: o.System, kinds: map[string]*actors.Kind{}, epoch: time.Now(), updates: map[string]update{},
 		records: map[string]*record{}, lines: map[string]*lifeline{}, power: map[string]power.State{}, done: make(chan struct{}),
 	}
+	t.rounds.root = o.System.Runtime().Root
 	for i := range o.Kinds {
 		t.kinds[o.Kinds[i].Name] = &o.Kinds[i]
 	}
