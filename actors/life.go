@@ -6,7 +6,6 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
@@ -39,8 +38,6 @@ type life struct {
 	mu       sync.Mutex // guards what others need: workers, timers and a fence
 	released bool
 	work     bag[*worker]
-	watch    *time.Timer // over the workers; nil until the first
-	watchAt  time.Time   // when it looks; zero: it does not
 	owned    bag[io.Closer]
 	timers   bag[*Timer]
 	open     bag[*Request]     // being served

@@ -37,6 +37,7 @@ type System struct {
 	calls   calls
 	crew    crew
 	grid    grid
+	watch   watch
 	epoch   time.Time
 	salt    atomic.Uint32
 	workers atomic.Int64

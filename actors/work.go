@@ -34,8 +34,8 @@ func (c *Context) Do(deadline time.Duration, fn func(ctx context.Context) (any, 
 	if l.released {
 		w.cancel(context.Canceled)
 	}
-	l.look(w.next)
 	l.mu.Unlock()
+	l.cell.sys.watch.add(w)
 	l.cell.sys.workers.Add(1)
 	l.cell.sys.crew.Schedule(w.run)
 }
@@ -44,6 +44,7 @@ func (w *worker) run() {
 	l := w.life
 	defer l.cell.sys.workers.Add(-1)
 	v, err := guarded(w, w.fn)
+	l.cell.sys.watch.remove(w)
 	l.mu.Lock()
 	mine := l.work.remove(w)
 	late := w.err == context.DeadlineExceeded || w.err == nil && !time.Now().Before(w.deadline)
@@ -74,53 +75,32 @@ func guarded(ctx context.Context, fn func(context.Context) (any, error)) (v any,
 	return fn(ctx)
 }
 
-// look has the workers looked at at a time, if they are not before. The caller
-// holds the life's lock.
-func (l *life) look(at time.Time) {
-	if !l.watchAt.IsZero() && !at.Before(l.watchAt) {
-		return
-	}
-	l.watchAt = at
-	if l.watch == nil {
-		l.watch = time.AfterFunc(time.Until(at), l.hurry)
-		return
-	}
-	l.watch.Reset(time.Until(at))
-}
-
-// hurry does what is due to the workers that have not returned in time.
-func (l *life) hurry() {
-	var left []*worker
-	now, shut := time.Now(), false
+// hurry is the next that is tried with a worker that has not returned in time.
+func (w *worker) hurry() {
+	l := w.life
 	l.mu.Lock()
-	l.watchAt = time.Time{}
-	for _, w := range l.work {
-		if now.Before(w.next) {
-			l.look(w.next)
-			continue
-		}
-		switch w.stage++; w.stage {
-		case canceled:
-			w.cancel(context.DeadlineExceeded)
-		case closed:
-			shut = true
-		default:
-			left = append(left, w)
-			continue
-		}
-		w.next = w.next.Add(grace)
-		l.look(w.next)
+	if !l.work.has(w) {
+		l.mu.Unlock()
+		return
 	}
-	for _, w := range left {
+	w.stage++
+	switch w.stage {
+	case canceled:
+		w.cancel(context.DeadlineExceeded)
+	case closed:
+	default:
 		l.work.remove(w)
 	}
+	stage := w.stage
 	l.mu.Unlock()
-	for _, w := range left {
+	switch stage {
+	case canceled:
+	case closed:
+		l.closeOwned()
+	default:
+		l.cell.sys.watch.remove(w)
 		l.cell.left.Add(1)
 		l.cell.post(&stuck{l, w})
-	}
-	if shut {
-		l.closeOwned()
 	}
 }
 

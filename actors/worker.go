@@ -7,7 +7,7 @@ import (
 )
 
 // worker is what Do has begun, and the context it runs with. What changes is
-// guarded by the life's lock.
+// guarded by the life's lock, but for what is the watch's.
 type worker struct {
 	life     *life
 	fn       func(context.Context) (any, error)
@@ -15,7 +15,8 @@ type worker struct {
 	deadline time.Time
 	result   later
 
-	next  time.Time // when the next of these is due
+	place int       // the watch's
+	next  time.Time // when the next of these is due; the watch's
 	stage stage
 	err   error // why the context has ended; nil: it has not
 	done  chan struct{}
