@@ -67,9 +67,9 @@ func (l *link) talk() {
 	case l.cfg.InFlight > 1:
 		l.modbus = modbus.NewPipe(far, modbus.Options{Tap: l.desk.Tap})
 	case l.loose:
-		l.modbus = modbus.NewLink(far, lines[l.cfg.Framing], modbus.Options{Tap: l.desk.Tap})
+		l.modbus = modbus.NewLink(far, lines[l.cfg.Framing], modbus.Options{Tap: l.desk.Tap, Kits: l.kits})
 	default:
-		l.modbus = modbus.NewLink(far, framings[l.cfg.Framing], modbus.Options{Datagrams: l.cfg.Transport == "udp", Tap: l.desk.Tap})
+		l.modbus = modbus.NewLink(far, framings[l.cfg.Framing], modbus.Options{Datagrams: l.cfg.Transport == "udp", Tap: l.desk.Tap, Kits: l.kits})
 	}
 }
 

@@ -30,6 +30,7 @@ func Over(dial func(context.Context) (modbus.Conn, error)) actors.Kind {
 }
 
 func kind(way func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)) actors.Kind {
+	kits := &modbus.Kits{}
 	return actors.Define(actors.Kind{
 		Name:      "tcp-link",
 		Doc:       "One connection over TCP, TLS or UDP to a Modbus device or gateway; units ask it for transactions.",
@@ -42,7 +43,7 @@ func kind(way func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)
 			return append(schemas.Wrong("address", checkPort(cfg)), schemas.Wrong("", check(cfg))...)
 		},
 	}, func(cfg *modbusv1.TcpLink) actors.Actor {
-		return &link{cfg: cfg, way: way, desk: modbuslink.NewDesk(wire.Config{Batch: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
+		return &link{cfg: cfg, way: way, kits: kits, desk: modbuslink.NewDesk(wire.Config{Batch: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
 	})
 }
 
@@ -59,6 +60,7 @@ type link struct {
 	cfg   *modbusv1.TcpLink
 	way   func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)
 	desk  *modbuslink.Desk
+	kits  *modbus.Kits
 	epoch time.Time
 
 	conn    *conn // nil: not connected

@@ -19,18 +19,19 @@ func packagerOf(f Framing) grid.Packager {
 	return grid.NewRTUClientHandler("")
 }
 
-// transport is the Link as grid-x's client sees it.
-type transport struct{ *Link }
+// transport is the Link that has a kit as grid-x's client sees it.
+type transport struct{ *kit }
 
 // errBroadcast tells Do through grid-x, which knows no broadcast, that the request is out and no answer is due.
 var errBroadcast = errors.New("broadcast sent")
 
 // Send carries one frame out and its answer in.
 func (t transport) Send(ctx context.Context, adu []byte) ([]byte, error) {
+	l := t.link
 	if t.framing == TCP {
-		binary.BigEndian.PutUint16(adu, t.transaction) // one that nobody owes an answer to
+		binary.BigEndian.PutUint16(adu, l.transaction) // one that nobody owes an answer to
 	}
-	body, err := t.send(ctx, adu)
+	body, err := l.send(ctx, adu)
 	switch {
 	case err != nil:
 		return nil, err
@@ -41,7 +42,7 @@ func (t transport) Send(ctx context.Context, adu []byte) ([]byte, error) {
 		t.whole = nil
 		return frame, nil
 	}
-	return AppendFrame(make([]byte, 0, t.framing.size(len(body)-1)), t.framing, t.transaction, body[0], body[1:]), nil
+	return AppendFrame(make([]byte, 0, t.framing.size(len(body)-1)), t.framing, l.transaction, body[0], body[1:]), nil
 }
 
 // call has grid-x's client carry a request on coils or registers.

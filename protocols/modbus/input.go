@@ -32,21 +32,25 @@ type input struct {
 	stuck  error
 }
 
-const (
-	roomTCP  = 2 * 260 // of a connection with one transaction under way; there are thousands of them
-	roomMore = 2 * 520 // ASCII 513 bytes
-)
+// room is for two of the longest frames: ASCII has 513 bytes.
+const room = 2 * 520
 
-func newInput(conn Conn, room int, tap *Tap) *input {
-	in := &input{conn: conn, buf: make([]byte, room), tap: tap}
+// newInput is that of a conn, of which raw is rawOf.
+func newInput(conn Conn, raw syscall.RawConn, tap *Tap) *input {
+	in := &input{conn: conn, raw: raw, buf: make([]byte, room), tap: tap}
 	in.now, in.swap, in.push = in.readNow, in.exchangeNow, in.writeNow
 	in.peek = func(fd uintptr) { in.readNow(fd) }
+	return in
+}
+
+// rawOf is how to read and write without waiting; nil: conn cannot.
+func rawOf(conn Conn) syscall.RawConn {
 	if s, ok := conn.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
-			in.raw = raw
+			return raw
 		}
 	}
-	return in
+	return nil
 }
 
 func (in *input) bytes() []byte { return in.buf[:in.n] }
@@ -56,7 +60,7 @@ func (in *input) consume(n int) {
 	in.told = max(0, in.told-n)
 }
 
-func (in *input) room() []byte {
+func (in *input) free() []byte {
 	if in.n == len(in.buf) {
 		in.drop(in.n / 2)
 	}
@@ -92,7 +96,7 @@ func (in *input) look() bool {
 const glance = 200 * time.Microsecond
 
 func (in *input) read() error {
-	n, err := in.conn.Read(in.room())
+	n, err := in.conn.Read(in.free())
 	in.n += n
 	if n > 0 {
 		return nil
@@ -133,7 +137,7 @@ func (in *input) poll() (bool, error) {
 
 func (in *input) readNow(fd uintptr) bool {
 	for {
-		in.got, in.fail = syscall.Read(int(fd), in.room())
+		in.got, in.fail = syscall.Read(int(fd), in.free())
 		if in.fail != syscall.EINTR {
 			return true
 		}
@@ -173,7 +177,7 @@ func (in *input) exchangeNow(fd uintptr) bool {
 		return in.fail != nil || in.sent < len(in.out)
 	}
 	for {
-		in.got, in.fail = syscall.Read(int(fd), in.room())
+		in.got, in.fail = syscall.Read(int(fd), in.free())
 		if in.fail != syscall.EINTR {
 			break
 		}

@@ -8,9 +8,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"syscall"
 	"time"
-
-	grid "github.com/grid-x/modbus"
 )
 
 // Conn is an open port or connection. net.Conn and a serial port of package serial are one. Two more methods are used when present:
@@ -49,29 +48,23 @@ type Options struct {
 	Datagrams bool
 	// Tap sees every frame; nil: nobody does. It may go from one Link to the next.
 	Tap *Tap
+	// Kits spares the Link what it does not need between two transactions; nil: it keeps that.
+	Kits *Kits
 }
 
 // Link carries one transaction at a time over one connection or port. It is used by one goroutine at a time; Close of the Conn by another
 // one is the only thing that may happen meanwhile, and ends a running Do. The Link never closes, reopens or repeats anything.
 type Link struct {
+	*kit    // nil: it is at rest
 	conn    Conn
+	raw     syscall.RawConn // nil when conn has none
 	framing Framing
 	opts    Options
 	char    time.Duration // one character on the wire
-	rx      *input
-	client  grid.Client
-	packer  grid.Packager
-	pdu     []byte // of a request that client has no function for, and its frame
-	adu     []byte
 
-	request     Request // the one Do carries
-	want        want
 	transaction uint16
 	within      <-chan struct{} // the end of this context is watched for already
-	cut         func()          // interrupts reading and writing, and says so in touched; made once
-	touched     chan struct{}
-	whole       []byte    // TCP: the frame of the answer just taken
-	armed       time.Time // TCP: the read deadline, which may be sooner than the request's
+	armed       time.Time       // TCP: the read deadline, which may be sooner than the request's
 	lost        error
 
 	quiet time.Time // when the last byte in either direction was over
@@ -82,13 +75,7 @@ type Link struct {
 // NewLink makes a Link over an open conn. It does no I/O.
 func NewLink(conn Conn, framing Framing, opts Options) *Link {
 	opts, char := opts.complete(framing)
-	l := &Link{conn: conn, framing: framing, opts: opts, char: char, packer: packagerOf(framing)}
-	room := roomMore
-	if framing == TCP {
-		room = roomTCP
-	}
-	l.rx = newInput(conn, room, opts.Tap)
-	l.client = grid.NewClient2(l.packer, transport{l})
+	l := &Link{conn: conn, raw: rawOf(conn), framing: framing, opts: opts, char: char}
 	// What was on a line before it was opened is unknown: it must be silent first (§2.5.1.1).
 	l.dirty = framing.serial()
 	opts.Tap.opened(framing)
@@ -145,6 +132,7 @@ func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 	if r.Timeout <= 0 {
 		r.Timeout = l.opts.Timeout
 	}
+	l.equip()
 	l.request, l.want = r, wantOf(r)
 	for l.transaction++; slices.Contains(l.owed.transactions, l.transaction); {
 		l.transaction++
@@ -155,6 +143,9 @@ func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 		carry = l.call
 	}
 	answer, err := carry(ctx, r)
+	if l.within == nil {
+		l.strip()
+	}
 	if err == nil {
 		return answer, nil
 	}

@@ -40,7 +40,7 @@ type Pipe struct {
 // NewPipe makes a Pipe over an open connection. It does no I/O.
 func NewPipe(conn Conn, opts Options) *Pipe {
 	opts, _ = opts.complete(TCP)
-	p := &Pipe{conn: conn, opts: opts, rx: newInput(conn, roomMore, opts.Tap), lead: make(chan struct{}, 1)}
+	p := &Pipe{conn: conn, opts: opts, rx: newInput(conn, rawOf(conn), opts.Tap), lead: make(chan struct{}, 1)}
 	p.lead <- struct{}{}
 	opts.Tap.opened(TCP)
 	return p

@@ -144,7 +144,7 @@ func TestTapMissesNoByte(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tap := NewTap()
 		ear := heard(tap)
-		in := newInput(&script{}, roomMore, tap)
+		in := newInput(&script{}, nil, tap)
 		read := 0 // bytes are numbered
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			switch n := rapid.IntRange(0, in.n).Draw(t, "n"); rapid.IntRange(0, 3).Draw(t, "step") {

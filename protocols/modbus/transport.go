@@ -26,28 +26,21 @@ func (l *Link) send(ctx context.Context, adu []byte) ([]byte, error) {
 // Within makes the end of ctx end what runs until leave is called. Each Do does that for its own context; to do it once for many of them
 // with the same context saves a good part of a fast device's transaction.
 func (l *Link) Within(ctx context.Context) (leave func()) {
+	l.equip()
 	stop := l.watch(ctx)
 	l.within = ctx.Done()
 	return func() {
 		l.within = nil
 		stop()
+		l.strip()
 	}
 }
 
 // watch makes the end of ctx interrupt reading and writing. The returned func ends that, after which no deadline is touched any more.
 func (l *Link) watch(ctx context.Context) func() {
 	after, own := ctx.(interface{ AfterFunc(func()) func() bool }) // context.AfterFunc costs more than asking one that knows it by itself
-	switch {
-	case l.within != nil && ctx.Done() == l.within, !own && ctx.Done() == nil:
+	if l.within != nil && ctx.Done() == l.within || !own && ctx.Done() == nil {
 		return func() {}
-	case l.cut == nil:
-		l.touched = make(chan struct{}, 1)
-		l.cut = func() {
-			past := time.Unix(1, 0)
-			_ = l.conn.SetReadDeadline(past)
-			_ = l.conn.SetWriteDeadline(past)
-			l.touched <- struct{}{}
-		}
 	}
 	var stop func() bool
 	if own {

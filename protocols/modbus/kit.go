@@ -1,0 +1,71 @@
+package modbus
+
+import (
+	"sync"
+	"time"
+
+	grid "github.com/grid-x/modbus"
+)
+
+// Kits is what Links need only while a transaction is under way: there are thousands of links, of which a few have one at a time. Any number
+// of Links may share it. The zero value is empty.
+type Kits struct{ spare sync.Pool }
+
+// kit is all that a Link has for the transaction that is under way.
+type kit struct {
+	rx      *input
+	framing Framing // of client and packer
+	client  grid.Client
+	packer  grid.Packager
+	pdu     []byte // of a request that client has no function for, and its frame
+	adu     []byte
+
+	link    *Link   // whose it is
+	request Request // the one Do carries
+	want    want
+	cut     func()        // interrupts reading and writing, and says so in touched; made once
+	touched chan struct{} // holds one
+	whole   []byte        // TCP: the frame of the answer just taken
+}
+
+func newKit() *kit {
+	k := &kit{rx: newInput(nil, nil, nil), touched: make(chan struct{}, 1)}
+	k.cut = func() {
+		past := time.Unix(1, 0)
+		_ = k.link.conn.SetReadDeadline(past)
+		_ = k.link.conn.SetWriteDeadline(past)
+		k.touched <- struct{}{}
+	}
+	return k
+}
+
+// equip gives the Link a kit if it has none.
+func (l *Link) equip() {
+	if l.kit != nil {
+		return
+	}
+	if l.opts.Kits != nil {
+		l.kit, _ = l.opts.Kits.spare.Get().(*kit)
+	}
+	if l.kit == nil {
+		l.kit = newKit()
+	}
+	l.link = l
+	l.rx.conn, l.rx.raw, l.rx.tap = l.conn, l.raw, l.opts.Tap
+	if l.client == nil || l.kit.framing != l.framing {
+		l.kit.framing, l.packer = l.framing, packagerOf(l.framing)
+		l.client = grid.NewClient2(l.packer, transport{l.kit})
+	}
+}
+
+// strip gives the kit to others, unless something has come that is not taken yet.
+func (l *Link) strip() {
+	if l.opts.Kits == nil || l.kit == nil || l.rx.n > 0 {
+		return
+	}
+	k := l.kit
+	l.kit = nil
+	k.link, k.request, k.want, k.whole = nil, Request{}, want{}, nil
+	k.rx.conn, k.rx.raw, k.rx.tap = nil, nil, nil
+	l.opts.Kits.spare.Put(k)
+}
