@@ -221,7 +221,11 @@ func (c *current) set(s *server.Server) {
 // InProcessConn implements nats.InProcessConnProvider.
 func (c *current) InProcessConn() (net.Conn, error) {
 	if s := c.get(); s != nil {
-		return s.InProcessConn()
+		conn, err := s.InProcessConn()
+		if err != nil {
+			return nil, err
+		}
+		return newSlack(conn), nil
 	}
 	return nil, errors.New("the server is restarting")
 }

@@ -1,0 +1,84 @@
+package bus
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// slack is the client's end of a connection within the process. The pipe of the
+// server takes nothing before the server has dealt with what came before, and
+// whoever publishes holds the client's lock meanwhile: hundreds of actors would
+// wait for each other, each in a goroutine of its own. Here Write returns at once.
+type slack struct {
+	net.Conn
+	mu      sync.Mutex
+	changed sync.Cond // room or err
+	waiting []byte
+	spare   []byte
+	going   bool // somebody writes what waits
+	err     error
+}
+
+const (
+	slackMost = 1 << 20   // bytes that may wait; who has more waits himself
+	slackKept = 128 << 10 // of a buffer that is empty
+	slackStep = 8 << 10   // go at once: the server makes itself a buffer that is larger than what comes
+)
+
+func newSlack(c net.Conn) *slack {
+	s := &slack{Conn: c}
+	s.changed.L = &s.mu
+	return s
+}
+
+// Write takes all of p, or says what has become of the connection.
+func (s *slack) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.err == nil && len(s.waiting) >= slackMost {
+		s.changed.Wait()
+	}
+	if s.err != nil {
+		return 0, s.err
+	}
+	s.waiting = append(s.waiting, p...)
+	if !s.going {
+		s.going = true
+		go s.pass()
+	}
+	return len(p), nil
+}
+
+// pass writes what waits until nothing does.
+func (s *slack) pass() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.err == nil && len(s.waiting) > 0 {
+		b := s.waiting
+		s.waiting = s.spare[:0]
+		s.mu.Unlock()
+		err := s.hand(b)
+		s.mu.Lock()
+		if s.spare = b; cap(b) > slackKept {
+			s.spare = nil
+		}
+		s.err = err
+		s.changed.Broadcast()
+	}
+	s.going = false
+}
+
+func (s *slack) hand(b []byte) error {
+	for len(b) > 0 {
+		n, err := s.Conn.Write(b[:min(len(b), slackStep)])
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// SetWriteDeadline does nothing: nobody waits.
+func (s *slack) SetWriteDeadline(time.Time) error { return nil }
