@@ -57,6 +57,7 @@ func (s *slack) pass() {
 	for s.err == nil && len(s.waiting) > 0 {
 		b := s.waiting
 		s.waiting = s.spare[:0]
+		s.changed.Broadcast()
 		s.mu.Unlock()
 		err := s.hand(b)
 		s.mu.Lock()
@@ -64,8 +65,8 @@ func (s *slack) pass() {
 			s.spare = nil
 		}
 		s.err = err
-		s.changed.Broadcast()
 	}
+	s.changed.Broadcast()
 	s.going = false
 }
 
