@@ -6,31 +6,34 @@ import (
 )
 
 const (
-	ringSize = 1 << 10
-	ringHead = 14 // time, direction and mark, unit, function, size, kept bytes
+	// A connection of Modbus TCP is one of hundreds, and hardly ever has a frame that is longer than its beginning tells.
+	ringSize    = 1 << 10
+	ringSizeTCP = 1 << 9
+	ringHead    = 14 // time, direction and mark, unit, function, size, kept bytes
 	// keptGood and keptBad are how many bytes of a frame are kept. One that is not as it should be is worth more.
 	keptGood = 48
 	keptBad  = 160
 )
 
 // ring keeps the last frames in a fixed number of bytes, one after the other, the oldest of which give way. It allocates once, when the first
-// frame comes.
+// frame comes: as much as size says.
 type ring struct {
-	buf        *[ringSize]byte
+	buf        []byte
 	epoch      time.Time
-	begin, end uint // count for ever; ringSize is a power of two
+	begin, end uint // count for ever; the size is a power of two
 }
 
-func (r *ring) keep(f Frame) {
+func (r *ring) keep(f Frame, size uint) {
 	if r.buf == nil {
-		r.buf, r.epoch = new([ringSize]byte), f.At
+		r.buf, r.epoch = make([]byte, size), f.At
 	}
+	size = uint(len(r.buf))
 	most := keptGood
 	if f.Mark != Good && f.Mark != Late {
 		most = keptBad
 	}
 	kept := f.Bytes[:min(len(f.Bytes), most)]
-	for need := uint(ringHead + len(kept)); r.end+need-r.begin > ringSize; {
+	for need := uint(ringHead + len(kept)); r.end+need-r.begin > size; {
 		r.begin += ringHead + uint(r.at(r.begin+ringHead-1))
 	}
 	var head [ringHead]byte
@@ -43,16 +46,16 @@ func (r *ring) keep(f Frame) {
 	r.put(kept)
 }
 
-func (r *ring) at(i uint) byte { return r.buf[i%ringSize] }
+func (r *ring) at(i uint) byte { return r.buf[i%uint(len(r.buf))] }
 
 func (r *ring) put(b []byte) {
-	n := copy(r.buf[r.end%ringSize:], b)
+	n := copy(r.buf[r.end%uint(len(r.buf)):], b)
 	copy(r.buf[:], b[n:])
 	r.end += uint(len(b))
 }
 
 func (r *ring) take(b []byte, from uint) {
-	n := copy(b, r.buf[from%ringSize:])
+	n := copy(b, r.buf[from%uint(len(r.buf)):])
 	copy(b[n:], r.buf[:])
 }
 

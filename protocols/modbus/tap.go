@@ -38,7 +38,8 @@ func (t *Tap) Noise() uint64 {
 	return t.noise
 }
 
-// Last is what the tap has kept, the oldest first: some twenty frames, of which long ones have lost their ends.
+// Last is what the tap has kept, the oldest first: some twenty frames, of Modbus TCP some ten, of which long ones have
+// lost their ends.
 func (t *Tap) Last() []Frame {
 	if t == nil {
 		return nil
@@ -133,7 +134,11 @@ func (t *Tap) happened(at time.Time, m Mark, unit, function uint8) {
 
 func (t *Tap) pass(f Frame) {
 	f.Function &^= 0x80
-	t.ring.keep(f)
+	size := uint(ringSize)
+	if t.framing == TCP {
+		size = ringSizeTCP
+	}
+	t.ring.keep(f, size)
 	for _, e := range t.ears {
 		e.hear(f)
 	}

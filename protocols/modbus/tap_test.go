@@ -181,6 +181,7 @@ func TestRingKeepsTheLastFrames(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var r ring
 		var model []Frame
+		size := rapid.SampledFrom([]uint{ringSize, ringSizeTCP}).Draw(t, "ring")
 		at := time.Now()
 		for range rapid.IntRange(1, 200).Draw(t, "frames") {
 			at = at.Add(time.Duration(rapid.Int64Range(0, 1e9).Draw(t, "gap")))
@@ -191,10 +192,10 @@ func TestRingKeepsTheLastFrames(t *testing.T) {
 			}
 			f.Size = len(f.Bytes)
 			model = append(model, f)
-			r.keep(f)
+			r.keep(f, size)
 		}
 		got := r.frames()
-		if len(got) < min(len(model), ringSize/(ringHead+keptBad)) || r.end-r.begin > ringSize {
+		if len(got) < min(len(model), int(size)/(ringHead+keptBad)) || r.end-r.begin > size {
 			t.Fatalf("%d of %d frames kept", len(got), len(model))
 		}
 		for i, f := range got {
