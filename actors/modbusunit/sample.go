@@ -68,7 +68,7 @@ func (g *group) extract(read int, data []byte, at good, raw []points.Value, v *v
 		}
 		return
 	}
-	for one := range got {
+	for one := range got.All {
 		if one.Err != nil {
 			v.misfits(one.Err.Error(), 1)
 			g.keep(one.Index, bad, one.Err.Error())

@@ -198,7 +198,7 @@ func (s selection) take(all []reading, r points.Read, data []byte) error {
 	if err != nil {
 		return err
 	}
-	for one := range results {
+	for one := range results.All {
 		all[one.Index].value, all[one.Index].err = one.Value, one.Err
 	}
 	for _, ref := range r.Points {

@@ -1,9 +1,6 @@
 package points
 
-import (
-	"fmt"
-	"iter"
-)
+import "fmt"
 
 // Result is what a read gave for one point.
 type Result struct {
@@ -15,23 +12,33 @@ type Result struct {
 // Extract takes each point's value out of the answer to a read. Data is what follows the answer's byte count: two bytes per
 // register, or bits packed from the lowest bit up. A wrong length is an error and gives no value at all, for then
 // nothing says which register is which.
-func Extract(read Read, points []Point, data []byte) (iter.Seq[Result], error) {
+func Extract(read Read, points []Point, data []byte) (Extraction, error) {
 	want := 2 * int(read.Quantity)
 	bits := read.Area == Coil || read.Area == DiscreteInput
 	if bits {
 		want = (int(read.Quantity) + 7) / 8
 	}
 	if len(data) != want {
-		return nil, fmt.Errorf("read %s %d+%d: %d bytes arrived instead of %d", read.Area, read.Address, read.Quantity, len(data), want)
+		return Extraction{}, fmt.Errorf("read %s %d+%d: %d bytes arrived instead of %d", read.Area, read.Address, read.Quantity, len(data), want)
 	}
-	return func(yield func(Result) bool) {
-		for _, ref := range read.Points {
-			v, err := points[ref.Index].take(data, ref.Offset)
-			if !yield(Result{ref.Index, v, err}) {
-				return
-			}
+	return Extraction{read.Points, points, data}, nil
+}
+
+// Extraction is an answer with the points that are in it.
+type Extraction struct {
+	refs   []Ref
+	points []Point
+	data   []byte
+}
+
+// All gives each point's Result.
+func (x Extraction) All(yield func(Result) bool) {
+	for _, ref := range x.refs {
+		v, err := x.points[ref.Index].take(x.data, ref.Offset)
+		if !yield(Result{ref.Index, v, err}) {
+			return
 		}
-	}, nil
+	}
 }
 
 // take decodes the piece of data that is the point's.

@@ -246,7 +246,7 @@ func TestExtractGivesWhatEachPointWouldReadAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			results := slices.Collect(all)
+			results := slices.Collect(all.All)
 			if len(results) != len(r.Points) {
 				t.Fatal(results)
 			}
@@ -319,7 +319,7 @@ func FuzzExtract(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			for got := range all {
+			for got := range all.All {
 				if got.Index != i {
 					t.Fatal(got)
 				}
@@ -341,7 +341,7 @@ func BenchmarkExtract(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for got := range all {
+		for got := range all.All {
 			if got.Err != nil {
 				b.Fatal(got.Err)
 			}
