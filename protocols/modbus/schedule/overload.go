@@ -38,12 +38,20 @@ type Overload struct {
 
 // Judge takes what groups ask for now, and what else takes the line's time, and reports whether what is shed has changed.
 func (o *Overload) Judge(now time.Duration, groups []Demand, others float64) (changed bool) {
-	groups = slices.SortedFunc(slices.Values(groups), slower)
-	present := make(map[string]bool, len(groups))
+	own := 0.0
 	o.share = others
 	for _, g := range groups {
-		present[g.Key] = true
 		o.share += g.Share
+		own += g.Own
+	}
+	if len(o.shed) == 0 && o.share <= full && own <= full { // as it mostly is
+		o.calm = false
+		return false
+	}
+	groups = slices.SortedFunc(slices.Values(groups), slower)
+	present := make(map[string]bool, len(groups))
+	for _, g := range groups {
+		present[g.Key] = true
 	}
 	for key := range o.shed {
 		if !present[key] {
