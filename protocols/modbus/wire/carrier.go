@@ -61,7 +61,7 @@ type part struct {
 	job   *job
 	index int
 	tries int
-	res   Result
+	res   *Result       // in the answer, which nobody has before all parts are settled
 	busy  time.Duration // how long it kept the link
 }
 
@@ -114,7 +114,7 @@ func (c *Carrier) Take(ask *Ask, now time.Duration, reply func(*Answer)) {
 	}
 	parts := make([]part, j.left)
 	for i := range parts {
-		parts[i] = part{job: j, index: i}
+		parts[i] = part{job: j, index: i, res: &j.answer.Results[i]}
 	}
 	if ask.Key != "" {
 		c.replace(ask.Key, j)
@@ -233,7 +233,7 @@ func (c *Carrier) Done(w *Work, now time.Duration) {
 	for i, p := range w.parts {
 		unit := p.request().Unit
 		if i < w.ran && !p.void() {
-			c.tally(unit).attempt(&p.res, p.busy/time.Duration(c.config.InFlight))
+			c.tally(unit).attempt(p.res, p.busy/time.Duration(c.config.InFlight))
 		}
 		if i >= w.ran || c.again(p, w) {
 			c.queue.Done(unit, now, schedule.NotSent)
@@ -242,7 +242,7 @@ func (c *Carrier) Done(w *Work, now time.Duration) {
 		}
 		c.count(p)
 		c.queue.Done(unit, now, p.res.Outcome)
-		c.settle(p, p.res)
+		c.settle(p, *p.res)
 		c.ledger.carried(p, now)
 	}
 	c.ledger.judge(now)
@@ -300,7 +300,7 @@ func (c *Carrier) settle(p *part, r Result) {
 	if r.At.IsZero() {
 		r.At = time.Now()
 	}
-	j.answer.Results[p.index] = r
+	*p.res = r
 	if j.left--; j.left > 0 {
 		return
 	}

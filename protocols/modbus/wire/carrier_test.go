@@ -29,7 +29,7 @@ func pretend(w *Work, fn func(r modbus.Request) error) {
 			return
 		}
 		err := fn(p.request())
-		p.res = Result{Err: err, Outcome: outcome(err), At: time.Now()}
+		*p.res = Result{Err: err, Outcome: outcome(err), At: time.Now()}
 		w.ran++
 		if modbus.LinkLost(err) {
 			w.Lost = err

@@ -145,7 +145,7 @@ func (l *ledger) ended(j *job, now time.Duration) {
 
 // demands are those of the groups that ask.
 func (l *ledger) demands(now time.Duration) []schedule.Demand {
-	var all []schedule.Demand
+	all := make([]schedule.Demand, 0, len(l.scans))
 	for _, s := range l.scans {
 		if s.job == nil && now-s.asked > lapsed*s.group.Every || !s.took.known {
 			continue

@@ -77,7 +77,7 @@ func (p *part) run(ctx context.Context, l Transactor, w *Work) bool {
 	resp, err := l.Do(ctx, r)
 	end := time.Now()
 	p.busy = end.Sub(begin)
-	p.res = Result{Response: resp, Err: err, Outcome: outcome(err), Took: max(0, end.Sub(begin)-w.onWire(r)), At: end}
+	*p.res = Result{Response: resp, Err: err, Outcome: outcome(err), Took: max(0, end.Sub(begin)-w.onWire(r)), At: end}
 	w.ran++
 	if modbus.LinkLost(err) {
 		w.Lost = err
