@@ -43,7 +43,19 @@ func Subject(gateway string, c Class, path, leaf string) string {
 	if path == "" {
 		return "gw." + gateway + "." + string(c) + "." + leaf
 	}
-	return "gw." + gateway + "." + string(c) + "." + strings.ReplaceAll(path, "/", ".") + "." + leaf
+	var b strings.Builder // every sample has one: it is made in one piece
+	b.Grow(len("gw....") + len(gateway) + len(c) + len(path) + len(leaf))
+	for _, part := range [...]string{"gw.", gateway, ".", string(c), "."} {
+		b.WriteString(part)
+	}
+	for rest, more := path, true; more; {
+		var token string
+		token, rest, more = strings.Cut(rest, "/")
+		b.WriteString(token)
+		b.WriteByte('.')
+	}
+	b.WriteString(leaf)
+	return b.String()
 }
 
 // ParseSubject takes a concrete subject of ours apart; the reverse of Subject.
