@@ -23,6 +23,10 @@ type crew struct {
 // idleTime is how often the crew looks who is idle; who was all the time ends.
 const idleTime = 200 * time.Millisecond
 
+// crewKept is for how many functions the crew, of which there is one, keeps the
+// room: hundreds of actors tick at the same moment.
+const crewKept = 1024
+
 // throughput is how many messages a mailbox handles before others get a turn.
 const throughput = 300
 
@@ -58,7 +62,7 @@ func (w *crew) work() {
 	for ok := true; ok; _, ok = <-called {
 		w.mu.Lock()
 		w.coming = false
-		for fn, ok := w.queue.pop().(func()); ok; fn, ok = w.queue.pop().(func()) {
+		for fn, ok := w.queue.pop(crewKept).(func()); ok; fn, ok = w.queue.pop(crewKept).(func()) {
 			if !w.queue.empty() {
 				w.call()
 			}

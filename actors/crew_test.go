@@ -97,7 +97,7 @@ func TestFifo(t *testing.T) {
 				want = append(want, i)
 				continue
 			}
-			got := q.pop()
+			got := q.pop(mailKept)
 			if len(want) == 0 {
 				want = []any{nil}
 			}
@@ -105,7 +105,7 @@ func TestFifo(t *testing.T) {
 				t.Fatalf("got %v, want %v", got, want[0])
 			}
 			want = want[1:]
-			if q.empty() != (len(want) == 0) || q.empty() && cap(q.items) > fifoKeeps {
+			if q.empty() != (len(want) == 0) || q.empty() && cap(q.items) > mailKept {
 				t.Fatalf("%d are left, room for %d", len(want), cap(q.items))
 			}
 		}

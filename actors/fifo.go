@@ -1,12 +1,10 @@
 package actors
 
-// fifo is a queue. The room it keeps while it is empty is small.
+// fifo is a queue. The room it keeps while it is empty is as small as pop says.
 type fifo struct {
 	items []any
 	head  int // of items, the first that has not been taken
 }
-
-const fifoKeeps = 128
 
 func (q *fifo) push(v any) {
 	if q.head > len(q.items)/2 && len(q.items) == cap(q.items) {
@@ -19,7 +17,9 @@ func (q *fifo) push(v any) {
 
 func (q *fifo) empty() bool { return q.head == len(q.items) }
 
-func (q *fifo) pop() any {
+// pop takes the first out; nil: there is none. If it was the last, the queue
+// keeps room for keep at most.
+func (q *fifo) pop(keep int) any {
 	if q.empty() {
 		return nil
 	}
@@ -27,7 +27,7 @@ func (q *fifo) pop() any {
 	q.items[q.head] = nil
 	if q.head++; q.head == len(q.items) {
 		q.items, q.head = q.items[:0], 0
-		if cap(q.items) > fifoKeeps {
+		if cap(q.items) > keep {
 			q.items = nil
 		}
 	}

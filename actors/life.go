@@ -104,24 +104,36 @@ func (l *life) begin() error {
 // hand gives msg to the actor as part of serving r, which may be nil.
 func (l *life) hand(msg any, r *Request) {
 	l.cell.handled.Add(1)
-	c := Context{l: l, req: r}
-	l.guard(r, func() error { return l.actor.Receive(&c, msg) })
+	l.judge(r, l.receive(&Context{l: l, req: r}, msg))
 	if r != nil {
 		r.settle()
 	}
 }
 
-// guard runs fn. If it fails, this life ends here and now, so that nothing it
-// owned outlives it, and the fault goes up to the supervisor.
+// receive has the actor handle msg.
+func (l *life) receive(c *Context, msg any) (err error) {
+	defer l.caught(&err)
+	return l.actor.Receive(c, msg)
+}
+
+// caught makes a panic an error; it is deferred.
+func (l *life) caught(err *error) {
+	if p := recover(); p != nil {
+		*err = newFault(l.cell.path, l.number, p)
+	}
+}
+
+// guard runs fn and judges its error, or its panic.
 func (l *life) guard(r *Request, fn func() error) {
-	err := func() (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = newFault(l.cell.path, l.number, p)
-			}
-		}()
+	l.judge(r, func() (err error) {
+		defer l.caught(&err)
 		return fn()
-	}()
+	}())
+}
+
+// judge ends this life here and now if err says that it has failed, so that
+// nothing it owned outlives it; the fault goes up to the supervisor.
+func (l *life) judge(r *Request, err error) {
 	if err == nil || l.fenced.Load() {
 		return
 	}
@@ -244,25 +256,16 @@ type reconfigure struct{ config proto.Message }
 
 func (m reconfigure) deliver(l *life) { l.hand(Reconfigured{m.config}, nil) }
 
-// later is a message the life sent itself: a tick, a result, a post.
+// later is a message the life sent itself: a result, a post.
 type later struct {
 	life *life
 	msg  any
 	req  *Request
-	tick *Timer
 }
 
 func (m *later) deliver(l *life) {
-	if m.tick != nil {
-		m.tick.pending.Store(false)
-	}
 	m.req.drop()
-	_, quiet := m.msg.(streamed)
-	switch {
-	case m.life != l, quiet:
-	case m.tick == nil || !m.tick.stopped.Load():
+	if _, quiet := m.msg.(streamed); m.life == l && !quiet {
 		l.hand(m.msg, m.req)
-	case m.req != nil:
-		m.req.settle()
 	}
 }

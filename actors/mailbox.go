@@ -7,6 +7,9 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
+// mailKept is for how many messages a mailbox keeps the room while it is empty.
+const mailKept = 128
+
 // mailbox is what waits for one actor. It does what protoactor's own does, but
 // takes no memory for each message.
 type mailbox struct {
@@ -95,10 +98,10 @@ func (m *mailbox) next() (msg any, system bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for {
-		switch msg = m.system.pop(); msg.(type) {
+		switch msg = m.system.pop(mailKept); msg.(type) {
 		case nil:
 			if !m.suspended {
-				msg = m.user.pop()
+				msg = m.user.pop(mailKept)
 			}
 			m.running = msg != nil
 			return msg, false

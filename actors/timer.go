@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Timer is a tick or an alarm of one life.
+// Timer is a tick or an alarm of one life, and its own mail: no more than one
+// of a tick waits at a time.
 type Timer struct {
 	life    *life
 	msg     any
@@ -28,7 +29,7 @@ func (c *Context) Every(d time.Duration, msg any) *Timer {
 	l := c.l
 	t := &Timer{life: l, msg: msg}
 	t.pending.Store(true)
-	l.cell.post(&later{life: l, msg: msg, tick: t})
+	l.cell.post(t)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.released {
@@ -88,6 +89,19 @@ func (t *Timer) arm(d time.Duration) {
 	t.timer = time.AfterFunc(d, t.fire)
 }
 
+// deliver implements mail.
+func (t *Timer) deliver(l *life) {
+	t.pending.Store(false)
+	t.req.drop()
+	switch {
+	case t.life != l:
+	case !t.stopped.Load():
+		l.hand(t.msg, t.req)
+	case t.req != nil:
+		t.req.settle()
+	}
+}
+
 func (t *Timer) fire() {
 	l := t.life
 	if t.stopped.Load() || l.over() {
@@ -96,7 +110,7 @@ func (t *Timer) fire() {
 	l.mu.Lock()
 	l.timers.remove(t)
 	l.mu.Unlock()
-	l.cell.post(&later{life: l, msg: t.msg, req: t.req, tick: t})
+	l.cell.post(t)
 }
 
 // tick is a slot of the grid; so many before it were passed over.
@@ -114,7 +128,7 @@ func (t *Timer) tick(missed uint64) {
 		}
 		return
 	}
-	l.cell.post(&later{life: l, msg: t.msg, tick: t})
+	l.cell.post(t)
 }
 
 // stopTimers ends all timers of the life. Any goroutine.
