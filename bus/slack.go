@@ -21,9 +21,9 @@ type slack struct {
 }
 
 const (
-	slackMost = 1 << 20   // bytes that may wait; who has more waits himself
-	slackKept = 128 << 10 // of a buffer that is empty
-	slackStep = 8 << 10   // go at once: the server makes itself a buffer that is larger than what comes
+	slackMost = 32 << 10  // bytes that may wait; who has more waits himself
+	slackKept = 64 << 10  // of a buffer that is empty
+	slackStep = 8<<10 - 1 // go at once: where they fill its buffer the server makes itself one of twice the size
 )
 
 func newSlack(c net.Conn) *slack {
