@@ -126,7 +126,7 @@ func TestShapes(t *testing.T) {
 }
 
 // A web service that refuses, stumbles and closes gets each record once all the same, but for the one that it will not have.
-func TestFaults(t *testing.T) {
+func TestAServiceThatRefusesAndStumbles(t *testing.T) {
 	r, far := actorstest.New(t), serve(t)
 	rejected := actorstest.Watch(r, "event/"+path+"/rejected", &uplinkv1.Rejected{})
 	far.answer = func(n int, body string) int {

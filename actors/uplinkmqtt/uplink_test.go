@@ -3,7 +3,6 @@ package uplinkmqtt_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"os/exec"
 	"slices"
@@ -166,60 +165,6 @@ func status(t *testing.T, r *actorstest.Rig) *uplinkv1.Status {
 		t.Fatal(err)
 	}
 	return m.Status
-}
-
-// relay stands between uplink and broker and ends each connection after so many bytes.
-func relay(t *testing.T, to string, after int64) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = near.Close()
-				continue
-			}
-			go func() {
-				_, _ = io.Copy(near, far)
-				_ = near.Close()
-			}()
-			go func() {
-				_, _ = io.CopyN(far, near, after)
-				_ = far.Close()
-				_ = near.Close()
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
-// A link that breaks all the time, in the middle of messages as well, loses nothing and mixes nothing up.
-func TestALinkThatBreaksAllTheTime(t *testing.T) {
-	address := freeport.Address(t)
-	mosquitto.Start(t, address, mosquitto.Anybody)
-	for _, version := range []string{"3.1.1", "5"} {
-		t.Run(version, func(t *testing.T) {
-			r, in := actorstest.New(t), listen(t, address, "gatewayd/#")
-			cfg := config(relay(t, address, 4000))
-			cfg.Version = version
-			cell := r.Start(path, uplinkmqtt.Kind, cfg)
-			write(t, r, 1, 300)
-			r.Until("all is there", func() bool { return len(in.sequences(t)) == 300 })
-			if got := in.sequences(t); !slices.Equal(got, counted(300)) {
-				t.Errorf("%v", got)
-			}
-			if s := status(t, r); s.Counts.Connections < 3 || cell.Life() != 1 {
-				t.Errorf("%v", s.Counts)
-			}
-		})
-	}
 }
 
 // Only what the application says it has counts.

@@ -3,8 +3,11 @@ package uplinkmunic_test
 import (
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors/actorstest"
+	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplinkmunic"
 	"gatewayd/bus"
 	"gatewayd/protocols/mqttclient"
@@ -36,7 +40,8 @@ type platform struct {
 
 	mu       sync.Mutex
 	tracks   []float64 // indexes
-	messages []string  // payloads
+	fields   []uplinktest.Item
+	messages []string // payloads
 }
 
 func newPlatform(t *testing.T, url string, bad float64) *platform {
@@ -74,6 +79,9 @@ func (p *platform) take(m mqttclient.Message, bad float64) {
 			Index   float64 `json:"index"`
 			Base64  string  `json:"b64_payload"`
 			Channel string  `json:"channel"`
+			Fields  map[string]struct {
+				Base64 []byte `json:"b64_value"`
+			} `json:"fields"`
 		} `json:"payload"`
 	}
 	_ = json.Unmarshal(m.Payload, &all)
@@ -87,15 +95,30 @@ func (p *platform) take(m mqttclient.Message, bad float64) {
 			continue
 		}
 		ack := map[string]string{"id_str": e.Payload.ID, "status": "ok"}
-		if e.Payload.Index == bad {
+		if e.Payload.Index == bad || strings.HasPrefix(string(e.Payload.Fields["U"].Base64), uplinktest.Poison) {
 			ack = map[string]string{"id_str": e.Payload.ID, "status": "error", "reason": "no such field"}
 		} else {
 			p.tracks = append(p.tracks, e.Payload.Index)
+			p.note(e.Payload.Fields["N"].Base64, e.Payload.Fields["U"].Base64)
 		}
 		acks = append(acks, ack)
 	}
 	b, _ := json.Marshal(acks)
 	_ = p.client.Post(mqttclient.Message{Topic: "munic/a/b/ack", Payload: b, QoS: 1}, nil)
+}
+
+// note notes a number and a text of a record.
+func (p *platform) note(number, text []byte) {
+	if len(number) == 8 && len(text) > 0 {
+		n := math.Float64frombits(binary.LittleEndian.Uint64(number))
+		p.fields = append(p.fields, uplinktest.Item{Value: n}, uplinktest.Item{Value: string(text)})
+	}
+}
+
+func (p *platform) values() []uplinktest.Item {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.fields)
 }
 
 func (p *platform) heard() ([]float64, []string) {

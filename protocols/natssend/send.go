@@ -57,11 +57,15 @@ func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, er
 		return nil, err
 	}
 	s := &sender{cfg: cfg, maker: maker}
+	s.over, s.end = context.WithCancelCause(context.Background())
 	urls, dial, err := cfg.reach(ctx, s.meter.DialContext)
 	if err != nil {
 		return nil, err
 	}
-	options, err := cfg.options(ctx, dial, hear)
+	options, err := cfg.options(ctx, dial, func(err error) {
+		s.end(err)
+		hear.Lost(err)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +95,7 @@ func (cfg Config) reach(ctx context.Context, dial srv.DialFunc) (urls []string, 
 	return urls, dial, failed
 }
 
-func (cfg Config) options(ctx context.Context, dial srv.DialFunc, hear uplink.Hear) ([]nats.Option, error) {
+func (cfg Config) options(ctx context.Context, dial srv.DialFunc, closed func(error)) ([]nats.Option, error) {
 	all := []nats.Option{
 		nats.Name(cfg.Name), nats.NoReconnect(), nats.SetCustomDialer(dialer{ctx, dial}), nats.PingInterval(30 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.ClosedHandler(func(c *nats.Conn) {
@@ -99,7 +103,7 @@ func (cfg Config) options(ctx context.Context, dial srv.DialFunc, hear uplink.He
 			if err == nil {
 				err = errors.New("the server has closed the connection")
 			}
-			hear.Lost(err)
+			closed(err)
 		}),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what concerns a message is told with it
 	}
@@ -147,6 +151,9 @@ type sender struct {
 	js    jetstream.JetStream
 	meter uplink.Meter
 	apart bool // the stream takes no batches as a whole
+
+	over context.Context // ends with the connection: the library goes on waiting for answers
+	end  context.CancelCauseFunc
 }
 
 // Traffic implements uplink.Metered.
@@ -160,6 +167,9 @@ func (s *sender) Close() error {
 
 // Send implements uplink.Sender.
 func (s *sender) Send(ctx context.Context, batch []record.Record) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.over, func() { cancel(context.Cause(s.over)) })()
 	messages := s.maker.Make("", batch)
 	if done, err := s.whole(ctx, batch, messages); done {
 		return err
@@ -190,9 +200,9 @@ func (s *sender) Send(ctx context.Context, batch []record.Record) error {
 		case len(refused) > 0 && ctx.Err() == nil:
 			return &uplink.Rejected{Records: refused}
 		case taken > 0:
-			return &uplink.Partial{Taken: taken, Err: explained(err, m.Topic)}
+			return &uplink.Partial{Taken: taken, Err: explained(ctx, err, m.Topic)}
 		default:
-			return explained(err, m.Topic)
+			return explained(ctx, err, m.Topic)
 		}
 		taken = m.Records[0] + 1
 	}
@@ -251,7 +261,10 @@ func never(err error) bool {
 // tooLarge is the code of JetStream for a message beyond what the stream takes (JSStreamMessageExceedsMaximumErr).
 const tooLarge = 10054
 
-func explained(err error, topic string) error {
+func explained(ctx context.Context, err error, topic string) error {
+	if errors.Is(err, context.Canceled) {
+		return context.Cause(ctx)
+	}
 	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) {
 		return fmt.Errorf("no stream takes subject %s", strings.ReplaceAll(topic, "/", "."))
 	}

@@ -45,9 +45,9 @@ func (s *sender) whole(ctx context.Context, batch []record.Record, messages []sh
 		switch {
 		case err == nil || errors.As(err, &refused) || errors.As(err, &some):
 		case at > 0:
-			err = &uplink.Partial{Taken: messages[at-1].Records[0] + 1, Err: explained(err, part[0].Topic)}
+			err = &uplink.Partial{Taken: messages[at-1].Records[0] + 1, Err: explained(ctx, err, part[0].Topic)}
 		default:
-			err = explained(err, part[0].Topic)
+			err = explained(ctx, err, part[0].Topic)
 		}
 		if err != nil {
 			return true, err
@@ -114,9 +114,9 @@ func (s *sender) slowly(ctx context.Context, batch []record.Record, messages []s
 		case never(err):
 			return &uplink.Rejected{Records: []uplink.Refusal{{Index: m.Records[0], Why: err.Error()}}}
 		case i > 0 || m.Records[0] > 0:
-			return &uplink.Partial{Taken: m.Records[0], Err: explained(err, m.Topic)}
+			return &uplink.Partial{Taken: m.Records[0], Err: explained(ctx, err, m.Topic)}
 		default:
-			return explained(err, m.Topic)
+			return explained(ctx, err, m.Topic)
 		}
 	}
 	return nil

@@ -1,0 +1,157 @@
+package uplinktest
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewayd/actors/actorstest"
+	"gatewayd/bus"
+	"gatewayd/protocols/record"
+)
+
+// Each record has a number and a text that both tell which record it is, so that a far end needs to know nothing of records to tell what has come.
+const (
+	numberField = "n"
+	textField   = "u"
+	perTrack    = 1_000_000 // numbers
+)
+
+var tracks = [...]string{"tracks/a", "tracks/b"}
+
+// An Item is a field of a record at the far end.
+type Item struct {
+	Track string // as the far end knows it, or the end of that; empty: it does not
+	Value any    // float64 or string
+}
+
+// Poison is what the text of a record begins with that the far end is to refuse. It has 30,000 octets: more than 20,000, which nothing else has.
+const Poison = "poison"
+
+// account compares what was recorded with what is at the far end.
+type account struct {
+	t        *testing.T
+	r        *actorstest.Rig
+	far      *Far
+	recorded [len(tracks)]uint64 // so many of each track
+	refused  map[uint64]bool     // of the first track
+}
+
+// write records so many more of each track.
+func (a *account) write(n uint64) {
+	a.t.Helper()
+	done := make(chan error, len(tracks))
+	for i, name := range tracks {
+		first := a.recorded[i] + 1
+		a.recorded[i] += n
+		c := record.Chunk{Track: name, Number: uint32(i + 1), First: first, Count: n, Boot: "b"}
+		for s := first; s < first+n; s++ {
+			text := fmt.Sprint(i, "-", s)
+			if i == 0 && a.refused[s] {
+				text = Poison + strings.Repeat("x", 30_000)
+			}
+			c.Records = append(c.Records, record.Record{
+				Sequence: s, Boot: "b", Time: time.UnixMilli(1_800_000_000_000 + int64(s)), Trusted: true, Uptime: time.Duration(s) * time.Millisecond,
+				Fields: []record.Field{{Name: numberField, ID: 1, Value: float64(uint64(i)*perTrack + s)}, {Name: textField, ID: 2, Value: text}},
+			})
+		}
+		p, err := record.Encode(&c)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		a.r.Bus.Keep(bus.Subject(actorstest.Gateway, bus.Track, name, "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
+		if err := actorstest.Next(a.t, done); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
+// series are the numbers or the texts of one track.
+type series struct {
+	last uint64 // the newest one
+}
+
+// balance reads all that the far end has. Complete says whether nothing is missing, new how many items are no duplicates. What is wrong ends the test.
+func (a *account) balance() (complete bool, fresh int) {
+	a.t.Helper()
+	all := map[string]*series{}
+	for i := range tracks {
+		for _, f := range []string{numberField, textField} {
+			all[fmt.Sprint(i, f)] = &series{}
+		}
+	}
+	twice := 0
+	for _, x := range a.far.Got() {
+		track, field, n, ok := identify(x)
+		if !ok || n > a.recorded[track] {
+			a.t.Fatalf("%.80v is nothing that was recorded", x)
+		}
+		s := all[fmt.Sprint(track, field)]
+		for track == 0 && a.refused[s.last+1] && n != s.last+1 {
+			s.last++
+		}
+		switch {
+		case n == s.last+1:
+			s.last++
+			fresh++
+		case n <= s.last:
+			twice++
+		default:
+			a.t.Fatalf("%s %s: %d follows %d", tracks[track], field, n, s.last)
+		}
+	}
+	if a.far.Once && twice > 0 {
+		a.t.Fatalf("%d came twice to one that has each once", twice)
+	}
+	complete = true
+	for i := range tracks {
+		for _, f := range []string{numberField, textField} {
+			s := all[fmt.Sprint(i, f)]
+			for i == 0 && a.refused[s.last+1] {
+				s.last++
+			}
+			complete = complete && s.last == a.recorded[i]
+		}
+	}
+	return complete, fresh
+}
+
+// identify tells which record an item is of, and which field.
+func identify(x Item) (track int, field string, n uint64, ok bool) {
+	switch v := x.Value.(type) {
+	case float64:
+		track, n, field = int(v)/perTrack, uint64(v)%perTrack, numberField
+		ok = v > 0 && v == float64(uint64(v))
+	case string:
+		first, second, _ := strings.Cut(v, "-")
+		var err, wrong error
+		track, err = strconv.Atoi(first)
+		n, wrong = strconv.ParseUint(second, 10, 64)
+		field, ok = textField, err == nil && wrong == nil
+	}
+	return track, field, n, ok && n > 0 && track < len(tracks) && strings.HasSuffix(tracks[track], x.Track)
+}
+
+// settled waits until everything is at the far end, and the uplink knows.
+func (a *account) settled() {
+	a.t.Helper()
+	defer func() {
+		if a.t.Failed() {
+			a.t.Logf("%v recorded, the uplink says %v", a.recorded, a.status())
+		}
+	}()
+	a.r.Until("all is there", func() bool { complete, _ := a.balance(); return complete })
+	a.r.Until("the uplink knows", func() bool { s := a.status(); return s.Begun && s.Backlog.Records == 0 })
+	a.balance()
+	rejected := uint64(0)
+	for s := range a.refused {
+		if s <= a.recorded[0] {
+			rejected++
+		}
+	}
+	if s := a.status(); s.Counts.Lost+s.Counts.LeftOut != 0 || s.Counts.Rejected != rejected {
+		a.t.Errorf("%v", s.Counts)
+	}
+}

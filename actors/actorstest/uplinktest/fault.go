@@ -1,0 +1,207 @@
+// Package uplinktest does to a kind of uplink what links and far ends do in the field, and keeps the account at the far end: nothing that was recorded
+// is missing there, changed or out of order, and once it drops what it has had nothing is there twice.
+package uplinktest
+
+import (
+	"flag"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+var flap = flag.Duration("flap", 2*time.Second, "how long the link of a kind of uplink goes and comes; with a minute or more it does so every 2 s")
+
+// A Far is the far end of one test.
+type Far struct {
+	Address string // host:port, without TLS; it refuses what begins with Poison, or what has more than 20,000 octets
+	// Config is that of an uplink that reaches it at an address, over TLS unless files is nil. Its Send is there.
+	Config func(address string, files *uplinkv1.Tls) Config
+	Got    func() []Item // all that it has taken, in the order in which it did
+	Once   bool          // it drops by itself what it has had
+	// Greet is what passes before TLS begins; nil: nothing.
+	Greet func(near, far net.Conn) error
+}
+
+// Config is that of any uplink.
+type Config interface {
+	proto.Message
+	GetSend() *uplinkv1.Sending
+}
+
+// trial is an uplink with a far end and the link in between.
+type trial struct {
+	*testing.T
+	account
+	link *link
+	kind actors.Kind
+	cell *actors.Cell
+}
+
+const path = "uplinks/cloud"
+
+// Faults tries a kind; run starts a far end that lasts as long as the test that it gets.
+func Faults(t *testing.T, kind actors.Kind, run func(t *testing.T) Far) {
+	for name, fault := range map[string]func(*trial){
+		"falls silent": silent, "half open": halfOpen, "slow": slow, "refuses one record": refusing, "closes after each message": closing,
+		"breaks in the middle": breaking, "certificates expired": expired, "flapping": flapping,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait most of the time
+			far := run(t)
+			x := &trial{T: t, kind: kind, link: newLink(t, far.Address)}
+			x.account = account{t: t, r: actorstest.New(t), far: &far, refused: map[uint64]bool{}}
+			fault(x)
+			if x.cell.Life() != 1 {
+				t.Errorf("life %d", x.cell.Life())
+			}
+		})
+	}
+}
+
+// start starts the uplink.
+func (x *trial) start(change func(*uplinkv1.Sending), files *uplinkv1.Tls) {
+	x.Helper()
+	cfg := x.far.Config(x.link.address(), files)
+	s := cfg.GetSend()
+	s.Flush, s.Retry, s.Timeout, s.BatchRecords = durationpb.New(0), durationpb.New(5*time.Millisecond), durationpb.New(20*time.Second), 20
+	if change != nil {
+		change(s)
+	}
+	x.cell = x.r.Start(path, x.kind, cfg)
+}
+
+func (a *account) status() *uplinkv1.Status {
+	a.t.Helper()
+	m, err := actorstest.Call(a.r, path, "Status", &uplinkv1.StatusRequest{}, &uplinkv1.StatusResponse{})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return m.Status
+}
+
+func hasty(s *uplinkv1.Sending) { s.Timeout = durationpb.New(time.Second) }
+
+// silent is a far end that says nothing more, to nobody, until it is started again.
+func silent(x *trial) {
+	x.start(hasty, nil)
+	x.write(50)
+	x.settled()
+	x.link.ignore(true)
+	x.link.hang()
+	before := x.link.connections()
+	x.write(50)
+	x.r.Until("it gives the connection up", func() bool { return x.cell.State() == actors.Unreachable })
+	x.r.Until("it tries another one", func() bool { return x.link.connections() > before })
+	x.write(50)
+	x.link.ignore(false)
+	x.link.cut()
+	x.settled()
+}
+
+// halfOpen is a connection of which only one side knows that it is over.
+func halfOpen(x *trial) {
+	x.start(hasty, nil)
+	for range 2 {
+		x.write(30)
+		x.settled()
+		x.link.hang()
+		before := x.link.connections()
+		x.write(30)
+		x.r.Until("it makes another one", func() bool { return x.link.connections() > before })
+		x.settled()
+	}
+}
+
+// slow is a link of a few kilobytes a second.
+func slow(x *trial) {
+	x.link.goes(way{perSecond: 20_000})
+	x.write(100)
+	x.start(nil, nil)
+	x.settled()
+}
+
+// refusing is a far end that takes all but one record.
+func refusing(x *trial) {
+	x.refused[37] = true
+	rejected := actorstest.Watch(x.r, "event/"+path+"/rejected", &uplinkv1.Rejected{})
+	x.write(30)
+	x.start(nil, nil)
+	x.settled()
+	x.write(30)
+	if m := actorstest.Next(x.T, rejected); m.Record != tracks[0]+" 37" || m.Why == "" {
+		x.Errorf("%v", m)
+	}
+	x.settled()
+	x.write(5)
+	x.settled()
+}
+
+// closing is a far end that closes the connection whenever it has taken something new.
+func closing(x *trial) {
+	x.write(60)
+	x.start(nil, nil)
+	for had := 0; ; {
+		var complete bool
+		x.r.Until("something new is there", func() bool {
+			var n int
+			complete, n = x.balance()
+			more := n > had
+			had = max(had, n)
+			return more || complete
+		})
+		x.link.cut()
+		if complete {
+			break
+		}
+	}
+	x.settled()
+}
+
+// breaking is a link that ends each connection somewhere, in the middle of a message as well.
+func breaking(x *trial) {
+	x.link.goes(way{breaks: true})
+	x.start(nil, nil)
+	for x.link.connections() < 4 {
+		x.write(80)
+		x.settled()
+	}
+}
+
+// flapping is a link that goes and comes all the time.
+func flapping(x *trial) {
+	every := 100 * time.Millisecond
+	x.start(func(s *uplinkv1.Sending) {
+		if *flap >= time.Minute {
+			every = 2 * time.Second
+			s.Retry = durationpb.New(time.Second)
+		}
+	}, nil)
+	clock := time.NewTicker(every)
+	defer clock.Stop()
+	for began, up := time.Now(), false; time.Since(began) < *flap; up = !up {
+		x.link.set(up)
+		x.write(20)
+		<-clock.C
+	}
+	x.link.set(true)
+	x.settled()
+	x.Logf("%d records through %d connections", x.recorded, x.link.connections())
+}
+
+// says waits until the uplink says one of these of its far end.
+func (x *trial) says(texts ...string) {
+	x.Helper()
+	x.r.Until("it says "+strings.Join(texts, " or "), func() bool {
+		said := x.status().Error
+		return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(said, s) }) && x.cell.State() == actors.Unreachable
+	})
+}

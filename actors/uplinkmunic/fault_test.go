@@ -1,0 +1,29 @@
+package uplinkmunic_test
+
+import (
+	"testing"
+
+	"gatewayd/actors/actorstest/uplinktest"
+	"gatewayd/actors/uplinkmunic"
+	"gatewayd/protocols/mqttclient/mosquitto"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+func TestFaults(t *testing.T) {
+	uplinktest.Faults(t, uplinkmunic.Kind, func(t *testing.T) uplinktest.Far {
+		address := mosquitto.Run(t)
+		p := newPlatform(t, "tcp://"+address, 0)
+		return uplinktest.Far{
+			Address: address,
+			Config: func(address string, files *uplinkv1.Tls) uplinktest.Config {
+				if files == nil {
+					return config("tcp://" + address)
+				}
+				cfg := config("ssl://" + address)
+				cfg.Tls = files
+				return cfg
+			},
+			Got: p.values,
+		}
+	})
+}
