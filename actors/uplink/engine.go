@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/record"
 	far "gatewayd/protocols/uplink"
 	"gatewayd/schemas"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
@@ -278,7 +279,7 @@ func (e *engine) reconfigure(c *actors.Context, config Config) error {
 			e.rouse()
 		}
 	}
-	e.config, e.far, e.settings = config, f, s
+	e.config, e.far, e.settings, e.good = config, f, s, record.Record{}
 	return nil
 }
 

@@ -180,6 +180,36 @@ func TestARecordThatEndsEachConnection(t *testing.T) {
 	}
 }
 
+// A link that comes back just as it is tried whether another record fares better loses none: what was in question is tried again then.
+func TestALinkThatComesBackAtAnyMoment(t *testing.T) {
+	for failures := range 12 {
+		r := actorstest.New(t)
+		w := record1(t, r)
+		w.write("tracks/a", 5)
+		tries := 0
+		f := &cloud{take: func(c *cloud, b []record.Record) error {
+			if len(c.got) >= 5 && tries < failures {
+				tries++
+				return errors.New("connection reset by peer")
+			}
+			c.got = append(c.got, b...)
+			return nil
+		}}
+		cfg := config()
+		cfg.Send.Retry, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 1
+		r.Start(path, f.kind(), cfg)
+		r.Until("the first are there", func() bool { return len(f.all()) == 5 })
+		w.write("tracks/a", 5)
+		r.Until("all are there", func() bool {
+			s := status(t, r)
+			return s.Begun && s.Backlog.Records == 0 && s.Counts.Acknowledged+s.Counts.Rejected == 10
+		})
+		if got := once(f.sequences("tracks/a")); !slices.Equal(got, upTo(10)) || status(t, r).Counts.Rejected > 0 {
+			t.Fatalf("after %d failures: %v", failures, f.sequences("tracks/a"))
+		}
+	}
+}
+
 func TestAFarEndThatNeverAnswers(t *testing.T) {
 	r := actorstest.New(t)
 	w := record1(t, r)

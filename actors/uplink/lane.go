@@ -17,10 +17,12 @@ type lane struct {
 
 	// suspects is how many entries from the oldest on have one among them that the far end refuses without saying which.
 	suspects int
-	// lone is how often in a row a batch of one and the same record has ended the connection; skip passes it over for
-	// one batch, to see whether it is to blame.
-	lone int
-	skip int
+	// lone is how often in a row a batch of one and the same record has ended the connection; proofs how often since then one that the far end is known
+	// to take has gone through in between. The next batch is that one if probing is set.
+	lone    int
+	proofs  int
+	probing bool
+	accused int // number of the entry in question
 }
 
 // appetite is how many messages hold about as many records as two batches.

@@ -26,13 +26,11 @@ type load struct {
 	tried   time.Time // when more was sent than a slow link should get
 	free    time.Time // when the next batch of the backlog may go, while catching up slowly
 	pace    far.Pace
+	good    record.Record // the newest that was acknowledged
 }
 
 // tryEvery is how often a slow link gets a batch with more in it.
 const tryEvery = time.Minute
-
-// stubborn is how often a single record may end the connection before it is seen whether another does as well.
-const stubborn = 6
 
 type (
 	sent struct {
@@ -50,7 +48,9 @@ func (e *engine) send(c *actors.Context) {
 	}
 	for _, l := range [...]*lane{&e.fresh, &e.main} {
 		for e.lane = l; l.records > 0 && e.due(c, now); {
-			e.pick(now)
+			if e.pick(now); l.probing {
+				e.probe()
+			}
 			if len(e.batch) > 0 {
 				e.dispatch(c)
 				return
@@ -94,7 +94,7 @@ func (e *engine) pick(now time.Time) {
 	}
 	e.entries, e.out, e.bytes, e.batch, e.origin = 0, 0, 0, nil, nil
 	l.each(func(x *entry) bool {
-		if x.gone || e.entries < l.skip {
+		if x.gone {
 			e.entries++
 			return true
 		}
@@ -145,6 +145,10 @@ func (e *engine) done(c *actors.Context, m sent) {
 	e.count()
 	var rejected *far.Rejected
 	var partial *far.Partial
+	if e.lane.probing {
+		e.probed(c, m.err)
+		return
+	}
 	if errors.As(m.err, &partial) && partial.Taken > 0 && partial.Taken <= len(e.batch) {
 		e.partly(c, partial.Taken)
 	}
@@ -152,11 +156,16 @@ func (e *engine) done(c *actors.Context, m sent) {
 	case m.err == nil:
 		e.delivered(c, m)
 	case errors.As(m.err, &rejected):
-		e.lane.lone, e.lane.skip = 0, 0
+		e.lane.lone, e.lane.proofs = 0, 0
 		e.refused(c, rejected)
 	default:
 		e.undelivered(c, m.err)
 	}
+	e.release(c)
+}
+
+// release ends a batch.
+func (e *engine) release(c *actors.Context) {
 	e.batch = nil
 	if m := e.held; m != nil {
 		e.held = nil
@@ -167,18 +176,16 @@ func (e *engine) done(c *actors.Context, m sent) {
 // delivered is a batch that was acknowledged.
 func (e *engine) delivered(c *actors.Context, m sent) {
 	n := len(e.batch)
+	e.good = e.batch[n-1]
 	if _, metered := e.sender.(far.Metered); !metered {
 		e.spend(time.Now(), uint64(e.bytes), 0)
 	}
 	e.pace = e.pace.Sent(e.portions, n, e.bytes, m.took, true)
 	e.acknowledged(c, n)
 	l := e.lane
-	if l.skip > 0 { // the one that was passed over is to blame, for the next one has gone through
-		e.reject(c, l.skip-1, "the connection ended each time when it was sent, at last: "+e.error)
-	}
 	e.counts.LeftOut += uint64(e.out)
 	l.suspects = max(0, l.suspects-e.entries)
-	l.lone, l.skip = 0, 0
+	l.lone, l.proofs = 0, 0
 	e.settle(c, e.entries)
 	l.since = time.Now()
 }
@@ -186,11 +193,12 @@ func (e *engine) delivered(c *actors.Context, m sent) {
 // partly takes off what of a batch was acknowledged before its connection ended.
 func (e *engine) partly(c *actors.Context, n int) {
 	failures := e.failures
+	e.good = e.batch[n-1]
 	e.acknowledged(c, n)
 	e.failures = failures
 	taken := e.origin[n-1] + 1
 	l := e.lane
-	e.batch, l.lone, l.skip = e.batch[n:], 0, 0
+	e.batch, l.lone, l.proofs = e.batch[n:], 0, 0
 	l.suspects = max(0, l.suspects-taken)
 	e.settle(c, taken)
 }
@@ -283,13 +291,10 @@ func (e *engine) undelivered(c *actors.Context, err error) {
 	var later far.Later
 	switch {
 	case errors.As(err, &later): // it has said what it wants
-	case e.lane.skip > 0: // another one fares no better: it is not the record
-		e.lane.lone, e.lane.skip = 0, 0
-	case len(e.batch) == 1 && !errors.Is(err, context.DeadlineExceeded):
+	case len(e.origin) == 1 && len(e.batch) == 1 && !errors.Is(err, context.DeadlineExceeded):
 		l := e.lane
-		if l.lone++; l.lone >= stubborn && l.records > e.entries {
-			l.skip = e.entries
-		}
+		l.lone++
+		l.accused, l.probing = e.origin[0], l.lone >= stubborn || l.proofs > 0
 	}
 	if e.sender != nil {
 		e.over(c, err)
