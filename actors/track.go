@@ -144,3 +144,6 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Stored, error) {
 	}
 	return r.Reader.Next(ctx, most)
 }
+
+// CheckTracks says what is wrong with filters of tracks that an Archive is to be read by.
+func CheckTracks(filters []string) error { return bus.CheckTracks(filters) }

@@ -61,14 +61,9 @@ func (c *Conn) Reader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 		return nil, Errorf(FailedPrecondition, "only the gateway itself reads tracks for good")
 	}
 	gateway := c.commit.bus.Gateway()
-	for _, t := range cfg.Tracks {
-		p, err := trackPattern(gateway, t)
-		if err != nil {
-			return nil, Errorf(InvalidArgument, "%s", err)
-		}
-		if !slices.Contains(r.patterns, p) {
-			r.patterns = append(r.patterns, p)
-		}
+	var err error
+	if r.patterns, err = trackPatterns(gateway, cfg.Tracks); err != nil {
+		return nil, Errorf(InvalidArgument, "%s", err)
 	}
 	if len(r.patterns) == 0 {
 		r.patterns = []string{"gw." + gateway + "." + string(Track) + ".>"}

@@ -20,12 +20,8 @@ func sourceSubject(gateway string) string { return "gw." + gateway + ".source.tr
 
 // sourced are the subjects of the tracks that the hub may source.
 func (l *Leaf) sourced(gateway string) (all []string, err error) {
-	for _, t := range l.Tracks {
-		p, err := trackPattern(gateway, t)
-		if err != nil {
-			return nil, Errorf(InvalidArgument, "leaf: tracks: %s", err)
-		}
-		all = append(all, p)
+	if all, err = trackPatterns(gateway, l.Tracks); err != nil {
+		return nil, Errorf(InvalidArgument, "leaf: tracks: %s", err)
 	}
 	return all, nil
 }

@@ -4,7 +4,6 @@
 package uplink
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -58,7 +57,7 @@ func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) ac
 	k.Check = func(config proto.Message) []schemas.Violation {
 		cfg := config.(C)
 		_, err := settingsOf(cfg)
-		all := schemas.Wrong("send", err)
+		all := append(schemas.Wrong("send", err), schemas.Wrong("send.tracks", actors.CheckTracks(cfg.GetSend().GetTracks()))...)
 		if own != nil {
 			all = append(all, own(config)...)
 		}
@@ -129,9 +128,6 @@ func settingsOf(config Config) (s settings, err error) {
 	s.table, err = far.NewTable(rules, s.cfg.Salt)
 	if err != nil {
 		return s, err
-	}
-	if _, err = far.NewTable([]far.Rule{{Tracks: s.cfg.Tracks}}, ""); err != nil {
-		return s, fmt.Errorf("tracks: %w", errors.Unwrap(err))
 	}
 	if s.hours, err = far.ParseHours(s.cfg.Quiet); err != nil {
 		return s, fmt.Errorf("quiet: %w", err)

@@ -322,6 +322,22 @@ func TestQuietHours(t *testing.T) {
 	r.Until("all is there", func() bool { return len(f.all()) == 10 })
 }
 
+// Filters may cover each other: each record is sent once all the same.
+func TestFiltersThatCoverEachOther(t *testing.T) {
+	r := actorstest.New(t)
+	w := record1(t, r)
+	w.write("tracks/a", 5)
+	w.write("tracks/b", 5)
+	f := &cloud{}
+	cfg := config()
+	cfg.Send.Tracks = []string{"tracks/a", "tracks/+", "#"}
+	r.Start(path, f.kind(), cfg)
+	r.Until("nothing is left", func() bool { s := status(t, r); return s.Begun && s.Backlog.Records == 0 })
+	if got := f.all(); len(got) != 10 {
+		t.Errorf("%d", len(got))
+	}
+}
+
 func TestWhatNoRulePicksIsNotSent(t *testing.T) {
 	r := actorstest.New(t)
 	w := record1(t, r)

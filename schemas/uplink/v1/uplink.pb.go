@@ -30,7 +30,8 @@ const (
 type Sending struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tracks that it sends: paths of actors, or filters in which + stands for one
-	// part and # at the end for one or more; empty: all.
+	// part and # at the end for one or more; empty: all. Each record is sent once.
+	// Of two filters that have tracks in common one has to cover the other.
 	Tracks []string `protobuf:"bytes,1,rep,name=tracks,proto3" json:"tracks,omitempty"`
 	// Which fields, and in what form: the first rule that picks a field decides,
 	// and one that none picks is not sent. Without rules everything is sent as it
