@@ -129,6 +129,9 @@ func (c Config) serverOptions(door server.Authentication) (*server.Options, erro
 		StreamMaxBufferedSize:  16 << 20,
 		TLSConfig:              c.TLS,
 		TLS:                    c.TLS != nil,
+		TLSHandshakeFirst:      c.TLS != nil, // for those who begin with it, as scanners and tls_first clients do;
+		// the others are greeted as NATS clients expect when they have been silent for as long as nats-server's own "auto" waits.
+		TLSHandshakeFirstFallback: server.DEFAULT_TLS_HANDSHAKE_FIRST_FALLBACK_DELAY,
 
 		CustomClientAuthentication: door,
 		AlwaysEnableNonce:          true, // for keys

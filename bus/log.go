@@ -48,10 +48,21 @@ func (l *serverLog) trouble(level slog.Level, format string, v []any) {
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.at(slog.LevelDebug, format, v) }
-func (l *serverLog) Debugf(format string, v ...any)  { l.at(slog.LevelDebug-4, format, v) }
 func (l *serverLog) Tracef(format string, v ...any)  { l.at(slog.LevelDebug-8, format, v) }
 func (l *serverLog) Warnf(format string, v ...any)   { l.trouble(slog.LevelWarn, format, v) }
 func (l *serverLog) Errorf(format string, v ...any)  { l.trouble(slog.LevelError, format, v) }
+
+// Debugf hears of who speaks no TLS where it is asked for, of which the server thinks little: others knock at ports to see what is there.
+func (l *serverLog) Debugf(format string, v ...any) {
+	if strings.Contains(format, noTLS) {
+		l.trouble(slog.LevelInfo, format, v)
+		return
+	}
+	l.at(slog.LevelDebug-4, format, v)
+}
+
+// noTLS is what the server says of a handshake that was none.
+const noTLS = "TLS handshake error"
 
 func (l *serverLog) Fatalf(format string, v ...any) {
 	l.at(slog.LevelError, format, v)

@@ -84,7 +84,7 @@ var complaints = [...]struct{ says, reason string }{
 	{server.ErrAuthentication.Error(), RefusedCredentials}, // who said nothing of himself was not asked about
 	{"Publish Violation", RefusedTopic},
 	{"Subscription Violation", RefusedTopic},
-	{"TLS handshake error", RefusedStranger},
+	{noTLS, RefusedStranger},
 	{"parser ERROR", RefusedPacket},
 	{server.ErrMaxControlLine.Error(), RefusedPacket},
 	{server.ErrMaxPayload.Error(), RefusedPacket},

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -75,17 +76,45 @@ func TestRefusedHandshakesAreTold(t *testing.T) {
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 		c.Refused = func(r bus.Refusal) { told <- r }
 	})
-	old := &tls.Config{MaxVersion: tls.VersionTLS11, InsecureSkipVerify: true}
-	if nc, err := nats.Connect("tls://"+b.Addr(), nats.Secure(old), nats.MaxReconnects(0)); err == nil {
-		nc.Close()
-		t.Fatal("TLS 1.1 is spoken")
-	}
-	select {
-	case r := <-told:
-		if r.Reason != bus.RefusedStranger || r.Remote == "" || !strings.Contains(r.Cause, "TLS handshake error") {
-			t.Errorf("%+v", r)
+	for what, knock := range map[string]func() error{
+		"an old TLS": func() error {
+			nc, err := nats.Connect("tls://"+b.Addr(), nats.Secure(&tls.Config{MaxVersion: tls.VersionTLS11, InsecureSkipVerify: true}), nats.MaxReconnects(0))
+			if err == nil {
+				nc.Close()
+			}
+			return err
+		},
+		"no TLS":       func() error { return say(t, b.Addr(), "GET / HTTP/1.1\r\n\r\n") },
+		"no TLS, NATS": func() error { return say(t, b.Addr(), "CONNECT {\"verbose\":false}\r\nPING\r\n") },
+	} {
+		if err := knock(); err == nil {
+			t.Fatalf("%s is spoken", what)
 		}
-	case <-time.After(patience):
-		t.Fatal("it is not told")
+		select {
+		case r := <-told:
+			if r.Reason != bus.RefusedStranger || r.Remote == "" || !strings.Contains(r.Cause, "TLS handshake error") {
+				t.Errorf("%s: %+v", what, r)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s is not told", what)
+		}
 	}
+}
+
+// say says something to a port, and waits until that hangs up.
+func say(t *testing.T, addr, text string) error {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte(text)); err != nil {
+		return err
+	}
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if _, err = io.Copy(io.Discard, c); err == nil {
+		err = io.EOF
+	}
+	return err
 }

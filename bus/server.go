@@ -141,7 +141,7 @@ func (b *Bus) bare(cfg Config) (*server.Server, error) {
 		}
 	}
 	l := &serverLog{log: b.log, client: e.complaint}
-	s.SetLoggerV2(l, false, false, false)
+	s.SetLoggerV2(l, cfg.TLS != nil, false, false) // only so does it tell who speaks no TLS at all
 	s.Start()
 	if err := l.failure(); err != nil {
 		s.Shutdown()

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"math/big"
 	"net"
 	"path/filepath"
@@ -63,6 +64,16 @@ func TestTLS(t *testing.T) {
 	if err := c.Call(within(t), "gw.demo.cmd.a.B", wrapperspb.Int64(1), nil); err != nil {
 		t.Fatal(err)
 	}
+	// Whoever begins with the handshake is served as well, as who waits to be greeted.
+	first, err := tls.Dial("tcp", "127.0.0.1:"+port, o.TLS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	greeting := make([]byte, 4)
+	if _, err := io.ReadFull(first, greeting); err != nil || string(greeting) != "INFO" {
+		t.Errorf("%q, %v", greeting, err)
+	}
+	_ = first.Close()
 	if err := b.Restart(within(t)); err != nil {
 		t.Fatal(err)
 	}
