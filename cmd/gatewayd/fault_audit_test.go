@@ -14,12 +14,12 @@ import (
 // the log is found to be right without a gateway.
 func TestFaultAuditOnAFullDisk(t *testing.T) {
 	s := newSite(t)
-	s.extra = "\n[audit]\nkind = \"audit-log\"\nfiles = 3\nfile-size = 65536\n"
+	s.extra = "\n[audit]\nkind = \"audit-log\"\nfiles = 2\nfile-size = 65536\n"
 	s.disk("6m")
 	r := s.start()
 	r.until("the log is open", func() bool { return r.state1("audit") == "ok" })
 	free := s.fill()
-	const calls = 1500 // around all files, more than once
+	const calls = 700 // around all files, and more
 	for n := 0; n < calls; {
 		if r.call("drill", "Describe", &actorv1.DescribeRequest{}, &actorv1.DescribeResponse{}) == nil { // the bus may be mended meanwhile
 			n++
@@ -53,7 +53,7 @@ func TestFaultAuditOnAFullDisk(t *testing.T) {
 	if after, err := audit.Verify(dir, ""); err != nil || after.Last <= last.Last {
 		t.Errorf("%+v after %+v: %v", after, last, err)
 	}
-	for _, f := range [...]string{"audit-00.log", "audit-01.log", "audit-02.log"} {
+	for _, f := range [...]string{"audit-00.log", "audit-01.log"} {
 		text, err := exec.Command("grep", "-ac", `"what":"lost"`, filepath.Join(dir, f)).Output()
 		if err == nil { // grep has found some
 			t.Errorf("%s: %s records were lost", f, text)
