@@ -32,6 +32,7 @@ type group struct {
 	poor     []poor // why points are not good; nil: they are
 	sent     []sent // what was published; nil: points are always published
 	busy     bool   // a scan is under way
+	overtook bool   // samples were published since it began: it may not say that it is older
 	extra    bool   // it began between two slots; it is good for the next one
 	split    bool   // a read was cut because the unit refused it
 	trouble  string // why the last scan was not all good

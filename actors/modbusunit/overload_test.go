@@ -55,6 +55,9 @@ func TestAnOverloadedLinkShedsTheSlowestGroup(t *testing.T) {
 		if len(fast) < 100 || slices.ContainsFunc(fast, func(s *samplev1.Samples) bool { return !good(s) }) {
 			t.Errorf("the fast group: %v", fast)
 		}
+		if all := told[*samplev1.Samples](b, bus.Data, unitPath, "slow"); !slices.IsSortedFunc(all, earlier) {
+			t.Errorf("the slow group goes back in time: %v", all)
+		}
 		link := r.System.Lookup(linkPath)
 		if cell.State() != actors.Degraded || !strings.Contains(cell.Health().Cause, "slow: the line is overloaded") || link.State() != actors.Degraded {
 			t.Errorf("%v, %v", cell.Health(), link.Health())
@@ -79,6 +82,9 @@ func TestAnOverloadedLinkShedsTheSlowestGroup(t *testing.T) {
 		}
 	})
 }
+
+// earlier is the order of samples in time.
+func earlier(a, b *samplev1.Samples) int { return a.Time.AsTime().Compare(b.Time.AsTime()) }
 
 // told is what an actor has published on a leaf.
 func told[T proto.Message](b *actorstest.Recorder, class bus.Class, path, leaf string) (all []T) {

@@ -31,10 +31,15 @@ type last struct {
 type poor struct{ quality, cause string }
 
 // fill takes what a scan has brought into the group's samples. The first answer
-// tells the source time of all.
+// tells the source time of all; of a scan that stale samples have overtaken the first one after them, so that
+// a group's samples never go back in time.
 func (g *group) fill(results []wire.Result) verdict {
 	var v verdict
-	at := sourceTime(results)
+	var after time.Time
+	if g.overtook {
+		after = g.time.AsTime()
+	}
+	at := sourceTime(results, after)
 	g.time = at
 	clear(g.poor)
 	raw := make([]points.Value, len(g.scaled))
@@ -149,17 +154,26 @@ func assign(s *samplev1.Sample, v points.Value, p *points.Point) {
 	}
 }
 
-func sourceTime(results []wire.Result) good {
-	var at time.Time
+// sourceTime is that of the first answer that is not from before a time; if all are, that time.
+func sourceTime(results []wire.Result, after time.Time) good {
+	var first time.Time
+	answered := false
 	for _, r := range results {
-		if (r.Outcome == schedule.Answered || r.Outcome == schedule.Exception) && (at.IsZero() || r.At.Before(at)) {
-			at = r.At
+		if r.Outcome != schedule.Answered && r.Outcome != schedule.Exception {
+			continue
+		}
+		answered = true
+		if !r.At.Before(after) && (first.IsZero() || r.At.Before(first)) {
+			first = r.At
 		}
 	}
-	if at.IsZero() {
-		at = time.Now()
+	switch {
+	case !answered:
+		first = time.Now()
+	case first.IsZero():
+		first = after
 	}
-	return timestamppb.New(at)
+	return timestamppb.New(first)
 }
 
 // verdict sums a scan up.

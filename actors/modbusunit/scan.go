@@ -46,12 +46,13 @@ func (u *unit) tick(c *actors.Context, name string) {
 // stale publishes a slot of a unit that does not answer.
 func (u *unit) stale(c *actors.Context, g *group, cause string) {
 	g.keepAll(cause, time.Now())
+	g.overtook = g.busy
 	u.publish(c, g)
 }
 
 // scan asks for all reads of a group.
 func (u *unit) scan(c *actors.Context, g *group, slot bool) {
-	g.busy, g.extra = true, !slot
+	g.busy, g.overtook, g.extra = true, false, !slot
 	limit := u.cfg.Timeout.AsDuration()
 	// On a line with too much to do a scan may wait for others for longer than its rhythm: slots are missed then, but none is lost twice.
 	wait := g.every + 10*time.Second + time.Duration(len(g.requests))*limit
