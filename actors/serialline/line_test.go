@@ -15,6 +15,7 @@ import (
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/serial"
 	"gatewayd/protocols/serial/line"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -85,7 +86,7 @@ func TestAnUnpluggedPortTellsTheLastFrames(t *testing.T) {
 func TestSettingsThatCannotBe(t *testing.T) {
 	r := actorstest.New(t)
 	cfg := config(wired(t, line.Options{}))
-	cfg.Baud = 11_000_000
+	cfg.Baud = serial.MaxBaud + 1
 	r.Start("field/line", serialline.Kind, cfg)
 	if f := actorstest.Next(t, r.Faults); f.Level != actors.LevelBroken {
 		t.Errorf("%v asks for level %d", f, f.Level)

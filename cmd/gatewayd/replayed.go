@@ -14,6 +14,7 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/bus"
 	"gatewayd/protocols/modbus/replay"
+	"gatewayd/protocols/serial"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	"gatewayd/supervisor/config"
@@ -98,7 +99,7 @@ func hasten(m protoreflect.Message, by float64) {
 		return true
 	})
 	if line, ok := m.Interface().(*modbusv1.SerialLine); ok {
-		line.Baud = min(uint32(float64(line.Baud)*by), 4_000_000)
+		line.Baud = min(uint32(float64(line.Baud)*by), serial.MaxBaud)
 	}
 }
 

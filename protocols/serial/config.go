@@ -12,7 +12,7 @@ import (
 // Config says how a port is set. The zero values of DataBits, Parity and StopBits mean 8, "none" and 1.
 type Config struct {
 	Path     string // device node or a link to it, best one of /dev/serial/by-path or by-id
-	Baud     int    // bit/s, 50 to 4000000, any integer the driver can make within 2.5 %
+	Baud     int    // bit/s, MinBaud to MaxBaud, any integer the driver can make within 2.5 %
 	DataBits int    // 5 to 8
 	Parity   string // "none", "even" or "odd"
 	StopBits int    // 1 or 2
@@ -28,11 +28,13 @@ type RS485 struct {
 	DelayAfter   time.Duration // last bit to RTS, 0 to 1 s, rounded up to ms
 }
 
+// What ports can be set to. Configs of lines say the same, which a test of theirs holds.
 const (
-	minBaud  = 50
-	maxBaud  = 4_000_000
-	maxDelay = time.Second
+	MinBaud = 50
+	MaxBaud = 12_000_000 // of the fastest USB adapters: FT232H, XR21V1410
 )
+
+const maxDelay = time.Second
 
 // BitsPerChar is the length of one character on the wire in bits: start, data, parity and stop bits.
 func (c Config) BitsPerChar() int {
@@ -50,8 +52,8 @@ func (c Config) Check() error {
 	switch {
 	case c.Path == "":
 		return fmt.Errorf("serial port: no path given")
-	case c.Baud < minBaud || c.Baud > maxBaud:
-		return fmt.Errorf("port %s: baud %d is not within %d to %d", c.Path, c.Baud, minBaud, maxBaud)
+	case c.Baud < MinBaud || c.Baud > MaxBaud:
+		return fmt.Errorf("port %s: baud %d is not within %d to %d", c.Path, c.Baud, MinBaud, MaxBaud)
 	case c.DataBits < 5 || c.DataBits > 8:
 		return fmt.Errorf("port %s: %d data bits are not within 5 to 8", c.Path, c.DataBits)
 	case c.Parity != "none" && c.Parity != "even" && c.Parity != "odd":

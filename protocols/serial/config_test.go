@@ -47,7 +47,7 @@ func TestTiming(t *testing.T) {
 
 func TestSilenceIsNeverShorterThanTheSpecSays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		baud := rapid.IntRange(minBaud, maxBaud).Draw(t, "baud")
+		baud := rapid.IntRange(MinBaud, MaxBaud).Draw(t, "baud")
 		s, chars := Silence(baud), 35*CharTime(baud, 11)/10
 		if s < 1750*time.Microsecond && baud > 19200 || baud <= 19200 && (s-chars).Abs() > 10 {
 			t.Fatalf("%d baud: %v", baud, s)
@@ -65,7 +65,7 @@ func TestCheck(t *testing.T) {
 		{"good", func(*Config) {}, ""},
 		{"path", func(c *Config) { c.Path = "" }, "no path"},
 		{"slow", func(c *Config) { c.Baud = 49 }, "baud 49"},
-		{"fast", func(c *Config) { c.Baud = 4000001 }, "baud 4000001"},
+		{"fast", func(c *Config) { c.Baud = MaxBaud + 1 }, "baud 12000001"},
 		{"bits", func(c *Config) { c.DataBits = 9 }, "9 data bits"},
 		{"parity", func(c *Config) { c.Parity = "E" }, `parity "E"`},
 		{"stop", func(c *Config) { c.StopBits = 3 }, "3 stop bits"},

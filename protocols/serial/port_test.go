@@ -53,7 +53,7 @@ func peer(t *testing.T, name, pkg string) string {
 func TestAnyBaud(t *testing.T) {
 	master, slave := pair(t)
 	p := open(t, serial.Config{Path: slave.Name(), Baud: 12345, StopBits: 2})
-	for _, baud := range []int{12345, 9600, 250000, 50, 4000000, 76800} {
+	for _, baud := range []int{12345, 9600, 250000, serial.MinBaud, 4000000, serial.MaxBaud, 76800} {
 		c := p.Config()
 		c.Baud = baud
 		if err := p.Configure(c); err != nil {
