@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -40,9 +41,8 @@ func Check(m proto.Message) []Violation {
 }
 
 type checker struct {
-	root     protoreflect.Message
-	patterns map[string]*regexp.Regexp // nil until the first
-	found    []Violation
+	root  protoreflect.Message
+	found []Violation
 }
 
 func (c *checker) add(field, format string, args ...any) {
@@ -144,7 +144,7 @@ func (c *checker) text(field string, rule *fieldv1.Rule, s string) {
 		c.add(field, "%q is not one of %s%s", s, Quoted(in), DidYouMean(s, in))
 		return
 	}
-	if p := rule.GetPattern(); p != "" && !c.matches(p, s) {
+	if p := rule.GetPattern(); p != "" && !matches(p, s) {
 		shown := strconv.Quote(s)
 		if rule.GetSecret() {
 			shown = "the secret"
@@ -162,19 +162,20 @@ func (c *checker) text(field string, rule *fieldv1.Rule, s string) {
 	}
 }
 
-func (c *checker) matches(pattern, s string) bool {
-	re := c.patterns[pattern]
-	if re == nil {
-		var err error
-		if re, err = regexp.Compile("^(?:" + pattern + ")$"); err != nil {
+// patterns are those of rules, compiled when a value first meets one: five hundred units are checked by the same few, and a
+// schema has no more than it was built with.
+var patterns sync.Map // string to *regexp.Regexp
+
+func matches(pattern, s string) bool {
+	re, known := patterns.Load(pattern)
+	if !known {
+		made, err := regexp.Compile("^(?:" + pattern + ")$")
+		if err != nil {
 			return false
 		}
-		if c.patterns == nil {
-			c.patterns = map[string]*regexp.Regexp{}
-		}
-		c.patterns[pattern] = re
+		re, _ = patterns.LoadOrStore(pattern, made)
 	}
-	return re.MatchString(s)
+	return re.(*regexp.Regexp).MatchString(s)
 }
 
 func (c *checker) length(field string, fd protoreflect.FieldDescriptor, rule *fieldv1.Rule, n int) bool {
