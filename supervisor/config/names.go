@@ -42,7 +42,7 @@ func (r *reader) dangling(ref schemas.Reference) string {
 	case kind == "" || ref.Service == "*" || slices.Contains(r.kinds[kind].Services, ref.Service):
 		return ""
 	}
-	return fmt.Sprintf("%q is a %s and cannot serve here%s", ref.Name, kind, whoOffers(ref.Service, offering))
+	return fmt.Sprintf("%q is of kind %s and cannot serve here%s", ref.Name, kind, whoOffers(ref.Service, offering))
 }
 
 // offering are the paths of the actors that offer a service, sorted.
