@@ -1,9 +1,11 @@
 package main
 
 import (
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -45,4 +47,37 @@ func TestCollectorIsFollowed(t *testing.T) {
 		}
 	}
 	_ = garbage
+}
+
+// What a rush has taken is given back once, when the last lavish collection is long enough ago.
+func TestCollectorGivesBackAfterARush(t *testing.T) {
+	forced := func() uint32 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.NumForcedGC
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := &collector{percent: thrifty}
+		given := forced()
+		after := func(d time.Duration, want uint32) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if got := forced() - given; got != want {
+				t.Fatalf("given back %d times, want %d", got, want)
+			}
+		}
+		c.calm(thrifty)
+		after(time.Hour, 0)
+		for range 3 {
+			c.calm(lavish)
+			after(leisure, 0)
+		}
+		c.calm(thrifty) // changes nothing of what is due
+		after(hurry-1, 0)
+		after(1, 1)
+		after(time.Hour, 1)
+		c.calm(lavish) // the next rush
+		after(time.Hour, 2)
+	})
 }

@@ -202,7 +202,7 @@ func (d *demo) units() map[string]map[string]string {
 
 // hints say where the gateway is and what to try.
 func (d *demo) hints() []string {
-	server, nats, mqtt := "", "", ""
+	self, server, nats, mqtt := invocation(), "", "", ""
 	if url := "nats://" + d.bus; url != defaultURL {
 		server, nats = " --server "+url, " --server "+url
 	}
@@ -213,11 +213,11 @@ func (d *demo) hints() []string {
 		}
 	}
 	return []string{
-		"gatewayd watch" + server + " 'data/field/#'    or: nats" + nats + " sub 'gw.demo.data.>'",
+		self + " watch" + server + " 'data/field/#'    or: nats" + nats + " sub 'gw.demo.data.>'",
 		"mosquitto_sub" + mqtt + " -t 'data/#' -v",
-		"gatewayd call" + server + ` field/plc/mixer WriteRegisters '{"address":10,"values":[42]}'`,
-		"gatewayd call" + server + ` field/pump Set '{"name":"relay","flag":true}'    a plug that publishes by MQTT`,
-		"gatewayd uplinks" + server + " --follow    two clouds; the link to one is cut now and then",
+		self + " call" + server + ` field/plc/mixer WriteRegisters '{"address":10,"values":[42]}'`,
+		self + " call" + server + ` field/pump Set '{"name":"relay","flag":true}'    a plug that publishes by MQTT`,
+		self + " uplinks" + server + " --follow    two clouds; the link to one is cut now and then",
 		mbpoll(d.modbus, "-t 4:float -B -r 11 -c 2") + "    voltage and power of meter-1, as the gateway has them",
 		mbpoll(d.modbus, "-r 2") + " 1200    the mixer's setpoint",
 		mbpoll(d.gateway, "-t 3:float -B -r 1 -c 2") + "    meter-1 itself, on a line that is polled all the while",

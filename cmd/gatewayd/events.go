@@ -13,11 +13,12 @@ import (
 
 func eventsCommand(c *client) *cobra.Command {
 	var n int
-	var follow bool
+	var follow, frames bool
 	cmd := &cobra.Command{
 		Use:   "events [PATH]",
 		Short: "Show what has happened lately",
-		Long:  `Show the last events that the gateway has kept, oldest first: of everybody, or of PATH and what is below it.`,
+		Long: `Show the last events that the gateway has kept, oldest first: of everybody, or of PATH and what is below it.
+A unit that does not answer is told with the last frames on its line before that; --frames shows all that were kept.`,
 		Example: `  gatewayd events -n 50
   gatewayd events field/rs485-1 --follow`,
 		Args:              cobra.MaximumNArgs(1),
@@ -38,17 +39,19 @@ func eventsCommand(c *client) *cobra.Command {
 			if err != nil {
 				return usage("%v", err)
 			}
-			return c.events(cmd.Context(), cmd.OutOrStdout(), pattern, n, follow)
+			w := cmd.OutOrStdout()
+			pr := printer{w: w, p: painter(w), asJSON: c.asJSON, events: true, frames: frames}
+			return c.events(cmd.Context(), pr, pattern, n, follow)
 		},
 	}
 	c.flags(cmd)
 	cmd.Flags().IntVarP(&n, "count", "n", 20, "how many")
+	cmd.Flags().BoolVar(&frames, "frames", false, "all frames of failures, not only the last")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on")
 	return cmd
 }
 
-func (c *client) events(ctx context.Context, w io.Writer, pattern string, n int, follow bool) error {
-	pr := printer{w: w, p: painter(w), asJSON: c.asJSON, events: true}
+func (c *client) events(ctx context.Context, pr printer, pattern string, n int, follow bool) error {
 	lastEvents := func(ctx context.Context, pattern string, take func(bus.Record) error) error {
 		ctx, cancel := c.bounded(ctx)
 		defer cancel()
@@ -70,16 +73,16 @@ func (c *client) events(ctx context.Context, w io.Writer, pattern string, n int,
 		return c.explain(err)
 	}
 	if c.asJSON {
-		return eventsJSON(w, records)
+		return eventsJSON(pr.w, records)
 	}
 	rows := [][]cell{plain("TIME", "PATH", "EVENT", "WHAT")}
 	for _, r := range records {
 		rows = append(rows, eventRow(r.Msg, r.Time))
-		for _, f := range framesOf(r.Msg) {
+		for _, f := range pr.framesOf(r.Msg) {
 			rows = append(rows, []cell{{"    " + f, dim}})
 		}
 	}
-	return columns(w, pr.p, rows, widthOf(w), cut)
+	return columns(pr.w, pr.p, rows, widthOf(pr.w), cut)
 }
 
 // eventRow is an event for people.

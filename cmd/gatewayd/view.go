@@ -48,6 +48,10 @@ func (d *demo) show(ctx context.Context) error {
 	}
 }
 
+// vital is how much of what to try a small terminal shows before it shows what has happened: how to hear it by NATS and by MQTT, and
+// how to call it, below their title.
+const vital = 1 + 3
+
 // frame is the live view as lines of cells; n is locked.
 func frame(n *news, hints []string, mqtt string, height int, now time.Time, up time.Duration) [][]cell {
 	head := []cell{{"gatewayd demo", bold}, {"  ", ""}}
@@ -68,7 +72,7 @@ func frame(n *news, hints []string, mqtt string, height int, now time.Time, up t
 	}
 	lines := append([][]cell{head}, tree...)
 	room := height - len(lines) - len(foot)
-	for room < 3 && len(foot) > 0 { // a small terminal: what happens matters more than what to try
+	for room < 3 && len(foot) > vital || room < 2 && len(foot) > 0 { // a small terminal
 		room++
 		foot = foot[:len(foot)-1]
 	}

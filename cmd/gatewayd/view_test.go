@@ -85,7 +85,7 @@ func TestDemoOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "demo", "--bus", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--modbus", "127.0.0.1:0", "--gateway", "127.0.0.1:0")
-	cmd.Env = append(os.Environ(), "TERM=xterm", "TMPDIR="+t.TempDir())
+	cmd.Env = append(os.Environ(), "TERM=xterm", "TMPDIR="+t.TempDir(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
 	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 80, Rows: 24})
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func TestDemoOnATerminal(t *testing.T) {
 	seen := &bytes.Buffer{}
 	await(t, terminal, seen, `\x1b\[\?1049h`)
 	await(t, terminal, seen, `(?s)meter-1.{0,40}● ok.{0,60} V `)
-	await(t, terminal, seen, `Try`)
+	await(t, terminal, seen, `(?s)Try.*  gatewayd watch .*  mosquitto_sub .*  gatewayd call [^\n]* field/plc/mixer`) // all three on 24 lines
 	if err := pty.Setsize(terminal, &pty.Winsize{Cols: 200, Rows: 50}); err != nil {
 		t.Fatal(err)
 	}

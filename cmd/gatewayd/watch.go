@@ -145,6 +145,7 @@ type printer struct {
 	p      paint
 	asJSON bool
 	events bool // as rows of events
+	frames bool // all of an event, not only the last
 }
 
 func (p printer) message(m bus.Msg, at time.Time) error {
@@ -157,7 +158,7 @@ func (p printer) message(m bus.Msg, at time.Time) error {
 	}
 	width := widthOf(p.w)
 	if p.events {
-		return p.event(eventRow(m, at), framesOf(m), width)
+		return p.event(eventRow(m, at), p.framesOf(m), width)
 	}
 	text := asText(m)
 	if width == 0 || len(topic)+len(text)+2 <= width {
@@ -167,6 +168,19 @@ func (p printer) message(m bus.Msg, at time.Time) error {
 	lines := wrap(text, room(width, 2))
 	_, err := fmt.Fprintln(p.w, p.p.in(blue, topic)+"\n  "+strings.Join(lines, "\n  "))
 	return err
+}
+
+// fewFrames is how many of an event tell its end.
+const fewFrames = 4
+
+// framesOf are the frames of an event that are shown.
+func (p printer) framesOf(m bus.Msg) []string {
+	all := framesOf(m)
+	more := len(all) - fewFrames
+	if p.frames || more <= 0 {
+		return all
+	}
+	return append([]string{fmt.Sprintf("… %d before, shown by --frames", more)}, all[more:]...)
 }
 
 // event prints what comes after the table of what was.
