@@ -13,6 +13,7 @@ import (
 	accessv1 "gatewayd/schemas/access/v1"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 
+	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplink"
 )
 
@@ -59,7 +60,7 @@ func TestCommands(t *testing.T) {
 	if o := ask("nobody", "Do"); o.err == nil {
 		t.Errorf("%v", o)
 	}
-	if s := status(t, r); s.Counts.Commands != 1 || s.Counts.Refused != 4 {
+	if s := uplinktest.Status(t, r, path); s.Counts.Commands != 1 || s.Counts.Refused != 4 {
 		t.Errorf("%v", s.Counts)
 	}
 }

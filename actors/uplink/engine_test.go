@@ -16,6 +16,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/bus"
 	"gatewayd/protocols/record"
 	far "gatewayd/protocols/uplink"
@@ -25,44 +26,44 @@ import (
 
 func TestWhatWasRecordedIsSentOnce(t *testing.T) {
 	r := actorstest.New(t)
-	w := record1(t, r)
-	w.write("tracks/a", 10, 1, 200)
-	w.write("tracks/b", 3)
+	w := uplinktest.NewRecorder(t, r)
+	w.Write("tracks/a", 10, 1, 200)
+	w.Write("tracks/b", 3)
 	f := &cloud{}
 	cell := r.Start(path, f.kind(), config())
 	r.Until("all is there", func() bool { return len(f.sequences("tracks/a")) == 211 && len(f.sequences("tracks/b")) == 3 })
-	w.write("tracks/b", 2) // while it runs
+	w.Write("tracks/b", 2) // while it runs
 	r.Until("what is new is there", func() bool { return len(f.sequences("tracks/b")) == 5 })
-	r.Until("nothing is left", func() bool { return status(t, r).Backlog.Records == 0 })
-	s := status(t, r)
+	r.Until("nothing is left", func() bool { return uplinktest.Status(t, r, path).Backlog.Records == 0 })
+	s := uplinktest.Status(t, r, path)
 	if s.State != "sending" || s.Counts.Acknowledged != 216 || s.Far != "test://cloud" || s.Acknowledged == nil || cell.State() != actors.OK {
 		t.Errorf("%v", s)
 	}
 	r.Stop(cell)
 	cell.Remove()
-	w.write("tracks/a", 5)
+	w.Write("tracks/a", 5)
 	r.Start(path, f.kind(), config())
 	r.Until("the rest is there", func() bool { return len(f.sequences("tracks/a")) == 216 })
-	if a, b := f.sequences("tracks/a"), f.sequences("tracks/b"); !slices.Equal(a, upTo(216)) || !slices.Equal(b, upTo(5)) {
+	if a, b := f.sequences("tracks/a"), f.sequences("tracks/b"); !slices.Equal(a, uplinktest.UpTo(216)) || !slices.Equal(b, uplinktest.UpTo(5)) {
 		t.Errorf("%v %v", a, b)
 	}
-	if got := f.all()[0]; got.Time.Unix() != 1_800_000_001 || len(got.Fields) != 2 || got.Fields[0].Value != 1.0 {
+	if got := f.all()[0]; got.Time.Unix() != 1_800_000_000 || len(got.Fields) != 2 || got.Fields[0].Value != 1.0 {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestANewUplinkBeginsWhereItIsTold(t *testing.T) {
 	r := actorstest.New(t)
-	w := record1(t, r)
-	w.write("tracks/a", 5)
+	w := uplinktest.NewRecorder(t, r)
+	w.Write("tracks/a", 5)
 	f := &cloud{}
 	cfg := config()
 	cfg.Send.Begin = "now"
 	cell := r.Start(path, f.kind(), cfg)
 	r.Until("it is there", func() bool {
-		return cell.State() == actors.OK && status(t, r).Backlog != nil && r.Bus != nil && f.reading(t, r)
+		return cell.State() == actors.OK && uplinktest.Status(t, r, path).Backlog != nil && r.Bus != nil && f.reading(t, r)
 	})
-	w.write("tracks/a", 5)
+	w.Write("tracks/a", 5)
 	r.Until("what is new is there", func() bool { return len(f.sequences("tracks/a")) == 5 })
 	if got := f.sequences("tracks/a"); !slices.Equal(got, []uint64{6, 7, 8, 9, 10}) {
 		t.Error(got)
@@ -72,7 +73,7 @@ func TestANewUplinkBeginsWhereItIsTold(t *testing.T) {
 // reading says whether the uplink has its place in the store, which is when it knows that nothing waits.
 func (f *cloud) reading(t *testing.T, r *actorstest.Rig) bool {
 	conn := r.System.Lookup(path)
-	return conn != nil && status(t, r).State == "sending" && status(t, r).Begun
+	return conn != nil && uplinktest.Status(t, r, path).State == "sending" && uplinktest.Status(t, r, path).Begun
 }
 
 // Whatever the far end does, each record arrives or is named as rejected, those of a track in their order.
@@ -81,7 +82,7 @@ func TestFaultsWithAccounting(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			r := actorstest.New(t)
-			w := record1(t, r)
+			w := uplinktest.NewRecorder(t, r)
 			poison := map[string]bool{"tracks/a 7": true, "tracks/b 13": true, "tracks/b 14": true}
 			key := func(x record.Record) string { return fmt.Sprintf("%s %d", x.Track, x.Sequence) }
 			f := &cloud{dial: func(int) error {
@@ -123,19 +124,19 @@ func TestFaultsWithAccounting(t *testing.T) {
 			cfg := config()
 			cfg.Send.BatchRecords = 20
 			cfg.Send.Retry = durationpb.New(time.Millisecond)
-			w.write("tracks/a", 30, 30)
+			w.Write("tracks/a", 30, 30)
 			cell := r.Start(path, f.kind(), cfg)
-			w.write("tracks/b", 5, 20, 1, 1, 50)
-			w.write("tracks/a", 1, 40)
+			w.Write("tracks/b", 5, 20, 1, 1, 50)
+			w.Write("tracks/a", 1, 40)
 			r.Stop(cell)
 			cell.Remove()
 			cell = r.Start(path, f.kind(), cfg) // in the middle of it
 			r.Until("all is settled", func() bool {
-				s := status(t, r)
+				s := uplinktest.Status(t, r, path)
 				return s.Begun && s.Backlog.Records == 0 && len(once(f.sequences("tracks/a"))) >= 100
 			})
 			for track, n := range map[string]uint64{"tracks/a": 101, "tracks/b": 77} {
-				want := slices.DeleteFunc(upTo(n), func(s uint64) bool { return poison[fmt.Sprintf("%s %d", track, s)] })
+				want := slices.DeleteFunc(uplinktest.UpTo(n), func(s uint64) bool { return poison[fmt.Sprintf("%s %d", track, s)] })
 				if got := once(f.sequences(track)); !slices.Equal(got, want) {
 					t.Errorf("%s: %v", track, got)
 				}
@@ -161,7 +162,7 @@ func once(all []uint64) (left []uint64) {
 
 func TestARecordThatEndsEachConnection(t *testing.T) {
 	r := actorstest.New(t)
-	w := record1(t, r)
+	w := uplinktest.NewRecorder(t, r)
 	rejected := actorstest.Watch(r, "event/"+path+"/rejected", &uplinkv1.Rejected{})
 	f := &cloud{take: func(c *cloud, b []record.Record) error {
 		if slices.ContainsFunc(b, func(x record.Record) bool { return x.Sequence == 3 }) {
@@ -170,7 +171,7 @@ func TestARecordThatEndsEachConnection(t *testing.T) {
 		c.got = append(c.got, b...)
 		return nil
 	}}
-	w.write("tracks/a", 10)
+	w.Write("tracks/a", 10)
 	cfg := config()
 	cfg.Send.Retry = durationpb.New(time.Millisecond)
 	r.Start(path, f.kind(), cfg)
@@ -184,8 +185,8 @@ func TestARecordThatEndsEachConnection(t *testing.T) {
 func TestALinkThatComesBackAtAnyMoment(t *testing.T) {
 	for failures := range 12 {
 		r := actorstest.New(t)
-		w := record1(t, r)
-		w.write("tracks/a", 5)
+		w := uplinktest.NewRecorder(t, r)
+		w.Write("tracks/a", 5)
 		tries := 0
 		f := &cloud{take: func(c *cloud, b []record.Record) error {
 			if len(c.got) >= 5 && tries < failures {
@@ -199,12 +200,12 @@ func TestALinkThatComesBackAtAnyMoment(t *testing.T) {
 		cfg.Send.Retry, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 1
 		r.Start(path, f.kind(), cfg)
 		r.Until("the first are there", func() bool { return len(f.all()) == 5 })
-		w.write("tracks/a", 5)
+		w.Write("tracks/a", 5)
 		r.Until("all are there", func() bool {
-			s := status(t, r)
+			s := uplinktest.Status(t, r, path)
 			return s.Begun && s.Backlog.Records == 0 && s.Counts.Acknowledged+s.Counts.Rejected == 10
 		})
-		if got := once(f.sequences("tracks/a")); !slices.Equal(got, upTo(10)) || status(t, r).Counts.Rejected > 0 {
+		if got := once(f.sequences("tracks/a")); !slices.Equal(got, uplinktest.UpTo(10)) || uplinktest.Status(t, r, path).Counts.Rejected > 0 {
 			t.Fatalf("after %d failures: %v", failures, f.sequences("tracks/a"))
 		}
 	}
@@ -212,12 +213,12 @@ func TestALinkThatComesBackAtAnyMoment(t *testing.T) {
 
 func TestAFarEndThatNeverAnswers(t *testing.T) {
 	r := actorstest.New(t)
-	w := record1(t, r)
+	w := uplinktest.NewRecorder(t, r)
 	silent := actorstest.Watch(r, "event/"+path+"/silent", &uplinkv1.Silent{})
 	f := &cloud{released: make(chan struct{})}
 	cfg := config()
 	cfg.Send.Timeout, cfg.Send.Silence = durationpb.New(20*time.Millisecond), durationpb.New(time.Millisecond)
-	w.write("tracks/a", 10)
+	w.Write("tracks/a", 10)
 	cell := r.Start(path, f.kind(), cfg)
 	if m := actorstest.Next(t, silent); m.Over || !strings.Contains(m.Error, "test://cloud does not answer in time") {
 		t.Errorf("%v", m)
@@ -227,7 +228,7 @@ func TestAFarEndThatNeverAnswers(t *testing.T) {
 	if m := actorstest.NextWhere(t, silent, func(m *uplinkv1.Silent) bool { return m.Over }); !m.Over {
 		t.Errorf("%v", m)
 	}
-	r.Until("all is there", func() bool { return slices.Equal(f.sequences("tracks/a"), upTo(10)) })
+	r.Until("all is there", func() bool { return slices.Equal(f.sequences("tracks/a"), uplinktest.UpTo(10)) })
 	if cell.Life() != 1 || cell.State() != actors.OK {
 		t.Errorf("life %d, %s", cell.Life(), cell.State())
 	}
@@ -235,17 +236,17 @@ func TestAFarEndThatNeverAnswers(t *testing.T) {
 
 func TestANewTableLosesNothing(t *testing.T) {
 	r := actorstest.New(t)
-	w := record1(t, r)
+	w := uplinktest.NewRecorder(t, r)
 	f := &cloud{}
 	cfg := config()
 	cell := r.Start(path, f.kind(), cfg)
-	w.write("tracks/a", 10)
+	w.Write("tracks/a", 10)
 	r.Until("the first are there", func() bool { return len(f.all()) == 10 })
 	other := config()
 	other.Send.Rules = []*uplinkv1.Rule{{Fields: []string{"power"}, Rename: "P", Scale: 1000, Unit: "W"}}
 	schemas.Defaults(other)
 	cell.Reconfigure(other)
-	r.Until("it is taken over", func() bool { w.write("tracks/a", 1); return last(f).Fields[0].Name == "P" })
+	r.Until("it is taken over", func() bool { w.Write("tracks/a", 1); return last(f).Fields[0].Name == "P" })
 	if x := last(f); len(x.Fields) != 1 || x.Fields[0].Unit != "W" || x.Fields[0].Value != float64(x.Sequence)*1000 {
 		t.Errorf("%+v", x)
 	}
@@ -258,8 +259,8 @@ func TestANewTableLosesNothing(t *testing.T) {
 		defer f.mu.Unlock()
 		return len(f.configs) == 2 && f.configs[1] == "http://elsewhere"
 	})
-	w.write("tracks/a", 10)
-	r.Until("all is there", func() bool { return len(once(f.sequences("tracks/a"))) == int(w.next["tracks/a"]) })
+	w.Write("tracks/a", 10)
+	r.Until("all is there", func() bool { return len(once(f.sequences("tracks/a"))) == int(w.Recorded()["tracks/a"]) })
 	if cell.Life() != 1 {
 		t.Errorf("life %d", cell.Life())
 	}
@@ -272,19 +273,19 @@ func last(f *cloud) record.Record {
 
 func TestTheBudgetOutlivesRestarts(t *testing.T) {
 	r := actorstest.New(t)
-	w := record1(t, r)
+	w := uplinktest.NewRecorder(t, r)
 	f := &cloud{}
 	cfg := config()
 	cfg.Send.Budget = &uplinkv1.Budget{MonthRecords: 15, BillingDay: 1}
-	w.write("tracks/a", 10)
+	w.Write("tracks/a", 10)
 	cell := r.Start(path, f.kind(), cfg)
 	r.Until("the first are there", func() bool { return len(f.all()) == 10 })
-	w.write("tracks/a", 10)
-	r.Until("it rests", func() bool { return status(t, r).State == "resting" })
-	if got := f.sequences("tracks/a"); !slices.Equal(got, upTo(15)) {
+	w.Write("tracks/a", 10)
+	r.Until("it rests", func() bool { return uplinktest.Status(t, r, path).State == "resting" })
+	if got := f.sequences("tracks/a"); !slices.Equal(got, uplinktest.UpTo(15)) {
 		t.Error(got)
 	}
-	if s := status(t, r); s.Spent.MonthRecords != 15 || !strings.HasPrefix(s.Why, "the budget is spent until ") || cell.State() != actors.Degraded {
+	if s := uplinktest.Status(t, r, path); s.Spent.MonthRecords != 15 || !strings.HasPrefix(s.Why, "the budget is spent until ") || cell.State() != actors.Degraded {
 		t.Errorf("%v", s)
 	}
 	r.Until("that is written down", func() bool {
@@ -294,27 +295,30 @@ func TestTheBudgetOutlivesRestarts(t *testing.T) {
 	r.Stop(cell)
 	cell.Remove()
 	cell = r.Start(path, f.kind(), cfg)
-	r.Until("it rests again", func() bool { s := status(t, r); return s.State == "resting" && s.Spent.MonthRecords == 15 })
-	if got := f.sequences("tracks/a"); !slices.Equal(got, upTo(15)) {
+	r.Until("it rests again", func() bool {
+		s := uplinktest.Status(t, r, path)
+		return s.State == "resting" && s.Spent.MonthRecords == 15
+	})
+	if got := f.sequences("tracks/a"); !slices.Equal(got, uplinktest.UpTo(15)) {
 		t.Error(got)
 	}
 	free := config()
 	schemas.Defaults(free)
 	cell.Reconfigure(free)
-	r.Until("without a limit all is there", func() bool { return slices.Equal(once(f.sequences("tracks/a")), upTo(20)) })
+	r.Until("without a limit all is there", func() bool { return slices.Equal(once(f.sequences("tracks/a")), uplinktest.UpTo(20)) })
 }
 
 func TestQuietHours(t *testing.T) {
 	r := actorstest.New(t)
-	w := record1(t, r)
+	w := uplinktest.NewRecorder(t, r)
 	f := &cloud{}
 	cfg := config()
 	cfg.Send.Quiet = []string{"00:00-12:00", "12:00-24:00"}
-	w.write("tracks/a", 10)
+	w.Write("tracks/a", 10)
 	cell := r.Start(path, f.kind(), cfg)
-	r.Until("it rests", func() bool { return status(t, r).State == "resting" })
-	if f.dials != 0 || !strings.HasPrefix(status(t, r).Why, "quiet hours until") {
-		t.Error(f.dials, status(t, r).Why)
+	r.Until("it rests", func() bool { return uplinktest.Status(t, r, path).State == "resting" })
+	if f.dials != 0 || !strings.HasPrefix(uplinktest.Status(t, r, path).Why, "quiet hours until") {
+		t.Error(f.dials, uplinktest.Status(t, r, path).Why)
 	}
 	awake := config()
 	schemas.Defaults(awake)
@@ -325,14 +329,14 @@ func TestQuietHours(t *testing.T) {
 // Filters may cover each other: each record is sent once all the same.
 func TestFiltersThatCoverEachOther(t *testing.T) {
 	r := actorstest.New(t)
-	w := record1(t, r)
-	w.write("tracks/a", 5)
-	w.write("tracks/b", 5)
+	w := uplinktest.NewRecorder(t, r)
+	w.Write("tracks/a", 5)
+	w.Write("tracks/b", 5)
 	f := &cloud{}
 	cfg := config()
 	cfg.Send.Tracks = []string{"tracks/a", "tracks/+", "#"}
 	r.Start(path, f.kind(), cfg)
-	r.Until("nothing is left", func() bool { s := status(t, r); return s.Begun && s.Backlog.Records == 0 })
+	r.Until("nothing is left", func() bool { s := uplinktest.Status(t, r, path); return s.Begun && s.Backlog.Records == 0 })
 	if got := f.all(); len(got) != 10 {
 		t.Errorf("%d", len(got))
 	}
@@ -340,19 +344,19 @@ func TestFiltersThatCoverEachOther(t *testing.T) {
 
 func TestWhatNoRulePicksIsNotSent(t *testing.T) {
 	r := actorstest.New(t)
-	w := record1(t, r)
+	w := uplinktest.NewRecorder(t, r)
 	f := &cloud{}
 	cfg := config()
 	cfg.Send.Rules = []*uplinkv1.Rule{{Tracks: []string{"tracks/b"}, Fields: []string{"power"}}}
-	w.write("tracks/a", 1000)
-	w.write("tracks/b", 1)
-	w.write("tracks/a", 1000)
+	w.Write("tracks/a", 1000)
+	w.Write("tracks/b", 1)
+	w.Write("tracks/a", 1000)
 	r.Start(path, f.kind(), cfg)
-	r.Until("nothing is left", func() bool { s := status(t, r); return s.Begun && s.Backlog.Records == 0 })
+	r.Until("nothing is left", func() bool { s := uplinktest.Status(t, r, path); return s.Begun && s.Backlog.Records == 0 })
 	if got := f.all(); len(got) != 1 || got[0].Track != "tracks/b" || len(got[0].Fields) != 1 {
 		t.Errorf("%d: %v", len(got), got)
 	}
-	if s := status(t, r); s.Counts.LeftOut != 2000 || s.Counts.Acknowledged != 1 {
+	if s := uplinktest.Status(t, r, path); s.Counts.LeftOut != 2000 || s.Counts.Acknowledged != 1 {
 		t.Errorf("%v", s.Counts)
 	}
 }
@@ -364,7 +368,7 @@ func TestFreshDataGoesFirst(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(seed, 2))
 			r := actorstest.New(t)
-			w := record1(t, r)
+			w := uplinktest.NewRecorder(t, r)
 			f := &cloud{}
 			if seed > 0 { // a link that breaks
 				f.take = func(c *cloud, b []record.Record) error {
@@ -385,14 +389,14 @@ func TestFreshDataGoesFirst(t *testing.T) {
 			cfg.Send.Retry = durationpb.New(time.Millisecond)
 			backlog := uint64(0)
 			for range 12 {
-				n := 10 + rnd.IntN(20)
-				w.write("tracks/a", n)
-				backlog += uint64(n)
+				n := 10 + rnd.Uint64N(20)
+				w.Write("tracks/a", n)
+				backlog += n
 			}
 			cell := r.Start(path, f.kind(), cfg)
 			r.Until("it catches up", func() bool { return len(f.all()) > 0 })
-			w.write("tracks/a", 3, 1)
-			w.write("tracks/b", 7)
+			w.Write("tracks/a", 3, 1)
+			w.Write("tracks/b", 7)
 			has := func(track string, s uint64) bool { return slices.Contains(f.sequences(track), s) }
 			r.Until("what is new has come", func() bool { return has("tracks/a", backlog+4) && has("tracks/b", 7) })
 			if all := f.sequences("tracks/a"); seed == 0 && uint64(len(all)) >= backlog {
@@ -407,23 +411,26 @@ func TestFreshDataGoesFirst(t *testing.T) {
 				cell.Remove()
 				cell = r.Start(path, f.kind(), cfg)
 			}
-			w.write("tracks/a", 2)
+			w.Write("tracks/a", 2)
 			fast := config()
 			fast.Send.CatchUpOrder, fast.Send.BatchRecords = "fresh-first", 10
 			fast.Send.Retry = durationpb.New(time.Millisecond)
 			schemas.Defaults(fast)
 			cell.Reconfigure(fast)
-			r.Until("all is settled", func() bool { s := status(t, r); return s.Begun && s.Backlog.Records == 0 && has("tracks/a", backlog+6) })
-			for track, n := range w.next {
+			r.Until("all is settled", func() bool {
+				s := uplinktest.Status(t, r, path)
+				return s.Begun && s.Backlog.Records == 0 && has("tracks/a", backlog+6)
+			})
+			for track, n := range w.Recorded() {
 				got := f.sequences(track)
 				slices.Sort(got)
-				if once := slices.Compact(slices.Clone(got)); !slices.Equal(once, upTo(n)) {
+				if once := slices.Compact(slices.Clone(got)); !slices.Equal(once, uplinktest.UpTo(n)) {
 					t.Errorf("%s: of %d there are %v", track, n, once)
 				} else if len(once) != len(got) && seed != 3 {
 					t.Errorf("%s: some came twice: %v", track, got)
 				}
 			}
-			if s := status(t, r); s.Counts.Lost != 0 || cell.Life() != 1 {
+			if s := uplinktest.Status(t, r, path); s.Counts.Lost != 0 || cell.Life() != 1 {
 				t.Errorf("life %d, %v", cell.Life(), s.Counts)
 			}
 			r.Until("nothing is left to be remembered", func() bool {
@@ -438,7 +445,7 @@ func TestFreshDataGoesFirst(t *testing.T) {
 // A week without the far end, in a store that holds a part of it: what is left arrives, in order, and what is not is told by sequence.
 func TestSevenDaysOffline(t *testing.T) {
 	r := actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20})
-	w := record1(t, r)
+	w := uplinktest.NewRecorder(t, r)
 	gaps := actorstest.Watch(r, "event/"+path+"/gap", &uplinkv1.Gap{})
 	var away atomic.Bool
 	f := &cloud{dial: func(int) error {
@@ -456,25 +463,25 @@ func TestSevenDaysOffline(t *testing.T) {
 	}
 	cfg := config()
 	cell := r.Start(path, f.kind(), cfg)
-	w.write("tracks/a", 100)
+	w.Write("tracks/a", 100)
 	r.Until("the first are there", func() bool { return len(f.all()) == 100 })
 	away.Store(true)
 	const chunk = 1000
 	for range 7 * 24 * 3600 / 10 / chunk { // a record each 10 s
-		w.write("tracks/a", chunk)
+		w.Write("tracks/a", chunk)
 	}
-	if s := status(t, r); s.Backlog.Records == 0 {
+	if s := uplinktest.Status(t, r, path); s.Backlog.Records == 0 {
 		t.Errorf("%v", s)
 	}
 	away.Store(false)
-	n := w.next["tracks/a"]
+	n := w.Recorded()["tracks/a"]
 	r.Until("the newest is there", func() bool { all := f.sequences("tracks/a"); return all[len(all)-1] == n })
 	gap := actorstest.Next(t, gaps)
 	got := f.sequences("tracks/a")
-	if want := slices.Concat(upTo(gap.From-1), upTo(n)[gap.To:]); !slices.Equal(got, want) || len(got) < chunk {
+	if want := slices.Concat(uplinktest.UpTo(gap.From-1), uplinktest.UpTo(n)[gap.To:]); !slices.Equal(got, want) || len(got) < chunk {
 		t.Errorf("%d have come of %d, of which %v is told to be lost", len(got), n, gap)
 	}
-	if s := status(t, r); s.Counts.Lost != gap.To-gap.From+1 || s.Counts.Acknowledged+s.Counts.Lost != n || cell.Life() != 1 {
+	if s := uplinktest.Status(t, r, path); s.Counts.Lost != gap.To-gap.From+1 || s.Counts.Acknowledged+s.Counts.Lost != n || cell.Life() != 1 {
 		t.Errorf("life %d, %v", cell.Life(), s.Counts)
 	}
 }

@@ -2,7 +2,6 @@ package uplink_test
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -13,7 +12,6 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/uplink"
-	"gatewayd/bus"
 	"gatewayd/protocols/record"
 	far "gatewayd/protocols/uplink"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
@@ -97,58 +95,4 @@ func (f *cloud) sequences(track string) (all []uint64) {
 
 func config() *uplinkv1.UplinkHttp {
 	return &uplinkv1.UplinkHttp{Url: "http://cloud", Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(10 * time.Millisecond)}}
-}
-
-// recorder writes tracks into the store of a rig.
-type recorder struct {
-	t    *testing.T
-	conn *bus.Conn
-	next map[string]uint64
-}
-
-func record1(t *testing.T, r *actorstest.Rig) *recorder {
-	return &recorder{t, r.Bus, map[string]uint64{}}
-}
-
-// write stores chunks of so many records each of one track, one after another.
-func (w *recorder) write(track string, chunks ...int) {
-	w.t.Helper()
-	done := make(chan error, len(chunks))
-	for _, n := range chunks {
-		first := w.next[track] + 1
-		w.next[track] += uint64(n)
-		c := record.Chunk{Track: track, Number: 1, First: first, Count: uint64(n), Boot: "boot"}
-		for i := range n {
-			s := first + uint64(i)
-			c.Records = append(c.Records, record.Record{
-				Track: track, Number: 1, Sequence: s, Time: time.Unix(1_800_000_000+int64(s), 0), Trusted: true, Boot: "boot", Uptime: time.Duration(s) * time.Second,
-				Fields: []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: float64(s)}, {Name: "user", ID: 2, Value: fmt.Sprint("u", s)}},
-			})
-		}
-		p, err := record.Encode(&c)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		w.conn.Keep(bus.Subject(actorstest.Gateway, bus.Track, track, "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
-		if err := actorstest.Next(w.t, done); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-}
-
-func status(t *testing.T, r *actorstest.Rig) *uplinkv1.Status {
-	t.Helper()
-	m, err := actorstest.Call(r, path, "Status", &uplinkv1.StatusRequest{}, &uplinkv1.StatusResponse{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m.Status
-}
-
-// upTo are the sequences from 1.
-func upTo(n uint64) (all []uint64) {
-	for i := range n {
-		all = append(all, i+1)
-	}
-	return all
 }

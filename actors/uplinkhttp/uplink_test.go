@@ -16,8 +16,8 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplinkhttp"
-	"gatewayd/bus"
 	"gatewayd/protocols/record"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
@@ -79,21 +79,9 @@ func (s *server) sequences(t *testing.T) (all []int) {
 // write stores records of a track, the first one having that sequence.
 func write(t *testing.T, r *actorstest.Rig, first, n uint64) {
 	t.Helper()
-	c := record.Chunk{Track: "tracks/energy", Number: 1, First: first, Count: n, Boot: "b"}
-	for s := first; s < first+n; s++ {
-		c.Records = append(c.Records, record.Record{
-			Sequence: s, Boot: "b", Time: time.Unix(1_800_000_000, int64(s)), Trusted: true, Fields: []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: 1.5}, {Name: "on", ID: 2, Value: true}},
-		})
-	}
-	p, err := record.Encode(&c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	r.Bus.Keep(bus.Subject(actorstest.Gateway, bus.Track, "tracks/energy", "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
-	if err := actorstest.Next(t, done); err != nil {
-		t.Fatal(err)
-	}
+	uplinktest.Keep(t, r, record.Chunk{Track: "tracks/energy", Number: 1, First: first, Count: n, Boot: "b"}, func(uint64) []record.Field {
+		return []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: 1.5}, {Name: "on", ID: 2, Value: true}}
+	})
 }
 
 func sending() *uplinkv1.Sending {

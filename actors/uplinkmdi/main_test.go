@@ -3,7 +3,6 @@ package uplinkmdi_test
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors/actorstest"
-	"gatewayd/bus"
 	"gatewayd/protocols/mdi"
 	"gatewayd/protocols/record"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
@@ -103,54 +101,4 @@ func (c *cloud) config() *uplinkv1.UplinkMdi {
 		Url: "tcp://" + c.address, KeepAlive: durationpb.New(time.Second),
 		Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(10 * time.Millisecond)},
 	}
-}
-
-// recorder writes tracks into the store of a rig.
-type recorder struct {
-	t    *testing.T
-	conn *bus.Conn
-	next map[string]uint64
-}
-
-// write stores chunks of so many records each of one track. All tracks have the same number.
-func (w *recorder) write(track string, chunks ...int) {
-	w.t.Helper()
-	done := make(chan error, len(chunks))
-	for _, n := range chunks {
-		first := w.next[track] + 1
-		w.next[track] += uint64(n)
-		c := record.Chunk{Track: track, Number: 1, First: first, Count: uint64(n), Boot: "boot"}
-		for i := range n {
-			s := first + uint64(i)
-			c.Records = append(c.Records, record.Record{
-				Track: track, Number: 1, Sequence: s, Time: time.Unix(1_800_000_000+int64(s), 0), Trusted: true, Boot: "boot", Uptime: time.Duration(s) * time.Second,
-				Fields: []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: float64(s)}, {Name: "user", ID: 2, Value: fmt.Sprint("u", s)}},
-			})
-		}
-		p, err := record.Encode(&c)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		w.conn.Keep(bus.Subject(actorstest.Gateway, bus.Track, track, "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
-		if err := actorstest.Next(w.t, done); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-}
-
-func status(t *testing.T, r *actorstest.Rig) *uplinkv1.Status {
-	t.Helper()
-	m, err := actorstest.Call(r, path, "Status", &uplinkv1.StatusRequest{}, &uplinkv1.StatusResponse{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m.Status
-}
-
-// upTo are the sequences from 1.
-func upTo(n uint64) (all []uint64) {
-	for i := range n {
-		all = append(all, i+1)
-	}
-	return all
 }

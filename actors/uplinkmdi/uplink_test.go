@@ -10,6 +10,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplinkmdi"
 	"gatewayd/protocols/record"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
@@ -23,27 +24,27 @@ func TestConforms(t *testing.T) {
 func TestNothingIsLost(t *testing.T) {
 	c := newCloud(t)
 	r := actorstest.New(t)
-	w := &recorder{t, r.Bus, map[string]uint64{}}
-	w.write("tracks/a", 100, 200)
-	w.write("tracks/b", 50)
+	w := uplinktest.NewRecorder(t, r)
+	w.Write("tracks/a", 100, 200)
+	w.Write("tracks/b", 50)
 	cell := r.Start(path, uplinkmdi.Kind, c.config())
 	r.Until("all is there", func() bool { return len(c.sequences("tracks/a")) == 300 && len(c.sequences("tracks/b")) == 50 })
-	r.Until("it is acknowledged", func() bool { return status(t, r).Backlog.Records == 0 })
+	r.Until("it is acknowledged", func() bool { return uplinktest.Status(t, r, path).Backlog.Records == 0 })
 	c.stop()
-	w.write("tracks/a", 100)
+	w.Write("tracks/a", 100)
 	r.Until("it is known to be gone", func() bool { return cell.State() == actors.Unreachable })
 	c.again()
 	r.Until("the rest is there", func() bool { return len(c.sequences("tracks/a")) == 400 })
-	r.Until("it is acknowledged", func() bool { return status(t, r).Backlog.Records == 0 })
+	r.Until("it is acknowledged", func() bool { return uplinktest.Status(t, r, path).Backlog.Records == 0 })
 	r.Stop(cell)
 	cell.Remove()
-	w.write("tracks/b", 50)
+	w.Write("tracks/b", 50)
 	r.Start(path, uplinkmdi.Kind, c.config()) // another session
 	r.Until("the rest is there", func() bool { return len(c.sequences("tracks/b")) == 100 })
-	if a, b := c.sequences("tracks/a"), c.sequences("tracks/b"); !slices.Equal(a, upTo(400)) || !slices.Equal(b, upTo(100)) {
+	if a, b := c.sequences("tracks/a"), c.sequences("tracks/b"); !slices.Equal(a, uplinktest.UpTo(400)) || !slices.Equal(b, uplinktest.UpTo(100)) {
 		t.Errorf("%v %v", a, b)
 	}
-	if s := status(t, r); s.Counts.SentBytes == 0 || s.Counts.ReceivedBytes == 0 {
+	if s := uplinktest.Status(t, r, path); s.Counts.SentBytes == 0 || s.Counts.ReceivedBytes == 0 {
 		t.Errorf("%v", s.Counts)
 	}
 }
@@ -54,13 +55,16 @@ func TestRefusedRecord(t *testing.T) {
 	c.refuse = func(r record.Record) bool { return r.Sequence == 7 }
 	r := actorstest.New(t)
 	rejected := actorstest.Watch(r, "event/"+path+"/rejected", &uplinkv1.Rejected{})
-	(&recorder{t, r.Bus, map[string]uint64{}}).write("tracks/a", 20)
+	(uplinktest.NewRecorder(t, r)).Write("tracks/a", 20)
 	r.Start(path, uplinkmdi.Kind, c.config())
 	if got := actorstest.Next(t, rejected); got.Record != "tracks/a 7" || !strings.Contains(got.Why, "bad taste") {
 		t.Errorf("%v", got)
 	}
 	r.Until("the others are there", func() bool { return len(c.sequences("tracks/a")) == 19 })
-	r.Until("nothing is left", func() bool { s := status(t, r); return s.Backlog.Records == 0 && s.Counts.Rejected == 1 })
+	r.Until("nothing is left", func() bool {
+		s := uplinktest.Status(t, r, path)
+		return s.Backlog.Records == 0 && s.Counts.Rejected == 1
+	})
 }
 
 func TestCommands(t *testing.T) {
@@ -92,6 +96,6 @@ func TestNobodyThere(t *testing.T) {
 	r := actorstest.New(t)
 	cell := r.Start(path, uplinkmdi.Kind, &uplinkv1.UplinkMdi{Url: "tcp://127.0.0.1:1"})
 	r.Until("it is said", func() bool {
-		return cell.State() == actors.Unreachable && strings.Contains(status(t, r).Error, "connection refused")
+		return cell.State() == actors.Unreachable && strings.Contains(uplinktest.Status(t, r, path).Error, "connection refused")
 	})
 }

@@ -65,7 +65,7 @@ func (in *inbox) items(t *testing.T) (all []uplinktest.Item) {
 func accounted(t *testing.T, r *actorstest.Rig, in *inbox, n uint64) {
 	t.Helper()
 	r.Until("all is there", func() bool { return len(in.sequences(t)) >= int(n) })
-	if got := in.sequences(t); !slices.Equal(got, counted(n)) {
+	if got := in.sequences(t); !slices.Equal(got, uplinktest.UpTo(n)) {
 		t.Errorf("of %d there are %v", n, got)
 	}
 }
@@ -83,7 +83,7 @@ func TestASlowLink(t *testing.T) {
 	const n = 400
 	write(t, r, 1, n)
 	accounted(t, r, in, n)
-	s := status(t, r)
+	s := uplinktest.Status(t, r, path)
 	last := in.messages()[len(in.messages())-1]
 	if !s.Slow || s.Crawls || s.Goodput > 50_000 || !strings.Contains(string(last.Payload), `"power":2}`) || cell.Life() != 1 {
 		t.Errorf("life %d, goodput %.0f B/s, slow %v, %.200s", cell.Life(), s.Goodput, s.Slow, last.Payload)

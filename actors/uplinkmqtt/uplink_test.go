@@ -15,8 +15,8 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplinkmqtt"
-	"gatewayd/bus"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/mqttclient/mosquitto"
@@ -84,30 +84,13 @@ func (in *inbox) sequences(t *testing.T) (all []uint64) {
 // write stores records of a track, the first one having that sequence.
 func write(t *testing.T, r *actorstest.Rig, first, n uint64) {
 	t.Helper()
-	c := record.Chunk{Track: "tracks/energy", Number: 1, First: first, Count: n, Boot: "b"}
-	for s := first; s < first+n; s++ {
-		c.Records = append(c.Records, record.Record{Sequence: s, Boot: "b", Time: time.Unix(1_800_000_000, int64(s)), Trusted: true, Fields: []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: 1.5}}})
-	}
-	p, err := record.Encode(&c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	r.Bus.Keep(bus.Subject(actorstest.Gateway, bus.Track, "tracks/energy", "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
-	if err := actorstest.Next(t, done); err != nil {
-		t.Fatal(err)
-	}
+	uplinktest.Keep(t, r, record.Chunk{Track: "tracks/energy", Number: 1, First: first, Count: n, Boot: "b"}, func(uint64) []record.Field {
+		return []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: 1.5}}
+	})
 }
 
 func config(address string) *uplinkv1.UplinkMqtt {
 	return &uplinkv1.UplinkMqtt{Url: "tcp://" + address, Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(5 * time.Millisecond), Timeout: durationpb.New(10 * time.Second)}}
-}
-
-func counted(n uint64) (all []uint64) {
-	for i := range n {
-		all = append(all, i+1)
-	}
-	return all
 }
 
 func TestRecordsReachABroker(t *testing.T) {
@@ -123,7 +106,7 @@ func TestRecordsReachABroker(t *testing.T) {
 				write(t, r, 1, 700)
 				write(t, r, 701, 1)
 				r.Until("all is there", func() bool { return len(in.sequences(t)) == 701 })
-				if got := in.sequences(t); !slices.Equal(got, counted(701)) {
+				if got := in.sequences(t); !slices.Equal(got, uplinktest.UpTo(701)) {
 					t.Errorf("%v", got)
 				}
 				if m := in.messages()[0]; !strings.HasSuffix(m.Topic, "/test/tracks/energy") || version == "5" && m.ContentType != "application/json" {
@@ -148,23 +131,14 @@ func TestABrokerThatComesAndGoes(t *testing.T) {
 		write(t, r, n+1, 100)
 		n += 100
 		r.Until("the broker has all", func() bool {
-			s := status(t, r)
+			s := uplinktest.Status(t, r, path)
 			return s.Begun && s.Backlog.Records == 0 && s.Counts.Acknowledged >= n && cell.State() == actors.OK
 		})
 		stop()
 	}
-	if s := status(t, r); s.Counts.Connections < 3 || s.Counts.Rejected+s.Counts.Lost+s.Counts.LeftOut > 0 || cell.Life() != 1 {
+	if s := uplinktest.Status(t, r, path); s.Counts.Connections < 3 || s.Counts.Rejected+s.Counts.Lost+s.Counts.LeftOut > 0 || cell.Life() != 1 {
 		t.Errorf("%v, life %d", s, cell.Life())
 	}
-}
-
-func status(t *testing.T, r *actorstest.Rig) *uplinkv1.Status {
-	t.Helper()
-	m, err := actorstest.Call(r, path, "Status", &uplinkv1.StatusRequest{}, &uplinkv1.StatusResponse{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m.Status
 }
 
 // Only what the application says it has counts.
@@ -178,7 +152,7 @@ func TestAnApplicationAcknowledges(t *testing.T) {
 	r.Start(path, uplinkmqtt.Kind, cfg)
 	write(t, r, 1, 10)
 	r.Until("it is there", func() bool { return len(in.messages()) == 1 })
-	if s := status(t, r); s.Counts.Acknowledged != 0 || s.Backlog.Records != 10 {
+	if s := uplinktest.Status(t, r, path); s.Counts.Acknowledged != 0 || s.Backlog.Records != 10 {
 		t.Errorf("%v", s)
 	}
 	var m struct{ Batch string }
@@ -190,7 +164,10 @@ func TestAnApplicationAcknowledges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.Until("it counts", func() bool { s := status(t, r); return s.Counts.Acknowledged == 10 && s.Backlog.Records == 0 })
+	r.Until("it counts", func() bool {
+		s := uplinktest.Status(t, r, path)
+		return s.Counts.Acknowledged == 10 && s.Backlog.Records == 0
+	})
 }
 
 func TestCommandsAndPresence(t *testing.T) {

@@ -18,7 +18,6 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplinkmunic"
-	"gatewayd/bus"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/record"
@@ -135,24 +134,11 @@ func config(url string) *uplinkv1.UplinkMunic {
 }
 
 // write stores a chunk of so many records of one track.
-func write(t *testing.T, r *actorstest.Rig, track string, n int) {
+func write(t *testing.T, r *actorstest.Rig, track string, n uint64) {
 	t.Helper()
-	c := record.Chunk{Track: track, Number: 1, First: 1, Count: uint64(n), Boot: "boot"}
-	for i := range n {
-		c.Records = append(c.Records, record.Record{
-			Track: track, Number: 1, Sequence: uint64(i + 1), Time: time.Unix(1_800_000_000+int64(i), 0), Trusted: true, Boot: "boot",
-			Fields: []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: float64(i + 1)}},
-		})
-	}
-	p, err := record.Encode(&c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	r.Bus.Keep(bus.Subject(actorstest.Gateway, bus.Track, track, "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
-	if err := actorstest.Next(t, done); err != nil {
-		t.Fatal(err)
-	}
+	uplinktest.Keep(t, r, record.Chunk{Track: track, Number: 1, First: 1, Count: n, Boot: "boot"}, func(s uint64) []record.Field {
+		return []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: float64(s)}}
+	})
 }
 
 func TestThePlatformAcknowledges(t *testing.T) {

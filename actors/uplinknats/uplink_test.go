@@ -14,8 +14,8 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplinknats"
-	"gatewayd/bus"
 	"gatewayd/protocols/record"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
@@ -76,23 +76,13 @@ func count(t *testing.T, st jetstream.Stream) uint64 {
 // write stores records of a track, the first one having that sequence; one has a text that is too long.
 func write(t *testing.T, r *actorstest.Rig, first, n, long uint64) {
 	t.Helper()
-	c := record.Chunk{Track: "tracks/energy", Number: 1, First: first, Count: n, Boot: "b"}
-	for s := first; s < first+n; s++ {
+	uplinktest.Keep(t, r, record.Chunk{Track: "tracks/energy", Number: 1, First: first, Count: n, Boot: "b"}, func(s uint64) []record.Field {
 		f := record.Field{Name: "power", ID: 1, Value: 1.5}
 		if s == long {
 			f.Value = strings.Repeat("x", 5000)
 		}
-		c.Records = append(c.Records, record.Record{Sequence: s, Boot: "b", Time: time.Unix(1_800_000_000, int64(s)), Trusted: true, Fields: []record.Field{f}})
-	}
-	p, err := record.Encode(&c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	r.Bus.Keep(bus.Subject(actorstest.Gateway, bus.Track, "tracks/energy", "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
-	if err := actorstest.Next(t, done); err != nil {
-		t.Fatal(err)
-	}
+		return []record.Field{f}
+	})
 }
 
 func config(s *server.Server) *uplinkv1.UplinkNats {

@@ -14,10 +14,10 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/tcplink"
 	"gatewayd/actors/uplinksparkplug"
-	"gatewayd/bus"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/record"
@@ -40,17 +40,9 @@ func TestConform(t *testing.T) {
 // keep stores one record of a track.
 func keep(t *testing.T, r *actorstest.Rig, track string, n uint64, power float64) {
 	t.Helper()
-	c := record.Chunk{Track: track, Number: 1, First: n, Count: 1, Boot: "boot", Records: []record.Record{{
-		Track: track, Number: 1, Sequence: n, Time: time.Now(), Trusted: true, Boot: "boot", Fields: []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: power}}}}}
-	p, err := record.Encode(&c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	r.Bus.Keep(bus.Subject(actorstest.Gateway, bus.Track, track, "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
-	if err := actorstest.Next(t, done); err != nil {
-		t.Fatal(err)
-	}
+	uplinktest.Keep(t, r, record.Chunk{Track: track, Number: 1, First: n, Count: 1, Boot: "boot"}, func(uint64) []record.Field {
+		return []record.Field{{Name: "power", ID: 1, Unit: "kW", Value: power}}
+	})
 }
 
 // A unit notes what is written to it.

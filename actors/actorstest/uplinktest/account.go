@@ -5,10 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"gatewayd/actors/actorstest"
-	"gatewayd/bus"
 	"gatewayd/protocols/record"
 )
 
@@ -42,29 +40,16 @@ type account struct {
 // write records so many more of each track.
 func (a *account) write(n uint64) {
 	a.t.Helper()
-	done := make(chan error, len(tracks))
 	for i, name := range tracks {
 		first := a.recorded[i] + 1
 		a.recorded[i] += n
-		c := record.Chunk{Track: name, Number: uint32(i + 1), First: first, Count: n, Boot: "b"}
-		for s := first; s < first+n; s++ {
+		Keep(a.t, a.r, record.Chunk{Track: name, Number: uint32(i + 1), First: first, Count: n, Boot: "b"}, func(s uint64) []record.Field {
 			text := fmt.Sprint(i, "-", s)
 			if i == 0 && a.refused[s] {
 				text = Poison + strings.Repeat("x", 30_000)
 			}
-			c.Records = append(c.Records, record.Record{
-				Sequence: s, Boot: "b", Time: time.UnixMilli(1_800_000_000_000 + int64(s)), Trusted: true, Uptime: time.Duration(s) * time.Millisecond,
-				Fields: []record.Field{{Name: numberField, ID: 1, Value: float64(uint64(i)*perTrack + s)}, {Name: textField, ID: 2, Value: text}},
-			})
-		}
-		p, err := record.Encode(&c)
-		if err != nil {
-			a.t.Fatal(err)
-		}
-		a.r.Bus.Keep(bus.Subject(actorstest.Gateway, bus.Track, name, "records"), record.ChunkType, p, bus.Normal, func(_ uint64, err error) { done <- err })
-		if err := actorstest.Next(a.t, done); err != nil {
-			a.t.Fatal(err)
-		}
+			return []record.Field{{Name: numberField, ID: 1, Value: float64(uint64(i)*perTrack + s)}, {Name: textField, ID: 2, Value: text}}
+		})
 	}
 }
 
@@ -139,11 +124,11 @@ func (a *account) settled() {
 	a.t.Helper()
 	defer func() {
 		if a.t.Failed() {
-			a.t.Logf("%v recorded, the uplink says %v", a.recorded, a.status())
+			a.t.Logf("%v recorded, the uplink says %v", a.recorded, Status(a.t, a.r, path))
 		}
 	}()
 	a.r.Until("all is there", func() bool { complete, _ := a.balance(); return complete })
-	a.r.Until("the uplink knows", func() bool { s := a.status(); return s.Begun && s.Backlog.Records == 0 })
+	a.r.Until("the uplink knows", func() bool { s := Status(a.t, a.r, path); return s.Begun && s.Backlog.Records == 0 })
 	a.balance()
 	rejected := uint64(0)
 	for s := range a.refused {
@@ -151,7 +136,7 @@ func (a *account) settled() {
 			rejected++
 		}
 	}
-	if s := a.status(); s.Counts.Lost+s.Counts.LeftOut != 0 || s.Counts.Rejected != rejected {
+	if s := Status(a.t, a.r, path); s.Counts.Lost+s.Counts.LeftOut != 0 || s.Counts.Rejected != rejected {
 		a.t.Errorf("%v", s.Counts)
 	}
 }

@@ -79,15 +79,6 @@ func (x *trial) start(change func(*uplinkv1.Sending), files *uplinkv1.Tls) {
 	x.cell = x.r.Start(path, x.kind, cfg)
 }
 
-func (a *account) status() *uplinkv1.Status {
-	a.t.Helper()
-	m, err := actorstest.Call(a.r, path, "Status", &uplinkv1.StatusRequest{}, &uplinkv1.StatusResponse{})
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return m.Status
-}
-
 func hasty(s *uplinkv1.Sending) { s.Timeout = durationpb.New(time.Second) }
 
 // silent is a far end that says nothing more, to nobody, until it is started again.
@@ -201,7 +192,7 @@ func flapping(x *trial) {
 func (x *trial) says(texts ...string) {
 	x.Helper()
 	x.r.Until("it says "+strings.Join(texts, " or "), func() bool {
-		said := x.status().Error
+		said := Status(x.T, x.r, path).Error
 		return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(said, s) }) && x.cell.State() == actors.Unreachable
 	})
 }
