@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -42,12 +43,14 @@ func givenUp(state string) bool { return state == actors.Bad || state == actors.
 
 // put gives a wave the config, and watches what comes of it. Its error is why the push cannot go on.
 func (p *push) put(ctx context.Context, wave int, who []*receiver) error {
+	stop := context.AfterFunc(ctx, func() { p.say("interrupted: who is just taking the config is waited for") })
 	each(who, func(t *receiver) {
 		t.wave = wave
 		if ctx.Err() == nil {
 			p.give(ctx, t)
 		}
 	})
+	stop()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -58,30 +61,32 @@ func (p *push) put(ctx context.Context, wave int, who []*receiver) error {
 			return err
 		}
 	}
+	for _, t := range who {
+		t.watched = true
+	}
 	return harm(who)
 }
 
-// give gives a gateway the config.
+// give gives a gateway the config. Once it is on its way its outcome is waited for, whoever interrupts.
 func (p *push) give(ctx context.Context, t *receiver) {
-	t.result = "failed"
 	now := &configv1.GetResponse{}
-	if err := t.config(ctx, "Get", &configv1.GetRequest{}, now); err != nil {
-		t.harm(err.Error())
-		return
-	}
-	if t.former = now.Toml; now.Toml == p.config(t) {
+	err := t.config(ctx, "Get", &configv1.GetRequest{}, now)
+	if err == nil && now.Toml == p.config(t) {
 		t.result, t.why, t.has, t.version = "has it", "it had it before", true, now.Version
 		return
 	}
-	var err error
-	if t.before, err = t.ills(ctx, unwell); err != nil {
+	if err == nil {
+		t.former, t.formerly = now.Toml, now.Version
+		t.before, err = t.ills(ctx, unwell)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
 		t.harm(err.Error())
 		return
 	}
-	resp := &configv1.ApplyResponse{}
-	patient := *t
-	patient.timeout = max(t.timeout, applyTime)
-	err = patient.config(ctx, "Apply", &configv1.ApplyRequest{Toml: p.config(t)}, resp)
+	resp, err := t.apply(p.config(t))
 	switch {
 	case err != nil:
 		t.harm(err.Error()) // it may have it all the same
@@ -179,30 +184,88 @@ func (p *push) look(ctx context.Context, t *receiver, over bool) {
 	}
 }
 
-// back gives back what gateways had before; left is how many did not take it.
+// back gives back what gateways had before. Those that are away are awaited for so long as the push is to, unless somebody interrupts; left is how many have not
+// taken it then.
 func (p *push) back(ctx context.Context) (left int) {
-	var mu sync.Mutex
-	each(p.targets, func(t *receiver) {
-		if !t.replaced {
+	who := slices.DeleteFunc(slices.Clone(p.targets), func(t *receiver) bool { return !t.replaced })
+	again := time.NewTicker(backEvery)
+	defer again.Stop()
+	said := false
+	for end := time.After(p.wait); ; {
+		each(who, func(t *receiver) { p.restore(t) })
+		who = slices.DeleteFunc(who, func(t *receiver) bool { return t.result == "taken back" })
+		if len(who) == 0 {
+			return 0
+		}
+		if !said {
+			said = true
+			p.say("waiting %s for %s that cannot be reached", p.wait, counted(len(who), "gateway"))
+		}
+		select {
+		case <-again.C:
+		case <-end:
+			return len(who)
+		case <-ctx.Done():
+			return len(who)
+		}
+	}
+}
+
+const backEvery = time.Second
+
+// restore gives a gateway back what it had before.
+func (p *push) restore(t *receiver) {
+	resp, err := t.apply(t.former)
+	if err == nil && len(resp.Problems) > 0 {
+		err = fmt.Errorf("%s", problemText(resp.Problems))
+	}
+	if err != nil {
+		t.result = "stuck"
+		t.why = fmt.Sprintf("may still have the new config: %v. When it is back: gatewayd fleet call %s config Rollback '{\"version\":%d}'", err, t.id, t.formerly)
+		return
+	}
+	t.has, t.result, t.version = false, "taken back", resp.Version
+}
+
+// apply has a gateway take a config, and waits until it has stopped and started what that changes, or is away.
+func (t *receiver) apply(toml string) (*configv1.ApplyResponse, error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	go t.guard(ctx, cancel)
+	one, c := *t, *t.client
+	c.timeout = max(c.timeout, applyTime)
+	one.client = &c
+	resp := &configv1.ApplyResponse{}
+	err := one.config(ctx, "Apply", &configv1.ApplyRequest{Toml: toml}, resp)
+	if context.Cause(ctx) == errAway {
+		err = errAway
+	}
+	return resp, err
+}
+
+var errAway = errors.New("it went away while it took the config")
+
+const (
+	guardEvery = 2 * time.Second
+	mostMissed = 3 // a gateway may be away for a moment where its leaf changes
+)
+
+// guard ends what waits for an answer of a gateway that is not there any more.
+func (t *receiver) guard(ctx context.Context, cancel context.CancelCauseFunc) {
+	look := time.NewTicker(guardEvery)
+	defer look.Stop()
+	for missed := 0; missed < mostMissed; {
+		select {
+		case <-ctx.Done():
 			return
+		case <-look.C:
 		}
-		resp := &configv1.ApplyResponse{}
-		patient := *t
-		patient.timeout = max(t.timeout, applyTime)
-		err := patient.config(ctx, "Apply", &configv1.ApplyRequest{Toml: t.former}, resp)
-		if err == nil && len(resp.Problems) > 0 {
-			err = fmt.Errorf("%s", problemText(resp.Problems))
+		words, err := t.conn.Ask(ctx, []string{t.id}, askTime)
+		if missed++; err != nil || len(words) == 1 && words[0].Here {
+			missed = 0
 		}
-		if err != nil {
-			mu.Lock()
-			left++
-			mu.Unlock()
-			t.result, t.why = "stuck", "may still have the new config: "+err.Error()
-			return
-		}
-		t.has, t.result, t.version = false, "taken back", resp.Version
-	})
-	return left
+	}
+	cancel(errAway)
 }
 
 // report tells what became of each gateway.

@@ -41,10 +41,12 @@ changed actors do not get healthy with. With --rollback-on unhealthy all that ha
 got the new config get their former one back as soon as one is worse than before:
 an actor that was ok is not, it went back by itself, or it is away. With failed
 only actors count that failed or were given up; with never nothing is taken back,
-and the push stops where it is.
+and the push stops where it is. A gateway that is away then is waited for (--wait);
+who has not come back by that time is named, with the command that does it later.
 
-Which gateways are canaries follows from FILE and their ids, so that the same
-command goes on where it was interrupted. A gateway that is not connected is told,
+Ctrl-C ends it between two gateways: those that are just taking the config are
+waited for, and what each one has is told. Which gateways are canaries follows from
+FILE and their ids, so that the same command goes on where it was interrupted. A gateway that is not connected is told,
 and is to get the config by the same command later. The exit code is 0 when all
 gateways have it. A gateway takes it only if its leaf.calls has cmd/config/#.`,
 		Example: `  gatewayd fleet config push meters.toml --canary 5% --rollback-on unhealthy
@@ -79,6 +81,7 @@ gateways have it. A gateway takes it only if its leaf.calls has cmd/config/#.`,
 	f.Var(&p.wave, "wave", "how many get it in each wave after that")
 	f.DurationVar(&p.hold, "hold", time.Minute, "how long each wave is watched before the next one")
 	f.StringVar(&on, "rollback-on", "unhealthy", "what takes it back everywhere: unhealthy, failed or never")
+	f.DurationVar(&p.wait, "wait", 5*time.Minute, "how long to wait for a gateway that is away when it is taken back")
 	f.BoolVar(&p.dry, "dry-run", false, "only have every gateway check it")
 	return cmd
 }
@@ -103,6 +106,7 @@ type push struct {
 	only         []string
 	canary, wave portion
 	hold         time.Duration
+	wait         time.Duration // for who is away when it is to be taken back
 	rollback     bool
 	worst        func(state string) bool // states of actors that are harm
 	dry          bool
@@ -120,9 +124,11 @@ type receiver struct {
 	why      string
 	version  uint64
 	former   string            // its config before
+	formerly uint64            // and the version of that
 	before   map[string]string // what was wrong before, by paths of actors
 	has      bool              // the new config is in force
 	replaced bool              // and this push put it there
+	watched  bool              // to the end
 	harmed   bool              // it is worse than before
 }
 
@@ -187,8 +193,11 @@ func (p *push) stop(ctx context.Context, why error) error {
 		if t.has {
 			have++
 		}
-		if t.result == "waiting" {
-			t.result, t.why = "untouched", ""
+		switch {
+		case t.result == "waiting":
+			t.result, t.why, t.wave = "untouched", "", 0
+		case t.replaced && !t.watched && ctx.Err() != nil && t.why == "":
+			t.why = "not watched to the end"
 		}
 	}
 	switch {
@@ -198,7 +207,7 @@ func (p *push) stop(ctx context.Context, why error) error {
 		return fmt.Errorf("stopped: %w; %d of %d gateways have the new config", why, have, len(p.targets))
 	}
 	p.say("%v: the former configs come back", why)
-	if left := p.back(context.WithoutCancel(ctx)); left > 0 {
+	if left := p.back(ctx); left > 0 {
 		return fmt.Errorf("taken back, for %w; but %s could not be reached", why, counted(left, "gateway"))
 	}
 	return fmt.Errorf("taken back, for %w", why)
