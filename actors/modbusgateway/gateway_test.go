@@ -3,14 +3,12 @@ package modbusgateway_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -21,6 +19,7 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/peer"
 	"gatewayd/protocols/modbus/sim"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -71,41 +70,6 @@ func equipped(unit uint8) *sim.Device {
 	return d
 }
 
-// cable joins two serial ports.
-func cable(t testing.TB) (near, far string) {
-	t.Helper()
-	var masters [2]*os.File
-	var names [2]string
-	for i := range masters {
-		master, slave, err := pty.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		fd, err := unix.Dup(int(master.Fd()))
-		if err := errors.Join(err, master.Close(), unix.SetNonblock(fd, true)); err != nil {
-			t.Fatal(err)
-		}
-		masters[i], names[i] = os.NewFile(uintptr(fd), "pty"), slave.Name()
-		if _, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = slave.Close() }) // held open, so that a side which is not there yet is no hang-up
-	}
-	done := make(chan struct{}, 2)
-	for i := range masters {
-		go func() {
-			_, _ = io.Copy(masters[i], masters[1-i])
-			done <- struct{}{}
-		}()
-	}
-	t.Cleanup(func() {
-		_, _ = masters[0].Close(), masters[1].Close()
-		<-done
-		<-done
-	})
-	return names[0], names[1]
-}
-
 // rs485 starts a serial line with devices on it.
 func rs485(t testing.TB, r *actorstest.Rig, devices ...*sim.Device) {
 	t.Helper()
@@ -115,7 +79,7 @@ func rs485(t testing.TB, r *actorstest.Rig, devices ...*sim.Device) {
 // wired starts a serial line of its own kind.
 func wired(t testing.TB, r *actorstest.Rig, cfg *modbusv1.SerialLine, devices ...*sim.Device) {
 	t.Helper()
-	near, far := cable(t)
+	near, far := peer.Cable(t)
 	f, err := os.OpenFile(far, os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/peer"
 	"gatewayd/protocols/modbus/sim"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
@@ -95,10 +96,7 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-const (
-	peers   = "../../protocols/modbus/testdata"
-	install = "apt-get install -y gcc libc6-dev libmodbus-dev python3-pymodbus python3-serial"
-)
+const peers = "../../protocols/modbus/testdata"
 
 // npm is what to do when a library of node is missing.
 const npm = "if a module is missing: sh packaging/npm.sh"
@@ -107,16 +105,7 @@ const npm = "if a module is missing: sh packaging/npm.sh"
 // whose registers hold their own address for everything.
 func clients(t *testing.T) map[string][]string {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), "peer")
-	text, err := exec.Command("gcc", "-O1", "-o", out, filepath.Join(peers, "client.c"), "-I/usr/include/modbus", "-lmodbus").CombinedOutput()
-	if err != nil {
-		t.Fatalf("libmodbus or a compiler is missing: %s\n%v %s", install, err, text)
-	}
-	const interpreter = "/usr/bin/python3"
-	if text, err := exec.Command(interpreter, "-c", "import pymodbus, serial").CombinedOutput(); err != nil {
-		t.Fatalf("pymodbus is missing: %s\n%s", install, text)
-	}
-	return map[string][]string{"libmodbus": {out}, "pymodbus": {interpreter, filepath.Join(peers, "client.py")}}
+	return map[string][]string{"libmodbus": peer.Libmodbus(t, filepath.Join(peers, "client.c")), "pymodbus": peer.Pymodbus(t, filepath.Join(peers, "client.py"))}
 }
 
 // Every direction: real masters over TCP and on lines, a device on a line, at a
@@ -143,7 +132,7 @@ func TestRealMasters(t *testing.T) {
 					}
 					where := ""
 					if in != "tcp" {
-						near, far := cable(t)
+						near, far := peer.Cable(t)
 						where = near
 						cfg.Serial = []*modbusv1.SerialDoor{{Port: far, Parity: "none", Framing: in}}
 					}

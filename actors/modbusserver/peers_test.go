@@ -23,41 +23,11 @@ import (
 	"gatewayd/actors/modbusunit"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/peer"
 	"gatewayd/protocols/modbus/server"
 	"gatewayd/protocols/modbus/sim"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
-
-const install = "apt-get install -y gcc libc6-dev libmodbus-dev mbpoll nmap python3-pymodbus python3-serial"
-
-// libmodbus is a client of a device whose registers hold their own address.
-func libmodbus(t *testing.T) []string {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "peer")
-	text, err := exec.Command("gcc", "-O1", "-o", out, "testdata/client.c", "-I/usr/include/modbus", "-lmodbus").CombinedOutput()
-	if err != nil {
-		t.Fatalf("libmodbus or a compiler is missing: %s\n%v %s", install, err, text)
-	}
-	return []string{out}
-}
-
-func pymodbus(t *testing.T, script string) []string {
-	t.Helper()
-	const interpreter = "/usr/bin/python3"
-	if text, err := exec.Command(interpreter, "-c", "import pymodbus, serial").CombinedOutput(); err != nil {
-		t.Fatalf("pymodbus is missing: %s\n%s", install, text)
-	}
-	return []string{interpreter, script}
-}
-
-func run(t *testing.T, argv ...string) string {
-	t.Helper()
-	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
-	if err != nil {
-		t.Errorf("%s: %v\n%s", argv, err, out)
-	}
-	return string(out)
-}
 
 // plant is a polled device of 600 points and the server that shows them all
 // where they are in the device. It is polled once: no poll that a busy machine
@@ -109,14 +79,14 @@ func filled(t *testing.T, r *actorstest.Rig, port string) {
 
 func TestRealClientsOverTCP(t *testing.T) {
 	for name, argv := range map[string][]string{
-		"libmodbus": libmodbus(t), "pymodbus": pymodbus(t, "testdata/client.py"),
+		"libmodbus": peer.Libmodbus(t, "testdata/client.c"), "pymodbus": peer.Pymodbus(t, "testdata/client.py"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := actorstest.New(t)
 			port := freeport.Port(t)
 			plant(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}})
 			filled(t, r, port)
-			run(t, append(argv, "tcp", port)...)
+			peer.Run(t, append(argv, "tcp", port)...)
 		})
 	}
 }
@@ -143,14 +113,14 @@ func TestRealClientsOnALine(t *testing.T) {
 		name, framing string
 		argv          []string
 	}{
-		{"libmodbus", "rtu", libmodbus(t)},
-		{"pymodbus", "rtu", pymodbus(t, "testdata/client.py")},
-		{"pymodbus", "ascii", pymodbus(t, "testdata/client.py")},
+		{"libmodbus", "rtu", peer.Libmodbus(t, "testdata/client.c")},
+		{"pymodbus", "rtu", peer.Pymodbus(t, "testdata/client.py")},
+		{"pymodbus", "ascii", peer.Pymodbus(t, "testdata/client.py")},
 	} {
 		t.Run(c.name+"/"+c.framing, func(t *testing.T) {
 			r := actorstest.New(t)
 			port := freeport.Port(t)
-			near, far := cable(t)
+			near, far := peer.Cable(t)
 			plant(t, r, &modbusv1.Server{
 				Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}},
 				Serial: []*modbusv1.SerialDoor{{Port: far, Parity: "none", Framing: c.framing}},
@@ -160,7 +130,7 @@ func TestRealClientsOnALine(t *testing.T) {
 				m, err := actorstest.Call(r, path, "Masters", &modbusv1.MastersRequest{}, &modbusv1.MastersResponse{})
 				return err == nil && slices.ContainsFunc(m.Masters, func(m *modbusv1.Master) bool { return m.Door == "serial "+far })
 			})
-			run(t, append(c.argv, c.framing, near)...)
+			peer.Run(t, append(c.argv, c.framing, near)...)
 		})
 	}
 }
@@ -175,7 +145,7 @@ func TestNmapDiscovers(t *testing.T) {
 	cfg := config(port)
 	cfg.Identity = &modbusv1.DeviceIdentity{Vendor: "Acme", Product: "GW-1"}
 	begin(t, r, cfg)
-	out := run(t, nmap, "-Pn", "-p", port, "--script", "+modbus-discover", "127.0.0.1")
+	out := peer.Run(t, nmap, "-Pn", "-p", port, "--script", "+modbus-discover", "127.0.0.1")
 	for _, want := range []string{"sid 0x1", "Slave ID data: g\\xFFGW-1", "Device identification: Acme GW-1"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("nmap does not say %q: %s", want, out)
@@ -253,7 +223,7 @@ func (a *authority) file(name string) string { return filepath.Join(a.dir, name)
 
 // A real client over TLS may what its role may.
 func TestRoles(t *testing.T) {
-	py := pymodbus(t, "testdata/tls.py")
+	py := peer.Pymodbus(t, "testdata/tls.py")
 	a := newAuthority(t)
 	r := actorstest.New(t)
 	port, plain := freeport.Port(t), freeport.Port(t)

@@ -21,6 +21,7 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/peer"
 	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/serial"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -149,7 +150,7 @@ func TestManners(t *testing.T) {
 // A serial port that is not there is waited for; the other doors are open.
 func TestASerialPortThatComesLater(t *testing.T) {
 	r := actorstest.New(t)
-	near, far := cable(t)
+	near, far := peer.Cable(t)
 	port, here := freeport.Port(t), filepath.Join(t.TempDir(), "ttyUSB0")
 	cell := r.Start(path, modbusserver.Kind, &modbusv1.Server{
 		Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}},

@@ -15,6 +15,7 @@ import (
 	"gatewayd/bus"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/peer"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -91,7 +92,7 @@ func printed(t *testing.T, out string, frame *regexp.Regexp) (all []string) {
 
 // What is shown of masters is, byte for byte, what they say they have sent and got.
 func TestMastersAreTracedByteForByte(t *testing.T) {
-	lib, py := libmodbus(t), pymodbus(t, "testdata/client.py")
+	lib, py := peer.Libmodbus(t, "testdata/client.c"), peer.Pymodbus(t, "testdata/client.py")
 	for _, c := range []struct {
 		name, way string
 		argv      []string
@@ -108,7 +109,7 @@ func TestMastersAreTracedByteForByte(t *testing.T) {
 			port, where := freeport.Port(t), ""
 			cfg := &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}}
 			if where = port; c.way != "tcp" {
-				near, far := cable(t)
+				near, far := peer.Cable(t)
 				cfg.Serial, where = []*modbusv1.SerialDoor{{Port: near, Parity: "none", Framing: c.way}}, far
 			}
 			plant(t, r, cfg)

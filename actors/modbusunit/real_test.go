@@ -1,16 +1,10 @@
 package modbusunit_test
 
 import (
-	"errors"
-	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/creack/pty"
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors/actorstest"
@@ -18,6 +12,7 @@ import (
 	"gatewayd/actors/serialline"
 	"gatewayd/actors/tcplink"
 	"gatewayd/protocols/freeport"
+	"gatewayd/protocols/modbus/peer"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
@@ -26,95 +21,13 @@ import (
 // third coil is on, made with other people's Modbus libraries.
 const peers = "../../protocols/modbus/testdata"
 
-const install = "apt-get install -y gcc libc6-dev libmodbus-dev python3-pymodbus python3-serial"
-
-// libmodbus is a C program linked with Debian's libmodbus.
-func libmodbus(t *testing.T) []string {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "peer")
-	text, err := exec.Command("gcc", "-O1", "-o", out, filepath.Join(peers, "server.c"), "-I/usr/include/modbus", "-lmodbus").CombinedOutput()
-	if err != nil {
-		t.Fatalf("libmodbus or a compiler is missing: %s\n%v %s", install, err, text)
-	}
-	return []string{out}
-}
-
-// pymodbus is Debian's interpreter with Debian's pymodbus.
-func pymodbus(t *testing.T) []string {
-	t.Helper()
-	const interpreter = "/usr/bin/python3"
-	if text, err := exec.Command(interpreter, "-c", "import pymodbus, serial").CombinedOutput(); err != nil {
-		t.Fatalf("pymodbus is missing: %s\n%s", install, text)
-	}
-	return []string{interpreter, filepath.Join(peers, "server.py")}
-}
-
-// start runs a server until the test ends.
-func start(t *testing.T, argv ...string) {
-	t.Helper()
-	c := exec.Command(argv[0], argv[1:]...)
-	text := &strings.Builder{}
-	c.Stdout, c.Stderr = text, text
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = c.Process.Kill()
-		_ = c.Wait()
-		if t.Failed() {
-			t.Logf("%s said:\n%s", argv, text)
-		}
-	})
-}
-
-// cable joins two serial ports.
-func cable(t *testing.T) (near, far string) {
-	t.Helper()
-	var masters [2]*os.File
-	var names [2]string
-	for i := range masters {
-		master, slave, err := pty.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		masters[i], names[i] = pollable(t, master), slave.Name()
-		t.Cleanup(func() { _ = slave.Close() }) // held open, so that a side which is not there yet is no hang-up
-	}
-	done := make(chan struct{}, 2)
-	for i := range masters {
-		go func() {
-			_, _ = io.Copy(masters[i], masters[1-i])
-			done <- struct{}{}
-		}()
-	}
-	t.Cleanup(func() {
-		_, _ = masters[0].Close(), masters[1].Close()
-		<-done
-		<-done
-	})
-	return names[0], names[1]
-}
-
-// pollable is f in a form whose Close ends a Read.
-func pollable(t *testing.T, f *os.File) *os.File {
-	t.Helper()
-	fd, err := unix.Dup(int(f.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(f.Close(), unix.SetNonblock(fd, true)); err != nil {
-		t.Fatal(err)
-	}
-	return os.NewFile(uintptr(fd), f.Name())
-}
-
 func TestRealDevicesOverTCP(t *testing.T) {
-	for name, server := range map[string][]string{"pymodbus": pymodbus(t), "libmodbus": libmodbus(t)} {
+	for name, server := range map[string][]string{"pymodbus": peer.Pymodbus(t, filepath.Join(peers, "server.py")), "libmodbus": peer.Libmodbus(t, filepath.Join(peers, "server.c"))} {
 		t.Run(name, func(t *testing.T) {
 			r := actorstest.New(t)
 			noFault(t, r)
 			port := freeport.Port(t)
-			start(t, append(server, "tcp", port)...)
+			peer.Start(t, append(server, "tcp", port)...)
 			r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1:" + port, MaxBackoff: ms(200), InFlight: 4})
 			pollAndWrite(t, r)
 			if name == "pymodbus" {
@@ -125,12 +38,12 @@ func TestRealDevicesOverTCP(t *testing.T) {
 }
 
 func TestRealDevicesOnALine(t *testing.T) {
-	for name, server := range map[string][]string{"pymodbus": pymodbus(t), "libmodbus": libmodbus(t)} {
+	for name, server := range map[string][]string{"pymodbus": peer.Pymodbus(t, filepath.Join(peers, "server.py")), "libmodbus": peer.Libmodbus(t, filepath.Join(peers, "server.c"))} {
 		t.Run(name, func(t *testing.T) {
 			r := actorstest.New(t)
 			noFault(t, r)
-			near, far := cable(t)
-			start(t, append(server, "rtu", far)...)
+			near, far := peer.Cable(t)
+			peer.Start(t, append(server, "rtu", far)...)
 			r.Start(linkPath, serialline.Kind, &modbusv1.SerialLine{Port: near, Parity: "none"})
 			pollAndWrite(t, r)
 			if name == "pymodbus" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,70 +11,18 @@ import (
 
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/peer"
 	"gatewayd/protocols/modbus/sim"
 )
-
-const aptPeers = "apt-get install -y gcc libc6-dev libmodbus-dev mbpoll python3-pymodbus python3-serial"
 
 // program finds a peer's executable or fails with the way to get it.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("%s is missing: %s", name, aptPeers)
+		t.Fatalf("%s is missing: apt-get install -y %s", name, name)
 	}
 	return path
-}
-
-// compiled is a C program of testdata linked with libmodbus.
-func compiled(t *testing.T, source string) string {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "peer")
-	text, err := exec.Command(program(t, "gcc"), "-O1", "-o", out, filepath.Join("testdata", source), "-I/usr/include/modbus", "-lmodbus").CombinedOutput()
-	if err != nil {
-		t.Fatalf("compiling against libmodbus (%s): %v\n%s", aptPeers, err, text)
-	}
-	return out
-}
-
-// python is Debian's interpreter with Debian's pymodbus and a script of testdata.
-func python(t *testing.T, script string) []string {
-	t.Helper()
-	const interpreter = "/usr/bin/python3"
-	if text, err := exec.Command(interpreter, "-c", "import pymodbus, serial").CombinedOutput(); err != nil {
-		t.Fatalf("pymodbus is missing: %s\n%s", aptPeers, text)
-	}
-	return []string{interpreter, filepath.Join("testdata", script)}
-}
-
-// start runs a server until the test ends.
-func start(t *testing.T, argv ...string) {
-	t.Helper()
-	c := exec.Command(argv[0], argv[1:]...)
-	text := &strings.Builder{}
-	c.Stdout, c.Stderr = text, text
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = c.Process.Kill()
-		_ = c.Wait()
-		if t.Failed() {
-			t.Logf("%s said:\n%s", argv, text)
-		}
-	})
-}
-
-// run runs a client to its end.
-func run(t *testing.T, argv ...string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	text, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
-	if err != nil {
-		t.Errorf("%s: %v\n%s", argv, err, text)
-	}
-	return string(text)
 }
 
 // dialed connects to a server that is just starting.
@@ -112,11 +59,11 @@ func awake(t *testing.T, conn modbus.Conn, f modbus.Framing) {
 }
 
 func TestOurClientAsksRealServers(t *testing.T) {
-	libmodbus, pymodbus := []string{compiled(t, "server.c")}, python(t, "server.py")
+	libmodbus, pymodbus := peer.Libmodbus(t, "testdata/server.c"), peer.Pymodbus(t, "testdata/server.py")
 	for name, server := range map[string][]string{"libmodbus": libmodbus, "pymodbus": pymodbus} {
 		t.Run(name+"/tcp", func(t *testing.T) {
 			port := freeport.Port(t)
-			start(t, append(server, "tcp", port)...)
+			peer.Start(t, append(server, "tcp", port)...)
 			l := modbus.NewLink(dialed(t, port), modbus.TCP, modbus.Options{Timeout: 3 * time.Second})
 			everyFunction(t, l, 7)
 			services[name](t, l)
@@ -127,7 +74,7 @@ func TestOurClientAsksRealServers(t *testing.T) {
 			}
 			t.Run(name+"/"+f.String(), func(t *testing.T) {
 				near, far := tty(t)
-				start(t, append(server, f.String(), near.Name())...)
+				peer.Start(t, append(server, f.String(), near.Name())...)
 				awake(t, far, f)
 				l := modbus.NewLink(far, f, modbus.Options{Timeout: 3 * time.Second})
 				everyFunction(t, l, 7)
@@ -203,10 +150,10 @@ func pymodbusServices(t *testing.T, l *modbus.Link) {
 }
 
 func TestRealClientsAskOurSimulator(t *testing.T) {
-	libmodbus, pymodbus := []string{compiled(t, "client.c")}, python(t, "client.py")
+	libmodbus, pymodbus := peer.Libmodbus(t, "testdata/client.c"), peer.Pymodbus(t, "testdata/client.py")
 	for name, client := range map[string][]string{"libmodbus": libmodbus, "pymodbus": pymodbus} {
 		t.Run(name+"/tcp", func(t *testing.T) {
-			run(t, append(client, "tcp", listen(t, sim.NewPlant(equipped(7))))...)
+			peer.Run(t, append(client, "tcp", listen(t, sim.NewPlant(equipped(7))))...)
 		})
 		for _, f := range []modbus.Framing{modbus.RTU, modbus.ASCII} {
 			if f == modbus.ASCII && name == "libmodbus" {
@@ -215,7 +162,7 @@ func TestRealClientsAskOurSimulator(t *testing.T) {
 			t.Run(name+"/"+f.String(), func(t *testing.T) {
 				near, far := tty(t)
 				serve(t, sim.NewPlant(equipped(7)), far, f)
-				run(t, append(client, f.String(), near.Name())...)
+				peer.Run(t, append(client, f.String(), near.Name())...)
 			})
 		}
 	}
@@ -232,14 +179,14 @@ func TestMbpollAsksOurSimulator(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			poll := append([]string{mbpoll, "-a", "7", "-0", "-1", "-o", "3"}, where...)
-			got := strings.Join(strings.Fields(run(t, append(poll, "-r", "20", "-c", "3", "-t", "4")...)), " ")
+			got := strings.Join(strings.Fields(peer.Run(t, append(poll, "-r", "20", "-c", "3", "-t", "4")...)), " ")
 			if !strings.Contains(got, "[20]: 20 [21]: 21 [22]: 22") {
 				t.Errorf("mbpoll read: %s", got)
 			}
-			if got := run(t, append(poll, "-r", "30", "-t", "4", "4711", "4712")...); !strings.Contains(got, "Written 2 references") {
+			if got := peer.Run(t, append(poll, "-r", "30", "-t", "4", "4711", "4712")...); !strings.Contains(got, "Written 2 references") {
 				t.Errorf("mbpoll wrote: %s", got)
 			}
-			if got := run(t, append(poll, "-r", "30", "-c", "2", "-t", "4")...); !strings.Contains(got, "4711") || !strings.Contains(got, "4712") {
+			if got := peer.Run(t, append(poll, "-r", "30", "-c", "2", "-t", "4")...); !strings.Contains(got, "4711") || !strings.Contains(got, "4712") {
 				t.Errorf("mbpoll read back: %s", got)
 			}
 		})

@@ -13,6 +13,7 @@ import (
 
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/peer"
 	"gatewayd/protocols/modbus/sim"
 )
 
@@ -71,11 +72,11 @@ func checkPipe(t *testing.T, p *modbus.Pipe) {
 }
 
 func TestAPipeToRealServers(t *testing.T) {
-	libmodbus, pymodbus := []string{compiled(t, "server.c")}, python(t, "server.py")
+	libmodbus, pymodbus := peer.Libmodbus(t, "testdata/server.c"), peer.Pymodbus(t, "testdata/server.py")
 	for name, server := range map[string][]string{"libmodbus": libmodbus, "pymodbus": pymodbus} {
 		t.Run(name, func(t *testing.T) {
 			port := freeport.Port(t)
-			start(t, append(server, "tcp", port)...)
+			peer.Start(t, append(server, "tcp", port)...)
 			checkPipe(t, modbus.NewPipe(dialed(t, port), modbus.Options{Timeout: 20 * time.Second}))
 		})
 	}

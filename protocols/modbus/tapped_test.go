@@ -12,6 +12,7 @@ import (
 
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/peer"
 )
 
 // all is what an ear has heard until now, as direction and mark, and bytes.
@@ -38,7 +39,7 @@ var shown = regexp.MustCompile(`(?m)^(?:<[0-9A-F]{2}>|\[[0-9A-F]{2}\])+`)
 
 // A tap sees the very bytes that libmodbus's server says it has received and sent.
 func TestTapAgreesWithLibmodbus(t *testing.T) {
-	server := compiled(t, "server.c")
+	server := peer.Libmodbus(t, "testdata/server.c")
 	for _, f := range []modbus.Framing{modbus.TCP, modbus.RTU} {
 		t.Run(f.String(), func(t *testing.T) {
 			var said bytes.Buffer
@@ -49,7 +50,7 @@ func TestTapAgreesWithLibmodbus(t *testing.T) {
 				near, far := tty(t)
 				where, conn = near.Name(), far
 			}
-			c := exec.Command(server, f.String(), where)
+			c := exec.Command(server[0], f.String(), where)
 			c.Env, c.Stdout = append(c.Environ(), "SHOW=1"), &said
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
@@ -95,11 +96,11 @@ func TestTapAgreesWithLibmodbus(t *testing.T) {
 
 // What pymodbus answers is all frames, and nothing between them.
 func TestTapOfPymodbus(t *testing.T) {
-	server := python(t, "server.py")
+	server := peer.Pymodbus(t, "testdata/server.py")
 	for _, f := range []modbus.Framing{modbus.RTU, modbus.ASCII} {
 		t.Run(f.String(), func(t *testing.T) {
 			near, far := tty(t)
-			start(t, append(server, f.String(), near.Name())...)
+			peer.Start(t, append(server, f.String(), near.Name())...)
 			awake(t, far, f)
 			tap := modbus.NewTap()
 			l := modbus.NewLink(far, f, modbus.Options{Timeout: 3 * time.Second, Tap: tap})

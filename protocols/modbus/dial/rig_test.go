@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"math/big"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,8 +21,6 @@ import (
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/dial"
 )
-
-const aptPeers = "apt-get install -y python3-pymodbus python3-serial openssl"
 
 var roleOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 50316, 802, 1}
 
@@ -111,42 +108,6 @@ func (a *authority) files() dial.Files {
 	a.t.Helper()
 	cert, key := a.issue("gateway.example", nil)
 	return dial.Files{Certificate: cert, Key: key, CA: a.file, Name: "meter.example"}
-}
-
-func python(t *testing.T) []string {
-	t.Helper()
-	const interpreter = "/usr/bin/python3"
-	if text, err := exec.Command(interpreter, "-c", "import pymodbus").CombinedOutput(); err != nil {
-		t.Fatalf("pymodbus is missing: %s\n%s", aptPeers, text)
-	}
-	return []string{interpreter, filepath.Join("testdata", "peer.py")}
-}
-
-// start runs a server until the test ends.
-func start(t *testing.T, argv ...string) {
-	t.Helper()
-	c := exec.Command(argv[0], argv[1:]...)
-	text := &strings.Builder{}
-	c.Stdout, c.Stderr = text, text
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = c.Process.Kill()
-		_ = c.Wait()
-		if t.Failed() {
-			t.Logf("%s said:\n%s", argv, text)
-		}
-	})
-}
-
-func run(t *testing.T, argv ...string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	if text, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
-		t.Errorf("%s: %v\n%s", argv, err, text)
-	}
 }
 
 // eventually tries again, for a server may be just starting.

@@ -16,6 +16,7 @@ import (
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/dial"
+	"gatewayd/protocols/modbus/peer"
 )
 
 func connect(t *testing.T, address string, f dial.Files) (*tls.Conn, error) {
@@ -28,7 +29,7 @@ func connect(t *testing.T, address string, f dial.Files) (*tls.Conn, error) {
 func TestAskPymodbusOverTLS(t *testing.T) {
 	ca, port := newAuthority(t, "ca"), freeport.Port(t)
 	cert, key := ca.issue("meter.example", nil)
-	start(t, append(python(t), "server", "tls", port, cert, key, ca.file)...)
+	peer.Start(t, append(peer.Pymodbus(t, "testdata/peer.py"), "server", "tls", port, cert, key, ca.file)...)
 	var conn *tls.Conn
 	eventually(t, func() (err error) {
 		conn, err = connect(t, "127.0.0.1:"+port, ca.files())
@@ -51,7 +52,7 @@ func TestPymodbusAsksOurTLSServer(t *testing.T) {
 	go func() { done <- plant().ServeTCP(ctx, tls.NewListener(l, secure)) }()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	f := ca.files()
-	run(t, append(python(t), "client", "tls", port, f.Certificate, f.Key, ca.file)...)
+	peer.Run(t, append(peer.Pymodbus(t, "testdata/peer.py"), "client", "tls", port, f.Certificate, f.Key, ca.file)...)
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -237,7 +238,7 @@ func TestHandshakeFaults(t *testing.T) {
 func TestOpenSSLJudgesUs(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Fatalf("openssl is missing: %s", aptPeers)
+		t.Fatal("openssl is missing: apt-get install -y openssl")
 	}
 	ca, foreign := newAuthority(t, "ca"), newAuthority(t, "foreign")
 	cert, key := ca.issue("meter.example", nil)
@@ -256,7 +257,7 @@ func TestOpenSSLJudgesUs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			port := freeport.Port(t)
-			start(t, openssl, "s_server", "-quiet", "-accept", "127.0.0.1:"+port, "-cert", cert, "-key", key, "-CAfile", ca.file, "-Verify", "1",
+			peer.Start(t, openssl, "s_server", "-quiet", "-accept", "127.0.0.1:"+port, "-cert", cert, "-key", key, "-CAfile", ca.file, "-Verify", "1",
 				"-verify_return_error", c.version, "-cipher", "ALL:@SECLEVEL=0")
 			eventually(t, func() error {
 				p, err := net.Dial("tcp", "127.0.0.1:"+port)

@@ -11,6 +11,7 @@ import (
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/datagram"
 	"gatewayd/protocols/modbus/dial"
+	"gatewayd/protocols/modbus/peer"
 	"gatewayd/protocols/modbus/sim"
 )
 
@@ -20,7 +21,7 @@ func TestAskPymodbusOverUDP(t *testing.T) {
 	for kind, f := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			port := freeport.Port(t)
-			start(t, append(python(t), "server", kind, port)...)
+			peer.Start(t, append(peer.Pymodbus(t, "testdata/peer.py"), "server", kind, port)...)
 			conn, err := dial.UDP(context.Background(), "127.0.0.1:"+port)
 			if err != nil {
 				t.Fatal(err)
@@ -70,7 +71,7 @@ func TestPymodbusAsksOurUDPServer(t *testing.T) {
 	for kind, f := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			_, port, _ := net.SplitHostPort(served(t, f, datagram.Limits{}).Addr().String())
-			run(t, append(python(t), "client", kind, port)...)
+			peer.Run(t, append(peer.Pymodbus(t, "testdata/peer.py"), "client", kind, port)...)
 		})
 	}
 }

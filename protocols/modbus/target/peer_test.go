@@ -4,9 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,62 +11,16 @@ import (
 
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/peer"
 	"gatewayd/protocols/modbus/target"
-	"gatewayd/protocols/serial/line"
 )
-
-const aptPeers = "apt-get install -y gcc libc6-dev libmodbus-dev python3-pymodbus python3-serial"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // servers are other makers' servers of unit 7, whose holding registers hold their address.
 func servers(t *testing.T) map[string][]string {
 	t.Helper()
-	compiled := filepath.Join(t.TempDir(), "server")
-	if text, err := exec.Command("gcc", "-o", compiled, "../testdata/server.c", "-I/usr/include/modbus", "-lmodbus").CombinedOutput(); err != nil {
-		t.Fatalf("compiling against libmodbus (%s): %v\n%s", aptPeers, err, text)
-	}
-	const python = "/usr/bin/python3"
-	if text, err := exec.Command(python, "-c", "import pymodbus, serial").CombinedOutput(); err != nil {
-		t.Fatalf("pymodbus is missing: %s\n%s", aptPeers, text)
-	}
-	return map[string][]string{"libmodbus": {compiled}, "pymodbus": {python, "../testdata/server.py"}}
-}
-
-func start(t *testing.T, argv ...string) {
-	t.Helper()
-	c := exec.Command(argv[0], argv[1:]...)
-	text := &strings.Builder{}
-	c.Stdout, c.Stderr = text, text
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = c.Process.Kill()
-		_ = c.Wait()
-		if t.Failed() {
-			t.Logf("%s said:\n%s", argv, text)
-		}
-	})
-}
-
-// cable is two ports that hear each other.
-func cable(t *testing.T) (near, far string) {
-	t.Helper()
-	var paths [2]string
-	var taps [2]*line.Tap
-	for i := range taps {
-		l, err := line.New(line.Options{Dir: t.TempDir(), Name: "tty"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = l.Close() })
-		paths[i], taps[i] = l.Path(), l.Tap()
-	}
-	for i := range taps {
-		go func() { _, _ = io.Copy(taps[i], taps[1-i]) }()
-	}
-	return paths[0], paths[1]
+	return map[string][]string{"libmodbus": peer.Libmodbus(t, "../testdata/server.c"), "pymodbus": peer.Pymodbus(t, "../testdata/server.py")}
 }
 
 // reads asks until somebody is there, for a server may be just starting.
@@ -112,23 +63,23 @@ func TestReachesOtherMakersServers(t *testing.T) {
 	for name, server := range servers(t) {
 		t.Run(name+"/tcp", func(t *testing.T) {
 			port := freeport.Port(t)
-			start(t, append(server, "tcp", port)...)
+			peer.Start(t, append(server, "tcp", port)...)
 			reads(t, "tcp://127.0.0.1:"+port+"/7")
 		})
 		t.Run(name+"/rtu", func(t *testing.T) {
-			near, far := cable(t)
-			start(t, append(server, "rtu", far)...)
+			near, far := peer.Cable(t)
+			peer.Start(t, append(server, "rtu", far)...)
 			reads(t, "rtu://"+near+"/7?baud=19200&parity=none")
 		})
 	}
 	t.Run("pymodbus/ascii", func(t *testing.T) {
-		near, far := cable(t)
-		start(t, append(servers(t)["pymodbus"], "ascii", far)...)
+		near, far := peer.Cable(t)
+		peer.Start(t, append(servers(t)["pymodbus"], "ascii", far)...)
 		reads(t, "ascii://"+near+"/7?baud=19200")
 	})
 	t.Run("pymodbus/udp", func(t *testing.T) {
 		port := freeport.Port(t)
-		start(t, "/usr/bin/python3", "../dial/testdata/peer.py", "server", "udp", port)
+		peer.Start(t, "/usr/bin/python3", "../dial/testdata/peer.py", "server", "udp", port)
 		reads(t, "udp://127.0.0.1:"+port+"/7")
 	})
 }

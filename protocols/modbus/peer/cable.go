@@ -1,4 +1,4 @@
-package modbusserver_test
+package peer
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cable joins two serial ports.
-func cable(t *testing.T) (near, far string) {
+// Cable is two serial ports that hear each other, at once and without loss.
+func Cable(t testing.TB) (near, far string) {
 	t.Helper()
 	var masters [2]*os.File
 	var names [2]string
@@ -39,7 +39,7 @@ func cable(t *testing.T) (near, far string) {
 }
 
 // pollable is f in a form whose Close ends a Read.
-func pollable(t *testing.T, f *os.File) *os.File {
+func pollable(t testing.TB, f *os.File) *os.File {
 	t.Helper()
 	fd, err := unix.Dup(int(f.Fd()))
 	if err != nil {
