@@ -40,7 +40,7 @@ var beside = []string{"bench", "lab", "tools"}
 var homes = map[string][]string{
 	"connectrpc.com/connect":              {"protocols"},
 	"github.com/asynkron/protoactor-go":   {"actors", "actors/actorstest", "supervisor"},
-	"github.com/creack/pty":              {"protocols"},
+	"github.com/creack/pty":               {"protocols"},
 	"github.com/fsnotify/fsnotify":        {"cmd"},
 	"github.com/grid-x/modbus":            {"protocols"},
 	"github.com/klauspost/compress":       {"protocols"},
@@ -60,7 +60,7 @@ var homes = map[string][]string{
 // only narrows a home to some packages.
 var only = map[string][]string{
 	"connectrpc.com/connect":              {"protocols/web"},
-	"github.com/creack/pty":              {"protocols/modbus/peer"},
+	"github.com/creack/pty":               {"protocols/modbus/peer"},
 	"github.com/prometheus/client_golang": {"protocols/web"},
 	"github.com/pelletier/go-toml":        {"supervisor/config"},
 	"github.com/grid-x/modbus":            {"protocols/modbus"},
