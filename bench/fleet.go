@@ -42,6 +42,9 @@ func fleet(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	if f.shard, err = strconv.Atoi(os.Getenv("GATEWAYD_BENCH_SHARD")); err != nil {
+		f.shard = fleetShard
+	}
 	for _, step := range []func(*bench) error{f.empty, f.joined, f.quiet, f.source, f.quiet, f.kill, f.pause, f.away, f.account} {
 		if err := step(b); err != nil {
 			return err
@@ -58,6 +61,8 @@ type party struct {
 	nodes    []*hubtest.Node
 	servers  []*process
 	gateways []*process
+	shard    int        // gateways that a stream of the hub sources
+	most     int        // connections that servers counted at a time
 	sys      *nats.Conn // sees the servers
 	admin    *nats.Conn // of the gateways' account
 	ops      *bus.Conn
@@ -230,6 +235,7 @@ func (f *party) leafs() (n int) {
 	for _, v := range f.look() {
 		n += v.Data.Leafs
 	}
+	f.most = max(f.most, n)
 	return n
 }
 
@@ -300,8 +306,8 @@ func (f *party) joined(b *bench) error {
 // source has streams of the hub source the tracks.
 func (f *party) source(b *bench) error {
 	began := time.Now()
-	for part := range (len(f.ids) + fleetShard - 1) / fleetShard {
-		ids := f.ids[part*fleetShard : min((part+1)*fleetShard, len(f.ids))]
+	for part := range (len(f.ids) + f.shard - 1) / f.shard {
+		ids := f.ids[part*f.shard : min((part+1)*f.shard, len(f.ids))]
 		if _, _, err := f.ops.Sourcing(f.ctx, sourceStream(part), fleetNodes, ids, nil); err != nil {
 			return err
 		}
@@ -309,14 +315,14 @@ func (f *party) source(b *bench) error {
 	if err := until("all tracks are sourced", 2*time.Minute, func() bool { n, _ := f.behind(); return n == 0 }); err != nil {
 		return err
 	}
-	b.say(row{Figure: fmt.Sprintf("%d streams source their tracks, %d gateways each", (len(f.ids)+fleetShard-1)/fleetShard, fleetShard), Value: "after " + time.Since(began).Round(100*time.Millisecond).String()})
+	b.say(row{Figure: fmt.Sprintf("%d streams source their tracks, %d gateways each", (len(f.ids)+f.shard-1)/f.shard, f.shard), Value: "after " + time.Since(began).Round(100*time.Millisecond).String()})
 	return nil
 }
 
 // fleetTogether is how many processes start at the same time: sites have a machine each, these have one together.
 const fleetTogether = 10
 
-// fleetShard is how many gateways a stream of the hub sources.
+// fleetShard is how many gateways a stream of the hub sources, or as GATEWAYD_BENCH_SHARD says.
 const fleetShard = 50
 
 func sourceStream(part int) string { return "TRACKS-" + strconv.Itoa(part+1) }

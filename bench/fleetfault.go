@@ -129,7 +129,15 @@ func (f *party) away(b *bench) error {
 			return err
 		}
 	}
-	return f.catch(b, fmt.Sprintf("whole hub killed, away for %s", fleetLong), began)
+	f.most = 0
+	if err := f.catch(b, fmt.Sprintf("whole hub killed, away for %s", fleetLong), began); err != nil {
+		return err
+	}
+	if err := until("each gateway is counted once", 5*time.Minute, func() bool { return f.leafs() == len(f.ids) }); err != nil {
+		return fmt.Errorf("%w: %d", err, f.leafs())
+	}
+	b.say(row{Figure: "connections that the hub counted then", Value: fmt.Sprintf("%d at most; %d after %s", f.most, len(f.ids), time.Since(began).Round(100*time.Millisecond))})
+	return nil
 }
 
 // catch waits until what was acknowledged by then has arrived on both ways.
@@ -145,6 +153,7 @@ func (f *party) catch(b *bench, what string, began time.Time) error {
 	var took [2]time.Duration
 	err := until("what was recorded meanwhile is at the hub", 4*time.Minute, func() bool {
 		sourced, sent := f.has()
+		f.leafs()
 		done := true
 		for i, have := range []map[string]uint64{sourced, sent} {
 			full := len(have) > 0
@@ -187,7 +196,7 @@ func (f *party) has() (sourced, sent map[string]uint64) {
 		}
 	}
 	sourced, sent = map[string]uint64{}, map[string]uint64{}
-	for part := range (len(f.ids) + fleetShard - 1) / fleetShard {
+	for part := range (len(f.ids) + f.shard - 1) / f.shard {
 		count(sourceStream(part), sourced)
 	}
 	count("SITES", sent)
@@ -219,7 +228,7 @@ func (f *party) account(b *bench) error {
 		return err
 	}
 	var streams []string
-	for part := range (len(f.ids) + fleetShard - 1) / fleetShard {
+	for part := range (len(f.ids) + f.shard - 1) / f.shard {
 		streams = append(streams, sourceStream(part))
 	}
 	for _, way := range []struct {
