@@ -68,6 +68,7 @@ func answered(f modbus.Framing, request []byte) []byte {
 
 // Answers get lost, doubled, late, out of order and damaged: no wrong value is ever taken, and the link goes on.
 func TestNoDatagramIsTakenForAnother(t *testing.T) {
+	t.Parallel()
 	polls := 1500
 	if testing.Short() {
 		polls = 400

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,6 +114,15 @@ func linked(t testing.TB, p *sim.Plant, f modbus.Framing, o modbus.Options) *mod
 	near, far := ends(t, f)
 	serve(t, p, far, f)
 	return modbus.NewLink(near, f, o)
+}
+
+// atOnce does all of what mostly waits, together.
+func atOnce(all []func()) {
+	var wg sync.WaitGroup
+	for _, one := range all {
+		wg.Go(one)
+	}
+	wg.Wait()
 }
 
 // meter is a device with registers 0..199 holding their own address (inputs: plus 1000) and coils 0..99 of which every third is on.

@@ -197,15 +197,19 @@ func TestMisbehavingServices(t *testing.T) {
 			"cut": {Lie: sim.Truncated}, "silent": {Silent: true}, "noisy": {Noise: 0.2, Seed: 3},
 		} {
 			t.Run(f.String()+" "+lie, func(t *testing.T) {
+				var asks []func()
 				for _, r := range requests {
 					d := equipped(7)
 					l := linked(t, sim.NewPlant(d), f, modbus.Options{})
 					r.Timeout = 20 * time.Millisecond
 					d.Behave(b)
-					if got, err := l.Do(context.Background(), r); err == nil || modbus.NotSent(err) {
-						t.Errorf("%v: %x %v", r, got.Data, err)
-					}
+					asks = append(asks, func() {
+						if got, err := l.Do(context.Background(), r); err == nil || modbus.NotSent(err) {
+							t.Errorf("%v: %x %v", r, got.Data, err)
+						}
+					})
 				}
+				atOnce(asks)
 			})
 		}
 	}
