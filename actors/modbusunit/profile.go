@@ -1,12 +1,6 @@
 package modbusunit
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"slices"
-	"strings"
-
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/protocols/modbus/profiles"
@@ -17,31 +11,19 @@ import (
 // complete puts the profile that a config names under what the config says itself.
 func complete(config proto.Message, load schemas.Load) []schemas.Violation {
 	cfg := config.(*modbusv1.Unit)
-	if cfg.Profile == "" || strings.Trim(cfg.Profile, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return nil
+	m, bad := load.Profile("profiles", cfg.Profile, profiles.Files, profiles.Names, &modbusv1.Profile{}, checkProfile)
+	if m != nil {
+		apply(cfg, m.(*modbusv1.Profile))
 	}
-	m, err := load("profiles/"+cfg.Profile+".toml", profiles.Files, &modbusv1.Profile{}, checkProfile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		hint := schemas.DidYouMean(cfg.Profile, profiles.Names())
-		return profileError("there is no profiles/%s.toml beside the config file, and none is built in%s", cfg.Profile, hint)
-	case err != nil:
-		return profileError("%v", err)
-	}
-	apply(cfg, m.(*modbusv1.Profile))
-	return nil
-}
-
-func profileError(format string, args ...any) []schemas.Violation {
-	return []schemas.Violation{{Field: "profile", Message: fmt.Sprintf(format, args...)}}
+	return bad
 }
 
 // apply appends to the config what it does not say otherwise, and makes it bear no
 // more than the device.
 func apply(cfg *modbusv1.Unit, p *modbusv1.Profile) {
-	cfg.Groups = under(cfg.Groups, p.Groups)
-	cfg.Points = under(cfg.Points, p.Points)
-	cfg.Derived = under(cfg.Derived, p.Derived)
+	cfg.Groups = schemas.Under(cfg.Groups, p.Groups)
+	cfg.Points = schemas.Under(cfg.Points, p.Points)
+	cfg.Derived = schemas.Under(cfg.Derived, p.Derived)
 	cfg.Holes = append(cfg.Holes, p.Holes...)
 	cfg.OnePerPoint = cfg.OnePerPoint || p.OnePerPoint
 	if p.MaxRegisters > 0 {
@@ -56,17 +38,6 @@ func apply(cfg *modbusv1.Unit, p *modbusv1.Profile) {
 	if p.Rest.AsDuration() > cfg.Rest.AsDuration() {
 		cfg.Rest = p.Rest
 	}
-}
-
-// under is what is said of each name, by the first list or else by the second.
-func under[T interface{ GetName() string }](list, below []T) []T {
-	all := slices.Clip(list)
-	for _, b := range below {
-		if !slices.ContainsFunc(list, func(a T) bool { return a.GetName() == b.GetName() }) {
-			all = append(all, b)
-		}
-	}
-	return all
 }
 
 // preset is a point with the profile's order of bytes, if it has none of its own.
