@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -55,22 +54,12 @@ func (c *client) budget(ctx context.Context, w io.Writer, path string, q *modbus
 	case is:
 		link, q.Like = unit.Link, path
 	}
-	subject, err := c.subject(link, "Budget")
-	if err != nil {
-		return err
-	}
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
 	b := &modbusv1.BudgetResponse{}
-	if err := c.conn.Call(ctx, subject, q, b); err != nil {
+	if err := c.ask(ctx, link, "Budget", q, b); err != nil {
 		return c.explain(err)
 	}
 	if c.asJSON {
-		text, err := protojson.Marshal(b)
-		if err == nil {
-			_, err = fmt.Fprintln(w, string(compact(text)))
-		}
-		return err
+		return printJSON(w, b)
 	}
 	return printBudget(w, link, b)
 }

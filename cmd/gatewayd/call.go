@@ -149,12 +149,6 @@ func (c *client) streams(ctx context.Context, path, method string) bool {
 
 // describe asks an actor what it is.
 func (c *client) describe(ctx context.Context, path string) (*actorv1.DescribeResponse, error) {
-	subject, err := c.subject(path, "Describe")
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
 	d := &actorv1.DescribeResponse{}
-	return d, c.conn.Call(ctx, subject, &actorv1.DescribeRequest{}, d)
+	return d, c.ask(ctx, path, "Describe", &actorv1.DescribeRequest{}, d)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"gatewayd/bus"
 	"gatewayd/supervisor"
@@ -242,6 +243,17 @@ func (c *client) explain(err error) error {
 		return fmt.Errorf("%s within %s: give it more with --timeout, or look at gatewayd tree", strings.TrimSuffix(e.Message, " in time"), c.timeout)
 	}
 	return errors.New(e.Message)
+}
+
+// ask calls a method of an actor that answers once.
+func (c *client) ask(ctx context.Context, path, method string, request, answer proto.Message) error {
+	subject, err := c.subject(path, method)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	return c.conn.Call(ctx, subject, request, answer)
 }
 
 // subject is where a method of an actor is called.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -50,22 +49,12 @@ func (c *client) counters(ctx context.Context, w io.Writer, path string) error {
 	case is:
 		link, q.Unit = unit.Link, proto.Uint32(unit.Unit)
 	}
-	subject, err := c.subject(link, "Counters")
-	if err != nil {
-		return err
-	}
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
 	all := &modbusv1.CountersResponse{}
-	if err := c.conn.Call(ctx, subject, q, all); err != nil {
+	if err := c.ask(ctx, link, "Counters", q, all); err != nil {
 		return c.explain(err)
 	}
 	if c.asJSON {
-		text, err := protojson.Marshal(all)
-		if err == nil {
-			_, err = fmt.Fprintln(w, string(compact(text)))
-		}
-		return err
+		return printJSON(w, all)
 	}
 	rows := [][]cell{plain("UNIT", "REQUESTS", "ANSWERED", "REFUSED", "TIMEOUTS", "CORRUPT", "WRONG", "LATE", "AGAIN", "BUSY", "P50", "P95")}
 	for _, u := range all.Units {
@@ -78,9 +67,10 @@ func (c *client) counters(ctx context.Context, w io.Writer, path string) error {
 		return err
 	}
 	if all.Noise > 0 {
-		_, err = fmt.Fprintf(w, "%s of no frame\n", counted(int(all.Noise), "byte"))
+		_, err := fmt.Fprintf(w, "%s of no frame\n", counted(int(all.Noise), "byte"))
+		return err
 	}
-	return err
+	return nil
 }
 
 func countersRow(name string, u *modbusv1.Counters) []cell {

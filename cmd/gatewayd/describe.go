@@ -87,14 +87,8 @@ func (c *client) describeMethod(w io.Writer, d *actorv1.DescribeResponse, name s
 
 // configOf is the config in force, as fields; nil when it is not told.
 func (c *client) configOf(ctx context.Context, path string) []field {
-	subject, err := c.subject(path, "GetConfig")
-	if err != nil {
-		return nil
-	}
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
 	resp := &actorv1.GetConfigResponse{}
-	if err := c.conn.Call(ctx, subject, &actorv1.GetConfigRequest{}, resp); err != nil || resp.Config == nil {
+	if err := c.ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, resp); err != nil || resp.Config == nil {
 		return nil
 	}
 	text, err := protojson.Marshal(resp.Config)

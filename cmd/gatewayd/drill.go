@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"gatewayd/bus"
 	"gatewayd/schemas"
 	drillv1 "gatewayd/schemas/drill/v1"
 )
@@ -83,22 +82,13 @@ func (c *client) drill(ctx context.Context, method string, req proto.Message, cm
 		return err
 	}
 	defer c.close()
-	subject, err := c.subject("drill", method)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
-	if err := c.conn.Call(ctx, subject, req, nil); err != nil {
+	if err := c.ask(ctx, "drill", method, req, nil); err != nil {
 		return c.explain(err)
 	}
 	if c.asJSON {
-		text, err := bus.Marshal(bus.JSON, req)
-		if err == nil {
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), string(compact(text)))
-		}
-		return err
+		return printJSON(cmd.OutOrStdout(), req)
 	}
+	var err error
 	switch m := req.(type) {
 	case *drillv1.InjectRequest:
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s is in; see gatewayd events --follow\n", m.Path, m.Fault)

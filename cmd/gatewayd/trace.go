@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/bus"
@@ -164,14 +163,8 @@ func (c *client) tapped(ctx context.Context, path string, want tracing) (where s
 // configAmong reads an actor's config, if it is of the type of one of these, into that
 // one; nil: it is of none.
 func (c *client) configAmong(ctx context.Context, path string, into ...proto.Message) (proto.Message, error) {
-	subject, err := c.subject(path, "GetConfig")
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
 	r := &actorv1.GetConfigResponse{}
-	if err := c.conn.Call(ctx, subject, &actorv1.GetConfigRequest{}, r); err != nil {
+	if err := c.ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, r); err != nil {
 		return nil, err
 	}
 	for _, m := range into {
@@ -201,11 +194,7 @@ const widestFrame = 32
 
 func (t *tracePrinter) print(m *modbusv1.TraceResponse) error {
 	if t.asJSON {
-		text, err := protojson.Marshal(m)
-		if err == nil {
-			_, err = fmt.Fprintln(t.w, string(compact(text)))
-		}
-		return err
+		return printJSON(t.w, m)
 	}
 	if m.Missed > t.missed {
 		fmt.Fprintln(t.w, t.p.in(yellow, fmt.Sprintf("%d frames came faster than they could be shown", m.Missed-t.missed)))
