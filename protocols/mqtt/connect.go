@@ -111,6 +111,7 @@ func (s *Server) introduce(cl *mochi.Client, c *conn, pk *packets.Packet) {
 	cl.State.Inflight.ResetSendQuota(0)
 	c.alias.most = min(p.TopicAliasMaximum, mostAliases) // the library's own would be stored with a message, and be sent again
 	p.TopicAliasMaximum = 0
+	cl.State.TopicAliases = s.noAliases
 	cl.State.Keepalive = min(cl.State.Keepalive, 43690) // 1.5 × more overflows the library's uint16
 	c.reduced = p.SessionExpiryInterval > s.expirySeconds()
 	p.SessionExpiryInterval = min(p.SessionExpiryInterval, s.expirySeconds())

@@ -39,8 +39,10 @@ type Server struct {
 	kept     kept
 	audience audience
 	wills    wills
-	messages sync.Pool      // of *message
-	places   [16]sync.Mutex // by client id: who comes and who goes, one at a time
+	messages sync.Pool // of *message
+
+	noAliases mochi.TopicAliases // of all clients: the library is to keep none
+	places    [16]sync.Mutex     // by client id: who comes and who goes, one at a time
 
 	begun   time.Time
 	closing atomic.Bool
@@ -85,6 +87,7 @@ func run(open []*entrance, cfg Config) (*Server, error) {
 	s.kept.all = make(map[string]keptMessage)
 	s.wills.timers = make(map[string]*time.Timer)
 	s.broker = mochi.New(options(cfg))
+	s.noAliases = mochi.NewTopicAliases(0)
 	s.hook = &hook{Server: s}
 	if err := s.broker.AddHook(s.hook, nil); err != nil {
 		return nil, err

@@ -194,7 +194,7 @@ func (w *webSocket) upgrade() error {
 }
 
 func (w *webSocket) refuseUpgrade(code int, why error) error {
-	_, _ = fmt.Fprintf(w.Conn, "HTTP/1.1 %d %s\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", code, http.StatusText(code))
+	_, _ = fmt.Fprintf(w.Conn, "HTTP/1.1 %d %s\r\nSec-WebSocket-Version: 13\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", code, http.StatusText(code))
 	return fmt.Errorf("websocket: %w", why)
 }
 

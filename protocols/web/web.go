@@ -255,6 +255,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	if subtle.ConstantTimeCompare([]byte(r.Header.Get(lookHeader)), []byte(s.looks)) == 1 {
 		w.WriteHeader(http.StatusNoContent)
 		return
