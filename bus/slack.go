@@ -6,6 +6,12 @@ import (
 	"time"
 )
 
+// pieces are what was written, one after the other.
+type pieces struct {
+	bytes []byte
+	ends  []int // of each
+}
+
 // slack is the client's end of a connection within the process. The pipe of the
 // server takes nothing before the server has dealt with what came before, and
 // whoever publishes holds the client's lock meanwhile: hundreds of actors would
@@ -14,8 +20,8 @@ type slack struct {
 	net.Conn
 	mu      sync.Mutex
 	changed sync.Cond // room or err
-	waiting []byte
-	spare   []byte
+	waiting pieces
+	spare   pieces
 	going   bool // somebody writes what waits
 	err     error
 }
@@ -23,7 +29,7 @@ type slack struct {
 const (
 	slackMost = 32 << 10  // bytes that may wait; who has more waits himself
 	slackKept = 64 << 10  // of a buffer that is empty
-	slackStep = 8<<10 - 1 // go at once: where they fill its buffer the server makes itself one of twice the size
+	slackStep = 8<<10 - 1 // go at once, if they are more than one piece: where they fill its buffer the server makes itself one of twice the size
 )
 
 func newSlack(c net.Conn) *slack {
@@ -36,13 +42,14 @@ func newSlack(c net.Conn) *slack {
 func (s *slack) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.err == nil && len(s.waiting) >= slackMost {
+	for s.err == nil && len(s.waiting.bytes) >= slackMost {
 		s.changed.Wait()
 	}
 	if s.err != nil {
 		return 0, s.err
 	}
-	s.waiting = append(s.waiting, p...)
+	s.waiting.bytes = append(s.waiting.bytes, p...)
+	s.waiting.ends = append(s.waiting.ends, len(s.waiting.bytes))
 	if !s.going {
 		s.going = true
 		go s.pass()
@@ -54,15 +61,15 @@ func (s *slack) Write(p []byte) (int, error) {
 func (s *slack) pass() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.err == nil && len(s.waiting) > 0 {
+	for s.err == nil && len(s.waiting.ends) > 0 {
 		b := s.waiting
-		s.waiting = s.spare[:0]
+		s.waiting = pieces{s.spare.bytes[:0], s.spare.ends[:0]}
 		s.changed.Broadcast()
 		s.mu.Unlock()
 		err := s.hand(b)
 		s.mu.Lock()
-		if s.spare = b; cap(b) > slackKept {
-			s.spare = nil
+		if s.spare = b; cap(b.bytes) > slackKept {
+			s.spare = pieces{}
 		}
 		s.err = err
 	}
@@ -70,13 +77,17 @@ func (s *slack) pass() {
 	s.going = false
 }
 
-func (s *slack) hand(b []byte) error {
-	for len(b) > 0 {
-		n, err := s.Conn.Write(b[:min(len(b), slackStep)])
-		if err != nil {
+// hand writes pieces whole: of a message that comes in two the server makes a copy.
+func (s *slack) hand(p pieces) error {
+	from := 0
+	for i, end := range p.ends {
+		if i+1 < len(p.ends) && p.ends[i+1]-from <= slackStep {
+			continue
+		}
+		if _, err := s.Conn.Write(p.bytes[from:end]); err != nil {
 			return err
 		}
-		b = b[n:]
+		from = end
 	}
 	return nil
 }

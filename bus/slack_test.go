@@ -54,7 +54,7 @@ func TestSlackIsBounded(t *testing.T) {
 	}()
 	for full := false; !full; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
-		full = len(s.waiting) >= slackMost
+		full = len(s.waiting.bytes) >= slackMost
 		s.mu.Unlock()
 	}
 	_ = far.Close()
@@ -62,7 +62,7 @@ func TestSlackIsBounded(t *testing.T) {
 	if _, err := s.Write([]byte("x")); err == nil {
 		t.Error("a connection that has ended takes more")
 	}
-	if n := len(s.waiting); n > slackMost+64<<10 {
+	if n := len(s.waiting.bytes); n > slackMost+64<<10 {
 		t.Errorf("%d bytes wait", n)
 	}
 }
