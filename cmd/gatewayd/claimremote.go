@@ -21,6 +21,7 @@ import (
 
 	"gatewayd/protocols/access"
 	claiming "gatewayd/protocols/claim"
+	"gatewayd/schemas"
 )
 
 // remoteClaim is claiming a gateway from another machine.
@@ -120,7 +121,8 @@ func (r *remoteClaim) done(c *claim, host string, p claiming.Papers) string {
 	for _, d := range p.Doors {
 		kind, listen, _ := strings.Cut(d, " ")
 		fmt.Fprintf(&b, "  %-34s  %s\n", "it listens, "+kind+":", listen)
-		if _, port, err := net.SplitHostPort(listen); kind == "bus" && err == nil {
+		_, port, err := net.SplitHostPort(listen)
+		if kind == "bus" && err == nil && (schemas.Exposed(listen) || !schemas.Exposed(r.server)) {
 			fmt.Fprintf(&b, "  try: gatewayd tree --server tls://%s --ca %s --cert %s\n", net.JoinHostPort(host, port), r.file(c, "-ca.crt"), r.file(c, ".pem"))
 		}
 	}

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Eclipse's interoperability suite of MQTT brokers, as it is, against the broker: paho.sh DIRECTORY, where
+# https://github.com/eclipse/paho.mqtt.testing was cloned to. The suite wants port 1883, and that nobody else says anything: it gets a network of
+# its own (needs root).
+set -eu
+suite=${1:?"where is a clone of https://github.com/eclipse/paho.mqtt.testing?"}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+go build -o "$dir/gatewayd" ./cmd/gatewayd
+cat >"$dir/gateway.toml" <<END
+gateway = "paho"
+
+[bus]
+kind   = "bus"
+listen = "127.0.0.1:4222"
+
+[mqtt]
+kind   = "mqtt-broker"
+access = "access"
+
+[access]
+kind      = "access-control"
+anonymous = ["suite"]
+
+[[access.roles]]
+name  = "suite"
+allow = ["#"]
+deny  = ["data/#", "event/#", "state/#", "test/nosubscribe"] # what the gateway itself says, and what the suite wants to be refused
+END
+cat >"$dir/run.sh" <<'END'
+ip link set lo up
+"$1/gatewayd" run --config "$1/gateway.toml" --data "$1/data" 2>"$1/log" &
+gateway=$!
+trap 'kill $gateway; wait $gateway || true' EXIT
+until "$1/gatewayd" tree --data "$1/data" 2>/dev/null | grep -q 'mqtt-broker.*ok'; do
+	kill -0 $gateway || { cat "$1/log"; exit 1; }
+	sleep 0.2
+done
+failed=0
+for version in client_test.py client_test5.py; do
+	timeout 600 python3 $version >"$1/out" 2>&1 || failed=1
+	echo "$version: $(tail -n 3 "$1/out" | tr '\n' ' ')"
+	grep '^FAIL:\|^ERROR:  *test' "$1/out" || true
+done
+exit $failed
+END
+cd "$suite/interoperability"
+unshare -n sh "$dir/run.sh" "$dir"
