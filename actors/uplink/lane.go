@@ -25,12 +25,12 @@ type lane struct {
 	accused int // number of the entry in question
 }
 
-// appetite is how many messages hold about as many records as two batches.
+// appetite is how many messages hold about as many records as a batch.
 func (l *lane) appetite(batch int) int {
 	if l.density == 0 {
 		return handful
 	}
-	return min(max(int(2*float64(batch)/l.density), 1), most)
+	return min(max(int(float64(batch)/l.density), 1), most)
 }
 
 // came notes that so many messages have brought so many records.

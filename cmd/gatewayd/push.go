@@ -46,9 +46,10 @@ who has not come back by that time is named, with the command that does it later
 
 Ctrl-C ends it between two gateways: those that are just taking the config are
 waited for, and what each one has is told. Which gateways are canaries follows from
-FILE and their ids, so that the same command goes on where it was interrupted. A gateway that is not connected is told,
-and is to get the config by the same command later. The exit code is 0 when all
-gateways have it. A gateway takes it only if its leaf.calls has cmd/config/#.`,
+FILE and their ids, so that the same command goes on where it was interrupted. A
+gateway that is not connected is told, and is to get the config by the same command
+later. The exit code is 0 when all gateways have it. A gateway takes it only if its
+leaf.calls has cmd/config/#.`,
 		Example: `  gatewayd fleet config push meters.toml --canary 5% --rollback-on unhealthy
   gatewayd fleet config push meters.toml --only 'north-*' --canary 1 --hold 10m
   gatewayd fleet config push meters.toml --dry-run`,
