@@ -73,6 +73,9 @@ func (l *Link) put(ctx context.Context, adu []byte, begin, deadline time.Time) e
 		return l.write(ctx, adu, deadline)
 	}
 	sent, err := l.rx.exchange(adu)
+	if sent == 0 && err != nil && l.early(ctx, err, deadline) { // this process has stood still since arm
+		sent, err = l.rx.exchange(adu)
+	}
 	l.wrote(begin, adu, sent)
 	switch {
 	case sent == len(adu) && err != nil && !l.early(ctx, err, deadline):
