@@ -275,7 +275,7 @@ func (e *engine) reconfigure(c *actors.Context, config Config) error {
 			e.rouse()
 		}
 	}
-	e.config, e.far, e.settings, e.good = config, f, s, record.Record{}
+	e.config, e.far, e.settings, e.good, e.refusals = config, f, s, record.Record{}, 0
 	return nil
 }
 

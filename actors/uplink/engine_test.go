@@ -181,6 +181,61 @@ func TestARecordThatEndsEachConnection(t *testing.T) {
 	}
 }
 
+// A far end that refuses everything, as one does that is set up wrong, is not given the whole backlog to throw away.
+func TestAFarEndThatRefusesEverything(t *testing.T) {
+	for _, before := range []uint64{0, 5} { // records that it takes first
+		r := actorstest.New(t)
+		w := uplinktest.NewRecorder(t, r)
+		var right atomic.Bool
+		f := &cloud{}
+		f.take = func(c *cloud, b []record.Record) error {
+			if uint64(len(c.got)) >= before && !right.Load() {
+				return &far.Rejected{Why: "unknown shape"}
+			}
+			c.got = append(c.got, b...)
+			return nil
+		}
+		cfg := config()
+		cfg.Send.Retry, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 5
+		cell := r.Start(path, f.kind(), cfg)
+		if before > 0 {
+			w.Write("tracks/a", before)
+			r.Until("the first are there", func() bool { return uint64(len(f.all())) == before })
+		}
+		w.Write("tracks/a", 500)
+		r.Until("it says so", func() bool {
+			return cell.State() == actors.Unreachable && strings.Contains(uplinktest.Status(t, r, path).Error, "it refuses everything: rejected: unknown shape")
+		})
+		right.Store(true)
+		r.Until("all others are there", func() bool { s := uplinktest.Status(t, r, path); return s.Begun && s.Backlog.Records == 0 })
+		s := uplinktest.Status(t, r, path)
+		if got := uint64(len(once(f.sequences("tracks/a")))); s.Counts.Rejected != 20 || got != 500+before-20 || cell.Life() != 1 {
+			t.Errorf("%d there, %v", got, s.Counts)
+		}
+	}
+}
+
+// Many bad records in a row are passed over all the same, if others are good.
+func TestManyBadRecordsInARow(t *testing.T) {
+	r := actorstest.New(t)
+	w := uplinktest.NewRecorder(t, r)
+	f := &cloud{take: func(c *cloud, b []record.Record) error {
+		if slices.ContainsFunc(b, func(x record.Record) bool { return x.Sequence > 50 && x.Sequence <= 150 }) {
+			return &far.Rejected{Why: "too large"}
+		}
+		c.got = append(c.got, b...)
+		return nil
+	}}
+	cfg := config()
+	cfg.Send.Retry = durationpb.New(time.Millisecond)
+	r.Start(path, f.kind(), cfg)
+	w.Write("tracks/a", 50, 100, 50)
+	r.Until("nothing is left", func() bool { s := uplinktest.Status(t, r, path); return s.Begun && s.Backlog.Records == 0 })
+	if s := uplinktest.Status(t, r, path); s.Counts.Rejected != 100 || len(once(f.sequences("tracks/a"))) != 100 {
+		t.Errorf("%v", s.Counts)
+	}
+}
+
 // A link that comes back just as it is tried whether another record fares better loses none: what was in question is tried again then.
 func TestALinkThatComesBackAtAnyMoment(t *testing.T) {
 	for failures := range 12 {

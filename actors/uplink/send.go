@@ -27,6 +27,8 @@ type load struct {
 	free    time.Time // when the next batch of the backlog may go, while catching up slowly
 	pace    far.Pace
 	good    record.Record // the newest that was acknowledged
+
+	refusals int // records in a row
 }
 
 // tryEvery is how often a slow link gets a batch with more in it.
@@ -156,7 +158,6 @@ func (e *engine) done(c *actors.Context, m sent) {
 	case m.err == nil:
 		e.delivered(c, m)
 	case errors.As(m.err, &rejected):
-		e.lane.lone, e.lane.proofs = 0, 0
 		e.refused(c, rejected)
 	default:
 		e.undelivered(c, m.err)
@@ -212,6 +213,9 @@ func (e *engine) acknowledged(c *actors.Context, n int) {
 		e.free = now.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
 	}
 	e.acked, e.failures = now, 0
+	if n > 0 {
+		e.refusals = 0
+	}
 	if e.mute {
 		e.mute = false
 		c.Event("silent", &uplinkv1.Silent{Time: timestamppb.New(now), Over: true})
@@ -222,6 +226,12 @@ func (e *engine) acknowledged(c *actors.Context, n int) {
 // refused is a batch with records that the far end will never take.
 func (e *engine) refused(c *actors.Context, m *far.Rejected) {
 	e.wrong(m)
+	l := e.lane
+	n := max(len(m.Records), 1)
+	if all := len(e.batch) == n || len(m.Records) > 0 && !m.Taken; all && e.everything(c, n, m) {
+		return
+	}
+	l.lone, l.proofs = 0, 0
 	if len(m.Records) == 0 {
 		if len(e.batch) == 1 {
 			e.reject(c, e.origin[0], m.Why)
