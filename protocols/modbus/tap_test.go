@@ -114,7 +114,7 @@ func TestTapTellsLateAnswers(t *testing.T) {
 		tap := NewTap()
 		ear := heard(tap)
 		s := &scene{}
-		l := NewLink(s, f, Options{Tap: tap, Silence: time.Millisecond})
+		l := NewLink(s, f, Options{Tap: tap, Silence: time.Millisecond, Late: time.Hour})
 		l.transaction = 0
 		ask := Request{Unit: 7, Function: 3, Address: 1, Quantity: 1, Timeout: time.Millisecond}
 		_, err := l.Do(context.Background(), ask)
