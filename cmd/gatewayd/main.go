@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
@@ -42,7 +41,7 @@ func execute() int {
 	}
 	text := err.Error()
 	if e := (exit{}); !errors.As(err, &e) {
-		text = fmt.Sprintf("%s (see %s --help)", strings.TrimSpace(text), cmd.CommandPath())
+		text = fmt.Sprintf("%s (see %s --help)", mistyped(cmd, text), cmd.CommandPath())
 	}
 	if text != "" {
 		fmt.Fprintln(os.Stderr, "gatewayd: "+text)
@@ -57,6 +56,8 @@ func command() *cobra.Command {
 		Short:         "The gateway daemon for industrial sites that nobody visits",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		DisableSuggestions: true, // several lines: see mistyped
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
 		&cobra.Group{ID: "tools", Title: "A technician's tools:"})

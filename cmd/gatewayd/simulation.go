@@ -192,6 +192,9 @@ func (s *simulation) onTCP(f modbus.Framing) (way, error) {
 }
 
 func (s *simulation) onPTY(f modbus.Framing) (way, error) {
+	if s.baud != 0 && (s.baud < serial.MinBaud || s.baud > serial.MaxBaud) {
+		return way{}, usage("--baud %d is not within %d to %d", s.baud, serial.MinBaud, serial.MaxBaud)
+	}
 	dir, name, remove := filepath.Dir(s.pty), filepath.Base(s.pty), func() {}
 	if s.pty == anywhere {
 		var err error

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/schemas"
+)
+
+// mistyped says in one line what is wrong with a command line that cobra has refused for such a reason, and what was meant.
+func mistyped(cmd *cobra.Command, reason string) string {
+	var name string
+	scan := func(format string) bool {
+		n, _ := fmt.Sscanf(reason, format, &name)
+		return n == 1
+	}
+	switch {
+	case scan("unknown command %q") && cmd.HasSubCommands():
+		return reason + schemas.DidYouMean(name, subcommands(cmd))
+	case scan("unknown flag: %s"):
+		return reason + schemas.DidYouMean(name, flagsOf(cmd))
+	case scan("unknown command %q"), strings.HasPrefix(reason, "accepts "), strings.HasPrefix(reason, "requires "):
+		return "write it as: " + strings.TrimSuffix(cmd.UseLine(), " [flags]")
+	}
+	return strings.TrimSpace(reason)
+}
+
+func subcommands(cmd *cobra.Command) (names []string) {
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return names
+}
+
+func flagsOf(cmd *cobra.Command) (names []string) {
+	for _, word := range strings.Fields(cmd.Flags().FlagUsages()) {
+		if strings.HasPrefix(word, "--") {
+			names = append(names, word)
+		}
+	}
+	return names
+}

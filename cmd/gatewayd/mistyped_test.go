@@ -1,0 +1,36 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// Whatever is mistyped is told in one line that says what to type.
+func TestMistyped(t *testing.T) {
+	for line, want := range map[string]string{
+		"tre":                      `unknown command "tre" for "gatewayd", did you mean "tree"?`,
+		"nonsense":                 `unknown command "nonsense" for "gatewayd"`,
+		"fleet lss":                `unknown command "lss" for "gatewayd fleet", did you mean "ls"?`,
+		"tree --jsn":               `unknown flag: --jsn, did you mean "--json"?`,
+		"tree --bananas":           `unknown flag: --bananas`,
+		"tree -z":                  `unknown shorthand flag: 'z' in -z`,
+		"counters":                 `write it as: gatewayd counters PATH`,
+		"drill kill":               `write it as: gatewayd drill FAULT PATH`,
+		"call":                     `write it as: gatewayd call PATH METHOD [JSON|-]`,
+		"demo extra":               `write it as: gatewayd demo`,
+		"access may nobody":        `write it as: gatewayd access may IDENTITY TOPIC`,
+		"tree --timeout bananas":   `invalid argument "bananas" for "--timeout" flag: time: invalid duration "bananas"`,
+		"completion bash nonsense": `write it as: gatewayd completion bash`,
+	} {
+		root := command()
+		root.SetArgs(strings.Fields(line))
+		cmd, err := root.ExecuteC()
+		if err == nil {
+			t.Errorf("%s is taken", line)
+			continue
+		}
+		if got := mistyped(cmd, err.Error()); got != want || exitCode(err) != 2 {
+			t.Errorf("%s: %q, exit code %d; want %q", line, got, exitCode(err), want)
+		}
+	}
+}
