@@ -190,7 +190,10 @@ func (d *door) served(c *actors.Context, t *ticket, say func(teltonika.Request) 
 // reply publishes an answer the way its request came.
 func (d *door) reply(c *actors.Context, t *ticket, line []byte) {
 	if t.from != nil {
-		c.Reply(&mqtt.Outgoing{To: t.from, Topic: d.cfg.ResponseTopic, Payload: line})
+		if err := t.from.Answer(d.cfg.ResponseTopic, line); err != nil {
+			c.Log().Debug("answer not sent", "client", t.from.Client.ID, "err", err)
+		}
+		c.Reply(mqtt.Answered{})
 		return
 	}
 	if d.client == nil {

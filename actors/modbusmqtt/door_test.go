@@ -3,6 +3,7 @@ package modbusmqtt_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"os/exec"
 	"strings"
@@ -298,4 +299,26 @@ func (c *client) packet() []byte {
 func (c *client) next() string {
 	p := c.packet()
 	return string(p[2+int(p[0])<<8+int(p[1]):])
+}
+
+// A controller may go as soon as it has asked, as mosquitto_pub does: others hear the answer.
+func TestWhoHasGoneIsAnswered(t *testing.T) {
+	program, err := exec.LookPath("mosquitto_pub")
+	if err != nil {
+		t.Fatal("mosquitto_pub is missing: apt-get install -y mosquitto-clients")
+	}
+	d, address := plc(t)
+	r := actorstest.New(t)
+	broker := inside(t, r, address)
+	d.Behave(sim.Behaviour{Delay: 20 * time.Millisecond})
+	c := connect(t, broker, "you")
+	host, port, _ := net.SplitHostPort(broker)
+	for i := range 10 {
+		if out, err := exec.Command(program, "-h", host, "-p", port, "-i", "me", "-t", "request", "-m", fmt.Sprintf("1 %d rs485 20 1 3 1 1", i)).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if got, want := c.next(), fmt.Sprintf("%d OK 0", i); got != want {
+			t.Fatalf("%q is heard, want %q", got, want)
+		}
+	}
 }

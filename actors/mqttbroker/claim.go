@@ -27,22 +27,13 @@ func (b *broker) claim(c *actors.Context, m *mqtt.Claim) {
 // pass hands a publish to the actor that has claimed its topic.
 func (s *session) pass(c *actors.Context, m *mqtt.Incoming) {
 	if path, ok := s.claims.Path(m.Topic); ok {
+		server := s.server
+		m.Answer = func(topic string, payload []byte) error {
+			if m.ResponseTopic != "" {
+				return server.Respond(m.Client, m.Publish, payload, mqtt.Properties{})
+			}
+			return server.Publish(topic, payload, false, mqtt.Properties{})
+		}
 		c.As(command{client: m.Client, reply: m.Publish}.caller()).Ask(path, m, passTime)
-	}
-}
-
-// bring publishes its answer.
-func (s *session) bring(c *actors.Context, m *mqtt.Outgoing) {
-	var err error
-	switch {
-	case m.To == nil:
-		return
-	case m.To.ResponseTopic != "":
-		err = s.server.Respond(m.To.Client, m.To.Publish, m.Payload, mqtt.Properties{})
-	default:
-		err = s.server.Publish(m.Topic, m.Payload, false, mqtt.Properties{})
-	}
-	if err != nil {
-		c.Log().Debug("answer not sent", "client", m.To.Client.ID, "err", err)
 	}
 }

@@ -65,8 +65,6 @@ func (s *session) Receive(c *actors.Context, msg any) error {
 		s.stream(c, m)
 	case *mqtt.Incoming:
 		s.pass(c, m)
-	case *mqtt.Outgoing:
-		s.bring(c, m)
 	case actors.Called:
 		s.called(m)
 	case *mqttv1.StatusRequest:

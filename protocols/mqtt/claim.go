@@ -22,14 +22,13 @@ const ClaimTime = 5 * time.Second
 type Incoming struct {
 	Client ClientInfo
 	Publish
+	// Answer publishes what the actor has to say, on a topic or on the response topic of the publish, if that names one. Whoever has
+	// published may be gone by then: others may hear the topic.
+	Answer func(topic string, payload []byte) error
 }
 
-// Outgoing is its answer: what is to be published. It goes to the response topic of the publish instead, if that names one.
-type Outgoing struct {
-	To      *Incoming
-	Topic   string
-	Payload []byte
-}
+// Answered is what the actor replies when it has answered.
+type Answered struct{}
 
 // Claims are the topics in force. Any goroutine may look; one makes changes.
 type Claims struct {
