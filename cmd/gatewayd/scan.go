@@ -70,6 +70,9 @@ type scan struct {
 }
 
 func (s *scan) run(ctx context.Context, line string) error {
+	if strings.Contains(line, "://") {
+		return usage("%s is no actor: what is scanned is a line or link of a running gateway, like field/rs485-1/line", line)
+	}
 	request, err := s.request()
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ func (c *client) pattern(filter string) (string, error) {
 	}
 	p, err := bus.Pattern(c.gateway, filter)
 	if err != nil && strings.HasSuffix(err.Error(), "trace") {
-		err = fmt.Errorf("%w, as in 'data/%s/#'", err, strings.Trim(filter, "/"))
+		err = fmt.Errorf("%w, as in 'data/%s/#'", err, strings.Trim(filter, "/#>"))
 	}
 	return p, err
 }
