@@ -99,7 +99,7 @@ func (c *client) sendings(ctx context.Context, top string) (all []sending, err e
 	}
 	slices.SortFunc(all, func(a, b sending) int { return comparePaths(a.path, b.path) })
 	if err == nil && len(all) == 0 {
-		err = errors.New("there is no uplink")
+		err = errors.New("there is no uplink: a table of a kind like \"uplink-mqtt\" makes one")
 		if top != "" {
 			err = fmt.Errorf("there is no uplink %q", top)
 		}
