@@ -160,16 +160,21 @@ func (c *claim) certify(dir string, certify func(*pki.Authority, pki.Order) ([]b
 	return chain, errors.Join(one, other, ownAs(c.data, dir))
 }
 
-var (
-	doorLine   = regexp.MustCompile(`^(\s*)kind\s*=\s*["'](bus|mqtt-broker|http-server|claim-door)["']`)
-	listenLine = regexp.MustCompile(`^(\s*listen\s*=\s*["'])(?:127\.[0-9.]+|localhost|\[::1\])(:[0-9]+["'])`)
-)
-
 // usualPort is where a door listens that does not say, on the gateway alone.
-var usualPort = map[string]string{"mqtt-broker": "1883", "http-server": "8080"}
+func usualPort(kind string) string {
+	switch kind {
+	case "mqtt-broker":
+		return "1883"
+	case "http-server":
+		return "8080"
+	}
+	return ""
+}
 
 // written is the config of a claimed gateway: each table of a door gets the keys that it lacks, and who may come in stands at the end.
 func (c *claim) written(old, dir, hash string) string {
+	doorLine := regexp.MustCompile(`^(\s*)kind\s*=\s*["'](bus|mqtt-broker|http-server|claim-door)["']`)
+	listenLine := regexp.MustCompile(`^(\s*listen\s*=\s*["'])(?:127\.[0-9.]+|localhost|\[::1\])(:[0-9]+["'])`)
 	lines := strings.Split(strings.TrimRight(old, "\n"), "\n")
 	doors := slices.Clone(lines)
 	for i, line := range lines {
@@ -189,7 +194,7 @@ func (c *claim) written(old, dir, hash string) string {
 			if !has["tls"] && !c.plain {
 				doors[i] += fmt.Sprintf("\n%stls    = { certificate = %q, key = %[2]q, ca = %[3]q }", m[1], filepath.Join(dir, "gateway.pem"), filepath.Join(dir, "ca.crt"))
 			}
-			if usual := usualPort[m[2]]; c.open && usual != "" && !has["listen"] {
+			if usual := usualPort(m[2]); c.open && usual != "" && !has["listen"] {
 				doors[i] += fmt.Sprintf("\n%slisten = %q", m[1], "0.0.0.0:"+usual)
 			}
 			for j := first; j < last && c.open; j++ {

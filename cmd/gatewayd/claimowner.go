@@ -40,11 +40,9 @@ func (o owned) Again() {
 	}
 }
 
-var operatorName = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
-
 // Prepare implements claimdoor.Owner.
 func (o owned) Prepare(order claiming.Order) (p claiming.Papers, keep func() error, err error) {
-	if !operatorName.MatchString(order.Operator) || order.Operator == "gateway" || order.Operator == "ca" {
+	if !regexp.MustCompile(`^[a-z0-9-]{1,63}$`).MatchString(order.Operator) || order.Operator == "gateway" || order.Operator == "ca" {
 		return p, nil, fmt.Errorf("operator %q: want small letters, digits and '-', and neither \"ca\" nor \"gateway\"", order.Operator)
 	}
 	c := &claim{file: o.file, data: o.data, operator: order.Operator, hosts: hostsOf(order.Hosts), open: order.Open}

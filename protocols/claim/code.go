@@ -25,7 +25,9 @@ import (
 )
 
 // alphabet has no letters that look like digits (Crockford's base 32).
-var alphabet = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+func alphabet() *base32.Encoding {
+	return base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+}
 
 const (
 	codeBytes = 10 // 80 random bits: nobody guesses them, on the wire or at home with what he has recorded
@@ -36,7 +38,7 @@ const (
 func NewCode() string {
 	var b [codeBytes]byte
 	_, _ = rand.Read(b[:]) // never fails
-	s := alphabet.EncodeToString(b[:])
+	s := alphabet().EncodeToString(b[:])
 	var out []string
 	for ; len(s) > group; s = s[group:] {
 		out = append(out, s[:group])
@@ -44,16 +46,16 @@ func NewCode() string {
 	return strings.Join(append(out, s), "-")
 }
 
-var misread = strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1")
-
 // secret is a code however somebody has typed it.
-func secret(code string) []byte { return []byte(misread.Replace(strings.ToUpper(code))) }
+func secret(code string) []byte {
+	return []byte(strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code)))
+}
 
 // IsCode tells whether a text can be a code, so that a slip is found before anybody is asked.
 func IsCode(code string) bool {
 	s := string(secret(code))
-	b, err := alphabet.DecodeString(s)
-	return err == nil && len(b) == codeBytes && alphabet.EncodeToString(b) == s
+	b, err := alphabet().DecodeString(s)
+	return err == nil && len(b) == codeBytes && alphabet().EncodeToString(b) == s
 }
 
 // exporter tells one connection from all others.
