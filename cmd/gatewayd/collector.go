@@ -10,20 +10,25 @@ import (
 // what lives.
 const (
 	thrifty = 25  // a gateway is small, and mostly has time
+	steady  = 50  // where hundreds of units are polled: a thrifty collector would take a fifth of the time
 	lavish  = 100 // where much passes: there a thrifty collector would take more time than what there is to do
 )
 
 // How often it runs decides which it is.
 const (
-	hurry   = 200 * time.Millisecond // between two collections is little,
-	hurries = 8                      // and so many times in a row too little
-	leisure = 2 * time.Second        // is enough to be thrifty again
+	hurry   = 200 * time.Millisecond // between two collections is little, and
+	hurries = 8                      // so many times in a row a rush, until between two is more than
+	leisure = 2 * time.Second
+	stride  = 4 * time.Second // between two is more than thrift is worth,
+	strides = 3               // so many times in a row, until between two is more than
+	repose  = 10 * time.Second
 )
 
 // collector follows the garbage collector.
 type collector struct {
 	last    time.Time
-	hurried int
+	hurried int // in a row within hurry
+	brisk   int // in a row within stride
 	percent int
 	rest    *time.Timer // of the memory of a rush; nil until the first
 }
@@ -35,11 +40,16 @@ func (c *collector) collected(now time.Time) (percent int) {
 	if c.hurried++; since > hurry {
 		c.hurried = 0
 	}
+	if c.brisk++; since > stride {
+		c.brisk = 0
+	}
 	switch {
 	case c.hurried >= hurries:
 		c.percent = lavish
-	case since > leisure:
+	case since > repose:
 		c.percent = thrifty
+	case c.percent == thrifty && c.brisk >= strides, c.percent == lavish && since > leisure:
+		c.percent = steady
 	}
 	return c.percent
 }
@@ -61,7 +71,7 @@ func (c *collector) follow() {
 }
 
 // calm gives back what a rush has taken, when it is over: nothing might be collected for minutes then, and what was allocated so
-// lavishly would stay. The collection that goes with it is leisurely, and so the next ones are thrifty.
+// lavishly would stay. The collection that goes with it is leisurely, and so the next ones are no longer lavish.
 func (c *collector) calm(percent int) {
 	switch {
 	case percent != lavish:

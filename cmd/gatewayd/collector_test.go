@@ -23,11 +23,17 @@ func TestCollectorIsLavishOnlyWhereMuchPasses(t *testing.T) {
 		}
 	}
 	after(time.Minute, 3, thrifty)
-	after(hurry, hurries-1, thrifty)
-	after(time.Second, 1, thrifty) // that was a burst
-	after(hurry/2, hurries-1, thrifty)
+	after(hurry, strides-1, thrifty)
+	after(stride+1, 1, thrifty) // that was a burst
+	after(stride, strides-1, thrifty)
+	after(stride, 1, steady)
+	after(repose, 20, steady) // it would come too soon again if it were thrifty
+	after(time.Minute, 1, thrifty)
+	after(hurry/2, strides-1, thrifty)
+	after(hurry/2, hurries-strides, steady)
 	after(hurry/2, 1, lavish)
-	after(time.Second, 20, lavish) // it would be in a hurry again if it were thrifty
+	after(leisure, 20, lavish)
+	after(leisure+1, 1, steady)
 	after(time.Minute, 1, thrifty)
 }
 
