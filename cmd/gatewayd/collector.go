@@ -19,9 +19,9 @@ const (
 	hurry   = 200 * time.Millisecond // between two collections is little, and
 	hurries = 8                      // so many times in a row a rush, until between two is more than
 	leisure = 2 * time.Second
-	stride  = 4 * time.Second // between two is more than thrift is worth,
+	stride  = 3 * time.Second // between two is more than thrift is worth,
 	strides = 3               // so many times in a row, until between two is more than
-	repose  = 10 * time.Second
+	repose  = 8 * time.Second
 )
 
 // collector follows the garbage collector.
@@ -46,9 +46,9 @@ func (c *collector) collected(now time.Time) (percent int) {
 	switch {
 	case c.hurried >= hurries:
 		c.percent = lavish
-	case since > repose:
-		c.percent = thrifty
-	case c.percent == thrifty && c.brisk >= strides, c.percent == lavish && since > leisure:
+	case since > repose, c.percent == lavish && since > leisure:
+		c.percent, c.brisk = thrifty, 0
+	case c.percent == thrifty && c.brisk >= strides:
 		c.percent = steady
 	}
 	return c.percent
@@ -70,14 +70,19 @@ func (c *collector) follow() {
 	}, c)
 }
 
-// calm gives back what a rush has taken, when it is over: nothing might be collected for minutes then, and what was allocated so
-// lavishly would stay. The collection that goes with it is leisurely, and so the next ones are no longer lavish.
+// calm gives back what much work has taken, when it is over: nothing might be collected for minutes then, and what was allocated so
+// freely would stay. The collection that goes with it comes late, and so the next ones are thrifty.
 func (c *collector) calm(percent int) {
-	switch {
-	case percent != lavish:
-	case c.rest == nil:
-		c.rest = time.AfterFunc(leisure+hurry, debug.FreeOSMemory)
-	default:
-		c.rest.Reset(leisure + hurry)
+	over := leisure + hurry
+	switch percent {
+	case thrifty:
+		return
+	case steady:
+		over = repose + hurry
 	}
+	if c.rest == nil {
+		c.rest = time.AfterFunc(over, debug.FreeOSMemory)
+		return
+	}
+	c.rest.Reset(over)
 }

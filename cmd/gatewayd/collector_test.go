@@ -33,7 +33,9 @@ func TestCollectorIsLavishOnlyWhereMuchPasses(t *testing.T) {
 	after(hurry/2, hurries-strides, steady)
 	after(hurry/2, 1, lavish)
 	after(leisure, 20, lavish)
-	after(leisure+1, 1, steady)
+	after(leisure+1, 1, thrifty)
+	after(stride, strides-1, thrifty)
+	after(stride, 1, steady)
 	after(time.Minute, 1, thrifty)
 }
 
@@ -85,5 +87,8 @@ func TestCollectorGivesBackAfterARush(t *testing.T) {
 		after(time.Hour, 1)
 		c.calm(lavish) // the next rush
 		after(time.Hour, 2)
+		c.calm(steady)
+		after(repose, 2)
+		after(hurry, 3)
 	})
 }

@@ -73,6 +73,7 @@ func (s *Server) welcome(cl *mochi.Client, c *conn) (clean bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	c.consumed(fh.Remaining)
 	cl.ParseConnect(listenerID, pk)
 	s.introduce(cl, c, &pk)
 	if code := pk.ConnectValidate(); code != packets.CodeSuccess {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -69,6 +70,15 @@ func (s *socket) await() error {
 	return s.inErr
 }
 
+// yield lets those go first who were woken together with this reader. Of several that have something to read the runtime starts the latest first: without
+// this a message would overtake the subscription that another client had asked for before it.
+func (s *socket) yield() {
+	if s.parked {
+		s.parked = false
+		runtime.Gosched()
+	}
+}
+
 // fill reads what there is; false: nothing.
 //
 //go:noinline
@@ -87,6 +97,7 @@ func (s *socket) fill(fd uintptr) bool {
 	s.guard.recycle(b)
 	switch {
 	case err == syscall.EAGAIN:
+		s.parked = true
 		return false
 	case err == nil:
 		err = io.EOF

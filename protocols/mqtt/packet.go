@@ -172,6 +172,7 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 	if c == nil {
 		return pk, nil
 	}
+	c.yield()
 	if pk.FixedHeader.Qos == 2 {
 		h.keepTaken(cl, pk.PacketID)
 	}

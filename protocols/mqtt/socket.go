@@ -35,6 +35,7 @@ type socket struct {
 	in      []byte                // read by await, with its capacity; nil: nothing
 	at      int                   // how much of in has been taken
 	inErr   error
+	parked  bool // the reader has waited for what it reads now
 	begun   bool // something was read
 	taken   bool // CONNECT was
 
