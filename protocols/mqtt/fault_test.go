@@ -349,30 +349,14 @@ func TestFuzzedPacketsNeverKill(t *testing.T) {
 
 // What a client has said in time counts, though nobody came to read it before the deadline: a crowd makes a machine that busy.
 func TestWhatWasThereInTimeCounts(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	theirs, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer theirs.Close()
-	ours, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ours.Close()
-	s := &socket{}
-	s.init(ours, newListener(nil, Config{ConnectTimeout: patience}, &counters{}))
+	s, theirs := connected(t)
 	expired := func(say string) {
 		t.Helper()
 		_ = s.SetReadDeadline(time.Time{})
 		if _, err := theirs.Write([]byte(say)); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := ours.Read(make([]byte, 1)); n != 1 || err != nil { // until it is there
+		if n, err := s.Conn.Read(make([]byte, 1)); n != 1 || err != nil { // until it is there
 			t.Fatal(n, err)
 		}
 		_ = s.SetReadDeadline(time.Unix(1, 0))

@@ -60,9 +60,11 @@ func (s *socket) await() error {
 	}
 	err := s.raw.Read(s.filling)
 	if errors.Is(err, os.ErrDeadlineExceeded) && !s.isClosed() {
-		if s.raw.Control(func(fd uintptr) { s.fill(fd) }) == nil && s.in != nil {
-			return nil // see late
-		}
+		_ = s.raw.Control(func(fd uintptr) { s.fill(fd) }) // see late
+	}
+	if s.in != nil {
+		s.earn(len(s.in))
+		return nil
 	}
 	if err != nil {
 		return err
@@ -79,7 +81,7 @@ func (s *socket) yield() {
 	}
 }
 
-// fill reads what there is; false: nothing.
+// fill reads what there is; false: nothing. It takes no lock: closing the descriptor waits for it, and whoever closes holds s.mu.
 //
 //go:noinline
 func (s *socket) fill(fd uintptr) bool {
@@ -91,7 +93,6 @@ func (s *socket) fill(fd uintptr) bool {
 	}
 	if n > 0 {
 		s.in, s.at = b[:n], 0
-		s.earn(n)
 		return true
 	}
 	s.guard.recycle(b)
