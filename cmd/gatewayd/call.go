@@ -117,7 +117,7 @@ func (c *client) call(ctx context.Context, w io.Writer, path, method string, req
 	case err != nil:
 		return c.explain(err)
 	case problems > 0:
-		return fmt.Errorf("refused: the config has %s", counted(problems, "problem"))
+		return usage("refused: the config has %s", counted(problems, "problem"))
 	}
 	return nil
 }

@@ -228,10 +228,12 @@ func (c *client) keyHint() string {
 // explain turns an error of the bus into one line that says what to do.
 func (c *client) explain(err error) error {
 	var e *bus.Error
-	if !errors.As(err, &e) {
+	switch {
+	case !errors.As(err, &e):
 		return err
-	}
-	if c.fleet {
+	case e.Code == bus.InvalidArgument:
+		return usage("%s", e.Message)
+	case c.fleet:
 		return c.explainAtHub(e)
 	}
 	switch e.Code {

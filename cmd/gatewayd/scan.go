@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +52,9 @@ when the scan is interrupted.`,
 	return cmd
 }
 
+// knownUnit is a unit that the config has.
+type knownUnit struct{ path, profile string }
+
 // scan is a scan and what it has found.
 type scan struct {
 	client
@@ -64,7 +67,7 @@ type scan struct {
 
 	out, progress io.Writer
 	line          string
-	known         map[uint32]string // units of the config on this line: their paths
+	known         map[uint32]knownUnit // units of the config on this line, by address
 	found         []*modbusv1.FoundUnit
 	asked, total  uint32
 }
@@ -136,19 +139,19 @@ func (s *scan) request() (*modbusv1.ScanRequest, error) {
 }
 
 // configured are the units that the gateway has on the line already.
-func (s *scan) configured(ctx context.Context) (map[uint32]string, error) {
+func (s *scan) configured(ctx context.Context) (map[uint32]knownUnit, error) {
 	all, _, err := s.states(ctx)
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	known := map[uint32]string{}
+	known := map[uint32]knownUnit{}
 	for _, one := range all {
 		if one.health.Kind != "modbus-unit" {
 			continue
 		}
 		cfg := &modbusv1.Unit{}
 		if is, err := s.configInto(ctx, one.path, cfg); err == nil && is && cfg.Link == s.line {
-			known[cfg.Unit] = one.path
+			known[cfg.Unit] = knownUnit{one.path, cfg.Profile}
 		}
 	}
 	return known, nil
@@ -163,6 +166,7 @@ func (s *scan) heard(m bus.Msg) error {
 	s.asked, s.total = r.Asked, r.Total
 	if r.Found != nil {
 		s.found = append(s.found, r.Found)
+		s.doubt(r.Found)
 		if s.asJSON {
 			text, err := bus.Marshal(bus.JSON, r.Found)
 			if err == nil {
@@ -179,95 +183,22 @@ func (s *scan) heard(m bus.Msg) error {
 	return nil
 }
 
+// doubt warns of a unit that has the marks of other devices than the config says it is.
+func (s *scan) doubt(f *modbusv1.FoundUnit) {
+	has := s.known[f.Unit]
+	if has.profile == "" || len(f.Profiles) == 0 || slices.ContainsFunc(f.Profiles, func(name string) bool {
+		return strings.TrimSuffix(filepath.Base(name), ".toml") == has.profile
+	}) {
+		return
+	}
+	s.show("")
+	fmt.Fprintf(s.progress, "gatewayd: %s has profile %q, but unit %d has the marks of %s: is it another device?\n",
+		has.path, has.profile, f.Unit, strings.Join(f.Profiles, ", "))
+}
+
 // show shows the progress on a terminal, in a line that the next one replaces.
 func (s *scan) show(text string) {
 	if isTerminal(s.progress) {
 		fmt.Fprint(s.progress, "\r\x1b[K"+text)
 	}
-}
-
-// print prints what was found, and what the config needs.
-func (s *scan) print() error {
-	p := painter(s.out)
-	head := plain("UNIT", "SAID", "TOOK", "IS", "PROFILE", "CONFIG")
-	tuned := s.found[0].Baud > 0
-	if tuned {
-		head = append(head, plain("SETTING")...)
-	}
-	rows := [][]cell{head}
-	for _, f := range s.found {
-		said, colour := "answered", green
-		if f.Said != "" {
-			said, colour = f.Said, yellow
-		}
-		row := []cell{
-			{text: strconv.Itoa(int(f.Unit))}, {said, colour}, {text: f.Took.AsDuration().Round(time.Millisecond).String()},
-			{text: identity(f)}, {text: strings.Join(f.Profiles, ", ")}, {text: s.known[f.Unit]},
-		}
-		if tuned {
-			row = append(row, cell{text: setting(f)})
-		}
-		rows = append(rows, row)
-	}
-	if err := table(s.out, p, rows); err != nil {
-		return err
-	}
-	_, err := io.WriteString(s.out, s.snippet())
-	return err
-}
-
-func setting(f *modbusv1.FoundUnit) string { return fmt.Sprintf("%d Bd, parity %s", f.Baud, f.Parity) }
-
-// identity is what the unit says it is, in one line.
-func identity(f *modbusv1.FoundUnit) string {
-	var parts []string
-	for _, o := range f.Objects {
-		if o.Id <= 2 && o.Value != "" {
-			parts = append(parts, o.Value)
-		}
-	}
-	if len(parts) == 0 && f.ServerId != "" {
-		parts = []string{"server id " + f.ServerId}
-	}
-	text := []rune(strings.Join(parts, " "))
-	if len(text) > widest {
-		text = append(text[:widest-1], '…')
-	}
-	return strings.Map(printable, string(text))
-}
-
-// snippet is what the config needs for the units that it does not have.
-func (s *scan) snippet() string {
-	var b strings.Builder
-	group := ""
-	if i := strings.LastIndex(s.line, "/"); i >= 0 {
-		group = strings.ReplaceAll(s.line[:i], "/", ".") + "."
-	}
-	for _, f := range s.found {
-		if s.known[f.Unit] != "" {
-			continue
-		}
-		fmt.Fprintf(&b, "\n[%sunit-%d]", group, f.Unit)
-		if text := identity(f); text != "" {
-			fmt.Fprintf(&b, " # %s", text)
-		}
-		if f.Baud > 0 {
-			fmt.Fprintf(&b, "\n# the line must be set to baud = %d, parity = %q", f.Baud, f.Parity)
-		}
-		fmt.Fprintf(&b, "\nkind    = \"modbus-unit\"\nlink    = %s\nunit    = %d\n", quoted(s.line), f.Unit)
-		if len(f.Profiles) > 0 {
-			fmt.Fprintf(&b, "profile = %s\n", quoted(f.Profiles[0]))
-		} else {
-			b.WriteString("# profile = \"…\": none is known by its marks; see gatewayd read, and the list in the README of modbus-unit\n")
-		}
-	}
-	return b.String()
-}
-
-func quoted(text string) string {
-	out, err := json.Marshal(text)
-	if err != nil {
-		return strconv.Quote(text)
-	}
-	return string(out)
 }

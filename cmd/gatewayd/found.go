@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// print prints what was found, and what the config needs.
+func (s *scan) print() error {
+	p := painter(s.out)
+	head := plain("UNIT", "SAID", "TOOK", "IS", "PROFILE", "CONFIG")
+	tuned := s.found[0].Baud > 0
+	if tuned {
+		head = append(head, plain("SETTING")...)
+	}
+	rows := [][]cell{head}
+	for _, f := range s.found {
+		said, colour := "answered", green
+		if f.Said != "" {
+			said, colour = f.Said, yellow
+		}
+		row := []cell{
+			{text: strconv.Itoa(int(f.Unit))}, {said, colour}, {text: f.Took.AsDuration().Round(time.Millisecond).String()},
+			{text: identity(f)}, {text: strings.Join(f.Profiles, ", ")}, {text: s.known[f.Unit].path},
+		}
+		if tuned {
+			row = append(row, cell{text: setting(f)})
+		}
+		rows = append(rows, row)
+	}
+	if err := table(s.out, p, rows); err != nil {
+		return err
+	}
+	_, err := io.WriteString(s.out, s.snippet())
+	return err
+}
+
+func setting(f *modbusv1.FoundUnit) string { return fmt.Sprintf("%d Bd, parity %s", f.Baud, f.Parity) }
+
+// identity is what the unit says it is, in one line.
+func identity(f *modbusv1.FoundUnit) string {
+	var parts []string
+	for _, o := range f.Objects {
+		if o.Id <= 2 && o.Value != "" {
+			parts = append(parts, o.Value)
+		}
+	}
+	if len(parts) == 0 && f.ServerId != "" {
+		parts = []string{"server id " + f.ServerId}
+	}
+	text := []rune(strings.Join(parts, " "))
+	if len(text) > widest {
+		text = append(text[:widest-1], '…')
+	}
+	return strings.Map(printable, string(text))
+}
+
+// snippet is what the config needs for the units that it does not have.
+func (s *scan) snippet() string {
+	var b strings.Builder
+	group := ""
+	if i := strings.LastIndex(s.line, "/"); i >= 0 {
+		group = strings.ReplaceAll(s.line[:i], "/", ".") + "."
+	}
+	for _, f := range s.found {
+		if s.known[f.Unit].path != "" {
+			continue
+		}
+		fmt.Fprintf(&b, "\n[%sunit-%d]", group, f.Unit)
+		if text := identity(f); text != "" {
+			fmt.Fprintf(&b, " # %s", text)
+		}
+		if f.Baud > 0 {
+			fmt.Fprintf(&b, "\n# the line must be set to baud = %d, parity = %q", f.Baud, f.Parity)
+		}
+		fmt.Fprintf(&b, "\nkind    = \"modbus-unit\"\nlink    = %s\nunit    = %d\n", quoted(s.line), f.Unit)
+		if len(f.Profiles) > 0 {
+			fmt.Fprintf(&b, "profile = %s\n", quoted(f.Profiles[0]))
+		} else {
+			b.WriteString("# profile = \"…\": none is known by its marks; see gatewayd read, and the list in the README of modbus-unit\n")
+		}
+	}
+	return b.String()
+}
+
+func quoted(text string) string {
+	out, err := json.Marshal(text)
+	if err != nil {
+		return strconv.Quote(text)
+	}
+	return string(out)
+}
