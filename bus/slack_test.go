@@ -2,8 +2,11 @@ package bus
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -54,7 +57,7 @@ func TestSlackIsBounded(t *testing.T) {
 	}()
 	for full := false; !full; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
-		full = len(s.waiting.bytes) >= slackMost
+		full = len(s.waiting) >= slackMost
 		s.mu.Unlock()
 	}
 	_ = far.Close()
@@ -62,7 +65,44 @@ func TestSlackIsBounded(t *testing.T) {
 	if _, err := s.Write([]byte("x")); err == nil {
 		t.Error("a connection that has ended takes more")
 	}
-	if n := len(s.waiting.bytes); n > slackMost+64<<10 {
+	if n := len(s.waiting); n > slackMost+64<<10 {
 		t.Errorf("%d bytes wait", n)
 	}
 }
+
+// What is handed over in one go is whole messages, as many as the server's buffer bears.
+func TestSlackHandsMessagesWhole(t *testing.T) {
+	pub := func(n int) string { return fmt.Sprintf("PUB gw.a.data.x %d\r\n%s\r\n", n, strings.Repeat("\n", n)) }
+	hpub := func(n int) string {
+		return fmt.Sprintf("HPUB a _INBOX.b 12 %d\r\nNATS/1.0\r\n\r\n%s\r\n", n+12, strings.Repeat("9", n))
+	}
+	small := pub(900) + pub(900)
+	for name, want := range map[string][]string{
+		"a line":                  {"PING\r\n"},
+		"lines":                   {"PING\r\nSUB a  1\r\nUNSUB 1\r\n"},
+		"small ones":              {small, small, pub(900)},
+		"headers":                 {hpub(1000), hpub(1000), hpub(1000)},
+		"a large one among small": {pub(0) + pub(10), pub(5000), pub(7)},
+		"half a line":             {pub(1) + "PUB x 1"},
+		"half a message":          {pub(1) + "PUB x 10\r\n12345"},
+		"no number":               {"PUB x\r\nPUB \nPUB x 1000000000000000000000000000\r\n1"},
+		"empty lines":             {"\n\r\n\n"},
+	} {
+		var got []string
+		s := newSlack(tap{say: func(b []byte) { got = append(got, string(b)) }})
+		if err := s.hand([]byte(strings.Join(want, ""))); err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// tap is a connection that says what is written to it.
+type tap struct {
+	net.Conn
+	say func([]byte)
+}
+
+func (t tap) Write(b []byte) (int, error) { t.say(b); return len(b), nil }
