@@ -216,6 +216,8 @@ func (e *engine) hear(c *actors.Context, msg any) bool {
 		}
 	case sent:
 		e.done(c, m)
+	case scouted:
+		e.scouted(c, m)
 	case again, flush:
 	case measured:
 		e.measured(c, m)
@@ -275,7 +277,8 @@ func (e *engine) reconfigure(c *actors.Context, config Config) error {
 			e.rouse()
 		}
 	}
-	e.config, e.far, e.settings, e.good, e.refusals = config, f, s, record.Record{}, 0
+	e.config, e.far, e.settings, e.good = config, f, s, record.Record{}
+	e.calm()
 	return nil
 }
 

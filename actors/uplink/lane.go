@@ -23,6 +23,10 @@ type lane struct {
 	proofs  int
 	probing bool
 	accused int // number of the entry in question
+	// searching is set while it is looked for a record that the far end takes; wary is how many records a batch may have, after it has refused one
+	// without saying which; 0: any number.
+	searching bool
+	wary      int
 }
 
 // appetite is how many messages hold about as many records as a batch.

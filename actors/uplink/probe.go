@@ -2,7 +2,6 @@ package uplink
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"gatewayd/actors"
@@ -16,48 +15,32 @@ const (
 	stubborn  = 6
 	proofs    = 3
 	desperate = 30 // then it may be the next one of its track, if nothing else is there
-
-	// A far end may refuse so many records in a row. Then it is seen whether it refuses everything, as one does that is set up wrong: a backlog is not
-	// thrown away for that.
-	mostRefused = 20
 )
 
 // probe makes the next batch one record that the far end is known to take. Where none is known yet it is the first of another track, which is in its order
 // as well.
-func (e *engine) probe() {
+func (e *engine) probe() bool {
 	probe, i, track := e.good, 0, ""
+	var origin []int
 	e.lane.each(func(x *entry) bool {
 		if i == e.lane.accused {
 			track = x.Track
 		}
-		if probe.Sequence == 0 && i > e.lane.accused && !x.gone && (x.Track != track || e.lane.lone >= desperate) {
+		if probe.Sequence == 0 && i > e.lane.accused && !x.gone && !x.aside && (x.Track != track || e.lane.lone >= desperate) {
 			if r, ok := e.table.Route(x.Record, far.Free); ok {
-				probe = r
+				probe, origin = r, []int{i}
 			}
 		}
 		i++
 		return probe.Sequence == 0
 	})
 	if e.lane.probing = probe.Sequence > 0; e.lane.probing {
-		e.entries, e.out, e.bytes, e.batch, e.origin = 0, 0, sizeOf(probe), []record.Record{probe}, nil
+		e.entries, e.out, e.bytes, e.batch, e.origin = 0, 0, sizeOf(probe), []record.Record{probe}, origin
 	}
+	return e.lane.probing
 }
 
-// everything says whether a refusal of so many records may be one of all that there are. Then nothing is passed over until that is known.
-func (e *engine) everything(c *actors.Context, n int, err error) bool {
-	if e.refusals < mostRefused {
-		e.refusals += n
-		return false
-	}
-	e.lane.accused = e.origin[0]
-	if e.lane.probing = e.good.Sequence > 0; e.lane.probing {
-		return true
-	}
-	e.undelivered(c, fmt.Errorf("it refuses everything: %w", err))
-	return true
-}
-
-// probed takes in what has become of a record that the far end is known to take.
+// probed takes in what has become of a record that the far end is thought to take.
 func (e *engine) probed(c *actors.Context, err error) {
 	l := e.lane
 	l.probing = false
@@ -66,18 +49,25 @@ func (e *engine) probed(c *actors.Context, err error) {
 	}
 	var rejected *far.Rejected
 	switch {
-	case errors.As(err, &rejected) && e.refusals >= mostRefused:
-		e.undelivered(c, fmt.Errorf("it refuses everything: %w", err))
+	case err == nil:
+		if e.failures = 0; len(e.origin) == 1 {
+			e.had(c)
+		}
+		e.vouch()
+	case errors.As(err, &rejected) && l.lone == 0: // what it once took it takes no longer
+		e.good = record.Record{}
+		e.search(c, err)
 		e.release(c)
 		return
-	case err != nil && rejected == nil:
-		l.lone, l.proofs = 0, 0 // it fares no better: it is not the record
-		e.undelivered(c, err)
+	case rejected == nil:
+		if l.proofs = 0; len(e.origin) == 1 {
+			l.at(e.origin[0]).aside = true
+		} else {
+			l.lone = 0 // it fares no better: it is not the record
+		}
+		e.broken(c, err)
 		e.release(c)
 		return
-	}
-	if e.failures = 0; err == nil {
-		e.refusals = 0
 	}
 	if l.lone > 0 {
 		l.proofs++

@@ -19,11 +19,13 @@ type chunk struct {
 	had     uint64 // sequence of the last record that is done with; 0: none is
 }
 
-// entry is one record and about how much of a batch it takes; gone is one that is passed over.
+// entry is one record and about how much of a batch it takes; gone is one that is done with, and aside one that the far end has refused while it was not
+// known whether it takes any.
 type entry struct {
 	record.Record
-	size int
-	gone bool
+	size  int
+	gone  bool
+	aside bool
 }
 
 // push adds a chunk with those of its records that have not been seen. A chunk may have none, and is then done with
@@ -51,6 +53,18 @@ func (q *queue) each(fn func(e *entry) bool) {
 			}
 		}
 	}
+}
+
+// at is the entry of that number, from the oldest on, of those there are.
+func (q *queue) at(number int) *entry {
+	for i := range q.chunks {
+		all := q.chunks[i].records
+		if number < len(all) {
+			return &all[number]
+		}
+		number -= len(all)
+	}
+	return nil
 }
 
 // drop takes off so many entries from the oldest on. It returns the sequence of the newest chunk that is done with now; 0: none is.

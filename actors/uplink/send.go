@@ -27,8 +27,7 @@ type load struct {
 	free    time.Time // when the next batch of the backlog may go, while catching up slowly
 	pace    far.Pace
 	good    record.Record // the newest that was acknowledged
-
-	refusals int // records in a row
+	doubt
 }
 
 // tryEvery is how often a slow link gets a batch with more in it.
@@ -50,8 +49,12 @@ func (e *engine) send(c *actors.Context) {
 	}
 	for _, l := range [...]*lane{&e.fresh, &e.main} {
 		for e.lane = l; l.records > 0 && e.due(c, now); {
-			if e.pick(now); l.probing {
-				e.probe()
+			if !e.choose(now) {
+				if l == &e.main {
+					e.scout(c)
+					return
+				}
+				break
 			}
 			if len(e.batch) > 0 {
 				e.dispatch(c)
@@ -63,6 +66,24 @@ func (e *engine) send(c *actors.Context) {
 	}
 }
 
+// choose makes the next batch, which may turn out to be empty. False: nothing that has been read will do.
+func (e *engine) choose(now time.Time) bool {
+	l := e.lane
+	if l.probing {
+		if e.probe() {
+			return true
+		}
+		if l.lone >= desperate {
+			return false
+		}
+	}
+	if l.searching {
+		return e.seek()
+	}
+	e.pick(now)
+	return true
+}
+
 // due says whether a batch should go now, and else sees to it that it is looked at again in time.
 func (e *engine) due(c *actors.Context, now time.Time) bool {
 	l := e.lane
@@ -71,7 +92,7 @@ func (e *engine) due(c *actors.Context, now time.Time) bool {
 		return false
 	}
 	records, bytes := e.pace.Batch(e.portions)
-	if l.records >= records || l.queue.bytes >= bytes || l.filled || l.suspects > 0 || e.failures > 0 {
+	if l.records >= records || l.queue.bytes >= bytes || l.filled || l.suspects > 0 || l.searching || e.failures > 0 {
 		return true
 	}
 	at := l.since.Add(e.pace.Flush(e.portions))
@@ -93,6 +114,9 @@ func (e *engine) pick(now time.Time) {
 	l, strain := e.lane, e.strain(now)
 	if l.suspects > 0 {
 		records = min(records, max(1, l.suspects/2))
+	}
+	if l.wary > 0 {
+		records = min(records, l.wary)
 	}
 	e.entries, e.out, e.bytes, e.batch, e.origin = 0, 0, 0, nil, nil
 	l.each(func(x *entry) bool {
@@ -147,8 +171,12 @@ func (e *engine) done(c *actors.Context, m sent) {
 	e.count()
 	var rejected *far.Rejected
 	var partial *far.Partial
-	if e.lane.probing {
+	switch {
+	case e.lane.probing:
 		e.probed(c, m.err)
+		return
+	case e.lane.searching:
+		e.sought(c, m.err)
 		return
 	}
 	if errors.As(m.err, &partial) && partial.Taken > 0 && partial.Taken <= len(e.batch) {
@@ -187,6 +215,9 @@ func (e *engine) delivered(c *actors.Context, m sent) {
 	e.counts.LeftOut += uint64(e.out)
 	l.suspects = max(0, l.suspects-e.entries)
 	l.lone, l.proofs = 0, 0
+	if l.wary *= 2; l.wary >= e.portions.Records {
+		l.wary = 0
+	}
 	e.settle(c, e.entries)
 	l.since = time.Now()
 }
@@ -213,9 +244,6 @@ func (e *engine) acknowledged(c *actors.Context, n int) {
 		e.free = now.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
 	}
 	e.acked, e.failures = now, 0
-	if n > 0 {
-		e.refusals = 0
-	}
 	if e.mute {
 		e.mute = false
 		c.Event("silent", &uplinkv1.Silent{Time: timestamppb.New(now), Over: true})
@@ -227,15 +255,17 @@ func (e *engine) acknowledged(c *actors.Context, n int) {
 func (e *engine) refused(c *actors.Context, m *far.Rejected) {
 	e.wrong(m)
 	l := e.lane
-	n := max(len(m.Records), 1)
-	if all := len(e.batch) == n || len(m.Records) > 0 && !m.Taken; all && e.everything(c, n, m) {
+	l.lone, l.proofs = 0, 0
+	switch named := len(m.Records); {
+	case named > 0 && m.Taken && named < len(e.batch):
+		e.vouch()
+	case (named > 0 || len(e.batch) == 1) && !e.believe(c, m):
 		return
 	}
-	l.lone, l.proofs = 0, 0
 	if len(m.Records) == 0 {
 		if len(e.batch) == 1 {
 			e.reject(c, e.origin[0], m.Why)
-			e.lane.suspects = 0
+			e.lane.suspects, e.lane.wary = 0, 1 // the next may be like it
 			e.settleGone(c)
 			return
 		}
@@ -271,16 +301,11 @@ func (e *engine) settleGone(c *actors.Context) {
 
 // reject passes over the record of that entry.
 func (e *engine) reject(c *actors.Context, number int, why string) {
-	i := 0
-	e.lane.each(func(x *entry) bool {
-		if i == number && !x.gone {
-			x.gone = true
-			e.counts.Rejected++
-			e.complain(c, x.Record, why)
-		}
-		i++
-		return i <= number
-	})
+	if x := e.lane.at(number); !x.gone {
+		x.gone = true
+		e.counts.Rejected++
+		e.complain(c, x.Record, why)
+	}
 }
 
 // complain tells of a rejected record, not of each if there are many.
@@ -296,8 +321,6 @@ func (e *engine) complain(c *actors.Context, r record.Record, why string) {
 
 // undelivered is a batch of which nothing is known. All of it is sent again.
 func (e *engine) undelivered(c *actors.Context, err error) {
-	e.counts.Retries++
-	e.pace = e.pace.Failed()
 	var later far.Later
 	switch {
 	case errors.As(err, &later): // it has said what it wants
@@ -306,6 +329,13 @@ func (e *engine) undelivered(c *actors.Context, err error) {
 		l.lone++
 		l.accused, l.probing = e.origin[0], l.lone >= stubborn || l.proofs > 0
 	}
+	e.broken(c, err)
+}
+
+// broken ends the connection, or what stands for it, and has another attempt made later.
+func (e *engine) broken(c *actors.Context, err error) {
+	e.counts.Retries++
+	e.pace = e.pace.Failed()
 	if e.sender != nil {
 		e.over(c, err)
 	} else {

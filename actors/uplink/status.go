@@ -145,7 +145,7 @@ func (e *engine) told(c *actors.Context) {
 	if e.sender != nil {
 		e.count()
 	}
-	if e.reader == nil || e.measuring {
+	if e.reader == nil {
 		c.Reply(&uplinkv1.StatusResponse{Status: e.status()})
 		return
 	}

@@ -46,6 +46,22 @@ func (n *Node) Records(batch []record.Record, now time.Time) (Do, error) {
 	return do, nil
 }
 
+// Doubt forgets the values of a batch of which nobody may have heard, as it will be told again: the births of the next connection are of what is certain,
+// or one value that a broker ends connections for would end all of them.
+func (n *Node) Doubt(batch []record.Record) {
+	for i := range batch {
+		t := n.tracks[batch[i].Track]
+		if t == nil {
+			continue
+		}
+		for _, f := range batch[i].Fields {
+			if m := t.fields[f.Name]; m != nil && m.number == batch[i].Sequence {
+				m.value, m.number = nil, m.number-1
+			}
+		}
+	}
+}
+
 // setBack says whether the clock was set back since anything was said: what was told as current is in the future then.
 func (n *Node) setBack(now time.Time) bool { return now.UnixMilli() < n.clock-ahead.Milliseconds() }
 

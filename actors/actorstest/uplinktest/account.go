@@ -35,12 +35,16 @@ type account struct {
 	far      *Far
 	recorded [len(tracks)]uint64 // so many of each track
 	refused  map[uint64]bool     // of the first track
+	alone    bool                // only that is recorded
 }
 
 // write records so many more of each track.
 func (a *account) write(n uint64) {
 	a.t.Helper()
 	for i, name := range tracks {
+		if a.alone && i > 0 {
+			break
+		}
 		first := a.recorded[i] + 1
 		a.recorded[i] += n
 		Keep(a.t, a.r, record.Chunk{Track: name, Number: uint32(i + 1), First: first, Count: n, Boot: "b"}, func(s uint64) []record.Field {

@@ -51,7 +51,8 @@ const path = "uplinks/cloud"
 // Faults tries a kind; run starts a far end that lasts as long as the test that it gets.
 func Faults(t *testing.T, kind actors.Kind, run func(t *testing.T) Far) {
 	for name, fault := range map[string]func(*trial){
-		"falls silent": silent, "half open": halfOpen, "slow": slow, "refuses one record": refusing, "closes after each message": closing,
+		"falls silent": silent, "half open": halfOpen, "slow": slow, "refuses one record": refusing, "refuses the first": refusingFirst,
+		"refuses all there is": refusingAll, "closes after each message": closing,
 		"breaks in the middle": breaking, "certificates expired": expired, "flapping": flapping,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,6 +133,36 @@ func refusing(x *trial) {
 		x.Errorf("%v", m)
 	}
 	x.settled()
+	x.write(5)
+	x.settled()
+}
+
+// refusingFirst is a far end that takes none of the first records of a track, more than in a row are believed to be bad.
+func refusingFirst(x *trial) {
+	for s := range uint64(21) {
+		x.refused[s+1] = true
+	}
+	x.write(25)
+	x.start(nil, nil)
+	x.settled()
+}
+
+// refusingAll is a far end that takes nothing of what was recorded before the uplink has begun, more than is read ahead, but what comes later. Until
+// then nothing is passed over: it may as well be set up wrong, and be set right one day.
+func refusingAll(x *trial) {
+	x.alone = true
+	for s := range uint64(15) {
+		x.refused[s+1] = true
+	}
+	for range 3 {
+		x.write(5)
+	}
+	x.start(func(s *uplinkv1.Sending) { s.BatchRecords = 5 }, nil)
+	x.r.Until("it has tried many", func() bool { return Status(x.T, x.r, path).Counts.Retries > 40 })
+	if s := Status(x.T, x.r, path); s.Counts.Rejected+s.Counts.Acknowledged != 0 || s.Backlog.Records != 15 || x.cell.State() != actors.Unreachable {
+		x.Errorf("%v", s)
+	}
+	x.alone = false
 	x.write(5)
 	x.settled()
 }

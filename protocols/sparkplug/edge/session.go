@@ -155,6 +155,16 @@ func (s *session) publish(m sparkplug.Message) error {
 
 // Send implements uplink.Sender.
 func (s *session) Send(ctx context.Context, batch []record.Record) error {
+	err := s.send(ctx, batch)
+	if err != nil {
+		s.e.mu.Lock()
+		s.e.node.Doubt(batch)
+		s.e.mu.Unlock()
+	}
+	return err
+}
+
+func (s *session) send(ctx context.Context, batch []record.Record) error {
 	if err := s.say(ctx, batch); err != nil {
 		return err
 	}
