@@ -44,16 +44,19 @@ func throughput(ctx context.Context, b *bench) error {
 		defer p.end()
 		all[name] = p
 	}
+	settle()
 	below := 0
 	for _, l := range loads {
 		rates := map[string][]float64{}
-		for range brokerRounds {
+		for round := range 1 + brokerRounds {
 			for _, name := range names {
 				rate, err := l.run(ctx, all[name].mqtt)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", name, l, err)
 				}
-				rates[name] = append(rates[name], rate)
+				if round > 0 { // after one that warms up
+					rates[name] = append(rates[name], rate)
+				}
 			}
 		}
 		ours, mosquitto, mochi := median(rates["gatewayd"]), median(rates["mosquitto"]), median(rates["mochi"])

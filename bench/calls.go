@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	callRounds = 5
-	callSpan   = 700 * time.Millisecond
+	callRounds = 15
+	callSpan   = 250 * time.Millisecond
 	callRatio  = 0.8
 	echoFlag   = "--echo"
 )
@@ -73,14 +73,18 @@ func callDoors(ctx context.Context, b *bench) error {
 			}
 		}
 	}
+	settle()
 	for _, callers := range []int{1, 32} {
 		var rates [3][]float64
 		var slow [2][]time.Duration
-		for range callRounds {
+		for round := range 1 + callRounds {
 			for i, call := range []func() error{web, bus, echo} {
 				rate, took, err := callingFor(callers, call)
 				if err != nil {
 					return err
+				}
+				if round == 0 { // it warms up
+					continue
 				}
 				rates[i] = append(rates[i], rate)
 				if i < 2 {

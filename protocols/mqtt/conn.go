@@ -140,7 +140,11 @@ func (c *conn) established() error {
 func (c *conn) acknowledged() error {
 	c.flow.mu.Lock()
 	defer c.flow.mu.Unlock()
-	return c.send(c.flow.credit())
+	next := c.flow.credit()
+	if len(next) > 0 {
+		c.earn() // the client waits for it
+	}
+	return c.send(next)
 }
 
 func (c *conn) send(b []byte) error {

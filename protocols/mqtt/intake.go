@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Read implements io.Reader. Whoever asks is answered at once, however often: what comes in pays for what goes out.
+// Read implements io.Reader.
 func (s *socket) Read(b []byte) (n int, err error) {
 	if s.in != nil {
 		n = copy(b, s.in[s.at:])
@@ -24,7 +24,7 @@ func (s *socket) Read(b []byte) (n int, err error) {
 		n, err = s.late(b, err)
 	}
 	s.begun = s.begun || n > 0
-	s.earn(n)
+	s.fresh = s.fresh || n > 0
 	return n, err
 }
 
@@ -45,11 +45,18 @@ func (s *socket) late(b []byte, why error) (n int, err error) {
 	return n, nil
 }
 
-func (s *socket) earn(n int) {
-	if n > 0 {
-		s.mu.Lock()
-		s.tokens = min(s.tokens+2, burst) // the acknowledgement and the answer
-		s.mu.Unlock()
+// prompted is said of a packet that is answered: whoever asks is answered at once, however often, but once for all that has come together.
+func (s *socket) prompted() {
+	if s.fresh {
+		s.fresh = false
+		s.earn()
+	}
+}
+
+// earn takes no lock: whoever writes holds it while the kernel sends, and what that is answered with may be read before.
+func (s *socket) earn() {
+	if s.earned.Load() < burst {
+		s.earned.Add(2) // the acknowledgement and the answer
 	}
 }
 
@@ -63,7 +70,7 @@ func (s *socket) await() error {
 		_ = s.raw.Control(func(fd uintptr) { s.fill(fd) }) // see late
 	}
 	if s.in != nil {
-		s.earn(len(s.in))
+		s.fresh = true
 		return nil
 	}
 	if err != nil {
@@ -72,13 +79,23 @@ func (s *socket) await() error {
 	return s.inErr
 }
 
-// yield lets those go first who were woken together with this reader. Of several that have something to read the runtime starts the latest first: without
-// this a message would overtake the subscription that another client had asked for before it.
-func (s *socket) yield() {
-	if s.parked {
-		s.parked = false
-		runtime.Gosched()
+// yieldEvery is how long after one that was let go first nobody is, for it wakes a thread of the runtime, which under load is
+// a quarter of all work.
+const yieldEvery = int64(time.Millisecond)
+
+// yield lets those go first who were woken together with a reader. Of several that have something to read the runtime starts the latest first: without
+// this a message would overtake the subscription that another client had asked for before it. Those who come while one yields do so too, since they may
+// have been woken with it.
+func (s *Server) yield(c *conn) {
+	if !c.parked {
+		return
 	}
+	c.parked = false
+	if s.now()-s.yielded.Load() < yieldEvery {
+		return
+	}
+	runtime.Gosched()
+	s.yielded.Store(s.now())
 }
 
 // fill reads what there is; false: nothing. It takes no lock: closing the descriptor waits for it, and whoever closes holds s.mu.

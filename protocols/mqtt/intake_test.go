@@ -1,9 +1,14 @@
 package mqtt
 
 import (
+	"io"
 	"net"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // What the library has used is known to the byte, from CONNECT on: else an idle client would hold a buffer, and be read in whatever order.
@@ -69,4 +74,77 @@ func connected(t *testing.T) (*socket, net.Conn) {
 	s := &socket{}
 	s.init(ours, newListener(nil, Config{ConnectTimeout: patience}, &counters{}))
 	return s, theirs
+}
+
+// Who was woken together with a reader and has not run yet runs before that one's message goes out.
+func TestAPublishLetsThoseGoFirstWhoWereWokenWithIt(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	s, c := &Server{begun: time.Now().Add(-time.Hour)}, &conn{}
+	for range 5 { // the runtime looks elsewhere first once in a while
+		var first atomic.Bool
+		go func() { first.Store(true) }()
+		c.parked = true
+		s.yielded.Store(0)
+		s.yield(c)
+		if first.Load() {
+			return
+		}
+	}
+	t.Error("nobody goes before a publish")
+}
+
+// What comes together is answered together, and what nobody has asked for is coalesced however often it is acknowledged.
+func TestWhoAsksIsAnsweredAtOnce(t *testing.T) {
+	s := &socket{guard: newListener(nil, Config{Coalesce: time.Hour}, &counters{})}
+	s.fresh = true
+	s.prompted()
+	s.prompted()
+	if got := s.earned.Load(); got != 2 {
+		t.Errorf("two that came together earn %d writes, want 2", got)
+	}
+	for range 1000 {
+		s.earn()
+	}
+	if got := s.earned.Load(); got > burst+1 {
+		t.Errorf("%d writes are earned without being spent", got)
+	}
+	s.refill = time.Now()
+	for n := range burst {
+		if !s.spend() {
+			t.Fatalf("only %d writes of a burst", n)
+		}
+	}
+	if s.spend() {
+		t.Error("more writes than a burst")
+	}
+	for typ, want := range map[byte]bool{packets.Publish: true, packets.Subscribe: true, packets.Pingreq: true, packets.Pubrec: true,
+		packets.Pubrel: true, packets.Puback: false, packets.Pubcomp: false} {
+		if got := asks(&packets.FixedHeader{Type: typ}); got != want {
+			t.Errorf("packet type %d asks for an answer: %v, want %v", typ, got, want)
+		}
+	}
+}
+
+// A client that takes one message at a time has the next one as soon as it has acknowledged.
+func TestAnAcknowledgementPaysForWhatItMakesRoomFor(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := newConn(ours, newListener(nil, Config{ConnectTimeout: patience, WriteBuffer: 1 << 20, Coalesce: time.Hour}, &counters{}), &entrance{})
+	defer c.abort()
+	go func() { _, _ = io.Copy(io.Discard, theirs) }()
+	c.flow.limit, c.flow.used = 1, 1
+	if err := c.acknowledged(); err != nil || c.earned.Load() != 0 {
+		t.Errorf("%d writes earned by what nothing waits for, %v", c.earned.Load(), err)
+	}
+	c.flow.used, c.flow.held = 1, []heldPacket{{id: 1, data: []byte{0x32, 6, 0, 1, 'a', 0, 1, 'x'}}}
+	c.tokens = 0
+	c.refill = time.Now()
+	if err := c.acknowledged(); err != nil {
+		t.Fatal(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.armed {
+		t.Error("what it has made room for waits")
+	}
 }

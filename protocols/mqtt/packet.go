@@ -172,7 +172,6 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 	if c == nil {
 		return pk, nil
 	}
-	c.yield()
 	if pk.FixedHeader.Qos == 2 {
 		h.keepTaken(cl, pk.PacketID)
 	}
@@ -181,9 +180,11 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 		return pk, packets.CodeSuccessIgnore
 	}
 	if !h.cfg.Intercept(pk.TopicName) {
-		all := pk // only what is passed on outlives this, and a packet is large
-		h.fanout(&message{pk: &all}, h.keepRetained(&all))
-		h.passed(c.info, &all)
+		h.yield(c)
+		m := h.message(pk)
+		h.fanout(m, h.keepRetained(m.pk))
+		h.passed(c.info, m.pk)
+		h.spare(m)
 		return pk, packets.CodeSuccessIgnore
 	}
 	in := publishOf(&pk)

@@ -45,6 +45,7 @@ type Server struct {
 	places    [16]sync.Mutex     // by client id: who comes and who goes, one at a time
 
 	begun   time.Time
+	yielded atomic.Int64 // when a publish last let others go first, see now
 	closing atomic.Bool
 	once    sync.Once
 	done    chan struct{}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,6 +38,7 @@ type socket struct {
 	inErr   error
 	parked  bool // the reader has waited for what it reads now
 	begun   bool // something was read
+	fresh   bool // of what was read nothing has been asked yet
 	taken   bool // CONNECT was
 
 	mu      sync.Mutex
@@ -47,6 +49,7 @@ type socket struct {
 	closed  bool
 	gone    bool // the descriptor is closed
 	tokens  int
+	earned  atomic.Int32 // tokens, not among those yet; whoever reads has no lock
 	refill  time.Time
 	timer   *time.Timer
 }
@@ -130,6 +133,9 @@ func (s *socket) spend() bool {
 	if n := now.Sub(s.refill) / interval; n > 0 {
 		s.tokens = int(min(int64(n)+int64(s.tokens), burst))
 		s.refill = now
+	}
+	if s.earned.Load() > 0 {
+		s.tokens = min(s.tokens+int(s.earned.Swap(0)), burst)
 	}
 	if s.tokens == 0 {
 		return false

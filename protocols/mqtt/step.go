@@ -17,6 +17,9 @@ func (s *Server) step(c *conn) (err error) {
 	if err := cl.ReadFixedHeader(&fh); err != nil {
 		return err
 	}
+	if asks(&fh) {
+		c.prompted()
+	}
 	if wait := s.charge(c, &fh); wait > 0 {
 		s.slow(cl, c, wait)
 	}
@@ -29,6 +32,12 @@ func (s *Server) step(c *conn) (err error) {
 	c.consumed(fh.Remaining)
 	c.refresh(cl.State.Keepalive)
 	return nil
+}
+
+// asks tells packets that are answered from those that are the end of a message; what an acknowledgement makes room for pays for
+// itself, see acknowledged.
+func asks(fh *packets.FixedHeader) bool {
+	return fh.Type != packets.Puback && fh.Type != packets.Pubcomp
 }
 
 func (s *Server) process(cl *mochi.Client, fh *packets.FixedHeader) error {
