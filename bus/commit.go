@@ -224,7 +224,7 @@ func (m *committer) ready() error {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(b.cfg.Dir, &fs); err == nil {
 		if free := fs.Bavail * uint64(fs.Bsize); free < uint64(b.cfg.Reserve) {
-			return Errorf(ResourceExhausted, "the disk has %d KiB left, and %d KiB of it are not for tracks", free>>10, b.cfg.Reserve>>10)
+			return Errorf(ResourceExhausted, "the disk has %d KiB left, and the last %d KiB are not for tracks", free>>10, b.cfg.Reserve>>10)
 		}
 	}
 	return nil

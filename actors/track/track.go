@@ -35,6 +35,7 @@ func define(read func() clock.Reading) actors.Kind {
 			{Class: "event", Leaf: "dropped", Message: &trackv1.Dropped{}},
 			{Class: "event", Leaf: "lost", Message: &trackv1.Lost{}},
 			{Class: "event", Leaf: "trouble", Message: &trackv1.Trouble{}},
+			{Class: "event", Leaf: "recovered", Message: &trackv1.Recovered{}},
 			{Class: "event", Leaf: "activity", Message: &trackv1.Activity{}},
 			{Class: "event", Leaf: "triggered", Message: &trackv1.Triggered{}},
 			{Class: "event", Leaf: "corrected", Message: &trackv1.Corrected{}},

@@ -208,6 +208,7 @@ func TestStoreFails(t *testing.T) {
 	cfg.Fields[0].From = "field/meter/+"
 	dropped := actorstest.Watch(r, "event/"+path+"/dropped", &trackv1.Dropped{})
 	trouble := actorstest.Watch(r, "event/"+path+"/trouble", &trackv1.Trouble{})
+	recovered := actorstest.Watch(r, "event/"+path+"/recovered", &trackv1.Recovered{})
 	cell := r.Start(path, track.Kind, cfg)
 	r.Until("ok", func() bool { return cell.State() == actors.OK })
 	all := read(t, r)
@@ -228,7 +229,7 @@ func TestStoreFails(t *testing.T) {
 		t.Errorf("it is %s", cell.State())
 	}
 	store.down.Store(false)
-	if m := actorstest.Next(t, trouble); m.Why != "" {
+	if m := actorstest.Next(t, recovered); !strings.Contains(m.Why, "the disk is full") {
 		t.Errorf("%v", m)
 	}
 	gone := actorstest.Next(t, dropped)

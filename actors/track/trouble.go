@@ -34,8 +34,8 @@ func (t *track) recovered(c *actors.Context) {
 	s := &t.store
 	t.tellDropped(c)
 	if s.trouble != "" {
+		c.Event("recovered", &trackv1.Recovered{Why: s.trouble, Waiting: uint64(len(s.waiting))})
 		s.trouble = ""
-		c.Event("trouble", &trackv1.Trouble{Waiting: uint64(len(s.waiting))})
 		t.say(c)
 	}
 	t.health(c)

@@ -745,10 +745,10 @@ func (x *Lost) GetWhy() string {
 	return ""
 }
 
-// Trouble is an event: the disk takes no records, or takes them again.
+// Trouble is an event: the disk takes no records.
 type Trouble struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why; empty if it takes them again.
+	// Why.
 	Why string `protobuf:"bytes,1,opt,name=why,proto3" json:"why,omitempty"`
 	// Records that wait in memory.
 	Waiting       uint64 `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"`
@@ -800,6 +800,61 @@ func (x *Trouble) GetWaiting() uint64 {
 	return 0
 }
 
+// Recovered is an event: the disk takes records again.
+type Recovered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why it took none.
+	Why string `protobuf:"bytes,1,opt,name=why,proto3" json:"why,omitempty"`
+	// Records that still wait in memory.
+	Waiting       uint64 `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recovered) Reset() {
+	*x = Recovered{}
+	mi := &file_track_v1_track_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recovered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recovered) ProtoMessage() {}
+
+func (x *Recovered) ProtoReflect() protoreflect.Message {
+	mi := &file_track_v1_track_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recovered.ProtoReflect.Descriptor instead.
+func (*Recovered) Descriptor() ([]byte, []int) {
+	return file_track_v1_track_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Recovered) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Recovered) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
 // Activity is an event: nothing is heard of the track any more, or something is
 // again.
 type Activity struct {
@@ -812,7 +867,7 @@ type Activity struct {
 
 func (x *Activity) Reset() {
 	*x = Activity{}
-	mi := &file_track_v1_track_proto_msgTypes[9]
+	mi := &file_track_v1_track_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +879,7 @@ func (x *Activity) String() string {
 func (*Activity) ProtoMessage() {}
 
 func (x *Activity) ProtoReflect() protoreflect.Message {
-	mi := &file_track_v1_track_proto_msgTypes[9]
+	mi := &file_track_v1_track_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +892,7 @@ func (x *Activity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Activity.ProtoReflect.Descriptor instead.
 func (*Activity) Descriptor() ([]byte, []int) {
-	return file_track_v1_track_proto_rawDescGZIP(), []int{9}
+	return file_track_v1_track_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Activity) GetHeard() bool {
@@ -860,7 +915,7 @@ type Triggered struct {
 
 func (x *Triggered) Reset() {
 	*x = Triggered{}
-	mi := &file_track_v1_track_proto_msgTypes[10]
+	mi := &file_track_v1_track_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +927,7 @@ func (x *Triggered) String() string {
 func (*Triggered) ProtoMessage() {}
 
 func (x *Triggered) ProtoReflect() protoreflect.Message {
-	mi := &file_track_v1_track_proto_msgTypes[10]
+	mi := &file_track_v1_track_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +940,7 @@ func (x *Triggered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Triggered.ProtoReflect.Descriptor instead.
 func (*Triggered) Descriptor() ([]byte, []int) {
-	return file_track_v1_track_proto_rawDescGZIP(), []int{10}
+	return file_track_v1_track_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Triggered) GetRecording() bool {
@@ -916,7 +971,7 @@ type Corrected struct {
 
 func (x *Corrected) Reset() {
 	*x = Corrected{}
-	mi := &file_track_v1_track_proto_msgTypes[11]
+	mi := &file_track_v1_track_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +983,7 @@ func (x *Corrected) String() string {
 func (*Corrected) ProtoMessage() {}
 
 func (x *Corrected) ProtoReflect() protoreflect.Message {
-	mi := &file_track_v1_track_proto_msgTypes[11]
+	mi := &file_track_v1_track_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +996,7 @@ func (x *Corrected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Corrected.ProtoReflect.Descriptor instead.
 func (*Corrected) Descriptor() ([]byte, []int) {
-	return file_track_v1_track_proto_rawDescGZIP(), []int{11}
+	return file_track_v1_track_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Corrected) GetBoot() string {
@@ -979,7 +1034,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_track_v1_track_proto_msgTypes[12]
+	mi := &file_track_v1_track_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1046,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_track_v1_track_proto_msgTypes[12]
+	mi := &file_track_v1_track_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1059,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_track_v1_track_proto_rawDescGZIP(), []int{12}
+	return file_track_v1_track_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Record) GetSequence() uint64 {
@@ -1074,7 +1129,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_track_v1_track_proto_msgTypes[13]
+	mi := &file_track_v1_track_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1141,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_track_v1_track_proto_msgTypes[13]
+	mi := &file_track_v1_track_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1154,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_track_v1_track_proto_rawDescGZIP(), []int{13}
+	return file_track_v1_track_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Value) GetName() string {
@@ -1224,7 +1279,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_track_v1_track_proto_msgTypes[14]
+	mi := &file_track_v1_track_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1291,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_track_v1_track_proto_msgTypes[14]
+	mi := &file_track_v1_track_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1304,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_track_v1_track_proto_rawDescGZIP(), []int{14}
+	return file_track_v1_track_proto_rawDescGZIP(), []int{15}
 }
 
 var File_track_v1_track_proto protoreflect.FileDescriptor
@@ -1315,6 +1370,9 @@ const file_track_v1_track_proto_rawDesc = "" +
 	"\x03why\x18\x03 \x01(\tR\x03why\"5\n" +
 	"\aTrouble\x12\x10\n" +
 	"\x03why\x18\x01 \x01(\tR\x03why\x12\x18\n" +
+	"\awaiting\x18\x02 \x01(\x04R\awaiting\"7\n" +
+	"\tRecovered\x12\x10\n" +
+	"\x03why\x18\x01 \x01(\tR\x03why\x12\x18\n" +
 	"\awaiting\x18\x02 \x01(\x04R\awaiting\" \n" +
 	"\bActivity\x12\x14\n" +
 	"\x05heard\x18\x01 \x01(\bR\x05heard\"?\n" +
@@ -1357,7 +1415,7 @@ func file_track_v1_track_proto_rawDescGZIP() []byte {
 	return file_track_v1_track_proto_rawDescData
 }
 
-var file_track_v1_track_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_track_v1_track_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_track_v1_track_proto_goTypes = []any{
 	(*Track)(nil),                 // 0: track.v1.Track
 	(*Field)(nil),                 // 1: track.v1.Field
@@ -1368,29 +1426,30 @@ var file_track_v1_track_proto_goTypes = []any{
 	(*Dropped)(nil),               // 6: track.v1.Dropped
 	(*Lost)(nil),                  // 7: track.v1.Lost
 	(*Trouble)(nil),               // 8: track.v1.Trouble
-	(*Activity)(nil),              // 9: track.v1.Activity
-	(*Triggered)(nil),             // 10: track.v1.Triggered
-	(*Corrected)(nil),             // 11: track.v1.Corrected
-	(*Record)(nil),                // 12: track.v1.Record
-	(*Value)(nil),                 // 13: track.v1.Value
-	(*Records)(nil),               // 14: track.v1.Records
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*Recovered)(nil),             // 9: track.v1.Recovered
+	(*Activity)(nil),              // 10: track.v1.Activity
+	(*Triggered)(nil),             // 11: track.v1.Triggered
+	(*Corrected)(nil),             // 12: track.v1.Corrected
+	(*Record)(nil),                // 13: track.v1.Record
+	(*Value)(nil),                 // 14: track.v1.Value
+	(*Records)(nil),               // 15: track.v1.Records
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
 }
 var file_track_v1_track_proto_depIdxs = []int32{
 	1,  // 0: track.v1.Track.fields:type_name -> track.v1.Field
-	15, // 1: track.v1.Track.flush:type_name -> google.protobuf.Duration
-	15, // 2: track.v1.Track.activity:type_name -> google.protobuf.Duration
+	16, // 1: track.v1.Track.flush:type_name -> google.protobuf.Duration
+	16, // 2: track.v1.Track.activity:type_name -> google.protobuf.Duration
 	2,  // 3: track.v1.Track.trigger:type_name -> track.v1.Trigger
-	15, // 4: track.v1.Field.period:type_name -> google.protobuf.Duration
-	15, // 5: track.v1.Field.min_interval:type_name -> google.protobuf.Duration
-	15, // 6: track.v1.Trigger.before:type_name -> google.protobuf.Duration
-	15, // 7: track.v1.Trigger.after:type_name -> google.protobuf.Duration
-	15, // 8: track.v1.Trigger.burst:type_name -> google.protobuf.Duration
-	16, // 9: track.v1.State.oldest:type_name -> google.protobuf.Timestamp
-	16, // 10: track.v1.Corrected.start:type_name -> google.protobuf.Timestamp
-	16, // 11: track.v1.Record.time:type_name -> google.protobuf.Timestamp
-	13, // 12: track.v1.Record.fields:type_name -> track.v1.Value
+	16, // 4: track.v1.Field.period:type_name -> google.protobuf.Duration
+	16, // 5: track.v1.Field.min_interval:type_name -> google.protobuf.Duration
+	16, // 6: track.v1.Trigger.before:type_name -> google.protobuf.Duration
+	16, // 7: track.v1.Trigger.after:type_name -> google.protobuf.Duration
+	16, // 8: track.v1.Trigger.burst:type_name -> google.protobuf.Duration
+	17, // 9: track.v1.State.oldest:type_name -> google.protobuf.Timestamp
+	17, // 10: track.v1.Corrected.start:type_name -> google.protobuf.Timestamp
+	17, // 11: track.v1.Record.time:type_name -> google.protobuf.Timestamp
+	14, // 12: track.v1.Record.fields:type_name -> track.v1.Value
 	3,  // 13: track.v1.TrackService.Record:input_type -> track.v1.RecordRequest
 	4,  // 14: track.v1.TrackService.Record:output_type -> track.v1.RecordResponse
 	14, // [14:15] is the sub-list for method output_type
@@ -1405,7 +1464,7 @@ func file_track_v1_track_proto_init() {
 	if File_track_v1_track_proto != nil {
 		return
 	}
-	file_track_v1_track_proto_msgTypes[13].OneofWrappers = []any{
+	file_track_v1_track_proto_msgTypes[14].OneofWrappers = []any{
 		(*Value_Number)(nil),
 		(*Value_Integer)(nil),
 		(*Value_Unsigned)(nil),
@@ -1418,7 +1477,7 @@ func file_track_v1_track_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_track_v1_track_proto_rawDesc), len(file_track_v1_track_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
