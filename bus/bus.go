@@ -17,7 +17,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const readyTimeout = 5 * time.Second
+// readyTimeout is for a server that starts, for the connections to it and for its streams. It takes milliseconds of a machine that does not stand still.
+const readyTimeout = 30 * time.Second
 
 // Bus is the running server and the gateway's own in-process connection to it.
 type Bus struct {
@@ -186,6 +187,7 @@ func (b *Bus) pipe(name string, c *Conn) (*nats.Conn, error) {
 	return nats.Connect("",
 		nats.InProcessServer(&b.server),
 		nats.Name(name),
+		nats.Timeout(readyTimeout),
 		nats.Nkey(me.public, me.pair.Sign),
 		nats.CustomInboxPrefix(inboxGateway),
 		nats.IgnoreAuthErrorAbort(),

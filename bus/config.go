@@ -118,7 +118,7 @@ func (c Config) serverOptions(door server.Authentication) (*server.Options, erro
 		MaxClosedClients:       16, // kept for the monitoring port, which is not open
 		MaxConn:                maxClients,
 		MaxSubs:                65_536,
-		WriteDeadline:          2 * time.Second,
+		WriteDeadline:          writeDeadline,
 		PingInterval:           30 * time.Second,
 		AuthTimeout:            5,
 		StoreDir:               c.Dir,
@@ -151,6 +151,10 @@ func (c Config) serverOptions(door server.Authentication) (*server.Options, erro
 	}
 	return o, nil
 }
+
+// writeDeadline is after what time a client that takes nothing is cut off. So are the gateway's own connections, and with them what is on its way,
+// when the whole machine stands still for as long as that; and a server that stops waits so long for a client that is stuck.
+const writeDeadline = 8 * time.Second
 
 // maxClients is how many connections there may be at once, those of this process included.
 const maxClients = 64

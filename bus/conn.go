@@ -30,7 +30,7 @@ const flushTimeout = 5 * time.Second
 // messages would be lost.
 const (
 	window     = 256 << 10
-	windowWait = 100 * time.Millisecond
+	windowWait = time.Second
 )
 
 // Conn is a connection to a bus: the gateway's own (Bus.Conn) or a dialled one.
@@ -102,7 +102,7 @@ func (c *Conn) Publish(subject string, m proto.Message) error {
 }
 
 // PublishRaw sends payload as it is. It waits for no answer, though a publisher
-// faster than the server is held back by milliseconds, up to 100 ms where the process gets no processor. While the server restarts messages are kept, up to 4 MiB, and then refused with an error.
+// faster than the server is held back by milliseconds, up to 1 s where the process gets no processor. While the server restarts messages are kept, up to 4 MiB, and then refused with an error.
 func (c *Conn) PublishRaw(subject, typ string, payload []byte) error {
 	return c.PublishHeader(subject, typ, nil, payload)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -188,13 +189,16 @@ func (b *Bus) Review(still func(Guest) (Guest, error)) []Cut {
 	b.mu.Unlock()
 	cuts := map[string]*Cut{}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	for id, g := range e.guests {
+	guests := maps.Clone(e.guests)
+	e.mu.Unlock()
+	for id, g := range guests { // without the lock: the server tells of its clients while it lets them in and while it ends them
 		is, err := still(g)
 		if err == nil && is.same(g) {
 			continue
 		}
+		e.mu.Lock()
 		delete(e.guests, id)
+		e.mu.Unlock()
 		if e.srv.DisconnectClientByID(id) != nil {
 			continue // has gone by himself
 		}

@@ -266,6 +266,22 @@ func TestReview(t *testing.T) {
 	receive(t, gone["otto"])
 }
 
+// However long it takes to say who may stay, others come in meanwhile.
+func TestReviewKeepsNobodyOut(t *testing.T) {
+	b, h, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})
+	guest(t, b, "anna")
+	asked := 0
+	cuts := b.Review(func(g bus.Guest) (bus.Guest, error) {
+		if asked++; asked == 1 {
+			guest(t, b, "otto", nats.Timeout(patience))
+		}
+		return h.still(g)
+	})
+	if asked == 0 || len(cuts) != 0 {
+		t.Errorf("%d were asked about, and cut off: %+v", asked, cuts)
+	}
+}
+
 // The connections of one whose time is over end then.
 func TestGuestsExpire(t *testing.T) {
 	b, _, _ := guarded(t, bus.Guest{Name: "anna", Expires: time.Now().Add(200 * time.Millisecond)})

@@ -163,8 +163,10 @@ func (k *KV) follow(ctx context.Context, w jetstream.KeyWatcher, pattern string,
 				_ = w.Stop()
 			}
 			return
-		case e := <-updates:
-			if e != nil && e.Revision() > seen {
+		case e, ok := <-updates:
+			if !ok { // the connection has ended
+				w = nil
+			} else if e != nil && e.Revision() > seen {
 				seen = e.Revision()
 				fn(entryOf(e))
 			}

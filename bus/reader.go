@@ -40,6 +40,7 @@ type Reader struct {
 	name     string
 	patterns []string
 	rewind   bool
+	came     uint64 // number of the last delivery since the place was rewound
 
 	mu      sync.Mutex
 	acked   uint64 // the last one; 0: none yet
@@ -130,28 +131,54 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 			return nil, err
 		}
 	}
-	consumer, err := r.conn.commit.bus.js.Consumer(ctx, streamTracks, r.name)
-	if err != nil {
-		return nil, r.failed("open", err)
-	}
+	doubt := false // a fetch was given up: what it was to bring may still go to nobody
 	for len(all) == 0 {
-		batch, err := consumer.FetchNoWait(most)
-		if err == nil {
-			all, err = r.drain(ctx, batch)
-		}
-		if err == nil && len(all) == 0 {
-			if batch, err = consumer.Fetch(1, jetstream.FetchContext(ctx)); err == nil {
-				all, err = r.drain(ctx, batch)
-			}
+		began := time.Now()
+		all, err = r.fetch(ctx, most, doubt)
+		doubt = !doubt && time.Since(began) > givenUp
+		switch {
+		case errors.Is(err, errMissed):
+			err = r.Rewind(ctx)
+		case err != nil:
+			err = r.failed("read", r.conn.reason(ctx, err))
+		case ctx.Err() != nil && len(all) == 0:
+			err = r.failed("read", ctx.Err())
 		}
 		if err != nil {
-			return nil, r.failed("read", r.conn.reason(ctx, err))
-		}
-		if ctx.Err() != nil && len(all) == 0 {
-			return nil, r.failed("read", ctx.Err())
+			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// givenUp is what a fetch takes at least that the library gives up: it does so, without a word, when the server has been silent for a second.
+const givenUp = time.Second / 2
+
+// errMissed says that a delivery went to nobody, for the fetch that had asked for it was given up. It counts as delivered all the same: to
+// acknowledge what comes after it would be to lose it.
+var errMissed = errors.New("a delivery did not arrive")
+
+// fetch brings what there is, and waits for the next message if that is nothing beyond doubt.
+func (r *Reader) fetch(ctx context.Context, most int, doubt bool) (all []Stored, err error) {
+	consumer, err := r.conn.commit.bus.js.Consumer(ctx, streamTracks, r.name)
+	if err != nil {
+		return nil, err
+	}
+	if consumer.CachedInfo().Delivered.Consumer != r.came {
+		return nil, errMissed
+	}
+	began := time.Now()
+	batch, err := consumer.FetchNoWait(most)
+	if err == nil {
+		all, err = r.drain(ctx, batch)
+	}
+	if err != nil || len(all) > 0 || doubt || time.Since(began) > givenUp {
+		return all, err
+	}
+	if batch, err = consumer.Fetch(1, jetstream.FetchContext(ctx)); err == nil {
+		all, err = r.drain(ctx, batch)
+	}
+	return all, err
 }
 
 // drain takes what a fetch brings.
@@ -162,6 +189,10 @@ func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Sto
 		if err != nil {
 			return nil, err
 		}
+		if meta.Sequence.Consumer != r.came+1 {
+			return nil, errMissed
+		}
+		r.came = meta.Sequence.Consumer
 		s := Stored{Seq: meta.Sequence.Stream, Time: meta.Timestamp, ContentType: contentType(first(m.Headers(), headerType)), Data: m.Data()}
 		if a, err := ParseSubject(m.Subject()); err == nil {
 			s.Path = a.Path
@@ -214,7 +245,7 @@ func (r *Reader) Rewind(ctx context.Context) error {
 		return r.failed("rewind", r.conn.reason(ctx, err))
 	}
 	r.mu.Lock()
-	r.rewind, r.unacked = false, nil
+	r.rewind, r.came, r.unacked = false, 0, nil
 	r.mu.Unlock()
 	return nil
 }

@@ -1,0 +1,40 @@
+package bus
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"testing/synctest"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ended is the watcher of a connection that has ended.
+type ended struct {
+	jetstream.KeyWatcher
+	asked func()
+}
+
+func (w ended) Updates() <-chan jetstream.KeyValueEntry {
+	w.asked()
+	none := make(chan jetstream.KeyValueEntry)
+	close(none)
+	return none
+}
+
+// Who watches a bus that has ended takes no processor until he stops.
+func TestWatcherOfAnEndedBusRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		asked := 0
+		w := ended{asked: func() {
+			if asked++; asked > 1 {
+				t.Error("it asks again and again")
+				runtime.Goexit()
+			}
+		}}
+		go (&KV{}).follow(ctx, w, ">", nil, nil)
+		synctest.Wait()
+		cancel()
+	})
+}
