@@ -54,7 +54,7 @@ func TestListAndMay(t *testing.T) {
 	r := actorstest.New(t)
 	r.Start(path, accesscontrol.Kind, config())
 	var got []string
-	r.Until("a list", func() bool {
+	r.Until("a list and a policy", func() bool {
 		l, err := actorstest.Call(r, path, "List", &accessv1.ListRequest{}, &accessv1.ListResponse{})
 		if err != nil {
 			return false
@@ -63,7 +63,8 @@ func TestListAndMay(t *testing.T) {
 		for _, id := range l.Identities {
 			got = append(got, id.Name+" "+strings.Join(id.Proofs, "+")+" "+id.Status)
 		}
-		return true
+		_, err = actorstest.Call(r, path, "May", &accessv1.MayRequest{Identity: "anna", Topic: "x"}, &accessv1.MayResponse{})
+		return err == nil // who is revoked is known
 	})
 	if all := strings.Join(got, ", "); all != "anna password in-force, past token expired" {
 		t.Errorf("listed %q", all)

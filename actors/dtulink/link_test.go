@@ -14,6 +14,7 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/dtulink"
 	"gatewayd/actors/dtulistener"
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/modbus/wire"
@@ -48,12 +49,7 @@ func dtus(t *testing.T) string {
 // listening starts a listener and gives its address.
 func listening(t *testing.T, r *actorstest.Rig, cfg *modbusv1.DtuListener) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Listen = l.Addr().String()
-	_ = l.Close()
+	cfg.Listen = "127.0.0.1:" + freeport.Port(t)
 	cell := r.Start(dtus(t), dtulistener.Kind, cfg)
 	r.Until("listening", func() bool { return cell.State() == actors.OK })
 	return cfg.Listen

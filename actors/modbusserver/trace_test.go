@@ -155,7 +155,14 @@ func TestATraceIsFiltered(t *testing.T) {
 		ask(1, modbus.ReadHoldingRegisters, 4)
 		return len(all.of("sent")) > 0 && len(filtered.of("sent")) > 0
 	})
-	n := len(all.all())
+	ask(1, modbus.ReadHoldingRegisters, 6) // what was asked until they listened comes before this
+	n := 0
+	r.Until("that has come", func() bool {
+		n = 1 + slices.IndexFunc(all.all(), func(m *modbusv1.MastersServiceTraceResponse) bool {
+			return m.Frame.Direction == "sent" && strings.HasPrefix(m.Frame.Text, "read holding registers 6+2")
+		})
+		return n > 0
+	})
 	ask(1, modbus.ReadInputRegisters, 4)
 	ask(2, modbus.ReadHoldingRegisters, 4)
 	ask(1, modbus.ReadHoldingRegisters, 9)

