@@ -1,11 +1,13 @@
 """A pymodbus server with the meter's contents: server.py tcp PORT | udp PORT | rtu TTY | ascii TTY, or rtu-tcp PORT and the like.
 But over plain TCP it is silent for units that are not there."""
+import signal
 import sys
 from pymodbus.datastore import ModbusSequentialDataBlock as Block, ModbusServerContext, ModbusSlaveContext
 from pymodbus.device import ModbusDeviceIdentification
 from pymodbus.server import StartSerialServer, StartTcpServer, StartUdpServer
 from pymodbus.transaction import ModbusAsciiFramer, ModbusRtuFramer, ModbusSocketFramer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests end it so, also those that were begun in the background
 kind, where = sys.argv[1:]
 meter = ModbusSlaveContext(
     hr=Block(0, list(range(200))), ir=Block(0, [1000 + i for i in range(200)]),
