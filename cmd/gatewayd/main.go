@@ -35,22 +35,33 @@ func execute() int {
 		fmt.Fprintln(os.Stderr, "gatewayd: told to stop twice: leaving at once")
 		os.Exit(1)
 	}()
-	cmd, err := command().ExecuteContextC(ctx)
+	serve, err := parsed(ctx)
+	if err == nil && serve != nil {
+		err = marked(serve(ctx))
+	}
 	if err == nil {
 		return 0
 	}
-	text := err.Error()
-	if e := (exit{}); !errors.As(err, &e) {
-		text = fmt.Sprintf("%s (see %s --help)", mistyped(cmd, text), cmd.CommandPath())
-	}
-	if text != "" {
+	if text := err.Error(); text != "" {
 		fmt.Fprintln(os.Stderr, "gatewayd: "+text)
 	}
 	return exitCode(err)
 }
 
+// serving is what a command goes on with for years. The tree of commands is garbage then: its flags take 150 KB.
+type serving func(context.Context) error
+
+// parsed reads the command line and does what it says, but for what it goes on with.
+func parsed(ctx context.Context) (serve serving, err error) {
+	cmd, err := command(&serve).ExecuteContextC(ctx)
+	if e := (exit{}); err != nil && !errors.As(err, &e) {
+		err = usage("%s (see %s --help)", mistyped(cmd, err.Error()), cmd.CommandPath())
+	}
+	return serve, err
+}
+
 // command is the tree of all commands.
-func command() *cobra.Command {
+func command(serve *serving) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "gatewayd",
 		Short:         "The gateway daemon for industrial sites that nobody visits",
@@ -61,7 +72,7 @@ func command() *cobra.Command {
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
 		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
-	for _, c := range []*cobra.Command{runCommand(), checkCommand(), claimCommand(), demoCommand()} {
+	for _, c := range []*cobra.Command{runCommand(serve), checkCommand(), claimCommand(), demoCommand()} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}
@@ -80,22 +91,24 @@ func command() *cobra.Command {
 	return root
 }
 
-// mark tells errors of running a command (exit code 1) from those of a command
-// line that cobra refuses (exit code 2).
+// mark marks the errors of all commands.
 func mark(c *cobra.Command) {
 	if run := c.RunE; run != nil {
-		c.RunE = func(cmd *cobra.Command, args []string) error {
-			err := run(cmd, args)
-			var e exit
-			if err == nil || errors.As(err, &e) {
-				return err
-			}
-			return exit{err, 1}
-		}
+		c.RunE = func(cmd *cobra.Command, args []string) error { return marked(run(cmd, args)) }
 	}
 	for _, sub := range c.Commands() {
 		mark(sub)
 	}
+}
+
+// marked tells errors of running a command (exit code 1) from those of a command
+// line that cobra refuses (exit code 2).
+func marked(err error) error {
+	var e exit
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	return exit{err, 1}
 }
 
 // exit is an error with an exit code of its own; 2 is a wrong config or command

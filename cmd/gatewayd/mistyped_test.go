@@ -22,7 +22,7 @@ func TestMistyped(t *testing.T) {
 		"tree --timeout bananas":   `invalid argument "bananas" for "--timeout" flag: time: invalid duration "bananas"`,
 		"completion bash nonsense": `write it as: gatewayd completion bash`,
 	} {
-		root := command()
+		root := command(new(serving))
 		root.SetArgs(strings.Fields(line))
 		cmd, err := root.ExecuteC()
 		if err == nil {

@@ -13,18 +13,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func runCommand() *cobra.Command {
+func runCommand(serve *serving) *cobra.Command {
 	var file, dir, level string
 	cmd := &cobra.Command{
 		Use:   "run --config gateway.toml",
 		Short: "Run the gateway",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			log, err := logger(level)
 			if err != nil {
 				return usage("%v", err)
 			}
-			return run(cmd.Context(), file, dir, log)
+			*serve = func(ctx context.Context) error { return run(ctx, file, dir, log) }
+			return nil
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "gateway.toml", "config file")
