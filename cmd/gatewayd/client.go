@@ -31,7 +31,7 @@ type client struct {
 	asJSON                     bool
 	fleet                      bool // server is a hub, and key what lets in there
 	proof                      proof
-	cmd                        *cobra.Command // whose flags they are
+	cmd                        *cobra.Command // that runs with these flags; nil: they are being completed, and nobody is asked for anything
 
 	conn *bus.Conn
 }
@@ -39,7 +39,7 @@ type client struct {
 // flags adds what all commands that reach a gateway share.
 func (c *client) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	c.cmd = cmd
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) { c.cmd = cmd } // not before: the library never forgets who completes a flag
 	f.DurationVar(&c.timeout, "timeout", 10*time.Second, "longest wait for the gateway")
 	f.BoolVar(&c.asJSON, "json", false, "print JSON")
 	if c.fleet {
