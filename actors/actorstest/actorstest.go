@@ -29,6 +29,7 @@ const Patience = 30 * time.Second
 type Rig struct {
 	t       testing.TB
 	Bus     *bus.Conn // nil in virtual time
+	record  *Recorder // nil but in virtual time
 	Listens string    // host:port of the bus, if it listens
 	System  *actors.System
 	parent  *actor.PID
@@ -76,7 +77,7 @@ func begin(t testing.TB, cfg bus.Config, over func(*bus.Conn) actors.Bus) *Rig {
 func NewVirtual(t *testing.T) (*Rig, *Recorder) {
 	t.Helper()
 	b := &Recorder{}
-	r := &Rig{t: t, System: actors.NewSystem(Gateway, b, slog.New(slog.DiscardHandler)), Faults: make(chan *actors.Fault, 64)}
+	r := &Rig{t: t, record: b, System: actors.NewSystem(Gateway, b, slog.New(slog.DiscardHandler)), Faults: make(chan *actors.Fault, 64)}
 	r.parent = spawnParent(t, r.System, r.Faults, false)
 	return r, b
 }
@@ -142,11 +143,18 @@ func (p peer) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// Call sends a command over the bus and returns the answer.
+// Call sends a command over the bus, in virtual time straight to the actor, and returns the answer.
 func Call[T proto.Message](r *Rig, path, method string, req proto.Message, resp T) (T, error) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
+	if r.Bus == nil {
+		got, err := r.System.Call(ctx, path, method, req)
+		if m, ok := got.(T); ok {
+			proto.Merge(resp, m)
+		}
+		return resp, err
+	}
 	err := r.Bus.Call(ctx, bus.Subject(Gateway, bus.Cmd, path, method), req, resp)
 	return resp, err
 }
@@ -160,16 +168,27 @@ func Watch[T proto.Message](r *Rig, filter string, empty T) <-chan T {
 		r.t.Fatal(err)
 	}
 	ch := make(chan T, 1<<14)
+	hear := func(subject string, v T) {
+		select {
+		case ch <- v:
+		default:
+			r.t.Errorf("%s: nobody reads %s", subject, filter)
+		}
+	}
+	if r.record != nil {
+		r.record.hear(func(p Published) {
+			if v, ok := p.Message.(T); ok && bus.Match(pattern, p.Subject) {
+				hear(p.Subject, v)
+			}
+		})
+		return ch
+	}
 	stop, err := r.Bus.Subscribe(pattern, func(m bus.Msg) {
 		v := empty.ProtoReflect().New().Interface().(T)
 		if err := m.Decode(v); err != nil {
 			r.t.Errorf("%s: %v", m.Subject, err)
 		}
-		select {
-		case ch <- v:
-		default:
-			r.t.Errorf("%s: nobody reads %s", m.Subject, filter)
-		}
+		hear(m.Subject, v)
 	})
 	if err != nil {
 		r.t.Fatal(err)

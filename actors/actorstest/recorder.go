@@ -9,10 +9,11 @@ import (
 	"gatewayd/bus"
 )
 
-// Recorder is a bus that remembers what was published and delivers nothing.
+// Recorder is a bus that remembers what was published and delivers it to tests alone, by Watch.
 type Recorder struct {
 	mu   sync.Mutex
 	all  []Published
+	ears []func(Published)
 	full bool
 }
 
@@ -29,8 +30,18 @@ func (r *Recorder) Publish(subject string, m proto.Message) error {
 	if r.full {
 		return bus.Errorf(bus.Unavailable, "the recorder is full")
 	}
-	r.all = append(r.all, Published{subject, proto.Clone(m)}) // an actor may use its message again
+	p := Published{subject, proto.Clone(m)} // an actor may use its message again
+	r.all = append(r.all, p)
+	for _, ear := range r.ears {
+		ear(p)
+	}
 	return nil
+}
+
+func (r *Recorder) hear(ear func(Published)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ears = append(r.ears, ear)
 }
 
 // Refuse makes it take nothing any more, or again.

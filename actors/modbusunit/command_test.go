@@ -102,42 +102,46 @@ func TestCommandsAreRefusedClearly(t *testing.T) {
 
 // A write whose answer does not come is sent once, and its caller is told that nobody knows.
 func TestAWriteWithoutAnswerIsUnsure(t *testing.T) {
-	d := meter(7)
-	r := plant(t, d)
-	noFault(t, r)
-	cfg := config()
-	cfg.Points = nil
-	r.Start(unitPath, modbusunit.Kind, cfg)
-	d.Behave(sim.Behaviour{Silent: true})
-	_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(5), Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
-	if want := "deadline_exceeded: unit 7: no answer: the write may or may not have been carried out"; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
-	}
-	if n := d.Counters().Writes; n != 1 {
-		t.Errorf("%d writes", n)
-	}
-	_, err = call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{})
-	if want := "deadline_exceeded: unit 7: no answer"; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
-	}
+	virtually(t, func(t *testing.T) {
+		d := meter(7)
+		r := piped(t, d)
+		noFault(t, r)
+		cfg := config()
+		cfg.Points = nil
+		r.Start(unitPath, modbusunit.Kind, cfg)
+		d.Behave(sim.Behaviour{Silent: true})
+		_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(5), Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
+		if want := "deadline_exceeded: unit 7: no answer: the write may or may not have been carried out"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		if n := d.Counters().Writes; n != 1 {
+			t.Errorf("%d writes", n)
+		}
+		_, err = call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{})
+		if want := "deadline_exceeded: unit 7: no answer"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	})
 }
 
 // A device that hangs up while it writes has perhaps written; nobody writes again.
 func TestAWriteIsNeverRepeated(t *testing.T) {
-	d := meter(7)
-	r := plant(t, d)
-	noFault(t, r)
-	cfg := config()
-	cfg.Points = nil
-	r.Start(unitPath, modbusunit.Kind, cfg)
-	d.Behave(sim.Behaviour{Lie: sim.Truncated, Hangup: true})
-	for range 3 {
-		before := d.Counters().Writes
-		_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(5), Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
-		if err == nil || d.Counters().Writes > before+1 {
-			t.Fatalf("%v after %d writes", err, d.Counters().Writes-before)
+	virtually(t, func(t *testing.T) {
+		d := meter(7)
+		r := piped(t, d)
+		noFault(t, r)
+		cfg := config()
+		cfg.Points = nil
+		r.Start(unitPath, modbusunit.Kind, cfg)
+		d.Behave(sim.Behaviour{Lie: sim.Truncated, Hangup: true})
+		for range 3 {
+			before := d.Counters().Writes
+			_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(5), Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
+			if err == nil || d.Counters().Writes > before+1 {
+				t.Fatalf("%v after %d writes", err, d.Counters().Writes-before)
+			}
 		}
-	}
+	})
 }
 
 // A unit that does not know function 22 has its bits written by reading first.
@@ -166,53 +170,57 @@ func TestBitsOfAnOldDevice(t *testing.T) {
 }
 
 func TestACallReachesTheDeviceInTime(t *testing.T) {
-	d := meter(7)
-	r := plant(t, d)
-	noFault(t, r)
-	cfg := config()
-	cfg.Timeout, cfg.Points = ms(5000), nil
-	r.Start(unitPath, modbusunit.Kind, cfg)
-	if _, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{}); err != nil {
-		t.Fatal(err) // the connection is there
-	}
-	d.Behave(sim.Behaviour{Silent: true})
-	ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
-	defer cancel()
-	_, err := r.System.Call(ctx, unitPath, "WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(0), Values: []bool{true}})
-	if err == nil || !strings.Contains(err.Error(), "may or may not") {
-		t.Errorf("a caller with less patience than the unit hears %v", err)
-	}
+	virtually(t, func(t *testing.T) {
+		d := meter(7)
+		r := piped(t, d)
+		noFault(t, r)
+		cfg := config()
+		cfg.Timeout, cfg.Points = ms(5000), nil
+		r.Start(unitPath, modbusunit.Kind, cfg)
+		if _, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{}); err != nil {
+			t.Fatal(err) // the connection is there
+		}
+		d.Behave(sim.Behaviour{Silent: true})
+		ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
+		defer cancel()
+		_, err := r.System.Call(ctx, unitPath, "WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(0), Values: []bool{true}})
+		if err == nil || !strings.Contains(err.Error(), "may or may not") {
+			t.Errorf("a caller with less patience than the unit hears %v", err)
+		}
+	})
 }
 
 // Who cannot wait until the line is free hears that it is busy, and knows that nothing was sent.
 func TestALineThatIsBusy(t *testing.T) {
-	d := meter(7)
-	r := plant(t, d)
-	noFault(t, r)
-	cfg := config()
-	cfg.Timeout, cfg.Points = ms(60_000), nil
-	r.Start(unitPath, modbusunit.Kind, cfg)
-	d.Behave(sim.Behaviour{Silent: true})
-	first := make(chan error, 1)
-	long, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	go func() {
-		_, err := r.System.Call(long, unitPath, "ReadRegisters", &modbusv1.ReadRegistersRequest{Quantity: 1})
-		first <- err
-	}()
-	r.Until("the line is busy", func() bool { return d.Counters().Requests == 1 })
-	// The first occupies the line for longer than the second can wait.
-	short, cancelShort := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancelShort()
-	_, err := r.System.Call(short, unitPath, "WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(0), Values: []bool{true}})
-	if want := "resource_exhausted: unit 7: not sent: the line was busy for too long"; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
-	}
-	cancel()
-	<-first
-	if n := d.Counters().Requests; n != 1 {
-		t.Errorf("%d requests were sent", n)
-	}
+	virtually(t, func(t *testing.T) {
+		d := meter(7)
+		r := piped(t, d)
+		noFault(t, r)
+		cfg := config()
+		cfg.Timeout, cfg.Points = ms(60_000), nil
+		r.Start(unitPath, modbusunit.Kind, cfg)
+		d.Behave(sim.Behaviour{Silent: true})
+		first := make(chan error, 1)
+		long, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		go func() {
+			_, err := r.System.Call(long, unitPath, "ReadRegisters", &modbusv1.ReadRegistersRequest{Quantity: 1})
+			first <- err
+		}()
+		r.Until("the line is busy", func() bool { return d.Counters().Requests == 1 })
+		// The first occupies the line for longer than the second can wait.
+		short, cancelShort := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancelShort()
+		_, err := r.System.Call(short, unitPath, "WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(0), Values: []bool{true}})
+		if want := "resource_exhausted: unit 7: not sent: the line was busy for too long"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		cancel()
+		<-first
+		if n := d.Counters().Requests; n != 1 {
+			t.Errorf("%d requests were sent", n)
+		}
+	})
 }
 
 func TestALinkThatIsNotThere(t *testing.T) {

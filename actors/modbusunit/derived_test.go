@@ -75,34 +75,35 @@ func TestValuesMadeFromOthers(t *testing.T) {
 }
 
 func TestReportsChanges(t *testing.T) {
-	stood := watchStalls(t) // what is stale is a change, too
-	d := sim.NewDevice(7)
-	d.Put(sim.HoldingRegisters, 0, 100, 100, 1)
-	r := plant(t, d)
-	noFault(t, r)
-	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
-	r.Start(unitPath, modbusunit.Kind, &modbusv1.Unit{
-		Link: linkPath, Unit: 7, Every: ms(20), Timeout: ms(2000), MaxBackoff: ms(400), Report: &modbusv1.Report{On: "change"},
-		Points: []*modbusv1.Point{
-			{Name: "wide", Address: 0, Type: "uint16", Report: &modbusv1.Report{On: "change", DeadbandPercent: 10}},
-			{Name: "exact", Address: 1, Type: "uint16"},
-			{Name: "beat", Address: 2, Type: "uint16", Report: &modbusv1.Report{On: "change", Heartbeat: durationpb.New(100 * time.Millisecond)}},
-		},
-	})
-	first := actorstest.Next(t, data)
-	if len(first.Samples) != 3 || first.Sequence != 1 {
-		t.Fatalf("got %v", first)
-	}
-	for range 3 {
-		if s := actorstest.Next(t, data); (len(s.Samples) != 1 || s.Samples[0].Point != "beat") && !stood.excuse(s) {
-			t.Fatalf("got %v", s)
+	virtually(t, func(t *testing.T) {
+		d := sim.NewDevice(7)
+		d.Put(sim.HoldingRegisters, 0, 100, 100, 1)
+		r := piped(t, d)
+		noFault(t, r)
+		data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
+		r.Start(unitPath, modbusunit.Kind, &modbusv1.Unit{
+			Link: linkPath, Unit: 7, Every: ms(20), Timeout: ms(2000), MaxBackoff: ms(400), Report: &modbusv1.Report{On: "change"},
+			Points: []*modbusv1.Point{
+				{Name: "wide", Address: 0, Type: "uint16", Report: &modbusv1.Report{On: "change", DeadbandPercent: 10}},
+				{Name: "exact", Address: 1, Type: "uint16"},
+				{Name: "beat", Address: 2, Type: "uint16", Report: &modbusv1.Report{On: "change", Heartbeat: durationpb.New(100 * time.Millisecond)}},
+			},
+		})
+		first := actorstest.Next(t, data)
+		if len(first.Samples) != 3 || first.Sequence != 1 {
+			t.Fatalf("got %v", first)
 		}
-	}
-	d.Put(sim.HoldingRegisters, 0, 110, 101)
-	s := actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return sampleOf(s, "exact").GetNumber() == 101 })
-	if sampleOf(s, "wide").Point != "" && !stood.excuse(s) {
-		t.Errorf("got %v", s)
-	}
-	d.Put(sim.HoldingRegisters, 0, 111)
-	actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return sampleOf(s, "wide").GetNumber() == 111 })
+		for range 3 {
+			if s := actorstest.Next(t, data); len(s.Samples) != 1 || s.Samples[0].Point != "beat" {
+				t.Fatalf("got %v", s)
+			}
+		}
+		d.Put(sim.HoldingRegisters, 0, 110, 101)
+		s := actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return sampleOf(s, "exact").GetNumber() == 101 })
+		if sampleOf(s, "wide").Point != "" {
+			t.Errorf("got %v", s)
+		}
+		d.Put(sim.HoldingRegisters, 0, 111)
+		actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return sampleOf(s, "wide").GetNumber() == 111 })
+	})
 }

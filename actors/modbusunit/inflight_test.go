@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,49 +16,42 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/actors/tcplink"
+	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 // A device behind a slow network serves as many at a time as it may.
 func TestTransactionsInFlight(t *testing.T) {
-	const calls = 8
-	for n, delay := range map[uint32]time.Duration{1: 200 * time.Millisecond, calls: 3 * time.Second} {
-		d := meter(7)
-		r := actorstest.New(t)
-		noFault(t, r)
-		at, stop := listen(t, sim.NewPlant(d), "127.0.0.1:0")
-		defer stop()
-		r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: at, InFlight: n})
-		cfg := config()
-		cfg.Points, cfg.Timeout = nil, ms(20_000)
-		r.Start(unitPath, modbusunit.Kind, cfg)
-		if _, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{}); err != nil {
-			t.Fatal(err)
-		}
-		d.Behave(sim.Behaviour{Late: delay})
-		begin, before := time.Now(), d.Counters().Requests
-		var all sync.WaitGroup
-		var answered atomic.Int32
-		for i := range uint32(calls) {
-			all.Go(func() {
-				got, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 100 + i}, &modbusv1.ReadRegistersResponse{})
-				if err != nil || got.Values[0] != 100+i {
-					t.Errorf("%v %v", got, err)
-				}
-				answered.Add(1)
-			})
-		}
-		if n == calls { // one after the other, the last would arrive when all others are answered
-			r.Until("all have arrived", func() bool { return d.Counters().Requests-before == calls })
-			if n := answered.Load(); n > calls/2 {
-				t.Errorf("%d were answered before the last had arrived", n)
+	const calls, delay = 8, 500 * time.Millisecond
+	for _, n := range []uint32{1, calls} {
+		virtually(t, func(t *testing.T) {
+			d := meter(7)
+			r, _ := actorstest.NewVirtual(t)
+			noFault(t, r)
+			r.Start(linkPath, tcplink.Over(wiredTo(t, modbus.TCP, d)), &modbusv1.TcpLink{Address: "192.0.2.1", InFlight: n})
+			cfg := config()
+			cfg.Points, cfg.Timeout = nil, ms(20_000)
+			r.Start(unitPath, modbusunit.Kind, cfg)
+			if _, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{}); err != nil {
+				t.Fatal(err)
 			}
-		}
-		all.Wait()
-		if took := time.Since(begin); n == 1 && took < calls*delay {
-			t.Errorf("%d calls took %v one at a time", calls, took)
-		}
+			d.Behave(sim.Behaviour{Late: delay})
+			begin := time.Now()
+			var all sync.WaitGroup
+			for i := range uint32(calls) {
+				all.Go(func() {
+					got, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 100 + i}, &modbusv1.ReadRegistersResponse{})
+					if err != nil || got.Values[0] != 100+i {
+						t.Errorf("%v %v", got, err)
+					}
+				})
+			}
+			all.Wait()
+			if took, least := time.Since(begin), delay*calls/time.Duration(n); took < least || took > least+delay/2 {
+				t.Errorf("%d calls took %v, %d at a time", calls, took, n)
+			}
+		})
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -24,8 +23,7 @@ import (
 
 // A device that is slower than there is time for costs the slowest group its rhythm, says so, and gives it back.
 func TestAnOverloadedLinkShedsTheSlowestGroup(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // what was under way ends
+	virtually(t, func(t *testing.T) {
 		r, b := actorstest.NewVirtual(t)
 		d := meter(7)
 		d.Behave(sim.Behaviour{Delay: 200 * time.Millisecond})
@@ -97,29 +95,34 @@ func told[T proto.Message](b *actorstest.Recorder, class bus.Class, path, leaf s
 }
 
 func TestTheBudgetOfALink(t *testing.T) {
-	r := plant(t, meter(7), meter(8))
-	noFault(t, r)
-	second := config()
-	second.Unit, second.Latency = 8, ms(100)
-	r.Start(unitPath, modbusunit.Kind, config())
-	other := r.Start("field/plant/other", modbusunit.Kind, second)
-	ask := func(m *modbusv1.BudgetRequest) (*modbusv1.BudgetResponse, error) {
-		return actorstest.Call(r, linkPath, "Budget", m, &modbusv1.BudgetResponse{})
-	}
-	r.Until("both have shown what they take", func() bool {
-		b, err := ask(&modbusv1.BudgetRequest{})
-		return err == nil && len(b.Units) == 2 && b.Needed > 0 && b.Units[1].Latency.AsDuration() < 90*time.Millisecond
-	})
-	b, err := ask(&modbusv1.BudgetRequest{Like: unitPath, Every: durationpb.New(time.Hour)})
-	if err != nil || len(b.Units) != 1 || b.Units[0].GetRoom() < 1000 || b.Silent.GetUnit() == "" || b.Units[0].Groups[0].Requests != 4 {
-		t.Errorf("%v %v", b, err)
-	}
-	if _, err := ask(&modbusv1.BudgetRequest{Like: "field/plant/nobody"}); err == nil || !strings.Contains(err.Error(), "field/plant/nobody") {
-		t.Error(err)
-	}
-	r.Stop(other)
-	r.Until("who is gone asks for nothing", func() bool {
-		b, err := ask(&modbusv1.BudgetRequest{})
-		return err == nil && len(b.Units) == 1
+	virtually(t, func(t *testing.T) {
+		first, other := meter(7), meter(8)
+		first.Behave(sim.Behaviour{Delay: time.Millisecond})
+		other.Behave(sim.Behaviour{Delay: time.Millisecond})
+		r := piped(t, first, other)
+		noFault(t, r)
+		second := config()
+		second.Unit, second.Latency = 8, ms(100)
+		r.Start(unitPath, modbusunit.Kind, config())
+		cell := r.Start("field/plant/other", modbusunit.Kind, second)
+		ask := func(m *modbusv1.BudgetRequest) (*modbusv1.BudgetResponse, error) {
+			return actorstest.Call(r, linkPath, "Budget", m, &modbusv1.BudgetResponse{})
+		}
+		r.Until("both have shown what they take", func() bool {
+			b, err := ask(&modbusv1.BudgetRequest{})
+			return err == nil && len(b.Units) == 2 && b.Units[0].Latency.AsDuration() < 10*time.Millisecond && b.Units[1].Latency.AsDuration() < 90*time.Millisecond
+		})
+		b, err := ask(&modbusv1.BudgetRequest{Like: unitPath, Every: durationpb.New(time.Hour)})
+		if err != nil || len(b.Units) != 1 || b.Units[0].GetRoom() < 1000 || b.Silent.GetUnit() == "" || b.Units[0].Groups[0].Requests != 4 {
+			t.Errorf("%v %v", b, err)
+		}
+		if _, err := ask(&modbusv1.BudgetRequest{Like: "field/plant/nobody"}); err == nil || !strings.Contains(err.Error(), "field/plant/nobody") {
+			t.Error(err)
+		}
+		r.Stop(cell)
+		r.Until("who is gone asks for nothing", func() bool {
+			b, err := ask(&modbusv1.BudgetRequest{})
+			return err == nil && len(b.Units) == 1
+		})
 	})
 }

@@ -18,58 +18,59 @@ import (
 )
 
 func TestASilentUnitIsStaleThenProbedThenBack(t *testing.T) {
-	t.Parallel()
-	d := meter(7)
-	r := plant(t, d)
-	noFault(t, r)
-	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
-	cell := r.Start(unitPath, modbusunit.Kind, config())
-	before := actorstest.NextWhere(t, data, good)
-	d.Behave(sim.Behaviour{Silent: true})
-	lost := actorstest.NextWhere(t, data, cause("timeout"))
-	s := sampleOf(lost, "power")
-	if s.Quality != "stale" || s.GetNumber() != 1 || s.Time == nil || s.Time.AsTime().Before(before.Time.AsTime()) {
-		t.Errorf("stale sample: %v", s)
-	}
-	actorstest.NextWhere(t, data, cause("quarantined until "))
-	if h := cell.Health(); h.State != actors.Unreachable || !strings.HasPrefix(h.Cause, "no answer since ") || !strings.HasSuffix(h.Cause, ": timeout") {
-		t.Errorf("health %v", h)
-	}
-	asked, begin := d.Counters().Requests, time.Now()
-	for range 40 {
+	virtually(t, func(t *testing.T) {
+		d := meter(7)
+		r := piped(t, d)
+		noFault(t, r)
+		data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
+		cell := r.Start(unitPath, modbusunit.Kind, config())
+		before := actorstest.NextWhere(t, data, good)
+		d.Behave(sim.Behaviour{Silent: true})
+		lost := actorstest.NextWhere(t, data, cause("timeout"))
+		s := sampleOf(lost, "power")
+		if s.Quality != "stale" || s.GetNumber() != 1 || s.Time == nil || s.Time.AsTime().Before(before.Time.AsTime()) {
+			t.Errorf("stale sample: %v", s)
+		}
 		actorstest.NextWhere(t, data, cause("quarantined until "))
-	}
-	// The back-off doubles from 50 to 400 ms, a fifth less at random.
-	if n, most := d.Counters().Requests-asked, 4+time.Since(begin)/(320*time.Millisecond); n > int64(most) {
-		t.Errorf("%d probes within %v", n, time.Since(begin))
-	}
-	d.Behave(sim.Behaviour{})
-	eventually(t, data, good)
-	r.Until("ok", func() bool { return cell.State() == actors.OK })
+		if h := cell.Health(); h.State != actors.Unreachable || !strings.HasPrefix(h.Cause, "no answer since ") || !strings.HasSuffix(h.Cause, ": timeout") {
+			t.Errorf("health %v", h)
+		}
+		asked, begin := d.Counters().Requests, time.Now()
+		for range 40 {
+			actorstest.NextWhere(t, data, cause("quarantined until "))
+		}
+		// The back-off doubles from 50 to 400 ms, a fifth less at random.
+		if n, most := d.Counters().Requests-asked, 4+time.Since(begin)/(320*time.Millisecond); n > int64(most) {
+			t.Errorf("%d probes within %v", n, time.Since(begin))
+		}
+		d.Behave(sim.Behaviour{})
+		eventually(t, data, good)
+		r.Until("ok", func() bool { return cell.State() == actors.OK })
+	})
 }
 
 // Asked for by a person, a unit that is unreachable is tried once.
 func TestACallToAnUnreachableUnitIsTried(t *testing.T) {
-	t.Parallel()
-	d := meter(7)
-	r := plant(t, d)
-	noFault(t, r)
-	cfg := config()
-	cfg.MaxBackoff = ms(60_000)
-	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
-	cell := r.Start(unitPath, modbusunit.Kind, cfg)
-	d.Behave(sim.Behaviour{Silent: true})
-	r.Until("unreachable", func() bool { return cell.State() == actors.Unreachable })
-	d.Behave(sim.Behaviour{})
-	if _, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{}); err != nil {
-		t.Fatal(err)
-	}
-	actorstest.NextWhere(t, data, good)
+	virtually(t, func(t *testing.T) {
+		d := meter(7)
+		r := piped(t, d)
+		noFault(t, r)
+		cfg := config()
+		cfg.MaxBackoff = ms(60_000)
+		data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
+		cell := r.Start(unitPath, modbusunit.Kind, cfg)
+		d.Behave(sim.Behaviour{Silent: true})
+		r.Until("unreachable", func() bool { return cell.State() == actors.Unreachable })
+		d.Behave(sim.Behaviour{})
+		if _, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{}); err != nil {
+			t.Fatal(err)
+		}
+		actorstest.NextWhere(t, data, good)
+	})
 }
 
 // Whatever a device does wrong, a good sample holds the truth.
 func TestNoLieIsEverTold(t *testing.T) {
-	t.Parallel()
 	for name, b := range map[string]sim.Behaviour{
 		"wrong unit":     {Lie: sim.WrongUnit},
 		"wrong function": {Lie: sim.WrongFunction},
@@ -82,20 +83,21 @@ func TestNoLieIsEverTold(t *testing.T) {
 		"pieces":         {Pieces: 3, Pause: time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			d := meter(7)
-			r := plant(t, d)
-			noFault(t, r)
-			data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
-			cfg := config()
-			cfg.Timeout = ms(100)
-			r.Start(unitPath, modbusunit.Kind, cfg)
-			d.Behave(b)
-			for range 30 {
-				truth(t, actorstest.Next(t, data))
-			}
-			d.Behave(sim.Behaviour{})
-			eventually(t, data, good)
+			virtually(t, func(t *testing.T) {
+				d := meter(7)
+				r := piped(t, d)
+				noFault(t, r)
+				data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
+				cfg := config()
+				cfg.Timeout = ms(100)
+				r.Start(unitPath, modbusunit.Kind, cfg)
+				d.Behave(b)
+				for range 30 {
+					truth(t, actorstest.Next(t, data))
+				}
+				d.Behave(sim.Behaviour{})
+				eventually(t, data, good)
+			})
 		})
 	}
 }
@@ -110,66 +112,71 @@ func truth(t *testing.T, s *samplev1.Samples) {
 }
 
 func TestADeviceThatHangsUpIsReadAllTheSame(t *testing.T) {
-	stood := watchStalls(t)
-	d := meter(7)
-	d.Behave(sim.Behaviour{Hangup: true})
-	r := plant(t, d)
-	noFault(t, r)
-	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
-	r.Start(unitPath, modbusunit.Kind, config())
-	for range 20 {
-		if s := actorstest.Next(t, data); !good(s) && !stood.excuse(s) {
-			t.Fatal(s)
+	virtually(t, func(t *testing.T) {
+		d := meter(7)
+		d.Behave(sim.Behaviour{Hangup: true})
+		r := piped(t, d)
+		noFault(t, r)
+		data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
+		r.Start(unitPath, modbusunit.Kind, config())
+		for range 20 {
+			if s := actorstest.Next(t, data); !good(s) {
+				t.Fatal(s)
+			}
 		}
-	}
+	})
 }
 
 // One register that does not exist costs the others at most a few scans.
 func TestAHoleIsFound(t *testing.T) {
-	d := sim.NewDevice(7)
-	d.Put(sim.HoldingRegisters, 0, 0, 1, 2, 3)
-	d.Put(sim.HoldingRegisters, 5, 5, 6)
-	r := plant(t, d)
-	noFault(t, r)
-	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
-	cfg := config()
-	cfg.Points = nil
-	for i := range uint32(7) {
-		cfg.Points = append(cfg.Points, &modbusv1.Point{Name: fmt.Sprintf("p%d", i), Address: i})
-	}
-	cell := r.Start(unitPath, modbusunit.Kind, cfg)
-	s := actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool {
-		n := 0
-		for _, x := range s.Samples {
-			if x.Quality == "" {
-				n++
-			}
+	virtually(t, func(t *testing.T) {
+		d := sim.NewDevice(7)
+		d.Put(sim.HoldingRegisters, 0, 0, 1, 2, 3)
+		d.Put(sim.HoldingRegisters, 5, 5, 6)
+		r := piped(t, d)
+		noFault(t, r)
+		data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
+		cfg := config()
+		cfg.Points = nil
+		for i := range uint32(7) {
+			cfg.Points = append(cfg.Points, &modbusv1.Point{Name: fmt.Sprintf("p%d", i), Address: i})
 		}
-		return n == 6
+		cell := r.Start(unitPath, modbusunit.Kind, cfg)
+		s := actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool {
+			n := 0
+			for _, x := range s.Samples {
+				if x.Quality == "" {
+					n++
+				}
+			}
+			return n == 6
+		})
+		if x := sampleOf(s, "p4"); x.Cause != "exception 2: illegal data address" || x.Value != nil {
+			t.Errorf("p4: %v", x)
+		}
+		r.Until("degraded", func() bool {
+			return cell.State() == actors.Degraded && cell.Health().Cause == "1 of 7 points: exception 2: illegal data address"
+		})
+		if _, ok := cell.Worked(); !ok {
+			t.Error("a unit with one bad point has not worked")
+		}
 	})
-	if x := sampleOf(s, "p4"); x.Cause != "exception 2: illegal data address" || x.Value != nil {
-		t.Errorf("p4: %v", x)
-	}
-	r.Until("degraded", func() bool {
-		return cell.State() == actors.Degraded && cell.Health().Cause == "1 of 7 points: exception 2: illegal data address"
-	})
-	if _, ok := cell.Worked(); !ok {
-		t.Error("a unit with one bad point has not worked")
-	}
 }
 
 func TestNotANumberIsBad(t *testing.T) {
-	d := meter(7)
-	d.Put(sim.HoldingRegisters, 80, 0x7fc0, 0)
-	r := plant(t, d)
-	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
-	cfg := config()
-	cfg.Points = []*modbusv1.Point{{Name: "flow", Address: 80, Type: "float32"}}
-	r.Start(unitPath, modbusunit.Kind, cfg)
-	bad := func(s *samplev1.Samples) bool { return s.Samples[0].Quality == "bad" }
-	if s := actorstest.NextWhere(t, data, bad).Samples[0]; s.Cause == "" || s.Value != nil {
-		t.Error(s)
-	}
+	virtually(t, func(t *testing.T) {
+		d := meter(7)
+		d.Put(sim.HoldingRegisters, 80, 0x7fc0, 0)
+		r := piped(t, d)
+		data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
+		cfg := config()
+		cfg.Points = []*modbusv1.Point{{Name: "flow", Address: 80, Type: "float32"}}
+		r.Start(unitPath, modbusunit.Kind, cfg)
+		bad := func(s *samplev1.Samples) bool { return s.Samples[0].Quality == "bad" }
+		if s := actorstest.NextWhere(t, data, bad).Samples[0]; s.Cause == "" || s.Value != nil {
+			t.Error(s)
+		}
+	})
 }
 
 func TestTheLinkComesBack(t *testing.T) {
@@ -220,31 +227,32 @@ func TestTheAddressChangesLive(t *testing.T) {
 }
 
 func TestReconfigureKeepsTheSlotsOfOtherGroups(t *testing.T) {
-	stood := watchStalls(t)
-	r := plant(t, meter(7))
-	noFault(t, r)
-	slow := actorstest.Watch(r, "data/+/+/+/points", &samplev1.Samples{})
-	fast := actorstest.Watch(r, "data/+/+/+/fast", &samplev1.Samples{})
-	cfg := config()
-	cfg.Groups = []*modbusv1.ScanGroup{{Name: "fast", Every: ms(20)}}
-	cfg.Points[5].Group = "fast"
-	cell := r.Start(unitPath, modbusunit.Kind, cfg)
-	last := actorstest.NextWhere(t, slow, good)
-	begin, first := last.Time.AsTime(), last.Sequence
-	for i := range 20 {
-		next := proto.CloneOf(cfg)
-		next.Groups[0].Every = ms(20 + i)
-		next.Points[5].Scale = float64(i + 2)
-		cell.Reconfigure(next)
-		want := 1005 * float64(i+2)
-		actorstest.NextWhere(t, fast, func(s *samplev1.Samples) bool { return good(s) && s.Samples[0].GetNumber() == want })
-		last = actorstest.Next(t, slow)
-		if !good(last) && !stood.excuse(last) {
-			t.Fatal(last)
+	virtually(t, func(t *testing.T) {
+		r := piped(t, meter(7))
+		noFault(t, r)
+		slow := actorstest.Watch(r, "data/+/+/+/points", &samplev1.Samples{})
+		fast := actorstest.Watch(r, "data/+/+/+/fast", &samplev1.Samples{})
+		cfg := config()
+		cfg.Groups = []*modbusv1.ScanGroup{{Name: "fast", Every: ms(20)}}
+		cfg.Points[5].Group = "fast"
+		cell := r.Start(unitPath, modbusunit.Kind, cfg)
+		last := actorstest.NextWhere(t, slow, good)
+		begin, first := last.Time.AsTime(), last.Sequence
+		for i := range 20 {
+			next := proto.CloneOf(cfg)
+			next.Groups[0].Every = ms(20 + i)
+			next.Points[5].Scale = float64(i + 2)
+			cell.Reconfigure(next)
+			want := 1005 * float64(i+2)
+			actorstest.NextWhere(t, fast, func(s *samplev1.Samples) bool { return good(s) && s.Samples[0].GetNumber() == want })
+			last = actorstest.Next(t, slow)
+			if !good(last) {
+				t.Fatal(last)
+			}
 		}
-	}
-	due := float64(last.Time.AsTime().Sub(begin)) / float64(50*time.Millisecond)
-	if got := float64(last.Sequence - first); (got < due-1 || got > due+1) && !stood.between(begin, time.Now()) {
-		t.Errorf("%v slots where %v were due", got, due)
-	}
+		due := float64(last.Time.AsTime().Sub(begin)) / float64(50*time.Millisecond)
+		if got := float64(last.Sequence - first); got < due-1 || got > due+1 {
+			t.Errorf("%v slots where %v were due", got, due)
+		}
+	})
 }

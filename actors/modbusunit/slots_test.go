@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"gatewayd/actors"
@@ -63,8 +62,7 @@ func published(b *actorstest.Recorder, path string) (n int, last *samplev1.Sampl
 func TestAUnitThatFallsSilentKeepsItsSlots(t *testing.T) {
 	for _, every := range []int{100, 200, 1000, 10_000} {
 		t.Run(fmt.Sprint(every), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				t.Cleanup(func() { time.Sleep(time.Minute) })
+			virtually(t, func(t *testing.T) {
 				r, b := actorstest.NewVirtual(t)
 				d := meter(7)
 				alone(t, r, linkPath, d)
@@ -96,8 +94,7 @@ func TestAUnitThatFallsSilentKeepsItsSlots(t *testing.T) {
 
 // A change that the bus did not take, because it was restarting for too long, is published as soon as it does.
 func TestAChangeThatTheBusRefusedComesLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) })
+	virtually(t, func(t *testing.T) {
 		r, b := actorstest.NewVirtual(t)
 		d := meter(7)
 		alone(t, r, linkPath, d)
@@ -121,8 +118,7 @@ func TestAChangeThatTheBusRefusedComesLater(t *testing.T) {
 // A first scan misses no slot, wherever the grid lies; one that takes longer than
 // the period does later.
 func TestTheFirstScanMissesNoSlot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) })
+	virtually(t, func(t *testing.T) {
 		r, b := actorstest.NewVirtual(t)
 		for i := range 30 {
 			path, d := fmt.Sprintf("field/plant/unit-%d", i), meter(7)
