@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gatewayd/protocols/modbus"
@@ -135,25 +136,24 @@ func TestUnitsBesideALateOneAreServed(t *testing.T) {
 }
 
 func TestLies(t *testing.T) {
-	var asks []func()
 	for _, f := range framings {
 		for lie, name := range map[sim.Lie]string{sim.WrongUnit: "unit", sim.WrongFunction: "function", sim.WrongLength: "length"} {
-			d := meter(7)
-			l := linked(t, sim.NewPlant(d), f, modbus.Options{Timeout: time.Second})
-			d.Behave(sim.Behaviour{Lie: lie})
-			asks = append(asks, func() {
-				for _, r := range []modbus.Request{
-					{Unit: 7, Function: modbus.ReadHoldingRegisters, Quantity: 4},
-					{Unit: 7, Function: modbus.WriteSingleRegister, Address: 5, Data: []byte{1, 2}},
-				} {
-					if _, err := l.Do(context.Background(), r); !errors.Is(err, modbus.ErrMismatch) && !errors.Is(err, modbus.ErrCorrupt) {
+			for _, r := range []modbus.Request{
+				{Unit: 7, Function: modbus.ReadHoldingRegisters, Quantity: 4},
+				{Unit: 7, Function: modbus.WriteSingleRegister, Address: 5, Data: []byte{1, 2}},
+			} {
+				synctest.Test(t, func(t *testing.T) {
+					d := meter(7)
+					near, far := calm(t)
+					serve(t, sim.NewPlant(d), far, f)
+					d.Behave(sim.Behaviour{Lie: lie})
+					if _, err := modbus.NewLink(near, f, modbus.Options{}).Do(context.Background(), r); !errors.Is(err, modbus.ErrMismatch) && !errors.Is(err, modbus.ErrCorrupt) {
 						t.Errorf("%s, %s: %v: %v", f, name, r, err)
 					}
-				}
-			})
+				})
+			}
 		}
 	}
-	atOnce(asks)
 }
 
 func TestAnswersInPieces(t *testing.T) {
@@ -182,32 +182,35 @@ func TestAnswersInPieces(t *testing.T) {
 func TestPartialFrameThenSilence(t *testing.T) {
 	for _, f := range framings {
 		t.Run(f.String(), func(t *testing.T) {
-			t.Parallel()
-			d := meter(7)
-			l := linked(t, sim.NewPlant(d), f, modbus.Options{Late: time.Millisecond})
-			d.Behave(sim.Behaviour{Lie: sim.Truncated})
-			r := read(7, 0, 10)
-			r.Timeout = time.Second
-			_, err := l.Do(context.Background(), r)
-			if !errors.Is(err, modbus.ErrCorrupt) {
-				t.Errorf("half an answer: %v", err)
-			}
-			line := f == modbus.RTU || f == modbus.ASCII
-			if modbus.LinkLost(err) == line {
-				t.Errorf("lost = %v: %v", modbus.LinkLost(err), err)
-			}
-			d.Behave(sim.Behaviour{})
-			got, err := l.Do(context.Background(), read(7, 2, 3))
-			if !line {
-				if !modbus.LinkLost(err) {
-					t.Errorf("a lost link was used again: %v", err)
+			synctest.Test(t, func(t *testing.T) {
+				d := meter(7)
+				near, far := calm(t)
+				serve(t, sim.NewPlant(d), far, f)
+				l := modbus.NewLink(near, f, modbus.Options{Late: time.Millisecond})
+				d.Behave(sim.Behaviour{Lie: sim.Truncated})
+				r := read(7, 0, 10)
+				r.Timeout = time.Second
+				_, err := l.Do(context.Background(), r)
+				if !errors.Is(err, modbus.ErrCorrupt) {
+					t.Errorf("half an answer: %v", err)
 				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkMeter(t, read(7, 2, 3), got)
+				line := f == modbus.RTU || f == modbus.ASCII
+				if modbus.LinkLost(err) == line {
+					t.Errorf("lost = %v: %v", modbus.LinkLost(err), err)
+				}
+				d.Behave(sim.Behaviour{})
+				got, err := l.Do(context.Background(), read(7, 2, 3))
+				if !line {
+					if !modbus.LinkLost(err) {
+						t.Errorf("a lost link was used again: %v", err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkMeter(t, read(7, 2, 3), got)
+			})
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -16,7 +17,7 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-var noisePolls = flag.Int("noise-polls", 20_000, "polls of each way in TestNoWrongValueThroughNoise, a fifth of them with -short; a million for the figure")
+var noisePolls = flag.Int("noise-polls", 8_000, "polls of each way in TestNoWrongValueThroughNoise, half of them with -short; a million for the figure")
 
 // truth is what a register of a unit holds: no two that are likely to be taken for each other hold the same.
 func truth(unit uint8, address uint16) uint16 {
@@ -44,6 +45,7 @@ type port struct {
 	mu       sync.Mutex
 	come     [][]byte
 	where    int
+	ended    bool // nothing will come any more
 	deadline time.Time
 	wake     chan struct{}
 }
@@ -64,6 +66,13 @@ func (p *port) receive(frame []byte, where int) {
 	default:
 		p.come[0] = append(p.come[0], frame...)
 	}
+	p.mu.Unlock()
+	p.stir()
+}
+
+func (p *port) end() {
+	p.mu.Lock()
+	p.ended = true
 	p.mu.Unlock()
 	p.stir()
 }
@@ -104,11 +113,13 @@ func (p *port) Read(b []byte) (int, error) {
 				p.come = p.come[1:]
 			}
 		}
-		wait := time.Until(p.deadline)
+		wait, ended := time.Until(p.deadline), p.ended
 		p.mu.Unlock()
 		switch {
 		case n > 0:
 			return n, nil
+		case ended:
+			return 0, io.EOF
 		case wait <= 0:
 			return 0, os.ErrDeadlineExceeded
 		}
@@ -265,7 +276,7 @@ func poll(t *testing.T, b *babble, baud int) {
 	const timeout = 100 * time.Millisecond
 	polls, framing, faults := *noisePolls, b.framing, b.faults
 	if testing.Short() {
-		polls /= 5
+		polls /= 2
 	}
 	b.timeout = timeout
 	asks := rand.New(rand.NewPCG(2, uint64(framing)))

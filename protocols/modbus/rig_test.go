@@ -116,6 +116,26 @@ func linked(t testing.TB, p *sim.Plant, f modbus.Framing, o modbus.Options) *mod
 	return modbus.NewLink(near, f, o)
 }
 
+// calm is ends in virtual time, where nothing is lost or late by itself: within testing/synctest.
+func calm(t testing.TB) (near, far modbus.Conn) {
+	a, b := net.Pipe()
+	p := &port{Conn: a, wake: make(chan struct{}, 1)}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for chunk := make([]byte, 512); ; {
+			n, err := a.Read(chunk)
+			if err != nil {
+				p.end()
+				return
+			}
+			p.receive(chunk[:n], 0)
+		}
+	}()
+	t.Cleanup(func() { _, _ = a.Close(), b.Close(); <-over })
+	return p, b
+}
+
 // atOnce does all of what mostly waits, together.
 func atOnce(all []func()) {
 	var wg sync.WaitGroup

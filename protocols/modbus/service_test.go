@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gatewayd/protocols/modbus"
@@ -197,19 +198,18 @@ func TestMisbehavingServices(t *testing.T) {
 			"cut": {Lie: sim.Truncated}, "silent": {Silent: true}, "noisy": {Noise: 0.2, Seed: 3},
 		} {
 			t.Run(f.String()+" "+lie, func(t *testing.T) {
-				var asks []func()
 				for _, r := range requests {
-					d := equipped(7)
-					l := linked(t, sim.NewPlant(d), f, modbus.Options{})
-					r.Timeout = 20 * time.Millisecond
-					d.Behave(b)
-					asks = append(asks, func() {
-						if got, err := l.Do(context.Background(), r); err == nil || modbus.NotSent(err) {
+					synctest.Test(t, func(t *testing.T) {
+						d := equipped(7)
+						near, far := calm(t)
+						serve(t, sim.NewPlant(d), far, f)
+						d.Behave(b)
+						r.Timeout = 20 * time.Millisecond
+						if got, err := modbus.NewLink(near, f, modbus.Options{}).Do(context.Background(), r); err == nil || modbus.NotSent(err) {
 							t.Errorf("%v: %x %v", r, got.Data, err)
 						}
 					})
 				}
-				atOnce(asks)
 			})
 		}
 	}
@@ -217,31 +217,31 @@ func TestMisbehavingServices(t *testing.T) {
 
 // A late answer of one's own function is not taken for that of the next request.
 func TestLateServices(t *testing.T) {
-	d := equipped(7)
-	d.Queue(1, 1111)
-	d.Queue(2, 2222)
-	l := linked(t, sim.NewPlant(d), modbus.RTU, modbus.Options{Late: time.Second})
-	queue := func(address uint16, timeout time.Duration) ([]byte, error) {
-		got, err := l.Do(context.Background(), modbus.Request{Unit: 7, Function: modbus.ReadFIFOQueue, Address: address, Timeout: timeout})
-		return got.Data, err
-	}
-	d.Behave(sim.Behaviour{Late: 600 * time.Millisecond})
-	if _, err := queue(1, 50*time.Millisecond); !errors.Is(err, modbus.ErrTimeout) {
-		t.Fatal(err)
-	}
-	d.Behave(sim.Behaviour{})
-	for end := time.Now().Add(30 * time.Second); ; {
-		got, err := queue(2, 20*time.Second)
-		if err == nil {
-			if v := binary.BigEndian.Uint16(got); v != 2222 {
-				t.Fatalf("read %d", v)
-			}
-			return
+	synctest.Test(t, func(t *testing.T) {
+		d := equipped(7)
+		d.Queue(1, 1111)
+		d.Queue(2, 2222)
+		near, far := calm(t)
+		serve(t, sim.NewPlant(d), far, modbus.RTU)
+		l := modbus.NewLink(near, modbus.RTU, modbus.Options{Late: time.Second})
+		queue := func(address uint16, timeout time.Duration) ([]byte, error) {
+			got, err := l.Do(context.Background(), modbus.Request{Unit: 7, Function: modbus.ReadFIFOQueue, Address: address, Timeout: timeout})
+			return got.Data, err
 		}
-		if !errors.Is(err, modbus.ErrOwed) || time.Now().After(end) {
+		d.Behave(sim.Behaviour{Late: 600 * time.Millisecond})
+		if _, err := queue(1, 50*time.Millisecond); !errors.Is(err, modbus.ErrTimeout) {
 			t.Fatal(err)
 		}
-	}
+		d.Behave(sim.Behaviour{})
+		got, err := queue(2, 20*time.Second)
+		for errors.Is(err, modbus.ErrOwed) { // nothing was sent
+			<-time.After(10 * time.Millisecond)
+			got, err = queue(2, 20*time.Second)
+		}
+		if err != nil || binary.BigEndian.Uint16(got) != 2222 {
+			t.Errorf("read % x %v", got, err)
+		}
+	})
 }
 
 func TestBroadcastOfAFile(t *testing.T) {
