@@ -68,7 +68,7 @@ its doors open to the network, now that they are closed to strangers.`,
 	cmd.Flags().StringVar(&c.operator, "operator", "operator", "name of the first operator")
 	cmd.Flags().StringSliceVar(&c.hosts, "host", nil, "names and addresses by which clients reach the gateway (default what it is called, its addresses and, with --server, that)")
 	cmd.Flags().BoolVar(&c.plain, "plain", false, "no authority and no certificates: the doors stay unencrypted")
-	cmd.Flags().BoolVar(&c.open, "open", false, "doors that listen on the gateway alone listen on all its addresses then (default with --code)")
+	cmd.Flags().BoolVar(&c.open, "open", false, "doors that listen on the gateway alone listen on all its addresses then, but for those that are plain (default with --code)")
 	r.flags(cmd)
 	return cmd
 }
@@ -174,7 +174,6 @@ func usualPort(kind string) string {
 // written is the config of a claimed gateway: each table of a door gets the keys that it lacks, and who may come in stands at the end.
 func (c *claim) written(old, dir, hash string) string {
 	doorLine := regexp.MustCompile(`^(\s*)kind\s*=\s*["'](bus|mqtt-broker|http-server|claim-door)["']`)
-	listenLine := regexp.MustCompile(`^(\s*listen\s*=\s*["'])(?:127\.[0-9.]+|localhost|\[::1\])(:[0-9]+["'])`)
 	lines := strings.Split(strings.TrimRight(old, "\n"), "\n")
 	doors := slices.Clone(lines)
 	for i, line := range lines {
@@ -197,8 +196,8 @@ func (c *claim) written(old, dir, hash string) string {
 			if usual := usualPort(m[2]); c.open && usual != "" && !has["listen"] {
 				doors[i] += fmt.Sprintf("\n%slisten = %q", m[1], "0.0.0.0:"+usual)
 			}
-			for j := first; j < last && c.open; j++ {
-				doors[j] = listenLine.ReplaceAllString(doors[j], "${1}0.0.0.0$2")
+			if c.open {
+				openTable(doors, first, last)
 			}
 		}
 	}
@@ -234,9 +233,9 @@ func keysOfTable(lines []string, first, last int) map[string]bool {
 		key, _, _ := strings.Cut(line, "=")
 		has[strings.TrimSpace(key)] = true
 	}
-	table := strings.Trim(strings.TrimSpace(lines[first]), "[]")
+	table := tableName(lines[first])
 	for _, line := range lines {
-		if below, ok := strings.CutPrefix(strings.Trim(strings.TrimSpace(line), "[]"), table+"."); ok {
+		if below, ok := strings.CutPrefix(tableName(line), table+"."); ok {
 			has[below] = true
 		}
 	}

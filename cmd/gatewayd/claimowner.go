@@ -70,17 +70,22 @@ func hostsOf(his []string) []string {
 // doorsOf are where a gateway listens.
 func doorsOf(tree *config.Tree) (all []string) {
 	tree.Walk(func(n *config.Node) {
-		listen := ""
+		var at []string
 		switch m := n.Config.(type) {
 		case *gatewayv1.Bus:
-			listen = m.Listen
+			at = append(at, m.Listen)
 		case *mqttv1.Broker:
-			listen = m.Listen
+			at = append(at, m.Listen)
+			for _, d := range m.Doors {
+				at = append(at, d.Listen)
+			}
 		case *webv1.Server:
-			listen = m.Listen
+			at = append(at, m.Listen)
 		}
-		if listen != "" {
-			all = append(all, n.Kind+" "+listen)
+		for _, listen := range at {
+			if listen != "" {
+				all = append(all, n.Kind+" "+listen)
+			}
 		}
 	})
 	return all
