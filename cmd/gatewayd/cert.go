@@ -75,7 +75,7 @@ func issueCommand(dir *string) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  serial %x, until %s\n", a.File(o.Name+".pem"), c.SerialNumber, c.NotAfter.Format(time.DateOnly))
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  serial %032x, until %s\n", a.File(o.Name+".pem"), c.SerialNumber, c.NotAfter.Format(time.DateOnly))
 				return err
 			})
 		},
@@ -99,7 +99,7 @@ func renewCommand(dir *string) *cobra.Command {
 					if err != nil {
 						return err
 					}
-					fmt.Fprintf(cmd.OutOrStdout(), "%s  serial %x, until %s\n", a.File(name+".pem"), c.SerialNumber, c.NotAfter.Format(time.DateOnly))
+					fmt.Fprintf(cmd.OutOrStdout(), "%s  serial %032x, until %s\n", a.File(name+".pem"), c.SerialNumber, c.NotAfter.Format(time.DateOnly))
 				}
 				return nil
 			})
@@ -150,7 +150,7 @@ func revokeCommand(dir *string) *cobra.Command {
 			return withAuthority(*dir, func(a *pki.Authority) error {
 				all, err := a.Revoke(args[0], time.Now())
 				for _, c := range all {
-					fmt.Fprintf(cmd.OutOrStdout(), "revoked %s, serial %x\n", c.Subject.CommonName, c.SerialNumber)
+					fmt.Fprintf(cmd.OutOrStdout(), "revoked %s, serial %032x\n", c.Subject.CommonName, c.SerialNumber)
 				}
 				return err
 			})

@@ -250,6 +250,10 @@ func (c *claim) done(dir string) string {
 	}
 	fmt.Fprintf(&b, "  authority, for clients to trust:    %s\n", filepath.Join(dir, "ca.crt"))
 	fmt.Fprintf(&b, "  key and certificate of %-12s  %s\n", c.operator+":", filepath.Join(dir, c.operator+".pem"))
-	fmt.Fprintf(&b, "  try: gatewayd tree --ca %s --cert %s\n", filepath.Join(dir, "ca.crt"), filepath.Join(dir, c.operator+".pem"))
+	at := ""
+	if c.data != dataDir() {
+		at = " --data " + c.data
+	}
+	fmt.Fprintf(&b, "  try: gatewayd tree%s --ca %s --cert %s\n", at, filepath.Join(dir, "ca.crt"), filepath.Join(dir, c.operator+".pem"))
 	return b.String()
 }
