@@ -3,6 +3,7 @@ package bus_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"iter"
 	"slices"
 	"testing"
@@ -33,25 +34,34 @@ func TestCatalogue(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc, _ := outside(t, b, keys, bus.Observer)
-	ask := func(verb micro.Verb, name, id string) [][]byte {
+	// The protocol has no end marker; what is asked next is answered behind all that was asked before.
+	ask := func(verb micro.Verb, name, id string) (all [][]byte) {
 		t.Helper()
 		subject, err := micro.ControlSubject(verb, name, id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sub, err := nc.SubscribeSync(nats.NewInbox())
+		inbox := nats.NewInbox()
+		sub, err := nc.SubscribeSync(inbox + ".*")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = sub.Unsubscribe() }()
-		if err := nc.PublishRequest(subject, sub.Subject, nil); err != nil {
+		if err := nc.PublishRequest(subject, inbox+".answer", nil); err != nil {
 			t.Fatal(err)
 		}
-		var all [][]byte
+		if err := nc.PublishRequest("$SRV.PING.radio.radio/wlan0", inbox+".end", nil); err != nil {
+			t.Fatal(err)
+		}
 		for {
-			// The protocol has no end marker: micro tooling waits a moment too.
-			m, err := sub.NextMsg(200 * time.Millisecond)
+			m, err := sub.NextMsgWithContext(within(t))
+			if errors.Is(err, nats.ErrNoResponders) {
+				return all
+			}
 			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Subject == inbox+".end" {
 				return all
 			}
 			all = append(all, m.Data)

@@ -369,7 +369,7 @@ func TestDropped(t *testing.T) {
 	cell := r.Start(path, track.Kind, cfg)
 	r.Until("ok", func() bool { return cell.State() == actors.OK })
 	all := read(t, r)
-	values := map[string]float64{}
+	long := strings.Repeat("x", 10_000)
 	subject := bus.Subject(actorstest.Gateway, bus.Track, path, "records")
 	first := func() uint64 {
 		st, err := r.Bus.Track(t.Context(), subject)
@@ -381,10 +381,13 @@ func TestDropped(t *testing.T) {
 	}
 	n := 0
 	for ; first() < 5; n++ {
-		for i := range 500 {
-			values[fmt.Sprint("point-", i)] = float64(n)
+		m := &samplev1.Samples{Time: timestamppb.Now()}
+		for i := range 5 {
+			m.Samples = append(m.Samples, &samplev1.Sample{Point: fmt.Sprint("point-", i), Value: &samplev1.Sample_Text{Text: fmt.Sprint(n, long)}})
 		}
-		publish(t, r, "field/meter", time.Now(), values)
+		if err := r.Bus.Publish(bus.Subject(actorstest.Gateway, bus.Data, "field/meter", "points"), m); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for gone := uint64(0); gone < 4; { // told in one go or in several, as the writer and the disk went
 		told := actorstest.Next(t, dropped)
