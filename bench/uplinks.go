@@ -68,7 +68,7 @@ func uplinksIdle(_ context.Context, b *bench) error {
 	ready := func() bool {
 		for i := range idleUplinks {
 			s, err := uplinkStatus(context.Background(), w, fmt.Sprintf("uplinks/u%d", i))
-			if err != nil || s.State != "sending" || !s.Begun {
+			if err != nil || s.State != "idle" && s.State != "sending" || !s.Begun {
 				return false
 			}
 		}

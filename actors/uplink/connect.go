@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"gatewayd/actors"
@@ -77,7 +78,9 @@ func (e *engine) rest(c *actors.Context, now time.Time) {
 	was := e.resting
 	e.resting = ""
 	if until, quiet := e.hours.Until(now); quiet {
-		e.resting = "quiet hours until " + until.Format("15:04")
+		if e.resting = "quiet hours until " + until.Format("15:04"); until.Sub(now) > 24*time.Hour-time.Minute {
+			e.resting = "quiet hours, all day"
+		}
 		if e.resting != was {
 			c.OK()
 		}
@@ -138,7 +141,10 @@ func (e *engine) fail(c *actors.Context, err error) {
 // wrong notes what went wrong.
 func (e *engine) wrong(err error) {
 	e.error, e.failed = err.Error(), time.Now()
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		e.error = fmt.Sprintf("%s does not answer in time", e.far.Where)
+	case errors.Is(err, io.EOF):
+		e.error = fmt.Sprintf("%s has closed the connection", e.far.Where)
 	}
 }

@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,12 +13,11 @@ import (
 )
 
 // doubt is about a far end that refuses records: are they bad, and to be passed over, or does it refuse everything, as one does that is set up wrong, and
-// would be given the backlog to throw away? A refusal is believed only when the far end has taken another record since. Where none is known that it takes,
-// those behind are tried, one after another in their order, and then some from anywhere in the tracks, the newest first: more and more, with a pause in
-// between, for ever. What was refused meanwhile waits aside; it is tried once more when something was taken, and nothing of it is lost if all of it is then.
+// would be given the backlog to throw away? A refusal is believed only when the far end has taken another record since. So those behind are tried, one after
+// another in their order, then the newest that it once took, and where there is none some from anywhere in the tracks, the newest first: more and more, with a
+// pause in between, for ever. What was refused meanwhile waits aside; it is tried once more when something was taken, and none is lost that is taken then.
 type doubt struct {
 	credit   int       // so many refusals are believed
-	doubted  int       // of which it is to be seen whether they are
 	vouched  time.Time // when it last took something that shows it
 	attempts int       // since the last pause
 	rounds   int
@@ -39,7 +39,6 @@ func (e *engine) believe(c *actors.Context, m *far.Rejected) bool {
 		e.credit -= n
 		return true
 	}
-	e.doubted = n
 	for _, r := range m.Records {
 		if r.Index >= 0 && r.Index < len(e.origin) {
 			e.lane.at(e.origin[r.Index]).aside = true
@@ -48,39 +47,53 @@ func (e *engine) believe(c *actors.Context, m *far.Rejected) bool {
 	if len(m.Records) == 0 {
 		e.lane.at(e.origin[0]).aside = true
 	}
-	if e.lane.probing = e.good.Sequence > 0; !e.lane.probing {
-		e.search(c, m)
-	}
+	e.search(c, m)
 	return false
 }
 
 // vouch notes that the far end does take records.
 func (e *engine) vouch() {
-	e.calm()
-	e.credit, e.vouched = max(mostBelieved, e.doubted), time.Now()
+	aside := e.calm() // they may all be tried again, and believed
+	e.credit, e.vouched = max(mostBelieved, aside), time.Now()
 }
 
-// calm ends the search.
-func (e *engine) calm() {
+// calm ends the search, and says how many were put aside.
+func (e *engine) calm() (aside int) {
 	e.credit, e.attempts, e.rounds, e.turn, e.refusal = 0, 0, 0, 0, ""
 	for _, l := range [...]*lane{&e.fresh, &e.main} {
 		l.searching = false
-		l.each(func(x *entry) bool { x.aside = false; return true })
+		l.each(func(x *entry) bool {
+			if x.aside {
+				aside++
+			}
+			x.aside = false
+			return true
+		})
 	}
+	return aside
 }
 
 // search looks for a record that the far end takes, after it has refused one; now and then with a pause that begins with the oldest one.
 func (e *engine) search(c *actors.Context, refusal error) {
-	e.refusal = refusal.Error()
+	var m *far.Rejected
+	if e.refusal = refusal.Error(); errors.As(refusal, &m) {
+		if e.refusal = m.Why; len(m.Records) > 0 {
+			e.refusal = m.Records[0].Why
+		}
+	}
 	l := e.lane
 	l.searching, l.suspects, l.wary = true, 0, 1
-	if e.attempts++; e.attempts >= firstRound<<min(e.rounds, mostRounds) {
-		e.despair(c, refusal)
+	e.attempts++
+	switch enough := e.attempts >= firstRound<<min(e.rounds, mostRounds); {
+	case enough && e.good.Sequence > 0:
+		l.probing = true
+	case enough:
+		e.despair(c)
 	}
 }
 
 // despair has it tried again later, from the oldest one on.
-func (e *engine) despair(c *actors.Context, refusal error) {
+func (e *engine) despair(c *actors.Context) {
 	e.attempts = 0
 	e.rounds++
 	e.lane.each(func(x *entry) bool {
@@ -88,7 +101,7 @@ func (e *engine) despair(c *actors.Context, refusal error) {
 		x.aside = false
 		return !again
 	})
-	e.broken(c, fmt.Errorf("it refuses everything: %w", refusal))
+	e.broken(c, fmt.Errorf("it refuses everything: %s", cmp.Or(e.refusal, e.error)))
 }
 
 // seek makes the next batch the oldest record that is not put aside.
@@ -129,7 +142,7 @@ func (e *engine) sought(c *actors.Context, err error) {
 		e.vouch()
 		e.broken(c, err)
 	default:
-		if l.lone++; l.lone >= stubborn && !errors.Is(err, context.DeadlineExceeded) {
+		if l.lone++; l.lone >= desperate && !errors.Is(err, context.DeadlineExceeded) {
 			l.lone = 0
 			l.at(e.origin[0]).aside = true
 		}

@@ -73,7 +73,7 @@ func TestANewUplinkBeginsWhereItIsTold(t *testing.T) {
 // reading says whether the uplink has its place in the store, which is when it knows that nothing waits.
 func (f *cloud) reading(t *testing.T, r *actorstest.Rig) bool {
 	conn := r.System.Lookup(path)
-	return conn != nil && uplinktest.Status(t, r, path).State == "sending" && uplinktest.Status(t, r, path).Begun
+	return conn != nil && uplinktest.Status(t, r, path).State == "idle" && uplinktest.Status(t, r, path).Begun
 }
 
 // Whatever the far end does, each record arrives or is named as rejected, those of a track in their order.
@@ -204,8 +204,11 @@ func TestAFarEndThatRefusesEverything(t *testing.T) {
 		}
 		w.Write("tracks/a", 500)
 		r.Until("it says so", func() bool {
-			return cell.State() == actors.Unreachable && strings.Contains(uplinktest.Status(t, r, path).Error, "it refuses everything: rejected: unknown shape")
+			return cell.State() == actors.Unreachable && strings.Contains(uplinktest.Status(t, r, path).Error, "it refuses everything: unknown shape")
 		})
+		if s := uplinktest.Status(t, r, path).State; s != "refused" {
+			t.Error(s)
+		}
 		right.Store(true)
 		r.Until("all is there", func() bool { s := uplinktest.Status(t, r, path); return s.Begun && s.Backlog.Records == 0 })
 		s := uplinktest.Status(t, r, path)
@@ -402,7 +405,7 @@ func TestQuietHours(t *testing.T) {
 	w.Write("tracks/a", 10)
 	cell := r.Start(path, f.kind(), cfg)
 	r.Until("it rests", func() bool { return uplinktest.Status(t, r, path).State == "resting" })
-	if f.dials != 0 || !strings.HasPrefix(uplinktest.Status(t, r, path).Why, "quiet hours until") {
+	if f.dials != 0 || !strings.HasPrefix(uplinktest.Status(t, r, path).Why, "quiet hours, all day") {
 		t.Error(f.dials, uplinktest.Status(t, r, path).Why)
 	}
 	awake := config()

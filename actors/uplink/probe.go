@@ -60,10 +60,11 @@ func (e *engine) probed(c *actors.Context, err error) {
 		e.release(c)
 		return
 	case rejected == nil:
-		if l.proofs = 0; len(e.origin) == 1 {
-			l.at(e.origin[0]).aside = true
-		} else {
+		switch l.proofs = 0; {
+		case len(e.origin) == 0:
 			l.lone = 0 // it fares no better: it is not the record
+		case l.lone >= desperate:
+			l.at(e.origin[0]).aside = true // another one may fare better
 		}
 		e.broken(c, err)
 		e.release(c)

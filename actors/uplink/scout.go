@@ -87,8 +87,8 @@ func (e *engine) scouted(c *actors.Context, m scouted) {
 	switch {
 	case m.record.Sequence == 0 && e.refusal == "": // there is none, or the store fails, which is told when it is read
 		e.broken(c, errors.New(e.error))
-	case m.record.Sequence == 0:
-		e.despair(c, errors.New(e.refusal))
+	case m.record.Sequence == 0 || errors.As(m.err, &rejected):
+		e.despair(c)
 	case m.err == nil:
 		e.batch, e.good = []record.Record{m.record}, m.record
 		if e.parts == nil {
@@ -99,8 +99,6 @@ func (e *engine) scouted(c *actors.Context, m scouted) {
 		e.moved = true
 		e.acknowledged(c, 1)
 		e.vouch()
-	case errors.As(m.err, &rejected):
-		e.despair(c, m.err)
 	default:
 		e.broken(c, m.err)
 	}

@@ -78,7 +78,10 @@ func (e *engine) choose(now time.Time) bool {
 		}
 	}
 	if l.searching {
-		return e.seek()
+		if l.probing = !e.seek() && e.good.Sequence > 0; l.probing {
+			e.probe()
+		}
+		return len(e.batch) > 0
 	}
 	e.pick(now)
 	return true
@@ -214,6 +217,9 @@ func (e *engine) delivered(c *actors.Context, m sent) {
 	l := e.lane
 	e.counts.LeftOut += uint64(e.out)
 	l.suspects = max(0, l.suspects-e.entries)
+	if l.lone > 0 || e.refusal != "" {
+		e.vouch()
+	}
 	l.lone, l.proofs = 0, 0
 	if l.wary *= 2; l.wary >= e.portions.Records {
 		l.wary = 0
@@ -327,9 +333,11 @@ func (e *engine) undelivered(c *actors.Context, err error) {
 	case len(e.origin) == 1 && len(e.batch) == 1 && !errors.Is(err, context.DeadlineExceeded):
 		l := e.lane
 		l.lone++
-		l.accused, l.probing = e.origin[0], l.lone >= stubborn || l.proofs > 0
+		l.accused, l.probing = e.origin[0], l.lone%stubborn == 0 || l.lone >= desperate || l.proofs > 0
 	}
-	e.broken(c, err)
+	if e.broken(c, err); e.lane.probing {
+		e.tryAt = time.Time{} // at once: a link that comes back in between would tell the wrong thing
+	}
 }
 
 // broken ends the connection, or what stands for it, and has another attempt made later.

@@ -196,6 +196,12 @@ func (e *engine) state() string {
 	switch {
 	case e.resting != "":
 		return "resting"
+	case e.rounds > 0:
+		return "refused"
+	case e.sender != nil && e.idle():
+		return "idle"
+	case e.sender != nil && !e.current() && e.backlog.Records > uint64(e.portions.Records):
+		return "catching-up"
 	case e.sender != nil:
 		return "sending"
 	case e.dialling:
@@ -206,13 +212,18 @@ func (e *engine) state() string {
 	return "starting"
 }
 
+// idle says whether there is nothing to do, and was not just now: what is recorded every few seconds is no change worth telling.
+func (e *engine) idle() bool {
+	return !e.sending && e.main.records+e.fresh.records == 0 && (e.counts.Acknowledged == 0 || time.Since(e.acked) >= 2*watch)
+}
+
 func (e *engine) why() string {
 	switch {
 	case e.resting != "":
 		return e.resting
 	case e.trouble != "":
 		return "the store of tracks: " + e.trouble
-	case e.sender == nil || e.failures > 0:
+	case e.sender == nil || e.failures > 0 || e.rounds > 0:
 		return e.error
 	}
 	return ""

@@ -28,7 +28,11 @@ func uplinksCommand(c *client) *cobra.Command {
 WAITING are the records that are stored and not yet acknowledged by the far end,
 AGE is that of the oldest. RATE are records acknowledged per second, LAST is the
 last acknowledgement, and LEFT is about how long it takes to catch up. On a terminal
-a bar shows how much of a backlog is done.`,
+a bar shows how much of a backlog is done.
+
+STATE is idle when nothing is to be sent, sending, catching-up with more than a batch
+to be sent, waiting to connect again, refused by a far end that takes nothing, resting
+in quiet hours or for want of budget, or, while it begins, starting and connecting.`,
 		Example: `  gatewayd uplinks
   gatewayd uplinks --follow
   gatewayd uplinks uplinks/cloud --json`,
@@ -170,7 +174,7 @@ func printUplinks(w io.Writer, all []sending, now time.Time) (lines int, err err
 func uplinkText(m *uplinkv1.Status) string {
 	b := m.Backlog
 	text := fmt.Sprintf("%d sent, %d waiting", m.Counts.GetAcknowledged(), b.GetRecords())
-	if m.State == "sending" && b.GetPeak() > b.GetRecords() && b.GetRecords() > 0 {
+	if m.State == "catching-up" && b.GetPeak() > b.GetRecords() && b.GetRecords() > 0 {
 		text = bar(b.Peak-b.Records, b.Peak, 16) + "  " + text
 	}
 	return text
@@ -185,11 +189,11 @@ func bar(done, all uint64, width int) string {
 func stateCell(m *uplinkv1.Status) cell {
 	c := cell{text: m.State}
 	switch {
-	case m.State == "waiting" || m.State == "connecting" && m.Error != "":
+	case m.State == "waiting" || m.State == "refused" || m.State == "connecting" && m.Error != "":
 		c.colour = red
 	case m.State == "resting" || m.Slow:
 		c.colour = yellow
-	case m.State == "sending":
+	case m.State == "sending" || m.State == "catching-up" || m.State == "idle":
 		c.colour = green
 	}
 	return c
@@ -204,7 +208,7 @@ func since(at *timestamppb.Timestamp, now time.Time) string {
 
 func rateText(perSecond float64) string {
 	switch {
-	case perSecond == 0:
+	case perSecond < 0.05:
 		return "–"
 	case perSecond < 10:
 		return fmt.Sprintf("%.1f/s", perSecond)

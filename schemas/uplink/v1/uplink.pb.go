@@ -596,8 +596,10 @@ type Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When that was.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// "sending", "connecting", "waiting" to connect again, "resting" in quiet hours
-	// or for want of budget, or "starting".
+	// "starting", "connecting", "sending", "catching-up" with more than a batch to be
+	// sent, "idle" with nothing to be sent of late, "waiting" to connect again,
+	// "refused" by a far end that takes nothing, or "resting" in quiet hours or for
+	// want of budget.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	// Why it waits or rests, and until when.
 	Why string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
