@@ -35,8 +35,9 @@ type Cell struct {
 	kind *Kind
 	meth map[string]method
 
-	about  string // what it stands for, if its name does not say that
-	parent *life  // of a child of another actor; nil: a supervisor holds it
+	came   time.Duration // when, since the system's epoch
+	about  string        // what it stands for, if its name does not say that
+	parent *life         // of a child of another actor; nil: a supervisor holds it
 
 	config  atomic.Pointer[proto.Message]
 	pid     atomic.Pointer[actor.PID]
@@ -73,7 +74,7 @@ type word struct {
 // NewCell enters an actor of kind k at path into the directory. It has no life
 // yet: spawn its Props.
 func (s *System) NewCell(path string, k *Kind, config proto.Message) (*Cell, error) {
-	c := &Cell{sys: s, path: path, kind: k, meth: k.meth(), health: word{state: Gone}}
+	c := &Cell{sys: s, path: path, kind: k, meth: k.meth(), came: time.Since(s.epoch), health: word{state: Gone}}
 	c.config.Store(&config)
 	return c, s.add(c)
 }
@@ -83,6 +84,9 @@ func (c *Cell) Path() string { return c.path }
 
 // Token is the last part of the name.
 func (c *Cell) Token() string { return c.path[strings.LastIndexByte(c.path, '/')+1:] }
+
+// Since is when it came into the directory, as the clock has it now: since then its calls are counted.
+func (c *Cell) Since() time.Time { return time.Now().Add(c.came - time.Since(c.sys.epoch)) }
 
 // Kind is the actor's kind.
 func (c *Cell) Kind() *Kind { return c.kind }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
@@ -32,7 +33,7 @@ func (c *Context) Spawn(token string, k *Kind, config proto.Message, about strin
 		return nil, bus.Errorf(bus.Aborted, "this life of %s is over", l.cell.path)
 	}
 	s := l.cell.sys
-	cell := &Cell{sys: s, path: l.cell.path + "/" + token, kind: k, meth: k.meth(), about: about, parent: l, health: word{state: Gone}}
+	cell := &Cell{sys: s, path: l.cell.path + "/" + token, kind: k, meth: k.meth(), came: time.Since(s.epoch), about: about, parent: l, health: word{state: Gone}}
 	cell.config.Store(&config)
 	if err := s.add(cell); err != nil {
 		return nil, bus.Errorf(bus.FailedPrecondition, "%s", err)
