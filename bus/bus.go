@@ -20,6 +20,9 @@ import (
 // readyTimeout is for a server that starts, for the connections to it and for its streams. It takes milliseconds of a machine that does not stand still.
 const readyTimeout = 30 * time.Second
 
+// startTimeout is for all streams together, and what may have to be put right in them.
+const startTimeout = 2 * time.Minute
+
 // Bus is the running server and the gateway's own in-process connection to it.
 type Bus struct {
 	cfg    Config
@@ -67,7 +70,7 @@ func Start(cfg Config) (*Bus, error) {
 		b.Close()
 		return nil, fmt.Errorf("bus: connect in process: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	b.prepare(ctx)
 	return b, nil
@@ -171,7 +174,7 @@ func (b *Bus) connect() error {
 		c.nc.Close()
 		return err
 	}
-	if b.js, err = jetstream.New(c.keep, jetstream.WithDefaultTimeout(flushTimeout)); err != nil {
+	if b.js, err = jetstream.New(c.keep, jetstream.WithDefaultTimeout(readyTimeout)); err != nil {
 		c.nc.Close()
 		c.keep.Close()
 		return err

@@ -68,7 +68,9 @@ func (b *Bus) prepare(ctx context.Context) {
 		return
 	}
 	for _, cfg := range b.kept() {
-		err := b.ensure(ctx, cfg)
+		brief, cancel := context.WithTimeout(ctx, readyTimeout)
+		err := b.ensure(brief, cfg)
+		cancel()
 		if err == nil && cfg.Name == streamTracks {
 			if err = b.fill(ctx); err == nil {
 				b.saveDescription()
@@ -84,6 +86,9 @@ func (b *Bus) prepare(ctx context.Context) {
 				b.report.Store = err.Error()
 			}
 			b.mu.Unlock()
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return // nor will the others
 		}
 	}
 }
