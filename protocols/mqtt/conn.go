@@ -31,7 +31,8 @@ type conn struct {
 
 	over      atomic.Bool // its goroutine has ended
 	turnedOut atomic.Bool // it has been told to go
-	replaced  atomic.Bool // a newer connection of the same id has the session
+	replaced  atomic.Bool // a newer connection of the same id has the session,
+	afresh    atomic.Bool // or there is no such session any more
 
 	// Set before any other goroutine can find the client.
 	info   ClientInfo

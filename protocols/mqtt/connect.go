@@ -195,7 +195,11 @@ func (s *Server) seat(cl *mochi.Client, c *conn, clean bool) bool {
 	present, gone := s.inherit(cl, c, clean)
 	s.broker.Clients.Add(cl)
 	place.Unlock()
-	s.wills.cancel(cl.ID)
+	if present {
+		s.wills.take(cl.ID)
+	} else {
+		s.tellWill(cl.ID)
+	}
 	s.tellUnsubscribed(c, gone)
 	s.tell(SessionEvent{Kind: SessionConnected, Client: c.info})
 	return present
@@ -222,11 +226,13 @@ func (s *Server) inherit(cl *mochi.Client, c *conn, clean bool) (present bool, g
 		return false, nil
 	}
 	o := connOf(old)
+	anew := clean || endsWithConnection(old)
+	o.afresh.Store(anew)
 	o.replaced.Store(true)
 	if !old.Closed() {
 		s.hangUp(old, packets.ErrSessionTakenOver)
 	}
-	if clean || endsWithConnection(old) {
+	if anew {
 		gone = s.unsubscribeAll(old)
 		clearInflight(old)
 		s.sessions.forget(cl.ID)

@@ -61,6 +61,7 @@ type hello struct {
 	retain         bool // of the will
 	alive          uint16
 	props          []byte
+	last           []byte // properties of the will
 }
 
 func text(s string) []byte {
@@ -115,7 +116,7 @@ func (h hello) bytes() []byte {
 		if h.retain {
 			flags |= 0x20
 		}
-		tail = append(append(append(tail, props(h.ver, nil)...), text(h.will)...), text("gone")...)
+		tail = append(append(append(tail, props(h.ver, h.last)...), text(h.will)...), text("gone")...)
 	}
 	if h.user != "" {
 		flags |= 0x80

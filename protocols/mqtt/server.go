@@ -86,7 +86,7 @@ func run(open []*entrance, cfg Config) (*Server, error) {
 	s.guard = newListener(open, cfg, &s.stats)
 	s.guard.host = s
 	s.kept.all = make(map[string]keptMessage)
-	s.wills.timers = make(map[string]*time.Timer)
+	s.wills.all = make(map[string]*lastWord)
 	s.broker = mochi.New(options(cfg))
 	s.noAliases = mochi.NewTopicAliases(0)
 	s.hook = &hook{Server: s}

@@ -126,6 +126,8 @@ func (s *Server) discard(cl *mochi.Client) {
 	}
 	place.Unlock()
 	if mine {
+		c.afresh.Store(true)
+		s.tellWill(cl.ID)
 		s.tellUnsubscribed(c, gone)
 		s.tell(SessionEvent{Kind: SessionExpired, Client: c.info})
 	}

@@ -10,52 +10,68 @@ import (
 
 // wills are the last words that wait for their delay (MQTT 5 §3.1.3.2.2).
 type wills struct {
-	mu     sync.Mutex
-	timers map[string]*time.Timer // by client id; nil once stopped
+	mu  sync.Mutex
+	all map[string]*lastWord // by client id; nil once stopped
 }
 
-// after runs send after d unless the client comes back; false when no more may wait.
+type lastWord struct {
+	timer *time.Timer
+	send  func()
+}
+
+// after runs send after d unless somebody takes it before; false when no more may wait.
 func (w *wills) after(id string, d time.Duration, most int, send func()) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.timers == nil || len(w.timers) >= most {
+	if w.all == nil || len(w.all) >= most {
 		return false
 	}
-	var t *time.Timer
-	t = time.AfterFunc(d, func() {
+	if old := w.all[id]; old != nil {
+		old.timer.Stop()
+	}
+	word := &lastWord{send: send}
+	word.timer = time.AfterFunc(d, func() {
 		w.mu.Lock()
-		mine := w.timers[id] == t
+		mine := w.all[id] == word
 		if mine {
-			delete(w.timers, id)
+			delete(w.all, id)
 		}
 		w.mu.Unlock()
 		if mine {
 			send()
 		}
 	})
-	if old := w.timers[id]; old != nil {
-		old.Stop()
-	}
-	w.timers[id] = t
+	w.all[id] = word
 	return true
 }
 
-func (w *wills) cancel(id string) {
+// take takes out what waits to be sent for a client; nil: nothing does.
+func (w *wills) take(id string) (send func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if t := w.timers[id]; t != nil {
-		t.Stop()
-		delete(w.timers, id)
+	word := w.all[id]
+	if word == nil {
+		return nil
 	}
+	word.timer.Stop()
+	delete(w.all, id)
+	return word.send
 }
 
 func (w *wills) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, t := range w.timers {
-		t.Stop()
+	for _, word := range w.all {
+		word.timer.Stop()
 	}
-	w.timers = nil
+	w.all = nil
+}
+
+// tellWill sends what waits for the end of a session, which is over (MQTT 5 §3.1.2.5).
+func (s *Server) tellWill(id string) {
+	if send := s.wills.take(id); send != nil {
+		send()
+	}
 }
 
 // leaveWill sends the will of a client that did not say goodbye, now or after its delay.
@@ -63,13 +79,17 @@ func (s *Server) leaveWill(cl *mochi.Client, c *conn) {
 	will := cl.Properties.Will
 	send := func() { s.sendWill(c.info, will) }
 	d := time.Duration(will.WillDelayInterval) * time.Second
-	if d > 0 && !c.replaced.Load() && s.wills.after(cl.ID, d, s.cfg.MaxSessions, send) {
-		return
+	switch {
+	case d == 0 || c.afresh.Load() || endsWithConnection(cl):
+		send()
+	case c.replaced.Load(): // the session goes on
+	case !s.wills.after(cl.ID, min(d, s.expiryOf(cl)), s.cfg.MaxSessions, send):
+		send()
+	case c.afresh.Load(): // meanwhile
+		s.tellWill(cl.ID)
+	case c.replaced.Load():
+		s.wills.take(cl.ID)
 	}
-	if d > 0 && c.replaced.Load() {
-		return // the session goes on
-	}
-	send()
 }
 
 func (s *Server) sendWill(c ClientInfo, will mochi.Will) {
