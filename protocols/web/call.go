@@ -130,7 +130,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 var errNoPlace = connect.NewError(connect.CodeNotFound, errors.New(
-	"there is nothing here: POST /<path>/<service>/<Method> or /cmd/<path>/<Method> calls, GET /data/… hears"))
+	"there is nothing here: POST /PATH/SERVICE/METHOD or /cmd/PATH/METHOD calls, GET /data/… hears"))
 
 // route finds what a request is about.
 func (s *Server) route(w http.ResponseWriter, r *http.Request, id *access.Identity) {
