@@ -26,7 +26,7 @@ func (s *scan) print() error {
 			said, colour = f.Said, yellow
 		}
 		row := []cell{
-			{text: strconv.Itoa(int(f.Unit))}, {said, colour}, {text: f.Took.AsDuration().Round(time.Millisecond).String()},
+			{text: strconv.Itoa(int(f.Unit))}, {said, colour}, {text: f.Took.AsDuration().Round(100 * time.Microsecond).String()},
 			{text: identity(f)}, {text: strings.Join(f.Profiles, ", ")}, {text: s.known[f.Unit].path},
 		}
 		if tuned {

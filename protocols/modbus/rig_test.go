@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -134,15 +133,6 @@ func calm(t testing.TB) (near, far modbus.Conn) {
 	}()
 	t.Cleanup(func() { _, _ = a.Close(), b.Close(); <-over })
 	return p, b
-}
-
-// atOnce does all of what mostly waits, together.
-func atOnce(all []func()) {
-	var wg sync.WaitGroup
-	for _, one := range all {
-		wg.Go(one)
-	}
-	wg.Wait()
 }
 
 // meter is a device with registers 0..199 holding their own address (inputs: plus 1000) and coils 0..99 of which every third is on.
