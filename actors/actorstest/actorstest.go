@@ -23,7 +23,7 @@ const Gateway = "test"
 
 // Patience is how long a test waits for what must come. It only ends tests that
 // hang: a machine that is busy with something else may take its time.
-const Patience = 30 * time.Second
+const Patience = 2 * time.Minute
 
 // Rig is a bus and a system of actors that last as long as the test.
 type Rig struct {

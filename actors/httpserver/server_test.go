@@ -210,7 +210,7 @@ func TestConnectClients(t *testing.T) {
 		"grpc":         {h2, []connect.ClientOption{connect.WithGRPC()}},
 		"grpc-web":     {h1, []connect.ClientOption{connect.WithGRPCWeb()}},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		base := "http://" + addr + "/field/plc/"
 		describe := connect.NewClient[actorv1.DescribeRequest, actorv1.DescribeResponse](tt.http, base+"actor.v1.ActorService/Describe", tt.options...)
 		got, err := describe.CallUnary(ctx, connect.NewRequest(&actorv1.DescribeRequest{}))

@@ -70,7 +70,7 @@ func TestFromTheStoreToTheHostAndBack(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = tap.Close() })
 	heard := make(chan string, 1000)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	host, err := mqttclient.Dial(ctx, mqttclient.Config{URL: "tcp://" + broker, Subscriptions: []mqttclient.Subscription{{Filter: "spBv1.0/site/#", QoS: 1, OnMessage: func(m mqttclient.Message) {
 		w, _ := sparkplug.ParseTopic(m.Topic)

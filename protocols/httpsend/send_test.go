@@ -53,7 +53,7 @@ func send(t *testing.T, cfg httpsend.Config, b []record.Record) error {
 	if cfg.Encode == nil {
 		cfg.Encode = lines(false)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	s, err := cfg.Dial(ctx, uplink.Hear{})
 	if err != nil {

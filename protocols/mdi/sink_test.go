@@ -18,7 +18,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // end is a sink on a port, and what it has taken.
 type end struct {

@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience only ends tests that hang.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // start runs a broker that lets all in and lets all write outside the owned topics, unless cfg says otherwise.
 func start(t testing.TB, cfg Config) *Server {

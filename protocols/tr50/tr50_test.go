@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 123_000_000, time.UTC)
 

@@ -21,7 +21,7 @@ import (
 
 func connect(t *testing.T, address string, f dial.Files) (*tls.Conn, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	return dial.TLS(ctx, address, 30*time.Second, f)
 }

@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience only ends tests that hang.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // registers answers reads with zeros; writes to unit 9 it takes over and gives to the test.
 type registers struct {
