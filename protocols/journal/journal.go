@@ -270,7 +270,7 @@ func (j *Journal) rewriteAll() error {
 	return nil
 }
 
-// write makes the new file.
+// write makes the new file, and brings it to the disk while nobody waits: what install has to bring there is little.
 func (j *Journal) write(all []record) (*os.File, int64, error) {
 	if err := os.MkdirAll(filepath.Dir(j.path), 0o700); err != nil {
 		return nil, 0, err
@@ -293,7 +293,10 @@ func (j *Journal) write(all []record) (*os.File, int64, error) {
 			}
 		}
 	}
-	return file, size, flush()
+	if err := flush(); err != nil {
+		return file, size, err
+	}
+	return file, size, file.Sync()
 }
 
 // install puts the new file in the place of the old one. The caller holds the lock.
