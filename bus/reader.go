@@ -139,16 +139,24 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 		switch {
 		case errors.Is(err, errMissed):
 			err = r.Rewind(ctx)
+		case over(ctx) != nil && len(all) == 0: // the library has words of its own for that
+			err = r.failed("read", r.conn.reason(ctx, over(ctx)))
 		case err != nil:
 			err = r.failed("read", r.conn.reason(ctx, err))
-		case ctx.Err() != nil && len(all) == 0:
-			err = r.failed("read", ctx.Err())
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// over is why ctx ends, also where its timer is late.
+func over(ctx context.Context) error {
+	if d, ok := ctx.Deadline(); ok && ctx.Err() == nil && time.Until(d) <= 0 {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // givenUp is what a fetch takes at least that the library gives up: it does so, without a word, when the server has been silent for a second.

@@ -103,6 +103,20 @@ func TestTracks(t *testing.T) {
 	}
 }
 
+// Whenever the time is up, it is said in one way.
+func TestNextInTime(t *testing.T) {
+	b := start(t, nil)
+	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
+	for i := range 60 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i*100)*time.Microsecond)
+		_, err := r.Next(ctx, 1)
+		cancel()
+		if e := bus.AsError(err); e == nil || e.Code != bus.DeadlineExceeded {
+			t.Fatalf("after %d: %v", i, err)
+		}
+	}
+}
+
 // What is not acknowledged comes again in order, to whoever opens the place anew as well.
 func TestReaderPlace(t *testing.T) {
 	b := start(t, nil)

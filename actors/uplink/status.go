@@ -103,6 +103,11 @@ func (e *engine) measured(c *actors.Context, m measured) {
 	if m.err != nil {
 		return
 	}
+	if e.trouble != "" && e.reading { // it is read again, and the store answers
+		if e.trouble = ""; e.sender != nil && e.failures == 0 {
+			c.OK()
+		}
+	}
 	b := e.owed(m.backlog)
 	if lasted > 0.5 && e.peak > 0 {
 		e.ebb += 0.5 * ((float64(e.backlog.Records)-float64(b.Records))/lasted - e.ebb)
