@@ -37,7 +37,7 @@ func fleet(ctx context.Context, b *bench) error {
 	if n, err := strconv.Atoi(os.Getenv("GATEWAYD_BENCH_FLEET")); err == nil {
 		size = n
 	}
-	f, err := newFleet(ctx, b.dir, size)
+	f, err := newFleet(ctx, b.dir, size, "127.0.0.1")
 	defer f.end()
 	if err != nil {
 		return err
@@ -57,6 +57,7 @@ func fleet(ctx context.Context, b *bench) error {
 type party struct {
 	ctx      context.Context
 	dir      string
+	address  string // of the hub, for gateways
 	ids      []string
 	nodes    []*hubtest.Node
 	servers  []*process
@@ -68,8 +69,9 @@ type party struct {
 	ops      *bus.Conn
 }
 
-func newFleet(ctx context.Context, dir string, n int) (f *party, err error) {
-	f = &party{ctx: ctx, dir: dir}
+// newFleet starts a hub that gateways reach at that address of this machine.
+func newFleet(ctx context.Context, dir string, n int, address string) (f *party, err error) {
+	f = &party{ctx: ctx, dir: dir, address: address}
 	users := ""
 	for i := range n {
 		id := fmt.Sprintf("site-%d", i+1)
@@ -91,7 +93,7 @@ func newFleet(ctx context.Context, dir string, n int) (f *party, err error) {
 	if err != nil {
 		return f, err
 	}
-	if _, err := authority.Issue(pki.Order{Name: "hub", Hosts: []string{"127.0.0.1"}, Lasts: 24 * time.Hour}, time.Now()); err != nil {
+	if _, err := authority.Issue(pki.Order{Name: "hub", Hosts: []string{"127.0.0.1", address}, Lasts: 24 * time.Hour}, time.Now()); err != nil {
 		return f, err
 	}
 	own := authority.File("hub.pem")
@@ -99,7 +101,10 @@ func newFleet(ctx context.Context, dir string, n int) (f *party, err error) {
 	if f.nodes, err = hub.Write(fleetNodes); err != nil {
 		return f, err
 	}
-	for i := range f.nodes {
+	for i, n := range f.nodes {
+		if err := openTo(n.File, address); err != nil {
+			return f, err
+		}
 		if err := f.serve(i); err != nil {
 			return f, err
 		}
@@ -276,7 +281,7 @@ func (f *party) joined(b *bench) error {
 	}
 	var leafs, urls []string
 	for _, n := range f.nodes {
-		leafs, urls = append(leafs, n.Leaf), append(urls, n.URL)
+		leafs, urls = append(leafs, strings.Replace(n.Leaf, "127.0.0.1", f.address, 1)), append(urls, strings.Replace(n.URL, "127.0.0.1", f.address, 1))
 	}
 	began := time.Now()
 	for i, id := range f.ids {

@@ -36,6 +36,7 @@ type figure struct {
 var onRequest = []figure{
 	{"torture", "what anybody might do to the MQTT broker", 600 * time.Second, torture},
 	{"fleet", "200 gateways at a hub of three servers", 15 * time.Minute, fleet},
+	{"cuts", "gateways whose packets do not arrive", 15*time.Minute + cutLonger(), cuts},
 }
 
 var figures = []figure{

@@ -1,0 +1,77 @@
+package uplink_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/actorstest/uplinktest"
+	"gatewayd/protocols/record"
+	far "gatewayd/protocols/uplink"
+)
+
+// A far end refuses a long run of records, in whatever way, and its link breaks: all others are there, and nothing else was passed over.
+func TestRunsOfBadRecordsWithAccounting(t *testing.T) {
+	const bad = 45
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			rnd := rand.New(rand.NewPCG(seed, 3))
+			r := actorstest.New(t)
+			w := uplinktest.NewRecorder(t, r)
+			isBad := func(x record.Record) bool { return x.Track == "tracks/a" && x.Sequence > 10 && x.Sequence <= 10+bad }
+			f := &cloud{take: func(c *cloud, b []record.Record) error {
+				var refused []far.Refusal
+				for i, x := range b {
+					if isBad(x) {
+						refused = append(refused, far.Refusal{Index: i, Why: "bad"})
+					}
+				}
+				switch fault := rnd.IntN(10); {
+				case fault == 0:
+					return errors.New("closed")
+				case len(refused) > 0 && fault < 4:
+					return &far.Rejected{Why: "something is bad"}
+				case len(refused) > 0 && fault < 7:
+					return &far.Rejected{Records: refused}
+				case len(refused) > 0:
+					c.got = append(c.got, slices.DeleteFunc(slices.Clone(b), isBad)...)
+					return &far.Rejected{Records: refused, Taken: true}
+				}
+				c.got = append(c.got, b...)
+				return nil
+			}}
+			cfg := config()
+			cfg.Send.Retry, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 10
+			if seed%2 == 1 {
+				cfg.Send.CatchUpOrder = "fresh-first"
+			}
+			w.Write("tracks/a", 10+bad)
+			cell := r.Start(path, f.kind(), cfg)
+			w.Write("tracks/b", 5, 20)
+			w.Write("tracks/a", 1, 40)
+			w.Write("tracks/b", 15)
+			r.Until("all is settled", func() bool {
+				s := uplinktest.Status(t, r, path)
+				return s.Begun && s.Backlog.Records == 0 && s.Counts.Rejected >= bad
+			})
+			for track, n := range w.Recorded() {
+				got := f.sequences(track)
+				slices.Sort(got)
+				want := slices.DeleteFunc(uplinktest.UpTo(n), func(s uint64) bool { return isBad(record.Record{Track: track, Sequence: s}) })
+				if !slices.Equal(slices.Compact(got), want) {
+					t.Errorf("%s: %v", track, got)
+				}
+			}
+			if s := uplinktest.Status(t, r, path); s.Counts.Rejected != bad || s.Counts.Lost != 0 || cell.Life() != 1 {
+				t.Errorf("life %d, %v", cell.Life(), s.Counts)
+			}
+		})
+	}
+}
