@@ -282,7 +282,7 @@ func TestAccountFullDisk(t *testing.T) {
 		t.Fatalf("with less than the reserve left: %v", err)
 	}
 	publishEvents(t, b, 0, 100)
-	if err := b.Canary(within(t)); err != nil {
+	if err := sings(t, b); err != nil {
 		t.Errorf("others have no room: %v", err)
 	}
 	fill(t, filepath.Join(disk, "more"))

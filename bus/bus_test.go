@@ -38,6 +38,16 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
+// sings says why the canary dies again and again. One may, where the machine stands still.
+func sings(t testing.TB, b *bus.Bus) error {
+	t.Helper()
+	for ctx := within(t); ; {
+		if err := b.Canary(ctx); err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
 func receive[T any](t testing.TB, ch <-chan T) T {
 	t.Helper()
 	select {

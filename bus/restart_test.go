@@ -62,7 +62,7 @@ func TestRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Log("restarted in", time.Since(begin))
-		if err := b.Canary(within(t)); err != nil {
+		if err := sings(t, b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,7 +136,7 @@ func TestConfigErrors(t *testing.T) {
 
 func TestWithoutStore(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.Dir = "" })
-	if err := b.Canary(within(t)); err != nil {
+	if err := sings(t, b); err != nil {
 		t.Fatal(err)
 	}
 	err := b.Conn().Last(within(t), "gw.>", func(bus.Record) error { return nil })
@@ -192,7 +192,7 @@ func TestRestartWithoutPort(t *testing.T) {
 		t.Fatal(err, b.Report())
 	}
 	<-grabbed
-	if err := b.Canary(within(t)); err != nil {
+	if err := sings(t, b); err != nil {
 		t.Fatal(err)
 	}
 	_ = thief.Close()

@@ -144,7 +144,7 @@ func TestDamagedStore(t *testing.T) {
 			if len(all) != tc.events+10 || all[len(all)-1].Seq != 210 {
 				t.Fatalf("%d events, %+v", len(all), all[len(all)-1])
 			}
-			if err := b.Canary(within(t)); err != nil {
+			if err := sings(t, b); err != nil {
 				t.Fatal(err)
 			}
 			b.Close()
@@ -200,7 +200,7 @@ func small(t *testing.T, size string) string {
 func TestFullDisk(t *testing.T) {
 	disk := small(t, "3m")
 	b := start(t, func(c *bus.Config) { c.Dir = filepath.Join(disk, "store") })
-	if err := b.Canary(within(t)); err != nil {
+	if err := sings(t, b); err != nil {
 		t.Fatal(err)
 	}
 	publishEvents(t, b, 0, 100)
@@ -228,7 +228,7 @@ func TestFullDisk(t *testing.T) {
 	if err := b.Restart(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Canary(within(t)); err != nil {
+	if err := sings(t, b); err != nil {
 		t.Fatal(err)
 	}
 	if r := b.Report(); len(r.Losses) != 0 {
@@ -298,7 +298,7 @@ func degraded(t *testing.T, dir string, repair func()) {
 	if err := b.Restart(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Canary(within(t)); err != nil {
+	if err := sings(t, b); err != nil {
 		t.Fatal(err)
 	}
 }
