@@ -64,7 +64,7 @@ var figures = []figure{
 	{"mdi", "bytes of a record by uplink-mdi", 30 * time.Second, mdiSize},
 	{"contract", "cost of host and bus per message", 60 * time.Second, contract},
 	{"store", "records of tracks to disk", 60 * time.Second, storeRates},
-	{"drain", "an uplink that catches up", 120 * time.Second, drain},
+	{"drain", "an uplink that catches up", 150 * time.Second, drain},
 	{"dead-uplink", "two uplinks beside a dead one", 150 * time.Second, deadUplink},
 	{"uplinks-idle", "uplinks with nothing to send", 120 * time.Second, uplinksIdle},
 	{"idle", "10,000 idle actors", 60 * time.Second, idle},

@@ -68,7 +68,7 @@ type Config struct {
 	// make. Both run in the client's goroutine, must not block and do not change the payload.
 	OnPassed func(ClientInfo, Publish)
 	OnDenied func(ClientInfo, Publish)
-	// OnRefused hears of everything that a client is refused, in whatever goroutine; it must not block.
+	// OnRefused hears of everything that a client is refused, in whatever goroutine and with whatever lock: it must neither block nor call the Server.
 	OnRefused func(access.Refusal)
 	// OnSession hears of sessions and subscriptions; it must not block.
 	OnSession func(SessionEvent)
