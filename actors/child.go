@@ -58,11 +58,11 @@ func (c *Context) Spawn(token string, k *Kind, config proto.Message, about strin
 	return child, nil
 }
 
-// Dismiss ends a child; nothing is heard of it any more.
+// Dismiss ends a child when it has dealt with what it was handed before; nothing is heard of it any more.
 func (c *Context) Dismiss(child *Child) {
 	if pid, mine := c.l.drop(child); mine {
 		child.cell.Close("it has ended")
-		c.l.pc.Stop(pid)
+		c.l.pc.Poison(pid)
 	}
 }
 

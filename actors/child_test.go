@@ -132,6 +132,48 @@ func TestChildrenAreActors(t *testing.T) {
 	}
 }
 
+// What a client has sent before it went is not lost with its session.
+func TestADismissedChildDoesWhatItWasHanded(t *testing.T) {
+	r := actorstest.New(t)
+	busy, release, did := make(chan struct{}), make(chan struct{}), make(chan string, 10)
+	k := scripted(func(_ *actors.Context, msg any) error {
+		switch msg.(type) {
+		case do:
+			close(busy)
+			<-release
+		case tick:
+			did <- "work"
+		case actors.Stopped:
+			did <- "stopped"
+		}
+		return nil
+	})
+	children := map[string]*actors.Child{}
+	r.Start("edge/broker", nursery(&k, children, nil), &structpb.Struct{})
+	if _, err := ask(t, r, "edge/broker", spawnAs("one")); err != nil {
+		t.Fatal(err)
+	}
+	one := children["one"]
+	for _, msg := range []any{do{}, tick{}, tick{}} {
+		if err := one.Post(msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-busy
+	if _, err := ask(t, r, "edge/broker", tick{}); err != nil {
+		t.Fatal(err)
+	}
+	if one.Post(tick{}) == nil {
+		t.Error("one that is dismissed takes more")
+	}
+	close(release)
+	for _, want := range []string{"work", "work", "stopped"} {
+		if got := actorstest.Next(t, did); got != want {
+			t.Errorf("it did %q, want %q", got, want)
+		}
+	}
+}
+
 func TestChildrenEndWithTheirParent(t *testing.T) {
 	r := actorstest.New(t)
 	stopped, ended := make(chan string, 10), make(chan actors.Ended, 10)
