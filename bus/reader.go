@@ -192,7 +192,15 @@ func (r *Reader) fetch(ctx context.Context, most int, doubt bool) (all []Stored,
 // drain takes what a fetch brings.
 func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Stored, error) {
 	var all []Stored
-	for m := range batch.Messages() {
+	for {
+		var m jetstream.Msg
+		select {
+		case m = <-batch.Messages(): // nil: that was all
+		case <-ctx.Done(): // the library goes on for up to a second; what it gets is delivered again
+		}
+		if m == nil {
+			break
+		}
 		meta, err := m.Metadata()
 		if err != nil {
 			return nil, err

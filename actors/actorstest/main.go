@@ -14,5 +14,7 @@ func Main(m *testing.M) {
 		// The server forgets the store of a stream that is still being made as it shuts down.
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"),
+		// The library's fetch from a server that has gone ends within a second.
+		goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*pullConsumer).fetch.func1"),
 	)
 }
