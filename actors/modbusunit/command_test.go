@@ -100,15 +100,21 @@ func TestCommandsAreRefusedClearly(t *testing.T) {
 	}
 }
 
+// unpolled is a device whose unit has no points: nothing reaches it but what a test asks.
+func unpolled(t *testing.T) (*sim.Device, *actorstest.Rig) {
+	d := meter(7)
+	r := piped(t, d)
+	noFault(t, r)
+	cfg := config()
+	cfg.Points = nil
+	r.Start(unitPath, modbusunit.Kind, cfg)
+	return d, r
+}
+
 // A write whose answer does not come is sent once, and its caller is told that nobody knows.
 func TestAWriteWithoutAnswerIsUnsure(t *testing.T) {
 	virtually(t, func(t *testing.T) {
-		d := meter(7)
-		r := piped(t, d)
-		noFault(t, r)
-		cfg := config()
-		cfg.Points = nil
-		r.Start(unitPath, modbusunit.Kind, cfg)
+		d, r := unpolled(t)
 		d.Behave(sim.Behaviour{Silent: true})
 		_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(5), Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
 		if want := "deadline_exceeded: unit 7: no answer: the write may or may not have been carried out"; err == nil || err.Error() != want {
@@ -127,12 +133,7 @@ func TestAWriteWithoutAnswerIsUnsure(t *testing.T) {
 // A device that hangs up while it writes has perhaps written; nobody writes again.
 func TestAWriteIsNeverRepeated(t *testing.T) {
 	virtually(t, func(t *testing.T) {
-		d := meter(7)
-		r := piped(t, d)
-		noFault(t, r)
-		cfg := config()
-		cfg.Points = nil
-		r.Start(unitPath, modbusunit.Kind, cfg)
+		d, r := unpolled(t)
 		d.Behave(sim.Behaviour{Lie: sim.Truncated, Hangup: true})
 		for range 3 {
 			before := d.Counters().Writes
