@@ -39,7 +39,7 @@ const (
 type Conn struct {
 	nc      *nats.Conn
 	keep    *nats.Conn                // to what is kept on disk; the same as nc on a dialled connection
-	queues  []string                  // subjects that lead into the streams' queues; none on a dialled connection
+	queues  []string                  // subjects that lead into the streams' queues, that of states first; none on a dialled connection
 	heard   func(subject string) bool // nil on a dialled connection
 	hub     bool                      // it leads to a hub: each gateway there is a domain of its own
 	streams *streams
@@ -222,11 +222,18 @@ func (c *Conn) Flush(ctx context.Context) error {
 		return fmt.Errorf("flush: %w", c.reason(ctx, err))
 	}
 	for _, q := range c.queues {
-		// Each stream takes messages from a queue. One that it must refuse is answered when all before it are stored.
-		m := &nats.Msg{Subject: q, Header: Header{"Nats-Expected-Last-Sequence": {"9223372036854775807"}}}
-		if _, err := c.nc.RequestMsgWithContext(ctx, m); err != nil && !errors.Is(err, nats.ErrNoResponders) {
-			return fmt.Errorf("flush: %w", c.reason(ctx, err))
+		if err := c.settle(ctx, q); err != nil {
+			return fmt.Errorf("flush: %w", err)
 		}
+	}
+	return nil
+}
+
+// settle waits until what is in the queue of a stream is in its store: a message that the stream must refuse is answered when all before it are.
+func (c *Conn) settle(ctx context.Context, queue string) error {
+	m := &nats.Msg{Subject: queue, Header: Header{"Nats-Expected-Last-Sequence": {"9223372036854775807"}}}
+	if _, err := c.nc.RequestMsgWithContext(ctx, m); err != nil && !errors.Is(err, nats.ErrNoResponders) {
+		return c.reason(ctx, err)
 	}
 	return nil
 }

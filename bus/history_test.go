@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"gatewayd/bus"
@@ -39,6 +40,36 @@ func TestLast(t *testing.T) {
 		if err != nil || n != want {
 			t.Errorf("%s: %d of %d, %v", pattern, n, want, err)
 		}
+	}
+}
+
+// Who subscribes and then asks for the last states has them all, also those that are just on their way into the store.
+func TestNoStateBetween(t *testing.T) {
+	c := start(t, nil).Conn()
+	for round := range 50 {
+		for i := range 100 {
+			if err := c.Publish(bus.Subject("demo", bus.State, fmt.Sprintf("r%d/a%d", round, i), "health"), wrapperspb.Int64(1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var (
+			mu  sync.Mutex
+			all = map[string]bool{}
+		)
+		hear := func(subject string) { mu.Lock(); defer mu.Unlock(); all[subject] = true }
+		pattern := fmt.Sprintf("gw.demo.state.r%d.>", round)
+		stop, err := c.Subscribe(pattern, func(m bus.Msg) { hear(m.Subject) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Last(within(t), pattern, func(r bus.Record) error { hear(r.Subject); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		if mu.Lock(); len(all) != 100 {
+			t.Fatalf("round %d: %d of 100 states", round, len(all))
+		}
+		mu.Unlock()
 	}
 }
 
