@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -158,9 +159,11 @@ func (d *demo) start() (*daemon, error) {
 	return start(cfg, newSource(d.file, d.data), d.data, d.log)
 }
 
+// bites is how long a gateway that nobody pets a watchdog for goes on.
+const bites = time.Second
+
 // keepRunning runs one gateway after the other, as a watchdog does: a new one
-// when one has starved. each is called with every new one, before it has said
-// much; it returns how to end.
+// when one has starved. n follows each, from before it has said much.
 func (d *demo) keepRunning(ctx context.Context, n *news) error {
 	for {
 		g, err := d.start()
@@ -176,6 +179,10 @@ func (d *demo) keepRunning(ctx context.Context, n *news) error {
 			return g.stop()
 		case cause := <-g.starved:
 			n.starved(cause)
+			select { // what it says meanwhile is heard
+			case <-time.After(bites):
+			case <-ctx.Done():
+			}
 			n.unfollow()
 			_ = g.stop() // it ends anyway; the ports must be free again
 		}

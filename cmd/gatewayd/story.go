@@ -14,6 +14,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/bus"
 	drillv1 "gatewayd/schemas/drill/v1"
+	"gatewayd/supervisor/config"
 )
 
 // story tells how the gateway heals itself: each step does something bad and
@@ -23,7 +24,7 @@ type story struct {
 	n *news
 	p paint
 
-	actors int // there are in the config
+	able []string // the actors that can be well
 }
 
 // Who the story hits.
@@ -50,7 +51,11 @@ func (s *story) tell(outer context.Context) error {
 	if err := refused(problems); err != nil {
 		return err
 	}
-	_, s.actors = count(cfg)
+	cfg.Walk(func(n *config.Node) {
+		if n.Kind != "" && !slices.Contains(excused[:], n.Path) {
+			s.able = append(s.able, n.Path)
+		}
+	})
 	ctx, cancel := context.WithTimeout(outer, storyTime)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -224,19 +229,18 @@ func (s *story) healed(ctx context.Context, child string, levels ...string) erro
 
 // allWell waits until everybody is well who can be.
 func (s *story) allWell(ctx context.Context) error {
-	return s.n.await(ctx, 20*time.Second, "all is well again", func() bool {
-		well := 0
-		for path, h := range s.n.health {
-			switch {
-			case h.Kind == "group", h.Kind == "mqtt-session", slices.Contains(excused[:], path):
-			case h.State != actors.OK:
-				return false
-			default:
-				well++
-			}
-		}
-		return well == s.actors-len(excused) && !s.n.heard[meterActor].IsZero()
-	})
+	err := s.n.await(ctx, 20*time.Second, "all is well again", func() bool { return len(s.ailing()) == 0 && !s.n.heard[meterActor].IsZero() })
+	if err != nil {
+		s.n.mu.Lock()
+		defer s.n.mu.Unlock()
+		return fmt.Errorf("%w, but for %v", err, s.ailing())
+	}
+	return nil
+}
+
+// ailing are those who could be well and are not; the news are locked.
+func (s *story) ailing() []string {
+	return slices.DeleteFunc(slices.Clone(s.able), func(path string) bool { return s.n.health[path].GetState() == actors.OK })
 }
 
 func (s *story) gateway() int {
