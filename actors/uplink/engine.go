@@ -38,6 +38,8 @@ type Far struct {
 	Dial  far.Dial
 	// Limit is how long Dial may take; 0: 30 s.
 	Limit time.Duration
+	// Carries is that of far.Table. A record without anything to send is left out: that it was "sent" would show nothing about the far end.
+	Carries func(record.Record) bool
 }
 
 // Define completes a kind of uplink. It needs a name and a doc; reach makes the far end of a config, or says what is wrong
@@ -243,6 +245,7 @@ func (e *engine) start(c *actors.Context) error {
 	if err != nil {
 		return actors.Broken(err)
 	}
+	e.table.Carries = e.far.Carries
 	e.acked = time.Now() // silence counts from here
 	e.recall(c)
 	c.Every(watch, look{})
@@ -278,6 +281,7 @@ func (e *engine) reconfigure(c *actors.Context, config Config) error {
 		}
 	}
 	e.config, e.far, e.settings, e.good = config, f, s, record.Record{}
+	e.table.Carries = f.Carries
 	e.calm()
 	return nil
 }

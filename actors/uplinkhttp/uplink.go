@@ -38,7 +38,8 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
 	for _, h := range cfg.Headers {
 		to.Headers = append(to.Headers, [2]string{h.Name, h.Value})
 	}
-	return uplink.Far{Where: u.Scheme + "://" + u.Host + u.Path, Dial: to.Dial}, nil
+	carries := map[string]func(record.Record) bool{"influx": shape.InfluxCarries, "otlp-json": shape.OTLPCarries, "otlp-protobuf": shape.OTLPCarries}
+	return uplink.Far{Where: u.Scheme + "://" + u.Host + u.Path, Dial: to.Dial, Carries: carries[cfg.Shape]}, nil
 }
 
 // encoder is what makes bodies of the config's shape.
@@ -46,9 +47,6 @@ func encoder(who uplink.Who, cfg *uplinkv1.UplinkHttp) (encode func([]record.Rec
 	whole := func(make func(string, []record.Record) []byte) func([]record.Record) []httpsend.Body {
 		return func(batch []record.Record) []httpsend.Body {
 			all := httpsend.Body{Payload: make(who.Gateway, batch)}
-			if len(all.Payload) == 0 {
-				return nil
-			}
 			for i := range batch {
 				all.Records = append(all.Records, i)
 			}

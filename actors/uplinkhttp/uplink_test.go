@@ -165,3 +165,43 @@ func TestWrongConfigs(t *testing.T) {
 		}
 	}
 }
+
+// A record of which a form has room for nothing is not sent, and shows nothing: neither that a service which refuses everything refuses single records, nor
+// that one which is away would be there but for one of them.
+func TestWhatHasNothingToSendShowsNothing(t *testing.T) {
+	for _, shape := range []string{"influx", "otlp-json", "otlp-protobuf"} {
+		for _, trouble := range []int{400, 0} {
+			t.Run(fmt.Sprint(shape, " ", trouble), func(t *testing.T) {
+				r, far := actorstest.New(t), serve(t)
+				const enough = 70 // a record is blamed after a fraction of that
+				far.answer = func(n int, _ string) int {
+					switch {
+					case n > enough:
+						return 200
+					case trouble == 0:
+						panic(http.ErrAbortHandler) // it hangs up
+					}
+					return trouble
+				}
+				cfg := &uplinkv1.UplinkHttp{Url: far.URL, Shape: shape, Send: sending()}
+				for n := range uint64(10) {
+					uplinktest.Keep(t, r, record.Chunk{Track: "tracks/energy", Number: 1, First: n + 1, Count: 1, Boot: "b"}, func(uint64) []record.Field {
+						power := record.Field{Name: "power", ID: 1, Quality: "stale"}
+						if n%2 == 1 {
+							power = record.Field{Name: "power", ID: 1, Value: float64(n)}
+						}
+						return []record.Field{power}
+					})
+				}
+				r.Start(path, uplinkhttp.Kind, cfg)
+				r.Until("all is settled", func() bool {
+					s := uplinktest.Status(t, r, path)
+					return s.Begun && s.Backlog.Records == 0
+				})
+				if s := uplinktest.Status(t, r, path); s.Counts.Rejected != 0 || s.Counts.Acknowledged != 5 || s.Counts.LeftOut != 5 {
+					t.Error(s.Counts)
+				}
+			})
+		}
+	}
+}

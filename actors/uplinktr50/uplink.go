@@ -43,5 +43,5 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkTr50) (uplink.Far, error) {
 	for _, m := range cfg.Methods {
 		to.Methods[m.Name] = strings.TrimPrefix(m.Call, "cmd/")
 	}
-	return uplink.Far{Where: cfg.Url + " " + cfg.ThingKey, Dial: tr50.NewSession(to).Dial}, nil
+	return uplink.Far{Where: cfg.Url + " " + cfg.ThingKey, Dial: tr50.NewSession(to).Dial, Carries: to.Form.Carries}, nil
 }

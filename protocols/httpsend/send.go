@@ -36,7 +36,7 @@ type Config struct {
 	TLS                tlsfiles.Client
 
 	ContentType string
-	// Encode makes the bodies of a batch, each with the records that are in it. A record that is in none counts as sent.
+	// Encode makes the bodies of a batch, each with the records that are in it; each record is in one.
 	Encode func(batch []record.Record) []Body
 	// OTLP has the answer looked at for records that were not taken.
 	OTLP bool

@@ -2,6 +2,7 @@ package shape
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,14 @@ func Influx(gateway string, batch []record.Record) []byte {
 		b = line
 	}
 	return b
+}
+
+// InfluxCarries says whether the line protocol has a form for anything of a record.
+func InfluxCarries(r record.Record) bool {
+	return r.Absent || slices.ContainsFunc(r.Fields, func(f record.Field) bool {
+		_, ok := influxValue(f.Value)
+		return ok
+	})
 }
 
 func influxValue(v record.Value) (string, bool) {

@@ -2,6 +2,7 @@ package shape
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -23,6 +24,19 @@ type point struct {
 	f *record.Field
 }
 
+// OTLPCarries says whether a record has anything that becomes a data point.
+func OTLPCarries(r record.Record) bool {
+	return slices.ContainsFunc(r.Fields, func(f record.Field) bool { return measurable(&f) })
+}
+
+func measurable(f *record.Field) bool {
+	switch f.Value.(type) {
+	case nil, []byte:
+		return false
+	}
+	return true
+}
+
 func metricsOf(batch []record.Record) []metric {
 	var all []metric
 	at := map[[2]string]int{}
@@ -30,8 +44,7 @@ func metricsOf(batch []record.Record) []metric {
 		r := &batch[i]
 		for j := range r.Fields {
 			f := &r.Fields[j]
-			switch f.Value.(type) {
-			case nil, []byte:
+			if !measurable(f) {
 				continue
 			}
 			key := [2]string{f.Name, f.Unit}

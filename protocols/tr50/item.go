@@ -81,6 +81,9 @@ func (f Form) items(r record.Record, index int) []item {
 	return all
 }
 
+// Carries says whether a record publishes anything.
+func (f Form) Carries(r record.Record) bool { return len(f.items(r, 0)) > 0 }
+
 // key names a field at the far end.
 func (f Form) key(track, field string) string {
 	last := track[strings.LastIndexByte(track, '/')+1:]

@@ -39,6 +39,9 @@ const (
 // A Table is the cut of the tracks' fields that one uplink gets. The first rule that picks a field decides; a field that none picks
 // is not sent. An empty table sends everything as it is. It is for one goroutine.
 type Table struct {
+	// Carries says whether the form in which records go has room for anything of one, as it has been cut; nil: it has for every record.
+	Carries func(record.Record) bool
+
 	rules []rule
 	salt  string
 	known map[string]*cut // by track
@@ -116,6 +119,11 @@ func compile(r Rule) (rule, error) {
 // Route is what of a record is sent, and false if nothing is. The record itself stays as it is; what is returned may share its
 // values. Strain decides on fields by their priority.
 func (t *Table) Route(r record.Record, strain Strain) (record.Record, bool) {
+	r, ok := t.pick(r, strain)
+	return r, ok && (t.Carries == nil || t.Carries(r))
+}
+
+func (t *Table) pick(r record.Record, strain Strain) (record.Record, bool) {
 	if len(t.rules) == 0 {
 		return r, true
 	}

@@ -865,7 +865,8 @@ type Counts struct {
 	Acknowledged uint64 `protobuf:"varint,1,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
 	// The far end will never take them; each is on event leaf "rejected".
 	Rejected uint64 `protobuf:"varint,2,opt,name=rejected,proto3" json:"rejected,omitempty"`
-	// No rule picks anything of them.
+	// No rule picks anything of them, or the form in which they go has room for
+	// nothing that they hold.
 	LeftOut uint64 `protobuf:"varint,3,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
 	// They were gone or damaged before they could be sent; on event leaf "gap".
 	Lost uint64 `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
