@@ -246,7 +246,7 @@ func (e *engine) start(c *actors.Context) error {
 		return actors.Broken(err)
 	}
 	e.table.Carries = e.far.Carries
-	e.acked = time.Now() // silence counts from here
+	e.owing = time.Now()
 	e.recall(c)
 	c.Every(watch, look{})
 	return nil

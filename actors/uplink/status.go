@@ -17,8 +17,10 @@ import (
 // tally is what an uplink knows of itself.
 type tally struct {
 	counts     uplinkv1.Counts
-	acked      time.Time // the last acknowledgement, or the beginning
+	acked      time.Time // the last acknowledgement; zero: none yet
+	owing      time.Time // nothing was owed until then
 	backlog    record.Backlog
+	finished   uint64 // records that were done with before that was measured
 	peak       uint64 // the most records of the backlog since there was none
 	measuring  bool
 	measuredAt time.Time
@@ -41,8 +43,9 @@ const (
 )
 
 type measured struct {
-	backlog record.Backlog
-	err     error
+	backlog  record.Backlog
+	finished uint64 // records that were done with before
+	err      error
 }
 
 // gauge looks how fast it goes, and how far it is.
@@ -70,10 +73,10 @@ func (e *engine) measure(c *actors.Context) {
 		return
 	}
 	e.measuring = true
-	reader := e.reader
+	reader, finished := e.reader, e.doneWith()
 	c.Do(measureTime, func(ctx context.Context) (any, error) {
 		b, err := backlogOf(ctx, reader)
-		return measured{b, err}, nil
+		return measured{b, finished, err}, nil
 	})
 }
 
@@ -112,6 +115,7 @@ func (e *engine) measured(c *actors.Context, m measured) {
 	if lasted > 0.5 && e.peak > 0 {
 		e.ebb += 0.5 * ((float64(e.backlog.Records)-float64(b.Records))/lasted - e.ebb)
 	}
+	e.finished = m.finished
 	if e.backlog = b; e.current() {
 		e.peak, e.ebb = 0, 0
 		return
@@ -125,6 +129,32 @@ func (e *engine) owed(b record.Backlog) record.Backlog {
 	return b
 }
 
+// doneWith is how many records of the tracks are.
+func (e *engine) doneWith() uint64 {
+	return e.counts.Acknowledged + e.counts.LeftOut + e.counts.Rejected
+}
+
+// waiting is the backlog as it is now: what was measured last, and what has become of it and come since, as far as it is known here.
+func (e *engine) waiting() record.Backlog {
+	b := e.backlog
+	b.Records -= min(b.Records, e.doneWith()-e.finished)
+	if held := uint64(e.main.records + e.fresh.records); held > b.Records {
+		b.Records, b.Bytes = held, max(b.Bytes, uint64(e.main.bytes+e.fresh.bytes))
+	}
+	oldest := &e.main
+	if oldest.records == 0 && b.Oldest.IsZero() {
+		oldest = &e.fresh
+	}
+	oldest.each(func(x *entry) bool {
+		b.Oldest = x.Time
+		return false
+	})
+	if b.Records == 0 {
+		return record.Backlog{}
+	}
+	return b
+}
+
 // current says whether the far end has all but what is recorded now.
 func (e *engine) current() bool {
 	return e.backlog.Records == 0 || e.sender != nil && !e.main.filled && e.from == 0
@@ -135,11 +165,15 @@ func (e *engine) grumble(c *actors.Context) {
 	limit, now := e.cfg.Silence.AsDuration(), time.Now()
 	if e.backlog.Records == 0 && e.main.records == 0 || e.resting != "" {
 		if !e.mute {
-			e.acked = now // nothing is owed
+			e.owing = now
 		}
 		return
 	}
-	if lasted := now.Sub(e.acked); limit > 0 && lasted >= limit && !e.mute {
+	since := e.owing
+	if e.acked.After(since) {
+		since = e.acked
+	}
+	if lasted := now.Sub(since); limit > 0 && lasted >= limit && !e.mute {
 		e.mute = true
 		c.Event("silent", &uplinkv1.Silent{Time: timestamppb.New(now), Lasted: durationpb.New(lasted), Error: e.error})
 	}
@@ -180,7 +214,8 @@ func (e *engine) reply(c *actors.Context, m asked) {
 // tell publishes the status when something has changed that people look for, and else now and then.
 func (e *engine) tell(c *actors.Context) {
 	now := time.Now()
-	fresh := e.said == nil || e.said.State != e.state() || e.said.Why != e.why() || e.said.Far != e.far.Where
+	fresh := e.said == nil || e.said.State != e.state() || e.said.Why != e.why() || e.said.Far != e.far.Where ||
+		e.said.Acknowledged == nil && !e.acked.IsZero()
 	if !fresh && now.Sub(e.saidAt) < watch {
 		return
 	}
@@ -219,7 +254,7 @@ func (e *engine) state() string {
 
 // idle says whether there is nothing to do, and was not just now: what is recorded every few seconds is no change worth telling.
 func (e *engine) idle() bool {
-	return !e.sending && e.main.records+e.fresh.records == 0 && (e.counts.Acknowledged == 0 || time.Since(e.acked) >= 2*watch)
+	return !e.sending && e.main.records+e.fresh.records == 0 && time.Since(e.acked) >= 2*watch
 }
 
 func (e *engine) why() string {
@@ -236,14 +271,14 @@ func (e *engine) why() string {
 
 func (e *engine) status() *uplinkv1.Status {
 	m := &uplinkv1.Status{
-		Time: timestamppb.Now(), State: e.state(), Why: e.why(), Far: e.far.Where, Backlog: backlogMessage(e.backlog, e.peak), Rate: e.rate,
+		Time: timestamppb.Now(), State: e.state(), Why: e.why(), Far: e.far.Where, Backlog: backlogMessage(e.waiting(), e.peak), Rate: e.rate,
 		Goodput: e.pace.Goodput, Slow: e.pace.Strain() >= far.Slow, Crawls: e.pace.Strain() == far.Crawl, CatchUp: e.catchUp(e.backlog), Error: e.error, Counts: proto.CloneOf(&e.counts), Spent: e.spentNow(),
 		Begun: e.reader != nil && !e.measuredAt.IsZero(),
 	}
 	if e.sender != nil {
 		m.Connected = timestamppb.New(e.up)
 	}
-	if e.counts.Acknowledged > 0 {
+	if !e.acked.IsZero() {
 		m.Acknowledged = timestamppb.New(e.acked)
 	}
 	if !e.failed.IsZero() {

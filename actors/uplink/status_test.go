@@ -1,0 +1,33 @@
+package uplink_test
+
+import (
+	"testing"
+
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/actorstest/uplinktest"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+// What is told of an uplink is true at that moment: what waits when it begins to send, that nothing does when it has sent it, and for ever when that was.
+func TestWhatIsTold(t *testing.T) {
+	t.Parallel()
+	r := actorstest.New(t)
+	told := actorstest.Watch(r, "state/"+path+"/uplink", &uplinkv1.Status{})
+	f := &cloud{released: make(chan struct{})}
+	uplinktest.NewRecorder(t, r).Write("tracks/a", 7)
+	r.Start(path, f.kind(), config())
+	s := actorstest.NextWhere(t, told, func(s *uplinkv1.Status) bool { return s.State == "sending" })
+	if b := s.Backlog; b.Records != 7 || b.Bytes == 0 || b.Oldest.AsTime().Unix() != 1_800_000_000 || s.Acknowledged != nil {
+		t.Errorf("it begins to send, and says %v", s)
+	}
+	close(f.released)
+	s = actorstest.NextWhere(t, told, func(s *uplinkv1.Status) bool { return s.Counts.Acknowledged > 0 })
+	if s.State != "sending" || s.Counts.Acknowledged != 7 || s.Backlog.Records != 0 || s.Acknowledged == nil {
+		t.Errorf("it has sent all, and says %v", s)
+	}
+	at := s.Acknowledged.AsTime()
+	s = actorstest.NextWhere(t, told, func(s *uplinkv1.Status) bool { return s.State == "idle" })
+	if !s.Acknowledged.AsTime().Equal(at) {
+		t.Errorf("it has nothing to do, and says that it was acknowledged at %v, which was at %v", s.Acknowledged.AsTime(), at)
+	}
+}
