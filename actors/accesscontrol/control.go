@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/actors"
 	"gatewayd/protocols/access"
+	"gatewayd/protocols/access/ocsp"
 	accessv1 "gatewayd/schemas/access/v1"
 )
 
@@ -46,6 +48,9 @@ type keeper struct {
 	seen     []stamp       // of the files they are from
 	trouble  string        // with them
 	looking  bool
+	online   *ocsp.Client // nil: no responder is asked, or not yet
+	silent   string       // why a responder gives no answer
+	asking   bool
 	timer    *actors.Timer
 }
 
@@ -71,6 +76,8 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		k.look(c)
 	case listsRead:
 		return k.listed(c, m)
+	case renewed:
+		return k.answered(c)
 	case recalled:
 		k.recalled = true
 		k.say(c)
@@ -121,7 +128,7 @@ func (k *keeper) enforce(c *actors.Context) error {
 	if err != nil {
 		return actors.Broken(err)
 	}
-	p.Revoke(k.lists)
+	p.Revoke(k.lists, k.online)
 	k.policy = p
 	k.court.Set(p)
 	c.Judge(k.judge) // here, not at the start: until now the life before judges
@@ -151,6 +158,9 @@ func (k *keeper) judge(w actors.Caller, topic string, waited bool) error {
 func (k *keeper) reconfigure(c *actors.Context, cfg *accessv1.Access) error {
 	if _, err := policy(cfg, nil); err != nil {
 		return actors.Broken(err)
+	}
+	if !proto.Equal(k.cfg.Revocation.GetOcsp(), cfg.Revocation.GetOcsp()) {
+		k.online, k.silent = nil, ""
 	}
 	k.cfg, k.lists, k.seen, k.trouble = cfg, nil, nil, ""
 	if k.timer != nil {

@@ -1,11 +1,13 @@
 package accesscontrol
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"time"
@@ -26,9 +28,10 @@ const (
 type (
 	listsDue  struct{}
 	listsRead struct {
-		lists *access.Lists // nil: as before
-		seen  []stamp
-		of    *accessv1.Revocation
+		lists       *access.Lists // nil: as before
+		authorities []*x509.Certificate
+		seen        []stamp
+		of          *accessv1.Revocation
 	}
 )
 
@@ -50,11 +53,15 @@ func (k *keeper) look(c *actors.Context) {
 		if slices.Equal(now, seen) {
 			return listsRead{of: r}, nil
 		}
-		l, err := readLists(r)
+		authorities, err := readAuthorities(r.Ca)
+		var l *access.Lists
+		if err == nil {
+			l, err = readLists(r, authorities)
+		}
 		if err != nil {
 			l = access.Unread(err, r.Serials, r.Lenient)
 		}
-		return listsRead{l, now, r}, nil
+		return listsRead{l, authorities, now, r}, nil
 	})
 }
 
@@ -70,24 +77,25 @@ func stamps(r *accessv1.Revocation) []stamp {
 	return all
 }
 
-func readLists(r *accessv1.Revocation) (*access.Lists, error) {
-	var authorities []*x509.Certificate
-	if r.Ca != "" {
-		rest, err := os.ReadFile(r.Ca)
-		for err == nil {
-			var block *pem.Block
-			if block, rest = pem.Decode(rest); block == nil {
-				break
-			}
-			var ca *x509.Certificate
-			if ca, err = x509.ParseCertificate(block.Bytes); err == nil {
-				authorities = append(authorities, ca)
-			}
+func readAuthorities(file string) (all []*x509.Certificate, err error) {
+	if file == "" {
+		return nil, nil
+	}
+	rest, err := os.ReadFile(file)
+	for err == nil {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return all, nil
 		}
-		if err != nil {
-			return nil, fmt.Errorf("authorities: %w", err)
+		var ca *x509.Certificate
+		if ca, err = x509.ParseCertificate(block.Bytes); err == nil {
+			all = append(all, ca)
 		}
 	}
+	return nil, fmt.Errorf("authorities: %w", err)
+}
+
+func readLists(r *accessv1.Revocation, authorities []*x509.Certificate) (*access.Lists, error) {
 	var texts [][]byte
 	for _, name := range r.Lists {
 		if info, err := os.Stat(name); err == nil && info.Size() > mostList {
@@ -104,8 +112,18 @@ func readLists(r *accessv1.Revocation) (*access.Lists, error) {
 
 // checkRevocation says what no rule of a single field can tell.
 func checkRevocation(r *accessv1.Revocation) error {
-	if r != nil && len(r.Lists) > 0 && r.Ca == "" {
+	if responder := r.GetOcsp().GetUrl(); responder != "" {
+		if u, err := url.Parse(responder); err != nil || u.Hostname() == "" {
+			return fmt.Errorf("ocsp.url = %q is no address like http://ocsp.example.com", responder)
+		}
+	}
+	switch {
+	case r == nil || r.Ca != "":
+		return nil
+	case len(r.Lists) > 0:
 		return errors.New("lists must be signed by somebody: ca names the file of who that may be")
+	case r.Ocsp != nil:
+		return errors.New("answers of responders must be signed by somebody: ca names the file of the authorities about whose certificates they are asked")
 	}
 	return nil
 }
@@ -119,32 +137,45 @@ func (k *keeper) listed(c *actors.Context, m listsRead) error {
 	}
 	if m.lists != nil {
 		k.lists, k.seen = m.lists, m.seen
+		k.trust(m.authorities)
 	}
-	trouble := ""
-	if err := k.lists.Trouble(time.Now()); err != nil {
-		trouble = err.Error()
-	}
-	if trouble != k.trouble {
-		k.trouble = trouble
-		c.Log().Warn("lists of revoked certificates", "trouble", trouble, "lenient", k.cfg.Revocation.GetLenient())
-		c.Event("lists", &accessv1.ListTrouble{Time: timestamppb.Now(), Cause: trouble, Lenient: k.cfg.Revocation.GetLenient()})
-		k.say(c)
-	}
-	if m.lists == nil || !k.recalled {
+	k.tell(c)
+	k.renew(c)
+	if turned := k.online.Turned(); m.lists == nil && !turned || !k.recalled {
 		return nil
 	}
 	return k.enforce(c)
 }
 
+// tell says what is wrong with the lists, or else with responders, when that changes.
+func (k *keeper) tell(c *actors.Context) {
+	lists, responders := "", k.online.Trouble()
+	if err := k.lists.Trouble(time.Now()); err != nil {
+		lists = err.Error()
+	}
+	if lists == k.trouble && responders == k.silent {
+		return
+	}
+	k.trouble, k.silent = lists, responders
+	cause := cmp.Or(lists, responders)
+	c.Log().Warn("which certificates are revoked", "trouble", cause, "lenient", k.cfg.Revocation.GetLenient())
+	c.Event("lists", &accessv1.ListTrouble{Time: timestamppb.Now(), Cause: cause, Lenient: k.cfg.Revocation.GetLenient()})
+	k.say(c)
+}
+
 // say tells how the keeper is.
 func (k *keeper) say(c *actors.Context) {
-	switch {
+	switch lenient := k.cfg.Revocation.GetLenient(); {
 	case k.lost != "":
 		c.Degraded(k.lost)
-	case k.trouble != "" && k.cfg.Revocation.GetLenient():
+	case k.trouble != "" && lenient:
 		c.Degraded("which certificates are revoked is not known, and they are let in all the same: " + k.trouble)
 	case k.trouble != "":
 		c.Degraded("which certificates are revoked is not known, and none is let in: " + k.trouble)
+	case k.silent != "" && lenient:
+		c.Degraded("not all certificates can be asked about, and they are let in all the same: " + k.silent)
+	case k.silent != "":
+		c.Degraded("not all certificates can be asked about, and those are not let in: " + k.silent)
 	default:
 		c.OK()
 	}

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gatewayd/protocols/access/ocsp"
 )
 
 // Role is what those who have it may and may not use.
@@ -46,14 +48,15 @@ type Identity struct {
 	rights
 }
 
-// Policy is who there is and what they may use. It does not change.
+// Policy is who there is and what they may use. It does not change, but for what responders say of certificates.
 type Policy struct {
 	all       map[string]*Identity
 	tokens    map[string]*Identity
 	keys      map[string]*Identity
-	named     []*Identity // with certificates, in the order of the config
-	anonymous *Identity   // nil: nobody gets in without credentials
-	lists     *Lists      // nil: no certificate is revoked
+	named     []*Identity  // with certificates, in the order of the config
+	anonymous *Identity    // nil: nobody gets in without credentials
+	lists     *Lists       // nil: no certificate is revoked
+	online    *ocsp.Client // nil: no responder is asked
 }
 
 // Anonymous is the name of those who have shown no credentials.
@@ -139,8 +142,8 @@ func (p *Policy) add(c Credentials, known map[string]Role) error {
 	return nil
 }
 
-// Revoke puts lists of revoked certificates into a policy that nobody uses yet.
-func (p *Policy) Revoke(l *Lists) { p.lists = l }
+// Revoke puts lists of revoked certificates into a policy that nobody uses yet, and who knows what responders say of others, if somebody does.
+func (p *Policy) Revoke(l *Lists, online *ocsp.Client) { p.lists, p.online = l, online }
 
 // Errors of the methods that let somebody in. They say to the log why; a client is told no more than that he is refused.
 var (
@@ -182,11 +185,14 @@ func (p *Policy) Password(name string, password []byte, now time.Time) (*Identit
 
 // Certificate lets in whom a certificate names; that it is genuine has been seen by TLS. Of several identities that it might be the first one is meant.
 func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, error) {
-	if p.lists.has(c) {
+	if p.revoked(c) {
 		return nil, ErrListed
 	}
 	if err := p.lists.Refuse(now); err != nil {
 		return nil, err
+	}
+	if err := p.online.Err(c, now); err != nil && (p.lists == nil || !p.lists.lenient) {
+		return nil, fmt.Errorf("%w: %w", ErrLists, err)
 	}
 	names := namesOf(c)
 	for _, id := range p.named {
@@ -200,6 +206,9 @@ func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, err
 	}
 	return nil, fmt.Errorf("%w has one of the certificate's names: %s", ErrUnknown, strings.Join(names, ", "))
 }
+
+// revoked tells whether a certificate is known to be revoked.
+func (p *Policy) revoked(c *x509.Certificate) bool { return p.lists.has(c) || p.online.Revoked(c) }
 
 // Token lets in who bears a token.
 func (p *Policy) Token(token string, now time.Time) (*Identity, error) {
@@ -255,7 +264,7 @@ func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
 // now is who id is at a moment, if what he came in by still proves it.
 func (p *Policy) now(id *Identity, now time.Time) (*Identity, error) {
 	switch {
-	case p.lists.has(id.cert):
+	case p.revoked(id.cert):
 		return nil, ErrListed
 	case id.cert != nil && now.After(id.cert.NotAfter):
 		return nil, ErrOld

@@ -93,7 +93,7 @@ func TestRevokedCertificates(t *testing.T) {
 	}
 	with := func(l *access.Lists) *access.Policy {
 		p := policy(t, access.Credentials{Name: "panel", Certificates: []string{"CN:panel"}, Roles: []string{"viewer"}})
-		p.Revoke(l)
+		p.Revoke(l, nil)
 		return p
 	}
 	p := with(lists)

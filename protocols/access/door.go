@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -27,6 +28,9 @@ type Door struct {
 	waiting atomic.Int32
 	memo    memo
 }
+
+// mostAsking is how long a client waits for what a responder says of his certificate. NATS clients have two seconds for all.
+const mostAsking = 1500 * time.Millisecond
 
 // mostWaiting is how many clients may wait for the hash of their password.
 const mostWaiting = 64
@@ -63,6 +67,9 @@ func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 	case s.Token != "":
 		return p.Token(s.Token, now)
 	case s.Certificate != nil:
+		ctx, done := context.WithTimeout(context.Background(), mostAsking)
+		p.online.Ask(ctx, s.Certificate, now)
+		done()
 		id, err := p.Certificate(s.Certificate, now)
 		if s.Name == "" || err == nil && id.Name == s.Name {
 			return id, err

@@ -12,6 +12,7 @@ import (
 	_ "gatewayd/schemas/field/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -109,8 +110,11 @@ type Revocation struct {
 	Lists []string `protobuf:"bytes,2,rep,name=lists,proto3" json:"lists,omitempty"`
 	// Serial numbers of certificates, hexadecimal, whoever issued them.
 	Serials []string `protobuf:"bytes,3,rep,name=serials,proto3" json:"serials,omitempty"`
-	// Let certificates in although a list could not be read or is too old.
-	Lenient       bool `protobuf:"varint,4,opt,name=lenient,proto3" json:"lenient,omitempty"`
+	// Let certificates in although a list could not be read or is too old, or a
+	// responder does not answer.
+	Lenient bool `protobuf:"varint,4,opt,name=lenient,proto3" json:"lenient,omitempty"`
+	// Ask responders as well; nothing: none is asked.
+	Ocsp          *Responders `protobuf:"bytes,5,opt,name=ocsp,proto3" json:"ocsp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -173,6 +177,71 @@ func (x *Revocation) GetLenient() bool {
 	return false
 }
 
+func (x *Revocation) GetOcsp() *Responders {
+	if x != nil {
+		return x.Ocsp
+	}
+	return nil
+}
+
+// Responders say which certificates are revoked when they are asked (OCSP).
+type Responders struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the responder that is asked about all certificates, as in
+	// http://ocsp.example.com; empty: the one that each certificate names, and about
+	// one that names none nobody.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Between two times that it is asked about the same certificate. An answer is in
+	// force until its end.
+	Every         *durationpb.Duration `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Responders) Reset() {
+	*x = Responders{}
+	mi := &file_access_v1_access_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Responders) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Responders) ProtoMessage() {}
+
+func (x *Responders) ProtoReflect() protoreflect.Message {
+	mi := &file_access_v1_access_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Responders.ProtoReflect.Descriptor instead.
+func (*Responders) Descriptor() ([]byte, []int) {
+	return file_access_v1_access_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Responders) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Responders) GetEvery() *durationpb.Duration {
+	if x != nil {
+		return x.Every
+	}
+	return nil
+}
+
 // Role is a set of things that may be used. A pattern is class/path/leaf, as in
 // "cmd/field/plc/WriteRegisters" or "data/field/#": + stands for one level, # at
 // the end for one or more. data, event, state, trace and track are heard, cmd is called;
@@ -191,7 +260,7 @@ type Role struct {
 
 func (x *Role) Reset() {
 	*x = Role{}
-	mi := &file_access_v1_access_proto_msgTypes[2]
+	mi := &file_access_v1_access_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -203,7 +272,7 @@ func (x *Role) String() string {
 func (*Role) ProtoMessage() {}
 
 func (x *Role) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[2]
+	mi := &file_access_v1_access_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -216,7 +285,7 @@ func (x *Role) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Role.ProtoReflect.Descriptor instead.
 func (*Role) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{2}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Role) GetName() string {
@@ -271,7 +340,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_access_v1_access_proto_msgTypes[3]
+	mi := &file_access_v1_access_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +352,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[3]
+	mi := &file_access_v1_access_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +365,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{3}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Identity) GetName() string {
@@ -378,7 +447,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_access_v1_access_proto_msgTypes[4]
+	mi := &file_access_v1_access_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +459,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[4]
+	mi := &file_access_v1_access_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +472,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{4}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{5}
 }
 
 // ListResponse tells who there is, without what proves it.
@@ -417,7 +486,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_access_v1_access_proto_msgTypes[5]
+	mi := &file_access_v1_access_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +498,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[5]
+	mi := &file_access_v1_access_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +511,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{5}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListResponse) GetIdentities() []*Listed {
@@ -469,7 +538,7 @@ type Listed struct {
 
 func (x *Listed) Reset() {
 	*x = Listed{}
-	mi := &file_access_v1_access_proto_msgTypes[6]
+	mi := &file_access_v1_access_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +550,7 @@ func (x *Listed) String() string {
 func (*Listed) ProtoMessage() {}
 
 func (x *Listed) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[6]
+	mi := &file_access_v1_access_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +563,7 @@ func (x *Listed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listed.ProtoReflect.Descriptor instead.
 func (*Listed) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{6}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Listed) GetName() string {
@@ -538,7 +607,7 @@ type MayRequest struct {
 
 func (x *MayRequest) Reset() {
 	*x = MayRequest{}
-	mi := &file_access_v1_access_proto_msgTypes[7]
+	mi := &file_access_v1_access_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +619,7 @@ func (x *MayRequest) String() string {
 func (*MayRequest) ProtoMessage() {}
 
 func (x *MayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[7]
+	mi := &file_access_v1_access_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +632,7 @@ func (x *MayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MayRequest.ProtoReflect.Descriptor instead.
 func (*MayRequest) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{7}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MayRequest) GetIdentity() string {
@@ -593,7 +662,7 @@ type MayResponse struct {
 
 func (x *MayResponse) Reset() {
 	*x = MayResponse{}
-	mi := &file_access_v1_access_proto_msgTypes[8]
+	mi := &file_access_v1_access_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -605,7 +674,7 @@ func (x *MayResponse) String() string {
 func (*MayResponse) ProtoMessage() {}
 
 func (x *MayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[8]
+	mi := &file_access_v1_access_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -618,7 +687,7 @@ func (x *MayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MayResponse.ProtoReflect.Descriptor instead.
 func (*MayResponse) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{8}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MayResponse) GetAllowed() bool {
@@ -648,7 +717,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_access_v1_access_proto_msgTypes[9]
+	mi := &file_access_v1_access_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +729,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[9]
+	mi := &file_access_v1_access_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +742,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{9}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RevokeRequest) GetIdentity() string {
@@ -699,7 +768,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_access_v1_access_proto_msgTypes[10]
+	mi := &file_access_v1_access_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +780,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[10]
+	mi := &file_access_v1_access_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +793,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{10}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{11}
 }
 
 // RestoreRequest names whose Revoke is to be taken back.
@@ -738,7 +807,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_access_v1_access_proto_msgTypes[11]
+	mi := &file_access_v1_access_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +819,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[11]
+	mi := &file_access_v1_access_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +832,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{11}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RestoreRequest) GetIdentity() string {
@@ -782,7 +851,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_access_v1_access_proto_msgTypes[12]
+	mi := &file_access_v1_access_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +863,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[12]
+	mi := &file_access_v1_access_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +876,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{12}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{13}
 }
 
 // Revoked is an event: an identity was revoked. On event leaf "revoked".
@@ -827,7 +896,7 @@ type Revoked struct {
 
 func (x *Revoked) Reset() {
 	*x = Revoked{}
-	mi := &file_access_v1_access_proto_msgTypes[13]
+	mi := &file_access_v1_access_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +908,7 @@ func (x *Revoked) String() string {
 func (*Revoked) ProtoMessage() {}
 
 func (x *Revoked) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[13]
+	mi := &file_access_v1_access_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +921,7 @@ func (x *Revoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoked.ProtoReflect.Descriptor instead.
 func (*Revoked) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{13}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Revoked) GetTime() *timestamppb.Timestamp {
@@ -898,7 +967,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_access_v1_access_proto_msgTypes[14]
+	mi := &file_access_v1_access_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +979,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[14]
+	mi := &file_access_v1_access_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +992,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{14}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Restored) GetTime() *timestamppb.Timestamp {
@@ -959,7 +1028,7 @@ type Revocations struct {
 
 func (x *Revocations) Reset() {
 	*x = Revocations{}
-	mi := &file_access_v1_access_proto_msgTypes[15]
+	mi := &file_access_v1_access_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1040,7 @@ func (x *Revocations) String() string {
 func (*Revocations) ProtoMessage() {}
 
 func (x *Revocations) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[15]
+	mi := &file_access_v1_access_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1053,7 @@ func (x *Revocations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocations.ProtoReflect.Descriptor instead.
 func (*Revocations) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{15}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Revocations) GetIdentities() []string {
@@ -1010,7 +1079,7 @@ type ListTrouble struct {
 
 func (x *ListTrouble) Reset() {
 	*x = ListTrouble{}
-	mi := &file_access_v1_access_proto_msgTypes[16]
+	mi := &file_access_v1_access_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1091,7 @@ func (x *ListTrouble) String() string {
 func (*ListTrouble) ProtoMessage() {}
 
 func (x *ListTrouble) ProtoReflect() protoreflect.Message {
-	mi := &file_access_v1_access_proto_msgTypes[16]
+	mi := &file_access_v1_access_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1104,7 @@ func (x *ListTrouble) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTrouble.ProtoReflect.Descriptor instead.
 func (*ListTrouble) Descriptor() ([]byte, []int) {
-	return file_access_v1_access_proto_rawDescGZIP(), []int{16}
+	return file_access_v1_access_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListTrouble) GetTime() *timestamppb.Timestamp {
@@ -1063,7 +1132,7 @@ var File_access_v1_access_proto protoreflect.FileDescriptor
 
 const file_access_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x16access/v1/access.proto\x12\taccess.v1\x1a\x14field/v1/field.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n" +
+	"\x16access/v1/access.proto\x12\taccess.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n" +
 	"\x06Access\x121\n" +
 	"\x05roles\x18\x01 \x03(\v2\x0f.access.v1.RoleB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\x05roles\x12?\n" +
@@ -1075,13 +1144,18 @@ const file_access_v1_access_proto_rawDesc = "" +
 	"roles.nameR\tanonymous\x125\n" +
 	"\n" +
 	"revocation\x18\x04 \x01(\v2\x15.access.v1.RevocationR\n" +
-	"revocation\"\x8e\x01\n" +
+	"revocation\"\xb9\x01\n" +
 	"\n" +
 	"Revocation\x12\x0e\n" +
 	"\x02ca\x18\x01 \x01(\tR\x02ca\x12\x14\n" +
 	"\x05lists\x18\x02 \x03(\tR\x05lists\x12@\n" +
 	"\aserials\x18\x03 \x03(\tB&\x8a\xb5\x18\"* ([0-9A-Fa-f]{1,2}:)*[0-9A-Fa-f]+R\aserials\x12\x18\n" +
-	"\alenient\x18\x04 \x01(\bR\alenient\"X\n" +
+	"\alenient\x18\x04 \x01(\bR\alenient\x12)\n" +
+	"\x04ocsp\x18\x05 \x01(\v2\x15.access.v1.RespondersR\x04ocsp\"\x7f\n" +
+	"\n" +
+	"Responders\x12#\n" +
+	"\x03url\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r*\vhttps?://.+R\x03url\x12L\n" +
+	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x18\xf5@R\x05every\"X\n" +
 	"\x04Role\x12&\n" +
 	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
 	"[a-z0-9-]+R\x04name\x12\x14\n" +
@@ -1161,48 +1235,52 @@ func file_access_v1_access_proto_rawDescGZIP() []byte {
 	return file_access_v1_access_proto_rawDescData
 }
 
-var file_access_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_access_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_access_v1_access_proto_goTypes = []any{
 	(*Access)(nil),                // 0: access.v1.Access
 	(*Revocation)(nil),            // 1: access.v1.Revocation
-	(*Role)(nil),                  // 2: access.v1.Role
-	(*Identity)(nil),              // 3: access.v1.Identity
-	(*ListRequest)(nil),           // 4: access.v1.ListRequest
-	(*ListResponse)(nil),          // 5: access.v1.ListResponse
-	(*Listed)(nil),                // 6: access.v1.Listed
-	(*MayRequest)(nil),            // 7: access.v1.MayRequest
-	(*MayResponse)(nil),           // 8: access.v1.MayResponse
-	(*RevokeRequest)(nil),         // 9: access.v1.RevokeRequest
-	(*RevokeResponse)(nil),        // 10: access.v1.RevokeResponse
-	(*RestoreRequest)(nil),        // 11: access.v1.RestoreRequest
-	(*RestoreResponse)(nil),       // 12: access.v1.RestoreResponse
-	(*Revoked)(nil),               // 13: access.v1.Revoked
-	(*Restored)(nil),              // 14: access.v1.Restored
-	(*Revocations)(nil),           // 15: access.v1.Revocations
-	(*ListTrouble)(nil),           // 16: access.v1.ListTrouble
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*Responders)(nil),            // 2: access.v1.Responders
+	(*Role)(nil),                  // 3: access.v1.Role
+	(*Identity)(nil),              // 4: access.v1.Identity
+	(*ListRequest)(nil),           // 5: access.v1.ListRequest
+	(*ListResponse)(nil),          // 6: access.v1.ListResponse
+	(*Listed)(nil),                // 7: access.v1.Listed
+	(*MayRequest)(nil),            // 8: access.v1.MayRequest
+	(*MayResponse)(nil),           // 9: access.v1.MayResponse
+	(*RevokeRequest)(nil),         // 10: access.v1.RevokeRequest
+	(*RevokeResponse)(nil),        // 11: access.v1.RevokeResponse
+	(*RestoreRequest)(nil),        // 12: access.v1.RestoreRequest
+	(*RestoreResponse)(nil),       // 13: access.v1.RestoreResponse
+	(*Revoked)(nil),               // 14: access.v1.Revoked
+	(*Restored)(nil),              // 15: access.v1.Restored
+	(*Revocations)(nil),           // 16: access.v1.Revocations
+	(*ListTrouble)(nil),           // 17: access.v1.ListTrouble
+	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_access_v1_access_proto_depIdxs = []int32{
-	2,  // 0: access.v1.Access.roles:type_name -> access.v1.Role
-	3,  // 1: access.v1.Access.identities:type_name -> access.v1.Identity
+	3,  // 0: access.v1.Access.roles:type_name -> access.v1.Role
+	4,  // 1: access.v1.Access.identities:type_name -> access.v1.Identity
 	1,  // 2: access.v1.Access.revocation:type_name -> access.v1.Revocation
-	6,  // 3: access.v1.ListResponse.identities:type_name -> access.v1.Listed
-	17, // 4: access.v1.Revoked.time:type_name -> google.protobuf.Timestamp
-	17, // 5: access.v1.Restored.time:type_name -> google.protobuf.Timestamp
-	17, // 6: access.v1.ListTrouble.time:type_name -> google.protobuf.Timestamp
-	4,  // 7: access.v1.AccessService.List:input_type -> access.v1.ListRequest
-	7,  // 8: access.v1.AccessService.May:input_type -> access.v1.MayRequest
-	9,  // 9: access.v1.AccessService.Revoke:input_type -> access.v1.RevokeRequest
-	11, // 10: access.v1.AccessService.Restore:input_type -> access.v1.RestoreRequest
-	5,  // 11: access.v1.AccessService.List:output_type -> access.v1.ListResponse
-	8,  // 12: access.v1.AccessService.May:output_type -> access.v1.MayResponse
-	10, // 13: access.v1.AccessService.Revoke:output_type -> access.v1.RevokeResponse
-	12, // 14: access.v1.AccessService.Restore:output_type -> access.v1.RestoreResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	2,  // 3: access.v1.Revocation.ocsp:type_name -> access.v1.Responders
+	18, // 4: access.v1.Responders.every:type_name -> google.protobuf.Duration
+	7,  // 5: access.v1.ListResponse.identities:type_name -> access.v1.Listed
+	19, // 6: access.v1.Revoked.time:type_name -> google.protobuf.Timestamp
+	19, // 7: access.v1.Restored.time:type_name -> google.protobuf.Timestamp
+	19, // 8: access.v1.ListTrouble.time:type_name -> google.protobuf.Timestamp
+	5,  // 9: access.v1.AccessService.List:input_type -> access.v1.ListRequest
+	8,  // 10: access.v1.AccessService.May:input_type -> access.v1.MayRequest
+	10, // 11: access.v1.AccessService.Revoke:input_type -> access.v1.RevokeRequest
+	12, // 12: access.v1.AccessService.Restore:input_type -> access.v1.RestoreRequest
+	6,  // 13: access.v1.AccessService.List:output_type -> access.v1.ListResponse
+	9,  // 14: access.v1.AccessService.May:output_type -> access.v1.MayResponse
+	11, // 15: access.v1.AccessService.Revoke:output_type -> access.v1.RevokeResponse
+	13, // 16: access.v1.AccessService.Restore:output_type -> access.v1.RestoreResponse
+	13, // [13:17] is the sub-list for method output_type
+	9,  // [9:13] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_access_v1_access_proto_init() }
@@ -1216,7 +1294,7 @@ func file_access_v1_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_access_v1_access_proto_rawDesc), len(file_access_v1_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,55 @@
+package accesscontrol
+
+import (
+	"context"
+	"crypto/x509"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/access/ocsp"
+)
+
+const (
+	renewTime = 20 * time.Second // for all certificates that are due
+	renewMost = 15 * time.Second // of that for asking
+)
+
+// renewed says that responders have been asked about what was due.
+type renewed struct{}
+
+// trust has responders asked about certificates of authorities, if the config says so. What they have said stays known while these are the same.
+func (k *keeper) trust(authorities []*x509.Certificate) {
+	switch r := k.cfg.Revocation.GetOcsp(); {
+	case r == nil:
+		k.online = nil
+	case k.online == nil || len(authorities) > 0 && !k.online.Trusts(authorities):
+		k.online = ocsp.New(r.Url, authorities, r.Every.AsDuration())
+	}
+}
+
+// renew asks again about certificates whose answers are old.
+func (k *keeper) renew(c *actors.Context) {
+	if k.asking || !k.online.Due(time.Now()) {
+		return
+	}
+	k.asking = true
+	online := k.online
+	c.Do(renewTime, func(ctx context.Context) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, renewMost)
+		defer cancel()
+		online.Renew(ctx, time.Now())
+		return renewed{}, nil
+	})
+}
+
+// answered cuts off at once whose certificate has turned out to be revoked.
+func (k *keeper) answered(c *actors.Context) error {
+	k.asking = false
+	if k.recalled && k.lists != nil {
+		k.tell(c)
+	}
+	if !k.recalled || !k.online.Turned() {
+		return nil
+	}
+	return k.enforce(c)
+}

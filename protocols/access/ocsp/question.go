@@ -1,0 +1,119 @@
+package ocsp
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"slices"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+)
+
+const (
+	mostAnswer = 64 << 10        // bytes
+	mostWait   = 5 * time.Second // for one answer
+	skew       = 5 * time.Minute // by which clocks may differ
+)
+
+// question is what a responder is asked about one certificate.
+type question struct {
+	url    string
+	text   []byte // DER
+	serial *big.Int
+	issuer *x509.Certificate
+	ends   time.Time // when the certificate does, and nobody needs the answer any more
+}
+
+// answer is what it says.
+type answer struct {
+	revoked bool
+	until   time.Time // zero: it does not say
+}
+
+func newQuestion(cert, issuer *x509.Certificate, url string) (*question, error) {
+	text, err := ocsp.CreateRequest(cert, issuer, nil)
+	if err != nil {
+		return nil, fmt.Errorf("OCSP request: %w", err)
+	}
+	return &question{url: url, text: text, serial: cert.SerialNumber, issuer: issuer, ends: cert.NotAfter}, nil
+}
+
+// put asks the question.
+func (q question) put(ctx context.Context, via *http.Client) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, mostWait)
+	defer cancel()
+	text, err := q.exchange(ctx, via)
+	if err != nil {
+		return answer{}, fmt.Errorf("OCSP responder %s: %w", q.url, err)
+	}
+	a, err := q.read(text, time.Now())
+	if err != nil {
+		return answer{}, fmt.Errorf("OCSP responder %s: certificate %x: %w", q.url, q.serial, err)
+	}
+	return a, nil
+}
+
+func (q question) exchange(ctx context.Context, via *http.Client) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, q.url, bytes.NewReader(q.text))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", "application/ocsp-request")
+	r.Header.Set("Accept", "application/ocsp-response")
+	resp, err := via.Do(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, errors.New("no answer in time")
+		}
+		return nil, errors.Unwrap(err) // without the URL
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.New(resp.Status)
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
+}
+
+// read takes an answer apart that has been signed by the issuer, or by whom the issuer lets answer (RFC 6960 §4.2.2.2).
+func (q question) read(text []byte, now time.Time) (answer, error) {
+	// Without the issuer, for the library takes no answer that a subordinate authority has signed and put its certificate beside.
+	r, err := ocsp.ParseResponseForCert(text, &x509.Certificate{SerialNumber: q.serial}, nil)
+	switch {
+	case err != nil:
+		return answer{}, err
+	case r.Certificate == nil:
+		err = r.CheckSignatureFrom(q.issuer)
+	case !r.Certificate.Equal(q.issuer): // whose signature of the answer has been looked at
+		err = q.mayAnswer(r.Certificate, now)
+	}
+	switch {
+	case err != nil:
+		return answer{}, fmt.Errorf("its answer is not to be trusted: %w", err)
+	case now.Add(skew).Before(r.ThisUpdate):
+		return answer{}, fmt.Errorf("its answer is in force from %s", r.ThisUpdate.UTC().Format(time.RFC3339))
+	case !r.NextUpdate.IsZero() && now.After(r.NextUpdate):
+		return answer{}, fmt.Errorf("its answer has ended at %s", r.NextUpdate.UTC().Format(time.RFC3339))
+	case r.Status == ocsp.Unknown:
+		return answer{}, errors.New("it does not know this certificate")
+	}
+	return answer{revoked: r.Status == ocsp.Revoked, until: r.NextUpdate}, nil
+}
+
+// mayAnswer refuses a signer that the issuer has not made for that: any other certificate of his could sign as well.
+func (q question) mayAnswer(signer *x509.Certificate, now time.Time) error {
+	switch err := signer.CheckSignatureFrom(q.issuer); {
+	case err != nil:
+		return err
+	case !slices.Contains(signer.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning):
+		return fmt.Errorf("the certificate of %s is not made to sign answers", signer.Subject)
+	case now.Before(signer.NotBefore) || now.After(signer.NotAfter):
+		return fmt.Errorf("the certificate of %s is in force from %s to %s", signer.Subject, signer.NotBefore.UTC().Format(time.RFC3339), signer.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
