@@ -179,8 +179,9 @@ func writePoint(point string, v points.Value) []byte {
 	text := literal(v)
 	switch v.Kind() {
 	case points.IntegerKind:
+		field, text = "unsigned", `"`+text+`"`
 		if _, ok := v.Int64(); ok {
-			field, text = "integer", `"`+text+`"`
+			field = "integer"
 		}
 	case points.FlagKind:
 		field = "flag"

@@ -151,6 +151,28 @@ func TestOutcomesOfWrites(t *testing.T) {
 	}
 }
 
+// Integers of 64 bits reach their owner to the last digit.
+func TestNoDigitIsLost(t *testing.T) {
+	r := actorstest.New(t)
+	var got *modbusv1.WritePointRequest
+	owner(r, "plc", func(c *actors.Context, m *modbusv1.WritePointRequest) {
+		got = proto.CloneOf(m)
+		c.Reply(&modbusv1.WritePointResponse{})
+	})
+	port := freeport.Port(t)
+	begin(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, Points: []*modbusv1.ServedPoint{
+		{From: "plc", Point: "a", Address: 0, Type: "uint64", Writable: true},
+		{From: "plc", Point: "b", Address: 4, Type: "int64", Writable: true},
+	}})
+	l := client(t, port)
+	if code := exception(t, l, write(0, 0x80, 0, 0, 0, 0, 0, 0x30, 0x39)); code != 0 || got.GetUnsigned() != 1<<63+0x3039 {
+		t.Errorf("exception %d, the owner is given %v", code, got)
+	}
+	if code := exception(t, l, write(4, 0xff, 0xdf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)); code != 0 || got.GetInteger() != -1<<53-1 {
+		t.Errorf("exception %d, the owner is given %v", code, got)
+	}
+}
+
 // What was confirmed is shown until its owner says something newer, so that bits
 // can be set one after the other.
 func TestWhatWasWrittenIsReadBack(t *testing.T) {

@@ -33,7 +33,9 @@ func TestCommandsReadAndWrite(t *testing.T) {
 	d := meter(7)
 	r := plant(t, d)
 	noFault(t, r)
-	r.Start(unitPath, modbusunit.Kind, config())
+	cfg := config()
+	cfg.Points = append(cfg.Points, &modbusv1.Point{Name: "total", Address: 70, Type: "uint64"})
+	r.Start(unitPath, modbusunit.Kind, cfg)
 	got, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 100, Quantity: 3}, &modbusv1.ReadRegistersResponse{})
 	if err != nil || len(got.Values) != 3 || got.Values[2] != 102 {
 		t.Errorf("ReadRegisters: %v, %v", got, err)
@@ -56,6 +58,7 @@ func TestCommandsReadAndWrite(t *testing.T) {
 		"coils":        {"WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(60), Values: []bool{false, true, true}}, &modbusv1.WriteCoilsResponse{}, sim.Coils, 60, []uint16{0, 1, 1}},
 		"scaled point": {"WritePoint", &modbusv1.WritePointRequest{Point: "power", Value: &modbusv1.WritePointRequest_Number{Number: 12.3}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 10, []uint16{123}},
 		"wide point":   {"WritePoint", &modbusv1.WritePointRequest{Point: "count", Value: &modbusv1.WritePointRequest_Integer{Integer: -2}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 30, []uint16{65535, 65535, 65535, 65534}},
+		"great number": {"WritePoint", &modbusv1.WritePointRequest{Point: "total", Value: &modbusv1.WritePointRequest_Unsigned{Unsigned: 1<<63 + 12345}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 70, []uint16{0x8000, 0, 0, 12345}},
 		"bit point":    {"WritePoint", &modbusv1.WritePointRequest{Point: "mode", Value: &modbusv1.WritePointRequest_Flag{Flag: false}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 3, []uint16{1}},
 		"coil point":   {"WritePoint", &modbusv1.WritePointRequest{Point: "relay", Value: &modbusv1.WritePointRequest_Flag{Flag: false}}, &modbusv1.WritePointResponse{}, sim.Coils, 4, []uint16{0}},
 	} {
@@ -88,7 +91,7 @@ func TestCommandsAreRefusedClearly(t *testing.T) {
 		"no such point":    {"WritePoint", &modbusv1.WritePointRequest{Point: "x", Value: &modbusv1.WritePointRequest_Number{}}, `not_found: there is no point "x"`},
 		"mistyped point":   {"WritePoint", &modbusv1.WritePointRequest{Point: "powr", Value: &modbusv1.WritePointRequest_Number{}}, `not_found: there is no point "powr", did you mean "power"?`},
 		"read only":        {"WritePoint", &modbusv1.WritePointRequest{Point: "limit", Value: &modbusv1.WritePointRequest_Number{}}, "invalid_argument: point limit is in area input, which cannot be written"},
-		"no value":         {"WritePoint", &modbusv1.WritePointRequest{Point: "power"}, "invalid_argument: no value: give one of number, integer, flag or text"},
+		"no value":         {"WritePoint", &modbusv1.WritePointRequest{Point: "power"}, "invalid_argument: no value: give one of number, integer, unsigned, flag or text"},
 		"out of range":     {"WritePoint", &modbusv1.WritePointRequest{Point: "power", Value: &modbusv1.WritePointRequest_Number{Number: 1e6}}, "invalid_argument: "},
 	} {
 		t.Run(name, func(t *testing.T) {

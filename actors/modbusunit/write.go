@@ -77,7 +77,7 @@ func (u *unit) writePoint(c *actors.Context, m *modbusv1.WritePointRequest) {
 	v, ok := valueOf(m)
 	switch {
 	case !ok:
-		c.Refuse(actors.Errorf(actors.InvalidArgument, "no value: give one of number, integer, flag or text"))
+		c.Refuse(actors.Errorf(actors.InvalidArgument, "no value: give one of number, integer, unsigned, flag or text"))
 	case !p.Writable():
 		c.Refuse(actors.Errorf(actors.InvalidArgument, "point %s is in area %s, which cannot be written", p.Name, p.Area))
 	case p.Partial():
@@ -124,6 +124,8 @@ func valueOf(m *modbusv1.WritePointRequest) (points.Value, bool) {
 		return points.Number(v.Number), true
 	case *modbusv1.WritePointRequest_Integer:
 		return points.Integer(v.Integer), true
+	case *modbusv1.WritePointRequest_Unsigned:
+		return points.Unsigned(v.Unsigned), true
 	case *modbusv1.WritePointRequest_Flag:
 		return points.Flag(v.Flag), true
 	case *modbusv1.WritePointRequest_Text:

@@ -89,6 +89,7 @@ func (h *hosted) set(ctx context.Context, p points.Point, v points.Value) error 
 	text, isText := v.Text()
 	flag, isFlag := v.Bool()
 	whole, isWhole := v.Int64()
+	great, isGreat := v.Uint64()
 	number, _ := v.Float64()
 	switch {
 	case isText:
@@ -97,6 +98,8 @@ func (h *hosted) set(ctx context.Context, p points.Point, v points.Value) error 
 		m.Value = &modbusv1.WritePointRequest_Flag{Flag: flag}
 	case isWhole:
 		m.Value = &modbusv1.WritePointRequest_Integer{Integer: whole}
+	case isGreat:
+		m.Value = &modbusv1.WritePointRequest_Unsigned{Unsigned: great}
 	default:
 		m.Value = &modbusv1.WritePointRequest_Number{Number: number}
 	}

@@ -1694,6 +1694,7 @@ type WritePointRequest struct {
 	//	*WritePointRequest_Integer
 	//	*WritePointRequest_Flag
 	//	*WritePointRequest_Text
+	//	*WritePointRequest_Unsigned
 	Value         isWritePointRequest_Value `protobuf_oneof:"value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1779,6 +1780,15 @@ func (x *WritePointRequest) GetText() string {
 	return ""
 }
 
+func (x *WritePointRequest) GetUnsigned() uint64 {
+	if x != nil {
+		if x, ok := x.Value.(*WritePointRequest_Unsigned); ok {
+			return x.Unsigned
+		}
+	}
+	return 0
+}
+
 type isWritePointRequest_Value interface {
 	isWritePointRequest_Value()
 }
@@ -1803,6 +1813,11 @@ type WritePointRequest_Text struct {
 	Text string `protobuf:"bytes,5,opt,name=text,proto3,oneof"`
 }
 
+type WritePointRequest_Unsigned struct {
+	// For integers that are greater than 9223372036854775807, the greatest integer.
+	Unsigned uint64 `protobuf:"varint,6,opt,name=unsigned,proto3,oneof"`
+}
+
 func (*WritePointRequest_Number) isWritePointRequest_Value() {}
 
 func (*WritePointRequest_Integer) isWritePointRequest_Value() {}
@@ -1810,6 +1825,8 @@ func (*WritePointRequest_Integer) isWritePointRequest_Value() {}
 func (*WritePointRequest_Flag) isWritePointRequest_Value() {}
 
 func (*WritePointRequest_Text) isWritePointRequest_Value() {}
+
+func (*WritePointRequest_Unsigned) isWritePointRequest_Value() {}
 
 // WritePointResponse says the unit has confirmed.
 type WritePointResponse struct {
@@ -2009,13 +2026,14 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\x06values\x18\x02 \x03(\bB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0\x9e@R\x06valuesB\n" +
 	"\n" +
 	"\b_address\"\x14\n" +
-	"\x12WriteCoilsResponse\"\x9c\x01\n" +
+	"\x12WriteCoilsResponse\"\xba\x01\n" +
 	"\x11WritePointRequest\x12\x1c\n" +
 	"\x05point\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x05point\x12\x18\n" +
 	"\x06number\x18\x02 \x01(\x01H\x00R\x06number\x12\x1a\n" +
 	"\ainteger\x18\x03 \x01(\x03H\x00R\ainteger\x12\x14\n" +
 	"\x04flag\x18\x04 \x01(\bH\x00R\x04flag\x12\x14\n" +
-	"\x04text\x18\x05 \x01(\tH\x00R\x04textB\a\n" +
+	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x1c\n" +
+	"\bunsigned\x18\x06 \x01(\x04H\x00R\bunsignedB\a\n" +
 	"\x05value\"\x14\n" +
 	"\x12WritePointResponse2\xd5\x02\n" +
 	"\vLinkService\x12I\n" +
@@ -2216,6 +2234,7 @@ func file_modbus_v1_modbus_proto_init() {
 		(*WritePointRequest_Integer)(nil),
 		(*WritePointRequest_Flag)(nil),
 		(*WritePointRequest_Text)(nil),
+		(*WritePointRequest_Unsigned)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
