@@ -98,10 +98,10 @@ func fewest(all []points.Point, l points.Limits) int {
 func bears(run []points.Point, l points.Limits) bool {
 	end := int(run[0].Address)
 	for _, p := range run {
-		if p.Area != run[0].Area || int(p.Address)-end > l.Gap {
+		if p.Area != run[0].Area || int(p.Address)-end > l.Gap || l.OnePerPoint && (p.Address != run[0].Address || p.Registers() != run[0].Registers()) {
 			return false
 		}
 		end = max(end, int(p.Address)+p.Registers())
 	}
-	return end-int(run[0].Address) <= l.MaxRegisters && !(l.OnePerPoint && len(run) > 1)
+	return end-int(run[0].Address) <= l.MaxRegisters
 }

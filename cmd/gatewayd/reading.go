@@ -137,7 +137,8 @@ func namesOf(known modbusunit.Known) (names []string) {
 }
 
 // read reads a selection in the fewest requests; what one of them cannot have is
-// told beside the point.
+// told beside the point. A request for several named points that is refused is cut,
+// as polls are: one address that does not exist does not hide the others.
 func (s selection) read(ctx context.Context, d device) ([]reading, error) {
 	reads, err := points.Plan(s.points, s.limits)
 	if err != nil {
@@ -147,10 +148,15 @@ func (s selection) read(ctx context.Context, d device) ([]reading, error) {
 	for i, p := range s.points {
 		all[i].point = p
 	}
-	for _, r := range reads {
+	for len(reads) > 0 {
+		r := reads[0]
+		reads = reads[1:]
 		data, err := d.read(ctx, r)
 		if err == nil {
 			err = s.take(all, r, data)
+		} else if left, right, ok := r.Halves(s.points); ok && s.named && addressRefused(err) {
+			reads = slices.Insert(reads, 0, left, right)
+			continue
 		}
 		if err != nil {
 			for _, ref := range r.Points {
@@ -163,6 +169,11 @@ func (s selection) read(ctx context.Context, d device) ([]reading, error) {
 	}
 	s.rescale(all)
 	return s.pick(s.compute(all)), nil
+}
+
+// addressRefused says whether a unit has no such address, or not so many; both ways to it tell so in the same words.
+func addressRefused(err error) bool {
+	return strings.Contains(err.Error(), ": exception 2: ") || strings.Contains(err.Error(), ": exception 3: ")
 }
 
 // compute adds what is computed from others.

@@ -18,7 +18,7 @@ type Limits struct {
 	MaxBits      int     // per read, 1 to 2000; 0 means 2000
 	Gap          int     // the largest run of registers or bits without a point that is read across; 0: none
 	Holes        []Range // what answers with an exception or a hang: never part of a read
-	OnePerPoint  bool    // a request for each point, for units that answer nothing else
+	OnePerPoint  bool    // a request for each point, for units that answer nothing else; those of the same registers share it
 	FromZero     bool    // reads of bits always start at address 0, for units that misplace them otherwise
 }
 
@@ -150,7 +150,7 @@ func (l Limits) cover(spans []span) []Read {
 	next := make([]int, len(spans))
 	for i := len(spans) - 1; i >= 0; i-- {
 		end := spans[i].end
-		for j := i; j < len(spans) && (j == i || l.joins(spans[i].first, end, spans[j])); j++ {
+		for j := i; j < len(spans) && (j == i || l.joins(spans[i], end, spans[j])); j++ {
 			end = max(end, spans[j].end)
 			c := cost{best[j+1].reads + 1, best[j+1].load + end - spans[i].first}
 			if next[i] == 0 || c.less(best[i]) {
@@ -165,12 +165,15 @@ func (l Limits) cover(spans []span) []Read {
 	return reads
 }
 
-// joins says whether a read of first..end may be stretched to hold s.
-func (l Limits) joins(first, end int, s span) bool {
-	if l.OnePerPoint || max(end, s.end)-first > l.most(s.area) || s.first-end > l.Gap {
+// joins says whether a read that begins with from, and goes to end, may be stretched to hold s.
+func (l Limits) joins(from span, end int, s span) bool {
+	if l.OnePerPoint {
+		return s.at == from.at && s.end == end
+	}
+	if max(end, s.end)-from.first > l.most(s.area) || s.first-end > l.Gap {
 		return false
 	}
-	_, hole := l.hole(s.area, first, max(end, s.end)-1)
+	_, hole := l.hole(s.area, from.first, max(end, s.end)-1)
 	return !hole
 }
 

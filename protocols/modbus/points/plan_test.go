@@ -53,6 +53,7 @@ func TestPlan(t *testing.T) {
 		{"a hole is not", []Point{register(0), register(2)}, Limits{Gap: 5, Holes: []Range{{Holding, 1, 1}}}, "holding 0+1:1, holding 2+1:1"},
 		{"a hole elsewhere", []Point{register(0), register(2)}, Limits{Gap: 5, Holes: []Range{{Input, 1, 1}}}, "holding 0+3:2"},
 		{"one per point", run(3, register), Limits{OnePerPoint: true}, "holding 0+1:1, holding 1+1:1, holding 2+1:1"},
+		{"one for bits of one register", []Point{{Area: Holding, Type: Bool, Bit: bit(3)}, long(0), {Area: Holding, Type: Bool, Bit: bit(4)}, register(0)}, Limits{OnePerPoint: true, MaxRegisters: 10}, "holding 0+1:3, holding 0+10:1"},
 		{"never split", []Point{register(0), long(1)}, Limits{MaxRegisters: 10}, "holding 0+1:1, holding 1+10:1"},
 		{"cut at the gap", []Point{register(0), register(1), register(5), register(6), register(9)}, Limits{MaxRegisters: 6, Gap: 9}, "holding 0+2:2, holding 5+5:3"},
 		{"same register", []Point{register(0), {Area: Holding, Type: Bool, Bit: bit(3)}}, Limits{}, "holding 0+1:2"},
@@ -131,8 +132,8 @@ func bears(points []Point, members []int, l Limits) (load int, ok bool) {
 	first, end := 1<<20, 0
 	covered := map[int]bool{}
 	for _, i := range members {
-		p := points[i]
-		if p.Area != points[members[0]].Area {
+		p, one := points[i], points[members[0]]
+		if p.Area != one.Area || l.OnePerPoint && (p.Address != one.Address || p.span() != one.span()) {
 			return 0, false
 		}
 		first, end = min(first, int(p.Address)), max(end, int(p.Address)+p.span())
@@ -155,7 +156,7 @@ func bears(points []Point, members []int, l Limits) (load int, ok bool) {
 			return 0, false
 		}
 	}
-	return end - first, end-first <= l.most(points[members[0]].Area) && (!l.OnePerPoint || len(members) == 1)
+	return end - first, end-first <= l.most(points[members[0]].Area)
 }
 
 func TestPlanCoversEveryPointOnceWithinTheLimits(t *testing.T) {

@@ -405,7 +405,8 @@ type Unit struct {
 	Derived []*Derived `protobuf:"bytes,14,rep,name=derived,proto3" json:"derived,omitempty"`
 	// Addresses that no read may touch, e.g. "holding 100-109" or "input 7".
 	Holes []string `protobuf:"bytes,15,rep,name=holes,proto3" json:"holes,omitempty"`
-	// Each point is read by a request of its own, for units that answer nothing else.
+	// Each point is read by a request of its own, for units that answer nothing else;
+	// points of the same registers, such as bits of one, share it.
 	OnePerPoint bool `protobuf:"varint,16,opt,name=one_per_point,json=onePerPoint,proto3" json:"one_per_point,omitempty"`
 	// When samples are published; of all points that have no report of their own.
 	Report *Report `protobuf:"bytes,17,opt,name=report,proto3" json:"report,omitempty"`

@@ -50,7 +50,7 @@ type Profile struct {
 	Gap *uint32 `protobuf:"varint,10,opt,name=gap,proto3,oneof" json:"gap,omitempty"`
 	// Addresses that no read may touch, e.g. "holding 100-109" or "input 7".
 	Holes []string `protobuf:"bytes,11,rep,name=holes,proto3" json:"holes,omitempty"`
-	// Each point is read by a request of its own.
+	// Each point is read by a request of its own; points of the same registers share it.
 	OnePerPoint bool `protobuf:"varint,12,opt,name=one_per_point,json=onePerPoint,proto3" json:"one_per_point,omitempty"`
 	// Scan groups.
 	Groups []*ScanGroup `protobuf:"bytes,13,rep,name=groups,proto3" json:"groups,omitempty"`
