@@ -32,11 +32,24 @@ func check(config proto.Message) []schemas.Violation {
 		return []schemas.Violation{blame(cfg, err)}
 	}
 	for _, r := range recipes {
-		if _, err := newTable(r.recipe); err != nil {
-			found = append(found, blame(cfg, err))
+		_, err := newTable(r.recipe)
+		for _, one := range each(err) {
+			found = append(found, blame(cfg, one))
 		}
 	}
 	return found
+}
+
+// each is the errors that one was joined from.
+func each(err error) []error {
+	if err == nil {
+		return nil
+	}
+	var many interface{ Unwrap() []error }
+	if errors.As(err, &many) {
+		return many.Unwrap()
+	}
+	return []error{err}
 }
 
 // checkBit finds a type that only registers can have: a coil or input is a bool,

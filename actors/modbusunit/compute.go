@@ -20,8 +20,9 @@ type computed struct {
 // scaling is a point and the one that holds its scale.
 type scaling struct{ index, by int }
 
-// link finds the points that others of the table are made from.
+// link finds the points that others of the table are made from. All that is wrong is in one joined error.
 func (t *table) link() error {
+	var wrong []error
 	for i := range t.points {
 		p := &t.points[i]
 		if p.ScaleFrom == "" {
@@ -30,24 +31,24 @@ func (t *table) link() error {
 		by := t.find(p.ScaleFrom)
 		switch {
 		case by < 0:
-			return &fault{p.Name, false, fmt.Errorf("point %q: there is no point %q in its scan group to take the scale from", p.Name, p.ScaleFrom)}
+			wrong = append(wrong, &fault{p.Name, false, fmt.Errorf("point %q: there is no point %q in its scan group to take the scale from", p.Name, p.ScaleFrom)})
 		case t.points[by].ScaleFrom != "" || t.kind(by) != numbers:
-			return &fault{p.Name, false, fmt.Errorf("point %q: %q cannot be a scale, a plain number can", p.Name, p.ScaleFrom)}
+			wrong = append(wrong, &fault{p.Name, false, fmt.Errorf("point %q: %q cannot be a scale, a plain number can", p.Name, p.ScaleFrom)})
 		}
 		t.scaled = append(t.scaled, scaling{i, by})
 	}
-	if len(t.derived) == 0 {
-		return nil
+	if len(t.derived) > 0 {
+		wrong = append(wrong, t.derive()...)
 	}
-	return t.derive()
+	return errors.Join(wrong...)
 }
 
 // derive adds the derived points to the table, behind those that are read.
-func (t *table) derive() error {
+func (t *table) derive() (wrong []error) {
 	names := make([]string, len(t.derived))
 	for i, d := range t.derived {
 		if t.find(d.Name) >= 0 {
-			return &fault{d.Name, true, fmt.Errorf("point %q: there is a point of this name already", d.Name)}
+			wrong = append(wrong, &fault{d.Name, true, fmt.Errorf("point %q: there is a point of this name already", d.Name)})
 		}
 		names[i] = d.Name
 	}
@@ -57,20 +58,21 @@ func (t *table) derive() error {
 	}
 	order, err := points.Sequence(names, func(i int) []string { return uses[i] })
 	if err != nil {
-		return &fault{names[0], true, err}
+		return append(wrong, &fault{names[0], true, err})
 	}
 	base, n := t.read, len(names)
 	t.points = append(t.points, make([]points.Point, n)...)
 	t.kinds = make([]valueKind, n)
 	for _, i := range order {
 		if err := t.compile(base+i, t.derived[i]); err != nil {
-			return &fault{names[i], true, fmt.Errorf("point %q: %w", names[i], err)}
+			wrong = append(wrong, &fault{names[i], true, fmt.Errorf("point %q: %w", names[i], err)})
 		}
 	}
-	return nil
+	return wrong
 }
 
 func (t *table) compile(at int, d *modbusv1.Derived) error {
+	t.points[at] = points.Point{Name: d.Name, Type: points.Float64, Unit: d.Unit}
 	e, err := points.ParseExpression(d.Expression, func(name string) (flag, ok bool) {
 		i := t.find(name)
 		if i < 0 {
@@ -86,7 +88,6 @@ func (t *table) compile(at int, d *modbusv1.Derived) error {
 	for _, name := range e.Names {
 		one.sources = append(one.sources, t.find(name))
 	}
-	t.points[at] = points.Point{Name: d.Name, Type: points.Float64, Unit: d.Unit}
 	t.kinds[at-t.read] = numbers
 	if e.Flag() {
 		t.kinds[at-t.read] = flags
