@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -121,6 +122,9 @@ func (s *scan) request() (*modbusv1.ScanRequest, error) {
 		m.Units = append(m.Units, uint32(u))
 	}
 	for _, b := range s.bauds {
+		if uint64(b) > math.MaxUint32 {
+			return nil, usage("--baud %d: no line is that fast", b)
+		}
 		m.Bauds = append(m.Bauds, uint32(b))
 	}
 	if (len(s.bauds) > 0 || len(s.parities) > 0) && !s.suspend {
