@@ -77,7 +77,7 @@ func (d *door) Receive(c *actors.Context, msg any) error {
 	case actors.Started:
 		return d.start(c)
 	case claim:
-		c.Ask(d.cfg.Broker, &mqtt.Claim{Topic: d.cfg.RequestTopic, Path: c.Name()}, claimTime)
+		c.Ask(d.cfg.Broker, &mqtt.Claim{Topic: d.cfg.RequestTopic, Path: c.Name(), Response: d.cfg.ResponseTopic}, claimTime)
 	case *mqtt.Claim:
 		c.OK()
 	case dial:

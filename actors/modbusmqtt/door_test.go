@@ -157,6 +157,10 @@ func TestAControllerAtOurBroker(t *testing.T) {
 	if got != "reply/me/own c1 55 OK 10" {
 		t.Errorf("a client of MQTT 5 hears %q", got)
 	}
+	got = ask(t, broker, "me", "0 55 0 "+at+" 5 1 3 2 1", "-V", "5", "-e", "response", "-D", "publish", "correlation-data", "c2", "-F", "%t %D %p")
+	if got != "response c2 55 OK 10" {
+		t.Errorf("a client of MQTT 5 that names the usual topic hears %q", got)
+	}
 	d.Behave(sim.Behaviour{Silent: true})
 	if got := ask(t, broker, "me", "0 56 0 "+at+" 1 1 3 1 1"); got != "56 ERROR: Connection timed out" {
 		t.Error(got)

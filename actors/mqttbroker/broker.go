@@ -207,6 +207,7 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 			_, ok := b.claims.Path(topic)
 			return ok || strings.HasPrefix(topic, "cmd/") || strings.HasPrefix(topic, cancelClass)
 		},
+		Usual:     b.claims.Response,
 		Open:      b.open(c),
 		Made:      made(c.Gate()),
 		OnPublish: b.take(c),

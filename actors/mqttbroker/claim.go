@@ -29,10 +29,13 @@ func (s *session) pass(c *actors.Context, m *mqtt.Incoming) {
 	if path, ok := s.claims.Path(m.Topic); ok {
 		server := s.server
 		m.Answer = func(topic string, payload []byte) error {
-			if m.ResponseTopic != "" {
-				return server.Respond(m.Client, m.Publish, payload, mqtt.Properties{})
+			switch m.ResponseTopic {
+			case "":
+				return server.Publish(topic, payload, false, mqtt.Properties{})
+			case topic: // the usual one, which the client need not be allowed to write to
+				return server.Publish(topic, payload, false, mqtt.Properties{CorrelationData: m.CorrelationData})
 			}
-			return server.Publish(topic, payload, false, mqtt.Properties{})
+			return server.Respond(m.Client, m.Publish, payload, mqtt.Properties{})
 		}
 		c.As(command{client: m.Client, reply: m.Publish}.caller()).Ask(path, m, passTime)
 	}

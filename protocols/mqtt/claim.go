@@ -11,8 +11,9 @@ import (
 // Claim is the message by which an actor asks a broker's actor for what clients publish on a topic. It holds for ClaimTime and is
 // then to be made again; the answer is a *Claim as well.
 type Claim struct {
-	Topic string // no wildcards
-	Path  string // of the actor
+	Topic    string // no wildcards
+	Path     string // of the actor
+	Response string // where it answers who names no response topic of its own
 }
 
 // ClaimTime is how long a claim holds.
@@ -36,8 +37,8 @@ type Claims struct {
 }
 
 type claimed struct {
-	path  string
-	until time.Time
+	path, response string
+	until          time.Time
 }
 
 // Take makes or renews a claim.
@@ -56,7 +57,7 @@ func (c *Claims) Take(m Claim, now time.Time) error {
 	if x, taken := next[m.Topic]; taken && x.path != m.Path {
 		return fmt.Errorf("topic %q belongs to %s", m.Topic, x.path)
 	}
-	next[m.Topic] = claimed{m.Path, now.Add(ClaimTime)}
+	next[m.Topic] = claimed{m.Path, m.Response, now.Add(ClaimTime)}
 	c.all.Store(&next)
 	return nil
 }
@@ -69,4 +70,13 @@ func (c *Claims) Path(topic string) (path string, ok bool) {
 	}
 	x, ok := (*all)[topic]
 	return x.path, ok && time.Now().Before(x.until)
+}
+
+// Response is where publishes on a topic are answered anyway; empty if nobody has claimed it.
+func (c *Claims) Response(topic string) string {
+	all := c.all.Load()
+	if all == nil {
+		return ""
+	}
+	return (*all)[topic].response
 }

@@ -24,7 +24,7 @@ func TestClaims(t *testing.T) {
 		{"", "edge/a", 0, false}, {"a/#", "edge/a", 0, false}, {"+", "edge/a", 0, false}, {"$SYS/x", "edge/a", 0, false},
 		{"cmd/x", "edge/a", 0, false}, {"cmd", "edge/a", 0, false}, {"reply/x", "edge/a", 0, false}, {"data/x", "edge/a", 0, false}, {"state", "edge/a", 0, false},
 	} {
-		if err := c.Take(Claim{x.topic, x.path}, now.Add(x.after)); (err == nil) != x.ok {
+		if err := c.Take(Claim{Topic: x.topic, Path: x.path}, now.Add(x.after)); (err == nil) != x.ok {
 			t.Errorf("%s takes %q after %s: %v", x.path, x.topic, x.after, err)
 		}
 	}

@@ -54,6 +54,9 @@ type Config struct {
 	Authorize func(c ClientInfo, topic string, write bool) bool
 	// Intercept picks the publishes that go to OnPublish and to nobody else. Nil: topics beginning with "cmd/".
 	Intercept func(topic string) bool
+	// Usual is where an intercepted publish on a topic is answered anyway, if there is such a place: whoever names it as
+	// his response topic needs no permission for that. Nil: there is none.
+	Usual func(topic string) string
 	// OnPublish takes an intercepted publish, in the client's goroutine and before the client is acknowledged. An error
 	// means "not taken": the client is told so in the way its version and QoS allow, see DESIGN.md.
 	OnPublish func(ClientInfo, Publish) error
@@ -101,6 +104,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Intercept == nil {
 		c.Intercept = func(topic string) bool { return strings.HasPrefix(topic, "cmd/") }
+	}
+	if c.Usual == nil {
+		c.Usual = func(string) string { return "" }
 	}
 	return c, c.check()
 }

@@ -189,8 +189,8 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet,
 	}
 	in := publishOf(&pk)
 	taken := errors.New("nobody takes commands")
-	if in.ResponseTopic != "" && !h.mayReply(c.info, in.ResponseTopic) {
-		h.deny(c, in.ResponseTopic, true)
+	if at := in.ResponseTopic; at != "" && at != h.cfg.Usual(in.Topic) && !h.mayReply(c.info, at) {
+		h.deny(c, at, true)
 		taken = errors.New("response topic is not for this client")
 	} else if h.cfg.OnPublish != nil {
 		taken = h.cfg.OnPublish(c.info, in)
