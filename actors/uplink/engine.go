@@ -223,6 +223,9 @@ func (e *engine) hear(c *actors.Context, msg any) bool {
 	case again, flush:
 	case measured:
 		e.measured(c, m)
+	case remember:
+		e.recall(c)
+		return false
 	case recalled:
 		e.recalled(c, m)
 	case noted:

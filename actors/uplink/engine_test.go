@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
@@ -394,6 +395,44 @@ func TestTheBudgetOutlivesRestarts(t *testing.T) {
 	schemas.Defaults(free)
 	cell.Reconfigure(free)
 	r.Until("without a limit all is there", func() bool { return slices.Equal(once(f.sequences("tracks/a")), uplinktest.UpTo(20)) })
+}
+
+// An uplink that begins while the store does not work knows nothing of what it has spent, and waits until it does.
+func TestTheBudgetOutlivesAStoreThatFails(t *testing.T) {
+	var failing atomic.Bool
+	r := actorstest.NewOver(t, func(b *bus.Conn) actors.Bus { return forgetful{b, &failing} })
+	f := &cloud{}
+	cfg := config()
+	cfg.Send.Budget = &uplinkv1.Budget{MonthRecords: 15, BillingDay: 1}
+	spent, err := proto.Marshal(&uplinkv1.Spent{Hour: timestamppb.Now(), Month: timestamppb.Now(), MonthRecords: 15})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Bus.Note(t.Context(), path+".spent", spent); err != nil {
+		t.Fatal(err)
+	}
+	uplinktest.NewRecorder(t, r).Write("tracks/a", 10)
+	failing.Store(true)
+	r.Start(path, f.kind(), cfg)
+	r.Until("it has a place in the tracks", func() bool { return uplinktest.Status(t, r, path).Backlog.GetRecords() == 10 })
+	failing.Store(false)
+	r.Until("it rests", func() bool { return uplinktest.Status(t, r, path).State == "resting" })
+	if got := f.all(); len(got) > 0 {
+		t.Error(got)
+	}
+}
+
+// forgetful is a bus that cannot read notes for a while.
+type forgetful struct {
+	*bus.Conn
+	failing *atomic.Bool
+}
+
+func (f forgetful) Noted(ctx context.Context, key string) ([]byte, error) {
+	if f.failing.Load() {
+		return nil, bus.Errorf(bus.Unavailable, "the store does not work")
+	}
+	return f.Conn.Noted(ctx, key)
 }
 
 func TestQuietHours(t *testing.T) {

@@ -35,7 +35,8 @@ type (
 		ahead *uplinkv1.Ahead
 		err   error
 	}
-	noted struct{ err error }
+	noted    struct{ err error }
+	remember struct{}
 )
 
 // recall reads what was spent in earlier lives, and what was sent ahead. Until that is known nothing is sent.
@@ -56,6 +57,10 @@ func (e *engine) limited() bool { return e.limits != (far.Limits{Billing: e.limi
 
 func (e *engine) recalled(c *actors.Context, m recalled) {
 	if m.err != nil {
+		if code, _ := actors.Explain(m.err); code == actors.Unavailable || code == actors.DeadlineExceeded {
+			c.After(pause, remember{}) // it is there, as is what is to be sent, and comes back with it
+			return
+		}
 		c.Log().Warn("what was spent and sent before is not known", "err", m.err)
 	}
 	e.known = true
