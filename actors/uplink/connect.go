@@ -141,6 +141,9 @@ func (e *engine) fail(c *actors.Context, err error) {
 // wrong notes what went wrong.
 func (e *engine) wrong(err error) {
 	e.error, e.failed = err.Error(), time.Now()
+	if hint := advice(err); hint != "" {
+		e.error += "; " + hint
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		e.error = fmt.Sprintf("%s does not answer in time", e.far.Where)

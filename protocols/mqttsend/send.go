@@ -227,7 +227,7 @@ func verdict(m shape.Message, err error) error {
 	}
 	switch {
 	case !never:
-		return err
+		return fmt.Errorf("topic %s: %w", m.Topic, err)
 	case len(m.Records) == 1:
 		return &uplink.Rejected{Records: []uplink.Refusal{{Index: m.Records[0], Why: err.Error()}}}
 	}

@@ -62,7 +62,8 @@ func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, er
 	if err != nil {
 		return nil, err
 	}
-	options, err := cfg.options(ctx, dial, func(err error) {
+	d := &dialer{ctx: ctx, dial: dial}
+	options, err := cfg.options(d, func(err error) {
 		s.end(err)
 		hear.Lost(err)
 	})
@@ -70,7 +71,7 @@ func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, er
 		return nil, err
 	}
 	if s.conn, err = nats.Connect(strings.Join(urls, ","), options...); err != nil {
-		return nil, err
+		return nil, d.explained(err)
 	}
 	if s.js, err = jetstream.New(s.conn, jetstream.WithPublishAsyncMaxPending(window)); err != nil {
 		s.conn.Close()
@@ -95,9 +96,9 @@ func (cfg Config) reach(ctx context.Context, dial srv.DialFunc) (urls []string, 
 	return urls, dial, failed
 }
 
-func (cfg Config) options(ctx context.Context, dial srv.DialFunc, closed func(error)) ([]nats.Option, error) {
+func (cfg Config) options(d *dialer, closed func(error)) ([]nats.Option, error) {
 	all := []nats.Option{
-		nats.Name(cfg.Name), nats.NoReconnect(), nats.SetCustomDialer(dialer{ctx, dial}), nats.PingInterval(30 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.Name(cfg.Name), nats.NoReconnect(), nats.SetCustomDialer(d), nats.PingInterval(30 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.ClosedHandler(func(c *nats.Conn) {
 			err := c.LastError()
 			if err == nil {
@@ -107,7 +108,7 @@ func (cfg Config) options(ctx context.Context, dial srv.DialFunc, closed func(er
 		}),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what concerns a message is told with it
 	}
-	if at, ok := ctx.Deadline(); ok {
+	if at, ok := d.ctx.Deadline(); ok {
 		all = append(all, nats.Timeout(time.Until(at)))
 	}
 	switch {
@@ -134,14 +135,33 @@ func (cfg Config) options(ctx context.Context, dial srv.DialFunc, closed func(er
 	return all, nil
 }
 
-// dialer ends with the attempt to connect, and counts.
+// dialer ends with the attempt to connect, and counts. The library dials one server after the other, and says of the last one only what it is not told.
 type dialer struct {
-	ctx  context.Context
-	dial srv.DialFunc
+	ctx   context.Context
+	dial  srv.DialFunc
+	where string // the server that was dialled last
+	err   error  // the last one that could not be reached
 }
 
-func (d dialer) Dial(network, address string) (net.Conn, error) {
-	return d.dial(d.ctx, network, address)
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	conn, err := d.dial(d.ctx, network, address)
+	if d.where = address; err != nil {
+		d.err = err
+	}
+	return conn, err
+}
+
+// explained is why there is no connection, for people.
+func (d *dialer) explained(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrNoServers) && d.err != nil:
+		return d.err
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return fmt.Errorf("server %s speaks no TLS: nats:// for tls:// in urls", d.where)
+	case d.where != "":
+		return fmt.Errorf("server %s: %w", d.where, err)
+	}
+	return err
 }
 
 type sender struct {
@@ -261,9 +281,16 @@ func never(err error) bool {
 // tooLarge is the code of JetStream for a message beyond what the stream takes (JSStreamMessageExceedsMaximumErr).
 const tooLarge = 10054
 
+// otherStream is the code of JetStream for a message that asks for another stream than the one that takes it (JSStreamNotMatchErr).
+const otherStream = 10060
+
 func explained(ctx context.Context, err error, topic string) error {
 	if errors.Is(err, context.Canceled) {
 		return context.Cause(ctx)
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == otherStream {
+		return fmt.Errorf("it is not the stream of the config that takes subject %s", strings.ReplaceAll(topic, "/", "."))
 	}
 	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) {
 		return fmt.Errorf("no stream takes subject %s", strings.ReplaceAll(topic, "/", "."))

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/natssend"
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/shape"
@@ -67,5 +68,34 @@ func TestServerByDNS(t *testing.T) {
 	cfg.URLs = cfg.URLs[:1]
 	if _, err := cfg.Dial(ctx, uplink.Hear{}); err == nil {
 		t.Error("it has reached nobody")
+	}
+}
+
+// Why there is no connection is told with the server and what is to be put right.
+func TestWhyThereIsNoConnection(t *testing.T) {
+	hub, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, Username: "anna", Password: "right"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub.Start()
+	t.Cleanup(hub.Shutdown)
+	if !hub.ReadyForConnections(time.Minute) {
+		t.Fatal("the hub does not start")
+	}
+	there, gone := hub.Addr().String(), freeport.Address(t)
+	form, err := shape.Named("webhook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	form.Topic, form.Between = "sites.${gateway}", ""
+	for url, want := range map[string]string{
+		"nats://" + gone:  "dial tcp " + gone + ": connect: connection refused",
+		"nats://" + there: "server " + there + ": nats: Authorization Violation",
+		"tls://" + there:  "server " + there + " speaks no TLS: nats:// for tls:// in urls",
+	} {
+		_, err := natssend.Config{URLs: []string{url}, Form: form, Who: shape.Who{Gateway: "g"}, Username: "anna", Password: "wrong"}.Dial(t.Context(), uplink.Hear{Lost: func(error) {}})
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", url, err, want)
+		}
 	}
 }
