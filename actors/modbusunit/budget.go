@@ -41,7 +41,7 @@ func linesOf(all []schemas.Actor) []*planned {
 			continue
 		}
 		groups, err := known.groups(cfg)
-		if err != nil || len(groups) == 0 {
+		if err != nil || len(groups) == 0 || !timed(cfg) {
 			continue
 		}
 		p, u := at[cfg.Link], loadOf(a.Path, cfg, groups)
@@ -55,6 +55,11 @@ func linesOf(all []schemas.Actor) []*planned {
 		p.sure = append(p.sure, u)
 	}
 	return lines
+}
+
+// timed says whether all scan groups of a unit have an interval: one that was mistyped, or forgotten, is told elsewhere.
+func timed(cfg *modbusv1.Unit) bool {
+	return cfg.Every.AsDuration() > 0 && !slices.ContainsFunc(cfg.Groups, func(g *modbusv1.ScanGroup) bool { return g.Every.AsDuration() <= 0 })
 }
 
 // crowded finds lines and links that cannot keep up with their units, and units that cannot with themselves.

@@ -45,6 +45,10 @@ func TestWhatCannotFitIsFoundBesideItsLine(t *testing.T) {
 		u.Groups = []*modbusv1.ScanGroup{{Name: "fast", Every: ms(20)}}
 		u.Points[0].Group = "fast"
 	}
+	untimed := func(u *modbusv1.Unit) {
+		grouped(u)
+		u.Groups[0].Every = nil // forgotten, or mistyped
+	}
 	for _, c := range []struct {
 		name  string
 		all   []schemas.Actor
@@ -57,6 +61,7 @@ func TestWhatCannotFitIsFoundBesideItsLine(t *testing.T) {
 		{"it is allowed", []schemas.Actor{serial(func(l *modbusv1.SerialLine) { l.Overload = "allow" }), polling(7, 10, 5, nothing)}, false, nil},
 		{"by what is assumed", []schemas.Actor{serial(asIs), polling(7, 100, 3, nothing)}, true, []string{"if they take 20ms to answer"}},
 		{"by what is said", []schemas.Actor{serial(asIs), polling(7, 300, 3, slow)}, false, []string{"need 126 %", "f/meter-7"}},
+		{"a group without interval", []schemas.Actor{serial(asIs), polling(7, 1000, 3, untimed), polling(8, 1000, 1, nothing)}, false, nil},
 		{"a group", []schemas.Actor{serial(asIs), polling(7, 1000, 3, grouped)}, false, []string{`every = "30ms" of group "fast" of f/meter-7`}},
 		{"a unit that must rest", []schemas.Actor{serial(asIs), polling(7, 500, 5, rests)}, false, []string{"f/meter-7", "pauses of 100ms", "126 %", "1.4 times"}},
 		{"over a network nothing is known", []schemas.Actor{tcp(func(*modbusv1.TcpLink) {}), polling(7, 10, 50, nothing)}, false, nil},
