@@ -63,17 +63,24 @@ type Firewall struct {
 	rules     []*rule
 	otherwise Action
 	spent     map[purse][]time.Time // when a rule with a rate let something through, oldest first
+	places    map[string]place      // where units are, by the paths that they were asked about by
 }
 
 // purse is what a rate is counted by.
 type purse struct {
 	rule int
-	unit string
+	at   place
+}
+
+// place is where a unit is, whichever way it is reached; of one that is behind no known link it is the path.
+type place struct {
+	link    string
+	address uint8
 }
 
 // New puts rules in force; otherwise, Allow or Deny, is for what no rule matches.
 func New(rules []Rule, otherwise Action) (*Firewall, error) {
-	f := &Firewall{otherwise: otherwise, spent: map[purse][]time.Time{}}
+	f := &Firewall{otherwise: otherwise, spent: map[purse][]time.Time{}, places: map[string]place{}}
 	for _, r := range rules {
 		c, err := r.compile()
 		if err != nil {
@@ -115,16 +122,17 @@ func (f *Firewall) judge(q Question, now time.Time, count bool) Verdict {
 	if d.action == Swallow && !mute(q.Request.Function) {
 		d.action = Deny
 	}
-	if d.action <= Verify {
+	if d.action <= Verify && len(d.rated) > 0 {
+		at := f.place(q)
 		for _, i := range d.rated {
-			if !f.within(i, q.Unit, now) {
+			if !f.within(purse{i, at}, now) {
 				r := f.rules[i]
 				return Verdict{Action: Deny, Rule: r.Name, Why: fmt.Sprintf("more than %d in %s by rule %s", r.Rate, r.Per, r.Name)}
 			}
 		}
 		if count {
 			for _, i := range d.rated {
-				key := purse{i, q.Unit}
+				key := purse{i, at}
 				f.spent[key] = append(f.spent[key], now)
 			}
 		}
@@ -161,9 +169,20 @@ func (d *decision) add(i int, r *rule) {
 	}
 }
 
+// place is where the unit of a question is. Who does not say it, as who only wants to know, means where it was last.
+func (f *Firewall) place(q Question) place {
+	if q.Link != "" {
+		f.places[q.Unit] = place{q.Link, q.Request.Unit}
+	}
+	if p, known := f.places[q.Unit]; known {
+		return p
+	}
+	return place{link: q.Unit}
+}
+
 // within forgets what is older than the rule's window and says whether one more fits.
-func (f *Firewall) within(i int, unit string, now time.Time) bool {
-	key, r := purse{i, unit}, f.rules[i]
+func (f *Firewall) within(key purse, now time.Time) bool {
+	r := f.rules[key.rule]
 	times := f.spent[key]
 	old := 0
 	for old < len(times) && now.Sub(times[old]) >= r.Per {

@@ -200,6 +200,35 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// A unit is one, whichever way it is reached: through its actor, or straight through its line or link.
+func TestRatesCountByPlace(t *testing.T) {
+	f := must(t, firewall.Deny, firewall.Rule{Name: "slow", Rate: 2, Per: time.Minute})
+	at := func(unit, link string, address uint8) firewall.Question {
+		r := write(1, 1)
+		r.Unit = address
+		return firewall.Question{Unit: unit, Link: link, Request: r}
+	}
+	for i, x := range []struct {
+		q    firewall.Question
+		want firewall.Action
+	}{
+		{at("f/boiler", "f/line", 7), firewall.Allow},
+		{at("f/line/7", "f/line", 7), firewall.Allow},
+		{at("f/boiler", "f/line", 7), firewall.Deny},
+		{at("f/line/7", "f/line", 7), firewall.Deny},
+		{at("f/line/8", "f/line", 8), firewall.Allow},
+		{at("f/other", "f/link", 7), firewall.Allow},
+		{at("f/other", "f/line", 7), firewall.Deny}, // it has moved
+	} {
+		if got := f.Judge(x.q, monday); got.Action != x.want {
+			t.Errorf("%d: %v, want %v", i, got.Action, x.want)
+		}
+		if asked := (firewall.Question{Unit: "f/boiler", Request: write(1, 1)}); i > 0 && f.Look(asked, monday).Action != firewall.Deny {
+			t.Errorf("%d: nobody would say that the boiler's rate is spent", i)
+		}
+	}
+}
+
 func TestCookiesNeedARule(t *testing.T) {
 	q := firewall.Question{Identity: "cookie/controller", Request: read(0, 1)}
 	if v := must(t, firewall.Allow).Judge(q, monday); v.Action != firewall.Deny {

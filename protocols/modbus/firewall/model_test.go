@@ -74,6 +74,14 @@ func things(r modbus.Request) []thing {
 	return all
 }
 
+// where is the place of a unit, whatever it is called.
+func where(q firewall.Question) string {
+	if q.Link == "" {
+		return q.Unit
+	}
+	return fmt.Sprint(q.Link, " ", q.Request.Unit)
+}
+
 func glob(pattern, s string) bool {
 	switch {
 	case pattern == "":
@@ -180,7 +188,7 @@ func (m *model) judge(q firewall.Question, now time.Time) (firewall.Action, stri
 		for i, r := range m.rules {
 			n := 0
 			for _, p := range m.let {
-				if p.rule == i && p.unit == q.Unit && now.Sub(p.at) < r.Per {
+				if p.rule == i && p.unit == where(q) && now.Sub(p.at) < r.Per {
 					n++
 				}
 			}
@@ -190,7 +198,7 @@ func (m *model) judge(q firewall.Question, now time.Time) (firewall.Action, stri
 		}
 		for i := range used {
 			if m.rules[i].Rate > 0 {
-				m.let = append(m.let, passed{i, q.Unit, now})
+				m.let = append(m.let, passed{i, where(q), now})
 			}
 		}
 	}
@@ -284,6 +292,9 @@ func compare(t *testing.T, seed uint64, questions int) {
 	for range questions {
 		now = now.Add(time.Duration(r.IntN(300)) * time.Second)
 		q := firewall.Question{Identity: pick(r, "mqtt/a", "mqtt/axb", "cookie/1", "local", "mqtt/b/c"), Unit: pick(r, "field/a", "field/b", "field/x/a"), Request: randomRequest(r)}
+		if q.Unit != "field/x/a" { // two names of one unit
+			q.Link, q.Request.Unit = "field/line", 7
+		}
 		action, rule := m.judge(q, now)
 		look := f.Look(q, now)
 		if got := f.Judge(q, now); got.Action != action || got.Rule != rule || got != look {
