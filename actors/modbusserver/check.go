@@ -2,6 +2,7 @@ package modbusserver
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -35,4 +36,55 @@ func checkPoint(p *modbusv1.ServedPoint, cfg *modbusv1.Server) error {
 		return fmt.Errorf("area %s holds single bits and cannot be %s: leave type out, or take holding or input", p.Area, p.Type)
 	}
 	return q.Check()
+}
+
+// beside finds points that the unit they are to come from does not have, and those
+// that masters may write and it cannot.
+func beside(all []schemas.Actor) (found []schemas.Finding) {
+	units := map[string]*modbusv1.Unit{}
+	for _, a := range all {
+		if cfg, ok := a.Config.(*modbusv1.Unit); ok && len(cfg.Points) > 0 {
+			units[a.Path] = cfg
+		}
+	}
+	for _, a := range all {
+		cfg, ok := a.Config.(*modbusv1.Server)
+		if !ok {
+			continue
+		}
+		for i, p := range cfg.Points {
+			u := units[p.From]
+			if u == nil {
+				continue
+			}
+			why, field := without(u, p)
+			if why != "" {
+				found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{
+					Field: fmt.Sprintf("points[%d].%s", i, field), Message: fmt.Sprintf("%q %s", p.From, why),
+				}})
+			}
+		}
+	}
+	return found
+}
+
+// without says what a unit lacks for a point, and which field asks for it.
+func without(u *modbusv1.Unit, p *modbusv1.ServedPoint) (why, field string) {
+	var names []string
+	for _, q := range u.Points {
+		if q.Name == p.Point && p.Writable && p.Call == "" && (q.Area == points.Input || q.Area == points.DiscreteInput) {
+			return fmt.Sprintf("has %q in area %s, which cannot be written", q.Name, q.Area), "writable"
+		}
+		names = append(names, q.Name)
+	}
+	for _, d := range u.Derived {
+		if d.Name == p.Point && p.Writable && p.Call == "" {
+			return fmt.Sprintf("computes %q, which cannot be written", d.Name), "writable"
+		}
+		names = append(names, d.Name)
+	}
+	if !slices.Contains(names, p.Point) {
+		return fmt.Sprintf("has no point %q%s", p.Point, schemas.DidYouMean(p.Point, names)), "point"
+	}
+	return "", ""
 }

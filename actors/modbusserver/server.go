@@ -25,9 +25,10 @@ var Kind = actors.Define(actors.Kind{
 		{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
 		{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}},
 	},
-	Live:  true,
-	Limit: 4096,
-	Check: check,
+	Live:   true,
+	Limit:  4096,
+	Check:  check,
+	Beside: beside,
 }, func(cfg *modbusv1.Server) actors.Actor {
 	return &shop{cfg: cfg, heard: map[string]bool{}, jobs: map[*server.Master][]*job{}}
 })

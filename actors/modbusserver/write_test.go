@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,9 +15,11 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/actors/modbusserver"
 	"gatewayd/bus"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
@@ -280,6 +283,35 @@ func TestStrangeSamples(t *testing.T) {
 	reads(t, r, l, holding(0, 1), func(a modbus.Response) bool { return a.Register(0) == 0xfffe })
 	if cell.Life() != 1 {
 		t.Error("it has failed")
+	}
+}
+
+// What a unit does not have, or cannot be written, is found before anything starts.
+func TestPointsThatTheirUnitLacks(t *testing.T) {
+	all := []schemas.Actor{
+		{Path: "f/meter", Config: &modbusv1.Unit{
+			Points:  []*modbusv1.Point{{Name: "voltage", Area: "input"}, {Name: "limit", Area: "holding"}},
+			Derived: []*modbusv1.Derived{{Name: "power"}},
+		}},
+		{Path: "f/empty", Config: &modbusv1.Unit{}}, // gets its points later
+		{Path: "scada", Config: &modbusv1.Server{Points: []*modbusv1.ServedPoint{
+			{From: "f/meter", Point: "voltage"}, {From: "f/meter", Point: "limit", Writable: true}, {From: "f/meter", Point: "power"},
+			{From: "f/empty", Point: "x", Writable: true}, {From: "plug", Point: "x"},
+			{From: "f/meter", Point: "voltag"}, {From: "f/meter", Point: "voltage", Writable: true}, {From: "f/meter", Point: "power", Writable: true},
+			{From: "f/meter", Point: "voltage", Writable: true, Call: "plug/Set"},
+		}}},
+	}
+	var got []string
+	for _, f := range modbusserver.Kind.Beside(all) {
+		got = append(got, f.Actor+" "+f.Field+" "+f.Message)
+	}
+	want := []string{
+		`scada points[5].point "f/meter" has no point "voltag", did you mean "voltage"?`,
+		`scada points[6].writable "f/meter" has "voltage" in area input, which cannot be written`,
+		`scada points[7].writable "f/meter" computes "power", which cannot be written`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
