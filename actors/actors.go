@@ -15,6 +15,8 @@ import (
 	"runtime/debug"
 
 	"google.golang.org/protobuf/proto"
+
+	"gatewayd/bus"
 )
 
 // An Actor handles one message at a time and never blocks in it. Nil means
@@ -47,6 +49,8 @@ type (
 		ContentType string
 		Payload     []byte
 		Kept        bool // from Last: as it was kept, not as it is said now
+
+		loan *bus.Loan // nil: the payload is the receiver's own
 	}
 
 	// Failed is what comes instead of an answer to Ask, of the result of Do, or of
@@ -73,6 +77,9 @@ type (
 		Rate  float64 // share of bytes, for corrupt; 0 ends it
 	}
 )
+
+// Done says that the payload is not needed any more. Who says so holds none of it; who does not may keep it.
+func (d Delivery) Done() { d.loan.Done() }
 
 // Wedged marks an error after which a plain restart will not help: what the
 // actor owns is stuck. The supervisor starts at the power cycle.

@@ -11,8 +11,11 @@ import (
 )
 
 // What actors that bridge to another network need of the bus on top of Bus.
-// *bus.Conn has both.
+// *bus.Conn has all of it.
 type (
+	overhearer interface {
+		Overhear(pattern string, hear func(bus.Overheard)) (stop func(), ok bool)
+	}
 	keeper interface {
 		Last(ctx context.Context, pattern string, each func(bus.Record) error) error
 	}
@@ -33,6 +36,12 @@ func (c *Context) Subscribe(filter string) error {
 		return err
 	}
 	post := c.Post()
+	if b, ok := c.l.cell.sys.Bus.(overhearer); ok {
+		if stop, ok := b.Overhear(pattern, overhear(post)); ok {
+			c.l.stops = append(c.l.stops, stop)
+			return nil
+		}
+	}
 	stop, err := c.l.cell.sys.Bus.Subscribe(pattern, func(m bus.Msg) {
 		if topic, ok := bus.Topic(m.Subject); ok {
 			_ = post(Delivery{Topic: topic, ContentType: m.ContentType, Payload: m.Data}) // shed is counted
@@ -42,6 +51,16 @@ func (c *Context) Subscribe(filter string) error {
 		c.l.stops = append(c.l.stops, stop)
 	}
 	return err
+}
+
+// overhear posts what this process says as Delivery.
+func overhear(post func(any) error) func(bus.Overheard) {
+	return func(o bus.Overheard) {
+		topic, ok := bus.Topic(o.Subject)
+		if !ok || post(Delivery{Topic: topic, ContentType: o.ContentType, Payload: o.Data, loan: o.Loan()}) != nil { // shed is counted
+			o.Loan().Done()
+		}
+	}
 }
 
 // Last delivers the last state of every subject under filter, "state/#" for
@@ -64,7 +83,7 @@ func (c *Context) Last(filter string, end any) {
 			if !ok {
 				return nil
 			}
-			return l.push(ctx, Delivery{topic, r.ContentType, r.Data, true}, nil)
+			return l.push(ctx, Delivery{Topic: topic, ContentType: r.ContentType, Payload: r.Data, Kept: true}, nil)
 		})
 		if err != nil {
 			return Failed{end, err}, nil

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats-server/v2/server/gsl"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -180,6 +181,7 @@ func (b *Bus) connect() error {
 		return err
 	}
 	c.queues, c.heard = []string{queueOf(streamState), queueOf(streamEvents)}, b.Heard
+	c.own, c.ears = "gw."+b.cfg.Gateway+".", gsl.NewSublist[*ear]()
 	c.commit = newCommitter(b)
 	b.conn = c
 	return nil

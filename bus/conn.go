@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server/gsl"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 )
@@ -48,10 +49,13 @@ type Conn struct {
 	denied  denials
 	slow    atomic.Uint64
 	lost    atomic.Uint64
-	buffers sync.Pool     // of *[]byte, for messages that append themselves
+	buffers sync.Pool     // of *Loan, for messages that append themselves
 	flown   atomic.Uint64 // bytes published
 
 	requests sync.Pool // of *outgoing
+
+	own  string                    // what subjects of this gateway begin with; empty on a dialled connection
+	ears *gsl.GenericSublist[*ear] // who overhears; nil on a dialled connection
 
 	mu   sync.Mutex
 	subs map[*nats.Subscription]struct{}
@@ -82,18 +86,13 @@ func (c *Conn) Publish(subject string, m proto.Message) error {
 		}
 		return c.PublishRaw(subject, JSON, p)
 	}
-	buf, _ := c.buffers.Get().(*[]byte)
-	if buf == nil {
-		buf = new([]byte)
-	}
-	p, err := f.AppendJSON((*buf)[:0])
-	if err == nil {
-		err = c.nc.Publish(subject, p) // copies p
-		c.pace(subject, len(p))
-	}
-	if cap(p) <= largestBuffer {
-		*buf = p
-		c.buffers.Put(buf)
+	l := c.loan()
+	defer l.Done()
+	var err error
+	if l.data, err = f.AppendJSON(l.data[:0]); err == nil {
+		err = c.nc.Publish(subject, l.data) // makes a copy
+		c.pace(subject, len(l.data))
+		c.tell(subject, JSON, l.data, l)
 	}
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", subject, err)
@@ -122,6 +121,7 @@ func (c *Conn) PublishHeader(subject, typ string, h Header, payload []byte) erro
 		err = c.nc.PublishMsg(&nats.Msg{Subject: subject, Header: h, Data: payload})
 	}
 	c.pace(subject, len(payload))
+	c.tell(subject, typ, payload, nil)
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", subject, err)
 	}

@@ -57,8 +57,9 @@ func (d *Desk) now() time.Duration { return time.Since(d.epoch) }
 
 // Accept queues what ask wants, for r.
 func (d *Desk) Accept(c *actors.Context, ask *wire.Ask, r *actors.Request, now time.Duration) {
+	urgent := ask.Class <= schedule.Interactive && !ask.Expires.IsZero() // the Ask is the asker's again when it is answered, which may be now
 	d.Take(ask, now, func(a *wire.Answer) { r.Reply(a) })
-	if ask.Class <= schedule.Interactive && !ask.Expires.IsZero() {
+	if urgent {
 		d.expire(c, now)
 	}
 }

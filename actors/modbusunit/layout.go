@@ -25,6 +25,7 @@ type group struct {
 
 	reads    []points.Read // the table's, and then as the unit bears them
 	requests []modbus.Request
+	spare    *wire.Ask // one that has been answered, for the next scan; nil: there is none
 
 	sequence uint64 // of the last samples published
 	time     good   // of the last samples

@@ -60,10 +60,13 @@ func (u *unit) scan(c *actors.Context, g *group, slot bool) {
 	if g.shed != "" { // it does not expire
 		patience += overloaded
 	}
-	c.Ask(u.cfg.Link, &wire.Ask{
-		Class: schedule.Poll, Key: g.key, Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(wait),
-		Requests: g.requests, Timeouts: u.patience(g), Tag: g, Load: u.load(c), Group: slices.Index(u.groups, g),
-	}, patience)
+	ask := g.spare
+	if g.spare = nil; ask == nil {
+		ask = &wire.Ask{Class: schedule.Poll, Key: g.key, Tag: g}
+	}
+	ask.Rest, ask.Expires, ask.Requests, ask.Timeouts = u.cfg.Rest.AsDuration(), time.Now().Add(wait), g.requests, u.patience(g, ask.Timeouts[:0])
+	ask.Load, ask.Group = u.load(c), slices.Index(u.groups, g)
+	c.Ask(u.cfg.Link, ask, patience)
 }
 
 // overloaded is how much longer a scan may take that the link carries only when there is time.
@@ -78,11 +81,11 @@ func (u *unit) shed(c *actors.Context, m wire.Rhythm) {
 }
 
 // patience is how long each of the group's requests waits if none before it is
-// answered; it ends where the unit counts as silent, and where the next slot
-// begins.
-func (u *unit) patience(g *group) []time.Duration {
+// answered, appended to t; it ends where the unit counts as silent, and where the
+// next slot begins.
+func (u *unit) patience(g *group, t []time.Duration) []time.Duration {
 	n := len(g.requests)
-	b, t, sum := u.breaker, make([]time.Duration, 0, min(n, int(u.cfg.Tolerate))), time.Duration(0)
+	b, sum := u.breaker, time.Duration(0)
 	for len(t) < n && !b.Open() {
 		d := b.Timeout()
 		if sum += d; len(t) > 0 && sum > g.every {

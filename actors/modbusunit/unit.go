@@ -104,6 +104,9 @@ func (u *unit) Receive(c *actors.Context, msg any) error {
 	case *wire.Answer:
 		u.gate.Tap = m.Tap
 		u.answered(c, m)
+		if g, ok := m.Ask.Tag.(*group); ok {
+			g.spare = m.Ask
+		}
 	case *modbusv1.UnitServiceCountersRequest:
 		u.askTally(c)
 	case wire.Tally:

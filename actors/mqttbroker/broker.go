@@ -253,6 +253,7 @@ func (b *broker) relist(c *actors.Context) {
 
 // deliver passes one message on as it is.
 func (b *broker) deliver(c *actors.Context, m actors.Delivery) {
+	defer m.Done()
 	state := strings.HasPrefix(m.Topic, "state/")
 	if m.Topic == indexTopic {
 		b.announce(c)

@@ -15,7 +15,8 @@ import (
 )
 
 // Ask is the message by which a unit asks its line or link for transactions
-// with one unit. Nobody changes it once it is sent.
+// with one unit. Nobody changes it once it is sent, but who has the answer and is
+// done with that may send it anew: it brings along the room for the next one.
 type Ask struct {
 	Class    schedule.Class
 	Key      string        // a newer poll or probe with the same key takes the place of one that still waits; empty: never
@@ -31,6 +32,8 @@ type Ask struct {
 	// Load is all that the asker asks for regularly, and Group the one of its groups that this poll reads; nil: nothing.
 	Load  *budget.Unit
 	Group int
+
+	job *job // that it was last; nil: none
 }
 
 // PollKey is the Key of a group's polls.

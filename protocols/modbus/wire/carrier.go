@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/budget"
 	"gatewayd/protocols/modbus/schedule"
 )
 
@@ -47,6 +48,8 @@ type Counts struct {
 // job is an Ask on its way, part one of its requests.
 type job struct {
 	answer Answer
+	parts  []part
+	load   *budget.Unit // the Ask's: the asker may have it back while it is still looked at here
 	reply  func(*Answer)
 	left   int           // requests without a result
 	scan   *scan         // of a poll with a rhythm
@@ -107,14 +110,11 @@ func (c *Carrier) Widen(inFlight int) {
 // Take queues what ask wants. reply is called once, in this call if nothing can
 // be sent.
 func (c *Carrier) Take(ask *Ask, now time.Duration, reply func(*Answer)) {
-	j := &job{answer: Answer{Ask: ask, Tap: c.config.Tap, Results: make([]Result, len(ask.Requests))}, reply: reply, left: len(ask.Requests)}
+	j := jobOf(ask)
+	j.answer.Tap, j.reply, j.left = c.config.Tap, reply, len(ask.Requests)
 	if j.left == 0 {
 		reply(&j.answer)
 		return
-	}
-	parts := make([]part, j.left)
-	for i := range parts {
-		parts[i] = part{job: j, index: i, res: &j.answer.Results[i]}
 	}
 	if ask.Key != "" {
 		c.replace(ask.Key, j)
@@ -130,9 +130,24 @@ func (c *Carrier) Take(ask *Ask, now time.Duration, reply func(*Answer)) {
 			w.hurry.Store(true)
 		}
 	}
-	for i := range parts {
-		c.push(&parts[i], now)
+	for i := range j.parts {
+		c.push(&j.parts[i], now)
 	}
+}
+
+// jobOf is that of an Ask, in the place of the one it was before, if it was one.
+func jobOf(ask *Ask) *job {
+	j, n := ask.job, len(ask.Requests)
+	if j == nil || cap(j.parts) < n {
+		j = &job{parts: make([]part, n), answer: Answer{Results: make([]Result, n)}}
+		ask.job = j
+	}
+	parts, results := j.parts[:n], j.answer.Results[:n]
+	*j = job{parts: parts, answer: Answer{Ask: ask, Results: results}, load: ask.Load}
+	for i := range parts {
+		parts[i], results[i] = part{job: j, index: i, res: &results[i]}, Result{}
+	}
+	return j
 }
 
 func (c *Carrier) replace(key string, j *job) {

@@ -120,8 +120,8 @@ func (l *ledger) leave(unit string) {
 func (l *ledger) carried(p *part, now time.Duration) {
 	j := p.job
 	answered := p.res.Outcome == schedule.Answered || p.res.Outcome == schedule.Exception
-	if load := j.answer.Ask.Load; load != nil && answered {
-		if a := l.account(load); a != nil {
+	if j.load != nil && answered {
+		if a := l.account(j.load); a != nil {
 			a.latency.learn(p.res.Took)
 		}
 	}

@@ -1,0 +1,118 @@
+package bus_test
+
+import (
+	"slices"
+	"testing"
+
+	"gatewayd/bus"
+	samplev1 "gatewayd/schemas/sample/v1"
+)
+
+func TestOverhearIsSubscribeWithoutTheServer(t *testing.T) {
+	b := start(t, nil)
+	for pattern, alone := range map[string]bool{
+		"gw.demo.data.>": true, "gw.demo.event.a.*": true, "gw.demo.state.*.health": true,
+		"gw.demo.cmd.>": false, "gw.demo.trace.>": false, "gw.demo.>": false, "gw.*.data.>": false, "gw.other.data.>": false, "gw.demo.data": false, ">": false,
+	} {
+		stop, ok := b.Conn().Overhear(pattern, func(bus.Overheard) {})
+		if ok != alone {
+			t.Errorf("%s: %t", pattern, ok)
+		}
+		if ok {
+			stop()
+		}
+	}
+	type said struct{ subject, typ, data string }
+	var heard []said
+	stop, _ := b.Conn().Overhear("gw.demo.*.>", nil)
+	if stop != nil {
+		t.Fatal("all classes are more than what only the gateway says")
+	}
+	stop, ok := b.Conn().Overhear("gw.demo.data.*.points", func(o bus.Overheard) {
+		heard = append(heard, said{o.Subject, o.ContentType, string(o.Data)})
+		o.Loan().Done()
+	})
+	if !ok {
+		t.Fatal("not heard")
+	}
+	got := make(chan said, 64)
+	if _, err := b.Conn().Subscribe("gw.demo.data.*.points", func(m bus.Msg) { got <- said{m.Subject, m.ContentType, string(m.Data)} }); err != nil {
+		t.Fatal(err)
+	}
+	say := func(i int) {
+		for subject, err := range map[string]error{
+			"samples": b.Conn().Publish("gw.demo.data.a.points", &samplev1.Samples{Sequence: uint64(i)}),
+			"raw":     b.Conn().PublishRaw("gw.demo.data.b.points", "text/plain", []byte{byte('0' + i)}),
+			"other":   b.Conn().PublishRaw("gw.demo.data.a.others", bus.JSON, []byte("1")),
+			"class":   b.Conn().PublishRaw("gw.demo.state.a.points", bus.JSON, []byte("1")),
+		} {
+			if err != nil {
+				t.Fatal(subject, err)
+			}
+		}
+	}
+	for i := 1; i <= 9; i++ {
+		say(i)
+	}
+	var want []said
+	for range 18 {
+		want = append(want, receive(t, got))
+	}
+	if !slices.Equal(heard, want) {
+		t.Errorf("heard\n%v\nthe server says\n%v", heard, want)
+	}
+	stop()
+	stop()
+	if say(1); len(heard) != 18 {
+		t.Error("heard after the end")
+	}
+}
+
+func TestOverheardWhileTheServerRestarts(t *testing.T) {
+	b := start(t, nil)
+	n := 0
+	if _, ok := b.Conn().Overhear("gw.demo.event.>", func(bus.Overheard) { n++ }); !ok {
+		t.Fatal("not heard")
+	}
+	if err := b.Restart(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Conn().PublishRaw("gw.demo.event.a.happened", bus.JSON, []byte("{}")); err != nil || n != 1 {
+		t.Error(n, err)
+	}
+}
+
+func TestLoanIsUsedAgainWhenAllAreDone(t *testing.T) {
+	b := start(t, nil)
+	var kept [][]byte
+	var done []*bus.Loan
+	for range 2 {
+		if _, ok := b.Conn().Overhear("gw.demo.data.>", func(o bus.Overheard) { kept, done = append(kept, o.Data), append(done, o.Loan()) }); !ok {
+			t.Fatal("not heard")
+		}
+	}
+	for i := range 8 { // the second ear keeps what it has, and that stays as it is
+		if err := b.Conn().Publish("gw.demo.data.a.points", &samplev1.Samples{Sequence: uint64(i + 1)}); err != nil {
+			t.Fatal(err)
+		}
+		done[2*i].Done()
+	}
+	for i, data := range kept {
+		if want := `{"sequence":"` + string(rune('1'+i/2)) + `"}`; string(data) != want {
+			t.Errorf("%d: %s, want %s", i, data, want)
+		}
+	}
+	(*bus.Loan)(nil).Done()
+}
+
+func TestNobodyOverhearsFromOutside(t *testing.T) {
+	b := start(t, func(c *bus.Config) { c.Listen, c.Anonymous = "127.0.0.1:0", bus.Observer })
+	c, err := bus.Dial(bus.Options{URL: "nats://" + b.Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, ok := c.Overhear("gw.demo.data.>", func(bus.Overheard) {}); ok {
+		t.Error("a client hears the gateway only through the server")
+	}
+}
