@@ -49,6 +49,8 @@ func Dial(o Options) (*Conn, error) {
 	if o.NKeyFile != "" {
 		key, err := proofFrom(o.NKeyFile)
 		switch {
+		case errors.Is(err, fs.ErrNotExist) && o.Hub:
+			return nil, fmt.Errorf("key file %s does not exist: gatewayd fleet creds --operator makes one", o.NKeyFile)
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, fmt.Errorf("key file %s does not exist: the gateway makes it when its bus first listens", o.NKeyFile)
 		case errors.Is(err, os.ErrPermission):

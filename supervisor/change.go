@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"slices"
 	"time"
 
 	"gatewayd/bus"
@@ -56,9 +55,9 @@ func (g *group) parsed(m parsed) {
 	}
 	a.old = g.t.Config()
 	a.all = config.Diff(a.old, a.next)
-	if slices.ContainsFunc(a.all, func(c config.Change) bool { return c.Path == "" && c.Action == config.Restart }) {
+	if renames(a.all) {
 		g.applying = nil
-		a.req.Refuse(bus.Errorf(bus.FailedPrecondition, "the name of the gateway is in every subject: restart the daemon to change it"))
+		a.req.Refuse(bus.Errorf(bus.FailedPrecondition, renamed))
 		return
 	}
 	a.good, a.before, a.todo = a.old, g.t.standings(), a.all

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"slices"
 
 	"gatewayd/actors"
 	"gatewayd/bus"
@@ -165,10 +166,24 @@ func (t *Tree) checkConfig(text []byte) *configv1.CheckResponse {
 	old := t.Config()
 	next, problems := t.opts.Source.Parse(text)
 	resp := &configv1.CheckResponse{Problems: problems.Proto()}
-	if len(problems) == 0 {
-		resp.Changes, resp.Warnings = protoChanges(config.Diff(old, next)), next.Warnings.Proto()
+	if len(problems) > 0 {
+		return resp
 	}
+	all := config.Diff(old, next)
+	if renames(all) {
+		resp.Problems = config.Problems{{File: next.File, Line: 1, Key: "gateway", Message: renamed}}.Proto()
+		return resp
+	}
+	resp.Changes, resp.Warnings = protoChanges(all), next.Warnings.Proto()
 	return resp
+}
+
+// renamed is why a gateway keeps its name as long as it runs.
+const renamed = "the name of the gateway is in every subject: restart the daemon to change it"
+
+// renames says whether the gateway would have another name.
+func renames(all []config.Change) bool {
+	return slices.ContainsFunc(all, func(c config.Change) bool { return c.Path == "" && c.Action == config.Restart })
 }
 
 // read reads and checks a text outside the mailbox.

@@ -111,6 +111,9 @@ func TestBadConfigChangesNothing(t *testing.T) {
 		if got := p.applied("renamed"); !strings.Contains(got, "restart the daemon") {
 			t.Error(got)
 		}
+		if got, err := p.ask(&configv1.CheckRequest{Toml: "renamed"}); err != nil || !strings.Contains(fmt.Sprint(got), "restart the daemon") {
+			t.Error(got, err) // what would not be applied is told by who is only asked
+		}
 		if got := p.applied("taken"); !strings.Contains(got, "choose another") {
 			t.Error(got)
 		}

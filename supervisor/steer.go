@@ -229,7 +229,7 @@ func merged(kind *actors.Kind, old proto.Message, m *actorv1.UpdateConfigRequest
 		}
 	}
 	if was, ok := old.(*gatewayv1.Gateway); ok && was.Gateway != next.(*gatewayv1.Gateway).Gateway {
-		return u, bus.Errorf(bus.FailedPrecondition, "the name of the gateway is in every subject: restart the daemon to change it")
+		return u, bus.Errorf(bus.FailedPrecondition, renamed)
 	}
 	return update{written, next}, nil
 }
