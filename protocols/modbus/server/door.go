@@ -68,8 +68,7 @@ func (s *Server) admit(c net.Conn, e *entry) {
 		defer s.leave(m, from)
 		defer s.rescue(m)
 		if err := s.shake(m, c); err != nil {
-			s.counts.strangers.Add(1)
-			s.log().Info("modbus: TLS handshake failed", "door", d.Name, "remote", m.address, "err", err)
+			s.stranger(m, err)
 			return
 		}
 		m.end(m.serve())
@@ -117,6 +116,23 @@ func (s *Server) rescue(m *Master) {
 		s.log().Error("modbus: a request made the server panic; only its connection is closed",
 			"door", m.door.Name, "remote", m.address, "panic", p, "stack", string(debug.Stack()))
 	}
+}
+
+// stranger counts a connection without a good handshake, and logs some of them: a port that is open to the world is found, and whoever
+// tries it again and again must not fill the log.
+func (s *Server) stranger(m *Master, err error) {
+	s.counts.strangers.Add(1)
+	s.mu.Lock()
+	untold, tell := s.complaints.Due("handshake", time.Since(s.made))
+	s.mu.Unlock()
+	if !tell {
+		return
+	}
+	args := []any{"door", m.door.Name, "remote", m.address, "err", err}
+	if untold > 0 {
+		args = append(args, "untold", untold)
+	}
+	s.log().Info("modbus: TLS handshake failed", args...)
 }
 
 // shake does the handshake of a TLS connection and learns the master's role.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/wire"
 )
 
 // Handler knows what requests mean.
@@ -77,6 +78,9 @@ type Server struct {
 	masters map[*Master]struct{}
 	conns   int // of masters, without lines
 	perAddr map[string]int
+
+	made       time.Time
+	complaints wire.Complaints // of handshakes
 }
 
 // settings are what Change may change under way.
@@ -88,7 +92,7 @@ type settings struct {
 // New makes a server without doors. It does no I/O.
 func New(cfg Config, h Handler) *Server {
 	s := &Server{
-		stop: make(chan struct{}), ways: map[string]*entry{}, ports: map[string]*attendance{},
+		made: time.Now(), stop: make(chan struct{}), ways: map[string]*entry{}, ports: map[string]*attendance{},
 		doors: map[*entry]struct{}{}, masters: map[*Master]struct{}{}, perAddr: map[string]int{},
 	}
 	s.settings.Store(&settings{cfg.complete(), h})

@@ -12,7 +12,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -294,5 +297,35 @@ func TestOpenSSLFindsTheMandatorySuites(t *testing.T) {
 		if err != nil || !strings.Contains(string(out), x.want) || !strings.Contains(string(out), "Verify return code: 0 (ok)") {
 			t.Errorf("%v: %v\n%s", x.args, err, out)
 		}
+	}
+}
+
+// Whoever knocks again and again with no certificate, or with no TLS at all, is counted, and does not fill the log.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	dir := t.TempDir()
+	f := server.Files{Certificate: filepath.Join(dir, "own.pem"), Key: filepath.Join(dir, "own.key"), CA: filepath.Join(dir, "ca.pem")}
+	own := issue(t, nil, "gateway", authority)
+	install(t, f, own, own)
+	var text strings.Builder
+	at, cfg := freeport.Address(t), server.Config{Log: slog.New(slog.NewTextHandler(&text, nil))}
+	s, err := server.Open(cfg, fixed(1), []server.TCP{{Listen: at, Framing: modbus.TCP, TLS: &f}}, nil, nobody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		c, err := net.Dial("tcp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+		_, _ = io.Copy(io.Discard, c) // until it is cut
+		_ = c.Close()
+	}
+	_ = s.Close()
+	if n := s.Counts().Strangers; n != 5 {
+		t.Errorf("%d were counted", n)
+	}
+	if n := strings.Count(text.String(), "TLS handshake failed"); n != 1 {
+		t.Errorf("the log has %d lines:\n%s", n, text.String())
 	}
 }
