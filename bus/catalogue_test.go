@@ -102,6 +102,9 @@ func TestCatalogue(t *testing.T) {
 		t.Errorf("%+v", stats)
 	}
 	stop()
+	if err := b.Conn().Flush(within(t)); err != nil { // the server knows
+		t.Fatal(err)
+	}
 	if got := ask(micro.PingVerb, "", ""); len(got) != 0 {
 		t.Errorf("%d answers after stop", len(got))
 	}

@@ -10,7 +10,7 @@ import (
 // what lives.
 const (
 	thrifty = 25  // a gateway is small, and mostly has time
-	steady  = 50  // where hundreds of units are polled: a thrifty collector would take a fifth of the time
+	steady  = 50  // where so much is polled that a thrifty collector would run each second
 	lavish  = 100 // where much passes: there a thrifty collector would take more time than what there is to do
 )
 
@@ -19,9 +19,9 @@ const (
 	hurry   = 200 * time.Millisecond // between two collections is little, and
 	hurries = 8                      // so many times in a row a rush, until between two is more than
 	leisure = 2 * time.Second
-	stride  = 3 * time.Second // between two is more than thrift is worth,
-	strides = 3               // so many times in a row, until between two is more than
-	repose  = 8 * time.Second
+	stride  = 1500 * time.Millisecond // between two is more than thrift is worth,
+	strides = 3                       // so many times in a row, until between two is more than
+	repose  = 5 * time.Second
 )
 
 // collector follows the garbage collector.

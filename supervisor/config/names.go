@@ -27,6 +27,9 @@ func (r *reader) checkNames() {
 // dangling says what is wrong with a reference; empty if nothing is.
 func (r *reader) dangling(ref schemas.Reference) string {
 	kind, exists := r.actors[ref.Name]
+	if exists && (kind == "" || ref.Service == "*" || slices.Contains(r.kinds[kind].Services, ref.Service)) {
+		return ""
+	}
 	offering := r.offering(ref.Service)
 	switch {
 	case !exists && r.groups[ref.Name]:
@@ -39,8 +42,6 @@ func (r *reader) dangling(ref schemas.Reference) string {
 			return fmt.Sprintf("no actor %q%s", ref.Name, hint)
 		}
 		return fmt.Sprintf("no actor %q%s", ref.Name, whoOffers(ref.Service, offering))
-	case kind == "" || ref.Service == "*" || slices.Contains(r.kinds[kind].Services, ref.Service):
-		return ""
 	}
 	return fmt.Sprintf("%q is of kind %s and cannot serve here%s", ref.Name, kind, whoOffers(ref.Service, offering))
 }

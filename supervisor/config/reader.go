@@ -63,7 +63,7 @@ func (r *reader) group(path, key string, v *value, config proto.Message) *Node {
 	schemas.Defaults(config)
 	settings := newTable(v.origin, v.line)
 	md := config.ProtoReflect().Descriptor()
-	for _, e := range v.entries {
+	for i, e := range v.entries {
 		at := join(key, e.key)
 		fd := schemas.FieldByKey(md, e.key)
 		switch {
@@ -75,6 +75,7 @@ func (r *reader) group(path, key string, v *value, config proto.Message) *Node {
 			if child := r.child(path, at, e); child != nil {
 				n.Children = append(n.Children, child)
 			}
+			v.entries[i].val = nil // it has been read: the memory of one child is enough for the next
 		case e.val.tables():
 			r.problem(e.line, at, "an actor or group is a single table: [%s] instead of [[%s]]", at, at)
 		default:

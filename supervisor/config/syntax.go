@@ -17,7 +17,8 @@ import (
 type syntax struct {
 	text    []byte
 	starts  []int // offsets of the lines
-	base    int   // offset in text where the parser was last set
+	words   map[string]string
+	base    int // offset in text where the parser was last set
 	builder builder
 	broken  bool // some text could not be read, so what is missing proves nothing
 	parser  unstable.Parser
@@ -25,7 +26,7 @@ type syntax struct {
 
 func newSyntax(text []byte, problem func(line int, key, format string, args ...any)) *syntax {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	s := &syntax{text: text, starts: []int{0}}
+	s := &syntax{text: text, starts: []int{0}, words: map[string]string{}}
 	for i, c := range text {
 		if c == '\n' && i+1 < len(text) {
 			s.starts = append(s.starts, i+1)
@@ -72,9 +73,20 @@ func (s *syntax) parts(n *unstable.Node) []part {
 	var parts []part
 	for it := n.Key(); it.Next(); {
 		k := it.Node()
-		parts = append(parts, part{string(k.Data), s.line(s.base + int(k.Raw.Offset))})
+		parts = append(parts, part{s.word(k.Data), s.line(s.base + int(k.Raw.Offset))})
 	}
 	return parts
+}
+
+// word is a text of the file, one for all places where it stands: a plant has few words, and many of each. What a config keeps of them
+// would keep the memory of all around it.
+func (s *syntax) word(b []byte) string {
+	w, known := s.words[string(b)]
+	if !known {
+		w = string(b)
+		s.words[w] = w
+	}
+	return w
 }
 
 // value copies n out of the parser. A list has no position of its own and gets
@@ -104,7 +116,7 @@ func (s *syntax) value(n *unstable.Node, line int, at string, depth int) *value 
 		v.seal()
 		return v
 	}
-	return &value{form: scalarForm(n.Kind), line: line, text: string(n.Data)}
+	return &value{form: scalarForm(n.Kind), line: line, text: s.word(n.Data)}
 }
 
 // seal makes an inline table complete, with all that dotted keys made in it.
