@@ -122,7 +122,7 @@ func (s *server) start(c *actors.Context) error {
 
 // config is what the protocol needs to know. Its callbacks run in goroutines of the clients.
 func (s *server) config(c *actors.Context) web.Config {
-	gate, door, patience := c.Gate(), s.door, s.cfg.CallTimeout.AsDuration()
+	gate, door, patience, name := c.Gate(), s.door, s.cfg.CallTimeout.AsDuration(), c.Name()
 	cfg := web.Config{
 		Listen: s.cfg.Listen, Log: c.Log(),
 		MaxClients: int(s.cfg.MaxClients), MaxStreams: int(s.cfg.MaxRequests), MaxBody: int(s.cfg.MaxBody),
@@ -145,7 +145,7 @@ func (s *server) config(c *actors.Context) web.Config {
 		},
 		Pages: map[string]http.HandlerFunc{
 			"/healthz": healthz(gate), "/openapi.json": openapi(gate, c.Gateway()), "/catalogue.json": catalogue(gate),
-			"/metrics": web.Metrics(func() []web.Family { return families(gate.Reports()) })},
+			"/metrics": web.Metrics(func() []web.Family { return append(families(gate.Reports()), modbusFamilies(tallies(gate, name))...) })},
 	}
 	if door.Guarded() {
 		cfg.Enter = door.Enter

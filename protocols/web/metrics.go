@@ -17,8 +17,15 @@ type Family struct {
 
 // Sample is the metric of one thing.
 type Sample struct {
-	Labels []string // values, in the order of the names
-	Value  float64
+	Labels    []string // values, in the order of the names
+	Value     float64
+	Histogram *Histogram // whose sum Value is; nil: it is none
+}
+
+// Histogram counts observations by how large they were.
+type Histogram struct {
+	Count   uint64             // of all
+	Buckets map[float64]uint64 // of those up to a bound, smaller ones included
 }
 
 // Metrics is a page for Prometheus that shows what all says at the moment it is asked.
@@ -43,11 +50,18 @@ func (all families) Collect(out chan<- prometheus.Metric) {
 		}
 		d := prometheus.NewDesc(f.Name, f.Help, f.Labels, nil)
 		for _, s := range f.Samples {
-			m, err := prometheus.NewConstMetric(d, typ, s.Value, s.Labels...)
+			m, err := metric(d, typ, s)
 			if err != nil {
 				m = prometheus.NewInvalidMetric(d, err)
 			}
 			out <- m
 		}
 	}
+}
+
+func metric(d *prometheus.Desc, typ prometheus.ValueType, s Sample) (prometheus.Metric, error) {
+	if h := s.Histogram; h != nil {
+		return prometheus.NewConstHistogram(d, h.Count, s.Value, h.Buckets, s.Labels...)
+	}
+	return prometheus.NewConstMetric(d, typ, s.Value, s.Labels...)
 }

@@ -1,0 +1,94 @@
+package httpserver
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors"
+	"gatewayd/protocols/web"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+const (
+	// countersOf is what lines and links answer, of whatever kind they are.
+	countersOf = "modbus.v1.LinkService.Counters"
+	// countTime is how long a scrape waits for them; who has not answered by then is left out, and
+	// so is who takes a fourth of it.
+	countTime = 2 * time.Second
+)
+
+// tallied is what a line or link has counted.
+type tallied struct {
+	path  string
+	units []*modbusv1.Counters
+}
+
+// tallies asks all lines and links what they have counted.
+func tallies(gate actors.Gate, name string) []tallied {
+	ctx, cancel := context.WithTimeout(context.Background(), countTime)
+	defer cancel()
+	var all []tallied
+	for _, o := range gate.Operations() {
+		if o.Method.FullName() != countersOf {
+			continue
+		}
+		var r modbusv1.CountersResponse
+		one, over := context.WithTimeout(ctx, countTime/4)
+		err := gate.Call(one, actors.Caller{Identity: "actor/" + name}, "cmd/"+o.Path+"/Counters", "", "application/protobuf", nil, func(p []byte, _ bool) error {
+			return proto.Unmarshal(p, &r)
+		})
+		over()
+		if err == nil {
+			all = append(all, tallied{o.Path, r.Units})
+		}
+	}
+	return all
+}
+
+// modbusFamilies are what has become of requests to Modbus units, for Prometheus.
+func modbusFamilies(all []tallied) []web.Family {
+	of := func(name, help string, add func(*modbusv1.Counters, func(web.Sample, ...string))) web.Family {
+		f := web.Family{Name: "gatewayd_modbus_" + name, Help: help, Counter: true, Labels: []string{"path", "unit"}}
+		for _, t := range all {
+			for _, u := range t.units {
+				add(u, func(s web.Sample, more ...string) {
+					s.Labels = append([]string{t.path, strconv.Itoa(int(u.Unit))}, more...)
+					f.Samples = append(f.Samples, s)
+				})
+			}
+		}
+		return f
+	}
+	count := func(name, help string, value func(*modbusv1.Counters) uint64) web.Family {
+		return of(name+"_total", help, func(u *modbusv1.Counters, add func(web.Sample, ...string)) { add(web.Sample{Value: float64(value(u))}) })
+	}
+	refused := of("exceptions_total", "Requests that the unit refused, by the code of its exception.", func(u *modbusv1.Counters, add func(web.Sample, ...string)) {
+		for _, e := range u.Exceptions {
+			add(web.Sample{Value: float64(e.Count)}, strconv.Itoa(int(e.Code)))
+		}
+	})
+	refused.Labels = append(refused.Labels, "code")
+	return []web.Family{
+		count("requests", "Requests that went out to the unit.", (*modbusv1.Counters).GetRequests),
+		count("answered", "Requests that were answered with data.", (*modbusv1.Counters).GetAnswered),
+		refused,
+		count("timeouts", "Requests that were not answered in time.", (*modbusv1.Counters).GetTimeouts),
+		count("corrupt", "Answers with a wrong checksum, or otherwise damaged.", (*modbusv1.Counters).GetCorrupt),
+		count("mismatched", "Answers of another unit, function or length than asked.", (*modbusv1.Counters).GetMismatched),
+		count("retries", "Requests sent once more because the connection was lost under them.", (*modbusv1.Counters).GetRetries),
+		count("late", "Answers that came after they were given up.", (*modbusv1.Counters).GetLate),
+		of("busy_seconds_total", "Time that the line or connection was spent on the unit, waiting included.", func(u *modbusv1.Counters, add func(web.Sample, ...string)) {
+			add(web.Sample{Value: u.Busy.AsDuration().Seconds()})
+		}),
+		of("latency_seconds", "From the end of a request on the wire to its answer.", func(u *modbusv1.Counters, add func(web.Sample, ...string)) {
+			h := web.Histogram{Count: u.Latency.GetCount(), Buckets: map[float64]uint64{}}
+			for _, b := range u.Latency.GetBuckets() {
+				h.Buckets[b.Within.AsDuration().Seconds()] = b.Count
+			}
+			add(web.Sample{Value: u.Latency.GetSum().AsDuration().Seconds(), Histogram: &h})
+		}),
+	}
+}
