@@ -108,7 +108,7 @@ func (e *entrance) enter(c server.ClientAuthentication, role string) error {
 // shownBy is what a client shows; a key only if he has signed with it.
 func shownBy(c server.ClientAuthentication) (Shown, error) {
 	o := c.GetOpts()
-	s := Shown{Name: o.Username, Password: []byte(o.Password), Token: o.Token}
+	s := Shown{Name: o.Username, Password: []byte(o.Password), Token: o.Token, Remote: remote(c)}
 	if state := c.GetTLSConnectionState(); state != nil {
 		s.Certificate = verified(state)
 	}

@@ -18,6 +18,7 @@ type Shown struct {
 	Token       string
 	Key         string            // public half of a user nkey; "": none
 	Certificate *x509.Certificate // nil: none
+	Remote      string            // host:port
 }
 
 // Guest is who a client turned out to be and what he may use: topics, as

@@ -25,7 +25,7 @@ func (g gate) authenticate(ci mqtt.ClientInfo) (*access.Identity, error) {
 	if !g.Guarded() || g.isCanary(ci) {
 		return mqtt.AllowAnyone(ci)
 	}
-	shown := access.Shown{Name: ci.Username, Password: ci.Password}
+	shown := access.Shown{Name: ci.Username, Password: ci.Password, Remote: ci.Remote}
 	if ci.TLS != nil && len(ci.TLS.VerifiedChains) > 0 {
 		shown.Certificate = ci.TLS.PeerCertificates[0]
 	}

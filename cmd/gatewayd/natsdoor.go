@@ -23,7 +23,7 @@ type natsDoor struct {
 
 // guard is how the bus asks who a client is.
 func (d *natsDoor) guard(s bus.Shown) (bus.Guest, error) {
-	id, err := d.Enter(access.Shown{Name: s.Name, Password: s.Password, Token: s.Token, Key: s.Key, Certificate: s.Certificate})
+	id, err := d.Enter(access.Shown{Name: s.Name, Password: s.Password, Token: s.Token, Key: s.Key, Certificate: s.Certificate, Remote: s.Remote})
 	if err != nil {
 		return bus.Guest{}, err
 	}

@@ -19,21 +19,25 @@ type Shown struct {
 	Token       string
 	Key         string
 	Certificate *x509.Certificate // nil: none
+	Remote      string            // host:port he comes from; empty: this machine
 }
 
 // Door lets clients in by the policy of the moment. Any goroutine may use it. Without a policy nobody gets in.
 type Door struct {
 	policy  atomic.Pointer[Policy]
+	line    line
 	hashing sync.Mutex // slow hashes are made one at a time: each needs megabytes
-	waiting atomic.Int32
 	memo    memo
 }
 
 // mostAsking is how long a client waits for what a responder says of his certificate. NATS clients have two seconds for all.
 const mostAsking = 1500 * time.Millisecond
 
-// mostWaiting is how many clients may wait for the hash of their password.
-const mostWaiting = 64
+// After a wrong password none is tried for so many times as long as its hash took, so that who guesses has a quarter of a processor at most.
+const (
+	rest     = 3
+	mostRest = 500 * time.Millisecond
+)
 
 // Errors of Enter besides those of Policy.
 var (
@@ -104,15 +108,27 @@ func (d *Door) password(p *Policy, s Shown, now time.Time) (*Identity, error) {
 	if id := p.all[s.Name]; id != nil && d.memo.knows(id.cred.Password, s.Password) {
 		return id.inForce(now)
 	}
-	if d.waiting.Add(1) > mostWaiting {
-		d.waiting.Add(-1)
+	leave, ok := d.line.join(placeOf(s.Remote), now)
+	if !ok {
 		return nil, ErrBusy
 	}
-	defer d.waiting.Add(-1)
 	d.hashing.Lock()
 	defer d.hashing.Unlock()
-	id, err := d.policy.Load().Password(s.Name, s.Password, now)
+	id, err := d.try(s, now)
+	leave(err != nil)
+	return id, err
+}
+
+// try makes the hash, when it is its turn.
+func (d *Door) try(s Shown, now time.Time) (*Identity, error) {
+	p := d.policy.Load()
+	if id := p.all[s.Name]; id != nil && d.memo.knows(id.cred.Password, s.Password) { // somebody before him has got in by it
+		return id.inForce(now)
+	}
+	begin := time.Now()
+	id, err := p.Password(s.Name, s.Password, now)
 	if err != nil {
+		time.Sleep(min(rest*time.Since(begin), mostRest))
 		return nil, err
 	}
 	d.memo.learn(id.cred.Password, s.Password)

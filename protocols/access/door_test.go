@@ -2,6 +2,7 @@ package access
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -26,7 +27,7 @@ func TestWhoWaitsIsJudgedByTheNewPolicy(t *testing.T) {
 			done <- err
 		}()
 	}
-	for d.waiting.Load() < 2 {
+	for !twoWait(d) {
 		time.Sleep(time.Millisecond)
 	}
 	d.Set(policy(Credentials{Name: "otto", Password: hash}))
@@ -36,5 +37,74 @@ func TestWhoWaitsIsJudgedByTheNewPolicy(t *testing.T) {
 	}
 	if err := <-outcome["otto"]; err != nil {
 		t.Error(err)
+	}
+}
+
+func twoWait(d *Door) bool {
+	d.line.mu.Lock()
+	defer d.line.mu.Unlock()
+	return d.line.waiting == 2
+}
+
+// Who guesses does not keep others from being tried, from however many places he does.
+func TestGuessersLeaveRoom(t *testing.T) {
+	var l line
+	now := time.Now()
+	join := func(remote string, at time.Time) bool { _, ok := l.join(placeOf(remote), at); return ok }
+	guess := func(remote string) {
+		leave, ok := l.join(placeOf(remote), now)
+		if !ok {
+			t.Fatalf("%s cannot even try once", remote)
+		}
+		leave(true)
+	}
+	count := func(remote string, at time.Time) (n int) {
+		for join(remote, at) {
+			n++
+		}
+		return n
+	}
+	guess("192.0.2.1:1000")
+	guess("[2001:db8::1]:1000")
+	if n := count("192.0.2.1:1001", now); n != mostGuesses {
+		t.Errorf("%d wait from where somebody guesses", n)
+	}
+	if n := count("[2001:db8::2]:1", now); n != mostGuesses { // the same network
+		t.Errorf("%d wait from a network where somebody guesses", n)
+	}
+	for i := range 20 {
+		remote := fmt.Sprintf("198.51.100.%d:1", i)
+		guess(remote)
+		join(remote, now)
+	}
+	if l.guessers != mostGuessers {
+		t.Errorf("%d guessers wait", l.guessers)
+	}
+	if n := count("203.0.113.1:1", now); n != mostWaiting-mostGuessers {
+		t.Errorf("%d may wait who do not guess", n)
+	}
+}
+
+// A wrong password is forgotten, and so is where it came from.
+func TestGuessesAreForgotten(t *testing.T) {
+	var l line
+	now := time.Now()
+	for i := range 3 * mostPlaces {
+		leave, _ := l.join(placeOf(fmt.Sprintf("10.%d.%d.1:1", i>>8, i&0xff)), now)
+		leave(true)
+	}
+	if n := len(l.places); n > mostPlaces {
+		t.Errorf("%d places are remembered", n)
+	}
+	leave, _ := l.join(placeOf("192.0.2.1:1"), now)
+	leave(true)
+	n, later := 0, time.Now().Add(remembered+time.Second)
+	for ; n < mostWaiting; n++ {
+		if _, ok := l.join(placeOf("192.0.2.1:1"), later); !ok {
+			break
+		}
+	}
+	if n != mostWaiting {
+		t.Errorf("%d may wait after a while", n)
 	}
 }

@@ -325,7 +325,7 @@ func (s *Server) enter(r *http.Request) (*access.Identity, error) {
 	if s.cfg.Enter == nil {
 		return nil, nil
 	}
-	var shown access.Shown
+	shown := access.Shown{Remote: r.RemoteAddr}
 	if token, ok := bearer(r.Header.Get("Authorization")); ok {
 		shown.Token = token
 	} else if name, password, ok := r.BasicAuth(); ok {
