@@ -66,19 +66,28 @@ func (w Caller) Begin() Caller {
 func (m Msg) Caller() Caller {
 	w := Caller{Identity: Local}
 	w.Trace, w.Span = ParseParent(first(m.Header, headerTrace))
-	if told := m.Header[headerServer]; len(told) > 0 {
-		var info struct {
-			Account string `json:"acc"`
-		}
-		_ = json.Unmarshal([]byte(told[len(told)-1]), &info) // the server's word is the last
-		w.Identity = "nats/" + info.Account
-		if strings.HasPrefix(info.Account, accountUser) {
-			w.Identity = info.Account
+	if account, ok := accountOf(m.Header); ok {
+		w.Identity = "nats/" + account
+		if strings.HasPrefix(account, accountUser) {
+			w.Identity = account
 		}
 	} else if said := first(m.Header, headerCaller); said != "" {
 		w.Identity = said
 	}
 	return w
+}
+
+// accountOf is whose message it is that came through the listener, by the server's word; false if it did not.
+func accountOf(h Header) (string, bool) {
+	told := h[headerServer]
+	if len(told) == 0 {
+		return "", false
+	}
+	var info struct {
+		Account string `json:"acc"`
+	}
+	_ = json.Unmarshal([]byte(told[len(told)-1]), &info) // the server's word is the last
+	return info.Account, true
 }
 
 // NewTrace is a trace id that was never used before.

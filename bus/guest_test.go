@@ -299,3 +299,44 @@ func TestGuestsExpire(t *testing.T) {
 	}
 	receive(t, gone)
 }
+
+// Two guests may choose the same id for their streams: none gets the other's answers, or ends his stream.
+func TestStreamsOfGuestsAreTheirOwn(t *testing.T) {
+	b, _, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"cmd/#"}})
+	gone := make(chan error, 2)
+	subject := counting(t, b.Conn(), gone)
+	subs := map[string]*nats.Subscription{}
+	send := func(nc *nats.Conn, reply, header, body string) {
+		t.Helper()
+		m := &nats.Msg{Subject: subject, Reply: reply, Header: nats.Header{header: {"1"}, "Gw-Lease": {"60000"}}, Data: []byte(body)}
+		if header == "Gw-Cancel" {
+			m = &nats.Msg{Subject: subject, Header: nats.Header{header: {"1"}}}
+		}
+		if err := nc.PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	anna, _ := guest(t, b, "anna")
+	otto, _ := guest(t, b, "otto")
+	for name, nc := range map[string]*nats.Conn{"anna": anna, "otto": otto} {
+		sub, err := nc.SubscribeSync(nc.NewInbox())
+		if err != nil {
+			t.Fatal(err)
+		}
+		subs[name] = sub
+		send(nc, sub.Subject, "Gw-Stream", `"0"`)
+		for _, want := range []string{"1", "2", "3"} {
+			if m, err := sub.NextMsgWithContext(within(t)); err != nil || m.Header.Get("Gw-Seq") != want {
+				t.Fatalf("%s: %+v, %v", name, m, err)
+			}
+		}
+	}
+	send(otto, "", "Gw-Cancel", "")
+	if err := receive(t, gone); code(err) != bus.Canceled {
+		t.Errorf("otto's: %v", err)
+	}
+	send(anna, subs["anna"].Subject, "Gw-Renew", "")
+	if m, err := subs["anna"].NextMsgWithContext(within(t)); err != nil || m.Header.Get("Gw-Alive") == "" {
+		t.Errorf("anna's ended with otto's: %+v, %v", m, err)
+	}
+}

@@ -10,7 +10,7 @@ import (
 )
 
 // Headers of a stream of answers. The caller sends Gw-Lease (milliseconds) and
-// Gw-Stream (an id of his choice) with the request and renews the lease by a message with
+// Gw-Stream (an id that he has for no other) with the request and renews the lease by a message with
 // Gw-Renew (that id) on the same subject; Gw-Cancel (that id) ends it early. Answers are numbered from 1 by Gw-Seq; Gw-Alive
 // answers a renewal; Gw-End, with or without the error headers, comes last.
 const (
@@ -134,9 +134,15 @@ func (s *streams) remove(m Msg) {
 // do: the server gives each message from another account a new one.
 func (m Msg) stream() string {
 	if id := first(m.Header, headerStream); id != "" {
-		return id
+		return streamKey(m.Header, id)
 	}
 	return m.Reply
+}
+
+// streamKey tells the streams of one caller from those of others, who may have chosen the same id, or try to end his.
+func streamKey(h Header, id string) string {
+	account, _ := accountOf(h)
+	return account + "\x00" + id
 }
 
 func (s *streams) close() {
@@ -153,7 +159,7 @@ func (s *streams) note(m *nats.Msg) bool {
 	if id := first(m.Header, headerCancel); id != "" {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if st, ok := s.all[id]; ok {
+		if st, ok := s.all[streamKey(Header(m.Header), id)]; ok {
 			s.shut(st)
 		}
 		return true
@@ -163,7 +169,7 @@ func (s *streams) note(m *nats.Msg) bool {
 		return false
 	}
 	s.mu.Lock()
-	st, ok := s.all[id]
+	st, ok := s.all[streamKey(Header(m.Header), id)]
 	ok = ok && st.closed.IsZero()
 	if ok {
 		st.timer.Reset(st.lease)

@@ -40,7 +40,7 @@ func (p proof) tls(url, pinned string) (*tls.Config, error) {
 		}
 		own, err := tls.LoadX509KeyPair(p.cert, key)
 		if err != nil {
-			return nil, fmt.Errorf("--cert %s: %w", p.cert, err)
+			return nil, fmt.Errorf("--cert %s: %w (key and certificate in one file, as gatewayd makes it, or the key by --cert-key)", p.cert, err)
 		}
 		cfg.Certificates = []tls.Certificate{own}
 	}

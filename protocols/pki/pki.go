@@ -221,7 +221,10 @@ func (a *Authority) template(o Order, now time.Time) (*x509.Certificate, error) 
 // Renew issues a new key and certificate for what NAME's certificate says now.
 func (a *Authority) Renew(name string, lasts time.Duration, now time.Time) (*x509.Certificate, error) {
 	old, err := readCertificate(a.File(name + ".crt"))
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s has no certificate: issue it one", name)
+	case err != nil:
 		return nil, err
 	}
 	o := Order{Name: name, Hosts: slices.Clone(old.DNSNames), Lasts: lasts, Replace: true}
