@@ -104,7 +104,7 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 		s.next = max(s.next, st.Doubt*record.MaxChunk+1)
 	}
 	if st.Oldest.Seq > 0 && st.Oldest.Seq <= st.Doubt {
-		t.verify(c)
+		t.verify(c, st.Doubt)
 	}
 	if s.unsaid.Records > 0 {
 		s.unsaid.From, s.unsaid.To = s.next, s.next+s.skipped-1
@@ -123,14 +123,16 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 }
 
 // verify looks for what is missing among the records on disk, after damage.
-func (t *track) verify(c *actors.Context) {
+func (t *track) verify(c *actors.Context, doubt uint64) {
 	archive, name := c.Archive(), c.Name()
 	c.Do(verifyTime, func(ctx context.Context) (any, error) {
 		var follow record.Follow
 		var gaps []record.Gap
 		err := archive.Stored(ctx, records, 1, func(m actors.Stored) error {
 			_, found, err := follow.Chunk(name, m.Data)
-			gaps = append(gaps, found...)
+			for _, g := range found {
+				gaps = append(gaps, g.Judge(doubt))
+			}
 			if err != nil {
 				gaps = append(gaps, record.Gap{Track: name, Why: err.Error()})
 			}

@@ -128,7 +128,8 @@ func (e *engine) took(c *actors.Context, m took) {
 			c.Log().Warn("a message of a track is passed over", "track", s.Path, "err", err)
 		}
 		for _, g := range gaps {
-			e.counts.Lost += g.To - g.From + 1
+			g = g.Judge(e.reader.Doubt())
+			e.counts.Lost += g.Records()
 			c.Event("gap", &uplinkv1.Gap{Time: timestamppb.Now(), Track: g.Track, From: g.From, To: g.To, Why: g.Why})
 		}
 		l.push(s.Seq, e.without(s.Seq, records))

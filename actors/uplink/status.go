@@ -62,7 +62,8 @@ func (e *engine) gauge(c *actors.Context) {
 	}
 	moved := done != e.before
 	e.gauged, e.before = now, done
-	if moved || e.main.records > 0 || now.Sub(e.measuredAt) >= seldom {
+	away := e.sender == nil && e.backlog.Records == 0 // then it costs little, and what is recorded shows soon
+	if moved || away || e.main.records > 0 || now.Sub(e.measuredAt) >= seldom {
 		e.measure(c)
 	}
 }

@@ -21,7 +21,25 @@ func (g Gap) String() string {
 const (
 	Missing = "missing"           // it was dropped to make room, or its chunk could not be read any more
 	Damaged = "checksum is wrong" // it was there and is not what was written
+	Unclear = "a part of the store was lost, and how far the track was: not all of these numbers were given to records"
 )
+
+// Judge tells a gap that ends where a track goes on whose last records were lost with all that knew how far it was from one of records that there were.
+// Doubt is the sequence of the store up to which messages were lost.
+func (g Gap) Judge(doubt uint64) Gap {
+	if doubt > 0 && g.Why == Missing && g.To == doubt*MaxChunk {
+		g.Why = Unclear
+	}
+	return g
+}
+
+// Records is how many records are gone, at least.
+func (g Gap) Records() uint64 {
+	if g.Why == Unclear {
+		return 1
+	}
+	return g.To - g.From + 1
+}
 
 // Follow reads the chunks of tracks in order: it finds what is missing, leaves out what has come before, and corrects the times of
 // records that were taken before the clock was right, where what was right has become known since. The zero value is ready.

@@ -869,6 +869,7 @@ type Counts struct {
 	// nothing that they hold.
 	LeftOut uint64 `protobuf:"varint,3,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
 	// They were gone or damaged before they could be sent; on event leaf "gap".
+	// Where a part of the store was lost, at least so many.
 	Lost uint64 `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
 	// Batches that were sent again.
 	Retries uint64 `protobuf:"varint,5,opt,name=retries,proto3" json:"retries,omitempty"`
