@@ -1,13 +1,10 @@
 package natssend_test
 
 import (
-	"context"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gatewayd/protocols/freeport"
@@ -20,38 +17,14 @@ import (
 
 // A server that an SRV record names gets the records, beside one that is not there.
 func TestServerByDNS(t *testing.T) {
-	hub, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	hub.Start()
-	t.Cleanup(hub.Shutdown)
-	if !hub.ReadyForConnections(time.Minute) {
-		t.Fatal("the hub does not start")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	nc, err := nats.Connect(hub.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, hub, js := hub(t)
 	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "SITES", Subjects: []string{"sites.>"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(hub.Addr().String())
-	form, err := shape.Named("webhook")
-	if err != nil {
-		t.Fatal(err)
-	}
-	form.Topic, form.Between = "sites.${gateway}", ""
 	cfg := natssend.Config{
-		URLs: []string{"nats+srv://_gone._tcp.example.com", "nats+srv://_nats._tcp.example.com"}, Form: form, Who: shape.Who{Gateway: "g"},
+		URLs: []string{"nats+srv://_gone._tcp.example.com", "nats+srv://_nats._tcp.example.com"}, Form: webhook(t, "sites.${gateway}"), Who: shape.Who{Gateway: "g"},
 		Resolver: srvtest.Run(t, "_nats._tcp.example.com", "1", port),
 	}
 	s, err := cfg.Dial(ctx, uplink.Hear{Lost: func(error) {}})
@@ -73,27 +46,14 @@ func TestServerByDNS(t *testing.T) {
 
 // Why there is no connection is told with the server and what is to be put right.
 func TestWhyThereIsNoConnection(t *testing.T) {
-	hub, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, Username: "anna", Password: "right"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	hub.Start()
-	t.Cleanup(hub.Shutdown)
-	if !hub.ReadyForConnections(time.Minute) {
-		t.Fatal("the hub does not start")
-	}
+	hub := serve(t, server.Options{Username: "anna", Password: "right"})
 	there, gone := hub.Addr().String(), freeport.Address(t)
-	form, err := shape.Named("webhook")
-	if err != nil {
-		t.Fatal(err)
-	}
-	form.Topic, form.Between = "sites.${gateway}", ""
 	for url, want := range map[string]string{
 		"nats://" + gone:  "dial tcp " + gone + ": connect: connection refused",
 		"nats://" + there: "server " + there + ": nats: Authorization Violation",
 		"tls://" + there:  "server " + there + " speaks no TLS: nats:// for tls:// in urls",
 	} {
-		_, err := natssend.Config{URLs: []string{url}, Form: form, Who: shape.Who{Gateway: "g"}, Username: "anna", Password: "wrong"}.Dial(t.Context(), uplink.Hear{Lost: func(error) {}})
+		_, err := natssend.Config{URLs: []string{url}, Form: webhook(t, "sites.${gateway}"), Who: shape.Who{Gateway: "g"}, Username: "anna", Password: "wrong"}.Dial(t.Context(), uplink.Hear{Lost: func(error) {}})
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", url, err, want)
 		}

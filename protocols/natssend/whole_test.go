@@ -1,14 +1,10 @@
 package natssend_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"testing"
-	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gatewayd/protocols/natssend"
@@ -20,38 +16,14 @@ import (
 // Batches that overlap, as they do when nothing is known of one, are in the stream once and in order, whether it takes batches as a whole
 // or not, and however large they are.
 func TestBatches(t *testing.T) {
-	hub, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	hub.Start()
-	t.Cleanup(hub.Shutdown)
-	if !hub.ReadyForConnections(time.Minute) {
-		t.Fatal("the hub does not start")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	nc, err := nats.Connect(hub.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	form, err := shape.Named("webhook")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, hub, js := hub(t)
 	for _, whole := range []bool{true, false} {
 		name := fmt.Sprintf("WHOLE-%v", whole)
 		stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name + ".>"}, AllowAtomicPublish: whole})
 		if err != nil {
 			t.Fatal(err)
 		}
-		form.Topic, form.Between = name+".${gateway}", ""
-		s, err := natssend.Config{URLs: []string{hub.ClientURL()}, Form: form, Who: shape.Who{Gateway: "g"}, Stream: name}.Dial(ctx, uplink.Hear{Lost: func(error) {}})
+		s, err := natssend.Config{URLs: []string{hub.ClientURL()}, Form: webhook(t, name+".${gateway}"), Who: shape.Who{Gateway: "g"}, Stream: name}.Dial(ctx, uplink.Hear{Lost: func(error) {}})
 		if err != nil {
 			t.Fatal(err)
 		}

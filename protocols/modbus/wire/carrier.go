@@ -74,8 +74,7 @@ func (p *part) request() modbus.Request { return p.ask().Requests[p.index] }
 // timeout of the next request; ok is false when the patience is spent.
 func (j *job) timeout() (d time.Duration, ok bool) {
 	t := j.answer.Ask.Timeouts
-	switch {
-	case len(t) == 0:
+	if len(t) == 0 {
 		return 0, true
 	}
 	if n := int(j.silent.Load()); n < len(t) {
