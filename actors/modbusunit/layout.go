@@ -35,7 +35,7 @@ type group struct {
 	busy     bool   // a scan is under way
 	overtook bool   // samples were published since it began: it may not say that it is older
 	extra    bool   // it began between two slots; it is good for the next one
-	split    bool   // a read was cut because the unit refused it
+	cuts     *cuts  // nil: the unit refuses nothing
 	trouble  string // why the last scan was not all good
 	shed     string // why the link reads it only when there is time; empty: it has its rhythm
 }
@@ -142,8 +142,12 @@ var functions = map[string]uint8{
 func (g *group) ask(reads []points.Read, unit uint32) {
 	g.reads, g.requests = reads, make([]modbus.Request, len(reads))
 	for i, r := range reads {
-		g.requests[i] = modbus.Request{Unit: uint8(unit), Function: functions[r.Area], Address: r.Address, Quantity: r.Quantity}
+		g.requests[i] = requestOf(r, unit)
 	}
+}
+
+func requestOf(r points.Read, unit uint32) modbus.Request {
+	return modbus.Request{Unit: uint8(unit), Function: functions[r.Area], Address: r.Address, Quantity: r.Quantity}
 }
 
 // succeed is g after old: old itself if they mean the same, else g with what

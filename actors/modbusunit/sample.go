@@ -56,6 +56,14 @@ func (g *group) fill(results []wire.Result) verdict {
 		v.answered++
 		g.extract(i, r.Data, at, raw, &v)
 	}
+	if g.cuts != nil {
+		for _, r := range g.cuts.resting {
+			v.misfits(r.cause, len(r.Points))
+			for _, ref := range r.Points {
+				g.keep(ref.Index, stale, r.cause)
+			}
+		}
+	}
 	g.rescale(raw, at, &v)
 	g.compute(at, &v)
 	if v.missing == 0 {

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"gatewayd/actors"
-	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/wire"
 )
@@ -53,9 +51,9 @@ func (u *unit) stale(c *actors.Context, g *group, cause string) {
 // scan asks for all reads of a group.
 func (u *unit) scan(c *actors.Context, g *group, slot bool) {
 	g.busy, g.overtook, g.extra = true, false, !slot
-	limit := u.cfg.Timeout.AsDuration()
+	requests, limit := u.requests(g), u.cfg.Timeout.AsDuration()
 	// On a line with too much to do a scan may wait for others for longer than its rhythm: slots are missed then, but none is lost twice.
-	wait := g.every + 10*time.Second + time.Duration(len(g.requests))*limit
+	wait := g.every + 10*time.Second + time.Duration(len(requests))*limit
 	patience := wait + 5*time.Second + 4*limit
 	if g.shed != "" { // it does not expire
 		patience += overloaded
@@ -64,7 +62,7 @@ func (u *unit) scan(c *actors.Context, g *group, slot bool) {
 	if g.spare = nil; ask == nil {
 		ask = &wire.Ask{Class: schedule.Poll, Key: g.key, Tag: g}
 	}
-	ask.Rest, ask.Expires, ask.Requests, ask.Timeouts = u.cfg.Rest.AsDuration(), time.Now().Add(wait), g.requests, u.patience(g, ask.Timeouts[:0])
+	ask.Rest, ask.Expires, ask.Requests, ask.Timeouts = u.cfg.Rest.AsDuration(), time.Now().Add(wait), requests, u.patience(len(requests), g.every, ask.Timeouts[:0])
 	ask.Load, ask.Group = u.load(c), slices.Index(u.groups, g)
 	c.Ask(u.cfg.Link, ask, patience)
 }
@@ -80,15 +78,14 @@ func (u *unit) shed(c *actors.Context, m wire.Rhythm) {
 	}
 }
 
-// patience is how long each of the group's requests waits if none before it is
+// patience is how long each of n requests waits if none before it is
 // answered, appended to t; it ends where the unit counts as silent, and where the
 // next slot begins.
-func (u *unit) patience(g *group, t []time.Duration) []time.Duration {
-	n := len(g.requests)
+func (u *unit) patience(n int, every time.Duration, t []time.Duration) []time.Duration {
 	b, sum := u.breaker, time.Duration(0)
 	for len(t) < n && !b.Open() {
 		d := b.Timeout()
-		if sum += d; len(t) > 0 && sum > g.every {
+		if sum += d; len(t) > 0 && sum > every {
 			break
 		}
 		t = append(t, d)
@@ -149,8 +146,12 @@ func (u *unit) answered(c *actors.Context, a *wire.Answer) {
 }
 
 func (u *unit) scanned(c *actors.Context, g *group, results []wire.Result) {
-	v := g.fill(results)
-	u.adapt(g, results)
+	polled, back := u.tried(g, results)
+	v := g.fill(polled)
+	u.adapt(g, polled)
+	if back != nil && g.cuts != nil {
+		u.join(g, *back)
+	}
 	u.learn(c, results)
 	g.trouble = v.summary(len(g.points))
 	u.publish(c, g)
@@ -214,7 +215,7 @@ func (u *unit) learn(c *actors.Context, results []wire.Result) {
 		if g.busy {
 			continue
 		}
-		if g.split {
+		if g.cuts != nil {
 			u.whole(g)
 		}
 		u.scan(c, g, false)
@@ -247,48 +248,6 @@ func (u *unit) say(c *actors.Context) {
 		}
 	}
 	c.OK()
-}
-
-// adapt cuts reads that the unit has refused, so that one address that does not
-// exist costs the points around it at most a few scans.
-func (u *unit) adapt(g *group, results []wire.Result) {
-	var reads []points.Read
-	for i := range results {
-		if e := refused(results[i].Err); e != nil && (e.Code == modbus.IllegalAddress || e.Code == modbus.IllegalValue) {
-			if left, right, ok := g.reads[i].Halves(g.points); ok {
-				if reads == nil {
-					reads = append(reads, g.reads[:i]...)
-				}
-				reads = append(reads, left, right)
-				continue
-			}
-		}
-		if reads != nil {
-			reads = append(reads, g.reads[i])
-		}
-	}
-	if reads != nil {
-		g.split = true
-		g.ask(reads, u.cfg.Unit)
-		u.asks = nil
-	}
-}
-
-// refused is the exception that err is, if it is one.
-func refused(err error) *modbus.Exception {
-	if err == nil {
-		return nil
-	}
-	var e *modbus.Exception
-	errors.As(err, &e)
-	return e
-}
-
-// whole forgets the cuts: what is back may be another device.
-func (u *unit) whole(g *group) {
-	g.split = false
-	g.ask(g.table.reads, u.cfg.Unit)
-	u.asks = nil
 }
 
 // lost is the answer to an Ask that the link did not answer.

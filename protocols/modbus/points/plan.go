@@ -80,6 +80,16 @@ type Ref struct {
 	Offset int // registers or bits from the read's address
 }
 
+// Equal says whether both ask for the same, for the same points.
+func (r Read) Equal(o Read) bool {
+	return r.Area == o.Area && r.Address == o.Address && r.Quantity == o.Quantity && slices.Equal(r.Points, o.Points)
+}
+
+// Holds says whether o is part of r, of reads that cover every point once.
+func (r Read) Holds(o Read) bool {
+	return slices.ContainsFunc(r.Points, func(p Ref) bool { return p.Index == o.Points[0].Index })
+}
+
 // Plan covers every point exactly once with the fewest reads the limits allow and, among those, the fewest registers and bits.
 // A point is never split. The plan depends on nothing but the arguments. An error names the point that no read can
 // reach: it fails its Check, lies in a hole or is longer than a read may be.

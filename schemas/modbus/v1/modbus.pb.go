@@ -382,7 +382,7 @@ type Unit struct {
 	Timeout *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Answers missed in a row after which the unit is unreachable and only probed.
 	Tolerate uint32 `protobuf:"varint,5,opt,name=tolerate,proto3" json:"tolerate,omitempty"`
-	// Longest wait between probes of an unreachable unit.
+	// Longest wait between probes of an unreachable unit, and between tries of what it refuses.
 	MaxBackoff *durationpb.Duration `protobuf:"bytes,6,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
 	// Pause this unit needs after each transaction.
 	Rest *durationpb.Duration `protobuf:"bytes,7,opt,name=rest,proto3" json:"rest,omitempty"`
