@@ -159,7 +159,7 @@ func (s *streams) note(m *nats.Msg) bool {
 	if id := first(m.Header, headerCancel); id != "" {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if st, ok := s.all[streamKey(Header(m.Header), id)]; ok {
+		if st, ok := s.all[streamKey(m.Header, id)]; ok {
 			s.shut(st)
 		}
 		return true
@@ -169,7 +169,7 @@ func (s *streams) note(m *nats.Msg) bool {
 		return false
 	}
 	s.mu.Lock()
-	st, ok := s.all[streamKey(Header(m.Header), id)]
+	st, ok := s.all[streamKey(m.Header, id)]
 	ok = ok && st.closed.IsZero()
 	if ok {
 		st.timer.Reset(st.lease)
