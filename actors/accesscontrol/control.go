@@ -129,6 +129,7 @@ func (k *keeper) enforce(c *actors.Context) error {
 		return actors.Broken(err)
 	}
 	p.Revoke(k.lists, k.online)
+	p.Keeper = c.Name()
 	k.policy = p
 	k.court.Set(p)
 	c.Judge(k.judge) // here, not at the start: until now the life before judges

@@ -3,6 +3,7 @@ package modbusdoor
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -22,6 +23,7 @@ type Config interface {
 	GetIdle() *durationpb.Duration
 	GetSlow() *durationpb.Duration
 	GetInFlight() uint32
+	GetAccess() string
 }
 
 var framings = map[string]modbus.Framing{"tcp": modbus.TCP, "rtu": modbus.RTUOverTCP, "ascii": modbus.ASCIIOverTCP}
@@ -30,6 +32,9 @@ var framings = map[string]modbus.Framing{"tcp": modbus.TCP, "rtu": modbus.RTUOve
 func Check(cfg Config) (found []schemas.Violation) {
 	if len(cfg.GetTcp())+len(cfg.GetSerial()) == 0 {
 		found = schemas.Wrong("", errNoWay)
+	}
+	if cfg.GetAccess() != "" && !slices.ContainsFunc(cfg.GetTcp(), func(t *modbusv1.TcpDoor) bool { return t.Tls != nil }) {
+		found = append(found, schemas.Wrong("access", errNoProof)...)
 	}
 	for i, t := range cfg.GetTcp() {
 		_, err := wayOf(t)
@@ -42,7 +47,10 @@ func Check(cfg Config) (found []schemas.Violation) {
 	return found
 }
 
-var errNoWay = errors.New("no way in: give tcp or serial")
+var (
+	errNoWay   = errors.New("no way in: give tcp or serial")
+	errNoProof = errors.New("it knows masters by their certificates, and no tcp here has tls")
+)
 
 // waysOf are the ways in that a config names.
 func waysOf(cfg Config) (tcp []server.TCP, ports []server.Port, err error) {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/actors/accessdoor"
+	"gatewayd/protocols/access"
 	"gatewayd/protocols/modbus/server"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -22,12 +24,13 @@ const openTime = 10 * time.Second
 // Doors are those of one life of an actor, which hands them every message that
 // it does not know.
 type Doors struct {
-	Refusals Refusals
-	server   *server.Server // nil until they are open
-	downs    map[string]string
-	exposed  []string
-	busy     bool  // a plan is being carried out
-	next     *plan // the latest one meanwhile
+	Refusals  Refusals
+	admission admission
+	server    *server.Server // nil until they are open
+	downs     map[string]string
+	exposed   []string
+	busy      bool  // a plan is being carried out
+	next      *plan // the latest one meanwhile
 }
 
 // plan is how doors shall be.
@@ -55,11 +58,13 @@ func (d *Doors) Open(c *actors.Context, cfg Config, h server.Handler) error {
 		return actors.Broken(err)
 	}
 	d.Refusals.post = c.Post()
+	d.admission.ask(c, cfg.GetAccess())
 	d.warn(c, tcp)
 	d.forget(ports)
 	d.next = &plan{server.Config{
 		Masters: int(cfg.GetMaxMasters()), PerAddress: int(cfg.GetMaxMastersPerAddress()), Idle: cfg.GetIdle().AsDuration(),
 		Slow: cfg.GetSlow().AsDuration(), InFlight: int(cfg.GetInFlight()), Log: c.Log(),
+		Admit: d.admission.admit(),
 	}, guard{h, &d.Refusals}, tcp, ports}
 	d.carryOut(c)
 	return nil
@@ -104,9 +109,14 @@ func (g guard) Forbidden(q *server.Query) {
 	g.refusals.Add(q, strconv.Itoa(int(q.Unit)), "denied", "none of the door's writers")
 }
 
-// Take takes what concerns the doors.
-func (d *Doors) Take(c *actors.Context, msg any) {
+// Take takes what concerns the doors; false if msg does not.
+func (d *Doors) Take(c *actors.Context, msg any) bool {
 	switch m := msg.(type) {
+	case *access.Policy:
+		d.admission.take(c, m)
+		d.say(c)
+	case accessdoor.Sweep:
+		d.sweep(c)
 	case opened:
 		d.server = m.Server
 		d.done(c)
@@ -120,7 +130,10 @@ func (d *Doors) Take(c *actors.Context, msg any) {
 		c.Reply(d.masters())
 	case *modbusv1.MastersServiceTraceRequest:
 		d.trace(c, m)
+	default:
+		return d.admission.take(c, msg)
 	}
+	return true
 }
 
 func (d *Doors) done(c *actors.Context) {
@@ -148,7 +161,9 @@ func (d *Doors) say(c *actors.Context) {
 			return
 		}
 	}
-	c.OK()
+	if d.server != nil && d.admission.Ready() {
+		c.OK()
+	}
 }
 
 // warn says at every start, and of every new one, which doors are open to

@@ -24,13 +24,10 @@ var Kind = actors.Define(actors.Kind{
 		actors.Service(modbusv1.File_modbus_v1_server_proto, "MastersService"),
 		actors.Service(modbusv1.File_modbus_v1_gateway_proto, "GatewayService"),
 	},
-	Publishes: []actors.Leaf{
-		{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
-		{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}},
-	},
-	Live:  true,
-	Limit: 16384,
-	Check: check,
+	Publishes: modbusdoor.Publishes,
+	Live:      true,
+	Limit:     16384,
+	Check:     check,
 }, func(cfg *modbusv1.Gateway) actors.Actor {
 	return &gateway{cfg: cfg, epoch: time.Now(), desks: map[string]*desk{}, counts: &share.Counts{}}
 })

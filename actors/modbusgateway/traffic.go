@@ -108,6 +108,9 @@ func (g *gateway) failed(c *actors.Context, m actors.Failed) error {
 	}
 	ask, ok := m.Of.(*wire.Ask)
 	if !ok {
+		if g.doors.Take(c, m) {
+			return nil
+		}
 		return m.Err
 	}
 	t := ask.Tag.(given)

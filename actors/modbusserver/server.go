@@ -18,17 +18,14 @@ import (
 
 // Kind is all this package shows the gateway.
 var Kind = actors.Define(actors.Kind{
-	Name:     "modbus-server",
-	Doc:      "Shows points of any actor to Modbus masters as registers, and turns what they write into calls.",
-	Services: []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_server_proto, "MastersService")},
-	Publishes: []actors.Leaf{
-		{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
-		{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}},
-	},
-	Live:   true,
-	Limit:  4096,
-	Check:  check,
-	Beside: beside,
+	Name:      "modbus-server",
+	Doc:       "Shows points of any actor to Modbus masters as registers, and turns what they write into calls.",
+	Services:  []protoreflect.ServiceDescriptor{actors.Service(modbusv1.File_modbus_v1_server_proto, "MastersService")},
+	Publishes: modbusdoor.Publishes,
+	Live:      true,
+	Limit:     4096,
+	Check:     check,
+	Beside:    beside,
 }, func(cfg *modbusv1.Server) actors.Actor {
 	return &shop{cfg: cfg, heard: map[string]bool{}, jobs: map[*server.Master][]*job{}}
 })
@@ -63,7 +60,9 @@ func (s *shop) Receive(c *actors.Context, msg any) error {
 	case actors.Called:
 		s.called(c, m)
 	case actors.Failed:
-		return m.Err
+		if !s.doors.Take(c, m) {
+			return m.Err
+		}
 	default:
 		s.doors.Take(c, msg)
 	}

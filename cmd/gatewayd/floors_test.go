@@ -20,12 +20,12 @@ var floors = map[string][]string{
 	"bus/hubtest":       {"bus", "schemas", "protocols"}, // support for tests
 	"actors":            {"bus", "schemas"},
 	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/uplink", "schemas", "protocols"},
-	"actors/accessdoor": {"actors", "schemas", "protocols"},                      // no kind: what some kinds have in common
-	"actors/modbusdoor": {"actors", "actors/modbuslink", "schemas", "protocols"}, // no kind: what some kinds have in common; it tells frames as links do
-	"actors/modbuslink": {"actors", "schemas", "protocols"},                      // likewise
-	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                      // likewise
-	"actors/uplink":     {"actors", "schemas", "protocols"},                      // likewise
-	"actors/actorstest": {"actors", "bus", "schemas", "supervisor", "protocols"}, // support for tests
+	"actors/accessdoor": {"actors", "schemas", "protocols"},                                           // no kind: what some kinds have in common
+	"actors/modbusdoor": {"actors", "actors/accessdoor", "actors/modbuslink", "schemas", "protocols"}, // no kind: what some kinds have in common; it lets in as other doors do, and tells frames as links do
+	"actors/modbuslink": {"actors", "schemas", "protocols"},                                           // likewise
+	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                                           // likewise
+	"actors/uplink":     {"actors", "schemas", "protocols"},                                           // likewise
+	"actors/actorstest": {"actors", "bus", "schemas", "supervisor", "protocols"},                      // support for tests
 	"supervisor":        {"actors", "bus", "schemas"},
 	"cmd":               {"actors", "actors/*", "actors/accessdoor", "supervisor", "bus", "schemas", "protocols"},
 }

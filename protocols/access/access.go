@@ -50,6 +50,8 @@ type Identity struct {
 
 // Policy is who there is and what they may use. It does not change, but for what responders say of certificates.
 type Policy struct {
+	Keeper string // the path of whose it is
+
 	all       map[string]*Identity
 	tokens    map[string]*Identity
 	keys      map[string]*Identity

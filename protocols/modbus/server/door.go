@@ -149,13 +149,20 @@ func (s *Server) shake(m *Master, c net.Conn) error {
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	role, err := RoleOf(secure.ConnectionState())
+	state := secure.ConnectionState()
+	role, err := RoleOf(state)
 	if err != nil {
 		return err
 	}
+	var who any
+	if admit := s.settings.Load().Admit; admit != nil && len(state.PeerCertificates) > 0 {
+		if who, err = admit(state.PeerCertificates[0], m.address); err != nil {
+			return err
+		}
+	}
 	m.mu.Lock()
-	m.role = role
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	m.role, m.proven, m.who = role, len(state.PeerCertificates) > 0, who
 	return nil
 }
 

@@ -53,6 +53,8 @@ type Master struct {
 	writing bool
 	limit   time.Time // write deadline
 	gone    bool
+	proven  bool // by a certificate
+	who     any  // as Config.Admit has said
 }
 
 func newMaster(s *Server, c modbus.Conn, d Door, address string) *Master {

@@ -4,9 +4,12 @@
 package server
 
 import (
+	"crypto/x509"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +39,10 @@ type Config struct {
 	Slow       time.Duration // a master that does not take an answer for so long is cut; default 5 s
 	InFlight   int           // requests of one Modbus TCP connection under way; what exceeds it is not read yet; default 16
 	Log        *slog.Logger
+
+	// Admit says who a master is whose certificate a door's authority has signed, or why he may not come in; nil: all may. It is called by any
+	// goroutine, and may take a moment.
+	Admit func(shown *x509.Certificate, remote string) (who any, err error)
 }
 
 func (c Config) complete() Config {
@@ -134,6 +141,24 @@ func (s *Server) listen(l net.Listener, d Door) (*entry, error) {
 	s.doors[e] = struct{}{}
 	s.running.Go(func() { s.accept(e) })
 	return e, nil
+}
+
+// Review ends the connections of masters with a certificate that may no longer be in. still is nil for who may; who is what Admit has said, nil if nobody asked.
+func (s *Server) Review(still func(who any) error) {
+	s.mu.Lock()
+	all := slices.Collect(maps.Keys(s.masters))
+	s.mu.Unlock()
+	for _, m := range all {
+		m.mu.Lock()
+		proven, who := m.proven, m.who
+		m.mu.Unlock()
+		if !proven {
+			continue
+		}
+		if err := still(who); err != nil {
+			m.end(err)
+		}
+	}
 }
 
 // Close ends all connections and lines and waits for their goroutines.

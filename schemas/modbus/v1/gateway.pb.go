@@ -50,7 +50,10 @@ type Gateway struct {
 	Patience *durationpb.Duration `protobuf:"bytes,10,opt,name=patience,proto3" json:"patience,omitempty"`
 	// The firewall that judges what masters ask through routes with link; absent for
 	// none. What comes through routes with to the unit's own firewall judges.
-	Firewall      string `protobuf:"bytes,11,opt,name=firewall,proto3" json:"firewall,omitempty"`
+	Firewall string `protobuf:"bytes,11,opt,name=firewall,proto3" json:"firewall,omitempty"`
+	// Actor that knows which masters may come in by their certificates, and cuts off those
+	// it revokes; empty: all whose certificate the ca of the door has signed.
+	Access        string `protobuf:"bytes,12,opt,name=access,proto3" json:"access,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -158,6 +161,13 @@ func (x *Gateway) GetPatience() *durationpb.Duration {
 func (x *Gateway) GetFirewall() string {
 	if x != nil {
 		return x.Firewall
+	}
+	return ""
+}
+
+func (x *Gateway) GetAccess() string {
+	if x != nil {
+		return x.Access
 	}
 	return ""
 }
@@ -442,7 +452,7 @@ var File_modbus_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x17modbus/v1/gateway.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/server.proto\"\xc3\x05\n" +
+	"\x17modbus/v1/gateway.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/server.proto\"\xfa\x05\n" +
 	"\aGateway\x12$\n" +
 	"\x03tcp\x18\x01 \x03(\v2\x12.modbus.v1.TcpDoorR\x03tcp\x12-\n" +
 	"\x06serial\x18\x02 \x03(\v2\x15.modbus.v1.SerialDoorR\x06serial\x12;\n" +
@@ -456,7 +466,8 @@ const file_modbus_v1_gateway_proto_rawDesc = "" +
 	"\voutstanding\x18\t \x01(\rB\x19\x8a\xb5\x18\x15\x12\x012\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00@@R\voutstanding\x12Q\n" +
 	"\bpatience\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19\x9a\x99\x99\x99\x99\x99\xa9?!\x00\x00\x00\x00\x00\x00N@R\bpatience\x12;\n" +
-	"\bfirewall\x18\v \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\"\x89\x04\n" +
+	"\bfirewall\x18\v \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\x125\n" +
+	"\x06access\x18\f \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\"\x89\x04\n" +
 	"\x05Route\x12%\n" +
 	"\x05first\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\xe0o@R\x05first\x12&\n" +
 	"\x04last\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@H\x00R\x04last\x88\x01\x01\x12/\n" +

@@ -56,7 +56,10 @@ type Server struct {
 	// Addresses without a point that read as zero instead of being refused.
 	Fill []*Fill `protobuf:"bytes,13,rep,name=fill,proto3" json:"fill,omitempty"`
 	// Who this is, for masters that ask by function 43/14.
-	Identity      *DeviceIdentity `protobuf:"bytes,14,opt,name=identity,proto3" json:"identity,omitempty"`
+	Identity *DeviceIdentity `protobuf:"bytes,14,opt,name=identity,proto3" json:"identity,omitempty"`
+	// Actor that knows which masters may come in by their certificates, and cuts off those
+	// it revokes; empty: all whose certificate the ca of the door has signed.
+	Access        string `protobuf:"bytes,15,opt,name=access,proto3" json:"access,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -187,6 +190,13 @@ func (x *Server) GetIdentity() *DeviceIdentity {
 		return x.Identity
 	}
 	return nil
+}
+
+func (x *Server) GetAccess() string {
+	if x != nil {
+		return x.Access
+	}
+	return ""
 }
 
 // TcpDoor is a TCP port for masters.
@@ -1073,6 +1083,71 @@ func (x *Master) GetOpen() uint32 {
 	return 0
 }
 
+// MastersCut is an event: masters were cut off because who they are may no longer
+// come in. On event leaf "cut".
+type MastersCut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The identity.
+	Identity string `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	// How many connections it had.
+	Connections uint32 `protobuf:"varint,2,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Why.
+	Cause         string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MastersCut) Reset() {
+	*x = MastersCut{}
+	mi := &file_modbus_v1_server_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MastersCut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MastersCut) ProtoMessage() {}
+
+func (x *MastersCut) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_server_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MastersCut.ProtoReflect.Descriptor instead.
+func (*MastersCut) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_server_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *MastersCut) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *MastersCut) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *MastersCut) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // InsecureDoor is an event: masters are let in from outside this machine without
 // encryption and authentication, because the config says so. On event leaf
 // "insecure", at every start.
@@ -1088,7 +1163,7 @@ type InsecureDoor struct {
 
 func (x *InsecureDoor) Reset() {
 	*x = InsecureDoor{}
-	mi := &file_modbus_v1_server_proto_msgTypes[10]
+	mi := &file_modbus_v1_server_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +1175,7 @@ func (x *InsecureDoor) String() string {
 func (*InsecureDoor) ProtoMessage() {}
 
 func (x *InsecureDoor) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_server_proto_msgTypes[10]
+	mi := &file_modbus_v1_server_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +1188,7 @@ func (x *InsecureDoor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsecureDoor.ProtoReflect.Descriptor instead.
 func (*InsecureDoor) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_server_proto_rawDescGZIP(), []int{10}
+	return file_modbus_v1_server_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *InsecureDoor) GetListen() string {
@@ -1134,7 +1209,7 @@ var File_modbus_v1_server_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_server_proto_rawDesc = "" +
 	"\n" +
-	"\x16modbus/v1/server.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16modbus/v1/modbus.proto\x1a\x15modbus/v1/trace.proto\"\xd7\x06\n" +
+	"\x16modbus/v1/server.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16modbus/v1/modbus.proto\x1a\x15modbus/v1/trace.proto\"\x8e\a\n" +
 	"\x06Server\x12$\n" +
 	"\x03tcp\x18\x01 \x03(\v2\x12.modbus.v1.TcpDoorR\x03tcp\x12-\n" +
 	"\x06serial\x18\x02 \x03(\v2\x15.modbus.v1.SerialDoorR\x06serial\x12;\n" +
@@ -1151,7 +1226,8 @@ const file_modbus_v1_server_proto_rawDesc = "" +
 	"\rwrite_timeout\x18\v \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022s\x19\x9a\x99\x99\x99\x99\x99\xa9?!\x00\x00\x00\x00\x00\x00N@R\fwriteTimeout\x12.\n" +
 	"\x06points\x18\f \x03(\v2\x16.modbus.v1.ServedPointR\x06points\x12#\n" +
 	"\x04fill\x18\r \x03(\v2\x0f.modbus.v1.FillR\x04fill\x125\n" +
-	"\bidentity\x18\x0e \x01(\v2\x19.modbus.v1.DeviceIdentityR\bidentity\"\xb3\x01\n" +
+	"\bidentity\x18\x0e \x01(\v2\x19.modbus.v1.DeviceIdentityR\bidentity\x125\n" +
+	"\x06access\x18\x0f \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\"\xb3\x01\n" +
 	"\aTcpDoor\x12.\n" +
 	"\x06listen\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\b\x01*\t.*:[0-9]+b\x03tcpR\x06listen\x124\n" +
 	"\aframing\x18\x02 \x01(\tB\x1a\x8a\xb5\x18\x16\x12\x03tcp2\x03tcp2\x03rtu2\x05asciiR\aframing\x12&\n" +
@@ -1232,7 +1308,12 @@ const file_modbus_v1_server_proto_rawDesc = "" +
 	"exceptions\x18\a \x01(\x04R\n" +
 	"exceptions\x12\x18\n" +
 	"\agarbage\x18\b \x01(\x04R\agarbage\x12\x12\n" +
-	"\x04open\x18\t \x01(\rR\x04open\"@\n" +
+	"\x04open\x18\t \x01(\rR\x04open\"`\n" +
+	"\n" +
+	"MastersCut\x12\x1a\n" +
+	"\bidentity\x18\x01 \x01(\tR\bidentity\x12 \n" +
+	"\vconnections\x18\x02 \x01(\rR\vconnections\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\"@\n" +
 	"\fInsecureDoor\x12\x16\n" +
 	"\x06listen\x18\x01 \x01(\tR\x06listen\x12\x18\n" +
 	"\awarning\x18\x02 \x01(\tR\awarning2\xac\x01\n" +
@@ -1252,7 +1333,7 @@ func file_modbus_v1_server_proto_rawDescGZIP() []byte {
 	return file_modbus_v1_server_proto_rawDescData
 }
 
-var file_modbus_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_modbus_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_modbus_v1_server_proto_goTypes = []any{
 	(*Server)(nil),                      // 0: modbus.v1.Server
 	(*TcpDoor)(nil),                     // 1: modbus.v1.TcpDoor
@@ -1264,32 +1345,33 @@ var file_modbus_v1_server_proto_goTypes = []any{
 	(*MastersRequest)(nil),              // 7: modbus.v1.MastersRequest
 	(*MastersResponse)(nil),             // 8: modbus.v1.MastersResponse
 	(*Master)(nil),                      // 9: modbus.v1.Master
-	(*InsecureDoor)(nil),                // 10: modbus.v1.InsecureDoor
-	(*durationpb.Duration)(nil),         // 11: google.protobuf.Duration
-	(*Rs485)(nil),                       // 12: modbus.v1.Rs485
-	(*timestamppb.Timestamp)(nil),       // 13: google.protobuf.Timestamp
-	(*MastersServiceTraceRequest)(nil),  // 14: modbus.v1.MastersServiceTraceRequest
-	(*MastersServiceTraceResponse)(nil), // 15: modbus.v1.MastersServiceTraceResponse
+	(*MastersCut)(nil),                  // 10: modbus.v1.MastersCut
+	(*InsecureDoor)(nil),                // 11: modbus.v1.InsecureDoor
+	(*durationpb.Duration)(nil),         // 12: google.protobuf.Duration
+	(*Rs485)(nil),                       // 13: modbus.v1.Rs485
+	(*timestamppb.Timestamp)(nil),       // 14: google.protobuf.Timestamp
+	(*MastersServiceTraceRequest)(nil),  // 15: modbus.v1.MastersServiceTraceRequest
+	(*MastersServiceTraceResponse)(nil), // 16: modbus.v1.MastersServiceTraceResponse
 }
 var file_modbus_v1_server_proto_depIdxs = []int32{
 	1,  // 0: modbus.v1.Server.tcp:type_name -> modbus.v1.TcpDoor
 	3,  // 1: modbus.v1.Server.serial:type_name -> modbus.v1.SerialDoor
-	11, // 2: modbus.v1.Server.idle:type_name -> google.protobuf.Duration
-	11, // 3: modbus.v1.Server.slow:type_name -> google.protobuf.Duration
-	11, // 4: modbus.v1.Server.max_age:type_name -> google.protobuf.Duration
-	11, // 5: modbus.v1.Server.write_timeout:type_name -> google.protobuf.Duration
+	12, // 2: modbus.v1.Server.idle:type_name -> google.protobuf.Duration
+	12, // 3: modbus.v1.Server.slow:type_name -> google.protobuf.Duration
+	12, // 4: modbus.v1.Server.max_age:type_name -> google.protobuf.Duration
+	12, // 5: modbus.v1.Server.write_timeout:type_name -> google.protobuf.Duration
 	4,  // 6: modbus.v1.Server.points:type_name -> modbus.v1.ServedPoint
 	5,  // 7: modbus.v1.Server.fill:type_name -> modbus.v1.Fill
 	6,  // 8: modbus.v1.Server.identity:type_name -> modbus.v1.DeviceIdentity
 	2,  // 9: modbus.v1.TcpDoor.tls:type_name -> modbus.v1.MasterTls
-	12, // 10: modbus.v1.SerialDoor.rs485:type_name -> modbus.v1.Rs485
+	13, // 10: modbus.v1.SerialDoor.rs485:type_name -> modbus.v1.Rs485
 	9,  // 11: modbus.v1.MastersResponse.masters:type_name -> modbus.v1.Master
-	13, // 12: modbus.v1.Master.since:type_name -> google.protobuf.Timestamp
-	13, // 13: modbus.v1.Master.last:type_name -> google.protobuf.Timestamp
+	14, // 12: modbus.v1.Master.since:type_name -> google.protobuf.Timestamp
+	14, // 13: modbus.v1.Master.last:type_name -> google.protobuf.Timestamp
 	7,  // 14: modbus.v1.MastersService.Masters:input_type -> modbus.v1.MastersRequest
-	14, // 15: modbus.v1.MastersService.Trace:input_type -> modbus.v1.MastersServiceTraceRequest
+	15, // 15: modbus.v1.MastersService.Trace:input_type -> modbus.v1.MastersServiceTraceRequest
 	8,  // 16: modbus.v1.MastersService.Masters:output_type -> modbus.v1.MastersResponse
-	15, // 17: modbus.v1.MastersService.Trace:output_type -> modbus.v1.MastersServiceTraceResponse
+	16, // 17: modbus.v1.MastersService.Trace:output_type -> modbus.v1.MastersServiceTraceResponse
 	16, // [16:18] is the sub-list for method output_type
 	14, // [14:16] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
@@ -1312,7 +1394,7 @@ func file_modbus_v1_server_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modbus_v1_server_proto_rawDesc), len(file_modbus_v1_server_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,81 @@
+package modbusdoor
+
+import (
+	"crypto/x509"
+	"errors"
+	"time"
+
+	"gatewayd/actors"
+	"gatewayd/actors/accessdoor"
+	"gatewayd/protocols/access"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// Publishes is what an actor with doors says of them.
+var Publishes = []actors.Leaf{
+	{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
+	{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}},
+	{Class: "event", Leaf: "cut", Message: &modbusv1.MastersCut{}},
+	accessdoor.Refused,
+}
+
+var errUnknown = errors.New("who it is was not asked when it came")
+
+// admission is who says which masters may come in by their certificates.
+type admission struct {
+	*accessdoor.Door
+	keeper string
+}
+
+// ask has keeper say so from now on; empty: nobody does.
+func (a *admission) ask(c *actors.Context, keeper string) {
+	if a.Door != nil && a.keeper == keeper {
+		return
+	}
+	a.Door, a.keeper = accessdoor.New(keeper), keeper
+	a.Open(c)
+}
+
+// admit is server.Config.Admit.
+func (a *admission) admit() func(shown *x509.Certificate, remote string) (any, error) {
+	door := a.Door
+	if !door.Guarded() {
+		return nil
+	}
+	return func(shown *x509.Certificate, remote string) (any, error) {
+		id, err := door.Enter(access.Shown{Certificate: shown, Remote: remote})
+		if err != nil {
+			door.Refuse(access.Refusal{Reason: access.RefusedCredentials, Remote: remote, Cause: err.Error()})
+			return nil, err
+		}
+		return id, nil
+	}
+}
+
+// take takes what concerns it; false if msg does not.
+func (a *admission) take(c *actors.Context, msg any) bool { return a.Door != nil && a.Receive(c, msg) }
+
+// sweep cuts off masters that may no longer be in.
+func (d *Doors) sweep(c *actors.Context) {
+	if d.server == nil || !d.admission.Guarded() {
+		return
+	}
+	cut, now := map[string]*modbusv1.MastersCut{}, time.Now()
+	d.server.Review(func(who any) error {
+		name, err := "", errUnknown
+		if id, ok := who.(*access.Identity); ok {
+			name, err = id.Name, d.admission.Gone(id, now)
+		}
+		if err != nil && cut[name] == nil {
+			cut[name] = &modbusv1.MastersCut{Identity: name, Cause: err.Error()}
+		}
+		if err != nil {
+			cut[name].Connections++
+		}
+		return err
+	})
+	for _, m := range cut {
+		c.Log().Warn("masters cut", "identity", m.Identity, "connections", m.Connections, "cause", m.Cause)
+		c.Event("cut", m)
+	}
+}

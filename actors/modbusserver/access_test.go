@@ -1,0 +1,142 @@
+package modbusserver_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/actors"
+	"gatewayd/actors/accesscontrol"
+	"gatewayd/actors/actorstest"
+	"gatewayd/actors/modbusserver"
+	"gatewayd/protocols/freeport"
+	accessv1 "gatewayd/schemas/access/v1"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+const keeper = "access"
+
+// knock connects as a master with that certificate and reads a register; empty: what has become of it.
+func (a *authority) knock(t *testing.T, name, addr string) (net.Conn, error) {
+	t.Helper()
+	own, err := tls.LoadX509KeyPair(a.file(name+".pem"), a.file(name+".key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(a.file("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	c, err := tls.Dial("tcp", addr, &tls.Config{Certificates: []tls.Certificate{own}, RootCAs: pool, ServerName: "localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	return c, read(c)
+}
+
+// read reads a register that is filled.
+func read(c net.Conn) error {
+	if _, err := c.Write([]byte{0, 1, 0, 0, 0, 6, 1, 3, 0, 90, 0, 1}); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, make([]byte, 11))
+	return err
+}
+
+// Masters whose certificates the authority has signed come in if access-control knows them, and are cut off when it revokes them.
+func TestRevokedMastersAreCutOff(t *testing.T) {
+	a := newAuthority(t)
+	for i, name := range []string{"anna", "otto", "nobody"} {
+		a.sign(t, name, &x509.Certificate{SerialNumber: big.NewInt(int64(10 + i)), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)})
+	}
+	r := actorstest.New(t)
+	r.Start(keeper, accesscontrol.Kind, &accessv1.Access{
+		Roles: []*accessv1.Role{{Name: "master", Allow: []string{"data/#"}}},
+		Identities: []*accessv1.Identity{
+			{Name: "anna", Roles: []string{"master"}, Certificates: []string{"CN:anna"}},
+			{Name: "otto", Roles: []string{"master"}, Certificates: []string{"CN:otto"}},
+		},
+	})
+	cuts, refusals := actorstest.Watch(r, "event/"+path+"/cut", &modbusv1.MastersCut{}), actorstest.Watch(r, "event/"+path+"/refused", &accessv1.Refused{})
+	port := freeport.Port(t)
+	addr := "127.0.0.1:" + port
+	cfg := config(port)
+	cfg.Tcp[0].Tls = &modbusv1.MasterTls{Certificate: a.file("own.pem"), Key: a.file("own.key"), Ca: a.file("ca.pem")}
+	cell := begin(t, r, cfg)
+	early, err := a.knock(t, "nobody", addr)
+	if err != nil {
+		t.Fatal("without access-control it may: ", err)
+	}
+
+	// From now on it is asked, and who is there must come again.
+	cfg = proto.CloneOf(cfg)
+	cfg.Access = keeper
+	cell.Reconfigure(cfg)
+	if c := actorstest.Next(t, cuts); c.Identity != "" || c.Connections != 1 {
+		t.Errorf("event %v", c)
+	}
+	if read(early) == nil {
+		t.Error("who was never asked for is still in")
+	}
+	if _, err := a.knock(t, "nobody", addr); err == nil {
+		t.Error("nobody comes in")
+	}
+	if e := actorstest.Next(t, refusals); e.Reason != "credentials" || e.Cause == "" || e.Remote == "" {
+		t.Errorf("event %v", e)
+	}
+	anna, err := a.knock(t, "anna", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	otto, err := a.knock(t, "otto", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := actorstest.Call(r, keeper, "Revoke", &accessv1.RevokeRequest{Identity: "otto"}, &accessv1.RevokeResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	if c := actorstest.Next(t, cuts); c.Identity != "otto" || c.Connections != 1 || c.Cause == "" {
+		t.Errorf("event %v", c)
+	}
+	if read(otto) == nil {
+		t.Error("otto is still in")
+	}
+	if _, err := a.knock(t, "otto", addr); err == nil {
+		t.Error("otto comes in again")
+	}
+	if err := read(anna); err != nil {
+		t.Error("anna is cut off too: ", err)
+	}
+
+	// A server that asks from its start lets in who is known.
+	other := freeport.Port(t)
+	begun := proto.CloneOf(cfg)
+	begun.Tcp[0].Listen = "127.0.0.1:" + other
+	second := r.Start("scada-2", modbusserver.Kind, begun)
+	r.Until("the other one is well", func() bool { return second.State() == actors.OK })
+	if _, err := a.knock(t, "anna", begun.Tcp[0].Listen); err != nil {
+		t.Error(err)
+	}
+
+	// Without access-control again nobody is cut off.
+	cfg = proto.CloneOf(cfg)
+	cfg.Access = ""
+	cell.Reconfigure(cfg)
+	r.Until("otto comes in again", func() bool { _, err := a.knock(t, "otto", addr); return err == nil })
+	if err := read(anna); err != nil {
+		t.Error("anna is cut off: ", err)
+	}
+}
