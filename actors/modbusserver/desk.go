@@ -1,8 +1,6 @@
 package modbusserver
 
 import (
-	"runtime/debug"
-
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/image"
@@ -20,7 +18,7 @@ type desk struct {
 }
 
 func newDesk(c *actors.Context, cfg *modbusv1.Server, m *image.Image) *desk {
-	id := &server.Identity{Vendor: "gatewayd", Product: "gatewayd", Version: version(), Name: "gatewayd", Application: c.Gateway()}
+	id := &server.Identity{Vendor: "gatewayd", Product: "gatewayd", Version: actors.Build(), Name: "gatewayd", Application: c.Gateway()}
 	if i := cfg.Identity; i != nil {
 		for _, f := range []struct {
 			to   *string
@@ -32,20 +30,6 @@ func newDesk(c *actors.Context, cfg *modbusv1.Server, m *image.Image) *desk {
 		}
 	}
 	return &desk{image: m, identity: id, own: uint8(cfg.Unit), post: c.Post()}
-}
-
-// version is that of the program, or the commit it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return info.Main.Version
 }
 
 // Handle implements server.Handler.

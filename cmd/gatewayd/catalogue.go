@@ -20,7 +20,7 @@ func (d *daemon) catalogue() iter.Seq[bus.Service] {
 
 func service(gateway string, cell *actors.Cell) bus.Service {
 	s := bus.Service{
-		Name: cell.Kind().Name, ID: cell.Path(), Version: microVersion, Description: cell.Kind().Doc,
+		Name: cell.Kind().Name, ID: cell.Path(), Version: actors.Version, Description: cell.Kind().Doc,
 		Metadata: map[string]string{"gateway": gateway, "health": cell.State()}, Started: cell.Since(),
 	}
 	called := map[string]actors.MethodStats{}

@@ -76,7 +76,7 @@ func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, di
 	book, previous := watchdog.Open(watchdog.BookConfig{Dir: dir, BootStatus: status, Log: log})
 	d.book = book
 	plan := book.Plan()
-	log.Info("starting", "gateway", root.Gateway, "version", version(), "last-end", previous.String(), "mode", string(plan.Mode))
+	log.Info("starting", "gateway", root.Gateway, "version", actors.Build(), "last-end", previous.String(), "mode", string(plan.Mode))
 
 	for _, w := range cfg.Warnings {
 		log.Warn("config", "warning", w.String())

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"gatewayd/actors"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
@@ -69,7 +70,7 @@ func generic(d *sim.Device) (*sim.Life, error) {
 		d.Put(sim.HoldingRegisters, i, i)
 	}
 	d.Put(sim.Coils, 0, make([]uint16, n)...)
-	d.Identity(map[uint8]string{0: "gatewayd", 1: "sim", 2: version()})
+	d.Identity(map[uint8]string{0: "gatewayd", 1: "sim", 2: actors.Build()})
 	var moving []points.Point
 	for i := range uint16(n) {
 		moving = append(moving,

@@ -101,7 +101,7 @@ func (t *teller) look(now time.Time) {
 }
 
 func (t *teller) standing() *gatewayv1.Standing {
-	s := &gatewayv1.Standing{Version: version(), Started: timestamppb.New(t.started), Links: t.links}
+	s := &gatewayv1.Standing{Version: actors.Build(), Started: timestamppb.New(t.started), Links: t.links}
 	if !t.linked.IsZero() {
 		s.Linked = timestamppb.New(t.linked)
 	}
