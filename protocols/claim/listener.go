@@ -191,6 +191,8 @@ func (s *Listener) talk(raw net.Conn) error {
 	return err
 }
 
+var errTaken = errors.New("the gateway has been claimed by this code: it is good once")
+
 // judge says why somebody is refused; nil: he knows the code.
 func (s *Listener) judge(host string, his, bound []byte) error {
 	s.mu.Lock()
@@ -199,7 +201,7 @@ func (s *Listener) judge(host string, his, bound []byte) error {
 	t := s.tries[host]
 	switch {
 	case s.taken:
-		return errors.New("the gateway has been claimed by this code: it is good once")
+		return errTaken
 	case now.After(s.cfg.Until):
 		return errors.New("the code has expired: restart the gateway for another one")
 	case now.Before(t.until):
@@ -231,8 +233,7 @@ func (s *Listener) order(c net.Conn, remote string) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
-	claimed := false
-	defer func() { s.end(claimed) }()
+	defer s.end()
 	p, keep, err := s.cfg.Prepare(o)
 	if err != nil {
 		return err
@@ -247,7 +248,7 @@ func (s *Listener) order(c net.Conn, remote string) error {
 	if err := keep(); err != nil {
 		return err
 	}
-	claimed = true
+	s.take()
 	_ = write(c, word{Claimed: true}) // if it does not get there it is so all the same
 	s.cfg.Claimed(o.Operator, remote)
 	return nil
@@ -256,17 +257,27 @@ func (s *Listener) order(c net.Conn, remote string) error {
 func (s *Listener) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.busy || s.taken {
+	switch {
+	case s.taken:
+		return errTaken
+	case s.busy:
 		return errors.New("somebody else claims the gateway at this moment")
 	}
 	s.busy = true
 	return nil
 }
 
-func (s *Listener) end(claimed bool) {
+func (s *Listener) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy, s.taken = false, claimed
+	s.busy = false
+}
+
+// take makes the code worthless, before anybody hears that the gateway is claimed.
+func (s *Listener) take() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = true
 }
 
 func host(c net.Conn) string {
