@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -188,6 +189,18 @@ func (b *Bus) connect() error {
 }
 
 func (b *Bus) pipe(name string, c *Conn) (*nats.Conn, error) {
+	var nc *nats.Conn
+	var err error
+	for until := time.Now().Add(readyTimeout); time.Now().Before(until); {
+		// A server that has waited for a while asks whether we are there, which the library takes for a wrong answer.
+		if nc, err = b.dial(name, c); err == nil || !strings.Contains(err.Error(), "expected 'PONG'") {
+			break
+		}
+	}
+	return nc, err
+}
+
+func (b *Bus) dial(name string, c *Conn) (*nats.Conn, error) {
 	me := b.ids[0]
 	return nats.Connect("",
 		nats.InProcessServer(&b.server),

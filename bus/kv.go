@@ -56,14 +56,24 @@ func (b *Bus) KV(ctx context.Context, bucket string, history int) (*KV, error) {
 	if why := b.Report().Store; why != "" {
 		return nil, fmt.Errorf("bucket %s: %w", bucket, Errorf(Unavailable, "the store does not work: %s", why))
 	}
-	if err := b.ensure(ctx, cfg); err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", bucket, err)
+	err := b.ensure(ctx, cfg)
+	var kv jetstream.KeyValue
+	if err == nil {
+		kv, err = b.js.KeyValue(ctx, bucket)
 	}
-	kv, err := b.js.KeyValue(ctx, bucket)
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", bucket, err)
+		return nil, fmt.Errorf("bucket %s: %w", bucket, unavailable(err))
 	}
 	return &KV{bus: b, bucket: bucket, kv: kv}, nil
+}
+
+// unavailable is an error of the store: whatever is wrong with that, it may be well again.
+func unavailable(err error) *Error {
+	e := AsError(err)
+	if e.Code == Internal {
+		e = Errorf(Unavailable, "%s", e.Message)
+	}
+	return e
 }
 
 // Get is the value of key; a *Error with NotFound when it has none.

@@ -102,6 +102,26 @@ func TestLoanIsUsedAgainWhenAllAreDone(t *testing.T) {
 			t.Errorf("%d: %s, want %s", i, data, want)
 		}
 	}
+	again := false
+	for i := 0; i < 1000 && !again; i++ { // the pool keeps some of what it is given
+		kept, done = nil, nil
+		if err := b.Conn().Publish("gw.demo.data.a.points", &samplev1.Samples{Sequence: 1}); err != nil {
+			t.Fatal(err)
+		}
+		first := &kept[0][0]
+		done[0].Done()
+		done[1].Done()
+		kept, done = nil, nil
+		if err := b.Conn().Publish("gw.demo.data.a.points", &samplev1.Samples{Sequence: 2}); err != nil {
+			t.Fatal(err)
+		}
+		again = &kept[0][0] == first
+		done[0].Done()
+		done[1].Done()
+	}
+	if !again {
+		t.Error("a buffer that all have given back is not used again")
+	}
 	(*bus.Loan)(nil).Done()
 }
 

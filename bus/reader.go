@@ -267,11 +267,7 @@ func (r *Reader) Rewind(ctx context.Context) error {
 }
 
 func (r *Reader) failed(what string, err error) error {
-	e := AsError(err)
-	if e.Code == Internal {
-		e = Errorf(Unavailable, "%s", e.Message)
-	}
-	return fmt.Errorf("reader %s: %s tracks: %w", r.name, what, e)
+	return fmt.Errorf("reader %s: %s tracks: %w", r.name, what, unavailable(err))
 }
 
 // Behind is what of one track a reader has not acknowledged: its oldest and its newest message.
