@@ -415,6 +415,9 @@ func TestTheBudgetOutlivesAStoreThatFails(t *testing.T) {
 	failing.Store(true)
 	r.Start(path, f.kind(), cfg)
 	r.Until("it has a place in the tracks", func() bool { return uplinktest.Status(t, r, path).Backlog.GetRecords() == 10 })
+	r.Until("it says what it waits for", func() bool {
+		return strings.HasPrefix(uplinktest.Status(t, r, path).Why, "what was sent before is not known: ")
+	})
 	failing.Store(false)
 	r.Until("it rests", func() bool { return uplinktest.Status(t, r, path).State == "resting" })
 	if got := f.all(); len(got) > 0 {

@@ -57,8 +57,11 @@ func (e *engine) limited() bool { return e.limits != (far.Limits{Billing: e.limi
 
 func (e *engine) recalled(c *actors.Context, m recalled) {
 	if m.err != nil {
-		if code, _ := actors.Explain(m.err); code == actors.Unavailable || code == actors.DeadlineExceeded {
-			c.After(pause, remember{}) // it is there, as is what is to be sent, and comes back with it
+		code, _ := actors.Explain(m.err)
+		if needed := e.limited() || e.cfg.CatchUpOrder == freshFirst; needed && (code == actors.Unavailable || code == actors.DeadlineExceeded) {
+			e.error = "what was sent before is not known: " + m.err.Error() // until the store works
+			c.Degraded(e.error)
+			c.After(pause, remember{})
 			return
 		}
 		c.Log().Warn("what was spent and sent before is not known", "err", m.err)
