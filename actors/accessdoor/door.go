@@ -24,6 +24,7 @@ type Door struct {
 	keeper string
 	door   *access.Door // nil: everybody may everything
 	policy *access.Policy
+	wish   *access.Wish // that has no answer yet
 
 	refused access.Tally
 	post    atomic.Pointer[func(msg any) error] // to the actor
@@ -53,7 +54,8 @@ func (d *Door) Open(c *actors.Context) {
 
 func (d *Door) ask(c *actors.Context) {
 	if d.door != nil {
-		c.Ask(d.keeper, &access.Wish{Have: d.policy}, wishTime)
+		d.wish = &access.Wish{Have: d.policy}
+		c.Ask(d.keeper, d.wish, wishTime)
 	}
 }
 
@@ -74,8 +76,9 @@ func (d *Door) Receive(c *actors.Context, msg any) bool {
 	case lookRefused:
 		d.tellRefused(c)
 	case actors.Failed:
-		if _, ok := m.Of.(*access.Wish); !ok {
-			return false
+		of, ok := m.Of.(*access.Wish)
+		if !ok || of != d.wish {
+			return ok // of who was asked before
 		}
 		if d.policy == nil {
 			c.Degraded("nobody can come in: " + m.Err.Error())

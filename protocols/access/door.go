@@ -74,6 +74,7 @@ func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 		ctx, done := context.WithTimeout(context.Background(), mostAsking)
 		p.online.Ask(ctx, s.Certificate, now)
 		done()
+		p = d.policy.Load() // that of before may let in who has been revoked meanwhile
 		id, err := p.Certificate(s.Certificate, now)
 		if s.Name == "" || err == nil && id.Name == s.Name {
 			return id, err

@@ -8,7 +8,7 @@ import (
 
 const (
 	mostWaiting  = 64               // clients that wait for the hash of their password
-	mostGuessers = 16               // of these from where wrong ones came
+	mostGuessers = 8                // of these from where wrong ones came, or where many wait already
 	mostGuesses  = 4                // of these from one place
 	remembered   = 10 * time.Second // is a wrong one
 	mostPlaces   = 1024
@@ -46,10 +46,11 @@ func (l *line) join(at netip.Prefix, now time.Time) (leave func(wrong bool), ok 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.place(at, now)
-	guesser := now.Before(p.guesses)
-	if l.waiting >= mostWaiting || guesser && (l.guessers >= mostGuessers || p.waiting >= mostGuesses) {
+	many, guesser := p.waiting >= mostGuesses, now.Before(p.guesses)
+	if l.waiting >= mostWaiting || (guesser || many) && l.guessers >= mostGuessers || guesser && many {
 		return nil, false
 	}
+	guesser = guesser || many
 	l.count(p, guesser, 1)
 	return func(wrong bool) {
 		l.mu.Lock()

@@ -38,6 +38,7 @@ type state struct {
 	question
 	asking  chan struct{} // closed when whoever asks is done; nil: nobody does
 	revoked bool
+	at      time.Time // from when on the answer is so; a responder, or who stands before it, may come with an older one
 	until   time.Time // when the answer ends; zero: there has been none
 	due     time.Time // when to ask anew
 	trouble error     // why the last time there was no answer
@@ -114,6 +115,9 @@ func (c *Client) ask(ctx context.Context, s *state, now time.Time) {
 	defer c.mu.Unlock()
 	close(s.asking)
 	s.asking = nil
+	if err == nil && a.at.Before(s.at) {
+		err = fmt.Errorf("OCSP responder %s: certificate %x: its answer is older than the one before", s.url, s.serial)
+	}
 	if s.trouble = err; err != nil {
 		s.due = now.Add(tryAgain)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -133,7 +137,7 @@ func (c *Client) ask(ctx context.Context, s *state, now time.Time) {
 		s.due = soon
 	}
 	c.turned = c.turned || a.revoked && !s.revoked
-	s.revoked = a.revoked
+	s.revoked, s.at = a.revoked, a.at
 	c.look(now)
 }
 

@@ -111,6 +111,7 @@ func TestAnswersThatAreTrusted(t *testing.T) {
 		"whom another lets":       {ca: root, by: leaf(t, other, 8, x509.ExtKeyUsageOCSPSigning), err: "not to be trusted"},
 		"another of its name":     {ca: root, by: other, err: "not to be trusted"},
 		"too old":                 {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(-time.Minute)}, err: "has ended"},
+		"old, without an end":     {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(-mostAge - time.Minute)}, err: "says no end"},
 		"of tomorrow":             {ca: root, by: root, r: ocsp.Response{ThisUpdate: now.Add(time.Hour)}, err: "in force from"},
 		"about somebody else":     {ca: root, by: root, r: ocsp.Response{SerialNumber: big.NewInt(6)}, err: "no response matching"},
 		"until":                   {ca: root, by: root, r: ocsp.Response{NextUpdate: now.Add(time.Hour)}},
@@ -123,6 +124,41 @@ func TestAnswersThatAreTrusted(t *testing.T) {
 		case tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)):
 			t.Errorf("%s: %v, want %q", name, err, tt.err)
 		}
+	}
+}
+
+// An authority may answer for others too, whose certificates have the same numbers.
+func TestAnswersAboutAnotherAuthority(t *testing.T) {
+	root := authority(t, "root", nil)
+	sub := authority(t, "sub", root)
+	q := ask(t, root, leaf(t, root, 7))
+	if _, err := q.read(says(t, sub, root, ocsp.Response{}), time.Now()); err == nil || !strings.Contains(err.Error(), "of another authority") {
+		t.Error(err)
+	}
+}
+
+// Who was revoked stays so, whatever was said before that.
+func TestOlderAnswers(t *testing.T) {
+	root := authority(t, "root", nil)
+	r, cert := newResponder(t), leaf(t, root, 7)
+	tell := func(a ocsp.Response) {
+		text := says(t, root, root, a)
+		f := func(w http.ResponseWriter) { _, _ = w.Write(text) }
+		r.answer.Store(&f)
+	}
+	now := time.Now()
+	c := New(r.URL, []*x509.Certificate{root.Certificate}, time.Second)
+	tell(ocsp.Response{Status: ocsp.Revoked, RevokedAt: now, ThisUpdate: now.Add(-time.Minute)})
+	c.Ask(t.Context(), cert.Certificate, now)
+	tell(ocsp.Response{ThisUpdate: now.Add(-2 * time.Minute), NextUpdate: now.Add(time.Hour)})
+	c.Renew(t.Context(), now.Add(time.Minute))
+	if r.asked.Load() != 2 || !c.Revoked(cert.Certificate) || !strings.Contains(c.Trouble(), "older than the one before") {
+		t.Error(r.asked.Load(), c.Revoked(cert.Certificate), c.Trouble())
+	}
+	tell(ocsp.Response{ThisUpdate: now})
+	c.Renew(t.Context(), now.Add(2*time.Minute))
+	if c.Revoked(cert.Certificate) || c.Trouble() != "" {
+		t.Error(c.Revoked(cert.Certificate), c.Trouble())
 	}
 }
 

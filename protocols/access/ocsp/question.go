@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +21,7 @@ const (
 	mostAnswer = 64 << 10        // bytes
 	mostWait   = 5 * time.Second // for one answer
 	skew       = 5 * time.Minute // by which clocks may differ
+	mostAge    = time.Hour       // of an answer that does not say when it ends
 )
 
 // question is what a responder is asked about one certificate.
@@ -33,6 +36,7 @@ type question struct {
 // answer is what it says.
 type answer struct {
 	revoked bool
+	at      time.Time // from when on it is so
 	until   time.Time // zero: it does not say
 }
 
@@ -95,14 +99,50 @@ func (q question) read(text []byte, now time.Time) (answer, error) {
 	switch {
 	case err != nil:
 		return answer{}, fmt.Errorf("its answer is not to be trusted: %w", err)
+	case !q.about(r.TBSResponseData):
+		return answer{}, errors.New("its answer is about a certificate of another authority")
 	case now.Add(skew).Before(r.ThisUpdate):
 		return answer{}, fmt.Errorf("its answer is in force from %s", r.ThisUpdate.UTC().Format(time.RFC3339))
 	case !r.NextUpdate.IsZero() && now.After(r.NextUpdate):
 		return answer{}, fmt.Errorf("its answer has ended at %s", r.NextUpdate.UTC().Format(time.RFC3339))
+	case r.NextUpdate.IsZero() && now.After(r.ThisUpdate.Add(mostAge)):
+		return answer{}, fmt.Errorf("its answer is of %s, and says no end", r.ThisUpdate.UTC().Format(time.RFC3339))
 	case r.Status == ocsp.Unknown:
 		return answer{}, errors.New("it does not know this certificate")
 	}
-	return answer{revoked: r.Status == ocsp.Revoked, until: r.NextUpdate}, nil
+	return answer{revoked: r.Status == ocsp.Revoked, at: r.ThisUpdate, until: r.NextUpdate}, nil
+}
+
+// about tells whether the first answer about this serial number is about one of this issuer: the library does not look (RFC 6960 §3.2, §4.2.1).
+func (q question) about(text []byte) bool {
+	type certID struct {
+		Hash            pkix.AlgorithmIdentifier
+		NameHash, KeyID []byte
+		Serial          *big.Int
+	}
+	var data struct {
+		Version    int `asn1:"optional,default:0,explicit,tag:0"`
+		Responder  asn1.RawValue
+		ProducedAt time.Time `asn1:"generalized"`
+		Responses  []asn1.RawValue
+	}
+	asked, err := ocsp.ParseRequest(q.text)
+	if err != nil {
+		return false
+	}
+	if _, err := asn1.Unmarshal(text, &data); err != nil {
+		return false
+	}
+	for _, r := range data.Responses {
+		var id certID
+		if _, err := asn1.Unmarshal(r.Bytes, &id); err != nil {
+			return false
+		}
+		if id.Serial.Cmp(q.serial) == 0 {
+			return bytes.Equal(id.NameHash, asked.IssuerNameHash) && bytes.Equal(id.KeyID, asked.IssuerKeyHash)
+		}
+	}
+	return false
 }
 
 // mayAnswer refuses a signer that the issuer has not made for that: any other certificate of his could sign as well.
