@@ -16,7 +16,7 @@ const (
 	// countersOf is what lines and links answer, of whatever kind they are.
 	countersOf = "modbus.v1.LinkService.Counters"
 	// countTime is how long a scrape waits for them; who has not answered by then is left out, and
-	// so is who takes a fourth of it.
+	// so is who takes a tenth of it.
 	countTime = 2 * time.Second
 )
 
@@ -36,7 +36,7 @@ func tallies(gate actors.Gate, name string) []tallied {
 			continue
 		}
 		var r modbusv1.CountersResponse
-		one, over := context.WithTimeout(ctx, countTime/4)
+		one, over := context.WithTimeout(ctx, countTime/10)
 		err := gate.Call(one, actors.Caller{Identity: "actor/" + name}, "cmd/"+o.Path+"/Counters", "", "application/protobuf", nil, func(p []byte, _ bool) error {
 			return proto.Unmarshal(p, &r)
 		})

@@ -19,12 +19,15 @@ var Publishes = []actors.Leaf{
 	accessdoor.Refused,
 }
 
+const lookEvery = time.Second
+
 var errUnknown = errors.New("who it is was not asked when it came")
 
 // admission is who says which masters may come in by their certificates.
 type admission struct {
 	*accessdoor.Door
 	keeper string
+	look   *actors.Timer // for those whose time is over
 }
 
 // ask has keeper say so from now on; empty: nobody does.
@@ -32,8 +35,11 @@ func (a *admission) ask(c *actors.Context, keeper string) {
 	if a.Door != nil && a.keeper == keeper {
 		return
 	}
-	a.Door, a.keeper = accessdoor.New(keeper), keeper
-	a.Open(c)
+	a.look.Stop()
+	a.Door, a.keeper, a.look = accessdoor.New(keeper), keeper, nil
+	if a.Open(c); a.Guarded() {
+		a.look = c.Every(lookEvery, accessdoor.Sweep{})
+	}
 }
 
 // admit is server.Config.Admit.

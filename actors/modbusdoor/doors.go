@@ -139,6 +139,7 @@ func (d *Doors) Take(c *actors.Context, msg any) bool {
 func (d *Doors) done(c *actors.Context) {
 	d.busy = false
 	d.say(c)
+	d.sweep(c) // who came in while it was another door
 	d.carryOut(c)
 }
 

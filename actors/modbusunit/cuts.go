@@ -131,8 +131,10 @@ func (u *unit) tried(g *group, results []wire.Result) (polled []wire.Result, bac
 	}
 	read, n := *k.try, len(results)-1
 	k.try = nil
-	if results[n].Err != nil {
-		k.pause = min(2*k.pause, u.cfg.MaxBackoff.AsDuration())
+	if err := results[n].Err; err != nil {
+		if refused(err) != nil {
+			k.pause = min(2*k.pause, u.cfg.MaxBackoff.AsDuration())
+		}
 		k.at = u.now() + k.pause
 		return results[:n], nil
 	}
