@@ -165,7 +165,14 @@ func (f *party) catch(b *bench, what string, began time.Time) error {
 		return done
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w: sourced %s, uplinks %s", what, err, took[0], took[1])
+		sourced, sent := f.has()
+		var short []string
+		for _, id := range f.ids {
+			if sourced[id] < want[id] || sent[id] < want[id] {
+				short = append(short, fmt.Sprintf("%s: %d sourced, %d sent of %d", id, sourced[id], sent[id], want[id]))
+			}
+		}
+		return fmt.Errorf("%s: %w: sourced %s, uplinks %s; %s", what, err, took[0], took[1], strings.Join(short, "; "))
 	}
 	b.say(row{Figure: what + ": all is there by uplink-nats", Value: "after " + took[1].Round(100*time.Millisecond).String(), Peer: "sourced by the hub: " + took[0].Round(100*time.Millisecond).String()})
 	return nil
