@@ -40,7 +40,7 @@ const (
 type Conn struct {
 	nc      *nats.Conn
 	keep    *nats.Conn                // to what is kept on disk; the same as nc on a dialled connection
-	queues  []string                  // subjects that lead into the streams' queues, that of states first; none on a dialled connection
+	queues  []string                  // subjects that lead into the streams' queues; none on a dialled connection
 	heard   func(subject string) bool // nil on a dialled connection
 	hub     bool                      // it leads to a hub: each gateway there is a domain of its own
 	streams *streams

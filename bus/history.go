@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,9 +32,9 @@ const (
 // Its own errors are *Error: Unavailable when nothing is kept.
 func (c *Conn) Last(ctx context.Context, pattern string, each func(Record) error) error {
 	var err error
-	if len(c.queues) > 0 {
-		brief, done := c.bounded(ctx, c.queues[0])
-		err = c.settle(brief, c.queues[0])
+	if queue := queueOf(streamState); slices.Contains(c.queues, queue) {
+		brief, done := c.bounded(ctx, queue)
+		err = c.settle(brief, queue)
 		done()
 	}
 	if err == nil {
