@@ -44,6 +44,9 @@ func New(keeper string) *Door {
 	return &Door{keeper: keeper, door: access.NewDoor()}
 }
 
+// Keeper is the actor that is asked; empty: none is.
+func (d *Door) Keeper() string { return d.keeper }
+
 // Open begins to ask for the policy.
 func (d *Door) Open(c *actors.Context) {
 	post := c.Post()

@@ -26,17 +26,16 @@ var errUnknown = errors.New("who it is was not asked when it came")
 // admission is who says which masters may come in by their certificates.
 type admission struct {
 	*accessdoor.Door
-	keeper string
-	look   *actors.Timer // for those whose time is over
+	look *actors.Timer // for those whose time is over
 }
 
 // ask has keeper say so from now on; empty: nobody does.
 func (a *admission) ask(c *actors.Context, keeper string) {
-	if a.Door != nil && a.keeper == keeper {
+	if a.Door != nil && a.Keeper() == keeper {
 		return
 	}
 	a.look.Stop()
-	a.Door, a.keeper, a.look = accessdoor.New(keeper), keeper, nil
+	a.Door, a.look = accessdoor.New(keeper), nil
 	if a.Open(c); a.Guarded() {
 		a.look = c.Every(lookEvery, accessdoor.Sweep{})
 	}
