@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -36,6 +37,7 @@ type Bus struct {
 	server current
 	js     jetstream.JetStream
 	making sync.RWMutex // read by those who make streams, held while the server stops
+	noting sync.Mutex   // held while the ledger is written, or read and judged
 
 	mu        sync.Mutex
 	report    Report
@@ -44,10 +46,11 @@ type Bus struct {
 	hooks     int
 	closed    bool
 	buckets   map[string]jetstream.StreamConfig
-	ledger    ledger            // as it is on disk
-	written   time.Time         // when that was
-	floor     map[string]uint64 // first sequence of streams to be made again, by name
-	staging   string            // directory in memory where batches are staged
+	ledger    ledger                   // as it is on disk
+	written   time.Time                // when that was
+	doubtful  atomic.Pointer[[]uint64] // doubts of the tracks in ledger
+	floor     map[string]uint64        // first sequence of streams to be made again, by name
+	staging   string                   // directory in memory where batches are staged
 }
 
 // Start brings the bus up. A store that is full, read-only or corrupt does not

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -16,20 +17,28 @@ func doubtful(known ledger, losses []Loss, found map[string]server.StreamState) 
 	for _, l := range losses {
 		if l.Stream == streamTracks {
 			e := known[streamTracks]
-			e.Doubt = max(e.Doubt, max(e.Last, found[streamTracks].LastSeq)+2*ledgerStride)
-			changed = changed || e != known[streamTracks]
-			known[streamTracks] = e
+			if doubt := max(e.Last, found[streamTracks].LastSeq) + 2*ledgerStride; doubt > e.doubt() {
+				all := append(slices.Clone(e.Doubts), doubt)
+				e.Doubts = all[max(0, len(all)-mostDoubts):]
+				known[streamTracks], changed = e, true
+			}
 		}
 	}
 	return changed
 }
 
+// doubts are those of the tracks, the oldest first. It may be asked at any time: while the ledger is written the disk may be stuck.
+func (b *Bus) doubts() []uint64 {
+	if all := b.doubtful.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
 // fill brings the sequence of the tracks beyond what is in doubt: with messages that no reader asks for and that are
 // deleted at once.
 func (b *Bus) fill(ctx context.Context) error {
-	b.mu.Lock()
-	doubt := b.ledger[streamTracks].Doubt
-	b.mu.Unlock()
+	doubt := entry{Doubts: b.doubts()}.doubt()
 	if doubt == 0 {
 		return nil
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"time"
 
@@ -50,8 +52,24 @@ type ledger map[string]entry
 type entry struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
-	Doubt uint64 `json:"doubt,omitempty"` // of the tracks: messages up to here were once lost
+	// Doubts are of the tracks: up to each of these messages were once lost. The oldest first.
+	Doubts []uint64 `json:"doubts,omitempty"`
 }
+
+func (e entry) same(o entry) bool {
+	return e.First == o.First && e.Last == o.Last && slices.Equal(e.Doubts, o.Doubts)
+}
+
+// doubt is the last of them; 0: there is none.
+func (e entry) doubt() uint64 {
+	if len(e.Doubts) == 0 {
+		return 0
+	}
+	return e.Doubts[len(e.Doubts)-1]
+}
+
+// mostDoubts is how many are known: flash that loses something at every start is not to make the ledger long.
+const mostDoubts = 64
 
 const ledgerFile = "ledger.json"
 
@@ -101,8 +119,10 @@ func take(s *server.Server) (map[string]server.StreamState, error) {
 	return all, nil
 }
 
-// remember writes the ledger if it has changed.
+// remember writes the ledger if it has changed. Nobody else waits for that: the disk may be stuck.
 func (b *Bus) remember() error {
+	b.noting.Lock()
+	defer b.noting.Unlock()
 	s := b.server.get()
 	if s == nil || b.cfg.Dir == "" || b.Report().Store != "" {
 		return nil
@@ -112,22 +132,21 @@ func (b *Bus) remember() error {
 		return err
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	before := b.ledger
+	b.mu.Unlock()
 	now := ledger{}
 	for name, st := range states {
-		now[name] = entry{First: st.FirstSeq, Last: st.LastSeq, Doubt: b.ledger[name].Doubt}
+		now[name] = entry{First: st.FirstSeq, Last: st.LastSeq, Doubts: before[name].Doubts}
 	}
-	same := len(now) == len(b.ledger)
-	for name, e := range now {
-		same = same && b.ledger[name] == e
-	}
-	if same {
+	if maps.EqualFunc(now, before, entry.same) {
 		return nil
 	}
 	if err := now.write(b.cfg.Dir); err != nil {
 		return err
 	}
+	b.mu.Lock()
 	b.ledger, b.written = now, time.Now()
+	b.mu.Unlock()
 	return nil
 }
 

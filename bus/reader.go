@@ -276,13 +276,9 @@ type Behind struct {
 	Oldest, Newest Stored
 }
 
-// Doubt is the sequence up to which messages of tracks were once lost, with all that knew how far a track was; 0: there is none.
-func (r *Reader) Doubt() uint64 {
-	b := r.conn.commit.bus
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.ledger[streamTracks].Doubt
-}
+// Doubts are the sequences up to which messages of tracks were once lost, with all that knew how far a track was, the oldest first. It never
+// waits, not for the disk either.
+func (r *Reader) Doubts() []uint64 { return r.conn.commit.bus.doubts() }
 
 // Backlog tells how many messages are not acknowledged. With edges it also tells, for each track with any, the oldest and the newest one,
 // which costs two reads of each track.

@@ -78,6 +78,8 @@ func (b *Bus) withStore(s *server.Server, cfg Config, r *Report) (*server.Server
 // examine compares what the server found with what the ledger knows. Losses
 // inside a stream that works are reported at once; bad are those of streams that must be made again.
 func (b *Bus) examine(s *server.Server, known ledger, cfg Config, r *Report) (bad []Loss, err error) {
+	b.noting.Lock()
+	defer b.noting.Unlock()
 	found, err := take(s)
 	if err != nil {
 		return nil, err
@@ -95,11 +97,13 @@ func (b *Bus) examine(s *server.Server, known ledger, cfg Config, r *Report) (ba
 			r.Losses = append(r.Losses, l)
 			continue
 		}
-		floor[l.Stream] = max(known[l.Stream].Last, known[l.Stream].Doubt) + 1
+		floor[l.Stream] = max(known[l.Stream].Last, known[l.Stream].doubt()) + 1
 		bad = append(bad, l)
 	}
 	b.mu.Lock()
 	b.ledger, b.written = known, time.Now()
+	doubts := known[streamTracks].Doubts
+	b.doubtful.Store(&doubts)
 	b.floor = floor
 	b.mu.Unlock()
 	return bad, nil

@@ -11,11 +11,14 @@ import (
 type TrackState struct {
 	Oldest, Newest Stored // Seq 0: there is none
 	Messages       uint64
-	First, Last    uint64 // sequences of the oldest and the newest message of all tracks
-	Bytes, Room    uint64 // of all tracks, and what they may take
-	Unread         uint64 // the oldest sequence that some reader of this subject has not acknowledged; 0: nobody reads it
-	Doubt          uint64 // messages up to this sequence were once lost, with all that knew how far the track was
+	First, Last    uint64   // sequences of the oldest and the newest message of all tracks
+	Bytes, Room    uint64   // of all tracks, and what they may take
+	Unread         uint64   // the oldest sequence that some reader of this subject has not acknowledged; 0: nobody reads it
+	Doubts         []uint64 // up to each of these sequences messages were once lost, with all that knew how far the track was; the oldest first
 }
+
+// Doubt is the last of Doubts; 0: there is none.
+func (st TrackState) Doubt() uint64 { return entry{Doubts: st.Doubts}.doubt() }
 
 // Track tells how one subject stands, when everything that was handed in for it is written or refused; its errors are *Error.
 func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err error) {
@@ -40,9 +43,7 @@ func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err er
 	if err != nil {
 		return st, Errorf(Unavailable, "state of %s: %s", subject, oneLine(err.Error()))
 	}
-	b.mu.Lock()
-	st.Doubt = b.ledger[streamTracks].Doubt
-	b.mu.Unlock()
+	st.Doubts = b.doubts()
 	if newest, ok, err := c.newest(ctx, c.keep, streamTracks, subject); err != nil {
 		return st, fmt.Errorf("newest of %s: %w", subject, err)
 	} else if ok {

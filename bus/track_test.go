@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatewayd/bus"
+	"gatewayd/protocols/record"
 )
 
 const chunkType = "application/vnd.gatewayd.records"
@@ -186,7 +187,7 @@ func TestTornTracks(t *testing.T) {
 		t.Errorf("reported %v", l)
 	}
 	st, err := b.Conn().Track(within(t), trackOf("a"))
-	if err != nil || st.Doubt < 60 {
+	if err != nil || st.Doubt() < 60 {
 		t.Fatalf("%+v %v", st, err)
 	}
 	seq := kept(t, b, "a", "after")
@@ -195,6 +196,85 @@ func TestTornTracks(t *testing.T) {
 	}
 	if seq <= 60 {
 		t.Errorf("sequence %d is given out again", seq)
+	}
+}
+
+// A reader that has not come to the first loss when there is a second one is told of both that nobody knows how many records are gone.
+func TestTracksTornTwice(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *bus.Bus { return start(t, func(c *bus.Config) { c.Dir = dir }) }
+	tear := func(at string) *bus.Bus {
+		flip(t, filepath.Join(streamDir(dir, "TRACKS"), "msgs", "*.blk"), at)
+		b := open()
+		if l := b.Report().Losses; len(l) != 1 {
+			t.Fatalf("reported %v", l)
+		}
+		return b
+	}
+	b := open()
+	next := uint64(1)
+	write := func(n int) {
+		t.Helper()
+		for range n {
+			payload, err := record.Encode(chunkOf(next, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			next++
+			kept(t, b, "a", string(payload))
+		}
+	}
+	goOn := func() uint64 {
+		st, err := b.Conn().Track(within(t), trackOf("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		next = nextOf(st)
+		return next
+	}
+	write(40)
+	mark := kept(t, b, "b", "the first block that is torn")
+	write(20)
+	b.Close()
+	b = tear("the first block that is torn")
+	first := goOn()
+	write(30)
+	kept(t, b, "b", "the second block that is torn")
+	write(5)
+	b.Close()
+	b = tear("the second block that is torn")
+	second := goOn()
+	write(1)
+	if first <= 60 || second <= first+35 || mark == 0 {
+		t.Fatalf("the track went on with %d and %d", first, second)
+	}
+	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a", Tracks: []string{"tracks/a"}})
+	release := b.Writing() // a disk that is stuck is nobody else's business
+	defer release()
+	var follow record.Follow
+	var told []record.Gap
+	for n := 0; n < 71; {
+		all, err := r.Next(within(t), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range all {
+			n++
+			_, gaps, err := follow.Chunk(m.Path, m.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, g := range gaps {
+				told = append(told, g.Judge(r.Doubts())...)
+			}
+		}
+	}
+	want := []record.Gap{
+		{Track: "tracks/a", From: 41, To: first - 1, Why: record.Unclear},
+		{Track: "tracks/a", From: first + 30, To: second - 1, Why: record.Unclear},
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
 	}
 }
 

@@ -100,11 +100,12 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 			s.next = st.Newest.Seq*record.MaxChunk + 1 // it is not known, but surely less than this
 		}
 	}
-	if st.Newest.Seq <= st.Doubt {
-		s.next = max(s.next, st.Doubt*record.MaxChunk+1)
+	doubt := st.Doubt()
+	if st.Newest.Seq <= doubt {
+		s.next = max(s.next, doubt*record.MaxChunk+1)
 	}
-	if st.Oldest.Seq > 0 && st.Oldest.Seq <= st.Doubt {
-		t.verify(c, st.Doubt)
+	if st.Oldest.Seq > 0 && st.Oldest.Seq <= doubt {
+		t.verify(c, st.Doubts)
 	}
 	if s.unsaid.Records > 0 {
 		s.unsaid.From, s.unsaid.To = s.next, s.next+s.skipped-1
@@ -123,7 +124,7 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 }
 
 // verify looks for what is missing among the records on disk, after damage.
-func (t *track) verify(c *actors.Context, doubt uint64) {
+func (t *track) verify(c *actors.Context, doubts []uint64) {
 	archive, name := c.Archive(), c.Name()
 	c.Do(verifyTime, func(ctx context.Context) (any, error) {
 		var follow record.Follow
@@ -131,7 +132,7 @@ func (t *track) verify(c *actors.Context, doubt uint64) {
 		err := archive.Stored(ctx, records, 1, func(m actors.Stored) error {
 			_, found, err := follow.Chunk(name, m.Data)
 			for _, g := range found {
-				gaps = append(gaps, g.Judge(doubt))
+				gaps = append(gaps, g.Judge(doubts)...)
 			}
 			if err != nil {
 				gaps = append(gaps, record.Gap{Track: name, Why: err.Error()})

@@ -128,9 +128,10 @@ func (e *engine) took(c *actors.Context, m took) {
 			c.Log().Warn("a message of a track is passed over", "track", s.Path, "err", err)
 		}
 		for _, g := range gaps {
-			g = g.Judge(e.reader.Doubt())
-			e.counts.Lost += g.Records()
-			c.Event("gap", &uplinkv1.Gap{Time: timestamppb.Now(), Track: g.Track, From: g.From, To: g.To, Why: g.Why})
+			for _, g := range g.Judge(e.reader.Doubts()) {
+				e.counts.Lost += g.Records()
+				c.Event("gap", &uplinkv1.Gap{Time: timestamppb.Now(), Track: g.Track, From: g.From, To: g.To, Why: g.Why})
+			}
 		}
 		l.push(s.Seq, e.without(s.Seq, records))
 	}

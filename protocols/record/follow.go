@@ -24,13 +24,23 @@ const (
 	Unclear = "a part of the store was lost, and how far the track was: not all of these numbers were given to records"
 )
 
-// Judge tells a gap that ends where a track goes on whose last records were lost with all that knew how far it was from one of records that there were.
-// Doubt is the sequence of the store up to which messages were lost.
-func (g Gap) Judge(doubt uint64) Gap {
-	if doubt > 0 && g.Why == Missing && g.To == doubt*MaxChunk {
-		g.Why = Unclear
+// Judge tells what of a gap is up to where a track went on whose last records were lost with all that knew how far it was, from what is of records
+// that there were. Doubts are the sequences of the store up to which messages were lost, the oldest first.
+func (g Gap) Judge(doubts []uint64) []Gap {
+	if g.Why != Missing {
+		return []Gap{g}
 	}
-	return g
+	var all []Gap
+	for _, d := range doubts {
+		if to := d * MaxChunk; g.From <= to && to <= g.To {
+			all = append(all, Gap{g.Track, g.From, to, Unclear})
+			g.From = to + 1
+		}
+	}
+	if g.From <= g.To {
+		all = append(all, g)
+	}
+	return all
 }
 
 // Records is how many records are gone, at least.
