@@ -41,7 +41,7 @@ func (k *keeper) concerns(w *safeWrite, q *firewall.Question) bool {
 	return p.Link == q.Link && p.Address == q.Request.Unit
 }
 
-// beside finds ways to units of safe writes that the firewall does not see.
+// beside finds points of dead-man groups that nobody has, and ways to units of safe writes that the firewall does not see.
 func beside(all []schemas.Actor) (found []schemas.Finding) {
 	units := map[string]*modbusv1.Unit{}
 	for _, a := range all {
@@ -53,6 +53,11 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 		cfg, ok := a.Config.(*modbusv1.Firewall)
 		if !ok {
 			continue
+		}
+		for i, d := range cfg.DeadMan {
+			if why := schemas.NoPoint(all, d.Unit, d.Point); why != "" && d.Point != "" {
+				found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{Field: fmt.Sprintf("dead-man[%d].point", i), Message: why}})
+			}
 		}
 		for i, w := range cfg.SafeWrites {
 			link, at, name := w.Link, w.GetAt(), fmt.Sprintf("%s/%d", w.Link, w.GetAt())

@@ -11,6 +11,6 @@ import (
 // check finds what no rule of a single field can tell.
 func check(config proto.Message) []schemas.Violation {
 	cfg := config.(*modbusv1.Gateway)
-	_, err := routesOf(cfg.Routes)
-	return append(modbusdoor.Check(cfg), schemas.Wrong("routes", err)...)
+	_, wrong := routesOf(cfg.Routes)
+	return append(modbusdoor.Check(cfg), wrong...)
 }

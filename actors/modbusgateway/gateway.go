@@ -4,6 +4,7 @@
 package modbusgateway
 
 import (
+	"errors"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -77,9 +78,9 @@ func (g *gateway) Receive(c *actors.Context, msg any) error {
 // open opens the doors, or puts another config in force: what is under way goes
 // on as it began.
 func (g *gateway) open(c *actors.Context) error {
-	routes, err := routesOf(g.cfg.Routes)
-	if err != nil {
-		return actors.Broken(err)
+	routes, wrong := routesOf(g.cfg.Routes)
+	if len(wrong) > 0 {
+		return actors.Broken(errors.New(wrong[0].Message))
 	}
 	for link, d := range g.desks {
 		if routes.leadTo(link) {

@@ -10,6 +10,7 @@ import (
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/server"
 	"gatewayd/protocols/modbus/share"
+	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -36,44 +37,69 @@ const (
 // routes are by unit as masters call it; nil: none.
 type routes [256]*route
 
-func routesOf(all []*modbusv1.Route) (*routes, error) {
-	var table routes
-	for _, r := range all {
-		first, last := r.First, r.First
-		if r.Last != nil {
-			last = *r.Last
+// routesOf is the table of routes, without those that are wrong, and what is wrong with these.
+func routesOf(all []*modbusv1.Route) (table *routes, wrong []schemas.Violation) {
+	table = &routes{}
+	where := [256]int{} // in all
+	for i, r := range all {
+		key := fmt.Sprintf("routes[%d]", i)
+		first, last, there, err := spanOf(r)
+		if err != nil {
+			wrong = append(wrong, schemas.Wrong(key, err)...)
+			continue
 		}
-		there := first
-		if r.Unit != nil {
-			there = *r.Unit
-		}
-		switch {
-		case (r.Link == "") == (r.To == ""):
-			return nil, fmt.Errorf("route of unit %d: give link or to, one of them", first)
-		case r.To != "" && (last != first || first == 0 || r.Unit != nil):
-			return nil, fmt.Errorf("route to %s: it is one unit, 1 to 255, and has its own address: without last and unit", r.To)
-		case r.To != "" && r.Mode != "" && r.Mode != readWrite:
-			return nil, fmt.Errorf("route to %s: mode = %q: what masters may do there its firewall says", r.To, r.Mode)
-		case r.To != "" && (r.Cache.AsDuration() > 0 || r.Rest.AsDuration() > 0):
-			return nil, fmt.Errorf("route to %s: what goes through a modbus-unit has neither cache nor rest here", r.To)
-		case last < first:
-			return nil, fmt.Errorf("route to %s: last = %d is before first = %d", r.Link, last, first)
-		case there+last-first > 255:
-			return nil, fmt.Errorf("route to %s: units %d to %d would be %d to %d there, which ends at 255", r.Link, first, last, there, there+last-first)
-		case first == 0 && last > 0:
-			return nil, fmt.Errorf("route to %s: unit 0 is a broadcast on a serial line: give it a route of its own", r.Link)
+		if u := table.taken(first, last); u >= 0 {
+			wrong = append(wrong, schemas.Violation{Field: key, Other: fmt.Sprintf("routes[%d]", where[u]),
+				Message: fmt.Sprintf("unit %d has two routes, to %s and to %s", u, cmp.Or(table[u].to, table[u].link), cmp.Or(r.To, r.Link))})
+			continue
 		}
 		for u := first; u <= last; u++ {
-			if table[u] != nil {
-				return nil, fmt.Errorf("unit %d has two routes, to %s and to %s", u, cmp.Or(table[u].to, table[u].link), cmp.Or(r.To, r.Link))
-			}
+			where[u] = i
 			table[u] = &route{
 				to: r.To, link: r.Link, unit: uint8(there + u - first), mode: r.Mode, name: cmp.Or(r.To, fmt.Sprintf("%s/%d", r.Link, there+u-first)),
 				cache: r.Cache.AsDuration(), timeout: r.Timeout.AsDuration(), rest: r.Rest.AsDuration(),
 			}
 		}
 	}
-	return &table, nil
+	return table, wrong
+}
+
+// spanOf is the units that a route is for, and what the first is called there.
+func spanOf(r *modbusv1.Route) (first, last, there uint32, err error) {
+	first, last, there = r.First, r.First, r.First
+	if r.Last != nil {
+		last = *r.Last
+	}
+	if r.Unit != nil {
+		there = *r.Unit
+	}
+	switch {
+	case (r.Link == "") == (r.To == ""):
+		err = fmt.Errorf("route of unit %d: give link or to, one of them", first)
+	case r.To != "" && (last != first || first == 0 || r.Unit != nil):
+		err = fmt.Errorf("route to %s: it is one unit, 1 to 255, and has its own address: without last and unit", r.To)
+	case r.To != "" && r.Mode != "" && r.Mode != readWrite:
+		err = fmt.Errorf("route to %s: mode = %q: what masters may do there its firewall says", r.To, r.Mode)
+	case r.To != "" && (r.Cache.AsDuration() > 0 || r.Rest.AsDuration() > 0):
+		err = fmt.Errorf("route to %s: what goes through a modbus-unit has neither cache nor rest here", r.To)
+	case last < first:
+		err = fmt.Errorf("route to %s: last = %d is before first = %d", r.Link, last, first)
+	case there+last-first > 255:
+		err = fmt.Errorf("route to %s: units %d to %d would be %d to %d there, which ends at 255", r.Link, first, last, there, there+last-first)
+	case first == 0 && last > 0:
+		err = fmt.Errorf("route to %s: unit 0 is a broadcast on a serial line: give it a route of its own", r.Link)
+	}
+	return first, last, there, err
+}
+
+// taken is a unit from first to last that has a route already; -1: none.
+func (t *routes) taken(first, last uint32) int {
+	for u := first; u <= last; u++ {
+		if t[u] != nil {
+			return int(u)
+		}
+	}
+	return -1
 }
 
 // leadTo says whether any route leads to a link.

@@ -2,7 +2,6 @@ package modbusserver
 
 import (
 	"fmt"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -43,7 +42,7 @@ func checkPoint(p *modbusv1.ServedPoint, cfg *modbusv1.Server) error {
 func beside(all []schemas.Actor) (found []schemas.Finding) {
 	units := map[string]*modbusv1.Unit{}
 	for _, a := range all {
-		if cfg, ok := a.Config.(*modbusv1.Unit); ok && len(cfg.Points) > 0 {
+		if cfg, ok := a.Config.(*modbusv1.Unit); ok {
 			units[a.Path] = cfg
 		}
 	}
@@ -53,14 +52,13 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 			continue
 		}
 		for i, p := range cfg.Points {
-			u := units[p.From]
-			if u == nil {
-				continue
+			why, field := schemas.NoPoint(all, p.From, p.Point), "point"
+			if u := units[p.From]; u != nil && why == "" {
+				why, field = unwritable(u, p), "writable"
 			}
-			why, field := without(u, p)
 			if why != "" {
 				found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{
-					Field: fmt.Sprintf("points[%d].%s", i, field), Message: fmt.Sprintf("%q %s", p.From, why),
+					Field: fmt.Sprintf("points[%d].%s", i, field), Message: why,
 				}})
 			}
 		}
@@ -68,23 +66,20 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 	return found
 }
 
-// without says what a unit lacks for a point, and which field asks for it.
-func without(u *modbusv1.Unit, p *modbusv1.ServedPoint) (why, field string) {
-	var names []string
+// unwritable says why a point of a unit cannot be written, though it is to be.
+func unwritable(u *modbusv1.Unit, p *modbusv1.ServedPoint) string {
+	if !p.Writable || p.Call != "" {
+		return ""
+	}
 	for _, q := range u.Points {
-		if q.Name == p.Point && p.Writable && p.Call == "" && (q.Area == points.Input || q.Area == points.DiscreteInput) {
-			return fmt.Sprintf("has %q in area %s, which cannot be written", q.Name, q.Area), "writable"
+		if q.Name == p.Point && (q.Area == points.Input || q.Area == points.DiscreteInput) {
+			return fmt.Sprintf("%q has %q in area %s, which cannot be written", p.From, q.Name, q.Area)
 		}
-		names = append(names, q.Name)
 	}
 	for _, d := range u.Derived {
-		if d.Name == p.Point && p.Writable && p.Call == "" {
-			return fmt.Sprintf("computes %q, which cannot be written", d.Name), "writable"
+		if d.Name == p.Point {
+			return fmt.Sprintf("%q computes %q, which cannot be written", p.From, d.Name)
 		}
-		names = append(names, d.Name)
 	}
-	if !slices.Contains(names, p.Point) {
-		return fmt.Sprintf("has no point %q%s", p.Point, schemas.DidYouMean(p.Point, names)), "point"
-	}
-	return "", ""
+	return ""
 }

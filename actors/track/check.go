@@ -63,7 +63,7 @@ func checkFilter(filter string) error {
 	return nil
 }
 
-// beside finds numbers that two tracks have, and actors that nobody is.
+// beside finds numbers that two tracks have, actors that nobody is, and points that they do not have.
 func beside(all []schemas.Actor) (found []schemas.Finding) {
 	first := map[uint32]string{}
 	var paths []string
@@ -84,11 +84,15 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 		first[cfg.Number] = a.Path
 		for i, f := range cfg.Fields {
 			s, err := sourceOf(i, f)
-			if err == nil && s.single() && !slices.Contains(paths, s.path) {
-				found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{
-					Field:   fmt.Sprintf("fields[%d].from", i),
-					Message: fmt.Sprintf("no actor is called %q%s", s.path, schemas.DidYouMeanPath(s.path, paths)),
-				}})
+			if err != nil || !s.single() {
+				continue
+			}
+			why := schemas.NoPoint(all, s.path, s.point)
+			if !slices.Contains(paths, s.path) {
+				why = fmt.Sprintf("no actor is called %q%s", s.path, schemas.DidYouMeanPath(s.path, paths))
+			}
+			if why != "" {
+				found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{Field: fmt.Sprintf("fields[%d].from", i), Message: why}})
 			}
 		}
 	}
