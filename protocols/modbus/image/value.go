@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -113,7 +114,8 @@ var raws = map[string]string{
 	points.Int8: points.Uint8, points.Uint8: points.Uint8,
 	points.Int16: points.Uint16, points.Uint16: points.Uint16, points.Float16: points.Uint16, points.BCD16: points.Uint16,
 	points.Int32: points.Uint32, points.Uint32: points.Uint32, points.Float32: points.Uint32, points.BCD32: points.Uint32,
-	points.Int64: points.Uint64, points.Uint64: points.Uint64, points.Float64: points.Uint64,
+	points.Int64: points.Uint64, points.Uint64: points.Uint64, points.Float64: points.Uint64, points.BCD64: points.Uint64,
+	points.Unix32: points.Uint32, points.Unix64: points.Uint64, points.CP56: points.Uint64,
 }
 
 // fit turns a value into one of the kind that the point's type takes: flags are 0 and 1, numbers are true unless 0, and where there is no
@@ -124,7 +126,7 @@ func (h *held) fit(v points.Value) (points.Value, error) {
 	switch {
 	case h.Type == points.Bool && isNumber:
 		return points.Flag(number != 0), nil
-	case h.Type == points.String || h.Type == points.Bool:
+	case h.Type == points.String || h.Type == points.Bool || points.IsTime(h.Type):
 		return v, nil
 	case isFlag && flag:
 		return points.Integer(1), nil
@@ -148,7 +150,7 @@ func (h *held) whole() bool {
 }
 
 // Usual is the raw bits that mean "no value" where nothing else is agreed: the most negative signed integer, the largest unsigned one,
-// NaN, digits that are none (as SunSpec has it); false and empty text for what has no such thing.
+// NaN, digits that are none (as SunSpec has it), all ones, which is no time; false and empty text for what has no such thing.
 func Usual(form string) uint64 {
 	switch form {
 	case points.Int8:
@@ -163,9 +165,9 @@ func Usual(form string) uint64 {
 		return 0xff
 	case points.Uint16, points.BCD16:
 		return 0xffff
-	case points.Uint32, points.BCD32:
+	case points.Uint32, points.BCD32, points.Unix32:
 		return 0xffff_ffff
-	case points.Uint64:
+	case points.Uint64, points.BCD64, points.Unix64, points.CP56:
 		return math.MaxUint64
 	case points.Float16:
 		return 0x7e00
@@ -209,6 +211,13 @@ func (h *held) empty() error {
 		return nil
 	case points.String:
 		h.none = points.Text("")
+		return nil
+	case points.BCDTime, points.Fields: // longer than any number, and all ones in any order
+		h.blank.Type, h.blank.Order, h.blank.Length = points.Bytes, "", h.Registers()
+		h.none = points.Raw(bytes.Repeat([]byte{0xff}, 2*h.Registers()))
+		if h.Sentinel != nil {
+			return fmt.Errorf("point %q: a sentinel is a number, and %s is %d registers: leave it out, they are all ones then", h.Name, h.Type, h.Registers())
+		}
 		return nil
 	}
 	h.none = points.Unsigned(raw)

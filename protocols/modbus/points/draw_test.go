@@ -61,7 +61,7 @@ func drawValue(t *rapid.T, p Point) Value {
 	case Float64:
 		return Number(rapid.Float64().Draw(t, "double"))
 	}
-	if clock(p.Type) {
+	if IsTime(p.Type) {
 		return drawTime(t, p.Type)
 	}
 	least, most, _ := bounds(p.Type)

@@ -40,7 +40,7 @@ func checkFinish(p Point) error {
 	switch _, _, whole := bounds(p.Type); {
 	case len(f.Absent) > 0 && (p.Type == Bool || p.Type == String || p.Type == Bytes || p.Type == Fields):
 		return fmt.Errorf("%s has no absent pattern", p.Type)
-	case (f.Least != nil || f.Most != nil || f.Decimals != nil) && (p.Type == Bool || p.Type == String || p.Type == Bytes || clock(p.Type)):
+	case (f.Least != nil || f.Most != nil || f.Decimals != nil) && (p.Type == Bool || p.Type == String || p.Type == Bytes || IsTime(p.Type)):
 		return fmt.Errorf("%s has neither least nor greatest value nor decimals", p.Type)
 	case len(f.Labels) > 0 && !whole && p.Type != Bool:
 		return fmt.Errorf("%s has no labels, integers and bool have", p.Type)

@@ -74,8 +74,8 @@ func bounds(form string) (least int64, most uint64, ok bool) {
 	return 0, 0, false
 }
 
-// clock says whether a type is a time, which is text as a value.
-func clock(form string) bool {
+// IsTime says whether a type is a time, which is text as a value.
+func IsTime(form string) bool {
 	switch form {
 	case Unix32, Unix64, CP56, BCDTime, Fields:
 		return true

@@ -467,10 +467,11 @@ type ServedPoint struct {
 	Area string `protobuf:"bytes,4,opt,name=area,proto3" json:"area,omitempty"`
 	// First register or bit, counted from 0.
 	Address uint32 `protobuf:"varint,5,opt,name=address,proto3" json:"address,omitempty"`
-	// What the registers mean; coils and inputs are always bool.
+	// What the registers mean, as in a unit's points; coils and inputs are always bool.
 	Type string `protobuf:"bytes,6,opt,name=type,proto3" json:"type,omitempty"`
 	// Order of the bytes: abcd is the specification's big-endian, cdab swaps words,
-	// badc swaps bytes, dcba both; eight letters for 64 bits.
+	// badc swaps bytes, dcba both; eight letters for 64 bits. For any length:
+	// big-endian, word-swap, byte-swap, little-endian.
 	Order string `protobuf:"bytes,7,opt,name=order,proto3" json:"order,omitempty"`
 	// Bit of the register for type bool, 0 the lowest.
 	Bit *uint32 `protobuf:"varint,8,opt,name=bit,proto3,oneof" json:"bit,omitempty"`
@@ -483,7 +484,8 @@ type ServedPoint struct {
 	// What masters read when there is no good value; empty for what the server does.
 	Missing string `protobuf:"bytes,12,opt,name=missing,proto3" json:"missing,omitempty"`
 	// Raw bits of the sentinel, e.g. 0x8000; empty for what is usual for the type: the
-	// most negative signed integer, the largest unsigned one, NaN.
+	// most negative signed integer, the largest unsigned one, NaN, all ones for BCD
+	// and times; the longest, bcd-time and ymdhms, take no other.
 	Sentinel string `protobuf:"bytes,13,opt,name=sentinel,proto3" json:"sentinel,omitempty"`
 	// Masters may write it: it is written by method WritePoint of its actor.
 	Writable bool `protobuf:"varint,14,opt,name=writable,proto3" json:"writable,omitempty"`
@@ -1247,16 +1249,15 @@ const file_modbus_v1_server_proto_rawDesc = "" +
 	"\tdata_bits\x18\x04 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x018\x19\x00\x00\x00\x00\x00\x00\x1c@!\x00\x00\x00\x00\x00\x00 @R\bdataBits\x12-\n" +
 	"\tstop_bits\x18\x05 \x01(\rB\x10\x8a\xb5\x18\f\x12\x010!\x00\x00\x00\x00\x00\x00\x00@R\bstopBits\x12/\n" +
 	"\aframing\x18\x06 \x01(\tB\x15\x8a\xb5\x18\x11\x12\x03rtu2\x03rtu2\x05asciiR\aframing\x12&\n" +
-	"\x05rs485\x18\a \x01(\v2\x10.modbus.v1.Rs485R\x05rs485\"\xa5\x06\n" +
+	"\x05rs485\x18\a \x01(\v2\x10.modbus.v1.Rs485R\x05rs485\"\x86\a\n" +
 	"\vServedPoint\x12\x1d\n" +
 	"\x04from\x18\x01 \x01(\tB\t\x8a\xb5\x18\x05\b\x01B\x01*R\x04from\x12\x1c\n" +
 	"\x05point\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x05point\x12&\n" +
 	"\x04unit\x18\x03 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@H\x00R\x04unit\x88\x01\x01\x12G\n" +
 	"\x04area\x18\x04 \x01(\tB3\x8a\xb5\x18/\x12\aholding2\x04coil2\x0ediscrete-input2\aholding2\x05inputR\x04area\x12)\n" +
-	"\aaddress\x18\x05 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x12\x89\x01\n" +
-	"\x04type\x18\x06 \x01(\tBu\x8a\xb5\x18q2\x04bool2\x04int82\x05uint82\x05int162\x06uint162\x05int322\x06uint322\x05int642\x06uint642\afloat162\afloat322\afloat642\x05bcd162\x05bcd322\x06stringR\x04type\x12&\n" +
-	"\x05order\x18\a \x01(\tB\x10\x8a\xb5\x18\f*\n" +
-	"[a-h]{2,8}R\x05order\x12$\n" +
+	"\aaddress\x18\x05 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x12\xba\x01\n" +
+	"\x04type\x18\x06 \x01(\tB\xa5\x01\x8a\xb5\x18\xa0\x012\x04bool2\x04int82\x05uint82\x05int162\x06uint162\x05int322\x06uint322\x05int642\x06uint642\afloat162\afloat322\afloat642\x05bcd162\x05bcd322\x05bcd642\x06string2\x06unix322\x06unix642\x04cp562\bbcd-time2\x06ymdhmsR\x04type\x12V\n" +
+	"\x05order\x18\a \x01(\tB@\x8a\xb5\x18<*:[A-Ha-h]{2,8}|big-endian|word-swap|byte-swap|little-endianR\x05order\x12$\n" +
 	"\x03bit\x18\b \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00.@H\x01R\x03bit\x88\x01\x01\x120\n" +
 	"\x06length\x18\t \x01(\rB\x18\x8a\xb5\x18\x14!\x00\x00\x00\x00\x00@_@:\tregistersR\x06length\x12\x14\n" +
 	"\x05scale\x18\n" +
