@@ -34,7 +34,9 @@ func TestCommandsReadAndWrite(t *testing.T) {
 	r := plant(t, d)
 	noFault(t, r)
 	cfg := config()
-	cfg.Points = append(cfg.Points, &modbusv1.Point{Name: "total", Address: 70, Type: "uint64"})
+	cfg.Points = append(cfg.Points, &modbusv1.Point{Name: "total", Address: 70, Type: "uint64"},
+		&modbusv1.Point{Name: "state", Address: 80, Type: "uint16", Labels: []string{"0=off", "5=running"}},
+		&modbusv1.Point{Name: "alarms", Address: 81, Type: "uint16", Flags: []string{"0=fan", "2=door"}})
 	r.Start(unitPath, modbusunit.Kind, cfg)
 	got, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 100, Quantity: 3}, &modbusv1.ReadRegistersResponse{})
 	if err != nil || len(got.Values) != 3 || got.Values[2] != 102 {
@@ -60,6 +62,8 @@ func TestCommandsReadAndWrite(t *testing.T) {
 		"wide point":   {"WritePoint", &modbusv1.WritePointRequest{Point: "count", Value: &modbusv1.WritePointRequest_Integer{Integer: -2}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 30, []uint16{65535, 65535, 65535, 65534}},
 		"great number": {"WritePoint", &modbusv1.WritePointRequest{Point: "total", Value: &modbusv1.WritePointRequest_Unsigned{Unsigned: 1<<63 + 12345}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 70, []uint16{0x8000, 0, 0, 12345}},
 		"bit point":    {"WritePoint", &modbusv1.WritePointRequest{Point: "mode", Value: &modbusv1.WritePointRequest_Flag{Flag: false}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 3, []uint16{1}},
+		"label":        {"WritePoint", &modbusv1.WritePointRequest{Point: "state", Value: &modbusv1.WritePointRequest_Text{Text: "running"}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 80, []uint16{5}},
+		"flags":        {"WritePoint", &modbusv1.WritePointRequest{Point: "alarms", Value: &modbusv1.WritePointRequest_Text{Text: "door, fan"}}, &modbusv1.WritePointResponse{}, sim.HoldingRegisters, 81, []uint16{5}},
 		"coil point":   {"WritePoint", &modbusv1.WritePointRequest{Point: "relay", Value: &modbusv1.WritePointRequest_Flag{Flag: false}}, &modbusv1.WritePointResponse{}, sim.Coils, 4, []uint16{0}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,7 @@ are computed from others among them. COUNT is how many values of --type, 1 if it
   gatewayd read tcp://10.0.0.5/7 input 0 10
   gatewayd read rtu:///dev/ttyUSB0/1?baud=9600 --profile eastron-sdm630`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: c.completePath,
+		ValidArgsFunction: c.completePoint(l, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return l.read(cmd, c, args)
 		},

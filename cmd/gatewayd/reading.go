@@ -97,7 +97,7 @@ func choose(known modbusunit.Known, names []string) (selection, error) {
 			if hint == "" {
 				hint = "; there are " + strings.Join(namesOf(known), ", ")
 			}
-			return s, usage("there is no point %q to be read%s", name, hint)
+			return s, usage("there is no point %q%s", name, hint)
 		}
 	}
 	s.names = names
@@ -136,9 +136,13 @@ func namesOf(known modbusunit.Known) (names []string) {
 	return names
 }
 
+// mostRefusals is after how many refusals requests are no longer cut: a unit that has
+// nothing where somebody looks is not asked for each address of it.
+const mostRefusals = 300
+
 // read reads a selection in the fewest requests; what one of them cannot have is
-// told beside the point. A request for several named points that is refused is cut,
-// as polls are: one address that does not exist does not hide the others.
+// told beside the point. A request for several that is refused is cut, as polls are:
+// one address that does not exist does not hide the others.
 func (s selection) read(ctx context.Context, d device) ([]reading, error) {
 	reads, err := points.Plan(s.points, s.limits)
 	if err != nil {
@@ -148,15 +152,18 @@ func (s selection) read(ctx context.Context, d device) ([]reading, error) {
 	for i, p := range s.points {
 		all[i].point = p
 	}
-	for len(reads) > 0 {
+	for refusals := 0; len(reads) > 0; {
 		r := reads[0]
 		reads = reads[1:]
 		data, err := d.read(ctx, r)
 		if err == nil {
 			err = s.take(all, r, data)
-		} else if left, right, ok := r.Halves(s.points); ok && s.named && addressRefused(err) {
-			reads = slices.Insert(reads, 0, left, right)
-			continue
+		} else if addressRefused(err) {
+			refusals++
+			if left, right, ok := r.Halves(s.points); ok && refusals < mostRefusals {
+				reads = slices.Insert(reads, 0, left, right)
+				continue
+			}
 		}
 		if err != nil {
 			for _, ref := range r.Points {

@@ -82,6 +82,7 @@ func readingsJSON(w io.Writer, all []reading, named bool) error {
 		Address *uint16 `json:"address,omitempty"`
 		Hex     string  `json:"hex,omitempty"`
 		Value   any     `json:"value,omitempty"`
+		Label   string  `json:"label,omitempty"`
 		Unit    string  `json:"unit,omitempty"`
 		Cause   string  `json:"cause,omitempty"`
 	}
@@ -97,7 +98,7 @@ func readingsJSON(w io.Writer, all []reading, named bool) error {
 		if r.err != nil {
 			one.Cause = r.err.Error()
 		} else {
-			one.Value = jsonValue(r.value)
+			one.Value, one.Label = jsonValue(r.value), r.point.Label(r.value)
 		}
 		if err := out.Encode(one); err != nil {
 			return err

@@ -71,6 +71,13 @@ func generic(d *sim.Device) (*sim.Life, error) {
 	}
 	d.Put(sim.Coils, 0, make([]uint16, n)...)
 	d.Identity(map[uint8]string{0: "gatewayd", 1: "sim", 2: actors.Build()})
+	told(d, "gatewayd sim")
+	d.Queue(0, 1, 2, 3)
+	records := make([]uint16, n)
+	for i := range records {
+		records[i] = uint16(i)
+	}
+	d.File(1, records...)
 	var moving []points.Point
 	for i := range uint16(n) {
 		moving = append(moving,
@@ -78,6 +85,11 @@ func generic(d *sim.Device) (*sim.Life, error) {
 			points.Point{Name: fmt.Sprint("bit-", i), Area: points.DiscreteInput, Address: i, Type: points.Bool})
 	}
 	return sim.NewLife(d, moving, points.Limits{})
+}
+
+// told makes a device answer function 17: its unit as the ID, that it runs, and what it is.
+func told(d *sim.Device, what string) {
+	d.ServerID(append([]byte{d.Unit(), 0xff}, what[:min(len(what), 200)]...)...)
 }
 
 // profiled makes devices of a profile; they are told by the profile's own marks.
@@ -96,6 +108,7 @@ func profiled(name string) (func(*sim.Device) (*sim.Life, error), error) {
 			return nil, fmt.Errorf("profile %s: %w", name, err)
 		}
 		d.Identity(map[uint8]string{0: p.Vendor, 1: p.Model, 2: "simulated"})
+		told(d, p.Vendor+" "+p.Model)
 		if len(p.Identify) == 0 {
 			return life, nil
 		}

@@ -27,13 +27,15 @@ is function 6 or 5, more are 16 or 15.
 ` + targetDoc + `
 
 Coils are on or off. A point has its type, order and scale from the gateway's
-config, or from --profile. Values below zero need a -- before the unit.`,
+config, or from --profile; one with labels takes these too, one with flags the names
+of those to set, with commas. Values below zero need a -- before the unit.`,
 		Example: `  gatewayd write field/rs485-1/meter-7 holding 5 42
   gatewayd write field/plc/mixer coil 0 on
   gatewayd write field/plc/mixer speed 900
+  gatewayd write field/plc/mixer mode running
   gatewayd write --type float32 -- tcp://10.0.0.5/7 holding 20 -1.5`,
 		Args:              cobra.MinimumNArgs(3),
-		ValidArgsFunction: c.completePath,
+		ValidArgsFunction: c.completePoint(l, true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return l.write(cmd, c, args)
 		},
@@ -188,6 +190,7 @@ func (s selection) scaled(ctx context.Context, d device) (points.Point, error) {
 
 // valueIn reads a text as a value of the point.
 func valueIn(p points.Point, text string) (points.Value, error) {
+	names := p.Finish != nil && len(p.Finish.Labels)+len(p.Finish.Flags) > 0
 	switch p.Type {
 	case points.Bool:
 		switch strings.ToLower(text) {
@@ -195,6 +198,9 @@ func valueIn(p points.Point, text string) (points.Value, error) {
 			return points.Flag(true), nil
 		case "off", "false", "0":
 			return points.Flag(false), nil
+		}
+		if names {
+			return points.Text(text), nil
 		}
 		return points.Value{}, usage("%q is neither on nor off", text)
 	case points.String, points.Unix32, points.Unix64, points.CP56, points.BCDTime, points.Fields:
@@ -209,8 +215,11 @@ func valueIn(p points.Point, text string) (points.Value, error) {
 		return points.Unsigned(u), nil
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-		return points.Value{}, usage("%q is no number", text)
+	switch {
+	case err == nil && !math.IsNaN(f) && !math.IsInf(f, 0):
+		return points.Number(f), nil
+	case names:
+		return points.Text(text), nil
 	}
-	return points.Number(f), nil
+	return points.Value{}, usage("%q is no number", text)
 }

@@ -12,7 +12,8 @@ import (
 var ErrPartial = errors.New("it is only a part of its register")
 
 // Encode is the inverse of Decode: the bytes to write. Numbers for scaled integers are rounded to the nearest raw step; what
-// does not fit is an error that names the allowed range, never a truncated write. A bool also takes the numbers 0 and 1.
+// does not fit is an error that names the allowed range, never a truncated write. A bool also takes the numbers 0 and 1. A point with labels
+// or flags takes their names as text, several flags with commas.
 func (p Point) Encode(v Value) ([]byte, error) {
 	data, err := p.encode(v)
 	if err != nil {

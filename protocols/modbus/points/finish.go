@@ -216,3 +216,52 @@ func (f *Finish) set(bits uint64) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// labelled is a value as it is written: a text is the name of one, or the names of the bits to set, with commas. Upper and lower case count only
+// where two names differ by nothing else.
+func (p *Point) labelled(v Value) (Value, error) {
+	text, ok := v.Text()
+	if f := p.Finish; !ok || f == nil {
+		return v, nil
+	} else if len(f.Flags) > 0 {
+		return f.raised(text)
+	} else if len(f.Labels) == 0 {
+		return v, nil
+	}
+	n, err := spoken(p.Finish.Labels, text)
+	if err == nil && p.Type == Bool {
+		return Flag(n != 0), nil
+	}
+	return Integer(n), err
+}
+
+// raised is the number whose bits are named.
+func (f *Finish) raised(text string) (Value, error) {
+	if n, err := spoken(f.Flags, text); err == nil { // a name may hold a comma
+		return Unsigned(1 << n), nil
+	}
+	var bits uint64
+	for name := range strings.SplitSeq(text, ",") {
+		n, err := spoken(f.Flags, strings.TrimSpace(name))
+		if err != nil {
+			return Value{}, err
+		}
+		bits |= 1 << n
+	}
+	return Unsigned(bits), nil
+}
+
+func spoken(all []Label, text string) (int64, error) {
+	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
+		for _, l := range all {
+			if same(l.Text, text) {
+				return l.Value, nil
+			}
+		}
+	}
+	var names []string
+	for _, l := range all {
+		names = append(names, l.Text)
+	}
+	return 0, fmt.Errorf("%q is none of %s", text, strings.Join(names, ", "))
+}

@@ -2,6 +2,7 @@ package points
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -88,6 +89,38 @@ func TestLabels(t *testing.T) {
 	}
 	if got := alarms.Label(Unsigned(0)) + state.Label(Value{}) + (&Point{Type: Bool}).Label(Flag(true)); got != "" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// What a value is called can be written.
+func TestEncodesLabels(t *testing.T) {
+	bit := 3
+	state := Point{Type: Int16, Scale: 0.5, Finish: &Finish{Labels: []Label{{2, "running"}, {-1, "fault"}, {0, "Off"}, {1, "off"}}}}
+	alarms := Point{Type: Uint32, Finish: &Finish{Flags: []Label{{3, "overvoltage"}, {0, "fan"}, {4, "hot, or wet"}}}}
+	valve := Point{Type: Bool, Finish: &Finish{Labels: []Label{{0, "shut"}, {1, "open"}}}}
+	for _, c := range []struct {
+		point Point
+		text  string
+		want  string // in hex, or a part of the refusal
+	}{
+		{state, "running", "0004"}, {state, "fault", "fffe"}, {state, "RUNNING", "0004"}, {state, "off", "0002"}, {state, "Off", "0000"},
+		{state, "runing", `"runing" is none of running, fault, Off, off`}, {state, "", "is none of"},
+		{alarms, "fan", "00000001"}, {alarms, "fan, overvoltage", "00000009"}, {alarms, "overvoltage,Fan", "00000009"}, {alarms, "hot, or wet", "00000010"},
+		{alarms, "fan, door", `"door" is none of overvoltage, fan, hot, or wet`},
+		{valve, "open", "0001"}, {valve, "shut", "0000"}, {valve, "ajar", "is none of shut, open"},
+		{Point{Type: Int16}, "running", "is not a finite number"},
+		{Point{Type: Int16, Finish: &Finish{Least: limit(0)}}, "running", "is not a finite number"},
+		{Point{Type: Int16, Finish: &Finish{Most: limit(1), Labels: state.Finish.Labels}}, "running", "2 is above 1"},
+	} {
+		c.point.Area = Holding
+		data, err := c.point.Encode(Text(c.text))
+		if got := fmt.Sprintf("%x", data); err == nil && got != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %s, %v, want %s", c.text, got, err, c.want)
+		}
+	}
+	part := Point{Area: Holding, Type: Bool, Bit: &bit, Finish: valve.Finish}
+	if _, or, err := part.Mask(Text("open")); err != nil || or != 8 {
+		t.Errorf("a bit called open: %#x, %v", or, err)
 	}
 }
 

@@ -7,6 +7,9 @@ import (
 
 // toRaw returns the bits of a number or flag.
 func (p Point) toRaw(v Value) (raw uint64, err error) {
+	if v, err = p.labelled(v); err != nil {
+		return 0, err
+	}
 	if err := p.within(v); err != nil {
 		return 0, err
 	}

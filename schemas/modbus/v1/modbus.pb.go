@@ -1810,7 +1810,8 @@ type WritePointRequest_Flag struct {
 }
 
 type WritePointRequest_Text struct {
-	// For strings.
+	// For strings and times; of a point with labels one of them, of one with flags the
+	// names of those to set, with commas.
 	Text string `protobuf:"bytes,5,opt,name=text,proto3,oneof"`
 }
 
