@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,8 +21,9 @@ type Request struct {
 	from     *Cell     // in place of caller: an actor that asks of its own accord
 	deadline time.Time // zero: none
 	answer   func(msg any, err error)
-	item     func(m proto.Message) error // sends one of several answers; nil if the method has one
-	canceled <-chan struct{}             // the caller has gone; nil if unknown
+	item     func(m proto.Message) error     // sends one of several answers; nil if the method has one
+	ready    func(ctx context.Context) error // waits until the caller takes one more of them
+	canceled <-chan struct{}                 // the caller has gone; nil if unknown
 
 	// Of an Ask: who asked, what his peer is called, how long he waits, what he serves
 	// with it, and then what came of it.

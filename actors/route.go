@@ -48,7 +48,7 @@ func (c *overBus) decode(into proto.Message) error { return c.m.Decode(into) }
 func (c *overBus) open(md protoreflect.MethodDescriptor) {
 	c.m = c.m.Traced(c.caller.Traceparent())
 	if md.IsStreamingServer() {
-		c.request.item, c.request.canceled = c.m.Send, c.m.Done()
+		c.request.item, c.request.ready, c.request.canceled = c.m.Send, c.m.Ready, c.m.Done()
 	}
 }
 

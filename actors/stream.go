@@ -55,6 +55,9 @@ func (r *Request) stream(life context.Context, from Source) {
 	for {
 		m, err := from.Next(ctx)
 		if err == nil {
+			err = r.wait(ctx)
+		}
+		if err == nil {
 			err = r.Send(m)
 		}
 		switch {
@@ -68,4 +71,12 @@ func (r *Request) stream(life context.Context, from Source) {
 		}
 		return
 	}
+}
+
+// wait waits until the caller of a streaming method takes one more answer.
+func (r *Request) wait(ctx context.Context) error {
+	if r.ready == nil {
+		return nil // Send says why
+	}
+	return r.ready(ctx)
 }

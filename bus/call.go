@@ -15,7 +15,10 @@ import (
 // callTimeout bounds a call whose context has no deadline of its own.
 const callTimeout = 10 * time.Second
 
-const streamLease = 15 * time.Second
+const (
+	streamLease  = 15 * time.Second
+	streamWindow = 256 // answers on their way to a caller who is slow
+)
 
 type headerKey struct{}
 
@@ -157,6 +160,7 @@ func (c *Conn) StreamRaw(ctx context.Context, subject, typ string, payload []byt
 	m.Reply = r.inbox
 	m.Header[headerStream] = []string{r.inbox}
 	m.Header[headerLease] = []string{strconv.FormatInt(streamLease.Milliseconds(), 10)}
+	m.Header[headerWindow] = []string{strconv.Itoa(streamWindow)}
 	if err := c.nc.PublishMsg(m); err != nil {
 		return fmt.Errorf("stream %s: %w", subject, c.reason(ctx, err))
 	}
@@ -193,6 +197,7 @@ func (r *reading) run(ctx context.Context) error {
 			if end, err := r.take(m); end {
 				return err
 			}
+			r.last = time.Now() // for the caller may have taken long
 		}
 	}
 }
@@ -227,13 +232,19 @@ func (r *reading) take(m *nats.Msg) (end bool, err error) {
 		r.tell(headerCancel)
 		return true, err
 	}
+	if r.seq%(streamWindow/2) == 0 {
+		r.tell(headerAck)
+	}
 	return false, nil
 }
 
 func (r *reading) tell(header string) {
 	m := &nats.Msg{Subject: r.subject, Header: Header{header: {r.inbox}}}
-	if header == headerRenew {
+	switch header {
+	case headerRenew:
 		m.Reply = r.inbox // so that the server says when nobody is left
+	case headerAck:
+		m.Header[headerSeq] = []string{strconv.FormatUint(r.seq, 10)}
 	}
 	_ = r.conn.nc.PublishMsg(m)
 }

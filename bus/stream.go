@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"strconv"
 	"sync"
 	"time"
@@ -12,7 +13,8 @@ import (
 // Headers of a stream of answers. The caller sends Gw-Lease (milliseconds) and
 // Gw-Stream (an id that he has for no other) with the request and renews the lease by a message with
 // Gw-Renew (that id) on the same subject; Gw-Cancel (that id) ends it early. Answers are numbered from 1 by Gw-Seq; Gw-Alive
-// answers a renewal; Gw-End, with or without the error headers, comes last.
+// answers a renewal; Gw-End, with or without the error headers, comes last. A caller who says Gw-Window gets so many
+// answers at most beyond the last one he has acknowledged by a message with Gw-Ack (that id) and Gw-Seq (its number).
 const (
 	headerLease  = "Gw-Lease"
 	headerStream = "Gw-Stream"
@@ -21,6 +23,8 @@ const (
 	headerSeq    = "Gw-Seq"
 	headerAlive  = "Gw-Alive"
 	headerEnd    = "Gw-End"
+	headerWindow = "Gw-Window"
+	headerAck    = "Gw-Ack"
 )
 
 const (
@@ -40,6 +44,9 @@ type streams struct {
 type serving struct {
 	mu     sync.Mutex // orders answers and numbers
 	seq    uint64
+	window uint64        // answers that may be on their way; 0: any number
+	acked  uint64        // number of the last answer that the caller has taken
+	room   chan struct{} // he has taken one
 	reply  string
 	lease  time.Duration
 	timer  *time.Timer
@@ -70,7 +77,8 @@ func (s *streams) find(m Msg) *serving {
 	if len(s.all) >= maxStreams {
 		return nil
 	}
-	st := &serving{reply: m.Reply, lease: lease(m), done: make(chan struct{})}
+	window, _ := strconv.ParseUint(first(m.Header, headerWindow), 10, 32) // what is no number is no bound
+	st := &serving{reply: m.Reply, lease: lease(m), window: window, room: make(chan struct{}, 1), done: make(chan struct{})}
 	st.timer = time.AfterFunc(st.lease, func() { s.expire(st) })
 	if d, ok := m.Timeout(); ok {
 		st.end = time.AfterFunc(d, func() { s.expire(st) })
@@ -164,6 +172,10 @@ func (s *streams) note(m *nats.Msg) bool {
 		}
 		return true
 	}
+	if id := first(m.Header, headerAck); id != "" {
+		s.acknowledge(streamKey(m.Header, id), first(m.Header, headerSeq))
+		return true
+	}
 	id := first(m.Header, headerRenew)
 	if id == "" {
 		return false
@@ -180,6 +192,57 @@ func (s *streams) note(m *nats.Msg) bool {
 		_ = s.conn.nc.PublishMsg(&nats.Msg{Subject: st.reply, Header: Header{headerAlive: {"1"}}})
 	}
 	return true
+}
+
+// acknowledge notes how far a caller is, which shows that he is there as well.
+func (s *streams) acknowledge(key, number string) {
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, ok := s.all[key]
+	if !ok || !st.closed.IsZero() {
+		return
+	}
+	st.timer.Reset(st.lease)
+	st.mu.Lock()
+	st.acked = max(st.acked, min(n, st.seq))
+	st.mu.Unlock()
+	select {
+	case st.room <- struct{}{}:
+	default:
+	}
+}
+
+// full tells whether as many answers are on their way as the caller takes.
+func (st *serving) full() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.window > 0 && st.seq-st.acked >= st.window
+}
+
+// Ready waits until the caller of a stream takes one more answer: whoever sends many asks before each, in one goroutine. Its error is Canceled
+// when nobody listens any more, or that of ctx.
+func (m Msg) Ready(ctx context.Context) error {
+	if err := m.answerable(); err != nil {
+		return err
+	}
+	st := m.conn.streams.find(m)
+	if st == nil {
+		return Errorf(ResourceExhausted, "%s: %d streams are open already", m.Subject, maxStreams)
+	}
+	for st.full() {
+		select {
+		case <-st.room:
+		case <-st.done:
+			return Errorf(Canceled, "%s: the caller has gone", m.Subject)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Done is closed when the caller of a stream has cancelled, gone silent or run out of time.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,5 +202,88 @@ func TestLease(t *testing.T) {
 	}
 	if err := receive(t, gone); code(err) != bus.Canceled || time.Since(begin) < lease {
 		t.Fatal(err, time.Since(begin))
+	}
+}
+
+// A caller who is slow holds back whoever has many answers for him, and misses none.
+func TestSlowReader(t *testing.T) {
+	c := start(t, nil).Conn()
+	const all, window = 20_000, 256
+	var sent atomic.Int64
+	_, err := c.Subscribe("gw.demo.cmd.>", func(m bus.Msg) {
+		go func() {
+			for i := range int64(all) {
+				if m.Ready(t.Context()) != nil || m.Send(wrapperspb.Int64(i)) != nil {
+					return
+				}
+				sent.Add(1)
+			}
+			_ = m.End(nil)
+		}()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, most := int64(0), int64(0)
+	err = c.Stream(within(t), "gw.demo.cmd.lab.Count", wrapperspb.Int64(0), func(bus.Msg) error {
+		if got++; got == 1 {
+			waitFor(t, "a window full of answers", func() bool { return sent.Load() >= window })
+		}
+		most = max(most, sent.Load()-got)
+		return nil
+	})
+	if err != nil || got != all || most > window {
+		t.Errorf("%d answers of %d, %d of them on their way at once, %v", got, all, most, err)
+	}
+}
+
+// Who says a window gets so many answers, and more when he has acknowledged.
+func TestWindow(t *testing.T) {
+	b := start(t, func(c *bus.Config) { c.Listen = "127.0.0.1:0"; c.Anonymous = bus.Operator })
+	sent, gone := make(chan int, 16), make(chan error, 1)
+	_, err := b.Conn().Subscribe("gw.demo.cmd.>", func(m bus.Msg) {
+		go func() {
+			for i := 1; ; i++ {
+				if err := m.Ready(t.Context()); err != nil {
+					gone <- err
+					return
+				}
+				_ = m.Send(wrapperspb.Int64(int64(i)))
+				sent <- i
+			}
+		}()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	say := func(h nats.Header) {
+		t.Helper()
+		m := &nats.Msg{Subject: "gw.demo.cmd.lab.Count", Reply: nats.NewInbox(), Header: h, Data: []byte("{}")}
+		if err := nc.PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(nats.Header{"Gw-Stream": {"mine"}, "Gw-Window": {"2"}})
+	for i, ack := range []string{"", "1", "3", "99"} { // nobody acknowledges what was not sent
+		if ack != "" {
+			say(nats.Header{"Gw-Ack": {"mine"}, "Gw-Seq": {ack}})
+		}
+		for _, want := range [][]int{{1, 2}, {3}, {4, 5}, {6, 7}}[i] {
+			if got := receive(t, sent); got != want {
+				t.Fatalf("after %q: answer %d, want %d", ack, got, want)
+			}
+		}
+	}
+	if len(sent) > 0 {
+		t.Errorf("%d answers beyond the window", len(sent))
+	}
+	say(nats.Header{"Gw-Cancel": {"mine"}})
+	if err := receive(t, gone); code(err) != bus.Canceled {
+		t.Error(err)
 	}
 }

@@ -3,9 +3,12 @@
 package erratic
 
 import (
+	"context"
 	"errors"
+	"io"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/actors"
@@ -52,7 +55,7 @@ func (e *erratic) Receive(c *actors.Context, msg any) error {
 			return e.misbehave(c)
 		}
 	case *erraticv1.CountRequest:
-		count(c, m.To)
+		c.Stream(&counting{to: m.To})
 	case actors.Stopped:
 		e.stopped()
 	case actors.Failed:
@@ -98,14 +101,17 @@ func (e *erratic) stopped() {
 	}
 }
 
-// count answers with the numbers from 1 to n, and stops when nobody listens.
-func count(c *actors.Context, n uint32) {
-	r := c.Request()
-	for i := range n {
-		if err := r.Send(&erraticv1.CountResponse{Number: i + 1}); err != nil {
-			c.Refuse(err)
-			return
-		}
+// counting is the source of the numbers from 1 to some number.
+type counting struct{ at, to uint32 }
+
+// Next implements actors.Source.
+func (n *counting) Next(context.Context) (proto.Message, error) {
+	if n.at == n.to {
+		return nil, io.EOF
 	}
-	c.Reply(nil)
+	n.at++
+	return &erraticv1.CountResponse{Number: n.at}, nil
 }
+
+// Close implements actors.Source.
+func (n *counting) Close() error { return nil }
