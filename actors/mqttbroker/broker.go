@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ var Kind = actors.Define(actors.Kind{
 	Power:    func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
 	Check: func(config proto.Message) []schemas.Violation {
 		cfg := config.(*mqttv1.Broker)
-		return append(schemas.Wrong("listen", check(cfg)), schemas.Wrong("topics", checkTopics(cfg))...)
+		return slices.Concat(schemas.Wrong("listen", check(cfg)), schemas.Wrong("topics", checkTopics(cfg)), schemas.Wrong("write-buffer", checkBuffer(cfg)))
 	},
 }, func(cfg *mqttv1.Broker) actors.Actor {
 	h := &house{cfg: cfg, gate: newGate(cfg)}
@@ -175,6 +176,13 @@ func check(cfg *mqttv1.Broker) error {
 	}
 	if at, warning := exposed(cfg); warning != "" && !cfg.Insecure {
 		return fmt.Errorf("listen = %q is outside loopback, and %s: set tls and access, listen on 127.0.0.1, or set insecure = true", at, warning)
+	}
+	return nil
+}
+
+func checkBuffer(cfg *mqttv1.Broker) error {
+	if cfg.WriteBuffer < cfg.MaxPacket {
+		return fmt.Errorf("%d bytes hold no packet of %d: raise it, or lower max-packet", cfg.WriteBuffer, cfg.MaxPacket)
 	}
 	return nil
 }
