@@ -94,7 +94,7 @@ func (s *Server) deliver(cl *mochi.Client, r reader, m *message, old bool) {
 	}
 	switch {
 	case qos > 0:
-		s.deliverQueued(cl, c, m, qos, retain, ids)
+		s.deliverQueued(cl, m, qos, retain, ids)
 	case cl.Closed():
 		return
 	default:
@@ -167,42 +167,61 @@ func index(b bool) int {
 }
 
 // deliverQueued sends with QoS 1 or 2, or stores for a client that is away, within the bounds of its session.
-func (s *Server) deliverQueued(cl *mochi.Client, c *conn, m *message, qos byte, retain bool, ids []int) {
+func (s *Server) deliverQueued(cl *mochi.Client, m *message, qos byte, retain bool, ids []int) {
 	if m.borrowed {
 		m.pk.Payload, m.borrowed = bytes.Clone(m.pk.Payload), false
 	}
 	out := *m.pk
 	out.FixedHeader = packets.FixedHeader{Type: packets.Publish, Qos: qos, Retain: retain}
 	out.Properties.SubscriptionIdentifier = ids
-	size := messageSize(&out)
-	if cl.State.Inflight.Len() >= s.mostQueued(cl) || !s.sessions.queue(cl.ID, size, s.queueLimit(cl)) {
+	cl, c, ok := s.enqueue(cl, &out)
+	if !ok {
 		s.lost(c)
 		return
 	}
-	id, err := cl.NextPacketID()
-	if err != nil {
-		s.sessions.settle(cl.ID, size)
-		s.lost(c)
-		return
-	}
-	out.PacketID = uint16(id)
-	cl.State.Inflight.Set(out)
-	s.keepPacket(cl, out.PacketID)
 	if cl.Closed() {
 		return
 	}
-	err = cl.WritePacket(out)
+	err := cl.WritePacket(out)
 	switch {
 	case err == nil:
 		s.sent(c)
 	case errors.Is(err, packets.ErrPacketTooLarge): // for this client it never was (MQTT 5 §3.1.2.11.4)
 		cl.State.Inflight.Delete(out.PacketID)
 		s.keepPacket(cl, out.PacketID)
-		s.sessions.settle(cl.ID, size)
+		s.sessions.settle(cl.ID, messageSize(&out))
 		s.lost(c)
 	default:
 		cl.Stop(err)
 	}
+}
+
+// enqueue puts a message into the session of a client, under a packet id. A newer connection may be taking the session over: then it
+// waits for that one, and goes there; what is put into the older one after that nobody sends.
+func (s *Server) enqueue(cl *mochi.Client, out *packets.Packet) (*mochi.Client, *conn, bool) {
+	place := s.place(cl.ID)
+	place.Lock()
+	defer place.Unlock()
+	c, size := connOf(cl), messageSize(out)
+	now, ok := s.broker.Clients.Get(cl.ID)
+	switch {
+	case !ok, now != cl && c.afresh.Load(): // the session has ended
+		return cl, c, false
+	case now != cl:
+		cl, c = now, connOf(now)
+	}
+	if cl.State.Inflight.Len() >= s.mostQueued(cl) || !s.sessions.queue(cl.ID, size, s.queueLimit(cl)) {
+		return cl, c, false
+	}
+	id, err := cl.NextPacketID()
+	if err != nil {
+		s.sessions.settle(cl.ID, size)
+		return cl, c, false
+	}
+	out.PacketID = uint16(id)
+	cl.State.Inflight.Set(*out)
+	s.keepPacket(cl, out.PacketID)
+	return cl, c, true
 }
 
 // whileThere is how many times MaxQueued a client that is there may owe acknowledgements: what it has acknowledged long since may

@@ -173,6 +173,13 @@ func (f *flow) adopt(old *flow) {
 func (f *flow) open() []byte {
 	f.holding = false
 	sortByID(f.held)
+	f.held = slices.CompactFunc(f.held, func(a, b heldPacket) bool { // what came just now is said again with what the session held
+		same := a.id != 0 && a.id == b.id
+		if same {
+			f.bytes -= len(b.data)
+		}
+		return same
+	})
 	return f.take()
 }
 

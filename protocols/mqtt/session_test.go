@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -300,5 +301,53 @@ func TestAcknowledgementsMayBeLate(t *testing.T) {
 	_ = s.Publish("x", []byte("again"), false, Properties{})
 	if _, payload, _ := p.message(); payload != "again" {
 		t.Errorf("got %q", payload)
+	}
+}
+
+// What comes in the moment in which a client takes its session over is for the new connection, and comes once.
+func TestNothingIsLostWhileASessionIsTakenOver(t *testing.T) {
+	s := start(t, Config{MaxQueued: 10_000, SessionBytes: 4 << 20})
+	h := hello{id: "dev", ver: 4, keep: true}
+	p := join(t, s, h)
+	p.subscribe("x", 1)
+	var said, heard atomic.Int64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if said.Load()-heard.Load() > 500 { // enough is under way
+				runtime.Gosched()
+				continue
+			}
+			_ = s.Publish("x", fmt.Append(nil, said.Add(1)), false, Properties{})
+		}
+	}()
+	all := map[string]bool{}
+	read := func() {
+		t.Helper()
+		_, payload, id := p.message()
+		all[payload] = true
+		heard.Store(int64(len(all)))
+		p.ack(id)
+	}
+	for range 80 {
+		for range 20 {
+			read()
+		}
+		_ = p.Close()
+		p = dial(t, s)
+		if present, _ := p.connect(h); present != 1 {
+			t.Fatal("session is gone")
+		}
+	}
+	close(stop)
+	<-stopped
+	for heard.Load() < said.Load() { // until nothing comes
+		read()
 	}
 }
