@@ -177,7 +177,7 @@ func (l *life) push(ctx context.Context, msg any, r *Request) error {
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return gaveUp(ctx)
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -198,9 +198,9 @@ func (c *Context) Gate() Gate {
 }
 
 // Call sends a command to a topic, cmd/<path>/<Method>, on behalf of w, and hands
-// each answer to each, with stream set if the method may have several. The actor must answer
+// each answer to each, with Stream and More set if the method may have several. The actor must answer
 // service, if that is given. It returns when the last answer has come.
-func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType string, payload []byte, each func(payload []byte, stream bool) error) error {
+func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType string, payload []byte, each func(Called) error) error {
 	s := g.l.cell.sys
 	if err := g.open(); err != nil {
 		return err
@@ -215,7 +215,13 @@ func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType st
 		if err != nil {
 			return bus.Errorf(bus.InvalidArgument, "%s", err)
 		}
-		return b.StreamRaw(bus.WithHeader(ctx, w.Header()), subject, contentType, payload, func(m bus.Msg) error { return each(m.Data, true) })
+		err = b.StreamRaw(bus.WithHeader(ctx, w.Header()), subject, contentType, payload, func(m bus.Msg) error {
+			return each(Called{ContentType: m.ContentType, Payload: m.Data, Stream: true, More: true})
+		})
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // each may have waited as well
+			return gaveUp(ctx)
+		}
+		return bare(err)
 	}
 	call := &local{typ: contentType, payload: payload}
 	call.caller = w
@@ -223,7 +229,7 @@ func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType st
 	if r.err != nil {
 		return r.err
 	}
-	return each(r.payload, false)
+	return each(Called{ContentType: r.typ, Payload: r.payload})
 }
 
 // Begin is Call for a client whose goroutine does not wait, of a method with one answer: told gets the outcome, once, in whatever

@@ -80,7 +80,7 @@ func doored(t *testing.T) (r *actorstest.Rig, s seen, doors map[string]func(ctx 
 			return string(p), err
 		},
 		"a gate": func(ctx context.Context, w actors.Caller, typ, payload string) (answer string, err error) {
-			err = gate.Call(ctx, w, "cmd/"+path+"/Misbehave", "", typ, []byte(payload), func(p []byte, _ bool) error { answer = string(p); return nil })
+			err = gate.Call(ctx, w, "cmd/"+path+"/Misbehave", "", typ, []byte(payload), func(a actors.Called) error { answer = string(a.Payload); return nil })
 			return answer, err
 		},
 		"an actor": func(ctx context.Context, w actors.Caller, typ, payload string) (string, error) {

@@ -34,7 +34,7 @@ func ParseCommand(topic string) (path, method string, err error) {
 	rest, ok := strings.CutPrefix(topic, string(Cmd)+"/")
 	i := strings.LastIndexByte(rest, '/')
 	if !ok || i < 0 {
-		return "", "", fmt.Errorf("topic %q: want %s/<path>/<Method>", topic, Cmd)
+		return "", "", fmt.Errorf("topic %q: want %s/PATH/METHOD", topic, Cmd)
 	}
 	path, method = rest[:i], rest[i+1:]
 	if err := CheckName(path); err != nil {

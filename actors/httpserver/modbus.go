@@ -37,8 +37,8 @@ func tallies(gate actors.Gate, name string) []tallied {
 		}
 		var r modbusv1.CountersResponse
 		one, over := context.WithTimeout(ctx, countTime/10)
-		err := gate.Call(one, actors.Caller{Identity: "actor/" + name}, "cmd/"+o.Path+"/Counters", "", "application/protobuf", nil, func(p []byte, _ bool) error {
-			return proto.Unmarshal(p, &r)
+		err := gate.Call(one, actors.Caller{Identity: "actor/" + name}, "cmd/"+o.Path+"/Counters", "", "application/protobuf", nil, func(a actors.Called) error {
+			return proto.Unmarshal(a.Payload, &r)
 		})
 		over()
 		if err == nil {

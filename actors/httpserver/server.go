@@ -133,8 +133,8 @@ func (s *server) config(c *actors.Context) web.Config {
 				ctx, cancel = context.WithTimeout(ctx, patience)
 				defer cancel()
 			}
-			err := gate.Call(ctx, callerOf(call), call.Topic, call.Service, call.ContentType, call.Payload, func(p []byte, stream bool) error {
-				return each(web.Answer{Payload: p, Stream: stream})
+			err := gate.Call(ctx, callerOf(call), call.Topic, call.Service, call.ContentType, call.Payload, func(a actors.Called) error {
+				return each(web.Answer{Payload: a.Payload, Stream: a.Stream})
 			})
 			return typed(err)
 		},

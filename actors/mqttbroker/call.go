@@ -55,7 +55,7 @@ func parse(client mqtt.ClientInfo, p mqtt.Publish) command {
 // method is cmd/<path>/<Method> without the token that may follow.
 func method(topic string) string {
 	rest, token := cut(topic)
-	if _, name := cut(rest); token != "" && name != "" && name[0] >= 'A' && name[0] <= 'Z' {
+	if path, name := cut(rest); strings.Contains(path, "/") && token != "" && name != "" && name[0] >= 'A' && name[0] <= 'Z' {
 		topic = rest
 	}
 	topic, _ = typed(topic)
@@ -168,17 +168,34 @@ func (h *house) end(calls *mqtt.Calls, u *mqtt.Call) bool {
 	return true
 }
 
-// stream makes a call with several answers.
+// stream makes a call with several answers. Each waits until the client has room for it.
 func (s *session) stream(c *actors.Context, m *stream) {
-	stop := c.As(m.caller()).Call(m.topic, m.reply.ContentType, m.reply.Payload, m.timeout(s.cfg.CallTimeout.AsDuration()), m)
-	context.AfterFunc(m.over, stop)
+	gate, long := c.Gate(), m.timeout(s.cfg.CallTimeout.AsDuration())
+	c.Do(long+time.Second, func(ctx context.Context) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, long)
+		defer cancel()
+		defer context.AfterFunc(m.over, cancel)()
+		err := gate.Call(ctx, m.caller(), m.topic, "", m.reply.ContentType, m.reply.Payload, func(r actors.Called) error {
+			if err := s.server.AwaitRoom(ctx, m.client, len(r.Payload)); err != nil {
+				return err
+			}
+			s.answer(m.command, r)
+			return nil
+		})
+		return &streamed{m, err}, nil
+	})
 }
 
-// called passes on what has come of it.
-func (s *session) called(r actors.Called) {
-	m := r.Tag.(*stream)
-	if r.More || s.end(s.calls, m.call) {
-		s.answer(m.command, r)
+// streamed is the end of a stream.
+type streamed struct {
+	of  *stream
+	err error
+}
+
+// over passes on what has come of a stream.
+func (s *session) over(m *streamed) {
+	if s.end(s.calls, m.of.call) {
+		s.answer(m.of.command, actors.Called{Err: m.err, Stream: true})
 	}
 }
 
@@ -187,12 +204,12 @@ func (h *house) answer(m command, r actors.Called) {
 	switch {
 	case r.Err != nil:
 		code, text := actors.Explain(r.Err)
-		h.fail(m, code, m.topic+": "+text)
+		h.fail(m, code, text)
 	case r.Stream && !r.More:
 		_ = h.respond(m, nil, mqtt.Properties{User: []mqtt.UserProperty{{Key: "end", Value: "true"}}})
 	default:
 		if err := h.respond(m, r.Payload, mqtt.Properties{ContentType: r.ContentType}); err != nil {
-			h.fail(m, "resource_exhausted", m.topic+": the answer cannot be sent: "+err.Error())
+			h.fail(m, "resource_exhausted", "the answer cannot be sent: "+err.Error())
 		}
 	}
 }

@@ -1,11 +1,14 @@
 package mqttbroker_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -28,6 +31,10 @@ func (f counter) Receive(c *actors.Context, msg any) error {
 	case *erraticv1.MisbehaveRequest:
 		f(c, m.How)
 	case *erraticv1.CountRequest:
+		if m.To > 10 {
+			c.Stream(&numbers{to: m.To})
+			return nil
+		}
 		for i := range m.To {
 			if err := c.Request().Send(&erraticv1.CountResponse{Number: i + 1}); err != nil {
 				return err
@@ -41,6 +48,19 @@ func (f counter) Receive(c *actors.Context, msg any) error {
 	}
 	return nil
 }
+
+// numbers are a stream that is longer than all that holds it on its way.
+type numbers struct{ at, to uint32 }
+
+func (n *numbers) Next(context.Context) (proto.Message, error) {
+	if n.at == n.to {
+		return nil, io.EOF
+	}
+	n.at++
+	return &erraticv1.CountResponse{Number: n.at}, nil
+}
+
+func (n *numbers) Close() error { return nil }
 
 func startCounter(r *actorstest.Rig, f counter) {
 	k := actors.Define(actors.Kind{Name: "counter", Doc: "counts",
@@ -126,19 +146,20 @@ func TestCallsFromMosquitto(t *testing.T) {
 	for _, tt := range []struct{ version, topic, answer, payload, want string }{
 		{"311", "cmd/field/plc/Misbehave/42", "reply/me/42", `{"how":"panic"}`, `{}`},
 		{"311", "cmd/field/plc/Misbehave", "reply/me/field/plc/Misbehave", `{"how":"panic"}`, `{}`},
-		{"311", "cmd/field/plc/Misbehave/43", "reply/me/43", `{"how":"error"}`, `{"code":"failed_precondition","message":"cmd/field/plc/Misbehave: `},
-		{"311", "cmd/field/plc/Misbehave/44", "reply/me/44", `{"hou":"error"}`, `{"code":"invalid_argument","message":"cmd/field/plc/Misbehave: `},
-		{"311", "cmd/field/plc/Misbehave/45", "reply/me/45", `{"how":"hang"}`, `{"code":"deadline_exceeded","message":"cmd/field/plc/Misbehave: `},
-		{"311", "cmd/field/plk/Misbehave/46", "reply/me/46", `{}`, `{"code":"not_found","message":"cmd/field/plk/Misbehave: `},
-		{"311", "cmd/field/plc/Misspell/47", "reply/me/47", `{}`, `{"code":"not_found","message":"cmd/field/plc/Misspell: `},
-		{"311", "cmd/Misbehave/48", "reply/me/48", `{}`, `{"code":"`},
+		{"311", "cmd/field/plc/Misbehave/43", "reply/me/43", `{"how":"error"}`, `{"code":"failed_precondition","message":"not today"}`},
+		{"311", "cmd/field/plc/Misbehave/44", "reply/me/44", `{"hou":"error"}`, `{"code":"invalid_argument","message":"MisbehaveRequest: unknown field \"hou\"`},
+		{"311", "cmd/field/plc/Misbehave/45", "reply/me/45", `{"how":"hang"}`, `{"code":"deadline_exceeded","message":"no answer in time"}`},
+		{"311", "cmd/field/plk/Misbehave/46", "reply/me/46", `{}`, `{"code":"not_found","message":"no actor is called \"field/plk\"`},
+		{"311", "cmd/field/plc/Misspell/47", "reply/me/47", `{}`, `{"code":"not_found","message":"field/plc has no method \"Misspell\"`},
+		{"311", "cmd/Misbehave/48", "reply/me/Misbehave/48", `{}`, `{"code":"invalid_argument","message":"topic \"cmd/Misbehave/48\": actor name \"Misbehave\"`},
+		{"311", "cmd/Misbehave", "reply/me/Misbehave", `{}`, `{"code":"invalid_argument","message":"topic \"cmd/Misbehave\": want cmd/PATH/METHOD"}`},
 		{"311", "cmd/field/plc/Describe/A1", "reply/me/A1", `{}`, `{"entry":`},
 		{"311", "cmd/field/plc/Misbehave.json/49", "reply/me/49", `{"how":"panic"}`, `{}`},
-		{"311", "cmd/field/plc/Misbehave.pb/50", "reply/me/50", "\x0a\x05error", `{"code":"failed_precondition","message":"cmd/field/plc/Misbehave: `},
-		{"311", "cmd/field/plc/Misbehave.pb", "reply/me/field/plc/Misbehave.pb", "\x0a\x05error", `{"code":"failed_precondition","message":"cmd/field/plc/Misbehave: `},
+		{"311", "cmd/field/plc/Misbehave.pb/50", "reply/me/50", "\x0a\x05error", `{"code":"failed_precondition","message":"not today"}`},
+		{"311", "cmd/field/plc/Misbehave.pb", "reply/me/field/plc/Misbehave.pb", "\x0a\x05error", `{"code":"failed_precondition","message":"not today"}`},
 		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"panic"}`, `{}`},
-		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"error"}`, `{"code":"failed_precondition","message":"cmd/field/plc/Misbehave: `},
-		{"5", "cmd/field/plk/Misbehave", "reply/me/any", `{}`, `{"code":"not_found","message":"cmd/field/plk/Misbehave: `},
+		{"5", "cmd/field/plc/Misbehave", "reply/me/any", `{"how":"error"}`, `{"code":"failed_precondition","message":"not today"}`},
+		{"5", "cmd/field/plk/Misbehave", "reply/me/any", `{}`, `{"code":"not_found","message":"no actor is called \"field/plk\"`},
 	} {
 		got := mosquitto(t, "rr", addr, "-V", tt.version, "-i", "me", "-t", tt.topic, "-e", tt.answer, "-m", tt.payload, "-W", "20").next()
 		if !strings.HasPrefix(got, tt.want) {
@@ -379,5 +400,45 @@ func TestAnswersCarryTheTrace(t *testing.T) {
 	}
 	if got := ask("-D", "PUBLISH", "user-property", "traceparent", "00-"+trace+"-00f067aa0ba902b7-01"); !strings.Contains(got, "traceparent:00-"+trace) {
 		t.Errorf("answered with %q", got)
+	}
+}
+
+const pahoStreams = `
+import json, sys, time, paho.mqtt.client as mqtt
+qos, to, most = int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+c = mqtt.Client(client_id="me")
+n = 0
+def on_message(c, u, m):
+    global n
+    said = json.loads(m.payload or b"{}")
+    if said.get("number") == n + 1:
+        n += 1
+        if n == 1:
+            time.sleep(1) # what comes meanwhile is more than anything holds
+        if n == most:
+            c.publish("cancel/me/1", b"", qos=1)
+        return
+    print("all" if n == to else "less", m.payload.decode(), flush=True)
+    c.disconnect()
+c.on_connect = lambda c, *a: c.subscribe("reply/me/#", qos)
+c.on_subscribe = lambda c, *a: c.publish("cmd/field/plc/Count/1", '{"to":%d}' % to, qos=1)
+c.on_message = on_message
+c.connect(sys.argv[1], int(sys.argv[2]))
+c.loop_forever()
+`
+
+// A client hears all of a stream however fast it comes, or until it has heard enough.
+func TestStreamsWaitForTheirClient(t *testing.T) {
+	r := actorstest.New(t)
+	_, addr := start(t, r, &mqttv1.Broker{WriteBuffer: 64 << 10, MaxPacket: 32 << 10, CallTimeout: durationpb.New(4 * time.Minute)})
+	startCounter(r, reply)
+	for _, tt := range []struct{ qos, to, most, want string }{
+		{"0", "20000", "0", "all "},
+		{"1", "20000", "0", "all "},
+		{"0", "100000", "100", `less {"code":"canceled","message":"the caller gave up"}`},
+	} {
+		if got := python(t, addr, pahoStreams, tt.qos, tt.to, tt.most).next(); got != tt.want {
+			t.Errorf("QoS %s, %s numbers: %q, want %q", tt.qos, tt.to, got, tt.want)
+		}
 	}
 }

@@ -75,7 +75,7 @@ func mosquitto(t *testing.T, which, addr string, args ...string) *program {
 }
 
 // python runs a script with paho; addr comes as its two arguments.
-func python(t *testing.T, addr, script string) *program {
+func python(t *testing.T, addr, script string, args ...string) *program {
 	t.Helper()
 	const debian = "/usr/bin/python3" // the one that has Debian's modules
 	if err := exec.Command(debian, "-c", "import paho.mqtt.client").Run(); err != nil {
@@ -85,7 +85,7 @@ func python(t *testing.T, addr, script string) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return run(t, debian, "-u", "-c", script, host, port)
+	return run(t, debian, append([]string{"-u", "-c", script, host, port}, args...)...)
 }
 
 // last is its last line.

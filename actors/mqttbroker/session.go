@@ -65,8 +65,8 @@ func (s *session) Receive(c *actors.Context, msg any) error {
 		s.stream(c, m)
 	case *mqtt.Incoming:
 		s.pass(c, m)
-	case actors.Called:
-		s.called(m)
+	case *streamed:
+		s.over(m)
 	case *mqttv1.StatusRequest:
 		c.Reply(&mqttv1.StatusResponse{Status: s.status(c.Name(), s.of, *s.ci, s.calls)})
 	case *mqttv1.DisconnectRequest:

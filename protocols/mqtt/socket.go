@@ -113,11 +113,13 @@ func (s *socket) push(b []byte) error {
 	return err
 }
 
-// room reports whether n more bytes fit into a quarter of the buffer, so that bulk leaves space for what is live.
+// room reports whether n more bytes fit into a quarter of the buffer, so that bulk leaves space for what is live; whatever is
+// larger has room when nothing else waits.
 func (s *socket) room(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed || s.out+len(s.pending)+n <= s.guard.cfg.WriteBuffer/4
+	waiting := s.out + len(s.pending)
+	return s.closed || waiting == 0 || waiting+n <= s.guard.cfg.WriteBuffer/4
 }
 
 func (s *socket) isClosed() bool {
