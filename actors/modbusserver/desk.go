@@ -35,8 +35,9 @@ func newDesk(c *actors.Context, cfg *modbusv1.Server, m *image.Image) *desk {
 // Handle implements server.Handler.
 func (d *desk) Handle(dst []byte, q *server.Query) []byte {
 	if q.Broadcast {
-		return d.write(dst, q)
+		return d.write(dst, q, q.Request)
 	}
+	request := q.Request
 	if !d.image.Has(q.Unit) {
 		switch {
 		case q.Line():
@@ -44,7 +45,7 @@ func (d *desk) Handle(dst []byte, q *server.Query) []byte {
 		case q.Unit != 0 && q.Unit != 255:
 			return modbus.AppendException(dst, q.PDU[0], modbus.GatewayTarget)
 		}
-		q.Unit = d.own
+		request.Unit = d.own // the answer is of the unit that was asked
 	}
 	if answer, mine := d.identity.Answer(dst, q.PDU); mine {
 		return answer
@@ -54,10 +55,10 @@ func (d *desk) Handle(dst []byte, q *server.Query) []byte {
 	}
 	switch q.Function {
 	case modbus.ReadCoils, modbus.ReadDiscreteInputs, modbus.ReadHoldingRegisters, modbus.ReadInputRegisters:
-		return d.read(dst, q.Request)
+		return d.read(dst, request)
 	case modbus.WriteSingleCoil, modbus.WriteSingleRegister, modbus.WriteMultipleCoils, modbus.WriteMultipleRegisters,
 		modbus.MaskWriteRegister, modbus.ReadWriteMultipleRegisters:
-		return d.write(dst, q)
+		return d.write(dst, q, request)
 	}
 	return modbus.AppendException(dst, q.PDU[0], modbus.IllegalFunction)
 }
@@ -71,11 +72,11 @@ func (d *desk) read(dst []byte, r modbus.Request) []byte {
 	return answer
 }
 
-func (d *desk) write(dst []byte, q *server.Query) []byte {
+func (d *desk) write(dst []byte, q *server.Query, request modbus.Request) []byte {
 	if q.Refused != nil || !q.Write() {
 		return dst // of a broadcast
 	}
-	j := &job{desk: d, master: q.Master(), later: q.Later(), request: q.Request, broadcast: q.Broadcast}
+	j := &job{desk: d, master: q.Master(), later: q.Later(), request: request, broadcast: q.Broadcast}
 	if d.post(j) != nil {
 		j.later.Refuse(modbus.DeviceBusy)
 	}

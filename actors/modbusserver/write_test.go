@@ -155,6 +155,41 @@ func TestOutcomesOfWrites(t *testing.T) {
 }
 
 // Integers of 64 bits reach their owner to the last digit.
+// Over TCP units 0 and 255 are the server itself; it answers as the unit that was asked, for masters drop what another one says.
+func TestUnitsThatAreTheServerItself(t *testing.T) {
+	r := actorstest.New(t)
+	owner(r, "plc", func(c *actors.Context, m *modbusv1.WritePointRequest) {
+		if m.GetInteger() == 2 {
+			c.Refuse(actors.Errorf(actors.Unavailable, "line unplugged"))
+			return
+		}
+		c.Reply(&modbusv1.WritePointResponse{})
+	})
+	port := freeport.Port(t)
+	begin(t, r, &modbusv1.Server{Unit: 9, Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, Points: []*modbusv1.ServedPoint{
+		{From: "plc", Point: "limit", Address: 4, Writable: true},
+	}})
+	l := client(t, port)
+	for _, unit := range []uint8{9, 0, 255} {
+		for _, c := range []struct {
+			request modbus.Request
+			want    uint8
+		}{
+			{write(4, 0, 1), 0},
+			{write(4, 0, 2), modbus.GatewayPath},
+			{write(5, 0, 1), modbus.IllegalAddress},
+			{holding(4, 1), modbus.DeviceFailure}, // nothing has been heard of it
+			{modbus.Request{Function: modbus.MaskWriteRegister, Address: 4, Quantity: 1, Data: []byte{0, 0, 0, 1}}, 0},
+			{modbus.Request{Function: modbus.ReportServerID}, 0},
+		} {
+			c.request.Unit = unit
+			if got := exception(t, l, c.request); got != c.want {
+				t.Errorf("unit %d, %v: exception %d, want %d", unit, c.request, got, c.want)
+			}
+		}
+	}
+}
+
 func TestNoDigitIsLost(t *testing.T) {
 	r := actorstest.New(t)
 	var got *modbusv1.WritePointRequest
