@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,19 +55,12 @@ func (f Form) items(r record.Record, index int) []item {
 		if x.Quality != "" || place != nil && f.Place.has(x.Name) {
 			continue
 		}
-		kind, value := "", any(nil)
-		switch {
-		case oneOf(f.Logs, x.Name):
-			if value = text(x.Value); value != nil {
-				all = append(all, item{"log", map[string]any{"msg": value, "ts": ts}, index})
-			}
-			continue
-		case oneOf(f.Alarms, x.Name):
-			kind, value = "alarm", state(x.Value)
-		default:
-			kind, value = plain(x.Value)
-		}
+		kind, value := f.sort(x)
 		if value == nil {
+			continue
+		}
+		if kind == "log" {
+			all = append(all, item{kind, map[string]any{"msg": value, "ts": ts}, index})
 			continue
 		}
 		params := map[string]any{"key": f.key(r.Track, x.Name), "value": value, "ts": ts}
@@ -81,8 +75,27 @@ func (f Form) items(r record.Record, index int) []item {
 	return all
 }
 
-// Carries says whether a record publishes anything.
-func (f Form) Carries(r record.Record) bool { return len(f.items(r, 0)) > 0 }
+// sort says what a field that makes no location is published as; nil if it cannot be.
+func (f Form) sort(x record.Field) (kind string, value any) {
+	switch {
+	case oneOf(f.Logs, x.Name):
+		return "log", text(x.Value)
+	case oneOf(f.Alarms, x.Name):
+		return "alarm", state(x.Value)
+	}
+	return plain(x.Value)
+}
+
+// Carries says whether a record publishes anything. What makes a location would be published otherwise if it made none.
+func (f Form) Carries(r record.Record) bool {
+	return r.Absent || slices.ContainsFunc(r.Fields, func(x record.Field) bool {
+		if x.Quality != "" {
+			return false
+		}
+		_, value := f.sort(x)
+		return value != nil
+	})
+}
 
 // key names a field at the far end.
 func (f Form) key(track, field string) string {
