@@ -2,6 +2,7 @@ package track
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 func check(config proto.Message) (found []schemas.Violation) {
 	cfg := config.(*trackv1.Track)
 	names, ids := map[string]int{}, map[uint32]int{}
+	many := false // it shows later what all of them are called
 	for i, f := range cfg.Fields {
 		key := func(name string) string { return fmt.Sprintf("fields[%d].%s", i, name) }
 		s, err := sourceOf(i, f)
@@ -26,6 +28,7 @@ func check(config proto.Message) (found []schemas.Violation) {
 			found = append(found, schemas.Wrong(key("id"), fmt.Errorf("%q may be many fields, which cannot have one number", f.From))...)
 			continue
 		case !s.single():
+			many = true
 			continue
 		}
 		if other, taken := names[s.field.Name]; taken {
@@ -45,6 +48,9 @@ func check(config proto.Message) (found []schemas.Violation) {
 	}
 	if _, err := triggerOf(cfg.Trigger); err != nil {
 		found = append(found, schemas.Wrong("trigger", err)...)
+	}
+	if !many && len(found) == 0 {
+		found = append(found, strangers(cfg.Trigger, slices.Collect(maps.Keys(names)))...)
 	}
 	return found
 }

@@ -345,7 +345,16 @@ func TestCheck(t *testing.T) {
 		"event":              {func(cfg *trackv1.Track) { cfg.RecordOn = []string{"field//x"} }, "is no topic"},
 		"trigger":            {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "power >"} }, "is no expression"},
 		"trigger of numbers": {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "power + 1"} }, "neither true nor false"},
-		"trigger of flags":   {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "running && power > 1 || !open"} }, ""},
+		"trigger of flags": {func(cfg *trackv1.Track) {
+			cfg.Fields = append(cfg.Fields, &trackv1.Field{From: "field/meter/running"}, &trackv1.Field{From: "field/meter/open"})
+			cfg.Trigger = &trackv1.Trigger{Start: "running && power > 1 || !open"}
+		}, ""},
+		"trigger of nothing": {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "pwer > 1"} }, `no field is called "pwer", did you mean "power"?`},
+		"end of nothing":     {func(cfg *trackv1.Track) { cfg.Trigger = &trackv1.Trigger{Start: "power > 1", Stop: "powr < 1"} }, `no field is called "powr"`},
+		"trigger of who knows": {func(cfg *trackv1.Track) {
+			cfg.Fields[0].From = "field/+/power"
+			cfg.Trigger = &trackv1.Trigger{Start: "`power.meter` > 1"}
+		}, ""},
 	} {
 		cfg := power()
 		c.spoil(cfg)

@@ -7,6 +7,7 @@ import (
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/recorder"
+	"gatewayd/schemas"
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
@@ -19,10 +20,28 @@ func triggerOf(cfg *trackv1.Trigger) (*recorder.Trigger, error) {
 		Cause: cfg.Start, Before: cfg.Before.AsDuration(), After: cfg.After.AsDuration(), Burst: cfg.Burst.AsDuration(),
 	}
 	var err error
-	if t.Start, err = condition(cfg.Start); err == nil && cfg.Stop != "" {
-		t.Stop, err = condition(cfg.Stop)
+	if t.Start, _, err = condition(cfg.Start); err == nil && cfg.Stop != "" {
+		t.Stop, _, err = condition(cfg.Stop)
 	}
 	return t, err
+}
+
+// strangers finds names in the trigger that no field can have.
+func strangers(cfg *trackv1.Trigger, fields []string) (found []schemas.Violation) {
+	for key, text := range map[string]string{"start": cfg.GetStart(), "stop": cfg.GetStop()} {
+		if text == "" {
+			continue
+		}
+		_, names, err := condition(text)
+		for _, name := range names {
+			if err == nil && !slices.Contains(fields, name) {
+				found = append(found, schemas.Violation{
+					Field: "trigger." + key, Message: fmt.Sprintf("no field is called %q%s", name, schemas.DidYouMean(name, fields)),
+				})
+			}
+		}
+	}
+	return found
 }
 
 // judgement tells whether a condition holds; known is false while that cannot be told.
@@ -31,10 +50,9 @@ type judgement func(value func(name string) (record.Value, bool)) (yes, known bo
 // guessed is how many fields of a condition may be flags at most; that is found out by trying.
 const guessed = 8
 
-// condition reads an expression that is true or false. Which of its fields are flags only their values will tell: the first reading that makes
+// condition reads an expression that is true or false, and what fields it is about. Which of its fields are flags only their values will tell: the first reading that makes
 // sense is taken.
-func condition(text string) (judgement, error) {
-	var names []string
+func condition(text string) (_ judgement, names []string, _ error) {
 	var first error
 	for flags := 0; flags < 1<<min(len(names), guessed); flags++ {
 		e, err := points.ParseExpression(text, func(name string) (flag, ok bool) {
@@ -46,7 +64,7 @@ func condition(text string) (judgement, error) {
 			return flags&(1<<min(i, guessed)) != 0, true
 		})
 		if err == nil && e.Flag() {
-			return judge(e), nil
+			return judge(e), names, nil
 		}
 		if err == nil {
 			err = fmt.Errorf("%q is neither true nor false", text)
@@ -55,7 +73,7 @@ func condition(text string) (judgement, error) {
 			first = err
 		}
 	}
-	return nil, first
+	return nil, nil, first
 }
 
 func judge(e *points.Expression) judgement {
