@@ -28,7 +28,11 @@ func triggerOf(cfg *trackv1.Trigger) (*recorder.Trigger, error) {
 
 // strangers finds names in the trigger that no field can have.
 func strangers(cfg *trackv1.Trigger, fields []string) (found []schemas.Violation) {
-	for key, text := range map[string]string{"start": cfg.GetStart(), "stop": cfg.GetStop()} {
+	for _, key := range []string{"start", "stop"} {
+		text := cfg.GetStart()
+		if key == "stop" {
+			text = cfg.GetStop()
+		}
 		if text == "" {
 			continue
 		}
@@ -50,8 +54,8 @@ type judgement func(value func(name string) (record.Value, bool)) (yes, known bo
 // guessed is how many fields of a condition may be flags at most; that is found out by trying.
 const guessed = 8
 
-// condition reads an expression that is true or false, and what fields it is about. Which of its fields are flags only their values will tell: the first reading that makes
-// sense is taken.
+// condition reads an expression that is true or false, and says what fields it is about. Which of them are flags only their values will tell: the first
+// reading that makes sense is taken.
 func condition(text string) (_ judgement, names []string, _ error) {
 	var first error
 	for flags := 0; flags < 1<<min(len(names), guessed); flags++ {

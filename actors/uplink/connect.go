@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"gatewayd/actors"
@@ -17,6 +18,7 @@ type line struct {
 	up       time.Time  // when it was made
 	number   int        // of the connection, or of the attempt to make it
 	dialling bool
+	dialled  time.Time // when that began
 	stale    bool      // another one is wanted
 	failures int       // in a row: of attempts to connect, and of batches
 	tryAt    time.Time // not before then
@@ -52,7 +54,7 @@ func (e *engine) connect(c *actors.Context) {
 	if e.resting != "" || e.sender != nil || e.dialling || e.sending || !e.known || !e.looked || e.tryAt.After(now) {
 		return
 	}
-	e.stale, e.dialling = false, true
+	e.stale, e.dialling, e.dialled = false, true, time.Now()
 	e.number++
 	number, post, dial := e.number, c.Post(), e.far.Dial
 	hear := far.Hear{
@@ -133,6 +135,9 @@ func (e *engine) fail(c *actors.Context, err error) {
 		d = max(d, time.Duration(later.RetryAfter())*time.Second)
 	}
 	e.wrong(err)
+	if later != nil && d >= time.Minute {
+		e.error += "; it wants to be left alone until " + time.Now().Add(d).Format("2006-01-02 15:04")
+	}
 	e.tryAt = time.Now().Add(d)
 	c.Unreachable(e.error)
 	c.After(d, again{})
@@ -144,10 +149,10 @@ func (e *engine) wrong(err error) {
 	if hint := advice(err); hint != "" {
 		e.error += "; " + hint
 	}
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	switch { // unless it has words of its own
+	case strings.HasSuffix(e.error, context.DeadlineExceeded.Error()):
 		e.error = fmt.Sprintf("%s does not answer in time", e.far.Where)
-	case errors.Is(err, io.EOF):
+	case strings.HasSuffix(e.error, io.EOF.Error()):
 		e.error = fmt.Sprintf("%s has closed the connection", e.far.Where)
 	}
 }

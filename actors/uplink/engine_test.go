@@ -323,6 +323,49 @@ func TestAFarEndThatNeverAnswers(t *testing.T) {
 	}
 }
 
+// later is a far end that wants to be left alone.
+type later struct{ error }
+
+func (later) RetryAfter() int { return 3600 }
+
+// What a way to the far end has words for is told in these, and when it will be tried again if that is not soon.
+func TestWhatKeepsItIsToldInWords(t *testing.T) {
+	r := actorstest.New(t)
+	w := uplinktest.NewRecorder(t, r)
+	w.Write("tracks/a", 1)
+	f := &cloud{dial: func(n int) error {
+		switch n {
+		case 1:
+			return &far.Late{What: "nobody opens"}
+		case 2:
+			return later{errors.New("too many requests")}
+		}
+		return nil
+	}}
+	r.Start(path, f.kind(), config())
+	r.Until("it says who does not answer", func() bool { return f.told(t, r, "nobody opens") })
+	r.Until("it says until when it waits", func() bool {
+		return f.told(t, r, "too many requests; it wants to be left alone until "+time.Now().Add(time.Hour).Format("2006-01-02 15"))
+	})
+}
+
+// told says whether the uplink is now told to have gone wrong like this, and not to be connecting any more.
+func (f *cloud) told(t *testing.T, r *actorstest.Rig, want string) bool {
+	return strings.HasPrefix(uplinktest.Status(t, r, path).Why, want)
+}
+
+// A far end that takes its time is not waited for without a word.
+func TestConnectingForLong(t *testing.T) {
+	t.Parallel()
+	r := actorstest.New(t)
+	released := make(chan struct{})
+	f := &cloud{dial: func(int) error { <-released; return nil }}
+	r.Start(path, f.kind(), config())
+	r.Until("it says that there is no answer", func() bool { return uplinktest.Status(t, r, path).Why == "no answer yet" })
+	close(released)
+	r.Until("it says nothing any more", func() bool { return uplinktest.Status(t, r, path).Why == "" })
+}
+
 func TestANewTableLosesNothing(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)

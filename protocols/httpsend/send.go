@@ -197,6 +197,9 @@ func (s *sender) refusal(a *http.Response, body []byte) error {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		return &uplink.Rejected{Why: why}
 	}
+	if to := a.Header.Get("Location"); a.StatusCode/100 == 3 && to != "" {
+		why += fmt.Sprintf(": it sends to %q, which is not followed; if that is right, it is the url", to)
+	}
 	err := fmt.Errorf("%s: %s", s.place(), why)
 	if d := retryAfter(a.Header.Get("Retry-After"), time.Now()); d > 0 {
 		return &later{err, d}

@@ -43,7 +43,7 @@ func (s *Session) Dial(ctx context.Context, t Target, hear uplink.Hear) (uplink.
 	}
 	m := &Meter{Conn: conn}
 	if t.TLS == nil {
-		return s.Open(ctx, m, hear)
+		return s.open(ctx, t, m, hear)
 	}
 	cfg := t.TLS.Clone()
 	if cfg.ServerName == "" {
@@ -54,7 +54,15 @@ func (s *Session) Dial(ctx context.Context, t Target, hear uplink.Hear) (uplink.
 		_ = conn.Close()
 		return nil, fmt.Errorf("TLS with %s: %w", host, err)
 	}
-	return s.Open(ctx, &metered{secured, m}, hear)
+	return s.open(ctx, t, &metered{secured, m}, hear)
+}
+
+func (s *Session) open(ctx context.Context, t Target, conn net.Conn, hear uplink.Hear) (uplink.Sender, error) {
+	x, err := s.Open(ctx, conn, hear)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t, err)
+	}
+	return x, nil
 }
 
 func (t Target) connect(ctx context.Context) (net.Conn, string, error) {

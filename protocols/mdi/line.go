@@ -7,8 +7,12 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
+
+	"gatewayd/protocols/stranger"
 )
 
 // line carries messages over a connection for one of the machines: what is to be sent waits in memory, so that the machine never
@@ -21,6 +25,9 @@ type line struct {
 	out  []byte
 	last bool // nothing comes after out
 	err  error
+
+	said  []byte // what came first
+	heard bool   // a message has come
 
 	wake chan struct{} // has room for one
 	done chan struct{} // closed when it is over
@@ -89,6 +96,27 @@ func (l *line) why() error {
 	return l.err
 }
 
+// unopened is why it is over before anything was agreed.
+func (l *line) unopened() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	who := stranger.Who(l.said)
+	switch {
+	case l.heard:
+	case who != "":
+		return fmt.Errorf("there %s, no receiver of MDI", who)
+	case l.err == nil || errors.Is(l.err, errOver) || errors.Is(l.err, syscall.ECONNRESET) || errors.Is(l.err, syscall.EPIPE):
+		return errors.New("the other side closes the connection instead of opening the session")
+	}
+	if l.err == nil {
+		return errOver
+	}
+	return l.err
+}
+
+// errOver ends a line from the other side.
+var errOver = errors.New("the other side has closed the connection")
+
 // guard ends a line whose goroutine panics.
 func (l *line) guard() {
 	if p := recover(); p != nil {
@@ -140,9 +168,19 @@ func (l *line) hangUp() {
 // read tells all messages until it is over. Those of later versions are passed over.
 func (l *line) read(take func(Message)) {
 	defer l.guard()
-	for in := bufio.NewReaderSize(l.conn, 4096); ; {
+	in := bufio.NewReaderSize(l.conn, 4096)
+	if _, err := in.Peek(1); err == nil {
+		said, _ := in.Peek(min(in.Buffered(), 64))
+		l.mu.Lock()
+		l.said = slices.Clone(said)
+		l.mu.Unlock()
+	}
+	for {
 		b, err := unframe(in)
 		if err == nil {
+			l.mu.Lock()
+			l.heard = true
+			l.mu.Unlock()
 			var m Message
 			if m, err = Decode(b); err == nil {
 				take(m)
@@ -153,7 +191,7 @@ func (l *line) read(take func(Message)) {
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			l.end(errors.New("the other side has closed the connection"))
+			l.end(errOver)
 			return
 		case err != nil:
 			l.end(err)

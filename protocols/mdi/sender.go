@@ -60,10 +60,13 @@ func (s *Session) Open(ctx context.Context, conn net.Conn, hear uplink.Hear) (up
 	case <-x.ready:
 		return x, nil
 	case <-x.line.done:
-		return nil, x.lost()
+		return nil, x.line.unopened()
 	case <-ctx.Done():
 		x.hush()
 		x.line.end(ctx.Err())
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, &uplink.Late{What: "it takes the connection and does not open the session: is that a receiver of MDI?"}
+		}
 		return nil, fmt.Errorf("no answer to opening the session: %w", ctx.Err())
 	}
 }

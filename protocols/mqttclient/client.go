@@ -68,6 +68,14 @@ type Unreached struct{ Err error }
 func (u *Unreached) Error() string { return u.Err.Error() }
 func (u *Unreached) Unwrap() error { return u.Err }
 
+// Mute is somebody who takes the connection and does not answer CONNECT in time: context.DeadlineExceeded.
+type Mute struct{}
+
+func (*Mute) Error() string {
+	return "it takes the connection and does not answer CONNECT: is that an MQTT broker?"
+}
+func (*Mute) Unwrap() error { return context.DeadlineExceeded }
+
 func (r *Refused) Error() string { return "the broker refuses it: " + r.Reason }
 
 // Dial connects and subscribes, or says why it cannot, until ctx ends.
@@ -75,9 +83,12 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	k, err := dial(ctx, cfg)
 	if err != nil {
 		var u *Unreached
-		if ctx.Err() != nil && errors.As(err, &u) {
+		var m *Mute
+		switch {
+		case ctx.Err() == nil || errors.As(err, &m):
+		case errors.As(err, &u):
 			err = &Unreached{ctx.Err()}
-		} else if ctx.Err() != nil {
+		default:
 			err = ctx.Err()
 		}
 		return nil, fmt.Errorf("broker %s: %w", cfg.URL, err)
@@ -105,6 +116,9 @@ func dial(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	if err != nil {
 		_ = conn.Close()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = &Mute{}
+		}
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Time{})

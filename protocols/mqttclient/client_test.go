@@ -16,6 +16,7 @@ import (
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/srv/srvtest"
+	"gatewayd/protocols/stranger/strangertest"
 )
 
 func dial(t *testing.T, cfg mqttclient.Config) *mqttclient.Client {
@@ -263,6 +264,50 @@ func TestABrokerThatSaysNothing(t *testing.T) {
 	if err := k.Post(mqttclient.Message{Topic: "a", QoS: 1}, nil); err == nil { // the window is full for good
 		t.Error("taken")
 	}
+}
+
+// Who is no broker is told apart from one that is slow, and as far as possible by what he is.
+func TestWhoAnswersInstead(t *testing.T) {
+	for says, want := range map[string]string{
+		"HTTP/1.1 400 Bad Request\r\n\r\n": "there answers a web server (HTTP), no MQTT broker",
+		"INFO {\"server_id\":\"N\"} \r\n":  "there answers a NATS server, no MQTT broker",
+		"SSH-2.0-OpenSSH_9.2p1\r\n":        "there answers an SSH server, no MQTT broker",
+		"\x15\x03\x01\x00\x02\x02\x46":     "there answers somebody who wants TLS, no MQTT broker",
+		"220 mail.example ESMTP ready\r\n": `there answers somebody who says "220 mail.example ESMTP ready", no MQTT broker`,
+		"\x00\x00\x00\x00":                 "no answer to CONNECT: ",
+		"":                                 "it takes the connection and does not answer CONNECT: is that an MQTT broker?",
+	} {
+		ctx, cancel := patient(t), context.CancelFunc(func() {})
+		if says == "" {
+			ctx, cancel = context.WithTimeout(context.Background(), 50*time.Millisecond)
+		}
+		if _, err := mqttclient.Dial(ctx, mqttclient.Config{URL: "tcp://" + strangertest.Says(t, says)}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", says, err)
+		}
+		cancel()
+	}
+	closes := strangertest.Closes(t)
+	for url, want := range map[string]string{
+		"tcp://" + closes: "it closes the connection instead of answering CONNECT; where TLS is wanted it is ssl:// for tcp://",
+		"ssl://" + closes: "it closes the connection instead of speaking TLS; where none is wanted it is tcp:// for ssl://",
+	} {
+		if _, err := mqttclient.Dial(patient(t), mqttclient.Config{URL: url}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+// A broker hangs up on whom another client of the same name takes the place of; by MQTT 3.1.1 it cannot say so, by MQTT 5 this one does not.
+func TestTwoOfOneName(t *testing.T) {
+	url := "tcp://" + mosquitto.Run(t)
+	versions(t, func(t *testing.T, version int) {
+		lost := make(chan error, 1)
+		dial(t, mqttclient.Config{URL: url, Version: version, ClientID: "site-7", OnLost: func(err error) { lost <- err }})
+		dial(t, mqttclient.Config{URL: url, Version: version, ClientID: "site-7"})
+		if err := next(t, lost); !strings.Contains(err.Error(), `another client has connected with the client id "site-7" as well`) {
+			t.Error(err)
+		}
+	})
 }
 
 func TestWhatIsNoBroker(t *testing.T) {

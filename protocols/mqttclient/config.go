@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
+	"syscall"
 	"time"
 
 	"gatewayd/protocols/srv"
@@ -133,6 +135,9 @@ func (cfg Config) open(ctx context.Context) (net.Conn, error) {
 	s := tls.Client(conn, t)
 	if err := s.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			err = errors.New("it closes the connection instead of speaking TLS; where none is wanted it is tcp:// for ssl://")
+		}
 		return nil, err
 	}
 	return s, nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime/debug"
@@ -98,6 +99,9 @@ func (k *Client) read(r *bufio.Reader) {
 		p, err := k.next(r)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = errors.New("the broker has fallen silent")
+		}
+		if errors.Is(err, io.EOF) { // by MQTT 5 it could say why, and not every one does
+			err = fmt.Errorf("the broker has closed the connection without a reason: it ends, or another client has connected with the client id %q as well", k.cfg.ClientID)
 		}
 		if err == nil {
 			k.heard.Store(int64(time.Since(k.began)))

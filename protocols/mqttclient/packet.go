@@ -4,13 +4,17 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"gatewayd/protocols/stranger"
 )
 
 // greet sends CONNECT and takes CONNACK.
@@ -36,6 +40,9 @@ func (k *Client) greet() (*bufio.Reader, error) {
 	}
 	k.sent.Add(uint64(len(raw)))
 	r := bufio.NewReaderSize(k.conn, 2048)
+	if err := k.strange(r); err != nil {
+		return nil, err
+	}
 	ack, err := k.next(r)
 	if err != nil {
 		return nil, fmt.Errorf("no answer to CONNECT: %w", err)
@@ -48,6 +55,26 @@ func (k *Client) greet() (*bufio.Reader, error) {
 	}
 	k.obey(ack)
 	return r, nil
+}
+
+// strange says who answers CONNECT if it is no broker.
+func (k *Client) strange(r *bufio.Reader) error {
+	first, err := r.Peek(1)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		why := "it closes the connection instead of answering CONNECT"
+		if _, secure := k.conn.(*tls.Conn); !secure {
+			why += "; where TLS is wanted it is ssl:// for tcp://"
+		}
+		return errors.New(why)
+	}
+	if err != nil || first[0] == packets.Connack<<4 {
+		return nil // what it is shows when the packet is read
+	}
+	said, _ := r.Peek(r.Buffered())
+	if who := stranger.Who(said); who != "" {
+		return fmt.Errorf("there %s, no MQTT broker", who)
+	}
+	return nil
 }
 
 // obey takes over what the broker wants.

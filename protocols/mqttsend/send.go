@@ -226,6 +226,8 @@ func verdict(m shape.Message, err error) error {
 		}
 	}
 	switch {
+	case !never && errors.Is(err, mqttclient.ErrLost):
+		return err // the topic has nothing to do with it
 	case !never:
 		return fmt.Errorf("topic %s: %w", m.Topic, err)
 	case len(m.Records) == 1:

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -153,11 +155,18 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 
 // explained is why there is no connection, for people.
 func (d *dialer) explained(err error) error {
+	var slow net.Error
 	switch {
 	case errors.Is(err, nats.ErrNoServers) && d.err != nil:
 		return d.err
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		return fmt.Errorf("server %s speaks no TLS: nats:// for tls:// in urls", d.where)
+	case errors.Is(err, nats.ErrNoInfoReceived):
+		return fmt.Errorf("server %s is no NATS server: it does not greet like one", d.where)
+	case errors.As(err, &slow) && slow.Timeout() && d.where != "":
+		return fmt.Errorf("server %s takes the connection and does not greet in time: is that a NATS server?", d.where)
+	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("server %s closes the connection before it is made: is that a NATS server?", d.where)
 	case d.where != "":
 		return fmt.Errorf("server %s: %w", d.where, err)
 	}

@@ -156,6 +156,9 @@ func (x *sender) exchange(ctx context.Context, commands []command) ([]response, 
 	case <-x.done:
 		return nil, errors.New("the connection is over before the reply")
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, &uplink.Late{What: fmt.Sprintf("the broker has taken %s, and no server of TR50 replies in time", commands[0].Command)}
+		}
 		return nil, fmt.Errorf("no reply to %s: %w", commands[0].Command, ctx.Err())
 	}
 }

@@ -30,6 +30,12 @@ type Later interface {
 	RetryAfter() (seconds int)
 }
 
+// Late is a context.DeadlineExceeded that says what did not come in time.
+type Late struct{ What string }
+
+func (l *Late) Error() string { return l.What }
+func (l *Late) Unwrap() error { return context.DeadlineExceeded }
+
 // Dial makes a connection. It returns when the far end can be sent to, or with the reason why not, at the latest when ctx ends.
 type Dial func(ctx context.Context, hear Hear) (Sender, error)
 

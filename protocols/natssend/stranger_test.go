@@ -1,0 +1,32 @@
+package natssend_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewayd/protocols/natssend"
+	"gatewayd/protocols/stranger/strangertest"
+	"gatewayd/protocols/uplink"
+)
+
+// Who is no NATS server is not taken for one that is slow.
+func TestWhoAnswersInstead(t *testing.T) {
+	for name, c := range map[string]struct{ at, want string }{
+		"nobody":   {strangertest.Says(t, ""), "takes the connection and does not greet in time: is that a NATS server?"},
+		"ssh":      {strangertest.Says(t, "SSH-2.0-OpenSSH_9.2p1\r\n"), "is no NATS server: it does not greet like one"},
+		"hangs up": {strangertest.Hangs(t), "closes the connection before it is made: is that a NATS server?"},
+	} {
+		limit := time.Minute
+		if name == "nobody" {
+			limit = 100 * time.Millisecond
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		cfg := natssend.Config{URLs: []string{"nats://" + c.at}, Form: webhook(t, "a")}
+		_, err := cfg.Dial(ctx, uplink.Hear{Lost: func(error) {}})
+		if cancel(); err == nil || !strings.Contains(err.Error(), "server "+c.at+" "+c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

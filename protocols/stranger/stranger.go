@@ -1,0 +1,33 @@
+// Package stranger tells who answers at a port where somebody else was expected, by the first octets of what he says. It is for the words of
+// errors only: who is right is found out by the protocol that is spoken.
+package stranger
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Who is who says that, in words that go on after "there"; empty if it tells nothing.
+func Who(said []byte) string {
+	switch {
+	case bytes.HasPrefix(said, []byte("HTTP/")):
+		return "answers a web server (HTTP)"
+	case bytes.HasPrefix(said, []byte("INFO {")):
+		return "answers a NATS server"
+	case bytes.HasPrefix(said, []byte("SSH-")):
+		return "answers an SSH server"
+	case len(said) >= 3 && (said[0] == 0x15 || said[0] == 0x16) && said[1] == 3 && said[2] <= 4: // an alert or a handshake
+		return "answers somebody who wants TLS"
+	case len(said) >= 4 && said[0] == 0x20 && said[1] == byte(len(said)-2) && said[2] <= 1:
+		return "answers an MQTT broker"
+	}
+	line, _, _ := strings.Cut(string(said[:min(len(said), 60)]), "\n")
+	line = strings.TrimSpace(line)
+	if len(line) < 3 || !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return ""
+	}
+	return fmt.Sprintf("answers somebody who says %q", line)
+}

@@ -1,0 +1,27 @@
+package stranger_test
+
+import (
+	"testing"
+
+	"gatewayd/protocols/stranger"
+)
+
+func TestWho(t *testing.T) {
+	for said, want := range map[string]string{
+		"HTTP/1.1 400 Bad Request\r\n":    "answers a web server (HTTP)",
+		"INFO {\"server_id\":\"N\"} \r\n": "answers a NATS server",
+		"SSH-2.0-OpenSSH_9.2p1\r\n":       "answers an SSH server",
+		"\x15\x03\x01\x00\x02\x02\x46":    "answers somebody who wants TLS",
+		"\x20\x02\x00\x05":                "answers an MQTT broker",
+		"\x20\x03\x00\x84\x00":            "answers an MQTT broker",
+		"220 mail.example ESMTP\r\n":      `answers somebody who says "220 mail.example ESMTP"`,
+		"\x00\x12\xffabc":                 "",
+		"":                                "",
+		"\x20":                            "",
+		"ab":                              "",
+	} {
+		if got := stranger.Who([]byte(said)); got != want {
+			t.Errorf("%q: %q, want %q", said, got, want)
+		}
+	}
+}

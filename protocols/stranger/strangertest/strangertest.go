@@ -1,0 +1,54 @@
+// Package strangertest has servers that are not what a client takes them for. It is for tests.
+package strangertest
+
+import (
+	"io"
+	"net"
+	"testing"
+)
+
+// Says is the address of a server that says that to everyone who connects, and nothing more.
+func Says(t testing.TB, said string) string {
+	return serve(t, func(conn net.Conn) {
+		_, _ = io.WriteString(conn, said)
+		_, _ = io.Copy(io.Discard, conn)
+	})
+}
+
+// SaysOnce is the address of a server that says that to everyone who has said something, and hangs up.
+func SaysOnce(t testing.TB, said string) string {
+	return serve(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = io.WriteString(conn, said)
+	})
+}
+
+// Closes is the address of a server that hangs up on everyone who says something.
+func Closes(t testing.TB) string {
+	return serve(t, func(conn net.Conn) { _, _ = conn.Read(make([]byte, 4096)) })
+}
+
+// Hangs is the address of a server that hangs up on everyone at once.
+func Hangs(t testing.TB) string { return serve(t, func(net.Conn) {}) }
+
+func serve(t testing.TB, one func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				one(conn)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
