@@ -261,6 +261,9 @@ func (e *engine) next(c *actors.Context) {
 	e.precede(c)
 	e.connect(c)
 	e.send(c)
+	if e.changed && !e.writing && e.limited() && e.spent.Hefty(e.limits, e.written) {
+		e.note(c) // a power cut is not to grant it again
+	}
 	e.tell(c)
 }
 

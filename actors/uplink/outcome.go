@@ -189,7 +189,7 @@ func (e *engine) undelivered(c *actors.Context, err error) {
 // broken ends the connection, or what stands for it, and has another attempt made later.
 func (e *engine) broken(c *actors.Context, err error) {
 	e.counts.Retries++
-	e.pace = e.pace.Failed()
+	e.pace = e.pace.Failed(e.bytes)
 	if e.sender != nil {
 		e.over(c, err)
 	} else {

@@ -18,6 +18,7 @@ type account struct {
 	spent   far.Spent
 	known   bool // what was spent in earlier lives
 	changed bool // since it was last written down
+	written far.Spent
 	writing bool
 	meter   traffic // of this connection, as last seen
 }
@@ -75,6 +76,7 @@ func (e *engine) recalled(c *actors.Context, m recalled) {
 	e.spent = far.Spent{
 		Hour: s.Hour.AsTime(), Month: s.Month.AsTime(), HourBytes: s.HourBytes, HourRecords: s.HourRecords, MonthBytes: s.MonthBytes, MonthRecords: s.MonthRecords,
 	}
+	e.written = e.spent
 	e.spend(time.Now(), before.MonthBytes, before.MonthRecords)
 }
 
@@ -111,7 +113,7 @@ func (e *engine) note(c *actors.Context) {
 	}
 	book, all := c.Notebook(), map[string]proto.Message{}
 	if e.changed && e.limited() {
-		e.changed, all[ledger] = false, e.spentNow()
+		e.changed, e.written, all[ledger] = false, e.spent, e.spentNow()
 	}
 	if e.moved && e.reads != nil {
 		e.moved, all[place] = false, e.aheadNow()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
+
+	"gatewayd/protocols/uplink"
 )
 
 // Meter counts the octets of a connection.
@@ -23,6 +25,9 @@ func (m *Meter) Write(b []byte) (int, error) {
 	m.sent.Add(uint64(n))
 	return n, err
 }
+
+// Close closes it as uplink.Part does.
+func (m *Meter) Close() error { return uplink.Part(m.Conn) }
 
 // CloseWrite closes one direction, if the connection has two.
 func (m *Meter) CloseWrite() error {

@@ -19,19 +19,55 @@ type Spent struct {
 	MonthBytes, MonthRecords uint64
 }
 
-// Turn is s at another time: what was spent in an hour or month that is over is forgotten. A clock that goes back forgets nothing, so
-// that a step does not grant a budget twice.
+// Turn is s at another time: what was spent in an hour or month that is over is forgotten. A clock that goes back forgets nothing, nor does one that
+// comes back from there, or from a time before there was this program, so that a step does not grant a budget twice.
 func (s Spent) Turn(l Limits, now time.Time) Spent {
 	now = now.UTC()
-	hour, month := now.Truncate(time.Hour), monthOf(now, l.Billing)
-	if hour.After(s.Hour) {
+	var over bool
+	if s.Hour, over = turn(s.Hour, now.Truncate(time.Hour)); over {
 		s.HourBytes, s.HourRecords = 0, 0
 	}
-	if month.After(s.Month) {
+	if now.Before(implausible) && s.Month.After(implausible) { // whether the month is over shows when the clock is right
+		return s
+	}
+	if s.Month, over = turn(s.Month, monthOf(now, l.Billing)); over {
 		s.MonthBytes, s.MonthRecords = 0, 0
 	}
-	s.Hour, s.Month = hour, month
 	return s
+}
+
+var (
+	// implausible is before what a clock that is right can say.
+	implausible = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	// astray is by how much a clock may go back for a while. One that goes back by more was in the future before, where no budget is to wait for it.
+	astray = 48 * time.Hour
+)
+
+// turn says when the span began that it is now, if it was the one that began at was, and whether that is over.
+func turn(was, begins time.Time) (_ time.Time, over bool) {
+	switch {
+	case was.IsZero():
+		return begins, true
+	case was.Before(implausible) && begins.After(implausible): // what was spent meanwhile was spent lately
+		return begins, false
+	case begins.After(was):
+		return begins, true
+	case was.Sub(begins) <= astray:
+		return was, false
+	}
+	return begins, false
+}
+
+// Hefty says whether so much has been spent since before that it should be written down at once: a 64th of a limit.
+func (s Spent) Hefty(l Limits, before Spent) bool {
+	hefty := func(limit, now, before uint64) bool {
+		if now >= before {
+			now -= before
+		}
+		return limit > 0 && now > 0 && now >= limit/64
+	}
+	return hefty(l.HourBytes, s.HourBytes, before.HourBytes) || hefty(l.HourRecords, s.HourRecords, before.HourRecords) ||
+		hefty(l.MonthBytes, s.MonthBytes, before.MonthBytes) || hefty(l.MonthRecords, s.MonthRecords, before.MonthRecords)
 }
 
 // Add is s after so much was sent.

@@ -48,6 +48,56 @@ func TestAClockThatGoesBackGrantsNothing(t *testing.T) {
 	}
 }
 
+// Nor does one that comes back from where it was for a while: 25 hours off, or at 1970 as after every start of a gateway without a battery behind its clock.
+func TestAClockThatIsWrongForAWhileGrantsNothing(t *testing.T) {
+	l := uplink.Limits{HourBytes: 100, MonthBytes: 100, Billing: 5}
+	for name, wrong := range map[string]time.Time{
+		"a minute back": noon.Add(-time.Minute), "25 hours back, and in another month": noon.Add(-25 * time.Hour), "1970": time.Unix(3600*24*40, 0),
+	} {
+		s := uplink.Spent{}.Add(l, noon, 100, 1).Turn(l, wrong)
+		s = s.Turn(l, wrong.Add(time.Minute)).Turn(l, noon.Add(2*time.Minute))
+		if bytes, _, _ := s.Room(l, noon.Add(2*time.Minute)); bytes != 0 {
+			t.Errorf("%s: %d: %+v", name, bytes, s)
+		}
+		if s = s.Turn(l, noon.AddDate(0, 1, 0)); s.HourBytes+s.MonthBytes != 0 {
+			t.Errorf("%s: a month later %+v", name, s)
+		}
+	}
+	s := uplink.Spent{}.Add(l, noon, 100, 1).Turn(l, time.Unix(60, 0)) // restarted in the next month
+	if s = s.Turn(l, noon.AddDate(0, 1, 0)); s.MonthBytes != 0 {       // of the hour nobody can tell
+		t.Errorf("a month later %+v", s)
+	}
+	s = uplink.Spent{}.Add(l, time.Unix(60, 0), 70, 1) // the first start of all
+	if bytes, _, _ := s.Turn(l, noon).Room(l, noon); bytes != 30 {
+		t.Errorf("there is room for %d: %+v", bytes, s)
+	}
+	s = uplink.Spent{}.Add(uplink.Limits{HourBytes: 100}, time.Unix(60, 0), 100, 1) // a clock that is never right
+	if bytes, _, _ := s.Room(uplink.Limits{HourBytes: 100}, time.Unix(3660, 0)); bytes != 100 {
+		t.Errorf("an hour later there is room for %d", bytes)
+	}
+	s = uplink.Spent{}.Add(l, noon.AddDate(70, 0, 0), 100, 1).Turn(l, noon) // one that was in the future
+	if bytes, _, _ := s.Room(l, noon.AddDate(0, 1, 0)); bytes != 100 {
+		t.Errorf("there is room for %d", bytes)
+	}
+}
+
+// What is spent is written down often enough to tell after a power cut, and not for each record of a large budget.
+func TestWhatIsHefty(t *testing.T) {
+	l := uplink.Limits{MonthBytes: 6400, HourRecords: 10}
+	before := uplink.Spent{}.Add(l, noon, 1000, 1)
+	for _, c := range []struct {
+		bytes, records uint64
+		want           bool
+	}{{0, 0, false}, {99, 0, false}, {100, 0, true}, {0, 1, true}} {
+		if got := before.Add(l, noon, c.bytes, c.records).Hefty(l, before); got != c.want {
+			t.Errorf("%+v: %t", c, got)
+		}
+	}
+	if !before.Add(l, noon.AddDate(0, 1, 0), 200, 0).Hefty(l, before) || before.Add(l, noon.AddDate(0, 1, 0), 20, 0).Hefty(l, before) {
+		t.Error("in the next month")
+	}
+}
+
 // While the clock runs forward, no hour and no month gets more than its limit and one batch.
 func TestBudgetProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

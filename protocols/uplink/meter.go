@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // Meter counts what passes the connections that it dials, below TLS.
@@ -26,6 +28,8 @@ type counted struct {
 	m *Meter
 }
 
+func (c *counted) Close() error { return Part(c.Conn) }
+
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.m.received.Add(uint64(n))
@@ -36,4 +40,24 @@ func (c *counted) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.m.sent.Add(uint64(n))
 	return n, err
+}
+
+// farewell is how many bytes a goodbye may have.
+const farewell = 4 << 10
+
+// Part closes a connection. What the other side has not taken yet is given up, if it is more than a goodbye: a slow link would carry it for minutes, beside
+// the next connection, by which it is sent again, and it would be paid for twice.
+func Part(conn net.Conn) error {
+	if t, ok := conn.(*net.TCPConn); ok && unsent(t) > farewell {
+		_ = t.SetLinger(0)
+	}
+	return conn.Close()
+}
+
+// unsent is how many bytes the other side has not acknowledged.
+func unsent(conn *net.TCPConn) (n int) {
+	if raw, err := conn.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	}
+	return n
 }

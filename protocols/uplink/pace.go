@@ -33,6 +33,7 @@ type Pace struct {
 const (
 	airtime  = 2 * time.Second  // how long a batch may take on the link
 	weight   = 0.25             // of the newest measurement
+	steep    = 0.75             // likewise, where it took much too long
 	trips    = 4                // between batches, lest waiting for answers is all that a link does
 	longest  = 10 * time.Minute // between batches, whatever the link
 	drowsy   = 1.25             // a link that was slow must be so much faster than that
@@ -49,6 +50,8 @@ func (p Pace) Sent(b Portions, records, bytes int, took time.Duration, alone boo
 	switch {
 	case p.Goodput == 0:
 		p.Goodput = rate
+	case filled && took > 2*airtime: // the link has become a good deal slower
+		p.Goodput += steep * (rate - p.Goodput)
 	case filled || rate > p.Goodput: // what did not fill the link only tells that it bears so much
 		p.Goodput += weight * (rate - p.Goodput)
 	}
@@ -72,8 +75,12 @@ func (p Pace) Sent(b Portions, records, bytes int, took time.Duration, alone boo
 	return p
 }
 
-// Failed is p after a batch was not acknowledged: the next one is a quarter, lest the same happens to it.
-func (p Pace) Failed() Pace {
+// Failed is p after a batch of so many bytes was not acknowledged: the next one is a quarter, lest the same happens to it. However fast the link was,
+// that counts from what it was given.
+func (p Pace) Failed(bytes int) Pace {
+	if given := float64(bytes) / airtime.Seconds(); given > 0 {
+		p.Goodput = min(p.Goodput, given)
+	}
 	p.Goodput /= 4
 	p.failed = true
 	return p

@@ -75,12 +75,41 @@ func TestPaceOfFewRecords(t *testing.T) {
 func TestPaceAfterFailures(t *testing.T) {
 	p := fill(uplink.Pace{}, portions, link{time.Millisecond, 10e3}, 20, 100)
 	before, _ := p.Batch(portions)
-	after, _ := p.Failed().Batch(portions)
+	after, _ := p.Failed(before * 100).Batch(portions)
 	if after > before/3 || after < 1 {
 		t.Errorf("%d, then %d", before, after)
 	}
-	if n, _ := (uplink.Pace{}).Failed().Batch(portions); n != 1 {
+	if n, _ := (uplink.Pace{}).Failed(100).Batch(portions); n != 1 {
 		t.Errorf("%d records before anything is known but a failure", n)
+	}
+}
+
+// A link that was fast and suddenly hardly carries anything, as where LTE falls back to CAT-M, is found out before hours and a budget are spent on batches
+// that never arrive.
+func TestPaceOfALinkThatBreaksDown(t *testing.T) {
+	const size, timeout = 190, 30 * time.Second
+	p := fill(uplink.Pace{}, portions, link{time.Millisecond, 40e6}, 20, size)
+	slow := link{300 * time.Millisecond, 2000}
+	var lasted time.Duration
+	failures, good := 0, 0
+	for good < 4 {
+		records, bytes := p.Batch(portions)
+		n := max(min(records, bytes/size), 1)
+		took := slow.takes(n * size)
+		if took > timeout {
+			if failures++; failures > 2 {
+				t.Fatalf("%d batches that could not arrive, and the next one has %d records: %+v", failures, n, p)
+			}
+			lasted += timeout
+			p = p.Failed(n * size)
+			continue
+		}
+		lasted += took
+		good++
+		p = p.Sent(portions, n, n*size, took, true)
+	}
+	if records, _ := p.Batch(portions); lasted > 2*time.Minute || records > 3*2*2000/size || p.Strain() != uplink.Slow {
+		t.Errorf("after %s batches have %d records, strain %v: %+v", lasted, records, p.Strain(), p)
 	}
 }
 
@@ -94,7 +123,7 @@ func TestPaceProperties(t *testing.T) {
 		var p uplink.Pace
 		for range rapid.IntRange(0, 50).Draw(t, "batches") {
 			if rapid.IntRange(0, 9).Draw(t, "fails") == 0 {
-				p = p.Failed()
+				p = p.Failed(rapid.IntRange(0, 1<<20).Draw(t, "failed"))
 			} else {
 				n := rapid.IntRange(0, 6000).Draw(t, "n")
 				p = p.Sent(b, n, n*rapid.IntRange(1, 500).Draw(t, "size"), time.Duration(rapid.Int64Range(-1, int64(time.Hour)).Draw(t, "took")), rapid.Bool().Draw(t, "alone"))
