@@ -25,7 +25,7 @@ func (m *committer) tidy(last uint64) {
 	}
 }
 
-// makeRoom drops a quarter of the tracks of the lowest priority when the stream is nearly full and there are others;
+// makeRoom drops quarters of the tracks of the lowest priority while the stream is nearly full and there are others, then of the next one;
 // of equals the stream itself drops the oldest. The last message of a track stays, for it
 // tells how far the track is.
 func (m *committer) makeRoom(ctx context.Context) error {
@@ -33,23 +33,30 @@ func (m *committer) makeRoom(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.CachedInfo().State.Bytes < uint64(m.bus.cfg.MaxTracks/8*7) {
+	full := uint64(m.bus.cfg.MaxTracks / 8 * 7)
+	if s.CachedInfo().State.Bytes < full {
 		return nil
 	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
-	if err != nil {
-		return err
-	}
-	for subject, keep := range victims(info.State.Subjects, m.priorities) {
-		if err := s.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeKeep(keep)); err != nil {
+	for {
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
+		if err != nil || info.State.Bytes < full {
 			return err
 		}
+		all := victims(info.State.Subjects, m.priorities)
+		if len(all) == 0 {
+			return nil
+		}
+		for subject, keep := range all {
+			if err := s.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeKeep(keep)); err != nil {
+				return err
+			}
+		}
 	}
-	return nil
 }
 
 // victims are the subjects of the lowest priority that has more than the last message of each, with how many each
-// keeps; none where all have the same priority. What is not known belongs to no track any more, and is the lowest.
+// keeps; none where all have the same priority. Where they have hardly anything they keep the last one only: else little by little of it would go and never enough.
+// What is not known belongs to no track any more, and is the lowest.
 func victims(held map[string]uint64, priorities map[string]Priority) map[string]uint64 {
 	rank := func(subject string) int {
 		if p, known := priorities[subject]; known {
@@ -66,10 +73,16 @@ func victims(held map[string]uint64, priorities map[string]Priority) map[string]
 	if lowest >= highest {
 		return nil
 	}
-	all := map[string]uint64{}
+	all, messages, theirs := map[string]uint64{}, uint64(0), uint64(0)
 	for subject, n := range held {
-		if n > 1 && rank(subject) == lowest {
+		if messages += n; n > 1 && rank(subject) == lowest {
 			all[subject] = max(1, n*3/4)
+			theirs += n
+		}
+	}
+	if theirs <= messages/16 {
+		for subject := range all {
+			all[subject] = 1
 		}
 	}
 	return all

@@ -317,6 +317,35 @@ func TestPriorities(t *testing.T) {
 	}
 }
 
+// Where the lowest priority has hardly anything the next one gives way, and not the highest with it.
+func TestPrioritiesInTurn(t *testing.T) {
+	b := start(t, func(c *bus.Config) { c.MaxTracks = 1 << 20 })
+	write := func(name string, p bus.Priority, size int) {
+		t.Helper()
+		done := make(chan error, 1)
+		b.Conn().Keep(trackOf(name), chunkType, make([]byte, size), p, func(_ uint64, err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		write("high", bus.High, 20_000)
+	}
+	for range 200 {
+		write("low", bus.Low, 100)
+		write("normal", bus.Normal, 10_000)
+	}
+	for name, least := range map[string]uint64{"high": 10, "normal": 20, "low": 1} {
+		st, err := b.Conn().Track(within(t), trackOf(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Messages < least || name == "high" && st.Messages != 10 {
+			t.Errorf("of track %s there are %d messages", name, st.Messages)
+		}
+	}
+}
+
 // Batches of many tracks are staged in memory, which is left when the bus ends; Peek looks ahead of a reader's place without moving it.
 func TestManyTracksAtOnce(t *testing.T) {
 	dir := t.TempDir()

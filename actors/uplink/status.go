@@ -300,7 +300,7 @@ func backlogMessage(b record.Backlog, peak uint64) *uplinkv1.Backlog {
 
 // catchUp is about how long the backlog takes; nil: there is none, or that cannot be told.
 func (e *engine) catchUp(b record.Backlog) *durationpb.Duration {
-	if e.current() || e.ebb <= 0 {
+	if e.current() || e.ebb <= 0 || e.resting != "" {
 		return nil
 	}
 	return durationpb.New(time.Duration(min(float64(b.Records)/e.ebb, 1e9) * float64(time.Second)).Round(time.Second))
