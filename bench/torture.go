@@ -300,8 +300,8 @@ access = "access"
 max-clients = 17000
 max-clients-per-address = 17000
 [mqtt.tls]
-certificate = %q
-key = %q
+cert-file = %q
+key-file = %q
 [[mqtt.doors]]
 listen = "127.0.0.1:%d"
 plain = true

@@ -53,7 +53,7 @@ func (k *keeper) look(c *actors.Context) {
 		if slices.Equal(now, seen) {
 			return listsRead{of: r}, nil
 		}
-		authorities, err := readAuthorities(r.Ca)
+		authorities, err := readAuthorities(r.CaFile)
 		var l *access.Lists
 		if err == nil {
 			l, err = readLists(r, authorities)
@@ -67,7 +67,7 @@ func (k *keeper) look(c *actors.Context) {
 
 func stamps(r *accessv1.Revocation) []stamp {
 	var all []stamp
-	for _, name := range append([]string{r.Ca}, r.Lists...) {
+	for _, name := range append([]string{r.CaFile}, r.Lists...) {
 		var s stamp
 		if info, err := os.Stat(name); err == nil {
 			s = stamp{info.ModTime(), info.Size()}
@@ -118,7 +118,7 @@ func checkRevocation(r *accessv1.Revocation) error {
 		}
 	}
 	switch {
-	case r == nil || r.Ca != "":
+	case r == nil || r.CaFile != "":
 		return nil
 	case len(r.Lists) > 0:
 		return errors.New("lists must be signed by somebody: ca names the file of who that may be")

@@ -109,7 +109,7 @@ func (s *server) start(c *actors.Context) error {
 	cfg, files, log := s.config(c), s.cfg.Tls, c.Log()
 	c.Do(startTime, func(context.Context) (any, error) {
 		if files != nil {
-			f := tlsfiles.Files{Certificate: files.Certificate, Key: files.Key, CA: files.Ca}
+			f := tlsfiles.FilesOf(files)
 			var err error
 			if cfg.TLS, err = f.Config(func(err error) { log.Warn(err.Error()) }); err != nil {
 				return nil, err

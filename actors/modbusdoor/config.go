@@ -77,7 +77,7 @@ func waysOf(cfg Config) (tcp []server.TCP, ports []server.Port, err error) {
 func wayOf(t *modbusv1.TcpDoor) (server.TCP, error) {
 	way := server.TCP{Listen: t.Listen, Framing: framings[t.Framing]}
 	if t.Tls != nil {
-		way.TLS = &server.Files{Certificate: t.Tls.Certificate, Key: t.Tls.Key, CA: t.Tls.Ca}
+		way.TLS = &server.Files{Certificate: t.Tls.CertFile, Key: t.Tls.KeyFile, CA: t.Tls.CaFile}
 		way.Readers, way.Writers = t.Tls.Readers, t.Tls.Writers
 	}
 	if way.Exposed() && !t.Insecure {

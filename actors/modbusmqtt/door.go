@@ -19,6 +19,7 @@ import (
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/teltonika"
+	"gatewayd/protocols/tlsfiles"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -230,7 +231,7 @@ func (d *door) dial(c *actors.Context) {
 	l, post, number := d.cfg.GetLogin(), c.Post(), d.number
 	cfg := mqttclient.Config{
 		URL: d.cfg.Url, ClientID: d.clientID(c), Username: l.GetUsername(), Password: l.GetPassword(),
-		CAFile: l.GetCaFile(), CertFile: l.GetCertFile(), KeyFile: l.GetKeyFile(), ServerName: l.GetServerName(),
+		TLS: tlsfiles.ClientOf(d.cfg.GetTls()),
 		Subscriptions: []mqttclient.Subscription{{Filter: d.cfg.RequestTopic, OnMessage: func(m mqttclient.Message) {
 			_ = post(inbox{m.Payload}) // what is too much is shed and counted
 		}}},

@@ -23,6 +23,8 @@ import (
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/mqttclient/mosquitto"
 	modbusv1 "gatewayd/schemas/modbus/v1"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
 func TestAControllerAtAnOutsideBroker(t *testing.T) {
@@ -37,7 +39,7 @@ func TestAControllerAtAnOutsideBroker(t *testing.T) {
 		t.Fatalf("mosquitto_pub: %v\n%s", err, out)
 	}
 	audit := actorstest.Watch(r, "event/field/#", &modbusv1.Audited{})
-	cell := r.Start(doorPath, modbusmqtt.Kind, &modbusv1.ModbusMqtt{Url: "tcp://" + listen, Login: &modbusv1.MqttLogin{ClientId: "me"},
+	cell := r.Start(doorPath, modbusmqtt.Kind, &modbusv1.ModbusMqtt{Url: "tcp://" + listen, Login: &mqttv1.Login{ClientId: "me"},
 		Targets: []*modbusv1.MqttTarget{{Device: "rs485", Unit: unitPath}}})
 	r.Until("connected", func() bool { return cell.State() == actors.OK })
 	for line, want := range map[string]string{
@@ -74,22 +76,22 @@ func TestMutualTLS(t *testing.T) {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	mosquitto.Start(t, listen, fmt.Sprintf("require_certificate true\nuse_identity_as_username true\ncafile %s\ncertfile %s\nkeyfile %s\n", in("ca.pem"), in("broker.pem"), in("broker.key")))
 	for name, x := range map[string]struct {
-		login *modbusv1.MqttLogin
-		want  string // of the health's cause; empty: it connects
+		tls  *tlsv1.Client
+		want string // of the health's cause; empty: it connects
 	}{
-		"mutual":           {&modbusv1.MqttLogin{ClientId: "me", CaFile: in("ca.pem"), CertFile: in("gateway.pem"), KeyFile: in("gateway.key")}, ""},
-		"no certificate":   {&modbusv1.MqttLogin{CaFile: in("ca.pem")}, "broker ssl://"},
-		"another broker":   {&modbusv1.MqttLogin{CaFile: in("stranger.pem"), CertFile: in("gateway.pem"), KeyFile: in("gateway.key")}, "unknown authority"},
-		"another name":     {&modbusv1.MqttLogin{CaFile: in("ca.pem"), ServerName: "example.com"}, "example.com"},
-		"no such file":     {&modbusv1.MqttLogin{CaFile: in("nothing.pem")}, "nothing.pem"},
-		"no authority":     {&modbusv1.MqttLogin{CaFile: in("ca.key")}, "has no certificate"},
-		"half a key pair":  {&modbusv1.MqttLogin{CertFile: in("gateway.pem"), KeyFile: in("nothing.key")}, "own certificate"},
-		"the wrong secret": {&modbusv1.MqttLogin{CertFile: in("gateway.pem"), KeyFile: in("broker.key")}, "own certificate"},
+		"mutual":           {&tlsv1.Client{CaFile: in("ca.pem"), CertFile: in("gateway.pem"), KeyFile: in("gateway.key")}, ""},
+		"no certificate":   {&tlsv1.Client{CaFile: in("ca.pem")}, "broker ssl://"},
+		"another broker":   {&tlsv1.Client{CaFile: in("stranger.pem"), CertFile: in("gateway.pem"), KeyFile: in("gateway.key")}, "unknown authority"},
+		"another name":     {&tlsv1.Client{CaFile: in("ca.pem"), ServerName: "example.com"}, "example.com"},
+		"no such file":     {&tlsv1.Client{CaFile: in("nothing.pem")}, "nothing.pem"},
+		"no authority":     {&tlsv1.Client{CaFile: in("ca.key")}, "has no certificate"},
+		"half a key pair":  {&tlsv1.Client{CertFile: in("gateway.pem"), KeyFile: in("nothing.key")}, "own certificate"},
+		"the wrong secret": {&tlsv1.Client{CertFile: in("gateway.pem"), KeyFile: in("broker.key")}, "own certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := actorstest.New(t)
 			field(r, address)
-			cell := r.Start(doorPath, modbusmqtt.Kind, &modbusv1.ModbusMqtt{Url: "ssl://" + listen, Login: x.login, Targets: []*modbusv1.MqttTarget{{Device: "rs485", Unit: unitPath}}})
+			cell := r.Start(doorPath, modbusmqtt.Kind, &modbusv1.ModbusMqtt{Url: "ssl://" + listen, Login: &mqttv1.Login{ClientId: "me"}, Tls: x.tls, Targets: []*modbusv1.MqttTarget{{Device: "rs485", Unit: unitPath}}})
 			if x.want == "" {
 				r.Until("connected", func() bool { return cell.State() == actors.OK })
 				got := ask(t, listen, "controller", "1 42 rs485 5 1 3 2 1", "-V", "311", "-e", "response",

@@ -73,7 +73,7 @@ func TestRevokedMastersAreCutOff(t *testing.T) {
 	port := freeport.Port(t)
 	addr := "127.0.0.1:" + port
 	cfg := config(port)
-	cfg.Tcp[0].Tls = &modbusv1.MasterTls{Certificate: a.file("own.pem"), Key: a.file("own.key"), Ca: a.file("ca.pem")}
+	cfg.Tcp[0].Tls = &modbusv1.MasterTls{CertFile: a.file("own.pem"), KeyFile: a.file("own.key"), CaFile: a.file("ca.pem")}
 	cell := begin(t, r, cfg)
 	early, err := a.knock(t, "nobody", addr)
 	if err != nil {

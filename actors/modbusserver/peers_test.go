@@ -228,7 +228,7 @@ func TestRoles(t *testing.T) {
 	r := actorstest.New(t)
 	port, plain := freeport.Port(t), freeport.Port(t)
 	plant(t, r, &modbusv1.Server{Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + plain}, {Listen: "127.0.0.1:" + port, Tls: &modbusv1.MasterTls{
-		Certificate: a.file("own.pem"), Key: a.file("own.key"), Ca: a.file("ca.pem"), Readers: []string{"viewer", "operator"}, Writers: []string{"operator"},
+		CertFile: a.file("own.pem"), KeyFile: a.file("own.key"), CaFile: a.file("ca.pem"), Readers: []string{"viewer", "operator"}, Writers: []string{"operator"},
 	}}}})
 	filled(t, r, plain)
 	audit := actorstest.Watch(r, "event/"+path+"/audited", &modbusv1.Audited{})

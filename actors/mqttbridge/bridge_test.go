@@ -24,6 +24,7 @@ import (
 	"gatewayd/protocols/mqttclient/mosquitto"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
+	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
 func TestMain(m *testing.M) { actorstest.Main(m) }
@@ -414,9 +415,9 @@ func TestMutualTLS(t *testing.T) {
 	}
 	f := newFar(t, fmt.Sprintf("require_certificate true\nuse_identity_as_username true\ncafile %s\ncertfile %s\nkeyfile %s\n", in("ca.pem"), in("broker.pem"), in("broker.key")))
 	url := "ssl://" + f.listen
-	s := newSite(t, &mqttv1.Bridge{Url: url, Login: &mqttv1.BridgeLogin{CaFile: in("ca.pem"), CertFile: in("gateway.pem"), KeyFile: in("gateway.key")}})
+	s := newSite(t, &mqttv1.Bridge{Url: url, Tls: &tlsv1.Client{CaFile: in("ca.pem"), CertFile: in("gateway.pem"), KeyFile: in("gateway.key")}})
 	s.connected()
-	stranger := s.Start("uplink/stranger", mqttbridge.Kind, &mqttv1.Bridge{Url: url, Login: &mqttv1.BridgeLogin{CaFile: in("ca.pem")}})
+	stranger := s.Start("uplink/stranger", mqttbridge.Kind, &mqttv1.Bridge{Url: url, Tls: &tlsv1.Client{CaFile: in("ca.pem")}})
 	s.Until("refused", func() bool { return stranger.State() == actors.Unreachable })
 }
 

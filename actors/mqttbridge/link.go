@@ -13,6 +13,7 @@ import (
 	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/tlsfiles"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
@@ -64,7 +65,7 @@ func (b *bridge) config(c *actors.Context) mqttclient.Config {
 	l, post, number := b.cfg.GetLogin(), c.Post(), b.link.number
 	cfg := mqttclient.Config{
 		URL: b.cfg.Url, Version: 5, ClientID: b.clientID(c), Username: l.GetUsername(), Password: l.GetPassword(),
-		CAFile: l.GetCaFile(), CertFile: l.GetCertFile(), KeyFile: l.GetKeyFile(), ServerName: l.GetServerName(),
+		TLS:       tlsfiles.ClientOf(b.cfg.GetTls()),
 		KeepAlive: b.cfg.KeepAlive.AsDuration(), Session: b.cfg.Session.AsDuration(), Window: int(b.cfg.Window),
 		Most: int(b.cfg.MaxPayload) + 1<<16 + 1024, Subscriptions: b.subscriptions(post),
 		OnLost: func(err error) { _ = post(lost{number, err}) },

@@ -25,6 +25,7 @@ import (
 	"gatewayd/protocols/freeport"
 	accessv1 "gatewayd/schemas/access/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
+	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
 // authority signs certificates for a test.
@@ -115,7 +116,7 @@ func guarded(t *testing.T, who *accessv1.Access) (*actorstest.Rig, string, *auth
 	a.issue("otto")
 	r := actorstest.New(t)
 	r.Start(keeper, accesscontrol.Kind, who)
-	_, addr := start(t, r, &mqttv1.Broker{Access: keeper, Tls: &mqttv1.BrokerTls{Certificate: a.file("broker.pem"), Key: a.file("broker.key"), Ca: a.file("ca.pem")}})
+	_, addr := start(t, r, &mqttv1.Broker{Access: keeper, Tls: &tlsv1.Server{CertFile: a.file("broker.pem"), KeyFile: a.file("broker.key"), CaFile: a.file("ca.pem")}})
 	return r, addr, a
 }
 

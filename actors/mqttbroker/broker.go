@@ -155,7 +155,7 @@ func (b *broker) start(c *actors.Context) error {
 	c.Do(startTime, func(context.Context) (any, error) {
 		var err error
 		if files != nil {
-			f := tlsfiles.Files{Certificate: files.Certificate, Key: files.Key, CA: files.Ca}
+			f := tlsfiles.FilesOf(files)
 			if cfg.TLS, err = f.Config(func(err error) { log.Warn(err.Error()) }); err != nil {
 				return nil, err
 			}

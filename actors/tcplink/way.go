@@ -77,7 +77,7 @@ func way(cfg *modbusv1.TcpLink) func(ctx context.Context) (modbus.Conn, error) {
 	case cfg.Transport == "udp":
 		return func(ctx context.Context) (modbus.Conn, error) { return opened(dial.UDP(ctx, address)) }
 	case cfg.Tls != nil:
-		files := dial.Files{Certificate: cfg.Tls.Certificate, Key: cfg.Tls.Key, CA: cfg.Tls.Ca, Name: cfg.Tls.Name}
+		files := dial.Files{Certificate: cfg.Tls.CertFile, Key: cfg.Tls.KeyFile, CA: cfg.Tls.CaFile, Name: cfg.Tls.ServerName}
 		if files.Name == "" {
 			files.Name, _, _ = net.SplitHostPort(address)
 		}

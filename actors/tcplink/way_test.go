@@ -18,7 +18,7 @@ import (
 )
 
 func TestWhatDoesNotGoTogetherIsBroken(t *testing.T) {
-	tls := &modbusv1.LinkTls{Certificate: "a", Key: "b", Ca: "c"}
+	tls := &modbusv1.LinkTls{CertFile: "a", KeyFile: "b", CaFile: "c"}
 	for want, cfg := range map[string]*modbusv1.TcpLink{
 		`not "ascii"`:              {Address: "127.0.0.1", Transport: "udp", Framing: "ascii"},
 		`needs transport = "tcp"`:  {Address: "127.0.0.1", Transport: "udp", Tls: tls},
@@ -35,7 +35,7 @@ func TestWhatDoesNotGoTogetherIsBroken(t *testing.T) {
 func TestMissingCertificateIsHealth(t *testing.T) {
 	r := actorstest.New(t)
 	states := actorstest.Watch(r, "state/+/link", &modbusv1.LinkState{})
-	r.Start("plc", tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1", Tls: &modbusv1.LinkTls{Certificate: "/no/a.pem", Key: "/no/a.key", Ca: "/no/ca.pem"}})
+	r.Start("plc", tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1", Tls: &modbusv1.LinkTls{CertFile: "/no/a.pem", KeyFile: "/no/a.key", CaFile: "/no/ca.pem"}})
 	if s := actorstest.Next(t, states); s.Up || s.Target != "127.0.0.1:802" || !strings.Contains(s.Cause, "certificate /no/a.pem") {
 		t.Error(s)
 	}

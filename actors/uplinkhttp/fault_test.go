@@ -7,6 +7,7 @@ import (
 
 	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplinkhttp"
+	tlsv1 "gatewayd/schemas/tls/v1"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -21,7 +22,7 @@ func TestFaults(t *testing.T) {
 		}
 		return uplinktest.Far{
 			Address: s.Listener.Addr().String(),
-			Config: func(address string, files *uplinkv1.Tls) uplinktest.Config {
+			Config: func(address string, files *tlsv1.Client) uplinktest.Config {
 				url := "http://" + address
 				if files != nil {
 					url = "https://" + address

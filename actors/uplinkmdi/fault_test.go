@@ -9,7 +9,7 @@ import (
 	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplinkmdi"
 	"gatewayd/protocols/record"
-	uplinkv1 "gatewayd/schemas/uplink/v1"
+	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
 func TestFaults(t *testing.T) {
@@ -33,7 +33,7 @@ func TestFaults(t *testing.T) {
 		return uplinktest.Far{
 			Address: c.address,
 			Once:    true, // a receiver resumes the session
-			Config: func(address string, files *uplinkv1.Tls) uplinktest.Config {
+			Config: func(address string, files *tlsv1.Client) uplinktest.Config {
 				cfg := c.config()
 				if cfg.Url = "tcp://" + address; files != nil {
 					cfg.Url, cfg.Tls = "tls://"+address, files

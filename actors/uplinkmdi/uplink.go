@@ -29,10 +29,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkMdi) (uplink.Far, error) {
 	} else {
 		to.Address = where
 	}
-	var files tlsfiles.Client
-	if t := cfg.Tls; t != nil {
-		files = tlsfiles.Client{CA: t.CaFile, Cert: t.CertFile, Key: t.KeyFile, ServerName: t.ServerName}
-	}
+	files := tlsfiles.ClientOf(cfg.Tls)
 	me := mdi.ClientConfig{Gateway: cfg.Name, Keepalive: cfg.KeepAlive.AsDuration().Truncate(time.Second), Patience: cfg.GetSend().GetTimeout().AsDuration()}
 	if me.Gateway == "" {
 		me.Gateway = who.Gateway

@@ -17,6 +17,7 @@ import (
 	"gatewayd/actors/uplinkmqtt"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/mqttclient/mosquitto"
+	tlsv1 "gatewayd/schemas/tls/v1"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -30,7 +31,7 @@ func faults(t *testing.T, version, broker string) {
 		in := listen(t, address, "gatewayd/#")
 		return uplinktest.Far{
 			Address: address,
-			Config: func(address string, files *uplinkv1.Tls) uplinktest.Config {
+			Config: func(address string, files *tlsv1.Client) uplinktest.Config {
 				cfg := config(address)
 				if cfg.Version = version; files != nil {
 					cfg.Url, cfg.Tls = "ssl://"+address, files

@@ -11,6 +11,7 @@ import (
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/mqttsend"
 	"gatewayd/protocols/shape"
+	"gatewayd/protocols/tlsfiles"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -57,8 +58,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkMqtt) (uplink.Far, error) {
 func clientOf(who uplink.Who, cfg *uplinkv1.UplinkMqtt) mqttclient.Config {
 	c := mqttclient.Config{
 		URL: cfg.Url, Version: 4, ClientID: cfg.GetLogin().GetClientId(), Username: cfg.GetLogin().GetUsername(), Password: cfg.GetLogin().GetPassword(),
-		KeepAlive: cfg.KeepAlive.AsDuration(), CAFile: cfg.GetTls().GetCaFile(), CertFile: cfg.GetTls().GetCertFile(), KeyFile: cfg.GetTls().GetKeyFile(),
-		ServerName: cfg.GetTls().GetServerName(),
+		KeepAlive: cfg.KeepAlive.AsDuration(), TLS: tlsfiles.ClientOf(cfg.GetTls()),
 	}
 	if cfg.Version == "5" {
 		c.Version = 5

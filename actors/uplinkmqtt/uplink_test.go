@@ -21,6 +21,7 @@ import (
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/record"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -230,7 +231,7 @@ func TestBesideMosquittoSub(t *testing.T) {
 	r := actorstest.New(t)
 	cfg := config(address)
 	cfg.Shape, cfg.Retain = "thingsboard", true
-	cfg.Login = &uplinkv1.MqttLogin{Username: "token"}
+	cfg.Login = &mqttv1.Login{Username: "token"}
 	r.Start(path, uplinkmqtt.Kind, cfg)
 	write(t, r, 1, 1)
 	out, err := exec.Command("mosquitto_sub", "-h", host, "-p", port, "-t", "v1/devices/me/telemetry", "-C", "1", "-W", "30").CombinedOutput()

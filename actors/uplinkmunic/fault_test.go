@@ -6,7 +6,7 @@ import (
 	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplinkmunic"
 	"gatewayd/protocols/mqttclient/mosquitto"
-	uplinkv1 "gatewayd/schemas/uplink/v1"
+	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
 func TestFaults(t *testing.T) {
@@ -15,7 +15,7 @@ func TestFaults(t *testing.T) {
 		p := newPlatform(t, "tcp://"+address, 0)
 		return uplinktest.Far{
 			Address: address,
-			Config: func(address string, files *uplinkv1.Tls) uplinktest.Config {
+			Config: func(address string, files *tlsv1.Client) uplinktest.Config {
 				if files == nil {
 					return config("tcp://" + address)
 				}

@@ -8,6 +8,7 @@ import (
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/munic"
+	"gatewayd/protocols/tlsfiles"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -21,7 +22,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkMunic) (uplink.Far, error) {
 	to := munic.Config{
 		Broker: mqttclient.Config{
 			URL: cfg.Url, ClientID: cfg.GetLogin().GetClientId(), Username: cfg.GetLogin().GetUsername(), Password: cfg.GetLogin().GetPassword(),
-			KeepAlive: cfg.KeepAlive.AsDuration(),
+			KeepAlive: cfg.KeepAlive.AsDuration(), TLS: tlsfiles.ClientOf(cfg.GetTls()),
 		},
 		Form:     munic.Form{Account: cfg.Account, Asset: cfg.Asset, Latitude: cfg.Latitude, Longitude: cfg.Longitude, Collection: cfg.Collection},
 		Platform: cfg.Ack == "platform",
@@ -29,9 +30,6 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkMunic) (uplink.Far, error) {
 	}
 	if to.Broker.ClientID == "" {
 		to.Broker.ClientID = "gatewayd-" + who.Gateway + "-" + who.Path[strings.LastIndexByte(who.Path, '/')+1:]
-	}
-	if t := cfg.Tls; t != nil {
-		to.Broker.CAFile, to.Broker.CertFile, to.Broker.KeyFile, to.Broker.ServerName = t.CaFile, t.CertFile, t.KeyFile, t.ServerName
 	}
 	for _, c := range cfg.Channels {
 		to.Channels[c.Name] = strings.TrimPrefix(c.Call, "cmd/")

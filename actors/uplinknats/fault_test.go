@@ -13,7 +13,7 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/actorstest/uplinktest"
 	"gatewayd/actors/uplinknats"
-	uplinkv1 "gatewayd/schemas/uplink/v1"
+	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
 func TestFaults(t *testing.T) {
@@ -24,7 +24,7 @@ func TestFaults(t *testing.T) {
 			Address: s.Addr().String(),
 			Once:    true, // a stream knows the ids of messages
 			Greet:   greet,
-			Config: func(address string, files *uplinkv1.Tls) uplinktest.Config {
+			Config: func(address string, files *tlsv1.Client) uplinktest.Config {
 				cfg := config(s)
 				if cfg.Urls = []string{"nats://" + address}; files != nil {
 					cfg.Urls, cfg.Tls = []string{"tls://" + address}, files

@@ -30,7 +30,8 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkNats) (uplink.Far, error) {
 		Password: cfg.Password, Token: cfg.Token, Form: form, Who: shape.Who{Gateway: who.Gateway, Uplink: who.Path}, Stream: cfg.Stream, Compress: cfg.Compress,
 	}
 	if t := cfg.Tls; t != nil {
-		to.TLS = &tlsfiles.Client{CA: t.CaFile, Cert: t.CertFile, Key: t.KeyFile, ServerName: t.ServerName}
+		files := tlsfiles.ClientOf(t)
+		to.TLS = &files
 	}
 	where := ""
 	for _, one := range cfg.Urls {

@@ -13,6 +13,7 @@ import (
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/sparkplug"
+	tlsv1 "gatewayd/schemas/tls/v1"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -23,7 +24,7 @@ func TestFaults(t *testing.T) {
 		h := listen(t, address)
 		return uplinktest.Far{
 			Address: address,
-			Config: func(address string, files *uplinkv1.Tls) uplinktest.Config {
+			Config: func(address string, files *tlsv1.Client) uplinktest.Config {
 				cfg := &uplinkv1.UplinkSparkplug{Servers: []string{"tcp://" + address}, Group: "site", Names: true, Send: &uplinkv1.Sending{}}
 				if files != nil {
 					cfg.Servers, cfg.Tls = []string{"ssl://" + address}, files

@@ -14,6 +14,7 @@ import (
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/sparkplug"
 	"gatewayd/protocols/sparkplug/edge"
+	"gatewayd/protocols/tlsfiles"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -75,7 +76,7 @@ func load(ctx context.Context, notes actors.Notebook) (bdSeq int, err error) {
 }
 
 func servers(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (all []mqttclient.Config) {
-	l, t := cfg.Login, cfg.Tls
+	l := cfg.Login
 	id := l.GetClientId()
 	if id == "" {
 		id = "gatewayd-" + who.Gateway + "-" + path.Base(who.Path)
@@ -83,7 +84,7 @@ func servers(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (all []mqttclient.Co
 	for _, url := range cfg.Servers {
 		all = append(all, mqttclient.Config{
 			URL: url, ClientID: id, Username: l.GetUsername(), Password: l.GetPassword(), KeepAlive: cfg.KeepAlive.AsDuration(),
-			CAFile: t.GetCaFile(), CertFile: t.GetCertFile(), KeyFile: t.GetKeyFile(), ServerName: t.GetServerName(),
+			TLS: tlsfiles.ClientOf(cfg.GetTls()),
 		})
 	}
 	return all

@@ -8,7 +8,7 @@ import (
 	"gatewayd/actors/uplinktr50"
 	"gatewayd/protocols/mqttclient/mosquitto"
 	"gatewayd/protocols/tr50/tr50test"
-	uplinkv1 "gatewayd/schemas/uplink/v1"
+	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
 func TestFaults(t *testing.T) {
@@ -23,7 +23,7 @@ func TestFaults(t *testing.T) {
 		})
 		return uplinktest.Far{
 			Address: address,
-			Config: func(address string, files *uplinkv1.Tls) uplinktest.Config {
+			Config: func(address string, files *tlsv1.Client) uplinktest.Config {
 				if files == nil {
 					return config("tcp://" + address)
 				}

@@ -7,6 +7,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/tlsfiles"
 	"gatewayd/protocols/tr50"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
@@ -24,6 +25,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkTr50) (uplink.Far, error) {
 	to := tr50.Config{
 		Broker: mqttclient.Config{
 			URL: cfg.Url, ClientID: cfg.AppId, Username: cfg.ThingKey, Password: cfg.Token, KeepAlive: cfg.KeepAlive.AsDuration(),
+			TLS: tlsfiles.ClientOf(cfg.GetTls()),
 		},
 		Form:    tr50.Form{Key: cfg.Key, Alarms: cfg.Alarms, Logs: cfg.Logs},
 		Methods: map[string]string{},
@@ -31,9 +33,6 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkTr50) (uplink.Far, error) {
 	}
 	if to.Broker.ClientID == "" {
 		to.Broker.ClientID = "gatewayd-" + who.Gateway + "-" + who.Path[strings.LastIndexByte(who.Path, '/')+1:]
-	}
-	if t := cfg.Tls; t != nil {
-		to.Broker.CAFile, to.Broker.CertFile, to.Broker.KeyFile, to.Broker.ServerName = t.CaFile, t.CertFile, t.KeyFile, t.ServerName
 	}
 	if p := cfg.Place; p != nil {
 		to.Form.Place = tr50.Place{

@@ -191,7 +191,7 @@ func (c *claim) written(old, dir, hash string) string {
 				doors[i] += "\n" + m[1] + `access = "` + keeperPath + `"`
 			}
 			if !has["tls"] && !c.plain {
-				doors[i] += fmt.Sprintf("\n%stls    = { certificate = %q, key = %[2]q, ca = %[3]q }", m[1], filepath.Join(dir, "gateway.pem"), filepath.Join(dir, "ca.crt"))
+				doors[i] += fmt.Sprintf("\n%stls    = { cert-file = %q, key-file = %[2]q, ca-file = %[3]q }", m[1], filepath.Join(dir, "gateway.pem"), filepath.Join(dir, "ca.crt"))
 			}
 			if usual := usualPort(m[2]); c.open && usual != "" && !has["listen"] {
 				doors[i] += fmt.Sprintf("\n%slisten = %q", m[1], "0.0.0.0:"+usual)
@@ -204,7 +204,7 @@ func (c *claim) written(old, dir, hash string) string {
 	out := doors
 	out = append(out, "", "# Who may come in, by gatewayd claim.", "["+keeperPath+"]", `kind = "access-control"`)
 	if !c.plain {
-		out = append(out, fmt.Sprintf("revocation = { ca = %q, lists = [%q] }", filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.crl")))
+		out = append(out, fmt.Sprintf("revocation = { ca-file = %q, lists = [%q] }", filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.crl")))
 	}
 	out = append(out, "", "[["+keeperPath+".roles]]", `name  = "operator"`, `allow = ["#"]`,
 		"", "[["+keeperPath+".identities]]", fmt.Sprintf("name     = %q", c.operator), `roles    = ["operator"]`, fmt.Sprintf("password = %q", hash))

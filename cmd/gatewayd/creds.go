@@ -17,7 +17,7 @@ func fleetCredsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "creds",
 		Short: "Make the keys of gateways and operators, and what the hub's config must say of them",
-		Long: `Make the key that a gateway joins its hub with, where the leaf.key-file of its
+		Long: `Make the key that a gateway joins its hub with, where the leaf.nkey-file of its
 config says, unless it is there already; and print the user that a NATS server of
 the hub needs for it. That user may do what the gateway's config lets the hub
 hear, call and source, and nothing else; and only a leaf node may be it.
@@ -26,7 +26,7 @@ With --operator it is the key of a person or a program that hears and calls all
 gateways as far as they let the hub, and keeps streams there.
 
 A hub with an operator and JWTs needs no entry in its config: where the config has a
-leaf.credentials-file, --sign makes that file, by the key of the hub's account.`,
+leaf.creds-file, --sign makes that file, by the key of the hub's account.`,
 		Example: `  gatewayd fleet creds --config site-7.toml --config site-8.toml
   gatewayd fleet creds --operator ops.nk
   gatewayd fleet creds --config site-7.toml --sign account.nk`,
@@ -68,9 +68,9 @@ func gatewayCreds(file, sign string) (user string, err error) {
 	case l == nil:
 		return "", usage("%s: the bus has no leaf", file)
 	case sign != "" && l.Credentials == "":
-		return "", usage("%s: the leaf has no credentials-file that a JWT could be put into", file)
+		return "", usage("%s: the leaf has no creds-file that a JWT could be put into", file)
 	case sign == "" && l.Key == "":
-		return "", usage("%s: the leaf has no key-file; for a credentials-file give --sign", file)
+		return "", usage("%s: the leaf has no nkey-file; for a creds-file give --sign", file)
 	}
 	g, err := l.Grant(gateway)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	gatewayv1 "gatewayd/schemas/gateway/v1"
+	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
 // tellAddress writes where the bus listens into the data directory: the real
@@ -26,7 +27,7 @@ func (d *daemon) tellAddress(dir string) error {
 	d.log.Info("the bus listens", "url", url)
 	text := url + "\n"
 	if t := d.busTLS(); t != nil {
-		file, err := filepath.Abs(t.Certificate)
+		file, err := filepath.Abs(t.CertFile)
 		if err != nil {
 			return err
 		}
@@ -35,7 +36,7 @@ func (d *daemon) tellAddress(dir string) error {
 	return writeFile(d.url, []byte(text))
 }
 
-func (d *daemon) busTLS() *gatewayv1.BusTls { return d.cfg.Find("bus").Config.(*gatewayv1.Bus).Tls }
+func (d *daemon) busTLS() *tlsv1.Server { return d.cfg.Find("bus").Config.(*gatewayv1.Bus).Tls }
 
 func (d *daemon) scheme() string {
 	if d.busTLS() != nil {

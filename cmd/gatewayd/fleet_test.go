@@ -82,11 +82,11 @@ const fleetConfig = `gateway = "${gateway}"
 kind = "bus"
 
 [bus.leaf]
-urls     = ["tls://hub.example.com:7422"]
-ca-file  = "ca.pem"
-key-file = "keys/${gateway}.nk"
-calls    = ["cmd/#"]
-tracks   = ["tracks/#"]
+urls        = ["tls://hub.example.com:7422"]
+tls.ca-file = "ca.pem"
+nkey-file   = "keys/${gateway}.nk"
+calls       = ["cmd/#"]
+tracks      = ["tracks/#"]
 
 [tracks.energy]
 kind   = "track"

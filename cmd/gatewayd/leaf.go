@@ -11,11 +11,11 @@ import (
 // leafOf is the hub of a config; nil if there is none.
 func leafOf(c *gatewayv1.Bus) (*bus.Leaf, error) {
 	out, l := leafWithout(c), c.GetLeaf()
-	if out == nil || l.CaFile == "" && l.CertFile == "" {
+	if out == nil || l.Tls == nil {
 		return out, nil
 	}
 	var err error
-	if out.TLS, err = (tlsfiles.Client{CA: l.CaFile, Cert: l.CertFile, Key: l.CertKeyFile}).Config(""); err != nil {
+	if out.TLS, err = tlsfiles.ClientOf(l.Tls).Config(""); err != nil {
 		return nil, fmt.Errorf("leaf: %w", err)
 	}
 	return out, nil
@@ -27,7 +27,7 @@ func leafWithout(c *gatewayv1.Bus) *bus.Leaf {
 	if l == nil {
 		return nil
 	}
-	out := &bus.Leaf{URLs: l.Urls, Key: l.KeyFile, Credentials: l.CredentialsFile, Calls: l.Calls, Tracks: l.Tracks, Reconnect: l.Reconnect.AsDuration()}
+	out := &bus.Leaf{URLs: l.Urls, Key: l.NkeyFile, Credentials: l.CredsFile, Calls: l.Calls, Tracks: l.Tracks, Reconnect: l.Reconnect.AsDuration()}
 	for _, class := range l.Hears {
 		out.Hears = append(out.Hears, bus.Class(class))
 	}

@@ -13,6 +13,7 @@ import (
 	"gatewayd/protocols/access"
 	"gatewayd/protocols/tlsfiles"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
+	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
 // natsDoor lets NATS clients in by the policy that all doors share.
@@ -96,11 +97,11 @@ func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*
 	return b, door, nil
 }
 
-func busTLS(c *gatewayv1.BusTls, log *slog.Logger) (*tls.Config, error) {
+func busTLS(c *tlsv1.Server, log *slog.Logger) (*tls.Config, error) {
 	if c == nil {
 		return nil, nil
 	}
-	f := tlsfiles.Files{Certificate: c.Certificate, Key: c.Key, CA: c.Ca}
+	f := tlsfiles.FilesOf(c)
 	cfg, err := f.Config(func(err error) { log.Warn(err.Error(), "part", "bus") })
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)

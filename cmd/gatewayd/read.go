@@ -19,7 +19,7 @@ of its line, ahead of polls. Or it is a unit that is reached directly, without a
 gateway; the line must be free then:
 
   tcp://10.0.0.5/7                            Modbus TCP (port 502), unit 7
-  tls://plc.example/1?certificate=F&key=F&ca=F  Modbus/TCP Security (port 802)
+  tls://plc.example/1?cert=F&key=F&ca=F       Modbus/TCP Security (port 802)
   udp://10.0.0.5/7                            the same frames by UDP
   rtu+tcp://10.0.0.5:4001/7                   RTU on TCP; ascii+tcp, rtu+udp likewise
   rtu:///dev/ttyUSB0/7?baud=9600&parity=even  a serial port; ascii likewise

@@ -23,8 +23,7 @@ type Config struct {
 	Username string
 	Password string
 
-	CAFile, CertFile, KeyFile string // PEM, read now; CAFile empty: the system's authorities
-	ServerName                string // on the broker's certificate; empty: the host of URL
+	TLS tlsfiles.Client // for ssl: read now
 
 	KeepAlive time.Duration // 0: 30 s; at most 65,535 s
 	Session   time.Duration // for so long the broker keeps our subscriptions and what comes meanwhile; 0: it starts anew each time
@@ -123,8 +122,7 @@ func (cfg Config) open(ctx context.Context) (net.Conn, error) {
 	}
 	var t *tls.Config
 	if secure {
-		files := tlsfiles.Client{CA: cfg.CAFile, Cert: cfg.CertFile, Key: cfg.KeyFile, ServerName: cfg.ServerName}
-		if t, err = files.Config(u.Hostname()); err != nil {
+		if t, err = cfg.TLS.Config(u.Hostname()); err != nil {
 			return nil, err
 		}
 	}

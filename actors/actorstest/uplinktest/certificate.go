@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"gatewayd/protocols/pki"
-	uplinkv1 "gatewayd/schemas/uplink/v1"
+	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
 // expired are certificates of both sides that are renewed too late: the uplink stays out, says why, and goes on with the new ones by itself.
@@ -38,7 +38,7 @@ func expired(x *trial) {
 	}}
 	x.link.goes(way{secure: secure, greet: x.far.Greet})
 	x.write(30)
-	x.start(nil, &uplinkv1.Tls{CaFile: ca.File("ca.crt"), CertFile: ca.File("site.crt"), KeyFile: ca.File("site.pem")})
+	x.start(nil, &tlsv1.Client{CaFile: ca.File("ca.crt"), CertFile: ca.File("site.crt"), KeyFile: ca.File("site.pem")})
 	x.says("certificate has expired")
 	issue(far, time.Now())
 	x.says("expired certificate", "certificate expired")

@@ -15,6 +15,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	tlsv1 "gatewayd/schemas/tls/v1"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -24,7 +25,7 @@ var flap = flag.Duration("flap", 2*time.Second, "how long the link of a kind of 
 type Far struct {
 	Address string // host:port, without TLS; it refuses what begins with Poison, or what has more than 20,000 octets
 	// Config is that of an uplink that reaches it at an address, over TLS unless files is nil. Its Send is there.
-	Config func(address string, files *uplinkv1.Tls) Config
+	Config func(address string, files *tlsv1.Client) Config
 	Got    func() []Item // all that it has taken, in the order in which it did
 	Once   bool          // it drops by itself what it has had
 	// Greet is what passes before TLS begins; nil: nothing.
@@ -69,7 +70,7 @@ func Faults(t *testing.T, kind actors.Kind, run func(t *testing.T) Far) {
 }
 
 // start starts the uplink.
-func (x *trial) start(change func(*uplinkv1.Sending), files *uplinkv1.Tls) {
+func (x *trial) start(change func(*uplinkv1.Sending), files *tlsv1.Client) {
 	x.Helper()
 	cfg := x.far.Config(x.link.address(), files)
 	s := cfg.GetSend()

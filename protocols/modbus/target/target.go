@@ -2,7 +2,7 @@
 // times and go. It keeps no connection alive and tries nothing twice.
 //
 //	tcp://10.0.0.5/7                           Modbus TCP, port 502, unit 7
-//	tls://plc.example/1?certificate=…&key=…&ca=…  Modbus/TCP Security, port 802; name= is the device's name in its certificate
+//	tls://plc.example/1?cert=…&key=…&ca=…     Modbus/TCP Security, port 802; name= is the device's name in its certificate
 //	udp://10.0.0.5:502/7                       Modbus TCP's frames in datagrams
 //	rtu+tcp://10.0.0.5:4001/7                  RTU frames, as serial device servers have them; also ascii+tcp, rtu+udp
 //	rtu:///dev/ttyUSB0/7?baud=9600&parity=even  a serial port; also ascii; data-bits= and stop-bits= if they are unusual
@@ -44,7 +44,7 @@ var (
 	serialKeys = []string{"baud", "parity", "data-bits", "stop-bits"}
 	forms      = map[string]form{
 		"tcp":       {"tcp", modbus.TCP, "502", nil},
-		"tls":       {"tls", modbus.TCP, "802", []string{"certificate", "key", "ca", "name"}},
+		"tls":       {"tls", modbus.TCP, "802", []string{"cert", "key", "ca", "name"}},
 		"udp":       {"udp", modbus.TCP, "502", nil},
 		"rtu+tcp":   {"tcp", modbus.RTUOverTCP, "", nil},
 		"ascii+tcp": {"tcp", modbus.ASCIIOverTCP, "", nil},
@@ -127,9 +127,9 @@ func (t *Target) host(u *url.URL, rest string, f form, query url.Values) error {
 	if t.Transport != "tls" {
 		return nil
 	}
-	t.Files = dial.Files{Certificate: query.Get("certificate"), Key: query.Get("key"), CA: query.Get("ca"), Name: query.Get("name")}
+	t.Files = dial.Files{Certificate: query.Get("cert"), Key: query.Get("key"), CA: query.Get("ca"), Name: query.Get("name")}
 	if t.Files.Certificate == "" || t.Files.Key == "" || t.Files.CA == "" {
-		return errors.New("both sides prove who they are: it needs ?certificate=FILE&key=FILE&ca=FILE")
+		return errors.New("both sides prove who they are: it needs ?cert=FILE&key=FILE&ca=FILE")
 	}
 	if t.Files.Name == "" {
 		t.Files.Name = u.Hostname()

@@ -25,7 +25,7 @@ func TestParse(t *testing.T) {
 	if s := got.Serial; err != nil || s.Path != "/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0" || s.Baud != 9600 || s.Parity != "none" || s.StopBits != 2 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	got, err = target.Parse("tls://plc.example/1?certificate=a&key=b&ca=c")
+	got, err = target.Parse("tls://plc.example/1?cert=a&key=b&ca=c")
 	if f := got.Files; err != nil || f.Certificate != "a" || f.Key != "b" || f.CA != "c" || f.Name != "plc.example" || got.Address != "plc.example:802" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -49,7 +49,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"rtu:///dev/ttyUSB0/7?baud=x":  "baud=x is no number",
 		"rtu:///dev/ttyUSB0/7?baud=1":  "baud 1 is not within",
 		"rtu:///dev/ttyUSB0/7?speed=9": `has no "speed", it has baud, parity`,
-		"tls://plc.example/1":          "?certificate=FILE",
+		"tls://plc.example/1":          "?cert=FILE",
 	} {
 		if got, err := target.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is %+v, %v; want %s", text, got, err, want)
@@ -60,7 +60,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 // Any text is a target that can be opened, or is refused.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{
-		"tcp://10.0.0.5/7", "rtu:///dev/ttyUSB0/7?baud=9600&parity=even", "tls://h/1?certificate=a&key=b&ca=c", "ascii+tcp://[::1]:4001/0", "tcp://", "rtu:///7", "x",
+		"tcp://10.0.0.5/7", "rtu:///dev/ttyUSB0/7?baud=9600&parity=even", "tls://h/1?cert=a&key=b&ca=c", "ascii+tcp://[::1]:4001/0", "tcp://", "rtu:///7", "x",
 	} {
 		f.Add(text)
 	}

@@ -104,7 +104,7 @@ func (x *Access) GetRevocation() *Revocation {
 type Revocation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// PEM file of the authorities that sign the lists.
-	Ca string `protobuf:"bytes,1,opt,name=ca,proto3" json:"ca,omitempty"`
+	CaFile string `protobuf:"bytes,1,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
 	// Files of certificate revocation lists, PEM or DER; delta lists beside the ones
 	// that they change.
 	Lists []string `protobuf:"bytes,2,rep,name=lists,proto3" json:"lists,omitempty"`
@@ -149,9 +149,9 @@ func (*Revocation) Descriptor() ([]byte, []int) {
 	return file_access_v1_access_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *Revocation) GetCa() string {
+func (x *Revocation) GetCaFile() string {
 	if x != nil {
-		return x.Ca
+		return x.CaFile
 	}
 	return ""
 }
@@ -1144,10 +1144,10 @@ const file_access_v1_access_proto_rawDesc = "" +
 	"roles.nameR\tanonymous\x125\n" +
 	"\n" +
 	"revocation\x18\x04 \x01(\v2\x15.access.v1.RevocationR\n" +
-	"revocation\"\xb9\x01\n" +
+	"revocation\"\xc2\x01\n" +
 	"\n" +
-	"Revocation\x12\x0e\n" +
-	"\x02ca\x18\x01 \x01(\tR\x02ca\x12\x14\n" +
+	"Revocation\x12\x17\n" +
+	"\aca_file\x18\x01 \x01(\tR\x06caFile\x12\x14\n" +
 	"\x05lists\x18\x02 \x03(\tR\x05lists\x12@\n" +
 	"\aserials\x18\x03 \x03(\tB&\x8a\xb5\x18\"* ([0-9A-Fa-f]{1,2}:)*[0-9A-Fa-f]+R\aserials\x12\x18\n" +
 	"\alenient\x18\x04 \x01(\bR\alenient\x12)\n" +

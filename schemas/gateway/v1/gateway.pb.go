@@ -10,6 +10,7 @@ package gatewayv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -380,7 +381,7 @@ type Bus struct {
 	// operator. With it these keys let in clients on this machine only.
 	Access string `protobuf:"bytes,9,opt,name=access,proto3" json:"access,omitempty"`
 	// Certificates of that port; without them it is plain TCP.
-	Tls *BusTls `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *v1.Server `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
 	// The NATS cluster that the gateway joins; none if it is not given.
 	Leaf          *BusLeaf `protobuf:"bytes,20,opt,name=leaf,proto3" json:"leaf,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -480,7 +481,7 @@ func (x *Bus) GetAccess() string {
 	return ""
 }
 
-func (x *Bus) GetTls() *BusTls {
+func (x *Bus) GetTls() *v1.Server {
 	if x != nil {
 		return x.Tls
 	}
@@ -492,72 +493,6 @@ func (x *Bus) GetLeaf() *BusLeaf {
 		return x.Leaf
 	}
 	return nil
-}
-
-// BusTls are the PEM files of an encrypted listener. They may be renewed at any
-// time: each handshake goes by the files of the moment.
-type BusTls struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// File of the server's certificate and its chain.
-	Certificate string `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	// File of its key.
-	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// File of who signs the certificates of clients, one or several; empty: clients
-	// have keys, passwords and tokens only.
-	Ca            string `protobuf:"bytes,3,opt,name=ca,proto3" json:"ca,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *BusTls) Reset() {
-	*x = BusTls{}
-	mi := &file_gateway_v1_gateway_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *BusTls) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*BusTls) ProtoMessage() {}
-
-func (x *BusTls) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_v1_gateway_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use BusTls.ProtoReflect.Descriptor instead.
-func (*BusTls) Descriptor() ([]byte, []int) {
-	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *BusTls) GetCertificate() string {
-	if x != nil {
-		return x.Certificate
-	}
-	return ""
-}
-
-func (x *BusTls) GetKey() string {
-	if x != nil {
-		return x.Key
-	}
-	return ""
-}
-
-func (x *BusTls) GetCa() string {
-	if x != nil {
-		return x.Ca
-	}
-	return ""
 }
 
 // BusInsecure is an event: the bus listens outside this machine without
@@ -575,7 +510,7 @@ type BusInsecure struct {
 
 func (x *BusInsecure) Reset() {
 	*x = BusInsecure{}
-	mi := &file_gateway_v1_gateway_proto_msgTypes[6]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +522,7 @@ func (x *BusInsecure) String() string {
 func (*BusInsecure) ProtoMessage() {}
 
 func (x *BusInsecure) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_v1_gateway_proto_msgTypes[6]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +535,7 @@ func (x *BusInsecure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusInsecure.ProtoReflect.Descriptor instead.
 func (*BusInsecure) Descriptor() ([]byte, []int) {
-	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{6}
+	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BusInsecure) GetListen() string {
@@ -633,7 +568,7 @@ type BusCut struct {
 
 func (x *BusCut) Reset() {
 	*x = BusCut{}
-	mi := &file_gateway_v1_gateway_proto_msgTypes[7]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +580,7 @@ func (x *BusCut) String() string {
 func (*BusCut) ProtoMessage() {}
 
 func (x *BusCut) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_v1_gateway_proto_msgTypes[7]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +593,7 @@ func (x *BusCut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusCut.ProtoReflect.Descriptor instead.
 func (*BusCut) Descriptor() ([]byte, []int) {
-	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{7}
+	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BusCut) GetIdentity() string {
@@ -700,7 +635,7 @@ type BusLoss struct {
 
 func (x *BusLoss) Reset() {
 	*x = BusLoss{}
-	mi := &file_gateway_v1_gateway_proto_msgTypes[8]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +647,7 @@ func (x *BusLoss) String() string {
 func (*BusLoss) ProtoMessage() {}
 
 func (x *BusLoss) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_v1_gateway_proto_msgTypes[8]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +660,7 @@ func (x *BusLoss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusLoss.ProtoReflect.Descriptor instead.
 func (*BusLoss) Descriptor() ([]byte, []int) {
-	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{8}
+	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BusLoss) GetStream() string {
@@ -779,7 +714,7 @@ type Boot struct {
 
 func (x *Boot) Reset() {
 	*x = Boot{}
-	mi := &file_gateway_v1_gateway_proto_msgTypes[9]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +726,7 @@ func (x *Boot) String() string {
 func (*Boot) ProtoMessage() {}
 
 func (x *Boot) ProtoReflect() protoreflect.Message {
-	mi := &file_gateway_v1_gateway_proto_msgTypes[9]
+	mi := &file_gateway_v1_gateway_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +739,7 @@ func (x *Boot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Boot.ProtoReflect.Descriptor instead.
 func (*Boot) Descriptor() ([]byte, []int) {
-	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{9}
+	return file_gateway_v1_gateway_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Boot) GetLastEnd() string {
@@ -854,7 +789,7 @@ var File_gateway_v1_gateway_proto protoreflect.FileDescriptor
 const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"\x18gateway/v1/gateway.proto\x12\n" +
-	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x15gateway/v1/leaf.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xb2\x01\n" +
+	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x15gateway/v1/leaf.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x10tls/v1/tls.proto\"\xb2\x01\n" +
 	"\aGateway\x125\n" +
 	"\agateway\x18\x01 \x01(\tB\x1b\x8a\xb5\x18\x17\b\x01!\x00\x00\x00\x00\x00\x00P@*\n" +
 	"[a-z0-9-]+R\agateway\x12>\n" +
@@ -881,7 +816,7 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\bWatchdog\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12P\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0360s\x19\x00\x00\x00\x00\x00\x00\x00@!\x00\x00\x00\x00\x00 \xac@R\atimeout\x12K\n" +
-	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\x05grace\"\xc5\x04\n" +
+	"\x05grace\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\x05grace\"\xc1\x04\n" +
 	"\x03Bus\x12#\n" +
 	"\x06listen\x18\x01 \x01(\tB\v\x8a\xb5\x18\ab\x03tcph\x01R\x06listen\x12B\n" +
 	"\tanonymous\x18\x02 \x01(\tB$\x8a\xb5\x18 \x12\x04none2\x04none2\bobserver2\boperatorR\tanonymous\x127\n" +
@@ -893,14 +828,10 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"max_tracks\x18\a \x01(\x04B\x1a\x8a\xb5\x18\x16\x12\b67108864\x19\x00\x00\x00\x00\x00\x00\x10A:\x01BR\tmaxTracks\x124\n" +
 	"\areserve\x18\b \x01(\x04B\x1a\x8a\xb5\x18\x16\x12\b16777216\x19\x00\x00\x00\x00\x00\x00\xf0@:\x01BR\areserve\x125\n" +
-	"\x06access\x18\t \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12$\n" +
+	"\x06access\x18\t \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12 \n" +
 	"\x03tls\x18\n" +
-	" \x01(\v2\x12.gateway.v1.BusTlsR\x03tls\x12'\n" +
-	"\x04leaf\x18\x14 \x01(\v2\x13.gateway.v1.BusLeafR\x04leaf\"\\\n" +
-	"\x06BusTls\x12(\n" +
-	"\vcertificate\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\vcertificate\x12\x18\n" +
-	"\x03key\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x03key\x12\x0e\n" +
-	"\x02ca\x18\x03 \x01(\tR\x02ca\"?\n" +
+	" \x01(\v2\x0e.tls.v1.ServerR\x03tls\x12'\n" +
+	"\x04leaf\x18\x14 \x01(\v2\x13.gateway.v1.BusLeafR\x04leaf\"?\n" +
 	"\vBusInsecure\x12\x16\n" +
 	"\x06listen\x18\x01 \x01(\tR\x06listen\x12\x18\n" +
 	"\awarning\x18\x02 \x01(\tR\awarning\"\\\n" +
@@ -933,39 +864,39 @@ func file_gateway_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_gateway_v1_gateway_proto_rawDescData
 }
 
-var file_gateway_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_gateway_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_gateway_v1_gateway_proto_goTypes = []any{
 	(*Gateway)(nil),             // 0: gateway.v1.Gateway
 	(*Group)(nil),               // 1: gateway.v1.Group
 	(*Power)(nil),               // 2: gateway.v1.Power
 	(*Watchdog)(nil),            // 3: gateway.v1.Watchdog
 	(*Bus)(nil),                 // 4: gateway.v1.Bus
-	(*BusTls)(nil),              // 5: gateway.v1.BusTls
-	(*BusInsecure)(nil),         // 6: gateway.v1.BusInsecure
-	(*BusCut)(nil),              // 7: gateway.v1.BusCut
-	(*BusLoss)(nil),             // 8: gateway.v1.BusLoss
-	(*Boot)(nil),                // 9: gateway.v1.Boot
-	(*durationpb.Duration)(nil), // 10: google.protobuf.Duration
+	(*BusInsecure)(nil),         // 5: gateway.v1.BusInsecure
+	(*BusCut)(nil),              // 6: gateway.v1.BusCut
+	(*BusLoss)(nil),             // 7: gateway.v1.BusLoss
+	(*Boot)(nil),                // 8: gateway.v1.Boot
+	(*durationpb.Duration)(nil), // 9: google.protobuf.Duration
+	(*v1.Server)(nil),           // 10: tls.v1.Server
 	(*BusLeaf)(nil),             // 11: gateway.v1.BusLeaf
 	(*structpb.Struct)(nil),     // 12: google.protobuf.Struct
 }
 var file_gateway_v1_gateway_proto_depIdxs = []int32{
 	3,  // 0: gateway.v1.Gateway.watchdog:type_name -> gateway.v1.Watchdog
-	10, // 1: gateway.v1.Group.backoff:type_name -> google.protobuf.Duration
-	10, // 2: gateway.v1.Group.max_backoff:type_name -> google.protobuf.Duration
-	10, // 3: gateway.v1.Group.quarantine:type_name -> google.protobuf.Duration
-	10, // 4: gateway.v1.Group.silence:type_name -> google.protobuf.Duration
-	10, // 5: gateway.v1.Group.probe:type_name -> google.protobuf.Duration
-	10, // 6: gateway.v1.Group.stop:type_name -> google.protobuf.Duration
+	9,  // 1: gateway.v1.Group.backoff:type_name -> google.protobuf.Duration
+	9,  // 2: gateway.v1.Group.max_backoff:type_name -> google.protobuf.Duration
+	9,  // 3: gateway.v1.Group.quarantine:type_name -> google.protobuf.Duration
+	9,  // 4: gateway.v1.Group.silence:type_name -> google.protobuf.Duration
+	9,  // 5: gateway.v1.Group.probe:type_name -> google.protobuf.Duration
+	9,  // 6: gateway.v1.Group.stop:type_name -> google.protobuf.Duration
 	2,  // 7: gateway.v1.Group.power:type_name -> gateway.v1.Power
-	10, // 8: gateway.v1.Power.off:type_name -> google.protobuf.Duration
-	10, // 9: gateway.v1.Power.min_off:type_name -> google.protobuf.Duration
-	10, // 10: gateway.v1.Power.hold_on:type_name -> google.protobuf.Duration
-	10, // 11: gateway.v1.Power.on:type_name -> google.protobuf.Duration
-	10, // 12: gateway.v1.Watchdog.timeout:type_name -> google.protobuf.Duration
-	10, // 13: gateway.v1.Watchdog.grace:type_name -> google.protobuf.Duration
-	10, // 14: gateway.v1.Bus.canary:type_name -> google.protobuf.Duration
-	5,  // 15: gateway.v1.Bus.tls:type_name -> gateway.v1.BusTls
+	9,  // 8: gateway.v1.Power.off:type_name -> google.protobuf.Duration
+	9,  // 9: gateway.v1.Power.min_off:type_name -> google.protobuf.Duration
+	9,  // 10: gateway.v1.Power.hold_on:type_name -> google.protobuf.Duration
+	9,  // 11: gateway.v1.Power.on:type_name -> google.protobuf.Duration
+	9,  // 12: gateway.v1.Watchdog.timeout:type_name -> google.protobuf.Duration
+	9,  // 13: gateway.v1.Watchdog.grace:type_name -> google.protobuf.Duration
+	9,  // 14: gateway.v1.Bus.canary:type_name -> google.protobuf.Duration
+	10, // 15: gateway.v1.Bus.tls:type_name -> tls.v1.Server
 	11, // 16: gateway.v1.Bus.leaf:type_name -> gateway.v1.BusLeaf
 	12, // 17: gateway.v1.Boot.events:type_name -> google.protobuf.Struct
 	18, // [18:18] is the sub-list for method output_type
@@ -987,7 +918,7 @@ func file_gateway_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gateway_v1_gateway_proto_rawDesc), len(file_gateway_v1_gateway_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -10,6 +10,7 @@ package gatewayv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -34,27 +35,23 @@ type BusLeaf struct {
 	Urls []string `protobuf:"bytes,1,rep,name=urls,proto3" json:"urls,omitempty"`
 	// File of the nkey seed that the gateway identifies with, as gatewayd fleet
 	// creds makes it; or credentials.
-	KeyFile string `protobuf:"bytes,2,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
+	NkeyFile string `protobuf:"bytes,2,opt,name=nkey_file,json=nkeyFile,proto3" json:"nkey_file,omitempty"`
 	// File of a JWT and its key, as the hub's operator hands out.
-	CredentialsFile string `protobuf:"bytes,3,opt,name=credentials_file,json=credentialsFile,proto3" json:"credentials_file,omitempty"`
-	// PEM file of the authorities that may vouch for the hub; empty: the system's.
-	CaFile string `protobuf:"bytes,4,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
-	// PEM file of the gateway's certificate, for a hub that wants one.
-	CertFile string `protobuf:"bytes,5,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
-	// PEM file of its key.
-	CertKeyFile string `protobuf:"bytes,6,opt,name=cert_key_file,json=certKeyFile,proto3" json:"cert_key_file,omitempty"`
+	CredsFile string `protobuf:"bytes,3,opt,name=creds_file,json=credsFile,proto3" json:"creds_file,omitempty"`
+	// Certificates; without them the system's authorities vouch for the hub.
+	Tls *v1.Client `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Classes that the hub may hear: data, event, state, track, trace. Only what
 	// somebody there listens to travels. Empty: all but trace.
-	Hears []string `protobuf:"bytes,7,rep,name=hears,proto3" json:"hears,omitempty"`
+	Hears []string `protobuf:"bytes,5,rep,name=hears,proto3" json:"hears,omitempty"`
 	// Commands that the hub may send, as filters like cmd/field/#; empty: none.
 	// Firewalls and audits know them as nats/hub.
-	Calls []string `protobuf:"bytes,8,rep,name=calls,proto3" json:"calls,omitempty"`
+	Calls []string `protobuf:"bytes,6,rep,name=calls,proto3" json:"calls,omitempty"`
 	// Tracks that a stream of the hub may source, as filters of paths like tracks/#;
 	// empty: none. It costs a message a second.
-	Tracks []string `protobuf:"bytes,9,rep,name=tracks,proto3" json:"tracks,omitempty"`
+	Tracks []string `protobuf:"bytes,7,rep,name=tracks,proto3" json:"tracks,omitempty"`
 	// About how long from one attempt to reach the hub to the next. Each gateway
 	// draws its own: half to one and a half of it.
-	Reconnect     *durationpb.Duration `protobuf:"bytes,10,opt,name=reconnect,proto3" json:"reconnect,omitempty"`
+	Reconnect     *durationpb.Duration `protobuf:"bytes,8,opt,name=reconnect,proto3" json:"reconnect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -96,39 +93,25 @@ func (x *BusLeaf) GetUrls() []string {
 	return nil
 }
 
-func (x *BusLeaf) GetKeyFile() string {
+func (x *BusLeaf) GetNkeyFile() string {
 	if x != nil {
-		return x.KeyFile
+		return x.NkeyFile
 	}
 	return ""
 }
 
-func (x *BusLeaf) GetCredentialsFile() string {
+func (x *BusLeaf) GetCredsFile() string {
 	if x != nil {
-		return x.CredentialsFile
+		return x.CredsFile
 	}
 	return ""
 }
 
-func (x *BusLeaf) GetCaFile() string {
+func (x *BusLeaf) GetTls() *v1.Client {
 	if x != nil {
-		return x.CaFile
+		return x.Tls
 	}
-	return ""
-}
-
-func (x *BusLeaf) GetCertFile() string {
-	if x != nil {
-		return x.CertFile
-	}
-	return ""
-}
-
-func (x *BusLeaf) GetCertKeyFile() string {
-	if x != nil {
-		return x.CertKeyFile
-	}
-	return ""
+	return nil
 }
 
 func (x *BusLeaf) GetHears() []string {
@@ -164,19 +147,17 @@ var File_gateway_v1_leaf_proto protoreflect.FileDescriptor
 const file_gateway_v1_leaf_proto_rawDesc = "" +
 	"\n" +
 	"\x15gateway/v1/leaf.proto\x12\n" +
-	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf6\x03\n" +
+	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\xb4\x03\n" +
 	"\aBusLeaf\x128\n" +
-	"\x04urls\x18\x01 \x03(\tB$\x8a\xb5\x18 \b\x01!\x00\x00\x00\x00\x00\x000@*\x13(tls|nats)://[^/ ]+R\x04urls\x12\x19\n" +
-	"\bkey_file\x18\x02 \x01(\tR\akeyFile\x12)\n" +
-	"\x10credentials_file\x18\x03 \x01(\tR\x0fcredentialsFile\x12\x17\n" +
-	"\aca_file\x18\x04 \x01(\tR\x06caFile\x12\x1b\n" +
-	"\tcert_file\x18\x05 \x01(\tR\bcertFile\x12\"\n" +
-	"\rcert_key_file\x18\x06 \x01(\tR\vcertKeyFile\x12A\n" +
-	"\x05hears\x18\a \x03(\tB+\x8a\xb5\x18'!\x00\x00\x00\x00\x00\x00\x14@*\x1cdata|event|state|track|traceR\x05hears\x12>\n" +
-	"\x05calls\x18\b \x03(\tB(\x8a\xb5\x18$!\x00\x00\x00\x00\x00\x00Y@*\x19cmd/[a-zA-Z0-9/+*-]*[#>]?R\x05calls\x129\n" +
-	"\x06tracks\x18\t \x03(\tB!\x8a\xb5\x18\x1d!\x00\x00\x00\x00\x00\x00Y@*\x12[a-z0-9/+*-]*[#>]?R\x06tracks\x12S\n" +
-	"\treconnect\x18\n" +
-	" \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022s\x19\x00\x00\x00\x00\x00\x00\xe0?!\x00\x00\x00\x00\x00 \xac@R\treconnectB'Z%gatewayd/schemas/gateway/v1;gatewayv1b\x06proto3"
+	"\x04urls\x18\x01 \x03(\tB$\x8a\xb5\x18 \b\x01!\x00\x00\x00\x00\x00\x000@*\x13(tls|nats)://[^/ ]+R\x04urls\x12\x1b\n" +
+	"\tnkey_file\x18\x02 \x01(\tR\bnkeyFile\x12\x1d\n" +
+	"\n" +
+	"creds_file\x18\x03 \x01(\tR\tcredsFile\x12 \n" +
+	"\x03tls\x18\x04 \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12A\n" +
+	"\x05hears\x18\x05 \x03(\tB+\x8a\xb5\x18'!\x00\x00\x00\x00\x00\x00\x14@*\x1cdata|event|state|track|traceR\x05hears\x12>\n" +
+	"\x05calls\x18\x06 \x03(\tB(\x8a\xb5\x18$!\x00\x00\x00\x00\x00\x00Y@*\x19cmd/[a-zA-Z0-9/+*-]*[#>]?R\x05calls\x129\n" +
+	"\x06tracks\x18\a \x03(\tB!\x8a\xb5\x18\x1d!\x00\x00\x00\x00\x00\x00Y@*\x12[a-z0-9/+*-]*[#>]?R\x06tracks\x12S\n" +
+	"\treconnect\x18\b \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022s\x19\x00\x00\x00\x00\x00\x00\xe0?!\x00\x00\x00\x00\x00 \xac@R\treconnectB'Z%gatewayd/schemas/gateway/v1;gatewayv1b\x06proto3"
 
 var (
 	file_gateway_v1_leaf_proto_rawDescOnce sync.Once
@@ -193,15 +174,17 @@ func file_gateway_v1_leaf_proto_rawDescGZIP() []byte {
 var file_gateway_v1_leaf_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_gateway_v1_leaf_proto_goTypes = []any{
 	(*BusLeaf)(nil),             // 0: gateway.v1.BusLeaf
-	(*durationpb.Duration)(nil), // 1: google.protobuf.Duration
+	(*v1.Client)(nil),           // 1: tls.v1.Client
+	(*durationpb.Duration)(nil), // 2: google.protobuf.Duration
 }
 var file_gateway_v1_leaf_proto_depIdxs = []int32{
-	1, // 0: gateway.v1.BusLeaf.reconnect:type_name -> google.protobuf.Duration
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1, // 0: gateway.v1.BusLeaf.tls:type_name -> tls.v1.Client
+	2, // 1: gateway.v1.BusLeaf.reconnect:type_name -> google.protobuf.Duration
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_gateway_v1_leaf_proto_init() }

@@ -52,7 +52,7 @@ type Gateway struct {
 	// none. What comes through routes with to the unit's own firewall judges.
 	Firewall string `protobuf:"bytes,11,opt,name=firewall,proto3" json:"firewall,omitempty"`
 	// Actor that knows which masters may come in by their certificates, and cuts off those
-	// it revokes; empty: all whose certificate the ca of the door has signed.
+	// it revokes; empty: all whose certificate the ca-file of the door has signed.
 	Access        string `protobuf:"bytes,12,opt,name=access,proto3" json:"access,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -10,6 +10,8 @@ package modbusv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/mqtt/v1"
+	v11 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -40,8 +42,11 @@ type ModbusMqtt struct {
 	MaxRequests uint32 `protobuf:"varint,5,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
 	// What controllers may address. Anything else is refused.
 	Targets []*MqttTarget `protobuf:"bytes,6,rep,name=targets,proto3" json:"targets,omitempty"`
-	// With url: how the gateway identifies itself.
-	Login         *MqttLogin `protobuf:"bytes,7,opt,name=login,proto3" json:"login,omitempty"`
+	// With url: how the gateway identifies itself. The client id also names the caller
+	// to firewalls: cookie/<client id>.
+	Login *v1.Login `protobuf:"bytes,7,opt,name=login,proto3" json:"login,omitempty"`
+	// With url: certificates, for ssl://.
+	Tls           *v11.Client `protobuf:"bytes,8,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -118,9 +123,16 @@ func (x *ModbusMqtt) GetTargets() []*MqttTarget {
 	return nil
 }
 
-func (x *ModbusMqtt) GetLogin() *MqttLogin {
+func (x *ModbusMqtt) GetLogin() *v1.Login {
 	if x != nil {
 		return x.Login
+	}
+	return nil
+}
+
+func (x *ModbusMqtt) GetTls() *v11.Client {
+	if x != nil {
+		return x.Tls
 	}
 	return nil
 }
@@ -198,112 +210,11 @@ func (x *MqttTarget) GetUnit() string {
 	return ""
 }
 
-// MqttLogin is how a client proves itself to a broker, and the broker to it.
-type MqttLogin struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Client id; gatewayd-<gateway>-<last part of the path> if empty. It also names
-	// the caller to firewalls: cookie/<client id>.
-	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// User name, if the broker wants one.
-	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
-	// Password.
-	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
-	// PEM file of the authorities that may vouch for the broker; empty: the system's.
-	CaFile string `protobuf:"bytes,4,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
-	// PEM file of the client's certificate; read anew for every connection.
-	CertFile string `protobuf:"bytes,5,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
-	// PEM file of its key.
-	KeyFile string `protobuf:"bytes,6,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
-	// Name that the broker's certificate must carry; empty: the host of url.
-	ServerName    string `protobuf:"bytes,7,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *MqttLogin) Reset() {
-	*x = MqttLogin{}
-	mi := &file_modbus_v1_mqtt_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *MqttLogin) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*MqttLogin) ProtoMessage() {}
-
-func (x *MqttLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_mqtt_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use MqttLogin.ProtoReflect.Descriptor instead.
-func (*MqttLogin) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_mqtt_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *MqttLogin) GetClientId() string {
-	if x != nil {
-		return x.ClientId
-	}
-	return ""
-}
-
-func (x *MqttLogin) GetUsername() string {
-	if x != nil {
-		return x.Username
-	}
-	return ""
-}
-
-func (x *MqttLogin) GetPassword() string {
-	if x != nil {
-		return x.Password
-	}
-	return ""
-}
-
-func (x *MqttLogin) GetCaFile() string {
-	if x != nil {
-		return x.CaFile
-	}
-	return ""
-}
-
-func (x *MqttLogin) GetCertFile() string {
-	if x != nil {
-		return x.CertFile
-	}
-	return ""
-}
-
-func (x *MqttLogin) GetKeyFile() string {
-	if x != nil {
-		return x.KeyFile
-	}
-	return ""
-}
-
-func (x *MqttLogin) GetServerName() string {
-	if x != nil {
-		return x.ServerName
-	}
-	return ""
-}
-
 var File_modbus_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x14modbus/v1/mqtt.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\"\xa9\x03\n" +
+	"\x14modbus/v1/mqtt.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\"\xc5\x03\n" +
 	"\n" +
 	"ModbusMqtt\x12\x1f\n" +
 	"\x06broker\x18\x01 \x01(\tB\a\x8a\xb5\x18\x03B\x01*R\x06broker\x123\n" +
@@ -311,23 +222,15 @@ const file_modbus_v1_mqtt_proto_rawDesc = "" +
 	"\rrequest_topic\x18\x03 \x01(\tB-\x8a\xb5\x18)\x12\arequest\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x90@*\f[^+#$][^+#]*R\frequestTopic\x12U\n" +
 	"\x0eresponse_topic\x18\x04 \x01(\tB.\x8a\xb5\x18*\x12\bresponse\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x90@*\f[^+#$][^+#]*R\rresponseTopic\x12=\n" +
 	"\fmax_requests\x18\x05 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0220\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@\x8f@R\vmaxRequests\x12/\n" +
-	"\atargets\x18\x06 \x03(\v2\x15.modbus.v1.MqttTargetR\atargets\x12*\n" +
-	"\x05login\x18\a \x01(\v2\x14.modbus.v1.MqttLoginR\x05login\"\xa9\x01\n" +
+	"\atargets\x18\x06 \x03(\v2\x15.modbus.v1.MqttTargetR\atargets\x12$\n" +
+	"\x05login\x18\a \x01(\v2\x0e.mqtt.v1.LoginR\x05login\x12 \n" +
+	"\x03tls\x18\b \x01(\v2\x0e.tls.v1.ClientR\x03tls\"\xa9\x01\n" +
 	"\n" +
 	"MqttTarget\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12)\n" +
 	"\x06device\x18\x02 \x01(\tB\x11\x8a\xb5\x18\r*\v[^ :]{0,63}R\x06device\x12#\n" +
 	"\x05slave\x18\x03 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@R\x05slave\x121\n" +
-	"\x04unit\x18\x04 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.UnitServiceR\x04unit\"\xe9\x01\n" +
-	"\tMqttLogin\x12*\n" +
-	"\tclient_id\x18\x01 \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00`@R\bclientId\x12\x1a\n" +
-	"\busername\x18\x02 \x01(\tR\busername\x12\"\n" +
-	"\bpassword\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\bpassword\x12\x17\n" +
-	"\aca_file\x18\x04 \x01(\tR\x06caFile\x12\x1b\n" +
-	"\tcert_file\x18\x05 \x01(\tR\bcertFile\x12\x19\n" +
-	"\bkey_file\x18\x06 \x01(\tR\akeyFile\x12\x1f\n" +
-	"\vserver_name\x18\a \x01(\tR\n" +
-	"serverNameB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
+	"\x04unit\x18\x04 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.UnitServiceR\x04unitB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
 
 var (
 	file_modbus_v1_mqtt_proto_rawDescOnce sync.Once
@@ -341,20 +244,22 @@ func file_modbus_v1_mqtt_proto_rawDescGZIP() []byte {
 	return file_modbus_v1_mqtt_proto_rawDescData
 }
 
-var file_modbus_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_modbus_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_modbus_v1_mqtt_proto_goTypes = []any{
 	(*ModbusMqtt)(nil), // 0: modbus.v1.ModbusMqtt
 	(*MqttTarget)(nil), // 1: modbus.v1.MqttTarget
-	(*MqttLogin)(nil),  // 2: modbus.v1.MqttLogin
+	(*v1.Login)(nil),   // 2: mqtt.v1.Login
+	(*v11.Client)(nil), // 3: tls.v1.Client
 }
 var file_modbus_v1_mqtt_proto_depIdxs = []int32{
 	1, // 0: modbus.v1.ModbusMqtt.targets:type_name -> modbus.v1.MqttTarget
-	2, // 1: modbus.v1.ModbusMqtt.login:type_name -> modbus.v1.MqttLogin
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2, // 1: modbus.v1.ModbusMqtt.login:type_name -> mqtt.v1.Login
+	3, // 2: modbus.v1.ModbusMqtt.tls:type_name -> tls.v1.Client
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_mqtt_proto_init() }
@@ -368,7 +273,7 @@ func file_modbus_v1_mqtt_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modbus_v1_mqtt_proto_rawDesc), len(file_modbus_v1_mqtt_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -30,14 +30,14 @@ type LinkTls struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// File of our certificate, with our role in it (OID 1.3.6.1.4.1.50316.802.1),
 	// and its chain.
-	Certificate string `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	CertFile string `protobuf:"bytes,1,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
 	// File of its key.
-	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	KeyFile string `protobuf:"bytes,2,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
 	// File of who signs the device's certificate, or of that certificate itself.
-	Ca string `protobuf:"bytes,3,opt,name=ca,proto3" json:"ca,omitempty"`
+	CaFile string `protobuf:"bytes,3,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
 	// The device's name or IP address in its certificate; the host of the address
 	// when empty.
-	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	ServerName    string `protobuf:"bytes,4,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -72,30 +72,30 @@ func (*LinkTls) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_security_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *LinkTls) GetCertificate() string {
+func (x *LinkTls) GetCertFile() string {
 	if x != nil {
-		return x.Certificate
+		return x.CertFile
 	}
 	return ""
 }
 
-func (x *LinkTls) GetKey() string {
+func (x *LinkTls) GetKeyFile() string {
 	if x != nil {
-		return x.Key
+		return x.KeyFile
 	}
 	return ""
 }
 
-func (x *LinkTls) GetCa() string {
+func (x *LinkTls) GetCaFile() string {
 	if x != nil {
-		return x.Ca
+		return x.CaFile
 	}
 	return ""
 }
 
-func (x *LinkTls) GetName() string {
+func (x *LinkTls) GetServerName() string {
 	if x != nil {
-		return x.Name
+		return x.ServerName
 	}
 	return ""
 }
@@ -104,12 +104,13 @@ var File_modbus_v1_security_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_security_proto_rawDesc = "" +
 	"\n" +
-	"\x18modbus/v1/security.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\"\x94\x01\n" +
-	"\aLinkTls\x121\n" +
-	"\vcertificate\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\vcertificate\x12!\n" +
-	"\x03key\x18\x02 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x03key\x12\x1f\n" +
-	"\x02ca\x18\x03 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x02ca\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04nameB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
+	"\x18modbus/v1/security.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\"\xae\x01\n" +
+	"\aLinkTls\x12,\n" +
+	"\tcert_file\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\bcertFile\x12*\n" +
+	"\bkey_file\x18\x02 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\akeyFile\x12(\n" +
+	"\aca_file\x18\x03 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06caFile\x12\x1f\n" +
+	"\vserver_name\x18\x04 \x01(\tR\n" +
+	"serverNameB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
 
 var (
 	file_modbus_v1_security_proto_rawDescOnce sync.Once

@@ -58,7 +58,7 @@ type Server struct {
 	// Who this is, for masters that ask by function 43/14.
 	Identity *DeviceIdentity `protobuf:"bytes,14,opt,name=identity,proto3" json:"identity,omitempty"`
 	// Actor that knows which masters may come in by their certificates, and cuts off those
-	// it revokes; empty: all whose certificate the ca of the door has signed.
+	// it revokes; empty: all whose certificate the ca-file of the door has signed.
 	Access        string `protobuf:"bytes,15,opt,name=access,proto3" json:"access,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -276,11 +276,11 @@ func (x *TcpDoor) GetInsecure() bool {
 type MasterTls struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// PEM file of the certificate and its chain.
-	Certificate string `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	CertFile string `protobuf:"bytes,1,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
 	// PEM file of its key.
-	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	KeyFile string `protobuf:"bytes,2,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
 	// PEM file of who signs the certificates of masters.
-	Ca string `protobuf:"bytes,3,opt,name=ca,proto3" json:"ca,omitempty"`
+	CaFile string `protobuf:"bytes,3,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
 	// Roles (OID 1.3.6.1.4.1.50316.802.1 in the certificate) that may read; none: every master.
 	Readers []string `protobuf:"bytes,4,rep,name=readers,proto3" json:"readers,omitempty"`
 	// Roles that may write; none: every master.
@@ -319,23 +319,23 @@ func (*MasterTls) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_server_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *MasterTls) GetCertificate() string {
+func (x *MasterTls) GetCertFile() string {
 	if x != nil {
-		return x.Certificate
+		return x.CertFile
 	}
 	return ""
 }
 
-func (x *MasterTls) GetKey() string {
+func (x *MasterTls) GetKeyFile() string {
 	if x != nil {
-		return x.Key
+		return x.KeyFile
 	}
 	return ""
 }
 
-func (x *MasterTls) GetCa() string {
+func (x *MasterTls) GetCaFile() string {
 	if x != nil {
-		return x.Ca
+		return x.CaFile
 	}
 	return ""
 }
@@ -1234,11 +1234,11 @@ const file_modbus_v1_server_proto_rawDesc = "" +
 	"\x06listen\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\b\x01*\t.*:[0-9]+b\x03tcpR\x06listen\x124\n" +
 	"\aframing\x18\x02 \x01(\tB\x1a\x8a\xb5\x18\x16\x12\x03tcp2\x03tcp2\x03rtu2\x05asciiR\aframing\x12&\n" +
 	"\x03tls\x18\x03 \x01(\v2\x14.modbus.v1.MasterTlsR\x03tls\x12\x1a\n" +
-	"\binsecure\x18\x04 \x01(\bR\binsecure\"\x9b\x01\n" +
-	"\tMasterTls\x12(\n" +
-	"\vcertificate\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\vcertificate\x12\x18\n" +
-	"\x03key\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x03key\x12\x16\n" +
-	"\x02ca\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x02ca\x12\x18\n" +
+	"\binsecure\x18\x04 \x01(\bR\binsecure\"\xa8\x01\n" +
+	"\tMasterTls\x12#\n" +
+	"\tcert_file\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\bcertFile\x12!\n" +
+	"\bkey_file\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\akeyFile\x12\x1f\n" +
+	"\aca_file\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x06caFile\x12\x18\n" +
 	"\areaders\x18\x04 \x03(\tR\areaders\x12\x18\n" +
 	"\awriters\x18\x05 \x03(\tR\awriters\"\xdf\x02\n" +
 	"\n" +

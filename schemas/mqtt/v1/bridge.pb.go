@@ -10,6 +10,7 @@ package mqttv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -33,7 +34,9 @@ type Bridge struct {
 	// every attempt to connect.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
 	// How the gateway identifies itself there.
-	Login *BridgeLogin `protobuf:"bytes,2,opt,name=login,proto3" json:"login,omitempty"`
+	Login *Login `protobuf:"bytes,2,opt,name=login,proto3" json:"login,omitempty"`
+	// Certificates, for ssl://.
+	Tls *v1.Client `protobuf:"bytes,15,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Version of MQTT that is spoken.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// The mqtt-broker of this gateway that topics of clients come from and go to; not
@@ -103,9 +106,16 @@ func (x *Bridge) GetUrl() string {
 	return ""
 }
 
-func (x *Bridge) GetLogin() *BridgeLogin {
+func (x *Bridge) GetLogin() *Login {
 	if x != nil {
 		return x.Login
+	}
+	return nil
+}
+
+func (x *Bridge) GetTls() *v1.Client {
+	if x != nil {
+		return x.Tls
 	}
 	return nil
 }
@@ -194,106 +204,6 @@ func (x *Bridge) GetBuffer() uint32 {
 	return 0
 }
 
-// BridgeLogin is how the gateway identifies itself to an outside broker.
-type BridgeLogin struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Client id; gatewayd-<gateway>-<last part of the path> if empty.
-	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// User name, if the broker wants one.
-	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
-	// Password.
-	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
-	// PEM file of the authorities that may vouch for the broker; empty: the system's.
-	CaFile string `protobuf:"bytes,4,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
-	// PEM file of the client's certificate; read anew for every connection.
-	CertFile string `protobuf:"bytes,5,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
-	// PEM file of its key.
-	KeyFile string `protobuf:"bytes,6,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
-	// Name that the broker's certificate must carry; empty: the host of url.
-	ServerName    string `protobuf:"bytes,7,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *BridgeLogin) Reset() {
-	*x = BridgeLogin{}
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *BridgeLogin) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*BridgeLogin) ProtoMessage() {}
-
-func (x *BridgeLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use BridgeLogin.ProtoReflect.Descriptor instead.
-func (*BridgeLogin) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *BridgeLogin) GetClientId() string {
-	if x != nil {
-		return x.ClientId
-	}
-	return ""
-}
-
-func (x *BridgeLogin) GetUsername() string {
-	if x != nil {
-		return x.Username
-	}
-	return ""
-}
-
-func (x *BridgeLogin) GetPassword() string {
-	if x != nil {
-		return x.Password
-	}
-	return ""
-}
-
-func (x *BridgeLogin) GetCaFile() string {
-	if x != nil {
-		return x.CaFile
-	}
-	return ""
-}
-
-func (x *BridgeLogin) GetCertFile() string {
-	if x != nil {
-		return x.CertFile
-	}
-	return ""
-}
-
-func (x *BridgeLogin) GetKeyFile() string {
-	if x != nil {
-		return x.KeyFile
-	}
-	return ""
-}
-
-func (x *BridgeLogin) GetServerName() string {
-	if x != nil {
-		return x.ServerName
-	}
-	return ""
-}
-
 // BridgeOut is a set of topics that go out. What is published here on the local prefix
 // and a rest that the filter matches is published there on the remote prefix and that
 // rest.
@@ -318,7 +228,7 @@ type BridgeOut struct {
 
 func (x *BridgeOut) Reset() {
 	*x = BridgeOut{}
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[2]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -330,7 +240,7 @@ func (x *BridgeOut) String() string {
 func (*BridgeOut) ProtoMessage() {}
 
 func (x *BridgeOut) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[2]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -343,7 +253,7 @@ func (x *BridgeOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BridgeOut.ProtoReflect.Descriptor instead.
 func (*BridgeOut) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{2}
+	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *BridgeOut) GetTopic() string {
@@ -411,7 +321,7 @@ type BridgeIn struct {
 
 func (x *BridgeIn) Reset() {
 	*x = BridgeIn{}
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[3]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -423,7 +333,7 @@ func (x *BridgeIn) String() string {
 func (*BridgeIn) ProtoMessage() {}
 
 func (x *BridgeIn) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[3]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -436,7 +346,7 @@ func (x *BridgeIn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BridgeIn.ProtoReflect.Descriptor instead.
 func (*BridgeIn) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{3}
+	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *BridgeIn) GetTopic() string {
@@ -490,7 +400,7 @@ type BridgeStatusRequest struct {
 
 func (x *BridgeStatusRequest) Reset() {
 	*x = BridgeStatusRequest{}
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[4]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +412,7 @@ func (x *BridgeStatusRequest) String() string {
 func (*BridgeStatusRequest) ProtoMessage() {}
 
 func (x *BridgeStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[4]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +425,7 @@ func (x *BridgeStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BridgeStatusRequest.ProtoReflect.Descriptor instead.
 func (*BridgeStatusRequest) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{4}
+	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{3}
 }
 
 // BridgeStatusResponse says how the bridge is, and what has passed in this life.
@@ -549,7 +459,7 @@ type BridgeStatusResponse struct {
 
 func (x *BridgeStatusResponse) Reset() {
 	*x = BridgeStatusResponse{}
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[5]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +471,7 @@ func (x *BridgeStatusResponse) String() string {
 func (*BridgeStatusResponse) ProtoMessage() {}
 
 func (x *BridgeStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[5]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +484,7 @@ func (x *BridgeStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BridgeStatusResponse.ProtoReflect.Descriptor instead.
 func (*BridgeStatusResponse) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{5}
+	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *BridgeStatusResponse) GetState() *BridgeState {
@@ -673,7 +583,7 @@ type BridgeState struct {
 
 func (x *BridgeState) Reset() {
 	*x = BridgeState{}
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[6]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +595,7 @@ func (x *BridgeState) String() string {
 func (*BridgeState) ProtoMessage() {}
 
 func (x *BridgeState) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[6]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +608,7 @@ func (x *BridgeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BridgeState.ProtoReflect.Descriptor instead.
 func (*BridgeState) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{6}
+	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BridgeState) GetConnected() bool {
@@ -747,7 +657,7 @@ type BridgeOutbox struct {
 
 func (x *BridgeOutbox) Reset() {
 	*x = BridgeOutbox{}
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[7]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +669,7 @@ func (x *BridgeOutbox) String() string {
 func (*BridgeOutbox) ProtoMessage() {}
 
 func (x *BridgeOutbox) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[7]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +682,7 @@ func (x *BridgeOutbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BridgeOutbox.ProtoReflect.Descriptor instead.
 func (*BridgeOutbox) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{7}
+	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BridgeOutbox) GetMessages() []*BridgeMessage {
@@ -805,7 +715,7 @@ type BridgeMessage struct {
 
 func (x *BridgeMessage) Reset() {
 	*x = BridgeMessage{}
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[8]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +727,7 @@ func (x *BridgeMessage) String() string {
 func (*BridgeMessage) ProtoMessage() {}
 
 func (x *BridgeMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_bridge_proto_msgTypes[8]
+	mi := &file_mqtt_v1_bridge_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +740,7 @@ func (x *BridgeMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BridgeMessage.ProtoReflect.Descriptor instead.
 func (*BridgeMessage) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{8}
+	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BridgeMessage) GetTopic() string {
@@ -886,10 +796,11 @@ var File_mqtt_v1_bridge_proto protoreflect.FileDescriptor
 
 const file_mqtt_v1_bridge_proto_rawDesc = "" +
 	"\n" +
-	"\x14mqtt/v1/bridge.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x06\n" +
+	"\x14mqtt/v1/bridge.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\"\xc1\x06\n" +
 	"\x06Bridge\x122\n" +
-	"\x03url\x18\x01 \x01(\tB \x8a\xb5\x18\x1c\b\x01*\x18(tcp|ssl)://[^/]+:[0-9]+R\x03url\x12*\n" +
-	"\x05login\x18\x02 \x01(\v2\x14.mqtt.v1.BridgeLoginR\x05login\x12+\n" +
+	"\x03url\x18\x01 \x01(\tB \x8a\xb5\x18\x1c\b\x01*\x18(tcp|ssl)://[^/]+:[0-9]+R\x03url\x12$\n" +
+	"\x05login\x18\x02 \x01(\v2\x0e.mqtt.v1.LoginR\x05login\x12 \n" +
+	"\x03tls\x18\x0f \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12+\n" +
 	"\aversion\x18\x03 \x01(\tB\x11\x8a\xb5\x18\r\x12\x0152\x053.1.12\x015R\aversion\x122\n" +
 	"\x06broker\x18\x04 \x01(\tB\x1a\x8a\xb5\x18\x16B\x14mqtt.v1.TopicServiceR\x06broker\x12$\n" +
 	"\x03out\x18\x05 \x03(\v2\x12.mqtt.v1.BridgeOutR\x03out\x12!\n" +
@@ -905,16 +816,7 @@ const file_mqtt_v1_bridge_proto_rawDesc = "" +
 	"\x06window\x18\f \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0220\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\x06window\x12B\n" +
 	"\vmax_payload\x18\r \x01(\rB!\x8a\xb5\x18\x1d\x12\x06262144\x19\x00\x00\x00\x00\x00\x00\x90@!\x00\x00\x00\x00\x00\x000A:\x01BR\n" +
 	"maxPayload\x12>\n" +
-	"\x06buffer\x18\x0e \x01(\rB&\x8a\xb5\x18\"\x12\x042000\x19\x00\x00\x00\x00\x00\x00$@!\x00\x00\x00\x00\x00j\xf8@:\bmessagesR\x06buffer\"\xeb\x01\n" +
-	"\vBridgeLogin\x12*\n" +
-	"\tclient_id\x18\x01 \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00`@R\bclientId\x12\x1a\n" +
-	"\busername\x18\x02 \x01(\tR\busername\x12\"\n" +
-	"\bpassword\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\bpassword\x12\x17\n" +
-	"\aca_file\x18\x04 \x01(\tR\x06caFile\x12\x1b\n" +
-	"\tcert_file\x18\x05 \x01(\tR\bcertFile\x12\x19\n" +
-	"\bkey_file\x18\x06 \x01(\tR\akeyFile\x12\x1f\n" +
-	"\vserver_name\x18\a \x01(\tR\n" +
-	"serverName\"\x95\x02\n" +
+	"\x06buffer\x18\x0e \x01(\rB&\x8a\xb5\x18\"\x12\x042000\x19\x00\x00\x00\x00\x00\x00$@!\x00\x00\x00\x00\x00j\xf8@:\bmessagesR\x06buffer\"\x95\x02\n" +
 	"\tBridgeOut\x12%\n" +
 	"\x05topic\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x05topic\x120\n" +
 	"\flocal_prefix\x18\x02 \x01(\tB\r\x8a\xb5\x18\t*\a[^+#$]*R\vlocalPrefix\x122\n" +
@@ -974,39 +876,41 @@ func file_mqtt_v1_bridge_proto_rawDescGZIP() []byte {
 	return file_mqtt_v1_bridge_proto_rawDescData
 }
 
-var file_mqtt_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_mqtt_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_mqtt_v1_bridge_proto_goTypes = []any{
 	(*Bridge)(nil),                // 0: mqtt.v1.Bridge
-	(*BridgeLogin)(nil),           // 1: mqtt.v1.BridgeLogin
-	(*BridgeOut)(nil),             // 2: mqtt.v1.BridgeOut
-	(*BridgeIn)(nil),              // 3: mqtt.v1.BridgeIn
-	(*BridgeStatusRequest)(nil),   // 4: mqtt.v1.BridgeStatusRequest
-	(*BridgeStatusResponse)(nil),  // 5: mqtt.v1.BridgeStatusResponse
-	(*BridgeState)(nil),           // 6: mqtt.v1.BridgeState
-	(*BridgeOutbox)(nil),          // 7: mqtt.v1.BridgeOutbox
-	(*BridgeMessage)(nil),         // 8: mqtt.v1.BridgeMessage
-	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*BridgeOut)(nil),             // 1: mqtt.v1.BridgeOut
+	(*BridgeIn)(nil),              // 2: mqtt.v1.BridgeIn
+	(*BridgeStatusRequest)(nil),   // 3: mqtt.v1.BridgeStatusRequest
+	(*BridgeStatusResponse)(nil),  // 4: mqtt.v1.BridgeStatusResponse
+	(*BridgeState)(nil),           // 5: mqtt.v1.BridgeState
+	(*BridgeOutbox)(nil),          // 6: mqtt.v1.BridgeOutbox
+	(*BridgeMessage)(nil),         // 7: mqtt.v1.BridgeMessage
+	(*Login)(nil),                 // 8: mqtt.v1.Login
+	(*v1.Client)(nil),             // 9: tls.v1.Client
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_mqtt_v1_bridge_proto_depIdxs = []int32{
-	1,  // 0: mqtt.v1.Bridge.login:type_name -> mqtt.v1.BridgeLogin
-	2,  // 1: mqtt.v1.Bridge.out:type_name -> mqtt.v1.BridgeOut
-	3,  // 2: mqtt.v1.Bridge.in:type_name -> mqtt.v1.BridgeIn
-	9,  // 3: mqtt.v1.Bridge.keep_alive:type_name -> google.protobuf.Duration
-	9,  // 4: mqtt.v1.Bridge.session:type_name -> google.protobuf.Duration
-	9,  // 5: mqtt.v1.Bridge.max_backoff:type_name -> google.protobuf.Duration
-	6,  // 6: mqtt.v1.BridgeStatusResponse.state:type_name -> mqtt.v1.BridgeState
-	10, // 7: mqtt.v1.BridgeStatusResponse.oldest:type_name -> google.protobuf.Timestamp
-	10, // 8: mqtt.v1.BridgeState.since:type_name -> google.protobuf.Timestamp
-	8,  // 9: mqtt.v1.BridgeOutbox.messages:type_name -> mqtt.v1.BridgeMessage
-	10, // 10: mqtt.v1.BridgeMessage.expires:type_name -> google.protobuf.Timestamp
-	4,  // 11: mqtt.v1.BridgeService.BridgeStatus:input_type -> mqtt.v1.BridgeStatusRequest
-	5,  // 12: mqtt.v1.BridgeService.BridgeStatus:output_type -> mqtt.v1.BridgeStatusResponse
-	12, // [12:13] is the sub-list for method output_type
-	11, // [11:12] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	8,  // 0: mqtt.v1.Bridge.login:type_name -> mqtt.v1.Login
+	9,  // 1: mqtt.v1.Bridge.tls:type_name -> tls.v1.Client
+	1,  // 2: mqtt.v1.Bridge.out:type_name -> mqtt.v1.BridgeOut
+	2,  // 3: mqtt.v1.Bridge.in:type_name -> mqtt.v1.BridgeIn
+	10, // 4: mqtt.v1.Bridge.keep_alive:type_name -> google.protobuf.Duration
+	10, // 5: mqtt.v1.Bridge.session:type_name -> google.protobuf.Duration
+	10, // 6: mqtt.v1.Bridge.max_backoff:type_name -> google.protobuf.Duration
+	5,  // 7: mqtt.v1.BridgeStatusResponse.state:type_name -> mqtt.v1.BridgeState
+	11, // 8: mqtt.v1.BridgeStatusResponse.oldest:type_name -> google.protobuf.Timestamp
+	11, // 9: mqtt.v1.BridgeState.since:type_name -> google.protobuf.Timestamp
+	7,  // 10: mqtt.v1.BridgeOutbox.messages:type_name -> mqtt.v1.BridgeMessage
+	11, // 11: mqtt.v1.BridgeMessage.expires:type_name -> google.protobuf.Timestamp
+	3,  // 12: mqtt.v1.BridgeService.BridgeStatus:input_type -> mqtt.v1.BridgeStatusRequest
+	4,  // 13: mqtt.v1.BridgeService.BridgeStatus:output_type -> mqtt.v1.BridgeStatusResponse
+	13, // [13:14] is the sub-list for method output_type
+	12, // [12:13] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_mqtt_v1_bridge_proto_init() }
@@ -1014,13 +918,14 @@ func file_mqtt_v1_bridge_proto_init() {
 	if File_mqtt_v1_bridge_proto != nil {
 		return
 	}
+	file_mqtt_v1_login_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mqtt_v1_bridge_proto_rawDesc), len(file_mqtt_v1_bridge_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -10,6 +10,7 @@ package mqttv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -48,7 +49,7 @@ type Broker struct {
 	// hear everything and call everything.
 	Access string `protobuf:"bytes,9,opt,name=access,proto3" json:"access,omitempty"`
 	// Certificates; without them the listener is plain TCP.
-	Tls *BrokerTls `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *v1.Server `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Packets per second that a client may send, acknowledgements left out; 0: no
 	// limit. Who sends more is read more slowly.
 	Rate uint32 `protobuf:"varint,11,opt,name=rate,proto3" json:"rate,omitempty"`
@@ -162,7 +163,7 @@ func (x *Broker) GetAccess() string {
 	return ""
 }
 
-func (x *Broker) GetTls() *BrokerTls {
+func (x *Broker) GetTls() *v1.Server {
 	if x != nil {
 		return x.Tls
 	}
@@ -295,72 +296,6 @@ func (x *BrokerDoor) GetOrigins() []string {
 	return nil
 }
 
-// BrokerTls are the PEM files of an encrypted listener. They may be renewed at
-// any time: each handshake goes by the files of the moment.
-type BrokerTls struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// File of the broker's certificate and its chain.
-	Certificate string `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	// File of its key.
-	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// File of who signs the certificates of clients, one or several; empty: clients
-	// have passwords only.
-	Ca            string `protobuf:"bytes,3,opt,name=ca,proto3" json:"ca,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *BrokerTls) Reset() {
-	*x = BrokerTls{}
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *BrokerTls) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*BrokerTls) ProtoMessage() {}
-
-func (x *BrokerTls) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use BrokerTls.ProtoReflect.Descriptor instead.
-func (*BrokerTls) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *BrokerTls) GetCertificate() string {
-	if x != nil {
-		return x.Certificate
-	}
-	return ""
-}
-
-func (x *BrokerTls) GetKey() string {
-	if x != nil {
-		return x.Key
-	}
-	return ""
-}
-
-func (x *BrokerTls) GetCa() string {
-	if x != nil {
-		return x.Ca
-	}
-	return ""
-}
-
 // Cut is an event: the sessions of an identity were ended, because it may no
 // longer come in. On event leaf "cut".
 type Cut struct {
@@ -377,7 +312,7 @@ type Cut struct {
 
 func (x *Cut) Reset() {
 	*x = Cut{}
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[3]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -389,7 +324,7 @@ func (x *Cut) String() string {
 func (*Cut) ProtoMessage() {}
 
 func (x *Cut) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[3]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -402,7 +337,7 @@ func (x *Cut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cut.ProtoReflect.Descriptor instead.
 func (*Cut) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{3}
+	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Cut) GetIdentity() string {
@@ -441,7 +376,7 @@ type Insecure struct {
 
 func (x *Insecure) Reset() {
 	*x = Insecure{}
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[4]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +388,7 @@ func (x *Insecure) String() string {
 func (*Insecure) ProtoMessage() {}
 
 func (x *Insecure) ProtoReflect() protoreflect.Message {
-	mi := &file_mqtt_v1_mqtt_proto_msgTypes[4]
+	mi := &file_mqtt_v1_mqtt_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +401,7 @@ func (x *Insecure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Insecure.ProtoReflect.Descriptor instead.
 func (*Insecure) Descriptor() ([]byte, []int) {
-	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{4}
+	return file_mqtt_v1_mqtt_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Insecure) GetListen() string {
@@ -487,7 +422,7 @@ var File_mqtt_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\x89\a\n" +
+	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\x85\a\n" +
 	"\x06Broker\x12<\n" +
 	"\x06listen\x18\x01 \x01(\tB$\x8a\xb5\x18 \x12\x0e127.0.0.1:1883*\t.*:[0-9]+b\x03tcpR\x06listen\x12<\n" +
 	"\vmax_clients\x18\x02 \x01(\rB\x1b\x8a\xb5\x18\x17\x12\x03256\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\n" +
@@ -500,9 +435,9 @@ const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\bcommands\x18\a \x01(\bB\n" +
 	"\x8a\xb5\x18\x06\x12\x04trueR\bcommands\x12\x1a\n" +
 	"\binsecure\x18\b \x01(\bR\binsecure\x125\n" +
-	"\x06access\x18\t \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12$\n" +
+	"\x06access\x18\t \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12 \n" +
 	"\x03tls\x18\n" +
-	" \x01(\v2\x12.mqtt.v1.BrokerTlsR\x03tls\x12$\n" +
+	" \x01(\v2\x0e.tls.v1.ServerR\x03tls\x12$\n" +
 	"\x04rate\x18\v \x01(\rB\x10\x8a\xb5\x18\f\x12\x0510000:\x031/sR\x04rate\x120\n" +
 	"\tbyte_rate\x18\f \x01(\rB\x13\x8a\xb5\x18\x0f\x12\b16777216:\x03B/sR\bbyteRate\x120\n" +
 	"\x05store\x18\r \x01(\rB\x1a\x8a\xb5\x18\x16\x12\b33554432!\x00\x00\x00\x00\x00\x00\xd0A:\x01BR\x05store\x12N\n" +
@@ -516,11 +451,7 @@ const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\x06socket\x18\x02 \x01(\tR\x06socket\x12\x1c\n" +
 	"\twebsocket\x18\x03 \x01(\bR\twebsocket\x12\x14\n" +
 	"\x05plain\x18\x04 \x01(\bR\x05plain\x12.\n" +
-	"\aorigins\x18\x05 \x03(\tB\x14\x8a\xb5\x18\x10*\x0ehttps?://[^/]+R\aorigins\"_\n" +
-	"\tBrokerTls\x12(\n" +
-	"\vcertificate\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\vcertificate\x12\x18\n" +
-	"\x03key\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x03key\x12\x0e\n" +
-	"\x02ca\x18\x03 \x01(\tR\x02ca\"Q\n" +
+	"\aorigins\x18\x05 \x03(\tB\x14\x8a\xb5\x18\x10*\x0ehttps?://[^/]+R\aorigins\"Q\n" +
 	"\x03Cut\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x18\n" +
 	"\aclients\x18\x02 \x03(\tR\aclients\x12\x14\n" +
@@ -541,19 +472,19 @@ func file_mqtt_v1_mqtt_proto_rawDescGZIP() []byte {
 	return file_mqtt_v1_mqtt_proto_rawDescData
 }
 
-var file_mqtt_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_mqtt_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_mqtt_v1_mqtt_proto_goTypes = []any{
 	(*Broker)(nil),              // 0: mqtt.v1.Broker
 	(*BrokerDoor)(nil),          // 1: mqtt.v1.BrokerDoor
-	(*BrokerTls)(nil),           // 2: mqtt.v1.BrokerTls
-	(*Cut)(nil),                 // 3: mqtt.v1.Cut
-	(*Insecure)(nil),            // 4: mqtt.v1.Insecure
-	(*durationpb.Duration)(nil), // 5: google.protobuf.Duration
+	(*Cut)(nil),                 // 2: mqtt.v1.Cut
+	(*Insecure)(nil),            // 3: mqtt.v1.Insecure
+	(*durationpb.Duration)(nil), // 4: google.protobuf.Duration
+	(*v1.Server)(nil),           // 5: tls.v1.Server
 }
 var file_mqtt_v1_mqtt_proto_depIdxs = []int32{
-	5, // 0: mqtt.v1.Broker.call_timeout:type_name -> google.protobuf.Duration
-	2, // 1: mqtt.v1.Broker.tls:type_name -> mqtt.v1.BrokerTls
-	5, // 2: mqtt.v1.Broker.max_keep_alive:type_name -> google.protobuf.Duration
+	4, // 0: mqtt.v1.Broker.call_timeout:type_name -> google.protobuf.Duration
+	5, // 1: mqtt.v1.Broker.tls:type_name -> tls.v1.Server
+	4, // 2: mqtt.v1.Broker.max_keep_alive:type_name -> google.protobuf.Duration
 	1, // 3: mqtt.v1.Broker.doors:type_name -> mqtt.v1.BrokerDoor
 	4, // [4:4] is the sub-list for method output_type
 	4, // [4:4] is the sub-list for method input_type
@@ -573,7 +504,7 @@ func file_mqtt_v1_mqtt_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mqtt_v1_mqtt_proto_rawDesc), len(file_mqtt_v1_mqtt_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -10,6 +10,7 @@ package uplinkv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -54,7 +55,7 @@ type UplinkHttp struct {
 	// More headers.
 	Headers []*Header `protobuf:"bytes,11,rep,name=headers,proto3" json:"headers,omitempty"`
 	// Certificates.
-	Tls           *Tls `protobuf:"bytes,12,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls           *v1.Client `protobuf:"bytes,12,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -166,7 +167,7 @@ func (x *UplinkHttp) GetHeaders() []*Header {
 	return nil
 }
 
-func (x *UplinkHttp) GetTls() *Tls {
+func (x *UplinkHttp) GetTls() *v1.Client {
 	if x != nil {
 		return x.Tls
 	}
@@ -228,80 +229,6 @@ func (x *Header) GetValue() string {
 	return ""
 }
 
-// Tls is how an uplink knows the far end, and the far end it.
-type Tls struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// PEM file of the authorities that may vouch for the far end; empty: the
-	// system's.
-	CaFile string `protobuf:"bytes,1,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
-	// PEM file of the uplink's own certificate; read anew for every connection.
-	CertFile string `protobuf:"bytes,2,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
-	// PEM file of its key.
-	KeyFile string `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
-	// Name that the far end's certificate must carry; empty: the host of url.
-	ServerName    string `protobuf:"bytes,4,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Tls) Reset() {
-	*x = Tls{}
-	mi := &file_uplink_v1_http_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Tls) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Tls) ProtoMessage() {}
-
-func (x *Tls) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_http_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Tls.ProtoReflect.Descriptor instead.
-func (*Tls) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_http_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Tls) GetCaFile() string {
-	if x != nil {
-		return x.CaFile
-	}
-	return ""
-}
-
-func (x *Tls) GetCertFile() string {
-	if x != nil {
-		return x.CertFile
-	}
-	return ""
-}
-
-func (x *Tls) GetKeyFile() string {
-	if x != nil {
-		return x.KeyFile
-	}
-	return ""
-}
-
-func (x *Tls) GetServerName() string {
-	if x != nil {
-		return x.ServerName
-	}
-	return ""
-}
-
 // Shape is the form of messages, as templates in which ${…} stands for a value;
 // which there are is in the README of the kind.
 type Shape struct {
@@ -326,7 +253,7 @@ type Shape struct {
 
 func (x *Shape) Reset() {
 	*x = Shape{}
-	mi := &file_uplink_v1_http_proto_msgTypes[3]
+	mi := &file_uplink_v1_http_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -338,7 +265,7 @@ func (x *Shape) String() string {
 func (*Shape) ProtoMessage() {}
 
 func (x *Shape) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_http_proto_msgTypes[3]
+	mi := &file_uplink_v1_http_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -351,7 +278,7 @@ func (x *Shape) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shape.ProtoReflect.Descriptor instead.
 func (*Shape) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_http_proto_rawDescGZIP(), []int{3}
+	return file_uplink_v1_http_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Shape) GetContentType() string {
@@ -407,7 +334,7 @@ var File_uplink_v1_http_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_http_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/http.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x16uplink/v1/uplink.proto\"\xb6\x04\n" +
+	"\x14uplink/v1/http.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xb6\x04\n" +
 	"\n" +
 	"UplinkHttp\x12;\n" +
 	"\x03url\x18\x01 \x01(\tB)\x8a\xb5\x18%\b\x01*!https?([+]srv)?://[^/ ]+(/[^ ]*)?R\x03url\x12&\n" +
@@ -423,16 +350,10 @@ const file_uplink_v1_http_proto_rawDesc = "" +
 	"\bpassword\x18\n" +
 	" \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\bpassword\x12@\n" +
 	"\aheaders\x18\v \x03(\v2\x11.uplink.v1.HeaderB\x13\x8a\xb5\x18\x0f!\x00\x00\x00\x00\x00\x00P@R\x04nameR\aheaders\x12 \n" +
-	"\x03tls\x18\f \x01(\v2\x0e.uplink.v1.TlsR\x03tls\"_\n" +
+	"\x03tls\x18\f \x01(\v2\x0e.tls.v1.ClientR\x03tls\"_\n" +
 	"\x06Header\x127\n" +
 	"\x04name\x18\x01 \x01(\tB#\x8a\xb5\x18\x1f\b\x01*\x1b[A-Za-z0-9!#$%&'*+.^_`|~-]+R\x04name\x12\x1c\n" +
-	"\x05value\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\x05value\"w\n" +
-	"\x03Tls\x12\x17\n" +
-	"\aca_file\x18\x01 \x01(\tR\x06caFile\x12\x1b\n" +
-	"\tcert_file\x18\x02 \x01(\tR\bcertFile\x12\x19\n" +
-	"\bkey_file\x18\x03 \x01(\tR\akeyFile\x12\x1f\n" +
-	"\vserver_name\x18\x04 \x01(\tR\n" +
-	"serverName\"\x82\x02\n" +
+	"\x05value\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\x05value\"\x82\x02\n" +
 	"\x05Shape\x129\n" +
 	"\fcontent_type\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x12\x10application/jsonR\vcontentType\x12\x1e\n" +
 	"\x06record\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x06record\x12,\n" +
@@ -454,19 +375,19 @@ func file_uplink_v1_http_proto_rawDescGZIP() []byte {
 	return file_uplink_v1_http_proto_rawDescData
 }
 
-var file_uplink_v1_http_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_uplink_v1_http_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_uplink_v1_http_proto_goTypes = []any{
 	(*UplinkHttp)(nil), // 0: uplink.v1.UplinkHttp
 	(*Header)(nil),     // 1: uplink.v1.Header
-	(*Tls)(nil),        // 2: uplink.v1.Tls
-	(*Shape)(nil),      // 3: uplink.v1.Shape
-	(*Sending)(nil),    // 4: uplink.v1.Sending
+	(*Shape)(nil),      // 2: uplink.v1.Shape
+	(*Sending)(nil),    // 3: uplink.v1.Sending
+	(*v1.Client)(nil),  // 4: tls.v1.Client
 }
 var file_uplink_v1_http_proto_depIdxs = []int32{
-	4, // 0: uplink.v1.UplinkHttp.send:type_name -> uplink.v1.Sending
-	3, // 1: uplink.v1.UplinkHttp.custom:type_name -> uplink.v1.Shape
+	3, // 0: uplink.v1.UplinkHttp.send:type_name -> uplink.v1.Sending
+	2, // 1: uplink.v1.UplinkHttp.custom:type_name -> uplink.v1.Shape
 	1, // 2: uplink.v1.UplinkHttp.headers:type_name -> uplink.v1.Header
-	2, // 3: uplink.v1.UplinkHttp.tls:type_name -> uplink.v1.Tls
+	4, // 3: uplink.v1.UplinkHttp.tls:type_name -> tls.v1.Client
 	4, // [4:4] is the sub-list for method output_type
 	4, // [4:4] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
@@ -486,7 +407,7 @@ func file_uplink_v1_http_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uplink_v1_http_proto_rawDesc), len(file_uplink_v1_http_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

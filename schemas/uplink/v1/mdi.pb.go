@@ -10,6 +10,7 @@ package uplinkv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -37,7 +38,7 @@ type UplinkMdi struct {
 	// What the far end may have done here.
 	Commands *Commands `protobuf:"bytes,3,opt,name=commands,proto3" json:"commands,omitempty"`
 	// Certificates, for tls.
-	Tls *Tls `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *v1.Client `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Name by which the receiver knows this gateway; empty: the gateway's own.
 	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
 	// How often there is a sign of life when nothing else is said, in whole
@@ -98,7 +99,7 @@ func (x *UplinkMdi) GetCommands() *Commands {
 	return nil
 }
 
-func (x *UplinkMdi) GetTls() *Tls {
+func (x *UplinkMdi) GetTls() *v1.Client {
 	if x != nil {
 		return x.Tls
 	}
@@ -123,12 +124,12 @@ var File_uplink_v1_mdi_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_mdi_proto_rawDesc = "" +
 	"\n" +
-	"\x13uplink/v1/mdi.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xd7\x02\n" +
+	"\x13uplink/v1/mdi.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xd7\x02\n" +
 	"\tUplinkMdi\x12U\n" +
 	"\x03url\x18\x01 \x01(\tBC\x8a\xb5\x18?\b\x01*;(tls|tcp)://[^/ ]+:[0-9]+|(tls|tcp)[+]srv://[A-Za-z0-9_.-]+R\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12/\n" +
 	"\bcommands\x18\x03 \x01(\v2\x13.uplink.v1.CommandsR\bcommands\x12 \n" +
-	"\x03tls\x18\x04 \x01(\v2\x0e.uplink.v1.TlsR\x03tls\x12!\n" +
+	"\x03tls\x18\x04 \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12!\n" +
 	"\x04name\x18\x05 \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00`@R\x04name\x12U\n" +
 	"\n" +
 	"keep_alive\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0360s\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00 \xac@R\tkeepAliveB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
@@ -150,13 +151,13 @@ var file_uplink_v1_mdi_proto_goTypes = []any{
 	(*UplinkMdi)(nil),           // 0: uplink.v1.UplinkMdi
 	(*Sending)(nil),             // 1: uplink.v1.Sending
 	(*Commands)(nil),            // 2: uplink.v1.Commands
-	(*Tls)(nil),                 // 3: uplink.v1.Tls
+	(*v1.Client)(nil),           // 3: tls.v1.Client
 	(*durationpb.Duration)(nil), // 4: google.protobuf.Duration
 }
 var file_uplink_v1_mdi_proto_depIdxs = []int32{
 	1, // 0: uplink.v1.UplinkMdi.send:type_name -> uplink.v1.Sending
 	2, // 1: uplink.v1.UplinkMdi.commands:type_name -> uplink.v1.Commands
-	3, // 2: uplink.v1.UplinkMdi.tls:type_name -> uplink.v1.Tls
+	3, // 2: uplink.v1.UplinkMdi.tls:type_name -> tls.v1.Client
 	4, // 3: uplink.v1.UplinkMdi.keep_alive:type_name -> google.protobuf.Duration
 	4, // [4:4] is the sub-list for method output_type
 	4, // [4:4] is the sub-list for method input_type
@@ -170,7 +171,6 @@ func file_uplink_v1_mdi_proto_init() {
 	if File_uplink_v1_mdi_proto != nil {
 		return
 	}
-	file_uplink_v1_http_proto_init()
 	file_uplink_v1_uplink_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -10,6 +10,8 @@ package uplinkv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/mqtt/v1"
+	v11 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -57,9 +59,9 @@ type UplinkMqtt struct {
 	// ${batch}.
 	AckTopic string `protobuf:"bytes,11,opt,name=ack_topic,json=ackTopic,proto3" json:"ack_topic,omitempty"`
 	// How we identify ourselves.
-	Login *MqttLogin `protobuf:"bytes,12,opt,name=login,proto3" json:"login,omitempty"`
+	Login *v1.Login `protobuf:"bytes,12,opt,name=login,proto3" json:"login,omitempty"`
 	// Certificates, for ssl://.
-	Tls *Tls `protobuf:"bytes,13,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *v11.Client `protobuf:"bytes,13,opt,name=tls,proto3" json:"tls,omitempty"`
 	// How often there is a sign of life.
 	KeepAlive *durationpb.Duration `protobuf:"bytes,14,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
 	// Topic on which it is said whether the gateway is there, retained: "online",
@@ -181,14 +183,14 @@ func (x *UplinkMqtt) GetAckTopic() string {
 	return ""
 }
 
-func (x *UplinkMqtt) GetLogin() *MqttLogin {
+func (x *UplinkMqtt) GetLogin() *v1.Login {
 	if x != nil {
 		return x.Login
 	}
 	return nil
 }
 
-func (x *UplinkMqtt) GetTls() *Tls {
+func (x *UplinkMqtt) GetTls() *v11.Client {
 	if x != nil {
 		return x.Tls
 	}
@@ -223,75 +225,11 @@ func (x *UplinkMqtt) GetAnswerTopic() string {
 	return ""
 }
 
-// MqttLogin is how an uplink proves itself to a broker.
-type MqttLogin struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Client id; empty: gatewayd-<gateway>-<last part of the path>.
-	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// User name, if the broker wants one.
-	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
-	// Password.
-	Password      string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *MqttLogin) Reset() {
-	*x = MqttLogin{}
-	mi := &file_uplink_v1_mqtt_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *MqttLogin) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*MqttLogin) ProtoMessage() {}
-
-func (x *MqttLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_uplink_v1_mqtt_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use MqttLogin.ProtoReflect.Descriptor instead.
-func (*MqttLogin) Descriptor() ([]byte, []int) {
-	return file_uplink_v1_mqtt_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *MqttLogin) GetClientId() string {
-	if x != nil {
-		return x.ClientId
-	}
-	return ""
-}
-
-func (x *MqttLogin) GetUsername() string {
-	if x != nil {
-		return x.Username
-	}
-	return ""
-}
-
-func (x *MqttLogin) GetPassword() string {
-	if x != nil {
-		return x.Password
-	}
-	return ""
-}
-
 var File_uplink_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/mqtt.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xb7\a\n" +
+	"\x14uplink/v1/mqtt.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xb1\a\n" +
 	"\n" +
 	"UplinkMqtt\x12@\n" +
 	"\x03url\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\x03url\x12&\n" +
@@ -305,18 +243,14 @@ const file_uplink_v1_mqtt_proto_rawDesc = "" +
 	"\x06retain\x18\t \x01(\bR\x06retain\x12.\n" +
 	"\bcompress\x18\n" +
 	" \x01(\tB\x12\x8a\xb5\x18\x0e2\x002\x04gzip2\x04zstdR\bcompress\x12*\n" +
-	"\tack_topic\x18\v \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00\x90@R\backTopic\x12*\n" +
-	"\x05login\x18\f \x01(\v2\x14.uplink.v1.MqttLoginR\x05login\x12 \n" +
-	"\x03tls\x18\r \x01(\v2\x0e.uplink.v1.TlsR\x03tls\x12U\n" +
+	"\tack_topic\x18\v \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00\x90@R\backTopic\x12$\n" +
+	"\x05login\x18\f \x01(\v2\x0e.mqtt.v1.LoginR\x05login\x12 \n" +
+	"\x03tls\x18\r \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12U\n" +
 	"\n" +
 	"keep_alive\x18\x0e \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0360s\x19\x00\x00\x00\x00\x00\x00\x14@!\x00\x00\x00\x00\xe0\xff\xef@R\tkeepAlive\x124\n" +
 	"\x0epresence_topic\x18\x0f \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00\x90@R\rpresenceTopic\x12K\n" +
 	"\rcommand_topic\x18\x10 \x01(\tB&\x8a\xb5\x18\"\x12\x17gatewayd/${gateway}/cmd!\x00\x00\x00\x00\x00\x00\x90@R\fcommandTopic\x12L\n" +
-	"\fanswer_topic\x18\x11 \x01(\tB)\x8a\xb5\x18%\x12\x1agatewayd/${gateway}/answer!\x00\x00\x00\x00\x00\x00\x90@R\vanswerTopic\"w\n" +
-	"\tMqttLogin\x12*\n" +
-	"\tclient_id\x18\x01 \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00`@R\bclientId\x12\x1a\n" +
-	"\busername\x18\x02 \x01(\tR\busername\x12\"\n" +
-	"\bpassword\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\bpasswordB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
+	"\fanswer_topic\x18\x11 \x01(\tB)\x8a\xb5\x18%\x12\x1agatewayd/${gateway}/answer!\x00\x00\x00\x00\x00\x00\x90@R\vanswerTopicB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
 
 var (
 	file_uplink_v1_mqtt_proto_rawDescOnce sync.Once
@@ -330,22 +264,22 @@ func file_uplink_v1_mqtt_proto_rawDescGZIP() []byte {
 	return file_uplink_v1_mqtt_proto_rawDescData
 }
 
-var file_uplink_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_uplink_v1_mqtt_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_uplink_v1_mqtt_proto_goTypes = []any{
 	(*UplinkMqtt)(nil),          // 0: uplink.v1.UplinkMqtt
-	(*MqttLogin)(nil),           // 1: uplink.v1.MqttLogin
-	(*Sending)(nil),             // 2: uplink.v1.Sending
-	(*Commands)(nil),            // 3: uplink.v1.Commands
-	(*Shape)(nil),               // 4: uplink.v1.Shape
-	(*Tls)(nil),                 // 5: uplink.v1.Tls
+	(*Sending)(nil),             // 1: uplink.v1.Sending
+	(*Commands)(nil),            // 2: uplink.v1.Commands
+	(*Shape)(nil),               // 3: uplink.v1.Shape
+	(*v1.Login)(nil),            // 4: mqtt.v1.Login
+	(*v11.Client)(nil),          // 5: tls.v1.Client
 	(*durationpb.Duration)(nil), // 6: google.protobuf.Duration
 }
 var file_uplink_v1_mqtt_proto_depIdxs = []int32{
-	2, // 0: uplink.v1.UplinkMqtt.send:type_name -> uplink.v1.Sending
-	3, // 1: uplink.v1.UplinkMqtt.commands:type_name -> uplink.v1.Commands
-	4, // 2: uplink.v1.UplinkMqtt.custom:type_name -> uplink.v1.Shape
-	1, // 3: uplink.v1.UplinkMqtt.login:type_name -> uplink.v1.MqttLogin
-	5, // 4: uplink.v1.UplinkMqtt.tls:type_name -> uplink.v1.Tls
+	1, // 0: uplink.v1.UplinkMqtt.send:type_name -> uplink.v1.Sending
+	2, // 1: uplink.v1.UplinkMqtt.commands:type_name -> uplink.v1.Commands
+	3, // 2: uplink.v1.UplinkMqtt.custom:type_name -> uplink.v1.Shape
+	4, // 3: uplink.v1.UplinkMqtt.login:type_name -> mqtt.v1.Login
+	5, // 4: uplink.v1.UplinkMqtt.tls:type_name -> tls.v1.Client
 	6, // 5: uplink.v1.UplinkMqtt.keep_alive:type_name -> google.protobuf.Duration
 	6, // [6:6] is the sub-list for method output_type
 	6, // [6:6] is the sub-list for method input_type
@@ -367,7 +301,7 @@ func file_uplink_v1_mqtt_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uplink_v1_mqtt_proto_rawDesc), len(file_uplink_v1_mqtt_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

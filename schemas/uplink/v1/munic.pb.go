@@ -10,6 +10,8 @@ package uplinkv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/mqtt/v1"
+	v11 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -54,9 +56,9 @@ type UplinkMunic struct {
 	// commands that are allowed.
 	Channels []*MunicChannel `protobuf:"bytes,10,rep,name=channels,proto3" json:"channels,omitempty"`
 	// How we identify ourselves.
-	Login *MqttLogin `protobuf:"bytes,11,opt,name=login,proto3" json:"login,omitempty"`
+	Login *v1.Login `protobuf:"bytes,11,opt,name=login,proto3" json:"login,omitempty"`
 	// Certificates, for ssl://.
-	Tls *Tls `protobuf:"bytes,12,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *v11.Client `protobuf:"bytes,12,opt,name=tls,proto3" json:"tls,omitempty"`
 	// How often there is a sign of life.
 	KeepAlive     *durationpb.Duration `protobuf:"bytes,13,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -163,14 +165,14 @@ func (x *UplinkMunic) GetChannels() []*MunicChannel {
 	return nil
 }
 
-func (x *UplinkMunic) GetLogin() *MqttLogin {
+func (x *UplinkMunic) GetLogin() *v1.Login {
 	if x != nil {
 		return x.Login
 	}
 	return nil
 }
 
-func (x *UplinkMunic) GetTls() *Tls {
+func (x *UplinkMunic) GetTls() *v11.Client {
 	if x != nil {
 		return x.Tls
 	}
@@ -244,7 +246,7 @@ var File_uplink_v1_munic_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_munic_proto_rawDesc = "" +
 	"\n" +
-	"\x15uplink/v1/munic.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x14uplink/v1/mqtt.proto\x1a\x16uplink/v1/uplink.proto\"\x96\x05\n" +
+	"\x15uplink/v1/munic.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\x90\x05\n" +
 	"\vUplinkMunic\x12@\n" +
 	"\x03url\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12/\n" +
@@ -258,9 +260,9 @@ const file_uplink_v1_munic_proto_rawDesc = "" +
 	"collection\x18\t \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00`@R\n" +
 	"collection\x12H\n" +
 	"\bchannels\x18\n" +
-	" \x03(\v2\x17.uplink.v1.MunicChannelB\x13\x8a\xb5\x18\x0f!\x00\x00\x00\x00\x00@\x8f@R\x04nameR\bchannels\x12*\n" +
-	"\x05login\x18\v \x01(\v2\x14.uplink.v1.MqttLoginR\x05login\x12 \n" +
-	"\x03tls\x18\f \x01(\v2\x0e.uplink.v1.TlsR\x03tls\x12U\n" +
+	" \x03(\v2\x17.uplink.v1.MunicChannelB\x13\x8a\xb5\x18\x0f!\x00\x00\x00\x00\x00@\x8f@R\x04nameR\bchannels\x12$\n" +
+	"\x05login\x18\v \x01(\v2\x0e.mqtt.v1.LoginR\x05login\x12 \n" +
+	"\x03tls\x18\f \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12U\n" +
 	"\n" +
 	"keep_alive\x18\r \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0360s\x19\x00\x00\x00\x00\x00\x00\x14@!\x00\x00\x00\x00\xe0\xff\xef@R\tkeepAlive\"\x82\x01\n" +
 	"\fMunicChannel\x12#\n" +
@@ -285,16 +287,16 @@ var file_uplink_v1_munic_proto_goTypes = []any{
 	(*MunicChannel)(nil),        // 1: uplink.v1.MunicChannel
 	(*Sending)(nil),             // 2: uplink.v1.Sending
 	(*Commands)(nil),            // 3: uplink.v1.Commands
-	(*MqttLogin)(nil),           // 4: uplink.v1.MqttLogin
-	(*Tls)(nil),                 // 5: uplink.v1.Tls
+	(*v1.Login)(nil),            // 4: mqtt.v1.Login
+	(*v11.Client)(nil),          // 5: tls.v1.Client
 	(*durationpb.Duration)(nil), // 6: google.protobuf.Duration
 }
 var file_uplink_v1_munic_proto_depIdxs = []int32{
 	2, // 0: uplink.v1.UplinkMunic.send:type_name -> uplink.v1.Sending
 	3, // 1: uplink.v1.UplinkMunic.commands:type_name -> uplink.v1.Commands
 	1, // 2: uplink.v1.UplinkMunic.channels:type_name -> uplink.v1.MunicChannel
-	4, // 3: uplink.v1.UplinkMunic.login:type_name -> uplink.v1.MqttLogin
-	5, // 4: uplink.v1.UplinkMunic.tls:type_name -> uplink.v1.Tls
+	4, // 3: uplink.v1.UplinkMunic.login:type_name -> mqtt.v1.Login
+	5, // 4: uplink.v1.UplinkMunic.tls:type_name -> tls.v1.Client
 	6, // 5: uplink.v1.UplinkMunic.keep_alive:type_name -> google.protobuf.Duration
 	6, // [6:6] is the sub-list for method output_type
 	6, // [6:6] is the sub-list for method input_type
@@ -308,8 +310,6 @@ func file_uplink_v1_munic_proto_init() {
 	if File_uplink_v1_munic_proto != nil {
 		return
 	}
-	file_uplink_v1_http_proto_init()
-	file_uplink_v1_mqtt_proto_init()
 	file_uplink_v1_uplink_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

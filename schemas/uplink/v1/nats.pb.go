@@ -10,6 +10,7 @@ package uplinkv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -55,7 +56,7 @@ type UplinkNats struct {
 	// Token.
 	Token string `protobuf:"bytes,12,opt,name=token,proto3" json:"token,omitempty"`
 	// Certificates; without them TLS is spoken if the server asks for it.
-	Tls           *Tls `protobuf:"bytes,13,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls           *v1.Client `protobuf:"bytes,13,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -174,7 +175,7 @@ func (x *UplinkNats) GetToken() string {
 	return ""
 }
 
-func (x *UplinkNats) GetTls() *Tls {
+func (x *UplinkNats) GetTls() *v1.Client {
 	if x != nil {
 		return x.Tls
 	}
@@ -185,7 +186,7 @@ var File_uplink_v1_nats_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_nats_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/nats.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xb4\x04\n" +
+	"\x14uplink/v1/nats.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x10tls/v1/tls.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xb4\x04\n" +
 	"\n" +
 	"UplinkNats\x12A\n" +
 	"\x04urls\x18\x01 \x03(\tB-\x8a\xb5\x18)\b\x01!\x00\x00\x00\x00\x00\x000@*\x1c(nats|tls)([+]srv)?://[^/ ]+R\x04urls\x12&\n" +
@@ -202,7 +203,7 @@ const file_uplink_v1_nats_proto_rawDesc = "" +
 	" \x01(\tR\busername\x12\"\n" +
 	"\bpassword\x18\v \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\bpassword\x12\x1c\n" +
 	"\x05token\x18\f \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\x05token\x12 \n" +
-	"\x03tls\x18\r \x01(\v2\x0e.uplink.v1.TlsR\x03tlsB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
+	"\x03tls\x18\r \x01(\v2\x0e.tls.v1.ClientR\x03tlsB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
 
 var (
 	file_uplink_v1_nats_proto_rawDescOnce sync.Once
@@ -221,12 +222,12 @@ var file_uplink_v1_nats_proto_goTypes = []any{
 	(*UplinkNats)(nil), // 0: uplink.v1.UplinkNats
 	(*Sending)(nil),    // 1: uplink.v1.Sending
 	(*Shape)(nil),      // 2: uplink.v1.Shape
-	(*Tls)(nil),        // 3: uplink.v1.Tls
+	(*v1.Client)(nil),  // 3: tls.v1.Client
 }
 var file_uplink_v1_nats_proto_depIdxs = []int32{
 	1, // 0: uplink.v1.UplinkNats.send:type_name -> uplink.v1.Sending
 	2, // 1: uplink.v1.UplinkNats.custom:type_name -> uplink.v1.Shape
-	3, // 2: uplink.v1.UplinkNats.tls:type_name -> uplink.v1.Tls
+	3, // 2: uplink.v1.UplinkNats.tls:type_name -> tls.v1.Client
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type
 	3, // [3:3] is the sub-list for extension type_name

@@ -10,6 +10,8 @@ package uplinkv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/mqtt/v1"
+	v11 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -59,9 +61,9 @@ type UplinkSparkplug struct {
 	// How long such a write may take.
 	WriteTimeout *durationpb.Duration `protobuf:"bytes,10,opt,name=write_timeout,json=writeTimeout,proto3" json:"write_timeout,omitempty"`
 	// How we identify ourselves.
-	Login *MqttLogin `protobuf:"bytes,11,opt,name=login,proto3" json:"login,omitempty"`
+	Login *v1.Login `protobuf:"bytes,11,opt,name=login,proto3" json:"login,omitempty"`
 	// Certificates, for ssl://.
-	Tls *Tls `protobuf:"bytes,12,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *v11.Client `protobuf:"bytes,12,opt,name=tls,proto3" json:"tls,omitempty"`
 	// How often there is a sign of life.
 	KeepAlive     *durationpb.Duration `protobuf:"bytes,13,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -168,14 +170,14 @@ func (x *UplinkSparkplug) GetWriteTimeout() *durationpb.Duration {
 	return nil
 }
 
-func (x *UplinkSparkplug) GetLogin() *MqttLogin {
+func (x *UplinkSparkplug) GetLogin() *v1.Login {
 	if x != nil {
 		return x.Login
 	}
 	return nil
 }
 
-func (x *UplinkSparkplug) GetTls() *Tls {
+func (x *UplinkSparkplug) GetTls() *v11.Client {
 	if x != nil {
 		return x.Tls
 	}
@@ -397,7 +399,7 @@ var File_uplink_v1_sparkplug_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_sparkplug_proto_rawDesc = "" +
 	"\n" +
-	"\x19uplink/v1/sparkplug.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x14uplink/v1/mqtt.proto\x1a\x16uplink/v1/uplink.proto\"\xe6\x05\n" +
+	"\x19uplink/v1/sparkplug.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xe0\x05\n" +
 	"\x0fUplinkSparkplug\x12Q\n" +
 	"\aservers\x18\x01 \x03(\tB7\x8a\xb5\x183\b\x01!\x00\x00\x00\x00\x00\x000@*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\aservers\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12%\n" +
@@ -409,9 +411,9 @@ const file_uplink_v1_sparkplug_proto_rawDesc = "" +
 	"\x06places\x18\b \x03(\v2\x19.uplink.v1.SparkplugPlaceB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00@\x8f@R\x06places\x12@\n" +
 	"\x06writes\x18\t \x03(\v2\x19.uplink.v1.SparkplugWriteB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00@\x8f@R\x06writes\x12[\n" +
 	"\rwrite_timeout\x18\n" +
-	" \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0r@R\fwriteTimeout\x12*\n" +
-	"\x05login\x18\v \x01(\v2\x14.uplink.v1.MqttLoginR\x05login\x12 \n" +
-	"\x03tls\x18\f \x01(\v2\x0e.uplink.v1.TlsR\x03tls\x12U\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0r@R\fwriteTimeout\x12$\n" +
+	"\x05login\x18\v \x01(\v2\x0e.mqtt.v1.LoginR\x05login\x12 \n" +
+	"\x03tls\x18\f \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12U\n" +
 	"\n" +
 	"keep_alive\x18\r \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0330s\x19\x00\x00\x00\x00\x00\x00\x14@!\x00\x00\x00\x00\xe0\xff\xef@R\tkeepAlive\"m\n" +
 	"\x0eSparkplugPlace\x12\x1c\n" +
@@ -448,8 +450,8 @@ var file_uplink_v1_sparkplug_proto_goTypes = []any{
 	(*SparkplugBirth)(nil),      // 3: uplink.v1.SparkplugBirth
 	(*Sending)(nil),             // 4: uplink.v1.Sending
 	(*durationpb.Duration)(nil), // 5: google.protobuf.Duration
-	(*MqttLogin)(nil),           // 6: uplink.v1.MqttLogin
-	(*Tls)(nil),                 // 7: uplink.v1.Tls
+	(*v1.Login)(nil),            // 6: mqtt.v1.Login
+	(*v11.Client)(nil),          // 7: tls.v1.Client
 }
 var file_uplink_v1_sparkplug_proto_depIdxs = []int32{
 	4, // 0: uplink.v1.UplinkSparkplug.send:type_name -> uplink.v1.Sending
@@ -457,8 +459,8 @@ var file_uplink_v1_sparkplug_proto_depIdxs = []int32{
 	1, // 2: uplink.v1.UplinkSparkplug.places:type_name -> uplink.v1.SparkplugPlace
 	2, // 3: uplink.v1.UplinkSparkplug.writes:type_name -> uplink.v1.SparkplugWrite
 	5, // 4: uplink.v1.UplinkSparkplug.write_timeout:type_name -> google.protobuf.Duration
-	6, // 5: uplink.v1.UplinkSparkplug.login:type_name -> uplink.v1.MqttLogin
-	7, // 6: uplink.v1.UplinkSparkplug.tls:type_name -> uplink.v1.Tls
+	6, // 5: uplink.v1.UplinkSparkplug.login:type_name -> mqtt.v1.Login
+	7, // 6: uplink.v1.UplinkSparkplug.tls:type_name -> tls.v1.Client
 	5, // 7: uplink.v1.UplinkSparkplug.keep_alive:type_name -> google.protobuf.Duration
 	8, // [8:8] is the sub-list for method output_type
 	8, // [8:8] is the sub-list for method input_type
@@ -472,8 +474,6 @@ func file_uplink_v1_sparkplug_proto_init() {
 	if File_uplink_v1_sparkplug_proto != nil {
 		return
 	}
-	file_uplink_v1_http_proto_init()
-	file_uplink_v1_mqtt_proto_init()
 	file_uplink_v1_uplink_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

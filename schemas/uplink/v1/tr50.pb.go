@@ -10,6 +10,7 @@ package uplinkv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -44,7 +45,7 @@ type UplinkTr50 struct {
 	// Token of the application.
 	Token string `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`
 	// Certificates, for ssl://.
-	Tls *Tls `protobuf:"bytes,7,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *v1.Client `protobuf:"bytes,7,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Keys of properties, attributes and alarms: ${field} stands for the field's
 	// name, ${track} for the last part of the track's, ${path} for all of it.
 	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
@@ -140,7 +141,7 @@ func (x *UplinkTr50) GetToken() string {
 	return ""
 }
 
-func (x *UplinkTr50) GetTls() *Tls {
+func (x *UplinkTr50) GetTls() *v1.Client {
 	if x != nil {
 		return x.Tls
 	}
@@ -347,7 +348,7 @@ var File_uplink_v1_tr50_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_tr50_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/tr50.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xe0\x05\n" +
+	"\x14uplink/v1/tr50.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xe0\x05\n" +
 	"\n" +
 	"UplinkTr50\x12@\n" +
 	"\x03url\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\x03url\x12&\n" +
@@ -356,7 +357,7 @@ const file_uplink_v1_tr50_proto_rawDesc = "" +
 	"\tthing_key\x18\x04 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\x00P@R\bthingKey\x12$\n" +
 	"\x06app_id\x18\x05 \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00`@R\x05appId\x12\x1e\n" +
 	"\x05token\x18\x06 \x01(\tB\b\x8a\xb5\x18\x04\b\x01H\x01R\x05token\x12 \n" +
-	"\x03tls\x18\a \x01(\v2\x0e.uplink.v1.TlsR\x03tls\x122\n" +
+	"\x03tls\x18\a \x01(\v2\x0e.tls.v1.ClientR\x03tls\x122\n" +
 	"\x03key\x18\b \x01(\tB \x8a\xb5\x18\x1c\x12\x11${track}.${field}!\x00\x00\x00\x00\x00\x00p@R\x03key\x12%\n" +
 	"\x06alarms\x18\t \x03(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00Y@R\x06alarms\x12!\n" +
 	"\x04logs\x18\n" +
@@ -397,13 +398,13 @@ var file_uplink_v1_tr50_proto_goTypes = []any{
 	(*Tr50Method)(nil),          // 2: uplink.v1.Tr50Method
 	(*Sending)(nil),             // 3: uplink.v1.Sending
 	(*Commands)(nil),            // 4: uplink.v1.Commands
-	(*Tls)(nil),                 // 5: uplink.v1.Tls
+	(*v1.Client)(nil),           // 5: tls.v1.Client
 	(*durationpb.Duration)(nil), // 6: google.protobuf.Duration
 }
 var file_uplink_v1_tr50_proto_depIdxs = []int32{
 	3, // 0: uplink.v1.UplinkTr50.send:type_name -> uplink.v1.Sending
 	4, // 1: uplink.v1.UplinkTr50.commands:type_name -> uplink.v1.Commands
-	5, // 2: uplink.v1.UplinkTr50.tls:type_name -> uplink.v1.Tls
+	5, // 2: uplink.v1.UplinkTr50.tls:type_name -> tls.v1.Client
 	1, // 3: uplink.v1.UplinkTr50.place:type_name -> uplink.v1.Tr50Place
 	2, // 4: uplink.v1.UplinkTr50.methods:type_name -> uplink.v1.Tr50Method
 	6, // 5: uplink.v1.UplinkTr50.mailbox_every:type_name -> google.protobuf.Duration
@@ -420,7 +421,6 @@ func file_uplink_v1_tr50_proto_init() {
 	if File_uplink_v1_tr50_proto != nil {
 		return
 	}
-	file_uplink_v1_http_proto_init()
 	file_uplink_v1_uplink_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -10,6 +10,7 @@ package webv1
 
 import (
 	_ "gatewayd/schemas/field/v1"
+	v1 "gatewayd/schemas/tls/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -34,7 +35,7 @@ type Server struct {
 	// hear everything and call everything.
 	Access string `protobuf:"bytes,2,opt,name=access,proto3" json:"access,omitempty"`
 	// Certificates; without them the listener is plain TCP.
-	Tls *ServerTls `protobuf:"bytes,3,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *v1.Server `protobuf:"bytes,3,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Most connections at once.
 	MaxClients uint32 `protobuf:"varint,4,opt,name=max_clients,json=maxClients,proto3" json:"max_clients,omitempty"`
 	// Most requests at once, of all connections; one that hears is one for as long
@@ -94,7 +95,7 @@ func (x *Server) GetAccess() string {
 	return ""
 }
 
-func (x *Server) GetTls() *ServerTls {
+func (x *Server) GetTls() *v1.Server {
 	if x != nil {
 		return x.Tls
 	}
@@ -136,72 +137,6 @@ func (x *Server) GetInsecure() bool {
 	return false
 }
 
-// ServerTls are the PEM files of an encrypted listener. They may be renewed at
-// any time: each handshake goes by the files of the moment.
-type ServerTls struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// File of the server's certificate and its chain.
-	Certificate string `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	// File of its key.
-	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// File of who signs the certificates of clients, one or several; empty: clients
-	// have passwords and tokens only.
-	Ca            string `protobuf:"bytes,3,opt,name=ca,proto3" json:"ca,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ServerTls) Reset() {
-	*x = ServerTls{}
-	mi := &file_web_v1_web_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ServerTls) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ServerTls) ProtoMessage() {}
-
-func (x *ServerTls) ProtoReflect() protoreflect.Message {
-	mi := &file_web_v1_web_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ServerTls.ProtoReflect.Descriptor instead.
-func (*ServerTls) Descriptor() ([]byte, []int) {
-	return file_web_v1_web_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *ServerTls) GetCertificate() string {
-	if x != nil {
-		return x.Certificate
-	}
-	return ""
-}
-
-func (x *ServerTls) GetKey() string {
-	if x != nil {
-		return x.Key
-	}
-	return ""
-}
-
-func (x *ServerTls) GetCa() string {
-	if x != nil {
-		return x.Ca
-	}
-	return ""
-}
-
 // Insecure is an event: the server listens outside this machine without
 // encryption or authentication, because its config says so. On event leaf
 // "insecure", at every start.
@@ -217,7 +152,7 @@ type Insecure struct {
 
 func (x *Insecure) Reset() {
 	*x = Insecure{}
-	mi := &file_web_v1_web_proto_msgTypes[2]
+	mi := &file_web_v1_web_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -229,7 +164,7 @@ func (x *Insecure) String() string {
 func (*Insecure) ProtoMessage() {}
 
 func (x *Insecure) ProtoReflect() protoreflect.Message {
-	mi := &file_web_v1_web_proto_msgTypes[2]
+	mi := &file_web_v1_web_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -242,7 +177,7 @@ func (x *Insecure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Insecure.ProtoReflect.Descriptor instead.
 func (*Insecure) Descriptor() ([]byte, []int) {
-	return file_web_v1_web_proto_rawDescGZIP(), []int{2}
+	return file_web_v1_web_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Insecure) GetListen() string {
@@ -275,7 +210,7 @@ type Cut struct {
 
 func (x *Cut) Reset() {
 	*x = Cut{}
-	mi := &file_web_v1_web_proto_msgTypes[3]
+	mi := &file_web_v1_web_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -287,7 +222,7 @@ func (x *Cut) String() string {
 func (*Cut) ProtoMessage() {}
 
 func (x *Cut) ProtoReflect() protoreflect.Message {
-	mi := &file_web_v1_web_proto_msgTypes[3]
+	mi := &file_web_v1_web_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -300,7 +235,7 @@ func (x *Cut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cut.ProtoReflect.Descriptor instead.
 func (*Cut) Descriptor() ([]byte, []int) {
-	return file_web_v1_web_proto_rawDescGZIP(), []int{3}
+	return file_web_v1_web_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Cut) GetIdentity() string {
@@ -328,21 +263,17 @@ var File_web_v1_web_proto protoreflect.FileDescriptor
 
 const file_web_v1_web_proto_rawDesc = "" +
 	"\n" +
-	"\x10web/v1/web.proto\x12\x06web.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcd\x03\n" +
+	"\x10web/v1/web.proto\x12\x06web.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\xca\x03\n" +
 	"\x06Server\x123\n" +
 	"\x06listen\x18\x01 \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x0e127.0.0.1:8080b\x03tcph\x01R\x06listen\x125\n" +
-	"\x06access\x18\x02 \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12#\n" +
-	"\x03tls\x18\x03 \x01(\v2\x11.web.v1.ServerTlsR\x03tls\x12<\n" +
+	"\x06access\x18\x02 \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12 \n" +
+	"\x03tls\x18\x03 \x01(\v2\x0e.tls.v1.ServerR\x03tls\x12<\n" +
 	"\vmax_clients\x18\x04 \x01(\rB\x1b\x8a\xb5\x18\x17\x12\x03256\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\n" +
 	"maxClients\x12>\n" +
 	"\fmax_requests\x18\x05 \x01(\rB\x1b\x8a\xb5\x18\x17\x12\x03512\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\vmaxRequests\x12=\n" +
 	"\bmax_body\x18\x06 \x01(\rB\"\x8a\xb5\x18\x1e\x12\a1048576\x19\x00\x00\x00\x00\x00\x00\x90@!\x00\x00\x00\x00\x00\x00pA:\x01BR\amaxBody\x12Y\n" +
 	"\fcall_timeout\x18\a \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0r@R\vcallTimeout\x12\x1a\n" +
-	"\binsecure\x18\b \x01(\bR\binsecure\"_\n" +
-	"\tServerTls\x12(\n" +
-	"\vcertificate\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\vcertificate\x12\x18\n" +
-	"\x03key\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x03key\x12\x0e\n" +
-	"\x02ca\x18\x03 \x01(\tR\x02ca\"<\n" +
+	"\binsecure\x18\b \x01(\bR\binsecure\"<\n" +
 	"\bInsecure\x12\x16\n" +
 	"\x06listen\x18\x01 \x01(\tR\x06listen\x12\x18\n" +
 	"\awarning\x18\x02 \x01(\tR\awarning\"S\n" +
@@ -363,16 +294,16 @@ func file_web_v1_web_proto_rawDescGZIP() []byte {
 	return file_web_v1_web_proto_rawDescData
 }
 
-var file_web_v1_web_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_web_v1_web_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_web_v1_web_proto_goTypes = []any{
 	(*Server)(nil),              // 0: web.v1.Server
-	(*ServerTls)(nil),           // 1: web.v1.ServerTls
-	(*Insecure)(nil),            // 2: web.v1.Insecure
-	(*Cut)(nil),                 // 3: web.v1.Cut
+	(*Insecure)(nil),            // 1: web.v1.Insecure
+	(*Cut)(nil),                 // 2: web.v1.Cut
+	(*v1.Server)(nil),           // 3: tls.v1.Server
 	(*durationpb.Duration)(nil), // 4: google.protobuf.Duration
 }
 var file_web_v1_web_proto_depIdxs = []int32{
-	1, // 0: web.v1.Server.tls:type_name -> web.v1.ServerTls
+	3, // 0: web.v1.Server.tls:type_name -> tls.v1.Server
 	4, // 1: web.v1.Server.call_timeout:type_name -> google.protobuf.Duration
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
@@ -392,7 +323,7 @@ func file_web_v1_web_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_web_v1_web_proto_rawDesc), len(file_web_v1_web_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
