@@ -1,6 +1,7 @@
 package modbusunit_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -105,5 +106,18 @@ func TestReportsChanges(t *testing.T) {
 		}
 		d.Put(sim.HoldingRegisters, 0, 111)
 		actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return sampleOf(s, "wide").GetNumber() == 111 })
+
+		// A unit that stays silent is told once, not at each probe.
+		d.Behave(sim.Behaviour{Silent: true})
+		actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return strings.HasPrefix(sampleOf(s, "exact").Cause, "quarantined") })
+		for probes := d.Counters().Requests; d.Counters().Requests < probes+4; {
+			if s := actorstest.Next(t, data); len(s.Samples) != 1 || s.Samples[0].Point != "beat" {
+				t.Fatalf("got %v", s)
+			}
+		}
+		d.Behave(sim.Behaviour{})
+		actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool {
+			return sampleOf(s, "exact").GetNumber() == 101 && sampleOf(s, "exact").Quality == ""
+		})
 	})
 }

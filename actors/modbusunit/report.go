@@ -2,6 +2,7 @@ package modbusunit
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"gatewayd/protocols/modbus/points"
@@ -33,12 +34,17 @@ type sent struct {
 // would come too late.
 func (r *rule) due(was *sent, value points.Value, why poor, now time.Time, every time.Duration) bool {
 	switch {
-	case !r.change || was.at.IsZero() || why != was.poor:
+	case !r.change || was.at.IsZero() || why != was.poor && !why.alike(was.poor):
 		return true
 	case r.heartbeat > 0 && now.Add(every).Sub(was.at) > r.heartbeat:
 		return true
 	}
 	return r.differs(was.value, value)
+}
+
+// alike says whether nothing has become of a point but that its unit is asked anew now and then: each probe is no change.
+func (p poor) alike(o poor) bool {
+	return p.quality == o.quality && strings.Contains(p.cause, quarantined) && strings.Contains(o.cause, quarantined)
 }
 
 func (r *rule) differs(was, is points.Value) bool {

@@ -112,16 +112,18 @@ func (u *unit) probe(c *actors.Context, g *group) {
 	}, wait+5*time.Second+4*limit)
 }
 
+const quarantined = "quarantined"
+
 // quarantine is the cause of samples while the unit is only probed. It names no
 // moment that has passed.
 func (u *unit) quarantine() string {
 	until, now := u.breaker.Until(), u.now()
 	if until <= now { // its turn on the line has not come yet, or is just now
-		return "quarantined, and being asked again"
+		return quarantined + ", and being asked again"
 	}
 	if until != u.until || u.words == "" {
 		at := time.Now().Add(until - now + time.Second - 1) // the whole second after it
-		u.until, u.words = until, "quarantined until "+at.Format("15:04:05")
+		u.until, u.words = until, quarantined+" until "+at.Format("15:04:05")
 	}
 	return u.words
 }
