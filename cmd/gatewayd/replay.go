@@ -80,7 +80,7 @@ func (r *replaying) run(ctx context.Context, file string) error {
 	if err := refused(problems); err != nil {
 		return err
 	}
-	if err := r.narrow(cfg); err != nil {
+	if err := r.narrow(cfg, line.Header()); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "gatewayd-replay-")

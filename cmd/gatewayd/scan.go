@@ -85,6 +85,13 @@ func (s *scan) run(ctx context.Context, line string) error {
 		return err
 	}
 	defer s.close()
+	unit := &modbusv1.Unit{}
+	switch is, err := s.configInto(ctx, line, unit); {
+	case err != nil:
+		return s.explain(err)
+	case is:
+		return usage("%s is a unit; what is scanned is its line or link: gatewayd scan %s", line, unit.Link)
+	}
 	s.line = line
 	subject, err := s.subject(line, "Scan")
 	if err != nil {

@@ -56,8 +56,11 @@ given.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completePath,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if want.unit > 255 || want.function < 0 || want.function > 127 {
+			switch {
+			case want.unit > 255 || want.function < 0 || want.function > 127:
 				return usage("--unit is 0 to 255, --function 1 to 127")
+			case want.count < 0:
+				return usage("--count %d: want 1 or more, or 0 for no end", want.count)
 			}
 			if cmd.Flags().Changed("timeout") { // of the trace; what is asked before it has time enough
 				want.patience, c.timeout = c.timeout, max(c.timeout, 10*time.Second)

@@ -109,7 +109,7 @@ func (l *Link) takeDatagram(b []byte) (body []byte, late bool, err error) {
 		body = b[6:]
 	}
 	if !l.want.accepts(body) {
-		return nil, false, mismatch(body)
+		return nil, false, l.want.mismatch(body)
 	}
 	return body, false, nil
 }

@@ -19,7 +19,14 @@ var (
 	ErrCorrupt = errors.New("corrupt answer")
 	// ErrMismatch: a good frame came, but it answers something else (another unit, function, length or echo).
 	ErrMismatch = errors.New("answer to something else")
+	// ErrMisfit: the unit has answered the function it was asked, but not as it must: another length, count or echo. It is an ErrMismatch.
+	ErrMisfit error = misfit{}
 )
+
+type misfit struct{}
+
+func (misfit) Error() string        { return "answer that does not fit the request" }
+func (misfit) Is(target error) bool { return target == ErrMismatch }
 
 // LinkLost says whether err means that the connection or port is dead or its byte stream can no longer be trusted: it must be closed and
 // a new Link made over a new one. The Link refuses every further request by itself.

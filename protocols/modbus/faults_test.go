@@ -147,7 +147,11 @@ func TestLies(t *testing.T) {
 					near, far := calm(t)
 					serve(t, sim.NewPlant(d), far, f)
 					d.Behave(sim.Behaviour{Lie: lie})
-					if _, err := modbus.NewLink(near, f, modbus.Options{}).Do(context.Background(), r); !errors.Is(err, modbus.ErrMismatch) && !errors.Is(err, modbus.ErrCorrupt) {
+					_, err := modbus.NewLink(near, f, modbus.Options{}).Do(context.Background(), r)
+					if !errors.Is(err, modbus.ErrMismatch) && !errors.Is(err, modbus.ErrCorrupt) {
+						t.Errorf("%s, %s: %v: %v", f, name, r, err)
+					}
+					if misfit := errors.Is(err, modbus.ErrMisfit); misfit != (lie == sim.WrongLength) && (misfit || f == modbus.TCP) {
 						t.Errorf("%s, %s: %v: %v", f, name, r, err)
 					}
 				})

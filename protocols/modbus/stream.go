@@ -94,7 +94,7 @@ func (l *Link) takeStream() ([]byte, error) {
 		return nil, nil
 	case !l.want.accepts(body):
 		l.rx.tell(Stray)
-		return nil, &lostError{mismatch(body)}
+		return nil, &lostError{l.want.mismatch(body)}
 	case len(frame) != len(b):
 		l.rx.tell(Stray)
 		return nil, &lostError{fmt.Errorf("%w: %d bytes where the answer has %d", ErrMismatch, len(b), len(frame))}

@@ -156,14 +156,18 @@ func (w want) judge(body []byte) error {
 		return nil
 	}
 	if n, whole := answerSize(body[1:]); !whole || n != len(body)-1 {
-		return &lostError{fmt.Errorf("%w: header says %d bytes, PDU %d", ErrMismatch, len(body)-1, n)}
+		return &lostError{w.mismatch(body)}
 	}
-	return mismatch(body)
+	return w.mismatch(body)
 }
 
 // mismatch describes a good frame (from the unit to the end of the PDU) that is not the answer.
-func mismatch(body []byte) error {
-	return fmt.Errorf("%w: unit %d function %d with %d bytes", ErrMismatch, body[0], body[1], len(body)-1)
+func (w want) mismatch(body []byte) error {
+	what := ErrMismatch
+	if body[0] == w.unit && body[1] == w.function {
+		what = ErrMisfit
+	}
+	return fmt.Errorf("%w: unit %d function %d with %d bytes", what, body[0], body[1], len(body)-1)
 }
 
 // splitTCP takes the first MBAP frame of b; nil: not complete yet. The header is judged as soon as it is there.

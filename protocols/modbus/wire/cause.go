@@ -19,6 +19,8 @@ func (r *Result) Cause() string {
 		return e.Error()
 	case errors.As(r.Err, &d):
 		return d.Cause
+	case r.Outcome == schedule.Garbled && errors.Is(r.Err, modbus.ErrMisfit):
+		return modbus.ErrMisfit.Error()
 	case r.Outcome == schedule.Garbled && errors.Is(r.Err, modbus.ErrMismatch):
 		return "answer to something else"
 	case r.Outcome == schedule.Garbled:
