@@ -81,7 +81,7 @@ func toolCommand(command string) string {
 	case strings.HasPrefix(command, "gatewayd sim"):
 		return "freeport SIM\n" + simulated(command+" --listen 127.0.0.1:$SIM", "sim", "tcp://127.0.0.1:$SIM/1")
 	case strings.HasPrefix(command, "gatewayd scan"):
-		command += " --units 6-8 --wait 50ms"
+		command += " --units 6-8 --wait 1s"
 	case strings.HasPrefix(command, "gatewayd trace"):
 		command += " -n 6"
 	}
