@@ -206,6 +206,7 @@ func TestRoutesAndModes(t *testing.T) {
 	expect(t, l, read(13, 10, 1), 0, 77)
 	expect(t, l, read(13, 5000, 1), modbus.IllegalAddress, 0)
 	expect(t, l, write(0, 11, 99), 0, 0)
+	expect(t, l, read(0, 11, 1), modbus.GatewayTarget, 0) // nobody answers it
 	r.Until("the broadcast arrives", func() bool { v, _ := meters[1].Get(sim.HoldingRegisters, 11, 1); return v[0] == 99 })
 	expect(t, l, read(20, 1, 1), 0, 7001)
 	expect(t, l, write(20, 1, 5), modbus.IllegalFunction, 0)
@@ -217,7 +218,7 @@ func TestRoutesAndModes(t *testing.T) {
 	expect(t, l, read(24, 1, 1), modbus.GatewayTarget, 0)
 	expect(t, l, read(30, 1, 1), modbus.GatewayPath, 0)
 	n := traffic(t, r)
-	if n.Swallowed != 2 || n.Forbidden != 2 || n.Unrouted != 1 || n.Silent != 2 {
+	if n.Swallowed != 2 || n.Forbidden != 2 || n.Unrouted != 1 || n.Silent != 3 {
 		t.Errorf("counted %v", n)
 	}
 }

@@ -174,7 +174,7 @@ func exceptionOf(r *wire.Result) uint8 {
 		return modbus.GatewayPath
 	case r.Outcome == schedule.NoAnswer, r.Outcome == schedule.Garbled:
 		return modbus.GatewayTarget
-	case errors.Is(r.Err, modbus.ErrOwed):
+	case errors.Is(r.Err, modbus.ErrOwed), errors.Is(r.Err, modbus.ErrBroadcast):
 		return modbus.GatewayTarget
 	case modbus.LinkLost(r.Err):
 		return modbus.GatewayPath

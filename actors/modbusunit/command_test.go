@@ -114,7 +114,8 @@ func unpolled(t *testing.T) (*sim.Device, *actorstest.Rig) {
 	noFault(t, r)
 	cfg := config()
 	cfg.Points = nil
-	r.Start(unitPath, modbusunit.Kind, cfg)
+	cell := r.Start(unitPath, modbusunit.Kind, cfg)
+	r.Until("ok, though it reads nothing", func() bool { return cell.State() == actors.OK })
 	return d, r
 }
 

@@ -136,7 +136,15 @@ func (u *unit) start(c *actors.Context) error {
 	u.paces = make(map[string]*pace, len(groups))
 	u.retime(c)
 	u.tellPlace(c)
+	u.idle(c)
 	return nil
+}
+
+// idle tells that a unit without points, which is asked by calls only, is as it should be.
+func (u *unit) idle(c *actors.Context) {
+	if len(u.groups) == 0 {
+		c.OK()
+	}
 }
 
 // shortest is the shortest timeout that a unit's answers can lead to, unless the
@@ -184,6 +192,7 @@ func (u *unit) reconfigure(c *actors.Context, cfg *modbusv1.Unit) error {
 	}
 	u.retime(c)
 	u.tellPlace(c)
+	u.idle(c)
 	return nil
 }
 

@@ -24,6 +24,8 @@ type device interface {
 	write(ctx context.Context, area string, address, quantity uint16, data []byte) error
 	// set writes a point.
 	set(ctx context.Context, p points.Point, v points.Value) error
+	// broadcast says whether it is all units of a line, of which none confirms.
+	broadcast(ctx context.Context) bool
 	close()
 }
 
@@ -54,7 +56,7 @@ func (c *client) deviceAt(ctx context.Context, name, profileName string, answer 
 	if err != nil {
 		return nil, err
 	}
-	return &direct{way: way, profile: known}, nil
+	return &direct{way: way, profile: known, all: t.Unit == 0 && t.Framing != modbus.TCP}, nil
 }
 
 var readFunctions = map[string]uint8{
@@ -66,7 +68,10 @@ var readFunctions = map[string]uint8{
 type direct struct {
 	way     *target.Way
 	profile *modbusv1.Profile // nil: nothing is known of it
+	all     bool              // it is all units of a line
 }
+
+func (d *direct) broadcast(context.Context) bool { return d.all }
 
 func (d *direct) close() { _ = d.way.Close() }
 

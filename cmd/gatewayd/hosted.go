@@ -43,6 +43,15 @@ func (h *hosted) points(ctx context.Context) (modbusunit.Known, error) {
 	return modbusunit.UnitKnown(cfg)
 }
 
+func (h *hosted) broadcast(ctx context.Context) bool {
+	cfg, serial, tcp := &modbusv1.Unit{}, &modbusv1.SerialLine{}, &modbusv1.TcpLink{}
+	if is, err := h.configInto(ctx, h.path, cfg); err != nil || !is || cfg.Unit != 0 {
+		return false
+	}
+	link, err := h.configAmong(ctx, cfg.Link, serial, tcp)
+	return err == nil && (link == serial || link == tcp && tcp.Framing != "tcp")
+}
+
 func (h *hosted) read(ctx context.Context, r points.Read) ([]byte, error) {
 	if r.Area == points.Coil || r.Area == points.DiscreteInput {
 		m := &modbusv1.ReadBitsResponse{}

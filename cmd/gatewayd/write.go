@@ -62,7 +62,7 @@ func (l *look) write(cmd *cobra.Command, c *client, args []string) error {
 			if err := d.write(ctx, job.area, job.address, job.quantity, job.data); err != nil {
 				return err
 			}
-			return c.written(cmd, fmt.Sprintf("%s %d", job.area, job.address), strings.Join(args[3:], " "))
+			return c.written(cmd, d, fmt.Sprintf("%s %d", job.area, job.address), strings.Join(args[3:], " "))
 		})
 	}
 	if len(args) > 3 {
@@ -72,7 +72,7 @@ func (l *look) write(cmd *cobra.Command, c *client, args []string) error {
 		if err := setPoint(ctx, d, args[1], args[2]); err != nil {
 			return err
 		}
-		return c.written(cmd, args[1], args[2])
+		return c.written(cmd, d, args[1], args[2])
 	})
 }
 
@@ -86,11 +86,14 @@ func (c *client) at(ctx context.Context, name string, l *look, use func(device) 
 	return use(d)
 }
 
-// written says that the unit has confirmed.
-func (c *client) written(cmd *cobra.Command, where, what string) error {
+// written says that the unit has confirmed, or that nobody does.
+func (c *client) written(cmd *cobra.Command, d device, where, what string) error {
 	text := fmt.Sprintf("%s: %s, confirmed by the unit", where, what)
-	if c.asJSON {
+	switch {
+	case c.asJSON:
 		text = "{}"
+	case d.broadcast(cmd.Context()):
+		text = fmt.Sprintf("%s: %s, sent to all units of the line; nobody confirms a broadcast", where, what)
 	}
 	_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
 	return err

@@ -21,6 +21,8 @@ var (
 	ErrMismatch = errors.New("answer to something else")
 	// ErrMisfit: the unit has answered the function it was asked, but not as it must: another length, count or echo. It is an ErrMismatch.
 	ErrMisfit error = misfit{}
+	// ErrBroadcast: not sent, for it asks all units of a line for something.
+	ErrBroadcast = errors.New("a broadcast (unit 0) is never answered, so nothing can be read by it")
 )
 
 type misfit struct{}

@@ -69,7 +69,7 @@ func (r Request) Check(f Framing) error {
 		return fmt.Errorf("%s: frames on this line end with LF, a unit with another delimiter would not be heard", r)
 	}
 	if f != TCP && r.Unit == 0 && !r.broadcastable() {
-		return fmt.Errorf("%s: a broadcast (unit 0) is never answered, so nothing can be read by it", r)
+		return fmt.Errorf("%s: %w", r, ErrBroadcast)
 	}
 	return nil
 }
