@@ -246,7 +246,7 @@ func (x *ReadWriteRegistersResponse) GetValues() []uint32 {
 // FileRange is a run of records, each a register, in a file of the unit.
 type FileRange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the file, from 1 on.
+	// Number of the file.
 	File uint32 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
 	// First record, counted from 0.
 	Record uint32 `protobuf:"varint,2,opt,name=record,proto3" json:"record,omitempty"`
@@ -310,7 +310,7 @@ func (x *FileRange) GetQuantity() uint32 {
 // FileRecords is what a run of records holds.
 type FileRecords struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the file, from 1 on.
+	// Number of the file.
 	File uint32 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
 	// First record, counted from 0.
 	Record *uint32 `protobuf:"varint,2,opt,name=record,proto3,oneof" json:"record,omitempty"`
@@ -663,13 +663,13 @@ const file_modbus_v1_records_proto_rawDesc = "" +
 	"\r_read_addressB\x10\n" +
 	"\x0e_write_address\"4\n" +
 	"\x1aReadWriteRegistersResponse\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\rR\x06values\"\x8e\x01\n" +
-	"\tFileRange\x12#\n" +
-	"\x04file\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\x04file\x12%\n" +
+	"\x06values\x18\x01 \x03(\rR\x06values\"\x97\x01\n" +
+	"\tFileRange\x12,\n" +
+	"\x04file\x18\x01 \x01(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\x04file\x12%\n" +
 	"\x06record\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x80\x87\xc3@R\x06record\x125\n" +
-	"\bquantity\x18\x03 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@^@R\bquantity\"\x9d\x01\n" +
-	"\vFileRecords\x12#\n" +
-	"\x04file\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\x04file\x12,\n" +
+	"\bquantity\x18\x03 \x01(\rB\x19\x8a\xb5\x18\x15\x12\x011\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@^@R\bquantity\"\xa6\x01\n" +
+	"\vFileRecords\x12,\n" +
+	"\x04file\x18\x01 \x01(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\x04file\x12,\n" +
 	"\x06record\x18\x02 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x80\x87\xc3@H\x00R\x06record\x88\x01\x01\x120\n" +
 	"\x06values\x18\x03 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x80^@R\x06valuesB\t\n" +
 	"\a_record\"`\n" +
