@@ -162,6 +162,9 @@ func (s *simulation) open() (ways []way, err error) {
 			}
 		}
 	}()
+	if s.pty == "" && s.port == "" && (s.baud != 0 || s.unpaced) {
+		return nil, usage("--baud and --unpaced are for serial lines: add --pty or --port")
+	}
 	if s.listen == "" && s.pty == "" && s.port == "" {
 		s.listen = simAddress
 	}
