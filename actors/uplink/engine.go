@@ -4,6 +4,7 @@
 package uplink
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -38,6 +39,8 @@ type Far struct {
 	Dial  far.Dial
 	// Limit is how long Dial may take; 0: 30 s.
 	Limit time.Duration
+	// Watch is how often the uplink looks after itself and tells how it is; 0: each 5 s.
+	Watch time.Duration
 	// Carries is that of far.Table. A record without anything to send is left out: that it was "sent" would show nothing about the far end.
 	Carries func(record.Record) bool
 }
@@ -164,10 +167,12 @@ func decimals(n *int32) *int {
 	return &d
 }
 
-// watch is how often an uplink looks after itself.
-const watch = 5 * time.Second
+// usualWatch is how often an uplink looks after itself.
+const usualWatch = 5 * time.Second
 
 type look struct{}
+
+func (e *engine) watch() time.Duration { return cmp.Or(e.far.Watch, usualWatch) }
 
 // Receive implements actors.Actor.
 func (e *engine) Receive(c *actors.Context, msg any) error {
@@ -251,7 +256,7 @@ func (e *engine) start(c *actors.Context) error {
 	e.table.Carries = e.far.Carries
 	e.owing = time.Now()
 	e.recall(c)
-	c.Every(watch, look{})
+	c.Every(e.watch(), look{})
 	return nil
 }
 

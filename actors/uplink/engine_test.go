@@ -422,7 +422,8 @@ func TestTheBudgetOutlivesRestarts(t *testing.T) {
 	}
 	r.Until("that is written down", func() bool {
 		p, err := r.Bus.Noted(context.Background(), path+".spent")
-		return err == nil && len(p) > 0
+		m := &uplinkv1.Spent{}
+		return err == nil && proto.Unmarshal(p, m) == nil && m.MonthRecords == 15
 	})
 	r.Stop(cell)
 	cell.Remove()

@@ -37,7 +37,7 @@ type cloud struct {
 
 func (f *cloud) kind() actors.Kind {
 	return uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(_ uplink.Who, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
-		return uplink.Far{Where: "test://cloud", Dial: func(_ context.Context, hear far.Hear) (far.Sender, error) {
+		return uplink.Far{Where: "test://cloud", Watch: 200 * time.Millisecond, Dial: func(_ context.Context, hear far.Hear) (far.Sender, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.dials++

@@ -217,7 +217,7 @@ func (e *engine) tell(c *actors.Context) {
 	now := time.Now()
 	fresh := e.said == nil || e.said.State != e.state() || e.said.Why != e.why() || e.said.Far != e.far.Where ||
 		e.said.Acknowledged == nil && !e.acked.IsZero()
-	if !fresh && now.Sub(e.saidAt) < watch {
+	if !fresh && now.Sub(e.saidAt) < e.watch() {
 		return
 	}
 	m := e.status()
@@ -255,7 +255,7 @@ func (e *engine) state() string {
 
 // idle says whether there is nothing to do, and was not just now: what is recorded every few seconds is no change worth telling.
 func (e *engine) idle() bool {
-	return !e.sending && e.main.records+e.fresh.records == 0 && time.Since(e.acked) >= 2*watch
+	return !e.sending && e.main.records+e.fresh.records == 0 && time.Since(e.acked) >= 2*e.watch()
 }
 
 func (e *engine) why() string {
@@ -264,7 +264,7 @@ func (e *engine) why() string {
 		return e.resting
 	case e.trouble != "":
 		return "the store of tracks: " + e.trouble
-	case e.dialling && e.error == "" && time.Since(e.dialled) >= watch:
+	case e.dialling && e.error == "" && time.Since(e.dialled) >= e.watch():
 		return "no answer yet"
 	case e.sender == nil || e.failures > 0 || e.rounds > 0:
 		return e.error
