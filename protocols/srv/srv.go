@@ -48,6 +48,7 @@ const (
 	mostTargets = 32 // of one service; a longer list is cut
 	mostAddrs   = 16 // of one host
 	mostAliases = 8  // one after the other
+	mostNamed   = 3  // of those who take no connection
 	leastTry    = 2 * time.Second
 	usualTry    = 10 * time.Second // to connect, if nobody says how long it may take
 )
@@ -110,7 +111,11 @@ func (r Resolver) Dial(ctx context.Context, name string, dial func(ctx context.C
 			left--
 		}
 	}
-	return nil, Target{}, fmt.Errorf("service %s: nobody takes a connection: %s", name, strings.Join(failed, "; "))
+	more := ""
+	if n := len(failed) - mostNamed; n > 0 {
+		failed, more = failed[:mostNamed], fmt.Sprintf("; and %d more", n)
+	}
+	return nil, Target{}, fmt.Errorf("service %s: nobody takes a connection: %s%s", name, strings.Join(failed, "; "), more)
 }
 
 // try dials one of left addresses.

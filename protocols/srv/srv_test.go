@@ -314,6 +314,31 @@ func TestDialGoesOn(t *testing.T) {
 	}
 }
 
+// Of many that take no connection a few are named.
+func TestManyThatTakeNoConnection(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := uint16(l.Addr().(*net.TCPAddr).Port)
+	l.Close()
+	port := listen(t, "127.0.0.1", 0, func(n string, q dnsmessage.Message) *dnsmessage.Message {
+		if q.Questions[0].Type != dnsmessage.TypeSRV {
+			return zone(n, q)
+		}
+		var all []dnsmessage.Resource
+		for i := range uint16(10) {
+			all = append(all, target(service, "a.example.com.", i, closed))
+		}
+		return said(q, 0, all...)
+	})
+	var d net.Dialer
+	_, _, err = resolver(t, port, "nameserver 127.0.0.1").Dial(within(t), service, d.DialContext)
+	if err == nil || strings.Count(err.Error(), "a.example.com: ") != 3 || !strings.HasSuffix(err.Error(), "; and 7 more") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestCallerGivesUp(t *testing.T) {
 	port := listen(t, "127.0.0.1", 0, func(string, dnsmessage.Message) *dnsmessage.Message { return nil })
 	ctx, cancel := context.WithCancel(context.Background())
