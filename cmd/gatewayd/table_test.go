@@ -29,6 +29,18 @@ func TestWrap(t *testing.T) {
 	})
 }
 
+// What is drawn over itself has to know how many lines a terminal has made of it.
+func TestLinesOfATerminal(t *testing.T) {
+	for text, want := range map[string][2]int{ // without end, and in 10 columns
+		"": {0, 0}, "a\n": {1, 1}, "0123456789\n": {1, 1}, "0123456789a\nb\n": {2, 3}, "0123456789ä123456789a\n\n": {2, 4},
+		"\x1b[1m0123456789\x1b[0m\n": {1, 1}, "██████████ 2 %\n": {1, 2},
+	} {
+		if endless, narrow := linesOnTerminal(text, 0), linesOnTerminal(text, 10); endless != want[0] || narrow != want[1] {
+			t.Errorf("%q: %d and %d, want %v", text, endless, narrow, want)
+		}
+	}
+}
+
 func TestColumnsFitATerminal(t *testing.T) {
 	rows := [][]cell{plain("NAME", "MEANING"), plain("a", strings.Repeat("word ", 20)), plain("long-name", "short")}
 	for width, want := range map[int]string{

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -69,7 +71,11 @@ func (c *client) uplinks(ctx context.Context, w io.Writer, top string, follow bo
 			if lines > 0 && isTerminal(w) {
 				fmt.Fprintf(w, "\x1b[%dA\x1b[J", lines)
 			}
-			lines, err = printUplinks(w, all, time.Now())
+			fit := wrap
+			if follow {
+				fit = cut
+			}
+			lines, err = printUplinks(w, all, time.Now(), fit)
 		}
 		if err != nil || !follow {
 			return err
@@ -134,8 +140,8 @@ func uplinksJSON(w io.Writer, all []sending) error {
 	return err
 }
 
-// printUplinks prints the table, and says how many lines it has.
-func printUplinks(w io.Writer, all []sending, now time.Time) (lines int, err error) {
+// printUplinks prints the table, and says how many lines of the terminal it takes; fit is that of columns.
+func printUplinks(w io.Writer, all []sending, now time.Time, fit func(text string, width int) []string) (lines int, err error) {
 	p := painter(w)
 	rows := [][]cell{plain("NAME", "STATE", "WAITING", "AGE", "RATE", "LAST", "SENT", "LEFT", "WHY")}
 	for _, s := range all {
@@ -156,7 +162,7 @@ func printUplinks(w io.Writer, all []sending, now time.Time) (lines int, err err
 		})
 	}
 	var text strings.Builder
-	if err := columns(&text, p, rows, widthOf(w), cut); err != nil {
+	if err := columns(&text, p, rows, widthOf(w), fit); err != nil {
 		return 0, err
 	}
 	if isTerminal(w) {
@@ -167,7 +173,21 @@ func printUplinks(w io.Writer, all []sending, now time.Time) (lines int, err err
 		}
 	}
 	_, err = io.WriteString(w, text.String())
-	return strings.Count(text.String(), "\n"), err
+	return linesOnTerminal(text.String(), widthOf(w)), err
+}
+
+// colours are what a terminal does not show as characters.
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// linesOnTerminal is how many lines of a terminal a text takes; width 0: none is broken.
+func linesOnTerminal(text string, width int) (n int) {
+	for line := range strings.Lines(text) {
+		n++
+		if shown := utf8.RuneCountInString(strings.TrimSuffix(colours.ReplaceAllString(line, ""), "\n")); width > 0 && shown > width {
+			n += (shown - 1) / width
+		}
+	}
+	return n
 }
 
 // uplinkText is how far an uplink is, in one line.
