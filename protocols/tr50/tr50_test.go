@@ -159,8 +159,9 @@ func TestNoReply(t *testing.T) {
 	x := dial(t, s, uplink.Hear{})
 	ctx, cancel := context.WithTimeout(soon(t), 300*time.Millisecond)
 	defer cancel()
-	if err := x.Send(ctx, []record.Record{rec(1, record.Field{Name: "a", Value: 1.0})}); err == nil {
-		t.Error("acknowledged by nobody")
+	err := x.Send(ctx, []record.Record{rec(1, record.Field{Name: "a", Value: 1.0})})
+	if want := "the broker has taken property.publish, and no server of TR50 replies in time"; err == nil || err.Error() != want || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("acknowledged by nobody: %v", err)
 	}
 }
 
