@@ -29,6 +29,11 @@ func (c *client) complete(cmd *cobra.Command, look func(ctx context.Context) []s
 	return look(ctx), cobra.ShellCompDirectiveNoFileComp
 }
 
+// offer lets the shell complete a flag that takes one of these words.
+func offer(cmd *cobra.Command, flag string, words ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
 // completePath offers the paths of all actors and groups.
 func (c *client) completePath(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {

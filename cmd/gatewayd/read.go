@@ -71,6 +71,8 @@ func (l *look) flags(cmd *cobra.Command) {
 	f.Float64Var(&l.offset, "offset", 0, "plus this")
 	f.StringVar(&l.profile, "profile", "", "device profile of a unit that is reached directly: a name like eastron-sdm630, or a file")
 	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
+	offer(cmd, "type", points.Types()...)
+	offer(cmd, "order", "abcd", "cdab", "badc", "dcba", "big-endian", "word-swap", "byte-swap", "little-endian")
 	f.DurationVar(&l.answer, "answer", time.Second, "longest wait for the answer of a unit that is reached directly")
 }
 

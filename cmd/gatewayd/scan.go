@@ -49,7 +49,9 @@ when the scan is interrupted.`,
 	f.UintSliceVar(&s.bauds, "baud", nil, "speeds to try, like 9600,19200; needs --suspend")
 	f.StringSliceVar(&s.parities, "parity", nil, "parities to try: none, even, odd; needs --suspend")
 	f.BoolVar(&s.suspend, "suspend", false, "nobody else uses the line while it is scanned")
+	offer(cmd, "parity", "none", "even", "odd")
 	f.StringArrayVar(&s.own, "profile", nil, "a profile of your own whose marks are looked for too; may be repeated")
+	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
 	return cmd
 }
 

@@ -56,6 +56,8 @@ need at the speed its client sets, or only works at --baud; --unpaced takes none
 	f.StringVar(&s.parity, "parity", "even", "none, even or odd, for --port")
 	f.BoolVar(&s.unpaced, "unpaced", false, "bytes take no time on the pseudo terminal")
 	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
+	offer(cmd, "framing", "rtu", "ascii")
+	offer(cmd, "parity", "none", "even", "odd")
 	return cmd
 }
 
