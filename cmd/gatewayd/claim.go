@@ -66,7 +66,7 @@ its doors open to the network, now that they are closed to strangers.`,
 	cmd.Flags().StringVarP(&c.file, "config", "c", "gateway.toml", "config file")
 	cmd.Flags().StringVar(&c.data, "data", dataDir(), "data directory of the gateway")
 	cmd.Flags().StringVar(&c.operator, "operator", "operator", "name of the first operator")
-	cmd.Flags().StringSliceVar(&c.hosts, "host", nil, "names and addresses by which clients reach the gateway (default what it is called, its addresses and, with --server, that)")
+	cmd.Flags().StringSliceVar(&c.hosts, "host", nil, "names and addresses by which clients reach the gateway, besides what it is called, its addresses and, with --server, that")
 	cmd.Flags().BoolVar(&c.plain, "plain", false, "no authority and no certificates: the doors stay unencrypted")
 	cmd.Flags().BoolVar(&c.open, "open", false, "doors that listen on the gateway alone listen on all its addresses then, but for those that are plain (default with --code)")
 	r.flags(cmd)
@@ -87,9 +87,7 @@ func here() []string {
 }
 
 func (c *claim) run(password string) (string, error) {
-	if c.hosts == nil {
-		c.hosts = here()
-	}
+	c.hosts = hostsOf(c.hosts)
 	_, keep, err := c.prepare(access.Hash([]byte(password)), func(a *pki.Authority, o pki.Order) ([]byte, error) {
 		_, err := a.Issue(o, time.Now())
 		return nil, err
