@@ -25,8 +25,8 @@ type syntax struct {
 }
 
 func newSyntax(text []byte, problem func(line int, key, format string, args ...any)) *syntax {
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	s := &syntax{text: text, starts: []int{0}, words: map[string]string{}}
+	text, legible := decoded(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), problem)
+	s := &syntax{text: text, starts: []int{0}, words: map[string]string{}, broken: !legible}
 	for i, c := range text {
 		if c == '\n' && i+1 < len(text) {
 			s.starts = append(s.starts, i+1)

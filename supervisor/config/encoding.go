@@ -1,0 +1,30 @@
+package config
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// decoded is text as UTF-8, which is all that TOML is written in. Of another encoding it says so where it shows first, and not once
+// for each word that cannot be read; false is a text of which nothing can.
+func decoded(text []byte, problem func(line int, key, format string, args ...any)) ([]byte, bool) {
+	if bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}) {
+		problem(1, "", "the text is UTF-16: save it as UTF-8")
+		return nil, false
+	}
+	if i := bytes.IndexByte(text, 0); i >= 0 {
+		problem(1+bytes.Count(text[:i], []byte("\n")), "", "a zero byte: this is no text file")
+		return nil, false
+	}
+	if utf8.Valid(text) {
+		return text, true
+	}
+	for i := 0; ; {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			problem(1+bytes.Count(text[:i], []byte("\n")), "", "byte 0x%02X is not UTF-8: save the text as UTF-8", text[i])
+			return bytes.ToValidUTF8(text, []byte("\ufffd")), true
+		}
+		i += size
+	}
+}
