@@ -222,10 +222,11 @@ func TestAccountPowerCut(t *testing.T) {
 	for range rounds(2) {
 		a := &account{t, map[string]uint64{}}
 		disk, copied := filepath.Join(base, "disk"), filepath.Join(base, "copy")
-		shell(t, "truncate -s 100m "+disk+" && mkfs.ext4 -q -F "+disk)
+		// New files: whoever makes a mount namespace meanwhile keeps the old ones mounted for a while, and written to.
+		shell(t, "rm -f "+disk+" "+copied+" && truncate -s 100m "+disk+" && mkfs.ext4 -q -F "+disk)
 		dir := loopMount(t, disk)
 		shell(t, "sync -f "+dir)
-		a.run(filepath.Join(dir, "store"), 40+rand.IntN(40), func() { shell(t, "cp --sparse=always "+disk+" "+copied) })
+		a.run(filepath.Join(dir, "store"), 40+rand.IntN(40), func() { moment(t, disk, copied) })
 		unmount(t, dir)
 		dir = loopMount(t, copied)
 		a.check(filepath.Join(dir, "store"))
@@ -234,6 +235,13 @@ func TestAccountPowerCut(t *testing.T) {
 			t.Errorf("only %v", a.acked)
 		}
 	}
+}
+
+// moment copies a disk as it was at one moment, while the kernel writes to it: what still is the same after all of it was copied was so when the
+// copy ended.
+func moment(t *testing.T, disk, copied string) {
+	t.Helper()
+	shell(t, "for i in $(seq 50); do cp --sparse=always "+disk+" "+copied+" && cmp -s "+disk+" "+copied+" && exit 0; done; echo it never rests; exit 1")
 }
 
 func shell(t *testing.T, command string) {
