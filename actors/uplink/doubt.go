@@ -109,6 +109,7 @@ func (e *engine) seek() bool {
 	e.entries, e.out, e.bytes, e.batch, e.origin = 0, 0, 0, nil, nil
 	number := 0
 	e.lane.each(func(x *entry) bool {
+		e.lane.follow.Correct(&x.Record)
 		if r, ok := e.table.Route(x.Record, far.Free); ok && !x.gone && !x.aside {
 			e.bytes, e.batch, e.origin = x.size, []record.Record{r}, []int{number}
 		}

@@ -24,6 +24,7 @@ type (
 	opened struct {
 		reader *actors.Reader
 		tracks []string
+		newest [][]byte // chunks of its tracks
 		err    error
 	}
 	took struct {
@@ -62,7 +63,12 @@ func (e *engine) open(c *actors.Context) {
 	archive, tracks, now := c.Archive(), e.cfg.Tracks, e.cfg.Begin == "now"
 	c.Do(openTime, func(ctx context.Context) (any, error) {
 		r, err := archive.Reader(ctx, tracks, now)
-		return opened{r, append([]string{}, tracks...), err}, nil
+		m := opened{reader: r, tracks: append([]string{}, tracks...), err: err}
+		if err == nil {
+			_, behind, _ := r.Backlog(ctx, true) // without it some times are corrected later only
+			m.newest = newestOf(behind)
+		}
+		return m, nil
 	})
 }
 
@@ -83,8 +89,43 @@ func (e *engine) opened(c *actors.Context, m opened) {
 	e.reads = m.tracks
 	follow := e.main.follow
 	follow.Again()
+	learn(&follow, m.newest)
 	e.reader, e.main, e.settled = m.reader, lane{follow: follow, density: e.main.density}, 0
 	e.measure(c)
+}
+
+// newestOf are the newest chunks of tracks: they tell when a boot began whose clock was not right at first.
+func newestOf(behind []actors.Behind) (all [][]byte) {
+	for _, b := range behind {
+		if b.Newest.ContentType == record.ChunkType {
+			all = append(all, b.Newest.Data)
+		}
+	}
+	return all
+}
+
+func learn(f *record.Follow, chunks [][]byte) {
+	for _, p := range chunks {
+		_ = f.Learn(p) // what is damaged is told when it is read
+	}
+}
+
+// learn takes from chunks what they tell of clocks, if that is of use.
+func (e *engine) learn(newest [][]byte) {
+	for _, l := range [...]*lane{&e.main, &e.fresh} {
+		if l.doubtful() {
+			learn(&l.follow, newest)
+		}
+	}
+}
+
+// doubtful says whether records wait whose times are not known to be right.
+func (l *lane) doubtful() (yes bool) {
+	l.each(func(x *entry) bool {
+		yes = !x.Trusted
+		return !yes
+	})
+	return yes
 }
 
 // pause has the store left alone for a while.

@@ -125,6 +125,7 @@ func (e *engine) pick(now time.Time) {
 		if l.suspects > 0 && e.entries >= l.suspects {
 			return false
 		}
+		l.follow.Correct(&x.Record)
 		r, ok := e.table.Route(x.Record, strain)
 		if ok && (len(e.batch) >= records || len(e.batch) > 0 && e.bytes+x.size > bytes) {
 			return false

@@ -44,7 +44,8 @@ const (
 
 type measured struct {
 	backlog  record.Backlog
-	finished uint64 // records that were done with before
+	newest   [][]byte // chunks of its tracks
+	finished uint64   // records that were done with before
 	err      error
 }
 
@@ -76,12 +77,12 @@ func (e *engine) measure(c *actors.Context) {
 	e.measuring = true
 	reader, finished := e.reader, e.doneWith()
 	c.Do(measureTime, func(ctx context.Context) (any, error) {
-		b, err := backlogOf(ctx, reader)
-		return measured{b, finished, err}, nil
+		b, newest, err := backlogOf(ctx, reader)
+		return measured{b, newest, finished, err}, nil
 	})
 }
 
-func backlogOf(ctx context.Context, reader *actors.Reader) (all record.Backlog, err error) {
+func backlogOf(ctx context.Context, reader *actors.Reader) (all record.Backlog, newest [][]byte, err error) {
 	_, behind, err := reader.Backlog(ctx, true)
 	for _, b := range behind {
 		if b.Oldest.ContentType != record.ChunkType {
@@ -97,7 +98,7 @@ func backlogOf(ctx context.Context, reader *actors.Reader) (all record.Backlog, 
 			all.Oldest = one.Oldest
 		}
 	}
-	return all, err
+	return all, newestOf(behind), err
 }
 
 func (e *engine) measured(c *actors.Context, m measured) {
@@ -107,6 +108,7 @@ func (e *engine) measured(c *actors.Context, m measured) {
 	if m.err != nil {
 		return
 	}
+	e.learn(m.newest)
 	if e.trouble != "" && e.reading { // it is read again, and the store answers
 		if e.trouble = ""; e.sender != nil && e.failures == 0 {
 			c.OK()
@@ -191,8 +193,8 @@ func (e *engine) told(c *actors.Context) {
 	}
 	reader, m := e.reader, e.status()
 	c.Do(measureTime, func(ctx context.Context) (any, error) {
-		b, err := backlogOf(ctx, reader)
-		return asked{m, b, err}, nil
+		b, newest, err := backlogOf(ctx, reader)
+		return asked{m, b, newest, err}, nil
 	})
 }
 
@@ -200,11 +202,13 @@ func (e *engine) told(c *actors.Context) {
 type asked struct {
 	status  *uplinkv1.Status
 	backlog record.Backlog
+	newest  [][]byte
 	err     error
 }
 
 // reply answers it.
 func (e *engine) reply(c *actors.Context, m asked) {
+	e.learn(m.newest)
 	if m.err == nil {
 		b := e.owed(m.backlog)
 		m.status.Backlog, m.status.CatchUp = backlogMessage(b, e.peak), e.catchUp(b)

@@ -90,7 +90,7 @@ func (f *Follow) Chunk(track string, p []byte) ([]Record, []Gap, error) {
 	}
 	records := c.Records[fresh:]
 	for i := range records {
-		f.correct(&records[i])
+		f.Correct(&records[i])
 	}
 	return records, gaps, nil
 }
@@ -130,7 +130,8 @@ func (f *Follow) anchor(boot string, start time.Time) {
 	}
 }
 
-func (f *Follow) correct(r *Record) {
+// Correct corrects a record whose chunk was read before it was known when its boot began, if that is known now.
+func (f *Follow) Correct(r *Record) {
 	if r.Trusted {
 		return
 	}
