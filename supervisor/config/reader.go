@@ -178,8 +178,12 @@ func (r *reader) actor(path, at string, e, kind entry) *Node {
 		r.problem(kind.line, join(at, "kind"), "unknown kind %q%s", kind.val.text, r.otherKinds(kind.val.text))
 		return nil
 	}
-	if implicit := slices.Contains(r.implicit, path); implicit && k.Name != path {
+	switch {
+	case k.Name == path:
+	case slices.Contains(r.implicit, path):
 		r.problem(kind.line, join(at, "kind"), "%q always runs and must be of kind %q, got %q", path, path, k.Name)
+	case slices.Contains(r.implicit, k.Name):
+		r.problem(kind.line, join(at, "kind"), "one actor of kind %q always runs, by the name of %q, and there is no other: this is table [%s]", k.Name, k.Name, k.Name)
 	}
 	r.actors[path] = k.Name
 	n := &Node{Path: path, Kind: k.Name, Config: k.Config.New().Interface(), Line: e.val.line}
