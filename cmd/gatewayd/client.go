@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -130,9 +131,18 @@ func (c *client) checkData(says string) error {
 		if _, err := os.Stat(c.data); err != nil {
 			return fmt.Errorf("--data %s: %v: name the data directory of the gateway, or its bus with --server", c.data, errors.Unwrap(err))
 		}
-		return fmt.Errorf("--data %s: no gateway runs with this data directory, or its bus does not listen: there is no %s", c.data, urlFile)
+		_, err := os.Stat(filepath.Join(c.data, urlFile))
+		return noAddress(c.data, err)
 	}
 	return nil
+}
+
+// noAddress says why a data directory does not tell where the bus is: err is of looking for its file there.
+func noAddress(dir string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("--data %s may not be read by this user: use sudo, or name the bus with --server and a key with --key", dir)
+	}
+	return fmt.Errorf("--data %s: no gateway runs with this data directory, or its bus does not listen: there is no %s", dir, urlFile)
 }
 
 func (c *client) dial() (err error) {
@@ -179,7 +189,7 @@ func (c *client) dial() (err error) {
 			return fmt.Errorf("%s does not let in who shows %s: is it revoked, and does an identity of its access-control name it in certificates?", bus.Redacted(url), c.proof.cert)
 		}
 		if key == "" && c.user == "" && !strings.Contains(url, "@") {
-			return fmt.Errorf("%s wants to know who you are: --key %s", url, c.keyHint())
+			return fmt.Errorf("%s wants to know who you are: %s", url, c.keyHint())
 		}
 	}
 	return errors.New(e.Message)
@@ -219,13 +229,17 @@ func (c *client) bounded(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, c.timeout)
 }
 
-// keyHint is where the operator's key is to be found.
+// keyHint is how to show the operator's key: where it is to be found, if it may be there.
 func (c *client) keyHint() string {
 	dir := c.data
 	if _, err := os.Stat(dir); err != nil {
 		dir = systemDir
 	}
-	return filepath.Join(dir, "keys", "operator.nk")
+	key := filepath.Join(dir, "keys", "operator.nk")
+	if _, err := os.Stat(key); errors.Is(err, fs.ErrNotExist) {
+		return "name the data directory of the gateway with --data, or a key file with --key"
+	}
+	return "--key " + key
 }
 
 // explain turns an error of the bus into one line that says what to do.
@@ -242,7 +256,7 @@ func (c *client) explain(err error) error {
 	switch e.Code {
 	case bus.PermissionDenied:
 		if strings.Contains(e.Message, "operator key") {
-			return fmt.Errorf("this needs the operator key: --key %s", c.keyHint())
+			return fmt.Errorf("this needs the operator key: %s", c.keyHint())
 		}
 	case bus.DeadlineExceeded:
 		return fmt.Errorf("%s within %s: give it more with --timeout, or look at gatewayd tree", strings.TrimSuffix(e.Message, " in time"), c.timeout)
