@@ -76,7 +76,7 @@ func (r *reader) group(path, key string, v *value, config proto.Message) *Node {
 				n.Children = append(n.Children, child)
 			}
 			v.entries[i].val = nil // it has been read: the memory of one child is enough for the next
-		case e.val.tables():
+		case e.val.tables() && e.val.origin != inline && len(r.kindsWith(e.key)) == 0:
 			r.problem(e.line, at, "an actor or group is a single table: [%s] instead of [[%s]]", at, at)
 		default:
 			r.unknownSetting(e, at, schemas.Keys(md))
