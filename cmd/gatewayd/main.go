@@ -87,6 +87,10 @@ func command(serve *serving) *cobra.Command {
 		root.AddCommand(c)
 	}
 	root.AddCommand(auditCommand(), certCommand(), versionCommand())
+	root.InitDefaultCompletionCmd("completion")
+	if c, _, err := root.Find([]string{"completion"}); err == nil {
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // without it a shell that it does not know is no error
+	}
 	mark(root)
 	return root
 }

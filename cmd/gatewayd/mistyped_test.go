@@ -20,6 +20,7 @@ func TestMistyped(t *testing.T) {
 		"demo extra":               `write it as: gatewayd demo`,
 		"access may nobody":        `write it as: gatewayd access may IDENTITY TOPIC`,
 		"tree --timeout bananas":   `invalid argument "bananas" for "--timeout" flag: time: invalid duration "bananas"`,
+		"completion bsh":           `unknown command "bsh" for "gatewayd completion", did you mean "bash"?`,
 		"completion bash nonsense": `write it as: gatewayd completion bash`,
 	} {
 		root := command(new(serving))
