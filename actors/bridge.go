@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"gatewayd/bus"
@@ -242,6 +243,21 @@ func (g Gate) Begin(ctx context.Context, w Caller, topic, contentType string, pa
 	g.l.cell.sys.beginAs(ctx, w, topic, contentType, payload, func(r reply) {
 		told(Called{ContentType: r.typ, Payload: r.payload, Err: r.err})
 	})
+}
+
+// CallAll makes the same call, of methods with one answer, on several topics at once, and waits until all have answered or ctx ends. It says
+// what has become of each, in their order.
+func (g Gate) CallAll(ctx context.Context, w Caller, topics []string, contentType string, payload []byte) []Called {
+	all, answers := make([]Called, len(topics)), sync.WaitGroup{}
+	answers.Add(len(topics))
+	for i, topic := range topics {
+		g.Begin(ctx, w, topic, contentType, payload, func(r Called) {
+			all[i] = r
+			answers.Done()
+		})
+	}
+	answers.Wait()
+	return all
 }
 
 // Streams tells whether a command on a topic has several answers.

@@ -15,9 +15,8 @@ import (
 const (
 	// countersOf is what lines and links answer, of whatever kind they are.
 	countersOf = "modbus.v1.LinkService.Counters"
-	// countTime is how long a scrape waits for them; who has not answered by then is left out, and
-	// so is who takes a tenth of it.
-	countTime = 2 * time.Second
+	// countTime is how long a scrape waits for them; who has not answered by then is left out.
+	countTime = 500 * time.Millisecond
 )
 
 // tallied is what a line or link has counted.
@@ -26,23 +25,21 @@ type tallied struct {
 	units []*modbusv1.Counters
 }
 
-// tallies asks all lines and links what they have counted.
+// tallies asks all lines and links at once what they have counted.
 func tallies(gate actors.Gate, name string) []tallied {
 	ctx, cancel := context.WithTimeout(context.Background(), countTime)
 	defer cancel()
-	var all []tallied
+	var asked, topics []string
 	for _, o := range gate.Operations() {
-		if o.Method.FullName() != countersOf {
-			continue
+		if o.Method.FullName() == countersOf {
+			asked, topics = append(asked, o.Path), append(topics, "cmd/"+o.Path+"/Counters")
 		}
+	}
+	var all []tallied
+	for i, a := range gate.CallAll(ctx, actors.Caller{Identity: "actor/" + name}, topics, "application/protobuf", nil) {
 		var r modbusv1.CountersResponse
-		one, over := context.WithTimeout(ctx, countTime/10)
-		err := gate.Call(one, actors.Caller{Identity: "actor/" + name}, "cmd/"+o.Path+"/Counters", "", "application/protobuf", nil, func(a actors.Called) error {
-			return proto.Unmarshal(a.Payload, &r)
-		})
-		over()
-		if err == nil {
-			all = append(all, tallied{o.Path, r.Units})
+		if a.Err == nil && proto.Unmarshal(a.Payload, &r) == nil {
+			all = append(all, tallied{asked[i], r.Units})
 		}
 	}
 	return all

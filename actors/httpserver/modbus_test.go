@@ -1,6 +1,7 @@
 package httpserver_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +42,9 @@ func TestMetricsOfModbusUnits(t *testing.T) {
 		cell := r.Start(path, k, &structpb.Struct{})
 		r.Until("it runs", func() bool { return cell.State() == actors.OK })
 	}
-	line("field/a-hangs")
+	for i := range 20 {
+		line(fmt.Sprint("field/a-hangs-", i))
+	}
 	line("field/line", &modbusv1.Counters{
 		Unit: 7, Requests: 10, Answered: 5, Timeouts: 1, Corrupt: 2, Mismatched: 3, Retries: 4, Late: 6, Busy: durationpb.New(1500 * time.Millisecond),
 		Exceptions: []*modbusv1.ExceptionCount{{Code: 2, Count: 9}},
