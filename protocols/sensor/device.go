@@ -117,8 +117,8 @@ func (d *Device) take(i int, doc *document, at time.Time, retained bool, now tim
 	switch {
 	case !there, retained && r.count > 0 && r.old == "":
 		return false
-	case !at.IsZero() && r.fault == "" && r.old == "" && !at.After(r.time) && r.time.Sub(at) < late:
-		return false // it has come before, or after a newer one
+	case !at.IsZero() && r.fault == "" && r.old == "" && r.time.Sub(at) < late && (at.Before(r.time) || at.Equal(r.time) && err == nil && v == r.value):
+		return false // it has come after a newer one, or before: clocks of seconds say two things at once
 	}
 	r.seen, r.retained, r.old, r.fault = true, retained, "", ""
 	if retained {

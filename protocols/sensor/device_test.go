@@ -168,6 +168,13 @@ func TestSourceTime(t *testing.T) {
 	if say(40, false) == nil || say(40, false) != nil || say(45, false) != nil {
 		t.Error("what comes twice or late is published")
 	}
+	now := began.Add(time.Minute)
+	for _, value := range []string{"7", "8"} {
+		d.Hear(Message{"p/sensor", fmt.Appendf(nil, `{"t":%s,"at":%d}`, value, now.Unix()), false}, now)
+	}
+	if got := d.Sample(0, now); got.Value.Number != 8 {
+		t.Errorf("%+v, want what was said last in the same second", got)
+	}
 	if say(3000, false) == nil {
 		t.Error("a clock that is set back silences the device")
 	}
