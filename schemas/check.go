@@ -33,7 +33,7 @@ func (v Violation) Error() string { return v.Field + ": " + v.Message }
 
 // Check finds all fields of m that break their rules, in the order of the schema.
 // Call Defaults first: a field with a default that is still empty was emptied on
-// purpose. A required number cannot be told from a zero, so only its range counts.
+// purpose. A required number cannot be told from a zero, so only its range counts; one that is never zero is missing then.
 func Check(m proto.Message) []Violation {
 	c := checker{root: m.ProtoReflect()}
 	c.message("", c.root)
@@ -80,7 +80,7 @@ func given(m protoreflect.Message, fd protoreflect.FieldDescriptor, rule *fieldv
 	if fd.Kind() == protoreflect.StringKind {
 		return rule.GetDefault() != "" && !rule.GetRequired()
 	}
-	return rule.GetDefault() != "" || rule.GetRequired()
+	return rule.GetDefault() != "" || rule.GetRequired() && rule.GetMin() <= 0
 }
 
 func (c *checker) list(field string, fd protoreflect.FieldDescriptor, rule *fieldv1.Rule, list protoreflect.List) {

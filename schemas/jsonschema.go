@@ -91,7 +91,7 @@ func (w *schemaWriter) message(md protoreflect.MessageDescriptor) object {
 			key = Key(fd)
 		}
 		properties[key] = w.field(fd)
-		if RuleOf(fd).GetRequired() && (w.config || fd.HasPresence() || fd.IsList() || fd.Kind() == protoreflect.StringKind) {
+		if RuleOf(fd).GetRequired() && (w.config || fd.HasPresence() || fd.IsList() || fd.Kind() == protoreflect.StringKind || RuleOf(fd).GetMin() > 0) {
 			required = append(required, key)
 		}
 	}

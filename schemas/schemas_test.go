@@ -150,6 +150,7 @@ func TestCheck(t *testing.T) {
 			[]string{"gateway: length 65 is out of range: at most 64 characters"}},
 		{"list length", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(0), Values: make([]uint32, 124)},
 			[]string{"values: length 124 is out of range: 1 to 123 values"}},
+		{"number required that is never zero", &modbusv1.FileRange{Quantity: 1}, []string{"file: is required"}},
 		{"list required", &modbusv1.WriteRegistersRequest{}, []string{"address: is required", "values: is required"}},
 		{"unique", unit(func(u *modbusv1.Unit) { u.Points = []*modbusv1.Point{point("a"), point("b"), point("a")} }),
 			[]string{`points[2].name: "a" stands twice, first in points[0]`}},

@@ -103,7 +103,10 @@ func New(o Options) *Tree {
 
 var groupKind = actors.Define(actors.Kind{
 	Name: "group", Doc: "supervises its children",
-	Publishes: []actors.Leaf{{Class: bus.Event, Leaf: "healed", Message: &actorv1.Healed{}}},
+	Publishes: []actors.Leaf{
+		{Class: bus.Event, Leaf: "healed", Message: &actorv1.Healed{}},
+		{Class: bus.State, Leaf: "boot", Message: &gatewayv1.Boot{}},
+	},
 }, func(*gatewayv1.Group) actors.Actor { return nil })
 
 // Start starts the tree as cfg says. Its groups and actors start in the order of
