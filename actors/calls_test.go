@@ -187,3 +187,43 @@ func TestAnswersCarryTheTrace(t *testing.T) {
 		}
 	}
 }
+
+// A client of the bus who says how long he waits is told when that is over, and nothing after that.
+func TestClientsAreToldOfTheirDeadline(t *testing.T) {
+	r := actorstest.NewOn(t, bus.Config{Listen: "127.0.0.1:0", Anonymous: bus.Operator})
+	taken := make(chan *actors.Request, 1)
+	r.Start(path, answering(func(c *actors.Context, msg any) error {
+		if _, ok := msg.(*erraticv1.MisbehaveRequest); ok {
+			taken <- c.Take()
+		}
+		return nil
+	}), &structpb.Struct{})
+	nc, err := nats.Connect(r.Listens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	answers, err := nc.SubscribeSync(nats.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &nats.Msg{Subject: bus.Subject(actorstest.Gateway, bus.Cmd, path, "Misbehave"), Reply: answers.Subject,
+		Header: nats.Header{"Gw-Deadline": {"1000"}}, Data: []byte(`{"how":"hang"}`)}
+	if err := nc.PublishMsg(m); err != nil {
+		t.Fatal(err)
+	}
+	late := actorstest.Next(t, taken)
+	answer, err := answers.NextMsg(actorstest.Patience)
+	if err != nil || answer.Header.Get("Nats-Service-Error-Code") != bus.DeadlineExceeded {
+		t.Fatal(answer, err)
+	}
+	late.Reply(&erraticv1.MisbehaveResponse{})
+	again := nats.NewMsg(m.Subject)
+	again.Data = []byte(`{"nonsense":1}`)
+	if _, err := nc.RequestMsg(again, actorstest.Patience); err != nil { // it goes the same way
+		t.Fatal(err)
+	}
+	if n, _, _ := answers.Pending(); n > 0 {
+		t.Errorf("%d more answers", n)
+	}
+}

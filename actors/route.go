@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -40,20 +41,36 @@ func (s *System) route(m bus.Msg) {
 // overBus is a call that came over the bus.
 type overBus struct {
 	incoming
-	m bus.Msg
+	m    bus.Msg
+	said atomic.Bool // the one answer, if there is one
+	late *time.Timer // says that there was none in time; nil: the caller has set no time
 }
 
 func (c *overBus) decode(into proto.Message) error { return c.m.Decode(into) }
 
 func (c *overBus) open(md protoreflect.MethodDescriptor) {
 	c.m = c.m.Traced(c.caller.Traceparent())
-	if md.IsStreamingServer() {
-		c.request.item, c.request.ready, c.request.canceled = c.m.Send, c.m.Ready, c.m.Done()
+	if !md.IsStreamingServer() {
+		if !c.deadline.IsZero() && c.m.Reply != "" {
+			c.late = time.AfterFunc(time.Until(c.deadline), c.overdue)
+		}
+		return
+	}
+	c.request.item, c.request.ready, c.request.canceled = c.m.Send, c.m.Ready, c.m.Done()
+}
+
+// overdue tells a caller who may still wait that his time is over.
+func (c *overBus) overdue() {
+	if c.said.CompareAndSwap(false, true) {
+		_ = c.m.Fail(bus.Errorf(bus.DeadlineExceeded, "no answer in time"))
 	}
 }
 
 func (c *overBus) answer(msg any, err error) {
-	if c.m.Reply == "" {
+	if c.late != nil {
+		c.late.Stop()
+	}
+	if c.m.Reply == "" || !c.said.CompareAndSwap(false, true) {
 		return
 	}
 	c.m = c.m.Traced(c.caller.Traceparent()) // it may not have been let in
