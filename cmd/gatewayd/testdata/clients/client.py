@@ -22,11 +22,15 @@ client.loop_start()
 
 
 def messages(topic):
-    client.subscribe(topic, qos=1)
-    while True:
-        message = heard.get(timeout=30)
-        if mqtt.topic_matches_sub(topic, message.topic):
-            yield message
+    client.subscribe(topic, qos=1)  # now, and not when the first message is wanted: an answer does not wait
+
+    def coming():
+        while True:
+            message = heard.get(timeout=30)
+            if mqtt.topic_matches_sub(topic, message.topic):
+                yield message
+
+    return coming()
 
 
 def first(topic):
