@@ -5,15 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -379,5 +382,69 @@ func TestSlowListener(t *testing.T) {
 	}
 	if heard == 1000 {
 		t.Error("the slow one has heard all: nothing was tried")
+	}
+}
+
+// endless answers Count with numbers for ever, and counts them.
+type endless struct{ given *atomic.Uint32 }
+
+func (e endless) Receive(c *actors.Context, msg any) error {
+	switch msg.(type) {
+	case actors.Started:
+		c.OK()
+	case *erraticv1.CountRequest:
+		c.Stream(e)
+	}
+	return nil
+}
+
+func (e endless) Next(context.Context) (proto.Message, error) {
+	return &erraticv1.CountResponse{Number: e.given.Add(1)}, nil
+}
+
+func (e endless) Close() error { return nil }
+
+// Who is revoked is cut off also while the server waits for him to read.
+func TestRevokedWhileItWaits(t *testing.T) {
+	r, addr, _ := start(t, &webv1.Server{Access: "access", MaxRequests: 1})
+	given := &atomic.Uint32{}
+	k := actors.Define(actors.Kind{Name: "endless", Doc: "counts for ever",
+		Services: []protoreflect.ServiceDescriptor{actors.Service(erraticv1.File_erratic_v1_erratic_proto, "ErraticService")},
+	}, func(*structpb.Struct) actors.Actor { return endless{given} })
+	r.Start("field/lab", k, &structpb.Struct{})
+	busy := func() bool {
+		return strings.Contains(curl(t, "-u", "vera:vera's own", "http://"+addr+"/healthz"), "resource_exhausted")
+	}
+	for name, head := range map[string]string{
+		"events":  "POST /cmd/field/lab/Count HTTP/1.1\r\nAccept: text/event-stream\r\nContent-Length: 2\r\n\r\n{}",
+		"connect": "POST /field/lab/erratic.v1.ErraticService/Count HTTP/1.1\r\nContent-Type: application/connect+json\r\nContent-Length: 7\r\n\r\n\x00\x00\x00\x00\x02{}",
+	} {
+		head = strings.Replace(head, "\r\n", "\r\nHost: gateway\r\nAuthorization: Bearer gwt_otto\r\nConnect-Timeout-Ms: 200000\r\n", 1)
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, head); err != nil {
+			t.Fatal(err)
+		}
+		for last := uint32(0); given.Load() == 0 || given.Load() != last; time.Sleep(200 * time.Millisecond) { // until nothing moves
+			last = given.Load()
+		}
+		if !busy() {
+			t.Errorf("%s are not under way", name)
+		}
+		begun := time.Now()
+		if _, err := actorstest.Call(r, "access", "Revoke", &accessv1.RevokeRequest{Identity: "otto"}, &accessv1.RevokeResponse{}); err != nil {
+			t.Fatal(err)
+		}
+		r.Until(name+" are over", func() bool { return !busy() })
+		if took := time.Since(begun); took > 15*time.Second {
+			t.Errorf("%s: it took %v", name, took)
+		}
+		if _, err := actorstest.Call(r, "access", "Restore", &accessv1.RestoreRequest{Identity: "otto"}, &accessv1.RestoreResponse{}); err != nil {
+			t.Fatal(err)
+		}
+		given.Store(0)
 	}
 }

@@ -113,6 +113,7 @@ type Server struct {
 type visit struct {
 	id  *access.Identity
 	end context.CancelFunc
+	way *http.ResponseController
 }
 
 // Start listens and serves until Close.
@@ -272,7 +273,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, connect.NewError(code, errors.New("who you are could not be told: show a token, a name and password, or a certificate")))
 		return
 	}
-	r, leave := s.note(r, id)
+	r, leave := s.note(w, r, id)
 	defer leave()
 	if page, ok := s.cfg.Pages[r.URL.Path]; ok && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		if !s.may(id, "state"+r.URL.Path) {
@@ -286,12 +287,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // note keeps who is there for Cut.
-func (s *Server) note(r *http.Request, id *access.Identity) (noted *http.Request, leave func()) {
+func (s *Server) note(w http.ResponseWriter, r *http.Request, id *access.Identity) (noted *http.Request, leave func()) {
 	if id == nil {
 		return r, func() {}
 	}
 	ctx, end := context.WithCancel(r.Context())
-	v := &visit{id, end}
+	v := &visit{id, end, http.NewResponseController(w)}
 	s.mu.Lock()
 	s.present[v] = struct{}{}
 	s.mu.Unlock()
@@ -310,6 +311,7 @@ func (s *Server) Cut(match func(*access.Identity) bool) (n int) {
 	for v := range s.present {
 		if match(v.id) {
 			v.end()
+			_ = v.way.SetWriteDeadline(time.Unix(1, 0)) // it may be waiting for a client who does not read
 			n++
 		}
 	}
