@@ -107,7 +107,13 @@ func readLists(r *accessv1.Revocation, authorities []*x509.Certificate) (*access
 		}
 		texts = append(texts, text)
 	}
-	return access.NewLists(texts, authorities, r.Serials, r.Lenient)
+	lists, err := access.NewLists(texts, authorities, r.Serials, r.Lenient)
+	for i := range texts {
+		if _, bad := access.NewLists(texts[i:i+1], authorities, nil, r.Lenient); err != nil && bad != nil {
+			return nil, fmt.Errorf("%s: %w", r.Lists[i], bad)
+		}
+	}
+	return lists, err
 }
 
 // checkRevocation says what no rule of a single field can tell.

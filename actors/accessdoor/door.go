@@ -16,7 +16,7 @@ import (
 const (
 	wishTime  = time.Hour   // after which a wish is made anew
 	wishAgain = time.Second // after one that failed
-	sweepTime = time.Second // for those who came in while the policy changed
+	sweepTime = time.Second // for those whose time is over, and who came in while the policy changed
 )
 
 // Door lets clients in. Its methods are the actor's, but for those that goroutines of clients may call, which say so.
@@ -25,6 +25,7 @@ type Door struct {
 	door   *access.Door // nil: everybody may everything
 	policy *access.Policy
 	wish   *access.Wish // that has no answer yet
+	sweeps *actors.Timer
 
 	refused access.Tally
 	post    atomic.Pointer[func(msg any) error] // to the actor
@@ -47,13 +48,19 @@ func New(keeper string) *Door {
 // Keeper is the actor that is asked; empty: none is.
 func (d *Door) Keeper() string { return d.keeper }
 
-// Open begins to ask for the policy.
+// Open begins to ask for the policy, and to send the actor a Sweep every second.
 func (d *Door) Open(c *actors.Context) {
+	if d.door != nil {
+		d.sweeps = c.Every(sweepTime, Sweep{})
+	}
 	post := c.Post()
 	d.post.Store(&post)
 	c.After(0, lookRefused{}) // what nobody could be called for
 	d.ask(c)
 }
+
+// Close ends that, for an actor that takes another one.
+func (d *Door) Close() { d.sweeps.Stop() }
 
 func (d *Door) ask(c *actors.Context) {
 	if d.door != nil {
@@ -72,7 +79,6 @@ func (d *Door) Receive(c *actors.Context, msg any) bool {
 		d.policy = m
 		d.door.Set(m)
 		c.After(0, Sweep{})
-		c.After(sweepTime, Sweep{})
 		d.ask(c)
 	case wish:
 		d.ask(c)

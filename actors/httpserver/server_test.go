@@ -385,6 +385,26 @@ func TestSlowListener(t *testing.T) {
 	}
 }
 
+// Who may be in for a time is cut off when that is over.
+func TestExpiryEndsRequests(t *testing.T) {
+	policy := residents()
+	end := time.Now().Add(3 * time.Second).Truncate(time.Second)
+	policy.Identities = append(policy.Identities, &accessv1.Identity{Name: "gast", Roles: []string{"viewer"}, Tokens: []string{access.Digest("gwt_gast")},
+		Expires: end.UTC().Format(time.RFC3339)})
+	r := actorstest.New(t)
+	r.Start("access", accesscontrol.Kind, policy)
+	addr := freeport.Address(t)
+	cell := r.Start(path, httpserver.Kind, &webv1.Server{Listen: addr, Access: "access"})
+	r.Until("it answers", func() bool { return cell.State() == actors.OK })
+	e := hear(t, request(t, "http://"+addr+"/data/%23", "gwt_gast"))
+	if _, _, err := e.next(); err == nil {
+		t.Error("there was something to hear")
+	}
+	if late := time.Since(end); late < 0 || late > 4*time.Second {
+		t.Errorf("cut off %v after the end", late)
+	}
+}
+
 // endless answers Count with numbers for ever, and counts them.
 type endless struct{ given *atomic.Uint32 }
 

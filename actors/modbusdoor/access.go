@@ -19,26 +19,21 @@ var Publishes = []actors.Leaf{
 	accessdoor.Refused,
 }
 
-const lookEvery = time.Second
-
 var errUnknown = errors.New("who it is was not asked when it came")
 
 // admission is who says which masters may come in by their certificates.
-type admission struct {
-	*accessdoor.Door
-	look *actors.Timer // for those whose time is over
-}
+type admission struct{ *accessdoor.Door }
 
 // ask has keeper say so from now on; empty: nobody does.
 func (a *admission) ask(c *actors.Context, keeper string) {
-	if a.Door != nil && a.Keeper() == keeper {
-		return
+	if a.Door != nil {
+		if a.Keeper() == keeper {
+			return
+		}
+		a.Close()
 	}
-	a.look.Stop()
-	a.Door, a.look = accessdoor.New(keeper), nil
-	if a.Open(c); a.Guarded() {
-		a.look = c.Every(lookEvery, accessdoor.Sweep{})
-	}
+	a.Door = accessdoor.New(keeper)
+	a.Open(c)
 }
 
 // admit is server.Config.Admit.
