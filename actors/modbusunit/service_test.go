@@ -43,6 +43,8 @@ func TestServices(t *testing.T) {
 		}{
 			{"MaskWrite", &modbusv1.MaskWriteRequest{Address: proto.Uint32(100), AndMask: proto.Uint32(0xf0), OrMask: proto.Uint32(5)}, &modbusv1.MaskWriteResponse{}, ""},
 			{"ReadRegisters", &modbusv1.ReadRegistersRequest{Address: 100, Quantity: 1}, &modbusv1.ReadRegistersResponse{Values: []uint32{0x65}}, ""},
+			{"MaskWrite", &modbusv1.MaskWriteRequest{Address: proto.Uint32(0), AndMask: proto.Uint32(0), OrMask: proto.Uint32(0)}, &modbusv1.MaskWriteResponse{}, ""},
+			{"ReadWriteRegisters", &modbusv1.ReadWriteRegistersRequest{ReadAddress: proto.Uint32(0), Quantity: 1, WriteAddress: proto.Uint32(0), Values: []uint32{0}}, &modbusv1.ReadWriteRegistersResponse{Values: []uint32{0}}, ""},
 			{"ReadWriteRegisters", &modbusv1.ReadWriteRegistersRequest{ReadAddress: proto.Uint32(109), Quantity: 2, WriteAddress: proto.Uint32(110), Values: []uint32{7}}, &modbusv1.ReadWriteRegistersResponse{Values: []uint32{109, 7}}, ""},
 			{"ReadWriteRegisters", &modbusv1.ReadWriteRegistersRequest{ReadAddress: proto.Uint32(0), WriteAddress: proto.Uint32(0), Quantity: 1, Values: []uint32{65536}}, nil, "invalid_argument: values[0]: 65536 is more than a register holds, 0 to 65535"},
 			{"WriteRegisters", &modbusv1.WriteRegistersRequest{Values: []uint32{1}}, nil, "invalid_argument: WriteRegisters: address: is required"},
