@@ -28,16 +28,27 @@ type Pace struct {
 	Size    float64       // bytes per record, smoothed
 	failed  bool          // since the last batch that went well
 	strain  Strain
+	wait    time.Duration // what a batch takes however small it is
+	told    bool          // batches of several sizes have told that
+	mark    mark          // to compare the next ones with
+	single  int           // batches in a row that could have one record only
+}
+
+// mark is a batch that was acknowledged.
+type mark struct {
+	bytes int
+	took  time.Duration
 }
 
 const (
-	airtime  = 2 * time.Second  // how long a batch may take on the link
+	airtime  = 2 * time.Second  // how long a batch may take on the link, beside waiting
 	weight   = 0.25             // of the newest measurement
 	steep    = 0.75             // likewise, where it took much too long
 	trips    = 4                // between batches, lest waiting for answers is all that a link does
 	longest  = 10 * time.Minute // between batches, whatever the link
 	drowsy   = 1.25             // a link that was slow must be so much faster than that
 	unproven = 64               // records of a batch before anything is known of the link
+	patience = 8                // single records in a row before it is tried whether two take as long
 )
 
 // Sent is p after a batch was acknowledged. took is from when the link was free for it to its acknowledgement; alone is true if no
@@ -47,10 +58,16 @@ func (p Pace) Sent(b Portions, records, bytes int, took time.Duration, alone boo
 	_, most := p.Batch(b)
 	filled := bytes >= most/2
 	rate := float64(bytes) / took.Seconds()
+	if alone {
+		p = p.compare(mark{bytes, took})
+	}
+	if p.single++; records > 1 || !filled {
+		p.single = 0
+	}
 	switch {
 	case p.Goodput == 0:
 		p.Goodput = rate
-	case filled && took > 2*airtime: // the link has become a good deal slower
+	case filled && took-p.wait > 2*airtime: // the link has become a good deal slower
 		p.Goodput += steep * (rate - p.Goodput)
 	case filled || rate > p.Goodput: // what did not fill the link only tells that it bears so much
 		p.Goodput += weight * (rate - p.Goodput)
@@ -69,9 +86,32 @@ func (p Pace) Sent(b Portions, records, bytes int, took time.Duration, alone boo
 		p.Trip += time.Duration(weight * float64(took-p.Trip))
 	}
 	p.failed = false
-	if p.strain > Free || filled && took >= airtime/2 {
-		p.strain = p.under(b)
+	// What is small, as after a failure, or waits for its answer tells nothing bad about the link.
+	if s := p.under(b); s < p.strain || filled && p.told && took-p.wait >= airtime/2 {
+		p.strain = s
 	}
+	return p
+}
+
+// compare is p after a batch that is perhaps larger or smaller than an earlier one: what both took tells how much of that was waiting.
+func (p Pace) compare(m mark) Pace {
+	small, large := p.mark, m
+	if small.bytes > large.bytes {
+		small, large = large, small
+	}
+	if p.mark.bytes == 0 || large.bytes <= small.bytes+small.bytes/4 {
+		if p.mark.bytes == 0 {
+			p.mark = m
+		}
+		return p
+	}
+	p.mark = m
+	slope := float64(large.took-small.took) / float64(large.bytes-small.bytes)
+	wait := min(max(small.took-time.Duration(slope*float64(small.bytes)), 0), small.took)
+	if !p.told {
+		p.wait, p.told = wait, true
+	}
+	p.wait += (wait - p.wait) / 2
 	return p
 }
 
@@ -106,12 +146,13 @@ func (p Pace) under(b Portions) Strain {
 // Strain says how much the link lacks.
 func (p Pace) Strain() Strain { return p.strain }
 
-// Batch is how many records and bytes the next batch has at most: what the link carries in two seconds, and at least one record.
+// Batch is how many records and bytes the next batch has at most: what the link carries in two seconds, and at least one record. Where that is only one for
+// long, now and then it is two, for one alone does not tell whether it is the link that takes so long or the way there and back.
 func (p Pace) Batch(b Portions) (records, bytes int) {
 	records, bytes = max(b.Records, 1), max(b.Bytes, 1)
 	switch {
 	case p.Goodput > 0:
-		bytes = max(1, int(min(float64(bytes), p.Goodput*airtime.Seconds())))
+		bytes = max(1, int(min(float64(bytes), p.Goodput*(airtime+p.wait).Seconds())))
 	case p.failed:
 		return 1, bytes
 	default:
@@ -119,6 +160,9 @@ func (p Pace) Batch(b Portions) (records, bytes int) {
 	}
 	if p.Size > 0 {
 		records = max(1, int(min(float64(records), float64(bytes)/p.Size)))
+	}
+	if records == 1 && b.Records > 1 && p.single > 0 && p.single%patience == 0 {
+		return 2, min(b.Bytes, max(bytes, int(2*p.Size)+1))
 	}
 	return records, bytes
 }

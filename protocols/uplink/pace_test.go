@@ -63,12 +63,14 @@ func TestPaceFindsTheLink(t *testing.T) {
 
 // Little to send over a far way is no slow link.
 func TestPaceOfFewRecords(t *testing.T) {
-	var p uplink.Pace
-	for range 100 {
-		p = p.Sent(portions, 1, 100, 600*time.Millisecond, true)
-	}
-	if p.Strain() != uplink.Free || p.Flush(portions) > 3*time.Second {
-		t.Errorf("%+v", p)
+	for _, trip := range []time.Duration{600 * time.Millisecond, 1500 * time.Millisecond} {
+		var p uplink.Pace
+		for range 100 {
+			p = p.Sent(portions, 1, 100, trip, true)
+		}
+		if p.Strain() != uplink.Free || p.Flush(portions) > 5*trip {
+			t.Errorf("trips of %s: %+v", trip, p)
+		}
 	}
 }
 
@@ -81,6 +83,42 @@ func TestPaceAfterFailures(t *testing.T) {
 	}
 	if n, _ := (uplink.Pace{}).Failed(100).Batch(portions); n != 1 {
 		t.Errorf("%d records before anything is known but a failure", n)
+	}
+}
+
+// A far way is not taken for a slow link after a batch or many have failed, and is filled again.
+func TestPaceOfAFarWayAfterFailures(t *testing.T) {
+	for _, trip := range []time.Duration{600 * time.Millisecond, 1200 * time.Millisecond, 3 * time.Second} {
+		for _, failures := range []int{1, 10} {
+			for name, p := range map[string]uplink.Pace{"new": {}, "known": fill(uplink.Pace{}, portions, link{trip, 1e6}, 40, 100)} {
+				for range failures {
+					p = p.Failed(100)
+				}
+				for range 200 {
+					if p = fill(p, portions, link{trip, 1e6}, 1, 100); p.Strain() != uplink.Free {
+						t.Fatalf("%s, trips of %s, %d failures: strain %v: %+v", name, trip, failures, p.Strain(), p)
+					}
+				}
+				if n, _ := p.Batch(portions); n != 500 {
+					t.Errorf("%s, trips of %s, %d failures: %d records: %+v", name, trip, failures, n, p)
+				}
+			}
+		}
+	}
+}
+
+// Nor does a link that is slow count as one that crawls because a batch was small after a failure.
+func TestPaceOfASlowLinkAfterAFailure(t *testing.T) {
+	l := link{3 * time.Second, 8e3}
+	p := fill(uplink.Pace{}, portions, l, 40, 100)
+	if p.Strain() != uplink.Slow {
+		t.Fatalf("%+v", p)
+	}
+	p = p.Failed(100)
+	for range 40 {
+		if p = fill(p, portions, l, 1, 100); p.Strain() != uplink.Slow {
+			t.Fatalf("strain %v: %+v", p.Strain(), p)
+		}
 	}
 }
 
