@@ -179,25 +179,41 @@ type reading struct {
 }
 
 func (r *reading) run(ctx context.Context) error {
-	renew := time.NewTicker(streamLease / 3)
-	defer renew.Stop()
+	look := time.NewTicker(streamLease / 3)
+	defer look.Stop()
+	over := make(chan struct{})
+	defer close(over)
+	go r.keep(over)
 	for {
 		select {
 		case <-ctx.Done():
 			r.tell(headerCancel)
 			return fmt.Errorf("stream %s: %w", r.subject, r.conn.reason(ctx, ctx.Err()))
-		case <-renew.C:
+		case <-look.C:
 			if time.Since(r.last) > streamLease {
 				r.tell(headerCancel)
 				return fmt.Errorf("stream %s: %w", r.subject, Errorf(Unavailable, "the actor has gone silent"))
 			}
-			r.tell(headerRenew)
 		case m := <-r.answers:
 			r.last = time.Now()
 			if end, err := r.take(m); end {
 				return err
 			}
 			r.last = time.Now() // for the caller may have taken long
+		}
+	}
+}
+
+// keep renews the lease until over is closed, also while the caller takes long for an answer.
+func (r *reading) keep(over <-chan struct{}) {
+	renew := time.NewTicker(streamLease / 3)
+	defer renew.Stop()
+	for {
+		select {
+		case <-over:
+			return
+		case <-renew.C:
+			r.tell(headerRenew)
 		}
 	}
 }

@@ -237,6 +237,35 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// A caller who takes longer for one answer than his lease lasts gets the others as well.
+func TestSlowAnswer(t *testing.T) {
+	t.Parallel()
+	c := start(t, nil).Conn()
+	_, err := c.Subscribe("gw.demo.cmd.>", func(m bus.Msg) {
+		go func() {
+			_ = m.Send(wrapperspb.Int64(1))
+			select {
+			case <-m.Done():
+			case <-time.After(17 * time.Second): // a lease is 15 s
+			}
+			_ = m.End(m.Send(wrapperspb.Int64(2)))
+		}()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := 0
+	err = c.Stream(within(t), "gw.demo.cmd.lab.Count", wrapperspb.Int64(0), func(bus.Msg) error {
+		if got++; got == 1 {
+			time.Sleep(17 * time.Second)
+		}
+		return nil
+	})
+	if err != nil || got != 2 {
+		t.Errorf("%d answers of 2, %v", got, err)
+	}
+}
+
 // Who says a window gets so many answers, and more when he has acknowledged.
 func TestWindow(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.Listen = "127.0.0.1:0"; c.Anonymous = bus.Operator })
