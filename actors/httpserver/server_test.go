@@ -387,8 +387,17 @@ func TestSlowListener(t *testing.T) {
 
 // Who may be in for a time is cut off when that is over.
 func TestExpiryEndsRequests(t *testing.T) {
+	for stay := 3 * time.Second; !cutOffAfter(t, stay); stay *= 2 {
+		if stay > time.Minute {
+			t.Fatal("he was never let in")
+		}
+	}
+}
+
+// cutOffAfter is false if the machine took longer to let somebody in than he may stay.
+func cutOffAfter(t *testing.T, stay time.Duration) bool {
 	policy := residents()
-	end := time.Now().Add(3 * time.Second).Truncate(time.Second)
+	end := time.Now().Add(stay).Truncate(time.Second)
 	policy.Identities = append(policy.Identities, &accessv1.Identity{Name: "gast", Roles: []string{"viewer"}, Tokens: []string{access.Digest("gwt_gast")},
 		Expires: end.UTC().Format(time.RFC3339)})
 	r := actorstest.New(t)
@@ -396,13 +405,27 @@ func TestExpiryEndsRequests(t *testing.T) {
 	addr := freeport.Address(t)
 	cell := r.Start(path, httpserver.Kind, &webv1.Server{Listen: addr, Access: "access"})
 	r.Until("it answers", func() bool { return cell.State() == actors.OK })
-	e := hear(t, request(t, "http://"+addr+"/data/%23", "gwt_gast"))
+	own := &http.Transport{}
+	defer own.CloseIdleConnections()
+	answer, err := own.RoundTrip(request(t, "http://"+addr+"/data/%23", "gwt_gast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		if time.Now().Before(end) {
+			t.Fatal(answer.Status)
+		}
+		return false
+	}
+	e := &events{t, answer.Body, bufio.NewReader(answer.Body)}
 	if _, _, err := e.next(); err == nil {
 		t.Error("there was something to hear")
 	}
-	if late := time.Since(end); late < 0 || late > 4*time.Second {
+	if late := time.Since(end); late < 0 || late > 10*time.Second {
 		t.Errorf("cut off %v after the end", late)
 	}
+	return true
 }
 
 // endless answers Count with numbers for ever, and counts them.
