@@ -24,13 +24,13 @@ type Spent struct {
 func (s Spent) Turn(l Limits, now time.Time) Spent {
 	now = now.UTC()
 	var over bool
-	if s.Hour, over = turn(s.Hour, now.Truncate(time.Hour)); over {
+	if s.Hour, over = turn(s.Hour, now.Truncate(time.Hour), now); over {
 		s.HourBytes, s.HourRecords = 0, 0
 	}
 	if now.Before(implausible) && s.Month.After(implausible) { // whether the month is over shows when the clock is right
 		return s
 	}
-	if s.Month, over = turn(s.Month, monthOf(now, l.Billing)); over {
+	if s.Month, over = turn(s.Month, monthOf(now, l.Billing), now); over {
 		s.MonthBytes, s.MonthRecords = 0, 0
 	}
 	return s
@@ -44,7 +44,7 @@ var (
 )
 
 // turn says when the span began that it is now, if it was the one that began at was, and whether that is over.
-func turn(was, begins time.Time) (_ time.Time, over bool) {
+func turn(was, begins, now time.Time) (_ time.Time, over bool) {
 	switch {
 	case was.IsZero():
 		return begins, true
@@ -52,7 +52,7 @@ func turn(was, begins time.Time) (_ time.Time, over bool) {
 		return begins, false
 	case begins.After(was):
 		return begins, true
-	case was.Sub(begins) <= astray:
+	case was.Sub(now) <= astray:
 		return was, false
 	}
 	return begins, false
