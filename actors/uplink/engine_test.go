@@ -333,17 +333,20 @@ func TestWhatKeepsItIsToldInWords(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)
 	w.Write("tracks/a", 1)
+	seen := make(chan struct{})
 	f := &cloud{dial: func(n int) error {
 		switch n {
 		case 1:
 			return &far.Late{What: "nobody opens"}
 		case 2:
+			<-seen
 			return later{errors.New("too many requests")}
 		}
 		return nil
 	}}
 	r.Start(path, f.kind(), config())
 	r.Until("it says who does not answer", func() bool { return f.told(t, r, "nobody opens") })
+	close(seen)
 	r.Until("it says until when it waits", func() bool {
 		return f.told(t, r, "too many requests; it wants to be left alone until "+time.Now().Add(time.Hour).Format("2006-01-02 15"))
 	})
