@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gatewayd/actors"
@@ -13,12 +14,12 @@ import (
 )
 
 // doubt is about a far end that refuses records: are they bad, and to be passed over, or does it refuse everything, as one does that is set up wrong, and
-// would be given the backlog to throw away? A refusal is believed only when the far end has taken another record since. So those behind are tried, one after
-// another in their order, then the newest that it once took, and where there is none some from anywhere in the tracks, the newest first: more and more, with a
-// pause in between, for ever. What was refused meanwhile waits aside; it is tried once more when something was taken, and none is lost that is taken then.
+// would be given the backlog to throw away? A record is passed over when it is refused again after the far end has taken another one. So those behind are
+// tried, one after another in their order, then the newest that it once took, and where there is none some from anywhere in the tracks, the newest first:
+// more and more, with a pause in between, for ever. What was refused meanwhile waits aside; it is tried once more when something was taken, and none is lost
+// that is taken then.
 type doubt struct {
-	credit   int       // so many refusals are believed
-	vouched  time.Time // when it last took something that shows it
+	vouched  time.Time // when it last took something after a refusal
 	attempts int       // since the last pause
 	rounds   int
 	turn     int    // which record from anywhere is next
@@ -26,51 +27,50 @@ type doubt struct {
 }
 
 const (
-	mostBelieved = 20 // refusals after a record that was taken
-	believable   = time.Minute
-	firstRound   = 20 // records that are tried before the first pause; twice as many before the next one
-	mostRounds   = 10
+	believable = time.Minute // so long, and as long as two batches may take, it counts that something was taken
+	firstRound = 20          // records that are tried before the first pause; twice as many before the next one
+	mostRounds = 10
 )
 
 // believe says whether a refusal is of bad records. Else they are put aside until that is known.
 func (e *engine) believe(c *actors.Context, m *far.Rejected) bool {
-	n := max(len(m.Records), 1)
-	if e.credit >= n && time.Since(e.vouched) < believable+2*e.cfg.Timeout.AsDuration() {
-		e.credit -= n
-		return true
-	}
+	now := time.Now()
+	var refused []*entry
 	for _, r := range m.Records {
 		if r.Index >= 0 && r.Index < len(e.origin) {
-			e.lane.at(e.origin[r.Index]).aside = true
+			refused = append(refused, e.lane.at(e.origin[r.Index]))
 		}
 	}
 	if len(m.Records) == 0 {
-		e.lane.at(e.origin[0]).aside = true
+		refused = append(refused, e.lane.at(e.origin[0]))
+	}
+	again := !slices.ContainsFunc(refused, func(x *entry) bool { return x.refused.IsZero() || !e.vouched.After(x.refused) })
+	if again && now.Sub(e.vouched) < believable+2*e.cfg.Timeout.AsDuration() {
+		return true
+	}
+	for _, x := range refused {
+		x.aside, x.refused = true, now
 	}
 	e.search(c, m)
 	return false
 }
 
-// vouch notes that the far end does take records.
+// vouch notes that the far end does take records: those it has refused are tried again, and what it says of them then is believed.
 func (e *engine) vouch() {
-	aside := e.calm() // they may all be tried again, and believed
-	e.credit, e.vouched = max(mostBelieved, aside), time.Now()
+	e.calm()
+	e.vouched = time.Now()
 }
 
-// calm ends the search, and says how many were put aside.
-func (e *engine) calm() (aside int) {
-	e.credit, e.attempts, e.rounds, e.turn, e.refusal = 0, 0, 0, 0, ""
+// calm ends the search.
+func (e *engine) calm() {
+	e.vouched, e.attempts, e.rounds, e.turn, e.refusal = time.Time{}, 0, 0, 0, ""
 	for _, l := range [...]*lane{&e.fresh, &e.main} {
 		l.searching = false
 		l.each(func(x *entry) bool {
-			if x.aside {
-				aside++
-			}
 			x.aside = false
 			return true
 		})
 	}
-	return aside
 }
 
 // search looks for a record that the far end takes, after it has refused one; now and then with a pause that begins with the oldest one.
@@ -135,7 +135,8 @@ func (e *engine) sought(c *actors.Context, err error) {
 	case errors.As(err, &rejected):
 		l.lone = 0
 		e.wrong(err)
-		l.at(e.origin[0]).aside = true
+		x := l.at(e.origin[0])
+		x.aside, x.refused = true, time.Now()
 		e.search(c, err)
 	case errors.As(err, &partial) && partial.Taken == 1:
 		l.lone = 0

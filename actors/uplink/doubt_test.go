@@ -75,3 +75,29 @@ func TestRunsOfBadRecordsWithAccounting(t *testing.T) {
 		})
 	}
 }
+
+// A far end that has taken a record after a refusal, and then refuses everything for a while, is given nothing to throw away but what it has refused before.
+func TestAFarEndThatRefusesEverythingAfterARecord(t *testing.T) {
+	r := actorstest.New(t)
+	w := uplinktest.NewRecorder(t, r)
+	refusals := 0
+	f := &cloud{take: func(c *cloud, b []record.Record) error {
+		bad := slices.ContainsFunc(b, func(x record.Record) bool { return x.Sequence == 1 })
+		if bad || len(c.got) == 1 && refusals < 20 {
+			refusals++
+			return &far.Rejected{Why: "413 Request Entity Too Large"}
+		}
+		c.got = append(c.got, b...)
+		return nil
+	}}
+	w.Write("tracks/a", 60)
+	cfg := config()
+	cfg.Send.Retry, cfg.Send.BatchRecords = durationpb.New(time.Millisecond), 5
+	r.Start(path, f.kind(), cfg)
+	r.Until("nothing is left", func() bool { s := uplinktest.Status(t, r, path); return s.Begun && s.Backlog.Records == 0 })
+	got := f.sequences("tracks/a")
+	slices.Sort(got)
+	if s := uplinktest.Status(t, r, path); s.Counts.Rejected != 1 || !slices.Equal(slices.Compact(got), uplinktest.UpTo(60)[1:]) {
+		t.Errorf("%v there, %v", got, s.Counts)
+	}
+}

@@ -1,6 +1,8 @@
 package uplink
 
 import (
+	"time"
+
 	"gatewayd/protocols/record"
 )
 
@@ -23,9 +25,10 @@ type chunk struct {
 // known whether it takes any.
 type entry struct {
 	record.Record
-	size  int
-	gone  bool
-	aside bool
+	size    int
+	gone    bool
+	aside   bool
+	refused time.Time // when the far end last refused it alone or by name; zero: never
 }
 
 // push adds a chunk with those of its records that have not been seen. A chunk may have none, and is then done with
