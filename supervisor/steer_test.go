@@ -45,6 +45,12 @@ func TestCycleHitsWhatDependsOnIt(t *testing.T) {
 			t.Error(err)
 		}
 		p.wantState("f/a", actors.Gone)
+		for _, path := range []string{"f/one", "f/a"} { // whoever calls now is told to come again
+			_, err := p.soon(func(answer func(any, error)) { p.sys.Ask(path, &actorv1.GetConfigRequest{}, answer) })
+			if err == nil || !strings.Contains(err.Error(), path+": it is being started again: try again in a moment") {
+				t.Error(err)
+			}
+		}
 		p.run(time.Minute)
 		p.wantLives("f/a:2 f/b:1 f/c:1 f/one:2 f/two:1")
 		if _, err := p.steer("f", &actorv1.CycleRequest{}); err != nil { // all it owns

@@ -43,13 +43,21 @@ func (g *group) stopChild(c *child, then func()) {
 	}
 	g.enter(c, stopping)
 	c.then = then
-	c.cell.Close("it is stopping")
+	c.cell.Close(g.whyClosed(c))
 	if c.node.Kind == "" && !c.crashed {
 		g.pc.Send(c.pid, drain{})
 	} else {
 		g.pc.Stop(c.pid)
 	}
 	c.timer = g.after(g.t.patience(c.node, g.stop), overdue{c, c.gen})
+}
+
+// whyClosed is what callers are told of a child that stops.
+func (g *group) whyClosed(c *child) string {
+	if g.phase == draining || c.leaving {
+		return "it is stopping"
+	}
+	return "it is being started again: try again in a moment"
 }
 
 // terminated is protoactor's word that a child has stopped.
