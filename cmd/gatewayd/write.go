@@ -193,7 +193,13 @@ func (s selection) scaled(ctx context.Context, d device) (points.Point, error) {
 
 // valueIn reads a text as a value of the point.
 func valueIn(p points.Point, text string) (points.Value, error) {
-	names := p.Finish != nil && len(p.Finish.Labels)+len(p.Finish.Flags) > 0
+	var names []points.Label
+	if p.Finish != nil {
+		names = slices.Concat(p.Finish.Labels, p.Finish.Flags)
+	}
+	if called(names, text) {
+		return points.Text(text), nil
+	}
 	switch p.Type {
 	case points.Bool:
 		switch strings.ToLower(text) {
@@ -202,7 +208,7 @@ func valueIn(p points.Point, text string) (points.Value, error) {
 		case "off", "false", "0":
 			return points.Flag(false), nil
 		}
-		if names {
+		if len(names) > 0 {
 			return points.Text(text), nil
 		}
 		return points.Value{}, usage("%q is neither on nor off", text)
@@ -221,8 +227,16 @@ func valueIn(p points.Point, text string) (points.Value, error) {
 	switch {
 	case err == nil && !math.IsNaN(f) && !math.IsInf(f, 0):
 		return points.Number(f), nil
-	case names:
+	case len(names) > 0:
 		return points.Text(text), nil
 	}
 	return points.Value{}, usage("%q is no number", text)
+}
+
+// called says whether a text is what a value is called, and no number that has a name itself: where 2 is called 9600, 9600 is 2, and where 0 is
+// called on, on is 0.
+func called(names []points.Label, text string) bool {
+	is := func(l points.Label) bool { return strings.EqualFold(l.Text, text) }
+	number := func(l points.Label) bool { return strconv.FormatInt(l.Value, 10) == text }
+	return slices.ContainsFunc(names, is) && !slices.ContainsFunc(names, number)
 }
