@@ -44,12 +44,13 @@ func (h *hosted) points(ctx context.Context) (modbusunit.Known, error) {
 }
 
 func (h *hosted) broadcast(ctx context.Context) bool {
-	cfg, serial, tcp := &modbusv1.Unit{}, &modbusv1.SerialLine{}, &modbusv1.TcpLink{}
+	cfg := &modbusv1.Unit{}
 	if is, err := h.configInto(ctx, h.path, cfg); err != nil || !is || cfg.Unit != 0 {
 		return false
 	}
-	link, err := h.configAmong(ctx, cfg.Link, serial, tcp)
-	return err == nil && (link == serial || link == tcp && tcp.Framing != "tcp")
+	link, err := h.configAmong(ctx, cfg.Link, &modbusv1.SerialLine{}, &modbusv1.TcpLink{}, &modbusv1.DtuLink{})
+	way, ok := link.(interface{ GetFraming() string })
+	return err == nil && ok && way.GetFraming() != "tcp"
 }
 
 func (h *hosted) read(ctx context.Context, r points.Read) ([]byte, error) {
