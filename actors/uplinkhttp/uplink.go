@@ -31,6 +31,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
 	to := httpsend.Config{
 		URL: cfg.Url, Method: cfg.Method, Compress: cfg.Compress, Token: cfg.Token, TokenFile: cfg.TokenFile, Username: cfg.Username, Password: cfg.Password,
 		TLS: tlsfiles.ClientOf(cfg.Tls), ContentType: typ, Encode: encode, OTLP: cfg.Shape == "otlp-json" || cfg.Shape == "otlp-protobuf",
+		NoPage: cfg.Shape == "influx" || cfg.Shape == "otlp-json" || cfg.Shape == "otlp-protobuf",
 	}
 	for _, h := range cfg.Headers {
 		to.Headers = append(to.Headers, [2]string{h.Name, h.Value})

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"os"
@@ -40,6 +41,8 @@ type Config struct {
 	Encode func(batch []record.Record) []Body
 	// OTLP has the answer looked at for records that were not taken.
 	OTLP bool
+	// NoPage has a web page not count as an answer, for far ends that never answer by one: a portal on the way does.
+	NoPage bool
 }
 
 // Body is the body of one request.
@@ -135,6 +138,10 @@ func (s *sender) post(ctx context.Context, payload []byte) error {
 	defer func() { _ = a.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(a.Body, mostAnswer))
 	if a.StatusCode/100 == 2 {
+		typ, _, _ := mime.ParseMediaType(a.Header.Get("Content-Type"))
+		if s.cfg.NoPage && typ == "text/html" {
+			return fmt.Errorf("%s: %s with a web page: the answer is that of a portal on the way, or of another service", s.place(), a.Status)
+		}
 		if s.cfg.OTLP && err == nil {
 			return partialSuccess(a.Header.Get("Content-Type"), body)
 		}

@@ -155,6 +155,22 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// A captive portal answers in the place of whom it does not let through to.
+func TestAPortalAcknowledgesNothing(t *testing.T) {
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write([]byte("<html>Welcome to the hotel</html>"))
+	}))
+	defer far.Close()
+	var rejected *uplink.Rejected
+	if err := send(t, httpsend.Config{URL: far.URL, NoPage: true}, batch(1, 2)); err == nil || !strings.Contains(err.Error(), "200 OK with a web page") || errors.As(err, &rejected) {
+		t.Errorf("%v", err)
+	}
+	if err := send(t, httpsend.Config{URL: far.URL}, batch(1, 2)); err != nil {
+		t.Error(err)
+	}
+}
+
 // Each record being a request, it is clear which are not taken.
 func TestOneByOne(t *testing.T) {
 	fail := map[string]int{}
