@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -63,6 +64,7 @@ func (r *reader) group(path, key string, v *value, config proto.Message) *Node {
 	schemas.Defaults(config)
 	settings := newTable(v.origin, v.line)
 	md := config.ProtoReflect().Descriptor()
+	kindless := path != "" && r.kindless(v, key, md)
 	for i, e := range v.entries {
 		at := join(key, e.key)
 		fd := schemas.FieldByKey(md, e.key)
@@ -78,6 +80,7 @@ func (r *reader) group(path, key string, v *value, config proto.Message) *Node {
 			v.entries[i].val = nil // it has been read: the memory of one child is enough for the next
 		case e.val.tables() && e.val.origin != inline && len(r.kindsWith(e.key)) == 0:
 			r.problem(e.line, at, "an actor or group is a single table: [%s] instead of [[%s]]", at, at)
+		case kindless: // that is what is wrong, and not each key
 		default:
 			r.unknownSetting(e, at, schemas.Keys(md))
 		}
@@ -113,11 +116,32 @@ func (r *reader) unknownSetting(e entry, at string, settings []string) {
 	r.problem(e.line, at, "unknown key%s", hint)
 }
 
-// kindsWith are up to three kinds that know a key.
-func (r *reader) kindsWith(key string) []string {
+// kindless says of a table that it is an actor without kind, if several of its keys are those of one.
+func (r *reader) kindless(v *value, at string, settings protoreflect.MessageDescriptor) bool {
+	var keys []string
+	line := 0
+	for _, e := range v.entries {
+		if schemas.FieldByKey(settings, e.key) == nil && e.val.form != tableForm {
+			keys = append(keys, e.key)
+			line = cmp.Or(line, e.line)
+		}
+	}
+	if len(keys) < 2 || r.broken {
+		return false
+	}
+	kinds := r.kindsWith(keys...)
+	if len(kinds) > 0 {
+		r.problem(line, at, "kind is missing: %s are keys of kind %s", strings.ReplaceAll(schemas.Quoted(keys), " or ", " and "), schemas.Quoted(kinds))
+	}
+	return len(kinds) > 0
+}
+
+// kindsWith are up to three kinds that know all of these keys.
+func (r *reader) kindsWith(keys ...string) []string {
 	var kinds []string
 	for _, k := range r.list {
-		if schemas.FieldByKey(k.Config.Descriptor(), key) != nil && len(kinds) < 3 {
+		unknown := func(key string) bool { return schemas.FieldByKey(k.Config.Descriptor(), key) == nil }
+		if !slices.ContainsFunc(keys, unknown) && len(kinds) < 3 {
 			kinds = append(kinds, k.Name)
 		}
 	}
