@@ -55,7 +55,10 @@ func (c *checker) message(at string, m protoreflect.Message) {
 		fd := fields.Get(i)
 		field, rule := join(at, Key(fd)), RuleOf(fd)
 		if !given(m, fd, rule) {
-			if rule.GetRequired() {
+			switch number := !fd.HasPresence() && !fd.IsList() && fd.Kind() != protoreflect.StringKind && fd.Kind() != protoreflect.BoolKind; {
+			case rule.GetRequired() && number:
+				c.add(field, "is required and never 0: %s", allowed(fd))
+			case rule.GetRequired():
 				c.add(field, "is required")
 			}
 			continue
