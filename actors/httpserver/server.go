@@ -63,6 +63,11 @@ func (s *server) Receive(c *actors.Context, msg any) error {
 		s.web = m
 		s.look(c)
 		c.Every(lookEvery, look{})
+	case *access.Policy:
+		s.door.Receive(c, m)
+		if s.web != nil {
+			s.look(c) // it is not well before somebody can come in
+		}
 	case accessdoor.Sweep:
 		s.sweep(c)
 	case look:

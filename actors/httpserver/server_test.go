@@ -386,6 +386,28 @@ func TestSlowListener(t *testing.T) {
 }
 
 // Who may be in for a time is cut off when that is over.
+// A server that listens before it is known who may come in is well as soon as that is known.
+func TestWellOncePolicyComes(t *testing.T) {
+	r := actorstest.New(t)
+	addr := freeport.Address(t)
+	cell := r.Start(path, httpserver.Kind, &webv1.Server{Listen: addr, Access: "access"})
+	r.Until("nobody can come in", func() bool { return cell.State() == actors.Degraded })
+	r.Until("it listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	<-time.After(500 * time.Millisecond) // it has looked at itself
+	began := time.Now()
+	r.Start("access", accesscontrol.Kind, residents())
+	r.Until("it is well", func() bool { return cell.State() == actors.OK })
+	if took := time.Since(began); took > 7*time.Second {
+		t.Errorf("it was well %v after it was known who may come in", took)
+	}
+}
+
 func TestExpiryEndsRequests(t *testing.T) {
 	for stay := 3 * time.Second; !cutOffAfter(t, stay); stay *= 2 {
 		if stay > time.Minute {

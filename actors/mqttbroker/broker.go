@@ -18,6 +18,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/accessdoor"
 	"gatewayd/actors/mqttdoor"
+	"gatewayd/protocols/access"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/schemas"
@@ -112,6 +113,11 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 		b.try(c)
 	case sang:
 		return b.judge(c, m)
+	case *access.Policy:
+		b.gate.Receive(c, m)
+		if b.server != nil {
+			b.try(c) // it is not well before somebody can come in
+		}
 	case accessdoor.Sweep:
 		b.sweep(c)
 	case list:
