@@ -73,20 +73,11 @@ func (s *Server) handlers() {
 		return answer, err
 	}, options...)
 	s.stream = connect.NewServerStreamHandler("", func(ctx context.Context, r *connect.Request[message], out *connect.ServerStream[message]) error {
-		back, _ := ctx.Value(wayKey{}).(way)
-		return s.carry(ctx, r.Header(), r.Msg, func(a Answer) error {
-			if err := back.piece(); err != nil {
-				return err
-			}
-			return out.Send(&message{a.Payload})
-		})
+		return s.carry(ctx, r.Header(), r.Msg, func(a Answer) error { return out.Send(&message{a.Payload}) })
 	}, options...)
 }
 
-type (
-	callKey struct{}
-	wayKey  struct{} // of a stream
-)
+type callKey struct{}
 
 // carry has a call carried out.
 func (s *Server) carry(ctx context.Context, h http.Header, m *message, each func(Answer) error) error {
@@ -174,7 +165,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, id *access.Iden
 	case strings.Contains(r.Header.Get("Accept"), eventStream):
 		s.stream1(w, r, call)
 	case strings.HasPrefix(typ, "application/connect+"), strings.HasPrefix(typ, "application/grpc"):
-		s.stream.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), wayKey{}, wayBack(w, r))))
+		s.stream.ServeHTTP(w, r)
 	case typ == "" || strings.HasPrefix(typ, "application/x-www-form-urlencoded"): // curl -d
 		r.Header.Set("Content-Type", "application/json")
 		fallthrough

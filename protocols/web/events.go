@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,7 +43,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, id *access.Ident
 		s.refuse(w, r, connectError(err))
 		return
 	}
-	out, pulse := newSSE(w, r), time.NewTicker(beat)
+	out, pulse := &sse{w: w}, time.NewTicker(beat)
 	defer pulse.Stop()
 	for err = out.comment(); err == nil; {
 		select {
@@ -71,7 +70,7 @@ func (s *Server) stream1(w http.ResponseWriter, r *http.Request, call Call) {
 		return
 	}
 	call.ContentType, call.Payload = "application/json", body
-	out := newSSE(w, r)
+	out := &sse{w: w}
 	err = s.cfg.Call(r.Context(), call, func(a Answer) error { return out.send("answer", "application/json", a.Payload) })
 	switch {
 	case r.Context().Err() != nil:
@@ -87,26 +86,7 @@ func (s *Server) stream1(w http.ResponseWriter, r *http.Request, call Call) {
 // sse writes Server-Sent Events (HTML Living Standard §9.2).
 type sse struct {
 	w     http.ResponseWriter
-	way   way
 	begun bool
-}
-
-func newSSE(w http.ResponseWriter, r *http.Request) *sse { return &sse{w: w, way: wayBack(w, r)} }
-
-// way is how the pieces of a stream go to a client.
-type way struct {
-	*http.ResponseController
-	ctx context.Context // ends when the client has gone or is cut off
-}
-
-func wayBack(w http.ResponseWriter, r *http.Request) way {
-	return way{http.NewResponseController(w), r.Context()}
-}
-
-// piece is said before each: whoever does not read is cut off.
-func (w way) piece() error {
-	_ = w.SetWriteDeadline(time.Now().Add(writeTimeout))
-	return w.ctx.Err() // Cut ends it first, and then the time to write
 }
 
 func (o *sse) begin() {
@@ -140,13 +120,10 @@ func (o *sse) comment() error { return o.write([]byte(":\n\n")) }
 
 func (o *sse) write(p []byte) error {
 	o.begin()
-	if err := o.way.piece(); err != nil {
-		return err
-	}
 	if _, err := o.w.Write(p); err != nil {
 		return err
 	}
-	return o.way.Flush()
+	return http.NewResponseController(o.w).Flush()
 }
 
 // plainError is an error for who speaks no protocol of connect: its JSON, and its status.

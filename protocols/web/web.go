@@ -34,6 +34,7 @@ type Config struct {
 	MaxBody    int           // bytes of a request (default 1 MiB)
 	MaxStreams int           // requests under way at once (default 512)
 	Idle       time.Duration // a connection without a request is closed (default 2 min)
+	Stall      time.Duration // a client that does not read is cut off (default 30 s)
 
 	Log *slog.Logger // nil: silent
 
@@ -84,11 +85,10 @@ func (e *Error) Error() string { return e.Message }
 const lookHeader = "Gateway-Look"
 
 const (
-	headTime     = 5 * time.Second // to send the head of a request
-	bodyTime     = 30 * time.Second
-	goodbye      = time.Second
-	mostHead     = 16 << 10
-	writeTimeout = 30 * time.Second // of one piece of a stream
+	headTime = 5 * time.Second // to send the head of a request
+	bodyTime = 30 * time.Second
+	goodbye  = time.Second
+	mostHead = 16 << 10
 )
 
 // Server is a running server.
@@ -122,6 +122,7 @@ func Start(cfg Config) (*Server, error) {
 	setDefault(&cfg.MaxBody, 1<<20)
 	setDefault(&cfg.MaxStreams, 512)
 	setDefault(&cfg.Idle, 2*time.Minute)
+	setDefault(&cfg.Stall, 30*time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -275,6 +276,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	r, leave := s.note(w, r, id)
 	defer leave()
+	w = paced{w, r.Context(), s.cfg.Stall}
 	if page, ok := s.cfg.Pages[r.URL.Path]; ok && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		if !s.may(id, "state"+r.URL.Path) {
 			s.forbid(w, r, id, fmt.Errorf("%s may not see %s: it takes state%s", id.Name, r.URL.Path, r.URL.Path))
