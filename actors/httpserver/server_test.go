@@ -18,6 +18,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/actors"
@@ -471,7 +472,7 @@ func (e endless) Close() error { return nil }
 
 // Who is revoked is cut off also while the server waits for him to read.
 func TestRevokedWhileItWaits(t *testing.T) {
-	r, addr, _ := start(t, &webv1.Server{Access: "access", MaxRequests: 1})
+	r, addr, _ := start(t, &webv1.Server{Access: "access", MaxRequests: 1, CallTimeout: durationpb.New(4 * time.Minute)}) // to fill what is on its way may take long
 	given := &atomic.Uint32{}
 	k := actors.Define(actors.Kind{Name: "endless", Doc: "counts for ever",
 		Services: []protoreflect.ServiceDescriptor{actors.Service(erraticv1.File_erratic_v1_erratic_proto, "ErraticService")},
@@ -490,6 +491,7 @@ func TestRevokedWhileItWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
+		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
 		if _, err := io.WriteString(c, head); err != nil {
 			t.Fatal(err)
 		}
@@ -510,6 +512,9 @@ func TestRevokedWhileItWaits(t *testing.T) {
 		if _, err := actorstest.Call(r, "access", "Restore", &accessv1.RestoreRequest{Identity: "otto"}, &accessv1.RestoreResponse{}); err != nil {
 			t.Fatal(err)
 		}
+		r.Until("he is let in again", func() bool {
+			return !strings.Contains(curl(t, "-H", "Authorization: Bearer gwt_otto", "http://"+addr+"/healthz"), "unauthenticated")
+		})
 		given.Store(0)
 	}
 }
