@@ -127,9 +127,9 @@ func checkRevocation(r *accessv1.Revocation) error {
 	case r == nil || r.CaFile != "":
 		return nil
 	case len(r.Lists) > 0:
-		return errors.New("lists must be signed by somebody: ca names the file of who that may be")
+		return errors.New("lists must be signed by somebody: ca-file names the file of who that may be")
 	case r.Ocsp != nil:
-		return errors.New("answers of responders must be signed by somebody: ca names the file of the authorities about whose certificates they are asked")
+		return errors.New("answers of responders must be signed by somebody: ca-file names the file of the authorities about whose certificates they are asked")
 	}
 	return nil
 }
