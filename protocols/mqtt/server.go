@@ -247,7 +247,8 @@ func (s *Server) Respond(c ClientInfo, to Publish, payload []byte, p Properties)
 const breath = 5 * time.Millisecond
 
 // AwaitRoom waits until n more bytes for a client fit comfortably into what waits for it and what it owes acknowledgements for:
-// whoever has much to say asks before each. One that has gone has room. Its error is that of ctx.
+// whoever has much to say asks before each. One that is away has half of what its session may hold, and one whose session is over
+// has room. Its error is that of ctx.
 func (s *Server) AwaitRoom(ctx context.Context, to ClientInfo, n int) error {
 	for !s.room(to, n) {
 		select {
@@ -261,11 +262,15 @@ func (s *Server) AwaitRoom(ctx context.Context, to ClientInfo, n int) error {
 
 func (s *Server) room(to ClientInfo, n int) bool {
 	cl, ok := s.broker.Clients.Get(to.ID)
-	if !ok || cl.Closed() {
+	if !ok {
 		return true
 	}
-	c, queued := connOf(cl), s.sessions.queued(cl.ID)
-	return c == nil || c.room(n) && cl.State.Inflight.Len() < s.mostQueued(cl)/2 && (queued == 0 || queued+n <= s.cfg.WriteBuffer/4)
+	c := connOf(cl)
+	if c == nil {
+		return true
+	}
+	queued, owed := s.sessions.queued(cl.ID), cl.State.Inflight.Len()
+	return (owed == 0 || owed < s.mostQueued(cl)/2) && (queued == 0 || queued+n <= s.queueLimit(cl)/2) && c.room(n) // a closed one takes anything
 }
 
 // Retained lists what is retained of topics that a filter matches.

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -349,5 +350,59 @@ func TestNothingIsLostWhileASessionIsTakenOver(t *testing.T) {
 	<-stopped
 	for heard.Load() < said.Load() { // until nothing comes
 		read()
+	}
+}
+
+// Whoever has much to say waits for a client that is away as well, and loses nothing of it.
+func TestRoomOfWhoIsAway(t *testing.T) {
+	tell, wait := events(t)
+	s := start(t, Config{OnSession: tell, MaxQueued: 20})
+	h := hello{id: "dev", ver: 4, keep: true}
+	p := join(t, s, h)
+	p.subscribe("x", 1)
+	_ = p.Close()
+	who := wait(SessionDisconnected).Client
+	const all = 100
+	held, said := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for i := range all {
+			if !s.room(who, 1) {
+				select {
+				case <-held:
+				default:
+					close(held)
+				}
+			}
+			if err := s.AwaitRoom(t.Context(), who, 1); err != nil {
+				said <- err
+				return
+			}
+			_ = s.Publish("x", fmt.Append(nil, i), false, Properties{})
+		}
+		said <- nil
+	}()
+	select {
+	case <-held:
+	case err := <-said:
+		t.Fatal("nothing held it back: ", err)
+	}
+	p = dial(t, s)
+	if present, _ := p.connect(h); present != 1 {
+		t.Fatal("session is gone")
+	}
+	for i := range all {
+		_, payload, id := p.message()
+		if payload != fmt.Sprint(i) {
+			t.Fatalf("message %d is %q", i, payload)
+		}
+		p.ack(id)
+	}
+	if err := <-said; err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.AwaitRoom(ctx, ClientInfo{ID: "nobody"}, 1); err != nil {
+		t.Error("who is not there has no room: ", err)
 	}
 }
