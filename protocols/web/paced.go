@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+// parting is what a client who is cut off has for reading what was under way and the end of it: without that end TLS would call the
+// connection damaged.
+const parting = 300 * time.Millisecond
+
 // piece is how much a client has to read within Config.Stall, bytes.
 const piece = 16 << 10
 
@@ -30,10 +34,15 @@ func (p paced) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// wait is said before each piece. Cut ends ctx first, and then the time to write.
+// wait is said before each piece. Cut ends ctx first, and then leaves it time for parting, which may have been before.
 func (p paced) wait() error {
-	_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(p.stall))
-	return p.ctx.Err()
+	way := http.NewResponseController(p.ResponseWriter)
+	_ = way.SetWriteDeadline(time.Now().Add(p.stall))
+	err := p.ctx.Err()
+	if err != nil {
+		_ = way.SetWriteDeadline(time.Now().Add(parting))
+	}
+	return err
 }
 
 // Flush implements http.Flusher, which connect asks for.

@@ -313,7 +313,7 @@ func (s *Server) Cut(match func(*access.Identity) bool) (n int) {
 	for v := range s.present {
 		if match(v.id) {
 			v.end()
-			_ = v.way.SetWriteDeadline(time.Unix(1, 0)) // it may be waiting for a client who does not read
+			_ = v.way.SetWriteDeadline(time.Now().Add(parting)) // it may be waiting for a client who does not read
 			n++
 		}
 	}
