@@ -75,7 +75,10 @@ func (r *Request) stream(life context.Context, from Source) {
 
 // wait waits until the caller of a streaming method takes one more answer.
 func (r *Request) wait(ctx context.Context) error {
-	if r.ready == nil {
+	r.mu.Lock()
+	done := r.done
+	r.mu.Unlock()
+	if done || r.ready == nil {
 		return nil // Send says why
 	}
 	return r.ready(ctx)

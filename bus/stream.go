@@ -77,14 +77,22 @@ func (s *streams) find(m Msg) *serving {
 	if len(s.all) >= maxStreams {
 		return nil
 	}
-	window, _ := strconv.ParseUint(first(m.Header, headerWindow), 10, 32) // what is no number is no bound
-	st := &serving{reply: m.Reply, lease: lease(m), window: window, room: make(chan struct{}, 1), done: make(chan struct{})}
+	st := &serving{reply: m.Reply, lease: lease(m), window: windowOf(m), room: make(chan struct{}, 1), done: make(chan struct{})}
 	st.timer = time.AfterFunc(st.lease, func() { s.expire(st) })
 	if d, ok := m.Timeout(); ok {
 		st.end = time.AfterFunc(d, func() { s.expire(st) })
 	}
 	s.all[id] = st
 	return st
+}
+
+// windowOf is how many answers may be on their way; 0: any number, also for who has no id to acknowledge them by.
+func windowOf(m Msg) uint64 {
+	if first(m.Header, headerStream) == "" {
+		return 0
+	}
+	n, _ := strconv.ParseUint(first(m.Header, headerWindow), 10, 32) // what is no number is no bound
+	return n
 }
 
 func lease(m Msg) time.Duration {
@@ -233,16 +241,22 @@ func (m Msg) Ready(ctx context.Context) error {
 	if st == nil {
 		return Errorf(ResourceExhausted, "%s: %d streams are open already", m.Subject, maxStreams)
 	}
-	for st.full() {
+	for {
+		select {
+		case <-st.done:
+			return Errorf(Canceled, "%s: the caller has gone", m.Subject)
+		default:
+		}
+		if !st.full() {
+			return nil
+		}
 		select {
 		case <-st.room:
 		case <-st.done:
-			return Errorf(Canceled, "%s: the caller has gone", m.Subject)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	return nil
 }
 
 // Done is closed when the caller of a stream has cancelled, gone silent or run out of time.

@@ -315,4 +315,20 @@ func TestWindow(t *testing.T) {
 	if err := receive(t, gone); code(err) != bus.Canceled {
 		t.Error(err)
 	}
+	say(nats.Header{"Gw-Window": {"2"}, "Gw-Lease": {"1000"}}) // and no id by which he could acknowledge
+	for want := range 10 {
+		if got := receive(t, sent); got != want+1 {
+			t.Fatalf("without an id: answer %d, want %d", got, want+1)
+		}
+	}
+	for {
+		select {
+		case <-sent:
+		case err := <-gone:
+			if code(err) != bus.Canceled {
+				t.Error(err)
+			}
+			return
+		}
+	}
 }
