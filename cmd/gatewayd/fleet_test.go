@@ -112,6 +112,8 @@ func fleetLine(command string) string {
 		return "users USERS site-7.conf ops.conf\nsubst hub.conf\nexec " + command + " &hub&\n"
 	case strings.HasPrefix(command, "gatewayd run "):
 		return "exec " + command + " &gateway&\n"
+	case command == "gatewayd fleet setup": // the hub may take a moment to listen
+		return "! until 'no hub answers' exec " + command + "\nstdout .\n"
 	case command == "gatewayd fleet ls":
 		return "until '^site-7 +\\S+ +● ok .* up \\d+s +0$' exec " + command + "\n"
 	case strings.HasPrefix(command, "gatewayd fleet config push") && strings.Contains(command, "--canary"):
