@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -222,7 +221,7 @@ func (d *door) clientID(c *actors.Context) string {
 	if id := d.cfg.GetLogin().GetClientId(); id != "" {
 		return id
 	}
-	return "gatewayd-" + c.Gateway() + "-" + path.Base(c.Name())
+	return mqttclient.IDOf(c.Gateway(), c.Name())
 }
 
 // dial connects to the outside broker.

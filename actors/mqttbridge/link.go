@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -42,7 +41,7 @@ func (b *bridge) clientID(c *actors.Context) string {
 	if id := b.cfg.GetLogin().GetClientId(); id != "" {
 		return id
 	}
-	return "gatewayd-" + c.Gateway() + "-" + path.Base(c.Name())
+	return mqttclient.IDOf(c.Gateway(), c.Name())
 }
 
 func (b *bridge) dial(c *actors.Context) {

@@ -4,7 +4,6 @@ package uplinkmqtt
 import (
 	"fmt"
 	"net/url"
-	"path"
 
 	"gatewayd/actors"
 	"gatewayd/actors/uplink"
@@ -64,7 +63,7 @@ func clientOf(who uplink.Who, cfg *uplinkv1.UplinkMqtt) mqttclient.Config {
 		c.Version = 5
 	}
 	if c.ClientID == "" {
-		c.ClientID = "gatewayd-" + who.Gateway + "-" + path.Base(who.Path)
+		c.ClientID = mqttclient.IDOf(who.Gateway, who.Path)
 	}
 	return c
 }

@@ -29,7 +29,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkMunic) (uplink.Far, error) {
 		Channels: map[string]string{},
 	}
 	if to.Broker.ClientID == "" {
-		to.Broker.ClientID = "gatewayd-" + who.Gateway + "-" + who.Path[strings.LastIndexByte(who.Path, '/')+1:]
+		to.Broker.ClientID = mqttclient.IDOf(who.Gateway, who.Path)
 	}
 	for _, c := range cfg.Channels {
 		to.Channels[c.Name] = strings.TrimPrefix(c.Call, "cmd/")

@@ -5,7 +5,6 @@ package uplinksparkplug
 import (
 	"context"
 	"fmt"
-	"path"
 	"strings"
 	"time"
 
@@ -79,7 +78,7 @@ func servers(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (all []mqttclient.Co
 	l := cfg.Login
 	id := l.GetClientId()
 	if id == "" {
-		id = "gatewayd-" + who.Gateway + "-" + path.Base(who.Path)
+		id = mqttclient.IDOf(who.Gateway, who.Path)
 	}
 	for _, url := range cfg.Servers {
 		all = append(all, mqttclient.Config{

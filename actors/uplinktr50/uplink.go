@@ -32,7 +32,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkTr50) (uplink.Far, error) {
 		Every:   cfg.MailboxEvery.AsDuration(),
 	}
 	if to.Broker.ClientID == "" {
-		to.Broker.ClientID = "gatewayd-" + who.Gateway + "-" + who.Path[strings.LastIndexByte(who.Path, '/')+1:]
+		to.Broker.ClientID = mqttclient.IDOf(who.Gateway, who.Path)
 	}
 	if p := cfg.Place; p != nil {
 		to.Form.Place = tr50.Place{

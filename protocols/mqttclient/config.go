@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"path"
 	"syscall"
 	"time"
 
@@ -140,3 +141,6 @@ func (cfg Config) open(ctx context.Context) (net.Conn, error) {
 	}
 	return s, nil
 }
+
+// IDOf is the client id of an actor whose config names none: gatewayd-<gateway>-<last part of its path>.
+func IDOf(gateway, actor string) string { return "gatewayd-" + gateway + "-" + path.Base(actor) }
