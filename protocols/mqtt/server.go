@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"net"
@@ -243,36 +244,6 @@ func (s *Server) Respond(c ClientInfo, to Publish, payload []byte, p Properties)
 	return s.Publish(topic, payload, false, p)
 }
 
-// breath is how long whoever waits for room looks away.
-const breath = 5 * time.Millisecond
-
-// AwaitRoom waits until n more bytes for a client fit comfortably into what waits for it and what it owes acknowledgements for:
-// whoever has much to say asks before each. One that is away has half of what its session may hold, and one whose session is over
-// has room. Its error is that of ctx.
-func (s *Server) AwaitRoom(ctx context.Context, to ClientInfo, n int) error {
-	for !s.room(to, n) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(breath):
-		}
-	}
-	return nil
-}
-
-func (s *Server) room(to ClientInfo, n int) bool {
-	cl, ok := s.broker.Clients.Get(to.ID)
-	if !ok {
-		return true
-	}
-	c := connOf(cl)
-	if c == nil {
-		return true
-	}
-	queued, owed := s.sessions.queued(cl.ID), cl.State.Inflight.Len()
-	return (owed == 0 || owed < s.mostQueued(cl)/2) && (queued == 0 || queued+n <= s.queueLimit(cl)/2) && c.room(n) // a closed one takes anything
-}
-
 // Retained lists what is retained of topics that a filter matches.
 func (s *Server) Retained(filter string) []Publish {
 	var all []Publish
@@ -396,12 +367,11 @@ func (s *Server) mayReply(c ClientInfo, topic string) bool {
 
 // place is the lock for what happens to one client id.
 func (s *Server) place(id string) *sync.Mutex {
-	sum := uint32(2166136261) // FNV-1a; that of the standard library would allocate for each message
-	for i := range len(id) {
-		sum = (sum ^ uint32(id[i])) * 16777619
-	}
-	return &s.places[sum%uint32(len(s.places))]
+	return &s.places[maphash.String(spread, id)%uint64(len(s.places))]
 }
+
+// spread is how client ids are shared out among locks.
+var spread = maphash.MakeSeed()
 
 func (s *Server) expirySeconds() uint32 { return uint32(s.cfg.SessionExpiry / time.Second) }
 
