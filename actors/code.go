@@ -14,6 +14,9 @@ const (
 	Unavailable        = bus.Unavailable
 )
 
+// NoAnswer is what a caller is told who has not waited for long enough.
+const NoAnswer = bus.NoAnswer
+
 // Errorf is an error with one of the codes, for Refuse: it reaches the caller,
 // through every door, as it is.
 func Errorf(code, format string, args ...any) error { return bus.Errorf(code, format, args...) }

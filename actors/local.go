@@ -84,7 +84,7 @@ func (c *local) say(r reply) {
 
 func gaveUp(ctx context.Context) *bus.Error {
 	if ctx.Err() == context.DeadlineExceeded {
-		return bus.Errorf(bus.DeadlineExceeded, "no answer in time")
+		return bus.Errorf(bus.DeadlineExceeded, bus.NoAnswer)
 	}
 	return bus.Errorf(bus.Canceled, "the caller gave up")
 }

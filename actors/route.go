@@ -62,7 +62,7 @@ func (c *overBus) open(md protoreflect.MethodDescriptor) {
 // overdue tells a caller who may still wait that his time is over.
 func (c *overBus) overdue() {
 	if c.said.CompareAndSwap(false, true) {
-		_ = c.m.Fail(bus.Errorf(bus.DeadlineExceeded, "no answer in time"))
+		_ = c.m.Fail(bus.Errorf(bus.DeadlineExceeded, bus.NoAnswer))
 	}
 }
 

@@ -90,9 +90,9 @@ func (c *Conn) reason(ctx context.Context, err error) *Error {
 	}
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return Errorf(Unavailable, "nobody answers there: the actor does not exist, is not running or has no such method")
+		return Errorf(Unavailable, Nobody)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		return Errorf(DeadlineExceeded, "no answer in time")
+		return Errorf(DeadlineExceeded, NoAnswer)
 	case errors.Is(err, context.Canceled):
 		return Errorf(Canceled, "the caller gave up")
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrReconnectBufExceeded):

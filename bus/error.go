@@ -25,6 +25,12 @@ const (
 	Unavailable        = "unavailable"
 )
 
+// What the Message of an Error says of a call that has had no answer. Any other is of somebody who has answered.
+const (
+	NoAnswer = "no answer in time"
+	Nobody   = "nobody answers there: the actor does not exist, is not running or has no such method"
+)
+
 // Error is a failure as it travels: in the JSON body and in the headers
 // Nats-Service-Error-Code and Nats-Service-Error of an answer.
 type Error struct {

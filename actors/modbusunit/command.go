@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"gatewayd/actors"
@@ -110,13 +112,21 @@ func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
 	case modbus.NotSent(res.Err) && errors.Is(res.Err, modbus.ErrTimeout):
 		return say(actors.DeadlineExceeded, "not sent: the line was busy for too long")
 	case res.Outcome == schedule.NoAnswer && !modbus.LinkLost(res.Err), errors.Is(res.Err, context.DeadlineExceeded):
-		return say(actors.DeadlineExceeded, "no answer")
+		return say(actors.DeadlineExceeded, waited(res.Err))
 	case unsure != "" && res.Outcome == schedule.NotSent: // the link itself has ended or failed
 		return say(actors.Unavailable, res.Err.Error())
 	case res.Unsure() && res.Outcome != schedule.NotSent:
 		return say(actors.Unavailable, res.Cause())
 	}
 	return fmt.Errorf("unit %d: not sent: %w", u.cfg.Unit, res.Err)
+}
+
+// waited says how long a unit had for its answer, unless its caller had less time.
+func waited(err error) string {
+	if text, own := strings.CutSuffix(err.Error(), ": "+os.ErrDeadlineExceeded.Error()); own && errors.Is(err, modbus.ErrTimeout) {
+		return text[strings.LastIndex(text, modbus.ErrTimeout.Error()):]
+	}
+	return actors.NoAnswer
 }
 
 func registers(r *wire.Result) []uint32 {

@@ -125,14 +125,14 @@ func TestAWriteWithoutAnswerIsUnsure(t *testing.T) {
 		d, r := unpolled(t)
 		d.Behave(sim.Behaviour{Silent: true})
 		_, err := call(r, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(5), Values: []uint32{99}}, &modbusv1.WriteRegistersResponse{})
-		if want := "deadline_exceeded: unit 7: no answer: the write may or may not have been carried out"; err == nil || err.Error() != want {
+		if want := "deadline_exceeded: unit 7: no answer within 2s: the write may or may not have been carried out"; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		if n := d.Counters().Writes; n != 1 {
 			t.Errorf("%d writes", n)
 		}
 		_, err = call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{})
-		if want := "deadline_exceeded: unit 7: no answer"; err == nil || err.Error() != want {
+		if want := "deadline_exceeded: unit 7: no answer within 2s"; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	})

@@ -74,7 +74,7 @@ func TestServices(t *testing.T) {
 			{"Transact", &modbusv1.TransactRequest{Function: 3, Data: "0000"}, nil, "invalid_argument: read holding registers: 00 00 is not what a request of it looks like"},
 			{"Transact", &modbusv1.TransactRequest{Function: 3, Data: "00000000"}, nil, "invalid_argument: read holding registers: quantity 0 is not within 1..125"},
 			{"Diagnose", &modbusv1.DiagnoseRequest{Function: "force-listen-only"}, &modbusv1.DiagnoseResponse{}, ""},
-			{"Diagnose", &modbusv1.DiagnoseRequest{Function: "restart-communications", Values: []uint32{0xff00}}, nil, "deadline_exceeded: unit 7: no answer: the write may or may not have been carried out"},
+			{"Diagnose", &modbusv1.DiagnoseRequest{Function: "restart-communications", Values: []uint32{0xff00}}, nil, "deadline_exceeded: unit 7: no answer within 2s: the write may or may not have been carried out"},
 		} {
 			got := proto.Clone(x.want)
 			if got == nil {

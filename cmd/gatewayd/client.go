@@ -259,7 +259,10 @@ func (c *client) explain(err error) error {
 			return fmt.Errorf("this needs the operator key: %s", c.keyHint())
 		}
 	case bus.DeadlineExceeded:
-		return fmt.Errorf("%s within %s: give it more with --timeout, or look at gatewayd tree", strings.TrimSuffix(e.Message, " in time"), c.timeout)
+		if strings.Contains(e.Message, bus.NoAnswer) { // else it is an answer, of somebody who has waited for another
+			within := fmt.Sprintf("no answer within %s", c.timeout)
+			return fmt.Errorf("%s: give it more with --timeout, or look at gatewayd tree", strings.Replace(e.Message, bus.NoAnswer, within, 1))
+		}
 	}
 	return errors.New(e.Message)
 }

@@ -61,6 +61,9 @@ func (c *client) explainAtHub(e *bus.Error) error {
 		if err == nil && len(words) == 1 && !words[0].Here {
 			return fmt.Errorf("gateway %s does not answer at the hub: gatewayd fleet ls tells whether it is connected", c.gateway)
 		}
+		if !strings.Contains(e.Message, bus.NoAnswer) && !strings.Contains(e.Message, bus.Nobody) {
+			break // it has answered
+		}
 		return fmt.Errorf("%s; gateway %s is there: does its leaf.calls let the hub call that?", e.Message, c.gateway)
 	case bus.PermissionDenied:
 		return fmt.Errorf("the hub does not let these credentials do that: %s", strings.TrimSuffix(e.Message, ": ask for the operator key"))
