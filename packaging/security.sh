@@ -1,6 +1,6 @@
 #!/bin/sh
-# Has testssl.sh look at every encrypted port of a claimed gateway: the bus, MQTT, MQTT over WebSocket, HTTP. It may find nothing above "info"
-# but what stands below.
+# Has testssl.sh look at every encrypted port of a claimed gateway: the bus, MQTT, MQTT over WebSocket, HTTP, Modbus/TCP Security of both kinds that
+# have it. It may find nothing above "info" but what stands below.
 set -eu
 command -v testssl >/dev/null || { echo "testssl is missing: apt-get install -y testssl.sh"; exit 1; }
 dir=$(mktemp -d)
@@ -24,14 +24,45 @@ kind   = "http-server"
 listen = "127.0.0.1:28443"
 END
 echo "a password of the scan" | "$dir/gatewayd" claim --config "$dir/gateway.toml" --data "$dir/data" --host localhost,127.0.0.1 >/dev/null
+modbus="tls = { cert-file = '$dir/data/pki/gateway.pem', key-file = '$dir/data/pki/gateway.pem', ca-file = '$dir/data/pki/ca.crt' }"
+cat >>"$dir/gateway.toml" <<END
+
+[plc.link]
+kind    = "tcp-link"
+address = "127.0.0.1:28801" # nobody: no master gets so far
+
+[plc.meter]
+kind   = "modbus-unit"
+link   = "plc/link"
+unit   = 1
+points = [{ name = "power", address = 0 }]
+
+[server]
+kind   = "modbus-server"
+access = "access"
+points = [{ from = "plc/meter", point = "power", address = 0 }]
+
+[[server.tcp]]
+listen = "127.0.0.1:28802"
+$modbus
+
+[shared]
+kind   = "modbus-gateway"
+access = "access"
+routes = [{ first = 1, link = "plc/link" }]
+
+[[shared.tcp]]
+listen = "127.0.0.1:28803"
+$modbus
+END
 "$dir/gatewayd" run --config "$dir/gateway.toml" --data "$dir/data" 2>"$dir/log" &
 gateway=$!
-until "$dir/gatewayd" tree --data "$dir/data" 2>/dev/null | grep -q 'mqtt-broker.*ok'; do
+until "$dir/gatewayd" tree --data "$dir/data" 2>/dev/null | grep -c ' \(mqtt-broker\|http-server\|modbus-server\|modbus-gateway\) .*ok' | grep -q 4; do
 	kill -0 $gateway || { cat "$dir/log"; exit 1; }
 	sleep 0.2
 done
 found=0
-for port in 24222 28883 28884 28443; do
+for port in ${*:-24222 28883 28884 28443 28802 28803}; do
 	testssl --quiet --color 0 --warnings off --add-ca "$dir/data/pki/ca.crt" -p -s -f -P -S -h -U \
 		--severity LOW --jsonfile "$dir/$port.json" localhost:$port >"$dir/$port.txt" 2>&1 || true
 	python3 - "$dir/$port.json" $port <<'END' || found=1
@@ -43,8 +74,9 @@ import json, sys
 others = {"cert_revocation", "DNS_CAArecord", "HSTS", "engine_problem", "service", "scanTime", "clientProblem1"}
 if sys.argv[2] == "24222":
     others.add("pre_128cipher") # the bus greets whoever is silent for 50 ms in plain NATS, and this test is slower than that
+unasked = "client x509-based authentication prevents this from being tested" # Modbus masters must have one, and renegotiation and HTTP are not there
 all = json.load(open(sys.argv[1]))
-bad = [f for f in all if f["severity"] not in ("OK", "INFO", "DEBUG") and f["id"] not in others]
+bad = [f for f in all if f["severity"] not in ("OK", "INFO", "DEBUG") and f["id"] not in others and f["finding"] != unasked]
 for f in bad:
     print("port", sys.argv[2], f["severity"], f["id"], f["finding"])
 if not any(f["id"] == "cert_revocation" for f in all):

@@ -71,10 +71,12 @@ func (r *reader) now() *tls.Config {
 	return r.good
 }
 
-// suites are those of TLS 1.2 that are authenticated encryption with forward secrecy; TLS 1.3 has no others.
-var suites = [...]uint16{
-	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+// Suites are those of TLS 1.2 that are authenticated encryption with forward secrecy; TLS 1.3 has no others.
+func Suites() []uint16 {
+	return []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}
 }
 
 // read takes the files as they are now. What has been found bad is not tried again until it changes.
@@ -85,7 +87,7 @@ func (r *reader) read() error {
 		return fmt.Errorf("certificate %s with key %s: %w", r.files.Certificate, r.files.Key, err)
 	}
 	cfg := &tls.Config{
-		MinVersion: tls.VersionTLS12, CipherSuites: suites[:], Certificates: []tls.Certificate{own},
+		MinVersion: tls.VersionTLS12, CipherSuites: Suites(), Certificates: []tls.Certificate{own},
 		SessionTicketsDisabled: true, // Go's last a week; each connection is to show what is in force now
 	}
 	if r.files.CA != "" {

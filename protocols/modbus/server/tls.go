@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"unicode/utf8"
+
+	"gatewayd/protocols/tlsfiles"
 )
 
 // RoleOID marks the extension of a certificate that holds its owner's role (MODBUS/TCP Security V36, R-21).
@@ -64,6 +66,7 @@ func (f Files) TLS() (*tls.Config, error) {
 	}
 	return &tls.Config{
 		Certificates: []tls.Certificate{own}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
+		CipherSuites: tlsfiles.Suites(),
 	}, nil
 }
 

@@ -300,6 +300,24 @@ func TestOpenSSLFindsTheMandatorySuites(t *testing.T) {
 	}
 }
 
+// TLS 1.2 is authenticated encryption alone here as well, which is more than crypto/tls asks by itself.
+func TestWeakSuitesAreRefused(t *testing.T) {
+	ca := issue(t, nil, "ca", authority)
+	at, _ := secured(t, issue(t, ca, "localhost", nil), ca)
+	cert := issue(t, ca, "master", named("viewer")).tls()
+	for suite, good := range map[uint16]bool{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: true, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA: false, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA: false,
+	} {
+		c, _, err := master(at, &tls.Config{Certificates: []tls.Certificate{cert}, CipherSuites: []uint16{suite}, MaxVersion: tls.VersionTLS12})
+		if err == nil {
+			_ = c.Close()
+		}
+		if (err == nil) != good {
+			t.Errorf("%s: %v", tls.CipherSuiteName(suite), err)
+		}
+	}
+}
+
 // Whoever knocks again and again with no certificate, or with no TLS at all, is counted, and does not fill the log.
 func TestStrangersDoNotFillTheLog(t *testing.T) {
 	dir := t.TempDir()
