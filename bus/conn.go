@@ -196,9 +196,11 @@ func (c *Conn) admit(m *nats.Msg) (Msg, bool) {
 		return Msg{}, false
 	}
 	msg := c.message(m)
-	if _, ok := m.Header[headerLease]; ok && !c.streams.open(msg) {
-		_ = msg.Fail(Errorf(ResourceExhausted, "%s: %d streams are open already", m.Subject, maxStreams))
-		return Msg{}, false
+	if _, ok := m.Header[headerLease]; ok {
+		if err := c.streams.open(msg); err != nil {
+			_ = msg.Fail(err)
+			return Msg{}, false
+		}
 	}
 	return msg, true
 }

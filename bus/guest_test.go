@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -169,6 +171,50 @@ func TestGuestsAreCallers(t *testing.T) {
 	}
 	if c := receive(t, callers); c.Identity != "nats/operator" {
 		t.Errorf("the caller is %q", c.Identity)
+	}
+}
+
+// Who opens streams without end has his part of them and leaves others theirs; those that have ended do not count.
+func TestNobodyTakesAllStreams(t *testing.T) {
+	b, _, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})
+	end := make(chan bus.Msg, bus.MostStreams)
+	if _, err := b.Conn().Subscribe("gw.demo.cmd.>", func(m bus.Msg) {
+		_ = m.Send(wrapperspb.Int64(1))
+		select {
+		case end <- m:
+		default:
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(nc *nats.Conn, id int) *nats.Msg {
+		t.Helper()
+		m, err := nc.RequestMsg(&nats.Msg{
+			Subject: "gw.demo.cmd.field.plc.Watch", Header: nats.Header{"Gw-Stream": {strconv.Itoa(id)}, "Gw-Lease": {"300000"}}, Data: []byte("{}"),
+		}, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	otto, _ := guest(t, b, "otto")
+	anna, _ := guest(t, b, "anna")
+	for i := range bus.MostStreams {
+		if m := ask(otto, i); m.Header.Get("Gw-Seq") != "1" {
+			t.Fatalf("stream %d: %v %s", i, m.Header, m.Data)
+		}
+	}
+	if m := ask(otto, bus.MostStreams); m.Header.Get("Nats-Service-Error-Code") != "resource_exhausted" || !strings.Contains(string(m.Data), "user/otto has") {
+		t.Errorf("one too many: %v %s", m.Header, m.Data)
+	}
+	if m := ask(anna, 0); m.Header.Get("Gw-Seq") != "1" {
+		t.Errorf("another caller: %v %s", m.Header, m.Data)
+	}
+	if err := receive(t, end).End(nil); err != nil {
+		t.Fatal(err)
+	}
+	if m := ask(otto, bus.MostStreams); m.Header.Get("Gw-Seq") != "1" {
+		t.Errorf("in the place of one that has ended: %v %s", m.Header, m.Data)
 	}
 }
 

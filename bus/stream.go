@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +30,7 @@ const (
 
 const (
 	maxStreams   = 4096             // open streams one connection answers
+	mostStreams  = maxStreams / 4   // of them of one caller, so that others have their part
 	defaultLease = 30 * time.Second // of callers that never said one
 	minLease     = time.Second
 	maxLease     = 5 * time.Minute
@@ -39,15 +41,17 @@ type streams struct {
 	conn *Conn
 	mu   sync.Mutex
 	all  map[string]*serving
+	of   map[string]int // how many of all each caller has, by his identity
 }
 
 type serving struct {
-	mu     sync.Mutex // orders answers and numbers
-	seq    uint64
+	mu     sync.Mutex // orders answers and numbers; held while one is sent
+	seq    atomic.Uint64
 	window uint64        // answers that may be on their way; 0: any number
-	acked  uint64        // number of the last answer that the caller has taken
+	acked  atomic.Uint64 // number of the last answer that the caller has taken
 	room   chan struct{} // he has taken one
 	reply  string
+	who    string // identity of the caller
 	lease  time.Duration
 	timer  *time.Timer
 	end    *time.Timer // the caller's deadline, if he told one
@@ -55,35 +59,51 @@ type serving struct {
 	closed time.Time // guarded by streams.mu
 }
 
-func newStreams(c *Conn) *streams { return &streams{conn: c, all: map[string]*serving{}} }
-
-// open registers the stream that m asks for; false when there are too many.
-func (s *streams) open(m Msg) bool {
-	if m.answerable() != nil {
-		return true // the handler's answer will say why
-	}
-	return s.find(m) != nil
+func newStreams(c *Conn) *streams {
+	return &streams{conn: c, all: map[string]*serving{}, of: map[string]int{}}
 }
 
-// find is the stream that m started, made on first use; nil when there are too many.
-func (s *streams) find(m Msg) *serving {
+// open registers the stream that m asks for; an error when there are too many.
+func (s *streams) open(m Msg) error {
+	if m.answerable() != nil {
+		return nil // the handler's answer will say why
+	}
+	_, err := s.find(m)
+	return err
+}
+
+// find is the stream that m started, made on first use; an error when there are too many.
+func (s *streams) find(m Msg) (*serving, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := m.stream()
 	if st, ok := s.all[id]; ok {
-		return st
+		return st, nil
 	}
 	s.sweep()
-	if len(s.all) >= maxStreams {
-		return nil
+	who := m.Caller().Identity
+	switch {
+	case len(s.all) >= maxStreams:
+		return nil, Errorf(ResourceExhausted, "%s: %d streams are open already", m.Subject, maxStreams)
+	case s.of[who] >= mostStreams && who != Local:
+		return nil, Errorf(ResourceExhausted, "%s: %s has %d streams open already", m.Subject, who, mostStreams)
 	}
-	st := &serving{reply: m.Reply, lease: lease(m), window: windowOf(m), room: make(chan struct{}, 1), done: make(chan struct{})}
+	st := &serving{reply: m.Reply, who: who, lease: lease(m), window: windowOf(m), room: make(chan struct{}, 1), done: make(chan struct{})}
 	st.timer = time.AfterFunc(st.lease, func() { s.expire(st) })
 	if d, ok := m.Timeout(); ok {
 		st.end = time.AfterFunc(d, func() { s.expire(st) })
 	}
 	s.all[id] = st
-	return st
+	s.of[who]++
+	return st, nil
+}
+
+// forget leaves a closed stream out. The caller holds mu.
+func (s *streams) forget(id string, st *serving) {
+	delete(s.all, id)
+	if s.of[st.who]--; s.of[st.who] <= 0 {
+		delete(s.of, st.who)
+	}
 }
 
 // windowOf is how many answers may be on their way; 0: any number, also for who has no id to acknowledge them by.
@@ -111,7 +131,7 @@ func (s *streams) sweep() {
 	}
 	for k, st := range s.all {
 		if !st.closed.IsZero() && time.Since(st.closed) > time.Minute {
-			delete(s.all, k)
+			s.forget(k, st)
 		}
 	}
 }
@@ -142,7 +162,7 @@ func (s *streams) remove(m Msg) {
 	id := m.stream()
 	if st, ok := s.all[id]; ok {
 		s.shut(st)
-		delete(s.all, id)
+		s.forget(id, st)
 	}
 }
 
@@ -166,7 +186,7 @@ func (s *streams) close() {
 	defer s.mu.Unlock()
 	for k, st := range s.all {
 		s.shut(st)
-		delete(s.all, k)
+		s.forget(k, st)
 	}
 }
 
@@ -188,36 +208,39 @@ func (s *streams) note(m *nats.Msg) bool {
 	if id == "" {
 		return false
 	}
-	s.mu.Lock()
-	st, ok := s.all[streamKey(m.Header, id)]
-	ok = ok && st.closed.IsZero()
-	if ok {
-		st.timer.Reset(st.lease)
-	}
-	s.mu.Unlock()
-	if ok {
+	if st, ok := s.renew(streamKey(m.Header, id)); ok {
 		// To where the answers go, for that keeps the way open as well.
 		_ = s.conn.nc.PublishMsg(&nats.Msg{Subject: st.reply, Header: Header{headerAlive: {"1"}}})
 	}
 	return true
 }
 
-// acknowledge notes how far a caller is, which shows that he is there as well.
+// renew gives an open stream another lease.
+func (s *streams) renew(key string) (*serving, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, ok := s.all[key]
+	if !ok || !st.closed.IsZero() {
+		return nil, false
+	}
+	st.timer.Reset(st.lease)
+	return st, true
+}
+
+// acknowledge notes how far a caller is, which shows that he is there as well. It waits for no answer that is being sent: what other callers say of
+// their streams comes after it.
 func (s *streams) acknowledge(key, number string) {
 	n, err := strconv.ParseUint(number, 10, 64)
 	if err != nil {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st, ok := s.all[key]
-	if !ok || !st.closed.IsZero() {
+	st, ok := s.renew(key)
+	if !ok {
 		return
 	}
-	st.timer.Reset(st.lease)
-	st.mu.Lock()
-	st.acked = max(st.acked, min(n, st.seq))
-	st.mu.Unlock()
+	n = min(n, st.seq.Load())
+	for was := st.acked.Load(); n > was && !st.acked.CompareAndSwap(was, n); was = st.acked.Load() {
+	}
 	select {
 	case st.room <- struct{}{}:
 	default:
@@ -226,9 +249,7 @@ func (s *streams) acknowledge(key, number string) {
 
 // full tells whether as many answers are on their way as the caller takes.
 func (st *serving) full() bool {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.window > 0 && st.seq-st.acked >= st.window
+	return st.window > 0 && st.seq.Load() >= st.acked.Load()+st.window
 }
 
 // Ready waits until the caller of a stream takes one more answer: whoever sends many asks before each, in one goroutine. Its error is Canceled
@@ -237,9 +258,9 @@ func (m Msg) Ready(ctx context.Context) error {
 	if err := m.answerable(); err != nil {
 		return err
 	}
-	st := m.conn.streams.find(m)
-	if st == nil {
-		return Errorf(ResourceExhausted, "%s: %d streams are open already", m.Subject, maxStreams)
+	st, err := m.conn.streams.find(m)
+	if err != nil {
+		return err
 	}
 	for {
 		select {
@@ -262,7 +283,7 @@ func (m Msg) Ready(ctx context.Context) error {
 // Done is closed when the caller of a stream has cancelled, gone silent or run out of time.
 func (m Msg) Done() <-chan struct{} {
 	if m.answerable() == nil {
-		if st := m.conn.streams.find(m); st != nil {
+		if st, err := m.conn.streams.find(m); err == nil {
 			return st.done
 		}
 	}
@@ -285,9 +306,9 @@ func (m Msg) SendRaw(typ string, payload []byte) error {
 	if err := m.answerable(); err != nil {
 		return err
 	}
-	st := m.conn.streams.find(m)
-	if st == nil {
-		return Errorf(ResourceExhausted, "%s: %d streams are open already", m.Subject, maxStreams)
+	st, err := m.conn.streams.find(m)
+	if err != nil {
+		return err
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -296,8 +317,7 @@ func (m Msg) SendRaw(typ string, payload []byte) error {
 		return Errorf(Canceled, "%s: the caller has gone", m.Subject)
 	default:
 	}
-	st.seq++
-	h := m.traced(Header{headerSeq: {strconv.FormatUint(st.seq, 10)}})
+	h := m.traced(Header{headerSeq: {strconv.FormatUint(st.seq.Add(1), 10)}})
 	return m.conn.PublishHeader(m.Reply, typ, h, payload)
 }
 
@@ -311,10 +331,9 @@ func (m Msg) End(err error) error {
 		end = AsError(err).failure(m.Reply)
 	}
 	end.Header = m.traced(end.Header)
-	st := m.conn.streams.find(m)
-	if st != nil {
+	if st, none := m.conn.streams.find(m); none == nil {
 		st.mu.Lock()
-		end.Header[headerEnd] = []string{strconv.FormatUint(st.seq, 10)}
+		end.Header[headerEnd] = []string{strconv.FormatUint(st.seq.Load(), 10)}
 		st.mu.Unlock()
 	} else {
 		end.Header[headerEnd] = []string{"0"}

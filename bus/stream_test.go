@@ -266,6 +266,39 @@ func TestSlowAnswer(t *testing.T) {
 	}
 }
 
+// What a caller says of his stream waits for no answer that is being sent, and neither does what others say after him.
+func TestWordsPassAnswers(t *testing.T) {
+	b := start(t, func(c *bus.Config) { c.Listen = "127.0.0.1:0"; c.Anonymous = bus.Operator })
+	subject := counting(t, b.Conn(), make(chan error, 1))
+	nc, err := nats.Connect(b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	sub, err := nc.SubscribeSync(nc.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(h nats.Header) {
+		t.Helper()
+		if err := nc.PublishMsg(&nats.Msg{Subject: subject, Reply: sub.Subject, Header: h, Data: []byte(`"0"`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(nats.Header{"Gw-Lease": {"60000"}, "Gw-Stream": {"mine"}})
+	for range 3 {
+		if m, err := sub.NextMsgWithContext(within(t)); err != nil || m.Header.Get("Gw-Seq") == "" {
+			t.Fatal(m, err)
+		}
+	}
+	defer b.Conn().Sending()()
+	send(nats.Header{"Gw-Ack": {"mine"}, "Gw-Seq": {"3"}})
+	send(nats.Header{"Gw-Renew": {"mine"}})
+	if m, err := sub.NextMsgWithContext(within(t)); err != nil || m.Header.Get("Gw-Alive") == "" {
+		t.Fatal(m, err)
+	}
+}
+
 // Who says a window gets so many answers, and more when he has acknowledged.
 func TestWindow(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.Listen = "127.0.0.1:0"; c.Anonymous = bus.Operator })
