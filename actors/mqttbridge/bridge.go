@@ -75,9 +75,12 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 		b.kept(c, m)
 	case again:
 		b.again(c)
-	case sent:
-		b.sent(c, m)
+	case took:
+		b.took(c, m)
+	case words:
+		b.heard(c, m)
 	case resend:
+		b.outbox.paused = false
 		b.send(c)
 	case said:
 		m.request.Reply(m.message)
@@ -90,6 +93,9 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 		b.subscribe(c)
 	case minute:
 		b.meter.turn(time.Now())
+		if k := b.link.client; k != nil && !k.Open() { // too much else waited when that was told
+			b.lost(c, lost{b.link.number, mqttclient.ErrLost})
+		}
 	case listen:
 		b.listen(c)
 	case restate:

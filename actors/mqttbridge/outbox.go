@@ -1,8 +1,6 @@
 package mqttbridge
 
 import (
-	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -16,14 +14,11 @@ import (
 )
 
 const (
-	outboxType  = "application/vnd.gatewayd.mqtt-outbox"
-	outboxLeaf  = "outbox"
-	batchCount  = 200 // messages of a batch on disk
-	batchBytes  = 256 << 10
-	keepAgain   = time.Second // after the disk did not take it
-	sendTime    = time.Minute // for a batch, or to wait for one
-	sendAgain   = time.Second
-	patientSend = 20 * time.Second // the outside broker may take to acknowledge
+	outboxType = "application/vnd.gatewayd.mqtt-outbox"
+	outboxLeaf = "outbox"
+	batchCount = 200 // messages of a batch on disk
+	batchBytes = 256 << 10
+	keepAgain  = time.Second // after the disk did not take it
 )
 
 // outbox is what is on its way out.
@@ -32,10 +27,8 @@ type outbox struct {
 	bytes   int
 	keeping []byte // the batch that is being written; nil: none
 	count   int    // its messages
-	sending bool
-	reader  *actors.Reader
 	fault   string // why the disk does not take any
-	stuck   string // why nothing is sent although the connection stands
+	sending
 }
 
 type again struct{} // write the batch once more
@@ -67,7 +60,11 @@ const maxBuffer = 8 << 20
 
 // sendNow is for what need not arrive.
 func (b *bridge) sendNow(m *mqttv1.BridgeMessage) {
-	if b.link.client == nil || b.link.client.Post(messageOf(m, time.Now()), nil) != nil {
+	k := messageOf(m)
+	if m.Expires != nil {
+		k.Expiry = max(time.Until(m.Expires.AsTime()), time.Second)
+	}
+	if b.link.client == nil || b.link.client.Post(k, nil) != nil {
 		b.meter.dropped++
 		return
 	}
@@ -120,103 +117,10 @@ func (b *bridge) again(c *actors.Context) {
 	}
 }
 
-// sent is the outcome of sending what is on disk.
-type sent struct {
-	reader        *actors.Reader
-	sent, refused int
-	err           error
-}
-
-// send has a worker send what is on disk, batch by batch: each is given up only when
-// the outside broker has acknowledged all of it.
-func (b *bridge) send(c *actors.Context) {
-	o, client := &b.outbox, b.link.client
-	if o.sending || client == nil {
-		return
-	}
-	o.sending = true
-	archive, name, reader := c.Archive(), c.Name(), o.reader
-	c.Do(sendTime+10*time.Second, func(ctx context.Context) (any, error) {
-		s := sent{reader: reader}
-		ctx, cancel := context.WithTimeout(ctx, sendTime)
-		defer cancel()
-		if s.reader == nil {
-			if s.reader, s.err = archive.Reader(ctx, []string{name}, false); s.err != nil {
-				return s, nil
-			}
-		}
-		s.err = s.pass(ctx, client)
-		return s, nil
-	})
-}
-
-// pass waits for batches and sends them.
-func (s *sent) pass(ctx context.Context, client *mqttclient.Client) error {
-	wait, cancel := context.WithTimeout(ctx, sendTime-patientSend)
-	defer cancel()
-	all, err := s.reader.Next(wait, 4)
-	if err != nil {
-		if wait.Err() != nil {
-			return nil // there was nothing to send
-		}
-		return err
-	}
-	for _, batch := range all {
-		var m mqttv1.BridgeOutbox
-		if batch.ContentType == outboxType && proto.Unmarshal(batch.Data, &m) == nil {
-			sent, refused, err := mqttbridge.Send(ctx, client, messagesOf(m.Messages, time.Now()), patientSend)
-			s.sent += sent
-			s.refused += refused
-			if err != nil {
-				return err
-			}
-		}
-		if err := s.reader.Ack(batch.Seq); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sent goes on with the next batch.
-func (b *bridge) sent(c *actors.Context, m sent) {
-	o := &b.outbox
-	o.sending, o.reader = false, m.reader
-	b.meter.sent(m.sent)
-	b.meter.refused += uint64(m.refused)
-	stuck := ""
-	if m.err != nil && !errors.Is(m.err, mqttclient.ErrLost) {
-		_, stuck = actors.Explain(m.err)
-	}
-	if stuck != o.stuck {
-		o.stuck = stuck
-		b.judge(c)
-	}
-	if m.err != nil {
-		c.After(sendAgain, resend{})
-		return
-	}
-	b.send(c)
-}
-
-// messagesOf are those that are still of use.
-func messagesOf(all []*mqttv1.BridgeMessage, now time.Time) []mqttclient.Message {
-	var list []mqttclient.Message
-	for _, m := range all {
-		if m.Expires == nil || now.Before(m.Expires.AsTime()) {
-			list = append(list, messageOf(m, now))
-		}
-	}
-	return list
-}
-
-func messageOf(m *mqttv1.BridgeMessage, now time.Time) mqttclient.Message {
+func messageOf(m *mqttv1.BridgeMessage) mqttclient.Message {
 	k := mqttclient.Message{Topic: m.Topic, Payload: m.Payload, QoS: byte(m.Qos), Retain: m.Retain, ContentType: m.ContentType}
 	for i := 0; i+1 < len(m.User); i += 2 {
 		k.User = append(k.User, [2]string{m.User[i], m.User[i+1]})
-	}
-	if m.Expires != nil {
-		k.Expiry = max(m.Expires.AsTime().Sub(now), time.Second)
 	}
 	return k
 }

@@ -34,7 +34,6 @@ type (
 	listen     struct{}                     // ask our own broker for what goes out
 	arrived    struct{ mqttclient.Message } // from the outside broker
 	subscribed struct{}
-	resend     struct{}
 	said       struct {
 		request *actors.Request
 		message *mqtt.Say

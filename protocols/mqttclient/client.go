@@ -175,17 +175,27 @@ func (k *Client) Start(ctx context.Context, m Message) (<-chan error, error) {
 	return w.done, nil
 }
 
+// Offer is Start that waits for nothing: it fails where Start would wait.
+func (k *Client) Offer(m Message) (<-chan error, error) {
+	w := &wait{done: make(chan error, 1), qos: min(m.QoS, k.qos)}
+	return w.done, k.put(m, w)
+}
+
 // Post sends m with QoS 0 or 1 and waits for nothing: neither for the broker nor for its acknowledgement. tell, if it is not nil, hears
 // the outcome in a goroutine of the client, and must not block; it is not called if Post fails.
 func (k *Client) Post(m Message, tell func(error)) error {
-	qos := min(m.QoS, k.qos, 1)
-	if qos == 0 {
+	return k.put(m, &wait{done: make(chan error, 1), tell: tell, qos: min(m.QoS, k.qos, 1)})
+}
+
+// put sends m as w says, if there is room.
+func (k *Client) put(m Message, w *wait) error {
+	if w.qos == 0 {
 		p, err := k.publication(m, 0, 0)
 		if err == nil {
 			err = k.offer(p)
 		}
-		if err == nil && tell != nil {
-			tell(nil)
+		if err == nil {
+			w.settle(nil)
 		}
 		return err
 	}
@@ -194,12 +204,12 @@ func (k *Client) Post(m Message, tell func(error)) error {
 	default:
 		return fmt.Errorf("%d messages wait already", cap(k.room))
 	}
-	id, err := k.enter(&wait{done: make(chan error, 1), tell: tell, qos: qos})
+	id, err := k.enter(w)
 	if err != nil {
 		<-k.room
 		return err
 	}
-	p, err := k.publication(m, id, qos)
+	p, err := k.publication(m, id, w.qos)
 	if err == nil {
 		err = k.offer(p)
 	}
@@ -208,6 +218,9 @@ func (k *Client) Post(m Message, tell func(error)) error {
 	}
 	return err
 }
+
+// Window is how many publications may wait for an acknowledgement at once, by Config and by what the broker bears.
+func (k *Client) Window() int { return cap(k.room) }
 
 // Subscribe adds subscriptions to those of Config. There is one call at a time.
 func (k *Client) Subscribe(ctx context.Context, s ...Subscription) error {

@@ -1,0 +1,189 @@
+package mqttbridge
+
+import (
+	"errors"
+	"time"
+
+	"gatewayd/protocols/mqttclient"
+)
+
+// Letter is a message on its way out.
+type Letter struct {
+	mqttclient.Message           // but for Expiry
+	Expires            time.Time // when it is of no use any more; zero: never
+}
+
+// MostBytes is how much is under way at once: while it is less, one more letter is
+// sent. It is little enough for what comes in between, such as a command, to pass on a
+// link of 64 kbit/s within seconds.
+const MostBytes = 64 << 10
+
+// Queue is what has been read from disk and is not acknowledged by the outside broker,
+// in order and batch by batch as it is on disk. Many letters are under way at once,
+// also of many batches. One goroutine uses it.
+type Queue struct {
+	letters []letter
+	bytes   int    // of all of them
+	next    int    // number of the first that is not under way; all before it are, or are done with
+	under   []int  // numbers of those under way
+	flying  int    // their bytes
+	last    uint64 // the newest batch there ever was
+}
+
+type letter struct {
+	Letter
+	size  int
+	batch uint64 // that ends with it; 0: none does
+	done  bool
+	word  <-chan error // the outside broker's
+}
+
+// Bytes is how much waits, with what is under way.
+func (q *Queue) Bytes() int { return q.bytes }
+
+// Last is the newest batch there ever was.
+func (q *Queue) Last() uint64 { return q.last }
+
+// Push adds a batch, which may be empty. One that has been there before is left out:
+// disks deliver some once more.
+func (q *Queue) Push(batch uint64, letters []Letter) {
+	if batch <= q.last {
+		return
+	}
+	q.last = batch
+	for _, l := range letters {
+		size := len(l.Topic) + len(l.Payload) + len(l.ContentType) + 16
+		for _, u := range l.User {
+			size += len(u[0]) + len(u[1])
+		}
+		q.letters = append(q.letters, letter{Letter: l, size: size})
+		q.bytes += size
+	}
+	if len(letters) == 0 {
+		q.letters = append(q.letters, letter{done: true})
+	}
+	q.letters[len(q.letters)-1].batch = batch
+}
+
+// Send has letters go out in their order, at most so many at once, until there is no
+// room for more. offer returns at once, as mqttclient.Client.Offer does. What can never
+// be sent is refused, and done with; any other error is offer's, and the letter is next
+// another time.
+func (q *Queue) Send(now time.Time, most int, offer func(mqttclient.Message) (<-chan error, error)) (refused int, err error) {
+	for ; q.next < len(q.letters); q.next++ {
+		l := &q.letters[q.next]
+		if l.done || !l.Expires.IsZero() && !now.Before(l.Expires) {
+			l.done = true
+			continue
+		}
+		if len(q.under) >= most || q.flying >= MostBytes {
+			return refused, nil
+		}
+		m := l.Message
+		if !l.Expires.IsZero() {
+			m.Expiry = max(l.Expires.Sub(now), time.Second)
+		}
+		word, err := offer(m)
+		if never(err) {
+			l.done = true
+			refused++
+			continue
+		}
+		if err != nil {
+			return refused, err
+		}
+		l.word = word
+		q.under = append(q.under, q.next)
+		q.flying += l.size
+	}
+	return refused, nil
+}
+
+// Under is where the word on each letter that is under way will come, in their order.
+func (q *Queue) Under() []<-chan error {
+	all := make([]<-chan error, 0, len(q.under))
+	for _, i := range q.under {
+		all = append(all, q.letters[i].word)
+	}
+	return all
+}
+
+// Take takes in the words on the first of those under way. After any that says nothing
+// of its letter, as the end of a connection does not, lost is set: when all the others
+// that are under way have been taken in as well, these letters go out once more, in
+// their order.
+func (q *Queue) Take(words []error) (sent, refused int, lost error) {
+	for i, word := range words {
+		l := &q.letters[q.under[i]]
+		l.word = nil
+		q.flying -= l.size
+		switch {
+		case never(word):
+			l.done = true
+			refused++
+		case word == nil:
+			l.done = true
+			sent++
+		default:
+			lost = word
+		}
+	}
+	if q.under = q.under[len(words):]; len(q.under) == 0 {
+		q.under = nil
+		for i := range q.letters[:q.next] {
+			if !q.letters[i].done {
+				q.next = i
+				break
+			}
+		}
+	}
+	return sent, refused, lost
+}
+
+// Done takes off what is done with, and returns the newest batch that is; 0: none.
+func (q *Queue) Done() (batch uint64) {
+	n := 0
+	for n < q.next && q.letters[n].done {
+		q.bytes -= q.letters[n].size
+		if b := q.letters[n].batch; b > 0 {
+			batch = b
+		}
+		q.letters[n] = letter{}
+		n++
+	}
+	q.letters = q.letters[n:]
+	q.next -= n
+	for i := range q.under {
+		q.under[i] -= n
+	}
+	if len(q.letters) == 0 {
+		q.letters = nil
+	}
+	return batch
+}
+
+// Words waits for the first word, or until over, and takes those that have come behind
+// it. None: it was over.
+func Words(over <-chan struct{}, under []<-chan error) (all []error) {
+	select {
+	case word := <-under[0]:
+		all = append(all, word)
+	case <-over:
+		return nil
+	}
+	for _, u := range under[1:] {
+		select {
+		case word := <-u:
+			all = append(all, word)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+// never says that the broker will not take a message another time either.
+func never(err error) bool {
+	var refused *mqttclient.Refused
+	return errors.As(err, &refused) || errors.Is(err, mqttclient.ErrTooLarge) || errors.Is(err, mqttclient.ErrTopic)
+}

@@ -1,0 +1,157 @@
+package mqttbridge_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewayd/protocols/mqttbridge"
+	"gatewayd/protocols/mqttclient"
+)
+
+// office takes letters and gives its word on each when the test says so.
+type office struct {
+	taken []string
+	words []chan error
+	room  int
+}
+
+var errFull = errors.New("full")
+
+func (o *office) offer(m mqttclient.Message) (<-chan error, error) {
+	if m.Topic == "" {
+		return nil, mqttclient.ErrTopic
+	}
+	if o.room == 0 {
+		return nil, errFull
+	}
+	o.room--
+	o.taken = append(o.taken, m.Topic)
+	word := make(chan error, 1)
+	o.words = append(o.words, word)
+	return word, nil
+}
+
+func letters(topics ...string) (all []mqttbridge.Letter) {
+	for _, t := range topics {
+		all = append(all, mqttbridge.Letter{Message: mqttclient.Message{Topic: t}})
+	}
+	return all
+}
+
+func TestManyBatchesAreUnderWayAndEachIsDoneByItself(t *testing.T) {
+	var q mqttbridge.Queue
+	o := &office{room: 100}
+	for i := range 5 {
+		q.Push(uint64(10+i), letters(fmt.Sprint(i, "a"), fmt.Sprint(i, "b")))
+	}
+	q.Push(12, letters("12 once more"))
+	if refused, err := q.Send(time.Now(), 7, o.offer); refused != 0 || err != nil {
+		t.Fatal(refused, err)
+	}
+	if want := []string{"0a", "0b", "1a", "1b", "2a", "2b", "3a"}; !slices.Equal(o.taken, want) {
+		t.Errorf("%q", o.taken)
+	}
+	for _, i := range []int{0, 1, 2, 4} {
+		o.words[i] <- nil
+	}
+	words := mqttbridge.Words(nil, q.Under())
+	if len(words) != 3 {
+		t.Fatal(words)
+	}
+	if sent, refused, lost := q.Take(words); sent != 3 || refused != 0 || lost != nil {
+		t.Error(sent, refused, lost)
+	}
+	if done := q.Done(); done != 10 {
+		t.Errorf("%d is done, and 1b is not", done)
+	}
+	o.words[3] <- &mqttclient.Refused{}
+	if sent, refused, _ := q.Take(mqttbridge.Words(nil, q.Under())); sent != 1 || refused != 1 {
+		t.Error(sent, refused)
+	}
+	if done := q.Done(); done != 11 {
+		t.Error(done)
+	}
+}
+
+// What the outside broker has acknowledged before the connection ended does not go out
+// once more, all else does, in its order.
+func TestAfterALossOnlyWhatHasNoWordGoesAgain(t *testing.T) {
+	var q mqttbridge.Queue
+	o := &office{room: 100}
+	q.Push(1, letters("a", "b", "c"))
+	q.Push(2, nil)
+	q.Push(3, letters("d", "", "e"))
+	if refused, err := q.Send(time.Now(), 4, o.offer); refused != 0 || err != nil {
+		t.Fatal(refused, err)
+	}
+	o.words[0] <- nil
+	o.words[1] <- mqttclient.ErrLost
+	o.words[2] <- nil
+	o.words[3] <- mqttclient.ErrLost
+	if _, _, lost := q.Take(mqttbridge.Words(nil, q.Under())); lost == nil {
+		t.Error("nobody says that it is lost")
+	}
+	if done := q.Done(); done != 0 {
+		t.Error(done)
+	}
+	o.taken, o.words = nil, nil
+	if refused, err := q.Send(time.Now(), 100, o.offer); refused != 1 || err != nil {
+		t.Error(refused, err)
+	}
+	if want := []string{"b", "d", "e"}; !slices.Equal(o.taken, want) {
+		t.Errorf("%q", o.taken)
+	}
+	for _, w := range o.words {
+		w <- nil
+	}
+	if sent, _, lost := q.Take(mqttbridge.Words(nil, q.Under())); sent != 3 || lost != nil {
+		t.Error(sent, lost)
+	}
+	if done := q.Done(); done != 3 || q.Bytes() != 0 {
+		t.Error(done, q.Bytes())
+	}
+}
+
+func TestWhatIsUnderWayIsBounded(t *testing.T) {
+	var q mqttbridge.Queue
+	o := &office{room: 100}
+	for i := range 20 {
+		l := letters(fmt.Sprint(i))
+		l[0].Payload = []byte(strings.Repeat("x", mqttbridge.MostBytes/4))
+		q.Push(uint64(1+i), l)
+	}
+	if _, err := q.Send(time.Now(), 20, o.offer); err != nil || len(o.taken) != 4 {
+		t.Errorf("%d are under way, %v", len(o.taken), err)
+	}
+	o.words[0] <- nil
+	q.Take(mqttbridge.Words(nil, q.Under()))
+	o.room = 0
+	if _, err := q.Send(time.Now(), 20, o.offer); !errors.Is(err, errFull) {
+		t.Error(err)
+	}
+	o.room = 100
+	if _, err := q.Send(time.Now(), 20, o.offer); err != nil || len(o.taken) != 5 {
+		t.Errorf("%d went out, %v", len(o.taken), err)
+	}
+}
+
+func TestWhatIsOfNoUseAnyMoreStays(t *testing.T) {
+	var q mqttbridge.Queue
+	o := &office{room: 100}
+	now := time.Now()
+	l := letters("old", "young")
+	l[0].Expires, l[1].Expires = now, now.Add(time.Minute)
+	q.Push(1, l)
+	if _, err := q.Send(now, 20, o.offer); err != nil || !slices.Equal(o.taken, []string{"young"}) {
+		t.Errorf("%q, %v", o.taken, err)
+	}
+	over := make(chan struct{})
+	close(over)
+	if words := mqttbridge.Words(over, q.Under()); words != nil {
+		t.Error(words)
+	}
+}
