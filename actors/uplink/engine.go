@@ -57,7 +57,14 @@ func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) ac
 		actors.Leaf{Class: "event", Leaf: "commanded", Message: &uplinkv1.Commanded{}},
 	)
 	k.Live = true
-	k.Beside = func(all []schemas.Actor) []schemas.Finding { return strangers[C](all) }
+	beside := k.Beside
+	k.Beside = func(all []schemas.Actor) []schemas.Finding {
+		found := strangers[C](all)
+		if beside != nil {
+			found = append(found, beside(all)...)
+		}
+		return found
+	}
 	own := k.Check
 	k.Check = func(config proto.Message) []schemas.Violation {
 		cfg := config.(C)

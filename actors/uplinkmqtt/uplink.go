@@ -8,16 +8,19 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/seat"
 	"gatewayd/protocols/mqttsend"
 	"gatewayd/protocols/shape"
 	"gatewayd/protocols/tlsfiles"
+	"gatewayd/schemas"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
 // Kind is all this package shows the gateway.
 var Kind = uplink.Define(actors.Kind{
-	Name: "uplink-mqtt",
-	Doc:  "Sends tracks to any MQTT broker, 3.1.1 or 5, in the form that its cloud wants, and takes commands from there.",
+	Name:   "uplink-mqtt",
+	Doc:    "Sends tracks to any MQTT broker, 3.1.1 or 5, in the form that its cloud wants, and takes commands from there.",
+	Beside: func(all []schemas.Actor) []schemas.Finding { return seat.Twice("uplink-mqtt", all) },
 }, reach)
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkMqtt) (uplink.Far, error) {

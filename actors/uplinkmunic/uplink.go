@@ -7,15 +7,18 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/seat"
 	"gatewayd/protocols/munic"
 	"gatewayd/protocols/tlsfiles"
+	"gatewayd/schemas"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
 // Kind is all this package shows the gateway.
 var Kind = uplink.Define(actors.Kind{
-	Name: "uplink-munic",
-	Doc:  "Sends tracks by MQTT as events in the shapes of Munic's public cloud API.",
+	Name:   "uplink-munic",
+	Doc:    "Sends tracks by MQTT as events in the shapes of Munic's public cloud API.",
+	Beside: func(all []schemas.Actor) []schemas.Finding { return seat.Twice("uplink-munic", all) },
 }, reach)
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkMunic) (uplink.Far, error) {

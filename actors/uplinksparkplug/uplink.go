@@ -11,16 +11,19 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/seat"
 	"gatewayd/protocols/sparkplug"
 	"gatewayd/protocols/sparkplug/edge"
 	"gatewayd/protocols/tlsfiles"
+	"gatewayd/schemas"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
 // Kind is all this package shows the gateway.
 var Kind = uplink.Define(actors.Kind{
-	Name: "uplink-sparkplug",
-	Doc:  "Sends tracks to Sparkplug hosts, as an edge node of Sparkplug B 3.0.",
+	Name:   "uplink-sparkplug",
+	Doc:    "Sends tracks to Sparkplug hosts, as an edge node of Sparkplug B 3.0.",
+	Beside: func(all []schemas.Actor) []schemas.Finding { return seat.Twice("uplink-sparkplug", all) },
 }, reach)
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (uplink.Far, error) {

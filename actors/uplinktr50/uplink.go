@@ -7,15 +7,18 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/seat"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/protocols/tr50"
+	"gatewayd/schemas"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
 // Kind is all this package shows the gateway.
 var Kind = uplink.Define(actors.Kind{
-	Name: "uplink-tr50",
-	Doc:  "Sends tracks to a TR50 server (deviceWISE, Device Cloud), and carries out methods from its mailbox.",
+	Name:   "uplink-tr50",
+	Doc:    "Sends tracks to a TR50 server (deviceWISE, Device Cloud), and carries out methods from its mailbox.",
+	Beside: func(all []schemas.Actor) []schemas.Finding { return seat.Twice("uplink-tr50", all) },
 }, reach)
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkTr50) (uplink.Far, error) {

@@ -1,0 +1,55 @@
+package seat_test
+
+import (
+	"strings"
+	"testing"
+
+	"gatewayd/protocols/mqttclient/seat"
+	"gatewayd/schemas"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
+	uplinkv1 "gatewayd/schemas/uplink/v1"
+)
+
+func TestTwice(t *testing.T) {
+	id := func(id, user string) *mqttv1.Login { return &mqttv1.Login{ClientId: id, Username: user} }
+	all := []schemas.Actor{
+		{Path: "uplinks/a", Kind: "uplink-mqtt", Config: &uplinkv1.UplinkMqtt{Url: "ssl://Broker:8883", Login: id("x", "")}},
+		{Path: "uplinks/b", Kind: "uplink-mqtt", Config: &uplinkv1.UplinkMqtt{Url: "ssl://other:8883", Login: id("x", "")}},
+		{Path: "uplinks/c", Kind: "mqtt-bridge", Config: &mqttv1.Bridge{Url: "mqtts://broker:8883", Login: id("x", "")}},
+		{Path: "uplinks/d", Kind: "uplink-munic", Config: &uplinkv1.UplinkMunic{Url: "ssl://broker:8883", Login: id("x", "another")}},
+		{Path: "uplinks/cloud", Kind: "uplink-mqtt", Config: &uplinkv1.UplinkMqtt{Url: "tcp://broker:1883"}},
+		{Path: "bridges/cloud", Kind: "uplink-sparkplug", Config: &uplinkv1.UplinkSparkplug{Servers: []string{"tcp://first:1883", "tcp://broker:1883"}}},
+		{Path: "uplinks/e", Kind: "uplink-tr50", Config: &uplinkv1.UplinkTr50{Url: "ssl://broker:8883", AppId: "y"}},
+		{Path: "uplinks/f", Kind: "modbus-mqtt", Config: &modbusv1.ModbusMqtt{Url: "ssl://broker:8883", Login: id("y", "")}},
+		{Path: "uplinks/g", Kind: "modbus-mqtt", Config: &modbusv1.ModbusMqtt{Login: id("y", "")}},
+		{Path: "uplinks/h", Kind: "modbus-mqtt", Config: &modbusv1.ModbusMqtt{Login: id("y", "")}},
+	}
+	for kind, want := range map[string]string{
+		"uplink-mqtt":      "",
+		"mqtt-bridge":      `uplinks/c login.client-id: "uplinks/a" comes to broker:8883 with the client id "x" as well`,
+		"uplink-munic":     `uplinks/d login.client-id warning: "uplinks/a" comes`,
+		"uplink-sparkplug": `bridges/cloud login.client-id: "uplinks/cloud" comes to broker:1883 with the client id "gatewayd-<gateway>-cloud" as well`,
+		"uplink-tr50":      "",
+		"modbus-mqtt":      `uplinks/f login.client-id: "uplinks/e" comes to broker:8883 with the client id "y" as well`,
+	} {
+		found := seat.Twice(kind, all)
+		if want == "" {
+			if len(found) > 0 {
+				t.Errorf("%s: %v", kind, found)
+			}
+			continue
+		}
+		if len(found) != 1 {
+			t.Errorf("%s: %v", kind, found)
+			continue
+		}
+		f, warning := found[0], ""
+		if f.Warning {
+			warning = " warning"
+		}
+		if got := f.Actor + " " + f.Field + warning + ": " + f.Message; !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", kind, got)
+		}
+	}
+}
