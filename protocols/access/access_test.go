@@ -92,6 +92,7 @@ func TestWhoGetsIn(t *testing.T) {
 		access.Credentials{Name: "late", Password: hash, Expires: now},
 		access.Credentials{Name: "thief", Password: hash, Revoked: true, Certificates: []string{"CN:thief"}},
 		access.Credentials{Name: "panels", Certificates: []string{"CN:panel-*", "URI:spiffe://site/*/panel"}},
+		access.Credentials{Name: "both", Password: hash, Certificates: []string{"CN:both"}},
 		access.Credentials{Name: "bare"},
 		access.Credentials{Name: "key", Keys: []string{someKey}},
 	)
@@ -104,7 +105,9 @@ func TestWhoGetsIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert := func(cn string) *x509.Certificate { return &x509.Certificate{Subject: pkix.Name{CommonName: cn}} }
+	cert := func(cn string) *x509.Certificate {
+		return &x509.Certificate{Subject: pkix.Name{CommonName: cn}, NotAfter: now.Add(time.Hour)}
+	}
 	for _, tt := range []struct {
 		what  string
 		shown access.Shown
@@ -127,6 +130,10 @@ func TestWhoGetsIn(t *testing.T) {
 		{"certificate", access.Shown{Certificate: cert("panel-7")}, "panels", nil},
 		{"certificate and name", access.Shown{Name: "panels", Certificate: cert("panel-7")}, "panels", nil},
 		{"certificate and the name of another", access.Shown{Name: "ali", Certificate: cert("panel-7")}, "", access.ErrWrong},
+		{"certificate and a password of one who has none", access.Shown{Name: "panels", Password: []byte("x"), Certificate: cert("panel-7")}, "panels", nil},
+		{"certificate and its password", access.Shown{Name: "both", Password: []byte("open sesame"), Certificate: cert("both")}, "both", nil},
+		{"certificate and its name alone", access.Shown{Name: "both", Certificate: cert("both")}, "both", nil},
+		{"certificate and a wrong password", access.Shown{Name: "both", Password: []byte("open sesam"), Certificate: cert("both")}, "", access.ErrWrong},
 		{"spiffe", access.Shown{Certificate: &x509.Certificate{URIs: []*url.URL{spiffe}}}, "panels", nil},
 		{"foreign certificate", access.Shown{Certificate: cert("cabinet")}, "", access.ErrUnknown},
 		{"nothing", access.Shown{}, "", access.ErrNoProof},

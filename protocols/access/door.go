@@ -60,7 +60,7 @@ func (d *Door) Set(p *Policy) {
 }
 
 // Enter says who a client is. A key and a token go before a name and password, and these before a certificate, unless it is the
-// certificate of that name.
+// certificate of that name. A password beside that must be right, if its identity has one.
 func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 	p := d.policy.Load()
 	switch {
@@ -76,10 +76,18 @@ func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 		done()
 		p = d.policy.Load() // that of before may let in who has been revoked meanwhile
 		id, err := p.Certificate(s.Certificate, now)
-		if s.Name == "" || err == nil && id.Name == s.Name {
+		switch {
+		case s.Name == "":
 			return id, err
+		case err != nil || id.Name != s.Name:
+			return d.password(p, s, now)
+		case len(s.Password) == 0 || id.cred.Password == "":
+			return id, nil
 		}
-		return d.password(p, s, now)
+		if _, err := d.password(p, s, now); err != nil {
+			return nil, err
+		}
+		return d.policy.Load().Still(id, now) // by the certificate, to go with it as well
 	case s.Name != "":
 		return d.password(p, s, now)
 	}
