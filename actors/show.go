@@ -39,7 +39,7 @@ func (c *Context) Show(leaf string, from Source) {
 		return
 	}
 	own := Context{l: c.l} // nobody who asks for something now waits for its end
-	own.Do(forever, func(ctx context.Context) (any, error) {
+	own.Do(Forever, func(ctx context.Context) (any, error) {
 		defer func() { _ = from.Close() }()
 		for ctx.Err() == nil && cell.heard(leaf) && cell.show(ctx, leaf, from) {
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -16,8 +17,8 @@ type Source interface {
 	io.Closer
 }
 
-// forever is for workers that end by themselves, or with their life.
-const forever = math.MaxInt64 / 2
+// Forever is the deadline of workers that end by themselves, or with their life.
+const Forever time.Duration = math.MaxInt64 / 2
 
 // Stream answers the request being served with what from gives, until that
 // ends, the caller goes away or this life ends. Nothing of it comes back to the
@@ -28,7 +29,7 @@ func (c *Context) Stream(from Source) {
 		_ = from.Close()
 		return
 	}
-	c.Do(forever, func(ctx context.Context) (any, error) {
+	c.Do(Forever, func(ctx context.Context) (any, error) {
 		defer func() { _ = from.Close() }()
 		r.stream(ctx, from)
 		return streamed{}, nil

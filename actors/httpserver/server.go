@@ -133,7 +133,7 @@ func (s *server) config(c *actors.Context) web.Config {
 		MaxClients: int(s.cfg.MaxClients), MaxStreams: int(s.cfg.MaxRequests), MaxBody: int(s.cfg.MaxBody),
 		May: door.May, Refused: door.Refuse,
 		Call: func(ctx context.Context, call web.Call, each func(web.Answer) error) error {
-			if _, set := ctx.Deadline(); !set {
+			if _, set := ctx.Deadline(); !set && !gate.Streams(call.Topic) { // a stream goes on for as long as its client hears
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, patience)
 				defer cancel()

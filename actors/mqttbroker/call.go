@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	maxCalls       = 1024 // open at once
-	maxClientCalls = 64   // open at once, of one client
-	maxCallTime    = 5 * time.Minute
+	maxCalls       = 1024            // open at once
+	maxClientCalls = 64              // open at once, of one client
+	maxCallTime    = 5 * time.Minute // of a call with one answer; what a client may take until a stream can go on
 	jsonType       = "application/json"
 	protobufType   = "application/protobuf"
 	traceProperty  = "traceparent" // W3C Trace Context
@@ -87,6 +87,14 @@ func (m command) timeout(usual time.Duration) time.Duration {
 		return min(m.reply.Expiry, maxCallTime)
 	}
 	return usual
+}
+
+// lasting is how long a stream may go on.
+func (m command) lasting() time.Duration {
+	if m.reply.Expiry > 0 {
+		return m.reply.Expiry
+	}
+	return actors.Forever
 }
 
 // caller is who calls, as far as the broker knows him.
@@ -168,15 +176,17 @@ func (h *house) end(calls *mqtt.Calls, u *mqtt.Call) bool {
 	return true
 }
 
-// stream makes a call with several answers. Each waits until the client has room for it.
+// stream makes a call with several answers, until the client gives it up or goes. Each waits until the client has room for it.
 func (s *session) stream(c *actors.Context, m *stream) {
-	gate, long := c.Gate(), m.timeout(s.cfg.CallTimeout.AsDuration())
+	gate, long := c.Gate(), m.lasting()
 	c.Do(long+time.Second, func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, long)
 		defer cancel()
 		defer context.AfterFunc(m.over, cancel)()
 		err := gate.Call(ctx, m.caller(), m.topic, "", m.reply.ContentType, m.reply.Payload, func(r actors.Called) error {
-			if err := s.server.AwaitRoom(ctx, m.client, len(r.Payload)); err != nil {
+			waits, cancel := context.WithTimeout(ctx, maxCallTime)
+			defer cancel()
+			if err := s.server.AwaitRoom(waits, m.client, len(r.Payload)); err != nil {
 				return err
 			}
 			s.answer(m.command, r)

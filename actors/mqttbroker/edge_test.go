@@ -430,7 +430,7 @@ c.loop_forever()
 // A client hears all of a stream however fast it comes, or until it has heard enough.
 func TestStreamsWaitForTheirClient(t *testing.T) {
 	r := actorstest.New(t)
-	_, addr := start(t, r, &mqttv1.Broker{WriteBuffer: 64 << 10, MaxPacket: 32 << 10, CallTimeout: durationpb.New(4 * time.Minute)})
+	_, addr := start(t, r, &mqttv1.Broker{WriteBuffer: 64 << 10, MaxPacket: 32 << 10, CallTimeout: durationpb.New(100 * time.Millisecond)})
 	startCounter(r, reply)
 	for _, tt := range []struct{ qos, to, most, want string }{
 		{"0", "20000", "0", "all "},

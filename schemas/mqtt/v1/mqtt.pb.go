@@ -39,7 +39,7 @@ type Broker struct {
 	MaxPacket uint32 `protobuf:"varint,4,opt,name=max_packet,json=maxPacket,proto3" json:"max_packet,omitempty"`
 	// Bytes a slow client may fall behind before it is dropped.
 	WriteBuffer uint32 `protobuf:"varint,5,opt,name=write_buffer,json=writeBuffer,proto3" json:"write_buffer,omitempty"`
-	// How long a call through cmd/ may take when the client does not say.
+	// How long a call through cmd/ with one answer may take when the client does not say. One with many goes on until the client ends it or goes.
 	CallTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=call_timeout,json=callTimeout,proto3" json:"call_timeout,omitempty"`
 	// Clients may call (publish on cmd/); otherwise they may only subscribe.
 	Commands bool `protobuf:"varint,7,opt,name=commands,proto3" json:"commands,omitempty"`

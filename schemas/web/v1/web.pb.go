@@ -43,7 +43,7 @@ type Server struct {
 	MaxRequests uint32 `protobuf:"varint,5,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
 	// Largest request.
 	MaxBody uint32 `protobuf:"varint,6,opt,name=max_body,json=maxBody,proto3" json:"max_body,omitempty"`
-	// How long a call may take when the client does not say.
+	// How long a call with one answer may take when the client does not say. One with many goes on for as long as the client hears.
 	CallTimeout *durationpb.Duration `protobuf:"bytes,7,opt,name=call_timeout,json=callTimeout,proto3" json:"call_timeout,omitempty"`
 	// Listen outside loopback although clients are not encrypted or not authenticated.
 	Insecure      bool `protobuf:"varint,8,opt,name=insecure,proto3" json:"insecure,omitempty"`
