@@ -142,7 +142,7 @@ func lettersOf(s actors.Stored) (all []mqttbridge.Letter) {
 }
 
 // wait has a worker wait for what the outside broker says of what is under way.
-func (b *bridge) wait(c *actors.Context, under []<-chan error) {
+func (b *bridge) wait(c *actors.Context, under mqttbridge.Underway) {
 	o := &b.outbox.sending
 	if o.waiting || len(under) == 0 {
 		return
@@ -152,7 +152,7 @@ func (b *bridge) wait(c *actors.Context, under []<-chan error) {
 	c.Do(patience+10*time.Second, func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		return words{client, mqttbridge.Words(ctx.Done(), under)}, nil
+		return words{client, under.Words(ctx.Done())}, nil
 	})
 }
 

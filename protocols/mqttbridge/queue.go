@@ -99,9 +99,12 @@ func (q *Queue) Send(now time.Time, most int, offer func(mqttclient.Message) (<-
 	return refused, nil
 }
 
-// Under is where the word on each letter that is under way will come, in their order.
-func (q *Queue) Under() []<-chan error {
-	all := make([]<-chan error, 0, len(q.under))
+// Underway is where the word on each letter that is under way will come, in their order.
+type Underway []<-chan error
+
+// Under is what is under way.
+func (q *Queue) Under() Underway {
+	all := make(Underway, 0, len(q.under))
 	for _, i := range q.under {
 		all = append(all, q.letters[i].word)
 	}
@@ -164,16 +167,16 @@ func (q *Queue) Done() (batch uint64) {
 
 // Words waits for the first word, or until over, and takes those that have come behind
 // it. None: it was over.
-func Words(over <-chan struct{}, under []<-chan error) (all []error) {
+func (u Underway) Words(over <-chan struct{}) (all []error) {
 	select {
-	case word := <-under[0]:
+	case word := <-u[0]:
 		all = append(all, word)
 	case <-over:
 		return nil
 	}
-	for _, u := range under[1:] {
+	for _, next := range u[1:] {
 		select {
-		case word := <-u:
+		case word := <-next:
 			all = append(all, word)
 		default:
 			return all

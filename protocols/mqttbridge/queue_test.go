@@ -58,7 +58,7 @@ func TestManyBatchesAreUnderWayAndEachIsDoneByItself(t *testing.T) {
 	for _, i := range []int{0, 1, 2, 4} {
 		o.words[i] <- nil
 	}
-	words := mqttbridge.Words(nil, q.Under())
+	words := q.Under().Words(nil)
 	if len(words) != 3 {
 		t.Fatal(words)
 	}
@@ -69,7 +69,7 @@ func TestManyBatchesAreUnderWayAndEachIsDoneByItself(t *testing.T) {
 		t.Errorf("%d is done, and 1b is not", done)
 	}
 	o.words[3] <- &mqttclient.Refused{}
-	if sent, refused, _ := q.Take(mqttbridge.Words(nil, q.Under())); sent != 1 || refused != 1 {
+	if sent, refused, _ := q.Take(q.Under().Words(nil)); sent != 1 || refused != 1 {
 		t.Error(sent, refused)
 	}
 	if done := q.Done(); done != 11 {
@@ -92,7 +92,7 @@ func TestAfterALossOnlyWhatHasNoWordGoesAgain(t *testing.T) {
 	o.words[1] <- mqttclient.ErrLost
 	o.words[2] <- nil
 	o.words[3] <- mqttclient.ErrLost
-	if _, _, lost := q.Take(mqttbridge.Words(nil, q.Under())); lost == nil {
+	if _, _, lost := q.Take(q.Under().Words(nil)); lost == nil {
 		t.Error("nobody says that it is lost")
 	}
 	if done := q.Done(); done != 0 {
@@ -108,7 +108,7 @@ func TestAfterALossOnlyWhatHasNoWordGoesAgain(t *testing.T) {
 	for _, w := range o.words {
 		w <- nil
 	}
-	if sent, _, lost := q.Take(mqttbridge.Words(nil, q.Under())); sent != 3 || lost != nil {
+	if sent, _, lost := q.Take(q.Under().Words(nil)); sent != 3 || lost != nil {
 		t.Error(sent, lost)
 	}
 	if done := q.Done(); done != 3 || q.Bytes() != 0 {
@@ -128,7 +128,7 @@ func TestWhatIsUnderWayIsBounded(t *testing.T) {
 		t.Errorf("%d are under way, %v", len(o.taken), err)
 	}
 	o.words[0] <- nil
-	q.Take(mqttbridge.Words(nil, q.Under()))
+	q.Take(q.Under().Words(nil))
 	o.room = 0
 	if _, err := q.Send(time.Now(), 20, o.offer); !errors.Is(err, errFull) {
 		t.Error(err)
@@ -151,7 +151,7 @@ func TestWhatIsOfNoUseAnyMoreStays(t *testing.T) {
 	}
 	over := make(chan struct{})
 	close(over)
-	if words := mqttbridge.Words(over, q.Under()); words != nil {
+	if words := q.Under().Words(over); words != nil {
 		t.Error(words)
 	}
 }
