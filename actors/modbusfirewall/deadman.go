@@ -32,17 +32,8 @@ type (
 		trip  int
 		write *safeWrite
 	}
-	recalled struct{}              // all kept states have come
-	locate   struct{ unit string } // is to be asked where it is, again
+	locate struct{ unit string } // is to be asked where it is, again
 )
-
-// remember asks for what had tripped before this life.
-func (k *keeper) remember(c *actors.Context) {
-	if len(k.cfg.DeadMan) > 0 {
-		k.recall = true
-		c.Last("state/"+c.Name()+"/dead-man", recalled{})
-	}
-}
 
 // guard puts groups in force.
 func (k *keeper) guard(c *actors.Context, groups []*group) error {
@@ -118,7 +109,17 @@ func (k *keeper) watch(c *actors.Context, msg any) {
 		c.Ask(m.unit, wire.Locate{Unit: m.unit}, locateTime)
 	case actors.Delivery:
 		k.delivered(c, m)
+	case remember:
+		if k.unknown() {
+			k.remember(c)
+		}
 	case recalled:
+		k.recalled(c, m)
+	case note:
+		k.note(c)
+	case noted:
+		k.written(c, m)
+	case lastWord:
 		k.recall = false
 		k.tell(c)
 	case actors.Failed:
@@ -129,9 +130,9 @@ func (k *keeper) watch(c *actors.Context, msg any) {
 			of.Tag.(modbusdoor.Then)(c, &wire.Result{Err: m.Err, Outcome: schedule.NotSent})
 		case wire.Locate:
 			c.After(tryAgain, locate{of.Unit})
-		case recalled:
+		case lastWord:
 			k.recall = false
-			c.Log().Warn("what had tripped before is not known", "err", m.Err)
+			k.tell(c)
 		}
 	case *modbusv1.HeartbeatRequest:
 		k.heartbeat(c, m)
@@ -227,12 +228,8 @@ func (k *keeper) wrote(c *actors.Context, o order, err error) {
 func (k *keeper) delivered(c *actors.Context, m actors.Delivery) {
 	if m.Kept {
 		var s modbusv1.DeadManState
-		if protojson.Unmarshal(m.Payload, &s) == nil {
-			for _, g := range k.groups {
-				if slices.Contains(s.Tripped, g.cfg.Name) && !g.watch.Tripped() {
-					k.trip(c, g, "it had tripped before the gateway or this actor was started again")
-				}
-			}
+		if protojson.Unmarshal(m.Payload, &s) == nil && k.recall {
+			k.known(c, &s)
 		}
 		return
 	}
@@ -284,14 +281,9 @@ func (k *keeper) release(c *actors.Context, m *modbusv1.ReleaseRequest) {
 
 // tell says which groups have tripped, to all and to the next life.
 func (k *keeper) tell(c *actors.Context) {
-	s := &modbusv1.DeadManState{}
-	for _, g := range k.groups {
-		if g.watch.Tripped() {
-			s.Tripped = append(s.Tripped, g.cfg.Name)
-		}
-	}
-	c.State("dead-man", s)
+	c.State("dead-man", k.tripped())
 	k.say(c)
+	k.note(c)
 }
 
 // say tells the health.

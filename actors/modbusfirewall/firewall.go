@@ -41,13 +41,16 @@ var Kind = actors.Define(actors.Kind{
 })
 
 type keeper struct {
-	cfg    *modbusv1.Firewall
-	rules  *firewall.Firewall
-	groups []*group
-	recall bool // what had tripped before this life is not known yet
-	gate   modbusdoor.Gate
-	places map[string]wire.Place // of units that safe writes name, by their path
-	asking map[string]bool       // where they are
+	cfg     *modbusv1.Firewall
+	rules   *firewall.Firewall
+	groups  []*group
+	recall  bool                   // what had tripped before this life is not known yet
+	noted   *modbusv1.DeadManState // what is on disk; nil: nobody knows
+	noting  bool                   // it is being written
+	unnoted bool                   // that it could not be was told
+	gate    modbusdoor.Gate
+	places  map[string]wire.Place // of units that safe writes name, by their path
+	asking  map[string]bool       // where they are
 }
 
 func (k *keeper) Receive(c *actors.Context, msg any) error {
@@ -56,7 +59,9 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 	}
 	switch m := msg.(type) {
 	case actors.Started:
-		k.remember(c)
+		if k.recall = len(k.cfg.DeadMan) > 0; k.recall {
+			k.remember(c)
+		}
 		return k.enforce(c, k.cfg)
 	case actors.Reconfigured:
 		return k.enforce(c, m.Config.(*modbusv1.Firewall))
