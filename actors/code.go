@@ -12,6 +12,7 @@ const (
 	FailedPrecondition = bus.FailedPrecondition
 	Aborted            = bus.Aborted
 	Unavailable        = bus.Unavailable
+	Unimplemented      = bus.Unimplemented
 )
 
 // NoAnswer is what a caller is told who has not waited for long enough.

@@ -36,11 +36,15 @@ var Kind = actors.Define(actors.Kind{
 }, func(cfg *accessv1.Access) actors.Actor { return &keeper{cfg: cfg, court: &access.Court{}} })
 
 type keeper struct {
-	cfg     *accessv1.Access
-	policy  *access.Policy // nil until it is known who is revoked
-	revoked []string
-	wishes  []*actors.Request // of doors that have the policy in force
-	court   *access.Court
+	cfg      *accessv1.Access
+	policy   *access.Policy // nil until it is known who is revoked
+	revoked  []string
+	restored []string // in this life
+	noted    []string // revoked, on disk; nil: nobody knows
+	keeping  bool
+	waiting  []waiting
+	wishes   []*actors.Request // of doors that have the policy in force
+	court    *access.Court
 
 	recalled bool          // it is known who was revoked, or that this cannot be known
 	lost     string        // why it cannot
@@ -67,7 +71,7 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		if k.cfg.Revocation != nil {
 			k.timer = c.Every(listsEvery, listsDue{})
 		}
-		c.Last("state/"+c.Name()+"/revoked", recalled{})
+		k.keep(c)
 	case actors.Reconfigured:
 		return k.reconfigure(c, m.Config.(*accessv1.Access))
 	case actors.Delivery:
@@ -78,6 +82,10 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		return k.listed(c, m)
 	case renewed:
 		return k.answered(c)
+	case keep:
+		k.keep(c)
+	case kept:
+		return k.kept(c, m)
 	case recalled:
 		k.recalled = true
 		k.say(c)
@@ -184,7 +192,7 @@ func (k *keeper) recall(m actors.Delivery) error {
 	if err := protojson.Unmarshal(m.Payload, &r); err != nil {
 		return fmt.Errorf("who is revoked: %w", err)
 	}
-	k.revoked = r.Identities
+	k.revoked = merged(r.Identities, k.revoked, k.restored)
 	return nil
 }
 
@@ -197,8 +205,10 @@ func (k *keeper) revoke(c *actors.Context, m *accessv1.RevokeRequest) error {
 		c.State("revoked", &accessv1.Revocations{Identities: k.revoked})
 		c.Event("revoked", &accessv1.Revoked{Time: timestamppb.Now(), Identity: m.Identity, Reason: m.Reason, Caller: c.Caller().Identity})
 		c.Log().Warn("identity revoked", "identity", m.Identity, "by", c.Caller().Identity, "reason", m.Reason)
+		k.restored = slices.DeleteFunc(k.restored, func(name string) bool { return name == m.Identity })
 	}
-	c.Reply(&accessv1.RevokeResponse{})
+	k.waiting = append(k.waiting, waiting{c.Take(), &accessv1.RevokeResponse{}})
+	k.keep(c)
 	return k.enforce(c)
 }
 
@@ -213,7 +223,9 @@ func (k *keeper) restore(c *actors.Context, m *accessv1.RestoreRequest) error {
 	k.revoked = slices.Delete(k.revoked, i, i+1)
 	c.State("revoked", &accessv1.Revocations{Identities: k.revoked})
 	c.Event("restored", &accessv1.Restored{Time: timestamppb.Now(), Identity: m.Identity, Caller: c.Caller().Identity})
-	c.Reply(&accessv1.RestoreResponse{})
+	k.restored = append(k.restored, m.Identity)
+	k.waiting = append(k.waiting, waiting{c.Take(), &accessv1.RestoreResponse{}})
+	k.keep(c)
 	return k.enforce(c)
 }
 

@@ -62,13 +62,14 @@ func TestRevokedMastersAreCutOff(t *testing.T) {
 		a.sign(t, name, &x509.Certificate{SerialNumber: big.NewInt(int64(10 + i)), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)})
 	}
 	r := actorstest.New(t)
-	r.Start(keeper, accesscontrol.Kind, &accessv1.Access{
+	knows := r.Start(keeper, accesscontrol.Kind, &accessv1.Access{
 		Roles: []*accessv1.Role{{Name: "master", Allow: []string{"data/#"}}},
 		Identities: []*accessv1.Identity{
 			{Name: "anna", Roles: []string{"master"}, Certificates: []string{"CN:anna"}},
 			{Name: "otto", Roles: []string{"master"}, Certificates: []string{"CN:otto"}},
 		},
 	})
+	r.Until("it is known who is revoked", func() bool { return knows.State() == actors.OK })
 	cuts, refusals := actorstest.Watch(r, "event/"+path+"/cut", &modbusv1.MastersCut{}), actorstest.Watch(r, "event/"+path+"/refused", &accessv1.Refused{})
 	port := freeport.Port(t)
 	addr := "127.0.0.1:" + port
