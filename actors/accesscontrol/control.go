@@ -110,7 +110,7 @@ func (k *keeper) failed(c *actors.Context, m actors.Failed) error {
 	if _, of := m.Of.(recalled); !of {
 		r := k.cfg.Revocation
 		k.asking = false
-		return k.listed(c, listsRead{lists: access.Unread(m.Err, r.GetSerials(), r.GetLenient()), of: r})
+		return k.listed(c, listsRead{lists: access.Unread(m.Err, k.lists, r.GetSerials(), r.GetLenient()), of: r})
 	}
 	// Nobody may be locked out for ever because the store is gone; but it shows.
 	k.recalled, k.lost = true, "who was revoked before this start is not known: "+m.Err.Error()

@@ -1,9 +1,12 @@
 package accesscontrol_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"gatewayd/actors"
 	"gatewayd/actors/accesscontrol"
@@ -46,6 +49,28 @@ func TestBadConfigsAreFoundBeforeTheyRun(t *testing.T) {
 		}
 		if all := strings.Join(said, "; "); !strings.Contains(all, want) {
 			t.Errorf("found %q, want %q", all, want)
+		}
+	}
+}
+
+// A list that is no file, but something from which one may wait for ever, is told at once, and so is an authority.
+func TestListsThatAreNoFiles(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, revocation := range map[string]*accessv1.Revocation{
+		"list":      {CaFile: "control_test.go", Lists: []string{pipe}},
+		"authority": {CaFile: pipe, Lists: []string{"control_test.go"}},
+	} {
+		r, cfg := actorstest.New(t), config()
+		cfg.Revocation = revocation
+		cell := r.Start(path, accesscontrol.Kind, cfg)
+		r.Until("the trouble with the "+name+" is told", func() bool {
+			return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "pipe is no file")
+		})
+		if len(r.Faults) > 0 {
+			t.Errorf("%s: %v", name, <-r.Faults)
 		}
 	}
 }

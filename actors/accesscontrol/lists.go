@@ -43,7 +43,7 @@ type stamp struct {
 
 // look reads the files of the lists, if they are others than those seen.
 func (k *keeper) look(c *actors.Context) {
-	r, seen := k.cfg.Revocation, k.seen
+	r, seen, before := k.cfg.Revocation, k.seen, k.lists
 	if r == nil || k.looking {
 		return
 	}
@@ -59,7 +59,7 @@ func (k *keeper) look(c *actors.Context) {
 			l, err = readLists(r, authorities)
 		}
 		if err != nil {
-			l = access.Unread(err, r.Serials, r.Lenient)
+			l = access.Unread(err, before, r.Serials, r.Lenient)
 		}
 		return listsRead{l, authorities, now, r}, nil
 	})
@@ -81,7 +81,7 @@ func readAuthorities(file string) (all []*x509.Certificate, err error) {
 	if file == "" {
 		return nil, nil
 	}
-	rest, err := os.ReadFile(file)
+	rest, err := read(file)
 	for err == nil {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
@@ -95,13 +95,22 @@ func readAuthorities(file string) (all []*x509.Certificate, err error) {
 	return nil, fmt.Errorf("authorities: %w", err)
 }
 
+// read reads a whole file, and nothing that has no end or keeps who opens it.
+func read(name string) ([]byte, error) {
+	switch info, err := os.Stat(name); {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no file", name)
+	case info.Size() > mostList:
+		return nil, fmt.Errorf("%s: %d bytes are too many", name, info.Size())
+	}
+	return os.ReadFile(name)
+}
+
 func readLists(r *accessv1.Revocation, authorities []*x509.Certificate) (*access.Lists, error) {
 	var texts [][]byte
 	for _, name := range r.Lists {
-		if info, err := os.Stat(name); err == nil && info.Size() > mostList {
-			return nil, fmt.Errorf("%s: %d bytes are too many for a list", name, info.Size())
-		}
-		text, err := os.ReadFile(name)
+		text, err := read(name)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +118,7 @@ func readLists(r *accessv1.Revocation, authorities []*x509.Certificate) (*access
 	}
 	lists, err := access.NewLists(texts, authorities, r.Serials, r.Lenient)
 	for i := range texts {
-		if _, bad := access.NewLists(texts[i:i+1], authorities, nil, r.Lenient); err != nil && bad != nil {
+		if _, bad := access.NewLists(texts[i:i+1], authorities, nil, r.Lenient); err != nil && bad != nil && !errors.Is(bad, access.ErrDelta) {
 			return nil, fmt.Errorf("%s: %w", r.Lists[i], bad)
 		}
 	}

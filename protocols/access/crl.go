@@ -3,11 +3,13 @@ package access
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,38 +26,70 @@ type Lists struct {
 // ErrLists is why nobody comes in by a certificate when it is not known which ones are revoked.
 var ErrLists = errors.New("which certificates are revoked is not known")
 
-// NewLists reads lists, PEM or DER, each signed by one of the authorities, and delta lists beside the ones that they change. serials are revoked
-// beside them, whoever issued them. lenient lets certificates in although a list is too old or was not read.
+// ErrDelta is why a delta list cannot be used: of what it changes something is not known.
+var ErrDelta = errors.New("a delta list does not fit")
+
+// NewLists reads lists, PEM (any number of them in a text) or DER, each signed by one of the authorities, and delta lists beside the ones that they
+// change. serials are revoked beside them, whoever issued them. lenient lets certificates in although a list is too old or was not read.
 func NewLists(texts [][]byte, authorities []*x509.Certificate, serials []string, lenient bool) (*Lists, error) {
 	l := &Lists{revoked: map[string]bool{}, serials: map[string]bool{}, lenient: lenient}
 	for _, s := range serials {
 		l.serials[strings.TrimLeft(strings.ToLower(strings.ReplaceAll(s, ":", "")), "0")] = true
 	}
 	var deltas []*x509.RevocationList
+	numbers := map[string]*big.Int{} // of the newest list of each issuer; nil: it has none
 	for _, text := range texts {
-		crl, err := parseList(text, authorities)
+		crls, err := parseLists(text, authorities)
 		if err != nil {
 			return nil, err
 		}
-		if l.until.IsZero() || crl.NextUpdate.Before(l.until) {
-			l.until = crl.NextUpdate
+		for _, crl := range crls {
+			if l.until.IsZero() || crl.NextUpdate.Before(l.until) {
+				l.until = crl.NextUpdate
+			}
+			if isDelta(crl) {
+				deltas = append(deltas, crl)
+				continue
+			}
+			l.take(crl)
+			if n, ok := numbers[string(crl.RawIssuer)]; !ok || n == nil || crl.Number != nil && crl.Number.Cmp(n) > 0 {
+				numbers[string(crl.RawIssuer)] = crl.Number
+			}
 		}
-		if isDelta(crl) {
-			deltas = append(deltas, crl)
-			continue
-		}
-		l.take(crl)
 	}
-	for _, d := range deltas { // whatever the order of the files
-		l.take(d)
-	}
-	return l, nil
+	return l, l.change(deltas, numbers)
 }
 
-// Unread are lists that could not be read: nobody comes in by a certificate, unless lenient.
-func Unread(why error, serials []string, lenient bool) *Lists {
+// change takes delta lists, whatever the order of their files (RFC 5280 §5.2.4). What the list they change has already may have changed again since.
+func (l *Lists) change(deltas []*x509.RevocationList, numbers map[string]*big.Int) error {
+	for _, d := range deltas {
+		base, ok := numbers[string(d.RawIssuer)]
+		from := baseOf(d)
+		switch {
+		case !ok:
+			return fmt.Errorf("%w: the list of %s that it changes is not there", ErrDelta, d.Issuer)
+		case base == nil || from == nil || d.Number == nil:
+			return fmt.Errorf("%w: it or the list of %s that it changes has no number", ErrDelta, d.Issuer)
+		case from.Cmp(base) > 0:
+			return fmt.Errorf("%w: it changes list %d of %s, and the one that is there is older, %d", ErrDelta, from, d.Issuer, base)
+		}
+	}
+	slices.SortStableFunc(deltas, func(a, b *x509.RevocationList) int { return a.Number.Cmp(b.Number) })
+	for _, d := range deltas {
+		if d.Number.Cmp(numbers[string(d.RawIssuer)]) > 0 {
+			l.take(d)
+		}
+	}
+	return nil
+}
+
+// Unread are lists that could not be read: nobody comes in by a certificate, unless lenient. Whoever was on those of before is revoked all the same.
+func Unread(why error, before *Lists, serials []string, lenient bool) *Lists {
 	l, _ := NewLists(nil, nil, serials, lenient) // of no list nothing can be wrong
 	l.trouble = why
+	if before != nil {
+		l.revoked = before.revoked
+	}
 	return l
 }
 
@@ -72,11 +106,26 @@ func (l *Lists) take(crl *x509.RevocationList) {
 	}
 }
 
-func parseList(text []byte, authorities []*x509.Certificate) (*x509.RevocationList, error) {
-	if block, _ := pem.Decode(text); block != nil {
-		text = block.Bytes
+// parseLists reads one text.
+func parseLists(text []byte, authorities []*x509.Certificate) ([]*x509.RevocationList, error) {
+	block, rest := pem.Decode(text)
+	if block == nil {
+		crl, err := parseList(text, authorities)
+		return []*x509.RevocationList{crl}, err
 	}
-	crl, err := x509.ParseRevocationList(text)
+	var all []*x509.RevocationList
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		crl, err := parseList(block.Bytes, authorities)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, crl)
+	}
+	return all, nil
+}
+
+func parseList(der []byte, authorities []*x509.Certificate) (*x509.RevocationList, error) {
+	crl, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return nil, err
 	}
@@ -91,12 +140,18 @@ func parseList(text []byte, authorities []*x509.Certificate) (*x509.RevocationLi
 var deltaIndicator = asn1.ObjectIdentifier{2, 5, 29, 27}
 
 func isDelta(crl *x509.RevocationList) bool {
-	for _, e := range crl.Extensions {
-		if e.Id.Equal(deltaIndicator) {
-			return true
+	return slices.ContainsFunc(crl.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(deltaIndicator) })
+}
+
+// baseOf is the number of the list that a delta list changes; nil: it does not say.
+func baseOf(delta *x509.RevocationList) *big.Int {
+	for _, e := range delta.Extensions {
+		number := new(big.Int)
+		if rest, err := asn1.Unmarshal(e.Value, &number); e.Id.Equal(deltaIndicator) && err == nil && len(rest) == 0 {
+			return number
 		}
 	}
-	return false
+	return nil
 }
 
 func certKey(issuer []byte, serial *big.Int) string { return string(issuer) + "\x00" + serial.Text(16) }

@@ -131,14 +131,17 @@ func TestRevokedCertificates(t *testing.T) {
 	if _, err := p.Certificate(certs[9], late); !errors.Is(err, access.ErrLists) {
 		t.Errorf("with an old list: %v", err)
 	}
-	if _, err := with(access.Unread(errors.New("gone"), nil, false)).Certificate(certs[9], begin); !errors.Is(err, access.ErrLists) {
+	if _, err := with(access.Unread(errors.New("gone"), nil, nil, false)).Certificate(certs[9], begin); !errors.Is(err, access.ErrLists) {
 		t.Errorf("without a list: %v", err)
 	}
-	if _, err := with(access.Unread(errors.New("gone"), []string{"7"}, true)).Certificate(certs[9], begin); err != nil {
+	if _, err := with(access.Unread(errors.New("gone"), nil, []string{"7"}, true)).Certificate(certs[9], begin); err != nil {
 		t.Errorf("lenient: %v", err)
 	}
-	if _, err := with(access.Unread(errors.New("gone"), []string{"7"}, true)).Certificate(certs[7], begin); !errors.Is(err, access.ErrListed) {
+	if _, err := with(access.Unread(errors.New("gone"), nil, []string{"7"}, true)).Certificate(certs[7], begin); !errors.Is(err, access.ErrListed) {
 		t.Errorf("lenient, and its number is listed: %v", err)
+	}
+	if _, err := with(access.Unread(errors.New("gone"), lists, nil, true)).Certificate(certs[7], begin); !errors.Is(err, access.ErrListed) {
+		t.Errorf("lenient, and it was listed before: %v", err)
 	}
 	// A list of somebody else is none.
 	if _, err := access.NewLists([][]byte{other.list(t, 1, 0)}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
@@ -146,5 +149,43 @@ func TestRevokedCertificates(t *testing.T) {
 	}
 	if _, err := access.NewLists([][]byte{[]byte("rubbish")}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
 		t.Error("rubbish was believed")
+	}
+}
+
+// A delta list counts only beside a list that it can change: an older one lacks what it takes as known, a newer one knows better.
+func TestDeltaLists(t *testing.T) {
+	ours, other := newCA(t, "ours"), newCA(t, "other")
+	held, bad := entry(7, 6), entry(7, 1)
+	for name, tt := range map[string]struct {
+		texts [][]byte
+		in    bool // the certificate with number 7
+		err   error
+	}{
+		"it changes the list":                 {[][]byte{ours.list(t, 3, 0, held), ours.list(t, 4, 2, entry(7, 8))}, true, nil},
+		"the list has it already":             {[][]byte{ours.list(t, 4, 0, held), ours.list(t, 4, 2, entry(7, 8))}, false, nil},
+		"the list is newer":                   {[][]byte{ours.list(t, 5, 0, bad), ours.list(t, 4, 2, entry(7, 8))}, false, nil},
+		"the newest has the last word":        {[][]byte{ours.list(t, 6, 2, bad), ours.list(t, 3, 0, held), ours.list(t, 5, 2, entry(7, 8))}, false, nil},
+		"the list is older than what it says": {[][]byte{ours.list(t, 3, 0), ours.list(t, 6, 5, entry(9, 1))}, false, access.ErrDelta},
+		"there is no list":                    {[][]byte{ours.list(t, 6, 5, entry(9, 1))}, false, access.ErrDelta},
+		"the list is of somebody else":        {[][]byte{other.list(t, 5, 0), ours.list(t, 6, 5, entry(9, 1))}, false, access.ErrDelta},
+		"two lists in one file":               {[][]byte{append(other.list(t, 1, 0), ours.list(t, 1, 0, bad)...)}, false, nil},
+		"both in one file":                    {[][]byte{append(ours.list(t, 4, 3, entry(7, 8)), ours.list(t, 3, 0, held)...)}, true, nil},
+	} {
+		lists, err := access.NewLists(tt.texts, []*x509.Certificate{ours.cert, other.cert}, nil, false)
+		if !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v, want %v", name, err, tt.err)
+		}
+		if err != nil {
+			continue
+		}
+		p := policy(t, access.Credentials{Name: "panel", Certificates: []string{"CN:panel"}})
+		p.Revoke(lists, nil)
+		if _, err := p.Certificate(ours.issue(t, "panel", 7, ours.cert), begin); (err == nil) != tt.in {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	rubbish := append(ours.list(t, 1, 0), pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: []byte("rubbish")})...)
+	if _, err := access.NewLists([][]byte{rubbish}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
+		t.Error("rubbish behind a list was believed")
 	}
 }
