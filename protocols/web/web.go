@@ -138,7 +138,7 @@ func Start(cfg Config) (*Server, error) {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(cfg.TLS == nil) // gRPC without TLS
 	s.http = &http.Server{
-		Handler: http.HandlerFunc(s.serve), Protocols: &protocols, TLSConfig: cfg.TLS,
+		Handler: http.HandlerFunc(s.serve), Protocols: &protocols, TLSConfig: withHTTP2(cfg.TLS),
 		ReadHeaderTimeout: headTime, IdleTimeout: cfg.Idle, MaxHeaderBytes: mostHead,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    log.New(complaints{s}, "", 0),
@@ -154,6 +154,23 @@ func Start(cfg Config) (*Server, error) {
 		s.err = s.http.Serve(capped)
 	}()
 	return s, nil
+}
+
+// withHTTP2 has TLS agree on HTTP/2 as well. The standard library says so in the config that it is given alone, not in the one that this gives for a client.
+func withHTTP2(given *tls.Config) *tls.Config {
+	if given == nil || given.GetConfigForClient == nil {
+		return given
+	}
+	all := given.Clone()
+	all.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		c, err := given.GetConfigForClient(hello)
+		if c != nil {
+			c = c.Clone()
+			c.NextProtos = []string{"h2", "http/1.1"}
+		}
+		return c, err
+	}
+	return all
 }
 
 func setDefault[T comparable](v *T, d T) {
