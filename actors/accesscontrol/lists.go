@@ -92,7 +92,7 @@ func readAuthorities(file string) (all []*x509.Certificate, err error) {
 			all = append(all, ca)
 		}
 	}
-	return nil, fmt.Errorf("authorities: %w", err)
+	return nil, fmt.Errorf("revocation.ca-file: %w", err)
 }
 
 // read reads a whole file, and nothing that has no end or keeps who opens it.

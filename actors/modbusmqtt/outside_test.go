@@ -84,9 +84,9 @@ func TestMutualTLS(t *testing.T) {
 		"another broker":   {&tlsv1.Client{CaFile: in("stranger.pem"), CertFile: in("gateway.pem"), KeyFile: in("gateway.key")}, "unknown authority"},
 		"another name":     {&tlsv1.Client{CaFile: in("ca.pem"), ServerName: "example.com"}, "example.com"},
 		"no such file":     {&tlsv1.Client{CaFile: in("nothing.pem")}, "nothing.pem"},
-		"no authority":     {&tlsv1.Client{CaFile: in("ca.key")}, "has no certificate"},
-		"half a key pair":  {&tlsv1.Client{CertFile: in("gateway.pem"), KeyFile: in("nothing.key")}, "own certificate"},
-		"the wrong secret": {&tlsv1.Client{CertFile: in("gateway.pem"), KeyFile: in("broker.key")}, "own certificate"},
+		"no authority":     {&tlsv1.Client{CaFile: in("ca.key")}, "ca-file "},
+		"half a key pair":  {&tlsv1.Client{CertFile: in("gateway.pem"), KeyFile: in("nothing.key")}, "cert-file "},
+		"the wrong secret": {&tlsv1.Client{CertFile: in("gateway.pem"), KeyFile: in("broker.key")}, "cert-file "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := actorstest.New(t)

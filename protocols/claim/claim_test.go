@@ -90,11 +90,11 @@ func TestCodeIsGoodOnce(t *testing.T) {
 func TestWrongCodesTakeTime(t *testing.T) {
 	g := open(t, nil)
 	_, err := try(t, g.Addr(), claim.NewCode(), "eve")
-	wants(t, err, "not the code")
+	wants(t, err, "not the code that the gateway shows: try the right one in 1s")
 	wants(t, errors.New(<-g.refused), "not the code")
 	_, err = try(t, g.Addr(), g.code, "eve") // of the same host, right or not
-	wants(t, err, "too many wrong codes: try again in")
-	for _, err = try(t, g.Addr(), g.code, "anna"); err != nil && strings.Contains(err.Error(), "too many"); _, err = try(t, g.Addr(), g.code, "anna") {
+	wants(t, err, "the last code from this address was wrong, and none is tried for a while: try again in")
+	for _, err = try(t, g.Addr(), g.code, "anna"); err != nil && strings.Contains(err.Error(), "try again in"); _, err = try(t, g.Addr(), g.code, "anna") {
 		time.Sleep(50 * time.Millisecond) // what it is told to do
 	}
 	if err != nil {

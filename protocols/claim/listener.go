@@ -205,7 +205,7 @@ func (s *Listener) judge(host string, his, bound []byte) error {
 	case now.After(s.cfg.Until):
 		return errors.New("the code has expired: restart the gateway for another one")
 	case now.Before(t.until):
-		return fmt.Errorf("too many wrong codes: try again in %s", (t.until.Sub(now) + time.Second).Truncate(time.Second))
+		return fmt.Errorf("the last code from this address was wrong, and none is tried for a while: try again in %s", inSeconds(t.until.Sub(now)))
 	case hmac.Equal(his, proof(s.cfg.Code, asOperator, bound)):
 		delete(s.tries, host)
 		return nil
@@ -218,8 +218,11 @@ func (s *Listener) judge(host string, his, bound []byte) error {
 	}
 	wait := min(leastWait<<min(t.wrong, 6), mostWait)
 	s.tries[host] = try{t.wrong + 1, now.Add(wait)}
-	return errors.New("this is not the code that the gateway shows")
+	return fmt.Errorf("this is not the code that the gateway shows: try the right one in %s", inSeconds(wait))
 }
+
+// inSeconds is a whole number of seconds that is enough.
+func inSeconds(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
 
 // order takes an order of whoever has proven himself.
 func (s *Listener) order(c net.Conn, remote string) error {

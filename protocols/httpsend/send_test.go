@@ -225,7 +225,7 @@ func TestMutualTLS(t *testing.T) {
 		"no certificate":    {tlsfiles.Client{CA: ca, ServerName: "example.com"}, "403"},
 		"unknown authority": {tlsfiles.Client{ServerName: "example.com"}, "unknown authority"},
 		"another name":      {tlsfiles.Client{CA: ca, ServerName: "other.org"}, "other.org"},
-		"no such file":      {tlsfiles.Client{CA: ca + "x"}, "authorities"},
+		"no such file":      {tlsfiles.Client{CA: ca + "x"}, "ca-file"},
 	} {
 		err := send(t, httpsend.Config{URL: far.URL, TLS: tt.files}, batch(1))
 		if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {

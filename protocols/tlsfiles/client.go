@@ -14,7 +14,7 @@ type Client struct {
 	ServerName string // on the server's certificate; empty: the host that is called
 }
 
-// Config is TLS 1.2 or later. The authorities are those of now; ours is read again for each connection, since it may be renewed. Without
+// Config is TLS 1.2 or later; its errors name the keys of a config. The authorities are those of now; ours is read again for each connection, since it may be renewed. Without
 // a host and a server name, whoever dials says what the server is called.
 func (f Client) Config(host string) (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.ServerName}
@@ -24,11 +24,11 @@ func (f Client) Config(host string) (*tls.Config, error) {
 	if f.CA != "" {
 		pem, err := os.ReadFile(f.CA)
 		if err != nil {
-			return nil, fmt.Errorf("authorities: %w", err)
+			return nil, fmt.Errorf("ca-file: %w", err)
 		}
 		t.RootCAs = x509.NewCertPool()
 		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("authorities: %s has no certificate", f.CA)
+			return nil, fmt.Errorf("ca-file %s: no certificate in it", f.CA)
 		}
 	}
 	if f.Cert != "" {
@@ -37,7 +37,7 @@ func (f Client) Config(host string) (*tls.Config, error) {
 			return &pair, err
 		}
 		if _, err := own(nil); err != nil {
-			return nil, fmt.Errorf("own certificate: %w", err)
+			return nil, fmt.Errorf("cert-file %s with key-file %s: %w", f.Cert, f.Key, err)
 		}
 		t.GetClientCertificate = own
 	}

@@ -24,7 +24,7 @@ type Files struct {
 // lookEvery is how often the files are looked at, at most.
 const lookEvery = time.Second
 
-// Config is TLS 1.2 or later by the files, which must be good now. When they no longer are, the last good ones stay in force and
+// Config is TLS 1.2 or later by the files, which must be good now; errors name the keys of a config. When they no longer are, the last good ones stay in force and
 // trouble, if it is not nil, hears why; it is called in the goroutine of a handshake.
 func (f Files) Config(trouble func(error)) (*tls.Config, error) {
 	if trouble == nil {
@@ -84,7 +84,7 @@ func (r *reader) read() error {
 	r.seen, r.looked = r.stamps(), time.Now()
 	own, err := tls.LoadX509KeyPair(r.files.Certificate, r.files.Key)
 	if err != nil {
-		return fmt.Errorf("certificate %s with key %s: %w", r.files.Certificate, r.files.Key, err)
+		return fmt.Errorf("cert-file %s with key-file %s: %w", r.files.Certificate, r.files.Key, err)
 	}
 	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS12, CipherSuites: Suites(), Certificates: []tls.Certificate{own},
@@ -100,7 +100,7 @@ func (r *reader) read() error {
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	if r.files.Required && r.files.CA == "" {
-		return errors.New("clients must show a certificate, and there is no authority to verify it by")
+		return errors.New("clients must show a certificate, and there is no ca-file to verify it by")
 	}
 	r.good = cfg
 	return nil
@@ -109,11 +109,11 @@ func (r *reader) read() error {
 func pool(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("certificate authority: %w", err)
+		return nil, fmt.Errorf("ca-file: %w", err)
 	}
 	all := x509.NewCertPool()
 	if !all.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("certificate authority %s: no certificate in it", file)
+		return nil, fmt.Errorf("ca-file %s: no certificate in it", file)
 	}
 	return all, nil
 }

@@ -57,15 +57,15 @@ func (e *fileError) Unwrap() error { return e.err }
 func (f Files) config() (*tls.Config, error) {
 	own, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
 	if err != nil {
-		return nil, &fileError{fmt.Errorf("certificate %s with key %s: %w", f.Certificate, f.Key, err)}
+		return nil, &fileError{fmt.Errorf("cert-file %s with key-file %s: %w", f.Certificate, f.Key, err)}
 	}
 	text, err := os.ReadFile(f.CA)
 	if err != nil {
-		return nil, &fileError{err}
+		return nil, &fileError{fmt.Errorf("ca-file: %w", err)}
 	}
 	trusted, err := certificates(text)
 	if err != nil {
-		return nil, &fileError{fmt.Errorf("ca %s: %w", f.CA, err)}
+		return nil, &fileError{fmt.Errorf("ca-file %s: %w", f.CA, err)}
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, ServerName: f.Name,

@@ -193,9 +193,9 @@ func TestRenewedCertificateCounts(t *testing.T) {
 func TestOurFilesAreNamed(t *testing.T) {
 	good := newAuthority(t, "ca").files()
 	for name, spoil := range map[string]func(*dial.Files){
-		"certificate": func(f *dial.Files) { f.Certificate = "/nowhere.pem" },
-		"key":         func(f *dial.Files) { f.Key = f.CA },
-		"ca":          func(f *dial.Files) { f.CA = f.Key },
+		"cert-file": func(f *dial.Files) { f.Certificate = "/nowhere.pem" },
+		"key-file":  func(f *dial.Files) { f.Key = f.CA },
+		"ca-file":   func(f *dial.Files) { f.CA = f.Key },
 	} {
 		f := good
 		spoil(&f)

@@ -58,11 +58,11 @@ type Files struct {
 func (f Files) TLS() (*tls.Config, error) {
 	own, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
 	if err != nil {
-		return nil, fmt.Errorf("certificate %s with key %s: %w", f.Certificate, f.Key, err)
+		return nil, fmt.Errorf("cert-file %s with key-file %s: %w", f.Certificate, f.Key, err)
 	}
 	pool, err := authorities(f.CA)
 	if err != nil {
-		return nil, fmt.Errorf("certificate authority %s: %w", f.CA, err)
+		return nil, fmt.Errorf("ca-file %s: %w", f.CA, err)
 	}
 	return &tls.Config{
 		Certificates: []tls.Certificate{own}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
