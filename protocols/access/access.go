@@ -196,6 +196,9 @@ func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, err
 	if err := p.online.Err(c, now); err != nil && (p.lists == nil || !p.lists.lenient) {
 		return nil, fmt.Errorf("%w: %w", ErrLists, err)
 	}
+	if now.After(c.NotAfter) { // TLS has looked when the connection was made, which may be long ago
+		return nil, ErrOld
+	}
 	names := namesOf(c)
 	for _, id := range p.named {
 		for _, pattern := range id.cred.Certificates {

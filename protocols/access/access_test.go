@@ -134,7 +134,8 @@ func TestWhoGetsIn(t *testing.T) {
 		{"certificate and its password", access.Shown{Name: "both", Password: []byte("open sesame"), Certificate: cert("both")}, "both", nil},
 		{"certificate and its name alone", access.Shown{Name: "both", Certificate: cert("both")}, "both", nil},
 		{"certificate and a wrong password", access.Shown{Name: "both", Password: []byte("open sesam"), Certificate: cert("both")}, "", access.ErrWrong},
-		{"spiffe", access.Shown{Certificate: &x509.Certificate{URIs: []*url.URL{spiffe}}}, "panels", nil},
+		{"certificate that has expired since TLS saw it", access.Shown{Certificate: &x509.Certificate{Subject: pkix.Name{CommonName: "panel-7"}, NotAfter: now.Add(-time.Second)}}, "", access.ErrOld},
+		{"spiffe", access.Shown{Certificate: &x509.Certificate{URIs: []*url.URL{spiffe}, NotAfter: now.Add(time.Hour)}}, "panels", nil},
 		{"foreign certificate", access.Shown{Certificate: cert("cabinet")}, "", access.ErrUnknown},
 		{"nothing", access.Shown{}, "", access.ErrNoProof},
 	} {
