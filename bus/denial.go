@@ -48,6 +48,13 @@ func (d *denials) deny(err error) {
 	}
 }
 
+// AskOperator ends the message of such an error.
+const AskOperator = ": ask for the operator key"
+
 func refusal(subject string) error {
-	return Errorf(PermissionDenied, "this identity may not use %s: ask for the operator key", subject)
+	what := subject
+	if topic, ok := Topic(subject); ok {
+		what = topic
+	}
+	return Errorf(PermissionDenied, "this identity may not use %s%s", what, AskOperator)
 }

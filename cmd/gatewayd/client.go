@@ -255,7 +255,11 @@ func (c *client) explain(err error) error {
 	}
 	switch e.Code {
 	case bus.PermissionDenied:
-		if strings.Contains(e.Message, "operator key") {
+		what, denied := strings.CutSuffix(e.Message, bus.AskOperator)
+		if denied && (c.user != "" || c.proof.cert != "") {
+			return fmt.Errorf("%s: a role of it must allow that, or give the operator key", what)
+		}
+		if denied {
 			return fmt.Errorf("this needs the operator key: %s", c.keyHint())
 		}
 	case bus.DeadlineExceeded:

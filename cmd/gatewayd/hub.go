@@ -66,7 +66,7 @@ func (c *client) explainAtHub(e *bus.Error) error {
 		}
 		return fmt.Errorf("%s; gateway %s is there: does its leaf.calls let the hub call that?", e.Message, c.gateway)
 	case bus.PermissionDenied:
-		return fmt.Errorf("the hub does not let these credentials do that: %s", strings.TrimSuffix(e.Message, ": ask for the operator key"))
+		return fmt.Errorf("the hub does not let these credentials do that: %s", strings.TrimSuffix(e.Message, bus.AskOperator))
 	}
 	return errors.New(e.Message)
 }
