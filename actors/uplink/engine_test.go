@@ -444,6 +444,41 @@ func TestTheBudgetOutlivesRestarts(t *testing.T) {
 	r.Until("without a limit all is there", func() bool { return slices.Equal(once(f.sequences("tracks/a")), uplinktest.UpTo(20)) })
 }
 
+// What was spent before there was a limit counts, in this life and in those before.
+func TestABudgetByReload(t *testing.T) {
+	r := actorstest.New(t)
+	w := uplinktest.NewRecorder(t, r)
+	f := &cloud{}
+	free := config()
+	schemas.Defaults(free)
+	w.Write("tracks/a", 10)
+	cell := r.Start(path, f.kind(), free)
+	r.Until("the first are there", func() bool { return len(f.all()) == 10 })
+	r.Until("that is written down", func() bool {
+		p, err := r.Bus.Noted(context.Background(), path+".spent")
+		m := &uplinkv1.Spent{}
+		return err == nil && proto.Unmarshal(p, m) == nil && m.MonthRecords == 10
+	})
+	r.Stop(cell)
+	cell.Remove()
+	w.Write("tracks/a", 3)
+	cell = r.Start(path, f.kind(), free)
+	r.Until("the next are there", func() bool { return len(once(f.sequences("tracks/a"))) == 13 })
+	limited := config()
+	limited.Send.Budget = &uplinkv1.Budget{MonthRecords: 15, BillingDay: uint32(time.Now().UTC().AddDate(0, 0, -1).Day()%28 + 1)}
+	schemas.Defaults(limited)
+	cell.Reconfigure(limited)
+	uplinktest.Status(t, r, path) // behind it in the mailbox
+	w.Write("tracks/a", 10)
+	r.Until("it rests", func() bool {
+		s := uplinktest.Status(t, r, path)
+		return s.State == "resting" && s.Spent.MonthRecords == 15
+	})
+	if got := once(f.sequences("tracks/a")); !slices.Equal(got, uplinktest.UpTo(15)) {
+		t.Error(got)
+	}
+}
+
 // An uplink that begins while the store does not work knows nothing of what it has spent, and waits until it does.
 func TestTheBudgetOutlivesAStoreThatFails(t *testing.T) {
 	var failing atomic.Bool

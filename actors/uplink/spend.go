@@ -20,7 +20,9 @@ type account struct {
 	changed bool // since it was last written down
 	written far.Spent
 	writing bool
-	meter   traffic // of this connection, as last seen
+
+	writtenAt time.Time
+	meter     traffic // of this connection, as last seen
 }
 
 type traffic struct{ sent, received uint64 }
@@ -40,16 +42,15 @@ type (
 	remember struct{}
 )
 
-// recall reads what was spent in earlier lives, and what was sent ahead. Until that is known nothing is sent.
+// recall reads what was spent in earlier lives, and what was sent ahead. Until that is known nothing is sent. What was spent is of interest without a
+// limit as well: a reload may set one.
 func (e *engine) recall(c *actors.Context) {
-	book, limited := c.Notebook(), e.limited()
+	book := c.Notebook()
 	c.Do(noteTime, func(ctx context.Context) (any, error) {
 		m := recalled{spent: &uplinkv1.Spent{}, ahead: &uplinkv1.Ahead{}}
 		_, m.err = book.Read(ctx, place, m.ahead)
-		if limited {
-			_, err := book.Read(ctx, ledger, m.spent)
-			m.err = errors.Join(m.err, err)
-		}
+		_, err := book.Read(ctx, ledger, m.spent)
+		m.err = errors.Join(m.err, err)
 		return m, nil
 	})
 }
@@ -103,7 +104,17 @@ func (e *engine) count() {
 	e.spend(time.Now(), up+down, 0)
 }
 
-// note writes down what was spent, if it is limited.
+// noteRarely is how often what is not limited is written down.
+const noteRarely = 10 * time.Minute
+
+// due says whether what was spent is to be written down: without a limit, at which it would be missed, only when it is much or long ago.
+func (a *account) due(limited bool, now time.Time) bool {
+	much := func(spent, written uint64) bool { return spent > written && spent/2 >= written }
+	return a.changed && (limited || now.Sub(a.writtenAt) >= noteRarely ||
+		much(a.spent.MonthBytes, a.written.MonthBytes) || much(a.spent.MonthRecords, a.written.MonthRecords))
+}
+
+// note writes down what was spent.
 func (e *engine) note(c *actors.Context) {
 	if e.sender != nil {
 		e.count()
@@ -112,8 +123,8 @@ func (e *engine) note(c *actors.Context) {
 		return
 	}
 	book, all := c.Notebook(), map[string]proto.Message{}
-	if e.changed && e.limited() {
-		e.changed, e.written, all[ledger] = false, e.spent, e.spentNow()
+	if now := time.Now(); e.account.due(e.limited(), now) {
+		e.changed, e.written, e.writtenAt, all[ledger] = false, e.spent, now, e.spentNow()
 	}
 	if e.moved && e.reads != nil {
 		e.moved, all[place] = false, e.aheadNow()

@@ -20,7 +20,7 @@ type Spent struct {
 }
 
 // Turn is s at another time: what was spent in an hour or month that is over is forgotten. A clock that goes back forgets nothing, nor does one that
-// comes back from there, or from a time before there was this program, so that a step does not grant a budget twice.
+// comes back from there, or from a time before there was this program, so that a step does not grant a budget twice. Another billing day forgets nothing either.
 func (s Spent) Turn(l Limits, now time.Time) Spent {
 	now = now.UTC()
 	var over bool
@@ -29,6 +29,9 @@ func (s Spent) Turn(l Limits, now time.Time) Spent {
 	}
 	if now.Before(implausible) && s.Month.After(implausible) { // whether the month is over shows when the clock is right
 		return s
+	}
+	if !s.Month.IsZero() && s.Month.Equal(monthOf(now, s.Month.Day())) { // there may be another billing day since: what was spent counts
+		s.Month = monthOf(now, l.Billing)
 	}
 	if s.Month, over = turn(s.Month, monthOf(now, l.Billing), now); over {
 		s.MonthBytes, s.MonthRecords = 0, 0

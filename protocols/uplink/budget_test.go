@@ -37,6 +37,20 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+func TestAnotherBillingDayGrantsNothing(t *testing.T) {
+	s := uplink.Spent{}.Add(uplink.Limits{}, noon, 100, 1)
+	l := uplink.Limits{MonthBytes: 100}
+	for _, l.Billing = range []int{3, 5, 6, 28, 1, 4} {
+		if bytes, _, until := s.Room(l, noon); bytes != 0 || !until.After(noon) || until.After(noon.AddDate(0, 1, 0)) || until.Day() != l.Billing {
+			t.Errorf("from the %d.: room for %d until %s", l.Billing, bytes, until)
+		}
+		s = s.Turn(l, noon)
+	}
+	if s = s.Turn(l, noon.AddDate(0, 1, 0)); s.MonthBytes != 0 {
+		t.Error(s)
+	}
+}
+
 func TestAClockThatGoesBackGrantsNothing(t *testing.T) {
 	l := uplink.Limits{HourBytes: 100, MonthBytes: 100}
 	s := uplink.Spent{}.Add(l, noon, 100, 1)
