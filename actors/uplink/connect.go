@@ -129,16 +129,17 @@ func (e *engine) hangUp(c *actors.Context) {
 // fail has another attempt made later.
 func (e *engine) fail(c *actors.Context, err error) {
 	e.failures++
-	d := far.Backoff(e.failures, e.cfg.Retry.AsDuration())
 	var later far.Later
+	var wanted time.Duration
 	if errors.As(err, &later) {
-		d = max(d, time.Duration(later.RetryAfter())*time.Second)
+		wanted = time.Duration(later.RetryAfter()) * time.Second
 	}
+	d, now := max(far.Backoff(e.failures, e.cfg.Retry.AsDuration()), wanted), time.Now()
 	e.wrong(err)
-	if later != nil && d >= time.Minute {
-		e.error += "; it wants to be left alone until " + time.Now().Add(d).Format("2006-01-02 15:04")
+	if wanted >= time.Minute {
+		e.error += "; it wants to be left alone until " + now.Add(wanted).Format("2006-01-02 15:04")
 	}
-	e.tryAt = time.Now().Add(d)
+	e.tryAt = now.Add(d)
 	c.Unreachable(e.error)
 	c.After(d, again{})
 }

@@ -324,9 +324,12 @@ func TestAFarEndThatNeverAnswers(t *testing.T) {
 }
 
 // later is a far end that wants to be left alone.
-type later struct{ error }
+type later struct {
+	error
+	seconds int
+}
 
-func (later) RetryAfter() int { return 3600 }
+func (l later) RetryAfter() int { return l.seconds }
 
 // What a way to the far end has words for is told in these, and when it will be tried again if that is not soon.
 func TestWhatKeepsItIsToldInWords(t *testing.T) {
@@ -340,7 +343,7 @@ func TestWhatKeepsItIsToldInWords(t *testing.T) {
 			return &far.Late{What: "nobody opens"}
 		case 2:
 			<-seen
-			return later{errors.New("too many requests")}
+			return later{errors.New("too many requests"), 3600}
 		}
 		return nil
 	}}
@@ -350,6 +353,36 @@ func TestWhatKeepsItIsToldInWords(t *testing.T) {
 	r.Until("it says until when it waits", func() bool {
 		return f.told(t, r, "too many requests; it wants to be left alone until "+time.Now().Add(time.Hour).Format("2006-01-02 15"))
 	})
+}
+
+// A pause that is the uplink's own is not said to be the far end's wish, which was a shorter one.
+func TestWhoWantsALongPause(t *testing.T) {
+	t.Parallel()
+	r := actorstest.New(t)
+	seen := make(chan struct{})
+	f := &cloud{dial: func(n int) error {
+		if n <= 10 {
+			return errors.New("no")
+		}
+		<-seen
+		return later{errors.New("too many requests"), 1}
+	}}
+	cell := r.Start(path, f.kind(), config())
+	r.Until("it has failed often", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.dials >= 10
+	})
+	patient := config()
+	patient.Send.Retry = durationpb.New(10 * time.Minute)
+	schemas.Defaults(patient)
+	cell.Reconfigure(patient)
+	uplinktest.Status(t, r, path) // behind it in the mailbox
+	close(seen)
+	r.Until("it says why it waits", func() bool { return f.told(t, r, "too many requests") })
+	if why := uplinktest.Status(t, r, path).Why; why != "too many requests" {
+		t.Error(why)
+	}
 }
 
 // told says whether the uplink is now told to have gone wrong like this, and not to be connecting any more.
