@@ -146,9 +146,7 @@ func (all *records) record(h dnsmessage.ResourceHeader, p *dnsmessage.Parser) er
 		return err
 	case dnsmessage.TypeSRV:
 		s, err := p.SRVResource()
-		if len(all.targets[owner]) < 2*mostTargets {
-			all.targets[owner] = append(all.targets[owner], Target{Host: host(s.Target), Port: s.Port, Priority: s.Priority, Weight: s.Weight})
-		}
+		all.targets[owner] = append(all.targets[owner], Target{Host: host(s.Target), Port: s.Port, Priority: s.Priority, Weight: s.Weight})
 		return err
 	case dnsmessage.TypeA:
 		a, err := p.AResource()

@@ -45,7 +45,7 @@ type Target struct {
 }
 
 const (
-	mostTargets = 32 // of one service; a longer list is cut
+	mostTargets = 32 // of one service that are tried; see cut
 	mostAddrs   = 16 // of one host
 	mostAliases = 8  // one after the other
 	mostNamed   = 3  // of those who take no connection
@@ -70,7 +70,7 @@ func (r Resolver) Lookup(ctx context.Context, name string) ([]Target, error) {
 	}
 	targets = slices.DeleteFunc(targets, func(t Target) bool { return t.Host == "" })
 	order(targets, rand.Uint64N)
-	targets = targets[:min(len(targets), mostTargets)]
+	targets = cut(targets)
 	if err := a.addresses(ctx, targets, got.extra); err != nil {
 		return nil, fmt.Errorf("service %s: %w", name, err)
 	}
@@ -150,6 +150,31 @@ func order(targets []Target, draw func(n uint64) uint64) {
 		copy(rest[1:at+1], rest[:at])
 		rest[0] = chosen
 	}
+}
+
+// cut leaves the first of targets that are in order, and one of each priority: where there are many, those that are to help when the first are all
+// dead are reached as well.
+func cut(targets []Target) []Target {
+	heads := 0
+	for i := range targets {
+		if i == 0 || targets[i].Priority != targets[i-1].Priority {
+			heads++
+		}
+	}
+	others, last := max(mostTargets-heads, 0), 0
+	kept := targets[:0]
+	for i, t := range targets {
+		head := i == 0 || int(t.Priority) != last
+		last = int(t.Priority)
+		if !head && others == 0 || len(kept) == mostTargets {
+			continue
+		}
+		if !head {
+			others--
+		}
+		kept = append(kept, t)
+	}
+	return kept
 }
 
 // addresses fills in those of all targets at once: from what came with the answer, or by asking.

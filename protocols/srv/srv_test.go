@@ -347,3 +347,22 @@ func TestCallerGivesUp(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// However many there are, the one that is to be tried first is, wherever the answer has it.
+func TestALongList(t *testing.T) {
+	const n = 100
+	port := listen(t, "127.0.0.1", 0, func(network string, q dnsmessage.Message) *dnsmessage.Message {
+		if q.Questions[0].Type != dnsmessage.TypeSRV {
+			return zone(network, q)
+		}
+		var all []dnsmessage.Resource
+		for i := range uint16(n) {
+			all = append(all, target(service, "b.example.com.", n-i, 5000+n-i))
+		}
+		return said(q, 0, all...)
+	})
+	got, err := resolver(t, port, "nameserver 127.0.0.1", "options use-vc").Lookup(within(t), service)
+	if err != nil || len(got) != mostTargets || got[0].Port != 5001 {
+		t.Errorf("%d, %v, %v", len(got), got, err)
+	}
+}
