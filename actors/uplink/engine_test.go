@@ -477,6 +477,36 @@ func TestTheBudgetOutlivesRestarts(t *testing.T) {
 	r.Until("without a limit all is there", func() bool { return slices.Equal(once(f.sequences("tracks/a")), uplinktest.UpTo(20)) })
 }
 
+// A power cut at any time grants hardly anything of a budget again: what is not written down yet is two small parts of it and a batch at most.
+func TestTheBudgetIsWrittenDownAsItIsSpent(t *testing.T) {
+	r := actorstest.New(t)
+	w := uplinktest.NewRecorder(t, r)
+	const limit, batch = 6400, 10
+	lag := 0
+	f := &cloud{take: func(f *cloud, b []record.Record) error {
+		if len(f.got)%500 == 0 {
+			m := &uplinkv1.Spent{}
+			if p, err := r.Bus.Noted(context.Background(), path+".spent"); err == nil {
+				_ = proto.Unmarshal(p, m)
+			}
+			lag = max(lag, len(f.got)-int(m.MonthRecords))
+		}
+		f.got = append(f.got, b...)
+		return nil
+	}}
+	cfg := config()
+	cfg.Send.Budget = &uplinkv1.Budget{MonthRecords: limit, BillingDay: 1}
+	cfg.Send.BatchRecords = batch
+	for range 10 {
+		w.Write("tracks/a", 600)
+	}
+	r.Start(path, f.kind(), cfg)
+	r.Until("all is there", func() bool { return len(f.all()) == 6000 })
+	if lag > 2*(limit/64)+batch {
+		t.Errorf("of %d records nobody would have known", lag)
+	}
+}
+
 // What was spent before there was a limit counts, in this life and in those before.
 func TestABudgetByReload(t *testing.T) {
 	r := actorstest.New(t)
