@@ -35,17 +35,20 @@ It ends with Ctrl-C, after --count messages, or after --timeout if that is given
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeFilter,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			patience := c.timeout
+			c.timeout = max(patience, 10*time.Second) // to find the gateway: that is not what he waits for
 			if err := c.connect(cmd.Context()); err != nil {
 				return err
 			}
 			defer c.close()
+			c.timeout = patience
 			pattern, err := c.pattern(args[0])
 			if err != nil {
 				return usage("%v", err)
 			}
 			ctx, cancel := context.WithCancel(cmd.Context())
 			if cmd.Flags().Changed("timeout") {
-				ctx, cancel = context.WithTimeout(cmd.Context(), c.timeout)
+				ctx, cancel = context.WithTimeout(cmd.Context(), patience)
 			}
 			defer cancel()
 			return c.watch(ctx, printer{w: cmd.OutOrStdout(), asJSON: c.asJSON}, pattern, count, c.lastStates)
