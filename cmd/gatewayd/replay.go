@@ -100,10 +100,15 @@ func (r *replaying) run(ctx context.Context, file string) error {
 	return errors.Join(err, g.stop())
 }
 
-// watch prints what is published until the recording is over.
+// firstReading is how long after its end a recording is waited for on a machine that had no time for it.
+const firstReading = 10 * time.Second
+
+// watch prints what is published until the recording is over, and something of it was read.
 func (r *replaying) watch(ctx context.Context, g *daemon, line *replay.Line) error {
-	ctx, cancel := context.WithTimeout(ctx, line.Length()+max(time.Duration(float64(time.Second)/r.speed), 100*time.Millisecond))
+	long := line.Length() + max(time.Duration(float64(time.Second)/r.speed), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, long+firstReading)
 	defer cancel()
+	end, read := time.After(long), false
 	begin, said := time.Now(), make(chan bus.Msg, 4096)
 	for _, class := range []bus.Class{bus.Data, bus.Event, bus.State} {
 		stop, err := g.bus.Conn().Subscribe("gw."+g.bus.Gateway()+"."+string(class)+".>", func(m bus.Msg) {
@@ -118,12 +123,14 @@ func (r *replaying) watch(ctx context.Context, g *daemon, line *replay.Line) err
 		defer stop()
 	}
 	pr := printer{w: r.out, p: painter(r.out), asJSON: r.asJSON}
-	for {
+	for end != nil || !read {
 		select {
 		case m := <-said:
 			if !r.concerns(m) {
 				continue
 			}
+			a, _ := bus.ParseSubject(m.Subject) // of ours
+			read = read || a.Class == bus.Data
 			now := time.Now()
 			if !r.asJSON {
 				after := time.Duration(float64(now.Sub(begin)) * r.speed)
@@ -132,8 +139,12 @@ func (r *replaying) watch(ctx context.Context, g *daemon, line *replay.Line) err
 			if err := pr.message(m, now); err != nil {
 				return err
 			}
+		case <-end:
+			end = nil
 		case <-ctx.Done():
 			return nil
 		}
 	}
+	cancel() // nobody waits to say more
+	return nil
 }
