@@ -47,7 +47,7 @@ func TestCollectorIsFollowed(t *testing.T) {
 	var garbage []byte
 	for deadline := time.Now().Add(time.Minute); ; {
 		garbage = make([]byte, 1<<20)
-		if metrics.Read(now); now[0].Value.Uint64() == lavish {
+		if metrics.Read(now); now[0].Value.Uint64() != thrifty { // how much more is for how fast the machine is
 			break
 		}
 		if time.Now().After(deadline) {
