@@ -81,7 +81,9 @@ func toolCommand(command string) string {
 	case strings.HasPrefix(command, "gatewayd sim"):
 		return "freeport SIM\n" + simulated(command+" --listen 127.0.0.1:$SIM", "sim", "tcp://127.0.0.1:$SIM/1")
 	case strings.HasPrefix(command, "gatewayd scan"):
-		command += " --units 6-8 --wait 1s"
+		command += " --units 7-8 --wait 5s"
+	case strings.Contains(command, "://"):
+		command += " --answer 30s"
 	case strings.HasPrefix(command, "gatewayd trace"):
 		command += " -n 6"
 	}
