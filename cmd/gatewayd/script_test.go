@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"gatewayd": main, "nats-server": natsServer})
 }
 
-// patience is how long a script waits for what must come.
-const patience = time.Minute
+// patience is how long a script waits for what must come: twice as long as until the demo cuts a link again.
+const patience = 3 * time.Minute
 
 // TestScripts runs the stories of testdata/script: each is something that an
 // operator could tell.
