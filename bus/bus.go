@@ -51,6 +51,7 @@ type Bus struct {
 	doubtful  atomic.Pointer[[]uint64] // doubts of the tracks in ledger
 	floor     map[string]uint64        // first sequence of streams to be made again, by name
 	staging   string                   // directory in memory where batches are staged
+	places    places
 }
 
 // Start brings the bus up. A store that is full, read-only or corrupt does not

@@ -86,6 +86,7 @@ func (r *Reader) open(ctx context.Context, conf jetstream.ConsumerConfig, fromNo
 	if err == nil {
 		was := old.CachedInfo().Config
 		conf.DeliverPolicy, conf.OptStartSeq = was.DeliverPolicy, was.OptStartSeq
+		r.conn.commit.bus.places.begin(r.name, old.CachedInfo().AckFloor.Stream)
 		_, err = js.UpdateConsumer(ctx, streamTracks, conf)
 		return err
 	}
@@ -99,8 +100,55 @@ func (r *Reader) open(ctx context.Context, conf jetstream.ConsumerConfig, fromNo
 		}
 		conf.DeliverPolicy, conf.OptStartSeq = jetstream.DeliverByStartSequencePolicy, s.CachedInfo().State.LastSeq+1
 	}
-	_, err = js.CreateConsumer(ctx, streamTracks, conf)
+	made, err := js.CreateConsumer(ctx, streamTracks, conf)
+	if err == nil {
+		r.conn.commit.bus.places.begin(r.name, made.CachedInfo().AckFloor.Stream)
+	}
 	return err
+}
+
+// places are how far readers are that were opened in this process, by name. The server's own word on it counts what has been delivered and then
+// dropped from the stream as acknowledged.
+type places struct {
+	mu  sync.Mutex
+	all map[string]uint64
+}
+
+// begin notes how far a reader is when it is opened first, as the server says.
+func (p *places) begin(reader string, told uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all == nil {
+		p.all = map[string]uint64{}
+	}
+	if _, ok := p.all[reader]; !ok {
+		p.all[reader] = told
+	}
+}
+
+// reach notes that a reader has acknowledged all up to a sequence.
+func (p *places) reach(reader string, seq uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at, ok := p.all[reader]; ok { // else it was forgotten meanwhile
+		p.all[reader] = max(at, seq)
+	}
+}
+
+func (p *places) forget(reader string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.all, reader)
+}
+
+// floor is up to where a reader has acknowledged; of one that was not opened, what the server says.
+func (p *places) floor(reader string, told uint64) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if seq, ok := p.all[reader]; ok {
+		return seq
+	}
+	return told
 }
 
 // readerName is a path as the server takes it; no path has '_'.
@@ -112,6 +160,7 @@ func (c *Conn) ForgetReader(ctx context.Context, name string) error {
 		return Errorf(FailedPrecondition, "only the gateway itself reads tracks for good")
 	}
 	err := c.commit.bus.js.DeleteConsumer(ctx, streamTracks, readerName(name))
+	c.commit.bus.places.forget(readerName(name))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return (&Reader{name: name}).failed("forget", err)
 	}
@@ -242,6 +291,7 @@ func (r *Reader) Ack(seq uint64) error {
 		return r.failed("acknowledge", err)
 	}
 	r.acked = r.unacked[n-1].seq
+	r.conn.commit.bus.places.reach(r.name, r.acked)
 	r.unacked = slices.Delete(r.unacked, 0, n)
 	return nil
 }

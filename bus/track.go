@@ -1,8 +1,10 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -54,24 +56,19 @@ func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err er
 	} else if ok {
 		st.Oldest = stored(oldest)
 	}
-	st.Unread, err = unread(ctx, s, subject)
+	st.Unread, err = b.unread(ctx, s, subject)
 	return st, err
 }
 
 // unread is the oldest sequence that some reader of subject has not acknowledged.
-func unread(ctx context.Context, s jetstream.Stream, subject string) (uint64, error) {
+func (b *Bus) unread(ctx context.Context, s jetstream.Stream, subject string) (uint64, error) {
 	least := uint64(0)
 	all := s.ListConsumers(ctx)
 	for info := range all.Info() {
-		for _, p := range info.Config.FilterSubjects {
-			if at := info.AckFloor.Stream + 1; Match(p, subject) && (least == 0 || at < least) {
-				least = at
-			}
-		}
-		if p := info.Config.FilterSubject; p != "" && Match(p, subject) {
-			if at := info.AckFloor.Stream + 1; least == 0 || at < least {
-				least = at
-			}
+		reads := func(pattern string) bool { return Match(pattern, subject) }
+		if reads(info.Config.FilterSubject) || slices.ContainsFunc(info.Config.FilterSubjects, reads) {
+			at := b.places.floor(info.Name, info.AckFloor.Stream) + 1
+			least = min(cmp.Or(least, at), at)
 		}
 	}
 	if err := all.Err(); err != nil {

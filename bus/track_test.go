@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -314,6 +315,45 @@ func TestPriorities(t *testing.T) {
 	st := state("low")
 	if st.Messages < 10 || st.Messages > 45 || st.Oldest.Seq == 12 || st.Bytes > st.Room {
 		t.Errorf("%d of 70 messages of low priority are left, from %d on, %d of %d bytes", st.Messages, st.Oldest.Seq, st.Bytes, st.Room)
+	}
+}
+
+// What a reader had, and had not acknowledged when there was no room for it any more, counts as unread.
+func TestUnreadWhenDropped(t *testing.T) {
+	b := start(t, func(c *bus.Config) { c.MaxTracks = 1 << 20 })
+	kept(t, b, "a", "first")
+	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
+	texts(t, r, 1)
+	unread := func() uint64 {
+		t.Helper()
+		st, err := b.Conn().Track(within(t), trackOf("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Oldest.Seq == 1 {
+			t.Fatal("nothing is dropped")
+		}
+		return st.Unread
+	}
+	last := uint64(0)
+	for range 100 {
+		last = kept(t, b, "a", strings.Repeat("x", 20_000))
+	}
+	if at := unread(); at != 1 {
+		t.Errorf("unread from %d on", at)
+	}
+	for got := uint64(0); got < last; {
+		all, err := r.Next(within(t), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = all[len(all)-1].Seq
+	}
+	if err := r.Ack(last); err != nil {
+		t.Fatal(err)
+	}
+	if at := unread(); at != last+1 {
+		t.Errorf("unread from %d on when %d were acknowledged", at, last)
 	}
 }
 
