@@ -16,6 +16,9 @@ type Caller struct {
 	Identity string
 	Trace    string // 32 hexadecimal digits, as in W3C Trace Context
 	Span     string // 16 hexadecimal digits: what of the trace asks; empty: unknown
+	// Proof is as what his door has let him in, for whoever judges whether that still
+	// holds: a pointer; nil: unknown. It stays in this process, see Header.
+	Proof any
 }
 
 // Local is the identity of calls the gateway makes of its own accord.
@@ -27,7 +30,7 @@ const (
 	headerServer = "Nats-Request-Info"
 )
 
-// Header is how w travels with a call, see WithHeader.
+// Header is how w travels with a call, without his Proof, see WithHeader.
 func (w Caller) Header() Header {
 	h := Header{headerCaller: {w.Identity}}
 	if w.Trace != "" {

@@ -138,7 +138,7 @@ func (k *keeper) enforce(c *actors.Context) error {
 		return actors.Broken(err)
 	}
 	p.Revoke(k.lists, k.online)
-	p.Keeper = c.Name()
+	p.Keep(c.Name())
 	k.policy = p
 	k.court.Set(p)
 	c.Judge(k.judge) // here, not at the start: until now the life before judges
@@ -151,6 +151,11 @@ func (k *keeper) enforce(c *actors.Context) error {
 
 // judge judges a call of somebody who came in by the policy. Any goroutine may call it.
 func (k *keeper) judge(w actors.Caller, topic string, waited bool) error {
+	if id, ok := w.Proof.(*access.Identity); ok && waited { // when it came his door had just looked
+		if err := k.court.Stands(id, time.Now()); err != nil {
+			return actors.Errorf(actors.PermissionDenied, "%s may no longer use %s: %s", id.Name, topic, err)
+		}
+	}
 	name, ok := strings.CutPrefix(w.Identity, "user/")
 	if !ok {
 		return nil

@@ -73,7 +73,7 @@ func (d *Door) ask(c *actors.Context) {
 func (d *Door) Receive(c *actors.Context, msg any) bool {
 	switch m := msg.(type) {
 	case *access.Policy:
-		if m.Keeper != d.keeper {
+		if m.Keeper() != d.keeper {
 			return true // who was asked before a config named another one
 		}
 		d.policy = m

@@ -162,8 +162,11 @@ func (s *server) config(c *actors.Context) web.Config {
 func callerOf(call web.Call) actors.Caller {
 	w := actors.Caller{Identity: "http/" + call.Remote}
 	w.Trace, w.Span = actors.ParseParent(call.Traceparent)
-	if call.Identity != nil && call.Identity.Name != access.Anonymous {
-		w.Identity = "user/" + call.Identity.Name
+	if id := call.Identity; id != nil {
+		w.Proof = id
+		if id.Name != access.Anonymous {
+			w.Identity = "user/" + id.Name
+		}
 	}
 	return w
 }

@@ -11,7 +11,7 @@ import (
 
 // as is c for acting on behalf of the master.
 func (m *asked) as(c *actors.Context) *actors.Context {
-	return c.As(actors.Caller{Identity: "master/" + m.master.Name(), Trace: actors.NewTrace()})
+	return c.As(actors.Caller{Identity: "master/" + m.master.Name(), Trace: actors.NewTrace(), Proof: m.master.Who()})
 }
 
 // judge has the firewall, if there is one, judge a request for a unit behind a

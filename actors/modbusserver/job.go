@@ -92,7 +92,7 @@ func (s *shop) step(c *actors.Context, j *job) {
 	if p.Call != "" {
 		method, payload = p.Call, request(p.Request, j.writes[0].Value)
 	}
-	master := c.As(actors.Caller{Identity: "master/" + j.master.Name(), Trace: actors.NewTrace()})
+	master := c.As(actors.Caller{Identity: "master/" + j.master.Name(), Trace: actors.NewTrace(), Proof: j.master.Who()})
 	master.Call("cmd/"+method, "application/json", payload, left, j)
 }
 

@@ -100,8 +100,11 @@ func (m command) lasting() time.Duration {
 // caller is who calls, as far as the broker knows him.
 func (m command) caller() actors.Caller {
 	w := actors.Caller{Identity: "mqtt/" + m.client.ID}
-	if id := m.client.Identity; id != nil && id.Name != access.Anonymous {
-		w.Identity = "user/" + id.Name
+	if id := m.client.Identity; id != nil {
+		w.Proof = id
+		if id.Name != access.Anonymous {
+			w.Identity = "user/" + id.Name
+		}
 	}
 	if m.trace != "" {
 		w.Trace, w.Span = actors.ParseParent(m.trace)

@@ -42,16 +42,16 @@ type Credentials struct {
 
 // Identity is somebody who has proven who he is.
 type Identity struct {
-	Name string
-	cred Credentials
-	cert *x509.Certificate // by which he came in; nil: by something else
+	Name   string
+	cred   Credentials
+	cert   *x509.Certificate // by which he came in; nil: by something else
+	keeper string            // of the policy that let him in
 	rights
 }
 
 // Policy is who there is and what they may use. It does not change, but for what responders say of certificates.
 type Policy struct {
-	Keeper string // the path of whose it is
-
+	keeper    string // the path of whose it is
 	all       map[string]*Identity
 	tokens    map[string]*Identity
 	keys      map[string]*Identity
@@ -144,6 +144,20 @@ func (p *Policy) add(c Credentials, known map[string]Role) error {
 	return nil
 }
 
+// Keep says whose a policy is that nobody uses yet: the path of who keeps it.
+func (p *Policy) Keep(keeper string) {
+	p.keeper = keeper
+	for _, id := range p.all {
+		id.keeper = keeper
+	}
+	if p.anonymous != nil {
+		p.anonymous.keeper = keeper
+	}
+}
+
+// Keeper is the path of who keeps the policy; empty: nobody has said so.
+func (p *Policy) Keeper() string { return p.keeper }
+
 // Revoke puts lists of revoked certificates into a policy that nobody uses yet, and who knows what responders say of others, if somebody does.
 func (p *Policy) Revoke(l *Lists, online *ocsp.Client) { p.lists, p.online = l, online }
 
@@ -203,9 +217,7 @@ func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, err
 	for _, id := range p.named {
 		for _, pattern := range id.cred.Certificates {
 			if slices.ContainsFunc(names, func(name string) bool { return like(pattern, name) }) {
-				is := *id
-				is.cert = c
-				return is.inForce(now)
+				return id.by(c).inForce(now)
 			}
 		}
 	}
@@ -256,7 +268,16 @@ func (id *Identity) inForce(now time.Time) (*Identity, error) {
 // Still tells whether somebody who was let in as id by an earlier policy would be let in by this one in the same way, and
 // who he is now. Whoever has other credentials than he had must show the new ones.
 func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
-	is, err := p.now(id, now)
+	is, err := p.same(id, now)
+	if err != nil {
+		return nil, err
+	}
+	return is.by(id.cert), nil
+}
+
+// same is Still but for the certificate.
+func (p *Policy) same(id *Identity, now time.Time) (*Identity, error) {
+	is, err := p.proven(id, now)
 	switch {
 	case err != nil:
 		return nil, err
@@ -268,19 +289,32 @@ func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
 
 // now is who id is at a moment, if what he came in by still proves it.
 func (p *Policy) now(id *Identity, now time.Time) (*Identity, error) {
+	is, err := p.proven(id, now)
+	if err != nil {
+		return nil, err
+	}
+	return is.by(id.cert), nil
+}
+
+// proven is now but for the certificate.
+func (p *Policy) proven(id *Identity, now time.Time) (*Identity, error) {
 	switch {
 	case p.revoked(id.cert):
 		return nil, ErrListed
 	case id.cert != nil && now.After(id.cert.NotAfter):
 		return nil, ErrOld
 	}
-	is, err := p.Lookup(id.Name, now)
-	if err != nil || id.cert == nil {
-		return is, err
+	return p.Lookup(id.Name, now)
+}
+
+// by is id come in by a certificate; nil: by something else.
+func (id *Identity) by(cert *x509.Certificate) *Identity {
+	if cert == nil {
+		return id
 	}
-	by := *is
-	by.cert = id.cert
-	return &by, nil
+	by := *id
+	by.cert = cert
+	return &by
 }
 
 // Expires is when the credentials of id end, or the certificate by which he came in; zero: never.

@@ -34,6 +34,16 @@ func (c *Court) Set(p *Policy) {
 	}
 }
 
+// Stands tells why what somebody was let in by no longer proves who he is; nil: it does, or another policy has let him in.
+func (c *Court) Stands(id *Identity, now time.Time) error {
+	p := c.policy.Load()
+	if p == nil || p.keeper != id.keeper {
+		return nil
+	}
+	_, err := p.same(id, now)
+	return err
+}
+
 // Judge tells why an identity may not call topic; nil: it may, or another policy knows it. A call that has waited was counted when it came.
 func (c *Court) Judge(name, topic string, waited bool, now time.Time) error {
 	p := c.policy.Load()

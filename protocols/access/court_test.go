@@ -11,6 +11,58 @@ import (
 	"gatewayd/protocols/access"
 )
 
+// What somebody came in by is judged by the policy that let him in, and by no other.
+func TestCourtKnowsByWhatOneCameIn(t *testing.T) {
+	a := newCA(t, "site")
+	cert := a.issue(t, "otto", 7, a.cert)
+	keep := func(keeper string, who access.Credentials, serials ...string) *access.Policy {
+		p := policy(t, who)
+		l, err := access.NewLists(nil, nil, serials, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Revoke(l, nil)
+		p.Keep(keeper)
+		return p
+	}
+	otto := access.Credentials{Name: "otto", Roles: []string{"operator"}, Certificates: []string{"CN:otto"}, Tokens: []string{access.Digest("t")}}
+	less := otto
+	less.Tokens = nil
+	before := keep("a", otto)
+	byCert, err := before.Certificate(cert, begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byToken, err := before.Token("t", begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	court := &access.Court{}
+	if err := court.Stands(byCert, begin); err != nil {
+		t.Errorf("without a policy: %v", err)
+	}
+	for what, tt := range map[string]struct {
+		policy      *access.Policy
+		after       time.Duration
+		cert, token bool // still stands
+	}{
+		"as before":               {keep("a", otto), 0, true, true},
+		"certificate revoked":     {keep("a", otto, "7"), 0, false, true},
+		"certificate expired":     {keep("a", otto), 2 * time.Hour, false, true},
+		"token gone":              {keep("a", less), 0, false, false},
+		"identity gone":           {keep("a", access.Credentials{Name: "anna"}), 0, false, false},
+		"policy of somebody else": {keep("b", less, "7"), 0, true, true},
+	} {
+		court.Set(tt.policy)
+		if err := court.Stands(byCert, begin.Add(tt.after)); (err == nil) != tt.cert {
+			t.Errorf("%s: by certificate: %v", what, err)
+		}
+		if err := court.Stands(byToken, begin.Add(tt.after)); (err == nil) != tt.token {
+			t.Errorf("%s: by token: %v", what, err)
+		}
+	}
+}
+
 func TestCourt(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	court := &access.Court{}

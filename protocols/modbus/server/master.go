@@ -79,6 +79,9 @@ func (m *Master) Name() string {
 	return m.address
 }
 
+// Who is what Config.Admit has said of him; nil: nobody was asked.
+func (m *Master) Who() any { return m.who }
+
 // serve answers until the connection ends; the error says why.
 func (m *Master) serve() error {
 	m.happened(modbus.Opened, "connected")
