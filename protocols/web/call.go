@@ -122,6 +122,7 @@ func connectError(err error) error {
 
 // refuse tells a client in his protocol.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	paced{w, r.Context(), s.cfg.Stall, r.ProtoMajor > 1}.part()
 	if writer := connect.NewErrorWriter(); writer.IsSupported(r) {
 		_ = writer.Write(w, r, err)
 		return

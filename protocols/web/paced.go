@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 )
@@ -18,6 +19,7 @@ type paced struct {
 	http.ResponseWriter
 	ctx   context.Context // ends when the client has gone or is cut off
 	stall time.Duration
+	http2 bool
 }
 
 // Write implements http.ResponseWriter.
@@ -31,6 +33,7 @@ func (p paced) Write(b []byte) (n int, err error) {
 			return n, err
 		}
 	}
+	p.rest()
 	return n, nil
 }
 
@@ -45,6 +48,20 @@ func (p paced) wait() error {
 	return err
 }
 
+// rest is said when nothing waits for the client to read: HTTP/2 would end even a stream of which nothing is on its way when a deadline is over.
+func (p paced) rest() {
+	if p.http2 {
+		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Time{})
+	}
+}
+
+// part is said at the end: the rest of an answer is sent after its handler, and before it net/http may wait for what is left of the request.
+func (p paced) part() {
+	if p.wait() == nil {
+		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(2 * p.stall))
+	}
+}
+
 // Flush implements http.Flusher, which connect asks for.
 func (p paced) Flush() { _ = p.FlushError() }
 
@@ -53,8 +70,23 @@ func (p paced) FlushError() error {
 	if err := p.wait(); err != nil {
 		return err
 	}
-	return http.NewResponseController(p.ResponseWriter).Flush()
+	err := http.NewResponseController(p.ResponseWriter).Flush()
+	p.rest()
+	return err
 }
 
 // Unwrap is for http.ResponseController.
 func (p paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// pacedBody is what a client sends: whoever sends nothing of it is cut off as well.
+type pacedBody struct {
+	io.ReadCloser
+	way   *http.ResponseController
+	stall time.Duration
+}
+
+// Read implements io.Reader. At the end of the body the deadline means nothing any more.
+func (b pacedBody) Read(p []byte) (int, error) {
+	_ = b.way.SetReadDeadline(time.Now().Add(b.stall))
+	return b.ReadCloser.Read(p)
+}

@@ -34,7 +34,7 @@ type Config struct {
 	MaxBody    int           // bytes of a request (default 1 MiB)
 	MaxStreams int           // requests under way at once (default 512)
 	Idle       time.Duration // a connection without a request is closed (default 2 min)
-	Stall      time.Duration // a client that does not read is cut off (default 30 s)
+	Stall      time.Duration // a client that does not read what it is answered, or does not send what it has begun to, is cut off (default 30 s)
 
 	Log *slog.Logger // nil: silent
 
@@ -86,7 +86,6 @@ const lookHeader = "Gateway-Look"
 
 const (
 	headTime = 5 * time.Second // to send the head of a request
-	bodyTime = 30 * time.Second
 	goodbye  = time.Second
 	mostHead = 16 << 10
 )
@@ -264,6 +263,12 @@ func (g *guest) Close() error {
 
 // serve takes one request, whatever it is.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if r.Body != http.NoBody {
+		way := http.NewResponseController(w)
+		_ = way.SetReadDeadline(time.Now().Add(s.cfg.Stall)) // net/http reads by itself what is left
+		r = r.WithContext(r.Context())                       // it looks at its own
+		r.Body = pacedBody{r.Body, way, s.cfg.Stall}
+	}
 	select {
 	case s.places <- struct{}{}:
 		defer func() { <-s.places }()
@@ -293,7 +298,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	r, leave := s.note(w, r, id)
 	defer leave()
-	w = paced{w, r.Context(), s.cfg.Stall}
+	answer := paced{w, r.Context(), s.cfg.Stall, r.ProtoMajor > 1}
+	defer answer.part()
+	w = answer
 	if page, ok := s.cfg.Pages[r.URL.Path]; ok && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		if !s.may(id, "state"+r.URL.Path) {
 			s.forbid(w, r, id, fmt.Errorf("%s may not see %s: it takes state%s", id.Name, r.URL.Path, r.URL.Path))
