@@ -152,7 +152,7 @@ func (c *checker) text(field string, rule *fieldv1.Rule, s string) {
 		if rule.GetSecret() {
 			shown = "the secret"
 		}
-		c.add(field, "%s does not match %s", shown, p)
+		c.add(field, "%s does not fit: want %s", shown, rule.GetForm())
 		return
 	}
 	if rule.GetListens() != "" {

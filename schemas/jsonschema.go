@@ -146,6 +146,9 @@ func fieldDoc(fd protoreflect.FieldDescriptor) string {
 	} else if unit := rule.GetUnit(); unit != "" {
 		add("In " + unit + ".")
 	}
+	if form := rule.GetForm(); form != "" {
+		add("Expected: " + form + ".")
+	}
 	switch service := rule.GetActor(); service {
 	case "":
 	case "*":

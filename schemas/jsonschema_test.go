@@ -122,7 +122,7 @@ func TestJSONSchemaExplains(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	const want = "| key | value | default | meaning |\n|---|---|---|---|\n" +
-		"| `name` | a text that matches `[a-z0-9-]+` | required | Name, also the last token of the subject its samples travel on. |\n" +
+		"| `name` | lower-case letters, digits and -, like \"fast\" | required | Name, also the last token of the subject its samples travel on. |\n" +
 		"| `every` | a duration, 10ms to 24h | required | How often. |\n" +
 		"| `report` | a table |  | When samples of its points are published. |\n" +
 		"| `report.on` | \"every\" or \"change\" | `change` | After every read, or only when value or quality have changed. |\n" +

@@ -14,7 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/schemas"
+	_ "gatewayd/schemas/access/v1"
 	_ "gatewayd/schemas/actor/v1"
+	_ "gatewayd/schemas/audit/v1"
 	_ "gatewayd/schemas/config/v1"
 	drillv1 "gatewayd/schemas/drill/v1"
 	erraticv1 "gatewayd/schemas/erratic/v1"
@@ -22,6 +24,10 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 	_ "gatewayd/schemas/sample/v1"
+	_ "gatewayd/schemas/tls/v1"
+	_ "gatewayd/schemas/track/v1"
+	_ "gatewayd/schemas/uplink/v1"
+	_ "gatewayd/schemas/web/v1"
 )
 
 // ours calls do for every message of our schemas.
@@ -76,14 +82,31 @@ func TestSchemasHoldNothingElse(t *testing.T) {
 				t.Errorf("%s is a map or an enum", fd.FullName())
 			}
 			rule := schemas.RuleOf(fd)
-			if _, err := regexp.Compile(rule.GetPattern()); err != nil {
-				t.Errorf("%s: %v", fd.FullName(), err)
-			}
+			form(t, fd)
 			if rule.GetUnique() != "" && schemas.FieldByKey(fd.Message(), rule.GetUnique()) == nil {
 				t.Errorf("%s: no field %q to be unique", fd.FullName(), rule.GetUnique())
 			}
 		}
 	})
+}
+
+// form checks that what a pattern wants is said in words, and that the examples there meet it.
+func form(t *testing.T, fd protoreflect.FieldDescriptor) {
+	t.Helper()
+	rule := schemas.RuleOf(fd)
+	re, err := regexp.Compile("^(?:" + rule.GetPattern() + ")$")
+	if err != nil {
+		t.Errorf("%s: %v", fd.FullName(), err)
+		return
+	}
+	if (rule.GetPattern() == "") != (rule.GetForm() == "") {
+		t.Errorf("%s: a pattern is told in words, and nothing else: %q, %q", fd.FullName(), rule.GetPattern(), rule.GetForm())
+	}
+	for i, example := range strings.Split(rule.GetForm(), `"`) {
+		if i%2 == 1 && !re.MatchString(example) {
+			t.Errorf("%s: the example %q does not match", fd.FullName(), example)
+		}
+	}
 }
 
 func TestDefaults(t *testing.T) {
@@ -143,9 +166,9 @@ func TestCheck(t *testing.T) {
 			[]string{"rs485.delay-after: 1s is out of range: 0s to 100ms"}},
 		{"two at once", line(func(s *modbusv1.SerialLine) { s.Port, s.DataBits = "", 9 }),
 			[]string{"port: is required", "data-bits: 9 is out of range: 7 to 8"}},
-		{"pattern", &gatewayv1.Gateway{Gateway: "demo x"}, []string{`gateway: "demo x" does not match [a-z0-9-]+`}},
+		{"pattern", &gatewayv1.Gateway{Gateway: "demo x"}, []string{`gateway: "demo x" does not fit: want lower-case letters, digits and -, like "site-17"`}},
 		{"pattern is whole", &mqttv1.Broker{Listen: "1883:x", MaxClients: 1, MaxClientsPerAddress: 1, MaxPacket: 1024, WriteBuffer: 16384},
-			[]string{`listen: "1883:x" does not match .*:[0-9]+`}},
+			[]string{`listen: "1883:x" does not fit: want host:port, like "127.0.0.1:1883"`}},
 		{"text length", &gatewayv1.Gateway{Gateway: strings.Repeat("a", 65)},
 			[]string{"gateway: length 65 is out of range: at most 64 characters"}},
 		{"list length", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(0), Values: make([]uint32, 124)},

@@ -105,7 +105,7 @@ func one(fd protoreflect.FieldDescriptor) string {
 	case len(rule.GetIn()) > 0:
 		return Quoted(rule.GetIn())
 	case rule.GetPattern() != "":
-		return "a text that matches `" + rule.GetPattern() + "`"
+		return rule.GetForm()
 	case rule.GetActor() == "*":
 		return "the path of an actor"
 	case rule.GetActor() != "":

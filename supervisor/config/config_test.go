@@ -91,7 +91,7 @@ func TestOtherEncodings(t *testing.T) {
 		"utf-16":            {string(utf16), "x.toml:1: the text is UTF-16: save it as UTF-8"},
 		"binary":            {"gateway = \"demo\"\n\x7fELF\x00\x00\n= 5\n", "x.toml:2: a zero byte: this is no text file"},
 		"latin-1 comment":   {"gateway = \"demo\"\n# caf\xe9\n# \xe9\n", "x.toml:2: byte 0xE9 is not UTF-8: save the text as UTF-8"},
-		"latin-1 text":      {"gateway = \"d\xe9mo\"", "x.toml:1: byte 0xE9 is not UTF-8: save the text as UTF-8\nx.toml:1: gateway: \"d\ufffdmo\" does not match [a-z0-9-]+"},
+		"latin-1 text":      {"gateway = \"d\xe9mo\"", "x.toml:1: byte 0xE9 is not UTF-8: save the text as UTF-8\nx.toml:1: gateway: \"d\ufffdmo\" does not fit: want lower-case letters, digits and -, like \"site-17\""},
 		"something besides": {"gateway = \"demo\" # \xe9\nx = 5", "x.toml:1: byte 0xE9 is not UTF-8: save the text as UTF-8\nx.toml:2: x: unknown key; a table without kind is a group and may hold \"gateway\", \"ladder\" or \"watchdog\""},
 	} {
 		t.Run(name, func(t *testing.T) {

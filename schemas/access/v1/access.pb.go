@@ -1144,35 +1144,35 @@ const file_access_v1_access_proto_rawDesc = "" +
 	"roles.nameR\tanonymous\x125\n" +
 	"\n" +
 	"revocation\x18\x04 \x01(\v2\x15.access.v1.RevocationR\n" +
-	"revocation\"\xc2\x01\n" +
+	"revocation\"\x89\x02\n" +
 	"\n" +
 	"Revocation\x12\x17\n" +
 	"\aca_file\x18\x01 \x01(\tR\x06caFile\x12\x14\n" +
-	"\x05lists\x18\x02 \x03(\tR\x05lists\x12@\n" +
-	"\aserials\x18\x03 \x03(\tB&\x8a\xb5\x18\"* ([0-9A-Fa-f]{1,2}:)*[0-9A-Fa-f]+R\aserials\x12\x18\n" +
+	"\x05lists\x18\x02 \x03(\tR\x05lists\x12\x86\x01\n" +
+	"\aserials\x18\x03 \x03(\tBl\x8a\xb5\x18h* ([0-9A-Fa-f]{1,2}:)*[0-9A-Fa-f]+zDhexadecimal digits, with or without : between bytes, like \"0a:3f:91\"R\aserials\x12\x18\n" +
 	"\alenient\x18\x04 \x01(\bR\alenient\x12)\n" +
-	"\x04ocsp\x18\x05 \x01(\v2\x15.access.v1.RespondersR\x04ocsp\"\x7f\n" +
+	"\x04ocsp\x18\x05 \x01(\v2\x15.access.v1.RespondersR\x04ocsp\"\xbd\x01\n" +
 	"\n" +
-	"Responders\x12#\n" +
-	"\x03url\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r*\vhttps?://.+R\x03url\x12L\n" +
-	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x18\xf5@R\x05every\"X\n" +
-	"\x04Role\x12&\n" +
-	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
-	"[a-z0-9-]+R\x04name\x12\x14\n" +
+	"Responders\x12a\n" +
+	"\x03url\x18\x01 \x01(\tBO\x8a\xb5\x18K*\vhttps?://.+z<http:// or https:// and more, like \"http://ocsp.example.com\"R\x03url\x12L\n" +
+	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310m\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x18\xf5@R\x05every\"\x8a\x01\n" +
+	"\x04Role\x12X\n" +
+	"\x04name\x18\x01 \x01(\tBD\x8a\xb5\x18@\b\x01*\n" +
+	"[a-z0-9-]+z0lower-case letters, digits and -, like \"panel-1\"R\x04name\x12\x14\n" +
 	"\x05allow\x18\x02 \x03(\tR\x05allow\x12\x12\n" +
-	"\x04deny\x18\x03 \x03(\tR\x04deny\"\xe5\x03\n" +
-	"\bIdentity\x12&\n" +
-	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
-	"[a-z0-9-]+R\x04name\x12&\n" +
+	"\x04deny\x18\x03 \x03(\tR\x04deny\"\xdb\x05\n" +
+	"\bIdentity\x12X\n" +
+	"\x04name\x18\x01 \x01(\tBD\x8a\xb5\x18@\b\x01*\n" +
+	"[a-z0-9-]+z0lower-case letters, digits and -, like \"panel-1\"R\x04name\x12&\n" +
 	"\x05roles\x18\x02 \x03(\tB\x10\x8a\xb5\x18\fZ\n" +
-	"roles.nameR\x05roles\x124\n" +
-	"\bpassword\x18\x03 \x01(\tB\x18\x8a\xb5\x18\x14*\x10[$]argon2id[$].*H\x01R\bpassword\x12?\n" +
-	"\fcertificates\x18\x04 \x03(\tB\x1b\x8a\xb5\x18\x17*\x15(CN|DNS|EMAIL|URI):.+R\fcertificates\x121\n" +
-	"\x06tokens\x18\x05 \x03(\tB\x19\x8a\xb5\x18\x15*\x13sha256:[0-9a-f]{64}R\x06tokens\x12\x1d\n" +
+	"roles.nameR\x05roles\x12V\n" +
+	"\bpassword\x18\x03 \x01(\tB:\x8a\xb5\x186*\x10[$]argon2id[$].*H\x01z what gatewayd access hash printsR\bpassword\x12x\n" +
+	"\fcertificates\x18\x04 \x03(\tBT\x8a\xb5\x18P*\x15(CN|DNS|EMAIL|URI):.+z7CN:, DNS:, EMAIL: or URI: and a name, like \"CN:panel-1\"R\fcertificates\x12T\n" +
+	"\x06tokens\x18\x05 \x03(\tB<\x8a\xb5\x188*\x13sha256:[0-9a-f]{64}z!what gatewayd access token printsR\x06tokens\x12\x1d\n" +
 	"\n" +
-	"client_ids\x18\x06 \x03(\tR\tclientIds\x12=\n" +
-	"\aexpires\x18\a \x01(\tB#\x8a\xb5\x18\x1f*\x1d[0-9]{4}-[0-9]{2}-[0-9]{2}T.*R\aexpires\x12'\n" +
-	"\x04keys\x18\b \x03(\tB\x13\x8a\xb5\x18\x0f*\rU[A-Z2-7]{55}R\x04keys\x12*\n" +
+	"client_ids\x18\x06 \x03(\tR\tclientIds\x12b\n" +
+	"\aexpires\x18\a \x01(\tBH\x8a\xb5\x18D*\x1d[0-9]{4}-[0-9]{2}-[0-9]{2}T.*z#a time, like \"2027-01-01T00:00:00Z\"R\aexpires\x12H\n" +
+	"\x04keys\x18\b \x03(\tB4\x8a\xb5\x180*\rU[A-Z2-7]{55}z\x1fwhat gatewayd access key printsR\x04keys\x12*\n" +
 	"\x04rate\x18\t \x01(\x01B\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00j\xf8@R\x04rate\x12,\n" +
 	"\x05burst\x18\n" +
 	" \x01(\x01B\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00j\xf8@R\x05burst\"\r\n" +

@@ -58,7 +58,10 @@ type Rule struct {
 	// Port 0 may stand there and means any that is free.
 	AnyPort bool `protobuf:"varint,13,opt,name=any_port,json=anyPort,proto3" json:"any_port,omitempty"`
 	// The text is the path of a device that only one actor may use.
-	Device        bool `protobuf:"varint,14,opt,name=device,proto3" json:"device,omitempty"`
+	Device bool `protobuf:"varint,14,opt,name=device,proto3" json:"device,omitempty"`
+	// What the pattern wants, in words for whoever has to meet it, with an example
+	// in quotes: 'host:port, like "127.0.0.1:1502"'.
+	Form          string `protobuf:"bytes,15,opt,name=form,proto3" json:"form,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -191,6 +194,13 @@ func (x *Rule) GetDevice() bool {
 	return false
 }
 
+func (x *Rule) GetForm() string {
+	if x != nil {
+		return x.Form
+	}
+	return ""
+}
+
 var file_field_v1_field_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
@@ -214,7 +224,7 @@ var File_field_v1_field_proto protoreflect.FileDescriptor
 
 const file_field_v1_field_proto_rawDesc = "" +
 	"\n" +
-	"\x14field/v1/field.proto\x12\bfield.v1\x1a google/protobuf/descriptor.proto\"\xe1\x02\n" +
+	"\x14field/v1/field.proto\x12\bfield.v1\x1a google/protobuf/descriptor.proto\"\xf5\x02\n" +
 	"\x04Rule\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12\x18\n" +
 	"\adefault\x18\x02 \x01(\tR\adefault\x12\x15\n" +
@@ -230,7 +240,8 @@ const file_field_v1_field_proto_rawDesc = "" +
 	"\x05names\x18\v \x01(\tR\x05names\x12\x18\n" +
 	"\alistens\x18\f \x01(\tR\alistens\x12\x19\n" +
 	"\bany_port\x18\r \x01(\bR\aanyPort\x12\x16\n" +
-	"\x06device\x18\x0e \x01(\bR\x06deviceB\x06\n" +
+	"\x06device\x18\x0e \x01(\bR\x06device\x12\x12\n" +
+	"\x04form\x18\x0f \x01(\tR\x04formB\x06\n" +
 	"\x04_minB\x06\n" +
 	"\x04_max:C\n" +
 	"\x04rule\x12\x1d.google.protobuf.FieldOptions\x18ц\x03 \x01(\v2\x0e.field.v1.RuleR\x04ruleB#Z!gatewayd/schemas/field/v1;fieldv1b\x06proto3"

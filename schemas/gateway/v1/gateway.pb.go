@@ -789,10 +789,10 @@ var File_gateway_v1_gateway_proto protoreflect.FileDescriptor
 const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"\x18gateway/v1/gateway.proto\x12\n" +
-	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x15gateway/v1/leaf.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x10tls/v1/tls.proto\"\xb2\x01\n" +
-	"\aGateway\x125\n" +
-	"\agateway\x18\x01 \x01(\tB\x1b\x8a\xb5\x18\x17\b\x01!\x00\x00\x00\x00\x00\x00P@*\n" +
-	"[a-z0-9-]+R\agateway\x12>\n" +
+	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x15gateway/v1/leaf.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x10tls/v1/tls.proto\"\xe4\x01\n" +
+	"\aGateway\x12g\n" +
+	"\agateway\x18\x01 \x01(\tBM\x8a\xb5\x18I\b\x01!\x00\x00\x00\x00\x00\x00P@*\n" +
+	"[a-z0-9-]+z0lower-case letters, digits and -, like \"site-17\"R\agateway\x12>\n" +
 	"\x06ladder\x18\x02 \x03(\tB&\x8a\xb5\x18\"\x12 [\"restart 3 in 30m\", \"escalate\"]R\x06ladder\x120\n" +
 	"\bwatchdog\x18\x03 \x01(\v2\x14.gateway.v1.WatchdogR\bwatchdog\"\x88\x05\n" +
 	"\x05Group\x12Q\n" +

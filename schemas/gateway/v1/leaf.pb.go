@@ -147,16 +147,16 @@ var File_gateway_v1_leaf_proto protoreflect.FileDescriptor
 const file_gateway_v1_leaf_proto_rawDesc = "" +
 	"\n" +
 	"\x15gateway/v1/leaf.proto\x12\n" +
-	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\xb4\x03\n" +
-	"\aBusLeaf\x128\n" +
-	"\x04urls\x18\x01 \x03(\tB$\x8a\xb5\x18 \b\x01!\x00\x00\x00\x00\x00\x000@*\x13(tls|nats)://[^/ ]+R\x04urls\x12\x1b\n" +
+	"gateway.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\xcf\x04\n" +
+	"\aBusLeaf\x12\x80\x01\n" +
+	"\x04urls\x18\x01 \x03(\tBl\x8a\xb5\x18h\b\x01!\x00\x00\x00\x00\x00\x000@*\x13(tls|nats)://[^/ ]+zFtls://host:port or nats://host:port, like \"tls://hub.example.com:7422\"R\x04urls\x12\x1b\n" +
 	"\tnkey_file\x18\x02 \x01(\tR\bnkeyFile\x12\x1d\n" +
 	"\n" +
 	"creds_file\x18\x03 \x01(\tR\tcredsFile\x12 \n" +
-	"\x03tls\x18\x04 \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12A\n" +
-	"\x05hears\x18\x05 \x03(\tB+\x8a\xb5\x18'!\x00\x00\x00\x00\x00\x00\x14@*\x1cdata|event|state|track|traceR\x05hears\x12>\n" +
-	"\x05calls\x18\x06 \x03(\tB(\x8a\xb5\x18$!\x00\x00\x00\x00\x00\x00Y@*\x19cmd/[a-zA-Z0-9/+*-]*[#>]?R\x05calls\x129\n" +
-	"\x06tracks\x18\a \x03(\tB!\x8a\xb5\x18\x1d!\x00\x00\x00\x00\x00\x00Y@*\x12[a-z0-9/+*-]*[#>]?R\x06tracks\x12S\n" +
+	"\x03tls\x18\x04 \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12E\n" +
+	"\x05hears\x18\x05 \x03(\tB/\x8a\xb5\x18+!\x00\x00\x00\x00\x00\x00\x14@2\x04data2\x05event2\x05state2\x05track2\x05traceR\x05hears\x12h\n" +
+	"\x05calls\x18\x06 \x03(\tBR\x8a\xb5\x18N!\x00\x00\x00\x00\x00\x00Y@*\x19cmd/[a-zA-Z0-9/+*-]*[#>]?z(a filter of commands, like \"cmd/field/#\"R\x05calls\x12]\n" +
+	"\x06tracks\x18\a \x03(\tBE\x8a\xb5\x18A!\x00\x00\x00\x00\x00\x00Y@*\x12[a-z0-9/+*-]*[#>]?z\"a filter of paths, like \"tracks/#\"R\x06tracks\x12S\n" +
 	"\treconnect\x18\b \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x022s\x19\x00\x00\x00\x00\x00\x00\xe0?!\x00\x00\x00\x00\x00 \xac@R\treconnectB'Z%gatewayd/schemas/gateway/v1;gatewayv1b\x06proto3"
 
 var (

@@ -559,9 +559,9 @@ var File_modbus_v1_dtu_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_dtu_proto_rawDesc = "" +
 	"\n" +
-	"\x13modbus/v1/dtu.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x04\n" +
-	"\vDtuListener\x12.\n" +
-	"\x06listen\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\b\x01*\t.*:[0-9]+b\x03tcpR\x06listen\x12\x1a\n" +
+	"\x13modbus/v1/dtu.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x04\n" +
+	"\vDtuListener\x12N\n" +
+	"\x06listen\x18\x01 \x01(\tB6\x8a\xb5\x182\b\x01*\t.*:[0-9]+b\x03tcpz\x1ehost:port, like \"0.0.0.0:5020\"R\x06listen\x12\x1a\n" +
 	"\binsecure\x18\x02 \x01(\bR\binsecure\x12\x16\n" +
 	"\x06prefix\x18\x03 \x01(\tR\x06prefix\x12,\n" +
 	"\x06length\x18\x04 \x01(\rB\x14\x8a\xb5\x18\x10!\x00\x00\x00\x00\x00\x00p@:\x05bytesR\x06length\x12\x1e\n" +

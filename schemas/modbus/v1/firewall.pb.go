@@ -1062,10 +1062,10 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\bdead_man\x18\x03 \x03(\v2\x12.modbus.v1.DeadManB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\adeadMan\x125\n" +
 	"\vsafe_writes\x18\x04 \x03(\v2\x14.modbus.v1.SafeWriteR\n" +
-	"safeWrites\"\xe1\x01\n" +
-	"\aDeadMan\x12&\n" +
-	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
-	"[a-z0-9-]+R\x04name\x12M\n" +
+	"safeWrites\"\x97\x02\n" +
+	"\aDeadMan\x12\\\n" +
+	"\x04name\x18\x01 \x01(\tBH\x8a\xb5\x18D\b\x01*\n" +
+	"[a-z0-9-]+z4lower-case letters, digits and -, like \"night-shift\"R\x04name\x12M\n" +
 	"\asilence\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\x8a\xb5\x18\x14\b\x01\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x18\xf5@R\asilence\x12\x18\n" +
 	"\acallers\x18\x03 \x03(\tR\acallers\x12/\n" +
 	"\x04unit\x18\x04 \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.UnitServiceR\x04unit\x12\x14\n" +
@@ -1091,18 +1091,18 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\x05cause\x18\x03 \x01(\tR\x05cause\x12\x16\n" +
 	"\x06caller\x18\x04 \x01(\tR\x06caller\"(\n" +
 	"\fDeadManState\x12\x18\n" +
-	"\atripped\x18\x01 \x03(\tR\atripped\"\xaa\x03\n" +
-	"\fFirewallRule\x12&\n" +
-	"\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\b\x01*\n" +
-	"[a-z0-9-]+R\x04name\x12B\n" +
+	"\atripped\x18\x01 \x03(\tR\atripped\"\xa7\x05\n" +
+	"\fFirewallRule\x12\\\n" +
+	"\x04name\x18\x01 \x01(\tBH\x8a\xb5\x18D\b\x01*\n" +
+	"[a-z0-9-]+z4lower-case letters, digits and -, like \"night-shift\"R\x04name\x12B\n" +
 	"\x06action\x18\x02 \x01(\tB*\x8a\xb5\x18&\b\x012\x05allow2\fallow+verify2\x04deny2\aswallowR\x06action\x12\x18\n" +
 	"\acallers\x18\x03 \x03(\tR\acallers\x12\x14\n" +
-	"\x05units\x18\x04 \x03(\tR\x05units\x129\n" +
-	"\tfunctions\x18\x05 \x03(\tB\x1b\x8a\xb5\x18\x17*\x15read|write|[0-9]{1,3}R\tfunctions\x12<\n" +
-	"\taddresses\x18\x06 \x03(\tB\x1e\x8a\xb5\x18\x1a*\x18[0-9]{1,5}(-[0-9]{1,5})?R\taddresses\x126\n" +
-	"\x06values\x18\a \x03(\tB\x1e\x8a\xb5\x18\x1a*\x18[0-9]{1,5}(-[0-9]{1,5})?R\x06values\x12\x14\n" +
-	"\x05times\x18\b \x03(\tR\x05times\x127\n" +
-	"\x04rate\x18\t \x01(\tB#\x8a\xb5\x18\x1f*\x1d[0-9]{1,4} in [0-9][0-9a-z.]*R\x04rate\"\xb8\x02\n" +
+	"\x05units\x18\x04 \x03(\tR\x05units\x12f\n" +
+	"\tfunctions\x18\x05 \x03(\tBH\x8a\xb5\x18D*\x15read|write|[0-9]{1,3}z+\"read\", \"write\" or a function code like \"6\"R\tfunctions\x12v\n" +
+	"\taddresses\x18\x06 \x03(\tBX\x8a\xb5\x18T*\x18[0-9]{1,5}(-[0-9]{1,5})?z8a whole number or a range of them, like \"7\" or \"100-199\"R\taddresses\x12p\n" +
+	"\x06values\x18\a \x03(\tBX\x8a\xb5\x18T*\x18[0-9]{1,5}(-[0-9]{1,5})?z8a whole number or a range of them, like \"7\" or \"100-199\"R\x06values\x12\x14\n" +
+	"\x05times\x18\b \x03(\tR\x05times\x12]\n" +
+	"\x04rate\x18\t \x01(\tBI\x8a\xb5\x18E*\x1d[0-9]{1,4} in [0-9][0-9a-z.]*z$a number and a time, like \"10 in 1m\"R\x04rate\"\xb8\x02\n" +
 	"\fJudgeRequest\x12\x1e\n" +
 	"\x06caller\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x06caller\x12\x1a\n" +
 	"\x04unit\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x04unit\x125\n" +

@@ -214,21 +214,21 @@ var File_modbus_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x14modbus/v1/mqtt.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\"\xc5\x03\n" +
+	"\x14modbus/v1/mqtt.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\"\x9a\x05\n" +
 	"\n" +
 	"ModbusMqtt\x12\x1f\n" +
-	"\x06broker\x18\x01 \x01(\tB\a\x8a\xb5\x18\x03B\x01*R\x06broker\x123\n" +
-	"\x03url\x18\x02 \x01(\tB!\x8a\xb5\x18\x1d*\x1b((tcp|ssl)://[^/]+:[0-9]+)?R\x03url\x12R\n" +
-	"\rrequest_topic\x18\x03 \x01(\tB-\x8a\xb5\x18)\x12\arequest\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x90@*\f[^+#$][^+#]*R\frequestTopic\x12U\n" +
-	"\x0eresponse_topic\x18\x04 \x01(\tB.\x8a\xb5\x18*\x12\bresponse\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x90@*\f[^+#$][^+#]*R\rresponseTopic\x12=\n" +
+	"\x06broker\x18\x01 \x01(\tB\a\x8a\xb5\x18\x03B\x01*R\x06broker\x12}\n" +
+	"\x03url\x18\x02 \x01(\tBk\x8a\xb5\x18g*\x1b((tcp|ssl)://[^/]+:[0-9]+)?zHtcp://host:port or ssl://host:port, like \"ssl://broker.example.com:8883\"R\x03url\x12\x96\x01\n" +
+	"\rrequest_topic\x18\x03 \x01(\tBq\x8a\xb5\x18m\x12\arequest\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x90@*\f[^+#$][^+#]*zBa topic without + and # that does not begin with $, like \"request\"R\frequestTopic\x12\x9a\x01\n" +
+	"\x0eresponse_topic\x18\x04 \x01(\tBs\x8a\xb5\x18o\x12\bresponse\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x90@*\f[^+#$][^+#]*zCa topic without + and # that does not begin with $, like \"response\"R\rresponseTopic\x12=\n" +
 	"\fmax_requests\x18\x05 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0220\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@\x8f@R\vmaxRequests\x12/\n" +
 	"\atargets\x18\x06 \x03(\v2\x15.modbus.v1.MqttTargetR\atargets\x12$\n" +
 	"\x05login\x18\a \x01(\v2\x0e.mqtt.v1.LoginR\x05login\x12 \n" +
-	"\x03tls\x18\b \x01(\v2\x0e.tls.v1.ClientR\x03tls\"\xa9\x01\n" +
+	"\x03tls\x18\b \x01(\v2\x0e.tls.v1.ClientR\x03tls\"\xe8\x01\n" +
 	"\n" +
 	"MqttTarget\x12\x18\n" +
-	"\aaddress\x18\x01 \x01(\tR\aaddress\x12)\n" +
-	"\x06device\x18\x02 \x01(\tB\x11\x8a\xb5\x18\r*\v[^ :]{0,63}R\x06device\x12#\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12h\n" +
+	"\x06device\x18\x02 \x01(\tBP\x8a\xb5\x18L*\v[^ :]{0,63}z=at most 63 characters without spaces and :, like \"/dev/rs485\"R\x06device\x12#\n" +
 	"\x05slave\x18\x03 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@R\x05slave\x121\n" +
 	"\x04unit\x18\x04 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.UnitServiceR\x04unitB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
 

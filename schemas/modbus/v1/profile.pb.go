@@ -201,7 +201,7 @@ var File_modbus_v1_profile_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x17modbus/v1/profile.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/modbus.proto\x1a\x14modbus/v1/scan.proto\"\xa2\x06\n" +
+	"\x17modbus/v1/profile.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/modbus.proto\x1a\x14modbus/v1/scan.proto\"\xf5\x06\n" +
 	"\aProfile\x12'\n" +
 	"\x06vendor\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06vendor\x12%\n" +
 	"\x05model\x18\x02 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x05model\x12 \n" +
@@ -214,8 +214,8 @@ const file_modbus_v1_profile_proto_rawDesc = "" +
 	"\rmax_registers\x18\b \x01(\rB\x18\x8a\xb5\x18\x14!\x00\x00\x00\x00\x00@_@:\tregistersR\fmaxRegisters\x12(\n" +
 	"\bmax_bits\x18\t \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00@\x9f@R\amaxBits\x12/\n" +
 	"\x03gap\x18\n" +
-	" \x01(\rB\x18\x8a\xb5\x18\x14!\x00\x00\x00\x00\x00\x00_@:\tregistersH\x00R\x03gap\x88\x01\x01\x12P\n" +
-	"\x05holes\x18\v \x03(\tB:\x8a\xb5\x186*4(coil|discrete-input|holding|input) [0-9]+(-[0-9]+)?R\x05holes\x12\"\n" +
+	" \x01(\rB\x18\x8a\xb5\x18\x14!\x00\x00\x00\x00\x00\x00_@:\tregistersH\x00R\x03gap\x88\x01\x01\x12\xa2\x01\n" +
+	"\x05holes\x18\v \x03(\tB\x8b\x01\x8a\xb5\x18\x86\x01*4(coil|discrete-input|holding|input) [0-9]+(-[0-9]+)?zNan area and an address or a range of them, like \"holding 100-109\" or \"input 7\"R\x05holes\x12\"\n" +
 	"\rone_per_point\x18\f \x01(\bR\vonePerPoint\x128\n" +
 	"\x06groups\x18\r \x03(\v2\x14.modbus.v1.ScanGroupB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\x06groups\x124\n" +

@@ -1237,14 +1237,13 @@ var File_mqtt_v1_device_proto protoreflect.FileDescriptor
 
 const file_mqtt_v1_device_proto_rawDesc = "" +
 	"\n" +
-	"\x14mqtt/v1/device.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x04\n" +
+	"\x14mqtt/v1/device.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x05\n" +
 	"\x06Device\x124\n" +
-	"\x06broker\x18\x01 \x01(\tB\x1c\x8a\xb5\x18\x18\b\x01B\x14mqtt.v1.TopicServiceR\x06broker\x12*\n" +
-	"\aprofile\x18\x02 \x01(\tB\x10\x8a\xb5\x18\f*\n" +
-	"[a-z0-9-]+R\aprofile\x12&\n" +
-	"\x06device\x18\x03 \x01(\tB\x0e\x8a\xb5\x18\n" +
-	"*\b[^+#{}]*R\x06device\x12(\n" +
-	"\x05topic\x18\x04 \x01(\tB\x12\x8a\xb5\x18\x0e*\f[^+#$][^+#]*R\x05topic\x128\n" +
+	"\x06broker\x18\x01 \x01(\tB\x1c\x8a\xb5\x18\x18\b\x01B\x14mqtt.v1.TopicServiceR\x06broker\x12c\n" +
+	"\aprofile\x18\x02 \x01(\tBI\x8a\xb5\x18E*\n" +
+	"[a-z0-9-]+z7lower-case letters, digits and -, like \"tasmota-energy\"R\aprofile\x12S\n" +
+	"\x06device\x18\x03 \x01(\tB;\x8a\xb5\x187*\b[^+#{}]*z+a text without +, #, { and }, like \"plug-3\"R\x06device\x12v\n" +
+	"\x05topic\x18\x04 \x01(\tB`\x8a\xb5\x18\\*\f[^+#$][^+#]*zLa topic without + and # that does not begin with $, like \"tele/plug-3/STATE\"R\x05topic\x128\n" +
 	"\x06points\x18\x05 \x03(\v2\x14.mqtt.v1.DevicePointB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\x06points\x12B\n" +
 	"\asilence\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00u\"AR\asilence\x12?\n" +
@@ -1254,21 +1253,21 @@ const file_mqtt_v1_device_proto_rawDesc = "" +
 	"\x04time\x18\t \x01(\tR\x04time\x12A\n" +
 	"\vmax_payload\x18\n" +
 	" \x01(\rB \x8a\xb5\x18\x1c\x12\x0565536\x19\x00\x00\x00\x00\x00\x000@!\x00\x00\x00\x00\x00\x000A:\x01BR\n" +
-	"maxPayload\"\x8c\x05\n" +
-	"\vDevicePoint\x12+\n" +
-	"\x04name\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\b\x01*\x0f[A-Za-z0-9_.-]+R\x04name\x12+\n" +
-	"\x05topic\x18\x02 \x01(\tB\x15\x8a\xb5\x18\x11*\x0f([^+#$][^+#]*)?R\x05topic\x12\x12\n" +
+	"maxPayload\"\xfa\a\n" +
+	"\vDevicePoint\x12q\n" +
+	"\x04name\x18\x01 \x01(\tB]\x8a\xb5\x18Y\b\x01*\x0f[A-Za-z0-9_.-]+zDletters from A to Z or a to z, digits, and _ . -, like \"power-total\"R\x04name\x12y\n" +
+	"\x05topic\x18\x02 \x01(\tBc\x8a\xb5\x18_*\x0f([^+#$][^+#]*)?zLa topic without + and # that does not begin with $, like \"tele/plug-3/STATE\"R\x05topic\x12\x12\n" +
 	"\x04path\x18\x03 \x01(\tR\x04path\x12=\n" +
 	"\x04type\x18\x04 \x01(\tB)\x8a\xb5\x18%\x12\x06number2\x06number2\ainteger2\x04flag2\x04textR\x04type\x12\x14\n" +
 	"\x05scale\x18\x05 \x01(\x01R\x05scale\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x01R\x06offset\x12\x12\n" +
-	"\x04unit\x18\a \x01(\tR\x04unit\x126\n" +
-	"\x05group\x18\b \x01(\tB \x8a\xb5\x18\x1c\x12\x06points*\x12[a-z0-9][a-z0-9-]*R\x05group\x12.\n" +
-	"\x06labels\x18\t \x03(\tB\x16\x8a\xb5\x18\x12*\x10-?[0-9]{1,15}=.+R\x06labels\x12\x0e\n" +
+	"\x04unit\x18\a \x01(\tR\x04unit\x12\x83\x01\n" +
+	"\x05group\x18\b \x01(\tBm\x8a\xb5\x18i\x12\x06points*\x12[a-z0-9][a-z0-9-]*zKlower-case letters, digits and -, beginning with none of these, like \"fast\"R\x05group\x12`\n" +
+	"\x06labels\x18\t \x03(\tBH\x8a\xb5\x18D*\x10-?[0-9]{1,15}=.+z0a whole number, = and its name, like \"2=running\"R\x06labels\x12\x0e\n" +
 	"\x02on\x18\n" +
 	" \x03(\tR\x02on\x12\x10\n" +
-	"\x03off\x18\v \x03(\tR\x03off\x12)\n" +
-	"\x06absent\x18\f \x03(\tB\x11\x8a\xb5\x18\r*\v[^=]+(=.+)?R\x06absent\x12\x15\n" +
+	"\x03off\x18\v \x03(\tR\x03off\x12\x82\x01\n" +
+	"\x06absent\x18\f \x03(\tBj\x8a\xb5\x18f*\v[^=]+(=.+)?zWwhat the device says, and maybe = and the cause, like \"unavailable\" or \"-127=no sensor\"R\x06absent\x12\x15\n" +
 	"\x03min\x18\r \x01(\x01H\x00R\x03min\x88\x01\x01\x12\x15\n" +
 	"\x03max\x18\x0e \x01(\x01H\x01R\x03max\x88\x01\x01\x12.\n" +
 	"\bdecimals\x18\x0f \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00.@H\x02R\bdecimals\x88\x01\x01\x12B\n" +
@@ -1276,15 +1275,15 @@ const file_mqtt_v1_device_proto_rawDesc = "" +
 	"\boptional\x18\x11 \x01(\bR\boptionalB\x06\n" +
 	"\x04_minB\x06\n" +
 	"\x04_maxB\v\n" +
-	"\t_decimals\"\x86\x01\n" +
-	"\x12DeviceAvailability\x12*\n" +
-	"\x05topic\x18\x01 \x01(\tB\x14\x8a\xb5\x18\x10\b\x01*\f[^+#$][^+#]*R\x05topic\x12\x12\n" +
+	"\t_decimals\"\xd4\x01\n" +
+	"\x12DeviceAvailability\x12x\n" +
+	"\x05topic\x18\x01 \x01(\tBb\x8a\xb5\x18^\b\x01*\f[^+#$][^+#]*zLa topic without + and # that does not begin with $, like \"tele/plug-3/STATE\"R\x05topic\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
 	"\x06online\x18\x03 \x03(\tR\x06online\x12\x18\n" +
-	"\aoffline\x18\x04 \x03(\tR\aoffline\"\xfd\x03\n" +
-	"\rDeviceCommand\x12+\n" +
-	"\x04name\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\b\x01*\x0f[A-Za-z0-9_.-]+R\x04name\x12*\n" +
-	"\x05topic\x18\x02 \x01(\tB\x14\x8a\xb5\x18\x10\b\x01*\f[^+#$][^+#]*R\x05topic\x12'\n" +
+	"\aoffline\x18\x04 \x03(\tR\aoffline\"\x91\x05\n" +
+	"\rDeviceCommand\x12q\n" +
+	"\x04name\x18\x01 \x01(\tB]\x8a\xb5\x18Y\b\x01*\x0f[A-Za-z0-9_.-]+zDletters from A to Z or a to z, digits, and _ . -, like \"power-total\"R\x04name\x12x\n" +
+	"\x05topic\x18\x02 \x01(\tBb\x8a\xb5\x18^\b\x01*\f[^+#$][^+#]*zLa topic without + and # that does not begin with $, like \"tele/plug-3/STATE\"R\x05topic\x12'\n" +
 	"\apayload\x18\x03 \x01(\tB\r\x8a\xb5\x18\t\x12\a{value}R\apayload\x122\n" +
 	"\x04type\x18\x04 \x01(\tB\x1e\x8a\xb5\x18\x1a\x12\x04flag2\x04flag2\x06number2\x04textR\x04type\x12\x18\n" +
 	"\x02on\x18\x05 \x01(\tB\b\x8a\xb5\x18\x04\x12\x02ONR\x02on\x12\x1b\n" +
@@ -1297,14 +1296,14 @@ const file_mqtt_v1_device_proto_rawDesc = "" +
 	"\ttolerance\x18\v \x01(\x01B\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00R\ttolerance\x12O\n" +
 	"\atimeout\x18\f \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x025s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0r@R\atimeoutB\x06\n" +
 	"\x04_minB\x06\n" +
-	"\x04_max\"\x83\x04\n" +
+	"\x04_max\"\xd1\x04\n" +
 	"\rDeviceProfile\x12'\n" +
 	"\x06vendor\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06vendor\x12%\n" +
 	"\x05model\x18\x02 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x05model\x12 \n" +
 	"\vdescription\x18\x03 \x01(\tR\vdescription\x12'\n" +
 	"\x06source\x18\x04 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06source\x12\x1a\n" +
-	"\bidentify\x18\x05 \x03(\tR\bidentify\x12(\n" +
-	"\x05topic\x18\x06 \x01(\tB\x12\x8a\xb5\x18\x0e*\f[^+#$][^+#]*R\x05topic\x128\n" +
+	"\bidentify\x18\x05 \x03(\tR\bidentify\x12v\n" +
+	"\x05topic\x18\x06 \x01(\tB`\x8a\xb5\x18\\*\f[^+#$][^+#]*zLa topic without + and # that does not begin with $, like \"tele/plug-3/STATE\"R\x05topic\x128\n" +
 	"\x06points\x18\a \x03(\v2\x14.mqtt.v1.DevicePointB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\x06points\x12B\n" +
 	"\asilence\x18\b \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00u\"AR\asilence\x12?\n" +

@@ -422,9 +422,9 @@ var File_mqtt_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\x85\a\n" +
-	"\x06Broker\x12<\n" +
-	"\x06listen\x18\x01 \x01(\tB$\x8a\xb5\x18 \x12\x0e127.0.0.1:1883*\t.*:[0-9]+b\x03tcpR\x06listen\x12<\n" +
+	"\x12mqtt/v1/mqtt.proto\x12\amqtt.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\xed\a\n" +
+	"\x06Broker\x12^\n" +
+	"\x06listen\x18\x01 \x01(\tBF\x8a\xb5\x18B\x12\x0e127.0.0.1:1883*\t.*:[0-9]+b\x03tcpz host:port, like \"127.0.0.1:1883\"R\x06listen\x12<\n" +
 	"\vmax_clients\x18\x02 \x01(\rB\x1b\x8a\xb5\x18\x17\x12\x03256\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\n" +
 	"maxClients\x12Q\n" +
 	"\x17max_clients_per_address\x18\x03 \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0264\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\x14maxClientsPerAddress\x12@\n" +
@@ -442,16 +442,15 @@ const file_mqtt_v1_mqtt_proto_rawDesc = "" +
 	"\tbyte_rate\x18\f \x01(\rB\x13\x8a\xb5\x18\x0f\x12\b16777216:\x03B/sR\bbyteRate\x120\n" +
 	"\x05store\x18\r \x01(\rB\x1a\x8a\xb5\x18\x16\x12\b33554432!\x00\x00\x00\x00\x00\x00\xd0A:\x01BR\x05store\x12N\n" +
 	"\x0emax_keep_alive\x18\x0e \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\xe0\xff\xef@R\fmaxKeepAlive\x12)\n" +
-	"\x05doors\x18\x0f \x03(\v2\x13.mqtt.v1.BrokerDoorR\x05doors\x12&\n" +
-	"\x06topics\x18\x14 \x03(\tB\x0e\x8a\xb5\x18\n" +
-	"*\b[^+#$].*R\x06topics\"\xb6\x01\n" +
+	"\x05doors\x18\x0f \x03(\v2\x13.mqtt.v1.BrokerDoorR\x05doors\x12l\n" +
+	"\x06topics\x18\x14 \x03(\tBT\x8a\xb5\x18P*\b[^+#$].*zDa filter of topics that does not begin with +, # or $, like \"tele/#\"R\x06topics\"\xa7\x02\n" +
 	"\n" +
-	"BrokerDoor\x12,\n" +
-	"\x06listen\x18\x01 \x01(\tB\x14\x8a\xb5\x18\x10*\t.*:[0-9]+b\x03tcpR\x06listen\x12\x16\n" +
+	"BrokerDoor\x12N\n" +
+	"\x06listen\x18\x01 \x01(\tB6\x8a\xb5\x182*\t.*:[0-9]+b\x03tcpz host:port, like \"127.0.0.1:1883\"R\x06listen\x12\x16\n" +
 	"\x06socket\x18\x02 \x01(\tR\x06socket\x12\x1c\n" +
 	"\twebsocket\x18\x03 \x01(\bR\twebsocket\x12\x14\n" +
-	"\x05plain\x18\x04 \x01(\bR\x05plain\x12.\n" +
-	"\aorigins\x18\x05 \x03(\tB\x14\x8a\xb5\x18\x10*\x0ehttps?://[^/]+R\aorigins\"Q\n" +
+	"\x05plain\x18\x04 \x01(\bR\x05plain\x12}\n" +
+	"\aorigins\x18\x05 \x03(\tBc\x8a\xb5\x18_*\x0ehttps?://[^/]+zMhttp:// or https:// and a host without any path, like \"https://panel.example\"R\aorigins\"Q\n" +
 	"\x03Cut\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x18\n" +
 	"\aclients\x18\x02 \x03(\tR\aclients\x12\x14\n" +

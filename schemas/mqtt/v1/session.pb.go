@@ -747,9 +747,9 @@ const file_mqtt_v1_session_proto_rawDesc = "" +
 	"\aclients\x18\x01 \x03(\tR\aclients\"\x0f\n" +
 	"\rStatusRequest\"9\n" +
 	"\x0eStatusResponse\x12'\n" +
-	"\x06status\x18\x01 \x01(\v2\x0f.mqtt.v1.StatusR\x06status\"?\n" +
-	"\x11DisconnectRequest\x12*\n" +
-	"\tclient_id\x18\x01 \x01(\tB\r\x8a\xb5\x18\t*\a[^+#/]*R\bclientId\"\x14\n" +
+	"\x06status\x18\x01 \x01(\v2\x0f.mqtt.v1.StatusR\x06status\"j\n" +
+	"\x11DisconnectRequest\x12U\n" +
+	"\tclient_id\x18\x01 \x01(\tB8\x8a\xb5\x184*\a[^+#/]*z)a text without +, # and /, like \"panel-1\"R\bclientId\"\x14\n" +
 	"\x12DisconnectResponse2\xae\x01\n" +
 	"\rBrokerService\x12A\n" +
 	"\bSessions\x12\x18.mqtt.v1.SessionsRequest\x1a\x19.mqtt.v1.SessionsResponse0\x01\x12Z\n" +

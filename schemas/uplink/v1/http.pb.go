@@ -334,10 +334,10 @@ var File_uplink_v1_http_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_http_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/http.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xb6\x04\n" +
+	"\x14uplink/v1/http.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xaa\x05\n" +
 	"\n" +
-	"UplinkHttp\x12;\n" +
-	"\x03url\x18\x01 \x01(\tB)\x8a\xb5\x18%\b\x01*!https?([+]srv)?://[^/ ]+(/[^ ]*)?R\x03url\x12&\n" +
+	"UplinkHttp\x12\xae\x01\n" +
+	"\x03url\x18\x01 \x01(\tB\x9b\x01\x8a\xb5\x18\x96\x01\b\x01*!https?([+]srv)?://[^/ ]+(/[^ ]*)?zoa URL, like \"https://cloud.example.com/ingest\"; or https+srv:// or http+srv:// and the name of a DNS SRV recordR\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12Y\n" +
 	"\x05shape\x18\x03 \x01(\tBC\x8a\xb5\x18?\x12\x04json2\x04json2\awebhook2\x06influx2\totlp-json2\rotlp-protobuf2\x06customR\x05shape\x12(\n" +
 	"\x06custom\x18\x04 \x01(\v2\x10.uplink.v1.ShapeR\x06custom\x12.\n" +
@@ -350,9 +350,9 @@ const file_uplink_v1_http_proto_rawDesc = "" +
 	"\bpassword\x18\n" +
 	" \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\bpassword\x12@\n" +
 	"\aheaders\x18\v \x03(\v2\x11.uplink.v1.HeaderB\x13\x8a\xb5\x18\x0f!\x00\x00\x00\x00\x00\x00P@R\x04nameR\aheaders\x12 \n" +
-	"\x03tls\x18\f \x01(\v2\x0e.tls.v1.ClientR\x03tls\"_\n" +
-	"\x06Header\x127\n" +
-	"\x04name\x18\x01 \x01(\tB#\x8a\xb5\x18\x1f\b\x01*\x1b[A-Za-z0-9!#$%&'*+.^_`|~-]+R\x04name\x12\x1c\n" +
+	"\x03tls\x18\f \x01(\v2\x0e.tls.v1.ClientR\x03tls\"\x84\x01\n" +
+	"\x06Header\x12\\\n" +
+	"\x04name\x18\x01 \x01(\tBH\x8a\xb5\x18D\b\x01*\x1b[A-Za-z0-9!#$%&'*+.^_`|~-]+z#the name of a header, like \"X-Site\"R\x04name\x12\x1c\n" +
 	"\x05value\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02H\x01R\x05value\"\x82\x02\n" +
 	"\x05Shape\x129\n" +
 	"\fcontent_type\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x12\x10application/jsonR\vcontentType\x12\x1e\n" +

@@ -124,9 +124,9 @@ var File_uplink_v1_mdi_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_mdi_proto_rawDesc = "" +
 	"\n" +
-	"\x13uplink/v1/mdi.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xd7\x02\n" +
-	"\tUplinkMdi\x12U\n" +
-	"\x03url\x18\x01 \x01(\tBC\x8a\xb5\x18?\b\x01*;(tls|tcp)://[^/ ]+:[0-9]+|(tls|tcp)[+]srv://[A-Za-z0-9_.-]+R\x03url\x12&\n" +
+	"\x13uplink/v1/mdi.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xde\x03\n" +
+	"\tUplinkMdi\x12\xdb\x01\n" +
+	"\x03url\x18\x01 \x01(\tB\xc8\x01\x8a\xb5\x18\xc3\x01\b\x01*;(tls|tcp)://[^/ ]+:[0-9]+|(tls|tcp)[+]srv://[A-Za-z0-9_.-]+z\x81\x01tls:// or tcp:// and host:port, like \"tls://cloud.example.com:7000\"; or tls+srv:// or tcp+srv:// and the name of a DNS SRV recordR\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12/\n" +
 	"\bcommands\x18\x03 \x01(\v2\x13.uplink.v1.CommandsR\bcommands\x12 \n" +
 	"\x03tls\x18\x04 \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12!\n" +

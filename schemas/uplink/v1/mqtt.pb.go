@@ -229,10 +229,10 @@ var File_uplink_v1_mqtt_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_mqtt_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/mqtt.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xb1\a\n" +
+	"\x14uplink/v1/mqtt.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xb8\b\n" +
 	"\n" +
-	"UplinkMqtt\x12@\n" +
-	"\x03url\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\x03url\x12&\n" +
+	"UplinkMqtt\x12\xc6\x01\n" +
+	"\x03url\x18\x01 \x01(\tB\xb3\x01\x8a\xb5\x18\xae\x01\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+z\x81\x01tcp:// or ssl:// and host:port, like \"ssl://cloud.example.com:8883\"; or tcp+srv:// or ssl+srv:// and the name of a DNS SRV recordR\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12/\n" +
 	"\bcommands\x18\x03 \x01(\v2\x13.uplink.v1.CommandsR\bcommands\x12/\n" +
 	"\aversion\x18\x04 \x01(\tB\x15\x8a\xb5\x18\x11\x12\x053.1.12\x053.1.12\x015R\aversion\x12w\n" +

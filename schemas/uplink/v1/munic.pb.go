@@ -246,13 +246,13 @@ var File_uplink_v1_munic_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_munic_proto_rawDesc = "" +
 	"\n" +
-	"\x15uplink/v1/munic.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\x90\x05\n" +
-	"\vUplinkMunic\x12@\n" +
-	"\x03url\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\x03url\x12&\n" +
+	"\x15uplink/v1/munic.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xe9\x06\n" +
+	"\vUplinkMunic\x12\xc6\x01\n" +
+	"\x03url\x18\x01 \x01(\tB\xb3\x01\x8a\xb5\x18\xae\x01\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+z\x81\x01tcp:// or ssl:// and host:port, like \"ssl://cloud.example.com:8883\"; or tcp+srv:// or ssl+srv:// and the name of a DNS SRV recordR\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12/\n" +
-	"\bcommands\x18\x03 \x01(\v2\x13.uplink.v1.CommandsR\bcommands\x122\n" +
-	"\aaccount\x18\x04 \x01(\tB\x18\x8a\xb5\x18\x14\b\x01!\x00\x00\x00\x00\x00\x00`@*\a[^/+#]+R\aaccount\x12.\n" +
-	"\x05asset\x18\x05 \x01(\tB\x18\x8a\xb5\x18\x14\b\x01!\x00\x00\x00\x00\x00\x00`@*\a[^/+#]+R\x05asset\x120\n" +
+	"\bcommands\x18\x03 \x01(\v2\x13.uplink.v1.CommandsR\bcommands\x12[\n" +
+	"\aaccount\x18\x04 \x01(\tBA\x8a\xb5\x18=\b\x01!\x00\x00\x00\x00\x00\x00`@*\a[^/+#]+z'a text without +, # and /, like \"plant\"R\aaccount\x12W\n" +
+	"\x05asset\x18\x05 \x01(\tBA\x8a\xb5\x18=\b\x01!\x00\x00\x00\x00\x00\x00`@*\a[^/+#]+z'a text without +, # and /, like \"plant\"R\x05asset\x120\n" +
 	"\x03ack\x18\x06 \x01(\tB\x1e\x8a\xb5\x18\x1a\x12\x06broker2\x06broker2\bplatformR\x03ack\x12\x1a\n" +
 	"\blatitude\x18\a \x01(\tR\blatitude\x12\x1c\n" +
 	"\tlongitude\x18\b \x01(\tR\tlongitude\x12-\n" +
@@ -264,10 +264,10 @@ const file_uplink_v1_munic_proto_rawDesc = "" +
 	"\x05login\x18\v \x01(\v2\x0e.mqtt.v1.LoginR\x05login\x12 \n" +
 	"\x03tls\x18\f \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12U\n" +
 	"\n" +
-	"keep_alive\x18\r \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0360s\x19\x00\x00\x00\x00\x00\x00\x14@!\x00\x00\x00\x00\xe0\xff\xef@R\tkeepAlive\"\x82\x01\n" +
+	"keep_alive\x18\r \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0360s\x19\x00\x00\x00\x00\x00\x00\x14@!\x00\x00\x00\x00\xe0\xff\xef@R\tkeepAlive\"\xc7\x01\n" +
 	"\fMunicChannel\x12#\n" +
-	"\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\x00p@R\x04name\x12M\n" +
-	"\x04call\x18\x02 \x01(\tB9\x8a\xb5\x185\b\x01*1cmd/[a-z0-9-]+(/[a-z0-9-]+)*/[A-Za-z][A-Za-z0-9]*R\x04callB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
+	"\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\x00p@R\x04name\x12\x91\x01\n" +
+	"\x04call\x18\x02 \x01(\tB}\x8a\xb5\x18y\b\x01*1cmd/[a-z0-9-]+(/[a-z0-9-]+)*/[A-Za-z][A-Za-z0-9]*zBcmd/, the path of an actor and a method, like \"cmd/field/pump/Set\"R\x04callB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
 
 var (
 	file_uplink_v1_munic_proto_rawDescOnce sync.Once

@@ -186,10 +186,10 @@ var File_uplink_v1_nats_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_nats_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/nats.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x10tls/v1/tls.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xb4\x04\n" +
+	"\x14uplink/v1/nats.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x10tls/v1/tls.proto\x1a\x14uplink/v1/http.proto\x1a\x16uplink/v1/uplink.proto\"\xbd\x05\n" +
 	"\n" +
-	"UplinkNats\x12A\n" +
-	"\x04urls\x18\x01 \x03(\tB-\x8a\xb5\x18)\b\x01!\x00\x00\x00\x00\x00\x000@*\x1c(nats|tls)([+]srv)?://[^/ ]+R\x04urls\x12&\n" +
+	"UplinkNats\x12\xc9\x01\n" +
+	"\x04urls\x18\x01 \x03(\tB\xb4\x01\x8a\xb5\x18\xaf\x01\b\x01!\x00\x00\x00\x00\x00\x000@*\x1c(nats|tls)([+]srv)?://[^/ ]+z\x83\x01nats:// or tls:// and host:port, like \"tls://cloud.example.com:4222\"; or nats+srv:// or tls+srv:// and the name of a DNS SRV recordR\x04urls\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12N\n" +
 	"\asubject\x18\x03 \x01(\tB4\x8a\xb5\x180\x12\x1cgatewayd.${gateway}.${track}\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x90@R\asubject\x12%\n" +
 	"\x06stream\x18\x04 \x01(\tB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@R\x06stream\x12.\n" +

@@ -399,13 +399,13 @@ var File_uplink_v1_sparkplug_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_sparkplug_proto_rawDesc = "" +
 	"\n" +
-	"\x19uplink/v1/sparkplug.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xe0\x05\n" +
-	"\x0fUplinkSparkplug\x12Q\n" +
-	"\aservers\x18\x01 \x03(\tB7\x8a\xb5\x183\b\x01!\x00\x00\x00\x00\x00\x000@*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\aservers\x12&\n" +
-	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12%\n" +
-	"\x05group\x18\x03 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01*\a[^+/#]+R\x05group\x12!\n" +
-	"\x04node\x18\x04 \x01(\tB\r\x8a\xb5\x18\t*\a[^+/#]*R\x04node\x120\n" +
-	"\fprimary_host\x18\x05 \x01(\tB\r\x8a\xb5\x18\t*\a[^+/#]*R\vprimaryHost\x12@\n" +
+	"\x19uplink/v1/sparkplug.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13mqtt/v1/login.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xe6\a\n" +
+	"\x0fUplinkSparkplug\x12\xd7\x01\n" +
+	"\aservers\x18\x01 \x03(\tB\xbc\x01\x8a\xb5\x18\xb7\x01\b\x01!\x00\x00\x00\x00\x00\x000@*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+z\x81\x01tcp:// or ssl:// and host:port, like \"ssl://cloud.example.com:8883\"; or tcp+srv:// or ssl+srv:// and the name of a DNS SRV recordR\aservers\x12&\n" +
+	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12N\n" +
+	"\x05group\x18\x03 \x01(\tB8\x8a\xb5\x184\b\x01*\a[^+/#]+z'a text without +, # and /, like \"plant\"R\x05group\x12L\n" +
+	"\x04node\x18\x04 \x01(\tB8\x8a\xb5\x184*\a[^+/#]*z)a text without +, # and /, like \"meter-7\"R\x04node\x12[\n" +
+	"\fprimary_host\x18\x05 \x01(\tB8\x8a\xb5\x184*\a[^+/#]*z)a text without +, # and /, like \"meter-7\"R\vprimaryHost\x12@\n" +
 	"\x06settle\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xc0\x82@R\x06settle\x12\x14\n" +
 	"\x05names\x18\a \x01(\bR\x05names\x12@\n" +
 	"\x06places\x18\b \x03(\v2\x19.uplink.v1.SparkplugPlaceB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00@\x8f@R\x06places\x12@\n" +
@@ -415,17 +415,17 @@ const file_uplink_v1_sparkplug_proto_rawDesc = "" +
 	"\x05login\x18\v \x01(\v2\x0e.mqtt.v1.LoginR\x05login\x12 \n" +
 	"\x03tls\x18\f \x01(\v2\x0e.tls.v1.ClientR\x03tls\x12U\n" +
 	"\n" +
-	"keep_alive\x18\r \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0330s\x19\x00\x00\x00\x00\x00\x00\x14@!\x00\x00\x00\x00\xe0\xff\xef@R\tkeepAlive\"m\n" +
+	"keep_alive\x18\r \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0330s\x19\x00\x00\x00\x00\x00\x00\x14@!\x00\x00\x00\x00\xe0\xff\xef@R\tkeepAlive\"\x98\x01\n" +
 	"\x0eSparkplugPlace\x12\x1c\n" +
-	"\x05track\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x05track\x12%\n" +
-	"\x06device\x18\x02 \x01(\tB\r\x8a\xb5\x18\t*\a[^+/#]*R\x06device\x12\x16\n" +
-	"\x06prefix\x18\x03 \x01(\tR\x06prefix\"\xcb\x02\n" +
-	"\x0eSparkplugWrite\x12%\n" +
-	"\x06device\x18\x01 \x01(\tB\r\x8a\xb5\x18\t*\a[^+/#]*R\x06device\x12\x1e\n" +
+	"\x05track\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x05track\x12P\n" +
+	"\x06device\x18\x02 \x01(\tB8\x8a\xb5\x184*\a[^+/#]*z)a text without +, # and /, like \"meter-7\"R\x06device\x12\x16\n" +
+	"\x06prefix\x18\x03 \x01(\tR\x06prefix\"\xa3\x03\n" +
+	"\x0eSparkplugWrite\x12P\n" +
+	"\x06device\x18\x01 \x01(\tB8\x8a\xb5\x184*\a[^+/#]*z)a text without +, # and /, like \"meter-7\"R\x06device\x12\x1e\n" +
 	"\x06metric\x18\x02 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x06metric\x12z\n" +
 	"\x04type\x18\x03 \x01(\tBf\x8a\xb5\x18b\x12\x06Double2\x04Int82\x05Int162\x05Int322\x05Int642\x05UInt82\x06UInt162\x06UInt322\x06UInt642\x05Float2\x06Double2\aBoolean2\x06StringR\x04type\x12\x1f\n" +
-	"\x05actor\x18\x04 \x01(\tB\t\x8a\xb5\x18\x05\b\x01B\x01*R\x05actor\x121\n" +
-	"\x06method\x18\x05 \x01(\tB\x19\x8a\xb5\x18\x15\b\x01*\x11[A-Z][A-Za-z0-9]*R\x06method\x12\"\n" +
+	"\x05actor\x18\x04 \x01(\tB\t\x8a\xb5\x18\x05\b\x01B\x01*R\x05actor\x12^\n" +
+	"\x06method\x18\x05 \x01(\tBF\x8a\xb5\x18B\b\x01*\x11[A-Z][A-Za-z0-9]*z+the name of a method, like \"WriteRegisters\"R\x06method\x12\"\n" +
 	"\arequest\x18\x06 \x01(\tB\b\x8a\xb5\x18\x04\x12\x02{}R\arequest\"'\n" +
 	"\x0eSparkplugBirth\x12\x15\n" +
 	"\x06bd_seq\x18\x01 \x01(\rR\x05bdSeqB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"

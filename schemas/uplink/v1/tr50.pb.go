@@ -348,10 +348,10 @@ var File_uplink_v1_tr50_proto protoreflect.FileDescriptor
 
 const file_uplink_v1_tr50_proto_rawDesc = "" +
 	"\n" +
-	"\x14uplink/v1/tr50.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xe0\x05\n" +
+	"\x14uplink/v1/tr50.proto\x12\tuplink.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\x1a\x16uplink/v1/uplink.proto\"\xe7\x06\n" +
 	"\n" +
-	"UplinkTr50\x12@\n" +
-	"\x03url\x18\x01 \x01(\tB.\x8a\xb5\x18*\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+R\x03url\x12&\n" +
+	"UplinkTr50\x12\xc6\x01\n" +
+	"\x03url\x18\x01 \x01(\tB\xb3\x01\x8a\xb5\x18\xae\x01\b\x01*&(tcp|ssl|mqtt|mqtts)([+]srv)?://[^/ ]+z\x81\x01tcp:// or ssl:// and host:port, like \"ssl://cloud.example.com:8883\"; or tcp+srv:// or ssl+srv:// and the name of a DNS SRV recordR\x03url\x12&\n" +
 	"\x04send\x18\x02 \x01(\v2\x12.uplink.v1.SendingR\x04send\x12/\n" +
 	"\bcommands\x18\x03 \x01(\v2\x13.uplink.v1.CommandsR\bcommands\x12,\n" +
 	"\tthing_key\x18\x04 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\x00P@R\bthingKey\x12$\n" +
@@ -373,11 +373,11 @@ const file_uplink_v1_tr50_proto_rawDesc = "" +
 	"\baltitude\x18\x03 \x01(\tR\baltitude\x12\x14\n" +
 	"\x05speed\x18\x04 \x01(\tR\x05speed\x12\x18\n" +
 	"\aheading\x18\x05 \x01(\tR\aheading\x12\x1a\n" +
-	"\baccuracy\x18\x06 \x01(\tR\baccuracy\"\x80\x01\n" +
+	"\baccuracy\x18\x06 \x01(\tR\baccuracy\"\xc5\x01\n" +
 	"\n" +
 	"Tr50Method\x12#\n" +
-	"\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\x00p@R\x04name\x12M\n" +
-	"\x04call\x18\x02 \x01(\tB9\x8a\xb5\x185\b\x01*1cmd/[a-z0-9-]+(/[a-z0-9-]+)*/[A-Za-z][A-Za-z0-9]*R\x04callB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
+	"\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\x00p@R\x04name\x12\x91\x01\n" +
+	"\x04call\x18\x02 \x01(\tB}\x8a\xb5\x18y\b\x01*1cmd/[a-z0-9-]+(/[a-z0-9-]+)*/[A-Za-z][A-Za-z0-9]*zBcmd/, the path of an actor and a method, like \"cmd/field/pump/Set\"R\x04callB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
 
 var (
 	file_uplink_v1_tr50_proto_rawDescOnce sync.Once
