@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusgateway"
@@ -53,6 +55,32 @@ func TestTheSameReadsAreOneTransaction(t *testing.T) {
 	expect(t, l, write(8, 40, 99), 0, 0)
 	expect(t, l, read(8, 40, 1), 0, 99)
 	if n := traffic(t, r); n.Cached != 4 || n.Shared < 5 {
+		t.Errorf("counted %v", n)
+	}
+}
+
+// What others write through the same link ends what was read before it as well.
+func TestTheCacheKnowsWhatOthersWrite(t *testing.T) {
+	r := actorstest.New(t)
+	d := device(9, 0)
+	plc(t, r, d)
+	r.Start(meterPath, modbusunit.Kind, &modbusv1.Unit{Link: linkPath, Unit: 9, Every: ms(60_000), Timeout: ms(20_000)})
+	port := begin(t, r, &modbusv1.Gateway{Routes: []*modbusv1.Route{
+		{First: 9, Link: linkPath, Timeout: ms(20_000), Cache: ms(3_600_000)},
+	}})
+	l := master(t, port, modbus.TCP)
+	for _, value := range []uint16{0, 77, 78} {
+		if value > 0 {
+			_, err := actorstest.Call(r, meterPath, "WriteRegisters", &modbusv1.WriteRegistersRequest{Address: proto.Uint32(0), Values: []uint32{uint32(value)}}, &modbusv1.WriteRegistersResponse{})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			expect(t, l, read(9, 0, 1), 0, value)
+		}
+	}
+	if n := traffic(t, r); n.Cached != 6 {
 		t.Errorf("counted %v", n)
 	}
 }

@@ -92,6 +92,7 @@ func (g *gateway) next(c *actors.Context, link string, d *desk) {
 // answered tells who waits what the unit has said, or why it has not.
 func (g *gateway) answered(c *actors.Context, a *wire.Answer) {
 	t, res := a.Ask.Tag.(given), &a.Results[0]
+	t.desk.Heed(a.Tap)
 	t.desk.Done(t.transaction, res.Err == nil, res.Response, g.now())
 	if res.Err == nil {
 		c.Worked()

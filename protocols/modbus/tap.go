@@ -14,6 +14,7 @@ type Tap struct {
 	asked   [2]uint8 // unit and function that something was sent to last
 	ring    ring
 	late    map[uint8]uint64
+	written map[uint8]uint64
 	noise   uint64
 	ears    []*Ear
 }
@@ -29,6 +30,29 @@ func (t *Tap) Late() map[uint8]uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return maps.Clone(t.late)
+}
+
+// Wrote counts a write to a unit that has gone out, whatever came back.
+func (t *Tap) Wrote(unit uint8) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.written == nil {
+		t.written = map[uint8]uint64{}
+	}
+	t.written[unit]++
+}
+
+// Written is how many writes to a unit have gone out; of unit 0, to all at once.
+func (t *Tap) Written(unit uint8) uint64 {
+	if t == nil {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.written[unit]
 }
 
 // Noise is how many bytes have come that belong to no frame.

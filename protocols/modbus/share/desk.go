@@ -28,6 +28,7 @@ type Desk[M comparable, W any] struct {
 	kept    map[key]answer
 	ages    map[uint8]uint64 // counts what changes a unit
 	all     uint64           // counts what changes every unit
+	tap     *modbus.Tap      // knows what others write
 }
 
 // key is what makes two reads the same.
@@ -67,6 +68,14 @@ func NewDesk[M comparable, W any](most int) *Desk[M, W] {
 // Widen changes how many transactions are given out at a time.
 func (d *Desk[M, W]) Widen(most int) { d.most = max(most, 1) }
 
+// Heed tells the tap of the line or link. From then on what others write there changes a unit as well.
+func (d *Desk[M, W]) Heed(tap *modbus.Tap) {
+	if d.tap != nil && tap != d.tap {
+		d.all += 1 << 32 // this one counts from another beginning
+	}
+	d.tap = tap
+}
+
 // Verdict is what becomes of a request.
 type Verdict uint8
 
@@ -80,7 +89,9 @@ const (
 
 func keyOf(r modbus.Request) key { return key{r.Unit, r.Function, r.Address, r.Quantity} }
 
-func (d *Desk[M, W]) age(unit uint8) age { return age{d.ages[unit], d.all} }
+func (d *Desk[M, W]) age(unit uint8) age {
+	return age{d.ages[unit] + d.tap.Written(unit), d.all + d.tap.Written(0)}
+}
 
 // change says that a unit may not be any more what it was; unit 0 is all of them.
 func (d *Desk[M, W]) change(unit uint8) {

@@ -97,6 +97,34 @@ func TestAnswersAreKept(t *testing.T) {
 	ask(2*time.Second, share.Queued) // a failure is not kept
 }
 
+// What others write through the same line ends what was read before it, also where it is started again.
+func TestOthersWrite(t *testing.T) {
+	d, tap := share.NewDesk[string, int](1), modbus.NewTap()
+	ask := func(want share.Verdict) {
+		t.Helper()
+		x := reading(1, 5, 1)
+		x.Keep = time.Minute
+		if take(t, d, "a", x, 0, want); want == share.Queued {
+			x, _ := d.Next(0, here)
+			d.Heed(tap)
+			d.Done(x, true, modbus.Response{}, 0)
+		}
+	}
+	ask(share.Queued)
+	ask(share.Known)
+	for _, unit := range []uint8{1, 0} {
+		tap.Wrote(unit)
+		ask(share.Queued)
+		ask(share.Known)
+	}
+	tap.Wrote(2)
+	ask(share.Known)
+	tap = modbus.NewTap()
+	d.Heed(tap)
+	ask(share.Queued)
+	ask(share.Known)
+}
+
 // Who asks after a write is not told what was before it.
 func TestAWriteEndsWhatWasRead(t *testing.T) {
 	for _, unit := range []uint8{1, 0} {

@@ -76,6 +76,9 @@ func (p *part) run(ctx context.Context, l Transactor, w *Work) bool {
 	begin := time.Now()
 	resp, err := l.Do(ctx, r)
 	end := time.Now()
+	if r.Write() && !modbus.NotSent(err) {
+		p.job.answer.Tap.Wrote(r.Unit) // before anybody hears of it
+	}
 	p.busy = end.Sub(begin)
 	*p.res = Result{Response: resp, Err: err, Outcome: outcome(err), Took: max(0, end.Sub(begin)-w.onWire(r)), At: end}
 	w.ran++
