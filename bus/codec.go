@@ -51,10 +51,15 @@ func Marshal(typ string, m proto.Message) ([]byte, error) {
 	return nil, Errorf(InvalidArgument, "content type %q is neither %s nor %s", typ, JSON, Protobuf)
 }
 
-// Answer is m as the answer to a request in the given content type: in the same, JSON if that is none of the two.
+// Answer is m as the answer to a request in the given content type: in the same, JSON if that is none of the two. JSON
+// has the fields that are 0, false or empty as well: nobody should have to know them to see that nothing was counted.
 func Answer(typ string, m proto.Message) (answerType string, payload []byte, err error) {
 	if typ = contentType(typ); typ != Protobuf {
 		typ = JSON
+	}
+	if _, own := m.(AppendJSONer); typ == JSON && !own {
+		payload, err = protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(m)
+		return typ, payload, err
 	}
 	payload, err = Marshal(typ, m)
 	return typ, payload, err

@@ -1,10 +1,13 @@
 package bus_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"gatewayd/bus"
+	modbusv1 "gatewayd/schemas/modbus/v1"
 
+	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -32,5 +35,25 @@ func TestMarshal(t *testing.T) {
 	v := wrapperspb.Int64(7)
 	if err := bus.Unmarshal(bus.JSON, nil, v); err != nil || v.Value != 0 {
 		t.Error(v, err)
+	}
+}
+
+// An answer tells that nothing was counted and nobody is there.
+func TestAnswerOfZeros(t *testing.T) {
+	_, p, err := bus.Answer("", &modbusv1.MastersResponse{})
+	fields := map[string]any{}
+	if err != nil || json.Unmarshal(p, &fields) != nil {
+		t.Fatalf("%s %v", p, err)
+	}
+	if masters, ok := fields["masters"].([]any); !ok || len(masters) != 0 || fields["requests"] != "0" {
+		t.Errorf("got %s", p)
+	}
+	for typ, want := range map[string]string{"": "{}", bus.Protobuf: ""} {
+		if _, p, err := bus.Answer(typ, &emptypb.Empty{}); err != nil || string(p) != want {
+			t.Errorf("%q: %q %v", typ, p, err)
+		}
+	}
+	if _, p, err := bus.Answer("", fast{wrapperspb.Int64(1)}); err != nil || string(p) != `"fast"` {
+		t.Errorf("%s %v", p, err)
 	}
 }
