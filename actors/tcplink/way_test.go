@@ -36,7 +36,7 @@ func TestMissingCertificateIsHealth(t *testing.T) {
 	r := actorstest.New(t)
 	states := actorstest.Watch(r, "state/+/link", &modbusv1.LinkState{})
 	r.Start("plc", tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1", Tls: &modbusv1.LinkTls{CertFile: "/no/a.pem", KeyFile: "/no/a.key", CaFile: "/no/ca.pem"}})
-	if s := actorstest.Next(t, states); s.Up || s.Target != "127.0.0.1:802" || !strings.Contains(s.Cause, "certificate /no/a.pem") {
+	if s := actorstest.Next(t, states); s.Up || s.Target != "127.0.0.1:802" || !strings.Contains(s.Cause, "cert-file /no/a.pem") {
 		t.Error(s)
 	}
 }
