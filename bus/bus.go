@@ -186,6 +186,7 @@ func (b *Bus) connect() error {
 		return err
 	}
 	c.queues, c.heard = []string{queueOf(streamState), queueOf(streamEvents)}, b.Heard
+	c.guest = b.guestOf
 	c.own, c.ears = "gw."+b.cfg.Gateway+".", gsl.NewSublist[*ear]()
 	c.commit = newCommitter(b)
 	b.conn = c

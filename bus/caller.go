@@ -69,10 +69,13 @@ func (w Caller) Begin() Caller {
 func (m Msg) Caller() Caller {
 	w := Caller{Identity: Local}
 	w.Trace, w.Span = ParseParent(first(m.Header, headerTrace))
-	if account, ok := accountOf(m.Header); ok {
-		w.Identity = "nats/" + account
-		if strings.HasPrefix(account, accountUser) {
-			w.Identity = account
+	if from, ok := senderOf(m.Header); ok {
+		w.Identity = "nats/" + from.Account
+		if strings.HasPrefix(from.Account, accountUser) {
+			w.Identity = from.Account
+			if m.conn != nil && m.conn.guest != nil {
+				w.Proof = m.conn.guest(from)
+			}
 		}
 	} else if said := first(m.Header, headerCaller); said != "" {
 		w.Identity = said
@@ -80,17 +83,20 @@ func (m Msg) Caller() Caller {
 	return w
 }
 
-// accountOf is whose message it is that came through the listener, by the server's word; false if it did not.
-func accountOf(h Header) (string, bool) {
+// sender is who has sent a message, by the server's word.
+type sender struct {
+	Account string `json:"acc"`
+	ID      uint64 `json:"id"` // of his connection, if he is a guest
+}
+
+// senderOf is whose message it is that came through the listener; false if it did not.
+func senderOf(h Header) (from sender, ok bool) {
 	told := h[headerServer]
 	if len(told) == 0 {
-		return "", false
+		return sender{}, false
 	}
-	var info struct {
-		Account string `json:"acc"`
-	}
-	_ = json.Unmarshal([]byte(told[len(told)-1]), &info) // the server's word is the last
-	return info.Account, true
+	_ = json.Unmarshal([]byte(told[len(told)-1]), &from) // the server's word is the last
+	return from, true
 }
 
 // NewTrace is a trace id that was never used before.

@@ -42,6 +42,7 @@ type Conn struct {
 	keep    *nats.Conn                // to what is kept on disk; the same as nc on a dialled connection
 	queues  []string                  // subjects that lead into the streams' queues; none on a dialled connection
 	heard   func(subject string) bool // nil on a dialled connection
+	guest   func(sender) any          // what the guard has noted of him; nil on a dialled connection
 	hub     bool                      // it leads to a hub: each gateway there is a domain of its own
 	streams *streams
 	commit  *committer    // of tracks; nil on a dialled connection

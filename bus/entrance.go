@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -34,7 +35,8 @@ type entrance struct {
 
 	mu       sync.Mutex
 	accounts map[string]*server.Account
-	guests   map[uint64]Guest // by the server's number of their connection
+	guests   map[uint64]Guest // by the server's number of their connection; also of some who have gone, of whom something may still be on its way
+	cut      map[uint64]bool  // those whose connections Review has ended
 	judged   map[uint64]bool  // connections whose refusal was told, and which the server is about to complain of
 }
 
@@ -153,6 +155,11 @@ func (e *entrance) account(name string) (*server.Account, error) {
 	if err := imports(a, e.srv.GlobalAccount()); err != nil {
 		return nil, fmt.Errorf("account of %s: %w", name, err)
 	}
+	if strings.HasPrefix(name, accountUser) { // else the server tells the account alone, and not by which connection it came
+		if err := a.SetServiceImportSharing(e.srv.GlobalAccount(), commands, true); err != nil {
+			return nil, fmt.Errorf("account of %s: %w", name, err)
+		}
+	}
 	e.accounts[name] = a
 	return a, nil
 }
@@ -165,10 +172,25 @@ func (e *entrance) note(id uint64, g Guest) {
 		for id := range e.guests {
 			if e.srv.GetClient(id) == nil {
 				delete(e.guests, id)
+				delete(e.cut, id)
 			}
 		}
 	}
 	e.guests[id] = g
+}
+
+// guestOf is what the guard has noted of the guest who has sent something; nil: he is not known any more.
+func (b *Bus) guestOf(from sender) any {
+	b.mu.Lock()
+	e := b.entrance
+	b.mu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	g, ok := e.guests[from.ID]
+	if !ok || accountUser+g.Name != from.Account { // the numbers begin anew with each server
+		return nil
+	}
+	return g.Of
 }
 
 // Cut says whose connections Review has ended, and why.
@@ -190,6 +212,7 @@ func (b *Bus) Review(still func(Guest) (Guest, error)) []Cut {
 	cuts := map[string]*Cut{}
 	e.mu.Lock()
 	guests := maps.Clone(e.guests)
+	maps.DeleteFunc(guests, func(id uint64, _ Guest) bool { return e.cut[id] })
 	e.mu.Unlock()
 	for id, g := range guests { // without the lock: the server tells of its clients while it lets them in and while it ends them
 		is, err := still(g)
@@ -197,7 +220,7 @@ func (b *Bus) Review(still func(Guest) (Guest, error)) []Cut {
 			continue
 		}
 		e.mu.Lock()
-		delete(e.guests, id)
+		e.cut[id] = true
 		e.mu.Unlock()
 		if e.srv.DisconnectClientByID(id) != nil {
 			continue // has gone by himself

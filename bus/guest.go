@@ -28,7 +28,7 @@ type Guest struct {
 	Name        string // of the identity
 	Allow, Deny []string
 	Expires     time.Time // when his connections end; zero: never
-	Of          any       // for the guard's own use
+	Of          any       // for the guard's own use, who gets it back from Review and as the Proof of his calls
 }
 
 // Guard says who a client of the listener is. It runs in a goroutine of that

@@ -174,6 +174,61 @@ func TestGuestsAreCallers(t *testing.T) {
 	}
 }
 
+// What the guard has noted of a guest comes with his calls, of each connection its own, also with those that are still on their way when he is cut off.
+func TestCallsOfGuestsBringTheirProof(t *testing.T) {
+	b, h, keys := guarded(t)
+	first, second := new(int), new(int)
+	callers := make(chan bus.Caller, 4)
+	if _, err := b.Conn().Subscribe("gw.demo.cmd.>", func(m bus.Msg) {
+		callers <- m.Caller()
+		_ = m.RespondRaw(bus.JSON, []byte("{}"))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	come := func(proof *int) *nats.Conn {
+		h.set(bus.Guest{Name: "otto", Allow: []string{"#"}, Of: proof})
+		nc, _ := guest(t, b, "otto")
+		return nc
+	}
+	one, other := come(first), come(second)
+	ops, _ := outside(t, b, keys, bus.Operator)
+	for _, tt := range []struct {
+		from  *nats.Conn
+		proof any
+	}{{one, first}, {other, second}, {one, first}, {ops, nil}} {
+		m := &nats.Msg{Subject: "gw.demo.cmd.field.plc.Write", Header: nats.Header{"Nats-Request-Info": {`{"acc":"user/otto","id":1}`}}}
+		if _, err := tt.from.RequestMsg(m, patience); err != nil {
+			t.Fatal(err)
+		}
+		if c := receive(t, callers); c.Proof != tt.proof || c.Identity != "user/otto" && tt.from != ops {
+			t.Errorf("the caller is %+v", c)
+		}
+	}
+
+	hold := make(chan struct{})
+	if _, err := b.Conn().Subscribe("gw.demo.cmd.>", func(m bus.Msg) {
+		<-hold
+		callers <- m.Caller()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.Request("gw.demo.cmd.field.plc.Write", nil, patience); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, callers)
+	h.set()
+	if cuts := b.Review(h.still); len(cuts) != 1 || cuts[0].Connections != 2 {
+		t.Errorf("cut: %+v", cuts)
+	}
+	if cuts := b.Review(h.still); len(cuts) != 0 {
+		t.Errorf("cut again: %+v", cuts)
+	}
+	close(hold)
+	if c := receive(t, callers); c.Identity != "user/otto" || c.Proof != any(first) {
+		t.Errorf("of one who has been cut off: %+v", c)
+	}
+}
+
 // Who opens streams without end has his part of them and leaves others theirs; those that have ended do not count.
 func TestNobodyTakesAllStreams(t *testing.T) {
 	b, _, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})

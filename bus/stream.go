@@ -177,8 +177,8 @@ func (m Msg) stream() string {
 
 // streamKey tells the streams of one caller from those of others, who may have chosen the same id, or try to end his.
 func streamKey(h Header, id string) string {
-	account, _ := accountOf(h)
-	return account + "\x00" + id
+	from, _ := senderOf(h)
+	return from.Account + "\x00" + id
 }
 
 func (s *streams) close() {
