@@ -231,6 +231,7 @@ func TestNothingThatWasTakenIsLost(t *testing.T) {
 			s.Stop(s.bridge)
 			s.Spawn(s.bridge)
 			s.Until("it is back", func() bool { return s.bridge.State() == actors.Unreachable })
+			s.Until("it tells what waits", func() bool { m := s.status(); return m.Backlog > 0 && m.Oldest != nil })
 		case 400:
 			f.start()
 		}

@@ -69,14 +69,16 @@ func (b *bridge) send(c *actors.Context) {
 	b.wait(c, under)
 }
 
-// share leaves room in the window for what does not come from disk.
-func share(window int) int { return max(1, window-window/4) }
+// share leaves room in the window for what does not come from disk, but for a window of 1.
+func share(window int) int { return max(1, window*3/4) }
 
-// read has more read when there is room, and unless nothing can be sent anyway.
+// read has more read when there is room, and unless nothing can be sent anyway. The
+// place on disk is open before: how much waits is of interest above all when nothing
+// can be sent.
 func (b *bridge) read(c *actors.Context) {
 	o := &b.outbox.sending
-	room := readBytes - o.queue.Bytes()
-	if o.reading || o.paused || b.link.client == nil || room <= 0 {
+	room, idle := readBytes-o.queue.Bytes(), b.link.client == nil
+	if o.reading || o.paused || o.reader != nil && (idle || room <= 0) {
 		return
 	}
 	o.reading = true
@@ -93,6 +95,9 @@ func (b *bridge) read(c *actors.Context) {
 			if t.reader, t.err = archive.Reader(open, []string{name}, false); t.err != nil {
 				return t, nil
 			}
+		}
+		if idle {
+			return t, nil
 		}
 		next, cancel := context.WithTimeout(ctx, readTime)
 		defer cancel()

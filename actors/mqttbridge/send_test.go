@@ -89,6 +89,32 @@ func (m *miser) serve(conn net.Conn) {
 	}
 }
 
+// A small window as well has room for what does not come from disk.
+func TestWhatIsVolatilePassesWhatWaits(t *testing.T) {
+	m := newMiser(t)
+	s := newSite(t, &mqttv1.Bridge{
+		Url: "tcp://" + m.Addr().String(), Version: "3.1.1", Window: 2,
+		Out: []*mqttv1.BridgeOut{{Topic: "data/#"}, {Topic: "event/#", Volatile: true}},
+	})
+	s.connected()
+	for i, text := range []string{"a", "b", "c"} {
+		s.say(bus.Data, "points", text)
+		s.Until("it is on disk", func() bool { m := s.status(); return m.Buffered == 0 && m.Backlog > uint64(i) })
+	}
+	first := actorstest.Next(t, m.took)
+	s.say(bus.Event, "now", "urgent")
+	urgent := actorstest.Next(t, m.took)
+	if first.text != "a" || urgent.text != "urgent" {
+		t.Errorf("%q came, then %q", first.text, urgent.text)
+	}
+	for _, want := range []string{"b", "c"} {
+		first.ack()
+		if first = actorstest.Next(t, m.took); first.text != want {
+			t.Errorf("%q came", first.text)
+		}
+	}
+}
+
 // site is one at it that has said so many words, each on disk before the next.
 func (m *miser) site(t *testing.T, words int) *site {
 	t.Helper()
