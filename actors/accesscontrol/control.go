@@ -3,6 +3,7 @@
 package accesscontrol
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -49,6 +50,7 @@ type keeper struct {
 	recalled bool          // it is known who was revoked, or that this cannot be known
 	lost     string        // why it cannot
 	lists    *access.Lists // nil: none are configured, or they have not been read yet
+	former   *access.Lists // of the config before, until those of this one have come
 	seen     []stamp       // of the files they are from
 	trouble  string        // with them
 	looking  bool
@@ -110,7 +112,7 @@ func (k *keeper) failed(c *actors.Context, m actors.Failed) error {
 	if _, of := m.Of.(recalled); !of {
 		r := k.cfg.Revocation
 		k.asking = false
-		return k.listed(c, listsRead{lists: access.Unread(m.Err, k.lists, r.GetSerials(), r.GetLenient()), of: r})
+		return k.listed(c, listsRead{lists: access.Unread(m.Err, cmp.Or(k.lists, k.former), r.GetSerials(), r.GetLenient()), of: r})
 	}
 	// Nobody may be locked out for ever because the store is gone; but it shows.
 	k.recalled, k.lost = true, "who was revoked before this start is not known: "+m.Err.Error()
@@ -177,7 +179,10 @@ func (k *keeper) reconfigure(c *actors.Context, cfg *accessv1.Access) error {
 	if !proto.Equal(k.cfg.Revocation.GetOcsp(), cfg.Revocation.GetOcsp()) {
 		k.online, k.silent = nil, ""
 	}
-	k.cfg, k.lists, k.seen, k.trouble = cfg, nil, nil, ""
+	k.cfg, k.former, k.lists, k.seen, k.trouble = cfg, cmp.Or(k.lists, k.former), nil, nil, ""
+	if cfg.Revocation == nil {
+		k.former = nil
+	}
 	if k.timer != nil {
 		k.timer.Stop()
 		k.timer = nil

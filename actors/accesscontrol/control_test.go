@@ -1,17 +1,21 @@
 package accesscontrol_test
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
 	"gatewayd/actors/accesscontrol"
 	"gatewayd/actors/actorstest"
 	"gatewayd/protocols/access"
+	"gatewayd/protocols/pki"
 	accessv1 "gatewayd/schemas/access/v1"
 )
 
@@ -142,5 +146,44 @@ func TestWishes(t *testing.T) {
 	}
 	if cell.State() != actors.OK {
 		t.Errorf("the keeper is %s", cell.State())
+	}
+}
+
+// Who was on a list stays out by lenient lists also when the config changes while they cannot be read.
+func TestListsThatCannotBeReadWhenTheConfigChanges(t *testing.T) {
+	a, err := pki.Create(t.TempDir(), "site", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := a.Issue(pki.Order{Name: "anna", Lasts: time.Hour}, now)
+	if err == nil {
+		_, err = a.Revoke("anna", now)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, cfg := actorstest.New(t), config()
+	cfg.Identities[0].Certificates = []string{"CN:anna"}
+	cfg.Revocation = &accessv1.Revocation{CaFile: a.File("ca.crt"), Lists: []string{a.File("ca.crl")}, Lenient: true}
+	changed := proto.Clone(cfg).(*accessv1.Access)
+	changed.Identities[1].Name = "present"
+	cell := r.Start(path, accesscontrol.Kind, cfg)
+	got := make(chan *access.Policy, 4)
+	r.Start("door", doorKind(got), &accessv1.ListRequest{})
+	if _, err := actorstest.Next(t, got).Certificate(cert, now); !errors.Is(err, access.ErrListed) {
+		t.Fatal(err)
+	}
+	if err := os.Remove(a.File("ca.crl")); err != nil {
+		t.Fatal(err)
+	}
+	cell.Reconfigure(changed)
+	for {
+		p := actorstest.Next(t, got)
+		if _, err := p.Certificate(cert, now); !errors.Is(err, access.ErrListed) {
+			t.Errorf("it came in, or else: %v", err)
+		}
+		if _, err := p.Lookup("present", now); !errors.Is(err, access.ErrUnknown) {
+			break // this is the new one
+		}
 	}
 }

@@ -43,7 +43,7 @@ type stamp struct {
 
 // look reads the files of the lists, if they are others than those seen.
 func (k *keeper) look(c *actors.Context) {
-	r, seen, before := k.cfg.Revocation, k.seen, k.lists
+	r, seen, before := k.cfg.Revocation, k.seen, cmp.Or(k.lists, k.former)
 	if r == nil || k.looking {
 		return
 	}
