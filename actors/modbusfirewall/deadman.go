@@ -110,9 +110,7 @@ func (k *keeper) watch(c *actors.Context, msg any) {
 	case actors.Delivery:
 		k.delivered(c, m)
 	case remember:
-		if k.unknown() {
-			k.remember(c)
-		}
+		k.remember(c)
 	case recalled:
 		k.recalled(c, m)
 	case note:

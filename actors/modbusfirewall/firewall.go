@@ -59,12 +59,14 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 	}
 	switch m := msg.(type) {
 	case actors.Started:
-		if k.recall = len(k.cfg.DeadMan) > 0; k.recall {
-			k.remember(c)
-		}
+		k.recall = len(k.cfg.DeadMan) > 0
+		k.remember(c)
 		return k.enforce(c, k.cfg)
 	case actors.Reconfigured:
-		return k.enforce(c, m.Config.(*modbusv1.Firewall))
+		if err := k.enforce(c, m.Config.(*modbusv1.Firewall)); err != nil || k.recall {
+			return err
+		}
+		k.tell(c) // groups may have gone
 	case *firewall.Question:
 		c.Reply(&firewall.Judged{Question: m, Verdict: k.verdict(c, m)})
 	case *modbusv1.JudgeRequest:

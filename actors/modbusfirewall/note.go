@@ -20,6 +20,7 @@ type (
 	remember struct{}
 	recalled struct { // what had tripped before this life
 		state *modbusv1.DeadManState
+		found bool
 		err   error
 	}
 	note  struct{}
@@ -35,7 +36,7 @@ func (k *keeper) remember(c *actors.Context) {
 	book := c.Notebook()
 	c.Do(noteTime, func(ctx context.Context) (any, error) {
 		m := recalled{state: &modbusv1.DeadManState{}}
-		_, m.err = book.Read(ctx, noteLeaf, m.state)
+		m.found, m.err = book.Read(ctx, noteLeaf, m.state)
 		return m, nil
 	})
 }
@@ -43,38 +44,39 @@ func (k *keeper) remember(c *actors.Context) {
 // recalled takes what had tripped. While the disk does not tell it the last word on the bus counts, which no process survives.
 func (k *keeper) recalled(c *actors.Context, m recalled) {
 	switch {
-	case m.err == nil:
+	case m.err == nil || m.found: // what stands there and cannot be understood tells no more the next time
+		if m.err != nil {
+			c.Log().Warn("not all that had tripped before is known", "err", m.err)
+		}
 		k.noted = m.state
 		k.known(c, m.state)
+		return
 	case k.recall:
 		c.Log().Warn("what had tripped before is not known: it is looked up again", "err", m.err)
 		c.Last("state/"+c.Name()+"/dead-man", lastWord{})
-		c.After(tryAgain, remember{})
-	case k.unknown():
-		c.After(tryAgain, remember{})
 	}
+	c.After(tryAgain, remember{})
 }
 
-// unknown says that what stands on disk is not known, and that this life has nothing better to say.
-func (k *keeper) unknown() bool {
-	return k.noted == nil && !slices.ContainsFunc(k.groups, func(g *group) bool { return g.trips > 0 })
-}
-
-// known has what had tripped before this life trip again.
+// known has what had tripped before this life trip again, unless this life knows better.
 func (k *keeper) known(c *actors.Context, s *modbusv1.DeadManState) {
 	k.recall = false
 	for _, g := range k.groups {
-		if slices.Contains(s.Tripped, g.cfg.Name) && !g.watch.Tripped() {
+		if slices.Contains(s.Tripped, g.cfg.Name) && g.trips == 0 {
 			k.trip(c, g, "it had tripped before the gateway or this actor was started again")
 		}
 	}
-	k.tell(c)
+	if len(k.groups) > 0 {
+		k.tell(c)
+	}
+	k.note(c)
 }
 
-// note writes down what has tripped, unless that is what stands there.
+// note writes down what has tripped, unless that is what stands there, or nobody knows yet what does: groups may have tripped before that this
+// life has not heard of.
 func (k *keeper) note(c *actors.Context) {
 	s := k.tripped()
-	if k.noting || k.recall || k.unknown() || proto.Equal(s, k.noted) {
+	if k.noting || k.noted == nil || proto.Equal(s, k.noted) {
 		return
 	}
 	k.noting = true
