@@ -19,6 +19,7 @@ type line struct {
 	number   int        // of the connection, or of the attempt to make it
 	dialling bool
 	dialled  time.Time // when that began
+	gone     error     // why it has ended, if it has
 	stale    bool      // another one is wanted
 	failures int       // in a row: of attempts to connect, and of batches
 	tryAt    time.Time // not before then
@@ -54,7 +55,7 @@ func (e *engine) connect(c *actors.Context) {
 	if e.resting != "" || e.sender != nil || e.dialling || e.sending || !e.known || !e.looked || e.tryAt.After(now) {
 		return
 	}
-	e.stale, e.dialling, e.dialled = false, true, time.Now()
+	e.gone, e.stale, e.dialling, e.dialled = nil, false, true, time.Now()
 	e.number++
 	number, post, dial := e.number, c.Post(), e.far.Dial
 	hear := far.Hear{
@@ -122,7 +123,7 @@ func (e *engine) over(c *actors.Context, err error) {
 func (e *engine) hangUp(c *actors.Context) {
 	e.count()
 	c.Close(e.sender)
-	e.sender = nil
+	e.sender, e.gone = nil, nil
 	e.number++ // what it still says is not heard
 }
 

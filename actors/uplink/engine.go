@@ -225,8 +225,8 @@ func (e *engine) hear(c *actors.Context, msg any) bool {
 	case connected:
 		e.connected(c, m)
 	case lost:
-		if m.number == e.number && e.sender != nil && !e.sending { // else Send tells
-			e.over(c, m.err)
+		if m.number == e.number {
+			e.gone = m.err
 		}
 	case sent:
 		e.done(c, m)
@@ -269,6 +269,9 @@ func (e *engine) start(c *actors.Context) error {
 
 // next does what can be done now. It may be called at any time.
 func (e *engine) next(c *actors.Context) {
+	if e.gone != nil && e.sender != nil && !e.sending { // what is under way tells what has become of it first
+		e.over(c, e.gone)
+	}
 	e.read(c)
 	e.precede(c)
 	e.connect(c)

@@ -53,6 +53,26 @@ func TestWhatWasRecordedIsSentOnce(t *testing.T) {
 	}
 }
 
+// A connection that ends with the last acknowledgement on its way is made again before there is anything else to send.
+func TestTheEndBehindTheLastAcknowledgement(t *testing.T) {
+	r := actorstest.New(t)
+	w := uplinktest.NewRecorder(t, r)
+	f := &cloud{take: func(c *cloud, b []record.Record) error {
+		if c.got = append(c.got, b...); c.batches == 1 {
+			c.hear.Lost(errors.New("closed"))
+		}
+		return nil
+	}}
+	r.Start(path, f.kind(), config())
+	w.Write("tracks/a", 5)
+	r.Until("it is connected again", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.dials == 2
+	})
+	r.Until("all is there", func() bool { return slices.Equal(f.sequences("tracks/a"), uplinktest.UpTo(5)) })
+}
+
 func TestANewUplinkBeginsWhereItIsTold(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)
