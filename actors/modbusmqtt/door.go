@@ -13,11 +13,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
+	"gatewayd/actors/mqttseat"
 	"gatewayd/protocols/modbus/firewall"
 	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/mqttclient"
-	"gatewayd/protocols/mqttclient/seat"
 	"gatewayd/protocols/teltonika"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/schemas"
@@ -34,7 +34,7 @@ var Kind = actors.Define(actors.Kind{
 		d := door{cfg: config.(*modbusv1.ModbusMqtt)}
 		return append(schemas.Wrong("", d.sides()), schemas.Wrong("targets", d.place())...)
 	},
-	Beside: func(all []schemas.Actor) []schemas.Finding { return seat.Twice("modbus-mqtt", all) },
+	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("modbus-mqtt", all) },
 }, func(cfg *modbusv1.ModbusMqtt) actors.Actor { return &door{cfg: cfg} })
 
 const (

@@ -13,9 +13,9 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/mqttdoor"
+	"gatewayd/actors/mqttseat"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/mqttclient"
-	"gatewayd/protocols/mqttclient/seat"
 	"gatewayd/schemas"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
@@ -33,7 +33,7 @@ var Kind = actors.Define(actors.Kind{
 		_, bad := routesOf(config.(*mqttv1.Bridge))
 		return bad
 	},
-	Beside: func(all []schemas.Actor) []schemas.Finding { return seat.Twice("mqtt-bridge", all) },
+	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("mqtt-bridge", all) },
 }, func(cfg *mqttv1.Bridge) actors.Actor { return &bridge{cfg: cfg} })
 
 type bridge struct {

@@ -6,9 +6,9 @@ import (
 	"net/url"
 
 	"gatewayd/actors"
+	"gatewayd/actors/mqttseat"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
-	"gatewayd/protocols/mqttclient/seat"
 	"gatewayd/protocols/mqttsend"
 	"gatewayd/protocols/shape"
 	"gatewayd/protocols/tlsfiles"
@@ -20,7 +20,7 @@ import (
 var Kind = uplink.Define(actors.Kind{
 	Name:   "uplink-mqtt",
 	Doc:    "Sends tracks to any MQTT broker, 3.1.1 or 5, in the form that its cloud wants, and takes commands from there.",
-	Beside: func(all []schemas.Actor) []schemas.Finding { return seat.Twice("uplink-mqtt", all) },
+	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("uplink-mqtt", all) },
 }, reach)
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkMqtt) (uplink.Far, error) {

@@ -5,9 +5,9 @@ import (
 	"strings"
 
 	"gatewayd/actors"
+	"gatewayd/actors/mqttseat"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
-	"gatewayd/protocols/mqttclient/seat"
 	"gatewayd/protocols/munic"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/schemas"
@@ -18,7 +18,7 @@ import (
 var Kind = uplink.Define(actors.Kind{
 	Name:   "uplink-munic",
 	Doc:    "Sends tracks by MQTT as events in the shapes of Munic's public cloud API.",
-	Beside: func(all []schemas.Actor) []schemas.Finding { return seat.Twice("uplink-munic", all) },
+	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("uplink-munic", all) },
 }, reach)
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkMunic) (uplink.Far, error) {

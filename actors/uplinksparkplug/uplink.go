@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/actors/mqttseat"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
-	"gatewayd/protocols/mqttclient/seat"
 	"gatewayd/protocols/sparkplug"
 	"gatewayd/protocols/sparkplug/edge"
 	"gatewayd/protocols/tlsfiles"
@@ -23,7 +23,7 @@ import (
 var Kind = uplink.Define(actors.Kind{
 	Name:   "uplink-sparkplug",
 	Doc:    "Sends tracks to Sparkplug hosts, as an edge node of Sparkplug B 3.0.",
-	Beside: func(all []schemas.Actor) []schemas.Finding { return seat.Twice("uplink-sparkplug", all) },
+	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("uplink-sparkplug", all) },
 }, reach)
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (uplink.Far, error) {

@@ -5,9 +5,9 @@ import (
 	"strings"
 
 	"gatewayd/actors"
+	"gatewayd/actors/mqttseat"
 	"gatewayd/actors/uplink"
 	"gatewayd/protocols/mqttclient"
-	"gatewayd/protocols/mqttclient/seat"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/protocols/tr50"
 	"gatewayd/schemas"
@@ -18,7 +18,7 @@ import (
 var Kind = uplink.Define(actors.Kind{
 	Name:   "uplink-tr50",
 	Doc:    "Sends tracks to a TR50 server (deviceWISE, Device Cloud), and carries out methods from its mailbox.",
-	Beside: func(all []schemas.Actor) []schemas.Finding { return seat.Twice("uplink-tr50", all) },
+	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("uplink-tr50", all) },
 }, reach)
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkTr50) (uplink.Far, error) {

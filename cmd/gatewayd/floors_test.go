@@ -19,11 +19,12 @@ var floors = map[string][]string{
 	"bus":               {"schemas"},
 	"bus/hubtest":       {"bus", "schemas", "protocols"}, // support for tests
 	"actors":            {"bus", "schemas"},
-	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/uplink", "schemas", "protocols"},
+	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/mqttseat", "actors/uplink", "schemas", "protocols"},
 	"actors/accessdoor": {"actors", "schemas", "protocols"},                                           // no kind: what some kinds have in common
 	"actors/modbusdoor": {"actors", "actors/accessdoor", "actors/modbuslink", "schemas", "protocols"}, // no kind: what some kinds have in common; it lets in as other doors do, and tells frames as links do
 	"actors/modbuslink": {"actors", "schemas", "protocols"},                                           // likewise
 	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                                           // likewise
+	"actors/mqttseat":   {"schemas", "protocols"},                                                     // likewise
 	"actors/uplink":     {"actors", "schemas", "protocols"},                                           // likewise
 	"actors/actorstest": {"actors", "bus", "schemas", "supervisor", "protocols"},                      // support for tests
 	"supervisor":        {"actors", "bus", "schemas"},

@@ -87,10 +87,10 @@ func TestSink(t *testing.T) {
 
 func TestSinkRefuses(t *testing.T) {
 	for name, s := range map[string]*sink{
-		"want 1 to 64":                  {window: 65},
-		"--cert, --key and --ca need":   {window: 1, files: tlsfiles.Files{CA: "x"}},
-		"certificate none.pem with key": {window: 1, tls: true, listen: "127.0.0.1:0", files: tlsfiles.Files{Certificate: "none.pem"}},
-		"listen on nowhere":             {window: 1, listen: "nowhere"},
+		"want 1 to 64":                 {window: 65},
+		"--cert, --key and --ca need":  {window: 1, files: tlsfiles.Files{CA: "x"}},
+		"cert-file none.pem with key-": {window: 1, tls: true, listen: "127.0.0.1:0", files: tlsfiles.Files{Certificate: "none.pem"}},
+		"listen on nowhere":            {window: 1, listen: "nowhere"},
 	} {
 		s.text = io.Discard
 		if err := s.run(context.Background()); err == nil || !strings.Contains(err.Error(), name) {

@@ -386,6 +386,9 @@ func TestRoomOfWhoIsAway(t *testing.T) {
 	case err := <-said:
 		t.Fatal("nothing held it back: ", err)
 	}
+	if n := s.sessions.queued("dev"); n > 0 {
+		t.Errorf("%d bytes were said to who is away", n)
+	}
 	p = dial(t, s)
 	if present, _ := p.connect(h); present != 1 {
 		t.Fatal("session is gone")

@@ -1,6 +1,6 @@
-// Package seat finds connections to outside MQTT brokers that take each other's place:
+// Package mqttseat finds connections to outside MQTT brokers that take each other's place:
 // a broker lets in one client of each id, and ends the connection of the one before.
-package seat
+package mqttseat
 
 import (
 	"fmt"

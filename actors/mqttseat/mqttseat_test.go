@@ -1,10 +1,10 @@
-package seat_test
+package mqttseat_test
 
 import (
 	"strings"
 	"testing"
 
-	"gatewayd/protocols/mqttclient/seat"
+	"gatewayd/actors/mqttseat"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
@@ -33,7 +33,7 @@ func TestTwice(t *testing.T) {
 		"uplink-tr50":      "",
 		"modbus-mqtt":      `uplinks/f login.client-id: "uplinks/e" comes to broker:8883 with the client id "y" as well`,
 	} {
-		found := seat.Twice(kind, all)
+		found := mqttseat.Twice(kind, all)
 		if want == "" {
 			if len(found) > 0 {
 				t.Errorf("%s: %v", kind, found)
