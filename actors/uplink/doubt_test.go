@@ -59,7 +59,10 @@ func TestRunsOfBadRecordsWithAccounting(t *testing.T) {
 			w.Write("tracks/b", 15)
 			r.Until("all is settled", func() bool {
 				s := uplinktest.Status(t, r, path)
-				return s.Begun && s.Backlog.Records == 0 && s.Counts.Rejected >= bad
+				last := func(track string) bool { // what was recorded after the backlog was measured last is not in it
+					return slices.Contains(f.sequences(track), w.Recorded()[track])
+				}
+				return s.Begun && s.Backlog.Records == 0 && s.Counts.Rejected >= bad && last("tracks/a") && last("tracks/b")
 			})
 			for track, n := range w.Recorded() {
 				got := f.sequences(track)
