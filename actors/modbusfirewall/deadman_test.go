@@ -327,6 +327,7 @@ func TestOnTheRealBus(t *testing.T) {
 			t.Errorf("audited %v", got)
 		}
 	}
+	r.Until("it stands on disk", func() bool { return slices.Equal(tripped(r), []string{"boiler"}) })
 	r.Stop(cell)
 	r.Spawn(cell)
 	if got := actorstest.Next(t, events); got.State != "tripped" || !strings.Contains(got.Cause, "had tripped before") {
