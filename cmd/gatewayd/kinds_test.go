@@ -88,7 +88,7 @@ func bare(t *testing.T, k actors.Kind) proto.Message {
 }
 
 // shared are folders of actors that are no kinds.
-var shared = []string{"accessdoor", "actorstest", "modbusdoor", "modbuslink", "mqttdoor", "uplink"}
+var shared = []string{"accessdoor", "actorstest", "modbusdoor", "modbuslink", "mqttdoor", "mqttseat", "uplink"}
 
 // The list is sorted, names no kind twice, and holds every other folder of
 // actors: what is in the folder is in the product.
