@@ -58,6 +58,7 @@ type keeper struct {
 	silent   string       // why a responder gives no answer
 	asking   bool
 	timer    *actors.Timer
+	again    *actors.Timer // of keep, after a failure; nil: none yet
 }
 
 // recalled says that the revocations of former lives have come.

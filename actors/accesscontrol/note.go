@@ -93,7 +93,10 @@ func (k *keeper) unkept(c *actors.Context, err error) error {
 		k.answer(nil)
 	} else {
 		k.answer(actors.Errorf(code, "it is in force, but not on disk, and would be forgotten by a restart of the gateway: %s", why))
-		c.After(noteAgain, keep{})
+		if k.again != nil { // one attempt is due, however many have failed
+			k.again.Stop()
+		}
+		k.again = c.After(noteAgain, keep{})
 		if k.noted == nil {
 			k.lost = fmt.Sprintf("who was revoked before this start is not known: %s", why)
 		}

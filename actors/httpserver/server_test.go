@@ -386,7 +386,6 @@ func TestSlowListener(t *testing.T) {
 	}
 }
 
-// Who may be in for a time is cut off when that is over.
 // A server that listens before it is known who may come in is well as soon as that is known.
 func TestWellOncePolicyComes(t *testing.T) {
 	r := actorstest.New(t)
@@ -409,6 +408,7 @@ func TestWellOncePolicyComes(t *testing.T) {
 	}
 }
 
+// Who may be in for a time is cut off when that is over.
 func TestExpiryEndsRequests(t *testing.T) {
 	for stay := 3 * time.Second; !cutOffAfter(t, stay); stay *= 2 {
 		if stay > time.Minute {

@@ -48,6 +48,7 @@ type keeper struct {
 	noted   *modbusv1.DeadManState // what is on disk; nil: nobody knows
 	noting  bool                   // it is being written
 	unnoted bool                   // that it could not be was told
+	again   *actors.Timer          // of note, after a failure; nil: none yet
 	gate    modbusdoor.Gate
 	places  map[string]wire.Place // of units that safe writes name, by their path
 	asking  map[string]bool       // where they are

@@ -87,7 +87,7 @@ func (k *keeper) note(c *actors.Context) {
 func (k *keeper) written(c *actors.Context, m noted) {
 	k.noting = false
 	if m.err == nil {
-		k.noted = m.state
+		k.noted, k.unnoted = m.state, false
 		k.note(c)
 		return
 	}
@@ -95,7 +95,10 @@ func (k *keeper) written(c *actors.Context, m noted) {
 		c.Log().Warn("what has tripped could not be written down: it is tried again", "err", m.err)
 	}
 	k.unnoted = true
-	c.After(tryAgain, note{})
+	if k.again != nil { // one attempt is due, however many have failed
+		k.again.Stop()
+	}
+	k.again = c.After(tryAgain, note{})
 }
 
 // tripped is which groups have.
