@@ -47,6 +47,21 @@ func TestAQuietStreamGoesOn(t *testing.T) {
 	}
 	defer s.Close()
 	for version, client := range map[string]*http.Client{"HTTP/1.1": {Timeout: time.Minute}, "HTTP/2.0": http2Client(t)} {
+		connect, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.Addr().String()+"/field/lab/erratic.v1.ErraticService/Count",
+			strings.NewReader("\x00\x00\x00\x00\x02{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		connect.Header.Set("Content-Type", "application/connect+json")
+		said, err := client.Do(connect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(said.Body)
+		_ = said.Body.Close()
+		if err != nil || strings.Contains(string(all), "error") || strings.Count(string(all), "{}") != 4 { // with the end
+			t.Errorf("%s: %q, %v", version, all, err)
+		}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.Addr().String()+"/cmd/field/lab/Count", strings.NewReader("{}"))
 		if err != nil {
 			t.Fatal(err)

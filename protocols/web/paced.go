@@ -83,10 +83,20 @@ type pacedBody struct {
 	io.ReadCloser
 	way   *http.ResponseController
 	stall time.Duration
+	ended bool
 }
 
-// Read implements io.Reader. At the end of the body the deadline means nothing any more.
-func (b pacedBody) Read(p []byte) (int, error) {
+// Read implements io.Reader. From the end of the body on there is no deadline: net/http reads on, to know when the client goes, and would take
+// a deadline for that.
+func (b *pacedBody) Read(p []byte) (int, error) {
+	if b.ended {
+		return b.ReadCloser.Read(p)
+	}
 	_ = b.way.SetReadDeadline(time.Now().Add(b.stall))
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.ended = true
+		_ = b.way.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }

@@ -267,7 +267,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		way := http.NewResponseController(w)
 		_ = way.SetReadDeadline(time.Now().Add(s.cfg.Stall)) // net/http reads by itself what is left
 		r = r.WithContext(r.Context())                       // it looks at its own
-		r.Body = pacedBody{r.Body, way, s.cfg.Stall}
+		r.Body = &pacedBody{ReadCloser: r.Body, way: way, stall: s.cfg.Stall}
 	}
 	select {
 	case s.places <- struct{}{}:
