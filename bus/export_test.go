@@ -1,5 +1,7 @@
 package bus
 
+import "context"
+
 // Writing is the ledger being written to a disk that is stuck, until release is called.
 func (b *Bus) Writing() (release func()) {
 	b.noting.Lock()
@@ -24,3 +26,8 @@ func (c *Conn) Sending() (release func()) {
 
 // MostStreams is how many streams one caller may have open.
 const MostStreams = mostStreams
+
+// LosePlace takes a reader's place out of the store behind its back.
+func (b *Bus) LosePlace(ctx context.Context, name string) error {
+	return b.js.DeleteConsumer(ctx, streamTracks, readerName(name))
+}

@@ -5,6 +5,8 @@ import "sync"
 // places are how far readers are that were opened in this process, by name. The server's own word on it counts what has been delivered and then
 // dropped from the stream as acknowledged.
 type places struct {
+	making sync.Mutex // while one is made anew or given up: what is given up does not come back
+
 	mu  sync.Mutex
 	all map[string]uint64
 }
@@ -34,6 +36,14 @@ func (p *places) forget(reader string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.all, reader)
+}
+
+// at is how far a reader is that was opened, and not given up since.
+func (p *places) at(reader string) (seq uint64, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seq, ok = p.all[reader]
+	return seq, ok
 }
 
 // floor is up to where a reader has acknowledged; of one that was not opened, what the server says.

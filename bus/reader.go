@@ -39,6 +39,7 @@ type Reader struct {
 	conn     *Conn
 	name     string
 	patterns []string
+	conf     jetstream.ConsumerConfig // of the place, as it is made
 	rewind   bool
 	came     uint64 // number of the last delivery since the place was rewound
 
@@ -51,6 +52,9 @@ type unacked struct {
 	seq   uint64
 	reply string
 }
+
+// resetTime is what it may take at most to put a place back.
+const resetTime = 30 * time.Second
 
 // maxUnacked is how many messages a reader may hold without acknowledging any.
 const maxUnacked = 20_000
@@ -69,40 +73,71 @@ func (c *Conn) Reader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 	if len(r.patterns) == 0 {
 		r.patterns = []string{"gw." + gateway + "." + string(Track) + ".>"}
 	}
-	conf := jetstream.ConsumerConfig{
+	r.conf = jetstream.ConsumerConfig{
 		Durable: r.name, AckPolicy: jetstream.AckAllPolicy, AckWait: 24 * time.Hour, MaxAckPending: maxUnacked,
 		FilterSubjects: r.patterns, ReplayPolicy: jetstream.ReplayInstantPolicy, MaxDeliver: -1, MaxWaiting: 8,
 	}
-	if err := r.open(ctx, conf, cfg.New); err != nil {
+	if err := r.open(ctx, cfg.New); err != nil {
 		return nil, r.failed("open", err)
 	}
 	return r, nil
 }
 
 // open makes the place, or changes what is read from it.
-func (r *Reader) open(ctx context.Context, conf jetstream.ConsumerConfig, fromNow bool) error {
+func (r *Reader) open(ctx context.Context, fromNow bool) error {
 	js := r.conn.commit.bus.js
 	old, err := js.Consumer(ctx, streamTracks, r.name)
 	if err == nil {
 		was := old.CachedInfo().Config
-		conf.DeliverPolicy, conf.OptStartSeq = was.DeliverPolicy, was.OptStartSeq
+		r.conf.DeliverPolicy, r.conf.OptStartSeq = was.DeliverPolicy, was.OptStartSeq
 		r.conn.commit.bus.places.begin(r.name, old.CachedInfo().AckFloor.Stream)
-		_, err = js.UpdateConsumer(ctx, streamTracks, conf)
-		return err
+		_, err = js.UpdateConsumer(ctx, streamTracks, r.conf)
 	}
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		r.conn.commit.bus.places.making.Lock()
+		defer r.conn.commit.bus.places.making.Unlock()
+		return r.make(ctx, fromNow)
+	}
+	return err
+}
+
+// found has the place made anew if it has gone, unless it was given up.
+func (r *Reader) found(ctx context.Context) error {
+	b := r.conn.commit.bus
+	_, err := b.js.Consumer(ctx, streamTracks, r.name)
 	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return err
 	}
-	if fromNow {
-		s, err := js.Stream(ctx, streamTracks)
+	b.places.making.Lock()
+	defer b.places.making.Unlock()
+	at, ok := b.places.at(r.name)
+	if !ok || ctx.Err() != nil {
+		return err
+	}
+	if err = r.make(ctx, false); err == nil {
+		b.log.Warn("a reader's place in the tracks had gone: it goes on behind what it has acknowledged", "reader", r.name, "acknowledged", at)
+	}
+	return err
+}
+
+// make makes the place: behind what was acknowledged in this process, if there is any that knows it.
+func (r *Reader) make(ctx context.Context, fromNow bool) error {
+	b := r.conn.commit.bus
+	at, known := b.places.at(r.name)
+	if known || fromNow {
+		s, err := b.js.Stream(ctx, streamTracks)
 		if err != nil {
 			return err
 		}
-		conf.DeliverPolicy, conf.OptStartSeq = jetstream.DeliverByStartSequencePolicy, s.CachedInfo().State.LastSeq+1
+		last := s.CachedInfo().State.LastSeq
+		if !known {
+			at = last
+		}
+		r.conf.DeliverPolicy, r.conf.OptStartSeq = jetstream.DeliverByStartSequencePolicy, min(at, last)+1
 	}
-	made, err := js.CreateConsumer(ctx, streamTracks, conf)
+	made, err := b.js.CreateConsumer(ctx, streamTracks, r.conf)
 	if err == nil {
-		r.conn.commit.bus.places.begin(r.name, made.CachedInfo().AckFloor.Stream)
+		b.places.begin(r.name, made.CachedInfo().AckFloor.Stream)
 	}
 	return err
 }
@@ -115,8 +150,11 @@ func (c *Conn) ForgetReader(ctx context.Context, name string) error {
 	if c.commit == nil {
 		return Errorf(FailedPrecondition, "only the gateway itself reads tracks for good")
 	}
+	p := &c.commit.bus.places
+	p.making.Lock()
+	defer p.making.Unlock()
+	p.forget(readerName(name))
 	err := c.commit.bus.js.DeleteConsumer(ctx, streamTracks, readerName(name))
-	c.commit.bus.places.forget(readerName(name))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return (&Reader{name: name}).failed("forget", err)
 	}
@@ -257,11 +295,15 @@ func (r *Reader) Rewind(ctx context.Context) error {
 	r.mu.Lock()
 	acked := r.acked
 	r.mu.Unlock()
-	var err error
-	if js := r.conn.commit.bus.js; acked == 0 {
-		_, err = js.ResetConsumer(ctx, streamTracks, r.name)
-	} else { // the acknowledgement may still be on its way, or have been forgotten in a restart
-		_, err = js.ResetConsumerToSequence(ctx, streamTracks, r.name, acked+1)
+	err := r.found(ctx)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, resetTime) // one that goes now is not there to answer
+		defer cancel()
+		if js := r.conn.commit.bus.js; acked == 0 {
+			_, err = js.ResetConsumer(ctx, streamTracks, r.name)
+		} else { // the acknowledgement may still be on its way, or have been forgotten in a restart
+			_, err = js.ResetConsumerToSequence(ctx, streamTracks, r.name, acked+1)
+		}
 	}
 	if err != nil {
 		return r.failed("rewind", r.conn.reason(ctx, err))

@@ -174,6 +174,74 @@ func TestReaderPlace(t *testing.T) {
 	}
 }
 
+// A place that has gone is made anew behind what its reader has acknowledged, unless it was given up.
+func TestAReaderWithoutAPlace(t *testing.T) {
+	b := start(t, nil)
+	for i := range 10 {
+		kept(t, b, "a", fmt.Sprint(i))
+	}
+	lose := func() {
+		t.Helper()
+		if err := b.LosePlace(within(t), "uplink/a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(r *bus.Reader, want string) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); ; {
+			switch all, err := r.Next(within(t), 1); {
+			case err == nil:
+				if got := all[0].Path + " " + string(all[0].Data); got != "tracks/a "+want {
+					t.Fatalf("begins with %q, want %s", got, want)
+				}
+				return
+			case time.Now().After(end):
+				t.Fatal(err)
+			}
+		}
+	}
+	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
+	texts(t, r, 2)
+	lose()
+	check(r, "0") // nothing was acknowledged
+	texts(t, r, 6)
+	if err := r.Ack(4); err != nil {
+		t.Fatal(err)
+	}
+	lose()
+	check(r, "4")
+	if n, _, err := r.Backlog(within(t), false); n != 6 || err != nil {
+		t.Errorf("%d are not acknowledged, %v", n, err)
+	}
+	waits := make(chan error, 1)
+	if _, last := texts(t, r, 5); r.Ack(last) != nil {
+		t.Fatal("not acknowledged")
+	}
+	go func() {
+		_, err := r.Next(within(t), 1)
+		waits <- err
+	}()
+	lose() // while it waits for the next one, or before
+	kept(t, b, "a", "10")
+	if err := <-waits; err != nil {
+		check(r, "10")
+	}
+	lose()
+	check(openReader(t, b, bus.ReaderConfig{Name: "uplink/a", New: true}), "10") // a new life
+
+	if err := b.Conn().ForgetReader(within(t), "uplink/a"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := r.Next(within(t), 1); err == nil {
+			t.Fatal("it reads at a place that was given up")
+		}
+	}
+	if b.LosePlace(within(t), "uplink/a") == nil {
+		t.Error("the place is back that was given up")
+	}
+}
+
 func TestTornTracks(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *bus.Bus { return start(t, func(c *bus.Config) { c.Dir = dir }) }
