@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"gatewayd/protocols/durable"
 )
 
 // Loss is a range of messages that were acknowledged once and are gone.
@@ -99,7 +101,7 @@ func (l ledger) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return writeDurably(filepath.Join(dir, ledgerFile), append(p, '\n'), 0o644)
+	return durable.Write(filepath.Join(dir, ledgerFile), append(p, '\n'), 0o644)
 }
 
 // take reads the state of every stream on file from a running server.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"gatewayd/protocols/durable"
 )
 
 // maxMended is how much of the tracks may be mended in one start.
@@ -62,7 +64,7 @@ func copyDescription(from, to string) error {
 	for _, name := range described {
 		p, err := os.ReadFile(filepath.Join(from, name))
 		if err == nil {
-			err = writeDurably(filepath.Join(to, name), p, 0o640)
+			err = durable.Write(filepath.Join(to, name), p, 0o640)
 		}
 		errs = append(errs, err)
 	}

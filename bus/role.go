@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
+
+	"gatewayd/protocols/durable"
 )
 
 // Roles of clients on the listener. The gateway's own connection has a third
@@ -77,7 +79,7 @@ func storeSeed(path string, pair nkeys.KeyPair) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return writeDurably(path, append(seed, '\n'), 0o600)
+	return durable.Write(path, append(seed, '\n'), 0o600)
 }
 
 // visible are the classes an outside role hears.
@@ -147,33 +149,6 @@ func imports(acc, gateway *server.Account) error {
 		errs = append(errs, acc.AddServiceImport(gateway, subject, subject))
 	}
 	return errors.Join(errs...)
-}
-
-// writeDurably replaces path by a file with this content, synced, so that a
-// power cut leaves either the old one or the new one.
-func writeDurably(path string, content []byte, mode fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // NewKey makes a user key: its seed, for whoever is to prove himself by it, in a

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
+
+	"gatewayd/protocols/durable"
 )
 
 // Sign makes a credentials file for a user of an account at a hub: a JWT that lets him do what g says, signed with the account's seed,
@@ -54,7 +56,7 @@ func Sign(account, file, name string, g Grant, leaf bool) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	return writeDurably(file, creds, 0o600)
+	return durable.Write(file, creds, 0o600)
 }
 
 // keyOf is the user key in a credentials file, or a new one if there is no file.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"gatewayd/protocols/durable"
 	"gatewayd/protocols/mdi"
 )
 
@@ -54,7 +55,7 @@ func (s *sinkState) renew(all []mdi.Seen) error {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), s.name)
+		err = durable.Rename(f.Name(), s.name)
 	}
 	if err != nil {
 		_ = f.Close()

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/durable"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	"gatewayd/supervisor"
 	"gatewayd/supervisor/config"
@@ -42,35 +41,6 @@ func allKinds(b supervisor.Bus, running *gatewayv1.Bus, door supervisor.BusDoor)
 func writeFile(path string, text []byte) error { return writeLike(path, path, text) }
 
 // writeLike is writeFile with the mode of another file, if that is there.
-func writeLike(like, path string, text []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if old, statErr := os.Stat(like); statErr == nil {
-		_ = f.Chmod(old.Mode())
-	}
-	if _, err = f.Write(text); err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+func writeLike(like, path string, text []byte) error {
+	return durable.Write(path, text, durable.ModeOf(like))
 }

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"gatewayd/protocols/durable"
 )
 
 // ErrFull is the error of a value that is not kept because the journal holds as much as it may.
@@ -307,14 +309,8 @@ func (j *Journal) install(file *os.File) error {
 	if err := file.Sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(file.Name(), j.path); err != nil {
+	if err := durable.Rename(file.Name(), j.path); err != nil {
 		return err
-	}
-	if d, err := os.Open(filepath.Dir(j.path)); err == nil {
-		err = errors.Join(d.Sync(), d.Close())
-		if err != nil {
-			return err
-		}
 	}
 	if j.file != nil {
 		_ = j.file.Close()

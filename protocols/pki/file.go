@@ -5,12 +5,12 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
 	"os"
-	"path/filepath"
+
+	"gatewayd/protocols/durable"
 )
 
 // serial is a serial number that was never used before: 127 random bits.
@@ -51,27 +51,6 @@ func keyPEM(key *ecdsa.PrivateKey) ([]byte, error) {
 }
 
 // write replaces a file, so that a power cut leaves the old one or the new one.
-func (a *Authority) write(name string, text []byte, mode fs.FileMode) (err error) {
-	path := a.File(name)
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // for its owner only, until it is whole
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+func (a *Authority) write(name string, text []byte, mode fs.FileMode) error {
+	return durable.Write(a.File(name), text, mode)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"gatewayd/protocols/durable"
 )
 
 // File names in the data directory.
@@ -29,7 +31,8 @@ type BookConfig struct {
 	BootID     string       // default from /proc/sys/kernel/random/boot_id
 	Log        *slog.Logger // default none
 
-	wait time.Duration // bound of the wait for a write; default writeWait
+	wait  time.Duration                                    // bound of the wait for a write; default writeWait
+	store func(file string, v any, mode fs.FileMode) error // default durable.Save
 }
 
 // Book keeps the boot record and the ledger of this life. A nil Book keeps
@@ -40,7 +43,8 @@ type Book struct {
 	log     *slog.Logger
 	opened  time.Time
 
-	wait time.Duration
+	wait  time.Duration
+	store func(file string, v any, mode fs.FileMode) error
 
 	mu       sync.Mutex
 	record   Record
@@ -67,8 +71,11 @@ func Open(c BookConfig) (*Book, Previous) {
 		raw, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without it every start looks like a new boot
 		c.BootID = strings.TrimSpace(string(raw))
 	}
+	if c.store == nil {
+		c.store = durable.Save
+	}
 	b := &Book{
-		dir: c.Dir, breaker: c.Breaker, log: c.Log, opened: time.Now(),
+		store: c.store, dir: c.Dir, breaker: c.Breaker, log: c.Log, opened: time.Now(),
 		wait: atLeast(c.wait, writeWait), next: time.Minute, wake: make(chan struct{}, 1), finished: make(chan struct{}),
 		idle: make(chan struct{}),
 	}
@@ -90,7 +97,7 @@ func Open(c BookConfig) (*Book, Previous) {
 func (b *Book) readRecord(c BookConfig) Previous {
 	path := filepath.Join(b.dir, RecordFile)
 	var r Record
-	err := load(path, &r)
+	err := durable.Load(path, &r)
 	switch {
 	case err == nil:
 		return classify(r, c.BootID, c.BootStatus)
@@ -107,7 +114,7 @@ func (b *Book) readRecord(c BookConfig) Previous {
 func (b *Book) readLedger() Ledger {
 	path := filepath.Join(b.dir, LedgerFile)
 	var l Ledger
-	err := load(path, &l)
+	err := durable.Load(path, &l)
 	switch {
 	case err == nil:
 		return l
@@ -119,7 +126,7 @@ func (b *Book) readLedger() Ledger {
 }
 
 func (b *Book) aside(path string, err error) string {
-	to, moveErr := setAside(path)
+	to, moveErr := durable.SetAside(path)
 	if moveErr != nil {
 		to = ""
 	}

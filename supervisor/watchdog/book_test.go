@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"gatewayd/protocols/durable"
 )
 
 func open(t *testing.T, dir, boot string, status BootStatus) (*Book, Previous) {
@@ -94,7 +96,7 @@ func TestDamage(t *testing.T) {
 	same := func(r Record) bool { return r.Clean == want.Clean && r.Life == want.Life && r.BootID == want.BootID }
 	try := func(what string, damaged []byte) {
 		var r Record
-		if err := unseal(damaged, &r); err == nil && !same(r) {
+		if err := durable.Unseal(damaged, &r); err == nil && !same(r) {
 			t.Fatalf("%s: read as %+v", what, r)
 		}
 	}
@@ -102,7 +104,7 @@ func TestDamage(t *testing.T) {
 		try(fmt.Sprintf("cut at %d", n), raw[:n])
 		if n < len(raw)-1 {
 			var r Record
-			must(t, unseal(raw[:n], &r) != nil)
+			must(t, durable.Unseal(raw[:n], &r) != nil)
 		}
 		for bit := range 8 {
 			flipped := bytes.Clone(raw)
@@ -110,7 +112,7 @@ func TestDamage(t *testing.T) {
 			try(fmt.Sprintf("bit %d of byte %d", bit, n), flipped)
 		}
 	}
-	for _, damage := range [][]byte{nil, raw[:len(raw)/2], bytes.Repeat([]byte{0}, 4096), []byte("null"), []byte("{}"), []byte(`{"content":{"clean":true}}`), bytes.Repeat([]byte("["), maxFile+9)} {
+	for _, damage := range [][]byte{nil, raw[:len(raw)/2], bytes.Repeat([]byte{0}, 4096), []byte("null"), []byte("{}"), []byte(`{"content":{"clean":true}}`), bytes.Repeat([]byte("["), durable.MaxSealed+9)} {
 		must(t, os.WriteFile(path, damage, 0o600) == nil)
 		b, p := open(t, dir, "a", 0)
 		if p.Outcome != Unknown || p.Aside == "" || !p.Failed() {
@@ -140,7 +142,7 @@ func TestTornWrite(t *testing.T) {
 	b, _ := open(t, dir, "a", 0)
 	must(t, b.Close(true) == nil)
 	for n := range 64 {
-		must(t, os.WriteFile(filepath.Join(dir, RecordFile+".new"), bytes.Repeat([]byte("{"), n*7), 0o600) == nil)
+		must(t, os.WriteFile(filepath.Join(dir, ".new-1"), bytes.Repeat([]byte("{"), n*7), 0o600) == nil)
 		b, p := open(t, dir, "a", 0)
 		must(t, p.Outcome == Clean && b.Close(true) == nil)
 	}
@@ -248,12 +250,12 @@ func TestEventsAreBounded(t *testing.T) {
 			r.add(rapid.OneOf(rapid.String(), rapid.Just(strings.Repeat("<\x01", 9000)), rapid.Just(`{"a":[1, 2]}`)).Draw(t, "event"))
 		}
 		r.Starved = Cause{Path: rapid.String().Draw(t, "path"), Reason: strings.Repeat("\x00", 9000)}.cut()
-		raw, err := seal(r)
-		if err != nil || len(raw) > maxFile || len(r.Events) > MaxEvents {
+		raw, err := durable.Seal(r)
+		if err != nil || len(raw) > durable.MaxSealed || len(r.Events) > MaxEvents {
 			t.Fatalf("%d bytes, %d events, %v", len(raw), len(r.Events), err)
 		}
 		var back Record
-		if err := unseal(raw, &back); err != nil || len(back.Events) != len(r.Events) {
+		if err := durable.Unseal(raw, &back); err != nil || len(back.Events) != len(r.Events) {
 			t.Fatalf("does not come back: %v", err)
 		}
 	})
@@ -364,24 +366,24 @@ type witness struct {
 func (w *witness) Say(text string) error {
 	if strings.HasPrefix(text, "starving") {
 		var r Record
-		w.found = load(w.path, &r) == nil && r.Starved != nil
+		w.found = durable.Load(w.path, &r) == nil && r.Starved != nil
 	}
 	return nil
 }
 
 func FuzzUnseal(f *testing.F) {
-	raw, _ := seal(Record{Clean: true, Events: []json.RawMessage{[]byte(`"x"`)}})
+	raw, _ := durable.Seal(Record{Clean: true, Events: []json.RawMessage{[]byte(`"x"`)}})
 	f.Add(raw)
 	f.Add([]byte(`{"sha256":"","content":null}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var r Record
-		if unseal(raw, &r) != nil {
+		if durable.Unseal(raw, &r) != nil {
 			return
 		}
 		var l Ledger
 		p := classify(r, "a", 0)
 		_ = p.String()
-		if unseal(raw, &l) == nil {
+		if durable.Unseal(raw, &l) == nil {
 			Breaker{}.Plan(l, p)
 		}
 	})

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -108,17 +109,22 @@ func (b *Book) write() {
 	}
 }
 
+// fileMode lets the owner's group read along.
+const fileMode = 0o640
+
 // flush writes the ledger first: a life that is booked twice would count twice,
 // one without a record counts once.
 func (b *Book) flush(r Record, l Ledger) error {
 	path := filepath.Join(b.dir, RecordFile)
-	err := store(filepath.Join(b.dir, LedgerFile), l)
+	err := b.store(filepath.Join(b.dir, LedgerFile), l, fileMode)
 	if err == nil {
-		err = store(path, r)
+		err = b.store(path, r, fileMode)
 	}
 	if err != nil && !b.kept {
 		// The old record may say "clean" of a life that is not the last one.
-		err = errors.Join(err, ignoreMissing(os.Remove(path)))
+		if gone := os.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
 	}
 	b.kept = b.kept || err == nil
 	b.report(err)

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"bufio"
 	"context"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"gatewayd/protocols/durable"
 )
 
 // TestKillNine kills real processes that write their record all the time. None
@@ -32,7 +33,7 @@ func TestKillNine(t *testing.T) {
 		must(t, cmd.Process.Kill() == nil)
 		cmd.Wait()
 		var r Record
-		if err := load(filepath.Join(dir, RecordFile), &r); err != nil {
+		if err := durable.Load(filepath.Join(dir, RecordFile), &r); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
 		b, p := Open(BookConfig{Dir: dir})
@@ -57,12 +58,11 @@ func victim(dir string) {
 }
 
 // TestHungDisk: a write that never returns holds neither the start, nor the
-// petting, nor the starving. A FIFO nobody reads hangs like a dead disk.
+// petting, nor the starving.
 func TestHungDisk(t *testing.T) {
-	dir := t.TempDir()
-	fifo := filepath.Join(dir, LedgerFile+".new")
-	must(t, unix.Mkfifo(fifo, 0o600) == nil)
-	b, p := Open(BookConfig{Dir: dir, BootID: "a", wait: 50 * time.Millisecond})
+	hangs := make(chan struct{})
+	store := func(file string, v any, mode fs.FileMode) error { <-hangs; return durable.Save(file, v, mode) }
+	b, p := Open(BookConfig{Dir: t.TempDir(), BootID: "a", wait: 50 * time.Millisecond, store: store})
 	must(t, p.Outcome == First && b.Plan().Hold == 15*time.Minute)
 	h := &teller{hound: newHound(0), heard: make(chan string, 100)}
 	exits := make(chan Cause, 1)
@@ -82,9 +82,7 @@ func TestHungDisk(t *testing.T) {
 	cancel()
 	<-ended
 	must(t, b.Close(false) != nil)
-	r, err := os.OpenFile(fifo, os.O_RDWR, 0) // lets the writer go
-	must(t, err == nil)
-	defer r.Close()
+	close(hangs)
 	<-b.idle
 }
 
