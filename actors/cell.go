@@ -2,6 +2,7 @@ package actors
 
 import (
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,7 @@ type Cell struct {
 	mu     sync.Mutex
 	health word
 	called map[string]*MethodStats // nil until somebody calls
+	notes  map[string]*note        // by leaf; nil until it notes or recalls
 }
 
 // word is the last one on an actor's health.
@@ -236,6 +238,13 @@ func (c *Cell) Counters() *actorv1.Counters {
 
 func (c *Cell) subject(class bus.Class, leaf string) string {
 	return bus.Subject(c.sys.Gateway, class, c.path, leaf)
+}
+
+func (c *Cell) dir() string {
+	if c.sys.Dir == "" {
+		return ""
+	}
+	return filepath.Join(c.sys.Dir, filepath.FromSlash(c.path))
 }
 
 func (c *Cell) log() *slog.Logger { return c.sys.Log.With("actor", c.path) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -29,12 +28,7 @@ func (c *Context) Gateway() string { return c.l.cell.sys.Gateway }
 
 // Dir is a directory for files of the actor that are to outlive the process; it need
 // not exist yet. Empty: there is none, and nothing does.
-func (c *Context) Dir() string {
-	if c.l.cell.sys.Dir == "" {
-		return ""
-	}
-	return filepath.Join(c.l.cell.sys.Dir, filepath.FromSlash(c.l.cell.path))
-}
+func (c *Context) Dir() string { return c.l.cell.dir() }
 
 // Life counts the lives of this actor; the first is 1. It fences: a newer life
 // has a larger number.

@@ -248,6 +248,9 @@ func (l *life) fence() {
 // over is true when the life may no longer act.
 func (l *life) over() bool { return l.fenced.Load() }
 
+// gone is true when the life hears nothing any more. Any goroutine.
+func (l *life) gone() bool { return l.over() || l.done.Load() }
+
 type probe struct{}
 
 func (probe) deliver(*life) {}

@@ -41,24 +41,25 @@ type keeper struct {
 	policy   *access.Policy // nil until it is known who is revoked
 	revoked  []string
 	restored []string // in this life
-	noted    []string // revoked, on disk; nil: nobody knows
-	keeping  bool
 	waiting  []waiting
 	wishes   []*actors.Request // of doors that have the policy in force
 	court    *access.Court
 
-	recalled bool          // it is known who was revoked, or that this cannot be known
-	lost     string        // why it cannot
-	lists    *access.Lists // nil: none are configured, or they have not been read yet
-	former   *access.Lists // of the config before, until those of this one have come
-	seen     []stamp       // of the files they are from
-	trouble  string        // with them
-	looking  bool
-	online   *ocsp.Client // nil: no responder is asked, or not yet
-	silent   string       // why a responder gives no answer
-	asking   bool
-	timer    *actors.Timer
-	again    *actors.Timer // of keep, after a failure; nil: none yet
+	read      bool   // it is known who is revoked as it stands on disk, or that this cannot be known
+	unread    error  // why it is not
+	unwritten string // what has not come to the disk
+	recalled  bool   // it is known who was revoked, from wherever, or that this cannot be known
+	lost      string // why it cannot
+
+	lists   *access.Lists // nil: none are configured, or they have not been read yet
+	former  *access.Lists // of the config before, until those of this one have come
+	seen    []stamp       // of the files they are from
+	trouble string        // with them
+	looking bool
+	online  *ocsp.Client // nil: no responder is asked, or not yet
+	silent  string       // why a responder gives no answer
+	asking  bool
+	timer   *actors.Timer
 }
 
 // recalled says that the revocations of former lives have come.
@@ -74,7 +75,7 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		if k.cfg.Revocation != nil {
 			k.timer = c.Every(listsEvery, listsDue{})
 		}
-		k.keep(c)
+		c.Recall(noteLeaf, &accessv1.Revocations{})
 	case actors.Reconfigured:
 		return k.reconfigure(c, m.Config.(*accessv1.Access))
 	case actors.Delivery:
@@ -85,14 +86,12 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		return k.listed(c, m)
 	case renewed:
 		return k.answered(c)
-	case keep:
-		k.keep(c)
-	case kept:
-		return k.kept(c, m)
+	case actors.Recalled:
+		return k.noted(c, m)
+	case actors.Noted:
+		k.written(c, m.Err)
 	case recalled:
-		k.recalled = true
-		k.say(c)
-		return k.enforce(c)
+		return k.settled(c)
 	case actors.Failed:
 		return k.failed(c, m)
 	case *access.Wish:
@@ -116,9 +115,8 @@ func (k *keeper) failed(c *actors.Context, m actors.Failed) error {
 		return k.listed(c, listsRead{lists: access.Unread(m.Err, cmp.Or(k.lists, k.former), r.GetSerials(), r.GetLenient()), of: r})
 	}
 	// Nobody may be locked out for ever because the store is gone; but it shows.
-	k.recalled, k.lost = true, "who was revoked before this start is not known: "+m.Err.Error()
-	k.say(c)
-	return k.enforce(c)
+	k.lost = cmp.Or(k.lost, "who was revoked before this start is not known: "+m.Err.Error())
+	return k.settled(c)
 }
 
 // grant answers a door that has another policy than the one in force, and keeps

@@ -183,6 +183,8 @@ func (k *keeper) say(c *actors.Context) {
 	switch lenient := k.cfg.Revocation.GetLenient(); {
 	case k.lost != "":
 		c.Degraded(k.lost)
+	case k.unwritten != "":
+		c.Degraded(k.unwritten)
 	case k.trouble != "" && lenient:
 		c.Degraded("which certificates are revoked is not known, and they are let in all the same: " + k.trouble)
 	case k.trouble != "":

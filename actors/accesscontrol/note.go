@@ -1,10 +1,7 @@
 package accesscontrol
 
 import (
-	"context"
-	"fmt"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -12,43 +9,56 @@ import (
 	accessv1 "gatewayd/schemas/access/v1"
 )
 
-const (
-	noteLeaf  = "revoked"
-	noteTime  = 5 * time.Second
-	noteAgain = 5 * time.Second
-)
+// noteLeaf is the note of who is revoked.
+const noteLeaf = "revoked"
 
-type (
-	keep struct{} // is due again
-	kept struct { // who is revoked, as it stands on disk
-		state *accessv1.Revocations
-		err   error
-	}
-	waiting struct { // for it to stand there
-		request *actors.Request
-		answer  proto.Message
-	}
-)
+// waiting is a request that is answered when what it has changed is on disk.
+type waiting struct {
+	request *actors.Request
+	answer  proto.Message
+}
 
-// keep brings what is revoked to the disk, and from there what lives before this one have revoked, of this process and of earlier ones.
+// keep brings to the disk who is revoked, once it is known what stands there.
 func (k *keeper) keep(c *actors.Context) {
-	if k.keeping {
-		return
+	if k.read {
+		c.Note(noteLeaf, &accessv1.Revocations{Identities: k.revoked})
+	} else {
+		k.written(c, k.unread)
 	}
-	k.keeping = true
-	book, known, revoked, restored := c.Notebook(), k.noted != nil, slices.Clone(k.revoked), slices.Clone(k.restored)
-	c.Do(noteTime, func(ctx context.Context) (any, error) {
-		old, now := &accessv1.Revocations{}, &accessv1.Revocations{Identities: revoked}
-		if !known {
-			if _, err := book.Read(ctx, noteLeaf, old); err != nil {
-				return kept{err: err}, nil
-			}
-			if now.Identities = merged(old.Identities, revoked, restored); proto.Equal(old, now) {
-				return kept{state: now}, nil
-			}
+}
+
+// noted takes what stands on disk. While the disk does not tell it, or if it never will, the last word on the bus counts, which no process survives.
+func (k *keeper) noted(c *actors.Context, m actors.Recalled) error {
+	k.read, k.unread = !m.Again, m.Err
+	if m.Err != nil {
+		k.lost = "who was revoked before this start is not known: " + m.Err.Error()
+		if k.recalled {
+			k.say(c)
+		} else {
+			c.Last("state/"+c.Name()+"/revoked", recalled{})
 		}
-		return kept{now, book.Write(ctx, noteLeaf, now)}, nil
-	})
+		return nil
+	}
+	known, before := m.Message.(*accessv1.Revocations).Identities, k.revoked
+	k.revoked, k.recalled, k.lost = merged(known, k.revoked, k.restored), true, ""
+	if !slices.Equal(k.revoked, known) {
+		k.keep(c)
+	}
+	if !slices.Equal(k.revoked, before) {
+		c.State("revoked", &accessv1.Revocations{Identities: k.revoked})
+	}
+	k.say(c)
+	return k.enforce(c)
+}
+
+// settled puts in force what is known, however little that is.
+func (k *keeper) settled(c *actors.Context) error {
+	k.recalled = true
+	if k.read { // it was damaged, and is put right
+		k.keep(c)
+	}
+	k.say(c)
+	return k.enforce(c)
 }
 
 // merged is old and now together, without those restored.
@@ -57,59 +67,13 @@ func merged(old, now, restored []string) []string {
 	return append(all, now...)
 }
 
-// kept takes what stands on disk. While the disk does not tell it the last word on the bus counts, which no process survives.
-func (k *keeper) kept(c *actors.Context, m kept) error {
-	k.keeping = false
-	if m.err != nil {
-		return k.unkept(c, m.err)
+// written takes whether the last change is on disk.
+func (k *keeper) written(c *actors.Context, err error) {
+	before := k.unwritten
+	if k.unwritten = ""; err != nil {
+		k.unwritten = "who is revoked is in force, but not on disk, and would be forgotten by a restart of the gateway: " + err.Error()
+		err = actors.Errorf(actors.Unavailable, "it is in force, but not on disk, and would be forgotten by a restart of the gateway: %s", err)
 	}
-	k.noted = m.state.Identities
-	if k.noted == nil {
-		k.noted = []string{}
-	}
-	before := k.revoked
-	if !k.recalled || k.lost != "" {
-		k.revoked = merged(k.noted, k.revoked, k.restored)
-	}
-	if !slices.Equal(k.revoked, k.noted) {
-		k.keep(c)
-	} else {
-		k.answer(nil)
-	}
-	if k.recalled && k.lost == "" {
-		return nil
-	}
-	k.recalled, k.lost = true, ""
-	if !slices.Equal(before, k.revoked) {
-		c.State("revoked", &accessv1.Revocations{Identities: k.revoked})
-	}
-	k.say(c)
-	return k.enforce(c)
-}
-
-func (k *keeper) unkept(c *actors.Context, err error) error {
-	code, why := actors.Explain(err)
-	if code == actors.FailedPrecondition || code == actors.Unimplemented { // this bus keeps no notes
-		k.answer(nil)
-	} else {
-		k.answer(actors.Errorf(code, "it is in force, but not on disk, and would be forgotten by a restart of the gateway: %s", why))
-		if k.again != nil { // one attempt is due, however many have failed
-			k.again.Stop()
-		}
-		k.again = c.After(noteAgain, keep{})
-		if k.noted == nil {
-			k.lost = fmt.Sprintf("who was revoked before this start is not known: %s", why)
-		}
-	}
-	if k.recalled {
-		return nil
-	}
-	c.Last("state/"+c.Name()+"/revoked", recalled{})
-	return nil
-}
-
-// answer tells all who wait.
-func (k *keeper) answer(err error) {
 	for _, w := range k.waiting {
 		if err != nil {
 			w.request.Refuse(err)
@@ -118,4 +82,7 @@ func (k *keeper) answer(err error) {
 		}
 	}
 	k.waiting = nil
+	if k.recalled && before != k.unwritten {
+		k.say(c)
+	}
 }

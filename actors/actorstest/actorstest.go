@@ -63,6 +63,7 @@ func begin(t testing.TB, cfg bus.Config, over func(*bus.Conn) actors.Bus) *Rig {
 	}
 	t.Cleanup(b.Close)
 	r := &Rig{t: t, Bus: b.Conn(), Listens: b.Addr(), System: actors.NewSystem(Gateway, over(b.Conn()), slog.New(slog.DiscardHandler)), Faults: make(chan *actors.Fault, 64)}
+	r.System.Dir = t.TempDir()
 	stop, err := r.System.Serve()
 	if err != nil {
 		t.Fatal(err)

@@ -109,14 +109,10 @@ func (k *keeper) watch(c *actors.Context, msg any) {
 		c.Ask(m.unit, wire.Locate{Unit: m.unit}, locateTime)
 	case actors.Delivery:
 		k.delivered(c, m)
-	case remember:
-		k.remember(c)
-	case recalled:
+	case actors.Recalled:
 		k.recalled(c, m)
-	case note:
-		k.note(c)
-	case noted:
-		k.written(c, m)
+	case actors.Noted:
+		k.noted(c, m.Err)
 	case lastWord:
 		k.recall = false
 		k.tell(c)
@@ -291,6 +287,10 @@ func (k *keeper) say(c *actors.Context) {
 			c.Degraded("dead-man group " + g.cfg.Name + " has tripped")
 			return
 		}
+	}
+	if k.lost != "" && len(k.groups) > 0 {
+		c.Degraded(k.lost)
+		return
 	}
 	c.OK()
 }

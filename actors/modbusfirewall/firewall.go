@@ -45,10 +45,10 @@ type keeper struct {
 	rules   *firewall.Firewall
 	groups  []*group
 	recall  bool                   // what had tripped before this life is not known yet
-	noted   *modbusv1.DeadManState // what is on disk; nil: nobody knows
-	noting  bool                   // it is being written
-	unnoted bool                   // that it could not be was told
-	again   *actors.Timer          // of note, after a failure; nil: none yet
+	read    bool                   // what stands on disk, or that this will never be known
+	lost    string                 // why it will not
+	written *modbusv1.DeadManState // what stands there, or was handed in last
+	unnoted bool                   // that it is not on disk was told
 	gate    modbusdoor.Gate
 	places  map[string]wire.Place // of units that safe writes name, by their path
 	asking  map[string]bool       // where they are
@@ -61,7 +61,7 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case actors.Started:
 		k.recall = len(k.cfg.DeadMan) > 0
-		k.remember(c)
+		c.Recall(noteLeaf, &modbusv1.DeadManState{})
 		return k.enforce(c, k.cfg)
 	case actors.Reconfigured:
 		if err := k.enforce(c, m.Config.(*modbusv1.Firewall)); err != nil || k.recall {

@@ -1,9 +1,7 @@
 package modbusfirewall
 
 import (
-	"context"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -11,51 +9,28 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-const (
-	noteLeaf = "dead-man"
-	noteTime = 5 * time.Second
-)
+// noteLeaf is the note of what has tripped.
+const noteLeaf = "dead-man"
 
-type (
-	remember struct{}
-	recalled struct { // what had tripped before this life
-		state *modbusv1.DeadManState
-		found bool
-		err   error
-	}
-	note  struct{}
-	noted struct { // it is on disk
-		state *modbusv1.DeadManState
-		err   error
-	}
-	lastWord struct{} // all kept states have come
-)
+// lastWord says that all kept states have come.
+type lastWord struct{}
 
-// remember reads what had tripped before this life, of this process or of one before.
-func (k *keeper) remember(c *actors.Context) {
-	book := c.Notebook()
-	c.Do(noteTime, func(ctx context.Context) (any, error) {
-		m := recalled{state: &modbusv1.DeadManState{}}
-		m.found, m.err = book.Read(ctx, noteLeaf, m.state)
-		return m, nil
-	})
-}
-
-// recalled takes what had tripped. While the disk does not tell it the last word on the bus counts, which no process survives.
-func (k *keeper) recalled(c *actors.Context, m recalled) {
-	switch {
-	case m.err == nil || m.found: // what stands there and cannot be understood tells no more the next time
-		if m.err != nil {
-			c.Log().Warn("not all that had tripped before is known", "err", m.err)
-		}
-		k.noted = m.state
-		k.known(c, m.state)
+// recalled takes what had tripped before this life, of this process or of one before. While the disk does not tell it, or if it never will, the last
+// word on the bus counts, which no process survives.
+func (k *keeper) recalled(c *actors.Context, m actors.Recalled) {
+	k.read = !m.Again
+	if m.Err == nil {
+		k.written = m.Message.(*modbusv1.DeadManState)
+		k.known(c, k.written)
 		return
-	case k.recall:
-		c.Log().Warn("what had tripped before is not known: it is looked up again", "err", m.err)
+	}
+	if k.lost = ""; !m.Again {
+		k.lost = "which dead-man groups had tripped before this start is not known: " + m.Err.Error()
+	}
+	c.Log().Warn("what had tripped before is not known", "err", m.Err, "again", m.Again)
+	if k.recall {
 		c.Last("state/"+c.Name()+"/dead-man", lastWord{})
 	}
-	c.After(tryAgain, remember{})
 }
 
 // known has what had tripped before this life trip again, unless this life knows better.
@@ -75,30 +50,18 @@ func (k *keeper) known(c *actors.Context, s *modbusv1.DeadManState) {
 // note writes down what has tripped, unless that is what stands there, or nobody knows yet what does: groups may have tripped before that this
 // life has not heard of.
 func (k *keeper) note(c *actors.Context) {
-	s := k.tripped()
-	if k.noting || k.noted == nil || proto.Equal(s, k.noted) {
-		return
+	if s := k.tripped(); k.read && !proto.Equal(s, k.written) {
+		k.written = s
+		c.Note(noteLeaf, s)
 	}
-	k.noting = true
-	book := c.Notebook()
-	c.Do(noteTime, func(ctx context.Context) (any, error) { return noted{s, book.Write(ctx, noteLeaf, s)}, nil })
 }
 
-func (k *keeper) written(c *actors.Context, m noted) {
-	k.noting = false
-	if m.err == nil {
-		k.noted, k.unnoted = m.state, false
-		k.note(c)
-		return
+// noted takes whether what has tripped is on disk.
+func (k *keeper) noted(c *actors.Context, err error) {
+	if err != nil && !k.unnoted {
+		c.Log().Warn("what has tripped could not be written down: it is tried again", "err", err)
 	}
-	if !k.unnoted {
-		c.Log().Warn("what has tripped could not be written down: it is tried again", "err", m.err)
-	}
-	k.unnoted = true
-	if k.again != nil { // one attempt is due, however many have failed
-		k.again.Stop()
-	}
-	k.again = c.After(tryAgain, note{})
+	k.unnoted = err != nil
 }
 
 // tripped is which groups have.

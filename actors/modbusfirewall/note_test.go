@@ -1,75 +1,67 @@
 package modbusfirewall_test
 
 import (
-	"context"
+	"os"
+	"path/filepath"
 	"slices"
-	"sync/atomic"
+	"strings"
 	"testing"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusfirewall"
-	"gatewayd/bus"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
-
-// forgetful is a bus that cannot read notes for a while.
-type forgetful struct {
-	*bus.Conn
-	failing *atomic.Bool
-}
-
-func (f forgetful) Noted(ctx context.Context, key string) ([]byte, error) {
-	if f.failing.Load() {
-		return nil, bus.Errorf(bus.Unavailable, "the store does not work")
-	}
-	return f.Conn.Noted(ctx, key)
-}
-
-const noteKey = path + ".dead-man"
 
 // tripped is what stands on disk.
 func tripped(r *actorstest.Rig) []string {
 	var s modbusv1.DeadManState
-	if p, err := r.Bus.Noted(context.Background(), noteKey); err != nil || proto.Unmarshal(p, &s) != nil {
+	if !r.Noted(path, "dead-man", &s) {
 		return []string{"?"}
 	}
 	slices.Sort(s.Tripped)
 	return s.Tripped
 }
 
-func noteTripped(t *testing.T, r *actorstest.Rig, groups ...string) {
-	t.Helper()
-	p, err := proto.Marshal(&modbusv1.DeadManState{Tripped: groups})
-	if err == nil {
-		err = r.Bus.Note(t.Context(), noteKey, p)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+func noteTripped(r *actorstest.Rig, groups ...string) {
+	r.Note(path, "dead-man", &modbusv1.DeadManState{Tripped: groups})
 }
 
 // A group that trips while nobody can read what had tripped before does not make that forgotten.
 func TestATripWhileTheStoreFailsForgetsNoOther(t *testing.T) {
-	var failing atomic.Bool
-	r := actorstest.NewOver(t, func(b *bus.Conn) actors.Bus { return forgetful{b, &failing} })
-	noteTripped(t, r, "pump")
-	failing.Store(true)
+	r := actorstest.New(t)
+	noteTripped(r, "pump")
+	back := r.LoseDisk()
 	cell := r.Start(path, modbusfirewall.Kind, guarded(100*time.Millisecond))
 	r.Until("the boiler has tripped", func() bool { return cell.State() == actors.Degraded })
-	failing.Store(false)
+	back()
 	r.Until("both stand on disk", func() bool { return slices.Equal(tripped(r), []string{"boiler", "pump"}) })
 }
 
 // What had tripped and was taken out of the config does not trip when it comes again.
 func TestAGroupThatHasGoneIsForgotten(t *testing.T) {
 	r := actorstest.New(t)
-	noteTripped(t, r, "boiler", "gone")
+	noteTripped(r, "boiler", "gone")
 	cell := r.Start(path, modbusfirewall.Kind, guarded(time.Hour))
 	r.Until("one is there no more", func() bool { return slices.Equal(tripped(r), []string{"boiler"}) })
 	cell.Reconfigure(&modbusv1.Firewall{Otherwise: "allow"})
 	r.Until("none is there any more", func() bool { return len(tripped(r)) == 0 })
+}
+
+// What cannot be read any more is told, and does not keep what trips from being written down.
+func TestANoteThatIsDamaged(t *testing.T) {
+	r := actorstest.New(t)
+	noteTripped(r, "pump")
+	file := filepath.Join(r.System.Dir, path, "dead-man.json")
+	if err := os.Truncate(file, 20); err != nil {
+		t.Fatal(err)
+	}
+	cell := r.Start(path, modbusfirewall.Kind, guarded(time.Hour))
+	r.Until("it is told", func() bool {
+		return cell.State() == actors.Degraded && strings.Contains(cell.Health().Cause, "had tripped before this start is not known: "+file+".damaged: damaged")
+	})
+	r.Until("none stands on disk", func() bool { return len(tripped(r)) == 0 })
+	cell.Reconfigure(guarded(100 * time.Millisecond))
+	r.Until("what trips stands there", func() bool { return slices.Equal(tripped(r), []string{"boiler"}) })
 }

@@ -38,7 +38,6 @@ const (
 	mostWays  = 64 // that have not been passed; beyond that the backlog is sent in order
 	mostLags  = 4  // readings in a row that are full: then the way itself is behind, after another outage for instance
 	peekPause = 500 * time.Millisecond
-	place     = "ahead" // in the notebook
 )
 
 type (
@@ -219,7 +218,7 @@ func (e *engine) aheadNow() *uplinkv1.Ahead {
 
 // recallAhead takes over what former lives have written down, if it is of the same tracks.
 func (e *engine) recallAhead(m *uplinkv1.Ahead) {
-	if !slices.Equal(m.Tracks, e.cfg.Tracks) {
+	if e.from > 0 || len(e.past) > 0 || !slices.Equal(m.Tracks, e.cfg.Tracks) {
 		return
 	}
 	for _, s := range m.Stretches {

@@ -52,7 +52,7 @@ func (e *engine) connect(c *actors.Context) {
 	if (e.stale || e.resting != "") && e.sender != nil && !e.sending {
 		e.hangUp(c)
 	}
-	if e.resting != "" || e.sender != nil || e.dialling || e.sending || !e.known || !e.looked || e.tryAt.After(now) {
+	if e.resting != "" || e.sender != nil || e.dialling || e.sending || !e.remembers() || !e.looked || e.tryAt.After(now) {
 		return
 	}
 	e.gone, e.stale, e.dialling, e.dialled = nil, false, true, time.Now()

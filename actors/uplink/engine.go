@@ -235,13 +235,10 @@ func (e *engine) hear(c *actors.Context, msg any) bool {
 	case again, flush:
 	case measured:
 		e.measured(c, m)
-	case remember:
-		e.recall(c)
-		return false
-	case recalled:
+	case actors.Recalled:
 		e.recalled(c, m)
-	case noted:
-		e.noted(m)
+	case actors.Noted:
+		e.noted(c, m)
 	case command:
 		e.command(c, m)
 	case actors.Called:
@@ -276,7 +273,7 @@ func (e *engine) next(c *actors.Context) {
 	e.precede(c)
 	e.connect(c)
 	e.send(c)
-	if e.changed && !e.writing && e.limited() && e.spent.Hefty(e.limits, e.written) {
+	if e.changed && !e.noting && e.limited() && e.spent.Hefty(e.limits, e.written) {
 		e.note(c) // a power cut is not to grant it again
 	}
 	e.tell(c)

@@ -1,7 +1,6 @@
 package uplink_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -477,9 +475,8 @@ func TestTheBudgetOutlivesRestarts(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 	r.Until("that is written down", func() bool {
-		p, err := r.Bus.Noted(context.Background(), path+".spent")
 		m := &uplinkv1.Spent{}
-		return err == nil && proto.Unmarshal(p, m) == nil && m.MonthRecords == 15
+		return r.Noted(path, "spent", m) && m.MonthRecords == 15
 	})
 	r.Stop(cell)
 	cell.Remove()
@@ -506,9 +503,7 @@ func TestTheBudgetIsWrittenDownAsItIsSpent(t *testing.T) {
 	f := &cloud{take: func(f *cloud, b []record.Record) error {
 		if len(f.got)%500 == 0 {
 			m := &uplinkv1.Spent{}
-			if p, err := r.Bus.Noted(context.Background(), path+".spent"); err == nil {
-				_ = proto.Unmarshal(p, m)
-			}
+			r.Noted(path, "spent", m)
 			lag = max(lag, len(f.got)-int(m.MonthRecords))
 		}
 		f.got = append(f.got, b...)
@@ -538,9 +533,8 @@ func TestABudgetByReload(t *testing.T) {
 	cell := r.Start(path, f.kind(), free)
 	r.Until("the first are there", func() bool { return len(f.all()) == 10 })
 	r.Until("that is written down", func() bool {
-		p, err := r.Bus.Noted(context.Background(), path+".spent")
 		m := &uplinkv1.Spent{}
-		return err == nil && proto.Unmarshal(p, m) == nil && m.MonthRecords == 10
+		return r.Noted(path, "spent", m) && m.MonthRecords == 10
 	})
 	r.Stop(cell)
 	cell.Remove()
@@ -564,43 +558,23 @@ func TestABudgetByReload(t *testing.T) {
 
 // An uplink that begins while the store does not work knows nothing of what it has spent, and waits until it does.
 func TestTheBudgetOutlivesAStoreThatFails(t *testing.T) {
-	var failing atomic.Bool
-	r := actorstest.NewOver(t, func(b *bus.Conn) actors.Bus { return forgetful{b, &failing} })
+	r := actorstest.New(t)
 	f := &cloud{}
 	cfg := config()
 	cfg.Send.Budget = &uplinkv1.Budget{MonthRecords: 15, BillingDay: 1}
-	spent, err := proto.Marshal(&uplinkv1.Spent{Hour: timestamppb.Now(), Month: timestamppb.Now(), MonthRecords: 15})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Bus.Note(t.Context(), path+".spent", spent); err != nil {
-		t.Fatal(err)
-	}
+	r.Note(path, "spent", &uplinkv1.Spent{Hour: timestamppb.Now(), Month: timestamppb.Now(), MonthRecords: 15})
 	uplinktest.NewRecorder(t, r).Write("tracks/a", 10)
-	failing.Store(true)
+	back := r.LoseDisk()
 	r.Start(path, f.kind(), cfg)
 	r.Until("it has a place in the tracks", func() bool { return uplinktest.Status(t, r, path).Backlog.GetRecords() == 10 })
 	r.Until("it says what it waits for", func() bool {
 		return strings.HasPrefix(uplinktest.Status(t, r, path).Why, "what was sent before is not known: ")
 	})
-	failing.Store(false)
+	back()
 	r.Until("it rests", func() bool { return uplinktest.Status(t, r, path).State == "resting" })
 	if got := f.all(); len(got) > 0 {
 		t.Error(got)
 	}
-}
-
-// forgetful is a bus that cannot read notes for a while.
-type forgetful struct {
-	*bus.Conn
-	failing *atomic.Bool
-}
-
-func (f forgetful) Noted(ctx context.Context, key string) ([]byte, error) {
-	if f.failing.Load() {
-		return nil, bus.Errorf(bus.Unavailable, "the store does not work")
-	}
-	return f.Conn.Noted(ctx, key)
 }
 
 func TestQuietHours(t *testing.T) {
@@ -699,8 +673,7 @@ func TestFreshDataGoesFirst(t *testing.T) {
 			}
 			if seed == 3 { // the next life knows what has been sent ahead
 				r.Until("that is written down", func() bool {
-					p, err := r.Bus.Noted(context.Background(), path+".ahead")
-					return err == nil && len(p) > 0
+					return r.Noted(path, "ahead", &uplinkv1.Ahead{})
 				})
 				r.Stop(cell)
 				cell.Remove()
@@ -729,9 +702,8 @@ func TestFreshDataGoesFirst(t *testing.T) {
 				t.Errorf("life %d, %v", cell.Life(), s.Counts)
 			}
 			r.Until("nothing is left to be remembered", func() bool {
-				p, err := r.Bus.Noted(context.Background(), path+".ahead")
 				m := &uplinkv1.Ahead{}
-				return err != nil || proto.Unmarshal(p, m) == nil && len(m.Stretches)+len(m.Parts) == 0
+				return !r.Noted(path, "ahead", m) || len(m.Stretches)+len(m.Parts) == 0
 			})
 		})
 	}

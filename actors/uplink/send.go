@@ -42,7 +42,7 @@ func (e *engine) send(c *actors.Context) {
 	if e.sending || e.sender == nil || e.stale || e.resting != "" {
 		return
 	}
-	if e.limited() && e.writing && e.spent.Hefty(e.limits, e.written) {
+	if e.limited() && e.noting && e.spent.Hefty(e.limits, e.written) {
 		return // until it is written down what was spent, lest a power cut grant that again
 	}
 	for _, l := range [...]*lane{&e.fresh, &e.main} {

@@ -1,11 +1,8 @@
 package uplink
 
 import (
-	"context"
-	"errors"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/actors"
@@ -16,61 +13,72 @@ import (
 // account is what has been spent of the budget.
 type account struct {
 	spent   far.Spent
-	known   bool // what was spent in earlier lives
-	changed bool // since it was last written down
-	written far.Spent
-	writing bool
+	changed bool      // since it was last written down
+	written far.Spent // as it was then
+	since   time.Time // when that was
+	noting  bool      // that is on its way to the disk
 
-	writtenAt time.Time
-	meter     traffic // of this connection, as last seen
+	ledger, place memory
+	unnoted       bool // that one is not on disk was told
+
+	meter traffic // of this connection, as last seen
 }
+
+// memory is whether it is known what a note says of earlier lives.
+type memory uint8
+
+const (
+	unasked memory = iota // it is being read
+	unread                // it could not be, and is tried again
+	known                 // or will never be
+)
 
 type traffic struct{ sent, received uint64 }
 
+// Notes of an uplink.
 const (
-	noteTime = 20 * time.Second
-	ledger   = "spent"
-)
-
-type (
-	recalled struct {
-		spent *uplinkv1.Spent
-		ahead *uplinkv1.Ahead
-		err   error
-	}
-	noted    struct{ err error }
-	remember struct{}
+	ledgerNote = "spent" // what was spent
+	placeNote  = "ahead" // what was sent ahead
 )
 
 // recall reads what was spent in earlier lives, and what was sent ahead. Until that is known nothing is sent. What was spent is of interest without a
 // limit as well: a reload may set one.
 func (e *engine) recall(c *actors.Context) {
-	book := c.Notebook()
-	c.Do(noteTime, func(ctx context.Context) (any, error) {
-		m := recalled{spent: &uplinkv1.Spent{}, ahead: &uplinkv1.Ahead{}}
-		_, m.err = book.Read(ctx, place, m.ahead)
-		_, err := book.Read(ctx, ledger, m.spent)
-		m.err = errors.Join(m.err, err)
-		return m, nil
-	})
+	c.Recall(ledgerNote, &uplinkv1.Spent{})
+	c.Recall(placeNote, &uplinkv1.Ahead{})
 }
 
 func (e *engine) limited() bool { return e.limits != (far.Limits{Billing: e.limits.Billing}) }
 
-func (e *engine) recalled(c *actors.Context, m recalled) {
-	if m.err != nil {
-		code, _ := actors.Explain(m.err)
-		if needed := e.limited() || e.cfg.CatchUpOrder == freshFirst; needed && (code == actors.Unavailable || code == actors.DeadlineExceeded) {
-			e.error = "what was sent before is not known: " + m.err.Error() // until the store works
-			c.Degraded(e.error)
-			c.After(pause, remember{})
-			return
-		}
-		c.Log().Warn("what was spent and sent before is not known", "err", m.err)
+func (e *engine) recalled(c *actors.Context, m actors.Recalled) {
+	state := known
+	if m.Again {
+		state = unread
 	}
-	e.known = true
-	e.recallAhead(m.ahead)
-	s, before := m.spent, e.spent
+	if m.Err != nil {
+		c.Log().Warn("what was spent and sent before is not known", "note", m.Leaf, "err", m.Err, "again", m.Again)
+	}
+	if m.Leaf == ledgerNote {
+		if e.ledger = state; m.Message != nil {
+			e.recallSpent(m.Message.(*uplinkv1.Spent))
+		}
+	} else if e.place = state; m.Message != nil {
+		e.recallAhead(m.Message.(*uplinkv1.Ahead))
+	}
+	if state == unread && !e.remembers() {
+		e.error = "what was sent before is not known: " + m.Err.Error()
+		c.Degraded(e.error)
+	}
+}
+
+// remembers says whether enough is known of earlier lives to send.
+func (e *engine) remembers() bool {
+	needs := func(m memory, it bool) bool { return m == known || m == unread && !it }
+	return needs(e.ledger, e.limited()) && needs(e.place, e.cfg.CatchUpOrder == freshFirst)
+}
+
+func (e *engine) recallSpent(s *uplinkv1.Spent) {
+	before := e.spent
 	if s.GetHour() == nil {
 		return
 	}
@@ -110,43 +118,34 @@ const noteRarely = 10 * time.Minute
 // due says whether what was spent is to be written down: without a limit, at which it would be missed, only when it is much or long ago.
 func (a *account) due(limited bool, now time.Time) bool {
 	much := func(spent, written uint64) bool { return spent > written && spent/2 >= written }
-	return a.changed && (limited || now.Sub(a.writtenAt) >= noteRarely ||
+	return a.changed && (limited || now.Sub(a.since) >= noteRarely ||
 		much(a.spent.MonthBytes, a.written.MonthBytes) || much(a.spent.MonthRecords, a.written.MonthRecords))
 }
 
-// note writes down what was spent.
+// note writes down what was spent and sent ahead.
 func (e *engine) note(c *actors.Context) {
 	if e.sender != nil {
 		e.count()
 	}
-	if e.writing || !e.known {
-		return
+	if now := time.Now(); e.ledger == known && e.account.due(e.limited(), now) {
+		e.changed, e.noting, e.written, e.since = false, true, e.spent, now
+		c.Note(ledgerNote, e.spentNow())
 	}
-	book, all := c.Notebook(), map[string]proto.Message{}
-	if now := time.Now(); e.account.due(e.limited(), now) {
-		e.changed, e.written, e.writtenAt, all[ledger] = false, e.spent, now, e.spentNow()
+	if e.place == known && e.moved && e.reads != nil {
+		e.moved = false
+		c.Note(placeNote, e.aheadNow())
 	}
-	if e.moved && e.reads != nil {
-		e.moved, all[place] = false, e.aheadNow()
-	}
-	if len(all) == 0 {
-		return
-	}
-	e.writing = true
-	c.Do(noteTime, func(ctx context.Context) (any, error) {
-		var m noted
-		for leaf, what := range all {
-			m.err = errors.Join(m.err, book.Write(ctx, leaf, what))
-		}
-		return m, nil
-	})
 }
 
-func (e *engine) noted(m noted) {
-	e.writing = false
-	if m.err != nil {
-		e.changed, e.moved = true, e.moved || len(e.past)+len(e.parts) > 0
+// noted tells that a note is not on disk, or is again.
+func (e *engine) noted(c *actors.Context, m actors.Noted) {
+	if m.Leaf == ledgerNote {
+		e.noting = false
 	}
+	if m.Err != nil && !e.unnoted {
+		c.Log().Warn("what was spent and sent ahead could not be written down: it is tried again", "note", m.Leaf, "err", m.Err)
+	}
+	e.unnoted = m.Err != nil
 }
 
 func (e *engine) spentNow() *uplinkv1.Spent {

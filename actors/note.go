@@ -1,0 +1,261 @@
+package actors
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/bus"
+	"gatewayd/protocols/durable"
+)
+
+// A note is a message that an actor keeps on disk, under a leaf, for its lives to come, also those after a restart of the gateway or a power cut:
+// what was spent, who is revoked; a state, not data. It is a file of its own, with its sum, in Dir.
+
+type (
+	// Recalled is what Recall has found in a note.
+	Recalled struct {
+		Leaf    string
+		Message proto.Message // the one given to Recall, empty unless Found; nil if Again
+		Found   bool
+		Err     error // why it is not known what stands there
+		Again   bool  // it is looked up again, and Recalled comes again; without it nobody will ever know after an error
+	}
+
+	// Noted is the outcome of Note, of the last one under a leaf if there were several in the meantime. After an error it is tried again, with what
+	// is noted by then, until it is on disk, and each time Noted comes again.
+	Noted struct {
+		Leaf string
+		Err  error // nil: it is on disk
+	}
+)
+
+const (
+	noteTime  = 5 * time.Second // after which it is told that something is not on disk yet
+	noteAgain = 5 * time.Second // between attempts
+)
+
+// Recall reads what stands in a note into m. Recalled comes.
+func (c *Context) Recall(leaf string, m proto.Message) {
+	if !c.l.over() {
+		c.l.cell.note(leaf).recall(c.l, m)
+	}
+}
+
+// Note writes m down, in the place of what stood there. Noted comes. It does not end with this life.
+func (c *Context) Note(leaf string, m proto.Message) {
+	if !c.l.over() {
+		c.l.cell.note(leaf).put(c.l, m)
+	}
+}
+
+// note is one note of an actor. One goroutine at a time writes it, whichever life has asked for that, so that no life reads or leaves what is older
+// than what the life before has noted.
+type note struct {
+	cell *Cell
+	leaf string
+
+	mu     sync.Mutex
+	life   *life         // the last one that noted or recalled: it hears of it
+	latest proto.Message // to be on disk; nil: it is, or was never told
+	number uint64        // of the latest
+	busy   bool          // it is being written
+	began  time.Time     // since when
+	timer  *time.Timer   // of the next attempt, or of the word that this one takes long
+}
+
+func (c *Cell) note(leaf string) *note {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.notes[leaf]
+	if n == nil {
+		if c.notes == nil {
+			c.notes = map[string]*note{}
+		}
+		n = &note{cell: c, leaf: leaf}
+		c.notes[leaf] = n
+	}
+	return n
+}
+
+func (n *note) put(l *life, m proto.Message) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.life, n.latest = l, proto.Clone(m)
+	n.number++
+	n.begin()
+}
+
+// begin has the latest written, unless that is under way. The caller holds the lock, here and below where a timer or the number is touched.
+func (n *note) begin() {
+	if n.busy || n.latest == nil {
+		return
+	}
+	n.busy = true
+	n.began = time.Now()
+	n.after(noteTime, n.overdue)
+	n.work(n.write)
+}
+
+// work is for what the disk may hold up: nobody waits for it, and it ends when the disk lets it.
+func (n *note) work(fn func()) {
+	s := n.cell.sys
+	s.workers.Add(1)
+	s.crew.Schedule(func() {
+		defer s.workers.Add(-1)
+		fn()
+	})
+}
+
+func (n *note) after(d time.Duration, fn func()) {
+	if n.timer != nil {
+		n.timer.Stop()
+	}
+	n.timer = time.AfterFunc(d, fn)
+}
+
+func (n *note) write() {
+	n.mu.Lock()
+	m, number := n.latest, n.number
+	n.mu.Unlock()
+	err := n.save(m)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.busy = false
+	n.timer.Stop()
+	if n.number != number { // the outcome of that one is of interest
+		n.begin()
+		return
+	}
+	if err == nil {
+		n.latest = nil
+	} else if !errors.Is(err, errNoDir) {
+		n.after(noteAgain, n.again)
+	}
+	n.say(err)
+}
+
+func (n *note) overdue() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.busy && time.Since(n.began) >= noteTime && !n.life.gone() {
+		n.say(bus.Errorf(bus.DeadlineExceeded, "it is not on disk after %s", noteTime))
+		n.after(noteTime, n.overdue)
+	}
+}
+
+func (n *note) again() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.life.gone() { // the next one will see to it
+		n.begin()
+	}
+}
+
+// say tells the outcome.
+func (n *note) say(err error) {
+	n.life.cell.post(&noted{life: n.life, note: n, number: n.number, err: err})
+}
+
+// noted is Noted on its way.
+type noted struct {
+	life   *life
+	note   *note
+	number uint64
+	err    error
+}
+
+func (m *noted) deliver(l *life) {
+	m.note.mu.Lock()
+	last := m.note.number == m.number
+	m.note.mu.Unlock()
+	if m.life == l && last {
+		l.hand(Noted{m.note.leaf, m.err}, nil)
+	}
+}
+
+func (n *note) recall(l *life, m proto.Message) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.life = l
+	if n.latest == nil {
+		n.work(func() { n.read(l, m) })
+		return
+	}
+	proto.Merge(m, n.latest)
+	l.cell.post(&later{life: l, msg: Recalled{Leaf: n.leaf, Message: m, Found: true}})
+	n.begin()
+}
+
+func (n *note) read(l *life, m proto.Message) {
+	say := func(m Recalled) { l.cell.post(&later{life: l, msg: m}) }
+	overdue := time.AfterFunc(noteTime, func() {
+		say(Recalled{Leaf: n.leaf, Again: true, Err: bus.Errorf(bus.DeadlineExceeded, "the disk has not told it after %s", noteTime)})
+	})
+	found, err := n.load(m)
+	overdue.Stop()
+	if err == nil || errors.Is(err, durable.ErrDamaged) {
+		say(Recalled{Leaf: n.leaf, Message: m, Found: found, Err: err})
+		return
+	}
+	say(Recalled{Leaf: n.leaf, Err: err, Again: true})
+	time.AfterFunc(noteAgain, func() {
+		if !l.gone() {
+			n.recall(l, m)
+		}
+	})
+}
+
+// errNoDir is why nothing can be noted where there is no data directory.
+var errNoDir = bus.Errorf(bus.FailedPrecondition, "the gateway has no data directory")
+
+func (n *note) save(m proto.Message) error {
+	dir := n.cell.dir()
+	if dir == "" {
+		return errNoDir
+	}
+	content, err := protojson.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return durable.Save(n.file(dir), json.RawMessage(content), 0o600)
+}
+
+func (n *note) file(dir string) string { return filepath.Join(dir, n.leaf+".json") }
+
+// load reads the note into m. One that is damaged is set aside.
+func (n *note) load(m proto.Message) (found bool, err error) {
+	dir := n.cell.dir()
+	if dir == "" {
+		return false, nil
+	}
+	var content json.RawMessage
+	err = durable.Load(n.file(dir), &content)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		if err = (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(content, m); err == nil {
+			return true, nil
+		}
+		proto.Reset(m)
+		err = fmt.Errorf("%w: %w", durable.ErrDamaged, err)
+	}
+	if errors.Is(err, durable.ErrDamaged) {
+		if aside, failed := durable.SetAside(n.file(dir)); failed == nil {
+			err = fmt.Errorf("%s: %w", aside, err)
+		}
+	}
+	return false, err
+}
