@@ -15,10 +15,11 @@ import (
 // type; that it may not import its like is the point.
 var floors = map[string][]string{
 	"schemas":           {},
-	"protocols":         {},
-	"bus":               {"schemas"},
+	"protocols":         {"protocols/durable"},
+	"protocols/durable": {}, // the disk, on which all floors keep something: it knows nothing of what
+	"bus":               {"schemas", "protocols/durable"},
 	"bus/hubtest":       {"bus", "schemas", "protocols"}, // support for tests
-	"actors":            {"bus", "schemas"},
+	"actors":            {"bus", "schemas", "protocols/durable"},
 	"actors/*":          {"actors", "actors/accessdoor", "actors/modbusdoor", "actors/modbuslink", "actors/mqttdoor", "actors/mqttseat", "actors/uplink", "schemas", "protocols"},
 	"actors/accessdoor": {"actors", "schemas", "protocols"},                                           // no kind: what some kinds have in common
 	"actors/modbusdoor": {"actors", "actors/accessdoor", "actors/modbuslink", "schemas", "protocols"}, // no kind: what some kinds have in common; it lets in as other doors do, and tells frames as links do
@@ -26,9 +27,9 @@ var floors = map[string][]string{
 	"actors/mqttdoor":   {"actors", "schemas", "protocols"},                                           // likewise
 	"actors/mqttseat":   {"schemas", "protocols"},                                                     // likewise
 	"actors/uplink":     {"actors", "schemas", "protocols"},                                           // likewise
-	"actors/actorstest": {"actors", "bus", "schemas", "supervisor", "protocols"},                      // support for tests
-	"supervisor":        {"actors", "bus", "schemas"},
-	"cmd":               {"actors", "actors/*", "actors/accessdoor", "supervisor", "bus", "schemas", "protocols"},
+	"actors/actorstest": {"actors", "bus", "schemas", "supervisor", "protocols", "protocols/durable"}, // support for tests
+	"supervisor":        {"actors", "bus", "schemas", "protocols/durable"},
+	"cmd":               {"actors", "actors/*", "actors/accessdoor", "supervisor", "bus", "schemas", "protocols", "protocols/durable"},
 }
 
 // beside is what stands beside the house: it may look at everything, and
@@ -111,6 +112,9 @@ func TestFloorsRefuse(t *testing.T) {
 		{"schemas", "gatewayd/bus", false},
 		{"schemas", "gatewayd/schemas/field/v1", true},
 		{"protocols/modbus", "gatewayd/schemas", false},
+		{"bus", "gatewayd/protocols/durable", true},
+		{"bus", "gatewayd/protocols/modbus", false},
+		{"protocols/durable", "gatewayd/protocols/modbus", false},
 		{"protocols/modbus/sim", "gatewayd/protocols/modbus", true},
 		{"bus", "gatewayd/actors", false},
 		{"actors", "gatewayd/supervisor", false},
