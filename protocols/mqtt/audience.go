@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -37,12 +38,16 @@ func (r reader) equal(o reader) bool {
 	return r.id == o.id && r.qos == o.qos && r.noLocal == o.noLocal && r.asPublished == o.asPublished && slices.Equal(r.ids, o.ids)
 }
 
-// changed is said after the library's tree has changed and before the client is told so.
-func (a *audience) changed() {
+// changed is said after the library's tree has changed and before the client is told so. What other filters than these match stays:
+// clients come and go, and topics are many.
+func (a *audience) changed(filters []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.change++
-	a.known, a.latest = nil, nil
+	for _, f := range filters {
+		f = unshare(f)
+		maps.DeleteFunc(a.known, func(topic string, _ []reader) bool { return covers(f, topic) })
+	}
 }
 
 // of is who hears a topic, if that is known; else note is told after the change that is returned.

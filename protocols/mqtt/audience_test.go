@@ -81,6 +81,29 @@ func TestTopicsOfTheSameReadersShareOneList(t *testing.T) {
 	}
 }
 
+// Who comes and subscribes to something of his own costs what others hear nothing.
+func TestWhoHearsIsRememberedWhenOthersSubscribe(t *testing.T) {
+	s := start(t, Config{})
+	p, q := join(t, s, hello{id: "p", ver: 5}), join(t, s, hello{id: "q", ver: 5})
+	p.subscribe("a/#", 0)
+	s.remembered("a/1")
+	known := func() bool {
+		_, known, _ := s.audience.of("a/1")
+		return known
+	}
+	for _, filter := range []string{"a", "a/2", "+", "b/#", "$share/g/b"} {
+		if q.subscribe(filter, 0); !known() {
+			t.Errorf("%s has had a/1 forgotten", filter)
+		}
+	}
+	for _, filter := range []string{"a/+", "#", "$share/g/a/1"} {
+		s.remembered("a/1")
+		if q.subscribe(filter, 0); known() {
+			t.Errorf("in spite of %s a/1 is remembered", filter)
+		}
+	}
+}
+
 func TestTopicsNobodySpeaksOnAreForgotten(t *testing.T) {
 	s := start(t, Config{})
 	for i := range 2 * mostTopics {

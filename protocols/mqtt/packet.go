@@ -102,9 +102,9 @@ func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) (out packets.Pac
 }
 
 // OnSubscribed learns which filters were granted.
-func (h *hook) OnSubscribed(cl *mochi.Client, _ packets.Packet, codes []byte) {
+func (h *hook) OnSubscribed(cl *mochi.Client, pk packets.Packet, codes []byte) {
 	defer h.recovered("subscribe", nil)
-	h.audience.changed()
+	h.audience.changed(filtersOf(pk))
 	c := connOf(cl)
 	if c == nil {
 		return
@@ -125,17 +125,22 @@ func (h *hook) OnSubscribed(cl *mochi.Client, _ packets.Packet, codes []byte) {
 // OnUnsubscribed hears of filters that the client gives up.
 func (h *hook) OnUnsubscribed(cl *mochi.Client, pk packets.Packet) {
 	defer h.recovered("unsubscribe", nil)
-	h.audience.changed()
+	filters := filtersOf(pk)
+	h.audience.changed(filters)
 	c := connOf(cl)
-	if c == nil || len(pk.Filters) == 0 {
+	if c == nil || len(filters) == 0 {
 		return
-	}
-	var filters []string
-	for _, f := range pk.Filters {
-		filters = append(filters, f.Filter)
 	}
 	h.keepSession(cl)
 	h.tellUnsubscribed(c, filters)
+}
+
+func filtersOf(pk packets.Packet) []string {
+	filters := make([]string, len(pk.Filters))
+	for i, f := range pk.Filters {
+		filters[i] = f.Filter
+	}
+	return filters
 }
 
 // OnPacketProcessed sends retained messages once the SUBACK is out.

@@ -154,7 +154,7 @@ func (s *Server) unsubscribeAll(cl *mochi.Client) (gone []string) {
 		}
 		gone = append(gone, filter)
 	}
-	s.audience.changed()
+	s.audience.changed(gone)
 	return gone
 }
 
