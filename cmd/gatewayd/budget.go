@@ -28,7 +28,7 @@ comfortable room, with --every as often as that.`,
 		Example: `  gatewayd budget field/rs485-1/line
   gatewayd budget field/rs485-1/meter-7 --every 5s`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: c.completePath,
+		ValidArgsFunction: c.completeWho(linkService),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.connect(cmd.Context()); err != nil {
 				return err

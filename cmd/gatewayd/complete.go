@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/actors"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/modbus/target"
@@ -36,18 +37,40 @@ func offer(cmd *cobra.Command, flag string, words ...string) {
 
 // completePath offers the paths of all actors and groups.
 func (c *client) completePath(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return c.complete(cmd, func(ctx context.Context) []string {
-		all, _, _ := c.states(ctx)
-		var out []string
-		for _, s := range all {
-			if strings.HasPrefix(s.path, prefix) {
-				out = append(out, s.path+"\t"+s.health.Kind+", "+s.health.State)
-			}
+	return c.completeWho()(cmd, args, prefix)
+}
+
+// Services of which commands ask.
+const (
+	linkService    = "modbus.v1.LinkService"
+	unitService    = "modbus.v1.UnitService"
+	mastersService = "modbus.v1.MastersService"
+	uplinkService  = "uplink.v1.UplinkService"
+)
+
+// completeWho offers the paths of all actors whose kind has one of these services, or of all there are.
+func (c *client) completeWho(services ...string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return out
+		return c.complete(cmd, func(ctx context.Context) []string {
+			all, _, _ := c.states(ctx)
+			var out []string
+			for _, s := range all {
+				if strings.HasPrefix(s.path, prefix) && serves(s.health.Kind, services) {
+					out = append(out, s.path+"\t"+s.health.Kind+", "+s.health.State)
+				}
+			}
+			return out
+		})
+	}
+}
+
+// serves says whether a kind has one of these services, if there are any.
+func serves(kind string, services []string) bool {
+	return len(services) == 0 || slices.ContainsFunc(kinds, func(k actors.Kind) bool {
+		return k.Name == kind && slices.ContainsFunc(k.Offers(), func(s string) bool { return slices.Contains(services, s) })
 	})
 }
 
@@ -55,7 +78,7 @@ func (c *client) completePath(cmd *cobra.Command, args []string, prefix string) 
 func (c *client) completePoint(l *look, write bool) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 {
-			return c.completePath(cmd, args, prefix)
+			return c.completeWho(unitService)(cmd, args, prefix)
 		}
 		if len(args) > 1 && slices.Contains(areas, args[1]) || write && len(args) > 2 {
 			return nil, cobra.ShellCompDirectiveNoFileComp

@@ -28,7 +28,7 @@ half of the answers, and 95 of 100, took at most.`,
 		Example: `  gatewayd counters field/rs485-1/line
   gatewayd counters field/rs485-1/meter-7 --json`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: c.completePath,
+		ValidArgsFunction: c.completeWho(linkService, unitService),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.connect(cmd.Context()); err != nil {
 				return err

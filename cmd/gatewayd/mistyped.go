@@ -19,12 +19,21 @@ func mistyped(cmd *cobra.Command, reason string) string {
 	switch {
 	case scan("unknown command %q") && cmd.HasSubCommands():
 		return reason + schemas.DidYouMean(name, subcommands(cmd))
+	case negative(reason):
+		return reason[strings.LastIndexByte(reason, ' ')+1:] + " reads like a flag: a number below zero needs a -- before the first argument"
 	case scan("unknown flag: %s"):
 		return reason + schemas.DidYouMean(name, flagsOf(cmd))
 	case scan("unknown command %q"), strings.HasPrefix(reason, "accepts "), strings.HasPrefix(reason, "requires "):
 		return "write it as: " + strings.TrimSuffix(cmd.UseLine(), " [flags]")
 	}
 	return strings.TrimSpace(reason)
+}
+
+// negative says whether what was taken for flags is a number.
+func negative(reason string) bool {
+	var first rune
+	n, _ := fmt.Sscanf(reason, "unknown shorthand flag: '%c' in", &first)
+	return n == 1 && '0' <= first && first <= '9'
 }
 
 func subcommands(cmd *cobra.Command) (names []string) {

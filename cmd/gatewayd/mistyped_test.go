@@ -14,6 +14,8 @@ func TestMistyped(t *testing.T) {
 		"tree --jsn":               `unknown flag: --jsn, did you mean "--json"?`,
 		"tree --bananas":           `unknown flag: --bananas`,
 		"tree -z":                  `unknown shorthand flag: 'z' in -z`,
+		"write x/y holding 5 -12":  `-12 reads like a flag: a number below zero needs a -- before the first argument`,
+		"read x/y holding -1":      `-1 reads like a flag: a number below zero needs a -- before the first argument`,
 		"counters":                 `write it as: gatewayd counters PATH`,
 		"drill kill":               `write it as: gatewayd drill FAULT PATH`,
 		"call":                     `write it as: gatewayd call PATH METHOD [JSON|-]`,

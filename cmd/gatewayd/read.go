@@ -148,11 +148,6 @@ func digit(text string) bool { return text != "" && text[0] >= '0' && text[0] <=
 
 // named chooses points by their names.
 func named(ctx context.Context, d device, names []string) (selection, error) {
-	if len(names) == 1 {
-		if _, area := areaOf(names[0]); area && len(names[0]) > 1 {
-			return selection{}, usage("name an address of area %s", names[0])
-		}
-	}
 	known, err := d.points(ctx)
 	if err != nil {
 		return selection{}, err

@@ -94,7 +94,9 @@ func choose(known modbusunit.Known, names []string) (selection, error) {
 	for _, name := range names {
 		if !s.add(known, name) {
 			hint := schemas.DidYouMean(name, namesOf(known))
-			if hint == "" {
+			if area, ok := areaOf(name); ok && len(name) > 1 {
+				hint = fmt.Sprintf("; behind area %s belongs an address from 0 to 65535, and behind that what is to be written", area)
+			} else if hint == "" {
 				hint = "; there are " + strings.Join(namesOf(known), ", ")
 			}
 			return s, usage("there is no point %q%s", name, hint)

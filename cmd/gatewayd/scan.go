@@ -36,7 +36,7 @@ when the scan is interrupted.`,
   gatewayd scan field/rs485-1/line --units 1-20 --wait 500ms
   gatewayd scan field/rs485-1/line --units 1-10 --baud 9600,19200,38400 --parity none,even --suspend`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: s.completePath,
+		ValidArgsFunction: s.completeWho(linkService),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.out, s.progress = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			return s.run(cmd.Context(), strings.Trim(args[0], "/"))

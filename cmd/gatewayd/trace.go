@@ -54,7 +54,7 @@ given.`,
   gatewayd trace field/rs485-1/meter-7 --last --record incident.txt
   gatewayd trace scada/server --master 10.0.0.20 --function 16`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: c.completePath,
+		ValidArgsFunction: c.completeWho(linkService, unitService, mastersService),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case want.unit > 255 || want.function < 0 || want.function > 127:

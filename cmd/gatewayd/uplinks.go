@@ -39,7 +39,7 @@ in quiet hours or for want of budget, or, while it begins, starting and connecti
   gatewayd uplinks --follow
   gatewayd uplinks uplinks/cloud --json`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: c.completePath,
+		ValidArgsFunction: c.completeWho(uplinkService),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.connect(cmd.Context()); err != nil {
 				return err

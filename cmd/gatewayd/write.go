@@ -42,9 +42,6 @@ of those to set, with commas. Values below zero need a -- before the unit.`,
 	}
 	c.flags(cmd)
 	l.flags(cmd)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return fmt.Errorf("%w; a value below zero needs a -- before the unit", err)
-	})
 	return cmd
 }
 
@@ -53,7 +50,8 @@ func (l *look) write(cmd *cobra.Command, c *client, args []string) error {
 	if err := l.check(); err != nil {
 		return err
 	}
-	if area, ok := areaOf(args[1]); ok && digit(args[2]) && len(args) > 3 {
+	area, ok := areaOf(args[1])
+	if ok && len(args) > 3 {
 		job, err := l.job(area, args[2], args[3:])
 		if err != nil {
 			return err
