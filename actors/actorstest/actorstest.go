@@ -6,6 +6,7 @@ package actorstest
 import (
 	"context"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -63,7 +64,7 @@ func begin(t testing.TB, cfg bus.Config, over func(*bus.Conn) actors.Bus) *Rig {
 	}
 	t.Cleanup(b.Close)
 	r := &Rig{t: t, Bus: b.Conn(), Listens: b.Addr(), System: actors.NewSystem(Gateway, over(b.Conn()), slog.New(slog.DiscardHandler)), Faults: make(chan *actors.Fault, 64)}
-	r.System.Dir = t.TempDir()
+	r.System.Dir = scratch(t)
 	stop, err := r.System.Serve()
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +72,24 @@ func begin(t testing.TB, cfg bus.Config, over func(*bus.Conn) actors.Bus) *Rig {
 	t.Cleanup(stop)
 	r.parent = spawnParent(t, r.System, r.Faults, false)
 	return r
+}
+
+// scratch is a directory that is removed when the actors that are being stopped write into it no more.
+func scratch(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gatewayd-rig-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for end := time.Now().Add(Patience); os.RemoveAll(dir) != nil; <-time.After(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Errorf("%s cannot be removed", dir)
+				return
+			}
+		}
+	})
+	return dir
 }
 
 // NewVirtual starts a rig for virtual time (testing/synctest), on a bus that only
