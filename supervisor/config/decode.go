@@ -50,6 +50,17 @@ func (d *decoder) fail(line int, field, format string, args ...any) {
 	d.problem(line, d.full(field), format, args...)
 }
 
+// place notes where a field stands. What it is called is one text for all that have such a field: the lines stay until the whole file
+// is read, and thousands of short texts would leave holes in the memory that nothing fills afterwards.
+func (d *decoder) place(field string, line int) {
+	one, known := d.fields[field]
+	if !known {
+		one = field
+		d.fields[field] = one
+	}
+	d.lines[one] = line
+}
+
 func (d *decoder) message(at string, m protoreflect.Message, t *value) {
 	md := m.Descriptor()
 	for _, e := range t.entries {
@@ -59,7 +70,7 @@ func (d *decoder) message(at string, m protoreflect.Message, t *value) {
 			d.unknownKey(e, field, md)
 			continue
 		}
-		d.lines[field] = e.line
+		d.place(field, e.line)
 		if one := fd.ContainingOneof(); one != nil && !one.IsSynthetic() && m.WhichOneof(one) != nil {
 			d.fail(e.line, field, "cannot stand beside %q", schemas.Key(m.WhichOneof(one)))
 			continue
@@ -135,7 +146,7 @@ func (d *decoder) list(field string, m protoreflect.Message, fd protoreflect.Fie
 	list := m.NewField(fd).List()
 	for i, item := range e.val.items {
 		at := nth(field, i)
-		d.lines[at] = item.line
+		d.place(at, item.line)
 		if fd.Message() == nil || schemas.Textual(fd) {
 			v, ok := d.scalar(at, fd, item)
 			if !ok {

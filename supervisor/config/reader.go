@@ -25,6 +25,7 @@ type reader struct {
 	actors   map[string]string // kind of each actor in the file, "" if that is wrong
 	groups   map[string]bool
 	readings []reading
+	fields   map[string]string             // what fields are called within their configs
 	shared   map[string]protoreflect.Value // list elements, by what they say
 	files    map[string]loaded             // that configs name
 	foreign  Problems                      // in these files
@@ -32,7 +33,7 @@ type reader struct {
 
 func newReader(file string, kinds []Kind, implicit []string) *reader {
 	r := &reader{file: file, list: kinds, implicit: implicit,
-		kinds: map[string]Kind{}, actors: map[string]string{}, groups: map[string]bool{}, shared: map[string]protoreflect.Value{}, files: map[string]loaded{}}
+		kinds: map[string]Kind{}, actors: map[string]string{}, groups: map[string]bool{}, fields: map[string]string{}, shared: map[string]protoreflect.Value{}, files: map[string]loaded{}}
 	for _, k := range kinds {
 		r.kinds[k.Name] = k
 	}

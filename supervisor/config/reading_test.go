@@ -1,0 +1,30 @@
+package config
+
+import (
+	"testing"
+	"unsafe"
+
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// What a thousand units call their fields is remembered while a file is read: the texts are the same ones for all of them.
+func TestActorsOfOneKindHaveOneNameForAField(t *testing.T) {
+	r := newReader("plant.toml", []Kind{{Name: "modbus-unit", Config: (&modbusv1.Unit{}).ProtoReflect().Type()}}, nil)
+	unit := "kind = \"modbus-unit\"\nlink = \"x\"\nunit = 1\npoints = [{ name = \"a\", address = 1 }]\n"
+	r.read([]byte("gateway = \"demo\"\n[field.a]\n" + unit + "[field.b]\n" + unit))
+	seen, again := map[string]*byte{}, 0
+	for _, one := range r.readings {
+		for field := range one.lines {
+			at := unsafe.StringData(field)
+			if was := seen[field]; was != nil {
+				if again++; was != at {
+					t.Errorf("%s is there twice", field)
+				}
+			}
+			seen[field] = at
+		}
+	}
+	if again == 0 {
+		t.Fatal("no field was read twice")
+	}
+}
