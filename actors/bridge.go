@@ -123,14 +123,14 @@ func (s *System) beginAs(ctx context.Context, w Caller, topic, contentType strin
 // callStream is Call of a streaming method. It goes over the bus, which numbers the answers and knows when either side has gone.
 func (c *Context) callStream(b streamer, w Caller, topic, contentType string, payload []byte, timeout time.Duration, tag any) (cancel func()) {
 	given, cancel := context.WithCancel(context.Background())
-	l, req, header := c.l, c.req, w.Header()
+	l, req := c.l, c.req
 	subject, err := bus.FromTopic(l.cell.sys.Gateway, topic)
 	c.Do(timeout+time.Second, func(ctx context.Context) (any, error) {
 		if err != nil {
 			return Called{Tag: tag, Err: bus.Errorf(bus.InvalidArgument, "%s", err)}, nil
 		}
 		defer cancel()
-		ctx, over := context.WithTimeout(bus.WithHeader(ctx, header), timeout)
+		ctx, over := context.WithTimeout(bus.WithCaller(ctx, w), timeout)
 		defer over()
 		defer context.AfterFunc(given, over)()
 		err := b.StreamRaw(ctx, subject, contentType, payload, func(m bus.Msg) error {
@@ -216,7 +216,7 @@ func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType st
 		if err != nil {
 			return bus.Errorf(bus.InvalidArgument, "%s", err)
 		}
-		err = b.StreamRaw(bus.WithHeader(ctx, w.Header()), subject, contentType, payload, func(m bus.Msg) error {
+		err = b.StreamRaw(bus.WithCaller(ctx, w), subject, contentType, payload, func(m bus.Msg) error {
 			return each(Called{ContentType: m.ContentType, Payload: m.Data, Stream: true, More: true})
 		})
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // each may have waited as well

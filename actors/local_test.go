@@ -167,6 +167,64 @@ func TestWhoGivesUpIsTold(t *testing.T) {
 	}
 }
 
+// What waits while its caller gives up is not carried out any more, whether it has one answer or several; what comes after it is.
+func TestWhoGaveUpIsNotServed(t *testing.T) {
+	for _, method := range []string{"Misbehave", "Count"} {
+		t.Run(method, func(t *testing.T) {
+			r := actorstest.New(t)
+			gates, served, hold := make(chan actors.Gate, 1), make(chan any, 8), make(chan struct{})
+			outcomes := make(chan actors.Outcome, 8)
+			cell := r.Start(path, answering(func(c *actors.Context, msg any) error {
+				switch msg.(type) {
+				case actors.Started:
+					gates <- c.Gate()
+					c.Outcomes(func(o actors.Outcome) { outcomes <- o })
+				case *erraticv1.MisbehaveRequest, *erraticv1.CountRequest:
+					served <- msg
+					<-hold
+					c.Reply(nil)
+				}
+				return nil
+			}), &structpb.Struct{})
+			gate := actorstest.Next(t, gates)
+			call := func(ctx context.Context, method string) <-chan error {
+				over := make(chan error, 1)
+				request := map[string]string{"Misbehave": `{"how":"leak"}`, "Count": `{"to":1}`}[method]
+				go func() {
+					over <- gate.Call(ctx, actors.Caller{Identity: "user/anna"}, "cmd/"+path+"/"+method, "", bus.JSON, []byte(request), func(actors.Called) error { return nil })
+				}()
+				return over
+			}
+			first := call(t.Context(), "Misbehave")
+			actorstest.Next(t, served)
+			ctx, cancel := context.WithCancel(t.Context())
+			second := call(ctx, method)
+			r.Until("it waits", func() bool { return cell.Counters().Waiting == 1 })
+			cancel()
+			if err := actorstest.Next(t, second); codeOf(err) != bus.Canceled {
+				t.Errorf("who gave up: %v", err)
+			}
+			third := call(t.Context(), method)
+			r.Until("another one waits", func() bool { return cell.Counters().Waiting == 2 })
+			close(hold)
+			for _, over := range []<-chan error{first, third} {
+				if err := actorstest.Next(t, over); err != nil {
+					t.Error(err)
+				}
+			}
+			canceled := 0
+			for range 3 {
+				if o := actorstest.Next(t, outcomes); codeOf(o.Err) == bus.Canceled {
+					canceled++
+				}
+			}
+			if len(served) != 1 || canceled != 1 {
+				t.Errorf("%d of those that waited were served, %d were canceled", len(served), canceled)
+			}
+		})
+	}
+}
+
 // A crowd that asks at once is answered one after the other, also while other messages fill the mailbox.
 func TestCrowdAtAGate(t *testing.T) {
 	r := actorstest.New(t)

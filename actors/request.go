@@ -53,6 +53,10 @@ func (r *Request) deliver(l *life) {
 			r.finish(nil, err)
 			return
 		}
+		if r.Canceled() {
+			r.finish(nil, bus.Errorf(bus.Canceled, "the caller gave up before %s came to it", l.cell.path))
+			return
+		}
 	}
 	r.life = l
 	l.mu.Lock()

@@ -27,6 +27,16 @@ func WithHeader(ctx context.Context, h Header) context.Context {
 	return context.WithValue(ctx, headerKey{}, h)
 }
 
+type proofKey struct{}
+
+// WithCaller is a context whose streams are w's: they carry his Header, and this process knows his Proof for as long as they last.
+func WithCaller(ctx context.Context, w Caller) context.Context {
+	if w.Proof != nil {
+		ctx = context.WithValue(ctx, proofKey{}, w.Proof)
+	}
+	return WithHeader(ctx, w.Header())
+}
+
 // Call sends req, as JSON, to subject and fills resp with the one answer; resp may be nil.
 // Its error is an *Error (errors.As): what the other side said, Unavailable
 // when nobody listens there, DeadlineExceeded, Canceled, PermissionDenied.
@@ -161,6 +171,10 @@ func (c *Conn) StreamRaw(ctx context.Context, subject, typ string, payload []byt
 	m.Header[headerStream] = []string{r.inbox}
 	m.Header[headerLease] = []string{strconv.FormatInt(streamLease.Milliseconds(), 10)}
 	m.Header[headerWindow] = []string{strconv.Itoa(streamWindow)}
+	if proof := ctx.Value(proofKey{}); proof != nil {
+		c.proofs.Store(r.inbox, proof)
+		defer c.proofs.Delete(r.inbox)
+	}
 	if err := c.nc.PublishMsg(m); err != nil {
 		return fmt.Errorf("stream %s: %w", subject, c.reason(ctx, err))
 	}

@@ -17,7 +17,7 @@ type Caller struct {
 	Trace    string // 32 hexadecimal digits, as in W3C Trace Context
 	Span     string // 16 hexadecimal digits: what of the trace asks; empty: unknown
 	// Proof is as what his door has let him in, for whoever judges whether that still
-	// holds: a pointer; nil: unknown. It stays in this process, see Header.
+	// holds: a pointer; nil: unknown. It stays in this process, see WithCaller.
 	Proof any
 }
 
@@ -30,7 +30,7 @@ const (
 	headerServer = "Nats-Request-Info"
 )
 
-// Header is how w travels with a call, without his Proof, see WithHeader.
+// Header is how w travels with a call, without his Proof, see WithHeader and WithCaller.
 func (w Caller) Header() Header {
 	h := Header{headerCaller: {w.Identity}}
 	if w.Trace != "" {
@@ -79,6 +79,9 @@ func (m Msg) Caller() Caller {
 		}
 	} else if said := first(m.Header, headerCaller); said != "" {
 		w.Identity = said
+		if id := first(m.Header, headerStream); id != "" && m.conn != nil {
+			w.Proof, _ = m.conn.proofs.Load(id)
+		}
 	}
 	return w
 }

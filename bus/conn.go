@@ -45,6 +45,7 @@ type Conn struct {
 	guest   func(sender) any          // what the guard has noted of him; nil on a dialled connection
 	hub     bool                      // it leads to a hub: each gateway there is a domain of its own
 	streams *streams
+	proofs  sync.Map      // of the callers of streams that were asked for here, by their ids
 	commit  *committer    // of tracks; nil on a dialled connection
 	ended   chan struct{} // closed when the connection has ended and does not come back; see Ended
 	denied  denials

@@ -44,11 +44,18 @@ func (s slow) Receive(c *actors.Context, msg any) error {
 	case actors.Started:
 		c.OK()
 	case *erraticv1.MisbehaveRequest:
-		s.served <- struct{}{}
-		<-s.hold
+		s.serve()
 		c.Reply(&erraticv1.MisbehaveResponse{})
+	case *erraticv1.CountRequest:
+		s.serve()
+		c.Reply(nil)
 	}
 	return nil
+}
+
+func (s slow) serve() {
+	s.served <- struct{}{}
+	<-s.hold
 }
 
 const (
@@ -62,42 +69,53 @@ type entry struct {
 	config func(addr string, files *tlsv1.Server) proto.Message
 	call   func(t *testing.T, addr, name string, as *tls.Config) // does not wait for the answer
 	caller string
+	method string
+}
+
+func openHTTP(addr string, files *tlsv1.Server) proto.Message {
+	return &webv1.Server{Listen: addr, Access: "access", Tls: files, CallTimeout: durationpb.New(longest)}
+}
+
+func openMQTT(addr string, files *tlsv1.Server) proto.Message {
+	return &mqttv1.Broker{Listen: addr, Access: "access", Tls: files, CallTimeout: durationpb.New(longest)}
 }
 
 var entries = map[string]entry{
-	"http": {httpserver.Kind, func(addr string, files *tlsv1.Server) proto.Message {
-		return &webv1.Server{Listen: addr, Access: "access", Tls: files, CallTimeout: durationpb.New(longest)}
-	}, callHTTP, "user/otto"},
-	"mqtt": {mqttbroker.Kind, func(addr string, files *tlsv1.Server) proto.Message {
-		return &mqttv1.Broker{Listen: addr, Access: "access", Tls: files, CallTimeout: durationpb.New(longest)}
-	}, callMQTT, "user/otto"},
+	"http":          {httpserver.Kind, openHTTP, callHTTP("Misbehave", `{"how":"panic"}`), "user/otto", "Misbehave"},
+	"http, streams": {httpserver.Kind, openHTTP, callHTTP("Count", `{"to":1}`), "user/otto", "Count"},
+	"mqtt":          {mqttbroker.Kind, openMQTT, callMQTT("Misbehave", `{"how":"panic"}`), "user/otto", "Misbehave"},
+	"mqtt, streams": {mqttbroker.Kind, openMQTT, callMQTT("Count", `{"to":1}`), "user/otto", "Count"},
 	"modbus": {modbusserver.Kind, func(addr string, files *tlsv1.Server) proto.Message {
 		return &modbusv1.Server{
 			Tcp:    []*modbusv1.TcpDoor{{Listen: addr, Tls: &modbusv1.MasterTls{CertFile: files.CertFile, KeyFile: files.KeyFile, CaFile: files.CaFile}}},
 			Points: []*modbusv1.ServedPoint{{From: slowPath, Point: "x", Call: slowPath + "/Misbehave", Request: `{"how":"panic"}`}},
 			Access: "access", WriteTimeout: durationpb.New(longest),
 		}
-	}, callModbus, "master/127.0.0.1"},
+	}, callModbus, "master/127.0.0.1", "Misbehave"},
 }
 
-func callHTTP(t *testing.T, addr, _ string, as *tls.Config) {
-	own := &http.Transport{TLSClientConfig: as}
-	t.Cleanup(own.CloseIdleConnections)
-	go func() {
-		answer, err := (&http.Client{Transport: own, Timeout: longest}).Post("https://"+addr+"/cmd/"+slowPath+"/Misbehave", "application/json", strings.NewReader(`{"how":"panic"}`))
-		if err == nil {
-			_ = answer.Body.Close()
-		}
-	}()
-}
-
-func callMQTT(t *testing.T, addr, name string, as *tls.Config) {
-	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + addr).SetClientID(name).SetTLSConfig(as).SetAutoReconnect(false))
-	if m := c.Connect(); !m.WaitTimeout(longest) || m.Error() != nil {
-		t.Fatalf("%s: %v", name, m.Error())
+func callHTTP(method, request string) func(t *testing.T, addr, name string, as *tls.Config) {
+	return func(t *testing.T, addr, _ string, as *tls.Config) {
+		own := &http.Transport{TLSClientConfig: as}
+		t.Cleanup(own.CloseIdleConnections)
+		go func() {
+			answer, err := (&http.Client{Transport: own, Timeout: longest}).Post("https://"+addr+"/cmd/"+slowPath+"/"+method, "application/json", strings.NewReader(request))
+			if err == nil {
+				_ = answer.Body.Close()
+			}
+		}()
 	}
-	t.Cleanup(func() { c.Disconnect(0) })
-	c.Publish("cmd/"+slowPath+"/Misbehave", 1, false, `{"how":"panic"}`)
+}
+
+func callMQTT(method, request string) func(t *testing.T, addr, name string, as *tls.Config) {
+	return func(t *testing.T, addr, name string, as *tls.Config) {
+		c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + addr).SetClientID(name).SetTLSConfig(as).SetAutoReconnect(false))
+		if m := c.Connect(); !m.WaitTimeout(longest) || m.Error() != nil {
+			t.Fatalf("%s: %v", name, m.Error())
+		}
+		t.Cleanup(func() { c.Disconnect(0) })
+		c.Publish("cmd/"+slowPath+"/"+method, 1, false, request)
+	}
 }
 
 func callModbus(t *testing.T, addr, _ string, as *tls.Config) {
@@ -191,7 +209,7 @@ func TestWhatWaitsIsDroppedWithItsCertificate(t *testing.T) {
 			want := `"caller":"` + d.caller + `"`
 			n := 0
 			for line := range strings.Lines(text) {
-				if strings.Contains(line, want) && strings.Contains(line, `"code":"permission_denied"`) && strings.Contains(line, "otto may no longer use cmd/"+slowPath+"/Misbehave: the certificate is revoked") {
+				if strings.Contains(line, want) && strings.Contains(line, `"code":"permission_denied"`) && strings.Contains(line, "otto may no longer use cmd/"+slowPath+"/"+d.method+": the certificate is revoked") {
 					n++
 				}
 			}

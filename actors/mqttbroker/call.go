@@ -136,7 +136,7 @@ func (h *house) call(gate actors.Gate, at *seat, m command) error {
 	if !streams {
 		ctx, cancel = context.WithTimeout(context.Background(), m.timeout(h.cfg.CallTimeout.AsDuration()))
 	}
-	u := &mqtt.Call{Client: m.client, To: m.reply, Cancel: cancel}
+	u := &mqtt.Call{Client: m.client, To: m.reply, Cancel: cancel, Lasts: streams}
 	if err := h.begin(at.calls, u); err != nil {
 		cancel()
 		h.fail(m, "resource_exhausted", err.Error())

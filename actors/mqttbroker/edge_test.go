@@ -359,19 +359,11 @@ c.loop_forever()
 func TestCallsAreCancelled(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{CallTimeout: durationpb.New(4 * time.Minute)})
-	hanging := make(chan *actors.Request, 1)
-	startCounter(r, func(c *actors.Context, how string) {
-		if how == "hang" {
-			hanging <- c.Take()
-			return
-		}
-		c.Reply(nil)
-	})
+	startCounter(r, reply) // who gives up before his turn is not served at all
 	p := python(t, addr, pahoCancels)
 	if got := p.next(); !strings.HasPrefix(got, `reply/me/1 {"code":"canceled"`) {
 		t.Errorf("paho prints %q", got)
 	}
-	actorstest.Next(t, hanging)
 	if got := sessions(t, r, &mqttv1.SessionsRequest{})["me"]; got.GetCalls() != 0 {
 		t.Errorf("%d calls are under way", got.Calls)
 	}
@@ -383,6 +375,31 @@ func TestCallsAreCancelled(t *testing.T) {
 			}
 			break
 		}
+	}
+}
+
+// Many publish a call and go: it is carried out also where it had to wait, and its client has gone before its turn.
+func TestCallsOfWhoHasGoneAreCarriedOut(t *testing.T) {
+	r := actorstest.New(t)
+	_, addr := start(t, r, &mqttv1.Broker{})
+	served, hold := make(chan string, 4), make(chan struct{})
+	startCounter(r, func(c *actors.Context, how string) {
+		served <- how
+		<-hold
+		c.Reply(nil)
+	})
+	for _, how := range []string{"hang", "leak"} {
+		mosquitto(t, "pub", addr, "-i", how, "-q", "1", "-t", "cmd/field/plc/Misbehave", "-m", `{"how":"`+how+`"}`).wait()
+	}
+	if got := actorstest.Next(t, served); got != "hang" {
+		t.Errorf("served %q", got)
+	}
+	cell := r.System.Lookup("field/plc")
+	r.Until("the second one waits", func() bool { return cell.Counters().Waiting == 1 })
+	r.Until("both have gone", func() bool { return len(sessions(t, r, &mqttv1.SessionsRequest{})) == 0 })
+	close(hold)
+	if got := actorstest.Next(t, served); got != "leak" {
+		t.Errorf("served %q", got)
 	}
 }
 

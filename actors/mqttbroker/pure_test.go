@@ -4,12 +4,16 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/actors/actorstest"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/mqtt"
+	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
 func TestParse(t *testing.T) {
@@ -60,7 +64,7 @@ func TestTimeout(t *testing.T) {
 func TestOpenCalls(t *testing.T) {
 	h := &house{}
 	a, other, canceled := &session{house: h, calls: &mqtt.Calls{}}, &mqtt.Calls{}, 0
-	call := func() *mqtt.Call { return &mqtt.Call{Cancel: func() { canceled++ }} }
+	call := func() *mqtt.Call { return &mqtt.Call{Cancel: func() { canceled++ }, Lasts: true} }
 	var last *mqtt.Call
 	for range maxClientCalls {
 		last = call()
@@ -85,6 +89,40 @@ func TestOpenCalls(t *testing.T) {
 	if h.slots.Taken() != 0 || a.calls.Open() != 0 || a.calls.Refused() != 1 || canceled != maxClientCalls-1+3 {
 		t.Errorf("something is left: %d %d %d %d", h.slots.Taken(), a.calls.Open(), a.calls.Refused(), canceled)
 	}
+}
+
+// The streams of a client that stays away end, and others have their places; what has one answer has its own time, and who is back in time keeps all.
+func TestStreamsOfTheAbsentEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute); synctest.Wait() }) // after all others: what was begun runs out
+		r, _ := actorstest.NewVirtual(t)
+		h := &house{}
+		cell := r.Start("edge/broker/session-1", *sessionKind(h), &mqttv1.Session{})
+		tell := func(msg any) {
+			r.System.Ask(cell.Path(), msg, func(any, error) {})
+			synctest.Wait()
+		}
+		var streams, others atomic.Int32
+		calls := &mqtt.Calls{}
+		calls.Add(&mqtt.Call{Cancel: func() { streams.Add(1) }, Lasts: true}, 2)
+		calls.Add(&mqtt.Call{Cancel: func() { others.Add(1) }}, 2)
+		here := attached{&mqtt.ClientInfo{ID: "dev"}, &mqttv1.Session{}, calls}
+		tell(here)
+		tell(away{})
+		time.Sleep(maxCallTime / 2)
+		tell(here)
+		time.Sleep(2 * maxCallTime)
+		tell(away{})
+		time.Sleep(maxCallTime / 2)
+		if streams.Load() != 0 {
+			t.Error("the stream of who was back in time, or has not been away for long, has ended")
+		}
+		time.Sleep(maxCallTime)
+		synctest.Wait()
+		if streams.Load() != 1 || others.Load() != 0 {
+			t.Errorf("%d streams and %d other calls were given up", streams.Load(), others.Load())
+		}
+	})
 }
 
 // The name of a session that has ended is not given away soon, but it is.

@@ -33,6 +33,7 @@ type session struct {
 	calls *mqtt.Calls
 	ci    *mqtt.ClientInfo
 	until time.Time // it struggled lately
+	gone  *actors.Timer
 }
 
 type (
@@ -42,6 +43,7 @@ type (
 		calls *mqtt.Calls
 	}
 	away   struct{} // the client has gone, and the session is kept
+	absent struct{} // it has been away for long
 	strain struct{ why string }
 	eased  struct{}
 )
@@ -50,9 +52,14 @@ func (s *session) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case attached:
 		s.ci, s.of, s.calls = m.ci, m.of, m.calls
+		s.gone.Stop()
 		c.OK()
 	case away:
+		s.gone.Stop()
+		s.gone = c.After(maxCallTime, absent{})
 		c.Unreachable("the client is away; its session is kept")
+	case absent:
+		s.yield()
 	case strain:
 		if s.until.IsZero() {
 			c.After(calm, eased{})
@@ -88,14 +95,25 @@ func (s *session) failed(c *actors.Context, m actors.Failed) error {
 	return nil
 }
 
-// leave gives up what was under way; who asked has gone.
+// leave gives up what was under way; who asked has gone. A call with one answer is carried out all the same: many publish one and go.
 func (s *session) leave() {
 	if s.calls == nil {
 		return
 	}
 	for _, u := range s.calls.Drain() {
-		u.Cancel()
+		if u.Lasts {
+			u.Cancel()
+		}
 		s.slots.Give()
+	}
+}
+
+// yield gives up the streams of a client that is away: also those that have nothing to say keep a place that others may need.
+func (s *session) yield() {
+	for _, u := range s.calls.All() {
+		if u.Lasts {
+			u.Cancel()
+		}
 	}
 }
 

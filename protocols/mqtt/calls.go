@@ -11,6 +11,7 @@ type Call struct {
 	Client ClientInfo
 	To     Publish // the publish that it was
 	Cancel func()  // any goroutine may call it, also twice
+	Lasts  bool    // it has several answers: nothing comes of it when the client has gone
 }
 
 // Calls are those of one client. Any goroutine may use them.
@@ -48,7 +49,7 @@ func (c *Calls) Remove(call *Call) bool {
 
 // Cancel cancels those that are answered on a topic, of those the ones with that correlation data if there is any.
 func (c *Calls) Cancel(topic string, correlation []byte) {
-	for _, call := range c.list() {
+	for _, call := range c.All() {
 		if ReplyTopic(call.Client, call.To) == topic && (len(correlation) == 0 || bytes.Equal(correlation, call.To.CorrelationData)) {
 			call.Cancel()
 		}
@@ -64,7 +65,8 @@ func (c *Calls) Drain() []*Call {
 	return all
 }
 
-func (c *Calls) list() []*Call {
+// All are those that are open.
+func (c *Calls) All() []*Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.open)
