@@ -47,16 +47,21 @@ func (b *Bus) KV(ctx context.Context, bucket string, history int) (*KV, error) {
 		Duplicates: minDedup, MaxConsumers: -1,
 	}
 	b.mu.Lock()
-	if b.buckets == nil {
-		b.buckets = map[string]jetstream.StreamConfig{}
-	}
-	b.buckets[bucket] = cfg
-	cfg.FirstSeq = b.floor[cfg.Name]
+	made := cfg
+	made.FirstSeq = b.floor[cfg.Name]
 	b.mu.Unlock()
 	if why := b.Report().Store; why != "" {
 		return nil, fmt.Errorf("bucket %s: %w", bucket, Errorf(Unavailable, "the store does not work: %s", why))
 	}
-	err := b.ensure(ctx, cfg)
+	err := b.ensure(ctx, made)
+	if err == nil { // not before: the canary asks for all that are known
+		b.mu.Lock()
+		if b.buckets == nil {
+			b.buckets = map[string]jetstream.StreamConfig{}
+		}
+		b.buckets[bucket] = cfg
+		b.mu.Unlock()
+	}
 	var kv jetstream.KeyValue
 	if err == nil {
 		kv, err = b.js.KeyValue(ctx, bucket)

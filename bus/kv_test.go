@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"context"
 	"testing"
 
 	"gatewayd/bus"
@@ -98,5 +99,18 @@ func TestKV(t *testing.T) {
 	}
 	if keys, err := kv.Keys(ctx); err != nil || len(keys) != 2 {
 		t.Fatal(keys, err)
+	}
+}
+
+// A bucket that is still being made, or could not be, is no trouble of the bus.
+func TestBucketThatIsNotThere(t *testing.T) {
+	b := start(t, nil)
+	given, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.KV(given, "config", 1); err == nil {
+		t.Fatal("it was made")
+	}
+	if err := b.Canary(within(t)); err != nil {
+		t.Error(err)
 	}
 }
