@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"strings"
+	"time"
 )
 
 // Caller is on whose behalf a message was sent.
@@ -88,8 +89,9 @@ func (m Msg) Caller() Caller {
 
 // sender is who has sent a message, by the server's word.
 type sender struct {
-	Account string `json:"acc"`
-	ID      uint64 `json:"id"` // of his connection, if he is a guest
+	Account string    `json:"acc"`
+	ID      uint64    `json:"id"`    // of his connection, if he is a guest
+	Start   time.Time `json:"start"` // when it began
 }
 
 // senderOf is whose message it is that came through the listener; false if it did not.

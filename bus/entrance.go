@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
@@ -32,6 +33,9 @@ type entrance struct {
 	ids []identity
 	log *slog.Logger
 	srv *server.Server
+
+	began  time.Time
+	former map[uint64]Guest // of the server before, some of whose messages may still be waiting here
 
 	mu       sync.Mutex
 	accounts map[string]*server.Account
@@ -186,11 +190,36 @@ func (b *Bus) guestOf(from sender) any {
 	b.mu.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	g, ok := e.guests[from.ID]
-	if !ok || accountUser+g.Name != from.Account { // the numbers begin anew with each server
+	all := e.guests
+	if from.Start.Before(e.began) { // the numbers begin anew with each server
+		all = e.former
+	}
+	g, ok := all[from.ID]
+	if !ok || accountUser+g.Name != from.Account {
 		return nil
 	}
 	return g.Of
+}
+
+// newEntrance is that of a server that is about to start.
+func (b *Bus) newEntrance(cfg Config) *entrance {
+	e := &entrance{
+		cfg: cfg, ids: b.ids, log: b.log, began: time.Now(),
+		accounts: map[string]*server.Account{}, guests: map[uint64]Guest{}, cut: map[uint64]bool{}, judged: map[uint64]bool{},
+	}
+	b.mu.Lock()
+	was := b.entrance
+	b.mu.Unlock()
+	if was == nil {
+		return e
+	}
+	was.mu.Lock()
+	defer was.mu.Unlock()
+	if e.former = was.guests; len(e.former) == 0 { // a server that was started to be repaired
+		e.former = was.former
+	}
+	e.former = maps.Clone(e.former)
+	return e
 }
 
 // Cut says whose connections Review has ended, and why.

@@ -229,6 +229,60 @@ func TestCallsOfGuestsBringTheirProof(t *testing.T) {
 	}
 }
 
+// What has come before a restart, and is looked at after it, is of whom it was of, whoever has the number of his connection now.
+func TestProofsOutliveARestart(t *testing.T) {
+	b, h, _ := guarded(t)
+	before, after := new(int), new(int)
+	callers, hold := make(chan bus.Caller, 64), make(chan struct{})
+	if _, err := b.Conn().Subscribe("gw.demo.cmd.>", func(m bus.Msg) {
+		<-hold
+		callers <- m.Caller()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	come := func(proof *int) (*nats.Conn, uint64) {
+		h.set(bus.Guest{Name: "otto", Allow: []string{"#"}, Of: proof})
+		nc, _ := guest(t, b, "otto", nats.NoReconnect())
+		id, err := nc.GetClientID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return nc, id
+	}
+	ask := func(nc *nats.Conn) {
+		t.Helper()
+		if err := nc.PublishRequest("gw.demo.cmd.field.plc.Write", nc.NewInbox(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.FlushTimeout(patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var old []uint64
+	for range 8 { // connections of the gateway itself have numbers, too
+		nc, id := come(before)
+		ask(nc)
+		old = append(old, id)
+	}
+	if err := b.Restart(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	for last := uint64(0); last < old[len(old)-1]; {
+		nc, id := come(after)
+		ask(nc)
+		last = id
+	}
+	close(hold)
+	for range old {
+		if c := receive(t, callers); c.Identity != "user/otto" || c.Proof != any(before) {
+			t.Errorf("of one who came before: %+v", c)
+		}
+	}
+	if c := receive(t, callers); c.Proof != any(after) {
+		t.Errorf("of one who came after it: %+v", c)
+	}
+}
+
 // Who opens streams without end has his part of them and leaves others theirs; those that have ended do not count.
 func TestNobodyTakesAllStreams(t *testing.T) {
 	b, _, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})

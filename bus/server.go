@@ -117,7 +117,7 @@ func (b *Bus) again(s *server.Server, cfg Config) (*server.Server, error) {
 
 // bare starts a server without JetStream and waits until it takes connections.
 func (b *Bus) bare(cfg Config) (*server.Server, error) {
-	e := &entrance{cfg: cfg, ids: b.ids, log: b.log, accounts: map[string]*server.Account{}, guests: map[uint64]Guest{}, cut: map[uint64]bool{}, judged: map[uint64]bool{}}
+	e := b.newEntrance(cfg)
 	o, err := cfg.serverOptions(e)
 	if err != nil {
 		return nil, err
