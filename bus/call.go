@@ -91,6 +91,9 @@ func (c *Conn) bounded(ctx context.Context, subject string) (context.Context, fu
 	return ctx, func() { c.denied.unwatch(w); cancel(nil); done() }
 }
 
+// errOut is what a client is told who was cut off while he waited: who has revoked himself, for instance.
+var errOut = Errorf(Unavailable, "the gateway lets this client in no more, and what has become of the call is not known")
+
 // reason is err of a call as an *Error that says what to do about it.
 func (c *Conn) reason(ctx context.Context, err error) *Error {
 	if cause := context.Cause(ctx); cause != nil {
@@ -105,6 +108,8 @@ func (c *Conn) reason(ctx context.Context, err error) *Error {
 		return Errorf(DeadlineExceeded, NoAnswer)
 	case errors.Is(err, context.Canceled):
 		return Errorf(Canceled, "the caller gave up")
+	case errors.Is(err, nats.ErrConnectionClosed) && c.heard == nil:
+		return errOut
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrReconnectBufExceeded):
 		return Errorf(Unavailable, "no connection to the bus: %v", err)
 	case errors.Is(err, nats.ErrMaxPayload):
@@ -203,6 +208,8 @@ func (r *reading) run(ctx context.Context) error {
 		case <-ctx.Done():
 			r.tell(headerCancel)
 			return fmt.Errorf("stream %s: %w", r.subject, r.conn.reason(ctx, ctx.Err()))
+		case <-r.conn.ended:
+			return fmt.Errorf("stream %s: %w", r.subject, errOut)
 		case <-look.C:
 			if time.Since(r.last) > streamLease {
 				r.tell(headerCancel)

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"slices"
@@ -280,6 +281,36 @@ func TestProofsOutliveARestart(t *testing.T) {
 	}
 	if c := receive(t, callers); c.Proof != any(after) {
 		t.Errorf("of one who came after it: %+v", c)
+	}
+}
+
+// Who is cut off while he waits for an answer is told so, and does not wait on.
+func TestWhoIsCutOffDoesNotWait(t *testing.T) {
+	b, h, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})
+	begun := make(chan struct{}, 2)
+	if _, err := b.Conn().Subscribe("gw.demo.cmd.>", func(bus.Msg) { begun <- struct{}{} }); err != nil {
+		t.Fatal(err)
+	}
+	otto, err := bus.Dial(bus.Options{URL: "nats://" + b.Addr(), User: "otto", Password: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(otto.Close)
+	over := make(chan error, 2)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	go func() { over <- otto.Call(ctx, "gw.demo.cmd.access.Revoke", wrapperspb.Int64(1), nil) }()
+	go func() {
+		over <- otto.Stream(ctx, "gw.demo.cmd.access.List", wrapperspb.Int64(1), func(bus.Msg) error { return nil })
+	}()
+	receive(t, begun)
+	receive(t, begun)
+	h.set()
+	b.Review(h.still)
+	for range 2 {
+		if err := receive(t, over); code(err) != bus.Unavailable || !strings.Contains(err.Error(), "lets this client in no more") {
+			t.Errorf("he is told %v", err)
+		}
 	}
 }
 
