@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
@@ -24,6 +26,7 @@ import (
 	"gatewayd/protocols/modbus/peer"
 	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/serial"
+	erraticv1 "gatewayd/schemas/erratic/v1"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -145,6 +148,48 @@ var kind = modbusserver.Kind
 func TestManners(t *testing.T) {
 	others := []actors.Kind{modbusunit.Kind, tcplink.Kind, serialline.Kind}
 	actorstest.Conform(t, modbusserver.Kind, config(freeport.Port(t)), others...)
+}
+
+// Whoever judges or audits knows a master at a serial port by its name.
+func TestMasterAtASerialPort(t *testing.T) {
+	r := actorstest.New(t)
+	callers := make(chan string, 4)
+	r.Start("field/plc", actors.Define(actors.Kind{
+		Name: "plc", Doc: "tells who calls", Services: []protoreflect.ServiceDescriptor{actors.Service(erraticv1.File_erratic_v1_erratic_proto, "ErraticService")},
+	}, func(*structpb.Struct) actors.Actor { return teller(callers) }), &structpb.Struct{})
+	near, far := peer.Cable(t)
+	here := filepath.Join(t.TempDir(), "ttyS1")
+	if err := os.Symlink(far, here); err != nil {
+		t.Fatal(err)
+	}
+	cell := r.Start(path, modbusserver.Kind, &modbusv1.Server{
+		Serial: []*modbusv1.SerialDoor{{Port: here, Parity: "none"}},
+		Points: []*modbusv1.ServedPoint{{From: "field/plc", Point: "x", Call: "field/plc/Misbehave", Request: `{"how":"leak"}`}},
+	})
+	r.Until("ok", func() bool { return cell.State() == actors.OK })
+	tty, err := serial.Open(serial.Config{Path: near, Baud: 19200, StopBits: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	l := modbus.NewLink(tty, modbus.RTU, modbus.Options{Baud: 19200, Timeout: actorstest.Patience})
+	if _, err := l.Do(context.Background(), modbus.Request{Unit: 1, Function: modbus.WriteSingleRegister, Quantity: 1, Data: []byte{0, 1}}); err != nil {
+		t.Error(err)
+	}
+	if got := actorstest.Next(t, callers); got != "master/ttyS1" {
+		t.Errorf("the caller is %q", got)
+	}
+}
+
+// teller answers, and tells who has called.
+type teller chan string
+
+func (c teller) Receive(x *actors.Context, msg any) error {
+	if _, ok := msg.(*erraticv1.MisbehaveRequest); ok {
+		c <- x.Caller().Identity
+		x.Reply(&erraticv1.MisbehaveResponse{})
+	}
+	return nil
 }
 
 // A serial port that is not there is waited for; the other doors are open.

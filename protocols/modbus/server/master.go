@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,10 +69,14 @@ func newMaster(s *Server, c modbus.Conn, d Door, address string) *Master {
 	return m
 }
 
-// Name is who asks, for whoever decides what he may: the role that his certificate proves, or else his address without the port.
+// Name is who asks, for whoever decides what he may: the role that his certificate proves, or else his address without the port;
+// on a serial line the last part of its name, ttyS1 of "serial /dev/ttyS1".
 func (m *Master) Name() string {
-	if m.role != "" {
+	switch {
+	case m.role != "":
 		return m.role
+	case m.address == "":
+		return path.Base(m.door.Name)
 	}
 	if host, _, err := net.SplitHostPort(m.address); err == nil {
 		return host
