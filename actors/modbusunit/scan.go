@@ -14,7 +14,7 @@ import (
 // tick begins a group's slot. The first tick is no slot; neither it nor the slot
 // after it is missed if a scan is still under way that began in between.
 func (u *unit) tick(c *actors.Context, name string) {
-	g, p := named(u.groups, name), u.paces[name]
+	g, p := named(u.groups, name), u.pace(name)
 	if g == nil || p == nil {
 		return
 	}

@@ -6,6 +6,7 @@ package modbusunit
 
 import (
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -49,7 +50,7 @@ type unit struct {
 	epoch   time.Time
 	groups  []*group
 	counts  map[string]uint64 // what groups of before had published, by name
-	paces   map[string]*pace
+	paces   []*pace
 	breaker schedule.Breaker
 	probing bool
 	unmask  bool // the unit knows no function 22
@@ -68,6 +69,7 @@ type unit struct {
 
 // pace is the ticks of a group.
 type pace struct {
+	group string
 	timer *actors.Timer
 	every time.Duration
 	began bool // the first tick, which comes at once and not on the grid, has been
@@ -133,7 +135,6 @@ func (u *unit) start(c *actors.Context) error {
 	}
 	u.groups = groups
 	u.breaker = schedule.NewBreaker(u.patient(c.Name()))
-	u.paces = make(map[string]*pace, len(groups))
 	u.retime(c)
 	u.tellPlace(c)
 	u.idle(c)
@@ -211,15 +212,27 @@ func (u *unit) number(groups []*group) {
 
 // retime keeps the ticks whose rhythm has not changed, so that no slot is lost.
 func (u *unit) retime(c *actors.Context) {
-	for name, p := range u.paces {
-		if g := named(u.groups, name); g == nil || g.every != p.every {
-			p.timer.Stop()
-			delete(u.paces, name)
+	u.paces = slices.DeleteFunc(u.paces, func(p *pace) bool {
+		g := named(u.groups, p.group)
+		if g != nil && g.every == p.every {
+			return false
 		}
-	}
+		p.timer.Stop()
+		return true
+	})
 	for _, g := range u.groups {
-		if _, ok := u.paces[g.name]; !ok {
-			u.paces[g.name] = &pace{timer: c.Every(g.every, tick{g.name}), every: g.every}
+		if u.pace(g.name) == nil {
+			u.paces = append(u.paces, &pace{group: g.name, timer: c.Every(g.every, tick{g.name}), every: g.every})
 		}
 	}
+}
+
+// pace is that of a group; nil: it has none any more.
+func (u *unit) pace(group string) *pace {
+	for _, p := range u.paces {
+		if p.group == group {
+			return p
+		}
+	}
+	return nil
 }
