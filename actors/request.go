@@ -81,6 +81,23 @@ func (r *Request) Canceled() bool {
 	}
 }
 
+// Stands tells why what waits for its turn is not to be begun any more: the call that r is, or is part of, was given up, or its caller may no longer make it. nil: it may,
+// or nobody from outside has asked for it. Any goroutine may ask.
+func (r *Request) Stands() error {
+	for ; r != nil; r = r.part {
+		if r.call == nil {
+			continue
+		}
+		if err := r.call.sys.calls.judge(r.caller, r.call.topic, true); err != nil {
+			return err
+		}
+		if r.Canceled() {
+			return bus.Errorf(bus.Canceled, "the caller gave up before its turn")
+		}
+	}
+	return nil
+}
+
 // Reply answers with msg. Only the first answer counts.
 func (r *Request) Reply(msg any) { r.finish(msg, nil) }
 

@@ -5,6 +5,7 @@
 package modbuslink
 
 import (
+	"slices"
 	"time"
 
 	"gatewayd/actors"
@@ -58,7 +59,11 @@ func (d *Desk) now() time.Duration { return time.Since(d.epoch) }
 // Accept queues what ask wants, for r.
 func (d *Desk) Accept(c *actors.Context, ask *wire.Ask, r *actors.Request, now time.Duration) {
 	urgent := ask.Class <= schedule.Interactive && !ask.Expires.IsZero() // the Ask is the asker's again when it is answered, which may be now
-	d.Take(ask, now, func(a *wire.Answer) { r.Reply(a) })
+	var stands func() error
+	if urgent && slices.ContainsFunc(ask.Requests, modbus.Request.Write) { // what is read harms nobody, and may be to confirm what was written
+		stands = r.Stands
+	}
+	d.TakeFor(ask, now, stands, func(a *wire.Answer) { r.Reply(a) })
 	if urgent {
 		d.expire(c, now)
 	}

@@ -79,15 +79,19 @@ type Down struct{ Cause string }
 func (d *Down) Error() string { return d.Cause }
 
 // unsent is why the desk has not sent a request.
-type unsent struct{ why string }
+type unsent struct {
+	why   string
+	cause error
+}
 
 func (u *unsent) Error() string { return u.why }
+func (u *unsent) Unwrap() error { return u.cause }
 
 var (
-	errGivenUp  = &unsent{"no answer to the requests before"}
-	errReplaced = &unsent{"replaced by a newer one"}
-	errExpired  = &unsent{"the line was busy for too long"}
-	errFull     = &unsent{"too many requests wait already"}
+	errGivenUp  = &unsent{why: "no answer to the requests before"}
+	errReplaced = &unsent{why: "replaced by a newer one"}
+	errExpired  = &unsent{why: "the line was busy for too long"}
+	errFull     = &unsent{why: "too many requests wait already"}
 )
 
 // outcome classifies what modbus.Link.Do returned.

@@ -51,6 +51,8 @@ type job struct {
 	parts  []part
 	load   *budget.Unit // the Ask's: the asker may have it back while it is still looked at here
 	reply  func(*Answer)
+	stands func() error  // see TakeFor
+	void   error         // what it has said
 	left   int           // requests without a result
 	scan   *scan         // of a poll with a rhythm
 	shed   bool          // it is read when there is time
@@ -83,6 +85,17 @@ func (j *job) timeout() (d time.Duration, ok bool) {
 	return 0, false
 }
 
+// fallen says why nothing of j is to be sent any more.
+func (j *job) fallen() error {
+	if j.stands != nil && j.void == nil {
+		j.void = j.stands()
+		if j.void == nil {
+			j.stands = nil // it begins
+		}
+	}
+	return j.void
+}
+
 // NewCarrier returns one that is up and has nothing to do.
 func NewCarrier(config Config) *Carrier {
 	config.Batch, config.InFlight = max(config.Batch, 1), max(config.InFlight, 1)
@@ -109,8 +122,14 @@ func (c *Carrier) Widen(inFlight int) {
 // Take queues what ask wants. reply is called once, in this call if nothing can
 // be sent.
 func (c *Carrier) Take(ask *Ask, now time.Duration, reply func(*Answer)) {
+	c.TakeFor(ask, now, nil, reply)
+}
+
+// TakeFor is Take for somebody who may not want it any more when its turn comes, or may not have it: if stands has an error then, before
+// anything of it was sent, nothing is. It is asked in a call of Elect.
+func (c *Carrier) TakeFor(ask *Ask, now time.Duration, stands func() error, reply func(*Answer)) {
 	j := jobOf(ask)
-	j.answer.Tap, j.reply, j.left = c.config.Tap, reply, len(ask.Requests)
+	j.answer.Tap, j.reply, j.stands, j.left = c.config.Tap, reply, stands, len(ask.Requests)
 	if j.left == 0 {
 		reply(&j.answer)
 		return
@@ -200,6 +219,11 @@ func (c *Carrier) Elect(now time.Duration) (*Work, time.Duration) {
 			return c.begin(w), wait
 		}
 		p := item.Payload
+		if err := p.job.fallen(); err != nil {
+			c.queue.Done(item.Unit, now, schedule.NotSent)
+			c.settle(p, failed(&unsent{err.Error(), err}))
+			continue
+		}
 		if _, ok := p.job.timeout(); !ok {
 			c.queue.Done(item.Unit, now, schedule.NotSent)
 			c.settle(p, failed(errGivenUp))

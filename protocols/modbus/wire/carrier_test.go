@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"testing"
@@ -258,4 +259,35 @@ func TestBackoff(t *testing.T) {
 			t.Fatalf("Backoff(%d, %v) = %v", n, most, d)
 		}
 	})
+}
+
+// Whoever may not have it any more when its turn comes has nothing sent of what he has asked for; what has begun goes on to its end.
+func TestWhatDoesNotStandIsNotSent(t *testing.T) {
+	c := NewCarrier(Config{})
+	revoked := error(nil)
+	stands := func() error { return revoked }
+	answers := map[string]*Answer{}
+	take := func(name string) {
+		c.TakeFor(ask(schedule.Interactive, 1, 1), 0, stands, func(a *Answer) { answers[name] = a })
+	}
+	take("begun")
+	take("waits")
+	sent := 0
+	for {
+		w, _ := c.Elect(0)
+		if w == nil {
+			break
+		}
+		pretend(w, func(modbus.Request) error { sent++; return nil })
+		revoked = errors.New("the identity is revoked")
+		c.Done(w, 0)
+	}
+	if sent != 2 || len(answers) != 2 || answers["begun"].Results[1].Err != nil {
+		t.Errorf("%d were sent, answers are %v", sent, answers)
+	}
+	for _, r := range answers["waits"].Results {
+		if !errors.Is(r.Err, revoked) || r.Unsure() || r.Outcome != schedule.NotSent {
+			t.Errorf("it ended with %+v", r)
+		}
+	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // NotSent is the error of a request that was not sent at all.
-func NotSent(why string) error { return &unsent{why} }
+func NotSent(why string) error { return &unsent{why: why} }
 
 // Cause says in few words why a request that has an error brought nothing.
 func (r *Result) Cause() string {
