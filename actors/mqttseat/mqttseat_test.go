@@ -53,3 +53,32 @@ func TestTwice(t *testing.T) {
 		}
 	}
 }
+
+// What may be one seat and need not is a warning.
+func TestPerhapsTwice(t *testing.T) {
+	at := func(path, url, id string) schemas.Actor {
+		return schemas.Actor{Path: path, Kind: "mqtt-bridge", Config: &mqttv1.Bridge{Url: url, Login: &mqttv1.Login{ClientId: id}}}
+	}
+	for _, x := range []struct {
+		a, b    schemas.Actor
+		want    string // empty: nothing
+		warning bool
+	}{
+		{at("u/a", "tcp://h:1883", "x"), at("u/b", "ssl://h:8883", "x"), `"u/a" comes to h:1883 with the client id "x" as well: if that is the same broker as h:8883`, true},
+		{at("u/a", "tcp://h:1883", "x"), at("u/b", "tcp://other:1883", "x"), "", false},
+		{at("u/a", "tcp://h:1883", "x"), at("u/b", "tcp://h:1883", "y"), "", false},
+		{at("u/cloud", "tcp://h:1883", ""), at("u/b", "tcp://h:1883", "gatewayd-site-7-cloud"), `if the gateway is called site-7, "u/cloud" comes to h:1883 with the client id "gatewayd-site-7-cloud"`, true},
+		{at("u/b", "tcp://h:1883", "gatewayd-site-7-cloud"), at("u/cloud", "tcp://h:1883", ""), `if the gateway is called site-7, "u/b" comes to h:1883 with the client id "gatewayd-site-7-cloud"`, true},
+		{at("u/b", "tcp://h:1883", "gatewayd-cloud"), at("u/cloud", "tcp://h:1883", ""), "", false},
+		{at("u/b", "tcp://h:1883", ""), at("u/cloud", "tcp://h:1883", ""), "", false},
+		{at("u/a", "tcp://[::1]:1883", "x"), at("u/b", "tcp://[::1]:1883", "x"), `"u/a" comes to [::1]:1883`, false},
+	} {
+		found := mqttseat.Twice("mqtt-bridge", []schemas.Actor{x.a, x.b})
+		if x.want == "" && len(found) == 0 {
+			continue
+		}
+		if len(found) != 1 || x.want == "" || !strings.HasPrefix(found[0].Message, x.want) || found[0].Warning != x.warning || found[0].Actor != x.b.Path {
+			t.Errorf("%s and %s: %v", x.a.Path, x.b.Path, found)
+		}
+	}
+}
