@@ -6,6 +6,7 @@
 package mqttbridge
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -84,6 +85,9 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 	case resend:
 		b.outbox.paused = false
 		b.send(c)
+	case unhold:
+		b.outbox.held = false
+		b.send(c)
 	case said:
 		m.request.Reply(m.message)
 	case unsaid:
@@ -126,6 +130,7 @@ func (b *bridge) start(c *actors.Context) error {
 		return actors.Broken(bad[0])
 	}
 	b.routes, b.name = routes, c.Gateway()+"/"+c.Name()
+	b.outbox.life = rand.Uint64() | 1
 	b.link.since = time.Now()
 	b.meter.since = time.Now()
 	for _, filter := range routes.subjects() {

@@ -503,6 +503,7 @@ func TestConfigsThatCannotWork(t *testing.T) {
 		"begins with a wildcard":           out(&mqttv1.BridgeOut{Topic: "#"}),
 		"topics of out[0] are among these": out(&mqttv1.BridgeOut{Topic: "data/#"}, &mqttv1.BridgeOut{Topic: "data/field/#"}),
 		"give broker: these are topics":    alone,
+		"with session a broker may take":   {Url: "tcp://x:1", Session: durationpb.New(3.6e12), Out: []*mqttv1.BridgeOut{{Topic: "data/#", Qos: 2}}},
 		"what out[0] sends would come in":  loop,
 		"for topics of the gateway: in":    {Url: "tcp://x:1", Broker: brokerPath, In: []*mqttv1.BridgeIn{{Topic: "data/#"}}},
 	} {

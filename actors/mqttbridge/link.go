@@ -158,6 +158,8 @@ func (b *bridge) judge(c *actors.Context) {
 		c.Degraded("outbox: " + b.outbox.fault)
 	case b.inbox.deaf != "":
 		c.Degraded("broker " + b.cfg.Broker + ": " + b.inbox.deaf)
+	case b.outbox.refusal != "":
+		c.Degraded("not sent: " + b.outbox.refusal)
 	case b.outbox.stuck != "":
 		c.Degraded(fmt.Sprintf("not sent: %s", b.outbox.stuck))
 	default:

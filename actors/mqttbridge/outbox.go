@@ -23,12 +23,19 @@ const (
 
 // outbox is what is on its way out.
 type outbox struct {
-	waiting []*mqttv1.BridgeMessage // in memory, for the disk
+	waiting []waiting // in memory, for the disk
 	bytes   int
 	keeping []byte // the batch that is being written; nil: none
 	count   int    // its messages
+	written uint64 // messages in all batches before it
+	life    uint64 // tells the batches of this life from those of others
 	fault   string // why the disk does not take any
 	sending
+}
+
+type waiting struct {
+	*mqttv1.BridgeMessage
+	size int // bytes
 }
 
 type again struct{} // write the batch once more
@@ -43,17 +50,26 @@ func (b *bridge) leave(c *actors.Context, r *outRoute, m *mqttv1.BridgeMessage) 
 		b.sendNow(m)
 		return
 	}
+	size := proto.Size(m)
+	if size > mostLetter {
+		b.meter.refused++
+		c.Log().Warn("a message is too large for the outbox", "topic", m.Topic, "bytes", size, "most", mostLetter)
+		return
+	}
 	o := &b.outbox
-	o.waiting = append(o.waiting, m)
-	o.bytes += len(m.Payload)
+	o.waiting = append(o.waiting, waiting{m, size})
+	o.bytes += size
 	for len(o.waiting) > int(b.cfg.Buffer) || o.bytes > maxBuffer && len(o.waiting) > 1 {
-		o.bytes -= len(o.waiting[0].Payload)
-		o.waiting[0] = nil
+		o.bytes -= o.waiting[0].size
+		o.waiting[0] = waiting{}
 		o.waiting = o.waiting[1:]
 		b.meter.dropped++
 	}
 	b.keep(c)
 }
+
+// mostLetter is how large a message may be, with its topic and properties: one batch on disk holds at most 1 MiB, some bytes of which are its own.
+const mostLetter = 1<<20 - 1<<10
 
 // maxBuffer is how much may wait in memory for the disk, bytes.
 const maxBuffer = 8 << 20
@@ -77,12 +93,16 @@ func (b *bridge) keep(c *actors.Context) {
 	if o.keeping != nil || len(o.waiting) == 0 {
 		return
 	}
-	n, bytes := 0, 0
-	for n < len(o.waiting) && n < batchCount && (n == 0 || bytes+len(o.waiting[n].Payload) <= batchBytes) {
-		bytes += len(o.waiting[n].Payload)
-		n++
+	m, bytes := &mqttv1.BridgeOutbox{First: o.written, Life: o.life}, 0
+	for _, w := range o.waiting[:min(len(o.waiting), batchCount)] {
+		if bytes > 0 && bytes+w.size > batchBytes {
+			break
+		}
+		bytes += w.size
+		m.Messages = append(m.Messages, w.BridgeMessage)
 	}
-	batch, err := proto.Marshal(&mqttv1.BridgeOutbox{Messages: o.waiting[:n]})
+	n := len(m.Messages)
+	batch, err := proto.Marshal(m)
 	clear(o.waiting[:n])
 	o.waiting = o.waiting[n:]
 	o.bytes -= bytes
@@ -91,6 +111,7 @@ func (b *bridge) keep(c *actors.Context) {
 		return
 	}
 	o.keeping, o.count = batch, n
+	o.written += uint64(n)
 	c.Keep(outboxLeaf, outboxType, batch, actors.Normal, nil)
 }
 

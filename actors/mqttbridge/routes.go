@@ -68,6 +68,9 @@ func routesOf(cfg *mqttv1.Bridge) (r routes, bad []schemas.Violation) {
 	for i, o := range cfg.Out {
 		m := outRoute{mqttbridge.Map{Filter: o.Topic, Local: o.LocalPrefix, Remote: o.RemotePrefix}, o}
 		wrong("out", i, m.check(cfg.Broker))
+		if o.Qos == 2 && cfg.Session.AsDuration() > 0 && !o.Volatile {
+			bad = append(bad, schemas.Wrong(fmt.Sprintf("out[%d].qos", i), errKept)...)
+		}
 		for k := range r.out {
 			if err := twice("out", k, mqttbridge.Overlap(r.out[k].LocalFilter(), m.LocalFilter())); err != nil {
 				wrong("out", i, err)
@@ -101,6 +104,9 @@ func routesOf(cfg *mqttv1.Bridge) (r routes, bad []schemas.Violation) {
 	}
 	return r, bad
 }
+
+// errKept is for brokers that pass over what comes by a packet id that they keep from the connection before, as MQTT has it.
+var errKept = errors.New("with session a broker may take a message for one of the connection before and pass it over: take qos = 1, which arrives as surely, or leave session out")
 
 func twice(list string, i int, overlap bool) error {
 	if !overlap {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/mqttbridge"
 	"gatewayd/protocols/mqttclient"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
@@ -19,9 +20,12 @@ const (
 	readTime  = 10 * time.Minute // for what is written next
 	readBytes = 256 << 10        // read ahead of what is under way
 	mostRead  = 64               // batches that are read at once
+	mostBytes = 4 << 20          // and their bytes, were each as large as it may be
 	firstRead = 4                // as long as it is not known how large they are
 	sendAgain = time.Second      // after the disk has failed
 	fullAgain = 100 * time.Millisecond
+	holdTime  = time.Minute // at most, after a refusal for now
+	firstHold = 3           // failures that the first of these pauses begins with, which makes it a second
 )
 
 // sending is what of the outbox has been read and not been acknowledged by the outside
@@ -36,7 +40,13 @@ type sending struct {
 	client  *mqttclient.Client // that what is under way was given to
 	waiting bool               // a worker waits for its words
 	settled uint64             // the newest batch that is done with
-	stuck   string             // why nothing is sent although the connection stands
+	life    uint64             // that wrote the batch read last
+	due     uint64             // messages of that life until there
+	held    bool               // nothing goes out until unhold
+	heldAt  time.Time
+	holds   int    // in a row
+	refusal string // why the broker takes nothing for now
+	stuck   string // why nothing is sent although the connection stands
 }
 
 type (
@@ -48,18 +58,21 @@ type (
 	words struct {
 		client *mqttclient.Client
 		all    []error // none: none came in time
+		waited time.Duration
 	}
 	resend struct{}
+	unhold struct{}
 )
 
 // send does what can be done now to empty the outbox. It may be called at any time.
 func (b *bridge) send(c *actors.Context) {
 	o, k := &b.outbox.sending, b.link.client
 	under := o.queue.Under()
-	if k != nil && (len(under) == 0 || o.client == k) { // what another connection had begun is known first
+	if k != nil && (len(under) == 0 || o.client == k) && !o.held { // what another connection had begun is known first
 		o.client = k
-		refused, err := o.queue.Send(time.Now(), share(k.Window()), k.Offer)
+		refused, expired, err := o.queue.Send(time.Now(), share(k.Window()), k.Offer)
 		b.meter.refused += uint64(refused)
+		b.meter.expired += uint64(expired)
 		if under = o.queue.Under(); err != nil && len(under) == 0 && k.Open() {
 			b.pause(c, fullAgain)
 		}
@@ -82,10 +95,7 @@ func (b *bridge) read(c *actors.Context) {
 		return
 	}
 	o.reading = true
-	most := firstRead
-	if o.size > 0 {
-		most = min(max(room/o.size, 1), mostRead)
-	}
+	most := appetite(room, o.size, int(b.cfg.MaxPayload))
 	archive, name, reader := c.Archive(), c.Name(), o.reader
 	c.Do(openTime+readTime+10*time.Second, func(ctx context.Context) (any, error) {
 		t := took{reader: reader}
@@ -106,13 +116,22 @@ func (b *bridge) read(c *actors.Context) {
 	})
 }
 
+// appetite is how many batches are read at once for room bytes, where those read last had size bytes, 0: there were none. Those that come may be
+// as large as any.
+func appetite(room, size, maxPayload int) int {
+	if size == 0 {
+		return firstRead
+	}
+	return min(max(room/size, 1), mostRead, max(1, mostBytes/max(batchBytes, maxPayload)))
+}
+
 // took takes what was read.
 func (b *bridge) took(c *actors.Context, m took) {
 	o := &b.outbox.sending
 	o.reading, o.reader = false, m.reader
 	bytes := 0
 	for _, s := range m.batches {
-		o.queue.Push(s.Seq, lettersOf(s))
+		b.open(s)
 		bytes += len(s.Data)
 	}
 	if n := len(m.batches); n > 0 {
@@ -130,12 +149,24 @@ func (b *bridge) took(c *actors.Context, m took) {
 	b.send(c)
 }
 
-// lettersOf is what a batch holds; none if it is none of ours.
-func lettersOf(s actors.Stored) (all []mqttbridge.Letter) {
+// open takes out of a batch what it holds, which is nothing if it is none of ours, and counts what is missing before it: there was no room for it on
+// disk. What went before the first batch that is read in a life of the bridge is not known.
+func (b *bridge) open(s actors.Stored) {
+	o := &b.outbox.sending
 	var m mqttv1.BridgeOutbox
 	if s.ContentType != outboxType || proto.Unmarshal(s.Data, &m) != nil {
-		return nil
+		o.queue.Push(s.Seq, nil)
+		return
 	}
+	if s.Seq > o.queue.Last() {
+		if m.Life == o.life && m.First > o.due {
+			b.meter.dropped += m.First - o.due
+		} else if m.Life != o.life && (o.life != 0 || m.Life == b.outbox.life) {
+			b.meter.dropped += m.First // at least these
+		}
+		o.life, o.due = m.Life, m.First+uint64(len(m.Messages))
+	}
+	var all []mqttbridge.Letter
 	for _, m := range m.Messages {
 		l := mqttbridge.Letter{Message: messageOf(m)}
 		if m.Expires != nil {
@@ -143,7 +174,7 @@ func lettersOf(s actors.Stored) (all []mqttbridge.Letter) {
 		}
 		all = append(all, l)
 	}
-	return all
+	o.queue.Push(s.Seq, all)
 }
 
 // wait has a worker wait for what the outside broker says of what is under way.
@@ -153,19 +184,19 @@ func (b *bridge) wait(c *actors.Context, under mqttbridge.Underway) {
 		return
 	}
 	o.waiting = true
-	client, patience := o.client, b.patience()
+	client, patience := o.client, b.patience(o.queue.Flying())
 	c.Do(patience+10*time.Second, func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		return words{client, under.Words(ctx.Done())}, nil
+		return words{client, under.Words(ctx.Done()), patience}, nil
 	})
 }
 
 // patience is after what time without any acknowledgement a broker is given up that has
-// something to acknowledge: as one that is silent.
-func (b *bridge) patience() time.Duration {
+// so many bytes to acknowledge: as one that is silent, or when they would have passed on a very slow link.
+func (b *bridge) patience(bytes int) time.Duration {
 	k := cmp.Or(b.cfg.KeepAlive.AsDuration(), 30*time.Second)
-	return k + k/2 + 10*time.Second
+	return max(k+k/2, mqttclient.Slowest(bytes)) + 10*time.Second
 }
 
 // heard takes in what the outside broker has said.
@@ -176,12 +207,37 @@ func (b *bridge) heard(c *actors.Context, m words) {
 	b.meter.sent(sent)
 	b.meter.refused += uint64(refused)
 	if len(m.all) == 0 {
-		err = fmt.Errorf("it takes messages and has acknowledged none for %s", b.patience())
+		err = fmt.Errorf("it takes messages and has acknowledged none for %s", m.waited)
 	}
-	if err != nil && m.client == b.link.client {
+	switch {
+	case m.client != b.link.client:
+	case mqttbridge.ForNow(err):
+		b.hold(c, err)
+	case err != nil:
 		b.lost(c, lost{b.link.number, err})
+	case o.refusal != "" && !o.queue.Insists():
+		o.refusal = ""
+		b.judge(c)
 	}
 	b.send(c)
+}
+
+// hold has nothing go out for a while: the broker refuses it for now.
+func (b *bridge) hold(c *actors.Context, why error) {
+	o := &b.outbox.sending
+	if o.refusal != why.Error() {
+		o.refusal = why.Error()
+		b.judge(c)
+	}
+	if o.held {
+		return
+	}
+	if time.Since(o.heldAt) > 2*holdTime {
+		o.holds = 0
+	}
+	o.held, o.heldAt = true, time.Now()
+	o.holds++
+	c.After(wire.Backoff(firstHold+o.holds, holdTime), unhold{})
 }
 
 // settle gives up on disk what is done with.

@@ -13,22 +13,28 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
+	"gatewayd/actors/mqttbridge"
 	"gatewayd/bus"
+	"gatewayd/protocols/mqttclient"
+	"gatewayd/protocols/mqttclient/mosquitto"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// miser is a broker, by MQTT 3.1.1, that acknowledges what it is told to.
+// miser is a broker that acknowledges what it is told to.
 type miser struct {
 	net.Listener
 	took chan publication
+	five bool // it speaks MQTT 5, else 3.1.1
 }
 
 // publication is what a client of it has published.
 type publication struct {
-	text string
-	ack  func()
-	end  func() // of the connection
+	text   string
+	ack    func()
+	refuse func(code byte) // by MQTT 5
+	end    func()          // of the connection
 }
 
 func newMiser(t *testing.T) *miser {
@@ -37,7 +43,7 @@ func newMiser(t *testing.T) *miser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &miser{l, make(chan publication, 1000)}
+	m := &miser{Listener: l, took: make(chan publication, 1000)}
 	var all sync.WaitGroup
 	t.Cleanup(func() { l.Close(); all.Wait() })
 	all.Go(func() {
@@ -76,17 +82,137 @@ func (m *miser) serve(conn net.Conn) {
 		}
 		switch head >> 4 {
 		case 1:
+			if m.five {
+				say(0x20, 3, 0, 0, 0)
+				continue
+			}
 			say(0x20, 2, 0, 0)
 		case 3:
 			topic := int(binary.BigEndian.Uint16(body))
 			id := body[2+topic:][:2]
 			_, text, _ := strings.Cut(string(body[4+topic:]), `"text":"`)
 			text, _, _ = strings.Cut(text, `"`)
-			m.took <- publication{text, func() { say(0x40, 2, id[0], id[1]) }, func() { conn.Close() }}
+			m.took <- publication{
+				text, func() { say(0x40, 2, id[0], id[1]) }, func(code byte) { say(0x40, 3, id[0], id[1], code) }, func() { conn.Close() },
+			}
 		case 12:
 			say(0xd0, 0)
 		}
 	}
+}
+
+// Properties count as well where the size of a batch is bounded: what many messages bring along does not keep the disk from taking them.
+func TestMessagesWithLargeProperties(t *testing.T) {
+	const n = 40
+	f := newFar(t, mosquitto.Anybody)
+	s := newSite(t, &mqttv1.Bridge{
+		Url: f.url(), MaxPayload: 1 << 20,
+		Out: []*mqttv1.BridgeOut{{Topic: "data/#"}, {Topic: "#", LocalPrefix: "tele/"}},
+	})
+	s.connected()
+	lines := sub(t, f.listen, "end", "x")
+	s.Until("the broker hears", func() bool {
+		pub(t, s.listen, "-t", "tele/end", "-m", "begin")
+		return s.status().Sent > 0
+	})
+	client, err := mqttclient.Dial(t.Context(), mqttclient.Config{URL: "tcp://" + s.listen, Version: 5, ClientID: "large"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var all []<-chan error
+	for i := range n {
+		m := mqttclient.Message{Topic: "tele/x", Payload: fmt.Append(nil, i), QoS: 1}
+		for range 2 {
+			m.User = append(m.User, [2]string{"k", strings.Repeat("x", 60_000)})
+		}
+		word, err := client.Start(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, word)
+	}
+	for _, word := range all {
+		if err := <-word; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		if got, want := actorstest.NextWhere(t, lines, func(s string) bool { return strings.HasPrefix(s, "x ") }), fmt.Sprint("x 0 ", i); got != want {
+			t.Fatalf("%q came in place of %q", got, want)
+		}
+	}
+	s.say(bus.Data, "points", strings.Repeat("x", 1<<20-250)) // what the bus just bears and the disk does not
+	s.Until("what no batch can hold is refused", func() bool { return s.status().Refused == 1 })
+	pub(t, s.listen, "-t", "tele/end", "-m", "over")
+	actorstest.NextWhere(t, lines, func(s string) bool { return s == "end 0 over" })
+}
+
+// What goes first where the disk has no room for more is counted when the rest goes out.
+func TestWhatTheDiskHadNoRoomFor(t *testing.T) {
+	m := newMiser(t)
+	s := newSiteOn(t, actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20}), &mqttv1.Bridge{
+		Url: "tcp://" + m.Addr().String(), Version: "3.1.1", Window: 1, Out: []*mqttv1.BridgeOut{{Topic: "data/#"}},
+	})
+	s.connected()
+	const n = 60
+	large := strings.Repeat("x", 50_000)
+	for i := range n {
+		s.say(bus.Data, "points", fmt.Sprintf("%d %s", i, large))
+		s.Until("it is on disk", func() bool { return s.status().Buffered == 0 })
+	}
+	came, last := uint64(0), ""
+	for !strings.HasPrefix(last, fmt.Sprint(n-1, " ")) {
+		p := actorstest.Next(t, m.took)
+		last = p.text
+		came++
+		p.ack()
+	}
+	if came == n {
+		t.Fatal("there was room for all")
+	}
+	s.Until("all are counted", func() bool { m := s.status(); return m.Sent == came && m.Dropped == n-came })
+}
+
+func TestHowMuchIsReadAtOnce(t *testing.T) {
+	for _, x := range []struct{ room, size, maxPayload, want int }{
+		{256 << 10, 0, 256 << 10, 4},
+		{256 << 10, 100, 256 << 10, 16}, // the next ones may be large
+		{256 << 10, 100, 1 << 20, 4},
+		{256 << 10, 100 << 10, 256 << 10, 2},
+		{10, 100 << 10, 256 << 10, 1},
+	} {
+		if got := mqttbridge.Appetite(x.room, x.size, x.maxPayload); got != x.want {
+			t.Errorf("%+v: %d batches", x, got)
+		}
+	}
+}
+
+// A message that the broker has no room for now goes again, and is lost to nobody; those behind it pass.
+func TestAQuotaThatIsExceeded(t *testing.T) {
+	m := newMiser(t)
+	m.five = true
+	s := newSite(t, &mqttv1.Bridge{Url: "tcp://" + m.Addr().String(), Out: []*mqttv1.BridgeOut{{Topic: "data/#"}}})
+	s.connected()
+	s.say(bus.Data, "points", "a")
+	first := actorstest.Next(t, m.took)
+	s.say(bus.Data, "points", "b")
+	second := actorstest.Next(t, m.took)
+	second.ack()
+	first.refuse(0x97)
+	s.Until("it says so", func() bool {
+		return s.bridge.State() == actors.Degraded && strings.Contains(s.bridge.Health().Cause, "quota")
+	})
+	again := actorstest.Next(t, m.took)
+	if again.text != "a" {
+		t.Fatalf("%q comes again", again.text)
+	}
+	again.ack()
+	s.Until("both are sent", func() bool { st := s.status(); return st.Sent == 2 && st.Refused == 0 && st.Backlog == 0 })
+	s.Until("all is well", func() bool { return s.bridge.State() == actors.OK })
+	s.say(bus.Data, "points", "c")
+	actorstest.Next(t, m.took).refuse(0x87)
+	s.Until("what it will not take is passed over", func() bool { st := s.status(); return st.Refused == 1 && st.Backlog == 0 })
 }
 
 // A small window as well has room for what does not come from disk.

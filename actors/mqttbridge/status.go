@@ -14,6 +14,7 @@ import (
 type meter struct {
 	out, in                  uint64
 	dropped, refused, looped uint64
+	expired                  uint64
 	since                    time.Time // the last turn
 	outThen, inThen          uint64    // at the last turn
 	outRate, inRate          float64   // of the time before it
@@ -37,7 +38,7 @@ func (b *bridge) status(c *actors.Context) {
 	m := &b.meter
 	r := &mqttv1.BridgeStatusResponse{
 		State: b.state(), Buffered: uint32(len(b.outbox.waiting)), Sent: m.out, Received: m.in, SentRate: m.outRate, ReceivedRate: m.inRate,
-		Dropped: m.dropped, Refused: m.refused, Looped: m.looped,
+		Dropped: m.dropped, Refused: m.refused, Looped: m.looped, Expired: m.expired,
 	}
 	if b.outbox.keeping != nil {
 		r.Buffered += uint32(b.outbox.count)

@@ -2,6 +2,7 @@ package mqttbridge
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"gatewayd/protocols/mqttclient"
@@ -27,6 +28,7 @@ type Queue struct {
 	next    int    // number of the first that is not under way; all before it are, or are done with
 	under   []int  // numbers of those under way
 	flying  int    // their bytes
+	taken   int    // letters that were acknowledged
 	last    uint64 // the newest batch there ever was
 }
 
@@ -36,10 +38,19 @@ type letter struct {
 	batch uint64 // that ends with it; 0: none does
 	done  bool
 	word  <-chan error // the outside broker's
+	tries int          // that it has refused for now
+	since int          // letters that it had taken at the first of them
 }
+
+// mostTries is how often a broker may refuse a letter for now that takes others
+// meanwhile: then it means that letter.
+const mostTries = 8
 
 // Bytes is how much waits, with what is under way.
 func (q *Queue) Bytes() int { return q.bytes }
+
+// Flying is how many bytes are under way.
+func (q *Queue) Flying() int { return q.flying }
 
 // Last is the newest batch there ever was.
 func (q *Queue) Last() uint64 { return q.last }
@@ -67,17 +78,21 @@ func (q *Queue) Push(batch uint64, letters []Letter) {
 
 // Send has letters go out in their order, at most so many at once, until there is no
 // room for more. offer returns at once, as mqttclient.Client.Offer does. What can never
-// be sent is refused, and done with; any other error is offer's, and the letter is next
-// another time.
-func (q *Queue) Send(now time.Time, most int, offer func(mqttclient.Message) (<-chan error, error)) (refused int, err error) {
+// be sent is refused, and what is of no use any more expired, and both are done with; any
+// other error is offer's, and the letter is next another time.
+func (q *Queue) Send(now time.Time, most int, offer func(mqttclient.Message) (<-chan error, error)) (refused, expired int, err error) {
 	for ; q.next < len(q.letters); q.next++ {
 		l := &q.letters[q.next]
-		if l.done || !l.Expires.IsZero() && !now.Before(l.Expires) {
+		if l.done {
+			continue
+		}
+		if !l.Expires.IsZero() && !now.Before(l.Expires) {
 			l.done = true
+			expired++
 			continue
 		}
 		if len(q.under) >= most || q.flying >= MostBytes {
-			return refused, nil
+			return refused, expired, nil
 		}
 		m := l.Message
 		if !l.Expires.IsZero() {
@@ -90,17 +105,22 @@ func (q *Queue) Send(now time.Time, most int, offer func(mqttclient.Message) (<-
 			continue
 		}
 		if err != nil {
-			return refused, err
+			return refused, expired, err
 		}
 		l.word = word
 		q.under = append(q.under, q.next)
 		q.flying += l.size
 	}
-	return refused, nil
+	return refused, expired, nil
 }
 
 // Underway is where the word on each letter that is under way will come, in their order.
 type Underway []<-chan error
+
+// Insists says whether a letter waits that the broker has refused for now.
+func (q *Queue) Insists() bool {
+	return slices.ContainsFunc(q.letters, func(l letter) bool { return l.tries > 0 && !l.done })
+}
 
 // Under is what is under way.
 func (q *Queue) Under() Underway {
@@ -114,7 +134,8 @@ func (q *Queue) Under() Underway {
 // Take takes in the words on the first of those under way. After any that says nothing
 // of its letter, as the end of a connection does not, lost is set: when all the others
 // that are under way have been taken in as well, these letters go out once more, in
-// their order.
+// their order. So do those that the broker refuses for now (see ForNow), of which lost
+// tells if there is nothing worse.
 func (q *Queue) Take(words []error) (sent, refused int, lost error) {
 	for i, word := range words {
 		l := &q.letters[q.under[i]]
@@ -127,6 +148,17 @@ func (q *Queue) Take(words []error) (sent, refused int, lost error) {
 		case word == nil:
 			l.done = true
 			sent++
+			q.taken++
+		case ForNow(word):
+			if l.tries++; l.tries == 1 {
+				l.since = q.taken
+			}
+			if l.tries >= mostTries && q.taken > l.since {
+				l.done = true
+				refused++
+			} else if lost == nil {
+				lost = word
+			}
 		default:
 			lost = word
 		}
@@ -188,5 +220,18 @@ func (u Underway) Words(over <-chan struct{}) (all []error) {
 // never says that the broker will not take a message another time either.
 func never(err error) bool {
 	var refused *mqttclient.Refused
-	return errors.As(err, &refused) || errors.Is(err, mqttclient.ErrTooLarge) || errors.Is(err, mqttclient.ErrTopic)
+	return errors.As(err, &refused) && !ForNow(err) || errors.Is(err, mqttclient.ErrTooLarge) || errors.Is(err, mqttclient.ErrTopic)
+}
+
+// ForNow says that the broker does not take a message now and may another time.
+func ForNow(err error) bool {
+	var refused *mqttclient.Refused
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.Code {
+	case 0x80, 0x83, 0x91, 0x97: // unspecified, of its own, packet id in use, quota exceeded
+		return true
+	}
+	return false
 }

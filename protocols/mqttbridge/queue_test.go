@@ -49,7 +49,7 @@ func TestManyBatchesAreUnderWayAndEachIsDoneByItself(t *testing.T) {
 		q.Push(uint64(10+i), letters(fmt.Sprint(i, "a"), fmt.Sprint(i, "b")))
 	}
 	q.Push(12, letters("12 once more"))
-	if refused, err := q.Send(time.Now(), 7, o.offer); refused != 0 || err != nil {
+	if refused, _, err := q.Send(time.Now(), 7, o.offer); refused != 0 || err != nil {
 		t.Fatal(refused, err)
 	}
 	if want := []string{"0a", "0b", "1a", "1b", "2a", "2b", "3a"}; !slices.Equal(o.taken, want) {
@@ -85,7 +85,7 @@ func TestAfterALossOnlyWhatHasNoWordGoesAgain(t *testing.T) {
 	q.Push(1, letters("a", "b", "c"))
 	q.Push(2, nil)
 	q.Push(3, letters("d", "", "e"))
-	if refused, err := q.Send(time.Now(), 4, o.offer); refused != 0 || err != nil {
+	if refused, _, err := q.Send(time.Now(), 4, o.offer); refused != 0 || err != nil {
 		t.Fatal(refused, err)
 	}
 	o.words[0] <- nil
@@ -99,7 +99,7 @@ func TestAfterALossOnlyWhatHasNoWordGoesAgain(t *testing.T) {
 		t.Error(done)
 	}
 	o.taken, o.words = nil, nil
-	if refused, err := q.Send(time.Now(), 100, o.offer); refused != 1 || err != nil {
+	if refused, _, err := q.Send(time.Now(), 100, o.offer); refused != 1 || err != nil {
 		t.Error(refused, err)
 	}
 	if want := []string{"b", "d", "e"}; !slices.Equal(o.taken, want) {
@@ -124,17 +124,17 @@ func TestWhatIsUnderWayIsBounded(t *testing.T) {
 		l[0].Payload = []byte(strings.Repeat("x", mqttbridge.MostBytes/4))
 		q.Push(uint64(1+i), l)
 	}
-	if _, err := q.Send(time.Now(), 20, o.offer); err != nil || len(o.taken) != 4 {
+	if _, _, err := q.Send(time.Now(), 20, o.offer); err != nil || len(o.taken) != 4 {
 		t.Errorf("%d are under way, %v", len(o.taken), err)
 	}
 	o.words[0] <- nil
 	q.Take(q.Under().Words(nil))
 	o.room = 0
-	if _, err := q.Send(time.Now(), 20, o.offer); !errors.Is(err, errFull) {
+	if _, _, err := q.Send(time.Now(), 20, o.offer); !errors.Is(err, errFull) {
 		t.Error(err)
 	}
 	o.room = 100
-	if _, err := q.Send(time.Now(), 20, o.offer); err != nil || len(o.taken) != 5 {
+	if _, _, err := q.Send(time.Now(), 20, o.offer); err != nil || len(o.taken) != 5 {
 		t.Errorf("%d went out, %v", len(o.taken), err)
 	}
 }
@@ -146,12 +146,54 @@ func TestWhatIsOfNoUseAnyMoreStays(t *testing.T) {
 	l := letters("old", "young")
 	l[0].Expires, l[1].Expires = now, now.Add(time.Minute)
 	q.Push(1, l)
-	if _, err := q.Send(now, 20, o.offer); err != nil || !slices.Equal(o.taken, []string{"young"}) {
-		t.Errorf("%q, %v", o.taken, err)
+	if _, expired, err := q.Send(now, 20, o.offer); err != nil || expired != 1 || !slices.Equal(o.taken, []string{"young"}) {
+		t.Errorf("%q went out, %d expired, %v", o.taken, expired, err)
 	}
 	over := make(chan struct{})
 	close(over)
 	if words := q.Under().Words(over); words != nil {
 		t.Error(words)
+	}
+}
+
+// What the broker refuses for now goes again, for ever if it takes nothing, and not more than some times if it takes others.
+func TestWhatIsRefusedForNow(t *testing.T) {
+	var q mqttbridge.Queue
+	o := &office{room: 100}
+	full := &mqttclient.Refused{Code: 0x97}
+	q.Push(1, letters("a"))
+	try := func(words ...error) (sent, refused int, lost error) {
+		t.Helper()
+		o.words = nil
+		if _, _, err := q.Send(time.Now(), 20, o.offer); err != nil || len(o.words) != len(words) {
+			t.Fatalf("%d went out, %v", len(o.words), err)
+		}
+		for i, w := range words {
+			o.words[i] <- w
+		}
+		return q.Take(q.Under().Words(nil))
+	}
+	for range 30 {
+		if sent, refused, lost := try(full); sent+refused != 0 || !mqttbridge.ForNow(lost) || q.Done() != 0 || !q.Insists() {
+			t.Fatal(sent, refused, lost)
+		}
+	}
+	q.Push(2, letters("b"))
+	if sent, refused, lost := try(full, nil); sent != 1 || refused != 0 || !mqttbridge.ForNow(lost) || q.Done() != 0 {
+		t.Fatal(sent, refused, lost)
+	}
+	if sent, refused, lost := try(full); sent != 0 || refused != 1 || lost != nil || q.Insists() || q.Done() != 2 {
+		t.Fatal(sent, refused, lost)
+	}
+	q.Push(3, letters("c", "d"))
+	if _, refused, lost := try(full, mqttclient.ErrLost); refused != 0 || !errors.Is(lost, mqttclient.ErrLost) {
+		t.Fatal(refused, lost)
+	}
+	if sent, _, lost := try(nil, nil); sent != 2 || lost != nil || q.Done() != 3 {
+		t.Fatal(sent, lost)
+	}
+	q.Push(4, letters("e"))
+	if _, refused, lost := try(&mqttclient.Refused{Code: 0x87}); refused != 1 || lost != nil || q.Done() != 4 {
+		t.Fatal(refused, lost)
 	}
 }

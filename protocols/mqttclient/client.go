@@ -39,6 +39,7 @@ type Client struct {
 	closed  bool  // by Close
 	last    uint16
 	pending map[uint16]*wait
+	owed    int // bytes of what is pending
 	pulse   pulse
 	doubles map[uint16]bool // ids of QoS 2 that have come and are not released
 }
@@ -48,6 +49,7 @@ type wait struct {
 	done chan error // has room for one
 	tell func(error)
 	qos  byte // of a publication; 0: it is a subscription
+	size int  // bytes of it
 }
 
 // waiting is how many packets may wait to be written.
@@ -151,7 +153,7 @@ func (k *Client) Publish(ctx context.Context, m Message) error {
 // Start is the first half of Publish: it returns when m waits to be written, in the order of the calls, which may take until there is
 // room in the window. The channel tells the outcome, once.
 func (k *Client) Start(ctx context.Context, m Message) (<-chan error, error) {
-	w := &wait{done: make(chan error, 1), qos: min(m.QoS, k.qos)}
+	w := &wait{done: make(chan error, 1), qos: min(m.QoS, k.qos), size: m.size()}
 	if w.qos == 0 {
 		w.done <- nil
 		return w.done, k.send(ctx, m, 0, 0)
@@ -177,14 +179,14 @@ func (k *Client) Start(ctx context.Context, m Message) (<-chan error, error) {
 
 // Offer is Start that waits for nothing: it fails where Start would wait.
 func (k *Client) Offer(m Message) (<-chan error, error) {
-	w := &wait{done: make(chan error, 1), qos: min(m.QoS, k.qos)}
+	w := &wait{done: make(chan error, 1), qos: min(m.QoS, k.qos), size: m.size()}
 	return w.done, k.put(m, w)
 }
 
 // Post sends m with QoS 0 or 1 and waits for nothing: neither for the broker nor for its acknowledgement. tell, if it is not nil, hears
 // the outcome in a goroutine of the client, and must not block; it is not called if Post fails.
 func (k *Client) Post(m Message, tell func(error)) error {
-	return k.put(m, &wait{done: make(chan error, 1), tell: tell, qos: min(m.QoS, k.qos, 1)})
+	return k.put(m, &wait{done: make(chan error, 1), tell: tell, qos: min(m.QoS, k.qos, 1), size: m.size()})
 }
 
 // put sends m as w says, if there is room.
@@ -325,6 +327,7 @@ func (k *Client) enter(w *wait) (uint16, error) {
 	for range 1 << 16 {
 		if k.last++; k.last != 0 && k.pending[k.last] == nil {
 			k.pending[k.last] = w
+			k.owed += w.size
 			return k.last, nil
 		}
 	}
@@ -341,7 +344,10 @@ func (k *Client) settle(id uint16, err error) {
 func (k *Client) forget(id uint16) *wait {
 	k.mu.Lock()
 	w := k.pending[id]
-	delete(k.pending, id)
+	if w != nil {
+		delete(k.pending, id)
+		k.owed -= w.size
+	}
 	k.mu.Unlock()
 	if w != nil && w.qos > 0 {
 		<-k.room

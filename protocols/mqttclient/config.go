@@ -68,6 +68,8 @@ type Message struct {
 	User            [][2]string
 }
 
+func (m Message) size() int { return len(m.Topic) + len(m.Payload) }
+
 const (
 	pingTimeout = 10 * time.Second
 	goodbye     = 250 * time.Millisecond

@@ -72,8 +72,11 @@ func (k *Client) flush(p []byte) error {
 		break
 	}
 	if n > 0 {
-		if err := k.conn.SetWriteDeadline(time.Now().Add(max(k.cfg.KeepAlive, pingTimeout))); err != nil {
+		if err := k.conn.SetWriteDeadline(time.Now().Add(max(k.cfg.KeepAlive, pingTimeout, Slowest(n)))); err != nil {
 			return err
+		}
+		if n >= 64<<10 { // the broker can say nothing before it has come
+			_ = k.conn.SetReadDeadline(time.Now().Add(k.patience()))
 		}
 		wrote, err := all.WriteTo(k.conn)
 		k.sent.Add(uint64(wrote))
@@ -88,6 +91,16 @@ func (k *Client) flush(p []byte) error {
 	return nil
 }
 
+// patience is how long the broker may be silent: until it would have answered a ping, behind what it has not acknowledged yet.
+func (k *Client) patience() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return max(k.cfg.KeepAlive+k.cfg.KeepAlive/2+pingTimeout, Slowest(k.owed)+pingTimeout)
+}
+
+// Slowest is how long so many bytes may be under way, which is at 16 kbit/s.
+func Slowest(bytes int) time.Duration { return time.Duration(bytes) * time.Second / 2000 }
+
 // silence is how long ago that was.
 func (k *Client) silence(at int64) time.Duration { return time.Since(k.began) - time.Duration(at) }
 
@@ -95,7 +108,7 @@ func (k *Client) silence(at int64) time.Duration { return time.Since(k.began) - 
 func (k *Client) read(r *bufio.Reader) {
 	defer k.guard()
 	for {
-		_ = k.conn.SetReadDeadline(time.Now().Add(k.cfg.KeepAlive + k.cfg.KeepAlive/2 + pingTimeout))
+		_ = k.conn.SetReadDeadline(time.Now().Add(k.patience()))
 		p, err := k.next(r)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = errors.New("the broker has fallen silent")

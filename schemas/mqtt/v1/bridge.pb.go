@@ -452,7 +452,9 @@ type BridgeStatusResponse struct {
 	// Messages that the outside broker or the gateway's own would not take.
 	Refused uint64 `protobuf:"varint,10,opt,name=refused,proto3" json:"refused,omitempty"`
 	// Messages that came back to where they were before.
-	Looped        uint64 `protobuf:"varint,11,opt,name=looped,proto3" json:"looped,omitempty"`
+	Looped uint64 `protobuf:"varint,11,opt,name=looped,proto3" json:"looped,omitempty"`
+	// Messages whose time was over before they could go out.
+	Expired       uint64 `protobuf:"varint,12,opt,name=expired,proto3" json:"expired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -564,6 +566,13 @@ func (x *BridgeStatusResponse) GetLooped() uint64 {
 	return 0
 }
 
+func (x *BridgeStatusResponse) GetExpired() uint64 {
+	if x != nil {
+		return x.Expired
+	}
+	return 0
+}
+
 // BridgeState is the connection to the outside broker. On state leaf "bridge".
 type BridgeState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -650,7 +659,11 @@ func (x *BridgeState) GetAttempts() uint32 {
 type BridgeOutbox struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In order.
-	Messages      []*BridgeMessage `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	Messages []*BridgeMessage `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	// How many messages were written before them in the same life of the bridge.
+	First uint64 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	// Tells that life from others.
+	Life          uint64 `protobuf:"fixed64,3,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -690,6 +703,20 @@ func (x *BridgeOutbox) GetMessages() []*BridgeMessage {
 		return x.Messages
 	}
 	return nil
+}
+
+func (x *BridgeOutbox) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *BridgeOutbox) GetLife() uint64 {
+	if x != nil {
+		return x.Life
+	}
+	return 0
 }
 
 // BridgeMessage is a message on its way out.
@@ -831,7 +858,7 @@ const file_mqtt_v1_bridge_proto_rawDesc = "" +
 	"\x03qos\x18\x04 \x01(\rB\x10\x8a\xb5\x18\f\x12\x011!\x00\x00\x00\x00\x00\x00\x00@R\x03qos\x12\x19\n" +
 	"\bnew_only\x18\x05 \x01(\bR\anewOnly\x12\x16\n" +
 	"\x06retain\x18\x06 \x01(\bR\x06retain\"\x15\n" +
-	"\x13BridgeStatusRequest\"\xea\x02\n" +
+	"\x13BridgeStatusRequest\"\x84\x03\n" +
 	"\x14BridgeStatusResponse\x12*\n" +
 	"\x05state\x18\x01 \x01(\v2\x14.mqtt.v1.BridgeStateR\x05state\x12\x18\n" +
 	"\abacklog\x18\x02 \x01(\x04R\abacklog\x122\n" +
@@ -844,15 +871,18 @@ const file_mqtt_v1_bridge_proto_rawDesc = "" +
 	"\adropped\x18\t \x01(\x04R\adropped\x12\x18\n" +
 	"\arefused\x18\n" +
 	" \x01(\x04R\arefused\x12\x16\n" +
-	"\x06looped\x18\v \x01(\x04R\x06looped\"\xa1\x01\n" +
+	"\x06looped\x18\v \x01(\x04R\x06looped\x12\x18\n" +
+	"\aexpired\x18\f \x01(\x04R\aexpired\"\xa1\x01\n" +
 	"\vBridgeState\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\x12\x14\n" +
 	"\x05cause\x18\x04 \x01(\tR\x05cause\x12\x1a\n" +
-	"\battempts\x18\x05 \x01(\rR\battempts\"B\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\"l\n" +
 	"\fBridgeOutbox\x122\n" +
-	"\bmessages\x18\x01 \x03(\v2\x16.mqtt.v1.BridgeMessageR\bmessages\"\xd6\x01\n" +
+	"\bmessages\x18\x01 \x03(\v2\x16.mqtt.v1.BridgeMessageR\bmessages\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04life\x18\x03 \x01(\x06R\x04life\"\xd6\x01\n" +
 	"\rBridgeMessage\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
 	"\apayload\x18\x02 \x01(\fR\apayload\x12\x10\n" +
