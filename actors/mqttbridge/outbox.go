@@ -30,6 +30,7 @@ type outbox struct {
 	written uint64 // messages in all batches before it
 	life    uint64 // tells the batches of this life from those of others
 	fault   string // why the disk does not take any
+	before  uint64 // messages that were dropped until the fault began
 	sending
 }
 
@@ -119,12 +120,18 @@ func (b *bridge) keep(c *actors.Context) {
 func (b *bridge) kept(c *actors.Context, m actors.Kept) {
 	o := &b.outbox
 	if m.Err != nil {
+		if o.fault == "" {
+			o.before = b.meter.dropped
+		}
 		_, o.fault = actors.Explain(m.Err)
 		b.judge(c)
 		c.After(keepAgain, again{})
 		return
 	}
 	if o.fault != "" {
+		if n := b.meter.dropped - o.before; n > 0 {
+			c.Log().Warn("messages were dropped while the disk took none", "messages", n, "why", o.fault)
+		}
 		o.fault = ""
 		b.judge(c)
 	}
