@@ -373,6 +373,30 @@ func TestWhatKeepsItIsToldInWords(t *testing.T) {
 	})
 }
 
+// What kept it from connecting is not told as what keeps it when it is connected.
+func TestConnectedAgain(t *testing.T) {
+	r := actorstest.New(t)
+	w := uplinktest.NewRecorder(t, r)
+	w.Write("tracks/a", 1)
+	f := &cloud{released: make(chan struct{}), dial: func(n int) error {
+		if n == 1 {
+			return errors.New("nobody is there")
+		}
+		return nil
+	}}
+	states := actorstest.Watch(r, "state/"+path+"/uplink", &uplinkv1.Status{})
+	r.Start(path, f.kind(), config())
+	actorstest.NextWhere(t, states, func(m *uplinkv1.Status) bool { return m.State == "waiting" && m.Why == "nobody is there" })
+	actorstest.NextWhere(t, states, func(m *uplinkv1.Status) bool {
+		if m.Connected != nil && m.Why == "nobody is there" {
+			t.Errorf("%v", m)
+		}
+		return m.State == "sending" && m.Why == "connected again, and nothing is acknowledged yet; before that: nobody is there"
+	})
+	close(f.released)
+	actorstest.NextWhere(t, states, func(m *uplinkv1.Status) bool { return m.Counts.Acknowledged == 1 && m.Why == "" })
+}
+
 // A pause that is the uplink's own is not said to be the far end's wish, which was a shorter one.
 func TestWhoWantsALongPause(t *testing.T) {
 	t.Parallel()

@@ -270,6 +270,8 @@ func (e *engine) why() string {
 		return "the store of tracks: " + e.trouble
 	case e.dialling && e.error == "" && time.Since(e.dialled) >= e.watch():
 		return "no answer yet"
+	case e.sender != nil && e.failures > 0 && e.rounds == 0 && e.up.After(e.failed):
+		return "connected again, and nothing is acknowledged yet; before that: " + e.error
 	case e.sender == nil || e.failures > 0 || e.rounds > 0:
 		return e.error
 	}
