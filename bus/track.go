@@ -60,11 +60,15 @@ func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err er
 	return st, err
 }
 
-// unread is the oldest sequence that some reader of subject has not acknowledged.
+// unread is the oldest sequence that some reader of subject has not acknowledged. A reader that was not opened in this process is none: it is that of an
+// actor that is not in the config any more.
 func (b *Bus) unread(ctx context.Context, s jetstream.Stream, subject string) (uint64, error) {
 	least := uint64(0)
 	all := s.ListConsumers(ctx)
 	for info := range all.Info() {
+		if _, open := b.places.at(info.Name); !open && info.Name != hubConsumer(b.cfg.Gateway) {
+			continue
+		}
 		reads := func(pattern string) bool { return Match(pattern, subject) }
 		if reads(info.Config.FilterSubject) || slices.ContainsFunc(info.Config.FilterSubjects, reads) {
 			at := b.places.floor(info.Name, info.AckFloor.Stream) + 1

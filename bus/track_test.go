@@ -425,6 +425,27 @@ func TestUnreadWhenDropped(t *testing.T) {
 	}
 }
 
+// The place of an uplink that is not in the config any more misses nothing.
+func TestAReaderThatIsNoMore(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *bus.Bus { return start(t, func(c *bus.Config) { c.Dir = dir }) }
+	b := open()
+	kept(t, b, "a", "one")
+	openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
+	unread := func(want uint64) {
+		t.Helper()
+		if st, err := b.Conn().Track(within(t), trackOf("a")); err != nil || st.Unread != want {
+			t.Errorf("unread from %d on, want %d, %v", st.Unread, want, err)
+		}
+	}
+	unread(1)
+	b.Close()
+	b = open()
+	unread(0)
+	openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
+	unread(1)
+}
+
 // Where the lowest priority has hardly anything the next one gives way, and not the highest with it.
 func TestPrioritiesInTurn(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.MaxTracks = 1 << 20 })
