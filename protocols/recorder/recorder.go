@@ -5,6 +5,7 @@
 package recorder
 
 import (
+	"slices"
 	"time"
 
 	"gatewayd/protocols/record"
@@ -77,7 +78,8 @@ type Recorder struct {
 	cfg    Config
 	fields []*field
 
-	heard  time.Duration // when something was heard last, or it began
+	latest time.Duration // when values came last
+	heard  time.Duration // when a device was heard last, or it began: what is stale its actor says for it
 	silent bool
 	out    []record.Record
 	news   []News
@@ -103,7 +105,7 @@ type field struct {
 
 // New begins to record at a moment.
 func New(cfg Config, now Moment) *Recorder {
-	r := &Recorder{cfg: cfg, heard: now.Uptime, gate: newGate(cfg.Trigger)}
+	r := &Recorder{cfg: cfg, latest: now.Uptime, heard: now.Uptime, gate: newGate(cfg.Trigger)}
 	for _, f := range cfg.Fields {
 		r.Add(f, now)
 	}
@@ -146,12 +148,15 @@ func following(due time.Duration, now Moment, period time.Duration) time.Duratio
 // Take takes values that were read together at a moment, and returns what is to be recorded of them.
 func (r *Recorder) Take(at Moment, values []Value) ([]record.Record, []News) {
 	r.begin()
-	at.Uptime = max(at.Uptime, r.heard) // of two sources one may be slower
-	r.heard = at.Uptime
+	at.Uptime = max(at.Uptime, r.latest) // of two sources one may be slower
+	r.latest = at.Uptime
 	r.periods(at) // what has ended before has nothing of these
-	if r.silent {
-		r.silent = false
-		r.news = append(r.news, Heard)
+	if slices.ContainsFunc(values, func(v Value) bool { return v.Quality != "stale" }) {
+		r.heard = at.Uptime
+		if r.silent {
+			r.silent = false
+			r.news = append(r.news, Heard)
+		}
 	}
 	var due []int
 	for _, v := range values {

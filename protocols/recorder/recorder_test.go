@@ -266,6 +266,27 @@ func TestActivity(t *testing.T) {
 	}
 }
 
+// What is stale its actor says for a device that says nothing.
+func TestAStaleValueIsNoSignOfLife(t *testing.T) {
+	w := newWorld()
+	cfg := one(recorder.Field{Policy: recorder.OnChange})
+	cfg.Activity = time.Minute
+	r := recorder.New(cfg, w.now())
+	w.take(r, 1.0)
+	var all []recorder.News
+	for range 9 {
+		_, news := w.pass(r, 10*time.Second)
+		_, more := r.Take(w.now(), []recorder.Value{{Value: 1.0, Quality: "stale", Cause: "timeout"}})
+		all = append(append(all, news...), more...)
+	}
+	if !slices.Equal(all, []recorder.News{recorder.Silent}) {
+		t.Errorf("%v", all)
+	}
+	if _, news := r.Take(w.now(), []recorder.Value{{Quality: "bad"}}); !slices.Equal(news, []recorder.News{recorder.Heard}) {
+		t.Errorf("%v", news)
+	}
+}
+
 func TestManual(t *testing.T) {
 	w := newWorld()
 	r := recorder.New(one(recorder.Field{Policy: recorder.Manual}), w.now())
