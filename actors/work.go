@@ -17,7 +17,7 @@ const grace = time.Second
 // Do runs fn, which may block, outside the mailbox. Its result comes back as a
 // message; its error, a panic, or a missed deadline come back as Failed. If a
 // request is being served, the result is still part of it. A result that is an
-// io.Closer is owned by the life.
+// io.Closer is owned by the life; what comes beside an error is dropped.
 //
 // Past the deadline ctx is cancelled, then what the life owns is closed. A
 // worker that even then does not return is left behind and this life fails as
@@ -50,7 +50,7 @@ func (w *worker) run() {
 	late := w.err == context.DeadlineExceeded || w.err == nil && !time.Now().Before(w.deadline)
 	w.cancel(context.Canceled)
 	l.mu.Unlock()
-	if x, ok := v.(io.Closer); ok {
+	if x, ok := v.(io.Closer); ok && err == nil {
 		l.own(x)
 	}
 	if !mine { // it was left behind

@@ -197,6 +197,28 @@ func TestResultIsOwned(t *testing.T) {
 	}
 }
 
+// What comes beside an error is nothing to close: often a nil pointer.
+func TestResultOfAFailureIsNotOwned(t *testing.T) {
+	for _, left := range []bool{false, true} {
+		virtual(t, func(t *testing.T, r rig) {
+			cell := r.start(func(c *actors.Context, msg any) error {
+				if _, ok := msg.(actors.Started); ok {
+					c.Do(time.Hour, func(x ctx) (any, error) {
+						if left {
+							<-x.Done()
+						}
+						return (*closer)(nil), errTest
+					})
+				}
+				return nil
+			})
+			pass(time.Second)
+			r.Stop(cell)
+			synctest.Wait()
+		})
+	}
+}
+
 // A worker of a life that ends is told at once, not at its deadline.
 func TestEndCancelsWorkers(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
