@@ -14,6 +14,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/mqttseat"
+	"gatewayd/protocols/backoff"
 	"gatewayd/protocols/modbus/firewall"
 	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/mqtt"
@@ -264,6 +265,6 @@ func (d *door) again(c *actors.Context, err error) {
 		d.client = nil
 	}
 	c.Unreachable(err.Error())
-	c.After(wire.Backoff(d.failed, maxWait), dial{})
+	c.After(backoff.Pause(d.failed, backoff.Near, maxWait), dial{})
 	d.failed++
 }

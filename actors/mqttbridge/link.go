@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/actors"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/backoff"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/tlsfiles"
@@ -129,7 +129,7 @@ func (b *bridge) unconnected(c *actors.Context, err error) {
 	b.link.cause = err.Error()
 	c.State("bridge", b.state())
 	b.judge(c)
-	c.After(wire.Backoff(b.link.failed, b.cfg.MaxBackoff.AsDuration()), dial{})
+	c.After(backoff.Pause(b.link.failed, backoff.Near, b.cfg.MaxBackoff.AsDuration()), dial{})
 	b.link.failed++
 }
 

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/backoff"
 	"gatewayd/protocols/mqttbridge"
 	"gatewayd/protocols/mqttclient"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
@@ -25,7 +25,6 @@ const (
 	sendAgain = time.Second      // after the disk has failed
 	fullAgain = 100 * time.Millisecond
 	holdTime  = time.Minute // at most, after a refusal for now
-	firstHold = 3           // failures that the first of these pauses begins with, which makes it a second
 )
 
 // sending is what of the outbox has been read and not been acknowledged by the outside
@@ -237,7 +236,7 @@ func (b *bridge) hold(c *actors.Context, why error) {
 	}
 	o.held, o.heldAt = true, time.Now()
 	o.holds++
-	c.After(wire.Backoff(firstHold+o.holds, holdTime), unhold{})
+	c.After(backoff.Pause(o.holds, backoff.Far, holdTime), unhold{})
 }
 
 // settle gives up on disk what is done with.

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/backoff"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -96,7 +96,7 @@ func (l *link) backOff(c *actors.Context, cause string) {
 	l.failed++
 	l.desk.Down(cause)
 	l.say(c, cause)
-	l.retry = c.After(wire.Backoff(l.failed, l.cfg.MaxBackoff.AsDuration()), redial{})
+	l.retry = c.After(backoff.Pause(l.failed, backoff.Near, l.cfg.MaxBackoff.AsDuration()), redial{})
 }
 
 // say tells the world about the connection; no cause: it is up.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/backoff"
 	far "gatewayd/protocols/uplink"
 )
 
@@ -135,7 +136,7 @@ func (e *engine) fail(c *actors.Context, err error) {
 	if errors.As(err, &later) {
 		wanted = time.Duration(later.RetryAfter()) * time.Second
 	}
-	d, now := max(far.Backoff(e.failures, e.cfg.Retry.AsDuration()), wanted), time.Now()
+	d, now := max(backoff.Pause(e.failures, backoff.Far, e.cfg.Retry.AsDuration()), wanted), time.Now()
 	e.wrong(err)
 	if wanted >= time.Minute {
 		e.error += "; it wants to be left alone until " + now.Add(wanted).Format("2006-01-02 15:04")

@@ -177,18 +177,3 @@ func TestPaceProperties(t *testing.T) {
 		}
 	})
 }
-
-func TestBackoff(t *testing.T) {
-	for failed := range 70 {
-		most := 5 * time.Minute
-		want := most
-		if failed < 10 {
-			want = min(time.Second<<max(failed-1, 0), most)
-		}
-		for range 20 {
-			if d := uplink.Backoff(failed, most); d > want || d < want/2 {
-				t.Fatalf("%d: %s, want %s to %s", failed, d, want/2, want)
-			}
-		}
-	}
-}

@@ -250,17 +250,6 @@ func TestManyWorks(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(-1, 1000).Draw(t, "failed")
-		most := time.Duration(rapid.Int64Range(int64(10*time.Millisecond), int64(time.Hour)).Draw(t, "most"))
-		d := Backoff(n, most)
-		if d < 0 || d > most || n > 0 && d < min(first, most)*3/4 || n > 25 && d < most*3/4 {
-			t.Fatalf("Backoff(%d, %v) = %v", n, most, d)
-		}
-	})
-}
-
 // Whoever may not have it any more when its turn comes has nothing sent of what he has asked for; what has begun goes on to its end.
 func TestWhatDoesNotStandIsNotSent(t *testing.T) {
 	c := NewCarrier(Config{})
