@@ -42,10 +42,10 @@ type sending struct {
 	life    uint64             // that wrote the batch read last
 	due     uint64             // messages of that life until there
 	held    bool               // nothing goes out until unhold
-	heldAt  time.Time
-	holds   int    // in a row
-	refusal string // why the broker takes nothing for now
-	stuck   string // why nothing is sent although the connection stands
+	holds   int                // in a row, in which the broker has taken nothing
+	moved   bool               // it has taken something since
+	refusal string             // why the broker takes nothing for now
+	stuck   string             // why nothing is sent although the connection stands
 }
 
 type (
@@ -75,6 +75,10 @@ func (b *bridge) send(c *actors.Context) {
 		if under = o.queue.Under(); err != nil && len(under) == 0 && k.Open() {
 			b.pause(c, fullAgain)
 		}
+	}
+	if o.refusal != "" && !o.queue.Insists() {
+		o.refusal = ""
+		b.judge(c)
 	}
 	b.settle(c)
 	b.read(c)
@@ -203,6 +207,7 @@ func (b *bridge) heard(c *actors.Context, m words) {
 	o := &b.outbox.sending
 	o.waiting = false
 	sent, refused, err := o.queue.Take(m.all)
+	o.moved = o.moved || sent > 0
 	b.meter.sent(sent)
 	b.meter.refused += uint64(refused)
 	if len(m.all) == 0 {
@@ -214,9 +219,6 @@ func (b *bridge) heard(c *actors.Context, m words) {
 		b.hold(c, err)
 	case err != nil:
 		b.lost(c, lost{b.link.number, err})
-	case o.refusal != "" && !o.queue.Insists():
-		o.refusal = ""
-		b.judge(c)
 	}
 	b.send(c)
 }
@@ -231,11 +233,11 @@ func (b *bridge) hold(c *actors.Context, why error) {
 	if o.held {
 		return
 	}
-	if time.Since(o.heldAt) > 2*holdTime {
-		o.holds = 0
-	}
-	o.held, o.heldAt = true, time.Now()
 	o.holds++
+	if o.moved { // a quota that is refilled is used
+		o.holds = 1
+	}
+	o.held, o.moved = true, false
 	c.After(backoff.Pause(o.holds, backoff.Far, holdTime), unhold{})
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -213,6 +214,64 @@ func TestAQuotaThatIsExceeded(t *testing.T) {
 	s.say(bus.Data, "points", "c")
 	actorstest.Next(t, m.took).refuse(0x87)
 	s.Until("what it will not take is passed over", func() bool { st := s.status(); return st.Refused == 1 && st.Backlog == 0 })
+}
+
+// A broker that takes a little each time is not left alone for longer and longer.
+func TestAQuotaThatIsRefilled(t *testing.T) {
+	m := newMiser(t)
+	m.five = true
+	s := newSite(t, &mqttv1.Bridge{Url: "tcp://" + m.Addr().String(), Out: []*mqttv1.BridgeOut{{Topic: "data/#"}}})
+	s.connected()
+	var began time.Time
+	for i := range 7 {
+		began = time.Now()
+		s.say(bus.Data, "points", fmt.Sprint(i))
+		actorstest.Next(t, m.took).refuse(0x97)
+		s.Until("it says so", func() bool { return s.bridge.State() == actors.Degraded })
+		actorstest.Next(t, m.took).ack()
+		s.Until("it is sent", func() bool { st := s.status(); return st.Sent == uint64(i+1) && st.Backlog == 0 })
+	}
+	if d := time.Since(began); d > 25*time.Second { // after seven without any it is 30 s at least
+		t.Errorf("the last pause was %s", d)
+	}
+}
+
+// What has expired while the broker had no room for it is no complaint any more.
+func TestARefusalThatIsOver(t *testing.T) {
+	m := newMiser(t)
+	m.five = true
+	s := newSite(t, &mqttv1.Bridge{Url: "tcp://" + m.Addr().String(), Out: []*mqttv1.BridgeOut{{Topic: "#", LocalPrefix: "tele/"}}})
+	s.connected()
+	client, err := mqttclient.Dial(t.Context(), mqttclient.Config{URL: "tcp://" + s.listen, Version: 5, ClientID: "short"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var p publication
+	s.Until("the broker hears", func() bool {
+		if err := client.Publish(t.Context(), mqttclient.Message{Topic: "tele/x", Payload: []byte("x"), QoS: 1, Expiry: 2 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case p = <-m.took:
+			return true
+		case <-time.After(100 * time.Millisecond):
+			return false
+		}
+	})
+	s.Until("it is refused", func() bool {
+		p.refuse(0x97)
+		return s.bridge.State() == actors.Degraded
+	})
+	s.Until("it expires", func() bool {
+		select {
+		case p := <-m.took:
+			p.refuse(0x97)
+		default:
+		}
+		return s.status().Expired > 0
+	})
+	s.Until("all is well", func() bool { return s.bridge.State() == actors.OK })
 }
 
 // A small window as well has room for what does not come from disk.

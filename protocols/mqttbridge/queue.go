@@ -28,7 +28,8 @@ type Queue struct {
 	next    int    // number of the first that is not under way; all before it are, or are done with
 	under   []int  // numbers of those under way
 	flying  int    // their bytes
-	taken   int    // letters that were acknowledged
+	off     uint64 // letters that were taken off
+	newest  uint64 // letters up to the newest that the broker has taken, of all there ever were
 	last    uint64 // the newest batch there ever was
 }
 
@@ -38,13 +39,21 @@ type letter struct {
 	batch uint64 // that ends with it; 0: none does
 	done  bool
 	word  <-chan error // the outside broker's
-	tries int          // that it has refused for now
-	since int          // letters that it had taken at the first of them
+	taken bool         // by the outside broker
+	again bool         // it was refused for now, or taken before what was
+	alone int          // times that it was refused, since it let another go first
+	tries int          // times that it was refused, since the broker has taken one behind it
 }
 
-// mostTries is how often a broker may refuse a letter for now that takes others
-// meanwhile: then it means that letter.
-const mostTries = 8
+const (
+	// mostTries is how often a broker may refuse a letter for now that has taken one
+	// behind it: then it means that letter. That it takes those before it while its
+	// quota lasts says nothing of this one.
+	mostTries = 20
+	// mostAlone is after how many refusals a letter lets the next one go first, which it
+	// is in the way of if there is room for one only.
+	mostAlone = 8
+)
 
 // Bytes is how much waits, with what is under way.
 func (q *Queue) Bytes() int { return q.bytes }
@@ -81,9 +90,15 @@ func (q *Queue) Push(batch uint64, letters []Letter) {
 // be sent is refused, and what is of no use any more expired, and both are done with; any
 // other error is offer's, and the letter is next another time.
 func (q *Queue) Send(now time.Time, most int, offer func(mqttclient.Message) (<-chan error, error)) (refused, expired int, err error) {
+	defer q.rewind()
+	passed := false
 	for ; q.next < len(q.letters); q.next++ {
 		l := &q.letters[q.next]
 		if l.done {
+			continue
+		}
+		if len(q.under) == 0 && l.alone >= mostAlone && !passed {
+			l.alone, passed = 0, true
 			continue
 		}
 		if !l.Expires.IsZero() && !now.Before(l.Expires) {
@@ -111,6 +126,10 @@ func (q *Queue) Send(now time.Time, most int, offer func(mqttclient.Message) (<-
 		q.under = append(q.under, q.next)
 		q.flying += l.size
 	}
+	if q.rewind(); q.next < len(q.letters) { // there was no other to go first
+		r, e, err := q.Send(now, most, offer)
+		return refused + r, expired + e, err
+	}
 	return refused, expired, nil
 }
 
@@ -119,7 +138,7 @@ type Underway []<-chan error
 
 // Insists says whether a letter waits that the broker has refused for now.
 func (q *Queue) Insists() bool {
-	return slices.ContainsFunc(q.letters, func(l letter) bool { return l.tries > 0 && !l.done })
+	return slices.ContainsFunc(q.letters, func(l letter) bool { return l.again && !l.done })
 }
 
 // Under is what is under way.
@@ -135,7 +154,7 @@ func (q *Queue) Under() Underway {
 // of its letter, as the end of a connection does not, lost is set: when all the others
 // that are under way have been taken in as well, these letters go out once more, in
 // their order. So do those that the broker refuses for now (see ForNow), of which lost
-// tells if there is nothing worse.
+// tells if there is nothing worse, behind those that it has taken meanwhile.
 func (q *Queue) Take(words []error) (sent, refused int, lost error) {
 	for i, word := range words {
 		l := &q.letters[q.under[i]]
@@ -146,14 +165,19 @@ func (q *Queue) Take(words []error) (sent, refused int, lost error) {
 			l.done = true
 			refused++
 		case word == nil:
-			l.done = true
+			l.done, l.taken = true, true
 			sent++
-			q.taken++
-		case ForNow(word):
-			if l.tries++; l.tries == 1 {
-				l.since = q.taken
+			if l.QoS > 0 { // else the broker has said nothing
+				q.newest = max(q.newest, q.off+uint64(q.under[i])+1)
 			}
-			if l.tries >= mostTries && q.taken > l.since {
+			q.retain(q.under[i])
+		case ForNow(word):
+			l.again = true
+			l.alone++
+			if q.newest > q.off+uint64(q.under[i])+1 {
+				l.tries++
+			}
+			if l.tries >= mostTries {
 				l.done = true
 				refused++
 			} else if lost == nil {
@@ -163,16 +187,38 @@ func (q *Queue) Take(words []error) (sent, refused int, lost error) {
 			lost = word
 		}
 	}
-	if q.under = q.under[len(words):]; len(q.under) == 0 {
-		q.under = nil
-		for i := range q.letters[:q.next] {
-			if !q.letters[i].done {
-				q.next = i
-				break
-			}
-		}
-	}
+	q.under = q.under[len(words):]
+	q.rewind()
 	return sent, refused, lost
+}
+
+// rewind has all that is not done with go out once more, when nothing is under way.
+func (q *Queue) rewind() {
+	if len(q.under) > 0 {
+		return
+	}
+	q.under = nil
+	if i := slices.IndexFunc(q.letters[:q.next], func(l letter) bool { return !l.done }); i >= 0 {
+		q.next = i
+	}
+}
+
+// retain sees to it that a letter that others have passed is not what the broker keeps
+// of its topic: the newest of these goes out once more behind it.
+func (q *Queue) retain(i int) {
+	if l := &q.letters[i]; !l.again || !l.Retain {
+		return
+	}
+	for k := len(q.letters) - 1; k > i; k-- {
+		l := &q.letters[k]
+		if !l.Retain || l.Topic != q.letters[i].Topic || l.done && !l.taken {
+			continue
+		}
+		if l.done {
+			l.done, l.taken, l.again = false, false, true
+		}
+		return
+	}
 }
 
 // Done takes off what is done with, and returns the newest batch that is; 0: none.
@@ -187,6 +233,7 @@ func (q *Queue) Done() (batch uint64) {
 		n++
 	}
 	q.letters = q.letters[n:]
+	q.off += uint64(n)
 	q.next -= n
 	for i := range q.under {
 		q.under[i] -= n

@@ -37,7 +37,7 @@ func (o *office) offer(m mqttclient.Message) (<-chan error, error) {
 
 func letters(topics ...string) (all []mqttbridge.Letter) {
 	for _, t := range topics {
-		all = append(all, mqttbridge.Letter{Message: mqttclient.Message{Topic: t}})
+		all = append(all, mqttbridge.Letter{Message: mqttclient.Message{Topic: t, QoS: 1}})
 	}
 	return all
 }
@@ -182,6 +182,11 @@ func TestWhatIsRefusedForNow(t *testing.T) {
 	if sent, refused, lost := try(full, nil); sent != 1 || refused != 0 || !mqttbridge.ForNow(lost) || q.Done() != 0 {
 		t.Fatal(sent, refused, lost)
 	}
+	for range 19 {
+		if sent, refused, lost := try(full); sent+refused != 0 || !mqttbridge.ForNow(lost) || q.Done() != 0 || !q.Insists() {
+			t.Fatal(sent, refused, lost)
+		}
+	}
 	if sent, refused, lost := try(full); sent != 0 || refused != 1 || lost != nil || q.Insists() || q.Done() != 2 {
 		t.Fatal(sent, refused, lost)
 	}
@@ -195,5 +200,123 @@ func TestWhatIsRefusedForNow(t *testing.T) {
 	q.Push(4, letters("e"))
 	if _, refused, lost := try(&mqttclient.Refused{Code: 0x87}); refused != 1 || lost != nil || q.Done() != 4 {
 		t.Fatal(refused, lost)
+	}
+}
+
+// A broker whose quota is refilled a little at a time takes the first of what was refused again and again: the rest is not meant by that.
+func TestAQuotaThatLetsFewIn(t *testing.T) {
+	var q mqttbridge.Queue
+	o := &office{room: 1 << 20}
+	full := &mqttclient.Refused{Code: 0x97}
+	const n = 15
+	want := []string{}
+	for i := range n {
+		want = append(want, fmt.Sprint(i))
+	}
+	q.Push(1, letters(want...))
+	free := letters("free") // of which the broker says nothing
+	free[0].QoS = 0
+	q.Push(2, free)
+	var taken []string
+	for round := range 30 * (n + 1) {
+		o.taken, o.words = nil, nil
+		if _, _, err := q.Send(time.Now(), n+1, o.offer); err != nil {
+			t.Fatal(err)
+		}
+		if len(o.taken) == 0 {
+			break
+		}
+		for i, w := range o.words {
+			if o.taken[i] == "free" {
+				w <- nil
+			} else if i == 0 && round%30 == 29 {
+				taken = append(taken, o.taken[i])
+				w <- nil
+			} else {
+				w <- full
+			}
+		}
+		if _, refused, _ := q.Take(q.Under().Words(nil)); refused > 0 {
+			t.Fatalf("round %d: %d are given up", round, refused)
+		}
+		q.Done()
+	}
+	slices.Sort(taken)
+	slices.Sort(want)
+	if !slices.Equal(taken, want) {
+		t.Errorf("%q came", taken)
+	}
+}
+
+// What the broker refuses again and again is not in the way of all others where only one may be under way.
+func TestARefusedOneLetsOthersPass(t *testing.T) {
+	for name, large := range map[string]bool{"a window of one": false, "a large one": true} {
+		t.Run(name, func(t *testing.T) {
+			var q mqttbridge.Queue
+			o := &office{room: 1 << 20}
+			l, window := letters("bad", "good", "good"), 1
+			if large {
+				l[0].Payload, window = make([]byte, mqttbridge.MostBytes), 20
+			}
+			q.Push(1, l)
+			sent, refused := 0, 0
+			for range 100 {
+				o.taken, o.words = nil, nil
+				if _, _, err := q.Send(time.Now(), window, o.offer); err != nil {
+					t.Fatal(err)
+				}
+				for i, w := range o.words {
+					if o.taken[i] == "bad" {
+						w <- &mqttclient.Refused{Code: 0x83}
+					} else {
+						w <- nil
+					}
+				}
+				if len(o.words) == 0 {
+					break
+				}
+				s, r, _ := q.Take(q.Under().Words(nil))
+				sent, refused = sent+s, refused+r
+			}
+			if sent != 2 || refused != 1 || q.Done() != 1 {
+				t.Errorf("%d were sent, %d refused", sent, refused)
+			}
+		})
+	}
+}
+
+// What goes again behind others is not what the broker keeps.
+func TestTheNewestIsRetained(t *testing.T) {
+	var q mqttbridge.Queue
+	o := &office{room: 100}
+	l := letters("s", "s", "s", "other")
+	for i := range l {
+		l[i].Retain, l[i].ContentType = true, fmt.Sprint(i)
+	}
+	kept := map[string]string{}
+	offer := func(m mqttclient.Message) (<-chan error, error) {
+		word, err := o.offer(m)
+		if len(o.words) == 1 {
+			o.words[0] <- &mqttclient.Refused{Code: 0x97}
+		} else {
+			kept[m.Topic] = m.ContentType
+			o.words[len(o.words)-1] <- nil
+		}
+		return word, err
+	}
+	q.Push(1, l)
+	sent := 0
+	for range 10 {
+		if _, _, err := q.Send(time.Now(), 20, offer); err != nil {
+			t.Fatal(err)
+		}
+		if len(q.Under()) == 0 {
+			break
+		}
+		n, _, _ := q.Take(q.Under().Words(nil))
+		sent += n
+	}
+	if kept["s"] != "2" || sent != 5 || q.Done() != 1 {
+		t.Errorf("%v is kept, %d were sent: %q", kept, sent, o.taken)
 	}
 }
