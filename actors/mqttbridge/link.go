@@ -16,7 +16,10 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-const dialTime = 20 * time.Second
+const (
+	dialTime = 20 * time.Second
+	soon     = 10 * time.Second // within which a connection is lost to which the broker objects, or another client of the same id
+)
 
 // link is the connection to the outside broker.
 type link struct {
@@ -26,6 +29,7 @@ type link struct {
 	since   time.Time
 	cause   string
 	failed  int // attempts in a row
+	brief   int // connections in a row that were lost soon
 }
 
 type (
@@ -117,19 +121,22 @@ func (b *bridge) lost(c *actors.Context, m lost) {
 	c.Log().Warn("disconnected", "url", b.cfg.Url, "err", m.err)
 	c.Close(b.link.client)
 	b.link.client = nil
+	if b.link.brief++; time.Since(b.link.since) >= soon {
+		b.link.brief = 0
+	}
 	b.link.since = time.Now()
 	b.silence(c, m.err.Error())
 	b.unconnected(c, m.err)
 }
 
 // unconnected connects later: at once after a connection that stood, then less and
-// less often.
+// less often, as it does if one after the other is lost soon.
 func (b *bridge) unconnected(c *actors.Context, err error) {
 	b.link.dialing = false
 	b.link.cause = err.Error()
 	c.State("bridge", b.state())
 	b.judge(c)
-	c.After(backoff.Pause(b.link.failed, backoff.Near, b.cfg.MaxBackoff.AsDuration()), dial{})
+	c.After(backoff.Pause(max(b.link.failed, b.link.brief-1), backoff.Near, b.cfg.MaxBackoff.AsDuration()), dial{})
 	b.link.failed++
 }
 

@@ -274,6 +274,24 @@ func TestARefusalThatIsOver(t *testing.T) {
 	s.Until("all is well", func() bool { return s.bridge.State() == actors.OK })
 }
 
+// A broker that ends each connection over what it is sent is not asked again without a pause.
+func TestConnectionsThatAreLostSoon(t *testing.T) {
+	m := newMiser(t)
+	s := newSite(t, &mqttv1.Bridge{Url: "tcp://" + m.Addr().String(), Version: "3.1.1", Out: []*mqttv1.BridgeOut{{Topic: "data/#"}}})
+	s.connected()
+	s.say(bus.Data, "points", "x")
+	began := time.Now()
+	for range 7 {
+		actorstest.Next(t, m.took).end()
+	}
+	if d := time.Since(began); d < time.Second { // the pauses before the last five are 1.25 s at least
+		t.Errorf("seven times within %s", d)
+	}
+	p := actorstest.Next(t, m.took)
+	p.ack()
+	s.Until("it is sent", func() bool { return s.status().Sent == 1 })
+}
+
 // A small window as well has room for what does not come from disk.
 func TestWhatIsVolatilePassesWhatWaits(t *testing.T) {
 	m := newMiser(t)
