@@ -34,7 +34,6 @@ type entrance struct {
 	log *slog.Logger
 	srv *server.Server
 
-	began  time.Time
 	former map[uint64]Guest // of the server before, some of whose messages may still be waiting here
 
 	mu       sync.Mutex
@@ -180,6 +179,7 @@ func (e *entrance) note(id uint64, g Guest) {
 			}
 		}
 	}
+	g.came = time.Now().Round(0) // as the server tells it: by the clock
 	e.guests[id] = g
 }
 
@@ -190,21 +190,23 @@ func (b *Bus) guestOf(from sender) any {
 	b.mu.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	all := e.guests
-	if from.Start.Before(e.began) { // the numbers begin anew with each server
-		all = e.former
+	var is Guest
+	for _, all := range [...]map[uint64]Guest{e.guests, e.former} { // the numbers begin anew with each server
+		g, ok := all[from.ID]
+		if !ok || accountUser+g.Name != from.Account || g.came.Before(from.Start) {
+			continue
+		}
+		if is.came.IsZero() || g.came.Before(is.came) { // the first to be let in after that connection began, also where the clock has been set since the server started
+			is = g
+		}
 	}
-	g, ok := all[from.ID]
-	if !ok || accountUser+g.Name != from.Account {
-		return nil
-	}
-	return g.Of
+	return is.Of
 }
 
 // newEntrance is that of a server that is about to start.
 func (b *Bus) newEntrance(cfg Config) *entrance {
 	e := &entrance{
-		cfg: cfg, ids: b.ids, log: b.log, began: time.Now(),
+		cfg: cfg, ids: b.ids, log: b.log,
 		accounts: map[string]*server.Account{}, guests: map[uint64]Guest{}, cut: map[uint64]bool{}, judged: map[uint64]bool{},
 	}
 	b.mu.Lock()

@@ -1,6 +1,9 @@
 package bus
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Writing is the ledger being written to a disk that is stuck, until release is called.
 func (b *Bus) Writing() (release func()) {
@@ -30,4 +33,14 @@ const MostStreams = mostStreams
 // LosePlace takes a reader's place out of the store behind its back.
 func (b *Bus) LosePlace(ctx context.Context, name string) error {
 	return b.js.DeleteConsumer(ctx, streamTracks, readerName(name))
+}
+
+// ProofOf is whose proof a message brings that has come by a connection that began at start: that of the guest whom the present server let in, or of
+// him whom the one before let in, both by a connection with its number.
+func ProofOf(start, present, former time.Time) any {
+	of := func(came time.Time, proof string) map[uint64]Guest {
+		return map[uint64]Guest{7: {Name: "otto", Of: proof, came: came}}
+	}
+	b := &Bus{entrance: &entrance{guests: of(present, "present"), former: of(former, "former")}}
+	return b.guestOf(sender{Account: accountUser + "otto", ID: 7, Start: start})
 }

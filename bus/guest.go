@@ -29,6 +29,8 @@ type Guest struct {
 	Allow, Deny []string
 	Expires     time.Time // when his connections end; zero: never
 	Of          any       // for the guard's own use, who gets it back from Review and as the Proof of his calls
+
+	came time.Time // when he was let in
 }
 
 // Guard says who a client of the listener is. It runs in a goroutine of that

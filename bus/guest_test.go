@@ -284,6 +284,30 @@ func TestProofsOutliveARestart(t *testing.T) {
 	}
 }
 
+// Gateways set their clocks when they have been told the time, in either direction: whose message it is is known all the same.
+func TestProofsOutliveAStepOfTheClock(t *testing.T) {
+	at := func(hour, ms int) time.Time {
+		return time.Date(2026, 1, 1, hour, 0, 0, ms*int(time.Millisecond), time.UTC)
+	}
+	for _, tt := range []struct {
+		of            string
+		former, start time.Time // of its connection
+		present       time.Time
+	}{
+		{"former", at(5, 9), at(5, 1), at(6, 9)},
+		{"present", at(5, 9), at(6, 1), at(6, 9)},
+		{"former", at(5, 9), at(5, 1), at(1, 9)}, // set back in between
+		{"present", at(5, 9), at(1, 1), at(1, 9)},
+		{"present", time.Time{}, at(1, 1), at(1, 9)}, // set back since the first server started: none was before it
+		{"former", at(5, 9), at(5, 1), at(20, 9)},    // set forward
+		{"present", at(5, 9), at(20, 1), at(20, 9)},
+	} {
+		if got := bus.ProofOf(tt.start, tt.present, tt.former); got != tt.of {
+			t.Errorf("of a connection of %s, with guests of %s and, before, of %s, it is %v", tt.start, tt.present, tt.former, got)
+		}
+	}
+}
+
 // Who is cut off while he waits for an answer is told so, and does not wait on.
 func TestWhoIsCutOffDoesNotWait(t *testing.T) {
 	b, h, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})
