@@ -32,16 +32,21 @@ func (k *keeper) noted(c *actors.Context, m actors.Recalled) error {
 	k.read, k.unread = !m.Again, m.Err
 	if m.Err != nil {
 		k.lost = "who was revoked before this start is not known: " + m.Err.Error()
-		if k.recalled {
-			k.say(c)
-		} else {
+		switch {
+		case !k.recalled:
 			c.Last("state/"+c.Name()+"/revoked", recalled{})
+		case k.read:
+			return k.settled(c)
+		default:
+			k.say(c)
 		}
 		return nil
 	}
 	known, before := m.Message.(*accessv1.Revocations).Identities, k.revoked
 	k.revoked, k.recalled, k.lost = merged(known, k.revoked, k.restored), true, ""
-	if !slices.Equal(k.revoked, known) {
+	if slices.Equal(k.revoked, known) {
+		k.unwritten = ""
+	} else {
 		k.keep(c)
 	}
 	if !slices.Equal(k.revoked, before) {

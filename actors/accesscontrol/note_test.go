@@ -94,3 +94,34 @@ func TestANoteThatIsDamaged(t *testing.T) {
 		t.Errorf("%v on disk, the keeper is %s", onDisk(r), cell.State())
 	}
 }
+
+// Who was revoked while the disk told nothing comes to it all the same if what stands there turns out to be damaged.
+func TestANoteThatTurnsOutToBeDamaged(t *testing.T) {
+	r := actorstest.New(t)
+	r.Note(path, "revoked", &accessv1.Revocations{Identities: []string{"past"}})
+	if err := os.Truncate(filepath.Join(r.System.Dir, path, "revoked.json"), 20); err != nil {
+		t.Fatal(err)
+	}
+	back := r.LoseDisk()
+	r.Start(path, accesscontrol.Kind, config())
+	r.Until("there is a policy", func() bool { return stands(r, "anna") == "" })
+	if err := revoke(r, "anna"); err == nil {
+		t.Error("that it is not on disk is not told")
+	}
+	back()
+	r.Until("it is on disk", func() bool { return slices.Equal(onDisk(r), []string{"anna"}) })
+}
+
+// Who is revoked while the disk tells nothing, and was before as it says then, is on disk.
+func TestRevokedAgainBeforeTheDiskTells(t *testing.T) {
+	r := actorstest.New(t)
+	r.Note(path, "revoked", &accessv1.Revocations{Identities: []string{"anna"}})
+	back := r.LoseDisk()
+	cell := r.Start(path, accesscontrol.Kind, config())
+	r.Until("there is a policy", func() bool { return stands(r, "anna") == "" })
+	if err := revoke(r, "anna"); err == nil {
+		t.Error("that it is not on disk is not told")
+	}
+	back()
+	r.Until("all is well", func() bool { return cell.State() == actors.OK })
+}
