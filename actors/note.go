@@ -44,18 +44,10 @@ const (
 )
 
 // Recall reads what stands in a note into m. Recalled comes.
-func (c *Context) Recall(leaf string, m proto.Message) {
-	if !c.l.over() {
-		c.l.cell.note(leaf).recall(c.l, m)
-	}
-}
+func (c *Context) Recall(leaf string, m proto.Message) { c.l.cell.note(leaf).recall(c.l, m) }
 
 // Note writes m down, in the place of what stood there. Noted comes. It does not end with this life.
-func (c *Context) Note(leaf string, m proto.Message) {
-	if !c.l.over() {
-		c.l.cell.note(leaf).put(c.l, m)
-	}
-}
+func (c *Context) Note(leaf string, m proto.Message) { c.l.cell.note(leaf).put(c.l, m) }
 
 // note is one note of an actor. One goroutine at a time writes it, whichever life has asked for that, so that no life reads or leaves what is older
 // than what the life before has noted.
@@ -70,6 +62,8 @@ type note struct {
 	busy   bool          // it is being written
 	began  time.Time     // since when
 	timer  *time.Timer   // of the next attempt, or of the word that this one takes long
+
+	desk chan struct{} // holds one token while a Notebook's read or write has its turn
 }
 
 func (c *Cell) note(leaf string) *note {
@@ -80,7 +74,7 @@ func (c *Cell) note(leaf string) *note {
 		if c.notes == nil {
 			c.notes = map[string]*note{}
 		}
-		n = &note{cell: c, leaf: leaf}
+		n = &note{cell: c, leaf: leaf, desk: make(chan struct{}, 1)}
 		c.notes[leaf] = n
 	}
 	return n
@@ -89,6 +83,9 @@ func (c *Cell) note(leaf string) *note {
 func (n *note) put(l *life, m proto.Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if l.over() { // with the lock: the life after it may be about to note
+		return
+	}
 	n.life, n.latest = l, proto.Clone(m)
 	n.number++
 	n.begin()
@@ -146,9 +143,9 @@ func (n *note) write() {
 func (n *note) overdue() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.busy && time.Since(n.began) >= noteTime && !n.life.gone() {
+	if n.busy && time.Since(n.began) >= noteTime {
 		n.say(bus.Errorf(bus.DeadlineExceeded, "it is not on disk after %s", noteTime))
-		n.after(noteTime, n.overdue)
+		n.after(noteTime, n.overdue) // also for a life to come, which will wait for the same
 	}
 }
 
@@ -162,6 +159,9 @@ func (n *note) again() {
 
 // say tells the outcome.
 func (n *note) say(err error) {
+	if n.life.gone() {
+		return
+	}
 	n.life.cell.post(&noted{life: n.life, note: n, number: n.number, err: err})
 }
 
@@ -185,6 +185,9 @@ func (m *noted) deliver(l *life) {
 func (n *note) recall(l *life, m proto.Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if l.gone() {
+		return
+	}
 	n.life = l
 	if n.latest == nil {
 		n.work(func() { n.read(l, m) })
@@ -197,21 +200,21 @@ func (n *note) recall(l *life, m proto.Message) {
 
 func (n *note) read(l *life, m proto.Message) {
 	say := func(m Recalled) { l.cell.post(&later{life: l, msg: m}) }
+	told := make(chan struct{})
 	overdue := time.AfterFunc(noteTime, func() {
+		defer close(told)
 		say(Recalled{Leaf: n.leaf, Again: true, Err: bus.Errorf(bus.DeadlineExceeded, "the disk has not told it after %s", noteTime)})
 	})
 	found, err := n.load(m)
-	overdue.Stop()
+	if !overdue.Stop() {
+		<-told // that it takes long is no later word than what it has brought
+	}
 	if err == nil || errors.Is(err, durable.ErrDamaged) {
 		say(Recalled{Leaf: n.leaf, Message: m, Found: found, Err: err})
 		return
 	}
 	say(Recalled{Leaf: n.leaf, Err: err, Again: true})
-	time.AfterFunc(noteAgain, func() {
-		if !l.gone() {
-			n.recall(l, m)
-		}
-	})
+	time.AfterFunc(noteAgain, func() { n.recall(l, m) })
 }
 
 // errNoDir is why nothing can be noted where there is no data directory.
@@ -229,7 +232,7 @@ func (n *note) save(m proto.Message) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return durable.Save(n.file(dir), json.RawMessage(content), 0o600)
+	return n.cell.sys.save(n.file(dir), json.RawMessage(content), 0o600)
 }
 
 func (n *note) file(dir string) string { return filepath.Join(dir, n.leaf+".json") }

@@ -1,12 +1,14 @@
 package actors_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -179,6 +181,66 @@ func TestNoteThatIsDamaged(t *testing.T) {
 		}
 		if r.ask(int64(8)); r.stands() != 8 {
 			t.Errorf("%d stands there", r.stands())
+		}
+	})
+}
+
+// A life that begins while the disk holds up what one before has noted is told so, however late it begins, and what it notes itself comes to the disk.
+func TestNoteThatHangsFromLifeToLife(t *testing.T) {
+	noting(t, func(r rig, n *noter) {
+		cell := r.begin(n)
+		release := r.System.HangDisk(true)
+		r.ask(int64(1))
+		r.Stop(cell)
+		pass(time.Minute)
+		r.Spawn(cell)
+		pass(0)
+		if v, m := n.last(); v != 1 || !m.Found || m.Err != nil {
+			t.Errorf("recalled %+v", m)
+		}
+		r.ask(int64(2))
+		pass(11 * time.Second)
+		if order(); len(n.noted) < 2 || slices.Contains(n.noted, nil) {
+			t.Errorf("noted %v", n.noted)
+		}
+		release()
+		pass(0)
+		if order(); n.noted[len(n.noted)-1] != nil || r.stands() != 2 {
+			t.Errorf("noted %v, %d stands there", n.noted, r.stands())
+		}
+	})
+}
+
+// What a worker has given up writing does not come behind what was written after it.
+func TestNotebookOfADiskThatHangs(t *testing.T) {
+	noting(t, func(r rig, _ *noter) {
+		books := make(chan actors.Notebook, 1)
+		r.start(func(c *actors.Context, msg any) error {
+			if _, ok := msg.(actors.Started); ok {
+				books <- c.Notebook()
+			}
+			return nil
+		})
+		book := <-books
+		release := r.System.HangDisk(false)
+		write := func(v int64, d time.Duration) <-chan error {
+			ctx, cancel := context.WithTimeout(context.Background(), d)
+			done := make(chan error, 1)
+			go func() {
+				defer cancel()
+				done <- book.Write(ctx, "count", wrapperspb.Int64(v))
+			}()
+			synctest.Wait()
+			return done
+		}
+		if err := <-write(1, time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("written: %v", err)
+		}
+		second := write(2, time.Hour)
+		release()
+		err := <-second
+		if pass(0); err != nil || r.stands() != 2 {
+			t.Errorf("written: %v, %d stands there", err, r.stands())
 		}
 	})
 }

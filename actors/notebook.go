@@ -39,7 +39,13 @@ func (b Notebook) await(ctx context.Context, n *note, fn func() error) error {
 		return err
 	}
 	done := make(chan error, 1)
-	n.work(func() { done <- fn() })
+	n.work(func() {
+		n.desk <- struct{}{} // what hangs is not to come to the disk behind what is newer
+		defer func() { <-n.desk }()
+		if ctx.Err() == nil {
+			done <- fn()
+		}
+	})
 	select {
 	case err := <-done:
 		return err

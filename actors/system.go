@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/bus"
+	"gatewayd/protocols/durable"
 	"gatewayd/schemas"
 )
 
@@ -41,6 +43,7 @@ type System struct {
 	epoch   time.Time
 	salt    atomic.Uint32
 	workers atomic.Int64
+	save    func(file string, v any, mode fs.FileMode) error // of notes: durable.Save
 
 	mu       sync.RWMutex
 	cells    map[string]*Cell
@@ -56,7 +59,7 @@ func NewSystem(gateway string, b Bus, log *slog.Logger) *System {
 	now := time.Now()
 	return &System{
 		Gateway: gateway, Bus: b, Log: log, runtime: runtime,
-		epoch: now, grid: grid{epoch: now},
+		epoch: now, grid: grid{epoch: now}, save: durable.Save,
 		cells: map[string]*Cell{}, register: register{kinds: map[string]*kindUse{}},
 	}
 }
