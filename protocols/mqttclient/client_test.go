@@ -267,6 +267,24 @@ func TestABrokerThatSaysNothing(t *testing.T) {
 }
 
 // Who is no broker is told apart from one that is slow, and as far as possible by what he is.
+// A broker is given the time that what it is sent takes on a very slow link, also where it is to be heard often.
+func TestPatienceWithALargeMessage(t *testing.T) {
+	t.Parallel()
+	lost := make(chan error, 1)
+	cfg := mqttclient.Config{URL: mute(t, 0x20, 2, 0, 0), Version: 4, KeepAlive: time.Second}
+	busy := dial(t, cfg)
+	<-time.After(100 * time.Millisecond) // by now it listens, else there is nothing to be found
+	if _, err := busy.Start(patient(t), mqttclient.Message{Topic: "a", Payload: make([]byte, 60_000), QoS: 1}); err != nil {
+		t.Fatal(err)
+	}
+	cfg.OnLost = func(err error) { lost <- err }
+	dial(t, cfg)
+	next(t, lost) // one that has nothing to hear is given up
+	if !busy.Open() {
+		t.Error("it is given up with the other one")
+	}
+}
+
 func TestWhoAnswersInstead(t *testing.T) {
 	for says, want := range map[string]string{
 		"HTTP/1.1 400 Bad Request\r\n\r\n": "there answers a web server (HTTP), no MQTT broker",

@@ -75,7 +75,7 @@ func (k *Client) flush(p []byte) error {
 		if err := k.conn.SetWriteDeadline(time.Now().Add(max(k.cfg.KeepAlive, pingTimeout, Slowest(n)))); err != nil {
 			return err
 		}
-		if n >= 64<<10 { // the broker can say nothing before it has come
+		if Slowest(n) > pingTimeout { // the broker can say nothing before it has come
 			_ = k.conn.SetReadDeadline(time.Now().Add(k.patience()))
 		}
 		wrote, err := all.WriteTo(k.conn)
