@@ -359,7 +359,8 @@ func (x *Rule) GetSlowPrecision() int32 {
 }
 
 // Budget is what an uplink may spend; 0 is without limit. Bytes are those of the
-// connection. What is spent is kept across restarts.
+// connection. How many a batch takes shows when it has been sent: the last one may
+// exceed a limit of bytes. What is spent is kept across restarts.
 type Budget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Bytes in an hour, up and down.
