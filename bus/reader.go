@@ -295,10 +295,10 @@ func (r *Reader) Rewind(ctx context.Context) error {
 	r.mu.Lock()
 	acked := r.acked
 	r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, resetTime) // a place that goes now, or a server, is not there to answer
+	defer cancel()
 	err := r.found(ctx)
 	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, resetTime) // one that goes now is not there to answer
-		defer cancel()
 		if js := r.conn.commit.bus.js; acked == 0 {
 			_, err = js.ResetConsumer(ctx, streamTracks, r.name)
 		} else { // the acknowledgement may still be on its way, or have been forgotten in a restart
