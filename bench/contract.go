@@ -213,7 +213,7 @@ func (e *bareEcho) Receive(c actor.Context) {
 		if err := protojson.Unmarshal(m.Data, req); err != nil {
 			panic(err)
 		}
-		p, err := protojson.Marshal(&modbusv1.StatisticsResponse{Answered: 7})
+		p, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(&modbusv1.StatisticsResponse{Answered: 7})
 		if err == nil {
 			err = m.Respond(p)
 		}
