@@ -46,10 +46,9 @@ type keeper struct {
 	court    *access.Court
 
 	read      bool   // it is known who is revoked as it stands on disk, or that this cannot be known
-	unread    error  // why it is not
+	unread    error  // why it is not, or cannot be
 	unwritten string // what has not come to the disk
 	recalled  bool   // it is known who was revoked, from wherever, or that this cannot be known
-	lost      string // why it cannot
 
 	lists   *access.Lists // nil: none are configured, or they have not been read yet
 	former  *access.Lists // of the config before, until those of this one have come
@@ -87,9 +86,9 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 	case renewed:
 		return k.answered(c)
 	case actors.Recalled:
-		return k.noted(c, m)
+		return k.fromDisk(c, m)
 	case actors.Noted:
-		k.written(c, m.Err)
+		k.onDisk(c, m.Err)
 	case recalled:
 		return k.settled(c)
 	case actors.Failed:
@@ -115,7 +114,6 @@ func (k *keeper) failed(c *actors.Context, m actors.Failed) error {
 		return k.listed(c, listsRead{lists: access.Unread(m.Err, cmp.Or(k.lists, k.former), r.GetSerials(), r.GetLenient()), of: r})
 	}
 	// Nobody may be locked out for ever because the store is gone; but it shows.
-	k.lost = cmp.Or(k.lost, "who was revoked before this start is not known: "+m.Err.Error())
 	return k.settled(c)
 }
 

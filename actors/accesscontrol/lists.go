@@ -181,8 +181,8 @@ func (k *keeper) tell(c *actors.Context) {
 // say tells how the keeper is.
 func (k *keeper) say(c *actors.Context) {
 	switch lenient := k.cfg.Revocation.GetLenient(); {
-	case k.lost != "":
-		c.Degraded(k.lost)
+	case k.unread != nil:
+		c.Degraded("who was revoked before this start is not known: " + k.unread.Error())
 	case k.unwritten != "":
 		c.Degraded(k.unwritten)
 	case k.trouble != "" && lenient:

@@ -23,15 +23,14 @@ func (k *keeper) keep(c *actors.Context) {
 	if k.read {
 		c.Note(noteLeaf, &accessv1.Revocations{Identities: k.revoked})
 	} else {
-		k.written(c, k.unread)
+		k.onDisk(c, k.unread)
 	}
 }
 
-// noted takes what stands on disk. While the disk does not tell it, or if it never will, the last word on the bus counts, which no process survives.
-func (k *keeper) noted(c *actors.Context, m actors.Recalled) error {
+// fromDisk takes what stands on disk. While the disk does not tell it, or if it never will, the last word on the bus counts, which no process survives.
+func (k *keeper) fromDisk(c *actors.Context, m actors.Recalled) error {
 	k.read, k.unread = !m.Again, m.Err
 	if m.Err != nil {
-		k.lost = "who was revoked before this start is not known: " + m.Err.Error()
 		switch {
 		case !k.recalled:
 			c.Last("state/"+c.Name()+"/revoked", recalled{})
@@ -43,7 +42,7 @@ func (k *keeper) noted(c *actors.Context, m actors.Recalled) error {
 		return nil
 	}
 	known, before := m.Message.(*accessv1.Revocations).Identities, k.revoked
-	k.revoked, k.recalled, k.lost = merged(known, k.revoked, k.restored), true, ""
+	k.revoked, k.recalled = merged(known, k.revoked, k.restored), true
 	if slices.Equal(k.revoked, known) {
 		k.unwritten = ""
 	} else {
@@ -72,8 +71,8 @@ func merged(old, now, restored []string) []string {
 	return append(all, now...)
 }
 
-// written takes whether the last change is on disk.
-func (k *keeper) written(c *actors.Context, err error) {
+// onDisk takes whether the last change is on disk.
+func (k *keeper) onDisk(c *actors.Context, err error) {
 	before := k.unwritten
 	if k.unwritten = ""; err != nil {
 		k.unwritten = "who is revoked is in force, but not on disk, and would be forgotten by a restart of the gateway: " + err.Error()
