@@ -23,7 +23,16 @@ type route struct {
 	mode    string
 	cache   time.Duration
 	timeout time.Duration
-	rest    time.Duration
+	rest    time.Duration // after each transaction
+	write   time.Duration // after a write
+}
+
+// restAfter is how long the unit must be left alone after r.
+func (t *route) restAfter(r modbus.Request) time.Duration {
+	if r.Write() {
+		return max(t.rest, t.write)
+	}
+	return t.rest
 }
 
 // What masters may do.
@@ -57,7 +66,7 @@ func routesOf(all []*modbusv1.Route) (table *routes, wrong []schemas.Violation) 
 			where[u] = i
 			table[u] = &route{
 				to: r.To, link: r.Link, unit: uint8(there + u - first), mode: r.Mode, name: cmp.Or(r.To, fmt.Sprintf("%s/%d", r.Link, there+u-first)),
-				cache: r.Cache.AsDuration(), timeout: r.Timeout.AsDuration(), rest: r.Rest.AsDuration(),
+				cache: r.Cache.AsDuration(), timeout: r.Timeout.AsDuration(), rest: r.Rest.AsDuration(), write: r.RestAfterWrite.AsDuration(),
 			}
 		}
 	}
@@ -80,7 +89,7 @@ func spanOf(r *modbusv1.Route) (first, last, there uint32, err error) {
 		err = fmt.Errorf("route to %s: it is one unit, 1 to 255, and has its own address: without last and unit", r.To)
 	case r.To != "" && r.Mode != "" && r.Mode != readWrite:
 		err = fmt.Errorf("route to %s: mode = %q: what masters may do there its firewall says", r.To, r.Mode)
-	case r.To != "" && (r.Cache.AsDuration() > 0 || r.Rest.AsDuration() > 0):
+	case r.To != "" && (r.Cache.AsDuration() > 0 || r.Rest.AsDuration() > 0 || r.RestAfterWrite.AsDuration() > 0):
 		err = fmt.Errorf("route to %s: what goes through a modbus-unit has neither cache nor rest here", r.To)
 	case last < first:
 		err = fmt.Errorf("route to %s: last = %d is before first = %d", r.Link, last, first)

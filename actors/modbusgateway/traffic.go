@@ -46,7 +46,7 @@ func (g *gateway) queue(c *actors.Context, m *asked, r modbus.Request, w waiter)
 		d = share.NewDesk[*server.Master, waiter](int(g.cfg.Outstanding))
 		g.desks[m.route.link] = d
 	}
-	t := &transaction{Request: r, Rest: m.route.rest, Waiting: []waiter{w}, Until: g.now() + g.cfg.Patience.AsDuration()}
+	t := &transaction{Request: r, Rest: m.route.restAfter(r), Waiting: []waiter{w}, Until: g.now() + g.cfg.Patience.AsDuration()}
 	if !m.request.Write() { // what reads a write back is as it is now
 		t.Keep = m.route.cache
 	}

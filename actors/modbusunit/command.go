@@ -74,12 +74,12 @@ func (u *unit) send(c *actors.Context, r modbus.Request, wait time.Duration, don
 	if wait > 0 {
 		turn = min(turn, wait)
 	}
-	class := schedule.Interactive
+	class, rest := schedule.Interactive, u.cfg.Rest.AsDuration()
 	if r.Write() {
-		class = schedule.Write
+		class, rest = schedule.Write, max(rest, u.cfg.RestAfterWrite.AsDuration())
 	}
 	c.Ask(u.cfg.Link, &wire.Ask{
-		Class: class, Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(turn),
+		Class: class, Rest: rest, Expires: time.Now().Add(turn),
 		Requests: []modbus.Request{r}, Timeouts: []time.Duration{timeout}, Tag: done,
 	}, left)
 }

@@ -38,6 +38,9 @@ func apply(cfg *modbusv1.Unit, p *modbusv1.Profile) {
 	if p.Rest.AsDuration() > cfg.Rest.AsDuration() {
 		cfg.Rest = p.Rest
 	}
+	if p.RestAfterWrite.AsDuration() > cfg.RestAfterWrite.AsDuration() {
+		cfg.RestAfterWrite = p.RestAfterWrite
+	}
 }
 
 // preset is a point with the profile's order of bytes, if it has none of its own.

@@ -195,9 +195,11 @@ type Route struct {
 	Rest *durationpb.Duration `protobuf:"bytes,8,opt,name=rest,proto3" json:"rest,omitempty"`
 	// The modbus-unit that the first unit is: its firewall judges what masters ask, who
 	// are master/<role or address> there, and its writes are audited.
-	To            string `protobuf:"bytes,9,opt,name=to,proto3" json:"to,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	To string `protobuf:"bytes,9,opt,name=to,proto3" json:"to,omitempty"`
+	// Pause the units need after a write, where that is longer than rest.
+	RestAfterWrite *durationpb.Duration `protobuf:"bytes,10,opt,name=rest_after_write,json=restAfterWrite,proto3" json:"rest_after_write,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -291,6 +293,13 @@ func (x *Route) GetTo() string {
 		return x.To
 	}
 	return ""
+}
+
+func (x *Route) GetRestAfterWrite() *durationpb.Duration {
+	if x != nil {
+		return x.RestAfterWrite
+	}
+	return nil
 }
 
 // TrafficRequest asks for the counts.
@@ -467,7 +476,7 @@ const file_modbus_v1_gateway_proto_rawDesc = "" +
 	"\bpatience\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x023s\x19\x9a\x99\x99\x99\x99\x99\xa9?!\x00\x00\x00\x00\x00\x00N@R\bpatience\x12;\n" +
 	"\bfirewall\x18\v \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\x125\n" +
-	"\x06access\x18\f \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\"\x89\x04\n" +
+	"\x06access\x18\f \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\"\xdd\x04\n" +
 	"\x05Route\x12%\n" +
 	"\x05first\x18\x01 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\x00\xe0o@R\x05first\x12&\n" +
 	"\x04last\x18\x02 \x01(\rB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\xe0o@H\x00R\x04last\x88\x01\x01\x12/\n" +
@@ -479,7 +488,9 @@ const file_modbus_v1_gateway_proto_rawDesc = "" +
 	"\x05cache\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00 \xac@R\x05cache\x12O\n" +
 	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationB\x1a\x8a\xb5\x18\x16\x12\x021s\x19{\x14\xaeG\xe1z\x84?!\x00\x00\x00\x00\x00\x00N@R\atimeout\x12<\n" +
 	"\x04rest\x18\b \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00$@R\x04rest\x12+\n" +
-	"\x02to\x18\t \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.UnitServiceR\x02toB\a\n" +
+	"\x02to\x18\t \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.UnitServiceR\x02to\x12R\n" +
+	"\x10rest_after_write\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00$@R\x0erestAfterWriteB\a\n" +
 	"\x05_lastB\a\n" +
 	"\x05_unit\"\x10\n" +
 	"\x0eTrafficRequest\"\xf7\x01\n" +
@@ -528,13 +539,14 @@ var file_modbus_v1_gateway_proto_depIdxs = []int32{
 	6,  // 6: modbus.v1.Route.cache:type_name -> google.protobuf.Duration
 	6,  // 7: modbus.v1.Route.timeout:type_name -> google.protobuf.Duration
 	6,  // 8: modbus.v1.Route.rest:type_name -> google.protobuf.Duration
-	2,  // 9: modbus.v1.GatewayService.Traffic:input_type -> modbus.v1.TrafficRequest
-	3,  // 10: modbus.v1.GatewayService.Traffic:output_type -> modbus.v1.TrafficResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	6,  // 9: modbus.v1.Route.rest_after_write:type_name -> google.protobuf.Duration
+	2,  // 10: modbus.v1.GatewayService.Traffic:input_type -> modbus.v1.TrafficRequest
+	3,  // 11: modbus.v1.GatewayService.Traffic:output_type -> modbus.v1.TrafficResponse
+	11, // [11:12] is the sub-list for method output_type
+	10, // [10:11] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_gateway_proto_init() }

@@ -415,9 +415,11 @@ type Unit struct {
 	Firewall string `protobuf:"bytes,20,opt,name=firewall,proto3" json:"firewall,omitempty"`
 	// How long it takes to answer, for the budget of its line before it has been
 	// seen; absent: 20 ms are assumed.
-	Latency       *durationpb.Duration `protobuf:"bytes,21,opt,name=latency,proto3" json:"latency,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Latency *durationpb.Duration `protobuf:"bytes,21,opt,name=latency,proto3" json:"latency,omitempty"`
+	// Pause this unit needs after a write, where that is longer than rest.
+	RestAfterWrite *durationpb.Duration `protobuf:"bytes,22,opt,name=rest_after_write,json=restAfterWrite,proto3" json:"rest_after_write,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Unit) Reset() {
@@ -579,6 +581,13 @@ func (x *Unit) GetFirewall() string {
 func (x *Unit) GetLatency() *durationpb.Duration {
 	if x != nil {
 		return x.Latency
+	}
+	return nil
+}
+
+func (x *Unit) GetRestAfterWrite() *durationpb.Duration {
+	if x != nil {
+		return x.RestAfterWrite
 	}
 	return nil
 }
@@ -1908,7 +1917,7 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\ttransport\x18\x14 \x01(\tB\x13\x8a\xb5\x18\x0f\x12\x03tcp2\x03tcp2\x03udpR\ttransport\x12$\n" +
 	"\x03tls\x18\x15 \x01(\v2\x12.modbus.v1.LinkTlsR\x03tls\x127\n" +
 	"\boverload\x18\x16 \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x06refuse2\x06refuse2\x05allowR\boverload\x12%\n" +
-	"\x04baud\x18\x17 \x01(\rB\x11\x8a\xb5\x18\r!\x00\x00\x00\x00`\xe3fA:\x02BdR\x04baud\"\x84\n" +
+	"\x04baud\x18\x17 \x01(\rB\x11\x8a\xb5\x18\r!\x00\x00\x00\x00`\xe3fA:\x02BdR\x04baud\"\xd8\n" +
 	"\n" +
 	"\x04Unit\x121\n" +
 	"\x04link\x18\x01 \x01(\tB\x1d\x8a\xb5\x18\x19\b\x01B\x15modbus.v1.LinkServiceR\x04link\x12#\n" +
@@ -1935,7 +1944,8 @@ const file_modbus_v1_modbus_proto_rawDesc = "" +
 	"\rone_per_point\x18\x10 \x01(\bR\vonePerPoint\x12)\n" +
 	"\x06report\x18\x11 \x01(\v2\x11.modbus.v1.ReportR\x06report\x12;\n" +
 	"\bfirewall\x18\x14 \x01(\tB\x1f\x8a\xb5\x18\x1bB\x19modbus.v1.FirewallServiceR\bfirewall\x12B\n" +
-	"\alatency\x18\x15 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00N@R\alatency\"\xd8\x01\n" +
+	"\alatency\x18\x15 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00N@R\alatency\x12R\n" +
+	"\x10rest_after_write\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00$@R\x0erestAfterWrite\"\xd8\x01\n" +
 	"\tScanGroup\x12U\n" +
 	"\x04name\x18\x01 \x01(\tBA\x8a\xb5\x18=\b\x01*\n" +
 	"[a-z0-9-]+z-lower-case letters, digits and -, like \"fast\"R\x04name\x12I\n" +
@@ -2160,62 +2170,63 @@ var file_modbus_v1_modbus_proto_depIdxs = []int32{
 	6,  // 15: modbus.v1.Unit.derived:type_name -> modbus.v1.Derived
 	5,  // 16: modbus.v1.Unit.report:type_name -> modbus.v1.Report
 	21, // 17: modbus.v1.Unit.latency:type_name -> google.protobuf.Duration
-	21, // 18: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
-	5,  // 19: modbus.v1.ScanGroup.report:type_name -> modbus.v1.Report
-	21, // 20: modbus.v1.Report.heartbeat:type_name -> google.protobuf.Duration
-	5,  // 21: modbus.v1.Derived.report:type_name -> modbus.v1.Report
-	5,  // 22: modbus.v1.Point.report:type_name -> modbus.v1.Report
-	8,  // 23: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
-	23, // 24: modbus.v1.LinkService.Counters:input_type -> modbus.v1.CountersRequest
-	24, // 25: modbus.v1.LinkService.Trace:input_type -> modbus.v1.TraceRequest
-	25, // 26: modbus.v1.LinkService.Scan:input_type -> modbus.v1.ScanRequest
-	26, // 27: modbus.v1.LinkService.Budget:input_type -> modbus.v1.BudgetRequest
-	11, // 28: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
-	13, // 29: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
-	15, // 30: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
-	17, // 31: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
-	19, // 32: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
-	27, // 33: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
-	28, // 34: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
-	29, // 35: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
-	30, // 36: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
-	31, // 37: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
-	32, // 38: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
-	33, // 39: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
-	34, // 40: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
-	35, // 41: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
-	36, // 42: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
-	37, // 43: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
-	38, // 44: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
-	39, // 45: modbus.v1.UnitService.Counters:input_type -> modbus.v1.UnitServiceCountersRequest
-	9,  // 46: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
-	40, // 47: modbus.v1.LinkService.Counters:output_type -> modbus.v1.CountersResponse
-	41, // 48: modbus.v1.LinkService.Trace:output_type -> modbus.v1.TraceResponse
-	42, // 49: modbus.v1.LinkService.Scan:output_type -> modbus.v1.ScanResponse
-	43, // 50: modbus.v1.LinkService.Budget:output_type -> modbus.v1.BudgetResponse
-	12, // 51: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
-	14, // 52: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
-	16, // 53: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
-	18, // 54: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
-	20, // 55: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
-	44, // 56: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
-	45, // 57: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
-	46, // 58: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
-	47, // 59: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
-	48, // 60: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
-	49, // 61: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
-	50, // 62: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
-	51, // 63: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
-	52, // 64: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
-	53, // 65: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
-	54, // 66: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
-	55, // 67: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
-	56, // 68: modbus.v1.UnitService.Counters:output_type -> modbus.v1.UnitServiceCountersResponse
-	46, // [46:69] is the sub-list for method output_type
-	23, // [23:46] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	21, // 18: modbus.v1.Unit.rest_after_write:type_name -> google.protobuf.Duration
+	21, // 19: modbus.v1.ScanGroup.every:type_name -> google.protobuf.Duration
+	5,  // 20: modbus.v1.ScanGroup.report:type_name -> modbus.v1.Report
+	21, // 21: modbus.v1.Report.heartbeat:type_name -> google.protobuf.Duration
+	5,  // 22: modbus.v1.Derived.report:type_name -> modbus.v1.Report
+	5,  // 23: modbus.v1.Point.report:type_name -> modbus.v1.Report
+	8,  // 24: modbus.v1.LinkService.Statistics:input_type -> modbus.v1.StatisticsRequest
+	23, // 25: modbus.v1.LinkService.Counters:input_type -> modbus.v1.CountersRequest
+	24, // 26: modbus.v1.LinkService.Trace:input_type -> modbus.v1.TraceRequest
+	25, // 27: modbus.v1.LinkService.Scan:input_type -> modbus.v1.ScanRequest
+	26, // 28: modbus.v1.LinkService.Budget:input_type -> modbus.v1.BudgetRequest
+	11, // 29: modbus.v1.UnitService.ReadRegisters:input_type -> modbus.v1.ReadRegistersRequest
+	13, // 30: modbus.v1.UnitService.WriteRegisters:input_type -> modbus.v1.WriteRegistersRequest
+	15, // 31: modbus.v1.UnitService.ReadBits:input_type -> modbus.v1.ReadBitsRequest
+	17, // 32: modbus.v1.UnitService.WriteCoils:input_type -> modbus.v1.WriteCoilsRequest
+	19, // 33: modbus.v1.UnitService.WritePoint:input_type -> modbus.v1.WritePointRequest
+	27, // 34: modbus.v1.UnitService.MaskWrite:input_type -> modbus.v1.MaskWriteRequest
+	28, // 35: modbus.v1.UnitService.ReadWriteRegisters:input_type -> modbus.v1.ReadWriteRegistersRequest
+	29, // 36: modbus.v1.UnitService.ReadFileRecords:input_type -> modbus.v1.ReadFileRecordsRequest
+	30, // 37: modbus.v1.UnitService.WriteFileRecords:input_type -> modbus.v1.WriteFileRecordsRequest
+	31, // 38: modbus.v1.UnitService.ReadFifo:input_type -> modbus.v1.ReadFifoRequest
+	32, // 39: modbus.v1.UnitService.ReadIdentification:input_type -> modbus.v1.ReadIdentificationRequest
+	33, // 40: modbus.v1.UnitService.Diagnose:input_type -> modbus.v1.DiagnoseRequest
+	34, // 41: modbus.v1.UnitService.ReportServerId:input_type -> modbus.v1.ReportServerIdRequest
+	35, // 42: modbus.v1.UnitService.ReadExceptionStatus:input_type -> modbus.v1.ReadExceptionStatusRequest
+	36, // 43: modbus.v1.UnitService.ReadEventCounter:input_type -> modbus.v1.ReadEventCounterRequest
+	37, // 44: modbus.v1.UnitService.ReadEventLog:input_type -> modbus.v1.ReadEventLogRequest
+	38, // 45: modbus.v1.UnitService.Transact:input_type -> modbus.v1.TransactRequest
+	39, // 46: modbus.v1.UnitService.Counters:input_type -> modbus.v1.UnitServiceCountersRequest
+	9,  // 47: modbus.v1.LinkService.Statistics:output_type -> modbus.v1.StatisticsResponse
+	40, // 48: modbus.v1.LinkService.Counters:output_type -> modbus.v1.CountersResponse
+	41, // 49: modbus.v1.LinkService.Trace:output_type -> modbus.v1.TraceResponse
+	42, // 50: modbus.v1.LinkService.Scan:output_type -> modbus.v1.ScanResponse
+	43, // 51: modbus.v1.LinkService.Budget:output_type -> modbus.v1.BudgetResponse
+	12, // 52: modbus.v1.UnitService.ReadRegisters:output_type -> modbus.v1.ReadRegistersResponse
+	14, // 53: modbus.v1.UnitService.WriteRegisters:output_type -> modbus.v1.WriteRegistersResponse
+	16, // 54: modbus.v1.UnitService.ReadBits:output_type -> modbus.v1.ReadBitsResponse
+	18, // 55: modbus.v1.UnitService.WriteCoils:output_type -> modbus.v1.WriteCoilsResponse
+	20, // 56: modbus.v1.UnitService.WritePoint:output_type -> modbus.v1.WritePointResponse
+	44, // 57: modbus.v1.UnitService.MaskWrite:output_type -> modbus.v1.MaskWriteResponse
+	45, // 58: modbus.v1.UnitService.ReadWriteRegisters:output_type -> modbus.v1.ReadWriteRegistersResponse
+	46, // 59: modbus.v1.UnitService.ReadFileRecords:output_type -> modbus.v1.ReadFileRecordsResponse
+	47, // 60: modbus.v1.UnitService.WriteFileRecords:output_type -> modbus.v1.WriteFileRecordsResponse
+	48, // 61: modbus.v1.UnitService.ReadFifo:output_type -> modbus.v1.ReadFifoResponse
+	49, // 62: modbus.v1.UnitService.ReadIdentification:output_type -> modbus.v1.ReadIdentificationResponse
+	50, // 63: modbus.v1.UnitService.Diagnose:output_type -> modbus.v1.DiagnoseResponse
+	51, // 64: modbus.v1.UnitService.ReportServerId:output_type -> modbus.v1.ReportServerIdResponse
+	52, // 65: modbus.v1.UnitService.ReadExceptionStatus:output_type -> modbus.v1.ReadExceptionStatusResponse
+	53, // 66: modbus.v1.UnitService.ReadEventCounter:output_type -> modbus.v1.ReadEventCounterResponse
+	54, // 67: modbus.v1.UnitService.ReadEventLog:output_type -> modbus.v1.ReadEventLogResponse
+	55, // 68: modbus.v1.UnitService.Transact:output_type -> modbus.v1.TransactResponse
+	56, // 69: modbus.v1.UnitService.Counters:output_type -> modbus.v1.UnitServiceCountersResponse
+	47, // [47:70] is the sub-list for method output_type
+	24, // [24:47] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_modbus_proto_init() }

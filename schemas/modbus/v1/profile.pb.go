@@ -57,9 +57,11 @@ type Profile struct {
 	// What can be read.
 	Points []*Point `protobuf:"bytes,14,rep,name=points,proto3" json:"points,omitempty"`
 	// Points computed from others.
-	Derived       []*Derived `protobuf:"bytes,15,rep,name=derived,proto3" json:"derived,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Derived []*Derived `protobuf:"bytes,15,rep,name=derived,proto3" json:"derived,omitempty"`
+	// Pause it needs after a write, where that is longer than rest.
+	RestAfterWrite *durationpb.Duration `protobuf:"bytes,16,opt,name=rest_after_write,json=restAfterWrite,proto3" json:"rest_after_write,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Profile) Reset() {
@@ -197,11 +199,18 @@ func (x *Profile) GetDerived() []*Derived {
 	return nil
 }
 
+func (x *Profile) GetRestAfterWrite() *durationpb.Duration {
+	if x != nil {
+		return x.RestAfterWrite
+	}
+	return nil
+}
+
 var File_modbus_v1_profile_proto protoreflect.FileDescriptor
 
 const file_modbus_v1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x17modbus/v1/profile.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/modbus.proto\x1a\x14modbus/v1/scan.proto\"\xf5\x06\n" +
+	"\x17modbus/v1/profile.proto\x12\tmodbus.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x16modbus/v1/modbus.proto\x1a\x14modbus/v1/scan.proto\"\xc9\a\n" +
 	"\aProfile\x12'\n" +
 	"\x06vendor\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x06vendor\x12%\n" +
 	"\x05model\x18\x02 \x01(\tB\x0f\x8a\xb5\x18\v\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?R\x05model\x12 \n" +
@@ -222,7 +231,8 @@ const file_modbus_v1_profile_proto_rawDesc = "" +
 	"\x06points\x18\x0e \x03(\v2\x10.modbus.v1.PointB\n" +
 	"\x8a\xb5\x18\x06R\x04nameR\x06points\x128\n" +
 	"\aderived\x18\x0f \x03(\v2\x12.modbus.v1.DerivedB\n" +
-	"\x8a\xb5\x18\x06R\x04nameR\aderivedB\x06\n" +
+	"\x8a\xb5\x18\x06R\x04nameR\aderived\x12R\n" +
+	"\x10rest_after_write\x18\x10 \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00$@R\x0erestAfterWriteB\x06\n" +
 	"\x04_gapB%Z#gatewayd/schemas/modbus/v1;modbusv1b\x06proto3"
 
 var (
@@ -252,11 +262,12 @@ var file_modbus_v1_profile_proto_depIdxs = []int32{
 	3, // 2: modbus.v1.Profile.groups:type_name -> modbus.v1.ScanGroup
 	4, // 3: modbus.v1.Profile.points:type_name -> modbus.v1.Point
 	5, // 4: modbus.v1.Profile.derived:type_name -> modbus.v1.Derived
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	2, // 5: modbus.v1.Profile.rest_after_write:type_name -> google.protobuf.Duration
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_profile_proto_init() }
