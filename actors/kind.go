@@ -24,6 +24,7 @@ type Kind struct {
 	Services  []protoreflect.ServiceDescriptor
 	Publishes []Leaf
 	Live      bool     // takes Reconfigured without a new life
+	Place     bool     // has a place in the tracks, see Archive, for as long as it is in the config
 	Faults    []string // faults of Inject it understands
 	Limit     int      // most messages that may wait for it; 0 is 256
 

@@ -10,7 +10,7 @@ import (
 // or not and why; it keeps what was not stored and hands the same bytes in again. A reader opens its place
 // with Archive().Reader in a worker of Do, waits there with Next, sends what came, and says Ack when its far end has it; after any error it
 // goes on with Next, which begins again with the first message that is not acknowledged. The place has the name of the actor and outlives
-// restarts and power cuts. What the messages hold is the business of protocols/record: Encode, and Follow for readers.
+// restarts and power cuts; it is given up when the actor is in the config no more. What the messages hold is the business of protocols/record: Encode, and Follow for readers.
 
 type (
 	// Stored is one message of a track as a reader gets it.
@@ -44,7 +44,6 @@ const (
 type archive interface {
 	Keep(subject, typ string, payload []byte, p bus.Priority, done func(seq uint64, err error))
 	Reader(ctx context.Context, cfg bus.ReaderConfig) (*bus.Reader, error)
-	ForgetReader(ctx context.Context, name string) error
 	Track(ctx context.Context, subject string) (bus.TrackState, error)
 	Stored(ctx context.Context, subject string, from uint64, each func(bus.Stored) error) error
 }
@@ -101,8 +100,11 @@ func (a Archive) Stored(ctx context.Context, leaf string, from uint64, each func
 }
 
 // Reader opens the actor's place in the tracks, or makes it: at the oldest record there is or, with fromNow, behind the newest. tracks are paths of
-// actors or MQTT-style filters of paths; none: all. They may be others than before, the place stays.
+// actors or MQTT-style filters of paths; none: all. They may be others than before, the place stays. It is for kinds with Place.
 func (a Archive) Reader(ctx context.Context, tracks []string, fromNow bool) (*Reader, error) {
+	if !a.l.cell.kind.Place {
+		return nil, bus.Errorf(bus.Unimplemented, "kind %s has no place in the tracks", a.l.cell.kind.Name)
+	}
 	b, err := a.open()
 	if err != nil {
 		return nil, err
@@ -112,15 +114,6 @@ func (a Archive) Reader(ctx context.Context, tracks []string, fromNow bool) (*Re
 		return nil, err
 	}
 	return &Reader{Reader: r, l: a.l}, nil
-}
-
-// Forget gives up the actor's place in the tracks.
-func (a Archive) Forget(ctx context.Context) error {
-	b, err := a.open()
-	if err != nil {
-		return err
-	}
-	return b.ForgetReader(ctx, a.l.cell.path)
 }
 
 // Reader is an actor's place in the tracks, for as long as this life lasts; see bus.Reader.

@@ -34,7 +34,7 @@ func TestTrackToReader(t *testing.T) {
 		}
 		return nil
 	}), &structpb.Struct{})
-	r.Start("uplink/a", scripted(func(c *actors.Context, msg any) error {
+	reads := scripted(func(c *actors.Context, msg any) error {
 		switch msg.(type) {
 		case actors.Started:
 			archive, life := c.Archive(), c.Life()
@@ -65,7 +65,9 @@ func TestTrackToReader(t *testing.T) {
 			}
 		}
 		return nil
-	}), reader)
+	})
+	reads.Place = true
+	r.Start("uplink/a", reads, reader)
 	first := actorstest.Next(t, got)
 	if first != "tracks/a 0" {
 		t.Fatalf("read %q first", first)

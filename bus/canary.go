@@ -27,6 +27,9 @@ func (b *Bus) Canary(ctx context.Context) error {
 	if err := b.stores(ctx); err != nil {
 		return err
 	}
+	if err := b.sweep(ctx); err != nil { // the next one tries it again
+		b.log.Debug("places in the tracks are not given up yet", "err", err)
+	}
 	b.mu.Lock()
 	due := time.Since(b.written) > ledgerPause
 	b.mu.Unlock()

@@ -1,14 +1,109 @@
 package bus
 
-import "sync"
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
 
 // places are how far readers are that were opened in this process, by name. The server's own word on it counts what has been delivered and then
 // dropped from the stream as acknowledged.
 type places struct {
-	making sync.Mutex // while one is made anew or given up: what is given up does not come back
+	making sync.RWMutex // read while one is opened or made anew, held while others are given up: what is given up does not come back
 
-	mu  sync.Mutex
-	all map[string]uint64
+	mu       sync.Mutex
+	all      map[string]uint64
+	expected map[string]bool // readers there are, those that were opened since as well; nil: nobody has said
+	others   bool            // the places of others are to be given up
+}
+
+// Expect says which readers there are, by the paths of their actors: what they have not read is unread before they open their places as well, and
+// places of others count for nothing.
+func (b *Bus) Expect(readers []string) {
+	p := &b.places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expected = map[string]bool{}
+	for _, path := range readers {
+		p.expected[readerName(path)] = true
+	}
+}
+
+// ForgetOthers has the places given up of all readers that are not expected. Canary does it, and goes on until it is done.
+func (b *Bus) ForgetOthers() {
+	b.places.mu.Lock()
+	defer b.places.mu.Unlock()
+	b.places.others = true
+}
+
+// sweep gives up the places of readers that are not expected, if that is wanted.
+func (b *Bus) sweep(ctx context.Context) error {
+	p := &b.places
+	p.mu.Lock()
+	wanted := p.others
+	p.others = false
+	p.mu.Unlock()
+	if !wanted {
+		return nil
+	}
+	err := b.forgetOthers(ctx)
+	if err != nil {
+		b.ForgetOthers()
+	}
+	return err
+}
+
+func (b *Bus) forgetOthers(ctx context.Context) error {
+	s, err := b.js.Stream(ctx, streamTracks)
+	if err != nil {
+		return err
+	}
+	var found []string
+	all := s.ListConsumers(ctx)
+	for info := range all.Info() {
+		if info.Name != hubConsumer(b.cfg.Gateway) {
+			found = append(found, info.Name)
+		}
+	}
+	p := &b.places
+	p.making.Lock()
+	defer p.making.Unlock()
+	found = slices.DeleteFunc(found, p.reads)
+	errs := []error{all.Err()}
+	for _, name := range found {
+		p.forget(name)
+		err := b.js.DeleteConsumer(ctx, streamTracks, name)
+		if err == nil {
+			b.log.Info("the place in the tracks is given up of what is not in the config any more", "reader", strings.ReplaceAll(name, "_", "/"))
+		} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// expect notes that there is a reader, whose place is being opened.
+func (p *places) expect(reader string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.expected != nil {
+		p.expected[reader] = true
+	}
+}
+
+// reads says whether there is a reader of that name. While nobody has said which there are, it is one that was opened in this process.
+func (p *places) reads(reader string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.expected != nil {
+		return p.expected[reader]
+	}
+	_, open := p.all[reader]
+	return open
 }
 
 // begin notes how far a reader is when it is opened first, as the server says.

@@ -40,6 +40,7 @@ type Reader struct {
 	name     string
 	patterns []string
 	conf     jetstream.ConsumerConfig // of the place, as it is made
+	anew     bool                     // there was no place, and nothing is known of an earlier one
 	rewind   bool
 	came     uint64 // number of the last delivery since the place was rewound
 
@@ -85,17 +86,18 @@ func (c *Conn) Reader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 
 // open makes the place, or changes what is read from it.
 func (r *Reader) open(ctx context.Context, fromNow bool) error {
-	js := r.conn.commit.bus.js
+	js, places := r.conn.commit.bus.js, &r.conn.commit.bus.places
+	places.making.RLock()
+	defer places.making.RUnlock()
+	places.expect(r.name)
 	old, err := js.Consumer(ctx, streamTracks, r.name)
 	if err == nil {
 		was := old.CachedInfo().Config
 		r.conf.DeliverPolicy, r.conf.OptStartSeq = was.DeliverPolicy, was.OptStartSeq
-		r.conn.commit.bus.places.begin(r.name, old.CachedInfo().AckFloor.Stream)
+		places.begin(r.name, old.CachedInfo().AckFloor.Stream)
 		_, err = js.UpdateConsumer(ctx, streamTracks, r.conf)
 	}
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		r.conn.commit.bus.places.making.Lock()
-		defer r.conn.commit.bus.places.making.Unlock()
 		return r.make(ctx, fromNow)
 	}
 	return err
@@ -108,8 +110,8 @@ func (r *Reader) found(ctx context.Context) error {
 	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return err
 	}
-	b.places.making.Lock()
-	defer b.places.making.Unlock()
+	b.places.making.RLock()
+	defer b.places.making.RUnlock()
 	at, ok := b.places.at(r.name)
 	if !ok || ctx.Err() != nil {
 		return err
@@ -137,6 +139,7 @@ func (r *Reader) make(ctx context.Context, fromNow bool) error {
 	}
 	made, err := b.js.CreateConsumer(ctx, streamTracks, r.conf)
 	if err == nil {
+		r.anew = !known
 		b.places.begin(r.name, made.CachedInfo().AckFloor.Stream)
 	}
 	return err
@@ -145,21 +148,8 @@ func (r *Reader) make(ctx context.Context, fromNow bool) error {
 // readerName is a path as the server takes it; no path has '_'.
 func readerName(path string) string { return strings.ReplaceAll(path, "/", "_") }
 
-// ForgetReader gives up the place of that name. That there is none is no error.
-func (c *Conn) ForgetReader(ctx context.Context, name string) error {
-	if c.commit == nil {
-		return Errorf(FailedPrecondition, "only the gateway itself reads tracks for good")
-	}
-	p := &c.commit.bus.places
-	p.making.Lock()
-	defer p.making.Unlock()
-	p.forget(readerName(name))
-	err := c.commit.bus.js.DeleteConsumer(ctx, streamTracks, readerName(name))
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return (&Reader{name: name}).failed("forget", err)
-	}
-	return nil
-}
+// Anew says whether the place was made when it was opened: what was noted beside an earlier one is not of it.
+func (r *Reader) Anew() bool { return r.anew }
 
 // Next waits until there are messages and returns at most so many, the oldest first. After an error, also that of ctx, it begins again
 // with the first one that is not acknowledged.

@@ -16,6 +16,7 @@ type TrackState struct {
 	First, Last    uint64   // sequences of the oldest and the newest message of all tracks
 	Bytes, Room    uint64   // of all tracks, and what they may take
 	Unread         uint64   // the oldest sequence that some reader of this subject has not acknowledged; 0: nobody reads it
+	Owed           Stored   // the oldest message here from Unread on; Seq 0: there is none
 	Doubts         []uint64 // up to each of these sequences messages were once lost, with all that knew how far the track was; the oldest first
 }
 
@@ -56,17 +57,24 @@ func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err er
 	} else if ok {
 		st.Oldest = stored(oldest)
 	}
-	st.Unread, err = b.unread(ctx, s, subject)
-	return st, err
+	if st.Unread, err = b.unread(ctx, s, subject); err != nil || st.Unread == 0 || st.Unread > st.Newest.Seq {
+		return st, err
+	}
+	owed, ok, err := c.first(ctx, streamTracks, subject, st.Unread)
+	if err != nil {
+		return st, fmt.Errorf("unread of %s: %w", subject, err)
+	} else if ok {
+		st.Owed = stored(owed)
+	}
+	return st, nil
 }
 
-// unread is the oldest sequence that some reader of subject has not acknowledged. A reader that was not opened in this process is none: it is that of an
-// actor that is not in the config any more.
+// unread is the oldest sequence that some reader of subject has not acknowledged.
 func (b *Bus) unread(ctx context.Context, s jetstream.Stream, subject string) (uint64, error) {
 	least := uint64(0)
 	all := s.ListConsumers(ctx)
 	for info := range all.Info() {
-		if _, open := b.places.at(info.Name); !open && info.Name != hubConsumer(b.cfg.Gateway) {
+		if !b.places.reads(info.Name) && info.Name != hubConsumer(b.cfg.Gateway) {
 			continue
 		}
 		reads := func(pattern string) bool { return Match(pattern, subject) }

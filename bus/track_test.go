@@ -167,11 +167,6 @@ func TestReaderPlace(t *testing.T) {
 			t.Errorf("a new reader has %d to read: %v", n, err)
 		}
 	}
-	for range 2 {
-		if err := b.Conn().ForgetReader(within(t), "uplink/late"); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // A place that has gone is made anew behind what its reader has acknowledged, unless it was given up.
@@ -229,7 +224,9 @@ func TestAReaderWithoutAPlace(t *testing.T) {
 	lose()
 	check(openReader(t, b, bus.ReaderConfig{Name: "uplink/a", New: true}), "10") // a new life
 
-	if err := b.Conn().ForgetReader(within(t), "uplink/a"); err != nil {
+	b.Expect(nil)
+	b.ForgetOthers()
+	if err := sings(t, b); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -425,25 +422,64 @@ func TestUnreadWhenDropped(t *testing.T) {
 	}
 }
 
-// The place of an uplink that is not in the config any more misses nothing.
-func TestAReaderThatIsNoMore(t *testing.T) {
+// A reader that is expected counts from the start on, whether it has opened its place or not, and others do not. Their places stay until they are to be
+// given up, and what is opened meanwhile is none of them.
+func TestReadersThatAreNoMore(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *bus.Bus { return start(t, func(c *bus.Config) { c.Dir = dir }) }
 	b := open()
-	kept(t, b, "a", "one")
-	openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
-	unread := func(want uint64) {
-		t.Helper()
-		if st, err := b.Conn().Track(within(t), trackOf("a")); err != nil || st.Unread != want {
-			t.Errorf("unread from %d on, want %d, %v", st.Unread, want, err)
+	for i := range 3 {
+		kept(t, b, "a", fmt.Sprint(i))
+	}
+	for _, name := range []string{"uplink/a", "uplink/b"} {
+		r := openReader(t, b, bus.ReaderConfig{Name: name})
+		if _, last := texts(t, r, 1); r.Ack(last) != nil {
+			t.Fatal("not acknowledged")
+		}
+		if name == "uplink/b" {
+			break
+		}
+		if _, last := texts(t, r, 1); r.Ack(last) != nil {
+			t.Fatal("not acknowledged")
 		}
 	}
-	unread(1)
+	unread := func(want, owed uint64) {
+		t.Helper()
+		if st, err := b.Conn().Track(within(t), trackOf("a")); err != nil || st.Unread != want || st.Owed.Seq != owed {
+			t.Errorf("unread from %d on, and %d is owed, want %d and %d, %v", st.Unread, st.Owed.Seq, want, owed, err)
+		}
+	}
+	sing := func() {
+		t.Helper()
+		if err := sings(t, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unread(2, 2)
+	b.Expect([]string{"uplink/a"})
+	unread(3, 3)
 	b.Close()
 	b = open()
-	unread(0)
+	unread(0, 0) // nobody has said whom to expect
+	b.Expect([]string{"uplink/a"})
+	unread(3, 3)
+	b.Expect([]string{"uplink/b"})
+	unread(2, 2)
+	b.Expect([]string{"uplink/a"})
+	sing()
+	b.Expect([]string{"uplink/b"}) // it is back: nothing was given up
+	unread(2, 2)
+	b.Expect(nil)
 	openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
-	unread(1)
+	b.ForgetOthers()
+	sing()
+	unread(3, 3)
+	if r := openReader(t, b, bus.ReaderConfig{Name: "uplink/b"}); !r.Anew() {
+		t.Error("the place that was given up is still there")
+	}
+	if r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a"}); r.Anew() {
+		t.Error("a place that is in use was given up")
+	}
 }
 
 // Where the lowest priority has hardly anything the next one gives way, and not the highest with it.

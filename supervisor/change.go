@@ -35,6 +35,8 @@ func (g *group) heedConfig(msg any) {
 		g.kept(m)
 	case verdict:
 		g.judgeConfig(m.a)
+	case settle:
+		g.settle()
 	}
 }
 

@@ -213,6 +213,9 @@ func (g *group) begin() {
 	}
 	g.startAll()
 	g.sumSoon()
+	if g.path == Root { // a config that the gateway starts with has as long as any other: whoever finds it wrong may change it yet
+		g.after(g.t.budget(), settle{})
+	}
 }
 
 // end leaves no timer and no power function of this life behind.

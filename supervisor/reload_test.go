@@ -2,7 +2,9 @@ package supervisor_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,6 +17,7 @@ import (
 	configv1 "gatewayd/schemas/config/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	"gatewayd/supervisor"
+	"gatewayd/supervisor/config"
 )
 
 // applied applies a sketch and lists what changed, or what is wrong.
@@ -441,6 +444,65 @@ func TestSafeModeStartsNoGroups(t *testing.T) {
 		p.run(time.Minute)
 		p.wantState("f/b", actors.OK)
 		p.wantState("f/a", "not there")
+		p.stop()
+	})
+}
+
+// A config has settled when it has proved itself and is on disk: not while it may go back to another, or has to after a restart.
+func TestAConfigSettles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var settled []string
+		f := func(more ...placed) sketch {
+			return append(sketch{{"config", nil}, {"f", group("restart 1 in 1m", "quarantine")}, {"f/a", nil}}, more...)
+		}
+		p := newPlant(t, map[string]sketch{"a": f(), "b": f(placed{"f/b", nil}), "bad": f(placed{"f/bad", nil})}, func(o *supervisor.Options) {
+			o.Settled = func(c *config.Tree) {
+				mu.Lock()
+				defer mu.Unlock()
+				settled = append(settled, string(c.Text.Bytes()))
+			}
+		})
+		p.change(func() { p.plans["f/bad"].started = func(uint32) error { return errBoom } })
+		want := func(all ...string) {
+			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
+			if settled = slices.Compact(settled); !slices.Equal(settled, all) {
+				t.Errorf("settled %q, want %q", settled, all)
+			}
+			settled = nil
+		}
+		p.run(20 * time.Second)
+		want()
+		p.wantApplied("b", "start f/b") // before the one that it started with has settled
+		p.run(20 * time.Second)
+		want()
+		p.wantApplied("a", "stop f/b") // back again: it has nothing to prove
+		p.run(time.Minute)
+		want("a")
+		p.wantApplied("bad", "start f/bad")
+		p.run(20 * time.Second)
+		want()
+		p.run(time.Minute)
+		want("a")
+		p.wantApplied("b", "start f/b")
+		p.run(time.Minute)
+		want("b")
+		p.source.mu.Lock()
+		p.source.full = true
+		p.source.mu.Unlock()
+		p.wantApplied("a", "stop f/b")
+		p.run(2 * time.Minute)
+		want()
+		p.source.mu.Lock()
+		p.source.full = false
+		p.source.mu.Unlock()
+		if _, err := p.ask(&configv1.KeepRequest{}); err != nil {
+			t.Error(err)
+		}
+		p.run(time.Minute)
+		want("a")
 		p.stop()
 	})
 }

@@ -47,6 +47,9 @@ type Options struct {
 	// Starve is called when the root has nothing left: the watchdog shall bite.
 	Starve func(path, why string)
 
+	// Settled is called when a config has proved itself and is on disk: what is not in it is gone for good. It must not block. nil: nobody wants to know.
+	Settled func(*config.Tree)
+
 	// Held tells how long the watchdog is held back from biting, because it has
 	// bitten lately; nil: it never is.
 	Held func() time.Duration

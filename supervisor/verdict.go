@@ -20,6 +20,7 @@ type verdict struct{ a *applying }
 func (g *group) kept(m kept) {
 	a := m.a
 	g.applying, g.owed = nil, nil
+	defer g.settle()
 	if m.unkept != "" {
 		g.t.sys.Log.Error("the config is in force, but not on disk: this is tried again", "err", m.unkept)
 		if m.owes {
@@ -38,6 +39,20 @@ func (g *group) kept(m kept) {
 	}
 	g.trials = append(g.trials, a)
 	g.after(g.t.budget(), verdict{a})
+}
+
+// settle is due when the config may have nothing to prove any more.
+type settle struct{}
+
+// settle says so of the config in force, unless it may still go back to another, or has to after a restart.
+func (g *group) settle() {
+	switch {
+	case g.t.opts.Settled == nil || len(g.trials) > 0 || g.owed != nil || g.phase == draining:
+	case g.applying != nil:
+		g.after(time.Second, settle{})
+	default:
+		g.t.opts.Settled(g.t.Config())
+	}
 }
 
 // budget is how long a new config has to get healthy.
@@ -61,6 +76,7 @@ func (g *group) judgeConfig(a *applying) {
 		g.after(time.Second, verdict{a})
 		return
 	}
+	defer g.settle()
 	later := slices.Clone(g.trials[i+1:])
 	sick, open := g.t.sick(a, later)
 	g.trials = append(g.trials[:i], later...)

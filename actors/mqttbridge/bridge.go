@@ -30,6 +30,7 @@ var Kind = actors.Define(actors.Kind{
 	},
 	Publishes: []actors.Leaf{{Class: "state", Leaf: "bridge", Message: &mqttv1.BridgeState{}}},
 	Limit:     4096,
+	Place:     true,
 	Check: func(config proto.Message) []schemas.Violation {
 		_, bad := routesOf(config.(*mqttv1.Bridge))
 		return bad

@@ -16,7 +16,7 @@ type seen struct {
 	at      time.Duration // by the monotonic clock
 	written uint64
 	first   uint64 // sequence of the oldest record on disk
-	oldest  uint64 // and that of its chunk in the stream
+	owed    uint64 // of the oldest one that some reader had not acknowledged, or the next to come; 0: nobody read
 	idle    int    // looks that found nothing to ask for
 	state   *trackv1.State
 }
@@ -114,7 +114,7 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 		t.corrected(c, t.read())
 	}
 	if st.Oldest.Seq == 0 { // the first record that will be there
-		t.seen.first, t.seen.oldest = s.next, st.Last+1
+		t.seen.first = s.next
 	}
 	t.compare(c, st)
 	t.recovered(c)
@@ -151,18 +151,34 @@ func (t *track) compare(c *actors.Context, st actors.TrackState) {
 	s := &t.store
 	s.asked = false
 	if head, err := record.DecodeHead(st.Oldest.Data); err == nil {
-		was, oldest := t.seen.first, t.seen.oldest
-		t.seen.first, t.seen.oldest = head.First, st.Oldest.Seq
-		if was > 0 && head.First > was && st.Unread > 0 && st.Unread <= oldest {
-			s.dropped += head.First - was
-			c.Event("dropped", &trackv1.Dropped{From: was, To: head.First - 1, Records: head.First - was, Why: "the disk, before every reader had them"})
+		was := t.seen.first
+		from := max(was, t.seen.owed)
+		t.seen.first = head.First
+		if was > 0 && head.First > from && st.Unread > 0 && st.Unread < st.Oldest.Seq {
+			s.dropped += head.First - from
+			c.Event("dropped", &trackv1.Dropped{From: from, To: head.First - 1, Records: head.First - from, Why: "the disk, before every reader had them"})
 		}
 	}
+	t.seen.owed = owed(st)
 	if st.Newest.Seq > 0 && st.Newest.Seq-st.First < (st.Last-st.First)/4 && st.Bytes > st.Room/2 {
 		t.mark(c)
 	}
 	t.measure(st)
 	t.say(c)
+}
+
+// owed is the oldest record that some reader has not acknowledged, or the next one to come; 0: nobody reads, or it cannot be told.
+func owed(st actors.TrackState) uint64 {
+	if st.Unread == 0 {
+		return 0
+	}
+	if head, err := record.DecodeHead(st.Owed.Data); err == nil {
+		return head.First
+	}
+	if head, err := record.DecodeHead(st.Newest.Data); err == nil {
+		return head.Next()
+	}
+	return 0
 }
 
 // measure keeps how the track stands.

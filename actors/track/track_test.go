@@ -61,6 +61,7 @@ type reader struct {
 	follow record.Follow
 	left   []record.Record
 	gaps   []record.Gap
+	last   uint64 // sequence in the store of what came last
 }
 
 func read(t testing.TB, r *actorstest.Rig) *reader {
@@ -87,7 +88,7 @@ func (r *reader) next() record.Record {
 			if err != nil {
 				r.t.Fatal(err)
 			}
-			r.left, r.gaps = append(r.left, records...), append(r.gaps, gaps...)
+			r.left, r.gaps, r.last = append(r.left, records...), append(r.gaps, gaps...), m.Seq
 		}
 	}
 	one := r.left[0]
@@ -368,8 +369,14 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// What the disk has no room for before a reader had it is told by sequence; the reader finds the same missing.
+// What the disk has no room for before a reader had it is told by sequence; the reader finds the same missing. So it is of one that has had some of it.
 func TestDropped(t *testing.T) {
+	for name, had := range map[string]uint64{"nothing was read": 0, "a reader is on its way": 1} {
+		t.Run(name, func(t *testing.T) { testDropped(t, had) })
+	}
+}
+
+func testDropped(t *testing.T, had uint64) {
 	r := actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20})
 	cfg := power()
 	cfg.Fields[0].From = "field/meter/+"
@@ -389,7 +396,7 @@ func TestDropped(t *testing.T) {
 		return head.First
 	}
 	n := 0
-	for ; first() < 5; n++ {
+	send := func() {
 		m := &samplev1.Samples{Time: timestamppb.Now()}
 		for i := range 5 {
 			m.Samples = append(m.Samples, &samplev1.Sample{Point: fmt.Sprint("point-", i), Value: &samplev1.Sample_Text{Text: fmt.Sprint(n, long)}})
@@ -397,9 +404,23 @@ func TestDropped(t *testing.T) {
 		if err := r.Bus.Publish(bus.Subject(actorstest.Gateway, bus.Data, "field/meter", "points"), m); err != nil {
 			t.Fatal(err)
 		}
+		n++
 	}
-	for gone := uint64(0); gone < 4; { // told in one go or in several, as the writer and the disk went
+	for range had {
+		send()
+		all.next()
+		if err := all.place.Ack(all.last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for first() < 5 {
+		send()
+	}
+	for gone, begun := uint64(0), false; gone < 4; begun = true { // told in one go or in several, as the writer and the disk went
 		told := actorstest.Next(t, dropped)
+		if !begun && told.From == had+1 { // it was looked how far the reader is before the first one went
+			gone = had
+		}
 		if told.From != gone+1 || told.Records != told.To-gone {
 			t.Errorf("%v, after %d", told, gone)
 		}

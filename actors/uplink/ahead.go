@@ -28,6 +28,7 @@ type ahead struct {
 	parts map[uint64]uint64 // of messages of which it has some: the sequence of the last record of these
 	early uint64            // records in past that the place has not come to
 	reads []string          // tracks that are read; nil: none yet
+	anew  bool              // the place was made in this life: what was noted is not of it
 	moved bool              // past is not as it is written down
 }
 
@@ -195,7 +196,8 @@ func (e *engine) passed(seq uint64) {
 	e.moved = e.moved || before != len(e.past)+len(e.parts)
 }
 
-// forgetAhead forgets what the far end has: other tracks are to be read, and some of it may be of those.
+// forgetAhead forgets what the far end has: other tracks are to be read, and some of it may be of those; or the place is another one, and perhaps the
+// far end too.
 func (e *engine) forgetAhead() {
 	e.join()
 	e.moved = e.moved || len(e.past)+len(e.parts) > 0
@@ -218,6 +220,10 @@ func (e *engine) aheadNow() *uplinkv1.Ahead {
 
 // recallAhead takes over what former lives have written down, if it is of the same tracks.
 func (e *engine) recallAhead(m *uplinkv1.Ahead) {
+	if e.anew {
+		e.moved = e.moved || len(m.Stretches)+len(m.Parts) > 0
+		return
+	}
 	if e.from > 0 || len(e.past) > 0 || !slices.Equal(m.Tracks, e.cfg.Tracks) {
 		return
 	}

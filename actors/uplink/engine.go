@@ -56,7 +56,7 @@ func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) ac
 		actors.Leaf{Class: "event", Leaf: "silent", Message: &uplinkv1.Silent{}},
 		actors.Leaf{Class: "event", Leaf: "commanded", Message: &uplinkv1.Commanded{}},
 	)
-	k.Live = true
+	k.Live, k.Place = true, true
 	beside := k.Beside
 	k.Beside = func(all []schemas.Actor) []schemas.Finding {
 		found := strangers[C](all)

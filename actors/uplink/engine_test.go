@@ -733,6 +733,23 @@ func TestFreshDataGoesFirst(t *testing.T) {
 	}
 }
 
+// What was noted as sent ahead from a place that is given up is not passed over by an uplink that is called the same later: its far end may be another.
+func TestAPlaceThatWasGivenUp(t *testing.T) {
+	r := actorstest.New(t)
+	w := uplinktest.NewRecorder(t, r)
+	w.Write("tracks/a", 5, 5)
+	r.Note(path, "ahead", &uplinkv1.Ahead{Stretches: []*uplinkv1.Stretch{{First: 1, Last: 2}}, Records: 10})
+	f := &cloud{}
+	cfg := config()
+	cfg.Send.CatchUpOrder = "fresh-first"
+	r.Start(path, f.kind(), cfg)
+	r.Until("all is there", func() bool { return slices.Equal(f.sequences("tracks/a"), uplinktest.UpTo(10)) })
+	r.Until("it is not noted any more", func() bool {
+		m := &uplinkv1.Ahead{}
+		return r.Noted(path, "ahead", m) && len(m.Stretches) == 0
+	})
+}
+
 // A week without the far end, in a store that holds a part of it: what is left arrives, in order, and what is not is told by sequence.
 func TestSevenDaysOffline(t *testing.T) {
 	r := actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20})

@@ -83,7 +83,8 @@ func (e *engine) opened(c *actors.Context, m opened) {
 		e.reopen = true
 		return
 	}
-	if e.join(); e.reads != nil && !slices.Equal(e.reads, m.tracks) {
+	e.anew = e.anew || m.reader.Anew()
+	if e.join(); m.reader.Anew() || e.reads != nil && !slices.Equal(e.reads, m.tracks) {
 		e.forgetAhead()
 	}
 	e.reads = m.tracks

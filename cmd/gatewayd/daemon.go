@@ -103,12 +103,17 @@ func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, di
 	if _, err = d.bus.ServeCatalogue(d.catalogue); err != nil {
 		return d, err
 	}
+	d.bus.Expect(readers(kinds, cfg))
 	d.tree = supervisor.New(supervisor.Options{
 		System: d.system, Kinds: append(slices.Clone(kinds), supervisor.BusKind(d.bus, busConfig, door)), Source: source,
 		SafeMode: plan.Mode == watchdog.Safe,
 		Starve: func(path, why string) {
 			log.Error("nothing is left to try: the watchdog is to restart the gateway", "who", path, "why", why)
 			d.keeper.Starve(watchdog.Cause{Path: path, Reason: why})
+		},
+		Settled: func(cfg *config.Tree) {
+			d.bus.Expect(readers(kinds, cfg))
+			d.bus.ForgetOthers()
 		},
 		Held: func() time.Duration { return d.keeper.Health().Hold },
 	})
@@ -130,6 +135,16 @@ func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, di
 	}
 	d.ready(root.Gateway)
 	return d, nil
+}
+
+// readers are the actors of a config that have a place in the tracks.
+func readers(kinds []actors.Kind, cfg *config.Tree) (paths []string) {
+	cfg.Walk(func(n *config.Node) {
+		if slices.ContainsFunc(kinds, func(k actors.Kind) bool { return k.Name == n.Kind && k.Place }) {
+			paths = append(paths, n.Path)
+		}
+	})
+	return paths
 }
 
 // ready tells where the gateway is to be found.
