@@ -31,6 +31,7 @@ func TestReadmeAddsAKind(t *testing.T) {
 	run(t, filepath.Join(dir, "schemas"), "go", "tool", "-modfile=../tools/go.mod", "buf", "lint")
 	run(t, filepath.Join(dir, "schemas"), "go", "tool", "-modfile=../tools/go.mod", "buf", "generate")
 	run(t, dir, "go", "build", "-o", "gatewayd", "./cmd/gatewayd")
+	run(t, dir, "go", "test", "-run", "^TestFloors$", "./cmd/gatewayd")
 
 	write(t, filepath.Join(dir, "gateway.toml"), `gateway = "readme"
 [bus]
