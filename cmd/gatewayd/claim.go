@@ -48,6 +48,11 @@ its doors open to the network, now that they are closed to strangers.`,
 			if err := r.check(cmd, c); err != nil {
 				return err
 			}
+			if r.code == "" { // before anybody is asked for a password
+				if err := c.unclaimed(); err != nil {
+					return err
+				}
+			}
 			password, err := readPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), true)
 			if err != nil {
 				return err
@@ -101,11 +106,11 @@ func (c *claim) run(password string) (string, error) {
 	return c.done(filepath.Join(c.data, "pki")), nil
 }
 
-// prepare makes what the operator gets, by certify; keep then writes him into the config.
-func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]byte, error)) (chain []byte, keep func() error, err error) {
+// unclaimed says why the config cannot be claimed: something is wrong with it, or somebody has.
+func (c *claim) unclaimed() error {
 	tree, problems := load(c.file)
 	if err := refused(problems); err != nil {
-		return nil, nil, err
+		return err
 	}
 	claimed := ""
 	tree.Walk(func(n *config.Node) {
@@ -114,7 +119,15 @@ func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]
 		}
 	})
 	if claimed != "" {
-		return nil, nil, fmt.Errorf("%s has been claimed: %q says who may come in", c.file, claimed)
+		return fmt.Errorf("%s has been claimed: %q says who may come in", c.file, claimed)
+	}
+	return nil
+}
+
+// prepare makes what the operator gets, by certify; keep then writes him into the config.
+func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]byte, error)) (chain []byte, keep func() error, err error) {
+	if err := c.unclaimed(); err != nil {
+		return nil, nil, err
 	}
 	old, err := os.ReadFile(c.file)
 	if err != nil {
@@ -125,7 +138,8 @@ func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]
 		return nil, nil, err
 	}
 	text := c.written(string(old), dir, hash)
-	if tree, problems = parse(c.file, []byte(text)); refused(problems) != nil {
+	tree, problems := parse(c.file, []byte(text))
+	if refused(problems) != nil {
 		return nil, nil, fmt.Errorf("the config would not be right any more, and was left as it is: %w", refused(problems))
 	}
 	c.doors = doorsOf(tree)
@@ -246,8 +260,8 @@ func (c *claim) done(dir string) string {
 	if c.plain {
 		return b.String()
 	}
-	fmt.Fprintf(&b, "  authority, for clients to trust:    %s\n", filepath.Join(dir, "ca.crt"))
-	fmt.Fprintf(&b, "  key and certificate of %-12s  %s\n", c.operator+":", filepath.Join(dir, c.operator+".pem"))
+	b.WriteString(labelled("authority, for clients to trust", filepath.Join(dir, "ca.crt")))
+	b.WriteString(labelled("key and certificate of "+c.operator, filepath.Join(dir, c.operator+".pem")))
 	at := ""
 	if c.data != dataDir() {
 		at = " --data " + c.data
@@ -255,3 +269,6 @@ func (c *claim) done(dir string) string {
 	fmt.Fprintf(&b, "  try: gatewayd tree%s --ca %s --cert %s\n", at, filepath.Join(dir, "ca.crt"), filepath.Join(dir, c.operator+".pem"))
 	return b.String()
 }
+
+// labelled is a line of what a claim has brought, below others of its like.
+func labelled(what, value string) string { return fmt.Sprintf("  %-34s  %s\n", what+":", value) }

@@ -116,11 +116,11 @@ func (r *remoteClaim) keep(c *claim, key *ecdsa.PrivateKey, p claiming.Papers) e
 func (r *remoteClaim) done(c *claim, host string, p claiming.Papers) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "The gateway is claimed by %s, and starts again.\n", c.operator)
-	fmt.Fprintf(&b, "  authority, for clients to trust:    %s\n", r.file(c, "-ca.crt"))
-	fmt.Fprintf(&b, "  key and certificate of %-12s  %s\n", c.operator+":", r.file(c, ".pem"))
+	b.WriteString(labelled("authority, for clients to trust", r.file(c, "-ca.crt")))
+	b.WriteString(labelled("key and certificate of "+c.operator, r.file(c, ".pem")))
 	for _, d := range p.Doors {
 		kind, listen, _ := strings.Cut(d, " ")
-		fmt.Fprintf(&b, "  %-34s  %s\n", "it listens, "+kind+":", listen)
+		b.WriteString(labelled("it listens, "+kind, listen))
 		_, port, err := net.SplitHostPort(listen)
 		if kind == "bus" && err == nil && (schemas.Exposed(listen) || !schemas.Exposed(r.server)) {
 			fmt.Fprintf(&b, "  try: gatewayd tree --server tls://%s --ca %s --cert %s\n", net.JoinHostPort(host, port), r.file(c, "-ca.crt"), r.file(c, ".pem"))
