@@ -21,6 +21,8 @@ func mistyped(cmd *cobra.Command, reason string) string {
 		return reason + schemas.DidYouMean(name, subcommands(cmd))
 	case negative(reason):
 		return reason[strings.LastIndexByte(reason, ' ')+1:] + " reads like a flag: a number below zero needs a -- before the first argument"
+	case strings.Contains(reason, ": strconv."):
+		return misread(reason)
 	case scan("unknown flag: %s"):
 		return reason + schemas.DidYouMean(name, flagsOf(cmd))
 	case scan("unknown command %q"), strings.HasPrefix(reason, "accepts "), strings.HasPrefix(reason, "requires "):
@@ -34,6 +36,20 @@ func negative(reason string) bool {
 	var first rune
 	n, _ := fmt.Sscanf(reason, "unknown shorthand flag: '%c' in", &first)
 	return n == 1 && '0' <= first && first <= '9'
+}
+
+// misread is a flag's value that is not what the flag takes, without the words of Go for it.
+func misread(reason string) string {
+	what, cause, _ := strings.Cut(reason, ": strconv.")
+	switch {
+	case strings.HasSuffix(cause, "out of range"):
+		return what + ": out of range"
+	case strings.HasPrefix(cause, "ParseBool"):
+		return what + ": want true or false"
+	case strings.HasPrefix(cause, "ParseFloat"):
+		return what + ": want a number"
+	}
+	return what + ": want a whole number"
 }
 
 func subcommands(cmd *cobra.Command) (names []string) {
