@@ -59,12 +59,22 @@ func ask(use, short, method string, n int, request func(args []string) any) *cob
 				return err
 			}
 			defer c.close()
-			return c.call(cmd.Context(), cmd.OutOrStdout(), path, method, body)
+			if err = c.call(cmd.Context(), cmd.OutOrStdout(), path, method, body); err != nil && c.lacks(cmd.Context(), path) {
+				return fmt.Errorf("the gateway has no access-control called %q: gatewayd claim makes one, --keeper names another", path)
+			}
+			return err
 		},
 	}
 	c.flags(cmd)
 	cmd.Flags().StringVar(&path, "keeper", keeperPath, "path of the actor of kind access-control")
 	return cmd
+}
+
+// lacks says whether the gateway has no actor of that name.
+func (c *client) lacks(ctx context.Context, path string) bool {
+	_, err := c.describe(ctx, path)
+	var e *bus.Error
+	return errors.As(err, &e) && e.Code == bus.NotFound
 }
 
 func hashCommand() *cobra.Command {
