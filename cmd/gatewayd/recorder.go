@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -107,11 +108,19 @@ func frameNote(f *modbusv1.Frame) string {
 	return fmt.Sprintf("unit %d: %s", f.Unit, f.Text)
 }
 
+// empty says whether nothing has come to be recorded.
+func (r *recorder) empty() bool { return r != nil && r.w == nil }
+
+// close ends the recording; of one without a frame no file is left, for it would be none.
 func (r *recorder) close() error {
 	if r == nil || r.file == nil {
 		return nil
 	}
 	file := r.file
 	r.file = nil
-	return file.Close()
+	err := file.Close()
+	if r.empty() {
+		err = errors.Join(err, os.Remove(file.Name()))
+	}
+	return err
 }

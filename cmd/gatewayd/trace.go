@@ -127,6 +127,8 @@ func (c *client) trace(ctx context.Context, w io.Writer, path string, want traci
 		err = c.explain(err)
 	case want.count > 0 && want.patience > 0 && time.Since(begin) >= want.patience:
 		err = fmt.Errorf("%d of %d frames passed on %s within %s", seen, want.count, link, want.patience)
+	case file.empty():
+		err = fmt.Errorf("no frame passed on %s: %s is not written", link, want.file)
 	default:
 		err = nil
 	}
