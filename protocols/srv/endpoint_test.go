@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,17 +50,18 @@ func TestEndpoint(t *testing.T) {
 		t.Errorf("the connection that was there is not the one that was handed over: %v", err)
 	}
 	<-came
-	if conn, err := connect(ctx, "tcp", l.Addr().String()); err != nil {
-		t.Errorf("another address: %v", err)
-	} else {
+	if conn, err := connect(ctx, "tcp", "127.0.0.1:1"); err == nil {
+		t.Errorf("another address leads to %s", conn.RemoteAddr())
 		_ = conn.Close()
 	}
 	if at, _, err := r.Endpoint(ctx, "tcp://127.0.0.1:1", dial); err != nil || at != "tcp://127.0.0.1:1" {
 		t.Error(at, err)
 	}
-	for _, bad := range []string{"tcp+srv://_mqtt._tcp.example.com:1883", "tcp+srv://", "tcp+srv://_nobody._tcp.example.com"} {
-		if at, _, err := r.Endpoint(ctx, bad, dial); err == nil {
-			t.Errorf("%s is %s", bad, at)
+	for bad, want := range map[string]string{
+		"tcp+srv://_mqtt._tcp.example.com:1883": "and no port", "tcp+srv://": "needs the name of a service", "tcp+srv://_nobody._tcp.example.com": "service _nobody._tcp.example.com",
+	} {
+		if at, _, err := r.Endpoint(ctx, bad, dial); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is %s, %v; want %s", bad, at, err, want)
 		}
 	}
 	// A connection that nobody fetches in time is closed.
@@ -67,7 +69,6 @@ func TestEndpoint(t *testing.T) {
 	if _, _, err := r.Endpoint(brief, "tcp+srv://_mqtt._tcp.example.com", dial); err != nil {
 		t.Fatal(err)
 	}
-	<-came
 	last := <-came
 	over()
 	if _, err := last.Read(make([]byte, 1)); err != io.EOF {
