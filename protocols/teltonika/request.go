@@ -84,7 +84,7 @@ func fields(line []byte) []string {
 func (t *Target) parse(kind, host, port string) bool {
 	ip, err := netip.ParseAddr(host)
 	switch {
-	case len(host) > 63 || err == nil && ip.Zone() != "":
+	case err == nil && ip.Zone() != "":
 		return false
 	case kind == "0" && err == nil && ip.Is4(), kind == "1" && err == nil && ip.Is6():
 		t.Host = ip.Unmap().String()
