@@ -2,6 +2,7 @@ package modbusunit_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -205,8 +206,8 @@ func FuzzProfile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		dir := t.TempDir()
-		if os.Mkdir(filepath.Join(dir, "profiles"), 0o755) != nil || os.WriteFile(filepath.Join(dir, "profiles", "x.toml"), []byte(text), 0o644) != nil {
-			t.Skip()
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, "profiles"), 0o755), os.WriteFile(filepath.Join(dir, "profiles", "x.toml"), []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
 		}
 		cfg, problems := parsed(dir, "profile = \"x\"\n")
 		if cfg == nil && len(problems) == 0 {
