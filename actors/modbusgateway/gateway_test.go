@@ -92,7 +92,11 @@ func wired(t testing.TB, r *actorstest.Rig, cfg *modbusv1.SerialLine, devices ..
 	if err := unix.IoctlSetTermios(int(fdOf(t, f)), unix.TCSETS, tio); err != nil {
 		t.Fatal(err)
 	}
-	serve(t, func(ctx context.Context) error { return sim.NewPlant(devices...).ServeStream(ctx, f, modbus.RTU) })
+	framing := modbus.RTU
+	if cfg.Framing == "ascii" {
+		framing = modbus.ASCII
+	}
+	serve(t, func(ctx context.Context) error { return sim.NewPlant(devices...).ServeStream(ctx, f, framing) })
 	cfg.Port = near
 	r.Start(linePath, serialline.Kind, cfg)
 }
@@ -118,6 +122,18 @@ func plc(t testing.TB, r *actorstest.Rig, devices ...*sim.Device) *sim.Plant {
 	serve(t, func(ctx context.Context) error { return p.ServeTCP(ctx, l) })
 	r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: l.Addr().String(), MaxBackoff: ms(200)})
 	return p
+}
+
+// behind starts a TCP link to a serial device server with devices on its line.
+func behind(t testing.TB, r *actorstest.Rig, framing string, devices ...*sim.Device) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := map[string]modbus.Framing{"rtu": modbus.RTUOverTCP, "ascii": modbus.ASCIIOverTCP}[framing]
+	serve(t, func(ctx context.Context) error { return sim.NewPlant(devices...).Serve(ctx, l, f) })
+	r.Start(linkPath, tcplink.Kind, &modbusv1.TcpLink{Address: l.Addr().String(), Framing: framing, MaxBackoff: ms(200)})
 }
 
 func serve(t testing.TB, fn func(context.Context) error) {

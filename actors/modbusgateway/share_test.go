@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -136,28 +137,18 @@ func clients(t *testing.T) map[string][]string {
 	return map[string][]string{"libmodbus": peer.Libmodbus(t, filepath.Join(peers, "client.c")), "pymodbus": peer.Pymodbus(t, filepath.Join(peers, "client.py"))}
 }
 
-// Every direction: real masters over TCP and on lines, a device on a line, at a
-// port that is no wire, and behind TCP.
+// Every direction: real masters over TCP and on lines, a device on lines of both framings, at a port that is no wire, and behind TCP in
+// all that travels there.
 func TestRealMasters(t *testing.T) {
 	for name, argv := range clients(t) {
 		for _, in := range []string{"tcp", "rtu", "ascii"} {
 			if name == "libmodbus" && in == "ascii" {
 				continue // libmodbus has no ASCII
 			}
-			for _, out := range []string{"line", "pty", "tcp"} {
+			for _, out := range []string{"line", "ascii line", "pty", "tcp", "rtu over tcp", "ascii over tcp"} {
 				t.Run(name+"/"+in+" to "+out, func(t *testing.T) {
 					r := actorstest.New(t)
-					cfg := &modbusv1.Gateway{Routes: []*modbusv1.Route{{First: 7, Link: linkPath}}}
-					switch out {
-					case "line":
-						rs485(t, r, equipped(7))
-						cfg.Routes[0].Link = linePath
-					case "pty":
-						wired(t, r, &modbusv1.SerialLine{Silence: ms(0)}, equipped(7))
-						cfg.Routes[0].Link = linePath
-					default:
-						plc(t, r, equipped(7))
-					}
+					cfg := &modbusv1.Gateway{Routes: []*modbusv1.Route{{First: 7, Link: leads(t, r, out)}}}
 					where := ""
 					if in != "tcp" {
 						near, far := peer.Cable(t)
@@ -177,23 +168,48 @@ func TestRealMasters(t *testing.T) {
 	}
 }
 
+// leads starts a line or link with a device that has everything, and gives its path.
+func leads(t *testing.T, r *actorstest.Rig, out string) string {
+	t.Helper()
+	d := equipped(7)
+	switch out {
+	case "line":
+		rs485(t, r, d)
+	case "ascii line":
+		wired(t, r, &modbusv1.SerialLine{Baud: 115200, Framing: "ascii"}, d)
+	case "pty":
+		wired(t, r, &modbusv1.SerialLine{Silence: ms(0)}, d)
+	case "tcp":
+		plc(t, r, d)
+		return linkPath
+	default:
+		framing, _, _ := strings.Cut(out, " ")
+		behind(t, r, framing, d)
+		return linkPath
+	}
+	return linePath
+}
+
 // Clients of JavaScript agree, over TCP and with RTU frames in it, which no other
 // peer sends.
 func TestRealMastersOfJavaScript(t *testing.T) {
 	for _, x := range []struct{ library, in string }{{"jsmodbus", "tcp"}, {"modbus-serial", "tcp"}, {"modbus-serial", "rtutcp"}} {
 		t.Run(x.library+"/"+x.in, func(t *testing.T) {
-			r := actorstest.New(t)
-			rs485(t, r, equipped(7))
-			rtu := freeport.Port(t)
-			port := begin(t, r, &modbusv1.Gateway{
-				Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + rtu, Framing: "rtu"}},
-				Routes: []*modbusv1.Route{{First: 7, Link: linePath}},
-			})
-			if x.in == "rtutcp" {
-				port = rtu
-			}
-			if text, err := exec.Command("node", filepath.Join(peers, "npm", "client.js"), x.library, x.in, port).CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s\n%s", err, text, npm)
+			for _, out := range []string{"line", "ascii line", "tcp", "rtu over tcp"} {
+				t.Run(out, func(t *testing.T) {
+					r := actorstest.New(t)
+					rtu := freeport.Port(t)
+					port := begin(t, r, &modbusv1.Gateway{
+						Tcp:    []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + rtu, Framing: "rtu"}},
+						Routes: []*modbusv1.Route{{First: 7, Link: leads(t, r, out)}},
+					})
+					if x.in == "rtutcp" {
+						port = rtu
+					}
+					if text, err := exec.Command("node", filepath.Join(peers, "npm", "client.js"), x.library, x.in, port).CombinedOutput(); err != nil {
+						t.Errorf("%v\n%s\n%s", err, text, npm)
+					}
+				})
 			}
 		})
 	}
