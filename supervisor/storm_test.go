@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("storm.seeds", 150, "how many fault schedules to play")
+	seeds = flag.Int("storm.seeds", 2000, "how many fault schedules to play")
 	seed  = flag.Uint64("storm.seed", 0, "play only this one")
 )
 
