@@ -2,7 +2,9 @@ package mqtt
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"net"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -407,5 +409,48 @@ func TestRoomOfWhoIsAway(t *testing.T) {
 	cancel()
 	if err := s.AwaitRoom(ctx, ClientInfo{ID: "nobody"}, 1); err != nil {
 		t.Error("who is not there has no room: ", err)
+	}
+}
+
+// What a client has said before it hung up counts, its acknowledgements and its goodbye, also if it did not wait for what it was to hear.
+func TestWhoHangsUpUnansweredIsHeardOut(t *testing.T) {
+	for _, with := range []string{"a reset", "the end"} {
+		t.Run(with, func(t *testing.T) {
+			tell, wait := events(t)
+			began, release := make(chan struct{}, 1), make(chan struct{})
+			s := start(t, Config{OnSession: tell, OnPublish: func(ClientInfo, Publish) error {
+				began <- struct{}{}
+				<-release
+				return nil
+			}})
+			watch := join(t, s, hello{id: "watch"})
+			watch.subscribe("gone", 0)
+			p := join(t, s, hello{id: "dev", keep: true, will: "gone"})
+			p.subscribe("x", 1)
+			for range 3 {
+				_ = s.Publish("x", []byte("message"), false, Properties{})
+			}
+			var acks []byte
+			for range 3 {
+				_, _, id := p.message()
+				acks = append(acks, frame(0x40, binary.BigEndian.AppendUint16(nil, id))...)
+			}
+			p.publish("cmd/x", 1, 7, "")
+			<-began
+			p.send(append(acks, 0xe0, 0))
+			if with == "a reset" {
+				_ = p.Conn.(*net.TCPConn).SetLinger(0)
+			}
+			_ = p.Close()
+			close(release)
+			if e := wait(SessionDisconnected); e.Client.ID != "dev" || e.Err != nil {
+				t.Errorf("%q ended by %v, want a goodbye", e.Client.ID, e.Err)
+			}
+			if q := s.sessions.queued("dev"); q != 0 {
+				t.Errorf("%d bytes are still booked", q)
+			}
+			join(t, s, hello{id: "dev", keep: true}).sync() // fails when a message comes again
+			watch.sync()                                    // or the will
+		})
 	}
 }

@@ -48,6 +48,7 @@ type socket struct {
 	armed   bool // the timer will flush
 	closed  bool
 	gone    bool // the descriptor is closed
+	mute    bool // the client has hung up: nothing reaches it any more, and what it has said before is read
 	tokens  int
 	earned  atomic.Int32 // tokens, not among those yet; whoever reads has no lock
 	refill  time.Time
@@ -70,6 +71,9 @@ func (s *socket) Write(b []byte) (int, error) {
 	if s.closed {
 		return 0, net.ErrClosed
 	}
+	if s.mute {
+		return len(b), nil
+	}
 	if s.out+len(s.pending)+len(b) > s.guard.cfg.WriteBuffer {
 		s.guard.stats.slow.Add(1)
 		s.guard.refused(access.Refusal{Reason: RefusedReader, Cause: errSlow.Error(), Remote: remoteOf(s.Conn)})
@@ -87,11 +91,25 @@ func (s *socket) Write(b []byte) (int, error) {
 		}
 		return len(b), nil
 	}
-	if err := s.push(b); err != nil {
-		s.abortLocked()
+	if err := s.lost(s.push(b)); err != nil {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+// lost is what a write has failed with, if that ends the socket at once. A client that has hung up before it was answered may have acknowledged
+// messages before, and said goodbye: its reader finds the end behind that.
+func (s *socket) lost(err error) error {
+	switch {
+	case err == nil:
+	case errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET):
+		s.mute = true
+		s.release()
+		return nil
+	default:
+		s.abortLocked()
+	}
+	return err
 }
 
 // push hands what waits and then b to the kernel; what it does not take is the flusher's.
@@ -170,8 +188,7 @@ func (s *socket) tick() {
 	if s.flusher || s.gone {
 		return
 	}
-	if err := s.push(nil); err != nil {
-		s.abortLocked()
+	if s.lost(s.push(nil)) != nil {
 		return
 	}
 	if s.closed && !s.flusher {
@@ -234,9 +251,9 @@ func (s *socket) flush() {
 		s.mu.Unlock()
 		err := s.drain(b)
 		s.guard.recycle(b)
-		if err != nil {
-			s.abort()
-		}
+		s.mu.Lock()
+		_ = s.lost(err)
+		s.mu.Unlock()
 	}
 }
 
