@@ -64,7 +64,7 @@ func (e *engine) precede(c *actors.Context) {
 			return
 		}
 		e.peek(c, now)
-	case e.cfg.CatchUpOrder != freshFirst || e.asking || e.sender == nil || e.reader == nil || !e.main.filled || len(e.past) >= mostWays:
+	case e.cfg.CatchUpOrder != freshFirst || e.asking || e.sender == nil || e.reader == nil || !e.main.filled && !e.throttled() || len(e.past) >= mostWays:
 	default:
 		e.asking = true
 		reader, number := e.reader, e.way
@@ -126,7 +126,7 @@ func (e *engine) peeked(c *actors.Context, m peeked) {
 		if s.ContentType == record.ChunkType {
 			records, _, _ = l.follow.Chunk(s.Path, s.Data) // what is damaged or missing is told when the place comes to it
 		}
-		l.push(s.Seq, records)
+		l.push(s.Seq, s.Time, records)
 	}
 	l.came(len(m.messages), l.records-before)
 	e.settleFresh(0)

@@ -733,6 +733,48 @@ func TestFreshDataGoesFirst(t *testing.T) {
 	}
 }
 
+// A backlog that one batch could hold is caught up with as slowly as a larger one, and in the order that is wanted.
+func TestASmallBacklogIsSlowToo(t *testing.T) {
+	for _, order := range []string{"in-order", "fresh-first"} {
+		t.Run(order, func(t *testing.T) {
+			t.Parallel()
+			r := actorstest.New(t)
+			w := uplinktest.NewRecorder(t, r)
+			w.Write("tracks/a", 1, 2, 50)
+			var largest atomic.Int64
+			f := &cloud{take: func(c *cloud, b []record.Record) error {
+				c.got = append(c.got, b...)
+				largest.Store(max(largest.Load(), int64(len(b))))
+				return nil
+			}}
+			cfg := config()
+			cfg.Send.CatchUpOrder, cfg.Send.CatchUp = order, 4
+			r.Start(path, f.kind(), cfg)
+			a := func() int { return len(f.sequences("tracks/a")) }
+			r.Until("the first are there", func() bool { return a() > 0 })
+			if order == "fresh-first" {
+				var wrote time.Time
+				r.Until("what is new is there", func() bool {
+					if time.Since(wrote) > 50*time.Millisecond { // the first may be there before it is known what is new
+						w.Write("tracks/b", 1)
+						wrote = time.Now()
+					}
+					return len(f.sequences("tracks/b")) > 0
+				})
+				if n := a(); n >= 53 {
+					t.Error("it came behind the backlog")
+				}
+				return
+			}
+			began := time.Now()
+			r.Until("more are there", func() bool { return a() > 23 })
+			if took := time.Since(began); took < 4*time.Second || largest.Load() > 20 {
+				t.Errorf("%d came in %s, at most %d at once", a(), took, largest.Load())
+			}
+		})
+	}
+}
+
 // What was noted as sent ahead from a place that is given up is not passed over by an uplink that is called the same later: its far end may be another.
 func TestAPlaceThatWasGivenUp(t *testing.T) {
 	r := actorstest.New(t)

@@ -92,8 +92,8 @@ func (e *engine) acknowledged(c *actors.Context, n int) {
 	now := time.Now()
 	e.counts.Acknowledged += uint64(n)
 	e.spend(now, 0, uint64(n))
-	if rate := e.cfg.CatchUp; rate > 0 && e.main.filled && e.lane == &e.main {
-		e.free = now.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
+	if e.lane == &e.main && e.throttled() {
+		e.free = now.Add(time.Duration(float64(n) / float64(e.cfg.CatchUp) * float64(time.Second)))
 	}
 	e.acked, e.failures = now, 0
 	if e.mute {

@@ -17,6 +17,7 @@ type queue struct {
 // chunk is one message of the store. Its first records may be done with already.
 type chunk struct {
 	seq     uint64
+	stored  time.Time // when it was written
 	records []entry
 	had     uint64 // sequence of the last record that is done with; 0: none is
 }
@@ -33,11 +34,11 @@ type entry struct {
 
 // push adds a chunk with those of its records that have not been seen. A chunk may have none, and is then done with
 // as soon as those before it are.
-func (q *queue) push(seq uint64, records []record.Record) {
+func (q *queue) push(seq uint64, stored time.Time, records []record.Record) {
 	if seq <= q.last {
 		return // delivered once more
 	}
-	c := chunk{seq: seq, records: make([]entry, len(records))}
+	c := chunk{seq: seq, stored: stored, records: make([]entry, len(records))}
 	for i, r := range records {
 		c.records[i] = entry{Record: r, size: sizeOf(r)}
 		q.bytes += c.records[i].size

@@ -42,6 +42,7 @@ func (e *engine) read(c *actors.Context) {
 	case e.reader == nil || e.reopen:
 		e.open(c)
 	case e.sender == nil || e.main.records >= 2*e.portions.Records || e.main.bytes >= 2*e.portions.Bytes:
+	case e.main.records >= e.mouthful() && e.throttled(): // what is fresh is not to queue up behind it
 	default:
 		e.reading = true
 		reader, asked := e.reader, e.main.appetite(e.portions.Records)
@@ -162,7 +163,7 @@ func (e *engine) took(c *actors.Context, m took) {
 	before := l.records
 	for _, s := range m.messages {
 		if s.ContentType != record.ChunkType {
-			l.push(s.Seq, nil)
+			l.push(s.Seq, s.Time, nil)
 			continue
 		}
 		records, gaps, err := l.follow.Chunk(s.Path, s.Data)
@@ -175,7 +176,7 @@ func (e *engine) took(c *actors.Context, m took) {
 				c.Event("gap", &uplinkv1.Gap{Time: timestamppb.Now(), Track: g.Track, From: g.From, To: g.To, Why: g.Why})
 			}
 		}
-		l.push(s.Seq, e.without(s.Seq, records))
+		l.push(s.Seq, s.Time, e.without(s.Seq, records))
 	}
 	l.came(len(m.messages), l.records-before)
 	e.settle(c, 0)

@@ -93,7 +93,7 @@ func (e *engine) due(c *actors.Context, now time.Time) bool {
 		return false
 	}
 	records, bytes := e.pace.Batch(e.portions)
-	if l.records >= records || l.queue.bytes >= bytes || l.filled || l.suspects > 0 || l.searching || e.failures > 0 {
+	if l.records >= records || l.queue.bytes >= bytes || l.filled || l.suspects > 0 || l.searching || e.failures > 0 || l == &e.main && e.throttled() {
 		return true
 	}
 	at := l.since.Add(e.pace.Flush(e.portions))
@@ -113,6 +113,9 @@ func (e *engine) pick(now time.Time) {
 	room, quota, _ := e.spent.Room(e.limits, now)
 	records, bytes = int(min(uint64(records), quota)), int(min(uint64(bytes), room))
 	l, strain := e.lane, e.strain(now)
+	if l == &e.main && e.throttled() {
+		records = min(records, e.mouthful())
+	}
 	if l.suspects > 0 {
 		records = min(records, max(1, l.suspects/2))
 	}
@@ -142,6 +145,25 @@ func (e *engine) pick(now time.Time) {
 		e.entries++
 		return true
 	})
+}
+
+// bite is how many seconds a batch has at most of what may be sent while catching up slowly.
+const bite = 5
+
+// mouthful is how many records a batch may have while catching up slowly.
+func (e *engine) mouthful() int {
+	if rate := e.cfg.CatchUp; rate > 0 {
+		return min(e.portions.Records, bite*int(rate))
+	}
+	return e.portions.Records
+}
+
+// throttled says whether the oldest that waits is to be caught up with slowly: there is more than was read, or it is older than the connection.
+func (e *engine) throttled() bool {
+	if e.cfg.CatchUp == 0 {
+		return false
+	}
+	return e.main.filled || len(e.main.chunks) > 0 && e.main.chunks[0].stored.Before(e.up)
 }
 
 // strain is how much the link lacks for the next batch. Now and then one has a little more in it than that allows: where nothing is

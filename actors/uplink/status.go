@@ -160,7 +160,7 @@ func (e *engine) waiting() record.Backlog {
 
 // current says whether the far end has all but what is recorded now.
 func (e *engine) current() bool {
-	return e.backlog.Records == 0 || e.sender != nil && !e.main.filled && e.from == 0
+	return e.backlog.Records == 0 || e.sender != nil && !e.main.filled && e.from == 0 && !e.throttled()
 }
 
 // grumble tells when nothing has been acknowledged for long.
@@ -245,7 +245,7 @@ func (e *engine) state() string {
 		return "refused"
 	case e.sender != nil && e.idle():
 		return "idle"
-	case e.sender != nil && !e.current() && e.backlog.Records > uint64(e.portions.Records):
+	case e.sender != nil && !e.current() && e.backlog.Records > uint64(e.mouthful()):
 		return "catching-up"
 	case e.sender != nil:
 		return "sending"
