@@ -59,7 +59,7 @@ func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) ac
 	k.Live, k.Place = true, true
 	beside := k.Beside
 	k.Beside = func(all []schemas.Actor) []schemas.Finding {
-		found := strangers[C](all)
+		found := append(strangers[C](all), unheard[C](all)...)
 		if beside != nil {
 			found = append(found, beside(all)...)
 		}

@@ -16,9 +16,13 @@ import (
 
 // Kind is all this package shows the gateway.
 var Kind = uplink.Define(actors.Kind{
-	Name:   "uplink-munic",
-	Doc:    "Sends tracks by MQTT as events in the shapes of Munic's public cloud API.",
-	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("uplink-munic", all) },
+	Name: "uplink-munic",
+	Doc:  "Sends tracks by MQTT as events in the shapes of Munic's public cloud API.",
+	Beside: func(all []schemas.Actor) []schemas.Finding {
+		return append(mqttseat.Twice("uplink-munic", all), uplink.Named(all, func(cfg *uplinkv1.UplinkMunic) map[string]string {
+			return map[string]string{"latitude": cfg.Latitude, "longitude": cfg.Longitude}
+		})...)
+	},
 }, reach)
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkMunic) (uplink.Far, error) {

@@ -16,10 +16,21 @@ import (
 
 // Kind is all this package shows the gateway.
 var Kind = uplink.Define(actors.Kind{
-	Name:   "uplink-tr50",
-	Doc:    "Sends tracks to a TR50 server (deviceWISE, Device Cloud), and carries out methods from its mailbox.",
-	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("uplink-tr50", all) },
+	Name: "uplink-tr50",
+	Doc:  "Sends tracks to a TR50 server (deviceWISE, Device Cloud), and carries out methods from its mailbox.",
+	Beside: func(all []schemas.Actor) []schemas.Finding {
+		return append(mqttseat.Twice("uplink-tr50", all), uplink.Named(all, placeOf)...)
+	},
 }, reach)
+
+// placeOf are the fields that make a location, by their keys.
+func placeOf(cfg *uplinkv1.UplinkTr50) map[string]string {
+	p := cfg.GetPlace()
+	return map[string]string{
+		"place.latitude": p.GetLatitude(), "place.longitude": p.GetLongitude(), "place.altitude": p.GetAltitude(),
+		"place.speed": p.GetSpeed(), "place.heading": p.GetHeading(), "place.accuracy": p.GetAccuracy(),
+	}
+}
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkTr50) (uplink.Far, error) {
 	if err := tr50.CheckKey(cfg.Key); err != nil {
