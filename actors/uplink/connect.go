@@ -50,7 +50,7 @@ type (
 func (e *engine) connect(c *actors.Context) {
 	now := time.Now()
 	e.rest(c, now)
-	if (e.stale || e.resting != "") && e.sender != nil && !e.sending {
+	if (e.stale || e.resting != "" || !e.remembers()) && e.sender != nil && !e.sending {
 		e.hangUp(c)
 	}
 	if e.resting != "" || e.sender != nil || e.dialling || e.sending || !e.remembers() || !e.looked || e.tryAt.After(now) {

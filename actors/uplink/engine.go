@@ -301,6 +301,7 @@ func (e *engine) reconfigure(c *actors.Context, config Config) error {
 	e.config, e.far, e.settings, e.good = config, f, s, record.Record{}
 	e.table.Carries = f.Carries
 	e.calm()
+	e.wonder(c)
 	return nil
 }
 

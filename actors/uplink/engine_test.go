@@ -601,6 +601,32 @@ func TestTheBudgetOutlivesAStoreThatFails(t *testing.T) {
 	}
 }
 
+// One that gets its first limit while that is not known waits as well.
+func TestALimitBeforeItIsKnownWhatWasSpent(t *testing.T) {
+	r := actorstest.New(t)
+	f := &cloud{}
+	w := uplinktest.NewRecorder(t, r)
+	w.Write("tracks/a", 10)
+	r.Note(path, "spent", &uplinkv1.Spent{Hour: timestamppb.Now(), Month: timestamppb.Now(), MonthRecords: 15})
+	back := r.LoseDisk()
+	cell := r.Start(path, f.kind(), config())
+	r.Until("it sends what has no limit", func() bool { return len(f.all()) == 10 })
+	limited := config()
+	limited.Send.Budget = &uplinkv1.Budget{MonthRecords: 15, BillingDay: 1}
+	schemas.Defaults(limited)
+	cell.Reconfigure(limited)
+	r.Until("it says what it waits for", func() bool {
+		s := uplinktest.Status(t, r, path)
+		return s.Connected == nil && strings.HasPrefix(s.Why, "what was sent before is not known: ")
+	})
+	w.Write("tracks/a", 10)
+	back()
+	r.Until("it rests", func() bool { return uplinktest.Status(t, r, path).State == "resting" })
+	if n := len(f.all()); n != 10 {
+		t.Errorf("%d were sent", n)
+	}
+}
+
 func TestQuietHours(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)

@@ -19,7 +19,8 @@ type account struct {
 	noting  bool      // that is on its way to the disk
 
 	ledger, place memory
-	unnoted       bool // that one is not on disk was told
+	unnoted       bool   // that one is not on disk was told
+	unknown       string // why one of them is unread
 
 	meter traffic // of this connection, as last seen
 }
@@ -65,8 +66,16 @@ func (e *engine) recalled(c *actors.Context, m actors.Recalled) {
 	} else if e.place = state; m.Message != nil {
 		e.recallAhead(m.Message.(*uplinkv1.Ahead))
 	}
-	if state == unread && !e.remembers() {
-		e.error = "what was sent before is not known: " + m.Err.Error()
+	if state == unread {
+		e.unknown = "what was sent before is not known: " + m.Err.Error()
+		e.wonder(c)
+	}
+}
+
+// wonder says so if it does not remember enough.
+func (e *engine) wonder(c *actors.Context) {
+	if !e.remembers() && e.unknown != "" {
+		e.error = e.unknown
 		c.Degraded(e.error)
 	}
 }
