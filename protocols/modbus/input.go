@@ -3,9 +3,12 @@ package modbus
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"time"
+
+	"gatewayd/protocols/nowait"
 )
 
 // input is what was received and not consumed yet. Its buffer holds two of the longest frames; when noise fills it the older half is dropped.
@@ -43,9 +46,13 @@ func newInput(conn Conn, raw syscall.RawConn, tap *Tap) *input {
 	return in
 }
 
-// rawOf is how to read and write without waiting; nil: conn cannot.
+// rawOf is how to read and write a socket without waiting; nil: conn is none, or hides it.
 func rawOf(conn Conn) syscall.RawConn {
-	if s, ok := conn.(syscall.Conn); ok {
+	s, ok := conn.(interface {
+		net.Conn
+		syscall.Conn
+	})
+	if ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			return raw
 		}
@@ -86,7 +93,7 @@ func (in *input) look() bool {
 	if in.raw.Control(in.peek) != nil {
 		return false
 	}
-	n := max(in.got, 0)
+	n := in.got
 	in.n += n
 	in.got = 0
 	return n > 0
@@ -136,12 +143,8 @@ func (in *input) poll() (bool, error) {
 }
 
 func (in *input) readNow(fd uintptr) bool {
-	for {
-		in.got, in.fail = syscall.Read(int(fd), in.free())
-		if in.fail != syscall.EINTR {
-			return true
-		}
-	}
+	in.got, in.fail = nowait.Read(fd, in.free())
+	return true
 }
 
 // exchange writes out and reads once, until the read deadline of conn. It does not look for an answer before it has waited for one, which
@@ -170,21 +173,12 @@ func (in *input) exchange(out []byte) (sent int, err error) {
 
 func (in *input) exchangeNow(fd uintptr) bool {
 	if in.sent < 0 {
-		in.sent, in.fail = syscall.Write(int(fd), in.out)
-		if in.fail == syscall.EAGAIN || in.fail == syscall.EINTR {
-			in.sent, in.fail = 0, nil
+		if in.sent, in.fail = nowait.Write(fd, in.out); in.fail == syscall.EAGAIN {
+			in.fail = nil
 		}
 		return in.fail != nil || in.sent < len(in.out)
 	}
-	for {
-		in.got, in.fail = syscall.Read(int(fd), in.free())
-		if in.fail != syscall.EINTR {
-			break
-		}
-	}
-	if in.got < 0 {
-		in.got = 0
-	}
+	in.got, in.fail = nowait.Read(fd, in.free())
 	return in.fail != syscall.EAGAIN
 }
 
@@ -201,10 +195,8 @@ func (in *input) write(out []byte) (n int, err error) {
 
 func (in *input) writeNow(fd uintptr) bool {
 	for len(in.rest) > 0 {
-		n, err := syscall.Write(int(fd), in.rest)
+		n, err := nowait.Write(fd, in.rest)
 		switch {
-		case err == syscall.EINTR:
-			continue
 		case err == syscall.EAGAIN:
 			return true
 		case err != nil:

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"gatewayd/protocols/nowait"
 )
 
 // Read implements io.Reader.
@@ -35,7 +37,7 @@ func (s *socket) late(b []byte, why error) (n int, err error) {
 	if s.raw == nil || s.begun && !s.taken || s.isClosed() {
 		return 0, why
 	}
-	err = s.raw.Control(func(fd uintptr) { n, _ = syscall.Read(int(fd), b) })
+	err = s.raw.Control(func(fd uintptr) { n, _ = nowait.Read(fd, b) })
 	if err != nil || n <= 0 {
 		return 0, why
 	}
@@ -104,10 +106,7 @@ func (s *Server) yield(c *conn) {
 func (s *socket) fill(fd uintptr) bool {
 	b := s.guard.buffer()
 	b = b[:cap(b)]
-	n, err := syscall.Read(int(fd), b)
-	for err == syscall.EINTR {
-		n, err = syscall.Read(int(fd), b)
-	}
+	n, err := nowait.Read(fd, b)
 	if n > 0 {
 		s.in, s.at = b[:n], 0
 		return true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatewayd/protocols/access"
+	"gatewayd/protocols/nowait"
 )
 
 var errSlow = errors.New("client reads too slowly: write buffer is full")
@@ -210,16 +211,9 @@ func (s *socket) try(b []byte) (n int, err error) {
 	}
 	s.guard.stats.writes.Add(1)
 	outer := s.raw.Write(func(fd uintptr) bool {
-		for {
-			n, err = syscall.Write(int(fd), b)
-			if err != syscall.EINTR {
-				return true // also on EAGAIN: this is the point, do not wait
-			}
-		}
+		n, err = nowait.Write(fd, b)
+		return true // also on EAGAIN: this is the point, do not wait
 	})
-	if n < 0 || errors.Is(err, syscall.EAGAIN) {
-		n = max(n, 0)
-	}
 	if err == nil || errors.Is(err, syscall.EAGAIN) {
 		return n, outer
 	}
