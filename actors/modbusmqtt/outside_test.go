@@ -160,3 +160,38 @@ func (i *issuer) make(name string, ca bool) (*x509.Certificate, *ecdsa.PrivateKe
 	}
 	return parsed, key
 }
+
+// The topics are those of the config, at our broker and at another one, and no others.
+func TestTopicsOfOnesOwn(t *testing.T) {
+	const asks, answers = "plant/7/ask", "plant/7/answer"
+	_, address := plc(t)
+	own := func(cfg *modbusv1.ModbusMqtt) { cfg.RequestTopic, cfg.ResponseTopic = asks, answers }
+	for name, begin := range map[string]func(t *testing.T, r *actorstest.Rig) string{
+		"ours": func(t *testing.T, r *actorstest.Rig) string { return inside(t, r, address, own) },
+		"another": func(t *testing.T, r *actorstest.Rig) string {
+			field(r, address)
+			listen := freeport.Address(t)
+			mosquitto.Start(t, listen, mosquitto.Anybody)
+			cfg := &modbusv1.ModbusMqtt{Url: "tcp://" + listen, Login: &mqttv1.Login{ClientId: "me"}, Targets: []*modbusv1.MqttTarget{{Device: "rs485", Unit: unitPath}}}
+			own(cfg)
+			cell := r.Start(doorPath, modbusmqtt.Kind, cfg)
+			r.Until("connected", func() bool { return cell.State() == actors.OK })
+			return listen
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			host, port, _ := net.SplitHostPort(begin(t, actorstest.New(t)))
+			id := map[string]string{"ours": "me", "another": "controller"}[name]
+			say := func(topic, wait string) (string, error) {
+				out, err := exec.Command("mosquitto_rr", "-h", host, "-p", port, "-V", "311", "-i", id, "-t", topic, "-e", answers, "-m", "1 42 rs485 5 1 3 2 1", "-W", wait).CombinedOutput()
+				return strings.TrimSpace(string(out)), err
+			}
+			if got, err := say(asks, "30"); err != nil || got != "42 OK 10" {
+				t.Errorf("%v, %q", err, got)
+			}
+			if got, err := say("request", "1"); err == nil {
+				t.Errorf("asked on the usual topic it answers %q", got)
+			}
+		})
+	}
+}
