@@ -42,6 +42,7 @@ func kind(way func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)
 			cfg := config.(*modbusv1.TcpLink)
 			return append(schemas.Wrong("address", checkPort(cfg)), schemas.Wrong("", check(cfg))...)
 		},
+		Beside: beside,
 	}, func(cfg *modbusv1.TcpLink) actors.Actor {
 		return &link{cfg: cfg, way: way, kits: kits, desk: modbuslink.NewDesk(wire.Config{Batch: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
 	})

@@ -1,0 +1,45 @@
+package tcplink_test
+
+import (
+	"slices"
+	"testing"
+
+	"gatewayd/actors/tcplink"
+	"gatewayd/schemas"
+	modbusv1 "gatewayd/schemas/modbus/v1"
+)
+
+// What is one host and port is one link; that there are two is told once, however many there are.
+func TestLinksToOnePlace(t *testing.T) {
+	tls := &modbusv1.LinkTls{CertFile: "a", KeyFile: "b", CaFile: "c"}
+	var all []schemas.Actor
+	for _, x := range []struct {
+		path string
+		cfg  *modbusv1.TcpLink
+	}{
+		{"a", &modbusv1.TcpLink{Address: "PLC.example"}}, {"b", &modbusv1.TcpLink{Address: "plc.example:503"}},
+		{"c", &modbusv1.TcpLink{Address: "plc.example:502", Transport: "udp"}}, {"d", &modbusv1.TcpLink{Address: "plc.example", Tls: tls}},
+		{"e", &modbusv1.TcpLink{Address: "plc.example:502"}}, {"f", &modbusv1.TcpLink{Address: "plc.example"}},
+		{"g", &modbusv1.TcpLink{Address: "[fd00::5]"}}, {"h", &modbusv1.TcpLink{Address: "[fd00::5]:502", Framing: "rtu"}},
+		{"i", &modbusv1.TcpLink{Address: "plc.example:802"}},
+	} {
+		schemas.Defaults(x.cfg)
+		all = append(all, schemas.Actor{Path: x.path, Config: x.cfg})
+	}
+	var got []string
+	for _, f := range tcplink.Kind.Beside(all) {
+		if !f.Warning || f.Field != "address" || f.Other != "address" {
+			t.Errorf("%+v", f)
+		}
+		got = append(got, f.Actor+" beside "+f.Beside+": "+f.Message)
+	}
+	const why = ": one link carries what all units there need, and many devices take one connection only"
+	want := []string{
+		`e beside a: "a" leads to plc.example:502 as well` + why,
+		`h beside g: "g" leads to [fd00::5]:502 as well` + why,
+		`i beside d: "d" leads to plc.example:802 as well` + why,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
