@@ -40,6 +40,11 @@ func (g *group) serve(r *actors.Request) {
 
 // inject puts a fault of a drill in.
 func (g *group) inject(r *actors.Request, m *drillv1.InjectRequest) {
+	cell := g.t.sys.Lookup(m.Path)
+	if cell == nil {
+		r.Refuse(bus.Errorf(bus.NotFound, "no actor is called %q%s", m.Path, schemas.DidYouMeanPath(m.Path, g.t.sys.Paths())))
+		return
+	}
 	if m.Fault == "starve" {
 		if held := g.t.opts.Held; held != nil && held() > 0 {
 			r.Refuse(bus.Errorf(bus.FailedPrecondition, "the watchdog has restarted the gateway lately and is held back for another %s", held().Round(time.Second)))
@@ -49,10 +54,7 @@ func (g *group) inject(r *actors.Request, m *drillv1.InjectRequest) {
 		r.Reply(&drillv1.InjectResponse{})
 		return
 	}
-	cell := g.t.sys.Lookup(m.Path)
 	switch {
-	case cell == nil:
-		r.Refuse(bus.Errorf(bus.NotFound, "no actor is called %q%s", m.Path, schemas.DidYouMean(m.Path, g.t.sys.Paths())))
 	case m.Fault == "power":
 		err := cell.Steer(actors.NewRequest(&actorv1.CycleRequest{}, func(_ any, err error) { answer(r, &drillv1.InjectResponse{}, err) }))
 		if err != nil {
@@ -100,7 +102,7 @@ func (g *group) steer(s actors.Steer, load schemas.Load) {
 		g.restart(c)
 		r.Reply(&actorv1.RestartResponse{})
 	case *actorv1.CycleRequest:
-		g.steerCycle(r, g.implicated(c, actors.LevelCycle))
+		g.steerCycle(r, s.Path, g.implicated(c, actors.LevelCycle))
 	case *actorv1.UpdateConfigRequest:
 		g.updateConfig(c, s, m, load)
 	default:
@@ -137,7 +139,7 @@ func (g *group) updateConfig(c *child, s actors.Steer, m *actorv1.UpdateConfigRe
 func (g *group) steerSelf(s actors.Steer) {
 	switch m := s.Request.Message().(type) {
 	case *actorv1.CycleRequest:
-		g.steerCycle(s.Request, g.owners())
+		g.steerCycle(s.Request, g.path, g.owners())
 	case *actorv1.UpdateConfigRequest:
 		u, err := merged(g.cell.Kind(), g.cell.Config(), m, nil)
 		if err == nil {
@@ -160,10 +162,11 @@ func (g *group) steerSelf(s actors.Steer) {
 	}
 }
 
-func (g *group) steerCycle(r *actors.Request, owners []*child) {
+// steerCycle cycles the power that path depends on.
+func (g *group) steerCycle(r *actors.Request, path string, owners []*child) {
 	switch {
 	case len(owners) == 0:
-		r.Refuse(bus.Errorf(bus.FailedPrecondition, "nothing here can be power-cycled"))
+		r.Refuse(bus.Errorf(bus.FailedPrecondition, "%s has no power to cycle: name an actor that holds a port or a server, one that depends on it in the same group, or that group", path))
 		return
 	case g.phase == draining:
 		r.Refuse(bus.Errorf(bus.Unavailable, "%s is stopping its children", g.path))

@@ -38,7 +38,7 @@ func TestCycleHitsWhatDependsOnIt(t *testing.T) {
 			{"f", group("quarantine")}, {"f/one", rigged{}}, {"f/two", rigged{}}, {"f/a", "f/one"}, {"f/b", "f/two"}, {"f/c", nil},
 		}})
 		p.run(31 * time.Second)
-		if _, err := p.steer("f/c", &actorv1.CycleRequest{}); err == nil || !strings.Contains(err.Error(), "nothing here") {
+		if _, err := p.steer("f/c", &actorv1.CycleRequest{}); err == nil || !strings.Contains(err.Error(), "f/c has no power to cycle") {
 			t.Error(err)
 		}
 		if _, err := p.steer("f/a", &actorv1.CycleRequest{}); err != nil {
@@ -153,9 +153,12 @@ func TestRootRestartStopsInOrderAndStopWins(t *testing.T) {
 
 func TestDrills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPlant(t, map[string]sketch{"a": {{"f", group("restart 3 in 1m", "quarantine")}, {"f/one", rigged{}}, {"f/a", "f/one"}}})
+		p := newPlant(t, map[string]sketch{"a": {{"f", group("restart 3 in 1m", "quarantine")}, {"f/one", rigged{}}, {"f/a", "f/one"}, {"loose", nil}}})
 		p.run(31 * time.Second)
-		for fault, want := range map[string]string{"f/none kill": "did you mean", "f kill": "name one of its actors", "f/none power": "no actor", "f/a melt": "knows no fault"} {
+		for fault, want := range map[string]string{
+			"f/none kill": "did you mean", "f kill": "name one of its actors", "f/none power": "no actor", "f/a melt": "knows no fault",
+			"one kill": `did you mean "f/one"`, "nobody starve": "no actor is called \"nobody\"", "loose power": "loose has no power to cycle: name ",
+		} {
 			path, fault, _ := strings.Cut(fault, " ")
 			if _, err := p.ask(&drillv1.InjectRequest{Path: path, Fault: fault}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s at %s: %v, want %q", fault, path, err, want)
@@ -168,7 +171,7 @@ func TestDrills(t *testing.T) {
 			p.run(10 * time.Second)
 		}
 		p.wantHealed("f/a restart", "f/a recovered")
-		p.wantLives("f/a:3 f/one:2")
+		p.wantLives("f/a:3 f/one:2 loose:1")
 		if _, err := p.ask(&drillv1.InjectRequest{Path: "f", Fault: "starve"}); err != nil || len(p.starve) != 1 {
 			t.Errorf("%v, %d", err, len(p.starve))
 		}
