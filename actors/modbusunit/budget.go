@@ -167,14 +167,15 @@ func percent(share float64) string {
 	return fmt.Sprintf("%.0f %%", math.Ceil(100*share))
 }
 
-// notes tell of each line how much of its time is planned, and how many more units there is room for.
+// notes tell of each line how much of its time is planned, how much longer the scans of its units could take, and how many more units there
+// is room for.
 func notes(all []schemas.Actor) (told []schemas.Finding) {
 	for _, p := range linesOf(all) {
 		b := budget.Compute(p.line, p.units)
 		if b.Share == 0 {
 			continue
 		}
-		text := fmt.Sprintf("the polls of %s take %s of its time", counted(len(p.units)), percent(b.Share))
+		text := fmt.Sprintf("the polls of %s take %s of its time; %s", counted(len(p.units)), percent(b.Share), slack(b))
 		last := p.units[len(p.units)-1]
 		if room := budget.Room(p.line, p.units, last, 0); room > 0 {
 			text += fmt.Sprintf("; there is room for %d more like %s", room, last.Name)
@@ -182,6 +183,23 @@ func notes(all []schemas.Actor) (told []schemas.Finding) {
 		told = append(told, schemas.Finding{Actor: p.actor.Path, Violation: schemas.Violation{Message: text + silence(b)}})
 	}
 	return told
+}
+
+// shown is of how many units the slack is told.
+const shown = 4
+
+// slack tells how much longer the scans of units could take, of those first that have the least.
+func slack(b budget.Budget) string {
+	units := slices.Clone(b.Units)
+	slices.SortStableFunc(units, func(a, b budget.UnitShare) int { return cmp.Compare(a.Slack, b.Slack) })
+	var parts []string
+	for _, u := range units[:min(shown, len(units))] {
+		parts = append(parts, fmt.Sprintf("%s %s", u.Name, u.Slack.Round(time.Millisecond)))
+	}
+	if more := len(units) - shown; more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", more))
+	}
+	return "slack: " + strings.Join(parts, ", ")
 }
 
 // silence tells what one silent unit does to the others.

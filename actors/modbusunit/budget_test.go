@@ -96,7 +96,14 @@ func crowd(line schemas.Actor, n uint32) []schemas.Actor {
 func TestNotesTellWhatHasRoom(t *testing.T) {
 	line := configured("f/line", &modbusv1.SerialLine{}, func(l *modbusv1.SerialLine) { l.Baud = 9600 })
 	told := modbusunit.Kind.Notes([]schemas.Actor{line, polling(7, 1000, 1, func(*modbusv1.Unit) {})})
-	if len(told) != 1 || told[0].Actor != "f/line" || told[0].Message != "the polls of 1 unit take 4.5 % of its time; there is room for 18 more like f/meter-7" {
+	if len(told) != 1 || told[0].Actor != "f/line" || told[0].Message != "the polls of 1 unit take 4.5 % of its time; slack: f/meter-7 955ms; there is room for 18 more like f/meter-7" {
+		t.Errorf("%+v", told)
+	}
+	all := []schemas.Actor{line}
+	for i := range uint32(6) {
+		all = append(all, polling(i, 6000-1000*int(i), 1, func(*modbusv1.Unit) {}))
+	}
+	if told := modbusunit.Kind.Notes(all); !strings.Contains(told[0].Message, "; slack: f/meter-5 8") || !strings.Contains(told[0].Message, "f/meter-2 3.5") || !strings.Contains(told[0].Message, "s, 2 more; there is room") {
 		t.Errorf("%+v", told)
 	}
 	if told := modbusunit.Kind.Notes([]schemas.Actor{line}); len(told) != 0 {
