@@ -2,6 +2,7 @@ package modbusunit_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -135,20 +136,23 @@ func TestBaudChangesLive(t *testing.T) {
 	}
 }
 
-// A change that does not touch the speed of the wire costs no slot at all.
+// Changes of the line that its devices need not follow cost no slot at all.
 func TestReconfigureLosesNoSlot(t *testing.T) {
 	stood, begin := watchStalls(t), time.Now()
 	r := actorstest.New(t)
 	noFault(t, r)
-	_, cell, cfg := wired(t, r, line.Options{}, meter(7))
+	w, cell, cfg := wired(t, r, line.Options{}, meter(7))
+	states := actorstest.Watch(r, "state/"+linkPath+"/link", &modbusv1.LinkState{})
 	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
 	unit := r.Start(unitPath, modbusunit.Kind, short(7, 150))
 	last := actorstest.NextWhere(t, data, good)
 	before := unit.Counters().MissedTicks
-	for i := range 10 {
+	for i := range 12 {
 		cfg = proto.CloneOf(cfg)
-		cfg.Baud = uint32(19200 * (1 + i%2))
+		cfg.Baud, cfg.Parity = uint32(19200*(1+i%2)), []string{"none", "odd", "even"}[i%3]
 		cell.Reconfigure(cfg)
+		is := fmt.Sprintf("%s %d %s", w.Path(), cfg.Baud, []string{"8N2", "8O1", "8E1"}[i%3])
+		actorstest.NextWhere(t, states, func(s *modbusv1.LinkState) bool { return s.Up && s.Target == is })
 		s := actorstest.Next(t, data)
 		if s.Sequence != last.Sequence+1 || !good(s) && !stood.excuse(s) {
 			t.Fatalf("after %d: %v", last.Sequence, s)

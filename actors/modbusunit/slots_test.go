@@ -7,9 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/actors/tcplink"
 	"gatewayd/bus"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
@@ -137,6 +140,68 @@ func TestTheFirstScanMissesNoSlot(t *testing.T) {
 			if missed := cell.Counters().MissedTicks; slow != (missed > 2) || !slow && (missed > 0 || n < 10 || n > 11) {
 				t.Errorf("%s: %d slots missed, %d samples", path, missed, n)
 			}
+		}
+	})
+}
+
+// Another address, other points and another group of one unit take effect within a scan, and its neighbour on the same line keeps every slot.
+func TestChangesOfAUnitCostItsNeighbourNoSlot(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		other := meter(9)
+		other.Put(sim.HoldingRegisters, 10, 999)
+		r, b := actorstest.NewVirtual(t)
+		noFault(t, r)
+		r.Start(linkPath, tcplink.Over(wiredTo(t, modbus.TCP, meter(7), meter(8), other)), &modbusv1.TcpLink{Address: "192.0.2.1", MaxBackoff: ms(200)})
+		const beside = "field/plant/beside"
+		neighbour := config()
+		neighbour.Unit = 8
+		still := r.Start(beside, modbusunit.Kind, neighbour)
+		cfg := config()
+		changed := r.Start(unitPath, modbusunit.Kind, cfg)
+		data := actorstest.Watch(r, "data/"+unitPath+"/#", &samplev1.Samples{})
+		all := actorstest.Watch(r, "data/"+beside+"/points", &samplev1.Samples{})
+		actorstest.NextWhere(t, data, good)
+		first := actorstest.NextWhere(t, all, good)
+		begin, missed := time.Now(), still.Counters().MissedTicks
+		apply := func(what string, change func(*modbusv1.Unit), want func(*samplev1.Samples) bool) {
+			t.Helper()
+			cfg = proto.CloneOf(cfg)
+			change(cfg)
+			at := time.Now()
+			changed.Reconfigure(cfg)
+			actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return good(s) && want(s) })
+			if took := time.Since(at); took > 100*time.Millisecond {
+				t.Errorf("%s takes effect after %s", what, took)
+			}
+		}
+		power := func(s *samplev1.Samples) float64 { return sampleOf(s, "power").GetNumber() }
+		for range 5 {
+			apply("another address", func(c *modbusv1.Unit) { c.Unit = 9 }, func(s *samplev1.Samples) bool { return power(s) == 99.9 })
+			apply("the first address", func(c *modbusv1.Unit) { c.Unit = 7 }, func(s *samplev1.Samples) bool { return power(s) == 1 })
+			apply("one point more", func(c *modbusv1.Unit) {
+				c.Points = append(c.Points, &modbusv1.Point{Name: "more", Address: 150})
+			}, func(s *samplev1.Samples) bool { return sampleOf(s, "more").GetNumber() == 150 })
+			apply("in a group", func(c *modbusv1.Unit) {
+				c.Groups = []*modbusv1.ScanGroup{{Name: "fast", Every: ms(20)}}
+				c.Points[len(c.Points)-1].Group = "fast"
+			}, func(s *samplev1.Samples) bool { return len(s.Samples) == 1 && s.Samples[0].GetNumber() == 150 })
+			apply("neither", func(c *modbusv1.Unit) {
+				c.Groups, c.Points = nil, c.Points[:len(c.Points)-1]
+			}, func(s *samplev1.Samples) bool { return len(s.Samples) == len(config().Points) })
+		}
+		time.Sleep(time.Second)
+		n, last := published(b, beside)
+		due := int(time.Since(begin) / (50 * time.Millisecond))
+		if still.Counters().MissedTicks != missed || int(last.Sequence-first.Sequence) < due-1 || uint64(n) != last.Sequence {
+			t.Errorf("%d slots missed, %d messages where %d were due", still.Counters().MissedTicks-missed, last.Sequence-first.Sequence, due)
+		}
+		for s := first; s.Sequence < last.Sequence; {
+			if s = actorstest.Next(t, all); !good(s) {
+				t.Fatalf("beside it: %v", s)
+			}
+		}
+		if changed.Life() != 1 {
+			t.Errorf("life %d", changed.Life())
 		}
 	})
 }
