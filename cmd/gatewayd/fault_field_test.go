@@ -63,7 +63,7 @@ func TestFaultNeighboursKeepTheirRate(t *testing.T) {
 	r.stop(faultWait)
 }
 
-// A port is pulled and put back under a polling line.
+// A port is pulled and put back under a polling line, whose readings are good again within a second, and what the machine itself takes.
 func TestFaultUnpluggedPort(t *testing.T) {
 	s := newSite(t)
 	other := s.host("plc", 100*time.Millisecond, 1)
@@ -87,9 +87,13 @@ func TestFaultUnpluggedPort(t *testing.T) {
 		if err := wire.Plug(); err != nil {
 			t.Fatal(err)
 		}
-		back := time.Now()
+		back, waited := time.Now(), r.waited()
 		w.good(units...)
-		t.Logf("stale after %s, good again after %s", seen.Round(time.Millisecond), time.Since(back).Round(time.Millisecond))
+		took := time.Since(back)
+		if pause := m.worst(back) + r.waited() - waited; took > time.Second+pause {
+			t.Errorf("good again %s after the port is back, and the machine kept it from that for %s", took, pause)
+		}
+		t.Logf("stale after %s, good again after %s", seen.Round(time.Millisecond), took.Round(time.Millisecond))
 	}
 	w.undisturbed(begin, m, other...)
 	r.stop(faultWait)
