@@ -187,7 +187,10 @@ func TestClaimsEnd(t *testing.T) {
 	d, now := &dtu.Desk{}, time.Now()
 	claim := func(name string, at time.Time) error { return d.Claim(&dtu.Claim{Name: name, ID: "1"}, at) }
 	if claim("a", now) != nil || claim("b", now.Add(dtu.Lease)) == nil || claim("a", now.Add(dtu.Lease)) != nil {
-		t.Error("a claim lasts as long as its lease, and is renewed")
+		t.Error("a claim lasts as long as its lease, and may be renewed")
+	}
+	if claim("b", now.Add(2*dtu.Lease)) == nil {
+		t.Error("what was renewed lasts no longer for it")
 	}
 	if err := claim("b", now.Add(2*dtu.Lease+time.Second)); err != nil {
 		t.Error(err)
