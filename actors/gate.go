@@ -1,0 +1,164 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"gatewayd/bus"
+	"gatewayd/schemas"
+	actorv1 "gatewayd/schemas/actor/v1"
+)
+
+// Gate is the way to the bus for goroutines of foreign clients, each of which
+// waits for its own answers and nobody else's. It closes with the life it is of;
+// what is under way then ends with its ctx, which whoever serves the clients has
+// to see to.
+type Gate struct{ l *life }
+
+// Gate is the way in for clients of this life.
+func (c *Context) Gate() Gate {
+	if c.l.asking == nil {
+		c.l.asking = make(chan struct{}, askers)
+	}
+	return Gate{c.l}
+}
+
+// Call sends a command to a topic, cmd/<path>/<Method>, on behalf of w, and hands
+// each answer to each, with Stream and More set if the method may have several. The actor must answer
+// service, if that is given. It returns when the last answer has come.
+func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType string, payload []byte, each func(Called) error) error {
+	s := g.l.cell.sys
+	if err := g.open(); err != nil {
+		return err
+	}
+	if service != "" {
+		if err := s.answers(topic, service); err != nil {
+			return err
+		}
+	}
+	if b, ok := s.Bus.(streamer); ok && s.streams(topic) {
+		subject, err := bus.FromTopic(s.Gateway, topic)
+		if err != nil {
+			return bus.Errorf(bus.InvalidArgument, "%s", err)
+		}
+		err = b.StreamRaw(bus.WithCaller(ctx, w), subject, contentType, payload, func(m bus.Msg) error {
+			return each(Called{ContentType: m.ContentType, Payload: m.Data, Stream: true, More: true})
+		})
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // each may have waited as well
+			return gaveUp(ctx)
+		}
+		return bare(err)
+	}
+	call := &local{typ: contentType, payload: payload}
+	call.caller = w
+	r := s.wait(ctx, topic, call)
+	if r.err != nil {
+		return r.err
+	}
+	return each(Called{ContentType: r.typ, Payload: r.payload})
+}
+
+// Begin is Call for a client whose goroutine does not wait, of a method with one answer: told gets the outcome, once, in whatever
+// goroutine, and must not block. It is Canceled or DeadlineExceeded as soon as ctx ends.
+func (g Gate) Begin(ctx context.Context, w Caller, topic, contentType string, payload []byte, told func(Called)) {
+	if err := g.open(); err != nil {
+		told(Called{Err: err})
+		return
+	}
+	g.l.cell.sys.beginAs(ctx, w, topic, contentType, payload, func(r reply) {
+		told(Called{ContentType: r.typ, Payload: r.payload, Err: r.err})
+	})
+}
+
+// CallAll makes the same call, of methods with one answer, on several topics at once, and waits until all have answered or ctx ends. It says
+// what has become of each, in their order.
+func (g Gate) CallAll(ctx context.Context, w Caller, topics []string, contentType string, payload []byte) []Called {
+	all, answers := make([]Called, len(topics)), sync.WaitGroup{}
+	answers.Add(len(topics))
+	for i, topic := range topics {
+		g.Begin(ctx, w, topic, contentType, payload, func(r Called) {
+			all[i] = r
+			answers.Done()
+		})
+	}
+	answers.Wait()
+	return all
+}
+
+// Streams tells whether a command on a topic has several answers.
+func (g Gate) Streams(topic string) bool { return g.l.cell.sys.streams(topic) }
+
+// Hear hands each message on filter to say, in the bus's goroutine, until ctx ends
+// or say returns false. It must not block.
+func (g Gate) Hear(ctx context.Context, filter string, say func(Delivery) bool) error {
+	pattern, err := bus.Pattern(g.l.cell.sys.Gateway, filter)
+	if err != nil {
+		return bus.Errorf(bus.InvalidArgument, "%s", err)
+	}
+	if err := g.open(); err != nil {
+		return err
+	}
+	over := false // the subscription has one goroutine
+	stop, err := g.l.cell.sys.Bus.Subscribe(pattern, func(m bus.Msg) {
+		if topic, ok := bus.Topic(m.Subject); ok && !over {
+			over = !say(Delivery{Topic: topic, ContentType: m.ContentType, Payload: m.Data})
+		}
+	})
+	if err == nil {
+		context.AfterFunc(ctx, stop)
+	}
+	return err
+}
+
+// open says whether the life still lasts.
+func (g Gate) open() error {
+	if g.l.over() || g.l.done.Load() {
+		return bus.Errorf(bus.Unavailable, "this life of %s is over", g.l.cell.path)
+	}
+	return nil
+}
+
+// answers refuses a call of a method by the name of a service that does not have it.
+func (s *System) answers(topic, service string) error {
+	path, name, err := bus.ParseCommand(topic)
+	if err != nil {
+		return bus.Errorf(bus.InvalidArgument, "%s", err)
+	}
+	if _, m, ok := s.find(path, name); ok && string(m.desc.Parent().FullName()) != service {
+		return bus.Errorf(bus.NotFound, "method %s of %s is one of %s, not of %s", name, path, m.desc.Parent().FullName(), service)
+	}
+	return nil // whoever answers says what else is wrong
+}
+
+// Operations are the methods of everybody in this process, sorted by path and name.
+func (g Gate) Operations() []schemas.Operation {
+	var all []schemas.Operation
+	for _, path := range g.l.cell.sys.Paths() {
+		if c := g.l.cell.sys.Lookup(path); c != nil {
+			for _, name := range c.Methods() {
+				if m, ok := c.method(name); ok {
+					all = append(all, schemas.Operation{Path: path, Method: m.desc})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Report is how one actor or group of this process is.
+type Report struct {
+	Path     string
+	Health   *actorv1.Health
+	Counters *actorv1.Counters
+	Called   []MethodStats
+}
+
+// Reports is how everybody in this process is, sorted by path.
+func (g Gate) Reports() []Report {
+	var all []Report
+	for _, c := range g.l.cell.sys.Cells() {
+		all = append(all, Report{c.Path(), c.Health(), c.Counters(), c.Called()})
+	}
+	return all
+}
