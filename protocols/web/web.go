@@ -9,18 +9,14 @@ package web
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
-
-	"connectrpc.com/connect"
 
 	"gatewayd/protocols/access"
 )
@@ -106,13 +102,6 @@ type Server struct {
 
 	mu      sync.Mutex
 	present map[*visit]struct{} // requests under way of identities
-}
-
-// visit is a request under way of somebody.
-type visit struct {
-	id  *access.Identity
-	end context.CancelFunc
-	way *http.ResponseController
 }
 
 // Start listens and serves until Close.
@@ -259,108 +248,4 @@ type guest struct {
 func (g *guest) Close() error {
 	defer g.leave()
 	return g.Conn.Close()
-}
-
-// serve takes one request, whatever it is.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if r.Body != http.NoBody {
-		way := http.NewResponseController(w)
-		_ = way.SetReadDeadline(time.Now().Add(s.cfg.Stall)) // net/http reads by itself what is left
-		r = r.WithContext(r.Context())                       // it looks at its own
-		r.Body = &pacedBody{ReadCloser: r.Body, way: way, stall: s.cfg.Stall}
-	}
-	select {
-	case s.places <- struct{}{}:
-		defer func() { <-s.places }()
-	default:
-		err := fmt.Errorf("%d requests are under way already", cap(s.places))
-		s.refused(access.RefusedCrowd, r.RemoteAddr, nil, err)
-		s.refuse(w, r, connect.NewError(connect.CodeResourceExhausted, err))
-		return
-	}
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	if subtle.ConstantTimeCompare([]byte(r.Header.Get(lookHeader)), []byte(s.looks)) == 1 {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	id, err := s.enter(r)
-	if err != nil {
-		s.cfg.Log.Debug("http: not let in", "remote", r.RemoteAddr, "err", err)
-		s.refused(access.RefusedCredentials, r.RemoteAddr, nil, err)
-		code := connect.CodeUnauthenticated
-		if errors.Is(err, access.ErrClosed) || errors.Is(err, access.ErrBusy) {
-			code = connect.CodeUnavailable
-		}
-		w.Header().Set("WWW-Authenticate", `Basic realm="gatewayd", charset="UTF-8"`)
-		s.refuse(w, r, connect.NewError(code, errors.New("who you are could not be told: show a token, a name and password, or a certificate")))
-		return
-	}
-	r, leave := s.note(w, r, id)
-	defer leave()
-	answer := paced{w, r.Context(), s.cfg.Stall, r.ProtoMajor > 1}
-	defer answer.part()
-	w = answer
-	if page, ok := s.cfg.Pages[r.URL.Path]; ok && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		if !s.may(id, "state"+r.URL.Path) {
-			s.forbid(w, r, id, fmt.Errorf("%s may not see %s: it takes state%s", id.Name, r.URL.Path, r.URL.Path))
-			return
-		}
-		page(w, r)
-		return
-	}
-	s.route(w, r, id)
-}
-
-// note keeps who is there for Cut.
-func (s *Server) note(w http.ResponseWriter, r *http.Request, id *access.Identity) (noted *http.Request, leave func()) {
-	if id == nil {
-		return r, func() {}
-	}
-	ctx, end := context.WithCancel(r.Context())
-	v := &visit{id, end, http.NewResponseController(w)}
-	s.mu.Lock()
-	s.present[v] = struct{}{}
-	s.mu.Unlock()
-	return r.WithContext(ctx), func() {
-		end()
-		s.mu.Lock()
-		delete(s.present, v)
-		s.mu.Unlock()
-	}
-}
-
-// Cut ends the requests of every identity that match picks, and returns how many.
-func (s *Server) Cut(match func(*access.Identity) bool) (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for v := range s.present {
-		if match(v.id) {
-			v.end()
-			_ = v.way.SetWriteDeadline(time.Now().Add(parting)) // it may be waiting for a client who does not read
-			n++
-		}
-	}
-	return n
-}
-
-func (s *Server) may(id *access.Identity, topic string) bool {
-	return id == nil || s.cfg.May(id, topic)
-}
-
-// enter says who a client is.
-func (s *Server) enter(r *http.Request) (*access.Identity, error) {
-	if s.cfg.Enter == nil {
-		return nil, nil
-	}
-	shown := access.Shown{Remote: r.RemoteAddr}
-	if token, ok := bearer(r.Header.Get("Authorization")); ok {
-		shown.Token = token
-	} else if name, password, ok := r.BasicAuth(); ok {
-		shown.Name, shown.Password = name, []byte(password)
-	}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		shown.Certificate = r.TLS.PeerCertificates[0]
-	}
-	return s.cfg.Enter(shown)
 }
