@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 
 	"gatewayd/bus"
@@ -22,6 +23,37 @@ func (c *Context) Gate() Gate {
 		c.l.asking = make(chan struct{}, askers)
 	}
 	return Gate{c.l}
+}
+
+// askers is how many may ask an actor at once through its Gate.
+const askers = 64
+
+// Ask asks the actor itself, and waits for its answer or the end of ctx. So many ask at once, and the others wait for their
+// turn; who has it is let in whatever else waits there: a flood of other messages keeps nobody out, nor does a crowd.
+func (g Gate) Ask(ctx context.Context, msg any) (any, error) {
+	select {
+	case g.l.asking <- struct{}{}:
+		defer func() { <-g.l.asking }()
+	case <-ctx.Done():
+		return nil, bus.Errorf(bus.ResourceExhausted, "%s: too many ask at once", g.l.cell.path)
+	}
+	type outcome struct {
+		msg any
+		err error
+	}
+	done := make(chan outcome, 1)
+	if err := g.open(); err != nil {
+		return nil, err
+	}
+	if err := g.l.cell.letIn(NewRequest(msg, func(msg any, err error) { done <- outcome{msg, err} }), math.MaxInt32); err != nil {
+		return nil, err
+	}
+	select {
+	case o := <-done:
+		return o.msg, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // Call sends a command to a topic, cmd/<path>/<Method>, on behalf of w, and hands
