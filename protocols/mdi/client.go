@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"gatewayd/protocols/record"
 	"gatewayd/protocols/uplink"
 )
 
@@ -44,29 +43,6 @@ const (
 	opening
 	opened
 )
-
-// recordID tells records of a session apart.
-type recordID struct {
-	track    uint32
-	sequence uint64
-}
-
-func idOf(r record.Record) recordID { return recordID{r.Number, r.Sequence} }
-
-// flight is a batch that waits for its acknowledgement.
-type flight struct {
-	key     int
-	since   time.Time
-	told    int // how many names had been told before the first of it
-	last    int // and before the last
-	waiting map[recordID]waiting
-	refused []uplink.Refusal
-}
-
-type waiting struct {
-	index int // in the batch
-	time  time.Time
-}
 
 // Effects of the machines.
 type (
@@ -254,100 +230,6 @@ func (c *Client) open(m *Opened) []Effect {
 	}
 	clear(c.unsettled)
 	return []Effect{Ready{}}
-}
-
-// Submit sends a batch, but what is known to have arrived and what can never be sent. There must be room in the window.
-func (c *Client) Submit(now time.Time, key int, batch []record.Record) []Effect {
-	if c.state != opened {
-		return nil
-	}
-	f := &flight{key: key, since: now, waiting: map[recordID]waiting{}}
-	var rest []record.Record
-	for i, r := range batch {
-		r.Fields = c.fields.of(r)
-		if err := fits(r); err != nil {
-			f.refused = append(f.refused, uplink.Refusal{Index: i, Why: err.Error()})
-			continue
-		}
-		r.Number = c.numbers.of(r)
-		at, known := c.settled[idOf(r)]
-		delete(c.settled, idOf(r))
-		if known && at.Equal(r.Time) {
-			continue
-		}
-		rest = append(rest, r)
-		f.waiting[idOf(r)] = waiting{i, r.Time}
-	}
-	var all []Effect
-	for some := range fewBoots(rest) {
-		all = append(all, c.names(now, some)...)
-		if f.told == 0 {
-			f.told = c.told.count
-		}
-		all = c.batches(all, now, f, some)
-	}
-	f.last = c.told.count
-	if c.state != opened {
-		return all
-	}
-	if len(f.waiting) == 0 {
-		return append(all, f.settled())
-	}
-	c.flights = append(c.flights, f)
-	return all
-}
-
-// batches sends records in as many messages as they need.
-func (c *Client) batches(all []Effect, now time.Time, f *flight, records []record.Record) []Effect {
-	if len(records) == 0 {
-		return all
-	}
-	b, err := Encode(Pack(records, c.told.boot))
-	switch {
-	case err == nil:
-		c.said = now
-		return append(all, Send(b))
-	case len(records) > 1:
-		half := len(records) / 2
-		return c.batches(c.batches(all, now, f, records[:half]), now, f, records[half:])
-	}
-	id := idOf(records[0])
-	f.refused = append(f.refused, uplink.Refusal{Index: f.waiting[id].index, Why: err.Error()})
-	delete(f.waiting, id)
-	return all
-}
-
-func (c *Client) acknowledge(m *Acknowledge) []Effect {
-	var all []Effect
-	rest := c.flights[:0]
-	for _, f := range c.flights {
-		before := len(f.waiting)
-		for id := range f.waiting {
-			if within(m.Settled, id) {
-				delete(f.waiting, id)
-			}
-		}
-		for _, r := range m.Refused {
-			id := recordID{r.Track, r.Sequence}
-			if w, waits := f.waiting[id]; waits {
-				f.refused = append(f.refused, uplink.Refusal{Index: w.index, Why: r.Why})
-				delete(f.waiting, id)
-			}
-		}
-		if len(f.waiting) < before {
-			c.progress = true
-			c.told.confirm(f.told) // it came after the names on the same connection
-		}
-		if len(f.waiting) == 0 {
-			c.told.confirm(f.last)
-			all = append(all, f.settled())
-			continue
-		}
-		rest = append(rest, f)
-	}
-	clear(c.flights[len(rest):])
-	c.flights = rest
-	return all
 }
 
 // closed is why the receiver has closed the connection.

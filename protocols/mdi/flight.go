@@ -10,127 +10,79 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-func (f *flight) settled() Settled {
-	slices.SortFunc(f.refused, func(a, b uplink.Refusal) int { return cmp.Compare(a.Index, b.Index) })
-	return Settled{f.key, f.refused}
+// flight is a batch that waits for its acknowledgement.
+type flight struct {
+	key     int
+	since   time.Time
+	told    int // how many names had been told before the first of it
+	last    int // and before the last
+	waiting map[recordID]waiting
+	refused []uplink.Refusal
 }
 
-// rangesOf are the records of a set in as few ranges as there are.
-func rangesOf[V any](set map[recordID]V) []Range {
-	ids := make([]recordID, 0, len(set))
-	for id := range set {
-		ids = append(ids, id)
+type waiting struct {
+	index int // in the batch
+	time  time.Time
+}
+
+// Submit sends a batch, but what is known to have arrived and what can never be sent. There must be room in the window.
+func (c *Client) Submit(now time.Time, key int, batch []record.Record) []Effect {
+	if c.state != opened {
+		return nil
 	}
-	slices.SortFunc(ids, func(a, b recordID) int {
-		return cmp.Or(cmp.Compare(a.track, b.track), cmp.Compare(a.sequence, b.sequence))
-	})
-	return join(ids)
-}
-
-// join makes ranges of sorted records.
-func join(ids []recordID) []Range {
-	var all []Range
-	for _, id := range ids {
-		if n := len(all); n > 0 {
-			last := &all[n-1]
-			end := last.First + uint64(last.More)
-			if last.Track == id.track && id.sequence == end {
-				continue
-			}
-			if last.Track == id.track && id.sequence == end+1 && last.More < 65535 {
-				last.More++
-				continue
-			}
+	f := &flight{key: key, since: now, waiting: map[recordID]waiting{}}
+	var rest []record.Record
+	for i, r := range batch {
+		r.Fields = c.fields.of(r)
+		if err := fits(r); err != nil {
+			f.refused = append(f.refused, uplink.Refusal{Index: i, Why: err.Error()})
+			continue
 		}
-		all = append(all, Range{Track: id.track, First: id.sequence})
+		r.Number = c.numbers.of(r)
+		at, known := c.settled[idOf(r)]
+		delete(c.settled, idOf(r))
+		if known && at.Equal(r.Time) {
+			continue
+		}
+		rest = append(rest, r)
+		f.waiting[idOf(r)] = waiting{i, r.Time}
 	}
+	var all []Effect
+	for some := range fewBoots(rest) {
+		all = append(all, c.names(now, some)...)
+		if f.told == 0 {
+			f.told = c.told.count
+		}
+		all = c.batches(all, now, f, some)
+	}
+	f.last = c.told.count
+	if c.state != opened {
+		return all
+	}
+	if len(f.waiting) == 0 {
+		return append(all, f.settled())
+	}
+	c.flights = append(c.flights, f)
 	return all
 }
 
-// within says whether a record is in one of the ranges.
-func within(all []Range, id recordID) bool {
-	return slices.ContainsFunc(all, func(r Range) bool {
-		return r.Track == id.track && id.sequence >= r.First && id.sequence-r.First <= uint64(r.More)
-	})
-}
-
-// told are the names that the receiver has been told. They come before what needs them, so that an acknowledgement of that confirms
-// them; those that are not confirmed when a connection ends are told again.
-type told struct {
-	count     int // so far
-	confirmed int // of them
-	tracks    map[uint32]*toldTrack
-	boots     map[string]toldBoot
-	next      uint8 // index of a boot
-}
-
-type toldTrack struct {
-	name   string
-	number int // which one of count it was
-	fields map[uint16]toldField
-}
-
-type toldField struct {
-	Field
-	number int
-}
-
-type toldBoot struct {
-	index  uint8
-	number int
-}
-
-func (t *told) confirm(n int) { t.confirmed = max(t.confirmed, n) }
-
-// lost forgets what is not confirmed.
-func (t *told) lost() {
-	for number, track := range t.tracks {
-		if track.number > t.confirmed {
-			delete(t.tracks, number)
-			continue
-		}
-		for id, f := range track.fields {
-			if f.number > t.confirmed {
-				delete(track.fields, id)
-			}
-		}
+// batches sends records in as many messages as they need.
+func (c *Client) batches(all []Effect, now time.Time, f *flight, records []record.Record) []Effect {
+	if len(records) == 0 {
+		return all
 	}
-	for id, b := range t.boots {
-		if b.number > t.confirmed {
-			delete(t.boots, id)
-		}
+	b, err := Encode(Pack(records, c.told.boot))
+	switch {
+	case err == nil:
+		c.said = now
+		return append(all, Send(b))
+	case len(records) > 1:
+		half := len(records) / 2
+		return c.batches(c.batches(all, now, f, records[:half]), now, f, records[half:])
 	}
-	t.count = t.confirmed
-}
-
-func (t *told) boot(id string) uint8 { return t.boots[valid(id)].index }
-
-// names tells what the receiver needs for these records.
-func (c *Client) names(now time.Time, records []record.Record) []Effect {
-	var all []Effect
-	var fresh []*Track
-	for _, r := range records {
-		if m := c.told.bootOf(valid(r.Boot)); m != nil {
-			all = c.send(all, now, m)
-		}
-		m := c.told.trackOf(r)
-		if m == nil {
-			continue
-		}
-		if i := slices.IndexFunc(fresh, func(had *Track) bool { return had.Number == m.Number }); i >= 0 {
-			fresh[i].Fields = append(fresh[i].Fields, m.Fields...)
-			continue
-		}
-		fresh = append(fresh, m)
-	}
-	for _, m := range fresh {
-		if len(m.Fields) == 0 {
-			all = c.send(all, now, m)
-		}
-		for some := range slices.Chunk(m.Fields, mostNamed) {
-			all = c.send(all, now, &Track{Number: m.Number, Name: m.Name, Fields: some})
-		}
-	}
+	id := idOf(records[0])
+	f.refused = append(f.refused, uplink.Refusal{Index: f.waiting[id].index, Why: err.Error()})
+	delete(f.waiting, id)
 	return all
 }
 
@@ -156,74 +108,40 @@ func fewBoots(records []record.Record) iter.Seq[[]record.Record] {
 // mostIndexed is how many boots one batch refers to: there are 256 numbers for them.
 const mostIndexed = 256
 
-// mostNamed is how many fields one message names: that many fit, however long their names.
-const mostNamed = 100
-
-// trackNumbers are those of the tracks in a session: their own, unless two have the same.
-type trackNumbers struct {
-	byName map[string]uint32
-	taken  map[uint32]bool
-}
-
-func (n *trackNumbers) of(r record.Record) uint32 {
-	if number, known := n.byName[r.Track]; known {
-		return number
-	}
-	if n.byName == nil {
-		n.byName, n.taken = map[string]uint32{}, map[uint32]bool{}
-	}
-	number := r.Number
-	for n.taken[number] {
-		number-- // from 2^32-1 on, if 0 is taken
-	}
-	n.byName[r.Track], n.taken[number] = number, true
-	return number
-}
-
-// bootOf tells of a boot, nil if it has been told.
-func (t *told) bootOf(id string) *Boot {
-	if _, known := t.boots[id]; known {
-		return nil
-	}
-	if t.boots == nil {
-		t.boots = map[string]toldBoot{}
-	}
-	for had, b := range t.boots {
-		if b.index == t.next {
-			delete(t.boots, had) // more than there are numbers for: the oldest is told again if it is needed
+func (c *Client) acknowledge(m *Acknowledge) []Effect {
+	var all []Effect
+	rest := c.flights[:0]
+	for _, f := range c.flights {
+		before := len(f.waiting)
+		for id := range f.waiting {
+			if within(m.Settled, id) {
+				delete(f.waiting, id)
+			}
 		}
-	}
-	t.count++
-	t.boots[id] = toldBoot{t.next, t.count}
-	t.next++
-	return &Boot{Index: t.boots[id].index, ID: id}
-}
-
-// trackOf tells what is new of a record's track and its fields, nil if nothing is.
-func (t *told) trackOf(r record.Record) *Track {
-	name := valid(r.Track)
-	track := t.tracks[r.Number]
-	fresh := track == nil || track.name != name
-	if fresh {
-		if t.tracks == nil {
-			t.tracks = map[uint32]*toldTrack{}
+		for _, r := range m.Refused {
+			id := recordID{r.Track, r.Sequence}
+			if w, waits := f.waiting[id]; waits {
+				f.refused = append(f.refused, uplink.Refusal{Index: w.index, Why: r.Why})
+				delete(f.waiting, id)
+			}
 		}
-		t.count++
-		track = &toldTrack{name: name, number: t.count, fields: map[uint16]toldField{}}
-		t.tracks[r.Number] = track
-	}
-	m := &Track{Number: r.Number, Name: name}
-	for _, f := range r.Fields {
-		field := Field{ID: uint16(f.ID), Name: valid(f.Name), Unit: valid(f.Unit)}
-		if had, known := track.fields[field.ID]; known && had.Field == field {
+		if len(f.waiting) < before {
+			c.progress = true
+			c.told.confirm(f.told) // it came after the names on the same connection
+		}
+		if len(f.waiting) == 0 {
+			c.told.confirm(f.last)
+			all = append(all, f.settled())
 			continue
 		}
-		t.count++
-		track.fields[field.ID] = toldField{field, t.count}
-		m.Fields = append(m.Fields, field)
+		rest = append(rest, f)
 	}
-	if !fresh && len(m.Fields) == 0 {
-		return nil
-	}
-	return m
+	clear(c.flights[len(rest):])
+	c.flights = rest
+	return all
+}
+
+func (f *flight) settled() Settled {
+	slices.SortFunc(f.refused, func(a, b uplink.Refusal) int { return cmp.Compare(a.Index, b.Index) })
+	return Settled{f.key, f.refused}
 }

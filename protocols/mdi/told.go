@@ -1,0 +1,160 @@
+package mdi
+
+import (
+	"slices"
+	"time"
+
+	"gatewayd/protocols/record"
+)
+
+// told are the names that the receiver has been told. They come before what needs them, so that an acknowledgement of that confirms
+// them; those that are not confirmed when a connection ends are told again.
+type told struct {
+	count     int // so far
+	confirmed int // of them
+	tracks    map[uint32]*toldTrack
+	boots     map[string]toldBoot
+	next      uint8 // index of a boot
+}
+
+type toldTrack struct {
+	name   string
+	number int // which one of count it was
+	fields map[uint16]toldField
+}
+
+type toldField struct {
+	Field
+	number int
+}
+
+type toldBoot struct {
+	index  uint8
+	number int
+}
+
+func (t *told) confirm(n int) { t.confirmed = max(t.confirmed, n) }
+
+// lost forgets what is not confirmed.
+func (t *told) lost() {
+	for number, track := range t.tracks {
+		if track.number > t.confirmed {
+			delete(t.tracks, number)
+			continue
+		}
+		for id, f := range track.fields {
+			if f.number > t.confirmed {
+				delete(track.fields, id)
+			}
+		}
+	}
+	for id, b := range t.boots {
+		if b.number > t.confirmed {
+			delete(t.boots, id)
+		}
+	}
+	t.count = t.confirmed
+}
+
+func (t *told) boot(id string) uint8 { return t.boots[valid(id)].index }
+
+// names tells what the receiver needs for these records.
+func (c *Client) names(now time.Time, records []record.Record) []Effect {
+	var all []Effect
+	var fresh []*Track
+	for _, r := range records {
+		if m := c.told.bootOf(valid(r.Boot)); m != nil {
+			all = c.send(all, now, m)
+		}
+		m := c.told.trackOf(r)
+		if m == nil {
+			continue
+		}
+		if i := slices.IndexFunc(fresh, func(had *Track) bool { return had.Number == m.Number }); i >= 0 {
+			fresh[i].Fields = append(fresh[i].Fields, m.Fields...)
+			continue
+		}
+		fresh = append(fresh, m)
+	}
+	for _, m := range fresh {
+		if len(m.Fields) == 0 {
+			all = c.send(all, now, m)
+		}
+		for some := range slices.Chunk(m.Fields, mostNamed) {
+			all = c.send(all, now, &Track{Number: m.Number, Name: m.Name, Fields: some})
+		}
+	}
+	return all
+}
+
+// mostNamed is how many fields one message names: that many fit, however long their names.
+const mostNamed = 100
+
+// bootOf tells of a boot, nil if it has been told.
+func (t *told) bootOf(id string) *Boot {
+	if _, known := t.boots[id]; known {
+		return nil
+	}
+	if t.boots == nil {
+		t.boots = map[string]toldBoot{}
+	}
+	for had, b := range t.boots {
+		if b.index == t.next {
+			delete(t.boots, had) // more than there are numbers for: the oldest is told again if it is needed
+		}
+	}
+	t.count++
+	t.boots[id] = toldBoot{t.next, t.count}
+	t.next++
+	return &Boot{Index: t.boots[id].index, ID: id}
+}
+
+// trackOf tells what is new of a record's track and its fields, nil if nothing is.
+func (t *told) trackOf(r record.Record) *Track {
+	name := valid(r.Track)
+	track := t.tracks[r.Number]
+	fresh := track == nil || track.name != name
+	if fresh {
+		if t.tracks == nil {
+			t.tracks = map[uint32]*toldTrack{}
+		}
+		t.count++
+		track = &toldTrack{name: name, number: t.count, fields: map[uint16]toldField{}}
+		t.tracks[r.Number] = track
+	}
+	m := &Track{Number: r.Number, Name: name}
+	for _, f := range r.Fields {
+		field := Field{ID: uint16(f.ID), Name: valid(f.Name), Unit: valid(f.Unit)}
+		if had, known := track.fields[field.ID]; known && had.Field == field {
+			continue
+		}
+		t.count++
+		track.fields[field.ID] = toldField{field, t.count}
+		m.Fields = append(m.Fields, field)
+	}
+	if !fresh && len(m.Fields) == 0 {
+		return nil
+	}
+	return m
+}
+
+// trackNumbers are those of the tracks in a session: their own, unless two have the same.
+type trackNumbers struct {
+	byName map[string]uint32
+	taken  map[uint32]bool
+}
+
+func (n *trackNumbers) of(r record.Record) uint32 {
+	if number, known := n.byName[r.Track]; known {
+		return number
+	}
+	if n.byName == nil {
+		n.byName, n.taken = map[string]uint32{}, map[uint32]bool{}
+	}
+	number := r.Number
+	for n.taken[number] {
+		number-- // from 2^32-1 on, if 0 is taken
+	}
+	n.byName[r.Track], n.taken[number] = number, true
+	return number
+}
