@@ -1,0 +1,186 @@
+package access
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Errors of the methods that let somebody in. They say to the log why; a client is told no more than that he is refused.
+var (
+	ErrUnknown = errors.New("no such identity")
+	ErrWrong   = errors.New("the password is wrong")
+	ErrNoProof = errors.New("no credentials were shown")
+	ErrRevoked = errors.New("the identity is revoked")
+	ErrExpired = errors.New("the identity has expired")
+	ErrListed  = errors.New("the certificate is revoked")
+	ErrOld     = errors.New("the certificate has expired")
+)
+
+// Lookup is an identity by its name, if it is in force.
+func (p *Policy) Lookup(name string, now time.Time) (*Identity, error) {
+	if name == Anonymous && p.anonymous != nil {
+		return p.anonymous, nil
+	}
+	return p.all[name].inForce(now)
+}
+
+// Password lets in who knows the password of name. It takes a moment on purpose, see Hash.
+func (p *Policy) Password(name string, password []byte, now time.Time) (*Identity, error) {
+	id := p.all[name]
+	stored := nobody
+	if id != nil && id.cred.Password != "" {
+		stored = id.cred.Password
+	}
+	right, err := Verify(stored, password) // also for nobody: how long it takes does not tell who exists
+	switch {
+	case err != nil:
+		return nil, err
+	case id == nil:
+		return nil, ErrUnknown
+	case !right || id.cred.Password == "":
+		return nil, ErrWrong
+	}
+	return id.inForce(now)
+}
+
+// Certificate lets in whom a certificate names; that it is genuine has been seen by TLS. Of several identities that it might be the first one is meant.
+func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, error) {
+	if p.revoked(c) {
+		return nil, ErrListed
+	}
+	if err := p.lists.Refuse(now); err != nil {
+		return nil, err
+	}
+	if err := p.online.Err(c, now); err != nil && (p.lists == nil || !p.lists.lenient) {
+		return nil, fmt.Errorf("%w: %w", ErrLists, err)
+	}
+	if now.After(c.NotAfter) { // TLS has looked when the connection was made, which may be long ago
+		return nil, ErrOld
+	}
+	names := namesOf(c)
+	for _, id := range p.named {
+		for _, pattern := range id.cred.Certificates {
+			if slices.ContainsFunc(names, func(name string) bool { return like(pattern, name) }) {
+				return id.by(c).inForce(now)
+			}
+		}
+	}
+	return nil, fmt.Errorf("%w has one of the certificate's names: %s", ErrUnknown, strings.Join(names, ", "))
+}
+
+// revoked tells whether a certificate is known to be revoked.
+func (p *Policy) revoked(c *x509.Certificate) bool { return p.lists.has(c) || p.online.Revoked(c) }
+
+// Token lets in who bears a token.
+func (p *Policy) Token(token string, now time.Time) (*Identity, error) {
+	id, ok := p.tokens[Digest(token)]
+	if !ok {
+		return nil, ErrUnknown
+	}
+	return id.inForce(now)
+}
+
+// Key lets in who has signed with the private half of a key; that he has was seen by whoever asks.
+func (p *Policy) Key(public string, now time.Time) (*Identity, error) {
+	id, ok := p.keys[public]
+	if !ok {
+		return nil, ErrUnknown
+	}
+	return id.inForce(now)
+}
+
+// NoProof is who shows no credentials at all.
+func (p *Policy) NoProof() (*Identity, error) {
+	if p.anonymous == nil {
+		return nil, ErrNoProof
+	}
+	return p.anonymous, nil
+}
+
+func (id *Identity) inForce(now time.Time) (*Identity, error) {
+	switch {
+	case id == nil:
+		return nil, ErrUnknown
+	case id.cred.Revoked:
+		return nil, ErrRevoked
+	case !id.cred.Expires.IsZero() && !now.Before(id.cred.Expires):
+		return nil, ErrExpired
+	}
+	return id, nil
+}
+
+// Still tells whether somebody who was let in as id by an earlier policy would be let in by this one in the same way, and
+// who he is now. Whoever has other credentials than he had must show the new ones.
+func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
+	is, err := p.same(id, now)
+	if err != nil {
+		return nil, err
+	}
+	return is.by(id.cert), nil
+}
+
+// same is Still but for the certificate.
+func (p *Policy) same(id *Identity, now time.Time) (*Identity, error) {
+	is, err := p.proven(id, now)
+	switch {
+	case err != nil:
+		return nil, err
+	case is.cred.Password != id.cred.Password, !slices.Equal(is.cred.Certificates, id.cred.Certificates), !slices.Equal(is.cred.Tokens, id.cred.Tokens), !slices.Equal(is.cred.Keys, id.cred.Keys):
+		return nil, errors.New("its credentials have changed")
+	}
+	return is, nil
+}
+
+// now is who id is at a moment, if what he came in by still proves it.
+func (p *Policy) now(id *Identity, now time.Time) (*Identity, error) {
+	is, err := p.proven(id, now)
+	if err != nil {
+		return nil, err
+	}
+	return is.by(id.cert), nil
+}
+
+// proven is now but for the certificate.
+func (p *Policy) proven(id *Identity, now time.Time) (*Identity, error) {
+	switch {
+	case p.revoked(id.cert):
+		return nil, ErrListed
+	case id.cert != nil && now.After(id.cert.NotAfter):
+		return nil, ErrOld
+	}
+	return p.Lookup(id.Name, now)
+}
+
+// by is id come in by a certificate; nil: by something else.
+func (id *Identity) by(cert *x509.Certificate) *Identity {
+	if cert == nil {
+		return id
+	}
+	by := *id
+	by.cert = cert
+	return &by
+}
+
+// Expires is when the credentials of id end, or the certificate by which he came in; zero: never.
+func (id *Identity) Expires() time.Time {
+	if end := id.cred.Expires; id.cert == nil || !end.IsZero() && end.Before(id.cert.NotAfter) {
+		return end
+	}
+	return id.cert.NotAfter
+}
+
+// Owns tells whether id may use an MQTT client id.
+func (id *Identity) Owns(clientID string) bool {
+	if id.Name == Anonymous {
+		return true
+	}
+	if len(id.cred.ClientIDs) > 0 {
+		return slices.ContainsFunc(id.cred.ClientIDs, func(pattern string) bool { return like(pattern, clientID) })
+	}
+	rest, ok := strings.CutPrefix(clientID, id.Name)
+	return ok && (rest == "" || strings.ContainsRune(".:@_", rune(rest[0])))
+}
