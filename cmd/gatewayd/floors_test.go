@@ -68,7 +68,7 @@ var only = map[string][]string{
 	"github.com/grid-x/modbus":            {"protocols/modbus"},
 	"golang.org/x/crypto":                 {"protocols/access"},
 	"golang.org/x/net":                    {"protocols/srv"},
-	"github.com/klauspost/compress":       {"protocols/squeeze"},
+	"github.com/klauspost/compress":       {"protocols/compress"},
 	"github.com/mochi-mqtt/server":        {"protocols/mqtt", "protocols/mqttclient"},
 	"github.com/nats-io/":                 {"bus", "protocols/natssend"},
 	"github.com/spf13/cobra":              {"cmd/gatewayd"},

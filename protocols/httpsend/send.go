@@ -17,8 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"gatewayd/protocols/compress"
 	"gatewayd/protocols/record"
-	"gatewayd/protocols/squeeze"
 	"gatewayd/protocols/srv"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/protocols/uplink"
@@ -157,7 +157,7 @@ func (s *sender) place() string {
 
 func (s *sender) request(ctx context.Context, payload []byte) (*http.Request, error) {
 	cfg := s.cfg
-	payload, err := squeeze.Bytes(cfg.Compress, payload)
+	payload, err := compress.Bytes(cfg.Compress, payload)
 	if err != nil {
 		return nil, err
 	}

@@ -13,10 +13,10 @@ import (
 	"strings"
 	"sync"
 
+	"gatewayd/protocols/compress"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/shape"
-	"gatewayd/protocols/squeeze"
 	"gatewayd/protocols/uplink"
 )
 
@@ -155,7 +155,7 @@ func (s *sender) start(ctx context.Context, m shape.Message) (u under, err error
 	if m.Retain {
 		typ = "application/json"
 	} else {
-		if payload, err = squeeze.Bytes(s.cfg.Compress, payload); err != nil {
+		if payload, err = compress.Bytes(s.cfg.Compress, payload); err != nil {
 			return u, err
 		}
 		if s.cfg.Compress != "" {

@@ -15,9 +15,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gatewayd/protocols/compress"
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/shape"
-	"gatewayd/protocols/squeeze"
 	"gatewayd/protocols/srv"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/protocols/uplink"
@@ -252,7 +252,7 @@ func (s *sender) start(batch []record.Record, m shape.Message) (jetstream.PubAck
 
 // message is a record as it travels. Its id has the stream drop what it has had within its window for duplicates.
 func (s *sender) message(batch []record.Record, m shape.Message) (*nats.Msg, error) {
-	payload, err := squeeze.Bytes(s.cfg.Compress, m.Payload)
+	payload, err := compress.Bytes(s.cfg.Compress, m.Payload)
 	if err != nil {
 		return nil, err
 	}

@@ -1,5 +1,5 @@
-// Package squeeze compresses what is sent over links that are paid by the byte.
-package squeeze
+// Package compress compresses what is sent over links that are paid by the byte.
+package compress
 
 import (
 	"bytes"
