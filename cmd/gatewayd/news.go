@@ -133,18 +133,11 @@ func (n *news) fresh(t time.Time) []newsLine {
 
 // print prints lines as they are heard until ctx ends.
 func (n *news) print(ctx context.Context, show func(newsLine)) {
-	clock := time.NewTicker(untie)
-	defer clock.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-clock.C:
-			for _, l := range n.fresh(now.Add(-untie)) {
-				show(l)
-			}
+	regularly(ctx, untie, func(now time.Time) {
+		for _, l := range n.fresh(now.Add(-untie)) {
+			show(l)
 		}
-	}
+	})
 }
 
 func (n *news) data(m bus.Msg) {

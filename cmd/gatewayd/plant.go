@@ -79,16 +79,8 @@ func (p *plant) close() {
 const beat = 250 * time.Millisecond
 
 func (p *plant) lively(ctx context.Context, all []*meter) {
-	begin, clock := time.Now(), time.NewTicker(beat)
-	defer clock.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-clock.C:
-			p.live(all, now.Sub(begin))
-		}
-	}
+	begin := time.Now()
+	regularly(ctx, beat, func(now time.Time) { p.live(all, now.Sub(begin)) })
 }
 
 // live lets the plant be as it is at t.

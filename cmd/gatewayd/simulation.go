@@ -132,18 +132,12 @@ const pulse = time.Second
 
 // live lets the values move until ctx ends.
 func (s *simulation) live(ctx context.Context, lives []*sim.Life) {
-	begin, clock := time.Now(), time.NewTicker(pulse)
-	defer clock.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-clock.C:
-			for _, l := range lives {
-				l.Pass(now, now.Sub(begin))
-			}
+	begin := time.Now()
+	regularly(ctx, pulse, func(now time.Time) {
+		for _, l := range lives {
+			l.Pass(now, now.Sub(begin))
 		}
-	}
+	})
 }
 
 // way is one way to the devices.

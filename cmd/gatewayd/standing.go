@@ -70,16 +70,8 @@ func (t *teller) hear(m bus.Msg) {
 }
 
 func (t *teller) run(ctx context.Context) {
-	clock := time.NewTicker(standingLook)
-	defer clock.Stop()
-	for {
-		t.look(time.Now())
-		select {
-		case <-ctx.Done():
-			return
-		case <-clock.C:
-		}
-	}
+	t.look(time.Now())
+	regularly(ctx, standingLook, t.look)
 }
 
 // look tells how the gateway stands if it is time to.
