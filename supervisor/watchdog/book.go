@@ -175,12 +175,6 @@ func (b *Book) Event(event string) {
 	b.record.add(event)
 }
 
-// Pardon clears the ledger, e.g. after an operator changed the config in safe
-// mode: the next start is a normal one.
-func (b *Book) Pardon() error {
-	return b.change(func() { b.ledger.Failures = nil }, true)
-}
-
 // Close ends the book; clean marks an orderly stop, which a life that starved
 // cannot claim. Call it last of all. The error is of the last write.
 func (b *Book) Close(clean bool) error {

@@ -179,18 +179,6 @@ func TestBootLoop(t *testing.T) {
 	}
 }
 
-func TestPardon(t *testing.T) {
-	dir := t.TempDir()
-	for range 4 {
-		b, _ := open(t, dir, "a", 0)
-		b.end()
-	}
-	b, _ := open(t, dir, "a", 0)
-	must(t, b.Plan().Mode == Safe && b.Pardon() == nil && b.Close(true) == nil)
-	b, _ = open(t, dir, "a", 0)
-	must(t, b.Plan() == Plan{Normal, 0, 0})
-}
-
 // TestUnwritable: without the directory everything goes on and the log says so
 // once; when it comes back the book is written again.
 func TestUnwritable(t *testing.T) {

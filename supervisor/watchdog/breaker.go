@@ -11,7 +11,7 @@ type Mode string
 // The modes.
 const (
 	Normal Mode = "normal"
-	Safe   Mode = "safe" // only the bus, config, drill and system groups; field groups stay stopped
+	Safe   Mode = "safe" // only the actors directly below the root, the bus among them; groups stay stopped
 )
 
 // Breaker breaks boot loops: it spaces restarts by the watchdog out and ends in
