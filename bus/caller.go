@@ -111,12 +111,6 @@ func NewTrace() string {
 	return hex.EncodeToString(id[:])
 }
 
-// ParseTrace is the trace id of a traceparent header, empty if it is none.
-func ParseTrace(parent string) string {
-	trace, _ := ParseParent(parent)
-	return trace
-}
-
 // ParseParent is the trace id and the span id of a traceparent header (W3C Trace
 // Context §3.2), both empty if it is none.
 func ParseParent(parent string) (trace, span string) {

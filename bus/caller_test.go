@@ -51,7 +51,7 @@ func TestCallersCannotPose(t *testing.T) {
 	}
 }
 
-func TestParseTrace(t *testing.T) {
+func TestParseParent(t *testing.T) {
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	for parent, want := range map[string]string{
 		"00-" + id + "-00f067aa0ba902b7-01":                       id,
@@ -59,8 +59,12 @@ func TestParseTrace(t *testing.T) {
 		"00-" + id: "", "": "", id: "", "00-" + id[1:] + "g-00f067aa0ba902b7-01": "",
 		"00-00000000000000000000000000000000-00f067aa0ba902b7-01": "", "00-" + id + "-0000000000000000-01": "",
 	} {
-		if got := bus.ParseTrace(parent); got != want {
-			t.Errorf("%q: %q, want %q", parent, got, want)
+		span := ""
+		if want != "" {
+			span = "00f067aa0ba902b7"
+		}
+		if trace, of := bus.ParseParent(parent); trace != want || of != span {
+			t.Errorf("%q: %q and %q, want %q and %q", parent, trace, of, want, span)
 		}
 	}
 }

@@ -40,20 +40,17 @@ func TestSubject(t *testing.T) {
 }
 
 func TestPattern(t *testing.T) {
-	for _, tc := range []struct{ in, want, back string }{
-		{"data/field/>", "gw.demo.data.field.>", "data/field/#"},
-		{"data/+/x", "gw.demo.data.*.x", "data/+/x"},
-		{"#", "gw.demo.>", "#"},
-		{">", "gw.demo.>", "#"},
-		{"+/radio/#", "gw.demo.*.radio.>", "+/radio/#"},
-		{"cmd/a/SetMode", "gw.demo.cmd.a.SetMode", "cmd/a/SetMode"},
+	for _, tc := range []struct{ in, want string }{
+		{"data/field/>", "gw.demo.data.field.>"},
+		{"data/+/x", "gw.demo.data.*.x"},
+		{"#", "gw.demo.>"},
+		{">", "gw.demo.>"},
+		{"+/radio/#", "gw.demo.*.radio.>"},
+		{"cmd/a/SetMode", "gw.demo.cmd.a.SetMode"},
 	} {
 		got, err := bus.Pattern("demo", tc.in)
 		if err != nil || got != tc.want {
 			t.Error(tc.in, got, err)
-		}
-		if back, ok := bus.TopicFilter(got); !ok || back != tc.back {
-			t.Error(tc.in, back, ok)
 		}
 	}
 	for _, bad := range []string{"", "/", "data/", "data//x", "#/data", "data/#/x", "data/a.b", "data/a*", "data/a>", "data/a b", "$SYS/#", "other/x", "data/\x00", "data/ü"} {
@@ -161,11 +158,6 @@ func FuzzTopic(f *testing.F) {
 		if p, err := bus.Pattern("demo", s); err == nil {
 			if !strings.HasPrefix(p, "gw.demo.") || strings.ContainsAny(p, " \t\r\n\x00/+#$") || strings.Contains(strings.TrimSuffix(p, ">"), ">") {
 				t.Fatal(p)
-			}
-			filter, ok := bus.TopicFilter(p)
-			again, err := bus.Pattern("demo", filter)
-			if !ok || err != nil || again != p {
-				t.Fatal(filter, again, err)
 			}
 		}
 	})

@@ -71,24 +71,6 @@ func Pattern(gateway, filter string) (string, error) {
 	return s, nil
 }
 
-// TopicFilter is the MQTT filter of a NATS pattern; the reverse of Pattern.
-func TopicFilter(pattern string) (filter string, ok bool) {
-	t, ok := Topic(pattern)
-	if !ok {
-		return "", false
-	}
-	tok := strings.Split(t, "/")
-	for i := range tok {
-		switch tok[i] {
-		case "*":
-			tok[i] = "+"
-		case ">":
-			tok[i] = "#"
-		}
-	}
-	return strings.Join(tok, "/"), true
-}
-
 // Match reports whether a concrete subject falls under a NATS pattern.
 func Match(pattern, subject string) bool {
 	for {
