@@ -57,11 +57,6 @@ func (t *Timer) Wait(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// WaitUntil is Wait until the moment at.
-func (t *Timer) WaitUntil(ctx context.Context, at time.Time) error {
-	return t.Wait(ctx, time.Until(at))
-}
-
 // Set makes Expired return after d, at once if d is not positive. It replaces what was set before, also under a waiting Expired.
 func (t *Timer) Set(d time.Duration) error {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(int64(d), 1))}
