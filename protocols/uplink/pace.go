@@ -172,11 +172,3 @@ func (p Pace) Batch(b Portions) (records, bytes int) {
 func (p Pace) Flush(b Portions) time.Duration {
 	return min(max(b.Flush, trips*p.Trip), max(longest, b.Flush))
 }
-
-// Takes is about how long so many bytes take; 0: that cannot be told.
-func (p Pace) Takes(bytes uint64) time.Duration {
-	if p.Goodput <= 0 {
-		return 0
-	}
-	return time.Duration(min(float64(bytes)/p.Goodput, 1<<31) * float64(time.Second))
-}
