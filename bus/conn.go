@@ -92,8 +92,10 @@ func (c *Conn) Publish(subject string, m proto.Message) error {
 	defer l.Done()
 	var err error
 	if l.data, err = f.AppendJSON(l.data[:0]); err == nil {
-		err = c.nc.Publish(subject, l.data) // makes a copy
-		c.pace(subject, len(l.data))
+		if !c.unheard(subject) {
+			err = c.nc.Publish(subject, l.data) // makes a copy
+			c.pace(subject, len(l.data))
+		}
 		c.tell(subject, JSON, l.data, l)
 	}
 	if err != nil {
@@ -128,6 +130,12 @@ func (c *Conn) PublishHeader(subject, typ string, h Header, payload []byte) erro
 		return fmt.Errorf("publish %s: %w", subject, err)
 	}
 	return nil
+}
+
+// unheard says that the server would throw a message away, for nobody has asked it for those of the subject. To find that out there is
+// a small part of the work. While the connection is down it is not known: then messages are kept.
+func (c *Conn) unheard(subject string) bool {
+	return c.heard != nil && !c.heard(subject) && c.nc.IsConnected()
 }
 
 // pace waits when a message with n bytes of payload begins another window.

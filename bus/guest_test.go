@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatewayd/bus"
+	samplev1 "gatewayd/schemas/sample/v1"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -127,7 +128,7 @@ func TestGuestsDoNotHearWhatIsDenied(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range []string{"gw.demo.data.secret.x", "gw.demo.data.field.x"} {
-		if err := b.Conn().Publish(s, wrapperspb.Int64(1)); err != nil {
+		if err := b.Conn().Publish(s, &samplev1.Samples{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -26,6 +26,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/protocols/freeport"
+	samplev1 "gatewayd/schemas/sample/v1"
 )
 
 // A hub is a NATS cluster of three nodes in this process that gateways join, with TLS in both directions.
@@ -202,7 +203,7 @@ func TestLeaf(t *testing.T) {
 	said := func(id, class string) func() bool {
 		return func() bool {
 			subject := "gw." + id + "." + class + ".field.x.leaf"
-			_ = buses[id].Conn().Publish(subject, &structpb.Struct{})
+			_ = buses[id].Conn().Publish(subject, &samplev1.Samples{})
 			for len(heard) > 0 {
 				if <-heard == subject {
 					return true

@@ -68,6 +68,42 @@ func TestOverhearIsSubscribeWithoutTheServer(t *testing.T) {
 	}
 }
 
+// What nobody asks the server for is not brought there.
+func TestSamplesNobodyAsksFor(t *testing.T) {
+	b, keys := listening(t, nil)
+	overheard := 0
+	if _, ok := b.Conn().Overhear("gw.demo.data.>", func(o bus.Overheard) { overheard++; o.Loan().Done() }); !ok {
+		t.Fatal("not heard")
+	}
+	say := func() (out uint64) {
+		before := b.Conn().Stats().Out
+		if err := b.Conn().Publish("gw.demo.data.a.points", &samplev1.Samples{Sequence: 1}); err != nil {
+			t.Fatal(err)
+		}
+		return b.Conn().Stats().Out - before
+	}
+	if out := say(); out != 0 || overheard != 1 {
+		t.Errorf("%d were sent, %d overheard", out, overheard)
+	}
+	nc, _ := outside(t, b, keys, bus.Observer)
+	sub, err := nc.SubscribeSync("gw.*.data.>")
+	if err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	if out := say(); out != 1 || overheard != 2 {
+		t.Errorf("for an observer %d were sent, %d overheard", out, overheard)
+	}
+	if m, err := sub.NextMsg(patience); err != nil || string(m.Data) != `{"sequence":"1"}` {
+		t.Errorf("%v, %v", m, err)
+	}
+	if err := sub.Unsubscribe(); err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	if out := say(); out != 0 || overheard != 3 {
+		t.Errorf("after he has gone %d were sent, %d overheard", out, overheard)
+	}
+}
+
 func TestOverheardWhileTheServerRestarts(t *testing.T) {
 	b := start(t, nil)
 	n := 0
