@@ -104,10 +104,11 @@ func (w *jsonWriter) sample(s *Sample) {
 
 // key begins a field; name is as JSON has it, with its quotes and colon.
 func (w *jsonWriter) key(name string) {
-	if w.out[len(w.out)-1] != '{' {
-		w.out = append(w.out, ',')
+	b := w.out
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
 	}
-	w.out = append(w.out, name...)
+	w.out = append(b, name...)
 }
 
 func (w *jsonWriter) text(name, s string) {
@@ -123,6 +124,11 @@ func (w *jsonWriter) quotedUint(u uint64) {
 }
 
 func (w *jsonWriter) quote(s string) {
+	if plain(s) { // most are, and short
+		b := append(append(w.out, '"'), s...)
+		w.out = append(b, '"')
+		return
+	}
 	w.out = append(w.out, '"')
 	plain := 0 // s[plain:i] needs no escape
 	for i := 0; i < len(s); {
@@ -145,6 +151,16 @@ func (w *jsonWriter) quote(s string) {
 	}
 	w.out = append(w.out, s[plain:]...)
 	w.out = append(w.out, '"')
+}
+
+// plain says that all of s is ASCII that needs no escape.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func appendEscape(b []byte, c byte) []byte {
