@@ -171,10 +171,10 @@ func (c *contestant) round(dir string) error {
 	return nil
 }
 
-// settle waits until a second has passed in which nothing was wrong, for what a
+// settle waits until the start is over and then a second has passed in which nothing was wrong, for what a
 // start brings is no figure; who never gets there is measured as he is.
 func (c *contestant) settle(heard []*listener) {
-	time.Sleep(time.Second)
+	settle()
 	for range 10 {
 		for _, l := range heard {
 			l.reset()
