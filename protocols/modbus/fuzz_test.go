@@ -419,6 +419,59 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
+// FuzzDatagrams plays hostile datagrams to a Link. What it accepts must be the whole of one of them: an answer or a refusal of the unit, to the
+// function that it was asked for.
+func FuzzDatagrams(f *testing.F) {
+	requests := oneOfEach()
+	for framing, fr := range datagramFramings {
+		good, foreign := AppendFrame(nil, fr, 1, 7, []byte{3, 4, 1, 2, 3, 4}), AppendFrame(nil, fr, 2, 8, []byte{3, 4, 1, 2, 3, 4})
+		f.Add(uint8(framing), uint8(3), good, []byte{byte(len(good) - 1)})
+		f.Add(uint8(framing), uint8(3), append(foreign, good...), []byte{byte(len(foreign) - 1), byte(len(good) - 1)})
+		f.Add(uint8(framing), uint8(3), append(good, 0), []byte{byte(len(good))})
+		f.Add(uint8(framing), uint8(3), AppendFrame(nil, fr, 9, 7, []byte{3, 4, 1, 2, 3, 4}), []byte{byte(len(good) - 1)})
+		f.Add(uint8(framing), uint8(3), good, []byte{3, 3, 3})
+		for function, r := range requests {
+			frame := AppendFrame(nil, fr, 1, r.Unit, AppendException(nil, function, IllegalAddress))
+			f.Add(uint8(framing), function, frame, []byte{byte(len(frame) - 1)})
+		}
+	}
+	f.Fuzz(func(t *testing.T, framing, function uint8, datagrams, sizes []byte) {
+		fr, r := datagramFramings[int(framing)%len(datagramFramings)], requests[function]
+		r.Timeout = time.Millisecond
+		if r.Check(fr) != nil {
+			return
+		}
+		s := &script{answer: slices.Clone(datagrams), chunks: slices.Clone(sizes)}
+		got, err := NewLink(s, fr, Options{Datagrams: true}).Do(context.Background(), r)
+		var pdu []byte
+		var refused *Exception
+		switch {
+		case errors.As(err, &refused):
+			pdu, err = AppendException(nil, refused.Function, refused.Code), nil
+		case err != nil:
+			return
+		default:
+			pdu, err = AppendResponse(nil, r, got)
+		}
+		if err != nil {
+			t.Fatalf("%x, %x: accepted %x: %v", datagrams, sizes, got.Data, err)
+		}
+		want, all := AppendFrame(nil, fr, 1, r.Unit, pdu), &script{answer: datagrams, chunks: sizes, wrote: []byte{1}}
+		for b := make([]byte, 1024); ; {
+			n, err := all.Read(b)
+			if err != nil {
+				t.Fatalf("%x, %x: accepted %x, which none of them is", datagrams, sizes, want)
+			}
+			if bytes.Equal(b[:n], want) {
+				return
+			}
+		}
+	})
+}
+
+// datagramFramings are those that travel in datagrams.
+var datagramFramings = []Framing{TCP, RTUOverTCP}
+
 // differ asks grid-x about the frame at the beginning of answer, for framings where nothing may precede it.
 func differ(t *testing.T, f Framing, r Request, answer []byte, got Response, refused *Exception) {
 	t.Helper()
