@@ -3,16 +3,20 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"gatewayd/bus"
 )
 
 const (
 	starts     = 5
+	busStarts  = 11
 	startEvery = 20 * time.Millisecond // how much later than the first the sample that is heard may be
 )
 
@@ -37,7 +41,28 @@ func firstSample(ctx context.Context, b *bench) error {
 	}
 	first := median(took)
 	b.say(row{Figure: "process start to first sample on the bus", Value: fmt.Sprintf("%.0f ms", ms(first)), Limit: "< 300 ms"}.below(ms(first), 300))
+	empty, err := emptyBus(b)
+	if err != nil {
+		return err
+	}
+	b.say(row{Figure: "start of the bus on an empty directory", Value: fmt.Sprintf("%.0f ms", ms(empty)), Limit: "< 50 ms"}.below(ms(empty), 50))
 	return nil
+}
+
+// emptyBus is how long the bus takes to start with its store where nothing is yet.
+func emptyBus(b *bench) (time.Duration, error) {
+	var took []time.Duration
+	for i := range busStarts {
+		cfg := bus.Config{Gateway: gateway, Dir: filepath.Join(b.dir, fmt.Sprint("bus-", i), "bus"), Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)}
+		begin := time.Now()
+		one, err := bus.Start(cfg)
+		if err != nil {
+			return 0, err
+		}
+		took = append(took, time.Since(begin))
+		one.Close()
+	}
+	return median(took), nil
 }
 
 func oneStart(dir, bin, plc string) (time.Duration, error) {
