@@ -250,6 +250,25 @@ func TestThreeHundredCallAtOnce(t *testing.T) {
 	}
 }
 
+// A DTU that is gone is told with what passed on its connection last.
+func TestALostConnectionTellsTheLastFrames(t *testing.T) {
+	r := actorstest.New(t)
+	at := listening(t, r, &modbusv1.DtuListener{})
+	failed := actorstest.Watch(r, "event/a/failed", &modbusv1.Failed{})
+	a := linked(t, r, "a", &modbusv1.DtuLink{Registration: "1234"})
+	c := dials(t, at, "1234", modbus.RTUOverTCP, 9)
+	r.Until("connected", func() bool { return a.State() == actors.OK })
+	reads(t, r, "a", 9)
+	_ = c.Close()
+	r.Until("unreachable", func() bool {
+		return a.State() == actors.Unreachable || ask(t, r, "a", 7, time.Second).Err != nil && a.State() == actors.Unreachable
+	})
+	m := actorstest.Next(t, failed)
+	if text := strings.Join(m.Frames, "\n"); m.State != actors.Unreachable || m.Cause == "" || m.Framing != "rtu" || !strings.Contains(text, "# unit 7: read holding registers 1+1: 9") {
+		t.Errorf("%v\n%s", m, text)
+	}
+}
+
 // A link that stops takes its connection along, and its claim is free.
 func TestStoppedLinkFreesItsClaim(t *testing.T) {
 	r := actorstest.New(t)
