@@ -267,9 +267,16 @@ func (c *client) explain(err error) error {
 			within := fmt.Sprintf("no answer within %s", c.timeout)
 			return fmt.Errorf("%s: give it more with --timeout, or look at gatewayd tree", strings.Replace(e.Message, bus.NoAnswer, within, 1))
 		}
+	case bus.NotFound:
+		if strings.HasPrefix(e.Message, "no actor is called ") && strings.HasSuffix(e.Message, `"`) { // nor one that may have been meant
+			return errors.New(e.Message + lookAround)
+		}
 	}
 	return errors.New(e.Message)
 }
+
+// lookAround is for who names an actor like which none is called.
+const lookAround = ": gatewayd tree shows all that are there"
 
 // ask calls a method of an actor that answers once.
 func (c *client) ask(ctx context.Context, path, method string, request, answer proto.Message) error {

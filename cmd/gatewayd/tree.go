@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -41,7 +42,7 @@ func treeCommand(c *client) *cobra.Command {
 			}
 			shown := below(all, top)
 			if len(shown) == 0 {
-				return fmt.Errorf("no actor is called %q%s", top, nearest(top, all))
+				return fmt.Errorf("no actor is called %q%s", top, cmp.Or(nearest(top, all), lookAround))
 			}
 			if c.asJSON {
 				return treeJSON(cmd.OutOrStdout(), shown)
@@ -51,6 +52,19 @@ func treeCommand(c *client) *cobra.Command {
 	}
 	c.flags(cmd)
 	return cmd
+}
+
+// unknownGateway says of whom something is known instead.
+func (c *client) unknownGateway(ctx context.Context) error {
+	if c.fleet {
+		return fmt.Errorf("nothing is known of a gateway %q: gatewayd fleet ls shows all that are there", c.gateway)
+	}
+	names, err := c.gateways(ctx)
+	if err != nil || len(names) == 0 {
+		return fmt.Errorf("nothing is known of a gateway %q", c.gateway)
+	}
+	slices.Sort(names)
+	return fmt.Errorf("nothing is known of a gateway %q: here is %s", c.gateway, strings.Join(names, ", "))
 }
 
 // standing is how one actor or group is.
@@ -81,7 +95,7 @@ func (c *client) states(ctx context.Context) (all []standing, boot *gatewayv1.Bo
 		return nil
 	})
 	if err == nil && len(latest) == 0 {
-		err = fmt.Errorf("nothing is known of a gateway %q", c.gateway)
+		err = c.unknownGateway(ctx)
 	}
 	for path, h := range latest {
 		all = append(all, standing{path, h})
