@@ -154,7 +154,6 @@ func TestOutcomesOfWrites(t *testing.T) {
 	}
 }
 
-// Integers of 64 bits reach their owner to the last digit.
 // Over TCP units 0 and 255 are the server itself; it answers as the unit that was asked, for masters drop what another one says.
 func TestUnitsThatAreTheServerItself(t *testing.T) {
 	r := actorstest.New(t)
@@ -190,6 +189,7 @@ func TestUnitsThatAreTheServerItself(t *testing.T) {
 	}
 }
 
+// Integers of 64 bits reach their owner to the last digit.
 func TestNoDigitIsLost(t *testing.T) {
 	r := actorstest.New(t)
 	var got *modbusv1.WritePointRequest
