@@ -1,6 +1,7 @@
 package uplink_test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -32,12 +33,13 @@ type cloud struct {
 	dial     func(n int) error                       // nil: it can be reached
 	take     func(c *cloud, b []record.Record) error // nil: all of it
 	traffic  uint64
+	watch    time.Duration // 0: usual for tests
 	released chan struct{} // closed: Send does not wait any more; nil: it never does
 }
 
 func (f *cloud) kind() actors.Kind {
 	return uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(_ uplink.Who, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
-		return uplink.Far{Where: "test://cloud", Watch: 200 * time.Millisecond, Dial: func(_ context.Context, hear far.Hear) (far.Sender, error) {
+		return uplink.Far{Where: "test://cloud", Watch: cmp.Or(f.watch, 200*time.Millisecond), Dial: func(_ context.Context, hear far.Hear) (far.Sender, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.dials++

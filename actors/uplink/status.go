@@ -304,9 +304,9 @@ func backlogMessage(b record.Backlog, peak uint64) *uplinkv1.Backlog {
 	return m
 }
 
-// catchUp is about how long the backlog takes; nil: there is none, or that cannot be told.
+// catchUp is about how long the backlog takes; nil: there is none, or that cannot be told, as while nothing can be sent.
 func (e *engine) catchUp(b record.Backlog) *durationpb.Duration {
-	if e.current() || e.ebb <= 0 || e.resting != "" {
+	if e.current() || e.ebb <= 0 || e.resting != "" || e.failures > 0 {
 		return nil
 	}
 	return durationpb.New(time.Duration(min(float64(b.Records)/e.ebb, 1e9) * float64(time.Second)).Round(time.Second))

@@ -1,10 +1,14 @@
 package uplink_test
 
 import (
+	"errors"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/actorstest/uplinktest"
+	"gatewayd/protocols/record"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -30,4 +34,34 @@ func TestWhatIsTold(t *testing.T) {
 	if !s.Acknowledged.AsTime().Equal(at) {
 		t.Errorf("it has nothing to do, and says that it was acknowledged at %v, which was at %v", s.Acknowledged.AsTime(), at)
 	}
+}
+
+// How long the backlog takes is not told while nothing goes.
+func TestNoTimeIsToldWhileNothingGoes(t *testing.T) {
+	t.Parallel()
+	r := actorstest.New(t)
+	w := uplinktest.NewRecorder(t, r)
+	for range 60 {
+		w.Write("tracks/a", 10)
+	}
+	var away atomic.Bool
+	broken := func() error {
+		if away.Load() {
+			return errors.New("no route to host")
+		}
+		return nil
+	}
+	f := &cloud{watch: time.Second, dial: func(int) error { return broken() }, take: func(c *cloud, b []record.Record) error {
+		c.got = append(c.got, b...)
+		return broken()
+	}}
+	cfg := config()
+	cfg.Send.BatchRecords, cfg.Send.CatchUp = 10, 20
+	r.Start(path, f.kind(), cfg)
+	r.Until("it catches up", func() bool { return uplinktest.Status(t, r, path).CatchUp != nil })
+	away.Store(true)
+	r.Until("it knows no time any more", func() bool {
+		s := uplinktest.Status(t, r, path)
+		return s.Connected == nil && s.Backlog.Records > 0 && s.CatchUp == nil
+	})
 }
