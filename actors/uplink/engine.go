@@ -258,7 +258,8 @@ func (e *engine) start(c *actors.Context) error {
 		return actors.Broken(err)
 	}
 	e.table.Carries = e.far.Carries
-	e.owing = time.Now()
+	e.began = time.Now()
+	e.owing = e.began
 	e.recall(c)
 	c.Every(e.watch(), look{})
 	return nil

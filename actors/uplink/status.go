@@ -17,6 +17,7 @@ import (
 // tally is what an uplink knows of itself.
 type tally struct {
 	counts     uplinkv1.Counts
+	began      time.Time
 	acked      time.Time // the last acknowledgement; zero: none yet
 	owing      time.Time // nothing was owed until then
 	backlog    record.Backlog
@@ -38,8 +39,10 @@ type tally struct {
 
 const (
 	measureTime = 20 * time.Second
-	// seldom is how often the backlog is measured of an uplink that sends nothing.
+	// seldom is how often the backlog is measured at least of an uplink that sends nothing.
 	seldom = 30 * time.Second
+	// soon is the part of the time for which it has sent nothing after which it is measured as well: what has come since is much at first.
+	soon = 4
 )
 
 type measured struct {
@@ -64,7 +67,11 @@ func (e *engine) gauge(c *actors.Context) {
 	moved := done != e.before
 	e.gauged, e.before = now, done
 	away := e.sender == nil && e.backlog.Records == 0 // then it costs little, and what is recorded shows soon
-	if moved || away || e.main.records > 0 || now.Sub(e.measuredAt) >= seldom {
+	last := e.began
+	if e.acked.After(last) {
+		last = e.acked
+	}
+	if moved || away || e.main.records > 0 || now.Sub(e.measuredAt) >= min(seldom, now.Sub(last)/soon) {
 		e.measure(c)
 	}
 }

@@ -65,3 +65,24 @@ func TestNoTimeIsToldWhileNothingGoes(t *testing.T) {
 		return s.Connected == nil && s.Backlog.Records > 0 && s.CatchUp == nil
 	})
 }
+
+// What has come since is told soon of an uplink that has not been away for long.
+func TestWhatWaitsIsToldSoon(t *testing.T) {
+	t.Parallel()
+	r := actorstest.New(t)
+	told := actorstest.Watch(r, "state/"+path+"/uplink", &uplinkv1.Status{})
+	w := uplinktest.NewRecorder(t, r)
+	w.Write("tracks/a", 2)
+	f := &cloud{dial: func(int) error { return errors.New("no route to host") }}
+	r.Start(path, f.kind(), config())
+	waits := func(n uint64) {
+		actorstest.NextWhere(t, told, func(s *uplinkv1.Status) bool { return s.Backlog.Records == n })
+	}
+	waits(2)
+	began := time.Now()
+	w.Write("tracks/a", 100)
+	waits(102)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it is told after %s", took)
+	}
+}
