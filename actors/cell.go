@@ -63,7 +63,6 @@ type Cell struct {
 	mu     sync.Mutex
 	health word
 	called map[string]*MethodStats // nil until somebody calls
-	notes  map[string]*note        // by leaf; nil until it notes or recalls
 }
 
 // word is the last one on an actor's health.

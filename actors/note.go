@@ -1,11 +1,11 @@
 package actors
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -50,9 +50,10 @@ func (c *Context) Recall(leaf string, m proto.Message) { c.l.cell.note(leaf).rec
 func (c *Context) Note(leaf string, m proto.Message) { c.l.cell.note(leaf).put(c.l, m) }
 
 // note is one note of an actor. One goroutine at a time writes it, whichever life has asked for that, so that no life reads or leaves what is older
-// than what the life before has noted.
+// than what the life before has noted, also where the actor was taken out of the config in between.
 type note struct {
-	cell *Cell
+	sys  *System
+	dir  string // empty: there is none
 	leaf string
 
 	mu     sync.Mutex
@@ -67,15 +68,13 @@ type note struct {
 }
 
 func (c *Cell) note(leaf string) *note {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.notes[leaf]
+	s, key := c.sys, c.path+"/"+leaf
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	n := s.notes[key]
 	if n == nil {
-		if c.notes == nil {
-			c.notes = map[string]*note{}
-		}
-		n = &note{cell: c, leaf: leaf, desk: make(chan struct{}, 1)}
-		c.notes[leaf] = n
+		n = &note{sys: s, dir: c.dir(), leaf: leaf, desk: make(chan struct{}, 1)}
+		s.notes[key] = n
 	}
 	return n
 }
@@ -104,7 +103,7 @@ func (n *note) begin() {
 
 // work is for what the disk may hold up: nobody waits for it, and it ends when the disk lets it.
 func (n *note) work(fn func()) {
-	s := n.cell.sys
+	s := n.sys
 	s.workers.Add(1)
 	s.crew.Schedule(func() {
 		defer s.workers.Add(-1)
@@ -123,7 +122,7 @@ func (n *note) write() {
 	n.mu.Lock()
 	m, number := n.latest, n.number
 	n.mu.Unlock()
-	err := n.save(m)
+	err := unbroken(func() error { return n.save(m) })
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.busy = false
@@ -152,9 +151,7 @@ func (n *note) overdue() {
 func (n *note) again() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.life.gone() { // the next one will see to it
-		n.begin()
-	}
+	n.begin()
 }
 
 // say tells the outcome.
@@ -189,6 +186,9 @@ func (n *note) recall(l *life, m proto.Message) {
 		return
 	}
 	n.life = l
+	if n.latest != nil && n.latest.ProtoReflect().Descriptor() != m.ProtoReflect().Descriptor() {
+		n.latest = nil // of another kind that was called the same
+	}
 	if n.latest == nil {
 		n.work(func() { n.read(l, m) })
 		return
@@ -205,7 +205,11 @@ func (n *note) read(l *life, m proto.Message) {
 		defer close(told)
 		say(Recalled{Leaf: n.leaf, Again: true, Err: bus.Errorf(bus.DeadlineExceeded, "the disk has not told it after %s", noteTime)})
 	})
-	found, err := n.load(m)
+	var found bool
+	err := unbroken(func() (err error) {
+		found, err = n.load(m)
+		return err
+	})
 	if !overdue.Stop() {
 		<-told // that it takes long is no later word than what it has brought
 	}
@@ -220,31 +224,35 @@ func (n *note) read(l *life, m proto.Message) {
 // errNoDir is why nothing can be noted where there is no data directory.
 var errNoDir = bus.Errorf(bus.FailedPrecondition, "the gateway has no data directory")
 
+// unbroken makes an error of a panic of fn: there is no life that it would end.
+func unbroken(fn func() error) (err error) {
+	_, err = guarded(context.Background(), func(context.Context) (any, error) { return nil, fn() })
+	return err
+}
+
 func (n *note) save(m proto.Message) error {
-	dir := n.cell.dir()
-	if dir == "" {
+	if n.dir == "" {
 		return errNoDir
 	}
 	content, err := protojson.Marshal(m)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(n.dir, 0o700); err != nil {
 		return err
 	}
-	return n.cell.sys.save(n.file(dir), json.RawMessage(content), 0o600)
+	return n.sys.save(n.file(), json.RawMessage(content), 0o600)
 }
 
-func (n *note) file(dir string) string { return filepath.Join(dir, n.leaf+".json") }
+func (n *note) file() string { return filepath.Join(n.dir, n.leaf+".json") }
 
 // load reads the note into m. One that is damaged is set aside.
 func (n *note) load(m proto.Message) (found bool, err error) {
-	dir := n.cell.dir()
-	if dir == "" {
+	if n.dir == "" {
 		return false, nil
 	}
 	var content json.RawMessage
-	err = durable.Load(n.file(dir), &content)
+	err = durable.Load(n.file(), &content)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -256,7 +264,7 @@ func (n *note) load(m proto.Message) (found bool, err error) {
 		err = fmt.Errorf("%w: %w", durable.ErrDamaged, err)
 	}
 	if errors.Is(err, durable.ErrDamaged) {
-		if aside, failed := durable.SetAside(n.file(dir)); failed == nil {
+		if aside, failed := durable.SetAside(n.file()); failed == nil {
 			err = fmt.Errorf("%s: %w", aside, err)
 		}
 	}

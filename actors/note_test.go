@@ -151,6 +151,65 @@ func TestNoteOfALifeThatEnds(t *testing.T) {
 	})
 }
 
+// An actor that is taken out of the config and comes again finds what it had noted, on disk or not yet; one of another kind finds nothing of it.
+func TestNoteOfAnActorThatGoesAndComes(t *testing.T) {
+	noting(t, func(r rig, n *noter) {
+		cell := r.begin(n)
+		back := r.LoseDisk()
+		r.ask(int64(1))
+		r.Stop(cell)
+		cell.Remove()
+		pass(time.Second)
+		cell = r.begin(n)
+		if v, m := n.last(); v != 1 || !m.Found || m.Err != nil {
+			t.Errorf("recalled %+v", m)
+		}
+		r.ask(int64(2))
+		r.Stop(cell)
+		cell.Remove()
+		back()
+		pass(6 * time.Second) // nobody is there to try it again
+		if order(); r.stands() != 2 {
+			t.Errorf("%d stands there", r.stands())
+		}
+		r.LoseDisk()
+		cell = r.begin(n)
+		r.ask(int64(3))
+		r.Stop(cell)
+		cell.Remove()
+		told := make(chan actors.Recalled, 1)
+		r.start(func(c *actors.Context, msg any) error {
+			switch m := msg.(type) {
+			case actors.Started:
+				c.Recall("count", &wrapperspb.StringValue{})
+			case actors.Recalled:
+				told <- m
+			}
+			return nil
+		})
+		if m := <-told; m.Found || m.Err == nil {
+			t.Errorf("recalled %+v", m)
+		}
+	})
+}
+
+// A panic of what writes is told and tried again, and ends nothing.
+func TestNoteThatPanics(t *testing.T) {
+	noting(t, func(r rig, n *noter) {
+		r.begin(n)
+		mend := r.System.BreakDisk()
+		r.ask(int64(1))
+		if order(); len(n.noted) != 1 || n.noted[0] == nil {
+			t.Fatalf("noted %v", n.noted)
+		}
+		mend()
+		pass(6 * time.Second)
+		if order(); n.noted[len(n.noted)-1] != nil || r.stands() != 1 {
+			t.Errorf("noted %v, %d stands there", n.noted, r.stands())
+		}
+	})
+}
+
 func TestRecallThatFails(t *testing.T) {
 	noting(t, func(r rig, n *noter) {
 		r.Note(path, "count", wrapperspb.Int64(7))

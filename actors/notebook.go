@@ -43,7 +43,7 @@ func (b Notebook) await(ctx context.Context, n *note, fn func() error) error {
 		n.desk <- struct{}{} // what hangs is not to come to the disk behind what is newer
 		defer func() { <-n.desk }()
 		if ctx.Err() == nil {
-			done <- fn()
+			done <- unbroken(fn)
 		}
 	})
 	select {

@@ -45,6 +45,9 @@ type System struct {
 	workers atomic.Int64
 	save    func(file string, v any, mode fs.FileMode) error // of notes: durable.Save
 
+	noting sync.Mutex
+	notes  map[string]*note // by path and leaf, for as long as the process lives: an actor that is removed may come again
+
 	mu       sync.RWMutex
 	cells    map[string]*Cell
 	register register
@@ -60,7 +63,7 @@ func NewSystem(gateway string, b Bus, log *slog.Logger) *System {
 	return &System{
 		Gateway: gateway, Bus: b, Log: log, runtime: runtime,
 		epoch: now, grid: grid{epoch: now}, save: durable.Save,
-		cells: map[string]*Cell{}, register: register{kinds: map[string]*kindUse{}},
+		notes: map[string]*note{}, cells: map[string]*Cell{}, register: register{kinds: map[string]*kindUse{}},
 	}
 }
 

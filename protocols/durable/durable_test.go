@@ -85,3 +85,26 @@ func TestLoadDamaged(t *testing.T) {
 		t.Errorf("after it was set aside: %v", err)
 	}
 }
+
+// What is made in the middle of the way is there, and a file that is in the way is told.
+func TestMkdirAll(t *testing.T) {
+	top := t.TempDir()
+	deep := filepath.Join(top, "a", "b", "c")
+	for range 2 {
+		if err := durable.MkdirAll(deep, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(deep); err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
+		t.Error(info, err)
+	}
+	file := filepath.Join(top, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Join(file, "a")} {
+		if err := durable.MkdirAll(path, 0o700); err == nil {
+			t.Errorf("%s is a directory", path)
+		}
+	}
+}
