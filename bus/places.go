@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,7 +32,7 @@ func (b *Bus) Expect(readers []string) {
 	}
 }
 
-// ForgetOthers has the places given up of all readers that are not expected. Canary does it, and goes on until it is done.
+// ForgetOthers has the places given up of all readers that are not expected, but for those of what they have written themselves. Canary does it, and goes on until it is done.
 func (b *Bus) ForgetOthers() {
 	b.places.mu.Lock()
 	defer b.places.mu.Unlock()
@@ -65,7 +64,7 @@ func (b *Bus) forgetOthers(ctx context.Context) error {
 	var found []string
 	all := s.ListConsumers(ctx)
 	for info := range all.Info() {
-		if info.Name != hubConsumer(b.cfg.Gateway) {
+		if info.Name != hubConsumer(b.cfg.Gateway) && !b.outbox(info) {
 			found = append(found, info.Name)
 		}
 	}
@@ -78,12 +77,20 @@ func (b *Bus) forgetOthers(ctx context.Context) error {
 		p.forget(name)
 		err := b.js.DeleteConsumer(ctx, streamTracks, name)
 		if err == nil {
-			b.log.Info("the place in the tracks is given up of what is not in the config any more", "reader", strings.ReplaceAll(name, "_", "/"))
+			b.log.Info("the place in the tracks is given up of what is not in the config any more", "reader", pathOf(name))
 		} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// outbox says whether a reader reads what it has written itself, and nothing else. Its place tells what of that has gone out: without it all of that would go
+// again when it comes back.
+func (b *Bus) outbox(info *jetstream.ConsumerInfo) bool {
+	own, err := trackPattern(b.cfg.Gateway, pathOf(info.Name))
+	read := append(slices.Clone(info.Config.FilterSubjects), info.Config.FilterSubject)
+	return err == nil && slices.Contains(read, own) && !slices.ContainsFunc(read, func(p string) bool { return p != own && p != "" })
 }
 
 // expect notes that there is a reader, whose place is being opened.

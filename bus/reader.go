@@ -148,6 +148,8 @@ func (r *Reader) make(ctx context.Context, fromNow bool) error {
 // readerName is a path as the server takes it; no path has '_'.
 func readerName(path string) string { return strings.ReplaceAll(path, "/", "_") }
 
+func pathOf(readerName string) string { return strings.ReplaceAll(readerName, "_", "/") }
+
 // Anew says whether the place was made when it was opened: what was noted beside an earlier one is not of it.
 func (r *Reader) Anew() bool { return r.anew }
 

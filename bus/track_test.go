@@ -423,7 +423,7 @@ func TestUnreadWhenDropped(t *testing.T) {
 }
 
 // A reader that is expected counts from the start on, whether it has opened its place or not, and others do not. Their places stay until they are to be
-// given up, and what is opened meanwhile is none of them.
+// given up, and what is opened meanwhile is none of them, nor is who reads what it has written itself.
 func TestReadersThatAreNoMore(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *bus.Bus { return start(t, func(c *bus.Config) { c.Dir = dir }) }
@@ -469,6 +469,7 @@ func TestReadersThatAreNoMore(t *testing.T) {
 	sing()
 	b.Expect([]string{"uplink/b"}) // it is back: nothing was given up
 	unread(2, 2)
+	openReader(t, b, bus.ReaderConfig{Name: "bridge/a", Tracks: []string{"bridge/a"}})
 	b.Expect(nil)
 	openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
 	b.ForgetOthers()
@@ -479,6 +480,9 @@ func TestReadersThatAreNoMore(t *testing.T) {
 	}
 	if r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a"}); r.Anew() {
 		t.Error("a place that is in use was given up")
+	}
+	if r := openReader(t, b, bus.ReaderConfig{Name: "bridge/a", Tracks: []string{"bridge/a"}}); r.Anew() {
+		t.Error("what has gone out would go again")
 	}
 }
 
