@@ -20,6 +20,7 @@ type line struct {
 	number   int        // of the connection, or of the attempt to make it
 	dialling bool
 	dialled  time.Time // when that began
+	awaits   string    // what it waits for, if it has said so
 	gone     error     // why it has ended, if it has
 	stale    bool      // another one is wanted
 	failures int       // in a row: of attempts to connect, and of batches
@@ -44,6 +45,10 @@ type (
 		number int
 		err    error
 	}
+	awaits struct {
+		number int
+		why    string
+	}
 )
 
 // connect makes a connection when there should be one, and ends it when there should be none.
@@ -56,11 +61,12 @@ func (e *engine) connect(c *actors.Context) {
 	if e.resting != "" || e.sender != nil || e.dialling || e.sending || !e.remembers() || !e.looked || e.tryAt.After(now) {
 		return
 	}
-	e.gone, e.stale, e.dialling, e.dialled = nil, false, true, time.Now()
+	e.gone, e.stale, e.dialling, e.dialled, e.awaits = nil, false, true, time.Now(), ""
 	e.number++
 	number, post, dial := e.number, c.Post(), e.far.Dial
 	hear := far.Hear{
-		Lost: func(err error) { _ = post(lost{number, err}) },
+		Lost:  func(err error) { _ = post(lost{number, err}) },
+		Waits: func(why string) { _ = post(awaits{number, why}) },
 		Command: func(m far.Command) {
 			if err := post(command{m}); err != nil && m.Answer != nil {
 				m.Answer(nil, err)
@@ -94,6 +100,14 @@ func (e *engine) rest(c *actors.Context, now time.Time) {
 		if e.resting != was {
 			c.Degraded(e.resting)
 		}
+	}
+}
+
+// waits takes what an attempt to connect waits for.
+func (e *engine) waits(c *actors.Context, m awaits) {
+	if m.number == e.number && e.dialling {
+		e.awaits = m.why
+		c.Unreachable(m.why)
 	}
 }
 

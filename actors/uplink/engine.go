@@ -228,6 +228,8 @@ func (e *engine) hear(c *actors.Context, msg any) bool {
 		if m.number == e.number {
 			e.gone = m.err
 		}
+	case awaits:
+		e.waits(c, m)
 	case sent:
 		e.done(c, m)
 	case scouted:

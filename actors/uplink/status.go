@@ -275,6 +275,8 @@ func (e *engine) why() string {
 		return e.resting
 	case e.trouble != "":
 		return "the store of tracks: " + e.trouble
+	case e.dialling && e.awaits != "":
+		return e.awaits
 	case e.dialling && e.error == "" && time.Since(e.dialled) >= e.watch():
 		return "no answer yet"
 	case e.sender != nil && e.failures > 0 && e.rounds == 0 && e.up.After(e.failed):

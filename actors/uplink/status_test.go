@@ -1,14 +1,18 @@
 package uplink_test
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/actorstest/uplinktest"
+	"gatewayd/actors/uplink"
 	"gatewayd/protocols/record"
+	far "gatewayd/protocols/uplink"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -85,4 +89,33 @@ func TestWhatWaitsIsToldSoon(t *testing.T) {
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("it is told after %s", took)
 	}
+}
+
+// What a far end that is connected waits for is told while it does.
+func TestWhatIsAwaitedIsTold(t *testing.T) {
+	t.Parallel()
+	r := actorstest.New(t)
+	there := make(chan struct{})
+	f := &cloud{}
+	kind := uplink.Define(actors.Kind{Name: "uplink-test", Doc: "is for tests"}, func(uplink.Who, *uplinkv1.UplinkHttp) (uplink.Far, error) {
+		return uplink.Far{Where: "test://cloud", Watch: 200 * time.Millisecond, Dial: func(ctx context.Context, hear far.Hear) (far.Sender, error) {
+			hear.Waits("the host is offline")
+			select {
+			case <-there:
+				return sender{f}, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}}, nil
+	})
+	uplinktest.NewRecorder(t, r).Write("tracks/a", 2)
+	cell := r.Start(path, kind, config())
+	r.Until("it is told", func() bool {
+		s := uplinktest.Status(t, r, path)
+		return s.State == "connecting" && s.Why == "the host is offline" && cell.State() == actors.Unreachable && cell.Health().Cause == s.Why
+	})
+	close(there)
+	r.Until("all is well", func() bool {
+		return len(f.all()) == 2 && cell.State() == actors.OK && uplinktest.Status(t, r, path).Why == ""
+	})
 }

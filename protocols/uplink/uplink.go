@@ -43,6 +43,7 @@ type Dial func(ctx context.Context, hear Hear) (Sender, error)
 type Hear struct {
 	Lost    func(err error)   // the connection has ended by itself; at most once
 	Command func(cmd Command) // the far end wants something done
+	Waits   func(why string)  // the attempt to connect goes on, and what it waits for, in words
 }
 
 // A Command is something that the far end wants done.

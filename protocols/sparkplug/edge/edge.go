@@ -67,6 +67,8 @@ func New(cfg Config) (*Edge, error) {
 const (
 	// hostTime is how long a node waits for its primary host at one of several servers.
 	hostTime = 10 * time.Second
+	// tellTime is how often it is told what a node waits for.
+	tellTime = 2 * time.Second
 	// connectTime is how long it may take to connect to one.
 	connectTime = 30 * time.Second
 )
@@ -162,12 +164,24 @@ func (s *session) wait(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, hostTime)
 		defer cancel()
 	}
-	select {
-	case <-s.ready:
-		return nil
-	case <-s.over:
-		return s.why()
-	case <-ctx.Done():
+	tell := time.NewTicker(tellTime)
+	defer tell.Stop()
+	for going := true; going; {
+		select {
+		case <-s.ready:
+			return nil
+		case <-s.over:
+			return s.why()
+		case <-tell.C:
+			s.e.mu.Lock()
+			why := s.e.node.Waiting()
+			s.e.mu.Unlock()
+			if why != "" && s.hear.Waits != nil {
+				s.hear.Waits(why)
+			}
+		case <-ctx.Done():
+			going = false
+		}
 	}
 	s.e.mu.Lock()
 	defer s.e.mu.Unlock()

@@ -185,14 +185,19 @@ func TestItWaitsForItsHost(t *testing.T) {
 	s.until("deaths", func(all []told) bool { return count(all, sparkplug.NDEATH) == 2 })
 	s.shared.Rest()
 	s.stopping(false)
-	done := make(chan uplink.Sender)
+	done, told := make(chan uplink.Sender), make(chan string, 100)
+	hear := s.hear
+	hear.Waits = func(why string) { told <- why }
 	go func() {
-		x, err := s.edge.Dial(patient(t), s.hear)
+		x, err := s.edge.Dial(patient(t), hear)
 		if err != nil {
 			t.Error(err)
 		}
 		done <- x
 	}()
+	if why := <-told; !strings.Contains(why, "the primary host scada is offline") {
+		t.Error(why)
+	}
 	s.say(true, 0)
 	x := <-done
 	s.stopping(true)
