@@ -23,7 +23,7 @@ const keeperPath = "access"
 func accessCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "access",
-		Short: "Who may use what: list, revoke, make passwords, tokens and keys",
+		Short: "Show who may use what, cut somebody off, make passwords, tokens and keys",
 		Long: `Look at who may use what of a running gateway, cut somebody off, and make what
 the config of kind access-control holds: hashes of passwords and of tokens, and
 public keys.`,

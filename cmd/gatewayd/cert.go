@@ -24,7 +24,7 @@ func certCommand() *cobra.Command {
 	dir := ""
 	cmd := &cobra.Command{
 		Use:   "cert",
-		Short: "The gateway's own certificate authority: issue, renew, list, revoke",
+		Short: "Issue, renew, list and revoke certificates of the gateway's own authority",
 		Long: `Certificates of the authority that gatewayd claim has made, in <data>/pki.
 NAME.pem holds a key and its certificates, for its owner only; NAME.crt the
 certificates. A running gateway takes renewed files at the next handshake and a

@@ -14,7 +14,7 @@ import (
 func fleetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
-		Short: "Many gateways at once, through the NATS cluster that they join",
+		Short: "Look at many gateways and steer them, through the NATS cluster that they join",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -72,12 +72,12 @@ func command(serve *serving) *cobra.Command {
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
 		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
-	for _, c := range []*cobra.Command{runCommand(serve), checkCommand(), claimCommand(), demoCommand()} {
+	for _, c := range []*cobra.Command{runCommand(serve), checkCommand(), claimCommand(), certCommand(), demoCommand()} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
-		treeCommand(&client{}), describeCommand(&client{}), watchCommand(&client{}), eventsCommand(&client{}), callCommand(&client{}), traceCommand(), countersCommand(), budgetCommand(), tracksCommand(&client{}), uplinksCommand(&client{}), drillCommand(), accessCommand(), fleetCommand(),
+		treeCommand(&client{}), describeCommand(&client{}), watchCommand(&client{}), eventsCommand(&client{}), callCommand(&client{}), traceCommand(), countersCommand(), budgetCommand(), tracksCommand(&client{}), uplinksCommand(&client{}), drillCommand(), accessCommand(), auditCommand(), fleetCommand(),
 	} {
 		c.GroupID = "look"
 		root.AddCommand(c)
@@ -86,7 +86,7 @@ func command(serve *serving) *cobra.Command {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}
-	root.AddCommand(auditCommand(), certCommand(), versionCommand())
+	root.AddCommand(versionCommand())
 	root.InitDefaultCompletionCmd("completion")
 	if c, _, err := root.Find([]string{"completion"}); err == nil {
 		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // without it a shell that it does not know is no error
