@@ -44,3 +44,12 @@ func ProofOf(start, present, former time.Time) any {
 	b := &Bus{entrance: &entrance{guests: of(present, "present"), former: of(former, "former")}}
 	return b.guestOf(sender{Account: accountUser + "otto", ID: 7, Start: start})
 }
+
+// Delivered is how many messages a reader has been sent since its place was rewound.
+func (b *Bus) Delivered(ctx context.Context, name string) (uint64, error) {
+	c, err := b.js.Consumer(ctx, streamTracks, readerName(name))
+	if err != nil {
+		return 0, err
+	}
+	return c.CachedInfo().Delivered.Consumer, nil
+}

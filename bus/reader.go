@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,10 @@ type Reader struct {
 	conf     jetstream.ConsumerConfig // of the place, as it is made
 	anew     bool                     // there was no place, and nothing is known of an earlier one
 	rewind   bool
-	came     uint64 // number of the last delivery since the place was rewound
+	came     uint64   // number of the last delivery since the place was rewound
+	ahead    []Stored // what has come and was not wanted yet
+	plenty   bool     // the last time as much came as was asked for
+	size     int      // bytes of a message, smoothed
 
 	mu      sync.Mutex
 	acked   uint64 // the last one; 0: none yet
@@ -50,9 +54,16 @@ type Reader struct {
 }
 
 type unacked struct {
-	seq   uint64
-	reply string
+	Stored
+	subject, reply string
 }
+
+// gulp is how many bytes of messages are taken from the server at once, where so many wait. The server reads a block of 8 MB for whatever it is asked,
+// and keeps it until the next collection of garbage: asked for little at a time it reads the same block again and again, and has two of them.
+const gulp = 1 << 20
+
+// mostGulp is how many messages that are at most.
+const mostGulp = 2048
 
 // resetTime is what it may take at most to put a place back.
 const resetTime = 30 * time.Second
@@ -167,14 +178,15 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 		}
 	}
 	doubt := false // a fetch was given up: what it was to bring may still go to nobody
-	for len(all) == 0 {
+	few, bite := r.bite(most)
+	for len(r.ahead) < few {
 		began := time.Now()
-		all, err = r.fetch(ctx, most, doubt)
+		more, err := r.fetch(ctx, bite, doubt || len(r.ahead) > 0)
 		doubt = !doubt && time.Since(began) > givenUp
 		switch {
 		case errors.Is(err, errMissed):
 			err = r.Rewind(ctx)
-		case over(ctx) != nil && len(all) == 0: // the library has words of its own for that
+		case over(ctx) != nil && len(more) == 0: // the library has words of its own for that
 			err = r.failed("read", r.conn.reason(ctx, over(ctx)))
 		case err != nil:
 			err = r.failed("read", r.conn.reason(ctx, err))
@@ -182,8 +194,34 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 		if err != nil {
 			return nil, err
 		}
+		r.plenty = len(more) >= bite
+		if r.ahead = append(r.ahead, more...); len(r.ahead) > 0 {
+			break
+		}
 	}
+	n := min(most, len(r.ahead))
+	all = slices.Clone(r.ahead[:n])
+	r.ahead = slices.Delete(r.ahead, 0, n)
 	return all, nil
+}
+
+// Shed forgets what has come and was not wanted yet: it comes again. It is for whoever reads, when he will not for a while.
+func (r *Reader) Shed() {
+	if len(r.ahead) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unacked = slices.DeleteFunc(r.unacked, func(u unacked) bool { return u.Seq >= r.ahead[0].Seq })
+	r.ahead, r.rewind = nil, true
+}
+
+// bite is how many messages to ask the server for when most are wanted, and how few are left then.
+func (r *Reader) bite(most int) (few, n int) {
+	if r.plenty && r.size > 0 { // else it is not worth the room for so many
+		n = min(gulp/r.size, mostGulp)
+	}
+	return max(most, n/4), max(most, n)
 }
 
 // over is why ctx ends, also where its timer is late.
@@ -201,8 +239,8 @@ const givenUp = time.Second / 2
 // acknowledge what comes after it would be to lose it.
 var errMissed = errors.New("a delivery did not arrive")
 
-// fetch brings what there is, and waits for the next message if that is nothing beyond doubt.
-func (r *Reader) fetch(ctx context.Context, most int, doubt bool) (all []Stored, err error) {
+// fetch brings what there is. If that is nothing it waits for the next message, but not at once.
+func (r *Reader) fetch(ctx context.Context, most int, once bool) (all []Stored, err error) {
 	consumer, err := r.conn.commit.bus.js.Consumer(ctx, streamTracks, r.name)
 	if err != nil {
 		return nil, err
@@ -215,7 +253,7 @@ func (r *Reader) fetch(ctx context.Context, most int, doubt bool) (all []Stored,
 	if err == nil {
 		all, err = r.drain(ctx, batch)
 	}
-	if err != nil || len(all) > 0 || doubt || time.Since(began) > givenUp {
+	if err != nil || len(all) > 0 || once || time.Since(began) > givenUp {
 		return all, err
 	}
 	if batch, err = consumer.Fetch(1, jetstream.FetchContext(ctx)); err == nil {
@@ -248,8 +286,10 @@ func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Sto
 		if a, err := ParseSubject(m.Subject()); err == nil {
 			s.Path = a.Path
 		}
+		r.size = cmp.Or(r.size, len(s.Data))
+		r.size += (len(s.Data) - r.size) / 8
 		r.mu.Lock()
-		r.unacked = append(r.unacked, unacked{s.Seq, m.Reply()})
+		r.unacked = append(r.unacked, unacked{s, m.Subject(), m.Reply()})
 		r.mu.Unlock()
 		all = append(all, s)
 	}
@@ -265,7 +305,7 @@ func (r *Reader) Ack(seq uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n, _ := slices.BinarySearchFunc(r.unacked, seq+1, func(u unacked, seq uint64) int {
-		if u.seq < seq {
+		if u.Seq < seq {
 			return -1
 		}
 		return 1
@@ -276,7 +316,7 @@ func (r *Reader) Ack(seq uint64) error {
 	if err := r.conn.nc.Publish(r.unacked[n-1].reply, nil); err != nil {
 		return r.failed("acknowledge", err)
 	}
-	r.acked = r.unacked[n-1].seq
+	r.acked = r.unacked[n-1].Seq
 	r.conn.commit.bus.places.reach(r.name, r.acked)
 	r.unacked = slices.Delete(r.unacked, 0, n)
 	return nil
@@ -301,7 +341,7 @@ func (r *Reader) Rewind(ctx context.Context) error {
 		return r.failed("rewind", r.conn.reason(ctx, err))
 	}
 	r.mu.Lock()
-	r.rewind, r.came, r.unacked = false, 0, nil
+	r.rewind, r.came, r.ahead, r.unacked = false, 0, nil, nil
 	r.mu.Unlock()
 	return nil
 }
@@ -361,13 +401,28 @@ func (r *Reader) behind(ctx context.Context, subject string, floor uint64) (b Be
 	if err != nil || !ok || newest.Seq <= floor {
 		return b, false, err
 	}
-	oldest, ok, err := r.conn.first(ctx, streamTracks, subject, floor+1)
-	if err != nil || !ok {
-		return b, false, err
-	}
-	b = Behind{Oldest: stored(oldest), Newest: stored(newest)}
+	b.Newest = stored(newest)
 	b.Path = b.Newest.Path
-	return b, true, nil
+	if b.Oldest, floor = r.held(subject, floor); b.Oldest.Seq > 0 {
+		return b, true, nil
+	}
+	oldest, ok, err := r.conn.first(ctx, streamTracks, subject, floor+1)
+	b.Oldest = stored(oldest)
+	return b, ok && err == nil, err
+}
+
+// held is the oldest message on subject that has come and is not acknowledged. There may be none: then all of it lies behind next, which is floor or more.
+func (r *Reader) held(subject string, floor uint64) (s Stored, next uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next = max(floor, r.acked)
+	for _, u := range r.unacked {
+		if u.subject == subject {
+			return u.Stored, next
+		}
+		next = max(next, u.Seq)
+	}
+	return s, next
 }
 
 func stored(r Record) Stored {

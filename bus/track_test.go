@@ -204,6 +204,7 @@ func TestAReaderWithoutAPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	lose()
+	r.Shed() // it would hand out what it has first
 	check(r, "4")
 	if n, _, err := r.Backlog(within(t), false); n != 6 || err != nil {
 		t.Errorf("%d are not acknowledged, %v", n, err)
@@ -565,5 +566,53 @@ func TestManyTracksAtOnce(t *testing.T) {
 	b.Close()
 	if _, err := os.Stat(staging); staging != "" && err == nil {
 		t.Errorf("%s is left", staging)
+	}
+}
+
+// A reader takes more from the server at once than it was asked for. What was not handed out is neither lost nor acknowledged with what was, and is
+// part of the backlog.
+func TestReaderTakesAhead(t *testing.T) {
+	b := start(t, nil)
+	const n = 60
+	for i := range n {
+		kept(t, b, []string{"a", "b"}[i%2], fmt.Sprint(i))
+	}
+	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
+	texts(t, r, 2) // now it knows how long they are
+	_, last := texts(t, r, 2)
+	if came, err := b.Delivered(within(t), "uplink/a"); came != n || err != nil {
+		t.Errorf("%d messages were taken, want all %d at once: %v", came, n, err)
+	}
+	if err := r.Ack(last); err != nil {
+		t.Fatal(err)
+	}
+	left := func() uint64 {
+		t.Helper()
+		left, behind, err := r.Backlog(within(t), true)
+		if err != nil || len(behind) != 2 {
+			t.Fatalf("%v, %v", behind, err)
+		}
+		if a, b := behind[0], behind[1]; string(a.Oldest.Data) != "4" || string(b.Oldest.Data) != "5" || string(a.Newest.Data) != "58" || string(b.Newest.Data) != "59" {
+			t.Fatalf("%+v", behind)
+		}
+		return left
+	}
+	for end := time.Now().Add(10 * time.Second); left() != n-4; time.Sleep(time.Millisecond) { // acknowledgements arrive when they do
+		if time.Now().After(end) {
+			t.Fatalf("%d are left", left())
+		}
+	}
+	r.Shed()
+	left()
+	all, last := texts(t, r, n-4)
+	if all[0] != "tracks/a 4" || all[n-5] != "tracks/b 59" {
+		t.Errorf("read %q", all)
+	}
+	if err := r.Ack(last); err != nil {
+		t.Fatal(err)
+	}
+	kept(t, b, "a", "late")
+	if all, _ := texts(t, r, 1); all[0] != "tracks/a late" {
+		t.Errorf("read %q", all)
 	}
 }

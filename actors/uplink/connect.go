@@ -139,6 +139,9 @@ func (e *engine) hangUp(c *actors.Context) {
 	e.count()
 	c.Close(e.sender)
 	e.sender, e.gone = nil, nil
+	if e.reader != nil && !e.reading {
+		e.reader.Shed()
+	}
 	e.number++ // what it still says is not heard
 }
 

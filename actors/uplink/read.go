@@ -24,7 +24,7 @@ type (
 	opened struct {
 		reader *actors.Reader
 		tracks []string
-		newest [][]byte // chunks of its tracks
+		behind measured
 		err    error
 	}
 	took struct {
@@ -61,13 +61,13 @@ func (e *engine) read(c *actors.Context) {
 // open opens the place in the tracks; what has been read and not sent is read again.
 func (e *engine) open(c *actors.Context) {
 	e.reading, e.reopen = true, false
-	archive, tracks, now := c.Archive(), e.cfg.Tracks, e.cfg.Begin == "now"
+	archive, tracks, now, finished := c.Archive(), e.cfg.Tracks, e.cfg.Begin == "now", e.doneWith()
 	c.Do(openTime, func(ctx context.Context) (any, error) {
 		r, err := archive.Reader(ctx, tracks, now)
 		m := opened{reader: r, tracks: append([]string{}, tracks...), err: err}
 		if err == nil {
-			_, behind, _ := r.Backlog(ctx, true) // without it some times are corrected later only
-			m.newest = newestOf(behind)
+			b, newest, err := backlogOf(ctx, r) // without it some times are corrected later only
+			m.behind = measured{b, newest, finished, err}
 		}
 		return m, nil
 	})
@@ -91,9 +91,9 @@ func (e *engine) opened(c *actors.Context, m opened) {
 	e.reads = m.tracks
 	follow := e.main.follow
 	follow.Again()
-	learn(&follow, m.newest)
+	learn(&follow, m.behind.newest)
 	e.reader, e.main, e.settled = m.reader, lane{follow: follow, density: e.main.density}, 0
-	e.measure(c)
+	e.measured(c, m.behind)
 }
 
 // newestOf are the newest chunks of tracks: they tell when a boot began whose clock was not right at first.
@@ -148,7 +148,9 @@ func (e *engine) took(c *actors.Context, m took) {
 		}
 		e.join()
 	}
-	e.reading = false
+	if e.reading = false; e.sender == nil {
+		e.reader.Shed()
+	}
 	if m.err != nil {
 		if code, _ := actors.Explain(m.err); code != actors.DeadlineExceeded && !e.reopen {
 			e.pause(c, m.err)

@@ -110,8 +110,8 @@ func (e *engine) due(c *actors.Context, now time.Time) bool {
 // pick makes the next batch.
 func (e *engine) pick(now time.Time) {
 	records, bytes := e.pace.Batch(e.portions)
-	room, quota, _ := e.spent.Room(e.limits, now)
-	records, bytes = int(min(uint64(records), quota)), int(min(uint64(bytes), room))
+	budget, quota, _ := e.spent.Room(e.limits, now)
+	records, bytes = int(min(uint64(records), quota)), int(min(uint64(bytes), budget))
 	l, strain := e.lane, e.strain(now)
 	if l == &e.main && e.throttled() {
 		records = min(records, e.mouthful())
@@ -122,7 +122,9 @@ func (e *engine) pick(now time.Time) {
 	if l.wary > 0 {
 		records = min(records, l.wary)
 	}
-	e.entries, e.out, e.bytes, e.batch, e.origin = 0, 0, 0, nil, nil
+	e.entries, e.out, e.bytes = 0, 0, 0
+	room := min(records, l.records) // of new memory: whoever still sends the last batch, given up long ago, keeps that
+	e.batch, e.origin = make([]record.Record, 0, room), make([]int, 0, room)
 	l.each(func(x *entry) bool {
 		if x.gone {
 			e.entries++
