@@ -25,7 +25,7 @@ func (h *hook) ID() string { return "gatewayd" }
 func (h *hook) Provides(b byte) bool {
 	return slices.Contains([]byte{
 		mochi.OnACLCheck, mochi.OnPacketRead, mochi.OnPacketEncode, mochi.OnPacketProcessed, mochi.OnSubscribe,
-		mochi.OnSubscribed, mochi.OnUnsubscribed, mochi.OnPublish, mochi.OnClientExpired,
+		mochi.OnSubscribed, mochi.OnUnsubscribed, mochi.OnPublish,
 		mochi.OnQosDropped,
 	}, b)
 }
@@ -62,13 +62,6 @@ func (h *hook) deny(c *conn, topic string, write bool) {
 		topic = c.asked
 	}
 	c.refused(access.RefusedTopic, fmt.Errorf("it may not %s %q", what, topic))
-}
-
-// OnClientExpired gives back the subscriptions of an expired session, which the library leaves in its tree: the next
-// client of that id would get them.
-func (h *hook) OnClientExpired(cl *mochi.Client) {
-	defer h.recovered("expiry", nil)
-	h.discard(cl)
 }
 
 // OnPacketEncode tells MQTT 5 clients what is taken; the library does not.

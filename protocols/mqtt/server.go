@@ -99,7 +99,10 @@ func run(open []*entrance, cfg Config) (*Server, error) {
 	s.openStore()
 	s.restore()
 	s.tending.Go(s.tend)
-	return s, s.broker.Serve()
+	// Not Serve: the library's own rounds copy its table of clients twice a second, which with thousands of idle ones is most of what the
+	// garbage collector has to do, and end sessions by the wall clock. What of that is needed tend does.
+	s.broker.Listeners.ServeAll(s.broker.EstablishConnection)
+	return s, nil
 }
 
 // now is the time since the broker began, which no step of the clock changes, ns.
@@ -136,7 +139,16 @@ func (s *Server) tend() {
 
 func (s *Server) expire() {
 	defer s.recovered("expiry")
-	for _, cl := range s.absent() {
+	for _, id := range s.sessions.queues() {
+		if cl, ok := s.broker.Clients.Get(id); ok {
+			cl.ClearExpiredInflights(time.Now().Unix(), 0)
+		}
+	}
+	var away []*mochi.Client
+	if n := s.broker.Clients.Len(); n > len(s.broker.Clients.GetByListener(listenerID)) { // those who are connected; to look for the others costs a copy of all
+		away = s.absent()
+	}
+	for _, cl := range away {
 		left := connOf(cl).left.Load()
 		if left > 0 && time.Duration(s.now()-left) > s.expiryOf(cl) {
 			s.discard(cl)

@@ -454,3 +454,41 @@ func TestWhoHangsUpUnansweredIsHeardOut(t *testing.T) {
 		})
 	}
 }
+
+// What waits for a client ends when its time is over, and idle clients leave nothing to the garbage collector.
+func TestIdleClientsLeaveNoGarbage(t *testing.T) {
+	s := start(t, Config{SessionExpiry: time.Hour})
+	short := join(t, s, hello{id: "short", ver: 5, keep: true, props: expiry(3600)})
+	short.subscribe("state/#", 1)
+	_ = short.Close()
+	for end := time.Now().Add(20 * time.Second); len(s.absent()) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is still there")
+		}
+	}
+	if err := s.Publish("state/short", []byte("x"), false, Properties{Expiry: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	if s.sessions.queued("short") == 0 {
+		t.Fatal("nothing waits")
+	}
+	for end := time.Now().Add(20 * time.Second); s.sessions.queued("short") > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it waits for ever")
+		}
+	}
+	join(t, s, hello{id: "short", ver: 5, keep: true, props: expiry(3600)})
+	for i := range 200 {
+		join(t, s, hello{id: fmt.Sprint("idle-", i)})
+	}
+	const seconds = 5
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range seconds {
+		s.expire()
+	}
+	runtime.ReadMemStats(&after)
+	if n := (after.TotalAlloc - before.TotalAlloc) / seconds; n > 5_000 {
+		t.Errorf("%d bytes are allocated each second", n)
+	}
+}

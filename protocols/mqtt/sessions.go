@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,13 @@ func (l *ledger) queued(id string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.bytes[id]
+}
+
+// queues are the client ids for which something is queued.
+func (l *ledger) queues() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.bytes))
 }
 
 func (l *ledger) settle(id string, n int) {
