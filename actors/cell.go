@@ -2,6 +2,7 @@ package actors
 
 import (
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -63,6 +64,7 @@ type Cell struct {
 	mu     sync.Mutex
 	health word
 	called map[string]*MethodStats // nil until somebody calls
+	healed map[string]uint64       // by level; nil until a supervisor acts on it
 }
 
 // word is the last one on an actor's health.
@@ -233,6 +235,23 @@ func (c *Cell) Counters() *actorv1.Counters {
 		Failures: c.failed.Load(), Handled: c.handled.Load(), Shed: c.shed.Load(),
 		MissedTicks: c.missed.Load(), Abandoned: c.left.Load(), Waiting: uint32(max(0, c.waiting.Load())),
 	}
+}
+
+// Heal counts that a supervisor has acted on a failure of the actor, and how hard: by a level of actor.v1.Healed.
+func (c *Cell) Heal(level string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.healed == nil {
+		c.healed = map[string]uint64{}
+	}
+	c.healed[level]++
+}
+
+// Healed is how often a supervisor has acted on the actor since the daemon started, by level.
+func (c *Cell) Healed() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.healed)
 }
 
 func (c *Cell) subject(class bus.Class, leaf string) string {

@@ -184,13 +184,14 @@ type Report struct {
 	Health   *actorv1.Health
 	Counters *actorv1.Counters
 	Called   []MethodStats
+	Healed   map[string]uint64 // how often a supervisor has acted on it, by level
 }
 
 // Reports is how everybody in this process is, sorted by path.
 func (g Gate) Reports() []Report {
 	var all []Report
 	for _, c := range g.l.cell.sys.Cells() {
-		all = append(all, Report{c.Path(), c.Health(), c.Counters(), c.Called()})
+		all = append(all, Report{c.Path(), c.Health(), c.Counters(), c.Called(), c.Healed()})
 	}
 	return all
 }

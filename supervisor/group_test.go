@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -234,6 +235,9 @@ func TestFieldEndsInQuarantineAndComesBack(t *testing.T) {
 		w.run(2 * time.Minute) // one try, still bad: straight back, no restarts burnt
 		w.run(5 * time.Minute)
 		w.wantHealed("field/a restart", "field/a restart", "field/a quarantine", "field/a quarantine", "field/a recovered")
+		if got, want := w.sys.Lookup("field/a").Healed(), (map[string]uint64{"restart": 2, "quarantine": 2}); !maps.Equal(got, want) {
+			t.Errorf("counted %v, want %v", got, want)
+		}
 		if len(w.starve) != 0 {
 			t.Error("an unplugged meter starves the watchdog")
 		}

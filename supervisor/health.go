@@ -24,6 +24,9 @@ func (g *group) say(c *child, act ladder.Action, cause string, life uint32) {
 		level = slog.LevelInfo
 	}
 	g.t.sys.Log.Log(context.Background(), level, "healing", "child", c.path, "level", string(act.Level), "attempt", act.Attempt, "left", act.Left, "delay", act.Delay, "cause", cause)
+	if act.Level != recovered {
+		c.cell.Heal(string(act.Level))
+	}
 	g.cell.Event("healed", &actorv1.Healed{
 		Child: c.path, Level: string(act.Level), Attempt: uint32(act.Attempt), Left: uint32(act.Left),
 		Cause: cause, Delay: durationpb.New(act.Delay), Life: life, Time: timestamppb.Now(),

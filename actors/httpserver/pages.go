@@ -97,7 +97,22 @@ func families(all []actors.Report) []web.Family {
 		count("missed_ticks_total", "Ticks of its own clock that it was too busy for.", (*actorv1.Counters).GetMissedTicks),
 		count("workers_abandoned_total", "Workers that did not return and were left behind.", (*actorv1.Counters).GetAbandoned),
 		of("messages_waiting", "Messages waiting now.", false, func(r actors.Report) float64 { return float64(r.Counters.GetWaiting()) }),
+		healed(all),
 	}, methods(all)...)
+}
+
+// healed is how hard supervisors had to act on whom.
+func healed(all []actors.Report) web.Family {
+	f := web.Family{
+		Name: "gatewayd_actor_healed_total", Help: "Times that its supervisor has acted on a failure of it, by level: from restart to watchdog.",
+		Counter: true, Labels: []string{"path", "kind", "level"},
+	}
+	for _, r := range all {
+		for level, n := range r.Healed {
+			f.Samples = append(f.Samples, web.Sample{Labels: []string{r.Path, r.Health.Kind, level}, Value: float64(n)})
+		}
+	}
+	return f
 }
 
 // methods are the calls of each method, through whatever door.

@@ -156,8 +156,9 @@ func TestCurlCalls(t *testing.T) {
 
 // Every query of the dashboard asks for metrics and labels that there are.
 func TestDashboard(t *testing.T) {
-	_, addr, _ := start(t, &webv1.Server{})
+	r, addr, _ := start(t, &webv1.Server{})
 	curl(t, "-d", `{"how":"panic"}`, "http://"+addr+"/cmd/field/plc/Misbehave")
+	r.System.Lookup("field/plc").Heal("cycle")
 	metrics := curl(t, "http://"+addr+"/metrics")
 	text, err := os.ReadFile("../../packaging/grafana.json")
 	if err != nil {
@@ -189,6 +190,9 @@ func TestDashboard(t *testing.T) {
 				}
 			}
 		}
+	}
+	if want := `gatewayd_actor_healed_total{kind="counter",level="cycle",path="field/plc"} 1`; !strings.Contains(metrics, want) {
+		t.Errorf("there is no %s", want)
 	}
 	if len(board.Panels) < 8 {
 		t.Errorf("%d panels", len(board.Panels))
