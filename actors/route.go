@@ -158,7 +158,7 @@ func (s *System) carry(call *incoming) error {
 	}
 	schemas.Defaults(msg)
 	if bad := schemas.Check(msg); len(bad) > 0 {
-		return bus.Errorf(bus.InvalidArgument, "%s: %s", call.method, violations(bad))
+		return bus.Errorf(bus.InvalidArgument, "%s: %s", call.method, violations(bad)).With(details(bad)...)
 	}
 	r := &call.request
 	r.call, r.msg, r.caller, r.deadline = call, msg, call.caller, call.deadline
@@ -186,6 +186,15 @@ func (s *System) missing(cell *Cell, path, name string) error {
 	}
 	return bus.Errorf(bus.NotFound, "%s has no method %q%s; it answers %s", path, name,
 		schemas.DidYouMean(name, cell.Methods()), strings.Join(cell.Methods(), ", "))
+}
+
+// details are the same for programs.
+func details(all []schemas.Violation) []proto.Message {
+	out := make([]proto.Message, len(all))
+	for i, v := range all {
+		out[i] = &actorv1.Violation{Field: schemas.JSONPath(v.Field), Message: v.Message}
+	}
+	return out
 }
 
 func violations(all []schemas.Violation) string {

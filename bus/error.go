@@ -2,12 +2,16 @@ package bus
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 )
 
 // Codes of an Error: the Connect/gRPC names.
@@ -34,8 +38,32 @@ const (
 // Error is a failure as it travels: in the JSON body and in the headers
 // Nats-Service-Error-Code and Nats-Service-Error of an answer.
 type Error struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
+	Code    string   `json:"code"`
+	Message string   `json:"message"`
+	Details []Detail `json:"details,omitempty"`
+}
+
+// Detail is something about a failure that a program can go by: a message, written as the Connect protocol does.
+type Detail struct {
+	Type  string          `json:"type"`            // full name of the message
+	Value string          `json:"value"`           // the message, base64 without padding
+	Debug json.RawMessage `json:"debug,omitempty"` // the same as JSON
+}
+
+// With is e with details.
+func (e *Error) With(details ...proto.Message) *Error {
+	with := *e
+	with.Details = slices.Clone(e.Details)
+	for _, m := range details {
+		p, err := proto.Marshal(m)
+		if err != nil {
+			continue // the text says it
+		}
+		d := Detail{Type: string(m.ProtoReflect().Descriptor().FullName()), Value: base64.RawStdEncoding.EncodeToString(p)}
+		d.Debug, _ = protojson.Marshal(m)
+		with.Details = append(with.Details, d)
+	}
+	return &with
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
@@ -64,7 +92,7 @@ func AsError(err error) *Error {
 	switch {
 	case errors.As(err, &e):
 		// The inner code name is dropped from the text: it is in Code.
-		return &Error{Code: e.Code, Message: strings.Replace(err.Error(), e.Error(), e.Message, 1)}
+		return &Error{Code: e.Code, Message: strings.Replace(err.Error(), e.Error(), e.Message, 1), Details: e.Details}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return &Error{Code: DeadlineExceeded, Message: err.Error()}
 	case errors.Is(err, context.Canceled):

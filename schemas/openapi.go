@@ -26,6 +26,17 @@ func errorSchema() object {
 		"properties": object{
 			"code":    object{"type": "string", "description": "One of the codes of Connect and gRPC, like \"not_found\"."},
 			"message": object{"type": "string", "description": "The same in words."},
+			"details": object{
+				"type": "array", "description": "What a program can go by, as messages of the types that are named.",
+				"items": object{
+					"type": "object", "required": []string{"type", "value"},
+					"properties": object{
+						"type":  object{"type": "string", "description": "Full name of the message, like \"actor.v1.Violation\"."},
+						"value": object{"type": "string", "contentEncoding": "base64", "description": "The message as protobuf, without padding."},
+						"debug": object{"type": "object", "description": "The same as JSON."},
+					},
+				},
+			},
 		},
 	}
 }

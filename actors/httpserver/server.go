@@ -177,7 +177,11 @@ func typed(err error) error {
 		return nil
 	}
 	code, text := actors.Explain(err)
-	return &web.Error{Code: code, Message: text}
+	e := &web.Error{Code: code, Message: text}
+	for _, d := range actors.Details(err) {
+		e.Details = append(e.Details, web.Detail(d))
+	}
+	return e
 }
 
 // sweep ends the requests of those who may no longer be in.

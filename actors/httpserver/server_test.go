@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -242,6 +243,15 @@ func TestConnectClients(t *testing.T) {
 		bad := connect.NewClient[actorv1.DescribeRequest, actorv1.DescribeResponse](tt.http, "http://"+addr+"/field/plk/actor.v1.ActorService/Describe", tt.options...)
 		if _, err = bad.CallUnary(ctx, connect.NewRequest(&actorv1.DescribeRequest{})); connect.CodeOf(err) != connect.CodeNotFound {
 			t.Errorf("%s: nobody answers %v", what, err)
+		}
+		misbehave := connect.NewClient[erraticv1.MisbehaveRequest, erraticv1.MisbehaveResponse](tt.http, base+"erratic.v1.ErraticService/Misbehave", tt.options...)
+		_, err = misbehave.CallUnary(ctx, connect.NewRequest(&erraticv1.MisbehaveRequest{How: "badly"}))
+		var refused *connect.Error
+		if !errors.As(err, &refused) || refused.Code() != connect.CodeInvalidArgument || len(refused.Details()) != 1 {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if m, err := refused.Details()[0].Value(); err != nil || m.(*actorv1.Violation).Field != "how" {
+			t.Errorf("%s: detail %v, %v", what, m, err)
 		}
 		cancel()
 	}

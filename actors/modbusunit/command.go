@@ -93,7 +93,11 @@ func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
 		unsure = ": the write may or may not have been carried out"
 	}
 	say := func(code, text string) error {
-		return actors.Errorf(code, "unit %d: %s%s", u.cfg.Unit, text, unsure)
+		detail := &modbusv1.Refusal{Unit: u.cfg.Unit, Unsure: unsure != ""}
+		if e != nil {
+			detail.Exception = uint32(e.Code)
+		}
+		return actors.Detailed(actors.Errorf(code, "unit %d: %s%s", u.cfg.Unit, text, unsure), detail)
 	}
 	switch {
 	case errors.As(res.Err, &e):

@@ -103,7 +103,19 @@ func TestCommandsAreRefusedClearly(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), x.want) {
 				t.Errorf("got %v, want %s", err, x.want)
 			}
+			if strings.Contains(x.want, "exception 2") {
+				refused(t, err, `{"unit":7,"exception":2}`)
+			}
 		})
+	}
+}
+
+// refused wants an error to say this for programs.
+func refused(t *testing.T, err error, want string) {
+	t.Helper()
+	d := actors.Details(err)
+	if len(d) != 1 || d[0].Type != "modbus.v1.Refusal" || strings.ReplaceAll(string(d[0].Debug), " ", "") != want {
+		t.Errorf("%v: details %+v, want %s", err, d, want)
 	}
 }
 
@@ -128,6 +140,7 @@ func TestAWriteWithoutAnswerIsUnsure(t *testing.T) {
 		if want := "deadline_exceeded: unit 7: no answer within 2s: the write may or may not have been carried out"; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
+		refused(t, err, `{"unit":7,"unsure":true}`)
 		if n := d.Counters().Writes; n != 1 {
 			t.Errorf("%d writes", n)
 		}

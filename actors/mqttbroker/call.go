@@ -2,7 +2,6 @@ package mqttbroker
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -139,7 +138,7 @@ func (h *house) call(gate actors.Gate, at *seat, m command) error {
 	u := &mqtt.Call{Client: m.client, To: m.reply, Cancel: cancel, Lasts: streams}
 	if err := h.begin(at.calls, u); err != nil {
 		cancel()
-		h.fail(m, "resource_exhausted", err.Error())
+		h.fail(m, actors.Errorf(actors.ResourceExhausted, "%s", err))
 		return nil
 	}
 	if streams {
@@ -216,19 +215,19 @@ func (s *session) over(m *streamed) {
 func (h *house) answer(m command, r actors.Called) {
 	switch {
 	case r.Err != nil:
-		code, text := actors.Explain(r.Err)
-		h.fail(m, code, text)
+		h.fail(m, r.Err)
 	case r.Stream && !r.More:
 		_ = h.respond(m, nil, mqtt.Properties{User: []mqtt.UserProperty{{Key: "end", Value: "true"}}})
 	default:
 		if err := h.respond(m, r.Payload, mqtt.Properties{ContentType: r.ContentType}); err != nil {
-			h.fail(m, "resource_exhausted", "the answer cannot be sent: "+err.Error())
+			h.fail(m, actors.Errorf(actors.ResourceExhausted, "the answer cannot be sent: %s", err))
 		}
 	}
 }
 
-func (h *house) fail(m command, code, text string) {
-	_ = h.respond(m, failure(code, text), mqtt.Properties{ContentType: jsonType, User: []mqtt.UserProperty{{Key: "error", Value: code}}})
+func (h *house) fail(m command, err error) {
+	code, _ := actors.Explain(err)
+	_ = h.respond(m, actors.Failure(err), mqtt.Properties{ContentType: jsonType, User: []mqtt.UserProperty{{Key: "error", Value: code}}})
 }
 
 // respond fails when the answer is too large, and when there is no way back any more.
@@ -237,12 +236,4 @@ func (h *house) respond(m command, payload []byte, p mqtt.Properties) error {
 		p.User = append(p.User, mqtt.UserProperty{Key: traceProperty, Value: m.trace})
 	}
 	return h.server.Respond(m.client, m.reply, payload, p)
-}
-
-func failure(code, text string) []byte {
-	p, _ := json.Marshal(struct { // two strings always marshal
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	}{code, text})
-	return p
 }

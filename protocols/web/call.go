@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"gatewayd/protocols/access"
 )
@@ -117,7 +119,17 @@ func connectError(err error) error {
 	if code.UnmarshalText([]byte(own.Code)) != nil {
 		code = connect.CodeInternal
 	}
-	return connect.NewError(code, errors.New(own.Message))
+	e := connect.NewError(code, errors.New(own.Message))
+	for _, d := range own.Details {
+		value, err := base64.RawStdEncoding.DecodeString(d.Value)
+		if err != nil {
+			continue
+		}
+		if detail, err := connect.NewErrorDetail(&anypb.Any{TypeUrl: "type.googleapis.com/" + d.Type, Value: value}); err == nil {
+			e.AddDetail(detail)
+		}
+	}
+	return e
 }
 
 // refuse tells a client in his protocol.

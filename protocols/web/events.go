@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"gatewayd/protocols/access"
 )
@@ -135,14 +137,22 @@ func plainError(w http.ResponseWriter, err error) {
 
 func errorBody(err error) []byte {
 	var e *connect.Error
-	text := err.Error()
+	text, details := err.Error(), []Detail(nil)
 	if errors.As(err, &e) {
 		text = e.Message()
+		for _, d := range e.Details() {
+			one := Detail{Type: d.Type(), Value: base64.RawStdEncoding.EncodeToString(d.Bytes())}
+			if m, err := d.Value(); err == nil {
+				one.Debug, _ = protojson.Marshal(m)
+			}
+			details = append(details, one)
+		}
 	}
-	p, _ := json.Marshal(struct { // two strings always marshal
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	}{connect.CodeOf(err).String(), strings.TrimSpace(text)})
+	p, _ := json.Marshal(struct { // texts always marshal
+		Code    string   `json:"code"`
+		Message string   `json:"message"`
+		Details []Detail `json:"details,omitempty"`
+	}{connect.CodeOf(err).String(), strings.TrimSpace(text), details})
 	return p
 }
 

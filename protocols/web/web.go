@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"log"
 	"log/slog"
@@ -73,7 +74,17 @@ type Said struct {
 }
 
 // Error is why a call failed, with a code of Connect and gRPC like "not_found".
-type Error struct{ Code, Message string }
+type Error struct {
+	Code, Message string
+	Details       []Detail // for programs
+}
+
+// Detail is a protobuf message about an error, as the Connect protocol writes it.
+type Detail struct {
+	Type  string          `json:"type"`            // full name
+	Value string          `json:"value"`           // base64 without padding
+	Debug json.RawMessage `json:"debug,omitempty"` // the same as JSON
+}
 
 func (e *Error) Error() string { return e.Message }
 

@@ -1038,6 +1038,62 @@ func (*CycleResponse) Descriptor() ([]byte, []int) {
 	return file_actor_v1_actor_proto_rawDescGZIP(), []int{15}
 }
 
+// Violation is a detail of the error "invalid_argument": what is wrong with one
+// field of the request.
+type Violation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The field, e.g. "points[2].name".
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// What is wrong, and what is allowed.
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Violation) Reset() {
+	*x = Violation{}
+	mi := &file_actor_v1_actor_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Violation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Violation) ProtoMessage() {}
+
+func (x *Violation) ProtoReflect() protoreflect.Message {
+	mi := &file_actor_v1_actor_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Violation.ProtoReflect.Descriptor instead.
+func (*Violation) Descriptor() ([]byte, []int) {
+	return file_actor_v1_actor_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Violation) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Violation) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // Started is an event: an actor began a life that is not its first, on event
 // leaf "started".
 type Started struct {
@@ -1050,7 +1106,7 @@ type Started struct {
 
 func (x *Started) Reset() {
 	*x = Started{}
-	mi := &file_actor_v1_actor_proto_msgTypes[16]
+	mi := &file_actor_v1_actor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1118,7 @@ func (x *Started) String() string {
 func (*Started) ProtoMessage() {}
 
 func (x *Started) ProtoReflect() protoreflect.Message {
-	mi := &file_actor_v1_actor_proto_msgTypes[16]
+	mi := &file_actor_v1_actor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1131,7 @@ func (x *Started) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Started.ProtoReflect.Descriptor instead.
 func (*Started) Descriptor() ([]byte, []int) {
-	return file_actor_v1_actor_proto_rawDescGZIP(), []int{16}
+	return file_actor_v1_actor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Started) GetLife() uint32 {
@@ -1113,7 +1169,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_actor_v1_actor_proto_msgTypes[17]
+	mi := &file_actor_v1_actor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1181,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_actor_v1_actor_proto_msgTypes[17]
+	mi := &file_actor_v1_actor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1194,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_actor_v1_actor_proto_rawDescGZIP(), []int{17}
+	return file_actor_v1_actor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Span) GetTrace() string {
@@ -1271,7 +1327,10 @@ const file_actor_v1_actor_proto_rawDesc = "" +
 	"\x0eRestartRequest\"\x11\n" +
 	"\x0fRestartResponse\"\x0e\n" +
 	"\fCycleRequest\"\x0f\n" +
-	"\rCycleResponse\"\x1d\n" +
+	"\rCycleResponse\";\n" +
+	"\tViolation\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x1d\n" +
 	"\aStarted\x12\x12\n" +
 	"\x04life\x18\x01 \x01(\rR\x04life\"\x83\x02\n" +
 	"\x04Span\x12\x14\n" +
@@ -1303,7 +1362,7 @@ func file_actor_v1_actor_proto_rawDescGZIP() []byte {
 	return file_actor_v1_actor_proto_rawDescData
 }
 
-var file_actor_v1_actor_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_actor_v1_actor_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_actor_v1_actor_proto_goTypes = []any{
 	(*Health)(nil),                // 0: actor.v1.Health
 	(*Healed)(nil),                // 1: actor.v1.Healed
@@ -1321,26 +1380,27 @@ var file_actor_v1_actor_proto_goTypes = []any{
 	(*RestartResponse)(nil),       // 13: actor.v1.RestartResponse
 	(*CycleRequest)(nil),          // 14: actor.v1.CycleRequest
 	(*CycleResponse)(nil),         // 15: actor.v1.CycleResponse
-	(*Started)(nil),               // 16: actor.v1.Started
-	(*Span)(nil),                  // 17: actor.v1.Span
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 20: google.protobuf.Struct
+	(*Violation)(nil),             // 16: actor.v1.Violation
+	(*Started)(nil),               // 17: actor.v1.Started
+	(*Span)(nil),                  // 18: actor.v1.Span
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 21: google.protobuf.Struct
 }
 var file_actor_v1_actor_proto_depIdxs = []int32{
-	18, // 0: actor.v1.Health.since:type_name -> google.protobuf.Timestamp
-	19, // 1: actor.v1.Healed.delay:type_name -> google.protobuf.Duration
-	18, // 2: actor.v1.Healed.time:type_name -> google.protobuf.Timestamp
+	19, // 0: actor.v1.Health.since:type_name -> google.protobuf.Timestamp
+	20, // 1: actor.v1.Healed.delay:type_name -> google.protobuf.Duration
+	19, // 2: actor.v1.Healed.time:type_name -> google.protobuf.Timestamp
 	3,  // 3: actor.v1.Entry.publishes:type_name -> actor.v1.Published
 	2,  // 4: actor.v1.DescribeResponse.entry:type_name -> actor.v1.Entry
 	0,  // 5: actor.v1.DescribeResponse.health:type_name -> actor.v1.Health
 	6,  // 6: actor.v1.DescribeResponse.counters:type_name -> actor.v1.Counters
 	7,  // 7: actor.v1.DescribeResponse.methods:type_name -> actor.v1.Method
-	20, // 8: actor.v1.DescribeResponse.description:type_name -> google.protobuf.Struct
-	20, // 9: actor.v1.GetConfigResponse.config:type_name -> google.protobuf.Struct
-	20, // 10: actor.v1.UpdateConfigRequest.config:type_name -> google.protobuf.Struct
-	18, // 11: actor.v1.Span.start:type_name -> google.protobuf.Timestamp
-	19, // 12: actor.v1.Span.took:type_name -> google.protobuf.Duration
+	21, // 8: actor.v1.DescribeResponse.description:type_name -> google.protobuf.Struct
+	21, // 9: actor.v1.GetConfigResponse.config:type_name -> google.protobuf.Struct
+	21, // 10: actor.v1.UpdateConfigRequest.config:type_name -> google.protobuf.Struct
+	19, // 11: actor.v1.Span.start:type_name -> google.protobuf.Timestamp
+	20, // 12: actor.v1.Span.took:type_name -> google.protobuf.Duration
 	4,  // 13: actor.v1.ActorService.Describe:input_type -> actor.v1.DescribeRequest
 	8,  // 14: actor.v1.ActorService.GetConfig:input_type -> actor.v1.GetConfigRequest
 	10, // 15: actor.v1.ActorService.UpdateConfig:input_type -> actor.v1.UpdateConfigRequest
@@ -1369,7 +1429,7 @@ func file_actor_v1_actor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actor_v1_actor_proto_rawDesc), len(file_actor_v1_actor_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -842,6 +842,70 @@ func (x *Counters) GetLatency() *Latency {
 	return nil
 }
 
+// Refusal is a detail of the error of a call that asked something of a unit.
+type Refusal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The unit.
+	Unit uint32 `protobuf:"varint,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Exception code with which the unit has refused it; 0: it has not.
+	Exception uint32 `protobuf:"varint,2,opt,name=exception,proto3" json:"exception,omitempty"`
+	// A write may have been carried out, or not.
+	Unsure        bool `protobuf:"varint,3,opt,name=unsure,proto3" json:"unsure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusal) Reset() {
+	*x = Refusal{}
+	mi := &file_modbus_v1_trace_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusal) ProtoMessage() {}
+
+func (x *Refusal) ProtoReflect() protoreflect.Message {
+	mi := &file_modbus_v1_trace_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
+func (*Refusal) Descriptor() ([]byte, []int) {
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Refusal) GetUnit() uint32 {
+	if x != nil {
+		return x.Unit
+	}
+	return 0
+}
+
+func (x *Refusal) GetException() uint32 {
+	if x != nil {
+		return x.Exception
+	}
+	return 0
+}
+
+func (x *Refusal) GetUnsure() bool {
+	if x != nil {
+		return x.Unsure
+	}
+	return false
+}
+
 // ExceptionCount counts one exception code.
 type ExceptionCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -857,7 +921,7 @@ type ExceptionCount struct {
 
 func (x *ExceptionCount) Reset() {
 	*x = ExceptionCount{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[11]
+	mi := &file_modbus_v1_trace_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +933,7 @@ func (x *ExceptionCount) String() string {
 func (*ExceptionCount) ProtoMessage() {}
 
 func (x *ExceptionCount) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[11]
+	mi := &file_modbus_v1_trace_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +946,7 @@ func (x *ExceptionCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExceptionCount.ProtoReflect.Descriptor instead.
 func (*ExceptionCount) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{11}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExceptionCount) GetCode() uint32 {
@@ -921,7 +985,7 @@ type Latency struct {
 
 func (x *Latency) Reset() {
 	*x = Latency{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[12]
+	mi := &file_modbus_v1_trace_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +997,7 @@ func (x *Latency) String() string {
 func (*Latency) ProtoMessage() {}
 
 func (x *Latency) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[12]
+	mi := &file_modbus_v1_trace_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +1010,7 @@ func (x *Latency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Latency.ProtoReflect.Descriptor instead.
 func (*Latency) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{12}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Latency) GetBuckets() []*LatencyBucket {
@@ -984,7 +1048,7 @@ type LatencyBucket struct {
 
 func (x *LatencyBucket) Reset() {
 	*x = LatencyBucket{}
-	mi := &file_modbus_v1_trace_proto_msgTypes[13]
+	mi := &file_modbus_v1_trace_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1060,7 @@ func (x *LatencyBucket) String() string {
 func (*LatencyBucket) ProtoMessage() {}
 
 func (x *LatencyBucket) ProtoReflect() protoreflect.Message {
-	mi := &file_modbus_v1_trace_proto_msgTypes[13]
+	mi := &file_modbus_v1_trace_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1073,7 @@ func (x *LatencyBucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatencyBucket.ProtoReflect.Descriptor instead.
 func (*LatencyBucket) Descriptor() ([]byte, []int) {
-	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{13}
+	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LatencyBucket) GetWithin() *durationpb.Duration {
@@ -1095,7 +1159,11 @@ const file_modbus_v1_trace_proto_rawDesc = "" +
 	"\x04late\x18\t \x01(\x04R\x04late\x12-\n" +
 	"\x04busy\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\x04busy\x12,\n" +
-	"\alatency\x18\v \x01(\v2\x12.modbus.v1.LatencyR\alatency\"T\n" +
+	"\alatency\x18\v \x01(\v2\x12.modbus.v1.LatencyR\alatency\"S\n" +
+	"\aRefusal\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\rR\x04unit\x12\x1c\n" +
+	"\texception\x18\x02 \x01(\rR\texception\x12\x16\n" +
+	"\x06unsure\x18\x03 \x01(\bR\x06unsure\"T\n" +
 	"\x0eExceptionCount\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
 	"\ameaning\x18\x02 \x01(\tR\ameaning\x12\x14\n" +
@@ -1120,7 +1188,7 @@ func file_modbus_v1_trace_proto_rawDescGZIP() []byte {
 	return file_modbus_v1_trace_proto_rawDescData
 }
 
-var file_modbus_v1_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_modbus_v1_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_modbus_v1_trace_proto_goTypes = []any{
 	(*TraceRequest)(nil),                // 0: modbus.v1.TraceRequest
 	(*TraceResponse)(nil),               // 1: modbus.v1.TraceResponse
@@ -1133,28 +1201,29 @@ var file_modbus_v1_trace_proto_goTypes = []any{
 	(*UnitServiceCountersRequest)(nil),  // 8: modbus.v1.UnitServiceCountersRequest
 	(*UnitServiceCountersResponse)(nil), // 9: modbus.v1.UnitServiceCountersResponse
 	(*Counters)(nil),                    // 10: modbus.v1.Counters
-	(*ExceptionCount)(nil),              // 11: modbus.v1.ExceptionCount
-	(*Latency)(nil),                     // 12: modbus.v1.Latency
-	(*LatencyBucket)(nil),               // 13: modbus.v1.LatencyBucket
-	(*timestamppb.Timestamp)(nil),       // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 15: google.protobuf.Duration
+	(*Refusal)(nil),                     // 11: modbus.v1.Refusal
+	(*ExceptionCount)(nil),              // 12: modbus.v1.ExceptionCount
+	(*Latency)(nil),                     // 13: modbus.v1.Latency
+	(*LatencyBucket)(nil),               // 14: modbus.v1.LatencyBucket
+	(*timestamppb.Timestamp)(nil),       // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 16: google.protobuf.Duration
 }
 var file_modbus_v1_trace_proto_depIdxs = []int32{
 	4,  // 0: modbus.v1.TraceResponse.frame:type_name -> modbus.v1.Frame
 	4,  // 1: modbus.v1.MastersServiceTraceResponse.frame:type_name -> modbus.v1.Frame
-	14, // 2: modbus.v1.Frame.time:type_name -> google.protobuf.Timestamp
-	15, // 3: modbus.v1.Frame.gap:type_name -> google.protobuf.Duration
-	14, // 4: modbus.v1.Failed.time:type_name -> google.protobuf.Timestamp
-	14, // 5: modbus.v1.Failed.began:type_name -> google.protobuf.Timestamp
+	15, // 2: modbus.v1.Frame.time:type_name -> google.protobuf.Timestamp
+	16, // 3: modbus.v1.Frame.gap:type_name -> google.protobuf.Duration
+	15, // 4: modbus.v1.Failed.time:type_name -> google.protobuf.Timestamp
+	15, // 5: modbus.v1.Failed.began:type_name -> google.protobuf.Timestamp
 	10, // 6: modbus.v1.CountersResponse.units:type_name -> modbus.v1.Counters
 	10, // 7: modbus.v1.CountersResponse.total:type_name -> modbus.v1.Counters
 	10, // 8: modbus.v1.UnitServiceCountersResponse.counters:type_name -> modbus.v1.Counters
-	11, // 9: modbus.v1.Counters.exceptions:type_name -> modbus.v1.ExceptionCount
-	15, // 10: modbus.v1.Counters.busy:type_name -> google.protobuf.Duration
-	12, // 11: modbus.v1.Counters.latency:type_name -> modbus.v1.Latency
-	13, // 12: modbus.v1.Latency.buckets:type_name -> modbus.v1.LatencyBucket
-	15, // 13: modbus.v1.Latency.sum:type_name -> google.protobuf.Duration
-	15, // 14: modbus.v1.LatencyBucket.within:type_name -> google.protobuf.Duration
+	12, // 9: modbus.v1.Counters.exceptions:type_name -> modbus.v1.ExceptionCount
+	16, // 10: modbus.v1.Counters.busy:type_name -> google.protobuf.Duration
+	13, // 11: modbus.v1.Counters.latency:type_name -> modbus.v1.Latency
+	14, // 12: modbus.v1.Latency.buckets:type_name -> modbus.v1.LatencyBucket
+	16, // 13: modbus.v1.Latency.sum:type_name -> google.protobuf.Duration
+	16, // 14: modbus.v1.LatencyBucket.within:type_name -> google.protobuf.Duration
 	15, // [15:15] is the sub-list for method output_type
 	15, // [15:15] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
@@ -1176,7 +1245,7 @@ func file_modbus_v1_trace_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modbus_v1_trace_proto_rawDesc), len(file_modbus_v1_trace_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
