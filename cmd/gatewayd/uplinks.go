@@ -28,7 +28,7 @@ func uplinksCommand(c *client) *cobra.Command {
 		Long: `Show for each uplink what it has still to send, how fast it goes, and what keeps it.
 
 WAITING are the records that are stored and not yet acknowledged by the far end,
-AGE is that of the oldest. RATE are records acknowledged per second, LAST is the
+SIZE is what they take in the store, AGE that of the oldest. RATE are records acknowledged per second, LAST is the
 last acknowledgement, and LEFT is about how long it takes to catch up. On a terminal
 a bar shows how much of a backlog is done.
 
@@ -143,7 +143,7 @@ func uplinksJSON(w io.Writer, all []sending) error {
 // printUplinks prints the table, and says how many lines of the terminal it takes; fit is that of columns.
 func printUplinks(w io.Writer, all []sending, now time.Time, fit func(text string, width int) []string) (lines int, err error) {
 	p := painter(w)
-	rows := [][]cell{plain("NAME", "STATE", "WAITING", "AGE", "RATE", "LAST", "SENT", "LEFT", "WHY")}
+	rows := [][]cell{plain("NAME", "STATE", "WAITING", "SIZE", "AGE", "RATE", "LAST", "SENT", "LEFT", "WHY")}
 	for _, s := range all {
 		m := s.status
 		left, why := "–", m.Why
@@ -157,7 +157,7 @@ func printUplinks(w io.Writer, all []sending, now time.Time, fit func(text strin
 			why = strings.TrimPrefix(why+fmt.Sprintf("; %d lost", n), "; ")
 		}
 		rows = append(rows, []cell{
-			{text: s.path}, stateCell(m), {text: fmt.Sprint(m.Backlog.GetRecords())}, {text: since(m.Backlog.GetOldest(), now)}, {text: rateText(m.Rate)},
+			{text: s.path}, stateCell(m), {text: fmt.Sprint(m.Backlog.GetRecords())}, {text: size(m.Backlog.GetBytes())}, {text: since(m.Backlog.GetOldest(), now)}, {text: rateText(m.Rate)},
 			{text: since(m.Acknowledged, now)}, {text: fmt.Sprint(m.Counts.GetAcknowledged())}, {text: left}, {text: why},
 		})
 	}
