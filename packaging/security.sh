@@ -1,11 +1,12 @@
 #!/bin/sh
 # Has testssl.sh look at every encrypted port of a claimed gateway: the bus, MQTT, MQTT over WebSocket, HTTP, Modbus/TCP Security of both kinds that
-# have it. It may find nothing above "info" but what stands below.
+# have it; and at that of mdi-sink. It may find nothing above "info" but what stands below.
 set -eu
 command -v testssl >/dev/null || { echo "testssl is missing: apt-get install -y testssl.sh"; exit 1; }
 dir=$(mktemp -d)
 gateway=
-trap '[ -z "$gateway" ] || { kill $gateway; wait $gateway || true; }; rm -rf "$dir"' EXIT
+sink=
+trap 'for p in $gateway $sink; do kill $p; wait $p || true; done; rm -rf "$dir"' EXIT
 go build -o "$dir/gatewayd" ./cmd/gatewayd
 cat >"$dir/gateway.toml" <<END
 gateway = "scanned"
@@ -61,8 +62,14 @@ until "$dir/gatewayd" tree --data "$dir/data" 2>/dev/null | grep -c ' \(mqtt-bro
 	kill -0 $gateway || { cat "$dir/log"; exit 1; }
 	sleep 0.2
 done
+"$dir/gatewayd" mdi-sink --listen 127.0.0.1:28804 --tls --cert "$dir/data/pki/gateway.crt" --key "$dir/data/pki/gateway.pem" --ca "$dir/data/pki/ca.crt" >/dev/null 2>"$dir/sink.log" &
+sink=$!
+until grep -q 28804 "$dir/sink.log"; do
+	kill -0 $sink || { cat "$dir/sink.log"; exit 1; }
+	sleep 0.2
+done
 found=0
-for port in ${*:-24222 28883 28884 28443 28802 28803}; do
+for port in ${*:-24222 28883 28884 28443 28802 28803 28804}; do
 	testssl --quiet --color 0 --warnings off --add-ca "$dir/data/pki/ca.crt" -p -s -f -P -S -h -U \
 		--severity LOW --jsonfile "$dir/$port.json" localhost:$port >"$dir/$port.txt" 2>&1 || true
 	python3 - "$dir/$port.json" $port <<'END' || found=1
