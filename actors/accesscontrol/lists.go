@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	listsEvery = time.Second // between looks at the files
+	listsEvery = time.Second / 2 // between looks at the files: who is on a list is cut off within a second
 	listsTime  = 10 * time.Second
 	mostList   = 4 << 20 // bytes of a file
 )
