@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -237,7 +238,8 @@ func TestNonsenseIsRefusedBeforeItCosts(t *testing.T) {
 func TestCloseIsBounded(t *testing.T) {
 	release := make(chan struct{})
 	hanging := make(chan struct{})
-	s := start(t, Config{OnPublish: func(ClientInfo, Publish) error {
+	store := filepath.Join(t.TempDir(), "store")
+	s := start(t, Config{Store: store, OnPublish: func(ClientInfo, Publish) error {
 		close(hanging)
 		<-release
 		return nil
@@ -259,6 +261,9 @@ func TestCloseIsBounded(t *testing.T) {
 	if d := time.Since(before); d > patience {
 		t.Errorf("close took %v", d)
 	}
+	if err := s.store.Tend(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("the store of a broker that was left behind: %v, want it closed for the next one", err)
+	}
 	close(release)
 	var wg sync.WaitGroup
 	for range 4 {
@@ -268,7 +273,7 @@ func TestCloseIsBounded(t *testing.T) {
 	if err := s.Publish("data/x", nil, false, Properties{}); !errors.Is(err, ErrClosed) {
 		t.Errorf("publish after close: %v", err)
 	}
-	again := start(t, Config{Listen: s.Addr().String()})
+	again := start(t, Config{Listen: s.Addr().String(), Store: store})
 	join(t, again, hello{id: "c1"}).sync()
 }
 

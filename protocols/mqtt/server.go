@@ -318,7 +318,7 @@ func (s *Server) Stats() Stats {
 }
 
 // Close stops accepting, ends all clients and waits for their goroutines until ctx ends; then it hangs up on those that
-// are left and returns an error. It may be called again, from anywhere, with the same effect.
+// are left, closes the store and returns an error. It may be called again, from anywhere, with the same effect.
 func (s *Server) Close(ctx context.Context) error {
 	s.once.Do(func() {
 		s.closing.Store(true)
@@ -337,6 +337,9 @@ func (s *Server) Close(ctx context.Context) error {
 	case <-s.done:
 		return nil
 	case <-time.After(100 * time.Millisecond):
+		if s.store != nil {
+			_ = s.store.Close() // who comes next opens it: what is left here may not write to it any more
+		}
 		return fmt.Errorf("mqtt broker on %v: %d clients did not end: %w", s.Addr(), len(left), ctx.Err())
 	}
 }
