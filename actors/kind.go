@@ -20,7 +20,7 @@ import (
 // it says. It is a value; cmd/gatewayd/kinds.go lists them all.
 type Kind struct {
 	Name      string // as in the config file, e.g. "modbus-unit"
-	Doc       string // what it does, in a sentence
+	Doc       string // what it does, a sentence with its full stop
 	Services  []protoreflect.ServiceDescriptor
 	Publishes []Leaf
 	Live      bool     // takes Reconfigured without a new life

@@ -45,7 +45,7 @@ const (
 func BusKind(b Bus, running *gatewayv1.Bus, door BusDoor) actors.Kind {
 	news := &told{losses: map[bus.Loss]bool{}}
 	return actors.Define(actors.Kind{
-		Name: "bus", Doc: "the embedded NATS server, proven by a canary that is written and read back",
+		Name: "bus", Doc: "The embedded NATS server, proven by a canary that is written and read back.",
 		Publishes: []actors.Leaf{
 			{Class: bus.Event, Leaf: "loss", Message: &gatewayv1.BusLoss{}},
 			{Class: bus.Event, Leaf: "insecure", Message: &gatewayv1.BusInsecure{}},

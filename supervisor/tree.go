@@ -105,7 +105,7 @@ func New(o Options) *Tree {
 }
 
 var groupKind = actors.Define(actors.Kind{
-	Name: "group", Doc: "supervises its children",
+	Name: "group", Doc: "Supervises its children.",
 	Publishes: []actors.Leaf{
 		{Class: bus.Event, Leaf: "healed", Message: &actorv1.Healed{}},
 		{Class: bus.State, Leaf: "boot", Message: &gatewayv1.Boot{}},

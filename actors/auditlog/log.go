@@ -23,7 +23,7 @@ import (
 // Kind is kind "audit-log".
 var Kind = actors.Define(actors.Kind{
 	Name:      "audit-log",
-	Doc:       "keeps who did what, through whatever door, in a log that shows whether it was changed",
+	Doc:       "Keeps who did what, through whatever door, in a log that shows whether it was changed.",
 	Publishes: []actors.Leaf{{Class: "state", Leaf: "head", Message: &auditv1.Head{}}},
 	Limit:     4096,
 	Check:     check,

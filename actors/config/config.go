@@ -16,7 +16,7 @@ import (
 // Kind is kind "config".
 var Kind = actors.Define(actors.Kind{
 	Name:     "config",
-	Doc:      "reads, checks and changes the gateway's config while it runs",
+	Doc:      "Reads, checks and changes the gateway's config while it runs.",
 	Services: []protoreflect.ServiceDescriptor{actors.Service(configv1.File_config_v1_config_proto, "ConfigService")},
 	Publishes: []actors.Leaf{
 		{Class: "event", Leaf: "applied", Message: &configv1.Applied{}},

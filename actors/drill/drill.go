@@ -16,7 +16,7 @@ import (
 // Kind is kind "drill".
 var Kind = actors.Define(actors.Kind{
 	Name:      "drill",
-	Doc:       "puts faults into actors and groups on purpose, when armed",
+	Doc:       "Puts faults into actors and groups on purpose, when armed.",
 	Services:  []protoreflect.ServiceDescriptor{actors.Service(drillv1.File_drill_v1_drill_proto, "DrillService")},
 	Publishes: []actors.Leaf{{Class: "event", Leaf: "injected", Message: &drillv1.Injected{}}},
 	Live:      true,

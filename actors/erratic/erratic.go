@@ -18,7 +18,7 @@ import (
 // Kind is kind "erratic".
 var Kind = actors.Define(actors.Kind{
 	Name:      "erratic",
-	Doc:       "misbehaves on command, to show that nobody else suffers",
+	Doc:       "Misbehaves on command, to show that nobody else suffers.",
 	Services:  []protoreflect.ServiceDescriptor{actors.Service(erraticv1.File_erratic_v1_erratic_proto, "ErraticService")},
 	Publishes: []actors.Leaf{{Class: "data", Leaf: "ticks", Message: &erraticv1.Tick{}}},
 }, func(cfg *erraticv1.Erratic) actors.Actor {

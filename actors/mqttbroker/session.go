@@ -16,7 +16,7 @@ import (
 func sessionKind(h *house) *actors.Kind {
 	k := actors.Define(actors.Kind{
 		Name:     "mqtt-session",
-		Doc:      "the session of one MQTT client",
+		Doc:      "The session of one MQTT client.",
 		Services: []protoreflect.ServiceDescriptor{actors.Service(mqttv1.File_mqtt_v1_session_proto, "SessionService")},
 	}, func(cfg *mqttv1.Session) actors.Actor { return &session{house: h, of: cfg} })
 	return &k

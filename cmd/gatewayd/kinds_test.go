@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -95,6 +97,9 @@ var shared = []string{"accessdoor", "actorstest", "modbusdoor", "modbuslink", "m
 func TestKindsAreListed(t *testing.T) {
 	var names, folders []string
 	for _, k := range kinds {
+		if r, _ := utf8.DecodeRuneInString(k.Doc); !unicode.IsUpper(r) || !strings.HasSuffix(k.Doc, ".") {
+			t.Errorf("%s: what it is for is no sentence: %q", k.Name, k.Doc)
+		}
 		names = append(names, k.Name)
 		folders = append(folders, strings.ReplaceAll(k.Name, "-", ""))
 	}
