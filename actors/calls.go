@@ -140,7 +140,7 @@ func (s *System) span(call *incoming, o Outcome) {
 	}
 	m := &actorv1.Span{
 		Trace: o.Caller.Trace, Span: o.Caller.Span, Parent: call.parent, Caller: o.Caller.Identity, Name: o.Path + "/" + o.Method,
-		Start: timestamppb.New(o.Began), Took: durationpb.New(o.Took),
+		Start: timestamppb.New(o.Began), Took: durationpb.New(o.Took.Round(time.Microsecond)),
 	}
 	if o.Err != nil {
 		m.Code, m.Message = Explain(o.Err)

@@ -35,7 +35,7 @@ func (g *Gate) tell(c *actors.Context, a *Attempt, outcome, cause string) {
 	}
 	delete(g.writes, a)
 	a.audit.Outcome, a.audit.Cause = outcome, cause
-	a.audit.Time, a.audit.Took = timestamppb.Now(), durationpb.New(time.Since(a.began))
+	a.audit.Time, a.audit.Took = timestamppb.Now(), durationpb.New(time.Since(a.began).Round(time.Microsecond))
 	if outcome == "failed" || outcome == "unsure" {
 		x := explain.Last(g.Tap)
 		a.audit.Framing, a.audit.Frames = x.Framing, x.Lines
