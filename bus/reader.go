@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +45,6 @@ type Reader struct {
 	came     uint64   // number of the last delivery since the place was rewound
 	ahead    []Stored // what has come and was not wanted yet
 	plenty   bool     // the last time as much came as was asked for
-	size     int      // bytes of a message, smoothed
 
 	mu      sync.Mutex
 	acked   uint64 // the last one; 0: none yet
@@ -58,12 +56,19 @@ type unacked struct {
 	subject, reply string
 }
 
-// gulp is how many bytes of messages are taken from the server at once, where so many wait. The server reads a block of 8 MB for whatever it is asked,
+// gulp is how many bytes of messages are taken from the server one after the other, where so many wait. The server reads a block of 8 MB for whatever it is asked,
 // and keeps it until the next collection of garbage: asked for little at a time it reads the same block again and again, and has two of them.
 const gulp = 1 << 20
 
 // mostGulp is how many messages that are at most.
 const mostGulp = 2048
+
+// gulpTime is how long that goes on at most: a slow disk is not to hold up what has come.
+const gulpTime = time.Second / 2
+
+// sip is how many messages are asked for at once then, where fewer are wanted. Each may be as large as any, and what the server may hold for a connection
+// (MaxPending) is little.
+const sip = 8
 
 // resetTime is what it may take at most to put a place back.
 const resetTime = 30 * time.Second
@@ -177,11 +182,14 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 			return nil, err
 		}
 	}
-	doubt := false // a fetch was given up: what it was to bring may still go to nobody
-	few, bite := r.bite(most)
-	for len(r.ahead) < few {
+	doubt := false                                  // a fetch was given up: what it was to bring may still go to nobody
+	ask, gulps, start := most, r.plenty, time.Now() // where not so many wait it is not worth the room
+	if gulps {
+		ask = max(most, sip)
+	}
+	for thirst := len(r.ahead) < most; thirst; thirst = len(r.ahead) == 0 || gulps && r.plenty && !r.full() && time.Since(start) < gulpTime {
 		began := time.Now()
-		more, err := r.fetch(ctx, bite, doubt || len(r.ahead) > 0)
+		more, err := r.fetch(ctx, ask, doubt || len(r.ahead) > 0)
 		doubt = !doubt && time.Since(began) > givenUp
 		switch {
 		case errors.Is(err, errMissed):
@@ -194,10 +202,8 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 		if err != nil {
 			return nil, err
 		}
-		r.plenty = len(more) >= bite
-		if r.ahead = append(r.ahead, more...); len(r.ahead) > 0 {
-			break
-		}
+		r.plenty = len(more) >= ask
+		r.ahead = append(r.ahead, more...)
 	}
 	n := min(most, len(r.ahead))
 	all = slices.Clone(r.ahead[:n])
@@ -216,12 +222,13 @@ func (r *Reader) Shed() {
 	r.ahead, r.rewind = nil, true
 }
 
-// bite is how many messages to ask the server for when most are wanted, and how few are left then.
-func (r *Reader) bite(most int) (few, n int) {
-	if r.plenty && r.size > 0 { // else it is not worth the room for so many
-		n = min(gulp/r.size, mostGulp)
+// full says whether so much has come that was not wanted yet that no more is to be asked for.
+func (r *Reader) full() bool {
+	bytes := 0
+	for _, s := range r.ahead {
+		bytes += len(s.Data)
 	}
-	return max(most, n/4), max(most, n)
+	return bytes >= gulp || len(r.ahead) >= mostGulp
 }
 
 // over is why ctx ends, also where its timer is late.
@@ -286,8 +293,6 @@ func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Sto
 		if a, err := ParseSubject(m.Subject()); err == nil {
 			s.Path = a.Path
 		}
-		r.size = cmp.Or(r.size, len(s.Data))
-		r.size += (len(s.Data) - r.size) / 8
 		r.mu.Lock()
 		r.unacked = append(r.unacked, unacked{s, m.Subject(), m.Reply()})
 		r.mu.Unlock()

@@ -616,3 +616,28 @@ func TestReaderTakesAhead(t *testing.T) {
 		t.Errorf("read %q", all)
 	}
 }
+
+// However small the messages were that came before, no more is taken ahead than there is room for.
+func TestReaderTakesLittleAheadThatIsLarge(t *testing.T) {
+	b := start(t, nil)
+	const small, large, size = 40, 60, 256 << 10
+	for i := range small {
+		kept(t, b, "a", fmt.Sprint(i))
+	}
+	for range large {
+		kept(t, b, "a", strings.Repeat("x", size))
+	}
+	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
+	texts(t, r, 2) // now it knows how long they are
+	texts(t, r, 2)
+	came, err := b.Delivered(within(t), "uplink/a")
+	if most := uint64(small + 1<<20/size + 8); came < small || came > most || err != nil {
+		t.Errorf("%d messages were taken, want all %d small ones and %d at most: %v", came, small, most, err)
+	}
+	for i := 4; i < small+large; i += 4 {
+		all, _ := texts(t, r, 4)
+		if i < small && all[0] != fmt.Sprint("tracks/a ", i) || i >= small && len(all[0]) < size {
+			t.Fatalf("message %d is %.20q", i, all[0])
+		}
+	}
+}
