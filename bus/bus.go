@@ -186,6 +186,9 @@ func (b *Bus) connect() error {
 		return err
 	}
 	c.queues, c.heard = []string{queueOf(streamState), queueOf(streamEvents)}, b.Heard
+	c.current = b.server.get
+	c.nc.SetReconnectHandler(c.assure)
+	c.assure(c.nc)
 	c.guest = b.guestOf
 	c.own, c.ears = "gw."+b.cfg.Gateway+".", gsl.NewSublist[*ear]()
 	c.commit = newCommitter(b)

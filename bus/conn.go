@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats-server/v2/server/gsl"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
@@ -39,11 +40,13 @@ const (
 // run one after the other, those of different subscriptions side by side.
 type Conn struct {
 	nc      *nats.Conn
-	keep    *nats.Conn                // to what is kept on disk; the same as nc on a dialled connection
-	queues  []string                  // subjects that lead into the streams' queues; none on a dialled connection
-	heard   func(subject string) bool // nil on a dialled connection
-	guest   func(sender) any          // what the guard has noted of him; nil on a dialled connection
-	hub     bool                      // it leads to a hub: each gateway there is a domain of its own
+	keep    *nats.Conn                    // to what is kept on disk; the same as nc on a dialled connection
+	queues  []string                      // subjects that lead into the streams' queues; none on a dialled connection
+	heard   func(subject string) bool     // nil on a dialled connection
+	current func() *server.Server         // nil on a dialled connection
+	sure    atomic.Pointer[server.Server] // it knows what this process asks for
+	guest   func(sender) any              // what the guard has noted of him; nil on a dialled connection
+	hub     bool                          // it leads to a hub: each gateway there is a domain of its own
 	streams *streams
 	proofs  sync.Map      // of the callers of streams that were asked for here, by their ids
 	commit  *committer    // of tracks; nil on a dialled connection
@@ -133,9 +136,18 @@ func (c *Conn) PublishHeader(subject, typ string, h Header, payload []byte) erro
 }
 
 // unheard says that the server would throw a message away, for nobody has asked it for those of the subject. To find that out there is
-// a small part of the work. While the connection is down it is not known: then messages are kept.
+// a small part of the work. While the server restarts, and until it has heard anew what this process asks for, it is not known: then messages are sent or kept.
 func (c *Conn) unheard(subject string) bool {
-	return c.heard != nil && !c.heard(subject) && c.nc.IsConnected()
+	s := c.sure.Load()
+	return s != nil && s == c.current() && !s.GlobalAccount().SubscriptionInterest(subject) && c.nc.IsConnected()
+}
+
+// assure notes that the server at the other end knows what this process asks for.
+func (c *Conn) assure(nc *nats.Conn) {
+	s := c.current()
+	if s != nil && nc.FlushTimeout(flushTimeout) == nil && nc.ConnectedServerId() == s.ID() {
+		c.sure.Store(s)
+	}
 }
 
 // pace waits when a message with n bytes of payload begins another window.

@@ -3,6 +3,8 @@ package bus
 import (
 	"context"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // Writing is the ledger being written to a disk that is stuck, until release is called.
@@ -52,4 +54,14 @@ func (b *Bus) Delivered(ctx context.Context, name string) (uint64, error) {
 		return 0, err
 	}
 	return c.CachedInfo().Delivered.Consumer, nil
+}
+
+// Another has the server of another bus, or none, be that of the moment.
+func (b *Bus) Another(other *Bus) (back func()) {
+	own, then := b.server.get(), (*server.Server)(nil)
+	if other != nil {
+		then = other.server.get()
+	}
+	b.server.set(then)
+	return func() { b.server.set(own) }
 }

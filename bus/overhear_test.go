@@ -3,6 +3,7 @@ package bus_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"gatewayd/bus"
 	samplev1 "gatewayd/schemas/sample/v1"
@@ -101,6 +102,36 @@ func TestSamplesNobodyAsksFor(t *testing.T) {
 	}
 	if out := say(); out != 0 || overheard != 3 {
 		t.Errorf("after he has gone %d were sent, %d overheard", out, overheard)
+	}
+}
+
+// While the server restarts nobody knows who asks it for what.
+func TestSamplesWhileTheServerIsAnother(t *testing.T) {
+	b, other := start(t, nil), start(t, nil)
+	sent := func() bool {
+		before := b.Conn().Stats().Out
+		if err := b.Conn().Publish("gw.demo.data.a.points", &samplev1.Samples{Sequence: 1}); err != nil {
+			t.Fatal(err)
+		}
+		return b.Conn().Stats().Out > before
+	}
+	for what, another := range map[string]*bus.Bus{"no server": nil, "one that has not heard yet what is asked for": other} {
+		if sent() {
+			t.Error("a message was sent that nobody hears")
+		}
+		back := b.Another(another)
+		if !sent() {
+			t.Errorf("with %s a message was thrown away", what)
+		}
+		back()
+	}
+	if err := b.Restart(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patience); sent(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("what nobody hears is sent after a restart, on and on")
+		}
 	}
 }
 
