@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -275,6 +276,49 @@ func TestCloseIsBounded(t *testing.T) {
 	}
 	again := start(t, Config{Listen: s.Addr().String(), Store: store})
 	join(t, again, hello{id: "c1"}).sync()
+}
+
+// A disk that hangs holds up the store, and not who closes the broker.
+func TestCloseIsBoundedWhileTheDiskHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store")
+	s := start(t, Config{Store: path})
+	if err := syscall.Mkfifo(path+".new", 0o600); err != nil { // who opens it waits until somebody reads
+		t.Fatal(err)
+	}
+	for _, n := range []int{300 << 10, 1} { // most of the file is garbage then: it is written anew
+		s.store.put("x", make([]byte, n))
+		s.store.flush()
+	}
+	hanging := make(chan struct{})
+	go func() {
+		defer close(hanging)
+		_ = s.store.Tend()
+	}()
+	for stacks := make([]byte, 1<<20); !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*Journal).rewriteAll"); time.Sleep(time.Millisecond) {
+		select {
+		case <-hanging:
+			t.Fatal("nothing hangs")
+		default:
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close(ctx) }()
+	select {
+	case err := <-closed:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("close while the disk hangs: %v, want a deadline", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("close waits for the disk")
+	}
+	read, err := os.OpenFile(path+".new", os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	<-hanging
 }
 
 func TestCloseSaysGoodbyeToVersion5(t *testing.T) {

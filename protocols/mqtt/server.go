@@ -105,6 +105,9 @@ func run(open []*entrance, cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// storeTime is how long it may take to close the store of a broker that is left behind.
+const storeTime = time.Second
+
 // now is the time since the broker began, which no step of the clock changes, ns.
 func (s *Server) now() int64 { return int64(time.Since(s.begun)) | 1 }
 
@@ -337,10 +340,25 @@ func (s *Server) Close(ctx context.Context) error {
 	case <-s.done:
 		return nil
 	case <-time.After(100 * time.Millisecond):
-		if s.store != nil {
-			_ = s.store.Close() // who comes next opens it: what is left here may not write to it any more
-		}
+		s.letGo()
 		return fmt.Errorf("mqtt broker on %v: %d clients did not end: %w", s.Addr(), len(left), ctx.Err())
+	}
+}
+
+// letGo closes the store of a broker that is left behind: who comes next opens it, and what is left here may not write to it any more. A disk
+// that hangs is waited for no longer than storeTime.
+func (s *Server) letGo() {
+	if s.store == nil {
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = s.store.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(storeTime):
 	}
 }
 
