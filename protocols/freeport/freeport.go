@@ -7,7 +7,6 @@ import (
 	"net"
 	"strconv"
 	"sync/atomic"
-	"syscall"
 )
 
 // The range lies below that from which the kernel chooses for whoever does not care (32768 and up): a connection that somebody else
@@ -17,19 +16,18 @@ const (
 	count = 20_000
 )
 
-// next goes through the range, so that nobody in this process is given what another has not opened yet. Other processes begin elsewhere, and
-// do not get what was claimed.
+// next goes through the range, so that nobody in this process is given what another has not opened yet. Other processes begin elsewhere.
 var next = func() *atomic.Uint32 {
 	var n atomic.Uint32
 	n.Store(rand.Uint32N(count))
 	return &n
 }()
 
-// Find returns a port of 127.0.0.1 that neither TCP nor UDP has in use, and that no other process has found and not ended since.
+// Find returns a port of 127.0.0.1 that neither TCP nor UDP has in use.
 func Find() (int, error) {
 	for range count {
 		port := first + int(next.Add(1)%count)
-		if free(port) && claim(port) {
+		if free(port) {
 			return port, nil
 		}
 	}
@@ -48,20 +46,6 @@ func free(port int) bool {
 		return false
 	}
 	return c.Close() == nil
-}
-
-// claim says whether no other process has claimed port; from then on until its end this one has. The kernel gives an abstract name (unix(7)) to
-// one socket only.
-func claim(port int) bool {
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	if syscall.Bind(fd, &syscall.SockaddrUnix{Name: "@gatewayd-port-" + strconv.Itoa(port)}) != nil {
-		_ = syscall.Close(fd)
-		return false
-	}
-	return true
 }
 
 // test is what a test is here.

@@ -1,29 +1,12 @@
 package freeport_test
 
 import (
-	"fmt"
 	"net"
 	"sync"
 	"testing"
 
 	"gatewayd/protocols/freeport"
 )
-
-func TestWhatAnotherProcessHasFoundIsLeftToIt(t *testing.T) {
-	found, err := freeport.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := found + 1
-	other, err := net.ListenPacket("unixgram", fmt.Sprint("@gatewayd-port-", next))
-	if err != nil {
-		t.Skip("another process has it indeed: ", err)
-	}
-	defer other.Close()
-	if again, err := freeport.Find(); err != nil || again == next {
-		t.Errorf("%d is found again: %v", again, err)
-	}
-}
 
 // Many who ask at once are given ports of their own, which all of them can open.
 func TestNobodyIsGivenWhatAnotherHas(t *testing.T) {

@@ -247,11 +247,7 @@ func (s *Server) sendRetained(cl *mochi.Client, c *conn, g grant) {
 	if mochi.IsSharedFilter(g.sub.Filter) || g.sub.RetainHandling == 2 || g.sub.RetainHandling == 1 && g.existed {
 		return
 	}
-	for _, pk := range s.broker.Topics.Messages(g.sub.Filter) {
-		if !s.sendOld(cl, c, g.sub, &pk) {
-			return
-		}
-	}
+	s.sendSys(cl, c, g.sub)
 	for _, topic := range s.kept.topics(g.sub.Filter) {
 		if pk, ok := s.kept.packet(topic); ok && !s.sendOld(cl, c, g.sub, &pk) {
 			return
