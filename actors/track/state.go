@@ -17,6 +17,8 @@ type seen struct {
 	written uint64
 	first   uint64 // sequence of the oldest record on disk
 	owed    uint64 // of the oldest one that some reader had not acknowledged, or the next to come; 0: nobody read
+	newest  uint64 // sequence in the store of the newest chunk
+	next    uint64 // of the record after it; 0: unknown
 	idle    int    // looks that found nothing to ask for
 	state   *trackv1.State
 }
@@ -151,20 +153,33 @@ func (t *track) compare(c *actors.Context, st actors.TrackState) {
 	s := &t.store
 	s.asked = false
 	if head, err := record.DecodeHead(st.Oldest.Data); err == nil {
-		was := t.seen.first
-		from := max(was, t.seen.owed)
-		t.seen.first = head.First
-		if was > 0 && head.First > from && st.Unread > 0 && st.Unread < st.Oldest.Seq {
+		if from := t.seen.missed(st, head.First); from < head.First {
 			s.dropped += head.First - from
 			c.Event("dropped", &trackv1.Dropped{From: from, To: head.First - 1, Records: head.First - from, Why: "the disk, before every reader had them"})
 		}
+		t.seen.first = head.First
 	}
-	t.seen.owed = owed(st)
+	t.seen.owed, t.seen.newest, t.seen.next = owed(st), st.Newest.Seq, 0
+	if head, err := record.DecodeHead(st.Newest.Data); err == nil {
+		t.seen.next = head.Next()
+	}
 	if st.Newest.Seq > 0 && st.Newest.Seq-st.First < (st.Last-st.First)/4 && st.Bytes > st.Room/2 {
 		t.mark(c)
 	}
 	t.measure(st)
 	t.say(c)
+}
+
+// missed is the first of the records that went since and that some reader had not acknowledged; oldest, the one they go up to, if there are none.
+func (s *seen) missed(st actors.TrackState, oldest uint64) uint64 {
+	if s.first == 0 || st.Unread == 0 || st.Unread >= st.Oldest.Seq {
+		return oldest
+	}
+	from := max(s.first, s.owed)
+	if st.Unread > s.newest { // what was there then has been acknowledged since
+		from = max(from, s.next)
+	}
+	return min(from, oldest)
 }
 
 // owed is the oldest record that some reader has not acknowledged, or the next one to come; 0: nobody reads, or it cannot be told.
