@@ -36,6 +36,7 @@ func (g *group) heedConfig(msg any) {
 	case verdict:
 		g.judgeConfig(m.a)
 	case settle:
+		g.fresh = g.fresh && !m.first
 		g.settle()
 	}
 }

@@ -48,6 +48,7 @@ type group struct {
 	told     spent       // lines of the chronicle
 	untold   int         // that were too many
 	owed     []byte      // root only: what the config file holds because it could not be written; nil: it could
+	fresh    bool        // root only: the config that this life started with has not had its time yet
 }
 
 type phase uint8
@@ -214,7 +215,8 @@ func (g *group) begin() {
 	g.startAll()
 	g.sumSoon()
 	if g.path == Root { // a config that the gateway starts with has as long as any other: whoever finds it wrong may change it yet
-		g.after(g.t.budget(), settle{})
+		g.fresh = true
+		g.after(g.t.budget(), settle{true})
 	}
 }
 

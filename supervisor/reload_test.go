@@ -473,7 +473,11 @@ func TestAConfigSettles(t *testing.T) {
 			}
 			settled = nil
 		}
-		p.run(20 * time.Second)
+		p.run(time.Second)
+		if _, err := p.ask(&configv1.KeepRequest{}); err != nil { // as actor config does when it starts
+			t.Error(err)
+		}
+		p.run(19 * time.Second)
 		want()
 		p.wantApplied("b", "start f/b") // before the one that it started with has settled
 		p.run(20 * time.Second)

@@ -42,12 +42,14 @@ func (g *group) kept(m kept) {
 }
 
 // settle is due when the config may have nothing to prove any more.
-type settle struct{}
+type settle struct {
+	first bool // the one that this life of the root started with has had its time
+}
 
 // settle says so of the config in force, unless it may still go back to another, or has to after a restart.
 func (g *group) settle() {
 	switch {
-	case g.t.opts.Settled == nil || len(g.trials) > 0 || g.owed != nil || g.phase == draining:
+	case g.t.opts.Settled == nil || g.fresh || len(g.trials) > 0 || g.owed != nil || g.phase == draining:
 	case g.applying != nil:
 		g.after(time.Second, settle{})
 	default:
