@@ -27,6 +27,14 @@ type Stored struct {
 	Data        []byte
 }
 
+func stored(r Record) Stored {
+	s := Stored{Seq: r.Seq, Time: r.Time, ContentType: r.ContentType, Data: r.Data}
+	if a, err := ParseSubject(r.Subject); err == nil {
+		s.Path = a.Path
+	}
+	return s
+}
+
 // ReaderConfig says what a Reader reads.
 type ReaderConfig struct {
 	Name   string   // an actor's path, whoever reads
@@ -289,10 +297,10 @@ func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Sto
 			return nil, errMissed
 		}
 		r.came = meta.Sequence.Consumer
-		s := Stored{Seq: meta.Sequence.Stream, Time: meta.Timestamp, ContentType: contentType(first(m.Headers(), headerType)), Data: m.Data()}
-		if a, err := ParseSubject(m.Subject()); err == nil {
-			s.Path = a.Path
-		}
+		s := stored(Record{
+			Msg: Msg{Subject: m.Subject(), ContentType: contentType(first(m.Headers(), headerType)), Data: m.Data()},
+			Seq: meta.Sequence.Stream, Time: meta.Timestamp,
+		})
 		r.mu.Lock()
 		r.unacked = append(r.unacked, unacked{s, m.Subject(), m.Reply()})
 		r.mu.Unlock()
@@ -353,87 +361,4 @@ func (r *Reader) Rewind(ctx context.Context) error {
 
 func (r *Reader) failed(what string, err error) error {
 	return fmt.Errorf("reader %s: %s tracks: %w", r.name, what, unavailable(err))
-}
-
-// Behind is what of one track a reader has not acknowledged: its oldest and its newest message.
-type Behind struct {
-	Path           string
-	Oldest, Newest Stored
-}
-
-// Doubts are the sequences up to which messages of tracks were once lost, with all that knew how far a track was, the oldest first. It never
-// waits, not for the disk either.
-func (r *Reader) Doubts() []uint64 { return r.conn.commit.bus.doubts() }
-
-// Backlog tells how many messages are not acknowledged. With edges it also tells, for each track with any, the oldest and the newest one,
-// which costs two reads of each track.
-func (r *Reader) Backlog(ctx context.Context, edges bool) (messages uint64, all []Behind, err error) {
-	js := r.conn.commit.bus.js
-	consumer, err := js.Consumer(ctx, streamTracks, r.name)
-	if err != nil {
-		return 0, nil, r.failed("measure", err)
-	}
-	info := consumer.CachedInfo()
-	messages = info.NumPending + uint64(info.NumAckPending)
-	if messages == 0 || !edges {
-		return messages, nil, nil
-	}
-	s, err := js.Stream(ctx, streamTracks)
-	if err != nil {
-		return 0, nil, r.failed("measure", err)
-	}
-	for _, pattern := range r.patterns {
-		found, err := s.Info(ctx, jetstream.WithSubjectFilter(pattern))
-		if err != nil {
-			return 0, nil, r.failed("measure", err)
-		}
-		for subject := range found.State.Subjects {
-			b, ok, err := r.behind(ctx, subject, info.AckFloor.Stream)
-			if err != nil {
-				return 0, nil, r.failed("measure", err)
-			}
-			if ok && !slices.ContainsFunc(all, func(o Behind) bool { return o.Path == b.Path }) {
-				all = append(all, b)
-			}
-		}
-	}
-	slices.SortFunc(all, func(a, b Behind) int { return strings.Compare(a.Path, b.Path) })
-	return messages, all, nil
-}
-
-func (r *Reader) behind(ctx context.Context, subject string, floor uint64) (b Behind, ok bool, err error) {
-	newest, ok, err := r.conn.newest(ctx, r.conn.keep, streamTracks, subject)
-	if err != nil || !ok || newest.Seq <= floor {
-		return b, false, err
-	}
-	b.Newest = stored(newest)
-	b.Path = b.Newest.Path
-	if b.Oldest, floor = r.held(subject, floor); b.Oldest.Seq > 0 {
-		return b, true, nil
-	}
-	oldest, ok, err := r.conn.first(ctx, streamTracks, subject, floor+1)
-	b.Oldest = stored(oldest)
-	return b, ok && err == nil, err
-}
-
-// held is the oldest message on subject that has come and is not acknowledged. There may be none: then all of it lies behind next, which is floor or more.
-func (r *Reader) held(subject string, floor uint64) (s Stored, next uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	next = max(floor, r.acked)
-	for _, u := range r.unacked {
-		if u.subject == subject {
-			return u.Stored, next
-		}
-		next = max(next, u.Seq)
-	}
-	return s, next
-}
-
-func stored(r Record) Stored {
-	s := Stored{Seq: r.Seq, Time: r.Time, ContentType: r.ContentType, Data: r.Data}
-	if a, err := ParseSubject(r.Subject); err == nil {
-		s.Path = a.Path
-	}
-	return s
 }
