@@ -1,8 +1,6 @@
 package mqtt
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -203,62 +201,6 @@ func (s *Server) Doors() []net.Addr {
 	return all
 }
 
-// Publish sends a message to all subscribers, at their QoS but never above 1, and keeps it if retain is set (an empty
-// payload then removes what was kept). It never waits for a client and keeps no reference to payload.
-func (s *Server) Publish(topic string, payload []byte, retain bool, p Properties) (err error) {
-	defer s.recoveredInto("publish", &err)
-	if s.closing.Load() {
-		return ErrClosed
-	}
-	if err := checkTopic(topic); err != nil {
-		return fmt.Errorf("publish to %q: %w", topic, err)
-	}
-	m := s.message(packets.Packet{
-		FixedHeader: packets.FixedHeader{Qos: 1, Retain: retain},
-		TopicName:   topic,
-		Payload:     payload,
-		Origin:      inlineID,
-		Properties:  p.wire(),
-	})
-	defer s.spare(m)
-	if n := messageSize(m.pk); n > s.cfg.MaxPacket {
-		return fmt.Errorf("publish to %q: %d bytes: at most %d fit into a packet", topic, n, s.cfg.MaxPacket)
-	}
-	if m.borrowed = !retain; retain {
-		m.pk.Payload = bytes.Clone(payload)
-	}
-	s.fanout(m, true)
-	return nil
-}
-
-// Announce tells those who hear a topic of Config.Made what is there now; nothing: it has gone. make is asked only if somebody does.
-func (s *Server) Announce(topic string, make func() (payload []byte, contentType string)) (err error) {
-	defer s.recoveredInto("publish", &err)
-	if s.closing.Load() {
-		return ErrClosed
-	}
-	pk := packets.Packet{FixedHeader: packets.FixedHeader{Qos: 1, Retain: true}, TopicName: topic, Origin: inlineID}
-	if len(s.readers(&pk)) == 0 {
-		return nil
-	}
-	pk.Payload, pk.Properties.ContentType = make()
-	m := s.message(pk)
-	defer s.spare(m)
-	s.fanout(m, false)
-	return nil
-}
-
-// Respond answers a publish of c at ReplyTopic, with the correlation data of the request. The topic must be one that the
-// client may write to, so that nobody can make the broker say things in places that are not his.
-func (s *Server) Respond(c ClientInfo, to Publish, payload []byte, p Properties) error {
-	topic := ReplyTopic(c, to)
-	if !s.mayReply(c, topic) {
-		return fmt.Errorf("respond to client %q: topic %q is not for this client", c.ID, topic)
-	}
-	p.CorrelationData = to.CorrelationData
-	return s.Publish(topic, payload, false, p)
-}
-
 // Retained lists what is retained of topics that a filter matches.
 func (s *Server) Retained(filter string) []Publish {
 	var all []Publish
@@ -317,72 +259,6 @@ func (s *Server) Stats() Stats {
 		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(),
 		Dropped: c.dropped.Load(), Slow: c.slow.Load(), Panics: c.panics.Load(), Rejected: c.rejected.Load(),
 		Strangers: c.strangers.Load(), Denied: c.denied.Load(), AcceptErrors: c.acceptErrors.Load(),
-	}
-}
-
-// Close stops accepting, ends all clients and waits for their goroutines until ctx ends; then it hangs up on those that
-// are left, closes the store and returns an error. It may be called again, from anywhere, with the same effect.
-func (s *Server) Close(ctx context.Context) error {
-	s.once.Do(func() {
-		s.closing.Store(true)
-		go s.shutdown()
-	})
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
-	}
-	left := s.guard.clients()
-	for _, k := range left {
-		k.abort()
-	}
-	select {
-	case <-s.done:
-		return nil
-	case <-time.After(100 * time.Millisecond):
-		s.letGo()
-		return fmt.Errorf("mqtt broker on %v: %d clients did not end: %w", s.Addr(), len(left), ctx.Err())
-	}
-}
-
-// letGo closes the store of a broker that is left behind: who comes next opens it, and what is left here may not write to it any more. A disk
-// that hangs is waited for no longer than storeTime.
-func (s *Server) letGo() {
-	if s.store == nil {
-		return
-	}
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		_ = s.store.Close()
-	}()
-	select {
-	case <-closed:
-	case <-time.After(storeTime):
-	}
-}
-
-func (s *Server) shutdown() {
-	defer close(s.done)
-	defer s.recovered("close")
-	s.guard.shut()
-	for _, k := range s.guard.clients() {
-		if k.ready.Load() {
-			s.hangUp(k.client, packets.ErrServerShuttingDown)
-		} else {
-			k.abort()
-		}
-	}
-	s.wills.stop()
-	_ = s.broker.Close()
-	s.guard.serving.Wait()
-	s.guard.flushers.Wait()
-	close(s.stop)
-	s.tending.Wait()
-	if s.store != nil {
-		if err := s.store.Close(); err != nil {
-			s.cfg.Log.Error("mqtt: the store is not complete", "err", err)
-		}
 	}
 }
 

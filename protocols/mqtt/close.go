@@ -1,0 +1,75 @@
+package mqtt
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// Close stops accepting, ends all clients and waits for their goroutines until ctx ends; then it hangs up on those that
+// are left, closes the store and returns an error. It may be called again, from anywhere, with the same effect.
+func (s *Server) Close(ctx context.Context) error {
+	s.once.Do(func() {
+		s.closing.Store(true)
+		go s.shutdown()
+	})
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+	}
+	left := s.guard.clients()
+	for _, k := range left {
+		k.abort()
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-time.After(100 * time.Millisecond):
+		s.letGo()
+		return fmt.Errorf("mqtt broker on %v: %d clients did not end: %w", s.Addr(), len(left), ctx.Err())
+	}
+}
+
+// letGo closes the store of a broker that is left behind: who comes next opens it, and what is left here may not write to it any more. A disk
+// that hangs is waited for no longer than storeTime.
+func (s *Server) letGo() {
+	if s.store == nil {
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = s.store.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(storeTime):
+	}
+}
+
+func (s *Server) shutdown() {
+	defer close(s.done)
+	defer s.recovered("close")
+	s.guard.shut()
+	for _, k := range s.guard.clients() {
+		if k.ready.Load() {
+			s.hangUp(k.client, packets.ErrServerShuttingDown)
+		} else {
+			k.abort()
+		}
+	}
+	s.wills.stop()
+	_ = s.broker.Close()
+	s.guard.serving.Wait()
+	s.guard.flushers.Wait()
+	close(s.stop)
+	s.tending.Wait()
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			s.cfg.Log.Error("mqtt: the store is not complete", "err", err)
+		}
+	}
+}
