@@ -121,12 +121,12 @@ func strangers[C Config](all []schemas.Actor) (found []schemas.Finding) {
 	return found
 }
 
-// covers tells whether a pattern picks a topic.
+// covers tells whether a pattern picks a topic, as in MQTT: "a/#" picks "a" too.
 func covers(pattern, topic string) bool {
 	p, t := strings.Split(pattern, "/"), strings.Split(topic, "/")
 	for i, part := range p {
 		if part == "#" {
-			return len(t) > i
+			return true
 		}
 		if i >= len(t) || part != "+" && part != t[i] {
 			return false
