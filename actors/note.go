@@ -121,6 +121,12 @@ func (n *note) after(d time.Duration, fn func()) {
 func (n *note) write() {
 	n.mu.Lock()
 	m, number := n.latest, n.number
+	if m == nil { // it was of another kind that was called the same
+		n.busy = false
+		n.timer.Stop()
+		n.mu.Unlock()
+		return
+	}
 	n.mu.Unlock()
 	err := unbroken(func() error { return n.save(m) })
 	n.mu.Lock()
