@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 )
 
 //go:embed peers/server.c
@@ -166,7 +166,7 @@ func tcpRate(ctx context.Context, port string, inFlight int) (float64, error) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var by wire.Transactor
+	var by dispatch.Transactor
 	if inFlight > 1 {
 		by = modbus.NewPipe(conn, modbus.Options{})
 	} else {
@@ -188,7 +188,7 @@ func tcpRate(ctx context.Context, port string, inFlight int) (float64, error) {
 	return float64(done) / took.Seconds(), errors.Join(failed...)
 }
 
-func backToBack(ctx context.Context, by wire.Transactor, end time.Time) (done int, err error) {
+func backToBack(ctx context.Context, by dispatch.Transactor, end time.Time) (done int, err error) {
 	r := modbus.Request{Unit: 1, Function: modbus.ReadHoldingRegisters, Quantity: tcpRegisters}
 	for ; done%64 != 0 || time.Now().Before(end); done++ {
 		got, err := by.Do(ctx, r)

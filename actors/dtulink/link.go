@@ -15,8 +15,8 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbuslink"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/dtu"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -33,14 +33,14 @@ var Kind = actors.Define(actors.Kind{
 		return schemas.Wrong("", err)
 	},
 }, func(cfg *modbusv1.DtuLink) actors.Actor {
-	return &link{cfg: cfg, desk: modbuslink.NewDesk(wire.Config{Batch: batch, Quiet: quiet}), epoch: time.Now()}
+	return &link{cfg: cfg, desk: modbuslink.NewDesk(dispatch.Config{BatchSize: batch, Quiet: quiet}), epoch: time.Now()}
 })
 
 const (
 	// batch is how many polls go out in one worker's turn; what is urgent ends the turn.
 	batch = 16
-	// mute is how many transactions without an answer in a row call for another connection, which only the DTU can make.
-	mute = 12
+	// maxUnanswered is how many transactions without an answer in a row call for another connection, which only the DTU can make.
+	maxUnanswered = 12
 	// quiet is the longest that a unit without an answer is left alone while another one is asked: its late answer meets no request then.
 	quiet = 500 * time.Millisecond
 	// renew is how often the claim is renewed, and a listener that was away learns of it.
@@ -85,17 +85,17 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		}
 	case *dtu.Caller:
 		l.called(c, m)
-	case *wire.Ask:
+	case *dispatch.Ask:
 		if r := c.Take(); r != nil {
 			l.desk.Accept(c, m, r, l.now())
 			l.send(c)
 		}
-	case *wire.Work:
+	case *dispatch.Batch:
 		l.done(c, m)
 	case again:
 		l.send(c)
-	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *wire.TallyUnit,
-		wire.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *dispatch.TallyUnit,
+		dispatch.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
 		l.desk.Answer(c, m)
 	case *modbusv1.ScanRequest, modbuslink.Step:
 		l.desk.Answer(c, m)
@@ -188,7 +188,7 @@ func (l *link) send(c *actors.Context) {
 		return
 	}
 	l.nudge.Stop()
-	w, wait := l.desk.Elect(l.now())
+	w, wait := l.desk.Next(l.now())
 	if wait > 0 {
 		l.nudge = c.After(wait, again{})
 	}
@@ -202,7 +202,7 @@ func (l *link) send(c *actors.Context) {
 	})
 }
 
-func (l *link) done(c *actors.Context, w *wire.Work) {
+func (l *link) done(c *actors.Context, w *dispatch.Batch) {
 	l.desk.Done(w, l.now())
 	l.desk.Show(c)
 	if w.Answered() {
@@ -213,7 +213,7 @@ func (l *link) done(c *actors.Context, w *wire.Work) {
 		l.up(c, l.next)
 	case w.Lost != nil:
 		l.lose(c, "the connection is lost, and the DTU has not called again")
-	case l.desk.Mute() >= mute:
+	case l.desk.Unanswered() >= maxUnanswered:
 		l.lose(c, "nothing has answered for long, and the DTU has not called again")
 	default:
 		l.send(c)

@@ -16,8 +16,8 @@ import (
 	"gatewayd/actors/dtulistener"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/sim"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -88,18 +88,18 @@ func dials(t *testing.T, at, hello string, f modbus.Framing, value uint16) net.C
 	return c
 }
 
-func ask(t *testing.T, r *actorstest.Rig, path string, unit uint8, timeout time.Duration) wire.Result {
+func ask(t *testing.T, r *actorstest.Rig, path string, unit uint8, timeout time.Duration) dispatch.Result {
 	t.Helper()
-	answers := make(chan wire.Result, 1)
-	r.System.Ask(path, &wire.Ask{
+	answers := make(chan dispatch.Result, 1)
+	r.System.Ask(path, &dispatch.Ask{
 		Requests: []modbus.Request{{Unit: unit, Function: modbus.ReadHoldingRegisters, Address: 1, Quantity: 1}},
 		Timeouts: []time.Duration{timeout},
 	}, func(msg any, err error) {
 		if err != nil {
-			answers <- wire.Result{Err: err}
+			answers <- dispatch.Result{Err: err}
 			return
 		}
-		answers <- msg.(*wire.Answer).Results[0]
+		answers <- msg.(*dispatch.Answer).Results[0]
 	})
 	return actorstest.Next(t, answers)
 }
@@ -150,10 +150,10 @@ func TestSecondCallReplacesTheHalfDeadFirst(t *testing.T) {
 	defer half.Close()
 	_, _ = half.Write([]byte("1234"))
 	r.Until("connected", func() bool { return a.State() == actors.OK })
-	answers := make(chan wire.Result, 1)
-	r.System.Ask("a", &wire.Ask{
+	answers := make(chan dispatch.Result, 1)
+	r.System.Ask("a", &dispatch.Ask{
 		Requests: []modbus.Request{{Unit: 7, Function: modbus.ReadHoldingRegisters, Address: 1, Quantity: 1}}, Timeouts: []time.Duration{time.Minute},
-	}, func(msg any, _ error) { answers <- msg.(*wire.Answer).Results[0] })
+	}, func(msg any, _ error) { answers <- msg.(*dispatch.Answer).Results[0] })
 	if _, err := half.Read(make([]byte, 8)); err != nil { // the request is under way
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/explain"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -45,7 +45,7 @@ func (g *Gate) tell(c *actors.Context, a *Attempt, outcome, cause string) {
 }
 
 // outcomeOf is the audit's word for how a write has ended, and why.
-func outcomeOf(r *wire.Result) (outcome, cause string) {
+func outcomeOf(r *dispatch.Result) (outcome, cause string) {
 	var e *modbus.Exception
 	switch {
 	case r.Err == nil:
@@ -62,7 +62,7 @@ func outcomeOf(r *wire.Result) (outcome, cause string) {
 
 // MayBeDone says whether nobody knows if the unit has carried out what it was
 // asked for. A link that does not exist or takes no more has sent nothing.
-func MayBeDone(r *wire.Result) bool {
+func MayBeDone(r *dispatch.Result) bool {
 	code, _ := actors.Explain(r.Err)
 	return r.Unsure() && code != actors.NotFound && code != actors.ResourceExhausted
 }
@@ -109,7 +109,7 @@ func readBack(r modbus.Request) (modbus.Request, bool) {
 	return back, true
 }
 
-func readValues(read modbus.Request, r *wire.Result) []uint32 {
+func readValues(read modbus.Request, r *dispatch.Result) []uint32 {
 	if read.Function == modbus.ReadCoils {
 		return bitValues(r.Data, int(read.Quantity))
 	}

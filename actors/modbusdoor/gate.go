@@ -6,8 +6,8 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/firewall"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -15,7 +15,7 @@ import (
 const judgeTime = 2 * time.Second
 
 // Then is what is done with the result of a request.
-type Then = func(c *actors.Context, r *wire.Result)
+type Then = func(c *actors.Context, r *dispatch.Result)
 
 // Attempt is one request of a caller on its way: past the firewall, to the unit
 // and into the audit. Either Done or Fail is called, once.
@@ -100,16 +100,16 @@ func (g *Gate) judged(c *actors.Context, a *Attempt, v firewall.Verdict) {
 		g.fail(c, a, "denied", actors.Errorf(actors.PermissionDenied, "unit %d: exception 1: illegal function: %s", a.Request.Unit, v.Why))
 	case v.Action == firewall.Swallow:
 		g.tell(c, a, "swallowed", "")
-		a.Done(c, &wire.Result{})
+		a.Done(c, &dispatch.Result{})
 	case v.Action == firewall.Verify && a.audit != nil:
 		g.verify(c, a)
 	default:
-		a.Send(c, a.Request, func(c *actors.Context, r *wire.Result) { g.conclude(c, a, r) })
+		a.Send(c, a.Request, func(c *actors.Context, r *dispatch.Result) { g.conclude(c, a, r) })
 	}
 }
 
 // conclude ends a request that is not verified.
-func (g *Gate) conclude(c *actors.Context, a *Attempt, r *wire.Result) {
+func (g *Gate) conclude(c *actors.Context, a *Attempt, r *dispatch.Result) {
 	if a.audit != nil {
 		outcome, cause := outcomeOf(r)
 		g.tell(c, a, outcome, cause)
@@ -125,25 +125,25 @@ func (g *Gate) verify(c *actors.Context, a *Attempt) {
 			a.Request.Unit, a.Request.Function, a.audit.Rule))
 		return
 	}
-	a.Send(c, read, func(c *actors.Context, r *wire.Result) {
+	a.Send(c, read, func(c *actors.Context, r *dispatch.Result) {
 		if r.Err != nil {
 			g.fail(c, a, "failed", actors.Errorf(actors.FailedPrecondition,
 				"unit %d: not sent: what rule %s wants read back cannot be read: %s", a.Request.Unit, a.audit.Rule, r.Cause()))
 			return
 		}
 		a.audit.Before = readValues(read, r)
-		a.Send(c, a.Request, func(c *actors.Context, r *wire.Result) {
+		a.Send(c, a.Request, func(c *actors.Context, r *dispatch.Result) {
 			if r.Err != nil {
 				g.conclude(c, a, r)
 				return
 			}
-			a.Send(c, read, func(c *actors.Context, back *wire.Result) { g.compare(c, a, read, r, back) })
+			a.Send(c, read, func(c *actors.Context, back *dispatch.Result) { g.compare(c, a, read, r, back) })
 		})
 	})
 }
 
 // compare judges a write by what reads back.
-func (g *Gate) compare(c *actors.Context, a *Attempt, read modbus.Request, written, back *wire.Result) {
+func (g *Gate) compare(c *actors.Context, a *Attempt, read modbus.Request, written, back *dispatch.Result) {
 	if back.Err != nil {
 		g.fail(c, a, "unverified", actors.Errorf(actors.FailedPrecondition, "unit %d: the write was confirmed, but could not be read back: %s",
 			a.Request.Unit, back.Cause()))

@@ -11,9 +11,9 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/firewall"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
@@ -97,16 +97,16 @@ func (k *keeper) watch(c *actors.Context, msg any) {
 		}
 	case order:
 		k.write(c, m)
-	case *wire.Transacted:
+	case *dispatch.Transacted:
 		k.wrote(c, m.Of.Tag.(order), m.Err)
-	case *wire.Answer:
+	case *dispatch.Answer:
 		k.gate.Tap = m.Tap
 		m.Ask.Tag.(modbusdoor.Then)(c, &m.Results[0])
-	case wire.Place:
+	case dispatch.Place:
 		k.places[m.Unit] = m
 		delete(k.asking, m.Unit)
 	case locate:
-		c.Ask(m.unit, wire.Locate{Unit: m.unit}, locateTime)
+		c.Ask(m.unit, dispatch.Locate{Unit: m.unit}, locateTime)
 	case actors.Delivery:
 		k.delivered(c, m)
 	case actors.Recalled:
@@ -118,11 +118,11 @@ func (k *keeper) watch(c *actors.Context, msg any) {
 		k.tell(c)
 	case actors.Failed:
 		switch of := m.Of.(type) {
-		case *wire.Transact:
+		case *dispatch.Transact:
 			k.wrote(c, of.Tag.(order), m.Err)
-		case *wire.Ask:
-			of.Tag.(modbusdoor.Then)(c, &wire.Result{Err: m.Err, Outcome: schedule.NotSent})
-		case wire.Locate:
+		case *dispatch.Ask:
+			of.Tag.(modbusdoor.Then)(c, &dispatch.Result{Err: m.Err, Outcome: schedule.NotSent})
+		case dispatch.Locate:
 			c.After(tryAgain, locate{of.Unit})
 		case lastWord:
 			k.recall = false
@@ -183,18 +183,18 @@ func (k *keeper) write(c *actors.Context, o order) {
 	}
 	as := c.As(actors.Caller{Identity: "actor/" + c.Name(), Trace: actors.NewTrace()})
 	if o.write.link == "" {
-		as.Ask(o.write.unit, &wire.Transact{Request: o.write.request, Tag: o}, writeTime)
+		as.Ask(o.write.unit, &dispatch.Transact{Request: o.write.request, Tag: o}, writeTime)
 		return
 	}
 	k.gate.Try(as, "", &modbusdoor.Attempt{
 		Request: o.write.request, Unit: o.write.unit, Link: o.write.link,
 		Send: func(c *actors.Context, r modbus.Request, done modbusdoor.Then) {
-			c.Ask(o.write.link, &wire.Ask{
+			c.Ask(o.write.link, &dispatch.Ask{
 				Class: schedule.Write, Expires: time.Now().Add(writeTime / 2), Requests: []modbus.Request{r},
 				Timeouts: []time.Duration{answerTime}, Tag: done,
 			}, writeTime)
 		},
-		Done: func(c *actors.Context, r *wire.Result) { k.wrote(c, o, r.Err) },
+		Done: func(c *actors.Context, r *dispatch.Result) { k.wrote(c, o, r.Err) },
 		Fail: func(c *actors.Context, err error) { k.wrote(c, o, err) },
 	})
 }

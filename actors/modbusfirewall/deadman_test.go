@@ -22,9 +22,9 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/bus"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/firewall"
 	"gatewayd/protocols/modbus/sim"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
@@ -64,18 +64,18 @@ func virtual(t *testing.T, cfg *modbusv1.Firewall, test func(p *plant)) {
 		r, b := actorstest.NewVirtual(t)
 		p := &plant{Rig: r, t: t, bus: b}
 		r.Peer(boiler, func(msg any) any {
-			m, ok := msg.(*wire.Transact)
+			m, ok := msg.(*dispatch.Transact)
 			if !ok {
-				return wire.Place{Unit: boiler, Link: "field/plc/link", Address: 9}
+				return dispatch.Place{Unit: boiler, Link: "field/plc/link", Address: 9}
 			}
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.wrote = append(p.wrote, m.Request.String())
-			res := wire.Result{}
+			res := dispatch.Result{}
 			if p.broken.Load() {
 				res.Err = modbus.ErrTimeout
 			}
-			return &wire.Transacted{Of: m, Result: res}
+			return &dispatch.Transacted{Of: m, Result: res}
 		})
 		r.Start(path, modbusfirewall.Kind, cfg)
 		synctest.Wait()

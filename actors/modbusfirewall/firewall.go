@@ -16,8 +16,8 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/firewall"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -37,7 +37,7 @@ var Kind = actors.Define(actors.Kind{
 	Check:  wrong,
 	Beside: beside,
 }, func(cfg *modbusv1.Firewall) actors.Actor {
-	return &keeper{cfg: cfg, places: map[string]wire.Place{}, asking: map[string]bool{}}
+	return &keeper{cfg: cfg, places: map[string]dispatch.Place{}, asking: map[string]bool{}}
 })
 
 type keeper struct {
@@ -50,8 +50,8 @@ type keeper struct {
 	written *modbusv1.DeadManState // what stands there, or was handed in last
 	unnoted bool                   // that it is not on disk was told
 	gate    modbusdoor.Gate
-	places  map[string]wire.Place // of units that safe writes name, by their path
-	asking  map[string]bool       // where they are
+	places  map[string]dispatch.Place // of units that safe writes name, by their path
+	asking  map[string]bool           // where they are
 }
 
 func (k *keeper) Receive(c *actors.Context, msg any) error {

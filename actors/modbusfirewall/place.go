@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/firewall"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -19,7 +19,7 @@ func (k *keeper) locate(c *actors.Context) {
 		for _, w := range g.writes {
 			if w.link == "" && !k.asking[w.unit] {
 				k.asking[w.unit] = true
-				c.Ask(w.unit, wire.Locate{Unit: w.unit}, locateTime)
+				c.Ask(w.unit, dispatch.Locate{Unit: w.unit}, locateTime)
 			}
 		}
 	}

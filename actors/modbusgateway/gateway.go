@@ -11,9 +11,9 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/server"
 	"gatewayd/protocols/modbus/share"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -56,9 +56,9 @@ func (g *gateway) Receive(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case *asked:
 		g.take(c, m)
-	case *wire.Answer:
+	case *dispatch.Answer:
 		g.answered(c, m)
-	case *wire.Transacted:
+	case *dispatch.Transacted:
 		g.transacted(c, m)
 	case actors.Failed:
 		return g.failed(c, m)

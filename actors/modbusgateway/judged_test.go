@@ -10,9 +10,9 @@ import (
 	"gatewayd/actors/modbusunit"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/sim"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -96,8 +96,8 @@ func TestAWriteThatCannotBeReadBack(t *testing.T) {
 			r := actorstest.New(t)
 			written := false
 			r.Peer(linkPath, func(msg any) any {
-				ask := msg.(*wire.Ask)
-				a := &wire.Answer{Ask: ask, Results: make([]wire.Result, 1)}
+				ask := msg.(*dispatch.Ask)
+				a := &dispatch.Answer{Ask: ask, Results: make([]dispatch.Result, 1)}
 				switch {
 				case ask.Requests[0].Write():
 					written = true

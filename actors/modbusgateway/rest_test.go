@@ -8,7 +8,7 @@ import (
 
 	"gatewayd/actors/actorstest"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -24,9 +24,9 @@ func TestUnitsOfARouteRest(t *testing.T) {
 			r := actorstest.New(t)
 			rests := make(chan time.Duration, 10)
 			r.Peer(linkPath, func(msg any) any {
-				ask := msg.(*wire.Ask)
+				ask := msg.(*dispatch.Ask)
 				rests <- ask.Rest
-				a := &wire.Answer{Ask: ask, Results: make([]wire.Result, 1)}
+				a := &dispatch.Answer{Ask: ask, Results: make([]dispatch.Result, 1)}
 				if !ask.Requests[0].Write() {
 					a.Results[0].Data = make([]byte, 2)
 				}

@@ -6,7 +6,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 )
 
 // as is c for acting on behalf of the master.
@@ -22,7 +22,7 @@ func (g *gateway) judge(c *actors.Context, m *asked) {
 		Send: func(c *actors.Context, r modbus.Request, done modbusdoor.Then) {
 			g.queue(c, m, r, waiter{later: m.waiter.later, request: r, then: done})
 		},
-		Done: func(_ *actors.Context, r *wire.Result) { g.reply(m.waiter, r) },
+		Done: func(_ *actors.Context, r *dispatch.Result) { g.reply(m.waiter, r) },
 		Fail: func(_ *actors.Context, err error) { g.denied(m, err) },
 	})
 }
@@ -43,11 +43,11 @@ func (g *gateway) through(c *actors.Context, m *asked) {
 	}
 	// The unit keeps a reserve of a third for telling what has become of it.
 	within := judgeTime + transactions*(patience+m.route.timeout)*3/2
-	m.as(c).Ask(m.route.to, &wire.Transact{Request: m.request, Wait: patience, Tag: m}, within)
+	m.as(c).Ask(m.route.to, &dispatch.Transact{Request: m.request, Wait: patience, Tag: m}, within)
 }
 
 // transacted tells the master what the unit has said.
-func (g *gateway) transacted(c *actors.Context, t *wire.Transacted) {
+func (g *gateway) transacted(c *actors.Context, t *dispatch.Transacted) {
 	g.counts.Forwarded.Add(1)
 	if t.Err == nil {
 		c.Worked()

@@ -6,10 +6,10 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/server"
 	"gatewayd/protocols/modbus/share"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -54,11 +54,11 @@ func (g *gateway) queue(c *actors.Context, m *asked, r modbus.Request, w waiter)
 	switch verdict {
 	case share.Known:
 		g.counts.Cached.Add(1)
-		g.tell(c, t, &wire.Result{Response: answer})
+		g.tell(c, t, &dispatch.Result{Response: answer})
 	case share.Joined:
 		g.counts.Shared.Add(1)
 	case share.Full:
-		g.tell(c, t, &wire.Result{Err: errBusy})
+		g.tell(c, t, &dispatch.Result{Err: errBusy})
 	case share.Queued:
 		g.next(c, m.route.link, d)
 	}
@@ -69,7 +69,7 @@ func (g *gateway) next(c *actors.Context, link string, d *desk) {
 	for {
 		t, late := d.Next(g.now(), func(w waiter) bool { return w.later.Gone() })
 		for _, l := range late {
-			g.tell(c, l, &wire.Result{Err: errBusy})
+			g.tell(c, l, &dispatch.Result{Err: errBusy})
 		}
 		if t == nil {
 			return
@@ -82,7 +82,7 @@ func (g *gateway) next(c *actors.Context, link string, d *desk) {
 		}
 		// The line may be busy with others, and a silent unit cost them a while; whoever waits has waited already.
 		wait := g.cfg.Patience.AsDuration()
-		c.Ask(link, &wire.Ask{
+		c.Ask(link, &dispatch.Ask{
 			Class: class, Rest: t.Rest, Expires: time.Now().Add(wait), Requests: []modbus.Request{r},
 			Timeouts: []time.Duration{r.Timeout}, Tag: given{link, d, t},
 		}, wait+4*r.Timeout+5*time.Second)
@@ -90,7 +90,7 @@ func (g *gateway) next(c *actors.Context, link string, d *desk) {
 }
 
 // answered tells who waits what the unit has said, or why it has not.
-func (g *gateway) answered(c *actors.Context, a *wire.Answer) {
+func (g *gateway) answered(c *actors.Context, a *dispatch.Answer) {
 	t, res := a.Ask.Tag.(given), &a.Results[0]
 	t.desk.Heed(a.Tap)
 	t.desk.Done(t.transaction, res.Err == nil, res.Response, g.now())
@@ -103,11 +103,11 @@ func (g *gateway) answered(c *actors.Context, a *wire.Answer) {
 
 // failed is a link that does not answer at all, or a life that cannot go on.
 func (g *gateway) failed(c *actors.Context, m actors.Failed) error {
-	if through, ok := m.Of.(*wire.Transact); ok {
+	if through, ok := m.Of.(*dispatch.Transact); ok {
 		g.denied(through.Tag.(*asked), m.Err)
 		return nil
 	}
-	ask, ok := m.Of.(*wire.Ask)
+	ask, ok := m.Of.(*dispatch.Ask)
 	if !ok {
 		if g.doors.Take(c, m) {
 			return nil
@@ -116,13 +116,13 @@ func (g *gateway) failed(c *actors.Context, m actors.Failed) error {
 	}
 	t := ask.Tag.(given)
 	t.desk.Done(t.transaction, false, modbus.Response{}, g.now())
-	g.tell(c, t.transaction, &wire.Result{Err: &linkError{m.Err}, Outcome: schedule.NotSent})
+	g.tell(c, t.transaction, &dispatch.Result{Err: &linkError{m.Err}, Outcome: schedule.NotSent})
 	g.next(c, t.link, t.desk)
 	return nil
 }
 
 // tell tells all who wait how a transaction has ended.
-func (g *gateway) tell(c *actors.Context, t *transaction, r *wire.Result) {
+func (g *gateway) tell(c *actors.Context, t *transaction, r *dispatch.Result) {
 	for _, w := range t.Waiting {
 		if w.then != nil {
 			w.then(c, r)
@@ -133,7 +133,7 @@ func (g *gateway) tell(c *actors.Context, t *transaction, r *wire.Result) {
 }
 
 // reply tells a master how his request has ended.
-func (g *gateway) reply(w waiter, r *wire.Result) {
+func (g *gateway) reply(w waiter, r *dispatch.Result) {
 	if r.Err != nil {
 		g.refuse(w, exceptionOf(r))
 		return
@@ -156,7 +156,7 @@ func (g *gateway) refuse(w waiter, code uint8) {
 
 // errBusy is why a request was not sent that had no turn in time, or whose
 // master has gone.
-var errBusy = wire.NotSent("no turn within patience, or too many requests")
+var errBusy = dispatch.NotSent("no turn within patience, or too many requests")
 
 // linkError is what the actor of a line or link has not answered with.
 type linkError struct{ error }
@@ -164,9 +164,9 @@ type linkError struct{ error }
 func (e *linkError) Unwrap() error { return e.error }
 
 // exceptionOf is the exception that tells a master how a transaction has ended.
-func exceptionOf(r *wire.Result) uint8 {
+func exceptionOf(r *dispatch.Result) uint8 {
 	var e *modbus.Exception
-	var d *wire.Down
+	var d *dispatch.Down
 	var l *linkError
 	switch {
 	case errors.As(r.Err, &e):

@@ -10,7 +10,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/budget"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/serial"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -41,7 +41,7 @@ func Line(config proto.Message) (line budget.Line, overload, ok bool) {
 	switch cfg := config.(type) {
 	case *modbusv1.SerialLine:
 		char, silence := Timing(cfg)
-		return budget.Line{Air: wire.Air(char, silence, framingOf(cfg.Framing))}, cfg.Overload == "allow", true
+		return budget.Line{Air: dispatch.Air(char, silence, framingOf(cfg.Framing))}, cfg.Overload == "allow", true
 	case *modbusv1.TcpLink:
 		line = lineOf(int(cfg.Baud), bitsPerChar, cfg.Framing)
 		if line.Air == nil {
@@ -61,7 +61,7 @@ func lineOf(baud, bits int, framing string) budget.Line {
 	if baud == 0 {
 		return budget.Line{}
 	}
-	return budget.Line{Air: wire.Air(serial.CharTime(baud, bits), serial.Silence(baud), framingOf(framing))}
+	return budget.Line{Air: dispatch.Air(serial.CharTime(baud, bits), serial.Silence(baud), framingOf(framing))}
 }
 
 func framingOf(name string) modbus.Framing {
@@ -87,7 +87,7 @@ func Timing(cfg *modbusv1.SerialLine) (char, silence time.Duration) {
 func (d *Desk) budget(c *actors.Context, m *modbusv1.BudgetRequest) {
 	line, units := d.Load()
 	b := budget.Compute(line, units)
-	p := d.Pressure()
+	p := d.Overload()
 	shed := map[string]bool{}
 	for _, key := range p.Shed {
 		shed[key] = true
@@ -119,7 +119,7 @@ func unitBudget(u budget.UnitShare, shed map[string]bool) *modbusv1.UnitBudget {
 	for _, g := range u.Groups {
 		one := &modbusv1.GroupBudget{
 			Group: g.Name, Every: durationpb.New(g.Every), Requests: uint32(len(g.Requests)), Scan: rounded(g.Scan), Needed: percent(g.Share),
-			Slack: rounded(g.Slack), Shed: shed[wire.PollKey(u.Name, g.Name)],
+			Slack: rounded(g.Slack), Shed: shed[dispatch.PollKey(u.Name, g.Name)],
 		}
 		if g.Worst > 0 {
 			one.Worst = rounded(g.Worst)

@@ -7,16 +7,16 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 func (d *Desk) counters(m *modbusv1.CountersRequest) *modbusv1.CountersResponse {
 	all := d.Tallies()
 	if m.Unit != nil {
-		all = []wire.Tally{d.Tally(uint8(*m.Unit))}
+		all = []dispatch.Tally{d.Tally(uint8(*m.Unit))}
 	}
-	r := &modbusv1.CountersResponse{Total: Counters(wire.Total(all)), Noise: d.Tap.Noise()}
+	r := &modbusv1.CountersResponse{Total: Counters(dispatch.Total(all)), Noise: d.Tap.Noise()}
 	for _, t := range all {
 		r.Units = append(r.Units, Counters(t))
 	}
@@ -24,7 +24,7 @@ func (d *Desk) counters(m *modbusv1.CountersRequest) *modbusv1.CountersResponse 
 }
 
 // Counters is the message that tells a tally.
-func Counters(t wire.Tally) *modbusv1.Counters {
+func Counters(t dispatch.Tally) *modbusv1.Counters {
 	m := &modbusv1.Counters{
 		Unit: uint32(t.Unit), Requests: t.Requests, Answered: t.Answered, Timeouts: t.Timeouts, Corrupt: t.Corrupt, Mismatched: t.Mismatched,
 		Retries: t.Retries, Late: t.Late, Busy: durationpb.New(t.Busy), Latency: latency(t),
@@ -36,12 +36,12 @@ func Counters(t wire.Tally) *modbusv1.Counters {
 }
 
 // latency is the histogram with each bucket holding those before it.
-func latency(t wire.Tally) *modbusv1.Latency {
+func latency(t dispatch.Tally) *modbusv1.Latency {
 	l := &modbusv1.Latency{Sum: durationpb.New(t.Took)}
 	for class, n := range t.Latency {
 		l.Count += n
-		if class < len(wire.Bounds) {
-			l.Buckets = append(l.Buckets, &modbusv1.LatencyBucket{Within: durationpb.New(wire.Bounds[class]), Count: l.Count})
+		if class < len(dispatch.Bounds) {
+			l.Buckets = append(l.Buckets, &modbusv1.LatencyBucket{Within: durationpb.New(dispatch.Bounds[class]), Count: l.Count})
 		}
 	}
 	return l

@@ -1,7 +1,6 @@
-// Package modbuslink is what the kinds that carry Modbus transactions have in
-// common, and no kind itself: the desk at which units ask for them, and what it
-// tells of what has passed. How a port is opened or a connection made is the
-// kinds' own.
+// Package modbuslink is what the kinds serial-line, tcp-link and dtu-link have in common, and no kind itself: the Desk, at
+// which units ask for transactions, and the methods of LinkService, which show what has passed (trace, counters, budget,
+// scan). How a port is opened or a connection made is in the folders of the kinds.
 package modbuslink
 
 import (
@@ -10,12 +9,12 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Publishes is what all of them publish.
+// Publishes is what these kinds publish.
 var Publishes = []actors.Leaf{
 	{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}},
 	{Class: "event", Leaf: "failed", Message: &modbusv1.Failed{}},
@@ -24,52 +23,51 @@ var Publishes = []actors.Leaf{
 	{Class: "trace", Leaf: frames, Message: &modbusv1.TraceResponse{}},
 }
 
-// Desk carries for a line or link, and knows what has passed on it in this life
-// of its actor, over whatever connection.
+// Desk is the Dispatcher of a line or link together with everything that its actor tells about it. It lasts for one life
+// of the actor, however many connections are made meanwhile.
 type Desk struct {
-	*wire.Carrier
-	Tap    *modbus.Tap // for the options of each connection
-	Opened uint64      // times that the port or connection was
+	*dispatch.Dispatcher
+	Tap    *modbus.Tap // for modbus.Options of each connection
+	Opened uint64      // how often the port or connection has been opened
 
 	epoch      time.Time
-	meter      wire.Meter
-	complaints wire.Complaints
-	pressed    pressed
+	meter      dispatch.Meter
+	complaints dispatch.Complaints
+	overload   overload // as last published
 
 	looked  time.Duration // when it was last asked who listens to the frames
 	showing bool
 	hunts   int // scans under way
 
-	overdue *actors.Timer // when who waits for an answer will have waited for too long; nil: nobody waits
-	expiry  time.Duration // of overdue
+	overdue *actors.Timer // for the caller whose request expires next; nil: nobody waits
+	expiry  time.Duration // when overdue fires
 }
 
-// Overdue is the message by which a Desk tells who has waited for too long, also
-// while nothing can be sent.
+// Overdue is a message of a Desk to itself: requests have expired, which must be answered also while nothing can be sent.
 type Overdue struct{}
 
-// NewDesk is one that has nothing to do.
-func NewDesk(config wire.Config) *Desk {
+// NewDesk returns a Desk that has nothing to do.
+func NewDesk(config dispatch.Config) *Desk {
 	config.Tap = modbus.NewTap()
-	return &Desk{Carrier: wire.NewCarrier(config), Tap: config.Tap, epoch: time.Now()}
+	return &Desk{Dispatcher: dispatch.New(config), Tap: config.Tap, epoch: time.Now()}
 }
 
 func (d *Desk) now() time.Duration { return time.Since(d.epoch) }
 
-// Accept queues what ask wants, for r.
-func (d *Desk) Accept(c *actors.Context, ask *wire.Ask, r *actors.Request, now time.Duration) {
-	urgent := ask.Class <= schedule.Interactive && !ask.Expires.IsZero() // the Ask is the asker's again when it is answered, which may be now
+// Accept queues the requests of ask, and answers r when they have ended.
+func (d *Desk) Accept(c *actors.Context, ask *dispatch.Ask, r *actors.Request, now time.Duration) {
+	urgent := ask.Class <= schedule.Interactive && !ask.Expires.IsZero() // looked at before Submit, after which the asker may change ask
 	var stands func() error
-	if urgent && slices.ContainsFunc(ask.Requests, modbus.Request.Write) { // what is read harms nobody, and may be to confirm what was written
+	if urgent && slices.ContainsFunc(ask.Requests, modbus.Request.Write) { // a read does no harm, and may be there to confirm a write
 		stands = r.Stands
 	}
-	d.TakeFor(ask, now, stands, func(a *wire.Answer) { r.Reply(a) })
+	d.SubmitIf(ask, now, stands, func(a *dispatch.Answer) { r.Reply(a) })
 	if urgent {
 		d.expire(c, now)
 	}
 }
 
-// expire tells who has waited for too long, and looks again in time for the next.
+// expire answers what has expired, and sets the timer for what expires next.
 func (d *Desk) expire(c *actors.Context, now time.Duration) {
 	wait := d.Expire(now)
 	if at := now + wait; wait > 0 && (d.overdue == nil || at < d.expiry) {
@@ -78,8 +76,8 @@ func (d *Desk) expire(c *actors.Context, now time.Duration) {
 	}
 }
 
-// Answer answers the methods of LinkService, a unit that asks for its tally or
-// takes its leave, the end of Show, and what the desk tells itself.
+// Answer handles every message that is none of the kind's own: the methods of LinkService, TallyUnit and Leave of
+// units, the end of Show, and the messages of the Desk to itself.
 func (d *Desk) Answer(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case *modbusv1.TraceRequest:
@@ -92,14 +90,14 @@ func (d *Desk) Answer(c *actors.Context, msg any) {
 		d.scan(c, m)
 	case Step:
 		d.step(c, m.hunt)
-	case *wire.TallyUnit:
+	case *dispatch.TallyUnit:
 		c.Reply(d.Tally(m.Unit))
 	case *modbusv1.BudgetRequest:
 		d.budget(c, m)
-	case wire.Leave:
+	case dispatch.Leave:
 		d.Leave(m)
 	case Judge:
-		d.again(c)
+		d.judge(c)
 	case actors.Shown:
 		d.showing = false
 	case Overdue:

@@ -9,74 +9,72 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/actors"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Judge is the message by which a Desk looks whether a line that was overloaded
-// still is, when little happens on it.
+// Judge is a message of a Desk to itself: look whether an overloaded line still is, although little may happen on it.
 type Judge struct{}
 
-// judges is how often.
-const judges = 5 * time.Second
+// judgeEvery is the interval of Judge while a line is overloaded.
+const judgeEvery = 5 * time.Second
 
-// pressed is what the world knows of the line's overload.
-type pressed struct {
-	turns int
-	since time.Duration
-	timer *actors.Timer // nil: it keeps up
-	cause string
-	shed  []string
+// overload is what has been published of the overload of a line.
+type overload struct {
+	changes int // dispatch.Overload.Changes
+	since   time.Duration
+	timer   *actors.Timer // for Judge; nil: the line keeps up
+	cause   string
+	shed    []string
 }
 
-// Well says that a unit has answered: the line is fine, or at least does what it
-// can.
+// Well says that a unit has answered: the line is ok, or degraded by overload.
 func (d *Desk) Well(c *actors.Context) {
-	d.press(c)
-	if d.pressed.timer == nil {
+	d.publishOverload(c)
+	if d.overload.timer == nil {
 		c.OK()
 		return
 	}
 	c.Worked()
-	c.Degraded(d.pressed.cause)
+	c.Degraded(d.overload.cause)
 }
 
-// press tells once when the line begins to shed polls, and once when all have
-// their rhythm back.
-func (d *Desk) press(c *actors.Context) {
-	if d.Turns() == d.pressed.turns {
+// publishOverload tells units which of their groups are shed, and publishes an event when the line begins to shed polls
+// and when all are polled at their intervals again.
+func (d *Desk) publishOverload(c *actors.Context) {
+	if d.ShedChanges() == d.overload.changes {
 		return
 	}
-	p := d.Pressure()
+	p := d.Overload()
 	for _, key := range p.Shed {
-		tell(c, key, p.Cause)
+		notify(c, key, p.Cause)
 	}
-	for _, key := range d.pressed.shed {
+	for _, key := range d.overload.shed {
 		if !slices.Contains(p.Shed, key) {
-			tell(c, key, "")
+			notify(c, key, "")
 		}
 	}
-	d.pressed.turns, d.pressed.cause, d.pressed.shed = p.Turns, p.Cause, p.Shed
+	d.overload.changes, d.overload.cause, d.overload.shed = p.Changes, p.Cause, p.Shed
 	switch {
-	case len(p.Shed) > 0 && d.pressed.timer == nil:
-		d.pressed.since, d.pressed.timer = d.now(), c.Every(judges, Judge{})
+	case len(p.Shed) > 0 && d.overload.timer == nil:
+		d.overload.since, d.overload.timer = d.now(), c.Every(judgeEvery, Judge{})
 		c.Event("overloaded", &modbusv1.Overloaded{Time: timestamppb.Now(), Cause: p.Cause, Needed: percent(p.Share), Shed: p.Shed})
-	case len(p.Shed) == 0 && d.pressed.timer != nil:
-		d.pressed.timer.Stop()
-		d.pressed.timer = nil
-		c.Event("relieved", &modbusv1.Relieved{Time: timestamppb.Now(), Lasted: durationpb.New(d.now() - d.pressed.since), Needed: percent(p.Share)})
+	case len(p.Shed) == 0 && d.overload.timer != nil:
+		d.overload.timer.Stop()
+		d.overload.timer = nil
+		c.Event("relieved", &modbusv1.Relieved{Time: timestamppb.Now(), Lasted: durationpb.New(d.now() - d.overload.since), Needed: percent(p.Share)})
 		c.OK()
 	}
 }
 
-// tell tells a unit what has become of one of its groups.
-func tell(c *actors.Context, key, cause string) {
+// notify tells a unit that one of its groups is shed, or is no longer.
+func notify(c *actors.Context, key, cause string) {
 	unit, group, _ := strings.Cut(key, " ")
-	c.Tell(unit, wire.Rhythm{Group: group, Shed: cause})
+	c.Tell(unit, dispatch.ShedNotice{Group: group, Cause: cause})
 }
 
-// again judges a line on which nothing may have happened meanwhile.
-func (d *Desk) again(c *actors.Context) {
+// judge judges a line on which nothing may have happened meanwhile.
+func (d *Desk) judge(c *actors.Context) {
 	d.Judge(d.now())
-	d.press(c)
+	d.publishOverload(c)
 }

@@ -10,9 +10,9 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/scan"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -28,7 +28,7 @@ type hunt struct {
 	own    uint64 // its own that were answered
 	rested bool   // after the last silence
 
-	result *wire.Result // of the last request; nil: none has ended
+	result *dispatch.Result // of the last request; nil: none has ended
 }
 
 // scan begins to look for units between the polls.
@@ -72,8 +72,8 @@ func (d *Desk) step(c *actors.Context, h *hunt) {
 		h.caller.Reply(nil)
 		return
 	}
-	ask := &wire.Ask{Class: schedule.Poll, Requests: []modbus.Request{r}, Timeouts: []time.Duration{r.Timeout}, Search: true}
-	d.Take(ask, d.now(), func(a *wire.Answer) {
+	ask := &dispatch.Ask{Class: schedule.Poll, Requests: []modbus.Request{r}, Timeouts: []time.Duration{r.Timeout}, Search: true}
+	d.Submit(ask, d.now(), func(a *dispatch.Answer) {
 		h.result = &a.Results[0]
 		if h.post(Step{h}) != nil {
 			d.hunts--

@@ -7,15 +7,15 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/teltonika"
 )
 
 // answer is the line for what a unit has said.
-func answer(q teltonika.Request, r *wire.Result) []byte {
+func answer(q teltonika.Request, r *dispatch.Result) []byte {
 	var e *modbus.Exception
-	var d *wire.Down
+	var d *dispatch.Down
 	switch {
 	case r.Err == nil:
 		return q.OK(r.Data)

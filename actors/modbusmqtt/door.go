@@ -15,8 +15,8 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/mqttseat"
 	"gatewayd/protocols/backoff"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/firewall"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/mqtt"
 	"gatewayd/protocols/mqttclient"
 	"gatewayd/protocols/teltonika"
@@ -99,7 +99,7 @@ func (d *door) Receive(c *actors.Context, msg any) error {
 		d.serve(c, firewall.Cookie+m.Client.ID, m.Payload, m)
 	case inbox:
 		d.serve(c, firewall.Cookie+d.clientID(c), m.line, nil)
-	case *wire.Transacted:
+	case *dispatch.Transacted:
 		d.served(c, m.Of.Tag.(*ticket), func(q teltonika.Request) []byte { return answer(q, &m.Result) })
 	case actors.Failed:
 		d.trouble(c, m)
@@ -181,7 +181,7 @@ func (d *door) serve(c *actors.Context, who string, line []byte, from *mqtt.Inco
 		if as.Trace == "" {
 			as.Trace = actors.NewTrace()
 		}
-		c.As(as).Ask(unit, &wire.Transact{Request: q.Modbus, Tag: t}, q.Timeout)
+		c.As(as).Ask(unit, &dispatch.Transact{Request: q.Modbus, Tag: t}, q.Timeout)
 	}
 }
 
@@ -210,7 +210,7 @@ func (d *door) reply(c *actors.Context, t *ticket, line []byte) {
 // trouble takes what has not come about.
 func (d *door) trouble(c *actors.Context, m actors.Failed) {
 	switch of := m.Of.(type) {
-	case *wire.Transact:
+	case *dispatch.Transact:
 		d.served(c, of.Tag.(*ticket), func(q teltonika.Request) []byte { return q.Error(reason(m.Err)) })
 	case *mqtt.Claim:
 		_, why := actors.Explain(m.Err)

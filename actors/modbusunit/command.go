@@ -12,8 +12,8 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -22,13 +22,13 @@ func (u *unit) command(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case *modbusv1.ReadRegistersRequest:
 		u.request(c, modbus.Request{Function: functions[m.Area], Address: uint16(m.Address), Quantity: uint16(m.Quantity)},
-			func(c *actors.Context, r *wire.Result) {
+			func(c *actors.Context, r *dispatch.Result) {
 				c.Reply(&modbusv1.ReadRegistersResponse{Values: registers(r)})
 			})
 	case *modbusv1.ReadBitsRequest:
 		n := int(m.Quantity)
 		u.request(c, modbus.Request{Function: functions[m.Area], Address: uint16(m.Address), Quantity: uint16(n)},
-			func(c *actors.Context, r *wire.Result) { c.Reply(&modbusv1.ReadBitsResponse{Values: bits(r, n)}) })
+			func(c *actors.Context, r *dispatch.Result) { c.Reply(&modbusv1.ReadBitsResponse{Values: bits(r, n)}) })
 	case *modbusv1.WriteRegistersRequest:
 		u.writeRegisters(c, m)
 	case *modbusv1.WriteCoilsRequest:
@@ -43,7 +43,7 @@ func (u *unit) command(c *actors.Context, msg any) {
 // request sends one transaction for a caller. done is called when the unit has
 // confirmed it; anything else is told the caller here.
 func (u *unit) request(c *actors.Context, r modbus.Request, done then) {
-	u.try(c, r, func(c *actors.Context, res *wire.Result) {
+	u.try(c, r, func(c *actors.Context, res *dispatch.Result) {
 		if res.Err != nil {
 			c.Refuse(u.refusal(r, res))
 			return
@@ -78,16 +78,16 @@ func (u *unit) send(c *actors.Context, r modbus.Request, wait time.Duration, don
 	if r.Write() {
 		class, rest = schedule.Write, max(rest, u.cfg.RestAfterWrite.AsDuration())
 	}
-	c.Ask(u.cfg.Link, &wire.Ask{
+	c.Ask(u.cfg.Link, &dispatch.Ask{
 		Class: class, Rest: rest, Expires: time.Now().Add(turn),
 		Requests: []modbus.Request{r}, Timeouts: []time.Duration{timeout}, Tag: done,
 	}, left)
 }
 
 // refusal is what a caller is told whose transaction has brought nothing.
-func (u *unit) refusal(r modbus.Request, res *wire.Result) error {
+func (u *unit) refusal(r modbus.Request, res *dispatch.Result) error {
 	var e *modbus.Exception
-	var d *wire.Down
+	var d *dispatch.Down
 	unsure := ""
 	if r.Write() && modbusdoor.MayBeDone(res) {
 		unsure = ": the write may or may not have been carried out"
@@ -133,7 +133,7 @@ func waited(err error) string {
 	return actors.NoAnswer
 }
 
-func registers(r *wire.Result) []uint32 {
+func registers(r *dispatch.Result) []uint32 {
 	values := make([]uint32, len(r.Data)/2)
 	for i := range values {
 		values[i] = uint32(binary.BigEndian.Uint16(r.Data[2*i:]))
@@ -141,7 +141,7 @@ func registers(r *wire.Result) []uint32 {
 	return values
 }
 
-func bits(r *wire.Result, n int) []bool {
+func bits(r *dispatch.Result, n int) []bool {
 	values := make([]bool, n)
 	for i := range values {
 		values[i] = r.Bit(i)

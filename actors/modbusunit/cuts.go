@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/points"
-	"gatewayd/protocols/modbus/wire"
 )
 
 // cuts are what has become of a group's reads because the unit refuses some: those that are refused are cut, down to what cannot be read at all.
@@ -31,7 +31,7 @@ type resting struct {
 
 // adapt cuts reads that the unit has refused, so that one address that does not
 // exist costs the points around it at most a few scans, and the line next to nothing.
-func (u *unit) adapt(g *group, results []wire.Result) {
+func (u *unit) adapt(g *group, results []dispatch.Result) {
 	var reads []points.Read
 	var rest []resting
 	for i := range results {
@@ -124,7 +124,7 @@ func (g *group) refused() []points.Read {
 }
 
 // tried takes the outcome of a try from the results of a scan, if it is not that of a read which is read again from now on. back is what can be read again.
-func (u *unit) tried(g *group, results []wire.Result) (polled []wire.Result, back *points.Read) {
+func (u *unit) tried(g *group, results []dispatch.Result) (polled []dispatch.Result, back *points.Read) {
 	k := g.cuts
 	if k == nil || k.try == nil {
 		return results, nil

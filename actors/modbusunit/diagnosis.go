@@ -8,7 +8,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -20,15 +20,15 @@ func (u *unit) diagnosis(c *actors.Context, msg any) {
 	case *modbusv1.DiagnoseRequest:
 		u.diagnose(c, m)
 	case *modbusv1.ReportServerIdRequest:
-		u.request(c, modbus.Request{Function: modbus.ReportServerID}, func(c *actors.Context, r *wire.Result) {
+		u.request(c, modbus.Request{Function: modbus.ReportServerID}, func(c *actors.Context, r *dispatch.Result) {
 			c.Reply(&modbusv1.ReportServerIdResponse{Data: hex.EncodeToString(r.Data), Text: text(r.Data)})
 		})
 	case *modbusv1.ReadExceptionStatusRequest:
-		u.request(c, modbus.Request{Function: modbus.ReadExceptionStatus}, func(c *actors.Context, r *wire.Result) {
+		u.request(c, modbus.Request{Function: modbus.ReadExceptionStatus}, func(c *actors.Context, r *dispatch.Result) {
 			c.Reply(&modbusv1.ReadExceptionStatusResponse{Values: bits(r, 8)})
 		})
 	case *modbusv1.ReadEventCounterRequest:
-		u.request(c, modbus.Request{Function: modbus.ReadEventCounter}, func(c *actors.Context, r *wire.Result) {
+		u.request(c, modbus.Request{Function: modbus.ReadEventCounter}, func(c *actors.Context, r *dispatch.Result) {
 			c.Reply(&modbusv1.ReadEventCounterResponse{Busy: r.Register(0) != 0, Count: uint32(r.Register(1))})
 		})
 	case *modbusv1.ReadEventLogRequest:
@@ -39,7 +39,7 @@ func (u *unit) diagnosis(c *actors.Context, msg any) {
 }
 
 func (u *unit) eventLog(c *actors.Context) {
-	u.request(c, modbus.Request{Function: modbus.ReadEventLog}, func(c *actors.Context, r *wire.Result) {
+	u.request(c, modbus.Request{Function: modbus.ReadEventLog}, func(c *actors.Context, r *dispatch.Result) {
 		log, err := modbus.ParseEvents(r.Data)
 		if err != nil {
 			c.Refuse(err)
@@ -82,7 +82,7 @@ func (u *unit) diagnose(c *actors.Context, m *modbusv1.DiagnoseRequest) {
 		c.Refuse(err)
 		return
 	}
-	u.request(c, modbus.Diagnose(0, subFunctions[m.Function], data...), func(c *actors.Context, r *wire.Result) {
+	u.request(c, modbus.Diagnose(0, subFunctions[m.Function], data...), func(c *actors.Context, r *dispatch.Result) {
 		c.Reply(&modbusv1.DiagnoseResponse{Values: registers(r)})
 	})
 }
@@ -98,7 +98,7 @@ func (u *unit) transact(c *actors.Context, m *modbusv1.TransactRequest) {
 		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
 		return
 	}
-	u.request(c, r, func(c *actors.Context, res *wire.Result) {
+	u.request(c, r, func(c *actors.Context, res *dispatch.Result) {
 		pdu, err := modbus.AppendResponse(nil, r, res.Response)
 		if err != nil || u.cfg.Unit == 0 && len(res.Data) == 0 || silent(r) {
 			pdu = []byte{r.Function}

@@ -14,8 +14,8 @@ import (
 	"gatewayd/actors/modbusunit"
 	"gatewayd/bus"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/sim"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -113,8 +113,8 @@ func TestAWriteThatReadsBackAsSomethingElse(t *testing.T) {
 			r := actorstest.New(t)
 			reads := x.reads
 			r.Peer(linkPath, func(msg any) any {
-				ask := msg.(*wire.Ask)
-				a := &wire.Answer{Ask: ask, Results: make([]wire.Result, len(ask.Requests))}
+				ask := msg.(*dispatch.Ask)
+				a := &dispatch.Answer{Ask: ask, Results: make([]dispatch.Result, len(ask.Requests))}
 				if ask.Requests[0].Function == modbus.ReadHoldingRegisters && ask.Class != 2 {
 					if len(reads) == 0 {
 						a.Results[0].Err = modbus.ErrTimeout

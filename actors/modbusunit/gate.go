@@ -6,7 +6,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 )
 
 // try has the firewall judge a request of a caller, and sends what it allows.
@@ -26,10 +26,10 @@ func (u *unit) tryWithin(c *actors.Context, r modbus.Request, wait time.Duration
 // whether msg was one of these.
 func (u *unit) atGate(c *actors.Context, msg any) bool {
 	switch m := msg.(type) {
-	case *wire.Transact:
-		u.tryWithin(c, m.Request, m.Wait, func(c *actors.Context, r *wire.Result) { c.Reply(&wire.Transacted{Of: m, Result: *r}) })
+	case *dispatch.Transact:
+		u.tryWithin(c, m.Request, m.Wait, func(c *actors.Context, r *dispatch.Result) { c.Reply(&dispatch.Transacted{Of: m, Result: *r}) })
 		return true
-	case wire.Locate:
+	case dispatch.Locate:
 		c.Reply(u.place(c))
 		return true
 	}
@@ -37,8 +37,8 @@ func (u *unit) atGate(c *actors.Context, msg any) bool {
 }
 
 // place is where the unit is, for a firewall that knows it by that as well.
-func (u *unit) place(c *actors.Context) wire.Place {
-	return wire.Place{Unit: c.Name(), Link: u.cfg.Link, Address: uint8(u.cfg.Unit)}
+func (u *unit) place(c *actors.Context) dispatch.Place {
+	return dispatch.Place{Unit: c.Name(), Link: u.cfg.Link, Address: uint8(u.cfg.Unit)}
 }
 
 // tellPlace tells its firewall.

@@ -3,7 +3,7 @@ package modbusunit
 import (
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -22,7 +22,7 @@ func (u *unit) identify(c *actors.Context, m *modbusv1.ReadIdentificationRequest
 // identifyFrom reads the objects from one on, in as many transactions as they
 // take; each brings larger numbers than the one before, so there is an end.
 func (u *unit) identifyFrom(c *actors.Context, category, first uint8, answer *modbusv1.ReadIdentificationResponse) {
-	u.request(c, modbus.Identify(0, category, first), func(c *actors.Context, r *wire.Result) {
+	u.request(c, modbus.Identify(0, category, first), func(c *actors.Context, r *dispatch.Result) {
 		id, err := modbus.ParseIdentification(r.Data)
 		if err != nil {
 			c.Refuse(err)

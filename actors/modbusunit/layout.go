@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/points"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -25,7 +25,7 @@ type group struct {
 
 	reads    []points.Read // the table's, and then as the unit bears them
 	requests []modbus.Request
-	spare    *wire.Ask // one that has been answered, for the next scan; nil: there is none
+	spare    *dispatch.Ask // one that has been answered, for the next scan; nil: there is none
 
 	sequence uint64 // of the last samples published
 	time     good   // of the last samples
@@ -53,7 +53,7 @@ func (u *unit) layout(cfg *modbusv1.Unit, path string, before []*group) ([]*grou
 		if err != nil {
 			return nil, err
 		}
-		g := &group{table: t, name: r.name, every: r.every, key: wire.PollKey(path, r.name), last: make([]last, len(t.points))}
+		g := &group{table: t, name: r.name, every: r.every, key: dispatch.PollKey(path, r.name), last: make([]last, len(t.points))}
 		g.ask(t.reads, cfg.Unit)
 		if old := named(before, g.name); old != nil {
 			g = g.succeed(old)

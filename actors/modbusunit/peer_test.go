@@ -4,21 +4,21 @@ import (
 	"encoding/binary"
 
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 )
 
 // oldDevice is a link to a device with one register that knows only the
 // functions 3 and 6.
 func oldDevice(register *uint16, functions *[]uint8) func(any) any {
 	return func(msg any) any {
-		ask, ok := msg.(*wire.Ask)
+		ask, ok := msg.(*dispatch.Ask)
 		if !ok {
 			return nil
 		}
 		r := ask.Requests[0]
 		*functions = append(*functions, r.Function)
-		res := wire.Result{}
+		res := dispatch.Result{}
 		switch r.Function {
 		case modbus.ReadHoldingRegisters:
 			res.Data = binary.BigEndian.AppendUint16(nil, *register)
@@ -27,6 +27,6 @@ func oldDevice(register *uint16, functions *[]uint8) func(any) any {
 		default:
 			res.Err, res.Outcome = &modbus.Exception{Function: r.Function, Code: modbus.IllegalFunction}, schedule.Exception
 		}
-		return &wire.Answer{Ask: ask, Results: []wire.Result{res}}
+		return &dispatch.Answer{Ask: ask, Results: []dispatch.Result{res}}
 	}
 }

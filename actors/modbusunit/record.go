@@ -8,7 +8,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -18,7 +18,7 @@ func (u *unit) record(c *actors.Context, msg any) {
 	case *modbusv1.MaskWriteRequest:
 		data := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, uint16(m.GetAndMask())), uint16(m.GetOrMask()))
 		u.request(c, modbus.Request{Function: modbus.MaskWriteRegister, Address: uint16(m.GetAddress()), Quantity: 1, Data: data},
-			func(c *actors.Context, _ *wire.Result) { c.Reply(&modbusv1.MaskWriteResponse{}) })
+			func(c *actors.Context, _ *dispatch.Result) { c.Reply(&modbusv1.MaskWriteResponse{}) })
 	case *modbusv1.ReadWriteRegistersRequest:
 		u.readWrite(c, m)
 	case *modbusv1.ReadFileRecordsRequest:
@@ -27,7 +27,7 @@ func (u *unit) record(c *actors.Context, msg any) {
 		u.writeFiles(c, m)
 	case *modbusv1.ReadFifoRequest:
 		u.request(c, modbus.Request{Function: modbus.ReadFIFOQueue, Address: uint16(m.Address)},
-			func(c *actors.Context, r *wire.Result) { c.Reply(&modbusv1.ReadFifoResponse{Values: registers(r)}) })
+			func(c *actors.Context, r *dispatch.Result) { c.Reply(&modbusv1.ReadFifoResponse{Values: registers(r)}) })
 	default:
 		u.diagnosis(c, msg)
 	}
@@ -42,7 +42,7 @@ func (u *unit) readWrite(c *actors.Context, m *modbusv1.ReadWriteRegistersReques
 	u.request(c, modbus.Request{
 		Function: modbus.ReadWriteMultipleRegisters, Address: uint16(m.GetReadAddress()), Quantity: uint16(m.Quantity),
 		WriteAddress: uint16(m.GetWriteAddress()), Data: data,
-	}, func(c *actors.Context, r *wire.Result) {
+	}, func(c *actors.Context, r *dispatch.Result) {
 		c.Reply(&modbusv1.ReadWriteRegistersResponse{Values: registers(r)})
 	})
 }
@@ -53,7 +53,7 @@ func (u *unit) readFiles(c *actors.Context, m *modbusv1.ReadFileRecordsRequest) 
 		runs[i] = modbus.Records{File: uint16(r.File), Record: uint16(r.GetRecord()), Length: uint16(r.Quantity)}
 	}
 	request := modbus.ReadFiles(0, runs...)
-	u.request(c, request, func(c *actors.Context, r *wire.Result) {
+	u.request(c, request, func(c *actors.Context, r *dispatch.Result) {
 		runs, err := modbus.ParseFiles(request, r.Data)
 		if err != nil {
 			c.Refuse(err)
@@ -83,7 +83,7 @@ func (u *unit) writeFiles(c *actors.Context, m *modbusv1.WriteFileRecordsRequest
 			runs[i].Values = append(runs[i].Values, uint16(v))
 		}
 	}
-	u.request(c, modbus.WriteFiles(0, runs...), func(c *actors.Context, _ *wire.Result) {
+	u.request(c, modbus.WriteFiles(0, runs...), func(c *actors.Context, _ *dispatch.Result) {
 		c.Reply(&modbusv1.WriteFileRecordsResponse{})
 	})
 }

@@ -10,8 +10,8 @@ import (
 
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -45,14 +45,14 @@ func TestAUnitRests(t *testing.T) {
 				t.Fatal(problems)
 			}
 			r := actorstest.New(t)
-			asked := make(chan *wire.Ask, 1000)
+			asked := make(chan *dispatch.Ask, 1000)
 			r.Peer(linkPath, func(msg any) any {
-				ask, ok := msg.(*wire.Ask)
+				ask, ok := msg.(*dispatch.Ask)
 				if !ok {
 					return nil
 				}
-				asked <- &wire.Ask{Class: ask.Class, Rest: ask.Rest}
-				a := &wire.Answer{Ask: ask, Results: make([]wire.Result, len(ask.Requests))}
+				asked <- &dispatch.Ask{Class: ask.Class, Rest: ask.Rest}
+				a := &dispatch.Answer{Ask: ask, Results: make([]dispatch.Result, len(ask.Requests))}
 				for i, q := range ask.Requests {
 					if !q.Write() {
 						a.Results[i].Data = make([]byte, 2*q.Quantity)
@@ -63,7 +63,7 @@ func TestAUnitRests(t *testing.T) {
 			r.Start(unitPath, modbusunit.Kind, cfg)
 			of := func(class schedule.Class) time.Duration {
 				t.Helper()
-				return actorstest.NextWhere(t, asked, func(a *wire.Ask) bool { return a.Class == class }).Rest
+				return actorstest.NextWhere(t, asked, func(a *dispatch.Ask) bool { return a.Class == class }).Rest
 			}
 			if got := of(schedule.Poll); got != x.read {
 				t.Errorf("%s after a poll, want %s", got, x.read)

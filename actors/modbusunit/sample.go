@@ -7,9 +7,9 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
@@ -33,7 +33,7 @@ type poor struct{ quality, cause string }
 // fill takes what a scan has brought into the group's samples. The first answer
 // tells the source time of all; of a scan that stale samples have overtaken the first one after them, so that
 // a group's samples never go back in time.
-func (g *group) fill(results []wire.Result) verdict {
+func (g *group) fill(results []dispatch.Result) verdict {
 	var v verdict
 	var after time.Time
 	if g.overtook {
@@ -163,7 +163,7 @@ func assign(s *samplev1.Sample, v points.Value, p *points.Point) {
 }
 
 // sourceTime is that of the first answer that is not from before a time; if all are, that time.
-func sourceTime(results []wire.Result, after time.Time) good {
+func sourceTime(results []dispatch.Result, after time.Time) good {
 	var first time.Time
 	answered := false
 	for _, r := range results {
@@ -192,7 +192,7 @@ type verdict struct {
 	cause    string
 }
 
-func (v *verdict) miss(r *wire.Result, cause string, n int) {
+func (v *verdict) miss(r *dispatch.Result, cause string, n int) {
 	v.alive = v.alive || r.Outcome == schedule.Exception
 	v.misfits(cause, n)
 }

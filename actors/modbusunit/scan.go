@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 )
 
 // tick begins a group's slot. The first tick is no slot; neither it nor the slot
@@ -60,7 +60,7 @@ func (u *unit) scan(c *actors.Context, g *group, slot bool) {
 	}
 	ask := g.spare
 	if g.spare = nil; ask == nil {
-		ask = &wire.Ask{Class: schedule.Poll, Key: g.key, Tag: g}
+		ask = &dispatch.Ask{Class: schedule.Poll, Key: g.key, Tag: g}
 	}
 	ask.Rest, ask.Expires, ask.Requests, ask.Timeouts = u.cfg.Rest.AsDuration(), time.Now().Add(wait), requests, u.patience(len(requests), g.every, ask.Timeouts[:0])
 	ask.Load, ask.Group = u.load(c), slices.Index(u.groups, g)
@@ -70,10 +70,10 @@ func (u *unit) scan(c *actors.Context, g *group, slot bool) {
 // overloaded is how much longer a scan may take that the link carries only when there is time.
 const overloaded = 15 * time.Minute
 
-// shed notes that the link has no time for a group, or has again.
-func (u *unit) shed(c *actors.Context, m wire.Rhythm) {
+// shed notes that the link has begun or ceased to shed a scan group.
+func (u *unit) shed(c *actors.Context, m dispatch.ShedNotice) {
 	if g := named(u.groups, m.Group); g != nil {
-		g.shed = m.Shed
+		g.shed = m.Cause
 		u.say(c)
 	}
 }
@@ -106,7 +106,7 @@ func (u *unit) probe(c *actors.Context, g *group) {
 	limit := u.breaker.Timeout()
 	// Probes wait for their small share of the line, behind those of all other silent units.
 	const wait = 5 * time.Minute
-	c.Ask(u.cfg.Link, &wire.Ask{
+	c.Ask(u.cfg.Link, &dispatch.Ask{
 		Class: schedule.Probe, Key: c.Name(), Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(wait),
 		Requests: g.requests[:1], Timeouts: []time.Duration{limit}, Tag: probe{u.cfg.Link, u.cfg.Unit}, Load: u.load(c),
 	}, wait+5*time.Second+4*limit)
@@ -129,7 +129,7 @@ func (u *unit) quarantine() string {
 }
 
 // answered takes what an Ask has brought.
-func (u *unit) answered(c *actors.Context, a *wire.Answer) {
+func (u *unit) answered(c *actors.Context, a *dispatch.Answer) {
 	switch tag := a.Ask.Tag.(type) {
 	case *group:
 		tag.busy = false
@@ -147,7 +147,7 @@ func (u *unit) answered(c *actors.Context, a *wire.Answer) {
 	}
 }
 
-func (u *unit) scanned(c *actors.Context, g *group, results []wire.Result) {
+func (u *unit) scanned(c *actors.Context, g *group, results []dispatch.Result) {
 	polled, back := u.tried(g, results)
 	v := g.fill(polled)
 	u.adapt(g, polled)
@@ -182,15 +182,15 @@ func (u *unit) publish(c *actors.Context, g *group) {
 	u.shared.forms.Give(m)
 }
 
-func (u *unit) probed(c *actors.Context, r *wire.Result) {
+func (u *unit) probed(c *actors.Context, r *dispatch.Result) {
 	u.probing = false
-	u.learn(c, []wire.Result{*r})
+	u.learn(c, []dispatch.Result{*r})
 	u.say(c)
 }
 
 // learn judges the unit by how transactions have ended. When it is back all its
 // groups are read at once.
-func (u *unit) learn(c *actors.Context, results []wire.Result) {
+func (u *unit) learn(c *actors.Context, results []dispatch.Result) {
 	was := u.breaker.Open()
 	u.down = ""
 	for i := range results {
@@ -202,7 +202,7 @@ func (u *unit) learn(c *actors.Context, results []wire.Result) {
 		if r.Err == nil {
 			continue
 		}
-		var d *wire.Down
+		var d *dispatch.Down
 		if errors.As(r.Err, &d) {
 			u.down = d.Cause
 		} else if !was && u.breaker.Open() && u.silent == "" {
@@ -253,10 +253,10 @@ func (u *unit) say(c *actors.Context) {
 }
 
 // lost is the answer to an Ask that the link did not answer.
-func lost(ask *wire.Ask, err error) *wire.Answer {
-	a := &wire.Answer{Ask: ask, Results: make([]wire.Result, len(ask.Requests))}
+func lost(ask *dispatch.Ask, err error) *dispatch.Answer {
+	a := &dispatch.Answer{Ask: ask, Results: make([]dispatch.Result, len(ask.Requests))}
 	for i := range a.Results {
-		a.Results[i] = wire.Result{Err: err, Outcome: schedule.NotSent, At: time.Now()}
+		a.Results[i] = dispatch.Result{Err: err, Outcome: schedule.NotSent, At: time.Now()}
 	}
 	return a
 }

@@ -5,7 +5,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/modbuslink"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -14,10 +14,10 @@ const tallyTime = 5 * time.Second
 
 // askTally asks the link what has become of the unit's requests.
 func (u *unit) askTally(c *actors.Context) {
-	c.Ask(u.cfg.Link, &wire.TallyUnit{Unit: uint8(u.cfg.Unit)}, tallyTime)
+	c.Ask(u.cfg.Link, &dispatch.TallyUnit{Unit: uint8(u.cfg.Unit)}, tallyTime)
 }
 
-func (u *unit) tallied(c *actors.Context, t wire.Tally) {
+func (u *unit) tallied(c *actors.Context, t dispatch.Tally) {
 	c.Reply(&modbusv1.UnitServiceCountersResponse{Counters: modbuslink.Counters(t)})
 }
 

@@ -15,8 +15,8 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/bus"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/sim"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
@@ -29,19 +29,19 @@ func alone(t *testing.T, r *actorstest.Rig, path string, d *sim.Device) {
 	done := make(chan error, 1)
 	go func() { done <- sim.NewPlant(d).ServeStream(ctx, far, modbus.TCP) }()
 	t.Cleanup(func() { cancel(); _ = near.Close(); <-done })
-	carrier, link, begin := wire.NewCarrier(wire.Config{Batch: 16}), modbus.NewLink(near, modbus.TCP, modbus.Options{}), time.Now()
+	dispatcher, link, begin := dispatch.New(dispatch.Config{BatchSize: 16}), modbus.NewLink(near, modbus.TCP, modbus.Options{}), time.Now()
 	r.Peer(path, func(msg any) any {
-		ask, ok := msg.(*wire.Ask)
+		ask, ok := msg.(*dispatch.Ask)
 		if !ok {
 			return nil
 		}
-		var answer *wire.Answer
-		carrier.Take(ask, time.Since(begin), func(a *wire.Answer) { answer = a })
+		var answer *dispatch.Answer
+		dispatcher.Submit(ask, time.Since(begin), func(a *dispatch.Answer) { answer = a })
 		for answer == nil {
-			w, wait := carrier.Elect(time.Since(begin))
+			w, wait := dispatcher.Next(time.Since(begin))
 			if w != nil {
 				w.Run(ctx, link)
-				carrier.Done(w, time.Since(begin))
+				dispatcher.Done(w, time.Since(begin))
 			} else if answer == nil {
 				time.Sleep(wait)
 			}

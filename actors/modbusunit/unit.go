@@ -14,8 +14,8 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbusdoor"
 	"gatewayd/protocols/modbus/budget"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
 )
@@ -64,7 +64,7 @@ type unit struct {
 	words  string
 
 	ill        string // the state that was complained of last, until the unit is well
-	complaints wire.Complaints
+	complaints dispatch.Complaints
 }
 
 // pace is the ticks of a group.
@@ -91,7 +91,7 @@ func (u *unit) now() time.Duration { return time.Since(u.epoch) }
 
 func (u *unit) Receive(c *actors.Context, msg any) error {
 	if _, last := msg.(actors.Stopped); last {
-		c.Tell(u.cfg.Link, wire.Leave{Unit: c.Name()})
+		c.Tell(u.cfg.Link, dispatch.Leave{Unit: c.Name()})
 	}
 	if u.atGate(c, msg) {
 		return nil
@@ -101,9 +101,9 @@ func (u *unit) Receive(c *actors.Context, msg any) error {
 		return u.start(c)
 	case tick:
 		u.tick(c, m.group)
-	case wire.Rhythm:
+	case dispatch.ShedNotice:
 		u.shed(c, m)
-	case *wire.Answer:
+	case *dispatch.Answer:
 		u.gate.Tap = m.Tap
 		u.answered(c, m)
 		if g, ok := m.Ask.Tag.(*group); ok {
@@ -111,13 +111,13 @@ func (u *unit) Receive(c *actors.Context, msg any) error {
 		}
 	case *modbusv1.UnitServiceCountersRequest:
 		u.askTally(c)
-	case wire.Tally:
+	case dispatch.Tally:
 		u.tallied(c, m)
 	case actors.Failed:
 		switch of := m.Of.(type) {
-		case *wire.Ask:
+		case *dispatch.Ask:
 			u.answered(c, lost(of, m.Err))
-		case *wire.TallyUnit:
+		case *dispatch.TallyUnit:
 			c.Refuse(m.Err)
 		}
 	case actors.Reconfigured:
@@ -182,7 +182,7 @@ func (u *unit) reconfigure(c *actors.Context, cfg *modbusv1.Unit) error {
 	}
 	u.number(groups)
 	if cfg.Link != u.cfg.Link {
-		c.Tell(u.cfg.Link, wire.Leave{Unit: c.Name()})
+		c.Tell(u.cfg.Link, dispatch.Leave{Unit: c.Name()})
 	}
 	u.cfg, u.groups, u.asks = cfg, groups, nil
 	if other {

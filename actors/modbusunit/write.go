@@ -6,8 +6,8 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/points"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -18,7 +18,7 @@ func (u *unit) writeRegisters(c *actors.Context, m *modbusv1.WriteRegistersReque
 		c.Refuse(err)
 		return
 	}
-	u.request(c, registerWrite(uint16(m.GetAddress()), data), func(c *actors.Context, _ *wire.Result) {
+	u.request(c, registerWrite(uint16(m.GetAddress()), data), func(c *actors.Context, _ *dispatch.Result) {
 		c.Reply(&modbusv1.WriteRegistersResponse{})
 	})
 }
@@ -45,7 +45,7 @@ func registerWrite(address uint16, data []byte) modbus.Request {
 }
 
 func (u *unit) writeCoils(c *actors.Context, m *modbusv1.WriteCoilsRequest) {
-	u.request(c, coilWrite(uint16(m.GetAddress()), m.Values), func(c *actors.Context, _ *wire.Result) {
+	u.request(c, coilWrite(uint16(m.GetAddress()), m.Values), func(c *actors.Context, _ *dispatch.Result) {
 		c.Reply(&modbusv1.WriteCoilsResponse{})
 	})
 }
@@ -134,7 +134,7 @@ func valueOf(m *modbusv1.WritePointRequest) (points.Value, bool) {
 	return points.Value{}, false
 }
 
-func written(c *actors.Context, _ *wire.Result) { c.Reply(&modbusv1.WritePointResponse{}) }
+func written(c *actors.Context, _ *dispatch.Result) { c.Reply(&modbusv1.WritePointResponse{}) }
 
 func (u *unit) writeWhole(c *actors.Context, p points.Point, v points.Value) {
 	data, err := p.Encode(v)
@@ -162,7 +162,7 @@ func (u *unit) writePart(c *actors.Context, p points.Point, v points.Value) {
 	}
 	data := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, and), or)
 	r := modbus.Request{Function: modbus.MaskWriteRegister, Address: p.Address, Quantity: 1, Data: data}
-	u.try(c, r, func(c *actors.Context, res *wire.Result) {
+	u.try(c, r, func(c *actors.Context, res *dispatch.Result) {
 		var e *modbus.Exception
 		switch {
 		case errors.As(res.Err, &e) && e.Code == modbus.IllegalFunction:
@@ -178,7 +178,7 @@ func (u *unit) writePart(c *actors.Context, p points.Point, v points.Value) {
 
 func (u *unit) merge(c *actors.Context, p points.Point, v points.Value) {
 	read := modbus.Request{Function: modbus.ReadHoldingRegisters, Address: p.Address, Quantity: 1}
-	u.request(c, read, func(c *actors.Context, r *wire.Result) {
+	u.request(c, read, func(c *actors.Context, r *dispatch.Result) {
 		data, err := p.Merge(r.Data, v)
 		if err != nil {
 			c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))

@@ -15,21 +15,22 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbuslink"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
+	"gatewayd/protocols/serial"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 // Kind is all this package shows the gateway.
-var Kind = kind(&wire.Adapters{}, machine{})
+var Kind = kind(&serial.Adapters{}, machine{})
 
 // Over is the same kind, but whatever their ports are, dial opens them: a replay
 // has no serial port.
 func Over(dial func(context.Context) (modbus.Conn, error)) actors.Kind {
-	return kind(&wire.Adapters{}, elsewhere(dial))
+	return kind(&serial.Adapters{}, elsewhere(dial))
 }
 
-func kind(adapters *wire.Adapters, place place) actors.Kind {
+func kind(adapters *serial.Adapters, place place) actors.Kind {
 	return actors.Define(actors.Kind{
 		Name:      "serial-line",
 		Doc:       "One serial port and the Modbus wire behind it; units ask it for transactions.",
@@ -44,7 +45,7 @@ func kind(adapters *wire.Adapters, place place) actors.Kind {
 		},
 	}, func(cfg *modbusv1.SerialLine) actors.Actor {
 		own, _, _ := modbuslink.Line(cfg)
-		return &line{cfg: cfg, adapters: adapters, place: place, epoch: time.Now(), desk: modbuslink.NewDesk(wire.Config{Quiet: quiet, Air: own.Air})}
+		return &line{cfg: cfg, adapters: adapters, place: place, epoch: time.Now(), desk: modbuslink.NewDesk(dispatch.Config{Quiet: quiet, Air: own.Air})}
 	})
 }
 
@@ -54,7 +55,7 @@ const quiet = 500 * time.Millisecond
 
 type line struct {
 	cfg      *modbusv1.SerialLine
-	adapters *wire.Adapters
+	adapters *serial.Adapters
 	place    place
 	desk     *modbuslink.Desk
 	epoch    time.Time
@@ -93,14 +94,14 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 		}
 		c.Every(checks, check{})
 		l.open(c)
-	case *wire.Ask:
+	case *dispatch.Ask:
 		l.take(c, m)
-	case *wire.Work:
+	case *dispatch.Batch:
 		return l.done(c, m)
 	case again:
 		l.next(c)
-	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *wire.TallyUnit,
-		wire.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *dispatch.TallyUnit,
+		dispatch.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
 		l.desk.Answer(c, m)
 	case *modbusv1.ScanRequest:
 		l.scan(c, m)
@@ -125,7 +126,7 @@ func (l *line) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-func (l *line) take(c *actors.Context, ask *wire.Ask) {
+func (l *line) take(c *actors.Context, ask *dispatch.Ask) {
 	if r := c.Take(); r != nil {
 		l.desk.Accept(c, ask, r, l.now())
 		l.next(c)
@@ -138,7 +139,7 @@ func (l *line) next(c *actors.Context) {
 		return
 	}
 	l.nudge.Stop()
-	w, wait := l.desk.Elect(l.now())
+	w, wait := l.desk.Next(l.now())
 	if wait > 0 {
 		l.nudge = c.After(wait, again{})
 	}
@@ -155,7 +156,7 @@ func (l *line) next(c *actors.Context) {
 	})
 }
 
-func (l *line) done(c *actors.Context, w *wire.Work) error {
+func (l *line) done(c *actors.Context, w *dispatch.Batch) error {
 	l.used = true
 	if w.Lost != nil {
 		return l.lose(c, w)

@@ -12,9 +12,9 @@ import (
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/serialline"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/sim"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/serial"
 	"gatewayd/protocols/serial/line"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -68,9 +68,9 @@ func TestAnUnpluggedPortTellsTheLastFrames(t *testing.T) {
 	cell := r.Start("field/line", serialline.Kind, config(w))
 	r.Until("open", func() bool { return cell.State() == actors.OK })
 	answered := make(chan any, 1)
-	ask := &wire.Ask{Class: schedule.Poll, Requests: []modbus.Request{{Unit: 7, Function: modbus.ReadHoldingRegisters, Address: 5, Quantity: 2}}, Timeouts: []time.Duration{time.Minute}}
+	ask := &dispatch.Ask{Class: schedule.Poll, Requests: []modbus.Request{{Unit: 7, Function: modbus.ReadHoldingRegisters, Address: 5, Quantity: 2}}, Timeouts: []time.Duration{time.Minute}}
 	r.System.Ask("field/line", ask, func(msg any, _ error) { answered <- msg })
-	if a, ok := actorstest.Next(t, answered).(*wire.Answer); !ok || a.Results[0].Err != nil {
+	if a, ok := actorstest.Next(t, answered).(*dispatch.Answer); !ok || a.Results[0].Err != nil {
 		t.Fatal(a)
 	}
 	if err := w.Unplug(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/serial"
 )
 
@@ -18,7 +17,7 @@ type place interface {
 
 // tty is an open port.
 type tty interface {
-	wire.Port
+	modbus.Port
 	Configure(serial.Config) error
 	timer() modbus.Waiter // nil: runtime timers do
 }
@@ -86,7 +85,7 @@ func (plain) Configure(serial.Config) error { return nil }
 
 func (plain) timer() modbus.Waiter { return nil }
 
-// Discard implements wire.Port.
+// Discard implements modbus.Port.
 func (p plain) Discard() error {
 	if d, ok := p.Conn.(interface{ Discard() error }); ok {
 		return d.Discard()

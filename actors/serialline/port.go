@@ -8,13 +8,13 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbuslink"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 // port is what opening gives; the life owns it.
 type port struct {
-	*wire.Noisy
+	*modbus.Noisy
 	tty  tty
 	path string
 }
@@ -59,7 +59,7 @@ func (l *line) open(c *actors.Context) {
 			return refused{cfg.Path, place.find(cfg.Path) == nil, err}, nil
 		}
 		adapters.See(cfg.Path)
-		return &port{Noisy: &wire.Noisy{Port: tty}, tty: tty, path: cfg.Path}, nil
+		return &port{Noisy: &modbus.Noisy{Port: tty}, tty: tty, path: cfg.Path}, nil
 	})
 }
 
@@ -79,7 +79,7 @@ func (l *line) ready(c *actors.Context) {
 		opts.Silence = silence
 	}
 	l.modbus = modbus.NewLink(l.port, framing, opts)
-	l.desk.Configure(wire.Air(char, silence, framing))
+	l.desk.SetAir(dispatch.Air(char, silence, framing))
 	l.desk.Up()
 	l.say(c, "")
 	l.next(c)

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/serial"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -18,7 +17,7 @@ import (
 // power is what of a line can be power-cycled: the port is closed, for the line
 // is stopped, and the driver of a USB adapter is taken off and put on again,
 // which resets what most of them can wedge in.
-func power(adapters *wire.Adapters) func(proto.Message) *actors.Power {
+func power(adapters *serial.Adapters) func(proto.Message) *actors.Power {
 	return func(config proto.Message) *actors.Power {
 		path := config.(*modbusv1.SerialLine).Port
 		return &actors.Power{
@@ -32,7 +31,7 @@ func power(adapters *wire.Adapters) func(proto.Message) *actors.Power {
 	}
 }
 
-func off(adapters *wire.Adapters, path string) error {
+func off(adapters *serial.Adapters, path string) error {
 	d, ok := adapters.Behind(path)
 	if !ok || !d.Plugged() {
 		return nil
@@ -49,7 +48,7 @@ func off(adapters *wire.Adapters, path string) error {
 
 // on waits until the port is there again. An adapter that is not plugged in at
 // all is not stuck: its line says so and waits for it.
-func on(ctx context.Context, adapters *wire.Adapters, path string) error {
+func on(ctx context.Context, adapters *serial.Adapters, path string) error {
 	d, ok := adapters.Behind(path)
 	if !ok || !d.Plugged() {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"gatewayd/actors"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/serial"
 )
 
@@ -117,7 +117,7 @@ func (l *line) refused(c *actors.Context, m refused) error {
 }
 
 // lose judges why a transaction has lost the port.
-func (l *line) lose(c *actors.Context, w *wire.Work) error {
+func (l *line) lose(c *actors.Context, w *dispatch.Batch) error {
 	if l.modbus != l.carried { // it was taken away from it
 		l.desk.Done(w, l.now())
 		l.apply(c)

@@ -51,7 +51,7 @@ func (l *link) connected(c *actors.Context, far *conn) {
 	l.conn, l.proved = far, false
 	l.desk.Opened++
 	l.talk()
-	l.desk.Widen(int(l.cfg.InFlight))
+	l.desk.SetInFlight(int(l.cfg.InFlight))
 	l.desk.Up()
 	if !l.shaky {
 		l.say(c, "")

@@ -15,7 +15,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbuslink"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -44,15 +44,15 @@ func kind(way func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)
 		},
 		Beside: beside,
 	}, func(cfg *modbusv1.TcpLink) actors.Actor {
-		return &link{cfg: cfg, way: way, kits: kits, desk: modbuslink.NewDesk(wire.Config{Batch: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
+		return &link{cfg: cfg, way: way, kits: kits, desk: modbuslink.NewDesk(dispatch.Config{BatchSize: batch, InFlight: int(cfg.InFlight)}), epoch: time.Now()}
 	})
 }
 
 const (
 	// batch is how many polls go out in one worker's turn; what is urgent ends the turn.
 	batch = 16
-	// mute is how many transactions without an answer in a row call for a new connection: some devices forget one.
-	mute = 12
+	// maxUnanswered is how many transactions without an answer in a row call for a new connection: some devices forget one.
+	maxUnanswered = 12
 	// spoils is how many connections in a row may be spoilt by unreadable answers, and bring no other, before it waits to connect again.
 	spoils = 3
 )
@@ -65,7 +65,7 @@ type link struct {
 	epoch time.Time
 
 	conn    *conn // nil: not connected
-	modbus  wire.Transactor
+	modbus  dispatch.Transactor
 	dialing bool
 	lenient bool  // it is scanned: a silent unit and a late answer do not cost the connection
 	loose   bool  // the connection is one for that
@@ -85,7 +85,7 @@ type (
 	redial  struct{}
 	again   struct{}
 	carried struct {
-		work *wire.Work
+		work *dispatch.Batch
 		by   *conn
 	}
 )
@@ -101,7 +101,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.dial(c)
 	case redial:
 		l.dial(c)
-	case *wire.Ask:
+	case *dispatch.Ask:
 		l.take(c, m)
 	case carried:
 		l.done(c, m.work, m.by)
@@ -114,8 +114,8 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 		l.backOff(c, m.cause)
 	case actors.Reconfigured:
 		return l.reconfigure(c, m.Config.(*modbusv1.TcpLink))
-	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *wire.TallyUnit,
-		wire.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
+	case *modbusv1.TraceRequest, *modbusv1.CountersRequest, *modbusv1.StatisticsRequest, *modbusv1.BudgetRequest, *dispatch.TallyUnit,
+		dispatch.Leave, modbuslink.Judge, modbuslink.Overdue, actors.Shown:
 		l.desk.Answer(c, m)
 	case *modbusv1.ScanRequest:
 		l.scan(c, m)
@@ -129,7 +129,7 @@ func (l *link) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-func (l *link) take(c *actors.Context, ask *wire.Ask) {
+func (l *link) take(c *actors.Context, ask *dispatch.Ask) {
 	if r := c.Take(); r != nil {
 		l.desk.Accept(c, ask, r, l.now())
 		l.next(c)
@@ -143,7 +143,7 @@ func (l *link) next(c *actors.Context) {
 	}
 	l.nudge.Stop()
 	for {
-		w, wait := l.desk.Elect(l.now())
+		w, wait := l.desk.Next(l.now())
 		if wait > 0 {
 			l.nudge.Stop()
 			l.nudge = c.After(wait, again{})
@@ -159,7 +159,7 @@ func (l *link) next(c *actors.Context) {
 	}
 }
 
-func (l *link) done(c *actors.Context, w *wire.Work, by *conn) {
+func (l *link) done(c *actors.Context, w *dispatch.Batch, by *conn) {
 	l.desk.Done(w, l.now())
 	l.desk.Show(c)
 	l.suit()
@@ -172,7 +172,7 @@ func (l *link) done(c *actors.Context, w *wire.Work, by *conn) {
 	if w.Answered() {
 		l.proven(c)
 	}
-	l.stale = l.stale || l.desk.Mute() >= mute
+	l.stale = l.stale || l.desk.Unanswered() >= maxUnanswered
 	switch {
 	case w.Spoilt():
 		l.spoilt++

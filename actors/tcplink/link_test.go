@@ -18,9 +18,9 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/bus"
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
 	"gatewayd/protocols/modbus/sim"
-	"gatewayd/protocols/modbus/wire"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -94,7 +94,7 @@ func TestALostConnectionTellsTheLastFrames(t *testing.T) {
 	r.Start("plc", tcplink.Kind, &modbusv1.TcpLink{Address: at, MaxBackoff: durationpb.New(time.Second)})
 	conn := actorstest.Next(t, conns)
 	answered := make(chan error, 1)
-	r.System.Ask("plc", &wire.Ask{
+	r.System.Ask("plc", &dispatch.Ask{
 		Class: schedule.Poll, Requests: []modbus.Request{{Unit: 7, Function: modbus.ReadHoldingRegisters, Quantity: 2}}, Timeouts: []time.Duration{time.Minute},
 	}, func(_ any, err error) { answered <- err })
 	if _, err := io.ReadFull(conn, make([]byte, 12)); err != nil {

@@ -13,7 +13,7 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/protocols/freeport"
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -42,17 +42,17 @@ func TestMissingCertificateIsHealth(t *testing.T) {
 }
 
 // ask sends one read through the link, as a unit does.
-func ask(t *testing.T, r *actorstest.Rig, path string) wire.Result {
+func ask(t *testing.T, r *actorstest.Rig, path string) dispatch.Result {
 	t.Helper()
-	answers := make(chan wire.Result, 1)
-	r.System.Ask(path, &wire.Ask{
+	answers := make(chan dispatch.Result, 1)
+	r.System.Ask(path, &dispatch.Ask{
 		Requests: []modbus.Request{{Unit: 7, Function: modbus.ReadHoldingRegisters, Address: 1, Quantity: 1}}, Timeouts: []time.Duration{time.Second},
 	}, func(msg any, err error) {
 		if err != nil {
-			answers <- wire.Result{Err: err}
+			answers <- dispatch.Result{Err: err}
 			return
 		}
-		answers <- msg.(*wire.Answer).Results[0]
+		answers <- msg.(*dispatch.Answer).Results[0]
 	})
 	return actorstest.Next(t, answers)
 }

@@ -10,13 +10,13 @@ import (
 
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/budget"
+	"gatewayd/protocols/modbus/dispatch"
 	"gatewayd/protocols/modbus/schedule"
-	"gatewayd/protocols/modbus/wire"
 	"gatewayd/protocols/serial"
 )
 
 func serialLine(baud int) budget.Line {
-	return budget.Line{Air: wire.Air(serial.CharTime(baud, 11), serial.Silence(baud), modbus.RTU)}
+	return budget.Line{Air: dispatch.Air(serial.CharTime(baud, 11), serial.Silence(baud), modbus.RTU)}
 }
 
 func reads(unit uint8, quantities ...uint16) []modbus.Request {

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"gatewayd/protocols/modbus"
-	"gatewayd/protocols/modbus/wire"
+	"gatewayd/protocols/modbus/dispatch"
 )
 
 // Handler knows what requests mean.
@@ -87,7 +87,7 @@ type Server struct {
 	perAddr map[string]int
 
 	made       time.Time
-	complaints wire.Complaints // of handshakes
+	complaints dispatch.Complaints // of handshakes
 }
 
 // settings are what Change may change under way.

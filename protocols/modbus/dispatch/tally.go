@@ -1,4 +1,4 @@
-package wire
+package dispatch
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 	"gatewayd/protocols/modbus/schedule"
 )
 
-// Tally counts what has become of the requests to a unit: each that went out was answered, refused, not answered in time, or answered with
-// something else.
+// Tally counts what became of the requests to one unit. Each request that was sent counts once among Answered, Exceptions, Timeouts, Corrupt and
+// Mismatched.
 type Tally struct {
 	Unit       uint8
 	Requests   uint64
@@ -107,29 +107,29 @@ func Total(all []Tally) (t Tally) {
 // TallyUnit is the message by which a unit asks its line or link for its Tally.
 type TallyUnit struct{ Unit uint8 }
 
-func (c *Carrier) tally(unit uint8) *Tally {
-	t := c.tallies.Make(unit)
+func (d *Dispatcher) tally(unit uint8) *Tally {
+	t := d.tallies.Make(unit)
 	t.Unit = unit
 	return t
 }
 
 // Tally is what has become of the requests to one unit.
-func (c *Carrier) Tally(unit uint8) Tally { return c.counted(unit, c.config.Tap.Late()) }
+func (d *Dispatcher) Tally(unit uint8) Tally { return d.counted(unit, d.config.Tap.Late()) }
 
 // Tallies are those of all units that were ever asked, in the order of their addresses.
-func (c *Carrier) Tallies() []Tally {
-	late := c.config.Tap.Late()
-	all := make([]Tally, 0, len(c.tallies.All()))
-	for _, t := range c.tallies.All() {
-		all = append(all, c.counted(t.Unit, late))
+func (d *Dispatcher) Tallies() []Tally {
+	late := d.config.Tap.Late()
+	all := make([]Tally, 0, len(d.tallies.All()))
+	for _, t := range d.tallies.All() {
+		all = append(all, d.counted(t.Unit, late))
 	}
 	return all
 }
 
 // counted is a copy, which others may keep.
-func (c *Carrier) counted(unit uint8, late map[uint8]uint64) Tally {
+func (d *Dispatcher) counted(unit uint8, late map[uint8]uint64) Tally {
 	t := Tally{Unit: unit}
-	if known := c.tallies.Of(unit); known != nil {
+	if known := d.tallies.Of(unit); known != nil {
 		t.add(known)
 	}
 	t.Late = late[unit]

@@ -1,11 +1,11 @@
-package wire
+package dispatch
 
 import "time"
 
-// again is the least time between two complaints of the same kind.
-const again = time.Minute
+// complainEvery is the least time between two complaints of the same kind.
+const complainEvery = time.Minute
 
-// Complaints tells which of many complaints are worth an event.
+// Complaints limits how often the same fault is published as an event: each kind once a minute. The zero Complaints is ready.
 type Complaints struct{ all []complaint }
 
 type complaint struct {
@@ -14,15 +14,15 @@ type complaint struct {
 	untold uint32
 }
 
-// Due says whether a complaint of a kind, a state of health for instance, is to be told now, and how many of its kind were not since the last
-// that was. now is monotonic.
+// Due says whether a fault of a kind, e.g. "timeout", is to be published now, and how many of the same kind were left out since the last that
+// was. now is monotonic.
 func (c *Complaints) Due(kind string, now time.Duration) (untold uint32, ok bool) {
 	for i := range c.all {
 		one := &c.all[i]
 		switch {
 		case one.kind != kind:
 			continue
-		case now-one.at < again:
+		case now-one.at < complainEvery:
 			one.untold++
 			return 0, false
 		}

@@ -1,4 +1,4 @@
-package wire
+package dispatch
 
 import (
 	"context"
@@ -24,7 +24,7 @@ func ask(class schedule.Class, units ...uint8) *Ask {
 }
 
 // pretend plays Run: each transaction ends with what fn says.
-func pretend(w *Work, fn func(r modbus.Request) error) {
+func pretend(w *Batch, fn func(r modbus.Request) error) {
 	for i, p := range w.parts {
 		if i > 0 && w.hurry.Load() {
 			return
@@ -76,14 +76,14 @@ func TestEveryAskIsAnsweredOnce(t *testing.T) {
 	ended := lostError(t, ask(schedule.Poll, 1).Requests[0])
 	rapid.Check(t, func(t *rapid.T) {
 		inFlight := rapid.IntRange(1, 4).Draw(t, "in flight")
-		c := NewCarrier(Config{Batch: rapid.IntRange(1, 8).Draw(t, "batch"), InFlight: inFlight, Quiet: time.Duration(rapid.IntRange(0, 3).Draw(t, "quiet")) * time.Second})
+		c := New(Config{BatchSize: rapid.IntRange(1, 8).Draw(t, "batch"), InFlight: inFlight, Quiet: time.Duration(rapid.IntRange(0, 3).Draw(t, "quiet")) * time.Second})
 		answers, sent := map[*Ask]int{}, uint64(0)
 		now := time.Duration(1)
-		var works []*Work
+		var batches []*Batch
 		finish := func() {
-			i := rapid.IntRange(0, len(works)-1).Draw(t, "which")
-			work := works[i]
-			works = slices.Delete(works, i, i+1)
+			i := rapid.IntRange(0, len(batches)-1).Draw(t, "which")
+			work := batches[i]
+			batches = slices.Delete(batches, i, i+1)
 			pretend(work, func(modbus.Request) error {
 				err := rapid.SampledFrom([]error{nil, nil, &modbus.Exception{Code: 2}, modbus.ErrTimeout, modbus.ErrCorrupt, ended}).Draw(t, "err")
 				if err != ended {
@@ -100,20 +100,20 @@ func TestEveryAskIsAnsweredOnce(t *testing.T) {
 				a := ask(schedule.Class(rapid.IntRange(0, 3).Draw(t, "class")), rapid.SliceOfN(rapid.Uint8Range(1, 3), 0, 4).Draw(t, "units")...)
 				a.Key = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "key")
 				answers[a] = 0
-				c.Take(a, now, func(got *Answer) {
+				c.Submit(a, now, func(got *Answer) {
 					if answers[got.Ask]++; len(got.Results) != len(got.Ask.Requests) {
 						t.Fatal("a result for each request")
 					}
 				})
 			case 2:
-				if w, _ := c.Elect(now); w != nil {
-					works = append(works, w)
+				if w, _ := c.Next(now); w != nil {
+					batches = append(batches, w)
 				}
-				if len(works) > inFlight {
-					t.Fatalf("%d works under way", len(works))
+				if len(batches) > inFlight {
+					t.Fatalf("%d batches under way", len(batches))
 				}
 			case 3:
-				if len(works) > 0 {
+				if len(batches) > 0 {
 					finish()
 				}
 			case 4:
@@ -122,7 +122,7 @@ func TestEveryAskIsAnsweredOnce(t *testing.T) {
 				c.Up()
 			}
 		}
-		for len(works) > 0 {
+		for len(batches) > 0 {
 			finish()
 		}
 		c.Down("the end")
@@ -163,11 +163,11 @@ func TestALostConnection(t *testing.T) {
 		"a read is sent again":           {read, early, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := NewCarrier(Config{})
+			c := New(Config{})
 			var got *Answer
-			c.Take(x.ask, 1, func(a *Answer) { got = a })
+			c.Submit(x.ask, 1, func(a *Answer) { got = a })
 			for try := range 2 {
-				w, _ := c.Elect(2)
+				w, _ := c.Next(2)
 				if w == nil {
 					t.Fatalf("try %d: nothing to send", try)
 				}
@@ -194,13 +194,13 @@ func TestWorkEndsWhereAUnitIsSilent(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- sim.NewPlant(d, other).ServeStream(ctx, far, modbus.TCP) }()
 	defer func() { cancel(); <-done }()
-	c := NewCarrier(Config{Batch: 8})
+	c := New(Config{BatchSize: 8})
 	var silent, healthy *Answer
-	c.Take(ask(schedule.Poll, 1, 1, 1), 1, func(a *Answer) { silent = a })
-	c.Take(ask(schedule.Poll, 2), 1, func(a *Answer) { healthy = a })
+	c.Submit(ask(schedule.Poll, 1, 1, 1), 1, func(a *Answer) { silent = a })
+	c.Submit(ask(schedule.Poll, 2), 1, func(a *Answer) { healthy = a })
 	link := modbus.NewLink(near, modbus.TCP, modbus.Options{})
 	for now := time.Duration(1); silent == nil || healthy == nil; now += time.Second {
-		if w, _ := c.Elect(now); w != nil {
+		if w, _ := c.Next(now); w != nil {
 			w.Run(ctx, link)
 			c.Done(w, now)
 		}
@@ -219,23 +219,23 @@ func TestWorkEndsWhereAUnitIsSilent(t *testing.T) {
 	}
 }
 
-// A unit that must rest, or has not answered, has one transaction under way at a time; others have as many as there are Works.
+// A unit that must rest, or has not answered, has one transaction under way at a time; others have as many as there are batches.
 func TestManyWorks(t *testing.T) {
-	c := NewCarrier(Config{Batch: 8, InFlight: 4})
+	c := New(Config{BatchSize: 8, InFlight: 4})
 	resting := ask(schedule.Poll, 1, 1)
 	resting.Rest = time.Second
-	c.Take(resting, 1, func(*Answer) {})
-	c.Take(ask(schedule.Poll, 2, 2, 2, 2, 2), 1, func(*Answer) {})
+	c.Submit(resting, 1, func(*Answer) {})
+	c.Submit(ask(schedule.Poll, 2, 2, 2, 2, 2), 1, func(*Answer) {})
 	units := map[uint8]int{}
-	var works []*Work
-	for w, _ := c.Elect(2); w != nil; w, _ = c.Elect(2) {
-		works = append(works, w)
+	var batches []*Batch
+	for w, _ := c.Next(2); w != nil; w, _ = c.Next(2) {
+		batches = append(batches, w)
 		units[w.parts[0].request().Unit]++
 	}
-	if len(works) != 4 || units[1] != 1 || units[2] != 3 {
+	if len(batches) != 4 || units[1] != 1 || units[2] != 3 {
 		t.Fatal(units)
 	}
-	for _, w := range works {
+	for _, w := range batches {
 		pretend(w, func(r modbus.Request) error {
 			if r.Unit == 2 {
 				return modbus.ErrTimeout
@@ -244,7 +244,7 @@ func TestManyWorks(t *testing.T) {
 		})
 		c.Done(w, 3)
 	}
-	w, _ := c.Elect(3)
+	w, _ := c.Next(3)
 	if w != nil {
 		t.Errorf("unit %d goes on", w.parts[0].request().Unit)
 	}
@@ -252,18 +252,18 @@ func TestManyWorks(t *testing.T) {
 
 // Whoever may not have it any more when its turn comes has nothing sent of what he has asked for; what has begun goes on to its end.
 func TestWhatDoesNotStandIsNotSent(t *testing.T) {
-	c := NewCarrier(Config{})
+	c := New(Config{})
 	revoked := error(nil)
 	stands := func() error { return revoked }
 	answers := map[string]*Answer{}
 	take := func(name string) {
-		c.TakeFor(ask(schedule.Interactive, 1, 1), 0, stands, func(a *Answer) { answers[name] = a })
+		c.SubmitIf(ask(schedule.Interactive, 1, 1), 0, stands, func(a *Answer) { answers[name] = a })
 	}
 	take("begun")
 	take("waits")
 	sent := 0
 	for {
-		w, _ := c.Elect(0)
+		w, _ := c.Next(0)
 		if w == nil {
 			break
 		}

@@ -1,4 +1,4 @@
-package wire
+package dispatch
 
 import (
 	"fmt"
@@ -12,11 +12,11 @@ import (
 
 // shop is a link in virtual time with units that ask once per interval.
 type shop struct {
-	carrier *Carrier
-	now     time.Duration
-	took    time.Duration // each transaction
-	polls   []*poll
-	silent  uint8 // a unit that does not answer
+	dispatcher *Dispatcher
+	now        time.Duration
+	took       time.Duration // each transaction
+	polls      []*poll
+	silent     uint8 // a unit that does not answer
 }
 
 type poll struct {
@@ -30,7 +30,7 @@ type poll struct {
 }
 
 func newShop(every ...time.Duration) *shop {
-	s := &shop{carrier: NewCarrier(Config{}), took: 10 * time.Millisecond}
+	s := &shop{dispatcher: New(Config{}), took: 10 * time.Millisecond}
 	for i, d := range every {
 		unit := uint8(i + 1)
 		s.polls = append(s.polls, &poll{due: d / 7, load: &budget.Unit{Name: fmt.Sprintf("meter-%d", unit), Groups: []budget.Group{{
@@ -47,7 +47,7 @@ func (s *shop) ask(p *poll) {
 	}
 	p.busy = true
 	a := &Ask{Class: schedule.Poll, Key: p.load.Name, Load: p.load, Requests: p.load.Groups[0].Requests, Expires: time.Now().Add(time.Hour)}
-	s.carrier.Take(a, s.now, func(a *Answer) {
+	s.dispatcher.Submit(a, s.now, func(a *Answer) {
 		p.busy, p.shed = false, a.Shed
 		p.scans++
 		if a.Shed != "" {
@@ -65,7 +65,7 @@ func (s *shop) run(until time.Duration) {
 			}
 			next = min(next, p.due)
 		}
-		w, wait := s.carrier.Elect(s.now)
+		w, wait := s.dispatcher.Next(s.now)
 		if w == nil {
 			if wait > 0 {
 				next = min(next, s.now+wait)
@@ -83,7 +83,7 @@ func (s *shop) run(until time.Duration) {
 			p.busy, p.res.Took = s.took, s.took
 		}
 		s.now += s.took
-		s.carrier.Done(w, s.now)
+		s.dispatcher.Done(w, s.now)
 	}
 }
 
@@ -91,12 +91,12 @@ func (s *shop) run(until time.Duration) {
 func TestALineThatCannotKeepUpShedsTheSlowest(t *testing.T) {
 	s := newShop(time.Second, 500*time.Millisecond, 2*time.Second)
 	s.run(time.Minute)
-	if p := s.carrier.Pressure(); s.carrier.Sheds() || p.Turns != 0 {
+	if p := s.dispatcher.Overload(); s.dispatcher.Sheds() || p.Changes != 0 {
 		t.Fatalf("at seven hundredths of its time: %+v", p)
 	}
 	s.took = 160 * time.Millisecond // 0.32 + 0.64 + 0.16
 	s.run(s.now + time.Minute)
-	if p := s.carrier.Pressure(); len(p.Shed) != 1 || p.Shed[0] != "meter-3" || p.Turns != 1 || p.Cause == "" || p.Share < 1.05 || p.Share > 1.2 {
+	if p := s.dispatcher.Overload(); len(p.Shed) != 1 || p.Shed[0] != "meter-3" || p.Changes != 1 || p.Cause == "" || p.Share < 1.05 || p.Share > 1.2 {
 		t.Fatalf("%+v", p)
 	}
 	for _, p := range s.polls {
@@ -114,7 +114,7 @@ func TestALineThatCannotKeepUpShedsTheSlowest(t *testing.T) {
 	}
 	s.took = 10 * time.Millisecond
 	s.run(s.now + time.Minute)
-	if p := s.carrier.Pressure(); len(p.Shed) > 0 || p.Turns != 2 || p.Cause != "" || s.polls[2].shed != "" {
+	if p := s.dispatcher.Overload(); len(p.Shed) > 0 || p.Changes != 2 || p.Cause != "" || s.polls[2].shed != "" {
 		t.Errorf("with time again: %+v, and the slowest is told %q", p, s.polls[2].shed)
 	}
 }
@@ -122,12 +122,12 @@ func TestALineThatCannotKeepUpShedsTheSlowest(t *testing.T) {
 func TestTheLoadIsWhatUnitsAskAndHaveShown(t *testing.T) {
 	s := newShop(time.Second, time.Minute)
 	s.run(2 * time.Minute)
-	_, units := s.carrier.Load()
+	_, units := s.dispatcher.Load()
 	if len(units) != 2 || units[0].Name != "meter-1" || (units[0].Latency-10*time.Millisecond).Abs() > time.Microsecond {
 		t.Fatalf("%+v", units)
 	}
-	s.carrier.Leave(Leave{"meter-1"})
-	if _, units := s.carrier.Load(); len(units) != 1 || units[0].Name != "meter-2" {
+	s.dispatcher.Leave(Leave{"meter-1"})
+	if _, units := s.dispatcher.Load(); len(units) != 1 || units[0].Name != "meter-2" {
 		t.Fatalf("%+v", units)
 	}
 }
@@ -137,10 +137,10 @@ func TestASilentUnitIsNoOverload(t *testing.T) {
 	s := newShop(time.Second, 500*time.Millisecond)
 	s.took, s.silent = 100*time.Millisecond, 1
 	s.run(time.Minute)
-	if p := s.carrier.Pressure(); p.Turns != 0 {
+	if p := s.dispatcher.Overload(); p.Changes != 0 {
 		t.Fatalf("%+v", p)
 	}
-	if line, _ := s.carrier.Load(); line.Others < 0.05 {
+	if line, _ := s.dispatcher.Load(); line.Others < 0.05 {
 		t.Errorf("requests without answer take %.2f of the time", line.Others)
 	}
 }

@@ -1,15 +1,14 @@
-package wire
+package dispatch
 
 import "time"
 
-// Meter computes the share of time a wire was busy between two questions.
+// Meter computes for how much of the time a line was in use. The zero Meter is ready.
 type Meter struct {
 	at   time.Duration
 	busy time.Duration
 }
 
-// Share is the share of time, 0 to 1, that the wire was busy since the last
-// call, given all the time it was ever busy.
+// Share is the share of the time since the last call, 0 to 1, for which the line was in use. busy is all the time it ever was, as in Counts.
 func (m *Meter) Share(busy, now time.Duration) float64 {
 	span, worked := now-m.at, busy-m.busy
 	m.at, m.busy = now, busy

@@ -1,30 +1,27 @@
-package wire
+package modbus
 
 import (
 	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-
-	"gatewayd/protocols/modbus"
 )
 
-// Port is what a line is driven through: a modbus.Conn that can throw away what
-// it has received.
+// Port is the Conn of a serial line. Discard throws away what has been received
+// and not read.
 type Port interface {
-	modbus.Conn
+	Conn
 	Discard() error
 }
 
 // Noisy is a port on which a fault drill can flip bits of what is received.
 type Noisy struct {
-	Use sync.Mutex // of workers: who has it has the wire
+	Use sync.Mutex // held by the worker that uses the port
 	Port
 	rate atomic.Uint64 // bits of a float64
 }
 
-// Corrupt sets the share of bytes, 0 to 1, in which a bit is flipped. Any
-// goroutine.
+// Corrupt sets the share of bytes, 0 to 1, in which a bit is flipped. It is safe for concurrent use.
 func (n *Noisy) Corrupt(rate float64) { n.rate.Store(math.Float64bits(rate)) }
 
 // Read implements io.Reader.

@@ -1,4 +1,4 @@
-package wire
+package dispatch
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestTallyTellsEndsApart(t *testing.T) {
-	c := NewCarrier(Config{})
+	c := New(Config{})
 	u := c.tally(7)
 	for _, err := range []error{
 		nil, nil, &modbus.Exception{Code: 2}, &modbus.Exception{Code: 2}, &modbus.Exception{Code: modbus.GatewayTarget},
@@ -34,7 +34,7 @@ func TestTallyTellsEndsApart(t *testing.T) {
 
 // A copy of a tally is nobody else's.
 func TestTallyIsACopy(t *testing.T) {
-	c := NewCarrier(Config{})
+	c := New(Config{})
 	refusal := &Result{Err: &modbus.Exception{Code: 2}, Outcome: schedule.Exception}
 	c.tally(1).attempt(refusal, 0)
 	c.tally(2).attempt(refusal, 0)
@@ -63,8 +63,8 @@ func TestComplaintsAreRare(t *testing.T) {
 		untold uint32
 		ok     bool
 	}{
-		{"degraded", 0, 0, true}, {"unreachable", 1, 0, true}, {"degraded", 2, 0, false}, {"degraded", again - 1, 0, false}, {"degraded", again, 2, true},
-		{"unreachable", again + 1, 0, true}, {"degraded", 3 * again, 0, true},
+		{"degraded", 0, 0, true}, {"unreachable", 1, 0, true}, {"degraded", 2, 0, false}, {"degraded", complainEvery - 1, 0, false}, {"degraded", complainEvery, 2, true},
+		{"unreachable", complainEvery + 1, 0, true}, {"degraded", 3 * complainEvery, 0, true},
 	} {
 		if untold, ok := c.Due(x.kind, x.at); untold != x.untold || ok != x.ok {
 			t.Errorf("%s at %v: %d, %v", x.kind, x.at, untold, ok)
