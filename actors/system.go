@@ -45,6 +45,8 @@ type System struct {
 	workers atomic.Int64
 	save    func(file string, v any, mode fs.FileMode) error // of notes: durable.Save
 
+	settling settling
+
 	noting sync.Mutex
 	notes  map[string]*note // by path and leaf, for as long as the process lives: an actor that is removed may come again
 

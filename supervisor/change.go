@@ -67,6 +67,7 @@ func (g *group) parsed(m parsed) {
 	for _, w := range a.next.Warnings {
 		g.t.sys.Log.Warn("config", "warning", w.String())
 	}
+	g.t.sys.Settle(nil)
 	g.t.expect(a.next)
 	g.next(a)
 }

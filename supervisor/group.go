@@ -216,6 +216,7 @@ func (g *group) begin() {
 	g.sumSoon()
 	if g.path == Root { // a config that the gateway starts with has as long as any other: whoever finds it wrong may change it yet
 		g.fresh = true
+		g.t.sys.Settle(nil)
 		g.after(g.t.budget(), settle{true})
 	}
 }

@@ -47,6 +47,7 @@ type plan struct {
 	tick    func(life uint32) error
 	lives   atomic.Int64
 	ticks   atomic.Int64
+	settled atomic.Int64 // how often it was told that the config has settled; it asks at every tick
 }
 
 type puppet struct{ w *world }
@@ -58,7 +59,7 @@ func (p puppet) Receive(c *actors.Context, msg any) error {
 	pl := p.w.plans[c.Name()]
 	started, tick, stopped := pl.started, pl.tick, pl.stopped
 	p.w.mu.Unlock()
-	switch msg.(type) {
+	switch m := msg.(type) {
 	case actors.Started:
 		pl.lives.Add(1)
 		if started != nil {
@@ -69,12 +70,17 @@ func (p puppet) Receive(c *actors.Context, msg any) error {
 		c.Every(time.Second, beat{})
 	case beat:
 		pl.ticks.Add(1)
+		c.WhenSettled()
 		if tick != nil {
 			if err := tick(c.Life()); err != nil {
 				return err
 			}
 		}
 		c.OK()
+	case actors.Settled:
+		if m.Config != nil {
+			pl.settled.Add(1)
+		}
 	case actors.Stopped:
 		if stopped != nil {
 			stopped()

@@ -471,6 +471,9 @@ func TestAConfigSettles(t *testing.T) {
 			if settled = slices.Compact(settled); !slices.Equal(settled, all) {
 				t.Errorf("settled %q, want %q", settled, all)
 			}
+			if told := p.plans["f/a"].settled.Swap(0); (told > 0) != (len(all) > 0) {
+				t.Errorf("f/a was told %d times that the config has settled, want %q", told, all)
+			}
 			settled = nil
 		}
 		p.run(time.Second)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"gatewayd/actors"
 	configv1 "gatewayd/schemas/config/v1"
 	"gatewayd/supervisor/config"
@@ -49,11 +51,20 @@ type settle struct {
 // settle says so of the config in force, unless it may still go back to another, or has to after a restart.
 func (g *group) settle() {
 	switch {
-	case g.t.opts.Settled == nil || g.fresh || len(g.trials) > 0 || g.owed != nil || g.phase == draining:
+	case g.fresh || len(g.trials) > 0 || g.owed != nil || g.phase == draining:
 	case g.applying != nil:
 		g.after(time.Second, settle{})
 	default:
-		g.t.opts.Settled(g.t.Config())
+		cfg := g.t.Config()
+		g.t.sys.Settle(func(path string) proto.Message {
+			if n := cfg.Find(path); n != nil {
+				return n.Config
+			}
+			return nil
+		})
+		if g.t.opts.Settled != nil {
+			g.t.opts.Settled(cfg)
+		}
 	}
 }
 

@@ -40,6 +40,9 @@ func (k *keeper) guard(c *actors.Context, groups []*group) error {
 	watched := map[string]bool{}
 	for _, g := range k.groups {
 		watched[g.cfg.Unit] = true
+		if g.watch.Tripped() && named(groups, g.cfg.Name) == nil {
+			k.gone = append(k.gone, g.cfg.Name)
+		}
 	}
 	k.groups = groups
 	k.locate(c)
@@ -49,6 +52,10 @@ func (k *keeper) guard(c *actors.Context, groups []*group) error {
 			if err := c.Subscribe("data/" + g.cfg.Unit + "/#"); err != nil {
 				return err
 			}
+		}
+		if k.back(g) {
+			k.trip(c, g, "it had tripped before it was taken out of the config, and is in it again")
+			continue
 		}
 		k.look(c, g)
 		if g.watch.Tripped() {
@@ -275,7 +282,7 @@ func (k *keeper) release(c *actors.Context, m *modbusv1.ReleaseRequest) {
 
 // tell says which groups have tripped, to all and to the next life.
 func (k *keeper) tell(c *actors.Context) {
-	c.State("dead-man", k.tripped())
+	c.State("dead-man", &modbusv1.DeadManState{Tripped: k.tripped()})
 	k.say(c)
 	k.note(c)
 }

@@ -44,6 +44,7 @@ type keeper struct {
 	cfg     *modbusv1.Firewall
 	rules   *firewall.Firewall
 	groups  []*group
+	gone    []string               // groups that have tripped and are not in this config, which may go back to one that has them
 	recall  bool                   // what had tripped before this life is not known yet
 	read    bool                   // what stands on disk, or that this will never be known
 	lost    string                 // why it will not
@@ -64,10 +65,15 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		c.Recall(noteLeaf, &modbusv1.DeadManState{})
 		return k.enforce(c, k.cfg)
 	case actors.Reconfigured:
-		if err := k.enforce(c, m.Config.(*modbusv1.Firewall)); err != nil || k.recall {
+		if err := k.enforce(c, m.Config.(*modbusv1.Firewall)); err != nil {
 			return err
 		}
-		k.tell(c) // groups may have gone
+		c.WhenSettled()
+		if !k.recall {
+			k.tell(c) // groups may have gone
+		}
+	case actors.Settled:
+		k.settled(c, m)
 	case *firewall.Question:
 		c.Reply(&firewall.Judged{Question: m, Verdict: k.verdict(c, m)})
 	case *modbusv1.JudgeRequest:

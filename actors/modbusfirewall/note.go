@@ -36,21 +36,46 @@ func (k *keeper) recalled(c *actors.Context, m actors.Recalled) {
 // known has what had tripped before this life trip again, unless this life knows better.
 func (k *keeper) known(c *actors.Context, s *modbusv1.DeadManState) {
 	k.recall = false
+	for _, name := range s.Tripped {
+		if g := named(k.groups, name); (g == nil || g.trips == 0) && !slices.Contains(k.gone, name) {
+			k.gone = append(k.gone, name)
+		}
+	}
 	for _, g := range k.groups {
-		if slices.Contains(s.Tripped, g.cfg.Name) && g.trips == 0 {
+		if k.back(g) {
 			k.trip(c, g, "it had tripped before the gateway or this actor was started again")
 		}
 	}
+	c.WhenSettled()
 	if len(k.groups) > 0 {
 		k.tell(c)
 	}
 	k.note(c)
 }
 
+// back says whether a group is one of those that had gone, and takes it off them.
+func (k *keeper) back(g *group) bool {
+	i := slices.Index(k.gone, g.cfg.Name)
+	if i >= 0 {
+		k.gone = slices.Delete(k.gone, i, i+1)
+	}
+	return i >= 0
+}
+
+// settled forgets the groups that are gone for good.
+func (k *keeper) settled(c *actors.Context, m actors.Settled) {
+	cfg, _ := m.Config.(*modbusv1.Firewall)
+	k.gone = slices.DeleteFunc(k.gone, func(name string) bool {
+		return !slices.ContainsFunc(cfg.GetDeadMan(), func(d *modbusv1.DeadMan) bool { return d.Name == name })
+	})
+	k.note(c)
+}
+
 // note writes down what has tripped, unless that is what stands there, or nobody knows yet what does: groups may have tripped before that this
 // life has not heard of.
 func (k *keeper) note(c *actors.Context) {
-	if s := k.tripped(); k.read && !proto.Equal(s, k.written) {
+	s := &modbusv1.DeadManState{Tripped: slices.Sorted(slices.Values(slices.Concat(k.tripped(), k.gone)))}
+	if k.read && !proto.Equal(s, k.written) {
 		k.written = s
 		c.Note(noteLeaf, s)
 	}
@@ -65,12 +90,11 @@ func (k *keeper) noted(c *actors.Context, err error) {
 }
 
 // tripped is which groups have.
-func (k *keeper) tripped() *modbusv1.DeadManState {
-	s := &modbusv1.DeadManState{}
+func (k *keeper) tripped() (names []string) {
 	for _, g := range k.groups {
 		if g.watch.Tripped() {
-			s.Tripped = append(s.Tripped, g.cfg.Name)
+			names = append(names, g.cfg.Name)
 		}
 	}
-	return s
+	return names
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
 	"gatewayd/actors/modbusfirewall"
@@ -39,14 +41,58 @@ func TestATripWhileTheStoreFailsForgetsNoOther(t *testing.T) {
 	r.Until("both stand on disk", func() bool { return slices.Equal(tripped(r), []string{"boiler", "pump"}) })
 }
 
-// What had tripped and was taken out of the config does not trip when it comes again.
+// What had tripped and was taken out of the config does not trip when it comes again after that config has settled.
 func TestAGroupThatHasGoneIsForgotten(t *testing.T) {
 	r := actorstest.New(t)
 	noteTripped(r, "boiler", "gone")
 	cell := r.Start(path, modbusfirewall.Kind, guarded(time.Hour))
+	settle(r, guarded(time.Hour))
 	r.Until("one is there no more", func() bool { return slices.Equal(tripped(r), []string{"boiler"}) })
-	cell.Reconfigure(&modbusv1.Firewall{Otherwise: "allow"})
+	none := &modbusv1.Firewall{Otherwise: "allow"}
+	cell.Reconfigure(none)
+	settle(r, none)
 	r.Until("none is there any more", func() bool { return len(tripped(r)) == 0 })
+}
+
+func settle(r *actorstest.Rig, cfg *modbusv1.Firewall) {
+	r.System.Settle(func(string) proto.Message { return cfg })
+}
+
+// A reload takes out a group that has tripped, and is taken back: it comes back tripped, also in a life that has never had it, and after UpdateConfig
+// has taken out what the file has.
+func TestAGroupComesBackTripped(t *testing.T) {
+	none := &modbusv1.Firewall{Otherwise: "allow"}
+	again := func(t *testing.T, r *actorstest.Rig, cell *actors.Cell) {
+		t.Helper()
+		r.Until("the group has gone", func() bool { return cell.State() == actors.OK })
+		if got := tripped(r); !slices.Equal(got, []string{"boiler"}) {
+			t.Errorf("%q stand on disk", got)
+		}
+		cell.Reconfigure(guarded(time.Hour))
+		r.Until("it has tripped", func() bool { return cell.State() == actors.Degraded })
+		r.Until("it stands on disk", func() bool { return slices.Equal(tripped(r), []string{"boiler"}) })
+	}
+	for name, settled := range map[string]*modbusv1.Firewall{"on trial": nil, "updated": guarded(time.Hour)} {
+		t.Run(name, func(t *testing.T) {
+			r := actorstest.New(t)
+			noteTripped(r, "boiler")
+			cell := r.Start(path, modbusfirewall.Kind, guarded(time.Hour))
+			r.Until("it has tripped", func() bool { return cell.State() == actors.Degraded })
+			if settled != nil {
+				settle(r, settled)
+			}
+			cell.Reconfigure(none)
+			again(t, r, cell)
+		})
+	}
+	t.Run("in another life", func(t *testing.T) {
+		r := actorstest.New(t)
+		noteTripped(r, "boiler", "gone")
+		settle(r, guarded(time.Hour))
+		cell := r.Start(path, modbusfirewall.Kind, none)
+		r.Until("it has looked", func() bool { return slices.Equal(tripped(r), []string{"boiler"}) })
+		again(t, r, cell)
+	})
 }
 
 // What cannot be read any more is told, and does not keep what trips from being written down.
