@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Accounting: what a process that dies was told to be on disk is compared with what is found there afterwards. The account is kept outside
-// of it, in the test that reads its output.
+// Accounting: what a killed process was told to be on disk is compared with what is found there
+// afterwards. The account is kept outside that process, in the test that reads its output.
 
 var soak = flag.Int("soak", 0, "rounds of each accounting test; 0: a few")
 
@@ -44,7 +44,7 @@ func victimConfig(dir string) bus.Config {
 	return bus.Config{Gateway: "demo", Dir: dir, Reserve: 1, Log: slog.New(slog.DiscardHandler)}
 }
 
-// victim writes tracks, and says which records are on disk, a line each.
+// victim writes tracks, and prints one line per record that is on disk.
 func victim(dir string) error {
 	b, err := bus.Start(victimConfig(dir))
 	if err != nil {
@@ -81,7 +81,7 @@ func writeTrack(c *bus.Conn, name string) error {
 	}
 }
 
-// nextOf is where a track goes on, as its actor does it.
+// nextOf returns the sequence at which a track continues, found as its actor finds it.
 func nextOf(st bus.TrackState) uint64 {
 	next := uint64(1)
 	if head, err := record.DecodeHead(st.Newest.Data); err == nil {
@@ -93,7 +93,7 @@ func nextOf(st bus.TrackState) uint64 {
 	return next
 }
 
-// chunkOf holds records whose values tell their sequence.
+// chunkOf returns a chunk of records whose values are their sequences.
 func chunkOf(first uint64, n int) *record.Chunk {
 	c := &record.Chunk{Number: 1, First: first, Count: uint64(n), Boot: victimBoot}
 	for i := range n {
@@ -105,13 +105,14 @@ func chunkOf(first uint64, n int) *record.Chunk {
 	return c
 }
 
-// account is what is known of the tracks of victims.
+// account is what is known about the tracks of the victims.
 type account struct {
 	t     *testing.T
 	acked map[string]uint64
 }
 
-// run lets a victim write until it has said so many lines and a little longer, and kills it; after is called at once.
+// run lets a victim write until it has printed so many lines, and a little longer, and then kills
+// it; after is called at once.
 func (a *account) run(dir string, lines int, after func()) {
 	a.t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -131,7 +132,7 @@ func (a *account) run(dir string, lines int, after func()) {
 		}
 		var name string
 		var seq uint64
-		if _, err := fmt.Sscan(said.Text(), &name, &seq); err == nil { // the last line may be half a one
+		if _, err := fmt.Sscan(said.Text(), &name, &seq); err == nil { // the last line may be incomplete
 			a.acked[name] = max(a.acked[name], seq)
 		}
 		return true
@@ -141,7 +142,7 @@ func (a *account) run(dir string, lines int, after func()) {
 			a.t.Fatal("the victim died by itself")
 		}
 	}
-	<-time.After(time.Duration(rand.IntN(30)) * time.Millisecond) // it is in the middle of anything
+	<-time.After(time.Duration(rand.IntN(30)) * time.Millisecond) // so that the kill may hit any operation
 	_ = cmd.Process.Kill()
 	after()
 	for take() {
@@ -150,7 +151,7 @@ func (a *account) run(dir string, lines int, after func()) {
 	_ = cmd.Wait()
 }
 
-// check reads everything that is stored below dir and compares.
+// check reads everything stored below dir and compares it with the account.
 func (a *account) check(dir string) {
 	a.t.Helper()
 	b, err := bus.Start(victimConfig(dir))
@@ -175,7 +176,7 @@ func (a *account) check(dir string) {
 	}
 }
 
-// last reads a track: all records in order, none changed, none missing.
+// last reads a track: all records must be in order, unchanged, with none missing.
 func (a *account) last(b *bus.Bus, name string) (last uint64) {
 	a.t.Helper()
 	var follow record.Follow
@@ -199,7 +200,7 @@ func (a *account) last(b *bus.Bus, name string) (last uint64) {
 }
 
 func TestAccountKilled(t *testing.T) {
-	const perStore = 40 // all of it is read after each
+	const perStore = 40 // all of a store is read after each run
 	var dir string
 	var a *account
 	for i := range rounds(5) {
@@ -216,13 +217,15 @@ func TestAccountKilled(t *testing.T) {
 	t.Log(a.acked)
 }
 
-// A power cut: the disk is what had reached it when the process died. What the kernel had not written yet is not in the copy.
+// Simulates a power cut: the disk has what had reached it when the process died. What the kernel
+// had not written yet is not in the copy.
 func TestAccountPowerCut(t *testing.T) {
 	base := small(t, "400m")
 	for range rounds(2) {
 		a := &account{t, map[string]uint64{}}
 		disk, copied := filepath.Join(base, "disk"), filepath.Join(base, "copy")
-		// New files: whoever makes a mount namespace meanwhile keeps the old ones mounted for a while, and written to.
+		// New files: a process that creates a mount namespace meanwhile keeps the old ones mounted,
+		// and written to, for a while.
 		shell(t, "rm -f "+disk+" "+copied+" && truncate -s 100m "+disk+" && mkfs.ext4 -q -F "+disk)
 		dir := loopMount(t, disk)
 		shell(t, "sync -f "+dir)
@@ -237,8 +240,8 @@ func TestAccountPowerCut(t *testing.T) {
 	}
 }
 
-// moment copies a disk as it was at one moment, while the kernel writes to it: what still is the same after all of it was copied was so when the
-// copy ended.
+// moment copies a disk as it was at one moment, while the kernel writes to it: blocks that are
+// unchanged after everything was copied had that content when the copy ended.
 func moment(t *testing.T, disk, copied string) {
 	t.Helper()
 	shell(t, "for i in $(seq 50); do cp --sparse=always "+disk+" "+copied+" && cmp -s "+disk+" "+copied+" && exit 0; done; echo it never rests; exit 1")
@@ -264,7 +267,8 @@ func unmount(t *testing.T, dir string) {
 	shell(t, "for i in 1 2 3 4 5 6 7 8; do umount "+dir+" && exit 0; sleep 0.3; done; exit 1")
 }
 
-// A full disk takes no tracks and loses none that it has taken; the reserve stays for others, and when there is room again tracks are written again.
+// On a full disk no tracks are accepted and none that were accepted are lost. The reserve stays for
+// others. When there is space again, tracks are written again.
 func TestAccountFullDisk(t *testing.T) {
 	disk := small(t, "40m")
 	dir := filepath.Join(disk, "store")
@@ -309,8 +313,9 @@ func TestAccountFullDisk(t *testing.T) {
 	}
 }
 
-// One wrong byte in any file of the store: the bus comes up and takes records, none comes out changed, no sequence is given out twice, what is lost
-// is reported, and a reader misses nothing that is still there.
+// With one wrong byte in any file of the store the bus starts and accepts records, no record is
+// returned changed, no sequence is used twice, losses are reported, and a reader misses nothing
+// that is still there.
 func TestAccountFlippedByte(t *testing.T) {
 	for _, class := range []string{"msgs/*.blk", "meta.inf", "meta.sum", "msgs/index.db", "obs/*/meta.inf", "obs/*/meta.sum", "obs/*/o.dat"} {
 		t.Run(strings.NewReplacer("/", " ", "*", "x").Replace(class), func(t *testing.T) {
@@ -354,7 +359,8 @@ func TestAccountFlippedByte(t *testing.T) {
 	}
 }
 
-// readOn reads to the record that was written last: what is left beyond what was acknowledged has to come.
+// readOn reads up to the record that was written last: everything left beyond what was acknowledged
+// must be delivered.
 func readOn(t *testing.T, b *bus.Bus, left int, until uint64) {
 	t.Helper()
 	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
@@ -385,7 +391,7 @@ func readOn(t *testing.T, b *bus.Bus, left int, until uint64) {
 	}
 }
 
-// spoil flips a bit in the middle of the first file under pattern.
+// spoil flips a bit in the middle of the first file that matches pattern.
 func spoil(t *testing.T, pattern string) {
 	t.Helper()
 	files, _ := filepath.Glob(pattern)

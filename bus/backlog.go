@@ -8,18 +8,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Behind is what of one track a reader has not acknowledged: its oldest and its newest message.
+// Behind describes the unacknowledged messages of one track: the oldest and the newest.
 type Behind struct {
 	Path           string
 	Oldest, Newest Stored
 }
 
-// Doubts are the sequences up to which messages of tracks were once lost, with all that knew how far a track was, the oldest first. It never
-// waits, not for the disk either.
+// Doubts returns the sequences up to which messages of tracks were once lost, including the record
+// of how far a track was; oldest first. It never blocks, not even on the disk.
 func (r *Reader) Doubts() []uint64 { return r.conn.commit.bus.doubts() }
 
-// Backlog tells how many messages are not acknowledged. With edges it also tells, for each track with any, the oldest and the newest one,
-// which costs two reads of each track.
+// Backlog returns the number of unacknowledged messages. With edges it also returns the oldest and
+// the newest one of each track that has any, at the cost of two reads per track.
 func (r *Reader) Backlog(ctx context.Context, edges bool) (messages uint64, all []Behind, err error) {
 	js := r.conn.commit.bus.js
 	consumer, err := js.Consumer(ctx, streamTracks, r.name)
@@ -69,7 +69,8 @@ func (r *Reader) behind(ctx context.Context, subject string, floor uint64) (b Be
 	return b, ok && err == nil, err
 }
 
-// held is the oldest message on subject that has come and is not acknowledged. There may be none: then all of it lies behind next, which is floor or more.
+// held returns the oldest message on subject that was delivered and is not acknowledged. If there
+// is none, all unacknowledged messages have sequences above next, which is at least floor.
 func (r *Reader) held(subject string, floor uint64) (s Stored, next uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -18,7 +18,7 @@ const benchSubject = "gw.demo.data.field.line-1.meter-7.registers"
 
 var payload = []byte(`{"time":"2026-01-01T00:00:00Z","samples":[1,2,3,4,5,6,7,8]}`)
 
-// bare is what nats.go does without this package: the same server options as far as they cost anything.
+// bare is nats.go without this package: the same server options as far as they affect performance.
 func bare(b *testing.B) *nats.Conn {
 	s, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true, MaxPending: 4 << 20})
 	if err != nil {
@@ -127,7 +127,7 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// BenchmarkStateMemory is what a state costs in memory: 10,000 actors must fit a small gateway.
+// BenchmarkStateMemory measures the memory of a state: 10,000 actors must fit a small gateway.
 func BenchmarkStateMemory(b *testing.B) {
 	health, _ := structpb.NewStruct(map[string]any{"status": "ok", "since": "2026-01-01T00:00:00Z", "cause": "", "restarts": 0})
 	const actors = 10_000

@@ -7,8 +7,8 @@ import (
 	"gatewayd/bus"
 )
 
-// A burst may cost a slow subscriber messages, which are counted; it must never
-// cost the connection, and with it everybody's messages.
+// A burst may cost a slow subscriber messages, which are counted. It must never cost the
+// connection, which would lose the messages of all subscribers.
 func TestBurst(t *testing.T) {
 	c := start(t, nil).Conn()
 	var got atomic.Uint64

@@ -1,6 +1,6 @@
-// Package bus runs the embedded NATS server and is the only package that speaks
-// NATS. Everything above it deals in subjects and protobuf messages. It knows
-// nothing of actors; its supervision (Canary, Restart, Report) is for one of them to use.
+// Package bus runs the embedded NATS server. It is the only package that speaks NATS: everything
+// above it deals in subjects and protobuf messages. The package knows nothing of actors; an actor
+// supervises it through Canary, Restart and Report.
 package bus
 
 import (
@@ -20,10 +20,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// readyTimeout is for a server that starts, for the connections to it and for its streams. It takes milliseconds of a machine that does not stand still.
+// readyTimeout bounds the start of the server, of the connections to it and of each of its streams.
+// These take milliseconds unless the machine stalls.
 const readyTimeout = 30 * time.Second
 
-// startTimeout is for all streams together, and what may have to be put right in them.
+// startTimeout bounds the opening of all streams together, repairs included.
 const startTimeout = 2 * time.Minute
 
 // Bus is the running server and the gateway's own in-process connection to it.
@@ -31,31 +32,31 @@ type Bus struct {
 	cfg    Config
 	log    *slog.Logger
 	ids    []identity
-	notes  []string // what had to be repaired before the server could start
+	notes  []string // repairs made before the server could start
 	conn   *Conn
-	turn   chan struct{} // holds a token while nobody starts or stops the server
+	turn   chan struct{} // holds a token unless somebody is starting or stopping the server
 	server current
 	js     jetstream.JetStream
-	making sync.RWMutex // read by those who make streams, held while the server stops
-	noting sync.Mutex   // held while the ledger is written, or read and judged
+	making sync.RWMutex // held for reading while a stream is created, for writing while the server stops
+	noting sync.Mutex   // held while the ledger is written, or read and compared
 
 	mu        sync.Mutex
 	report    Report
-	entrance  *entrance      // of the server of the moment
-	onRestart map[int]func() // by the number they were added as
+	entrance  *entrance      // of the current server
+	onRestart map[int]func() // keyed by registration number
 	hooks     int
 	closed    bool
 	buckets   map[string]jetstream.StreamConfig
 	ledger    ledger                   // as it is on disk
-	written   time.Time                // when that was
-	doubtful  atomic.Pointer[[]uint64] // doubts of the tracks in ledger
-	floor     map[string]uint64        // first sequence of streams to be made again, by name
-	staging   string                   // directory in memory where batches are staged
+	written   time.Time                // time of the last write of the ledger
+	doubtful  atomic.Pointer[[]uint64] // doubts of the track stream in ledger
+	floor     map[string]uint64        // first sequence of each stream that must be recreated, by name
+	staging   string                   // in-memory directory where batches are staged
 	places    places
 }
 
-// Start brings the bus up. A store that is full, read-only or corrupt does not
-// stop it: Report says what is wrong. Wrong settings and a busy port do.
+// Start starts the bus. A full, read-only or corrupt store does not prevent the start: Report
+// describes the problem. Invalid settings and a busy port do.
 func Start(cfg Config) (*Bus, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
@@ -70,7 +71,7 @@ func Start(cfg Config) (*Bus, error) {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
 	if cfg.Listen != "" {
-		b.cfg.Listen = b.Addr() // port 0 has become a real one, which a Restart must keep
+		b.cfg.Listen = b.Addr() // port 0 has become a real port, which Restart must keep
 	}
 	if err := b.connect(); err != nil {
 		b.Close()
@@ -108,20 +109,21 @@ func (b *Bus) identities() error {
 	return nil
 }
 
-// Conn is the gateway's own connection, with all rights. It survives Restart.
+// Conn returns the gateway's own connection, which has all rights. It survives Restart.
 func (b *Bus) Conn() *Conn { return b.conn }
 
-// Gateway is the id this bus was started with.
+// Gateway returns the gateway id this bus was started with.
 func (b *Bus) Gateway() string { return b.cfg.Gateway }
 
-// Heard reports whether anybody, inside or out, subscribes to this subject: what
-// is only for watching (traces) need not be made when nobody does. It costs about a microsecond.
+// Heard reports whether anybody, inside or outside this process, subscribes to subject. Messages
+// that exist only to be watched (traces) need not be produced otherwise. A call costs about a
+// microsecond.
 func (b *Bus) Heard(subject string) bool {
 	s := b.server.get()
 	return s != nil && s.GlobalAccount().SubscriptionInterest(subject)
 }
 
-// Addr is host:port of the listener, with the real port; "" without one.
+// Addr returns host:port of the listener, with the real port, or "" without a listener.
 func (b *Bus) Addr() string {
 	s := b.server.get()
 	if s == nil || b.cfg.Listen == "" {
@@ -137,8 +139,8 @@ func (b *Bus) Addr() string {
 // closeTimeout is how long Close waits for a server that does not stop.
 const closeTimeout = 10 * time.Second
 
-// Close sends what is pending, notes how far the streams got and stops the
-// server. It gives up on a server that takes longer than 10 s.
+// Close sends pending messages, records the position of every stream and stops the server. It
+// abandons a server that takes longer than 10 s to stop.
 func (b *Bus) Close() {
 	<-b.turn
 	defer func() { b.turn <- struct{}{} }()
@@ -150,7 +152,7 @@ func (b *Bus) Close() {
 	b.mu.Unlock()
 	if b.conn != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
-		_ = b.conn.commit.settled(ctx, "") // what tracks have handed in
+		_ = b.conn.commit.settled(ctx, "") // pending writes of tracks
 		cancel()
 		b.conn.Close()
 	}
@@ -167,15 +169,16 @@ func (b *Bus) Close() {
 	b.unstage()
 }
 
-// connect makes the in-process connections, which from then on follow the current server.
+// connect opens the in-process connections, which from then on follow the current server.
 func (b *Bus) connect() error {
 	c := newConn()
 	var err error
 	if c.nc, err = b.pipe("gatewayd", c); err != nil {
 		return err
 	}
-	// Reading from a stream waits for a write to it, and with it everything behind
-	// it on the same connection. A sync takes a millisecond on a good disk and seconds on a dying card.
+	// Reading from a stream waits for a write to that stream, and so does everything behind the
+	// read on the same connection. A sync takes a millisecond on a good disk and seconds on a dying
+	// card.
 	if c.keep, err = b.pipe("gatewayd-store", c); err != nil {
 		c.nc.Close()
 		return err
@@ -190,7 +193,7 @@ func (b *Bus) connect() error {
 	c.nc.SetReconnectHandler(c.assure)
 	c.assure(c.nc)
 	c.guest = b.guestOf
-	c.own, c.ears = "gw."+b.cfg.Gateway+".", gsl.NewSublist[*ear]()
+	c.own, c.listeners = "gw."+b.cfg.Gateway+".", gsl.NewSublist[*listener]()
 	c.commit = newCommitter(b)
 	b.conn = c
 	return nil
@@ -200,7 +203,8 @@ func (b *Bus) pipe(name string, c *Conn) (*nats.Conn, error) {
 	var nc *nats.Conn
 	var err error
 	for until := time.Now().Add(readyTimeout); time.Now().Before(until); {
-		// A server that has waited for a while asks whether we are there, which the library takes for a wrong answer.
+		// A server that has been waiting for a while sends a PING first, which the library rejects
+		// as an unexpected reply.
 		if nc, err = b.dial(name, c); err == nil || !strings.Contains(err.Error(), "expected 'PONG'") {
 			break
 		}
@@ -222,12 +226,14 @@ func (b *Bus) dial(name string, c *Conn) (*nats.Conn, error) {
 		nats.ReconnectJitter(5*time.Millisecond, 5*time.Millisecond),
 		nats.ReconnectBufSize(4<<20),
 		nats.PingInterval(time.Minute),
-		nats.SyncQueueLen(2*page), // of each subscription that is read one by one: the library would take half a megabyte for it
+		// Per subscription that is read message by message; the library's default takes half a
+		// megabyte.
+		nats.SyncQueueLen(2*page),
 		nats.ErrorHandler(c.trouble),
 	)
 }
 
-// current is the server of the moment; nats.go asks it for a pipe at every (re)connect.
+// current holds the running server; nats.go asks it for a pipe at every connect and reconnect.
 type current struct {
 	mu  sync.Mutex
 	srv *server.Server
@@ -258,7 +264,8 @@ func (c *current) InProcessConn() (net.Conn, error) {
 	return nil, errors.New("the server is restarting")
 }
 
-// stop shuts the server down and waits for its end, or for that of one that did not stop in time before.
+// stop shuts the server down and waits until it has stopped, or until an earlier server that did
+// not stop in time has.
 func (c *current) stop(ctx context.Context) error {
 	c.mu.Lock()
 	if s := c.srv; s != nil {

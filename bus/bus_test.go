@@ -38,7 +38,8 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-// sings says why the canary dies again and again. One may, where the machine stands still.
+// sings returns why the canary fails repeatedly. A single failure is allowed, because the machine
+// may stall.
 func sings(t testing.TB, b *bus.Bus) error {
 	t.Helper()
 	for ctx := within(t); ; {

@@ -12,24 +12,25 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// callTimeout bounds a call whose context has no deadline of its own.
+// callTimeout bounds a call whose context has no deadline.
 const callTimeout = 10 * time.Second
 
 const (
 	streamLease  = 15 * time.Second
-	streamWindow = 256 // answers on their way to a caller who is slow
+	streamWindow = 256 // unacknowledged answers in flight to a slow caller
 )
 
 type headerKey struct{}
 
-// WithHeader is a context whose calls carry h as well, a trace id for instance.
+// WithHeader returns a context whose calls carry h, a trace id for instance.
 func WithHeader(ctx context.Context, h Header) context.Context {
 	return context.WithValue(ctx, headerKey{}, h)
 }
 
 type proofKey struct{}
 
-// WithCaller is a context whose streams are w's: they carry his Header, and this process knows his Proof for as long as they last.
+// WithCaller returns a context whose streams are made on behalf of w. They carry w.Header, and this
+// process knows w.Proof for as long as they last.
 func WithCaller(ctx context.Context, w Caller) context.Context {
 	if w.Proof != nil {
 		ctx = context.WithValue(ctx, proofKey{}, w.Proof)
@@ -37,10 +38,9 @@ func WithCaller(ctx context.Context, w Caller) context.Context {
 	return WithHeader(ctx, w.Header())
 }
 
-// Call sends req, as JSON, to subject and fills resp with the one answer; resp may be nil.
-// Its error is an *Error (errors.As): what the other side said, Unavailable
-// when nobody listens there, DeadlineExceeded, Canceled, PermissionDenied.
-// A context without deadline gets 10 s.
+// Call sends req as JSON to subject and decodes the one answer into resp, which may be nil. Its
+// error is an *Error (errors.As): the error the other side returned, Unavailable if nobody listens
+// there, DeadlineExceeded, Canceled or PermissionDenied. A context without deadline gets 10 s.
 func (c *Conn) Call(ctx context.Context, subject string, req, resp proto.Message) error {
 	p, err := Marshal(JSON, req)
 	if err != nil {
@@ -56,7 +56,8 @@ func (c *Conn) Call(ctx context.Context, subject string, req, resp proto.Message
 	return nil
 }
 
-// CallRaw is Call for payloads as they are; typ says which kind is sent, and the answer comes in the same.
+// CallRaw is Call for encoded payloads. typ is the content type of payload; the answer has the same
+// type.
 func (c *Conn) CallRaw(ctx context.Context, subject, typ string, payload []byte) (string, []byte, error) {
 	ctx, stop := c.bounded(ctx, subject)
 	defer stop()
@@ -65,7 +66,7 @@ func (c *Conn) CallRaw(ctx context.Context, subject, typ string, payload []byte)
 		out = &outgoing{msg: nats.Msg{Header: Header{}}}
 	}
 	out.fill(ctx, subject, typ, payload)
-	m, err := c.nc.RequestMsgWithContext(ctx, &out.msg) // keeps nothing of it
+	m, err := c.nc.RequestMsgWithContext(ctx, &out.msg) // does not retain the message
 	out.msg.Data = nil
 	c.requests.Put(out)
 	if err == nil {
@@ -77,13 +78,13 @@ func (c *Conn) CallRaw(ctx context.Context, subject, typ string, payload []byte)
 	return "", nil, fmt.Errorf("call %s: %w", subject, c.reason(ctx, err))
 }
 
-// bounded gives ctx a deadline and lets a permission error on subject end it.
+// bounded gives ctx a deadline and cancels it on a permission error for subject.
 func (c *Conn) bounded(ctx context.Context, subject string) (context.Context, func()) {
 	done := func() {}
 	if _, ok := ctx.Deadline(); !ok {
 		ctx, done = context.WithTimeout(ctx, callTimeout)
 	}
-	if c.heard != nil { // the gateway's own connection may use everything
+	if c.heard != nil { // the gateway's own connection has all rights
 		return ctx, done
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -91,10 +92,11 @@ func (c *Conn) bounded(ctx context.Context, subject string) (context.Context, fu
 	return ctx, func() { c.denied.unwatch(w); cancel(nil); done() }
 }
 
-// errOut is what a client is told who was cut off while he waited: who has revoked himself, for instance.
+// errOut is the error of a client that was disconnected while it waited, for instance because it
+// revoked itself.
 var errOut = Errorf(Unavailable, "the gateway lets this client in no more, and what has become of the call is not known")
 
-// reason is err of a call as an *Error that says what to do about it.
+// reason converts the error of a call to an *Error that says what to do about it.
 func (c *Conn) reason(ctx context.Context, err error) *Error {
 	if cause := context.Cause(ctx); cause != nil {
 		if e := new(Error); errors.As(cause, &e) {
@@ -118,7 +120,8 @@ func (c *Conn) reason(ctx context.Context, err error) *Error {
 	return AsError(err)
 }
 
-// outgoing is a request with its headers. Connections use them again, as with their headers they take more room than all else of a call.
+// outgoing is a request with its headers. A connection reuses them, because with its headers a
+// request takes more memory than the rest of a call.
 type outgoing struct {
 	msg      nats.Msg
 	typ      [1]string
@@ -143,10 +146,10 @@ func (o *outgoing) fill(ctx context.Context, subject, typ string, payload []byte
 	}
 }
 
-// Stream sends req to subject and calls each for every answer, until the end
-// marker (nil), an error from the other side, an error of each (returned as it is) or the end of ctx;
-// the other side is told when we stop early. An answer without number, from a
-// method that answers once, is the only one. Lost answers are an error (Aborted), as is an actor that vanishes
+// Stream sends req to subject and calls each for every answer until the end marker arrives (nil),
+// the other side fails, each returns an error (returned unchanged) or ctx ends. If Stream stops
+// early it tells the other side. An answer without a number comes from a method that answers once,
+// and is the only one. Lost answers are an error (Aborted), as is an actor that disappears
 // (Unavailable, within 15 s). Without a deadline in ctx a stream may last for ever.
 func (c *Conn) Stream(ctx context.Context, subject string, req proto.Message, each func(Msg) error) error {
 	p, err := Marshal(JSON, req)
@@ -156,7 +159,7 @@ func (c *Conn) Stream(ctx context.Context, subject string, req proto.Message, ea
 	return c.StreamRaw(ctx, subject, JSON, p, each)
 }
 
-// StreamRaw is Stream for a payload as it is; answers come in the same content type.
+// StreamRaw is Stream for an encoded payload; answers have the same content type.
 func (c *Conn) StreamRaw(ctx context.Context, subject, typ string, payload []byte, each func(Msg) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -220,12 +223,12 @@ func (r *reading) run(ctx context.Context) error {
 			if end, err := r.take(m); end {
 				return err
 			}
-			r.last = time.Now() // for the caller may have taken long
+			r.last = time.Now() // each may have taken long
 		}
 	}
 }
 
-// keep renews the lease until over is closed, also while the caller takes long for an answer.
+// keep renews the lease until over is closed, also while each takes long to process an answer.
 func (r *reading) keep(over <-chan struct{}) {
 	renew := time.NewTicker(streamLease / 3)
 	defer renew.Stop()
@@ -239,7 +242,7 @@ func (r *reading) keep(over <-chan struct{}) {
 	}
 }
 
-// take handles one answer; end is true when it was the last one.
+// take handles one answer; end is true if it was the last one.
 func (r *reading) take(m *nats.Msg) (end bool, err error) {
 	if first(m.Header, "Status") == "503" {
 		return true, fmt.Errorf("stream %s: %w", r.subject, r.conn.reason(context.Background(), nats.ErrNoResponders))
@@ -279,7 +282,7 @@ func (r *reading) tell(header string) {
 	m := &nats.Msg{Subject: r.subject, Header: Header{header: {r.inbox}}}
 	switch header {
 	case headerRenew:
-		m.Reply = r.inbox // so that the server says when nobody is left
+		m.Reply = r.inbox // so that the server reports when nobody is left
 	case headerAck:
 		m.Header[headerSeq] = []string{strconv.FormatUint(r.seq, 10)}
 	}

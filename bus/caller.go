@@ -8,21 +8,20 @@ import (
 	"time"
 )
 
-// Caller is on whose behalf a message was sent.
+// Caller is the party on whose behalf a message was sent.
 type Caller struct {
-	// Identity is who he has proven to be, user/<name>, or else the door he came
-	// through and who he is there: nats/<role>, mqtt/<client id>, http/<address>,
-	// cookie/<name>, master/<role or address>, actor/<path>, or local for the
-	// gateway itself.
+	// Identity is the proven identity, user/<name>. Otherwise it is the door the caller came
+	// through and its name there: nats/<role>, mqtt/<client id>, http/<address>, cookie/<name>,
+	// master/<role or address> or actor/<path>. Local stands for the gateway itself.
 	Identity string
-	Trace    string // 32 hexadecimal digits, as in W3C Trace Context
-	Span     string // 16 hexadecimal digits: what of the trace asks; empty: unknown
-	// Proof is as what his door has let him in, for whoever judges whether that still
-	// holds: a pointer; nil: unknown. It stays in this process, see WithCaller.
+	Trace    string // trace id, 32 hexadecimal digits (W3C Trace Context)
+	Span     string // span id of the caller within the trace, 16 hexadecimal digits; empty: unknown
+	// Proof is the credential under which the door admitted the caller, for whoever decides whether
+	// it is still valid: a pointer; nil: unknown. It never leaves this process; see WithCaller.
 	Proof any
 }
 
-// Local is the identity of calls the gateway makes of its own accord.
+// Local is the identity of calls that the gateway makes of its own accord.
 const Local = "local"
 
 const (
@@ -31,7 +30,7 @@ const (
 	headerServer = "Nats-Request-Info"
 )
 
-// Header is how w travels with a call, without his Proof, see WithHeader and WithCaller.
+// Header returns the headers that carry w, except its Proof; see WithHeader and WithCaller.
 func (w Caller) Header() Header {
 	h := Header{headerCaller: {w.Identity}}
 	if w.Trace != "" {
@@ -40,7 +39,8 @@ func (w Caller) Header() Header {
 	return h
 }
 
-// Traceparent is how w's trace travels (W3C Trace Context §3.2); empty without one.
+// Traceparent returns the traceparent header of w (W3C Trace Context §3.2), or "" if w has no
+// trace.
 func (w Caller) Traceparent() string {
 	if w.Trace == "" {
 		return ""
@@ -52,8 +52,8 @@ func (w Caller) Traceparent() string {
 	return "00-" + w.Trace + "-" + span + "-01"
 }
 
-// Begin is w with a span of its own, below the one it has; of a new trace if it
-// has none. What the gateway does of its own accord is in nobody's trace.
+// Begin returns w with a new span in its trace, or in a new trace if it has none. Calls that the
+// gateway makes of its own accord have no trace.
 func (w Caller) Begin() Caller {
 	if w.Trace == "" && w.Identity == Local {
 		return w
@@ -65,8 +65,8 @@ func (w Caller) Begin() Caller {
 	return w
 }
 
-// Caller is who sent m. A client on the listener is what the server says he is,
-// whatever he says himself; only the gateway's own connection speaks for others.
+// Caller returns the sender of m. For a client of the listener the server's word counts, whatever
+// the message says; only the gateway's own connection may speak for others.
 func (m Msg) Caller() Caller {
 	w := Caller{Identity: Local}
 	w.Trace, w.Span = ParseParent(first(m.Header, headerTrace))
@@ -87,32 +87,33 @@ func (m Msg) Caller() Caller {
 	return w
 }
 
-// sender is who has sent a message, by the server's word.
+// sender is the sender of a message as the server reports it.
 type sender struct {
 	Account string    `json:"acc"`
-	ID      uint64    `json:"id"`    // of his connection, if he is a guest
-	Start   time.Time `json:"start"` // when it began
+	ID      uint64    `json:"id"`    // of the sender's connection, if it is a guest
+	Start   time.Time `json:"start"` // when that connection began
 }
 
-// senderOf is whose message it is that came through the listener; false if it did not.
+// senderOf returns the sender of a message that came through the listener, and false for any other
+// message.
 func senderOf(h Header) (from sender, ok bool) {
 	told := h[headerServer]
 	if len(told) == 0 {
 		return sender{}, false
 	}
-	_ = json.Unmarshal([]byte(told[len(told)-1]), &from) // the server's word is the last
+	_ = json.Unmarshal([]byte(told[len(told)-1]), &from) // the server appends its own value last
 	return from, true
 }
 
-// NewTrace is a trace id that was never used before.
+// NewTrace returns a new random trace id.
 func NewTrace() string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
 	return hex.EncodeToString(id[:])
 }
 
-// ParseParent is the trace id and the span id of a traceparent header (W3C Trace
-// Context §3.2), both empty if it is none.
+// ParseParent returns the trace id and the span id of a traceparent header (W3C Trace Context
+// §3.2), both empty if the header is invalid.
 func ParseParent(parent string) (trace, span string) {
 	if parent == "" {
 		return "", ""

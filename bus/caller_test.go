@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Who is outside is what his key says, whatever headers he makes up.
+// An outside client is identified by its key, whatever headers it makes up.
 func TestCallersCannotPose(t *testing.T) {
 	b, keys := listening(t, nil)
 	heard := make(chan bus.Caller, 8)

@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Canary proves that the bus works: a message goes round through the server,
-// every file stream still takes writes, and a record is written, synced and read back. It takes 5 s
-// at most and is meant to be called every half minute or so. An error means Restart.
+// Canary proves that the bus works: a message makes a round trip through the server, every file
+// stream still accepts writes, and a record is written, synced and read back. It takes at most 5 s
+// and is meant to be called about every half minute. On an error call Restart.
 func (b *Bus) Canary(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
@@ -27,7 +27,7 @@ func (b *Bus) Canary(ctx context.Context) error {
 	if err := b.stores(ctx); err != nil {
 		return err
 	}
-	if err := b.sweep(ctx); err != nil { // the next one tries it again
+	if err := b.sweep(ctx); err != nil { // the next Canary tries again
 		b.log.Debug("places in the tracks are not given up yet", "err", err)
 	}
 	b.mu.Lock()
@@ -41,9 +41,8 @@ func (b *Bus) Canary(ctx context.Context) error {
 	return nil
 }
 
-// ErrDisk is wrapped by what Canary says when the store fails because nothing
-// can be written beside it either: a full or read-only disk, which a Restart
-// cannot help and would be wasted on until there is room.
+// ErrDisk is wrapped by errors of Canary when the store fails and nothing can be written beside it
+// either: the disk is full or read-only. A Restart cannot help until there is space.
 var ErrDisk = errors.New("the disk takes no writes")
 
 // stores proves that the store works.
@@ -65,10 +64,10 @@ func (b *Bus) stores(ctx context.Context) error {
 	return fmt.Errorf("canary: %w", err)
 }
 
-// room is what the store needs at least to go on after a Restart.
+// room is the minimum free space in bytes that the store needs after a Restart.
 const room = 64 << 10
 
-// room writes that much beside the store and takes it away again.
+// room writes that many bytes beside the store and removes them again.
 func (b *Bus) room() error {
 	f, err := os.CreateTemp(b.cfg.Dir, ".room-*")
 	if err != nil {
@@ -92,9 +91,9 @@ func (b *Bus) echo(ctx context.Context) error {
 	return err
 }
 
-// writable asks every file stream to forget a subject it does not have: the
-// cheapest request that a stream which once failed to write refuses. Such a stream never recovers, and
-// publishing to it just goes unanswered.
+// writable asks every file stream to purge a subject it does not have. That is the cheapest request
+// that a stream refuses after a failed write. Such a stream never recovers, and publishing to it
+// just goes unanswered.
 func (b *Bus) writable(ctx context.Context) error {
 	for _, cfg := range b.kept() {
 		if cfg.Storage != jetstream.FileStorage {

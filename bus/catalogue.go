@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 )
 
-// Service is one actor as standard NATS micro tooling lists it.
+// Service describes one actor as standard NATS micro tooling lists it.
 type Service struct {
 	Name        string // the kind: [A-Za-z0-9_-]
 	ID          string // the actor path
@@ -29,7 +29,7 @@ type Endpoint struct {
 	Stats    EndpointStats
 }
 
-// EndpointStats count since the service started.
+// EndpointStats holds counters since the service started.
 type EndpointStats struct {
 	Requests  int
 	Errors    int
@@ -37,9 +37,9 @@ type EndpointStats struct {
 	Time      time.Duration // spent in all requests together
 }
 
-// ServeCatalogue answers $SRV.PING, $SRV.INFO and $SRV.STATS, each also with
-// .<name> and .<name>.<id>, from what all yields at that moment: one answer per service, in the format of
-// nats.go/micro. It lasts until stop or Close; all is called from one goroutine at a time.
+// ServeCatalogue answers $SRV.PING, $SRV.INFO and $SRV.STATS, each also with .<name> and
+// .<name>.<id>, from the services that all yields at that moment: one answer per service, in the
+// format of nats.go/micro. It runs until stop or Close; all is called from one goroutine at a time.
 func (b *Bus) ServeCatalogue(all func() iter.Seq[Service]) (stop func(), err error) {
 	stop, err = b.conn.Subscribe("$SRV.>", func(m Msg) { catalogue(m, all) })
 	if err != nil {
@@ -52,7 +52,7 @@ func catalogue(m Msg, all func() iter.Seq[Service]) {
 	if m.answerable() != nil {
 		return
 	}
-	// An actor path holds no dot, so that the id is the last token.
+	// An actor path contains no dot, so the id is the last token.
 	tok := strings.SplitN(m.Subject, ".", 4)
 	for s := range all() {
 		if len(tok) > 2 && tok[2] != s.Name || len(tok) > 3 && tok[3] != s.ID {

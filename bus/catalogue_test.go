@@ -34,7 +34,7 @@ func TestCatalogue(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc, _ := outside(t, b, keys, bus.Observer)
-	// The protocol has no end marker; what is asked next is answered behind all that was asked before.
+	// The protocol has no end marker; a later request is answered after all earlier ones.
 	ask := func(verb micro.Verb, name, id string) (all [][]byte) {
 		t.Helper()
 		subject, err := micro.ControlSubject(verb, name, id)

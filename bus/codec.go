@@ -9,7 +9,8 @@ import (
 	"gatewayd/schemas"
 )
 
-// The two content types of a message; a message without the header is JSON, because people watch the bus.
+// The two content types of a message. A message without the header is JSON, because people watch
+// the bus.
 const (
 	JSON     = "application/json"
 	Protobuf = "application/protobuf"
@@ -17,12 +18,14 @@ const (
 
 const headerType = "Content-Type"
 
-// AppendJSONer is a message that writes its own protojson; the fast path for what is published often.
+// AppendJSONer is a message that encodes its own protojson: the fast path for frequently published
+// messages.
 type AppendJSONer interface {
 	AppendJSON([]byte) ([]byte, error)
 }
 
-// contentType is the canonical spelling of v; what is neither JSON nor protobuf stays as it is.
+// contentType returns the canonical spelling of v; values that are neither JSON nor protobuf are
+// returned unchanged.
 func contentType(v string) string {
 	if v == "" || v == JSON {
 		return JSON
@@ -37,7 +40,7 @@ func contentType(v string) string {
 	return v
 }
 
-// Marshal is m in the given content type; JSON is one line.
+// Marshal encodes m in the given content type; JSON is one line.
 func Marshal(typ string, m proto.Message) ([]byte, error) {
 	switch typ = contentType(typ); typ {
 	case Protobuf:
@@ -51,8 +54,9 @@ func Marshal(typ string, m proto.Message) ([]byte, error) {
 	return nil, Errorf(InvalidArgument, "content type %q is neither %s nor %s", typ, JSON, Protobuf)
 }
 
-// Answer is m as the answer to a request in the given content type: in the same, JSON if that is none of the two. JSON
-// has the fields that are 0, false or empty as well: nobody should have to know them to see that nothing was counted.
+// Answer encodes m as the answer to a request of the given content type: in the same type, or in
+// JSON if it is neither JSON nor protobuf. The JSON includes fields that are 0, false or empty, so
+// that a reader sees a zero counter without knowing the schema.
 func Answer(typ string, m proto.Message) (answerType string, payload []byte, err error) {
 	if typ = contentType(typ); typ != Protobuf {
 		typ = JSON
@@ -65,8 +69,8 @@ func Answer(typ string, m proto.Message) (answerType string, payload []byte, err
 	return typ, payload, err
 }
 
-// Unmarshal fills m from p. Nothing at all is the empty message; an unknown
-// JSON field is an error, for it is a typing mistake. Errors are *Error.
+// Unmarshal decodes p into m. An empty p is the empty message. An unknown JSON field is an error,
+// because it is most likely a typing mistake. Errors are *Error.
 func Unmarshal(typ string, p []byte, m proto.Message) error {
 	var err error
 	switch typ = contentType(typ); {

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// fast is a message that writes its own JSON.
+// fast is a message that encodes its own JSON.
 type fast struct{ *wrapperspb.Int64Value }
 
 func (fast) AppendJSON(p []byte) ([]byte, error) { return append(p, `"fast"`...), nil }
@@ -38,7 +38,7 @@ func TestMarshal(t *testing.T) {
 	}
 }
 
-// An answer tells that nothing was counted and nobody is there.
+// An answer includes zero counts and empty lists.
 func TestAnswerOfZeros(t *testing.T) {
 	_, p, err := bus.Answer("", &modbusv1.MastersResponse{})
 	fields := map[string]any{}

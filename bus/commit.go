@@ -15,25 +15,27 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Writing tracks. Conn.Keep takes a message of class track and tells later what became of it: it is on disk, synced, or it is
-// not and why. Messages of all tracks that come within a few milliseconds are written together, for a sync costs the same for one and
-// for hundreds. A message of which nobody knows whether it was written (the answer did not come in time) is looked for before
-// anything else is written on its subject, so that handing the same bytes in again after a failure never stores them twice.
+// Writing tracks. Conn.Keep accepts a message of class track and later reports its outcome: either
+// it is on disk, synced, or it is not, and why. Messages of all tracks that arrive within a few
+// milliseconds are written together, because a sync costs the same for one message as for hundreds.
+// If the outcome of a write is unknown (the answer did not arrive in time), the committer looks for
+// the message before it writes anything else on that subject. Keeping the same bytes again after a
+// failure therefore never stores them twice.
 //
-// A writer has one message at a time on each subject; the next one waits for the outcome of the last.
+// A writer has one message in flight per subject; the next one waits for the outcome of the last.
 
-// How writes are gathered.
+// Parameters of group commit.
 const (
-	commitDelay = 4 * time.Millisecond     // so long others may join the first one
-	commitPause = 20400 * time.Microsecond // for each sync: less than 50 a second in the long run
-	commitSlack = commitPause              // so much sooner a commit may follow one that was late
-	batchSyncs  = 7                        // what an atomic batch costs, of any size, where it is not staged in memory; there it is one
-	commitMsgs  = 250                      // of one commit; the server takes 1000
+	commitDelay = 4 * time.Millisecond     // how long a commit waits for further writes
+	commitPause = 20400 * time.Microsecond // per sync: fewer than 50 syncs a second in the long run
+	commitSlack = commitPause              // how much earlier a commit may follow one that was late
+	batchSyncs  = 7                        // syncs of an atomic batch of any size that is not staged in memory; one sync otherwise
+	commitMsgs  = 250                      // per commit; the server accepts 1000
 	commitBytes = 2 << 20
-	keepQueue   = 4096 // writes that wait at most
+	keepQueue   = 4096 // maximum number of waiting writes
 )
 
-// Priority says which tracks are dropped first where the stream gets full.
+// Priority says which tracks are dropped first when the stream is full.
 type Priority uint8
 
 // The oldest records of the lowest priority are dropped first.
@@ -43,7 +45,7 @@ const (
 	High
 )
 
-// write is one message on its way to the disk.
+// write is one message to be stored.
 type write struct {
 	subject  string
 	typ      string
@@ -52,7 +54,8 @@ type write struct {
 	done     func(seq uint64, err error)
 }
 
-// committer writes what is to be kept in groups. It has a goroutine only while there is something to write.
+// committer stores track messages in groups. It has a goroutine only while there is something to
+// write.
 type committer struct {
 	bus *Bus
 
@@ -61,15 +64,15 @@ type committer struct {
 	group   []*write // being written
 	running bool
 
-	// Of the goroutine alone.
-	last       map[string]uint64 // sequence of the last message on each subject that was written here
+	// Used by the goroutine only.
+	last       map[string]uint64 // sequence of the last message written by this process, by subject
 	priorities map[string]Priority
 	batch      uint64
 	nonce      string
-	due        time.Time // of the next commit
-	syncs      int       // of the last one
-	fresh      int64     // bytes written since the room was last looked at
-	noted      uint64    // sequence that was in the ledger when it was last written from here
+	due        time.Time // time of the next commit
+	syncs      int       // of the last commit
+	fresh      int64     // bytes written since makeRoom was last called
+	noted      uint64    // sequence recorded when the committer last wrote the ledger
 }
 
 func newCommitter(b *Bus) *committer {
@@ -79,9 +82,10 @@ func newCommitter(b *Bus) *committer {
 	}
 }
 
-// Keep stores payload on a subject of class track. done is called once, in whatever goroutine and maybe before Keep returns, when the
-// message is on disk or when it is known not to be, or at last when that cannot be known; it must not block. Its errors are *Error: ResourceExhausted when
-// the disk has no room but for others, Unavailable when the store does not work.
+// Keep stores payload on a subject of class track. It calls done once, in any goroutine and
+// possibly before Keep returns: when the message is on disk, when it is known not to be, or when
+// the outcome cannot be determined. done must not block. Its errors are *Error: ResourceExhausted
+// if the disk has no space left for tracks, Unavailable if the store does not work.
 func (c *Conn) Keep(subject, typ string, payload []byte, p Priority, done func(seq uint64, err error)) {
 	if c.commit == nil {
 		done(0, Errorf(FailedPrecondition, "only the gateway itself writes tracks"))
@@ -111,7 +115,7 @@ func (m *committer) run() {
 		m.syncs = 0
 		group := m.gather()
 		if group == nil {
-			return // the next write may have its own goroutine already
+			return // the next write may have started its own goroutine already
 		}
 		m.commit(group)
 		if soonest := began.Add(-commitSlack); m.due.Before(soonest) {
@@ -121,7 +125,7 @@ func (m *committer) run() {
 	}
 }
 
-// settled waits until nothing on subject waits to be written, or nothing at all if that is empty.
+// settled waits until no write on subject is pending, or no write at all if subject is "".
 func (m *committer) settled(ctx context.Context, subject string) error {
 	busy := func(w *write) bool { return subject == "" || w.subject == subject }
 	look := time.NewTicker(commitDelay)
@@ -141,7 +145,8 @@ func (m *committer) settled(ctx context.Context, subject string) error {
 	}
 }
 
-// gather takes what one commit may hold, at most one message of each subject. If nothing waits it is nil, and the goroutine is over.
+// gather takes the writes for one commit, at most one per subject. If none are waiting it returns
+// nil and the goroutine ends.
 func (m *committer) gather() (group []*write) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -193,7 +198,7 @@ func (m *committer) commit(group []*write) {
 	}
 }
 
-// together writes a group as one.
+// together writes a group as one batch.
 func (m *committer) together(ctx context.Context, group []*write) {
 	last, err := m.publish(ctx, group)
 	if err != nil {
@@ -212,7 +217,7 @@ func fail(group []*write, err error) {
 	}
 }
 
-// ready says why nothing can be written now.
+// ready returns why nothing can be written now, or nil.
 func (m *committer) ready() error {
 	b := m.bus
 	if why := b.Report().Store; why != "" {
@@ -230,8 +235,8 @@ func (m *committer) ready() error {
 	return nil
 }
 
-// expect finds out what the last message on each subject is, where that is not known, and takes out
-// what turns out to be stored already.
+// expect looks up the last message of each subject where it is not known, and completes the writes
+// that turn out to be stored already. It returns the others.
 func (m *committer) expect(ctx context.Context, group []*write) []*write {
 	open := group[:0]
 	for _, w := range group {
@@ -258,7 +263,7 @@ func (m *committer) stored(w *write, seq uint64) {
 	w.done(seq, nil)
 }
 
-// publish writes the group as one and returns the sequence of its last message.
+// publish writes the group as one batch and returns the sequence of its last message.
 func (m *committer) publish(ctx context.Context, group []*write) (uint64, error) {
 	nc := m.bus.conn.nc
 	m.batch++
@@ -290,7 +295,7 @@ func (m *committer) publish(ctx context.Context, group []*write) (uint64, error)
 	return 0, nil
 }
 
-// acknowledged reads the server's word on a write.
+// acknowledged parses the server's answer to a write.
 func acknowledged(p []byte) (uint64, error) {
 	var ack struct {
 		Seq   uint64              `json:"seq"`
@@ -305,8 +310,9 @@ func acknowledged(p []byte) (uint64, error) {
 	return ack.Seq, nil
 }
 
-// settle finds out what became of a group that was not acknowledged. What is there is stored; of what is not, another
-// attempt is made alone if the server would have taken it but for what was expected.
+// settle determines the outcome of a group that was not acknowledged. Messages found in the stream
+// are stored. The others are retried one by one if the server refused the group only because of a
+// wrong expected sequence, or because of another message in it.
 func (m *committer) settle(group []*write, cause error) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
@@ -317,7 +323,7 @@ func (m *committer) settle(group []*write, cause error) {
 	again := errors.As(cause, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || len(group) > 1)
 	for _, w := range m.expect(ctx, group) {
 		if !again {
-			delete(m.last, w.subject) // it may arrive yet
+			delete(m.last, w.subject) // the message may still arrive
 			w.done(0, m.why(cause))
 			continue
 		}

@@ -12,20 +12,21 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Config is what the bus needs to know. The zero value of a field is its default.
+// Config holds the settings of the bus. The zero value of a field selects its default, which is
+// given after the semicolon.
 type Config struct {
 	Gateway   string        // id of this gateway, the second token of its subjects; required
-	Dir       string        // JetStream's directory; "" means no JetStream: no event, last state or bucket is kept
-	KeyDir    string        // where observer.nk and operator.nk live; <Dir>/../keys
+	Dir       string        // JetStream's directory; "" means no JetStream: no events, last states or buckets are kept
+	KeyDir    string        // directory of observer.nk and operator.nk; <Dir>/../keys
 	Listen    string        // host:port for clients outside this process; "" means no socket at all
 	TLS       *tls.Config   // for the listener; nil means plain TCP
 	Insecure  bool          // allow a listener beyond loopback without TLS or with Anonymous
 	Anonymous string        // role of clients without credentials: "" (refused), Observer or Operator
-	MaxStore  int64         // bytes of all file streams but the tracks; 64 MiB
-	MaxTracks int64         // bytes of the tracks, beside MaxStore; 64 MiB
-	Reserve   int64         // bytes that tracks leave free on the disk for everybody else; 16 MiB
-	Guard     Guard         // says who clients are; nil: the keys in KeyDir do. With it they let in clients of this machine only
-	Refused   func(Refusal) // hears what clients of the listener are refused, and must not block; nil: nobody does
+	MaxStore  int64         // bytes of all file streams except the tracks; 64 MiB
+	MaxTracks int64         // bytes of the tracks, in addition to MaxStore; 64 MiB
+	Reserve   int64         // bytes of disk space that tracks leave free for everything else; 16 MiB
+	Guard     Guard         // identifies clients; nil: the keys in KeyDir do. With a Guard, those keys admit clients of this machine only
+	Refused   func(Refusal) // called for everything that clients of the listener are refused; must not block; may be nil
 	MaxMemory int64         // bytes of all memory streams; 16 MiB
 	Events    int           // events kept; 10000
 	Leaf      *Leaf         // the hub to join; nil: none
@@ -105,7 +106,8 @@ func hostPort(listen string) (string, int, error) {
 	return host, int(n), nil
 }
 
-// serverOptions are those of the embedded server. No signal handling, no monitoring port, every client bounded.
+// serverOptions returns the options of the embedded server: no signal handling, no monitoring port,
+// and limits for every client.
 func (c Config) serverOptions(door server.Authentication) (*server.Options, error) {
 	o := &server.Options{
 		ServerName:             "gatewayd-" + c.Gateway,
@@ -129,12 +131,14 @@ func (c Config) serverOptions(door server.Authentication) (*server.Options, erro
 		StreamMaxBufferedSize:  16 << 20,
 		TLSConfig:              c.TLS,
 		TLS:                    c.TLS != nil,
-		TLSHandshakeFirst:      c.TLS != nil, // for those who begin with it, as scanners and tls_first clients do;
-		// the others are greeted as NATS clients expect when they have been silent for as long as nats-server's own "auto" waits.
+		// Clients that begin with the TLS handshake, such as scanners and tls_first clients, get
+		// it. The others are sent the INFO line that NATS clients expect after the same silence as
+		// with nats-server's "auto".
+		TLSHandshakeFirst:         c.TLS != nil,
 		TLSHandshakeFirstFallback: server.DEFAULT_TLS_HANDSHAKE_FIRST_FALLBACK_DELAY,
 
 		CustomClientAuthentication: door,
-		AlwaysEnableNonce:          true, // for keys
+		AlwaysEnableNonce:          true, // for nkeys
 	}
 	if c.Listen != "" {
 		host, port, err := hostPort(c.Listen)
@@ -152,11 +156,12 @@ func (c Config) serverOptions(door server.Authentication) (*server.Options, erro
 	return o, nil
 }
 
-// writeDeadline is after what time a client that takes nothing is cut off. So are the gateway's own connections, and with them what is on its way,
-// when the whole machine stands still for as long as that; and a server that stops waits so long for a client that is stuck.
+// writeDeadline is how long a client may accept no data before it is disconnected. The gateway's
+// own connections are cut off too, and lose what is in flight, when the whole machine stalls for
+// that long. A server that is being stopped waits this long for a stuck client.
 const writeDeadline = 8 * time.Second
 
-// maxClients is how many connections there may be at once, those of this process included.
+// maxClients is the maximum number of concurrent connections, those of this process included.
 const maxClients = 64
 
 const roleActors = "actors"

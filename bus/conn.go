@@ -15,64 +15,64 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// What one subscription may hold before messages are dropped and counted.
+// Limits of the messages pending in one subscription before messages are dropped and counted.
 const (
 	pendingMsgs  = 32_768
 	pendingBytes = 16 << 20
 )
 
-// largestBuffer is what is kept of a large message.
+// largestBuffer is the largest message buffer that is kept for reuse, in bytes.
 const largestBuffer = 64 << 10
 
 const flushTimeout = 5 * time.Second
 
-// A publisher waits after each window of bytes, for so long at most, until the server has
-// sent on what came before. The server itself holds one back for 10 ms only; a process that
-// gets no processor for longer would be cut off by its own server, and with it everybody's
-// messages would be lost.
+// After each window of bytes a publisher waits, at most windowWait, until the server has forwarded
+// what came before. The server itself throttles a publisher for 10 ms only. A process that gets no
+// CPU time for longer would be disconnected by its own server, and the messages of all its
+// publishers would be lost.
 const (
 	window     = 256 << 10
 	windowWait = time.Second
 )
 
-// Conn is a connection to a bus: the gateway's own (Bus.Conn) or a dialled one.
-// All methods may be called from any goroutine. Handlers of one subscription
-// run one after the other, those of different subscriptions side by side.
+// Conn is a connection to a bus: the gateway's own (Bus.Conn) or a dialled one. All methods may be
+// called from any goroutine. Handlers of one subscription run one after the other, those of
+// different subscriptions concurrently.
 type Conn struct {
 	nc      *nats.Conn
-	keep    *nats.Conn                    // to what is kept on disk; the same as nc on a dialled connection
-	queues  []string                      // subjects that lead into the streams' queues; none on a dialled connection
+	keep    *nats.Conn                    // for stored data; the same as nc on a dialled connection
+	queues  []string                      // subjects of the streams' queues; none on a dialled connection
 	heard   func(subject string) bool     // nil on a dialled connection
 	current func() *server.Server         // nil on a dialled connection
-	sure    atomic.Pointer[server.Server] // it knows what this process asks for
-	guest   func(sender) any              // what the guard has noted of him; nil on a dialled connection
-	hub     bool                          // it leads to a hub: each gateway there is a domain of its own
+	sure    atomic.Pointer[server.Server] // the server that is known to have all subscriptions of this process
+	guest   func(sender) any              // what the guard has noted of the sender; nil on a dialled connection
+	hub     bool                          // leads to a hub, where each gateway is a JetStream domain of its own
 	streams *streams
-	proofs  sync.Map      // of the callers of streams that were asked for here, by their ids
+	proofs  sync.Map      // Caller.Proof of the streams requested through this connection, by stream id
 	commit  *committer    // of tracks; nil on a dialled connection
-	ended   chan struct{} // closed when the connection has ended and does not come back; see Ended
+	ended   chan struct{} // closed when the connection has ended for good; see Ended
 	denied  denials
 	slow    atomic.Uint64
 	lost    atomic.Uint64
-	buffers sync.Pool     // of *Loan, for messages that append themselves
+	buffers sync.Pool     // of *Loan, for messages that implement AppendJSONer
 	flown   atomic.Uint64 // bytes published
 
 	requests sync.Pool // of *outgoing
 
-	own  string                    // what subjects of this gateway begin with; empty on a dialled connection
-	ears *gsl.GenericSublist[*ear] // who overhears; nil on a dialled connection
+	own       string                         // subject prefix of this gateway; empty on a dialled connection
+	listeners *gsl.GenericSublist[*listener] // in-process listeners of Overhear; nil on a dialled connection
 
 	mu   sync.Mutex
 	subs map[*nats.Subscription]struct{}
 }
 
-// Stats are the counters of a connection since it was made.
+// Stats holds the counters of a connection since it was created.
 type Stats struct {
 	In, Out           uint64 // messages
 	InBytes, OutBytes uint64
 	Reconnects        uint64
 	Slow              uint64 // times a subscription fell behind
-	Dropped           uint64 // messages lost to that
+	Dropped           uint64 // messages lost because of that
 }
 
 func newConn() *Conn {
@@ -107,13 +107,14 @@ func (c *Conn) Publish(subject string, m proto.Message) error {
 	return nil
 }
 
-// PublishRaw sends payload as it is. It waits for no answer, though a publisher
-// faster than the server is held back by milliseconds, up to 1 s where the process gets no processor. While the server restarts messages are kept, up to 4 MiB, and then refused with an error.
+// PublishRaw sends payload unchanged. It waits for no answer, but a publisher that is faster than
+// the server is delayed by milliseconds, or by up to 1 s when the process gets no CPU time. While
+// the server restarts, messages are buffered, up to 4 MiB, and then refused with an error.
 func (c *Conn) PublishRaw(subject, typ string, payload []byte) error {
 	return c.PublishHeader(subject, typ, nil, payload)
 }
 
-// PublishHeader is PublishRaw with headers, which it keeps.
+// PublishHeader is PublishRaw with headers. It takes ownership of h.
 func (c *Conn) PublishHeader(subject, typ string, h Header, payload []byte) error {
 	if typ = contentType(typ); typ != JSON {
 		if h == nil {
@@ -135,14 +136,16 @@ func (c *Conn) PublishHeader(subject, typ string, h Header, payload []byte) erro
 	return nil
 }
 
-// unheard says that the server would throw a message away, for nobody has asked it for those of the subject. To find that out there is
-// a small part of the work. While the server restarts, and until it has heard anew what this process asks for, it is not known: then messages are sent or kept.
+// unheard reports that the server would discard a message because nobody subscribes to its subject.
+// The check costs a fraction of publishing. The answer is not known while the server restarts and
+// until the server has learned the subscriptions of this process again; unheard then returns false
+// and the message is sent or buffered.
 func (c *Conn) unheard(subject string) bool {
 	s := c.sure.Load()
 	return s != nil && s == c.current() && !s.GlobalAccount().SubscriptionInterest(subject) && c.nc.IsConnected()
 }
 
-// assure notes that the server at the other end knows what this process asks for.
+// assure records that the server at the other end knows all subscriptions of this process.
 func (c *Conn) assure(nc *nats.Conn) {
 	s := c.current()
 	if s != nil && nc.FlushTimeout(flushTimeout) == nil && nc.ConnectedServerId() == s.ID() {
@@ -152,16 +155,16 @@ func (c *Conn) assure(nc *nats.Conn) {
 
 // pace waits when a message with n bytes of payload begins another window.
 func (c *Conn) pace(subject string, n int) {
-	const frame = 64 // what it takes beside subject and payload, about
+	const frame = 64 // bytes of a message beside subject and payload, approximately
 	size := uint64(len(subject) + n + frame)
 	if at := c.flown.Add(size); at/window != (at-size)/window && c.nc.IsConnected() {
 		_ = c.nc.FlushTimeout(windowWait)
 	}
 }
 
-// Subscribe calls fn for every message under pattern (NATS wildcards) until
-// stop is called. When it returns the server knows about it. A subscriber that falls 32768
-// messages or 16 MiB behind loses the newest ones, which Stats counts.
+// Subscribe calls fn for every message that matches pattern (NATS wildcards) until stop is called.
+// When Subscribe returns, the server knows the subscription. A subscriber that falls 32768 messages
+// or 16 MiB behind loses the newest ones; Stats counts them.
 func (c *Conn) Subscribe(pattern string, fn func(Msg)) (stop func(), err error) {
 	sub, err := c.nc.Subscribe(pattern, func(m *nats.Msg) {
 		if m.Header == nil {
@@ -195,8 +198,8 @@ func (c *Conn) unsubscribe(sub *nats.Subscription) {
 	_ = sub.Unsubscribe()
 }
 
-// confirm waits until the server has the subscription. While it restarts there
-// is nothing to wait for: the client subscribes again by itself.
+// confirm waits until the server has the subscription. While the server restarts there is nothing
+// to wait for: the client subscribes again by itself.
 func (c *Conn) confirm(sub *nats.Subscription) error {
 	if !c.nc.IsConnected() {
 		return nil
@@ -204,15 +207,16 @@ func (c *Conn) confirm(sub *nats.Subscription) error {
 	if err := c.nc.FlushTimeout(flushTimeout); err != nil && !errors.Is(err, nats.ErrConnectionReconnecting) && c.nc.IsConnected() {
 		return err
 	}
-	// The callback may still be on its way; what the server said before its answer to the flush is known.
+	// The error callback may still be pending, but LastError already holds what the server sent
+	// before its answer to the flush.
 	if err := c.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+sub.Subject+`"`) {
 		return refusal(sub.Subject)
 	}
 	return nil
 }
 
-// admit turns a message with headers into ours, or keeps it from the handler:
-// notes about streams are the connection's own business.
+// admit converts a message with headers into a Msg. It returns false for messages that the handler
+// must not see: control messages of streams are handled by the connection itself.
 func (c *Conn) admit(m *nats.Msg) (Msg, bool) {
 	if c.streams.note(m) {
 		return Msg{}, false
@@ -234,8 +238,9 @@ func (c *Conn) message(m *nats.Msg) Msg {
 	}
 }
 
-// Flush waits until the server has seen everything sent so far and, on the
-// gateway's own connection, until what is to be kept is in its store.
+// Flush waits until the server has seen everything sent so far and, on the gateway's own
+// connection, until messages of the state and event streams are in the store. Without a deadline in
+// ctx it waits at most 5 s.
 func (c *Conn) Flush(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -253,7 +258,8 @@ func (c *Conn) Flush(ctx context.Context) error {
 	return nil
 }
 
-// settle waits until what is in the queue of a stream is in its store: a message that the stream must refuse is answered when all before it are.
+// settle waits until everything in the queue of a stream is in its store: it sends a message that
+// the stream must refuse, and the refusal arrives after all earlier messages have been stored.
 func (c *Conn) settle(ctx context.Context, queue string) error {
 	m := &nats.Msg{Subject: queue, Header: Header{"Nats-Expected-Last-Sequence": {"9223372036854775807"}}}
 	if _, err := c.nc.RequestMsgWithContext(ctx, m); err != nil && !errors.Is(err, nats.ErrNoResponders) {
@@ -262,14 +268,15 @@ func (c *Conn) settle(ctx context.Context, queue string) error {
 	return nil
 }
 
-// Heard is Bus.Heard; a dialled connection does not know who listens and says that nobody does.
+// Heard is Bus.Heard. A dialled connection does not know the subscriptions of others and returns
+// false.
 func (c *Conn) Heard(subject string) bool { return c.heard != nil && c.heard(subject) }
 
-// Ended is closed when a dialled connection is closed, or when the bus does not
-// let it in any more.
+// Ended returns a channel that is closed when a dialled connection is closed, or when the bus no
+// longer admits it.
 func (c *Conn) Ended() <-chan struct{} { return c.ended }
 
-// Stats reads the counters.
+// Stats returns the counters.
 func (c *Conn) Stats() Stats {
 	s := c.nc.Stats()
 	st := Stats{
@@ -285,7 +292,8 @@ func (c *Conn) Stats() Stats {
 	return st
 }
 
-// Close ends the connection; what was published is sent first, if that takes no longer than a second.
+// Close ends the connection. It first sends what has been published, but waits no longer than a
+// second for that.
 func (c *Conn) Close() {
 	if c.nc.IsConnected() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// denials ties the server's permission errors, which arrive out of band, to the
-// calls that caused them.
+// denials associates the server's permission errors, which arrive asynchronously, with the calls
+// that caused them.
 type denials struct {
 	mu    sync.Mutex
 	waits map[*wait]struct{}
@@ -35,7 +35,7 @@ func (d *denials) unwatch(w *wait) {
 	delete(d.waits, w)
 }
 
-// deny fails whoever waits for the subject that err names in quotes.
+// deny fails the calls that wait for the subject quoted in err.
 func (d *denials) deny(err error) {
 	_, rest, _ := strings.Cut(err.Error(), `"`)
 	subject, _, _ := strings.Cut(rest, `"`)
@@ -48,7 +48,7 @@ func (d *denials) deny(err error) {
 	}
 }
 
-// AskOperator ends the message of such an error.
+// AskOperator is the end of the message of such an error.
 const AskOperator = ": ask for the operator key"
 
 func refusal(subject string) error {

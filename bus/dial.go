@@ -17,17 +17,17 @@ import (
 
 // Options say how to reach the bus of a gateway from another process.
 type Options struct {
-	URL      string      // nats://host:port; nats://127.0.0.1:4222
-	NKeyFile string      // seed file (observer.nk, operator.nk), or one of a JWT and its key; "" connects without credentials
-	User     string      // name of an identity that has a password; "" without
-	Password string      // its password
-	Name     string      // of this client, as the server lists it
+	URL      string      // nats://host:port; default nats://127.0.0.1:4222
+	NKeyFile string      // seed file (observer.nk, operator.nk) or JWT credentials file; "" connects without one
+	User     string      // name of an identity with a password; "": none
+	Password string      // password of User
+	Name     string      // name of this client, as the server lists it
 	TLS      *tls.Config // nil for plain TCP, or for the system's certificates with a tls:// URL
-	Hub      bool        // it is a hub of gateways: what one of them keeps is asked of that one, by the subject
+	Hub      bool        // the server is a hub of gateways: requests for stored data go to the gateway that the subject names
 }
 
-// Dial connects to the bus of a running gateway. It tries once: its errors are
-// one line for an operator. The connection, once made, comes back by itself.
+// Dial connects to the bus of a running gateway. It tries once; its errors are one line for an
+// operator. An established connection reconnects by itself.
 func Dial(o Options) (*Conn, error) {
 	if o.URL == "" {
 		o.URL = nats.DefaultURL
@@ -72,7 +72,7 @@ func Dial(o Options) (*Conn, error) {
 	return c, nil
 }
 
-// proofFrom is how a client proves himself by a file.
+// proofFrom returns the option that authenticates a client with the given file.
 func proofFrom(file string) (nats.Option, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -84,7 +84,7 @@ func proofFrom(file string) (nats.Option, error) {
 	return nats.NkeyOptionFromSeed(file)
 }
 
-// Redacted is a URL without the password in it.
+// Redacted returns a URL without its password.
 func Redacted(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -93,7 +93,7 @@ func Redacted(text string) string {
 	return u.Redacted()
 }
 
-// unreachable says in one line why there is no connection and what can be done.
+// unreachable says in one line why the connection failed and what can be done.
 func unreachable(o Options, err error) error {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):

@@ -11,8 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// doubtful notes in the ledger that messages of tracks have been lost, and with them maybe the last word on how far a track was. Numbers that may
-// have been given out must not be given out again: receivers would take what is new for a repetition.
+// doubtful records in the ledger that messages of tracks have been lost, and possibly the last
+// record of how far a track was. Sequence numbers that may have been used must not be used again:
+// receivers would take new records for duplicates.
 func doubtful(known ledger, losses []Loss, found map[string]server.StreamState) (changed bool) {
 	for _, l := range losses {
 		if l.Stream == streamTracks {
@@ -27,7 +28,8 @@ func doubtful(known ledger, losses []Loss, found map[string]server.StreamState) 
 	return changed
 }
 
-// doubts are those of the tracks, the oldest first. It may be asked at any time: while the ledger is written the disk may be stuck.
+// doubts returns the doubts of the track stream, oldest first. It never blocks, not even while the
+// ledger is being written to a stuck disk.
 func (b *Bus) doubts() []uint64 {
 	if all := b.doubtful.Load(); all != nil {
 		return *all
@@ -35,8 +37,8 @@ func (b *Bus) doubts() []uint64 {
 	return nil
 }
 
-// fill brings the sequence of the tracks beyond what is in doubt: with messages that no reader asks for and that are
-// deleted at once.
+// fill advances the sequence of the track stream beyond the last doubt. It writes messages that no
+// reader asks for and deletes them at once.
 func (b *Bus) fill(ctx context.Context) error {
 	doubt := entry{Doubts: b.doubts()}.doubt()
 	if doubt == 0 {

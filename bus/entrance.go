@@ -19,28 +19,29 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// entrance lets clients into one server: the gateway's own connections, the
-// holders of the keys in the key directory, and whom the guard knows.
+// entrance admits clients to one server: the gateway's own connections, the holders of the keys in
+// the key directory, and the guests that the guard accepts.
 //
-// Each of them has an account of its own, not just a set of permissions,
-// because a request carries a reply subject of the client's choice: with
-// permissions alone a mere reader has the server's answer to a direct get
-// delivered onto a command, or onto $JS.API.STREAM.DELETE, with the server's
-// rights. Across accounts an answer only ever reaches the account that asked.
-// It also keeps inboxes apart: nobody hears what another one is told.
+// Each role and each guest has its own account, not just a set of permissions, because a request
+// carries a reply subject of the client's choice. With permissions alone an observer could have the
+// server's answer to a direct get delivered to a command, or to $JS.API.STREAM.DELETE, with the
+// server's rights. Across accounts an answer only ever reaches the account that asked. Accounts
+// also keep inboxes apart: no client receives the answers of another account.
 type entrance struct {
 	cfg Config
 	ids []identity
 	log *slog.Logger
 	srv *server.Server
 
-	former map[uint64]Guest // of the server before, some of whose messages may still be waiting here
+	former map[uint64]Guest // guests of the previous server, some of whose messages may still be queued here
 
 	mu       sync.Mutex
 	accounts map[string]*server.Account
-	guests   map[uint64]Guest // by the server's number of their connection; also of some who have gone, of whom something may still be on its way
-	cut      map[uint64]bool  // those whose connections Review has ended
-	judged   map[uint64]bool  // connections whose refusal was told, and which the server is about to complain of
+	// By the server's connection id. Includes some that have disconnected, because their messages
+	// may still be queued.
+	guests map[uint64]Guest
+	cut    map[uint64]bool // connections that Review has ended
+	judged map[uint64]bool // connections whose refusal has been reported and about which the server is going to log
 }
 
 // Check implements server.Authentication.
@@ -96,7 +97,7 @@ func (e *entrance) admit(c server.ClientAuthentication) error {
 	return nil
 }
 
-// local tells whether c comes from this machine.
+// local reports whether c comes from this machine.
 func local(c server.ClientAuthentication) bool {
 	a, ok := c.RemoteAddress().(*net.TCPAddr)
 	return ok && a.IP.IsLoopback()
@@ -110,7 +111,7 @@ func (e *entrance) enter(c server.ClientAuthentication, role string) error {
 	return err
 }
 
-// shownBy is what a client shows; a key only if he has signed with it.
+// shownBy returns the credentials of a client; a key only if the client has signed with it.
 func shownBy(c server.ClientAuthentication) (Shown, error) {
 	o := c.GetOpts()
 	s := Shown{Name: o.Username, Password: []byte(o.Password), Token: o.Token, Remote: remote(c)}
@@ -126,7 +127,7 @@ func shownBy(c server.ClientAuthentication) (Shown, error) {
 	}
 	sig, err := base64.RawURLEncoding.DecodeString(o.Sig)
 	if err != nil {
-		sig, err = base64.StdEncoding.DecodeString(o.Sig) // some clients do so
+		sig, err = base64.StdEncoding.DecodeString(o.Sig) // some clients use this encoding
 	}
 	if err != nil {
 		return s, fmt.Errorf("signature: %w", err)
@@ -138,7 +139,7 @@ func shownBy(c server.ClientAuthentication) (Shown, error) {
 	return s, nil
 }
 
-// verified is the certificate of a client that TLS has traced to an authority.
+// verified returns the client certificate if TLS has verified its chain.
 func verified(state *tls.ConnectionState) *x509.Certificate {
 	if len(state.VerifiedChains) == 0 {
 		return nil
@@ -146,8 +147,8 @@ func verified(state *tls.ConnectionState) *x509.Certificate {
 	return state.PeerCertificates[0]
 }
 
-// account finds or makes the account of somebody, which sees the gateway's
-// classes and may send requests to it. What of that he may use is a matter of his permissions.
+// account returns or creates the named account, which imports the gateway's classes and may send
+// requests to it. The permissions of each client restrict what it may use.
 func (e *entrance) account(name string) (*server.Account, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -158,7 +159,8 @@ func (e *entrance) account(name string) (*server.Account, error) {
 	if err := imports(a, e.srv.GlobalAccount()); err != nil {
 		return nil, fmt.Errorf("account of %s: %w", name, err)
 	}
-	if strings.HasPrefix(name, accountUser) { // else the server tells the account alone, and not by which connection it came
+	// Without sharing, the server reports only the account of a request, not its connection.
+	if strings.HasPrefix(name, accountUser) {
 		if err := a.SetServiceImportSharing(e.srv.GlobalAccount(), commands, true); err != nil {
 			return nil, fmt.Errorf("account of %s: %w", name, err)
 		}
@@ -167,7 +169,7 @@ func (e *entrance) account(name string) (*server.Account, error) {
 	return a, nil
 }
 
-// note keeps who came in, and forgets who has gone when there are many.
+// note records an admitted guest, and forgets disconnected guests when there are many.
 func (e *entrance) note(id uint64, g Guest) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -179,11 +181,12 @@ func (e *entrance) note(id uint64, g Guest) {
 			}
 		}
 	}
-	g.came = time.Now().Round(0) // as the server tells it: by the clock
+	g.came = time.Now().Round(0) // without the monotonic reading, comparable with the server's wall-clock times
 	e.guests[id] = g
 }
 
-// guestOf is what the guard has noted of the guest who has sent something; nil: he is not known any more.
+// guestOf returns what the guard has noted of the guest that sent a message; nil: the guest is no
+// longer known.
 func (b *Bus) guestOf(from sender) any {
 	b.mu.Lock()
 	e := b.entrance
@@ -191,19 +194,21 @@ func (b *Bus) guestOf(from sender) any {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var is Guest
-	for _, all := range [...]map[uint64]Guest{e.guests, e.former} { // the numbers begin anew with each server
+	for _, all := range [...]map[uint64]Guest{e.guests, e.former} { // ids start again with each server
 		g, ok := all[from.ID]
 		if !ok || accountUser+g.Name != from.Account || g.came.Before(from.Start) {
 			continue
 		}
-		if is.came.IsZero() || g.came.Before(is.came) { // the first to be let in after that connection began, also where the clock has been set since the server started
+		// The first guest admitted after the connection began. This also holds if the clock has
+		// been set since the server started.
+		if is.came.IsZero() || g.came.Before(is.came) {
 			is = g
 		}
 	}
 	return is.Of
 }
 
-// newEntrance is that of a server that is about to start.
+// newEntrance returns the entrance of a server that is about to start.
 func (b *Bus) newEntrance(cfg Config) *entrance {
 	e := &entrance{
 		cfg: cfg, ids: b.ids, log: b.log,
@@ -217,14 +222,14 @@ func (b *Bus) newEntrance(cfg Config) *entrance {
 	}
 	was.mu.Lock()
 	defer was.mu.Unlock()
-	if e.former = was.guests; len(e.former) == 0 { // a server that was started to be repaired
+	if e.former = was.guests; len(e.former) == 0 { // the previous server was only started for a repair
 		e.former = was.former
 	}
 	e.former = maps.Clone(e.former)
 	return e
 }
 
-// Cut says whose connections Review has ended, and why.
+// Cut reports the connections of one guest that Review has ended, and why.
 type Cut struct {
 	Name        string
 	Connections int
@@ -233,9 +238,8 @@ type Cut struct {
 
 var errChanged = errors.New("it may use something else now")
 
-// Review ends the connections of all guests who may no longer come in, and of
-// those who may use something else than when they came, who are to come again. still says
-// who a guest is now.
+// Review ends the connections of all guests that are no longer admitted, and of those whose
+// permissions have changed, who have to reconnect. still returns the current state of a guest.
 func (b *Bus) Review(still func(Guest) (Guest, error)) []Cut {
 	b.mu.Lock()
 	e := b.entrance
@@ -245,7 +249,9 @@ func (b *Bus) Review(still func(Guest) (Guest, error)) []Cut {
 	guests := maps.Clone(e.guests)
 	maps.DeleteFunc(guests, func(id uint64, _ Guest) bool { return e.cut[id] })
 	e.mu.Unlock()
-	for id, g := range guests { // without the lock: the server tells of its clients while it lets them in and while it ends them
+	// Without the lock: the server calls the entrance while it admits and while it disconnects
+	// clients.
+	for id, g := range guests {
 		is, err := still(g)
 		if err == nil && is.same(g) {
 			continue
@@ -254,7 +260,7 @@ func (b *Bus) Review(still func(Guest) (Guest, error)) []Cut {
 		e.cut[id] = true
 		e.mu.Unlock()
 		if e.srv.DisconnectClientByID(id) != nil {
-			continue // has gone by himself
+			continue // the client has disconnected by itself
 		}
 		if err == nil {
 			err = errChanged

@@ -29,35 +29,37 @@ const (
 	Unavailable        = "unavailable"
 )
 
-// What the Message of an Error says of a call that has had no answer. Any other is of somebody who has answered.
+// Messages of an Error for a call that got no answer. Any other message comes from an actor that
+// did answer.
 const (
 	NoAnswer = "no answer in time"
 	Nobody   = "nobody answers there: the actor does not exist, is not running or has no such method"
 )
 
-// Error is a failure as it travels: in the JSON body and in the headers
-// Nats-Service-Error-Code and Nats-Service-Error of an answer.
+// Error is a failure as it is sent: in the JSON body and in the headers Nats-Service-Error-Code and
+// Nats-Service-Error of an answer.
 type Error struct {
 	Code    string   `json:"code"`
 	Message string   `json:"message"`
 	Details []Detail `json:"details,omitempty"`
 }
 
-// Detail is something about a failure that a program can go by: a message, written as the Connect protocol does.
+// Detail is machine-readable information about a failure: a protobuf message, encoded as in the
+// Connect protocol.
 type Detail struct {
-	Type  string          `json:"type"`            // full name of the message
+	Type  string          `json:"type"`            // full name of the message type
 	Value string          `json:"value"`           // the message, base64 without padding
 	Debug json.RawMessage `json:"debug,omitempty"` // the same as JSON
 }
 
-// With is e with details.
+// With returns a copy of e with details appended.
 func (e *Error) With(details ...proto.Message) *Error {
 	with := *e
 	with.Details = slices.Clone(e.Details)
 	for _, m := range details {
 		p, err := proto.Marshal(m)
 		if err != nil {
-			continue // the text says it
+			continue // the text of the error still says it
 		}
 		d := Detail{Type: string(m.ProtoReflect().Descriptor().FullName()), Value: base64.RawStdEncoding.EncodeToString(p)}
 		d.Debug, _ = protojson.Marshal(m)
@@ -68,19 +70,20 @@ func (e *Error) With(details ...proto.Message) *Error {
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
-// Is makes errors.Is(err, context.DeadlineExceeded) and context.Canceled work across the bus.
+// Is makes errors.Is work across the bus for context.DeadlineExceeded and context.Canceled.
 func (e *Error) Is(target error) bool {
 	return e.Code == DeadlineExceeded && target == context.DeadlineExceeded ||
 		e.Code == Canceled && target == context.Canceled
 }
 
-// Errorf is an Error with a formatted message.
+// Errorf returns an Error with a formatted message.
 func Errorf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// AsError is err as it would travel: itself when it wraps an *Error (then with
-// the whole chain's text), a context's end as such, anything else as internal.
+// AsError converts err to the Error that is sent. An error that wraps an *Error keeps its code and
+// details, with the text of the whole chain. Deadlines, cancellations and permission violations get
+// their codes; everything else is Internal.
 func AsError(err error) *Error {
 	if err == nil {
 		return nil
@@ -91,7 +94,7 @@ func AsError(err error) *Error {
 	var e *Error
 	switch {
 	case errors.As(err, &e):
-		// The inner code name is dropped from the text: it is in Code.
+		// The inner code name is dropped from the text: Code has it.
 		return &Error{Code: e.Code, Message: strings.Replace(err.Error(), e.Error(), e.Message, 1), Details: e.Details}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return &Error{Code: DeadlineExceeded, Message: err.Error()}
@@ -108,7 +111,7 @@ const (
 	headerErrorCode = "Nats-Service-Error-Code"
 )
 
-// failure is the message that carries e.
+// failure returns the message that carries e.
 func (e *Error) failure(subject string) *nats.Msg {
 	m := nats.NewMsg(subject)
 	m.Header[headerError] = []string{oneLine(e.Message)}
@@ -117,8 +120,8 @@ func (e *Error) failure(subject string) *nats.Msg {
 	return m
 }
 
-// failed is the Error that m carries, if any. A peer that knows only the micro
-// headers (numeric codes of any kind) is understood as well.
+// failed returns the Error that m carries, or nil. It also understands peers that know only the
+// NATS micro headers (numeric codes of any kind).
 func failed(m *nats.Msg) *Error {
 	code, text := first(m.Header, headerErrorCode), first(m.Header, headerError)
 	if code == "" && text == "" {

@@ -11,7 +11,7 @@ import (
 	"gatewayd/bus"
 )
 
-// What a program can go by stays with an error that others put their words to, and reaches who has called.
+// The details of an error survive wrapping, and reach the caller.
 func TestDetailsOfErrorsTravel(t *testing.T) {
 	b := start(t, nil)
 	_, err := b.Conn().Subscribe("gw.demo.cmd.>", func(m bus.Msg) {

@@ -7,13 +7,13 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Writing is the ledger being written to a disk that is stuck, until release is called.
+// Writing simulates a write of the ledger to a stuck disk, until release is called.
 func (b *Bus) Writing() (release func()) {
 	b.noting.Lock()
 	return b.noting.Unlock
 }
 
-// Sending is an answer that is being sent in each open stream, until release is called.
+// Sending simulates an answer being sent in each open stream, until release is called.
 func (c *Conn) Sending() (release func()) {
 	var held []*serving
 	c.streams.mu.Lock()
@@ -32,13 +32,14 @@ func (c *Conn) Sending() (release func()) {
 // MostStreams is how many streams one caller may have open.
 const MostStreams = mostStreams
 
-// LosePlace takes a reader's place out of the store behind its back.
+// LosePlace deletes a reader's consumer from the store without the bus knowing.
 func (b *Bus) LosePlace(ctx context.Context, name string) error {
 	return b.js.DeleteConsumer(ctx, streamTracks, readerName(name))
 }
 
-// ProofOf is whose proof a message brings that has come by a connection that began at start: that of the guest whom the present server let in, or of
-// him whom the one before let in, both by a connection with its number.
+// ProofOf returns the proof of a message sent over a connection that began at start: that of the
+// guest admitted by the present server, or of the guest admitted by the previous server, both with
+// that connection id.
 func ProofOf(start, present, former time.Time) any {
 	of := func(came time.Time, proof string) map[uint64]Guest {
 		return map[uint64]Guest{7: {Name: "otto", Of: proof, came: came}}
@@ -47,7 +48,7 @@ func ProofOf(start, present, former time.Time) any {
 	return b.guestOf(sender{Account: accountUser + "otto", ID: 7, Start: start})
 }
 
-// Delivered is how many messages a reader has been sent since its place was rewound.
+// Delivered returns how many messages a reader has been sent since its last rewind.
 func (b *Bus) Delivered(ctx context.Context, name string) (uint64, error) {
 	c, err := b.js.Consumer(ctx, streamTracks, readerName(name))
 	if err != nil {
@@ -56,7 +57,7 @@ func (b *Bus) Delivered(ctx context.Context, name string) (uint64, error) {
 	return c.CachedInfo().Delivered.Consumer, nil
 }
 
-// Another has the server of another bus, or none, be that of the moment.
+// Another makes the server of another bus, or none, the current one.
 func (b *Bus) Another(other *Bus) (back func()) {
 	own, then := b.server.get(), (*server.Server)(nil)
 	if other != nil {

@@ -5,18 +5,19 @@ import (
 	"strings"
 )
 
-// Several filters of tracks. A server reads by several only if it never finds a message by two of them, so one that another covers is left out; where
-// each picks tracks that the other does not, that is for whoever wrote them to settle.
+// A consumer may have several filters only if they do not overlap. A filter that another one covers
+// is therefore left out. Two filters that overlap without one covering the other are an error,
+// which the author of the config must resolve.
 
-// CheckTracks says what is wrong with filters of paths of tracks like tracks/+ or #.
+// CheckTracks reports what is wrong with filters of track paths such as tracks/+ or #.
 func CheckTracks(filters []string) error {
 	_, err := trackPatterns("gateway", filters)
 	return err
 }
 
-// trackPatterns are the patterns that filters come to. No two of them have a subject in common.
+// trackPatterns returns the NATS patterns of filters. No two of them match the same subject.
 func trackPatterns(gateway string, filters []string) (patterns []string, err error) {
-	var all []string // the filters of patterns
+	var all []string // the filters of patterns, by index
 	for _, f := range filters {
 		p, err := trackPattern(gateway, f)
 		if err != nil {
@@ -42,7 +43,7 @@ func trackPatterns(gateway string, filters []string) (patterns []string, err err
 	return patterns, nil
 }
 
-// covers tells whether a pattern picks everything that another one does.
+// covers reports whether the pattern wide matches everything that narrow matches.
 func covers(wide, narrow string) bool {
 	w, n := strings.Split(wide, "."), strings.Split(narrow, ".")
 	for i, tok := range w {
@@ -58,7 +59,7 @@ func covers(wide, narrow string) bool {
 	return len(w) == len(n)
 }
 
-// overlap tells whether a subject may be picked by both patterns.
+// overlap reports whether some subject may match both patterns.
 func overlap(a, b string) bool {
 	x, y := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range min(len(x), len(y)) {
@@ -72,7 +73,7 @@ func overlap(a, b string) bool {
 	return len(x) == len(y)
 }
 
-// both is a filter that covers two that overlap.
+// both returns a filter that covers two overlapping ones.
 func both(a, b string) string {
 	x, y := strings.Split(strings.Trim(a, "/"), "/"), strings.Split(strings.Trim(b, "/"), "/")
 	for i := range min(len(x), len(y)) {

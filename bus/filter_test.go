@@ -29,7 +29,7 @@ func TestFiltersOfTracks(t *testing.T) {
 	}
 }
 
-// A place in the tracks reads each message once, however many of its filters pick it.
+// A reader receives each message once, however many of its filters match it.
 func TestAReaderOfFiltersThatCoverEachOther(t *testing.T) {
 	b := start(t, nil)
 	kept(t, b, "a", "1")

@@ -15,18 +15,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// What a client does at a hub, beside what it does with one gateway. A gateway there is asked for what it keeps as a domain of JetStream
-// that is called like it. None is believed about another one: only it hears and says what has its name.
+// Operations of a client at a hub, in addition to those on a single gateway. At a hub, stored data
+// of a gateway is requested from the JetStream domain named like the gateway. No gateway can
+// impersonate another: only the gateway itself may publish and subscribe under its name.
 
-// Standing is the state by which a fleet knows a gateway: the last one of each is kept at the hub.
+// Standing is the leaf of the state that describes a gateway to its fleet; the hub keeps the last
+// one of each gateway.
 const Standing = "standing"
 
-// streamFleet keeps at the hub the last standing of every gateway that ever was there.
+// streamFleet is the stream at the hub that keeps the last standing of every gateway that ever
+// connected.
 const streamFleet = "FLEET"
 
 func standingOf(gateway string) string { return Subject(gateway, State, "bus", Standing) }
 
-// direct is where what a stream keeps is asked for.
+// direct returns the subject for direct gets from a stream.
 func (c *Conn) direct(stream string, req directGet) (string, error) {
 	if !c.hub || stream != streamState && stream != streamEvents {
 		return getKept + stream, nil
@@ -38,12 +41,13 @@ func (c *Conn) direct(stream string, req directGet) (string, error) {
 	return domain(tok[1], "DIRECT.GET."+stream), nil
 }
 
-// away says that nobody at the hub answers for a gateway.
+// away is the error that no gateway answers at the hub.
 func away(subject string) error {
 	return Errorf(Unavailable, "gateway %s is not connected to the hub, or does not let it hear what it keeps", strings.Split(subject, ".")[1])
 }
 
-// Roster makes the stream that remembers every gateway, or changes how many servers keep it.
+// Roster creates the stream that keeps the standing of every gateway, or changes its number of
+// replicas.
 func (c *Conn) Roster(ctx context.Context, replicas int) error {
 	js, err := jetstream.New(c.nc)
 	if err != nil {
@@ -56,8 +60,8 @@ func (c *Conn) Roster(ctx context.Context, replicas int) error {
 	return c.atHub(ctx, "stream "+streamFleet, err)
 }
 
-// Fleet calls each with the last standing of every gateway that the hub remembers, and with when it said so. A hub without a roster
-// remembers none; that is NotFound.
+// Fleet calls each with the last standing of every gateway in the hub's roster; Record.Time is when
+// it was published. It returns NotFound if the hub has no roster.
 func (c *Conn) Fleet(ctx context.Context, each func(gateway string, r Record) error) error {
 	js, err := jetstream.New(c.nc)
 	if err != nil {
@@ -76,8 +80,8 @@ func (c *Conn) Fleet(ctx context.Context, each func(gateway string, r Record) er
 	return err
 }
 
-// Meet lists gateways that answer now, by what they say of themselves: a hint for a hub that remembers none. It ends when nobody new has
-// answered for as long as quiet.
+// Meet lists the gateways that answer now, by their own metadata. It is a fallback for a hub
+// without a roster. It ends when no new gateway has answered for the duration quiet.
 func (c *Conn) Meet(ctx context.Context, quiet time.Duration) (gateways []string, err error) {
 	box := c.nc.NewInbox()
 	sub, err := c.nc.SubscribeSync(box)
@@ -101,17 +105,18 @@ func (c *Conn) Meet(ctx context.Context, quiet time.Duration) (gateways []string
 	}
 }
 
-// Word is what came of asking a gateway for its standing.
+// Word is the result of asking a gateway for its standing.
 type Word struct {
 	Gateway string
-	Here    bool   // it answers
-	Record  Record // its standing; Seq 0: it has none
+	Here    bool   // the gateway answered
+	Record  Record // its standing; Seq 0: none
 }
 
-// atOnce is how many gateways are asked before the first has answered.
+// atOnce is how many gateways are asked before waiting for answers.
 const atOnce = 2000
 
-// Ask asks each of these gateways for its standing, many at once; one that has not answered when patience ends is not here.
+// Ask asks each of these gateways for its standing, up to 2000 at once. A gateway that has not
+// answered within patience is reported with Here false.
 func (c *Conn) Ask(ctx context.Context, gateways []string, patience time.Duration) (all []Word, err error) {
 	for part := range slices.Chunk(gateways, atOnce) {
 		words, err := c.ask(ctx, part, patience)
@@ -169,12 +174,13 @@ func (c *Conn) ask(ctx context.Context, gateways []string, patience time.Duratio
 // Source is a gateway whose tracks a stream of the hub sources.
 type Source struct {
 	Gateway string
-	Lag     uint64        // messages that wait at the gateway
-	Active  time.Duration // since it was last heard; negative: never
+	Lag     uint64        // messages pending at the gateway
+	Active  time.Duration // since the gateway was last heard from; negative: never
 }
 
-// Sourcing changes whose tracks a stream of the hub sources, which is made when it is not there, and tells how it stands. A gateway says
-// in its own config which of its tracks that may be.
+// Sourcing changes the gateways whose tracks a stream of the hub sources, and returns the state of
+// the stream. It creates the stream if it does not exist and add is not empty. Which of its tracks
+// may be sourced is set in each gateway's own config.
 func (c *Conn) Sourcing(ctx context.Context, stream string, replicas int, add, remove []string) (messages uint64, all []Source, err error) {
 	js, err := jetstream.New(c.nc)
 	if err != nil {
@@ -207,7 +213,7 @@ func (c *Conn) Sourcing(ctx context.Context, stream string, replicas int, add, r
 	return info.State.Msgs, all, nil
 }
 
-// sources are those of a stream that has these now, with some gateways more or less.
+// sources returns the sources now, with the gateways of add added and those of remove removed.
 func sources(now []*jetstream.StreamSource, add, remove []string) []*jetstream.StreamSource {
 	is := func(s *jetstream.StreamSource, gateways []string) bool {
 		return s.External != nil && slices.ContainsFunc(gateways, func(id string) bool { return s.External.APIPrefix == "$JS."+id+".API" })
@@ -222,7 +228,7 @@ func sources(now []*jetstream.StreamSource, add, remove []string) []*jetstream.S
 	return now
 }
 
-// atHub is an error of the hub's store in words.
+// atHub converts an error of the hub's JetStream to an *Error.
 func (c *Conn) atHub(ctx context.Context, what string, err error) error {
 	var api *jetstream.APIError
 	switch {
@@ -238,8 +244,8 @@ func (c *Conn) atHub(ctx context.Context, what string, err error) error {
 	return fmt.Errorf("%s: %w", what, c.reason(ctx, err))
 }
 
-// OperatorGrant is what an operator of a fleet must be let do at the hub: to hear and call gateways as far as they let the hub, and to keep
-// streams there.
+// OperatorGrant returns the permissions that a fleet operator needs at the hub: to subscribe to and
+// call gateways as far as these permit it, and to manage streams at the hub.
 func OperatorGrant() (g Grant) {
 	g.Publish = []string{commands, "$JS.API.>", domain("*", "DIRECT.GET."+streamState), domain("*", "DIRECT.GET."+streamEvents), "$SRV.>"}
 	for _, c := range visible {

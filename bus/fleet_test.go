@@ -12,7 +12,8 @@ import (
 	"gatewayd/bus"
 )
 
-// Whoever may use everything of one gateway may use nothing of another one, although both have joined a hub that lets them do everything.
+// A client that may use everything of one gateway may use nothing of another, although both have
+// joined a hub that permits them everything.
 func TestGuestsReachNoOtherGateway(t *testing.T) {
 	everything := bus.Grant{Publish: []string{">"}, Subscribe: []string{">"}}
 	grants, keys := map[string]bus.Grant{}, map[string]string{}
@@ -66,8 +67,8 @@ func TestGuestsReachNoOtherGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := served["site-2"].Load()
-	_, _ = ada.Request("gw.site-2.cmd.field.x.Do", []byte("{}"), 500*time.Millisecond) // whoever answers here is site-1
-	waitFor(t, "the hub hears site-2", func() bool {                                   // by then ada would have heard it as well
+	_, _ = ada.Request("gw.site-2.cmd.field.x.Do", []byte("{}"), 500*time.Millisecond) // if anybody answers here it is site-1
+	waitFor(t, "the hub hears site-2", func() bool {                                   // by then ada would have received it as well
 		_ = buses["site-2"].Conn().Publish("gw.site-2.state.field.x.leaf", &structpb.Struct{})
 		return len(heard) > 0
 	})

@@ -9,9 +9,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Shown is what a client of the listener has to show for himself: the name,
-// password and token as he says, the key and the certificate as far as a
-// signature and TLS have proven that they are his.
+// Shown holds the credentials that a client of the listener presents: name, password and token as
+// sent, key and certificate only if a signature and TLS have proven that they are the client's.
 type Shown struct {
 	Name        string
 	Password    []byte
@@ -21,34 +20,32 @@ type Shown struct {
 	Remote      string            // host:port
 }
 
-// Guest is who a client turned out to be and what he may use: topics, as
-// filters like "cmd/field/#". What a filter of Deny picks is denied, whatever
-// Allow says.
+// Guest is the identity of a client and what it may use: topics, as filters like "cmd/field/#".
+// Deny takes precedence over Allow.
 type Guest struct {
-	Name        string // of the identity
+	Name        string // name of the identity
 	Allow, Deny []string
-	Expires     time.Time // when his connections end; zero: never
-	Of          any       // for the guard's own use, who gets it back from Review and as the Proof of his calls
+	Expires     time.Time // when the client's connections end; zero: never
+	Of          any       // for the guard's own use; returned to it by Review and as Caller.Proof of the guest's calls
 
-	came time.Time // when he was let in
+	came time.Time // when the guest was admitted
 }
 
-// Guard says who a client of the listener is. It runs in a goroutine of that
-// client and may take a moment, for which a Restart waits.
+// Guard identifies a client of the listener. It runs in a goroutine of that client and may take a
+// moment; a Restart waits for it.
 type Guard func(Shown) (Guest, error)
 
-// accountUser begins the name of a guest's account, and with it what Caller
-// calls him.
+// accountUser is the prefix of the account names of guests, and of their Caller.Identity.
 const accountUser = "user/"
 
-// same tells whether g may use what h may.
+// same reports whether g and h may use the same things.
 func (g Guest) same(h Guest) bool {
 	return slices.Equal(g.Allow, h.Allow) && slices.Equal(g.Deny, h.Deny) && g.Expires.Equal(h.Expires)
 }
 
-// permissions are what g may use as the server has it. A role's filters may also
-// be about topics that are none of ours (those of MQTT clients among
-// themselves), which say nothing here.
+// permissions returns the rights of g as server permissions. A role's filters may also match topics
+// that are not subjects of a gateway (those of MQTT clients among themselves); they have no effect
+// here.
 func (g Guest) permissions() *server.Permissions {
 	hears, calls := &server.SubjectPermission{Allow: []string{inboxAny + ".>"}}, &server.SubjectPermission{Allow: slices.Clone(discovery[:])}
 	for _, f := range g.Allow {
@@ -68,7 +65,8 @@ func (g Guest) permissions() *server.Permissions {
 				continue
 			}
 			hears.Deny = append(hears.Deny, p.subject)
-			// What is asked for in the body of a request cannot be told apart: who may not have all gets nothing that way.
+			// A subject inside the body of a request cannot be checked: if anything of a class is
+			// denied, requests that name the subject in the body are denied too.
 			if stream, ok := streamOf[p.class]; ok {
 				calls.Deny = append(calls.Deny, getKept+stream, getKept+stream+"."+p.subject)
 			}
@@ -77,13 +75,13 @@ func (g Guest) permissions() *server.Permissions {
 	return &server.Permissions{Publish: calls, Subscribe: hears}
 }
 
-// pattern is a filter's part in one class.
+// pattern is the part of a filter that concerns one class.
 type pattern struct {
 	class   Class
 	subject string
 }
 
-// patterns are what a filter picks of each class, on any gateway.
+// patterns returns what a filter matches in each class, on any gateway.
 func patterns(filter string) (all []pattern) {
 	first, rest, more := strings.Cut(filter, "/")
 	for _, c := range [...]Class{Data, Event, State, Trace, Cmd} {
@@ -94,7 +92,7 @@ func patterns(filter string) (all []pattern) {
 		case first != "+" && first != string(c), !more:
 			continue
 		}
-		if s, err := Pattern("any", string(c)+"/"+tail); err == nil { // else no subject is called so
+		if s, err := Pattern("any", string(c)+"/"+tail); err == nil { // otherwise it matches no subject
 			all = append(all, pattern{c, "gw.*" + strings.TrimPrefix(s, "gw.any")})
 		}
 	}
@@ -105,7 +103,7 @@ const getKept = "$JS.API.DIRECT.GET."
 
 var streamOf = map[Class]string{State: streamState, Event: streamEvents}
 
-// kept are the subjects on which what is kept of a pattern may be asked for.
+// kept returns the subjects on which the stored messages of a pattern may be requested.
 func kept(p pattern) []string {
 	stream, ok := streamOf[p.class]
 	switch {

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// house lets in whom it lists, by name, and remembers what was shown.
+// house is a guard that admits the listed guests, by name, and remembers what was shown.
 type house struct {
 	guests atomic.Pointer[map[string]bus.Guest]
 	shown  chan bus.Shown
@@ -67,7 +67,7 @@ var plant = bus.Guest{
 	Deny: []string{"cmd/field/plc/Restart", "data/secret/#"},
 }
 
-// What a guest may use is what his filters pick, and nothing else.
+// A guest may use what its filters match, and nothing else.
 func TestGuestsUseWhatTheyMay(t *testing.T) {
 	b, _, _ := guarded(t, plant, bus.Guest{Name: "ada", Allow: []string{"#"}}, bus.Guest{Name: "none"}, bus.Guest{Name: "all-but", Allow: []string{"+/#"}, Deny: []string{"state/secret/#"}})
 	for _, tc := range []struct {
@@ -116,7 +116,7 @@ func TestGuestsUseWhatTheyMay(t *testing.T) {
 	}
 }
 
-// Of a wide subscription a guest hears what is not denied.
+// A guest with a wide subscription receives what is not denied.
 func TestGuestsDoNotHearWhatIsDenied(t *testing.T) {
 	b, _, _ := guarded(t, plant)
 	nc, _ := guest(t, b, "anna")
@@ -137,7 +137,7 @@ func TestGuestsDoNotHearWhatIsDenied(t *testing.T) {
 	}
 }
 
-// Who calls is who he has proven to be, and two guests do not hear each other's answers.
+// The caller is the proven identity, and two guests do not receive each other's answers.
 func TestGuestsAreCallers(t *testing.T) {
 	b, _, keys := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})
 	callers := make(chan bus.Caller, 1)
@@ -166,7 +166,8 @@ func TestGuestsAreCallers(t *testing.T) {
 	if n, _, _ := overheard.Pending(); n != 0 {
 		t.Error("another one's answer was heard")
 	}
-	// The gateway's own keys work on this machine all the same: somebody must be able to repair the policy.
+	// The gateway's own keys still work on this machine: somebody must be able to repair the
+	// policy.
 	ops, _ := outside(t, b, keys, bus.Operator)
 	if _, err := ops.Request("gw.demo.cmd.field.plc.Write", nil, patience); err != nil {
 		t.Fatal(err)
@@ -176,7 +177,8 @@ func TestGuestsAreCallers(t *testing.T) {
 	}
 }
 
-// What the guard has noted of a guest comes with his calls, of each connection its own, also with those that are still on their way when he is cut off.
+// What the guard has noted of a guest is passed with its calls, per connection, including calls
+// that are still queued when the guest is disconnected.
 func TestCallsOfGuestsBringTheirProof(t *testing.T) {
 	b, h, keys := guarded(t)
 	first, second := new(int), new(int)
@@ -231,7 +233,8 @@ func TestCallsOfGuestsBringTheirProof(t *testing.T) {
 	}
 }
 
-// What has come before a restart, and is looked at after it, is of whom it was of, whoever has the number of his connection now.
+// A message that arrived before a restart and is handled after it belongs to its original sender,
+// whoever has the same connection id now.
 func TestProofsOutliveARestart(t *testing.T) {
 	b, h, _ := guarded(t)
 	before, after := new(int), new(int)
@@ -261,7 +264,7 @@ func TestProofsOutliveARestart(t *testing.T) {
 		}
 	}
 	var old []uint64
-	for range 8 { // connections of the gateway itself have numbers, too
+	for range 8 { // connections of the gateway itself have ids, too
 		nc, id := come(before)
 		ask(nc)
 		old = append(old, id)
@@ -285,7 +288,8 @@ func TestProofsOutliveARestart(t *testing.T) {
 	}
 }
 
-// Gateways set their clocks when they have been told the time, in either direction: whose message it is is known all the same.
+// Gateways step their clocks when they get the time, in either direction: the sender of a message
+// is known all the same.
 func TestProofsOutliveAStepOfTheClock(t *testing.T) {
 	at := func(hour, ms int) time.Time {
 		return time.Date(2026, 1, 1, hour, 0, 0, ms*int(time.Millisecond), time.UTC)
@@ -299,7 +303,7 @@ func TestProofsOutliveAStepOfTheClock(t *testing.T) {
 		{"present", at(5, 9), at(6, 1), at(6, 9)},
 		{"former", at(5, 9), at(5, 1), at(1, 9)}, // set back in between
 		{"present", at(5, 9), at(1, 1), at(1, 9)},
-		{"present", time.Time{}, at(1, 1), at(1, 9)}, // set back since the first server started: none was before it
+		{"present", time.Time{}, at(1, 1), at(1, 9)}, // set back since the first server started: no guest preceded it
 		{"former", at(5, 9), at(5, 1), at(20, 9)},    // set forward
 		{"present", at(5, 9), at(20, 1), at(20, 9)},
 	} {
@@ -309,7 +313,7 @@ func TestProofsOutliveAStepOfTheClock(t *testing.T) {
 	}
 }
 
-// Who is cut off while he waits for an answer is told so, and does not wait on.
+// A client that is disconnected while it waits for an answer gets an error and does not wait on.
 func TestWhoIsCutOffDoesNotWait(t *testing.T) {
 	b, h, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})
 	begun := make(chan struct{}, 2)
@@ -339,7 +343,8 @@ func TestWhoIsCutOffDoesNotWait(t *testing.T) {
 	}
 }
 
-// Who opens streams without end has his part of them and leaves others theirs; those that have ended do not count.
+// A caller that opens streams without end gets its share and leaves others theirs; ended streams do
+// not count.
 func TestNobodyTakesAllStreams(t *testing.T) {
 	b, _, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})
 	end := make(chan bus.Msg, bus.MostStreams)
@@ -383,7 +388,7 @@ func TestNobodyTakesAllStreams(t *testing.T) {
 	}
 }
 
-// What a client shows reaches the guard, a key only if he has it.
+// The guard gets what a client shows, and a key only if the client has signed with it.
 func TestWhatGuestsShow(t *testing.T) {
 	cert, pool := certificate(t)
 	h := &house{shown: make(chan bus.Shown, 16)}
@@ -431,7 +436,8 @@ func TestWhatGuestsShow(t *testing.T) {
 	}
 }
 
-// Whoever may no longer come in is cut off, whoever may use something else comes again, and the others notice nothing.
+// A guest that is no longer admitted is disconnected, a guest with changed permissions reconnects,
+// and the others notice nothing.
 func TestReview(t *testing.T) {
 	b, h, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}}, bus.Guest{Name: "eve", Allow: []string{"data/#"}})
 	gone := map[string]chan struct{}{}
@@ -477,7 +483,7 @@ func TestReview(t *testing.T) {
 	receive(t, gone["otto"])
 }
 
-// However long it takes to say who may stay, others come in meanwhile.
+// Other clients are admitted while Review takes its time.
 func TestReviewKeepsNobodyOut(t *testing.T) {
 	b, h, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"#"}})
 	guest(t, b, "anna")
@@ -493,7 +499,7 @@ func TestReviewKeepsNobodyOut(t *testing.T) {
 	}
 }
 
-// The connections of one whose time is over end then.
+// The connections of an expired guest end.
 func TestGuestsExpire(t *testing.T) {
 	b, h, _ := guarded(t)
 	gone := make(chan struct{}, 1)
@@ -511,7 +517,8 @@ func TestGuestsExpire(t *testing.T) {
 	receive(t, gone)
 }
 
-// Two guests may choose the same id for their streams: none gets the other's answers, or ends his stream.
+// Two guests may choose the same stream id: neither gets the other's answers, or ends the other's
+// stream.
 func TestStreamsOfGuestsAreTheirOwn(t *testing.T) {
 	b, _, _ := guarded(t, plant, bus.Guest{Name: "otto", Allow: []string{"cmd/#"}})
 	gone := make(chan error, 2)

@@ -12,24 +12,25 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Record is a message as it was kept.
+// Record is a stored message.
 type Record struct {
 	Msg
-	Seq  uint64    // its place in the stream
-	Time time.Time // when the bus took it, by this gateway's clock
+	Seq  uint64    // its sequence in the stream
+	Time time.Time // when the bus stored it, by this gateway's clock
 }
 
-// page is how many kept messages are asked for at once, and their bytes: well
-// below what makes the server drop a slow client.
+// page is how many stored messages are requested at once, and pageBytes their bytes: well below
+// what makes the server disconnect a slow client.
 const (
 	page      = 512
 	pageBytes = 512 << 10
 )
 
-// Last calls each with the last state of every subject under pattern
-// (gw.demo.state.>), oldest change first. A state that changes meanwhile may come twice,
-// the newer one later. On the gateway's own connection none is missed; a dialled one may not hear of one that was published milliseconds before.
-// Its own errors are *Error: Unavailable when nothing is kept.
+// Last calls each with the last state of every subject under pattern (gw.demo.state.>), oldest
+// change first. A state that changes meanwhile may be passed twice, the newer one later. On the
+// gateway's own connection no state is missed; a dialled connection may miss one that was published
+// milliseconds before. Last returns an *Error, Unavailable if nothing is stored, or the error of
+// each.
 func (c *Conn) Last(ctx context.Context, pattern string, each func(Record) error) error {
 	var err error
 	if queue := queueOf(streamState); slices.Contains(c.queues, queue) {
@@ -46,7 +47,7 @@ func (c *Conn) Last(ctx context.Context, pattern string, each func(Record) error
 	return nil
 }
 
-// Events are the last n kept events under pattern (gw.*.event.>), oldest first.
+// Events returns the last n stored events under pattern (gw.*.event.>), oldest first.
 func (c *Conn) Events(ctx context.Context, pattern string, n int) ([]Record, error) {
 	if n <= 0 {
 		return nil, nil
@@ -55,8 +56,8 @@ func (c *Conn) Events(ctx context.Context, pattern string, n int) ([]Record, err
 	if err != nil || !ok {
 		return nil, wrap(err, "events of %s", pattern)
 	}
-	// Look back further and further: with a wildcard the first look is enough,
-	// a rare subject may need all of the stream.
+	// Look back further and further. For a wildcard the first pass is enough; a rare subject may
+	// need the whole stream.
 	for back := uint64(n); ; back *= 8 {
 		from := uint64(1)
 		if last.Seq > back {
@@ -94,7 +95,7 @@ type directGet struct {
 	MaxBytes int    `json:"max_bytes,omitempty"`
 }
 
-// newest is the last message under pattern; ok is false when there is none.
+// newest returns the last message under pattern; ok is false if there is none.
 func (c *Conn) newest(ctx context.Context, nc *nats.Conn, stream, pattern string) (r Record, ok bool, err error) {
 	_, err = c.fetch(ctx, nc, stream, directGet{LastFor: pattern}, func(got Record) error {
 		r, ok = got, true
@@ -103,9 +104,9 @@ func (c *Conn) newest(ctx context.Context, nc *nats.Conn, stream, pattern string
 	return r, ok, err
 }
 
-// scan reads the stream's messages under pattern from sequence from on, page by
-// page, and returns the last sequence seen. (The server's multi-last request ends at 1024 subjects; STATE keeps
-// one message per subject, so reading on from the first is the same without that end.)
+// scan reads the stream's messages under pattern from sequence from on, page by page, and returns
+// the last sequence seen. (The server's multi-last request is limited to 1024 subjects. STATE keeps
+// one message per subject, so scanning from the start gives the same result without that limit.)
 func (c *Conn) scan(ctx context.Context, nc *nats.Conn, stream, pattern string, from uint64, each func(Record) error) (uint64, error) {
 	last := uint64(0)
 	for {
@@ -119,7 +120,7 @@ func (c *Conn) scan(ctx context.Context, nc *nats.Conn, stream, pattern string, 
 	}
 }
 
-// fetch makes one direct get; more is true when the server has further messages.
+// fetch makes one direct get; more is true if the server has further messages.
 func (c *Conn) fetch(ctx context.Context, nc *nats.Conn, stream string, req directGet, each func(Record) error) (more bool, err error) {
 	subject, err := c.direct(stream, req)
 	if err != nil {

@@ -43,7 +43,8 @@ func TestLast(t *testing.T) {
 	}
 }
 
-// Who subscribes and then asks for the last states has them all, also those that are just on their way into the store.
+// A subscriber that then asks for the last states gets all of them, also those that are just being
+// stored.
 func TestNoStateBetween(t *testing.T) {
 	c := start(t, nil).Conn()
 	for round := range 50 {
@@ -108,7 +109,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// Dropping the oldest events is no loss, neither while running nor after a start.
+// Dropping the oldest events is not a loss, neither while running nor after a start.
 func TestLimitIsNoLoss(t *testing.T) {
 	dir := t.TempDir()
 	change := func(c *bus.Config) { c.Dir, c.Events = dir, 100 }

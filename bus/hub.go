@@ -7,24 +7,24 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// What passes between a gateway and its hub, beside what has a class:
+// Subjects between a gateway and its hub, in addition to those of the classes:
 //
-//	$JS.<gateway>.API.DIRECT.GET.STATE          the hub asks for last states; EVENTS likewise
-//	$JS.<gateway>.API.CONSUMER.RESET.TRACKS.…   a stream of the hub begins to source the tracks, see source.go
-//	$JS.FC.TRACKS.HUB_<gateway>.…               and says how far it is
-//	gw.<gateway>.source.tracks                  what it gets
+//	$JS.<gateway>.API.DIRECT.GET.STATE          the hub requests last states; EVENTS likewise
+//	$JS.<gateway>.API.CONSUMER.RESET.TRACKS.…   a stream of the hub starts to source the tracks, see source.go
+//	$JS.FC.TRACKS.HUB_<gateway>.…               that stream acknowledges what it has received
+//	gw.<gateway>.source.tracks                  the sourced messages
 //	$JSC.R.<gateway>.…                          the gateway's answer to a reset
 //
-// To the hub the gateway is a domain of JetStream of that name, of which it may use just this. The server's own setting of a domain would
-// offer all of its API there.
+// To the hub the gateway looks like a JetStream domain of its name, of which the hub may use only
+// these subjects. The server's own domain setting would expose the whole JetStream API.
 
-// domain is a subject of the store's API as the hub has it, below $JS.API.
+// domain returns a subject of the JetStream API as the hub sees it; tail is the part after $JS.API.
 func domain(gateway, tail string) string { return "$JS." + gateway + ".API." + tail }
 
-// request is something that the hub may ask of the gateway.
+// asked is a request subject of the hub: its name on the gateway and at the hub.
 type asked struct{ here, there string }
 
-// asks are the requests that the hub may send, and what they are called here.
+// asks returns the requests that the hub may send.
 func (l *Leaf) asks(gateway string) (all []asked, err error) {
 	for _, filter := range l.Calls {
 		s, err := l.call(gateway, filter)
@@ -51,7 +51,7 @@ func (l *Leaf) asks(gateway string) (all []asked, err error) {
 	return all, nil
 }
 
-// tells are the subjects that the hub may hear.
+// tells returns the subjects to which the hub may subscribe.
 func (l *Leaf) tells(gateway string) (all []string) {
 	for _, c := range l.hears() {
 		all = append(all, "gw."+gateway+"."+string(c)+".>")
@@ -62,8 +62,9 @@ func (l *Leaf) tells(gateway string) (all []string) {
 	return all
 }
 
-// admit gives the hub its view of this gateway. It is an account and not a set of permissions: a request carries a reply subject of the
-// hub's choice, and within an account of the gateway's own the answer would be delivered there with the gateway's rights.
+// admit gives the hub access to this gateway through an account of its own. Permissions would not
+// be enough: a request carries a reply subject of the hub's choice, and within the gateway's
+// account the answer would be delivered there with the gateway's rights.
 func (l *Leaf) admit(s *server.Server, gateway string) error {
 	own := s.GlobalAccount()
 	hub, err := s.LookupAccount(roleHub)
@@ -90,11 +91,12 @@ func (l *Leaf) admit(s *server.Server, gateway string) error {
 	return nil
 }
 
-// A Grant is what a hub must let somebody do there, and no more: the permissions of a user.
+// A Grant is the minimum set of permissions that a user needs at the hub.
 type Grant struct{ Publish, Subscribe []string }
 
-// Grant is that of a gateway with this Leaf. To answer what it is asked it must be able to publish to inboxes, whose names nobody can guess:
-// leave to respond only, which a hub has a setting for, is not known to the gateway's end of a leaf connection.
+// Grant returns the permissions of a gateway with this Leaf. To answer requests the gateway must be
+// able to publish to inboxes, whose names cannot be guessed: the hub's allow_responses setting is
+// not available to the gateway's end of a leaf connection.
 func (l *Leaf) Grant(gateway string) (g Grant, err error) {
 	asks, err := l.asks(gateway)
 	if err != nil {

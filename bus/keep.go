@@ -10,10 +10,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Names of the streams the bus makes for itself. Key-value buckets are streams named KV_<bucket>.
+// Names of the streams that the bus creates. Key-value buckets are streams named KV_<bucket>.
 const (
 	streamEvents = "EVENTS" // file, gw.*.event.>
-	streamState  = "STATE"  // memory, gw.*.state.>, the last one per subject
+	streamState  = "STATE"  // memory, gw.*.state.>, the last message per subject
 	streamTracks = "TRACKS" // file, gw.*.track.>
 	streamCanary = "CANARY" // file, proves that writing works
 	bucketPrefix = "KV_"
@@ -21,15 +21,17 @@ const (
 
 const canarySubject = inboxGateway + ".canary"
 
-// queueOf is a subject into the stream's queue that no message is kept from (see Flush).
+// queueOf returns a subject that leads into the stream's queue and on which no message is ever
+// stored (see Conn.Flush).
 func queueOf(stream string) string { return inboxGateway + ".queue." + stream }
 
-// minDedup is the shortest window the server accepts. Events carry no ids, and
-// the window is wall clock, which jumps on a gateway without a battery.
+// minDedup is the shortest deduplication window the server accepts. Events carry no message ids,
+// and the window is measured by the wall clock, which jumps on a gateway without a battery-backed
+// clock.
 const minDedup = 100 * time.Millisecond
 
-// kept are the streams to have, each with every limit explicit. No MaxAge: one
-// step of the clock would expire everything at once.
+// kept returns the configs of all streams, with every limit explicit. There is no MaxAge: one step
+// of the clock would expire everything at once.
 func (b *Bus) kept() []jetstream.StreamConfig {
 	all := []jetstream.StreamConfig{
 		{
@@ -62,7 +64,7 @@ func (b *Bus) kept() []jetstream.StreamConfig {
 	return all
 }
 
-// prepare makes every stream that should be there, and notes which could not be made.
+// prepare creates every missing stream and records in the report which could not be created.
 func (b *Bus) prepare(ctx context.Context) {
 	if b.Report().Store != "" {
 		return
@@ -88,17 +90,17 @@ func (b *Bus) prepare(ctx context.Context) {
 			b.mu.Unlock()
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			return // nor will the others
+			return // the others would time out too
 		}
 	}
 }
 
-// ensure makes a stream or brings an existing one to these settings. A server that stops waits for it: it would forget the store of a stream that is
-// still being made.
+// ensure creates a stream or updates an existing one to cfg. A stopping server waits for it,
+// because the server would lose track of the store of a stream that is being created.
 func (b *Bus) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
 	b.making.RLock()
 	defer b.making.RUnlock()
-	// Making one that is there would ask for its room a second time.
+	// Creating an existing stream would reserve its space a second time.
 	s, err := b.js.Stream(ctx, cfg.Name)
 	switch {
 	case err == nil:
@@ -113,11 +115,11 @@ func (b *Bus) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
 	return nil
 }
 
-// onFile reports whether the stream of this name survives a power cut.
+// onFile reports whether the stream survives a power cut.
 func onFile(name string) bool { return name != streamState }
 
-// accounted reports whether every sequence number between the first and the
-// last message must exist: nothing is ever deleted out of the middle.
+// accounted reports whether every sequence number between the first and the last message must
+// exist, because nothing is ever deleted from the middle.
 func accounted(name string) bool {
 	return onFile(name) && name != streamTracks && !strings.HasPrefix(name, bucketPrefix)
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// KV is a bucket of versioned values in the store. Keys are actor paths
-// ("field/line-1/meter-7") or tokens joined by '.'. It survives Restart.
-// What the gateway needs to live (identity, config) is kept in a plain file as well.
+// KV is a bucket of versioned values in the store. Keys are actor paths ("field/line-1/meter-7") or
+// tokens joined by '.'. It survives Restart. Data that the gateway cannot do without (identity,
+// config) is also kept in plain files.
 type KV struct {
 	bus    *Bus
 	bucket string
@@ -30,11 +30,11 @@ type Entry struct {
 }
 
 const (
-	bucketBytes = 2 << 20 // of one bucket
-	maxHistory  = 64      // versions the server keeps at most
+	bucketBytes = 2 << 20 // maximum size of one bucket
+	maxHistory  = 64      // maximum number of versions the server keeps
 )
 
-// KV opens a bucket, making it on first use, that keeps this many versions of each value (1 to 64).
+// KV opens a bucket, creating it on first use, that keeps history versions of each value (1 to 64).
 // Its errors are *Error: Unavailable without a store.
 func (b *Bus) KV(ctx context.Context, bucket string, history int) (*KV, error) {
 	if err := CheckLeaf(bucket); err != nil {
@@ -54,7 +54,7 @@ func (b *Bus) KV(ctx context.Context, bucket string, history int) (*KV, error) {
 		return nil, fmt.Errorf("bucket %s: %w", bucket, Errorf(Unavailable, "the store does not work: %s", why))
 	}
 	err := b.ensure(ctx, made)
-	if err == nil { // not before: the canary asks for all that are known
+	if err == nil { // not earlier: the canary checks all registered buckets
 		b.mu.Lock()
 		if b.buckets == nil {
 			b.buckets = map[string]jetstream.StreamConfig{}
@@ -72,7 +72,8 @@ func (b *Bus) KV(ctx context.Context, bucket string, history int) (*KV, error) {
 	return &KV{bus: b, bucket: bucket, kv: kv}, nil
 }
 
-// unavailable is an error of the store: whatever is wrong with that, it may be well again.
+// unavailable converts an error of the store to an *Error. Unknown errors become Unavailable,
+// because the store may recover.
 func unavailable(err error) *Error {
 	e := AsError(err)
 	if e.Code == Internal {
@@ -81,7 +82,7 @@ func unavailable(err error) *Error {
 	return e
 }
 
-// Get is the value of key; a *Error with NotFound when it has none.
+// Get returns the value of key, or an *Error with NotFound if it has none.
 func (k *KV) Get(ctx context.Context, key string) (Entry, error) {
 	e, err := k.kv.Get(ctx, key)
 	if err != nil {
@@ -90,14 +91,15 @@ func (k *KV) Get(ctx context.Context, key string) (Entry, error) {
 	return entryOf(e), nil
 }
 
-// Put writes a value whatever was there and returns its revision. When it returns the value is on disk.
+// Put writes a value unconditionally and returns its revision. When it returns, the value is on
+// disk.
 func (k *KV) Put(ctx context.Context, key string, value []byte) (uint64, error) {
 	rev, err := k.kv.Put(ctx, key, value)
 	return rev, k.failed("put", key, err)
 }
 
-// Update writes a value if revision is still the latest one (0: if there is
-// none); a *Error with Aborted otherwise.
+// Update writes a value if revision is still the latest one (0: no value exists); otherwise it
+// returns an *Error with Aborted.
 func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
 	var rev uint64
 	var err error
@@ -109,12 +111,12 @@ func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint
 	return rev, k.failed("update", key, err)
 }
 
-// Delete forgets the value; the history still tells it.
+// Delete deletes the value; it stays in the history.
 func (k *KV) Delete(ctx context.Context, key string) error {
 	return k.failed("delete", key, k.kv.Delete(ctx, key))
 }
 
-// History is what key has been, oldest first.
+// History returns the stored versions of key, oldest first.
 func (k *KV) History(ctx context.Context, key string) ([]Entry, error) {
 	all, err := k.kv.History(ctx, key)
 	if err != nil {
@@ -127,7 +129,7 @@ func (k *KV) History(ctx context.Context, key string) ([]Entry, error) {
 	return out, nil
 }
 
-// Keys are all keys that have a value.
+// Keys returns all keys that have a value.
 func (k *KV) Keys(ctx context.Context) ([]string, error) {
 	l, err := k.kv.ListKeys(ctx)
 	if err != nil {
@@ -141,9 +143,9 @@ func (k *KV) Keys(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
-// Watch calls fn with the present value of every key under pattern ("field/>" or "*" wildcards as in
-// NATS, ">" for all) and then with each change, deletions included, until stop is called. Across a
-// Restart a key may be told again; no last value is missed.
+// Watch calls fn with the present value of every key under pattern ("field/>" or "*" wildcards as
+// in NATS, ">" for all) and then with each change, deletions included, until stop is called. After
+// a Restart a key may be reported again; no last value is missed.
 func (k *KV) Watch(pattern string, fn func(Entry)) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	again := make(chan struct{}, 1)
@@ -164,7 +166,8 @@ func (k *KV) Watch(pattern string, fn func(Entry)) (stop func(), err error) {
 	return func() { forget(); cancel(); done.Wait() }, nil
 }
 
-// follow hands changes to fn, with a new watcher after each restart, for a watcher's consumer dies with the server.
+// follow passes changes to fn. It starts a new watcher after each restart, because a watcher's
+// consumer does not survive the server.
 func (k *KV) follow(ctx context.Context, w jetstream.KeyWatcher, pattern string, again <-chan struct{}, fn func(Entry)) {
 	var seen uint64
 	for {
@@ -190,7 +193,7 @@ func (k *KV) follow(ctx context.Context, w jetstream.KeyWatcher, pattern string,
 				_ = w.Stop()
 			}
 			seen = 0
-			w, _ = k.kv.Watch(ctx, pattern) // nil while the store is down; the next restart brings it back
+			w, _ = k.kv.Watch(ctx, pattern) // nil while the store is down; the next restart retries
 		}
 	}
 }

@@ -102,7 +102,7 @@ func TestKV(t *testing.T) {
 	}
 }
 
-// A bucket that is still being made, or could not be, is no trouble of the bus.
+// A bucket that is still being created, or could not be, is not an error of the bus.
 func TestBucketThatIsNotThere(t *testing.T) {
 	b := start(t, nil)
 	given, cancel := context.WithCancel(t.Context())

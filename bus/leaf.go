@@ -17,30 +17,35 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// A Leaf makes the bus a leaf node of a NATS cluster, the hub. The hub is a guest: it hears what it may hear of this gateway, as long as
-// somebody there listens, calls what it may call, and nothing else passes, whatever the hub asks for.
+// A Leaf makes the bus a leaf node of a NATS cluster, the hub. The hub has limited rights: it may
+// subscribe to the classes in Hears, send the commands in Calls and source the tracks in Tracks.
+// Nothing else passes, whatever the hub asks for, and messages travel only while somebody at the
+// hub subscribes.
 type Leaf struct {
 	URLs        []string      // tls://hub:7422, or nats:// without TLS; one of them is used at a time
-	Key         string        // nkey seed file; or
-	Credentials string        // file of a JWT and its key
-	TLS         *tls.Config   // for tls://; nil: the system's authorities
-	Hears       []Class       // what the hub may hear; none: data, events, states and tracks
-	Calls       []string      // commands that it may send, as filters of topics, e.g. "cmd/field/#"; none: none
-	Tracks      []string      // tracks that a stream there may source, as filters of paths, e.g. "tracks/#"; none: none
-	Reconnect   time.Duration // about how long from one attempt to reach the hub to the next; 2 s
+	Key         string        // nkey seed file; alternatively
+	Credentials string        // JWT credentials file
+	TLS         *tls.Config   // for tls://; nil: the system's certificate authorities
+	Hears       []Class       // classes to which the hub may subscribe; none: data, event, state and track
+	Calls       []string      // commands that the hub may send, as filters of topics, e.g. "cmd/field/#"; none: none
+	Tracks      []string      // tracks that a stream of the hub may source, as filters of paths, e.g. "tracks/#"; none: none
+	Reconnect   time.Duration // mean time between attempts to reach the hub; 2 s
 }
 
-// roleHub is the account of the hub. Its commands come from nats/hub.
+// roleHub is the account of the hub. The caller identity of its commands is nats/hub.
 const roleHub = "hub"
 
-// reconnect is how long it is, at about, from the loss of the hub to the first attempt to reach it again, and from one attempt to the next.
+// reconnect is the mean time from the loss of the hub to the first attempt to reconnect, and
+// between attempts.
 const reconnect = 2 * time.Second
 
-// patience is how long each step of connecting may take: links of seconds are slow, and hubs that many gateways come back to at once are.
+// patience bounds each step of connecting: links may have a delay of seconds, and so has a hub to
+// which many gateways reconnect at once.
 const patience = 10 * time.Second
 
-// pace is how long this gateway waits between attempts, from half to one and a half of what is wanted. The server waits exactly so long after
-// a loss, and all gateways lose a server of the hub at the same moment: each has to have its own.
+// pace returns the time between attempts, from half to one and a half of the configured one. The
+// server waits exactly this long after a loss, and all gateways lose a server of the hub at the
+// same moment; therefore each gateway needs a different time.
 func (l *Leaf) pace() time.Duration {
 	d := cmp.Or(l.Reconnect, reconnect)
 	return d/2 + rand.N(d)
@@ -91,7 +96,7 @@ func readSeed(file string) (string, error) {
 	return string(seed), err
 }
 
-// LeafKey is the public key of the seed in a file, which is made if it is not there.
+// LeafKey returns the public key of the seed in a file. It creates the file if it does not exist.
 func LeafKey(file string) (public string, err error) {
 	seed, err := readSeed(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -111,7 +116,7 @@ func LeafKey(file string) (public string, err error) {
 	return pair.PublicKey()
 }
 
-// call is the subject of commands of a filter.
+// call returns the subject of a filter of commands.
 func (l *Leaf) call(gateway, filter string) (string, error) {
 	if !strings.HasPrefix(filter, "cmd/") {
 		return "", fmt.Errorf("leaf: %q is no filter of commands like cmd/field/#", filter)
@@ -119,7 +124,7 @@ func (l *Leaf) call(gateway, filter string) (string, error) {
 	return Pattern(gateway, filter)
 }
 
-// options adds what makes the server connect to the hub.
+// options adds the settings that connect the server to the hub.
 func (l *Leaf) options(o *server.Options) error {
 	r := &server.RemoteLeafOpts{LocalAccount: roleHub, Credentials: l.Credentials, TLSConfig: l.TLS}
 	if l.Key != "" {
@@ -150,7 +155,7 @@ func (l *Leaf) options(o *server.Options) error {
 	return nil
 }
 
-// Hub says whether the bus is connected to its hub.
+// Hub reports whether the bus is connected to its hub.
 func (b *Bus) Hub() bool {
 	s := b.server.get()
 	return s != nil && s.NumLeafNodes() > 0

@@ -29,16 +29,17 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// A hub is a NATS cluster of three nodes in this process that gateways join, with TLS in both directions.
+// A hub is a NATS cluster of three nodes in this process that gateways join, with TLS in both
+// directions.
 type hub struct {
 	t     *testing.T
 	nodes []*server.Server
 	opts  []*server.Options
 	tls   *tls.Config // for gateways
-	user  nats.Option // of a client who may use everything
+	user  nats.Option // of a client that may use everything
 }
 
-// pair is a certificate that vouches for itself, for both ends.
+// pair returns a self-signed certificate for both ends.
 func pair(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -58,7 +59,7 @@ func pair(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
-// seed makes a key for a gateway.
+// seed creates a key for a gateway.
 func seed(t *testing.T) (file, public string) {
 	t.Helper()
 	k, err := nkeys.CreateUser()
@@ -74,7 +75,7 @@ func seed(t *testing.T) (file, public string) {
 	return file, public
 }
 
-// startHub starts the cluster; grants are those of gateways by their public keys.
+// startHub starts the cluster; grants are the permissions of gateways by their public keys.
 func startHub(t *testing.T, grants map[string]bus.Grant) *hub {
 	cert, pool := pair(t)
 	h := &hub{t: t, tls: &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool, MinVersion: tls.VersionTLS12}, user: nats.UserInfo("ops", "secret")}
@@ -117,7 +118,7 @@ func (h *hub) start(i int) {
 	h.nodes[i] = s
 }
 
-// port is one that is free.
+// port returns a free port.
 func port(t *testing.T) int {
 	t.Helper()
 	p, err := freeport.Find()
@@ -134,7 +135,7 @@ func (h *hub) urls() (all []string) {
 	return all
 }
 
-// client connects to a node as someone who may use everything there.
+// client connects to a node with all permissions.
 func (h *hub) client(i int) *nats.Conn {
 	h.t.Helper()
 	nc, err := nats.Connect(h.nodes[i].ClientURL(), h.user)
@@ -154,7 +155,8 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// The hub hears and calls two gateways across a cluster as far as each lets it, and no further; a gateway comes back when its node is gone.
+// The hub receives from and calls two gateways across a cluster as far as each permits it, and no
+// further; a gateway reconnects when its node is gone.
 func TestLeaf(t *testing.T) {
 	leafs := map[string]*bus.Leaf{"site-1": {Calls: []string{"cmd/field/#"}}, "site-2": {Hears: []bus.Class{bus.State}}}
 	grants := map[string]bus.Grant{}
@@ -166,7 +168,7 @@ func TestLeaf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if id == "site-2" { // its hub lets it do everything: what it shares is for the gateway to say
+		if id == "site-2" { // its hub permits it everything: what it shares is the gateway's decision
 			g = bus.Grant{Publish: []string{">"}, Subscribe: []string{">"}}
 		}
 		grants[public] = g
@@ -216,7 +218,7 @@ func TestLeaf(t *testing.T) {
 		waitFor(t, "site-1 is heard: "+class, said("site-1", class))
 	}
 	waitFor(t, "site-2 is heard", said("site-2", "state"))
-	for range 20 { // what it does not share stays at home
+	for range 20 { // what it does not share is not sent
 		if said("site-2", "event")() || said("site-1", "trace")() {
 			t.Fatal("the hub hears what it must not")
 		}
@@ -242,7 +244,7 @@ func TestLeaf(t *testing.T) {
 			t.Error("not connected")
 		}
 	}
-	for i := range h.nodes { // each node goes and comes back: the others take over
+	for i := range h.nodes { // each node stops and starts again: the others take over
 		h.nodes[i].Shutdown()
 		h.nodes[i].WaitForShutdown()
 		other := h.client((i + 1) % 3)

@@ -36,7 +36,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 }
 
-// A server that stops while streams are being made leaves none of their stores behind.
+// A server that stops while streams are being created leaves none of their stores open.
 func TestStreamsThatAreBeingMade(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	for range 3 {
@@ -65,7 +65,7 @@ func TestStreamsThatAreBeingMade(t *testing.T) {
 	}
 }
 
-// A subscription costs the one goroutine of nats.go that calls its handler.
+// A subscription costs only the goroutine of nats.go that calls its handler.
 func TestGoroutines(t *testing.T) {
 	c := start(t, nil).Conn()
 	before := runtime.NumGoroutine()

@@ -17,27 +17,27 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// Loss is a range of messages that were acknowledged once and are gone.
+// Loss is a range of messages that were acknowledged and are lost.
 type Loss struct {
 	Stream  string
-	FromSeq uint64 // both included; 0 when it is not known
+	FromSeq uint64 // both inclusive; 0 if unknown
 	ToSeq   uint64
 	Reason  string
-	Moved   string // where the damaged stream has been put; "" when it is still in use
+	Moved   string // where the damaged stream was moved; "" if it is still in use
 }
 
 func (l Loss) String() string {
 	return fmt.Sprintf("stream %s lost %d to %d: %s", l.Stream, l.FromSeq, l.ToSeq, l.Reason)
 }
 
-// Report is how the bus found its store at the last start.
+// Report describes the state of the store at the last start.
 type Report struct {
-	Store  string   // why the store does not work; "" when it does
-	Losses []Loss   // what was lost
-	Notes  []string // what else was repaired
+	Store  string   // why the store does not work; "" if it does
+	Losses []Loss   // lost messages
+	Notes  []string // other repairs
 }
 
-// Report is how the bus found its store at the last start or Restart.
+// Report returns the state of the store at the last start or Restart.
 func (b *Bus) Report() Report {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -47,14 +47,15 @@ func (b *Bus) Report() Report {
 	return r
 }
 
-// ledger is the bus's own account of its streams, beside the store and synced,
-// so that a store that comes back shorter is noticed.
+// ledger is the bus's own record of its streams, kept beside the store and synced, so that a store
+// that comes back shorter is noticed.
 type ledger map[string]entry
 
 type entry struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
-	// Doubts are of the tracks: up to each of these messages were once lost. The oldest first.
+	// Doubts are used for the track stream only: messages up to each of these sequences were once
+	// lost. Oldest first.
 	Doubts []uint64 `json:"doubts,omitempty"`
 }
 
@@ -62,7 +63,7 @@ func (e entry) same(o entry) bool {
 	return e.First == o.First && e.Last == o.Last && slices.Equal(e.Doubts, o.Doubts)
 }
 
-// doubt is the last of them; 0: there is none.
+// doubt returns the newest doubt, or 0 if there is none.
 func (e entry) doubt() uint64 {
 	if len(e.Doubts) == 0 {
 		return 0
@@ -70,15 +71,18 @@ func (e entry) doubt() uint64 {
 	return e.Doubts[len(e.Doubts)-1]
 }
 
-// mostDoubts is how many are known: flash that loses something at every start is not to make the ledger long.
+// mostDoubts is the maximum number of doubts kept: flash that loses data at every start must not
+// make the ledger grow.
 const mostDoubts = 64
 
 const ledgerFile = "ledger.json"
 
-// ledgerStride is after how many messages of tracks the ledger is written all the same.
+// ledgerStride is the number of track messages after which the ledger is written regardless of
+// ledgerPause.
 const ledgerStride = 8192
 
-// ledgerPause bounds how often the ledger is written while the bus runs: flash wears out.
+// ledgerPause is the minimum time between two writes of the ledger while the bus runs, to limit
+// flash wear.
 const ledgerPause = 10 * time.Minute
 
 func readLedger(dir string) (ledger, error) {
@@ -104,7 +108,7 @@ func (l ledger) write(dir string) error {
 	return durable.Write(filepath.Join(dir, ledgerFile), append(p, '\n'), 0o644)
 }
 
-// take reads the state of every stream on file from a running server.
+// take reads the state of every file stream from a running server.
 func take(s *server.Server) (map[string]server.StreamState, error) {
 	info, err := s.Jsz(&server.JSzOptions{Accounts: true, Streams: true})
 	if err != nil {
@@ -121,7 +125,8 @@ func take(s *server.Server) (map[string]server.StreamState, error) {
 	return all, nil
 }
 
-// remember writes the ledger if it has changed. Nobody else waits for that: the disk may be stuck.
+// remember writes the ledger if it has changed. No other code waits for it, because the disk may be
+// stuck.
 func (b *Bus) remember() error {
 	b.noting.Lock()
 	defer b.noting.Unlock()
@@ -152,8 +157,8 @@ func (b *Bus) remember() error {
 	return nil
 }
 
-// compare finds what a store that has just been opened has lost. found are the
-// streams the server has, present the directories on disk. It is a pure function.
+// compare returns what a store that has just been opened has lost. found are the streams the server
+// has, present the stream directories on disk. It is a pure function.
 func compare(known ledger, found map[string]server.StreamState, present []string) []Loss {
 	var all []Loss
 	on := map[string]bool{}
@@ -189,7 +194,7 @@ func compare(known ledger, found map[string]server.StreamState, present []string
 	return all
 }
 
-// gaps are the holes in a stream out of which nothing is ever deleted.
+// gaps returns the holes in a stream from which nothing is ever deleted.
 func gaps(name string, st server.StreamState) []Loss {
 	if st.Msgs == 0 || st.LastSeq < st.FirstSeq || st.LastSeq-st.FirstSeq+1 == st.Msgs {
 		return nil

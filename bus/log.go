@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// serverLog hands the server's log to slog: notices as debug, for a daemon that
-// is well says nothing. A fatal error never ends the process; it is kept for Start to return.
+// serverLog forwards the server's log to slog. Notices become debug messages, because a healthy
+// daemon logs nothing. A fatal error never ends the process; it is kept for Start to return.
 type serverLog struct {
-	log    *slog.Logger
-	client func(line string) // hears of lines about clients
-	mu     sync.Mutex
-	fatal  error
-	last   time.Time // of a line about a client
-	hushed int       // lines about clients not logged since
+	log        *slog.Logger
+	client     func(line string) // called for lines about clients
+	mu         sync.Mutex
+	fatal      error
+	last       time.Time // time of the last logged line about a client
+	suppressed int       // lines about clients suppressed since then
 }
 
 func (l *serverLog) at(level slog.Level, format string, v []any) {
@@ -26,25 +26,25 @@ func (l *serverLog) at(level slog.Level, format string, v []any) {
 	}
 }
 
-// trouble logs warnings and errors. What a client did wrong is no error of the
-// gateway, and is one line a second at most: whoever can reach the port must not be able to fill the disk.
+// trouble logs warnings and errors. A client's mistake is not an error of the gateway and is logged
+// at most once a second: a client that can reach the port must not be able to fill the disk.
 func (l *serverLog) trouble(level slog.Level, format string, v []any) {
 	text := oneLine(fmt.Sprintf(format, v...))
-	if !strings.Contains(text, " - cid:") { // how the server's lines about a client begin, after its address
+	if !strings.Contains(text, " - cid:") { // format of the server's lines about a client, after its address
 		l.log.Log(context.Background(), level, text)
 		return
 	}
 	l.client(text)
 	l.mu.Lock()
 	if time.Since(l.last) < time.Second {
-		l.hushed++
+		l.suppressed++
 		l.mu.Unlock()
 		return
 	}
-	hushed := l.hushed
-	l.last, l.hushed = time.Now(), 0
+	suppressed := l.suppressed
+	l.last, l.suppressed = time.Now(), 0
 	l.mu.Unlock()
-	l.log.Info(text, "left_out", hushed)
+	l.log.Info(text, "left_out", suppressed)
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.at(slog.LevelDebug, format, v) }
@@ -52,7 +52,8 @@ func (l *serverLog) Tracef(format string, v ...any)  { l.at(slog.LevelDebug-8, f
 func (l *serverLog) Warnf(format string, v ...any)   { l.trouble(slog.LevelWarn, format, v) }
 func (l *serverLog) Errorf(format string, v ...any)  { l.trouble(slog.LevelError, format, v) }
 
-// Debugf hears of who speaks no TLS where it is asked for, of which the server thinks little: others knock at ports to see what is there.
+// Debugf reports failed TLS handshakes at info level. The server logs them at debug level only,
+// since port scanners cause them too.
 func (l *serverLog) Debugf(format string, v ...any) {
 	if strings.Contains(format, noTLS) {
 		l.trouble(slog.LevelInfo, format, v)
@@ -61,7 +62,7 @@ func (l *serverLog) Debugf(format string, v ...any) {
 	l.at(slog.LevelDebug-4, format, v)
 }
 
-// noTLS is what the server says of a handshake that was none.
+// noTLS is the server's message for a failed TLS handshake.
 const noTLS = "TLS handshake error"
 
 func (l *serverLog) Fatalf(format string, v ...any) {

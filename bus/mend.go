@@ -16,11 +16,12 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// maxMended is how much of the tracks may be mended in one start.
+// maxMended is the maximum number of repairs to the track stream in one start.
 const maxMended = 16
 
-// mend finds what keeps the server from opening the tracks that can be put right without losing any, and returns what to do about it while no
-// server runs; nil: there is nothing.
+// mend looks for damage that keeps the server from opening the track stream and that can be
+// repaired without losing messages. It returns the repair, to be run while no server is running, or
+// nil.
 func (b *Bus) mend(s *server.Server, cfg Config, r *Report) func() {
 	found, err := take(s)
 	if err != nil || !slices.Contains(presentStreams(cfg.Dir), streamTracks) {
@@ -39,13 +40,14 @@ func (b *Bus) mend(s *server.Server, cfg Config, r *Report) func() {
 	return nil
 }
 
-// described are the files without which the server does not know a stream.
+// described are the files without which the server does not recognize a stream.
 var described = [...]string{"meta.inf", "meta.sum"}
 
 func trackDescription(dir string) string { return filepath.Join(streamsDir(dir), streamTracks) }
 func savedDescription(dir string) string { return filepath.Join(dir, "tracks") }
 
-// descriptionsDiffer says whether there is a copy of the description that is not what stands in the store.
+// descriptionsDiffer reports whether there is a saved copy of the description that differs from the
+// one in the store.
 func descriptionsDiffer(dir string) bool {
 	for _, name := range described {
 		saved, err := os.ReadFile(filepath.Join(savedDescription(dir), name))
@@ -71,8 +73,9 @@ func copyDescription(from, to string) error {
 	return errors.Join(errs...)
 }
 
-// saveDescription keeps a copy of the description of the tracks: one wrong byte in it would cost them all. Where that fails, on a full disk for
-// instance, the next start tries again.
+// saveDescription keeps a copy of the description of the track stream: one wrong byte in the
+// original would make all tracks unreadable. If the copy fails, on a full disk for instance, the
+// next start tries again.
 func (b *Bus) saveDescription() {
 	from, to := trackDescription(b.cfg.Dir), savedDescription(b.cfg.Dir)
 	err := os.MkdirAll(to, 0o755)
@@ -84,10 +87,12 @@ func (b *Bus) saveDescription() {
 	}
 }
 
-// unsupported is what the server says of a stream that it does not open because of one of its consumers.
+// unsupported matches the server's error for a stream that it does not open because of one of its
+// consumers.
 var unsupported = regexp.MustCompile(`unsupported consumer "([^"]+)"`)
 
-// misplaced is the reader whose place is so damaged that the server does not open the tracks for it; empty if there is none.
+// misplaced returns the reader whose consumer state is so damaged that the server does not open the
+// track stream; "" if there is none.
 func (b *Bus) misplaced(s *server.Server) (reader string) {
 	me := b.ids[0]
 	nc, err := nats.Connect("", nats.InProcessServer(s), nats.Nkey(me.public, me.pair.Sign), nats.CustomInboxPrefix(inboxGateway))
@@ -105,7 +110,8 @@ func (b *Bus) misplaced(s *server.Server) (reader string) {
 	return ""
 }
 
-// replaceReader puts the place of a reader out of the way: it begins anew with the oldest message, and leaves out what it has seen.
+// replaceReader moves the consumer state of a reader to the quarantine. The reader starts again
+// with the oldest message and skips what it has seen.
 func replaceReader(dir, reader string, r *Report) {
 	from := filepath.Join(streamsDir(dir), streamTracks, "obs", filepath.Base(reader))
 	r.Notes = append(r.Notes, fmt.Sprintf("the place of reader %s in the tracks was unreadable: it begins with the oldest record", reader))

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// What the server has delivered to a fetch that had given up is delivered again: it must not be acknowledged with what comes after it.
+// Messages that the server delivered to an abandoned fetch are delivered again: they must not be
+// acknowledged together with later ones.
 func TestWhatGoesAstrayIsDeliveredAgain(t *testing.T) {
 	b, err := Start(Config{Gateway: "demo", Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -31,7 +32,7 @@ func TestWhatGoesAstrayIsDeliveredAgain(t *testing.T) {
 	}
 	var got []string
 	for round := 0; len(got) < n; round++ {
-		if round == 0 { // the first that is delivered, too
+		if round == 0 { // the first delivery, too
 			if err := r.Rewind(ctx); err != nil {
 				t.Fatal(err)
 			}
@@ -44,7 +45,7 @@ func TestWhatGoesAstrayIsDeliveredAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range astray.Messages() { // nobody looks at it
+		for range astray.Messages() { // nobody reads it
 		}
 		all, err := r.Next(ctx, 2)
 		if err != nil {

@@ -10,23 +10,23 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Header is the headers of a message; keys are case-sensitive.
+// Header holds the headers of a message; keys are case-sensitive.
 type Header = nats.Header
 
-// Msg is one message as it arrived. Data belongs to the receiver.
+// Msg is one received message. Data belongs to the receiver.
 type Msg struct {
 	Subject     string
-	Reply       string // where an answer goes; "" when none is wanted
-	ContentType string // JSON, Protobuf or what the sender said
-	Header      Header // nil when there is none
+	Reply       string // where an answer goes; "" if none is wanted
+	ContentType string // JSON, Protobuf or the sender's value
+	Header      Header // nil if there are none
 	Data        []byte
 
 	conn  *Conn
-	trace string // a traceparent that answers carry; empty: none
+	trace string // traceparent that answers carry; empty: none
 }
 
-// Traced is m with answers that carry a traceparent (W3C Trace Context), if they go to a client of the listener: this process
-// knows of which trace its calls are.
+// Traced returns m with answers that carry a traceparent (W3C Trace Context) if they go to a client
+// of the listener. Callers inside this process know the trace of their calls already.
 func (m Msg) Traced(parent string) Msg {
 	if _, outside := m.Header[headerServer]; outside {
 		m.trace = parent
@@ -48,10 +48,11 @@ func (m Msg) traced(h Header) Header {
 
 const headerDeadline = "Gw-Deadline"
 
-// Decode fills m from the message; its errors are *Error with InvalidArgument.
+// Decode unmarshals the message into into. Its errors are *Error with InvalidArgument.
 func (m Msg) Decode(into proto.Message) error { return Unmarshal(m.ContentType, m.Data, into) }
 
-// Timeout is how long the caller said he will wait, counted from the sending.
+// Timeout returns how long the caller is willing to wait, counted from the sending, and false if
+// the caller did not say.
 func (m Msg) Timeout() (time.Duration, bool) {
 	ms, err := strconv.ParseInt(first(m.Header, headerDeadline), 10, 32)
 	if err != nil || ms <= 0 {
@@ -69,7 +70,7 @@ func (m Msg) Respond(v proto.Message) error {
 	return m.RespondRaw(typ, p)
 }
 
-// RespondRaw answers with payload as it is.
+// RespondRaw answers with payload unchanged.
 func (m Msg) RespondRaw(typ string, payload []byte) error {
 	if err := m.answerable(); err != nil {
 		return err
@@ -78,7 +79,7 @@ func (m Msg) RespondRaw(typ string, payload []byte) error {
 	return m.conn.PublishHeader(m.Reply, typ, m.traced(nil), payload)
 }
 
-// Fail answers with err, typed by AsError.
+// Fail answers with err, converted by AsError.
 func (m Msg) Fail(err error) error {
 	if e := m.answerable(); e != nil {
 		return e
@@ -92,9 +93,8 @@ func (m Msg) Fail(err error) error {
 	return nil
 }
 
-// answerable refuses reply subjects that are no inbox: whoever may send a
-// request must not make this connection, which has full rights, publish
-// anywhere else for him.
+// answerable refuses reply subjects that are not an inbox: the sender of a request must not be able
+// to make this connection, which has full rights, publish anywhere else.
 func (m Msg) answerable() error {
 	switch {
 	case m.Reply == "" || m.conn == nil:
@@ -105,7 +105,7 @@ func (m Msg) answerable() error {
 	return nil
 }
 
-// Prefixes of reply subjects: whoever may subscribe to one sees every answer sent there.
+// Prefixes of reply subjects. A client that may subscribe to a prefix sees every answer sent there.
 const (
 	inboxAny     = "_INBOX" // every client's default, in its own account
 	inboxGateway = "_GW"    // this process

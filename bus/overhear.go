@@ -8,29 +8,31 @@ import (
 	"sync/atomic"
 )
 
-// What goes out as data, event or state is said on the gateway's own connection, for accounts keep everybody else from it. Those of
-// this process who listen are told at once: through the server each message would be parsed twice more, and copied for each of them.
+// Messages of classes data, event and state are published on the gateway's own connection only;
+// accounts keep everybody else from publishing them. Listeners in this process therefore receive
+// them directly: through the server each message would be parsed twice more, and copied for each
+// listener.
 
-// Overheard is a message on its way out, as one of this process hears it.
+// Overheard is a published message as a listener in this process receives it.
 type Overheard struct {
 	Subject, ContentType string
-	Data                 []byte // nobody changes it
+	Data                 []byte // must not be modified
 
 	loan *Loan
 }
 
-// Loan is the buffer of a message.
+// Loan returns the buffer of the message.
 func (o Overheard) Loan() *Loan { return o.loan }
 
-// Loan is a buffer that those who hold it share. It is used again when all of them have said that they are done with it; what one
-// keeps, he keeps.
+// Loan is a buffer shared by its holders. It is reused when all of them have called Done; a buffer
+// that a holder never releases is not reused.
 type Loan struct {
 	data    []byte
 	holders atomic.Int32
 	home    *sync.Pool
 }
 
-// Done gives the buffer back, once for each who was given it. It may be called on nil.
+// Done releases the buffer, once for each holder. It may be called on nil.
 func (l *Loan) Done() {
 	if l != nil && l.holders.Add(-1) == 0 && cap(l.data) <= largestBuffer {
 		l.home.Put(l)
@@ -46,44 +48,46 @@ func (c *Conn) loan() *Loan {
 	return l
 }
 
-// ear is one who listens.
-type ear struct {
+// listener is one call of Overhear.
+type listener struct {
 	hear   func(Overheard)
 	closed atomic.Bool
 }
 
-// Overhear calls hear for every message that this process publishes under pattern, in the goroutine that does and in its order: it must
-// not block. ok is false where others may publish as well, or on a dialled connection: Subscribe is for that.
+// Overhear calls hear for every message that this process publishes under pattern, in the
+// publishing goroutine and in order: hear must not block. ok is false if others may publish under
+// pattern as well, and on a dialled connection; use Subscribe then.
 func (c *Conn) Overhear(pattern string, hear func(Overheard)) (stop func(), ok bool) {
 	if !c.alone(pattern) {
 		return nil, false
 	}
-	e := &ear{hear: hear}
-	if c.ears.Insert(pattern, e) != nil {
+	e := &listener{hear: hear}
+	if c.listeners.Insert(pattern, e) != nil {
 		return nil, false
 	}
 	return func() {
 		if !e.closed.Swap(true) {
-			_ = c.ears.Remove(pattern, e)
+			_ = c.listeners.Remove(pattern, e)
 		}
 	}, true
 }
 
-// alone says whether nobody but this connection publishes anything under a pattern.
+// alone reports whether only this connection may publish under pattern.
 func (c *Conn) alone(pattern string) bool {
 	rest, own := strings.CutPrefix(pattern, c.own)
 	class, _, below := strings.Cut(rest, ".")
 	return c.own != "" && own && below && slices.Contains([]Class{Data, Event, State}, Class(class))
 }
 
-// tell has those hear a message who listen. Its data is in l, or the caller's: then they get a copy.
+// tell delivers a message to the listeners. Its data is in l; without l it belongs to the caller
+// and the listeners get a copy.
 func (c *Conn) tell(subject, typ string, data []byte, l *Loan) {
-	if c.ears == nil {
+	if c.listeners == nil {
 		return
 	}
-	var room [8]*ear
+	var room [8]*listener
 	found := room[:0]
-	c.ears.Match(subject, func(e *ear) { found = append(found, e) })
+	c.listeners.Match(subject, func(e *listener) { found = append(found, e) })
 	if len(found) == 0 {
 		return
 	}

@@ -69,7 +69,7 @@ func TestOverhearIsSubscribeWithoutTheServer(t *testing.T) {
 	}
 }
 
-// What nobody asks the server for is not brought there.
+// Messages without subscribers are not sent to the server.
 func TestSamplesNobodyAsksFor(t *testing.T) {
 	b, keys := listening(t, nil)
 	overheard := 0
@@ -105,7 +105,7 @@ func TestSamplesNobodyAsksFor(t *testing.T) {
 	}
 }
 
-// While the server restarts nobody knows who asks it for what.
+// While the server restarts, the subscribers are not known.
 func TestSamplesWhileTheServerIsAnother(t *testing.T) {
 	b, other := start(t, nil), start(t, nil)
 	sent := func() bool {
@@ -158,7 +158,7 @@ func TestLoanIsUsedAgainWhenAllAreDone(t *testing.T) {
 			t.Fatal("not heard")
 		}
 	}
-	for i := range 8 { // the second ear keeps what it has, and that stays as it is
+	for i := range 8 { // the second listener keeps its messages, which must not change
 		if err := b.Conn().Publish("gw.demo.data.a.points", &samplev1.Samples{Sequence: uint64(i + 1)}); err != nil {
 			t.Fatal(err)
 		}

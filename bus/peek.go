@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// End is the sequence of the newest message of all tracks.
+// End returns the sequence of the newest message of all tracks.
 func (r *Reader) End(ctx context.Context) (uint64, error) {
 	s, err := r.conn.commit.bus.js.Stream(ctx, streamTracks)
 	if err != nil {
@@ -16,10 +16,10 @@ func (r *Reader) End(ctx context.Context) (uint64, error) {
 	return s.CachedInfo().State.LastSeq, nil
 }
 
-// Peek returns at most so many messages of the reader's tracks from a sequence of the stream on, the oldest first, wherever its place is. It
-// waits for none.
+// Peek returns up to most messages of the reader's tracks from sequence from on, oldest first,
+// regardless of the reader's position. It does not wait for messages.
 func (r *Reader) Peek(ctx context.Context, from uint64, most int) (all []Stored, err error) {
-	until := uint64(math.MaxUint64) // what lies beyond is not known of every pattern
+	until := uint64(math.MaxUint64) // beyond this sequence the result is incomplete for some pattern
 	for _, pattern := range r.patterns {
 		n, last := 0, uint64(0)
 		more, err := r.conn.fetch(ctx, r.conn.keep, streamTracks, directGet{Seq: max(from, 1), NextFor: pattern, Batch: min(most, page), MaxBytes: pageBytes}, func(m Record) error {

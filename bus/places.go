@@ -9,19 +9,22 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// places are how far readers are that were opened in this process, by name. The server's own word on it counts what has been delivered and then
-// dropped from the stream as acknowledged.
+// places holds the positions of the readers opened in this process, by name. The server's own
+// acknowledgement floor also counts messages as acknowledged that were delivered and then dropped
+// from the stream.
 type places struct {
-	making sync.RWMutex // read while one is opened or made anew, held while others are given up: what is given up does not come back
+	// Held for reading while a position is opened or recreated, for writing while others are
+	// removed, so that a removed position does not come back.
+	making sync.RWMutex
 
 	mu       sync.Mutex
 	all      map[string]uint64
-	expected map[string]bool // readers there are, those that were opened since as well; nil: nobody has said
-	others   bool            // the places of others are to be given up
+	expected map[string]bool // expected readers, including those opened since; nil: Expect was not called
+	others   bool            // the positions of all other readers are to be removed
 }
 
-// Expect says which readers there are, by the paths of their actors: what they have not read is unread before they open their places as well, and
-// places of others count for nothing.
+// Expect sets the existing readers, by the paths of their actors. What they have not read counts as
+// unread even before they open their positions, and positions of other readers are ignored.
 func (b *Bus) Expect(readers []string) {
 	p := &b.places
 	p.mu.Lock()
@@ -32,14 +35,16 @@ func (b *Bus) Expect(readers []string) {
 	}
 }
 
-// ForgetOthers has the places given up of all readers that are not expected, but for those of what they have written themselves. Canary does it, and goes on until it is done.
+// ForgetOthers has the positions of all readers that are not expected removed, except those of
+// outboxes (readers that read only what they have written themselves). Canary removes them, and
+// retries until it succeeds.
 func (b *Bus) ForgetOthers() {
 	b.places.mu.Lock()
 	defer b.places.mu.Unlock()
 	b.places.others = true
 }
 
-// sweep gives up the places of readers that are not expected, if that is wanted.
+// sweep removes the positions of readers that are not expected, if requested.
 func (b *Bus) sweep(ctx context.Context) error {
 	p := &b.places
 	p.mu.Lock()
@@ -85,15 +90,15 @@ func (b *Bus) forgetOthers(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// outbox says whether a reader reads what it has written itself, and nothing else. Its place tells what of that has gone out: without it all of that would go
-// again when it comes back.
+// outbox reports whether a reader reads only what it has written itself. Its position records what
+// has been sent: without it everything would be sent again when the reader comes back.
 func (b *Bus) outbox(info *jetstream.ConsumerInfo) bool {
 	own, err := trackPattern(b.cfg.Gateway, pathOf(info.Name))
 	read := append(slices.Clone(info.Config.FilterSubjects), info.Config.FilterSubject)
 	return err == nil && slices.Contains(read, own) && !slices.ContainsFunc(read, func(p string) bool { return p != own && p != "" })
 }
 
-// expect notes that there is a reader, whose place is being opened.
+// expect adds a reader whose position is being opened.
 func (p *places) expect(reader string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,7 +107,8 @@ func (p *places) expect(reader string) {
 	}
 }
 
-// reads says whether there is a reader of that name. While nobody has said which there are, it is one that was opened in this process.
+// reads reports whether the reader exists. If Expect was not called, the readers opened in this
+// process exist.
 func (p *places) reads(reader string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +119,7 @@ func (p *places) reads(reader string) bool {
 	return open
 }
 
-// begin notes how far a reader is when it is opened first, as the server says.
+// begin records the position of a reader when it is first opened, as reported by the server.
 func (p *places) begin(reader string, told uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,11 +131,11 @@ func (p *places) begin(reader string, told uint64) {
 	}
 }
 
-// reach notes that a reader has acknowledged all up to a sequence.
+// reach records that a reader has acknowledged everything up to seq.
 func (p *places) reach(reader string, seq uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if at, ok := p.all[reader]; ok { // else it was forgotten meanwhile
+	if at, ok := p.all[reader]; ok { // otherwise it was removed meanwhile
 		p.all[reader] = max(at, seq)
 	}
 }
@@ -140,7 +146,7 @@ func (p *places) forget(reader string) {
 	delete(p.all, reader)
 }
 
-// at is how far a reader is that was opened, and not given up since.
+// at returns the position of a reader that was opened and not removed since.
 func (p *places) at(reader string) (seq uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,7 +154,8 @@ func (p *places) at(reader string) (seq uint64, ok bool) {
 	return seq, ok
 }
 
-// floor is up to where a reader has acknowledged; of one that was not opened, what the server says.
+// floor returns the sequence up to which a reader has acknowledged; for a reader that was not
+// opened, told, the server's value.
 func (p *places) floor(reader string, told uint64) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

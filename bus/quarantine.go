@@ -12,12 +12,12 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// streamsDir is where the server keeps the streams of its one account.
+// streamsDir returns the directory where the server keeps the streams of its one account.
 func streamsDir(dir string) string {
 	return filepath.Join(dir, server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams")
 }
 
-// presentStreams are the stream directories on disk.
+// presentStreams returns the names of the stream directories on disk.
 func presentStreams(dir string) []string {
 	entries, err := os.ReadDir(streamsDir(dir))
 	if err != nil {
@@ -32,9 +32,9 @@ func presentStreams(dir string) []string {
 	return names
 }
 
-// dropIndexes removes the server's summary of each stream, so that it reads and
-// checks every record instead of believing it: a flipped bit is found at the start and not by the
-// one who needs the record. It costs about 5 µs a message.
+// dropIndexes removes the server's index of each stream, so that the server reads and verifies
+// every record. A flipped bit is then found at the start, and not when the record is needed. This
+// costs about 5 µs per message.
 func dropIndexes(dir string) {
 	for _, name := range presentStreams(dir) {
 		_ = os.Remove(filepath.Join(streamsDir(dir), name, "msgs", "index.db"))
@@ -42,8 +42,8 @@ func dropIndexes(dir string) {
 }
 
 // quarantine moves the directories of damaged streams out of the store, to
-// <dir>/quarantine/<time>-<stream>, and keeps the newest ones only.
-// What cannot be moved is deleted: the stream must be made again.
+// <dir>/quarantine/<time>-<stream>, and keeps only the newest ones. A directory that cannot be
+// moved is deleted, because the stream must be recreated.
 func quarantine(dir string, losses []Loss, now time.Time) []Loss {
 	stamp := now.UTC().Format("20060102T150405.000")
 	for i, l := range losses {
@@ -67,7 +67,7 @@ func quarantine(dir string, losses []Loss, now time.Time) []Loss {
 	return losses
 }
 
-// quarantined is how many damaged streams are kept for inspection.
+// quarantined is the number of damaged streams kept for inspection.
 const quarantined = 4
 
 func trim(dir string) {

@@ -13,14 +13,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Reading tracks. A Reader is a place in the stream of all tracks that has a name and outlives restarts and power cuts: what has been
-// acknowledged is not delivered again, everything else is, in the order in which it was written. Next waits for messages, Ack acknowledges one and
-// all before it, Rewind has everything delivered again that is not acknowledged, which any error of Next does by itself. Tell what has come
-// twice by what the messages say of themselves (record.Follow does): after a power cut the last acknowledgements may be forgotten.
+// Reading tracks. A Reader is a named position in the stream of all tracks. The position survives
+// restarts and power cuts: acknowledged messages are not delivered again, all others are, in the
+// order in which they were written. Next waits for messages. Ack acknowledges a message and all
+// before it. Rewind has all unacknowledged messages delivered again; after an error of Next the
+// next call does so by itself. After a power cut the last acknowledgements may be lost, so readers
+// must recognize duplicates by the contents of the messages (record.Follow does).
 
 // Stored is one message of a track.
 type Stored struct {
-	Path        string // of the actor that wrote it
+	Path        string // of the actor that wrote the message
 	Seq         uint64 // in the stream of all tracks
 	Time        time.Time
 	ContentType string
@@ -37,25 +39,26 @@ func stored(r Record) Stored {
 
 // ReaderConfig says what a Reader reads.
 type ReaderConfig struct {
-	Name   string   // an actor's path, whoever reads
+	Name   string   // path of the reading actor
 	Tracks []string // paths of actors, or MQTT-style filters of paths like "tracks/+" or "#"; none: all
-	New    bool     // a reader that is made now begins with what is written from now on, not with the oldest there is
+	New    bool     // a newly created reader starts with messages written from now on, not with the oldest
 }
 
-// Reader is one reader's place in the tracks. One goroutine reads at a time; Ack and Backlog are for any.
+// Reader is one reader's position in the track stream. Only one goroutine may call Next; Ack and
+// Backlog may be called from any.
 type Reader struct {
-	conn     *Conn
-	name     string
-	patterns []string
-	conf     jetstream.ConsumerConfig // of the place, as it is made
-	anew     bool                     // there was no place, and nothing is known of an earlier one
-	rewind   bool
-	came     uint64   // number of the last delivery since the place was rewound
-	ahead    []Stored // what has come and was not wanted yet
-	plenty   bool     // the last time as much came as was asked for
+	conn      *Conn
+	name      string
+	patterns  []string
+	conf      jetstream.ConsumerConfig // of the consumer
+	anew      bool                     // the consumer was created, and no earlier position is known
+	rewind    bool
+	delivered uint64   // consumer sequence of the last delivery since the last rewind
+	ahead     []Stored // fetched, but not yet returned by Next
+	fullBatch bool     // the last fetch returned as many messages as requested
 
 	mu      sync.Mutex
-	acked   uint64 // the last one; 0: none yet
+	acked   uint64 // sequence of the last acknowledged message; 0: none yet
 	unacked []unacked
 }
 
@@ -64,27 +67,31 @@ type unacked struct {
 	subject, reply string
 }
 
-// gulp is how many bytes of messages are taken from the server one after the other, where so many wait. The server reads a block of 8 MB for whatever it is asked,
-// and keeps it until the next collection of garbage: asked for little at a time it reads the same block again and again, and has two of them.
-const gulp = 1 << 20
+// readAheadBytes limits the bytes of messages fetched ahead when many are pending. For any request
+// the server loads a block of 8 MB and keeps it until the next garbage collection. With small
+// requests it loads the same block repeatedly and holds two copies of it.
+const readAheadBytes = 1 << 20
 
-// mostGulp is how many messages that are at most.
-const mostGulp = 2048
+// readAheadMsgs limits the number of messages fetched ahead.
+const readAheadMsgs = 2048
 
-// gulpTime is how long that goes on at most: a slow disk is not to hold up what has come.
-const gulpTime = time.Second / 2
+// readAheadTime limits how long Next fetches ahead: a slow disk must not delay messages that have
+// arrived.
+const readAheadTime = time.Second / 2
 
-// sip is how many messages are asked for at once then, where fewer are wanted. Each may be as large as any, and what the server may hold for a connection
-// (MaxPending) is little.
-const sip = 8
+// readAheadFetch is the least number of messages per fetch while reading ahead. It is small because
+// each message may have the maximum size, and the server buffers little for a connection
+// (MaxPending).
+const readAheadFetch = 8
 
-// resetTime is what it may take at most to put a place back.
+// resetTime bounds one rewind.
 const resetTime = 30 * time.Second
 
-// maxUnacked is how many messages a reader may hold without acknowledging any.
+// maxUnacked is how many messages a reader may receive without acknowledging any.
 const maxUnacked = 20_000
 
-// Reader opens the place of that name, or makes it. What it reads may change; its place stays. It begins with what was not acknowledged.
+// Reader opens the named position, or creates it. The filters may change; the position stays.
+// Reading starts with the first unacknowledged message.
 func (c *Conn) Reader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 	r := &Reader{conn: c, name: readerName(cfg.Name), rewind: true}
 	if c.commit == nil {
@@ -108,7 +115,7 @@ func (c *Conn) Reader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 	return r, nil
 }
 
-// open makes the place, or changes what is read from it.
+// open creates the consumer, or updates its filters.
 func (r *Reader) open(ctx context.Context, fromNow bool) error {
 	js, places := r.conn.commit.bus.js, &r.conn.commit.bus.places
 	places.making.RLock()
@@ -127,8 +134,8 @@ func (r *Reader) open(ctx context.Context, fromNow bool) error {
 	return err
 }
 
-// found has the place made anew if it has gone, unless it was given up.
-func (r *Reader) found(ctx context.Context) error {
+// restore recreates the consumer if it has disappeared, unless its position was removed.
+func (r *Reader) restore(ctx context.Context) error {
 	b := r.conn.commit.bus
 	_, err := b.js.Consumer(ctx, streamTracks, r.name)
 	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -146,7 +153,8 @@ func (r *Reader) found(ctx context.Context) error {
 	return err
 }
 
-// make makes the place: behind what was acknowledged in this process, if there is any that knows it.
+// make creates the consumer. It starts after the last message acknowledged in this process, if
+// known.
 func (r *Reader) make(ctx context.Context, fromNow bool) error {
 	b := r.conn.commit.bus
 	at, known := b.places.at(r.name)
@@ -169,16 +177,17 @@ func (r *Reader) make(ctx context.Context, fromNow bool) error {
 	return err
 }
 
-// readerName is a path as the server takes it; no path has '_'.
+// readerName returns path as a consumer name; no path contains '_'.
 func readerName(path string) string { return strings.ReplaceAll(path, "/", "_") }
 
 func pathOf(readerName string) string { return strings.ReplaceAll(readerName, "_", "/") }
 
-// Anew says whether the place was made when it was opened: what was noted beside an earlier one is not of it.
+// Anew reports whether opening the reader created its position: notes kept elsewhere about an
+// earlier position do not apply to it.
 func (r *Reader) Anew() bool { return r.anew }
 
-// Next waits until there are messages and returns at most so many, the oldest first. After an error, also that of ctx, it begins again
-// with the first one that is not acknowledged.
+// Next waits until there are messages and returns up to most of them, oldest first. After an error,
+// including that of ctx, the next call starts again with the first unacknowledged message.
 func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 	defer func() {
 		if err != nil {
@@ -190,19 +199,21 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 			return nil, err
 		}
 	}
-	doubt := false                                  // a fetch was given up: what it was to bring may still go to nobody
-	ask, gulps, start := most, r.plenty, time.Now() // where not so many wait it is not worth the room
-	if gulps {
-		ask = max(most, sip)
+	// Whether the last fetch was abandoned: its messages may still be delivered to nobody.
+	abandoned := false
+	// Reading ahead is not worth the memory if few messages are pending.
+	ask, readAhead, start := most, r.fullBatch, time.Now()
+	if readAhead {
+		ask = max(most, readAheadFetch)
 	}
-	for thirst := len(r.ahead) < most; thirst; thirst = len(r.ahead) == 0 || gulps && r.plenty && !r.full() && time.Since(start) < gulpTime {
+	for wanted := len(r.ahead) < most; wanted; wanted = len(r.ahead) == 0 || readAhead && r.fullBatch && !r.full() && time.Since(start) < readAheadTime {
 		began := time.Now()
-		more, err := r.fetch(ctx, ask, doubt || len(r.ahead) > 0)
-		doubt = !doubt && time.Since(began) > givenUp
+		more, err := r.fetch(ctx, ask, abandoned || len(r.ahead) > 0)
+		abandoned = !abandoned && time.Since(began) > abandonTime
 		switch {
 		case errors.Is(err, errMissed):
 			err = r.Rewind(ctx)
-		case over(ctx) != nil && len(more) == 0: // the library has words of its own for that
+		case over(ctx) != nil && len(more) == 0: // the library has errors of its own for that
 			err = r.failed("read", r.conn.reason(ctx, over(ctx)))
 		case err != nil:
 			err = r.failed("read", r.conn.reason(ctx, err))
@@ -210,7 +221,7 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 		if err != nil {
 			return nil, err
 		}
-		r.plenty = len(more) >= ask
+		r.fullBatch = len(more) >= ask
 		r.ahead = append(r.ahead, more...)
 	}
 	n := min(most, len(r.ahead))
@@ -219,7 +230,8 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 	return all, nil
 }
 
-// Shed forgets what has come and was not wanted yet: it comes again. It is for whoever reads, when he will not for a while.
+// Shed discards the messages that were fetched ahead; they will be delivered again. Call it when
+// the reader pauses for a while.
 func (r *Reader) Shed() {
 	if len(r.ahead) == 0 {
 		return
@@ -230,16 +242,16 @@ func (r *Reader) Shed() {
 	r.ahead, r.rewind = nil, true
 }
 
-// full says whether so much has come that was not wanted yet that no more is to be asked for.
+// full reports whether the messages fetched ahead have reached their limit.
 func (r *Reader) full() bool {
 	bytes := 0
 	for _, s := range r.ahead {
 		bytes += len(s.Data)
 	}
-	return bytes >= gulp || len(r.ahead) >= mostGulp
+	return bytes >= readAheadBytes || len(r.ahead) >= readAheadMsgs
 }
 
-// over is why ctx ends, also where its timer is late.
+// over returns why ctx has ended, even if its timer is late.
 func over(ctx context.Context) error {
 	if d, ok := ctx.Deadline(); ok && ctx.Err() == nil && time.Until(d) <= 0 {
 		return context.DeadlineExceeded
@@ -247,20 +259,22 @@ func over(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// givenUp is what a fetch takes at least that the library gives up: it does so, without a word, when the server has been silent for a second.
-const givenUp = time.Second / 2
+// abandonTime is the minimum duration of a fetch that the library abandons. It does so silently
+// when the server has sent nothing for a second.
+const abandonTime = time.Second / 2
 
-// errMissed says that a delivery went to nobody, for the fetch that had asked for it was given up. It counts as delivered all the same: to
-// acknowledge what comes after it would be to lose it.
+// errMissed says that a delivery was lost because the fetch that requested it was abandoned. The
+// server counts it as delivered all the same: acknowledging a later message would lose it.
 var errMissed = errors.New("a delivery did not arrive")
 
-// fetch brings what there is. If that is nothing it waits for the next message, but not at once.
+// fetch returns the pending messages. If there are none it waits for the next message, unless once
+// is set.
 func (r *Reader) fetch(ctx context.Context, most int, once bool) (all []Stored, err error) {
 	consumer, err := r.conn.commit.bus.js.Consumer(ctx, streamTracks, r.name)
 	if err != nil {
 		return nil, err
 	}
-	if consumer.CachedInfo().Delivered.Consumer != r.came {
+	if consumer.CachedInfo().Delivered.Consumer != r.delivered {
 		return nil, errMissed
 	}
 	began := time.Now()
@@ -268,7 +282,7 @@ func (r *Reader) fetch(ctx context.Context, most int, once bool) (all []Stored, 
 	if err == nil {
 		all, err = r.drain(ctx, batch)
 	}
-	if err != nil || len(all) > 0 || once || time.Since(began) > givenUp {
+	if err != nil || len(all) > 0 || once || time.Since(began) > abandonTime {
 		return all, err
 	}
 	if batch, err = consumer.Fetch(1, jetstream.FetchContext(ctx)); err == nil {
@@ -277,14 +291,14 @@ func (r *Reader) fetch(ctx context.Context, most int, once bool) (all []Stored, 
 	return all, err
 }
 
-// drain takes what a fetch brings.
+// drain collects the messages of one fetch.
 func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Stored, error) {
 	var all []Stored
 	for {
 		var m jetstream.Msg
 		select {
-		case m = <-batch.Messages(): // nil: that was all
-		case <-ctx.Done(): // the library goes on for up to a second; what it gets is delivered again
+		case m = <-batch.Messages(): // nil: the batch is complete
+		case <-ctx.Done(): // the library goes on for up to a second; what it receives is delivered again
 		}
 		if m == nil {
 			break
@@ -293,10 +307,10 @@ func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Sto
 		if err != nil {
 			return nil, err
 		}
-		if meta.Sequence.Consumer != r.came+1 {
+		if meta.Sequence.Consumer != r.delivered+1 {
 			return nil, errMissed
 		}
-		r.came = meta.Sequence.Consumer
+		r.delivered = meta.Sequence.Consumer
 		s := stored(Record{
 			Msg: Msg{Subject: m.Subject(), ContentType: contentType(first(m.Headers(), headerType)), Data: m.Data()},
 			Seq: meta.Sequence.Stream, Time: meta.Timestamp,
@@ -313,7 +327,7 @@ func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Sto
 	return all, err
 }
 
-// Ack acknowledges the message of that sequence and all that were delivered before it.
+// Ack acknowledges the message with sequence seq and all that were delivered before it.
 func (r *Reader) Ack(seq uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -335,18 +349,18 @@ func (r *Reader) Ack(seq uint64) error {
 	return nil
 }
 
-// Rewind has everything delivered again that is not acknowledged.
+// Rewind has all unacknowledged messages delivered again.
 func (r *Reader) Rewind(ctx context.Context) error {
 	r.mu.Lock()
 	acked := r.acked
 	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, resetTime) // a place that goes now, or a server, is not there to answer
+	ctx, cancel := context.WithTimeout(ctx, resetTime) // a consumer or server that is going away does not answer
 	defer cancel()
-	err := r.found(ctx)
+	err := r.restore(ctx)
 	if err == nil {
 		if js := r.conn.commit.bus.js; acked == 0 {
 			_, err = js.ResetConsumer(ctx, streamTracks, r.name)
-		} else { // the acknowledgement may still be on its way, or have been forgotten in a restart
+		} else { // the acknowledgement may still be in flight, or have been lost in a restart
 			_, err = js.ResetConsumerToSequence(ctx, streamTracks, r.name, acked+1)
 		}
 	}
@@ -354,7 +368,7 @@ func (r *Reader) Rewind(ctx context.Context) error {
 		return r.failed("rewind", r.conn.reason(ctx, err))
 	}
 	r.mu.Lock()
-	r.rewind, r.came, r.ahead, r.unacked = false, 0, nil, nil
+	r.rewind, r.delivered, r.ahead, r.unacked = false, 0, nil, nil
 	r.mu.Unlock()
 	return nil
 }

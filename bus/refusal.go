@@ -10,31 +10,31 @@ import (
 
 // Reasons of a Refusal.
 const (
-	RefusedStranger    = "stranger"    // it does not speak TLS as the listener wants it
-	RefusedCrowd       = "crowd"       // all places are taken
-	RefusedCredentials = "credentials" // who it is could not be told
-	RefusedTopic       = "topic"       // it may not send to, or hear, that subject
-	RefusedPacket      = "packet"      // it does not speak NATS, or sends too much at once
+	RefusedStranger    = "stranger"    // the client does not speak TLS as the listener requires
+	RefusedCrowd       = "crowd"       // too many connections or subscriptions
+	RefusedCredentials = "credentials" // the credentials are missing or invalid
+	RefusedTopic       = "topic"       // the client may not publish or subscribe to that subject
+	RefusedPacket      = "packet"      // the client does not speak NATS, or exceeds a size limit
 )
 
-// Refusal is something that a client of the listener was refused.
+// Refusal describes something that a client of the listener was refused.
 type Refusal struct {
 	Reason string
 	Remote string // host:port
-	Guest  string // name of the identity; empty: none is known
+	Guest  string // name of the identity; empty: unknown
 	Cause  string
 }
 
-// refuse tells the owner.
+// refuse reports r to Config.Refused.
 func (e *entrance) refuse(r Refusal) {
 	if e.cfg.Refused != nil {
 		e.cfg.Refused(r)
 	}
 }
 
-// refused is who was not let in.
+// refused reports a client that failed authentication.
 func (e *entrance) refused(c server.ClientAuthentication, err error) {
-	if _, ok := c.RemoteAddress().(*net.TCPAddr); !ok { // it is a connection of this process
+	if _, ok := c.RemoteAddress().(*net.TCPAddr); !ok { // a connection of this process
 		return
 	}
 	e.mu.Lock()
@@ -43,8 +43,8 @@ func (e *entrance) refused(c server.ClientAuthentication, err error) {
 	e.refuse(Refusal{Reason: RefusedCredentials, Remote: remote(c), Cause: err.Error()})
 }
 
-// complaint is a line of the server's log about a client: who it is, and what it did.
-// The server has no other way to say so.
+// complaint handles a line of the server's log about a client; the server has no other way to
+// report who did what.
 //
 //	127.0.0.1:50002 - cid:7 - "v1.0:nats.go" - "user:vera" - Publish Violation - Subject "gw.test.cmd.lab.Describe"
 func (e *entrance) complaint(line string) {
@@ -79,9 +79,9 @@ func (e *entrance) complaint(line string) {
 	}
 }
 
-// complaints are what the server says of clients.
+// complaints maps texts in the server's log to reasons.
 var complaints = [...]struct{ says, reason string }{
-	{server.ErrAuthentication.Error(), RefusedCredentials}, // who said nothing of himself was not asked about
+	{server.ErrAuthentication.Error(), RefusedCredentials}, // a client that sent no credentials was never passed to the entrance
 	{"Publish Violation", RefusedTopic},
 	{"Subscription Violation", RefusedTopic},
 	{noTLS, RefusedStranger},

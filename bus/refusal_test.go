@@ -13,7 +13,7 @@ import (
 	"gatewayd/bus"
 )
 
-// What clients of the listener are refused is told, each with who it was as far as that is known.
+// Refusals of clients of the listener are reported, with the identity of the client if it is known.
 func TestRefusalsAreTold(t *testing.T) {
 	told := make(chan bus.Refusal, 64)
 	h := &house{shown: make(chan bus.Shown, 16)}
@@ -101,7 +101,7 @@ func TestRefusedHandshakesAreTold(t *testing.T) {
 	}
 }
 
-// say says something to a port, and waits until that hangs up.
+// say writes to a port and waits until the other side closes the connection.
 func say(t *testing.T, addr, text string) error {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)

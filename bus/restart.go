@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// Restart stops the embedded server and starts it again in this process, with
-// the store checked and repaired as at Start. Connections and subscriptions of Conn
-// carry on by themselves; what is published meanwhile is kept and sent
-// afterwards. States are gone with the memory they were in, which is what OnRestart is for. When the old server does not
-// stop within ctx, a stuck disk for instance, the error says so and there is no server until a later Restart.
+// Restart stops the embedded server and starts it again in this process; the store is checked and
+// repaired as in Start. Connections and subscriptions of Conn resume by themselves; messages
+// published meanwhile are buffered and sent afterwards. States are kept in memory and are lost; use
+// OnRestart to publish them again. If the old server does not stop before ctx ends, because of a
+// stuck disk for instance, Restart returns an error and there is no server until a later Restart.
 func (b *Bus) Restart(ctx context.Context) error {
 	select {
 	case <-b.turn:
@@ -27,7 +27,7 @@ func (b *Bus) Restart(ctx context.Context) error {
 	before := [2]uint64{b.conn.nc.Stats().Reconnects, b.conn.keep.Stats().Reconnects}
 	if b.conn.nc.IsConnected() {
 		brief, cancel := context.WithTimeout(ctx, time.Second)
-		_ = b.conn.Flush(brief) // what is under way is stored if the store can
+		_ = b.conn.Flush(brief) // stores pending messages if the store can
 		cancel()
 	}
 	done := b.made(ctx)
@@ -38,7 +38,7 @@ func (b *Bus) Restart(ctx context.Context) error {
 	}
 	err = b.startServer(b.cfg)
 	if err != nil && b.cfg.Listen != "" {
-		// The gateway goes on without clients from outside rather than not at all.
+		// Running without outside clients is better than not running.
 		inside := b.cfg
 		inside.Listen = ""
 		why := err
@@ -65,8 +65,8 @@ func (b *Bus) Restart(ctx context.Context) error {
 	return nil
 }
 
-// OnRestart adds a function that every later Restart calls, in the goroutine
-// that restarts, once the server is up: states must be published again. stop takes it out.
+// OnRestart registers a function that every later Restart calls, in the restarting goroutine, once
+// the server is up, so that states can be published again. stop removes the function.
 func (b *Bus) OnRestart(fn func()) (stop func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,7 +80,8 @@ func (b *Bus) OnRestart(fn func()) (stop func()) {
 	}
 }
 
-// made waits a moment until no stream is being made, and lets none be made until done.
+// made waits for streams that are being created and blocks the creation of others until done is
+// called. It gives up after 5 s.
 func (b *Bus) made(ctx context.Context) (done func()) {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
@@ -92,7 +93,7 @@ func (b *Bus) made(ctx context.Context) (done func()) {
 		}
 		select {
 		case <-look.C:
-		case <-ctx.Done(): // a disk that is stuck, for instance
+		case <-ctx.Done(): // a stuck disk, for instance
 			return func() {}
 		}
 	}
@@ -110,7 +111,7 @@ func (b *Bus) isClosed() bool {
 	return b.closed
 }
 
-// reconnected waits until both connections have found the new server.
+// reconnected waits until both connections have reconnected to the new server.
 func (b *Bus) reconnected(ctx context.Context, before [2]uint64) error {
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()

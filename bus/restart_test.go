@@ -35,7 +35,7 @@ func TestRestart(t *testing.T) {
 	if err := c.Publish("gw.demo.event.a.started", wrapperspb.Int64(1)); err != nil {
 		t.Fatal(err)
 	}
-	// Someone publishes all the while; no call may wait for ever, or for a timeout.
+	// A publisher runs all the while; no call may hang or run into a timeout.
 	stop := make(chan struct{})
 	var worst atomic.Int64
 	done := make(chan int)
@@ -85,7 +85,7 @@ func TestRestart(t *testing.T) {
 	if ev, err := c.Events(within(t), "gw.*.event.>", 10); err != nil || len(ev) != 1 {
 		t.Fatal(ev, err)
 	}
-	// The client outside comes back by itself and hears again (it waits 2 s between attempts).
+	// The outside client reconnects by itself and receives again (it waits 2 s between attempts).
 	limit := within(t)
 	for heard := false; !heard; {
 		_ = c.Publish("gw.demo.data.a.x", wrapperspb.Int64(6))
@@ -170,7 +170,7 @@ func TestHeard(t *testing.T) {
 	}
 }
 
-// The port is taken while the server is down: the gateway carries on without clients from outside.
+// The port is taken while the server is down: the gateway runs without outside clients.
 func TestRestartWithoutPort(t *testing.T) {
 	b, _ := listening(t, nil)
 	addr := b.Addr()

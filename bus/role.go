@@ -13,14 +13,14 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// Roles of clients on the listener. The gateway's own connection has a third
-// one, "actors", with all rights and a secret that lives as long as the Bus.
+// Roles of clients of the listener. The gateway's own connection has a third role, "actors", with
+// all rights and a secret that lives as long as the Bus.
 const (
 	Observer = "observer" // reads data, events, states, traces, tracks and the catalogue
 	Operator = "operator" // reads the same and sends commands
 )
 
-// identity is a key pair a client proves itself by.
+// identity is a key pair by which a client authenticates.
 type identity struct {
 	role   string
 	pair   nkeys.KeyPair
@@ -43,9 +43,9 @@ func withPublic(role string, pair nkeys.KeyPair) (identity, error) {
 	return identity{role: role, pair: pair, public: public}, nil
 }
 
-// loadIdentity reads the seed in dir/<role>.nk, or makes one there. An unreadable
-// seed is set aside, and a key that cannot be stored is used all the same until the next start: a gateway
-// nobody visits must come up. note says so.
+// loadIdentity reads the seed in dir/<role>.nk, or creates one there. An unreadable seed is renamed
+// to <role>.nk.corrupt. A key that cannot be stored is used until the next start: an unattended
+// gateway must come up. note reports either case.
 func loadIdentity(dir, role string) (id identity, note string, err error) {
 	path := filepath.Join(dir, role+".nk")
 	if dir != "" {
@@ -82,10 +82,10 @@ func storeSeed(path string, pair nkeys.KeyPair) error {
 	return durable.Write(path, append(seed, '\n'), 0o600)
 }
 
-// visible are the classes an outside role hears.
+// visible are the classes to which an outside role may subscribe.
 var visible = [...]Class{Data, Event, State, Trace, Track}
 
-// readable is the part of the JetStream API that only reads kept messages.
+// readable is the part of the JetStream API that only reads stored messages.
 var readable = [...]string{
 	"$JS.API.DIRECT.GET." + streamState, "$JS.API.DIRECT.GET." + streamState + ".>",
 	"$JS.API.DIRECT.GET." + streamEvents, "$JS.API.DIRECT.GET." + streamEvents + ".>",
@@ -96,7 +96,7 @@ var discovery = [...]string{"$SRV.PING", "$SRV.PING.>", "$SRV.INFO", "$SRV.INFO.
 
 const commands = "gw.*.cmd.>"
 
-// requests are the subjects a role may send requests to.
+// requests returns the subjects to which a role may send requests.
 func requests(role string) []string {
 	all := append(append([]string(nil), readable[:]...), discovery[:]...)
 	if role == Operator {
@@ -105,8 +105,9 @@ func requests(role string) []string {
 	return all
 }
 
-// rights of a role within its account. Nothing but requests leaves it anyway;
-// the rights keep clients from telling each other what only the gateway may say.
+// rights returns the permissions of a role within its account. Only requests leave the account
+// anyway; the permissions keep clients from publishing to each other what only the gateway may
+// publish.
 func rights(role string) *server.Permissions {
 	sub := []string{inboxAny + ".>"}
 	for _, c := range visible {
@@ -118,10 +119,10 @@ func rights(role string) *server.Permissions {
 	}
 }
 
-// exports lets other accounts import what they may ever use.
+// exports lets other accounts import everything that any of them may use.
 //
-// The server forgets where an answer goes after two minutes of silence on a
-// command; a stream of answers is kept alive by its renewals.
+// The server forgets the route of an answer after two minutes without traffic on a command; the
+// renewals of a stream of answers keep it alive.
 func exports(gateway *server.Account) error {
 	var errs []error
 	for _, c := range visible {
@@ -139,7 +140,7 @@ func exports(gateway *server.Account) error {
 	return nil
 }
 
-// imports gives an account its view of the gateway.
+// imports gives an account access to the gateway's exports.
 func imports(acc, gateway *server.Account) error {
 	var errs []error
 	for _, c := range visible {
@@ -151,8 +152,8 @@ func imports(acc, gateway *server.Account) error {
 	return errors.Join(errs...)
 }
 
-// NewKey makes a user key: its seed, for whoever is to prove himself by it, in a
-// new file that only its owner may read, and its public half.
+// NewKey creates a user key. It stores the seed in a new file that only its owner may read, and
+// returns the public key.
 func NewKey(file string) (public string, err error) {
 	id, err := newIdentity("")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// outside is a plain nats.go client of a role, as any NATS tool would be.
+// outside is a plain nats.go client with a role, as any NATS tool would be.
 func outside(t *testing.T, b *bus.Bus, keys, role string, opts ...nats.Option) (*nats.Conn, <-chan error) {
 	t.Helper()
 	trouble := make(chan error, 64)
@@ -83,7 +83,7 @@ func TestRoles(t *testing.T) {
 				}
 				if denied {
 					receive(t, trouble)
-					// A fresh connection, for the last error stays.
+					// A fresh connection, because LastError is not reset.
 					nc, trouble = outside(t, b, keys, tc.role)
 				}
 			}
@@ -123,7 +123,8 @@ func TestAnonymousRole(t *testing.T) {
 	}
 }
 
-// Whoever may ask for something must not get the answer sent where he may not publish.
+// A client that may send a request must not get the answer delivered to a subject where it may not
+// publish.
 func TestRepliesCannotBecomeCommands(t *testing.T) {
 	b, keys := listening(t, nil)
 	c := b.Conn()
@@ -167,7 +168,7 @@ func TestRepliesCannotBecomeCommands(t *testing.T) {
 	if err := ops.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	// The server handles what came in order; one more round trip through everything proves it is done.
+	// The server handles messages in order; one more round trip proves that all have been handled.
 	if err := sings(t, b); err != nil {
 		t.Fatal(err)
 	}

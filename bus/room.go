@@ -6,7 +6,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// tidy is what a commit may bring about: a note of how far the stream is, and room made by priority.
+// tidy does the housekeeping that is due after a commit: it writes the ledger and makes room by
+// priority.
 func (m *committer) tidy(last uint64) {
 	if last-m.noted >= ledgerStride {
 		m.noted = last
@@ -25,9 +26,10 @@ func (m *committer) tidy(last uint64) {
 	}
 }
 
-// makeRoom drops quarters of the tracks of the lowest priority while the stream is nearly full and there are others, then of the next one;
-// of equals the stream itself drops the oldest. The last message of a track stays, for it
-// tells how far the track is.
+// makeRoom frees space while the stream is nearly full and tracks differ in priority: it drops a
+// quarter of the tracks of the lowest priority, repeatedly, then of the next one. Among equals the
+// stream itself drops the oldest messages. The last message of each track stays, because it records
+// how far the track is.
 func (m *committer) makeRoom(ctx context.Context) error {
 	s, err := m.bus.js.Stream(ctx, streamTracks)
 	if err != nil {
@@ -54,9 +56,11 @@ func (m *committer) makeRoom(ctx context.Context) error {
 	}
 }
 
-// victims are the subjects of the lowest priority that has more than the last message of each, with how many each
-// keeps; none where all have the same priority. Where they have hardly anything they keep the last one only: else little by little of it would go and never enough.
-// What is not known belongs to no track any more, and is the lowest.
+// victims returns the subjects to purge and how many messages each keeps. They are the subjects of
+// the lowest priority at which some track has more than its last message; none if all tracks have
+// the same priority. If they hold at most a sixteenth of all messages they keep only the last one
+// each, because dropping quarters of so little would never free enough. A subject of unknown
+// priority belongs to no configured track and ranks lowest.
 func victims(held map[string]uint64, priorities map[string]Priority) map[string]uint64 {
 	rank := func(subject string) int {
 		if p, known := priorities[subject]; known {

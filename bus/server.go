@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// startServer starts a server and, when there is a directory that can be
-// written, its JetStream; without one the server runs all the same and the report says why.
+// startServer starts a server and, if the store directory is writable, its JetStream. Without a
+// store the server runs all the same and the report says why.
 func (b *Bus) startServer(cfg Config) error {
 	s, err := b.bare(cfg)
 	if err != nil {
@@ -29,9 +29,9 @@ func (b *Bus) startServer(cfg Config) error {
 	return nil
 }
 
-// withStore gives s its store, or returns another server that has it: one whose
-// store turned out damaged is replaced once, after the damage has been moved out
-// of the way, and one whose store cannot be used by one without.
+// withStore enables the store on s, or returns a replacement for s. A server whose store is damaged
+// is replaced once the damage has been moved out of the way. A server whose store cannot be used is
+// replaced by one without a store.
 func (b *Bus) withStore(s *server.Server, cfg Config, r *Report) (*server.Server, error) {
 	known, err := readLedger(cfg.Dir)
 	if err != nil {
@@ -72,11 +72,11 @@ func (b *Bus) withStore(s *server.Server, cfg Config, r *Report) (*server.Server
 	}
 	b.log.Error("the store cannot be used; the bus runs without it", "dir", cfg.Dir, "err", err)
 	r.Store = err.Error()
-	return b.again(s, cfg) // half a JetStream would take requests and never answer them
+	return b.again(s, cfg) // a half-initialized JetStream would accept requests and never answer them
 }
 
-// examine compares what the server found with what the ledger knows. Losses
-// inside a stream that works are reported at once; bad are those of streams that must be made again.
+// examine compares what the server found with the ledger. Losses inside a usable stream are added
+// to the report at once; bad are the losses of streams that must be recreated.
 func (b *Bus) examine(s *server.Server, known ledger, cfg Config, r *Report) (bad []Loss, err error) {
 	b.noting.Lock()
 	defer b.noting.Unlock()
@@ -93,7 +93,8 @@ func (b *Bus) examine(s *server.Server, known ledger, cfg Config, r *Report) (ba
 	}
 	for _, l := range losses {
 		st, ok := found[l.Stream]
-		if ok && (st.LastSeq >= known[l.Stream].Last || l.Stream == streamTracks) { // the rest of the tracks is too good to lose
+		// What is left of the tracks is too valuable to discard.
+		if ok && (st.LastSeq >= known[l.Stream].Last || l.Stream == streamTracks) {
 			r.Losses = append(r.Losses, l)
 			continue
 		}
@@ -115,7 +116,7 @@ func (b *Bus) again(s *server.Server, cfg Config) (*server.Server, error) {
 	return b.bare(cfg)
 }
 
-// bare starts a server without JetStream and waits until it takes connections.
+// bare starts a server without JetStream and waits until it accepts connections.
 func (b *Bus) bare(cfg Config) (*server.Server, error) {
 	e := b.newEntrance(cfg)
 	o, err := cfg.serverOptions(e)
@@ -145,7 +146,8 @@ func (b *Bus) bare(cfg Config) (*server.Server, error) {
 		}
 	}
 	l := &serverLog{log: b.log, client: e.complaint}
-	s.SetLoggerV2(l, cfg.TLS != nil, false, false) // only so does it tell who speaks no TLS at all
+	// Only at debug level does the server log clients that do not speak TLS.
+	s.SetLoggerV2(l, cfg.TLS != nil, false, false)
 	s.Start()
 	if err := l.failure(); err != nil {
 		s.Shutdown()
@@ -169,5 +171,5 @@ func enableStore(s *server.Server, cfg Config) error {
 	if err != nil || s.GlobalAccount().JetStreamEnabled() {
 		return err
 	}
-	return s.GlobalAccount().EnableJetStream(nil, nil) // not by itself when there are other accounts
+	return s.GlobalAccount().EnableJetStream(nil, nil) // not enabled implicitly when there are other accounts
 }

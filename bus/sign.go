@@ -13,8 +13,9 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// Sign makes a credentials file for a user of an account at a hub: a JWT that lets him do what g says, signed with the account's seed,
-// and his key. A key that is in the file already stays. leaf: only a leaf node may be he.
+// Sign creates a credentials file for a user of an account at a hub: a JWT with the permissions of
+// g, signed with the account's seed, and the user's key. A key that is already in the file is kept.
+// With leaf the user may connect only as a leaf node.
 func Sign(account, file, name string, g Grant, leaf bool) error {
 	text, err := os.ReadFile(account)
 	if err != nil {
@@ -59,7 +60,7 @@ func Sign(account, file, name string, g Grant, leaf bool) error {
 	return durable.Write(file, creds, 0o600)
 }
 
-// keyOf is the user key in a credentials file, or a new one if there is no file.
+// keyOf returns the user key in a credentials file, or a new one if the file does not exist.
 func keyOf(file string) (nkeys.KeyPair, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {

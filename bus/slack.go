@@ -7,24 +7,26 @@ import (
 	"time"
 )
 
-// slack is the client's end of a connection within the process. The pipe of the
-// server takes nothing before the server has dealt with what came before, and
-// whoever publishes holds the client's lock meanwhile: hundreds of actors would
-// wait for each other, each in a goroutine of its own. Here Write returns at once.
+// slack is the client's end of an in-process connection. The server's pipe accepts a write only
+// after the server has processed the previous one, and a publisher holds the client's lock
+// meanwhile: hundreds of actors would wait for each other, each in its own goroutine. Write on a
+// slack returns at once.
 type slack struct {
 	net.Conn
 	mu      sync.Mutex
-	changed sync.Cond // room or err
+	changed sync.Cond // signals room in waiting, or err
 	waiting []byte
 	spare   []byte
-	going   bool // somebody writes what waits
+	going   bool // a goroutine is writing what waits
 	err     error
 }
 
 const (
-	slackMost = 32 << 10  // bytes that may wait; who has more waits himself
-	slackKept = 64 << 10  // of a buffer that is empty
-	slackStep = 2<<10 - 1 // go at once, if they are more than one piece: where they fill its buffer the server makes itself one of twice the size
+	slackMost = 32 << 10 // bytes that may wait before Write blocks
+	slackKept = 64 << 10 // capacity of an empty buffer that is kept
+	// Bytes written at once if they are more than one message. When a read fills the server's
+	// buffer, the server doubles that buffer.
+	slackStep = 2<<10 - 1
 )
 
 func newSlack(c net.Conn) *slack {
@@ -33,7 +35,7 @@ func newSlack(c net.Conn) *slack {
 	return s
 }
 
-// Write takes all of p, or says what has become of the connection.
+// Write accepts all of p, or returns the error of the connection.
 func (s *slack) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +53,7 @@ func (s *slack) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pass writes what waits until nothing does.
+// pass writes what waits until nothing is left.
 func (s *slack) pass() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +73,7 @@ func (s *slack) pass() {
 	s.going = false
 }
 
-// hand writes messages whole: of one that comes in two the server makes a copy.
+// hand writes whole messages: the server copies a message that arrives in two parts.
 func (s *slack) hand(b []byte) error {
 	for len(b) > 0 {
 		n := messageEnd(b)
@@ -90,8 +92,9 @@ func (s *slack) hand(b []byte) error {
 	return nil
 }
 
-// messageEnd is where the first message of b ends, as NATS clients speak: a line, and of PUB and HPUB so many bytes as it ends with, and
-// another end of line. Of what is no whole message it is the end of b.
+// messageEnd returns the end of the first message in b (NATS client protocol): one line, and for
+// PUB and HPUB also the number of bytes at the end of that line plus CRLF. If the message is
+// incomplete it returns len(b).
 func messageEnd(b []byte) int {
 	line := bytes.IndexByte(b, '\n') + 1
 	if line == 0 {
@@ -107,5 +110,5 @@ func messageEnd(b []byte) int {
 	return min(line+size+2, len(b))
 }
 
-// SetWriteDeadline does nothing: nobody waits.
+// SetWriteDeadline does nothing: Write does not wait for the server.
 func (s *slack) SetWriteDeadline(time.Time) error { return nil }

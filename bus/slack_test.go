@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// Many write at once and none waits for the far end; what each wrote comes whole and in its order.
+// Many goroutines write at once and none waits for the far end; what each wrote arrives whole and
+// in order.
 func TestSlackKeepsOrder(t *testing.T) {
 	near, far := net.Pipe()
 	s := newSlack(near)
@@ -42,7 +43,7 @@ func TestSlackKeepsOrder(t *testing.T) {
 	_, _ = near.Close(), far.Close()
 }
 
-// Beyond a limit who writes waits, and the end of the connection ends that.
+// Beyond the limit a writer waits, and the end of the connection ends the wait.
 func TestSlackIsBounded(t *testing.T) {
 	near, far := net.Pipe()
 	s := newSlack(near)
@@ -70,7 +71,7 @@ func TestSlackIsBounded(t *testing.T) {
 	}
 }
 
-// What is handed over in one go is whole messages, as many as the server's buffer bears.
+// Each write passes on whole messages, as many as fit the server's buffer.
 func TestSlackHandsMessagesWhole(t *testing.T) {
 	pub := func(n int) string { return fmt.Sprintf("PUB gw.a.data.x %d\r\n%s\r\n", n, strings.Repeat("\n", n)) }
 	hpub := func(n int) string {
@@ -99,7 +100,7 @@ func TestSlackHandsMessagesWhole(t *testing.T) {
 	}
 }
 
-// tap is a connection that says what is written to it.
+// tap is a connection that reports what is written to it.
 type tap struct {
 	net.Conn
 	say func([]byte)

@@ -8,17 +8,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A stream of the hub sources the tracks of a gateway through a consumer that the gateway makes and keeps, for whoever may make one says
-// where it delivers to, with the rights of the gateway: onto a command, or onto the API of the store. So all that the hub may do is to
-// begin again where it was, and to say how far it is. The place goes on after cuts and restarts at either end.
+// A stream of the hub sources the tracks of a gateway through a consumer that the gateway creates
+// and owns. If the hub could create the consumer, it would choose the subject to which the
+// gateway's server delivers, with the rights of the gateway: a command, or the JetStream API. The
+// hub may only reset the consumer to its last position and acknowledge through flow control. The
+// position survives disconnects and restarts at either end.
 
-// hubConsumer is the place in the tracks of a stream of the hub. No actor's is called so, for they have no upper case.
+// hubConsumer returns the name of the consumer for the hub's stream. No actor's consumer has this
+// name, because actor names have no upper-case letters.
 func hubConsumer(gateway string) string { return "HUB_" + gateway }
 
-// sourceSubject is where the hub gets what it sources. It is of no class, and no stream here takes it.
+// sourceSubject returns the subject on which the hub receives the sourced messages. It belongs to
+// no class, and no stream here stores it.
 func sourceSubject(gateway string) string { return "gw." + gateway + ".source.tracks" }
 
-// sourced are the subjects of the tracks that the hub may source.
+// sourced returns the subjects of the tracks that the hub may source.
 func (l *Leaf) sourced(gateway string) (all []string, err error) {
 	if all, err = trackPatterns(gateway, l.Tracks); err != nil {
 		return nil, Errorf(InvalidArgument, "leaf: tracks: %s", err)
@@ -26,7 +30,7 @@ func (l *Leaf) sourced(gateway string) (all []string, err error) {
 	return all, nil
 }
 
-// trackPattern is what a filter of paths like tracks/+ or # picks.
+// trackPattern returns the NATS pattern of a filter of track paths such as tracks/+ or #.
 func trackPattern(gateway, filter string) (string, error) {
 	p, err := Pattern(gateway, string(Track)+"/"+strings.Trim(filter, "/"))
 	if err == nil && !strings.HasSuffix(p, ".>") {
@@ -35,7 +39,8 @@ func trackPattern(gateway, filter string) (string, error) {
 	return p, err
 }
 
-// openSource makes the hub's place in the tracks, or changes what is read from it; a hub that sources nothing has none.
+// openSource creates the hub's consumer or updates its filters, and deletes it if the hub sources
+// nothing.
 func (b *Bus) openSource(ctx context.Context) error {
 	gateway := b.cfg.Gateway
 	old, err := b.js.PushConsumer(ctx, streamTracks, hubConsumer(gateway))

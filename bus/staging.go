@@ -11,19 +11,22 @@ import (
 	"time"
 )
 
-// Staging. The server writes the messages of an atomic batch to files of their own first and syncs these and their directories, which is six
-// of the seven syncs that a batch costs. All of that is for finishing a batch that a crash has interrupted. Nobody needs this here: who handed a
-// message in looks for it, and hands it in again. So these files are in memory, where a sync costs nothing, if there is any file system in memory.
+// Staging. The server first writes the messages of an atomic batch to separate files and syncs them
+// and their directories, which accounts for six of the seven syncs of a batch. Staging serves only
+// to finish a batch that a crash has interrupted. That is not needed here: the writer looks for its
+// message and writes it again. The staging files are therefore kept in memory, where a sync costs
+// nothing, if an in-memory file system is available.
 
-// memories are where one usually is.
+// memories are the usual mount points of in-memory file systems.
 var memories = [...]string{"/dev/shm", "/run"}
 
 const tmpfs = 0x01021994 // statfs(2)
 
-// stage has the server stage batches in memory, and sync nothing with a batch but the messages; false: it does not.
+// stage makes the server stage batches in memory, so that a batch costs one sync. It returns false
+// if that is not possible.
 func (b *Bus) stage() bool {
 	from := filepath.Join(streamsDir(b.cfg.Dir), streamTracks)
-	_ = os.Remove(filepath.Join(from, "msgs", "index.db")) // it is not used at a start either, see dropIndexes
+	_ = os.Remove(filepath.Join(from, "msgs", "index.db")) // not used at a start either, see dropIndexes
 	for _, memory := range memories {
 		to, err := stagingIn(memory, from)
 		if err != nil {
@@ -45,7 +48,7 @@ func (b *Bus) stage() bool {
 	return false
 }
 
-// stagingIn makes a directory in memory for a stream that is kept in another directory.
+// stagingIn creates an in-memory directory for the stream stored in the directory stream.
 func stagingIn(memory, stream string) (string, error) {
 	var in syscall.Statfs_t
 	if err := syscall.Statfs(memory, &in); err != nil || uint32(in.Type) != tmpfs {
@@ -70,20 +73,21 @@ func stagingIn(memory, stream string) (string, error) {
 	return dir, nil
 }
 
-// left is for how long a directory is not touched that nobody uses. Who does all the same makes it again with the next batch.
+// left is the time without changes after which a directory is considered unused. A process that
+// still uses it recreates it with its next batch.
 const left = time.Hour
 
-// sweepStaging removes what processes have left that were killed.
+// sweepStaging removes the directories of killed processes.
 func sweepStaging(memory, own string, now time.Time) {
 	all, _ := filepath.Glob(filepath.Join(memory, "gatewayd-"+strings.Repeat("[0-9a-f]", 16)))
 	for _, dir := range all {
 		if info, err := os.Lstat(dir); dir != own && err == nil && info.IsDir() && now.Sub(info.ModTime()) > left {
-			_ = os.RemoveAll(dir) // that of another user stays
+			_ = os.RemoveAll(dir) // directories of other users stay
 		}
 	}
 }
 
-// unstage removes what stage has made.
+// unstage removes the directory that stage created.
 func (b *Bus) unstage() {
 	b.mu.Lock()
 	dir := b.staging

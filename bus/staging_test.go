@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// What a killed process has left is removed when it has not been used for long, and nothing else is.
+// Directories of killed processes are removed when they have not been used for long, and nothing
+// else is.
 func TestSweepStaging(t *testing.T) {
 	memory := t.TempDir()
 	now := time.Now()

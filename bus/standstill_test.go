@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// still is a connection within the process whose reader can be held up.
+// still is an in-process connection whose reader can be stalled.
 type still struct {
 	*current
 	sync.RWMutex
@@ -33,7 +33,7 @@ func (c *stillConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// A machine that stands still for seconds, as virtual ones do, cuts nobody off.
+// When the machine stalls for seconds, as virtual ones do, no client is disconnected.
 func TestStandstill(t *testing.T) {
 	b, err := Start(Config{Gateway: "demo", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -64,13 +64,13 @@ func TestStandstill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(3 * time.Second) // what a disk or a processor may be away for
+	time.Sleep(3 * time.Second) // as long as a disk or CPU may stall
 	s.Unlock()
 	for range n {
 		select {
 		case <-got:
 		case err := <-cut:
-			if time.Since(began) > writeDeadline { // it stood still for longer than was asked of it
+			if time.Since(began) > writeDeadline { // the machine stalled for longer than intended
 				TestStandstill(t)
 				return
 			}

@@ -40,7 +40,7 @@ func events(t testing.TB, b *bus.Bus) []bus.Record {
 	return all
 }
 
-// flip turns one bit of the first file under pattern that holds needle, at needle.
+// flip flips one bit of the first file matching pattern that contains needle, at needle.
 func flip(t *testing.T, pattern, needle string) {
 	t.Helper()
 	files, _ := filepath.Glob(pattern)
@@ -155,7 +155,7 @@ func TestDamagedStore(t *testing.T) {
 	}
 }
 
-// A hole in the middle of a stream of several blocks does not cost the rest.
+// A hole in the middle of a stream of several blocks does not lose the rest.
 func TestHoleInTheMiddle(t *testing.T) {
 	dir := t.TempDir()
 	change := func(c *bus.Config) { c.Dir = dir }
@@ -186,7 +186,8 @@ func TestHoleInTheMiddle(t *testing.T) {
 	}
 }
 
-// small mounts a file system of the given size, because a full disk can only be tested on a disk that fills.
+// small mounts a file system of the given size, because a full disk can only be tested on a disk
+// that fills up.
 func small(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -272,7 +273,8 @@ func TestStartOnReadOnlyDisk(t *testing.T) {
 	})
 }
 
-// degraded starts the bus on a disk that cannot be written: everything but the store works, and a Restart after the repair heals it.
+// degraded starts the bus on a disk that cannot be written: everything but the store works, and a
+// Restart after the repair restores the store.
 func degraded(t *testing.T, dir string, repair func()) {
 	b := start(t, func(c *bus.Config) { c.Dir, c.Listen = dir, "127.0.0.1:0" })
 	r := b.Report()

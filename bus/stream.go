@@ -11,11 +11,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Headers of a stream of answers. The caller sends Gw-Lease (milliseconds) and
-// Gw-Stream (an id that he has for no other) with the request and renews the lease by a message with
-// Gw-Renew (that id) on the same subject; Gw-Cancel (that id) ends it early. Answers are numbered from 1 by Gw-Seq; Gw-Alive
-// answers a renewal; Gw-End, with or without the error headers, comes last. A caller who says Gw-Window gets so many
-// answers at most beyond the last one he has acknowledged by a message with Gw-Ack (that id) and Gw-Seq (its number).
+// Headers of a stream of answers. The caller sends Gw-Lease (milliseconds) and Gw-Stream (an id
+// unique to the stream) with the request. It renews the lease with a message with Gw-Renew (that
+// id) on the same subject, and ends the stream early with Gw-Cancel (that id). Answers are numbered
+// from 1 by Gw-Seq. Gw-Alive answers a renewal. Gw-End, with or without the error headers, comes
+// last. If the caller sends Gw-Window, at most that many answers are sent beyond the last one
+// acknowledged by a message with Gw-Ack (that id) and Gw-Seq (the number of the answer).
 const (
 	headerLease  = "Gw-Lease"
 	headerStream = "Gw-Stream"
@@ -29,32 +30,33 @@ const (
 )
 
 const (
-	maxStreams   = 4096             // open streams one connection answers
-	mostStreams  = maxStreams / 4   // of them of one caller, so that others have their part
-	defaultLease = 30 * time.Second // of callers that never said one
+	maxStreams   = 4096             // open streams that one connection serves
+	mostStreams  = maxStreams / 4   // of these, streams of one caller, so that others get their share
+	defaultLease = 30 * time.Second // if the caller sent none
 	minLease     = time.Second
 	maxLease     = 5 * time.Minute
 )
 
-// streams are the streams of answers that this connection is serving, by id. A closed one stays a while so that a late Send is refused, not revived.
+// streams holds the streams of answers that this connection serves, by id. A closed stream is kept
+// for a while so that a late Send is refused instead of reopening it.
 type streams struct {
 	conn *Conn
 	mu   sync.Mutex
 	all  map[string]*serving
-	of   map[string]int // how many of all each caller has, by his identity
+	of   map[string]int // number of streams per caller identity
 }
 
 type serving struct {
-	mu     sync.Mutex // orders answers and numbers; held while one is sent
+	mu     sync.Mutex // orders answers and their numbers; held while an answer is sent
 	seq    atomic.Uint64
-	window uint64        // answers that may be on their way; 0: any number
-	acked  atomic.Uint64 // number of the last answer that the caller has taken
-	room   chan struct{} // he has taken one
+	window uint64        // answers that may be in flight; 0: any number
+	acked  atomic.Uint64 // number of the last answer the caller has acknowledged
+	room   chan struct{} // signals an acknowledgement
 	reply  string
 	who    string // identity of the caller
 	lease  time.Duration
 	timer  *time.Timer
-	end    *time.Timer // the caller's deadline, if he told one
+	end    *time.Timer // fires at the caller's deadline, if any
 	done   chan struct{}
 	closed time.Time // guarded by streams.mu
 }
@@ -63,16 +65,16 @@ func newStreams(c *Conn) *streams {
 	return &streams{conn: c, all: map[string]*serving{}, of: map[string]int{}}
 }
 
-// open registers the stream that m asks for; an error when there are too many.
+// open registers the stream that m requests. It fails if there are too many.
 func (s *streams) open(m Msg) error {
 	if m.answerable() != nil {
-		return nil // the handler's answer will say why
+		return nil // the handler's answer reports the error
 	}
 	_, err := s.find(m)
 	return err
 }
 
-// find is the stream that m started, made on first use; an error when there are too many.
+// find returns the stream that m started, creating it on first use. It fails if there are too many.
 func (s *streams) find(m Msg) (*serving, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +100,7 @@ func (s *streams) find(m Msg) (*serving, error) {
 	return st, nil
 }
 
-// forget leaves a closed stream out. The caller holds mu.
+// forget removes a closed stream. The caller holds mu.
 func (s *streams) forget(id string, st *serving) {
 	delete(s.all, id)
 	if s.of[st.who]--; s.of[st.who] <= 0 {
@@ -106,12 +108,13 @@ func (s *streams) forget(id string, st *serving) {
 	}
 }
 
-// windowOf is how many answers may be on their way; 0: any number, also for who has no id to acknowledge them by.
+// windowOf returns how many answers may be in flight. 0 means any number, also for a caller without
+// a stream id, which could not acknowledge them.
 func windowOf(m Msg) uint64 {
 	if first(m.Header, headerStream) == "" {
 		return 0
 	}
-	n, _ := strconv.ParseUint(first(m.Header, headerWindow), 10, 32) // what is no number is no bound
+	n, _ := strconv.ParseUint(first(m.Header, headerWindow), 10, 32) // an invalid number means no limit
 	return n
 }
 
@@ -124,7 +127,7 @@ func lease(m Msg) time.Duration {
 	return max(d, defaultLease)
 }
 
-// sweep forgets what has been closed long enough. The caller holds mu.
+// sweep removes streams that were closed more than a minute ago. The caller holds mu.
 func (s *streams) sweep() {
 	if len(s.all) < 64 {
 		return
@@ -155,7 +158,7 @@ func (s *streams) shut(st *serving) {
 	close(st.done)
 }
 
-// remove forgets the stream that m started, for it has had its last word.
+// remove removes the stream that m started, after its last answer.
 func (s *streams) remove(m Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,8 +169,8 @@ func (s *streams) remove(m Msg) {
 	}
 }
 
-// stream is the id of the stream that m starts. The reply subject alone will not
-// do: the server gives each message from another account a new one.
+// stream returns the id of the stream that m starts. The reply subject alone is not enough: the
+// server gives each message from another account a new one.
 func (m Msg) stream() string {
 	if id := first(m.Header, headerStream); id != "" {
 		return streamKey(m.Header, id)
@@ -175,7 +178,8 @@ func (m Msg) stream() string {
 	return m.Reply
 }
 
-// streamKey tells the streams of one caller from those of others, who may have chosen the same id, or try to end his.
+// streamKey makes the id unique among callers, so that a caller can neither collide with nor end
+// the stream of another account.
 func streamKey(h Header, id string) string {
 	from, _ := senderOf(h)
 	return from.Account + "\x00" + id
@@ -190,7 +194,7 @@ func (s *streams) close() {
 	}
 }
 
-// note takes the caller's words about an open stream; false for any other message.
+// note handles the caller's control messages of a stream. It returns false for any other message.
 func (s *streams) note(m *nats.Msg) bool {
 	if id := first(m.Header, headerCancel); id != "" {
 		s.mu.Lock()
@@ -209,13 +213,13 @@ func (s *streams) note(m *nats.Msg) bool {
 		return false
 	}
 	if st, ok := s.renew(streamKey(m.Header, id)); ok {
-		// To where the answers go, for that keeps the way open as well.
+		// Sent to the reply subject, which keeps the route of the answers open as well.
 		_ = s.conn.nc.PublishMsg(&nats.Msg{Subject: st.reply, Header: Header{headerAlive: {"1"}}})
 	}
 	return true
 }
 
-// renew gives an open stream another lease.
+// renew extends the lease of an open stream.
 func (s *streams) renew(key string) (*serving, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,8 +231,8 @@ func (s *streams) renew(key string) (*serving, bool) {
 	return st, true
 }
 
-// acknowledge notes how far a caller is, which shows that he is there as well. It waits for no answer that is being sent: what other callers say of
-// their streams comes after it.
+// acknowledge records how far the caller is, and renews the lease. It never waits for an answer
+// that is being sent, because control messages of other callers queue behind it.
 func (s *streams) acknowledge(key, number string) {
 	n, err := strconv.ParseUint(number, 10, 64)
 	if err != nil {
@@ -247,13 +251,14 @@ func (s *streams) acknowledge(key, number string) {
 	}
 }
 
-// full tells whether as many answers are on their way as the caller takes.
+// full reports whether the window of the caller is used up.
 func (st *serving) full() bool {
 	return st.window > 0 && st.seq.Load() >= st.acked.Load()+st.window
 }
 
-// Ready waits until the caller of a stream takes one more answer: whoever sends many asks before each, in one goroutine. Its error is Canceled
-// when nobody listens any more, or that of ctx.
+// Ready waits until the caller of a stream accepts one more answer. A sender of many answers calls
+// it before each, in one goroutine. It returns Canceled when nobody listens any more, or the error
+// of ctx.
 func (m Msg) Ready(ctx context.Context) error {
 	if err := m.answerable(); err != nil {
 		return err
@@ -280,7 +285,8 @@ func (m Msg) Ready(ctx context.Context) error {
 	}
 }
 
-// Done is closed when the caller of a stream has cancelled, gone silent or run out of time.
+// Done returns a channel that is closed when the caller of a stream has cancelled, gone silent or
+// reached its deadline.
 func (m Msg) Done() <-chan struct{} {
 	if m.answerable() == nil {
 		if st, err := m.conn.streams.find(m); err == nil {
@@ -292,7 +298,8 @@ func (m Msg) Done() <-chan struct{} {
 	return done
 }
 
-// Send is one answer of several, in the content type of the request. Its error is Canceled when nobody listens any more.
+// Send sends one answer of a stream, in the content type of the request. It returns Canceled when
+// nobody listens any more.
 func (m Msg) Send(v proto.Message) error {
 	typ, p, err := Answer(m.ContentType, v)
 	if err != nil {
@@ -301,7 +308,7 @@ func (m Msg) Send(v proto.Message) error {
 	return m.SendRaw(typ, p)
 }
 
-// SendRaw is Send for a payload as it is.
+// SendRaw is Send for an encoded payload.
 func (m Msg) SendRaw(typ string, payload []byte) error {
 	if err := m.answerable(); err != nil {
 		return err
@@ -321,7 +328,7 @@ func (m Msg) SendRaw(typ string, payload []byte) error {
 	return m.conn.PublishHeader(m.Reply, typ, h, payload)
 }
 
-// End closes a stream of answers: with nil as complete, otherwise with err as its outcome.
+// End ends a stream of answers: successfully if err is nil, otherwise with err as its outcome.
 func (m Msg) End(err error) error {
 	if err := m.answerable(); err != nil {
 		return err

@@ -15,7 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// counting answers a request for n with 1..n and an end; 0 never ends, negative fails after -n answers.
+// counting answers a request for n with 1..n and an end marker; 0 never ends, negative fails after
+// -n answers.
 func counting(t *testing.T, c *bus.Conn, gone chan<- error) string {
 	t.Helper()
 	_, err := c.Subscribe("gw.demo.cmd.>", func(m bus.Msg) {
@@ -140,7 +141,8 @@ func TestStream(t *testing.T) {
 	})
 }
 
-// A client that knows nothing of this package gets numbered answers and an end in plain headers.
+// A client that knows nothing of this package gets numbered answers and an end marker in plain
+// headers.
 func TestStreamToPlainClient(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.Listen = "127.0.0.1:0"; c.Anonymous = bus.Operator })
 	subject := counting(t, b.Conn(), make(chan error, 1))
@@ -168,7 +170,8 @@ func TestStreamToPlainClient(t *testing.T) {
 	}
 }
 
-// The words of the protocol: a renewal is answered, and a caller who renews no more is given up.
+// The control messages: a renewal is answered, and the stream of a caller that stops renewing is
+// closed.
 func TestLease(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.Listen = "127.0.0.1:0"; c.Anonymous = bus.Operator })
 	gone := make(chan error, 1)
@@ -205,7 +208,7 @@ func TestLease(t *testing.T) {
 	}
 }
 
-// A caller who is slow holds back whoever has many answers for him, and misses none.
+// A slow caller holds back a sender of many answers, and misses none.
 func TestSlowReader(t *testing.T) {
 	c := start(t, nil).Conn()
 	const all, window = 20_000, 256
@@ -237,7 +240,7 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// A caller who takes longer for one answer than his lease lasts gets the others as well.
+// A caller that takes longer for one answer than its lease lasts gets the others as well.
 func TestSlowAnswer(t *testing.T) {
 	t.Parallel()
 	c := start(t, nil).Conn()
@@ -266,7 +269,8 @@ func TestSlowAnswer(t *testing.T) {
 	}
 }
 
-// What a caller says of his stream waits for no answer that is being sent, and neither does what others say after him.
+// A caller's control messages do not wait for an answer that is being sent, and neither do later
+// messages of other callers.
 func TestWordsPassAnswers(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.Listen = "127.0.0.1:0"; c.Anonymous = bus.Operator })
 	subject := counting(t, b.Conn(), make(chan error, 1))
@@ -299,7 +303,7 @@ func TestWordsPassAnswers(t *testing.T) {
 	}
 }
 
-// Who says a window gets so many answers, and more when he has acknowledged.
+// A caller that sends a window gets that many answers, and more when it has acknowledged.
 func TestWindow(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.Listen = "127.0.0.1:0"; c.Anonymous = bus.Operator })
 	sent, gone := make(chan int, 16), make(chan error, 1)
@@ -331,7 +335,7 @@ func TestWindow(t *testing.T) {
 		}
 	}
 	say(nats.Header{"Gw-Stream": {"mine"}, "Gw-Window": {"2"}})
-	for i, ack := range []string{"", "1", "3", "99"} { // nobody acknowledges what was not sent
+	for i, ack := range []string{"", "1", "3", "99"} { // answers that were not sent cannot be acknowledged
 		if ack != "" {
 			say(nats.Header{"Gw-Ack": {"mine"}, "Gw-Seq": {ack}})
 		}
@@ -348,7 +352,7 @@ func TestWindow(t *testing.T) {
 	if err := receive(t, gone); code(err) != bus.Canceled {
 		t.Error(err)
 	}
-	say(nats.Header{"Gw-Window": {"2"}, "Gw-Lease": {"1000"}}) // and no id by which he could acknowledge
+	say(nats.Header{"Gw-Window": {"2"}, "Gw-Lease": {"1000"}}) // without a stream id it cannot acknowledge
 	for want := range 10 {
 		if got := receive(t, sent); got != want+1 {
 			t.Fatalf("without an id: answer %d, want %d", got, want+1)

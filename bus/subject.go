@@ -6,44 +6,45 @@ import (
 	"unicode/utf8"
 )
 
-// Class is the third token of every subject: what sort of message travels there.
+// Class is the third token of every subject: the kind of message that travels there.
 type Class string
 
-// The six classes. Class comes before path so that one wildcard is one permission.
+// The six classes. The class precedes the path so that one wildcard expresses one permission.
 const (
 	Data  Class = "data"  // readings, one message per unit and scan group
-	Event Class = "event" // something happened, once; the last ones are kept in a bounded stream
-	State Class = "state" // the last word on something; the last one per subject is kept
-	Cmd   Class = "cmd"   // a request with one answer, or a stream of answers and an end
-	Trace Class = "trace" // frames and mailbox messages, only while someone listens
-	Track Class = "track" // what must not be lost: chunks of records, kept in a bounded stream until there is no room
+	Event Class = "event" // something happened, once; the latest ones are kept in a bounded stream
+	State Class = "state" // the current state of something; the latest message per subject is kept
+	Cmd   Class = "cmd"   // a request with one answer, or with a stream of answers and an end marker
+	Trace Class = "trace" // frames and mailbox messages, only while somebody listens
+	Track Class = "track" // data that must not be lost: chunks of records, kept in a bounded stream until it is full
 )
 
-// Longest names accepted: a subject must fit one NATS control line and one MQTT topic with room to spare.
+// Maximum lengths of names in bytes. A subject must fit one NATS control line and one MQTT topic
+// with room to spare.
 const (
 	maxToken = 63
 	maxName  = 255
 )
 
-// Address is a subject taken apart.
+// Address is a parsed subject.
 type Address struct {
 	Gateway string
 	Class   Class
-	Path    string // actor path joined by '/'; empty for what belongs to the gateway as a whole
+	Path    string // actor path joined by '/'; empty for subjects of the gateway as a whole
 	Leaf    string // method, event, state or reading name: [A-Za-z0-9_-]
 }
 
-// Subject names where the actor at path speaks or listens:
+// Subject returns the subject on which the actor at path publishes or listens:
 //
 //	Subject("demo", Data, "field/rs485-1/meter-7", "registers")
 //	→ gw.demo.data.field.rs485-1.meter-7.registers
 //
-// It does not check its arguments: names come from CheckName, CheckGateway and CheckLeaf.
+// It does not check its arguments: validate names with CheckName, CheckGateway and CheckLeaf.
 func Subject(gateway string, c Class, path, leaf string) string {
 	if path == "" {
 		return "gw." + gateway + "." + string(c) + "." + leaf
 	}
-	var b strings.Builder // every sample has one: it is made in one piece
+	var b strings.Builder // one allocation: every sample needs a subject
 	b.Grow(len("gw....") + len(gateway) + len(c) + len(path) + len(leaf))
 	for _, part := range [...]string{"gw.", gateway, ".", string(c), "."} {
 		b.WriteString(part)
@@ -58,7 +59,7 @@ func Subject(gateway string, c Class, path, leaf string) string {
 	return b.String()
 }
 
-// ParseSubject takes a concrete subject of ours apart; the reverse of Subject.
+// ParseSubject parses a concrete subject of a gateway; it is the reverse of Subject.
 func ParseSubject(subject string) (Address, error) {
 	tok := strings.Split(subject, ".")
 	if len(tok) < 4 || tok[0] != "gw" {
@@ -82,7 +83,7 @@ func ParseSubject(subject string) (Address, error) {
 	return a, nil
 }
 
-// String is the subject again.
+// String returns the subject.
 func (a Address) String() string { return Subject(a.Gateway, a.Class, a.Path, a.Leaf) }
 
 func (c Class) known() bool {
@@ -93,9 +94,9 @@ func (c Class) known() bool {
 	return false
 }
 
-// CheckName reports why path cannot be an actor name. Names are slash-joined
-// tokens of lower-case letters, digits and '-', so that one spelling serves as
-// config key, actor path, NATS subject, MQTT topic and log attribute.
+// CheckName reports why path cannot be an actor name. Names are slash-joined tokens of lower-case
+// letters, digits and '-', so that one spelling serves as config key, actor path, NATS subject,
+// MQTT topic and log attribute.
 func CheckName(path string) error {
 	if path == "" {
 		return fmt.Errorf("actor name is empty: want tokens like \"field/rs485-1/meter-7\"")
@@ -111,7 +112,8 @@ func CheckName(path string) error {
 	return nil
 }
 
-// CheckGateway reports why id cannot be a gateway id: one token of lower-case letters, digits and '-'.
+// CheckGateway reports why id cannot be a gateway id: one token of lower-case letters, digits and
+// '-'.
 func CheckGateway(id string) error {
 	if err := checkToken(id); err != nil {
 		return fmt.Errorf("gateway id %q: %w", id, err)
@@ -119,8 +121,8 @@ func CheckGateway(id string) error {
 	return nil
 }
 
-// CheckLeaf reports why leaf cannot end a subject: methods are written SetMode,
-// readings and events registers, link-up or scan_1.
+// CheckLeaf reports why leaf cannot be the last token of a subject. Methods are written like
+// SetMode; readings and events like registers, link-up or scan_1.
 func CheckLeaf(leaf string) error {
 	if leaf == "" {
 		return fmt.Errorf("leaf is empty")
@@ -161,7 +163,7 @@ func checkToken(tok string) error {
 	return nil
 }
 
-// hint proposes the nearest spelling that would be accepted.
+// hint proposes the nearest valid spelling.
 func hint(tok string) string {
 	fixed := strings.Map(func(r rune) rune {
 		switch {

@@ -114,7 +114,7 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-// A name that is accepted makes a subject of which nothing can be mistaken.
+// An accepted name makes a subject that cannot be misread.
 func FuzzSubject(f *testing.F) {
 	f.Add("demo", "field/rs485-1/meter-7", "registers")
 	f.Add("demo", "a.b", "x")
@@ -141,7 +141,7 @@ func FuzzSubject(f *testing.F) {
 	})
 }
 
-// Whatever a client writes as a topic or filter stays within this gateway and its five classes.
+// Whatever a client sends as a topic or filter stays within this gateway and its classes.
 func FuzzTopic(f *testing.F) {
 	for _, s := range []string{"data/field/x", "#", "+/+/#", "data/a.b", "$SYS/x", "cmd/a/>", "data/ \r\n"} {
 		f.Add(s)

@@ -64,7 +64,7 @@ func TestTLS(t *testing.T) {
 	if err := c.Call(within(t), "gw.demo.cmd.a.B", wrapperspb.Int64(1), nil); err != nil {
 		t.Fatal(err)
 	}
-	// Whoever begins with the handshake is served as well, as who waits to be greeted.
+	// A client that begins with the handshake is served, and so is one that waits for INFO.
 	first, err := tls.Dial("tcp", "127.0.0.1:"+port, o.TLS)
 	if err != nil {
 		t.Fatal(err)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Topic is the MQTT topic of a subject: what follows gw.<gateway>., with '/' for '.'.
-// ok is false when subject is not one of ours.
+// Topic returns the MQTT topic of a subject: the part after gw.<gateway>., with '/' instead of '.'.
+// ok is false if subject is not a gateway subject.
 func Topic(subject string) (topic string, ok bool) {
 	rest, ok := strings.CutPrefix(subject, "gw.")
 	if !ok {
@@ -19,8 +19,8 @@ func Topic(subject string) (topic string, ok bool) {
 	return strings.ReplaceAll(rest, ".", "/"), true
 }
 
-// FromTopic is the concrete subject of an MQTT topic on gateway. It refuses
-// wildcards and every byte that would mean something else on the other side.
+// FromTopic returns the concrete subject of an MQTT topic on gateway. It refuses wildcards and
+// every byte that has another meaning in a NATS subject.
 func FromTopic(gateway, topic string) (string, error) {
 	s, err := convert(gateway, topic, func(tok string, _ bool) (string, error) { return plain(tok) })
 	if err != nil {
@@ -29,7 +29,7 @@ func FromTopic(gateway, topic string) (string, error) {
 	return s, nil
 }
 
-// ParseCommand takes the topic of a call apart: cmd/<path>/<Method>.
+// ParseCommand parses the topic of a call: cmd/<path>/<Method>.
 func ParseCommand(topic string) (path, method string, err error) {
 	rest, ok := strings.CutPrefix(topic, string(Cmd)+"/")
 	i := strings.LastIndexByte(rest, '/')
@@ -46,9 +46,9 @@ func ParseCommand(topic string) (path, method string, err error) {
 	return path, method, nil
 }
 
-// Pattern is the NATS pattern of an MQTT style filter on gateway. '+' or '*'
-// stand for one token, a final '#' or '>' for one or more. (An MQTT broker lets "a/#" match
-// "a" as well; no subject of ours ends at a class or path, so nothing is lost.)
+// Pattern returns the NATS pattern of an MQTT-style filter on gateway. '+' or '*' stands for one
+// token, a final '#' or '>' for one or more. (In MQTT "a/#" also matches "a"; no subject of a
+// gateway ends at a class or path, so the difference does not matter.)
 //
 //	Pattern("demo", "data/field/>") → gw.demo.data.field.>
 //	Pattern("demo", "#")            → gw.demo.>
@@ -71,7 +71,7 @@ func Pattern(gateway, filter string) (string, error) {
 	return s, nil
 }
 
-// Match reports whether a concrete subject falls under a NATS pattern.
+// Match reports whether a concrete subject matches a NATS pattern.
 func Match(pattern, subject string) bool {
 	for {
 		p, prest, pmore := strings.Cut(pattern, ".")

@@ -9,21 +9,22 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// TrackState is how one subject of the tracks stands in the stream.
+// TrackState describes one subject of the track stream.
 type TrackState struct {
-	Oldest, Newest Stored // Seq 0: there is none
+	Oldest, Newest Stored // Seq 0: none
 	Messages       uint64
 	First, Last    uint64   // sequences of the oldest and the newest message of all tracks
-	Bytes, Room    uint64   // of all tracks, and what they may take
-	Unread         uint64   // the oldest sequence that some reader of this subject has not acknowledged; 0: nobody reads it
-	Owed           Stored   // the oldest message here from Unread on; Seq 0: there is none
-	Doubts         []uint64 // up to each of these sequences messages were once lost, with all that knew how far the track was; the oldest first
+	Bytes, Room    uint64   // bytes used by all tracks, and their maximum
+	Unread         uint64   // oldest sequence that some reader of this subject has not acknowledged; 0: no readers
+	Owed           Stored   // oldest message of this subject from Unread on; Seq 0: none
+	Doubts         []uint64 // sequences up to which messages were once lost, and with them the record of how far tracks were; oldest first
 }
 
-// Doubt is the last of Doubts; 0: there is none.
+// Doubt returns the newest of Doubts, or 0 if there is none.
 func (st TrackState) Doubt() uint64 { return entry{Doubts: st.Doubts}.doubt() }
 
-// Track tells how one subject stands, when everything that was handed in for it is written or refused; its errors are *Error.
+// Track returns the state of one subject, once all its pending writes have been stored or refused.
+// Its errors are *Error.
 func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err error) {
 	if c.commit == nil {
 		return st, Errorf(FailedPrecondition, "only the gateway itself knows its tracks")
@@ -69,7 +70,7 @@ func (c *Conn) Track(ctx context.Context, subject string) (st TrackState, err er
 	return st, nil
 }
 
-// unread is the oldest sequence that some reader of subject has not acknowledged.
+// unread returns the oldest sequence that some reader of subject has not acknowledged.
 func (b *Bus) unread(ctx context.Context, s jetstream.Stream, subject string) (uint64, error) {
 	least := uint64(0)
 	all := s.ListConsumers(ctx)
@@ -89,7 +90,7 @@ func (b *Bus) unread(ctx context.Context, s jetstream.Stream, subject string) (u
 	return least, nil
 }
 
-// first is the first message on subject from that sequence on.
+// first returns the first message on subject from sequence from on.
 func (c *Conn) first(ctx context.Context, stream, subject string, from uint64) (r Record, ok bool, err error) {
 	_, err = c.fetch(ctx, c.keep, stream, directGet{Seq: from, NextFor: subject}, func(got Record) error {
 		r, ok = got, true
@@ -98,7 +99,7 @@ func (c *Conn) first(ctx context.Context, stream, subject string, from uint64) (
 	return r, ok, err
 }
 
-// Stored calls each with the messages of a track from a sequence of the stream on, until it returns an error.
+// Stored calls each for the messages of a track from sequence from on, until each returns an error.
 func (c *Conn) Stored(ctx context.Context, subject string, from uint64, each func(Stored) error) error {
 	_, err := c.scan(ctx, c.keep, streamTracks, subject, max(from, 1), func(r Record) error { return each(stored(r)) })
 	return wrap(err, "messages of %s", subject)

@@ -105,7 +105,7 @@ func TestTracks(t *testing.T) {
 	}
 }
 
-// Whenever the time is up, it is said in one way.
+// A deadline is always reported in the same way.
 func TestNextInTime(t *testing.T) {
 	b := start(t, nil)
 	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a"})
@@ -119,7 +119,8 @@ func TestNextInTime(t *testing.T) {
 	}
 }
 
-// What is not acknowledged comes again in order, to whoever opens the place anew as well.
+// Unacknowledged messages are delivered again in order, also to a reader that opens the position
+// again.
 func TestReaderPlace(t *testing.T) {
 	b := start(t, nil)
 	for i := range 10 {
@@ -144,7 +145,7 @@ func TestReaderPlace(t *testing.T) {
 	if err := b.Restart(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	r = openReader(t, b, bus.ReaderConfig{Name: "uplink/a", Tracks: []string{"tracks/+"}}) // another filter, the same place
+	r = openReader(t, b, bus.ReaderConfig{Name: "uplink/a", Tracks: []string{"tracks/+"}}) // another filter, the same position
 	check("4")
 	ctx, cancel := context.WithCancel(context.Background())
 	texts(t, r, 3)
@@ -169,7 +170,8 @@ func TestReaderPlace(t *testing.T) {
 	}
 }
 
-// A place that has gone is made anew behind what its reader has acknowledged, unless it was given up.
+// A consumer that has disappeared is recreated after the last acknowledged message, unless its
+// position was removed.
 func TestAReaderWithoutAPlace(t *testing.T) {
 	b := start(t, nil)
 	for i := range 10 {
@@ -204,7 +206,7 @@ func TestAReaderWithoutAPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	lose()
-	r.Shed() // it would hand out what it has first
+	r.Shed() // otherwise Next returns the messages fetched ahead first
 	check(r, "4")
 	if n, _, err := r.Backlog(within(t), false); n != 6 || err != nil {
 		t.Errorf("%d are not acknowledged, %v", n, err)
@@ -266,7 +268,8 @@ func TestTornTracks(t *testing.T) {
 	}
 }
 
-// A reader that has not come to the first loss when there is a second one is told of both that nobody knows how many records are gone.
+// A reader that has not reached the first loss when a second one occurs is told of both, and that
+// the number of lost records is unknown.
 func TestTracksTornTwice(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *bus.Bus { return start(t, func(c *bus.Config) { c.Dir = dir }) }
@@ -316,7 +319,7 @@ func TestTracksTornTwice(t *testing.T) {
 		t.Fatalf("the track went on with %d and %d", first, second)
 	}
 	r := openReader(t, b, bus.ReaderConfig{Name: "uplink/a", Tracks: []string{"tracks/a"}})
-	release := b.Writing() // a disk that is stuck is nobody else's business
+	release := b.Writing() // a stuck disk affects nobody else
 	defer release()
 	var follow record.Follow
 	var told []record.Gap
@@ -345,7 +348,8 @@ func TestTracksTornTwice(t *testing.T) {
 	}
 }
 
-// Where the tracks get too big the lowest priority goes first, the oldest of it; the last message of a track stays, for it tells how far the track is.
+// When the tracks exceed their space, the lowest priority is dropped first, oldest messages first.
+// The last message of a track stays, because it records how far the track is.
 func TestPriorities(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.MaxTracks = 1 << 20 })
 	write := func(name string, p bus.Priority, size int) {
@@ -384,7 +388,8 @@ func TestPriorities(t *testing.T) {
 	}
 }
 
-// What a reader had, and had not acknowledged when there was no room for it any more, counts as unread.
+// Messages that a reader had received but not acknowledged when they were dropped for space count
+// as unread.
 func TestUnreadWhenDropped(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.MaxTracks = 1 << 20 })
 	kept(t, b, "a", "first")
@@ -423,8 +428,9 @@ func TestUnreadWhenDropped(t *testing.T) {
 	}
 }
 
-// A reader that is expected counts from the start on, whether it has opened its place or not, and others do not. Their places stay until they are to be
-// given up, and what is opened meanwhile is none of them, nor is who reads what it has written itself.
+// An expected reader counts from the start, whether it has opened its position or not; other
+// readers do not. Their positions stay until ForgetOthers. A reader opened meanwhile keeps its
+// position, and so does a reader of what it has written itself.
 func TestReadersThatAreNoMore(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *bus.Bus { return start(t, func(c *bus.Config) { c.Dir = dir }) }
@@ -461,14 +467,14 @@ func TestReadersThatAreNoMore(t *testing.T) {
 	unread(3, 3)
 	b.Close()
 	b = open()
-	unread(0, 0) // nobody has said whom to expect
+	unread(0, 0) // Expect was not called
 	b.Expect([]string{"uplink/a"})
 	unread(3, 3)
 	b.Expect([]string{"uplink/b"})
 	unread(2, 2)
 	b.Expect([]string{"uplink/a"})
 	sing()
-	b.Expect([]string{"uplink/b"}) // it is back: nothing was given up
+	b.Expect([]string{"uplink/b"}) // the reader is back: no position was removed
 	unread(2, 2)
 	openReader(t, b, bus.ReaderConfig{Name: "bridge/a", Tracks: []string{"bridge/a"}})
 	b.Expect(nil)
@@ -487,7 +493,8 @@ func TestReadersThatAreNoMore(t *testing.T) {
 	}
 }
 
-// Where the lowest priority has hardly anything the next one gives way, and not the highest with it.
+// If the lowest priority holds hardly anything, the next one is dropped as well, but not the
+// highest.
 func TestPrioritiesInTurn(t *testing.T) {
 	b := start(t, func(c *bus.Config) { c.MaxTracks = 1 << 20 })
 	write := func(name string, p bus.Priority, size int) {
@@ -516,7 +523,8 @@ func TestPrioritiesInTurn(t *testing.T) {
 	}
 }
 
-// Batches of many tracks are staged in memory, which is left when the bus ends; Peek looks ahead of a reader's place without moving it.
+// Batches of many tracks are staged in memory, which is released when the bus is closed. Peek looks
+// ahead of a reader's position without moving it.
 func TestManyTracksAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	b, err := bus.Start(bus.Config{Gateway: "demo", Dir: dir})
@@ -569,8 +577,8 @@ func TestManyTracksAtOnce(t *testing.T) {
 	}
 }
 
-// A reader takes more from the server at once than it was asked for. What was not handed out is neither lost nor acknowledged with what was, and is
-// part of the backlog.
+// A reader fetches more from the server than was asked for. Messages not returned yet are neither
+// lost nor acknowledged with those that were, and count in the backlog.
 func TestReaderTakesAhead(t *testing.T) {
 	b := start(t, nil)
 	const n = 60
@@ -597,7 +605,7 @@ func TestReaderTakesAhead(t *testing.T) {
 		}
 		return left
 	}
-	for end := time.Now().Add(10 * time.Second); left() != n-4; time.Sleep(time.Millisecond) { // acknowledgements arrive when they do
+	for end := time.Now().Add(10 * time.Second); left() != n-4; time.Sleep(time.Millisecond) { // acknowledgements arrive asynchronously
 		if time.Now().After(end) {
 			t.Fatalf("%d are left", left())
 		}
@@ -617,7 +625,7 @@ func TestReaderTakesAhead(t *testing.T) {
 	}
 }
 
-// However small the messages were that came before, no more is taken ahead than there is room for.
+// However small the earlier messages were, no more is fetched ahead than there is space for.
 func TestReaderTakesLittleAheadThatIsLarge(t *testing.T) {
 	b := start(t, nil)
 	const small, large, size = 40, 60, 256 << 10

@@ -22,7 +22,7 @@ func (w ended) Updates() <-chan jetstream.KeyValueEntry {
 	return none
 }
 
-// Who watches a bus that has ended takes no processor until he stops.
+// A watch on a bus that has ended takes no CPU time until it is stopped.
 func TestWatcherOfAnEndedBusRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

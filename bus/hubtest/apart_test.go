@@ -42,8 +42,9 @@ func join(t *testing.T, h *hubtest.Hub, gateway string, l *bus.Leaf) *bus.Bus {
 	return b
 }
 
-// Whoever has a gateway's key, and a server that lets him try everything, gets no further than the gateway: he neither hears nor calls
-// another one, says nothing in its name, and finds no way to the hub's own.
+// A client with a gateway's key, and a server that lets it try everything, gets no further than the
+// gateway: it can neither subscribe to nor call another gateway, publishes nothing in its name, and
+// cannot reach the hub's own subjects.
 func TestGatewaysAreApart(t *testing.T) {
 	a := &bus.Leaf{Calls: []string{"cmd/#"}, Tracks: []string{"#"}}
 	b := &bus.Leaf{Calls: []string{"cmd/#"}, Tracks: []string{"#"}}
@@ -79,7 +80,8 @@ func TestGatewaysAreApart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// What it may say is heard, what it may be asked reaches it: then all the rest had its chance as well.
+	// Everything it may publish arrives, and every request it may get reaches it: by then the rest
+	// had its chance as well.
 	hubtest.Until(t, "the thief's own state is heard", func() bool {
 		_ = thief.Publish("gw.site-a.state.x.y", []byte("own"))
 		return drained(said, "gw.site-a.state.x.y own")
@@ -138,7 +140,7 @@ func TestGatewaysAreApart(t *testing.T) {
 	}
 }
 
-// drained takes what has come until there is what.
+// drained collects what has arrived until what arrives.
 func drained(from chan string, what string) bool {
 	for len(from) > 0 {
 		if <-from == what {

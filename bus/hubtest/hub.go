@@ -1,5 +1,5 @@
-// Package hubtest runs the hub of a fleet for tests: a NATS cluster of real servers with JetStream, configured by files as an
-// integrator's would be.
+// Package hubtest runs the hub of a fleet for tests: a NATS cluster of real servers with JetStream,
+// configured by files as an integrator's would be.
 package hubtest
 
 import (
@@ -24,7 +24,7 @@ type Hub struct {
 	all   Cluster
 }
 
-// Node is one server of it.
+// Node is one server of a Hub.
 type Node struct {
 	File   string // its config
 	URL    string // for clients
@@ -32,28 +32,28 @@ type Node struct {
 	server *server.Server
 }
 
-// Cluster is what the configs of all servers have in common.
+// Cluster holds what the configs of all servers have in common.
 type Cluster struct {
 	Dir   string
-	Users string // of account FLEET
-	TLS   string // of the listener for gateways: the body of a tls block; empty: none
+	Users string // users of account FLEET
+	TLS   string // body of the tls block of the listener for gateways; empty: none
 }
 
-// Patience is how long a test waits for what must come.
+// Patience is how long a test waits for an expected event.
 const Patience = time.Minute
 
-// Gateway is the entry of a gateway with an nkey.
+// Gateway returns the user entry of a gateway with an nkey.
 func Gateway(public string, g bus.Grant) string {
 	return strings.Replace(User(public, g), "permissions", `allowed_connection_types: ["LEAFNODE"], permissions`, 1)
 }
 
-// User is the entry of somebody with an nkey.
+// User returns the user entry of a client with an nkey.
 func User(public string, g bus.Grant) string {
 	quoted := func(all []string) string { return `"` + strings.Join(all, `", "`) + `"` }
 	return fmt.Sprintf("{ nkey: %s, permissions: { publish: [%s], subscribe: [%s] } }\n", public, quoted(g.Publish), quoted(g.Subscribe))
 }
 
-// Write writes the configs of n servers, which will know each other by their routes.
+// Write writes the configs of n servers that are routed to each other.
 func (c Cluster) Write(n int) (nodes []*Node, err error) {
 	var ports [][3]string
 	var routes []string
@@ -104,13 +104,13 @@ system_account: SYS
 	return nodes, nil
 }
 
-// free is an address of this machine that nobody listens on.
+// free returns an unused address of this machine.
 func free() (string, error) {
 	port, err := freeport.Find()
 	return fmt.Sprint("127.0.0.1:", port), err
 }
 
-// Start starts n servers with these users, who are in account FLEET beside admin, who may do everything.
+// Start starts n servers with these users in account FLEET, and a user admin with all permissions.
 func Start(t *testing.T, n int, users, tls string) *Hub {
 	t.Helper()
 	h := &Hub{t: t, all: Cluster{Dir: t.TempDir(), Users: users, TLS: tls}}
@@ -162,7 +162,7 @@ func (h *Hub) Stop(i int) {
 	}
 }
 
-// Gateways says how many leaf nodes server i has.
+// Gateways returns how many leaf nodes server i has.
 func (h *Hub) Gateways(i int) int {
 	if s := h.Nodes[i].server; s != nil {
 		return s.NumLeafNodes()
@@ -170,7 +170,7 @@ func (h *Hub) Gateways(i int) int {
 	return 0
 }
 
-// Leafs are where gateways find the hub.
+// Leafs returns the URLs of the hub for gateways.
 func (h *Hub) Leafs() (all []string) {
 	for _, n := range h.Nodes {
 		all = append(all, n.Leaf)
@@ -178,7 +178,8 @@ func (h *Hub) Leafs() (all []string) {
 	return all
 }
 
-// Client is somebody in account FLEET who may do everything; it comes back to whichever server there is.
+// Client connects as a user of account FLEET with all permissions; it reconnects to whichever
+// server runs.
 func (h *Hub) Client(first int) *nats.Conn {
 	h.t.Helper()
 	urls := h.Nodes[first].URL
@@ -193,7 +194,7 @@ func (h *Hub) Client(first int) *nats.Conn {
 	return nc
 }
 
-// Until waits until ok.
+// Until waits until ok returns true.
 func Until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(Patience); !ok(); time.Sleep(10 * time.Millisecond) {
@@ -203,7 +204,7 @@ func Until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// Key makes a key: its seed in a file, and its public half.
+// Key creates a key and returns the file of its seed and its public half.
 func Key(t *testing.T) (file, public string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "user.nk")

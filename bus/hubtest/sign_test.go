@@ -19,7 +19,8 @@ import (
 	"gatewayd/protocols/freeport"
 )
 
-// account makes an account of a hub that trusts an operator: its seed in a file, its public key and its JWT.
+// account creates an account of a hub that trusts an operator: its seed in a file, its public key
+// and its JWT.
 func account(t *testing.T, operator nkeys.KeyPair, name string) (seed, public, token string) {
 	t.Helper()
 	pair, err := nkeys.CreateAccount()
@@ -43,7 +44,8 @@ func account(t *testing.T, operator nkeys.KeyPair, name string) (seed, public, t
 	return seed, public, token
 }
 
-// A hub that knows its users by JWTs alone lets gateways and operators in by the files that are signed for them, and no further.
+// A hub that knows its users by JWTs alone admits gateways and operators by the files that are
+// signed for them, and grants no more.
 func TestJWT(t *testing.T) {
 	operator, err := nkeys.CreateOperator()
 	if err != nil {

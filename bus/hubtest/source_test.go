@@ -1,7 +1,7 @@
 //go:build !386
 
-// A NATS server of a cluster with JetStream does not work on 32 bits (an unaligned 64-bit atomic in metaClusterSnapshotStats,
-// 2.15.2): a hub has 64, its gateways need not.
+// A NATS server in a cluster with JetStream does not work on 32 bits (an unaligned 64-bit atomic in
+// metaClusterSnapshotStats, 2.15.2). A hub has 64 bits; its gateways need not.
 
 package hubtest_test
 
@@ -35,12 +35,13 @@ func operator(t *testing.T, h *hubtest.Hub, key string) *bus.Conn {
 	return c
 }
 
-// keepRange has the bus keep messages of a track, numbered from first to last, and waits until they are on disk.
+// keepRange has the bus keep messages of a track, numbered from first to last, and waits until they
+// are on disk.
 func keepRange(t *testing.T, b *bus.Bus, first, last int) {
 	t.Helper()
 	for i := first; i <= last; i++ {
 		text, done := fmt.Appendf(nil, `{"n":%d}`, i), make(chan error, 1)
-		for end := time.Now().Add(hubtest.Patience); ; { // what nobody knows of is handed in again, and is stored once
+		for end := time.Now().Add(hubtest.Patience); ; { // a message of unknown outcome is kept again, and is stored once
 			b.Conn().Keep(bus.Subject(b.Gateway(), bus.Track, "tracks/energy", "records"), bus.JSON, text, bus.Normal, func(_ uint64, err error) { done <- err })
 			err := <-done
 			if err == nil {
@@ -54,8 +55,9 @@ func keepRange(t *testing.T, b *bus.Bus, first, last int) {
 	}
 }
 
-// A stream on three servers of the hub sources the tracks of gateways by the permissions that are generated, across cuts, restarts of the
-// gateway and the loss of a server: every message once, in order.
+// A stream on three servers of the hub sources the tracks of gateways with the generated
+// permissions, across disconnects, restarts of the gateway and the loss of a server: every message
+// once, in order.
 func TestHubSourcesTracks(t *testing.T) {
 	leafs, buses, dirs := map[string]*bus.Leaf{}, map[string]*bus.Bus{}, map[string]string{}
 	users := ""
@@ -103,7 +105,7 @@ func TestHubSourcesTracks(t *testing.T) {
 	for i := range h.Nodes {
 		h.Stop(i)
 	}
-	const long = 150 // messages of each gateway while nobody takes any
+	const long = 150 // messages of each gateway while no client takes any
 	var parallel sync.WaitGroup
 	for id := range buses {
 		hubtest.Until(t, id+" is cut off", func() bool { return !buses[id].Hub() })
@@ -128,14 +130,15 @@ func TestHubSourcesTracks(t *testing.T) {
 	}
 }
 
-// patiently is for one step: the whole takes as long as the machine does.
+// patiently bounds one step: the whole test takes as long as the machine needs.
 func patiently(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), hubtest.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// checkSourced wants so many messages in the stream, those of each gateway from 1 on without gap or double.
+// checkSourced expects that many messages in the stream, those of each gateway from 1 on without
+// gap or duplicate.
 func checkSourced(t *testing.T, nc *nats.Conn, want uint64) {
 	t.Helper()
 	js, err := jetstream.New(nc)
