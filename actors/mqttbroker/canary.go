@@ -7,12 +7,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"strconv"
 	"time"
 
 	"gatewayd/actors"
+	"gatewayd/protocols/crowd"
 )
 
 const (
@@ -73,7 +72,7 @@ type song struct {
 // sing does what a client does: it connects, subscribes, publishes and hears
 // itself, in MQTT 3.1.1.
 func (s song) sing(ctx context.Context) error {
-	d, addr := door(s.addr)
+	d, addr := crowd.Self(s.addr)
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
@@ -118,23 +117,4 @@ func packet(first byte, parts ...[]byte) []byte {
 
 func text(s string) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...)
-}
-
-// door is how to reach our own listener. Where it can, the canary comes from a
-// loopback address of its own, so that it needs no place among the clients that
-// come from 127.0.0.1.
-func door(addr string) (net.Dialer, string) {
-	at, err := netip.ParseAddrPort(addr)
-	if err != nil {
-		return net.Dialer{}, addr
-	}
-	ip := at.Addr().Unmap()
-	if ip.IsUnspecified() {
-		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	}
-	var d net.Dialer
-	if ip.Is4() && ip.IsLoopback() {
-		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 'g', 'w', 'd')}
-	}
-	return d, netip.AddrPortFrom(ip, at.Port()).String()
 }

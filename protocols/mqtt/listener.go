@@ -13,6 +13,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 
 	"gatewayd/protocols/access"
+	"gatewayd/protocols/crowd"
 )
 
 const listenerID = "guard"
@@ -97,7 +98,7 @@ func (l *listener) accept(e *entrance) {
 
 // admit starts a client unless a cap is reached.
 func (l *listener) admit(c net.Conn, e *entrance) {
-	from := addressGroup(c.RemoteAddr())
+	from := crowd.Of(c.RemoteAddr())
 	l.mu.Lock()
 	var why error
 	switch {
@@ -220,18 +221,4 @@ func (l *listener) recycle(b []byte) {
 	if cap(b) >= 4<<10 && cap(b) <= 64<<10 {
 		l.buffers.Put(&b)
 	}
-}
-
-// addressGroup is what counts as one address: an IPv4 address, or the /64 that an IPv6 host is commonly given whole.
-func addressGroup(a net.Addr) netip.Prefix {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip := ap.Addr().Unmap().WithZone("")
-	if ip.Is4() || ip.IsLoopback() {
-		return netip.PrefixFrom(ip, ip.BitLen())
-	}
-	p, _ := ip.Prefix(64)
-	return p
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"gatewayd/protocols/crowd"
 	"gatewayd/protocols/modbus/dial"
 )
 
@@ -169,7 +170,7 @@ func (l *Listener) admit(conn *net.TCPConn) {
 func (l *Listener) enter(c *call) (why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := dial.Group(c.at.Addr())
+	a := crowd.Group(c.at.Addr())
 	g := l.from[a]
 	if g == nil {
 		l.tidy(c.since)
@@ -219,7 +220,7 @@ func (l *Listener) tidy(now time.Time) {
 func (l *Listener) serve(c *call) *Refusal {
 	claim, packet, why := l.ask(c)
 	l.mu.Lock()
-	g := l.from[dial.Group(c.at.Addr())]
+	g := l.from[crowd.Group(c.at.Addr())]
 	g.pending--
 	l.pending--
 	if claim == nil {
@@ -268,7 +269,7 @@ func (c *call) Close() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.calls, c)
-		l.from[dial.Group(c.at.Addr())].open--
+		l.from[crowd.Group(c.at.Addr())].open--
 	})
 	return err
 }

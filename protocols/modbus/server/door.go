@@ -10,7 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"gatewayd/protocols/modbus/dial"
+	"gatewayd/protocols/crowd"
 )
 
 // shakeTime is how long a TLS handshake may take.
@@ -51,7 +51,7 @@ func (s *Server) over() bool {
 
 // admit starts to serve a connection unless a limit is reached.
 func (s *Server) admit(c net.Conn, e *entry) {
-	from, d := addressGroup(c.RemoteAddr()), *e.door.Load()
+	from, d := crowd.Of(c.RemoteAddr()), *e.door.Load()
 	if d.keys != nil {
 		c = tls.Server(c, d.keys.config)
 	}
@@ -75,7 +75,7 @@ func (s *Server) admit(c net.Conn, e *entry) {
 	}()
 }
 
-func (s *Server) enter(m *Master, from string) error {
+func (s *Server) enter(m *Master, from netip.Prefix) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, open := s.doors[m.entry]
@@ -88,7 +88,7 @@ func (s *Server) enter(m *Master, from string) error {
 	case s.conns >= cfg.Masters:
 		return fmt.Errorf("%d masters are connected", s.conns)
 	case s.perAddr[from] >= cfg.PerAddress:
-		return fmt.Errorf("%d masters are connected from %s", s.perAddr[from], from)
+		return fmt.Errorf("%d masters are connected from %v", s.perAddr[from], from)
 	}
 	s.masters[m] = struct{}{}
 	s.perAddr[from]++
@@ -98,7 +98,7 @@ func (s *Server) enter(m *Master, from string) error {
 	return nil
 }
 
-func (s *Server) leave(m *Master, from string) {
+func (s *Server) leave(m *Master, from netip.Prefix) {
 	m.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,17 +164,4 @@ func (s *Server) shake(m *Master, c net.Conn) error {
 	defer m.mu.Unlock()
 	m.role, m.proven, m.who = role, len(state.PeerCertificates) > 0, who
 	return nil
-}
-
-// addressGroup is what counts as one address.
-func addressGroup(a net.Addr) string {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	g := dial.Group(ap.Addr())
-	if g.IsSingleIP() {
-		return g.Addr().String()
-	}
-	return g.String()
 }

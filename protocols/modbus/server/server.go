@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -84,7 +85,7 @@ type Server struct {
 	doors   map[*entry]struct{}
 	masters map[*Master]struct{}
 	conns   int // of masters, without lines
-	perAddr map[string]int
+	perAddr map[netip.Prefix]int
 
 	made       time.Time
 	complaints dispatch.Complaints // of handshakes
@@ -100,7 +101,7 @@ type settings struct {
 func New(cfg Config, h Handler) *Server {
 	s := &Server{
 		made: time.Now(), stop: make(chan struct{}), ways: map[string]*entry{}, ports: map[string]*attendance{},
-		doors: map[*entry]struct{}{}, masters: map[*Master]struct{}{}, perAddr: map[string]int{},
+		doors: map[*entry]struct{}{}, masters: map[*Master]struct{}{}, perAddr: map[netip.Prefix]int{},
 	}
 	s.settings.Store(&settings{cfg.complete(), h})
 	return s
