@@ -130,7 +130,8 @@ func (s *server) config(c *actors.Context) web.Config {
 	gate, door, patience, name := c.Gate(), s.door, s.cfg.CallTimeout.AsDuration(), c.Name()
 	cfg := web.Config{
 		Listen: s.cfg.Listen, Log: c.Log(),
-		MaxClients: int(s.cfg.MaxClients), MaxStreams: int(s.cfg.MaxRequests), MaxBody: int(s.cfg.MaxBody),
+		MaxClients: int(s.cfg.MaxClients), MaxClientsPerAddress: int(s.cfg.MaxClientsPerAddress),
+		MaxStreams: int(s.cfg.MaxRequests), MaxBody: int(s.cfg.MaxBody),
 		May: door.May, Refused: door.Refuse,
 		Call: func(ctx context.Context, call web.Call, each func(web.Answer) error) error {
 			if _, set := ctx.Deadline(); !set && !gate.Streams(call.Topic) { // a stream goes on for as long as its client hears
@@ -210,6 +211,10 @@ func (s *server) sweep(c *actors.Context) {
 // look sees whether the server still answers.
 func (s *server) look(c *actors.Context) {
 	running := s.web
+	if running.Full() {
+		c.Degraded(fmt.Sprintf("all places for clients are taken: max-clients = %d", s.cfg.MaxClients))
+		return
+	}
 	c.Do(lookTime, func(ctx context.Context) (any, error) { return looked{running.Look(ctx)}, nil })
 }
 

@@ -532,3 +532,32 @@ func TestRevokedWhileItWaits(t *testing.T) {
 		given.Store(0)
 	}
 }
+
+// A server whose places are all taken is not dead: who is there stays there.
+func TestFullHouseIsNoFailure(t *testing.T) {
+	r, addr, _ := start(t, &webv1.Server{Access: "access", MaxClients: 1})
+	cell := r.System.Lookup(path)
+	e := hear(t, request(t, "http://"+addr+"/data/%23", "gwt_otto"))
+	change := func() { // it looks at itself whenever it hears who may come in
+		if _, err := actorstest.Call(r, "access", "Revoke", &accessv1.RevokeRequest{Identity: "vera"}, &accessv1.RevokeResponse{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := actorstest.Call(r, "access", "Restore", &accessv1.RestoreRequest{Identity: "vera"}, &accessv1.RestoreResponse{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change()
+	r.Until("it is full", func() bool { return cell.State() == actors.Degraded })
+	if h := cell.Health(); !strings.Contains(h.Cause, "max-clients = 1") {
+		t.Errorf("degraded: %s", h.Cause)
+	}
+	say(t, r, bus.Data, "field/meter")
+	if name, _, err := e.next(); name != "data/field/meter/points" {
+		t.Errorf("hears %q (%v)", name, err)
+	}
+	_ = e.body.Close()
+	r.Until("there is room again", func() bool { change(); return cell.State() == actors.OK })
+	if cell.Life() != 1 {
+		t.Errorf("life %d", cell.Life())
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/protocols/access"
 	"gatewayd/protocols/web"
 )
 
@@ -93,5 +94,61 @@ func TestConnectionsAreCapped(t *testing.T) {
 	answered(ask())
 	if took := time.Since(began); took < 250*time.Millisecond {
 		t.Errorf("the second one was answered after %v, beside the first", took)
+	}
+}
+
+// Connections of one address beyond its cap are closed, and told; other addresses, and the server's own look, find room.
+func TestConnectionsOfOneAddressAreCapped(t *testing.T) {
+	told := make(chan access.Refusal, 1)
+	s, err := web.Start(web.Config{
+		Listen: "127.0.0.1:0", MaxClientsPerAddress: 2,
+		Refused: func(r access.Refusal) { told <- r },
+		Call: func(_ context.Context, _ web.Call, each func(web.Answer) error) error {
+			return each(web.Answer{Payload: []byte("{}")})
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	from := func(address string) (c net.Conn, err error) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+		if c, err = d.DialContext(t.Context(), "tcp", s.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		_, _ = io.WriteString(c, "POST /cmd/lab/Do HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\n\r\n{}")
+		_, err = c.Read(make([]byte, 1))
+		return c, err
+	}
+	first, err := from("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from("127.0.0.2"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from("127.0.0.2"); err == nil {
+		t.Fatal("a third one of the same address was answered")
+	}
+	if r := <-told; r.Reason != access.RefusedCrowd || !strings.HasPrefix(r.Remote, "127.0.0.2:") || r.Cause != "2 clients are connected from 127.0.0.2/32" {
+		t.Errorf("told %+v", r)
+	}
+	for range 2 {
+		if _, err := from("127.0.0.1"); err != nil {
+			t.Errorf("one of another address: %v", err)
+		}
+	}
+	if err := s.Look(t.Context()); err != nil {
+		t.Errorf("the server's own look, which needs no place of this machine's: %v", err)
+	}
+	_ = first.Close()
+	for _, err := from("127.0.0.2"); err != nil; _, err = from("127.0.0.2") {
+		select {
+		case <-told:
+		case <-t.Context().Done():
+			t.Fatal(err)
+		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"gatewayd/protocols/access"
+	"gatewayd/protocols/crowd"
 )
 
 // Config says where the server listens and whom it asks. A zero number means the default named. The callbacks run in goroutines of clients.
@@ -27,11 +28,12 @@ type Config struct {
 	Listen string      // host:port
 	TLS    *tls.Config // nil: plain TCP
 
-	MaxClients int           // connections at once (default 256)
-	MaxBody    int           // bytes of a request (default 1 MiB)
-	MaxStreams int           // requests under way at once (default 512)
-	Idle       time.Duration // a connection without a request is closed (default 2 min)
-	Stall      time.Duration // a client that does not read what it is answered, or does not send what it has begun to, is cut off (default 30 s)
+	MaxClients           int           // connections at once (default 256); those beyond wait
+	MaxClientsPerAddress int           // of them from one IPv4 address or IPv6 /64 (default 64); those beyond are closed
+	MaxBody              int           // bytes of a request (default 1 MiB)
+	MaxStreams           int           // requests under way at once (default 512)
+	Idle                 time.Duration // a connection without a request is closed (default 2 min)
+	Stall                time.Duration // a client that does not read what it is answered, or does not send what it has begun to, is cut off (default 30 s)
 
 	Log *slog.Logger // nil: silent
 
@@ -102,6 +104,7 @@ type Server struct {
 	cfg    Config
 	http   *http.Server
 	net    net.Listener
+	door   *door
 	unary  http.Handler
 	stream http.Handler
 	places chan struct{}
@@ -118,6 +121,7 @@ type Server struct {
 // Start listens and serves until Close.
 func Start(cfg Config) (*Server, error) {
 	setDefault(&cfg.MaxClients, 256)
+	setDefault(&cfg.MaxClientsPerAddress, 64)
 	setDefault(&cfg.MaxBody, 1<<20)
 	setDefault(&cfg.MaxStreams, 512)
 	setDefault(&cfg.Idle, 2*time.Minute)
@@ -143,14 +147,14 @@ func Start(cfg Config) (*Server, error) {
 		ErrorLog:    log.New(complaints{s}, "", 0),
 		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 64},
 	}
-	capped := &door{Listener: l, places: make(chan struct{}, cfg.MaxClients), server: s}
+	s.door = newDoor(s)
 	go func() {
 		defer close(s.done)
 		if cfg.TLS != nil {
-			s.err = s.http.ServeTLS(capped, "", "")
+			s.err = s.http.ServeTLS(s.door, "", "")
 			return
 		}
-		s.err = s.http.Serve(capped)
+		s.err = s.http.Serve(s.door)
 	}()
 	return s, nil
 }
@@ -213,50 +217,20 @@ func (s *Server) Look(ctx context.Context) error {
 	if s.cfg.TLS != nil {
 		scheme = "https://"
 	}
-	to := s.net.Addr().(*net.TCPAddr)
-	if to.IP.IsUnspecified() {
-		to = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: to.Port}
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodHead, scheme+to.String()+"/", http.NoBody)
+	self, to := crowd.Self(s.net.Addr().String())
+	r, err := http.NewRequestWithContext(ctx, http.MethodHead, scheme+to+"/", http.NoBody)
 	if err != nil {
 		return err
 	}
 	r.Header.Set(lookHeader, s.looks)
-	own := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}} // it is ourselves
+	own := &http.Transport{
+		DisableKeepAlives: true, DialContext: self.DialContext,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, // it is ourselves
+	}
 	defer own.CloseIdleConnections()
 	answer, err := own.RoundTrip(r)
 	if err != nil {
 		return err
 	}
 	return answer.Body.Close()
-}
-
-// door lets in so many connections at once; the others wait in the kernel's queue.
-type door struct {
-	net.Listener
-	places chan struct{}
-	server *Server
-}
-
-// Accept implements net.Listener.
-func (d *door) Accept() (net.Conn, error) {
-	d.places <- struct{}{}
-	c, err := d.Listener.Accept()
-	if err != nil {
-		<-d.places
-		return nil, err
-	}
-	return &guest{Conn: c, server: d.server, leave: sync.OnceFunc(func() { <-d.places })}, nil
-}
-
-type guest struct {
-	net.Conn
-	server *Server
-	leave  func()
-}
-
-// Close implements net.Conn.
-func (g *guest) Close() error {
-	defer g.leave()
-	return g.Conn.Close()
 }

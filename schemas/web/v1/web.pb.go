@@ -46,9 +46,12 @@ type Server struct {
 	// How long a call with one answer may take when the client does not say. One with many goes on for as long as the client hears.
 	CallTimeout *durationpb.Duration `protobuf:"bytes,7,opt,name=call_timeout,json=callTimeout,proto3" json:"call_timeout,omitempty"`
 	// Listen outside loopback although clients are not encrypted or not authenticated.
-	Insecure      bool `protobuf:"varint,8,opt,name=insecure,proto3" json:"insecure,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Insecure bool `protobuf:"varint,8,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	// Most connections at once from one address. All that come through a proxy may
+	// have its address.
+	MaxClientsPerAddress uint32 `protobuf:"varint,9,opt,name=max_clients_per_address,json=maxClientsPerAddress,proto3" json:"max_clients_per_address,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Server) Reset() {
@@ -135,6 +138,13 @@ func (x *Server) GetInsecure() bool {
 		return x.Insecure
 	}
 	return false
+}
+
+func (x *Server) GetMaxClientsPerAddress() uint32 {
+	if x != nil {
+		return x.MaxClientsPerAddress
+	}
+	return 0
 }
 
 // Insecure is an event: the server listens outside this machine without
@@ -263,7 +273,7 @@ var File_web_v1_web_proto protoreflect.FileDescriptor
 
 const file_web_v1_web_proto_rawDesc = "" +
 	"\n" +
-	"\x10web/v1/web.proto\x12\x06web.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\xca\x03\n" +
+	"\x10web/v1/web.proto\x12\x06web.v1\x1a\x14field/v1/field.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x10tls/v1/tls.proto\"\x9d\x04\n" +
 	"\x06Server\x123\n" +
 	"\x06listen\x18\x01 \x01(\tB\x1b\x8a\xb5\x18\x17\x12\x0e127.0.0.1:8080b\x03tcph\x01R\x06listen\x125\n" +
 	"\x06access\x18\x02 \x01(\tB\x1d\x8a\xb5\x18\x19B\x17access.v1.AccessServiceR\x06access\x12 \n" +
@@ -273,7 +283,8 @@ const file_web_v1_web_proto_rawDesc = "" +
 	"\fmax_requests\x18\x05 \x01(\rB\x1b\x8a\xb5\x18\x17\x12\x03512\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\vmaxRequests\x12=\n" +
 	"\bmax_body\x18\x06 \x01(\rB\"\x8a\xb5\x18\x1e\x12\a1048576\x19\x00\x00\x00\x00\x00\x00\x90@!\x00\x00\x00\x00\x00\x00pA:\x01BR\amaxBody\x12Y\n" +
 	"\fcall_timeout\x18\a \x01(\v2\x19.google.protobuf.DurationB\x1b\x8a\xb5\x18\x17\x12\x0310s\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\xc0r@R\vcallTimeout\x12\x1a\n" +
-	"\binsecure\x18\b \x01(\bR\binsecure\"<\n" +
+	"\binsecure\x18\b \x01(\bR\binsecure\x12Q\n" +
+	"\x17max_clients_per_address\x18\t \x01(\rB\x1a\x8a\xb5\x18\x16\x12\x0264\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xe0\xff\xef@R\x14maxClientsPerAddress\"<\n" +
 	"\bInsecure\x12\x16\n" +
 	"\x06listen\x18\x01 \x01(\tR\x06listen\x12\x18\n" +
 	"\awarning\x18\x02 \x01(\tR\awarning\"S\n" +
