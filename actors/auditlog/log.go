@@ -3,6 +3,7 @@
 package auditlog
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -146,9 +147,15 @@ func (k *keeper) hear(c *actors.Context, m actors.Delivery) {
 		return
 	}
 	r := audit.Record{Time: time.Now(), What: m.Topic}
-	var says struct{ Caller, Trace, Cause string }
+	var says struct {
+		Caller, Trace, Cause, Error string
+		Asked                       bool
+	}
 	if json.Unmarshal(m.Payload, &says) == nil {
-		r.Caller, r.Trace, r.Cause, r.Detail = says.Caller, says.Trace, says.Cause, m.Payload
+		if says.Asked {
+			return // there is a record of the call
+		}
+		r.Caller, r.Trace, r.Cause, r.Detail = says.Caller, says.Trace, cmp.Or(says.Cause, says.Error), m.Payload
 	}
 	k.take(c, r)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewayd/actors"
 	"gatewayd/actors/actorstest"
@@ -225,6 +226,34 @@ func TestARelayIsSwitched(t *testing.T) {
 	if e := actorstest.Next(t, events); e.Outcome != "failed" || !strings.Contains(e.Cause, "not sent") {
 		t.Errorf("event %v", e)
 	}
+}
+
+// The event tells who has switched what, and how it ended: an audit log leaves the call out, and has it once.
+func TestWhatWasSwitchedIsToldOnce(t *testing.T) {
+	cfg := shed(t)
+	cfg.Commands[0].Timeout = durationpb.New(20 * time.Second)
+	s := newSite(t, &mqttv1.Broker{Topics: []string{"stat/#", "tele/#"}}, cfg)
+	over := make(chan actors.Outcome, 10)
+	ear := actors.Define(actors.Kind{Name: "ear", Doc: "Hears of calls."}, func(*structpb.Struct) actors.Actor { return ear(over) })
+	cell := s.Start("ear", ear, &structpb.Struct{})
+	s.Until("it listens", func() bool { return cell.State() == actors.OK })
+	s.relay()
+	for name, told := range map[string]bool{"relay": true, "rely": false} {
+		_, _ = s.set(name, true)
+		if o := actorstest.NextWhere(t, over, func(o actors.Outcome) bool { return o.Method == "Set" }); o.Told != told || (o.Err == nil) != told {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+}
+
+type ear chan<- actors.Outcome
+
+func (e ear) Receive(c *actors.Context, msg any) error {
+	if _, ok := msg.(actors.Started); ok {
+		c.Outcomes(func(o actors.Outcome) { e <- o })
+		c.OK()
+	}
+	return nil
 }
 
 func TestARelayThatDoesNotTell(t *testing.T) {

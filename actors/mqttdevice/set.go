@@ -143,6 +143,7 @@ func (d *device) overdue(c *actors.Context, m overdue) {
 // end answers who has called, and tells all.
 func (d *device) end(c *actors.Context, p *pending, outcome string, err error) {
 	delete(d.pending, p.command.Name)
+	p.request.Told()
 	cause := ""
 	if err != nil {
 		_, cause = actors.Explain(err)

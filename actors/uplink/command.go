@@ -26,6 +26,7 @@ type errand struct {
 	command
 	topic string
 	as    actors.Caller
+	asked bool // of the actor
 	sent  bool // an answer, if the method gives several
 }
 
@@ -57,6 +58,7 @@ func (e *engine) command(c *actors.Context, m command) {
 	if len(payload) == 0 && typ == "application/json" {
 		payload = []byte("{}")
 	}
+	x.asked = true
 	c.As(x.as).Call(x.topic, typ, payload, e.patience, x)
 }
 
@@ -84,7 +86,9 @@ func (e *engine) answer(c *actors.Context, x *errand, payload []byte, err error)
 	} else {
 		e.counts.Commands++
 	}
-	c.Event("commanded", &uplinkv1.Commanded{Time: timestamppb.New(time.Now()), Command: x.topic, Error: why, Caller: x.as.Identity, Trace: x.as.Trace})
+	c.Event("commanded", &uplinkv1.Commanded{
+		Time: timestamppb.New(time.Now()), Command: x.topic, Error: why, Caller: x.as.Identity, Trace: x.as.Trace, Asked: x.asked,
+	})
 	if x.Answer != nil {
 		x.Answer(payload, err)
 	}

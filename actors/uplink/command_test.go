@@ -49,12 +49,15 @@ func TestCommands(t *testing.T) {
 	if o := ask(path, "Status"); o.err != nil || !strings.Contains(o.payload, "test://cloud") {
 		t.Errorf("%v", o)
 	}
-	if m := actorstest.Next(t, told); m.Command != "cmd/uplinks/cloud/Status" || m.Error != "" {
+	if m := actorstest.Next(t, told); m.Command != "cmd/uplinks/cloud/Status" || m.Error != "" || !m.Asked {
 		t.Errorf("%v", m)
 	}
 	for _, x := range [][2]string{{path, "Restart"}, {"a/+", "Status"}, {"uplinks/../x", "Status"}} {
 		if o := ask(x[0], x[1]); o.err == nil || bus.AsError(o.err).Code != bus.PermissionDenied {
 			t.Errorf("%v: %v", x, o)
+		}
+		if m := actorstest.Next(t, told); m.Error == "" || m.Asked {
+			t.Errorf("%v", m)
 		}
 	}
 	if o := ask("nobody", "Do"); o.err == nil {

@@ -1323,7 +1323,9 @@ type Commanded struct {
 	// On whose behalf.
 	Caller string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Trace id of the call.
-	Trace         string `protobuf:"bytes,5,opt,name=trace,proto3" json:"trace,omitempty"`
+	Trace string `protobuf:"bytes,5,opt,name=trace,proto3" json:"trace,omitempty"`
+	// The actor was asked, of which an audit log has a record; otherwise the uplink has refused it.
+	Asked         bool `protobuf:"varint,6,opt,name=asked,proto3" json:"asked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1391,6 +1393,13 @@ func (x *Commanded) GetTrace() string {
 		return x.Trace
 	}
 	return ""
+}
+
+func (x *Commanded) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
 }
 
 var File_uplink_v1_uplink_proto protoreflect.FileDescriptor
@@ -1511,13 +1520,14 @@ const file_uplink_v1_uplink_proto_rawDesc = "" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x121\n" +
 	"\x06lasted\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06lasted\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x12\n" +
-	"\x04over\x18\x04 \x01(\bR\x04over\"\x99\x01\n" +
+	"\x04over\x18\x04 \x01(\bR\x04over\"\xaf\x01\n" +
 	"\tCommanded\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x16\n" +
 	"\x06caller\x18\x04 \x01(\tR\x06caller\x12\x14\n" +
-	"\x05trace\x18\x05 \x01(\tR\x05trace2N\n" +
+	"\x05trace\x18\x05 \x01(\tR\x05trace\x12\x14\n" +
+	"\x05asked\x18\x06 \x01(\bR\x05asked2N\n" +
 	"\rUplinkService\x12=\n" +
 	"\x06Status\x12\x18.uplink.v1.StatusRequest\x1a\x19.uplink.v1.StatusResponseB%Z#gatewayd/schemas/uplink/v1;uplinkv1b\x06proto3"
 
