@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatewayd/protocols/durable"
@@ -42,18 +43,22 @@ type Journal struct {
 	aside   []byte    // records that the old one has got since
 	closed  bool
 
-	tending sync.Mutex
+	abandoned atomic.Bool
+	tending   sync.Mutex
 }
 
 // slack is how much of a file may be garbage before it is written anew, besides as much as is live.
 const slack = 256 << 10
+
+// fresh stands between the name of the file and a number in the name of one that is being written anew.
+const fresh = ".new-"
 
 // mendEvery is how often it is tried to mend a file.
 const mendEvery = 2 * time.Second
 
 // Open reads the file at path, or makes it. most bounds the bytes of what is kept. lost says why, if a part of the
 // file could not be read: what comes before it is kept. The journal works whatever the error is; then what it holds ends with
-// the process unless Tend can mend it.
+// the process unless Tend can mend it. Whoever had it open before has closed or abandoned it.
 func Open(path string, most int) (j *Journal, lost, err error) {
 	j = &Journal{path: path, most: most, live: map[string][]byte{}}
 	b, err := os.ReadFile(path)
@@ -61,11 +66,23 @@ func Open(path string, most int) (j *Journal, lost, err error) {
 		j.err = fmt.Errorf("journal %s: %w", path, err)
 		return j, nil, j.err
 	}
+	j.sweep()
 	lost = j.replay(b)
 	if lost != nil {
 		lost = fmt.Errorf("journal %s: %w", path, lost)
 	}
 	return j, lost, j.rewriteAll()
+}
+
+// sweep removes what rewrites before this one have left; one that still hangs finds nothing to put in the place of the file.
+func (j *Journal) sweep() {
+	dir, name := filepath.Split(j.path)
+	left, _ := os.ReadDir(filepath.Clean(dir))
+	for _, e := range left {
+		if strings.HasPrefix(e.Name(), name+fresh) {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // replay takes in what a file holds.
@@ -218,7 +235,7 @@ func (j *Journal) Tend() error {
 	anew := err != nil || j.size > int64(2*j.bytes+slack)
 	file, dirty := j.file, j.dirty
 	j.dirty = false
-	closed := j.closed
+	closed := j.closed || j.abandoned.Load()
 	j.mu.Unlock()
 	switch {
 	case closed:
@@ -277,7 +294,7 @@ func (j *Journal) write(all []record) (*os.File, int64, error) {
 	if err := os.MkdirAll(filepath.Dir(j.path), 0o700); err != nil {
 		return nil, 0, err
 	}
-	file, err := os.OpenFile(j.path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	file, err := os.CreateTemp(filepath.Dir(j.path), filepath.Base(j.path)+fresh+"*")
 	if err != nil {
 		return nil, 0, err
 	}
@@ -303,11 +320,11 @@ func (j *Journal) write(all []record) (*os.File, int64, error) {
 
 // install puts the new file in the place of the old one. The caller holds the lock.
 func (j *Journal) install(file *os.File) error {
-	if j.closed {
-		return os.ErrClosed
-	}
 	if err := file.Sync(); err != nil {
 		return err
+	}
+	if j.closed || j.abandoned.Load() {
+		return os.ErrClosed
 	}
 	if err := durable.Rename(file.Name(), j.path); err != nil {
 		return err
@@ -318,6 +335,10 @@ func (j *Journal) install(file *os.File) error {
 	j.file = file
 	return nil
 }
+
+// Abandon leaves the file to whoever opens it next, without waiting for anything: nothing is put in its place any more, also where a disk that
+// hangs holds up Close.
+func (j *Journal) Abandon() { j.abandoned.Store(true) }
 
 // Close writes what is left and ends the journal.
 func (j *Journal) Close() error {

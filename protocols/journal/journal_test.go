@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"gatewayd/protocols/journal/journaltest"
 )
 
 func open(t testing.TB, path string, most int) *Journal {
@@ -244,4 +246,51 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("% x is written % x", b[:n], got)
 		}
 	})
+}
+
+// A rewrite that hangs on the disk and comes back when the next one has opened the file does not take its place, nor does anything after it.
+func TestAbandonedJournalLeavesTheFileAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	old := open(t, path, 1<<20)
+	_ = old.Put("x", make([]byte, 600<<10))
+	_ = old.Put("x", []byte("old"))
+	_ = old.Flush()
+	hanging, back := journaltest.Hang(t, filepath.Dir(path))
+	tended, closed := make(chan error, 1), make(chan error, 1)
+	go func() { tended <- old.Tend() }()
+	<-hanging
+	go func() { closed <- old.Close() }()
+	old.Abandon()
+	next := open(t, path, 1<<20)
+	_ = next.Put("x", []byte("next"))
+	_ = next.Flush()
+	back()
+	if err := <-tended; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("tending what is abandoned: %v", err)
+	}
+	<-closed
+	_ = next.Put("y", []byte("next"))
+	_ = next.Flush()
+	if names, _ := filepath.Glob(path + "*"); len(names) != 1 {
+		t.Errorf("%q are there", names)
+	}
+	again := open(t, path, 1<<20)
+	if got, want := all(again), map[string]string{"x": "next", "y": "next"}; !maps.Equal(got, want) {
+		t.Errorf("%v is there, want %v", got, want)
+	}
+	_, _ = again.Close(), next.Close()
+}
+
+// What a rewrite that the power was cut in has left is swept up, and nothing else.
+func TestLeftoversAreSweptUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	for _, name := range []string{path + ".new-123", path + ".other"} {
+		if err := os.WriteFile(name, []byte(magic), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = open(t, path, 1<<20).Close()
+	if names, _ := filepath.Glob(path + "*"); !slices.Equal(names, []string{path, path + ".other"}) {
+		t.Errorf("%q are there", names)
+	}
 }

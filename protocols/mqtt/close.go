@@ -47,6 +47,7 @@ func (s *Server) letGo() {
 	select {
 	case <-closed:
 	case <-time.After(storeTime):
+		s.store.Abandon()
 	}
 }
 
