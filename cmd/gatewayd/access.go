@@ -1,18 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
+	"gatewayd/actors"
 	"gatewayd/bus"
 	"gatewayd/protocols/access"
 )
@@ -20,7 +16,7 @@ import (
 // keeperPath is where the actor of kind access-control usually is.
 const keeperPath = "access"
 
-func accessCommand() *cobra.Command {
+func accessCommand(kinds []actors.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "access",
 		Short: "Show who may use what, cut somebody off, make passwords, tokens and keys",
@@ -31,23 +27,23 @@ public keys.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	reason := ""
-	revoke := ask("revoke IDENTITY", "Cut an identity off: its sessions end now, and it comes in no more", "Revoke", 1,
+	revoke := ask(newClient(kinds), "revoke IDENTITY", "Cut an identity off: its sessions end now, and it comes in no more", "Revoke", 1,
 		func(args []string) any { return map[string]string{"identity": args[0], "reason": reason} })
 	revoke.Flags().StringVar(&reason, "reason", "", "why, for the event")
 	cmd.AddCommand(
-		ask("list", "Who there is, and whether they are in force", "List", 0, func([]string) any { return struct{}{} }),
-		ask("may IDENTITY TOPIC", "Whether an identity may use a topic, like cmd/field/plc/WriteRegisters", "May", 2,
+		ask(newClient(kinds), "list", "Who there is, and whether they are in force", "List", 0, func([]string) any { return struct{}{} }),
+		ask(newClient(kinds), "may IDENTITY TOPIC", "Whether an identity may use a topic, like cmd/field/plc/WriteRegisters", "May", 2,
 			func(args []string) any { return map[string]string{"identity": args[0], "topic": args[1]} }),
 		revoke,
-		ask("restore IDENTITY", "Take a revoke back", "Restore", 1, func(args []string) any { return map[string]string{"identity": args[0]} }),
+		ask(newClient(kinds), "restore IDENTITY", "Take a revoke back", "Restore", 1, func(args []string) any { return map[string]string{"identity": args[0]} }),
 		hashCommand(), tokenCommand(), keyCommand(),
 	)
 	return cmd
 }
 
 // ask is a command that calls a method of the actor that keeps the policy.
-func ask(use, short, method string, n int, request func(args []string) any) *cobra.Command {
-	c, path := &client{}, keeperPath
+func ask(c *client, use, short, method string, n int, request func(args []string) any) *cobra.Command {
+	path := keeperPath
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(n),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -122,60 +118,4 @@ func keyCommand() *cobra.Command {
 			return err
 		},
 	}
-}
-
-// readPassword reads one line; on a terminal it asks, twice for a new one, and shows nothing.
-func readPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) (password string, err error) {
-	lines := bufio.NewReader(in)
-	if !isTerminal(in) {
-		return passwordLine(lines)
-	}
-	defer hidden(in.(*os.File))()
-	done := make(chan struct{})
-	go func() { // a terminal cannot be told to stop reading
-		defer close(done)
-		_, _ = fmt.Fprint(say, "password: ")
-		if password, err = passwordLine(lines); err != nil || !fresh {
-			return
-		}
-		_, _ = fmt.Fprint(say, "\nonce more: ")
-		var again string
-		if again, err = passwordLine(lines); err == nil && again != password {
-			err = errors.New("the two are not the same")
-		}
-	}()
-	select {
-	case <-done:
-		_, _ = fmt.Fprintln(say)
-		return password, err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-}
-
-// leastPassword is how long a password must be (NIST SP 800-63B §5.1.1.1).
-const leastPassword = 8
-
-func passwordLine(r *bufio.Reader) (string, error) {
-	line, err := r.ReadString('\n')
-	if line = strings.TrimRight(line, "\r\n"); line == "" && err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
-	}
-	if len(line) < leastPassword {
-		return "", fmt.Errorf("a password has at least %d characters", leastPassword)
-	}
-	return line, nil
-}
-
-// hidden has a terminal not show what is typed, until the function it returns is called.
-func hidden(f *os.File) (shown func()) {
-	fd := int(f.Fd())
-	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return func() {}
-	}
-	quiet := *was
-	quiet.Lflag &^= unix.ECHO
-	_ = unix.IoctlSetTermios(fd, unix.TCSETS, &quiet)
-	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, was) }
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"gatewayd/bus"
 )
 
 // printAnswer prints a JSON object for people: a line per field, lists of
@@ -151,4 +153,46 @@ func flat(value json.RawMessage) string {
 		return strings.Join(parts, ", ")
 	}
 	return strings.Map(printable, string(compact(value)))
+}
+
+// asJSON is a payload as a JSON value: itself, or a text.
+func asJSON(m bus.Msg) any {
+	if json.Valid(m.Data) {
+		return json.RawMessage(m.Data)
+	}
+	return asText(m)
+}
+
+func asText(m bus.Msg) string {
+	if m.ContentType != bus.JSON {
+		return fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.ContentType)
+	}
+	return strings.Map(printable, string(compact(m.Data)))
+}
+
+// compact is a JSON text without spaces: protojson puts some in at random, lest
+// anybody relies on them.
+func compact(text []byte) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, text) != nil {
+		return text
+	}
+	return b.Bytes()
+}
+
+// printable keeps a payload on its line and away from the terminal's controls.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		return ' '
+	}
+	return r
+}
+
+// firstSentence is a doc comment in short, on one line.
+func firstSentence(doc string) string {
+	doc = strings.Join(strings.Fields(doc), " ")
+	if i := strings.Index(doc, ". "); i >= 0 {
+		return doc[:i+1]
+	}
+	return doc
 }

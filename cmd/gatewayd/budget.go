@@ -12,8 +12,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func budgetCommand() *cobra.Command {
-	c := &client{}
+func budgetCommand(c *client) *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "budget PATH",

@@ -9,9 +9,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"gatewayd/bus"
-	actorv1 "gatewayd/schemas/actor/v1"
 )
 
 func callCommand(c *client) *cobra.Command {
@@ -91,64 +88,4 @@ func requestOf(method string, args []string, in io.Reader) ([]byte, error) {
 		return nil, usage("the request is no JSON object: %v", err)
 	}
 	return text, nil
-}
-
-func (c *client) call(ctx context.Context, w io.Writer, path, method string, request []byte) error {
-	subject, err := c.subject(path, method)
-	if err != nil {
-		return err
-	}
-	asTable := isTerminal(w) && !c.asJSON
-	ctx, cancel := context.WithCancel(ctx)
-	if !c.streams(ctx, path, method) {
-		ctx, cancel = c.bounded(ctx)
-	}
-	defer cancel()
-	problems := 0
-	err = c.conn.StreamRaw(ctx, subject, bus.JSON, request, func(m bus.Msg) error {
-		problems += problemsOf(m)
-		if asTable {
-			return printAnswer(w, m.Data)
-		}
-		_, err := fmt.Fprintln(w, asText(m))
-		return err
-	})
-	switch {
-	case err != nil:
-		return c.explain(err)
-	case problems > 0:
-		return usage("refused: the config has %s", counted(problems, "problem"))
-	}
-	return nil
-}
-
-// problemsOf counts the problems of a config that an answer tells: a script must
-// not take such an answer for a success.
-func problemsOf(m bus.Msg) int {
-	var answer struct{ Problems []json.RawMessage }
-	if json.Unmarshal(m.Data, &answer) != nil {
-		return 0
-	}
-	return len(answer.Problems)
-}
-
-// streams reports whether a method gives several answers: such a call may last
-// for as long as they come.
-func (c *client) streams(ctx context.Context, path, method string) bool {
-	d, err := c.describe(ctx, path)
-	if err != nil {
-		return false
-	}
-	for _, m := range d.Methods {
-		if m.Name == method {
-			return m.Stream
-		}
-	}
-	return false
-}
-
-// describe asks an actor what it is.
-func (c *client) describe(ctx context.Context, path string) (*actorv1.DescribeResponse, error) {
-	d := &actorv1.DescribeResponse{}
-	return d, c.ask(ctx, path, "Describe", &actorv1.DescribeRequest{}, d)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -11,7 +10,7 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-func checkCommand() *cobra.Command {
+func checkCommand(kinds kindList) *cobra.Command {
 	var schema, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check gateway.toml",
@@ -24,7 +23,7 @@ meant. The exit code is 2 when there is any.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case schema:
-				text, err := jsonSchema()
+				text, err := kinds.jsonSchema()
 				if err == nil {
 					_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
 				}
@@ -32,9 +31,9 @@ meant. The exit code is 2 when there is any.`,
 			case len(args) == 0:
 				return usage("name a config file, or ask for --schema")
 			case asJSON:
-				return checkJSON(cmd, args[0])
+				return kinds.checkJSON(cmd, args[0])
 			}
-			return check(cmd, args[0])
+			return kinds.check(cmd, args[0])
 		},
 	}
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the config file, for editors")
@@ -42,15 +41,15 @@ meant. The exit code is 2 when there is any.`,
 	return cmd
 }
 
-func check(cmd *cobra.Command, file string) error {
-	cfg, problems := load(file)
+func (k kindList) check(cmd *cobra.Command, file string) error {
+	cfg, problems := k.load(file)
 	if err := refused(problems); err != nil {
 		return err
 	}
 	if len(cfg.Warnings) > 0 {
 		_, _ = fmt.Fprintln(cmd.OutOrStdout(), cfg.Warnings.Format())
 	}
-	for _, n := range notes(cfg) {
+	for _, n := range k.notes(cfg) {
 		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", n.Actor, n.Message)
 	}
 	groups, actors := count(cfg)
@@ -59,7 +58,7 @@ func check(cmd *cobra.Command, file string) error {
 }
 
 // notes are what the kinds of a config have to say about it.
-func notes(cfg *config.Tree) (told []schemas.Finding) {
+func (k kindList) notes(cfg *config.Tree) (told []schemas.Finding) {
 	var all []schemas.Actor
 	present := map[string]bool{}
 	cfg.Walk(func(n *config.Node) {
@@ -68,7 +67,7 @@ func notes(cfg *config.Tree) (told []schemas.Finding) {
 			present[n.Kind] = true
 		}
 	})
-	for _, k := range kinds {
+	for _, k := range k {
 		if k.Notes != nil && present[k.Name] {
 			told = append(told, k.Notes(all)...)
 		}
@@ -76,8 +75,8 @@ func notes(cfg *config.Tree) (told []schemas.Finding) {
 	return told
 }
 
-func checkJSON(cmd *cobra.Command, file string) error {
-	cfg, problems := load(file)
+func (k kindList) checkJSON(cmd *cobra.Command, file string) error {
+	cfg, problems := k.load(file)
 	told := problems
 	if cfg != nil {
 		told = cfg.Warnings
@@ -87,43 +86,15 @@ func checkJSON(cmd *cobra.Command, file string) error {
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
 	}
 	if err == nil && len(problems) > 0 {
-		err = exit{errors.New(""), 2} // the problems have been printed
+		err = usage("") // the problems have been printed
 	}
 	return err
 }
 
-// refused is a config with problems: each has a line of its own.
-func refused(problems config.Problems) error {
-	if len(problems) == 0 {
-		return nil
-	}
-	return usage("the config has %s\n%s", counted(len(problems), "problem"), problems.Format())
-}
-
-// counted is a number of things: 1 problem, 2 problems.
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-func count(cfg *config.Tree) (groups, actors int) {
-	cfg.Walk(func(n *config.Node) {
-		switch {
-		case n.Kind != "":
-			actors++
-		case n.Path != "":
-			groups++
-		}
-	})
-	return groups, actors
-}
-
 // jsonSchema is the JSON Schema of the config file with all kinds there are.
-func jsonSchema() ([]byte, error) {
+func (k kindList) jsonSchema() ([]byte, error) {
 	all := map[string]protoreflect.MessageDescriptor{}
-	for _, k := range allKinds(nil, nil, nil) {
+	for _, k := range k.andBus() {
 		all[k.Name] = k.ConfigType().Descriptor()
 	}
 	return schemas.JSONSchema(all)

@@ -21,14 +21,15 @@ import (
 
 // claim is a gateway's first operator on his way in.
 type claim struct {
+	kinds                kindList
 	file, data, operator string
 	hosts                []string
 	plain, open          bool
 	doors                []string // where the gateway listens once it is claimed
 }
 
-func claimCommand() *cobra.Command {
-	c, r := &claim{}, &remoteClaim{}
+func claimCommand(kinds kindList) *cobra.Command {
+	c, r := &claim{kinds: kinds}, &remoteClaim{}
 	cmd := &cobra.Command{
 		Use:   "claim",
 		Short: "Make the first operator, an authority and certificates, and close the doors to all others",
@@ -108,7 +109,7 @@ func (c *claim) run(password string) (string, error) {
 
 // unclaimed says why the config cannot be claimed: something is wrong with it, or somebody has.
 func (c *claim) unclaimed() error {
-	tree, problems := load(c.file)
+	tree, problems := c.kinds.load(c.file)
 	if err := refused(problems); err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]
 		return nil, nil, err
 	}
 	text := c.written(string(old), dir, hash)
-	tree, problems := parse(c.file, []byte(text))
+	tree, problems := c.kinds.parse(c.file, []byte(text))
 	if refused(problems) != nil {
 		return nil, nil, fmt.Errorf("the config would not be right any more, and was left as it is: %w", refused(problems))
 	}
@@ -224,34 +225,6 @@ func (c *claim) written(old, dir, hash string) string {
 		out = append(out, fmt.Sprintf("certificates = [%q]", "CN:"+c.operator))
 	}
 	return strings.Join(out, "\n") + "\n"
-}
-
-// tableOf is where the table begins and ends that line i is in.
-func tableOf(lines []string, i int) (first, last int) {
-	first, last = i, i+1
-	for first > 0 && !strings.HasPrefix(strings.TrimSpace(lines[first]), "[") {
-		first--
-	}
-	for last < len(lines) && !strings.HasPrefix(strings.TrimSpace(lines[last]), "[") {
-		last++
-	}
-	return first, last
-}
-
-// keysOfTable are the keys of a table, the names of tables below it included.
-func keysOfTable(lines []string, first, last int) map[string]bool {
-	has := map[string]bool{}
-	for _, line := range lines[first:last] {
-		key, _, _ := strings.Cut(line, "=")
-		has[strings.TrimSpace(key)] = true
-	}
-	table := tableName(lines[first])
-	for _, line := range lines {
-		if below, ok := strings.CutPrefix(tableName(line), table+"."); ok {
-			has[below] = true
-		}
-	}
-	return has
 }
 
 func (c *claim) done(dir string) string {

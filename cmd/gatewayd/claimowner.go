@@ -19,15 +19,16 @@ import (
 
 // owned is a gateway that runs from a config file, into which its claim-door writes who owns it.
 type owned struct {
+	kinds      kindList // without the door
 	file, data string
 	again      chan struct{}
 }
 
 var _ claimdoor.Owner = owned{}
 
-// kinds are those of kinds.go, with a door through which this gateway can be claimed.
-func (o owned) kinds() []actors.Kind {
-	all := slices.Clone(kinds)
+// claimable are the kinds of a gateway, with a door through which this one can be claimed.
+func (o owned) claimable() []actors.Kind {
+	all := slices.Clone(o.kinds)
 	all[slices.IndexFunc(all, func(k actors.Kind) bool { return k.Name == claimdoor.Kind.Name })] = claimdoor.For(o)
 	return all
 }
@@ -45,7 +46,7 @@ func (o owned) Prepare(order claiming.Order) (p claiming.Papers, keep func() err
 	if !regexp.MustCompile(`^[a-z0-9-]{1,63}$`).MatchString(order.Operator) || order.Operator == "gateway" || order.Operator == "ca" {
 		return p, nil, fmt.Errorf("operator %q: want small letters, digits and '-', and neither \"ca\" nor \"gateway\"", order.Operator)
 	}
-	c := &claim{file: o.file, data: o.data, operator: order.Operator, hosts: hostsOf(order.Hosts), open: order.Open}
+	c := &claim{kinds: o.kinds, file: o.file, data: o.data, operator: order.Operator, hosts: hostsOf(order.Hosts), open: order.Open}
 	p.Certificate, keep, err = c.prepare(order.Password, func(a *pki.Authority, to pki.Order) ([]byte, error) {
 		if p.CA, err = os.ReadFile(a.File("ca.crt")); err != nil {
 			return nil, err

@@ -11,21 +11,20 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
 
+	"gatewayd/actors"
 	"gatewayd/bus"
 	"gatewayd/supervisor"
 )
 
 const (
-	urlFile    = "bus.url" // in the data directory: where the bus listens now
 	defaultURL = "nats://127.0.0.1:4222"
-	systemDir  = "/var/lib/gatewayd"
 	startTime  = 2 * time.Second // a gateway whose bus is up says something by then
 )
 
 // client is a command line's way to a running gateway.
 type client struct {
+	kinds                      []actors.Kind
 	server, key, user, gateway string
 	data                       string
 	timeout                    time.Duration
@@ -36,6 +35,12 @@ type client struct {
 
 	conn *bus.Conn
 }
+
+// newClient is a way to a gateway; kinds are those that it may have.
+func newClient(kinds []actors.Kind) *client { return &client{kinds: kinds} }
+
+// newHubClient is a way to gateways through their hub.
+func newHubClient(kinds []actors.Kind) *client { return &client{kinds: kinds, fleet: true} }
 
 // flags adds what all commands that reach a gateway share.
 func (c *client) flags(cmd *cobra.Command) {
@@ -135,14 +140,6 @@ func (c *client) checkData(says string) error {
 		return noAddress(c.data, err)
 	}
 	return nil
-}
-
-// noAddress says why a data directory does not tell where the bus is: err is of looking for its file there.
-func noAddress(dir string, err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("--data %s may not be read by this user: use sudo, or name the bus with --server and a key with --key", dir)
-	}
-	return fmt.Errorf("--data %s: no gateway runs with this data directory, or its bus does not listen: there is no %s", dir, urlFile)
 }
 
 func (c *client) dial() (err error) {
@@ -278,25 +275,10 @@ func (c *client) explain(err error) error {
 // lookAround is for who names an actor like which none is called.
 const lookAround = ": gatewayd tree shows all that are there"
 
-// ask calls a method of an actor that answers once.
-func (c *client) ask(ctx context.Context, path, method string, request, answer proto.Message) error {
-	subject, err := c.subject(path, method)
-	if err != nil {
-		return err
+// noAddress says why a data directory does not tell where the bus is: err is of looking for its file there.
+func noAddress(dir string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("--data %s may not be read by this user: use sudo, or name the bus with --server and a key with --key", dir)
 	}
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
-	return c.conn.Call(ctx, subject, request, answer)
-}
-
-// subject is where a method of an actor is called.
-func (c *client) subject(path, method string) (string, error) {
-	path = strings.Trim(path, "/")
-	if err := bus.CheckName(path); err != nil {
-		return "", usage("%v", err)
-	}
-	if err := bus.CheckLeaf(method); err != nil {
-		return "", usage("%v", err)
-	}
-	return bus.Subject(c.gateway, bus.Cmd, path, method), nil
+	return fmt.Errorf("--data %s: no gateway runs with this data directory, or its bus does not listen: there is no %s", dir, urlFile)
 }

@@ -12,8 +12,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func countersCommand() *cobra.Command {
-	c := &client{}
+func countersCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "counters PATH",
 		Short: "Show what has become of the requests to Modbus units",

@@ -11,7 +11,7 @@ import (
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
-func fleetCredsCommand() *cobra.Command {
+func fleetCredsCommand(kinds kindList) *cobra.Command {
 	var files []string
 	var account, operator, sign string
 	cmd := &cobra.Command{
@@ -37,7 +37,7 @@ leaf.creds-file, --sign makes that file, by the key of the hub's account.`,
 			}
 			users := ""
 			for _, file := range files {
-				user, err := gatewayCreds(file, sign)
+				user, err := gatewayCreds(kinds, file, sign)
 				if err != nil {
 					return err
 				}
@@ -56,8 +56,8 @@ leaf.creds-file, --sign makes that file, by the key of the hub's account.`,
 }
 
 // gatewayCreds makes the key of the gateway of a config file; user is what the hub's config must say of it, if anything.
-func gatewayCreds(file, sign string) (user string, err error) {
-	cfg, problems := load(file)
+func gatewayCreds(kinds kindList, file, sign string) (user string, err error) {
+	cfg, problems := kinds.load(file)
 	if err := refused(problems); err != nil {
 		return "", err
 	}

@@ -47,14 +47,10 @@ type daemon struct {
 // stopTime bounds a clean stop.
 const stopTime = 60 * time.Second
 
-// start brings a gateway up as cfg says, with its data in dir. It returns when
-// the tree starts; readiness is told to systemd on the first evidence.
-func start(cfg *config.Tree, source supervisor.Source, dir string, log *slog.Logger) (*daemon, error) {
-	return startOf(kinds, cfg, source, dir, log)
-}
-
-// startOf starts a gateway that has these kinds beside the bus.
-func startOf(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir string, log *slog.Logger) (d *daemon, err error) {
+// start brings a gateway up as cfg says, with these kinds beside the bus and its
+// data in dir. It returns when the tree starts; readiness is told to systemd on the
+// first evidence.
+func start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir string, log *slog.Logger) (d *daemon, err error) {
 	d = &daemon{log: log, cfg: cfg, starved: make(chan watchdog.Cause, 1)}
 	defer func() {
 		if err != nil {

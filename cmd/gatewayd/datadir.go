@@ -3,58 +3,30 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 
-	gatewayv1 "gatewayd/schemas/gateway/v1"
-	tlsv1 "gatewayd/schemas/tls/v1"
+	"gatewayd/protocols/durable"
 )
 
-// tellAddress writes where the bus listens into the data directory: the real
-// port, for the commands of this machine. Without a listener there is no file.
-func (d *daemon) tellAddress(dir string) error {
-	d.url = filepath.Join(dir, urlFile)
-	addr := d.bus.Addr()
-	if addr == "" {
-		if err := os.Remove(d.url); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	url := d.scheme() + reachable(addr)
-	d.log.Info("the bus listens", "url", url)
-	text := url + "\n"
-	if t := d.busTLS(); t != nil {
-		file, err := filepath.Abs(t.CertFile)
-		if err != nil {
-			return err
-		}
-		text += file + "\n" // by which a client on this machine knows it
-	}
-	return writeFile(d.url, []byte(text))
-}
+const (
+	urlFile   = "bus.url" // in the data directory: where the bus listens now
+	systemDir = "/var/lib/gatewayd"
+)
 
-func (d *daemon) busTLS() *tlsv1.Server { return d.cfg.Find("bus").Config.(*gatewayv1.Bus).Tls }
-
-func (d *daemon) scheme() string {
-	if d.busTLS() != nil {
-		return "tls://"
+// dataDir is where data goes unless --data says otherwise.
+func dataDir() string {
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
+		return dir // set by systemd for StateDirectory=
 	}
-	return "nats://"
-}
-
-// reachable is a listener's address as a client on this machine uses it.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
+	if os.Getuid() == 0 {
+		return systemDir
 	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "state", "gatewayd")
 	}
-	return net.JoinHostPort(host, port)
+	return "gatewayd-data"
 }
 
 // lockDir makes sure that only one daemon uses a data directory.
@@ -75,4 +47,12 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("data directory %s is in use by another gatewayd", dir)
 	}
 	return f, nil
+}
+
+// writeFile replaces a file so that a power cut leaves the old or the new text.
+func writeFile(path string, text []byte) error { return writeLike(path, path, text) }
+
+// writeLike is writeFile with the mode of another file, if that is there.
+func writeLike(like, path string, text []byte) error {
+	return durable.Write(path, text, durable.ModeOf(like))
 }

@@ -25,8 +25,8 @@ var demoConfig string
 //go:embed meter.toml
 var meterConfig string
 
-func demoCommand() *cobra.Command {
-	d := &demo{}
+func demoCommand(kinds kindList) *cobra.Command {
+	d := &demo{kinds: kinds}
 	var drill bool
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -60,6 +60,7 @@ serial adapter and starves the watchdog, and shows each step of the healing.`,
 
 // demo is a gateway and a plant in this process.
 type demo struct {
+	kinds           kindList
 	bus, mqtt       string
 	modbus, gateway string
 	data            string
@@ -152,11 +153,11 @@ func (d *demo) config() []byte {
 // start starts a gateway; the demo is the watchdog outside, so that it may be
 // called again after one has starved.
 func (d *demo) start() (*daemon, error) {
-	cfg, problems := load(d.file)
+	cfg, problems := d.kinds.load(d.file)
 	if err := refused(problems); err != nil {
 		return nil, err
 	}
-	return start(cfg, newSource(d.file, d.data), d.data, d.log)
+	return start(d.kinds, cfg, newSource(d.kinds, d.file, d.data), d.data, d.log)
 }
 
 // bites is how long a gateway that nobody pets a watchdog for goes on.
@@ -200,7 +201,7 @@ func (d *demo) print(ctx context.Context) error {
 
 // units are the physical units of all points, by actor and point.
 func (d *demo) units() map[string]map[string]string {
-	cfg, _ := load(d.file)
+	cfg, _ := d.kinds.load(d.file)
 	if cfg == nil {
 		return nil
 	}

@@ -11,12 +11,13 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"gatewayd/actors"
 	"gatewayd/schemas"
 	drillv1 "gatewayd/schemas/drill/v1"
 )
 
-func drillCommand() *cobra.Command {
-	c := &client{}
+func drillCommand(kinds []actors.Kind) *cobra.Command {
+	c := newClient(kinds)
 	var rate float64
 	var long time.Duration
 	cmd := &cobra.Command{
@@ -54,12 +55,11 @@ gatewayd drill clear takes the faults out again.`,
 	c.flags(cmd)
 	cmd.Flags().Float64Var(&rate, "rate", 1, "share of messages or bytes it hits, for drop, delay and corrupt")
 	cmd.Flags().DurationVar(&long, "for", time.Second, "how long, for hang; how late, for delay")
-	cmd.AddCommand(clearCommand())
+	cmd.AddCommand(clearCommand(newClient(kinds)))
 	return cmd
 }
 
-func clearCommand() *cobra.Command {
-	c := &client{}
+func clearCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "clear [PATH]",
 		Short:             "Take faults out again: all, or those of one actor",

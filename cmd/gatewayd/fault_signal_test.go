@@ -81,7 +81,7 @@ func (r *running) intact(n uint64) {
 		r.t.Errorf("file, history and what is in force differ (%v)", err)
 	}
 	for _, v := range h.Versions {
-		if _, problems := parse("history", []byte(v.Toml)); len(problems) > 0 {
+		if _, problems := kindList(kinds).parse("history", []byte(v.Toml)); len(problems) > 0 {
 			r.t.Errorf("version %d does not verify: %v", v.Version, problems)
 		}
 	}

@@ -2,31 +2,33 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/actors"
 	"gatewayd/bus"
 )
 
-func fleetCommand() *cobra.Command {
+func fleetCommand(kinds []actors.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
 		Short: "Look at many gateways and steer them, through the NATS cluster that they join",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(fleetCredsCommand(), fleetSetupCommand(), fleetTrackCommand(), fleetListCommand(), fleetConfigCommand())
+	cmd.AddCommand(fleetCredsCommand(kinds), fleetSetupCommand(newHubClient(kinds)), fleetTrackCommand(newHubClient(kinds)), fleetListCommand(newHubClient(kinds)), fleetConfigCommand(newHubClient(kinds)))
 	for _, c := range []func(*client) *cobra.Command{treeCommand, describeCommand, watchCommand, eventsCommand, callCommand, tracksCommand, uplinksCommand} {
-		cmd.AddCommand(distant(c))
+		cmd.AddCommand(distant(newHubClient(kinds), c))
 	}
 	return cmd
 }
 
-func fleetSetupCommand() *cobra.Command {
-	c := &client{fleet: true}
+func fleetSetupCommand(c *client) *cobra.Command {
 	replicas := 0
 	cmd := &cobra.Command{
 		Use:   "setup",
@@ -54,8 +56,7 @@ other --replicas.`,
 	return cmd
 }
 
-func fleetTrackCommand() *cobra.Command {
-	c := &client{fleet: true}
+func fleetTrackCommand(c *client) *cobra.Command {
 	stream, replicas, remove := "", 0, []string(nil)
 	cmd := &cobra.Command{
 		Use:   "track [ID...]",
@@ -133,4 +134,32 @@ func writeSources(w io.Writer, messages uint64, all []bus.Source) error {
 		rows = append(rows, r)
 	}
 	return json.NewEncoder(w).Encode(map[string]any{"messages": messages, "gateways": rows})
+}
+
+// distant is a command about a gateway, to be used through the hub: the gateway's id comes first.
+func distant(c *client, command func(*client) *cobra.Command) *cobra.Command {
+	cmd := command(c)
+	name, rest, _ := strings.Cut(cmd.Use, " ")
+	cmd.Use = strings.TrimSpace(name + " ID " + rest)
+	cmd.Short += ", at a gateway of the fleet"
+	cmd.Example = strings.ReplaceAll(cmd.Example, "gatewayd "+name, "gatewayd fleet "+name+" site-7")
+	args, run, complete := cmd.Args, cmd.RunE, cmd.ValidArgsFunction
+	cmd.Args = func(cmd *cobra.Command, all []string) error {
+		if len(all) == 0 {
+			return errors.New("name the gateway: gatewayd fleet ls lists them")
+		}
+		return args(cmd, all[1:])
+	}
+	cmd.RunE = func(cmd *cobra.Command, all []string) error {
+		c.gateway = all[0]
+		return run(cmd, all[1:])
+	}
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, all []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if len(all) == 0 || complete == nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		c.gateway = all[0]
+		return complete(cmd, all[1:], prefix)
+	}
+	return cmd
 }

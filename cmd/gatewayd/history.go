@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"gatewayd/actors"
 	configv1 "gatewayd/schemas/config/v1"
 	"gatewayd/supervisor/config"
 )
@@ -24,22 +25,25 @@ const versionsKept = 50
 // was in force: one plain file per version, so that a broken bus cannot take it
 // away.
 type fileSource struct {
-	file string
-	dir  string
+	kinds kindList
+	file  string
+	dir   string
 
 	mu    sync.Mutex
 	given uint64            // highest version that was given to a text
 	sum   [sha256.Size]byte // of the text
 }
 
-// newSource is the source of a gateway with this config file and data directory.
-func newSource(file, data string) *fileSource {
-	return &fileSource{file: file, dir: filepath.Join(data, "config")}
+// newSource is the source of a gateway with these kinds, this config file and this data directory.
+func newSource(kinds []actors.Kind, file, data string) *fileSource {
+	return &fileSource{kinds: kinds, file: file, dir: filepath.Join(data, "config")}
 }
 
 func (s *fileSource) Read() ([]byte, error) { return os.ReadFile(s.file) }
 
-func (s *fileSource) Parse(text []byte) (*config.Tree, config.Problems) { return parse(s.file, text) }
+func (s *fileSource) Parse(text []byte) (*config.Tree, config.Problems) {
+	return s.kinds.parse(s.file, text)
+}
 
 func (s *fileSource) Write(text []byte) error { return writeFile(s.file, text) }
 

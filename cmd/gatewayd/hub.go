@@ -70,32 +70,3 @@ func (c *client) explainAtHub(e *bus.Error) error {
 	}
 	return errors.New(e.Message)
 }
-
-// distant is a command about a gateway, to be used through the hub: the gateway's id comes first.
-func distant(command func(*client) *cobra.Command) *cobra.Command {
-	c := &client{fleet: true}
-	cmd := command(c)
-	name, rest, _ := strings.Cut(cmd.Use, " ")
-	cmd.Use = strings.TrimSpace(name + " ID " + rest)
-	cmd.Short += ", at a gateway of the fleet"
-	cmd.Example = strings.ReplaceAll(cmd.Example, "gatewayd "+name, "gatewayd fleet "+name+" site-7")
-	args, run, complete := cmd.Args, cmd.RunE, cmd.ValidArgsFunction
-	cmd.Args = func(cmd *cobra.Command, all []string) error {
-		if len(all) == 0 {
-			return errors.New("name the gateway: gatewayd fleet ls lists them")
-		}
-		return args(cmd, all[1:])
-	}
-	cmd.RunE = func(cmd *cobra.Command, all []string) error {
-		c.gateway = all[0]
-		return run(cmd, all[1:])
-	}
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, all []string, prefix string) ([]string, cobra.ShellCompDirective) {
-		if len(all) == 0 || complete == nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		c.gateway = all[0]
-		return complete(cmd, all[1:], prefix)
-	}
-	return cmd
-}

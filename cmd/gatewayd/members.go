@@ -22,8 +22,7 @@ const (
 	meetTime = 300 * time.Millisecond // without another one that says that it is there
 )
 
-func fleetListCommand() *cobra.Command {
-	c := &client{fleet: true}
+func fleetListCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls [ID...]",
 		Short: "Show all gateways of the fleet, how they are and whether they are connected",

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatewayd/bus"
+	"gatewayd/protocols/clock"
 	actorv1 "gatewayd/schemas/actor/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	samplev1 "gatewayd/schemas/sample/v1"
@@ -133,7 +134,7 @@ func (n *news) fresh(t time.Time) []newsLine {
 
 // print prints lines as they are heard until ctx ends.
 func (n *news) print(ctx context.Context, show func(newsLine)) {
-	regularly(ctx, untie, func(now time.Time) {
+	clock.Regularly(ctx, untie, func(now time.Time) {
 		for _, l := range n.fresh(now.Add(-untie)) {
 			show(l)
 		}
@@ -276,4 +277,33 @@ func (n *news) standings() []standing {
 		all[i] = standing{p, n.health[p]}
 	}
 	return all
+}
+
+// traffic counts messages by the second.
+type traffic struct {
+	second [8]int64
+	n      [8]int
+}
+
+func (t *traffic) count(now time.Time) {
+	s := now.Unix()
+	i := s % int64(len(t.n))
+	if t.second[i] != s {
+		t.second[i], t.n[i] = s, 0
+	}
+	t.n[i]++
+}
+
+// rate is messages per second over the last five whole seconds.
+func (t *traffic) rate(now time.Time) float64 {
+	if t == nil {
+		return 0
+	}
+	sum := 0
+	for i, s := range t.second {
+		if ago := now.Unix() - s; ago >= 1 && ago <= 5 {
+			sum += t.n[i]
+		}
+	}
+	return float64(sum) / 5
 }

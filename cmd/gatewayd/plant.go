@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"gatewayd/protocols/clock"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/serial/line"
@@ -80,7 +81,7 @@ const beat = 250 * time.Millisecond
 
 func (p *plant) lively(ctx context.Context, all []*meter) {
 	begin := time.Now()
-	regularly(ctx, beat, func(now time.Time) { p.live(all, now.Sub(begin)) })
+	clock.Regularly(ctx, beat, func(now time.Time) { p.live(all, now.Sub(begin)) })
 }
 
 // live lets the plant be as it is at t.

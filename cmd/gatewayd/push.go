@@ -13,19 +13,18 @@ import (
 	configv1 "gatewayd/schemas/config/v1"
 )
 
-func fleetConfigCommand() *cobra.Command {
+func fleetConfigCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Change the config of many gateways",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(fleetPushCommand())
+	cmd.AddCommand(fleetPushCommand(c))
 	return cmd
 }
 
-func fleetPushCommand() *cobra.Command {
-	c := &client{fleet: true}
+func fleetPushCommand(c *client) *cobra.Command {
 	p := &push{c: c, canary: portion{percent: 5}, wave: portion{percent: 25}}
 	on := ""
 	cmd := &cobra.Command{

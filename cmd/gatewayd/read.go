@@ -27,8 +27,8 @@ gateway; the line must be free then:
 AREA is coil, discrete-input, holding or input; its first letter is enough.
 Addresses are counted from 0, as on the wire.`
 
-func readCommand() *cobra.Command {
-	c, l := &client{}, &look{}
+func readCommand(c *client) *cobra.Command {
+	l := &look{}
 	cmd := &cobra.Command{
 		Use:   "read UNIT [AREA ADDRESS [COUNT] | POINT...]",
 		Short: "Read registers or points of a unit now",

@@ -15,8 +15,8 @@ import (
 	"gatewayd/protocols/modbus/replay"
 )
 
-func replayCommand() *cobra.Command {
-	r := &replaying{}
+func replayCommand(kinds kindList) *cobra.Command {
+	r := &replaying{kinds: kinds}
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
 		Short: "Let what was recorded on a line happen again",
@@ -52,6 +52,7 @@ test.`,
 
 // replaying is a gateway in this process whose one line is a recording.
 type replaying struct {
+	kinds        kindList
 	config, link string
 	speed        float64
 	asJSON       bool
@@ -76,7 +77,7 @@ func (r *replaying) run(ctx context.Context, file string) error {
 	if r.link == "" {
 		r.link = line.Header().Link
 	}
-	cfg, problems := load(r.config)
+	cfg, problems := r.kinds.load(r.config)
 	if err := refused(problems); err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (r *replaying) run(ctx context.Context, file string) error {
 	}
 	defer os.RemoveAll(dir)
 	log := slog.New(slog.DiscardHandler)
-	g, err := startOf(r.kinds(line), cfg, newSource(r.config, dir), dir, log)
+	g, err := start(r.onLine(line), cfg, newSource(r.kinds, r.config, dir), dir, log)
 	if err != nil {
 		return err
 	}

@@ -22,9 +22,9 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// kinds are those of this gateway, with links that lead to the recording.
-func (r *replaying) kinds(line *replay.Line) []actors.Kind {
-	all := slices.Clone(kinds)
+// onLine are the kinds of this gateway, with links that lead to the recording.
+func (r *replaying) onLine(line *replay.Line) []actors.Kind {
+	all := slices.Clone(r.kinds)
 	for i, k := range all {
 		switch k.Name {
 		case serialline.Kind.Name:

@@ -7,13 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
-func runCommand(serve *serving) *cobra.Command {
+func runCommand(kinds kindList, serve *serving) *cobra.Command {
 	var file, dir, level string
 	cmd := &cobra.Command{
 		Use:   "run --config gateway.toml",
@@ -24,7 +23,7 @@ func runCommand(serve *serving) *cobra.Command {
 			if err != nil {
 				return usage("%v", err)
 			}
-			*serve = func(ctx context.Context) error { return run(ctx, file, dir, log) }
+			*serve = func(ctx context.Context) error { return run(ctx, kinds, file, dir, log) }
 			return nil
 		},
 	}
@@ -42,44 +41,30 @@ func logger(level string) (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
 }
 
-// dataDir is where data goes unless --data says otherwise.
-func dataDir() string {
-	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
-		return dir // set by systemd for StateDirectory=
-	}
-	if os.Getuid() == 0 {
-		return "/var/lib/gatewayd"
-	}
-	if home, err := os.UserHomeDir(); err == nil {
-		return filepath.Join(home, ".local", "state", "gatewayd")
-	}
-	return "gatewayd-data"
-}
-
 // errAgain is why a gateway ends that somebody has claimed: it starts with another config.
 var errAgain = errors.New("claimed: whoever runs the gateway is to start it again")
 
 // run runs a gateway until ctx ends or the watchdog has starved.
-func run(ctx context.Context, file, dir string, log *slog.Logger) error {
+func run(ctx context.Context, kinds kindList, file, dir string, log *slog.Logger) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // before the start: until then SIGHUP would end the process
 	defer signal.Stop(hup)
 	tuneMemory()
 	for {
-		err := runOnce(ctx, file, dir, hup, log)
+		err := runOnce(ctx, kinds, file, dir, hup, log)
 		if !errors.Is(err, errAgain) || os.Getenv("NOTIFY_SOCKET") != "" { // who says STOPPING=1 to a service manager must end
 			return err
 		}
 	}
 }
 
-func runOnce(ctx context.Context, file, dir string, hup <-chan os.Signal, log *slog.Logger) error {
-	cfg, problems := load(file)
+func runOnce(ctx context.Context, kinds kindList, file, dir string, hup <-chan os.Signal, log *slog.Logger) error {
+	cfg, problems := kinds.load(file)
 	if err := refused(problems); err != nil {
 		return err
 	}
-	owner := owned{file, dir, make(chan struct{}, 1)}
-	d, err := startOf(owner.kinds(), cfg, newSource(file, dir), dir, log)
+	owner := owned{kinds, file, dir, make(chan struct{}, 1)}
+	d, err := start(owner.claimable(), cfg, newSource(kinds, file, dir), dir, log)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func scanCommand() *cobra.Command {
-	s := &scan{}
+func scanCommand(c *client) *cobra.Command {
+	s := &scan{client: c}
 	cmd := &cobra.Command{
 		Use:   "scan LINE",
 		Short: "Find the units on a line or link of a running gateway",
@@ -60,7 +60,7 @@ type knownUnit struct{ path, profile string }
 
 // scan is a scan and what it has found.
 type scan struct {
-	client
+	*client
 	units    string
 	wait     time.Duration
 	bauds    []uint

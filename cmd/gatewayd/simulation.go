@@ -13,6 +13,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/clock"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/modbus/sim"
@@ -133,7 +134,7 @@ const pulse = time.Second
 // live lets the values move until ctx ends.
 func (s *simulation) live(ctx context.Context, lives []*sim.Life) {
 	begin := time.Now()
-	regularly(ctx, pulse, func(now time.Time) {
+	clock.Regularly(ctx, pulse, func(now time.Time) {
 		for _, l := range lives {
 			l.Pass(now, now.Sub(begin))
 		}

@@ -47,7 +47,7 @@ func newStory(d *demo) *story {
 
 // tell tells the whole story. Its error is the step that did not happen.
 func (s *story) tell(outer context.Context) error {
-	cfg, problems := load(s.d.file)
+	cfg, problems := s.d.kinds.load(s.d.file)
 	if err := refused(problems); err != nil {
 		return err
 	}

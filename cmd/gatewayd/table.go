@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -194,16 +194,16 @@ func levelColour(level string) string {
 	return red
 }
 
-// age is a duration in its two largest units: 5s, 3m12s, 2h04m, 3d07h.
-func age(d time.Duration) string {
-	s := int64(max(d, 0).Seconds())
-	switch {
-	case s < 60:
-		return fmt.Sprintf("%ds", s)
-	case s < 3600:
-		return fmt.Sprintf("%dm%02ds", s/60, s%60)
-	case s < 86400:
-		return fmt.Sprintf("%dh%02dm", s/3600, s%3600/60)
+// colours are what a terminal does not show as characters.
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// linesOnTerminal is how many lines of a terminal a text takes; width 0: none is broken.
+func linesOnTerminal(text string, width int) (n int) {
+	for line := range strings.Lines(text) {
+		n++
+		if shown := utf8.RuneCountInString(strings.TrimSuffix(colours.ReplaceAllString(line, ""), "\n")); width > 0 && shown > width {
+			n += (shown - 1) / width
+		}
 	}
-	return fmt.Sprintf("%dd%02dh", s/86400, s%86400/3600)
+	return n
 }

@@ -12,8 +12,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/bus"
-	"gatewayd/schemas"
-	actorv1 "gatewayd/schemas/actor/v1"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -27,8 +25,7 @@ type tracing struct {
 	file           string
 }
 
-func traceCommand() *cobra.Command {
-	c := &client{}
+func traceCommand(c *client) *cobra.Command {
 	var want tracing
 	cmd := &cobra.Command{
 		Use:   "trace PATH",
@@ -163,27 +160,6 @@ func (c *client) tapped(ctx context.Context, path string, want tracing) (where s
 		return "", nil, usage("--master is for a modbus-server or a modbus-gateway: on %s nobody but the gateway asks", path)
 	}
 	return path, link, nil
-}
-
-// configAmong reads an actor's config, if it is of the type of one of these, into that
-// one; nil: it is of none.
-func (c *client) configAmong(ctx context.Context, path string, into ...proto.Message) (proto.Message, error) {
-	r := &actorv1.GetConfigResponse{}
-	if err := c.ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, r); err != nil {
-		return nil, err
-	}
-	for _, m := range into {
-		if r.Message == string(m.ProtoReflect().Descriptor().FullName()) {
-			return m, schemas.Merge(m, r.Config)
-		}
-	}
-	return nil, nil
-}
-
-// configInto reads an actor's config, if it is of the type of into.
-func (c *client) configInto(ctx context.Context, path string, into proto.Message) (is bool, err error) {
-	m, err := c.configAmong(ctx, path, into)
-	return m != nil, err
 }
 
 // tracePrinter prints frames, one line each.

@@ -112,17 +112,6 @@ func trackRow(t recorded, now time.Time) []cell {
 	}
 }
 
-// size is bytes in a unit that leaves few digits.
-func size(n uint64) string {
-	switch {
-	case n < 10<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 10<<20:
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d MiB", n>>20)
-}
-
 func writeTracks(w io.Writer, all []recorded) error {
 	for _, t := range all {
 		text, err := protojson.Marshal(t.state)

@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/bus"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
@@ -176,20 +173,6 @@ func printUplinks(w io.Writer, all []sending, now time.Time, fit func(text strin
 	return linesOnTerminal(text.String(), widthOf(w)), err
 }
 
-// colours are what a terminal does not show as characters.
-var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
-
-// linesOnTerminal is how many lines of a terminal a text takes; width 0: none is broken.
-func linesOnTerminal(text string, width int) (n int) {
-	for line := range strings.Lines(text) {
-		n++
-		if shown := utf8.RuneCountInString(strings.TrimSuffix(colours.ReplaceAllString(line, ""), "\n")); width > 0 && shown > width {
-			n += (shown - 1) / width
-		}
-	}
-	return n
-}
-
 // uplinkText is how far an uplink is, in one line.
 func uplinkText(m *uplinkv1.Status) string {
 	b := m.Backlog
@@ -217,13 +200,6 @@ func stateCell(m *uplinkv1.Status) cell {
 		c.colour = green
 	}
 	return c
-}
-
-func since(at *timestamppb.Timestamp, now time.Time) string {
-	if at == nil {
-		return "–"
-	}
-	return age(now.Sub(at.AsTime()))
 }
 
 func rateText(perSecond float64) string {

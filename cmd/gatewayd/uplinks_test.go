@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -74,5 +75,5 @@ func onATerminal(t *testing.T, do func(tty *os.File) error) string {
 		t.Fatal(err)
 	}
 	_ = tty.Close()
-	return colours.ReplaceAllString(<-shown, "")
+	return regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(<-shown, "")
 }

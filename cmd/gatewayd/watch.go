@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -202,37 +201,4 @@ func (p printer) event(row []cell, frames []string, width int) error {
 	}
 	_, err := fmt.Fprintln(p.w, line.String())
 	return err
-}
-
-// asJSON is a payload as a JSON value: itself, or a text.
-func asJSON(m bus.Msg) any {
-	if json.Valid(m.Data) {
-		return json.RawMessage(m.Data)
-	}
-	return asText(m)
-}
-
-func asText(m bus.Msg) string {
-	if m.ContentType != bus.JSON {
-		return fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.ContentType)
-	}
-	return strings.Map(printable, string(compact(m.Data)))
-}
-
-// compact is a JSON text without spaces: protojson puts some in at random, lest
-// anybody relies on them.
-func compact(text []byte) []byte {
-	var b bytes.Buffer
-	if json.Compact(&b, text) != nil {
-		return text
-	}
-	return b.Bytes()
-}
-
-// printable keeps a payload on its line and away from the terminal's controls.
-func printable(r rune) rune {
-	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-		return ' '
-	}
-	return r
 }

@@ -15,8 +15,8 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-func writeCommand() *cobra.Command {
-	c, l := &client{}, &look{}
+func writeCommand(c *client) *cobra.Command {
+	l := &look{}
 	cmd := &cobra.Command{
 		Use:   "write UNIT {AREA ADDRESS VALUE... | POINT VALUE}",
 		Short: "Write registers, coils or a point of a unit",

@@ -1,12 +1,12 @@
-package main
+package clock
 
 import (
 	"context"
 	"time"
 )
 
-// regularly does something each time that so much has passed, until ctx ends.
-func regularly(ctx context.Context, every time.Duration, do func(now time.Time)) {
+// Regularly does something each time that so much has passed, until ctx ends.
+func Regularly(ctx context.Context, every time.Duration, do func(now time.Time)) {
 	clock := time.NewTicker(every)
 	defer clock.Stop()
 	for {

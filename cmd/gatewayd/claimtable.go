@@ -52,3 +52,31 @@ func tableName(line string) string {
 	name, _, _ = strings.Cut(strings.TrimPrefix(name, "["), "]")
 	return strings.TrimSpace(name)
 }
+
+// tableOf is where the table begins and ends that line i is in.
+func tableOf(lines []string, i int) (first, last int) {
+	first, last = i, i+1
+	for first > 0 && !strings.HasPrefix(strings.TrimSpace(lines[first]), "[") {
+		first--
+	}
+	for last < len(lines) && !strings.HasPrefix(strings.TrimSpace(lines[last]), "[") {
+		last++
+	}
+	return first, last
+}
+
+// keysOfTable are the keys of a table, the names of tables below it included.
+func keysOfTable(lines []string, first, last int) map[string]bool {
+	has := map[string]bool{}
+	for _, line := range lines[first:last] {
+		key, _, _ := strings.Cut(line, "=")
+		has[strings.TrimSpace(key)] = true
+	}
+	table := tableName(lines[first])
+	for _, line := range lines {
+		if below, ok := strings.CutPrefix(tableName(line), table+"."); ok {
+			has[below] = true
+		}
+	}
+	return has
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"gatewayd/bus"
+	"gatewayd/schemas"
+	actorv1 "gatewayd/schemas/actor/v1"
+)
+
+// ask calls a method of an actor that answers once.
+func (c *client) ask(ctx context.Context, path, method string, request, answer proto.Message) error {
+	subject, err := c.subject(path, method)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	return c.conn.Call(ctx, subject, request, answer)
+}
+
+// subject is where a method of an actor is called.
+func (c *client) subject(path, method string) (string, error) {
+	path = strings.Trim(path, "/")
+	if err := bus.CheckName(path); err != nil {
+		return "", usage("%v", err)
+	}
+	if err := bus.CheckLeaf(method); err != nil {
+		return "", usage("%v", err)
+	}
+	return bus.Subject(c.gateway, bus.Cmd, path, method), nil
+}
+
+// configAmong reads an actor's config, if it is of the type of one of these, into that
+// one; nil: it is of none.
+func (c *client) configAmong(ctx context.Context, path string, into ...proto.Message) (proto.Message, error) {
+	r := &actorv1.GetConfigResponse{}
+	if err := c.ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, r); err != nil {
+		return nil, err
+	}
+	for _, m := range into {
+		if r.Message == string(m.ProtoReflect().Descriptor().FullName()) {
+			return m, schemas.Merge(m, r.Config)
+		}
+	}
+	return nil, nil
+}
+
+// configInto reads an actor's config, if it is of the type of into.
+func (c *client) configInto(ctx context.Context, path string, into proto.Message) (is bool, err error) {
+	m, err := c.configAmong(ctx, path, into)
+	return m != nil, err
+}
+
+func (c *client) call(ctx context.Context, w io.Writer, path, method string, request []byte) error {
+	subject, err := c.subject(path, method)
+	if err != nil {
+		return err
+	}
+	asTable := isTerminal(w) && !c.asJSON
+	ctx, cancel := context.WithCancel(ctx)
+	if !c.streams(ctx, path, method) {
+		ctx, cancel = c.bounded(ctx)
+	}
+	defer cancel()
+	problems := 0
+	err = c.conn.StreamRaw(ctx, subject, bus.JSON, request, func(m bus.Msg) error {
+		problems += problemsOf(m)
+		if asTable {
+			return printAnswer(w, m.Data)
+		}
+		_, err := fmt.Fprintln(w, asText(m))
+		return err
+	})
+	switch {
+	case err != nil:
+		return c.explain(err)
+	case problems > 0:
+		return usage("refused: the config has %s", counted(problems, "problem"))
+	}
+	return nil
+}
+
+// problemsOf counts the problems of a config that an answer tells: a script must
+// not take such an answer for a success.
+func problemsOf(m bus.Msg) int {
+	var answer struct{ Problems []json.RawMessage }
+	if json.Unmarshal(m.Data, &answer) != nil {
+		return 0
+	}
+	return len(answer.Problems)
+}
+
+// streams reports whether a method gives several answers: such a call may last
+// for as long as they come.
+func (c *client) streams(ctx context.Context, path, method string) bool {
+	d, err := c.describe(ctx, path)
+	if err != nil {
+		return false
+	}
+	for _, m := range d.Methods {
+		if m.Name == method {
+			return m.Stream
+		}
+	}
+	return false
+}
+
+// describe asks an actor what it is.
+func (c *client) describe(ctx context.Context, path string) (*actorv1.DescribeResponse, error) {
+	d := &actorv1.DescribeResponse{}
+	return d, c.ask(ctx, path, "Describe", &actorv1.DescribeRequest{}, d)
+}

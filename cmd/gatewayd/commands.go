@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/actors"
+)
+
+// serving is what a command goes on with for years. The tree of commands is garbage then: its flags take 150 KB.
+type serving func(context.Context) error
+
+// parsed reads the command line and does what it says, but for what it goes on with.
+func parsed(ctx context.Context) (serve serving, err error) {
+	cmd, err := command(&serve).ExecuteContextC(ctx)
+	if err != nil && !coded(err) {
+		err = usage("%s (see %s --help)", mistyped(cmd, err.Error()), cmd.CommandPath())
+	}
+	return serve, err
+}
+
+// command is the tree of all commands.
+func command(serve *serving) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "gatewayd",
+		Short:         "The gateway daemon for industrial sites that nobody visits",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+
+		DisableSuggestions: true, // several lines: see mistyped
+	}
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
+		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
+	for _, c := range []*cobra.Command{runCommand(kinds, serve), checkCommand(kinds), claimCommand(kinds), certCommand(), demoCommand(kinds)} {
+		c.GroupID = "run"
+		root.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{
+		treeCommand(newClient(kinds)), describeCommand(newClient(kinds)), watchCommand(newClient(kinds)), eventsCommand(newClient(kinds)),
+		callCommand(newClient(kinds)), traceCommand(newClient(kinds)), countersCommand(newClient(kinds)), budgetCommand(newClient(kinds)),
+		tracksCommand(newClient(kinds)), uplinksCommand(newClient(kinds)), drillCommand(kinds), accessCommand(kinds), auditCommand(), fleetCommand(kinds),
+	} {
+		c.GroupID = "look"
+		root.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{readCommand(newClient(kinds)), writeCommand(newClient(kinds)), scanCommand(newClient(kinds)), simCommand(), replayCommand(kinds), sinkCommand()} {
+		c.GroupID = "tools"
+		root.AddCommand(c)
+	}
+	root.AddCommand(versionCommand())
+	root.InitDefaultCompletionCmd("completion")
+	if c, _, err := root.Find([]string{"completion"}); err == nil {
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // without it a shell that it does not know is no error
+	}
+	mark(root)
+	return root
+}
+
+// mark marks the errors of all commands.
+func mark(c *cobra.Command) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error { return marked(run(cmd, args)) }
+	}
+	for _, sub := range c.Commands() {
+		mark(sub)
+	}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "gatewayd %s (%s, %s/%s)\n", actors.Build(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/actors/modbusunit"
+	"gatewayd/protocols/modbus/points"
+	"gatewayd/protocols/modbus/target"
+)
+
+// completePoint offers paths, then the points and areas of the unit chosen, and for a write what the point may be called.
+func (c *client) completePoint(l *look, write bool) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return c.completeWho(unitService)(cmd, args, prefix)
+		}
+		if len(args) > 1 && slices.Contains(areas, args[1]) || write && len(args) > 2 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+		defer cancel()
+		known, _ := c.known(ctx, args[0], l.profile) // of a unit without points areas are offered
+		out := offered(known, len(args) == 1, write)
+		if len(args) == 2 && write {
+			out = valuesOf(known, args[1])
+		}
+		return slices.DeleteFunc(out, func(o string) bool { return !strings.HasPrefix(o, prefix) }), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// known is what points a unit has, without asking it.
+func (c *client) known(ctx context.Context, name, profileName string) (modbusunit.Known, error) {
+	if target.Is(name) {
+		d := direct{}
+		if profileName != "" {
+			var err error
+			if d.profile, err = profile(profileName); err != nil {
+				return modbusunit.Known{}, err
+			}
+		}
+		return d.points(ctx)
+	}
+	if err := c.connect(ctx); err != nil {
+		return modbusunit.Known{}, err
+	}
+	defer c.close()
+	return (&hosted{client: c, path: name}).points(ctx)
+}
+
+// offered is what may follow a unit: points, and at first areas.
+func offered(known modbusunit.Known, first, write bool) (out []string) {
+	for _, p := range known.Points {
+		if !write || p.Writable() {
+			out = append(out, p.Name+"\t"+fmt.Sprint(p.Area, " ", p.Address))
+		}
+	}
+	if !write {
+		for _, p := range known.Computed {
+			out = append(out, p.Name+"\tcomputed")
+		}
+	}
+	if !first {
+		return out
+	}
+	for _, a := range areas {
+		if !write || (points.Point{Area: a}).Writable() {
+			out = append(out, a+"\tthen an address")
+		}
+	}
+	return out
+}
+
+// valuesOf is what a point that was named may be called.
+func valuesOf(known modbusunit.Known, point string) (out []string) {
+	i := slices.IndexFunc(known.Points, func(p points.Point) bool { return p.Name == point })
+	if i < 0 {
+		return nil
+	}
+	p := known.Points[i]
+	if p.Finish != nil {
+		for _, l := range slices.Concat(p.Finish.Labels, p.Finish.Flags) {
+			out = append(out, fmt.Sprintf("%s\t%d", l.Text, l.Value))
+		}
+	}
+	if out == nil && p.Type == points.Bool {
+		out = []string{"on", "off"}
+	}
+	return out
+}

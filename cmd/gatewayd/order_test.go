@@ -1,0 +1,48 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestPartOfTreeIsDrawn(t *testing.T) {
+	got := branches([]string{"field/a", "field/a/b", "field/a/b/c", "field/a/d"}, "plant")
+	want := []string{"field/a", "├─ b", "│  └─ c", "└─ d"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestOrderOfTree(t *testing.T) {
+	want := []string{"root", "bus", "config", "drill", "a", "a/m-2", "a/m-2/x", "a/m-10", "b", "bus-2"}
+	got := slices.Clone(want)
+	slices.Reverse(got)
+	slices.SortFunc(got, comparePaths)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+var path = rapid.Custom(func(t *rapid.T) string {
+	return strings.Join(rapid.SliceOfN(rapid.StringMatching(`[ab]?[0-9]{1,3}-?|bus|root`), 1, 4).Draw(t, "tokens"), "/")
+})
+
+// The order is one: whatever is compared, and a group always stands right
+// before what is in it.
+func TestOrderIsTotal(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b, c := path.Draw(t, "a"), path.Draw(t, "b"), path.Draw(t, "c")
+		if comparePaths(a, b) != -comparePaths(b, a) {
+			t.Fatalf("%s and %s: %d and %d", a, b, comparePaths(a, b), comparePaths(b, a))
+		}
+		if comparePaths(a, b) <= 0 && comparePaths(b, c) <= 0 && comparePaths(a, c) > 0 {
+			t.Fatalf("%s <= %s <= %s, but not the ends", a, b, c)
+		}
+		if comparePaths(a, a+"/"+b) >= 0 {
+			t.Fatalf("%s is not before what is in it", a)
+		}
+	})
+}

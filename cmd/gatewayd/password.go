@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// readPassword reads one line; on a terminal it asks, twice for a new one, and shows nothing.
+func readPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) (password string, err error) {
+	lines := bufio.NewReader(in)
+	if !isTerminal(in) {
+		return passwordLine(lines)
+	}
+	defer hidden(in.(*os.File))()
+	done := make(chan struct{})
+	go func() { // a terminal cannot be told to stop reading
+		defer close(done)
+		_, _ = fmt.Fprint(say, "password: ")
+		if password, err = passwordLine(lines); err != nil || !fresh {
+			return
+		}
+		_, _ = fmt.Fprint(say, "\nonce more: ")
+		var again string
+		if again, err = passwordLine(lines); err == nil && again != password {
+			err = errors.New("the two are not the same")
+		}
+	}()
+	select {
+	case <-done:
+		_, _ = fmt.Fprintln(say)
+		return password, err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// leastPassword is how long a password must be (NIST SP 800-63B §5.1.1.1).
+const leastPassword = 8
+
+func passwordLine(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if line = strings.TrimRight(line, "\r\n"); line == "" && err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	if len(line) < leastPassword {
+		return "", fmt.Errorf("a password has at least %d characters", leastPassword)
+	}
+	return line, nil
+}
+
+// hidden has a terminal not show what is typed, until the function it returns is called.
+func hidden(f *os.File) (shown func()) {
+	fd := int(f.Fd())
+	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return func() {}
+	}
+	quiet := *was
+	quiet.Lflag &^= unix.ECHO
+	_ = unix.IoctlSetTermios(fd, unix.TCSETS, &quiet)
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, was) }
+}
