@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/schemas"
 	actorv1 "gatewayd/schemas/actor/v1"
 )
@@ -29,10 +30,10 @@ func (c *client) ask(ctx context.Context, path, method string, request, answer p
 func (c *client) subject(path, method string) (string, error) {
 	path = strings.Trim(path, "/")
 	if err := bus.CheckName(path); err != nil {
-		return "", usage("%v", err)
+		return "", exit.Usage("%v", err)
 	}
 	if err := bus.CheckLeaf(method); err != nil {
-		return "", usage("%v", err)
+		return "", exit.Usage("%v", err)
 	}
 	return bus.Subject(c.gateway, bus.Cmd, path, method), nil
 }
@@ -82,7 +83,7 @@ func (c *client) call(ctx context.Context, w io.Writer, path, method string, req
 	case err != nil:
 		return c.explain(err)
 	case problems > 0:
-		return usage("refused: the config has %s", counted(problems, "problem"))
+		return exit.Usage("refused: the config has %s", counted(problems, "problem"))
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"gatewayd/cmd/gatewayd/exit"
 )
 
 func callCommand(c *client) *cobra.Command {
@@ -36,7 +38,7 @@ methods, gatewayd describe PATH METHOD what a request may hold.`,
 			err = c.connect(cmd.Context())
 			switch {
 			case err != nil && len(args) == 1:
-				return usage("name a method: gatewayd call %s METHOD [JSON]", args[0])
+				return exit.Usage("name a method: gatewayd call %s METHOD [JSON]", args[0])
 			case err != nil:
 				return err
 			}
@@ -61,7 +63,7 @@ func (c *client) whichMethod(ctx context.Context, path string) error {
 	for _, m := range d.Methods {
 		names = append(names, m.Name)
 	}
-	return usage("name a method: gatewayd call %s METHOD [JSON]; it answers %s", path, strings.Join(names, ", "))
+	return exit.Usage("name a method: gatewayd call %s METHOD [JSON]; it answers %s", path, strings.Join(names, ", "))
 }
 
 // requestOf is the request that was typed, or piped in for "-". A change of an
@@ -85,7 +87,7 @@ func requestOf(method string, args []string, in io.Reader) ([]byte, error) {
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(text, &object); err != nil {
-		return nil, usage("the request is no JSON object: %v", err)
+		return nil, exit.Usage("the request is no JSON object: %v", err)
 	}
 	return text, nil
 }

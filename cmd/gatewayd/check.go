@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/schemas"
 	"gatewayd/supervisor/config"
 )
@@ -29,7 +30,7 @@ meant. The exit code is 2 when there is any.`,
 				}
 				return err
 			case len(args) == 0:
-				return usage("name a config file, or ask for --schema")
+				return exit.Usage("name a config file, or ask for --schema")
 			case asJSON:
 				return kinds.checkJSON(cmd, args[0])
 			}
@@ -86,7 +87,7 @@ func (k kindList) checkJSON(cmd *cobra.Command, file string) error {
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
 	}
 	if err == nil && len(problems) > 0 {
-		err = usage("") // the problems have been printed
+		err = exit.Usage("") // the problems have been printed
 	}
 	return err
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/access"
 	claiming "gatewayd/protocols/claim"
 	"gatewayd/schemas"
@@ -43,15 +44,15 @@ func (r *remoteClaim) check(cmd *cobra.Command, c *claim) error {
 	set := cmd.Flags().Changed
 	switch {
 	case r.code == "" && (set("server") || set("out")):
-		return usage("--server and --out are for claiming a gateway from another machine, which takes the --code that it shows in its log")
+		return exit.Usage("--server and --out are for claiming a gateway from another machine, which takes the --code that it shows in its log")
 	case r.code == "":
 		return nil
 	case !claiming.IsCode(r.code):
-		return usage("--code %q is none: it has 16 letters and digits, like K7QM-2XRD-91TB-ZH4C", r.code)
+		return exit.Usage("--code %q is none: it has 16 letters and digits, like K7QM-2XRD-91TB-ZH4C", r.code)
 	case c.plain:
-		return usage("--plain is for the gateway itself: from another machine it is claimed with certificates only")
+		return exit.Usage("--plain is for the gateway itself: from another machine it is claimed with certificates only")
 	case set("config") || set("data"):
-		return usage("--config and --data are on the gateway, which knows where; without --code claim works there")
+		return exit.Usage("--config and --data are on the gateway, which knows where; without --code claim works there")
 	}
 	if _, _, err := net.SplitHostPort(r.server); err != nil {
 		r.server = net.JoinHostPort(strings.Trim(r.server, "[]"), claimPort)

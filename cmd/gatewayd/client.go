@@ -14,6 +14,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/supervisor"
 )
 
@@ -108,7 +109,7 @@ func (c *client) connect(ctx context.Context) error {
 	}
 	if c.gateway != "" || c.fleet {
 		if err := bus.CheckGateway(c.gateway); err != nil {
-			return usage("%v", err)
+			return exit.Usage("%v", err)
 		}
 		return nil
 	}
@@ -246,7 +247,7 @@ func (c *client) explain(err error) error {
 	case !errors.As(err, &e):
 		return err
 	case e.Code == bus.InvalidArgument:
-		return usage("%s", e.Message)
+		return exit.Usage("%s", e.Message)
 	case c.fleet:
 		return c.explainAtHub(e)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/exit"
 )
 
 // serving is what a command goes on with for years. The tree of commands is garbage then: its flags take 150 KB.
@@ -16,8 +17,8 @@ type serving func(context.Context) error
 // parsed reads the command line and does what it says, but for what it goes on with.
 func parsed(ctx context.Context) (serve serving, err error) {
 	cmd, err := command(&serve).ExecuteContextC(ctx)
-	if err != nil && !coded(err) {
-		err = usage("%s (see %s --help)", mistyped(cmd, err.Error()), cmd.CommandPath())
+	if err != nil && !exit.Coded(err) {
+		err = exit.Usage("%s (see %s --help)", mistyped(cmd, err.Error()), cmd.CommandPath())
 	}
 	return serve, err
 }
@@ -62,7 +63,7 @@ func command(serve *serving) *cobra.Command {
 // mark marks the errors of all commands.
 func mark(c *cobra.Command) {
 	if run := c.RunE; run != nil {
-		c.RunE = func(cmd *cobra.Command, args []string) error { return marked(run(cmd, args)) }
+		c.RunE = func(cmd *cobra.Command, args []string) error { return exit.Marked(run(cmd, args)) }
 	}
 	for _, sub := range c.Commands() {
 		mark(sub)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
@@ -66,11 +67,11 @@ func gatewayCreds(kinds kindList, file, sign string) (user string, err error) {
 	l := leafWithout(c)
 	switch {
 	case l == nil:
-		return "", usage("%s: the bus has no leaf", file)
+		return "", exit.Usage("%s: the bus has no leaf", file)
 	case sign != "" && l.Credentials == "":
-		return "", usage("%s: the leaf has no creds-file that a JWT could be put into", file)
+		return "", exit.Usage("%s: the leaf has no creds-file that a JWT could be put into", file)
 	case sign == "" && l.Key == "":
-		return "", usage("%s: the leaf has no nkey-file; for a creds-file give --sign", file)
+		return "", exit.Usage("%s: the leaf has no nkey-file; for a creds-file give --sign", file)
 	}
 	g, err := l.Grant(gateway)
 	if err != nil {

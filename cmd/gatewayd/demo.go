@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"gatewayd/cmd/gatewayd/exit"
 )
 
 //go:embed demo.toml
@@ -132,7 +134,7 @@ func freePort(addr, flag string) (string, error) {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "", fmt.Errorf("%s is in use: choose another with %s", addr, flag)
 	case err != nil:
-		return "", usage("%s %s: %v", flag, addr, err)
+		return "", exit.Usage("%s %s: %v", flag, addr, err)
 	}
 	defer l.Close()
 	return l.Addr().String(), nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/modbus/target"
@@ -41,7 +42,7 @@ func (c *client) deviceAt(ctx context.Context, name, profileName string, answer 
 	}
 	if !target.Is(name) {
 		if known != nil {
-			return nil, usage("--profile is for a unit that is reached directly; %s has its points from the config", name)
+			return nil, exit.Usage("--profile is for a unit that is reached directly; %s has its points from the config", name)
 		}
 		if err := c.connect(ctx); err != nil {
 			return nil, err
@@ -50,7 +51,7 @@ func (c *client) deviceAt(ctx context.Context, name, profileName string, answer 
 	}
 	t, err := target.Parse(name)
 	if err != nil {
-		return nil, usage("%v", err)
+		return nil, exit.Usage("%v", err)
 	}
 	way, err := t.Open(ctx, answer)
 	if err != nil {
@@ -77,7 +78,7 @@ func (d *direct) close() { _ = d.way.Close() }
 
 func (d *direct) points(context.Context) (modbusunit.Known, error) {
 	if d.profile == nil {
-		return modbusunit.Known{}, usage("name an area (coil, discrete-input, holding, input) and an address, or say by --profile what points the unit has")
+		return modbusunit.Known{}, exit.Usage("name an area (coil, discrete-input, holding, input) and an address, or say by --profile what points the unit has")
 	}
 	return modbusunit.ProfileKnown(d.profile)
 }
@@ -107,7 +108,7 @@ func (d *direct) set(ctx context.Context, p points.Point, v points.Value) error 
 	}
 	data, err := p.Encode(v)
 	if err != nil {
-		return usage("%v", err)
+		return exit.Usage("%v", err)
 	}
 	return d.write(ctx, p.Area, p.Address, uint16(max(p.Registers(), 1)), data)
 }
@@ -117,7 +118,7 @@ func (d *direct) set(ctx context.Context, p points.Point, v points.Value) error 
 func (d *direct) merge(ctx context.Context, p points.Point, v points.Value) error {
 	and, or, err := p.Mask(v)
 	if err != nil {
-		return usage("%v", err)
+		return exit.Usage("%v", err)
 	}
 	masks := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, and), or)
 	_, err = d.way.Do(ctx, modbus.Request{Function: modbus.MaskWriteRegister, Address: p.Address, Quantity: 1, Data: masks})

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/schemas"
 	drillv1 "gatewayd/schemas/drill/v1"
 )
@@ -42,10 +43,10 @@ gatewayd drill clear takes the faults out again.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(faults(), args[0]) {
-				return usage("no fault is called %q%s; there are %s", args[0], schemas.DidYouMean(args[0], faults()), strings.Join(faults(), ", "))
+				return exit.Usage("no fault is called %q%s; there are %s", args[0], schemas.DidYouMean(args[0], faults()), strings.Join(faults(), ", "))
 			}
 			if rate <= 0 || rate > 1 {
-				return usage("--rate %g: want a share above 0, at most 1", rate)
+				return exit.Usage("--rate %g: want a share above 0, at most 1", rate)
 			}
 			return c.drill(cmd.Context(), "Inject", &drillv1.InjectRequest{
 				Fault: args[0], Path: strings.Trim(args[1], "/"), Rate: &rate, Duration: durationpb.New(long),

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 )
 
 func eventsCommand(c *client) *cobra.Command {
@@ -25,7 +26,7 @@ A unit that does not answer is told with the last frames on its line before that
 		ValidArgsFunction: c.completePath,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if n < 1 {
-				return usage("-n %d: want 1 or more", n)
+				return exit.Usage("-n %d: want 1 or more", n)
 			}
 			if err := c.connect(cmd.Context()); err != nil {
 				return err
@@ -37,7 +38,7 @@ A unit that does not answer is told with the last frames on its line before that
 			}
 			pattern, err := c.pattern(filter)
 			if err != nil {
-				return usage("%v", err)
+				return exit.Usage("%v", err)
 			}
 			w := cmd.OutOrStdout()
 			pr := printer{w: w, p: painter(w), asJSON: c.asJSON, events: true, frames: frames}

@@ -12,6 +12,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 )
 
 func fleetCommand(kinds []actors.Kind) *cobra.Command {
@@ -76,7 +77,7 @@ use kind uplink-nats instead: a sourced gateway is heard from every second.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, id := range append(args, remove...) {
 				if err := bus.CheckGateway(id); err != nil {
-					return usage("%v", err)
+					return exit.Usage("%v", err)
 				}
 			}
 			if err := c.dial(); err != nil {

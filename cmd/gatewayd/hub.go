@@ -7,11 +7,16 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 )
+
+// askTime is how long a gateway has to say how it stands; its link may be slow.
+const askTime = 3 * time.Second
 
 // hubFlags are those of a command that reaches gateways through their hub.
 func (c *client) hubFlags(cmd *cobra.Command) {
@@ -25,7 +30,7 @@ func (c *client) hubFlags(cmd *cobra.Command) {
 
 func (c *client) dialHub() (err error) {
 	if c.server == "" {
-		return usage("name the hub: --hub nats://host:4222, or $GATEWAYD_HUB")
+		return exit.Usage("name the hub: --hub nats://host:4222, or $GATEWAYD_HUB")
 	}
 	url := c.server
 	if !strings.Contains(url, "://") {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/supervisor"
 	"gatewayd/supervisor/config"
 )
@@ -43,7 +44,7 @@ func refused(problems config.Problems) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return usage("the config has %s\n%s", counted(len(problems), "problem"), problems.Format())
+	return exit.Usage("the config has %s\n%s", counted(len(problems), "problem"), problems.Format())
 }
 
 func count(cfg *config.Tree) (groups, actors int) {

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"gatewayd/cmd/gatewayd/exit"
 )
 
 func main() {
@@ -34,7 +36,7 @@ func execute() int {
 	}()
 	serve, err := parsed(ctx)
 	if err == nil && serve != nil {
-		err = marked(serve(ctx))
+		err = exit.Marked(serve(ctx))
 	}
 	if err == nil {
 		return 0
@@ -42,5 +44,5 @@ func execute() int {
 	if text := err.Error(); text != "" {
 		fmt.Fprintln(os.Stderr, "gatewayd: "+text)
 	}
-	return exitCode(err)
+	return exit.Code(err)
 }

@@ -14,13 +14,12 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
-const (
-	askTime  = 3 * time.Second        // for a gateway to say how it stands; its link may be slow
-	meetTime = 300 * time.Millisecond // without another one that says that it is there
-)
+// meetTime is how long nobody else says that he is there until all have.
+const meetTime = 300 * time.Millisecond
 
 func fleetListCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
@@ -72,7 +71,7 @@ type member struct {
 func (c *client) members(ctx context.Context, patterns []string) (all []member, remembered bool, err error) {
 	for _, p := range patterns {
 		if _, err := glob.Match(p, ""); err != nil {
-			return nil, false, usage("%q is no pattern of ids like 'site-*'", p)
+			return nil, false, exit.Usage("%q is no pattern of ids like 'site-*'", p)
 		}
 	}
 	ctx, cancel := c.bounded(ctx)

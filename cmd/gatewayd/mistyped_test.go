@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"gatewayd/cmd/gatewayd/exit"
 )
 
 // Whatever is mistyped is told in one line that says what to type.
@@ -37,8 +39,8 @@ func TestMistyped(t *testing.T) {
 			t.Errorf("%s is taken", line)
 			continue
 		}
-		if got := mistyped(cmd, err.Error()); got != want || exitCode(err) != 2 {
-			t.Errorf("%s: %q, exit code %d; want %q", line, got, exitCode(err), want)
+		if got := mistyped(cmd, err.Error()); got != want || exit.Code(err) != 2 {
+			t.Errorf("%s: %q, exit code %d; want %q", line, got, exit.Code(err), want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/profiles"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -25,17 +26,17 @@ func profile(name string) (*modbusv1.Profile, error) {
 	text, err := read(file)
 	switch {
 	case err != nil && file != name:
-		return nil, usage("no profile called %q is built in%s; a file needs a / or .toml in its name; built in are %s",
+		return nil, exit.Usage("no profile called %q is built in%s; a file needs a / or .toml in its name; built in are %s",
 			name, schemas.DidYouMean(name, profiles.Names()), strings.Join(profiles.Names(), ", "))
 	case err != nil:
-		return nil, usage("profile %v", err)
+		return nil, exit.Usage("profile %v", err)
 	}
 	p := &modbusv1.Profile{}
 	problems := config.Message(file, text, p, func(m proto.Message) []schemas.Violation {
 		return modbusunit.CheckProfile(m.(*modbusv1.Profile))
 	})
 	if len(problems) > 0 {
-		return nil, usage("the profile has %s\n%s", counted(len(problems), "problem"), problems.Format())
+		return nil, exit.Usage("the profile has %s\n%s", counted(len(problems), "problem"), problems.Format())
 	}
 	return p, nil
 }

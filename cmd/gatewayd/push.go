@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 	configv1 "gatewayd/schemas/config/v1"
 )
 
@@ -96,7 +97,7 @@ func rollbackOn(word string) (rollback bool, worst func(state string) bool, err 
 	case "never":
 		return false, unwell, nil
 	}
-	return false, nil, usage("--rollback-on %s: want unhealthy, failed or never", word)
+	return false, nil, exit.Usage("--rollback-on %s: want unhealthy, failed or never", word)
 }
 
 // push is a config on its way to gateways.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/schemas"
 )
@@ -79,11 +80,11 @@ func (l *look) flags(cmd *cobra.Command) {
 func (l *look) check() error {
 	if l.kind != "" {
 		if p := (points.Point{Area: points.Holding, Type: l.kind, Length: l.length}); p.Registers() == 0 && l.kind != points.String && l.kind != points.Bytes {
-			return usage("--type %q is none of %s%s", l.kind, strings.Join(points.Types(), ", "), schemas.DidYouMean(l.kind, points.Types()))
+			return exit.Usage("--type %q is none of %s%s", l.kind, strings.Join(points.Types(), ", "), schemas.DidYouMean(l.kind, points.Types()))
 		}
 	}
 	if l.answer <= 0 {
-		return usage("--answer %s: want more than 0s", l.answer)
+		return exit.Usage("--answer %s: want more than 0s", l.answer)
 	}
 	return nil
 }
@@ -134,11 +135,11 @@ func (l *look) placed(args []string) (s selection, ok bool, err error) {
 	count := 1
 	if len(args) > 2 {
 		if count, err = strconv.Atoi(args[2]); err != nil || count < 1 || count > 65536 {
-			return s, true, usage("count %q is not within 1 to 65536", args[2])
+			return s, true, exit.Usage("count %q is not within 1 to 65536", args[2])
 		}
 	}
 	if len(args) > 3 {
-		return s, true, usage("%q after area, address and count means nothing", args[3])
+		return s, true, exit.Usage("%q after area, address and count means nothing", args[3])
 	}
 	all, err := l.place(area, args[1], count)
 	return selection{points: all}, true, err

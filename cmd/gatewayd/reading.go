@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/schemas"
 )
@@ -53,29 +54,29 @@ func areaOf(text string) (string, bool) {
 func (f form) place(area, first string, count int) ([]points.Point, error) {
 	address, err := strconv.ParseUint(first, 0, 16)
 	if err != nil {
-		return nil, usage("address %q is not within 0 to 65535: it is counted from 0, as on the wire", first)
+		return nil, exit.Usage("address %q is not within 0 to 65535: it is counted from 0, as on the wire", first)
 	}
 	p := points.Point{Area: area, Type: f.kind, Order: f.order, Length: f.length, Scale: f.scale, Offset: f.offset}
 	switch {
 	case p.Bits() && f.kind != "" && f.kind != points.Bool:
-		return nil, usage("--type %s: area %s holds single bits", f.kind, area)
+		return nil, exit.Usage("--type %s: area %s holds single bits", f.kind, area)
 	case p.Bits():
 		p.Type = points.Bool
 	case f.kind == "":
 		p.Type = points.Uint16
 	}
 	if p.Type == points.String && p.Length == 0 {
-		return nil, usage("--type string needs --length, in registers")
+		return nil, exit.Usage("--type string needs --length, in registers")
 	}
 	var all []points.Point
 	for i := range count {
 		at := int(address) + i*max(p.Registers(), 1)
 		if at > 65535 {
-			return nil, usage("%s of %s from %d go beyond address 65535", counted(count, "value"), area, address)
+			return nil, exit.Usage("%s of %s from %d go beyond address 65535", counted(count, "value"), area, address)
 		}
 		p.Address, p.Name = uint16(at), strconv.Itoa(at)
 		if err := p.Check(); err != nil {
-			return nil, usage("%v", err)
+			return nil, exit.Usage("%v", err)
 		}
 		all = append(all, p)
 	}
@@ -99,7 +100,7 @@ func choose(known modbusunit.Known, names []string) (selection, error) {
 			} else if hint == "" {
 				hint = "; there are " + strings.Join(namesOf(known), ", ")
 			}
-			return s, usage("there is no point %q%s", name, hint)
+			return s, exit.Usage("there is no point %q%s", name, hint)
 		}
 	}
 	s.names = names
@@ -148,7 +149,7 @@ const mostRefusals = 300
 func (s selection) read(ctx context.Context, d device) ([]reading, error) {
 	reads, err := points.Plan(s.points, s.limits)
 	if err != nil {
-		return nil, usage("%v", err)
+		return nil, exit.Usage("%v", err)
 	}
 	all := make([]reading, len(s.points))
 	for i, p := range s.points {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/replay"
 )
 
@@ -63,16 +64,16 @@ type replaying struct {
 
 func (r *replaying) run(ctx context.Context, file string) error {
 	if !(r.speed >= 0.1 && r.speed <= 100) {
-		return usage("--speed %g: want 0.1 to 100", r.speed)
+		return exit.Usage("--speed %g: want 0.1 to 100", r.speed)
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return usage("%v", err)
+		return exit.Usage("%v", err)
 	}
 	defer f.Close()
 	line, err := replay.New(f, r.speed)
 	if err != nil {
-		return usage("%s: %v", file, err)
+		return exit.Usage("%s: %v", file, err)
 	}
 	if r.link == "" {
 		r.link = line.Header().Link

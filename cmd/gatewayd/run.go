@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"gatewayd/cmd/gatewayd/exit"
 )
 
 func runCommand(kinds kindList, serve *serving) *cobra.Command {
@@ -21,7 +23,7 @@ func runCommand(kinds kindList, serve *serving) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			log, err := logger(level)
 			if err != nil {
-				return usage("%v", err)
+				return exit.Usage("%v", err)
 			}
 			*serve = func(ctx context.Context) error { return run(ctx, kinds, file, dir, log) }
 			return nil

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/profiles"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -77,7 +78,7 @@ type scan struct {
 
 func (s *scan) run(ctx context.Context, line string) error {
 	if strings.Contains(line, "://") {
-		return usage("%s is no actor: what is scanned is a line or link of a running gateway, like field/rs485-1/line", line)
+		return exit.Usage("%s is no actor: what is scanned is a line or link of a running gateway, like field/rs485-1/line", line)
 	}
 	request, err := s.request()
 	if err != nil {
@@ -92,7 +93,7 @@ func (s *scan) run(ctx context.Context, line string) error {
 	case err != nil:
 		return s.explain(err)
 	case is:
-		return usage("%s is a unit; what is scanned is its line or link: gatewayd scan %s", line, unit.Link)
+		return exit.Usage("%s is a unit; what is scanned is its line or link: gatewayd scan %s", line, unit.Link)
 	}
 	s.line = line
 	subject, err := s.subject(line, "Scan")
@@ -132,12 +133,12 @@ func (s *scan) request() (*modbusv1.ScanRequest, error) {
 	}
 	for _, b := range s.bauds {
 		if uint64(b) > math.MaxUint32 {
-			return nil, usage("--baud %d: no line is that fast", b)
+			return nil, exit.Usage("--baud %d: no line is that fast", b)
 		}
 		m.Bauds = append(m.Bauds, uint32(b))
 	}
 	if (len(s.bauds) > 0 || len(s.parities) > 0) && !s.suspend {
-		return nil, usage("no unit of the line is heard while other settings are tried: allow it with --suspend")
+		return nil, exit.Usage("no unit of the line is heard while other settings are tried: allow it with --suspend")
 	}
 	for _, name := range append(profiles.Names(), s.own...) {
 		p, err := profile(name)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/sim"
 )
 
@@ -33,7 +34,7 @@ need at the speed its client sets, or only works at --baud; --unpaced takes none
   gatewayd sim --port /dev/ttyUSB1 --baud 9600 --parity even --profile ./my-meter.toml`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if s.pty == anywhere && len(args) == 1 {
-				return usage("write --pty=%s, with =", args[0])
+				return exit.Usage("write --pty=%s, with =", args[0])
 			}
 			return cobra.NoArgs(cmd, args)
 		},
@@ -84,11 +85,11 @@ func (s *simulation) behaviours(units []uint8) (map[uint8]sim.Behaviour, error) 
 		for _, u := range hit {
 			b, ok := all[u]
 			if !ok {
-				return nil, usage("--fault %s: there is no unit %d: --units is %s", text, u, unitsText(units))
+				return nil, exit.Usage("--fault %s: there is no unit %d: --units is %s", text, u, unitsText(units))
 			}
 			b, err := sim.ParseFault(b, fault)
 			if err != nil {
-				return nil, usage("--fault %s: %v", text, err)
+				return nil, exit.Usage("--fault %s: %v", text, err)
 			}
 			all[u] = b
 		}

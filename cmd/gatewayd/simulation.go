@@ -13,6 +13,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/clock"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
@@ -101,7 +102,7 @@ func profiled(name string) (func(*sim.Device) (*sim.Life, error), error) {
 	}
 	known, err := modbusunit.ProfileKnown(p)
 	if err != nil {
-		return nil, usage("profile %s: %v", name, err)
+		return nil, exit.Usage("profile %s: %v", name, err)
 	}
 	return func(d *sim.Device) (*sim.Life, error) {
 		life, err := sim.NewLife(d, known.Points, known.Limits)
@@ -158,7 +159,7 @@ func (s *simulation) open() (ways []way, err error) {
 		}
 	}()
 	if s.pty == "" && s.port == "" && (s.baud != 0 || s.unpaced) {
-		return nil, usage("--baud and --unpaced are for serial lines: add --pty or --port")
+		return nil, exit.Usage("--baud and --unpaced are for serial lines: add --pty or --port")
 	}
 	if s.listen == "" && s.pty == "" && s.port == "" {
 		s.listen = simAddress
@@ -167,7 +168,7 @@ func (s *simulation) open() (ways []way, err error) {
 		"": {modbus.TCP, modbus.RTU}, "rtu": {modbus.RTUOverTCP, modbus.RTU}, "ascii": {modbus.ASCIIOverTCP, modbus.ASCII},
 	}[s.framing]
 	if !ok {
-		return nil, usage("--framing %q: want rtu or ascii", s.framing)
+		return nil, exit.Usage("--framing %q: want rtu or ascii", s.framing)
 	}
 	for _, one := range []struct {
 		wanted bool
@@ -194,7 +195,7 @@ func (s *simulation) onTCP(f modbus.Framing) (way, error) {
 	case errors.Is(err, syscall.EACCES):
 		return way{}, fmt.Errorf("%s: ports below 1024 need root: choose another with --listen", s.listen)
 	case err != nil:
-		return way{}, usage("--listen %s: %v", s.listen, err)
+		return way{}, exit.Usage("--listen %s: %v", s.listen, err)
 	}
 	return way{
 		what:  fmt.Sprintf("%s %s", f, l.Addr()),
@@ -205,7 +206,7 @@ func (s *simulation) onTCP(f modbus.Framing) (way, error) {
 
 func (s *simulation) onPTY(f modbus.Framing) (way, error) {
 	if s.baud != 0 && (s.baud < serial.MinBaud || s.baud > serial.MaxBaud) {
-		return way{}, usage("--baud %d is not within %d to %d", s.baud, serial.MinBaud, serial.MaxBaud)
+		return way{}, exit.Usage("--baud %d is not within %d to %d", s.baud, serial.MinBaud, serial.MaxBaud)
 	}
 	dir, name, remove := filepath.Dir(s.pty), filepath.Base(s.pty), func() {}
 	if s.pty == anywhere {
@@ -215,7 +216,7 @@ func (s *simulation) onPTY(f modbus.Framing) (way, error) {
 		}
 		name, remove = "line", func() { _ = os.RemoveAll(dir) }
 	} else if info, err := os.Lstat(s.pty); err == nil && info.Mode()&os.ModeSymlink == 0 {
-		return way{}, usage("--pty=%s: there is something already", s.pty)
+		return way{}, exit.Usage("--pty=%s: there is something already", s.pty)
 	}
 	wire, err := line.New(line.Options{Dir: dir, Name: name, Baud: s.baud, Unpaced: s.unpaced, Seed: s.seed})
 	if err != nil {
@@ -239,7 +240,7 @@ func (s *simulation) onPort(f modbus.Framing) (way, error) {
 		cfg.StopBits = 2
 	}
 	if err := cfg.Check(); err != nil {
-		return way{}, usage("%v", err)
+		return way{}, exit.Usage("%v", err)
 	}
 	port, err := serial.Open(cfg)
 	if err != nil {

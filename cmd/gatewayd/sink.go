@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/mdi"
 	"gatewayd/protocols/record"
 	"gatewayd/protocols/tlsfiles"
@@ -76,10 +77,10 @@ With --ca, gateways must show a certificate that is for their name.`,
 
 func (s *sink) run(ctx context.Context) error {
 	if s.window < 1 || s.window > 64 {
-		return usage("--window %d: want 1 to 64", s.window)
+		return exit.Usage("--window %d: want 1 to 64", s.window)
 	}
 	if !s.tls && s.files != (tlsfiles.Files{}) {
-		return usage("--cert, --key and --ca need --tls")
+		return exit.Usage("--cert, --key and --ca need --tls")
 	}
 	l, err := net.Listen("tcp", s.listen)
 	if errors.Is(err, syscall.EADDRINUSE) {

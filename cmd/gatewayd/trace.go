@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -55,9 +56,9 @@ given.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case want.unit > 255 || want.function < 0 || want.function > 127:
-				return usage("--unit is 0 to 255, --function 1 to 127")
+				return exit.Usage("--unit is 0 to 255, --function 1 to 127")
 			case want.count < 0:
-				return usage("--count %d: want 1 or more, or 0 for no end", want.count)
+				return exit.Usage("--count %d: want 1 or more, or 0 for no end", want.count)
 			}
 			if cmd.Flags().Changed("timeout") { // of the trace; what is asked before it has time enough
 				want.patience, c.timeout = c.timeout, max(c.timeout, 10*time.Second)
@@ -147,7 +148,7 @@ func (c *client) tapped(ctx context.Context, path string, want tracing) (where s
 	switch is.(type) {
 	case *modbusv1.Server, *modbusv1.Gateway:
 		if want.last || want.file != "" {
-			return "", nil, usage("%s has many masters: no frame of theirs is kept for --last, and --record is for a line or link", path)
+			return "", nil, exit.Usage("%s has many masters: no frame of theirs is kept for --last, and --record is for a line or link", path)
 		}
 		return path, masters, nil
 	case *modbusv1.Unit:
@@ -157,7 +158,7 @@ func (c *client) tapped(ctx context.Context, path string, want tracing) (where s
 		}
 	}
 	if want.master != "" {
-		return "", nil, usage("--master is for a modbus-server or a modbus-gateway: on %s nobody but the gateway asks", path)
+		return "", nil, exit.Usage("--master is for a modbus-server or a modbus-gateway: on %s nobody but the gateway asks", path)
 	}
 	return path, link, nil
 }

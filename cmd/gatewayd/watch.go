@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/exit"
 )
 
 func watchCommand(c *client) *cobra.Command {
@@ -43,7 +44,7 @@ It ends with Ctrl-C, after --count messages, or after --timeout if that is given
 			c.timeout = patience
 			pattern, err := c.pattern(args[0])
 			if err != nil {
-				return usage("%v", err)
+				return exit.Usage("%v", err)
 			}
 			ctx, cancel := context.WithCancel(cmd.Context())
 			if cmd.Flags().Changed("timeout") {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/points"
 )
 
@@ -64,7 +65,7 @@ func (l *look) write(cmd *cobra.Command, c *client, args []string) error {
 		})
 	}
 	if len(args) > 3 {
-		return usage("%q is no area: there are %s; a point takes one value", args[1], strings.Join(areas, ", "))
+		return exit.Usage("%q is no area: there are %s; a point takes one value", args[1], strings.Join(areas, ", "))
 	}
 	return c.at(ctx, args[0], l, func(d device) error {
 		if err := setPoint(ctx, d, args[1], args[2]); err != nil {
@@ -124,9 +125,9 @@ func (l *look) job(area, first string, values []string) (job, error) {
 		data, err := p.Encode(v)
 		switch {
 		case errors.Is(err, points.ErrPartial):
-			return j, usage("--type %s is a part of a register: write the whole register", f.kind)
+			return j, exit.Usage("--type %s is a part of a register: write the whole register", f.kind)
 		case err != nil:
-			return j, usage("%s", strings.TrimPrefix(err.Error(), fmt.Sprintf("point %q: ", p.Name)))
+			return j, exit.Usage("%s", strings.TrimPrefix(err.Error(), fmt.Sprintf("point %q: ", p.Name)))
 		}
 		j.data = append(j.data, data...)
 		bits = append(bits, data[0]&1 == 1)
@@ -141,7 +142,7 @@ func (l *look) job(area, first string, values []string) (job, error) {
 
 func most(n, limit int) error {
 	if n > limit {
-		return usage("%d at a time are too many: one request writes %d", n, limit)
+		return exit.Usage("%d at a time are too many: one request writes %d", n, limit)
 	}
 	return nil
 }
@@ -153,7 +154,7 @@ func setPoint(ctx context.Context, d device, name, text string) error {
 		return err
 	}
 	if slices.ContainsFunc(known.Computed, func(c modbusunit.Computed) bool { return c.Name == name }) {
-		return usage("point %s is computed and cannot be written", name)
+		return exit.Usage("point %s is computed and cannot be written", name)
 	}
 	s, err := choose(known, []string{name})
 	if err != nil {
@@ -209,11 +210,11 @@ func valueIn(p points.Point, text string) (points.Value, error) {
 		if len(names) > 0 {
 			return points.Text(text), nil
 		}
-		return points.Value{}, usage("%q is neither on nor off", text)
+		return points.Value{}, exit.Usage("%q is neither on nor off", text)
 	case points.String, points.Unix32, points.Unix64, points.CP56, points.BCDTime, points.Fields:
 		return points.Text(text), nil
 	case points.Bytes:
-		return points.Value{}, usage("--type bytes cannot be written: use uint16")
+		return points.Value{}, exit.Usage("--type bytes cannot be written: use uint16")
 	}
 	if i, err := strconv.ParseInt(text, 0, 64); err == nil {
 		return points.Integer(i), nil
@@ -228,7 +229,7 @@ func valueIn(p points.Point, text string) (points.Value, error) {
 	case len(names) > 0:
 		return points.Text(text), nil
 	}
-	return points.Value{}, usage("%q is no number", text)
+	return points.Value{}, exit.Usage("%q is no number", text)
 }
 
 // called says whether a text is what a value is called, and no number that has a name itself: where 2 is called 9600, 9600 is 2, and where 0 is
