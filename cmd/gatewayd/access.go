@@ -10,6 +10,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/access"
 )
 
@@ -81,7 +82,7 @@ func hashCommand() *cobra.Command {
 "password" of an identity holds. The password itself is written nowhere.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			password, err := readPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), true)
+			password, err := terminal.ReadPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), true)
 			if err != nil {
 				return err
 			}

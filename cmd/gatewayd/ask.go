@@ -11,6 +11,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/schemas"
 	actorv1 "gatewayd/schemas/actor/v1"
 )
@@ -64,7 +65,7 @@ func (c *client) call(ctx context.Context, w io.Writer, path, method string, req
 	if err != nil {
 		return err
 	}
-	asTable := isTerminal(w) && !c.asJSON
+	asTable := terminal.Is(w) && !c.asJSON
 	ctx, cancel := context.WithCancel(ctx)
 	if !c.streams(ctx, path, method) {
 		ctx, cancel = c.bounded(ctx)
@@ -74,16 +75,16 @@ func (c *client) call(ctx context.Context, w io.Writer, path, method string, req
 	err = c.conn.StreamRaw(ctx, subject, bus.JSON, request, func(m bus.Msg) error {
 		problems += problemsOf(m)
 		if asTable {
-			return printAnswer(w, m.Data)
+			return terminal.PrintAnswer(w, m.Data)
 		}
-		_, err := fmt.Fprintln(w, asText(m))
+		_, err := fmt.Fprintln(w, terminal.Text(m))
 		return err
 	})
 	switch {
 	case err != nil:
 		return c.explain(err)
 	case problems > 0:
-		return exit.Usage("refused: the config has %s", counted(problems, "problem"))
+		return exit.Usage("refused: the config has %s", terminal.Counted(problems, "problem"))
 	}
 	return nil
 }

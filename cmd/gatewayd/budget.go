@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"gatewayd/cmd/gatewayd/terminal"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -64,21 +65,21 @@ func (c *client) budget(ctx context.Context, w io.Writer, path string, q *modbus
 }
 
 func printBudget(w io.Writer, link string, b *modbusv1.BudgetResponse) error {
-	p := painter(w)
-	rows := [][]cell{plain("UNIT", "GROUP", "EVERY", "REQUESTS", "SCAN", "NEEDS", "SLACK", "WORST", "LATENCY", "ROOM")}
+	p := terminal.Painter(w)
+	rows := [][]terminal.Cell{terminal.Row("UNIT", "GROUP", "EVERY", "REQUESTS", "SCAN", "NEEDS", "SLACK", "WORST", "LATENCY", "ROOM")}
 	for _, u := range b.Units {
 		for i, g := range u.Groups {
 			row := budgetRow(g)
 			if i == 0 {
-				row[0].text, row[8].text = u.Unit, u.Latency.AsDuration().Round(10*time.Microsecond).String()
+				row[0].Text, row[8].Text = u.Unit, u.Latency.AsDuration().Round(10*time.Microsecond).String()
 				if u.Room != nil {
-					row[9].text = fmt.Sprint(*u.Room)
+					row[9].Text = fmt.Sprint(*u.Room)
 				}
 			}
 			rows = append(rows, row)
 		}
 	}
-	if err := table(w, p, rows); err != nil {
+	if err := terminal.Table(w, p, rows); err != nil {
 		return err
 	}
 	text := fmt.Sprintf("%s needs %s of its time", link, share(b.Needed))
@@ -91,29 +92,29 @@ func printBudget(w io.Writer, link string, b *modbusv1.BudgetResponse) error {
 	if _, err := fmt.Fprintln(w, text); err != nil || b.Overload == "" {
 		return err
 	}
-	_, err := fmt.Fprintln(w, p.in(yellow, b.Overload))
+	_, err := fmt.Fprintln(w, p.In(terminal.Yellow, b.Overload))
 	return err
 }
 
-func budgetRow(g *modbusv1.GroupBudget) []cell {
-	slack := cell{text: g.Slack.AsDuration().Round(time.Millisecond).String()}
+func budgetRow(g *modbusv1.GroupBudget) []terminal.Cell {
+	slack := terminal.Cell{Text: g.Slack.AsDuration().Round(time.Millisecond).String()}
 	if g.Slack.AsDuration() < 0 {
-		slack.colour = red
+		slack.Colour = terminal.Red
 	}
-	worst := cell{text: "–"}
+	worst := terminal.Cell{Text: "–"}
 	if g.Worst != nil {
-		worst.text = g.Worst.AsDuration().Round(time.Millisecond).String()
+		worst.Text = g.Worst.AsDuration().Round(time.Millisecond).String()
 		if g.Worst.AsDuration() > g.Every.AsDuration() {
-			worst.colour = yellow
+			worst.Colour = terminal.Yellow
 		}
 	}
-	name := cell{text: g.Group}
+	name := terminal.Cell{Text: g.Group}
 	if g.Shed {
-		name = cell{g.Group + " (waits)", yellow}
+		name = terminal.Cell{Text: g.Group + " (waits)", Colour: terminal.Yellow}
 	}
-	return []cell{
-		{}, name, {text: g.Every.AsDuration().String()}, {text: fmt.Sprint(g.Requests)},
-		{text: g.Scan.AsDuration().Round(100 * time.Microsecond).String()}, {text: share(g.Needed)}, slack, worst, {}, {},
+	return []terminal.Cell{
+		{}, name, {Text: g.Every.AsDuration().String()}, {Text: fmt.Sprint(g.Requests)},
+		{Text: g.Scan.AsDuration().Round(100 * time.Microsecond).String()}, {Text: share(g.Needed)}, slack, worst, {}, {},
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/terminal"
 	configv1 "gatewayd/schemas/config/v1"
 )
 
@@ -56,7 +57,7 @@ func (p *push) put(ctx context.Context, wave int, who []*receiver) error {
 	}
 	changed := slices.DeleteFunc(slices.Clone(who), func(t *receiver) bool { return !t.replaced })
 	if len(changed) > 0 && harm(who) == nil {
-		p.say("watching %s for %s", counted(len(changed), "gateway"), p.hold)
+		p.say("watching %s for %s", terminal.Counted(len(changed), "gateway"), p.hold)
 		if err := p.watch(ctx, changed); err != nil {
 			return err
 		}
@@ -199,7 +200,7 @@ func (p *push) back(ctx context.Context) (left int) {
 		}
 		if !said {
 			said = true
-			p.say("waiting %s for %s that cannot be reached", p.wait, counted(len(who), "gateway"))
+			p.say("waiting %s for %s that cannot be reached", p.wait, terminal.Counted(len(who), "gateway"))
 		}
 		select {
 		case <-again.C:
@@ -284,20 +285,20 @@ func (p *push) report(w io.Writer) error {
 		}
 		return json.NewEncoder(w).Encode(rows)
 	}
-	rows := [][]cell{plain("GATEWAY", "WAVE", "RESULT", "VERSION", "WHY")}
+	rows := [][]terminal.Cell{terminal.Row("GATEWAY", "WAVE", "RESULT", "VERSION", "WHY")}
 	for _, t := range p.targets {
-		row := plain(t.id, "–", t.result, "–", t.why)
+		row := terminal.Row(t.id, "–", t.result, "–", t.why)
 		if t.wave > 0 {
-			row[1].text = fmt.Sprint(t.wave)
+			row[1].Text = fmt.Sprint(t.wave)
 		}
 		if t.version > 0 {
-			row[3].text = fmt.Sprint(t.version)
+			row[3].Text = fmt.Sprint(t.version)
 		}
-		row[2].colour = map[string]string{"has it": green, "fits": green, "failed": red, "stuck": red, "refused": red, "taken back": yellow, "away": yellow}[t.result]
+		row[2].Colour = map[string]string{"has it": terminal.Green, "fits": terminal.Green, "failed": terminal.Red, "stuck": terminal.Red, "refused": terminal.Red, "taken back": terminal.Yellow, "away": terminal.Yellow}[t.result]
 		rows = append(rows, row)
 	}
 	if len(rows) == 1 {
 		return nil
 	}
-	return table(w, painter(w), rows)
+	return terminal.Table(w, terminal.Painter(w), rows)
 }

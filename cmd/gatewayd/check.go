@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/schemas"
 	"gatewayd/supervisor/config"
 )
@@ -54,7 +55,7 @@ func (k kindList) check(cmd *cobra.Command, file string) error {
 		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", n.Actor, n.Message)
 	}
 	groups, actors := count(cfg)
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s in %s\n", file, counted(actors, "actor"), counted(groups, "group"))
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s in %s\n", file, terminal.Counted(actors, "actor"), terminal.Counted(groups, "group"))
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/access"
 	"gatewayd/protocols/pki"
 	accessv1 "gatewayd/schemas/access/v1"
@@ -54,7 +55,7 @@ its doors open to the network, now that they are closed to strangers.`,
 					return err
 				}
 			}
-			password, err := readPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), true)
+			password, err := terminal.ReadPassword(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), true)
 			if err != nil {
 				return err
 			}

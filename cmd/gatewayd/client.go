@@ -15,6 +15,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/supervisor"
 )
 
@@ -198,7 +199,7 @@ func (c *client) password() (string, error) {
 	if p, ok := os.LookupEnv("GATEWAYD_PASSWORD"); ok || c.cmd == nil {
 		return p, nil
 	}
-	return readPassword(c.cmd.Context(), c.cmd.InOrStdin(), c.cmd.ErrOrStderr(), false)
+	return terminal.ReadPassword(c.cmd.Context(), c.cmd.InOrStdin(), c.cmd.ErrOrStderr(), false)
 }
 
 func (c *client) close() {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/terminal"
 )
 
 // completionTime bounds what a press of Tab waits for.
@@ -85,7 +86,7 @@ func (c *client) completeMethod(cmd *cobra.Command, args []string, prefix string
 		var out []string
 		for _, m := range d.Methods {
 			if strings.HasPrefix(m.Name, prefix) {
-				out = append(out, m.Name+"\t"+firstSentence(m.Doc))
+				out = append(out, m.Name+"\t"+terminal.FirstSentence(m.Doc))
 			}
 		}
 		return out

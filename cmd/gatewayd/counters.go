@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
+	"gatewayd/cmd/gatewayd/terminal"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -55,24 +56,24 @@ func (c *client) counters(ctx context.Context, w io.Writer, path string) error {
 	if c.asJSON {
 		return printJSON(w, all)
 	}
-	rows := [][]cell{plain("UNIT", "REQUESTS", "ANSWERED", "REFUSED", "TIMEOUTS", "CORRUPT", "WRONG", "LATE", "AGAIN", "BUSY", "P50", "P95")}
+	rows := [][]terminal.Cell{terminal.Row("UNIT", "REQUESTS", "ANSWERED", "REFUSED", "TIMEOUTS", "CORRUPT", "WRONG", "LATE", "AGAIN", "BUSY", "P50", "P95")}
 	for _, u := range all.Units {
 		rows = append(rows, countersRow(fmt.Sprint(u.Unit), u))
 	}
 	if q.Unit == nil {
 		rows = append(rows, countersRow("all", all.Total))
 	}
-	if err := table(w, painter(w), rows); err != nil {
+	if err := terminal.Table(w, terminal.Painter(w), rows); err != nil {
 		return err
 	}
 	if all.Noise > 0 {
-		_, err := fmt.Fprintf(w, "%s of no frame\n", counted(int(all.Noise), "byte"))
+		_, err := fmt.Fprintf(w, "%s of no frame\n", terminal.Counted(int(all.Noise), "byte"))
 		return err
 	}
 	return nil
 }
 
-func countersRow(name string, u *modbusv1.Counters) []cell {
+func countersRow(name string, u *modbusv1.Counters) []terminal.Cell {
 	refused := ""
 	for _, e := range u.Exceptions {
 		if refused != "" {
@@ -83,16 +84,16 @@ func countersRow(name string, u *modbusv1.Counters) []cell {
 	if refused == "" {
 		refused = "0"
 	}
-	bad := func(n uint64) cell {
+	bad := func(n uint64) terminal.Cell {
 		if n == 0 {
-			return cell{text: "0"}
+			return terminal.Cell{Text: "0"}
 		}
-		return cell{fmt.Sprint(n), yellow}
+		return terminal.Cell{Text: fmt.Sprint(n), Colour: terminal.Yellow}
 	}
-	return []cell{
-		{text: name}, {text: fmt.Sprint(u.Requests)}, {text: fmt.Sprint(u.Answered)}, {text: refused}, bad(u.Timeouts), bad(u.Corrupt),
-		bad(u.Mismatched), bad(u.Late), bad(u.Retries), {text: u.Busy.AsDuration().Round(time.Millisecond).String()},
-		{text: quantile(u.Latency, 50)}, {text: quantile(u.Latency, 95)},
+	return []terminal.Cell{
+		{Text: name}, {Text: fmt.Sprint(u.Requests)}, {Text: fmt.Sprint(u.Answered)}, {Text: refused}, bad(u.Timeouts), bad(u.Corrupt),
+		bad(u.Mismatched), bad(u.Late), bad(u.Retries), {Text: u.Busy.AsDuration().Round(time.Millisecond).String()},
+		{Text: quantile(u.Latency, 50)}, {Text: quantile(u.Latency, 95)},
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 )
 
 //go:embed demo.toml
@@ -121,7 +122,7 @@ func (d *demo) run(ctx context.Context, drill bool) (err error) {
 	switch {
 	case drill:
 		return newStory(d).tell(ctx)
-	case !d.plain && isTerminal(d.out):
+	case !d.plain && terminal.Is(d.out):
 		return d.show(ctx)
 	}
 	return d.print(ctx)
@@ -195,7 +196,7 @@ func (d *demo) keepRunning(ctx context.Context, n *news) error {
 // print prints lines until ctx ends.
 func (d *demo) print(ctx context.Context) error {
 	n := newNews(d.units())
-	p := painter(d.out)
+	p := terminal.Painter(d.out)
 	fmt.Fprintln(d.out, strings.Join(d.hints(), "\n"))
 	go n.print(ctx, func(l newsLine) { fmt.Fprintln(d.out, l.text(p)) })
 	return d.keepRunning(ctx, n)

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/schemas"
 	actorv1 "gatewayd/schemas/actor/v1"
 )
@@ -50,7 +51,7 @@ request and of its answer, and an example.`,
 func printJSON(w io.Writer, m proto.Message) error {
 	text, err := protojson.Marshal(m)
 	if err == nil {
-		_, err = fmt.Fprintln(w, string(compact(text)))
+		_, err = fmt.Fprintln(w, string(terminal.Compact(text)))
 	}
 	return err
 }
@@ -86,7 +87,7 @@ func (c *client) describeMethod(w io.Writer, d *actorv1.DescribeResponse, name s
 }
 
 // configOf is the config in force, as fields; nil when it is not told.
-func (c *client) configOf(ctx context.Context, path string) []field {
+func (c *client) configOf(ctx context.Context, path string) []terminal.Field {
 	resp := &actorv1.GetConfigResponse{}
 	if err := c.ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, resp); err != nil || resp.Config == nil {
 		return nil
@@ -95,47 +96,47 @@ func (c *client) configOf(ctx context.Context, path string) []field {
 	if err != nil {
 		return nil
 	}
-	fields, _ := fieldsOf(text)
+	fields, _ := terminal.FieldsOf(text)
 	return fields
 }
 
-func printDescription(w io.Writer, d *actorv1.DescribeResponse, config []field) error {
-	p := painter(w)
+func printDescription(w io.Writer, d *actorv1.DescribeResponse, config []terminal.Field) error {
+	p := terminal.Painter(w)
 	e, h, n := d.Entry, d.Health, d.Counters
-	health := healthCell(h.GetState())
-	fmt.Fprintf(w, "%s  %s: %s\n", p.in(bold, e.GetPath()), e.GetKind(), e.GetDoc())
-	fmt.Fprintf(w, "%s for %s in life %d", p.in(health.colour, health.text), age(time.Since(h.GetSince().AsTime())), h.GetLife())
+	health := terminal.HealthCell(h.GetState())
+	fmt.Fprintf(w, "%s  %s: %s\n", p.In(terminal.Bold, e.GetPath()), e.GetKind(), e.GetDoc())
+	fmt.Fprintf(w, "%s for %s in life %d", p.In(health.Colour, health.Text), terminal.Age(time.Since(h.GetSince().AsTime())), h.GetLife())
 	if h.GetCause() != "" {
 		fmt.Fprintf(w, ": %s", h.GetCause())
 	}
 	fmt.Fprintf(w, "\n%d handled, %d failures, %d shed, %d waiting, %d missed ticks, %d abandoned\n",
 		n.GetHandled(), n.GetFailures(), n.GetShed(), n.GetWaiting(), n.GetMissedTicks(), n.GetAbandoned())
 	if len(config) > 0 {
-		rows := [][]cell{plain("CONFIG", "")}
+		rows := [][]terminal.Cell{terminal.Row("CONFIG", "")}
 		for _, f := range config {
-			rows = append(rows, plain(f.name, flat(f.value)))
+			rows = append(rows, terminal.Row(f.Name, terminal.Flat(f.Value)))
 		}
 		fmt.Fprintln(w)
-		if err := table(w, p, rows); err != nil {
+		if err := terminal.Table(w, p, rows); err != nil {
 			return err
 		}
 	}
-	rows := [][]cell{plain("METHOD", "REQUEST", "ANSWER", "WHAT IT DOES")}
+	rows := [][]terminal.Cell{terminal.Row("METHOD", "REQUEST", "ANSWER", "WHAT IT DOES")}
 	for _, m := range d.Methods {
 		answer := m.Response
 		if m.Stream {
 			answer = "stream " + answer
 		}
-		rows = append(rows, plain(m.Name, m.Request, answer, firstSentence(m.Doc)))
+		rows = append(rows, terminal.Row(m.Name, m.Request, answer, terminal.FirstSentence(m.Doc)))
 	}
 	fmt.Fprintln(w)
-	if err := table(w, p, rows); err != nil || len(e.GetPublishes()) == 0 {
+	if err := terminal.Table(w, p, rows); err != nil || len(e.GetPublishes()) == 0 {
 		return err
 	}
-	rows = [][]cell{plain("PUBLISHES", "MESSAGE")}
+	rows = [][]terminal.Cell{terminal.Row("PUBLISHES", "MESSAGE")}
 	for _, one := range e.Publishes {
-		rows = append(rows, plain(one.Class+"/"+e.Path+"/"+one.Leaf, one.Message))
+		rows = append(rows, terminal.Row(one.Class+"/"+e.Path+"/"+one.Leaf, one.Message))
 	}
 	fmt.Fprintln(w)
-	return table(w, p, rows)
+	return terminal.Table(w, p, rows)
 }

@@ -10,6 +10,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 )
 
 func eventsCommand(c *client) *cobra.Command {
@@ -41,7 +42,7 @@ A unit that does not answer is told with the last frames on its line before that
 				return exit.Usage("%v", err)
 			}
 			w := cmd.OutOrStdout()
-			pr := printer{w: w, p: painter(w), asJSON: c.asJSON, events: true, frames: frames}
+			pr := printer{w: w, p: terminal.Painter(w), asJSON: c.asJSON, events: true, frames: frames}
 			return c.events(cmd.Context(), pr, pattern, n, follow)
 		},
 	}
@@ -76,31 +77,31 @@ func (c *client) events(ctx context.Context, pr printer, pattern string, n int, 
 	if c.asJSON {
 		return eventsJSON(pr.w, records)
 	}
-	rows := [][]cell{plain("TIME", "PATH", "EVENT", "WHAT")}
+	rows := [][]terminal.Cell{terminal.Row("TIME", "PATH", "EVENT", "WHAT")}
 	for _, r := range records {
 		rows = append(rows, eventRow(r.Msg, r.Time))
 		for _, f := range pr.framesOf(r.Msg) {
-			rows = append(rows, []cell{{"    " + f, dim}})
+			rows = append(rows, []terminal.Cell{{Text: "    " + f, Colour: terminal.Dim}})
 		}
 	}
-	return columns(pr.w, pr.p, rows, widthOf(pr.w), cut)
+	return terminal.Columns(pr.w, pr.p, rows, terminal.Width(pr.w), terminal.Cut)
 }
 
 // eventRow is an event for people.
-func eventRow(m bus.Msg, at time.Time) []cell {
+func eventRow(m bus.Msg, at time.Time) []terminal.Cell {
 	a, err := bus.ParseSubject(m.Subject)
 	if err != nil {
-		return plain(at.Local().Format(time.DateTime), m.Subject, "", asText(m))
+		return terminal.Row(at.Local().Format(time.DateTime), m.Subject, "", terminal.Text(m))
 	}
 	l := toldLine(a, m)
-	return []cell{{at.Local().Format(time.DateTime), dim}, {a.Path, ""}, {a.Leaf, blue}, {l.what, l.colour}}
+	return []terminal.Cell{{Text: at.Local().Format(time.DateTime), Colour: terminal.Dim}, {Text: a.Path, Colour: ""}, {Text: a.Leaf, Colour: terminal.Blue}, {Text: l.what, Colour: l.colour}}
 }
 
 func eventsJSON(w io.Writer, records []bus.Record) error {
 	all := []map[string]any{}
 	for _, r := range records {
 		topic, _ := bus.Topic(r.Subject)
-		all = append(all, map[string]any{"time": r.Time, "topic": topic, "payload": asJSON(r.Msg)})
+		all = append(all, map[string]any{"time": r.Time, "topic": topic, "payload": terminal.JSON(r.Msg)})
 	}
 	return json.NewEncoder(w).Encode(all)
 }

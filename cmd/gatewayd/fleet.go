@@ -13,6 +13,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 )
 
 func fleetCommand(kinds []actors.Kind) *cobra.Command {
@@ -48,7 +49,7 @@ other --replicas.`,
 			if err := c.conn.Roster(ctx, replicas); err != nil {
 				return c.explain(err)
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the hub remembers its gateways, on %s\n", counted(replicas, "server"))
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the hub remembers its gateways, on %s\n", terminal.Counted(replicas, "server"))
 			return err
 		},
 	}
@@ -105,18 +106,18 @@ func (c *client) printSources(w io.Writer, stream string, messages uint64, all [
 	if c.asJSON {
 		return writeSources(w, messages, all)
 	}
-	rows := [][]cell{plain("GATEWAY", "WAITING", "HEARD")}
+	rows := [][]terminal.Cell{terminal.Row("GATEWAY", "WAITING", "HEARD")}
 	for _, s := range all {
-		heard := cell{"never", yellow}
+		heard := terminal.Cell{Text: "never", Colour: terminal.Yellow}
 		if s.Active >= 0 {
-			heard = cell{age(s.Active) + " ago", ""}
+			heard = terminal.Cell{Text: terminal.Age(s.Active) + " ago", Colour: ""}
 		}
-		rows = append(rows, []cell{{text: s.Gateway}, {text: fmt.Sprint(s.Lag)}, heard})
+		rows = append(rows, []terminal.Cell{{Text: s.Gateway}, {Text: fmt.Sprint(s.Lag)}, heard})
 	}
-	if err := table(w, painter(w), rows); err != nil {
+	if err := terminal.Table(w, terminal.Painter(w), rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s in stream %s\n", counted(int(messages), "message"), stream)
+	_, err := fmt.Fprintf(w, "%s in stream %s\n", terminal.Counted(int(messages), "message"), stream)
 	return err
 }
 

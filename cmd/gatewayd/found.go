@@ -8,33 +8,34 @@ import (
 	"strings"
 	"time"
 
+	"gatewayd/cmd/gatewayd/terminal"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 // print prints what was found, and what the config needs.
 func (s *scan) print() error {
-	p := painter(s.out)
-	head := plain("UNIT", "SAID", "TOOK", "IS", "PROFILE", "CONFIG")
+	p := terminal.Painter(s.out)
+	head := terminal.Row("UNIT", "SAID", "TOOK", "IS", "PROFILE", "CONFIG")
 	tuned := s.found[0].Baud > 0
 	if tuned {
-		head = append(head, plain("SETTING")...)
+		head = append(head, terminal.Row("SETTING")...)
 	}
-	rows := [][]cell{head}
+	rows := [][]terminal.Cell{head}
 	for _, f := range s.found {
-		said, colour := "answered", green
+		said, colour := "answered", terminal.Green
 		if f.Said != "" {
-			said, colour = f.Said, yellow
+			said, colour = f.Said, terminal.Yellow
 		}
-		row := []cell{
-			{text: strconv.Itoa(int(f.Unit))}, {said, colour}, {text: f.Took.AsDuration().Round(100 * time.Microsecond).String()},
-			{text: identity(f)}, {text: strings.Join(f.Profiles, ", ")}, {text: s.known[f.Unit].path},
+		row := []terminal.Cell{
+			{Text: strconv.Itoa(int(f.Unit))}, {Text: said, Colour: colour}, {Text: f.Took.AsDuration().Round(100 * time.Microsecond).String()},
+			{Text: identity(f)}, {Text: strings.Join(f.Profiles, ", ")}, {Text: s.known[f.Unit].path},
 		}
 		if tuned {
-			row = append(row, cell{text: setting(f)})
+			row = append(row, terminal.Cell{Text: setting(f)})
 		}
 		rows = append(rows, row)
 	}
-	if err := table(s.out, p, rows); err != nil {
+	if err := terminal.Table(s.out, p, rows); err != nil {
 		return err
 	}
 	_, err := io.WriteString(s.out, s.snippet())
@@ -55,10 +56,10 @@ func identity(f *modbusv1.FoundUnit) string {
 		parts = []string{"server id " + f.ServerId}
 	}
 	text := []rune(strings.Join(parts, " "))
-	if len(text) > widest {
-		text = append(text[:widest-1], '…')
+	if len(text) > terminal.Widest {
+		text = append(text[:terminal.Widest-1], '…')
 	}
-	return strings.Map(printable, string(text))
+	return strings.Map(terminal.Printable, string(text))
 }
 
 // snippet is what the config needs for the units that it does not have.

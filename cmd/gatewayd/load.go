@@ -5,6 +5,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/supervisor"
 	"gatewayd/supervisor/config"
 )
@@ -44,7 +45,7 @@ func refused(problems config.Problems) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return exit.Usage("the config has %s\n%s", counted(len(problems), "problem"), problems.Format())
+	return exit.Usage("the config has %s\n%s", terminal.Counted(len(problems), "problem"), problems.Format())
 }
 
 func count(cfg *config.Tree) (groups, actors int) {

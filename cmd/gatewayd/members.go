@@ -15,10 +15,11 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
-// meetTime is how long nobody else says that he is there until all have.
+// meetTime is how long is waited for one more gateway that says that it is there.
 const meetTime = 300 * time.Millisecond
 
 func fleetListCommand(c *client) *cobra.Command {
@@ -121,22 +122,22 @@ func printMembers(w io.Writer, all []member, now time.Time) error {
 		_, err := fmt.Fprintln(w, "No gateway has joined this hub: a table [bus.leaf] in a gateway's config has it join.")
 		return err
 	}
-	rows := [][]cell{plain("GATEWAY", "VERSION", "HEALTH", "SINCE", "LINK", "BACKLOG", "CAUSE")}
+	rows := [][]terminal.Cell{terminal.Row("GATEWAY", "VERSION", "HEALTH", "SINCE", "LINK", "BACKLOG", "CAUSE")}
 	for _, m := range all {
 		s := m.standing
-		row := plain(m.id, s.Version, "", since(s.Since, now), "", fmt.Sprint(s.Backlog), s.Cause)
-		row[2] = healthCell(s.Health)
+		row := terminal.Row(m.id, s.Version, "", terminal.Since(s.Since, now), "", fmt.Sprint(s.Backlog), s.Cause)
+		row[2] = terminal.HealthCell(s.Health)
 		switch {
 		case m.here && s.Linked != nil:
-			row[4] = cell{"up " + since(s.Linked, now), green}
+			row[4] = terminal.Cell{Text: "up " + terminal.Since(s.Linked, now), Colour: terminal.Green}
 		case m.here:
-			row[4] = cell{"up", green}
+			row[4] = terminal.Cell{Text: "up", Colour: terminal.Green}
 		default:
-			row[4] = cell{"down " + since(timestamppb.New(m.told), now), red}
+			row[4] = terminal.Cell{Text: "down " + terminal.Since(timestamppb.New(m.told), now), Colour: terminal.Red}
 		}
 		rows = append(rows, row)
 	}
-	return table(w, painter(w), rows)
+	return terminal.Table(w, terminal.Painter(w), rows)
 }
 
 func membersJSON(w io.Writer, all []member) error {

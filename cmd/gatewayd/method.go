@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/schemas"
 	actorv1 "gatewayd/schemas/actor/v1"
 )
@@ -29,8 +30,8 @@ func methodOf(d *actorv1.DescribeResponse, name string) (*actorv1.Method, error)
 
 // printMethod tells all there is to know for calling a method.
 func printMethod(w io.Writer, path string, m *actorv1.Method) error {
-	p := painter(w)
-	fmt.Fprintf(w, "%s  %s\n\n", p.in(bold, path+" "+m.Name), strings.Join(strings.Fields(m.Doc), " "))
+	p := terminal.Painter(w)
+	fmt.Fprintf(w, "%s  %s\n\n", p.In(terminal.Bold, path+" "+m.Name), strings.Join(strings.Fields(m.Doc), " "))
 	request, err := messageOf(m.Request)
 	if err != nil {
 		return err
@@ -49,7 +50,7 @@ func printMethod(w io.Writer, path string, m *actorv1.Method) error {
 	if err := printFields(w, p, title, answer); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s\n  %s\n", p.in(bold, "EXAMPLE"), exampleCall(path, m.Name, request))
+	_, err = fmt.Fprintf(w, "%s\n  %s\n", p.In(terminal.Bold, "EXAMPLE"), exampleCall(path, m.Name, request))
 	return err
 }
 
@@ -61,20 +62,20 @@ func messageOf(name string) (protoreflect.MessageDescriptor, error) {
 	return mt.Descriptor(), nil
 }
 
-func printFields(w io.Writer, p paint, title string, md protoreflect.MessageDescriptor) error {
+func printFields(w io.Writer, p terminal.Paint, title string, md protoreflect.MessageDescriptor) error {
 	all := schemas.Rows(md, protoreflect.FieldDescriptor.JSONName)
 	if len(all) == 0 {
-		_, err := fmt.Fprintf(w, "%s  nothing\n\n", p.in(bold, title))
+		_, err := fmt.Fprintf(w, "%s  nothing\n\n", p.In(terminal.Bold, title))
 		return err
 	}
-	rows := [][]cell{plain(title, "VALUE", "DEFAULT", "MEANING")}
+	rows := [][]terminal.Cell{terminal.Row(title, "VALUE", "DEFAULT", "MEANING")}
 	for _, r := range all {
 		if r.OneOf != "" {
 			r.Default = "one " + r.OneOf
 		}
-		rows = append(rows, plain(r.Key, r.Holds, r.Default, r.Doc))
+		rows = append(rows, terminal.Row(r.Key, r.Holds, r.Default, r.Doc))
 	}
-	if err := table(w, p, rows); err != nil {
+	if err := terminal.Table(w, p, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(w)

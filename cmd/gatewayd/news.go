@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/clock"
 	actorv1 "gatewayd/schemas/actor/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
@@ -246,7 +247,7 @@ func (n *news) event(m bus.Msg) {
 func (n *news) starved(cause watchdog.Cause) {
 	n.update(func() {
 		n.over = n.gateway
-		n.say(newsLine{at: time.Now(), who: cause.Path, what: "the watchdog is not petted any more: " + cause.Reason, colour: red})
+		n.say(newsLine{at: time.Now(), who: cause.Path, what: "the watchdog is not petted any more: " + cause.Reason, colour: terminal.Red})
 	})
 }
 

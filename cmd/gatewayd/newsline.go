@@ -10,6 +10,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/terminal"
 	actorv1 "gatewayd/schemas/actor/v1"
 	configv1 "gatewayd/schemas/config/v1"
 	drillv1 "gatewayd/schemas/drill/v1"
@@ -30,8 +31,8 @@ type newsLine struct {
 
 func (l newsLine) compare(m newsLine) int { return l.at.Compare(m.at) }
 
-func (l newsLine) text(p paint) string {
-	return p.in(dim, l.at.Local().Format(time.TimeOnly)) + "  " + p.in(bold, l.who) + "  " + p.in(l.colour, l.what)
+func (l newsLine) text(p terminal.Paint) string {
+	return p.In(terminal.Dim, l.at.Local().Format(time.TimeOnly)) + "  " + p.In(terminal.Bold, l.who) + "  " + p.In(l.colour, l.what)
 }
 
 // healthLine tells of a health that has changed; groups only sum up and a start
@@ -40,12 +41,12 @@ func healthLine(path string, old, now *actorv1.Health) (l newsLine, worth bool) 
 	if now.Kind == "group" || now.State == actors.Starting || old.GetState() == now.State {
 		return l, false
 	}
-	c := healthCell(now.State)
-	what := c.text
+	c := terminal.HealthCell(now.State)
+	what := c.Text
 	if now.Cause != "" {
 		what += ": " + now.Cause
 	}
-	return newsLine{at: now.Since.AsTime(), who: path, what: what, colour: c.colour}, true
+	return newsLine{at: now.Since.AsTime(), who: path, what: what, colour: c.Colour}, true
 }
 
 // eventLine tells of an event; a first life is no news.
@@ -66,7 +67,7 @@ func eventLine(a bus.Address, m bus.Msg) (l newsLine, worth bool) {
 	case "injected":
 		i := &drillv1.Injected{}
 		if m.Decode(i) == nil {
-			l.who, l.what, l.colour = i.Fault.GetPath(), "drill: "+i.Fault.GetFault(), yellow
+			l.who, l.what, l.colour = i.Fault.GetPath(), "drill: "+i.Fault.GetFault(), terminal.Yellow
 			return l, true
 		}
 	case "failed":
@@ -75,21 +76,21 @@ func eventLine(a bus.Address, m bus.Msg) (l newsLine, worth bool) {
 	case "applied":
 		v := &configv1.Applied{}
 		if m.Decode(v) == nil {
-			l.what = fmt.Sprintf("config version %d is in force, %s", v.Version, counted(len(v.Changes), "change"))
+			l.what = fmt.Sprintf("config version %d is in force, %s", v.Version, terminal.Counted(len(v.Changes), "change"))
 			return l, true
 		}
 	case "rolled-back":
 		b := &configv1.RolledBack{}
 		if m.Decode(b) == nil {
-			l.what, l.colour = rolledBackText(b), red
+			l.what, l.colour = rolledBackText(b), terminal.Red
 			return l, true
 		}
 	case "rejected":
 		r := &configv1.Rejected{}
 		if m.Decode(r) == nil && len(r.Problems) > 0 {
 			p := r.Problems[0]
-			l.what = fmt.Sprintf("a config with %s changed nothing: %s:%d: %s: %s", counted(len(r.Problems), "problem"), p.File, p.Line, p.Key, p.Message)
-			l.colour = yellow
+			l.what = fmt.Sprintf("a config with %s changed nothing: %s:%d: %s: %s", terminal.Counted(len(r.Problems), "problem"), p.File, p.Line, p.Key, p.Message)
+			l.colour = terminal.Yellow
 			return l, true
 		}
 	}
@@ -121,14 +122,14 @@ func rolledBackText(b *configv1.RolledBack) string {
 
 // fieldsText is a payload as its fields, in one line.
 func fieldsText(m bus.Msg) string {
-	fields, err := fieldsOf(m.Data)
+	fields, err := terminal.FieldsOf(m.Data)
 	if m.ContentType != bus.JSON || err != nil {
-		return asText(m)
+		return terminal.Text(m)
 	}
 	parts := make([]string, 0, len(fields))
 	for _, f := range fields {
-		if f.name != "time" && f.name != "frames" {
-			parts = append(parts, f.name+" "+flat(f.value))
+		if f.Name != "time" && f.Name != "frames" {
+			parts = append(parts, f.Name+" "+terminal.Flat(f.Value))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -139,20 +140,20 @@ func framesOf(m bus.Msg) (frames []string) {
 	if m.ContentType != bus.JSON || !bytes.Contains(m.Data, []byte(`"frames":`)) {
 		return nil
 	}
-	fields, err := fieldsOf(m.Data)
+	fields, err := terminal.FieldsOf(m.Data)
 	for i := 0; err == nil && i < len(fields); i++ {
-		if fields[i].name == "frames" {
-			err = json.Unmarshal(fields[i].value, &frames)
+		if fields[i].Name == "frames" {
+			err = json.Unmarshal(fields[i].Value, &frames)
 		}
 	}
 	for i := range frames {
-		frames[i] = strings.Map(printable, frames[i])
+		frames[i] = strings.Map(terminal.Printable, frames[i])
 	}
 	return frames
 }
 
 func healedLine(h *actorv1.Healed) newsLine {
-	l := newsLine{at: h.Time.AsTime(), who: h.Child, colour: levelColour(h.Level)}
+	l := newsLine{at: h.Time.AsTime(), who: h.Child, colour: terminal.LevelColour(h.Level)}
 	if h.Level == "recovered" {
 		l.what = "healed: well again"
 		return l

@@ -10,6 +10,7 @@ import (
 
 	"gatewayd/actors/modbusunit"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/modbus/profiles"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -36,7 +37,7 @@ func profile(name string) (*modbusv1.Profile, error) {
 		return modbusunit.CheckProfile(m.(*modbusv1.Profile))
 	})
 	if len(problems) > 0 {
-		return nil, exit.Usage("the profile has %s\n%s", counted(len(problems), "problem"), problems.Format())
+		return nil, exit.Usage("the profile has %s\n%s", terminal.Counted(len(problems), "problem"), problems.Format())
 	}
 	return p, nil
 }

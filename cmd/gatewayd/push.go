@@ -11,6 +11,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	configv1 "gatewayd/schemas/config/v1"
 )
 
@@ -209,7 +210,7 @@ func (p *push) stop(ctx context.Context, why error) error {
 	}
 	p.say("%v: the former configs come back", why)
 	if left := p.back(ctx); left > 0 {
-		return fmt.Errorf("taken back, for %w; but %s could not be reached", why, counted(left, "gateway"))
+		return fmt.Errorf("taken back, for %w; but %s could not be reached", why, terminal.Counted(left, "gateway"))
 	}
 	return fmt.Errorf("taken back, for %w", why)
 }
@@ -241,7 +242,7 @@ func (p *push) check(ctx context.Context, who []*receiver) error {
 		if len(resp.Problems) > 0 {
 			t.result, t.why = "refused", problemText(resp.Problems)
 		} else if p.dry {
-			t.result, t.why = "fits", counted(len(resp.Changes), "change")
+			t.result, t.why = "fits", terminal.Counted(len(resp.Changes), "change")
 		}
 	})
 	bad := 0
@@ -259,7 +260,7 @@ func (p *push) check(ctx context.Context, who []*receiver) error {
 				t.result, t.why = "untouched", ""
 			}
 		}
-		return fmt.Errorf("%s found it wrong: nothing was changed anywhere", counted(bad, "gateway"))
+		return fmt.Errorf("%s found it wrong: nothing was changed anywhere", terminal.Counted(bad, "gateway"))
 	}
 	return nil
 }

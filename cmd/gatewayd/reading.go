@@ -10,6 +10,7 @@ import (
 
 	"gatewayd/actors/modbusunit"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/schemas"
 )
@@ -72,7 +73,7 @@ func (f form) place(area, first string, count int) ([]points.Point, error) {
 	for i := range count {
 		at := int(address) + i*max(p.Registers(), 1)
 		if at > 65535 {
-			return nil, exit.Usage("%s of %s from %d go beyond address 65535", counted(count, "value"), area, address)
+			return nil, exit.Usage("%s of %s from %d go beyond address 65535", terminal.Counted(count, "value"), area, address)
 		}
 		p.Address, p.Name = uint16(at), strconv.Itoa(at)
 		if err := p.Check(); err != nil {

@@ -8,12 +8,13 @@ import (
 	"strconv"
 	"strings"
 
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/modbus/points"
 )
 
 // printReadings prints a table.
 func printReadings(w io.Writer, all []reading, s selection, f form) error {
-	p := painter(w)
+	p := terminal.Painter(w)
 	head := []string{"ADDRESS", "HEX", "VALUE"}
 	if s.named {
 		head = []string{"POINT", "AREA", "ADDRESS", "HEX", "VALUE"}
@@ -22,32 +23,32 @@ func printReadings(w io.Writer, all []reading, s selection, f form) error {
 	if plainRegisters {
 		head = append(head, "SIGNED")
 	}
-	rows := [][]cell{plain(head...)}
+	rows := [][]terminal.Cell{terminal.Row(head...)}
 	for _, r := range all {
 		if r.unread() && !s.named {
 			continue // the error says it
 		}
-		row := plain(r.point.Name, hexText(r.data))
+		row := terminal.Row(r.point.Name, hexText(r.data))
 		if s.named {
-			row = plain(r.point.Name, r.point.Area, strconv.Itoa(int(r.point.Address)), hexText(r.data))
+			row = terminal.Row(r.point.Name, r.point.Area, strconv.Itoa(int(r.point.Address)), hexText(r.data))
 			if r.point.Area == "" {
-				row = plain(r.point.Name, "computed", "", "")
+				row = terminal.Row(r.point.Name, "computed", "", "")
 			}
 		}
 		row = append(row, r.cell())
 		if plainRegisters {
 			u, _ := r.value.Uint64()
-			row = append(row, cell{text: strconv.Itoa(int(int16(u)))})
+			row = append(row, terminal.Cell{Text: strconv.Itoa(int(int16(u)))})
 		}
 		rows = append(rows, row)
 	}
-	return table(w, p, rows)
+	return terminal.Table(w, p, rows)
 }
 
 // cell is the value with its unit or name, or why there is none.
-func (r reading) cell() cell {
+func (r reading) cell() terminal.Cell {
 	if r.err != nil {
-		return cell{r.err.Error(), yellow}
+		return terminal.Cell{Text: r.err.Error(), Colour: terminal.Yellow}
 	}
 	text := r.value.String()
 	if r.point.Unit != "" {
@@ -56,7 +57,7 @@ func (r reading) cell() cell {
 	if name := r.point.Label(r.value); name != "" {
 		text += " (" + name + ")"
 	}
-	return cell{text: text}
+	return terminal.Cell{Text: text}
 }
 
 // shownWords is how much of a value is shown in hexadecimal, in registers.

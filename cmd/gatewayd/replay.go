@@ -13,6 +13,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/modbus/replay"
 )
 
@@ -124,7 +125,7 @@ func (r *replaying) watch(ctx context.Context, g *daemon, line *replay.Line) err
 		}
 		defer stop()
 	}
-	pr := printer{w: r.out, p: painter(r.out), asJSON: r.asJSON}
+	pr := printer{w: r.out, p: terminal.Painter(r.out), asJSON: r.asJSON}
 	for end != nil || !read {
 		select {
 		case m := <-said:

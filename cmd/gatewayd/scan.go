@@ -15,6 +15,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/modbus/profiles"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
@@ -112,7 +113,7 @@ func (s *scan) run(ctx context.Context, line string) error {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted after %d of %d addresses, %s found", s.asked, s.total, counted(len(s.found), "unit"))
+		return fmt.Errorf("interrupted after %d of %d addresses, %s found", s.asked, s.total, terminal.Counted(len(s.found), "unit"))
 	case err != nil:
 		return s.explain(err)
 	case len(s.found) == 0:
@@ -184,7 +185,7 @@ func (s *scan) heard(m bus.Msg) error {
 		if s.asJSON {
 			text, err := bus.Marshal(bus.JSON, r.Found)
 			if err == nil {
-				_, err = fmt.Fprintln(s.out, string(compact(text)))
+				_, err = fmt.Fprintln(s.out, string(terminal.Compact(text)))
 			}
 			return err
 		}
@@ -193,7 +194,7 @@ func (s *scan) heard(m bus.Msg) error {
 	if r.Baud > 0 {
 		at = fmt.Sprintf(" at %d Bd, parity %s", r.Baud, r.Parity)
 	}
-	s.show(fmt.Sprintf("%d of %d addresses%s, %s found", r.Asked, r.Total, at, counted(len(s.found), "unit")))
+	s.show(fmt.Sprintf("%d of %d addresses%s, %s found", r.Asked, r.Total, at, terminal.Counted(len(s.found), "unit")))
 	return nil
 }
 
@@ -212,7 +213,7 @@ func (s *scan) doubt(f *modbusv1.FoundUnit) {
 
 // show shows the progress on a terminal, in a line that the next one replaces.
 func (s *scan) show(text string) {
-	if isTerminal(s.progress) {
+	if terminal.Is(s.progress) {
 		fmt.Fprint(s.progress, "\r\x1b[K"+text)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/actors/modbusunit"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/clock"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
@@ -259,7 +260,7 @@ func (s *simulation) tell(ways []way) {
 	if s.profile != "" {
 		of = s.profile
 	}
-	fmt.Fprintf(s.out, "%s of %s: %s\n", counted(len(s.addresses), "unit"), of, unitsText(s.addresses))
+	fmt.Fprintf(s.out, "%s of %s: %s\n", terminal.Counted(len(s.addresses), "unit"), of, unitsText(s.addresses))
 	for _, w := range ways {
 		fmt.Fprintln(s.out, w.what)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/terminal"
 	drillv1 "gatewayd/schemas/drill/v1"
 	"gatewayd/supervisor/config"
 )
@@ -22,7 +23,7 @@ import (
 type story struct {
 	d *demo
 	n *news
-	p paint
+	p terminal.Paint
 
 	able []string // the actors that can be well
 }
@@ -42,7 +43,7 @@ var excused = [...]string{"field/rs485-1/meter-3", "field/rs485-1/meter-4"}
 const storyTime = 60 * time.Second
 
 func newStory(d *demo) *story {
-	return &story{d: d, n: newNews(d.units()), p: painter(d.out)}
+	return &story{d: d, n: newNews(d.units()), p: terminal.Painter(d.out)}
 }
 
 // tell tells the whole story. Its error is the step that did not happen.
@@ -66,7 +67,7 @@ func (s *story) tell(outer context.Context) error {
 	begin := time.Now()
 	err := s.steps(ctx)
 	if err == nil {
-		fmt.Fprintf(s.d.out, "\n%s\n", s.p.in(green, fmt.Sprintf("All is well again after %s; the silent meter has harmed nobody.", time.Since(begin).Round(time.Second))))
+		fmt.Fprintf(s.d.out, "\n%s\n", s.p.In(terminal.Green, fmt.Sprintf("All is well again after %s; the silent meter has harmed nobody.", time.Since(begin).Round(time.Second))))
 	}
 	cancel()
 	if stopped := <-ended; stopped != nil {
@@ -91,7 +92,7 @@ func (s *story) steps(ctx context.Context) error {
 		{"The modem dies for good: restart, escalate, full restart, and at last the watchdog.", s.starves},
 		{"The watchdog has restarted the gateway, which says what happened.", s.restarts},
 	} {
-		fmt.Fprintf(s.d.out, "\n%s\n", s.p.in(bold, fmt.Sprintf("%d. %s", i+1, step.title)))
+		fmt.Fprintf(s.d.out, "\n%s\n", s.p.In(terminal.Bold, fmt.Sprintf("%d. %s", i+1, step.title)))
 		telling, told := context.WithCancel(ctx)
 		var teller sync.WaitGroup
 		teller.Go(func() { s.n.print(telling, s.line) })
@@ -106,7 +107,7 @@ func (s *story) steps(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
-		fmt.Fprintf(s.d.out, "   %s\n", s.p.in(green, fmt.Sprintf("✓ after %s", took.Round(time.Millisecond))))
+		fmt.Fprintf(s.d.out, "   %s\n", s.p.In(terminal.Green, fmt.Sprintf("✓ after %s", took.Round(time.Millisecond))))
 	}
 	return nil
 }
@@ -203,7 +204,7 @@ func (s *story) restarts(ctx context.Context) error {
 	boot := s.n.boot
 	s.n.mu.Unlock()
 	fmt.Fprintf(s.d.out, "   boot record: the last run ended %s\n   who stopped petting: %s\n   why: %s\n   with its last %d events\n",
-		s.p.in(red, boot.LastEnd), s.p.in(bold, boot.Who), boot.Why, len(boot.Events))
+		s.p.In(terminal.Red, boot.LastEnd), s.p.In(terminal.Bold, boot.Who), boot.Why, len(boot.Events))
 	return s.allWell(ctx)
 }
 

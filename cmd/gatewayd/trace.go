@@ -13,6 +13,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
@@ -106,7 +107,7 @@ func (c *client) trace(ctx context.Context, w io.Writer, path string, want traci
 	if want.patience > 0 {
 		defer time.AfterFunc(want.patience, cancel).Stop()
 	}
-	pr := tracePrinter{w: w, p: painter(w), asJSON: c.asJSON}
+	pr := tracePrinter{w: w, p: terminal.Painter(w), asJSON: c.asJSON}
 	err = c.conn.Stream(ctx, subject, request, func(m bus.Msg) error {
 		one := &modbusv1.TraceResponse{}
 		if err := m.Decode(one); err != nil {
@@ -166,7 +167,7 @@ func (c *client) tapped(ctx context.Context, path string, want tracing) (where s
 // tracePrinter prints frames, one line each.
 type tracePrinter struct {
 	w      io.Writer
-	p      paint
+	p      terminal.Paint
 	asJSON bool
 	missed uint64
 }
@@ -179,7 +180,7 @@ func (t *tracePrinter) print(m *modbusv1.TraceResponse) error {
 		return printJSON(t.w, m)
 	}
 	if m.Missed > t.missed {
-		fmt.Fprintln(t.w, t.p.in(yellow, fmt.Sprintf("%d frames came faster than they could be shown", m.Missed-t.missed)))
+		fmt.Fprintln(t.w, t.p.In(terminal.Yellow, fmt.Sprintf("%d frames came faster than they could be shown", m.Missed-t.missed)))
 		t.missed = m.Missed
 	}
 	f := m.Frame
@@ -192,9 +193,9 @@ func (t *tracePrinter) print(m *modbusv1.TraceResponse) error {
 		if len(bytes) > 2*widestFrame {
 			bytes = bytes[:2*widestFrame] + "…"
 		}
-		text += "  " + t.p.in(dim, bytes)
+		text += "  " + t.p.In(terminal.Dim, bytes)
 	}
-	_, err := fmt.Fprintf(t.w, "%s  %s %s\n", t.p.in(dim, head), arrows[f.Direction], t.p.in(frameColour(f), text))
+	_, err := fmt.Fprintf(t.w, "%s  %s %s\n", t.p.In(terminal.Dim, head), arrows[f.Direction], t.p.In(frameColour(f), text))
 	return err
 }
 
@@ -215,9 +216,9 @@ func frameText(f *modbusv1.Frame) string {
 func frameColour(f *modbusv1.Frame) string {
 	switch f.Mark {
 	case "crc", "short", "noise", "cut", "lost":
-		return red
+		return terminal.Red
 	case "late", "stray", "silent":
-		return yellow
+		return terminal.Yellow
 	}
 	return ""
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/terminal"
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
@@ -79,36 +80,36 @@ func (c *client) tracks(ctx context.Context, w io.Writer) error {
 		_, err = fmt.Fprintln(w, "There are no tracks: a table with kind = \"track\" makes one.")
 		return err
 	}
-	rows := [][]cell{plain("NO", "TRACK", "RECORDS", "SIZE", "SINCE", "RATE", "WAITING", "DROPPED", "STATE")}
+	rows := [][]terminal.Cell{terminal.Row("NO", "TRACK", "RECORDS", "SIZE", "SINCE", "RATE", "WAITING", "DROPPED", "STATE")}
 	for _, t := range all {
 		rows = append(rows, trackRow(t, time.Now()))
 	}
-	return table(w, painter(w), rows)
+	return terminal.Table(w, terminal.Painter(w), rows)
 }
 
-func trackRow(t recorded, now time.Time) []cell {
+func trackRow(t recorded, now time.Time) []terminal.Cell {
 	s := t.state
-	since, state := "–", cell{"● ok", green}
+	since, state := "–", terminal.Cell{Text: "● ok", Colour: terminal.Green}
 	if s.Oldest != nil {
-		since = age(now.Sub(s.Oldest.AsTime())) + " ago"
+		since = terminal.Age(now.Sub(s.Oldest.AsTime())) + " ago"
 	}
 	switch {
 	case s.Trouble != "":
-		state = cell{"◐ " + s.Trouble, yellow}
+		state = terminal.Cell{Text: "◐ " + s.Trouble, Colour: terminal.Yellow}
 	case !s.ClockRight:
-		state = cell{"◐ the clock is not known to be right", yellow}
+		state = terminal.Cell{Text: "◐ the clock is not known to be right", Colour: terminal.Yellow}
 	case s.Fields == 0:
-		state = cell{"○ none of its points has been heard", yellow}
+		state = terminal.Cell{Text: "○ none of its points has been heard", Colour: terminal.Yellow}
 	}
-	some := func(n uint64) cell {
+	some := func(n uint64) terminal.Cell {
 		if n == 0 {
-			return cell{text: "0"}
+			return terminal.Cell{Text: "0"}
 		}
-		return cell{fmt.Sprint(n), yellow}
+		return terminal.Cell{Text: fmt.Sprint(n), Colour: terminal.Yellow}
 	}
-	return []cell{
-		{text: fmt.Sprint(s.Number)}, {text: t.path}, {text: fmt.Sprint(s.Records)}, {text: size(s.Bytes)}, {text: since},
-		{text: fmt.Sprintf("%.3g/s", s.Rate)}, some(s.Waiting), some(s.Dropped), state,
+	return []terminal.Cell{
+		{Text: fmt.Sprint(s.Number)}, {Text: t.path}, {Text: fmt.Sprint(s.Records)}, {Text: terminal.Size(s.Bytes)}, {Text: since},
+		{Text: fmt.Sprintf("%.3g/s", s.Rate)}, some(s.Waiting), some(s.Dropped), state,
 	}
 }
 
@@ -116,7 +117,7 @@ func writeTracks(w io.Writer, all []recorded) error {
 	for _, t := range all {
 		text, err := protojson.Marshal(t.state)
 		if err == nil {
-			_, err = fmt.Fprintf(w, "{\"track\":%q,\"state\":%s}\n", t.path, compact(text))
+			_, err = fmt.Fprintf(w, "{\"track\":%q,\"state\":%s}\n", t.path, terminal.Compact(text))
 		}
 		if err != nil {
 			return err

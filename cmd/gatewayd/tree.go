@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/terminal"
 	actorv1 "gatewayd/schemas/actor/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	"gatewayd/supervisor"
@@ -66,19 +67,19 @@ func below(all []standing, top string) []standing {
 }
 
 func printTree(w io.Writer, gateway string, all []standing, boot *gatewayv1.Boot, now time.Time) error {
-	p := painter(w)
-	rows := [][]cell{plain("NAME", "KIND", "HEALTH", "SINCE", "LIFE", "CAUSE")}
+	p := terminal.Painter(w)
+	rows := [][]terminal.Cell{terminal.Row("NAME", "KIND", "HEALTH", "SINCE", "LIFE", "CAUSE")}
 	for i, name := range branches(pathsOf(all), gateway) {
 		h := all[i].health
-		row := plain(name, h.Kind, "", age(now.Sub(h.Since.AsTime())), fmt.Sprint(h.Life), standsFor(h))
-		row[2] = healthCell(h.State)
+		row := terminal.Row(name, h.Kind, "", terminal.Age(now.Sub(h.Since.AsTime())), fmt.Sprint(h.Life), standsFor(h))
+		row[2] = terminal.HealthCell(h.State)
 		rows = append(rows, row)
 	}
-	if err := table(w, p, rows); err != nil {
+	if err := terminal.Table(w, p, rows); err != nil {
 		return err
 	}
 	if boot.GetSafeMode() {
-		_, err := fmt.Fprintln(w, p.in(red, "safe mode: the gateway kept failing, so its groups stay stopped ("+boot.Who+": "+boot.Why+")"))
+		_, err := fmt.Fprintln(w, p.In(terminal.Red, "safe mode: the gateway kept failing, so its groups stay stopped ("+boot.Who+": "+boot.Why+")"))
 		return err
 	}
 	return nil

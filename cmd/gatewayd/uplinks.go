@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/terminal"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -65,12 +66,12 @@ func (c *client) uplinks(ctx context.Context, w io.Writer, top string, follow bo
 		if c.asJSON {
 			err = uplinksJSON(w, all)
 		} else {
-			if lines > 0 && isTerminal(w) {
+			if lines > 0 && terminal.Is(w) {
 				fmt.Fprintf(w, "\x1b[%dA\x1b[J", lines)
 			}
-			fit := wrap
+			fit := terminal.Wrap
 			if follow {
-				fit = cut
+				fit = terminal.Cut
 			}
 			lines, err = printUplinks(w, all, time.Now(), fit)
 		}
@@ -139,13 +140,13 @@ func uplinksJSON(w io.Writer, all []sending) error {
 
 // printUplinks prints the table, and says how many lines of the terminal it takes; fit is that of columns.
 func printUplinks(w io.Writer, all []sending, now time.Time, fit func(text string, width int) []string) (lines int, err error) {
-	p := painter(w)
-	rows := [][]cell{plain("NAME", "STATE", "WAITING", "SIZE", "AGE", "RATE", "LAST", "SENT", "LEFT", "WHY")}
+	p := terminal.Painter(w)
+	rows := [][]terminal.Cell{terminal.Row("NAME", "STATE", "WAITING", "SIZE", "AGE", "RATE", "LAST", "SENT", "LEFT", "WHY")}
 	for _, s := range all {
 		m := s.status
 		left, why := "–", m.Why
 		if m.CatchUp != nil {
-			left = age(m.CatchUp.AsDuration())
+			left = terminal.Age(m.CatchUp.AsDuration())
 		}
 		if n := m.Counts.GetRejected(); n > 0 {
 			why = strings.TrimPrefix(why+fmt.Sprintf("; %d rejected", n), "; ")
@@ -153,24 +154,24 @@ func printUplinks(w io.Writer, all []sending, now time.Time, fit func(text strin
 		if n := m.Counts.GetLost(); n > 0 {
 			why = strings.TrimPrefix(why+fmt.Sprintf("; %d lost", n), "; ")
 		}
-		rows = append(rows, []cell{
-			{text: s.path}, stateCell(m), {text: fmt.Sprint(m.Backlog.GetRecords())}, {text: size(m.Backlog.GetBytes())}, {text: since(m.Backlog.GetOldest(), now)}, {text: rateText(m.Rate)},
-			{text: since(m.Acknowledged, now)}, {text: fmt.Sprint(m.Counts.GetAcknowledged())}, {text: left}, {text: why},
+		rows = append(rows, []terminal.Cell{
+			{Text: s.path}, stateCell(m), {Text: fmt.Sprint(m.Backlog.GetRecords())}, {Text: terminal.Size(m.Backlog.GetBytes())}, {Text: terminal.Since(m.Backlog.GetOldest(), now)}, {Text: rateText(m.Rate)},
+			{Text: terminal.Since(m.Acknowledged, now)}, {Text: fmt.Sprint(m.Counts.GetAcknowledged())}, {Text: left}, {Text: why},
 		})
 	}
 	var text strings.Builder
-	if err := columns(&text, p, rows, widthOf(w), fit); err != nil {
+	if err := terminal.Columns(&text, p, rows, terminal.Width(w), fit); err != nil {
 		return 0, err
 	}
-	if isTerminal(w) {
+	if terminal.Is(w) {
 		for _, s := range all {
 			if b := s.status.Backlog; b.GetRecords() > 0 && b.GetPeak() > b.GetRecords() {
-				fmt.Fprintf(&text, "%s %s\n", s.path, p.in(green, bar(b.Peak-b.Records, b.Peak, 40)))
+				fmt.Fprintf(&text, "%s %s\n", s.path, p.In(terminal.Green, bar(b.Peak-b.Records, b.Peak, 40)))
 			}
 		}
 	}
 	_, err = io.WriteString(w, text.String())
-	return linesOnTerminal(text.String(), widthOf(w)), err
+	return terminal.Lines(text.String(), terminal.Width(w)), err
 }
 
 // uplinkText is how far an uplink is, in one line.
@@ -189,15 +190,15 @@ func bar(done, all uint64, width int) string {
 	return strings.Repeat("█", full) + strings.Repeat("░", width-full) + fmt.Sprintf(" %d %%", int(float64(done)/float64(max(all, 1))*100))
 }
 
-func stateCell(m *uplinkv1.Status) cell {
-	c := cell{text: m.State}
+func stateCell(m *uplinkv1.Status) terminal.Cell {
+	c := terminal.Cell{Text: m.State}
 	switch {
 	case m.State == "waiting" || m.State == "refused" || m.State == "connecting" && m.Error != "":
-		c.colour = red
+		c.Colour = terminal.Red
 	case m.State == "resting" || m.Slow:
-		c.colour = yellow
+		c.Colour = terminal.Yellow
 	case m.State == "sending" || m.State == "catching-up" || m.State == "idle":
-		c.colour = green
+		c.Colour = terminal.Green
 	}
 	return c
 }

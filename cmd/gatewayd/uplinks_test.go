@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"gatewayd/cmd/gatewayd/terminal"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -32,7 +33,7 @@ func TestUplinksAsATable(t *testing.T) {
 		}},
 	}
 	var plain bytes.Buffer
-	if _, err := printUplinks(&plain, all, now, wrap); err != nil {
+	if _, err := printUplinks(&plain, all, now, terminal.Wrap); err != nil {
 		t.Fatal(err)
 	}
 	var rows []string
@@ -48,7 +49,7 @@ func TestUplinksAsATable(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
 	}
 	if text := onATerminal(t, func(tty *os.File) error {
-		_, err := printUplinks(tty, all, now, wrap)
+		_, err := printUplinks(tty, all, now, terminal.Wrap)
 		return err
 	}); !strings.Contains(text, "uplinks/cloud "+strings.Repeat("█", 30)+strings.Repeat("░", 10)+" 75 %") || strings.Count(text, "%") != 1 {
 		t.Errorf("no bar, or more than one:\n%s", text)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/supervisor"
 )
 
@@ -53,24 +54,24 @@ func (d *demo) show(ctx context.Context) error {
 const vital = 1 + 3
 
 // frame is the live view as lines of cells; n is locked.
-func frame(n *news, hints []string, mqtt string, height int, now time.Time, up time.Duration) [][]cell {
-	head := []cell{{"gatewayd demo", bold}, {"  ", ""}}
+func frame(n *news, hints []string, mqtt string, height int, now time.Time, up time.Duration) [][]terminal.Cell {
+	head := []terminal.Cell{{Text: "gatewayd demo", Colour: terminal.Bold}, {Text: "  ", Colour: ""}}
 	if root := n.health[supervisor.Root]; root != nil {
-		head = append(head, healthCell(root.State))
+		head = append(head, terminal.HealthCell(root.State))
 	}
-	head = append(head, cell{fmt.Sprintf("  up %s  q ends", age(up)), dim})
+	head = append(head, terminal.Cell{Text: fmt.Sprintf("  up %s  q ends", terminal.Age(up)), Colour: terminal.Dim})
 	if n.gateway > 1 && n.boot != nil {
-		head = append(head, cell{fmt.Sprintf("  last end: %s by %s", n.boot.LastEnd, n.boot.Who), yellow})
+		head = append(head, terminal.Cell{Text: fmt.Sprintf("  last end: %s by %s", n.boot.LastEnd, n.boot.Who), Colour: terminal.Yellow})
 	}
-	foot := [][]cell{{{"Try", bold}, {fmt.Sprintf("  (bus nats://%s, %s)", n.address, mqtt), dim}}}
+	foot := [][]terminal.Cell{{{Text: "Try", Colour: terminal.Bold}, {Text: fmt.Sprintf("  (bus nats://%s, %s)", n.address, mqtt), Colour: terminal.Dim}}}
 	for _, h := range hints {
-		foot = append(foot, []cell{{"  " + h, ""}})
+		foot = append(foot, []terminal.Cell{{Text: "  " + h, Colour: ""}})
 	}
 	tree := treeRows(n, false, now)
 	if len(tree)+len(foot)+6 > height {
 		tree = treeRows(n, true, now)
 	}
-	lines := append([][]cell{head}, tree...)
+	lines := append([][]terminal.Cell{head}, tree...)
 	room := height - len(lines) - len(foot)
 	for room < 3 && len(foot) > vital || room < 2 && len(foot) > 0 { // a small terminal
 		room++
@@ -84,8 +85,8 @@ func frame(n *news, hints []string, mqtt string, height int, now time.Time, up t
 // treeRows are the supervision tree. A small one has the actors that every
 // gateway has in one line as long as they are well, and in another one what is well
 // throughout and has nothing to show.
-func treeRows(n *news, small bool, now time.Time) [][]cell {
-	rows := [][]cell{{{fmt.Sprintf("%-20s%-15s%6s  %s", "NAME", "HEALTH", "MSG/S", "LAST VALUES, OR WHAT IS WRONG"), bold}}}
+func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
+	rows := [][]terminal.Cell{{{Text: fmt.Sprintf("%-20s%-15s%6s  %s", "NAME", "HEALTH", "MSG/S", "LAST VALUES, OR WHAT IS WRONG"), Colour: terminal.Bold}}}
 	short := small
 	var system, others []standing
 	for _, s := range n.standings() {
@@ -104,16 +105,16 @@ func treeRows(n *news, small bool, now time.Time) [][]cell {
 	}
 	shown := append(system, others...)
 	if short {
-		c := healthCell(actors.OK)
-		rows = append(rows, []cell{{pad("├─ "+strings.Join(implicit, " "), 20), ""}, c})
+		c := terminal.HealthCell(actors.OK)
+		rows = append(rows, []terminal.Cell{{Text: pad("├─ "+strings.Join(implicit, " "), 20), Colour: ""}, c})
 		shown = others
 	}
 	for i, name := range branches(append([]string{supervisor.Root}, pathsOf(shown)...), "")[1:] {
 		rows = append(rows, treeRow(n, shown[i], name, now))
 	}
 	if len(quiet) > 0 {
-		c := healthCell(actors.OK)
-		rows = append(rows, []cell{{pad(fmt.Sprintf("and %d more", len(quiet)), 20), dim}, {pad(c.text, 15), c.colour}, {pad("", 8), ""}, {strings.Join(quiet, ", "), dim}})
+		c := terminal.HealthCell(actors.OK)
+		rows = append(rows, []terminal.Cell{{Text: pad(fmt.Sprintf("and %d more", len(quiet)), 20), Colour: terminal.Dim}, {Text: pad(c.Text, 15), Colour: c.Colour}, {Text: pad("", 8), Colour: ""}, {Text: strings.Join(quiet, ", "), Colour: terminal.Dim}})
 	}
 	return rows
 }
@@ -138,37 +139,37 @@ func folded(n *news, all []standing) (rest []standing, quiet []string) {
 	return rest, quiet
 }
 
-func treeRow(n *news, s standing, name string, now time.Time) []cell {
-	c := healthCell(s.health.State)
-	row := []cell{{pad(name, 20), ""}, {pad(c.text, 15), c.colour}}
+func treeRow(n *news, s standing, name string, now time.Time) []terminal.Cell {
+	c := terminal.HealthCell(s.health.State)
+	row := []terminal.Cell{{Text: pad(name, 20), Colour: ""}, {Text: pad(c.Text, 15), Colour: c.Colour}}
 	rate := ""
 	if t := n.traffic[s.path]; t != nil {
 		rate = fmt.Sprintf("%.1f", t.rate(now))
 	}
-	row = append(row, cell{fmt.Sprintf("%6s  ", rate), dim})
+	row = append(row, terminal.Cell{Text: fmt.Sprintf("%6s  ", rate), Colour: terminal.Dim})
 	text, good := valuesText(n.values[s.path], n.units[s.path])
 	if u := n.uplinks[s.path]; u != nil {
 		if text = uplinkText(u); s.health.State != actors.OK && s.health.Cause != "" {
-			return append(row, cell{text + "  " + s.health.Cause, c.colour})
+			return append(row, terminal.Cell{Text: text + "  " + s.health.Cause, Colour: c.Colour})
 		}
 	}
 	switch {
 	case s.health.State != actors.OK && s.health.Cause != "" && s.health.Kind != "group":
-		return append(row, cell{s.health.Cause, c.colour})
+		return append(row, terminal.Cell{Text: s.health.Cause, Colour: c.Colour})
 	case !good:
-		return append(row, cell{text, yellow})
+		return append(row, terminal.Cell{Text: text, Colour: terminal.Yellow})
 	}
-	return append(row, cell{text, ""})
+	return append(row, terminal.Cell{Text: text, Colour: ""})
 }
 
 // eventRows are the last lines of news that fit into room lines.
-func eventRows(lines []newsLine, room int) [][]cell {
+func eventRows(lines []newsLine, room int) [][]terminal.Cell {
 	if room < 2 {
 		return nil
 	}
-	rows := [][]cell{{{"Lately:", bold}}}
+	rows := [][]terminal.Cell{{{Text: "Lately:", Colour: terminal.Bold}}}
 	for _, l := range lines[max(0, len(lines)-room+1):] {
-		rows = append(rows, []cell{{"  " + l.at.Local().Format(time.TimeOnly) + " ", dim}, {l.who + " ", ""}, {l.what, l.colour}})
+		rows = append(rows, []terminal.Cell{{Text: "  " + l.at.Local().Format(time.TimeOnly) + " ", Colour: terminal.Dim}, {Text: l.who + " ", Colour: ""}, {Text: l.what, Colour: l.colour}})
 	}
 	for len(rows) < room {
 		rows = append(rows, nil)
@@ -183,13 +184,13 @@ func pad(text string, width int) string {
 // screen is the terminal's other page, which leaves what was there untouched.
 type screen struct {
 	out   *os.File
-	p     paint
+	p     terminal.Paint
 	saved *unix.Termios
 	last  string
 }
 
 func openScreen(out *os.File, quit func()) *screen {
-	s := &screen{out: out, p: painter(out)}
+	s := &screen{out: out, p: terminal.Painter(out)}
 	if t, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err == nil {
 		s.saved = t
 		quiet := *t
@@ -229,7 +230,7 @@ func (s *screen) size() (width, height int) {
 }
 
 // draw shows lines, if they are not what is shown already.
-func (s *screen) draw(lines [][]cell, width int) {
+func (s *screen) draw(lines [][]terminal.Cell, width int) {
 	var b strings.Builder
 	b.WriteString("\x1b[H")
 	for i, line := range lines {
@@ -246,15 +247,15 @@ func (s *screen) draw(lines [][]cell, width int) {
 }
 
 // fit is a line in colour, cut to the width.
-func (s *screen) fit(line []cell, width int) string {
+func (s *screen) fit(line []terminal.Cell, width int) string {
 	var b strings.Builder
 	for _, c := range line {
-		text := []rune(strings.Map(printable, c.text))
+		text := []rune(strings.Map(terminal.Printable, c.Text))
 		if len(text) > width {
 			text = append(text[:max(0, width-1)], '…')
 		}
 		width -= len(text)
-		b.WriteString(s.p.in(c.colour, string(text)))
+		b.WriteString(s.p.In(c.Colour, string(text)))
 		if width <= 0 {
 			break
 		}

@@ -14,6 +14,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/terminal"
 )
 
 func watchCommand(c *client) *cobra.Command {
@@ -88,7 +89,7 @@ var errEnough = errors.New("enough messages have come")
 // messages have come. It listens before it reads the history, so that nothing
 // falls in between.
 func (c *client) watch(ctx context.Context, pr printer, pattern string, count int, kept history) error {
-	pr.p = painter(pr.w)
+	pr.p = terminal.Painter(pr.w)
 	live := make(chan bus.Msg, 4096)
 	stop, err := c.conn.Subscribe(pattern, func(m bus.Msg) {
 		select {
@@ -145,7 +146,7 @@ func mayBeState(pattern string) bool {
 // printer prints messages, one line each.
 type printer struct {
 	w      io.Writer
-	p      paint
+	p      terminal.Paint
 	asJSON bool
 	events bool // as rows of events
 	frames bool // all of an event, not only the last
@@ -157,19 +158,19 @@ func (p printer) message(m bus.Msg, at time.Time) error {
 		topic = m.Subject
 	}
 	if p.asJSON {
-		return json.NewEncoder(p.w).Encode(map[string]any{"time": at, "topic": topic, "payload": asJSON(m)})
+		return json.NewEncoder(p.w).Encode(map[string]any{"time": at, "topic": topic, "payload": terminal.JSON(m)})
 	}
-	width := widthOf(p.w)
+	width := terminal.Width(p.w)
 	if p.events {
 		return p.event(eventRow(m, at), p.framesOf(m), width)
 	}
-	text := asText(m)
+	text := terminal.Text(m)
 	if width == 0 || len(topic)+len(text)+2 <= width {
-		_, err := fmt.Fprintln(p.w, p.p.in(blue, topic)+"  "+text)
+		_, err := fmt.Fprintln(p.w, p.p.In(terminal.Blue, topic)+"  "+text)
 		return err
 	}
-	lines := wrap(text, room(width, 2))
-	_, err := fmt.Fprintln(p.w, p.p.in(blue, topic)+"\n  "+strings.Join(lines, "\n  "))
+	lines := terminal.Wrap(text, terminal.Room(width, 2))
+	_, err := fmt.Fprintln(p.w, p.p.In(terminal.Blue, topic)+"\n  "+strings.Join(lines, "\n  "))
 	return err
 }
 
@@ -187,18 +188,18 @@ func (p printer) framesOf(m bus.Msg) []string {
 }
 
 // event prints what comes after the table of what was.
-func (p printer) event(row []cell, frames []string, width int) error {
+func (p printer) event(row []terminal.Cell, frames []string, width int) error {
 	var line strings.Builder
 	used := 0
 	for i, least := range []int{len(time.DateTime), 24, 10} {
-		gap := max(least-utf8.RuneCountInString(row[i].text), 0) + 2
-		line.WriteString(p.p.in(row[i].colour, row[i].text) + strings.Repeat(" ", gap))
-		used += utf8.RuneCountInString(row[i].text) + gap
+		gap := max(least-utf8.RuneCountInString(row[i].Text), 0) + 2
+		line.WriteString(p.p.In(row[i].Colour, row[i].Text) + strings.Repeat(" ", gap))
+		used += utf8.RuneCountInString(row[i].Text) + gap
 	}
 	what := row[len(row)-1]
-	line.WriteString(p.p.in(what.colour, cut(what.text, room(width, used))[0]))
+	line.WriteString(p.p.In(what.Colour, terminal.Cut(what.Text, terminal.Room(width, used))[0]))
 	for _, f := range frames {
-		line.WriteString("\n    " + p.p.in(dim, cut(f, room(width, 4))[0]))
+		line.WriteString("\n    " + p.p.In(terminal.Dim, terminal.Cut(f, terminal.Room(width, 4))[0]))
 	}
 	_, err := fmt.Fprintln(p.w, line.String())
 	return err

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"bytes"
@@ -10,34 +10,34 @@ import (
 	"gatewayd/bus"
 )
 
-// printAnswer prints a JSON object for people: a line per field, lists of
+// PrintAnswer prints a JSON object for people: a line per field, lists of
 // objects as tables.
-func printAnswer(w io.Writer, text []byte) error {
-	fields, err := fieldsOf(text)
+func PrintAnswer(w io.Writer, text []byte) error {
+	fields, err := FieldsOf(text)
 	if err != nil || len(fields) == 0 {
 		_, err = fmt.Fprintln(w, "done")
 		return err
 	}
-	p := painter(w)
-	var rows [][]cell
+	p := Painter(w)
+	var rows [][]Cell
 	flush := func() error {
 		if rows == nil {
 			return nil
 		}
-		err := table(w, p, append([][]cell{plain("FIELD", "VALUE")}, rows...))
+		err := Table(w, p, append([][]Cell{Row("FIELD", "VALUE")}, rows...))
 		rows = nil
 		return err
 	}
 	for _, f := range fields {
-		list, text := objectsOf(f.value), textOf(f.value)
+		list, text := objectsOf(f.Value), textOf(f.Value)
 		if list == nil && text == "" {
-			rows = append(rows, plain(f.name, flat(f.value)))
+			rows = append(rows, Row(f.Name, Flat(f.Value)))
 			continue
 		}
 		if err := flush(); err != nil {
 			return err
 		}
-		fmt.Fprintln(w, p.in(bold, f.name+":"))
+		fmt.Fprintln(w, p.In(Bold, f.Name+":"))
 		if text != "" {
 			_, err = fmt.Fprintln(w, text)
 		} else {
@@ -58,61 +58,61 @@ func textOf(value json.RawMessage) string {
 	}
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	for i, l := range lines {
-		lines[i] = strings.Map(printable, l)
+		lines[i] = strings.Map(Printable, l)
 	}
 	return strings.Join(lines, "\n")
 }
 
-// widest is the most of a value that is shown in a list.
-const widest = 60
+// Widest is the most of a value that is shown in a list.
+const Widest = 60
 
 // printList prints a list of objects, a column per field.
-func printList(w io.Writer, p paint, list [][]field) error {
+func printList(w io.Writer, p Paint, list [][]Field) error {
 	var heads []string
 	column := map[string]int{}
 	for _, object := range list {
 		for _, f := range object {
-			if _, known := column[f.name]; !known {
-				column[f.name] = len(heads)
-				heads = append(heads, strings.ToUpper(f.name))
+			if _, known := column[f.Name]; !known {
+				column[f.Name] = len(heads)
+				heads = append(heads, strings.ToUpper(f.Name))
 			}
 		}
 	}
-	rows := [][]cell{plain(heads...)}
+	rows := [][]Cell{Row(heads...)}
 	for _, object := range list {
-		row := make([]cell, len(heads))
+		row := make([]Cell, len(heads))
 		for _, f := range object {
-			text := []rune(flat(f.value))
-			if len(text) > widest {
-				text = append(text[:widest-1], '…')
+			text := []rune(Flat(f.Value))
+			if len(text) > Widest {
+				text = append(text[:Widest-1], '…')
 			}
-			row[column[f.name]].text = string(text)
+			row[column[f.Name]].Text = string(text)
 		}
 		rows = append(rows, row)
 	}
-	return table(w, p, rows)
+	return Table(w, p, rows)
 }
 
-// field is one member of a JSON object.
-type field struct {
-	name  string
-	value json.RawMessage
+// Field is one member of a JSON object.
+type Field struct {
+	Name  string
+	Value json.RawMessage
 }
 
-// fieldsOf takes a JSON object apart, in its own order.
-func fieldsOf(text []byte) ([]field, error) {
+// FieldsOf takes a JSON object apart, in its own order.
+func FieldsOf(text []byte) ([]Field, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return nil, fmt.Errorf("no object: %w", err)
 	}
-	var all []field
+	var all []Field
 	for dec.More() {
 		name, err := dec.Token()
 		if err != nil {
 			return nil, err
 		}
-		f := field{name: strings.Map(printable, fmt.Sprint(name))}
-		if err := dec.Decode(&f.value); err != nil {
+		f := Field{Name: strings.Map(Printable, fmt.Sprint(name))}
+		if err := dec.Decode(&f.Value); err != nil {
 			return nil, err
 		}
 		all = append(all, f)
@@ -121,14 +121,14 @@ func fieldsOf(text []byte) ([]field, error) {
 }
 
 // objectsOf is a list of objects, or nil.
-func objectsOf(value json.RawMessage) [][]field {
+func objectsOf(value json.RawMessage) [][]Field {
 	var list []json.RawMessage
 	if json.Unmarshal(value, &list) != nil || len(list) == 0 {
 		return nil
 	}
-	var all [][]field
+	var all [][]Field
 	for _, one := range list {
-		fields, err := fieldsOf(one)
+		fields, err := FieldsOf(one)
 		if err != nil {
 			return nil
 		}
@@ -137,42 +137,43 @@ func objectsOf(value json.RawMessage) [][]field {
 	return all
 }
 
-// flat is a value in one line: a text without its quotes, a list with commas,
+// Flat is a value in one line: a text without its quotes, a list with commas,
 // the rest as it is.
-func flat(value json.RawMessage) string {
+func Flat(value json.RawMessage) string {
 	var text string
 	if json.Unmarshal(value, &text) == nil {
-		return strings.Map(printable, text)
+		return strings.Map(Printable, text)
 	}
 	var list []json.RawMessage
 	if json.Unmarshal(value, &list) == nil {
 		parts := make([]string, len(list))
 		for i, one := range list {
-			parts[i] = flat(one)
+			parts[i] = Flat(one)
 		}
 		return strings.Join(parts, ", ")
 	}
-	return strings.Map(printable, string(compact(value)))
+	return strings.Map(Printable, string(Compact(value)))
 }
 
-// asJSON is a payload as a JSON value: itself, or a text.
-func asJSON(m bus.Msg) any {
+// JSON is a payload as a JSON value: itself, or a text.
+func JSON(m bus.Msg) any {
 	if json.Valid(m.Data) {
 		return json.RawMessage(m.Data)
 	}
-	return asText(m)
+	return Text(m)
 }
 
-func asText(m bus.Msg) string {
+// Text is a payload on one line.
+func Text(m bus.Msg) string {
 	if m.ContentType != bus.JSON {
 		return fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.ContentType)
 	}
-	return strings.Map(printable, string(compact(m.Data)))
+	return strings.Map(Printable, string(Compact(m.Data)))
 }
 
-// compact is a JSON text without spaces: protojson puts some in at random, lest
+// Compact is a JSON text without spaces: protojson puts some in at random, lest
 // anybody relies on them.
-func compact(text []byte) []byte {
+func Compact(text []byte) []byte {
 	var b bytes.Buffer
 	if json.Compact(&b, text) != nil {
 		return text
@@ -180,16 +181,16 @@ func compact(text []byte) []byte {
 	return b.Bytes()
 }
 
-// printable keeps a payload on its line and away from the terminal's controls.
-func printable(r rune) rune {
+// Printable keeps a payload on its line and away from the terminal's controls.
+func Printable(r rune) rune {
 	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 		return ' '
 	}
 	return r
 }
 
-// firstSentence is a doc comment in short, on one line.
-func firstSentence(doc string) string {
+// FirstSentence is a doc comment in short, on one line.
+func FirstSentence(doc string) string {
 	doc = strings.Join(strings.Fields(doc), " ")
 	if i := strings.Index(doc, ". "); i >= 0 {
 		return doc[:i+1]

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"bufio"
@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readPassword reads one line; on a terminal it asks, twice for a new one, and shows nothing.
-func readPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) (password string, err error) {
+// ReadPassword reads one line; on a terminal it asks, twice for a new one, and shows nothing.
+func ReadPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) (password string, err error) {
 	lines := bufio.NewReader(in)
-	if !isTerminal(in) {
+	if !Is(in) {
 		return passwordLine(lines)
 	}
 	defer hidden(in.(*os.File))()

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ func TestFlat(t *testing.T) {
 	for in, want := range map[string]string{
 		`"a\u001b[31mb"`: "a [31mb", `[1,2]`: "1, 2", `["a","b"]`: "a, b", `{"x":1}`: `{"x":1}`, `null`: "", `1.5`: "1.5", `[]`: "",
 	} {
-		if got := flat([]byte(in)); got != want {
+		if got := Flat([]byte(in)); got != want {
 			t.Errorf("flat(%s) = %q, want %q", in, got, want)
 		}
 	}
@@ -17,7 +17,7 @@ func TestFlat(t *testing.T) {
 
 func TestAnswerIsATable(t *testing.T) {
 	var out bytes.Buffer
-	err := printAnswer(&out, []byte(`{"version":"3","changes":[{"path":"a/b","action":"start"},{"path":"c"}],"toml":"a = 1\nb = 2\n"}`))
+	err := PrintAnswer(&out, []byte(`{"version":"3","changes":[{"path":"a/b","action":"start"},{"path":"c"}],"toml":"a = 1\nb = 2\n"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"a":`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var out bytes.Buffer
-		if err := printAnswer(&out, text); err != nil {
+		if err := PrintAnswer(&out, text); err != nil {
 			t.Fatal(err)
 		}
 		if bytes.ContainsRune(out.Bytes(), '\x1b') {

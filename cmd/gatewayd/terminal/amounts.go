@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// age is a duration in its two largest units: 5s, 3m12s, 2h04m, 3d07h.
-func age(d time.Duration) string {
+// Age is a duration in its two largest units: 5s, 3m12s, 2h04m, 3d07h.
+func Age(d time.Duration) string {
 	s := int64(max(d, 0).Seconds())
 	switch {
 	case s < 60:
@@ -21,15 +21,16 @@ func age(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", s/86400, s%86400/3600)
 }
 
-func since(at *timestamppb.Timestamp, now time.Time) string {
+// Since is how long something is ago; nil: it never was.
+func Since(at *timestamppb.Timestamp, now time.Time) string {
 	if at == nil {
 		return "–"
 	}
-	return age(now.Sub(at.AsTime()))
+	return Age(now.Sub(at.AsTime()))
 }
 
-// size is bytes in a unit that leaves few digits.
-func size(n uint64) string {
+// Size is bytes in a unit that leaves few digits.
+func Size(n uint64) string {
 	switch {
 	case n < 10<<10:
 		return fmt.Sprintf("%d B", n)
@@ -39,8 +40,8 @@ func size(n uint64) string {
 	return fmt.Sprintf("%d MiB", n>>20)
 }
 
-// counted is a number of things: 1 problem, 2 problems.
-func counted(n int, thing string) string {
+// Counted is a number of things: 1 problem, 2 problems.
+func Counted(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}

@@ -1,4 +1,7 @@
-package main
+// Package terminal is how the commands show things to people: colours, tables that
+// fit, payloads on a line, amounts in words, and a password that is asked for. It
+// knows of no gateway.
+package terminal
 
 import (
 	"bufio"
@@ -14,15 +17,16 @@ import (
 	"gatewayd/actors"
 )
 
-// paint colours text for a terminal; the zero value leaves it as it is.
-type paint struct{ on bool }
+// Paint colours text for a terminal; the zero value leaves it as it is.
+type Paint struct{ on bool }
 
-// painter colours only what goes to a terminal whose user has not said no.
-func painter(w io.Writer) paint {
-	return paint{isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+// Painter colours only what goes to a terminal whose user has not said no.
+func Painter(w io.Writer) Paint {
+	return Paint{Is(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 }
 
-func isTerminal(w any) bool {
+// Is says whether w is a terminal.
+func Is(w any) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
@@ -33,26 +37,27 @@ func isTerminal(w any) bool {
 
 // The colours that are used: SGR parameters.
 const (
-	bold   = "1"
-	dim    = "2"
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-	blue   = "34"
+	Bold   = "1"
+	Dim    = "2"
+	Red    = "31"
+	Green  = "32"
+	Yellow = "33"
+	Blue   = "34"
 )
 
-func (p paint) in(colour, text string) string {
+// In is a text in a colour, if there are colours.
+func (p Paint) In(colour, text string) string {
 	if !p.on || text == "" || colour == "" {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// cell is a text and its colour.
-type cell struct{ text, colour string }
+// Cell is a text and its colour.
+type Cell struct{ Text, Colour string }
 
-// widthOf is how many columns a terminal has; 0 for what is none.
-func widthOf(w io.Writer) int {
+// Width is how many columns a terminal has; 0 for what is none.
+func Width(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok {
 		return 0
@@ -64,13 +69,13 @@ func widthOf(w io.Writer) int {
 	return int(ws.Col)
 }
 
-// table writes rows in aligned columns, the first one in bold. On a terminal the
+// Table writes rows in aligned columns, the first one in bold. On a terminal the
 // last column goes on below itself where it is too long.
-func table(w io.Writer, p paint, rows [][]cell) error { return columns(w, p, rows, widthOf(w), wrap) }
+func Table(w io.Writer, p Paint, rows [][]Cell) error { return Columns(w, p, rows, Width(w), Wrap) }
 
-// columns writes rows; fit makes the lines of a text in the last column. width 0:
+// Columns writes rows; fit makes the lines of a text in the last column. width 0:
 // there is no end.
-func columns(w io.Writer, p paint, rows [][]cell, width int, fit func(text string, width int) []string) error {
+func Columns(w io.Writer, p Paint, rows [][]Cell, width int, fit func(text string, width int) []string) error {
 	widths := widthsOf(rows)
 	out := bufio.NewWriter(w)
 	for n, row := range rows {
@@ -78,18 +83,18 @@ func columns(w io.Writer, p paint, rows [][]cell, width int, fit func(text strin
 		at := 0
 		for i, c := range row {
 			if n == 0 {
-				c.colour = bold
+				c.Colour = Bold
 			}
 			if i < len(row)-1 {
-				line.WriteString(p.in(c.colour, c.text) + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+2))
+				line.WriteString(p.In(c.Colour, c.Text) + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.Text)+2))
 				at += widths[i] + 2
 				continue
 			}
-			for k, part := range fit(c.text, room(width, at)) {
+			for k, part := range fit(c.Text, Room(width, at)) {
 				if k > 0 {
 					line.WriteString("\n" + strings.Repeat(" ", at))
 				}
-				line.WriteString(p.in(c.colour, part))
+				line.WriteString(p.In(c.Colour, part))
 			}
 		}
 		fmt.Fprintln(out, strings.TrimRight(line.String(), " "))
@@ -98,13 +103,13 @@ func columns(w io.Writer, p paint, rows [][]cell, width int, fit func(text strin
 }
 
 // widthsOf are the widths of all columns but the last of each row, which takes what room there is.
-func widthsOf(rows [][]cell) (widths []int) {
+func widthsOf(rows [][]Cell) (widths []int) {
 	for _, row := range rows {
 		for i, c := range row[:max(len(row)-1, 0)] {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.Text))
 		}
 	}
 	return widths
@@ -113,16 +118,16 @@ func widthsOf(rows [][]cell) (widths []int) {
 // narrowest is the least room a column gets: beyond it the terminal may break lines.
 const narrowest = 20
 
-// room is what is left of a line of this width from a column on; 0: no end.
-func room(width, at int) int {
+// Room is what is left of a line of this width from a column on; 0: no end.
+func Room(width, at int) int {
 	if width == 0 {
 		return 0
 	}
 	return max(width-at, narrowest)
 }
 
-// wrap breaks a text into lines of at most width, between words where it can.
-func wrap(text string, width int) []string {
+// Wrap breaks a text into lines of at most width, between words where it can.
+func Wrap(text string, width int) []string {
 	rest := []rune(text)
 	if width == 0 || len(rest) <= width {
 		return []string{text}
@@ -144,61 +149,62 @@ func wrap(text string, width int) []string {
 	return append(lines, string(rest))
 }
 
-// cut ends a text at width.
-func cut(text string, width int) []string {
+// Cut ends a text at width.
+func Cut(text string, width int) []string {
 	if all := []rune(text); width > 0 && len(all) > width {
 		text = string(all[:width-1]) + "…"
 	}
 	return []string{text}
 }
 
-func plain(texts ...string) []cell {
-	row := make([]cell, len(texts))
+// Row is a row of texts without a colour.
+func Row(texts ...string) []Cell {
+	row := make([]Cell, len(texts))
 	for i, t := range texts {
-		row[i].text = t
+		row[i].Text = t
 	}
 	return row
 }
 
-// healthCell is a symbol and a word for a state of health.
-func healthCell(state string) cell {
+// HealthCell is a symbol and a word for a state of health.
+func HealthCell(state string) Cell {
 	switch state {
 	case actors.OK:
-		return cell{"● ok", green}
+		return Cell{"● ok", Green}
 	case actors.Starting:
-		return cell{"◌ starting", blue}
+		return Cell{"◌ starting", Blue}
 	case actors.Degraded:
-		return cell{"◐ degraded", yellow}
+		return Cell{"◐ degraded", Yellow}
 	case actors.Unreachable:
-		return cell{"○ unreachable", yellow}
+		return Cell{"○ unreachable", Yellow}
 	case actors.Quarantined:
-		return cell{"■ quarantined", red}
+		return Cell{"■ quarantined", Red}
 	case actors.Bad:
-		return cell{"✗ failed", red}
+		return Cell{"✗ failed", Red}
 	case actors.Gone:
-		return cell{"· stopped", dim}
+		return Cell{"· stopped", Dim}
 	}
-	return cell{text: state}
+	return Cell{Text: state}
 }
 
-// levelColour is the colour of a level of healing.
-func levelColour(level string) string {
+// LevelColour is the colour of a level of healing.
+func LevelColour(level string) string {
 	switch level {
 	case "recovered":
-		return green
+		return Green
 	case "restart":
-		return yellow
+		return Yellow
 	case "":
 		return ""
 	}
-	return red
+	return Red
 }
 
 // colours are what a terminal does not show as characters.
 var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-// linesOnTerminal is how many lines of a terminal a text takes; width 0: none is broken.
-func linesOnTerminal(text string, width int) (n int) {
+// Lines is how many lines of a terminal a text takes; width 0: none is broken.
+func Lines(text string, width int) (n int) {
 	for line := range strings.Lines(text) {
 		n++
 		if shown := utf8.RuneCountInString(strings.TrimSuffix(colours.ReplaceAllString(line, ""), "\n")); width > 0 && shown > width {
