@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"gatewayd/cmd/gatewayd/files"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	tlsv1 "gatewayd/schemas/tls/v1"
 )
@@ -13,7 +14,7 @@ import (
 // tellAddress writes where the bus listens into the data directory: the real
 // port, for the commands of this machine. Without a listener there is no file.
 func (d *daemon) tellAddress(dir string) error {
-	d.url = filepath.Join(dir, urlFile)
+	d.url = filepath.Join(dir, files.URLFile)
 	addr := d.bus.Addr()
 	if addr == "" {
 		if err := os.Remove(d.url); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -31,7 +32,7 @@ func (d *daemon) tellAddress(dir string) error {
 		}
 		text += file + "\n" // by which a client on this machine knows it
 	}
-	return writeFile(d.url, []byte(text))
+	return files.Write(d.url, []byte(text))
 }
 
 func (d *daemon) busTLS() *tlsv1.Server { return d.cfg.Find("bus").Config.(*gatewayv1.Bus).Tls }

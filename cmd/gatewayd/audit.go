@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/protocols/audit"
 )
 
@@ -44,7 +45,7 @@ if the last record is not whole.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&data, "data", dataDir(), "data directory of the gateway")
+	cmd.Flags().StringVar(&data, "data", files.DataDir(), "data directory of the gateway")
 	cmd.Flags().StringVar(&head, "head", "", "a hash that was noted earlier")
 	return cmd
 }

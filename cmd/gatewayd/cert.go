@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/protocols/pki"
 )
 
@@ -32,7 +33,7 @@ revocation within a second; who is connected by another certificate stays so.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.PersistentFlags().StringVar(&dir, "data", dataDir(), "data directory of the gateway")
+	cmd.PersistentFlags().StringVar(&dir, "data", files.DataDir(), "data directory of the gateway")
 	cmd.AddCommand(issueCommand(&dir), renewCommand(&dir), listCommand(&dir), revokeCommand(&dir))
 	return cmd
 }

@@ -4,6 +4,8 @@ import (
 	"flag"
 	"os"
 	"testing"
+
+	"gatewayd/cmd/gatewayd/files"
 )
 
 var update = flag.Bool("update", false, "write what is found beside testdata/config/*.toml")
@@ -14,7 +16,7 @@ func TestConfigsThatCannotWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, problems := kindList(kinds).parse("cannot.toml", text)
+	_, problems := files.Kinds(kinds).Parse("cannot.toml", text)
 	got := problems.Format() + "\n"
 	if *update {
 		if err := os.WriteFile("testdata/config/cannot.txt", []byte(got), 0o644); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/access"
 	"gatewayd/protocols/pki"
@@ -22,14 +23,14 @@ import (
 
 // claim is a gateway's first operator on his way in.
 type claim struct {
-	kinds                kindList
+	kinds                files.Kinds
 	file, data, operator string
 	hosts                []string
 	plain, open          bool
 	doors                []string // where the gateway listens once it is claimed
 }
 
-func claimCommand(kinds kindList) *cobra.Command {
+func claimCommand(kinds files.Kinds) *cobra.Command {
 	c, r := &claim{kinds: kinds}, &remoteClaim{}
 	cmd := &cobra.Command{
 		Use:   "claim",
@@ -71,7 +72,7 @@ its doors open to the network, now that they are closed to strangers.`,
 		},
 	}
 	cmd.Flags().StringVarP(&c.file, "config", "c", "gateway.toml", "config file")
-	cmd.Flags().StringVar(&c.data, "data", dataDir(), "data directory of the gateway")
+	cmd.Flags().StringVar(&c.data, "data", files.DataDir(), "data directory of the gateway")
 	cmd.Flags().StringVar(&c.operator, "operator", "operator", "name of the first operator")
 	cmd.Flags().StringSliceVar(&c.hosts, "host", nil, "names and addresses by which clients reach the gateway, besides what it is called, its addresses and, with --server, that")
 	cmd.Flags().BoolVar(&c.plain, "plain", false, "no authority and no certificates: the doors stay unencrypted")
@@ -110,8 +111,8 @@ func (c *claim) run(password string) (string, error) {
 
 // unclaimed says why the config cannot be claimed: something is wrong with it, or somebody has.
 func (c *claim) unclaimed() error {
-	tree, problems := c.kinds.load(c.file)
-	if err := refused(problems); err != nil {
+	tree, problems := c.kinds.Load(c.file)
+	if err := files.Refused(problems); err != nil {
 		return err
 	}
 	claimed := ""
@@ -140,9 +141,9 @@ func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]
 		return nil, nil, err
 	}
 	text := c.written(string(old), dir, hash)
-	tree, problems := c.kinds.parse(c.file, []byte(text))
-	if refused(problems) != nil {
-		return nil, nil, fmt.Errorf("the config would not be right any more, and was left as it is: %w", refused(problems))
+	tree, problems := c.kinds.Parse(c.file, []byte(text))
+	if files.Refused(problems) != nil {
+		return nil, nil, fmt.Errorf("the config would not be right any more, and was left as it is: %w", files.Refused(problems))
 	}
 	c.doors = doorsOf(tree)
 	if !c.plain {
@@ -151,10 +152,10 @@ func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]
 		}
 	}
 	return chain, func() error {
-		if err := writeLike(c.file, c.file+".unclaimed", old); err != nil {
+		if err := files.WriteLike(c.file, c.file+".unclaimed", old); err != nil {
 			return err
 		}
-		return writeLike(c.file, c.file, []byte(text))
+		return files.WriteLike(c.file, c.file, []byte(text))
 	}, nil
 }
 
@@ -237,7 +238,7 @@ func (c *claim) done(dir string) string {
 	b.WriteString(labelled("authority, for clients to trust", filepath.Join(dir, "ca.crt")))
 	b.WriteString(labelled("key and certificate of "+c.operator, filepath.Join(dir, c.operator+".pem")))
 	at := ""
-	if c.data != dataDir() {
+	if c.data != files.DataDir() {
 		at = " --data " + c.data
 	}
 	fmt.Fprintf(&b, "  try: gatewayd tree%s --ca %s --cert %s\n", at, filepath.Join(dir, "ca.crt"), filepath.Join(dir, c.operator+".pem"))

@@ -9,6 +9,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/claimdoor"
+	"gatewayd/cmd/gatewayd/files"
 	claiming "gatewayd/protocols/claim"
 	"gatewayd/protocols/pki"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
@@ -19,7 +20,7 @@ import (
 
 // owned is a gateway that runs from a config file, into which its claim-door writes who owns it.
 type owned struct {
-	kinds      kindList // without the door
+	kinds      files.Kinds // without the door
 	file, data string
 	again      chan struct{}
 }

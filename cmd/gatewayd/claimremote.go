@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/protocols/access"
 	claiming "gatewayd/protocols/claim"
 	"gatewayd/schemas"
@@ -108,10 +109,10 @@ func (r *remoteClaim) keep(c *claim, key *ecdsa.PrivateKey, p claiming.Papers) e
 		return err
 	}
 	own := bytes.Join([][]byte{pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), p.Certificate}, nil)
-	if err := writeFile(r.file(c, ".pem"), own); err != nil { // a new file is for its owner only
+	if err := files.Write(r.file(c, ".pem"), own); err != nil { // a new file is for its owner only
 		return err
 	}
-	return writeFile(r.file(c, "-ca.crt"), p.CA)
+	return files.Write(r.file(c, "-ca.crt"), p.CA)
 }
 
 func (r *remoteClaim) done(c *claim, host string, p claiming.Papers) string {

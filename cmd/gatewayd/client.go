@@ -15,6 +15,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/supervisor"
 )
@@ -54,14 +55,14 @@ func (c *client) flags(cmd *cobra.Command) {
 		c.hubFlags(cmd)
 		return
 	}
-	f.StringVar(&c.server, "server", "", "where the gateway's bus listens (default $GATEWAYD_SERVER, else what <data>/"+urlFile+" says, else "+defaultURL+")")
+	f.StringVar(&c.server, "server", "", "where the gateway's bus listens (default $GATEWAYD_SERVER, else what <data>/"+files.URLFile+" says, else "+defaultURL+")")
 	f.StringVar(&c.key, "key", "", "nkey seed file to identify with (default $GATEWAYD_KEY, else <data>/keys/operator.nk if it can be read, else none)")
 	f.StringVar(&c.user, "user", "", "name of an identity to be, by the password in $GATEWAYD_PASSWORD or one that is asked for")
 	f.StringVar(&c.proof.ca, "ca", os.Getenv("GATEWAYD_CA"), "PEM file of who signs the gateway's certificate (default $GATEWAYD_CA, else the system's)")
 	f.StringVar(&c.proof.cert, "cert", os.Getenv("GATEWAYD_CERT"), "PEM file of a client certificate to identify with (default $GATEWAYD_CERT, else none)")
 	f.StringVar(&c.proof.key, "cert-key", os.Getenv("GATEWAYD_CERT_KEY"), "PEM file of its key (default $GATEWAYD_CERT_KEY, else --cert)")
 	f.StringVar(&c.gateway, "gateway", "", "name of the gateway (default the only one there)")
-	f.StringVar(&c.data, "data", dataDir(), "data directory of a gateway on this machine")
+	f.StringVar(&c.data, "data", files.DataDir(), "data directory of a gateway on this machine")
 	_ = cmd.RegisterFlagCompletionFunc("gateway", c.completeGateways)
 	_ = cmd.MarkFlagFilename("key")
 	_ = cmd.MarkFlagDirname("data")
@@ -76,7 +77,7 @@ func (c *client) url() (url, says, pinned string) {
 	if env := os.Getenv("GATEWAYD_SERVER"); env != "" {
 		return env, "GATEWAYD_SERVER", ""
 	}
-	file := filepath.Join(c.data, urlFile)
+	file := filepath.Join(c.data, files.URLFile)
 	if text, err := os.ReadFile(file); err == nil && len(text) > 0 {
 		url, pinned, _ = strings.Cut(strings.TrimSpace(string(text)), "\n")
 		return url, file, pinned
@@ -138,7 +139,7 @@ func (c *client) checkData(says string) error {
 		if _, err := os.Stat(c.data); err != nil {
 			return fmt.Errorf("--data %s: %v: name the data directory of the gateway, or its bus with --server", c.data, errors.Unwrap(err))
 		}
-		_, err := os.Stat(filepath.Join(c.data, urlFile))
+		_, err := os.Stat(filepath.Join(c.data, files.URLFile))
 		return noAddress(c.data, err)
 	}
 	return nil
@@ -232,7 +233,7 @@ func (c *client) bounded(ctx context.Context) (context.Context, context.CancelFu
 func (c *client) keyHint() string {
 	dir := c.data
 	if _, err := os.Stat(dir); err != nil {
-		dir = systemDir
+		dir = files.SystemDir
 	}
 	key := filepath.Join(dir, "keys", "operator.nk")
 	if _, err := os.Stat(key); errors.Is(err, fs.ErrNotExist) {
@@ -282,5 +283,5 @@ func noAddress(dir string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("--data %s may not be read by this user: use sudo, or name the bus with --server and a key with --key", dir)
 	}
-	return fmt.Errorf("--data %s: no gateway runs with this data directory, or its bus does not listen: there is no %s", dir, urlFile)
+	return fmt.Errorf("--data %s: no gateway runs with this data directory, or its bus does not listen: there is no %s", dir, files.URLFile)
 }

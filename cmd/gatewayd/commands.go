@@ -9,6 +9,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/files"
 )
 
 // serving is what a command goes on with for years. The tree of commands is garbage then: its flags take 150 KB.
@@ -35,7 +36,7 @@ func command(serve *serving) *cobra.Command {
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
 		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
-	for _, c := range []*cobra.Command{runCommand(kinds, serve), checkCommand(kinds), claimCommand(kinds), certCommand(), demoCommand(kinds)} {
+	for _, c := range []*cobra.Command{runCommand(kinds, serve), files.CheckCommand(kinds), claimCommand(kinds), certCommand(), demoCommand(kinds)} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}

@@ -9,10 +9,11 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/files"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
-func fleetCredsCommand(kinds kindList) *cobra.Command {
+func fleetCredsCommand(kinds files.Kinds) *cobra.Command {
 	var files []string
 	var account, operator, sign string
 	cmd := &cobra.Command{
@@ -57,9 +58,9 @@ leaf.creds-file, --sign makes that file, by the key of the hub's account.`,
 }
 
 // gatewayCreds makes the key of the gateway of a config file; user is what the hub's config must say of it, if anything.
-func gatewayCreds(kinds kindList, file, sign string) (user string, err error) {
-	cfg, problems := kinds.load(file)
-	if err := refused(problems); err != nil {
+func gatewayCreds(kinds files.Kinds, file, sign string) (user string, err error) {
+	cfg, problems := kinds.Load(file)
+	if err := files.Refused(problems); err != nil {
 		return "", err
 	}
 	c := cfg.Find("bus").Config.(*gatewayv1.Bus)

@@ -17,6 +17,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/files"
 	configv1 "gatewayd/schemas/config/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	mqttv1 "gatewayd/schemas/mqtt/v1"
@@ -57,7 +58,7 @@ func start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir 
 			d.abort()
 		}
 	}()
-	if d.lock, err = lockDir(dir); err != nil {
+	if d.lock, err = files.Lock(dir); err != nil {
 		return d, err
 	}
 	root := cfg.Root.Config.(*gatewayv1.Gateway)
@@ -145,7 +146,7 @@ func readers(kinds []actors.Kind, cfg *config.Tree) (paths []string) {
 
 // ready tells where the gateway is to be found.
 func (d *daemon) ready(gateway string) {
-	_, n := count(d.cfg)
+	_, n := files.Count(d.cfg)
 	args := []any{"gateway", gateway, "actors", n}
 	if addr := d.bus.Addr(); addr != "" {
 		args = append(args, "nats", d.scheme()+reachable(addr))

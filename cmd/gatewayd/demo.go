@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
@@ -28,7 +29,7 @@ var demoConfig string
 //go:embed meter.toml
 var meterConfig string
 
-func demoCommand(kinds kindList) *cobra.Command {
+func demoCommand(kinds files.Kinds) *cobra.Command {
 	d := &demo{kinds: kinds}
 	var drill bool
 	cmd := &cobra.Command{
@@ -63,7 +64,7 @@ serial adapter and starves the watchdog, and shows each step of the healing.`,
 
 // demo is a gateway and a plant in this process.
 type demo struct {
-	kinds           kindList
+	kinds           files.Kinds
 	bus, mqtt       string
 	modbus, gateway string
 	data            string
@@ -116,7 +117,7 @@ func (d *demo) run(ctx context.Context, drill bool) (err error) {
 	defer d.far.close()
 	defer startPlug(d.mqtt)()
 	d.file = filepath.Join(d.data, "demo.toml")
-	if err := writeFile(d.file, d.config()); err != nil {
+	if err := files.Write(d.file, d.config()); err != nil {
 		return err
 	}
 	switch {
@@ -156,11 +157,11 @@ func (d *demo) config() []byte {
 // start starts a gateway; the demo is the watchdog outside, so that it may be
 // called again after one has starved.
 func (d *demo) start() (*daemon, error) {
-	cfg, problems := d.kinds.load(d.file)
-	if err := refused(problems); err != nil {
+	cfg, problems := d.kinds.Load(d.file)
+	if err := files.Refused(problems); err != nil {
 		return nil, err
 	}
-	return start(d.kinds, cfg, newSource(d.kinds, d.file, d.data), d.data, d.log)
+	return start(d.kinds, cfg, files.NewSource(d.kinds, d.file, d.data), d.data, d.log)
 }
 
 // bites is how long a gateway that nobody pets a watchdog for goes on.
@@ -204,7 +205,7 @@ func (d *demo) print(ctx context.Context) error {
 
 // units are the physical units of all points, by actor and point.
 func (d *demo) units() map[string]map[string]string {
-	cfg, _ := d.kinds.load(d.file)
+	cfg, _ := d.kinds.Load(d.file)
 	if cfg == nil {
 		return nil
 	}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/files"
 )
 
 // faultWait is how long these tests wait for what must come. It only ends tests
@@ -73,7 +74,7 @@ func (s *site) exec() *running {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_ = os.Remove(filepath.Join(s.data, urlFile))
+	_ = os.Remove(filepath.Join(s.data, files.URLFile))
 	r := &running{t: s.t, site: s, ended: make(chan struct{}), log: &faultLog{}}
 	r.cmd = exec.Command(file, "run", "--config", s.config, "--data", s.data)
 	r.cmd.Stderr = r.log
@@ -99,7 +100,7 @@ func (s *site) exec() *running {
 func (r *running) dial() {
 	r.t.Helper()
 	r.until("the bus listens", func() bool {
-		url, err := os.ReadFile(filepath.Join(r.site.data, urlFile))
+		url, err := os.ReadFile(filepath.Join(r.site.data, files.URLFile))
 		if err != nil || len(url) == 0 {
 			return false
 		}

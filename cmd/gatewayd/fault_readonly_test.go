@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/protocols/freeport"
 )
 
@@ -21,7 +22,7 @@ func TestFaultStartsOnAReadOnlyOrFullDisk(t *testing.T) {
 	s.head = strings.Replace(s.head, `"127.0.0.1:0"`, strconv.Quote(freeport.Address(t)), 1) // bus.url cannot be written
 	s.disk("6m")
 	first := s.start()
-	url, err := os.ReadFile(s.data + "/" + urlFile)
+	url, err := os.ReadFile(s.data + "/" + files.URLFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,13 +38,13 @@ func TestFaultStartsOnAReadOnlyOrFullDisk(t *testing.T) {
 		"read-only": func() func() { remount(unix.MS_RDONLY); return func() { remount(0) } },
 		"full":      s.fill,
 	} {
-		if err := os.WriteFile(s.data+"/"+urlFile, url, 0o600); err != nil {
+		if err := os.WriteFile(s.data+"/"+files.URLFile, url, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		repair := bad()
 		begin, m := time.Now(), startMetronome(t)
 		r := s.exec()
-		_ = os.WriteFile(s.data+"/"+urlFile, url, 0o600)
+		_ = os.WriteFile(s.data+"/"+files.URLFile, url, 0o600)
 		r.until(what+": it polls", func() bool { return len(units[0].since(begin)) > 3 && len(units[1].since(begin)) > 3 })
 		if d := time.Since(begin); d > startLimit {
 			t.Errorf("%s: polls only after %s", what, d)

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/files"
 	configv1 "gatewayd/schemas/config/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
-
-	"gatewayd/bus"
 )
 
 // boot is the boot record that this life has published.
@@ -81,7 +81,7 @@ func (r *running) intact(n uint64) {
 		r.t.Errorf("file, history and what is in force differ (%v)", err)
 	}
 	for _, v := range h.Versions {
-		if _, problems := kindList(kinds).parse("history", []byte(v.Toml)); len(problems) > 0 {
+		if _, problems := files.Kinds(kinds).Parse("history", []byte(v.Toml)); len(problems) > 0 {
 			r.t.Errorf("version %d does not verify: %v", v.Version, problems)
 		}
 	}

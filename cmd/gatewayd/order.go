@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/supervisor"
 )
 
@@ -31,10 +32,10 @@ func place(top string) int {
 	if top == supervisor.Root {
 		return 0
 	}
-	if i := slices.Index(implicit, top); i >= 0 {
+	if i := slices.Index(files.Implicit, top); i >= 0 {
 		return 1 + i
 	}
-	return 1 + len(implicit)
+	return 1 + len(files.Implicit)
 }
 
 // compareTokens compares names so that meter-2 comes before meter-10.

@@ -13,11 +13,12 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/modbus/replay"
 )
 
-func replayCommand(kinds kindList) *cobra.Command {
+func replayCommand(kinds files.Kinds) *cobra.Command {
 	r := &replaying{kinds: kinds}
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
@@ -54,7 +55,7 @@ test.`,
 
 // replaying is a gateway in this process whose one line is a recording.
 type replaying struct {
-	kinds        kindList
+	kinds        files.Kinds
 	config, link string
 	speed        float64
 	asJSON       bool
@@ -79,8 +80,8 @@ func (r *replaying) run(ctx context.Context, file string) error {
 	if r.link == "" {
 		r.link = line.Header().Link
 	}
-	cfg, problems := r.kinds.load(r.config)
-	if err := refused(problems); err != nil {
+	cfg, problems := r.kinds.Load(r.config)
+	if err := files.Refused(problems); err != nil {
 		return err
 	}
 	if err := r.narrow(cfg, line.Header()); err != nil {
@@ -92,7 +93,7 @@ func (r *replaying) run(ctx context.Context, file string) error {
 	}
 	defer os.RemoveAll(dir)
 	log := slog.New(slog.DiscardHandler)
-	g, err := start(r.onLine(line), cfg, newSource(r.kinds, r.config, dir), dir, log)
+	g, err := start(r.onLine(line), cfg, files.NewSource(r.kinds, r.config, dir), dir, log)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"gatewayd/actors/tcplink"
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/protocols/modbus/record"
 	"gatewayd/protocols/modbus/replay"
 	"gatewayd/protocols/serial"
@@ -83,7 +84,7 @@ func keep(n *config.Node, wanted map[string]bool) {
 		if c.Kind == "" {
 			return len(c.Children) == 0
 		}
-		return !wanted[c.Path] && !slices.Contains(implicit, c.Kind)
+		return !wanted[c.Path] && !slices.Contains(files.Implicit, c.Kind)
 	})
 }
 

@@ -12,9 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/files"
 )
 
-func runCommand(kinds kindList, serve *serving) *cobra.Command {
+func runCommand(kinds files.Kinds, serve *serving) *cobra.Command {
 	var file, dir, level string
 	cmd := &cobra.Command{
 		Use:   "run --config gateway.toml",
@@ -30,7 +31,7 @@ func runCommand(kinds kindList, serve *serving) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "gateway.toml", "config file")
-	cmd.Flags().StringVar(&dir, "data", dataDir(), "directory for everything the gateway keeps")
+	cmd.Flags().StringVar(&dir, "data", files.DataDir(), "directory for everything the gateway keeps")
 	cmd.Flags().StringVar(&level, "log", "info", "log level: debug, info, warn or error")
 	return cmd
 }
@@ -47,7 +48,7 @@ func logger(level string) (*slog.Logger, error) {
 var errAgain = errors.New("claimed: whoever runs the gateway is to start it again")
 
 // run runs a gateway until ctx ends or the watchdog has starved.
-func run(ctx context.Context, kinds kindList, file, dir string, log *slog.Logger) error {
+func run(ctx context.Context, kinds files.Kinds, file, dir string, log *slog.Logger) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // before the start: until then SIGHUP would end the process
 	defer signal.Stop(hup)
@@ -60,13 +61,13 @@ func run(ctx context.Context, kinds kindList, file, dir string, log *slog.Logger
 	}
 }
 
-func runOnce(ctx context.Context, kinds kindList, file, dir string, hup <-chan os.Signal, log *slog.Logger) error {
-	cfg, problems := kinds.load(file)
-	if err := refused(problems); err != nil {
+func runOnce(ctx context.Context, kinds files.Kinds, file, dir string, hup <-chan os.Signal, log *slog.Logger) error {
+	cfg, problems := kinds.Load(file)
+	if err := files.Refused(problems); err != nil {
 		return err
 	}
 	owner := owned{kinds, file, dir, make(chan struct{}, 1)}
-	d, err := start(owner.claimable(), cfg, newSource(kinds, file, dir), dir, log)
+	d, err := start(owner.claimable(), cfg, files.NewSource(kinds, file, dir), dir, log)
 	if err != nil {
 		return err
 	}

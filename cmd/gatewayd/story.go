@@ -13,6 +13,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/terminal"
 	drillv1 "gatewayd/schemas/drill/v1"
 	"gatewayd/supervisor/config"
@@ -48,8 +49,8 @@ func newStory(d *demo) *story {
 
 // tell tells the whole story. Its error is the step that did not happen.
 func (s *story) tell(outer context.Context) error {
-	cfg, problems := s.d.kinds.load(s.d.file)
-	if err := refused(problems); err != nil {
+	cfg, problems := s.d.kinds.Load(s.d.file)
+	if err := files.Refused(problems); err != nil {
 		return err
 	}
 	cfg.Walk(func(n *config.Node) {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/supervisor"
 )
@@ -92,7 +93,7 @@ func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
 	for _, s := range n.standings() {
 		switch p := place(s.path); {
 		case p == 0:
-		case p <= len(implicit):
+		case p <= len(files.Implicit):
 			system = append(system, s)
 			short = short && s.health.State == actors.OK
 		default:
@@ -106,7 +107,7 @@ func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
 	shown := append(system, others...)
 	if short {
 		c := terminal.HealthCell(actors.OK)
-		rows = append(rows, []terminal.Cell{{Text: pad("├─ "+strings.Join(implicit, " "), 20), Colour: ""}, c})
+		rows = append(rows, []terminal.Cell{{Text: pad("├─ "+strings.Join(files.Implicit, " "), 20), Colour: ""}, c})
 		shown = others
 	}
 	for i, name := range branches(append([]string{supervisor.Root}, pathsOf(shown)...), "")[1:] {

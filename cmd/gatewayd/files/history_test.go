@@ -1,4 +1,4 @@
-package main
+package files
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 // other one.
 func TestVersionsAreGivenOnce(t *testing.T) {
 	dir := t.TempDir()
-	s := newSource(nil, filepath.Join(dir, "gateway.toml"), dir)
+	s := NewSource(nil, filepath.Join(dir, "gateway.toml"), dir)
 	keep := func(text string, want uint64, fails bool) {
 		t.Helper()
 		if got, err := s.Keep([]byte(text)); got != want || (err != nil) != fails {
@@ -47,7 +47,7 @@ func TestVersionsAreGivenOnce(t *testing.T) {
 
 func TestRejectedIsPutBesideTheFile(t *testing.T) {
 	dir := t.TempDir()
-	s := newSource(nil, filepath.Join(dir, "gateway.toml"), dir)
+	s := NewSource(nil, filepath.Join(dir, "gateway.toml"), dir)
 	if _, _, err := s.Reject(); err == nil {
 		t.Error("there is no file")
 	}

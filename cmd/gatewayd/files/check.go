@@ -1,4 +1,4 @@
-package main
+package files
 
 import (
 	"fmt"
@@ -12,7 +12,8 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-func checkCommand(kinds kindList) *cobra.Command {
+// CheckCommand finds what is wrong with a config file.
+func CheckCommand(kinds Kinds) *cobra.Command {
 	var schema, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check gateway.toml",
@@ -43,9 +44,9 @@ meant. The exit code is 2 when there is any.`,
 	return cmd
 }
 
-func (k kindList) check(cmd *cobra.Command, file string) error {
-	cfg, problems := k.load(file)
-	if err := refused(problems); err != nil {
+func (k Kinds) check(cmd *cobra.Command, file string) error {
+	cfg, problems := k.Load(file)
+	if err := Refused(problems); err != nil {
 		return err
 	}
 	if len(cfg.Warnings) > 0 {
@@ -54,13 +55,13 @@ func (k kindList) check(cmd *cobra.Command, file string) error {
 	for _, n := range k.notes(cfg) {
 		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", n.Actor, n.Message)
 	}
-	groups, actors := count(cfg)
+	groups, actors := Count(cfg)
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s in %s\n", file, terminal.Counted(actors, "actor"), terminal.Counted(groups, "group"))
 	return err
 }
 
 // notes are what the kinds of a config have to say about it.
-func (k kindList) notes(cfg *config.Tree) (told []schemas.Finding) {
+func (k Kinds) notes(cfg *config.Tree) (told []schemas.Finding) {
 	var all []schemas.Actor
 	present := map[string]bool{}
 	cfg.Walk(func(n *config.Node) {
@@ -77,8 +78,8 @@ func (k kindList) notes(cfg *config.Tree) (told []schemas.Finding) {
 	return told
 }
 
-func (k kindList) checkJSON(cmd *cobra.Command, file string) error {
-	cfg, problems := k.load(file)
+func (k Kinds) checkJSON(cmd *cobra.Command, file string) error {
+	cfg, problems := k.Load(file)
 	told := problems
 	if cfg != nil {
 		told = cfg.Warnings
@@ -94,7 +95,7 @@ func (k kindList) checkJSON(cmd *cobra.Command, file string) error {
 }
 
 // jsonSchema is the JSON Schema of the config file with all kinds there are.
-func (k kindList) jsonSchema() ([]byte, error) {
+func (k Kinds) jsonSchema() ([]byte, error) {
 	all := map[string]protoreflect.MessageDescriptor{}
 	for _, k := range k.andBus() {
 		all[k.Name] = k.ConfigType().Descriptor()

@@ -1,4 +1,4 @@
-package main
+package files
 
 import (
 	"errors"
@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	urlFile   = "bus.url" // in the data directory: where the bus listens now
-	systemDir = "/var/lib/gatewayd"
+	URLFile   = "bus.url"           // in the data directory: where the bus listens now
+	SystemDir = "/var/lib/gatewayd" // data directory of a gateway that root runs
 )
 
-// dataDir is where data goes unless --data says otherwise.
-func dataDir() string {
+// DataDir is where data goes unless --data says otherwise.
+func DataDir() string {
 	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
 		return dir // set by systemd for StateDirectory=
 	}
 	if os.Getuid() == 0 {
-		return systemDir
+		return SystemDir
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		return filepath.Join(home, ".local", "state", "gatewayd")
@@ -29,8 +29,8 @@ func dataDir() string {
 	return "gatewayd-data"
 }
 
-// lockDir makes sure that only one daemon uses a data directory.
-func lockDir(dir string) (*os.File, error) {
+// Lock makes sure that only one daemon uses a data directory.
+func Lock(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -49,10 +49,10 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// writeFile replaces a file so that a power cut leaves the old or the new text.
-func writeFile(path string, text []byte) error { return writeLike(path, path, text) }
+// Write replaces a file so that a power cut leaves the old or the new text.
+func Write(path string, text []byte) error { return WriteLike(path, path, text) }
 
-// writeLike is writeFile with the mode of another file, if that is there.
-func writeLike(like, path string, text []byte) error {
+// WriteLike is Write with the mode of another file, if that is there.
+func WriteLike(like, path string, text []byte) error {
 	return durable.Write(path, text, durable.ModeOf(like))
 }

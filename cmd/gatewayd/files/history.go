@@ -1,4 +1,4 @@
-package main
+package files
 
 import (
 	"bytes"
@@ -21,11 +21,11 @@ import (
 // versionsKept bounds the history of configs.
 const versionsKept = 50
 
-// fileSource is a config file and, in the data directory, the history of what
+// Source is a config file and, in the data directory, the history of what
 // was in force: one plain file per version, so that a broken bus cannot take it
 // away.
-type fileSource struct {
-	kinds kindList
+type Source struct {
+	kinds Kinds
 	file  string
 	dir   string
 
@@ -34,20 +34,20 @@ type fileSource struct {
 	sum   [sha256.Size]byte // of the text
 }
 
-// newSource is the source of a gateway with these kinds, this config file and this data directory.
-func newSource(kinds []actors.Kind, file, data string) *fileSource {
-	return &fileSource{kinds: kinds, file: file, dir: filepath.Join(data, "config")}
+// NewSource is the source of a gateway with these kinds, this config file and this data directory.
+func NewSource(kinds []actors.Kind, file, data string) *Source {
+	return &Source{kinds: kinds, file: file, dir: filepath.Join(data, "config")}
 }
 
-func (s *fileSource) Read() ([]byte, error) { return os.ReadFile(s.file) }
+func (s *Source) Read() ([]byte, error) { return os.ReadFile(s.file) }
 
-func (s *fileSource) Parse(text []byte) (*config.Tree, config.Problems) {
-	return s.kinds.parse(s.file, text)
+func (s *Source) Parse(text []byte) (*config.Tree, config.Problems) {
+	return s.kinds.Parse(s.file, text)
 }
 
-func (s *fileSource) Write(text []byte) error { return writeFile(s.file, text) }
+func (s *Source) Write(text []byte) error { return Write(s.file, text) }
 
-func (s *fileSource) Reject() (file, beside string, err error) {
+func (s *Source) Reject() (file, beside string, err error) {
 	if file, err = filepath.Abs(s.file); err != nil {
 		file = s.file
 	}
@@ -56,13 +56,13 @@ func (s *fileSource) Reject() (file, beside string, err error) {
 		return file, "", err
 	}
 	beside = file + ".rejected"
-	if err := writeLike(file, beside, text); err != nil {
+	if err := WriteLike(file, beside, text); err != nil {
 		return file, "", err
 	}
 	return file, beside, nil
 }
 
-func (s *fileSource) Keep(text []byte) (uint64, error) {
+func (s *Source) Keep(text []byte) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all, err := s.numbers()
@@ -86,10 +86,10 @@ func (s *fileSource) Keep(text []byte) (uint64, error) {
 		_ = os.Remove(s.path(all[len(all)-1]))
 		all = all[:len(all)-1]
 	}
-	return s.given, writeFile(s.path(s.given), text)
+	return s.given, Write(s.path(s.given), text)
 }
 
-func (s *fileSource) Versions() ([]*configv1.Version, error) {
+func (s *Source) Versions() ([]*configv1.Version, error) {
 	all, err := s.numbers()
 	if err != nil {
 		return nil, err
@@ -105,12 +105,12 @@ func (s *fileSource) Versions() ([]*configv1.Version, error) {
 	return versions, nil
 }
 
-func (s *fileSource) path(n uint64) string {
+func (s *Source) path(n uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%06d.toml", n))
 }
 
 // numbers lists the versions there are, newest first.
-func (s *fileSource) numbers() ([]uint64, error) {
+func (s *Source) numbers() ([]uint64, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil && !os.IsNotExist(err) {
 		return nil, err
