@@ -10,6 +10,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/access"
 )
@@ -28,22 +29,22 @@ public keys.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	reason := ""
-	revoke := ask(newClient(kinds), "revoke IDENTITY", "Cut an identity off: its sessions end now, and it comes in no more", "Revoke", 1,
+	revoke := ask(client.New(kinds), "revoke IDENTITY", "Cut an identity off: its sessions end now, and it comes in no more", "Revoke", 1,
 		func(args []string) any { return map[string]string{"identity": args[0], "reason": reason} })
 	revoke.Flags().StringVar(&reason, "reason", "", "why, for the event")
 	cmd.AddCommand(
-		ask(newClient(kinds), "list", "Who there is, and whether they are in force", "List", 0, func([]string) any { return struct{}{} }),
-		ask(newClient(kinds), "may IDENTITY TOPIC", "Whether an identity may use a topic, like cmd/field/plc/WriteRegisters", "May", 2,
+		ask(client.New(kinds), "list", "Who there is, and whether they are in force", "List", 0, func([]string) any { return struct{}{} }),
+		ask(client.New(kinds), "may IDENTITY TOPIC", "Whether an identity may use a topic, like cmd/field/plc/WriteRegisters", "May", 2,
 			func(args []string) any { return map[string]string{"identity": args[0], "topic": args[1]} }),
 		revoke,
-		ask(newClient(kinds), "restore IDENTITY", "Take a revoke back", "Restore", 1, func(args []string) any { return map[string]string{"identity": args[0]} }),
+		ask(client.New(kinds), "restore IDENTITY", "Take a revoke back", "Restore", 1, func(args []string) any { return map[string]string{"identity": args[0]} }),
 		hashCommand(), tokenCommand(), keyCommand(),
 	)
 	return cmd
 }
 
 // ask is a command that calls a method of the actor that keeps the policy.
-func ask(c *client, use, short, method string, n int, request func(args []string) any) *cobra.Command {
+func ask(c *client.Client, use, short, method string, n int, request func(args []string) any) *cobra.Command {
 	path := keeperPath
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(n),
@@ -52,24 +53,24 @@ func ask(c *client, use, short, method string, n int, request func(args []string
 			if err != nil {
 				return err
 			}
-			if err := c.connect(cmd.Context()); err != nil {
+			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
-			defer c.close()
-			if err = c.call(cmd.Context(), cmd.OutOrStdout(), path, method, body); err != nil && c.lacks(cmd.Context(), path) {
+			defer c.Close()
+			if err = c.Call(cmd.Context(), cmd.OutOrStdout(), path, method, body); err != nil && lacks(cmd.Context(), c, path) {
 				return fmt.Errorf("the gateway has no access-control called %q: gatewayd claim makes one, --keeper names another", path)
 			}
 			return err
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	cmd.Flags().StringVar(&path, "keeper", keeperPath, "path of the actor of kind access-control")
 	return cmd
 }
 
 // lacks says whether the gateway has no actor of that name.
-func (c *client) lacks(ctx context.Context, path string) bool {
-	_, err := c.describe(ctx, path)
+func lacks(ctx context.Context, c *client.Client, path string) bool {
+	_, err := c.Describe(ctx, path)
 	var e *bus.Error
 	return errors.As(err, &e) && e.Code == bus.NotFound
 }

@@ -9,11 +9,12 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/terminal"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func budgetCommand(c *client) *cobra.Command {
+func budgetCommand(c *client.Client) *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "budget PATH",
@@ -28,37 +29,37 @@ comfortable room, with --every as often as that.`,
 		Example: `  gatewayd budget field/rs485-1/line
   gatewayd budget field/rs485-1/meter-7 --every 5s`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: c.completeWho(linkService),
+		ValidArgsFunction: c.CompleteWho(client.LinkService),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.connect(cmd.Context()); err != nil {
+			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
-			defer c.close()
+			defer c.Close()
 			q := &modbusv1.BudgetRequest{}
 			if every > 0 {
 				q.Every = durationpb.New(every)
 			}
-			return c.budget(cmd.Context(), cmd.OutOrStdout(), args[0], q)
+			return budget(cmd.Context(), c, cmd.OutOrStdout(), args[0], q)
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	cmd.Flags().DurationVar(&every, "every", 0, "how often the units would be read for which there may be room")
 	return cmd
 }
 
-func (c *client) budget(ctx context.Context, w io.Writer, path string, q *modbusv1.BudgetRequest) error {
+func budget(ctx context.Context, c *client.Client, w io.Writer, path string, q *modbusv1.BudgetRequest) error {
 	link, unit := path, &modbusv1.Unit{}
-	switch is, err := c.configInto(ctx, path, unit); {
+	switch is, err := c.ConfigInto(ctx, path, unit); {
 	case err != nil:
-		return c.explain(err)
+		return c.Explain(err)
 	case is:
 		link, q.Like = unit.Link, path
 	}
 	b := &modbusv1.BudgetResponse{}
-	if err := c.ask(ctx, link, "Budget", q, b); err != nil {
-		return c.explain(err)
+	if err := c.Ask(ctx, link, "Budget", q, b); err != nil {
+		return c.Explain(err)
 	}
-	if c.asJSON {
+	if c.AsJSON {
 		return printJSON(w, b)
 	}
 	return printBudget(w, link, b)

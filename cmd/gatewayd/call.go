@@ -10,10 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 )
 
-func callCommand(c *client) *cobra.Command {
+func callCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "call PATH METHOD [JSON|-]",
 		Short: "Ask an actor to do something",
@@ -26,7 +27,7 @@ methods, gatewayd describe PATH METHOD what a request may hold.`,
   gatewayd call field/plc/mixer UpdateConfig 'every = "5s"'
   gatewayd call config Reload`,
 		Args:              cobra.RangeArgs(1, 3),
-		ValidArgsFunction: c.completeMethod,
+		ValidArgsFunction: c.CompleteMethod,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var request []byte
 			var err error
@@ -35,29 +36,29 @@ methods, gatewayd describe PATH METHOD what a request may hold.`,
 					return err
 				}
 			}
-			err = c.connect(cmd.Context())
+			err = c.Connect(cmd.Context())
 			switch {
 			case err != nil && len(args) == 1:
 				return exit.Usage("name a method: gatewayd call %s METHOD [JSON]", args[0])
 			case err != nil:
 				return err
 			}
-			defer c.close()
+			defer c.Close()
 			if len(args) == 1 {
-				return c.whichMethod(cmd.Context(), args[0])
+				return whichMethod(cmd.Context(), c, args[0])
 			}
-			return c.call(cmd.Context(), cmd.OutOrStdout(), args[0], args[1], request)
+			return c.Call(cmd.Context(), cmd.OutOrStdout(), args[0], args[1], request)
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	return cmd
 }
 
 // whichMethod is what to say to a call without a method.
-func (c *client) whichMethod(ctx context.Context, path string) error {
-	d, err := c.describe(ctx, path)
+func whichMethod(ctx context.Context, c *client.Client, path string) error {
+	d, err := c.Describe(ctx, path)
 	if err != nil {
-		return c.explain(err)
+		return c.Explain(err)
 	}
 	var names []string
 	for _, m := range d.Methods {

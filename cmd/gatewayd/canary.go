@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/terminal"
 	configv1 "gatewayd/schemas/config/v1"
 )
@@ -117,16 +118,16 @@ func harm(who []*receiver) error {
 
 // ills are the actors of a gateway in such states, and why.
 func (t *receiver) ills(ctx context.Context, such func(state string) bool) (map[string]string, error) {
-	one := *t.client
-	one.gateway = t.id
-	all, _, err := one.states(ctx)
+	one := *t.Client
+	one.Gateway = t.id
+	all, _, err := one.States(ctx)
 	if err != nil {
-		return nil, t.explain(err)
+		return nil, t.Explain(err)
 	}
 	ills := map[string]string{}
 	for _, s := range all {
-		if such(s.health.State) {
-			ills[s.path] = strings.TrimSuffix(s.health.State+": "+s.health.Cause, ": ")
+		if such(s.Health.State) {
+			ills[s.Path] = strings.TrimSuffix(s.Health.State+": "+s.Health.Cause, ": ")
 		}
 	}
 	return ills, nil
@@ -177,7 +178,7 @@ func (p *push) look(ctx context.Context, t *receiver, over bool) {
 		t.harm("after the change: " + err.Error())
 		return
 	}
-	for _, path := range slices.SortedFunc(maps.Keys(ills), func(a, b string) int { return comparePaths(b, a) }) { // the root at last
+	for _, path := range slices.SortedFunc(maps.Keys(ills), func(a, b string) int { return client.ComparePaths(b, a) }) { // the root at last
 		if _, was := t.before[path]; !was {
 			t.harm(path + " is " + ills[path])
 			return
@@ -233,9 +234,9 @@ func (t *receiver) apply(toml string) (*configv1.ApplyResponse, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	go t.guard(ctx, cancel)
-	one, c := *t, *t.client
-	c.timeout = max(c.timeout, applyTime)
-	one.client = &c
+	one, c := *t, *t.Client
+	c.Timeout = max(c.Timeout, applyTime)
+	one.Client = &c
 	resp := &configv1.ApplyResponse{}
 	err := one.config(ctx, "Apply", &configv1.ApplyRequest{Toml: toml}, resp)
 	if context.Cause(ctx) == errAway {
@@ -261,7 +262,7 @@ func (t *receiver) guard(ctx context.Context, cancel context.CancelCauseFunc) {
 			return
 		case <-look.C:
 		}
-		words, err := t.conn.Ask(ctx, []string{t.id}, askTime)
+		words, err := t.Conn.Ask(ctx, []string{t.id}, client.AskTime)
 		if missed++; err != nil || len(words) == 1 && words[0].Here {
 			missed = 0
 		}
@@ -271,7 +272,7 @@ func (t *receiver) guard(ctx context.Context, cancel context.CancelCauseFunc) {
 
 // report tells what became of each gateway.
 func (p *push) report(w io.Writer) error {
-	if p.c.asJSON {
+	if p.c.AsJSON {
 		type row struct {
 			Gateway string `json:"gateway"`
 			Wave    int    `json:"wave,omitempty"`

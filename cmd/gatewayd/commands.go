@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
 )
@@ -41,14 +42,14 @@ func command(serve *serving) *cobra.Command {
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
-		treeCommand(newClient(kinds)), describeCommand(newClient(kinds)), watchCommand(newClient(kinds)), eventsCommand(newClient(kinds)),
-		callCommand(newClient(kinds)), traceCommand(newClient(kinds)), countersCommand(newClient(kinds)), budgetCommand(newClient(kinds)),
-		tracksCommand(newClient(kinds)), uplinksCommand(newClient(kinds)), drillCommand(kinds), accessCommand(kinds), auditCommand(), fleetCommand(kinds),
+		treeCommand(client.New(kinds)), describeCommand(client.New(kinds)), watchCommand(client.New(kinds)), eventsCommand(client.New(kinds)),
+		callCommand(client.New(kinds)), traceCommand(client.New(kinds)), countersCommand(client.New(kinds)), budgetCommand(client.New(kinds)),
+		tracksCommand(client.New(kinds)), uplinksCommand(client.New(kinds)), drillCommand(kinds), accessCommand(kinds), auditCommand(), fleetCommand(kinds),
 	} {
 		c.GroupID = "look"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{readCommand(newClient(kinds)), writeCommand(newClient(kinds)), scanCommand(newClient(kinds)), simCommand(), replayCommand(kinds), sinkCommand()} {
+	for _, c := range []*cobra.Command{readCommand(client.New(kinds)), writeCommand(client.New(kinds)), scanCommand(client.New(kinds)), simCommand(), replayCommand(kinds), sinkCommand()} {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}

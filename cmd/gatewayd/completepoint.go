@@ -9,22 +9,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/modbus/target"
 )
 
 // completePoint offers paths, then the points and areas of the unit chosen, and for a write what the point may be called.
-func (c *client) completePoint(l *look, write bool) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+func completePoint(c *client.Client, l *look, write bool) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 {
-			return c.completeWho(unitService)(cmd, args, prefix)
+			return c.CompleteWho(client.UnitService)(cmd, args, prefix)
 		}
 		if len(args) > 1 && slices.Contains(areas, args[1]) || write && len(args) > 2 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+		ctx, cancel := context.WithTimeout(cmd.Context(), client.CompletionTime)
 		defer cancel()
-		known, _ := c.known(ctx, args[0], l.profile) // of a unit without points areas are offered
+		known, _ := known(ctx, c, args[0], l.profile) // of a unit without points areas are offered
 		out := offered(known, len(args) == 1, write)
 		if len(args) == 2 && write {
 			out = valuesOf(known, args[1])
@@ -34,7 +35,7 @@ func (c *client) completePoint(l *look, write bool) func(*cobra.Command, []strin
 }
 
 // known is what points a unit has, without asking it.
-func (c *client) known(ctx context.Context, name, profileName string) (modbusunit.Known, error) {
+func known(ctx context.Context, c *client.Client, name, profileName string) (modbusunit.Known, error) {
 	if target.Is(name) {
 		d := direct{}
 		if profileName != "" {
@@ -45,11 +46,11 @@ func (c *client) known(ctx context.Context, name, profileName string) (modbusuni
 		}
 		return d.points(ctx)
 	}
-	if err := c.connect(ctx); err != nil {
+	if err := c.Connect(ctx); err != nil {
 		return modbusunit.Known{}, err
 	}
-	defer c.close()
-	return (&hosted{client: c, path: name}).points(ctx)
+	defer c.Close()
+	return (&hosted{Client: c, path: name}).points(ctx)
 }
 
 // offered is what may follow a unit: points, and at first areas.

@@ -9,11 +9,12 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/terminal"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func countersCommand(c *client) *cobra.Command {
+func countersCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "counters PATH",
 		Short: "Show what has become of the requests to Modbus units",
@@ -28,32 +29,32 @@ half of the answers, and 95 of 100, took at most.`,
 		Example: `  gatewayd counters field/rs485-1/line
   gatewayd counters field/rs485-1/meter-7 --json`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: c.completeWho(linkService, unitService),
+		ValidArgsFunction: c.CompleteWho(client.LinkService, client.UnitService),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.connect(cmd.Context()); err != nil {
+			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
-			defer c.close()
-			return c.counters(cmd.Context(), cmd.OutOrStdout(), args[0])
+			defer c.Close()
+			return counters(cmd.Context(), c, cmd.OutOrStdout(), args[0])
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	return cmd
 }
 
-func (c *client) counters(ctx context.Context, w io.Writer, path string) error {
+func counters(ctx context.Context, c *client.Client, w io.Writer, path string) error {
 	link, q, unit := path, &modbusv1.CountersRequest{}, &modbusv1.Unit{}
-	switch is, err := c.configInto(ctx, path, unit); {
+	switch is, err := c.ConfigInto(ctx, path, unit); {
 	case err != nil:
-		return c.explain(err)
+		return c.Explain(err)
 	case is:
 		link, q.Unit = unit.Link, proto.Uint32(unit.Unit)
 	}
 	all := &modbusv1.CountersResponse{}
-	if err := c.ask(ctx, link, "Counters", q, all); err != nil {
-		return c.explain(err)
+	if err := c.Ask(ctx, link, "Counters", q, all); err != nil {
+		return c.Explain(err)
 	}
-	if c.asJSON {
+	if c.AsJSON {
 		return printJSON(w, all)
 	}
 	rows := [][]terminal.Cell{terminal.Row("UNIT", "REQUESTS", "ANSWERED", "REFUSED", "TIMEOUTS", "CORRUPT", "WRONG", "LATE", "AGAIN", "BUSY", "P50", "P95")}

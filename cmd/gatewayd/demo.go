@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/terminal"
@@ -215,7 +216,7 @@ func (d *demo) units() map[string]map[string]string {
 // hints say where the gateway is and what to try.
 func (d *demo) hints() []string {
 	self, server, nats, mqtt := invocation(), "", "", ""
-	if url := "nats://" + d.bus; url != defaultURL {
+	if url := "nats://" + d.bus; url != client.DefaultURL {
 		server, nats = " --server "+url, " --server "+url
 	}
 	if host, port, err := net.SplitHostPort(d.mqtt); err == nil && port != "1883" {

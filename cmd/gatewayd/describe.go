@@ -11,12 +11,13 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/schemas"
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-func describeCommand(c *client) *cobra.Command {
+func describeCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe PATH [METHOD]",
 		Short: "Show what an actor is, does, answers and publishes",
@@ -25,26 +26,26 @@ request and of its answer, and an example.`,
 		Example: `  gatewayd describe field/plc/mixer
   gatewayd describe field/plc/mixer WriteRegisters`,
 		Args:              cobra.RangeArgs(1, 2),
-		ValidArgsFunction: c.completeMethod,
+		ValidArgsFunction: c.CompleteMethod,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.connect(cmd.Context()); err != nil {
+			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
-			defer c.close()
-			d, err := c.describe(cmd.Context(), args[0])
+			defer c.Close()
+			d, err := c.Describe(cmd.Context(), args[0])
 			if err != nil {
-				return c.explain(err)
+				return c.Explain(err)
 			}
 			if len(args) == 2 {
-				return c.describeMethod(cmd.OutOrStdout(), d, args[1])
+				return describeMethod(c, cmd.OutOrStdout(), d, args[1])
 			}
-			if c.asJSON {
+			if c.AsJSON {
 				return printJSON(cmd.OutOrStdout(), d)
 			}
-			return printDescription(cmd.OutOrStdout(), d, c.configOf(cmd.Context(), args[0]))
+			return printDescription(cmd.OutOrStdout(), d, configOf(cmd.Context(), c, args[0]))
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	return cmd
 }
 
@@ -56,12 +57,12 @@ func printJSON(w io.Writer, m proto.Message) error {
 	return err
 }
 
-func (c *client) describeMethod(w io.Writer, d *actorv1.DescribeResponse, name string) error {
+func describeMethod(c *client.Client, w io.Writer, d *actorv1.DescribeResponse, name string) error {
 	m, err := methodOf(d, name)
 	switch {
 	case err != nil:
 		return err
-	case !c.asJSON:
+	case !c.AsJSON:
 		return printMethod(w, d.Entry.GetPath(), m)
 	}
 	request, err := messageOf(m.Request)
@@ -87,9 +88,9 @@ func (c *client) describeMethod(w io.Writer, d *actorv1.DescribeResponse, name s
 }
 
 // configOf is the config in force, as fields; nil when it is not told.
-func (c *client) configOf(ctx context.Context, path string) []terminal.Field {
+func configOf(ctx context.Context, c *client.Client, path string) []terminal.Field {
 	resp := &actorv1.GetConfigResponse{}
-	if err := c.ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, resp); err != nil || resp.Config == nil {
+	if err := c.Ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, resp); err != nil || resp.Config == nil {
 		return nil
 	}
 	text, err := protojson.Marshal(resp.Config)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
@@ -27,12 +28,12 @@ type device interface {
 	set(ctx context.Context, p points.Point, v points.Value) error
 	// broadcast says whether it is all units of a line, of which none confirms.
 	broadcast(ctx context.Context) bool
-	close()
+	Close()
 }
 
 // deviceAt opens the way to what was typed: a URL is a unit reached directly,
 // anything else is the path of an actor.
-func (c *client) deviceAt(ctx context.Context, name, profileName string, answer time.Duration) (device, error) {
+func deviceAt(ctx context.Context, c *client.Client, name, profileName string, answer time.Duration) (device, error) {
 	var known *modbusv1.Profile
 	if profileName != "" {
 		var err error
@@ -44,10 +45,10 @@ func (c *client) deviceAt(ctx context.Context, name, profileName string, answer 
 		if known != nil {
 			return nil, exit.Usage("--profile is for a unit that is reached directly; %s has its points from the config", name)
 		}
-		if err := c.connect(ctx); err != nil {
+		if err := c.Connect(ctx); err != nil {
 			return nil, err
 		}
-		return &hosted{client: c, path: name}, nil
+		return &hosted{Client: c, path: name}, nil
 	}
 	t, err := target.Parse(name)
 	if err != nil {
@@ -74,7 +75,7 @@ type direct struct {
 
 func (d *direct) broadcast(context.Context) bool { return d.all }
 
-func (d *direct) close() { _ = d.way.Close() }
+func (d *direct) Close() { _ = d.way.Close() }
 
 func (d *direct) points(context.Context) (modbusunit.Known, error) {
 	if d.profile == nil {

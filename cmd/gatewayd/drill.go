@@ -12,13 +12,14 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/schemas"
 	drillv1 "gatewayd/schemas/drill/v1"
 )
 
 func drillCommand(kinds []actors.Kind) *cobra.Command {
-	c := newClient(kinds)
+	c := client.New(kinds)
 	var rate float64
 	var long time.Duration
 	cmd := &cobra.Command{
@@ -39,7 +40,7 @@ gatewayd drill clear takes the faults out again.`,
 			if len(args) == 0 {
 				return faults(), cobra.ShellCompDirectiveNoFileComp
 			}
-			return c.completePath(cmd, args[1:], prefix)
+			return c.CompletePath(cmd, args[1:], prefix)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(faults(), args[0]) {
@@ -48,45 +49,45 @@ gatewayd drill clear takes the faults out again.`,
 			if rate <= 0 || rate > 1 {
 				return exit.Usage("--rate %g: want a share above 0, at most 1", rate)
 			}
-			return c.drill(cmd.Context(), "Inject", &drillv1.InjectRequest{
+			return askDrill(cmd.Context(), c, "Inject", &drillv1.InjectRequest{
 				Fault: args[0], Path: strings.Trim(args[1], "/"), Rate: &rate, Duration: durationpb.New(long),
 			}, cmd)
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	cmd.Flags().Float64Var(&rate, "rate", 1, "share of messages or bytes it hits, for drop, delay and corrupt")
 	cmd.Flags().DurationVar(&long, "for", time.Second, "how long, for hang; how late, for delay")
-	cmd.AddCommand(clearCommand(newClient(kinds)))
+	cmd.AddCommand(clearCommand(client.New(kinds)))
 	return cmd
 }
 
-func clearCommand(c *client) *cobra.Command {
+func clearCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "clear [PATH]",
 		Short:             "Take faults out again: all, or those of one actor",
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: c.completePath,
+		ValidArgsFunction: c.CompletePath,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req := &drillv1.ClearRequest{}
 			if len(args) > 0 {
 				req.Path = strings.Trim(args[0], "/")
 			}
-			return c.drill(cmd.Context(), "Clear", req, cmd)
+			return askDrill(cmd.Context(), c, "Clear", req, cmd)
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	return cmd
 }
 
-func (c *client) drill(ctx context.Context, method string, req proto.Message, cmd *cobra.Command) error {
-	if err := c.connect(ctx); err != nil {
+func askDrill(ctx context.Context, c *client.Client, method string, req proto.Message, cmd *cobra.Command) error {
+	if err := c.Connect(ctx); err != nil {
 		return err
 	}
-	defer c.close()
-	if err := c.ask(ctx, "drill", method, req, nil); err != nil {
-		return c.explain(err)
+	defer c.Close()
+	if err := c.Ask(ctx, "drill", method, req, nil); err != nil {
+		return c.Explain(err)
 	}
-	if c.asJSON {
+	if c.AsJSON {
 		return printJSON(cmd.OutOrStdout(), req)
 	}
 	var err error

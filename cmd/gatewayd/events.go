@@ -9,11 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
-func eventsCommand(c *client) *cobra.Command {
+func eventsCommand(c *client.Client) *cobra.Command {
 	var n int
 	var follow, frames bool
 	cmd := &cobra.Command{
@@ -24,47 +25,47 @@ A unit that does not answer is told with the last frames on its line before that
 		Example: `  gatewayd events -n 50
   gatewayd events field/rs485-1 --follow`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: c.completePath,
+		ValidArgsFunction: c.CompletePath,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if n < 1 {
 				return exit.Usage("-n %d: want 1 or more", n)
 			}
-			if err := c.connect(cmd.Context()); err != nil {
+			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
-			defer c.close()
+			defer c.Close()
 			filter := "event/#"
 			if len(args) > 0 {
 				filter = "event/" + args[0] + "/#"
 			}
-			pattern, err := c.pattern(filter)
+			pattern, err := pattern(c, filter)
 			if err != nil {
 				return exit.Usage("%v", err)
 			}
 			w := cmd.OutOrStdout()
-			pr := printer{w: w, p: terminal.Painter(w), asJSON: c.asJSON, events: true, frames: frames}
-			return c.events(cmd.Context(), pr, pattern, n, follow)
+			pr := printer{w: w, p: terminal.Painter(w), asJSON: c.AsJSON, events: true, frames: frames}
+			return events(cmd.Context(), c, pr, pattern, n, follow)
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	cmd.Flags().IntVarP(&n, "count", "n", 20, "how many")
 	cmd.Flags().BoolVar(&frames, "frames", false, "all frames of failures, not only the last")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on")
 	return cmd
 }
 
-func (c *client) events(ctx context.Context, pr printer, pattern string, n int, follow bool) error {
+func events(ctx context.Context, c *client.Client, pr printer, pattern string, n int, follow bool) error {
 	lastEvents := func(ctx context.Context, pattern string, take func(bus.Record) error) error {
-		ctx, cancel := c.bounded(ctx)
+		ctx, cancel := c.Bounded(ctx)
 		defer cancel()
-		records, err := c.conn.Events(ctx, pattern, n)
+		records, err := c.Conn.Events(ctx, pattern, n)
 		for i := 0; err == nil && i < len(records); i++ {
 			err = take(records[i])
 		}
 		return err
 	}
 	if follow {
-		return c.watch(ctx, pr, pattern, 0, lastEvents)
+		return watch(ctx, c, pr, pattern, 0, lastEvents)
 	}
 	var records []bus.Record
 	err := lastEvents(ctx, pattern, func(r bus.Record) error {
@@ -72,9 +73,9 @@ func (c *client) events(ctx context.Context, pr printer, pattern string, n int, 
 		return nil
 	})
 	if err != nil {
-		return c.explain(err)
+		return c.Explain(err)
 	}
-	if c.asJSON {
+	if c.AsJSON {
 		return eventsJSON(pr.w, records)
 	}
 	rows := [][]terminal.Cell{terminal.Row("TIME", "PATH", "EVENT", "WHAT")}

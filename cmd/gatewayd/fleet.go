@@ -12,6 +12,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/terminal"
 )
@@ -23,14 +24,14 @@ func fleetCommand(kinds []actors.Kind) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(fleetCredsCommand(kinds), fleetSetupCommand(newHubClient(kinds)), fleetTrackCommand(newHubClient(kinds)), fleetListCommand(newHubClient(kinds)), fleetConfigCommand(newHubClient(kinds)))
-	for _, c := range []func(*client) *cobra.Command{treeCommand, describeCommand, watchCommand, eventsCommand, callCommand, tracksCommand, uplinksCommand} {
-		cmd.AddCommand(distant(newHubClient(kinds), c))
+	cmd.AddCommand(fleetCredsCommand(kinds), fleetSetupCommand(client.AtHub(kinds)), fleetTrackCommand(client.AtHub(kinds)), fleetListCommand(client.AtHub(kinds)), fleetConfigCommand(client.AtHub(kinds)))
+	for _, c := range []func(*client.Client) *cobra.Command{treeCommand, describeCommand, watchCommand, eventsCommand, callCommand, tracksCommand, uplinksCommand} {
+		cmd.AddCommand(distant(client.AtHub(kinds), c))
 	}
 	return cmd
 }
 
-func fleetSetupCommand(c *client) *cobra.Command {
+func fleetSetupCommand(c *client.Client) *cobra.Command {
 	replicas := 0
 	cmd := &cobra.Command{
 		Use:   "setup",
@@ -40,25 +41,25 @@ it gatewayd fleet ls and push know those that are away. It may be run again, wit
 other --replicas.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := c.dial(); err != nil {
+			if err := c.Dial(); err != nil {
 				return err
 			}
-			defer c.close()
-			ctx, cancel := c.bounded(cmd.Context())
+			defer c.Close()
+			ctx, cancel := c.Bounded(cmd.Context())
 			defer cancel()
-			if err := c.conn.Roster(ctx, replicas); err != nil {
-				return c.explain(err)
+			if err := c.Conn.Roster(ctx, replicas); err != nil {
+				return c.Explain(err)
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the hub remembers its gateways, on %s\n", terminal.Counted(replicas, "server"))
 			return err
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	cmd.Flags().IntVar(&replicas, "replicas", 1, "servers of the hub that keep it: 1, 3 or 5")
 	return cmd
 }
 
-func fleetTrackCommand(c *client) *cobra.Command {
+func fleetTrackCommand(c *client.Client) *cobra.Command {
 	stream, replicas, remove := "", 0, []string(nil)
 	cmd := &cobra.Command{
 		Use:   "track [ID...]",
@@ -81,20 +82,20 @@ use kind uplink-nats instead: a sourced gateway is heard from every second.`,
 					return exit.Usage("%v", err)
 				}
 			}
-			if err := c.dial(); err != nil {
+			if err := c.Dial(); err != nil {
 				return err
 			}
-			defer c.close()
-			ctx, cancel := c.bounded(cmd.Context())
+			defer c.Close()
+			ctx, cancel := c.Bounded(cmd.Context())
 			defer cancel()
-			messages, all, err := c.conn.Sourcing(ctx, stream, replicas, args, remove)
+			messages, all, err := c.Conn.Sourcing(ctx, stream, replicas, args, remove)
 			if err != nil {
-				return c.explain(err)
+				return c.Explain(err)
 			}
-			return c.printSources(cmd.OutOrStdout(), stream, messages, all)
+			return printSources(c, cmd.OutOrStdout(), stream, messages, all)
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&stream, "stream", "TRACKS", "name of the stream at the hub")
 	f.IntVar(&replicas, "replicas", 0, "servers of the hub that keep it: 1, 3 or 5 (default as it is, else 1)")
@@ -102,8 +103,8 @@ use kind uplink-nats instead: a sourced gateway is heard from every second.`,
 	return cmd
 }
 
-func (c *client) printSources(w io.Writer, stream string, messages uint64, all []bus.Source) error {
-	if c.asJSON {
+func printSources(c *client.Client, w io.Writer, stream string, messages uint64, all []bus.Source) error {
+	if c.AsJSON {
 		return writeSources(w, messages, all)
 	}
 	rows := [][]terminal.Cell{terminal.Row("GATEWAY", "WAITING", "HEARD")}
@@ -139,7 +140,7 @@ func writeSources(w io.Writer, messages uint64, all []bus.Source) error {
 }
 
 // distant is a command about a gateway, to be used through the hub: the gateway's id comes first.
-func distant(c *client, command func(*client) *cobra.Command) *cobra.Command {
+func distant(c *client.Client, command func(*client.Client) *cobra.Command) *cobra.Command {
 	cmd := command(c)
 	name, rest, _ := strings.Cut(cmd.Use, " ")
 	cmd.Use = strings.TrimSpace(name + " ID " + rest)
@@ -153,14 +154,14 @@ func distant(c *client, command func(*client) *cobra.Command) *cobra.Command {
 		return args(cmd, all[1:])
 	}
 	cmd.RunE = func(cmd *cobra.Command, all []string) error {
-		c.gateway = all[0]
+		c.Gateway = all[0]
 		return run(cmd, all[1:])
 	}
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, all []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		if len(all) == 0 || complete == nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		c.gateway = all[0]
+		c.Gateway = all[0]
 		return complete(cmd, all[1:], prefix)
 	}
 	return cmd

@@ -8,35 +8,36 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/protocols/modbus/points"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
 // hosted is a unit of a running gateway, which is asked to ask it.
 type hosted struct {
-	*client
+	*client.Client
 	path string
 }
 
 func (h *hosted) ask(ctx context.Context, method string, req, resp proto.Message) error {
-	subject, err := h.subject(h.path, method)
+	subject, err := h.Subject(h.path, method)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := h.bounded(ctx)
+	ctx, cancel := h.Bounded(ctx)
 	defer cancel()
-	if err := h.conn.Call(ctx, subject, req, resp); err != nil {
-		return h.explain(err)
+	if err := h.Conn.Call(ctx, subject, req, resp); err != nil {
+		return h.Explain(err)
 	}
 	return nil
 }
 
 func (h *hosted) points(ctx context.Context) (modbusunit.Known, error) {
 	cfg := &modbusv1.Unit{}
-	is, err := h.configInto(ctx, h.path, cfg)
+	is, err := h.ConfigInto(ctx, h.path, cfg)
 	switch {
 	case err != nil:
-		return modbusunit.Known{}, h.explain(err)
+		return modbusunit.Known{}, h.Explain(err)
 	case !is:
 		return modbusunit.Known{}, fmt.Errorf("%s is no modbus-unit", h.path)
 	}
@@ -45,10 +46,10 @@ func (h *hosted) points(ctx context.Context) (modbusunit.Known, error) {
 
 func (h *hosted) broadcast(ctx context.Context) bool {
 	cfg := &modbusv1.Unit{}
-	if is, err := h.configInto(ctx, h.path, cfg); err != nil || !is || cfg.Unit != 0 {
+	if is, err := h.ConfigInto(ctx, h.path, cfg); err != nil || !is || cfg.Unit != 0 {
 		return false
 	}
-	link, err := h.configAmong(ctx, cfg.Link, &modbusv1.SerialLine{}, &modbusv1.TcpLink{}, &modbusv1.DtuLink{})
+	link, err := h.ConfigAmong(ctx, cfg.Link, &modbusv1.SerialLine{}, &modbusv1.TcpLink{}, &modbusv1.DtuLink{})
 	way, ok := link.(interface{ GetFraming() string })
 	return err == nil && ok && way.GetFraming() != "tcp"
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/terminal"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
@@ -22,7 +23,7 @@ import (
 // meetTime is how long is waited for one more gateway that says that it is there.
 const meetTime = 300 * time.Millisecond
 
-func fleetListCommand(c *client) *cobra.Command {
+func fleetListCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls [ID...]",
 		Short: "Show all gateways of the fleet, how they are and whether they are connected",
@@ -35,15 +36,15 @@ that are away are remembered in a stream of the hub: see gatewayd fleet setup.`,
 		Example: `  gatewayd fleet ls --hub tls://hub.example.com:4222 --creds ops.nk
   gatewayd fleet ls 'site-*' --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.dial(); err != nil {
+			if err := c.Dial(); err != nil {
 				return err
 			}
-			defer c.close()
-			all, remembered, err := c.members(cmd.Context(), args)
+			defer c.Close()
+			all, remembered, err := members(cmd.Context(), c, args)
 			if err != nil {
-				return c.explain(err)
+				return c.Explain(err)
 			}
-			if c.asJSON {
+			if c.AsJSON {
 				return membersJSON(cmd.OutOrStdout(), all)
 			}
 			if err := printMembers(cmd.OutOrStdout(), all, time.Now()); err != nil {
@@ -55,7 +56,7 @@ that are away are remembered in a stream of the hub: see gatewayd fleet setup.`,
 			return nil
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	return cmd
 }
 
@@ -69,16 +70,16 @@ type member struct {
 
 // members are all gateways whose ids match one of the patterns, if there are any, by their ids; remembered says whether the hub knows
 // those that are away.
-func (c *client) members(ctx context.Context, patterns []string) (all []member, remembered bool, err error) {
+func members(ctx context.Context, c *client.Client, patterns []string) (all []member, remembered bool, err error) {
 	for _, p := range patterns {
 		if _, err := glob.Match(p, ""); err != nil {
 			return nil, false, exit.Usage("%q is no pattern of ids like 'site-*'", p)
 		}
 	}
-	ctx, cancel := c.bounded(ctx)
+	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
 	known := map[string]member{}
-	err = c.conn.Fleet(ctx, func(gateway string, r bus.Record) error {
+	err = c.Conn.Fleet(ctx, func(gateway string, r bus.Record) error {
 		m := member{id: gateway, standing: &gatewayv1.Standing{}, told: r.Time}
 		if len(r.Data) > 0 && r.Decode(m.standing) == nil {
 			known[gateway] = m
@@ -89,7 +90,7 @@ func (c *client) members(ctx context.Context, patterns []string) (all []member, 
 	if err != nil && bus.AsError(err).Code != bus.NotFound && bus.AsError(err).Code != bus.FailedPrecondition {
 		return nil, false, err
 	}
-	met, err := c.conn.Meet(ctx, meetTime)
+	met, err := c.Conn.Meet(ctx, meetTime)
 	if err != nil {
 		return nil, false, err
 	}
@@ -98,10 +99,10 @@ func (c *client) members(ctx context.Context, patterns []string) (all []member, 
 			known[id] = member{id: id, standing: &gatewayv1.Standing{}}
 		}
 	}
-	ids := slices.DeleteFunc(slices.SortedFunc(maps.Keys(known), compareTokens), func(id string) bool {
+	ids := slices.DeleteFunc(slices.SortedFunc(maps.Keys(known), client.CompareTokens), func(id string) bool {
 		return len(patterns) > 0 && !slices.ContainsFunc(patterns, func(p string) bool { ok, _ := glob.Match(p, id); return ok })
 	})
-	words, err := c.conn.Ask(ctx, ids, min(c.timeout, askTime))
+	words, err := c.Conn.Ask(ctx, ids, min(c.Timeout, client.AskTime))
 	for _, w := range words {
 		m := known[w.Gateway]
 		if m.here = w.Here; w.Record.Seq > 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/clock"
 	actorv1 "gatewayd/schemas/actor/v1"
@@ -271,11 +272,11 @@ func (n *news) await(ctx context.Context, limit time.Duration, what string, done
 }
 
 // standings are all actors in the order of the tree; n is locked.
-func (n *news) standings() []standing {
-	paths := slices.SortedFunc(maps.Keys(n.health), comparePaths)
-	all := make([]standing, len(paths))
+func (n *news) standings() []client.Standing {
+	paths := slices.SortedFunc(maps.Keys(n.health), client.ComparePaths)
+	all := make([]client.Standing, len(paths))
 	for i, p := range paths {
-		all[i] = standing{p, n.health[p]}
+		all[i] = client.Standing{Path: p, Health: n.health[p]}
 	}
 	return all
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/terminal"
 	configv1 "gatewayd/schemas/config/v1"
 )
 
-func fleetConfigCommand(c *client) *cobra.Command {
+func fleetConfigCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Change the config of many gateways",
@@ -26,7 +27,7 @@ func fleetConfigCommand(c *client) *cobra.Command {
 	return cmd
 }
 
-func fleetPushCommand(c *client) *cobra.Command {
+func fleetPushCommand(c *client.Client) *cobra.Command {
 	p := &push{c: c, canary: portion{percent: 5}, wave: portion{percent: 25}}
 	on := ""
 	cmd := &cobra.Command{
@@ -64,10 +65,10 @@ leaf.calls has cmd/config/#.`,
 			if p.rollback, p.worst, err = rollbackOn(on); err != nil {
 				return err
 			}
-			if err := c.dial(); err != nil {
+			if err := c.Dial(); err != nil {
 				return err
 			}
-			defer c.close()
+			defer c.Close()
 			p.say = func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }
 			err = p.run(cmd.Context())
 			if tellErr := p.report(cmd.OutOrStdout()); err == nil {
@@ -76,7 +77,7 @@ leaf.calls has cmd/config/#.`,
 			return err
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&p.only, "only", nil, "ids of the gateways it is for, or patterns like 'north-*' (default all)")
 	f.Var(&p.canary, "canary", "how many get it first: a number, or a part of all like 5%")
@@ -103,7 +104,7 @@ func rollbackOn(word string) (rollback bool, worst func(state string) bool, err 
 
 // push is a config on its way to gateways.
 type push struct {
-	c            *client
+	c            *client.Client
 	file, text   string
 	only         []string
 	canary, wave portion
@@ -119,25 +120,25 @@ type push struct {
 
 // receiver is one gateway of a push.
 type receiver struct {
-	*client  // to it
-	id       string
-	wave     int // from 1; 0: none
-	result   string
-	why      string
-	version  uint64
-	former   string            // its config before
-	formerly uint64            // and the version of that
-	before   map[string]string // what was wrong before, by paths of actors
-	has      bool              // the new config is in force
-	replaced bool              // and this push put it there
-	watched  bool              // to the end
-	harmed   bool              // it is worse than before
+	*client.Client // to it
+	id             string
+	wave           int // from 1; 0: none
+	result         string
+	why            string
+	version        uint64
+	former         string            // its config before
+	formerly       uint64            // and the version of that
+	before         map[string]string // what was wrong before, by paths of actors
+	has            bool              // the new config is in force
+	replaced       bool              // and this push put it there
+	watched        bool              // to the end
+	harmed         bool              // it is worse than before
 }
 
 func (p *push) run(ctx context.Context) error {
-	all, _, err := p.c.members(ctx, p.only)
+	all, _, err := members(ctx, p.c, p.only)
 	if err != nil {
-		return p.c.explain(err)
+		return p.c.Explain(err)
 	}
 	if len(all) == 0 {
 		return fmt.Errorf("no gateway of this hub is called so: gatewayd fleet ls lists them")
@@ -145,8 +146,8 @@ func (p *push) run(ctx context.Context) error {
 	var ids []string
 	for _, m := range all {
 		one := *p.c
-		one.gateway = m.id
-		t := &receiver{client: &one, id: m.id, result: "waiting"}
+		one.Gateway = m.id
+		t := &receiver{Client: &one, id: m.id, result: "waiting"}
 		if p.targets = append(p.targets, t); m.here {
 			ids = append(ids, m.id)
 			continue
@@ -276,10 +277,10 @@ func problemText(all []*configv1.Problem) string {
 
 // config calls a method of the gateway's config.
 func (t *receiver) config(ctx context.Context, method string, req, resp message) error {
-	ctx, cancel := t.bounded(ctx)
+	ctx, cancel := t.Bounded(ctx)
 	defer cancel()
-	if err := t.conn.Call(ctx, bus.Subject(t.id, bus.Cmd, "config", method), req, resp); err != nil {
-		return t.explain(err)
+	if err := t.Conn.Call(ctx, bus.Subject(t.id, bus.Cmd, "config", method), req, resp); err != nil {
+		return t.Explain(err)
 	}
 	return nil
 }

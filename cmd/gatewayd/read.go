@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/schemas"
@@ -28,7 +29,7 @@ gateway; the line must be free then:
 AREA is coil, discrete-input, holding or input; its first letter is enough.
 Addresses are counted from 0, as on the wire.`
 
-func readCommand(c *client) *cobra.Command {
+func readCommand(c *client.Client) *cobra.Command {
 	l := &look{}
 	cmd := &cobra.Command{
 		Use:   "read UNIT [AREA ADDRESS [COUNT] | POINT...]",
@@ -46,12 +47,12 @@ are computed from others among them. COUNT is how many values of --type, 1 if it
   gatewayd read tcp://10.0.0.5/7 input 0 10
   gatewayd read rtu:///dev/ttyUSB0/1?baud=9600 --profile eastron-sdm630`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: c.completePoint(l, false),
+		ValidArgsFunction: completePoint(c, l, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return l.read(cmd, c, args)
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	l.flags(cmd)
 	return cmd
 }
@@ -72,8 +73,8 @@ func (l *look) flags(cmd *cobra.Command) {
 	f.Float64Var(&l.offset, "offset", 0, "plus this")
 	f.StringVar(&l.profile, "profile", "", "device profile of a unit that is reached directly: a name like eastron-sdm630, or a file")
 	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
-	offer(cmd, "type", points.Types()...)
-	offer(cmd, "order", "abcd", "cdab", "badc", "dcba", "big-endian", "word-swap", "byte-swap", "little-endian")
+	client.Offer(cmd, "type", points.Types()...)
+	client.Offer(cmd, "order", "abcd", "cdab", "badc", "dcba", "big-endian", "word-swap", "byte-swap", "little-endian")
 	f.DurationVar(&l.answer, "answer", time.Second, "longest wait for the answer of a unit that is reached directly")
 }
 
@@ -89,7 +90,7 @@ func (l *look) check() error {
 	return nil
 }
 
-func (l *look) read(cmd *cobra.Command, c *client, args []string) error {
+func (l *look) read(cmd *cobra.Command, c *client.Client, args []string) error {
 	ctx := cmd.Context()
 	if err := l.check(); err != nil {
 		return err
@@ -98,11 +99,11 @@ func (l *look) read(cmd *cobra.Command, c *client, args []string) error {
 	if err != nil {
 		return err
 	}
-	d, err := c.deviceAt(ctx, args[0], l.profile, l.answer)
+	d, err := deviceAt(ctx, c, args[0], l.profile, l.answer)
 	if err != nil {
 		return err
 	}
-	defer d.close()
+	defer d.Close()
 	if !placed {
 		if s, err = named(ctx, d, args[1:]); err != nil {
 			return err
@@ -115,7 +116,7 @@ func (l *look) read(cmd *cobra.Command, c *client, args []string) error {
 	failed, none := trouble(all)
 	switch {
 	case none:
-	case c.asJSON:
+	case c.AsJSON:
 		err = readingsJSON(cmd.OutOrStdout(), all, s.named)
 	default:
 		err = printReadings(cmd.OutOrStdout(), all, s, l.form)

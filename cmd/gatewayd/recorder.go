@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/record"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -22,21 +23,21 @@ type recorder struct {
 	missed uint64
 }
 
-func (c *client) newRecorder(ctx context.Context, name, link string) (*recorder, error) {
+func newRecorder(ctx context.Context, c *client.Client, name, link string) (*recorder, error) {
 	file, err := create(name)
 	if err != nil {
 		return nil, err
 	}
-	return &recorder{file: file, header: c.recordOf(ctx, link)}, nil
+	return &recorder{file: file, header: recordOf(ctx, c, link)}, nil
 }
 
 // recordOf is what the header of a recording says of a link beside its framing.
-func (c *client) recordOf(ctx context.Context, link string) record.Header {
+func recordOf(ctx context.Context, c *client.Client, link string) record.Header {
 	h := record.Header{Link: link}
 	line, tcp := &modbusv1.SerialLine{}, &modbusv1.TcpLink{}
-	if is, err := c.configInto(ctx, link, line); err == nil && is {
+	if is, err := c.ConfigInto(ctx, link, line); err == nil && is {
 		h.Transport, h.Baud, h.Bits = "serial", int(line.Baud), bitsOf(line)
-	} else if is, err := c.configInto(ctx, link, tcp); err == nil && is {
+	} else if is, err := c.ConfigInto(ctx, link, tcp); err == nil && is {
 		h.Transport = tcp.Transport
 		if tcp.Tls != nil {
 			h.Transport = "tls"

@@ -14,14 +14,15 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/modbus/profiles"
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func scanCommand(c *client) *cobra.Command {
-	s := &scan{client: c}
+func scanCommand(c *client.Client) *cobra.Command {
+	s := &scan{Client: c}
 	cmd := &cobra.Command{
 		Use:   "scan LINE",
 		Short: "Find the units on a line or link of a running gateway",
@@ -38,20 +39,20 @@ when the scan is interrupted.`,
   gatewayd scan field/rs485-1/line --units 1-20 --wait 500ms
   gatewayd scan field/rs485-1/line --units 1-10 --baud 9600,19200,38400 --parity none,even --suspend`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: s.completeWho(linkService),
+		ValidArgsFunction: s.CompleteWho(client.LinkService),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.out, s.progress = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			return s.run(cmd.Context(), strings.Trim(args[0], "/"))
 		},
 	}
-	s.flags(cmd)
+	s.Flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&s.units, "units", "1-247", "addresses to ask, like 1-20,42")
 	f.DurationVar(&s.wait, "wait", 200*time.Millisecond, "longest wait for an answer")
 	f.UintSliceVar(&s.bauds, "baud", nil, "speeds to try, like 9600,19200; needs --suspend")
 	f.StringSliceVar(&s.parities, "parity", nil, "parities to try: none, even, odd; needs --suspend")
 	f.BoolVar(&s.suspend, "suspend", false, "nobody else uses the line while it is scanned")
-	offer(cmd, "parity", "none", "even", "odd")
+	client.Offer(cmd, "parity", "none", "even", "odd")
 	f.StringArrayVar(&s.own, "profile", nil, "a profile of your own whose marks are looked for too; may be repeated")
 	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
 	return cmd
@@ -62,7 +63,7 @@ type knownUnit struct{ path, profile string }
 
 // scan is a scan and what it has found.
 type scan struct {
-	*client
+	*client.Client
 	units    string
 	wait     time.Duration
 	bauds    []uint
@@ -85,28 +86,28 @@ func (s *scan) run(ctx context.Context, line string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.connect(ctx); err != nil {
+	if err := s.Connect(ctx); err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	unit := &modbusv1.Unit{}
-	switch is, err := s.configInto(ctx, line, unit); {
+	switch is, err := s.ConfigInto(ctx, line, unit); {
 	case err != nil:
-		return s.explain(err)
+		return s.Explain(err)
 	case is:
 		return exit.Usage("%s is a unit; what is scanned is its line or link: gatewayd scan %s", line, unit.Link)
 	}
 	s.line = line
-	subject, err := s.subject(line, "Scan")
+	subject, err := s.Subject(line, "Scan")
 	if err != nil {
 		return err
 	}
 	if s.known, err = s.configured(ctx); err != nil {
 		return err
 	}
-	err = s.conn.Stream(ctx, subject, request, s.heard)
+	err = s.Conn.Stream(ctx, subject, request, s.heard)
 	s.show("")
-	if !s.asJSON && len(s.found) > 0 {
+	if !s.AsJSON && len(s.found) > 0 {
 		if err := s.print(); err != nil {
 			return err
 		}
@@ -115,7 +116,7 @@ func (s *scan) run(ctx context.Context, line string) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted after %d of %d addresses, %s found", s.asked, s.total, terminal.Counted(len(s.found), "unit"))
 	case err != nil:
-		return s.explain(err)
+		return s.Explain(err)
 	case len(s.found) == 0:
 		return fmt.Errorf("nobody answers on %s: %d addresses were asked; try --wait 1s, or other settings by --baud and --parity", line, s.asked)
 	}
@@ -155,18 +156,18 @@ func (s *scan) request() (*modbusv1.ScanRequest, error) {
 
 // configured are the units that the gateway has on the line already.
 func (s *scan) configured(ctx context.Context) (map[uint32]knownUnit, error) {
-	all, _, err := s.states(ctx)
+	all, _, err := s.States(ctx)
 	if err != nil {
-		return nil, s.explain(err)
+		return nil, s.Explain(err)
 	}
 	known := map[uint32]knownUnit{}
 	for _, one := range all {
-		if one.health.Kind != "modbus-unit" {
+		if one.Health.Kind != "modbus-unit" {
 			continue
 		}
 		cfg := &modbusv1.Unit{}
-		if is, err := s.configInto(ctx, one.path, cfg); err == nil && is && cfg.Link == s.line {
-			known[cfg.Unit] = knownUnit{one.path, cfg.Profile}
+		if is, err := s.ConfigInto(ctx, one.Path, cfg); err == nil && is && cfg.Link == s.line {
+			known[cfg.Unit] = knownUnit{one.Path, cfg.Profile}
 		}
 	}
 	return known, nil
@@ -182,7 +183,7 @@ func (s *scan) heard(m bus.Msg) error {
 	if r.Found != nil {
 		s.found = append(s.found, r.Found)
 		s.doubt(r.Found)
-		if s.asJSON {
+		if s.AsJSON {
 			text, err := bus.Marshal(bus.JSON, r.Found)
 			if err == nil {
 				_, err = fmt.Fprintln(s.out, string(terminal.Compact(text)))

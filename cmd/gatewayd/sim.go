@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/sim"
 )
@@ -57,8 +58,8 @@ need at the speed its client sets, or only works at --baud; --unpaced takes none
 	f.StringVar(&s.parity, "parity", "even", "none, even or odd, for --port")
 	f.BoolVar(&s.unpaced, "unpaced", false, "bytes take no time on the pseudo terminal")
 	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
-	offer(cmd, "framing", "rtu", "ascii")
-	offer(cmd, "parity", "none", "even", "odd")
+	client.Offer(cmd, "framing", "rtu", "ascii")
+	client.Offer(cmd, "parity", "none", "even", "odd")
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/terminal"
 	modbusv1 "gatewayd/schemas/modbus/v1"
@@ -27,7 +28,7 @@ type tracing struct {
 	file           string
 }
 
-func traceCommand(c *client) *cobra.Command {
+func traceCommand(c *client.Client) *cobra.Command {
 	var want tracing
 	cmd := &cobra.Command{
 		Use:   "trace PATH",
@@ -53,7 +54,7 @@ given.`,
   gatewayd trace field/rs485-1/meter-7 --last --record incident.txt
   gatewayd trace scada/server --master 10.0.0.20 --function 16`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: c.completeWho(linkService, unitService, mastersService),
+		ValidArgsFunction: c.CompleteWho(client.LinkService, client.UnitService, client.MastersService),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case want.unit > 255 || want.function < 0 || want.function > 127:
@@ -62,16 +63,16 @@ given.`,
 				return exit.Usage("--count %d: want 1 or more, or 0 for no end", want.count)
 			}
 			if cmd.Flags().Changed("timeout") { // of the trace; what is asked before it has time enough
-				want.patience, c.timeout = c.timeout, max(c.timeout, 10*time.Second)
+				want.patience, c.Timeout = c.Timeout, max(c.Timeout, 10*time.Second)
 			}
-			if err := c.connect(cmd.Context()); err != nil {
+			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
-			defer c.close()
-			return c.trace(cmd.Context(), cmd.OutOrStdout(), args[0], want)
+			defer c.Close()
+			return trace(cmd.Context(), c, cmd.OutOrStdout(), args[0], want)
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	f := cmd.Flags()
 	f.IntVar(&want.unit, "unit", -1, "only what goes to and comes from this unit address")
 	f.Lookup("unit").DefValue = "0" // as help has it: none to tell
@@ -84,19 +85,19 @@ given.`,
 	return cmd
 }
 
-func (c *client) trace(ctx context.Context, w io.Writer, path string, want tracing) error {
-	link, request, err := c.tapped(ctx, path, want)
+func trace(ctx context.Context, c *client.Client, w io.Writer, path string, want tracing) error {
+	link, request, err := tapped(ctx, c, path, want)
 	if err != nil {
 		return err
 	}
 	var file *recorder
 	if want.file != "" {
-		if file, err = c.newRecorder(ctx, want.file, link); err != nil {
+		if file, err = newRecorder(ctx, c, want.file, link); err != nil {
 			return err
 		}
 		defer file.close()
 	}
-	subject, err := c.subject(link, "Trace")
+	subject, err := c.Subject(link, "Trace")
 	if err != nil {
 		return err
 	}
@@ -107,8 +108,8 @@ func (c *client) trace(ctx context.Context, w io.Writer, path string, want traci
 	if want.patience > 0 {
 		defer time.AfterFunc(want.patience, cancel).Stop()
 	}
-	pr := tracePrinter{w: w, p: terminal.Painter(w), asJSON: c.asJSON}
-	err = c.conn.Stream(ctx, subject, request, func(m bus.Msg) error {
+	pr := tracePrinter{w: w, p: terminal.Painter(w), asJSON: c.AsJSON}
+	err = c.Conn.Stream(ctx, subject, request, func(m bus.Msg) error {
 		one := &modbusv1.TraceResponse{}
 		if err := m.Decode(one); err != nil {
 			return err
@@ -123,7 +124,7 @@ func (c *client) trace(ctx context.Context, w io.Writer, path string, want traci
 	case errors.Is(err, errEnough):
 		err = nil
 	case ctx.Err() == nil:
-		err = c.explain(err)
+		err = c.Explain(err)
 	case want.count > 0 && want.patience > 0 && time.Since(begin) >= want.patience:
 		err = fmt.Errorf("%d of %d frames passed on %s within %s", seen, want.count, link, want.patience)
 	case file.empty():
@@ -136,15 +137,15 @@ func (c *client) trace(ctx context.Context, w io.Writer, path string, want traci
 
 // tapped is the line, link, server or gateway that a path leads to, and what to
 // ask of it.
-func (c *client) tapped(ctx context.Context, path string, want tracing) (where string, q proto.Message, err error) {
+func tapped(ctx context.Context, c *client.Client, path string, want tracing) (where string, q proto.Message, err error) {
 	link, masters := &modbusv1.TraceRequest{Function: uint32(want.function), Kept: want.last}, &modbusv1.MastersServiceTraceRequest{Function: uint32(want.function), Master: want.master}
 	if want.unit >= 0 {
 		link.Unit, masters.Unit = proto.Uint32(uint32(want.unit)), proto.Uint32(uint32(want.unit))
 	}
 	unit := &modbusv1.Unit{}
-	is, err := c.configAmong(ctx, path, unit, &modbusv1.Server{}, &modbusv1.Gateway{})
+	is, err := c.ConfigAmong(ctx, path, unit, &modbusv1.Server{}, &modbusv1.Gateway{})
 	if err != nil {
-		return "", nil, c.explain(err)
+		return "", nil, c.Explain(err)
 	}
 	switch is.(type) {
 	case *modbusv1.Server, *modbusv1.Gateway:

@@ -12,11 +12,12 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/terminal"
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-func tracksCommand(c *client) *cobra.Command {
+func tracksCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tracks",
 		Short: "Show what is recorded and how much of it is on disk",
@@ -30,14 +31,14 @@ reader wanted them. WAITING are records in memory.`,
   gatewayd watch 'trace/tracks/energy/records'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := c.connect(cmd.Context()); err != nil {
+			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
-			defer c.close()
-			return c.tracks(cmd.Context(), cmd.OutOrStdout())
+			defer c.Close()
+			return tracks(cmd.Context(), c, cmd.OutOrStdout())
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	return cmd
 }
 
@@ -47,11 +48,11 @@ type recorded struct {
 	state *trackv1.State
 }
 
-func (c *client) tracks(ctx context.Context, w io.Writer) error {
-	ctx, cancel := c.bounded(ctx)
+func tracks(ctx context.Context, c *client.Client, w io.Writer) error {
+	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
 	var all []recorded
-	err := c.conn.Last(ctx, bus.Subject(c.gateway, bus.State, "", ">"), func(r bus.Record) error {
+	err := c.Conn.Last(ctx, bus.Subject(c.Gateway, bus.State, "", ">"), func(r bus.Record) error {
 		a, err := bus.ParseSubject(r.Subject)
 		if err != nil || a.Leaf != "track" || len(r.Data) == 0 {
 			return nil
@@ -65,7 +66,7 @@ func (c *client) tracks(ctx context.Context, w io.Writer) error {
 		return nil
 	})
 	if err != nil {
-		return c.explain(err)
+		return c.Explain(err)
 	}
 	slices.SortFunc(all, func(a, b recorded) int {
 		if a.state.Number != b.state.Number {
@@ -73,7 +74,7 @@ func (c *client) tracks(ctx context.Context, w io.Writer) error {
 		}
 		return strings.Compare(a.path, b.path)
 	})
-	if c.asJSON {
+	if c.AsJSON {
 		return writeTracks(w, all)
 	}
 	if len(all) == 0 {

@@ -10,13 +10,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/terminal"
 	actorv1 "gatewayd/schemas/actor/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 	"gatewayd/supervisor"
 )
 
-func treeCommand(c *client) *cobra.Command {
+func treeCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree [PATH]",
 		Short: "Show every actor and group, how it is and why",
@@ -24,15 +25,15 @@ func treeCommand(c *client) *cobra.Command {
   gatewayd tree field/rs485-1
   gatewayd tree --json`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: c.completePath,
+		ValidArgsFunction: c.CompletePath,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.connect(cmd.Context()); err != nil {
+			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
-			defer c.close()
-			all, boot, err := c.states(cmd.Context())
+			defer c.Close()
+			all, boot, err := c.States(cmd.Context())
 			if err != nil {
-				return c.explain(err)
+				return c.Explain(err)
 			}
 			top := ""
 			if len(args) > 0 {
@@ -40,37 +41,37 @@ func treeCommand(c *client) *cobra.Command {
 			}
 			shown := below(all, top)
 			if len(shown) == 0 {
-				return fmt.Errorf("no actor is called %q%s", top, cmp.Or(nearest(top, all), lookAround))
+				return fmt.Errorf("no actor is called %q%s", top, cmp.Or(client.Nearest(top, all), client.LookAround))
 			}
-			if c.asJSON {
+			if c.AsJSON {
 				return treeJSON(cmd.OutOrStdout(), shown)
 			}
-			return printTree(cmd.OutOrStdout(), c.gateway, shown, boot, time.Now())
+			return printTree(cmd.OutOrStdout(), c.Gateway, shown, boot, time.Now())
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	return cmd
 }
 
 // below is the part of the tree from top on; "" and the root are all of it.
-func below(all []standing, top string) []standing {
+func below(all []client.Standing, top string) []client.Standing {
 	if top == "" || top == supervisor.Root {
 		return all
 	}
-	var part []standing
+	var part []client.Standing
 	for _, s := range all {
-		if s.path == top || strings.HasPrefix(s.path, top+"/") {
+		if s.Path == top || strings.HasPrefix(s.Path, top+"/") {
 			part = append(part, s)
 		}
 	}
 	return part
 }
 
-func printTree(w io.Writer, gateway string, all []standing, boot *gatewayv1.Boot, now time.Time) error {
+func printTree(w io.Writer, gateway string, all []client.Standing, boot *gatewayv1.Boot, now time.Time) error {
 	p := terminal.Painter(w)
 	rows := [][]terminal.Cell{terminal.Row("NAME", "KIND", "HEALTH", "SINCE", "LIFE", "CAUSE")}
-	for i, name := range branches(pathsOf(all), gateway) {
-		h := all[i].health
+	for i, name := range client.Branches(client.PathsOf(all), gateway) {
+		h := all[i].Health
 		row := terminal.Row(name, h.Kind, "", terminal.Age(now.Sub(h.Since.AsTime())), fmt.Sprint(h.Life), standsFor(h))
 		row[2] = terminal.HealthCell(h.State)
 		rows = append(rows, row)
@@ -94,7 +95,7 @@ func standsFor(h *actorv1.Health) string {
 	return h.About + ": " + h.Cause
 }
 
-func treeJSON(w io.Writer, all []standing) error {
+func treeJSON(w io.Writer, all []client.Standing) error {
 	type row struct {
 		Path  string    `json:"path"`
 		Kind  string    `json:"kind"`
@@ -106,7 +107,7 @@ func treeJSON(w io.Writer, all []standing) error {
 	}
 	rows := []row{}
 	for _, s := range all {
-		rows = append(rows, row{s.path, s.health.Kind, s.health.State, s.health.Cause, s.health.Since.AsTime(), s.health.Life, s.health.About})
+		rows = append(rows, row{s.Path, s.Health.Kind, s.Health.State, s.Health.Cause, s.Health.Since.AsTime(), s.Health.Life, s.Health.About})
 	}
 	return json.NewEncoder(w).Encode(rows)
 }

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"gatewayd/cmd/gatewayd/client"
 	actorv1 "gatewayd/schemas/actor/v1"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
@@ -16,13 +17,13 @@ func TestTreeIsDrawn(t *testing.T) {
 	health := func(kind, state, cause string, ago time.Duration) *actorv1.Health {
 		return &actorv1.Health{Kind: kind, State: state, Cause: cause, Life: 2, Since: timestamppb.New(now.Add(-ago))}
 	}
-	all := []standing{
-		{"root", health("group", "degraded", "field", 90*time.Second)},
-		{"bus", health("bus", "ok", "", 25*time.Hour)},
-		{"field", health("group", "degraded", "meter-2", time.Second)},
-		{"field/line", health("serial-line", "ok", "", 2*time.Hour)},
-		{"field/meter-2", health("modbus-unit", "degraded", "timeout", 0)},
-		{"mqtt", health("mqtt-broker", "failed", "panic: no", 59*time.Minute)},
+	all := []client.Standing{
+		{Path: "root", Health: health("group", "degraded", "field", 90*time.Second)},
+		{Path: "bus", Health: health("bus", "ok", "", 25*time.Hour)},
+		{Path: "field", Health: health("group", "degraded", "meter-2", time.Second)},
+		{Path: "field/line", Health: health("serial-line", "ok", "", 2*time.Hour)},
+		{Path: "field/meter-2", Health: health("modbus-unit", "degraded", "timeout", 0)},
+		{Path: "mqtt", Health: health("mqtt-broker", "failed", "panic: no", 59*time.Minute)},
 	}
 	var out bytes.Buffer
 	if err := printTree(&out, "plant", all, &gatewayv1.Boot{SafeMode: true, Who: "uplink", Why: "it died"}, now); err != nil {

@@ -14,11 +14,12 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/terminal"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-func uplinksCommand(c *client) *cobra.Command {
+func uplinksCommand(c *client.Client) *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "uplinks [PATH]",
@@ -37,16 +38,16 @@ in quiet hours or for want of budget, or, while it begins, starting and connecti
   gatewayd uplinks --follow
   gatewayd uplinks uplinks/cloud --json`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: c.completeWho(uplinkService),
+		ValidArgsFunction: c.CompleteWho(client.UplinkService),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.connect(cmd.Context()); err != nil {
+			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
-			defer c.close()
-			return c.uplinks(cmd.Context(), cmd.OutOrStdout(), strings.Trim(strings.Join(args, ""), "/"), follow)
+			defer c.Close()
+			return uplinks(cmd.Context(), c, cmd.OutOrStdout(), strings.Trim(strings.Join(args, ""), "/"), follow)
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on showing it, every second, until interrupted")
 	return cmd
 }
@@ -57,13 +58,13 @@ type sending struct {
 	status *uplinkv1.Status
 }
 
-func (c *client) uplinks(ctx context.Context, w io.Writer, top string, follow bool) error {
+func uplinks(ctx context.Context, c *client.Client, w io.Writer, top string, follow bool) error {
 	for lines := 0; ; {
-		all, err := c.sendings(ctx, top)
+		all, err := sendings(ctx, c, top)
 		if err != nil {
-			return c.explain(err)
+			return c.Explain(err)
 		}
-		if c.asJSON {
+		if c.AsJSON {
 			err = uplinksJSON(w, all)
 		} else {
 			if lines > 0 && terminal.Is(w) {
@@ -87,11 +88,11 @@ func (c *client) uplinks(ctx context.Context, w io.Writer, top string, follow bo
 }
 
 // sendings asks for what the uplinks have last said of themselves, as the bus keeps it; an observer may do that.
-func (c *client) sendings(ctx context.Context, top string) (all []sending, err error) {
-	ctx, cancel := c.bounded(ctx)
+func sendings(ctx context.Context, c *client.Client, top string) (all []sending, err error) {
+	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
 	latest := map[string]*uplinkv1.Status{}
-	err = c.conn.Last(ctx, "gw."+c.gateway+".state.>", func(r bus.Record) error {
+	err = c.Conn.Last(ctx, "gw."+c.Gateway+".state.>", func(r bus.Record) error {
 		a, err := bus.ParseSubject(r.Subject)
 		if err != nil || a.Leaf != "uplink" || len(r.Data) == 0 || top != "" && a.Path != top && !strings.HasPrefix(a.Path, top+"/") {
 			return nil
@@ -105,7 +106,7 @@ func (c *client) sendings(ctx context.Context, top string) (all []sending, err e
 	for path, m := range latest {
 		all = append(all, sending{path, m})
 	}
-	slices.SortFunc(all, func(a, b sending) int { return comparePaths(a.path, b.path) })
+	slices.SortFunc(all, func(a, b sending) int { return client.ComparePaths(a.path, b.path) })
 	if err == nil && len(all) == 0 {
 		err = errors.New("there is no uplink: a table of a kind like \"uplink-mqtt\" makes one")
 		if top != "" {

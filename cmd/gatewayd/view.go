@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/supervisor"
@@ -89,13 +90,13 @@ func frame(n *news, hints []string, mqtt string, height int, now time.Time, up t
 func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
 	rows := [][]terminal.Cell{{{Text: fmt.Sprintf("%-20s%-15s%6s  %s", "NAME", "HEALTH", "MSG/S", "LAST VALUES, OR WHAT IS WRONG"), Colour: terminal.Bold}}}
 	short := small
-	var system, others []standing
+	var system, others []client.Standing
 	for _, s := range n.standings() {
-		switch p := place(s.path); {
+		switch p := client.Place(s.Path); {
 		case p == 0:
 		case p <= len(files.Implicit):
 			system = append(system, s)
-			short = short && s.health.State == actors.OK
+			short = short && s.Health.State == actors.OK
 		default:
 			others = append(others, s)
 		}
@@ -110,7 +111,7 @@ func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
 		rows = append(rows, []terminal.Cell{{Text: pad("├─ "+strings.Join(files.Implicit, " "), 20), Colour: ""}, c})
 		shown = others
 	}
-	for i, name := range branches(append([]string{supervisor.Root}, pathsOf(shown)...), "")[1:] {
+	for i, name := range client.Branches(append([]string{supervisor.Root}, client.PathsOf(shown)...), "")[1:] {
 		rows = append(rows, treeRow(n, shown[i], name, now))
 	}
 	if len(quiet) > 0 {
@@ -121,11 +122,11 @@ func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
 }
 
 // folded leaves out what is below a top that is well throughout and shows nothing; these tops are quiet.
-func folded(n *news, all []standing) (rest []standing, quiet []string) {
-	top := func(s standing) string { first, _, _ := strings.Cut(s.path, "/"); return first }
+func folded(n *news, all []client.Standing) (rest []client.Standing, quiet []string) {
+	top := func(s client.Standing) string { first, _, _ := strings.Cut(s.Path, "/"); return first }
 	open := map[string]bool{}
 	for _, s := range all {
-		if s.health.State != actors.OK || n.values[s.path] != nil || n.uplinks[s.path] != nil {
+		if s.Health.State != actors.OK || n.values[s.Path] != nil || n.uplinks[s.Path] != nil {
 			open[top(s)] = true
 		}
 	}
@@ -133,30 +134,30 @@ func folded(n *news, all []standing) (rest []standing, quiet []string) {
 		switch {
 		case open[top(s)]:
 			rest = append(rest, s)
-		case s.path == top(s):
-			quiet = append(quiet, s.path)
+		case s.Path == top(s):
+			quiet = append(quiet, s.Path)
 		}
 	}
 	return rest, quiet
 }
 
-func treeRow(n *news, s standing, name string, now time.Time) []terminal.Cell {
-	c := terminal.HealthCell(s.health.State)
+func treeRow(n *news, s client.Standing, name string, now time.Time) []terminal.Cell {
+	c := terminal.HealthCell(s.Health.State)
 	row := []terminal.Cell{{Text: pad(name, 20), Colour: ""}, {Text: pad(c.Text, 15), Colour: c.Colour}}
 	rate := ""
-	if t := n.traffic[s.path]; t != nil {
+	if t := n.traffic[s.Path]; t != nil {
 		rate = fmt.Sprintf("%.1f", t.rate(now))
 	}
 	row = append(row, terminal.Cell{Text: fmt.Sprintf("%6s  ", rate), Colour: terminal.Dim})
-	text, good := valuesText(n.values[s.path], n.units[s.path])
-	if u := n.uplinks[s.path]; u != nil {
-		if text = uplinkText(u); s.health.State != actors.OK && s.health.Cause != "" {
-			return append(row, terminal.Cell{Text: text + "  " + s.health.Cause, Colour: c.Colour})
+	text, good := valuesText(n.values[s.Path], n.units[s.Path])
+	if u := n.uplinks[s.Path]; u != nil {
+		if text = uplinkText(u); s.Health.State != actors.OK && s.Health.Cause != "" {
+			return append(row, terminal.Cell{Text: text + "  " + s.Health.Cause, Colour: c.Colour})
 		}
 	}
 	switch {
-	case s.health.State != actors.OK && s.health.Cause != "" && s.health.Kind != "group":
-		return append(row, terminal.Cell{Text: s.health.Cause, Colour: c.Colour})
+	case s.Health.State != actors.OK && s.Health.Cause != "" && s.Health.Kind != "group":
+		return append(row, terminal.Cell{Text: s.Health.Cause, Colour: c.Colour})
 	case !good:
 		return append(row, terminal.Cell{Text: text, Colour: terminal.Yellow})
 	}

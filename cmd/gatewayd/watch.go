@@ -13,11 +13,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
-func watchCommand(c *client) *cobra.Command {
+func watchCommand(c *client.Client) *cobra.Command {
 	var count int
 	cmd := &cobra.Command{
 		Use:   "watch FILTER",
@@ -34,16 +35,16 @@ It ends with Ctrl-C, after --count messages, or after --timeout if that is given
   gatewayd watch 'state/+/+/+/health'
   gatewayd watch 'event/>' --json`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: c.completeFilter,
+		ValidArgsFunction: c.CompleteFilter,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			patience := c.timeout
-			c.timeout = max(patience, 10*time.Second) // to find the gateway: that is not what he waits for
-			if err := c.connect(cmd.Context()); err != nil {
+			patience := c.Timeout
+			c.Timeout = max(patience, 10*time.Second) // to find the gateway: that is not what he waits for
+			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
-			defer c.close()
-			c.timeout = patience
-			pattern, err := c.pattern(args[0])
+			defer c.Close()
+			c.Timeout = patience
+			pattern, err := pattern(c, args[0])
 			if err != nil {
 				return exit.Usage("%v", err)
 			}
@@ -52,20 +53,20 @@ It ends with Ctrl-C, after --count messages, or after --timeout if that is given
 				ctx, cancel = context.WithTimeout(cmd.Context(), patience)
 			}
 			defer cancel()
-			return c.watch(ctx, printer{w: cmd.OutOrStdout(), asJSON: c.asJSON}, pattern, count, c.lastStates)
+			return watch(ctx, c, printer{w: cmd.OutOrStdout(), asJSON: c.AsJSON}, pattern, count, lastStates(c))
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	cmd.Flags().IntVarP(&count, "count", "n", 0, "end after so many messages; 0: never")
 	return cmd
 }
 
 // pattern is the NATS pattern of a filter, which may be a whole subject too.
-func (c *client) pattern(filter string) (string, error) {
+func pattern(c *client.Client, filter string) (string, error) {
 	if strings.HasPrefix(filter, "gw.") {
 		return filter, nil
 	}
-	p, err := bus.Pattern(c.gateway, filter)
+	p, err := bus.Pattern(c.Gateway, filter)
 	if err != nil && strings.HasSuffix(err.Error(), "trace") {
 		err = fmt.Errorf("%w, as in 'data/%s/#'", err, strings.Trim(filter, "/#>"))
 	}
@@ -76,11 +77,13 @@ func (c *client) pattern(filter string) (string, error) {
 type history func(ctx context.Context, pattern string, take func(bus.Record) error) error
 
 // lastStates are the history of what has a last state.
-func (c *client) lastStates(ctx context.Context, pattern string, take func(bus.Record) error) error {
-	if !mayBeState(pattern) {
-		return nil
+func lastStates(c *client.Client) history {
+	return func(ctx context.Context, pattern string, take func(bus.Record) error) error {
+		if !mayBeState(pattern) {
+			return nil
+		}
+		return c.Conn.Last(ctx, pattern, take)
 	}
-	return c.conn.Last(ctx, pattern, take)
 }
 
 var errEnough = errors.New("enough messages have come")
@@ -88,17 +91,17 @@ var errEnough = errors.New("enough messages have come")
 // watch prints the history and then what comes, until ctx ends or count
 // messages have come. It listens before it reads the history, so that nothing
 // falls in between.
-func (c *client) watch(ctx context.Context, pr printer, pattern string, count int, kept history) error {
+func watch(ctx context.Context, c *client.Client, pr printer, pattern string, count int, kept history) error {
 	pr.p = terminal.Painter(pr.w)
 	live := make(chan bus.Msg, 4096)
-	stop, err := c.conn.Subscribe(pattern, func(m bus.Msg) {
+	stop, err := c.Conn.Subscribe(pattern, func(m bus.Msg) {
 		select {
 		case live <- m:
 		case <-ctx.Done():
 		}
 	})
 	if err != nil {
-		return c.explain(err)
+		return c.Explain(err)
 	}
 	defer stop()
 	seen := 0
@@ -116,7 +119,7 @@ func (c *client) watch(ctx context.Context, pr printer, pattern string, count in
 		select {
 		case m := <-live:
 			err = take(m, time.Now())
-		case <-c.conn.Ended():
+		case <-c.Conn.Ended():
 			err = errors.New("the gateway lets this client in no more")
 		case <-ctx.Done():
 			err = ctx.Err()
@@ -126,9 +129,9 @@ func (c *client) watch(ctx context.Context, pr printer, pattern string, count in
 	case errors.Is(err, errEnough):
 		return nil
 	case ctx.Err() == nil:
-		return c.explain(err)
+		return c.Explain(err)
 	case count > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("%d of %d messages came on %s within %s", seen, count, pattern, c.timeout)
+		return fmt.Errorf("%d of %d messages came on %s within %s", seen, count, pattern, c.Timeout)
 	}
 	return nil
 }

@@ -12,11 +12,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/points"
 )
 
-func writeCommand(c *client) *cobra.Command {
+func writeCommand(c *client.Client) *cobra.Command {
 	l := &look{}
 	cmd := &cobra.Command{
 		Use:   "write UNIT {AREA ADDRESS VALUE... | POINT VALUE}",
@@ -36,17 +37,17 @@ of those to set, with commas. Values below zero need a -- before the unit.`,
   gatewayd write field/plc/mixer mode running
   gatewayd write --type float32 -- tcp://10.0.0.5/7 holding 20 -1.5`,
 		Args:              cobra.MinimumNArgs(3),
-		ValidArgsFunction: c.completePoint(l, true),
+		ValidArgsFunction: completePoint(c, l, true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return l.write(cmd, c, args)
 		},
 	}
-	c.flags(cmd)
+	c.Flags(cmd)
 	l.flags(cmd)
 	return cmd
 }
 
-func (l *look) write(cmd *cobra.Command, c *client, args []string) error {
+func (l *look) write(cmd *cobra.Command, c *client.Client, args []string) error {
 	ctx := cmd.Context()
 	if err := l.check(); err != nil {
 		return err
@@ -57,39 +58,39 @@ func (l *look) write(cmd *cobra.Command, c *client, args []string) error {
 		if err != nil {
 			return err
 		}
-		return c.at(ctx, args[0], l, func(d device) error {
+		return reach(ctx, c, args[0], l, func(d device) error {
 			if err := d.write(ctx, job.area, job.address, job.quantity, job.data); err != nil {
 				return err
 			}
-			return c.written(cmd, d, fmt.Sprintf("%s %d", job.area, job.address), strings.Join(args[3:], " "))
+			return tell(c, cmd, d, fmt.Sprintf("%s %d", job.area, job.address), strings.Join(args[3:], " "))
 		})
 	}
 	if len(args) > 3 {
 		return exit.Usage("%q is no area: there are %s; a point takes one value", args[1], strings.Join(areas, ", "))
 	}
-	return c.at(ctx, args[0], l, func(d device) error {
+	return reach(ctx, c, args[0], l, func(d device) error {
 		if err := setPoint(ctx, d, args[1], args[2]); err != nil {
 			return err
 		}
-		return c.written(cmd, d, args[1], args[2])
+		return tell(c, cmd, d, args[1], args[2])
 	})
 }
 
-// at opens the way to a unit for the time of use.
-func (c *client) at(ctx context.Context, name string, l *look, use func(device) error) error {
-	d, err := c.deviceAt(ctx, name, l.profile, l.answer)
+// reach opens the way to a unit for the time of use.
+func reach(ctx context.Context, c *client.Client, name string, l *look, use func(device) error) error {
+	d, err := deviceAt(ctx, c, name, l.profile, l.answer)
 	if err != nil {
 		return err
 	}
-	defer d.close()
+	defer d.Close()
 	return use(d)
 }
 
-// written says that the unit has confirmed, or that nobody does.
-func (c *client) written(cmd *cobra.Command, d device, where, what string) error {
+// tell says that the unit has confirmed, or that nobody does.
+func tell(c *client.Client, cmd *cobra.Command, d device, where, what string) error {
 	text := fmt.Sprintf("%s: %s, confirmed by the unit", where, what)
 	switch {
-	case c.asJSON:
+	case c.AsJSON:
 		text = "{}"
 	case d.broadcast(cmd.Context()):
 		text = fmt.Sprintf("%s: %s, sent to all units of the line; nobody confirms a broadcast", where, what)

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"context"
@@ -16,19 +16,19 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// ask calls a method of an actor that answers once.
-func (c *client) ask(ctx context.Context, path, method string, request, answer proto.Message) error {
-	subject, err := c.subject(path, method)
+// Ask calls a method of an actor that answers once.
+func (c *Client) Ask(ctx context.Context, path, method string, request, answer proto.Message) error {
+	subject, err := c.Subject(path, method)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := c.bounded(ctx)
+	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
-	return c.conn.Call(ctx, subject, request, answer)
+	return c.Conn.Call(ctx, subject, request, answer)
 }
 
-// subject is where a method of an actor is called.
-func (c *client) subject(path, method string) (string, error) {
+// Subject is where a method of an actor is called.
+func (c *Client) Subject(path, method string) (string, error) {
 	path = strings.Trim(path, "/")
 	if err := bus.CheckName(path); err != nil {
 		return "", exit.Usage("%v", err)
@@ -36,14 +36,14 @@ func (c *client) subject(path, method string) (string, error) {
 	if err := bus.CheckLeaf(method); err != nil {
 		return "", exit.Usage("%v", err)
 	}
-	return bus.Subject(c.gateway, bus.Cmd, path, method), nil
+	return bus.Subject(c.Gateway, bus.Cmd, path, method), nil
 }
 
-// configAmong reads an actor's config, if it is of the type of one of these, into that
+// ConfigAmong reads an actor's config, if it is of the type of one of these, into that
 // one; nil: it is of none.
-func (c *client) configAmong(ctx context.Context, path string, into ...proto.Message) (proto.Message, error) {
+func (c *Client) ConfigAmong(ctx context.Context, path string, into ...proto.Message) (proto.Message, error) {
 	r := &actorv1.GetConfigResponse{}
-	if err := c.ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, r); err != nil {
+	if err := c.Ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, r); err != nil {
 		return nil, err
 	}
 	for _, m := range into {
@@ -54,25 +54,26 @@ func (c *client) configAmong(ctx context.Context, path string, into ...proto.Mes
 	return nil, nil
 }
 
-// configInto reads an actor's config, if it is of the type of into.
-func (c *client) configInto(ctx context.Context, path string, into proto.Message) (is bool, err error) {
-	m, err := c.configAmong(ctx, path, into)
+// ConfigInto reads an actor's config, if it is of the type of into.
+func (c *Client) ConfigInto(ctx context.Context, path string, into proto.Message) (is bool, err error) {
+	m, err := c.ConfigAmong(ctx, path, into)
 	return m != nil, err
 }
 
-func (c *client) call(ctx context.Context, w io.Writer, path, method string, request []byte) error {
-	subject, err := c.subject(path, method)
+// Call calls a method and prints its answers: as a table on a terminal, else as JSON.
+func (c *Client) Call(ctx context.Context, w io.Writer, path, method string, request []byte) error {
+	subject, err := c.Subject(path, method)
 	if err != nil {
 		return err
 	}
-	asTable := terminal.Is(w) && !c.asJSON
+	asTable := terminal.Is(w) && !c.AsJSON
 	ctx, cancel := context.WithCancel(ctx)
 	if !c.streams(ctx, path, method) {
-		ctx, cancel = c.bounded(ctx)
+		ctx, cancel = c.Bounded(ctx)
 	}
 	defer cancel()
 	problems := 0
-	err = c.conn.StreamRaw(ctx, subject, bus.JSON, request, func(m bus.Msg) error {
+	err = c.Conn.StreamRaw(ctx, subject, bus.JSON, request, func(m bus.Msg) error {
 		problems += problemsOf(m)
 		if asTable {
 			return terminal.PrintAnswer(w, m.Data)
@@ -82,7 +83,7 @@ func (c *client) call(ctx context.Context, w io.Writer, path, method string, req
 	})
 	switch {
 	case err != nil:
-		return c.explain(err)
+		return c.Explain(err)
 	case problems > 0:
 		return exit.Usage("refused: the config has %s", terminal.Counted(problems, "problem"))
 	}
@@ -101,8 +102,8 @@ func problemsOf(m bus.Msg) int {
 
 // streams reports whether a method gives several answers: such a call may last
 // for as long as they come.
-func (c *client) streams(ctx context.Context, path, method string) bool {
-	d, err := c.describe(ctx, path)
+func (c *Client) streams(ctx context.Context, path, method string) bool {
+	d, err := c.Describe(ctx, path)
 	if err != nil {
 		return false
 	}
@@ -114,8 +115,8 @@ func (c *client) streams(ctx context.Context, path, method string) bool {
 	return false
 }
 
-// describe asks an actor what it is.
-func (c *client) describe(ctx context.Context, path string) (*actorv1.DescribeResponse, error) {
+// Describe asks an actor what it is.
+func (c *Client) Describe(ctx context.Context, path string) (*actorv1.DescribeResponse, error) {
 	d := &actorv1.DescribeResponse{}
-	return d, c.ask(ctx, path, "Describe", &actorv1.DescribeRequest{}, d)
+	return d, c.Ask(ctx, path, "Describe", &actorv1.DescribeRequest{}, d)
 }

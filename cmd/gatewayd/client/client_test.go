@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"io/fs"
@@ -12,14 +12,14 @@ import (
 // That a caller should wait longer is told him who has waited for no longer than he would, and not
 // whom somebody has answered that he himself has waited in vain for another.
 func TestWhoHasWaited(t *testing.T) {
-	c := &client{timeout: 10 * time.Second}
+	c := &Client{Timeout: 10 * time.Second}
 	for _, x := range []struct{ text, want string }{
 		{bus.NoAnswer, "no answer within 10s: give it more with --timeout, or look at gatewayd tree"},
 		{"unit 7: no answer in time: the write may or may not have been carried out",
 			"unit 7: no answer within 10s: the write may or may not have been carried out: give it more with --timeout, or look at gatewayd tree"},
 		{"unit 7: no answer within 1s", "unit 7: no answer within 1s"},
 	} {
-		if got := c.explain(bus.Errorf(bus.DeadlineExceeded, "%s", x.text)).Error(); got != x.want {
+		if got := c.Explain(bus.Errorf(bus.DeadlineExceeded, "%s", x.text)).Error(); got != x.want {
 			t.Errorf("got %s, want %s", got, x.want)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"slices"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestPartOfTreeIsDrawn(t *testing.T) {
-	got := branches([]string{"field/a", "field/a/b", "field/a/b/c", "field/a/d"}, "plant")
+	got := Branches([]string{"field/a", "field/a/b", "field/a/b/c", "field/a/d"}, "plant")
 	want := []string{"field/a", "├─ b", "│  └─ c", "└─ d"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -20,7 +20,7 @@ func TestOrderOfTree(t *testing.T) {
 	want := []string{"root", "bus", "config", "drill", "a", "a/m-2", "a/m-2/x", "a/m-10", "b", "bus-2"}
 	got := slices.Clone(want)
 	slices.Reverse(got)
-	slices.SortFunc(got, comparePaths)
+	slices.SortFunc(got, ComparePaths)
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -35,13 +35,13 @@ var path = rapid.Custom(func(t *rapid.T) string {
 func TestOrderIsTotal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b, c := path.Draw(t, "a"), path.Draw(t, "b"), path.Draw(t, "c")
-		if comparePaths(a, b) != -comparePaths(b, a) {
-			t.Fatalf("%s and %s: %d and %d", a, b, comparePaths(a, b), comparePaths(b, a))
+		if ComparePaths(a, b) != -ComparePaths(b, a) {
+			t.Fatalf("%s and %s: %d and %d", a, b, ComparePaths(a, b), ComparePaths(b, a))
 		}
-		if comparePaths(a, b) <= 0 && comparePaths(b, c) <= 0 && comparePaths(a, c) > 0 {
+		if ComparePaths(a, b) <= 0 && ComparePaths(b, c) <= 0 && ComparePaths(a, c) > 0 {
 			t.Fatalf("%s <= %s <= %s, but not the ends", a, b, c)
 		}
-		if comparePaths(a, a+"/"+b) >= 0 {
+		if ComparePaths(a, a+"/"+b) >= 0 {
 			t.Fatalf("%s is not before what is in it", a)
 		}
 	})

@@ -1,4 +1,6 @@
-package main
+// Package client is the way of a command to a running gateway, or through a hub to
+// many: where it is, who is asking, what is there, calls, and what the shell completes.
+package client
 
 import (
 	"context"
@@ -21,47 +23,47 @@ import (
 )
 
 const (
-	defaultURL = "nats://127.0.0.1:4222"
+	DefaultURL = "nats://127.0.0.1:4222"
 	startTime  = 2 * time.Second // a gateway whose bus is up says something by then
 )
 
-// client is a command line's way to a running gateway.
-type client struct {
+// Client is a command line's way to a running gateway.
+type Client struct {
 	kinds                      []actors.Kind
-	server, key, user, gateway string
+	server, key, user, Gateway string
 	data                       string
-	timeout                    time.Duration
-	asJSON                     bool
+	Timeout                    time.Duration
+	AsJSON                     bool
 	fleet                      bool // server is a hub, and key what lets in there
 	proof                      proof
 	cmd                        *cobra.Command // that runs with these flags; nil: they are being completed, and nobody is asked for anything
 
-	conn *bus.Conn
+	Conn *bus.Conn
 }
 
-// newClient is a way to a gateway; kinds are those that it may have.
-func newClient(kinds []actors.Kind) *client { return &client{kinds: kinds} }
+// New is a way to a gateway; kinds are those that it may have.
+func New(kinds []actors.Kind) *Client { return &Client{kinds: kinds} }
 
-// newHubClient is a way to gateways through their hub.
-func newHubClient(kinds []actors.Kind) *client { return &client{kinds: kinds, fleet: true} }
+// AtHub is a way to gateways through their hub.
+func AtHub(kinds []actors.Kind) *Client { return &Client{kinds: kinds, fleet: true} }
 
-// flags adds what all commands that reach a gateway share.
-func (c *client) flags(cmd *cobra.Command) {
+// Flags adds what all commands that reach a gateway share.
+func (c *Client) Flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	cmd.PreRun = func(cmd *cobra.Command, _ []string) { c.cmd = cmd } // not before: the library never forgets who completes a flag
-	f.DurationVar(&c.timeout, "timeout", 10*time.Second, "longest wait for the gateway")
-	f.BoolVar(&c.asJSON, "json", false, "print JSON")
+	f.DurationVar(&c.Timeout, "timeout", 10*time.Second, "longest wait for the gateway")
+	f.BoolVar(&c.AsJSON, "json", false, "print JSON")
 	if c.fleet {
 		c.hubFlags(cmd)
 		return
 	}
-	f.StringVar(&c.server, "server", "", "where the gateway's bus listens (default $GATEWAYD_SERVER, else what <data>/"+files.URLFile+" says, else "+defaultURL+")")
+	f.StringVar(&c.server, "server", "", "where the gateway's bus listens (default $GATEWAYD_SERVER, else what <data>/"+files.URLFile+" says, else "+DefaultURL+")")
 	f.StringVar(&c.key, "key", "", "nkey seed file to identify with (default $GATEWAYD_KEY, else <data>/keys/operator.nk if it can be read, else none)")
 	f.StringVar(&c.user, "user", "", "name of an identity to be, by the password in $GATEWAYD_PASSWORD or one that is asked for")
 	f.StringVar(&c.proof.ca, "ca", os.Getenv("GATEWAYD_CA"), "PEM file of who signs the gateway's certificate (default $GATEWAYD_CA, else the system's)")
 	f.StringVar(&c.proof.cert, "cert", os.Getenv("GATEWAYD_CERT"), "PEM file of a client certificate to identify with (default $GATEWAYD_CERT, else none)")
 	f.StringVar(&c.proof.key, "cert-key", os.Getenv("GATEWAYD_CERT_KEY"), "PEM file of its key (default $GATEWAYD_CERT_KEY, else --cert)")
-	f.StringVar(&c.gateway, "gateway", "", "name of the gateway (default the only one there)")
+	f.StringVar(&c.Gateway, "gateway", "", "name of the gateway (default the only one there)")
 	f.StringVar(&c.data, "data", files.DataDir(), "data directory of a gateway on this machine")
 	_ = cmd.RegisterFlagCompletionFunc("gateway", c.completeGateways)
 	_ = cmd.MarkFlagFilename("key")
@@ -70,7 +72,7 @@ func (c *client) flags(cmd *cobra.Command) {
 
 // url is where the bus is, and who says so; pinned is a file of the certificate it
 // has, if that is known.
-func (c *client) url() (url, says, pinned string) {
+func (c *Client) url() (url, says, pinned string) {
 	if c.server != "" {
 		return c.server, "--server", ""
 	}
@@ -82,11 +84,11 @@ func (c *client) url() (url, says, pinned string) {
 		url, pinned, _ = strings.Cut(strings.TrimSpace(string(text)), "\n")
 		return url, file, pinned
 	}
-	return defaultURL, "", ""
+	return DefaultURL, "", ""
 }
 
 // seed is the key file to use; chosen is false when nobody asked for it.
-func (c *client) seed() (file string, chosen bool) {
+func (c *Client) seed() (file string, chosen bool) {
 	if c.key != "" {
 		return c.key, true
 	}
@@ -104,37 +106,37 @@ func (c *client) seed() (file string, chosen bool) {
 	return "", false
 }
 
-// connect reaches the bus and finds the gateway. close must be called.
-func (c *client) connect(ctx context.Context) error {
-	if err := c.dial(); err != nil {
+// Connect reaches the bus and finds the gateway. Close must be called.
+func (c *Client) Connect(ctx context.Context) error {
+	if err := c.Dial(); err != nil {
 		return err
 	}
-	if c.gateway != "" || c.fleet {
-		if err := bus.CheckGateway(c.gateway); err != nil {
+	if c.Gateway != "" || c.fleet {
+		if err := bus.CheckGateway(c.Gateway); err != nil {
 			return exit.Usage("%v", err)
 		}
 		return nil
 	}
 	names, err := c.gateways(ctx)
-	for begin := time.Now(); err == nil && len(names) == 0 && time.Since(begin) < min(c.timeout, startTime); names, err = c.gateways(ctx) {
+	for begin := time.Now(); err == nil && len(names) == 0 && time.Since(begin) < min(c.Timeout, startTime); names, err = c.gateways(ctx) {
 		time.Sleep(50 * time.Millisecond) // the bus is up a moment before the tree
 	}
 	switch {
 	case err != nil:
-		return c.explain(err)
+		return c.Explain(err)
 	case len(names) == 0:
 		url, _, _ := c.url()
 		return fmt.Errorf("no gateway has said anything at %s yet: is it still starting? name it with --gateway", url)
 	case len(names) > 1:
 		return fmt.Errorf("several gateways are there: choose one with --gateway %s", strings.Join(names, ", --gateway "))
 	}
-	c.gateway = names[0]
+	c.Gateway = names[0]
 	return nil
 }
 
 // checkData says what is wrong with a data directory that was named and is to tell
 // where the bus is.
-func (c *client) checkData(says string) error {
+func (c *Client) checkData(says string) error {
 	if says == "" && c.cmd != nil && c.cmd.Flags().Changed("data") {
 		if _, err := os.Stat(c.data); err != nil {
 			return fmt.Errorf("--data %s: %v: name the data directory of the gateway, or its bus with --server", c.data, errors.Unwrap(err))
@@ -145,7 +147,8 @@ func (c *client) checkData(says string) error {
 	return nil
 }
 
-func (c *client) dial() (err error) {
+// Dial reaches the bus, or the hub. Close must be called.
+func (c *Client) Dial() (err error) {
 	if c.fleet {
 		return c.dialHub()
 	}
@@ -166,7 +169,7 @@ func (c *client) dial() (err error) {
 			return err
 		}
 	}
-	c.conn, err = bus.Dial(o)
+	c.Conn, err = bus.Dial(o)
 	var e *bus.Error
 	if !errors.As(err, &e) {
 		return err
@@ -174,7 +177,7 @@ func (c *client) dial() (err error) {
 	if e.Code == bus.PermissionDenied && key != "" && !chosen {
 		o.NKeyFile = "" // a key that happened to lie around, maybe of another gateway
 		if open, err := bus.Dial(o); err == nil {
-			c.conn = open
+			c.Conn = open
 			return nil
 		}
 	}
@@ -196,24 +199,25 @@ func (c *client) dial() (err error) {
 }
 
 // password is that of --user.
-func (c *client) password() (string, error) {
+func (c *Client) password() (string, error) {
 	if p, ok := os.LookupEnv("GATEWAYD_PASSWORD"); ok || c.cmd == nil {
 		return p, nil
 	}
 	return terminal.ReadPassword(c.cmd.Context(), c.cmd.InOrStdin(), c.cmd.ErrOrStderr(), false)
 }
 
-func (c *client) close() {
-	if c.conn != nil {
-		c.conn.Close()
+// Close ends the connection, if there is one.
+func (c *Client) Close() {
+	if c.Conn != nil {
+		c.Conn.Close()
 	}
 }
 
 // gateways lists the gateways on the bus.
-func (c *client) gateways(ctx context.Context) (names []string, err error) {
-	ctx, cancel := c.bounded(ctx)
+func (c *Client) gateways(ctx context.Context) (names []string, err error) {
+	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
-	err = c.conn.Last(ctx, bus.Subject("*", bus.State, supervisor.Root, "health"), func(r bus.Record) error {
+	err = c.Conn.Last(ctx, bus.Subject("*", bus.State, supervisor.Root, "health"), func(r bus.Record) error {
 		if a, err := bus.ParseSubject(r.Subject); err == nil {
 			names = append(names, a.Gateway)
 		}
@@ -222,15 +226,16 @@ func (c *client) gateways(ctx context.Context) (names []string, err error) {
 	return names, err
 }
 
-func (c *client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if c.timeout <= 0 {
+// Bounded is ctx that ends when the longest wait is over, if there is one.
+func (c *Client) Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.Timeout <= 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, c.timeout)
+	return context.WithTimeout(ctx, c.Timeout)
 }
 
 // keyHint is how to show the operator's key: where it is to be found, if it may be there.
-func (c *client) keyHint() string {
+func (c *Client) keyHint() string {
 	dir := c.data
 	if _, err := os.Stat(dir); err != nil {
 		dir = files.SystemDir
@@ -242,8 +247,8 @@ func (c *client) keyHint() string {
 	return "--key " + key
 }
 
-// explain turns an error of the bus into one line that says what to do.
-func (c *client) explain(err error) error {
+// Explain turns an error of the bus into one line that says what to do.
+func (c *Client) Explain(err error) error {
 	var e *bus.Error
 	switch {
 	case !errors.As(err, &e):
@@ -264,19 +269,19 @@ func (c *client) explain(err error) error {
 		}
 	case bus.DeadlineExceeded:
 		if strings.Contains(e.Message, bus.NoAnswer) { // else it is an answer, of somebody who has waited for another
-			within := fmt.Sprintf("no answer within %s", c.timeout)
+			within := fmt.Sprintf("no answer within %s", c.Timeout)
 			return fmt.Errorf("%s: give it more with --timeout, or look at gatewayd tree", strings.Replace(e.Message, bus.NoAnswer, within, 1))
 		}
 	case bus.NotFound:
 		if strings.HasPrefix(e.Message, "no actor is called ") && strings.HasSuffix(e.Message, `"`) { // nor one that may have been meant
-			return errors.New(e.Message + lookAround)
+			return errors.New(e.Message + LookAround)
 		}
 	}
 	return errors.New(e.Message)
 }
 
-// lookAround is for who names an actor like which none is called.
-const lookAround = ": gatewayd tree shows all that are there"
+// LookAround is for who names an actor like which none is called.
+const LookAround = ": gatewayd tree shows all that are there"
 
 // noAddress says why a data directory does not tell where the bus is: err is of looking for its file there.
 func noAddress(dir string, err error) error {

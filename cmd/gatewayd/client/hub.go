@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"cmp"
@@ -15,11 +15,11 @@ import (
 	"gatewayd/cmd/gatewayd/exit"
 )
 
-// askTime is how long a gateway has to say how it stands; its link may be slow.
-const askTime = 3 * time.Second
+// AskTime is how long a gateway has to say how it stands; its link may be slow.
+const AskTime = 3 * time.Second
 
 // hubFlags are those of a command that reaches gateways through their hub.
-func (c *client) hubFlags(cmd *cobra.Command) {
+func (c *Client) hubFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.server, "hub", os.Getenv("GATEWAYD_HUB"), "where the hub listens for clients: nats:// or tls://host:4222 (default $GATEWAYD_HUB)")
 	f.StringVar(&c.key, "creds", os.Getenv("GATEWAYD_CREDS"), "file to identify with there: an nkey seed, or a JWT and its key (default $GATEWAYD_CREDS)")
@@ -28,7 +28,7 @@ func (c *client) hubFlags(cmd *cobra.Command) {
 	f.StringVar(&c.proof.key, "cert-key", os.Getenv("GATEWAYD_CERT_KEY"), "PEM file of its key (default $GATEWAYD_CERT_KEY, else --cert)")
 }
 
-func (c *client) dialHub() (err error) {
+func (c *Client) dialHub() (err error) {
 	if c.server == "" {
 		return exit.Usage("name the hub: --hub nats://host:4222, or $GATEWAYD_HUB")
 	}
@@ -40,7 +40,7 @@ func (c *client) dialHub() (err error) {
 	if o.TLS, err = c.proof.tls(url, ""); err != nil {
 		return err
 	}
-	if c.conn, err = bus.Dial(o); err == nil {
+	if c.Conn, err = bus.Dial(o); err == nil {
 		return nil
 	}
 	var e *bus.Error
@@ -56,20 +56,20 @@ func (c *client) dialHub() (err error) {
 }
 
 // explainAtHub is an error of the bus in one line. That nobody answers may be because the gateway is not there.
-func (c *client) explainAtHub(e *bus.Error) error {
+func (c *Client) explainAtHub(e *bus.Error) error {
 	switch e.Code {
 	case bus.Unavailable, bus.DeadlineExceeded:
-		if c.gateway == "" {
+		if c.Gateway == "" {
 			break
 		}
-		words, err := c.conn.Ask(context.Background(), []string{c.gateway}, askTime)
+		words, err := c.Conn.Ask(context.Background(), []string{c.Gateway}, AskTime)
 		if err == nil && len(words) == 1 && !words[0].Here {
-			return fmt.Errorf("gateway %s does not answer at the hub: gatewayd fleet ls tells whether it is connected", c.gateway)
+			return fmt.Errorf("gateway %s does not answer at the hub: gatewayd fleet ls tells whether it is connected", c.Gateway)
 		}
 		if !strings.Contains(e.Message, bus.NoAnswer) && !strings.Contains(e.Message, bus.Nobody) {
 			break // it has answered
 		}
-		return fmt.Errorf("%s; gateway %s is there: does its leaf.calls let the hub call that?", e.Message, c.gateway)
+		return fmt.Errorf("%s; gateway %s is there: does its leaf.calls let the hub call that?", e.Message, c.Gateway)
 	case bus.PermissionDenied:
 		return fmt.Errorf("the hub does not let these credentials do that: %s", strings.TrimSuffix(e.Message, bus.AskOperator))
 	}

@@ -1,0 +1,129 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/terminal"
+)
+
+// CompletionTime bounds what a press of Tab waits for.
+const CompletionTime = time.Second
+
+// complete runs look on a running gateway; without one there is nothing to offer.
+func (c *Client) complete(cmd *cobra.Command, look func(ctx context.Context) []string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), CompletionTime)
+	defer cancel()
+	if c.Connect(ctx) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer c.Close()
+	return look(ctx), cobra.ShellCompDirectiveNoFileComp
+}
+
+// Offer lets the shell complete a flag that takes one of these words.
+func Offer(cmd *cobra.Command, flag string, words ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// CompletePath offers the paths of all actors and groups.
+func (c *Client) CompletePath(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return c.CompleteWho()(cmd, args, prefix)
+}
+
+// Services of which commands ask.
+const (
+	LinkService    = "modbus.v1.LinkService"
+	UnitService    = "modbus.v1.UnitService"
+	MastersService = "modbus.v1.MastersService"
+	UplinkService  = "uplink.v1.UplinkService"
+)
+
+// CompleteWho offers the paths of all actors whose kind has one of these services, or of all there are.
+func (c *Client) CompleteWho(services ...string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return c.complete(cmd, func(ctx context.Context) []string {
+			all, _, _ := c.States(ctx)
+			var out []string
+			for _, s := range all {
+				if strings.HasPrefix(s.Path, prefix) && c.serves(s.Health.Kind, services) {
+					out = append(out, s.Path+"\t"+s.Health.Kind+", "+s.Health.State)
+				}
+			}
+			return out
+		})
+	}
+}
+
+// serves says whether a kind has one of these services, if there are any.
+func (c *Client) serves(kind string, services []string) bool {
+	return len(services) == 0 || slices.ContainsFunc(c.kinds, func(k actors.Kind) bool {
+		return k.Name == kind && slices.ContainsFunc(k.Offers(), func(s string) bool { return slices.Contains(services, s) })
+	})
+}
+
+// CompleteMethod offers paths, then the methods of the one chosen.
+func (c *Client) CompleteMethod(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return c.CompletePath(cmd, args, prefix)
+	}
+	if len(args) > 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c.complete(cmd, func(ctx context.Context) []string {
+		d, err := c.Describe(ctx, args[0])
+		if err != nil {
+			return nil
+		}
+		var out []string
+		for _, m := range d.Methods {
+			if strings.HasPrefix(m.Name, prefix) {
+				out = append(out, m.Name+"\t"+terminal.FirstSentence(m.Doc))
+			}
+		}
+		return out
+	})
+}
+
+// CompleteFilter offers classes, then what a class has below each actor.
+func (c *Client) CompleteFilter(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	class, _, deep := strings.Cut(prefix, "/")
+	if !deep {
+		return []string{"data/", "event/", "state/", "trace/"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+	return c.complete(cmd, func(ctx context.Context) []string {
+		all, _, _ := c.States(ctx)
+		out := []string{class + "/#"}
+		for _, s := range all {
+			if f := class + "/" + s.Path + "/#"; strings.HasPrefix(f, prefix) {
+				out = append(out, f+"\t"+s.Health.Kind)
+			}
+		}
+		return out
+	})
+}
+
+// completeGateways offers the gateways on the bus.
+func (c *Client) completeGateways(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c.Gateway = ""
+	ctx, cancel := context.WithTimeout(cmd.Context(), CompletionTime)
+	defer cancel()
+	if c.Dial() != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer c.Close()
+	names, _ := c.gateways(ctx)
+	slices.Sort(names)
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
