@@ -9,6 +9,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/cmd/gatewayd/client"
+	"gatewayd/cmd/gatewayd/device"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
 )
@@ -49,7 +50,7 @@ func command(serve *serving) *cobra.Command {
 		c.GroupID = "look"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{readCommand(client.New(kinds)), writeCommand(client.New(kinds)), scanCommand(client.New(kinds)), simCommand(), replayCommand(kinds), sinkCommand()} {
+	for _, c := range []*cobra.Command{device.ReadCommand(client.New(kinds)), device.WriteCommand(client.New(kinds)), device.ScanCommand(client.New(kinds)), simCommand(), replayCommand(kinds), sinkCommand()} {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/cmd/gatewayd/client"
+	"gatewayd/cmd/gatewayd/device"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/protocols/modbus/sim"
 )
@@ -57,7 +58,7 @@ need at the speed its client sets, or only works at --baud; --unpaced takes none
 	f.IntVar(&s.baud, "baud", 0, "speed of the serial line (default 19200 on --port, whatever the client sets on --pty)")
 	f.StringVar(&s.parity, "parity", "even", "none, even or odd, for --port")
 	f.BoolVar(&s.unpaced, "unpaced", false, "bytes take no time on the pseudo terminal")
-	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
+	_ = cmd.RegisterFlagCompletionFunc("profile", device.CompleteProfile)
 	client.Offer(cmd, "framing", "rtu", "ascii")
 	client.Offer(cmd, "parity", "none", "even", "odd")
 	return cmd
@@ -78,7 +79,7 @@ func (s *simulation) behaviours(units []uint8) (map[uint8]sim.Behaviour, error) 
 		hit, fault := units, text
 		if who, what, some := strings.Cut(text, ":"); some {
 			var err error
-			if hit, err = parseUnits(who, 255); err != nil {
+			if hit, err = device.ParseUnits(who, 255); err != nil {
 				return nil, fmt.Errorf("--fault %s: %w", text, err)
 			}
 			fault = what
@@ -86,7 +87,7 @@ func (s *simulation) behaviours(units []uint8) (map[uint8]sim.Behaviour, error) 
 		for _, u := range hit {
 			b, ok := all[u]
 			if !ok {
-				return nil, exit.Usage("--fault %s: there is no unit %d: --units is %s", text, u, unitsText(units))
+				return nil, exit.Usage("--fault %s: there is no unit %d: --units is %s", text, u, device.UnitsText(units))
 			}
 			b, err := sim.ParseFault(b, fault)
 			if err != nil {

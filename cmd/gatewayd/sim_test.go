@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/device"
 	"gatewayd/protocols/modbus"
 	"gatewayd/protocols/modbus/points"
 	"gatewayd/protocols/modbus/profiles"
@@ -24,7 +25,7 @@ func TestSimulatesEveryProfile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := profile(name)
+			p, err := device.Profile(name)
 			if err != nil {
 				t.Fatal(err)
 			}

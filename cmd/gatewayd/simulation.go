@@ -13,6 +13,7 @@ import (
 
 	"gatewayd/actors"
 	"gatewayd/actors/modbusunit"
+	"gatewayd/cmd/gatewayd/device"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/clock"
@@ -38,7 +39,7 @@ type simulation struct {
 // build makes the devices.
 func (s *simulation) build() (*sim.Plant, []*sim.Life, error) {
 	var err error
-	if s.addresses, err = parseUnits(s.units, 255); err != nil {
+	if s.addresses, err = device.ParseUnits(s.units, 255); err != nil {
 		return nil, nil, err
 	}
 	behaviours, err := s.behaviours(s.addresses)
@@ -97,7 +98,7 @@ func told(d *sim.Device, what string) {
 
 // profiled makes devices of a profile; they are told by the profile's own marks.
 func profiled(name string) (func(*sim.Device) (*sim.Life, error), error) {
-	p, err := profile(name)
+	p, err := device.Profile(name)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +261,7 @@ func (s *simulation) tell(ways []way) {
 	if s.profile != "" {
 		of = s.profile
 	}
-	fmt.Fprintf(s.out, "%s of %s: %s\n", terminal.Counted(len(s.addresses), "unit"), of, unitsText(s.addresses))
+	fmt.Fprintf(s.out, "%s of %s: %s\n", terminal.Counted(len(s.addresses), "unit"), of, device.UnitsText(s.addresses))
 	for _, w := range ways {
 		fmt.Fprintln(s.out, w.what)
 	}

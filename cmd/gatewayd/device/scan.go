@@ -1,4 +1,4 @@
-package main
+package device
 
 import (
 	"context"
@@ -21,7 +21,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func scanCommand(c *client.Client) *cobra.Command {
+// ScanCommand finds the units on a line.
+func ScanCommand(c *client.Client) *cobra.Command {
 	s := &scan{Client: c}
 	cmd := &cobra.Command{
 		Use:   "scan LINE",
@@ -54,7 +55,7 @@ when the scan is interrupted.`,
 	f.BoolVar(&s.suspend, "suspend", false, "nobody else uses the line while it is scanned")
 	client.Offer(cmd, "parity", "none", "even", "odd")
 	f.StringArrayVar(&s.own, "profile", nil, "a profile of your own whose marks are looked for too; may be repeated")
-	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
+	_ = cmd.RegisterFlagCompletionFunc("profile", CompleteProfile)
 	return cmd
 }
 
@@ -125,7 +126,7 @@ func (s *scan) run(ctx context.Context, line string) error {
 
 // request is what was typed.
 func (s *scan) request() (*modbusv1.ScanRequest, error) {
-	units, err := parseUnits(s.units, 255)
+	units, err := ParseUnits(s.units, 255)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,7 @@ func (s *scan) request() (*modbusv1.ScanRequest, error) {
 		return nil, exit.Usage("no unit of the line is heard while other settings are tried: allow it with --suspend")
 	}
 	for _, name := range append(profiles.Names(), s.own...) {
-		p, err := profile(name)
+		p, err := Profile(name)
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package main
+package device
 
 import (
 	"context"
@@ -17,7 +17,8 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-func writeCommand(c *client.Client) *cobra.Command {
+// WriteCommand writes a point or registers.
+func WriteCommand(c *client.Client) *cobra.Command {
 	l := &look{}
 	cmd := &cobra.Command{
 		Use:   "write UNIT {AREA ADDRESS VALUE... | POINT VALUE}",

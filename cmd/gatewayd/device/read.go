@@ -1,4 +1,4 @@
-package main
+package device
 
 import (
 	"cmp"
@@ -29,7 +29,8 @@ gateway; the line must be free then:
 AREA is coil, discrete-input, holding or input; its first letter is enough.
 Addresses are counted from 0, as on the wire.`
 
-func readCommand(c *client.Client) *cobra.Command {
+// ReadCommand reads points or registers.
+func ReadCommand(c *client.Client) *cobra.Command {
 	l := &look{}
 	cmd := &cobra.Command{
 		Use:   "read UNIT [AREA ADDRESS [COUNT] | POINT...]",
@@ -72,7 +73,7 @@ func (l *look) flags(cmd *cobra.Command) {
 	f.Float64Var(&l.scale, "scale", 0, "the value is the raw number times this")
 	f.Float64Var(&l.offset, "offset", 0, "plus this")
 	f.StringVar(&l.profile, "profile", "", "device profile of a unit that is reached directly: a name like eastron-sdm630, or a file")
-	_ = cmd.RegisterFlagCompletionFunc("profile", completeProfile)
+	_ = cmd.RegisterFlagCompletionFunc("profile", CompleteProfile)
 	client.Offer(cmd, "type", points.Types()...)
 	client.Offer(cmd, "order", "abcd", "cdab", "badc", "dcba", "big-endian", "word-swap", "byte-swap", "little-endian")
 	f.DurationVar(&l.answer, "answer", time.Second, "longest wait for the answer of a unit that is reached directly")

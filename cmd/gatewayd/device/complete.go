@@ -1,4 +1,4 @@
-package main
+package device
 
 import (
 	"context"
@@ -40,7 +40,7 @@ func known(ctx context.Context, c *client.Client, name, profileName string) (mod
 		d := direct{}
 		if profileName != "" {
 			var err error
-			if d.profile, err = profile(profileName); err != nil {
+			if d.profile, err = Profile(profileName); err != nil {
 				return modbusunit.Known{}, err
 			}
 		}

@@ -1,4 +1,4 @@
-package main
+package device
 
 import (
 	"os"
@@ -17,9 +17,9 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// profile reads a device profile: the file of this name if it has a slash or
+// Profile reads a device profile: the file of this name if it has a slash or
 // ends in .toml, else one that is built in.
-func profile(name string) (*modbusv1.Profile, error) {
+func Profile(name string) (*modbusv1.Profile, error) {
 	file, read := name, os.ReadFile
 	if !strings.Contains(name, "/") && !strings.HasSuffix(name, ".toml") {
 		file, read = name+".toml", profiles.Files.ReadFile
@@ -42,8 +42,8 @@ func profile(name string) (*modbusv1.Profile, error) {
 	return p, nil
 }
 
-// completeProfile offers the profiles that are built in, and files.
-func completeProfile(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+// CompleteProfile offers the profiles that are built in, and files.
+func CompleteProfile(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	names := slices.DeleteFunc(profiles.Names(), func(n string) bool { return !strings.HasPrefix(n, prefix) })
 	return names, cobra.ShellCompDirectiveDefault
 }

@@ -1,4 +1,4 @@
-package main
+package device
 
 import (
 	"slices"
@@ -8,9 +8,9 @@ import (
 	"gatewayd/cmd/gatewayd/exit"
 )
 
-// parseUnits reads unit addresses as people write them, like 1-20,42, and gives
+// ParseUnits reads unit addresses as people write them, like 1-20,42, and gives
 // them in their order, each once; most is the greatest there may be.
-func parseUnits(text string, most int) ([]uint8, error) {
+func ParseUnits(text string, most int) ([]uint8, error) {
 	var all []uint8
 	for part := range strings.SplitSeq(text, ",") {
 		from, to, ranged := strings.Cut(strings.TrimSpace(part), "-")
@@ -30,8 +30,8 @@ func parseUnits(text string, most int) ([]uint8, error) {
 	return slices.Compact(all), nil
 }
 
-// unitsText is unit addresses as people write them.
-func unitsText(units []uint8) string {
+// UnitsText is unit addresses as people write them.
+func UnitsText(units []uint8) string {
 	var parts []string
 	for i := 0; i < len(units); {
 		j := i

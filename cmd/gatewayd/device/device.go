@@ -1,4 +1,6 @@
-package main
+// Package device talks with one Modbus device: it reads, writes and scans, through a
+// running gateway or, with read and write, without any.
+package device
 
 import (
 	"context"
@@ -37,7 +39,7 @@ func deviceAt(ctx context.Context, c *client.Client, name, profileName string, a
 	var known *modbusv1.Profile
 	if profileName != "" {
 		var err error
-		if known, err = profile(profileName); err != nil {
+		if known, err = Profile(profileName); err != nil {
 			return nil, err
 		}
 	}
