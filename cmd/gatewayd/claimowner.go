@@ -22,7 +22,12 @@ import (
 type owned struct {
 	kinds      files.Kinds // without the door
 	file, data string
-	again      chan struct{}
+	claimed    chan struct{} // gets a word when somebody owns it
+}
+
+// newOwned is a gateway with these kinds, this config file and this data directory.
+func newOwned(kinds files.Kinds, file, data string) owned {
+	return owned{kinds, file, data, make(chan struct{}, 1)}
 }
 
 var _ claimdoor.Owner = owned{}
@@ -37,7 +42,7 @@ func (o owned) claimable() []actors.Kind {
 // Again implements claimdoor.Owner.
 func (o owned) Again() {
 	select {
-	case o.again <- struct{}{}:
+	case o.claimed <- struct{}{}:
 	default:
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"gatewayd/cmd/gatewayd/device"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
+	"gatewayd/cmd/gatewayd/look"
 )
 
 // serving is what a command goes on with for years. The tree of commands is garbage then: its flags take 150 KB.
@@ -43,9 +44,9 @@ func command(serve *serving) *cobra.Command {
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
-		treeCommand(client.New(kinds)), describeCommand(client.New(kinds)), watchCommand(client.New(kinds)), eventsCommand(client.New(kinds)),
-		callCommand(client.New(kinds)), traceCommand(client.New(kinds)), countersCommand(client.New(kinds)), budgetCommand(client.New(kinds)),
-		tracksCommand(client.New(kinds)), uplinksCommand(client.New(kinds)), drillCommand(kinds), accessCommand(kinds), auditCommand(), fleetCommand(kinds),
+		look.TreeCommand(client.New(kinds)), look.DescribeCommand(client.New(kinds)), look.WatchCommand(client.New(kinds)), look.EventsCommand(client.New(kinds)),
+		look.CallCommand(client.New(kinds)), look.TraceCommand(client.New(kinds)), look.CountersCommand(client.New(kinds)), look.BudgetCommand(client.New(kinds)),
+		look.TracksCommand(client.New(kinds)), look.UplinksCommand(client.New(kinds)), look.DrillCommand(kinds), accessCommand(kinds), auditCommand(), fleetCommand(kinds),
 	} {
 		c.GroupID = "look"
 		root.AddCommand(c)

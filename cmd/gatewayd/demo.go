@@ -21,6 +21,7 @@ import (
 	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
+	"gatewayd/cmd/gatewayd/look"
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
@@ -200,7 +201,7 @@ func (d *demo) print(ctx context.Context) error {
 	n := newNews(d.units())
 	p := terminal.Painter(d.out)
 	fmt.Fprintln(d.out, strings.Join(d.hints(), "\n"))
-	go n.print(ctx, func(l newsLine) { fmt.Fprintln(d.out, l.text(p)) })
+	go n.print(ctx, func(l look.NewsLine) { fmt.Fprintln(d.out, l.Text(p)) })
 	return d.keepRunning(ctx, n)
 }
 
@@ -210,7 +211,7 @@ func (d *demo) units() map[string]map[string]string {
 	if cfg == nil {
 		return nil
 	}
-	return unitsOf(cfg)
+	return look.UnitsOf(cfg)
 }
 
 // hints say where the gateway is and what to try.

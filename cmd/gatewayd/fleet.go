@@ -14,6 +14,7 @@ import (
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/exit"
+	"gatewayd/cmd/gatewayd/look"
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
@@ -25,7 +26,7 @@ func fleetCommand(kinds []actors.Kind) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(fleetCredsCommand(kinds), fleetSetupCommand(client.AtHub(kinds)), fleetTrackCommand(client.AtHub(kinds)), fleetListCommand(client.AtHub(kinds)), fleetConfigCommand(client.AtHub(kinds)))
-	for _, c := range []func(*client.Client) *cobra.Command{treeCommand, describeCommand, watchCommand, eventsCommand, callCommand, tracksCommand, uplinksCommand} {
+	for _, c := range []func(*client.Client) *cobra.Command{look.TreeCommand, look.DescribeCommand, look.WatchCommand, look.EventsCommand, look.CallCommand, look.TracksCommand, look.UplinksCommand} {
 		cmd.AddCommand(distant(client.AtHub(kinds), c))
 	}
 	return cmd

@@ -10,6 +10,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/client"
+	"gatewayd/cmd/gatewayd/look"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/clock"
 	actorv1 "gatewayd/schemas/actor/v1"
@@ -36,8 +37,8 @@ type news struct {
 	uplinks map[string]*uplinkv1.Status
 	heard   map[string]time.Time // when the last good sample of an actor came
 	healed  []*actorv1.Healed
-	lines   []newsLine // by their own time
-	untold  []newsLine
+	lines   []look.NewsLine // by their own time
+	untold  []look.NewsLine
 	boot    *gatewayv1.Boot
 	stops   []func()
 }
@@ -104,13 +105,13 @@ func (n *news) update(fn func()) {
 }
 
 // say adds a line; n is locked.
-func (n *news) say(l newsLine) {
-	l.heard = time.Now()
+func (n *news) say(l look.NewsLine) {
+	l.Heard = time.Now()
 	n.lines = append(n.lines, l)
 	if len(n.lines) > linesKept {
 		n.lines = slices.Delete(n.lines, 0, 1)
 	}
-	slices.SortStableFunc(n.lines, newsLine.compare)
+	slices.SortStableFunc(n.lines, look.NewsLine.Compare)
 	n.untold = append(n.untold, l)
 	n.untold = n.untold[max(0, len(n.untold)-linesKept):]
 }
@@ -121,21 +122,21 @@ const untie = 50 * time.Millisecond
 
 // fresh are the lines that nobody has taken yet and that were heard before t, in
 // the order of their own time.
-func (n *news) fresh(t time.Time) []newsLine {
+func (n *news) fresh(t time.Time) []look.NewsLine {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	i := 0
-	for i < len(n.untold) && n.untold[i].heard.Before(t) {
+	for i < len(n.untold) && n.untold[i].Heard.Before(t) {
 		i++
 	}
 	lines := slices.Clone(n.untold[:i])
 	n.untold = n.untold[i:]
-	slices.SortStableFunc(lines, newsLine.compare)
+	slices.SortStableFunc(lines, look.NewsLine.Compare)
 	return lines
 }
 
 // print prints lines as they are heard until ctx ends.
-func (n *news) print(ctx context.Context, show func(newsLine)) {
+func (n *news) print(ctx context.Context, show func(look.NewsLine)) {
 	clock.Regularly(ctx, untie, func(now time.Time) {
 		for _, l := range n.fresh(now.Add(-untie)) {
 			show(l)
@@ -219,7 +220,7 @@ func (n *news) tell(m bus.Msg, kept bool) {
 func (n *news) hear(path string, h *actorv1.Health) {
 	old := n.health[path]
 	n.health[path] = h
-	if l, worth := healthLine(path, old, h); worth {
+	if l, worth := look.HealthLine(path, old, h); worth {
 		n.say(l)
 	}
 }
@@ -229,7 +230,7 @@ func (n *news) event(m bus.Msg) {
 	if err != nil {
 		return
 	}
-	l, worth := eventLine(a, m)
+	l, worth := look.EventLine(a, m)
 	healed := &actorv1.Healed{}
 	if a.Leaf != "healed" || m.Decode(healed) != nil {
 		healed = nil
@@ -248,7 +249,7 @@ func (n *news) event(m bus.Msg) {
 func (n *news) starved(cause watchdog.Cause) {
 	n.update(func() {
 		n.over = n.gateway
-		n.say(newsLine{at: time.Now(), who: cause.Path, what: "the watchdog is not petted any more: " + cause.Reason, colour: terminal.Red})
+		n.say(look.NewsLine{At: time.Now(), Who: cause.Path, What: "the watchdog is not petted any more: " + cause.Reason, Colour: terminal.Red})
 	})
 }
 

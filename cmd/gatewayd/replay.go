@@ -14,6 +14,7 @@ import (
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
+	"gatewayd/cmd/gatewayd/look"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/modbus/replay"
 )
@@ -126,7 +127,7 @@ func (r *replaying) watch(ctx context.Context, g *daemon, line *replay.Line) err
 		}
 		defer stop()
 	}
-	pr := printer{w: r.out, p: terminal.Painter(r.out), asJSON: r.asJSON}
+	pr := look.Printer{W: r.out, Paint: terminal.Painter(r.out), AsJSON: r.asJSON}
 	for end != nil || !read {
 		select {
 		case m := <-said:
@@ -140,7 +141,7 @@ func (r *replaying) watch(ctx context.Context, g *daemon, line *replay.Line) err
 				after := time.Duration(float64(now.Sub(begin)) * r.speed)
 				fmt.Fprintf(r.out, "%9.3f  ", after.Seconds())
 			}
-			if err := pr.message(m, now); err != nil {
+			if err := pr.Message(m, now); err != nil {
 				return err
 			}
 		case <-end:

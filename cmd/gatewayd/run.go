@@ -66,7 +66,7 @@ func runOnce(ctx context.Context, kinds files.Kinds, file, dir string, hup <-cha
 	if err := files.Refused(problems); err != nil {
 		return err
 	}
-	owner := owned{kinds, file, dir, make(chan struct{}, 1)}
+	owner := newOwned(kinds, file, dir)
 	d, err := start(owner.claimable(), cfg, files.NewSource(kinds, file, dir), dir, log)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func runOnce(ctx context.Context, kinds files.Kinds, file, dir string, hup <-cha
 		select {
 		case <-hup:
 			d.reload(ctx)
-		case <-owner.again:
+		case <-owner.claimed:
 			if err := d.stop(); err != nil {
 				log.Warn("stop", "err", err)
 			}

@@ -14,6 +14,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/files"
+	"gatewayd/cmd/gatewayd/look"
 	"gatewayd/cmd/gatewayd/terminal"
 	drillv1 "gatewayd/schemas/drill/v1"
 	"gatewayd/supervisor/config"
@@ -113,7 +114,7 @@ func (s *story) steps(ctx context.Context) error {
 	return nil
 }
 
-func (s *story) line(l newsLine) { fmt.Fprintln(s.d.out, "   "+l.text(s.p)) }
+func (s *story) line(l look.NewsLine) { fmt.Fprintln(s.d.out, "   "+l.Text(s.p)) }
 
 func (s *story) starts(ctx context.Context) error { return s.allWell(ctx) }
 

@@ -14,6 +14,7 @@ import (
 	"gatewayd/actors"
 	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/files"
+	"gatewayd/cmd/gatewayd/look"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/supervisor"
 )
@@ -149,9 +150,9 @@ func treeRow(n *news, s client.Standing, name string, now time.Time) []terminal.
 		rate = fmt.Sprintf("%.1f", t.rate(now))
 	}
 	row = append(row, terminal.Cell{Text: fmt.Sprintf("%6s  ", rate), Colour: terminal.Dim})
-	text, good := valuesText(n.values[s.Path], n.units[s.Path])
+	text, good := look.ValuesText(n.values[s.Path], n.units[s.Path])
 	if u := n.uplinks[s.Path]; u != nil {
-		if text = uplinkText(u); s.Health.State != actors.OK && s.Health.Cause != "" {
+		if text = look.UplinkText(u); s.Health.State != actors.OK && s.Health.Cause != "" {
 			return append(row, terminal.Cell{Text: text + "  " + s.Health.Cause, Colour: c.Colour})
 		}
 	}
@@ -165,13 +166,13 @@ func treeRow(n *news, s client.Standing, name string, now time.Time) []terminal.
 }
 
 // eventRows are the last lines of news that fit into room lines.
-func eventRows(lines []newsLine, room int) [][]terminal.Cell {
+func eventRows(lines []look.NewsLine, room int) [][]terminal.Cell {
 	if room < 2 {
 		return nil
 	}
 	rows := [][]terminal.Cell{{{Text: "Lately:", Colour: terminal.Bold}}}
 	for _, l := range lines[max(0, len(lines)-room+1):] {
-		rows = append(rows, []terminal.Cell{{Text: "  " + l.at.Local().Format(time.TimeOnly) + " ", Colour: terminal.Dim}, {Text: l.who + " ", Colour: ""}, {Text: l.what, Colour: l.colour}})
+		rows = append(rows, []terminal.Cell{{Text: "  " + l.At.Local().Format(time.TimeOnly) + " ", Colour: terminal.Dim}, {Text: l.Who + " ", Colour: ""}, {Text: l.What, Colour: l.Colour}})
 	}
 	for len(rows) < room {
 		rows = append(rows, nil)

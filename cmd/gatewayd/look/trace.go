@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -28,7 +28,8 @@ type tracing struct {
 	file           string
 }
 
-func traceCommand(c *client.Client) *cobra.Command {
+// TraceCommand prints the frames of a line or link.
+func TraceCommand(c *client.Client) *cobra.Command {
 	var want tracing
 	cmd := &cobra.Command{
 		Use:   "trace PATH",

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"bytes"
@@ -14,7 +14,8 @@ import (
 	"gatewayd/cmd/gatewayd/exit"
 )
 
-func callCommand(c *client.Client) *cobra.Command {
+// CallCommand asks an actor to do something.
+func CallCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "call PATH METHOD [JSON|-]",
 		Short: "Ask an actor to do something",

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"bytes"
@@ -20,24 +20,26 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// newsLine is something that happened, for people.
-type newsLine struct {
-	at     time.Time // when it happened
-	who    string
-	what   string
-	colour string
-	heard  time.Time
+// NewsLine is something that happened, for people.
+type NewsLine struct {
+	At     time.Time // when it happened
+	Who    string
+	What   string
+	Colour string
+	Heard  time.Time
 }
 
-func (l newsLine) compare(m newsLine) int { return l.at.Compare(m.at) }
+// Compare puts what happened first before what happened later.
+func (l NewsLine) Compare(m NewsLine) int { return l.At.Compare(m.At) }
 
-func (l newsLine) text(p terminal.Paint) string {
-	return p.In(terminal.Dim, l.at.Local().Format(time.TimeOnly)) + "  " + p.In(terminal.Bold, l.who) + "  " + p.In(l.colour, l.what)
+// Text is the line as it is printed.
+func (l NewsLine) Text(p terminal.Paint) string {
+	return p.In(terminal.Dim, l.At.Local().Format(time.TimeOnly)) + "  " + p.In(terminal.Bold, l.Who) + "  " + p.In(l.Colour, l.What)
 }
 
-// healthLine tells of a health that has changed; groups only sum up and a start
+// HealthLine tells of a health that has changed; groups only sum up and a start
 // is no news.
-func healthLine(path string, old, now *actorv1.Health) (l newsLine, worth bool) {
+func HealthLine(path string, old, now *actorv1.Health) (l NewsLine, worth bool) {
 	if now.Kind == "group" || now.State == actors.Starting || old.GetState() == now.State {
 		return l, false
 	}
@@ -46,12 +48,12 @@ func healthLine(path string, old, now *actorv1.Health) (l newsLine, worth bool) 
 	if now.Cause != "" {
 		what += ": " + now.Cause
 	}
-	return newsLine{at: now.Since.AsTime(), who: path, what: what, colour: c.Colour}, true
+	return NewsLine{At: now.Since.AsTime(), Who: path, What: what, Colour: c.Colour}, true
 }
 
-// eventLine tells of an event; a first life is no news.
-func eventLine(a bus.Address, m bus.Msg) (l newsLine, worth bool) {
-	l = newsLine{at: time.Now(), who: a.Path}
+// EventLine tells of an event; a first life is no news.
+func EventLine(a bus.Address, m bus.Msg) (l NewsLine, worth bool) {
+	l = NewsLine{At: time.Now(), Who: a.Path}
 	switch a.Leaf {
 	case "healed":
 		h := &actorv1.Healed{}
@@ -61,49 +63,49 @@ func eventLine(a bus.Address, m bus.Msg) (l newsLine, worth bool) {
 	case "started":
 		s := &actorv1.Started{}
 		if m.Decode(s) == nil {
-			l.what = fmt.Sprintf("begins life %d", s.Life)
+			l.What = fmt.Sprintf("begins life %d", s.Life)
 			return l, s.Life > 1
 		}
 	case "injected":
 		i := &drillv1.Injected{}
 		if m.Decode(i) == nil {
-			l.who, l.what, l.colour = i.Fault.GetPath(), "drill: "+i.Fault.GetFault(), terminal.Yellow
+			l.Who, l.What, l.Colour = i.Fault.GetPath(), "drill: "+i.Fault.GetFault(), terminal.Yellow
 			return l, true
 		}
 	case "failed":
-		l.what = a.Leaf + " " + fieldsText(m)
+		l.What = a.Leaf + " " + fieldsText(m)
 		return l, false // its health tells it
 	case "applied":
 		v := &configv1.Applied{}
 		if m.Decode(v) == nil {
-			l.what = fmt.Sprintf("config version %d is in force, %s", v.Version, terminal.Counted(len(v.Changes), "change"))
+			l.What = fmt.Sprintf("config version %d is in force, %s", v.Version, terminal.Counted(len(v.Changes), "change"))
 			return l, true
 		}
 	case "rolled-back":
 		b := &configv1.RolledBack{}
 		if m.Decode(b) == nil {
-			l.what, l.colour = rolledBackText(b), terminal.Red
+			l.What, l.Colour = rolledBackText(b), terminal.Red
 			return l, true
 		}
 	case "rejected":
 		r := &configv1.Rejected{}
 		if m.Decode(r) == nil && len(r.Problems) > 0 {
 			p := r.Problems[0]
-			l.what = fmt.Sprintf("a config with %s changed nothing: %s:%d: %s: %s", terminal.Counted(len(r.Problems), "problem"), p.File, p.Line, p.Key, p.Message)
-			l.colour = terminal.Yellow
+			l.What = fmt.Sprintf("a config with %s changed nothing: %s:%d: %s: %s", terminal.Counted(len(r.Problems), "problem"), p.File, p.Line, p.Key, p.Message)
+			l.Colour = terminal.Yellow
 			return l, true
 		}
 	}
-	l.what = a.Leaf + " " + fieldsText(m)
+	l.What = a.Leaf + " " + fieldsText(m)
 	return l, true
 }
 
 // toldLine is an event by itself, where path and leaf are said beside it.
-func toldLine(a bus.Address, m bus.Msg) newsLine {
-	l, _ := eventLine(a, m)
-	l.what = strings.TrimPrefix(l.what, a.Leaf+" ")
-	if l.who != a.Path {
-		l.what = l.who + ": " + l.what
+func toldLine(a bus.Address, m bus.Msg) NewsLine {
+	l, _ := EventLine(a, m)
+	l.What = strings.TrimPrefix(l.What, a.Leaf+" ")
+	if l.Who != a.Path {
+		l.What = l.Who + ": " + l.What
 	}
 	return l
 }
@@ -152,22 +154,22 @@ func framesOf(m bus.Msg) (frames []string) {
 	return frames
 }
 
-func healedLine(h *actorv1.Healed) newsLine {
-	l := newsLine{at: h.Time.AsTime(), who: h.Child, colour: terminal.LevelColour(h.Level)}
+func healedLine(h *actorv1.Healed) NewsLine {
+	l := NewsLine{At: h.Time.AsTime(), Who: h.Child, Colour: terminal.LevelColour(h.Level)}
 	if h.Level == "recovered" {
-		l.what = "healed: well again"
+		l.What = "healed: well again"
 		return l
 	}
-	l.what = "healing: " + h.Level
+	l.What = "healing: " + h.Level
 	if h.Attempt > 0 {
-		l.what += fmt.Sprintf(" no. %d, %d left", h.Attempt, h.Left)
+		l.What += fmt.Sprintf(" no. %d, %d left", h.Attempt, h.Left)
 	}
-	l.what += ", because: " + h.Cause
+	l.What += ", because: " + h.Cause
 	return l
 }
 
-// valuesText is the samples of a scan in one line, and whether they are good.
-func valuesText(s *samplev1.Samples, units map[string]string) (text string, good bool) {
+// ValuesText is the samples of a scan in one line, and whether they are good.
+func ValuesText(s *samplev1.Samples, units map[string]string) (text string, good bool) {
 	if s == nil {
 		return "", true
 	}
@@ -215,8 +217,8 @@ func numberText(x float64) string {
 	return strconv.FormatFloat(x, 'f', 1, 64)
 }
 
-// unitsOf are the physical units of all points, by actor and point.
-func unitsOf(cfg *config.Tree) map[string]map[string]string {
+// UnitsOf are the physical units of all points, by actor and point.
+func UnitsOf(cfg *config.Tree) map[string]map[string]string {
 	all := map[string]map[string]string{}
 	cfg.Walk(func(n *config.Node) {
 		units := map[string]string{}

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -17,7 +17,8 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-func describeCommand(c *client.Client) *cobra.Command {
+// DescribeCommand shows what an actor is, answers and holds.
+func DescribeCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe PATH [METHOD]",
 		Short: "Show what an actor is, does, answers and publishes",

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -14,7 +14,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func countersCommand(c *client.Client) *cobra.Command {
+// CountersCommand shows what a line has counted.
+func CountersCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "counters PATH",
 		Short: "Show what has become of the requests to Modbus units",

@@ -1,4 +1,6 @@
-package main
+// Package look has the commands that look into a running gateway and ask something
+// of it: its tree, messages, events, frames, counters, tracks and uplinks.
+package look
 
 import (
 	"cmp"
@@ -17,7 +19,8 @@ import (
 	"gatewayd/supervisor"
 )
 
-func treeCommand(c *client.Client) *cobra.Command {
+// TreeCommand shows the health of everybody.
+func TreeCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree [PATH]",
 		Short: "Show every actor and group, how it is and why",

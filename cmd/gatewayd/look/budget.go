@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -14,7 +14,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-func budgetCommand(c *client.Client) *cobra.Command {
+// BudgetCommand shows how full a line is.
+func BudgetCommand(c *client.Client) *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "budget PATH",

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -18,7 +18,8 @@ import (
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
-func watchCommand(c *client.Client) *cobra.Command {
+// WatchCommand prints messages as they pass.
+func WatchCommand(c *client.Client) *cobra.Command {
 	var count int
 	cmd := &cobra.Command{
 		Use:   "watch FILTER",
@@ -53,7 +54,7 @@ It ends with Ctrl-C, after --count messages, or after --timeout if that is given
 				ctx, cancel = context.WithTimeout(cmd.Context(), patience)
 			}
 			defer cancel()
-			return watch(ctx, c, printer{w: cmd.OutOrStdout(), asJSON: c.AsJSON}, pattern, count, lastStates(c))
+			return watch(ctx, c, Printer{W: cmd.OutOrStdout(), AsJSON: c.AsJSON}, pattern, count, lastStates(c))
 		},
 	}
 	c.Flags(cmd)
@@ -91,8 +92,8 @@ var errEnough = errors.New("enough messages have come")
 // watch prints the history and then what comes, until ctx ends or count
 // messages have come. It listens before it reads the history, so that nothing
 // falls in between.
-func watch(ctx context.Context, c *client.Client, pr printer, pattern string, count int, kept history) error {
-	pr.p = terminal.Painter(pr.w)
+func watch(ctx context.Context, c *client.Client, pr Printer, pattern string, count int, kept history) error {
+	pr.Paint = terminal.Painter(pr.W)
 	live := make(chan bus.Msg, 4096)
 	stop, err := c.Conn.Subscribe(pattern, func(m bus.Msg) {
 		select {
@@ -106,7 +107,7 @@ func watch(ctx context.Context, c *client.Client, pr printer, pattern string, co
 	defer stop()
 	seen := 0
 	take := func(m bus.Msg, at time.Time) error {
-		if err := pr.message(m, at); err != nil {
+		if err := pr.Message(m, at); err != nil {
 			return err
 		}
 		if seen++; count > 0 && seen >= count {
@@ -146,34 +147,35 @@ func mayBeState(pattern string) bool {
 	return class == string(bus.State) || class == "*" || class == ">"
 }
 
-// printer prints messages, one line each.
-type printer struct {
-	w      io.Writer
-	p      terminal.Paint
-	asJSON bool
+// Printer prints messages, one line each.
+type Printer struct {
+	W      io.Writer
+	Paint  terminal.Paint
+	AsJSON bool
 	events bool // as rows of events
 	frames bool // all of an event, not only the last
 }
 
-func (p printer) message(m bus.Msg, at time.Time) error {
+// Message prints a message that came at that time.
+func (p Printer) Message(m bus.Msg, at time.Time) error {
 	topic, ok := bus.Topic(m.Subject)
 	if !ok {
 		topic = m.Subject
 	}
-	if p.asJSON {
-		return json.NewEncoder(p.w).Encode(map[string]any{"time": at, "topic": topic, "payload": terminal.JSON(m)})
+	if p.AsJSON {
+		return json.NewEncoder(p.W).Encode(map[string]any{"time": at, "topic": topic, "payload": terminal.JSON(m)})
 	}
-	width := terminal.Width(p.w)
+	width := terminal.Width(p.W)
 	if p.events {
 		return p.event(eventRow(m, at), p.framesOf(m), width)
 	}
 	text := terminal.Text(m)
 	if width == 0 || len(topic)+len(text)+2 <= width {
-		_, err := fmt.Fprintln(p.w, p.p.In(terminal.Blue, topic)+"  "+text)
+		_, err := fmt.Fprintln(p.W, p.Paint.In(terminal.Blue, topic)+"  "+text)
 		return err
 	}
 	lines := terminal.Wrap(text, terminal.Room(width, 2))
-	_, err := fmt.Fprintln(p.w, p.p.In(terminal.Blue, topic)+"\n  "+strings.Join(lines, "\n  "))
+	_, err := fmt.Fprintln(p.W, p.Paint.In(terminal.Blue, topic)+"\n  "+strings.Join(lines, "\n  "))
 	return err
 }
 
@@ -181,7 +183,7 @@ func (p printer) message(m bus.Msg, at time.Time) error {
 const fewFrames = 4
 
 // framesOf are the frames of an event that are shown.
-func (p printer) framesOf(m bus.Msg) []string {
+func (p Printer) framesOf(m bus.Msg) []string {
 	all := framesOf(m)
 	more := len(all) - fewFrames
 	if p.frames || more <= 0 {
@@ -191,19 +193,19 @@ func (p printer) framesOf(m bus.Msg) []string {
 }
 
 // event prints what comes after the table of what was.
-func (p printer) event(row []terminal.Cell, frames []string, width int) error {
+func (p Printer) event(row []terminal.Cell, frames []string, width int) error {
 	var line strings.Builder
 	used := 0
 	for i, least := range []int{len(time.DateTime), 24, 10} {
 		gap := max(least-utf8.RuneCountInString(row[i].Text), 0) + 2
-		line.WriteString(p.p.In(row[i].Colour, row[i].Text) + strings.Repeat(" ", gap))
+		line.WriteString(p.Paint.In(row[i].Colour, row[i].Text) + strings.Repeat(" ", gap))
 		used += utf8.RuneCountInString(row[i].Text) + gap
 	}
 	what := row[len(row)-1]
-	line.WriteString(p.p.In(what.Colour, terminal.Cut(what.Text, terminal.Room(width, used))[0]))
+	line.WriteString(p.Paint.In(what.Colour, terminal.Cut(what.Text, terminal.Room(width, used))[0]))
 	for _, f := range frames {
-		line.WriteString("\n    " + p.p.In(terminal.Dim, terminal.Cut(f, terminal.Room(width, 4))[0]))
+		line.WriteString("\n    " + p.Paint.In(terminal.Dim, terminal.Cut(f, terminal.Room(width, 4))[0]))
 	}
-	_, err := fmt.Fprintln(p.w, line.String())
+	_, err := fmt.Fprintln(p.W, line.String())
 	return err
 }

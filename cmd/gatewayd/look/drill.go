@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -18,7 +18,8 @@ import (
 	drillv1 "gatewayd/schemas/drill/v1"
 )
 
-func drillCommand(kinds []actors.Kind) *cobra.Command {
+// DrillCommand puts a fault in.
+func DrillCommand(kinds []actors.Kind) *cobra.Command {
 	c := client.New(kinds)
 	var rate float64
 	var long time.Duration

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"testing"
@@ -17,8 +17,8 @@ func TestHealedIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, worth := eventLine(a, m)
-	if want := "healing: cycle no. 1, 2 left, because: hangs"; !worth || l.who != "a/b" || l.what != want {
-		t.Errorf("got %v %q %q, want %q", worth, l.who, l.what, want)
+	l, worth := EventLine(a, m)
+	if want := "healing: cycle no. 1, 2 left, because: hangs"; !worth || l.Who != "a/b" || l.What != want {
+		t.Errorf("got %v %q %q, want %q", worth, l.Who, l.What, want)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -14,7 +14,8 @@ import (
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
-func eventsCommand(c *client.Client) *cobra.Command {
+// EventsCommand shows what happened.
+func EventsCommand(c *client.Client) *cobra.Command {
 	var n int
 	var follow, frames bool
 	cmd := &cobra.Command{
@@ -43,7 +44,7 @@ A unit that does not answer is told with the last frames on its line before that
 				return exit.Usage("%v", err)
 			}
 			w := cmd.OutOrStdout()
-			pr := printer{w: w, p: terminal.Painter(w), asJSON: c.AsJSON, events: true, frames: frames}
+			pr := Printer{W: w, Paint: terminal.Painter(w), AsJSON: c.AsJSON, events: true, frames: frames}
 			return events(cmd.Context(), c, pr, pattern, n, follow)
 		},
 	}
@@ -54,7 +55,7 @@ A unit that does not answer is told with the last frames on its line before that
 	return cmd
 }
 
-func events(ctx context.Context, c *client.Client, pr printer, pattern string, n int, follow bool) error {
+func events(ctx context.Context, c *client.Client, pr Printer, pattern string, n int, follow bool) error {
 	lastEvents := func(ctx context.Context, pattern string, take func(bus.Record) error) error {
 		ctx, cancel := c.Bounded(ctx)
 		defer cancel()
@@ -76,7 +77,7 @@ func events(ctx context.Context, c *client.Client, pr printer, pattern string, n
 		return c.Explain(err)
 	}
 	if c.AsJSON {
-		return eventsJSON(pr.w, records)
+		return eventsJSON(pr.W, records)
 	}
 	rows := [][]terminal.Cell{terminal.Row("TIME", "PATH", "EVENT", "WHAT")}
 	for _, r := range records {
@@ -85,7 +86,7 @@ func events(ctx context.Context, c *client.Client, pr printer, pattern string, n
 			rows = append(rows, []terminal.Cell{{Text: "    " + f, Colour: terminal.Dim}})
 		}
 	}
-	return terminal.Columns(pr.w, pr.p, rows, terminal.Width(pr.w), terminal.Cut)
+	return terminal.Columns(pr.W, pr.Paint, rows, terminal.Width(pr.W), terminal.Cut)
 }
 
 // eventRow is an event for people.
@@ -95,7 +96,7 @@ func eventRow(m bus.Msg, at time.Time) []terminal.Cell {
 		return terminal.Row(at.Local().Format(time.DateTime), m.Subject, "", terminal.Text(m))
 	}
 	l := toldLine(a, m)
-	return []terminal.Cell{{Text: at.Local().Format(time.DateTime), Colour: terminal.Dim}, {Text: a.Path, Colour: ""}, {Text: a.Leaf, Colour: terminal.Blue}, {Text: l.what, Colour: l.colour}}
+	return []terminal.Cell{{Text: at.Local().Format(time.DateTime), Colour: terminal.Dim}, {Text: a.Path, Colour: ""}, {Text: a.Leaf, Colour: terminal.Blue}, {Text: l.What, Colour: l.Colour}}
 }
 
 func eventsJSON(w io.Writer, records []bus.Record) error {

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -19,7 +19,8 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-func uplinksCommand(c *client.Client) *cobra.Command {
+// UplinksCommand shows how far each uplink is.
+func UplinksCommand(c *client.Client) *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "uplinks [PATH]",
@@ -175,8 +176,8 @@ func printUplinks(w io.Writer, all []sending, now time.Time, fit func(text strin
 	return terminal.Lines(text.String(), terminal.Width(w)), err
 }
 
-// uplinkText is how far an uplink is, in one line.
-func uplinkText(m *uplinkv1.Status) string {
+// UplinkText is how far an uplink is, in one line.
+func UplinkText(m *uplinkv1.Status) string {
 	b := m.Backlog
 	text := fmt.Sprintf("%d sent, %d waiting", m.Counts.GetAcknowledged(), b.GetRecords())
 	if m.State == "catching-up" && b.GetPeak() > b.GetRecords() && b.GetRecords() > 0 {

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -17,7 +17,8 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-func tracksCommand(c *client.Client) *cobra.Command {
+// TracksCommand shows what is recorded.
+func TracksCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tracks",
 		Short: "Show what is recorded and how much of it is on disk",
