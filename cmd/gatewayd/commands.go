@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/actors"
+	"gatewayd/cmd/gatewayd/access"
 	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/device"
 	"gatewayd/cmd/gatewayd/exit"
@@ -39,14 +40,14 @@ func command(serve *serving) *cobra.Command {
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
 		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
-	for _, c := range []*cobra.Command{runCommand(kinds, serve), files.CheckCommand(kinds), claimCommand(kinds), certCommand(), demoCommand(kinds)} {
+	for _, c := range []*cobra.Command{runCommand(kinds, serve), files.CheckCommand(kinds), access.ClaimCommand(kinds), access.CertCommand(), demoCommand(kinds)} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
 		look.TreeCommand(client.New(kinds)), look.DescribeCommand(client.New(kinds)), look.WatchCommand(client.New(kinds)), look.EventsCommand(client.New(kinds)),
 		look.CallCommand(client.New(kinds)), look.TraceCommand(client.New(kinds)), look.CountersCommand(client.New(kinds)), look.BudgetCommand(client.New(kinds)),
-		look.TracksCommand(client.New(kinds)), look.UplinksCommand(client.New(kinds)), look.DrillCommand(kinds), accessCommand(kinds), auditCommand(), fleetCommand(kinds),
+		look.TracksCommand(client.New(kinds)), look.UplinksCommand(client.New(kinds)), look.DrillCommand(kinds), access.Command(kinds), access.AuditCommand(), fleetCommand(kinds),
 	} {
 		c.GroupID = "look"
 		root.AddCommand(c)

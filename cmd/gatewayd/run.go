@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatewayd/cmd/gatewayd/access"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
 )
@@ -66,8 +67,8 @@ func runOnce(ctx context.Context, kinds files.Kinds, file, dir string, hup <-cha
 	if err := files.Refused(problems); err != nil {
 		return err
 	}
-	owner := newOwned(kinds, file, dir)
-	d, err := start(owner.claimable(), cfg, files.NewSource(kinds, file, dir), dir, log)
+	owner := access.Own(kinds, file, dir)
+	d, err := start(owner.Claimable(), cfg, files.NewSource(kinds, file, dir), dir, log)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func runOnce(ctx context.Context, kinds files.Kinds, file, dir string, hup <-cha
 		select {
 		case <-hup:
 			d.reload(ctx)
-		case <-owner.claimed:
+		case <-owner.Claimed:
 			if err := d.stop(); err != nil {
 				log.Warn("stop", "err", err)
 			}

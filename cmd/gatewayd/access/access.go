@@ -1,4 +1,7 @@
-package main
+// Package access has the commands that say who may come in and use what: the first
+// operator who claims a gateway, certificates, passwords and revocation; and the log
+// that shows who did what.
+package access
 
 import (
 	"context"
@@ -18,7 +21,8 @@ import (
 // keeperPath is where the actor of kind access-control usually is.
 const keeperPath = "access"
 
-func accessCommand(kinds []actors.Kind) *cobra.Command {
+// Command asks the access-control of a running gateway, and makes what its config holds.
+func Command(kinds []actors.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "access",
 		Short: "Show who may use what, cut somebody off, make passwords, tokens and keys",

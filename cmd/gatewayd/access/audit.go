@@ -1,4 +1,4 @@
-package main
+package access
 
 import (
 	"fmt"
@@ -10,7 +10,8 @@ import (
 	"gatewayd/protocols/audit"
 )
 
-func auditCommand() *cobra.Command {
+// AuditCommand checks an audit log.
+func AuditCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Check whether the log of who did what was changed",

@@ -1,4 +1,4 @@
-package main
+package access
 
 import (
 	"errors"
@@ -21,7 +21,8 @@ const day = 24 * time.Hour
 // defaultLife is how long a certificate lasts unless somebody says otherwise: two years, for sites that nobody visits.
 const defaultLife = 730
 
-func certCommand() *cobra.Command {
+// CertCommand issues, renews, lists and revokes certificates.
+func CertCommand() *cobra.Command {
 	dir := ""
 	cmd := &cobra.Command{
 		Use:   "cert",

@@ -1,4 +1,4 @@
-package main
+package access
 
 import (
 	"errors"
@@ -30,7 +30,8 @@ type claim struct {
 	doors                []string // where the gateway listens once it is claimed
 }
 
-func claimCommand(kinds files.Kinds) *cobra.Command {
+// ClaimCommand makes the first operator.
+func ClaimCommand(kinds files.Kinds) *cobra.Command {
 	c, r := &claim{kinds: kinds}, &remoteClaim{}
 	cmd := &cobra.Command{
 		Use:   "claim",

@@ -1,4 +1,4 @@
-package main
+package access
 
 import (
 	"fmt"
@@ -18,37 +18,37 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// owned is a gateway that runs from a config file, into which its claim-door writes who owns it.
-type owned struct {
+// Owned is a gateway that runs from a config file, into which its claim-door writes who owns it.
+type Owned struct {
 	kinds      files.Kinds // without the door
 	file, data string
-	claimed    chan struct{} // gets a word when somebody owns it
+	Claimed    chan struct{} // gets a word when somebody owns it
 }
 
-// newOwned is a gateway with these kinds, this config file and this data directory.
-func newOwned(kinds files.Kinds, file, data string) owned {
-	return owned{kinds, file, data, make(chan struct{}, 1)}
+// Own is a gateway with these kinds, this config file and this data directory.
+func Own(kinds files.Kinds, file, data string) Owned {
+	return Owned{kinds, file, data, make(chan struct{}, 1)}
 }
 
-var _ claimdoor.Owner = owned{}
+var _ claimdoor.Owner = Owned{}
 
-// claimable are the kinds of a gateway, with a door through which this one can be claimed.
-func (o owned) claimable() []actors.Kind {
+// Claimable are the kinds of a gateway, with a door through which this one can be claimed.
+func (o Owned) Claimable() []actors.Kind {
 	all := slices.Clone(o.kinds)
 	all[slices.IndexFunc(all, func(k actors.Kind) bool { return k.Name == claimdoor.Kind.Name })] = claimdoor.For(o)
 	return all
 }
 
 // Again implements claimdoor.Owner.
-func (o owned) Again() {
+func (o Owned) Again() {
 	select {
-	case o.claimed <- struct{}{}:
+	case o.Claimed <- struct{}{}:
 	default:
 	}
 }
 
 // Prepare implements claimdoor.Owner.
-func (o owned) Prepare(order claiming.Order) (p claiming.Papers, keep func() error, err error) {
+func (o Owned) Prepare(order claiming.Order) (p claiming.Papers, keep func() error, err error) {
 	if !regexp.MustCompile(`^[a-z0-9-]{1,63}$`).MatchString(order.Operator) || order.Operator == "gateway" || order.Operator == "ca" {
 		return p, nil, fmt.Errorf("operator %q: want small letters, digits and '-', and neither \"ca\" nor \"gateway\"", order.Operator)
 	}
