@@ -10,17 +10,15 @@ import (
 	"gatewayd/actors"
 	"gatewayd/cmd/gatewayd/access"
 	"gatewayd/cmd/gatewayd/client"
+	"gatewayd/cmd/gatewayd/daemon"
 	"gatewayd/cmd/gatewayd/device"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/look"
 )
 
-// serving is what a command goes on with for years. The tree of commands is garbage then: its flags take 150 KB.
-type serving func(context.Context) error
-
 // parsed reads the command line and does what it says, but for what it goes on with.
-func parsed(ctx context.Context) (serve serving, err error) {
+func parsed(ctx context.Context) (serve daemon.Serving, err error) {
 	cmd, err := command(&serve).ExecuteContextC(ctx)
 	if err != nil && !exit.Coded(err) {
 		err = exit.Usage("%s (see %s --help)", mistyped(cmd, err.Error()), cmd.CommandPath())
@@ -29,7 +27,7 @@ func parsed(ctx context.Context) (serve serving, err error) {
 }
 
 // command is the tree of all commands.
-func command(serve *serving) *cobra.Command {
+func command(serve *daemon.Serving) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "gatewayd",
 		Short:         "The gateway daemon for industrial sites that nobody visits",
@@ -40,7 +38,7 @@ func command(serve *serving) *cobra.Command {
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
 		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
-	for _, c := range []*cobra.Command{runCommand(kinds, serve), files.CheckCommand(kinds), access.ClaimCommand(kinds), access.CertCommand(), demoCommand(kinds)} {
+	for _, c := range []*cobra.Command{daemon.RunCommand(kinds, serve), files.CheckCommand(kinds), access.ClaimCommand(kinds), access.CertCommand(), demoCommand(kinds)} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}

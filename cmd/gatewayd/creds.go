@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/daemon"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
 	gatewayv1 "gatewayd/schemas/gateway/v1"
@@ -65,7 +66,7 @@ func gatewayCreds(kinds files.Kinds, file, sign string) (user string, err error)
 	}
 	c := cfg.Find("bus").Config.(*gatewayv1.Bus)
 	gateway := cfg.Root.Config.(*gatewayv1.Gateway).Gateway
-	l := leafWithout(c)
+	l := daemon.LeafOf(c)
 	switch {
 	case l == nil:
 		return "", exit.Usage("%s: the bus has no leaf", file)

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/cmd/gatewayd/client"
+	"gatewayd/cmd/gatewayd/daemon"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/look"
@@ -158,12 +159,12 @@ func (d *demo) config() []byte {
 
 // start starts a gateway; the demo is the watchdog outside, so that it may be
 // called again after one has starved.
-func (d *demo) start() (*daemon, error) {
+func (d *demo) start() (*daemon.Gateway, error) {
 	cfg, problems := d.kinds.Load(d.file)
 	if err := files.Refused(problems); err != nil {
 		return nil, err
 	}
-	return start(d.kinds, cfg, files.NewSource(d.kinds, d.file, d.data), d.data, d.log)
+	return daemon.Start(d.kinds, cfg, files.NewSource(d.kinds, d.file, d.data), d.data, d.log)
 }
 
 // bites is how long a gateway that nobody pets a watchdog for goes on.
@@ -178,20 +179,20 @@ func (d *demo) keepRunning(ctx context.Context, n *news) error {
 			return err
 		}
 		if err := n.follow(g); err != nil {
-			return errors.Join(err, g.stop())
+			return errors.Join(err, g.Stop())
 		}
 		select {
 		case <-ctx.Done():
 			n.unfollow()
-			return g.stop()
-		case cause := <-g.starved:
+			return g.Stop()
+		case cause := <-g.Starved:
 			n.starved(cause)
 			select { // what it says meanwhile is heard
 			case <-time.After(bites):
 			case <-ctx.Done():
 			}
 			n.unfollow()
-			_ = g.stop() // it ends anyway; the ports must be free again
+			_ = g.Stop() // it ends anyway; the ports must be free again
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatewayd/cmd/gatewayd/daemon"
 	"gatewayd/cmd/gatewayd/exit"
 )
 
@@ -32,7 +33,7 @@ func TestMistyped(t *testing.T) {
 		"completion bsh":                 `unknown command "bsh" for "gatewayd completion", did you mean "bash"?`,
 		"completion bash nonsense":       `write it as: gatewayd completion bash`,
 	} {
-		root := command(new(serving))
+		root := command(new(daemon.Serving))
 		root.SetArgs(strings.Fields(line))
 		cmd, err := root.ExecuteC()
 		if err == nil {

@@ -10,6 +10,7 @@ import (
 
 	"gatewayd/bus"
 	"gatewayd/cmd/gatewayd/client"
+	"gatewayd/cmd/gatewayd/daemon"
 	"gatewayd/cmd/gatewayd/look"
 	"gatewayd/cmd/gatewayd/terminal"
 	"gatewayd/protocols/clock"
@@ -60,12 +61,12 @@ func (n *news) forget() {
 }
 
 // follow listens to a new gateway.
-func (n *news) follow(g *daemon) error {
-	conn, prefix := g.bus.Conn(), "gw."+g.bus.Gateway()+"."
+func (n *news) follow(g *daemon.Gateway) error {
+	conn, prefix := g.Bus.Conn(), "gw."+g.Bus.Gateway()+"."
 	n.mu.Lock()
 	n.forget()
 	n.gateway++
-	n.address = g.bus.Addr()
+	n.address = g.Bus.Addr()
 	n.mu.Unlock()
 	for class, hear := range map[bus.Class]func(bus.Msg){bus.Data: n.data, bus.Event: n.event, bus.State: n.state} {
 		stop, err := conn.Subscribe(prefix+string(class)+".>", hear)

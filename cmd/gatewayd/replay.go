@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatewayd/bus"
+	"gatewayd/cmd/gatewayd/daemon"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/look"
@@ -94,7 +95,7 @@ func (r *replaying) run(ctx context.Context, file string) error {
 	}
 	defer os.RemoveAll(dir)
 	log := slog.New(slog.DiscardHandler)
-	g, err := start(r.onLine(line), cfg, files.NewSource(r.kinds, r.config, dir), dir, log)
+	g, err := daemon.Start(r.onLine(line), cfg, files.NewSource(r.kinds, r.config, dir), dir, log)
 	if err != nil {
 		return err
 	}
@@ -102,21 +103,21 @@ func (r *replaying) run(ctx context.Context, file string) error {
 	for _, s := range line.Strangers() {
 		fmt.Fprintf(r.remarks, "not in the recording, so not answered: %s\n", s)
 	}
-	return errors.Join(err, g.stop())
+	return errors.Join(err, g.Stop())
 }
 
 // firstReading is how long after its end a recording is waited for on a machine that had no time for it.
 const firstReading = 10 * time.Second
 
 // watch prints what is published until the recording is over, and something of it was read.
-func (r *replaying) watch(ctx context.Context, g *daemon, line *replay.Line) error {
+func (r *replaying) watch(ctx context.Context, g *daemon.Gateway, line *replay.Line) error {
 	long := line.Length() + max(time.Duration(float64(time.Second)/r.speed), 100*time.Millisecond)
 	ctx, cancel := context.WithTimeout(ctx, long+firstReading)
 	defer cancel()
 	end, read := time.After(long), false
 	begin, said := time.Now(), make(chan bus.Msg, 4096)
 	for _, class := range []bus.Class{bus.Data, bus.Event, bus.State} {
-		stop, err := g.bus.Conn().Subscribe("gw."+g.bus.Gateway()+"."+string(class)+".>", func(m bus.Msg) {
+		stop, err := g.Bus.Conn().Subscribe("gw."+g.Bus.Gateway()+"."+string(class)+".>", func(m bus.Msg) {
 			select {
 			case said <- m:
 			case <-ctx.Done():

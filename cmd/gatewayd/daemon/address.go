@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"errors"
@@ -13,9 +13,9 @@ import (
 
 // tellAddress writes where the bus listens into the data directory: the real
 // port, for the commands of this machine. Without a listener there is no file.
-func (d *daemon) tellAddress(dir string) error {
+func (d *Gateway) tellAddress(dir string) error {
 	d.url = filepath.Join(dir, files.URLFile)
-	addr := d.bus.Addr()
+	addr := d.Bus.Addr()
 	if addr == "" {
 		if err := os.Remove(d.url); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -35,9 +35,9 @@ func (d *daemon) tellAddress(dir string) error {
 	return files.Write(d.url, []byte(text))
 }
 
-func (d *daemon) busTLS() *tlsv1.Server { return d.cfg.Find("bus").Config.(*gatewayv1.Bus).Tls }
+func (d *Gateway) busTLS() *tlsv1.Server { return d.cfg.Find("bus").Config.(*gatewayv1.Bus).Tls }
 
-func (d *daemon) scheme() string {
+func (d *Gateway) scheme() string {
 	if d.busTLS() != nil {
 		return "tls://"
 	}

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -26,7 +26,7 @@ const (
 
 // teller tells the fleet how this gateway stands.
 type teller struct {
-	d       *daemon
+	d       *Gateway
 	started time.Time
 	linked  time.Time // since when there is a connection
 	links   uint32
@@ -38,9 +38,9 @@ type teller struct {
 }
 
 // tellFleet tells it until stop, which waits for the end.
-func (d *daemon) tellFleet() (stop func(), err error) {
+func (d *Gateway) tellFleet() (stop func(), err error) {
 	t := &teller{d: d, started: time.Now(), waiting: map[string]uint64{}}
-	deaf, err := d.bus.Conn().Subscribe("gw."+d.bus.Gateway()+".state.>", t.hear)
+	deaf, err := d.Bus.Conn().Subscribe("gw."+d.Bus.Gateway()+".state.>", t.hear)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (t *teller) run(ctx context.Context) {
 
 // look tells how the gateway stands if it is time to.
 func (t *teller) look(now time.Time) {
-	switch up := t.d.bus.Hub(); {
+	switch up := t.d.Bus.Hub(); {
 	case up && t.linked.IsZero():
 		t.linked = now
 		t.links++
@@ -87,7 +87,7 @@ func (t *teller) look(now time.Time) {
 	is := t.standing()
 	urgent := t.said == nil || is.Health != t.said.Health || !proto.Equal(is.Linked, t.said.Linked)
 	if since := now.Sub(t.at); urgent || since >= standingAlive || since >= standingPause && !proto.Equal(is, t.said) {
-		if t.d.bus.Conn().Publish(bus.Subject(t.d.bus.Gateway(), bus.State, "bus", bus.Standing), is) == nil {
+		if t.d.Bus.Conn().Publish(bus.Subject(t.d.Bus.Gateway(), bus.State, "bus", bus.Standing), is) == nil {
 			t.said, t.at = is, now
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"iter"
@@ -8,10 +8,10 @@ import (
 )
 
 // catalogue lists every actor for standard NATS micro tooling.
-func (d *daemon) catalogue() iter.Seq[bus.Service] {
+func (d *Gateway) catalogue() iter.Seq[bus.Service] {
 	return func(yield func(bus.Service) bool) {
 		for _, cell := range d.system.Cells() {
-			if !yield(service(d.bus.Gateway(), cell)) {
+			if !yield(service(d.Bus.Gateway(), cell)) {
 				return
 			}
 		}

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -16,7 +16,11 @@ import (
 	"gatewayd/cmd/gatewayd/files"
 )
 
-func runCommand(kinds files.Kinds, serve *serving) *cobra.Command {
+// Serving is what a command goes on with for years. The tree of commands is garbage then: its flags take 150 KB.
+type Serving func(context.Context) error
+
+// RunCommand runs a gateway; serve is what is left to do when the command line has been read.
+func RunCommand(kinds files.Kinds, serve *Serving) *cobra.Command {
 	var file, dir, level string
 	cmd := &cobra.Command{
 		Use:   "run --config gateway.toml",
@@ -68,7 +72,7 @@ func runOnce(ctx context.Context, kinds files.Kinds, file, dir string, hup <-cha
 		return err
 	}
 	owner := access.Own(kinds, file, dir)
-	d, err := start(owner.Claimable(), cfg, files.NewSource(kinds, file, dir), dir, log)
+	d, err := Start(owner.Claimable(), cfg, files.NewSource(kinds, file, dir), dir, log)
 	if err != nil {
 		return err
 	}
@@ -77,18 +81,18 @@ func runOnce(ctx context.Context, kinds files.Kinds, file, dir string, hup <-cha
 		case <-hup:
 			d.reload(ctx)
 		case <-owner.Claimed:
-			if err := d.stop(); err != nil {
+			if err := d.Stop(); err != nil {
 				log.Warn("stop", "err", err)
 			}
 			return errAgain
-		case cause := <-d.starved:
+		case cause := <-d.Starved:
 			// Who reads the events later is to find the last ones; a bus that hangs too is not waited for.
-			if err := d.bus.Conn().Flush(context.WithoutCancel(ctx)); err != nil {
+			if err := d.Bus.Conn().Flush(context.WithoutCancel(ctx)); err != nil {
 				log.Warn("the last events may be lost", "err", err)
 			}
 			return errors.New("nothing is left to heal the gateway with: " + cause.String())
 		case <-ctx.Done():
-			return d.stop()
+			return d.Stop()
 		}
 	}
 }

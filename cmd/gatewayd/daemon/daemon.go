@@ -1,4 +1,6 @@
-package main
+// Package daemon is a gateway in this process: its bus, the tree of its actors, the
+// watchdog that is petted, and what it tells its clients and its fleet.
+package daemon
 
 import (
 	"context"
@@ -26,20 +28,20 @@ import (
 	"gatewayd/supervisor/watchdog"
 )
 
-// daemon is a gateway in this process.
-type daemon struct {
+// Gateway is a gateway in this process.
+type Gateway struct {
 	log    *slog.Logger
 	cfg    *config.Tree
 	lock   *os.File
 	url    string // the file that says where the bus listens
 	book   *watchdog.Book
-	bus    *bus.Bus
+	Bus    *bus.Bus
 	system *actors.System
 	tree   *supervisor.Tree
 	keeper *watchdog.Keeper
 	notify *watchdog.Systemd
 
-	starved chan watchdog.Cause
+	Starved chan watchdog.Cause
 	petting context.CancelFunc
 	petted  chan struct{}
 	untold  func() // ends telling the fleet; nil: there is none
@@ -48,11 +50,11 @@ type daemon struct {
 // stopTime bounds a clean stop.
 const stopTime = 60 * time.Second
 
-// start brings a gateway up as cfg says, with these kinds beside the bus and its
+// Start brings a gateway up as cfg says, with these kinds beside the bus and its
 // data in dir. It returns when the tree starts; readiness is told to systemd on the
 // first evidence.
-func start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir string, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{log: log, cfg: cfg, starved: make(chan watchdog.Cause, 1)}
+func Start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir string, log *slog.Logger) (d *Gateway, err error) {
+	d = &Gateway{log: log, cfg: cfg, Starved: make(chan watchdog.Cause, 1)}
 	defer func() {
 		if err != nil {
 			d.abort()
@@ -80,15 +82,15 @@ func start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir 
 	}
 	busConfig := cfg.Find("bus").Config.(*gatewayv1.Bus)
 	var door *natsDoor
-	if d.bus, door, err = startBus(root.Gateway, busConfig, dir, log); err != nil {
+	if d.Bus, door, err = startBus(root.Gateway, busConfig, dir, log); err != nil {
 		return d, err
 	}
 	if err := d.tellAddress(dir); err != nil { // a full or read-only disk is no reason not to poll
 		log.Warn("clients on this machine are not told where the bus listens", "err", err)
 	}
-	d.system = actors.NewSystem(root.Gateway, d.bus.Conn(), log)
+	d.system = actors.NewSystem(root.Gateway, d.Bus.Conn(), log)
 	d.system.Dir = filepath.Join(dir, "actors")
-	d.bus.OnRestart(func() {
+	d.Bus.OnRestart(func() {
 		d.system.Republish()
 		if err := d.tellAddress(dir); err != nil {
 			log.Warn("clients on this machine are not told where the bus listens", "err", err)
@@ -97,20 +99,20 @@ func start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir 
 	if _, err = d.system.Serve(); err != nil {
 		return d, err
 	}
-	if _, err = d.bus.ServeCatalogue(d.catalogue); err != nil {
+	if _, err = d.Bus.ServeCatalogue(d.catalogue); err != nil {
 		return d, err
 	}
-	d.bus.Expect(readers(kinds, cfg))
+	d.Bus.Expect(readers(kinds, cfg))
 	d.tree = supervisor.New(supervisor.Options{
-		System: d.system, Kinds: append(slices.Clone(kinds), supervisor.BusKind(d.bus, busConfig, door)), Source: source,
+		System: d.system, Kinds: append(slices.Clone(kinds), supervisor.BusKind(d.Bus, busConfig, door)), Source: source,
 		SafeMode: plan.Mode == watchdog.Safe,
 		Starve: func(path, why string) {
 			log.Error("nothing is left to try: the watchdog is to restart the gateway", "who", path, "why", why)
 			d.keeper.Starve(watchdog.Cause{Path: path, Reason: why})
 		},
 		Settled: func(cfg *config.Tree) {
-			d.bus.Expect(readers(kinds, cfg))
-			d.bus.ForgetOthers()
+			d.Bus.Expect(readers(kinds, cfg))
+			d.Bus.ForgetOthers()
 		},
 		Held: func() time.Duration { return d.keeper.Health().Hold },
 	})
@@ -145,10 +147,10 @@ func readers(kinds []actors.Kind, cfg *config.Tree) (paths []string) {
 }
 
 // ready tells where the gateway is to be found.
-func (d *daemon) ready(gateway string) {
+func (d *Gateway) ready(gateway string) {
 	_, n := files.Count(d.cfg)
 	args := []any{"gateway", gateway, "actors", n}
-	if addr := d.bus.Addr(); addr != "" {
+	if addr := d.Bus.Addr(); addr != "" {
 		args = append(args, "nats", d.scheme()+reachable(addr))
 	}
 	d.cfg.Walk(func(n *config.Node) {
@@ -160,7 +162,7 @@ func (d *daemon) ready(gateway string) {
 }
 
 // dog finds who restarts the gateway when nothing else helps.
-func (d *daemon) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, error) {
+func (d *Gateway) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, error) {
 	systemd, err := watchdog.NewSystemd(os.Getenv, os.Getpid())
 	if err != nil {
 		return nil, nil, err
@@ -186,7 +188,7 @@ func (d *daemon) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, err
 }
 
 // keep makes the keeper of the dog; its times run from now.
-func (d *daemon) keep(dog watchdog.Dog, device *watchdog.Device, c *gatewayv1.Watchdog, plan watchdog.Plan) (err error) {
+func (d *Gateway) keep(dog watchdog.Dog, device *watchdog.Device, c *gatewayv1.Watchdog, plan watchdog.Plan) (err error) {
 	d.keeper, err = watchdog.NewKeeper(watchdog.Config{
 		Dog: dog, Probe: d.tree.Evidence, Book: d.book, Timeout: c.GetTimeout().AsDuration(), Init: c.GetGrace().AsDuration(),
 		Hold: plan.Hold, Stop: stopTime, Log: d.log,
@@ -196,14 +198,14 @@ func (d *daemon) keep(dog watchdog.Dog, device *watchdog.Device, c *gatewayv1.Wa
 					d.log.Error("arm the watchdog", "err", err)
 				}
 			}
-			d.starved <- cause
+			d.Starved <- cause
 		},
 	})
 	return err
 }
 
 // pet starts the petting.
-func (d *daemon) pet() {
+func (d *Gateway) pet() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.petting, d.petted = cancel, make(chan struct{})
 	go func() {
@@ -214,8 +216,8 @@ func (d *daemon) pet() {
 
 // tellBoot publishes the boot-cause record and keeps the last events for the
 // next one.
-func (d *daemon) tellBoot(previous watchdog.Previous, plan watchdog.Plan) {
-	conn, gateway := d.bus.Conn(), d.bus.Gateway()
+func (d *Gateway) tellBoot(previous watchdog.Previous, plan watchdog.Plan) {
+	conn, gateway := d.Bus.Conn(), d.Bus.Gateway()
 	boot := &gatewayv1.Boot{
 		LastEnd: string(previous.Outcome), Who: previous.Cause.Path, Why: previous.Cause.Reason,
 		HardwareReset: previous.BootStatus.CardReset(), SafeMode: plan.Mode == watchdog.Safe,
@@ -242,7 +244,7 @@ func (d *daemon) tellBoot(previous watchdog.Previous, plan watchdog.Plan) {
 }
 
 // reload applies the config file.
-func (d *daemon) reload(ctx context.Context) {
+func (d *Gateway) reload(ctx context.Context) {
 	if d.notify != nil {
 		_ = d.notify.Reloading()
 		defer func() { _ = d.notify.Ready() }()
@@ -263,8 +265,8 @@ func (d *daemon) reload(ctx context.Context) {
 	}
 }
 
-// stop stops everything in order. It leaves nothing half-written.
-func (d *daemon) stop() error {
+// Stop stops everything in order. It leaves nothing half-written.
+func (d *Gateway) Stop() error {
 	d.log.Info("stopping")
 	d.keeper.Stopping()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
@@ -273,7 +275,7 @@ func (d *daemon) stop() error {
 	if d.untold != nil {
 		d.untold()
 	}
-	d.bus.Close()
+	d.Bus.Close()
 	err = errors.Join(err, d.book.Close(err == nil))
 	d.petting()
 	<-d.petted
@@ -283,13 +285,13 @@ func (d *daemon) stop() error {
 }
 
 // abort undoes a start that failed.
-func (d *daemon) abort() {
+func (d *Gateway) abort() {
 	if d.petting != nil {
 		d.petting()
 		<-d.petted
 	}
-	if d.bus != nil {
-		d.bus.Close()
+	if d.Bus != nil {
+		d.Bus.Close()
 	}
 	if d.book != nil {
 		_ = d.book.Close(true) // a start that says why it fails is no crash

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"crypto/tls"
@@ -70,7 +70,7 @@ func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*
 		cfg.Anonymous = c.Anonymous
 	}
 	var err error
-	if cfg.Leaf, err = leafOf(c); err != nil {
+	if cfg.Leaf, err = leafWithTLS(c); err != nil {
 		return nil, nil, err
 	}
 	if cfg.TLS, err = busTLS(c.Tls, log); err != nil {
@@ -109,9 +109,9 @@ func busTLS(c *tlsv1.Server, log *slog.Logger) (*tls.Config, error) {
 	return cfg, nil
 }
 
-// leafOf is the hub of a config; nil if there is none.
-func leafOf(c *gatewayv1.Bus) (*bus.Leaf, error) {
-	out, l := leafWithout(c), c.GetLeaf()
+// leafWithTLS is the hub of a config with its certificates; nil if there is none.
+func leafWithTLS(c *gatewayv1.Bus) (*bus.Leaf, error) {
+	out, l := LeafOf(c), c.GetLeaf()
 	if out == nil || l.Tls == nil {
 		return out, nil
 	}
@@ -122,8 +122,8 @@ func leafOf(c *gatewayv1.Bus) (*bus.Leaf, error) {
 	return out, nil
 }
 
-// leafWithout is leafOf without certificates.
-func leafWithout(c *gatewayv1.Bus) *bus.Leaf {
+// LeafOf is the hub of a config, without the certificates to reach it by; nil if there is none.
+func LeafOf(c *gatewayv1.Bus) *bus.Leaf {
 	l := c.GetLeaf()
 	if l == nil {
 		return nil
