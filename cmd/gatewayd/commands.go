@@ -15,6 +15,7 @@ import (
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
 	"gatewayd/cmd/gatewayd/look"
+	"gatewayd/cmd/gatewayd/standin"
 )
 
 // parsed reads the command line and does what it says, but for what it goes on with.
@@ -50,7 +51,7 @@ func command(serve *daemon.Serving) *cobra.Command {
 		c.GroupID = "look"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{device.ReadCommand(client.New(kinds)), device.WriteCommand(client.New(kinds)), device.ScanCommand(client.New(kinds)), simCommand(), replayCommand(kinds), sinkCommand()} {
+	for _, c := range []*cobra.Command{device.ReadCommand(client.New(kinds)), device.WriteCommand(client.New(kinds)), device.ScanCommand(client.New(kinds)), standin.SimCommand(), standin.ReplayCommand(kinds), standin.SinkCommand()} {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}

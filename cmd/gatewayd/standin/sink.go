@@ -1,4 +1,4 @@
-package main
+package standin
 
 import (
 	"bufio"
@@ -38,7 +38,8 @@ type sink struct {
 
 const sinkAddress = "127.0.0.1:5001"
 
-func sinkCommand() *cobra.Command {
+// SinkCommand receives what uplink-mdi sends.
+func SinkCommand() *cobra.Command {
 	s := &sink{}
 	cmd := &cobra.Command{
 		Use:   "mdi-sink",

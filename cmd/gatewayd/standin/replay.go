@@ -1,4 +1,4 @@
-package main
+package standin
 
 import (
 	"context"
@@ -20,7 +20,8 @@ import (
 	"gatewayd/protocols/modbus/replay"
 )
 
-func replayCommand(kinds files.Kinds) *cobra.Command {
+// ReplayCommand lets what was recorded on a line happen again.
+func ReplayCommand(kinds files.Kinds) *cobra.Command {
 	r := &replaying{kinds: kinds}
 	cmd := &cobra.Command{
 		Use:   "replay FILE",

@@ -1,4 +1,6 @@
-package main
+// Package standin stands in for what a technician has not at hand: devices that are
+// simulated, a line on which a recording happens again, and the far end of uplink-mdi.
+package standin
 
 import (
 	"context"
@@ -13,7 +15,8 @@ import (
 	"gatewayd/protocols/modbus/sim"
 )
 
-func simCommand() *cobra.Command {
+// SimCommand simulates devices.
+func SimCommand() *cobra.Command {
 	s := &simulation{}
 	cmd := &cobra.Command{
 		Use:   "sim",
