@@ -11,6 +11,7 @@ import (
 	"gatewayd/cmd/gatewayd/access"
 	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/daemon"
+	"gatewayd/cmd/gatewayd/demo"
 	"gatewayd/cmd/gatewayd/device"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
@@ -39,7 +40,7 @@ func command(serve *daemon.Serving) *cobra.Command {
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
 		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
-	for _, c := range []*cobra.Command{daemon.RunCommand(kinds, serve), files.CheckCommand(kinds), access.ClaimCommand(kinds), access.CertCommand(), demoCommand(kinds)} {
+	for _, c := range []*cobra.Command{daemon.RunCommand(kinds, serve), files.CheckCommand(kinds), access.ClaimCommand(kinds), access.CertCommand(), demo.Command(kinds)} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"gatewayd/cmd/gatewayd/demo"
 	"gatewayd/protocols/freeport"
-	"gatewayd/protocols/modbus/sim"
 	"gatewayd/protocols/serial/line"
 )
 
@@ -60,7 +60,7 @@ func scripts() testscript.Params {
 }
 
 // scene is what a script has besides files and variables.
-type scene struct{ plant *plant }
+type scene struct{ plant *demo.Plant }
 
 type sceneKey struct{}
 
@@ -152,12 +152,12 @@ func signalCommand(ts *testscript.TestScript, _ bool, args []string) {
 func plantCommand(ts *testscript.TestScript, _ bool, args []string) {
 	scene := ts.Value(sceneKey{}).(*scene)
 	if args[0] == "start" {
-		p, err := startPlant(ts.MkAbs("."))
+		p, err := demo.StartPlant(ts.MkAbs("."))
 		ts.Check(err)
-		ts.Defer(p.close)
+		ts.Defer(p.Close)
 		scene.plant = p
-		ts.Setenv("PLC", p.plc)
-		ts.Setenv("LINE", p.line.Path())
+		ts.Setenv("PLC", p.PLC)
+		ts.Setenv("LINE", p.Line.Path())
 		return
 	}
 	p := scene.plant
@@ -166,14 +166,14 @@ func plantCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	switch args[0] {
 	case "unplug":
-		ts.Check(p.line.Unplug())
+		ts.Check(p.Line.Unplug())
 	case "plug":
-		ts.Check(p.line.Plug())
+		ts.Check(p.Line.Plug())
 	case "holds":
 		n, err := strconv.ParseUint(args[1], 10, 16)
 		ts.Check(err)
-		got, ok := p.mixer.device.Get(sim.HoldingRegisters, uint16(n), 1)
-		if !ok || fmt.Sprint(got[0]) != args[2] {
+		got, ok := p.Holds(uint16(n))
+		if !ok || fmt.Sprint(got) != args[2] {
 			ts.Fatalf("register %d is %v, want %s", n, got, args[2])
 		}
 	default:

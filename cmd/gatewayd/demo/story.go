@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -141,7 +141,7 @@ func (s *story) hangs(ctx context.Context) error {
 }
 
 func (s *story) unplugs(ctx context.Context) error {
-	if err := s.d.plant.line.Unplug(); err != nil {
+	if err := s.d.plant.Line.Unplug(); err != nil {
 		return err
 	}
 	return s.n.await(ctx, 10*time.Second, meterActor+" says that it has no line", func() bool {
@@ -153,7 +153,7 @@ func (s *story) unplugs(ctx context.Context) error {
 
 func (s *story) plugs(ctx context.Context) error {
 	begin := time.Now()
-	if err := s.d.plant.line.Plug(); err != nil {
+	if err := s.d.plant.Line.Plug(); err != nil {
 		return err
 	}
 	err := s.n.await(ctx, 15*time.Second, "a good reading of "+meterActor, func() bool {

@@ -1,4 +1,6 @@
-package main
+// Package demo is a gateway with a plant, a plug and two clouds made of software, a
+// live view of it, and the story of how it heals.
+package demo
 
 import (
 	"context"
@@ -32,7 +34,8 @@ var demoConfig string
 //go:embed meter.toml
 var meterConfig string
 
-func demoCommand(kinds files.Kinds) *cobra.Command {
+// Command runs the demo.
+func Command(kinds files.Kinds) *cobra.Command {
 	d := &demo{kinds: kinds}
 	var drill bool
 	cmd := &cobra.Command{
@@ -74,7 +77,7 @@ type demo struct {
 	plain           bool
 	out             io.Writer
 
-	plant *plant
+	plant *Plant
 	far   *clouds
 	file  string // the config
 	log   *slog.Logger
@@ -110,10 +113,10 @@ func (d *demo) run(ctx context.Context, drill bool) (err error) {
 	}
 	defer logFile.Close()
 	d.log = slog.New(slog.NewTextHandler(logFile, nil))
-	if d.plant, err = startPlant(d.data); err != nil {
+	if d.plant, err = StartPlant(d.data); err != nil {
 		return err
 	}
-	defer d.plant.close()
+	defer d.plant.Close()
 	if d.far, err = startClouds(!drill); err != nil {
 		return err
 	}
@@ -153,7 +156,7 @@ func (d *demo) config() []byte {
 			"@unit@", strconv.Itoa(int(m.unit)), "@tolerate@", strconv.Itoa(m.tolerate)).Replace(meterConfig))
 	}
 	return []byte(strings.NewReplacer("@bus@", d.bus, "@mqtt@", d.mqtt, "@modbus@", d.modbus, "@gateway@", d.gateway,
-		"@plug@", plugName, "@plc@", d.plant.plc, "@line@", d.plant.line.Path(),
+		"@plug@", plugName, "@plc@", d.plant.PLC, "@line@", d.plant.Line.Path(),
 		"@web@", d.far.web, "@archive@", d.far.archive, "@meters@\n", all.String()).Replace(demoConfig))
 }
 

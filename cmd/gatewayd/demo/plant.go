@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -14,11 +14,11 @@ import (
 	"gatewayd/protocols/serial/line"
 )
 
-// plant is the simulated plant of the demo: one PLC on a TCP port of its own and
+// Plant is the simulated plant of the demo: one PLC on a TCP port of its own and
 // four meters on one RS-485 line.
-type plant struct {
-	plc   string // host:port of the PLC
-	line  *line.Line
+type Plant struct {
+	PLC   string // host:port of the PLC
+	Line  *line.Line
 	mixer *mixer
 
 	stop context.CancelFunc
@@ -44,8 +44,8 @@ func meters() []*meter {
 	}
 }
 
-// startPlant builds the plant; the line's port appears in dir.
-func startPlant(dir string) (*plant, error) {
+// StartPlant builds the plant; the line's port appears in dir.
+func StartPlant(dir string) (*Plant, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("the simulated PLC: %w", err)
@@ -56,7 +56,7 @@ func startPlant(dir string) (*plant, error) {
 		return nil, fmt.Errorf("the simulated RS-485 line: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &plant{plc: l.Addr().String(), line: wire, mixer: newMixer(), stop: cancel}
+	p := &Plant{PLC: l.Addr().String(), Line: wire, mixer: newMixer(), stop: cancel}
 	all, onLine := meters(), sim.NewPlant()
 	for _, m := range all {
 		m.device = sim.NewDevice(m.unit)
@@ -70,22 +70,32 @@ func startPlant(dir string) (*plant, error) {
 	return p, nil
 }
 
-func (p *plant) close() {
+// Close takes the plant down.
+func (p *Plant) Close() {
 	p.stop()
-	_ = p.line.Close()
+	_ = p.Line.Close()
 	p.done.Wait()
+}
+
+// Holds is what a holding register of the PLC holds; ok is false where there is none.
+func (p *Plant) Holds(register uint16) (value uint16, ok bool) {
+	got, ok := p.mixer.device.Get(sim.HoldingRegisters, register, 1)
+	if !ok {
+		return 0, false
+	}
+	return got[0], true
 }
 
 // beat is how often the plant's values change.
 const beat = 250 * time.Millisecond
 
-func (p *plant) lively(ctx context.Context, all []*meter) {
+func (p *Plant) lively(ctx context.Context, all []*meter) {
 	begin := time.Now()
 	clock.Regularly(ctx, beat, func(now time.Time) { p.live(all, now.Sub(begin)) })
 }
 
 // live lets the plant be as it is at t.
-func (p *plant) live(all []*meter, t time.Duration) {
+func (p *Plant) live(all []*meter, t time.Duration) {
 	p.mixer.live()
 	for _, m := range all {
 		m.live(t)
