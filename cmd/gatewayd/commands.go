@@ -15,6 +15,7 @@ import (
 	"gatewayd/cmd/gatewayd/device"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
+	"gatewayd/cmd/gatewayd/fleet"
 	"gatewayd/cmd/gatewayd/look"
 	"gatewayd/cmd/gatewayd/standin"
 )
@@ -47,7 +48,7 @@ func command(serve *daemon.Serving) *cobra.Command {
 	for _, c := range []*cobra.Command{
 		look.TreeCommand(client.New(kinds)), look.DescribeCommand(client.New(kinds)), look.WatchCommand(client.New(kinds)), look.EventsCommand(client.New(kinds)),
 		look.CallCommand(client.New(kinds)), look.TraceCommand(client.New(kinds)), look.CountersCommand(client.New(kinds)), look.BudgetCommand(client.New(kinds)),
-		look.TracksCommand(client.New(kinds)), look.UplinksCommand(client.New(kinds)), look.DrillCommand(kinds), access.Command(kinds), access.AuditCommand(), fleetCommand(kinds),
+		look.TracksCommand(client.New(kinds)), look.UplinksCommand(client.New(kinds)), look.DrillCommand(kinds), access.Command(kinds), access.AuditCommand(), fleet.Command(kinds),
 	} {
 		c.GroupID = "look"
 		root.AddCommand(c)

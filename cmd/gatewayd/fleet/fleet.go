@@ -1,4 +1,6 @@
-package main
+// Package fleet has the commands for many gateways, through the NATS cluster that they
+// join: the keys for it, who is there and how, and a config for all, a few first.
+package fleet
 
 import (
 	"encoding/json"
@@ -18,7 +20,8 @@ import (
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
-func fleetCommand(kinds []actors.Kind) *cobra.Command {
+// Command looks at many gateways and steers them.
+func Command(kinds []actors.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
 		Short: "Look at many gateways and steer them, through the NATS cluster that they join",
