@@ -41,19 +41,20 @@ func command(serve *daemon.Serving) *cobra.Command {
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
 		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
+	reach := func() *client.Client { return client.New(kinds) }
 	for _, c := range []*cobra.Command{daemon.RunCommand(kinds, serve), files.CheckCommand(kinds), access.ClaimCommand(kinds), access.CertCommand(), demo.Command(kinds)} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
-		look.TreeCommand(client.New(kinds)), look.DescribeCommand(client.New(kinds)), look.WatchCommand(client.New(kinds)), look.EventsCommand(client.New(kinds)),
-		look.CallCommand(client.New(kinds)), look.TraceCommand(client.New(kinds)), look.CountersCommand(client.New(kinds)), look.BudgetCommand(client.New(kinds)),
-		look.TracksCommand(client.New(kinds)), look.UplinksCommand(client.New(kinds)), look.DrillCommand(kinds), access.Command(kinds), access.AuditCommand(), fleet.Command(kinds),
+		look.TreeCommand(reach()), look.DescribeCommand(reach()), look.WatchCommand(reach()), look.EventsCommand(reach()),
+		look.CallCommand(reach()), look.TraceCommand(reach()), look.CountersCommand(reach()), look.BudgetCommand(reach()),
+		look.TracksCommand(reach()), look.UplinksCommand(reach()), look.DrillCommand(kinds), access.Command(kinds), access.AuditCommand(), fleet.Command(kinds),
 	} {
 		c.GroupID = "look"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{device.ReadCommand(client.New(kinds)), device.WriteCommand(client.New(kinds)), device.ScanCommand(client.New(kinds)), standin.SimCommand(), standin.ReplayCommand(kinds), standin.SinkCommand()} {
+	for _, c := range []*cobra.Command{device.ReadCommand(reach()), device.WriteCommand(reach()), device.ScanCommand(reach()), standin.SimCommand(), standin.ReplayCommand(kinds), standin.SinkCommand()} {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}

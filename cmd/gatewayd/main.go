@@ -1,5 +1,12 @@
 // Command gatewayd is the gateway daemon for industrial sites that nobody
 // visits, and the tool to look into a running one.
+//
+// kinds.go lists the actor types that it can run, commands.go what can be typed.
+// What a command does is in a folder by its subject: daemon runs a gateway, access
+// lets people into it, demo shows one; look and fleet look into one that runs, or
+// many; device and standin are a technician's tools. They stand on client, the way
+// to a running gateway, files, what one has on disk, terminal, what people see of
+// all that, and exit, the code it ends with.
 package main
 
 import (
