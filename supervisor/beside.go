@@ -11,8 +11,8 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// beside says what would be wrong between actors if the one at path had another
-// config, and is not so already.
+// beside reports what would be wrong between actors if the one at path had the config next, unless
+// it is wrong already.
 func (t *Tree) beside(path string, next proto.Message) error {
 	was := map[[2]string]bool{}
 	for _, f := range t.findings("", nil) {
@@ -26,8 +26,8 @@ func (t *Tree) beside(path string, next proto.Message) error {
 	return nil
 }
 
-// findings are what kinds find wrong between all actors, of which the one at path
-// has another config.
+// findings returns what the kinds find wrong between all actors, with the config next for the one
+// at path.
 func (t *Tree) findings(path string, next proto.Message) (found []schemas.Finding) {
 	cfg := t.Config()
 	if cfg == nil {

@@ -16,32 +16,32 @@ import (
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
-// Bus is what the bus's own supervision needs. *bus.Bus is one.
+// Bus is what the supervision of the bus needs. *bus.Bus implements it.
 type Bus interface {
 	Canary(ctx context.Context) error
 	Restart(ctx context.Context) error
 	Report() bus.Report
 }
 
-// BusDoor lets clients in at the bus's listener by a policy that an actor keeps.
+// BusDoor admits clients to the bus's listener by a policy that an actor keeps.
 type BusDoor interface {
-	// Open begins to ask for the policy.
+	// Open starts to ask for the policy.
 	Open(c *actors.Context)
-	// Receive takes what is for the door; false if msg is not.
+	// Receive handles messages for the door; it returns false for any other msg.
 	Receive(c *actors.Context, msg any) bool
-	// Ready says whether anybody can come in.
+	// Ready reports whether any client can be admitted.
 	Ready() bool
 }
 
 const (
 	canaryTime     = 5 * time.Second
-	canaryTolerate = 3 // canaries that may die in a row
+	canaryTolerate = 3 // consecutive failures
 )
 
-// BusKind is kind "bus": the bus under the same law as everything else. A canary
-// that is written and read proves that it works; its power cycle is a restart
-// of the embedded server inside the process, which repairs a store that hit a
-// full disk. door is nil where the gateway's own keys are all there is.
+// BusKind returns kind "bus", which supervises the bus like any other actor. A canary message that
+// is written and read back proves that the bus works. Its power cycle restarts the embedded server
+// inside the process, which repairs a store after a full disk. door is nil if clients authenticate
+// with the gateway's own keys only.
 func BusKind(b Bus, running *gatewayv1.Bus, door BusDoor) actors.Kind {
 	news := &told{losses: map[bus.Loss]bool{}}
 	return actors.Define(actors.Kind{
@@ -57,7 +57,7 @@ func BusKind(b Bus, running *gatewayv1.Bus, door BusDoor) actors.Kind {
 		Check: func(config proto.Message) []schemas.Violation { return checkBus(config.(*gatewayv1.Bus)) },
 		Power: func(proto.Message) *actors.Power {
 			return &actors.Power{On: func(ctx context.Context) error {
-				news.forget() // what it finds when it starts again is news
+				news.forget() // losses found at the next start are reported again
 				return b.Restart(ctx)
 			}}
 		},
@@ -76,7 +76,7 @@ func checkBus(cfg *gatewayv1.Bus) []schemas.Violation {
 	return nil
 }
 
-// exposed says what a listener that other machines can reach lacks; empty: nothing.
+// exposed returns what a listener that other machines can reach lacks, or "".
 func exposed(cfg *gatewayv1.Bus) string {
 	switch {
 	case cfg.Listen == "" || !schemas.Exposed(cfg.Listen):
@@ -100,18 +100,18 @@ type busKeeper struct {
 	told    *told
 	door    BusDoor
 	misses  int
-	singing bool // a canary is out
+	pending bool // a canary is running
 	timer   *actors.Timer
 }
 
-// told is which losses of this start of the bus have been told, by whatever
-// life of the keeper.
+// told records which losses of this start of the bus have been published, across the lives of the
+// keeper.
 type told struct {
 	mu     sync.Mutex
 	losses map[bus.Loss]bool
 }
 
-// first reports whether l is news.
+// first reports whether l has not been published yet.
 func (t *told) first(l bus.Loss) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -122,7 +122,7 @@ func (t *told) first(l bus.Loss) bool {
 
 type (
 	canaryDue  struct{}
-	canarySang struct{}
+	canaryDone struct{}
 )
 
 func (t *told) forget() {
@@ -139,21 +139,21 @@ func (k *busKeeper) Receive(c *actors.Context, msg any) error {
 	case actors.Started:
 		k.begin(c)
 	case canaryDue:
-		if k.singing {
+		if k.pending {
 			c.Missed()
 			return nil
 		}
-		k.singing = true
+		k.pending = true
 		c.Do(canaryTime, func(ctx context.Context) (any, error) {
-			return canarySang{}, k.bus.Canary(ctx)
+			return canaryDone{}, k.bus.Canary(ctx)
 		})
-	case canarySang:
-		k.misses, k.singing = 0, false
+	case canaryDone:
+		k.misses, k.pending = 0, false
 		k.proven(c)
 	case actors.Failed:
-		k.singing = false
+		k.pending = false
 		k.misses++
-		if k.misses >= canaryTolerate && !errors.Is(m.Err, bus.ErrDisk) { // with no room a cycle is due when there is some
+		if k.misses >= canaryTolerate && !errors.Is(m.Err, bus.ErrDisk) { // on a full disk a cycle is useless until there is space
 			return actors.Wedged(fmt.Errorf("the canary died %d times: %w", k.misses, m.Err))
 		}
 		c.Degraded(m.Err.Error())
@@ -178,20 +178,20 @@ func (k *busKeeper) begin(c *actors.Context) {
 	k.timer = c.Every(k.cfg.Canary.AsDuration(), canaryDue{})
 }
 
-// proven says what a canary's return means.
+// proven evaluates a successful canary.
 func (k *busKeeper) proven(c *actors.Context) {
 	switch {
 	case !proto.Equal(restartless(k.cfg), restartless(k.running)):
 		c.Worked()
 		c.Degraded("the changed settings take effect when the daemon restarts")
 	case k.door != nil && !k.door.Ready():
-		c.Worked() // the door says what is wrong
+		c.Worked() // the door reports what is wrong
 	default:
 		c.OK()
 	}
 }
 
-// restartless is the part of a config that counts only when the bus starts.
+// restartless returns the part of a config that takes effect only when the bus starts.
 func restartless(b *gatewayv1.Bus) *gatewayv1.Bus {
 	b = proto.CloneOf(b)
 	b.Canary = nil

@@ -21,7 +21,7 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// fakeBus is a bus that can die; a restart repairs it.
+// fakeBus is a bus that can fail; a restart repairs it.
 type fakeBus struct {
 	mu       sync.Mutex
 	dead     bool
@@ -37,7 +37,7 @@ func (b *fakeBus) Canary(ctx context.Context) error {
 	dead := b.dead
 	b.mu.Unlock()
 	if dead {
-		<-ctx.Done() // a store that hit a full disk answers nobody
+		<-ctx.Done() // a store on a full disk never answers
 		return ctx.Err()
 	}
 	return nil
@@ -67,14 +67,14 @@ func (b *fakeBus) set(dead, stubborn bool) {
 	b.dead, b.stubborn = dead, stubborn
 }
 
-// count is how many canaries it was sent and how often it was restarted.
+// count returns how many canaries were sent and how often the bus was restarted.
 func (b *fakeBus) count() (canaries, restarts int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.canaries, b.restarts
 }
 
-// newBusWorld is a tree of nothing but the bus.
+// newBusWorld is a tree with only the bus in it.
 func newBusWorld(t *testing.T, b *fakeBus) *world {
 	w := &world{t: t, bus: &actorstest.Recorder{}, starve: make(chan string, 8)}
 	w.sys = actors.NewSystem("test", w.bus, testLog)
@@ -145,8 +145,7 @@ func TestABusThatCannotBeRepairedIsTriedForEver(t *testing.T) {
 	})
 }
 
-// TestOneCanaryAtATime: a canary that is due more often than it takes to die
-// does not pile up.
+// TestOneCanaryAtATime: a canary that is due more often than it takes to fail does not pile up.
 func TestOneCanaryAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeBus{}
@@ -160,7 +159,7 @@ func TestOneCanaryAtATime(t *testing.T) {
 		}))
 		w.run(2 * time.Second)
 		h := w.sys.Lookup("bus").Health()
-		if h.State != actors.Degraded { // it says what needs a restart of the daemon, and does not flap
+		if h.State != actors.Degraded { // it reports what needs a restart of the daemon, and does not flap
 			t.Errorf("%s %s", h.State, h.Cause)
 		}
 		b.set(true, false)

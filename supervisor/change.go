@@ -13,14 +13,14 @@ type (
 		config.Change
 		done func()
 	}
-	// acked is a change that has been made, or takes too long.
+	// acked says that a change has been made, or takes too long.
 	acked struct {
 		a    *applying
 		step int
 	}
 )
 
-// heedConfig takes what concerns a config change under way.
+// heedConfig handles messages of a config change in progress.
 func (g *group) heedConfig(msg any) {
 	switch m := msg.(type) {
 	case change:
@@ -72,8 +72,8 @@ func (g *group) parsed(m parsed) {
 	g.next(a)
 }
 
-// next makes the next change, in the group it belongs to. A group that does not
-// answer in time is being restarted or left behind: its next life has it all.
+// next makes the next change, in the group it belongs to. A group that does not answer in time is
+// being restarted or has been abandoned; its next life starts with the new config.
 func (g *group) next(a *applying) {
 	for a.step++; len(a.todo) > 0; a.step++ {
 		c := a.todo[0]
@@ -104,7 +104,7 @@ func (g *group) next(a *applying) {
 	g.applied(a)
 }
 
-// nodeOf is what a change leads to, or what it removes.
+// nodeOf returns the node that a change creates or updates, or the one that it removes.
 func nodeOf(c config.Change) *config.Node {
 	if c.New != nil {
 		return c.New

@@ -11,52 +11,52 @@ import (
 	"gatewayd/supervisor/power"
 )
 
-// child is an actor or a group that this group holds.
+// child is an actor or a group supervised by this group.
 type child struct {
 	node  *config.Node
 	path  string
 	cell  *actors.Cell
-	pid   *actor.PID // nil: not there
+	pid   *actor.PID // nil: not running
 	state childState
-	gen   int         // counts changes of state: timers of an earlier one are stale
-	timer *time.Timer // of this state: the next try, or the deadline for stopping
-	then  func()      // runs once it has stopped
+	gen   int         // counts changes of state, so that timers of an earlier state are recognized as stale
+	timer *time.Timer // of this state: the next attempt, or the deadline for stopping
+	then  func()      // called once the child has stopped
 
-	probed  time.Duration // when the unanswered probe was sent; 0: none is out
+	probed  time.Duration // when the unanswered probe was sent; 0: no probe is pending
 	served  uint64
-	reborn  uint32 // failures of lives up to this one are past: a new life is under way
-	crashed bool   // a group that panicked: protoactor has suspended it
-	healing bool   // hit by the supervisor and not seen well since
-	leaving bool   // being taken out of the group
-	notOK   string // its state as it was last told; empty: it is OK, or was never there
+	reborn  uint32 // failures of lives up to this one are ignored: a new life has been started
+	crashed bool   // a group that panicked; protoactor has suspended it
+	healing bool   // acted on by the supervisor, and not healthy since
+	leaving bool   // being removed from the group
+	notOK   string // last reported state; empty: OK, or never started
 	told    chronicle
 
-	waitsFor *child      // who has to be power-cycled before it is tried again
-	due      *time.Timer // of the power it owns
-	out      [2]bool     // its power functions that have not returned yet: off, on
+	waitsFor *child      // owner of the power cycle that must complete before this child is restarted
+	due      *time.Timer // next step of the power it owns
+	out      [2]bool     // power functions that have not returned yet: off, on
 }
 
 type childState uint8
 
 const (
-	down     childState = iota // not running: never started, stopped, its power is off
+	down     childState = iota // not running: never started, stopped, or its power is off
 	up                         // running
-	waiting                    // failed; a timer, a power cycle or the group above tries it again
+	waiting                    // failed; to be restarted by a timer, a power cycle or the group above
 	stopping                   // told to stop
 	broken                     // its config can never work
 )
 
-// adopt makes a child of n, not started yet.
+// adopt adds a child for n without starting it.
 func (g *group) adopt(n *config.Node) *child {
 	c := &child{node: n, path: n.Path}
 	cell, err := g.t.cell(n.Path, n)
 	if err != nil {
-		panic(err) // only one group holds a path
+		panic(err) // only one group owns a path
 	}
 	c.cell = cell
 	self, root := g.pc.Self(), g.t.sys.Runtime().Root
 	cell.OnHealth(func() { root.Send(self, changed{c}) })
-	cell.SetSupervisor(g.steering()) // a group that runs takes this over
+	cell.SetSupervisor(g.steering()) // a running group replaces this by its own
 	g.children = append(g.children, c)
 	return c
 }
@@ -70,7 +70,7 @@ func (g *group) child(path string) *child {
 	return nil
 }
 
-// at is the child that protoactor has at pid; nil: there is none any more.
+// at returns the child with pid, or nil if there is none.
 func (g *group) at(pid *actor.PID) *child {
 	for _, c := range g.children {
 		if c.pid != nil && c.pid.Id == pid.Id {
@@ -90,8 +90,8 @@ func (g *group) startAll() {
 	}
 }
 
-// start is launch for a child that nobody asked for by name: in safe mode the
-// groups of the root stay where they are. Whoever asks for one gets all it holds.
+// start is launch for a child that nobody asked for by name. In safe mode the groups below the root
+// are not started; a group started by name starts everything below it.
 func (g *group) start(c *child) {
 	if g.t.opts.SafeMode && g.path == Root && c.node.Kind == "" && c.pid == nil {
 		c.cell.SetHealth(actors.Gone, "safe mode: the gateway kept failing")
@@ -100,13 +100,13 @@ func (g *group) start(c *child) {
 	g.launch(c)
 }
 
-// launch gives a child that is not there a life as soon as it may have one: not
-// while its group stops, nor before the power cycle of what it needs is over.
+// launch starts a child that is not running as soon as that is allowed: not while its group stops,
+// and not before the power cycle of something it depends on has completed.
 func (g *group) launch(c *child) {
 	switch {
-	case g.phase == draining || c.leaving || c.pid != nil || g.isDark(c):
-	case g.isUnlit(c):
-		g.relight(c)
+	case g.phase == draining || c.leaving || c.pid != nil || g.inCycle(c):
+	case g.isOff(c):
+		g.switchBackOn(c)
 	case g.joins(c):
 		g.enter(c, waiting)
 		g.starting(c, "waits for the end of a power cycle")
@@ -115,7 +115,7 @@ func (g *group) launch(c *child) {
 	}
 }
 
-// spawn gives a child that is not there a first life, or a new place to live.
+// spawn starts a child as a new protoactor process.
 func (g *group) spawn(c *child) {
 	c.node = g.t.current(c.node)
 	c.cell.SetConfig(g.t.configOf(c.node))
@@ -130,13 +130,13 @@ func (g *group) spawn(c *child) {
 	g.enter(c, up)
 }
 
-// starting says so of a child that is not there yet.
+// starting reports a child that is not running yet as starting.
 func (g *group) starting(c *child, why string) {
 	c.notOK = actors.Starting
 	c.cell.SetHealth(actors.Starting, why)
 }
 
-// renew gives a child that is there a new life.
+// renew starts a new life of a running child.
 func (g *group) renew(c *child) {
 	c.cell.Open()
 	c.reborn = c.cell.Life()
@@ -144,7 +144,7 @@ func (g *group) renew(c *child) {
 	g.pc.(actor.Supervisor).RestartChildren(c.pid)
 }
 
-// enter changes a child's state; timers set before are stale.
+// enter changes a child's state; timers set before become stale.
 func (g *group) enter(c *child, s childState) {
 	c.state = s
 	c.gen++
@@ -156,9 +156,9 @@ func (g *group) enter(c *child, s childState) {
 	}
 }
 
-// relight begins with switching on: the power of c is off, because a cycle did
-// not work or its group was stopped in the middle of one.
-func (g *group) relight(c *child) {
+// switchBackOn starts the second half of a power cycle: the power of c is off, because a cycle failed or
+// its group was stopped in the middle of one.
+func (g *group) switchBackOn(c *child) {
 	if s, _ := g.t.powerState(c.path); s.Phase != power.Off {
 		g.t.setPower(c.path, power.State{Phase: power.Off, Since: g.t.now()})
 	}

@@ -7,23 +7,22 @@ import (
 	"gatewayd/actors"
 )
 
-// How much of who went away and came back the log is told: of one actor, and of
-// all of one group.
+// Limits of log lines about changes of health: per actor, and for all children of a group.
 var (
 	ofActor = bound{burst: 4, each: 30 * time.Second}
 	ofGroup = bound{burst: 20, each: 3 * time.Second}
 )
 
-// bound lets so many pass at once, and then one each time.
+// bound allows burst lines at once, and then one per each.
 type bound struct {
 	burst int
 	each  time.Duration
 }
 
-// spent is what has passed a bound: when all of it will be forgotten.
+// spent is the state of a bound: the time at which it is fully replenished.
 type spent time.Time
 
-// pass reports whether one more may pass now.
+// pass reports whether one more line may be logged now.
 func (b bound) pass(s spent, now time.Time) (spent, bool) {
 	until := time.Time(s)
 	if until.Before(now) {
@@ -36,20 +35,19 @@ func (b bound) pass(s spent, now time.Time) (spent, bool) {
 	return spent(until), true
 }
 
-// chronicle is what the log was told of one actor: when it went away, and when it
-// returned.
+// chronicle records what was logged about the health of one actor.
 type chronicle struct {
-	state string // the last one told; empty: that it is well, or nothing
+	state string // last logged state; empty: healthy, or nothing logged yet
 	since time.Time
 	spent spent
-	late  bool // what is so is told later, if it still is
+	late  bool // a suppressed line is to be logged later if it still applies
 }
 
-// retold is the moment to look again at what was too much to tell.
+// retold is sent when a suppressed line is due.
 type retold struct{ c *child }
 
-// news is a line of the log, if a state of health is worth one. What failed is not:
-// the healing of it is told.
+// news returns the log line for a change to state, if it deserves one. Failures do not, because
+// healing is logged separately.
 func (c *chronicle) news(state string) (level slog.Level, text string, worth bool) {
 	switch {
 	case state == actors.OK && c.state != "":
@@ -62,8 +60,8 @@ func (c *chronicle) news(state string) (level slog.Level, text string, worth boo
 	return 0, "", false
 }
 
-// chronicle tells the log who goes away and who returns, so that it tells the
-// story by itself. What is too much is counted, and told later if it lasts.
+// chronicle logs changes of a child's health. Lines beyond the limits are counted, and logged later
+// if the state lasts.
 func (g *group) chronicle(c *child) {
 	state, now := c.cell.State(), time.Now()
 	level, text, worth := c.told.news(state)

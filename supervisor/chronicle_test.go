@@ -9,8 +9,8 @@ import (
 	"gatewayd/actors"
 )
 
-// Whoever flaps passes a bound no more often than it says, and always again when
-// he has been quiet.
+// A flapping actor is logged no more often than the bound allows, and always again after a quiet
+// time.
 func TestBound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := bound{burst: rapid.IntRange(1, 9).Draw(t, "burst"), each: time.Duration(rapid.IntRange(1, 60).Draw(t, "each")) * time.Second}

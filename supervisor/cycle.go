@@ -12,7 +12,7 @@ import (
 	"gatewayd/supervisor/power"
 )
 
-// way is which way power is switched.
+// way is the direction in which power is switched.
 type way int
 
 const (
@@ -22,11 +22,11 @@ const (
 
 func (w way) String() string { return [...]string{"off", "on"}[w] }
 
-// cycle is the power cycle of what one child owns. It hits that child and the
-// siblings whose config names it, and nobody else.
+// cycle is the power cycle of what one child owns. It affects that child and the siblings whose
+// config names it, and no others.
 type cycle struct {
 	owner  *child
-	hit    []*child // in the order of the config
+	hit    []*child // affected children, in the order of the config
 	ctx    context.Context
 	cancel context.CancelFunc
 }
@@ -41,7 +41,7 @@ func (g *group) beginCycle(owner *child, hit []*child) *cycle {
 	return cy
 }
 
-// dropCycle forgets a cycle: what it still says is stale.
+// dropCycle ends a cycle; later messages about it are stale.
 func (g *group) dropCycle(owner *child) {
 	if cy := g.cycles[owner]; cy != nil {
 		cy.cancel()
@@ -59,8 +59,8 @@ func (g *group) dropCycles() {
 	}
 }
 
-// isDark reports whether c is down because of a power cycle.
-func (g *group) isDark(c *child) bool {
+// inCycle reports whether c is down because of a power cycle.
+func (g *group) inCycle(c *child) bool {
 	for _, cy := range g.cycles {
 		if slices.Contains(cy.hit, c) {
 			return true
@@ -69,8 +69,8 @@ func (g *group) isDark(c *child) bool {
 	return false
 }
 
-// joins makes c, which is not there, one of those that a running cycle starts at
-// its end, if it depends on what is cycled.
+// joins adds c, which is not running, to the children that a running cycle starts at its end, if c
+// depends on what is cycled.
 func (g *group) joins(c *child) bool {
 	for owner, cy := range g.cycles {
 		if names(c, owner.path) {
@@ -81,7 +81,7 @@ func (g *group) joins(c *child) bool {
 	return false
 }
 
-// step feeds the power machine of what owner owns and carries its actions out.
+// step feeds an event to the power state machine of what owner owns, and carries out its actions.
 func (g *group) step(owner *child, e power.Event) {
 	if owner.leaving {
 		return
@@ -90,7 +90,7 @@ func (g *group) step(owner *child, e power.Event) {
 	state, known := g.t.powerState(owner.path)
 	if !known {
 		state = power.New(now)
-		state.Since = 0 // nobody knows since when: not later than this process began
+		state.Since = 0 // unknown since when: at the latest when this process started
 	}
 	next, do, wait := g.timesOf(owner).Step(state, e, now)
 	g.t.setPower(owner.path, next)
@@ -104,7 +104,7 @@ func (g *group) step(owner *child, e power.Event) {
 		case power.DoOff:
 			g.switchOff(owner)
 		case power.DoOn:
-			if g.cycles[owner] == nil { // another try after one that did not work
+			if g.cycles[owner] == nil { // another attempt after a failed one
 				g.beginCycle(owner, []*child{owner})
 			}
 			g.toggle(g.cycles[owner], on)
@@ -117,7 +117,7 @@ func (g *group) step(owner *child, e power.Event) {
 	}
 }
 
-// stepDue arranges for the next step that only time allows; one timer for each owner.
+// stepDue sets the timer for the next time-driven step; each owner has one timer.
 func (g *group) stepDue(owner *child, s power.State, wait time.Duration) {
 	if owner.due != nil {
 		owner.due.Stop()
@@ -136,7 +136,7 @@ func (g *group) switchOff(owner *child) {
 		}
 	}
 	cy := g.beginCycle(owner, hit)
-	g.step(owner, power.Ticked) // now it is known how long stopping them may take
+	g.step(owner, power.Ticked) // Now the time needed to stop the affected children is known.
 	g.stopInOrder(hit, func() {
 		if s, _ := g.t.powerState(owner.path); g.cycles[owner] == cy && s.Phase == power.SwitchingOff {
 			g.toggle(cy, off)
@@ -144,9 +144,8 @@ func (g *group) switchOff(owner *child) {
 	})
 }
 
-// toggle runs the kind's own function outside the mailbox. One that never
-// returns is left behind, and not called again while it hangs; the machine goes
-// on by its hold times.
+// toggle runs the kind's own function outside the mailbox. A function that never returns is
+// abandoned, and not called again while it hangs; the state machine continues by its hold times.
 func (g *group) toggle(cy *cycle, way way) {
 	owner := cy.owner
 	p, limit := g.powerOf(owner), g.timesOf(owner).Off
@@ -177,7 +176,7 @@ func (g *group) switched(m switched) {
 	if m.err != nil {
 		g.t.sys.Log.Warn("power", "actor", owner.path, "way", m.way.String(), "err", m.err)
 	}
-	if g.cycles[owner] != m.cy { // of a cycle that is over
+	if g.cycles[owner] != m.cy { // the cycle is over
 		return
 	}
 	switch {
@@ -190,16 +189,16 @@ func (g *group) switched(m switched) {
 	}
 }
 
-// endCycle gives whoever the cycle of owner has hit a new life, but for one.
+// endCycle restarts all children affected by the cycle of owner, except but.
 func (g *group) endCycle(owner, but *child) {
 	cy := g.cycles[owner]
 	g.dropCycle(owner)
-	g.lightUp(owner, cy, but)
+	g.startAfter(owner, cy, but)
 }
 
-// lightUp starts whoever is down because of a cycle of owner that is over, and
-// whoever waits for one that never comes.
-func (g *group) lightUp(owner *child, cy *cycle, but *child) {
+// startAfter starts the children that are down because of a finished cycle of owner, and those that
+// wait for a cycle that will not happen.
+func (g *group) startAfter(owner *child, cy *cycle, but *child) {
 	for _, c := range slices.Clone(g.children) {
 		switch hit := cy != nil && slices.Contains(cy.hit, c); {
 		case c == but || c.state == broken && c != owner:

@@ -11,7 +11,7 @@ import (
 	"gatewayd/supervisor/watchdog"
 )
 
-// worked is how long ago anybody below proved that he works.
+// worked returns how long ago any actor below last proved that it works.
 func (g *group) worked() (ago time.Duration, ok bool) {
 	walk(g.t.current(g.node), func(n *config.Node) {
 		if n.Kind == "" {
@@ -53,8 +53,8 @@ func (g *group) attest() proof {
 	return p
 }
 
-// Evidence collects proof from the root and from all critical groups, through
-// their mailboxes. It is what the watchdog is petted on.
+// Evidence collects proof of work from the root and from all critical groups, through their
+// mailboxes. The watchdog is petted only on this evidence.
 func (t *Tree) Evidence(ctx context.Context) (watchdog.Evidence, error) {
 	paths, err := t.critical()
 	if err != nil {
@@ -92,7 +92,7 @@ func (t *Tree) Evidence(ctx context.Context) (watchdog.Evidence, error) {
 	return e, nil
 }
 
-// critical lists who has to give proof: the root, and every critical group.
+// critical returns the paths that must give proof: the root, and every critical group.
 func (t *Tree) critical() ([]string, error) {
 	cfg := t.Config()
 	if cfg == nil {

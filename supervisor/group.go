@@ -35,20 +35,20 @@ type group struct {
 	silence time.Duration
 
 	children []*child          // in the order of the config
-	cycles   map[*child]*cycle // by who owns the power; nil: there was none yet
+	cycles   map[*child]*cycle // by owner of the power; nil: none yet
 
 	phase   phase
-	ending  bool // it is to stop for good
+	ending  bool // it is stopping for good
 	turn    *turn
-	looked  time.Duration // when it last looked at its children
+	looked  time.Duration // when it last checked its children
 	summing bool
 
-	applying *applying   // root only: the config change under way
-	trials   []*applying // root only: changes that have to prove themselves, oldest first
-	told     spent       // lines of the chronicle
-	untold   int         // that were too many
-	owed     []byte      // root only: what the config file holds because it could not be written; nil: it could
-	fresh    bool        // root only: the config that this life started with has not had its time yet
+	applying *applying   // root only: the config change in progress
+	trials   []*applying // root only: changes on probation, oldest first
+	told     spent       // use of the log limit of the group
+	untold   int         // log lines suppressed by it
+	owed     []byte      // root only: contents of the config file that could not be overwritten; nil: the file is up to date
+	fresh    bool        // root only: the config that this life started with is still on probation
 }
 
 type phase uint8
@@ -59,9 +59,9 @@ const (
 	gaveUp         // the group above has been told and will decide
 )
 
-// Messages a group sends itself or gets from its like.
+// Messages a group sends to itself or receives from other groups.
 type (
-	drain  struct{} // stop the children in order, then yourself
+	drain  struct{} // stop the children in order, then the group
 	ticked struct{}
 	retry  struct {
 		c   *child
@@ -92,12 +92,12 @@ func newGroup(t *Tree, n *config.Node, cell *actors.Cell) *group {
 	return g
 }
 
-// lifeline is what others hold of a group that lives: cut, the group may not do
-// anything any more, not even the rest of what it is at.
+// lifeline lets others stop a running group: once it is cut, the group must not do anything any
+// more, not even finish what it is doing.
 type lifeline struct {
 	ctx    context.Context // of its power functions
 	cancel context.CancelFunc
-	left   atomic.Bool // it hung and was left behind
+	left   atomic.Bool // the group hung and was abandoned
 }
 
 func (l *lifeline) cut() {
@@ -105,8 +105,8 @@ func (l *lifeline) cut() {
 	l.cancel()
 }
 
-// goOn is called after whatever may have taken so long that this group was left
-// behind meanwhile: then it unwinds what it was at.
+// goOn is called after operations that may have taken so long that this group was abandoned
+// meanwhile. In that case it panics to unwind them.
 func (g *group) goOn() {
 	if g.line.left.Load() {
 		panic(errors.New("this group was left behind"))
@@ -116,7 +116,7 @@ func (g *group) goOn() {
 // Receive implements actor.Actor.
 func (g *group) Receive(pc actor.Context) {
 	if g.path == Root {
-		defer g.lastStand()
+		defer g.starveOnPanic()
 	}
 	if g.line.left.Load() {
 		if _, stops := pc.Message().(*actor.Stopping); stops {
@@ -155,7 +155,7 @@ func (g *group) Receive(pc actor.Context) {
 	}
 }
 
-// heed takes what the group has told itself to do later.
+// heed handles messages that the group has scheduled for itself, and events of its children.
 func (g *group) heed(msg any) {
 	switch m := msg.(type) {
 	case drain:
@@ -191,9 +191,9 @@ func (g *group) heed(msg any) {
 	}
 }
 
-// lastStand turns a panic of the root itself into the last rung: there is
-// nobody above to judge it.
-func (g *group) lastStand() {
+// starveOnPanic handles a panic of the root itself, which has no supervisor: it stops petting the
+// watchdog.
+func (g *group) starveOnPanic() {
 	if p := recover(); p != nil {
 		g.t.opts.Starve(Root, fmt.Sprintf("panic in the root: %v", p))
 	}
@@ -214,14 +214,16 @@ func (g *group) begin() {
 	}
 	g.startAll()
 	g.sumSoon()
-	if g.path == Root { // a config that the gateway starts with has as long as any other: whoever finds it wrong may change it yet
+	// The config that the gateway starts with gets the same probation as any other, so that an
+	// operator who finds it wrong can still change it.
+	if g.path == Root {
 		g.fresh = true
 		g.t.sys.Settle(nil)
 		g.after(g.t.budget(), settle{true})
 	}
 }
 
-// end leaves no timer and no power function of this life behind.
+// end stops all timers and power functions of this life.
 func (g *group) end() {
 	g.phase = draining
 	g.line.cancel()
@@ -232,20 +234,19 @@ func (g *group) end() {
 	}
 }
 
-// steering is the way for Steer to this group.
+// steering returns the function that sends a Steer to this group.
 func (g *group) steering() func(actors.Steer) {
 	self, root := g.pc.Self(), g.t.sys.Runtime().Root
 	return func(s actors.Steer) { root.Send(self, s) }
 }
 
-// after sends msg to this group later.
+// after sends msg to this group after d.
 func (g *group) after(d time.Duration, msg any) *time.Timer {
 	self, root := g.pc.Self(), g.t.sys.Runtime().Root
 	return time.AfterFunc(d, func() { root.Send(self, msg) })
 }
 
-// goRound has the group look at its children twice in the time that they have to
-// serve a probe.
+// goRound makes the group check its children twice per probe timeout.
 func (g *group) goRound() {
 	every := max(g.probe/2, 10*time.Millisecond)
 	if g.turn != nil && g.turn.every == every {
@@ -255,14 +256,13 @@ func (g *group) goRound() {
 	g.turn = g.t.rounds.join(g.pc.Self(), every)
 }
 
-// aside runs fn, which may block, outside the mailbox; what it returns comes
-// back as a message.
+// aside runs fn, which may block, outside the mailbox; its result comes back as a message.
 func (g *group) aside(fn func() any) {
 	self, root := g.pc.Self(), g.t.sys.Runtime().Root
 	go func() { root.Send(self, fn()) }()
 }
 
-// guarded makes an error of a panic of fn. A nil fn has nothing to do.
+// guarded calls fn and converts a panic into an error. A nil fn does nothing.
 func guarded(ctx context.Context, fn func(context.Context) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -26,21 +26,20 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// world is a tree in virtual time, with actors that do as the test says.
+// world is a tree in virtual time, with actors that behave as the test says.
 type world struct {
 	t      *testing.T
 	bus    *actorstest.Recorder
 	sys    *actors.System
 	tree   *supervisor.Tree
-	mu     sync.Mutex // guards the plans, where they change while the tree runs, and what is noted
+	mu     sync.Mutex // guards the plans if they change while the tree runs, and the recorded events
 	plans  map[string]*plan
 	starve chan string
 	power  []string
 	start  func() // called by the first run
 }
 
-// plan is how the actor at one path behaves. Changed by the test only while
-// nothing runs.
+// plan is how the actor at one path behaves. The test changes it only while nothing runs.
 type plan struct {
 	started func(life uint32) error
 	stopped func()
@@ -89,8 +88,7 @@ func (p puppet) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// tree describes groups and actors: "field", "field/a" …; a path ending in "!"
-// owns power.
+// tree describes groups and actors: "field", "field/a" …; a path ending in "!" owns power.
 func newWorld(t *testing.T, groups map[string]*gatewayv1.Group, paths ...string) *world {
 	t.Helper()
 	w := &world{t: t, bus: &actorstest.Recorder{}, plans: map[string]*plan{}, starve: make(chan string, 100)}
@@ -160,7 +158,7 @@ func (w *world) note(list *[]string, word string) {
 	*list = append(*list, word)
 }
 
-// run lets virtual time pass; the first one starts the tree.
+// run lets virtual time pass; the first call starts the tree.
 func (w *world) run(d time.Duration) {
 	if w.start != nil {
 		w.start()
@@ -176,7 +174,7 @@ func (w *world) stop() {
 	if err := w.tree.Stop(ctx); err != nil {
 		w.t.Error(err)
 	}
-	time.Sleep(time.Minute) // timers of lives that are over run out
+	time.Sleep(time.Minute) // timers of ended lives expire
 	synctest.Wait()
 }
 
@@ -238,7 +236,7 @@ func TestFieldEndsInQuarantineAndComesBack(t *testing.T) {
 		if s := w.sys.Lookup("field/a").State(); s != actors.Quarantined {
 			t.Errorf("state %s", s)
 		}
-		w.run(2 * time.Minute) // one try, still bad: straight back, no restarts burnt
+		w.run(2 * time.Minute) // one attempt, still bad: straight back, no restarts used
 		w.run(5 * time.Minute)
 		w.wantHealed("field/a restart", "field/a restart", "field/a quarantine", "field/a quarantine", "field/a recovered")
 		if got, want := w.sys.Lookup("field/a").Healed(), (map[string]uint64{"restart": 2, "quarantine": 2}); !maps.Equal(got, want) {
@@ -251,8 +249,7 @@ func TestFieldEndsInQuarantineAndComesBack(t *testing.T) {
 	})
 }
 
-// TestTheWholeStory is the gateway's promise: restart, power cycle, full
-// restart, watchdog.
+// TestTheWholeStory is the gateway's promise: restart, power cycle, full restart, watchdog.
 func TestTheWholeStory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, map[string]*gatewayv1.Group{"radio": {Ladder: []string{"restart 1 in 1h", "cycle 1 in 1h", "escalate"}}}, "radio", "radio/modem!")

@@ -14,10 +14,10 @@ import (
 	"gatewayd/supervisor/ladder"
 )
 
-// recovered is the level that ends a story of healing.
+// recovered is the level of the event that ends a sequence of healing.
 const recovered ladder.Level = "recovered"
 
-// say publishes a decision; nats sub 'gw.*.event.>' is the diagnosis tool.
+// say publishes a decision as an event and logs it; nats sub 'gw.*.event.>' shows all of them.
 func (g *group) say(c *child, act ladder.Action, cause string, life uint32) {
 	level := slog.LevelWarn
 	if act.Level == recovered {
@@ -34,8 +34,8 @@ func (g *group) say(c *child, act ladder.Action, cause string, life uint32) {
 	g.goOn() // the bus may be what is stuck
 }
 
-// changed follows the health of a child: it tells when one is well again, and
-// makes this group as healthy as its least healthy child.
+// changed follows the health of a child: it publishes a recovery, and updates the health of this
+// group, which is that of its least healthy child.
 func (g *group) changed(c *child) {
 	if c.leaving {
 		return
@@ -88,7 +88,7 @@ func rank(state string) int {
 func (g *group) sum() {
 	g.summing = false
 	if g.phase == gaveUp {
-		return // what it has come to is the last word
+		return // the reported state is final
 	}
 	worst, of, n := actors.OK, (*child)(nil), 0
 	for _, c := range g.children {

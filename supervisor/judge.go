@@ -12,15 +12,15 @@ import (
 	"gatewayd/supervisor/power"
 )
 
-// HandleFailure implements actor.SupervisorStrategy: protoactor calls it in this
-// group's mailbox, with the child suspended.
+// HandleFailure implements actor.SupervisorStrategy: protoactor calls it in this group's mailbox,
+// with the child suspended.
 func (g *group) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, pid *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
 	if g.path == Root {
-		defer g.lastStand()
+		defer g.starveOnPanic()
 	}
 	c := g.at(pid)
 	if c == nil || g.line.left.Load() {
-		g.pc.Stop(pid) // an abandoned one that came back
+		g.pc.Stop(pid) // an abandoned child that came back
 		return
 	}
 	f := faultOf(c, reason)
@@ -32,7 +32,7 @@ func (g *group) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, pid *act
 		c.cell.SetHealth(actors.Bad, f.Error())
 		c.cell.SetSupervisor(g.steering())
 	} else if f.Life <= c.reborn {
-		return // it has been told to begin a new life meanwhile
+		return // a new life has been started meanwhile
 	}
 	g.fail(c, f)
 }
@@ -47,7 +47,7 @@ func faultOf(c *child, reason any) *actors.Fault {
 
 // fail judges a failure of a child and acts.
 func (g *group) fail(c *child, f *actors.Fault) {
-	if g.phase == draining || c.leaving || c.state == stopping || g.isDark(c) {
+	if g.phase == draining || c.leaving || c.state == stopping || g.inCycle(c) {
 		if c.pid != nil {
 			g.pc.Stop(c.pid) // it is to be stopped anyway
 		}
@@ -108,7 +108,7 @@ func (g *group) carryOut(c *child, act ladder.Action, f *actors.Fault, owners []
 		c.cell.Close("its config can not work: " + cause)
 	case ladder.Watchdog:
 		g.t.opts.Starve(c.path, cause)
-		g.quarantine(c, act.Delay, cause) // the breaker may hold the dog back for long
+		g.quarantine(c, act.Delay, cause) // the breaker may hold the watchdog back for long
 	case ladder.Escalate:
 		g.giveUp(c.path + ": " + cause)
 	}
@@ -129,16 +129,16 @@ func (g *group) reviveAfter(c *child, d time.Duration) {
 	c.timer = g.after(d, retry{c, c.gen})
 }
 
-// revive gives a child that is down or suspended a new life; one that is dark
-// gets it at the end of the cycle.
+// revive gives a child that is down or suspended a new life. A child affected by a power cycle gets
+// it at the end of the cycle.
 func (g *group) revive(c *child) {
 	switch {
-	case g.phase == draining || c.leaving || g.isDark(c):
+	case g.phase == draining || c.leaving || g.inCycle(c):
 	case c.pid == nil:
 		g.launch(c)
 	case c.node.Kind == "":
 		g.stopChild(c, func() {
-			g.t.pardon(c.path) // a full restart is a fresh start: everybody below gets his budget back
+			g.t.resetBudgets(c.path) // a full restart is a fresh start: all budgets below are restored
 			g.launch(c)
 		})
 	default:
@@ -146,8 +146,8 @@ func (g *group) revive(c *child) {
 	}
 }
 
-// giveUp hands the judgement to the group above. This one goes on with what
-// still works until it is told.
+// giveUp leaves the decision to the group above. This group keeps running what still works until it
+// is told otherwise.
 func (g *group) giveUp(cause string) {
 	if g.phase == gaveUp {
 		return
@@ -157,7 +157,7 @@ func (g *group) giveUp(cause string) {
 	g.pc.Send(g.pc.Parent(), escalated{g.pc.Self(), cause})
 }
 
-// escalated is a child group with nothing left.
+// escalated handles a child group that has used up its ladder.
 func (g *group) escalated(m escalated) {
 	c := g.at(m.who)
 	if c != nil && c.state == up {

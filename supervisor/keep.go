@@ -16,7 +16,7 @@ func (g *group) applied(a *applying) {
 	g.aside(func() any { return a.put(nil) })
 }
 
-// keepAgain writes what the disk did not take when it came into force.
+// keepAgain writes the config in force to disk after an earlier write failed.
 func (g *group) keepAgain(a *applying) {
 	if g.applying != nil {
 		a.req.Refuse(bus.Errorf(bus.Aborted, "a config change is under way"))
@@ -30,9 +30,9 @@ func (g *group) keepAgain(a *applying) {
 	g.aside(func() any { return a.put(over) })
 }
 
-// put writes the config in force to its file, if that is not where it came from,
-// and to the history. A file that holds anything but over has been edited since:
-// then that counts; over nil: whatever it holds.
+// put writes the config in force to the history, and to its file unless it came from there. If over
+// is not nil and the file holds anything else, the file has been edited since and is left alone; if
+// over is nil the file is overwritten.
 func (a *applying) put(over []byte) kept {
 	m := kept{a: a, owes: a.write}
 	m.changes = protoChanges(a.all)
@@ -77,7 +77,7 @@ func (a *applying) putHistory(m *kept) (err error) {
 	return nil
 }
 
-// versionOf is the newest version with this text, 0 if there is none.
+// versionOf returns the newest version with this text, 0 if there is none.
 func versionOf(source Source, text []byte) uint64 {
 	versions, err := source.Versions()
 	if err != nil {

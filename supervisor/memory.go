@@ -11,14 +11,14 @@ import (
 	"gatewayd/supervisor/power"
 )
 
-// Config is the config in force.
+// Config returns the config in force.
 func (t *Tree) Config() *config.Tree {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.config
 }
 
-// file is the config file's name; empty: there is none.
+// file returns the name of the config file; empty: there is none.
 func (t *Tree) file() string {
 	if cfg := t.Config(); cfg != nil {
 		return cfg.File
@@ -26,7 +26,7 @@ func (t *Tree) file() string {
 	return ""
 }
 
-// expect makes cfg what groups and actors start with from now on.
+// expect makes cfg the config that groups and actors start with from now on.
 func (t *Tree) expect(cfg *config.Tree) {
 	nodes := map[string]*config.Node{}
 	cfg.Walk(func(n *config.Node) { nodes[pathOf(n)] = n })
@@ -42,7 +42,7 @@ func (t *Tree) adopt(cfg *config.Tree) {
 	t.config = cfg
 }
 
-// current is n as the config has it now: the tree may have changed since.
+// current returns n as the present config has it: the tree may have changed since.
 func (t *Tree) current(n *config.Node) *config.Node {
 	if now := t.nodeAt(pathOf(n)); now != nil && now.Kind == n.Kind {
 		return now
@@ -56,7 +56,7 @@ func (t *Tree) nodeAt(path string) *config.Node {
 	return t.nodes[path]
 }
 
-// configOf is the config of a node with what UpdateConfig has changed in it.
+// configOf returns the config of a node, including changes made by UpdateConfig.
 func (t *Tree) configOf(n *config.Node) proto.Message {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -66,14 +66,14 @@ func (t *Tree) configOf(n *config.Node) proto.Message {
 	return n.Config
 }
 
-// update is a config that UpdateConfig has changed.
+// update is a config changed by UpdateConfig.
 type update struct {
-	written proto.Message // without what files that it names have put into it
+	written proto.Message // without what the files that it names have contributed
 	config  proto.Message
 }
 
-// writtenAt is the config of the actor or group at path without what files that it
-// names have put into it; is, if nothing else is known.
+// writtenAt returns the config of the actor or group at path without what the files that it names
+// have contributed, or is if it is not known.
 func (t *Tree) writtenAt(path string, is proto.Message) proto.Message {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -86,7 +86,8 @@ func (t *Tree) writtenAt(path string, is proto.Message) proto.Message {
 	return is
 }
 
-// update notes that UpdateConfig has changed a config; the zero value: the file counts again.
+// update records that UpdateConfig has changed a config; with the zero value the config file
+// applies again.
 func (t *Tree) update(path string, u update) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,7 +110,7 @@ func (t *Tree) record(path string) *record {
 	return r
 }
 
-// keep puts a history into a memory that most groups never need.
+// keep adds a history to a memory that most groups never need.
 func keep(all *map[string]ladder.History, path string, h ladder.History) {
 	if *all == nil {
 		*all = map[string]ladder.History{}
@@ -117,7 +118,7 @@ func keep(all *map[string]ladder.History, path string, h ladder.History) {
 	(*all)[path] = h
 }
 
-// lifeline makes the one of a new life of the group at path.
+// lifeline creates the lifeline of a new life of the group at path.
 func (t *Tree) lifeline(path string) *lifeline {
 	l := &lifeline{}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -127,7 +128,7 @@ func (t *Tree) lifeline(path string) *lifeline {
 	return l
 }
 
-// cut ends the life of the group at path, if one lives there.
+// cut ends the life of the group at path, if it is running.
 func (t *Tree) cut(path string) {
 	t.mu.Lock()
 	l := t.lines[path]
@@ -137,8 +138,8 @@ func (t *Tree) cut(path string) {
 	}
 }
 
-// pardon forgets what the groups at path and below have judged.
-func (t *Tree) pardon(path string) {
+// resetBudgets deletes the ladder histories of the groups at path and below.
+func (t *Tree) resetBudgets(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for p := range t.records {
@@ -148,7 +149,7 @@ func (t *Tree) pardon(path string) {
 	}
 }
 
-// forget drops all that is remembered of path, which has left the config.
+// forget deletes everything recorded about path, which has left the config.
 func (t *Tree) forget(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -158,7 +159,7 @@ func (t *Tree) forget(path string) {
 	delete(t.updates, path)
 }
 
-// powerState is what is known of the power that the actor at path owns.
+// powerState returns the state of the power that the actor at path owns.
 func (t *Tree) powerState(path string) (s power.State, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -166,7 +167,7 @@ func (t *Tree) powerState(path string) (s power.State, known bool) {
 	return s, known
 }
 
-// setPower notes it; the zero State is not known any more.
+// setPower records the state of the power; the zero State deletes it.
 func (t *Tree) setPower(path string, s power.State) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

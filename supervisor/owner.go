@@ -13,10 +13,10 @@ import (
 	"gatewayd/supervisor/power"
 )
 
-// switching has to end some time, also where nobody has said when.
+// patience bounds switching if neither the kind nor the config says how long it takes.
 const patience = 30 * time.Second
 
-// powerOf is what of a child can be power-cycled; nil: nothing.
+// powerOf returns what a child owns that can be power-cycled; nil: nothing.
 func (g *group) powerOf(c *child) *actors.Power {
 	k := c.cell.Kind()
 	if k.Power == nil {
@@ -27,7 +27,7 @@ func (g *group) powerOf(c *child) *actors.Power {
 	return p
 }
 
-// owners lists the children that own power.
+// owners returns the children that own power.
 func (g *group) owners() []*child {
 	var all []*child
 	for _, c := range g.children {
@@ -38,8 +38,8 @@ func (g *group) owners() []*child {
 	return all
 }
 
-// implicated lists the owners of power that a failure of c points at: itself,
-// or, if it says that what it uses is stuck, those it names.
+// implicated returns the owners of power that a failure of c implicates: c itself, or, if the fault
+// says that something c uses is stuck, the owners that c names.
 func (g *group) implicated(c *child, level actors.Level) []*child {
 	if g.powerOf(c) != nil {
 		return []*child{c}
@@ -58,8 +58,8 @@ func names(c *child, path string) bool {
 	return slices.ContainsFunc(schemas.References(c.cell.Config()), func(r schemas.Reference) bool { return r.Name == path })
 }
 
-// timesOf are the hold times of what c owns: its kind's, overridden by the
-// group's config. Those that a running cycle hits are stopped before Off.
+// timesOf returns the hold times of what c owns: those of its kind, overridden by the group's
+// config. Off includes the time to stop the children affected by a running cycle.
 func (g *group) timesOf(c *child) power.Times {
 	hold := &gatewayv1.Power{}
 	if p := g.powerOf(c); p != nil && p.Hold != nil {
@@ -90,7 +90,7 @@ func (g *group) timesOf(c *child) power.Times {
 	return t
 }
 
-// held is how long the cycle of what owner owns has to wait.
+// held returns how long the cycle of what owner owns still has to wait.
 func (g *group) held(owner *child) time.Duration {
 	s, known := g.t.powerState(owner.path)
 	if !known || s.Phase != power.On {
@@ -99,17 +99,17 @@ func (g *group) held(owner *child) time.Duration {
 	return max(0, g.timesOf(owner).HoldOn-(g.t.now()-s.Since))
 }
 
-// isUnlit reports whether c owns power that is not on.
-func (g *group) isUnlit(c *child) bool {
+// isOff reports whether c owns power that is not on.
+func (g *group) isOff(c *child) bool {
 	s, known := g.t.powerState(c.path)
 	return known && s.Phase != power.On && g.powerOf(c) != nil
 }
 
-// letGo is called when c is taken out of the group: nobody owns its power any
-// more, so it is left on, and nobody waits for it.
-func (g *group) letGo(c *child) {
+// release is called when c is removed from the group: nobody owns its power any more, so the power is
+// left on, and nobody waits for it.
+func (g *group) release(c *child) {
 	p, times := g.powerOf(c), g.timesOf(c)
-	unlit := g.isUnlit(c)
+	unlit := g.isOff(c)
 	state, _ := g.t.powerState(c.path)
 	rest := times.MinOff
 	if state.Phase == power.Off {
@@ -127,5 +127,5 @@ func (g *group) letGo(c *child) {
 			}
 		})
 	}
-	g.lightUp(c, cy, c)
+	g.startAfter(c, cy, c)
 }

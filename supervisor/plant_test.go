@@ -23,9 +23,9 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// sketch is a config in a few words, in the order of the file: a group is
-// {"field", &gatewayv1.Group{…}}, a puppet {"field/a", nil}, one that owns power
-// {"field/line", rigged{}} and one that depends on it {"field/b", "field/line"}.
+// sketch is a short form of a config, in the order of the file: a group is {"field",
+// &gatewayv1.Group{…}}, a puppet {"field/a", nil}, one that owns power {"field/line", rigged{}} and
+// one that depends on it {"field/b", "field/line"}.
 type sketch []placed
 
 type placed struct {
@@ -33,7 +33,7 @@ type placed struct {
 	what any
 }
 
-// rigged marks an actor that owns power, other one of another kind.
+// rigged marks an actor that owns power; other marks one of another kind.
 type (
 	rigged struct{}
 	other  struct{}
@@ -138,7 +138,7 @@ type outcome struct {
 	err error
 }
 
-// soon is the answer to what send sends, if there is one at once.
+// soon returns the answer to what send sends, if it arrives at once.
 func (p *plant) soon(send func(answer func(msg any, err error))) (any, error) {
 	done := make(chan outcome, 1)
 	send(func(msg any, err error) { done <- outcome{msg, err} })
@@ -181,8 +181,7 @@ func (p *plant) wantState(path, want string) {
 	}
 }
 
-// rig is a piece of hardware whose power is switched. It complains when it is
-// treated badly.
+// rig is a piece of hardware whose power is switched. It reports violations of its hold times.
 type rig struct {
 	path string
 

@@ -8,14 +8,14 @@ import (
 	"gatewayd/supervisor/power"
 )
 
-// ticked looks for children whose mailbox is not served any more, and for
-// silence. Whoever moves by himself costs a comparison, whoever idles one
-// message in two ticks.
+// ticked checks for children whose mailbox is not served any more, and for silence. An active child
+// costs one comparison, an idle child one message every two ticks.
 func (g *group) ticked() {
 	g.turn.waits.Store(false)
 	g.goRound()
 	now := g.t.now()
-	slept := now-g.looked > 2*max(g.probe, 20*time.Millisecond) // the whole process, or this group, stood still
+	// Either the whole process stalled, or this group did.
+	slept := now-g.looked > 2*max(g.probe, 20*time.Millisecond)
 	g.looked = now
 	if g.phase == draining {
 		return
@@ -34,7 +34,7 @@ func (g *group) ticked() {
 	}
 }
 
-// listen looks for silence of what the group's children own.
+// listen checks for silence of the hardware that the group's children own.
 func (g *group) listen(now time.Duration) {
 	ago, ok := g.worked()
 	for _, owner := range g.owners() {
@@ -46,8 +46,8 @@ func (g *group) listen(now time.Duration) {
 	}
 }
 
-// look probes a child that has not been served since the last look; one that
-// does not serve the probe in time hangs.
+// look probes a child whose mailbox has not been served since the last look. A child that does not
+// serve the probe in time hangs.
 func (g *group) look(c *child, now time.Duration) {
 	served := c.cell.Served()
 	switch {

@@ -10,52 +10,52 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// Source is where the config comes from and where its versions are kept. Its
-// methods are called outside any mailbox and may block.
+// Source is where the config comes from and where its versions are kept. Its methods are called
+// outside any mailbox and may block.
 type Source interface {
-	// Read is the text of the config file.
+	// Read returns the text of the config file.
 	Read() ([]byte, error)
-	// Parse checks a text.
+	// Parse parses and checks a text.
 	Parse(text []byte) (*config.Tree, config.Problems)
-	// Write makes a text the config file.
+	// Write replaces the contents of the config file.
 	Write(text []byte) error
-	// Reject puts what stands in the config file beside it and says where.
+	// Reject copies the contents of the config file to a file beside it and returns both names.
 	Reject() (file, beside string, err error)
-	// Keep adds a text to the history and returns its version. Beside an error that
-	// is the version it has when it can be added later; no other text gets it.
+	// Keep adds a text to the history and returns its version. If it fails, the returned version is
+	// reserved for this text, which can be added later; no other text gets it.
 	Keep(text []byte) (version uint64, err error)
-	// Versions is the history, newest first.
+	// Versions returns the history, newest first.
 	Versions() ([]*configv1.Version, error)
 }
 
-// applying is a config change under way; the root has one at a time.
+// applying is a config change in progress; the root has at most one at a time.
 type applying struct {
 	req    *actors.Request
 	source Source
-	write  bool // the text is not from the file: write it there
-	back   bool // brings the last good config back: it is not judged itself
+	write  bool // the text does not come from the file: write it there
+	back   bool // restores the last good config; not judged itself
 	old    *config.Tree
-	good   *config.Tree // what comes back if the change does harm
+	good   *config.Tree // restored if the change does harm
 	next   *config.Tree
 	todo   []config.Change
 	all    []config.Change
-	step   int                 // counts changes begun: word of an earlier one is stale
+	step   int                 // counts changes made: messages about an earlier one are stale
 	before map[string]standing // health before the change
 	answer func(o outcome) any
 }
 
-// outcome is what became of a change.
+// outcome is the result of a change.
 type outcome struct {
 	version  uint64
 	changes  []*configv1.Change
 	problems []*configv1.Problem // if there are any, nothing was changed
 	unkept   string              // why it is not on disk
-	file     string              // of a change that went back: what was overwritten,
-	rejected string              // where that is now,
-	restored uint64              // and the first version of what came back
+	file     string              // of a rollback: the file that was overwritten,
+	rejected string              // where its old contents are now,
+	restored uint64              // and the version of the restored text
 }
 
-// warnings are those of the config that is to come.
+// warnings returns the warnings about the new config.
 func (a *applying) warnings() []*configv1.Problem {
 	if a.next == nil {
 		return nil
@@ -70,16 +70,16 @@ type (
 		problems config.Problems
 		err      error
 	}
-	// kept is a config in force, on disk unless there is a reason.
+	// kept is a config in force, stored on disk unless unkept is set.
 	kept struct {
 		a *applying
 		outcome
 		over []byte // what the file holds instead
-		owes bool   // the file
+		owes bool   // the file still has to be written
 	}
 )
 
-// serveConfig answers for actor config, which cannot see the tree.
+// serveConfig answers requests on behalf of actor config, which has no access to the tree.
 func (g *group) serveConfig(r *actors.Request) {
 	source := g.t.opts.Source
 	if g.path != Root || source == nil {
@@ -123,7 +123,7 @@ func (g *group) serveConfig(r *actors.Request) {
 	g.read(a, read)
 }
 
-// reply answers with what fn finds out, outside the mailbox.
+// reply answers with the result of fn, which runs outside the mailbox.
 func (g *group) reply(r *actors.Request, fn func() (any, error)) {
 	go func() {
 		var msg any
@@ -139,7 +139,7 @@ func given(text string) func() ([]byte, error) {
 	return func() ([]byte, error) { return []byte(text), nil }
 }
 
-// earlier is the text of a version; 0 is the one before the newest.
+// earlier returns the text of a version; 0 is the one before the newest.
 func earlier(source Source, version uint64) ([]byte, error) {
 	versions, err := source.Versions()
 	if err != nil {
@@ -178,10 +178,10 @@ func (t *Tree) checkConfig(text []byte) *configv1.CheckResponse {
 	return resp
 }
 
-// renamed is why a gateway keeps its name as long as it runs.
+// renamed says why a gateway cannot change its name while it runs.
 const renamed = "the name of the gateway is in every subject: restart the daemon to change it"
 
-// renames says whether the gateway would have another name.
+// renames reports whether the changes rename the gateway.
 func renames(all []config.Change) bool {
 	return slices.ContainsFunc(all, func(c config.Change) bool { return c.Path == "" && c.Action == config.Restart })
 }

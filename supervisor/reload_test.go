@@ -115,7 +115,7 @@ func TestBadConfigChangesNothing(t *testing.T) {
 			t.Error(got)
 		}
 		if got, err := p.ask(&configv1.CheckRequest{Toml: "renamed"}); err != nil || !strings.Contains(fmt.Sprint(got), "restart the daemon") {
-			t.Error(got, err) // what would not be applied is told by who is only asked
+			t.Error(got, err) // a check reports what an apply would refuse
 		}
 		if got := p.applied("taken"); !strings.Contains(got, "choose another") {
 			t.Error(got)
@@ -161,7 +161,7 @@ func TestTwoChangesAtOnce(t *testing.T) {
 		p.source.mu.Lock()
 		p.source.slow = 0
 		p.source.mu.Unlock()
-		p.wantApplied("c", "stop b, start c") // while b still has to prove itself
+		p.wantApplied("c", "stop b, start c") // while b is still on probation
 		p.run(time.Minute)
 		if back := p.rolledBack(); len(back) != 0 {
 			t.Errorf("rolled back: %q", back)
@@ -188,7 +188,8 @@ func TestUnhealthyConfigIsRolledBackOnce(t *testing.T) {
 			t.Errorf("the file is %q", f)
 		}
 		p.wantLives("config:1 f/a:1")
-		// What was sick before is no reason: the last good config is not judged by it.
+		// An actor that was unhealthy before is no reason: the last good config is not judged by
+		// it.
 		p.change(func() { p.plans["f/a"].tick = func(uint32) error { return errBoom } })
 		p.run(2 * time.Minute)
 		p.change(func() { p.plans["f/bad"].started = nil })
@@ -202,8 +203,8 @@ func TestUnhealthyConfigIsRolledBackOnce(t *testing.T) {
 	})
 }
 
-// TestWhatNeverProvedItselfIsNoGoodConfig: of two changes in a row the second is
-// rolled back to what was before the first.
+// TestWhatNeverProvedItselfIsNoGoodConfig: of two changes in a row the second is rolled back to the
+// config before the first.
 func TestWhatNeverProvedItselfIsNoGoodConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"a", nil}}, "b": {{"a", nil}, {"b", nil}}, "c": {{"a", nil}, {"b", nil}, {"c", nil}}})
@@ -222,8 +223,8 @@ func TestWhatNeverProvedItselfIsNoGoodConfig(t *testing.T) {
 	})
 }
 
-// TestEachChangeIsJudgedByItself: of two changes in a row a good one stays when
-// the other does harm, whichever that is and whenever it is judged.
+// TestEachChangeIsJudgedByItself: of two changes in a row a good one stays if the other does harm,
+// whichever that is and whenever it is judged.
 func TestEachChangeIsJudgedByItself(t *testing.T) {
 	f := func(more ...placed) sketch {
 		return append(sketch{{"config", nil}, {"f", group("restart 1 in 1m", "quarantine")}, {"f/a", nil}}, more...)
@@ -250,7 +251,7 @@ func TestEachChangeIsJudgedByItself(t *testing.T) {
 				p.source.history = []string{"a"}
 				p.source.mu.Unlock()
 				fail := func() { p.plans[tt.bad].started = func(uint32) error { return errBoom } }
-				if tt.bad != "f/a" { // which is there from the beginning
+				if tt.bad != "f/a" { // which exists from the beginning
 					p.change(fail)
 				}
 				p.applied("b")
@@ -276,8 +277,8 @@ func TestEachChangeIsJudgedByItself(t *testing.T) {
 	}
 }
 
-// TestWhatTheDiskDidNotTake is in force, owed, and written when the disk has room;
-// a file that was edited meanwhile counts.
+// TestWhatTheDiskDidNotTake: a config that could not be written is in force, and is written when
+// the disk has space; a file that was edited meanwhile takes precedence.
 func TestWhatTheDiskDidNotTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"config", nil}, {"a", nil}}, "b": {{"config", nil}, {"b", nil}}})
@@ -323,8 +324,8 @@ func TestWhatTheDiskDidNotTake(t *testing.T) {
 	})
 }
 
-// TestFullRestartKeepsTheReload: a group that is restarted whole starts with what
-// the config says now, and with what an operator has changed since.
+// TestFullRestartKeepsTheReload: a group that is restarted as a whole starts with the present
+// config, and with what an operator has changed since.
 func TestFullRestartKeepsTheReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{
@@ -369,8 +370,8 @@ func TestFullRestartKeepsTheReload(t *testing.T) {
 	})
 }
 
-// TestChangeOfAGroupThatDoesNotAnswer: a change whose group is left behind does
-// not hold up the rest, and the group's next life has it.
+// TestChangeOfAGroupThatDoesNotAnswer: a change whose group is abandoned does not hold up the rest,
+// and the group's next life has it.
 func TestChangeOfAGroupThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{
@@ -448,7 +449,8 @@ func TestSafeModeStartsNoGroups(t *testing.T) {
 	})
 }
 
-// A config has settled when it has proved itself and is on disk: not while it may go back to another, or has to after a restart.
+// A config has settled when it has passed its probation and is on disk: not while it may be rolled
+// back, or a restart would use another one.
 func TestAConfigSettles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

@@ -8,28 +8,28 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// rounds is when groups look at their children. Those that do so equally often
-// go together: hundreds of them share a timer and a wake-up.
+// rounds schedules when groups check their children. Groups with the same interval share a timer
+// and a wake-up, because there may be hundreds of them.
 type rounds struct {
 	root *actor.RootContext
 	mu   sync.Mutex
 	all  map[time.Duration]*round
 }
 
-// round is the groups of one rhythm. It ends when there are none.
+// round holds the groups with one interval. It ends when there are none left.
 type round struct {
 	timer *time.Timer
 	turns map[*turn]struct{}
 }
 
-// turn is that of one group.
+// turn is the membership of one group in a round.
 type turn struct {
 	group *actor.PID
 	every time.Duration
-	waits atomic.Bool // its last one has not been served yet
+	waits atomic.Bool // the last tick has not been handled yet
 }
 
-// join gives a group a turn each time every has passed.
+// join sends group a tick each time every has passed.
 func (r *rounds) join(group *actor.PID, every time.Duration) *turn {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// idler is an actor that is well and has nothing to do.
+// idler is a healthy actor with nothing to do.
 type idler struct{}
 
 func (idler) Receive(c *actors.Context, msg any) error {
@@ -27,9 +27,8 @@ func (idler) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// TestProbingIdlersIsCheap: looking after ten thousand actors that have nothing
-// to do takes well under a twentieth of one core, and stopping them is no
-// matter of minutes.
+// TestProbingIdlersIsCheap: supervising ten thousand idle actors takes well under a twentieth of
+// one core, and stopping them does not take minutes.
 func TestProbingIdlersIsCheap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, span = 10_000, 5 * time.Minute
@@ -70,7 +69,7 @@ func TestProbingIdlersIsCheap(t *testing.T) {
 	})
 }
 
-// busy is the CPU time of this process so far; the clock is virtual.
+// busy returns the CPU time of this process so far; the clock is virtual.
 func busy(t *testing.T) time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

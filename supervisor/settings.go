@@ -13,7 +13,7 @@ import (
 	"gatewayd/supervisor/ladder"
 )
 
-// configure takes the settings over. Another ladder is a fresh start for all.
+// configure applies the settings. A changed ladder clears all histories.
 func (g *group) configure(settings proto.Message) {
 	c := groupSettings(settings)
 	if c == nil {
@@ -26,15 +26,15 @@ func (g *group) configure(settings proto.Message) {
 	g.words = append([]string{}, c.Ladder...)
 	g.ladder = parseLadder(c)
 	g.actors = g.ladder
-	if g.path == Root { // its own ladder is about groups that have given up
+	if g.path == Root { // the root's own ladder is for groups that have given up
 		g.actors = defaultLadder()
 	}
 	g.probe, g.stop, g.silence = c.Probe.AsDuration(), c.Stop.AsDuration(), c.Silence.AsDuration()
 	g.power = c.Power
 }
 
-// groupSettings are those of a group, or what the root takes from the top of the
-// file; the rest it has like any group.
+// groupSettings returns the settings of a group, or of the root, which takes its ladder from the
+// top level of the file and the group defaults for the rest.
 func groupSettings(m proto.Message) *gatewayv1.Group {
 	switch c := m.(type) {
 	case *gatewayv1.Group:
@@ -50,14 +50,14 @@ func groupSettings(m proto.Message) *gatewayv1.Group {
 
 func parseLadder(c *gatewayv1.Group) ladder.Ladder {
 	l, err := ladder.Parse(c.Ladder)
-	if err != nil { // the config check lets no such ladder through
+	if err != nil { // the config check rejects such a ladder
 		l = ladder.Ladder{End: ladder.Escalate}
 	}
 	l.Backoff, l.MaxBackoff, l.Quarantine = c.Backoff.AsDuration(), c.MaxBackoff.AsDuration(), c.Quarantine.AsDuration()
 	return l
 }
 
-// defaultLadder is the one of a group whose config says nothing.
+// defaultLadder returns the ladder of a group without settings.
 func defaultLadder() ladder.Ladder {
 	c := &gatewayv1.Group{}
 	schemas.Defaults(c)
@@ -65,8 +65,8 @@ func defaultLadder() ladder.Ladder {
 	return parseLadder(c)
 }
 
-// patience is how long what n describes may take to stop when each of its
-// siblings has stop: its own share, and for a group those of all below it.
+// patience returns how long node n may take to stop: its own stop timeout, and for a group also
+// those of everything below it.
 func (t *Tree) patience(n *config.Node, stop time.Duration) time.Duration {
 	n = t.current(n)
 	d := stop

@@ -12,8 +12,8 @@ import (
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
-// TestSilenceIsCycledAndTold: what nobody can work with is cycled, and every such
-// decision is an event.
+// TestSilenceIsCycledAndTold: hardware without any proof of work is cycled, and every such decision
+// is an event.
 func TestSilenceIsCycledAndTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"f", &gatewayv1.Group{Silence: dur(20 * time.Second)}}, {"f/one", rigged{}}}})
@@ -35,8 +35,8 @@ func TestSilenceIsCycledAndTold(t *testing.T) {
 	})
 }
 
-// TestLateResultOfAnEarlierCycle: an Off that hung for long and returns in the
-// middle of the next cycle is not taken for the Off of that one.
+// TestLateResultOfAnEarlierCycle: the result of an Off that hung for long and returns in the middle
+// of the next cycle is not taken for that of the next cycle.
 func TestLateResultOfAnEarlierCycle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"f", group("cycle 9 in 1h", "quarantine")}, {"f/one", rigged{}}}})

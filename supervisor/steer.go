@@ -18,7 +18,7 @@ import (
 	"gatewayd/supervisor/power"
 )
 
-// serve answers what peers ask a group by name.
+// serve answers requests that peers send to a group by name.
 func (g *group) serve(r *actors.Request) {
 	switch m := r.Message().(type) {
 	case *drillv1.InjectRequest:
@@ -38,7 +38,7 @@ func (g *group) serve(r *actors.Request) {
 	}
 }
 
-// inject puts a fault of a drill in.
+// inject applies a fault of a drill.
 func (g *group) inject(r *actors.Request, m *drillv1.InjectRequest) {
 	cell := g.t.sys.Lookup(m.Path)
 	if cell == nil {
@@ -81,8 +81,8 @@ type fetched struct {
 	load schemas.Load
 }
 
-// steer does what only a supervisor can do to a child, or to itself. load has what
-// files say that the new config of a child names; nil: they are to be read.
+// steer does what only a supervisor can do to a child, or to itself. load holds the contents of the
+// files that the new config of a child names; nil: they have not been read yet.
 func (g *group) steer(s actors.Steer, load schemas.Load) {
 	r := s.Request
 	c := g.child(s.Path)
@@ -150,7 +150,7 @@ func (g *group) steerSelf(s actors.Steer) {
 		answer(s.Request, &actorv1.UpdateConfigResponse{Live: true}, err)
 	case *actorv1.RestartRequest:
 		if g.path != Root {
-			g.pc.Send(g.pc.Parent(), s) // only the one above can
+			g.pc.Send(g.pc.Parent(), s) // only the group above can do that
 			return
 		}
 		if g.phase != draining {
@@ -178,11 +178,11 @@ func (g *group) steerCycle(r *actors.Request, path string, owners []*child) {
 	r.Reply(&actorv1.CycleResponse{})
 }
 
-// restart gives a child a new life because somebody wants it: it costs no
-// budget, ends quarantine, and makes a cycle that waits for its time needless.
+// restart gives a child a new life on request. It uses no budget, ends a quarantine, and cancels a
+// requested cycle that has not started.
 func (g *group) restart(c *child) {
 	delete(g.rec.children, c.path)
-	if g.phase == draining || c.leaving || c.state == stopping || g.isDark(c) {
+	if g.phase == draining || c.leaving || c.state == stopping || g.inCycle(c) {
 		return
 	}
 	g.revive(c)
@@ -193,7 +193,7 @@ func (g *group) restart(c *child) {
 	}
 }
 
-// reconfigure gives a child another config, in its present life if it can.
+// reconfigure gives a child another config, in its present life if its kind supports that.
 func (g *group) reconfigure(c *child, next proto.Message) (live bool) {
 	delete(g.rec.children, c.path) // another config deserves another chance
 	if c.cell.Kind().Live && c.state == up {
@@ -205,8 +205,8 @@ func (g *group) reconfigure(c *child, next proto.Message) (live bool) {
 	return false
 }
 
-// merged is a config with some fields changed and checked. old is without what
-// files that it names say; load brings what those say that it names now.
+// merged returns a config with some fields changed, and checks it. old excludes what the files that
+// it names have contributed; load provides the contents of the files that the new config names.
 func merged(kind *actors.Kind, old proto.Message, m *actorv1.UpdateConfigRequest, load schemas.Load) (u update, err error) {
 	written, err := patched(old, m)
 	if err != nil {
@@ -237,7 +237,7 @@ func merged(kind *actors.Kind, old proto.Message, m *actorv1.UpdateConfigRequest
 	return update{written, next}, nil
 }
 
-// patched is a config with some fields changed.
+// patched returns a config with some fields changed.
 func patched(old proto.Message, m *actorv1.UpdateConfigRequest) (proto.Message, error) {
 	patch := m.Config
 	if m.Toml != "" {

@@ -45,7 +45,7 @@ func TestCycleHitsWhatDependsOnIt(t *testing.T) {
 			t.Error(err)
 		}
 		p.wantState("f/a", actors.Gone)
-		for _, path := range []string{"f/one", "f/a"} { // whoever calls now is told to come again
+		for _, path := range []string{"f/one", "f/a"} { // callers are told to try again
 			_, err := p.soon(func(answer func(any, error)) { p.sys.Ask(path, &actorv1.GetConfigRequest{}, answer) })
 			if err == nil || !strings.Contains(err.Error(), path+": it is being started again: try again in a moment") {
 				t.Error(err)
@@ -53,7 +53,7 @@ func TestCycleHitsWhatDependsOnIt(t *testing.T) {
 		}
 		p.run(time.Minute)
 		p.wantLives("f/a:2 f/b:1 f/c:1 f/one:2 f/two:1")
-		if _, err := p.steer("f", &actorv1.CycleRequest{}); err != nil { // all it owns
+		if _, err := p.steer("f", &actorv1.CycleRequest{}); err != nil { // everything it owns
 			t.Error(err)
 		}
 		p.run(time.Minute)
@@ -61,13 +61,13 @@ func TestCycleHitsWhatDependsOnIt(t *testing.T) {
 		if one, two := p.rigs["f/one"].told(), p.rigs["f/two"].told(); one != "off, on, off, on" || two != "off, on" {
 			t.Errorf("one %q, two %q", one, two)
 		}
-		p.wantHealed() // what an operator wants is no healing
+		p.wantHealed() // an operator's request is not healing
 		p.stop()
 	})
 }
 
-// TestCyclesAreCountedForEachOwner: a line that is cycled too often does not
-// take its neighbour's budget.
+// TestCyclesAreCountedForEachOwner: a line that is cycled too often does not use up its neighbour's
+// budget.
 func TestCyclesAreCountedForEachOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"f", group("cycle 1 in 1h", "quarantine")}, {"f/one", rigged{}}, {"f/two", rigged{}}}})
@@ -105,8 +105,7 @@ func TestFullRestartInTheMiddleOfACycle(t *testing.T) {
 	})
 }
 
-// TestCrashedGroupCanBeRestarted: a group that panicked cannot answer; the one
-// above does.
+// TestCrashedGroupCanBeRestarted: a group that panicked cannot answer; the group above does.
 func TestCrashedGroupCanBeRestarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, map[string]sketch{"a": {{"f", group("quarantine")}, {"f/g", group("quarantine")}, {"f/g/one", rigged{}}}})
@@ -139,7 +138,7 @@ func TestRootRestartStopsInOrderAndStopWins(t *testing.T) {
 		p.wantState("f/b", actors.OK)
 		release := make(chan struct{})
 		p.change(func() { p.plans["f/b"].stopped = func() { <-release } })
-		_, _ = p.steer("root", &actorv1.RestartRequest{}) // and while it is at it:
+		_, _ = p.steer("root", &actorv1.RestartRequest{}) // and during that:
 		begin := time.Now()
 		p.stop()
 		if took := time.Since(begin) - time.Minute; took > 10*time.Second {

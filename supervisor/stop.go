@@ -10,15 +10,14 @@ import (
 	"gatewayd/actors"
 )
 
-// drain stops all children in reverse order; then it calls what follows.
+// drain stops all children in reverse order, and then calls then.
 func (g *group) drain(then func()) {
 	g.phase = draining
 	g.dropCycles()
 	g.stopInOrder(slices.Clone(g.children), then)
 }
 
-// stopInOrder stops these children in reverse order, one after the other, each
-// within its deadline.
+// stopInOrder stops these children in reverse order, one after the other, each within its deadline.
 func (g *group) stopInOrder(list []*child, then func()) {
 	for i, c := range slices.Backward(list) {
 		if c.pid != nil {
@@ -29,7 +28,7 @@ func (g *group) stopInOrder(list []*child, then func()) {
 	then()
 }
 
-// stopChild stops one child and calls then when it is gone, one way or the other.
+// stopChild stops one child and calls then when it has stopped or was abandoned.
 func (g *group) stopChild(c *child, then func()) {
 	switch {
 	case c.pid == nil:
@@ -52,7 +51,7 @@ func (g *group) stopChild(c *child, then func()) {
 	c.timer = g.after(g.t.patience(c.node, g.stop), overdue{c, c.gen})
 }
 
-// whyClosed is what callers are told of a child that stops.
+// whyClosed returns the reason that callers of a stopping child get.
 func (g *group) whyClosed(c *child) string {
 	if g.phase == draining || c.leaving {
 		return "it is stopping"
@@ -60,14 +59,14 @@ func (g *group) whyClosed(c *child) string {
 	return "it is being started again: try again in a moment"
 }
 
-// terminated is protoactor's word that a child has stopped.
+// terminated handles protoactor's message that a child has stopped.
 func (g *group) terminated(pid *actor.PID) {
 	if c := g.at(pid); c != nil {
 		g.gone(c)
 	}
 }
 
-// gone is a child that has stopped or was left behind.
+// gone handles a child that has stopped or was abandoned.
 func (g *group) gone(c *child) {
 	then := c.then
 	c.pid, c.then = nil, nil
@@ -88,9 +87,9 @@ func (g *group) gone(c *child) {
 	}
 }
 
-// abandon leaves a child behind that does not react any more: it is muted, its
-// descriptors are closed, and protoactor is told that it is gone, for otherwise
-// this group could never stop. A group is left behind with all below it.
+// abandon gives up a child that does not react any more: the child is muted, its descriptors are
+// closed, and protoactor is told that it has terminated, because otherwise this group could never
+// stop. A group is abandoned with everything below it.
 func (g *group) abandon(c *child, why string) {
 	g.t.sys.Log.Error("left behind", "actor", c.path, "why", why)
 	pid := c.pid
@@ -102,8 +101,7 @@ func (g *group) abandon(c *child, why string) {
 	g.gone(c)
 }
 
-// leave mutes whatever lives at path and below, and takes it out of protoactor's
-// registry.
+// leave mutes everything at path and below, and removes it from protoactor's registry.
 func (t *Tree) leave(path string) {
 	runtime := t.sys.Runtime()
 	for _, cell := range t.within(path) {
@@ -118,10 +116,10 @@ func (t *Tree) leave(path string) {
 			runtime.ProcessRegistry.Remove(pid)
 		}
 	}
-	t.pardon(path)
+	t.resetBudgets(path)
 }
 
-// within lists the cells at path and below.
+// within returns the cells at path and below.
 func (t *Tree) within(path string) []*actors.Cell {
 	cell := t.sys.Lookup(path)
 	if cell == nil || cell.Kind().Name != groupKind.Name {
@@ -132,14 +130,14 @@ func (t *Tree) within(path string) []*actors.Cell {
 	})
 }
 
-// remove takes a child out for good.
+// remove removes a child for good.
 func (g *group) remove(c *child, then func()) {
 	c.leaving = true
-	g.letGo(c)
+	g.release(c)
 	g.stopChild(c, func() {
 		if slices.Contains(g.children, c) {
 			for _, cell := range g.t.within(c.path) {
-				g.t.bury(cell)
+				g.t.drop(cell)
 			}
 			delete(g.rec.children, c.path)
 			delete(g.rec.cycles, c.path)
@@ -150,22 +148,22 @@ func (g *group) remove(c *child, then func()) {
 	})
 }
 
-// bury takes the cell of somebody who has stopped for good out of the directory.
-func (t *Tree) bury(cell *actors.Cell) {
+// drop removes the cell of an actor that has stopped for good from the directory.
+func (t *Tree) drop(cell *actors.Cell) {
 	cell.Remove()
 	t.forget(cell.Path())
 }
 
-// sweep buries what an earlier life of the group at path held and the config
-// does not have any more: it was removed while nobody held it. A group that is
-// about to be removed itself is left alone.
+// sweep removes the cells that an earlier life of the group at path created and that the config no
+// longer has: they left the config while the group was not running. A group that is itself about to
+// be removed is left alone.
 func (t *Tree) sweep(path string) {
 	if t.nodeAt(path) == nil {
 		return
 	}
 	for _, cell := range t.within(path) {
 		if n := t.nodeAt(cell.Path()); n == nil || t.kindOf(n) != cell.Kind() {
-			t.bury(cell)
+			t.drop(cell)
 		}
 	}
 }

@@ -29,12 +29,11 @@ var (
 	seed  = flag.Uint64("storm.seed", 0, "play only this one")
 )
 
-// TestStorms plays random fault schedules against a whole tree in virtual time:
-// actors, power functions and groups that fail, panic and hang, operators who
-// restart, cycle and reconfigure, configs that change. Whatever happens: nobody
-// but the faulty and who is below the same group as they misses a beat, faults
-// that end are healed, those that do not end where the ladder says, hold times
-// are kept, and the tree can be stopped at any time.
+// TestStorms plays random fault schedules against a whole tree in virtual time: actors, power
+// functions and groups that fail, panic and hang, operators who restart, cycle and reconfigure,
+// configs that change. Whatever happens: only the faulty actors and those below the same group as
+// they miss a beat, faults that end are healed, those that do not end where the ladder says, hold
+// times are kept, and the tree can be stopped at any time.
 func TestStorms(t *testing.T) {
 	n := uint64(*seeds)
 	if testing.Short() || raced {
@@ -56,7 +55,7 @@ func TestStorms(t *testing.T) {
 
 const (
 	stormy = time.Minute
-	calm   = 8 * time.Minute // longest: three full restarts, a minute between the root's tries, hold times, 90 s stuck
+	calm   = 8 * time.Minute // worst case: three full restarts, a minute between the root's attempts, hold times, 90 s stuck
 )
 
 var sketches = map[string]sketch{
@@ -105,10 +104,10 @@ type storm struct {
 	begin   time.Time
 	release chan struct{}
 
-	wild    bool            // operators and configs meddle, too
+	wild    bool            // operators and configs interfere, too
 	shaken  bool            // groups themselves panic and hang
-	faulty  map[string]bool // actors that misbehave while it storms
-	forever string          // one that never stops failing
+	faulty  map[string]bool // actors that misbehave during the storm
+	forever string          // an actor that never stops failing
 }
 
 func newStorm(t *testing.T, seed uint64) *storm {
@@ -146,8 +145,8 @@ func newStorm(t *testing.T, seed uint64) *storm {
 	return s
 }
 
-// die rolls the faults of one actor or rig, so that a seed says what happens
-// however goroutines are scheduled.
+// die draws the faults of one actor or rig, so that the seed determines them however goroutines are
+// scheduled.
 type die struct {
 	mu    sync.Mutex
 	r     *rand.Rand
@@ -160,7 +159,7 @@ func (s *storm) die(name string) *die {
 	return &die{r: rand.New(rand.NewPCG(s.seed, h.Sum64())), until: s.begin.Add(stormy)}
 }
 
-// roll is one of the faults in one of so many cases while it storms; "" for none.
+// roll returns one of the faults with the given odds during the storm; "" for none.
 func (d *die) roll(odds int, faults ...string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -170,7 +169,7 @@ func (d *die) roll(odds int, faults ...string) string {
 	return faults[d.r.IntN(len(faults))]
 }
 
-// misbehave makes a plan go wrong at random beats while it storms.
+// misbehave makes a plan fail at random beats during the storm.
 func (s *storm) misbehave(path string, odds int) {
 	p, die := s.plans[path], s.die(path)
 	p.started = func(uint32) error {
@@ -223,7 +222,7 @@ func (s *storm) play() {
 	}
 	s.stopInTime()
 	close(s.release)
-	time.Sleep(5 * time.Minute) // what hung ends, timers of lives that are over run out
+	time.Sleep(5 * time.Minute) // hanging calls return, timers of ended lives expire
 	synctest.Wait()
 	if n := s.sys.Workers(); n != 0 {
 		s.t.Errorf("%d workers are left", n)
@@ -297,7 +296,7 @@ func (s *storm) check() {
 func (s *storm) checkOne(path string) {
 	cell, p := s.sys.Lookup(path), s.plans[path]
 	above := path == supervisor.Root || strings.HasPrefix(s.forever, path+"/") || s.forever == path
-	// What names the one that never gets well is cycled with it.
+	// An actor whose config names the one that never recovers is cycled with it.
 	if unit := p != nil && s.forever != "" && strings.HasPrefix(path, s.forever[:strings.LastIndexByte(s.forever, '/')+1]); !above && !unit && cell.State() != actors.OK {
 		s.t.Errorf("%s is %s (%s) long after the last fault", path, cell.State(), cell.Health().Cause)
 	}
@@ -318,7 +317,7 @@ func (s *storm) checkOne(path string) {
 	}
 }
 
-// checkForever: who never gets well is not forgotten, and not hit too often.
+// checkForever: an actor that never recovers is not forgotten, and not restarted too often.
 func (s *storm) checkForever(cell *actors.Cell, p *plan) {
 	if cell.State() == actors.OK {
 		s.t.Errorf("%s can not be well", s.forever)
@@ -330,7 +329,7 @@ func (s *storm) checkForever(cell *actors.Cell, p *plan) {
 	}
 }
 
-// checkWatchdog: it starves if and only if the radio never gets well.
+// checkWatchdog: the watchdog starves if and only if the radio never recovers.
 func (s *storm) checkWatchdog() {
 	starved := len(s.starve) > 0
 	for range len(s.starve) {
@@ -343,7 +342,7 @@ func (s *storm) checkWatchdog() {
 	}
 }
 
-// stopInTime: the tree stops within the deadlines of all in it.
+// stopInTime: the tree stops within the deadlines of everything in it.
 func (s *storm) stopInTime() {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
@@ -356,11 +355,11 @@ func (s *storm) stopInTime() {
 	}
 }
 
-// changesHands: a config that takes the owner of some hardware out and brings it
-// back begins anew, whatever was done to it before.
+// changesHands: a config that removes the owner of some hardware and brings it back starts afresh,
+// whatever was done to it before.
 func (s *storm) changesHands(r *rig) bool { return s.wild && r.path == "field/line/two" }
 
-// checkStory: nobody recovers who was not healed, and no hardware was treated badly.
+// checkStory: only what was healed recovers, and no hold time of hardware was violated.
 func (s *storm) checkStory() {
 	open := map[string]bool{}
 	for _, p := range s.bus.All() {

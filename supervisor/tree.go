@@ -1,19 +1,17 @@
-// Package supervisor keeps the tree of actors alive: restart, then power-cycle,
-// then hand up, until at the top nobody pets the watchdog any more.
+// Package supervisor keeps the tree of actors alive: it restarts, then power-cycles, then
+// escalates. When the root has nothing left, the watchdog is no longer petted.
 //
-// A group is an actor that supervises children and is its own protoactor
-// strategy, so failures are judged in its mailbox, one at a time, without
-// locks. What a group must remember longer than it lives is in the Tree. The
-// decisions are in the pure packages ladder and power; watchdog is the last rung
-// and config the tree as the operator wrote it.
+// A group is an actor that supervises children and is its own protoactor strategy, so failures are
+// judged in its mailbox, one at a time, without locks. State that must survive a group's life is
+// kept in the Tree. The decisions are made in the pure packages ladder and power; package watchdog
+// is the last resort, and package config the tree as the operator wrote it.
 //
-// The memory is of two sorts. Budgets (ladder histories) are forgiven below a
-// group that is restarted whole; hold times are facts about hardware, so the
-// state of its power lives until its owner leaves the config. Neither outlives
-// the process: a loop of restarts that crosses processes is broken by package
-// watchdog, whose book is synced to disk, and a file written on each failure
-// would wear the flash to remember minutes. Power that a dying process left off
-// shows as a first failure of its owner, whose ladder cycles it.
+// There are two kinds of such state. Budgets (ladder histories) below a group are reset when that
+// group is restarted as a whole. Hold times are properties of hardware, so the state of its power
+// is kept until its owner leaves the config. Neither survives the process. Restart loops across
+// processes are broken by package watchdog, whose book is synced to disk; writing a file on each
+// failure would wear the flash to remember minutes. Power that a dying process left off shows as a
+// first failure of its owner, whose ladder cycles it.
 package supervisor
 
 import (
@@ -38,31 +36,31 @@ import (
 // Root is the name of the group that holds all others.
 const Root = "root"
 
-// Options say what a Tree needs of its surroundings.
+// Options configure a Tree.
 type Options struct {
 	System *actors.System
 	Kinds  []actors.Kind
 	Source Source
 
-	// Starve is called when the root has nothing left: the watchdog shall bite.
+	// Starve is called when the root has nothing left: the watchdog must restart the gateway.
 	Starve func(path, why string)
 
-	// Settled is called when a config has proved itself and is on disk: what is not in it is gone for good. It must not block. nil: nobody wants to know.
+	// Settled is called when a config has passed its probation and is on disk: what is not in it is
+	// gone for good. It must not block. It may be nil.
 	Settled func(*config.Tree)
 
-	// Held tells how long the watchdog is held back from biting, because it has
-	// bitten lately; nil: it never is.
+	// Held returns how long the watchdog is still held back from another restart because of a
+	// recent one; nil: it never is.
 	Held func() time.Duration
 
-	// SafeMode starts only actors that stand directly below the root; groups
-	// stay stopped.
+	// SafeMode starts only the actors directly below the root; groups stay stopped.
 	SafeMode bool
 
 	// Rand spreads delays; default math/rand.
 	Rand func() float64
 }
 
-// Tree is the supervision tree and what must outlive any group in it.
+// Tree is the supervision tree and the state that must survive any group in it.
 type Tree struct {
 	opts  Options
 	sys   *actors.System
@@ -73,11 +71,11 @@ type Tree struct {
 
 	mu      sync.Mutex
 	config  *config.Tree
-	nodes   map[string]*config.Node // of config, or of the one that is about to be in force
-	updates map[string]update       // configs changed since by UpdateConfig
+	nodes   map[string]*config.Node // of config, or of the one about to come into force
+	updates map[string]update       // configs changed by UpdateConfig since
 	records map[string]*record
-	lines   map[string]*lifeline   // of each group that lives
-	power   map[string]power.State // by path of who owns it
+	lines   map[string]*lifeline   // of each running group
+	power   map[string]power.State // by path of its owner
 	root    *actor.PID
 	done    chan struct{}
 }
@@ -85,10 +83,10 @@ type Tree struct {
 // record is a group's memory across its lives, by path of a child.
 type record struct {
 	children map[string]ladder.History
-	cycles   map[string]ladder.History // of what a child owns
+	cycles   map[string]ladder.History // of the power that a child owns
 }
 
-// New makes a tree that has not started.
+// New returns a tree that has not started.
 func New(o Options) *Tree {
 	if o.Rand == nil {
 		o.Rand = rand.Float64
@@ -112,8 +110,8 @@ var groupKind = actors.Define(actors.Kind{
 	},
 }, func(*gatewayv1.Group) actors.Actor { return nil })
 
-// Start starts the tree as cfg says. Its groups and actors start in the order of
-// the file; Start does not wait for them.
+// Start starts the tree with cfg. Groups and actors start in the order of the file; Start does not
+// wait for them.
 func (t *Tree) Start(cfg *config.Tree) error {
 	if err := startable(cfg); err != nil {
 		return err
@@ -135,7 +133,7 @@ func (t *Tree) Start(cfg *config.Tree) error {
 	return nil
 }
 
-// startable reports what no reader of configs can know.
+// startable reports errors that a config check without the tree cannot know.
 func startable(cfg *config.Tree) error {
 	if cfg.Find(Root) != nil {
 		return fmt.Errorf("line %d: %s is the name of the group that holds all others: choose another", cfg.Find(Root).Line, Root)
@@ -143,8 +141,8 @@ func startable(cfg *config.Tree) error {
 	return nil
 }
 
-// Stop stops everything in reverse order, each child within its deadline, and
-// returns when all have stopped or ctx has ended.
+// Stop stops everything in reverse order, each child within its deadline. It returns when all have
+// stopped or ctx has ended.
 func (t *Tree) Stop(ctx context.Context) error {
 	t.mu.Lock()
 	root := t.root
@@ -163,7 +161,7 @@ func (t *Tree) Stop(ctx context.Context) error {
 
 func (t *Tree) now() time.Duration { return time.Since(t.epoch) }
 
-// cell finds or makes the cell of a node.
+// cell returns or creates the cell of a node.
 func (t *Tree) cell(path string, n *config.Node) (*actors.Cell, error) {
 	if c := t.sys.Lookup(path); c != nil {
 		return c, nil
@@ -199,7 +197,7 @@ func walk(n *config.Node, visit func(*config.Node)) {
 	}
 }
 
-// parent is the path of the group that holds path.
+// parent returns the path of the group that holds path.
 func parent(path string) string {
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
 		return path[:i]

@@ -14,11 +14,11 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// verdict is due at the end of the time in which a change has to get healthy.
+// verdict is due at the end of the probation of a change.
 type verdict struct{ a *applying }
 
-// kept answers whoever wanted the change, and gives it time to prove itself.
-// Others may be made meanwhile: each is judged by what it changed.
+// kept answers the requester of the change and starts the probation. Further changes may be made
+// meanwhile; each is judged by what it changed.
 func (g *group) kept(m kept) {
 	a := m.a
 	g.applying, g.owed = nil, nil
@@ -43,12 +43,13 @@ func (g *group) kept(m kept) {
 	g.after(g.t.budget(), verdict{a})
 }
 
-// settle is due when the config may have nothing to prove any more.
+// settle is due when the config in force may have passed its probation.
 type settle struct {
-	first bool // the one that this life of the root started with has had its time
+	first bool // sent at the end of the probation of the config that this life of the root started with
 }
 
-// settle says so of the config in force, unless it may still go back to another, or has to after a restart.
+// settle reports that the config in force is final, unless it may still be rolled back, or a
+// restart would use another one.
 func (g *group) settle() {
 	switch {
 	case g.fresh || len(g.trials) > 0 || g.owed != nil || g.phase == draining:
@@ -68,7 +69,7 @@ func (g *group) settle() {
 	}
 }
 
-// budget is how long a new config has to get healthy.
+// budget returns how long a new config has to become healthy.
 func (t *Tree) budget() time.Duration {
 	if n := t.Config().Find("config"); n != nil {
 		if c, ok := t.configOf(n).(*configv1.Config); ok && c.Budget.AsDuration() > 0 {
@@ -78,8 +79,8 @@ func (t *Tree) budget() time.Duration {
 	return 30 * time.Second
 }
 
-// judgeConfig brings the config before a change back if the change did harm. Later
-// ones, which were made on top of it, go with it; earlier ones stay.
+// judgeConfig restores the config before a change if the change did harm. Later changes, which were
+// made on top of it, are undone with it; earlier ones stay.
 func (g *group) judgeConfig(a *applying) {
 	i := slices.Index(g.trials, a)
 	switch {
@@ -103,7 +104,7 @@ func (g *group) judgeConfig(a *applying) {
 	}
 }
 
-// goBack makes a good config the one in force again, and says so.
+// goBack makes a good config the one in force again, and publishes that.
 func (g *group) goBack(good *config.Tree, sick []string) {
 	log := g.t.sys.Log
 	log.Error("the new config did not get healthy: back to the last good one", "unhealthy", sick)
@@ -132,7 +133,7 @@ func (g *group) goBack(good *config.Tree, sick []string) {
 	g.parsed(parsed{a: back})
 }
 
-// remindConfig has actor config see to what is not on disk.
+// remindConfig makes actor config retry what is not on disk.
 func (g *group) remindConfig() {
 	sys := g.t.sys
 	go func() {
@@ -144,7 +145,7 @@ func (g *group) remindConfig() {
 	}()
 }
 
-// standing is how an actor was before a change.
+// standing is the health of an actor before a change.
 type standing struct {
 	state string
 	life  uint32
@@ -158,17 +159,17 @@ func (t *Tree) standings() map[string]standing {
 	return all
 }
 
-// sick lists the actors that a change broke: new or changed ones that have failed
-// or do not come to the end of their starts, and any in the groups it touched that
-// were well before and are not now. What was still well when the next change was
-// made is not its fault; open says that one that was not has been changed again, so
-// that it is too early to say.
-// A new unit that does not answer is no reason to go back: it may not be wired yet.
+// sick returns the actors that a change broke: new or changed ones that have failed or do not
+// finish starting, and actors in the groups it touched that were healthy before and are not now. An
+// actor that was still healthy when the next change was made is not counted against this one. open
+// reports that an unhealthy actor has been changed again, so that it is too early to decide.
+//
+// A new unit that does not answer is no reason for a rollback: it may not be wired yet.
 func (t *Tree) sick(a *applying, later []*applying) (sick []string, open bool) {
 	touched := map[string]bool{}
 	for _, c := range a.all {
 		touched[parent(c.Path)] = true
-		if node := nodeOf(c); node.Kind == "" { // what happens to a group happens to all it holds
+		if node := nodeOf(c); node.Kind == "" { // a change of a group concerns everything below it
 			walk(node, func(n *config.Node) { touched[pathOf(n)] = true })
 		}
 	}
@@ -197,7 +198,7 @@ func (t *Tree) sick(a *applying, later []*applying) (sick []string, open bool) {
 	return sick, open
 }
 
-// ailing is what c suffers from since it had this standing; empty: nothing.
+// ailing returns what has been wrong with c since before; empty: nothing.
 func ailing(c *actors.Cell, before standing) string {
 	state, cause := c.State(), c.Health().Cause
 	failed := state == actors.Bad || state == actors.Quarantined
@@ -211,12 +212,12 @@ func ailing(c *actors.Cell, before standing) string {
 	return ""
 }
 
-// well says that an actor which is now in a worse state was not so yet.
+// well reports whether an actor with this standing was better off than one in the state now.
 func (s standing) well(now string) bool {
 	return s.state == actors.OK || now != actors.Unreachable && (s.state == actors.Degraded || s.state == actors.Unreachable)
 }
 
-// changes says that the change concerns the actor at path, or a group above it.
+// changes reports whether the change concerns the actor at path, or a group above it.
 func (a *applying) changes(path string) bool {
 	return slices.ContainsFunc(a.all, func(c config.Change) bool {
 		return c.Path == path || c.Path != "" && strings.HasPrefix(path, c.Path+"/")

@@ -6,8 +6,8 @@ import (
 	"gatewayd/schemas"
 )
 
-// checkClaims finds who asks for what somebody else has: a place to listen, or a
-// device.
+// checkClaims finds actors that claim a resource another actor has claimed: an address to listen
+// on, or a device.
 func (r *reader) checkClaims() {
 	type claim struct {
 		schemas.Claim
@@ -27,7 +27,7 @@ func (r *reader) checkClaims() {
 	}
 }
 
-// taken says who has what c asks for.
+// taken says which actor has claimed the resource already.
 func taken(c, had schemas.Claim, by reading) string {
 	place := fmt.Sprintf("%q", had.Name)
 	if line := by.line(had.Field); line > 0 {
@@ -39,7 +39,7 @@ func taken(c, had schemas.Claim, by reading) string {
 	return fmt.Sprintf("%q listens on %s port %s: choose another port", by.node.Path, c.Network, place)
 }
 
-// checkBeside has each kind that is there look at all actors.
+// checkBeside lets each kind that is present check all actors.
 func (r *reader) checkBeside(root *Node) {
 	var all []schemas.Actor
 	present, read := map[string]bool{}, map[string]reading{}

@@ -81,7 +81,7 @@ func TestBeside(t *testing.T) {
 	}
 }
 
-// A warning alone stops nothing.
+// A warning alone does not prevent a start.
 func TestWarning(t *testing.T) {
 	tree, problems := config.Parse("plant.toml", []byte(twoUnits+"tolerate = 7\n"), withTwins(), implicit()...)
 	if len(problems) > 0 || tree == nil {

@@ -6,8 +6,7 @@ type part struct {
 	line int
 }
 
-// builder puts expressions into a document and keeps TOML's rules on what may
-// stand twice.
+// builder adds expressions to a document and enforces TOML's rules on duplicates.
 type builder struct {
 	root    *value
 	here    *value // the table that keys now belong to
@@ -15,7 +14,7 @@ type builder struct {
 	problem func(line int, key, format string, args ...any)
 }
 
-// enter is a header: [a.b] or [[a.b]].
+// enter handles a header: [a.b] or [[a.b]].
 func (b *builder) enter(parts []part, list bool) {
 	t, at := b.root, ""
 	b.here, b.at = newTable(inline, parts[0].line), ""
@@ -41,7 +40,7 @@ func (b *builder) enter(parts []part, list bool) {
 	}
 }
 
-// step goes from table t into the table that p names.
+// step goes from table t to the table that p names.
 func (b *builder) step(t *value, p part, at string, create origin) *value {
 	e, ok := t.get(p.key)
 	if !ok {
@@ -62,8 +61,8 @@ func (b *builder) step(t *value, p part, at string, create origin) *value {
 	return nil
 }
 
-// table is the [a] at the end of a header. One that stands twice is read on as
-// one table, so that the keys of both are checked.
+// table handles the [a] at the end of a header. A duplicate is reported and then merged, so that
+// the keys of both tables are checked.
 func (b *builder) table(t *value, p part, at string) *value {
 	e, ok := t.get(p.key)
 	switch {
@@ -85,7 +84,7 @@ func (b *builder) table(t *value, p part, at string) *value {
 	return nil
 }
 
-// element is the [[a]] at the end of a header.
+// element handles the [[a]] at the end of a header.
 func (b *builder) element(t *value, p part, at string) *value {
 	e, ok := t.get(p.key)
 	if !ok {
@@ -101,7 +100,7 @@ func (b *builder) element(t *value, p part, at string) *value {
 	return next
 }
 
-// set is a.b = value within table t.
+// set handles a.b = value within table t.
 func (b *builder) set(t *value, at string, parts []part, v *value) {
 	if len(parts) > deepest {
 		b.problem(parts[0].line, at, "tables are nested more than %d deep", deepest)

@@ -16,14 +16,14 @@ import (
 	"gatewayd/schemas"
 )
 
-// loaded is a file that configs name.
+// loaded is a file named by a config.
 type loaded struct {
 	message proto.Message
 	err     error
 }
 
-// complete puts into the node's config what files that it names say; it reports
-// whether all of them could be read.
+// complete adds the contents of the files that the node's config names to it, and reports whether
+// all of them could be read.
 func (d *decoder) complete(n *Node) bool {
 	k := d.kinds[n.Kind]
 	if k.Complete == nil || d.broken {
@@ -44,7 +44,7 @@ func (d *decoder) complete(n *Node) bool {
 	return len(bad) == 0
 }
 
-// outline is a copy of m that has its lists and messages in common with it.
+// outline returns a shallow copy of m.
 func outline(m proto.Message) proto.Message {
 	c := m.ProtoReflect().New()
 	m.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
@@ -54,7 +54,7 @@ func outline(m proto.Message) proto.Message {
 	return c.Interface()
 }
 
-// Loader reads what a config in this file names, each file once. It is used by one
+// Loader reads the files that a config in file names, each of them once. It may be used by one
 // goroutine at a time.
 func Loader(file string) schemas.Load {
 	r := newReader(file, nil, nil)
@@ -67,8 +67,8 @@ func Loader(file string) schemas.Load {
 	}
 }
 
-// checkKind finds what the kind knows to be wrong with a config, beyond its fields
-// that are wrong by themselves.
+// checkKind reports what the kind finds wrong with a config, except for fields that are already
+// known to be wrong.
 func (d *decoder) checkKind(n *Node) {
 	k := d.kinds[n.Kind]
 	if k.Check == nil || d.broken {
@@ -82,7 +82,7 @@ func (d *decoder) checkKind(n *Node) {
 	}
 }
 
-// tell notes what is wrong with a field of a node.
+// tell adds a violation of a node's field to the problems.
 func (r *reader) tell(one reading, v schemas.Violation) {
 	if !v.Warning {
 		one.wrong[v.Field] = true
@@ -92,8 +92,9 @@ func (r *reader) tell(one reading, v schemas.Violation) {
 	})
 }
 
-// touched says that a field is wrong already, or what it is in, or a part of it, or
-// another field of the same element of a list; the whole config is if anything is.
+// touched reports whether something related to field is wrong already: the field, something that
+// contains it, a part of it, or another field of the same list element. If field is empty, any
+// wrong field counts.
 func touched(wrong map[string]bool, field string) bool {
 	if end := strings.LastIndex(field, "]"); end >= 0 {
 		field = field[:end+1]
@@ -106,13 +107,13 @@ func touched(wrong map[string]bool, field string) bool {
 	return false
 }
 
-// within says that field a is b or a part of it.
+// within reports whether field a is b or a part of it.
 func within(a, b string) bool {
 	rest, ok := strings.CutPrefix(a, b)
 	return ok && (b == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
-// load is schemas.Load, once for each file.
+// load is schemas.Load; it reads each file once.
 func (r *reader) load(name string, builtin fs.FS, like proto.Message, check func(proto.Message) []schemas.Violation) (proto.Message, error) {
 	key := string(like.ProtoReflect().Descriptor().FullName()) + " " + name
 	one, known := r.files[key]
@@ -144,7 +145,7 @@ func (r *reader) open(name string, builtin fs.FS, m proto.Message, check func(pr
 	return m, nil
 }
 
-// message reads a text that is one message.
+// message reads a text that consists of one message.
 func (r *reader) message(m proto.Message, text []byte, check func(proto.Message) []schemas.Violation) {
 	s := newSyntax(text, r.problem)
 	doc := s.document()

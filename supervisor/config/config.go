@@ -1,7 +1,7 @@
-// Package config reads the config file: one TOML file that has the shape of the
-// supervision tree. A table with kind is an actor, a table without is a group.
-// It finds everything that is wrong with a file at once, with its line, and what
-// a new file changes against an old one. It starts nothing and watches nothing.
+// Package config reads the config file: one TOML file in the shape of the supervision tree. A table
+// with kind is an actor, a table without is a group. The package reports all errors of a file at
+// once, with their lines, and computes the changes between two files. It starts nothing and watches
+// nothing.
 package config
 
 import (
@@ -15,23 +15,22 @@ import (
 	"gatewayd/schemas"
 )
 
-// Kind is what the reader must know about a kind of actor.
+// Kind is what the package must know about a kind of actor.
 type Kind struct {
-	// Name as written in the file, e.g. "modbus-unit".
+	// Name is the name in the file, e.g. "modbus-unit".
 	Name string
-	// Config is the message its table is read into.
+	// Config is the message type of its table.
 	Config protoreflect.MessageType
-	// Services are the full names of what it answers, e.g. "modbus.v1.LinkService".
+	// Services are the full names of the services it offers, e.g. "modbus.v1.LinkService".
 	Services []string
-	// Complete puts into a config what files say that it names; nil: there are none.
-	// Rules of fields are checked after it.
+	// Complete adds the contents of the files that a config names to it; nil: the kind's configs
+	// name no files. The rules of fields are checked afterwards.
 	Complete func(config proto.Message, load schemas.Load) []schemas.Violation
-	// Check finds what is wrong with a config that keeps all rules of its fields; nil:
-	// nothing can be.
+	// Check finds what is wrong with a config that satisfies all rules of its fields. It may be
+	// nil.
 	Check func(config proto.Message) []schemas.Violation
-	// Beside finds what is wrong between the actors of a config, of which it gets
-	// all, of any kind; nil: nothing can be. What it says of fields that are wrong by
-	// themselves is not told.
+	// Beside finds conflicts between actors. It gets all actors of a config, of any kind. Findings
+	// about fields that are wrong by themselves are dropped. It may be nil.
 	Beside func(all []schemas.Actor) []schemas.Finding
 }
 
@@ -41,11 +40,11 @@ type Node struct {
 	Path string
 	// Kind of the actor; "" for a group and for the root.
 	Kind string
-	// Config with its defaults filled in: the kind's message, *gatewayv1.Group for a
-	// group, *gatewayv1.Gateway for the root.
+	// Config with its defaults filled in: the kind's message, *gatewayv1.Group for a group,
+	// *gatewayv1.Gateway for the root.
 	Config proto.Message
-	// Written is Config without what files that it names have put into it; nil: none
-	// have. Both have lists in common, which nobody changes in place.
+	// Written is Config without what the files that it names have contributed; nil if there are no
+	// such files. Written and Config share lists, which must not be modified.
 	Written proto.Message
 	// Children of a group: implicit actors first, then in the order of the file.
 	Children []*Node
@@ -58,7 +57,7 @@ type Tree struct {
 	Root *Node
 	File string
 	Text Text
-	// Warnings are what works, though hardly as meant.
+	// Warnings are settings that work, but probably not as intended.
 	Warnings Problems
 }
 
@@ -72,7 +71,7 @@ func (n *Node) walk(visit func(*Node)) {
 	}
 }
 
-// Find is the node at a path, nil if there is none.
+// Find returns the node at path, or nil.
 func (t *Tree) Find(path string) *Node {
 	var found *Node
 	t.Walk(func(n *Node) {
@@ -83,7 +82,7 @@ func (t *Tree) Find(path string) *Node {
 	return found
 }
 
-// Load is Parse on a file; a file that cannot be read is a problem without line.
+// Load is Parse for a file; a file that cannot be read is a problem without a line.
 func Load(path string, kinds []Kind, implicit ...string) (*Tree, Problems) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -96,11 +95,10 @@ func Load(path string, kinds []Kind, implicit ...string) (*Tree, Problems) {
 	return Parse(path, text, kinds, implicit...)
 }
 
-// Parse reads the text of a config file, which may hold actors of these kinds. Of
-// each implicit kind one actor always runs at the top, under the kind's own name,
-// whether the file mentions it or not; they start first, in the order given.
-// Either the tree or the problems are nil; problems may have warnings among them,
-// which alone stop nothing.
+// Parse reads the text of a config file with actors of these kinds. One actor of each implicit kind
+// always runs at the top level, under the kind's name, whether the file mentions it or not; these
+// start first, in the order given. If there are errors, Parse returns no tree and the problems,
+// which may include warnings. Warnings alone are returned in the tree.
 func Parse(file string, text []byte, kinds []Kind, implicit ...string) (*Tree, Problems) {
 	r := newReader(file, kinds, implicit)
 	root := r.read(text)

@@ -44,7 +44,7 @@ func kinds() []config.Kind {
 
 func implicit() []string { return []string{"bus", "config", "drill"} }
 
-// Each file in testdata has beside it what is said of it; nothing if it is fine.
+// Each file in testdata has a file with the expected problems beside it, empty if there are none.
 func TestProblems(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.toml")
 	if err != nil || len(files) < 10 {
@@ -81,7 +81,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// What is not UTF-8 is said once, where it begins, and what else is wrong beside it.
+// Text that is not UTF-8 is reported once, where it begins, together with the other problems.
 func TestOtherEncodings(t *testing.T) {
 	utf16 := []byte{0xff, 0xfe}
 	for _, c := range []byte("gateway = \"demo\"\n") {
@@ -147,7 +147,7 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// A message that is no config, but has every sort of field.
+// A message that is not a config, but has every sort of field.
 func TestEverySortOfField(t *testing.T) {
 	sample := []config.Kind{{Name: "sample", Config: (&samplev1.Samples{}).ProtoReflect().Type()}}
 	const head = "gateway = \"demo\"\n[s]\nkind = \"sample\"\n"

@@ -50,8 +50,8 @@ func (d *decoder) fail(line int, field, format string, args ...any) {
 	d.problem(line, d.full(field), format, args...)
 }
 
-// place notes where a field stands. What it is called is one text for all that have such a field: the lines stay until the whole file
-// is read, and thousands of short texts would leave holes in the memory that nothing fills afterwards.
+// place records the line of a field. Equal field names share one string: the lines are kept until
+// the whole file has been read, and thousands of short strings would fragment the heap.
 func (d *decoder) place(field string, line int) {
 	one, known := d.fields[field]
 	if !known {
@@ -92,8 +92,7 @@ func (d *decoder) unknownKey(e entry, field string, md protoreflect.MessageDescr
 	d.fail(e.line, field, "unknown key%s", hint)
 }
 
-// required goes by what stands in the file, for a message cannot tell an absent
-// number from a zero.
+// required checks what is in the file, because a message cannot tell an absent number from a zero.
 func (d *decoder) required(at string, md protoreflect.MessageDescriptor, t *value) {
 	if d.broken {
 		return
@@ -110,7 +109,7 @@ func (d *decoder) required(at string, md protoreflect.MessageDescriptor, t *valu
 	}
 }
 
-// meaning is the first sentence of a field's comment.
+// meaning returns the first sentence of a field's comment.
 func meaning(fd protoreflect.FieldDescriptor) string {
 	doc, _, _ := strings.Cut(schemas.Doc(string(fd.FullName())), ". ")
 	if doc = strings.TrimSuffix(doc, "."); doc == "" {
@@ -168,8 +167,8 @@ func (d *decoder) list(field string, m protoreflect.Message, fd protoreflect.Fie
 	m.Set(fd, protoreflect.ValueOfList(list))
 }
 
-// share finds an equal message among those read so far: a hundred meters of one
-// type have one list of points. Nobody changes a config in place.
+// share returns an equal message read earlier, if any: a hundred meters of one type share one list
+// of points. Configs are never modified in place.
 func (r *reader) share(el protoreflect.Value) protoreflect.Value {
 	m := el.Message()
 	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.Interface())
@@ -184,7 +183,8 @@ func (r *reader) share(el protoreflect.Value) protoreflect.Value {
 	return el
 }
 
-// shareTimes is share for the durations and times of a config: they are mostly the defaults.
+// shareTimes is share for the durations and times of a config, most of which have the default
+// value.
 func (r *reader) shareTimes(m protoreflect.Message) {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		if !fd.IsList() && schemas.Textual(fd) {
@@ -212,8 +212,7 @@ func (d *decoder) scalar(field string, fd protoreflect.FieldDescriptor, v *value
 	return el, true
 }
 
-// checkLadder finds what is wrong with each step of a ladder, and then with their
-// order.
+// checkLadder checks each step of a ladder, and then their order.
 func (d *decoder) checkLadder(steps []string) {
 	found := len(d.problems)
 	for i, step := range steps {

@@ -13,21 +13,20 @@ type Action string
 
 // The actions, in the order in which they are carried out.
 const (
-	// Stop: it is not in the new tree; with all it holds.
+	// Stop: the node is not in the new tree. Everything below it is stopped too.
 	Stop Action = "stop"
-	// Reconfigure: the config of an actor or the settings of a group differ. What a
-	// group holds stays as it is.
+	// Reconfigure: the config of an actor or the settings of a group differ. The children of a
+	// group are not affected.
 	Reconfigure Action = "reconfigure"
-	// Restart: its kind differs, so it is stopped with all it holds and started anew
-	// from New. For the root: the gateway's name differs, so every subject does.
+	// Restart: the kind differs. The node is stopped with everything below it, and started from
+	// New. For the root: the gateway's name differs, and with it every subject.
 	Restart Action = "restart"
-	// Start: it is not in the old tree; with all it holds.
+	// Start: the node is not in the old tree. Everything below it is started too.
 	Start Action = "start"
 )
 
-// Change is what is done to one actor or group. What happens to a group happens
-// to all it holds, so nothing beneath the path of a Stop, Restart or Start is
-// listed.
+// Change is what is done to one actor or group. An action on a group includes everything below it,
+// so nothing below the path of a Stop, Restart or Start is listed.
 type Change struct {
 	Path   string
 	Action Action
@@ -35,9 +34,8 @@ type Change struct {
 	Old, New *Node
 }
 
-// Diff is what gets from old to new: stops in the reverse order of old, then
-// reconfigures, restarts and starts in the order of new. The order of siblings
-// alone is no difference.
+// Diff returns the changes from old to new: stops in the reverse order of old, then reconfigures,
+// restarts and starts in the order of new. A different order of siblings is not a change.
 func Diff(old, new *Tree) []Change {
 	var d differ
 	d.compare(old.Root, new.Root)

@@ -86,7 +86,7 @@ func drawChildren(t *rapid.T, n *config.Node, label string, depth int) {
 	}
 }
 
-// apply carries changes out on what runs: the config of each path, as text.
+// apply applies changes to a running tree: the config of each path, as text.
 func apply(t *rapid.T, running map[string]string, changes []config.Change) {
 	stop := func(path string) {
 		if _, ok := running[path]; !ok {

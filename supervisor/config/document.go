@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// deepest is how many tables and lists may stand within each other.
+// deepest is the maximum nesting depth of tables and lists.
 const deepest = 32
 
-// few entries are looked through: a plant has thousands of small tables.
+// few is the number of entries up to which a table has no index: a plant has thousands of small
+// tables.
 const few = 8
 
 type form int
@@ -24,8 +25,8 @@ const (
 	timeForm
 )
 
-// origin says how a table or list came into being, which decides what may still
-// be added to it (TOML 1.0, "Table", "Inline Table", "Array of Tables").
+// origin says how a table or list was created, which determines what may still be added to it (TOML
+// 1.0, "Table", "Inline Table", "Array of Tables").
 type origin int
 
 const (
@@ -35,14 +36,14 @@ const (
 	inline                 // {…} or […]
 )
 
-// value is a TOML value that knows where it stands.
+// value is a TOML value with its position.
 type value struct {
 	form    form
 	origin  origin
 	line    int
-	text    string // of a scalar: the text itself, or the literal as written
+	text    string // of a scalar: the string itself, or the literal as written
 	entries []entry
-	index   map[string]int // of entries; nil while they are few
+	index   map[string]int // of entries; nil while there are few
 	items   []*value
 }
 
@@ -85,7 +86,7 @@ func (v *value) add(key string, line int, val *value) {
 	}
 }
 
-// tables says that v is a list of at least one table and nothing else.
+// tables reports whether v is a non-empty list of tables.
 func (v *value) tables() bool {
 	if v.form != listForm || len(v.items) == 0 {
 		return false
@@ -98,8 +99,8 @@ func (v *value) tables() bool {
 	return true
 }
 
-// scalar is v as schemas.Scalar takes it; not ok for tables, lists, times and
-// integers of more than 64 bits.
+// scalar returns v as schemas.Scalar takes it; ok is false for tables, lists, times and integers of
+// more than 64 bits.
 func (v *value) scalar() (any, bool) {
 	switch v.form {
 	case textForm:
@@ -116,7 +117,7 @@ func (v *value) scalar() (any, bool) {
 	return nil, false
 }
 
-// what v is, in words.
+// what describes v in words.
 func (v *value) what() string {
 	switch v.form {
 	case tableForm:
@@ -134,7 +135,7 @@ func (v *value) what() string {
 	}
 }
 
-// keyText is a key as it is written in TOML.
+// keyText returns a key as it is written in TOML.
 func keyText(key string) string {
 	if key != "" && strings.Trim(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == "" {
 		return key

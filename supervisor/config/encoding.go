@@ -5,8 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// decoded is text as UTF-8, which is all that TOML is written in. Of another encoding it says so where it shows first, and not once
-// for each word that cannot be read; false is a text of which nothing can.
+// decoded returns text as UTF-8, the only encoding of TOML. Another encoding is reported once,
+// where it first shows, and not for each word that cannot be read. It returns false if no part of
+// the text can be read.
 func decoded(text []byte, problem func(line int, key, format string, args ...any)) ([]byte, bool) {
 	if bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}) {
 		problem(1, "", "the text is UTF-16: save it as UTF-8")

@@ -11,8 +11,8 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// Parse never panics, names a line of the text for every problem, in order, and
-// refuses whatever the TOML library's own decoder refuses.
+// Parse never panics, names a line of the text for every problem, in order, and refuses whatever
+// the TOML library's own decoder refuses.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.toml")
 	if err != nil {

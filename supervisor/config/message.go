@@ -6,8 +6,8 @@ import (
 	"gatewayd/schemas"
 )
 
-// Message reads a text that is one message, such as a device profile, into m, which is empty, as a config does that names its file. check
-// finds what the schema cannot tell.
+// Message reads a text that is one message, such as a device profile, into the empty message m, in
+// the same way as a file that a config names. check finds what the schema cannot express.
 func Message(file string, text []byte, m proto.Message, check func(proto.Message) []schemas.Violation) Problems {
 	r := newReader(file, nil, nil)
 	r.message(m, text, check)

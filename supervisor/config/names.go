@@ -8,8 +8,7 @@ import (
 	"gatewayd/schemas"
 )
 
-// checkNames finds names of actors that do not exist or do not offer what they
-// are named for.
+// checkNames finds references to actors that do not exist or do not offer the required service.
 func (r *reader) checkNames() {
 	for _, one := range r.readings {
 		for _, ref := range schemas.References(one.node.Config) {
@@ -24,7 +23,7 @@ func (r *reader) checkNames() {
 	}
 }
 
-// dangling says what is wrong with a reference; empty if nothing is.
+// dangling returns what is wrong with a reference, or "".
 func (r *reader) dangling(ref schemas.Reference) string {
 	kind, exists := r.actors[ref.Name]
 	if exists && (kind == "" || ref.Service == "*" || slices.Contains(r.kinds[kind].Services, ref.Service)) {
@@ -46,7 +45,7 @@ func (r *reader) dangling(ref schemas.Reference) string {
 	return fmt.Sprintf("%q is of kind %s and cannot serve here%s", ref.Name, kind, whoOffers(ref.Service, offering))
 }
 
-// offering are the paths of the actors that offer a service, sorted.
+// offering returns the paths of the actors that offer a service, sorted.
 func (r *reader) offering(service string) []string {
 	var paths []string
 	for path, kind := range r.actors {

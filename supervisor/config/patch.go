@@ -4,8 +4,8 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// Patch reads settings of one actor or group as they stand in its table, without
-// the header, for schemas.Merge.
+// Patch reads settings of one actor or group, as in its table but without the header, for
+// schemas.Merge.
 func Patch(text []byte) (*structpb.Struct, Problems) {
 	r := newReader("toml", nil, nil)
 	doc := newSyntax(text, r.problem).document()
@@ -34,7 +34,7 @@ func (v *value) patch() *structpb.Value {
 	case bool:
 		return structpb.NewBoolValue(n)
 	case int64:
-		if int64(float64(n)) != n { // Merge takes what JSON cannot say exactly as text
+		if int64(float64(n)) != n { // Merge accepts numbers that JSON cannot represent exactly as text
 			return structpb.NewStringValue(v.text)
 		}
 		return structpb.NewNumberValue(float64(n))

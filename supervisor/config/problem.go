@@ -10,21 +10,20 @@ import (
 	configv1 "gatewayd/schemas/config/v1"
 )
 
-// Problem is one thing wrong with a config file.
+// Problem is one error or warning about a config file.
 type Problem struct {
 	File string `json:"file"`
 	// Line is counted from 1; 0 if the file could not be read at all.
 	Line int `json:"line,omitempty"`
-	// Key is the dotted path of keys, e.g. "field.line.baud"; empty if the text is
-	// not TOML there.
+	// Key is the dotted path of keys, e.g. "field.line.baud"; empty if the text there is not TOML.
 	Key string `json:"key,omitempty"`
 	// Message says what is wrong, what is allowed and what may have been meant.
 	Message string `json:"message"`
-	// Warning says that it works, though hardly as meant.
+	// Warning says that the setting works, but probably not as intended.
 	Warning bool `json:"warning,omitempty"`
 }
 
-// String is `plant.toml:6: field.line.buad: unknown key, did you mean "baud"?`.
+// String returns a line such as `plant.toml:6: field.line.buad: unknown key, did you mean "baud"?`.
 func (p Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.File)
@@ -41,13 +40,13 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Problems are all that is wrong with a config file, by line.
+// Problems are all problems of a config file, by line.
 type Problems []Problem
 
-// Error is Format.
+// Error returns Format.
 func (p Problems) Error() string { return p.Format() }
 
-// Err is nil if there are no problems.
+// Err returns nil if there are no problems.
 func (p Problems) Err() error {
 	if len(p) == 0 {
 		return nil
@@ -55,7 +54,7 @@ func (p Problems) Err() error {
 	return p
 }
 
-// Format is one line per problem, for people.
+// Format returns one line per problem, for people.
 func (p Problems) Format() string {
 	lines := make([]string, len(p))
 	for i, one := range p {
@@ -64,7 +63,8 @@ func (p Problems) Format() string {
 	return strings.Join(lines, "\n")
 }
 
-// FormatJSON is a JSON array with one object per problem: file, line, key, message.
+// FormatJSON returns a JSON array with one object per problem: file, line, key, message, and
+// warning if set.
 func (p Problems) FormatJSON() ([]byte, error) {
 	if p == nil {
 		p = Problems{}
@@ -72,7 +72,7 @@ func (p Problems) FormatJSON() ([]byte, error) {
 	return json.Marshal([]Problem(p))
 }
 
-// Proto is the problems as they travel on the bus.
+// Proto returns the problems as sent on the bus.
 func (p Problems) Proto() []*configv1.Problem {
 	out := make([]*configv1.Problem, len(p))
 	for i, one := range p {
@@ -81,7 +81,7 @@ func (p Problems) Proto() []*configv1.Problem {
 	return out
 }
 
-// fatal says that one of them is more than a warning.
+// fatal reports whether any of the problems is more than a warning.
 func (p Problems) fatal() bool {
 	return slices.ContainsFunc(p, func(one Problem) bool { return !one.Warning })
 }

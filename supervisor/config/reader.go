@@ -14,7 +14,7 @@ import (
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
-// reader turns a document into a tree.
+// reader converts a document to a tree.
 type reader struct {
 	file     string
 	list     []Kind
@@ -22,12 +22,12 @@ type reader struct {
 	implicit []string
 	problems Problems
 	broken   bool
-	actors   map[string]string // kind of each actor in the file, "" if that is wrong
+	actors   map[string]string // kind of each actor in the file, "" if it is invalid
 	groups   map[string]bool
 	readings []reading
-	fields   map[string]string             // what fields are called within their configs
-	shared   map[string]protoreflect.Value // list elements, by what they say
-	files    map[string]loaded             // that configs name
+	fields   map[string]string             // names of fields within their configs, shared
+	shared   map[string]protoreflect.Value // list elements, by their contents
+	files    map[string]loaded             // named by configs
 	foreign  Problems                      // in these files
 }
 
@@ -78,10 +78,10 @@ func (r *reader) group(path, key string, v *value, config proto.Message) *Node {
 			if child := r.child(path, at, e); child != nil {
 				n.Children = append(n.Children, child)
 			}
-			v.entries[i].val = nil // it has been read: the memory of one child is enough for the next
+			v.entries[i].val = nil // done with it: the memory of one child suffices for the next
 		case e.val.tables() && e.val.origin != inline && len(r.kindsWith(e.key)) == 0:
 			r.problem(e.line, at, "an actor or group is a single table: [%s] instead of [[%s]]", at, at)
-		case kindless: // that is what is wrong, and not each key
+		case kindless: // reported once, instead of once per key
 		default:
 			r.unknownSetting(e, at, schemas.Keys(md))
 		}
@@ -117,7 +117,7 @@ func (r *reader) unknownSetting(e entry, at string, settings []string) {
 	r.problem(e.line, at, "unknown key%s", hint)
 }
 
-// kindless says of a table that it is an actor without kind, if several of its keys are those of one.
+// kindless reports a table as an actor without kind if several of its keys are keys of actors.
 func (r *reader) kindless(v *value, at string, settings protoreflect.MessageDescriptor) bool {
 	var keys []string
 	line := 0
@@ -137,7 +137,7 @@ func (r *reader) kindless(v *value, at string, settings protoreflect.MessageDesc
 	return len(kinds) > 0
 }
 
-// kindsWith are up to three kinds that know all of these keys.
+// kindsWith returns up to three kinds that have all of these keys.
 func (r *reader) kindsWith(keys ...string) []string {
 	var kinds []string
 	for _, k := range r.list {
@@ -150,13 +150,13 @@ func (r *reader) kindsWith(keys ...string) []string {
 }
 
 const (
-	root      = "root"      // what the supervisor calls the group that holds all
-	catalogue = "catalogue" // what the host calls the list of all
+	root      = "root"      // the supervisor's name of the top group
+	catalogue = "catalogue" // the host's name of the list of all actors
 )
 
 var token = regexp.MustCompile(`^[a-z0-9-]+$`)
 
-// child reads the table of an actor or group; nil if it is neither.
+// child reads the table of an actor or group; it returns nil if the table is neither.
 func (r *reader) child(parent, at string, e entry) *Node {
 	path := e.key
 	if parent != "" {
@@ -234,7 +234,7 @@ func (r *reader) otherKinds(kind string) string {
 	return "; there are " + strings.ReplaceAll(schemas.Quoted(names), " or ", " and ")
 }
 
-// addImplicit puts the actors that always run in front.
+// addImplicit puts the actors that always run first.
 func (r *reader) addImplicit(root *Node) {
 	var front []*Node
 	for _, name := range r.implicit {

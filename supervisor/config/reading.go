@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// reading is a node as it stands in the file.
+// reading is a node with its position in the file.
 type reading struct {
 	node  *Node
 	key   string          // of its table
@@ -10,7 +10,7 @@ type reading struct {
 	wrong map[string]bool // fields with a problem
 }
 
-// line is that of a field, or of what it is in.
+// line returns the line of a field, or of what contains it.
 func (r reading) line(field string) int {
 	for ; field != ""; field = field[:max(0, strings.LastIndex(field, "."))] {
 		if line, ok := r.lines[field]; ok {
@@ -20,7 +20,7 @@ func (r reading) line(field string) int {
 	return r.node.Line
 }
 
-// full is the dotted path of keys of a field.
+// full returns the dotted path of keys of a field.
 func (r reading) full(field string) string {
 	if r.key == "" || field == "" {
 		return r.key + field

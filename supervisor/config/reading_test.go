@@ -7,7 +7,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// What a thousand units call their fields is remembered while a file is read: the texts are the same ones for all of them.
+// Field names of a thousand units are stored once while a file is read: all of them share the same
+// strings.
 func TestActorsOfOneKindHaveOneNameForAField(t *testing.T) {
 	r := newReader("plant.toml", []Kind{{Name: "modbus-unit", Config: (&modbusv1.Unit{}).ProtoReflect().Type()}}, nil)
 	unit := "kind = \"modbus-unit\"\nlink = \"x\"\nunit = 1\npoints = [{ name = \"a\", address = 1 }]\n"

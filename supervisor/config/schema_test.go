@@ -15,8 +15,8 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// What an editor says with the JSON Schema is what the gateway says, but for what
-// no schema can express: names, ranges of durations, ladders, what always runs.
+// An editor with the JSON Schema reports what the gateway reports, except what no schema can
+// express: names, ranges of durations, ladders, implicit actors.
 func TestEditorsAgree(t *testing.T) {
 	byName := map[string]protoreflect.MessageDescriptor{}
 	for _, k := range kinds() {
@@ -53,7 +53,7 @@ func TestEditorsAgree(t *testing.T) {
 			continue
 		}
 		_, problems := config.Parse(file, text, kinds(), implicit()...)
-		if base := filepath.Base(file); base == "no-link.toml" || base == "taken.toml" { // what no schema can tell
+		if base := filepath.Base(file); base == "no-link.toml" || base == "taken.toml" { // what no schema can express
 			problems = nil
 		}
 		raw, err := json.Marshal(doc)

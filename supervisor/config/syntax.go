@@ -12,15 +12,15 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// syntax reads TOML expressions with their positions. After an error it goes on
-// at the next line that looks like the start of an expression.
+// syntax reads TOML expressions with their positions. After an error it continues at the next line
+// that looks like the start of an expression.
 type syntax struct {
 	text    []byte
 	starts  []int // offsets of the lines
 	words   map[string]string
-	base    int // offset in text where the parser was last set
+	base    int // offset in text where the parser was last reset
 	builder builder
-	broken  bool // some text could not be read, so what is missing proves nothing
+	broken  bool // some text could not be read, so a missing key proves nothing
 	parser  unstable.Parser
 }
 
@@ -37,7 +37,7 @@ func newSyntax(text []byte, problem func(line int, key, format string, args ...a
 	return s
 }
 
-// line of an offset in the text.
+// line returns the line of an offset in the text.
 func (s *syntax) line(offset int) int {
 	return sort.SearchInts(s.starts, offset+1)
 }
@@ -55,7 +55,7 @@ func (s *syntax) document() *value {
 	}
 }
 
-// expression takes one header or key and returns an offset on its last line.
+// expression handles one header or key and returns an offset on its last line.
 func (s *syntax) expression(n *unstable.Node) int {
 	parts := s.parts(n)
 	switch n.Kind {
@@ -78,8 +78,8 @@ func (s *syntax) parts(n *unstable.Node) []part {
 	return parts
 }
 
-// word is a text of the file, one for all places where it stands: a plant has few words, and many of each. What a config keeps of them
-// would keep the memory of all around it.
+// word returns b as a string that is shared by all its occurrences: a plant has few different
+// words, each of them many times. A substring kept by a config would retain the whole text.
 func (s *syntax) word(b []byte) string {
 	w, known := s.words[string(b)]
 	if !known {
@@ -89,8 +89,8 @@ func (s *syntax) word(b []byte) string {
 	return w
 }
 
-// value copies n out of the parser. A list has no position of its own and gets
-// that of what it belongs to.
+// value copies n out of the parser. A list has no position of its own and gets that of what
+// contains it.
 func (s *syntax) value(n *unstable.Node, line int, at string, depth int) *value {
 	if n.Raw.Length > 0 {
 		line = s.line(s.base + int(n.Raw.Offset))
@@ -119,7 +119,7 @@ func (s *syntax) value(n *unstable.Node, line int, at string, depth int) *value 
 	return &value{form: scalarForm(n.Kind), line: line, text: s.word(n.Data)}
 }
 
-// seal makes an inline table complete, with all that dotted keys made in it.
+// seal closes an inline table, with all tables that dotted keys created in it.
 func (v *value) seal() {
 	v.origin = inline
 	for _, e := range v.entries {
@@ -150,8 +150,8 @@ var (
 	keyLine    = regexp.MustCompile(`^\s*[A-Za-z0-9_\-."']+\s*=\s*(.*[^,\s])?\s*$`)
 )
 
-// recover reports the parser's error and finds where to go on; false at the end.
-// The expression that is wrong begins after offset end.
+// recover reports the parser's error and finds where to continue; it returns false at the end. The
+// invalid expression begins after offset end.
 func (s *syntax) recover(end int) bool {
 	s.broken = true
 	begin := s.begin(end)
@@ -181,8 +181,8 @@ func (s *syntax) recover(end int) bool {
 	return false
 }
 
-// begin is the first line that is neither blank nor a comment, from the one after
-// offset end; -1 if the parser has read nothing since it was set.
+// begin returns the first line that is neither blank nor a comment, starting with the line after
+// offset end; end is -1 if the parser has read nothing since its last reset.
 func (s *syntax) begin(end int) int {
 	l := s.line(s.base)
 	if end >= 0 {
@@ -206,7 +206,7 @@ func (s *syntax) lineText(l int) []byte {
 
 var codePoint = regexp.MustCompile(`U\+[0-9A-F]+ ('.+')`)
 
-// humanSyntax rewords what the parser says of the text from where it stopped.
+// humanSyntax rewords the parser's message; rest is the text from where it stopped.
 func humanSyntax(message string, rest []byte) string {
 	word, _, _ := strings.Cut(string(bytes.ToValidUTF8(rest[:min(len(rest), 60)], []byte("?"))), "\n")
 	word = strings.TrimRight(strings.TrimSpace(word), ",]}")

@@ -6,17 +6,18 @@ import (
 	"io"
 )
 
-// Text is what a config was read from. A large one is held compressed: it is
-// needed only when somebody asks for it, and its lines are much alike.
+// Text is the text of a config. A large text is kept compressed: it is rarely needed, and its lines
+// are similar.
 type Text struct {
 	held []byte
-	size int // unpacked; 0: it is not packed
+	size int // uncompressed; 0: it is not compressed
 }
 
-// large is where a text begins to be worth the compressor, which takes a megabyte for a moment.
+// large is the size in bytes from which a text is compressed. The compressor temporarily takes a
+// megabyte.
 const large = 32 << 10
 
-// NewText holds text, which may change afterwards.
+// NewText returns a Text with a copy of text.
 func NewText(text []byte) Text {
 	if len(text) >= large {
 		var b bytes.Buffer
@@ -30,12 +31,12 @@ func NewText(text []byte) Text {
 	return Text{held: bytes.Clone(text)}
 }
 
-// Bytes is the text; nobody changes it.
+// Bytes returns the text, which must not be modified.
 func (t Text) Bytes() []byte {
 	if t.size == 0 {
 		return t.held
 	}
 	text := make([]byte, t.size)
-	_, _ = io.ReadFull(flate.NewReader(bytes.NewReader(t.held)), text) // out of memory it comes whole
+	_, _ = io.ReadFull(flate.NewReader(bytes.NewReader(t.held)), text) // reading from memory does not fail
 	return text
 }

@@ -1,6 +1,6 @@
-// Package ladder decides how hard to hit a failure: restart, power cycle, then
-// escalate or quarantine. Judge is a pure function of a history, a failure and
-// the time; it reads no clock, starts nothing and knows no actors.
+// Package ladder decides how to react to a failure: restart, power cycle, then escalate or
+// quarantine. Judge is a pure function of a history, a failure and the time; it reads no clock,
+// starts nothing and knows nothing of actors.
 package ladder
 
 import (
@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Level is how hard a failure is hit.
+// Level is the kind of reaction to a failure.
 type Level string
 
-// The levels, gentlest first. FullRestart and Watchdog are what Restart and
-// Escalate are called when the child is a group and when there is nobody above.
+// The levels, mildest first. A Restart of a group is called FullRestart; an Escalate with no group
+// above is called Watchdog.
 const (
 	Restart     Level = "restart"
 	Cycle       Level = "cycle"
@@ -26,24 +26,24 @@ const (
 	Broken      Level = "broken"
 )
 
-// Step allows Max uses of Level in any Within.
+// Step allows Max uses of Level within any period Within.
 type Step struct {
 	Level  Level // Restart or Cycle
 	Max    int
 	Within time.Duration
 }
 
-// Ladder is what a group does about failures.
+// Ladder is a group's policy for failures.
 type Ladder struct {
 	Steps      []Step
 	End        Level         // when all steps are used up: Escalate or Quarantine
 	Backoff    time.Duration // before the second restart in a row; doubles from there
 	MaxBackoff time.Duration
-	Quarantine time.Duration // between tries of a quarantined child
+	Quarantine time.Duration // between attempts to restart a quarantined child
 }
 
-// Parse reads steps like "restart 3 in 1m" and "cycle 2 in 10m", at last
-// "escalate" or "quarantine". Without an end it is "escalate".
+// Parse reads steps like "restart 3 in 1m" and "cycle 2 in 10m", optionally followed by "escalate"
+// or "quarantine". The default end is "escalate".
 func Parse(words []string) (Ladder, error) {
 	l := Ladder{End: Escalate}
 	for i, w := range words {
@@ -68,33 +68,32 @@ func Parse(words []string) (Ladder, error) {
 	return l, nil
 }
 
-// History is what has been done so far about one child, or, for cycles, about
-// the whole group. The zero value is a clean one.
+// History records what has been done so far about one child, or, for cycles, about one owner of
+// power. The zero value is an empty history.
 type History struct {
 	used      [][]time.Duration // when each step was used, oldest first
-	Probation bool              // let out of quarantine, not seen well since: restarts are not tried again
+	Probation bool              // released from quarantine and not healthy since: restarts are not tried again
 }
 
-// Failure is what is to be judged.
+// Failure is the failure to be judged.
 type Failure struct {
-	AtLeast  Level   // Restart, or Cycle when a new life alone will not help, or Broken
-	CanCycle bool    // the group can power-cycle what this failure implicates
+	AtLeast  Level   // Restart, or Cycle if a new life alone will not help, or Broken
+	CanCycle bool    // what the failure implicates can be power-cycled
 	Jitter   float64 // in [0, 1): spreads delays by ±20 %
 }
 
-// Action is the judgement.
+// Action is the decision.
 type Action struct {
 	Level   Level
-	Attempt int           // the how-manieth use of the level in its window; from 1
+	Attempt int           // number of this use of the level in its window; from 1
 	Left    int           // uses left in the window
 	Delay   time.Duration // wait this long first
 }
 
-// Judge picks the gentlest step that may help and is not yet worn out. Restarts
-// are counted per child, cycles per thing that is cycled, for a cycle hits all
-// that depend on it: group is its history, or of whatever f implicates. Times
-// are on any monotonic clock; a step once used comes back when its window has
-// passed.
+// Judge picks the mildest step that may help and is not used up. Restarts are counted per child.
+// Cycles are counted per thing that is cycled, because a cycle affects everything that depends on
+// it: group is the history of what f implicates. Times are on any monotonic clock. A used step
+// becomes available again when its window has passed.
 func (l Ladder) Judge(child, group History, f Failure, now time.Duration) (History, History, Action) {
 	if f.AtLeast == Broken {
 		return child, group, Action{Level: Broken}
@@ -131,7 +130,7 @@ func (l Ladder) hasCycle() bool {
 	return slices.ContainsFunc(l.Steps, func(s Step) bool { return s.Level == Cycle })
 }
 
-// recent lists the uses of step i that still count, in a slice of its own.
+// recent returns the uses of step i that still count, in a new slice.
 func (h History) recent(i int, within, now time.Duration) []time.Duration {
 	if i >= len(h.used) {
 		return nil
@@ -148,7 +147,7 @@ func (h History) with(i, steps int, uses []time.Duration) History {
 	return h
 }
 
-// backoff is the wait before restart n+1 of a window.
+// backoff returns the wait before restart n+1 of a window.
 func (l Ladder) backoff(n int, jitter float64) time.Duration {
 	if n == 0 || l.Backoff <= 0 {
 		return 0
@@ -160,7 +159,7 @@ func (l Ladder) backoff(n int, jitter float64) time.Duration {
 	return spread(d, jitter)
 }
 
-// spread moves d by up to ±20 %.
+// spread changes d by up to ±20 %.
 func spread(d time.Duration, jitter float64) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*jitter))
 }

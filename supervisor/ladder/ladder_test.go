@@ -97,7 +97,7 @@ func TestBackoffDoublesAndIsCapped(t *testing.T) {
 	}
 }
 
-// TestProperties holds for any ladder and any story of failures.
+// TestProperties holds for any ladder and any sequence of failures.
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := anyLadder(t)
@@ -141,7 +141,7 @@ func checkAction(t *rapid.T, l Ladder, f Failure, before History, a Action) {
 	}
 }
 
-// checkBudget: in no window are there more uses than all steps of that level allow.
+// checkBudget: no window has more uses than all steps of that level allow.
 func checkBudget(t *rapid.T, l Ladder, level Level, at []time.Duration) {
 	most, widest := 0, time.Duration(0)
 	for _, s := range l.Steps {
@@ -176,8 +176,8 @@ func anyLadder(t *rapid.T) Ladder {
 	return l
 }
 
-// TestQuietTimeGivesTheBudgetBack: after the longest window without a failure
-// the ladder starts at its first step again.
+// TestQuietTimeGivesTheBudgetBack: after the longest window without a failure the ladder starts at
+// its first step again.
 func TestQuietTimeGivesTheBudgetBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := anyLadder(t)
@@ -189,7 +189,7 @@ func TestQuietTimeGivesTheBudgetBack(t *testing.T) {
 			now += time.Second
 			child, group, _ = l.Judge(child, group, f, now)
 		}
-		child.Probation = false // it has been seen well
+		child.Probation = false // it has been healthy
 		if _, _, a := l.Judge(child, group, f, now+time.Hour); a != fresh {
 			t.Fatalf("after quiet time %+v, at first %+v", a, fresh)
 		}

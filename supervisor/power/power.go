@@ -1,22 +1,21 @@
-// Package power decides when hardware may be switched off and on again. Bad
-// things happen to a modem that is restarted too eagerly: it needs time to
-// detach and save, a rest while it is off, and a time to settle. Step is a pure
-// function of a state, an event and the time; the supervisor carries its
-// actions out.
+// Package power decides when hardware may be switched off and on again. A modem that is restarted
+// too often is harmed: it needs time to detach and save its state, a minimum time off, and time to
+// settle. Step is a pure function of a state, an event and the time; the supervisor carries out its
+// actions.
 package power
 
 import "time"
 
-// Times are the hold times of one piece of hardware. Zero is no wait.
+// Times are the hold times of one piece of hardware. Zero means no wait.
 type Times struct {
-	Off     time.Duration // switching off may take this long; then it counts as off
-	MinOff  time.Duration // it stays off at least this long
-	HoldOn  time.Duration // it stays on at least this long before the next cycle
+	Off     time.Duration // switching off may take this long; then the hardware counts as off
+	MinOff  time.Duration // minimum time off
+	HoldOn  time.Duration // minimum time on before the next cycle
 	On      time.Duration // switching on may take this long; then it has failed
-	Silence time.Duration // no proof of work for this long calls for a cycle; 0: never
+	Silence time.Duration // start a cycle if there is no proof of work for this long; 0: never
 }
 
-// Phase is where in a cycle the hardware is.
+// Phase is the position within a cycle.
 type Phase string
 
 // The phases of a cycle, in order.
@@ -27,15 +26,15 @@ const (
 	SwitchingOn  Phase = "switching-on"
 )
 
-// State is what is known; the zero value is not valid, use New.
+// State is the state of the hardware; the zero value is not valid, use New.
 type State struct {
 	Phase  Phase
 	Since  time.Duration // when the phase began
 	Pet    time.Duration // last proof of work
-	Wanted bool          // a cycle is asked for and waits for HoldOn
+	Wanted bool          // a cycle is requested and waits for HoldOn
 }
 
-// New is hardware that has just been switched on.
+// New returns the state of hardware that has just been switched on.
 func New(now time.Duration) State { return State{Phase: On, Since: now, Pet: now} }
 
 // Event is something that happened to the hardware.
@@ -43,27 +42,27 @@ type Event string
 
 // Events that Step understands.
 const (
-	Requested   Event = "requested"    // somebody wants a cycle
+	Requested   Event = "requested"    // somebody requests a cycle
 	Petted      Event = "petted"       // the hardware has proved that it works
 	Ticked      Event = "ticked"       // time has passed
-	SwitchedOff Event = "switched-off" // Off is done, well or badly
-	SwitchedOn  Event = "switched-on"  // On is done, well
-	StuckOff    Event = "stuck-off"    // On has failed
+	SwitchedOff Event = "switched-off" // switching off has ended, successfully or not
+	SwitchedOn  Event = "switched-on"  // switching on has succeeded
+	StuckOff    Event = "stuck-off"    // switching on has failed
 )
 
 // Action is something to be done now.
 type Action string
 
-// Actions that Step asks for.
+// Actions that Step returns.
 const (
-	DoOff  Action = "do-off"  // stop everybody, then switch off within Off
-	DoOn   Action = "do-on"   // switch on within On
-	Done   Action = "done"    // the cycle is complete: start everybody
-	Failed Action = "failed"  // the cycle did not work: somebody above must judge
-	Silent Action = "silence" // a cycle begins because nobody proved any work
+	DoOff  Action = "do-off"  // stop all dependents, then switch off within Times.Off
+	DoOn   Action = "do-on"   // switch on within Times.On
+	Done   Action = "done"    // the cycle is complete: start all dependents
+	Failed Action = "failed"  // the cycle failed: the supervisor must judge
+	Silent Action = "silence" // a cycle begins because of missing proof of work
 )
 
-// Step moves the state on. wait, if not zero, is when Ticked is due.
+// Step applies an event. wait, if not zero, is the time until Ticked is due.
 func (t Times) Step(s State, e Event, now time.Duration) (next State, do []Action, wait time.Duration) {
 	switch {
 	case e == Petted:
@@ -82,7 +81,7 @@ func (t Times) Step(s State, e Event, now time.Duration) (next State, do []Actio
 	return t.due(s, do, now)
 }
 
-// due makes the moves that only time allows.
+// due makes the transitions that depend on time alone.
 func (t Times) due(s State, do []Action, now time.Duration) (State, []Action, time.Duration) {
 	on := now - s.Since
 	if s.Phase == On && t.Silence > 0 && !s.Wanted && now-s.Pet >= t.Silence && on >= t.HoldOn {

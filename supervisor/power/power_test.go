@@ -64,8 +64,8 @@ func TestSilenceCallsForACycle(t *testing.T) {
 	}
 }
 
-// TestSilenceWaitsForHoldOn: who proves work before the cycle may begin is not
-// cycled for an earlier silence.
+// TestSilenceWaitsForHoldOn: hardware that proves work before the cycle may begin is not cycled for
+// an earlier silence.
 func TestSilenceWaitsForHoldOn(t *testing.T) {
 	tm := Times{Silence: 30 * s, HoldOn: 60 * s}
 	st, do, wait := tm.Step(New(0), Ticked, 40*s)
@@ -84,7 +84,7 @@ func TestSilenceWaitsForHoldOn(t *testing.T) {
 	}
 }
 
-// TestHolds: whatever happens, the hold times are kept, and DoOff and DoOn take turns.
+// TestHolds: whatever happens, the hold times are kept, and DoOff and DoOn alternate.
 func TestHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dur := func(name string) time.Duration { return time.Duration(rapid.IntRange(0, 60).Draw(t, name)) * s }

@@ -2,8 +2,8 @@ package watchdog
 
 import "log/slog"
 
-// act carries the decisions out, on Run's goroutine alone. None of them blocks
-// for long: a dog bounds its calls, the book writes on a goroutine of its own.
+// act carries out the decisions, on Run's goroutine only. No action blocks for long: a Dog bounds
+// its calls, and the book writes on a goroutine of its own.
 func (k *Keeper) act() {
 	for {
 		k.mu.Lock()
@@ -69,7 +69,8 @@ func (k *Keeper) arm() {
 	k.step(leashed{timeout: timeout, ok: err == nil})
 }
 
-// pet looks once more, for Starve may have come since the decision.
+// pet checks again whether the keeper is starving, because Starve may have been called since the
+// decision.
 func (k *Keeper) pet(status string) {
 	if k.isDoomed() {
 		return
@@ -105,7 +106,7 @@ func (k *Keeper) check(v verb, err error) {
 	}
 }
 
-// end is the end of a clean stop. A starving dog is left to bite.
+// end ends a clean stop. A starving watchdog is not disarmed.
 func (k *Keeper) end() {
 	k.act()
 	if k.isDoomed() {

@@ -19,15 +19,15 @@ const (
 	LedgerFile = "boot-ledger.json"
 )
 
-// writeWait bounds the wait for a write: flash may take seconds, and a disk that
-// hangs must not hold the keeper.
+// writeWait bounds the wait for a write: flash may take seconds, and a disk that hangs must not
+// hold up the keeper.
 const writeWait = 5 * time.Second
 
 // BookConfig says where the book is kept.
 type BookConfig struct {
-	Dir        string       // data directory, exists
+	Dir        string       // data directory, must exist
 	Breaker    Breaker      // default its defaults
-	BootStatus BootStatus   // what the hardware remembers, from Device.BootStatus
+	BootStatus BootStatus   // the hardware's reset reason, from Device.BootStatus
 	BootID     string       // default from /proc/sys/kernel/random/boot_id
 	Log        *slog.Logger // default none
 
@@ -35,8 +35,8 @@ type BookConfig struct {
 	store func(file string, v any, mode fs.FileMode) error // default durable.Save
 }
 
-// Book keeps the boot record and the ledger of this life. A nil Book keeps
-// nothing. Its methods are safe for concurrent use.
+// Book keeps the boot record and the ledger of this life. A nil Book keeps nothing. Its methods are
+// safe for concurrent use.
 type Book struct {
 	dir     string
 	breaker Breaker
@@ -50,19 +50,19 @@ type Book struct {
 	record   Record
 	ledger   Ledger
 	plan     Plan
-	next     time.Duration // the next checkpoint
+	next     time.Duration // time of the next checkpoint
 	waiting  []chan error
 	failing  bool
-	kept     bool // this life has reached the disk
+	kept     bool // something of this life has reached the disk
 	closed   bool
 	wake     chan struct{}
 	finished chan struct{}
 	idle     chan struct{} // closed when the writer has ended
 }
 
-// Open reads how the last life ended, books it and starts the record of this
-// one. It never fails: what cannot be read is unknown, what cannot be written
-// is kept in memory and said once. Close ends it.
+// Open determines how the last life ended, adds it to the ledger and starts the record of this
+// life. It never fails: a file that cannot be read counts as unknown, and data that cannot be
+// written is kept in memory and logged once. Call Close at the end.
 func Open(c BookConfig) (*Book, Previous) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -81,13 +81,13 @@ func Open(c BookConfig) (*Book, Previous) {
 	}
 	prev, ledger := b.readRecord(c), b.readLedger()
 	if prev.Outcome == First && ledger.Life > 0 {
-		prev.Outcome = Unknown // there were lives, only their record is gone
+		prev.Outcome = Unknown // there were earlier lives; only their record is gone
 	}
 	b.ledger, b.plan = c.Breaker.Plan(ledger, prev)
 	b.record = Record{Life: b.ledger.Life, BootID: c.BootID, Started: wallClock(), Mode: b.plan.Mode}
 	go b.write()
 	if b.save() != nil {
-		// Nothing can be counted, so a loop could not be seen: wait as after a failure.
+		// Failures cannot be counted, so a loop could not be detected: wait as after a failure.
 		gaps := c.Breaker.withDefaults().Gaps
 		b.plan.Hold = max(b.plan.Hold, gaps[min(1, len(gaps)-1)])
 	}
@@ -109,8 +109,8 @@ func (b *Book) readRecord(c BookConfig) Previous {
 	return p
 }
 
-// readLedger takes a damaged ledger for one failure: a flash that damages it at
-// every boot must not hide a loop, and a single damage must not cause safe mode.
+// readLedger counts a damaged ledger as one failure: flash that damages it at every boot must not
+// hide a loop, and a single damage must not cause safe mode.
 func (b *Book) readLedger() Ledger {
 	path := filepath.Join(b.dir, LedgerFile)
 	var l Ledger
@@ -134,8 +134,8 @@ func (b *Book) aside(path string, err error) string {
 	return to
 }
 
-// wallClock is the time for people; zero if the clock is so wrong (year 10,000
-// and later, from a broken RTC) that JSON has no form for it.
+// wallClock returns the time for display. It is zero if the clock is so wrong (year 10,000 or
+// later, from a broken RTC) that JSON cannot represent it.
 func wallClock() time.Time {
 	now := time.Now().UTC()
 	if y := now.Year(); y < 1 || y > 9999 {
@@ -144,7 +144,7 @@ func wallClock() time.Time {
 	return now
 }
 
-// Plan says how to start this life.
+// Plan returns how to start this life.
 func (b *Book) Plan() Plan {
 	if b == nil {
 		return Plan{Mode: Normal}
@@ -152,7 +152,7 @@ func (b *Book) Plan() Plan {
 	return b.plan
 }
 
-// Record is a copy of this life's record.
+// Record returns a copy of this life's record.
 func (b *Book) Record() Record {
 	if b == nil {
 		return Record{}
@@ -164,8 +164,8 @@ func (b *Book) Record() Record {
 	return r
 }
 
-// Event adds to the last events: JSON, or any text. They reach the disk with
-// the next write of the record, above all with the one before starving.
+// Event appends an event, JSON or any text, to the record. It reaches the disk with the next write
+// of the record, at the latest with the one before starving.
 func (b *Book) Event(event string) {
 	if b == nil {
 		return
@@ -175,8 +175,8 @@ func (b *Book) Event(event string) {
 	b.record.add(event)
 }
 
-// Close ends the book; clean marks an orderly stop, which a life that starved
-// cannot claim. Call it last of all. The error is of the last write.
+// Close ends the book. clean marks an orderly stop; it is ignored if this life starved. Call Close
+// last of all. It returns the error of the last write.
 func (b *Book) Close(clean bool) error {
 	if b == nil {
 		return nil

@@ -83,7 +83,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// TestDamage: no truncation and no flipped bit makes a panic or another content.
+// TestDamage: no truncation and no flipped bit causes a panic or different content.
 func TestDamage(t *testing.T) {
 	dir := t.TempDir()
 	b, _ := open(t, dir, "a", 0)
@@ -179,8 +179,8 @@ func TestBootLoop(t *testing.T) {
 	}
 }
 
-// TestUnwritable: without the directory everything goes on and the log says so
-// once; when it comes back the book is written again.
+// TestUnwritable: without the directory everything continues and the log says so once; when it
+// comes back the book is written again.
 func TestUnwritable(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "gone")
 	var log bytes.Buffer
@@ -198,8 +198,8 @@ func TestUnwritable(t *testing.T) {
 	must(t, p.Outcome == Starved)
 }
 
-// TestFullDisk uses a real full file system. An old "clean" must not outlive a
-// life that could not be recorded.
+// TestFullDisk uses a real full file system. An old "clean" must not outlive a life that could not
+// be recorded.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The keeper's entries. Only starve waits, and not for ever.
+// The keeper's entries. Only starve waits for the write, for a bounded time.
 
 func (b *Book) complete() { b.change(func() { b.record.Complete = true }, false) }
 
@@ -27,8 +27,8 @@ func (b *Book) retract() { b.change(func() { b.record.Withheld = nil }, false) }
 
 func (b *Book) starve(c Cause) { b.change(func() { b.record.Starved = c.cut() }, true) }
 
-// tick writes a checkpoint of the running time, at 1, 2, 4 … minutes and then
-// every hour: a few hundred small writes a month.
+// tick writes a checkpoint of the running time after 1, 2, 4 … minutes and then every hour: a few
+// hundred small writes a month.
 func (b *Book) tick() {
 	if b == nil {
 		return
@@ -45,7 +45,7 @@ func (b *Book) tick() {
 	}
 }
 
-// change edits the book and has it written, waiting for that if asked to.
+// change edits the book and requests a write; with wait it waits for the write.
 func (b *Book) change(edit func(), wait bool) error {
 	if b == nil {
 		return nil
@@ -64,7 +64,7 @@ func (b *Book) change(edit func(), wait bool) error {
 	return nil
 }
 
-// save waits until what is in the book now has been written.
+// save waits until the present contents of the book have been written.
 func (b *Book) save() error {
 	done := make(chan error, 1)
 	b.mu.Lock()
@@ -88,7 +88,7 @@ func (b *Book) rouse() {
 	}
 }
 
-// write is the book's own goroutine: a disk that hangs holds nobody else.
+// write runs on the book's own goroutine, so that a disk that hangs holds up nothing else.
 func (b *Book) write() {
 	defer close(b.idle)
 	for {
@@ -109,11 +109,11 @@ func (b *Book) write() {
 	}
 }
 
-// fileMode lets the owner's group read along.
+// fileMode lets the owner's group read the files.
 const fileMode = 0o640
 
-// flush writes the ledger first: a life that is booked twice would count twice,
-// one without a record counts once.
+// flush writes the ledger before the record: after a failure between the two, a life without a
+// record counts once; the other order could count a life twice.
 func (b *Book) flush(r Record, l Ledger) error {
 	path := filepath.Join(b.dir, RecordFile)
 	err := b.store(filepath.Join(b.dir, LedgerFile), l, fileMode)
@@ -121,7 +121,7 @@ func (b *Book) flush(r Record, l Ledger) error {
 		err = b.store(path, r, fileMode)
 	}
 	if err != nil && !b.kept {
-		// The old record may say "clean" of a life that is not the last one.
+		// The old record may claim a clean stop of a life that was not the last one.
 		if gone := os.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
 			err = errors.Join(err, gone)
 		}

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BootStatus is what the watchdog hardware remembers of the last reset, as
-// WDIOF_* bits. 0 is a normal power-up or hardware that does not remember: of
-// three common cards only some do (i6300esb yes, iTCO no).
+// BootStatus is what the watchdog hardware reports about the last reset, as WDIOF_* bits. 0 means a
+// normal power-up, or hardware that does not record it: of three common cards only some do
+// (i6300esb yes, iTCO no).
 type BootStatus uint32
 
-// CardReset reports that the hardware watchdog reset the machine.
+// CardReset reports whether the hardware watchdog reset the machine.
 func (b BootStatus) CardReset() bool { return b&unix.WDIOF_CARDRESET != 0 }
 
 // String names the bits, e.g. "card-reset,overheat"; "none" for 0.
@@ -40,12 +40,12 @@ func (b BootStatus) String() string {
 	return strings.Join(out, ",")
 }
 
-// sysCard is a card's folder under /sys/class/watchdog. Reading it, unlike
-// opening the device, starts no countdown.
+// sysCard is a card's directory under /sys/class/watchdog. Reading it, unlike opening the device,
+// starts no countdown.
 type sysCard string
 
-// sysCardOf finds the folder of a device node. /dev/watchdog is the old name of
-// watchdog0; other links (by-path) are followed.
+// sysCardOf returns the directory of a device node. /dev/watchdog is the old name of watchdog0;
+// other links (by-path) are followed.
 func sysCardOf(root, device string) sysCard {
 	if real, err := filepath.EvalSymlinks(device); err == nil {
 		device = real
@@ -74,14 +74,14 @@ func (s sysCard) bootStatus() (BootStatus, error) {
 	return BootStatus(uint32(bits)), nil
 }
 
-// counting reports that the countdown runs although nobody holds the device: a
-// life before this one was killed, or the boot loader armed it.
+// counting reports whether the countdown runs although no process holds the device: an earlier life
+// was killed, or the boot loader armed it.
 func (s sysCard) counting() bool {
 	text, err := s.text("state")
 	return err == nil && text == "active"
 }
 
-// nowayout reports that the card cannot be disarmed once it counts.
+// nowayout reports whether the card cannot be disarmed once it counts.
 func (s sysCard) nowayout() bool {
 	text, err := s.text("nowayout")
 	return err == nil && text == "1"

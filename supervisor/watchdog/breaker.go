@@ -5,25 +5,27 @@ import (
 	"time"
 )
 
-// Mode is how much of the tree a life starts.
+// Mode says how much of the tree a life starts.
 type Mode string
 
 // The modes.
 const (
 	Normal Mode = "normal"
-	Safe   Mode = "safe" // only the actors directly below the root, the bus among them; groups stay stopped
+	Safe   Mode = "safe" // only the actors directly below the root, including the bus; groups stay stopped
 )
 
-// Breaker breaks boot loops: it spaces restarts by the watchdog out and ends in
-// safe mode. The zero value has the defaults.
+// Breaker breaks boot loops: it increases the time between restarts by the watchdog and finally
+// starts in safe mode. The zero value has the defaults.
 type Breaker struct {
-	Gaps      []time.Duration // how long a life holds back from starving after 0, 1, 2 … failed ones, the last one for all more; default 0, 15 min, 1 h, 6 h
-	MaxFailed int             // failed lives in the window that end in safe mode; default 4, at most 32
-	Window    time.Duration   // running time after which a failure is forgotten; default 24 h
-	SafeHold  time.Duration   // how long safe mode holds back; default Forever
+	// How long a life holds back from starving after 0, 1, 2 … failed lives; the last value applies
+	// to all further ones. Default 0, 15 min, 1 h, 6 h.
+	Gaps      []time.Duration
+	MaxFailed int           // failed lives in the window that lead to safe mode; default 4, at most 32
+	Window    time.Duration // running time after which a failure is forgotten; default 24 h
+	SafeHold  time.Duration // how long safe mode holds back; default Forever
 }
 
-// Failure is a life that counts against the gateway.
+// Failure is a life that counts as failed.
 type Failure struct {
 	Life    uint64  `json:"life"`
 	Outcome Outcome `json:"outcome"`
@@ -31,21 +33,21 @@ type Failure struct {
 	AtMS    int64   `json:"at_ms"` // accumulated running time at its end
 }
 
-// Ledger is what the breaker remembers across lives. It holds no wall time.
+// Ledger is what the breaker remembers across lives. It holds no wall-clock time.
 type Ledger struct {
 	Life      uint64    `json:"life"`       // the life that wrote it
-	RunningMS int64     `json:"running_ms"` // accumulated over all lives before
+	RunningMS int64     `json:"running_ms"` // accumulated over all earlier lives
 	Failures  []Failure `json:"failures,omitempty"`
 }
 
-// Plan is how to start a life.
+// Plan says how to start a life.
 type Plan struct {
 	Mode   Mode
 	Hold   time.Duration // from the start: no starving before then (Config.Hold); may be Forever
 	Failed int           // failed lives in the window
 }
 
-// maxRunning keeps sums of hostile numbers from overflowing: 200 years.
+// maxRunning, 200 years in milliseconds, keeps sums of corrupt values from overflowing.
 const maxRunning = int64(200 * 365 * 24 * time.Hour / time.Millisecond)
 
 func (b Breaker) withDefaults() Breaker {
@@ -61,8 +63,8 @@ func (b Breaker) withDefaults() Breaker {
 	return b
 }
 
-// Plan books the life that ended and says how to start the next. It has no
-// clock. The ledger returned is to be kept.
+// Plan adds the life that ended to the ledger and returns the new ledger, which must be stored, and
+// how to start the next life. It uses no clock.
 func (b Breaker) Plan(l Ledger, prev Previous) (Ledger, Plan) {
 	b = b.withDefaults()
 	l = b.book(l, prev)
@@ -74,8 +76,8 @@ func (b Breaker) Plan(l Ledger, prev Previous) (Ledger, Plan) {
 	return l, p
 }
 
-// book adds the running time and, if it failed, the failure of the last life,
-// and forgets failures beyond the window.
+// book adds the running time of the last life and, if it failed, its failure, and drops failures
+// outside the window.
 func (b Breaker) book(l Ledger, prev Previous) Ledger {
 	l.RunningMS = min(max(l.RunningMS, 0), maxRunning)
 	last := prev.Record.Life
@@ -83,7 +85,7 @@ func (b Breaker) book(l Ledger, prev Previous) Ledger {
 	switch {
 	case prev.Outcome == First:
 	case prev.Outcome != Unknown && last < l.Life:
-		// A life started, booked this record and died before it wrote its own.
+		// A life started, added this record to the ledger, and died before it wrote its own.
 		failed = &Failure{Life: l.Life, Outcome: Unknown, Cause: "ended before its record was written"}
 	default:
 		l.RunningMS = min(l.RunningMS+min(max(prev.Record.LivedMS, 0), maxRunning), maxRunning)
@@ -109,10 +111,10 @@ func (b Breaker) book(l Ledger, prev Previous) Ledger {
 	return l
 }
 
-// Healthy books a quiet period of complete evidence. A normal life clears the
-// ledger. A life in safe mode has proved only that the base works: it earns one
-// normal start on probation, with the longest gap, and another failure there
-// leads straight back. So neither a loop nor an eternal safe mode comes of it.
+// Healthy records a quiet period of complete evidence. In normal mode it clears the failures. A
+// life in safe mode has only proved that the base works: it earns one normal start on probation,
+// with the longest gap, and another failure there leads straight back to safe mode. This causes
+// neither a restart loop nor a permanent safe mode.
 func (b Breaker) Healthy(l Ledger, m Mode) Ledger {
 	b = b.withDefaults()
 	if m != Safe {

@@ -7,7 +7,7 @@ import (
 )
 
 // Card is an open watchdog device with the calls of the kernel's watchdog API
-// (Documentation/watchdog/watchdog-api.rst). Opening one starts its countdown.
+// (Documentation/watchdog/watchdog-api.rst). Opening a device starts its countdown.
 type Card interface {
 	Support() (unix.WatchdogInfo, error) // WDIOC_GETSUPPORT
 	BootStatus() (uint32, error)         // WDIOC_GETBOOTSTATUS, WDIOF_* bits
@@ -18,8 +18,8 @@ type Card interface {
 	Close() error
 }
 
-// OpenCard opens a watchdog device such as /dev/watchdog0. Only one process can
-// hold it; the countdown starts at once.
+// OpenCard opens a watchdog device such as /dev/watchdog0. Only one process can hold it; the
+// countdown starts at once.
 func OpenCard(path string) (Card, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

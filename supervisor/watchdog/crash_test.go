@@ -14,8 +14,8 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// TestKillNine kills real processes that write their record all the time. None
-// of them may look clean, damaged or like another boot.
+// TestKillNine kills real processes that write their record all the time. None of them may look
+// clean, damaged or like another boot.
 func TestKillNine(t *testing.T) {
 	if dir := os.Getenv("GATEWAYD_TEST_VICTIM"); dir != "" {
 		victim(dir)
@@ -40,7 +40,7 @@ func TestKillNine(t *testing.T) {
 		if p.Outcome != Crashed || p.NewBoot || !p.Record.Complete {
 			t.Fatalf("round %d: %+v", round, p)
 		}
-		b.healthy() // lest the rounds end in safe mode
+		b.healthy() // so that the rounds do not end in safe mode
 		must(t, b.Close(true) == nil)
 	}
 }
@@ -58,8 +58,8 @@ func victim(dir string) {
 	}
 }
 
-// TestHungDisk: a write that never returns holds neither the start, nor the
-// petting, nor the starving.
+// TestHungDisk: a write that never returns holds up neither the start, nor the petting, nor the
+// starving.
 func TestHungDisk(t *testing.T) {
 	hangs := make(chan struct{})
 	store := func(file string, v any, mode fs.FileMode) error { <-hangs; return durable.Save(file, v, mode) }
@@ -87,7 +87,7 @@ func TestHungDisk(t *testing.T) {
 	<-b.idle
 }
 
-// teller is a hound that tells what it was told.
+// teller is a hound that records what it was told.
 type teller struct {
 	*hound
 	heard chan string

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// decide is the whole policy: pet or not, arm or not, starve or not. It has no
-// clock; now is monotonic time since the start and never goes back.
+// decide is the whole policy: whether to pet, arm or starve. It reads no clock; now is the
+// monotonic time since the start and never goes back.
 func decide(s state, event any, now time.Duration) (state, []action) {
 	if s.phase == starving {
 		return overdue(s, now)
@@ -31,7 +31,7 @@ func decide(s state, event any, now time.Duration) (state, []action) {
 		if s.doom == nil {
 			s.doom = &e.Cause
 		}
-		s.provenFor.since = now // only what follows the demand can take it back
+		s.provenFor.since = now // only evidence after the demand can cancel it
 		return impatient(s, now)
 	case proof:
 		missing := e.lacking(s.timeout)
@@ -45,7 +45,7 @@ func decide(s state, event any, now time.Duration) (state, []action) {
 	return impatient(s, now)
 }
 
-// proven follows complete and fresh evidence.
+// proven handles complete and fresh evidence.
 func proven(s state, alive int, now time.Duration) (state, []action) {
 	var do []action
 	if !s.provenFor.on {
@@ -81,7 +81,7 @@ func proven(s state, alive int, now time.Duration) (state, []action) {
 	return s, append(do, action{verb: doPet, text: text})
 }
 
-// unproven follows evidence that is missing, late, stale or failed.
+// unproven handles evidence that is missing, late, stale or failed.
 func unproven(s state, missing []Missing, now time.Duration) (state, []action) {
 	s.misses++
 	s.missing = missing
@@ -110,7 +110,7 @@ func unproven(s state, missing []Missing, now time.Duration) (state, []action) {
 	return s, do
 }
 
-// impatient follows the passing of time and demands.
+// impatient handles the passing of time, and demands.
 func impatient(s state, now time.Duration) (state, []action) {
 	if s.must(now) {
 		return starve(s, nil, now)
@@ -121,8 +121,8 @@ func impatient(s state, now time.Duration) (state, []action) {
 	return s, nil
 }
 
-// plead asks for more time to start, at most every graceGap: often enough for
-// a short hardware countdown that a killed life left running.
+// plead asks for more time to start, at most every graceGap: often enough for a short hardware
+// countdown that a killed life left running.
 func plead(s state, do []action, now time.Duration) (state, []action) {
 	if now-s.lastGrace < graceGap {
 		return s, do
@@ -131,7 +131,7 @@ func plead(s state, do []action, now time.Duration) (state, []action) {
 	return s, append(do, action{verb: doGrace, d: s.timeout})
 }
 
-// excused reports that the dog is petted without evidence.
+// excused reports whether the watchdog is petted without evidence.
 func (s state) excused(now time.Duration) bool {
 	if s.phase == stopping {
 		return now < s.stopBy || now < s.snooze
@@ -139,8 +139,8 @@ func (s state) excused(now time.Duration) bool {
 	return now < s.hold || now < s.snooze
 }
 
-// must reports that it is time to starve for good. Two probes in vain are asked
-// for, so that a process that was itself suspended gets to answer once.
+// must reports whether it is time to starve for good. It requires two failed probes, so that a
+// process that was itself suspended can answer once.
 func (s state) must(now time.Duration) bool {
 	if s.excused(now) {
 		return false
@@ -154,7 +154,7 @@ func (s state) must(now time.Duration) bool {
 	return s.doom != nil || s.misses >= 2 && now-s.lastPet >= s.timeout
 }
 
-// cause says why must is true.
+// cause returns why must is true.
 func (s state) cause() Cause {
 	switch {
 	case s.doom != nil:
@@ -169,8 +169,8 @@ func (s state) cause() Cause {
 	return blame(s.missing)
 }
 
-// starve ends all petting. The record comes first, for nobody knows how long the
-// dog still waits.
+// starve ends all petting. The record is written first, because the time left until the watchdog
+// acts is unknown.
 func starve(s state, do []action, now time.Duration) (state, []action) {
 	c := s.cause()
 	s.phase, s.since, s.doom = starving, now, &c
@@ -182,7 +182,7 @@ func starve(s state, do []action, now time.Duration) (state, []action) {
 	return s, do
 }
 
-// overdue leaves on its own when the dog did not bite in twice its time.
+// overdue exits the process if the watchdog has not acted within twice its countdown.
 func overdue(s state, now time.Duration) (state, []action) {
 	if s.exited || now-s.since < 2*s.timeout {
 		return s, nil

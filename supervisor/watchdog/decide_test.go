@@ -186,8 +186,8 @@ func anyEvent(t *rapid.T) any {
 	return tick{}
 }
 
-// TestDecideProperties: whatever happens, no pet without fresh and complete
-// evidence or an excuse that ends, none after starving, and no start for ever.
+// TestDecideProperties: whatever happens, no pet without fresh and complete evidence or an excuse
+// that ends, none after starving, and no endless start.
 func TestDecideProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := someLimits

@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxCountdown bounds a dog's timeout so that no arithmetic on it can overflow.
+// maxCountdown bounds the countdown of a watchdog so that arithmetic on it cannot overflow.
 const maxCountdown = 24 * time.Hour
 
 // DeviceConfig describes a hardware watchdog.
 type DeviceConfig struct {
 	Path    string                     // device node; default /dev/watchdog0
-	Timeout time.Duration              // countdown asked for, 1 s to 24 h, rounded up to seconds; default 60 s
+	Timeout time.Duration              // requested countdown, 1 s to 24 h, rounded up to seconds; default 60 s
 	Open    func(string) (Card, error) // default OpenCard
 	Sys     string                     // default /sys/class/watchdog
 }
 
-// Device is a kernel watchdog (hardware or softdog). The node stays closed until
-// Arm, because opening it starts the countdown. It is safe for concurrent use.
+// Device is a kernel watchdog (hardware or softdog). The device node stays closed until Arm,
+// because opening it starts the countdown. Device is safe for concurrent use.
 type Device struct {
 	path    string
 	seconds uint32
@@ -35,7 +35,7 @@ type Device struct {
 	granted  time.Duration
 }
 
-// NewDevice does no I/O on the card.
+// NewDevice creates a Device. It does no I/O on the card.
 func NewDevice(c DeviceConfig) (*Device, error) {
 	if c.Path == "" {
 		c.Path = "/dev/watchdog0"
@@ -56,15 +56,15 @@ func NewDevice(c DeviceConfig) (*Device, error) {
 	return &Device{path: c.Path, seconds: seconds, open: c.Open, sys: sysCardOf(c.Sys, c.Path)}, nil
 }
 
-// Identity is the card's own name, e.g. "i6300ESB timer"; empty before Arm.
+// Identity returns the card's own name, e.g. "i6300ESB timer"; empty before Arm.
 func (d *Device) Identity() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.identity
 }
 
-// BootStatus tells why the hardware last reset the machine. Before Arm it comes
-// from sysfs, so that asking arms nothing.
+// BootStatus returns why the hardware last reset the machine. Before Arm it is read from sysfs,
+// which does not start the countdown.
 func (d *Device) BootStatus() (BootStatus, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -82,9 +82,9 @@ func (d *Device) BootStatus() (BootStatus, error) {
 	return BootStatus(bits), nil
 }
 
-// Arm implements Dog: opens the node, which starts the countdown, and sets its
-// length. EBUSY means that another process pets it (systemd's
-// RuntimeWatchdogSec=, a watchdog daemon).
+// Arm implements Dog: it opens the device node, which starts the countdown, and sets its length.
+// EBUSY means that another process holds the device (systemd's RuntimeWatchdogSec=, a watchdog
+// daemon).
 func (d *Device) Arm() (time.Duration, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -108,7 +108,8 @@ func (d *Device) Arm() (time.Duration, error) {
 	return d.granted, d.ping()
 }
 
-// countdown asks the card what it really counts, for it may round or refuse.
+// countdown asks the card for the actual countdown, because the card may round or refuse the
+// requested one.
 func (d *Device) countdown(accepted bool) time.Duration {
 	s, err := d.card.Timeout()
 	got := time.Duration(s) * time.Second
@@ -118,10 +119,10 @@ func (d *Device) countdown(accepted bool) time.Duration {
 	case accepted:
 		return time.Duration(d.seconds) * time.Second
 	}
-	return 10 * time.Second // an unknown countdown: pet as often as any card needs
+	return 10 * time.Second // unknown countdown: pet as often as any card needs
 }
 
-// Pet implements Dog. The card has no place for a status.
+// Pet implements Dog. The card cannot show a status.
 func (d *Device) Pet(string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -131,8 +132,8 @@ func (d *Device) Pet(string) error {
 	return d.ping()
 }
 
-// Grace adopts a countdown that a killed life left running, which would
-// otherwise bite in the middle of a start. It never starts one.
+// Grace adopts a countdown that a killed life left running, which would otherwise expire during the
+// start. It never starts one.
 func (d *Device) Grace(time.Duration) error {
 	d.mu.Lock()
 	held := d.card != nil
@@ -147,8 +148,8 @@ func (d *Device) Grace(time.Duration) error {
 	return err
 }
 
-// ping falls back to a write, which pets every card, for drivers without the
-// ioctl. The byte is not 'V'.
+// ping falls back to a write, which pets every card, for drivers without the ioctl. The byte is not
+// 'V'.
 func (d *Device) ping() error {
 	if err := d.card.Keepalive(); err == nil {
 		return nil
@@ -159,8 +160,8 @@ func (d *Device) ping() error {
 	return nil
 }
 
-// Stop implements Dog: a last pet, the magic 'V', close. A card that cannot be
-// disarmed keeps counting; the error says so and how long the next life has.
+// Stop implements Dog: a last pet, the magic 'V', close. A card that cannot be disarmed keeps
+// counting; the error says so and how much time the next life has.
 func (d *Device) Stop() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeCard is the kernel's side of the watchdog API, with the manners of
-// watchdog_dev.c: a rounding timeout, magic close, state in sysfs.
+// fakeCard is the kernel's side of the watchdog API, with the behaviour of watchdog_dev.c: a
+// rounding timeout, magic close, state in sysfs.
 type fakeCard struct {
 	sys      string
 	calls    []string
@@ -153,7 +153,7 @@ func TestDeviceNowayout(t *testing.T) {
 	if err := d.Stop(); err == nil || !strings.Contains(err.Error(), "resets the machine in 40s") {
 		t.Fatalf("stop: %v", err)
 	}
-	// The next life must adopt what still counts.
+	// The next life must adopt a countdown that still runs.
 	c.calls = nil
 	next := c.device(t, 40*time.Second)
 	must(t, next.Grace(time.Second) == nil && next.Grace(time.Second) == nil)
@@ -195,8 +195,8 @@ func TestDeviceFailures(t *testing.T) {
 	}
 }
 
-// TestKernelCardOnAFile: the real calls on something that is no watchdog report
-// errors and do nothing else.
+// TestKernelCardOnAFile: the real calls on a file that is not a watchdog report errors and do
+// nothing else.
 func TestKernelCardOnAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "watchdog0")
 	must(t, os.WriteFile(path, nil, 0o600) == nil)

@@ -6,33 +6,32 @@ import (
 	"time"
 )
 
-// Dog is something outside this process that restarts it unless it is petted.
-// Only the keeper calls it, one call at a time. No call may block for more than
-// about a second.
+// Dog is a watchdog: something outside this process that restarts it unless it is petted. Only the
+// keeper calls it, one call at a time. No call may block for more than about a second.
 type Dog interface {
-	// Arm starts the countdown and returns its length; 0 means that nothing will
-	// bite, however long nobody pets. It is idempotent: the keeper repeats it
-	// after an error. A length with an error is a dog that is armed in part.
+	// Arm starts the countdown and returns its length; 0 means that nothing will restart the
+	// process, however long it is not petted. Arm is idempotent: the keeper repeats it after an
+	// error. A length together with an error means that the watchdog is partly armed.
 	Arm() (time.Duration, error)
 	// Pet restarts the countdown. The status is for people.
 	Pet(status string) error
-	// Stop ends the countdown for a clean stop, as far as the dog allows it.
+	// Stop ends the countdown for a clean stop, as far as the watchdog allows it.
 	Stop() error
 }
 
-// graceful is a dog that can be told that the start still takes a while.
+// graceful is a Dog that can be told that the start takes longer.
 type graceful interface {
-	// Grace keeps a start that has not come to Arm yet alive for another d.
+	// Grace gives a start that has not reached Arm yet another d.
 	Grace(d time.Duration) error
 }
 
-// speaker is a dog that shows people a status and hears of a stop that begins.
+// speaker is a Dog that displays a status and is notified when a stop begins.
 type speaker interface {
 	Say(status string) error
 	Stopping() error
 }
 
-// None is the dog of a development machine: nothing bites.
+// None is the Dog of a development machine: it never restarts anything.
 type None struct{}
 
 // Arm implements Dog.
@@ -44,14 +43,14 @@ func (None) Pet(string) error { return nil }
 // Stop implements Dog.
 func (None) Stop() error { return nil }
 
-// Both is two dogs one behind the other: First (systemd) restarts the process,
-// Behind (hardware) resets the machine when that did not help. Behind should
-// have the longer countdown, long enough for a new process to adopt it.
+// Both combines two watchdogs: First (systemd) restarts the process, Behind (hardware) resets the
+// machine if that did not help. Behind should have the longer countdown, long enough for a new
+// process to adopt it.
 type Both struct {
 	First, Behind Dog
 }
 
-// Arm implements Dog. The countdown is the shorter of the two that bite.
+// Arm implements Dog. It returns the shorter of the two nonzero countdowns.
 func (b Both) Arm() (time.Duration, error) {
 	first, err1 := b.First.Arm()
 	behind, err2 := b.Behind.Arm()
@@ -64,7 +63,7 @@ func (b Both) Arm() (time.Duration, error) {
 	return first, errors.Join(err1, err2)
 }
 
-// Pet implements Dog. An error of one does not spare the other its pet.
+// Pet implements Dog. It pets both, even if one fails.
 func (b Both) Pet(status string) error {
 	return errors.Join(b.First.Pet(status), b.Behind.Pet(status))
 }
@@ -74,7 +73,7 @@ func (b Both) Stop() error {
 	return errors.Join(b.First.Stop(), b.Behind.Stop())
 }
 
-// Grace passes on to the dogs that understand it.
+// Grace calls the dogs that implement it.
 func (b Both) Grace(d time.Duration) error {
 	return b.each(func(dog Dog) error {
 		if g, ok := dog.(graceful); ok {
@@ -84,7 +83,7 @@ func (b Both) Grace(d time.Duration) error {
 	})
 }
 
-// Say passes on to the dogs that show a status.
+// Say calls the dogs that implement it.
 func (b Both) Say(status string) error {
 	return b.each(func(dog Dog) error {
 		if s, ok := dog.(speaker); ok {
@@ -94,7 +93,7 @@ func (b Both) Say(status string) error {
 	})
 }
 
-// Stopping passes on to the dogs that want to know.
+// Stopping calls the dogs that implement it.
 func (b Both) Stopping() error {
 	return b.each(func(dog Dog) error {
 		if s, ok := dog.(speaker); ok {

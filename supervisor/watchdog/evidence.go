@@ -13,35 +13,37 @@ type Missing struct {
 	Reason string `json:"reason"` // what is missing, for an operator
 }
 
-// Evidence is the answer to one probe: which critical parts proved that they
-// work. The zero value proves nothing.
+// Evidence is the result of one probe: which critical parts proved that they work. The zero value
+// proves nothing.
 type Evidence struct {
-	Alive   int           // critical parts that gave proof; 0 is no evidence
-	Missing []Missing     // the others; empty when the evidence is complete
-	Age     time.Duration // how long ago the oldest answer was given, 0 to the dog's countdown; how long a part may be silent is for the probe to judge
+	Alive   int       // critical parts that gave proof; 0 is no evidence
+	Missing []Missing // the others; empty if the evidence is complete
+	// How long ago the oldest proof was given, 0 to the watchdog's countdown. How long a part may
+	// be silent is for the probe to judge.
+	Age time.Duration
 }
 
-// Probe gathers evidence. It should return when ctx ends; one that does not
-// counts as no evidence and is left behind.
+// Probe gathers evidence. It should return when ctx ends; a probe that does not counts as no
+// evidence and is abandoned.
 type Probe func(ctx context.Context) (Evidence, error)
 
-// Cause says who starves the dog and why.
+// Cause says why the watchdog is no longer petted.
 type Cause struct {
-	Path   string `json:"path"`            // who has nothing left, or gives no proof
+	Path   string `json:"path"`            // the part that has used up its ladder, or gives no proof
 	Reason string `json:"reason"`          // why, for an operator
-	Level  string `json:"level,omitempty"` // rung of the ladder, "watchdog" unless told
+	Level  string `json:"level,omitempty"` // level of the ladder, "watchdog" unless set
 }
 
-// String is "path: reason".
+// String returns "path: reason".
 func (c Cause) String() string { return c.Path + ": " + c.Reason }
 
-// keeperPath names the keeper itself in a cause: nobody in the tree is to blame.
+// keeperPath names the keeper itself in a cause, if no part of the tree is responsible.
 const keeperPath = "watchdog"
 
 // levelWatchdog is the name of L4 in records and events.
 const levelWatchdog = "watchdog"
 
-// lacking judges one answer; "" paths never occur. maxAge bounds its freshness.
+// lacking returns what is missing from the evidence; nil if it is complete. maxAge bounds its age.
 func (e Evidence) lacking(maxAge time.Duration) []Missing {
 	switch {
 	case len(e.Missing) > 0:
@@ -54,7 +56,7 @@ func (e Evidence) lacking(maxAge time.Duration) []Missing {
 	return nil
 }
 
-// describe lists who is missing, at most three by name.
+// describe lists the missing parts, at most three by name.
 func describe(missing []Missing) string {
 	const named = 3
 	var b strings.Builder
@@ -71,7 +73,7 @@ func describe(missing []Missing) string {
 	return b.String()
 }
 
-// blame makes one cause of who is missing.
+// blame combines the missing parts into one cause.
 func blame(missing []Missing) Cause {
 	c := Cause{Path: keeperPath, Reason: "no evidence", Level: levelWatchdog}
 	if len(missing) == 1 {

@@ -9,8 +9,8 @@ import (
 	"gatewayd/supervisor/watchdog"
 )
 
-// How main wires the last rung: the hardware's memory first, then the book, then
-// the keeper with the book's plan; the book is closed last of all.
+// How main wires the watchdog: the hardware's boot status first, then the book, then the keeper
+// with the book's plan; the book is closed last of all.
 func Example() {
 	log := slog.New(slog.DiscardHandler)
 	var dog watchdog.Dog = watchdog.None{}

@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// Config says how a keeper keeps its dog. Zero fields take the default.
+// Config configures a Keeper. Zero fields take the default.
 type Config struct {
 	Dog     Dog           // default None
 	Probe   Probe         // required
 	Book    *Book         // boot record and ledger; nil keeps none
-	Timeout time.Duration // countdown assumed until the dog tells its own; default 30 s, at least 1 s
+	Timeout time.Duration // countdown assumed until the Dog returns its own; default 30 s, at least 1 s
 	Init    time.Duration // without complete evidence by then the boot has failed; default 2 min
 	Hold    time.Duration // no starving before then, from Plan; default 0
-	Quiet   time.Duration // unbroken evidence that makes a boot healthy; default 10 min
-	Stop    time.Duration // bound of a clean stop, from Stopping on; default 30 s
+	Quiet   time.Duration // uninterrupted evidence that makes a boot healthy; default 10 min
+	Stop    time.Duration // maximum duration of a clean stop, from Stopping on; default 30 s
 	Log     *slog.Logger  // default none
 
-	// Starved is called once when the keeper starves and nothing outside is
-	// going to end the process: there is no dog, it was not armed yet, or it did
-	// not bite in twice its time. The process should exit with code 1.
+	// Starved is called once when the keeper starves and nothing outside is going to end the
+	// process: there is no watchdog, it was not armed yet, or it did not act within twice its
+	// countdown. The process should exit with code 1.
 	Starved func(Cause)
 }
 
-// Keeper pets a dog on evidence. Its methods are safe for concurrent use.
+// Keeper pets a Dog on evidence. Its methods are safe for concurrent use.
 type Keeper struct {
 	c     Config
 	log   *slog.Logger
@@ -42,7 +42,7 @@ type Keeper struct {
 	errors map[verb]string
 }
 
-// NewKeeper does no I/O; the time to Init and Hold counts from here.
+// NewKeeper creates a Keeper. It does no I/O; Init and Hold count from here.
 func NewKeeper(c Config) (*Keeper, error) {
 	if c.Probe == nil {
 		return nil, errors.New("watchdog: a keeper needs a probe")
@@ -71,9 +71,9 @@ func atLeast(d, byDefault time.Duration) time.Duration {
 	return d
 }
 
-// Run keeps the dog until ctx ends, which is the end of a clean stop: call it
-// off after everything else has stopped. Then the dog is disarmed, unless it is
-// starving. Run returns only then; call it once.
+// Run runs the keeper until ctx ends, which is the end of a clean stop: cancel ctx after everything
+// else has stopped. Run then disarms the watchdog, unless it is starving, and returns. Call Run
+// once.
 func (k *Keeper) Run(ctx context.Context) {
 	p := newProber(k.c.Probe)
 	defer p.stop()
@@ -103,7 +103,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// beat asks again, or says that the last question is still open.
+// beat starts the next probe, or reports that the last one has not answered.
 func (k *Keeper) beat(ctx context.Context, p *prober) {
 	k.c.Book.tick()
 	switch {
@@ -118,8 +118,8 @@ func (k *Keeper) beat(ctx context.Context, p *prober) {
 	}
 }
 
-// gap is the time between two probes: a third of the countdown, and faster
-// before the first evidence, so that READY=1 comes when the gateway is ready.
+// gap returns the time between two probes: a third of the countdown, and less before the first
+// evidence, so that READY=1 is sent as soon as the gateway is ready.
 func (k *Keeper) gap() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -130,16 +130,16 @@ func (k *Keeper) gap() time.Duration {
 	return g
 }
 
-// patience is how long a probe may take.
+// patience returns how long a probe may take.
 func (k *Keeper) patience() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return max(k.state.timeout/3, 10*time.Millisecond)
 }
 
-// Starve stops the petting for good: once it returns no pet is decided any more
-// (one under way may finish), unless the breaker's hold or a snooze still runs. Then it takes effect when that ends,
-// and is forgotten if there was complete evidence for a whole quiet period.
+// Starve stops the petting for good: after it returns no further pet is decided (one in progress
+// may finish). If the breaker's hold or a snooze is still running, Starve takes effect when that
+// ends, and is cancelled by complete evidence for a whole quiet period.
 func (k *Keeper) Starve(c Cause) {
 	if c.Level == "" {
 		c.Level = levelWatchdog
@@ -150,9 +150,8 @@ func (k *Keeper) Starve(c Cause) {
 	k.step(demand{c})
 }
 
-// Snooze keeps petting without evidence for d from now, at most MaxSnooze, for
-// debugging in the field; 0 ends it. It returns the time granted, which is 0
-// when the dog starves already.
+// Snooze keeps petting without evidence for d from now, at most MaxSnooze, for debugging in the
+// field; 0 ends it. It returns the time granted, which is 0 if the keeper is already starving.
 func (k *Keeper) Snooze(d time.Duration) time.Duration {
 	k.step(nap{d})
 	k.mu.Lock()
@@ -163,24 +162,24 @@ func (k *Keeper) Snooze(d time.Duration) time.Duration {
 	return min(max(d, 0), MaxSnooze)
 }
 
-// Stopping begins a clean stop: STOPPING=1, and the petting goes on without
-// evidence for at most Config.Stop.
+// Stopping begins a clean stop: it sends STOPPING=1, and petting continues without evidence for at
+// most Config.Stop.
 func (k *Keeper) Stopping() { k.step(leave{}) }
 
 // Health is a snapshot of a keeper.
 type Health struct {
 	Phase   string        // starting, watching, stopping, starving
-	Text    string        // what is not as it should be; empty when all is well
-	Missing []Missing     // who gave no proof at the last probe
-	Armed   bool          // the dog counts
+	Text    string        // what is wrong; empty if all is well
+	Missing []Missing     // parts that gave no proof at the last probe
+	Armed   bool          // the countdown is running
 	LastPet time.Duration // since the last pet; since the start if there was none
-	Timeout time.Duration // the dog's countdown
+	Timeout time.Duration // the countdown of the watchdog
 	Healthy bool          // a quiet period of evidence has passed
-	Snooze  time.Duration // what is left of it
-	Hold    time.Duration // what is left of it
+	Snooze  time.Duration // remaining time
+	Hold    time.Duration // remaining time
 }
 
-// Health tells how the dog is kept.
+// Health returns the state of the keeper.
 func (k *Keeper) Health() Health {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -192,10 +191,10 @@ func (k *Keeper) Health() Health {
 	}
 }
 
-// now is monotonic: time.Since never looks at the wall clock of begun.
+// now returns monotonic time: time.Since ignores the wall clock of begun.
 func (k *Keeper) now() time.Duration { return time.Since(k.begun) }
 
-// step decides under the lock; the actions wait for the keeper's goroutine.
+// step decides under the lock; the actions are carried out by the keeper's goroutine.
 func (k *Keeper) step(event any) {
 	k.mu.Lock()
 	next, do := decide(k.state, event, k.now())

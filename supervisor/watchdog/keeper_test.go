@@ -25,7 +25,7 @@ type hound struct {
 	armed  time.Time
 	petted time.Time
 	pets   int
-	gap    time.Duration // the longest between two pets
+	gap    time.Duration // the longest time between two pets
 	said   []string
 	stops  int
 	armErr error

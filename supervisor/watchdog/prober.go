@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// maxAbandoned bounds the probes left behind. A probe that ignores its context
-// is stuck in a system call or on a lock; more of them would add nothing.
+// maxAbandoned bounds the number of abandoned probes. A probe that ignores its context is stuck in
+// a system call or on a lock; starting more of them would not help.
 const maxAbandoned = 3
 
-// answer is what one probe brought; generation tells a late one apart.
+// answer is the result of one probe; generation identifies late ones.
 type answer struct {
 	generation uint64
 	evidence   Evidence
 	err        error
 }
 
-// prober runs one probe at a time off the keeper's goroutine.
+// prober runs one probe at a time outside the keeper's goroutine.
 type prober struct {
 	probe      Probe
 	answers    chan answer
 	done       chan struct{}
 	asking     bool
-	running    bool // the open question has a goroutine
+	running    bool // the pending probe has a goroutine
 	generation uint64
 	asked      time.Time
 	cancel     context.CancelFunc
@@ -36,14 +36,14 @@ func newProber(p Probe) *prober {
 	}
 }
 
-// stop lets go of every probe; one that hangs ends when its call returns.
+// stop abandons all probes; one that hangs ends when its call returns.
 func (p *prober) stop() {
 	p.cancel()
 	close(p.done)
 }
 
-// start asks, unless too many probes are stuck; then the open question just
-// goes on and will be late again.
+// start starts a probe, unless too many probes are stuck; then the pending one just becomes late
+// again.
 func (p *prober) start(ctx context.Context, patience time.Duration) {
 	p.asking, p.asked = true, time.Now()
 	p.generation++
@@ -65,8 +65,7 @@ func (p *prober) start(ctx context.Context, patience time.Duration) {
 	}()
 }
 
-// guarded turns a panic of the probe into an error: the last rung must not die
-// of the first.
+// guarded turns a panic of the probe into an error: it must not bring down the watchdog.
 func guarded(ctx context.Context, probe Probe) (e Evidence, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -76,12 +75,12 @@ func guarded(ctx context.Context, probe Probe) (e Evidence, err error) {
 	return probe(ctx)
 }
 
-// late reports an open question older than patience.
+// late reports whether the pending probe is older than patience.
 func (p *prober) late(patience time.Duration) bool {
 	return p.asking && time.Since(p.asked) >= patience
 }
 
-// give gives the open question up and says what is missing.
+// give abandons the pending probe and returns what is missing.
 func (p *prober) give() []Missing {
 	p.cancel()
 	p.asking = false
@@ -94,7 +93,7 @@ func (p *prober) give() []Missing {
 	return []Missing{{keeperPath, reason}}
 }
 
-// judge turns an answer into an event; nil for one that was given up before.
+// judge turns an answer into an event; nil for an answer of an abandoned probe.
 func (p *prober) judge(a answer) any {
 	if a.generation != p.generation || !p.asking {
 		p.abandoned--

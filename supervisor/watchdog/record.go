@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Bounds of a record, to keep the file small enough for one quick write.
+// Limits of a record, to keep the file small enough for one quick write.
 const (
-	MaxEvents     = 50      // events kept, the newest
-	maxEventBytes = 4 << 10 // of one event; a longer one is cut and kept as text
+	MaxEvents     = 50      // number of events kept, the newest
+	maxEventBytes = 4 << 10 // per event; a longer one is truncated and kept as text
 	maxCauseBytes = 2 << 10
 )
 
@@ -17,12 +17,12 @@ const (
 type Record struct {
 	Life     uint64            `json:"life"`               // counts up with every start, from 1
 	BootID   string            `json:"boot_id"`            // /proc/sys/kernel/random/boot_id
-	Started  time.Time         `json:"started"`            // wall time, for people only
+	Started  time.Time         `json:"started"`            // wall-clock time, for people only
 	LivedMS  int64             `json:"lived_ms"`           // running time at the last write, monotonic
-	Mode     Mode              `json:"mode"`               // what this life was started in
-	Complete bool              `json:"complete"`           // there was complete evidence once
-	Healthy  bool              `json:"healthy"`            // there was a quiet period of it
-	Withheld *Cause            `json:"withheld,omitempty"` // not petted now, the dog may bite
+	Mode     Mode              `json:"mode"`               // mode in which this life was started
+	Complete bool              `json:"complete"`           // there was complete evidence at least once
+	Healthy  bool              `json:"healthy"`            // there was complete evidence for a quiet period
+	Withheld *Cause            `json:"withheld,omitempty"` // not petted at present, the watchdog may act
 	Starved  *Cause            `json:"starved,omitempty"`  // stopped petting for good
 	Clean    bool              `json:"clean"`              // stopped in an orderly way
 	Events   []json.RawMessage `json:"events,omitempty"`   // the last ones, oldest first
@@ -37,25 +37,24 @@ const (
 	Clean   Outcome = "clean"   // stopped in an orderly way
 	Starved Outcome = "starved" // the watchdog was not petted, see the cause
 	Crashed Outcome = "crashed" // the process ended, the kernel did not: panic, kill -9, out of memory
-	Reset   Outcome = "reset"   // the hardware watchdog reset the machine and nobody had starved it: the system hung
-	Lost    Outcome = "lost"    // the machine restarted without a mark: power cut, kernel panic
-	Unknown Outcome = "unknown" // the record is damaged or gone
+	Reset   Outcome = "reset"   // the hardware watchdog reset the machine without starving: the system hung
+	Lost    Outcome = "lost"    // the machine restarted without a trace: power cut, kernel panic
+	Unknown Outcome = "unknown" // the record is damaged or missing
 )
 
-// Previous tells how the last life ended.
+// Previous describes how the last life ended.
 type Previous struct {
 	Outcome    Outcome
-	Cause      Cause      // with Starved: who and why
+	Cause      Cause      // with Starved: which part and why
 	Record     Record     // zero with First and Unknown
-	BootStatus BootStatus // what the hardware remembers; only of a new boot
+	BootStatus BootStatus // the hardware's reset reason; only after a new boot
 	NewBoot    bool       // the kernel has restarted since
-	Aside      string     // where a damaged record was kept
+	Aside      string     // where a damaged record was moved
 }
 
-// Failed reports that the life counts against the gateway. A power cut counts
-// only if it hit a boot that had not come to complete evidence: that may be the
-// gateway's own doing (a modem's inrush current), and people do not switch off
-// and on that fast.
+// Failed reports whether the life counts as a failure of the gateway. A power cut counts only if
+// there had been no complete evidence since the boot: the gateway may have caused it (a modem's
+// inrush current), and people do not switch off and on that fast.
 func (p Previous) Failed() bool {
 	switch p.Outcome {
 	case Starved, Crashed, Reset, Unknown:
@@ -66,7 +65,7 @@ func (p Previous) Failed() bool {
 	return false
 }
 
-// String is a sentence for an operator.
+// String returns a sentence for an operator.
 func (p Previous) String() string {
 	text := map[Outcome]string{
 		First:   "first start",
@@ -83,11 +82,11 @@ func (p Previous) String() string {
 	return text
 }
 
-// classify tells the outcome of a readable record, given the boot it is read in.
+// classify returns the outcome of a readable record, given the present boot.
 func classify(r Record, bootID string, status BootStatus) Previous {
 	p := Previous{Record: r, NewBoot: r.BootID == "" || r.BootID != bootID}
 	if p.NewBoot {
-		p.BootStatus = status // of an old boot it was told already
+		p.BootStatus = status // an older boot has reported it already
 	}
 	switch {
 	case r.Starved != nil:
@@ -106,7 +105,7 @@ func classify(r Record, bootID string, status BootStatus) Previous {
 	return p
 }
 
-// add keeps an event: JSON as it is, anything else as a string.
+// add appends an event: JSON unchanged, anything else as a string.
 func (r *Record) add(event string) {
 	raw := json.RawMessage(event)
 	if len(event) > maxEventBytes || !json.Valid(raw) {
@@ -118,7 +117,7 @@ func (r *Record) add(event string) {
 	}
 }
 
-// cut bounds a cause, whose reason may quote anything.
+// cut limits the length of a cause, whose reason may quote anything.
 func (c Cause) cut() *Cause {
 	c.Path = c.Path[:min(len(c.Path), maxCauseBytes)]
 	c.Reason = c.Reason[:min(len(c.Reason), maxCauseBytes)]

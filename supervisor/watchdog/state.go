@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// MaxSnooze bounds one snooze.
+// MaxSnooze is the maximum of one snooze.
 const MaxSnooze = 15 * time.Minute
 
 // Forever is a hold that never ends.
@@ -15,7 +15,7 @@ const graceGap = 2 * time.Second
 type phase string
 
 const (
-	starting phase = "starting" // no complete evidence yet, dog not armed by us
+	starting phase = "starting" // no complete evidence yet, watchdog not armed by this life
 	watching phase = "watching" // petting on evidence
 	stopping phase = "stopping" // a clean stop, petting for a bounded time
 	starving phase = "starving" // never petting again
@@ -23,20 +23,19 @@ const (
 
 // limits are the constants of a decision, all positive; hold may be 0 or Forever.
 type limits struct {
-	init  time.Duration // from start: without complete evidence until then the boot has failed
-	hold  time.Duration // from start: no starving before then (boot-loop breaker)
-	quiet time.Duration // of unbroken evidence: the boot is healthy
-	stop  time.Duration // a clean stop may take this long
+	init  time.Duration // from the start: without complete evidence until then the boot has failed
+	hold  time.Duration // from the start: no starving before then (boot-loop breaker)
+	quiet time.Duration // duration of uninterrupted evidence that makes the boot healthy
+	stop  time.Duration // maximum duration of a clean stop
 }
 
-// state is everything a decision rests on. Instants are monotonic time since the
-// keeper's start.
+// state is everything a decision depends on. Times are monotonic and count from the keeper's start.
 type state struct {
 	limits
 	phase     phase
-	timeout   time.Duration // the dog's countdown, or the nominal one
+	timeout   time.Duration // the watchdog's countdown, or the nominal one
 	bites     bool          // a countdown runs outside this process
-	armed     bool          // Arm has succeeded in full
+	armed     bool          // Arm has succeeded completely
 	lastPet   time.Duration
 	lastGrace time.Duration
 	provenFor struct {
@@ -44,8 +43,8 @@ type state struct {
 		since time.Duration
 	}
 	healthy bool      // quiet has been reached once
-	misses  int       // probes in vain since the last evidence
-	missing []Missing // who, at the last one
+	misses  int       // failed probes since the last evidence
+	missing []Missing // missing parts at the last one
 	noted   bool      // the withholding is in the record
 	snooze  time.Duration
 	stopBy  time.Duration
@@ -74,12 +73,12 @@ type verb string
 const (
 	doArm      verb = "arm"
 	doPet      verb = "pet"
-	doGrace    verb = "grace"    // tell the dog that the start takes d more
-	doSay      verb = "say"      // show a status, pet nobody
+	doGrace    verb = "grace"    // tell the watchdog that the start takes d longer
+	doSay      verb = "say"      // show a status without petting
 	doAnnounce verb = "announce" // a clean stop begins
 	doComplete verb = "complete" // book: first complete evidence
 	doHealthy  verb = "healthy"  // book: quiet period reached
-	doWithhold verb = "withhold" // book: the dog may bite soon, cause
+	doWithhold verb = "withhold" // book: the watchdog may act soon, cause
 	doRetract  verb = "retract"  // book: it did not
 	doRecord   verb = "record"   // book: starved for good, cause
 	doExit     verb = "exit"     // nothing outside will end this process
@@ -96,7 +95,7 @@ func begin(l limits, timeout time.Duration) state {
 	return state{limits: l, phase: starting, timeout: timeout, lastGrace: -graceGap}
 }
 
-// status describes what is not as it should be; "" when all is well.
+// status describes what is wrong; "" if all is well.
 func (s state) status(now time.Duration) string {
 	who := describe(s.missing)
 	switch {

@@ -13,13 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notifyDeadline bounds one message: a stuck service manager must not hold the
-// keeper.
+// notifyDeadline bounds one message: a stuck service manager must not hold up the keeper.
 const notifyDeadline = time.Second
 
-// Systemd speaks the sd_notify(3) protocol to the service manager. The unit
-// needs Type=notify (or notify-reload) and WatchdogSec=. It is safe for
-// concurrent use.
+// Systemd speaks the sd_notify(3) protocol to the service manager. The unit needs Type=notify (or
+// notify-reload) and WatchdogSec=. Systemd is safe for concurrent use.
 type Systemd struct {
 	addr    *net.UnixAddr
 	timeout time.Duration
@@ -29,10 +27,9 @@ type Systemd struct {
 	armed bool
 }
 
-// NewSystemd reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID through getenv.
-// It returns nil and no error when the process was not started by a service
-// manager that wants to be notified. The environment is left alone; the caller
-// keeps NOTIFY_SOCKET from the programs it starts.
+// NewSystemd reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID through getenv. It returns nil and
+// no error if the process was not started by a service manager that expects notifications. It does
+// not change the environment; the caller must remove NOTIFY_SOCKET from that of programs it starts.
 func NewSystemd(getenv func(string) string, pid int) (*Systemd, error) {
 	name := getenv("NOTIFY_SOCKET")
 	if name == "" {
@@ -62,10 +59,10 @@ func systemdTimeout(usec, owner string, pid int) (time.Duration, error) {
 	return time.Duration(n) * time.Microsecond, nil
 }
 
-// Timeout is the unit's WatchdogSec=; 0 means that systemd does not watch.
+// Timeout returns the unit's WatchdogSec=; 0 means that systemd does not watch.
 func (s *Systemd) Timeout() time.Duration { return s.timeout }
 
-// Arm implements Dog: READY=1, from which on systemd counts.
+// Arm implements Dog: it sends READY=1, which starts the countdown of systemd.
 func (s *Systemd) Arm() (time.Duration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,13 +76,13 @@ func (s *Systemd) Arm() (time.Duration, error) {
 	return s.timeout, nil
 }
 
-// Pet implements Dog: WATCHDOG=1 with a STATUS=.
+// Pet implements Dog: it sends WATCHDOG=1 with a STATUS=.
 func (s *Systemd) Pet(status string) error {
 	return s.tell("WATCHDOG=1" + statusLine(status))
 }
 
-// Stop implements Dog. systemd has stopped counting at STOPPING=1; this says it
-// for a stop that skipped Stopping, and lets the socket go.
+// Stop implements Dog. systemd has stopped counting at STOPPING=1; Stop sends it for a stop that
+// skipped Stopping, and closes the socket.
 func (s *Systemd) Stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,13 +94,13 @@ func (s *Systemd) Stop() error {
 	return err
 }
 
-// Say sets the STATUS= that systemctl status shows. It pets nobody.
+// Say sets the STATUS= that systemctl status shows. It does not pet.
 func (s *Systemd) Say(status string) error {
 	return s.tell(strings.TrimPrefix(statusLine(status), "\n"))
 }
 
-// Stopping announces a clean stop: STOPPING=1. systemd counts TimeoutStopSec=
-// from here on instead of WatchdogSec=.
+// Stopping announces a clean stop: STOPPING=1. From here on systemd counts TimeoutStopSec= instead
+// of WatchdogSec=.
 func (s *Systemd) Stopping() error { return s.tell("STOPPING=1") }
 
 // Grace asks for d more of start-up time (EXTEND_TIMEOUT_USEC=).
@@ -111,8 +108,8 @@ func (s *Systemd) Grace(d time.Duration) error {
 	return s.tell("EXTEND_TIMEOUT_USEC=" + strconv.FormatInt(d.Microseconds(), 10))
 }
 
-// Reloading announces that the config is being read again (RELOADING=1 with the
-// MONOTONIC_USEC= that Type=notify-reload demands). Ready ends it.
+// Reloading announces that the config is being reloaded (RELOADING=1 with the MONOTONIC_USEC= that
+// Type=notify-reload requires). Ready ends it.
 func (s *Systemd) Reloading() error {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
@@ -121,7 +118,7 @@ func (s *Systemd) Reloading() error {
 	return s.tell("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(now.Nano()/1000, 10))
 }
 
-// Ready ends a reload (READY=1). The first READY=1 of a life is Arm's alone.
+// Ready ends a reload (READY=1). The first READY=1 of a life is sent by Arm.
 func (s *Systemd) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,8 +134,8 @@ func (s *Systemd) tell(message string) error {
 	return s.send(message)
 }
 
-// send writes one datagram over a kept socket, so that running out of
-// descriptors cannot stop the petting, and dials again once if it went stale.
+// send writes one datagram over an open socket, so that running out of descriptors cannot stop the
+// petting. If the socket has become stale it dials once more.
 func (s *Systemd) send(message string) error {
 	if s.conn != nil {
 		err := s.write(message)
@@ -170,8 +167,8 @@ func (s *Systemd) write(message string) error {
 	return err
 }
 
-// statusLine makes one line of a status that may quote a device: a line feed in
-// it would be another sd_notify assignment.
+// statusLine makes one line of a status, which may quote a device: a line feed in it would start
+// another sd_notify assignment.
 func statusLine(status string) string {
 	if status == "" {
 		return ""

@@ -114,7 +114,7 @@ func TestSystemdDialsAgain(t *testing.T) {
 	}
 }
 
-// TestSystemdStuckManager: a manager that does not read must not hold the keeper.
+// TestSystemdStuckManager: a manager that does not read must not hold up the keeper.
 func TestSystemdStuckManager(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "notify")
 	manager(t, name)
