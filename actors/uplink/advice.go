@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// advice is what can be done about a far end with which there is no TLS; empty: the error says it, or nobody knows.
+// advice returns a hint for the operator about a failed TLS handshake. It is empty if the error
+// itself says enough or no remedy is known.
 func advice(err error) string {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError

@@ -10,34 +10,41 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// ahead is what goes before an older backlog, if the config wants fresh data first: what is recorded from now on is read beside the place in the tracks
-// and sent first. What the far end has of it is noted and passed over when the place comes to it, so that each record is sent once. The records of a
-// track then are in order on either way, and those of the backlog come after younger ones: their sequences and times tell.
+// ahead is the state of sending fresh data before an older backlog (catch-up-order "fresh-first").
+// Records stored from now on are read independently of the uplink's read position and sent first.
+// The ranges already delivered are noted, and are skipped when the read position reaches them, so
+// each record is sent once. Records of one track are in order within each of the two streams, but
+// those of the backlog arrive after younger ones; their sequences and times show it.
 type ahead struct {
 	fresh  lane
-	from   uint64 // sequence in the store with which the way begins; 0: there is none
-	coming uint64 // to be read next
-	way    int    // which one
-	asking bool   // where the store ends
-	peeks  bool   // a worker reads
+	from   uint64 // store sequence at which the fresh stream begins; 0: there is none
+	coming uint64 // next sequence to read
+	way    int    // number of the fresh stream, to recognise late results of an earlier one
+	asking bool   // a worker is asking for the end of the store
+	peeks  bool   // a worker is reading
 	peekAt time.Time
-	lags   int   // readings in a row that brought as much as was asked for
-	held   *took // what the place has brought and may be under way already
+	lags   int   // consecutive reads that returned as many messages as requested
+	held   *took // messages from the read position that may be under way already
 
-	past  []stretch         // what the far end has, the oldest first; the last one is of the way there is
-	parts map[uint64]uint64 // of messages of which it has some: the sequence of the last record of these
-	early uint64            // records in past that the place has not come to
-	reads []string          // tracks that are read; nil: none yet
-	anew  bool              // the place was made in this life: what was noted is not of it
-	moved bool              // past is not as it is written down
+	// Ranges that the far end has, oldest first; the last belongs to the current fresh stream, if
+	// there is one.
+	past []stretch
+	// Messages of which the far end has some records: the sequence of the last of those records.
+	parts map[uint64]uint64
+	early uint64   // number of records in past that the read position has not reached
+	reads []string // tracks being read; nil: none yet
+	anew  bool     // the read position was created in this life, so older notes do not apply to it
+	moved bool     // past differs from the stored note
 }
 
-// stretch is messages of the store, both ends included.
+// stretch is a range of store sequences, both ends included.
 type stretch struct{ first, last uint64 }
 
 const (
-	mostWays  = 64 // that have not been passed; beyond that the backlog is sent in order
-	mostLags  = 4  // readings in a row that are full: then the way itself is behind, after another outage for instance
+	mostWays = 64 // ranges not yet passed; beyond that the backlog is sent in order
+	// Consecutive full reads after which the fresh stream counts as a backlog itself, for instance
+	// after another outage.
+	mostLags  = 4
 	peekPause = 500 * time.Millisecond
 )
 
@@ -53,13 +60,13 @@ type (
 	}
 )
 
-// precede has what is recorded now read and sent before an older backlog.
+// precede reads and sends fresh records before an older backlog.
 func (e *engine) precede(c *actors.Context) {
 	now := time.Now()
 	switch {
 	case e.from > 0:
 		if over := e.cfg.CatchUpOrder != freshFirst || e.lags >= mostLags && len(e.past) < mostWays; over && !e.sending {
-			e.join() // to begin anew with what is fresh now, perhaps
+			e.join() // to start again, possibly, with what is fresh now
 			e.lags = 0
 			return
 		}
@@ -77,7 +84,7 @@ func (e *engine) precede(c *actors.Context) {
 
 const freshFirst = "fresh-first"
 
-// ended begins a way behind what is in the store.
+// ended starts a fresh stream after the newest message in the store.
 func (e *engine) ended(c *actors.Context, m ended) {
 	e.asking = false
 	if m.err != nil || m.number != e.way || e.sender == nil {
@@ -88,7 +95,7 @@ func (e *engine) ended(c *actors.Context, m ended) {
 	e.past = append(e.past, stretch{e.from, e.from - 1})
 }
 
-// peek has a worker read what has come.
+// peek starts a worker that reads new messages of the fresh stream.
 func (e *engine) peek(c *actors.Context, now time.Time) {
 	if e.peeks || e.sender == nil || e.reader == nil || e.peekAt.After(now) || e.fresh.records >= 2*e.portions.Records || e.fresh.bytes >= 2*e.portions.Bytes {
 		return
@@ -124,7 +131,8 @@ func (e *engine) peeked(c *actors.Context, m peeked) {
 		e.coming = s.Seq + 1
 		var records []record.Record
 		if s.ContentType == record.ChunkType {
-			records, _, _ = l.follow.Chunk(s.Path, s.Data) // what is damaged or missing is told when the place comes to it
+			// Damaged or missing records are reported when the read position gets there.
+			records, _, _ = l.follow.Chunk(s.Path, s.Data)
 		}
 		l.push(s.Seq, s.Time, records)
 	}
@@ -132,7 +140,7 @@ func (e *engine) peeked(c *actors.Context, m peeked) {
 	e.settleFresh(0)
 }
 
-// settleFresh takes off so many entries, and notes what is done with.
+// settleFresh removes n entries from the fresh queue and notes the messages that are complete.
 func (e *engine) settleFresh(n int) {
 	e.early += uint64(n)
 	if seq := e.fresh.drop(n); seq > 0 {
@@ -141,12 +149,13 @@ func (e *engine) settleFresh(n int) {
 	e.moved = true
 }
 
-// overtaken says whether messages of the place have come to where the way ahead begins.
+// overtaken reports whether one of the messages, which come from the read position, is at or after
+// the start of the fresh stream.
 func (e *engine) overtaken(messages []actors.Stored) bool {
 	return e.from > 0 && slices.ContainsFunc(messages, func(s actors.Stored) bool { return s.Seq >= e.from })
 }
 
-// join ends the way ahead: what is left of it the place will come to.
+// join ends the fresh stream. The read position will get to whatever is left of it.
 func (e *engine) join() {
 	if e.from == 0 {
 		return
@@ -167,7 +176,7 @@ func (e *engine) join() {
 	e.moved = true
 }
 
-// without are those records of a message that the far end does not have already.
+// without returns the records of a message that the far end does not have yet.
 func (e *engine) without(seq uint64, records []record.Record) []record.Record {
 	n := 0
 	if slices.ContainsFunc(e.past, func(s stretch) bool { return s.first <= seq && seq <= s.last }) {
@@ -181,7 +190,7 @@ func (e *engine) without(seq uint64, records []record.Record) []record.Record {
 	return records[n:]
 }
 
-// passed forgets what the place has come past.
+// passed drops the notes on messages up to seq, which the read position has passed.
 func (e *engine) passed(seq uint64) {
 	before := len(e.past) + len(e.parts)
 	e.past = slices.DeleteFunc(e.past, func(s stretch) bool { return s.last >= s.first && s.last <= seq && s.first != e.from })
@@ -196,15 +205,16 @@ func (e *engine) passed(seq uint64) {
 	e.moved = e.moved || before != len(e.past)+len(e.parts)
 }
 
-// forgetAhead forgets what the far end has: other tracks are to be read, and some of it may be of those; or the place is another one, and perhaps the
-// far end too.
+// forgetAhead forgets what the far end has received ahead of the read position. It is called when
+// the tracks change, since the notes may be about other tracks, and when the read position is a new
+// one, since the far end may be another one too.
 func (e *engine) forgetAhead() {
 	e.join()
 	e.moved = e.moved || len(e.past)+len(e.parts) > 0
 	e.past, e.parts, e.early = nil, nil, 0
 }
 
-// aheadNow is what is written down for the next life.
+// aheadNow returns the note for the next life.
 func (e *engine) aheadNow() *uplinkv1.Ahead {
 	m := &uplinkv1.Ahead{Tracks: e.reads, Records: e.early}
 	for _, s := range e.past {
@@ -218,7 +228,7 @@ func (e *engine) aheadNow() *uplinkv1.Ahead {
 	return m
 }
 
-// recallAhead takes over what former lives have written down, if it is of the same tracks.
+// recallAhead restores the note of an earlier life if it is about the same tracks.
 func (e *engine) recallAhead(m *uplinkv1.Ahead) {
 	if e.anew {
 		e.moved = e.moved || len(m.Stretches)+len(m.Parts) > 0

@@ -11,8 +11,9 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-// fields are the names that the fields of the tracks which an uplink sends have at its far end. known is false where there are none, and where only a
-// gateway that runs shows them all: behind a wildcard.
+// fields returns the names that the fields of the tracks an uplink sends have at its far end. known
+// is false if there are none, or if only a running gateway knows them all because a field is
+// configured with a wildcard.
 func fields(all []schemas.Actor, config Config) (names []string, known bool) {
 	s, err := settingsOf(config)
 	if err != nil {
@@ -42,7 +43,7 @@ func fields(all []schemas.Actor, config Config) (names []string, known bool) {
 	return names, len(names) > 0
 }
 
-// unheard finds filters of tracks that pick none.
+// unheard returns a finding for each track filter that matches no track.
 func unheard[C Config](all []schemas.Actor) (found []schemas.Finding) {
 	var tracks []string
 	for _, a := range all {
@@ -74,7 +75,8 @@ func unheard[C Config](all []schemas.Actor) (found []schemas.Finding) {
 	return found
 }
 
-// Named finds fields of records that a config names, by the keys under which it does, and that no track has which the uplink sends.
+// Named returns a finding for each record field that a config refers to but no track sent by the
+// uplink has. named returns the referenced field names by config key.
 func Named[C Config](all []schemas.Actor, named func(C) map[string]string) (found []schemas.Finding) {
 	for _, a := range all {
 		cfg, ok := a.Config.(C)

@@ -12,7 +12,8 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// keepAt stores a chunk of one record, of a boot whose clock began in 1970 and was set right later.
+// keepAt stores a chunk of one record, from a boot whose clock started in 1970 and was corrected
+// later.
 func keepAt(t *testing.T, r *actorstest.Rig, sequence uint64, at time.Time, right bool) {
 	t.Helper()
 	c := &record.Chunk{Number: 1, First: sequence, Count: 1, Boot: "0f0e0d0c-0b0a-0908-0706-050403020100", Records: []record.Record{{
@@ -30,8 +31,8 @@ func keepAt(t *testing.T, r *actorstest.Rig, sequence uint64, at time.Time, righ
 	}
 }
 
-// What was recorded before the clock was right is sent with the right time once that is known: whether it was still on the disk then, or in the uplink's hands
-// already, because the far end took nothing.
+// Records stored before the clock was set are sent with the corrected time once it is known. They
+// may still be on disk then, or already read by the uplink while the far end accepted nothing.
 func TestTimesAreRightOnceTheClockIs(t *testing.T) {
 	right := time.Unix(1_800_000_000, 0)
 	for name, before := range map[string]bool{"on the disk": false, "in its hands": true} {

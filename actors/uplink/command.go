@@ -15,28 +15,29 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// voice is what the far end wants done.
+// voice counts the commands of the far end that are being carried out.
 type voice struct{ errands int }
 
-// command is a command on its way in.
+// command is a command as it arrives from the far end.
 type command struct{ far.Command }
 
-// errand is a command on its way to an actor.
+// errand is a command that is being carried out by an actor.
 type errand struct {
 	command
 	topic string
 	as    actors.Caller
-	asked bool // of the actor
-	sent  bool // an answer, if the method gives several
+	asked bool // the actor has been called
+	sent  bool // an answer has been sent; a method may give several
 }
 
-// mostErrands are under way at once; what comes beyond is refused.
+// mostErrands is the number of commands that may run at once. Further ones are refused.
 const mostErrands = 64
 
-// Identity is how the commands of an uplink are judged by firewalls and found in audits, if its config names no user for them.
+// Identity returns the identity under which firewalls judge and audits record the commands of an
+// uplink whose config names no user for them.
 func Identity(path string) string { return "uplink/" + path }
 
-// command has a command carried out, if the config lists it.
+// command carries out a command if the config lists it.
 func (e *engine) command(c *actors.Context, m command) {
 	x := &errand{command: m, topic: "cmd/" + m.Actor + "/" + m.Method, as: actors.Caller{Identity: Identity(c.Name()), Trace: actors.NewTrace()}}
 	if e.user != "" {
@@ -62,7 +63,8 @@ func (e *engine) command(c *actors.Context, m command) {
 	c.As(x.as).Call(x.topic, typ, payload, e.patience, x)
 }
 
-// called takes what an actor has answered. Of a method that gives several answers the far end gets the first.
+// called handles the answer of an actor. If the method gives several answers, the far end gets the
+// first.
 func (e *engine) called(c *actors.Context, m actors.Called) {
 	x, ok := m.Tag.(*errand)
 	if !ok {
@@ -94,7 +96,8 @@ func (e *engine) answer(c *actors.Context, x *errand, payload []byte, err error)
 	}
 }
 
-// strangers finds commands that are to be carried out on behalf of somebody whom no access-control knows: nobody would judge them.
+// strangers returns a finding for each commands.user that no access-control lists: nothing would
+// check the rights of such a user.
 func strangers[C Config](all []schemas.Actor) (found []schemas.Finding) {
 	known := map[string]bool{}
 	var names []string
@@ -125,7 +128,7 @@ func strangers[C Config](all []schemas.Actor) (found []schemas.Finding) {
 	return found
 }
 
-// covers tells whether a pattern picks a topic, as in MQTT: "a/#" picks "a" too.
+// covers reports whether an MQTT-style pattern matches a topic. "a/#" matches "a" too.
 func covers(pattern, topic string) bool {
 	p, t := strings.Split(pattern, "/"), strings.Split(topic, "/")
 	for i, part := range p {

@@ -17,7 +17,7 @@ import (
 	"gatewayd/actors/uplink"
 )
 
-// outcome is what a far end hears of a command.
+// outcome is the answer the far end gets to a command.
 type outcome struct {
 	payload string
 	err     error
@@ -68,7 +68,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// Commands on behalf of a user are judged as his calls: what his roles do not allow is refused although the list allows it.
+// Commands on behalf of a user are judged like calls of that user: what the roles do not allow is
+// refused, even if the list allows it.
 func TestCommandsOfAUser(t *testing.T) {
 	r := actorstest.New(t)
 	f := &cloud{}
@@ -107,7 +108,7 @@ func TestCommandsOfAUser(t *testing.T) {
 	}
 }
 
-// judgeOf lets user/cloud ask for a status, and nothing else.
+// judgeOf lets user/cloud call Status, and nothing else.
 type judgeOf struct{}
 
 func (judgeOf) Receive(c *actors.Context, msg any) error {

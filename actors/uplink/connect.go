@@ -15,21 +15,21 @@ import (
 
 // line is the connection to the far end.
 type line struct {
-	sender   far.Sender // nil: there is none
-	up       time.Time  // when it was made
-	number   int        // of the connection, or of the attempt to make it
+	sender   far.Sender // nil: not connected
+	up       time.Time  // when it was established
+	number   int        // of the connection or of the attempt; results of an earlier one are ignored
 	dialling bool
-	dialled  time.Time // when that began
-	awaits   string    // what it waits for, if it has said so
-	gone     error     // why it has ended, if it has
-	stale    bool      // another one is wanted
-	failures int       // in a row: of attempts to connect, and of batches
-	tryAt    time.Time // not before then
-	resting  string    // why, if it does
-	paused   time.Time // the store is left alone until then
-	reopen   bool      // what is to be read has changed
-	trouble  string    // of the store
-	error    string    // what last went wrong with the far end
+	dialled  time.Time // when the attempt began
+	awaits   string    // what the attempt is waiting for, if known
+	gone     error     // why the connection has ended, if it has
+	stale    bool      // the config has changed: connect anew
+	failures int       // consecutive failures, of attempts to connect and of batches
+	tryAt    time.Time // no attempt before that time
+	resting  string    // why nothing is sent: quiet hours or budget; empty: it may be sent
+	paused   time.Time // the store is not read before that time
+	reopen   bool      // the selection of tracks has changed
+	trouble  string    // last error of the store
+	error    string    // last error of the far end
 	failed   time.Time
 }
 
@@ -51,7 +51,7 @@ type (
 	}
 )
 
-// connect makes a connection when there should be one, and ends it when there should be none.
+// connect establishes the connection when one is needed and closes it when none is.
 func (e *engine) connect(c *actors.Context) {
 	now := time.Now()
 	e.rest(c, now)
@@ -83,7 +83,7 @@ func (e *engine) connect(c *actors.Context) {
 	})
 }
 
-// rest looks whether it is time to send at all.
+// rest checks the quiet hours and the budget.
 func (e *engine) rest(c *actors.Context, now time.Time) {
 	was := e.resting
 	e.resting = ""
@@ -103,7 +103,7 @@ func (e *engine) rest(c *actors.Context, now time.Time) {
 	}
 }
 
-// waits takes what an attempt to connect waits for.
+// waits handles a report of what an attempt to connect is waiting for.
 func (e *engine) waits(c *actors.Context, m awaits) {
 	if m.number == e.number && e.dialling {
 		e.awaits = m.why
@@ -125,16 +125,16 @@ func (e *engine) connected(c *actors.Context, m connected) {
 	}
 }
 
-// over ends a connection that does not work.
+// over closes a connection that does not work.
 func (e *engine) over(c *actors.Context, err error) {
-	if time.Since(e.up) > e.cfg.Retry.AsDuration() { // it did work for long
+	if time.Since(e.up) > e.cfg.Retry.AsDuration() { // it worked for a while
 		e.failures = 0
 	}
 	e.hangUp(c)
 	e.fail(c, err)
 }
 
-// hangUp ends the connection.
+// hangUp closes the connection.
 func (e *engine) hangUp(c *actors.Context) {
 	e.count()
 	c.Close(e.sender)
@@ -142,10 +142,10 @@ func (e *engine) hangUp(c *actors.Context) {
 	if e.reader != nil && !e.reading {
 		e.reader.Shed()
 	}
-	e.number++ // what it still says is not heard
+	e.number++ // messages of the old connection are ignored from now on
 }
 
-// fail has another attempt made later.
+// fail schedules the next attempt to connect.
 func (e *engine) fail(c *actors.Context, err error) {
 	e.failures++
 	var later far.Later
@@ -163,13 +163,13 @@ func (e *engine) fail(c *actors.Context, err error) {
 	c.After(d, again{})
 }
 
-// wrong notes what went wrong.
+// wrong notes an error of the far end.
 func (e *engine) wrong(err error) {
 	e.error, e.failed = err.Error(), time.Now()
 	if hint := advice(err); hint != "" {
 		e.error += "; " + hint
 	}
-	switch { // unless it has words of its own
+	switch { // replace these errors by a sentence, unless they are wrapped in other words
 	case strings.HasSuffix(e.error, context.DeadlineExceeded.Error()):
 		e.error = fmt.Sprintf("%s does not answer in time", e.far.Where)
 	case strings.HasSuffix(e.error, io.EOF.Error()):

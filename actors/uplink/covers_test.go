@@ -3,7 +3,7 @@ package uplink
 import "testing"
 
 func TestCovers(t *testing.T) {
-	for pattern, picks := range map[string][2]string{ // a topic that it picks, and one that it does not
+	for pattern, picks := range map[string][2]string{ // a matching topic and one that does not match
 		"tracks/#":     {"tracks", "track/a"},
 		"tracks/way/#": {"tracks/way/a/b", "tracks"},
 		"tracks/+":     {"tracks/a", "tracks/a/b"},

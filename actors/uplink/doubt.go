@@ -13,26 +13,31 @@ import (
 	far "gatewayd/protocols/uplink"
 )
 
-// doubt is about a far end that refuses records: are they bad, and to be passed over, or does it refuse everything, as one does that is set up wrong, and
-// would be given the backlog to throw away? A record is passed over when it is refused again after the far end has taken another one. So those behind are
-// tried, one after another in their order, then the newest that it once took, and where there is none some from anywhere in the tracks, the newest first:
-// more and more, with a pause in between, for ever. What was refused meanwhile waits aside; it is tried once more when something was taken, and none is lost
-// that is taken then.
+// doubt decides what a refusal means. Either the refused records are bad and must be skipped, or
+// the far end refuses everything, for instance because it is misconfigured; skipping would then
+// discard the whole backlog. A record is therefore skipped only if it is refused again after the
+// far end has accepted another one. To find one that is accepted, the uplink tries the records
+// behind the refused one, one at a time and in order; then the newest record that the far end
+// accepted before; and if there is none, records from anywhere in the tracks, newest first. It
+// tries more of them each round, with a pause in between, for ever. Refused records are put aside
+// meanwhile. They are tried once more when one was accepted, so none that the far end would accept
+// then is lost.
 type doubt struct {
-	vouched  time.Time // when it last took something after a refusal
+	vouched  time.Time // when the far end last accepted a record after a refusal
 	attempts int       // since the last pause
 	rounds   int
-	turn     int    // which record from anywhere is next
+	turn     int    // which record from anywhere in the tracks is next
 	refusal  string // the last one
 }
 
 const (
-	believable = time.Minute // so long, and as long as two batches may take, it counts that something was taken
-	firstRound = 20          // records that are tried before the first pause; twice as many before the next one
+	believable = time.Minute // how long an acceptance counts as proof; the time of two batches is added
+	firstRound = 20          // records tried before the first pause; doubled each round
 	mostRounds = 10
 )
 
-// believe says whether a refusal is of bad records. Else they are put aside until that is known.
+// believe reports whether a refusal is about bad records. If that is not known yet, it puts the
+// records aside and starts the search.
 func (e *engine) believe(c *actors.Context, m *far.Rejected) bool {
 	now := time.Now()
 	var refused []*entry
@@ -55,7 +60,8 @@ func (e *engine) believe(c *actors.Context, m *far.Rejected) bool {
 	return false
 }
 
-// vouch notes that the far end does take records: those it has refused are tried again, and what it says of them then is believed.
+// vouch notes that the far end accepts records. Those it has refused are tried again, and a refusal
+// then counts.
 func (e *engine) vouch() {
 	e.calm()
 	e.vouched = time.Now()
@@ -73,7 +79,8 @@ func (e *engine) calm() {
 	}
 }
 
-// search looks for a record that the far end takes, after it has refused one; now and then with a pause that begins with the oldest one.
+// search starts or continues the search for a record that the far end accepts. Each round ends with
+// a pause, after which the search begins with the oldest record again.
 func (e *engine) search(c *actors.Context, refusal error) {
 	var m *far.Rejected
 	if e.refusal = refusal.Error(); errors.As(refusal, &m) {
@@ -92,7 +99,7 @@ func (e *engine) search(c *actors.Context, refusal error) {
 	}
 }
 
-// despair has it tried again later, from the oldest one on.
+// despair ends a round: it retries later, from the oldest record on.
 func (e *engine) despair(c *actors.Context) {
 	e.attempts = 0
 	e.rounds++
@@ -104,7 +111,7 @@ func (e *engine) despair(c *actors.Context) {
 	e.broken(c, fmt.Errorf("it refuses everything: %s", cmp.Or(e.refusal, e.error)))
 }
 
-// seek makes the next batch the oldest record that is not put aside.
+// seek makes the oldest record that is not put aside the next batch.
 func (e *engine) seek() bool {
 	e.entries, e.out, e.bytes, e.batch, e.origin = 0, 0, 0, nil, nil
 	number := 0
@@ -119,7 +126,7 @@ func (e *engine) seek() bool {
 	return len(e.batch) > 0
 }
 
-// sought takes in what has become of it.
+// sought handles the outcome of a batch made by seek.
 func (e *engine) sought(c *actors.Context, err error) {
 	if _, metered := e.sender.(far.Metered); !metered {
 		e.spend(time.Now(), uint64(e.bytes), 0)
@@ -153,7 +160,7 @@ func (e *engine) sought(c *actors.Context, err error) {
 	e.release(c)
 }
 
-// had notes that the far end has taken a record out of its turn.
+// had notes that the far end has accepted a record out of order.
 func (e *engine) had(c *actors.Context) {
 	e.lane.at(e.origin[0]).gone = true
 	e.good = e.batch[0]

@@ -16,7 +16,8 @@ import (
 	far "gatewayd/protocols/uplink"
 )
 
-// A far end refuses a long run of records, in whatever way, and its link breaks: all others are there, and nothing else was passed over.
+// The far end refuses a long run of records, in each possible way, and its link breaks. All other
+// records arrive, and no other is skipped.
 func TestRunsOfBadRecordsWithAccounting(t *testing.T) {
 	const bad = 45
 	for seed := range uint64(6) {
@@ -59,7 +60,8 @@ func TestRunsOfBadRecordsWithAccounting(t *testing.T) {
 			w.Write("tracks/b", 15)
 			r.Until("all is settled", func() bool {
 				s := uplinktest.Status(t, r, path)
-				last := func(track string) bool { // what was recorded after the backlog was measured last is not in it
+				// The backlog does not include what was recorded after its last measurement.
+				last := func(track string) bool {
 					return slices.Contains(f.sequences(track), w.Recorded()[track])
 				}
 				return s.Begun && s.Backlog.Records == 0 && s.Counts.Rejected >= bad && last("tracks/a") && last("tracks/b")
@@ -79,7 +81,8 @@ func TestRunsOfBadRecordsWithAccounting(t *testing.T) {
 	}
 }
 
-// A far end that has taken a record after a refusal, and then refuses everything for a while, is given nothing to throw away but what it has refused before.
+// A far end that has accepted a record after a refusal, and then refuses everything for a while:
+// only the records it refused before are skipped.
 func TestAFarEndThatRefusesEverythingAfterARecord(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)

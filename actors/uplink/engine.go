@@ -1,6 +1,7 @@
-// Package uplink is what the kinds of uplinks have in common, and no kind itself: it reads the tracks from its own place in the store,
-// sends what its rules pick in batches, and acknowledges to the store what the far end has acknowledged, for ever and whatever
-// happens in between. A kind adds its config and a far.Dial.
+// Package uplink is the common part of the uplink kinds; it is no kind itself. It reads the tracks
+// from its own position in the store, sends the records that its rules select in batches, and
+// acknowledges to the store what the far end has acknowledged. It does so for ever, whatever fails
+// in between. A kind adds its config and a far.Dial.
 package uplink
 
 import (
@@ -18,7 +19,8 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Config is the config of a kind of uplink. It may also have a GetCommands, if its far end can send any.
+// Config is the config of an uplink kind. It may also have a method GetCommands if its far end can
+// send commands.
 type Config interface {
 	proto.Message
 	GetSend() *uplinkv1.Sending
@@ -26,27 +28,28 @@ type Config interface {
 
 type commander interface{ GetCommands() *uplinkv1.Commands }
 
-// Who is the uplink that sends.
+// Who identifies the uplink.
 type Who struct {
 	Gateway string
 	Path    string          // of the actor
-	Notes   actors.Notebook // for workers only; of no use in a check of the config
+	Notes   actors.Notebook // for use in workers only; unusable in a check of the config
 }
 
-// Far is a far end as a config describes it.
+// Far describes a far end as configured.
 type Far struct {
-	Where string // for people, without secrets
+	Where string // address for display, without secrets
 	Dial  far.Dial
 	// Limit is how long Dial may take; 0: 30 s.
 	Limit time.Duration
-	// Watch is how often the uplink looks after itself and tells how it is; 0: each 5 s.
+	// Watch is the interval at which the uplink checks itself and publishes its status; 0: 5 s.
 	Watch time.Duration
-	// Carries is that of far.Table. A record without anything to send is left out: that it was "sent" would show nothing about the far end.
+	// Carries is far.Table.Carries. A record of which nothing is sent is left out, since "sending"
+	// it would prove nothing about the far end.
 	Carries func(record.Record) bool
 }
 
-// Define completes a kind of uplink. It needs a name and a doc; reach makes the far end of a config, or says what is wrong
-// with it, and does no I/O.
+// Define completes an uplink kind. The kind needs a name and a doc. reach returns the far end
+// described by a config, or says what is wrong with the config; it does no I/O.
 func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) actors.Kind {
 	k.Services = append(k.Services, actors.Service(uplinkv1.File_uplink_v1_uplink_proto, "UplinkService"))
 	k.Publishes = append(k.Publishes,
@@ -84,12 +87,13 @@ func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) ac
 	})
 }
 
-// Services is what every kind of uplink answers; it is here for those who list them.
+// Services returns the services that every uplink kind implements, for lists of services.
 func Services() []protoreflect.ServiceDescriptor {
 	return []protoreflect.ServiceDescriptor{actors.Service(uplinkv1.File_uplink_v1_uplink_proto, "UplinkService")}
 }
 
-// engine is one uplink. All it does is one of three things at a time each, in workers: read from the store, connect, and send.
+// engine is one uplink. It reads from the store, connects and sends in workers, at most one of each
+// at a time.
 type engine struct {
 	config Config
 	reach  func(Who, Config) (Far, error)
@@ -97,10 +101,10 @@ type engine struct {
 	settings
 
 	reader  *actors.Reader // nil: not open
-	reading bool           // a worker opens it or waits for messages
-	looked  bool           // it has been tried to open it
-	main    lane           // what the place in the tracks has come to
-	settled uint64         // sequence in the store of the newest message of it that is done with
+	reading bool           // a worker opens the reader or waits for messages
+	looked  bool           // the first attempt to open the reader has ended
+	main    lane           // records from the read position
+	settled uint64         // store sequence of the newest message of main that is complete
 	rouse   func()         // ends the wait for messages
 	ahead
 
@@ -111,11 +115,11 @@ type engine struct {
 	voice
 }
 
-// settings are a config in the form in which it is used.
+// settings is a config in the form the engine uses.
 type settings struct {
 	cfg      *uplinkv1.Sending
-	allow    []string // topics of commands
-	user     string   // on whose behalf they are carried out; empty: the uplink's own
+	allow    []string // topic filters of allowed commands
+	user     string   // user on whose behalf commands run; empty: the uplink itself
 	patience time.Duration
 	table    *far.Table
 	hours    far.Hours
@@ -174,7 +178,7 @@ func decimals(n *int32) *int {
 	return &d
 }
 
-// usualWatch is how often an uplink looks after itself.
+// usualWatch is the default of Far.Watch.
 const usualWatch = 5 * time.Second
 
 type look struct{}
@@ -192,7 +196,7 @@ func (e *engine) Receive(c *actors.Context, msg any) error {
 		if err := e.reconfigure(c, m.Config.(Config)); err != nil {
 			return err
 		}
-	case actors.Failed: // a panic in a worker: nothing else fails without saying of what
+	case actors.Failed: // a panic in a worker; every other failure arrives as a message of its own
 		return m.Err
 	case *uplinkv1.StatusRequest:
 		e.told(c)
@@ -211,7 +215,8 @@ func (e *engine) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// hear takes what workers and the far end say; false: the rest need not be looked at.
+// hear handles messages of workers and the far end. It returns false if the message cannot have
+// changed what is to be done.
 func (e *engine) hear(c *actors.Context, msg any) bool {
 	switch m := msg.(type) {
 	case opened:
@@ -267,9 +272,9 @@ func (e *engine) start(c *actors.Context) error {
 	return nil
 }
 
-// next does what can be done now. It may be called at any time.
+// next starts whatever can be done now. It may be called at any time.
 func (e *engine) next(c *actors.Context) {
-	if e.gone != nil && e.sender != nil && !e.sending { // what is under way tells what has become of it first
+	if e.gone != nil && e.sender != nil && !e.sending { // a batch under way reports its outcome first
 		e.over(c, e.gone)
 	}
 	e.read(c)
@@ -277,12 +282,12 @@ func (e *engine) next(c *actors.Context) {
 	e.connect(c)
 	e.send(c)
 	if e.changed && !e.noting && e.limited() && e.spent.Hefty(e.limits, e.written) {
-		e.note(c) // a power cut is not to grant it again
+		e.note(c) // or a power cut would grant it again
 	}
 	e.tell(c)
 }
 
-// reconfigure takes over a config. What is under way ends by the old one.
+// reconfigure applies a config. A batch under way is finished under the old one.
 func (e *engine) reconfigure(c *actors.Context, config Config) error {
 	s, err := settingsOf(config)
 	if err != nil {
@@ -308,7 +313,8 @@ func (e *engine) reconfigure(c *actors.Context, config Config) error {
 	return nil
 }
 
-// rest is a config without what is the same for all kinds: what a connection depends on.
+// rest returns a config without the keys that all kinds share: the part that a connection depends
+// on.
 func rest(config Config) proto.Message {
 	m := proto.Clone(config)
 	for _, name := range []protoreflect.Name{"send", "commands"} {
@@ -319,7 +325,7 @@ func rest(config Config) proto.Message {
 	return m
 }
 
-// look is for what depends on the time alone.
+// look does what depends on time alone.
 func (e *engine) look(c *actors.Context) {
 	e.gauge(c)
 	e.grumble(c)

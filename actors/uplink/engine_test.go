@@ -51,7 +51,8 @@ func TestWhatWasRecordedIsSentOnce(t *testing.T) {
 	}
 }
 
-// A connection that ends with the last acknowledgement on its way is made again before there is anything else to send.
+// A connection that ends together with the last acknowledgement is established again before there
+// is anything else to send.
 func TestTheEndBehindTheLastAcknowledgement(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)
@@ -89,13 +90,15 @@ func TestANewUplinkBeginsWhereItIsTold(t *testing.T) {
 	}
 }
 
-// reading says whether the uplink has its place in the store, which is when it knows that nothing waits.
+// reading reports whether the uplink has opened its read position, so that it knows that nothing
+// waits.
 func (f *cloud) reading(t *testing.T, r *actorstest.Rig) bool {
 	conn := r.System.Lookup(path)
 	return conn != nil && uplinktest.Status(t, r, path).State == "idle" && uplinktest.Status(t, r, path).Begun
 }
 
-// Whatever the far end does, each record arrives or is named as rejected, those of a track in their order.
+// Whatever the far end does, each record arrives or is named as rejected, and the records of a
+// track arrive in order.
 func TestFaultsWithAccounting(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -113,20 +116,20 @@ func TestFaultsWithAccounting(t *testing.T) {
 			f.take = func(c *cloud, b []record.Record) error {
 				bad := slices.IndexFunc(b, func(x record.Record) bool { return poison[key(x)] })
 				switch fault := rnd.IntN(8); {
-				case fault == 0: // nothing of it
+				case fault == 0: // takes none of it
 					return errors.New("closed")
-				case fault == 1: // all of it but nobody is told
+				case fault == 1: // takes all of it, but the acknowledgement is lost
 					c.got = append(c.got, b[:max(bad, 0)]...)
 					return errors.New("closed after the batch")
 				case fault == 2 && bad != 0:
 					n := 1
 					c.got = append(c.got, b[:n]...)
 					return &far.Partial{Taken: n, Err: errors.New("closed in the batch")}
-				case bad >= 0 && fault%2 == 0: // it does not say which
+				case bad >= 0 && fault%2 == 0: // does not say which record
 					return &far.Rejected{Why: "something is wrong"}
-				case bad >= 0 && fault == 3: // it says which, and has none of the others
+				case bad >= 0 && fault == 3: // says which record, and takes none of the others
 					return &far.Rejected{Records: []far.Refusal{{Index: bad, Why: "this one"}}}
-				case bad >= 0: // it has the others
+				case bad >= 0: // takes the others
 					refused := []far.Refusal{}
 					for i, x := range b {
 						if poison[key(x)] {
@@ -167,7 +170,8 @@ func TestFaultsWithAccounting(t *testing.T) {
 	}
 }
 
-// once is what is left when a far end drops what it has had: duplicates may come, but nothing out of order.
+// once removes duplicates, which may come after a far end forgot what it had. Nothing else may be
+// out of order.
 func once(all []uint64) (left []uint64) {
 	last := uint64(0)
 	for _, s := range all {
@@ -200,9 +204,10 @@ func TestARecordThatEndsEachConnection(t *testing.T) {
 	}
 }
 
-// A far end that refuses everything, as one does that is set up wrong, is not given the whole backlog to throw away.
+// A far end that refuses everything, as a misconfigured one does, does not make the uplink skip the
+// whole backlog.
 func TestAFarEndThatRefusesEverything(t *testing.T) {
-	for _, before := range []uint64{0, 5} { // records that it takes first
+	for _, before := range []uint64{0, 5} { // records that it accepts first
 		r := actorstest.New(t)
 		w := uplinktest.NewRecorder(t, r)
 		var right atomic.Bool
@@ -231,14 +236,15 @@ func TestAFarEndThatRefusesEverything(t *testing.T) {
 		right.Store(true)
 		r.Until("all is there", func() bool { s := uplinktest.Status(t, r, path); return s.Begun && s.Backlog.Records == 0 })
 		s := uplinktest.Status(t, r, path)
-		got := f.sequences("tracks/a") // one that was tried just then may have come before its turn
+		got := f.sequences("tracks/a") // one that was just being tried may have come early
 		if slices.Sort(got); s.Counts.Rejected != 0 || !slices.Equal(slices.Compact(got), uplinktest.UpTo(500+before)) || cell.Life() != 1 {
 			t.Errorf("%v there, %v", got, s.Counts)
 		}
 	}
 }
 
-// A far end may take nothing that is old, and say so of whole batches only: a long backlog then is passed over, and all that is young enough is there once.
+// A far end may refuse everything old, and only whole batches at a time. A long backlog is skipped
+// then, and everything young enough arrives once.
 func TestAFarEndThatTakesNothingOld(t *testing.T) {
 	const old, young = 1500, 100
 	r := actorstest.New(t)
@@ -267,7 +273,7 @@ func TestAFarEndThatTakesNothingOld(t *testing.T) {
 	}
 }
 
-// Many bad records in a row are passed over all the same, if others are good.
+// Many bad records in a row are skipped, as long as others are accepted.
 func TestManyBadRecordsInARow(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)
@@ -288,7 +294,8 @@ func TestManyBadRecordsInARow(t *testing.T) {
 	}
 }
 
-// A link that comes back just as it is tried whether another record fares better loses none: what was in question is tried again then.
+// A link that recovers while the uplink probes with another record causes no loss: the suspected
+// record is tried again.
 func TestALinkThatComesBackAtAnyMoment(t *testing.T) {
 	for failures := range 12 {
 		r := actorstest.New(t)
@@ -341,7 +348,7 @@ func TestAFarEndThatNeverAnswers(t *testing.T) {
 	}
 }
 
-// later is a far end that wants to be left alone.
+// later is an error with which the far end asks not to be contacted for a while.
 type later struct {
 	error
 	seconds int
@@ -349,7 +356,8 @@ type later struct {
 
 func (l later) RetryAfter() int { return l.seconds }
 
-// What a way to the far end has words for is told in these, and when it will be tried again if that is not soon.
+// The status explains a failure in words where there are any, and says when the next attempt is if
+// that is not soon.
 func TestWhatKeepsItIsToldInWords(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)
@@ -373,7 +381,7 @@ func TestWhatKeepsItIsToldInWords(t *testing.T) {
 	})
 }
 
-// What kept it from connecting is not told as what keeps it when it is connected.
+// An error from connecting is not given as the reason once the uplink is connected.
 func TestConnectedAgain(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)
@@ -397,7 +405,8 @@ func TestConnectedAgain(t *testing.T) {
 	actorstest.NextWhere(t, states, func(m *uplinkv1.Status) bool { return m.Counts.Acknowledged == 1 && m.Why == "" })
 }
 
-// A pause that is the uplink's own is not said to be the far end's wish, which was a shorter one.
+// A long pause that the uplink itself chose is not attributed to the far end, which asked for a
+// shorter one.
 func TestWhoWantsALongPause(t *testing.T) {
 	t.Parallel()
 	r := actorstest.New(t)
@@ -419,7 +428,7 @@ func TestWhoWantsALongPause(t *testing.T) {
 	patient.Send.Retry = durationpb.New(10 * time.Minute)
 	schemas.Defaults(patient)
 	cell.Reconfigure(patient)
-	uplinktest.Status(t, r, path) // behind it in the mailbox
+	uplinktest.Status(t, r, path) // it comes behind the change in the mailbox
 	close(seen)
 	r.Until("it says why it waits", func() bool { return f.told(t, r, "too many requests") })
 	if why := uplinktest.Status(t, r, path).Why; why != "too many requests" {
@@ -427,12 +436,12 @@ func TestWhoWantsALongPause(t *testing.T) {
 	}
 }
 
-// told says whether the uplink is now told to have gone wrong like this, and not to be connecting any more.
+// told reports whether the status shows this error and no longer the state connecting.
 func (f *cloud) told(t *testing.T, r *actorstest.Rig, want string) bool {
 	return strings.HasPrefix(uplinktest.Status(t, r, path).Why, want)
 }
 
-// A far end that takes its time is not waited for without a word.
+// While a far end takes long to connect, the status says that there is no answer yet.
 func TestConnectingForLong(t *testing.T) {
 	t.Parallel()
 	r := actorstest.New(t)
@@ -518,7 +527,8 @@ func TestTheBudgetOutlivesRestarts(t *testing.T) {
 	r.Until("without a limit all is there", func() bool { return slices.Equal(once(f.sequences("tracks/a")), uplinktest.UpTo(20)) })
 }
 
-// A power cut at any time grants hardly anything of a budget again: what is not written down yet is two small parts of it and a batch at most.
+// After a power cut at any moment hardly any of the budget is granted again: what is not on disk
+// yet is at most two small fractions of it and a batch.
 func TestTheBudgetIsWrittenDownAsItIsSpent(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)
@@ -546,7 +556,7 @@ func TestTheBudgetIsWrittenDownAsItIsSpent(t *testing.T) {
 	}
 }
 
-// What was spent before there was a limit counts, in this life and in those before.
+// Spending from before there was a limit counts, in this life and in earlier ones.
 func TestABudgetByReload(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)
@@ -569,7 +579,7 @@ func TestABudgetByReload(t *testing.T) {
 	limited.Send.Budget = &uplinkv1.Budget{MonthRecords: 15, BillingDay: uint32(time.Now().UTC().AddDate(0, 0, -1).Day()%28 + 1)}
 	schemas.Defaults(limited)
 	cell.Reconfigure(limited)
-	uplinktest.Status(t, r, path) // behind it in the mailbox
+	uplinktest.Status(t, r, path) // it comes behind the reload in the mailbox
 	w.Write("tracks/a", 10)
 	r.Until("it rests", func() bool {
 		s := uplinktest.Status(t, r, path)
@@ -580,7 +590,8 @@ func TestABudgetByReload(t *testing.T) {
 	}
 }
 
-// An uplink that begins while the store does not work knows nothing of what it has spent, and waits until it does.
+// An uplink that starts while the store does not work does not know what it has spent, and waits
+// until it does.
 func TestTheBudgetOutlivesAStoreThatFails(t *testing.T) {
 	r := actorstest.New(t)
 	f := &cloud{}
@@ -601,7 +612,7 @@ func TestTheBudgetOutlivesAStoreThatFails(t *testing.T) {
 	}
 }
 
-// One that gets its first limit while that is not known waits as well.
+// An uplink that gets its first limit while the spending is unknown waits as well.
 func TestALimitBeforeItIsKnownWhatWasSpent(t *testing.T) {
 	r := actorstest.New(t)
 	f := &cloud{}
@@ -645,7 +656,7 @@ func TestQuietHours(t *testing.T) {
 	r.Until("all is there", func() bool { return len(f.all()) == 10 })
 }
 
-// Filters may cover each other: each record is sent once all the same.
+// Filters may overlap; each record is still sent once.
 func TestFiltersThatCoverEachOther(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)
@@ -680,7 +691,8 @@ func TestWhatNoRulePicksIsNotSent(t *testing.T) {
 	}
 }
 
-// While a backlog is sent slowly, what is recorded now comes at once; in the end each record has come once, whatever happens in between.
+// While a backlog is sent slowly, new records arrive at once. In the end each record has arrived
+// once, whatever happens in between.
 func TestFreshDataGoesFirst(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -721,7 +733,7 @@ func TestFreshDataGoesFirst(t *testing.T) {
 			if all := f.sequences("tracks/a"); seed == 0 && uint64(len(all)) >= backlog {
 				t.Errorf("%d of %d were there already", len(all), backlog)
 			}
-			if seed == 3 { // the next life knows what has been sent ahead
+			if seed == 3 { // the next life knows what was sent ahead
 				r.Until("that is written down", func() bool {
 					return r.Noted(path, "ahead", &uplinkv1.Ahead{})
 				})
@@ -759,7 +771,8 @@ func TestFreshDataGoesFirst(t *testing.T) {
 	}
 }
 
-// A backlog that one batch could hold is caught up with as slowly as a larger one, and in the order that is wanted.
+// A backlog that fits into one batch is throttled like a larger one, and sent in the configured
+// order.
 func TestASmallBacklogIsSlowToo(t *testing.T) {
 	for _, order := range []string{"in-order", "fresh-first"} {
 		t.Run(order, func(t *testing.T) {
@@ -781,7 +794,8 @@ func TestASmallBacklogIsSlowToo(t *testing.T) {
 			if order == "fresh-first" {
 				var wrote time.Time
 				r.Until("what is new is there", func() bool {
-					if time.Since(wrote) > 50*time.Millisecond { // the first may be there before it is known what is new
+					// The first may arrive before the uplink knows what is new.
+					if time.Since(wrote) > 50*time.Millisecond {
 						w.Write("tracks/b", 1)
 						wrote = time.Now()
 					}
@@ -801,7 +815,8 @@ func TestASmallBacklogIsSlowToo(t *testing.T) {
 	}
 }
 
-// What was noted as sent ahead from a place that is given up is not passed over by an uplink that is called the same later: its far end may be another.
+// The notes on what was sent ahead belong to a read position. After that has been given up, a later
+// uplink of the same name does not skip anything, since its far end may be another one.
 func TestAPlaceThatWasGivenUp(t *testing.T) {
 	r := actorstest.New(t)
 	w := uplinktest.NewRecorder(t, r)
@@ -818,7 +833,8 @@ func TestAPlaceThatWasGivenUp(t *testing.T) {
 	})
 }
 
-// A week without the far end, in a store that holds a part of it: what is left arrives, in order, and what is not is told by sequence.
+// A week offline with a store that holds only part of it: what is left arrives in order, and the
+// rest is reported by sequence.
 func TestSevenDaysOffline(t *testing.T) {
 	r := actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20})
 	w := uplinktest.NewRecorder(t, r)
@@ -867,7 +883,7 @@ func TestSevenDaysOffline(t *testing.T) {
 	})
 	got := f.sequences("tracks/a")
 	want := uplinktest.UpTo(n)
-	for _, gap := range told { // more than one, if room was made while it was reading
+	for _, gap := range told { // more than one, if room was made during the read
 		want = slices.DeleteFunc(want, func(s uint64) bool { return gap.From <= s && s <= gap.To })
 	}
 	if !slices.Equal(got, want) || len(got) < chunk {

@@ -7,8 +7,8 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Form is the form of messages that a config names; also tells what some of the names are called among the forms that come with the
-// gateway.
+// Form returns the message form that a config names. also maps further names to names of built-in
+// forms.
 func Form(name string, custom *uplinkv1.Shape, also map[string]string) (shape.Form, error) {
 	if name != "custom" {
 		if custom != nil {

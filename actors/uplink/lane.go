@@ -6,30 +6,33 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// lane is records on their way to the far end, in their order. There are two: what the place in the tracks has come to, and what goes ahead of it.
+// lane is a queue of records for the far end, in order, with what is known about them. There are
+// two: records from the read position, and fresh records sent ahead of them.
 type lane struct {
 	queue
 	follow   record.Follow
-	filled   bool      // the last reading brought as much as was asked for: there is more
-	since    time.Time // when the oldest of what waits for company came
-	flushing time.Time // when the next look at it is due
-	density  float64   // records per message of the store
+	filled   bool      // the last read returned as many messages as requested, so there are more
+	since    time.Time // since when the oldest record waits for its batch to fill up
+	flushing time.Time // when the queue is checked next
+	density  float64   // records per store message, smoothed
 
-	// suspects is how many entries from the oldest on have one among them that the far end refuses without saying which.
+	// suspects is the number of entries, from the oldest on, among which is one that the far end
+	// refuses without saying which.
 	suspects int
-	// lone is how often in a row a batch of one and the same record has ended the connection; proofs how often since then one that the far end is known
-	// to take has gone through in between. The next batch is that one if probing is set.
+	// lone counts consecutive batches of one and the same record that ended the connection. proofs
+	// counts how often since then a record that the far end is known to accept got through in
+	// between. If probing is set, the next batch is that record.
 	lone    int
 	proofs  int
 	probing bool
-	accused int // number of the entry in question
-	// searching is set while it is looked for a record that the far end takes; wary is how many records a batch may have, after it has refused one
-	// without saying which; 0: any number.
+	accused int // number of the entry under suspicion
+	// searching is set during the search for a record that the far end accepts. wary limits the
+	// records per batch after the far end has refused one without saying which; 0: no limit.
 	searching bool
 	wary      int
 }
 
-// appetite is how many messages hold about as many records as a batch.
+// appetite returns how many messages hold about as many records as a batch.
 func (l *lane) appetite(batch int) int {
 	if l.density == 0 {
 		return handful
@@ -37,7 +40,7 @@ func (l *lane) appetite(batch int) int {
 	return min(max(int(float64(batch)/l.density), 1), most)
 }
 
-// came notes that so many messages have brought so many records.
+// came updates the density after a read of messages with that many records.
 func (l *lane) came(messages, records int) {
 	if messages == 0 {
 		return

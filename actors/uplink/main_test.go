@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { actorstest.Main(m) }
 
 const path = "uplinks/cloud"
 
-// cloud is a far end that notes what it gets and does with it as the test says.
+// cloud is a far end that records what it gets and behaves as the test says.
 type cloud struct {
 	mu       sync.Mutex
 	got      []record.Record
@@ -31,10 +31,10 @@ type cloud struct {
 	hear     far.Hear
 	configs  []string                                // of each connection
 	dial     func(n int) error                       // nil: it can be reached
-	take     func(c *cloud, b []record.Record) error // nil: all of it
+	take     func(c *cloud, b []record.Record) error // nil: it takes everything
 	traffic  uint64
-	watch    time.Duration // 0: usual for tests
-	released chan struct{} // closed: Send does not wait any more; nil: it never does
+	watch    time.Duration // 0: the default for tests
+	released chan struct{} // closed: Send no longer waits; nil: it never waits
 }
 
 func (f *cloud) kind() actors.Kind {
@@ -85,7 +85,7 @@ func (f *cloud) all() []record.Record {
 	return slices.Clone(f.got)
 }
 
-// sequences are those of one track, in the order in which they came.
+// sequences returns the sequences of one track in order of arrival.
 func (f *cloud) sequences(track string) (all []uint64) {
 	for _, r := range f.all() {
 		if r.Track == track {

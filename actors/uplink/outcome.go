@@ -14,7 +14,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// done takes in what has become of a batch.
+// done handles the outcome of a batch.
 func (e *engine) done(c *actors.Context, m sent) {
 	e.sending = false
 	e.count()
@@ -51,7 +51,7 @@ func (e *engine) release(c *actors.Context) {
 	}
 }
 
-// delivered is a batch that was acknowledged.
+// delivered handles a batch that was acknowledged.
 func (e *engine) delivered(c *actors.Context, m sent) {
 	n := len(e.batch)
 	e.good = e.batch[n-1]
@@ -74,7 +74,8 @@ func (e *engine) delivered(c *actors.Context, m sent) {
 	l.since = time.Now()
 }
 
-// partly takes off what of a batch was acknowledged before its connection ended.
+// partly removes the first n records of a batch, which were acknowledged before the connection
+// ended.
 func (e *engine) partly(c *actors.Context, n int) {
 	failures := e.failures
 	e.good = e.batch[n-1]
@@ -87,7 +88,7 @@ func (e *engine) partly(c *actors.Context, n int) {
 	e.settle(c, taken)
 }
 
-// acknowledged counts records that the far end has.
+// acknowledged counts n records that the far end has acknowledged.
 func (e *engine) acknowledged(c *actors.Context, n int) {
 	now := time.Now()
 	e.counts.Acknowledged += uint64(n)
@@ -103,7 +104,7 @@ func (e *engine) acknowledged(c *actors.Context, n int) {
 	c.OK()
 }
 
-// refused is a batch with records that the far end will never take.
+// refused handles a batch with records that the far end will never accept.
 func (e *engine) refused(c *actors.Context, m *far.Rejected) {
 	e.wrong(m)
 	l := e.lane
@@ -117,11 +118,11 @@ func (e *engine) refused(c *actors.Context, m *far.Rejected) {
 	if len(m.Records) == 0 {
 		if len(e.batch) == 1 {
 			e.reject(c, e.origin[0], m.Why)
-			e.lane.suspects, e.lane.wary = 0, 1 // the next may be like it
+			e.lane.suspects, e.lane.wary = 0, 1 // the next one may be bad too
 			e.settleGone(c)
 			return
 		}
-		e.lane.suspects = e.entries // half of them next
+		e.lane.suspects = e.entries // try half of them next
 		return
 	}
 	for _, r := range m.Records {
@@ -139,7 +140,7 @@ func (e *engine) refused(c *actors.Context, m *far.Rejected) {
 	e.settleGone(c)
 }
 
-// settleGone takes off what is passed over at the front of the queue.
+// settleGone removes the skipped records at the front of the queue.
 func (e *engine) settleGone(c *actors.Context) {
 	n := 0
 	e.lane.each(func(x *entry) bool {
@@ -151,7 +152,7 @@ func (e *engine) settleGone(c *actors.Context) {
 	e.settle(c, n)
 }
 
-// reject passes over the record of that entry.
+// reject skips the record of the entry with that number.
 func (e *engine) reject(c *actors.Context, number int, why string) {
 	if x := e.lane.at(number); !x.gone {
 		x.gone = true
@@ -160,7 +161,7 @@ func (e *engine) reject(c *actors.Context, number int, why string) {
 	}
 }
 
-// complain tells of a rejected record, not of each if there are many.
+// complain publishes an event about a rejected record, at most one per second.
 func (e *engine) complain(c *actors.Context, r record.Record, why string) {
 	now := time.Now()
 	if now.Sub(e.complained) < time.Second {
@@ -171,22 +172,23 @@ func (e *engine) complain(c *actors.Context, r record.Record, why string) {
 	e.complained, e.untold = now, 0
 }
 
-// undelivered is a batch of which nothing is known. All of it is sent again.
+// undelivered handles a batch whose outcome is unknown. All of it is sent again.
 func (e *engine) undelivered(c *actors.Context, err error) {
 	var later far.Later
 	switch {
-	case errors.As(err, &later): // it has said what it wants
+	case errors.As(err, &later): // the far end has said when to retry
 	case len(e.origin) == 1 && len(e.batch) == 1 && !errors.Is(err, context.DeadlineExceeded):
 		l := e.lane
 		l.lone++
 		l.accused, l.probing = e.origin[0], l.lone%stubborn == 0 || l.lone >= desperate || l.proofs > 0
 	}
 	if e.broken(c, err); e.lane.probing {
-		e.tryAt = time.Time{} // at once: a link that comes back in between would tell the wrong thing
+		// Retry at once: a link that recovers in the meantime would falsify the comparison.
+		e.tryAt = time.Time{}
 	}
 }
 
-// broken ends the connection, or what stands for it, and has another attempt made later.
+// broken closes the connection, if there is one, and schedules another attempt.
 func (e *engine) broken(c *actors.Context, err error) {
 	e.counts.Retries++
 	e.pace = e.pace.Failed(e.bytes)

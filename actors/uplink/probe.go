@@ -9,16 +9,19 @@ import (
 	far "gatewayd/protocols/uplink"
 )
 
-// A single record may end the connection so often before it is seen whether another does as well, one that the far end has taken before: nothing gets out
-// of order by that. Only when that one has gone through so often in between is the record to blame, and not a link that happened to come back.
+// A record that ends the connection stubborn times in a row is suspected. The uplink then sends a
+// record that the far end has accepted before, which does not change the order. Only if that one
+// gets through proofs times in between is the suspected record skipped; otherwise the link may have
+// recovered by chance.
 const (
-	stubborn  = 6
-	proofs    = 3
-	desperate = 30 // then it may be the next one of its track, if nothing else is there
+	stubborn = 6
+	proofs   = 3
+	// From then on the probe may be the next record of the same track, if there is nothing else.
+	desperate = 30
 )
 
-// probe makes the next batch one record that the far end is known to take. Where none is known yet it is the first of another track, which is in its order
-// as well.
+// probe makes a record that the far end is known to accept the next batch. If none is known yet, it
+// takes the first record of another track, which is in order as well.
 func (e *engine) probe() bool {
 	probe, i, track := e.good, 0, ""
 	var origin []int
@@ -40,7 +43,7 @@ func (e *engine) probe() bool {
 	return e.lane.probing
 }
 
-// probed takes in what has become of a record that the far end is thought to take.
+// probed handles the outcome of a probe.
 func (e *engine) probed(c *actors.Context, err error) {
 	l := e.lane
 	l.probing = false
@@ -54,7 +57,7 @@ func (e *engine) probed(c *actors.Context, err error) {
 			e.had(c)
 		}
 		e.vouch()
-	case errors.As(err, &rejected) && l.lone == 0: // what it once took it takes no longer
+	case errors.As(err, &rejected) && l.lone == 0: // it no longer accepts what it accepted before
 		e.good = record.Record{}
 		e.search(c, err)
 		e.release(c)
@@ -62,9 +65,9 @@ func (e *engine) probed(c *actors.Context, err error) {
 	case rejected == nil:
 		switch l.proofs = 0; {
 		case len(e.origin) == 0:
-			l.lone = 0 // it fares no better: it is not the record
+			l.lone = 0 // the probe failed as well, so the record is not to blame
 		case l.lone >= desperate:
-			l.at(e.origin[0]).aside = true // another one may fare better
+			l.at(e.origin[0]).aside = true // another probe may get through
 		}
 		e.broken(c, err)
 		e.release(c)

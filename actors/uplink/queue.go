@@ -6,24 +6,25 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// queue is what has been read from the tracks and is not yet acknowledged, the oldest first.
+// queue holds the records that have been read from the tracks and are not yet acknowledged, oldest
+// first.
 type queue struct {
 	chunks  []chunk
-	records int // in all chunks, those that are done left out
+	records int // in all chunks, without the completed ones
 	bytes   int
-	last    uint64 // sequence of the newest chunk there ever was
+	last    uint64 // sequence of the newest chunk ever pushed
 }
 
-// chunk is one message of the store. Its first records may be done with already.
+// chunk is one message of the store. Its first records may be complete already.
 type chunk struct {
 	seq     uint64
 	stored  time.Time // when it was written
 	records []entry
-	had     uint64 // sequence of the last record that is done with; 0: none is
+	had     uint64 // sequence of the last completed record; 0: none
 }
 
-// entry is one record and about how much of a batch it takes; gone is one that is done with, and aside one that the far end has refused while it was not
-// known whether it takes any.
+// entry is one record. size is about how many bytes it takes in a batch; gone means complete; aside
+// means that the far end has refused it while it was not known whether it accepts any.
 type entry struct {
 	record.Record
 	size    int
@@ -32,11 +33,11 @@ type entry struct {
 	refused time.Time // when the far end last refused it alone or by name; zero: never
 }
 
-// push adds a chunk with those of its records that have not been seen. A chunk may have none, and is then done with
-// as soon as those before it are.
+// push adds a chunk with those of its records that are new. A chunk without records is complete as
+// soon as the chunks before it are.
 func (q *queue) push(seq uint64, stored time.Time, records []record.Record) {
 	if seq <= q.last {
-		return // delivered once more
+		return // redelivered
 	}
 	c := chunk{seq: seq, stored: stored, records: make([]entry, len(records))}
 	for i, r := range records {
@@ -48,7 +49,7 @@ func (q *queue) push(seq uint64, stored time.Time, records []record.Record) {
 	q.chunks = append(q.chunks, c)
 }
 
-// each calls fn for the entries from the oldest on until it returns false.
+// each calls fn for each entry, oldest first, until it returns false.
 func (q *queue) each(fn func(e *entry) bool) {
 	for i := range q.chunks {
 		for j := range q.chunks[i].records {
@@ -59,7 +60,7 @@ func (q *queue) each(fn func(e *entry) bool) {
 	}
 }
 
-// at is the entry of that number, from the oldest on, of those there are.
+// at returns the entry with that number, counted from the oldest.
 func (q *queue) at(number int) *entry {
 	for i := range q.chunks {
 		all := q.chunks[i].records
@@ -71,7 +72,8 @@ func (q *queue) at(number int) *entry {
 	return nil
 }
 
-// drop takes off so many entries from the oldest on. It returns the sequence of the newest chunk that is done with now; 0: none is.
+// drop removes n entries from the front. It returns the sequence of the newest chunk that is
+// complete now; 0: none.
 func (q *queue) drop(n int) (done uint64) {
 	for len(q.chunks) > 0 {
 		c := &q.chunks[0]
@@ -97,7 +99,7 @@ func (q *queue) drop(n int) (done uint64) {
 	return done
 }
 
-// sizeOf is about how many bytes a record takes in a batch.
+// sizeOf estimates how many bytes a record takes in a batch.
 func sizeOf(r record.Record) int {
 	n := 48 + len(r.Track) + len(r.Cause)
 	for _, f := range r.Fields {

@@ -14,10 +14,10 @@ import (
 
 const (
 	openTime = 30 * time.Second
-	waitTime = 10 * time.Minute // for what is recorded next
-	pause    = 2 * time.Second  // after the store has failed
-	handful  = 2                // messages that are read before it is known how many records one has
-	most     = 512              // messages that are read at once
+	waitTime = 10 * time.Minute // for the next message
+	pause    = 2 * time.Second  // after a failure of the store
+	handful  = 2                // messages in the first read, while the number of records per message is unknown
+	most     = 512              // messages per read at most
 )
 
 type (
@@ -32,17 +32,18 @@ type (
 		asked    int
 		err      error
 	}
-	again struct{} // look what can be done now
+	again struct{} // check what can be done now
 )
 
-// read has the store read when there is room for more. Nothing is read while nothing can be sent.
+// read reads the store when there is room for more. Nothing is read while nothing can be sent.
 func (e *engine) read(c *actors.Context) {
 	switch {
 	case e.reading || e.paused.After(time.Now()):
 	case e.reader == nil || e.reopen:
 		e.open(c)
 	case e.sender == nil || e.main.records >= 2*e.portions.Records || e.main.bytes >= 2*e.portions.Bytes:
-	case e.main.records >= e.mouthful() && e.throttled(): // what is fresh is not to queue up behind it
+	// Or fresh records would queue up behind the backlog.
+	case e.main.records >= e.mouthful() && e.throttled():
 	default:
 		e.reading = true
 		reader, asked := e.reader, e.main.appetite(e.portions.Records)
@@ -58,7 +59,7 @@ func (e *engine) read(c *actors.Context) {
 	}
 }
 
-// open opens the place in the tracks; what has been read and not sent is read again.
+// open opens the read position. Records that were read but not sent are read again.
 func (e *engine) open(c *actors.Context) {
 	e.reading, e.reopen = true, false
 	archive, tracks, now, finished := c.Archive(), e.cfg.Tracks, e.cfg.Begin == "now", e.doneWith()
@@ -66,7 +67,7 @@ func (e *engine) open(c *actors.Context) {
 		r, err := archive.Reader(ctx, tracks, now)
 		m := opened{reader: r, tracks: append([]string{}, tracks...), err: err}
 		if err == nil {
-			b, newest, err := backlogOf(ctx, r) // without it some times are corrected later only
+			b, newest, err := backlogOf(ctx, r) // if this fails, some times are corrected later
 			m.behind = measured{b, newest, finished, err}
 		}
 		return m, nil
@@ -80,7 +81,7 @@ func (e *engine) opened(c *actors.Context, m opened) {
 		return
 	}
 	e.trouble = ""
-	if e.sending { // what is under way is not known any more to a place that is opened anew
+	if e.sending { // the new reader would not know the messages under way
 		e.reopen = true
 		return
 	}
@@ -96,7 +97,8 @@ func (e *engine) opened(c *actors.Context, m opened) {
 	e.measured(c, m.behind)
 }
 
-// newestOf are the newest chunks of tracks: they tell when a boot began whose clock was not right at first.
+// newestOf returns the newest chunk of each track. It tells when a boot began whose clock was wrong
+// at first.
 func newestOf(behind []actors.Behind) (all [][]byte) {
 	for _, b := range behind {
 		if b.Newest.ContentType == record.ChunkType {
@@ -108,11 +110,11 @@ func newestOf(behind []actors.Behind) (all [][]byte) {
 
 func learn(f *record.Follow, chunks [][]byte) {
 	for _, p := range chunks {
-		_ = f.Learn(p) // what is damaged is told when it is read
+		_ = f.Learn(p) // damage is reported when the chunk is read
 	}
 }
 
-// learn takes from chunks what they tell of clocks, if that is of use.
+// learn takes clock corrections from chunks, if a waiting record needs one.
 func (e *engine) learn(newest [][]byte) {
 	for _, l := range [...]*lane{&e.main, &e.fresh} {
 		if l.doubtful() {
@@ -121,7 +123,7 @@ func (e *engine) learn(newest [][]byte) {
 	}
 }
 
-// doubtful says whether records wait whose times are not known to be right.
+// doubtful reports whether a waiting record has a time that is not known to be right.
 func (l *lane) doubtful() (yes bool) {
 	l.each(func(x *entry) bool {
 		yes = !x.Trusted
@@ -130,7 +132,7 @@ func (l *lane) doubtful() (yes bool) {
 	return yes
 }
 
-// pause has the store left alone for a while.
+// pause leaves the store alone for a while.
 func (e *engine) pause(c *actors.Context, err error) {
 	_, e.trouble = actors.Explain(err)
 	e.paused = time.Now().Add(pause)
@@ -138,12 +140,12 @@ func (e *engine) pause(c *actors.Context, err error) {
 	c.After(pause, again{})
 }
 
-// took takes what was read.
+// took handles messages that were read.
 func (e *engine) took(c *actors.Context, m took) {
 	e.rouse()
 	if e.overtaken(m.messages) {
 		if e.sending && e.lane == &e.fresh {
-			e.held = &m // until it is known what has become of the batch
+			e.held = &m // until the outcome of the batch is known
 			return
 		}
 		e.join()
@@ -184,7 +186,7 @@ func (e *engine) took(c *actors.Context, m took) {
 	e.settle(c, 0)
 }
 
-// settle takes off so many entries, and acknowledges to the store what is done with.
+// settle removes n entries from the current queue and acknowledges complete messages to the store.
 func (e *engine) settle(c *actors.Context, n int) {
 	if e.lane == &e.fresh && n > 0 {
 		e.settleFresh(n)
@@ -195,7 +197,8 @@ func (e *engine) settle(c *actors.Context, n int) {
 		return
 	}
 	e.passed(e.settled)
-	if err := e.reader.Ack(e.settled); err != nil { // of what was delivered once more it has to be said once more
-		c.Log().Debug("not acknowledged to the store", "err", err) // it is delivered again, and then known
+	if err := e.reader.Ack(e.settled); err != nil { // a redelivered message must be acknowledged again
+		// It is redelivered and recognised then.
+		c.Log().Debug("not acknowledged to the store", "err", err)
 	}
 }

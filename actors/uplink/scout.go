@@ -11,20 +11,22 @@ import (
 	far "gatewayd/protocols/uplink"
 )
 
-// scouted is a record from anywhere in the tracks that the far end was given, where it has refused all that was read.
+// scouted is the outcome of sending a record from anywhere in the tracks, after the far end has
+// refused everything that was read.
 type scouted struct {
 	find
 	err error // of the far end, or of the store
 }
 
-// find is the first record of a message that is sent at all.
+// find is the first record of a message that the rules select.
 type find struct {
-	record record.Record // none if its sequence is 0
+	record record.Record // sequence 0: none found
 	seq    uint64        // of the message
-	passed uint64        // how many of the message lie before it, and it
+	passed uint64        // number of the records of the message up to and including it
 }
 
-// scout has the far end given a record that the place in the tracks has not come to. It comes out of order, and only once.
+// scout sends a record that the read position has not reached. It arrives out of order, and only
+// once.
 func (e *engine) scout(c *actors.Context) {
 	e.sending = true
 	turn := e.turn
@@ -42,8 +44,9 @@ func (e *engine) scout(c *actors.Context) {
 	})
 }
 
-// anywhere is the newest of each track in turn, and between them those that lie ever closer from the first to the last of all. It lies behind one
-// message and, unless that is 0, before another.
+// anywhere returns in even turns the newest record of each track in turn, and in odd turns one from
+// a position between the first and the last message; these positions divide the range ever more
+// finely. The message lies after sequence after and, unless before is 0, ahead of sequence before.
 func anywhere(ctx context.Context, reader *actors.Reader, table *far.Table, turn int, after, before uint64) (f find, err error) {
 	var s actors.Stored
 	if turn%2 == 0 {
@@ -70,7 +73,7 @@ func anywhere(ctx context.Context, reader *actors.Reader, table *far.Table, turn
 	var follow record.Follow
 	records, _, err := follow.Chunk(s.Path, s.Data)
 	if err != nil {
-		return f, nil // it is told when the place comes to it
+		return f, nil // damage is reported when the read position gets there
 	}
 	for i, r := range records {
 		if routed, ok := table.Route(r, far.Free); ok {
@@ -85,7 +88,8 @@ func (e *engine) scouted(c *actors.Context, m scouted) {
 	e.count()
 	var rejected *far.Rejected
 	switch {
-	case m.record.Sequence == 0 && e.refusal == "": // there is none, or the store fails, which is told when it is read
+	// There is none, or the store fails, which is reported when it is read.
+	case m.record.Sequence == 0 && e.refusal == "":
 		e.broken(c, errors.New(e.error))
 	case m.record.Sequence == 0 || errors.As(m.err, &rejected):
 		e.despair(c)

@@ -9,19 +9,19 @@ import (
 	far "gatewayd/protocols/uplink"
 )
 
-// load is what is under way to the far end.
+// load is the batch under way to the far end.
 type load struct {
 	sending bool
-	entries int             // of the queue that the batch is made of, those that are left out as well
-	out     int             // of these, how many no rule picks
-	batch   []record.Record // what is sent of them
-	origin  []int           // for each of the batch, the number of its entry
+	entries int             // queue entries that the batch covers, including those left out
+	out     int             // of these, how many no rule selects
+	batch   []record.Record // the records that are sent
+	origin  []int           // for each record of batch, the number of its entry
 	bytes   int
-	lane    *lane     // that it is of
-	tried   time.Time // when more was sent than a slow link should get
-	free    time.Time // when the next batch of the backlog may go, while catching up slowly
+	lane    *lane     // the queue it was taken from
+	tried   time.Time // when a batch last carried more than a slow link should get
+	free    time.Time // earliest time of the next batch of the backlog, while it is throttled
 	pace    far.Pace
-	good    record.Record // the newest that was acknowledged
+	good    record.Record // the newest acknowledged record
 	doubt
 }
 
@@ -36,14 +36,14 @@ type (
 	flush struct{}
 )
 
-// send sends a batch when there is one, and it is due.
+// send sends the next batch that is due.
 func (e *engine) send(c *actors.Context) {
 	now := time.Now()
 	if e.sending || e.sender == nil || e.stale || e.resting != "" {
 		return
 	}
 	if e.limited() && e.noting && e.spent.Hefty(e.limits, e.written) {
-		return // until it is written down what was spent, lest a power cut grant that again
+		return // wait until the spending is on disk, or a power cut would grant it again
 	}
 	for _, l := range [...]*lane{&e.fresh, &e.main} {
 		for e.lane = l; l.records > 0 && e.due(c, now); {
@@ -58,13 +58,14 @@ func (e *engine) send(c *actors.Context) {
 				e.dispatch(c)
 				return
 			}
-			e.counts.LeftOut += uint64(e.out) // nothing of it is for this far end
+			e.counts.LeftOut += uint64(e.out) // no rule selects any of it
 			e.settle(c, e.entries)
 		}
 	}
 }
 
-// choose makes the next batch, which may turn out to be empty. False: nothing that has been read will do.
+// choose makes the next batch, which may be empty. It returns false if nothing that has been read
+// is suitable.
 func (e *engine) choose(now time.Time) bool {
 	l := e.lane
 	if l.probing {
@@ -85,7 +86,7 @@ func (e *engine) choose(now time.Time) bool {
 	return true
 }
 
-// due says whether a batch should go now, and else sees to it that it is looked at again in time.
+// due reports whether a batch should be sent now. If not, it sets a timer for the next check.
 func (e *engine) due(c *actors.Context, now time.Time) bool {
 	l := e.lane
 	if l == &e.main && e.free.After(now) {
@@ -123,7 +124,8 @@ func (e *engine) pick(now time.Time) {
 		records = min(records, l.wary)
 	}
 	e.entries, e.out, e.bytes = 0, 0, 0
-	room := min(records, l.records) // of new memory: whoever still sends the last batch, given up long ago, keeps that
+	// A new slice: an abandoned worker that is still sending the last batch keeps the old one.
+	room := min(records, l.records)
 	e.batch, e.origin = make([]record.Record, 0, room), make([]int, 0, room)
 	l.each(func(x *entry) bool {
 		if x.gone {
@@ -149,10 +151,10 @@ func (e *engine) pick(now time.Time) {
 	})
 }
 
-// bite is how many seconds a batch has at most of what may be sent while catching up slowly.
+// bite is how many seconds' worth of the catch-up rate a batch may hold.
 const bite = 5
 
-// mouthful is how many records a batch may have while catching up slowly.
+// mouthful returns how many records a batch may have while the backlog is throttled.
 func (e *engine) mouthful() int {
 	if rate := e.cfg.CatchUp; rate > 0 {
 		return min(e.portions.Records, bite*int(rate))
@@ -160,7 +162,8 @@ func (e *engine) mouthful() int {
 	return e.portions.Records
 }
 
-// throttled says whether the oldest that waits is to be caught up with slowly: there is more than was read, or it is older than the connection.
+// throttled reports whether the oldest waiting record belongs to a backlog that is sent at the
+// catch-up rate: more is stored than was read, or the record is older than the connection.
 func (e *engine) throttled() bool {
 	if e.cfg.CatchUp == 0 {
 		return false
@@ -168,8 +171,9 @@ func (e *engine) throttled() bool {
 	return e.main.filled || len(e.main.chunks) > 0 && e.main.chunks[0].stored.Before(e.up)
 }
 
-// strain is how much the link lacks for the next batch. Now and then one has a little more in it than that allows: where nothing is
-// left to be sent, it would never be found out that the link is better again.
+// strain returns how much the link is overloaded, for the next batch. Every tryEvery a batch
+// carries a little more than that allows. Otherwise a link on which nothing is left to send would
+// never be found to have recovered.
 func (e *engine) strain(now time.Time) far.Strain {
 	s := e.pace.Strain()
 	if s > far.Free && now.Sub(e.tried) >= tryEvery {

@@ -13,37 +13,37 @@ import (
 // account is what has been spent of the budget.
 type account struct {
 	spent   far.Spent
-	changed bool      // since it was last written down
-	written far.Spent // as it was then
-	since   time.Time // when that was
-	noting  bool      // that is on its way to the disk
+	changed bool      // since it was last written to disk
+	written far.Spent // as last written
+	since   time.Time // when it was last written
+	noting  bool      // a note is on its way to the disk
 
 	ledger, place memory
-	unnoted       bool   // that one is not on disk was told
-	unknown       string // why one of them is unread
+	unnoted       bool   // a failure to write a note has been logged
+	unknown       string // why a note could not be read
 
-	meter traffic // of this connection, as last seen
+	meter traffic // counters of this connection, as last seen
 }
 
-// memory is whether it is known what a note says of earlier lives.
+// memory is whether the content of a note from earlier lives is known.
 type memory uint8
 
 const (
-	unasked memory = iota // it is being read
-	unread                // it could not be, and is tried again
-	known                 // or will never be
+	unasked memory = iota // being read
+	unread                // could not be read; it is tried again
+	known                 // read, or never readable
 )
 
 type traffic struct{ sent, received uint64 }
 
 // Notes of an uplink.
 const (
-	ledgerNote = "spent" // what was spent
-	placeNote  = "ahead" // what was sent ahead
+	ledgerNote = "spent" // spending
+	placeNote  = "ahead" // what was sent ahead of the read position
 )
 
-// recall reads what was spent in earlier lives, and what was sent ahead. Until that is known nothing is sent. What was spent is of interest without a
-// limit as well: a reload may set one.
+// recall reads what earlier lives have spent and sent ahead. Nothing is sent until both are known.
+// The spending matters without a limit too, because a reload may set one.
 func (e *engine) recall(c *actors.Context) {
 	c.Recall(ledgerNote, &uplinkv1.Spent{})
 	c.Recall(placeNote, &uplinkv1.Ahead{})
@@ -72,7 +72,7 @@ func (e *engine) recalled(c *actors.Context, m actors.Recalled) {
 	}
 }
 
-// wonder says so if it does not remember enough.
+// wonder reports degraded health if a note that is needed could not be read.
 func (e *engine) wonder(c *actors.Context) {
 	if !e.remembers() && e.unknown != "" {
 		e.error = e.unknown
@@ -80,7 +80,7 @@ func (e *engine) wonder(c *actors.Context) {
 	}
 }
 
-// remembers says whether enough is known of earlier lives to send.
+// remembers reports whether enough is known about earlier lives to send.
 func (e *engine) remembers() bool {
 	needs := func(m memory, it bool) bool { return m == known || m == unread && !it }
 	return needs(e.ledger, e.limited()) && needs(e.place, e.cfg.CatchUpOrder == freshFirst)
@@ -103,7 +103,7 @@ func (e *engine) spend(now time.Time, bytes, records uint64) {
 	e.changed = true
 }
 
-// count takes over what the connection has counted.
+// count adds the traffic that the connection has counted.
 func (e *engine) count() {
 	m, ok := e.sender.(far.Metered)
 	if !ok {
@@ -121,17 +121,18 @@ func (e *engine) count() {
 	e.spend(time.Now(), up+down, 0)
 }
 
-// noteRarely is how often what is not limited is written down.
+// noteRarely is how often spending without a limit is written to disk.
 const noteRarely = 10 * time.Minute
 
-// due says whether what was spent is to be written down: without a limit, at which it would be missed, only when it is much or long ago.
+// due reports whether the spending is to be written to disk. Without a limit, losing some of it
+// does no harm, so it is written only when it has grown by half or noteRarely has passed.
 func (a *account) due(limited bool, now time.Time) bool {
 	much := func(spent, written uint64) bool { return spent > written && spent/2 >= written }
 	return a.changed && (limited || now.Sub(a.since) >= noteRarely ||
 		much(a.spent.MonthBytes, a.written.MonthBytes) || much(a.spent.MonthRecords, a.written.MonthRecords))
 }
 
-// note writes down what was spent and sent ahead.
+// note writes the spending and the ranges sent ahead to disk.
 func (e *engine) note(c *actors.Context) {
 	if e.sender != nil {
 		e.count()
@@ -146,7 +147,7 @@ func (e *engine) note(c *actors.Context) {
 	}
 }
 
-// noted tells that a note is not on disk, or is again.
+// noted handles the outcome of writing a note.
 func (e *engine) noted(c *actors.Context, m actors.Noted) {
 	if m.Leaf == ledgerNote {
 		e.noting = false

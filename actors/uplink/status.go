@@ -14,22 +14,22 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// tally is what an uplink knows of itself.
+// tally holds the counters and measurements of an uplink.
 type tally struct {
 	counts     uplinkv1.Counts
 	began      time.Time
 	acked      time.Time // the last acknowledgement; zero: none yet
-	owing      time.Time // nothing was owed until then
+	owing      time.Time // until when nothing was waiting
 	backlog    record.Backlog
-	finished   uint64 // records that were done with before that was measured
-	peak       uint64 // the most records of the backlog since there was none
+	finished   uint64 // records completed before the backlog was measured
+	peak       uint64 // largest backlog, in records, since it was last empty
 	measuring  bool
 	measuredAt time.Time
 	rate       float64 // acknowledged records per second, smoothed
 	gauged     time.Time
-	before     uint64  // acknowledged records then
-	ebb        float64 // records per second by which the backlog becomes less, smoothed
-	mute       bool    // silence has been told
+	before     uint64  // records completed then
+	ebb        float64 // records per second by which the backlog shrinks, smoothed
+	mute       bool    // the event silent has been published
 	said       *uplinkv1.Status
 	saidAt     time.Time
 
@@ -39,20 +39,22 @@ type tally struct {
 
 const (
 	measureTime = 20 * time.Second
-	// seldom is how often the backlog is measured at least of an uplink that sends nothing.
+	// seldom is the longest interval between measurements of the backlog of an uplink that sends
+	// nothing.
 	seldom = 30 * time.Second
-	// soon is the part of the time for which it has sent nothing after which it is measured as well: what has come since is much at first.
+	// soon shortens that interval to this fraction of the time since the last acknowledgement,
+	// because a young backlog grows quickly relative to its size.
 	soon = 4
 )
 
 type measured struct {
 	backlog  record.Backlog
-	newest   [][]byte // chunks of its tracks
-	finished uint64   // records that were done with before
+	newest   [][]byte // newest chunk of each track
+	finished uint64   // records completed before
 	err      error
 }
 
-// gauge looks how fast it goes, and how far it is.
+// gauge measures the rate, and the backlog if that is due.
 func (e *engine) gauge(c *actors.Context) {
 	now := time.Now()
 	done := e.counts.Acknowledged + e.counts.LeftOut
@@ -66,7 +68,8 @@ func (e *engine) gauge(c *actors.Context) {
 	}
 	moved := done != e.before
 	e.gauged, e.before = now, done
-	away := e.sender == nil && e.backlog.Records == 0 // then it costs little, and what is recorded shows soon
+	// Measuring is cheap then, and new records show soon.
+	away := e.sender == nil && e.backlog.Records == 0
 	last := e.began
 	if e.acked.After(last) {
 		last = e.acked
@@ -76,7 +79,7 @@ func (e *engine) gauge(c *actors.Context) {
 	}
 }
 
-// measure has the store say what is not acknowledged.
+// measure asks the store for what is not acknowledged.
 func (e *engine) measure(c *actors.Context) {
 	if e.reader == nil || e.measuring {
 		return
@@ -97,7 +100,7 @@ func backlogOf(ctx context.Context, reader *actors.Reader) (all record.Backlog, 
 		}
 		one, err := record.Measure(b.Oldest.Data, b.Newest.Data)
 		if err != nil {
-			continue // a damaged chunk: it is told when it is read
+			continue // a damaged chunk is reported when it is read
 		}
 		all.Records += one.Records
 		all.Bytes += one.Bytes
@@ -116,7 +119,7 @@ func (e *engine) measured(c *actors.Context, m measured) {
 		return
 	}
 	e.learn(m.newest)
-	if e.trouble != "" && e.reading { // it is read again, and the store answers
+	if e.trouble != "" && e.reading { // reading has resumed and the store answers
 		if e.trouble = ""; e.sender != nil && e.failures == 0 {
 			c.OK()
 		}
@@ -133,18 +136,19 @@ func (e *engine) measured(c *actors.Context, m measured) {
 	e.peak = max(e.peak, b.Records)
 }
 
-// owed is the backlog without what the far end has ahead of the place in the tracks.
+// owed returns the backlog without the records that the far end got ahead of the read position.
 func (e *engine) owed(b record.Backlog) record.Backlog {
 	b.Records -= min(b.Records, e.early)
 	return b
 }
 
-// doneWith is how many records of the tracks are.
+// doneWith returns the number of completed records.
 func (e *engine) doneWith() uint64 {
 	return e.counts.Acknowledged + e.counts.LeftOut + e.counts.Rejected
 }
 
-// waiting is the backlog as it is now: what was measured last, and what has become of it and come since, as far as it is known here.
+// waiting estimates the present backlog from the last measurement and from what has been completed
+// and read since.
 func (e *engine) waiting() record.Backlog {
 	b := e.backlog
 	b.Records -= min(b.Records, e.doneWith()-e.finished)
@@ -165,12 +169,12 @@ func (e *engine) waiting() record.Backlog {
 	return b
 }
 
-// current says whether the far end has all but what is recorded now.
+// current reports whether the far end has everything but what is being recorded now.
 func (e *engine) current() bool {
 	return e.backlog.Records == 0 || e.sender != nil && !e.main.filled && e.from == 0 && !e.throttled()
 }
 
-// grumble tells when nothing has been acknowledged for long.
+// grumble publishes the event silent when nothing has been acknowledged for the configured time.
 func (e *engine) grumble(c *actors.Context) {
 	limit, now := e.cfg.Silence.AsDuration(), time.Now()
 	if e.backlog.Records == 0 && e.main.records == 0 || e.resting != "" {
@@ -189,7 +193,7 @@ func (e *engine) grumble(c *actors.Context) {
 	}
 }
 
-// told answers the method Status.
+// told handles the method Status.
 func (e *engine) told(c *actors.Context) {
 	if e.sender != nil {
 		e.count()
@@ -205,7 +209,7 @@ func (e *engine) told(c *actors.Context) {
 	})
 }
 
-// asked is a status on its way to who asked for it.
+// asked is a status whose backlog has been measured for the caller.
 type asked struct {
 	status  *uplinkv1.Status
 	backlog record.Backlog
@@ -213,7 +217,7 @@ type asked struct {
 	err     error
 }
 
-// reply answers it.
+// reply answers the method Status.
 func (e *engine) reply(c *actors.Context, m asked) {
 	e.learn(m.newest)
 	if m.err == nil {
@@ -223,7 +227,8 @@ func (e *engine) reply(c *actors.Context, m asked) {
 	c.Reply(&uplinkv1.StatusResponse{Status: m.status})
 }
 
-// tell publishes the status when something has changed that people look for, and else now and then.
+// tell publishes the status at once if its state, reason or address has changed, and otherwise at
+// most once per watch interval.
 func (e *engine) tell(c *actors.Context) {
 	now := time.Now()
 	fresh := e.said == nil || e.said.State != e.state() || e.said.Why != e.why() || e.said.Far != e.far.Where ||
@@ -243,7 +248,7 @@ func (e *engine) tell(c *actors.Context) {
 	c.State("uplink", m)
 }
 
-// state is the status in a word.
+// state returns the state in one word.
 func (e *engine) state() string {
 	switch {
 	case e.resting != "":
@@ -264,7 +269,8 @@ func (e *engine) state() string {
 	return "starting"
 }
 
-// idle says whether there is nothing to do, and was not just now: what is recorded every few seconds is no change worth telling.
+// idle reports whether there has been nothing to do for a while. A record every few seconds is not
+// worth a change of state each time.
 func (e *engine) idle() bool {
 	return !e.sending && e.main.records+e.fresh.records == 0 && time.Since(e.acked) >= 2*e.watch()
 }
@@ -313,7 +319,8 @@ func backlogMessage(b record.Backlog, peak uint64) *uplinkv1.Backlog {
 	return m
 }
 
-// catchUp is about how long the backlog takes; nil: there is none, or that cannot be told, as while nothing can be sent.
+// catchUp estimates how long the backlog will take; nil: there is none, or the time is unknown, for
+// instance because nothing can be sent.
 func (e *engine) catchUp(b record.Backlog) *durationpb.Duration {
 	if e.current() || e.ebb <= 0 || e.resting != "" || e.failures > 0 {
 		return nil

@@ -16,7 +16,8 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// What is told of an uplink is true at that moment: what waits when it begins to send, that nothing does when it has sent it, and for ever when that was.
+// The status is true at the moment it is given: what waits when sending begins, that nothing waits
+// when all is sent, and when that was.
 func TestWhatIsTold(t *testing.T) {
 	t.Parallel()
 	r := actorstest.New(t)
@@ -40,7 +41,7 @@ func TestWhatIsTold(t *testing.T) {
 	}
 }
 
-// How long the backlog takes is not told while nothing goes.
+// No estimate of the catch-up time is given while nothing can be sent.
 func TestNoTimeIsToldWhileNothingGoes(t *testing.T) {
 	t.Parallel()
 	r := actorstest.New(t)
@@ -70,7 +71,7 @@ func TestNoTimeIsToldWhileNothingGoes(t *testing.T) {
 	})
 }
 
-// What has come since is told soon of an uplink that has not been away for long.
+// For an uplink that has not been offline for long, the status soon shows what has come since.
 func TestWhatWaitsIsToldSoon(t *testing.T) {
 	t.Parallel()
 	r := actorstest.New(t)
@@ -91,7 +92,7 @@ func TestWhatWaitsIsToldSoon(t *testing.T) {
 	}
 }
 
-// What a far end that is connected waits for is told while it does.
+// While a far end waits for something during connecting, the status says for what.
 func TestWhatIsAwaitedIsTold(t *testing.T) {
 	t.Parallel()
 	r := actorstest.New(t)
