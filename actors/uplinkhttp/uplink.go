@@ -1,4 +1,5 @@
-// Package uplinkhttp is the actor type for a far end that takes records by HTTP: a batch is a request, and a 2xx acknowledges it.
+// Package uplinkhttp is the actor kind that sends records by HTTP: a batch is one request, and a
+// 2xx status acknowledges it.
 package uplinkhttp
 
 import (
@@ -13,7 +14,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind is the actor kind uplink-http.
 var Kind = uplink.Define(actors.Kind{
 	Name: "uplink-http",
 	Doc:  "Sends tracks to a web service: JSON, webhooks, InfluxDB's line protocol, OpenTelemetry metrics.",
@@ -40,7 +41,7 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkHttp) (uplink.Far, error) {
 	return uplink.Far{Where: u.Scheme + "://" + u.Host + u.Path, Dial: to.Dial, Carries: carries[cfg.Shape]}, nil
 }
 
-// encoder is what makes bodies of the config's shape.
+// encoder returns the function that encodes a batch in the configured shape, and its media type.
 func encoder(who uplink.Who, cfg *uplinkv1.UplinkHttp) (encode func([]record.Record) []httpsend.Body, typ string, err error) {
 	whole := func(make func(string, []record.Record) []byte) func([]record.Record) []httpsend.Body {
 		return func(batch []record.Record) []httpsend.Body {

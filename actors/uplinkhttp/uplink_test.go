@@ -35,7 +35,7 @@ type server struct {
 	*httptest.Server
 	mu     sync.Mutex
 	bodies []string
-	answer func(n int, body string) int // status
+	answer func(n int, body string) int // returns the status
 }
 
 func serve(t *testing.T) *server {
@@ -173,13 +173,13 @@ func TestWhatHasNothingToSendShowsNothing(t *testing.T) {
 		for _, trouble := range []int{400, 0} {
 			t.Run(fmt.Sprint(shape, " ", trouble), func(t *testing.T) {
 				r, far := actorstest.New(t), serve(t)
-				const enough = 70 // a record is blamed after a fraction of that
+				const enough = 70 // far fewer are needed before a record is blamed
 				far.answer = func(n int, _ string) int {
 					switch {
 					case n > enough:
 						return 200
 					case trouble == 0:
-						panic(http.ErrAbortHandler) // it hangs up
+						panic(http.ErrAbortHandler) // closes the connection
 					}
 					return trouble
 				}

@@ -32,7 +32,7 @@ func TestFaults(t *testing.T) {
 		}
 		return uplinktest.Far{
 			Address: c.address,
-			Once:    true, // a receiver resumes the session
+			Once:    true, // the receiver resumes the session
 			Config: func(address string, files *tlsv1.Client) uplinktest.Config {
 				cfg := c.config()
 				if cfg.Url = "tcp://" + address; files != nil {

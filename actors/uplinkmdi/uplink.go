@@ -1,4 +1,5 @@
-// Package uplinkmdi is the actor type for a receiver of the compact protocol of protocols/mdi.
+// Package uplinkmdi is the actor kind that sends records to a receiver of the compact protocol in
+// protocols/mdi.
 package uplinkmdi
 
 import (
@@ -14,7 +15,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind is the actor kind uplink-mdi.
 var Kind = uplink.Define(actors.Kind{
 	Name: "uplink-mdi",
 	Doc:  "Sends tracks in a compact binary form, for slow and metered links.",
@@ -42,7 +43,8 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkMdi) (uplink.Far, error) {
 		to := to
 		if scheme == "tls" {
 			var err error
-			if to.TLS, err = files.Config(""); err != nil { // the files may have been renewed
+			// Read again each time: the files may have been renewed.
+			if to.TLS, err = files.Config(""); err != nil {
 				return nil, err
 			}
 		}

@@ -39,7 +39,7 @@ func TestNothingIsLost(t *testing.T) {
 	r.Stop(cell)
 	cell.Remove()
 	w.Write("tracks/b", 50)
-	r.Start(path, uplinkmdi.Kind, c.config()) // another session
+	r.Start(path, uplinkmdi.Kind, c.config()) // starts another session
 	r.Until("the rest is there", func() bool { return len(c.sequences("tracks/b")) == 100 })
 	if a, b := c.sequences("tracks/a"), c.sequences("tracks/b"); !slices.Equal(a, uplinktest.UpTo(400)) || !slices.Equal(b, uplinktest.UpTo(100)) {
 		t.Errorf("%v %v", a, b)

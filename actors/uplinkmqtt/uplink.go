@@ -1,4 +1,5 @@
-// Package uplinkmqtt is the actor type for a far end behind any MQTT broker: records go out as messages, and commands come back.
+// Package uplinkmqtt is the actor kind that sends records as messages to any MQTT broker and
+// receives commands from there.
 package uplinkmqtt
 
 import (
@@ -16,7 +17,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind is the actor kind uplink-mqtt.
 var Kind = uplink.Define(actors.Kind{
 	Name:   "uplink-mqtt",
 	Doc:    "Sends tracks to any MQTT broker, 3.1.1 or 5, in the form that its cloud wants, and takes commands from there.",

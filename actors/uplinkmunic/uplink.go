@@ -1,4 +1,5 @@
-// Package uplinkmunic is the actor type for a platform that takes events in the shapes of Munic's public cloud API.
+// Package uplinkmunic is the actor kind that sends records to a platform as events in the shapes of
+// Munic's public cloud API.
 package uplinkmunic
 
 import (

@@ -22,7 +22,7 @@ func TestFaults(t *testing.T) {
 		st := stream(t, s)
 		return uplinktest.Far{
 			Address: s.Addr().String(),
-			Once:    true, // a stream knows the ids of messages
+			Once:    true, // the stream drops duplicates by message id
 			Greet:   greet,
 			Config: func(address string, files *tlsv1.Client) uplinktest.Config {
 				cfg := config(s)

@@ -1,5 +1,5 @@
-// Package uplinknats is the actor type for a NATS server or cluster as far end: what a JetStream stream there has stored is
-// acknowledged.
+// Package uplinknats is the actor kind that sends records to a NATS server or cluster. A record is
+// acknowledged when a JetStream stream there has stored it.
 package uplinknats
 
 import (
@@ -13,7 +13,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind is the actor kind uplink-nats.
 var Kind = uplink.Define(actors.Kind{
 	Name: "uplink-nats",
 	Doc:  "Sends tracks to a NATS server or cluster, into a JetStream stream.",

@@ -1,5 +1,6 @@
-// Package uplinksparkplug is the actor type for hosts that hear Sparkplug B: the gateway is an edge node, tracks are its devices or metrics.
-// What a node says when is the business of protocols/sparkplug, how it is said that of protocols/sparkplug/edge.
+// Package uplinksparkplug is the actor kind that sends records to Sparkplug B hosts: the gateway is
+// an edge node, tracks are its devices or metrics. protocols/sparkplug decides what a node
+// publishes and when; protocols/sparkplug/edge does the publishing.
 package uplinksparkplug
 
 import (
@@ -19,7 +20,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind is the actor kind uplink-sparkplug.
 var Kind = uplink.Define(actors.Kind{
 	Name:   "uplink-sparkplug",
 	Doc:    "Sends tracks to Sparkplug hosts, as an edge node of Sparkplug B 3.0.",
@@ -57,15 +58,15 @@ func reach(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (uplink.Far, error) {
 	}
 	where := "Sparkplug node " + to.Node.Group + "/" + to.Node.Node + " at " + strings.Join(cfg.Servers, ", ")
 	f := uplink.Far{Where: where, Dial: e.Dial}
-	if to.Node.Host != "" { // it may be offline for long, and is awaited at each server
+	if to.Node.Host != "" { // the host may be offline for long, and each server is tried
 		f.Limit = hostTime
 	}
 	return f, nil
 }
 
 const (
-	leaf     = "birth"          // in the notebook
-	hostTime = 10 * time.Minute // for so long a connection waits for the primary host, before another one is made
+	leaf     = "birth"          // note in the actor's notebook
+	hostTime = 10 * time.Minute // how long one attempt to connect waits for the primary host
 )
 
 func load(ctx context.Context, notes actors.Notebook) (bdSeq int, err error) {

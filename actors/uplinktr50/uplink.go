@@ -1,4 +1,4 @@
-// Package uplinktr50 is the actor type for a server of the TR50 protocol.
+// Package uplinktr50 is the actor kind that sends records to a server of the TR50 protocol.
 package uplinktr50
 
 import (
@@ -14,7 +14,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind is the actor kind uplink-tr50.
 var Kind = uplink.Define(actors.Kind{
 	Name: "uplink-tr50",
 	Doc:  "Sends tracks to a TR50 server (deviceWISE, Device Cloud), and carries out methods from its mailbox.",
@@ -23,7 +23,7 @@ var Kind = uplink.Define(actors.Kind{
 	},
 }, reach)
 
-// placeOf are the fields that make a location, by their keys.
+// placeOf returns the field names that make up a location, by config key.
 func placeOf(cfg *uplinkv1.UplinkTr50) map[string]string {
 	p := cfg.GetPlace()
 	return map[string]string{
