@@ -1,8 +1,7 @@
-// Package mqttbridge is the actor type for the connection to somebody else's MQTT
-// broker: it sends what happens here, from disk where it must not be lost, brings in
-// what is published there, and lets actors hear topics of there. The connection is
-// package protocols/mqttclient's business, what topics are called on the other side
-// that of protocols/mqttbridge.
+// Package mqttbridge is the actor kind for a connection to an outside MQTT broker. It sends
+// messages of the gateway there, from disk where none may be lost, publishes messages from there at
+// the gateway's own broker, and lets actors subscribe to topics there. The connection itself is in
+// package protocols/mqttclient, the mapping of topics in protocols/mqttbridge.
 package mqttbridge
 
 import (
@@ -21,7 +20,7 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind is the actor kind mqtt-bridge.
 var Kind = actors.Define(actors.Kind{
 	Name: "mqtt-bridge",
 	Doc:  "Sends what happens here to an outside MQTT broker, and brings in what is published there.",
@@ -41,7 +40,8 @@ var Kind = actors.Define(actors.Kind{
 type bridge struct {
 	cfg    *mqttv1.Bridge
 	routes routes
-	name   string // as bridges know it that a message passes
+	// Name in the gatewayd-via property, by which bridges recognise messages that have passed.
+	name   string
 	link   link
 	outbox outbox
 	inbox  inbox
@@ -49,13 +49,13 @@ type bridge struct {
 }
 
 type (
-	stated  struct{ filter string } // its last words have gone out
-	restate struct{ filter string } // they could not be had: ask for them again
+	stated  struct{ filter string } // the last states of the filter were sent
+	restate struct{ filter string } // they could not be read: ask again
 )
 
 const stateAgain = 10 * time.Second
 
-// minute is when rates are counted anew.
+// minute is the tick at which rates are computed.
 type minute struct{}
 
 func (b *bridge) Receive(c *actors.Context, msg any) error {
@@ -64,7 +64,7 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 		return b.start(c)
 	case actors.Stopped:
 		b.silence(c, "the bridge is down")
-		b.tell(c, "offline") // a goodbye has no will
+		b.tell(c, "offline") // a regular DISCONNECT does not publish the will
 	case dial:
 		b.dial(c)
 	case *mqttclient.Client:
@@ -100,7 +100,7 @@ func (b *bridge) Receive(c *actors.Context, msg any) error {
 		b.subscribe(c)
 	case minute:
 		b.meter.turn(time.Now())
-		if k := b.link.client; k != nil && !k.Open() { // too much else waited when that was told
+		if k := b.link.client; k != nil && !k.Open() { // the message about its end was shed
 			b.lost(c, lost{b.link.number, mqttclient.ErrLost})
 		}
 	case listen:
@@ -151,7 +151,7 @@ func (b *bridge) start(c *actors.Context) error {
 	return nil
 }
 
-// failed takes what has not come about.
+// failed handles requests that were not answered.
 func (b *bridge) failed(c *actors.Context, m actors.Failed) error {
 	switch of := m.Of.(type) {
 	case *mqtt.Hear:
@@ -162,7 +162,7 @@ func (b *bridge) failed(c *actors.Context, m actors.Failed) error {
 		c.Log().Debug("not taken by the broker of this gateway", "topic", of.Topic, "err", m.Err)
 	case stated:
 		c.After(stateAgain, restate(of))
-	default: // of a worker, which tells its errors otherwise
+	default: // of a worker; workers report their errors otherwise
 		return m.Err
 	}
 	return nil

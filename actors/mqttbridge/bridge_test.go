@@ -45,7 +45,7 @@ type far struct {
 	listen string
 	config []string
 	dir    string
-	stop   func() // it writes down what it has first
+	stop   func() // it writes its data to disk first
 }
 
 func newFar(t *testing.T, config ...string) *far {
@@ -62,7 +62,7 @@ func (f *far) start() {
 
 func (f *far) url() string { return "tcp://" + f.listen }
 
-// pub is mosquitto_pub at a broker.
+// pub runs mosquitto_pub at a broker.
 func pub(t *testing.T, listen string, args ...string) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(listen)
@@ -72,8 +72,8 @@ func pub(t *testing.T, listen string, args ...string) {
 	}
 }
 
-// sub is mosquitto_sub at a broker, from when it has subscribed. Each line is topic,
-// r if retained, and payload.
+// sub runs mosquitto_sub at a broker and returns once it has subscribed. Each line is topic, r if
+// retained, and payload.
 func sub(t *testing.T, listen string, topics ...string) <-chan string {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(listen)
@@ -117,7 +117,7 @@ func sub(t *testing.T, listen string, topics ...string) <-chan string {
 	return all
 }
 
-// next is the next line that is not ours.
+// next returns the next line that is not about the status.
 func next(t *testing.T, lines <-chan string) string {
 	t.Helper()
 	return actorstest.NextWhere(t, lines, func(s string) bool { return !strings.HasPrefix(s, "tele/hello") })
@@ -160,7 +160,7 @@ func (s *site) status() *mqttv1.BridgeStatusResponse {
 	return got
 }
 
-// say is what an actor of the gateway says.
+// say publishes as an actor of the gateway does.
 func (s *site) say(class bus.Class, leaf, text string) {
 	s.t.Helper()
 	m := &samplev1.Samples{Samples: []*samplev1.Sample{{Point: "p", Value: &samplev1.Sample_Text{Text: text}}}}
@@ -183,7 +183,8 @@ func TestWhatGoesOut(t *testing.T) {
 			})
 			s.connected()
 			lines := sub(t, f.listen, "sites/#")
-			if got := next(t, lines); got != "sites/7/status 1 online" && got != "sites/7/status 0 online" { // 0: it came only now
+			// 0: it arrived only now.
+			if got := next(t, lines); got != "sites/7/status 1 online" && got != "sites/7/status 0 online" {
 				t.Error(got)
 			}
 			s.say(bus.Data, "points", "one")
@@ -213,8 +214,8 @@ func TestWhatGoesOut(t *testing.T) {
 	}
 }
 
-// What was taken while the outside broker was away comes when it is back, in order,
-// and whatever became of the bridge meanwhile.
+// Messages accepted while the outside broker was away arrive in order when it is back, whatever
+// happened to the bridge meanwhile.
 func TestNothingThatWasTakenIsLost(t *testing.T) {
 	const n = 500
 	f := newFar(t, mosquitto.Anybody)
@@ -229,7 +230,7 @@ func TestNothingThatWasTakenIsLost(t *testing.T) {
 		switch i {
 		case 100:
 			f.stop()
-		case 200: // the bridge dies, when what it was told is on disk
+		case 200: // the bridge is killed once its messages are on disk
 			s.Until("on disk", func() bool { m := s.status(); return m.Buffered == 0 && m.Backlog > 0 })
 			s.Stop(s.bridge)
 			s.Spawn(s.bridge)
@@ -295,7 +296,7 @@ func TestWhatComesIn(t *testing.T) {
 	}
 }
 
-// What goes out by one bridge and would come in by another goes round once.
+// A message that goes out by one bridge and would come in by another passes once.
 func TestNothingGoesRound(t *testing.T) {
 	f := newFar(t, mosquitto.Anybody)
 	s := newSite(t, &mqttv1.Bridge{Url: f.url(), Out: []*mqttv1.BridgeOut{{Topic: "tele/#"}}, In: []*mqttv1.BridgeIn{{Topic: "tele/#"}}})
@@ -320,7 +321,7 @@ func TestNothingGoesRound(t *testing.T) {
 	}
 }
 
-// A device at the outside broker is one of ours, and is switched through the bridge.
+// A device at the outside broker works like one at our own, and is switched through the bridge.
 func TestADeviceAtAnOutsideBroker(t *testing.T) {
 	f := newFar(t, mosquitto.Anybody)
 	s := newSite(t, &mqttv1.Bridge{Url: f.url(), Discover: []string{"shellies/#"}})
@@ -341,7 +342,8 @@ func TestADeviceAtAnOutsideBroker(t *testing.T) {
 		Availability: []*mqttv1.DeviceAvailability{{Topic: "dev/lwt"}},
 		Commands:     []*mqttv1.DeviceCommand{{Name: "relay", Topic: "dev/relay/command", On: "on", Off: "off", Confirm: "relay", Timeout: durationpb.New(20 * time.Second)}},
 	})
-	wait("true", "") // said on change only, and it is online: what is retained is its last word
+	// It is published on change only and the device is online, so the retained value is current.
+	wait("true", "")
 	pub(t, f.listen, "-t", "dev/relay", "-m", "off")
 	wait("false", "")
 	commands := sub(t, f.listen, "dev/relay/command")
@@ -374,8 +376,7 @@ func TestADeviceAtAnOutsideBroker(t *testing.T) {
 	})
 }
 
-// While the disk has no room what comes waits in memory, the latest of it, and what
-// need not be on disk passes.
+// While the disk is full, the latest messages wait in memory, and volatile messages still pass.
 func TestAFullDisk(t *testing.T) {
 	f := newFar(t, mosquitto.Anybody)
 	s := newSiteOn(t, actorstest.NewOn(t, bus.Config{Reserve: 1 << 60}), &mqttv1.Bridge{Url: f.url(), Buffer: 10, Out: []*mqttv1.BridgeOut{
@@ -469,7 +470,7 @@ func TestABrokerThatIsHalfOpen(t *testing.T) {
 	}
 }
 
-// pipe copies until stall, and then holds its ends open.
+// pipe copies until stall is closed, and then keeps both ends open.
 func pipe(to, from net.Conn, stall <-chan struct{}) {
 	buf := make([]byte, 4096)
 	for {

@@ -1,4 +1,4 @@
 package mqttbridge
 
-// Appetite is how many batches are read at once.
+// Appetite is appetite, for tests.
 var Appetite = appetite

@@ -18,24 +18,26 @@ import (
 
 const (
 	dialTime = 20 * time.Second
-	soon     = 10 * time.Second // within which a connection is lost to which the broker objects, or another client of the same id
+	// A connection lost within this time suggests that the broker objects to it, or that another
+	// client uses the same id.
+	soon = 10 * time.Second
 )
 
 // link is the connection to the outside broker.
 type link struct {
-	client  *mqttclient.Client // nil: it does not stand
-	number  int                // of the connection, or of the attempt to make it
+	client  *mqttclient.Client // nil: not connected
+	number  int                // of the connection or of the attempt
 	dialing bool
 	since   time.Time
 	cause   string
-	failed  int // attempts in a row
-	brief   int // connections in a row that were lost soon
+	failed  int // consecutive failed attempts
+	brief   int // consecutive connections lost soon
 }
 
 type (
 	dial     struct{}        // connect
-	undialed struct{ error } // it could not
-	lost     struct {        // of the how-manieth connection
+	undialed struct{ error } // the attempt failed
+	lost     struct {        // the connection with that number ended
 		number int
 		err    error
 	}
@@ -85,7 +87,7 @@ func (b *bridge) config(c *actors.Context) mqttclient.Config {
 func (b *bridge) connected(c *actors.Context, k *mqttclient.Client) error {
 	b.link.dialing = false
 	b.link.client = k
-	if !k.Open() { // its end was told before its beginning
+	if !k.Open() { // its end was reported before its beginning
 		b.lost(c, lost{b.link.number, errors.New("the connection was lost at once")})
 		return nil
 	}
@@ -102,7 +104,7 @@ func (b *bridge) connected(c *actors.Context, k *mqttclient.Client) error {
 	return nil
 }
 
-// tell publishes there how the bridge is.
+// tell publishes the bridge's status at the outside broker.
 func (b *bridge) tell(c *actors.Context, word string) {
 	t := b.cfg.StatusTopic
 	if t == "" || b.link.client == nil {
@@ -113,7 +115,7 @@ func (b *bridge) tell(c *actors.Context, word string) {
 	}
 }
 
-// lost notes the end of a connection, if it is the one that stands.
+// lost handles the end of a connection, if it is the current one.
 func (b *bridge) lost(c *actors.Context, m lost) {
 	if b.link.client == nil || m.number != b.link.number {
 		return
@@ -129,8 +131,8 @@ func (b *bridge) lost(c *actors.Context, m lost) {
 	b.unconnected(c, m.err)
 }
 
-// unconnected connects later: at once after a connection that stood, then less and
-// less often, as it does if one after the other is lost soon.
+// unconnected schedules the next attempt: at once after a connection that lasted, then less and
+// less often; also if connections are repeatedly lost soon.
 func (b *bridge) unconnected(c *actors.Context, err error) {
 	b.link.dialing = false
 	b.link.cause = err.Error()
@@ -140,7 +142,7 @@ func (b *bridge) unconnected(c *actors.Context, err error) {
 	b.link.failed++
 }
 
-// silence tells all who hear topics of there that they do not any more.
+// silence tells the actors that subscribe to outside topics that they are cut off.
 func (b *bridge) silence(c *actors.Context, why string) {
 	for _, who := range b.inbox.hears.Everybody() {
 		c.Tell(who, mqtt.Lost{Cause: why})
@@ -155,7 +157,7 @@ func (b *bridge) state() *mqttv1.BridgeState {
 	}
 }
 
-// judge says how the bridge is.
+// judge reports the health of the bridge.
 func (b *bridge) judge(c *actors.Context) {
 	switch {
 	case b.link.client == nil && b.link.cause != "":

@@ -16,21 +16,21 @@ import (
 const (
 	outboxType = "application/vnd.gatewayd.mqtt-outbox"
 	outboxLeaf = "outbox"
-	batchCount = 200 // messages of a batch on disk
+	batchCount = 200 // most messages of a batch on disk
 	batchBytes = 256 << 10
-	keepAgain  = time.Second // after the disk did not take it
+	keepAgain  = time.Second // pause after a failed write
 )
 
-// outbox is what is on its way out.
+// outbox is what is on its way to the outside broker.
 type outbox struct {
-	waiting []waiting // in memory, for the disk
+	waiting []waiting // in memory, to be written to disk
 	bytes   int
-	keeping []byte // the batch that is being written; nil: none
-	count   int    // its messages
+	keeping []byte // the batch being written; nil: none
+	count   int    // its number of messages
 	written uint64 // messages in all batches before it
-	life    uint64 // tells the batches of this life from those of others
-	fault   string // why the disk does not take any
-	before  uint64 // messages that were dropped until the fault began
+	life    uint64 // distinguishes batches of this life from those of others
+	fault   string // why the disk accepts none
+	before  uint64 // messages dropped before the fault began
 	sending
 }
 
@@ -39,9 +39,9 @@ type waiting struct {
 	size int // bytes
 }
 
-type again struct{} // write the batch once more
+type again struct{} // again retries writing the batch.
 
-// leave publishes or writes down what goes out by a route.
+// leave publishes a message on a route or writes it to disk.
 func (b *bridge) leave(c *actors.Context, r *outRoute, m *mqttv1.BridgeMessage) {
 	if len(m.Payload) > int(b.cfg.MaxPayload) {
 		b.meter.refused++
@@ -69,13 +69,14 @@ func (b *bridge) leave(c *actors.Context, r *outRoute, m *mqttv1.BridgeMessage) 
 	b.keep(c)
 }
 
-// mostLetter is how large a message may be, with its topic and properties: one batch on disk holds at most 1 MiB, some bytes of which are its own.
+// mostLetter is the largest size of a message with its topic and properties, in bytes. A batch on
+// disk holds at most 1 MiB, including its own overhead.
 const mostLetter = 1<<20 - 1<<10
 
-// maxBuffer is how much may wait in memory for the disk, bytes.
+// maxBuffer is how many bytes may wait in memory for the disk.
 const maxBuffer = 8 << 20
 
-// sendNow is for what need not arrive.
+// sendNow publishes a volatile message; it is dropped if that is impossible now.
 func (b *bridge) sendNow(m *mqttv1.BridgeMessage) {
 	k := messageOf(m)
 	if m.Expires != nil {
@@ -88,7 +89,7 @@ func (b *bridge) sendNow(m *mqttv1.BridgeMessage) {
 	b.meter.sent(1)
 }
 
-// keep writes what waits, a batch at a time.
+// keep writes the waiting messages, one batch at a time.
 func (b *bridge) keep(c *actors.Context) {
 	o := &b.outbox
 	if o.keeping != nil || len(o.waiting) == 0 {
@@ -116,7 +117,7 @@ func (b *bridge) keep(c *actors.Context) {
 	c.Keep(outboxLeaf, outboxType, batch, actors.Normal, nil)
 }
 
-// kept goes on when a batch is on disk, or tries again with the same bytes.
+// kept continues when a batch is on disk, or schedules another attempt with the same bytes.
 func (b *bridge) kept(c *actors.Context, m actors.Kept) {
 	o := &b.outbox
 	if m.Err != nil {
@@ -153,7 +154,7 @@ func messageOf(m *mqttv1.BridgeMessage) mqttclient.Message {
 	return k
 }
 
-// letter is a message as it goes out by a route.
+// letter returns a message as it is sent on a route.
 func (b *bridge) letter(r *outRoute, topic string, payload []byte, expiry time.Duration, user [][2]string) *mqttv1.BridgeMessage {
 	m := &mqttv1.BridgeMessage{Topic: topic, Payload: payload, Qos: r.Qos}
 	switch r.Retain {

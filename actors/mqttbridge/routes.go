@@ -12,7 +12,7 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// routes are the sets of topics that pass.
+// routes are the configured sets of topics.
 type routes struct {
 	out []outRoute
 	in  []inRoute
@@ -28,21 +28,22 @@ type inRoute struct {
 	*mqttv1.BridgeIn
 }
 
-// ours says that topics are said by the gateway itself.
+// ours reports whether the route's topics are published by the gateway itself.
 func (r *outRoute) ours() bool {
 	class, _, _ := strings.Cut(r.LocalFilter(), "/")
 	return class == "data" || class == "event" || class == "state"
 }
 
-// subjects are filters of what the gateway says.
+// subjects returns the filters of topics published by the gateway.
 func (r *routes) subjects() []string {
 	return r.filters(func(o *outRoute) bool { return o.ours() })
 }
 
-// foreign are filters of what clients of the gateway's broker say.
+// foreign returns the filters of topics published by clients of the gateway's broker.
 func (r *routes) foreign() []string { return r.filters(func(o *outRoute) bool { return !o.ours() }) }
 
-// states are filters of which the last word goes out as well.
+// states returns the filters whose last states are sent as well; persist selects the routes that
+// are not volatile.
 func (r *routes) states(persist bool) []string {
 	return r.filters(func(o *outRoute) bool {
 		return o.Volatile != persist && strings.HasPrefix(o.LocalFilter(), "state/")
@@ -60,7 +61,7 @@ func (r *routes) filters(pick func(*outRoute) bool) []string {
 	return slices.Compact(all)
 }
 
-// routesOf is what the config says of topics, or what is wrong with that.
+// routesOf returns the routes of a config, or what is wrong with them.
 func routesOf(cfg *mqttv1.Bridge) (r routes, bad []schemas.Violation) {
 	wrong := func(field string, i int, err error) {
 		bad = append(bad, schemas.Wrong(fmt.Sprintf("%s[%d]", field, i), err)...)
@@ -105,7 +106,8 @@ func routesOf(cfg *mqttv1.Bridge) (r routes, bad []schemas.Violation) {
 	return r, bad
 }
 
-// errKept is for brokers that pass over what comes by a packet id that they keep from the connection before, as MQTT has it.
+// errKept is about brokers that take a QoS 2 message for a duplicate because they still keep its
+// packet id from an earlier connection, as MQTT requires.
 var errKept = errors.New("with session a broker may take a message for one of the connection before and pass it over: take qos = 1, which arrives as surely, or leave session out")
 
 func twice(list string, i int, overlap bool) error {
@@ -115,7 +117,7 @@ func twice(list string, i int, overlap bool) error {
 	return fmt.Errorf("topics of %s[%d] are among these: a message would come twice", list, i)
 }
 
-// loops finds what would go out, come in again, and be taken for something new.
+// loops returns an error for topics that would go out, come in again and be taken for new messages.
 func loops(version string, out int, overlap bool) error {
 	if !overlap || version != "3.1.1" {
 		return nil

@@ -17,35 +17,35 @@ import (
 
 const (
 	openTime  = 30 * time.Second
-	readTime  = 10 * time.Minute // for what is written next
+	readTime  = 10 * time.Minute // for the next batch
 	readBytes = 256 << 10        // read ahead of what is under way
-	mostRead  = 64               // batches that are read at once
-	mostBytes = 4 << 20          // and their bytes, were each as large as it may be
-	firstRead = 4                // as long as it is not known how large they are
-	sendAgain = time.Second      // after the disk has failed
+	mostRead  = 64               // batches per read at most
+	mostBytes = 4 << 20          // bytes per read at most, if every batch had the largest size
+	firstRead = 4                // batches in the first read, while their size is unknown
+	sendAgain = time.Second      // after a failure of the disk
 	fullAgain = 100 * time.Millisecond
-	holdTime  = time.Minute // at most, after a refusal for now
+	holdTime  = time.Minute // longest pause after a temporary refusal
 )
 
-// sending is what of the outbox has been read and not been acknowledged by the outside
-// broker. Many batches are under way at once; each is given up on disk as soon as all
-// of it and of those before it has been acknowledged.
+// sending is what has been read from the outbox and not yet acknowledged by the outside broker.
+// Many batches are under way at once. Each is acknowledged on disk as soon as the broker has
+// acknowledged all of it and of the batches before it.
 type sending struct {
 	reader  *actors.Reader // nil: not open yet
-	reading bool           // a worker waits for what is on disk
+	reading bool           // a worker waits for batches on disk
 	paused  bool           // until resend
-	size    int            // bytes of a batch, of those read last
+	size    int            // average size of the batches read last, in bytes
 	queue   mqttbridge.Queue
-	client  *mqttclient.Client // that what is under way was given to
-	waiting bool               // a worker waits for its words
-	settled uint64             // the newest batch that is done with
-	life    uint64             // that wrote the batch read last
-	due     uint64             // messages of that life until there
-	held    bool               // nothing goes out until unhold
-	holds   int                // in a row, in which the broker has taken nothing
-	moved   bool               // it has taken something since
-	refusal string             // why the broker takes nothing for now
-	stuck   string             // why nothing is sent although the connection stands
+	client  *mqttclient.Client // the client that was given what is under way
+	waiting bool               // a worker waits for acknowledgements
+	settled uint64             // store sequence of the newest completed batch
+	life    uint64             // life of the bridge that wrote the batch read last
+	due     uint64             // messages of that life up to and including that batch
+	held    bool               // nothing is sent until unhold
+	holds   int                // consecutive holds in which the broker accepted nothing
+	moved   bool               // the broker has accepted something since
+	refusal string             // why the broker accepts nothing at present
+	stuck   string             // why nothing is sent although there is a connection
 }
 
 type (
@@ -56,18 +56,19 @@ type (
 	}
 	words struct {
 		client *mqttclient.Client
-		all    []error // none: none came in time
+		all    []error // empty: none came in time
 		waited time.Duration
 	}
 	resend struct{}
 	unhold struct{}
 )
 
-// send does what can be done now to empty the outbox. It may be called at any time.
+// send does whatever can be done now to empty the outbox. It may be called at any time.
 func (b *bridge) send(c *actors.Context) {
 	o, k := &b.outbox.sending, b.link.client
 	under := o.queue.Under()
-	if k != nil && (len(under) == 0 || o.client == k) && !o.held { // what another connection had begun is known first
+	// Wait for the outcome of what an earlier connection began.
+	if k != nil && (len(under) == 0 || o.client == k) && !o.held {
 		o.client = k
 		refused, expired, err := o.queue.Send(time.Now(), share(k.Window()), k.Offer)
 		b.meter.refused += uint64(refused)
@@ -85,12 +86,12 @@ func (b *bridge) send(c *actors.Context) {
 	b.wait(c, under)
 }
 
-// share leaves room in the window for what does not come from disk, but for a window of 1.
+// share returns the part of the window for messages from disk. It leaves room for other messages,
+// unless the window is 1.
 func share(window int) int { return max(1, window*3/4) }
 
-// read has more read when there is room, and unless nothing can be sent anyway. The
-// place on disk is open before: how much waits is of interest above all when nothing
-// can be sent.
+// read reads more batches when there is room and something can be sent. The read position is opened
+// in any case, because the size of the backlog matters most when nothing can be sent.
 func (b *bridge) read(c *actors.Context) {
 	o := &b.outbox.sending
 	room, idle := readBytes-o.queue.Bytes(), b.link.client == nil
@@ -119,8 +120,8 @@ func (b *bridge) read(c *actors.Context) {
 	})
 }
 
-// appetite is how many batches are read at once for room bytes, where those read last had size bytes, 0: there were none. Those that come may be
-// as large as any.
+// appetite returns how many batches to read for room bytes. size is the size of the batches read
+// last; 0: none yet. Each new batch may have the largest size.
 func appetite(room, size, maxPayload int) int {
 	if size == 0 {
 		return firstRead
@@ -128,7 +129,7 @@ func appetite(room, size, maxPayload int) int {
 	return min(max(room/size, 1), mostRead, max(1, mostBytes/max(batchBytes, maxPayload)))
 }
 
-// took takes what was read.
+// took handles batches that were read.
 func (b *bridge) took(c *actors.Context, m took) {
 	o := &b.outbox.sending
 	o.reading, o.reader = false, m.reader
@@ -143,7 +144,7 @@ func (b *bridge) took(c *actors.Context, m took) {
 	stuck := ""
 	if m.err != nil {
 		code, why := actors.Explain(m.err)
-		if m.reader == nil || code != actors.DeadlineExceeded { // there was nothing to send
+		if m.reader == nil || code != actors.DeadlineExceeded { // at the deadline there was just nothing to send
 			stuck = why
 			b.pause(c, sendAgain)
 		}
@@ -152,8 +153,9 @@ func (b *bridge) took(c *actors.Context, m took) {
 	b.send(c)
 }
 
-// open takes out of a batch what it holds, which is nothing if it is none of ours, and counts what is missing before it: there was no room for it on
-// disk. What went before the first batch that is read in a life of the bridge is not known.
+// open unpacks a batch, which is empty if it is not ours. It counts messages missing before the
+// batch, for which there was no room on disk. What was dropped before the first batch that a life
+// reads is unknown.
 func (b *bridge) open(s actors.Stored) {
 	o := &b.outbox.sending
 	var m mqttv1.BridgeOutbox
@@ -180,7 +182,7 @@ func (b *bridge) open(s actors.Stored) {
 	o.queue.Push(s.Seq, all)
 }
 
-// wait has a worker wait for what the outside broker says of what is under way.
+// wait starts a worker that waits for the broker's acknowledgements.
 func (b *bridge) wait(c *actors.Context, under mqttbridge.Underway) {
 	o := &b.outbox.sending
 	if o.waiting || len(under) == 0 {
@@ -195,14 +197,15 @@ func (b *bridge) wait(c *actors.Context, under mqttbridge.Underway) {
 	})
 }
 
-// patience is after what time without any acknowledgement a broker is given up that has
-// so many bytes to acknowledge: as one that is silent, or when they would have passed on a very slow link.
+// patience returns how long to wait for an acknowledgement before the broker is given up: the time
+// after which it counts as silent, or longer if that many bytes would take longer on a very slow
+// link.
 func (b *bridge) patience(bytes int) time.Duration {
 	k := cmp.Or(b.cfg.KeepAlive.AsDuration(), 30*time.Second)
 	return max(k+k/2, mqttclient.Slowest(bytes)) + 10*time.Second
 }
 
-// heard takes in what the outside broker has said.
+// heard handles the broker's acknowledgements.
 func (b *bridge) heard(c *actors.Context, m words) {
 	o := &b.outbox.sending
 	o.waiting = false
@@ -223,7 +226,7 @@ func (b *bridge) heard(c *actors.Context, m words) {
 	b.send(c)
 }
 
-// hold has nothing go out for a while: the broker refuses it for now.
+// hold stops sending for a while, because the broker refuses messages at present.
 func (b *bridge) hold(c *actors.Context, why error) {
 	o := &b.outbox.sending
 	if o.refusal != why.Error() {
@@ -234,26 +237,27 @@ func (b *bridge) hold(c *actors.Context, why error) {
 		return
 	}
 	o.holds++
-	if o.moved { // a quota that is refilled is used
+	if o.moved { // a quota that is refilled is being used
 		o.holds = 1
 	}
 	o.held, o.moved = true, false
 	c.After(backoff.Pause(o.holds, backoff.Far, holdTime), unhold{})
 }
 
-// settle gives up on disk what is done with.
+// settle acknowledges completed batches on disk.
 func (b *bridge) settle(c *actors.Context) {
 	o := &b.outbox.sending
 	o.settled = max(o.settled, o.queue.Done())
 	if o.settled == 0 || o.reader == nil {
 		return
 	}
-	if err := o.reader.Ack(o.settled); err != nil { // of what was delivered once more it has to be said once more
-		c.Log().Debug("not acknowledged to the store", "err", err) // it is delivered again, and then known
+	if err := o.reader.Ack(o.settled); err != nil { // a redelivered batch must be acknowledged again
+		// It is redelivered and recognised then.
+		c.Log().Debug("not acknowledged to the store", "err", err)
 	}
 }
 
-// pause has send called later.
+// pause schedules a call of send.
 func (b *bridge) pause(c *actors.Context, d time.Duration) {
 	if !b.outbox.paused {
 		b.outbox.paused = true

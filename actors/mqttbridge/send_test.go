@@ -23,19 +23,19 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// miser is a broker that acknowledges what it is told to.
+// miser is a broker that acknowledges only what the test says.
 type miser struct {
 	net.Listener
 	took chan publication
-	five bool // it speaks MQTT 5, else 3.1.1
+	five bool // speaks MQTT 5, otherwise 3.1.1
 }
 
-// publication is what a client of it has published.
+// publication is a message published by a client.
 type publication struct {
 	text   string
 	ack    func()
-	refuse func(code byte) // by MQTT 5
-	end    func()          // of the connection
+	refuse func(code byte) // with MQTT 5
+	end    func()          // ends the connection
 }
 
 func newMiser(t *testing.T) *miser {
@@ -73,7 +73,7 @@ func (m *miser) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		n, err := binary.ReadUvarint(r) // MQTT's lengths are the same
+		n, err := binary.ReadUvarint(r) // MQTT lengths have the same encoding
 		if err != nil {
 			return
 		}
@@ -102,7 +102,8 @@ func (m *miser) serve(conn net.Conn) {
 	}
 }
 
-// Properties count as well where the size of a batch is bounded: what many messages bring along does not keep the disk from taking them.
+// Properties count towards the size of a batch, so that many messages with large properties can
+// still be written.
 func TestMessagesWithLargeProperties(t *testing.T) {
 	const n = 40
 	f := newFar(t, mosquitto.Anybody)
@@ -143,13 +144,14 @@ func TestMessagesWithLargeProperties(t *testing.T) {
 			t.Fatalf("%q came in place of %q", got, want)
 		}
 	}
-	s.say(bus.Data, "points", strings.Repeat("x", 1<<20-250)) // what the bus just bears and the disk does not
+	// The bus just accepts it and the disk does not.
+	s.say(bus.Data, "points", strings.Repeat("x", 1<<20-250))
 	s.Until("what no batch can hold is refused", func() bool { return s.status().Refused == 1 })
 	pub(t, s.listen, "-t", "tele/end", "-m", "over")
 	actorstest.NextWhere(t, lines, func(s string) bool { return s == "end 0 over" })
 }
 
-// What goes first where the disk has no room for more is counted when the rest goes out.
+// Messages dropped first because the disk is full are counted when the rest is sent.
 func TestWhatTheDiskHadNoRoomFor(t *testing.T) {
 	m := newMiser(t)
 	s := newSiteOn(t, actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20}), &mqttv1.Bridge{
@@ -189,7 +191,7 @@ func TestHowMuchIsReadAtOnce(t *testing.T) {
 	}
 }
 
-// A message that the broker has no room for now goes again, and is lost to nobody; those behind it pass.
+// A message that the broker refuses for now is sent again and is not lost; those behind it pass.
 func TestAQuotaThatIsExceeded(t *testing.T) {
 	m := newMiser(t)
 	m.five = true
@@ -216,7 +218,7 @@ func TestAQuotaThatIsExceeded(t *testing.T) {
 	s.Until("what it will not take is passed over", func() bool { st := s.status(); return st.Refused == 1 && st.Backlog == 0 })
 }
 
-// A broker that takes a little each time is not left alone for longer and longer.
+// Pauses do not grow for a broker that accepts a little each time.
 func TestAQuotaThatIsRefilled(t *testing.T) {
 	m := newMiser(t)
 	m.five = true
@@ -231,12 +233,13 @@ func TestAQuotaThatIsRefilled(t *testing.T) {
 		actorstest.Next(t, m.took).ack()
 		s.Until("it is sent", func() bool { st := s.status(); return st.Sent == uint64(i+1) && st.Backlog == 0 })
 	}
-	if d := time.Since(began); d > 25*time.Second { // after seven without any it is 30 s at least
+	// After seven pauses without progress it would be 30 s at least.
+	if d := time.Since(began); d > 25*time.Second {
 		t.Errorf("the last pause was %s", d)
 	}
 }
 
-// What has expired while the broker had no room for it is no complaint any more.
+// A message that expires while the broker refuses it is no longer reported as refused.
 func TestARefusalThatIsOver(t *testing.T) {
 	m := newMiser(t)
 	m.five = true
@@ -274,7 +277,8 @@ func TestARefusalThatIsOver(t *testing.T) {
 	s.Until("all is well", func() bool { return s.bridge.State() == actors.OK })
 }
 
-// A broker that ends each connection over what it is sent is not asked again without a pause.
+// A broker that ends each connection because of what it is sent is not contacted again without a
+// pause.
 func TestConnectionsThatAreLostSoon(t *testing.T) {
 	m := newMiser(t)
 	s := newSite(t, &mqttv1.Bridge{Url: "tcp://" + m.Addr().String(), Version: "3.1.1", Out: []*mqttv1.BridgeOut{{Topic: "data/#"}}})
@@ -284,7 +288,8 @@ func TestConnectionsThatAreLostSoon(t *testing.T) {
 	for range 7 {
 		actorstest.Next(t, m.took).end()
 	}
-	if d := time.Since(began); d < time.Second { // the pauses before the last five are 1.25 s at least
+	// The pauses before the last five add up to at least 1.25 s.
+	if d := time.Since(began); d < time.Second {
 		t.Errorf("seven times within %s", d)
 	}
 	p := actorstest.Next(t, m.took)
@@ -292,7 +297,7 @@ func TestConnectionsThatAreLostSoon(t *testing.T) {
 	s.Until("it is sent", func() bool { return s.status().Sent == 1 })
 }
 
-// A small window as well has room for what does not come from disk.
+// A small window too has room for messages that do not come from disk.
 func TestWhatIsVolatilePassesWhatWaits(t *testing.T) {
 	m := newMiser(t)
 	s := newSite(t, &mqttv1.Bridge{
@@ -318,7 +323,7 @@ func TestWhatIsVolatilePassesWhatWaits(t *testing.T) {
 	}
 }
 
-// site is one at it that has said so many words, each on disk before the next.
+// site is a bridge to this broker, with that many messages published, each on disk before the next.
 func (m *miser) site(t *testing.T, words int) *site {
 	t.Helper()
 	s := newSite(t, &mqttv1.Bridge{
@@ -333,8 +338,8 @@ func (m *miser) site(t *testing.T, words int) *site {
 	return s
 }
 
-// Messages that come one by one are batches of their own, and yet each does not wait
-// for the acknowledgement of the one before; what is acknowledged is given up at once.
+// Messages published one at a time become batches of their own, and yet none waits for the
+// acknowledgement of the one before; acknowledged batches are released at once.
 func TestManyBatchesAreUnderWay(t *testing.T) {
 	m := newMiser(t)
 	s := m.site(t, 10)
@@ -354,7 +359,8 @@ func TestManyBatchesAreUnderWay(t *testing.T) {
 		again = append(again, p.text)
 		p.ack()
 	}
-	if want := []string{"4", "6", "7", "8", "9"}; !slices.Equal(again, want) && !slices.Equal(again[:2], []string{"4", "5"}) { // its word may have been lost
+	// Its acknowledgement may have been lost.
+	if want := []string{"4", "6", "7", "8", "9"}; !slices.Equal(again, want) && !slices.Equal(again[:2], []string{"4", "5"}) {
 		t.Errorf("%q came again", again)
 	}
 	if slices.Contains(again, "5") {
@@ -366,12 +372,12 @@ func TestManyBatchesAreUnderWay(t *testing.T) {
 	}
 }
 
-// A broker that is alive and acknowledges nothing is given up, like one that is silent.
+// A broker that stays connected and acknowledges nothing is given up, like a silent one.
 func TestABrokerThatAcknowledgesNothing(t *testing.T) {
 	m := newMiser(t)
 	s := m.site(t, 1)
 	actorstest.Next(t, m.took)
-	actorstest.Next(t, m.took).ack() // of the connection after it
+	actorstest.Next(t, m.took).ack() // of the next connection
 	s.Until("it has it", func() bool { return s.status().Backlog == 0 })
 	if cause := s.status().State.Cause; !strings.Contains(cause, "acknowledged none") {
 		t.Error(cause)

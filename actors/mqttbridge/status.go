@@ -10,20 +10,20 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// meter counts what has passed.
+// meter counts messages.
 type meter struct {
 	out, in                  uint64
 	dropped, refused, looped uint64
 	expired                  uint64
 	since                    time.Time // the last turn
 	outThen, inThen          uint64    // at the last turn
-	outRate, inRate          float64   // of the time before it
+	outRate, inRate          float64   // messages per second before the last turn
 }
 
 func (m *meter) sent(n int) { m.out += uint64(n) }
 func (m *meter) received()  { m.in++ }
 
-// turn counts rates anew.
+// turn recomputes the rates.
 func (m *meter) turn(now time.Time) {
 	if s := now.Sub(m.since).Seconds(); s >= 1 {
 		m.outRate, m.inRate = float64(m.out-m.outThen)/s, float64(m.in-m.inThen)/s
@@ -33,7 +33,7 @@ func (m *meter) turn(now time.Time) {
 
 const statusTime = 5 * time.Second
 
-// status answers with what the disk says as well.
+// status answers BridgeStatus, including what waits on disk.
 func (b *bridge) status(c *actors.Context) {
 	m := &b.meter
 	r := &mqttv1.BridgeStatusResponse{

@@ -15,23 +15,23 @@ import (
 
 const (
 	renewTime  = 5 * time.Second
-	brokerTime = 2 * time.Second // for the gateway's own broker to answer
-	heldTopics = 1000            // of which the last message is held for actors that come
-	heldBytes  = 4 << 10         // longest of these
+	brokerTime = 2 * time.Second // for an answer of the gateway's own broker
+	heldTopics = 1000            // topics whose last message is kept for actors that subscribe later
+	heldBytes  = 4 << 10         // largest payload kept, in bytes
 )
 
-// inbox is what comes in.
+// inbox is the state of incoming messages.
 type inbox struct {
-	hears  mqtt.Hearings     // topics of there
-	asked  map[string]bool   // filters that are subscribed to on top of the config's
-	busy   bool              // a subscription is under way
-	last   map[string][]byte // of each topic of there that an actor hears by its name
+	hears  mqtt.Hearings     // subscriptions of actors to outside topics
+	asked  map[string]bool   // filters subscribed to in addition to the config's
+	busy   bool              // a SUBSCRIBE is under way
+	last   map[string][]byte // last payload of each outside topic that an actor subscribes to by name
 	strays mqtt.Strays
-	deaf   string // why our own broker is not heard
+	deaf   string // why our own broker cannot be heard
 }
 
 type (
-	listen     struct{}                     // ask our own broker for what goes out
+	listen     struct{}                     // subscribe at our own broker to what goes out
 	arrived    struct{ mqttclient.Message } // from the outside broker
 	subscribed struct{}
 	said       struct {
@@ -44,7 +44,7 @@ type (
 	}
 )
 
-// subscriptions are those that stand from the beginning of a connection.
+// subscriptions returns the subscriptions to make at the beginning of a connection.
 func (b *bridge) subscriptions(post func(any) error) []mqttclient.Subscription {
 	var all []mqttclient.Subscription
 	b.inbox.asked = map[string]bool{}
@@ -69,11 +69,12 @@ func (b *bridge) subscriptions(post func(any) error) []mqttclient.Subscription {
 func (b *bridge) subscription(filter string, qos byte, post func(any) error) mqttclient.Subscription {
 	return mqttclient.Subscription{
 		Filter: filter, QoS: qos, Kept: true, NoLocal: true,
-		OnMessage: func(m mqttclient.Message) { _ = post(arrived{m}) }, // what is too much is shed and counted
+		// Excess messages are shed and counted.
+		OnMessage: func(m mqttclient.Message) { _ = post(arrived{m}) },
 	}
 }
 
-// covered says that what a filter matches comes anyway.
+// covered reports whether messages matching the filter arrive anyway.
 func (b *bridge) covered(filter string) bool {
 	for i := range b.routes.in {
 		if mqttbridge.Covered(filter, b.routes.in[i].RemoteFilter()) {
@@ -83,7 +84,7 @@ func (b *bridge) covered(filter string) bool {
 	return slices.ContainsFunc(b.cfg.Discover, func(d string) bool { return mqttbridge.Covered(filter, d) })
 }
 
-// subscribe asks for what actors hear and did not when the connection was made.
+// subscribe subscribes to filters that actors have asked for since the connection was made.
 func (b *bridge) subscribe(c *actors.Context) {
 	if b.link.client == nil || b.inbox.busy || b.inbox.asked == nil {
 		return
@@ -103,14 +104,14 @@ func (b *bridge) subscribe(c *actors.Context) {
 	c.Do(dialTime, func(ctx context.Context) (any, error) {
 		if err := client.Subscribe(ctx, more...); err != nil {
 			log.Warn("not subscribed", "err", err)
-			_ = client.Close() // all of it is tried again with the next connection
+			_ = client.Close() // the next connection subscribes to all of it again
 		}
 		return subscribed{}, nil
 	})
 }
 
-// arrive takes a message of there: to our own broker, to actors that hear it, or to
-// the list of what nobody hears.
+// arrive passes a message from outside to our own broker, to the actors that subscribe to its
+// topic, or to the list of unclaimed topics.
 func (b *bridge) arrive(c *actors.Context, m mqttclient.Message) {
 	b.meter.received()
 	if mqttbridge.Passed(m.User, b.name) {
@@ -147,7 +148,7 @@ func (b *bridge) arrive(c *actors.Context, m mqttclient.Message) {
 	}
 }
 
-// passing adds this bridge to those that a message has passed.
+// passing returns the user properties with this bridge added to the ones passed.
 func (b *bridge) passing(user [][2]string) []mqtt.UserProperty {
 	var all []mqtt.UserProperty
 	for _, u := range user {
@@ -156,20 +157,19 @@ func (b *bridge) passing(user [][2]string) []mqtt.UserProperty {
 	return append(all, mqtt.UserProperty{Key: mqttbridge.Via, Value: b.name})
 }
 
-// listen asks our own broker for what clients publish and goes out.
+// listen subscribes at our own broker to the client topics that go out.
 func (b *bridge) listen(c *actors.Context) {
 	c.Ask(b.cfg.Broker, &mqtt.Hear{Path: c.Name(), Filters: b.routes.foreign()}, brokerTime)
 }
 
-// deafen notes that our own broker is not heard, and asks again.
+// deafen notes that our own broker cannot be heard, and schedules another attempt.
 func (b *bridge) deafen(c *actors.Context, why string) {
 	b.inbox.deaf = why
 	b.judge(c)
 	c.After(time.Second, listen{})
 }
 
-// hear gives an actor its share of topics of there; or it is the answer of our own
-// broker.
+// hear handles an actor's subscription to outside topics, or the answer of our own broker.
 func (b *bridge) hear(c *actors.Context, m *mqtt.Hear) {
 	if m.Path == c.Name() {
 		b.inbox.deaf = ""
@@ -197,10 +197,10 @@ func (b *bridge) hear(c *actors.Context, m *mqtt.Hear) {
 	b.subscribe(c)
 }
 
-// overheard takes what a client of our own broker has published.
+// overheard handles a message that a client has published at our own broker.
 func (b *bridge) overheard(c *actors.Context, m *mqtt.Heard) {
 	if m.Retained {
-		return // it went out when it was published, or is none of what is to go out
+		return // it was sent when it was published, or is not to be sent
 	}
 	var user [][2]string
 	for _, u := range m.User {
@@ -219,7 +219,7 @@ func (b *bridge) overheard(c *actors.Context, m *mqtt.Heard) {
 	}
 }
 
-// deliver takes what the gateway says.
+// deliver handles a message that the gateway publishes.
 func (b *bridge) deliver(c *actors.Context, m actors.Delivery) {
 	for i := range b.routes.out {
 		r := &b.routes.out[i]
@@ -232,7 +232,7 @@ func (b *bridge) deliver(c *actors.Context, m actors.Delivery) {
 	}
 }
 
-// say publishes there for an actor.
+// say publishes at the outside broker for an actor.
 func (b *bridge) say(c *actors.Context, m *mqtt.Say) {
 	if c.Request() == nil || m.Path == c.Name() { // the answer of our own broker
 		return
@@ -255,7 +255,7 @@ func (b *bridge) say(c *actors.Context, m *mqtt.Say) {
 	}
 }
 
-// unclaimed lists what nobody hears.
+// unclaimed lists the topics that no actor subscribes to.
 func (b *bridge) unclaimed(c *actors.Context, m *mqttv1.ListUnclaimedRequest) {
 	c.Reply(mqttdoor.Unclaimed(b.inbox.strays.List(m.Filter, func(topic string) bool { return !b.inbox.hears.Any(topic) })))
 }

@@ -17,14 +17,14 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-// source is where a field of the config comes from.
+// source says which points a field of the config is recorded from.
 type source struct {
-	path  string // of the actor, maybe with wildcards
-	point string // "+": any
+	path  string // of the actor, possibly with wildcards
+	point string // "+": any point
 	field recorder.Field
 }
 
-// sourceOf reads the field at place i of the config.
+// sourceOf parses field i of the config.
 func sourceOf(i int, f *trackv1.Field) (source, error) {
 	at := strings.LastIndexByte(f.From, '/')
 	if at <= 0 || at == len(f.From)-1 {
@@ -54,10 +54,10 @@ func sourceOf(i int, f *trackv1.Field) (source, error) {
 	return s, nil
 }
 
-// single says whether it is one point.
+// single reports whether the source is a single point.
 func (s source) single() bool { return s.point != "+" && !strings.Contains(s.path, "+") }
 
-// matches says whether a point of an actor is meant.
+// matches reports whether the source includes a point of an actor.
 func (s source) matches(path, point string) bool {
 	if s.point != "+" && s.point != point {
 		return false
@@ -75,7 +75,7 @@ func (s source) matches(path, point string) bool {
 	}
 }
 
-// called is what the field is called if it is this point.
+// called returns the field's name for this point.
 func (s source) called(path, point string) string {
 	name := s.field.Name
 	if s.single() {
@@ -94,7 +94,7 @@ func (s source) called(path, point string) string {
 	return strings.Join(parts, ".")
 }
 
-// bind makes a field of a point that has appeared.
+// bind adds a field for a point.
 func (t *track) bind(s source, path, point string, now recorder.Moment) {
 	f := s.field
 	f.Name = s.called(path, point)
@@ -110,7 +110,8 @@ func (t *track) bind(s source, path, point string, now recorder.Moment) {
 	t.bound[key] = append(t.bound[key], t.rec.Add(f, now))
 }
 
-// numberOf is a field number made of a name, beyond those that a config chooses. Where another field has it already, it is made of more than the name.
+// numberOf derives a field number from a name. It is outside the range a config can choose. If
+// another field has that number already, the name is hashed once more.
 func (t *track) numberOf(name string) uint32 {
 	h := fnv.New32a()
 	for {
@@ -121,7 +122,7 @@ func (t *track) numberOf(name string) uint32 {
 	}
 }
 
-// deliver takes what the bus brings: readings, or an event that has all noted.
+// deliver handles a message of the bus: readings, or an event that triggers a record of all fields.
 func (t *track) deliver(c *actors.Context, m actors.Delivery) {
 	class, rest, _ := strings.Cut(m.Topic, "/")
 	if class == "event" {
@@ -132,7 +133,7 @@ func (t *track) deliver(c *actors.Context, m actors.Delivery) {
 	at := strings.LastIndexByte(rest, '/')
 	var all samplev1.Samples
 	if at <= 0 || decode(m, &all) != nil || len(all.Samples) == 0 {
-		return // another message of the actor
+		return // some other message of the actor
 	}
 	now := t.now(c)
 	if values := t.values(rest[:at], all.Samples, now); len(values) > 0 {
@@ -152,7 +153,8 @@ func decode(m actors.Delivery, into proto.Message) error {
 	return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(m.Payload, into)
 }
 
-// values are those of the points that are recorded; what is heard for the first time is bound.
+// values returns the values of the recorded points. Points seen for the first time are bound to
+// their fields.
 func (t *track) values(path string, all []*samplev1.Sample, now recorder.Moment) []recorder.Value {
 	var values []recorder.Value
 	for _, s := range all {
@@ -190,10 +192,11 @@ func valueOf(s *samplev1.Sample) record.Value {
 	return nil
 }
 
-// underWay is how old a reading may be by the wall clock. One that seems older, or younger than now, is of before a step of that clock.
+// underWay is how old a reading may be by the wall clock. A reading that seems older, or from the
+// future, was taken before a step of that clock.
 const underWay = time.Minute
 
-// taken is when readings were taken.
+// taken returns when the readings were taken.
 func taken(now recorder.Moment, all *samplev1.Samples) recorder.Moment {
 	if all.Time == nil {
 		return now

@@ -12,11 +12,11 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-// check finds what no rule of a single field can tell.
+// check finds what the rules of single fields cannot express.
 func check(config proto.Message) (found []schemas.Violation) {
 	cfg := config.(*trackv1.Track)
 	names, ids := map[string]int{}, map[uint32]int{}
-	many := false // it shows later what all of them are called
+	many := false // the names of all fields are known at run time only
 	for i, f := range cfg.Fields {
 		key := func(name string) string { return fmt.Sprintf("fields[%d].%s", i, name) }
 		s, err := sourceOf(i, f)
@@ -55,7 +55,7 @@ func check(config proto.Message) (found []schemas.Violation) {
 	return found
 }
 
-// checkFilter refuses what cannot stand below a class in a filter.
+// checkFilter returns an error if the filter cannot stand below a class.
 func checkFilter(filter string) error {
 	tokens := strings.Split(filter, "/")
 	for i, tok := range tokens {
@@ -69,7 +69,7 @@ func checkFilter(filter string) error {
 	return nil
 }
 
-// beside finds numbers that two tracks have, actors that nobody is, and points that they do not have.
+// beside finds numbers that two tracks share, and fields whose actor or point does not exist.
 func beside(all []schemas.Actor) (found []schemas.Finding) {
 	first := map[uint32]string{}
 	var paths []string

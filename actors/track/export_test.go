@@ -1,4 +1,4 @@
 package track
 
-// Define makes the kind with a clock of a test's own.
+// Define returns the kind with a test's own clock.
 var Define = define

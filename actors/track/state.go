@@ -11,26 +11,28 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-// seen is how the track stood when it was looked at last.
+// seen is the state of the track at the last look.
 type seen struct {
 	at      time.Duration // by the monotonic clock
 	written uint64
 	first   uint64 // sequence of the oldest record on disk
-	owed    uint64 // of the oldest one that some reader had not acknowledged, or the next to come; 0: nobody read
-	newest  uint64 // sequence in the store of the newest chunk
-	next    uint64 // of the record after it; 0: unknown
-	idle    int    // looks that found nothing to ask for
-	state   *trackv1.State
+	// Sequence of the oldest record that some reader had not acknowledged, or of the next record;
+	// 0: no reader.
+	owed   uint64
+	newest uint64 // store sequence of the newest chunk
+	next   uint64 // sequence of the record after it; 0: unknown
+	idle   int    // looks in a row at which there was no need to ask the store
+	state  *trackv1.State
 }
 
 const (
 	lookEvery  = 10 * time.Second
-	idleLook   = 60 // every so many looks the store is asked although nothing was written
+	idleLook   = 60 // after this many looks the store is asked even if nothing was written
 	askTime    = 20 * time.Second
 	verifyTime = 10 * time.Minute // for reading all records of a track
 )
 
-// stand takes what has to do with how the track stands.
+// stand handles the messages about the state of the track.
 func (t *track) stand(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case started:
@@ -50,7 +52,8 @@ func (t *track) stand(c *actors.Context, msg any) {
 	}
 }
 
-// look asks how the track stands if something was written, and says again what trouble there is.
+// look asks the store for the state of the track if something was written, and repeats what the
+// present trouble is.
 func (t *track) look(c *actors.Context) {
 	s := &t.store
 	if s.trouble != "" {
@@ -62,7 +65,7 @@ func (t *track) look(c *actors.Context) {
 	}
 }
 
-// ask asks the store how the track stands.
+// ask asks the store for the state of the track.
 func (t *track) ask(c *actors.Context) {
 	s := &t.store
 	if s.asked {
@@ -82,7 +85,7 @@ func (t *track) ask(c *actors.Context) {
 	})
 }
 
-// unanswered tries again later.
+// unanswered handles a store that does not answer; the next look asks again.
 func (t *track) unanswered(c *actors.Context, err error) {
 	t.store.asked = false
 	if !t.store.known {
@@ -90,7 +93,7 @@ func (t *track) unanswered(c *actors.Context, err error) {
 	}
 }
 
-// begin goes on where the track has been left.
+// begin continues where the previous life left off.
 func (t *track) begin(c *actors.Context, st actors.TrackState) {
 	s := &t.store
 	s.asked, s.known, s.next = false, true, 1
@@ -99,7 +102,8 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 			s.next, s.before, s.anchors = newest.Next(), newest.Before+uint64(len(st.Newest.Data)), newest.Anchors
 			t.inherit(&newest)
 		} else {
-			s.next = st.Newest.Seq*record.MaxChunk + 1 // it is not known, but surely less than this
+			// The sequence is unknown but certainly smaller than this.
+			s.next = st.Newest.Seq*record.MaxChunk + 1
 		}
 	}
 	doubt := st.Doubt()
@@ -115,7 +119,7 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 	if t.trust.Right() {
 		t.corrected(c, t.read())
 	}
-	if st.Oldest.Seq == 0 { // the first record that will be there
+	if st.Oldest.Seq == 0 { // the first record will be the oldest
 		t.seen.first = s.next
 	}
 	t.compare(c, st)
@@ -125,7 +129,7 @@ func (t *track) begin(c *actors.Context, st actors.TrackState) {
 	}
 }
 
-// verify looks for what is missing among the records on disk, after damage.
+// verify looks for records missing on disk after damage.
 func (t *track) verify(c *actors.Context, doubts []uint64) {
 	archive, name := c.Archive(), c.Name()
 	c.Do(verifyTime, func(ctx context.Context) (any, error) {
@@ -148,7 +152,8 @@ func (t *track) verify(c *actors.Context, doubts []uint64) {
 	})
 }
 
-// compare finds what has been dropped since the last look, and sees to it that the last word on how far the track is stays on disk.
+// compare finds the records dropped since the last look. If the newest chunk is about to be
+// dropped, it writes a mark, so that the sequence stays on disk.
 func (t *track) compare(c *actors.Context, st actors.TrackState) {
 	s := &t.store
 	s.asked = false
@@ -170,19 +175,21 @@ func (t *track) compare(c *actors.Context, st actors.TrackState) {
 	t.say(c)
 }
 
-// missed is the first of the records that went since and that some reader had not acknowledged; oldest, the one they go up to, if there are none.
+// missed returns the first of the records that were dropped since the last look and that some
+// reader had not acknowledged. It returns oldest if there are none.
 func (s *seen) missed(st actors.TrackState, oldest uint64) uint64 {
 	if s.first == 0 || st.Unread == 0 || st.Unread >= st.Oldest.Seq {
 		return oldest
 	}
 	from := max(s.first, s.owed)
-	if st.Unread > s.newest { // what was there then has been acknowledged since
+	if st.Unread > s.newest { // everything there at the last look has been acknowledged since
 		from = max(from, s.next)
 	}
 	return min(from, oldest)
 }
 
-// owed is the oldest record that some reader has not acknowledged, or the next one to come; 0: nobody reads, or it cannot be told.
+// owed returns the sequence of the oldest record that some reader has not acknowledged, or of the
+// next record; 0: no reader, or unknown.
 func owed(st actors.TrackState) uint64 {
 	if st.Unread == 0 {
 		return 0
@@ -196,7 +203,7 @@ func owed(st actors.TrackState) uint64 {
 	return 0
 }
 
-// measure keeps how the track stands.
+// measure keeps the state of the track for publishing.
 func (t *track) measure(st actors.TrackState) {
 	now := t.read().Uptime
 	state := &trackv1.State{First: t.seen.first}
@@ -213,7 +220,7 @@ func (t *track) measure(st actors.TrackState) {
 	t.seen.state = state
 }
 
-// say publishes how the track is.
+// say publishes the state of the track.
 func (t *track) say(c *actors.Context) {
 	state := t.seen.state
 	if state == nil {
@@ -237,7 +244,7 @@ func stamp(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
-// shown is a record as JSON has it.
+// shown returns a record in its JSON form.
 func shown(r *record.Record) *trackv1.Record {
 	out := &trackv1.Record{Time: stamp(r.Time), Doubtful: !r.Trusted, Absent: r.Absent, Cause: r.Cause}
 	for _, f := range r.Fields {

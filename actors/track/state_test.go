@@ -6,7 +6,8 @@ import (
 	"gatewayd/actors"
 )
 
-// What readers had before it went is not told as dropped, also where they had not at the last look.
+// Records that every reader had acknowledged before they were dropped are not reported, even if
+// they were unread at the last look.
 func TestMissed(t *testing.T) {
 	last := seen{first: 1000, owed: 1000, newest: 98, next: 2000} // in chunks 95 and 98, unread
 	for name, c := range map[string]struct {

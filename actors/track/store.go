@@ -9,51 +9,51 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-// store is what waits to be written, and what is known of what was.
+// store is what waits to be written, and what is known of the chunks written before.
 type store struct {
-	known   bool   // how far the track is
-	asked   bool   // the store has been asked how the track stands
-	next    uint64 // sequence after what is on disk
+	known   bool   // next and before are known
+	asked   bool   // a request for the state is under way
+	next    uint64 // next sequence on disk
 	before  uint64 // bytes of all chunks so far
 	anchors []record.Anchor
-	doubt   bool // records of this boot with a time that was not right are on disk
+	doubt   bool // records of this boot with a wrong time are on disk
 
 	waiting  []record.Record
-	size     uint64 // bytes of waiting, about
+	size     uint64 // approximate bytes of waiting
 	added    uint64 // records ever added
-	skipped  uint64 // dropped before they had a sequence
+	skipped  uint64 // records dropped before they got a sequence
 	flight   *flight
 	flushing *actors.Timer
 	waits    []wait
 
 	trouble string
 	dropped uint64
-	unsaid  trackv1.Dropped // that no event has told of
-	touched bool            // since the last look
-	written uint64          // records, in this life
+	unsaid  trackv1.Dropped // dropped records not yet reported by an event
+	touched bool            // something was written since the last look
+	written uint64          // records in this life
 }
 
-// flight is a chunk that is to be stored before any other.
+// flight is the chunk being stored. No other chunk is stored before it.
 type flight struct {
 	payload []byte
 	first   uint64
 	count   uint64
-	from    uint64 // of added: before its first record
-	out     bool   // its outcome is to come
+	from    uint64 // value of added before its first record
+	out     bool   // handed to the store; the outcome is awaited
 }
 
-// wait is somebody who waits for a record to be on disk.
+// wait is a caller waiting for a record to be on disk.
 type wait struct {
 	req *actors.Request
-	at  uint64 // of added
+	at  uint64 // value of added up to and including the record
 }
 
 const (
-	chunkBytes = 128 << 10       // of records in one chunk, about
-	retryAfter = 2 * time.Second // what the disk did not take
+	chunkBytes = 128 << 10       // approximate size of the records in one chunk
+	retryAfter = 2 * time.Second // pause after a failed write
 )
 
-// add takes records that are to be written.
+// add queues records for writing.
 func (t *track) add(c *actors.Context, all []record.Record) {
 	s := &t.store
 	show := len(all) > 0 && c.Heard(records)
@@ -76,7 +76,7 @@ func (t *track) add(c *actors.Context, all []record.Record) {
 	}
 }
 
-// sizeOf is about what a record takes in memory.
+// sizeOf estimates the memory a record takes.
 func sizeOf(r *record.Record) uint64 {
 	n := 160 + len(r.Cause)
 	for _, f := range r.Fields {
@@ -85,7 +85,8 @@ func sizeOf(r *record.Record) uint64 {
 	return uint64(n)
 }
 
-// shed drops the oldest of what waits where it is too much, and so leaves a gap in the sequence.
+// shed drops the oldest waiting records if they take more than the allowed memory. This leaves a
+// gap in the sequence.
 func (t *track) shed() {
 	s := &t.store
 	n := 0
@@ -109,7 +110,7 @@ func (t *track) shed() {
 	s.unsaid.Records += uint64(n)
 }
 
-// upcoming is the sequence after what is under way.
+// upcoming returns the sequence that follows the chunk under way.
 func (s *store) upcoming() uint64 {
 	if s.flight != nil {
 		return s.flight.first + s.flight.count
@@ -117,7 +118,7 @@ func (s *store) upcoming() uint64 {
 	return s.next
 }
 
-// write hands a chunk to the store, or the last one again if it did not take it.
+// write hands a chunk to the store, or the last one again if it failed.
 func (t *track) write(c *actors.Context) {
 	s := &t.store
 	s.flushing.Stop()
@@ -146,7 +147,7 @@ func (t *track) keep(c *actors.Context, f *flight) {
 	c.Keep(records, record.ChunkType, f.payload, priority, f)
 }
 
-// pack makes a chunk of what waits.
+// pack makes a chunk of the waiting records.
 func (t *track) pack() {
 	s := &t.store
 	n, size := 0, uint64(0)
@@ -163,7 +164,7 @@ func (t *track) pack() {
 	}
 }
 
-// encode makes a chunk of these records, or of none.
+// encode makes a chunk of the given records, possibly none.
 func (t *track) encode(all []record.Record) {
 	s := &t.store
 	first, count := s.next+s.skipped, uint64(len(all))
@@ -181,7 +182,8 @@ func (t *track) encode(all []record.Record) {
 	s.skipped = 0
 }
 
-// mark writes a chunk without records, which tells how far the track is and what is known of its clocks.
+// mark writes a chunk without records. It keeps the current sequence and the clock corrections on
+// disk.
 func (t *track) mark(c *actors.Context) {
 	if t.store.known && t.store.flight == nil {
 		t.encode(nil)
@@ -189,7 +191,7 @@ func (t *track) mark(c *actors.Context) {
 	}
 }
 
-// kept takes the outcome of a write.
+// kept handles the outcome of a write.
 func (t *track) kept(c *actors.Context, m actors.Kept) {
 	s := &t.store
 	f, ok := m.Tag.(*flight)
@@ -222,13 +224,13 @@ func (t *track) kept(c *actors.Context, m actors.Kept) {
 	}
 }
 
-// landed goes on behind the flight.
+// landed advances the sequence past the stored chunk.
 func (s *store) landed() {
 	s.next, s.before = s.flight.first+s.flight.count, s.before+uint64(len(s.flight.payload))
 	s.flight = nil
 }
 
-// last hands over what is left when the life ends; nobody hears what becomes of it.
+// last hands the remaining records to the store when the life ends. Nobody receives the outcome.
 func (t *track) last(c *actors.Context) {
 	s := &t.store
 	if !s.known {

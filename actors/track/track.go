@@ -1,4 +1,5 @@
-// Package track is kind "track": it records points of any actors and keeps the records on disk.
+// Package track is the actor kind that records points of other actors and keeps the records on
+// disk.
 package track
 
 import (
@@ -13,16 +14,16 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-// Leaves.
+// Leaves that the track publishes on.
 const (
-	records = "records" // of class track, and as JSON of class trace
+	records = "records" // of class track, and of class trace as JSON
 	status  = "track"
 )
 
-// Kind is kind "track".
+// Kind is the actor kind track.
 var Kind = define(clock.Read)
 
-// define makes the kind with a clock.
+// define returns the kind with the given clock.
 func define(read func() clock.Reading) actors.Kind {
 	return actors.Define(actors.Kind{
 		Name:     "track",
@@ -57,25 +58,25 @@ type track struct {
 	rec     *recorder.Recorder
 	sources []source
 	bound   map[string][]int // fields by path and point
-	names   map[string]bool  // of fields
-	numbers map[uint32]bool  // likewise
+	names   map[string]bool  // field names in use
+	numbers map[uint32]bool  // field numbers in use
 	tick    *actors.Timer
 	tickAt  time.Duration
 
 	store  store
 	silent bool
-	spoken bool // of what is heard
+	spoken bool // the state has been published since the first reading
 	seen   seen
 }
 
 type (
 	due        struct{} // the recorder has something to do
-	flush      struct{} // what has been gathered is to be written
-	look       struct{} // how the track stands is to be looked at
+	flush      struct{} // write the gathered records
+	look       struct{} // check the state of the track
 	started    struct{ state actors.TrackState }
 	looked     struct{ state actors.TrackState }
 	verified   struct{ gaps []record.Gap }
-	unanswered struct{ err error } // the store did not tell how the track stands
+	unanswered struct{ err error } // the store did not return the state
 )
 
 func (t *track) Receive(c *actors.Context, msg any) error {
@@ -131,7 +132,7 @@ func (t *track) start(c *actors.Context) error {
 	return nil
 }
 
-// listen subscribes to what is recorded.
+// listen subscribes to the points and events to record.
 func (t *track) listen(c *actors.Context) error {
 	heard := map[string]bool{}
 	for _, s := range t.sources {
@@ -150,7 +151,7 @@ func (t *track) listen(c *actors.Context) error {
 	return nil
 }
 
-// now reads the clocks, and heeds what they did.
+// now reads the clocks and handles corrections and steps.
 func (t *track) now(c *actors.Context) recorder.Moment {
 	r := t.read()
 	right, step := t.trust.See(r)
@@ -163,7 +164,7 @@ func (t *track) now(c *actors.Context) recorder.Moment {
 	return recorder.Moment{Uptime: r.Uptime, Wall: r.Wall, Trusted: t.trust.Right()}
 }
 
-// heed takes what the recorder brings forth.
+// heed handles the output of the recorder.
 func (t *track) heed(c *actors.Context) func([]record.Record, []recorder.News) {
 	return func(all []record.Record, news []recorder.News) {
 		for _, n := range news {
@@ -181,7 +182,7 @@ func (t *track) heed(c *actors.Context) func([]record.Record, []recorder.News) {
 	}
 }
 
-// schedule has the recorder called when it has something to do.
+// schedule sets the timer for the recorder's next work.
 func (t *track) schedule(c *actors.Context) {
 	at, ok := t.rec.Next()
 	if !ok || t.tick != nil && t.tickAt <= at {
@@ -192,7 +193,7 @@ func (t *track) schedule(c *actors.Context) {
 	t.tick = c.After(max(0, at-t.read().Uptime), due{})
 }
 
-// health is what the track says of itself.
+// health reports the health of the track.
 func (t *track) health(c *actors.Context) {
 	switch {
 	case t.store.trouble != "":
@@ -204,7 +205,7 @@ func (t *track) health(c *actors.Context) {
 	}
 }
 
-// record notes all fields because somebody asks for it.
+// record makes a record of all fields on request.
 func (t *track) record(c *actors.Context, m *trackv1.RecordRequest) {
 	cause := m.Cause
 	if cause == "" {

@@ -31,12 +31,12 @@ func TestConforms(t *testing.T) {
 	actorstest.Conform(t, track.Kind, &trackv1.Track{Number: 1, Fields: []*trackv1.Field{{From: "field/+/power"}}})
 }
 
-// power is a track of a point.
+// power is a track of one point.
 func power() *trackv1.Track {
 	return &trackv1.Track{Number: 7, Flush: durationpb.New(10 * time.Millisecond), Fields: []*trackv1.Field{{From: "field/meter/power", Unit: "kW"}}}
 }
 
-// publish says readings as a unit does.
+// publish publishes readings as a unit does.
 func publish(t testing.TB, r *actorstest.Rig, actor string, at time.Time, values map[string]float64) {
 	t.Helper()
 	m := &samplev1.Samples{Time: timestamppb.New(at)}
@@ -54,14 +54,14 @@ func publish(t testing.TB, r *actorstest.Rig, actor string, at time.Time, values
 	}
 }
 
-// reader reads what all tracks have written.
+// reader reads the records of all tracks.
 type reader struct {
 	t      testing.TB
 	place  *bus.Reader
 	follow record.Follow
 	left   []record.Record
 	gaps   []record.Gap
-	last   uint64 // sequence in the store of what came last
+	last   uint64 // store sequence of the last message
 }
 
 func read(t testing.TB, r *actorstest.Rig) *reader {
@@ -73,7 +73,7 @@ func read(t testing.TB, r *actorstest.Rig) *reader {
 	return &reader{t: t, place: place}
 }
 
-// next is the next record.
+// next returns the next record.
 func (r *reader) next() record.Record {
 	r.t.Helper()
 	for len(r.left) == 0 {
@@ -118,7 +118,7 @@ func TestRecords(t *testing.T) {
 		t.Errorf("%+v", one)
 	}
 
-	// The next life goes on with the sequence; what waits when a life ends is written all the same.
+	// The next life continues the sequence, and records waiting at the end of a life are written.
 	publish(t, r, "field/meter", now, map[string]float64{"power": 2})
 	if one = all.next(); one.Sequence != 3 {
 		t.Errorf("%+v", one)
@@ -134,7 +134,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// Wildcards are bound to what appears; numbers of fields stay.
+// Wildcards are bound to the points that appear; field numbers stay the same.
 func TestWildcards(t *testing.T) {
 	r := actorstest.New(t)
 	cfg := power()
@@ -145,7 +145,8 @@ func TestWildcards(t *testing.T) {
 	now := time.Now()
 	publish(t, r, "field/a", now, map[string]float64{"power": 1, "energy": 2})
 	publish(t, r, "field/b", now, map[string]float64{"power": 3})
-	publish(t, r, "plant/x/tank", now, map[string]float64{"level": 4}) // the first one of a name keeps it
+	// The first point of a name keeps it.
+	publish(t, r, "plant/x/tank", now, map[string]float64{"level": 4})
 	publish(t, r, "plant/y/tank", now, map[string]float64{"level": 5})
 	publish(t, r, "field/pump", now, map[string]float64{"speed": 6})
 	ids := map[uint32]bool{}
@@ -158,13 +159,13 @@ func TestWildcards(t *testing.T) {
 		ids[f[0].ID] = true
 		got = append(got, fmt.Sprint(f[0].Name, " ", f[0].Value))
 	}
-	slices.Sort(got) // each filter is heard on its own
+	slices.Sort(got) // the filters are delivered independently
 	if want := []string{"a.power 1", "b.power 3", "level.tank 4", "plant.y.tank.level 5", "speed 6"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
 
-// An event has all noted, and records are shown to who listens.
+// An event records all fields, and records are published to those who listen.
 func TestRecordOnEvent(t *testing.T) {
 	r := actorstest.New(t)
 	cfg := power()
@@ -183,7 +184,7 @@ func TestRecordOnEvent(t *testing.T) {
 	}
 }
 
-// failing is a store that can be told to take nothing.
+// failing is a store that can be made to accept nothing.
 type failing struct {
 	*bus.Conn
 	down atomic.Bool
@@ -197,7 +198,8 @@ func (f *failing) Keep(subject, typ string, payload []byte, p bus.Priority, done
 	f.Conn.Keep(subject, typ, payload, p, done)
 }
 
-// While the disk takes nothing records wait in memory, the oldest give way, and what has been lost is told by sequence.
+// While the disk accepts nothing, records wait in memory, the oldest are dropped, and the loss is
+// reported by sequence.
 func TestStoreFails(t *testing.T) {
 	store := &failing{}
 	r := actorstest.NewOver(t, func(b *bus.Conn) actors.Bus {
@@ -247,7 +249,7 @@ func TestStoreFails(t *testing.T) {
 	r.Until("ok", func() bool { return cell.State() == actors.OK })
 }
 
-// wound is a clock that a test winds.
+// wound is a clock that a test sets.
 type wound struct {
 	mu sync.Mutex
 	at clock.Reading
@@ -267,8 +269,8 @@ func (w *wound) step(to time.Time) {
 	w.at.Wall = to
 }
 
-// A clock that begins in 1970, becomes right and then jumps a day either way loses, doubles and reorders nothing; what was recorded before it
-// was right has the right time in the end.
+// A clock that begins in 1970, becomes right and then jumps a day either way loses, doubles and
+// reorders nothing. Records from before it was right have the right time in the end.
 func TestClock(t *testing.T) {
 	w := &wound{at: clock.Reading{Wall: time.Unix(5, 0).UTC(), Uptime: 5 * time.Second}}
 	kind := track.Define(w.read)
@@ -307,7 +309,7 @@ func TestClock(t *testing.T) {
 		t.Errorf("gaps: %v", all.gaps)
 	}
 
-	// Who reads later knows better.
+	// A later reader knows the correction.
 	state, err := r.Bus.Track(t.Context(), bus.Subject(actorstest.Gateway, bus.Track, path, "records"))
 	if err != nil {
 		t.Fatal(err)
@@ -369,7 +371,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// What the disk has no room for before a reader had it is told by sequence; the reader finds the same missing. So it is of one that has had some of it.
+// Records dropped before a reader had them are reported by sequence, and the reader finds the same
+// records missing. This also holds for a reader that has read some of them.
 func TestDropped(t *testing.T) {
 	for name, had := range map[string]uint64{"nothing was read": 0, "a reader is on its way": 1} {
 		t.Run(name, func(t *testing.T) { testDropped(t, had) })
@@ -380,7 +383,7 @@ func testDropped(t *testing.T, had uint64) {
 	r := actorstest.NewOn(t, bus.Config{MaxTracks: 1 << 20})
 	cfg := power()
 	cfg.Fields[0].From = "field/meter/+"
-	cfg.Memory = 1 << 30 // however slow the disk is, nothing is dropped before it
+	cfg.Memory = 1 << 30 // nothing may be dropped before the write, however slow the disk is
 	dropped := actorstest.Watch(r, "event/"+path+"/dropped", &trackv1.Dropped{})
 	cell := r.Start(path, track.Kind, cfg)
 	r.Until("ok", func() bool { return cell.State() == actors.OK })
@@ -420,11 +423,14 @@ func testDropped(t *testing.T, had uint64) {
 	for first() < 5 {
 		before := newest()
 		send()
-		r.Until("it is on disk", func() bool { return newest() > before }) // else a disk that stands still has memory fill up
+		// Otherwise a stalled disk would fill the memory.
+		r.Until("it is on disk", func() bool { return newest() > before })
 	}
-	for gone, begun := uint64(0), false; gone < 4; begun = true { // told in one go or in several, as the writer and the disk went
+	// In one event or several, depending on the writer and the disk.
+	for gone, begun := uint64(0), false; gone < 4; begun = true {
 		told := actorstest.Next(t, dropped)
-		if !begun && told.From == had+1 { // it was looked how far the reader is before the first one went
+		// The reader's position was looked at before the first record was dropped.
+		if !begun && told.From == had+1 {
 			gone = had
 		}
 		if told.From != gone+1 || told.Records != told.To-gone {
@@ -437,7 +443,7 @@ func testDropped(t *testing.T, had uint64) {
 	}
 }
 
-// Two fields of a wildcard whose names make the same number have two numbers all the same.
+// Two wildcard fields whose names hash to the same number get two numbers.
 func TestNumbersDiffer(t *testing.T) {
 	seen := map[uint32]string{}
 	var a, b string

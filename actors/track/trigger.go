@@ -11,7 +11,7 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-// triggerOf reads the trigger; nil if there is none.
+// triggerOf parses the trigger; nil if there is none.
 func triggerOf(cfg *trackv1.Trigger) (*recorder.Trigger, error) {
 	if cfg == nil {
 		return nil, nil
@@ -26,7 +26,7 @@ func triggerOf(cfg *trackv1.Trigger) (*recorder.Trigger, error) {
 	return t, err
 }
 
-// strangers finds names in the trigger that no field can have.
+// strangers finds names in the trigger that are not fields.
 func strangers(cfg *trackv1.Trigger, fields []string) (found []schemas.Violation) {
 	for _, key := range []string{"start", "stop"} {
 		text := cfg.GetStart()
@@ -48,14 +48,16 @@ func strangers(cfg *trackv1.Trigger, fields []string) (found []schemas.Violation
 	return found
 }
 
-// judgement tells whether a condition holds; known is false while that cannot be told.
+// judgement evaluates a condition; known is false if the values do not suffice.
 type judgement func(value func(name string) (record.Value, bool)) (yes, known bool)
 
-// guessed is how many fields of a condition may be flags at most; that is found out by trying.
+// guessed is the largest number of fields in a condition that may be flags, since all combinations
+// are tried.
 const guessed = 8
 
-// condition reads an expression that is true or false, and says what fields it is about. Which of them are flags only their values will tell: the first
-// reading that makes sense is taken.
+// condition parses a boolean expression and returns the names of its fields. The type of a field is
+// unknown before its first value, so all combinations of numbers and flags are tried and the first
+// valid one is used.
 func condition(text string) (_ judgement, names []string, _ error) {
 	var first error
 	for flags := 0; flags < 1<<min(len(names), guessed); flags++ {

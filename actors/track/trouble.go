@@ -9,7 +9,7 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-// trouble is said once when the store takes nothing; it is tried again.
+// trouble reports once that the store accepts nothing, and schedules another attempt.
 func (t *track) trouble(c *actors.Context, err error) {
 	s := &t.store
 	news := s.trouble == ""
@@ -29,7 +29,7 @@ func (t *track) trouble(c *actors.Context, err error) {
 	}
 }
 
-// recovered tells what trouble there was.
+// recovered reports the end of the trouble.
 func (t *track) recovered(c *actors.Context) {
 	s := &t.store
 	t.tellDropped(c)
@@ -41,7 +41,7 @@ func (t *track) recovered(c *actors.Context) {
 	t.health(c)
 }
 
-// tellDropped tells of what memory had no room for.
+// tellDropped reports the records for which there was no room in memory.
 func (t *track) tellDropped(c *actors.Context) {
 	s := &t.store
 	if s.unsaid.Records > 0 {
@@ -50,7 +50,8 @@ func (t *track) tellDropped(c *actors.Context) {
 	}
 }
 
-// corrected is called when the clock has become right: what was recorded in this boot before then gets the time it had.
+// corrected is called when the clock is right: records of this boot from before get their correct
+// time.
 func (t *track) corrected(c *actors.Context, r clock.Reading) {
 	s := &t.store
 	start := r.Wall.Add(-r.Uptime)
@@ -72,10 +73,10 @@ func (t *track) corrected(c *actors.Context, r clock.Reading) {
 	}
 }
 
-// anchors are so many boots that a chunk tells of.
+// anchors is the number of boots whose clock corrections a chunk carries.
 const anchors = 8
 
-// inherit notes whether this boot has left records whose time was not right.
+// inherit notes whether this boot has left records with a wrong time on disk.
 func (t *track) inherit(newest *record.Chunk) {
 	for _, r := range newest.Records {
 		t.store.doubt = t.store.doubt || r.Boot == t.boot && !r.Trusted

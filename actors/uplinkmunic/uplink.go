@@ -15,7 +15,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind is the actor kind uplink-munic.
 var Kind = uplink.Define(actors.Kind{
 	Name: "uplink-munic",
 	Doc:  "Sends tracks by MQTT as events in the shapes of Munic's public cloud API.",
