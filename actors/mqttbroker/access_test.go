@@ -82,7 +82,7 @@ func (a *authority) make(c *x509.Certificate, name string) (*x509.Certificate, *
 	return made, key
 }
 
-// dialTLS is the certificate that a listener shows.
+// dialTLS returns the certificate that a listener presents.
 func dialTLS(addr string, a *authority) (*x509.Certificate, error) {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
@@ -109,7 +109,7 @@ func residents() *accessv1.Access {
 	}
 }
 
-// guarded starts a broker that lets in by certificate and password.
+// guarded starts a broker that requires a certificate and password.
 func guarded(t *testing.T, who *accessv1.Access) (*actorstest.Rig, string, *authority) {
 	a := newAuthority(t)
 	a.issue("broker")
@@ -120,7 +120,7 @@ func guarded(t *testing.T, who *accessv1.Access) (*actorstest.Rig, string, *auth
 	return r, addr, a
 }
 
-// as are the arguments of mosquitto's programs for somebody.
+// as returns the arguments with which a mosquitto program connects under a name.
 func (a *authority) as(name string, more ...string) []string {
 	args := append([]string{"--cafile", a.file("ca.pem"), "-V", "5", "-i", name}, more...)
 	if name == "otto" {
@@ -183,8 +183,8 @@ func TestWhoCallsWhat(t *testing.T) {
 	}
 }
 
-// Who is revoked is cut off at once, stays out, also after a new life of the
-// keeper, and comes in again when restored.
+// A revoked client is disconnected at once and cannot connect again, even after a new life of the
+// access-control, until it is restored.
 func TestRevoke(t *testing.T) {
 	r, addr, a := guarded(t, residents())
 	cut := actorstest.Watch(r, "event/edge/broker/cut", &mqttv1.Cut{})
@@ -195,7 +195,7 @@ func TestRevoke(t *testing.T) {
 	if e := actorstest.Next(t, cut); e.Identity != "vera" || len(e.Clients) != 1 || !strings.Contains(e.Cause, "revoked") {
 		t.Errorf("event %v", e)
 	}
-	vera.wait() // mosquitto_sub ends when it is told that it must
+	vera.wait() // mosquitto_sub ends when the broker tells it to disconnect
 	refused := func() {
 		t.Helper()
 		p := mosquitto(t, "sub", addr, a.as("vera", "-t", "data/#")...)
@@ -225,12 +225,12 @@ func TestRevoke(t *testing.T) {
 	if _, err := actorstest.Call(r, keeper, "Restore", &accessv1.RestoreRequest{Identity: "vera"}, &accessv1.RestoreResponse{}); err != nil {
 		t.Fatal(err)
 	}
-	r.Until("vera is in again", func() bool { // the broker hears of it a moment later
+	r.Until("vera is in again", func() bool { // the broker learns of it a moment later
 		return !strings.Contains(mosquitto(t, "sub", addr, a.as("vera", "-t", "data/#", "-d", "-E")...).last(), "Bad User")
 	})
 }
 
-// A renewed certificate is shown to who comes in next; who is in stays so.
+// A renewed certificate is presented to the next clients; connected clients stay connected.
 func TestRenewedCertificate(t *testing.T) {
 	r, addr, a := guarded(t, residents())
 	old := subscribed(t, addr, a.as("otto", "-t", "data/#", "-F", "%t")...)
@@ -251,7 +251,7 @@ func TestRenewedCertificate(t *testing.T) {
 	}
 }
 
-// Without whoever keeps the policy nobody comes in, and the broker says why.
+// Without the actor that keeps the policy no client can connect, and the broker says why.
 func TestNoPolicyNobodyComesIn(t *testing.T) {
 	r := actorstest.New(t)
 	addr := freeport.Address(t)

@@ -1,6 +1,6 @@
-// Package mqttbroker is the actor that shows the bus to MQTT clients: readings,
-// events and states go out as they are, calls come in. Sockets, sessions and
-// whatever a bad client does are package protocols/mqtt's business.
+// Package mqttbroker is the actor kind that makes the bus available to MQTT clients: readings,
+// events and states are published unchanged, and clients can call actors. Sockets, sessions and
+// protection against misbehaving clients are in package protocols/mqtt.
 package mqttbroker
 
 import (
@@ -25,7 +25,7 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// Kind is kind "mqtt-broker".
+// Kind is the actor kind mqtt-broker.
 var Kind = actors.Define(actors.Kind{
 	Name: "mqtt-broker",
 	Doc:  "Shows the bus to MQTT clients and takes their calls.",
@@ -36,7 +36,8 @@ var Kind = actors.Define(actors.Kind{
 	},
 	Services: []protoreflect.ServiceDescriptor{actors.Service(mqttv1.File_mqtt_v1_session_proto, "BrokerService"), mqttdoor.Service()},
 	Limit:    4096,
-	Power:    func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
+	// The listener is closed and opened again.
+	Power: func(proto.Message) *actors.Power { return &actors.Power{} },
 	Check: func(config proto.Message) []schemas.Violation {
 		cfg := config.(*mqttv1.Broker)
 		return slices.Concat(schemas.Wrong("listen", check(cfg)), schemas.Wrong("topics", checkTopics(cfg)), schemas.Wrong("write-buffer", checkBuffer(cfg)))
@@ -48,25 +49,26 @@ var Kind = actors.Define(actors.Kind{
 
 const (
 	startTime = 5 * time.Second
-	closeTime = 2 * time.Second // for clients to be told
+	closeTime = 2 * time.Second // for the clients to be notified
 	listAgain = 10 * time.Second
 )
 
 type broker struct {
 	*house
 	sessions sessions
-	said     map[string]struct{} // states heard while the kept ones still come; nil afterwards
-	shed     uint64              // messages not let in when the kept states were last asked for
-	misses   int                 // canaries that died in a row
-	warned   bool                // about a message that does not fit into a packet
-	foreign  *foreign
-	kinds    []string // that have been announced
+	// States received live while the kept ones are still arriving; nil afterwards.
+	said    map[string]struct{}
+	shed    uint64 // messages shed before the kept states were last requested
+	misses  int    // consecutive canary runs that failed
+	warned  bool   // a message too large for a packet has been logged
+	foreign *foreign
+	kinds   []string // kinds announced in the catalogue
 }
 
 type (
-	listener struct{ *mqtt.Server } // the life owns it
-	list     struct{}               // ask for the kept states
-	listed   struct{}               // all of them have come
+	listener struct{ *mqtt.Server } // owned by the life
+	list     struct{}               // request the kept states
+	listed   struct{}               // all kept states have arrived
 )
 
 // Close implements io.Closer.
@@ -116,7 +118,7 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 	case *access.Policy:
 		b.gate.Receive(c, m)
 		if b.server != nil {
-			b.try(c) // it is not well before somebody can come in
+			b.try(c) // at once: without a policy the broker was not healthy
 		}
 	case accessdoor.Sweep:
 		b.sweep(c)
@@ -175,7 +177,7 @@ func (b *broker) start(c *actors.Context) error {
 	return nil
 }
 
-// check says what no rule of a single field can tell.
+// check finds what the rules of single fields cannot express.
 func check(cfg *mqttv1.Broker) error {
 	if err := checkDoors(cfg.Doors); err != nil {
 		return err
@@ -193,8 +195,8 @@ func checkBuffer(cfg *mqttv1.Broker) error {
 	return nil
 }
 
-// config is what the protocol needs to know. Its callbacks run in goroutines of
-// the clients: they only post.
+// config returns the configuration of the MQTT server. Its callbacks run in client goroutines; they
+// only post.
 func (b *broker) config(c *actors.Context) mqtt.Config {
 	commands := b.cfg.Commands
 	return mqtt.Config{
@@ -232,7 +234,7 @@ func (b *broker) config(c *actors.Context) mqtt.Config {
 	}
 }
 
-// file is where the broker keeps what is to outlive the process; empty: nowhere.
+// file returns the path of the broker's store; empty: nothing is stored.
 func (b *broker) file(c *actors.Context) string {
 	if dir := c.Dir(); dir != "" && b.cfg.Store > 0 {
 		return filepath.Join(dir, "sessions")
@@ -240,8 +242,8 @@ func (b *broker) file(c *actors.Context) string {
 	return ""
 }
 
-// show brings the bus to the clients. Live comes before kept, so that no state
-// falls between the two.
+// show publishes the bus to the clients. It subscribes before it requests the kept states, so that
+// no state is missed in between.
 func (b *broker) show(c *actors.Context) error {
 	for _, filter := range []string{"data/#", "event/#", "state/#"} {
 		if err := c.Subscribe(filter); err != nil {
@@ -258,14 +260,14 @@ func (b *broker) list(c *actors.Context) {
 	c.Last("state/#", listed{})
 }
 
-// relist asks for all states again if some may have been lost.
+// relist requests all states again if some may have been shed.
 func (b *broker) relist(c *actors.Context) {
 	if b.said == nil && c.Shed() != b.shed {
 		b.list(c)
 	}
 }
 
-// deliver passes one message on as it is.
+// deliver publishes a message unchanged.
 func (b *broker) deliver(c *actors.Context, m actors.Delivery) {
 	defer m.Done()
 	state := strings.HasPrefix(m.Topic, "state/")

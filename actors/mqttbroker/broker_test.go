@@ -27,7 +27,7 @@ func TestConforms(t *testing.T) {
 	actorstest.Conform(t, mqttbroker.Kind, &mqttv1.Broker{Listen: freeport.Address(t)}, accesscontrol.Kind)
 }
 
-// start starts a broker and waits for its first canary.
+// start starts a broker and waits for its first canary run.
 func start(t *testing.T, r *actorstest.Rig, cfg *mqttv1.Broker) (*actors.Cell, string) {
 	t.Helper()
 	if cfg.Listen == "" {
@@ -76,12 +76,13 @@ func TestInsecureSaysSoAtEveryStart(t *testing.T) {
 		r.Spawn(cell)
 	}
 	r.Until("ok, not degraded", func() bool { return cell.State() == actors.OK })
-	if why := cell.Health().Cause; !strings.HasPrefix(why, "insecure: 0.0.0.0:0: ") { // which the tree shows
+	// Shown in the tree.
+	if why := cell.Health().Cause; !strings.HasPrefix(why, "insecure: 0.0.0.0:0: ") {
 		t.Errorf("ok, beside which stands %q", why)
 	}
 }
 
-// A new life listens where the old one did, and has all states again.
+// A new life listens at the same address and has all states again.
 func TestStatesOutliveTheBroker(t *testing.T) {
 	r := actorstest.New(t)
 	subject := bus.Subject(actorstest.Gateway, bus.State, "field/meter", "health")
@@ -101,7 +102,7 @@ func TestStatesOutliveTheBroker(t *testing.T) {
 	}
 }
 
-// A state that changes while the kept ones still come is not set back.
+// A state that changes while the kept ones are arriving is not set back.
 func TestKeptStateDoesNotOverruleNewer(t *testing.T) {
 	r := actorstest.New(t)
 	for i := range 300 {
@@ -133,14 +134,14 @@ func TestKeptStateDoesNotOverruleNewer(t *testing.T) {
 	}
 }
 
-// States that were too many at once are asked for again.
+// States that were shed because there were too many at once are requested again.
 func TestShedStatesComeAfterAll(t *testing.T) {
 	r := actorstest.New(t)
 	cell, addr := start(t, r, &mqttv1.Broker{})
 	subject := bus.Subject(actorstest.Gateway, bus.State, "field/meter", "n")
 	deadline := time.Now().Add(4 * actorstest.Patience)
 	for i := 0; cell.Counters().Shed == 0; i++ {
-		if i%10_000 == 0 { // more than may wait for it
+		if i%10_000 == 0 { // more than the mailbox may hold
 			cell.Drill("hang", 1, time.Second, func(error) {})
 		}
 		if time.Now().After(deadline) {
@@ -151,7 +152,7 @@ func TestShedStatesComeAfterAll(t *testing.T) {
 		}
 	}
 	sub := mosquitto(t, "sub", addr, "-t", "state/field/meter/n")
-	last := r.Bus.Publish(subject, structpb.NewNumberValue(-1)) // shed as well, as a rule
+	last := r.Bus.Publish(subject, structpb.NewNumberValue(-1)) // usually shed as well
 	if last != nil {
 		t.Fatal(last)
 	}
@@ -159,8 +160,8 @@ func TestShedStatesComeAfterAll(t *testing.T) {
 	}
 }
 
-// When all places are taken the canary stays at home: the clients that have a
-// place are served, and must not lose it to a cycle.
+// When all places are taken no canary run is started: the connected clients are served and must not
+// be cut off by a power cycle.
 func TestFullHouseIsNoFailure(t *testing.T) {
 	r := actorstest.New(t)
 	cell, addr := start(t, r, &mqttv1.Broker{MaxClients: 1})
@@ -189,8 +190,8 @@ func TestFullHouseIsNoFailure(t *testing.T) {
 	}
 }
 
-// A canary comes from an address of its own: clients of this machine that use up
-// their share do not make the broker look dead.
+// The canary uses an address of its own, so clients on this machine that use up their limit do not
+// make the broker look dead.
 func TestClientsOfOneAddressAreNoFailure(t *testing.T) {
 	r := actorstest.New(t)
 	cell, addr := start(t, r, &mqttv1.Broker{MaxClientsPerAddress: 1})
@@ -201,7 +202,7 @@ func TestClientsOfOneAddressAreNoFailure(t *testing.T) {
 	r.Until("a canary", func() bool { return cell.State() == actors.OK })
 }
 
-// No door is open to the network by accident, whichever it is.
+// No listener is open to the network by accident, whichever it is.
 func TestOpenDoorIsRefused(t *testing.T) {
 	for _, d := range []*mqttv1.BrokerDoor{
 		{Listen: "0.0.0.0:0"}, {Listen: ":0", Websocket: true}, {Listen: "127.0.0.1:0", Socket: "/tmp/s"}, {}, {Socket: "s"},
@@ -215,7 +216,7 @@ func TestOpenDoorIsRefused(t *testing.T) {
 	}
 }
 
-// A client that comes in by a unix socket is one of the same broker.
+// A client on a unix socket uses the same broker.
 func TestDoorsOfABroker(t *testing.T) {
 	r := actorstest.New(t)
 	socket := t.TempDir() + "/mqtt.sock"

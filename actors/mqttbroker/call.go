@@ -12,25 +12,26 @@ import (
 )
 
 const (
-	maxCalls       = 1024            // open at once
-	maxClientCalls = 64              // open at once, of one client
-	maxCallTime    = 5 * time.Minute // of a call with one answer; what a client may take until a stream can go on
-	jsonType       = "application/json"
-	protobufType   = "application/protobuf"
-	traceProperty  = "traceparent" // W3C Trace Context
+	maxCalls       = 1024 // open at once
+	maxClientCalls = 64   // open at once per client
+	// Of a call with one answer; also how long a stream waits for its client to read.
+	maxCallTime   = 5 * time.Minute
+	jsonType      = "application/json"
+	protobufType  = "application/protobuf"
+	traceProperty = "traceparent" // W3C Trace Context
 )
 
-// command is a call that a client has published.
+// command is a call published by a client.
 type command struct {
 	client mqtt.ClientInfo
-	reply  mqtt.Publish // the publish, with the topic its answer goes to if that is not the usual one
+	reply  mqtt.Publish // the PUBLISH, with the response topic if that is not the default
 	topic  string       // cmd/<path>/<Method>
-	trace  string       // the traceparent that its answers carry; empty: none
+	trace  string       // traceparent of the answers; empty: none
 }
 
-// parse takes a publish on cmd/ apart. A client of MQTT 3.1.1, which has no
-// correlation data, may add one token of its own to the topic: what it publishes
-// on cmd/<path>/<Method>/<token> is answered on reply/<client id>/<token>.
+// parse splits a PUBLISH on cmd/ into its parts. A client of MQTT 3.1.1, which has no correlation
+// data, may append a token of its own to the topic: a call on cmd/<path>/<Method>/<token> is
+// answered on reply/<client id>/<token>.
 func parse(client mqtt.ClientInfo, p mqtt.Publish) command {
 	m := command{client: client, reply: p, topic: method(p.Topic)}
 	rest := p.Topic[len(m.topic):]
@@ -41,7 +42,7 @@ func parse(client mqtt.ClientInfo, p mqtt.Publish) command {
 	if m.reply.ContentType == "" {
 		_, m.reply.ContentType = typed(suffix)
 	}
-	if client.Version == 5 { // so that who asks for help can say which call it was
+	if client.Version == 5 { // so that a user can name the call when asking for support
 		w := m.caller()
 		if w.Trace == "" {
 			w.Trace = actors.NewTrace()
@@ -51,7 +52,7 @@ func parse(client mqtt.ClientInfo, p mqtt.Publish) command {
 	return m
 }
 
-// method is cmd/<path>/<Method> without the token that may follow.
+// method returns cmd/<path>/<Method> without the token that may follow.
 func method(topic string) string {
 	rest, token := cut(topic)
 	if path, name := cut(rest); strings.Contains(path, "/") && token != "" && name != "" && name[0] >= 'A' && name[0] <= 'Z' {
@@ -61,8 +62,8 @@ func method(topic string) string {
 	return topic
 }
 
-// typed splits off the suffix by which a client of MQTT 3.1.1 says what its payload
-// is, and with it the answer: cmd/<path>/<Method>.pb or .json.
+// typed splits off the suffix .pb or .json, by which a client of MQTT 3.1.1 says how its payload
+// and the answer are encoded: cmd/<path>/<Method>.pb or .json.
 func typed(topic string) (bare, contentType string) {
 	if bare, ok := strings.CutSuffix(topic, ".pb"); ok {
 		return bare, protobufType
@@ -80,7 +81,7 @@ func cut(topic string) (rest, token string) {
 	return topic[:i], topic[i+1:]
 }
 
-// timeout is how long the call may take: as long as its sender says it is of use.
+// timeout returns how long the call may take: the message expiry, if there is one.
 func (m command) timeout(usual time.Duration) time.Duration {
 	if m.reply.Expiry > 0 {
 		return min(m.reply.Expiry, maxCallTime)
@@ -88,7 +89,7 @@ func (m command) timeout(usual time.Duration) time.Duration {
 	return usual
 }
 
-// lasting is how long a stream may go on.
+// lasting returns how long a stream may last.
 func (m command) lasting() time.Duration {
 	if m.reply.Expiry > 0 {
 		return m.reply.Expiry
@@ -96,7 +97,7 @@ func (m command) lasting() time.Duration {
 	return actors.Forever
 }
 
-// caller is who calls, as far as the broker knows him.
+// caller returns the identity of the client, as far as the broker knows it.
 func (m command) caller() actors.Caller {
 	w := actors.Caller{Identity: "mqtt/" + m.client.ID}
 	if id := m.client.Identity; id != nil {
@@ -117,15 +118,16 @@ func (m command) caller() actors.Caller {
 	return w
 }
 
-// stream is a call with several answers, which the session makes.
+// stream is a call with several answers. The session makes it.
 type stream struct {
 	command
 	call *mqtt.Call
-	over context.Context // ends when the client gives it up
+	over context.Context // ends when the client gives up the call
 }
 
-// call makes a call for a client, in its goroutine. What has one answer goes from here to the actor and from there to the
-// client; what has several goes through the session, which can wait.
+// call makes a call for a client, in the client's goroutine. A call with one answer goes from here
+// to the actor and back to the client directly. A call with several answers goes through the
+// session, which can wait.
 func (h *house) call(gate actors.Gate, at *seat, m command) error {
 	if h.gate.Guarded() && h.gate.Out(m.client.Identity) {
 		return nil
@@ -156,7 +158,7 @@ func (h *house) call(gate actors.Gate, at *seat, m command) error {
 	return nil
 }
 
-// begin lets one more call in, or says why not.
+// begin registers a call, or returns an error if too many are open.
 func (h *house) begin(calls *mqtt.Calls, u *mqtt.Call) error {
 	if !calls.Add(u, maxClientCalls) {
 		return fmt.Errorf("%d calls of this client are open already", maxClientCalls)
@@ -168,7 +170,7 @@ func (h *house) begin(calls *mqtt.Calls, u *mqtt.Call) error {
 	return nil
 }
 
-// end is false when the call has ended before.
+// end unregisters a call. It returns false if the call has ended before.
 func (h *house) end(calls *mqtt.Calls, u *mqtt.Call) bool {
 	u.Cancel()
 	if !calls.Remove(u) {
@@ -178,7 +180,8 @@ func (h *house) end(calls *mqtt.Calls, u *mqtt.Call) bool {
 	return true
 }
 
-// stream makes a call with several answers, until the client gives it up or goes. Each waits until the client has room for it.
+// stream makes a call with several answers, until the client gives it up or disconnects. Each
+// answer waits until the client has room for it.
 func (s *session) stream(c *actors.Context, m *stream) {
 	gate, long := c.Gate(), m.lasting()
 	c.Do(long+time.Second, func(ctx context.Context) (any, error) {
@@ -204,14 +207,14 @@ type streamed struct {
 	err error
 }
 
-// over passes on what has come of a stream.
+// over sends the end of a stream to the client.
 func (s *session) over(m *streamed) {
 	if s.end(s.calls, m.of.call) {
 		s.answer(m.of.command, actors.Called{Err: m.err, Stream: true})
 	}
 }
 
-// answer passes the outcome of a call on. The end of a stream is an empty message.
+// answer sends the outcome of a call to the client. A stream ends with an empty message.
 func (h *house) answer(m command, r actors.Called) {
 	switch {
 	case r.Err != nil:
@@ -230,7 +233,7 @@ func (h *house) fail(m command, err error) {
 	_ = h.respond(m, actors.Failure(err), mqtt.Properties{ContentType: jsonType, User: []mqtt.UserProperty{{Key: "error", Value: code}}})
 }
 
-// respond fails when the answer is too large, and when there is no way back any more.
+// respond publishes an answer. It fails if the answer is too large or the client is gone.
 func (h *house) respond(m command, payload []byte, p mqtt.Properties) error {
 	if m.trace != "" {
 		p.User = append(p.User, mqtt.UserProperty{Key: traceProperty, Value: m.trace})

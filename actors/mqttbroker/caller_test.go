@@ -8,7 +8,7 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// Whom a client calls knows who he is, and in which trace.
+// The called actor learns the identity of the client and the trace.
 func TestCallersAreNamed(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{})

@@ -17,15 +17,15 @@ import (
 const (
 	canaryEvery    = 10 * time.Second
 	canaryTime     = 5 * time.Second
-	canaryTolerate = 3 // that may die in a row
+	canaryTolerate = 3 // consecutive failures before the actor fails
 )
 
 type (
 	due  struct{}
-	sang struct{ err error } // or has died of it
+	sang struct{ err error } // nil: the run succeeded
 )
 
-// try sends a canary in through the front door.
+// try starts a canary run: a client that comes in through the broker's own listener.
 func (b *broker) try(c *actors.Context) {
 	b.relist(c)
 	b.reconcile(c)
@@ -60,17 +60,17 @@ func (b *broker) judge(c *actors.Context, m sang) error {
 	return nil
 }
 
-// canaryName is what the canary calls itself.
+// canaryName is the user name of the canary.
 const canaryName = "canary"
 
-// song is what a canary needs.
+// song is what a canary run needs to know.
 type song struct {
 	addr, id, password string
 	secure             bool
 }
 
-// sing does what a client does: it connects, subscribes, publishes and hears
-// itself, in MQTT 3.1.1.
+// sing acts as a client: it connects, subscribes, publishes and receives its own message, in MQTT
+// 3.1.1.
 func (s song) sing(ctx context.Context) error {
 	d, addr := crowd.Self(s.addr)
 	conn, err := d.DialContext(ctx, "tcp", addr)
@@ -82,7 +82,8 @@ func (s song) sing(ctx context.Context) error {
 		_ = conn.SetDeadline(deadline)
 	}
 	if s.secure {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) // it is ourselves
+		// The peer is this process.
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
 	}
 	topic := text("reply/" + s.id + "/canary")
 	song := packet(0x30, topic, []byte("tweet"))
@@ -109,7 +110,7 @@ func (s song) sing(ctx context.Context) error {
 	return err
 }
 
-// packet is an MQTT packet of less than 128 bytes.
+// packet returns an MQTT packet of less than 128 bytes.
 func packet(first byte, parts ...[]byte) []byte {
 	body := bytes.Join(parts, nil)
 	return append([]byte{first, byte(len(body))}, body...)

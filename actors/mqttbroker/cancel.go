@@ -6,17 +6,17 @@ import (
 	"gatewayd/protocols/mqtt"
 )
 
-// cancelClass begins the topics by which clients give up calls: what is answered on
+// cancelClass is the first part of the topics on which clients cancel calls: a call answered on
 // reply/<client id>/… is cancelled on cancel/<client id>/….
 const cancelClass = "cancel/"
 
-// ownCancel tells whether a client may cancel what is answered there: it is its own.
+// ownCancel reports whether the cancel topic belongs to the client.
 func ownCancel(ci mqtt.ClientInfo, topic string) bool {
 	return strings.HasPrefix(topic, cancelClass+ci.ID+"/")
 }
 
-// giveUp cancels the calls that are answered on a topic, those with the same
-// correlation data if there is any. Each of them is answered once more: "canceled".
+// giveUp cancels the calls that are answered on a topic; with correlation data only the call that
+// has it. Each is answered with "canceled".
 func (at *seat) giveUp(p mqtt.Publish) {
 	at.calls.Cancel("reply/"+strings.TrimPrefix(p.Topic, cancelClass), p.CorrelationData)
 }

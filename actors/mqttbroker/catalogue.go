@@ -9,21 +9,21 @@ import (
 	"gatewayd/schemas"
 )
 
-// The catalogue has its index and its listings from the bus, like any state. The
-// descriptions of kinds are large: they are made when somebody subscribes.
+// The index and the listings of the catalogue come from the bus, like any state. The descriptions
+// of kinds are large, so they are generated when a client subscribes.
 const (
 	indexTopic      = "state/" + actors.Catalogue
-	kindTopics      = indexTopic + "/Kind/" // no actor has a name with a capital letter
+	kindTopics      = indexTopic + "/Kind/" // no actor name has an upper-case letter
 	descriptorsLeaf = "/descriptors"
 )
 
-// page is one topic that is made.
+// page is one generated topic.
 type page struct {
 	topic string
 	make  func() ([]byte, string)
 }
 
-// pages are those of a kind.
+// pages returns the topics of a kind.
 func pages(gate actors.Gate, kind string) []page {
 	of := func(form func(schemas.Description) ([]byte, error), typ string) func() ([]byte, string) {
 		return func() ([]byte, string) {
@@ -33,7 +33,7 @@ func pages(gate actors.Gate, kind string) []page {
 			}
 			p, err := form(d)
 			if err != nil {
-				return nil, "" // a test makes those of every kind
+				return nil, "" // a test generates them for every kind
 			}
 			return p, typ
 		}
@@ -44,7 +44,8 @@ func pages(gate actors.Gate, kind string) []page {
 	}
 }
 
-// made is for goroutines of clients.
+// made returns the function that lists the generated topics for a filter. It runs in client
+// goroutines.
 func made(gate actors.Gate) func(string, func(string, func() ([]byte, string)) bool) {
 	return func(filter string, each func(string, func() ([]byte, string)) bool) {
 		if !mayPick(filter) {
@@ -60,11 +61,11 @@ func made(gate actors.Gate) func(string, func(string, func() ([]byte, string)) b
 	}
 }
 
-// mayPick keeps the large descriptions from who subscribes to everything, or to all
-// states: they are for who asks for the catalogue.
+// mayPick reports whether a filter asks for the catalogue explicitly. Subscribers to everything or
+// to all states do not get the large descriptions.
 func mayPick(filter string) bool { return strings.HasPrefix(filter, indexTopic+"/") }
 
-// announce shows kinds that have come, and takes back those that have gone.
+// announce publishes the kinds that are new and withdraws those that are gone.
 func (b *broker) announce(c *actors.Context) {
 	gate, now := c.Gate(), c.Gate().Kinds()
 	tell := func(kinds, known []string, make func(page) func() ([]byte, string)) {

@@ -15,7 +15,8 @@ type still struct{}
 
 func (still) Receive(*actors.Context, any) error { return nil }
 
-// Who comes into the tree is in the catalogue, and his kind with the first of it; who leaves it has gone from there, also for those who subscribe later.
+// An actor that joins the tree is in the catalogue, and so is its kind; an actor that leaves is
+// removed, also for later subscribers.
 func TestCatalogueLives(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{})

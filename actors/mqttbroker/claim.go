@@ -7,11 +7,11 @@ import (
 	"gatewayd/protocols/mqtt"
 )
 
-// passTime is how long whoever has claimed a topic may take to answer: its own
-// deadlines are shorter.
+// passTime is how long the actor that has claimed a topic may take to answer. The deadlines of such
+// actors are shorter.
 const passTime = 20 * time.Minute
 
-// claim gives an actor what clients publish on a topic.
+// claim gives an actor the messages that clients publish on a topic.
 func (b *broker) claim(c *actors.Context, m *mqtt.Claim) {
 	if err := b.claims.Take(*m, time.Now()); err != nil {
 		c.Refuse(err)
@@ -24,7 +24,7 @@ func (b *broker) claim(c *actors.Context, m *mqtt.Claim) {
 	c.Reply(m)
 }
 
-// pass hands a publish to the actor that has claimed its topic.
+// pass hands a PUBLISH to the actor that has claimed its topic.
 func (s *session) pass(c *actors.Context, m *mqtt.Incoming) {
 	if path, ok := s.claims.Path(m.Topic); ok {
 		server := s.server
@@ -32,7 +32,7 @@ func (s *session) pass(c *actors.Context, m *mqtt.Incoming) {
 			switch m.ResponseTopic {
 			case "":
 				return server.Publish(topic, payload, false, mqtt.Properties{})
-			case topic: // the usual one, which the client need not be allowed to write to
+			case topic: // the default answer topic, which the client need not be allowed to write to
 				return server.Publish(topic, payload, false, mqtt.Properties{CorrelationData: m.CorrelationData})
 			}
 			return server.Respond(m.Client, m.Publish, payload, mqtt.Properties{})

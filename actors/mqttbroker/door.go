@@ -11,13 +11,13 @@ import (
 	"gatewayd/protocols/mqtt"
 )
 
-// What is here runs in the goroutines of the clients: it asks and posts.
+// The functions in this file run in client goroutines: they only ask and post.
 
-// settleTime is how long a client waits for its session at most. It is long, since a crowd that comes at once is let in one
-// after the other: after a power cut everybody comes.
+// settleTime is how long a client waits for its session at most. It is long because sessions are
+// created one after the other, and after a power cut all clients connect at once.
 const settleTime = time.Minute
 
-// open has the broker bring up a session for a client. Our own canary needs none.
+// open creates the session of a client. The canary needs none.
 func (b *broker) open(c *actors.Context) func(mqtt.ClientInfo) (any, error) {
 	gate, guard := c.Gate(), b.gate
 	return func(ci mqtt.ClientInfo) (any, error) {
@@ -31,13 +31,13 @@ func (b *broker) open(c *actors.Context) func(mqtt.ClientInfo) (any, error) {
 	}
 }
 
-// seat is what the goroutine of a client knows of its session.
+// seat is what a client goroutine knows about its session.
 type seat struct {
 	session *actors.Child
 	calls   *mqtt.Calls
 }
 
-// take hands on what a client has published.
+// take handles what a client publishes.
 func (b *broker) take(c *actors.Context) func(mqtt.ClientInfo, mqtt.Publish) error {
 	gate, h := c.Gate(), b.house
 	return func(ci mqtt.ClientInfo, p mqtt.Publish) error {
@@ -60,12 +60,12 @@ func (b *broker) take(c *actors.Context) func(mqtt.ClientInfo, mqtt.Publish) err
 	}
 }
 
-// hear passes on what happens to a session.
+// hear forwards session events to the actor.
 func (b *broker) hear(c *actors.Context) func(mqtt.SessionEvent) {
 	post, rate, size := c.Post(), b.cfg.Rate, b.cfg.ByteRate
 	return func(e mqtt.SessionEvent) {
 		at, _ := e.Client.Session.(*seat)
-		switch e.Kind { // what is lost is found by reconcile, or said again
+		switch e.Kind { // if an event is lost, reconcile finds out, or the event comes again
 		case mqtt.SessionDisconnected:
 			_ = post(departure{&e.Client, e.Kept})
 		case mqtt.SessionExpired:

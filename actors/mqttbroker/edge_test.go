@@ -23,7 +23,7 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// counter answers Count with a stream and Misbehave with what the test says.
+// counter answers Count with a stream, and Misbehave as the test says.
 type counter func(c *actors.Context, how string)
 
 func (f counter) Receive(c *actors.Context, msg any) error {
@@ -49,7 +49,7 @@ func (f counter) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// numbers are a stream that is longer than all that holds it on its way.
+// numbers is a stream longer than all buffers on its way.
 type numbers struct{ at, to uint32 }
 
 func (n *numbers) Next(context.Context) (proto.Message, error) {
@@ -80,7 +80,7 @@ func reply(c *actors.Context, how string) {
 	}
 }
 
-// subscribed runs mosquitto_sub until the broker has its subscription.
+// subscribed runs mosquitto_sub and returns once the broker has its subscription.
 func subscribed(t *testing.T, addr string, args ...string) *program {
 	t.Helper()
 	p := mosquitto(t, "sub", addr, append(args, "-d")...)
@@ -89,7 +89,7 @@ func subscribed(t *testing.T, addr string, args ...string) *program {
 	return p
 }
 
-// heard is the next line that is not mosquitto's own talk.
+// heard returns the next line that is not mosquitto's own output.
 func heard(p *program) string {
 	p.t.Helper()
 	for {
@@ -111,7 +111,7 @@ func TestShowsTheBus(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	say(bus.Data, "points", bus.JSON, `{"a":  1}`) // forwarded as it is, blanks and all
+	say(bus.Data, "points", bus.JSON, `{"a":  1}`) // forwarded unchanged, including the spaces
 	say(bus.Data, "points", bus.Protobuf, "\x08\x01")
 	if got, want := heard(old), `data/field/meter/points 0 {"a":  1}`; got != want {
 		t.Errorf("3.1.1 hears %q, want %q", got, want)
@@ -212,7 +212,8 @@ c.loop_forever()
 
 func TestCallsFromPaho(t *testing.T) {
 	r := actorstest.New(t)
-	_, addr := start(t, r, &mqttv1.Broker{CallTimeout: durationpb.New(time.Minute)}) // the expiry of the message is shorter
+	// The message expiry is shorter.
+	_, addr := start(t, r, &mqttv1.Broker{CallTimeout: durationpb.New(time.Minute)})
 	startCounter(r, reply)
 	p := python(t, addr, pahoCalls)
 	for _, want := range []string{
@@ -259,7 +260,7 @@ func TestCallsSwitchedOff(t *testing.T) {
 	}
 }
 
-// Nobody hears the answers of others, and nobody has his answers said elsewhere.
+// No client can read the answers of others or have its answers sent elsewhere.
 func TestAnswersAreOnes(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{})
@@ -287,7 +288,7 @@ func TestAnswersAreOnes(t *testing.T) {
 	}
 }
 
-// One client's calls that nobody answers are bounded, and do not hurt another's.
+// The number of a client's unanswered calls is limited, and they do not affect other clients.
 func TestOpenCallsAreBounded(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{})
@@ -355,11 +356,11 @@ c.connect(sys.argv[1], int(sys.argv[2]))
 c.loop_forever()
 `
 
-// Whoever has called may give up: only his own calls, and he is told.
+// A client can cancel only its own calls, and is told so.
 func TestCallsAreCancelled(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{CallTimeout: durationpb.New(4 * time.Minute)})
-	startCounter(r, reply) // who gives up before his turn is not served at all
+	startCounter(r, reply) // a call cancelled before its turn is not served at all
 	p := python(t, addr, pahoCancels)
 	if got := p.next(); !strings.HasPrefix(got, `reply/me/1 {"code":"canceled"`) {
 		t.Errorf("paho prints %q", got)
@@ -378,7 +379,8 @@ func TestCallsAreCancelled(t *testing.T) {
 	}
 }
 
-// Many publish a call and go: it is carried out also where it had to wait, and its client has gone before its turn.
+// Many clients publish a call and disconnect. The call is carried out even if it had to wait and
+// its client disconnected before its turn.
 func TestCallsOfWhoHasGoneAreCarriedOut(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{})
@@ -403,7 +405,7 @@ func TestCallsOfWhoHasGoneAreCarriedOut(t *testing.T) {
 	}
 }
 
-// Answers say of which trace they are: of the one that the client has named, or of the one that began with its call.
+// Answers carry the trace that the client named, or the one that began with its call.
 func TestAnswersCarryTheTrace(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{})
@@ -444,7 +446,7 @@ c.connect(sys.argv[1], int(sys.argv[2]))
 c.loop_forever()
 `
 
-// A client hears all of a stream however fast it comes, or until it has heard enough.
+// A client receives all of a stream however fast it comes, or until it has read enough.
 func TestStreamsWaitForTheirClient(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{WriteBuffer: 64 << 10, MaxPacket: 32 << 10, CallTimeout: durationpb.New(100 * time.Millisecond)})

@@ -9,13 +9,13 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// foreign is what clients publish among themselves, in words of their own.
+// foreign handles the topics that clients publish among themselves.
 type foreign struct {
 	hears  mqtt.Hearings
 	strays mqtt.Strays
 }
 
-// checkTopics says what is wrong with what clients may publish on.
+// checkTopics checks the topics on which clients may publish.
 func checkTopics(cfg *mqttv1.Broker) error {
 	for _, filter := range cfg.Topics {
 		if err := mqtt.CheckForeign(filter); err != nil {
@@ -25,8 +25,8 @@ func checkTopics(cfg *mqttv1.Broker) error {
 	return nil
 }
 
-// opened says whether a client that is nobody in particular may publish on a topic.
-// Goroutines of clients ask it.
+// opened reports whether a client without an identity may publish on a topic. It runs in client
+// goroutines.
 func (b *broker) opened(topic string) bool {
 	if _, ok := b.claims.Path(topic); ok {
 		return true
@@ -39,26 +39,28 @@ func (b *broker) opened(topic string) bool {
 	return b.foreign.hears.Any(topic)
 }
 
-// overhear takes what clients publish among themselves, in their goroutines, and
-// hands on what an actor hears.
+// overhear returns the function that sees what clients publish among themselves. It runs in client
+// goroutines and passes on what an actor subscribes to.
 func (f *foreign) overhear(post func(any) error) func(mqtt.ClientInfo, mqtt.Publish) {
 	return func(ci mqtt.ClientInfo, p mqtt.Publish) {
 		if !f.hears.Any(p.Topic) {
 			f.stray(ci, p, false)
 			return
 		}
-		_ = post(&mqtt.Heard{Topic: p.Topic, Payload: p.Payload, Client: ci.ID, Expiry: p.Expiry, User: p.User}) // shed is counted
+		// A shed message is counted.
+		_ = post(&mqtt.Heard{Topic: p.Topic, Payload: p.Payload, Client: ci.ID, Expiry: p.Expiry, User: p.User})
 	}
 }
 
-// denied notes what a client tried to publish, in its goroutine.
+// denied notes a message that a client was not allowed to publish. It runs in the client's
+// goroutine.
 func (f *foreign) denied(ci mqtt.ClientInfo, p mqtt.Publish) { f.stray(ci, p, true) }
 
 func (f *foreign) stray(ci mqtt.ClientInfo, p mqtt.Publish, refused bool) {
 	f.strays.Note(mqtt.Stray{Topic: p.Topic, Client: ci.ID, Payload: p.Payload, Time: time.Now(), Refused: refused})
 }
 
-// share gives an actor its share, and what is retained of that.
+// share registers an actor's subscription and sends it the retained messages.
 func (b *broker) share(c *actors.Context, m *mqtt.Hear) {
 	if b.server == nil {
 		c.Refuse(actors.Errorf(actors.Unavailable, "the broker does not listen yet"))
@@ -79,14 +81,14 @@ func (b *broker) share(c *actors.Context, m *mqtt.Hear) {
 	}
 }
 
-// leave tells all who hear something that they do not any more.
+// leave tells all actors with subscriptions that they have ended.
 func (b *broker) leave(c *actors.Context) {
 	for _, path := range b.foreign.hears.Everybody() {
 		c.Tell(path, mqtt.Lost{Cause: "the broker is down"})
 	}
 }
 
-// spread hands a publish to all who hear it, but to who has made it.
+// spread sends a message to all actors that subscribe to its topic, except to its sender.
 func (b *broker) spread(c *actors.Context, m *mqtt.Heard, from string) {
 	for _, path := range b.foreign.hears.Paths(m.Topic) {
 		if path != from {
@@ -113,7 +115,7 @@ func (b *broker) utter(c *actors.Context, m *mqtt.Say) {
 	b.spread(c, &mqtt.Heard{Topic: m.Topic, Payload: m.Payload, Expiry: m.Expiry, User: m.User}, m.Path)
 }
 
-// unclaimed lists what nobody hears, by device where one is recognised.
+// unclaimed lists the topics that no actor subscribes to, by device where one is recognised.
 func (b *broker) unclaimed(c *actors.Context, m *mqttv1.ListUnclaimedRequest) {
 	c.Reply(mqttdoor.Unclaimed(b.foreign.strays.List(m.Filter, func(topic string) bool { return !b.foreign.hears.Any(topic) })))
 }

@@ -14,13 +14,13 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// gate decides who comes in and what he may use. Goroutines of clients ask it.
+// gate decides which clients may connect and what they may use. Client goroutines call it.
 type gate struct {
 	*accessdoor.Door
-	canary string // password of our own canary
+	canary string // password of the canary
 }
 
-// authenticate says who a client is.
+// authenticate returns the identity of a client.
 func (g gate) authenticate(ci mqtt.ClientInfo) (*access.Identity, error) {
 	if !g.Guarded() || g.isCanary(ci) {
 		return mqtt.AllowAnyone(ci)
@@ -40,7 +40,7 @@ func (g gate) isCanary(ci mqtt.ClientInfo) bool {
 	return ci.Username == canaryName && subtle.ConstantTimeCompare(ci.Password, []byte(g.canary)) == 1
 }
 
-// authorize says whether a client may publish on a topic or hear a filter.
+// authorize reports whether a client may publish on a topic or subscribe to a filter.
 func (g gate) authorize(ci mqtt.ClientInfo, topic string, write bool) bool {
 	class, _, _ := strings.Cut(topic, "/")
 	switch {
@@ -52,7 +52,7 @@ func (g gate) authorize(ci mqtt.ClientInfo, topic string, write bool) bool {
 	return g.May(ci.Identity, topic)
 }
 
-// sweep ends the sessions of those who may no longer be in.
+// sweep ends the sessions whose clients may no longer connect.
 func (b *broker) sweep(c *actors.Context) {
 	if b.server == nil || !b.gate.Guarded() {
 		return
@@ -77,8 +77,8 @@ func (b *broker) sweep(c *actors.Context) {
 	}
 }
 
-// gone is why a client is to be cut off. Of a stored session no credentials are
-// known, only whose it is.
+// gone returns why a client is to be disconnected. For a stored session only the identity is known,
+// not its credentials.
 func (b *broker) gone(ci mqtt.ClientInfo, now time.Time) error {
 	switch {
 	case !ci.Restored:

@@ -10,17 +10,17 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// house is what one life of a broker and the sessions below it have in common.
-// Nobody changes server once there is a session.
+// house is the state that one life of a broker shares with its sessions. server does not change
+// once there is a session.
 type house struct {
 	cfg    *mqttv1.Broker
 	gate   gate
 	claims mqtt.Claims
 	slots  mqtt.Slots   // calls under way
-	server *mqtt.Server // nil until it listens
+	server *mqtt.Server // nil until the broker listens
 }
 
-// of is what a session is of.
+// of returns the config of a session actor.
 func of(ci *mqtt.ClientInfo) *mqttv1.Session {
 	s := &mqttv1.Session{
 		ClientId: ci.ID, Username: ci.Username, Remote: ci.Remote, Connected: timestamppb.Now(),
@@ -32,7 +32,7 @@ func of(ci *mqtt.ClientInfo) *mqttv1.Session {
 	return s
 }
 
-// status is how a session is.
+// status returns the status of a session.
 func (h *house) status(path string, of *mqttv1.Session, ci mqtt.ClientInfo, calls *mqtt.Calls) *mqttv1.Status {
 	t := h.server.Traffic(ci)
 	m := &mqttv1.Status{

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// program is a real MQTT client, a process of its own.
+// program is a real MQTT client in a process of its own.
 type program struct {
 	t     *testing.T
 	lines chan string
@@ -44,7 +44,7 @@ func run(t *testing.T, name string, args ...string) *program {
 	return p
 }
 
-// next is the next line it prints.
+// next returns the next line of output.
 func (p *program) next() string {
 	p.t.Helper()
 	select {
@@ -53,14 +53,13 @@ func (p *program) next() string {
 			p.t.Fatal("the program ended without a word")
 		}
 		return line
-	case <-time.After(time.Minute): // two canaries
+	case <-time.After(time.Minute): // two canary runs
 		p.t.Fatal("the program says nothing")
 		return ""
 	}
 }
 
-// mosquitto runs one of mosquitto_sub, mosquitto_pub and mosquitto_rr, and has it
-// print line by line.
+// mosquitto runs mosquitto_sub, mosquitto_pub or mosquitto_rr, with line-buffered output.
 func mosquitto(t *testing.T, which, addr string, args ...string) *program {
 	t.Helper()
 	name, err := exec.LookPath("mosquitto_" + which)
@@ -74,10 +73,10 @@ func mosquitto(t *testing.T, which, addr string, args ...string) *program {
 	return run(t, "stdbuf", append([]string{"-oL", name, "-h", host, "-p", port}, args...)...)
 }
 
-// python runs a script with paho; addr comes as its two arguments.
+// python runs a script that uses paho; the address is passed as its two arguments.
 func python(t *testing.T, addr, script string, args ...string) *program {
 	t.Helper()
-	const debian = "/usr/bin/python3" // the one that has Debian's modules
+	const debian = "/usr/bin/python3" // the interpreter with Debian's modules
 	if err := exec.Command(debian, "-c", "import paho.mqtt.client").Run(); err != nil {
 		t.Fatalf("paho for python is missing: apt-get install -y python3-paho-mqtt (%v)", err)
 	}
@@ -88,7 +87,7 @@ func python(t *testing.T, addr, script string, args ...string) *program {
 	return run(t, debian, append([]string{"-u", "-c", script, host, port}, args...)...)
 }
 
-// last is its last line.
+// last returns the last line of output.
 func (p *program) last() (line string) {
 	p.t.Helper()
 	for deadline := time.After(time.Minute); ; {
@@ -104,5 +103,5 @@ func (p *program) last() (line string) {
 	}
 }
 
-// wait waits for its end.
+// wait waits for the program to end.
 func (p *program) wait() { p.t.Helper(); p.last() }

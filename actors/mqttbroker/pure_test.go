@@ -35,8 +35,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Whatever a client publishes, its answer goes to itself or where it said, and
-// the call to what it published on.
+// Whatever a client publishes, the answer goes to that client or to its response topic, and the
+// call to the topic it published on.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"cmd/a/SetMode/1", "cmd/A/A/A", "cmd//", "cmd/", "cmd/a/\x00/B/c"} {
 		f.Add(s)
@@ -91,10 +91,12 @@ func TestOpenCalls(t *testing.T) {
 	}
 }
 
-// The streams of a client that stays away end, and others have their places; what has one answer has its own time, and who is back in time keeps all.
+// The streams of a client that stays away end and free their slots. A call with one answer has a
+// time limit of its own, and a client that is back in time keeps everything.
 func TestStreamsOfTheAbsentEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute); synctest.Wait() }) // after all others: what was begun runs out
+		// After all other cleanups: lets everything that was started end.
+		t.Cleanup(func() { time.Sleep(time.Minute); synctest.Wait() })
 		r, _ := actorstest.NewVirtual(t)
 		h := &house{}
 		cell := r.Start("edge/broker/session-1", *sessionKind(h), &mqttv1.Session{})
@@ -125,7 +127,7 @@ func TestStreamsOfTheAbsentEnd(t *testing.T) {
 	})
 }
 
-// The name of a session that has ended is not given away soon, but it is.
+// The name of an ended session is reused late, but it is reused.
 func TestSessionNumbers(t *testing.T) {
 	s := sessions{all: map[string]*place{}, taken: map[int]struct{}{3: {}}}
 	seen := map[int]int{}
@@ -144,7 +146,7 @@ func TestSessionNumbers(t *testing.T) {
 	}
 }
 
-// peer answers one connection with these bytes and then says nothing more.
+// peer answers one connection with these bytes and sends nothing more.
 func peer(t *testing.T, says string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -11,8 +11,8 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// sessionKind is the kind of the actors that stand for one client each. It is not
-// in a config: clients bring them.
+// sessionKind is the kind of the session actors, one for each client. They are not in the config;
+// the broker spawns them when clients connect.
 func sessionKind(h *house) *actors.Kind {
 	k := actors.Define(actors.Kind{
 		Name:     "mqtt-session",
@@ -22,28 +22,28 @@ func sessionKind(h *house) *actors.Kind {
 	return &k
 }
 
-// calm is how long a client must not struggle to be well again.
+// calm is how long a client must have had no trouble before its session is healthy again.
 const calm = 15 * time.Second
 
-// session is one client: what it asks for and what it gets. Whatever it does, it
-// is its own mailbox that is full, and its own life that ends.
+// session is the actor of one client. Whatever the client does affects only this mailbox and this
+// life.
 type session struct {
 	*house
 	of    *mqttv1.Session
 	calls *mqtt.Calls
 	ci    *mqtt.ClientInfo
-	until time.Time // it struggled lately
+	until time.Time // the client had trouble recently; degraded until then
 	gone  *actors.Timer
 }
 
 type (
-	attached struct { // a connection has the session
+	attached struct { // a connection has taken over the session
 		ci    *mqtt.ClientInfo
 		of    *mqttv1.Session
 		calls *mqtt.Calls
 	}
-	away   struct{} // the client has gone, and the session is kept
-	absent struct{} // it has been away for long
+	away   struct{} // the client has disconnected, and the session is kept
+	absent struct{} // the client has been away for long
 	strain struct{ why string }
 	eased  struct{}
 )
@@ -95,7 +95,8 @@ func (s *session) failed(c *actors.Context, m actors.Failed) error {
 	return nil
 }
 
-// leave gives up what was under way; who asked has gone. A call with one answer is carried out all the same: many publish one and go.
+// leave gives up the calls under way, because the client is gone. A call with one answer is carried
+// out all the same: many clients publish a call and disconnect.
 func (s *session) leave() {
 	if s.calls == nil {
 		return
@@ -108,7 +109,8 @@ func (s *session) leave() {
 	}
 }
 
-// yield gives up the streams of a client that is away: also those that have nothing to say keep a place that others may need.
+// yield cancels the streams of a client that is away, including those with nothing to send, because
+// they occupy slots that others may need.
 func (s *session) yield() {
 	for _, u := range s.calls.All() {
 		if u.Lasts {

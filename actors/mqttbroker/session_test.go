@@ -18,7 +18,7 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// dialled is a bare client of MQTT 3.1.1 that has been let in.
+// dialled returns a connected bare client of MQTT 3.1.1.
 func dialled(t *testing.T, addr, id string, flags byte) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -42,7 +42,7 @@ const (
 	keeps = 0
 )
 
-// sessions asks the broker for its sessions, by client id.
+// sessions returns the broker's sessions by client id.
 func sessions(t *testing.T, r *actorstest.Rig, of *mqttv1.SessionsRequest) map[string]*mqttv1.Status {
 	t.Helper()
 	all := map[string]*mqttv1.Status{}
@@ -72,8 +72,8 @@ func closed(t *testing.T, c net.Conn) {
 	}
 }
 
-// Each session is an actor: it is in the tree with its client id, tells what passes,
-// and ends when somebody says so.
+// Each session is an actor: it is in the tree with its client id, reports its traffic, and ends on
+// request.
 func TestSessionsAreActors(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{})
@@ -133,7 +133,7 @@ func TestSessionsAreActors(t *testing.T) {
 	r.Until("all are gone", func() bool { return len(sessions(t, r, &mqttv1.SessionsRequest{})) == 0 })
 }
 
-// A session that is kept for a client that is away stays where it is.
+// The session of an absent client that is kept stays in the tree.
 func TestSessionOfAnAbsentClient(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{})
@@ -154,7 +154,7 @@ func TestSessionOfAnAbsentClient(t *testing.T) {
 	r.Until("it is gone", func() bool { return r.System.Lookup(before.Path) == nil })
 }
 
-// A session that fails costs its own client the connection, and nobody else anything.
+// A failing session disconnects its own client only.
 func TestFailedSessionCostsItsClientOnly(t *testing.T) {
 	r := actorstest.New(t)
 	cell, addr := start(t, r, &mqttv1.Broker{})
@@ -175,7 +175,8 @@ func TestFailedSessionCostsItsClientOnly(t *testing.T) {
 	dialled(t, addr, "bad", clean)
 }
 
-// Who sends more than its budget is read more slowly, and said so of; others are served meanwhile.
+// A client that exceeds its rate is read more slowly and its session is degraded; other clients are
+// served meanwhile.
 func TestFloodCostsItsClientOnly(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{Rate: 200})
@@ -191,7 +192,8 @@ func TestFloodCostsItsClientOnly(t *testing.T) {
 			}
 		}
 	}()
-	r.Until("it is said of, and why", func() bool { // a machine that stands still lets the client be within its rate for a moment
+	// On a stalled machine the client may be within its rate for a moment.
+	r.Until("it is said of, and why", func() bool {
 		h := cell.Health()
 		return h.State == actors.Degraded && strings.Contains(h.Cause, "rate = 200")
 	})
@@ -209,7 +211,7 @@ func TestFloodCostsItsClientOnly(t *testing.T) {
 	}
 }
 
-// Clients by the thousand come, go and are forgotten.
+// Clients come and go by the thousand and are forgotten.
 func TestSessionsComeAndGo(t *testing.T) {
 	r := actorstest.New(t)
 	_, addr := start(t, r, &mqttv1.Broker{MaxClients: 5000, MaxClientsPerAddress: 5000})
@@ -227,7 +229,7 @@ func TestSessionsComeAndGo(t *testing.T) {
 	}
 }
 
-// What a client has left with the broker is there in the next process, and so is its actor.
+// A session stored by the broker exists in the next process, and so does its actor.
 func TestStoredSessionsHaveActors(t *testing.T) {
 	r := actorstest.New(t)
 	r.System.Dir = t.TempDir()

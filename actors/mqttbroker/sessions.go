@@ -14,16 +14,16 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// sessions are the clients that the broker holds something of.
+// sessions are the clients for which the broker holds any state.
 type sessions struct {
 	kind  *actors.Kind
 	all   map[string]*place // by client id
 	taken map[int]struct{}  // numbers in use
 	last  int
-	early []early // who came before the broker could know that it listens
+	early []early // clients that connected before the broker knew its own listener
 }
 
-// place is one session, as its broker sees it.
+// place is one session as the broker sees it.
 type place struct {
 	child  *actors.Child
 	number int
@@ -44,7 +44,7 @@ type (
 	}
 )
 
-// arrive gives a client that is about to be let in its actor.
+// arrive gives a connecting client its session actor.
 func (b *broker) arrive(c *actors.Context, m *arrival) {
 	if b.server == nil {
 		b.sessions.early = append(b.sessions.early, early{c.Take(), m.ci})
@@ -58,7 +58,7 @@ func (b *broker) arrive(c *actors.Context, m *arrival) {
 	c.Reply(&seat{p.child, &p.calls})
 }
 
-// recall brings up the sessions that the broker still has from an earlier process.
+// recall creates actors for the sessions stored by an earlier process.
 func (b *broker) recall(c *actors.Context) {
 	for _, ci := range b.server.Absent() {
 		p, err := b.settle(c, &ci)
@@ -70,7 +70,7 @@ func (b *broker) recall(c *actors.Context) {
 	}
 }
 
-// receive lets in who came early.
+// receive accepts the clients that connected early.
 func (b *broker) receive(c *actors.Context) {
 	for _, e := range b.sessions.early {
 		if p, err := b.settle(c, e.ci); err != nil {
@@ -82,7 +82,7 @@ func (b *broker) receive(c *actors.Context) {
 	b.sessions.early = nil
 }
 
-// settle finds the session of a client, or makes it.
+// settle returns the session of a client; if there is none, it creates one.
 func (b *broker) settle(c *actors.Context, ci *mqtt.ClientInfo) (*place, error) {
 	p := b.sessions.all[ci.ID]
 	if p == nil {
@@ -102,9 +102,9 @@ func (b *broker) settle(c *actors.Context, ci *mqtt.ClientInfo) (*place, error) 
 	return p, nil
 }
 
-// number is the next one that is free. They are used again, so that whoever comes
-// and goes for years leaves no more behind than the most who were here at once; but
-// as late as that allows, since people take down the name of a session to end it.
+// number returns the next free number. Numbers are reused, so that clients that come and go for
+// years do not use up more numbers than were ever in use at once. A number is reused as late as
+// possible, because people note the name of a session in order to end it.
 func (s *sessions) number() int {
 	round := max(1024, 2*len(s.all)+2)
 	for {
@@ -117,11 +117,11 @@ func (s *sessions) number() int {
 	}
 }
 
-// depart notes that a connection or a session has ended.
+// depart handles the end of a connection or a session.
 func (b *broker) depart(c *actors.Context, m departure) {
 	p := b.sessions.all[m.ci.ID]
 	switch {
-	case p == nil || !p.ci.Same(*m.ci): // it has come again
+	case p == nil || !p.ci.Same(*m.ci): // the client has connected again
 	case m.kept:
 		p.child.Tell(away{})
 	default:
@@ -135,7 +135,7 @@ func (s *sessions) drop(p *place) {
 	delete(s.taken, p.number)
 }
 
-// crashed ends the client whose session has failed.
+// crashed disconnects the client whose session actor has failed.
 func (b *broker) crashed(c *actors.Context, m actors.Ended) {
 	for _, p := range b.sessions.all {
 		if p.child == m.Child {
@@ -147,7 +147,7 @@ func (b *broker) crashed(c *actors.Context, m actors.Ended) {
 	}
 }
 
-// reconcile ends sessions whose end could not be said because too much waited.
+// reconcile ends sessions whose end was not reported because the mailbox was full.
 func (b *broker) reconcile(c *actors.Context) {
 	for _, p := range b.sessions.all {
 		if !b.server.Present(*p.ci) {
@@ -157,7 +157,7 @@ func (b *broker) reconcile(c *actors.Context) {
 	}
 }
 
-// list answers with some of the sessions, one after the other.
+// listSessions answers with the matching sessions, one after the other.
 func (b *broker) listSessions(c *actors.Context, m *mqttv1.SessionsRequest) {
 	l := &listing{house: b.house}
 	for _, p := range b.sessions.all {
@@ -196,7 +196,7 @@ func (l *listing) Next(context.Context) (proto.Message, error) {
 // Close implements actors.Source.
 func (l *listing) Close() error { return nil }
 
-// disconnect ends the sessions that somebody names.
+// disconnect ends the sessions that the request names.
 func (b *broker) disconnect(c *actors.Context, m *mqttv1.DisconnectClientsRequest) {
 	if m.ClientId == "" && m.Identity == "" {
 		c.Refuse(actors.Errorf(actors.InvalidArgument, "say whom: client-id or identity"))

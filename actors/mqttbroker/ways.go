@@ -11,7 +11,7 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// doors are the ways in besides the first.
+// doors returns the listeners besides the first.
 func doors(cfg *mqttv1.Broker) (all []mqtt.Door) {
 	for _, d := range cfg.Doors {
 		all = append(all, mqtt.Door{Listen: d.Listen, Socket: d.Socket, WebSocket: d.Websocket, Plain: d.Plain, Origins: d.Origins})
@@ -33,8 +33,8 @@ func checkDoors(all []*mqttv1.BrokerDoor) error {
 	return nil
 }
 
-// exposed is a listener that other machines can reach, and what it lacks; empty: there
-// is none, or it lacks nothing.
+// exposed returns a listener that other machines can reach and what protection it lacks. Both are
+// empty if there is none or nothing is lacking.
 func exposed(cfg *mqttv1.Broker) (at, lack string) {
 	all := append([]*mqttv1.BrokerDoor{{Listen: cfg.Listen}}, cfg.Doors...)
 	for _, d := range all {

@@ -1,8 +1,7 @@
-// Package mqttdevice is the actor type for a device that publishes its readings by
-// MQTT, in topics and words of its own maker: it makes samples of them, knows when
-// they have grown old and whether the device is there, and tells it to switch. What
-// messages mean is package protocols/sensor's business; who brings them is an
-// mqtt-broker or an mqtt-bridge.
+// Package mqttdevice is the actor kind for a device that publishes its readings by MQTT in its
+// vendor's own topics and formats. The actor turns them into samples, detects stale values and an
+// absent device, and sends it commands. Package protocols/sensor interprets the messages; an
+// mqtt-broker or an mqtt-bridge delivers them.
 package mqttdevice
 
 import (
@@ -19,7 +18,7 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind is the actor kind mqtt-device.
 var Kind = actors.Define(actors.Kind{
 	Name:     "mqtt-device",
 	Doc:      "Makes samples of what a device publishes by MQTT, with their quality, and tells it to switch.",
@@ -36,17 +35,17 @@ var Kind = actors.Define(actors.Kind{
 }, func(cfg *mqttv1.Device) actors.Actor { return &device{cfg: cfg} })
 
 const (
-	renewTime  = 5 * time.Second // a third of what the broker gives
-	againTime  = time.Second     // after it could not be asked
-	brokerTime = 2 * time.Second // for it to answer
+	renewTime  = 5 * time.Second // a third of the lifetime of a subscription at the broker
+	againTime  = time.Second     // pause after the broker could not be asked
+	brokerTime = 2 * time.Second // for an answer of the broker
 )
 
 type device struct {
 	cfg      *mqttv1.Device
 	spec     sensor.Spec
 	state    *sensor.Device
-	hears    bool // the broker has said so
-	asked    bool // it is asked, and has not answered
+	hears    bool // the broker has confirmed the subscription
+	asked    bool // a request to the broker is under way
 	sequence map[string]uint64
 	wake     *actors.Timer
 	wakeAt   time.Time
@@ -54,8 +53,8 @@ type device struct {
 }
 
 type (
-	renew struct{} // ask the broker for messages, again
-	check struct{} // something may have grown old
+	renew struct{} // renew the subscription at the broker
+	check struct{} // a value may have become stale
 )
 
 func (d *device) Receive(c *actors.Context, msg any) error {
@@ -99,8 +98,8 @@ func (d *device) start(c *actors.Context) error {
 	return nil
 }
 
-// listen asks for what the device publishes. After a time in which something may
-// have been missed what is retained shall come as well.
+// listen subscribes to the device's topics at the broker. If messages may have been missed, it also
+// asks for the retained ones.
 func (d *device) listen(c *actors.Context) {
 	if d.asked {
 		return
@@ -112,7 +111,7 @@ func (d *device) listen(c *actors.Context) {
 func (d *device) listening(c *actors.Context, m *mqtt.Hear) {
 	d.asked = false
 	now := time.Now()
-	if d.hears && m.Fresh { // it was down, and all that is retained comes again
+	if d.hears && m.Fresh { // the broker was restarted; all retained messages come again
 		d.publish(c, d.state.Lose("the broker has begun anew", now))
 	}
 	d.hears = true
@@ -131,7 +130,7 @@ func (d *device) failed(c *actors.Context, m actors.Failed) {
 	}
 }
 
-// lost notes that nothing comes any more, and asks again.
+// lost handles the loss of the broker and schedules another attempt.
 func (d *device) lost(c *actors.Context, why string) {
 	d.hears = false
 	d.publish(c, d.state.Lose("broker "+d.cfg.Broker+": "+why, time.Now()))
@@ -149,7 +148,7 @@ func (d *device) heard(c *actors.Context, m *mqtt.Heard) {
 	d.confirm(c)
 }
 
-// judge says how the device is, and sees to it that what grows old is noticed.
+// judge reports the health of the device and sets the timer for the next value to become stale.
 func (d *device) judge(c *actors.Context) {
 	now := time.Now()
 	switch health, why := d.state.Health(now); health {

@@ -30,7 +30,7 @@ func TestManners(t *testing.T) {
 	actorstest.Conform(t, mqttdevice.Kind, &mqttv1.Device{Broker: brokerPath, Points: []*mqttv1.DevicePoint{{Name: "a", Topic: "a"}}}, mqttbroker.Kind)
 }
 
-// site is a broker of ours and a device that publishes there.
+// site is a broker of the gateway and a device that publishes there.
 type site struct {
 	*actorstest.Rig
 	t      *testing.T
@@ -52,7 +52,7 @@ func newSite(t *testing.T, broker *mqttv1.Broker, cfg *mqttv1.Device) *site {
 	return s
 }
 
-// pub is mosquitto_pub.
+// pub runs mosquitto_pub.
 func (s *site) pub(args ...string) string {
 	s.t.Helper()
 	program, err := exec.LookPath("mosquitto_pub")
@@ -67,7 +67,7 @@ func (s *site) pub(args ...string) string {
 	return string(out)
 }
 
-// sample waits for a sample of a point that is like this.
+// sample waits for a sample of the point with this value and cause.
 func (s *site) sample(point, value, cause string) *samplev1.Sample {
 	s.t.Helper()
 	var found *samplev1.Sample
@@ -83,7 +83,7 @@ func (s *site) sample(point, value, cause string) *samplev1.Sample {
 	return found
 }
 
-// shed is a Tasmota plug with a meter.
+// shed is the config of a Tasmota plug with a meter.
 func shed(t *testing.T) *mqttv1.Device {
 	t.Helper()
 	cfg, problems := parsed(t.TempDir(), "profile = \"tasmota-energy\"\ndevice = \"shed\"\n")
@@ -114,7 +114,7 @@ func TestADeviceAtOurBroker(t *testing.T) {
 	s.Until("unreachable", func() bool { return s.device.State() == actors.Unreachable })
 }
 
-// The will of a client that dies is heard like any message.
+// The will of a client that dies is handled like any message.
 func TestADeviceThatDies(t *testing.T) {
 	s := newSite(t, &mqttv1.Broker{Topics: []string{"tele/#"}}, shed(t))
 	host, port, _ := net.SplitHostPort(s.listen)
@@ -137,8 +137,8 @@ func TestADeviceThatDies(t *testing.T) {
 	s.sample("power", "5", "offline since")
 }
 
-// What is retained when the device's actor comes is told to it; so is what a broker
-// of another life has.
+// Messages retained before the device's actor started are delivered to it, and so are those of a
+// restarted broker.
 func TestRetainedMessages(t *testing.T) {
 	s := newSite(t, &mqttv1.Broker{Topics: []string{"tele/#"}}, shed(t))
 	s.pub("-t", "tele/shed/LWT", "-m", "Offline", "-r")
@@ -178,7 +178,7 @@ func TestADeviceThatFallsSilent(t *testing.T) {
 	s.sample("power", "6", "")
 }
 
-// relay plays a plug: it does what it is told, and says so. It is off when it begins.
+// relay simulates a plug: it carries out commands and publishes its state. It is off at first.
 func (s *site) relay() {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.listen)
@@ -270,8 +270,8 @@ func TestARelayThatDoesNotTell(t *testing.T) {
 	}
 }
 
-// Who publishes what nobody hears is found, with the profile that fits, also when the
-// broker does not let it.
+// Topics that no actor subscribes to are listed with the matching profile, even if the broker
+// refused them.
 func TestWhatNobodyHears(t *testing.T) {
 	s := newSite(t, &mqttv1.Broker{Topics: []string{"tele/#", "shellies/#"}}, shed(t))
 	s.pub("-t", "tele/barn/LWT", "-m", "Online", "-i", "barn")

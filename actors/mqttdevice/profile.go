@@ -10,7 +10,7 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// complete puts the profile that a config names under what the config says itself.
+// complete adds the profile that a config names to what the config itself says.
 func complete(config proto.Message, load schemas.Load) []schemas.Violation {
 	cfg := config.(*mqttv1.Device)
 	m, bad := load.Profile("profiles/mqtt", cfg.Profile, profiles.Files, profiles.Names, &mqttv1.DeviceProfile{}, checkProfile)
@@ -20,7 +20,7 @@ func complete(config proto.Message, load schemas.Load) []schemas.Violation {
 	return bad
 }
 
-// apply adds to the config what it does not say otherwise.
+// apply adds the parts of the profile that the config does not override.
 func apply(cfg *mqttv1.Device, p *mqttv1.DeviceProfile) {
 	cfg.Points = schemas.Under(cfg.Points, p.Points)
 	cfg.Commands = schemas.Under(cfg.Commands, p.Commands)
@@ -33,7 +33,7 @@ func apply(cfg *mqttv1.Device, p *mqttv1.DeviceProfile) {
 	}
 }
 
-// checkProfile finds what is wrong with a profile.
+// checkProfile returns what is wrong with a profile.
 func checkProfile(m proto.Message) []schemas.Violation {
 	cfg := &mqttv1.Device{Device: "device"}
 	schemas.Defaults(cfg)

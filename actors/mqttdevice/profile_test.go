@@ -21,7 +21,7 @@ import (
 	reader "gatewayd/supervisor/config"
 )
 
-// parsed reads a config with a device at devicePath whose settings these are.
+// parsed parses a config with a device at devicePath that has these settings.
 func parsed(dir, settings string) (*mqttv1.Device, reader.Problems) {
 	var kinds []reader.Kind
 	for _, k := range []actors.Kind{mqttdevice.Kind, mqttbroker.Kind} {
@@ -35,8 +35,7 @@ func parsed(dir, settings string) (*mqttv1.Device, reader.Problems) {
 	return tree.Find(devicePath).Config.(*mqttv1.Device), nil
 }
 
-// documented is what a device of a profile publishes, as its vendor documents it,
-// and what that means.
+// documented is what a device publishes according to its vendor's documentation, and what it means.
 type documented struct {
 	messages []*mqtt.Heard
 	values   map[string]string
@@ -65,8 +64,7 @@ func documentedOf(t *testing.T, profile string) documented {
 	return d
 }
 
-// Each profile makes of what its vendor documents what that means, all of it, and is
-// the one that is suggested for it.
+// Each profile interprets everything its vendor documents, and is the profile suggested for it.
 func TestEveryProfileReadsWhatItsVendorDocuments(t *testing.T) {
 	for _, name := range profiles.Names() {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// publish says these points, in a message for each group.
+// publish publishes these points, in one message per group.
 func (d *device) publish(c *actors.Context, points []int) {
 	now := time.Now()
 	for len(points) > 0 {

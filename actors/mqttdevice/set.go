@@ -14,18 +14,18 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// pending is a command that was published, or is about to be.
+// pending is a command that was published or is about to be.
 type pending struct {
 	command *sensor.Command
 	value   sensor.Value
 	say     *mqtt.Say
 	request *actors.Request
-	was     bool   // what it sets was so before
-	since   uint64 // how often the point was heard before
+	was     bool   // the point had that value before
+	since   uint64 // number of messages with the point before the command
 	sent    bool
 }
 
-// overdue is the moment by which the device should have told.
+// overdue is sent when the device should have confirmed the command.
 type overdue struct{ *pending }
 
 func (d *device) set(c *actors.Context, m *mqttv1.SetRequest) {
@@ -79,7 +79,7 @@ func valueOf(m *mqttv1.SetRequest) sensor.Value {
 	return sensor.Value{}
 }
 
-// sayer is whose publish it was.
+// sayer returns the command that a publication belongs to.
 func (d *device) sayer(m *mqtt.Say) *pending {
 	for _, p := range d.pending {
 		if p.say == m {
@@ -89,7 +89,7 @@ func (d *device) sayer(m *mqtt.Say) *pending {
 	return nil
 }
 
-// sent goes on when the broker has taken the command.
+// sent continues when the broker has accepted the command.
 func (d *device) sent(c *actors.Context, m *mqtt.Say) {
 	p := d.sayer(m)
 	switch {
@@ -104,7 +104,7 @@ func (d *device) sent(c *actors.Context, m *mqtt.Say) {
 	d.confirm(c)
 }
 
-// unsent ends a command that the broker has not taken, or of which it has not said so.
+// unsent ends a command that the broker did not accept or did not confirm.
 func (d *device) unsent(c *actors.Context, m *mqtt.Say, err error) {
 	p := d.sayer(m)
 	if p == nil {
@@ -118,7 +118,7 @@ func (d *device) unsent(c *actors.Context, m *mqtt.Say, err error) {
 	d.end(c, p, "failed", actors.Errorf(actors.Unavailable, "%s: not sent: %s", p.command.Name, why))
 }
 
-// confirm ends the commands whose outcome the device has told.
+// confirm ends the commands that the device has confirmed.
 func (d *device) confirm(c *actors.Context) {
 	for _, p := range d.pending {
 		if p.sent && d.state.Is(p.command, p.value, p.since+1) {
@@ -140,7 +140,7 @@ func (d *device) overdue(c *actors.Context, m overdue) {
 	}
 }
 
-// end answers who has called, and tells all.
+// end answers the caller and publishes the event.
 func (d *device) end(c *actors.Context, p *pending, outcome string, err error) {
 	delete(d.pending, p.command.Name)
 	p.request.Told()

@@ -15,14 +15,14 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// usualSilence is how long a device may be silent if nobody says it.
+// usualSilence is the default of silence.
 const usualSilence = 15 * time.Minute
 
 var kindOf = map[string]sensor.Kind{
 	"": sensor.Number, "number": sensor.Number, "integer": sensor.Integer, "flag": sensor.Flag, "text": sensor.Text,
 }
 
-// specOf is what the config says of the device, or what is wrong with that.
+// specOf returns the description of the device in a config, or what is wrong with it.
 func specOf(cfg *mqttv1.Device) (spec sensor.Spec, bad []schemas.Violation) {
 	wrong := func(field string, err error) { bad = append(bad, schemas.Wrong(field, err)...) }
 	var err error
@@ -50,7 +50,7 @@ func specOf(cfg *mqttv1.Device) (spec sensor.Spec, bad []schemas.Violation) {
 	return spec, bad
 }
 
-// within is a duration of the config, or what it is otherwise.
+// within returns a duration of the config, or the given default.
 func within(d *durationpb.Duration, otherwise time.Duration) time.Duration {
 	if d == nil {
 		return otherwise

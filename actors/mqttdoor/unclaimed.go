@@ -1,5 +1,5 @@
-// Package mqttdoor is what the kinds that bring messages of MQTT clients in have in
-// common. It is no kind.
+// Package mqttdoor is what the kinds that receive messages of MQTT clients have in common. It is no
+// kind itself.
 package mqttdoor
 
 import (
@@ -16,16 +16,16 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// Service is what they answer.
+// Service returns the service TopicService, which these kinds implement.
 func Service() protoreflect.ServiceDescriptor {
 	return actors.Service(mqttv1.File_mqtt_v1_device_proto, "TopicService")
 }
 
-// maxShown is how much of a payload is shown, bytes.
+// maxShown is how much of a payload is shown, in bytes.
 const maxShown = 256
 
-// Unclaimed is the answer on topics that nobody hears: by device where a built-in
-// profile knows one.
+// Unclaimed returns the answer of ListUnclaimed: topics that no actor subscribes to, by device
+// where a built-in profile matches.
 func Unclaimed(strays []mqtt.Stray, more bool) *mqttv1.ListUnclaimedResponse {
 	all := make([]sensor.Seen, len(strays))
 	for i, s := range strays {
@@ -44,7 +44,8 @@ func shown(all []sensor.Seen) []*mqttv1.UnclaimedTopic {
 	for _, s := range all {
 		t := &mqttv1.UnclaimedTopic{Topic: s.Topic, Client: s.Client, Time: timestamppb.New(s.Time), Refused: s.Refused}
 		p := s.Payload[:min(len(s.Payload), maxShown)]
-		if text := strings.ToValidUTF8(string(p), ""); len(text)+utf8.UTFMax > len(p) { // it may be cut within a character
+		// It may be cut within a character.
+		if text := strings.ToValidUTF8(string(p), ""); len(text)+utf8.UTFMax > len(p) {
 			t.Payload = text
 		}
 		list = append(list, t)

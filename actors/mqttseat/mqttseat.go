@@ -1,5 +1,5 @@
-// Package mqttseat finds connections to outside MQTT brokers that take each other's place:
-// a broker lets in one client of each id, and ends the connection of the one before.
+// Package mqttseat finds actors whose connections to an outside MQTT broker would displace each
+// other: a broker accepts one client per client id and closes the earlier connection.
 package mqttseat
 
 import (
@@ -15,12 +15,12 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// client is how an actor comes to brokers.
+// client is how an actor identifies itself at brokers.
 type client struct {
 	brokers  []string
-	id       string // empty: that of mqttclient.IDOf
+	id       string // empty: the default, mqttclient.IDOf
 	username string
-	field    string // of the id
+	field    string // config key of the id
 }
 
 // had is a client at one of its brokers.
@@ -29,9 +29,9 @@ type had struct {
 	path, host, broker string
 }
 
-// Twice finds actors of that kind that come to a broker with the client id of another
-// one before them, of whatever kind. What may be so but need not is a warning: ports of one host may
-// be one broker, and what the default id of another one is depends on the gateway's name.
+// Twice finds actors of the given kind that use the same broker and client id as an actor before
+// them, of any kind. If a conflict is only possible, it is a warning: several ports of one host may
+// be the same broker, and the default id of another actor depends on the gateway's name.
 func Twice(kind string, all []schemas.Actor) (found []schemas.Finding) {
 	var before []had
 	for _, a := range all {
@@ -56,12 +56,13 @@ func Twice(kind string, all []schemas.Actor) (found []schemas.Finding) {
 	return found
 }
 
-// beside says what is wrong with a client beside one before it, if anything is.
+// beside returns the conflict between a client and one before it, if there is any.
 func (h had) beside(other had) (v schemas.Violation, ok bool) {
 	if h.host != other.host {
 		return v, false
 	}
-	v = schemas.Violation{Field: h.field, Other: other.field, Warning: h.username != other.username} // some brokers tell clients by both
+	// Some brokers distinguish clients by both.
+	v = schemas.Violation{Field: h.field, Other: other.field, Warning: h.username != other.username}
 	id, same := h.shown(), h.shown() == other.shown()
 	gateway := cmp.Or(h.takes(other), other.takes(h))
 	switch {
@@ -83,7 +84,7 @@ func (h had) beside(other had) (v schemas.Violation, ok bool) {
 
 const idPrefix = "gatewayd-"
 
-// shown is the client id, as far as it is known here.
+// shown returns the client id, as far as it is known.
 func (h had) shown() string {
 	if h.id == "" {
 		return idPrefix + "<gateway>-" + path.Base(h.path)
@@ -91,7 +92,8 @@ func (h had) shown() string {
 	return h.id
 }
 
-// takes is how the gateway would be called where the id of h is that of the other one, which names none; empty: nowhere.
+// takes returns the gateway name with which the default id of other would equal the id of h; empty:
+// there is none.
 func (h had) takes(other had) string {
 	gateway, ok := strings.CutSuffix(strings.TrimPrefix(h.id, idPrefix), "-"+path.Base(other.path))
 	if other.id != "" || !ok || !strings.HasPrefix(h.id, idPrefix) {

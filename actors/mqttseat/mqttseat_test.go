@@ -54,7 +54,7 @@ func TestTwice(t *testing.T) {
 	}
 }
 
-// What may be one seat and need not is a warning.
+// A conflict that is only possible is a warning.
 func TestPerhapsTwice(t *testing.T) {
 	at := func(path, url, id string) schemas.Actor {
 		return schemas.Actor{Path: path, Kind: "mqtt-bridge", Config: &mqttv1.Bridge{Url: url, Login: &mqttv1.Login{ClientId: id}}}
