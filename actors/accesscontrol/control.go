@@ -1,5 +1,5 @@
-// Package accesscontrol is the actor type that keeps who may use what of the gateway, and tells the doors. What the
-// policy means is package protocols/access's business.
+// Package accesscontrol is the actor kind that keeps the access policy of the gateway and
+// distributes it to the listeners. Package protocols/access evaluates the policy.
 package accesscontrol
 
 import (
@@ -21,7 +21,7 @@ import (
 	accessv1 "gatewayd/schemas/access/v1"
 )
 
-// Kind is kind "access-control".
+// Kind is the actor kind access-control.
 var Kind = actors.Define(actors.Kind{
 	Name:     "access-control",
 	Doc:      "Keeps who may use what of the gateway, and cuts off whom an operator revokes.",
@@ -38,30 +38,31 @@ var Kind = actors.Define(actors.Kind{
 
 type keeper struct {
 	cfg      *accessv1.Access
-	policy   *access.Policy // nil until it is known who is revoked
+	policy   *access.Policy // nil until the revocations are known
 	revoked  []string
 	restored []string // in this life
 	waiting  []waiting
-	wishes   []*actors.Request // of doors that have the policy in force
+	wishes   []*actors.Request // requests of listeners that already have the policy in force
 	court    *access.Court
 
-	read      bool   // it is known who is revoked as it stands on disk, or that this cannot be known
-	unread    error  // why it is not, or cannot be
-	unwritten string // what has not come to the disk
-	recalled  bool   // it is known who was revoked, from wherever, or that this cannot be known
+	read      bool   // the stored revocations have been read, or can never be read
+	unread    error  // why they are unread or unreadable
+	unwritten string // the change that is not on disk
+	recalled  bool   // the revocations are known from some source, or can never be known
 
-	lists   *access.Lists // nil: none are configured, or they have not been read yet
-	former  *access.Lists // of the config before, until those of this one have come
-	seen    []stamp       // of the files they are from
-	trouble string        // with them
+	lists   *access.Lists // nil: none are configured, or not read yet
+	former  *access.Lists // of the previous config, until those of this one have been read
+	seen    []stamp       // versions of the files they were read from
+	trouble string        // what is wrong with them
 	looking bool
-	online  *ocsp.Client // nil: no responder is asked, or not yet
+	online  *ocsp.Client // nil: no responder is configured, or not yet known
 	silent  string       // why a responder gives no answer
 	asking  bool
 	timer   *actors.Timer
 }
 
-// recalled says that the revocations of former lives have come.
+// recalled is sent when the last state on the bus, with the revocations of earlier lives, has been
+// delivered.
 type recalled struct{}
 
 func (k *keeper) Receive(c *actors.Context, msg any) error {
@@ -113,12 +114,12 @@ func (k *keeper) failed(c *actors.Context, m actors.Failed) error {
 		k.asking = false
 		return k.listed(c, listsRead{lists: access.Unread(m.Err, cmp.Or(k.lists, k.former), r.GetSerials(), r.GetLenient()), of: r})
 	}
-	// Nobody may be locked out for ever because the store is gone; but it shows.
+	// A lost store must not lock everybody out for ever, but the health shows it.
 	return k.settled(c)
 }
 
-// grant answers a door that has another policy than the one in force, and keeps
-// the wish of one that has it.
+// grant answers a listener that has another policy than the one in force. The request of a listener
+// that has the current one is kept until the policy changes.
 func (k *keeper) grant(c *actors.Context, m *access.Wish) {
 	if k.policy != nil && m.Have != k.policy {
 		c.Reply(k.policy)
@@ -127,10 +128,10 @@ func (k *keeper) grant(c *actors.Context, m *access.Wish) {
 	k.wishes = append(k.wishes, c.Take())
 }
 
-// enforce puts config and revocations in force, and tells the doors.
+// enforce puts config and revocations in force and informs the listeners.
 func (k *keeper) enforce(c *actors.Context) error {
 	if k.cfg.Revocation != nil && k.lists == nil {
-		return nil // they come
+		return nil // they are still being read
 	}
 	p, err := policy(k.cfg, k.revoked)
 	if err != nil {
@@ -140,7 +141,7 @@ func (k *keeper) enforce(c *actors.Context) error {
 	p.Keep(c.Name())
 	k.policy = p
 	k.court.Set(p)
-	c.Judge(k.judge) // here, not at the start: until now the life before judges
+	c.Judge(k.judge) // here and not at the start: until now the previous life judges
 	for _, w := range k.wishes {
 		w.Reply(p)
 	}
@@ -148,9 +149,10 @@ func (k *keeper) enforce(c *actors.Context) error {
 	return nil
 }
 
-// judge judges a call of somebody who came in by the policy. Any goroutine may call it.
+// judge judges a call of a client that was admitted under the policy. Any goroutine may call it.
 func (k *keeper) judge(w actors.Caller, topic string, waited bool) error {
-	if id, ok := w.Proof.(*access.Identity); ok && waited { // when it came his door had just looked
+	// When the call arrived, its listener had just checked the identity.
+	if id, ok := w.Proof.(*access.Identity); ok && waited {
 		if err := k.court.Stands(id, time.Now()); err != nil {
 			return actors.Errorf(actors.PermissionDenied, "%s may no longer use %s: %s", id.Name, topic, err)
 		}
@@ -188,7 +190,7 @@ func (k *keeper) reconfigure(c *actors.Context, cfg *accessv1.Access) error {
 		k.timer = c.Every(listsEvery, listsDue{})
 	}
 	if !k.recalled {
-		return nil // it comes
+		return nil // the answer comes later
 	}
 	k.say(c)
 	return k.enforce(c)
@@ -236,7 +238,8 @@ func (k *keeper) restore(c *actors.Context, m *accessv1.RestoreRequest) error {
 	return k.enforce(c)
 }
 
-// known refuses a request about somebody who is not in the config, or comes too early.
+// known refuses a request about an identity that is not in the config, or before the revocations
+// are known.
 func (k *keeper) known(c *actors.Context, name string) bool {
 	switch {
 	case k.policy == nil:

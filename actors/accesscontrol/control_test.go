@@ -57,7 +57,8 @@ func TestBadConfigsAreFoundBeforeTheyRun(t *testing.T) {
 	}
 }
 
-// A list that is no file, but something from which one may wait for ever, is told at once, and so is an authority.
+// A list or authority that is not a regular file, and might block a reader for ever, is reported at
+// once.
 func TestListsThatAreNoFiles(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := unix.Mkfifo(pipe, 0o600); err != nil {
@@ -93,7 +94,7 @@ func TestListAndMay(t *testing.T) {
 			got = append(got, id.Name+" "+strings.Join(id.Proofs, "+")+" "+id.Status)
 		}
 		_, err = actorstest.Call(r, path, "May", &accessv1.MayRequest{Identity: "anna", Topic: "x"}, &accessv1.MayResponse{})
-		return err == nil // who is revoked is known
+		return err == nil // the revocations are known
 	})
 	if all := strings.Join(got, ", "); all != "anna password in-force, past token expired" {
 		t.Errorf("listed %q", all)
@@ -110,7 +111,7 @@ func TestListAndMay(t *testing.T) {
 
 var now = time.Now()
 
-// door wishes for every policy there is.
+// door requests every policy there is.
 type door chan *access.Policy
 
 func (d door) Receive(c *actors.Context, msg any) error {
@@ -128,7 +129,7 @@ func doorKind(got chan *access.Policy) actors.Kind {
 	return actors.Define(actors.Kind{Name: "door", Doc: "lets in"}, func(*accessv1.ListRequest) actors.Actor { return door(got) })
 }
 
-// A door gets the policy, and the next one when there is one.
+// A listener gets the policy, and each later one.
 func TestWishes(t *testing.T) {
 	r := actorstest.New(t)
 	cell := r.Start(path, accesscontrol.Kind, config())
@@ -149,7 +150,8 @@ func TestWishes(t *testing.T) {
 	}
 }
 
-// Who was on a list stays out by lenient lists also when the config changes while they cannot be read.
+// With lenient lists a certificate that was on a list stays refused even if the config changes
+// while the lists cannot be read.
 func TestListsThatCannotBeReadWhenTheConfigChanges(t *testing.T) {
 	a, err := pki.Create(t.TempDir(), "site", now)
 	if err != nil {

@@ -20,9 +20,11 @@ import (
 )
 
 const (
-	listsEvery = time.Second / 2 // between looks at the files: who is on a list is cut off within a second
+	// Interval between checks of the files, so that a certificate on a list is cut off within a
+	// second.
+	listsEvery = time.Second / 2
 	listsTime  = 10 * time.Second
-	mostList   = 4 << 20 // bytes of a file
+	mostList   = 4 << 20 // bytes per file
 )
 
 type (
@@ -35,13 +37,13 @@ type (
 	}
 )
 
-// stamp tells one version of a file from another.
+// stamp identifies a version of a file.
 type stamp struct {
 	modified time.Time
 	size     int64
 }
 
-// look reads the files of the lists, if they are others than those seen.
+// look reads the lists if their files have changed.
 func (k *keeper) look(c *actors.Context) {
 	r, seen, before := k.cfg.Revocation, k.seen, cmp.Or(k.lists, k.former)
 	if r == nil || k.looking {
@@ -95,7 +97,8 @@ func readAuthorities(file string) (all []*x509.Certificate, err error) {
 	return nil, fmt.Errorf("revocation.ca-file: %w", err)
 }
 
-// read reads a whole file, and nothing that has no end or keeps who opens it.
+// read reads a whole file. It refuses anything that has no end or might block, such as a pipe or
+// device.
 func read(name string) ([]byte, error) {
 	switch info, err := os.Stat(name); {
 	case err != nil:
@@ -125,7 +128,7 @@ func readLists(r *accessv1.Revocation, authorities []*x509.Certificate) (*access
 	return lists, err
 }
 
-// checkRevocation says what no rule of a single field can tell.
+// checkRevocation finds what the rules of single fields cannot express.
 func checkRevocation(r *accessv1.Revocation) error {
 	if responder := r.GetOcsp().GetUrl(); responder != "" {
 		if u, err := url.Parse(responder); err != nil || u.Hostname() == "" {
@@ -143,10 +146,10 @@ func checkRevocation(r *accessv1.Revocation) error {
 	return nil
 }
 
-// listed takes what the files say.
+// listed handles lists that were read.
 func (k *keeper) listed(c *actors.Context, m listsRead) error {
 	k.looking = false
-	if m.of != k.cfg.Revocation { // another config came meanwhile
+	if m.of != k.cfg.Revocation { // the config has changed in the meantime
 		k.look(c)
 		return nil
 	}
@@ -162,7 +165,7 @@ func (k *keeper) listed(c *actors.Context, m listsRead) error {
 	return k.enforce(c)
 }
 
-// tell says what is wrong with the lists, or else with responders, when that changes.
+// tell publishes what is wrong with the lists or the responders when that changes.
 func (k *keeper) tell(c *actors.Context) {
 	lists, responders := "", k.online.Trouble()
 	if err := k.lists.Trouble(time.Now()); err != nil {
@@ -178,7 +181,7 @@ func (k *keeper) tell(c *actors.Context) {
 	k.say(c)
 }
 
-// say tells how the keeper is.
+// say reports the health of the actor.
 func (k *keeper) say(c *actors.Context) {
 	switch lenient := k.cfg.Revocation.GetLenient(); {
 	case k.unread != nil:

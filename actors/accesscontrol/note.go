@@ -9,16 +9,16 @@ import (
 	accessv1 "gatewayd/schemas/access/v1"
 )
 
-// noteLeaf is the note of who is revoked.
+// noteLeaf is the name of the note with the revoked identities.
 const noteLeaf = "revoked"
 
-// waiting is a request that is answered when what it has changed is on disk.
+// waiting is a request that is answered once its change is on disk.
 type waiting struct {
 	request *actors.Request
 	answer  proto.Message
 }
 
-// keep brings to the disk who is revoked, once it is known what stands there.
+// keep writes the revoked identities to disk, once those stored there are known.
 func (k *keeper) keep(c *actors.Context) {
 	if k.read {
 		c.Note(noteLeaf, &accessv1.Revocations{Identities: k.revoked})
@@ -27,7 +27,8 @@ func (k *keeper) keep(c *actors.Context) {
 	}
 }
 
-// fromDisk takes what stands on disk. While the disk does not tell it, or if it never will, the last word on the bus counts, which no process survives.
+// fromDisk handles the stored revocations. While the disk cannot be read, or if it never can, the
+// last state on the bus counts; that does not survive the process.
 func (k *keeper) fromDisk(c *actors.Context, m actors.Recalled) error {
 	k.read, k.unread = !m.Again, m.Err
 	if m.Err != nil {
@@ -55,23 +56,23 @@ func (k *keeper) fromDisk(c *actors.Context, m actors.Recalled) error {
 	return k.enforce(c)
 }
 
-// settled puts in force what is known, however little that is.
+// settled puts in force what is known, even if that is incomplete.
 func (k *keeper) settled(c *actors.Context) error {
 	k.recalled = true
-	if k.read { // it was damaged, and is put right
+	if k.read { // the note was damaged; write a new one
 		k.keep(c)
 	}
 	k.say(c)
 	return k.enforce(c)
 }
 
-// merged is old and now together, without those restored.
+// merged returns old and now together, without those restored.
 func merged(old, now, restored []string) []string {
 	all := slices.DeleteFunc(slices.Clone(old), func(name string) bool { return slices.Contains(restored, name) || slices.Contains(now, name) })
 	return append(all, now...)
 }
 
-// onDisk takes whether the last change is on disk.
+// onDisk handles the outcome of writing the last change to disk.
 func (k *keeper) onDisk(c *actors.Context, err error) {
 	before := k.unwritten
 	if k.unwritten = ""; err != nil {

@@ -13,7 +13,7 @@ import (
 	accessv1 "gatewayd/schemas/access/v1"
 )
 
-// onDisk is who is revoked as it stands there.
+// onDisk returns the revocations stored on disk.
 func onDisk(r *actorstest.Rig) []string {
 	var m accessv1.Revocations
 	if !r.Noted(path, "revoked", &m) {
@@ -27,7 +27,7 @@ func revoke(r *actorstest.Rig, name string) error {
 	return err
 }
 
-// stands is why the identity may not use what it may; empty if it may.
+// stands returns why the identity may not use its topic; empty if it may.
 func stands(r *actorstest.Rig, name string) string {
 	m, err := actorstest.Call(r, path, "May", &accessv1.MayRequest{Identity: name, Topic: "data/x/y"}, &accessv1.MayResponse{})
 	if err != nil {
@@ -36,7 +36,8 @@ func stands(r *actorstest.Rig, name string) string {
 	return m.Why
 }
 
-// A revocation that the disk does not take is in force, is told, in the tree as well, and comes to the disk when it can.
+// A revocation that the disk does not accept is in force and reported, also in the tree, and is
+// written when the disk works again.
 func TestRevokedWhileTheDiskFails(t *testing.T) {
 	r := actorstest.New(t)
 	cell := r.Start(path, accesscontrol.Kind, config())
@@ -55,7 +56,8 @@ func TestRevokedWhileTheDiskFails(t *testing.T) {
 	r.Until("it is on disk", func() bool { return slices.Equal(onDisk(r), []string{"anna"}) && cell.State() == actors.OK })
 }
 
-// Somebody may be revoked while nobody knows who was before: both are when the disk tells it.
+// An identity may be revoked while the earlier revocations are unknown: both are in force once the
+// disk can be read.
 func TestRevokedBeforeTheDiskTells(t *testing.T) {
 	r := actorstest.New(t)
 	r.Note(path, "revoked", &accessv1.Revocations{Identities: []string{"past"}})
@@ -75,7 +77,7 @@ func TestRevokedBeforeTheDiskTells(t *testing.T) {
 	}
 }
 
-// That the disk has lost who was revoked shows, and who is revoked from then on is not lost.
+// If the stored revocations are damaged, this is reported, and later revocations are stored.
 func TestANoteThatIsDamaged(t *testing.T) {
 	r := actorstest.New(t)
 	r.Note(path, "revoked", &accessv1.Revocations{Identities: []string{"anna"}})
@@ -95,7 +97,8 @@ func TestANoteThatIsDamaged(t *testing.T) {
 	}
 }
 
-// Who was revoked while the disk told nothing comes to it all the same if what stands there turns out to be damaged.
+// A revocation made while the disk could not be read is stored even if the note turns out to be
+// damaged.
 func TestANoteThatTurnsOutToBeDamaged(t *testing.T) {
 	r := actorstest.New(t)
 	r.Note(path, "revoked", &accessv1.Revocations{Identities: []string{"past"}})
@@ -112,7 +115,8 @@ func TestANoteThatTurnsOutToBeDamaged(t *testing.T) {
 	r.Until("it is on disk", func() bool { return slices.Equal(onDisk(r), []string{"anna"}) })
 }
 
-// Who is revoked while the disk tells nothing, and was before as it says then, is on disk.
+// An identity revoked while the disk cannot be read, and revoked before according to the disk, is
+// stored.
 func TestRevokedAgainBeforeTheDiskTells(t *testing.T) {
 	r := actorstest.New(t)
 	r.Note(path, "revoked", &accessv1.Revocations{Identities: []string{"anna"}})

@@ -12,7 +12,7 @@ import (
 	accessv1 "gatewayd/schemas/access/v1"
 )
 
-// policy is what cfg means when some are revoked.
+// policy returns the policy of a config in which some identities are revoked.
 func policy(cfg *accessv1.Access, revoked []string) (*access.Policy, error) {
 	who := make([]access.Credentials, len(cfg.Identities))
 	for i, id := range cfg.Identities {
@@ -25,7 +25,7 @@ func policy(cfg *accessv1.Access, revoked []string) (*access.Policy, error) {
 	return access.New(roles(cfg), who, cfg.Anonymous)
 }
 
-// check finds what no rule of a single field can.
+// check finds what the rules of single fields cannot express.
 func check(config proto.Message) (all []schemas.Violation) {
 	cfg := config.(*accessv1.Access)
 	for i, r := range roles(cfg) {
@@ -48,7 +48,7 @@ func check(config proto.Message) (all []schemas.Violation) {
 	if err := checkRevocation(cfg.Revocation); err != nil {
 		all = append(all, schemas.Violation{Field: "revocation", Message: err.Error()})
 	}
-	if _, err := policy(cfg, nil); err != nil { // what two of them have in common
+	if _, err := policy(cfg, nil); err != nil { // conflicts between identities
 		all = append(all, schemas.Violation{Field: "identities", Message: err.Error()})
 	}
 	return all
@@ -81,7 +81,7 @@ func moment(s string) (time.Time, error) {
 	return t, nil
 }
 
-// list shows who there is at a moment.
+// list returns the identities and their status at a moment.
 func (k *keeper) list(now time.Time) *accessv1.ListResponse {
 	l := &accessv1.ListResponse{}
 	for _, id := range k.cfg.Identities {

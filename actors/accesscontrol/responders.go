@@ -11,13 +11,14 @@ import (
 
 const (
 	renewTime = 20 * time.Second // for all certificates that are due
-	renewMost = 15 * time.Second // of that for asking
+	renewMost = 15 * time.Second // of that, for asking
 )
 
-// renewed says that responders have been asked about what was due.
+// renewed is sent when the responders have been asked about the certificates that were due.
 type renewed struct{}
 
-// trust has responders asked about certificates of authorities, if the config says so. What they have said stays known while these are the same.
+// trust sets up asking OCSP responders about certificates of these authorities, if the config says
+// so. Their answers stay known while the authorities stay the same.
 func (k *keeper) trust(authorities []*x509.Certificate) {
 	switch r := k.cfg.Revocation.GetOcsp(); {
 	case r == nil:
@@ -42,7 +43,7 @@ func (k *keeper) renew(c *actors.Context) {
 	})
 }
 
-// answered cuts off at once whose certificate has turned out to be revoked.
+// answered cuts off clients whose certificates have turned out to be revoked.
 func (k *keeper) answered(c *actors.Context) error {
 	k.asking = false
 	if k.recalled && k.lists != nil {

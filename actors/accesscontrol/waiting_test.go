@@ -63,7 +63,7 @@ const (
 	longest            = 60 * time.Second
 )
 
-// An entry is a kind that lets clients in by their certificates.
+// entry is a kind that admits clients by certificate.
 type entry struct {
 	kind   actors.Kind
 	config func(addr string, files *tlsv1.Server) proto.Message
@@ -129,7 +129,7 @@ func callModbus(t *testing.T, addr, _ string, as *tls.Config) {
 	}
 }
 
-// as is what a client with a certificate shows.
+// as returns the TLS config of a client with this certificate.
 func as(t *testing.T, a *pki.Authority, name string) *tls.Config {
 	t.Helper()
 	own, err := tls.LoadX509KeyPair(a.File(name+".pem"), a.File(name+".pem"))
@@ -145,8 +145,8 @@ func as(t *testing.T, a *pki.Authority, name string) *tls.Config {
 	return &tls.Config{RootCAs: trusted, Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12}
 }
 
-// A call that waits while the certificate is revoked by which its caller came in is not carried out, and the audit says why. One by another
-// certificate of the same identity is.
+// A waiting call is dropped when the certificate of its caller is revoked, and the audit log says
+// why. A call with another certificate of the same identity is carried out.
 func TestWhatWaitsIsDroppedWithItsCertificate(t *testing.T) {
 	for name, d := range entries {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,6 @@
-// Package accessdoor is what the kinds that let in clients whom an access-control knows have in common: the policy in
-// force, and what is to be done when it changes. It is no kind itself; what a policy means is package protocols/access's
-// business.
+// Package accessdoor is what the kinds have in common that admit clients known to an
+// access-control: the policy in force, and what to do when it changes. It is no kind itself.
+// Package protocols/access evaluates the policy.
 package accessdoor
 
 import (
@@ -14,30 +14,34 @@ import (
 )
 
 const (
-	wishTime  = time.Hour   // after which a wish is made anew
-	wishAgain = time.Second // after one that failed
-	sweepTime = time.Second // for those whose time is over, and who came in while the policy changed
+	wishTime  = time.Hour   // after which the request is made again
+	wishAgain = time.Second // after a request that failed
+	// For identities that have expired, and clients admitted while the policy changed.
+	sweepTime = time.Second
 )
 
-// Door lets clients in. Its methods are the actor's, but for those that goroutines of clients may call, which say so.
+// Door admits clients. Its methods are for the actor, except where they say that any goroutine may
+// call them.
 type Door struct {
 	keeper string
-	door   *access.Door // nil: everybody may everything
+	door   *access.Door // nil: no access-control is configured, and everything is allowed
 	policy *access.Policy
-	wish   *access.Wish // that has no answer yet
+	wish   *access.Wish // the request under way
 	sweeps *actors.Timer
 
 	refused access.Tally
-	post    atomic.Pointer[func(msg any) error] // to the actor
+	post    atomic.Pointer[func(msg any) error] // posts to the actor
 }
 
 type (
-	wish struct{} // ask for the policy
-	// Sweep tells the actor, which gets it from its Door, to cut off whoever Gone names.
+	wish struct{} // request the policy
+	// Sweep is sent to the actor by its Door: it must cut off every client for which Gone returns
+	// an error.
 	Sweep struct{}
 )
 
-// New makes the door of an actor whose config names keeper; empty: everybody may come in and use everything.
+// New returns the door of an actor whose config names keeper as its access-control. If keeper is
+// empty, everybody may connect and use everything.
 func New(keeper string) *Door {
 	if keeper == "" {
 		return &Door{}
@@ -45,21 +49,21 @@ func New(keeper string) *Door {
 	return &Door{keeper: keeper, door: access.NewDoor()}
 }
 
-// Keeper is the actor that is asked; empty: none is.
+// Keeper returns the path of the access-control; empty: none.
 func (d *Door) Keeper() string { return d.keeper }
 
-// Open begins to ask for the policy, and to send the actor a Sweep every second.
+// Open starts requesting the policy, and sends the actor a Sweep every second.
 func (d *Door) Open(c *actors.Context) {
 	if d.door != nil {
 		d.sweeps = c.Every(sweepTime, Sweep{})
 	}
 	post := c.Post()
 	d.post.Store(&post)
-	c.After(0, lookRefused{}) // what nobody could be called for
+	c.After(0, lookRefused{}) // report refusals from before
 	d.ask(c)
 }
 
-// Close ends that, for an actor that takes another one.
+// Close ends the sweeps, for an actor that switches to another Door.
 func (d *Door) Close() { d.sweeps.Stop() }
 
 func (d *Door) ask(c *actors.Context) {
@@ -69,12 +73,12 @@ func (d *Door) ask(c *actors.Context) {
 	}
 }
 
-// Receive takes what is for the door; false if msg is not.
+// Receive handles a message for the door. It returns false if the message is for something else.
 func (d *Door) Receive(c *actors.Context, msg any) bool {
 	switch m := msg.(type) {
 	case *access.Policy:
 		if m.Keeper() != d.keeper {
-			return true // who was asked before a config named another one
+			return true // from an access-control that an earlier config named
 		}
 		d.policy = m
 		d.door.Set(m)
@@ -87,7 +91,7 @@ func (d *Door) Receive(c *actors.Context, msg any) bool {
 	case actors.Failed:
 		of, ok := m.Of.(*access.Wish)
 		if !ok || of != d.wish {
-			return ok // of who was asked before
+			return ok // an answer of the previous access-control
 		}
 		if d.policy == nil {
 			c.Degraded("nobody can come in: " + m.Err.Error())
@@ -99,18 +103,19 @@ func (d *Door) Receive(c *actors.Context, msg any) bool {
 	return true
 }
 
-// Ready says whether anybody can come in.
+// Ready reports whether clients can be admitted.
 func (d *Door) Ready() bool { return d.door == nil || d.policy != nil }
 
-// Guarded says whether clients must show who they are. Any goroutine may call it.
+// Guarded reports whether clients must authenticate. Any goroutine may call it.
 func (d *Door) Guarded() bool { return d.door != nil }
 
-// Enter says who a client is. Any goroutine may call it; it may take a moment.
+// Enter returns the identity of a client. Any goroutine may call it; it may take a moment.
 func (d *Door) Enter(shown access.Shown) (*access.Identity, error) {
 	return d.door.Enter(shown, time.Now())
 }
 
-// May tells whether somebody who was let in may use a topic, or hear some of a filter, now. Any goroutine may call it.
+// May reports whether an admitted client may use a topic now, or subscribe to at least a part of a
+// filter. Any goroutine may call it.
 func (d *Door) May(id *access.Identity, topic string) bool {
 	is := d.door.Now(id, time.Now())
 	switch {
@@ -122,16 +127,16 @@ func (d *Door) May(id *access.Identity, topic string) bool {
 	return is.May(topic)
 }
 
-// Is says who somebody is now that was let in, with the roles of the moment; nil if
-// he may no longer be in. Any goroutine may call it.
+// Is returns the present identity of an admitted client, with its present roles; nil if it may no
+// longer stay. Any goroutine may call it.
 func (d *Door) Is(id *access.Identity) *access.Identity { return d.door.Now(id, time.Now()) }
 
-// Out tells whether somebody who was let in may no longer be in. Any goroutine may call it.
+// Out reports whether an admitted client may no longer stay. Any goroutine may call it.
 func (d *Door) Out(id *access.Identity) bool {
 	return id != nil && d.door.Now(id, time.Now()) == nil
 }
 
-// Gone is why somebody who was let in is to be cut off; nil: he may stay.
+// Gone returns why an admitted client is to be cut off; nil: it may stay.
 func (d *Door) Gone(id *access.Identity, now time.Time) error {
 	if id == nil || d.door == nil {
 		return nil
@@ -143,7 +148,7 @@ func (d *Door) Gone(id *access.Identity, now time.Time) error {
 	return err
 }
 
-// Lack is what a listener that other machines can reach lacks; empty: nothing.
+// Lack returns what a listener reachable from other machines lacks; empty: nothing.
 func Lack(encrypted, guarded bool) string {
 	switch {
 	case encrypted && guarded:

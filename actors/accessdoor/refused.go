@@ -9,16 +9,16 @@ import (
 	accessv1 "gatewayd/schemas/access/v1"
 )
 
-// refusedEvery is how often it is told what was refused, at most.
+// refusedEvery is the shortest interval between reports of refusals.
 const refusedEvery = 5 * time.Second
 
-// Refused is the leaf on which an actor with a Door says what it refuses.
+// Refused is the leaf on which an actor with a Door reports refusals.
 var Refused = actors.Leaf{Class: "event", Leaf: "refused", Message: &accessv1.Refused{}}
 
-// lookRefused is the moment to tell what was refused.
+// lookRefused is the tick at which refusals are reported.
 type lookRefused struct{}
 
-// Refuse notes that a client was refused something. Any goroutine may call it, also before Open.
+// Refuse notes that a client was refused. Any goroutine may call it, also before Open.
 func (d *Door) Refuse(r access.Refusal) {
 	if !d.refused.Add(r) {
 		return
@@ -28,7 +28,7 @@ func (d *Door) Refuse(r access.Refusal) {
 	}
 }
 
-// tellRefused says what was refused, and looks again if it was anything.
+// tellRefused reports the refusals, and schedules the next report if there were any.
 func (d *Door) tellRefused(c *actors.Context) {
 	all := d.refused.Take()
 	for _, r := range all {

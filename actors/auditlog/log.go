@@ -1,5 +1,5 @@
-// Package auditlog is the actor type that keeps who did what, through whatever door, in a log that shows whether it was changed. How it is written is
-// package protocols/audit's business.
+// Package auditlog is the actor kind that records who did what, through any listener, in a
+// tamper-evident log. Package protocols/audit writes it.
 package auditlog
 
 import (
@@ -21,7 +21,7 @@ import (
 	auditv1 "gatewayd/schemas/audit/v1"
 )
 
-// Kind is kind "audit-log".
+// Kind is the actor kind audit-log.
 var Kind = actors.Define(actors.Kind{
 	Name:      "audit-log",
 	Doc:       "Keeps who did what, through whatever door, in a log that shows whether it was changed.",
@@ -32,11 +32,12 @@ var Kind = actors.Define(actors.Kind{
 
 const (
 	writeTime = 30 * time.Second
-	headEvery = 10 * time.Second // between words on the last record
-	mostWaits = 4096             // records
+	headEvery = 10 * time.Second // between publications of the head
+	mostWaits = 4096             // records waiting at most
 )
 
-// told are the leaves of events that say who did what, or that somebody was let in no more.
+// told are the leaves of the events that are recorded: they say who did what, or that a client was
+// refused or cut off.
 var told = [...]string{"audited", "claimed", "revoked", "restored", "cut", "refused", "insecure", "lists", "applied", "rolled-back", "commanded"}
 
 type keeper struct {
@@ -44,9 +45,9 @@ type keeper struct {
 	log     *audit.Log // nil until it is open
 	waits   []audit.Record
 	writing bool
-	lost    uint64 // records that there was no room for
-	shed    uint64 // messages not let in, as far as they were told
-	said    uint64 // number of the last word on the head
+	lost    uint64 // records for which there was no room
+	shed    uint64 // messages shed, as far as reported
+	said    uint64 // record number of the last published head
 }
 
 type (
@@ -55,7 +56,7 @@ type (
 		err error
 	}
 	written struct {
-		records []audit.Record // that are not written
+		records []audit.Record // records that were not written
 		err     error
 	}
 	sayHead struct{}
@@ -96,7 +97,7 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 	case actors.Stopped:
 		k.end(c)
 	case sayHead:
-		k.write(c) // also tries again what failed
+		k.write(c) // also retries what failed
 		k.say(c)
 	case actors.Failed:
 		return fmt.Errorf("audit log: %w", m.Err)
@@ -113,9 +114,9 @@ func (k *keeper) start(c *actors.Context) error {
 	post := c.Post()
 	c.Outcomes(func(o actors.Outcome) {
 		if who := o.Caller.Identity; who == "local" || strings.HasPrefix(who, "actor/") || o.Told {
-			return // what the gateway does by itself, or what an event says that is heard as well
+			return // an action of the gateway itself, or one that is recorded by its event
 		}
-		_ = post(o) // shed is counted
+		_ = post(o) // a shed message is counted
 	})
 	if err := c.Subscribe("event/#"); err != nil {
 		return err
@@ -140,7 +141,8 @@ func ofCall(o actors.Outcome) audit.Record {
 	return r
 }
 
-// hear takes an event that is of interest. Of one that says so itself caller and trace are in their place.
+// hear handles an event. If its content names caller, trace and cause, they become fields of the
+// record.
 func (k *keeper) hear(c *actors.Context, m actors.Delivery) {
 	leaf := m.Topic[strings.LastIndexByte(m.Topic, '/')+1:]
 	if !slices.Contains(told[:], leaf) {
@@ -174,7 +176,7 @@ func (k *keeper) take(c *actors.Context, r audit.Record) {
 	k.write(c)
 }
 
-// write has all that waits written, and what was lost told.
+// write starts writing the waiting records, including one about lost records.
 func (k *keeper) write(c *actors.Context) {
 	if n := k.lost + c.Shed() - k.shed; n > 0 {
 		k.lost, k.shed = 0, c.Shed()
@@ -192,7 +194,7 @@ func (k *keeper) write(c *actors.Context) {
 	})
 }
 
-// end writes what still waits, behind what is being written.
+// end writes the records still waiting, after those being written.
 func (k *keeper) end(c *actors.Context) {
 	if k.log == nil || len(k.waits) == 0 {
 		return

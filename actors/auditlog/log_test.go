@@ -32,7 +32,7 @@ func config() *auditv1.Log {
 
 func TestConforms(t *testing.T) { actorstest.Conform(t, auditlog.Kind, config()) }
 
-// target answers what every actor answers, and says an event of its own.
+// target answers what every actor answers, and publishes an event of its own.
 type target struct{}
 
 func (target) Receive(c *actors.Context, msg any) error {
@@ -47,8 +47,8 @@ func (target) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// Calls through the bus, refused or not, and events that matter are in the log, which verifies; what is to be left out and what the gateway does
-// by itself are not.
+// Calls through the bus, refused or not, and relevant events are in the log, which verifies.
+// Skipped calls and the gateway's own actions are not.
 func TestLog(t *testing.T) {
 	r := actorstest.New(t)
 	r.System.Dir = t.TempDir()
@@ -65,13 +65,14 @@ func TestLog(t *testing.T) {
 	call("user/anna", "Describe", "{}")
 	call("user/anna", "GetConfig", "{}") // left out
 	call("user/eve", "Misspell", "{}")
-	call("local", "Describe", "{}")                  // by itself
-	call("user/otto", "Misbehave", `{"how":"leak"}`) // one record, of what its event says
+	call("local", "Describe", "{}")                  // by the gateway itself
+	call("user/otto", "Misbehave", `{"how":"leak"}`) // one record, about its event
 	subject := bus.Subject(r.System.Gateway, bus.Event, "access", "revoked")
 	if err := r.Bus.Publish(subject, &accessv1.Revoked{Identity: "eve", Caller: "user/anna", Reason: "has left"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Bus.Publish(bus.Subject(r.System.Gateway, bus.Event, "lab", "started"), &accessv1.Revoked{}); err != nil { // no matter
+	// irrelevant.
+	if err := r.Bus.Publish(bus.Subject(r.System.Gateway, bus.Event, "lab", "started"), &accessv1.Revoked{}); err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(r.System.Dir, path)

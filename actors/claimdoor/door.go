@@ -1,5 +1,6 @@
-// Package claimdoor is the actor type through which a new gateway is claimed from another machine, by a code that it shows where only those
-// look who may touch it. How that is proven is package protocols/claim's business, and what it makes of the gateway its owner's.
+// Package claimdoor is the actor kind through which a new gateway is claimed from another machine,
+// with a code that only people with access to the gateway can read. Package protocols/claim proves
+// knowledge of the code; the Owner changes the gateway.
 package claimdoor
 
 import (
@@ -17,15 +18,16 @@ import (
 	accessv1 "gatewayd/schemas/access/v1"
 )
 
-// Owner is what the door needs of the daemon. Any goroutine may call it.
+// Owner is the part of the daemon that the actor needs. Any goroutine may call it.
 type Owner interface {
-	// Prepare makes papers for an order. keep then makes the gateway the operator's, from its next start on.
+	// Prepare makes the operator's papers for an order. keep then makes the gateway the operator's,
+	// from its next start on.
 	Prepare(o claim.Order) (p claim.Papers, keep func() error, err error)
-	// Again has the daemon start again, soon.
+	// Again restarts the daemon soon.
 	Again()
 }
 
-// Kind is kind "claim-door" of a gateway that has no config file to write an operator into.
+// Kind is the actor kind claim-door of a gateway without a config file, which cannot be claimed.
 var Kind = For(nobody{})
 
 type nobody struct{}
@@ -36,7 +38,7 @@ func (nobody) Prepare(claim.Order) (claim.Papers, func() error, error) {
 
 func (nobody) Again() {}
 
-// For is kind "claim-door" of a gateway that owner runs.
+// For returns the kind claim-door of a gateway that owner runs.
 func For(owner Owner) actors.Kind {
 	return actors.Define(actors.Kind{
 		Name: "claim-door",
@@ -52,7 +54,7 @@ func For(owner Owner) actors.Kind {
 
 const (
 	startTime = 5 * time.Second
-	settle    = time.Second // for whoever keeps what is said, before all of them stop
+	settle    = time.Second // time to store the events before all actors stop
 )
 
 type door struct {
@@ -118,7 +120,7 @@ func (d *door) start(c *actors.Context) {
 		if err == nil {
 			server := l.Addr()
 			if host, port, err := net.SplitHostPort(server); err == nil && net.ParseIP(host).IsUnspecified() {
-				server = "ADDRESS:" + port // whichever of its own reaches it
+				server = "ADDRESS:" + port // any address of the gateway that is reachable
 			}
 			log.Warn("nobody has claimed this gateway: gatewayd claim --server "+server+" --code "+cfg.Code, "until", cfg.Until.UTC().Format(time.RFC3339))
 		}

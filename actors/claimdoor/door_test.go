@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { actorstest.Main(m) }
 
-// start starts a door; where says when it listens, and where.
+// start starts a claim-door.
 func start(t *testing.T, cfg *accessv1.ClaimDoor) *actorstest.Rig {
 	t.Helper()
 	r := actorstest.New(t)
@@ -30,7 +30,8 @@ func config(lasts time.Duration) *accessv1.ClaimDoor {
 
 func TestConforms(t *testing.T) { actorstest.Conform(t, claimdoor.Kind, config(time.Hour)) }
 
-// Its warning goes from "unclaimed" to "expired", which shuts it; a new life shows a new code.
+// The warning changes from "unclaimed" to "expired", and the listener is closed; a new life issues
+// a new code.
 func TestCodesExpire(t *testing.T) {
 	r := start(t, config(50*time.Millisecond))
 	cell := r.System.Lookup("claim")
@@ -45,7 +46,7 @@ func TestClaimedIsShut(t *testing.T) {
 	}
 }
 
-// Wrong codes are events.
+// Wrong codes are reported by events.
 func TestRefusalsAreTold(t *testing.T) {
 	r := actorstest.New(t)
 	heard := actorstest.Watch(r, "event/claim/refused", &accessv1.Refused{})

@@ -1,6 +1,5 @@
-// Package config is the actor through which the gateway's config is read,
-// checked and changed while it runs. It knows no files and no tree: the root,
-// which has both, is asked by name.
+// Package config is the actor kind through which the gateway's config is read, checked and changed
+// at run time. It knows neither files nor the tree: it asks the root, which has both.
 package config
 
 import (
@@ -13,7 +12,7 @@ import (
 	configv1 "gatewayd/schemas/config/v1"
 )
 
-// Kind is kind "config".
+// Kind is the actor kind config.
 var Kind = actors.Define(actors.Kind{
 	Name:     "config",
 	Doc:      "Reads, checks and changes the gateway's config while it runs.",
@@ -23,22 +22,22 @@ var Kind = actors.Define(actors.Kind{
 		{Class: "event", Leaf: "rejected", Message: &configv1.Rejected{}},
 		{Class: "event", Leaf: "rolled-back", Message: &configv1.RolledBack{}},
 	},
-	Live: true, // the root reads the budget whenever it judges
+	Live: true, // the root reads the budget whenever it judges a change
 }, func(*configv1.Config) actors.Actor { return &config{} })
 
 const (
 	root = "root"
-	// patience covers stopping what a change stops, one actor after the other.
+	// patience covers stopping everything that a change stops, one actor after the other.
 	patience = 2 * time.Minute
-	// keepAgain is how soon a disk that took nothing is tried again.
+	// keepAgain is the pause before a failed write is tried again.
 	keepAgain = 5 * time.Second
 )
 
 type config struct {
-	again *actors.Timer // runs while something is to be kept
+	again *actors.Timer // runs while something is to be written
 }
 
-// again is the moment to try to keep what is not on disk.
+// again is the tick for another attempt to write the config to disk.
 type again struct{}
 
 func (d *config) Receive(c *actors.Context, msg any) error {
@@ -72,7 +71,7 @@ func (d *config) Receive(c *actors.Context, msg any) error {
 	case *configv1.GetResponse, *configv1.CheckResponse, *configv1.HistoryResponse:
 		c.Reply(m.(proto.Message))
 	case actors.Failed:
-		if c.Request() == nil { // nobody waits for it
+		if c.Request() == nil { // the actor's own request
 			if code, _ := actors.Explain(m.Err); code == actors.Aborted {
 				d.later(c)
 			}
@@ -86,7 +85,7 @@ func (d *config) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// judge says whether the config in force would outlive a power cut.
+// judge reports whether the config in force would survive a power cut.
 func (d *config) judge(c *actors.Context, unkept string) {
 	if unkept == "" {
 		c.OK()
@@ -102,7 +101,7 @@ func (d *config) later(c *actors.Context) {
 	}
 }
 
-// tell publishes what became of a config.
+// tell publishes the outcome of a change.
 func tell(c *actors.Context, version uint64, changes []*configv1.Change, problems []*configv1.Problem) {
 	if len(problems) > 0 {
 		c.Event("rejected", &configv1.Rejected{Problems: problems})

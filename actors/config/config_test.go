@@ -23,7 +23,7 @@ var (
 	problems = []*configv1.Problem{{File: "plant.toml", Line: 3, Key: "field.line.buad", Message: "unknown key"}}
 )
 
-// root answers as the root of a tree would: a text "bad" has problems.
+// root answers as the root of a tree does; the text "bad" has problems.
 func root(msg any) any {
 	switch m := msg.(type) {
 	case *configv1.GetRequest:
@@ -58,7 +58,7 @@ func TestAsksRoot(t *testing.T) {
 	for _, tt := range []struct {
 		method    string
 		req, want proto.Message
-		applied   uint64 // version the event tells; 0: no event
+		applied   uint64 // version in the event; 0: no event
 		rejected  bool
 	}{
 		{method: "Get", req: &configv1.GetRequest{}, want: &configv1.GetResponse{Toml: "gateway = \"demo\"", Version: 6}},
@@ -99,7 +99,7 @@ func TestPassesErrorsOn(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotOnDiskIsDegraded until the root could write it.
+// TestWhatIsNotOnDiskIsDegraded until the root has written it.
 func TestWhatIsNotOnDiskIsDegraded(t *testing.T) {
 	r := actorstest.New(t)
 	var room atomic.Bool

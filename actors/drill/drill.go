@@ -1,6 +1,6 @@
-// Package drill is the actor through which operators and tests put faults into
-// a running gateway. It only checks that drills are armed and asks the root;
-// the faults themselves are in packages actors and supervisor.
+// Package drill is the actor kind through which operators and tests inject faults into a running
+// gateway. It only checks that drills are armed and asks the root; the faults themselves are in
+// packages actors and supervisor.
 package drill
 
 import (
@@ -13,7 +13,7 @@ import (
 	drillv1 "gatewayd/schemas/drill/v1"
 )
 
-// Kind is kind "drill".
+// Kind is the actor kind drill.
 var Kind = actors.Define(actors.Kind{
 	Name:      "drill",
 	Doc:       "Puts faults into actors and groups on purpose, when armed.",
@@ -24,7 +24,7 @@ var Kind = actors.Define(actors.Kind{
 
 const (
 	root     = "root"
-	patience = 30 * time.Second // a power cycle answers when it has begun
+	patience = 30 * time.Second // a power cycle is answered when it has begun
 )
 
 var errNotArmed = errors.New(`drills are not armed: the config needs a table [drill] with kind = "drill" and armed = true`)
@@ -49,7 +49,7 @@ func (d *drill) Receive(c *actors.Context, msg any) error {
 			c.Event("injected", &drillv1.Injected{Fault: fault})
 		}
 		c.Reply(m)
-	case *drillv1.ClearRequest: // always allowed: it only makes things better
+	case *drillv1.ClearRequest: // always allowed, because it only removes faults
 		c.Ask(root, m, patience)
 	case *drillv1.ClearResponse:
 		c.Reply(m)
@@ -59,7 +59,7 @@ func (d *drill) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// disarm takes a new config; whoever disarms wants all faults out.
+// disarm applies a new config; disarming removes all faults.
 func (d *drill) disarm(c *actors.Context, next *drillv1.Drill) {
 	if d.cfg.Armed && !next.Armed {
 		c.Tell(root, &drillv1.ClearRequest{})

@@ -18,7 +18,7 @@ func TestConforms(t *testing.T) {
 
 var unplug = &drillv1.InjectRequest{Path: "field/line", Fault: "unplug", Rate: proto.Float64(1)}
 
-// tree plays the root; it tells what it was asked.
+// tree acts as the root and returns its requests.
 func tree(r *actorstest.Rig) <-chan any {
 	asked := make(chan any, 8)
 	r.Peer("root", func(msg any) any {

@@ -1,5 +1,5 @@
-// Package erratic is an actor that misbehaves on command, to show and to test
-// that nobody else suffers. It has no other use.
+// Package erratic is an actor kind that misbehaves on command, to show and test that other actors
+// are not affected. It has no other use.
 package erratic
 
 import (
@@ -15,7 +15,7 @@ import (
 	erraticv1 "gatewayd/schemas/erratic/v1"
 )
 
-// Kind is kind "erratic".
+// Kind is the actor kind erratic.
 var Kind = actors.Define(actors.Kind{
 	Name:      "erratic",
 	Doc:       "Misbehaves on command, to show that nobody else suffers.",
@@ -27,15 +27,15 @@ var Kind = actors.Define(actors.Kind{
 
 type erratic struct {
 	cfg    *erraticv1.Erratic
-	how    string        // what to do at the next occasion; "" behaves
-	long   time.Duration // how long, where it takes time
+	how    string        // what to do at the next occasion; "": behave
+	long   time.Duration // duration, for what takes time
 	number uint64        // ticks of this life
 }
 
 type (
-	tick    struct{} // behaves, or does what it was told to
-	flooded struct{} // one drop of its own flood
-	ended   struct{} // a worker has come back after all
+	tick    struct{} // behave, or misbehave as told
+	flooded struct{} // one message of a flood
+	ended   struct{} // a worker has returned
 )
 
 var errTold = errors.New("told to fail")
@@ -77,7 +77,7 @@ func (e *erratic) started(c *actors.Context) error {
 	return nil
 }
 
-// tick is one occasion: its work, unless it has been told otherwise.
+// tick does the work of one tick, or misbehaves as told.
 func (e *erratic) tick(c *actors.Context) error {
 	if err := e.misbehave(c); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (e *erratic) stopped() {
 	}
 }
 
-// counting is the source of the numbers from 1 to some number.
+// counting is a stream of the numbers from 1 to a limit.
 type counting struct{ at, to uint32 }
 
 // Next implements actors.Source.

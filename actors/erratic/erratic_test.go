@@ -45,15 +45,14 @@ func TestBehaves(t *testing.T) {
 	r.Until("ok", func() bool { return cell.State() == actors.OK })
 }
 
-// Each misbehaviour is a fault of the level it stands for, told by config or by
-// a command.
+// Each misbehaviour is a fault of the level it stands for, in the config or by a command.
 func TestFaults(t *testing.T) {
 	const short = 10 * time.Millisecond
 	for _, tt := range []struct {
 		how     string
 		level   actors.Level
 		panics  bool
-		command bool // can be told by a command
+		command bool // can be requested by a command
 		says    string
 	}{
 		{"error", actors.LevelRestart, false, true, "told to fail"},
@@ -73,7 +72,7 @@ func TestFaults(t *testing.T) {
 		}
 		long := short
 		if tt.level == actors.LevelCycle {
-			long = 4 * time.Second // longer than a worker may take in all
+			long = 4 * time.Second // longer than all the time a worker may take
 		}
 		t.Run(tt.how+" by config", func(t *testing.T) {
 			t.Parallel()

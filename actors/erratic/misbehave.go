@@ -14,14 +14,14 @@ const (
 	floodTime  = 2 * time.Second
 )
 
-// misbehave does once what e was told, unless that is for Stopped.
+// misbehave does what it was told, once, unless that is for Stopped.
 func (e *erratic) misbehave(c *actors.Context) error {
 	how := e.how
 	if how == "panic-in-stopped" || how == "hang-in-stopped" {
 		return nil
 	}
 	if how != e.cfg.How {
-		e.how = e.cfg.How // told by a command: once
+		e.how = e.cfg.How // a command is carried out once
 	}
 	switch how {
 	case "error":
@@ -46,7 +46,7 @@ func (e *erratic) misbehave(c *actors.Context) error {
 	return nil
 }
 
-// ignore starts a worker that does not care about its deadline.
+// ignore starts a worker that ignores its deadline.
 func (e *erratic) ignore(c *actors.Context) {
 	long := e.long
 	c.Do(workerTime, func(context.Context) (any, error) {
@@ -55,8 +55,8 @@ func (e *erratic) ignore(c *actors.Context) {
 	})
 }
 
-// flood fills its own mailbox faster than it can serve it; each message it does
-// serve goes to its data leaf.
+// flood fills the actor's own mailbox faster than it is emptied. Each message that is handled is
+// published on the data leaf.
 func (e *erratic) flood(c *actors.Context) {
 	post, long := c.Post(), e.long
 	if long == 0 {
@@ -64,13 +64,13 @@ func (e *erratic) flood(c *actors.Context) {
 	}
 	c.Do(long+time.Second, func(ctx context.Context) (any, error) {
 		for end := time.Now().Add(long); time.Now().Before(end) && ctx.Err() == nil; {
-			_ = post(flooded{}) // shed is the point
+			_ = post(flooded{}) // the excess is meant to be shed
 		}
 		return ended{}, nil
 	})
 }
 
-// block is what no other actor may do.
+// block blocks the mailbox, which no other actor may do.
 func block(d time.Duration) {
 	if d == 0 {
 		d = math.MaxInt64

@@ -13,19 +13,20 @@ import (
 )
 
 const (
-	// countersOf is what lines and links answer, of whatever kind they are.
+	// countersOf is the method that lines and links of every kind implement.
 	countersOf = "modbus.v1.LinkService.Counters"
-	// countTime is how long a scrape waits for them; who has not answered by then is left out.
+	// countTime is how long a scrape waits for the counters. Lines that have not answered by then
+	// are left out.
 	countTime = 500 * time.Millisecond
 )
 
-// tallied is what a line or link has counted.
+// tallied is the counters of a line or link.
 type tallied struct {
 	path  string
 	units []*modbusv1.Counters
 }
 
-// tallies asks all lines and links at once what they have counted.
+// tallies asks all lines and links for their counters at once.
 func tallies(gate actors.Gate, name string) []tallied {
 	ctx, cancel := context.WithTimeout(context.Background(), countTime)
 	defer cancel()
@@ -45,7 +46,7 @@ func tallies(gate actors.Gate, name string) []tallied {
 	return all
 }
 
-// modbusFamilies are what has become of requests to Modbus units, for Prometheus.
+// modbusFamilies returns the outcome of requests to Modbus units as Prometheus metrics.
 func modbusFamilies(all []tallied) []web.Family {
 	of := func(name, help string, add func(*modbusv1.Counters, func(web.Sample, ...string))) web.Family {
 		f := web.Family{Name: "gatewayd_modbus_" + name, Help: help, Counter: true, Labels: []string{"path", "unit"}}

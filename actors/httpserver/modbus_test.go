@@ -15,7 +15,7 @@ import (
 	webv1 "gatewayd/schemas/web/v1"
 )
 
-// counting is a line that tells what it has counted, or nothing at all.
+// counting is a line that returns these counters, or none.
 type counting struct{ units []*modbusv1.Counters }
 
 func (l counting) Receive(c *actors.Context, msg any) error {
@@ -32,7 +32,8 @@ func (l counting) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// Lines and links are asked what they have counted of each unit; one that does not answer keeps nobody from being shown.
+// Lines and links are asked for the counters of each unit; one that does not answer does not keep
+// the others from being shown.
 func TestMetricsOfModbusUnits(t *testing.T) {
 	r, addr, _ := start(t, &webv1.Server{})
 	line := func(path string, units ...*modbusv1.Counters) {

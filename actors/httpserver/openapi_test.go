@@ -9,7 +9,8 @@ import (
 	webv1 "gatewayd/schemas/web/v1"
 )
 
-// An independent validator takes what the server says of its calls for OpenAPI 3.1, and finds all that it refers to.
+// An independent validator accepts the server's description as OpenAPI 3.1 and resolves all its
+// references.
 func TestOpenAPI(t *testing.T) {
 	_, addr, _ := start(t, &webv1.Server{})
 	text := []byte(curl(t, "http://"+addr+"/openapi.json"))

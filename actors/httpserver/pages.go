@@ -11,8 +11,9 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// healthz says in one word how the gateway is, and of whom it does not go well. It is 503 when somebody has failed: an unplugged meter
-// is no reason to take a gateway out of service.
+// healthz returns the handler that reports the health of the gateway and of the actors that are not
+// well. The status is 503 only if an actor has failed: an unplugged meter is no reason to take a
+// gateway out of service.
 func healthz(gate actors.Gate) http.HandlerFunc {
 	type sick struct {
 		Path  string `json:"path"`
@@ -39,7 +40,7 @@ func healthz(gate actors.Gate) http.HandlerFunc {
 	}
 }
 
-// openapi describes all calls there are at the moment it is asked.
+// openapi returns the handler that describes all calls possible at the moment.
 func openapi(gate actors.Gate, gateway string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		text, err := schemas.OpenAPI("gateway "+gateway, "1", gate.Operations())
@@ -52,7 +53,7 @@ func openapi(gate actors.Gate, gateway string) http.HandlerFunc {
 	}
 }
 
-// catalogue describes all actors and kinds there are at the moment it is asked.
+// catalogue returns the handler that describes all present actors and kinds.
 func catalogue(gate actors.Gate) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		text, err := gate.Everything()
@@ -68,7 +69,7 @@ func catalogue(gate actors.Gate) http.HandlerFunc {
 // states of health, best first.
 var states = []string{actors.OK, actors.Starting, actors.Degraded, actors.Unreachable, actors.Quarantined, actors.Gone, actors.Bad}
 
-// families are how everybody is, for Prometheus.
+// families returns the health of all actors as Prometheus metrics.
 func families(all []actors.Report) []web.Family {
 	of := func(name, help string, counter bool, value func(actors.Report) float64) web.Family {
 		f := web.Family{Name: "gatewayd_actor_" + name, Help: help, Counter: counter, Labels: []string{"path", "kind"}}
@@ -101,7 +102,7 @@ func families(all []actors.Report) []web.Family {
 	}, methods(all)...)
 }
 
-// healed is how hard supervisors had to act on whom.
+// healed returns how often supervisors had to act on each actor, by level.
 func healed(all []actors.Report) web.Family {
 	f := web.Family{
 		Name: "gatewayd_actor_healed_total", Help: "Times that its supervisor has acted on a failure of it, by level: from restart to watchdog.",
@@ -115,7 +116,7 @@ func healed(all []actors.Report) web.Family {
 	return f
 }
 
-// methods are the calls of each method, through whatever door.
+// methods returns the calls of each method, through all listeners.
 func methods(all []actors.Report) []web.Family {
 	of := func(name, help string, value func(actors.MethodStats) float64) web.Family {
 		f := web.Family{Name: "gatewayd_call" + name, Help: help, Counter: true, Labels: []string{"path", "method"}}

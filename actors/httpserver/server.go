@@ -1,5 +1,5 @@
-// Package httpserver is the actor type that lets HTTP clients call actors and hear the bus. The protocols are package
-// protocols/web's business.
+// Package httpserver is the actor kind that lets HTTP clients call actors and subscribe to the bus.
+// The protocols are in package protocols/web.
 package httpserver
 
 import (
@@ -19,7 +19,7 @@ import (
 	webv1 "gatewayd/schemas/web/v1"
 )
 
-// Kind is kind "http-server".
+// Kind is the actor kind http-server.
 var Kind = actors.Define(actors.Kind{
 	Name: "http-server",
 	Doc:  "Lets HTTP clients call actors and hear the bus: Connect, gRPC, gRPC-Web, Server-Sent Events, metrics.",
@@ -28,7 +28,8 @@ var Kind = actors.Define(actors.Kind{
 		{Class: "event", Leaf: "cut", Message: &webv1.Cut{}},
 		accessdoor.Refused,
 	},
-	Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
+	// The listener is closed and opened again.
+	Power: func(proto.Message) *actors.Power { return &actors.Power{} },
 	Check: func(config proto.Message) []schemas.Violation {
 		return schemas.Wrong("listen", check(config.(*webv1.Server)))
 	},
@@ -38,9 +39,9 @@ var Kind = actors.Define(actors.Kind{
 
 const (
 	startTime = 5 * time.Second
-	lookEvery = 10 * time.Second // whether it still answers
+	lookEvery = 10 * time.Second // interval of the check that the server answers
 	lookTime  = 5 * time.Second
-	tolerate  = 3 // looks that may fail in a row
+	tolerate  = 3 // consecutive failed checks before the actor fails
 )
 
 type server struct {
@@ -66,7 +67,7 @@ func (s *server) Receive(c *actors.Context, msg any) error {
 	case *access.Policy:
 		s.door.Receive(c, m)
 		if s.web != nil {
-			s.look(c) // it is not well before somebody can come in
+			s.look(c) // at once: without a policy the server was not healthy
 		}
 	case accessdoor.Sweep:
 		s.sweep(c)
@@ -85,7 +86,7 @@ func (s *server) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// check says what no rule of a single field can tell.
+// check finds what the rules of single fields cannot express.
 func check(cfg *webv1.Server) error {
 	if warning := exposed(cfg); warning != "" && !cfg.Insecure {
 		return fmt.Errorf("listen = %q is outside loopback, and %s: set tls and access, listen on 127.0.0.1, or set insecure = true", cfg.Listen, warning)
@@ -93,7 +94,7 @@ func check(cfg *webv1.Server) error {
 	return nil
 }
 
-// exposed says what a listener that other machines can reach lacks; empty: nothing.
+// exposed returns what a listener reachable from other machines lacks; empty: nothing.
 func exposed(cfg *webv1.Server) string {
 	if !schemas.Exposed(cfg.Listen) {
 		return ""
@@ -125,7 +126,7 @@ func (s *server) start(c *actors.Context) error {
 	return nil
 }
 
-// config is what the protocol needs to know. Its callbacks run in goroutines of the clients.
+// config returns the configuration of the protocol server. Its callbacks run in client goroutines.
 func (s *server) config(c *actors.Context) web.Config {
 	gate, door, patience, name := c.Gate(), s.door, s.cfg.CallTimeout.AsDuration(), c.Name()
 	cfg := web.Config{
@@ -134,7 +135,8 @@ func (s *server) config(c *actors.Context) web.Config {
 		MaxStreams: int(s.cfg.MaxRequests), MaxBody: int(s.cfg.MaxBody),
 		May: door.May, Refused: door.Refuse,
 		Call: func(ctx context.Context, call web.Call, each func(web.Answer) error) error {
-			if _, set := ctx.Deadline(); !set && !gate.Streams(call.Topic) { // a stream goes on for as long as its client hears
+			// A stream lasts as long as its client reads.
+			if _, set := ctx.Deadline(); !set && !gate.Streams(call.Topic) {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, patience)
 				defer cancel()
@@ -159,7 +161,7 @@ func (s *server) config(c *actors.Context) web.Config {
 	return cfg
 }
 
-// callerOf is who calls, as far as the server knows him.
+// callerOf returns the identity of the client, as far as the server knows it.
 func callerOf(call web.Call) actors.Caller {
 	w := actors.Caller{Identity: "http/" + call.Remote}
 	w.Trace, w.Span = actors.ParseParent(call.Traceparent)
@@ -172,7 +174,7 @@ func callerOf(call web.Call) actors.Caller {
 	return w
 }
 
-// typed is an error as the protocol spells it.
+// typed converts an error to the form of the protocol.
 func typed(err error) error {
 	if err == nil {
 		return nil
@@ -185,7 +187,7 @@ func typed(err error) error {
 	return e
 }
 
-// sweep ends the requests of those who may no longer be in.
+// sweep ends the requests of clients that may no longer stay.
 func (s *server) sweep(c *actors.Context) {
 	if s.web == nil {
 		return
@@ -208,7 +210,7 @@ func (s *server) sweep(c *actors.Context) {
 	}
 }
 
-// look sees whether the server still answers.
+// look checks that the server still answers.
 func (s *server) look(c *actors.Context) {
 	running := s.web
 	if running.Full() {

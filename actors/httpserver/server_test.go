@@ -43,7 +43,7 @@ func TestConforms(t *testing.T) {
 	actorstest.Conform(t, httpserver.Kind, &webv1.Server{Listen: freeport.Address(t)}, accesscontrol.Kind)
 }
 
-// counter answers Count with a stream and Misbehave with what the test says.
+// counter answers Count with a stream, and Misbehave as the test says.
 type counter chan actors.Caller
 
 func (f counter) Receive(c *actors.Context, msg any) error {
@@ -71,7 +71,7 @@ func (f counter) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// start starts a server and somebody to call.
+// start starts a server and an actor to call.
 func start(t *testing.T, cfg *webv1.Server) (*actorstest.Rig, string, counter) {
 	t.Helper()
 	r := actorstest.New(t)
@@ -104,7 +104,7 @@ func residents() *accessv1.Access {
 	}
 }
 
-// curl runs curl and returns what it prints.
+// curl runs curl and returns its output.
 func curl(t *testing.T, args ...string) string {
 	t.Helper()
 	name, err := exec.LookPath("curl")
@@ -155,7 +155,7 @@ func TestCurlCalls(t *testing.T) {
 	}
 }
 
-// Every query of the dashboard asks for metrics and labels that there are.
+// Every query of the dashboard uses existing metrics and labels.
 func TestDashboard(t *testing.T) {
 	r, addr, _ := start(t, &webv1.Server{})
 	curl(t, "-d", `{"how":"panic"}`, "http://"+addr+"/cmd/field/plc/Misbehave")
@@ -200,7 +200,7 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// Connect's own client agrees, in all three protocols, unary and streaming.
+// Connect's own client works with all three protocols, unary and streaming.
 func TestConnectClients(t *testing.T) {
 	_, addr, _ := start(t, &webv1.Server{})
 	var plain http.Protocols
@@ -284,7 +284,7 @@ func hear(t *testing.T, r *http.Request) *events {
 	return e
 }
 
-// next is the next event's name and data.
+// next returns the name and data of the next event.
 func (e *events) next() (name, data string, err error) {
 	for {
 		line, err := e.r.ReadString('\n')
@@ -356,7 +356,7 @@ func TestAccess(t *testing.T) {
 		t.Errorf("the caller is %+v", c)
 	}
 
-	// Who is revoked hears no more, at once, and comes in no more.
+	// A revoked client is cut off at once and not admitted again.
 	cut := actorstest.Watch(r, "event/edge/http/cut", &webv1.Cut{})
 	e := hear(t, request(t, url+"/data/%23", "gwt_otto"))
 	if _, err := actorstest.Call(r, "access", "Revoke", &accessv1.RevokeRequest{Identity: "otto"}, &accessv1.RevokeResponse{}); err != nil {
@@ -375,7 +375,7 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// Who does not read what he hears is cut off; nobody else notices.
+// A client that reads too slowly is cut off; no other client notices.
 func TestSlowListener(t *testing.T) {
 	r, addr, _ := start(t, &webv1.Server{})
 	slow := hear(t, request(t, "http://"+addr+"/data/%23", ""))
@@ -400,7 +400,7 @@ func TestSlowListener(t *testing.T) {
 	}
 }
 
-// A server that listens before it is known who may come in is well as soon as that is known.
+// A server that listens before the policy is known is healthy as soon as it is known.
 func TestWellOncePolicyComes(t *testing.T) {
 	r := actorstest.New(t)
 	addr := freeport.Address(t)
@@ -413,7 +413,7 @@ func TestWellOncePolicyComes(t *testing.T) {
 		}
 		return err == nil
 	})
-	<-time.After(500 * time.Millisecond) // it has looked at itself
+	<-time.After(500 * time.Millisecond) // it has checked itself
 	began := time.Now()
 	r.Start("access", accesscontrol.Kind, residents())
 	r.Until("it is well", func() bool { return cell.State() == actors.OK })
@@ -422,7 +422,7 @@ func TestWellOncePolicyComes(t *testing.T) {
 	}
 }
 
-// Who may be in for a time is cut off when that is over.
+// A client whose identity expires is cut off.
 func TestExpiryEndsRequests(t *testing.T) {
 	for stay := 3 * time.Second; !cutOffAfter(t, stay); stay *= 2 {
 		if stay > time.Minute {
@@ -431,7 +431,7 @@ func TestExpiryEndsRequests(t *testing.T) {
 	}
 }
 
-// cutOffAfter is false if the machine took longer to let somebody in than he may stay.
+// cutOffAfter returns false if admitting the client took longer than the client may stay.
 func cutOffAfter(t *testing.T, stay time.Duration) bool {
 	policy := residents()
 	end := time.Now().Add(stay).Truncate(time.Second)
@@ -484,7 +484,7 @@ func (e endless) Next(context.Context) (proto.Message, error) {
 
 func (e endless) Close() error { return nil }
 
-// Who is revoked is cut off also while the server waits for him to read.
+// A revoked client is cut off even while the server waits for it to read.
 func TestRevokedWhileItWaits(t *testing.T) {
 	r, addr, _ := start(t, &webv1.Server{Access: "access", MaxRequests: 1, CallTimeout: durationpb.New(100 * time.Millisecond)})
 	given := &atomic.Uint32{}
@@ -509,7 +509,8 @@ func TestRevokedWhileItWaits(t *testing.T) {
 		if _, err := io.WriteString(c, head); err != nil {
 			t.Fatal(err)
 		}
-		for last := uint32(0); given.Load() == 0 || given.Load() != last; time.Sleep(200 * time.Millisecond) { // until nothing moves
+		// Until nothing moves any more.
+		for last := uint32(0); given.Load() == 0 || given.Load() != last; time.Sleep(200 * time.Millisecond) {
 			last = given.Load()
 		}
 		if !busy() {

@@ -16,7 +16,8 @@ import (
 	webv1 "gatewayd/schemas/web/v1"
 )
 
-// With TLS both sides agree on HTTP/2, without which there is no gRPC; who knows HTTP/1.1 alone is served as well.
+// With TLS both sides negotiate HTTP/2, without which there is no gRPC; clients limited to HTTP/1.1
+// are served as well.
 func TestClientsOverTLS(t *testing.T) {
 	a, err := pki.Create(t.TempDir(), "site", time.Now())
 	if err != nil {
