@@ -8,11 +8,11 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// AllowAnyone accepts every client and knows none of them.
+// AllowAnyone accepts every client and gives it no identity.
 func AllowAnyone(ClientInfo) (*access.Identity, error) { return nil, nil }
 
-// DefaultAuthorize lets a client write to cmd/… and to its own reply topics reply/<client id>/…, and read everything but
-// the reply topics of others.
+// DefaultAuthorize lets a client write to cmd/… and to its own reply topics reply/<client id>/…,
+// and read everything except the reply topics of others.
 func DefaultAuthorize(c ClientInfo, topic string, write bool) bool {
 	own := "reply/" + c.ID + "/"
 	switch {
@@ -25,8 +25,8 @@ func DefaultAuthorize(c ClientInfo, topic string, write bool) bool {
 	return first != "reply" || strings.HasPrefix(rest, "+") || strings.HasPrefix(rest, "#")
 }
 
-// ReplyTopic is where the answer to p belongs: its response topic, or without one (MQTT 3.1.1)
-// reply/<client id>/<topic without "cmd/">.
+// ReplyTopic returns the topic on which p is answered: its response topic, or without one (MQTT
+// 3.1.1) reply/<client id>/<topic without "cmd/">.
 func ReplyTopic(c ClientInfo, p Publish) string {
 	if p.ResponseTopic != "" {
 		return p.ResponseTopic
@@ -34,7 +34,8 @@ func ReplyTopic(c ClientInfo, p Publish) string {
 	return "reply/" + c.ID + "/" + strings.TrimPrefix(p.Topic, "cmd/")
 }
 
-// brokerOwned tells the topics that no client may write: what the gateway says, and what the broker says of itself.
+// brokerOwned reports whether no client may write to a topic: the gateway's own topics and those
+// beginning with $.
 func brokerOwned(topic string) bool {
 	if strings.HasPrefix(topic, "$") {
 		return true
@@ -47,7 +48,7 @@ func brokerOwned(topic string) bool {
 	return false
 }
 
-// checkTopic refuses a name that cannot be published to (MQTT 5 §4.7.3, §1.5.4).
+// checkTopic returns an error if a topic name cannot be published to (MQTT 5 §4.7.3, §1.5.4).
 func checkTopic(topic string) error {
 	switch {
 	case topic == "":
@@ -62,7 +63,8 @@ func checkTopic(topic string) error {
 	return nil
 }
 
-// checkFilter refuses a malformed topic filter (MQTT 5 §4.7.1); the library lets "a+/b" and "a#" through.
+// checkFilter returns an error for a malformed topic filter (MQTT 5 §4.7.1). The library accepts
+// "a+/b" and "a#".
 func checkFilter(filter string) error {
 	switch {
 	case filter == "":
@@ -82,7 +84,8 @@ func checkFilter(filter string) error {
 	return nil
 }
 
-// checkClientID refuses ids that would not survive as one topic level or one log attribute, and the library's own.
+// checkClientID refuses ids that cannot be one topic level or one log attribute, and the library's
+// own id.
 func checkClientID(id string) error {
 	switch {
 	case id == inlineID:

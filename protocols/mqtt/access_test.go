@@ -22,7 +22,7 @@ func TestDefaultAuthorize(t *testing.T) {
 		{"reply/you/1", true, false},
 		{"reply/you/1", false, false},
 		{"reply/you/#", false, false},
-		{"reply/+/1", false, true}, // each delivery is asked for again
+		{"reply/+/1", false, true}, // each delivery is checked again
 		{"reply/me", false, false},
 		{"replyx/y", false, true},
 		{"#", false, true},
@@ -66,7 +66,7 @@ func TestOwnedTopicsAreClosedToClients(t *testing.T) {
 	}
 }
 
-// A will is said wherever the client likes, whatever it may publish itself, if the library is asked (M4).
+// The library would send a will to any topic, whatever the client may publish to itself (M4).
 func TestForbiddenWillsAreRefused(t *testing.T) {
 	s := start(t, Config{Authorize: DefaultAuthorize})
 	for _, topic := range []string{"state/x", "$SYS/broker/version", "data/x", "other", "cmd/gate/Open", "a/+", "reply/you/x"} {
@@ -84,7 +84,7 @@ func TestForbiddenWillsAreRefused(t *testing.T) {
 	_ = p.Close()
 }
 
-// What was allowed at CONNECT may not be any more when the will is said (M4).
+// A will that was allowed at CONNECT may be forbidden when it is sent (M4).
 func TestWillIsCheckedAgainWhenItIsSent(t *testing.T) {
 	revoked := make(chan struct{})
 	tell, wait := events(t)
@@ -117,7 +117,8 @@ func TestWillIsCheckedAgainWhenItIsSent(t *testing.T) {
 	}
 }
 
-// Whoever takes the id of somebody else has his session, and the library's own client can be replaced by taking its id (M7).
+// Without the check, a client that uses another client's id would get its session, and the
+// library's own client could be replaced by its id (M7).
 func TestClientIDs(t *testing.T) {
 	s := start(t, Config{})
 	alice := join(t, s, hello{id: "meter", user: "alice"})
@@ -166,7 +167,8 @@ func TestAuthenticateSeesThePasswordOnce(t *testing.T) {
 	}
 }
 
-// The library asks whether the empty topic may be written to before it knows what an alias stands for (M6): none is taken.
+// The library checks the permission for the empty topic before it resolves an alias (M6): no
+// aliases are accepted.
 func TestTopicAliasesAreRefused(t *testing.T) {
 	s := start(t, Config{})
 	p := join(t, s, hello{id: "p", ver: 5})

@@ -2,26 +2,27 @@ package mqtt
 
 import "encoding/binary"
 
-// propertyTopicAlias is its identifier (MQTT 5 §3.3.2.3.4).
+// propertyTopicAlias is the identifier of the property Topic Alias (MQTT 5 §3.3.2.3.4).
 const propertyTopicAlias = 0x23
 
-// mostAliases is how many topics of one client have an alias at most, whatever it would take.
+// mostAliases is the largest number of aliases given to a client, whatever the client accepts.
 const mostAliases = 64
 
-// aliases are the topics that one connection knows by number. They are given as packets leave: what is stored or held
-// has its topic, so that no number outlives its connection.
+// aliases are the topic aliases of one connection. They are inserted as packets are sent: stored or
+// held messages keep their topic, so that no alias outlives its connection.
 type aliases struct {
 	most  uint16
 	known map[string]uint16
 }
 
-// apply gives aliases to the publishes in b, which holds whole packets of MQTT 5. It returns b itself if there is nothing to do.
+// apply inserts aliases into the publishes in b, which holds whole packets of MQTT 5. It returns b
+// itself if there is nothing to do.
 func (a *aliases) apply(b []byte) []byte {
 	if a.most == 0 {
 		return b
 	}
 	var out []byte
-	from := 0 // of what is in b but not in out
+	from := 0 // start of what is in b but not yet in out
 	for at := 0; at < len(b); {
 		end, body := packetBounds(b, at)
 		if b[at]>>4 == typePublish {
@@ -38,13 +39,13 @@ func (a *aliases) apply(b []byte) []byte {
 	return append(out, b[from:]...)
 }
 
-// publish is p with an alias; false: it has none.
+// publish returns p with an alias, or false if it gets none.
 func (a *aliases) publish(p []byte, body int) ([]byte, bool) {
 	if len(p) < body+2 {
 		return nil, false
 	}
 	n := int(binary.BigEndian.Uint16(p[body:]))
-	props := body + 2 + n // of the properties' length
+	props := body + 2 + n // start of the property length
 	if p[0]&6 != 0 {
 		props += 2
 	}
@@ -79,7 +80,7 @@ func (a *aliases) publish(p []byte, body int) ([]byte, bool) {
 	return append(appendVariableInt([]byte{p[0]}, len(rest)), rest...), true
 }
 
-// appendVariableInt writes a variable byte integer (MQTT 5 §1.5.5).
+// appendVariableInt appends a variable byte integer (MQTT 5 §1.5.5).
 func appendVariableInt(b []byte, n int) []byte {
 	for n > 0x7f {
 		b = append(b, byte(n&0x7f)|0x80)

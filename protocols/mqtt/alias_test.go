@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whoever resolves the aliases gets what there was.
+// Resolving the aliases gives the original packets.
 func TestAliasesResolveToWhatWasSent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := aliases{most: uint16(rapid.IntRange(1, 4).Draw(t, "most"))}
@@ -60,7 +60,8 @@ func TestAliasesResolveToWhatWasSent(t *testing.T) {
 	})
 }
 
-// An alias ends with its connection: what is sent again has its topic, which the library has thrown away by then (M28).
+// An alias ends with its connection: a message that is sent again has its topic, which the library
+// would have dropped by then (M28).
 func TestResentMessagesHaveTheirTopic(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell})

@@ -9,16 +9,16 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// audience remembers who subscribes to a topic that is spoken on again and again: the library walks its tree and makes
-// half a dozen maps for each message.
+// audience caches the subscribers of topics that are published to repeatedly. The library would
+// walk its tree and make half a dozen maps for each message.
 type audience struct {
 	mu     sync.Mutex
-	change uint64 // counts those of the subscriptions
+	change uint64 // counts changes of the subscriptions
 	known  map[string][]reader
-	latest []reader // of whatever topic
+	latest []reader // of the topic cached last
 }
 
-// reader is a client that hears a topic, and how.
+// reader is a client that subscribes to a topic, with its options.
 type reader struct {
 	id          string
 	qos         byte
@@ -27,7 +27,8 @@ type reader struct {
 	ids         []int // of its subscriptions, sorted
 }
 
-// mostTopics are remembered; those that no device speaks on any more go when there are as many.
+// mostTopics is the number of topics cached. When it is reached, all are dropped, so that unused
+// ones do not stay.
 const mostTopics = 4096
 
 func readerOf(id string, sub packets.Subscription) reader {
@@ -38,8 +39,9 @@ func (r reader) equal(o reader) bool {
 	return r.id == o.id && r.qos == o.qos && r.noLocal == o.noLocal && r.asPublished == o.asPublished && slices.Equal(r.ids, o.ids)
 }
 
-// changed is said after the library's tree has changed and before the client is told so. What other filters than these match stays:
-// clients come and go, and topics are many.
+// changed is called after the library's tree has changed and before the client is told. Cached
+// topics that none of these filters matches stay valid, since clients come and go and topics are
+// many.
 func (a *audience) changed(filters []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -50,7 +52,7 @@ func (a *audience) changed(filters []string) {
 	}
 }
 
-// of is who hears a topic, if that is known; else note is told after the change that is returned.
+// of returns the subscribers of a topic, if cached. If not, pass the returned change to note.
 func (a *audience) of(topic string) (all []reader, known bool, change uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -58,8 +60,8 @@ func (a *audience) of(topic string) (all []reader, known bool, change uint64) {
 	return all, known, a.change
 }
 
-// note remembers who hears a topic, unless the subscriptions have changed since. Topics that the same clients hear share
-// one list.
+// note caches the subscribers of a topic, unless the subscriptions have changed since. Topics with
+// the same subscribers share one list.
 func (a *audience) note(topic string, all []reader, change uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -75,7 +77,7 @@ func (a *audience) note(topic string, all []reader, change uint64) {
 	a.known[topic], a.latest = all, all
 }
 
-// readers is who hears a message.
+// readers returns the subscribers of a message.
 func (s *Server) readers(pk *packets.Packet) []reader {
 	all, known, change := s.audience.of(pk.TopicName)
 	if known {
@@ -84,14 +86,14 @@ func (s *Server) readers(pk *packets.Packet) []reader {
 	to := s.broker.Topics.Subscribers(pk.TopicName)
 	share := len(to.Shared) > 0
 	if share {
-		to.SelectShared() // another one each time
+		to.SelectShared() // another member each time
 		to.MergeSharedSelected()
 	}
 	for id, sub := range to.Subscriptions {
 		all = append(all, readerOf(id, sub))
 	}
 	slices.SortFunc(all, func(a, b reader) int { return strings.Compare(a.id, b.id) })
-	if !share && !pk.FixedHeader.Retain { // what is kept is said seldom
+	if !share && !pk.FixedHeader.Retain { // retained messages are published seldom
 		s.audience.note(pk.TopicName, all, change)
 	}
 	return all

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// heard is who hears a topic, asked without the memory.
+// heard returns the subscribers of a topic without the cache.
 func (s *Server) heard(topic string) (ids []string) {
 	for id := range s.broker.Topics.Subscribers(topic).Subscriptions {
 		ids = append(ids, id)
@@ -26,7 +26,7 @@ func (s *Server) remembered(topic string) (ids []string) {
 	return ids
 }
 
-// However clients come, subscribe and go, what is remembered is what the library would find.
+// However clients connect, subscribe and disconnect, the cache gives what the library would find.
 func TestWhoHearsIsRememberedUntilSubscriptionsChange(t *testing.T) {
 	s := start(t, Config{})
 	filters, topics := []string{"a/#", "a/+", "a/b", "b", "#"}, []string{"a/b", "a/c", "a/b/c", "b"}
@@ -47,7 +47,7 @@ func TestWhoHearsIsRememberedUntilSubscriptionsChange(t *testing.T) {
 			case op == 2:
 				_ = p.Close()
 				delete(here, id)
-				here[id] = join(t, s, hello{id: id}) // which ends the session before
+				here[id] = join(t, s, hello{id: id}) // this ends the previous session
 			default:
 				p.subscribe(filter, 1)
 			}
@@ -71,7 +71,7 @@ func TestTopicsOfTheSameReadersShareOneList(t *testing.T) {
 	p := join(t, s, hello{id: "p", ver: 5})
 	p.subscribe("a/#", 0)
 	var all [2][]reader
-	for range 2 { // found, then remembered
+	for range 2 { // looked up, then cached
 		for i, topic := range []string{"a/1", "a/2"} {
 			all[i] = s.readers(&packets.Packet{TopicName: topic})
 		}
@@ -81,7 +81,7 @@ func TestTopicsOfTheSameReadersShareOneList(t *testing.T) {
 	}
 }
 
-// Who comes and subscribes to something of his own costs what others hear nothing.
+// A client that subscribes to a topic of its own does not invalidate the cache for other topics.
 func TestWhoHearsIsRememberedWhenOthersSubscribe(t *testing.T) {
 	s := start(t, Config{})
 	p, q := join(t, s, hello{id: "p", ver: 5}), join(t, s, hello{id: "q", ver: 5})
@@ -116,7 +116,7 @@ func TestTopicsNobodySpeaksOnAreForgotten(t *testing.T) {
 	}
 }
 
-// A member of a shared subscription is chosen anew each time.
+// A member of a shared subscription is chosen anew for each message.
 func TestMembersOfASharedSubscriptionTakeTurns(t *testing.T) {
 	s := start(t, Config{})
 	both := map[string]bool{}

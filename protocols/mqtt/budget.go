@@ -7,17 +7,18 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// budget is what one client may still send. Only the goroutine that reads from it uses it.
+// budget is what one client may still send. Only the goroutine that reads from the client uses it.
 type budget struct {
-	packets, bytes float64 // left; below zero: owed
+	packets, bytes float64 // remaining; below zero: owed
 	at             time.Time
 }
 
-// burst of a budget is what a second brings.
+// budgetBurst is the time whose allowance may be used at once.
 const budgetBurst = time.Second
 
-// pay takes one packet of n bytes out, of rate packets and size bytes a second (0: no limit), and returns how long that
-// has to be waited for. counts is false for a packet that the broker has asked for.
+// pay takes one packet of n bytes from a budget of rate packets and size bytes per second (0: no
+// limit), and returns how long the client must wait. counts is false for a packet that the broker
+// has asked for.
 func (b *budget) pay(n, rate, size int, counts bool, now time.Time) time.Duration {
 	passed := min(now.Sub(b.at), budgetBurst)
 	b.at = now
@@ -43,7 +44,7 @@ func owed(left float64, rate int) time.Duration {
 	return time.Duration(-left / float64(rate) * float64(time.Second))
 }
 
-// charge has a client pay for the packet that begins with fh.
+// charge charges a client for the packet that begins with fh.
 //
 //go:noinline
 func (s *Server) charge(c *conn, fh *packets.FixedHeader) time.Duration {
@@ -54,8 +55,8 @@ func (s *Server) charge(c *conn, fh *packets.FixedHeader) time.Duration {
 	return c.budget.pay(fh.Remaining+2, s.cfg.Rate, s.cfg.ByteRate, !answer, time.Now())
 }
 
-// slow does not read from a client for a while. That costs nobody else anything: the goroutine is its own, and what the
-// client sends meanwhile waits in the client.
+// slow does not read from a client for a while. This affects no one else: the goroutine is the
+// client's own, and what the client sends waits at the client.
 //
 //go:noinline
 func (s *Server) slow(cl *mochi.Client, c *conn, wait time.Duration) {

@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever is sent, in the long run no more passes than the budget and one burst.
+// In the long run no more passes than the budget and one burst.
 func TestBudgetBoundsWhatPasses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rate, size := rapid.IntRange(1, 1000).Draw(t, "rate"), rapid.IntRange(100, 100_000).Draw(t, "size")
@@ -36,7 +36,7 @@ func TestBudgetLetsThroughWhatItAllows(t *testing.T) {
 		}
 		now = now.Add(10 * time.Millisecond)
 	}
-	for range 1000 { // acknowledgements are what the broker has asked for
+	for range 1000 { // acknowledgements, which the broker has asked for
 		if wait := b.pay(0, 100, 10_000, false, now); wait > 0 {
 			t.Fatalf("an acknowledgement waits %v", wait)
 		}

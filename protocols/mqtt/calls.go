@@ -6,22 +6,22 @@ import (
 	"sync"
 )
 
-// Call is a call that a client has made and that is not over.
+// Call is an open call of a client.
 type Call struct {
 	Client ClientInfo
-	To     Publish // the publish that it was
-	Cancel func()  // any goroutine may call it, also twice
-	Lasts  bool    // it has several answers: nothing comes of it when the client has gone
+	To     Publish // the PUBLISH with the request
+	Cancel func()  // any goroutine may call it, more than once
+	Lasts  bool    // a call with several answers, which is useless once the client is gone
 }
 
-// Calls are those of one client. Any goroutine may use them.
+// Calls are the open calls of one client. It is safe for concurrent use.
 type Calls struct {
 	mu      sync.Mutex
 	open    []*Call
 	refused uint64
 }
 
-// Add takes one in unless there are most.
+// Add adds a call. It returns false if there are already most calls.
 func (c *Calls) Add(call *Call, most int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,7 +33,7 @@ func (c *Calls) Add(call *Call, most int) bool {
 	return true
 }
 
-// Remove takes one out; false: it is there no more.
+// Remove removes a call. It returns false if the call is not open any more.
 func (c *Calls) Remove(call *Call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,7 +47,8 @@ func (c *Calls) Remove(call *Call) bool {
 	return true
 }
 
-// Cancel cancels those that are answered on a topic, of those the ones with that correlation data if there is any.
+// Cancel cancels the calls that are answered on a topic; if correlation is not empty, only those
+// with that correlation data.
 func (c *Calls) Cancel(topic string, correlation []byte) {
 	for _, call := range c.All() {
 		if ReplyTopic(call.Client, call.To) == topic && (len(correlation) == 0 || bytes.Equal(correlation, call.To.CorrelationData)) {
@@ -56,7 +57,7 @@ func (c *Calls) Cancel(topic string, correlation []byte) {
 	}
 }
 
-// Drain takes all out.
+// Drain removes and returns all calls.
 func (c *Calls) Drain() []*Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,21 +66,21 @@ func (c *Calls) Drain() []*Call {
 	return all
 }
 
-// All are those that are open.
+// All returns the open calls.
 func (c *Calls) All() []*Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.open)
 }
 
-// Open is how many there are.
+// Open returns the number of open calls.
 func (c *Calls) Open() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.open)
 }
 
-// Refused is how many were not taken in.
+// Refused returns how many calls were not added.
 func (c *Calls) Refused() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,7 +2,8 @@ package mqtt
 
 import "testing"
 
-// A client gives up what is answered on a topic, or of that only what has its correlation data; others are left alone.
+// A client cancels the calls answered on a topic, or only those with its correlation data; other
+// calls are not affected.
 func TestCallsAreCanceledByTheirAnswer(t *testing.T) {
 	var all Calls
 	canceled := map[string]int{}

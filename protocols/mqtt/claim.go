@@ -8,30 +8,31 @@ import (
 	"time"
 )
 
-// Claim is the message by which an actor asks a broker's actor for what clients publish on a topic. It holds for ClaimTime and is
-// then to be made again; the answer is a *Claim as well.
+// Claim is the message by which an actor asks a broker's actor for the messages that clients
+// publish on a topic. It is valid for ClaimTime and must then be repeated; the answer is a *Claim
+// as well.
 type Claim struct {
-	Topic    string // no wildcards
+	Topic    string // without wildcards
 	Path     string // of the actor
-	Response string // where it answers who names no response topic of its own
+	Response string // default response topic, for clients that name none
 }
 
-// ClaimTime is how long a claim holds.
+// ClaimTime is how long a claim is valid.
 const ClaimTime = 5 * time.Second
 
-// Incoming is what the actor is asked for each publish.
+// Incoming is sent to the actor for each publish on a claimed topic.
 type Incoming struct {
 	Client ClientInfo
 	Publish
-	// Answer publishes what the actor has to say, on a topic or on the response topic of the publish, if that names one. Whoever has
-	// published may be gone by then: others may hear the topic.
+	// Answer publishes an answer on a topic, or on the response topic of the publish if it has one.
+	// The client may be gone by then; others may subscribe to the topic.
 	Answer func(topic string, payload []byte) error
 }
 
-// Answered is what the actor replies when it has answered.
+// Answered is the reply of the actor once it has answered.
 type Answered struct{}
 
-// Claims are the topics in force. Any goroutine may look; one makes changes.
+// Claims are the claimed topics. Any goroutine may read them; only one may change them.
 type Claims struct {
 	all atomic.Pointer[map[string]claimed]
 }
@@ -62,7 +63,7 @@ func (c *Claims) Take(m Claim, now time.Time) error {
 	return nil
 }
 
-// Path is the actor that has claimed a topic; ok is false if nobody has.
+// Path returns the actor that has claimed a topic; ok is false if there is none.
 func (c *Claims) Path(topic string) (path string, ok bool) {
 	all := c.all.Load()
 	if all == nil {
@@ -72,7 +73,8 @@ func (c *Claims) Path(topic string) (path string, ok bool) {
 	return x.path, ok && time.Now().Before(x.until)
 }
 
-// Response is where publishes on a topic are answered anyway; empty if nobody has claimed it.
+// Response returns the default response topic for publishes on a topic; empty if the topic is not
+// claimed.
 func (c *Claims) Response(topic string) string {
 	all := c.all.Load()
 	if all == nil {

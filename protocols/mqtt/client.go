@@ -9,27 +9,27 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// ClientInfo is what is known of a client.
+// ClientInfo describes a client.
 type ClientInfo struct {
 	ID       string               // client id, as sent or as assigned by the broker
-	Assigned bool                 // by the broker
-	Username string               // as sent, unverified until Authenticate said yes
-	Identity *access.Identity     // who Authenticate said it is; nil: nobody in particular
+	Assigned bool                 // the id was assigned by the broker
+	Username string               // as sent, unverified until Authenticate has accepted the client
+	Identity *access.Identity     // as returned by Authenticate; nil: none
 	Password []byte               // only during Authenticate and Open, nil afterwards
 	Remote   string               // host:port of the peer
 	Version  byte                 // protocol level: 3 (3.1), 4 (3.1.1) or 5
 	Clean    bool                 // clean session or clean start asked for
-	TLS      *tls.ConnectionState // nil on plain TCP
-	Session  any                  // as Open returned
-	Restored bool                 // from an earlier process; not seen in this one
+	TLS      *tls.ConnectionState // nil without TLS
+	Session  any                  // as returned by Open
+	Restored bool                 // restored from an earlier process and not connected in this one
 
 	conn *conn
 }
 
-// Same tells whether both are of one connection.
+// Same reports whether both are of the same connection.
 func (c ClientInfo) Same(o ClientInfo) bool { return c.conn == o.conn }
 
-// owner is whose a client id is as long as there is a session of it.
+// owner returns whose client id this is as long as there is a session for it.
 func (c ClientInfo) owner() string {
 	if c.Identity != nil {
 		return c.Identity.Name
@@ -37,7 +37,8 @@ func (c ClientInfo) owner() string {
 	return c.Username
 }
 
-// Properties are the MQTT 5 publish properties that travel with a message; a 3.1.1 client neither sends nor sees them.
+// Properties are the MQTT 5 publish properties that are passed on with a message. A 3.1.1 client
+// neither sends nor receives them.
 type Properties struct {
 	ContentType     string
 	ResponseTopic   string
@@ -47,19 +48,19 @@ type Properties struct {
 	UTF8            bool          // payload format indicator
 }
 
-// UserProperty is one name and value; names may repeat and order counts.
+// UserProperty is one name and value; names may repeat and their order matters.
 type UserProperty struct{ Key, Value string }
 
 // Publish is one message from a client.
 type Publish struct {
 	Topic   string
-	Payload []byte // the receiver's to keep
+	Payload []byte // the receiver may keep it
 	QoS     byte
 	Retain  bool
 	Properties
 }
 
-// SessionKind says what happened to a session.
+// SessionKind is the kind of a SessionEvent.
 type SessionKind byte
 
 // The kinds of SessionEvent.
@@ -68,12 +69,12 @@ const (
 	SessionSubscribed
 	SessionUnsubscribed
 	SessionDisconnected
-	SessionExpired   // the stored session of an absent client is gone
-	SessionThrottled // it sends more than its budget and is read more slowly
-	SessionDropped   // it reads too slowly: messages for it are lost
+	SessionExpired   // the stored session of an absent client has ended
+	SessionThrottled // the client exceeds its budget and is read more slowly
+	SessionDropped   // the client reads too slowly and loses messages
 )
 
-// String names the kind in the past tense.
+// String returns the kind in the past tense.
 func (k SessionKind) String() string {
 	switch k {
 	case SessionConnected:
@@ -94,13 +95,13 @@ func (k SessionKind) String() string {
 	return "unknown"
 }
 
-// SessionEvent is one happening in the life of a session.
+// SessionEvent is one event in the life of a session.
 type SessionEvent struct {
 	Kind    SessionKind
 	Client  ClientInfo
 	Filters []string // granted or given up; Subscribed and Unsubscribed only
-	Err     error    // why it ended; Disconnected only, nil when the client said goodbye
-	Kept    bool     // the session waits for the client to come back; Disconnected only
+	Err     error    // why the connection ended; Disconnected only, nil after a DISCONNECT
+	Kept    bool     // the session is kept for the client; Disconnected only
 }
 
 func propertiesFrom(p packets.Properties) Properties {

@@ -8,8 +8,9 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// Close stops accepting, ends all clients and waits for their goroutines until ctx ends; then it hangs up on those that
-// are left, closes the store and returns an error. It may be called again, from anywhere, with the same effect.
+// Close stops accepting, ends all clients and waits for their goroutines until ctx ends. Then it
+// closes the remaining connections and the store, and returns an error. It may be called repeatedly
+// and from any goroutine, with the same effect.
 func (s *Server) Close(ctx context.Context) error {
 	s.once.Do(func() {
 		s.closing.Store(true)
@@ -33,8 +34,8 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
-// letGo closes the store of a broker that is left behind: who comes next opens it, and what is left here may not write to it any more. A disk
-// that hangs is waited for no longer than storeTime.
+// letGo closes the store of an abandoned broker: the next broker will open it, and this one must
+// not write to it any more. It waits at most storeTime for a disk that hangs.
 func (s *Server) letGo() {
 	if s.store == nil {
 		return

@@ -11,69 +11,88 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// Config says where the broker listens, what it grants and whom it asks. A zero number means the default named.
-// The callbacks run in goroutines of the broker, several at once, and possibly before Start has returned; what they panic
-// with is recovered, counted, and taken for a refusal.
+// Config configures the broker: its listeners, limits and callbacks. A zero number means the
+// default named. The callbacks run in goroutines of the broker, several at once, and possibly
+// before Start has returned. A panic in a callback is recovered, counted, and treated as a refusal.
 type Config struct {
 	Listen string      // host:port; port 0 picks a free one, see Server.Addr
 	TLS    *tls.Config // nil: plain TCP
-	Doors  []Door      // more ways in
+	Doors  []Door      // further listeners
 
-	MaxClients           int           // sockets, CONNECT seen or not (default 1024)
-	MaxClientsPerAddress int           // sockets per IPv4 address or IPv6 /64 (default 256)
-	ConnectTimeout       time.Duration // from accept to a whole CONNECT, TLS handshake included (default 5 s)
-	MaxPacket            int           // bytes of one MQTT packet, CONNECT at most 64 KiB (default 256 KiB)
-	WriteBuffer          int           // bytes waiting for one client; the client that overflows it is closed (default 1 MiB)
-	Coalesce             time.Duration // a busy client is written to at most this often (default 5 ms)
+	MaxClients           int // sockets, before and after CONNECT (default 1024)
+	MaxClientsPerAddress int // sockets per IPv4 address or IPv6 /64 (default 256)
+	// From accept to a complete CONNECT, including the TLS handshake (default 5 s).
+	ConnectTimeout time.Duration
+	MaxPacket      int // bytes of one MQTT packet, CONNECT at most 64 KiB (default 256 KiB)
+	// Bytes waiting for one client; a client that exceeds it is closed (default 1 MiB).
+	WriteBuffer int
+	Coalesce    time.Duration // a busy client is written to at most this often (default 5 ms)
 
-	// MaxKeepAlive is the longest keep alive of MQTT 5 clients, seconds, which they are told; 0: whatever they want. Older ones cannot be told.
+	// MaxKeepAlive is the longest keep alive of MQTT 5 clients in seconds, which they are told; 0:
+	// no limit. Older clients cannot be told.
 	MaxKeepAlive uint16
 
-	MaxSessions   int           // sessions kept for absent clients; the longest absent one goes first (default 64)
-	SessionExpiry time.Duration // longest life of such a session, whatever the client asks (default 24 h)
-	MaxQueued     int           // unacknowledged messages per session, 1…65535 (default 1000); four times as many while the client is there
-	SessionBytes  int           // payload bytes queued for one absent client (default 256 KiB)
-	MaxRetained   int           // retained messages of all clients; the owner's own Publish is not counted (default 256)
+	// Sessions kept for absent clients; the one absent for the longest time is dropped first
+	// (default 64).
+	MaxSessions int
+	// Longest life of such a session, whatever the client asks for (default 24 h).
+	SessionExpiry time.Duration
+	// Unacknowledged messages per session, 1…65535 (default 1000); four times as many while the
+	// client is connected.
+	MaxQueued    int
+	SessionBytes int // payload bytes queued for one absent client (default 256 KiB)
+	// Retained messages of all clients; those of the owner's Publish do not count (default 256).
+	MaxRetained int
 
-	// Store is the file for what outlives the process: retained messages of clients, and stored sessions with their messages.
-	// Empty: nothing does.
+	// Store is the file for what survives the process: retained messages of clients, and stored
+	// sessions with their messages. Empty: nothing survives.
 	Store    string
-	MaxStore int // bytes of it (default 32 MiB); what does not fit is held in memory only
+	MaxStore int // its size in bytes (default 32 MiB); anything more is held in memory only
 
-	Rate     int // packets per second that a client may send, acknowledgements left out; 0: no limit
-	ByteRate int // bytes per second likewise; who sends more is read more slowly
+	// Packets per second that a client may send, not counting acknowledgements; 0: no limit.
+	Rate int
+	// Bytes per second that a client may send; a client that sends more is read more slowly; 0: no
+	// limit.
+	ByteRate int
 
-	Log *slog.Logger // nil: silent
+	Log *slog.Logger // nil: no logging
 
-	// Authenticate accepts a client (nil error) and says who it is, or refuses it. It runs in the client's goroutine and
-	// may take its time. It must be set: AllowAnyone is a choice, not a default.
+	// Authenticate accepts a client (nil error) and returns its identity, or refuses it. It runs in
+	// the client's goroutine and may take its time. It must be set: AllowAnyone must be chosen
+	// explicitly.
 	Authenticate func(ClientInfo) (*access.Identity, error)
-	// Authorize says whether the client may write to a topic or read from a topic or filter. It is asked for every
-	// publish, subscription, will, response topic and every single delivery, so it must be quick and must not block. It
-	// can only narrow: the topics the broker owns stay closed to writers whatever it says. Nil: DefaultAuthorize.
+	// Authorize reports whether the client may write to a topic or read from a topic or filter. It
+	// is called for every publish, subscription, will, response topic and single delivery, so it
+	// must be quick and must not block. It can only restrict: clients cannot write to topics that
+	// the broker owns whatever it returns. Nil: DefaultAuthorize.
 	Authorize func(c ClientInfo, topic string, write bool) bool
-	// Intercept picks the publishes that go to OnPublish and to nobody else. Nil: topics beginning with "cmd/".
+	// Intercept selects the publishes that go to OnPublish only. Nil: topics beginning with "cmd/".
 	Intercept func(topic string) bool
-	// Usual is where an intercepted publish on a topic is answered anyway, if there is such a place: whoever names it as
-	// his response topic needs no permission for that. Nil: there is none.
+	// Usual returns the topic on which an intercepted publish is answered by default; empty: there
+	// is none. A client needs no permission to name it as its response topic.
 	Usual func(topic string) string
-	// OnPublish takes an intercepted publish, in the client's goroutine and before the client is acknowledged. An error
-	// means "not taken": the client is told so in the way its version and QoS allow, see DESIGN.md.
+	// OnPublish handles an intercepted publish, in the client's goroutine and before the client
+	// gets its acknowledgement. An error means "not accepted"; the client is told as far as its
+	// version and QoS allow, see DESIGN.md.
 	OnPublish func(ClientInfo, Publish) error
-	// Open is asked for each client that is about to be let in, in its goroutine, and may take its time. What it returns
-	// is the client's Session from then on; an error turns the client away. For each client let in there is a SessionDisconnected.
+	// Open is called for each client about to be accepted, in its goroutine, and may take its time.
+	// Its result becomes the client's Session; an error turns the client away. Each accepted client
+	// is followed by a SessionDisconnected.
 	Open func(ClientInfo) (any, error)
-	// Made hands each the topics under a filter whose last word the owner makes when somebody subscribes, as if it were
-	// retained: what is large and seldom wanted. It runs in the client's goroutine, make as well, and stops when each returns false.
-	// That one comes or goes is said by Announce.
+	// Made calls each for the topics under a filter whose last message the owner generates when a
+	// client subscribes, as if it were retained. It is meant for content that is large and seldom
+	// wanted. Made and make run in the client's goroutine; Made stops when each returns false.
+	// Announce announces that such a topic comes or goes.
 	Made func(filter string, each func(topic string, make func() (payload []byte, contentType string)) bool)
-	// OnPassed hears of publishes and wills of clients that went to subscribers, OnDenied of publishes that a client may not
-	// make. Both run in the client's goroutine, must not block and do not change the payload.
+	// OnPassed is called for publishes and wills of clients that went to subscribers, OnDenied for
+	// publishes that a client may not make. Both run in the client's goroutine and must neither
+	// block nor change the payload.
 	OnPassed func(ClientInfo, Publish)
 	OnDenied func(ClientInfo, Publish)
-	// OnRefused hears of everything that a client is refused, in whatever goroutine and with whatever lock: it must neither block nor call the Server.
+	// OnRefused is called for everything that a client is refused, in any goroutine and possibly
+	// with locks held: it must neither block nor call the Server.
 	OnRefused func(access.Refusal)
-	// OnSession hears of sessions and subscriptions; it must not block.
+	// OnSession is called for events of sessions and subscriptions; it must not block.
 	OnSession func(SessionEvent)
 }
 
@@ -82,7 +101,7 @@ const (
 	maxPacketSpec = 268435455 // MQTT 5 §1.5.5
 )
 
-// withDefaults fills what is zero and refuses what cannot work.
+// withDefaults sets defaults and returns an error if the config cannot work.
 func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxClients, 1024)
 	setDefault(&c.MaxClientsPerAddress, 256)

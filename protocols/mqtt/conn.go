@@ -10,39 +10,41 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// conn is what the library gets as a client's connection: it looks at the first packet, orders and limits what goes out
-// (flow) and sits on a socket that never blocks, with TLS in between if there is any.
+// conn is the connection that the library gets for a client. It checks the first packet, orders and
+// limits what is sent (flow), and uses a socket that never blocks, with TLS in between if
+// configured.
 type conn struct {
 	socket
-	rw    net.Conn // &socket, or tls on it, or a WebSocket on either
+	rw    net.Conn // &socket, or TLS on it, or a WebSocket on either
 	tls   *tls.Conn
 	head  [sniffLen]byte
-	seen  int         // bytes in head
-	ready atomic.Bool // CONNECT was taken
+	seen  int         // number of bytes in head
+	ready atomic.Bool // CONNECT was accepted
 	flow  flow
 	alias aliases // guarded by flow's lock
 
-	left    atomic.Int64 // when it ended, see Server.now; 0: it has not
-	reduced bool         // its session expires earlier than the client has asked for
+	left    atomic.Int64 // when the connection ended, see Server.now; 0: it has not
+	reduced bool         // the session expires earlier than the client has asked for
 
 	judged bool // CONNECT was answered with a refusal
-	seated bool // it has its place among the clients
-	ahead  int  // bytes that the library has read and not used; never less than that
+	seated bool // the client is in the client table
+	// Bytes that the library has read and not yet processed; possibly too high, never too low.
+	ahead int
 
-	over      atomic.Bool // its goroutine has ended
-	turnedOut atomic.Bool // it has been told to go
-	replaced  atomic.Bool // a newer connection of the same id has the session,
-	afresh    atomic.Bool // or there is no such session any more
+	over      atomic.Bool // the goroutine has ended
+	turnedOut atomic.Bool // the client has been told to disconnect
+	replaced  atomic.Bool // a newer connection with the same id has taken over the session
+	afresh    atomic.Bool // the session no longer exists
 
 	// Set before any other goroutine can find the client.
 	info   ClientInfo
 	client *mochi.Client
 
-	granted []grant // the SUBSCRIBE under way
+	granted []grant // the SUBSCRIBE being processed
 	budget  budget
 	traffic traffic
-	payload []byte // of the PUBLISH under way
-	asked   string // topic beginning with $ of the PUBLISH under way
+	payload []byte // of the PUBLISH being processed
+	asked   string // topic beginning with $ of the PUBLISH being processed
 }
 
 // grant is one filter of a SUBSCRIBE.
@@ -68,16 +70,17 @@ func newConn(c net.Conn, g *listener, e *entrance) *conn {
 	return k
 }
 
-// await returns as soon as there is something of the next packet.
+// await returns as soon as some of the next packet has arrived.
 func (c *conn) await() error {
-	if c.ahead > 0 || c.rw != net.Conn(&c.socket) { // what is encrypted or framed may have more in store
+	if c.ahead > 0 || c.rw != net.Conn(&c.socket) { // a TLS or WebSocket layer may have buffered more
 		return nil
 	}
 	return c.socket.await()
 }
 
-// consumed notes that the library has used a packet whose fixed header says n. Whoever spells n in more bytes than it
-// needs is never awaited, which is allowed.
+// consumed notes that the library has processed a packet with remaining length n. For a client that
+// encodes n in more bytes than necessary, ahead stays too high and await never waits, which is
+// harmless.
 func (c *conn) consumed(n int) {
 	c.ahead -= 2 + n
 	for n >>= 7; n > 0; n >>= 7 {
@@ -85,7 +88,8 @@ func (c *conn) consumed(n int) {
 	}
 }
 
-// Read passes bytes on, the first packet's only after they were judged.
+// Read reads from the connection. The first packet is passed on only after sniffConnect has checked
+// it.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.rw.Read(b)
 	c.ahead += n
@@ -107,7 +111,7 @@ func (c *conn) Read(b []byte) (int, error) {
 // Write takes whole MQTT packets. It never blocks and keeps no reference to b.
 func (c *conn) Write(b []byte) (int, error) {
 	if len(b) > 0 && b[0]>>4 == typeDisconnect && c.info.Version < 5 {
-		return len(b), nil // before version 5 only clients say goodbye; the library does not know
+		return len(b), nil // before version 5 only clients send DISCONNECT; the library ignores that
 	}
 	c.flow.mu.Lock()
 	defer c.flow.mu.Unlock()
@@ -121,7 +125,8 @@ func (c *conn) Write(b []byte) (int, error) {
 	return len(b), c.send(out)
 }
 
-// refresh moves the read deadline to one and a half times the keep alive (MQTT 5 §3.1.2.10), seconds; 0: none.
+// refresh moves the read deadline to one and a half times the keep alive (MQTT 5 §3.1.2.10), which
+// is in seconds; 0: none.
 func (c *conn) refresh(keepAlive uint16) {
 	var at time.Time
 	if keepAlive > 0 {
@@ -130,20 +135,20 @@ func (c *conn) refresh(keepAlive uint16) {
 	_ = c.SetReadDeadline(at)
 }
 
-// established lets held messages go, in the order in which they were published.
+// established sends the held messages, in the order in which they were published.
 func (c *conn) established() error {
 	c.flow.mu.Lock()
 	defer c.flow.mu.Unlock()
 	return c.send(c.flow.open())
 }
 
-// acknowledged returns a unit of the client's receive maximum and sends what waited for it.
+// acknowledged returns a unit of the client's receive maximum and sends the next waiting messages.
 func (c *conn) acknowledged() error {
 	c.flow.mu.Lock()
 	defer c.flow.mu.Unlock()
 	next := c.flow.credit()
 	if len(next) > 0 {
-		c.earn() // the client waits for it
+		c.earn() // the client is waiting for it
 	}
 	return c.send(next)
 }
@@ -159,15 +164,16 @@ func (c *conn) send(b []byte) error {
 	return err
 }
 
-// Close ends the connection politely: what is queued has a second to leave.
+// Close ends the connection gracefully: queued data has a second to be sent.
 func (c *conn) Close() error {
-	if c.rw != net.Conn(&c.socket) && c.rw != nil && c.ready.Load() { // a handshake under way would make this wait
-		return c.rw.Close() // says goodbye on the socket, then closes that
+	// Close would wait for a handshake under way.
+	if c.rw != net.Conn(&c.socket) && c.rw != nil && c.ready.Load() {
+		return c.rw.Close() // sends its closing message and closes the socket
 	}
 	return c.socket.Close()
 }
 
-// connOf finds our connection of a client; nil for the inline client.
+// connOf returns our connection of a client; nil for the inline client.
 func connOf(cl *mochi.Client) *conn {
 	c, _ := cl.Net.Conn.(*conn)
 	return c

@@ -9,9 +9,9 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// enter takes a connection from CONNECT to the packets that follow. With step and leave it stands for the library's
-// EstablishConnection, which keeps two goroutines and 20 KB of stack per idle client, and loses clients when one leaves
-// while its successor arrives.
+// enter processes CONNECT and accepts the client. Together with step and leave it replaces the
+// library's EstablishConnection, which needs two goroutines and 20 KB of stack per idle client, and
+// loses a client when its old connection ends while the new one starts.
 func (s *Server) enter(c *conn) error {
 	cl := s.broker.NewClient(c, listenerID, "", false)
 	c.client = cl
@@ -28,7 +28,7 @@ func (s *Server) enter(c *conn) error {
 func (s *Server) greet(cl *mochi.Client, c *conn, present bool) (err error) {
 	defer s.survive(c, &err)
 	if s.closing.Load() {
-		return ErrClosed // shutdown may have looked just before ready
+		return ErrClosed // shutdown may have looked just before ready was set
 	}
 	if endsWithConnection(cl) {
 		s.forgetSession(cl.ID)
@@ -42,7 +42,7 @@ func (s *Server) greet(cl *mochi.Client, c *conn, present bool) (err error) {
 	return nil
 }
 
-// leave is the end of a connection, whatever became of it.
+// leave handles the end of a connection, whatever the cause.
 func (s *Server) leave(c *conn, err error) {
 	defer c.client.Stop(nil)
 	if c.seated {
@@ -58,7 +58,8 @@ func (s *Server) survive(c *conn, err *error) {
 	}
 }
 
-// welcome reads CONNECT and answers it. An error ends the connection; the client has been told.
+// welcome reads CONNECT and decides about it. If it returns an error, the client has been told and
+// the connection must end.
 func (s *Server) welcome(cl *mochi.Client, c *conn) (clean bool, err error) {
 	var fh packets.FixedHeader
 	if err := cl.ReadFixedHeader(&fh); err != nil {
@@ -91,7 +92,8 @@ func (s *Server) welcome(cl *mochi.Client, c *conn) (clean bool, err error) {
 	return pk.Connect.Clean, nil
 }
 
-// introduce notes who is there, and settles what the library would take from the client unseen.
+// introduce fills in ClientInfo and adjusts values that the library would accept from the client
+// unchecked.
 func (s *Server) introduce(cl *mochi.Client, c *conn, pk *packets.Packet) {
 	c.info = ClientInfo{
 		ID: cl.ID, Assigned: pk.Connect.ClientIdentifier == "", Username: string(pk.Connect.Username), Remote: cl.Net.Remote,
@@ -106,22 +108,25 @@ func (s *Server) introduce(cl *mochi.Client, c *conn, pk *packets.Packet) {
 	if p.ReceiveMaximum > 0 {
 		c.flow.limit = int(p.ReceiveMaximum)
 	}
-	p.ReceiveMaximum = 0 // flow does it: with 0 the library never enters the branch that deadlocks
+	p.ReceiveMaximum = 0 // flow handles it: with 0 the library never enters the branch that deadlocks
 	cl.State.Inflight.ResetSendQuota(0)
-	c.alias.most = min(p.TopicAliasMaximum, mostAliases) // the library's own would be stored with a message, and be sent again
+	// The library would store its own aliases with a message and send them again.
+	c.alias.most = min(p.TopicAliasMaximum, mostAliases)
 	p.TopicAliasMaximum = 0
 	cl.State.TopicAliases = s.noAliases
-	cl.State.Keepalive = min(cl.State.Keepalive, 43690) // 1.5 × more overflows the library's uint16
+	// 1.5 times more would overflow the library's uint16.
+	cl.State.Keepalive = min(cl.State.Keepalive, 43690)
 	c.reduced = p.SessionExpiryInterval > s.expirySeconds()
 	p.SessionExpiryInterval = min(p.SessionExpiryInterval, s.expirySeconds())
 	if most := s.cfg.MaxKeepAlive; most > 0 && pk.ProtocolVersion == 5 && (cl.State.Keepalive == 0 || cl.State.Keepalive > most) {
 		cl.State.Keepalive, cl.State.ServerKeepalive = most, true
 	}
-	p.SessionExpiryIntervalFlag = false // the library would go by the wall clock: tend does it
+	p.SessionExpiryIntervalFlag = false // the library would use the wall clock: tend does it
 	cl.Properties.Will.WillDelayInterval = min(cl.Properties.Will.WillDelayInterval, p.SessionExpiryInterval)
 }
 
-// judge says whether the client is welcome: his id, who he is, whether the id is his, and his will.
+// judge decides whether the client is accepted: its id, its identity, whether the id is its own,
+// and its will.
 func (s *Server) judge(cl *mochi.Client, c *conn, pk *packets.Packet) (packets.Code, error) {
 	if err := checkClientID(cl.ID); err != nil {
 		return packets.ErrClientIdentifierNotValid, err
@@ -173,8 +178,8 @@ func (s *Server) turnAway(cl *mochi.Client, code packets.Code, why error) error 
 	return why
 }
 
-// inVersion is a refusal in the words of the client's version: 3.1.1 has five of them (§3.2.2.3), and the library knows
-// only some.
+// inVersion translates a refusal into the codes of the client's version: 3.1.1 has five (§3.2.2.3),
+// and the library knows only some of them.
 func inVersion(cl *mochi.Client, code packets.Code) packets.Code {
 	if cl.Properties.ProtocolVersion >= 5 {
 		return code
@@ -188,7 +193,7 @@ func inVersion(cl *mochi.Client, code packets.Code) packets.Code {
 	return code
 }
 
-// seat gives the client its place and tells whether a session was waiting there.
+// seat adds the client to the table and returns whether a session existed.
 func (s *Server) seat(cl *mochi.Client, c *conn, clean bool) bool {
 	place := s.place(cl.ID)
 	place.Lock()
@@ -205,7 +210,7 @@ func (s *Server) seat(cl *mochi.Client, c *conn, clean bool) bool {
 	return present
 }
 
-// open sends CONNACK and what the session held.
+// open sends CONNACK and the messages of the session.
 func (s *Server) open(cl *mochi.Client, c *conn, present bool) error {
 	if err := s.broker.SendConnack(cl, packets.CodeSuccess, present, nil); err != nil {
 		return err
@@ -218,8 +223,8 @@ func (s *Server) open(cl *mochi.Client, c *conn, present bool) error {
 	return c.established()
 }
 
-// inherit ends the previous connection of the id and takes its session over; with a clean start it returns the filters
-// that are gone instead.
+// inherit ends the previous connection of the id and takes over its session. With a clean start it
+// returns the filters that are dropped instead.
 func (s *Server) inherit(cl *mochi.Client, c *conn, clean bool) (present bool, gone []string) {
 	old, ok := s.broker.Clients.Get(cl.ID)
 	if !ok {
@@ -242,18 +247,20 @@ func (s *Server) inherit(cl *mochi.Client, c *conn, clean bool) (present bool, g
 	c.flow.adopt(&o.flow)
 	cl.State.Inflight = old.State.Inflight.Clone()
 	cl.State.Inflight.ResetReceiveQuota(int32(s.broker.Options.Capabilities.ReceiveMaximum))
-	for filter, sub := range old.State.Subscriptions.GetAll() { // the tree knows them by id: they stay where they are
+	// The tree knows subscriptions by client id: they stay where they are.
+	for filter, sub := range old.State.Subscriptions.GetAll() {
 		cl.State.Subscriptions.Add(filter, sub)
 		old.State.Subscriptions.Delete(filter)
 	}
 	clearInflight(old)
 	if next, err := old.NextPacketID(); err == nil {
-		countTo(cl, uint16(next)) // packet ids tell the order
+		countTo(cl, uint16(next)) // packet ids show the order
 	}
 	return true, nil
 }
 
-// clearInflight empties the store of a client without the library's hooks, which would book it twice.
+// clearInflight empties a client's inflight store without the library's hooks, which would count it
+// twice.
 func clearInflight(cl *mochi.Client) {
 	for _, pk := range cl.State.Inflight.GetAll(false) {
 		cl.State.Inflight.Delete(pk.PacketID)

@@ -8,7 +8,7 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 )
 
-// saying is a hook that answers every question about access.
+// saying is a hook with a fixed answer to every permission check.
 type saying struct {
 	mochi.HookBase
 	name string
@@ -19,14 +19,14 @@ func (h *saying) ID() string                                  { return h.name }
 func (h *saying) Provides(b byte) bool                        { return b == mochi.OnACLCheck }
 func (h *saying) OnACLCheck(*mochi.Client, string, bool) bool { return h.yes }
 
-// The library takes the yes of any hook, whatever the others say (M5).
+// The library accepts the yes of any hook, whatever the others say (M5).
 func TestProbeAnyYesOverrulesEveryNo(t *testing.T) {
 	s := bare(t, &saying{name: "no"})
 	p := join(t, s, hello{id: "p"})
 	expectDefect(t, p.subscribe("secret", 0) == 0, "a no of one hook is overruled by another hook")
 }
 
-// There is one hook, so that a no is a no (M5).
+// There is only one hook, so that a no is final (M5).
 func TestOneNoIsEnough(t *testing.T) {
 	s := start(t, Config{Authorize: func(_ ClientInfo, topic string, _ bool) bool { return topic != "secret" }})
 	p := join(t, s, hello{id: "p"})
@@ -38,8 +38,8 @@ func TestOneNoIsEnough(t *testing.T) {
 	}
 }
 
-// Who publishes is told that his message was taken when those who hear it have it, and when whoever takes commands has said
-// yes; the library says so before (M26).
+// A publisher gets its acknowledgement when the subscribers have the message and the handler of
+// commands has accepted it; the library sends it before (M26).
 func TestAcknowledgementComesLast(t *testing.T) {
 	var taken atomic.Bool
 	s := start(t, Config{OnPublish: func(ClientInfo, Publish) error { taken.Store(true); return nil }})
@@ -66,7 +66,8 @@ func TestProbeAcknowledgementComesFirst(t *testing.T) {
 	expectDefect(t, typ == 0x40, "a publish is acknowledged before it is delivered")
 }
 
-// Retained messages end after a day of the wall clock in the library, all at once when it steps (M27).
+// In the library retained messages expire after a day of the wall clock, all at once when it steps
+// (M27).
 func TestRetainedMessagesHaveNoEnd(t *testing.T) {
 	s := start(t, Config{})
 	p := join(t, s, hello{id: "p"})

@@ -10,24 +10,26 @@ import (
 	"time"
 )
 
-// Door is one way in besides Listen. What comes through any of them is one broker's: the same caps, sessions and rights.
+// Door is a listener in addition to Config.Listen. All listeners share one broker, with the same
+// limits, sessions and rights.
 type Door struct {
 	Listen    string // host:port
-	Socket    string // path of a unix socket, in place of Listen
-	Plain     bool   // not encrypted although Config has TLS; a unix socket never is
+	Socket    string // path of a unix socket, instead of Listen
+	Plain     bool   // not encrypted although Config has TLS; a unix socket never is encrypted
 	WebSocket bool
-	Origins   []string // of pages that browsers may show, besides those of the same host and port; WebSocket only
+	// Of web pages accepted in addition to those with the same host and port; WebSocket only.
+	Origins []string
 }
 
-// entrance is a door that is open.
+// entrance is a door with an open listener.
 type entrance struct {
 	net.Listener
-	tls     *tls.Config // nil: plain
+	tls     *tls.Config // nil: not encrypted
 	web     bool
 	origins []string
 }
 
-// open listens. The error names the address and the cause.
+// open opens the listener. The error names the address and the cause.
 func (d Door) open(secure *tls.Config) (*entrance, error) {
 	e := &entrance{tls: secure, web: d.WebSocket, origins: d.Origins}
 	if d.Plain || d.Socket != "" {
@@ -39,7 +41,7 @@ func (d Door) open(secure *tls.Config) (*entrance, error) {
 		at = d.Socket
 		e.Listener, err = listenUnix(d.Socket)
 	} else {
-		// A peer that lost its power is noticed within a minute even if it asked for no keep alive.
+		// A peer that lost power is noticed within a minute even if it asked for no keep alive.
 		lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
 			Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
 		}}
@@ -51,7 +53,8 @@ func (d Door) open(secure *tls.Config) (*entrance, error) {
 	return e, nil
 }
 
-// listenUnix listens on a socket that this user and group may use. One that a dead process has left behind is replaced.
+// listenUnix listens on a unix socket that only this user and group may use. It replaces a socket
+// left by a dead process.
 func listenUnix(path string) (net.Listener, error) {
 	l, err := net.Listen("unix", path)
 	if err != nil {

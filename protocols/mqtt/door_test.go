@@ -47,7 +47,7 @@ func TestWebSocketSpeaksToPaho(t *testing.T) {
 	}
 }
 
-// masked is a frame as clients send it.
+// masked returns a frame as clients send it.
 func masked(op byte, payload []byte) []byte {
 	f := []byte{op}
 	switch n := len(payload); {
@@ -69,7 +69,7 @@ func masked(op byte, payload []byte) []byte {
 
 const upgrade = "GET /mqtt HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqttv3.1, mqtt\r\n"
 
-// web dials a WebSocket, and returns it with what comes out of its frames.
+// web dials a WebSocket and returns it with the content of its frames.
 func web(t testing.TB, s *Server) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	c, err := net.Dial("tcp", s.Doors()[0].String())
@@ -107,7 +107,7 @@ func frameOf(t testing.TB, r io.Reader) (op byte, payload []byte) {
 	return h[0], payload
 }
 
-// Packets and frames have nothing to do with each other.
+// The boundaries of packets and frames are independent.
 func TestWebSocketFramesAreAStream(t *testing.T) {
 	s := start(t, Config{Doors: []Door{{Listen: "127.0.0.1:0", WebSocket: true}}})
 	n := 0
@@ -202,7 +202,7 @@ func TestWebSocketRefusesNonsense(t *testing.T) {
 	join(t, s, hello{id: "good"}).sync()
 }
 
-// All doors lead to one broker.
+// All listeners serve the same broker.
 func TestDoorsShareOneBroker(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
@@ -210,7 +210,7 @@ func TestDoorsShareOneBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	left.SetUnlinkOnClose(false)
-	_ = left.Close() // as a process that was killed leaves it
+	_ = left.Close() // like a process that was killed
 	s := start(t, Config{MaxClients: 2, Doors: []Door{{Socket: path}, {Listen: "127.0.0.1:0"}}})
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o660 {
 		t.Errorf("socket: %v %v", st, err)
@@ -233,7 +233,7 @@ func TestDoorsShareOneBroker(t *testing.T) {
 	if _, payload, _ := p.message(); payload != "hello" {
 		t.Errorf("got %q", payload)
 	}
-	unix().wantClosed() // one cap for all
+	unix().wantClosed() // one limit for all
 	_ = tcp.Close()
 	again := &peer{ver: 4, t: t}
 	for { // until the place is free

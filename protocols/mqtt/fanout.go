@@ -11,16 +11,17 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// message is one publish on its way to many; what goes out with QoS 0 is encoded once per form.
+// message is one publish on its way to many clients. Its QoS 0 forms are encoded only once each.
 type message struct {
 	pk       *packets.Packet
 	form     [2][2]bytes.Buffer // [MQTT 5][retain flag]; empty: not encoded yet
-	borrowed bool               // the payload is the publisher's: who keeps it copies it
-	own      packets.Packet     // room for pk
-	out      packets.Packet     // room for what is being encoded
+	borrowed bool               // the payload belongs to the publisher: copy it before keeping it
+	own      packets.Packet     // storage for pk
+	out      packets.Packet     // storage for the packet being encoded
 }
 
-// message takes one that was used before, for pk. Nothing that fanout does outlives it: it goes back with spare.
+// message returns a recycled message for pk. Nothing may refer to it after fanout; it is returned
+// with spare.
 func (s *Server) message(pk packets.Packet) *message {
 	m, _ := s.messages.Get().(*message)
 	if m == nil {
@@ -44,16 +45,17 @@ func (s *Server) spare(m *message) {
 	s.messages.Put(m)
 }
 
-// largestForm is what is kept of a large message.
+// largestForm is the largest buffer that is kept for reuse.
 const largestForm = 64 << 10
 
-// fanout stores m if it is to be kept and gives it to every subscriber. It replaces the library's own, which queues
-// packets by number (64 of them is a burst, not a bound) and wakes a goroutine for each.
+// fanout stores m if it is to be kept and delivers it to every subscriber. It replaces the
+// library's own function, which limits queues by the number of packets (64, less than a burst) and
+// wakes a goroutine for each packet.
 func (s *Server) fanout(m *message, keep bool) {
 	pk := m.pk
 	pk.FixedHeader.Type = packets.Publish
 	pk.Created = time.Now().Unix()
-	pk.ProtocolVersion = 5 // only such messages expire
+	pk.ProtocolVersion = 5 // only messages of this version can expire
 	pk.Mods.AllowResponseInfo = true
 	if e := pk.Properties.MessageExpiryInterval; e > 0 {
 		pk.Expiry = pk.Created + int64(e)
@@ -69,7 +71,8 @@ func (s *Server) fanout(m *message, keep bool) {
 	s.store.flush()
 }
 
-// retain keeps pk. What clients have retained outlives the process; what the owner has, he says again.
+// retain keeps pk. The retained messages of clients survive the process; the owner publishes its
+// own again.
 func (s *Server) retain(pk *packets.Packet) {
 	if pk.Origin != inlineID {
 		s.keepRetainedMessage(pk)
@@ -79,7 +82,7 @@ func (s *Server) retain(pk *packets.Packet) {
 	s.kept.take(pk, time.Now())
 }
 
-// deliver gives m to one client. old marks a retained message for a new subscription.
+// deliver delivers m to one client. old marks a retained message for a new subscription.
 func (s *Server) deliver(cl *mochi.Client, r reader, m *message, old bool) {
 	c := connOf(cl)
 	if c == nil || r.noLocal && m.pk.Origin == cl.ID && !old || !s.mayRead(c.info, m.pk.TopicName) {
@@ -166,7 +169,8 @@ func index(b bool) int {
 	return 0
 }
 
-// deliverQueued sends with QoS 1 or 2, or stores for a client that is away, within the bounds of its session.
+// deliverQueued sends with QoS 1 or 2, or stores for a client that is away, within the limits of
+// its session.
 func (s *Server) deliverQueued(cl *mochi.Client, m *message, qos byte, retain bool, ids []int) {
 	if m.borrowed {
 		m.pk.Payload, m.borrowed = bytes.Clone(m.pk.Payload), false
@@ -186,7 +190,8 @@ func (s *Server) deliverQueued(cl *mochi.Client, m *message, qos byte, retain bo
 	switch {
 	case err == nil:
 		s.sent(c)
-	case errors.Is(err, packets.ErrPacketTooLarge): // for this client it never was (MQTT 5 §3.1.2.11.4)
+	// For this client the message does not exist (MQTT 5 §3.1.2.11.4).
+	case errors.Is(err, packets.ErrPacketTooLarge):
 		cl.State.Inflight.Delete(out.PacketID)
 		s.keepPacket(cl, out.PacketID)
 		s.sessions.settle(cl.ID, messageSize(&out))
@@ -196,8 +201,9 @@ func (s *Server) deliverQueued(cl *mochi.Client, m *message, qos byte, retain bo
 	}
 }
 
-// enqueue puts a message into the session of a client, under a packet id. A newer connection may be taking the session over: then it
-// waits for that one, and goes there; what is put into the older one after that nobody sends.
+// enqueue puts a message into the session of a client, under a packet id. If a newer connection is
+// taking over the session, enqueue waits and uses that one. A message put into the older one
+// afterwards would never be sent.
 func (s *Server) enqueue(cl *mochi.Client, out *packets.Packet) (*mochi.Client, *conn, bool) {
 	place := s.place(cl.ID)
 	place.Lock()
@@ -224,8 +230,8 @@ func (s *Server) enqueue(cl *mochi.Client, out *packets.Packet) (*mochi.Client, 
 	return cl, c, true
 }
 
-// whileThere is how many times MaxQueued a client that is there may owe acknowledgements: what it has acknowledged long since may
-// not have been read yet by a busy machine.
+// whileThere is the factor by which a connected client may exceed MaxQueued: on a busy machine,
+// acknowledgements that it has sent may not have been read yet.
 const whileThere = 4
 
 func (s *Server) mostQueued(cl *mochi.Client) int {
@@ -242,7 +248,8 @@ func (s *Server) queueLimit(cl *mochi.Client) int {
 	return s.cfg.WriteBuffer / 2 // so that all of it fits into the buffer when the session resumes
 }
 
-// sendRetained gives a new subscriber what is kept, in the subscriber's own goroutine and at the pace that it reads.
+// sendRetained sends the retained messages to a new subscriber, in the subscriber's own goroutine
+// and as fast as it reads.
 func (s *Server) sendRetained(cl *mochi.Client, c *conn, g grant) {
 	if mochi.IsSharedFilter(g.sub.Filter) || g.sub.RetainHandling == 2 || g.sub.RetainHandling == 1 && g.existed {
 		return
@@ -258,7 +265,7 @@ func (s *Server) sendRetained(cl *mochi.Client, c *conn, g grant) {
 	}
 }
 
-// sendMade gives it what the owner makes for it.
+// sendMade sends the messages that the owner generates.
 func (s *Server) sendMade(cl *mochi.Client, c *conn, sub packets.Subscription) {
 	s.cfg.Made(sub.Filter, func(topic string, make func() ([]byte, string)) bool {
 		if !s.mayRead(c.info, topic) {
@@ -280,13 +287,13 @@ func (s *Server) sendMade(cl *mochi.Client, c *conn, sub packets.Subscription) {
 	})
 }
 
-// sendOld is false when the client is too slow, and gone.
+// sendOld returns false if the client is too slow and was disconnected.
 func (s *Server) sendOld(cl *mochi.Client, c *conn, sub packets.Subscription, pk *packets.Packet) bool {
 	if !waitRoom(c, messageSize(pk)) {
 		cl.Stop(errSlow)
 		return false
 	}
-	// Acknowledgements are read by this very goroutine: beyond half a window do not ask for them.
+	// Acknowledgements are read by this same goroutine: beyond half a window do not request any.
 	if cl.State.Inflight.Len() >= s.cfg.MaxQueued/2 || s.sessions.queued(cl.ID)+messageSize(pk) > s.cfg.WriteBuffer/4 {
 		sub.Qos = 0
 	}
@@ -295,7 +302,7 @@ func (s *Server) sendOld(cl *mochi.Client, c *conn, sub packets.Subscription, pk
 	return true
 }
 
-// waitRoom waits until n more bytes fit comfortably, and gives up on a client that takes nothing.
+// waitRoom waits until n more bytes fit easily. It returns false if the client takes nothing.
 func waitRoom(c *conn, n int) bool {
 	for range int(stallTimeout / (5 * time.Millisecond)) {
 		if c.room(n) {

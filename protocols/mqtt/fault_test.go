@@ -21,7 +21,8 @@ import (
 	"gatewayd/protocols/journal/journaltest"
 )
 
-// A SUBSCRIBE that is cut off makes the library read past its end, and the process end with it (M3): here only the client does.
+// A truncated SUBSCRIBE makes the library read past its end and ends the process (M3): here it ends
+// only the client.
 func TestTruncatedSubscribeEndsOnlyItsClient(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell})
@@ -42,10 +43,11 @@ func TestTruncatedSubscribeEndsOnlyItsClient(t *testing.T) {
 	join(t, s, hello{id: "evil", ver: 5}).sync()
 }
 
-// The library lets connect whoever wants and waits for CONNECT for ever (M1).
+// The library accepts any number of connections and waits for CONNECT for ever (M1).
 func TestIdleSocketsAreCappedAndClosed(t *testing.T) {
 	const sockets, most = 1500, 300
-	s := start(t, Config{MaxClients: most, MaxClientsPerAddress: most, ConnectTimeout: 3 * time.Second}) // time to dial more than all places
+	// Enough time to dial more than the limit.
+	s := start(t, Config{MaxClients: most, MaxClientsPerAddress: most, ConnectTimeout: 3 * time.Second})
 	good := join(t, s, hello{id: "good"})
 	conns := make([]net.Conn, sockets)
 	for i := range conns {
@@ -90,7 +92,8 @@ func TestCapPerAddress(t *testing.T) {
 	}
 }
 
-// One subscriber that takes nothing holds up everybody who publishes to it, and the next of its id, in the library (M23).
+// In the library one subscriber that reads nothing blocks every publisher to it, and the next
+// client with its id (M23).
 func TestStalledSubscriberDelaysNobody(t *testing.T) {
 	for _, qos := range []byte{0, 1} {
 		t.Run(fmt.Sprintf("qos %d", qos), func(t *testing.T) {
@@ -113,7 +116,7 @@ func TestStalledSubscriberDelaysNobody(t *testing.T) {
 			payload := make([]byte, 64<<10)
 			var worst time.Duration
 			for i := range n {
-				for got.Load()+4 < int64(i) { // the reader is as fast as it can
+				for got.Load()+4 < int64(i) { // the reader is as fast as it can be
 					time.Sleep(time.Millisecond)
 				}
 				before := time.Now()
@@ -123,7 +126,7 @@ func TestStalledSubscriberDelaysNobody(t *testing.T) {
 				worst = max(worst, time.Since(before))
 			}
 			<-done
-			if worst > patience/2 { // the one who stalls would delay all for ever
+			if worst > patience/2 { // a stalled client would delay all for ever
 				t.Errorf("worst publish took %v", worst)
 			}
 			if qos == 0 {
@@ -153,7 +156,8 @@ func (l *starved) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// A process that runs out of descriptors once is never listened to again with the library's own listener (M11).
+// With the library's own listener, a process that runs out of descriptors once never accepts again
+// (M11).
 func TestAcceptSurvivesEMFILE(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -195,7 +199,7 @@ func TestSlowlorisIsClosed(t *testing.T) {
 	s := start(t, Config{ConnectTimeout: 200 * time.Millisecond})
 	p := dial(t, s)
 	drip := hello{id: strings.Repeat("x", 1000), ver: 4}.bytes()
-	go func() { // for longer than wantClosed waits
+	go func() { // longer than wantClosed waits
 		for _, b := range drip {
 			if _, err := p.Write([]byte{b}); err != nil {
 				return
@@ -206,7 +210,7 @@ func TestSlowlorisIsClosed(t *testing.T) {
 	p.wantClosed()
 }
 
-// Six bytes are enough to have the library allocate 256 MB, before anybody has said who he is (M2).
+// Six bytes suffice to make the library allocate 256 MB before a client has authenticated (M2).
 func TestNonsenseIsRefusedBeforeItCosts(t *testing.T) {
 	random := make([]byte, 4096)
 	_, _ = rand.Read(random)
@@ -235,7 +239,7 @@ func TestNonsenseIsRefusedBeforeItCosts(t *testing.T) {
 	}
 }
 
-// The library's Close waits for everybody, for ever, and panics when it is called twice (M32).
+// The library's Close waits for all clients for ever, and panics when called twice (M32).
 func TestCloseIsBounded(t *testing.T) {
 	release := make(chan struct{})
 	hanging := make(chan struct{})
@@ -254,7 +258,7 @@ func TestCloseIsBounded(t *testing.T) {
 	<-hanging
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	before := time.Now() // a callback that is waited for hangs for ever
+	before := time.Now() // waiting for the callback would hang for ever
 	err := s.Close(ctx)
 	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("close with a hanging callback: %v, want a deadline", err)
@@ -278,12 +282,12 @@ func TestCloseIsBounded(t *testing.T) {
 	join(t, again, hello{id: "c1"}).sync()
 }
 
-// A disk that hangs holds up the store, and not who closes the broker.
+// A disk that hangs delays the store, but not Close.
 func TestCloseIsBoundedWhileTheDiskHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store")
 	s := start(t, Config{Store: path})
 	hanging, back := journaltest.Hang(t, filepath.Dir(path))
-	for _, n := range []int{300 << 10, 1} { // most of the file is garbage then: it is written anew
+	for _, n := range []int{300 << 10, 1} { // most of the file is garbage then, so it is rewritten
 		s.store.put("x", make([]byte, n))
 		s.store.flush()
 	}
@@ -340,7 +344,7 @@ func TestListenErrorNamesAddressAndCause(t *testing.T) {
 	}
 }
 
-// A hook that panics ends the process in the library (M10): here it is a refusal.
+// In the library a panic in a hook ends the process (M10): here it is a refusal.
 func TestPanickingCallbacksRefuse(t *testing.T) {
 	boom := func() { panic("boom") }
 	var at atomic.Value
@@ -392,7 +396,8 @@ func TestFuzzedPacketsNeverKill(t *testing.T) {
 	join(t, s, hello{id: "good"}).sync()
 }
 
-// What a client has said in time counts, though nobody came to read it before the deadline: a crowd makes a machine that busy.
+// Data that arrived in time counts even if it was read after the deadline, which happens on a
+// machine busy with many clients.
 func TestWhatWasThereInTimeCounts(t *testing.T) {
 	s, theirs := connected(t)
 	expired := func(say string) {
@@ -401,7 +406,7 @@ func TestWhatWasThereInTimeCounts(t *testing.T) {
 		if _, err := theirs.Write([]byte(say)); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := s.Conn.Read(make([]byte, 1)); n != 1 || err != nil { // until it is there
+		if n, err := s.Conn.Read(make([]byte, 1)); n != 1 || err != nil { // wait until it is there
 			t.Fatal(n, err)
 		}
 		_ = s.SetReadDeadline(time.Unix(1, 0))

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-const unlimited = 65535 // receive maximum when the client names none (MQTT 5 §3.1.2.11.3)
+const unlimited = 65535 // receive maximum if the client names none (MQTT 5 §3.1.2.11.3)
 
 // MQTT control packet types (MQTT 5 §2.1.2).
 const (
@@ -22,20 +22,23 @@ const (
 
 const reasonIDInUse = 0x91
 
-// ownIDs is where the ids begin that stand for packet ids of clients.
+// ownIDs is the first of the ids that stand for packet ids of clients.
 const ownIDs = 1 << 15
 
 // flow does for one connection what the library does wrongly or not at all:
-//   - nothing is published to a client before its CONNACK, and what its stored session held leaves in order;
-//   - the client's receive maximum holds messages back (the library's own way can deadlock);
-//   - packet ids of the client are mapped to ids that the library does not use for its own messages.
+//   - Nothing is published to a client before its CONNACK, and the messages of a stored session are
+//     sent in order.
+//   - Messages beyond the client's receive maximum are held back (the library's own way can
+//     deadlock).
+//   - Packet ids of the client are mapped to ids that the library does not use for its own
+//     messages.
 type flow struct {
 	mu      sync.Mutex
 	holding bool // until the session is established
 	limit   int  // receive maximum; 0 until CONNECT
 	used    int
 	held    []heldPacket
-	bytes   int               // in held
+	bytes   int               // bytes in held
 	ids     map[uint16]uint16 // library's id → client's id
 	next    uint16
 }
@@ -45,10 +48,11 @@ type heldPacket struct {
 	data []byte
 }
 
-// outbound returns what of the packets in b may leave now; it may change ids in b in place.
+// outbound returns the part of the packets in b that may be sent now. It may change ids in b in
+// place.
 func (f *flow) outbound(b []byte, maxHeld int) ([]byte, error) {
 	var out []byte
-	split := false // out, and not a prefix of b, is the answer
+	split := false // the result is out, and not a prefix of b
 	for at := 0; at < len(b); {
 		end, body := packetBounds(b, at)
 		p := b[at:end]
@@ -76,7 +80,7 @@ func (f *flow) outbound(b []byte, maxHeld int) ([]byte, error) {
 	return b, nil
 }
 
-// packet decides on one packet: hold it (false), or send it, possibly changed.
+// packet decides about one packet: hold it (false), or send it, possibly changed.
 func (f *flow) packet(p []byte, body int) ([]byte, bool) {
 	switch p[0] >> 4 {
 	case typePublish:
@@ -106,9 +110,10 @@ func (f *flow) restore(p []byte, body int) []byte {
 	binary.BigEndian.PutUint16(p[body:], own)
 	if p[0]>>4 == typePubrec {
 		if len(p) == body+2 || p[body+2] < 0x80 {
-			return p // the flow goes on until PUBCOMP
+			return p // the id stays in use until PUBCOMP
 		}
-		if p[body+2] == reasonIDInUse { // a repeated QoS 2 publish: it has been taken, so say that again
+		// A repeated QoS 2 publish: it was accepted, so acknowledge it again.
+		if p[body+2] == reasonIDInUse {
 			return []byte{p[0], 2, p[body], p[body+1]}
 		}
 	}
@@ -116,7 +121,8 @@ func (f *flow) restore(p []byte, body int) []byte {
 	return p
 }
 
-// inbound gives the library's id for an id of the client. taken says which ones the library uses.
+// inbound returns the library's id for a packet id of the client. taken reports whether the library
+// uses an id.
 func (f *flow) inbound(own uint16, taken func(uint16) bool) uint16 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -140,7 +146,7 @@ func (f *flow) inbound(own uint16, taken func(uint16) bool) uint16 {
 	return own
 }
 
-// own is the client's packet id that the library's id stands for.
+// own returns the client's packet id for a library id.
 func (f *flow) own(id uint16) (own uint16, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -148,7 +154,7 @@ func (f *flow) own(id uint16) (own uint16, ok bool) {
 	return own, ok
 }
 
-// remember has id stand for a packet id of the client.
+// remember maps id to a packet id of the client.
 func (f *flow) remember(id, own uint16) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -169,11 +175,12 @@ func (f *flow) adopt(old *flow) {
 	f.mu.Unlock()
 }
 
-// open ends the holding and returns what may leave.
+// open ends the holding and returns what may be sent.
 func (f *flow) open() []byte {
 	f.holding = false
 	sortByID(f.held)
-	f.held = slices.CompactFunc(f.held, func(a, b heldPacket) bool { // what came just now is said again with what the session held
+	// A message that has just arrived may also be among those of the session.
+	f.held = slices.CompactFunc(f.held, func(a, b heldPacket) bool {
 		same := a.id != 0 && a.id == b.id
 		if same {
 			f.bytes -= len(b.data)
@@ -183,7 +190,7 @@ func (f *flow) open() []byte {
 	return f.take()
 }
 
-// credit takes an acknowledgement and returns what may leave.
+// credit handles an acknowledgement and returns what may be sent.
 func (f *flow) credit() []byte {
 	f.used = max(f.used-1, 0)
 	return f.take()
@@ -205,8 +212,8 @@ func (f *flow) take() []byte {
 	return out
 }
 
-// sortByID puts messages into the order of their ids, which the library hands out one by one and round and round: the
-// oldest is the one after the widest gap. QoS 0 follows.
+// sortByID sorts messages by their ids. The library assigns them in turn and wraps around: the
+// oldest message is the one after the widest gap. QoS 0 comes last.
 func sortByID(h []heldPacket) {
 	slices.SortStableFunc(h, func(a, b heldPacket) int { return int(a.id) - int(b.id) })
 	zero := 0
@@ -226,7 +233,8 @@ func sortByID(h []heldPacket) {
 	copy(h, sorted)
 }
 
-// packetBounds says where the packet at b[at] ends and where its variable header begins. b holds whole packets.
+// packetBounds returns where the packet at b[at] ends and where its variable header begins. b holds
+// whole packets.
 func packetBounds(b []byte, at int) (end, body int) {
 	size, n, err := variableInt(b[at+1:])
 	if n == 0 || err != nil {
@@ -236,7 +244,7 @@ func packetBounds(b []byte, at int) (end, body int) {
 	return min(body+size, len(b)), body
 }
 
-// publishID is the packet id of a PUBLISH, 0 for QoS 0.
+// publishID returns the packet id of a PUBLISH; 0 for QoS 0.
 func publishID(p []byte, body int) uint16 {
 	if p[0]&6 == 0 || len(p) < body+2 {
 		return 0

@@ -41,8 +41,8 @@ func indices(n int) []int {
 	return out
 }
 
-// A client and the broker count their packet ids from 1 both: in the library a publish of the client takes a message to it
-// away (M20), and its SUBSCRIBE is refused (M30).
+// A client and the broker both count packet ids from 1. In the library a publish of the client
+// removes a message to it (M20), and its SUBSCRIBE is refused (M30).
 func TestPacketIDsOfBothSidesAreApart(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell})
@@ -70,7 +70,7 @@ func TestPacketIDsOfBothSidesAreApart(t *testing.T) {
 	}
 }
 
-// A PUBLISH of QoS 2 that is said again is refused by the library with 0x91, though it was taken (M29).
+// The library refuses a repeated PUBLISH of QoS 2 with 0x91, although it was accepted (M29).
 func TestQoS2SurvivesRepetitionAndReconnection(t *testing.T) {
 	for _, ver := range []byte{4, 5} {
 		tell, wait := events(t)
@@ -114,7 +114,8 @@ func TestQoS2SurvivesRepetitionAndReconnection(t *testing.T) {
 	}
 }
 
-// The library delivers and acknowledges what was refused, or answers QoS 2 with the wrong packet (M25).
+// The library delivers and acknowledges what was refused, or answers QoS 2 with the wrong packet
+// (M25).
 func TestRefusedCommandsAreSaidSo(t *testing.T) {
 	s := start(t, Config{OnPublish: func(ClientInfo, Publish) error { return fmt.Errorf("mailbox is full") }})
 	modern := join(t, s, hello{id: "modern", ver: 5})
@@ -135,7 +136,8 @@ func TestRefusedCommandsAreSaidSo(t *testing.T) {
 	}
 }
 
-// With the library's own flow control this hangs within a second: it takes a lock that it holds (M22).
+// With the library's own flow control this hangs within a second: it takes a lock that it holds
+// (M22).
 func TestAcknowledgingWhileOthersPublishDoesNotHang(t *testing.T) {
 	const publishers, each = 4, 2000
 	s := start(t, Config{MaxQueued: 60000, WriteBuffer: 8 << 20})
@@ -185,7 +187,8 @@ func TestBusySubscriberIsWrittenToInBatches(t *testing.T) {
 	}
 }
 
-// What is large does not wait to be joined by more: a burst of it would fill the buffer, and cut off who reads it all.
+// Large messages do not wait to be coalesced: a burst of them would fill the buffer and disconnect
+// a client that reads them all.
 func TestLargeMessagesAreNotHeldBack(t *testing.T) {
 	s := start(t, Config{Coalesce: time.Hour})
 	p := join(t, s, hello{id: "p"})
@@ -208,7 +211,7 @@ func TestLargeMessagesAreNotHeldBack(t *testing.T) {
 	}
 }
 
-// Whoever asks again as soon as he is answered is not held back as a listener is.
+// A client that sends its next request after each answer is not held back like a subscriber.
 func TestWhoAsksIsNotHeldBack(t *testing.T) {
 	s := start(t, Config{Coalesce: time.Hour})
 	p := join(t, s, hello{id: "p"})

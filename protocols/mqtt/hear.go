@@ -10,44 +10,44 @@ import (
 	"time"
 )
 
-// Hear is the message by which an actor asks the actor of a broker for a share in what clients publish among themselves. It
-// replaces what the actor has asked for before, holds for HearTime and is then to be made again; the answer is a *Hear as
-// well. Others hear the same, unlike with Claim.
+// Hear is the message by which an actor asks a broker's actor for the messages that clients publish
+// among themselves. It replaces the actor's previous Hear, is valid for HearTime and must then be
+// repeated; the answer is a *Hear as well. Unlike with Claim, others receive the same messages too.
 type Hear struct {
 	Path     string   // of the actor
-	Filters  []string // none: it hears nothing any more
-	Retained bool     // what is retained shall come, also of filters that it has asked for before
-	Fresh    bool     // in the answer: the actor was not heard of before, and may have missed something
+	Filters  []string // none: unsubscribe from everything
+	Retained bool     // send retained messages, also for filters subscribed to before
+	Fresh    bool     // in the answer: the actor was not known before, and may have missed messages
 }
 
-// HearTime is how long a Hear holds.
+// HearTime is how long a Hear is valid.
 const HearTime = 15 * time.Second
 
-// Heard is what the actor is told of each publish.
+// Heard is sent to the actor for each publish.
 type Heard struct {
 	Topic    string
-	Payload  []byte // nobody changes it
-	Retained bool   // it is what the broker had, not what is said now
-	Client   string // who has published; empty: not known
+	Payload  []byte // read-only
+	Retained bool   // it is a retained message, not a new one
+	Client   string // the publisher; empty: not known
 	Expiry   time.Duration
 	User     []UserProperty
 }
 
-// Lost is what the actor is told when nothing comes any more; it is to ask again.
+// Lost is sent to the actor when its subscription has ended; the actor should subscribe again.
 type Lost struct{ Cause string }
 
-// Say is the message by which an actor asks the actor of a broker to publish, with QoS 1. The answer is a *Say as well, when
-// the broker has it.
+// Say is the message by which an actor asks a broker's actor to publish with QoS 1. The answer is a
+// *Say as well, when the broker has accepted it.
 type Say struct {
 	Path    string // of the actor
 	Topic   string
 	Payload []byte
 	Retain  bool
-	Expiry  time.Duration // of no use to anybody after that; 0: never
+	Expiry  time.Duration // the message expires after that; 0: never
 	User    []UserProperty
 }
 
-// Check says why it cannot be published.
+// Check returns an error if the message cannot be published.
 func (m *Say) Check() error {
 	if err := checkTopic(m.Topic); err != nil {
 		return err
@@ -58,13 +58,14 @@ func (m *Say) Check() error {
 	return nil
 }
 
-// own tells the topics that belong to the gateway, answers and calls included.
+// own reports whether a topic belongs to the gateway, including answers and calls.
 func own(topic string) bool {
 	class, _, _ := strings.Cut(topic, "/")
 	return brokerOwned(topic) || class == "cmd" || class == "reply"
 }
 
-// CheckForeign says what is wrong with a filter for topics of clients among themselves.
+// CheckForeign returns an error if a filter is not valid for the topics that clients publish among
+// themselves.
 func CheckForeign(filter string) error {
 	if err := checkFilter(filter); err != nil {
 		return err
@@ -79,10 +80,10 @@ func CheckForeign(filter string) error {
 	return nil
 }
 
-// Covers tells whether a filter matches a topic.
+// Covers reports whether a filter matches a topic.
 func Covers(filter, topic string) bool { return covers(filter, topic) }
 
-// Hearings are who hears what. Any goroutine may look; one makes changes.
+// Hearings are the subscriptions of actors. Any goroutine may read them; only one may change them.
 type Hearings struct {
 	all   map[string]hearing // by path
 	index atomic.Pointer[hearingIndex]
@@ -100,7 +101,7 @@ type hearingIndex struct {
 
 type wildHearing struct{ filter, path string }
 
-// Take makes or renews one, and lists the filters whose retained messages shall come.
+// Take makes or renews a subscription. It returns the filters whose retained messages must be sent.
 func (h *Hearings) Take(m *Hear, now time.Time) (fresh []string, err error) {
 	for _, f := range m.Filters {
 		if err := CheckForeign(f); err != nil {
@@ -137,7 +138,7 @@ func (h *Hearings) Take(m *Hear, now time.Time) (fresh []string, err error) {
 	return fresh, nil
 }
 
-// Knows says whether an actor hears something.
+// Knows reports whether an actor has a subscription.
 func (h *Hearings) Knows(path string) bool {
 	_, ok := h.all[path]
 	return ok
@@ -157,7 +158,7 @@ func (h *Hearings) reindex() {
 	h.index.Store(x)
 }
 
-// Filters are all that somebody hears, each once.
+// Filters returns all filters, each once.
 func (h *Hearings) Filters() []string {
 	var all []string
 	for _, one := range h.all {
@@ -167,7 +168,7 @@ func (h *Hearings) Filters() []string {
 	return slices.Compact(all)
 }
 
-// Paths are those who hear a topic, each once.
+// Paths returns the actors that subscribe to a topic, each once.
 func (h *Hearings) Paths(topic string) []string {
 	x := h.index.Load()
 	if x == nil {
@@ -182,23 +183,24 @@ func (h *Hearings) Paths(topic string) []string {
 	return paths
 }
 
-// Everybody are the paths of all who hear something.
+// Everybody returns the paths of all actors with a subscription.
 func (h *Hearings) Everybody() []string { return slices.Sorted(maps.Keys(h.all)) }
 
-// Any says whether somebody hears a topic.
+// Any reports whether an actor subscribes to a topic.
 func (h *Hearings) Any(topic string) bool { return len(h.Paths(topic)) > 0 }
 
-// Strays are topics that were published to and that nobody of the gateway hears, the latest of each. Any goroutine may use them.
+// Strays are the topics that clients have published to and that no actor subscribes to, with the
+// latest message of each. It is safe for concurrent use.
 type Strays struct {
 	mu   sync.Mutex
 	all  map[string]Stray
 	more bool
 }
 
-// Stray is the last publish on one of them.
+// Stray is the last publish on such a topic.
 type Stray struct {
 	Topic, Client string
-	Payload       []byte // or the beginning of it
+	Payload       []byte // possibly truncated
 	Time          time.Time
 	Refused       bool // the client may not publish there
 }
@@ -209,7 +211,7 @@ const (
 	maxTopic   = 256  // bytes of a topic
 )
 
-// Note remembers a publish. Topics of the gateway are none.
+// Note remembers a publish. Topics of the gateway are ignored.
 func (s *Strays) Note(x Stray) {
 	if own(x.Topic) || len(x.Topic) > maxTopic {
 		return
@@ -227,7 +229,8 @@ func (s *Strays) Note(x Stray) {
 	s.all[x.Topic] = x
 }
 
-// List is all that a filter matches and pick likes; more says that there were too many to remember.
+// List returns the topics that match a filter and for which pick returns true. more reports that
+// there were too many to remember.
 func (s *Strays) List(filter string, pick func(topic string) bool) (all []Stray, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,11 +10,12 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// inlineID is the id of the library's own client. Nobody else may have it.
+// inlineID is the id of the library's own client. No other client may have it.
 const inlineID = mochi.InlineClientId
 
-// hook is the only hook of the broker: the library takes the answer of any hook that says yes, so there must be one.
-// Who may connect is decided in connect.go, without it. Each method recovers, because the library calls some of them in goroutines that nobody guards.
+// hook is the broker's only hook. There must be only one, because the library accepts a yes from
+// any hook. Which clients may connect is decided in connect.go, without the hook. Each method
+// recovers, because the library calls some of them in unguarded goroutines.
 type hook struct {
 	mochi.HookBase
 	*Server
@@ -30,7 +31,7 @@ func (h *hook) Provides(b byte) bool {
 	}, b)
 }
 
-// OnACLCheck is asked for publishes, filters and every delivery.
+// OnACLCheck is called for publishes, filters and every delivery.
 func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) (ok bool) {
 	defer h.recovered("authorize", func() { ok = false })
 	c := connOf(cl)
@@ -64,7 +65,7 @@ func (h *hook) deny(c *conn, topic string, write bool) {
 	c.refused(access.RefusedTopic, fmt.Errorf("it may not %s %q", what, topic))
 }
 
-// OnPacketEncode tells MQTT 5 clients what is taken; the library does not.
+// OnPacketEncode tells MQTT 5 clients the limits in force; the library does not.
 func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packet {
 	if pk.FixedHeader.Type == packets.Connack && pk.ReasonCode == 0 {
 		pk.Properties.MaximumPacketSize = uint32(h.cfg.MaxPacket)
@@ -76,15 +77,15 @@ func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 		c.turnedOut.Store(true)
 	}
 	if pk.FixedHeader.Type == packets.Puback || pk.FixedHeader.Type == packets.Pubrec {
-		pk.Properties.ReasonString = "" // the code says it
+		pk.Properties.ReasonString = "" // the reason code is sufficient
 	}
 	return pk
 }
 
-// OnQosDropped gives the queue space of an expired message back.
+// OnQosDropped releases the queue space of an expired message.
 func (h *hook) OnQosDropped(cl *mochi.Client, pk packets.Packet) {
 	defer h.recovered("expiry", nil)
-	left := 0 // which one has gone is not said
+	left := 0 // the library does not say which message expired
 	for _, pk := range cl.State.Inflight.GetAll(false) {
 		if pk.FixedHeader.Type == packets.Publish {
 			left += messageSize(&pk)

@@ -30,9 +30,10 @@ func (s *socket) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// late reads what was there in time although the deadline has passed before anybody came to read it: a machine that is busy
-// with a crowd must not turn out who has been waiting in it. Of CONNECT that goes for its beginning only, or else who sends
-// a byte now and then would be waited for.
+// late reads data that arrived in time although the deadline had passed before the goroutine ran.
+// On a machine busy with many clients, a client must not be disconnected for that. For CONNECT this
+// applies to its first bytes only; otherwise a client that sends a byte now and then would never
+// time out.
 func (s *socket) late(b []byte, why error) (n int, err error) {
 	if s.raw == nil || s.begun && !s.taken || s.isClosed() {
 		return 0, why
@@ -47,7 +48,8 @@ func (s *socket) late(b []byte, why error) (n int, err error) {
 	return n, nil
 }
 
-// prompted is said of a packet that is answered: whoever asks is answered at once, however often, but once for all that has come together.
+// prompted is called for a packet that requires an answer. The answer is sent at once, however
+// often the client asks, but only once for everything that arrived together.
 func (s *socket) prompted() {
 	if s.fresh {
 		s.fresh = false
@@ -55,14 +57,15 @@ func (s *socket) prompted() {
 	}
 }
 
-// earn takes no lock: whoever writes holds it while the kernel sends, and what that is answered with may be read before.
+// earn takes no lock: the writer holds it while the kernel sends, and the reply to that may be read
+// before it is released.
 func (s *socket) earn() {
 	if s.earned.Load() < burst {
 		s.earned.Add(2) // the acknowledgement and the answer
 	}
 }
 
-// await returns once something has come, and holds no buffer while it waits.
+// await returns once data has arrived, and holds no buffer while it waits.
 func (s *socket) await() error {
 	if s.in != nil || s.raw == nil {
 		return nil
@@ -81,13 +84,14 @@ func (s *socket) await() error {
 	return s.inErr
 }
 
-// yieldEvery is how long after one that was let go first nobody is, for it wakes a thread of the runtime, which under load is
-// a quarter of all work.
+// yieldEvery is the shortest interval between two yields. A yield wakes a thread of the runtime,
+// which under load is a quarter of all work.
 const yieldEvery = int64(time.Millisecond)
 
-// yield lets those go first who were woken together with a reader. Of several that have something to read the runtime starts the latest first: without
-// this a message would overtake the subscription that another client had asked for before it. Those who come while one yields do so too, since they may
-// have been woken with it.
+// yield lets the goroutines that were woken together with a reader run first. Of several readable
+// connections the runtime starts the latest first; without the yield a message would overtake a
+// subscription that another client had requested before it. Connections that become readable during
+// a yield yield as well, since they may have been woken with it.
 func (s *Server) yield(c *conn) {
 	if !c.parked {
 		return
@@ -100,7 +104,8 @@ func (s *Server) yield(c *conn) {
 	s.yielded.Store(s.now())
 }
 
-// fill reads what there is; false: nothing. It takes no lock: closing the descriptor waits for it, and whoever closes holds s.mu.
+// fill reads the available data; false: none. It takes no lock: closing the descriptor waits for
+// it, and the closing goroutine holds s.mu.
 //
 //go:noinline
 func (s *socket) fill(fd uintptr) bool {

@@ -11,7 +11,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// What the library has used is known to the byte, from CONNECT on: else an idle client would hold a buffer, and be read in whatever order.
+// The bytes that the library has processed are counted exactly, from CONNECT on. Otherwise an idle
+// client would hold a buffer, and the order of readers would be lost.
 func TestNothingIsThoughtToBeReadAhead(t *testing.T) {
 	ahead := make(chan int, 1)
 	s := start(t, Config{OnSession: func(e SessionEvent) {
@@ -33,7 +34,8 @@ func TestNothingIsThoughtToBeReadAhead(t *testing.T) {
 	}
 }
 
-// Who closes a socket holds its lock and waits for whoever reads: the reader must not want the lock before it has let go.
+// Closing a socket holds its lock and waits for the reader, so the reader must not take the lock
+// before it has finished reading.
 func TestAReaderDoesNotKeepAWriterFromClosing(t *testing.T) {
 	s, far := connected(t)
 	if _, err := far.Write([]byte("now")); err != nil {
@@ -54,7 +56,7 @@ func TestAReaderDoesNotKeepAWriterFromClosing(t *testing.T) {
 	<-reader
 }
 
-// connected is a socket, and who is at the other end of it.
+// connected returns a socket and its other end.
 func connected(t *testing.T) (*socket, net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -76,11 +78,12 @@ func connected(t *testing.T) (*socket, net.Conn) {
 	return s, theirs
 }
 
-// Who was woken together with a reader and has not run yet runs before that one's message goes out.
+// A goroutine that was woken together with a reader and has not run yet runs before that reader's
+// message is sent.
 func TestAPublishLetsThoseGoFirstWhoWereWokenWithIt(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	s, c := &Server{begun: time.Now().Add(-time.Hour)}, &conn{}
-	for range 5 { // the runtime looks elsewhere first once in a while
+	for range 5 { // the runtime occasionally looks elsewhere first
 		var first atomic.Bool
 		go func() { first.Store(true) }()
 		c.parked = true
@@ -93,7 +96,8 @@ func TestAPublishLetsThoseGoFirstWhoWereWokenWithIt(t *testing.T) {
 	t.Error("nobody goes before a publish")
 }
 
-// What comes together is answered together, and what nobody has asked for is coalesced however often it is acknowledged.
+// Requests that arrive together are answered together, and messages that the client has not asked
+// for are coalesced however often it acknowledges.
 func TestWhoAsksIsAnsweredAtOnce(t *testing.T) {
 	s := &socket{guard: newListener(nil, Config{Coalesce: time.Hour}, &counters{})}
 	s.fresh = true
@@ -125,7 +129,7 @@ func TestWhoAsksIsAnsweredAtOnce(t *testing.T) {
 	}
 }
 
-// A client that takes one message at a time has the next one as soon as it has acknowledged.
+// A client that accepts one message at a time gets the next as soon as it has acknowledged.
 func TestAnAcknowledgementPaysForWhatItMakesRoomFor(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()

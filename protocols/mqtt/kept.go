@@ -8,8 +8,9 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// kept is what is retained: thousands of short states, mostly, which as packets in the library's index would take a kilobyte
-// each, be copied once a second in search of expired ones, and expire by the wall clock.
+// kept holds the retained messages. Most are short states, by the thousand. As packets in the
+// library's index each would take a kilobyte, be copied once a second in search of expired ones,
+// and expire by the wall clock.
 type kept struct {
 	mu  sync.RWMutex
 	all map[string]keptMessage // by topic
@@ -18,7 +19,7 @@ type kept struct {
 type keptMessage struct {
 	payload []byte
 	typ     string    // content type
-	rest    *keptRest // nil: the owner's own, for good
+	rest    *keptRest // nil: the owner's own message, which does not expire
 }
 
 // keptRest is what only some messages have.
@@ -26,10 +27,10 @@ type keptRest struct {
 	qos        byte
 	origin     string
 	properties packets.Properties
-	until      time.Time // zero: for good; no step of the clock changes it
+	until      time.Time // zero: never expires; steps of the clock do not affect it
 }
 
-// take keeps pk in the place of what its topic had; an empty payload removes that.
+// take keeps pk instead of the previous message of its topic; an empty payload removes that.
 func (k *kept) take(pk *packets.Packet, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -49,7 +50,7 @@ func (k *kept) take(pk *packets.Packet, now time.Time) {
 	k.all[pk.TopicName] = m
 }
 
-// purge removes what has expired, and says of which topics.
+// purge removes expired messages and returns their topics.
 func (k *kept) purge(now time.Time) (gone []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -70,7 +71,7 @@ func (k *kept) len() int {
 	return len(k.all)
 }
 
-// topics lists those that a filter matches.
+// topics returns the topics that match a filter.
 func (k *kept) topics(filter string) []string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -83,7 +84,7 @@ func (k *kept) topics(filter string) []string {
 	return found
 }
 
-// packet is what is kept of a topic; ok is false when that is nothing any more.
+// packet returns the retained message of a topic; ok is false if there is none.
 func (k *kept) packet(topic string) (pk packets.Packet, ok bool) {
 	k.mu.RLock()
 	m, ok := k.all[topic]
@@ -106,7 +107,7 @@ func (k *kept) packet(topic string) (pk packets.Packet, ok bool) {
 	return pk, true
 }
 
-// covers tells whether a filter matches a topic (MQTT 5 §4.7).
+// covers reports whether a filter matches a topic (MQTT 5 §4.7).
 func covers(filter, topic string) bool {
 	if strings.HasPrefix(topic, "$") && !strings.HasPrefix(filter, "$") {
 		return false

@@ -18,15 +18,15 @@ import (
 
 const listenerID = "guard"
 
-// host is what a connection is for.
+// host handles connections.
 type host interface {
-	enter(*conn) error        // an error ends it
-	step(*conn) error         // likewise; there is something to read
-	leave(c *conn, err error) // said once
+	enter(*conn) error        // an error ends the connection
+	step(*conn) error         // called when there is something to read; an error ends the connection
+	leave(c *conn, err error) // called once
 }
 
-// listener accepts sockets within the caps and runs each client where a panic ends that client alone.
-// It implements the library's listeners.Listener.
+// listener accepts sockets within the limits and runs each client so that a panic ends that client
+// only. It implements the library's listeners.Listener.
 type listener struct {
 	open  []*entrance
 	cfg   Config
@@ -52,15 +52,15 @@ func newListener(open []*entrance, cfg Config, st *counters) *listener {
 	}
 }
 
-// Init, ID, Address and Protocol are the library's interface.
+// Init, ID, Address and Protocol implement the library's interface.
 func (l *listener) Init(*slog.Logger) error { return nil }
 func (l *listener) ID() string              { return listenerID }
 func (l *listener) Address() string         { return l.open[0].Addr().String() }
 func (l *listener) Protocol() string        { return l.open[0].Addr().Network() }
 
-// Serve accepts until the listener is closed. A failing Accept (out of descriptors, mostly) is tried again with a
-// growing pause, for ever: clients that leave give descriptors back. What the library would do with a connection is not
-// asked for: attach does it.
+// Serve accepts until the listener is closed. A failing Accept (usually out of descriptors) is
+// retried for ever with a growing pause: clients that disconnect free descriptors. The library's
+// callback is not used; attach handles the connection.
 func (l *listener) Serve(listeners.EstablishFn) {
 	var others sync.WaitGroup
 	for _, e := range l.open[1:] {
@@ -96,7 +96,7 @@ func (l *listener) accept(e *entrance) {
 	}
 }
 
-// admit starts a client unless a cap is reached.
+// admit starts a client unless a limit is reached.
 func (l *listener) admit(c net.Conn, e *entrance) {
 	from := crowd.Of(c.RemoteAddr())
 	l.mu.Lock()
@@ -124,8 +124,8 @@ func (l *listener) admit(c net.Conn, e *entrance) {
 	go l.serve(k, from)
 }
 
-// serve is one client's goroutine. It waits for packets with as little as possible on its stack: when that is less than
-// 1.2 KB the runtime halves an idle client's stack to 4 KB.
+// serve is one client's goroutine. It waits for packets with as little as possible on its stack: if
+// that is less than 1.2 KB, the runtime halves an idle client's stack to 4 KB.
 func (l *listener) serve(k *conn, from netip.Prefix) {
 	defer l.end(k, from)
 	err := l.host.enter(k)
@@ -150,7 +150,7 @@ func (l *listener) note(k *conn, err error) {
 	}
 }
 
-// end closes what serve has begun, after a panic as well.
+// end cleans up after serve, even after a panic.
 func (l *listener) end(k *conn, from netip.Prefix) {
 	defer l.serving.Done()
 	if p := recover(); p != nil {
@@ -178,8 +178,8 @@ func (l *listener) refuse(c net.Conn, why error) {
 	l.cfg.Log.Debug("mqtt: connection refused", "remote", c.RemoteAddr(), "err", why)
 }
 
-// Close stops accepting. The clients are ended by Server.Close, which may need to be rude; the library's way to end
-// them takes a read lock twice and can hang.
+// Close stops accepting. Server.Close ends the clients, because it may have to cut them off; the
+// library's way takes a read lock twice and can hang.
 func (l *listener) Close(listeners.CloseFn) { l.shut() }
 
 func (l *listener) shut() {
@@ -209,7 +209,7 @@ func (l *listener) clients() []*conn {
 	return out
 }
 
-// buffer and recycle keep the write buffers of clients that have nothing to write out of the heap.
+// buffer and recycle share write buffers, so that clients with nothing to write need none.
 func (l *listener) buffer() []byte {
 	if b, ok := l.buffers.Get().(*[]byte); ok {
 		return (*b)[:0]

@@ -2,7 +2,7 @@ package mqtt
 
 import "testing"
 
-// What a client publishes itself does not come back to it if it does not want that, and comes to all others.
+// With No Local a client does not receive its own messages; all others do.
 func TestNoLocalIsOfOnesOwn(t *testing.T) {
 	s := start(t, Config{})
 	a, b := join(t, s, hello{id: "a", ver: 5}), join(t, s, hello{id: "b", ver: 5})

@@ -8,16 +8,17 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// OnPacketRead sees every packet of a client before the library acts on it. Its only way to refuse one is to end the
-// connection.
+// OnPacketRead sees every packet of a client before the library processes it. It can refuse one
+// only by ending the connection.
 func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Packet, err error) {
 	defer h.recovered("read", func() { err = packets.ErrRejectPacket })
 	c := connOf(cl)
 	if !c.ready.Load() {
 		return pk, nil
 	}
-	// The library can delete a client from its table while a new connection of the same id settles. Such a ghost would
-	// never hear anything again: end it, and it comes back.
+	// The library can delete a client from its table while a new connection of the same id is set
+	// up. Such a client would never receive anything again: end its connection, so that it
+	// reconnects.
 	if cur, ok := h.broker.Clients.Get(cl.ID); !ok || cur != cl {
 		return pk, packets.ErrRejectPacket
 	}
@@ -36,13 +37,13 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Pack
 	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
 		pk.PacketID = h.inboundID(cl, c, pk.PacketID)
 		if pk.FixedHeader.Type == packets.Pubrel && h.store != nil && !endsWithConnection(cl) {
-			h.store.drop(queueKey(cl.ID, pk.PacketID)) // before the client is told, and uses its id again
+			h.store.drop(queueKey(cl.ID, pk.PacketID)) // before the client is told and reuses its id
 			h.store.flush()
 		}
 	case packets.Puback, packets.Pubrec, packets.Pubcomp:
 		h.acknowledge(cl, c, pk)
 	case packets.Disconnect:
-		// The client may change the expiry with its goodbye, which the library does not limit.
+		// The client may change the expiry with DISCONNECT; the library does not limit that.
 		p := &pk.Properties
 		if own := &cl.Properties.Props.SessionExpiryInterval; p.SessionExpiryIntervalFlag && (*own > 0 || p.SessionExpiryInterval == 0) {
 			*own = min(p.SessionExpiryInterval, h.expirySeconds())
@@ -52,9 +53,10 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (_ packets.Pack
 	return pk, nil
 }
 
-// deniedTopic stands for every topic beginning with $ that a client publishes to. The library would never acknowledge
-// $SYS/… and $share/…; this one it asks OnACLCheck about, which says no. A client of MQTT 3.1.1, which cannot be told, is let
-// through to OnPublish: its publish is acknowledged and goes nowhere, which is one of the two ways that §3.3.5 leaves.
+// deniedTopic stands for every topic beginning with $ that a client publishes to. The library would
+// never acknowledge $SYS/… and $share/…; for this topic it calls OnACLCheck, which says no. A
+// client of MQTT 3.1.1, which cannot be told, is passed on to OnPublish: its publish is
+// acknowledged and discarded, one of the two options in §3.3.5.
 const deniedTopic = "$denied"
 
 func (h *hook) inboundID(cl *mochi.Client, c *conn, id uint16) uint16 {
@@ -79,7 +81,8 @@ func (h *hook) acknowledge(cl *mochi.Client, c *conn, pk packets.Packet) {
 	}
 }
 
-// OnSubscribe takes retained messages out of the library's hands: it would drop all beyond its short queue.
+// OnSubscribe handles retained messages instead of the library, which would drop all beyond its
+// short queue.
 func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) (out packets.Packet) {
 	out = pk
 	defer h.recovered("subscribe", func() { out.Filters = nil })
@@ -93,7 +96,7 @@ func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) (out packets.Pac
 		_, existed := cl.State.Subscriptions.Get(sub.Filter)
 		c.granted[i] = grant{sub: sub, existed: existed}
 		if checkFilter(sub.Filter) != nil {
-			sub.Filter = "" // which the library refuses by the right code
+			sub.Filter = "" // the library refuses it with the right code
 		}
 		sub.RetainHandling = 2
 		out.Filters[i] = sub
@@ -101,7 +104,7 @@ func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) (out packets.Pac
 	return out
 }
 
-// OnSubscribed learns which filters were granted.
+// OnSubscribed notes which filters were granted.
 func (h *hook) OnSubscribed(cl *mochi.Client, pk packets.Packet, codes []byte) {
 	defer h.recovered("subscribe", nil)
 	h.audience.changed(filtersOf(pk))
@@ -122,7 +125,7 @@ func (h *hook) OnSubscribed(cl *mochi.Client, pk packets.Packet, codes []byte) {
 	}
 }
 
-// OnUnsubscribed hears of filters that the client gives up.
+// OnUnsubscribed handles filters that the client gives up.
 func (h *hook) OnUnsubscribed(cl *mochi.Client, pk packets.Packet) {
 	defer h.recovered("unsubscribe", nil)
 	filters := filtersOf(pk)
@@ -143,7 +146,7 @@ func filtersOf(pk packets.Packet) []string {
 	return filters
 }
 
-// OnPacketProcessed sends retained messages once the SUBACK is out.
+// OnPacketProcessed sends retained messages after the SUBACK.
 func (h *hook) OnPacketProcessed(cl *mochi.Client, pk packets.Packet, err error) {
 	defer h.recovered("retained", nil)
 	c := connOf(cl)
@@ -169,8 +172,8 @@ func (h *hook) OnPacketProcessed(cl *mochi.Client, pk packets.Packet, err error)
 	}
 }
 
-// OnPublish takes every publish of a client, before the client is acknowledged: commands go to their callback, the rest
-// to the subscribers. The library is only left the acknowledgement.
+// OnPublish handles every publish of a client before it is acknowledged: commands go to their
+// callback, the rest to the subscribers. The library only sends the acknowledgement.
 func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (_ packets.Packet, err error) {
 	defer h.recovered("publish", func() { err = h.notTaken(cl, pk) })
 	c := connOf(cl)
@@ -214,15 +217,16 @@ func publishOf(pk *packets.Packet) Publish {
 	}
 }
 
-// passed tells the owner of what clients have published among themselves.
+// passed informs the owner of messages that clients publish among themselves.
 func (s *Server) passed(c ClientInfo, pk *packets.Packet) {
 	if s.cfg.OnPassed != nil {
 		s.cfg.OnPassed(c, publishOf(pk))
 	}
 }
 
-// notTaken tells the client that its publish went nowhere. A plain error would make the library deliver it nevertheless.
-//   - QoS 0: there is no way to say it.
+// notTaken tells the client that its publish was not accepted. With a plain error the library would
+// deliver it nevertheless.
+//   - QoS 0: there is no way to tell.
 //   - MQTT 5: PUBACK or PUBREC 0x83; the library would answer QoS 2 with PUBACK.
 //   - MQTT 3.1.1: either an acknowledgement or the end of the connection (§3.3.5), so the end.
 func (h *hook) notTaken(cl *mochi.Client, pk packets.Packet) error {

@@ -115,7 +115,7 @@ func TestPahoGoSeesProperties(t *testing.T) {
 	<-client.Done()
 }
 
-// The library gives a handshake all the time in the world, and hides the certificate (M12).
+// The library sets no time limit for a handshake, and hides the certificate (M12).
 func TestTLSWithClientCertificate(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

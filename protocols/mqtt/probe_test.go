@@ -11,10 +11,10 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// The probes expect the defects of the library that this package works around. One that fails after an upgrade says
-// that its work-around (named in DESIGN.md) can go.
+// The probes expect the defects of the library that this package works around. A probe that fails
+// after an upgrade means that its work-around (named in DESIGN.md) can be removed.
 
-// bare is the library without us.
+// bare starts the library without this package's additions.
 func bare(t *testing.T, hooks ...mochi.Hook) *Server {
 	t.Helper()
 	b := mochi.New(&mochi.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})
@@ -35,7 +35,7 @@ func bare(t *testing.T, hooks ...mochi.Hook) *Server {
 	return &Server{broker: b, guard: &listener{open: []*entrance{{Listener: nl}}}}
 }
 
-// allowing lets everybody in.
+// allowing admits every client.
 type allowing struct{ mochi.HookBase }
 
 func (*allowing) ID() string { return "allowing" }
@@ -105,14 +105,15 @@ func TestProbeStoredMessagesAreShuffled(t *testing.T) {
 	expectDefect(t, !sorted, "stored messages of one second come in random order")
 }
 
-// The library takes a read lock inside a read lock; a writer in between stops both for ever. The probe does not wait for
-// the collision: it makes the writer wait while the outer lock is held, as the library's NextImmediate holds it.
+// The library takes a read lock inside a read lock; a writer in between stops both for ever. The
+// probe does not wait for the collision: it makes the writer wait while the outer lock is held, as
+// the library's NextImmediate holds it.
 func TestProbeNestedReadLock(t *testing.T) {
 	in := mochi.NewInflights()
 	in.RLock()
 	writing := make(chan struct{})
 	go func() { in.Set(packets.Packet{PacketID: 1}); close(writing) }()
-	for in.TryRLock() { // until the writer waits, which shuts new readers out
+	for in.TryRLock() { // until the waiting writer blocks new readers
 		in.RUnlock()
 	}
 	inner := make(chan struct{})
@@ -127,7 +128,7 @@ func TestProbeNestedReadLock(t *testing.T) {
 	<-inner
 }
 
-// refusing is a hook that says no to every publish.
+// refusing is a hook that refuses every publish.
 type refusing struct {
 	mochi.HookBase
 	err error
@@ -192,7 +193,7 @@ func TestProbeKeepAliveOverflows(t *testing.T) {
 	expectDefect(t, typ == 0, "a keep alive of 43691 s is a timeout of none")
 }
 
-// The two that follow are not worked around: the README of mqtt-broker names them.
+// The following two defects are not worked around: the README of mqtt-broker names them.
 
 func TestProbeMultiLevelWildcardAfterPlusForgetsTheParent(t *testing.T) {
 	x := mochi.NewTopicsIndex()
@@ -210,7 +211,7 @@ func TestProbeQueuedMessagesExpireByTheWallClock(t *testing.T) {
 	expectDefect(t, len(cl.ClearExpiredInflights(now+7200, 0)) == 1, "a step of the clock expires queued messages")
 }
 
-// A client that has more of QoS 2 under way than it may is ended, and may miss why.
+// A client with more QoS 2 messages under way than allowed is disconnected, and may not learn why.
 func TestProbeTooManyUnderWayEndTheClient(t *testing.T) {
 	s := start(t, Config{})
 	p := join(t, s, hello{id: "p", ver: 5})

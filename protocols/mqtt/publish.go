@@ -7,8 +7,9 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// Publish sends a message to all subscribers, at their QoS but never above 1, and keeps it if retain is set (an empty
-// payload then removes what was kept). It never waits for a client and keeps no reference to payload.
+// Publish sends a message to all subscribers, at their QoS but at most 1, and retains it if retain
+// is set (an empty payload then removes the retained message). It never waits for a client and
+// keeps no reference to payload.
 func (s *Server) Publish(topic string, payload []byte, retain bool, p Properties) (err error) {
 	defer s.recoveredInto("publish", &err)
 	if s.closing.Load() {
@@ -35,7 +36,8 @@ func (s *Server) Publish(topic string, payload []byte, retain bool, p Properties
 	return nil
 }
 
-// Announce tells those who hear a topic of Config.Made what is there now; nothing: it has gone. make is asked only if somebody does.
+// Announce sends the present content of a topic of Config.Made to its subscribers; empty content
+// means that the topic is gone. make is called only if there is a subscriber.
 func (s *Server) Announce(topic string, make func() (payload []byte, contentType string)) (err error) {
 	defer s.recoveredInto("publish", &err)
 	if s.closing.Load() {
@@ -52,8 +54,9 @@ func (s *Server) Announce(topic string, make func() (payload []byte, contentType
 	return nil
 }
 
-// Respond answers a publish of c at ReplyTopic, with the correlation data of the request. The topic must be one that the
-// client may write to, so that nobody can make the broker say things in places that are not his.
+// Respond answers a publish of c on ReplyTopic, with the correlation data of the request. The
+// client must be allowed to write to that topic, so that it cannot make the broker publish
+// elsewhere.
 func (s *Server) Respond(c ClientInfo, to Publish, payload []byte, p Properties) error {
 	topic := ReplyTopic(c, to)
 	if !s.mayReply(c, topic) {

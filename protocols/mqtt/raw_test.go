@@ -18,7 +18,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience only ends tests that hang.
 const patience = time.Minute
 
-// start runs a broker that lets all in and lets all write outside the owned topics, unless cfg says otherwise.
+// start runs a broker that admits every client and lets it write outside the owned topics, unless
+// cfg says otherwise.
 func start(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	if cfg.Listen == "" {
@@ -57,7 +58,7 @@ type peer struct {
 type hello struct {
 	id, user, will string
 	ver            byte // 0: 4
-	keep           bool // session is kept
+	keep           bool // the session is kept
 	retain         bool // of the will
 	alive          uint16
 	props          []byte
@@ -125,7 +126,7 @@ func (h hello) bytes() []byte {
 	return frame(0x10, text("MQTT"), []byte{h.ver, flags, byte(h.alive >> 8), byte(h.alive)}, props(h.ver, h.props), text(h.id), tail)
 }
 
-// connect sends CONNECT and returns the CONNACK's session flag and code.
+// connect sends CONNECT and returns the session flag and code of the CONNACK.
 func (p *peer) connect(h hello) (present, code byte) {
 	p.t.Helper()
 	if h.ver == 0 {
@@ -225,7 +226,7 @@ func (p *peer) publish(topic string, qos byte, id uint16, payload string, pr ...
 	p.send(frame(first, text(topic), idb, props(p.ver, pr), []byte(payload)))
 }
 
-// message reads the next PUBLISH and takes it apart.
+// message reads the next PUBLISH and parses it.
 func (p *peer) message() (topic, payload string, id uint16) {
 	p.t.Helper()
 	typ, b := p.next()
@@ -246,7 +247,7 @@ func (p *peer) message() (topic, payload string, id uint16) {
 
 func (p *peer) ack(id uint16) { p.send(frame(0x40, binary.BigEndian.AppendUint16(nil, id))) }
 
-// sync returns once the broker has acted on all that was sent.
+// sync returns once the broker has processed everything that was sent.
 func (p *peer) sync() {
 	p.t.Helper()
 	p.send([]byte{0xc0, 0})

@@ -12,10 +12,10 @@ import (
 
 // Reasons of an access.Refusal that only a broker has.
 const (
-	RefusedClientID    = "client-id"   // the client id is somebody else's, or is none
-	RefusedWill        = "will"        // its last will may not be said there
-	RefusedReader      = "reader"      // it does not read what it has asked for
-	RefusedBusy        = "busy"        // the broker could not take it
+	RefusedClientID    = "client-id"   // the client id belongs to another identity, or is invalid
+	RefusedWill        = "will"        // the client may not publish its will there
+	RefusedReader      = "reader"      // the client does not read what it has subscribed to
+	RefusedBusy        = "busy"        // the broker could not accept it
 	RefusedDescriptors = "descriptors" // the process had no file descriptor for it
 )
 
@@ -25,7 +25,7 @@ func (l *listener) refused(r access.Refusal) {
 	}
 }
 
-// refused tells of something that a client was refused.
+// refused reports something that a client was refused.
 func (c *conn) refused(reason string, cause error) {
 	r := access.Refusal{Reason: reason, Client: c.info.ID, Cause: cause.Error(), Remote: remoteOf(c.Conn)}
 	if c.info.Identity != nil {
@@ -41,7 +41,7 @@ func remoteOf(c net.Conn) string {
 	return ""
 }
 
-// turnedAway is the reason of a CONNECT that was answered with a code.
+// turnedAway returns the reason for a CONNECT that was answered with a code.
 func turnedAway(code packets.Code) string {
 	switch code {
 	case packets.ErrBadUsernameOrPassword, packets.ErrBadAuthenticationMethod:
@@ -56,13 +56,13 @@ func turnedAway(code packets.Code) string {
 	return access.RefusedPacket
 }
 
-// ended is the reason for which a connection ended by itself; empty: there is nothing to refuse about it.
+// ended returns the reason for which a connection ended by itself; empty: it was no refusal.
 func (c *conn) ended(err error) string {
 	var code packets.Code
 	switch {
 	case err == nil, c.judged:
 	case !c.ready.Load():
-		if c.seen == 0 && errors.Is(err, io.EOF) { // somebody looked whether anybody listens
+		if c.seen == 0 && errors.Is(err, io.EOF) { // a check whether the port is open
 			return ""
 		}
 		return access.RefusedStranger

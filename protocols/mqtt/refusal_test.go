@@ -11,7 +11,7 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// refusals are all that were told.
+// refusals are all refusals that were reported.
 type refusals struct {
 	access.Tally
 	seen map[string]access.Refusal
@@ -28,7 +28,8 @@ func (t *refusals) all() []access.Refusal {
 	return slices.SortedFunc(maps.Values(t.seen), func(a, b access.Refusal) int { return cmp.Compare(a.Reason, b.Reason) })
 }
 
-// What is refused is counted by its reason, with who did it last; whoever only looks whether somebody listens has done nothing.
+// Refusals are counted by reason, with the latest client. A connection that only checks whether the
+// port is open is no refusal.
 func TestRefusalsAreCountedByReason(t *testing.T) {
 	told := refusals{}
 	s := start(t, Config{

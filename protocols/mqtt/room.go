@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// breath is how long whoever waits for room looks away.
+// breath is the interval at which AwaitRoom checks for room.
 const breath = 5 * time.Millisecond
 
-// AwaitRoom waits until n more bytes for a client fit comfortably into what waits for it and what it owes acknowledgements for:
-// whoever has much to say asks before each. One that is away has none until it is back, or its session is over: what is said to it
-// with QoS 0 would go nowhere for ever. Its error is that of ctx.
+// AwaitRoom waits until n more bytes for a client fit easily into its write buffer and its
+// unacknowledged messages. A caller with many messages calls it before each. A client that is away
+// has no room until it is back or its session ends, because QoS 0 messages to it would be lost. The
+// error is that of ctx.
 func (s *Server) AwaitRoom(ctx context.Context, to ClientInfo, n int) error {
 	for !s.room(to, n) {
 		select {

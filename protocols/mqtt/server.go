@@ -18,12 +18,12 @@ import (
 	"gatewayd/protocols/journal"
 )
 
-// ErrClosed is the answer of a broker that was closed.
+// ErrClosed is returned by a closed broker.
 var ErrClosed = errors.New("mqtt broker is closed")
 
 var errPanicked = errors.New("a packet made the broker panic")
 
-// Server is a running broker. All methods may be called from any goroutine.
+// Server is a running broker. It is safe for concurrent use.
 type Server struct {
 	cfg      Config
 	guard    *listener
@@ -31,7 +31,7 @@ type Server struct {
 	hook     *hook
 	stats    counters
 	sessions *ledger
-	store    *store // nil: nothing outlives the process
+	store    *store // nil: nothing survives the process
 	tending  sync.WaitGroup
 	stop     chan struct{}
 	kept     kept
@@ -39,11 +39,11 @@ type Server struct {
 	wills    wills
 	messages sync.Pool // of *message
 
-	noAliases mochi.TopicAliases // of all clients: the library is to keep none
-	places    [16]sync.Mutex     // by client id: who comes and who goes, one at a time
+	noAliases mochi.TopicAliases // shared by all clients: the library must keep none
+	places    [16]sync.Mutex     // by client id: serialise the arrival and departure of a client id
 
 	begun   time.Time
-	yielded atomic.Int64 // when a publish last let others go first, see now
+	yielded atomic.Int64 // when a publish last yielded, see now
 	closing atomic.Bool
 	once    sync.Once
 	done    chan struct{}
@@ -78,7 +78,7 @@ func shutAll(all []*entrance) {
 	}
 }
 
-// run runs a broker of a checked configuration on what is open.
+// run runs a broker with a checked configuration on open listeners.
 func run(open []*entrance, cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, sessions: newLedger(), begun: time.Now(), done: make(chan struct{}), stop: make(chan struct{})}
 	s.guard = newListener(open, cfg, &s.stats)
@@ -97,19 +97,21 @@ func run(open []*entrance, cfg Config) (*Server, error) {
 	s.openStore()
 	s.restore()
 	s.tending.Go(s.tend)
-	// Not Serve: the library's own rounds copy its table of clients twice a second, which with thousands of idle ones is most of what the
-	// garbage collector has to do, and end sessions by the wall clock. What of that is needed tend does.
+	// Not Serve: the library's own periodic work copies its client table twice a second, which with
+	// thousands of idle clients is most of the garbage collector's work, and it ends sessions by
+	// the wall clock. tend does what is needed of it.
 	s.broker.Listeners.ServeAll(s.broker.EstablishConnection)
 	return s, nil
 }
 
-// storeTime is how long it may take to close the store of a broker that is left behind.
+// storeTime is how long closing the store may take when the broker is abandoned.
 const storeTime = time.Second
 
-// now is the time since the broker began, which no step of the clock changes, ns.
+// now returns the time since the broker started, in ns; steps of the clock do not affect it.
 func (s *Server) now() int64 { return int64(time.Since(s.begun)) | 1 }
 
-// openStore opens the store. That it cannot be opened does not keep the broker from its work, but shows in Stats.
+// openStore opens the store. The broker works even if it cannot be opened; the error shows in
+// Stats.
 func (s *Server) openStore() {
 	if s.cfg.Store == "" {
 		return
@@ -121,7 +123,8 @@ func (s *Server) openStore() {
 	s.store = &store{j}
 }
 
-// tend does what is due: it ends sessions and retained messages that have expired, and brings the store to the disk.
+// tend does the periodic work: it ends expired sessions and retained messages, and writes the store
+// to disk.
 func (s *Server) tend() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -132,7 +135,7 @@ func (s *Server) tend() {
 		case <-tick.C:
 			s.expire()
 			if s.store != nil {
-				_ = s.store.Tend() // shows in Stats
+				_ = s.store.Tend() // an error shows in Stats
 			}
 		}
 	}
@@ -146,7 +149,8 @@ func (s *Server) expire() {
 		}
 	}
 	var away []*mochi.Client
-	if n := s.broker.Clients.Len(); n > len(s.broker.Clients.GetByListener(listenerID)) { // those who are connected; to look for the others costs a copy of all
+	// More than those connected; finding the others needs a copy of the whole table.
+	if n := s.broker.Clients.Len(); n > len(s.broker.Clients.GetByListener(listenerID)) {
 		away = s.absent()
 	}
 	for _, cl := range away {
@@ -170,29 +174,32 @@ func (s *Server) expiryOf(cl *mochi.Client) time.Duration {
 
 func options(cfg Config) *mochi.Options {
 	caps := mochi.NewDefaultServerCapabilities()
-	caps.MaximumClients = math.MaxInt64                // the listener counts
-	caps.MaximumMessageExpiryInterval = 0              // else retained messages die by the wall clock, all at once when it steps
-	caps.MaximumClientWritesPending = 0                // nothing takes this way, and nobody reads from it
+	caps.MaximumClients = math.MaxInt64 // the listener counts
+	// Otherwise retained messages expire by the wall clock, all at once when it steps.
+	caps.MaximumMessageExpiryInterval = 0
+	caps.MaximumClientWritesPending = 0                // not used, and nothing reads from it
 	caps.MaximumSessionExpiryInterval = math.MaxUint32 // tend does it, and not by the wall clock
 	caps.MaximumPacketSize = uint32(cfg.MaxPacket)
 	caps.ReceiveMaximum = uint16(min(max(1024, cfg.MaxQueued+64), math.MaxUint16))
 	caps.MaximumInflight = uint16(cfg.MaxQueued)
 	caps.TopicAliasMaximum = 0 // the library checks access before it resolves an alias
 	caps.Compatibilities.NoInheritedPropertiesOnAck = true
-	caps.Compatibilities.PassiveClientDisconnect = true // whom the library turns out, process does
+	// Process ends the clients that the library refuses.
+	caps.Compatibilities.PassiveClientDisconnect = true
 	return &mochi.Options{
 		Capabilities:             caps,
-		ClientNetReadBufferSize:  16, // the socket has one while there is something in it
+		ClientNetReadBufferSize:  16, // the socket has a buffer while there is data in it
 		ClientNetWriteBufferSize: 1024,
-		Logger:                   slog.New(slog.DiscardHandler), // it logs whole packets, payloads and all
-		SysTopicResendInterval:   60,                            // each stops the world to measure it
+		// It logs whole packets with their payloads.
+		Logger:                 slog.New(slog.DiscardHandler),
+		SysTopicResendInterval: 60, // each stops the world to measure it
 	}
 }
 
-// Addr is where the broker listens, without its other doors.
+// Addr returns the address of the first listener.
 func (s *Server) Addr() net.Addr { return s.guard.open[0].Addr() }
 
-// Doors is where its other doors are, in the order of Config.
+// Doors returns the addresses of the other listeners, in the order of Config.
 func (s *Server) Doors() []net.Addr {
 	var all []net.Addr
 	for _, e := range s.guard.open[1:] {
@@ -201,7 +208,7 @@ func (s *Server) Doors() []net.Addr {
 	return all
 }
 
-// Retained lists what is retained of topics that a filter matches.
+// Retained returns the retained messages of topics that match a filter.
 func (s *Server) Retained(filter string) []Publish {
 	var all []Publish
 	for _, topic := range s.kept.topics(filter) {
@@ -212,7 +219,7 @@ func (s *Server) Retained(filter string) []Publish {
 	return all
 }
 
-// Absent lists the clients that are away and whose sessions are kept.
+// Absent returns the clients that are away and whose sessions are kept.
 func (s *Server) Absent() []ClientInfo {
 	var all []ClientInfo
 	for _, cl := range s.absent() {
@@ -221,7 +228,8 @@ func (s *Server) Absent() []ClientInfo {
 	return all
 }
 
-// Disconnect ends the connection and the stored session of every client that match picks, and returns how many.
+// Disconnect ends the connection and the stored session of every client for which match returns
+// true, and returns their number.
 func (s *Server) Disconnect(match func(ClientInfo) bool) (n int) {
 	for _, cl := range s.broker.Clients.GetAll() {
 		c := connOf(cl)
@@ -235,7 +243,7 @@ func (s *Server) Disconnect(match func(ClientInfo) bool) (n int) {
 	return n
 }
 
-// hangUp says goodbye in the way the client's version knows.
+// hangUp disconnects a client in the way its version provides.
 func (s *Server) hangUp(cl *mochi.Client, code packets.Code) {
 	if cl.Properties.ProtocolVersion == 5 {
 		_ = s.broker.DisconnectClient(cl, code)
@@ -243,7 +251,7 @@ func (s *Server) hangUp(cl *mochi.Client, code packets.Code) {
 	cl.Stop(code)
 }
 
-// Stats reads the counters.
+// Stats returns the counters.
 func (s *Server) Stats() Stats {
 	c := &s.stats
 	all, away := s.broker.Clients.Len(), len(s.absent())
@@ -274,17 +282,17 @@ func (s *Server) mayReply(c ClientInfo, topic string) bool {
 	return !s.cfg.Intercept(topic) && s.mayWrite(c, topic)
 }
 
-// place is the lock for what happens to one client id.
+// place returns the lock for changes to one client id.
 func (s *Server) place(id string) *sync.Mutex {
 	return &s.places[maphash.String(spread, id)%uint64(len(s.places))]
 }
 
-// spread is how client ids are shared out among locks.
+// spread distributes client ids among the locks.
 var spread = maphash.MakeSeed()
 
 func (s *Server) expirySeconds() uint32 { return uint32(s.cfg.SessionExpiry / time.Second) }
 
-// tell reports a session event, guarding against what the callback does.
+// tell reports a session event and recovers from a panic of the callback.
 func (s *Server) tell(e SessionEvent) {
 	defer s.recovered("session callback")
 	if s.cfg.OnSession != nil {

@@ -15,7 +15,8 @@ func expiry(seconds uint32) []byte {
 	return []byte{0x11, byte(seconds >> 24), byte(seconds >> 16), byte(seconds >> 8), byte(seconds)}
 }
 
-// The library sends what a session held in the order of the second in which it came, more or less (M21).
+// The library sends the messages of a session in the order of the second in which they arrived,
+// more or less (M21).
 func TestStoredMessagesComeBackInOrder(t *testing.T) {
 	for _, ver := range []byte{4, 5} {
 		t.Run(fmt.Sprint("version ", ver), func(t *testing.T) {
@@ -70,7 +71,8 @@ func TestReceiveMaximumHoldsBack(t *testing.T) {
 	}
 }
 
-// The next client of an id hears what a session that has expired had subscribed to, in the library (M8).
+// In the library the next client with an id receives what the expired session had subscribed to
+// (M8).
 func TestExpiredSessionTakesItsSubscriptionsAlong(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell})
@@ -85,17 +87,18 @@ func TestExpiredSessionTakesItsSubscriptionsAlong(t *testing.T) {
 	}
 	p = join(t, s, hello{id: "dev", ver: 5})
 	_ = s.Publish("secret/1", []byte("x"), false, Properties{})
-	p.sync() // fails when a message comes
+	p.sync() // fails if a message comes
 }
 
-// Sessions for 136 years, any number of them, is what the library keeps (M9).
+// The library keeps any number of sessions, for up to 136 years (M9).
 func TestSessionsAreCapped(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell, MaxSessions: 3, SessionBytes: 1000, SessionExpiry: time.Hour})
 	for i := range 10 {
 		p := join(t, s, hello{id: fmt.Sprint("d", i), ver: 5, props: expiry(1<<32 - 1)})
 		p.subscribe("x", 1)
-		p.send([]byte{0xe0, 7, 0, 5, 0x11, 0xff, 0xff, 0xff, 0xff}) // goodbye, keep me for ever
+		// DISCONNECT, with the longest session expiry.
+		p.send([]byte{0xe0, 7, 0, 5, 0x11, 0xff, 0xff, 0xff, 0xff})
 		wait(SessionDisconnected)
 		if i >= 3 {
 			wait(SessionExpired)
@@ -213,7 +216,7 @@ func TestDisconnectCutsIdentities(t *testing.T) {
 
 func TestLongKeepAliveIsNoTimeout(t *testing.T) {
 	s := start(t, Config{})
-	p := join(t, s, hello{id: "p", alive: 43691}) // 1.5 × this is 0 in 16 bits
+	p := join(t, s, hello{id: "p", alive: 43691}) // 1.5 times this is 0 in 16 bits
 	p.sync()
 	p.sync()
 }
@@ -248,7 +251,7 @@ func TestCallbackMayDisconnect(t *testing.T) {
 	self.Store(s)
 	p := join(t, s, hello{id: "p"})
 	p.subscribe("x", 0)
-	second := dial(t, s) // the first one's filter is gone, so the callback cuts the second
+	second := dial(t, s) // the first one's filter is gone, so the callback cuts off the second
 	second.send(hello{id: "p", ver: 4}.bytes())
 	for typ := byte(1); typ != 0; {
 		typ, _ = second.next()
@@ -261,7 +264,8 @@ func TestCallbackMayDisconnect(t *testing.T) {
 	}
 }
 
-// A burst of a thousand messages is nothing to a client that reads; the library drops what is beyond a short queue (M24).
+// A client that reads receives a burst of a thousand messages; the library drops those beyond a
+// short queue (M24).
 func TestBurstIsNotDropped(t *testing.T) {
 	s := start(t, Config{})
 	p := join(t, s, hello{id: "p", keep: true})
@@ -282,7 +286,8 @@ func TestBurstIsNotDropped(t *testing.T) {
 	}
 }
 
-// Who is there gets more than its session would hold for it, though its acknowledgements are late (M24).
+// A connected client receives more than its session would hold for it, even if its acknowledgements
+// are late (M24).
 func TestAcknowledgementsMayBeLate(t *testing.T) {
 	s := start(t, Config{MaxQueued: 500})
 	p := join(t, s, hello{id: "p"})
@@ -296,7 +301,7 @@ func TestAcknowledgementsMayBeLate(t *testing.T) {
 		ids = append(ids, id)
 	}
 	_ = s.Publish("x", []byte("too much"), false, Properties{})
-	p.sync() // fails when a message comes
+	p.sync() // fails if a message comes
 	for _, id := range ids {
 		p.send([]byte{0x40, 2, byte(id >> 8), byte(id)})
 	}
@@ -307,7 +312,8 @@ func TestAcknowledgementsMayBeLate(t *testing.T) {
 	}
 }
 
-// What comes in the moment in which a client takes its session over is for the new connection, and comes once.
+// A message that arrives while a connection takes over the session goes to the new connection,
+// once.
 func TestNothingIsLostWhileASessionIsTakenOver(t *testing.T) {
 	s := start(t, Config{MaxQueued: 10_000, SessionBytes: 4 << 20})
 	h := hello{id: "dev", ver: 4, keep: true}
@@ -350,12 +356,12 @@ func TestNothingIsLostWhileASessionIsTakenOver(t *testing.T) {
 	}
 	close(stop)
 	<-stopped
-	for heard.Load() < said.Load() { // until nothing comes
+	for heard.Load() < said.Load() { // until nothing more comes
 		read()
 	}
 }
 
-// Whoever has much to say waits for a client that is away as well, and loses nothing of it.
+// AwaitRoom also waits for a client that is away, and nothing is lost.
 func TestRoomOfWhoIsAway(t *testing.T) {
 	tell, wait := events(t)
 	s := start(t, Config{OnSession: tell, MaxQueued: 20})
@@ -412,7 +418,8 @@ func TestRoomOfWhoIsAway(t *testing.T) {
 	}
 }
 
-// What a client has said before it hung up counts, its acknowledgements and its goodbye, also if it did not wait for what it was to hear.
+// What a client sent before it hung up counts, including acknowledgements and DISCONNECT, even if
+// it did not wait for the answers.
 func TestWhoHangsUpUnansweredIsHeardOut(t *testing.T) {
 	for _, with := range []string{"a reset", "the end"} {
 		t.Run(with, func(t *testing.T) {
@@ -449,13 +456,13 @@ func TestWhoHangsUpUnansweredIsHeardOut(t *testing.T) {
 			if q := s.sessions.queued("dev"); q != 0 {
 				t.Errorf("%d bytes are still booked", q)
 			}
-			join(t, s, hello{id: "dev", keep: true}).sync() // fails when a message comes again
+			join(t, s, hello{id: "dev", keep: true}).sync() // fails if a message comes again
 			watch.sync()                                    // or the will
 		})
 	}
 }
 
-// What waits for a client ends when its time is over, and idle clients leave nothing to the garbage collector.
+// Queued messages of a client expire, and idle clients cause no garbage.
 func TestIdleClientsLeaveNoGarbage(t *testing.T) {
 	s := start(t, Config{SessionExpiry: time.Hour})
 	short := join(t, s, hello{id: "short", ver: 5, keep: true, props: expiry(3600)})

@@ -11,7 +11,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// ledger counts the bytes of unacknowledged messages per client id, and which topics clients have retained.
+// ledger counts the bytes of unacknowledged messages per client id, and the topics that clients
+// have retained.
 type ledger struct {
 	mu       sync.Mutex
 	bytes    map[string]int
@@ -22,7 +23,7 @@ func newLedger() *ledger {
 	return &ledger{bytes: make(map[string]int), retained: make(map[string]struct{})}
 }
 
-// queue books n bytes unless that exceeds limit; a single message always fits.
+// queue adds n bytes unless that exceeds limit; a single message always fits.
 func (l *ledger) queue(id string, n, limit int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,7 +40,7 @@ func (l *ledger) queued(id string) int {
 	return l.bytes[id]
 }
 
-// queues are the client ids for which something is queued.
+// queues returns the client ids with queued messages.
 func (l *ledger) queues() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,7 +55,7 @@ func (l *ledger) settle(id string, n int) {
 	}
 }
 
-// set books n bytes in place of all.
+// set replaces the count by n bytes.
 func (l *ledger) set(id string, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,7 +70,8 @@ func (l *ledger) forget(id string) {
 	delete(l.bytes, id)
 }
 
-// retain books a retained message of a client, or its removal; false when there are most already.
+// retain adds a retained message of a client, or removes it. It returns false if there are most
+// already.
 func (l *ledger) retain(topic string, keep bool, most int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,12 +86,12 @@ func (l *ledger) retain(topic string, keep bool, most int) bool {
 	return true
 }
 
-// keepRetained says whether a client's retained message is stored; it is delivered in any case.
+// keepRetained reports whether a client's retained message is stored; it is delivered in any case.
 func (s *Server) keepRetained(pk *packets.Packet) bool {
 	return pk.FixedHeader.Retain && s.sessions.retain(pk.TopicName, len(pk.Payload) > 0, s.cfg.MaxRetained)
 }
 
-// messageSize is what a queued message is counted as, bytes.
+// messageSize returns the size that a queued message counts for, in bytes.
 func messageSize(pk *packets.Packet) int {
 	p := &pk.Properties
 	n := len(pk.Payload) + len(pk.TopicName) + len(p.ContentType) + len(p.ResponseTopic) + len(p.CorrelationData) + 32
@@ -99,7 +101,7 @@ func messageSize(pk *packets.Packet) int {
 	return n
 }
 
-// absent lists the stored sessions of clients that are away, longest first.
+// absent returns the stored sessions of absent clients, longest absent first.
 func (s *Server) absent() []*mochi.Client {
 	var out []*mochi.Client
 	for _, cl := range s.broker.Clients.GetAll() {
@@ -111,7 +113,7 @@ func (s *Server) absent() []*mochi.Client {
 	return out
 }
 
-// trimSessions ends the longest absent sessions beyond the cap.
+// trimSessions ends the longest absent sessions beyond the limit.
 func (s *Server) trimSessions() {
 	if s.closing.Load() {
 		return
@@ -141,7 +143,8 @@ func (s *Server) discard(cl *mochi.Client) {
 	}
 }
 
-// remove ends a session and returns the filters it had. The caller holds the client id's place.
+// remove ends a session and returns its filters. The caller holds the lock of the client id's
+// place.
 func (s *Server) remove(cl *mochi.Client) []string {
 	gone := s.unsubscribeAll(cl)
 	clearInflight(cl)
@@ -153,7 +156,8 @@ func (s *Server) remove(cl *mochi.Client) []string {
 	return gone
 }
 
-// unsubscribeAll is the library's UnsubscribeClient without its hook: a callback must not run under a lock.
+// unsubscribeAll is the library's UnsubscribeClient without its hook: a callback must not run under
+// a lock.
 func (s *Server) unsubscribeAll(cl *mochi.Client) (gone []string) {
 	for filter := range cl.State.Subscriptions.GetAll() {
 		cl.State.Subscriptions.Delete(filter)

@@ -2,10 +2,10 @@ package mqtt
 
 import "sync/atomic"
 
-// Slots count what is under way, of all clients together. Any goroutine may use them.
+// Slots count what is under way for all clients together. It is safe for concurrent use.
 type Slots struct{ taken atomic.Int64 }
 
-// Take takes one unless most are taken.
+// Take takes a slot. It returns false if most slots are taken.
 func (s *Slots) Take(most int) bool {
 	if s.taken.Add(1) > int64(most) {
 		s.taken.Add(-1)
@@ -14,8 +14,8 @@ func (s *Slots) Take(most int) bool {
 	return true
 }
 
-// Give gives one back.
+// Give returns a slot.
 func (s *Slots) Give() { s.taken.Add(-1) }
 
-// Taken is how many are taken.
+// Taken returns the number of slots taken.
 func (s *Slots) Taken() int { return int(s.taken.Load()) }

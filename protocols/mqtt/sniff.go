@@ -10,11 +10,13 @@ var (
 	errShortConnect = errors.New("connect is too short to be one")
 )
 
-// sniffLen bytes hold all that sniffConnect looks at: fixed header (5), "MQIsdp" with its length (8).
+// sniffLen is the number of bytes that sniffConnect looks at: fixed header (5), "MQIsdp" with its
+// length (8).
 const sniffLen = 13
 
-// sniffConnect judges the first bytes of a connection, before the library allocates for them. It returns nil while they
-// can still become a CONNECT of at most limit bytes (MQTT 5 §3.1; 3.1 and 3.1.1 alike).
+// sniffConnect checks the first bytes of a connection, before the library allocates memory for
+// them. It returns nil as long as they can become a CONNECT of at most limit bytes (MQTT 5 §3.1;
+// also 3.1 and 3.1.1).
 func sniffConnect(b []byte, limit int) error {
 	if len(b) == 0 {
 		return nil
@@ -35,8 +37,8 @@ func sniffConnect(b []byte, limit int) error {
 	return sniffProtocol(b[1+n:])
 }
 
-// sniffProtocol checks the protocol name as far as it has arrived. An unknown level is left to the library, which answers
-// it with the CONNACK that the specification asks for.
+// sniffProtocol checks the part of the protocol name that has arrived. An unknown level is left to
+// the library, which answers it with the CONNACK that the specification requires.
 func sniffProtocol(b []byte) error {
 	const new, old = "\x00\x04MQTT", "\x00\x06MQIsdp"
 	name := new
@@ -50,7 +52,8 @@ func sniffProtocol(b []byte) error {
 	return nil
 }
 
-// variableInt reads a variable byte integer (MQTT 5 §1.5.5) and how many bytes it took: 0 when b ends before it does.
+// variableInt reads a variable byte integer (MQTT 5 §1.5.5) and returns how many bytes it has; 0: b
+// ends before it does.
 func variableInt(b []byte) (value, n int, err error) {
 	for i := 0; i < len(b); i++ {
 		if i == 4 {

@@ -37,8 +37,8 @@ func TestSniffConnect(t *testing.T) {
 	}
 }
 
-// FuzzSniffConnect holds the sniffer to what it is for: once refused is refused for good, however the bytes arrive, and
-// no CONNECT that the library takes is refused.
+// FuzzSniffConnect checks that a refusal is final however the bytes arrive, and that no CONNECT
+// that the library accepts is refused.
 func FuzzSniffConnect(f *testing.F) {
 	f.Add(hello{id: "abc", ver: 4}.bytes())
 	f.Add(hello{id: "abc", ver: 5, user: "u", will: "w"}.bytes())
@@ -70,7 +70,7 @@ func FuzzSniffConnect(f *testing.F) {
 	})
 }
 
-// FuzzFlow holds the way out to its promise: nothing is lost, doubled or reordered within a QoS, whatever the packets.
+// FuzzFlow checks that nothing is lost, duplicated or reordered within a QoS, whatever the packets.
 func FuzzFlow(f *testing.F) {
 	f.Add([]byte{1, 2, 3, 0, 0x40}, uint8(2))
 	f.Add([]byte{0, 0, 9, 8, 7, 6}, uint8(1))

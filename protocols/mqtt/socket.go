@@ -15,45 +15,48 @@ import (
 var errSlow = errors.New("client reads too slowly: write buffer is full")
 
 const (
-	stallTimeout  = 10 * time.Second       // a client that takes no byte for so long is closed
-	lingerRead    = 300 * time.Millisecond // a client that was told to go may go on sending for so long,
-	lingerBytes   = 1 << 20                // and so much
-	lingerTimeout = time.Second            // what is queued at close may take so long
-	flushChunk    = 16 << 10               // bytes that must get through within stallTimeout
-	burst         = 16                     // writes that a client gets at once before they are coalesced
-	batch         = 16 << 10               // bytes that are worth a write whenever they come
+	stallTimeout = 10 * time.Second // a client that reads no byte for this long is closed
+	// How long a client that was told to disconnect may go on sending,.
+	lingerRead    = 300 * time.Millisecond
+	lingerBytes   = 1 << 20     // and how many bytes
+	lingerTimeout = time.Second // time for queued data at close
+	flushChunk    = 16 << 10    // bytes that must be sent within stallTimeout
+	burst         = 16          // writes that are sent to a client at once before they are coalesced
+	batch         = 16 << 10    // bytes that justify a write at any time
 )
 
-// socket is a net.Conn whose Write never blocks: what the kernel does not take at once waits in a bounded buffer that a
-// goroutine, alive only while there is something to wait for, empties. A socket that is written to often is written to
-// once per coalesce interval, and whenever a batch has gathered: what is large gains nothing by waiting, and a burst that
-// the kernel would take must not fill the buffer. Overflow closes it.
+// socket is a net.Conn whose Write never blocks. Data that the kernel does not accept at once waits
+// in a bounded buffer, which a goroutine empties that exists only while there is something to wait
+// for. A socket with frequent writes is written to once per coalesce interval, and whenever a batch
+// has gathered: large data gains nothing by waiting, and a burst that the kernel would accept must
+// not fill the buffer. On overflow the socket is closed.
 type socket struct {
 	net.Conn
 	guard *listener
-	raw   syscall.RawConn // nil: not a kernel socket, always use the flusher
+	raw   syscall.RawConn // nil: no kernel socket, always use the flusher
 
-	filling func(fd uintptr) bool // s.fill, made once
+	filling func(fd uintptr) bool // s.fill, allocated once
 	in      []byte                // read by await, with its capacity; nil: nothing
-	at      int                   // how much of in has been taken
+	at      int                   // bytes of in already consumed
 	inErr   error
-	parked  bool // the reader has waited for what it reads now
+	parked  bool // the reader has waited for the present data
 	begun   bool // something was read
-	fresh   bool // of what was read nothing has been asked yet
-	taken   bool // CONNECT was
+	fresh   bool // nothing in the data read last has required an answer yet
+	taken   bool // CONNECT was accepted
 
 	mu      sync.Mutex
 	pending []byte
-	out     int  // bytes the flusher holds
+	out     int  // bytes held by the flusher
 	flusher bool // a goroutine owns the descriptor for writing
 	armed   bool // the timer will flush
 	closed  bool
 	gone    bool // the descriptor is closed
-	mute    bool // the client has hung up: nothing reaches it any more, and what it has said before is read
-	tokens  int
-	earned  atomic.Int32 // tokens, not among those yet; whoever reads has no lock
-	refill  time.Time
-	timer   *time.Timer
+	// The client has hung up: nothing can be sent to it, but what it sent before is still read.
+	mute   bool
+	tokens int
+	earned atomic.Int32 // tokens not yet added to tokens; the reader has no lock
+	refill time.Time
+	timer  *time.Timer
 }
 
 func (s *socket) init(c net.Conn, g *listener) {
@@ -65,7 +68,7 @@ func (s *socket) init(c net.Conn, g *listener) {
 	}
 }
 
-// Write queues or sends all of b, or none and closes. It keeps no reference to b.
+// Write queues or sends all of b, or closes the socket. It keeps no reference to b.
 func (s *socket) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,8 +101,9 @@ func (s *socket) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// lost is what a write has failed with, if that ends the socket at once. A client that has hung up before it was answered may have acknowledged
-// messages before, and said goodbye: its reader finds the end behind that.
+// lost returns the error of a write, if it ends the socket at once. A client that has hung up
+// before it was answered may have sent acknowledgements and a DISCONNECT before; its reader
+// processes these first and then finds the end.
 func (s *socket) lost(err error) error {
 	switch {
 	case err == nil:
@@ -113,7 +117,7 @@ func (s *socket) lost(err error) error {
 	return err
 }
 
-// push hands what waits and then b to the kernel; what it does not take is the flusher's.
+// push gives the waiting data and then b to the kernel; the flusher gets what is left.
 func (s *socket) push(b []byte) error {
 	n, err := s.try(s.pending)
 	if err != nil {
@@ -132,8 +136,8 @@ func (s *socket) push(b []byte) error {
 	return err
 }
 
-// room reports whether n more bytes fit into a quarter of the buffer, so that bulk leaves space for what is live; whatever is
-// larger has room when nothing else waits.
+// room reports whether n more bytes fit into a quarter of the buffer, so that bulk data leaves
+// space for live messages. Anything larger has room when nothing else is waiting.
 func (s *socket) room(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +151,7 @@ func (s *socket) isClosed() bool {
 	return s.closed
 }
 
-// spend takes one token of the bucket that decides between "now" and "with the next batch".
+// spend takes one token of the bucket that decides between sending now and with the next batch.
 func (s *socket) spend() bool {
 	interval := s.guard.cfg.Coalesce
 	now := time.Now()
@@ -204,7 +208,7 @@ func (s *socket) release() {
 	}
 }
 
-// try hands b to the kernel without waiting and returns how much it took.
+// try gives b to the kernel without waiting and returns how much it accepted.
 func (s *socket) try(b []byte) (n int, err error) {
 	if s.raw == nil || len(b) == 0 {
 		return 0, nil
@@ -212,7 +216,7 @@ func (s *socket) try(b []byte) (n int, err error) {
 	s.guard.stats.writes.Add(1)
 	outer := s.raw.Write(func(fd uintptr) bool {
 		n, err = nowait.Write(fd, b)
-		return true // also on EAGAIN: this is the point, do not wait
+		return true // also on EAGAIN: do not wait
 	})
 	if err == nil || errors.Is(err, syscall.EAGAIN) {
 		return n, outer
@@ -226,7 +230,7 @@ func (s *socket) startFlusher() {
 	go s.flush()
 }
 
-// flush empties the buffer with blocking writes under a deadline, then lets go of the descriptor.
+// flush empties the buffer with blocking writes under a deadline, then releases the descriptor.
 func (s *socket) flush() {
 	defer s.guard.flushers.Done()
 	for {
@@ -270,7 +274,7 @@ func (s *socket) drain(b []byte) error {
 	return nil
 }
 
-// Close stops reading at once, gives what is queued a moment to leave, and does not wait for it.
+// Close stops reading at once and gives queued data a moment to be sent, without waiting for that.
 func (s *socket) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -290,7 +294,7 @@ func (s *socket) Close() error {
 	return nil
 }
 
-// abort closes at once and drops what is queued.
+// abort closes at once and drops queued data.
 func (s *socket) abort() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -314,7 +318,8 @@ func (s *socket) hangUp() {
 	_ = s.Conn.Close()
 }
 
-// SetDeadline moves the read deadline only: the library uses it for keep alive, and writes have a clock of their own.
+// SetDeadline sets the read deadline only: the library uses it for keep alive, and writes have
+// their own timeout.
 func (s *socket) SetDeadline(t time.Time) error { return s.SetReadDeadline(t) }
 
 // SetWriteDeadline does nothing: a write never waits.

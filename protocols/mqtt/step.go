@@ -9,7 +9,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// step serves one packet. What it makes panic is the end of this client only.
+// step processes one packet. A panic ends this client only.
 func (s *Server) step(c *conn) (err error) {
 	defer s.survive(c, &err)
 	cl := c.client
@@ -34,8 +34,8 @@ func (s *Server) step(c *conn) (err error) {
 	return nil
 }
 
-// asks tells packets that are answered from those that are the end of a message; what an acknowledgement makes room for pays for
-// itself, see acknowledged.
+// asks reports whether a packet requires an answer or ends an exchange. Messages that an
+// acknowledgement makes room for are sent at once anyway, see acknowledged.
 func asks(fh *packets.FixedHeader) bool {
 	return fh.Type != packets.Puback && fh.Type != packets.Pubcomp
 }
@@ -65,8 +65,8 @@ func (s *Server) process(cl *mochi.Client, fh *packets.FixedHeader) error {
 	return err
 }
 
-// linger reads what a client that has been told to go still sends, for a moment: a socket that is closed before it has been
-// read resets the connection, and the client never hears why.
+// linger reads for a moment what a client that has been told to disconnect still sends. A socket
+// closed with unread data resets the connection, and the client would never learn the reason.
 func (c *conn) linger() {
 	_ = c.SetReadDeadline(time.Now().Add(lingerRead))
 	b := c.guard.buffer()
@@ -100,7 +100,7 @@ func (s *Server) depart(cl *mochi.Client, c *conn, err error) {
 	place.Unlock()
 	s.tellUnsubscribed(c, gone)
 	if !endsWithConnection(cl) && !c.replaced.Load() {
-		s.keepSession(cl) // the goodbye may have changed how long
+		s.keepSession(cl) // DISCONNECT may have changed the expiry
 		s.trimSessions()
 	}
 }

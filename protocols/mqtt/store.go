@@ -19,24 +19,24 @@ import (
 	"gatewayd/protocols/journal"
 )
 
-// What outlives the process is in a journal:
+// What survives the process is in a journal:
 //
 //	r/<topic>                 a retained message of a client, as a PUBLISH of MQTT 5
 //	s/<client id>             a stored session, as JSON
-//	q/<client id>/<packet id> a message under way in it: 3 and its PUBLISH, 6 once it is released, 5 and the client's own
-//	                          packet id for one of QoS 2 from the client
+//	q/<client id>/<packet id> a message under way in it: 3 and its PUBLISH, 6 once it is released,
+//	                          5 and the client's own packet id for one of QoS 2 from the client
 //
-// A client id holds no slash.
+// A client id contains no slash.
 const (
 	keyRetained = "r/"
 	keySession  = "s/"
 	keyQueue    = "q/"
 )
 
-// storedSession is what is kept of a session besides its messages.
+// storedSession is a session without its messages.
 type storedSession struct {
 	User    string               `json:"user,omitempty"`
-	Owner   string               `json:"owner,omitempty"` // Identity
+	Owner   string               `json:"owner,omitempty"` // name of the Identity
 	Version byte                 `json:"version"`
 	Expiry  uint32               `json:"expiry"` // seconds
 	Subs    []storedSubscription `json:"subscriptions,omitempty"`
@@ -51,12 +51,12 @@ type storedSubscription struct {
 	ID          int    `json:"id,omitempty"`
 }
 
-// store writes down what is to outlive the process. A nil store writes nothing.
+// store writes what must survive the process. A nil store writes nothing.
 type store struct{ *journal.Journal }
 
 func (st *store) put(key string, value []byte) {
 	if st != nil {
-		_ = st.Put(key, value) // that it is full shows in Stats
+		_ = st.Put(key, value) // a full disk shows in Stats
 	}
 }
 
@@ -66,7 +66,8 @@ func (st *store) drop(key string) {
 	}
 }
 
-// flush is said before somebody is told that what was put is taken. An error shows in Stats; the client is served.
+// flush is called before a client is told that its data is accepted. An error shows in Stats; the
+// client is served nevertheless.
 func (st *store) flush() {
 	if st != nil {
 		_ = st.Flush()
@@ -75,7 +76,7 @@ func (st *store) flush() {
 
 func queueKey(id string, packet uint16) string { return fmt.Sprintf("%s%s/%05d", keyQueue, id, packet) }
 
-// keepSession writes a session down as it is now, if it outlives its connection.
+// keepSession writes the present state of a session, if the session outlives its connection.
 func (s *Server) keepSession(cl *mochi.Client) {
 	c := connOf(cl)
 	if s.store == nil || c == nil || endsWithConnection(cl) {
@@ -95,7 +96,7 @@ func (s *Server) keepSession(cl *mochi.Client) {
 	s.store.flush()
 }
 
-// forgetSession strikes a session out.
+// forgetSession removes a session from the store.
 func (s *Server) forgetSession(id string) {
 	if s.store == nil {
 		return
@@ -111,7 +112,8 @@ func (s *Server) forgetQueue(id string) {
 	}
 }
 
-// keepPacket writes down what is under way with a packet id in a session, or that nothing is.
+// keepPacket writes what is under way with a packet id in a session, or removes it if there is
+// nothing.
 func (s *Server) keepPacket(cl *mochi.Client, id uint16) {
 	if s.store == nil || endsWithConnection(cl) {
 		return
@@ -132,7 +134,7 @@ func (s *Server) keepPacket(cl *mochi.Client, id uint16) {
 	}
 }
 
-// keepTaken writes down that a message of QoS 2 has been taken from the client.
+// keepTaken writes that a message of QoS 2 has been received from the client.
 func (s *Server) keepTaken(cl *mochi.Client, id uint16) {
 	c := connOf(cl)
 	if s.store == nil || c == nil || endsWithConnection(cl) {
@@ -144,7 +146,7 @@ func (s *Server) keepTaken(cl *mochi.Client, id uint16) {
 	}
 }
 
-// keepRetainedMessage writes down what a client has retained, or that it is gone.
+// keepRetainedMessage writes a message that a client has retained, or its removal.
 func (s *Server) keepRetainedMessage(pk *packets.Packet) {
 	switch {
 	case s.store == nil:
@@ -157,13 +159,13 @@ func (s *Server) keepRetainedMessage(pk *packets.Packet) {
 	}
 }
 
-// encodeStored is a PUBLISH as the wire of MQTT 5 has it, whatever its client speaks.
+// encodeStored encodes a PUBLISH as in MQTT 5, whatever version its client uses.
 func encodeStored(pk *packets.Packet) []byte {
 	out := *pk
 	out.FixedHeader = packets.FixedHeader{Type: packets.Publish, Qos: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain}
 	out.ProtocolVersion = 5
 	if out.FixedHeader.Qos > 0 && out.PacketID == 0 {
-		out.PacketID = 1 // of a retained message, which has none
+		out.PacketID = 1 // a retained message has no packet id
 	}
 	out.Mods = packets.Mods{AllowResponseInfo: true}
 	var buf bytes.Buffer
@@ -189,7 +191,7 @@ func decodeStored(b []byte) (pk packets.Packet, err error) {
 	if pk.FixedHeader.Type != packets.Publish {
 		return pk, errors.New("not a publish")
 	}
-	defer func() { // the library's decoder is known to
+	defer func() { // the library's decoder is known to panic
 		if p := recover(); p != nil {
 			err = fmt.Errorf("undecodable: %v", p)
 		}
@@ -204,7 +206,7 @@ func decodeStored(b []byte) (pk packets.Packet, err error) {
 	return pk, checkTopic(pk.TopicName)
 }
 
-// restore brings back what the journal holds. What makes no sense is left out and struck out.
+// restore loads the content of the journal. Invalid entries are skipped and removed.
 func (s *Server) restore() {
 	if s.store == nil {
 		return
@@ -310,7 +312,8 @@ func (s *Server) restoreRetained(topic string, value []byte) bool {
 	return true
 }
 
-// resumeIDs has a client count its packet ids on from the newest message under way, so that they go on to tell the order.
+// resumeIDs makes a client's packet ids continue from the newest message under way, so that the ids
+// still show the order.
 func (s *Server) resumeIDs(cl *mochi.Client) {
 	var held []heldPacket
 	for _, pk := range cl.State.Inflight.GetAll(false) {
@@ -325,7 +328,7 @@ func (s *Server) resumeIDs(cl *mochi.Client) {
 	countTo(cl, held[len(held)-1].id)
 }
 
-// countTo has a client give the packet ids that follow id next.
+// countTo makes a client assign the packet ids after id next.
 func countTo(cl *mochi.Client, id uint16) {
 	for range 1 << 16 {
 		if next, err := cl.NextPacketID(); err != nil || uint16(next) >= id {

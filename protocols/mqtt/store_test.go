@@ -14,7 +14,7 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// killed is the file that a broker leaves behind that is killed now.
+// killed returns a copy of the file as a broker killed now leaves it.
 func killed(t testing.TB, s *Server) string {
 	t.Helper()
 	b, err := os.ReadFile(s.cfg.Store)
@@ -99,7 +99,8 @@ func TestStoredSessionsOutliveTheProcess(t *testing.T) {
 	}
 }
 
-// A message of QoS 2 that was taken is not taken again, and one that was received is not sent again.
+// A message of QoS 2 that was accepted is not accepted again, and one that was received is not sent
+// again.
 func TestExactlyOnceOutlivesTheProcess(t *testing.T) {
 	s := start(t, Config{Store: filepath.Join(t.TempDir(), "store")})
 	h := hello{id: "dev", ver: 4, keep: true}
@@ -153,7 +154,7 @@ func TestRetainedMessagesOfClientsOutliveTheProcess(t *testing.T) {
 	put("tele/b", "")
 	put("tele/short", "3", 0x02, 0, 0, 0, 1)
 	put("tele/long", "4", 0x02, 0, 0, 0x0e, 0x10)
-	_ = s.Publish("state/own", []byte("5"), true, Properties{}) // the owner says it again
+	_ = s.Publish("state/own", []byte("5"), true, Properties{}) // the owner publishes it again
 	path := killed(t, s)
 	again := start(t, Config{Store: path})
 	for deadline := time.Now().Add(patience); again.kept.len() != 2; time.Sleep(10 * time.Millisecond) {
@@ -174,7 +175,7 @@ func TestRetainedMessagesOfClientsOutliveTheProcess(t *testing.T) {
 	}
 }
 
-// Who had a session before is who may have it afterwards.
+// Only the client that had a session before may have it afterwards.
 func TestStoredSessionBelongsToItsOwner(t *testing.T) {
 	as := func(name string) func(ClientInfo) (*access.Identity, error) {
 		return func(ClientInfo) (*access.Identity, error) { return &access.Identity{Name: name}, nil }
@@ -196,7 +197,7 @@ func TestStoredSessionBelongsToItsOwner(t *testing.T) {
 	}
 }
 
-// A store that cannot be read costs what is in it and nothing else.
+// If the store cannot be read, its content is lost and nothing else.
 func TestDamagedStoreIsLeftBehind(t *testing.T) {
 	s := start(t, Config{Store: filepath.Join(t.TempDir(), "store")})
 	for i := range 20 {
@@ -221,8 +222,8 @@ func TestDamagedStoreIsLeftBehind(t *testing.T) {
 	}
 }
 
-// A full disk costs durability and nothing else, says so, and is over when there is room. The library's own storage ignores
-// what could not be written (M31).
+// A full disk costs durability only; this is reported, and ends when there is room. The library's
+// own storage ignores failed writes (M31).
 func TestFullDiskCostsDurabilityOnly(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {

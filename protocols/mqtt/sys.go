@@ -10,10 +10,10 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// sysTree is where brokers tell of themselves, in mosquitto's words (mosquitto(8)).
+// sysTree is the prefix of the broker's statistics, with the topics of mosquitto(8).
 const sysTree = "$SYS/broker/"
 
-// sendSys gives a new subscriber what the broker tells of itself, as it is now.
+// sendSys sends the present statistics to a new subscriber.
 func (s *Server) sendSys(cl *mochi.Client, c *conn, sub packets.Subscription) {
 	if !strings.HasPrefix(sub.Filter, "$SYS/") {
 		return

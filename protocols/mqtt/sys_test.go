@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Who subscribes to it is told what the broker knows of itself, and nobody by a filter that begins with a wildcard.
+// A client that subscribes to the statistics gets them, but not by a filter that begins with a
+// wildcard.
 func TestTheBrokerTellsOfItself(t *testing.T) {
 	s := start(t, Config{})
 	join(t, s, hello{id: "other"}).subscribe("x", 0)

@@ -9,15 +9,17 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// traffic counts what passed on one connection.
+// traffic counts what has passed on one connection.
 type traffic struct {
 	bytesIn, bytesOut       atomic.Int64
 	messagesIn, messagesOut atomic.Int64
 	dropped, throttled      atomic.Int64
-	told                    atomic.Int64 // when SessionThrottled or SessionDropped was last told, ns
+	// When SessionThrottled or SessionDropped was last reported, in ns.
+	told atomic.Int64
 }
 
-// strainEvery is how often it is told at most that a client struggles.
+// strainEvery is the shortest interval between reports that a client is throttled or loses
+// messages.
 const strainEvery = 5 * time.Second
 
 func (s *Server) sent(c *conn) {
@@ -42,15 +44,15 @@ func (s *Server) strain(c *conn, what SessionKind) {
 	}
 }
 
-// Traffic is what has passed on a client's connection, and what its session holds.
+// Traffic is what has passed on a client's connection, and the state of its session.
 type Traffic struct {
-	Connected               bool // it is there; otherwise its session is kept
+	Connected               bool // false: the client is away and its session is kept
 	Subscriptions           []Subscription
 	BytesIn, BytesOut       int64
 	MessagesIn, MessagesOut int64
-	Dropped                 int64 // messages lost because its queue or its buffer was full
-	Throttled               int64 // packets that had to wait for its budget
-	Queued, QueuedBytes     int   // messages not acknowledged yet
+	Dropped                 int64 // messages lost because the queue or the buffer was full
+	Throttled               int64 // packets that had to wait for the client's budget
+	Queued, QueuedBytes     int   // messages not yet acknowledged
 }
 
 // Subscription is one filter of a client.
@@ -59,7 +61,7 @@ type Subscription struct {
 	QoS    byte
 }
 
-// Traffic reads the counters of a client.
+// Traffic returns the counters of a client.
 func (s *Server) Traffic(ci ClientInfo) Traffic {
 	c := ci.conn
 	if c == nil {
@@ -83,7 +85,8 @@ func (s *Server) Traffic(ci ClientInfo) Traffic {
 	return t
 }
 
-// Cut ends the connection and the session of one client, if they are still what ci tells of.
+// Cut ends the connection and the session of the client, if the connection is still the one of ci.
+// It returns false otherwise.
 func (s *Server) Cut(ci ClientInfo) bool {
 	cl, ok := s.broker.Clients.Get(ci.ID)
 	if !ok || ci.conn == nil || connOf(cl) != ci.conn {
@@ -94,7 +97,7 @@ func (s *Server) Cut(ci ClientInfo) bool {
 	return true
 }
 
-// Present tells whether the broker still holds anything of a client: its connection, or its session.
+// Present reports whether the broker still has the connection or session of a client.
 func (s *Server) Present(ci ClientInfo) bool {
 	cl, ok := s.broker.Clients.Get(ci.ID)
 	return ok && connOf(cl) == ci.conn || ci.conn != nil && !ci.conn.over.Load()

@@ -2,7 +2,7 @@ package mqtt
 
 import (
 	"bufio"
-	"crypto/sha1" // RFC 6455 wants it; it protects nothing
+	"crypto/sha1" // required by RFC 6455; it protects nothing
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -29,8 +29,8 @@ const (
 	wsMostWords = 125 // bytes of a control frame
 )
 
-// webSocket carries MQTT in the binary messages of a WebSocket (RFC 6455, MQTT 5 §6). Messages are a stream: where one ends
-// means nothing. Read and Write may run side by side, each in one goroutine.
+// webSocket carries MQTT in the binary messages of a WebSocket (RFC 6455, MQTT 5 §6). The messages
+// form a stream; their boundaries have no meaning. One goroutine may read while another writes.
 type webSocket struct {
 	net.Conn // below: the socket, or TLS
 	origins  []string
@@ -38,11 +38,11 @@ type webSocket struct {
 
 	left   uint64 // bytes left of the frame
 	mask   [4]byte
-	at     int  // in the mask
-	inside bool // a message has begun and its last frame has not come
+	at     int  // position in the mask
+	inside bool // a message has begun and its last frame has not arrived
 }
 
-// Read implements io.Reader. The first one answers the HTTP request.
+// Read implements io.Reader. The first call answers the HTTP request.
 func (w *webSocket) Read(b []byte) (int, error) {
 	if w.in == nil {
 		head := &io.LimitedReader{R: w.Conn, N: wsMostHead}
@@ -70,7 +70,7 @@ func (w *webSocket) unmask(b []byte) {
 	}
 }
 
-// frame reads the header of the next frame that carries something, and answers those that do not.
+// frame reads the header of the next data frame, and answers control frames before it.
 func (w *webSocket) frame() error {
 	op, final, size, err := w.head()
 	if err != nil {
@@ -138,7 +138,7 @@ func (w *webSocket) control(op byte, final bool, size uint64) error {
 // Write sends b as one message.
 func (w *webSocket) Write(b []byte) (int, error) { return len(b), w.send(wsBinary, b) }
 
-// send writes one frame, in one piece so that two never mix.
+// send writes one frame in a single write, so that two never mix.
 func (w *webSocket) send(op byte, b []byte) error {
 	f := make([]byte, 0, len(b)+10)
 	f = append(f, wsFinal|op)
@@ -154,7 +154,7 @@ func (w *webSocket) send(op byte, b []byte) error {
 	return err
 }
 
-// Close says goodbye and closes what is below.
+// Close sends a close frame and closes the connection below.
 func (w *webSocket) Close() error {
 	_ = w.send(wsClose, []byte{1000 >> 8, 1000 & 0xff})
 	return w.Conn.Close()
@@ -198,8 +198,8 @@ func (w *webSocket) refuseUpgrade(code int, why error) error {
 	return fmt.Errorf("websocket: %w", why)
 }
 
-// welcomes tells whether the page that a browser shows may talk to us: those of our own host and port, and those that are
-// named. Otherwise any page of the world could, through whoever looks at it. Programs say no origin.
+// welcomes reports whether a web page may connect: a page of the same host and port, or one of
+// origins. Otherwise any web page that a user opens could connect. Programs send no Origin header.
 func (w *webSocket) welcomes(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" || slices.Contains(w.origins, origin) {

@@ -8,7 +8,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// wills are the last words that wait for their delay (MQTT 5 §3.1.3.2.2).
+// wills are the wills waiting for their delay (MQTT 5 §3.1.3.2.2).
 type wills struct {
 	mu  sync.Mutex
 	all map[string]*lastWord // by client id; nil once stopped
@@ -19,7 +19,8 @@ type lastWord struct {
 	send  func()
 }
 
-// after runs send after d unless somebody takes it before; false when no more may wait.
+// after runs send after d unless take is called before. It returns false if most wills are waiting
+// already.
 func (w *wills) after(id string, d time.Duration, most int, send func()) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -45,7 +46,7 @@ func (w *wills) after(id string, d time.Duration, most int, send func()) bool {
 	return true
 }
 
-// take takes out what waits to be sent for a client; nil: nothing does.
+// take removes and returns the waiting will of a client; nil: there is none.
 func (w *wills) take(id string) (send func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -67,14 +68,14 @@ func (w *wills) stop() {
 	w.all = nil
 }
 
-// tellWill sends what waits for the end of a session, which is over (MQTT 5 §3.1.2.5).
+// tellWill sends the will that waits for the end of a session, which is over (MQTT 5 §3.1.2.5).
 func (s *Server) tellWill(id string) {
 	if send := s.wills.take(id); send != nil {
 		send()
 	}
 }
 
-// leaveWill sends the will of a client that did not say goodbye, now or after its delay.
+// leaveWill sends the will of a client that has ended without a DISCONNECT, now or after its delay.
 func (s *Server) leaveWill(cl *mochi.Client, c *conn) {
 	will := cl.Properties.Will
 	send := func() { s.sendWill(c.info, will) }
@@ -82,10 +83,10 @@ func (s *Server) leaveWill(cl *mochi.Client, c *conn) {
 	switch {
 	case d == 0 || c.afresh.Load() || endsWithConnection(cl):
 		send()
-	case c.replaced.Load(): // the session goes on
+	case c.replaced.Load(): // the session continues
 	case !s.wills.after(cl.ID, min(d, s.expiryOf(cl)), s.cfg.MaxSessions, send):
 		send()
-	case c.afresh.Load(): // meanwhile
+	case c.afresh.Load(): // the session has ended in the meantime
 		s.tellWill(cl.ID)
 	case c.replaced.Load():
 		s.wills.take(cl.ID)
@@ -95,7 +96,7 @@ func (s *Server) leaveWill(cl *mochi.Client, c *conn) {
 func (s *Server) sendWill(c ClientInfo, will mochi.Will) {
 	defer s.recovered("will")
 	if !s.mayLeave(c, will.TopicName) {
-		return // what was allowed at CONNECT may not be any more
+		return // the permission may have been withdrawn since CONNECT
 	}
 	pk := packets.Packet{
 		FixedHeader: packets.FixedHeader{Qos: will.Qos, Retain: will.Retain},
@@ -106,7 +107,8 @@ func (s *Server) sendWill(c ClientInfo, will mochi.Will) {
 	s.passed(c, &pk)
 }
 
-// mayLeave says whether a will may go to topic: what may be written but is no command, since nobody would get the answer.
+// mayLeave reports whether a will may be sent to topic. It must be writable and no command, since
+// nobody would get the answer.
 func (s *Server) mayLeave(c ClientInfo, topic string) (ok bool) {
 	defer s.recovered("authorize")
 	return s.mayWrite(c, topic) && !s.cfg.Intercept(topic)

@@ -2,8 +2,8 @@ package mqtt
 
 import "testing"
 
-// A will waits for its delay or for the end of its session, whichever comes first, and is not sent at all if the client is back in
-// its session before (MQTT 5 §3.1.2.5).
+// A will waits for its delay or for the end of its session, whichever comes first, and is not sent
+// if the client resumes its session before (MQTT 5 §3.1.2.5).
 func TestADelayedWillGoesWithItsSession(t *testing.T) {
 	kept := hello{id: "me", ver: 5, keep: true, will: "me/gone", last: []byte{0x18, 0, 0, 14, 16}, props: []byte{0x11, 0, 0, 14, 16}}
 	clean := kept
