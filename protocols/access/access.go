@@ -1,10 +1,11 @@
-// Package access decides who may use what of the gateway: identities prove themselves by a password, a certificate, a token or a key, they have
-// roles, and roles allow and deny topics. A Policy is a pure function of its config; who asks it, and what becomes of
-// its answer, is the business of the doors.
+// Package access decides who may use what of the gateway. An identity authenticates by a password,
+// a certificate, a token or a key; it has roles, and roles allow and deny topics. A Policy is a
+// pure function of its config; listeners ask it and act on its decisions.
 //
-// A topic is class/path/leaf, as in "cmd/field/plc/WriteRegisters": data, event, state, trace and track are heard, cmd is called. A pattern is
-// an MQTT filter: '+' stands for one level, '#' at the end for one or more. What any role of an identity denies is denied;
-// of the rest it may use what any of its roles allows.
+// A topic is class/path/leaf, as in "cmd/field/plc/WriteRegisters". Topics of the classes data,
+// event, state, trace and track are subscribed to, those of cmd are called. A pattern is an MQTT
+// filter: '+' stands for one level, '#' at the end for one or more. What any role of an identity
+// denies is denied; otherwise the identity may use what any of its roles allows.
 package access
 
 import (
@@ -18,53 +19,59 @@ import (
 	"gatewayd/protocols/access/ocsp"
 )
 
-// Role is what those who have it may and may not use.
+// Role is what the identities with this role may and may not use.
 type Role struct {
 	Name  string
 	Allow []string // patterns
-	Deny  []string // patterns; they overrule what any role allows
+	Deny  []string // patterns; they take precedence over what any role allows
 }
 
-// Credentials say who somebody is and how he proves it.
+// Credentials describe an identity and how it authenticates.
 type Credentials struct {
-	Name         string
-	Roles        []string  // names
-	Password     string    // as Hash makes it; empty: none proves him
-	Certificates []string  // names in certificates: "CN:panel-1", "DNS:…", "EMAIL:…", "URI:spiffe://…"; '*' stands for any text
-	Tokens       []string  // as Digest makes them
-	Keys         []string  // NATS user keys, the public half: "U…"
-	ClientIDs    []string  // MQTT client ids he may use, '*' stands for any text; empty: his name, alone or followed by one of ". : @ _" and more
-	Expires      time.Time // zero: never
-	Rate         float64   // calls he may make in a second, through all doors; 0: any number
-	Burst        float64   // calls he may make at once; 0: what he may in a second
-	Revoked      bool      // his credentials prove nothing any more
+	Name     string
+	Roles    []string // names
+	Password string   // as made by Hash; empty: no password is accepted
+	// Names in certificates: "CN:panel-1", "DNS:…", "EMAIL:…", "URI:spiffe://…"; '*' stands for any
+	// text.
+	Certificates []string
+	Tokens       []string // as made by Digest
+	Keys         []string // NATS user keys, the public half: "U…"
+	// MQTT client ids it may use, '*' stands for any text; empty: its name, alone or followed by
+	// one of ". : @ _" and more.
+	ClientIDs []string
+	Expires   time.Time // zero: never
+	Rate      float64   // calls per second, through all listeners; 0: no limit
+	Burst     float64   // calls at once; 0: as many as per second
+	Revoked   bool      // the credentials are no longer accepted
 }
 
-// Identity is somebody who has proven who he is.
+// Identity is an authenticated identity.
 type Identity struct {
 	Name   string
 	cred   Credentials
-	cert   *x509.Certificate // by which he came in; nil: by something else
-	keeper string            // of the policy that let him in
+	cert   *x509.Certificate // the certificate used; nil: another kind of credentials
+	keeper string            // of the policy that admitted it
 	rights
 }
 
-// Policy is who there is and what they may use. It does not change, but for what responders say of certificates.
+// Policy is the set of identities and their rights. It does not change, except for what OCSP
+// responders say about certificates.
 type Policy struct {
-	keeper    string // the path of whose it is
+	keeper    string // path of the actor that keeps the policy
 	all       map[string]*Identity
 	tokens    map[string]*Identity
 	keys      map[string]*Identity
 	named     []*Identity  // with certificates, in the order of the config
-	anonymous *Identity    // nil: nobody gets in without credentials
+	anonymous *Identity    // nil: clients without credentials are not admitted
 	lists     *Lists       // nil: no certificate is revoked
 	online    *ocsp.Client // nil: no responder is asked
 }
 
-// Anonymous is the name of those who have shown no credentials.
+// Anonymous is the name of clients without credentials.
 const Anonymous = "anonymous"
 
-// New makes a policy. Who shows no credentials has the roles named by anonymous; without any he does not get in.
+// New returns a policy. Clients without credentials have the roles named by anonymous; if there are
+// none, they are not admitted.
 func New(roles []Role, who []Credentials, anonymous []string) (*Policy, error) {
 	known := map[string]Role{}
 	for _, r := range roles {
@@ -144,7 +151,7 @@ func (p *Policy) add(c Credentials, known map[string]Role) error {
 	return nil
 }
 
-// Keep says whose a policy is that nobody uses yet: the path of who keeps it.
+// Keep sets the path of the actor that keeps the policy. The policy must not be in use yet.
 func (p *Policy) Keep(keeper string) {
 	p.keeper = keeper
 	for _, id := range p.all {
@@ -155,8 +162,9 @@ func (p *Policy) Keep(keeper string) {
 	}
 }
 
-// Keeper is the path of who keeps the policy; empty: nobody has said so.
+// Keeper returns the path of the actor that keeps the policy; empty: not set.
 func (p *Policy) Keeper() string { return p.keeper }
 
-// Revoke puts lists of revoked certificates into a policy that nobody uses yet, and who knows what responders say of others, if somebody does.
+// Revoke adds lists of revoked certificates and an OCSP client, if not nil, to a policy that is not
+// in use yet.
 func (p *Policy) Revoke(l *Lists, online *ocsp.Client) { p.lists, p.online = l, online }

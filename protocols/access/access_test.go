@@ -53,7 +53,8 @@ func TestMay(t *testing.T) {
 		{"otto", "cmd/root/Restart", false},
 		{"otto", "state/secret/plc", false},
 		{"ada", "cmd/root/Restart", true},
-		{"both", "cmd/field/plc/Restart", false}, // a denial overrules what another role allows
+		// A denial takes precedence over what another role allows.
+		{"both", "cmd/field/plc/Restart", false},
 		{"none", "data/field/plc/points", false},
 	} {
 		id, err := p.Lookup(tt.name, time.Time{})
@@ -182,7 +183,7 @@ func TestAnonymous(t *testing.T) {
 	}
 }
 
-// A new policy tells of each who is in whether he may stay.
+// For each admitted client a new policy says whether it may stay.
 func TestStill(t *testing.T) {
 	hash := access.Hash([]byte("x"))
 	was := policy(t, access.Credentials{Name: "a", Password: hash, Roles: []string{"viewer"}}, access.Credentials{Name: "b", Password: hash},

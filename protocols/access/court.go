@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Court judges calls by the policy of the moment, whatever door they came through. Any goroutine may ask. Without a policy it judges nobody: who has
-// come in is known to a door.
+// Court judges calls by the present policy, whatever listener they came through. It is safe for
+// concurrent use. Without a policy it judges no calls: a listener has admitted the caller.
 type Court struct {
 	policy  atomic.Pointer[Policy]
 	mu      sync.Mutex
 	buckets map[string]bucket // by name
 }
 
-// Errors of Judge besides those of Policy.
+// Errors of Judge in addition to those of Policy.
 var (
 	ErrDenied = errors.New("none of its roles allows it, or one denies it")
 	ErrRate   = errors.New("too many calls")
@@ -34,7 +34,8 @@ func (c *Court) Set(p *Policy) {
 	}
 }
 
-// Stands tells why what somebody was let in by no longer proves who he is; nil: it does, or another policy has let him in.
+// Stands returns why the credentials with which an identity was admitted are no longer valid; nil:
+// they are, or another policy has admitted it.
 func (c *Court) Stands(id *Identity, now time.Time) error {
 	p := c.policy.Load()
 	if p == nil || p.keeper != id.keeper {
@@ -44,7 +45,8 @@ func (c *Court) Stands(id *Identity, now time.Time) error {
 	return err
 }
 
-// Judge tells why an identity may not call topic; nil: it may, or another policy knows it. A call that has waited was counted when it came.
+// Judge returns why an identity may not call topic; nil: it may, or it belongs to another policy. A
+// call that has waited was counted when it arrived.
 func (c *Court) Judge(name, topic string, waited bool, now time.Time) error {
 	p := c.policy.Load()
 	if p == nil || p.all[name] == nil {
@@ -72,13 +74,13 @@ func (c *Court) Judge(name, topic string, waited bool, now time.Time) error {
 	return nil
 }
 
-// bucket holds what somebody may still do at once (a token bucket, as of a moment).
+// bucket is a token bucket for calls, as of a moment.
 type bucket struct {
 	left float64
-	at   time.Time // zero: it has never been used and is full
+	at   time.Time // zero: never used, so it is full
 }
 
-// take takes one out, if there is one; rate come in a second, and burst is what it holds.
+// take takes a token, if there is one. The bucket gains rate tokens per second and holds burst.
 func (b bucket) take(rate, burst float64, now time.Time) (bucket, bool) {
 	full := most(rate, burst)
 	if b.at.IsZero() {
@@ -94,7 +96,7 @@ func (b bucket) take(rate, burst float64, now time.Time) (bucket, bool) {
 	return b, true
 }
 
-// most is what a bucket holds: burst, or what comes in a second, and one at least.
+// most returns the size of a bucket: burst, or the tokens of one second, and at least one.
 func most(rate, burst float64) float64 {
 	if burst <= 0 {
 		burst = rate

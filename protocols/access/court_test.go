@@ -11,7 +11,8 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// What somebody came in by is judged by the policy that let him in, and by no other.
+// The credentials with which an identity was admitted are judged by the policy that admitted it,
+// and by no other.
 func TestCourtKnowsByWhatOneCameIn(t *testing.T) {
 	a := newCA(t, "site")
 	cert := a.issue(t, "otto", 7, a.cert)
@@ -44,7 +45,7 @@ func TestCourtKnowsByWhatOneCameIn(t *testing.T) {
 	for what, tt := range map[string]struct {
 		policy      *access.Policy
 		after       time.Duration
-		cert, token bool // still stands
+		cert, token bool // still valid
 	}{
 		"as before":               {keep("a", otto), 0, true, true},
 		"certificate revoked":     {keep("a", otto, "7"), 0, false, true},
@@ -81,16 +82,16 @@ func TestCourt(t *testing.T) {
 		want        error
 	}{
 		{"otto", "cmd/field/plc/Write", false, 0, nil},
-		{"otto", "cmd/field/plc/Restart", false, 0, access.ErrDenied}, // what is denied costs nothing
+		{"otto", "cmd/field/plc/Restart", false, 0, access.ErrDenied}, // a denied call costs nothing
 		{"otto", "cmd/field/plc/Write", false, 0, nil},
 		{"otto", "cmd/field/plc/Write", false, 0, nil},
 		{"otto", "cmd/field/plc/Write", false, 0, access.ErrRate},
-		{"otto", "cmd/field/plc/Write", true, 0, nil}, // was counted when it came
+		{"otto", "cmd/field/plc/Write", true, 0, nil}, // counted when it arrived
 		{"otto", "cmd/field/plc/Write", false, 400 * time.Millisecond, access.ErrRate},
 		{"otto", "cmd/field/plc/Write", false, 500 * time.Millisecond, nil},
 		{"otto", "cmd/field/plc/Write", false, 500 * time.Millisecond, access.ErrRate},
 		{"late", "cmd/x/Y", false, -time.Second, nil},
-		{"late", "cmd/x/Y", true, 0, access.ErrExpired}, // its time ran out while it waited
+		{"late", "cmd/x/Y", true, 0, access.ErrExpired}, // expired while it waited
 		{"thief", "cmd/x/Y", false, 0, access.ErrRevoked},
 		{"who", "cmd/x/Y", false, 0, nil}, // of another policy
 	} {
@@ -100,7 +101,7 @@ func TestCourt(t *testing.T) {
 	}
 }
 
-// In any time nobody gets more through than his burst and what came in since.
+// In any period no identity makes more calls than its burst and what its rate has added.
 func TestRates(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rate, burst := rapid.Float64Range(0.1, 50).Draw(t, "rate"), rapid.Float64Range(0, 100).Draw(t, "burst")

@@ -14,30 +14,33 @@ import (
 	"time"
 )
 
-// Lists say which certificates are revoked (RFC 5280 §5), and since when that is no longer known. They do not change.
+// Lists say which certificates are revoked (RFC 5280 §5), and until when that is known. They are
+// immutable.
 type Lists struct {
 	revoked map[string]bool // by issuer and serial number
 	serials map[string]bool // of any issuer, hexadecimal
-	until   time.Time       // when the first of them is to be renewed; zero: there are none
+	until   time.Time       // when the first of them is due for renewal; zero: there are none
 	trouble error           // why they could not be read
 	lenient bool
 }
 
-// ErrLists is why nobody comes in by a certificate when it is not known which ones are revoked.
+// ErrLists is returned for every certificate while the revoked ones are unknown.
 var ErrLists = errors.New("which certificates are revoked is not known")
 
-// ErrDelta is why a delta list cannot be used: of what it changes something is not known.
+// ErrDelta is returned for a delta list that cannot be applied, because a part of what it changes
+// is unknown.
 var ErrDelta = errors.New("a delta list does not fit")
 
-// NewLists reads lists, PEM (any number of them in a text) or DER, each signed by one of the authorities, and delta lists beside the ones that they
-// change. serials are revoked beside them, whoever issued them. lenient lets certificates in although a list is too old or was not read.
+// NewLists reads lists in PEM (any number in one text) or DER, each signed by one of the
+// authorities, and delta lists that apply to them. serials are revoked as well, whatever their
+// issuer. With lenient, certificates are accepted although a list is too old or could not be read.
 func NewLists(texts [][]byte, authorities []*x509.Certificate, serials []string, lenient bool) (*Lists, error) {
 	l := &Lists{revoked: map[string]bool{}, serials: map[string]bool{}, lenient: lenient}
 	for _, s := range serials {
 		l.serials[strings.TrimLeft(strings.ToLower(strings.ReplaceAll(s, ":", "")), "0")] = true
 	}
 	var deltas []*x509.RevocationList
-	numbers := map[string]*big.Int{} // of the newest list of each issuer; nil: it has none
+	numbers := map[string]*big.Int{} // number of the newest list of each issuer; nil: it has none
 	for _, text := range texts {
 		crls, err := parseLists(text, authorities)
 		if err != nil {
@@ -60,7 +63,8 @@ func NewLists(texts [][]byte, authorities []*x509.Certificate, serials []string,
 	return l, l.change(deltas, numbers)
 }
 
-// change takes delta lists, whatever the order of their files (RFC 5280 §5.2.4). What the list they change has already may have changed again since.
+// change applies delta lists, in whatever order their files are (RFC 5280 §5.2.4). Entries already
+// contained in the base list may have changed again since.
 func (l *Lists) change(deltas []*x509.RevocationList, numbers map[string]*big.Int) error {
 	for _, d := range deltas {
 		base, ok := numbers[string(d.RawIssuer)]
@@ -83,9 +87,10 @@ func (l *Lists) change(deltas []*x509.RevocationList, numbers map[string]*big.In
 	return nil
 }
 
-// Unread are lists that could not be read: nobody comes in by a certificate, unless lenient. Whoever was on those of before is revoked all the same.
+// Unread returns the lists to use when the lists could not be read: no certificate is accepted,
+// unless lenient. Certificates on the previous lists stay revoked.
 func Unread(why error, before *Lists, serials []string, lenient bool) *Lists {
-	l, _ := NewLists(nil, nil, serials, lenient) // of no list nothing can be wrong
+	l, _ := NewLists(nil, nil, serials, lenient) // without lists there can be no error
 	l.trouble = why
 	if before != nil {
 		l.revoked = before.revoked
@@ -143,7 +148,7 @@ func isDelta(crl *x509.RevocationList) bool {
 	return slices.ContainsFunc(crl.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(deltaIndicator) })
 }
 
-// baseOf is the number of the list that a delta list changes; nil: it does not say.
+// baseOf returns the number of the list that a delta list changes; nil: it names none.
 func baseOf(delta *x509.RevocationList) *big.Int {
 	for _, e := range delta.Extensions {
 		number := new(big.Int)
@@ -156,7 +161,7 @@ func baseOf(delta *x509.RevocationList) *big.Int {
 
 func certKey(issuer []byte, serial *big.Int) string { return string(issuer) + "\x00" + serial.Text(16) }
 
-// Refuse is why nobody comes in by a certificate at all; nil: they may.
+// Refuse returns why no certificate is accepted at all; nil: certificates are accepted.
 func (l *Lists) Refuse(now time.Time) error {
 	if err := l.Trouble(now); err != nil && !l.lenient {
 		return fmt.Errorf("%w: %w", ErrLists, err)
@@ -164,7 +169,7 @@ func (l *Lists) Refuse(now time.Time) error {
 	return nil
 }
 
-// Trouble is what is wrong with the lists at a moment.
+// Trouble returns what is wrong with the lists at a moment.
 func (l *Lists) Trouble(now time.Time) error {
 	switch {
 	case l == nil:

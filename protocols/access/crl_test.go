@@ -16,7 +16,7 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// ca is an authority of the tests.
+// ca is a certificate authority for tests.
 type ca struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -53,7 +53,7 @@ func (a ca) issue(t *testing.T, name string, serial int64, parent *x509.Certific
 	return cert
 }
 
-// list is a revocation list; a delta list if base is not 0.
+// list returns a revocation list; a delta list if base is not 0.
 func (a ca) list(t *testing.T, number, base int64, entries ...x509.RevocationListEntry) []byte {
 	t.Helper()
 	l := &x509.RevocationList{Number: big.NewInt(number), ThisUpdate: begin, NextUpdate: begin.Add(time.Hour), RevokedCertificateEntries: entries}
@@ -85,7 +85,8 @@ func TestRevokedCertificates(t *testing.T) {
 	}
 	foreign := other.issue(t, "panel", 7, other.cert)
 	lists, err := access.NewLists([][]byte{
-		ours.list(t, 2, 1, entry(8, 0), entry(9, 8)), // a delta list before the one that it changes: 8 is revoked as well, 9 no longer
+		// A delta list before its base list: 8 is revoked as well, 9 no longer.
+		ours.list(t, 2, 1, entry(8, 0), entry(9, 8)),
 		ours.list(t, 1, 0, entry(7, 0), entry(9, 6)),
 	}, []*x509.Certificate{ours.cert}, []string{"00:AB"}, false)
 	if err != nil {
@@ -104,7 +105,8 @@ func TestRevokedCertificates(t *testing.T) {
 			t.Errorf("%s %x: %v, want %v", cert.Issuer, cert.SerialNumber, err, want)
 		}
 	}
-	// Who is in by a certificate that is revoked later is out, and the identity's other certificate is not.
+	// A client whose certificate is revoked later must leave; another certificate of the same
+	// identity stays valid.
 	before := with(nil)
 	d := access.NewDoor()
 	d.Set(before)
@@ -123,7 +125,8 @@ func TestRevokedCertificates(t *testing.T) {
 			t.Error("a certificate outlives its time")
 		}
 	}
-	// Lists that are too old, or were not read, let no certificate in, unless lenient.
+	// With lists that are too old, or could not be read, no certificate is accepted, unless
+	// lenient.
 	late := begin.Add(61 * time.Minute)
 	if err := lists.Trouble(begin); err != nil {
 		t.Error(err)
@@ -143,7 +146,7 @@ func TestRevokedCertificates(t *testing.T) {
 	if _, err := with(access.Unread(errors.New("gone"), lists, nil, true)).Certificate(certs[7], begin); !errors.Is(err, access.ErrListed) {
 		t.Errorf("lenient, and it was listed before: %v", err)
 	}
-	// A list of somebody else is none.
+	// A list signed by another authority does not count.
 	if _, err := access.NewLists([][]byte{other.list(t, 1, 0)}, []*x509.Certificate{ours.cert}, nil, false); err == nil {
 		t.Error("a foreign list was believed")
 	}
@@ -152,13 +155,14 @@ func TestRevokedCertificates(t *testing.T) {
 	}
 }
 
-// A delta list counts only beside a list that it can change: an older one lacks what it takes as known, a newer one knows better.
+// A delta list applies only to a base list that it can change: an older one lacks entries that it
+// presupposes, a newer one is more up to date.
 func TestDeltaLists(t *testing.T) {
 	ours, other := newCA(t, "ours"), newCA(t, "other")
 	held, bad := entry(7, 6), entry(7, 1)
 	for name, tt := range map[string]struct {
 		texts [][]byte
-		in    bool // the certificate with number 7
+		in    bool // whether the certificate with number 7 is accepted
 		err   error
 	}{
 		"it changes the list":                 {[][]byte{ours.list(t, 3, 0, held), ours.list(t, 4, 2, entry(7, 8))}, true, nil},

@@ -12,40 +12,44 @@ import (
 	"time"
 )
 
-// Shown is what a client has to show for himself. A certificate must have been verified by TLS, and a key by a signature.
+// Shown is the credentials that a client presents. A certificate must have been verified by TLS,
+// and a key by a signature.
 type Shown struct {
 	Name        string
 	Password    []byte
 	Token       string
 	Key         string
 	Certificate *x509.Certificate // nil: none
-	Remote      string            // host:port he comes from; empty: this machine
+	Remote      string            // host:port of the client; empty: this machine
 }
 
-// Door lets clients in by the policy of the moment. Any goroutine may use it. Without a policy nobody gets in.
+// Door admits clients by the present policy. It is safe for concurrent use. Without a policy no
+// client is admitted.
 type Door struct {
 	policy  atomic.Pointer[Policy]
 	line    line
-	hashing sync.Mutex // slow hashes are made one at a time: each needs megabytes
+	hashing sync.Mutex // slow hashes are computed one at a time: each needs megabytes
 	memo    memo
 }
 
-// mostAsking is how long a client waits for what a responder says of his certificate. NATS clients have two seconds for all.
+// mostAsking is how long a client waits for an OCSP responder. NATS clients have two seconds in
+// all.
 const mostAsking = 1500 * time.Millisecond
 
-// After a wrong password none is tried for so many times as long as its hash took, so that who guesses has a quarter of a processor at most.
+// After a wrong password none is tried for rest times as long as its hash took, so that guessing
+// uses at most a quarter of a processor.
 const (
 	rest     = 3
 	mostRest = 500 * time.Millisecond
 )
 
-// Errors of Enter besides those of Policy.
+// Errors of Enter in addition to those of Policy.
 var (
 	ErrClosed = errors.New("who may come in is not known yet")
 	ErrBusy   = errors.New("too many passwords are being tried")
 )
 
-// NewDoor makes a door that is closed until Set.
+// NewDoor returns a door without a policy.
 func NewDoor() *Door {
 	d := &Door{}
 	d.memo.known = map[string][]byte{}
@@ -59,8 +63,9 @@ func (d *Door) Set(p *Policy) {
 	d.memo.keep(p)
 }
 
-// Enter says who a client is. A key and a token go before a name and password, and these before a certificate, unless it is the
-// certificate of that name. A password beside that must be right, if its identity has one.
+// Enter returns the identity of a client. A key and a token take precedence over a name and
+// password, and these over a certificate, unless it is the certificate of that name. A password
+// presented with a certificate must be right, if the identity has one.
 func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 	p := d.policy.Load()
 	switch {
@@ -74,7 +79,8 @@ func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 		ctx, done := context.WithTimeout(context.Background(), mostAsking)
 		p.online.Ask(ctx, s.Certificate, now)
 		done()
-		p = d.policy.Load() // that of before may let in who has been revoked meanwhile
+		// The previous policy may admit an identity that has been revoked in the meantime.
+		p = d.policy.Load()
 		id, err := p.Certificate(s.Certificate, now)
 		switch {
 		case s.Name == "":
@@ -87,14 +93,15 @@ func (d *Door) Enter(s Shown, now time.Time) (*Identity, error) {
 		if _, err := d.password(p, s, now); err != nil {
 			return nil, err
 		}
-		return d.policy.Load().Still(id, now) // by the certificate, to go with it as well
+		// As admitted by the certificate, so that it also ends with the certificate.
+		return d.policy.Load().Still(id, now)
 	case s.Name != "":
 		return d.password(p, s, now)
 	}
 	return p.NoProof()
 }
 
-// Now is who somebody is now that was let in as id; nil if he may no longer be in.
+// Now returns the present identity of a client admitted as id; nil if it may no longer stay.
 func (d *Door) Now(id *Identity, now time.Time) *Identity {
 	p := d.policy.Load()
 	if p == nil {
@@ -104,7 +111,7 @@ func (d *Door) Now(id *Identity, now time.Time) *Identity {
 	return is
 }
 
-// Still says who a client is now that was let in as id before the policy changed.
+// Still returns the present identity of a client that was admitted as id before the policy changed.
 func (d *Door) Still(id *Identity, now time.Time) (*Identity, error) {
 	p := d.policy.Load()
 	if p == nil {
@@ -128,10 +135,11 @@ func (d *Door) password(p *Policy, s Shown, now time.Time) (*Identity, error) {
 	return id, err
 }
 
-// try makes the hash, when it is its turn.
+// try checks the password when it is its turn.
 func (d *Door) try(s Shown, now time.Time) (*Identity, error) {
 	p := d.policy.Load()
-	if id := p.all[s.Name]; id != nil && d.memo.knows(id.cred.Password, s.Password) { // somebody before him has got in by it
+	// An earlier client has used the same password.
+	if id := p.all[s.Name]; id != nil && d.memo.knows(id.cred.Password, s.Password) {
 		return id.inForce(now)
 	}
 	begin := time.Now()
@@ -141,11 +149,12 @@ func (d *Door) try(s Shown, now time.Time) (*Identity, error) {
 		return nil, err
 	}
 	d.memo.learn(id.cred.Password, s.Password)
-	return d.policy.Load().Still(id, now) // a hash takes its time, and those before it took theirs
+	return d.policy.Load().Still(id, now) // computing this hash and those before it took time
 }
 
-// memo remembers by what password each identity got in last, so that a thousand clients that come back at once do not
-// cost a thousand slow hashes. It holds no passwords: what it holds proves nothing without the key, which never leaves it.
+// memo remembers the last accepted password of each identity, so that a thousand clients that
+// reconnect at once do not need a thousand slow hashes. It stores no passwords: its content proves
+// nothing without the key, which never leaves it.
 type memo struct {
 	key   [32]byte
 	mu    sync.Mutex
@@ -167,7 +176,7 @@ func (m *memo) learn(stored string, password []byte) {
 	m.known[stored] = tag
 }
 
-// keep forgets the passwords that nobody has any more.
+// keep forgets the passwords that no identity has any more.
 func (m *memo) keep(p *Policy) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Who waits for the hash of his password while the policy changes is let in by the new one: nobody would look at him again.
+// A client that waits for the hash of its password while the policy changes is judged by the new
+// one, since it would not be checked again.
 func TestWhoWaitsIsJudgedByTheNewPolicy(t *testing.T) {
 	policy := func(who ...Credentials) *Policy {
 		p, err := New(nil, who, nil)
@@ -19,7 +20,7 @@ func TestWhoWaitsIsJudgedByTheNewPolicy(t *testing.T) {
 	hash := Hash([]byte("x"))
 	d := NewDoor()
 	d.Set(policy(Credentials{Name: "anna", Password: hash}, Credentials{Name: "otto", Password: hash}))
-	d.hashing.Lock() // somebody's hash is being made
+	d.hashing.Lock() // another hash is being computed
 	outcome := map[string]chan error{"anna": make(chan error, 1), "otto": make(chan error, 1)}
 	for name, done := range outcome {
 		go func() {
@@ -46,7 +47,7 @@ func twoWait(d *Door) bool {
 	return d.line.waiting == 2
 }
 
-// Who guesses does not keep others from being tried, from however many places he does.
+// Clients that guess passwords, from however many places, do not keep others from being checked.
 func TestGuessersLeaveRoom(t *testing.T) {
 	var l line
 	now := time.Now()
@@ -92,7 +93,7 @@ func TestGuessersLeaveRoom(t *testing.T) {
 	}
 }
 
-// A wrong password is forgotten, and so is where it came from.
+// Wrong passwords are forgotten, and so are the places they came from.
 func TestGuessesAreForgotten(t *testing.T) {
 	var l line
 	now := time.Now()

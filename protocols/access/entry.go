@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Errors of the methods that let somebody in. They say to the log why; a client is told no more than that he is refused.
+// Errors of the methods that admit an identity. They give the reason for the log; a client is told
+// only that it is refused.
 var (
 	ErrUnknown = errors.New("no such identity")
 	ErrWrong   = errors.New("the password is wrong")
@@ -20,7 +21,7 @@ var (
 	ErrOld     = errors.New("the certificate has expired")
 )
 
-// Lookup is an identity by its name, if it is in force.
+// Lookup returns an identity by its name, if it is in force.
 func (p *Policy) Lookup(name string, now time.Time) (*Identity, error) {
 	if name == Anonymous && p.anonymous != nil {
 		return p.anonymous, nil
@@ -28,14 +29,15 @@ func (p *Policy) Lookup(name string, now time.Time) (*Identity, error) {
 	return p.all[name].inForce(now)
 }
 
-// Password lets in who knows the password of name. It takes a moment on purpose, see Hash.
+// Password returns the identity name if the password is right. It takes time on purpose, see Hash.
 func (p *Policy) Password(name string, password []byte, now time.Time) (*Identity, error) {
 	id := p.all[name]
 	stored := nobody
 	if id != nil && id.cred.Password != "" {
 		stored = id.cred.Password
 	}
-	right, err := Verify(stored, password) // also for nobody: how long it takes does not tell who exists
+	// Also for unknown names, so that the time taken does not reveal which names exist.
+	right, err := Verify(stored, password)
 	switch {
 	case err != nil:
 		return nil, err
@@ -47,7 +49,8 @@ func (p *Policy) Password(name string, password []byte, now time.Time) (*Identit
 	return id.inForce(now)
 }
 
-// Certificate lets in whom a certificate names; that it is genuine has been seen by TLS. Of several identities that it might be the first one is meant.
+// Certificate returns the identity that a certificate names; TLS has verified the certificate. If
+// several identities match, the first counts.
 func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, error) {
 	if p.revoked(c) {
 		return nil, ErrListed
@@ -58,7 +61,7 @@ func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, err
 	if err := p.online.Err(c, now); err != nil && (p.lists == nil || !p.lists.lenient) {
 		return nil, fmt.Errorf("%w: %w", ErrLists, err)
 	}
-	if now.After(c.NotAfter) { // TLS has looked when the connection was made, which may be long ago
+	if now.After(c.NotAfter) { // TLS checked this when the connection was made, which may be long ago
 		return nil, ErrOld
 	}
 	names := namesOf(c)
@@ -72,10 +75,10 @@ func (p *Policy) Certificate(c *x509.Certificate, now time.Time) (*Identity, err
 	return nil, fmt.Errorf("%w has one of the certificate's names: %s", ErrUnknown, strings.Join(names, ", "))
 }
 
-// revoked tells whether a certificate is known to be revoked.
+// revoked reports whether a certificate is known to be revoked.
 func (p *Policy) revoked(c *x509.Certificate) bool { return p.lists.has(c) || p.online.Revoked(c) }
 
-// Token lets in who bears a token.
+// Token returns the identity with a bearer token.
 func (p *Policy) Token(token string, now time.Time) (*Identity, error) {
 	id, ok := p.tokens[Digest(token)]
 	if !ok {
@@ -84,7 +87,8 @@ func (p *Policy) Token(token string, now time.Time) (*Identity, error) {
 	return id.inForce(now)
 }
 
-// Key lets in who has signed with the private half of a key; that he has was seen by whoever asks.
+// Key returns the identity with a public key. The caller has verified the signature made with the
+// private key.
 func (p *Policy) Key(public string, now time.Time) (*Identity, error) {
 	id, ok := p.keys[public]
 	if !ok {
@@ -93,7 +97,7 @@ func (p *Policy) Key(public string, now time.Time) (*Identity, error) {
 	return id.inForce(now)
 }
 
-// NoProof is who shows no credentials at all.
+// NoProof returns the identity of clients without credentials.
 func (p *Policy) NoProof() (*Identity, error) {
 	if p.anonymous == nil {
 		return nil, ErrNoProof
@@ -113,8 +117,9 @@ func (id *Identity) inForce(now time.Time) (*Identity, error) {
 	return id, nil
 }
 
-// Still tells whether somebody who was let in as id by an earlier policy would be let in by this one in the same way, and
-// who he is now. Whoever has other credentials than he had must show the new ones.
+// Still returns the present identity of a client that an earlier policy admitted as id, if this
+// policy would admit it in the same way. If its credentials have changed, it must present the new
+// ones.
 func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
 	is, err := p.same(id, now)
 	if err != nil {
@@ -123,7 +128,7 @@ func (p *Policy) Still(id *Identity, now time.Time) (*Identity, error) {
 	return is.by(id.cert), nil
 }
 
-// same is Still but for the certificate.
+// same is Still without the check of the certificate.
 func (p *Policy) same(id *Identity, now time.Time) (*Identity, error) {
 	is, err := p.proven(id, now)
 	switch {
@@ -135,7 +140,7 @@ func (p *Policy) same(id *Identity, now time.Time) (*Identity, error) {
 	return is, nil
 }
 
-// now is who id is at a moment, if what he came in by still proves it.
+// now returns the present identity of id if the credentials used are still valid.
 func (p *Policy) now(id *Identity, now time.Time) (*Identity, error) {
 	is, err := p.proven(id, now)
 	if err != nil {
@@ -144,7 +149,7 @@ func (p *Policy) now(id *Identity, now time.Time) (*Identity, error) {
 	return is.by(id.cert), nil
 }
 
-// proven is now but for the certificate.
+// proven is now without the binding to the certificate.
 func (p *Policy) proven(id *Identity, now time.Time) (*Identity, error) {
 	switch {
 	case p.revoked(id.cert):
@@ -155,7 +160,7 @@ func (p *Policy) proven(id *Identity, now time.Time) (*Identity, error) {
 	return p.Lookup(id.Name, now)
 }
 
-// by is id come in by a certificate; nil: by something else.
+// by returns id as admitted by a certificate; nil: by other credentials.
 func (id *Identity) by(cert *x509.Certificate) *Identity {
 	if cert == nil {
 		return id
@@ -165,7 +170,8 @@ func (id *Identity) by(cert *x509.Certificate) *Identity {
 	return &by
 }
 
-// Expires is when the credentials of id end, or the certificate by which he came in; zero: never.
+// Expires returns when the credentials of id expire, or the certificate used, whichever is earlier;
+// zero: never.
 func (id *Identity) Expires() time.Time {
 	if end := id.cred.Expires; id.cert == nil || !end.IsZero() && end.Before(id.cert.NotAfter) {
 		return end
@@ -173,7 +179,7 @@ func (id *Identity) Expires() time.Time {
 	return id.cert.NotAfter
 }
 
-// Owns tells whether id may use an MQTT client id.
+// Owns reports whether id may use an MQTT client id.
 func (id *Identity) Owns(clientID string) bool {
 	if id.Name == Anonymous {
 		return true

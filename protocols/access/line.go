@@ -7,14 +7,15 @@ import (
 )
 
 const (
-	mostWaiting  = 64               // clients that wait for the hash of their password
-	mostGuessers = 8                // of these from where wrong ones came, or where many wait already
-	mostGuesses  = 4                // of these from one place
-	remembered   = 10 * time.Second // is a wrong one
+	mostWaiting  = 64               // clients waiting for the hash of their password
+	mostGuessers = 8                // of these, from places with recent wrong passwords, or with many waiting already
+	mostGuesses  = 4                // of these, from one place
+	remembered   = 10 * time.Second // how long a wrong password is remembered
 	mostPlaces   = 1024
 )
 
-// line is who waits for the hash of his password. Whoever guesses cannot fill it: there is room for who comes from elsewhere.
+// line is the queue of clients waiting for the hash of their password. Clients that guess cannot
+// fill it: there is always room for clients from elsewhere.
 type line struct {
 	mu       sync.Mutex
 	waiting  int
@@ -22,7 +23,7 @@ type line struct {
 	places   map[netip.Prefix]*place
 }
 
-// place is where clients come from: an address, or with IPv6 the network that one site has.
+// place is where clients come from: an IPv4 address, or an IPv6 network as assigned to one site.
 type place struct {
 	waiting int
 	guesses time.Time // when its last wrong password is forgotten
@@ -31,17 +32,17 @@ type place struct {
 func placeOf(remote string) netip.Prefix {
 	a, err := netip.ParseAddrPort(remote)
 	if err != nil {
-		return netip.Prefix{} // of this machine
+		return netip.Prefix{} // this machine
 	}
 	addr, bits := a.Addr().Unmap(), 32
 	if addr.Is6() {
 		bits = 64
 	}
-	p, _ := addr.Prefix(bits) // as many as there are
+	p, _ := addr.Prefix(bits) // the address has that many bits
 	return p
 }
 
-// join is false if there is no room; else whoever joined leaves.
+// join adds a client to the queue; ok is false if there is no room. The client must call leave.
 func (l *line) join(at netip.Prefix, now time.Time) (leave func(wrong bool), ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,7 +70,7 @@ func (l *line) count(p *place, guesser bool, n int) {
 	}
 }
 
-// place is what is known of one. The caller holds the lock.
+// place returns what is known about a place. The caller holds the lock.
 func (l *line) place(at netip.Prefix, now time.Time) *place {
 	if p := l.places[at]; p != nil {
 		return p
@@ -85,7 +86,8 @@ func (l *line) place(at netip.Prefix, now time.Time) *place {
 	return p
 }
 
-// forget makes room: of those that nobody waits at, first of those that have not guessed lately.
+// forget makes room by removing places where no client waits, first those without recent wrong
+// passwords.
 func (l *line) forget(now time.Time) {
 	for at, p := range l.places {
 		if p.waiting == 0 && !now.Before(p.guesses) {

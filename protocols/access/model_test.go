@@ -11,10 +11,10 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// cases is how many questions the engine and the model are asked.
+// cases is the number of questions put to both the engine and the model.
 const cases = 1_000_000
 
-// model is another way to say what a pattern picks: as a regular expression.
+// model is another implementation of patterns: regular expressions.
 func model(patterns []string) *regexp.Regexp {
 	var all []string
 	for _, p := range patterns {
@@ -28,7 +28,7 @@ func model(patterns []string) *regexp.Regexp {
 		all = append(all, "^"+p+"$")
 	}
 	if len(all) == 0 {
-		return regexp.MustCompile(`^\z.`) // nothing
+		return regexp.MustCompile(`^\z.`) // matches nothing
 	}
 	return regexp.MustCompile(strings.Join(all, "|"))
 }

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// How much work a password is: the least that OWASP's Password Storage Cheat Sheet asks of Argon2id, with as little memory as that allows.
+// Cost of a password hash: the minimum that OWASP's Password Storage Cheat Sheet recommends for
+// Argon2id, in its variant with the least memory.
 const (
 	hashTime   = 5
 	hashMemory = 7168 // KiB
@@ -25,7 +26,7 @@ const (
 	saltBytes  = 16
 )
 
-// Bounds of what a hash from elsewhere may ask for.
+// Limits for the parameters of a hash from elsewhere.
 const (
 	mostTime   = 32
 	mostMemory = 64 << 10 // KiB
@@ -41,7 +42,8 @@ type hash struct {
 	salt, sum    []byte
 }
 
-// Hash is how a password is stored: "$argon2id$v=19$m=7168,t=5,p=1$<salt>$<hash>" (RFC 9106, PHC string format).
+// Hash returns a password as it is stored: "$argon2id$v=19$m=7168,t=5,p=1$<salt>$<hash>" (RFC 9106,
+// PHC string format).
 func Hash(password []byte) string {
 	h := hash{time: hashTime, memory: hashMemory, lanes: hashLanes, salt: make([]byte, saltBytes)}
 	_, _ = rand.Read(h.salt) // never fails
@@ -57,7 +59,7 @@ func (h hash) of(password []byte) []byte {
 	return argon2.IDKey(password, h.salt, h.time, h.memory, h.lanes, n)
 }
 
-// String is the hash in PHC string format.
+// String returns the hash in PHC string format.
 func (h hash) String() string {
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, h.time, h.lanes,
 		base64Bare.EncodeToString(h.salt), base64Bare.EncodeToString(h.sum))
@@ -86,8 +88,8 @@ func parseHash(s string) (h hash, err error) {
 	return h, nil
 }
 
-// Verify tells whether password is the one that stored is the hash of. It needs the memory that the hash names: one at a time is
-// enough for a gateway, see Door.
+// Verify reports whether stored is the hash of password. It needs the memory that the hash names; a
+// gateway should run one at a time, see Door.
 func Verify(stored string, password []byte) (bool, error) {
 	h, err := parseHash(stored)
 	if err != nil {
@@ -96,17 +98,17 @@ func Verify(stored string, password []byte) (bool, error) {
 	return subtle.ConstantTimeCompare(h.of(password), h.sum) == 1, nil
 }
 
-// nobody is the hash that is tried for a name that does not exist.
+// nobody is the hash that is checked for a name that does not exist.
 const nobody = "$argon2id$v=19$m=7168,t=5,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
-// NewToken makes a bearer token: 256 random bits.
+// NewToken returns a new bearer token with 256 random bits.
 func NewToken() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return "gwt_" + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// Digest is how a token is stored. A token is random: it needs no slow hash.
+// Digest returns a token as it is stored. A token is random, so it needs no slow hash.
 func Digest(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return "sha256:" + hex.EncodeToString(sum[:])
@@ -120,7 +122,8 @@ func checkDigest(s string) error {
 	return nil
 }
 
-// checkKey refuses what is no public NATS user key: base32 of a prefix byte, 32 bytes and their CRC-16/XMODEM, low byte first (github.com/nats-io/nkeys).
+// checkKey returns an error unless s is a public NATS user key: base32 of a prefix byte, 32 bytes
+// and their CRC-16/XMODEM, low byte first (github.com/nats-io/nkeys).
 func checkKey(s string) error {
 	const user = 20 << 3 // makes it begin with U
 	b, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(s)
@@ -144,7 +147,7 @@ func crc16(p []byte) uint16 {
 	return crc
 }
 
-// namesOf are the names in a certificate, each after its kind.
+// namesOf returns the names in a certificate, each with its kind.
 func namesOf(c *x509.Certificate) []string {
 	var all []string
 	if c.Subject.CommonName != "" {

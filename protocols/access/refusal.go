@@ -8,33 +8,33 @@ import (
 
 // Reasons of a Refusal.
 const (
-	RefusedStranger    = "stranger"    // it speaks something else, or does not speak in time
-	RefusedCrowd       = "crowd"       // all places are taken, or all of one address
-	RefusedCredentials = "credentials" // who it is could not be told
-	RefusedTopic       = "topic"       // it may not call, say or hear that
-	RefusedPacket      = "packet"      // malformed, too large or not allowed at that point
+	RefusedStranger    = "stranger"    // the client speaks another protocol, or sends nothing in time
+	RefusedCrowd       = "crowd"       // the limit of clients is reached, in all or for one address
+	RefusedCredentials = "credentials" // the client could not be authenticated
+	RefusedTopic       = "topic"       // the client may not call, publish on or subscribe to that topic
+	RefusedPacket      = "packet"      // malformed, too large, or not allowed at that point
 )
 
-// Refusal is what a door has refused for one reason, however often.
+// Refusal counts what a listener has refused for one reason.
 type Refusal struct {
 	Reason string
 	Count  uint64
-	// Of the latest one, as far as known. Client is its MQTT client id.
+	// Of the latest refusal, as far as known. Client is its MQTT client id.
 	Remote, Client, Identity, Cause string
 }
 
-// Tally counts refusals by reason, of which there are few, so that somebody who is refused a thousand times a second costs no more than one who is
-// refused once. Any goroutine may use it.
+// Tally counts refusals by reason. There are few reasons, so a client that is refused a thousand
+// times a second costs no more than one that is refused once. Tally is safe for concurrent use.
 type Tally struct {
 	mu    sync.Mutex
-	awake bool // somebody will take
+	awake bool // Take will be called
 	all   map[string]Refusal
 }
 
-// mostCause is how much of a cause is kept, bytes: clients may have written it.
+// mostCause is the number of bytes kept of a cause, which may contain text from clients.
 const mostCause = 256
 
-// Add counts one. wake: nobody is about to Take, call somebody.
+// Add counts a refusal. If wake is true, the caller must arrange for a call of Take.
 func (t *Tally) Add(r Refusal) (wake bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -49,7 +49,8 @@ func (t *Tally) Add(r Refusal) (wake bool) {
 	return wake
 }
 
-// Take takes what was counted since it was last asked. If it is nothing, whoever adds next is asked to call again; so it is after Asleep.
+// Take returns what was counted since the last call. If there was nothing, the next Add returns
+// true; likewise after Asleep.
 func (t *Tally) Take() []Refusal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -62,7 +63,7 @@ func (t *Tally) Take() []Refusal {
 	return all
 }
 
-// Asleep says that nobody could be called.
+// Asleep tells the Tally that the call of Take could not be arranged.
 func (t *Tally) Asleep() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -9,7 +9,8 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// However refusals and looks fall, each is counted once, and nobody has to look who was not called.
+// In whatever order Add and Take are called, each refusal is counted once, and Take need not be
+// called without a wake.
 func TestTallyCountsEachOnce(t *testing.T) {
 	var tally access.Tally
 	var crowd sync.WaitGroup

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// rights are the patterns of all roles of somebody, each as its levels.
+// rights are the patterns of all roles of an identity, split into levels.
 type rights struct {
 	allow, deny [][]string
 }
@@ -29,12 +29,13 @@ func rightsOf(roles []string, known map[string]Role) (rights, error) {
 	return r, nil
 }
 
-// May tells whether the topic may be used: called, if it is of class cmd, else heard.
+// May reports whether the topic may be used: called, if it is of class cmd, and otherwise
+// subscribed to.
 func (r rights) May(topic string) bool {
 	return anyOf(r.allow, topic) && !anyOf(r.deny, topic)
 }
 
-// Patterns are what the roles allow and deny, for who cannot ask about every topic.
+// Patterns returns what the roles allow and deny, for callers that cannot ask about every topic.
 func (r rights) Patterns() (allow, deny []string) { return joined(r.allow), joined(r.deny) }
 
 func joined(patterns [][]string) []string {
@@ -49,18 +50,18 @@ func anyOf(patterns [][]string, topic string) bool {
 	return slices.ContainsFunc(patterns, func(p []string) bool { return covers(p, topic) })
 }
 
-// Hears tells whether there may be a topic under an MQTT filter that may be used. Each message is still to be judged by May:
-// where some of what a filter picks is denied, the rest is heard.
+// Hears reports whether an MQTT filter may match a topic that may be used. Each message must still
+// be checked with May: if part of what a filter matches is denied, the rest is delivered.
 func (r rights) Hears(filter string) bool {
 	f := strings.Split(filter, "/")
 	within := func(p []string) bool { return contains(p, f) }
 	return slices.ContainsFunc(r.allow, func(p []string) bool { return meet(p, f) }) && !slices.ContainsFunc(r.deny, within)
 }
 
-// Covers tells whether a pattern picks a topic.
+// Covers reports whether a pattern matches a topic.
 func Covers(pattern, topic string) bool { return covers(strings.Split(pattern, "/"), topic) }
 
-// covers tells whether the pattern picks a topic.
+// covers reports whether the pattern matches a topic.
 func covers(pattern []string, topic string) bool {
 	for i, p := range pattern {
 		if p == "#" {
@@ -75,7 +76,7 @@ func covers(pattern []string, topic string) bool {
 	return true
 }
 
-// contains tells whether a picks all that b picks.
+// contains reports whether a matches everything that b matches.
 func contains(a, b []string) bool {
 	for i := range a {
 		switch {
@@ -90,7 +91,7 @@ func contains(a, b []string) bool {
 	return len(a) == len(b)
 }
 
-// meet tells whether there is a topic that both pick.
+// meet reports whether there is a topic that both match.
 func meet(a, b []string) bool {
 	for i := 0; ; i++ {
 		switch {
@@ -104,7 +105,7 @@ func meet(a, b []string) bool {
 	}
 }
 
-// CheckPattern refuses a pattern that can mean nothing.
+// CheckPattern returns an error for a malformed pattern.
 func CheckPattern(pattern string) error {
 	levels := strings.Split(pattern, "/")
 	for i, l := range levels {
@@ -122,10 +123,10 @@ func CheckPattern(pattern string) error {
 	return nil
 }
 
-// mostStars bounds the work of like.
+// mostStars limits the work of like.
 const mostStars = 3
 
-// like tells whether text is as a pattern says in which '*' stands for any text.
+// like reports whether text matches a pattern in which '*' stands for any text.
 func like(pattern, text string) bool {
 	first, rest, wild := strings.Cut(pattern, "*")
 	text, ok := strings.CutPrefix(text, first)

@@ -1,9 +1,12 @@
-// Package audit keeps who did what in a few files of fixed size. Each record is a line: a hash, a space, and JSON; the hash is the SHA-256 of the hash
-// before it, a space and the JSON, in hexadecimal, so that nothing can be changed, left out or put in between without all that follows changing as well.
-// Whoever noted a hash elsewhere can tell later that nothing before it was touched.
+// Package audit records who did what in a few files of fixed size. Each record is a line: a hash, a
+// space, and JSON. The hash is the SHA-256 of the previous hash, a space and the JSON, in
+// hexadecimal, so that nothing can be changed, omitted or inserted without changing everything
+// after it. With a hash that was noted elsewhere one can verify later that nothing before it was
+// changed.
 //
-// The files have their size from the start, so that a full disk does not keep anything from being written; when the last one is full the oldest one is
-// used again. A record that a power cut tore is taken out when the log is opened, and the log says so.
+// The files have their full size from the start, so that a full disk does not prevent writing; when
+// the last one is full, the oldest is reused. A record torn by a power cut is removed when the log
+// is opened, and the log notes that.
 package audit
 
 import (
@@ -19,7 +22,7 @@ import (
 	"time"
 )
 
-// Record is what somebody did, or what the log has to say of itself ("begin", "torn", "lost").
+// Record is what somebody did, or a record of the log about itself ("begin", "torn", "lost").
 type Record struct {
 	Number uint64          `json:"n"`
 	Time   time.Time       `json:"time"`
@@ -28,25 +31,25 @@ type Record struct {
 	Trace  string          `json:"trace,omitempty"`
 	Code   string          `json:"code,omitempty"` // why it failed, like "not_found"
 	Cause  string          `json:"cause,omitempty"`
-	Took   float64         `json:"took,omitempty"` // s
+	Took   float64         `json:"took,omitempty"` // seconds
 	Detail json.RawMessage `json:"detail,omitempty"`
-	Prev   string          `json:"prev,omitempty"` // of the first of a file: the hash before it
+	Prev   string          `json:"prev,omitempty"` // in the first record of a file: the hash before it
 }
 
-// What the log says of itself.
+// Records of the log about itself.
 const (
-	Begin = "begin" // of a file
-	Torn  = "torn"  // a record that was not written whole was taken out
+	Begin = "begin" // first record of a file
+	Torn  = "torn"  // an incomplete record was removed
 	Lost  = "lost"  // records could not be written; detail says how many
 )
 
-// mostDetail bounds what a record may say beside its fixed parts.
+// mostDetail limits the variable part of a record, in bytes.
 const mostDetail = 8 << 10
 
-// start is the hash before the first record there ever was.
+// start is the hash before the very first record.
 const start = "0000000000000000000000000000000000000000000000000000000000000000"
 
-// Log is a log that can be written. Any goroutine may use it.
+// Log is a log open for writing. It is safe for concurrent use.
 type Log struct {
 	mu    sync.Mutex
 	dir   string
@@ -54,14 +57,15 @@ type Log struct {
 	size  int64
 
 	file *os.File
-	slot int   // of the file
-	at   int64 // where the next record goes
+	slot int   // number of the file
+	at   int64 // offset of the next record
 	next uint64
 	head string
 }
 
-// Open opens the log in dir, or makes it: files files of size bytes. When they cannot all have their size now the log works with those that
-// have, and says why in the error; only a log without any is nil.
+// Open opens the log in dir, or creates it: files files of size bytes. If not all files can get
+// their size now, the log works with those that have it, and the error says why; Log is nil only if
+// there is none.
 func Open(dir string, files int, size int64, now time.Time) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -99,7 +103,7 @@ func Open(dir string, files int, size int64, now time.Time) (*Log, error) {
 
 func (l *Log) path(slot int) string { return filepath.Join(l.dir, fmt.Sprintf("audit-%02d.log", slot)) }
 
-// reserve makes a file of zeros, or makes one longer.
+// reserve creates a file of zeros, or extends one.
 func reserve(path string, size int64) (err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -128,7 +132,7 @@ func zero(f *os.File, from, to int64) error {
 	return nil
 }
 
-// clear makes all from at zero, if it is not; it says whether it was not.
+// clear sets everything from offset at to zero. It reports whether anything was not zero.
 func (l *Log) clear(at int64) (bool, error) {
 	rest := make([]byte, l.size-at)
 	n, _ := l.file.ReadAt(rest, at)
@@ -138,7 +142,7 @@ func (l *Log) clear(at int64) (bool, error) {
 	return true, zero(l.file, at, l.size)
 }
 
-// turn begins the file that has not been written for the longest time.
+// turn starts the file that was written longest ago.
 func (l *Log) turn(now time.Time) error {
 	slot := (l.slot + 1) % l.files
 	f, err := os.OpenFile(l.path(slot), os.O_RDWR, 0o600)
@@ -153,7 +157,7 @@ func (l *Log) turn(now time.Time) error {
 		if l.slot < 0 || l.file == nil {
 			return err
 		}
-		f, slot = l.file, l.slot // rather the past is lost than the present
+		f, slot = l.file, l.slot // better lose old records than new ones
 		if err := zero(f, 0, l.size); err != nil {
 			return err
 		}
@@ -164,7 +168,8 @@ func (l *Log) turn(now time.Time) error {
 	return l.write(Record{Time: now, What: Begin, Prev: l.head})
 }
 
-// Append writes records and waits until they are on the disk. It numbers them. With an error n says how many were written all the same.
+// Append numbers and writes records and waits until they are on disk. If there is an error, n
+// records were written nevertheless.
 func (l *Log) Append(all ...Record) (n int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -222,7 +227,7 @@ func chain(before string, text []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Head is the number and the hash of the last record.
+// Head returns the number and the hash of the last record.
 func (l *Log) Head() (uint64, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

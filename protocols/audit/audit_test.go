@@ -36,7 +36,8 @@ func write(t *testing.T, l *audit.Log, n int) {
 	}
 }
 
-// What is written is verified; the oldest goes when there is no more room, and the log goes on when it is opened again.
+// Written records verify; the oldest go when there is no more room, and the log continues when it
+// is opened again.
 func TestAppendAndVerify(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "audit")
 	l := open(t, dir)
@@ -73,7 +74,7 @@ func TestAppendAndVerify(t *testing.T) {
 	}
 }
 
-// Whatever is changed, cut out, put in or cut off is found.
+// Any change, omission, insertion or truncation is found.
 func TestTamperingIsFound(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
@@ -103,7 +104,7 @@ func TestTamperingIsFound(t *testing.T) {
 			t.Errorf("%s is not found", what)
 		}
 	}
-	// The end cut off leaves a log that is right in itself: the hash that was noted shows it.
+	// A log whose end was cut off is valid in itself: the noted hash shows it.
 	newest := filepath.Join(dir, "audit-01.log")
 	text, err := os.ReadFile(newest)
 	if err != nil {
@@ -125,7 +126,8 @@ func TestTamperingIsFound(t *testing.T) {
 	}
 }
 
-// However many bytes of the last record a power cut left, the log goes on, says so, and is right.
+// However many bytes of the last record a power cut left, the log continues, notes it, and is
+// valid.
 func TestTornRecords(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
@@ -161,7 +163,7 @@ func TestTornRecords(t *testing.T) {
 	}
 }
 
-// What is too long is left out, and said so.
+// A record that is too long is left out, and this is noted.
 func TestLongRecords(t *testing.T) {
 	dir := t.TempDir()
 	l, err := audit.Open(dir, 2, 64<<10, now)

@@ -10,17 +10,17 @@ import (
 	"slices"
 )
 
-// content is what is right in a file, from its begin.
+// content is the valid part of a file.
 type content struct {
 	path        string
 	first, last uint64
-	start, head string // hashes before the first and of the last record
+	start, head string // hashes before the first record and of the last
 	end         int64  // of the last record
-	wrong       error  // with what follows it
+	wrong       error  // what is wrong with the rest
 	hashes      []string
 }
 
-// scan reads a file as far as it is right.
+// scan reads a file as far as it is valid.
 func scan(path string) (c content) {
 	c.path = path
 	text, err := os.ReadFile(path)
@@ -48,7 +48,7 @@ func scan(path string) (c content) {
 		}
 		if c.wrong != nil {
 			if c.last < c.first {
-				c.first = 0 // not even its begin is right
+				c.first = 0 // not even its first record is valid
 			}
 			return c
 		}
@@ -60,14 +60,15 @@ func scan(path string) (c content) {
 	return c
 }
 
-// Report is what Verify has found to be right.
+// Report is what Verify found to be valid.
 type Report struct {
 	First, Last uint64 // numbers of records
 	Head        string // hash of the last one
 }
 
-// Verify reads the log in dir, which nobody needs to have open, and returns all that is wrong with it. known is a hash that was noted earlier: a
-// log that is right and has never had it is another one; empty: none. Records older than those that the log has room for are gone and no fault.
+// Verify reads the log in dir, which need not be open, and returns everything that is wrong with
+// it. known is a hash noted earlier, or empty: a valid log that never contained it is another log.
+// Records older than the log has room for are gone, which is no error.
 func Verify(dir, known string) (Report, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "audit-*.log"))
 	if err != nil || len(paths) == 0 {

@@ -1,4 +1,4 @@
-// Package backoff is how long whoever has failed waits before he tries again.
+// Package backoff computes the pause before another attempt after failures.
 package backoff
 
 import (
@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// What the first pause is.
+// First pauses.
 const (
-	Near = 100 * time.Millisecond // of what stands on the same site
-	Far  = time.Second            // of what thousands of gateways share
+	Near = 100 * time.Millisecond // for peers on the same site
+	Far  = time.Second            // for servers that thousands of gateways share
 )
 
-// Pause is the pause before the attempt that follows so many failed ones in a row: none after none, then it doubles from first up to most, and is
-// shortened at random by up to half, so that what broke together does not come back together.
+// Pause returns the pause before the next attempt after failed consecutive failures. It is 0 after
+// none, then doubles from first up to most, and is shortened at random by up to half, so that
+// clients disconnected together do not come back together.
 func Pause(failed int, first, most time.Duration) time.Duration {
 	if failed <= 0 {
 		return 0

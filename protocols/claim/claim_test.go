@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// gateway waits to be claimed.
+// gateway is a gateway waiting to be claimed.
 type gateway struct {
 	*claim.Listener
 	code    string
@@ -92,10 +92,10 @@ func TestWrongCodesTakeTime(t *testing.T) {
 	_, err := try(t, g.Addr(), claim.NewCode(), "eve")
 	wants(t, err, "not the code that the gateway shows: try the right one in 1s")
 	wants(t, errors.New(<-g.refused), "not the code")
-	_, err = try(t, g.Addr(), g.code, "eve") // of the same host, right or not
+	_, err = try(t, g.Addr(), g.code, "eve") // from the same host, right or not
 	wants(t, err, "the last code from this address was wrong, and none is tried for a while: try again in")
 	for _, err = try(t, g.Addr(), g.code, "anna"); err != nil && strings.Contains(err.Error(), "try again in"); _, err = try(t, g.Addr(), g.code, "anna") {
-		time.Sleep(50 * time.Millisecond) // what it is told to do
+		time.Sleep(50 * time.Millisecond) // as it is told to
 	}
 	if err != nil {
 		t.Error(err)
@@ -108,7 +108,7 @@ func TestExpiredCode(t *testing.T) {
 	wants(t, err, "expired")
 }
 
-// A gateway is nobody's until its owner has his papers, and what goes wrong before leaves it so.
+// A gateway is unclaimed until its owner has the papers, and an error before that leaves it so.
 func TestNobodysUntilKept(t *testing.T) {
 	g := open(t, nil)
 	_, err := try(t, g.Addr(), g.code, "")
@@ -128,7 +128,7 @@ func TestNobodysUntilKept(t *testing.T) {
 	}
 }
 
-// Somebody who stands between, with TLS to either side, learns nothing and can prove nothing.
+// A man in the middle, with TLS to either side, learns nothing and can prove nothing.
 func TestManInTheMiddle(t *testing.T) {
 	g := open(t, nil)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -154,14 +154,14 @@ func TestManInTheMiddle(t *testing.T) {
 		_, _ = io.Copy(server, client)
 	}()
 	kept, err := try(t, l.Addr().String(), g.code, "anna")
-	wants(t, err, "not the code") // says the gateway, of a proof for another connection
+	wants(t, err, "not the code") // the gateway says so, of a proof for another connection
 	if kept != "" || g.claimed.Load() != 0 {
 		t.Error("he got in")
 	}
 	<-over
 }
 
-// One who only pretends to be the gateway is sent nothing.
+// A server that only pretends to be the gateway is sent nothing.
 func TestWhoIsNotTheGateway(t *testing.T) {
 	g := open(t, nil)
 	_, err := try(t, g.Addr(), g.code, "x")
@@ -181,7 +181,7 @@ func TestWhoIsNotTheGateway(t *testing.T) {
 		}
 		defer c.Close()
 		buf := make([]byte, 4096)
-		n, _ := c.Read(buf) // the proof's length
+		n, _ := c.Read(buf) // length of the proof
 		_, _ = c.Write([]byte("\x00\x00\x00\x10{\"proof\":\"YWJj\"}"))
 		rest, _ := io.ReadAll(c)
 		heard <- n + len(rest)
@@ -195,7 +195,7 @@ func TestWhoIsNotTheGateway(t *testing.T) {
 
 func TestStrangersAndCrowds(t *testing.T) {
 	g := open(t, nil)
-	for range 20 { // more than there are places; they say nothing or rubbish
+	for range 20 { // more than the limit; they send nothing or garbage
 		c, err := net.Dial("tcp", g.Addr())
 		if err != nil {
 			t.Fatal(err)

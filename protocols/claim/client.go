@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// ErrUnsure is when the papers are kept and the gateway did not say any more whether it is claimed.
+// ErrUnsure is returned if the papers are kept but the gateway did not confirm that it is claimed.
 var ErrUnsure = errors.New("the gateway did not say whether it is claimed now")
 
-// Claim makes the gateway at addr the operator's. keep puts his papers where they stay, before the gateway takes nobody else.
+// Claim makes the gateway at addr the operator's. keep stores the operator's papers, before the
+// gateway accepts no other claim.
 func Claim(ctx context.Context, addr, code string, o Order, keep func(Papers) error) error {
 	d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}} //nolint:gosec // the code proves who it is, not a certificate
 	raw, err := d.DialContext(ctx, "tcp", addr)
@@ -49,7 +50,7 @@ func Claim(ctx context.Context, addr, code string, o Order, keep func(Papers) er
 	return nil
 }
 
-// prove shows that we know the code, and sees that the gateway does.
+// prove proves that we know the code, and verifies that the gateway does.
 func prove(c *tls.Conn, code string) error {
 	bound, err := exporter(c.ConnectionState())
 	if err != nil {
@@ -68,7 +69,7 @@ func prove(c *tls.Conn, code string) error {
 	return nil
 }
 
-// hear reads what the gateway says, which may be why not.
+// hear reads a message of the gateway, which may be a refusal.
 func hear(c net.Conn, m any, refused *string) error {
 	if err := read(c, m); err != nil {
 		return fmt.Errorf("the gateway broke off: %w", err)

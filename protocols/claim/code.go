@@ -1,17 +1,20 @@
-// Package claim is how the first operator of a gateway gets his certificate from another machine: by a code that the gateway shows to
-// whoever can see its console, and that is good once, for a while.
+// Package claim is the protocol by which the first operator of a gateway gets a certificate from
+// another machine, with a code that the gateway shows on its console. The code is valid once, for a
+// limited time.
 //
-// The gateway's certificate proves nothing yet, and a code that is sent is a code that somebody between the two has. So neither side sends it:
-// within TLS 1.3 each proves that it knows the code for this very connection (RFC 9266 binds to it), and whoever stands between two connections
-// can prove neither. Of the operator travel the hash of his password and the public half of a key that he has made himself.
+// The gateway's certificate proves nothing yet, and a code that is sent can be intercepted. So
+// neither side sends it. Within TLS 1.3 each side proves that it knows the code for this very
+// connection (channel binding as in RFC 9266); a man in the middle, who has two connections, cannot
+// prove that for either. The operator sends the hash of the password, and the public half of a key
+// generated on the operator's machine.
 //
-// Each message is a JSON object, framed by its length in four bytes, the highest first:
+// Each message is a JSON object, preceded by its length in four bytes, big-endian:
 //
-//	operator: {"proof": …}                                HMAC-SHA256(code, "operator" ‖ exporter)
-//	gateway:  {"proof": …} or {"error": …}                HMAC-SHA256(code, "gateway" ‖ exporter)
+//	operator: {"proof": …}                   HMAC-SHA256(code, "operator" ‖ exporter)
+//	gateway:  {"proof": …} or {"error": …}   HMAC-SHA256(code, "gateway" ‖ exporter)
 //	operator: an Order
 //	gateway:  Papers, or {"error": …}
-//	operator: {"kept": true}                              he has the papers on his disk
+//	operator: {"kept": true}                 the papers are on the operator's disk
 //	gateway:  {"claimed": true} or {"error": …}
 package claim
 
@@ -24,17 +27,17 @@ import (
 	"strings"
 )
 
-// alphabet has no letters that look like digits (Crockford's base 32).
+// alphabet returns an encoding without letters that look like digits (Crockford's base 32).
 func alphabet() *base32.Encoding {
 	return base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 }
 
 const (
-	codeBytes = 10 // 80 random bits: nobody guesses them, on the wire or at home with what he has recorded
+	codeBytes = 10 // 80 random bits cannot be guessed, neither online nor offline from a recording
 	group     = 4
 )
 
-// NewCode makes a code like "K7QM-2XRD-91TB-ZH4C".
+// NewCode returns a code like "K7QM-2XRD-91TB-ZH4C".
 func NewCode() string {
 	var b [codeBytes]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -46,19 +49,19 @@ func NewCode() string {
 	return strings.Join(append(out, s), "-")
 }
 
-// secret is a code however somebody has typed it.
+// secret normalises a code as typed by a user.
 func secret(code string) []byte {
 	return []byte(strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code)))
 }
 
-// IsCode tells whether a text can be a code, so that a slip is found before anybody is asked.
+// IsCode reports whether a text can be a code, so that typing errors are found before connecting.
 func IsCode(code string) bool {
 	s := string(secret(code))
 	b, err := alphabet().DecodeString(s)
 	return err == nil && len(b) == codeBytes && alphabet().EncodeToString(b) == s
 }
 
-// exporter tells one connection from all others.
+// exporter returns a value that is unique to the connection.
 func exporter(s tls.ConnectionState) ([]byte, error) {
 	return s.ExportKeyingMaterial("EXPORTER-gatewayd-claim", nil, sha256.Size)
 }

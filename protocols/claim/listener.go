@@ -17,31 +17,35 @@ import (
 	"time"
 )
 
-// Config says where to listen, and whom to ask. The callbacks run in goroutines of clients.
+// Config configures a Listener. The callbacks run in client goroutines.
 type Config struct {
 	Listen string
 	Code   string
-	Until  time.Time // when the code ends
+	Until  time.Time // when the code expires
 
-	// Prepare makes the papers for an order. keep then makes the gateway the operator's; nothing has changed before.
+	// Prepare makes the papers for an order. keep then makes the gateway the operator's; nothing
+	// has changed before.
 	Prepare func(o Order) (p Papers, keep func() error, err error)
-	// Claimed hears, once, that the gateway is somebody's now; the listener takes nobody else.
+	// Claimed is called once, when the gateway has been claimed; the listener then refuses every
+	// other client.
 	Claimed func(operator, remote string)
-	// Refused hears of whoever was refused, and why.
+	// Refused is called for each refused client, with the reason.
 	Refused func(remote string, why error)
 }
 
 const (
 	crowd     = 8                // connections at once
-	proveTime = 5 * time.Second  // until somebody has proven himself
-	talkTime  = 20 * time.Second // the rest of the conversation
-	mostHosts = 256              // whose tries are remembered
-	leastWait = time.Second      // after a wrong code; doubles with each further one of the same host
+	proveTime = 5 * time.Second  // until the client has proven that it knows the code
+	talkTime  = 20 * time.Second // for the rest of the conversation
+	mostHosts = 256              // hosts whose attempts are remembered
+	// Pause after a wrong code; doubles with each further one from the same host.
+	leastWait = time.Second
 	mostWait  = time.Minute
-	mostSkew  = 10 * time.Minute // between the two clocks: certificates begin an hour before now
+	// Between the two clocks: certificates are valid from an hour before now.
+	mostSkew = 10 * time.Minute
 )
 
-// Listener waits for the one who knows the code.
+// Listener waits for a client that knows the code.
 type Listener struct {
 	cfg    Config
 	net    net.Listener
@@ -57,13 +61,14 @@ type Listener struct {
 	taken bool
 }
 
-// try is how often a host has shown a wrong code.
+// try counts the wrong codes of a host.
 type try struct {
 	wrong int
-	until time.Time // nothing is looked at before
+	until time.Time // no code is checked before that time
 }
 
-// Listen begins to listen. Its certificate is made for the moment: what it is worth is for the code to say.
+// Listen starts listening. Its certificate is created for the occasion: the code authenticates the
+// gateway.
 func Listen(cfg Config) (*Listener, error) {
 	own, err := momentary()
 	if err != nil {
@@ -96,10 +101,10 @@ func momentary() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }
 
-// Addr is where it listens.
+// Addr returns the address of the listener.
 func (s *Listener) Addr() string { return s.net.Addr().String() }
 
-// Close ends it and all conversations.
+// Close ends the listener and all conversations.
 func (s *Listener) Close() error {
 	err := s.net.Close()
 	s.mu.Lock()
@@ -122,7 +127,7 @@ func (s *Listener) accept() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			time.Sleep(100 * time.Millisecond) // no descriptor is left: others will give theirs back
+			time.Sleep(100 * time.Millisecond) // out of file descriptors; others will be freed
 			continue
 		}
 		s.done.Add(1)
@@ -162,7 +167,7 @@ func (s *Listener) leave(c net.Conn) {
 	delete(s.open, c)
 }
 
-// talk is one conversation. Its error is why it was refused.
+// talk is one conversation. Its error is why the client was refused.
 func (s *Listener) talk(raw net.Conn) error {
 	c := tls.Server(raw, s.tls)
 	if err := c.HandshakeContext(context.Background()); err != nil { // the connection has a deadline
@@ -193,7 +198,7 @@ func (s *Listener) talk(raw net.Conn) error {
 
 var errTaken = errors.New("the gateway has been claimed by this code: it is good once")
 
-// judge says why somebody is refused; nil: he knows the code.
+// judge returns why a client is refused; nil: it knows the code.
 func (s *Listener) judge(host string, his, bound []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,7 +216,7 @@ func (s *Listener) judge(host string, his, bound []byte) error {
 		return nil
 	}
 	if _, known := s.tries[host]; !known && len(s.tries) >= mostHosts {
-		for other := range s.tries { // any: with 80 bits nobody gets far
+		for other := range s.tries { // any one: with 80 bits guessing is hopeless
 			delete(s.tries, other)
 			break
 		}
@@ -221,10 +226,10 @@ func (s *Listener) judge(host string, his, bound []byte) error {
 	return fmt.Errorf("this is not the code that the gateway shows: try the right one in %s", inSeconds(wait))
 }
 
-// inSeconds is a whole number of seconds that is enough.
+// inSeconds rounds up to whole seconds.
 func inSeconds(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
 
-// order takes an order of whoever has proven himself.
+// order handles the order of a client that has proven that it knows the code.
 func (s *Listener) order(c net.Conn, remote string) error {
 	var o Order
 	if err := read(c, &o); err != nil {
@@ -252,7 +257,7 @@ func (s *Listener) order(c net.Conn, remote string) error {
 		return err
 	}
 	s.take()
-	_ = write(c, word{Claimed: true}) // if it does not get there it is so all the same
+	_ = write(c, word{Claimed: true}) // the gateway is claimed even if this does not arrive
 	s.cfg.Claimed(o.Operator, remote)
 	return nil
 }
@@ -276,7 +281,7 @@ func (s *Listener) end() {
 	s.busy = false
 }
 
-// take makes the code worthless, before anybody hears that the gateway is claimed.
+// take invalidates the code, before anyone learns that the gateway is claimed.
 func (s *Listener) take() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,21 +8,24 @@ import (
 	"time"
 )
 
-// Order is what an operator asks for.
+// Order is the operator's request.
 type Order struct {
-	Operator string    `json:"operator"`        // his name
-	Password string    `json:"password"`        // Argon2id hash, for doors where he shows no certificate
-	Request  []byte    `json:"request"`         // PKCS #10 certificate request, signed by his key
-	Hosts    []string  `json:"hosts,omitempty"` // names and addresses by which he reaches the gateway
-	Open     bool      `json:"open,omitempty"`  // doors that listen on the gateway alone are to listen to all
-	Time     time.Time `json:"time"`            // by his clock
+	Operator string `json:"operator"` // name of the operator
+	// Argon2id hash, for listeners where the operator uses no certificate.
+	Password string `json:"password"`
+	Request  []byte `json:"request"` // PKCS #10 certificate request, signed by the operator's key
+	// Names and addresses by which the operator reaches the gateway.
+	Hosts []string  `json:"hosts,omitempty"`
+	Open  bool      `json:"open,omitempty"` // listeners on loopback are to listen on all addresses
+	Time  time.Time `json:"time"`           // by the operator's clock
 }
 
-// Papers are what he gets.
+// Papers are what the operator receives.
 type Papers struct {
-	CA          []byte   `json:"ca"`              // PEM, for clients to trust
-	Certificate []byte   `json:"certificate"`     // PEM, his, and the authority's
-	Doors       []string `json:"doors,omitempty"` // where the gateway listens from then on, like "bus 0.0.0.0:4222"
+	CA          []byte `json:"ca"`          // PEM, for clients to trust
+	Certificate []byte `json:"certificate"` // PEM, the operator's and the authority's
+	// Where the gateway listens from then on, like "bus 0.0.0.0:4222".
+	Doors []string `json:"doors,omitempty"`
 }
 
 type shown struct {
@@ -41,7 +44,7 @@ type word struct {
 	Error   string `json:"error,omitempty"`
 }
 
-// most is how many bytes a message may have.
+// most is the largest size of a message in bytes.
 const most = 64 << 10
 
 func write(w io.Writer, m any) error {

@@ -16,7 +16,7 @@ func FuzzRead(f *testing.F) {
 		var w bytes.Buffer
 		var again Order
 		if err := write(&w, o); err != nil {
-			return // a year that RFC 3339 has no place for
+			return // a year that RFC 3339 cannot express
 		}
 		if err := read(&w, &again); err != nil {
 			t.Error(err)

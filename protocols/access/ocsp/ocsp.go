@@ -1,4 +1,5 @@
-// Package ocsp asks responders whether certificates are revoked (RFC 6960), and remembers what they say. What follows from that is package access's business.
+// Package ocsp asks OCSP responders whether certificates are revoked (RFC 6960), and remembers
+// their answers. Package access acts on them.
 package ocsp
 
 import (
@@ -14,38 +15,41 @@ import (
 	"time"
 )
 
-// mostKnown is of how many certificates the state is remembered.
+// mostKnown is the number of certificates whose state is remembered.
 const mostKnown = 10_000
 
-// tryAgain is when a responder that has given no answer is asked again.
+// tryAgain is when a responder that has not answered is asked again.
 const tryAgain = 10 * time.Second
 
-// Client knows the state of certificates. Any goroutine may use it; a nil one knows nothing, and nobody needs it to.
+// Client knows the state of certificates. It is safe for concurrent use. A nil Client asks no
+// responder.
 type Client struct {
-	responder   string // empty: the one that a certificate names
+	responder   string // empty: the one named by the certificate
 	authorities []*x509.Certificate
 	every       time.Duration
 	http        *http.Client
 
 	mu      sync.Mutex
 	known   map[string]*state // by issuer and serial number
-	turned  bool              // somebody has been revoked since Turned
-	trouble string            // empty: every one that was asked last has answered
+	turned  bool              // a certificate has been revoked since Turned was called
+	trouble string            // empty: all responders asked last have answered
 }
 
-// state is what is known of one certificate.
+// state is what is known about one certificate.
 type state struct {
 	question
-	asking  chan struct{} // closed when whoever asks is done; nil: nobody does
+	asking  chan struct{} // closed when the request is done; nil: no request is under way
 	revoked bool
-	at      time.Time // from when on the answer is so; a responder, or who stands before it, may come with an older one
-	until   time.Time // when the answer ends; zero: there has been none
-	due     time.Time // when to ask anew
-	trouble error     // why the last time there was no answer
+	// Beginning of the answer's validity; a responder or a cache before it may return an older one.
+	at      time.Time
+	until   time.Time // end of the answer's validity; zero: there is no answer
+	due     time.Time // when to ask again
+	trouble error     // why the last request got no answer
 }
 
-// New makes a client that asks the responder at a URL, or, if that is empty, the one that each certificate names, about certificates of the
-// authorities, each again every so often. It does nothing by itself.
+// New returns a client that asks the responder at a URL about certificates of the authorities, each
+// again at the interval every. If the URL is empty, it asks the responder that the certificate
+// names. The client has no goroutines of its own.
 func New(responder string, authorities []*x509.Certificate, every time.Duration) *Client {
 	return &Client{
 		responder: responder, authorities: authorities, every: every, known: map[string]*state{},
@@ -56,12 +60,13 @@ func New(responder string, authorities []*x509.Certificate, every time.Duration)
 	}
 }
 
-// Trusts tells whether these are the client's authorities.
+// Trusts reports whether these are the client's authorities.
 func (c *Client) Trusts(authorities []*x509.Certificate) bool {
 	return slices.EqualFunc(c.authorities, authorities, (*x509.Certificate).Equal)
 }
 
-// of is what is known of a certificate; nil if nobody is to be asked. The caller holds the lock.
+// of returns what is known about a certificate; nil if no responder is to be asked. The caller
+// holds the lock.
 func (c *Client) of(cert *x509.Certificate) (*state, error) {
 	key := string(cert.RawIssuer) + "\x00" + cert.SerialNumber.Text(16)
 	if s := c.known[key]; s != nil {
@@ -84,7 +89,8 @@ func (c *Client) of(cert *x509.Certificate) (*state, error) {
 	return s, nil
 }
 
-// Ask asks about a certificate of which no answer is in force, and waits for that as long as ctx lets it. What comes of it Err and Revoked tell.
+// Ask asks about a certificate without a valid answer, and waits for the answer until ctx ends. Err
+// and Revoked return the result.
 func (c *Client) Ask(ctx context.Context, cert *x509.Certificate, now time.Time) {
 	if c == nil {
 		return
@@ -121,13 +127,13 @@ func (c *Client) ask(ctx context.Context, s *state, now time.Time) {
 	if s.trouble = err; err != nil {
 		s.due = now.Add(tryAgain)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			s.due = now // whoever waited has no more time, Renew may have
+			s.due = now // the waiting client has no more time, but Renew may have
 		}
 		c.look(now)
 		return
 	}
 	s.due = now.Add(c.every)
-	if s.until = a.until; s.until.IsZero() { // there is always a newer one
+	if s.until = a.until; s.until.IsZero() { // the responder always has a newer answer
 		s.until = now.Add(2 * c.every)
 	}
 	if half := now.Add(s.until.Sub(now) / 2); half.Before(s.due) {
@@ -141,7 +147,8 @@ func (c *Client) ask(ctx context.Context, s *state, now time.Time) {
 	c.look(now)
 }
 
-// look sees whether there is trouble. The first one is told until there is none: they differ in what does not matter. The caller holds the lock.
+// look updates trouble. The first error stays until there is none, because the errors differ in
+// irrelevant details. The caller holds the lock.
 func (c *Client) look(now time.Time) {
 	trouble := ""
 	for key, s := range c.known {
@@ -158,7 +165,7 @@ func (c *Client) look(now time.Time) {
 	}
 }
 
-// Revoked tells whether a certificate is known to be revoked; from now on Renew asks about it.
+// Revoked reports whether a certificate is known to be revoked. Renew asks about it from now on.
 func (c *Client) Revoked(cert *x509.Certificate) bool {
 	if c == nil || cert == nil {
 		return false
@@ -169,7 +176,8 @@ func (c *Client) Revoked(cert *x509.Certificate) bool {
 	return s != nil && s.revoked
 }
 
-// Err is why it is not known at a moment whether a certificate is revoked; nil: it is, or nobody is to be asked.
+// Err returns why it is unknown at a moment whether a certificate is revoked; nil: it is known, or
+// no responder is to be asked.
 func (c *Client) Err(cert *x509.Certificate, now time.Time) error {
 	if c == nil {
 		return nil
@@ -188,7 +196,7 @@ func (c *Client) Err(cert *x509.Certificate, now time.Time) error {
 	}
 }
 
-// Trouble says why answers are missing; empty: none are.
+// Trouble returns why answers are missing; empty: none are.
 func (c *Client) Trouble() string {
 	if c == nil {
 		return ""
@@ -198,7 +206,7 @@ func (c *Client) Trouble() string {
 	return c.trouble
 }
 
-// Turned tells whether a certificate was revoked since this was asked last.
+// Turned reports whether a certificate was revoked since the last call of Turned.
 func (c *Client) Turned() bool {
 	if c == nil {
 		return false
@@ -210,7 +218,7 @@ func (c *Client) Turned() bool {
 	return turned
 }
 
-// Due tells whether Renew has something to do.
+// Due reports whether Renew has something to do.
 func (c *Client) Due(now time.Time) bool {
 	if c == nil {
 		return false
@@ -225,7 +233,8 @@ func (c *Client) Due(now time.Time) bool {
 	return false
 }
 
-// Renew asks about every certificate that is due, as far as ctx lets it. A responder that gives no answer is asked once.
+// Renew asks about every certificate that is due, until ctx ends. A responder that does not answer
+// is asked once.
 func (c *Client) Renew(ctx context.Context, now time.Time) {
 	var silent []string
 	for ctx.Err() == nil {
@@ -245,7 +254,8 @@ func (c *Client) failed(s *state) bool {
 	return s.trouble != nil
 }
 
-// next is one that is due, marked as being asked about. Those that the silent would be asked about are put off.
+// next returns a certificate that is due, marked as being asked about. Those of silent responders
+// are postponed.
 func (c *Client) next(now time.Time, silent []string) *state {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -264,7 +274,8 @@ func (c *Client) next(now time.Time, silent []string) *state {
 	return nil
 }
 
-// question makes what is to be asked about a certificate; nil: nothing is. An error says why nobody can be asked who should be.
+// question returns the request to make about a certificate; nil: none is needed. An error says why
+// a required responder cannot be asked.
 func (c *Client) question(cert *x509.Certificate) (*question, error) {
 	url := c.responder
 	if i := slices.IndexFunc(cert.OCSPServer, web); url == "" && i >= 0 {

@@ -18,13 +18,13 @@ import (
 	"golang.org/x/crypto/ocsp"
 )
 
-// signer is somebody with a certificate.
+// signer is a certificate with its key.
 type signer struct {
 	*x509.Certificate
 	key *ecdsa.PrivateKey
 }
 
-// issue makes a certificate that by has signed; by itself, if nobody has.
+// issue returns a certificate signed by by; nil: self-signed.
 func issue(t testing.TB, by *signer, template x509.Certificate) *signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -61,7 +61,7 @@ func leaf(t testing.TB, by *signer, serial int64, usage ...x509.ExtKeyUsage) *si
 	return issue(t, by, x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "leaf"}, ExtKeyUsage: usage})
 }
 
-// says is an answer of by about serial 7, in whose name ca is.
+// says returns an answer signed by by about serial 7 of ca.
 func says(t testing.TB, ca, by *signer, r ocsp.Response) []byte {
 	t.Helper()
 	if r.SerialNumber == nil {
@@ -127,7 +127,8 @@ func TestAnswersThatAreTrusted(t *testing.T) {
 	}
 }
 
-// An authority may answer for others too, whose certificates have the same numbers.
+// An authority may answer for other authorities too, whose certificates have the same serial
+// numbers.
 func TestAnswersAboutAnotherAuthority(t *testing.T) {
 	root := authority(t, "root", nil)
 	sub := authority(t, "sub", root)
@@ -137,7 +138,7 @@ func TestAnswersAboutAnotherAuthority(t *testing.T) {
 	}
 }
 
-// Who was revoked stays so, whatever was said before that.
+// A revoked certificate stays revoked, whatever older answers say.
 func TestOlderAnswers(t *testing.T) {
 	root := authority(t, "root", nil)
 	r, cert := newResponder(t), leaf(t, root, 7)
@@ -162,7 +163,7 @@ func TestOlderAnswers(t *testing.T) {
 	}
 }
 
-// responder answers with what it was last told to, and counts.
+// responder gives the answer it was set to, and counts requests.
 type responder struct {
 	*httptest.Server
 	answer atomic.Pointer[func(http.ResponseWriter)]
@@ -201,11 +202,11 @@ func TestClient(t *testing.T) {
 	if err := c.Err(cert, now); err != nil || r.asked.Load() != 1 || c.Due(now) || c.Turned() {
 		t.Errorf("good: %v, asked %d times", err, r.asked.Load())
 	}
-	if later := now.Add(31 * time.Minute); !c.Due(later) { // half of its time
+	if later := now.Add(31 * time.Minute); !c.Due(later) { // half of its validity
 		t.Error("an answer is not renewed before it ends")
 	}
 
-	// While it is silent the answer is in force until it ends.
+	// While the responder is silent, the answer is valid until it ends.
 	r.does(func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) })
 	c.Renew(t.Context(), now.Add(31*time.Minute))
 	if err := c.Err(cert, now); err != nil || !strings.Contains(c.Trouble(), "502") {
@@ -225,13 +226,14 @@ func TestClient(t *testing.T) {
 	if c.Revoked(cert) {
 		t.Error("a hold that was lifted is still there")
 	}
-	c.Renew(t.Context(), now.Add(48*time.Hour)) // the certificate has ended
+	c.Renew(t.Context(), now.Add(48*time.Hour)) // the certificate has expired
 	if c.Due(now.Add(48 * time.Hour)) {
 		t.Error("somebody is asked about a certificate that has ended")
 	}
 }
 
-// Whom nobody is to be asked about is known, whom nobody can be asked about is not.
+// If no responder is to be asked, the state is known; if the required responder cannot be asked, it
+// is unknown.
 func TestWhoIsAsked(t *testing.T) {
 	root, other := authority(t, "root", nil), authority(t, "other", nil)
 	named := issue(t, root, x509.Certificate{SerialNumber: big.NewInt(7), OCSPServer: []string{"ldap://x", "http://y"}}).Certificate
@@ -257,7 +259,8 @@ func TestWhoIsAsked(t *testing.T) {
 	}
 }
 
-// Who comes in does not wait longer than he has, does not ask what another one is asking, and leaves the rest to Renew.
+// A client waits no longer than its deadline, does not repeat a request under way, and leaves the
+// rest to Renew.
 func TestSilentResponder(t *testing.T) {
 	root := authority(t, "root", nil)
 	cert := leaf(t, root, 7).Certificate

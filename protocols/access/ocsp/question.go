@@ -20,24 +20,24 @@ import (
 const (
 	mostAnswer = 64 << 10        // bytes
 	mostWait   = 5 * time.Second // for one answer
-	skew       = 5 * time.Minute // by which clocks may differ
+	skew       = 5 * time.Minute // allowed difference between the clocks
 	mostAge    = time.Hour       // of an answer that does not say when it ends
 )
 
-// question is what a responder is asked about one certificate.
+// question is a request about one certificate.
 type question struct {
 	url    string
 	text   []byte // DER
 	serial *big.Int
 	issuer *x509.Certificate
-	ends   time.Time // when the certificate does, and nobody needs the answer any more
+	ends   time.Time // when the certificate expires, after which no answer is needed
 }
 
-// answer is what it says.
+// answer is the responder's answer.
 type answer struct {
 	revoked bool
-	at      time.Time // from when on it is so
-	until   time.Time // zero: it does not say
+	at      time.Time // beginning of its validity
+	until   time.Time // zero: not stated
 }
 
 func newQuestion(cert, issuer *x509.Certificate, url string) (*question, error) {
@@ -48,7 +48,7 @@ func newQuestion(cert, issuer *x509.Certificate, url string) (*question, error) 
 	return &question{url: url, text: text, serial: cert.SerialNumber, issuer: issuer, ends: cert.NotAfter}, nil
 }
 
-// put asks the question.
+// put sends the request.
 func (q question) put(ctx context.Context, via *http.Client) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, mostWait)
 	defer cancel()
@@ -84,16 +84,18 @@ func (q question) exchange(ctx context.Context, via *http.Client) ([]byte, error
 	return io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
 }
 
-// read takes an answer apart that has been signed by the issuer, or by whom the issuer lets answer (RFC 6960 §4.2.2.2).
+// read parses an answer that has been signed by the issuer or by a responder authorised by the
+// issuer (RFC 6960 §4.2.2.2).
 func (q question) read(text []byte, now time.Time) (answer, error) {
-	// Without the issuer, for the library takes no answer that a subordinate authority has signed and put its certificate beside.
+	// Without the issuer, because the library rejects an answer signed by a delegated responder
+	// whose certificate is included.
 	r, err := ocsp.ParseResponseForCert(text, &x509.Certificate{SerialNumber: q.serial}, nil)
 	switch {
 	case err != nil:
 		return answer{}, err
 	case r.Certificate == nil:
 		err = r.CheckSignatureFrom(q.issuer)
-	case !r.Certificate.Equal(q.issuer): // whose signature of the answer has been looked at
+	case !r.Certificate.Equal(q.issuer): // the library has verified the signature of the answer
 		err = q.mayAnswer(r.Certificate, now)
 	}
 	switch {
@@ -113,7 +115,8 @@ func (q question) read(text []byte, now time.Time) (answer, error) {
 	return answer{revoked: r.Status == ocsp.Revoked, at: r.ThisUpdate, until: r.NextUpdate}, nil
 }
 
-// about tells whether the first answer about this serial number is about one of this issuer: the library does not look (RFC 6960 §3.2, §4.2.1).
+// about reports whether the first answer about this serial number is about a certificate of this
+// issuer: the library does not check that (RFC 6960 §3.2, §4.2.1).
 func (q question) about(text []byte) bool {
 	type certID struct {
 		Hash            pkix.AlgorithmIdentifier
@@ -145,7 +148,8 @@ func (q question) about(text []byte) bool {
 	return false
 }
 
-// mayAnswer refuses a signer that the issuer has not made for that: any other certificate of his could sign as well.
+// mayAnswer returns an error for a signer that the issuer has not authorised to answer: any other
+// certificate of the issuer could sign as well.
 func (q question) mayAnswer(signer *x509.Certificate, now time.Time) error {
 	switch err := signer.CheckSignatureFrom(q.issuer); {
 	case err != nil:
