@@ -1,5 +1,5 @@
-// Package clock tells the time by two clocks: the wall clock, which may be wrong and may jump, and the monotonic time since the boot,
-// which is neither; and when the first can be believed.
+// Package clock reads two clocks: the wall clock, which may be wrong and may jump, and the
+// monotonic time since boot, which is always right. It decides when the wall clock can be trusted.
 package clock
 
 import (
@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reading is what both clocks show.
+// Reading is the state of both clocks.
 type Reading struct {
 	Wall         time.Time     // UTC
-	Uptime       time.Duration // since the boot, suspended time included
-	Synchronised bool          // the kernel says that something (NTP) keeps the wall clock right
+	Uptime       time.Duration // since boot, including suspended time
+	Synchronised bool          // the kernel says that the wall clock is kept right (by NTP)
 }
 
 // Read reads the clocks.
 func Read() Reading {
 	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // which every Linux has
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // every Linux has it
 	var tx unix.Timex
 	state, err := unix.Adjtimex(&tx)
 	return Reading{
@@ -32,7 +32,7 @@ func Read() Reading {
 	}
 }
 
-// Boot is the id of this boot; where the kernel tells none, a random one in the same form.
+// Boot returns the id of this boot; if the kernel provides none, a random one in the same form.
 func Boot() string {
 	if raw, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
 		return strings.TrimSpace(string(raw))
@@ -43,22 +43,24 @@ func Boot() string {
 	return fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
 }
 
-// plausible is a time before which no gateway of this make was switched on.
+// plausible is the earliest time that is accepted as right.
 const plausible = 1735689600 // 2025-01-01T00:00:00Z
 
-// Trust decides when the wall clock is right. Once it was, it stays so: who steps a clock that was right knows why. The zero value
-// believes any plausible time.
+// Trust decides when the wall clock is right. Once right, it stays so, even if somebody steps it
+// later. The zero value accepts any plausible time.
 type Trust struct {
-	Synchronised bool // believe nothing but the kernel's word that the clock is kept right
+	Synchronised bool // accept the clock only if the kernel says that it is kept right
 	right        bool
 	offset       time.Duration // wall clock minus uptime
 	seen         bool
 }
 
-// stepped is what counts as a step of the wall clock and not as its being slewed.
+// stepped is the change from which a difference counts as a step of the wall clock and not as
+// slewing.
 const stepped = time.Second
 
-// See takes a reading and says whether the clock has become right with it, and by how much it was stepped since the last one.
+// See handles a reading. It reports whether the clock has become right with it, and by how much it
+// was stepped since the last reading.
 func (t *Trust) See(r Reading) (becameRight bool, step time.Duration) {
 	offset := time.Duration(r.Wall.UnixNano()) - r.Uptime
 	if t.seen {
@@ -74,5 +76,5 @@ func (t *Trust) See(r Reading) (becameRight bool, step time.Duration) {
 	return true, step
 }
 
-// Right says whether the clock is right.
+// Right reports whether the clock is right.
 func (t *Trust) Right() bool { return t.right }

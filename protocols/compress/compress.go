@@ -1,4 +1,4 @@
-// Package compress compresses what is sent over links that are paid by the byte.
+// Package compress compresses data for metered links.
 package compress
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Bytes is p compressed by "gzip" or "zstd"; by "" it is p itself.
+// Bytes returns p compressed with "gzip" or "zstd"; with "", p itself.
 func Bytes(by string, p []byte) ([]byte, error) {
 	switch by {
 	case "":
@@ -23,7 +23,8 @@ func Bytes(by string, p []byte) ([]byte, error) {
 		err := w.Close()
 		return b.Bytes(), err
 	case "zstd":
-		// A window no larger than a batch, and one goroutine: an encoder of the library's own choosing holds megabytes.
+		// A window no larger than the batch, and one goroutine: the library's default encoder holds
+		// megabytes.
 		w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window(len(p))), zstd.WithLowerEncoderMem(true))
 		if err != nil {
 			return nil, err
@@ -34,7 +35,7 @@ func Bytes(by string, p []byte) ([]byte, error) {
 	return nil, fmt.Errorf("%q is neither gzip nor zstd", by)
 }
 
-// window is the smallest power of two that holds n bytes, within what the format allows.
+// window returns the smallest power of two that holds n bytes, within the limits of the format.
 func window(n int) int {
 	w := zstd.MinWindowSize
 	for w < n && w < 1<<20 {

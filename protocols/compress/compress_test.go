@@ -12,7 +12,7 @@ import (
 	"gatewayd/protocols/compress"
 )
 
-// What is compressed is what it was for any reader of the format, and smaller where it repeats itself.
+// Any reader of the format restores the original, and repetitive data becomes smaller.
 func TestBytes(t *testing.T) {
 	readers := map[string]func(io.Reader) (io.Reader, error){
 		"":     func(r io.Reader) (io.Reader, error) { return r, nil },

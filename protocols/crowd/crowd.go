@@ -1,4 +1,4 @@
-// Package crowd tells for the caps of doors whom they count as one.
+// Package crowd groups client addresses for the limits of listeners.
 package crowd
 
 import (
@@ -6,8 +6,8 @@ import (
 	"net/netip"
 )
 
-// Group is what counts as one address where there are limits: an IPv4 address, this machine, or the /64 that an IPv6 host is commonly
-// given whole.
+// Group returns what counts as one address for limits: an IPv4 address, this machine, or the /64
+// that an IPv6 host usually has for itself.
 func Group(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	bits := a.BitLen()
@@ -18,7 +18,8 @@ func Group(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// Of is the group of a connection's far end. All that have no IP address, such as clients of a unix socket, are one.
+// Of returns the group of a connection's remote address. All clients without an IP address, such as
+// those on a unix socket, are one group.
 func Of(a net.Addr) netip.Prefix {
 	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
@@ -27,8 +28,9 @@ func Of(a net.Addr) netip.Prefix {
 	return Group(ap.Addr())
 }
 
-// Self is how a server reaches its own listener at host:port, to see whether it answers. Where it can, it comes from a loopback address of its own, so
-// that it needs no place among the clients that come from this machine.
+// Self returns how a server reaches its own listener at host:port, to check that it answers. Where
+// possible it uses a loopback address of its own, so that it does not count as one of the clients
+// on this machine.
 func Self(listener string) (d net.Dialer, address string) {
 	at, err := netip.ParseAddrPort(listener)
 	if err != nil {

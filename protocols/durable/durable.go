@@ -1,4 +1,5 @@
-// Package durable keeps small files that a power cut at any instant leaves as they were or as they were to be, and in which damage shows.
+// Package durable writes small files so that a power cut at any moment leaves the old or the new
+// content, and so that damage is detected.
 package durable
 
 import (
@@ -15,9 +16,11 @@ import (
 	"syscall"
 )
 
-// Write replaces a file. When it returns nil the new content is on disk; in all other cases the old one still is.
+// Write replaces a file. If it returns nil, the new content is on disk; otherwise the old one still
+// is.
 func Write(path string, content []byte, mode fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // for its owner only, until it is whole
+	// Readable by the owner only until it is complete.
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
 	}
@@ -33,7 +36,7 @@ func Write(path string, content []byte, mode fs.FileMode) (err error) {
 	return Rename(f.Name(), path)
 }
 
-// ModeOf is the mode of a file; that of a new one, which is its owner's only, if it is not there.
+// ModeOf returns the mode of a file, or 0600 if it does not exist.
 func ModeOf(path string) fs.FileMode {
 	if info, err := os.Stat(path); err == nil {
 		return info.Mode().Perm()
@@ -41,7 +44,8 @@ func ModeOf(path string) fs.FileMode {
 	return 0o600
 }
 
-// Rename puts a synced file in the place of another one in the same directory. When it returns nil it stands there on disk as well.
+// Rename moves a synced file over another one in the same directory. If it returns nil, the change
+// is on disk.
 func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
@@ -49,7 +53,8 @@ func Rename(from, to string) error {
 	return syncDir(filepath.Dir(to))
 }
 
-// MkdirAll makes a directory and those above it that are not there. When it returns nil all of them are on disk, if they were made here.
+// MkdirAll creates a directory and its missing parents. If it returns nil, all directories it has
+// created are on disk.
 func MkdirAll(path string, mode fs.FileMode) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil
@@ -76,19 +81,20 @@ func syncDir(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// ErrDamaged marks a file that is there and cannot be trusted.
+// ErrDamaged is returned for a file that exists but is corrupt.
 var ErrDamaged = errors.New("damaged")
 
-// MaxSealed bounds what Load reads, in bytes.
+// MaxSealed is the largest file that Load reads, in bytes.
 const MaxSealed = 2 << 20
 
-// sealed is the content of a file of Save: one JSON object, so that people and jq can read it, and the sum of the exact bytes inside.
+// sealed is the format of a file written by Save: a JSON object, so that people and jq can read it,
+// with the hash of the exact bytes of content.
 type sealed struct {
 	SHA256  string          `json:"sha256"`
 	Content json.RawMessage `json:"content"`
 }
 
-// Seal is v as JSON with its sum.
+// Seal returns v as JSON with its hash.
 func Seal(v any) ([]byte, error) {
 	content, err := json.Marshal(v)
 	if err != nil {
@@ -99,7 +105,7 @@ func Seal(v any) ([]byte, error) {
 	return append(raw, '\n'), err
 }
 
-// Unseal is the reverse; whatever does not verify is ErrDamaged.
+// Unseal reverses Seal. It returns ErrDamaged for anything that does not verify.
 func Unseal(raw []byte, v any) error {
 	var s sealed
 	if err := json.Unmarshal(raw, &s); err != nil {
@@ -116,7 +122,7 @@ func Unseal(raw []byte, v any) error {
 	return nil
 }
 
-// Save replaces a file by v, sealed, as Write does.
+// Save replaces a file by v, sealed, in the same way as Write.
 func Save(path string, v any, mode fs.FileMode) error {
 	raw, err := Seal(v)
 	if err != nil {
@@ -125,7 +131,8 @@ func Save(path string, v any, mode fs.FileMode) error {
 	return Write(path, raw, mode)
 }
 
-// Load reads what Save has written into v. Its errors are fs.ErrNotExist, ErrDamaged or one of the disk.
+// Load reads a file written by Save into v. It returns fs.ErrNotExist, ErrDamaged or an error of
+// the disk.
 func Load(path string, v any) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -142,7 +149,8 @@ func Load(path string, v any) error {
 	return Unseal(raw, v)
 }
 
-// SetAside keeps a damaged file for a look later, as <path>.damaged; only the last one is kept.
+// SetAside renames a damaged file to <path>.damaged for later inspection; only the last one is
+// kept.
 func SetAside(path string) (to string, err error) {
 	to = path + ".damaged"
 	return to, os.Rename(path, to)

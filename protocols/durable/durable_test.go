@@ -28,7 +28,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// What cannot be put in its place leaves nothing behind.
+// A failed write leaves nothing behind.
 func TestWriteFails(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a")
@@ -46,7 +46,7 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-// A bit that flips, or what is missing at the end, is damage, or changes nothing.
+// A flipped bit or a missing end is detected, or changes nothing.
 func TestLoadDamaged(t *testing.T) {
 	type content struct{ Names []string }
 	file := filepath.Join(t.TempDir(), "a")
@@ -86,7 +86,7 @@ func TestLoadDamaged(t *testing.T) {
 	}
 }
 
-// What is made in the middle of the way is there, and a file that is in the way is told.
+// Missing parents are created, and a file in the way is reported.
 func TestMkdirAll(t *testing.T) {
 	top := t.TempDir()
 	deep := filepath.Join(top, "a", "b", "c")

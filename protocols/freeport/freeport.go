@@ -1,4 +1,5 @@
-// Package freeport finds ports for peers that have to be told one, in tests and measurements.
+// Package freeport finds free ports for programs that must be given a port, in tests and
+// benchmarks.
 package freeport
 
 import (
@@ -9,21 +10,22 @@ import (
 	"sync/atomic"
 )
 
-// The range lies below that from which the kernel chooses for whoever does not care (32768 and up): a connection that somebody else
-// makes at the wrong moment takes no port away.
+// The range is below the kernel's ephemeral ports (32768 and up), so that no outgoing connection
+// takes a port in the meantime.
 const (
 	first = 10_000
 	count = 20_000
 )
 
-// next goes through the range, so that nobody in this process is given what another has not opened yet. Other processes begin elsewhere.
+// next cycles through the range, so that a port found but not yet opened is not found again in this
+// process. Other processes start elsewhere.
 var next = func() *atomic.Uint32 {
 	var n atomic.Uint32
 	n.Store(rand.Uint32N(count))
 	return &n
 }()
 
-// Find returns a port of 127.0.0.1 that neither TCP nor UDP has in use.
+// Find returns a port of 127.0.0.1 that neither TCP nor UDP uses.
 func Find() (int, error) {
 	for range count {
 		port := first + int(next.Add(1)%count)
@@ -48,13 +50,13 @@ func free(port int) bool {
 	return c.Close() == nil
 }
 
-// test is what a test is here.
+// test is the part of testing.TB used here.
 type test interface {
 	Helper()
 	Fatal(args ...any)
 }
 
-// Port is Find in digits.
+// Port returns a free port as text.
 func Port(t test) string {
 	t.Helper()
 	port, err := Find()
@@ -64,7 +66,7 @@ func Port(t test) string {
 	return strconv.Itoa(port)
 }
 
-// Address is Find as host:port.
+// Address returns a free address as host:port.
 func Address(t test) string {
 	t.Helper()
 	return "127.0.0.1:" + Port(t)

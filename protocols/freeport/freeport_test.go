@@ -8,7 +8,7 @@ import (
 	"gatewayd/protocols/freeport"
 )
 
-// Many who ask at once are given ports of their own, which all of them can open.
+// Many concurrent callers get different ports, and can open all of them.
 func TestNobodyIsGivenWhatAnotherHas(t *testing.T) {
 	var all sync.Map
 	var wg sync.WaitGroup

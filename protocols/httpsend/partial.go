@@ -6,8 +6,8 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// partialProtobuf reads ExportMetricsServiceResponse: field 1 is partial_success, with 1 rejected_data_points and 2
-// error_message. What cannot be read says nothing.
+// partialProtobuf reads an ExportMetricsServiceResponse: field 1 is partial_success, with 1
+// rejected_data_points and 2 error_message. Unreadable content is ignored.
 func partialProtobuf(b []byte) error {
 	for len(b) > 0 {
 		n, typ, k := protowire.ConsumeTag(b)

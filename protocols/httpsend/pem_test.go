@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// pems writes the certificate and key of a test server as files: that of its authority, and the pair that a client shows.
+// pems writes the certificates and key of a test server as files: its authority, and a client's
+// pair.
 func pems(t *testing.T, dir string, s *httptest.Server) (ca, cert, key string) {
 	t.Helper()
 	own := s.TLS.Certificates[0]

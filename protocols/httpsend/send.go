@@ -1,5 +1,5 @@
-// Package httpsend sends batches of records by HTTP: a batch, or each of its records, is a request that a 2xx acknowledges. It is a
-// uplink.Sender.
+// Package httpsend sends batches of records by HTTP. A batch, or each of its records, is one
+// request, which a 2xx status acknowledges. It provides an uplink.Sender.
 package httpsend
 
 import (
@@ -24,24 +24,26 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Config says where to, and in what form.
+// Config says where and in what form to send.
 type Config struct {
-	URL      string       // with +srv it is a service: https+srv://_ingest._tcp.example.com/path
-	Resolver srv.Resolver // finds it
+	URL      string       // with +srv a service: https+srv://_ingest._tcp.example.com/path
+	Resolver srv.Resolver // resolves services
 	Method   string       // POST or PUT; empty: POST
 	Headers  [][2]string
 	Compress string // "", "gzip" or "zstd"
 
-	Token, TokenFile   string // bearer; the file is read for every request
+	Token, TokenFile   string // bearer token; the file is read for each request
 	Username, Password string
 	TLS                tlsfiles.Client
 
 	ContentType string
-	// Encode makes the bodies of a batch, each with the records that are in it; each record is in one.
+	// Encode returns the bodies for a batch, each with the indexes of its records; each record is
+	// in exactly one.
 	Encode func(batch []record.Record) []Body
-	// OTLP has the answer looked at for records that were not taken.
+	// OTLP checks the answer for records that were not accepted.
 	OTLP bool
-	// NoPage has a web page not count as an answer, for far ends that never answer by one: a portal on the way does.
+	// NoPage does not accept a web page as an acknowledgement, for servers that never return one
+	// but may be behind a captive portal that does.
 	NoPage bool
 }
 
@@ -51,7 +53,8 @@ type Body struct {
 	Records []int
 }
 
-// Dial implements uplink.Dial. It reads the certificates; whether the far end is there is seen with the first batch.
+// Dial implements uplink.Dial. It reads the certificates; whether the server is reachable shows
+// with the first batch.
 func (cfg Config) Dial(ctx context.Context, _ uplink.Hear) (uplink.Sender, error) {
 	s := &sender{cfg: cfg, meter: &uplink.Meter{}}
 	at, dial, err := cfg.Resolver.Endpoint(ctx, cfg.URL, s.meter.DialContext)
@@ -107,7 +110,7 @@ func (s *sender) Send(ctx context.Context, batch []record.Record) error {
 		case err != nil && taken > 0 && len(refused) == 0:
 			return &uplink.Partial{Taken: taken, Err: err}
 		case err != nil && len(refused) > 0 && ctx.Err() == nil && !errors.As(err, new(uplink.Later)):
-			return &uplink.Rejected{Records: refused} // the others go again
+			return &uplink.Rejected{Records: refused} // the others are sent again
 		case err != nil:
 			return err
 		}
@@ -119,7 +122,7 @@ func (s *sender) Send(ctx context.Context, batch []record.Record) error {
 	return nil
 }
 
-// mostAnswer is how much of an answer is read.
+// mostAnswer is the number of bytes read of an answer.
 const mostAnswer = 64 << 10
 
 func (s *sender) post(ctx context.Context, payload []byte) error {
@@ -131,7 +134,7 @@ func (s *sender) post(ctx context.Context, payload []byte) error {
 	if err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {
-			err = u.Err // the URL may have secrets in it, and is known
+			err = u.Err // without the URL, which is known and may contain secrets
 		}
 		return fmt.Errorf("%s: %w", s.place(), err)
 	}
@@ -145,13 +148,13 @@ func (s *sender) post(ctx context.Context, payload []byte) error {
 		if s.cfg.OTLP && err == nil {
 			return partialSuccess(a.Header.Get("Content-Type"), body)
 		}
-		return nil // it has said that it has it
+		return nil // the server has acknowledged it
 	}
 	return s.refusal(a, body)
 }
 
 func (s *sender) place() string {
-	u, _ := url.Parse(s.cfg.URL) // it has been parsed before
+	u, _ := url.Parse(s.cfg.URL) // parsed successfully before
 	return u.Scheme + "://" + u.Host + u.Path
 }
 
@@ -194,7 +197,8 @@ func (s *sender) request(ctx context.Context, payload []byte) (*http.Request, er
 	return q, nil
 }
 
-// refusal is what a status other than 2xx means: that the content will never do, or that something else is to be put right first.
+// refusal returns the error for a status other than 2xx: either the content will never be accepted,
+// or something else is wrong.
 func (s *sender) refusal(a *http.Response, body []byte) error {
 	why := a.Status
 	if said := oneLine(body); said != "" {
@@ -214,7 +218,7 @@ func (s *sender) refusal(a *http.Response, body []byte) error {
 	return err
 }
 
-// longest is how long a far end may want to be left alone, in seconds.
+// longest is the longest Retry-After that is honoured, in seconds.
 const longest = 24 * 3600
 
 func retryAfter(s string, now time.Time) int {
@@ -227,7 +231,7 @@ func retryAfter(s string, now time.Time) int {
 	return 0
 }
 
-// later is a uplink.Later.
+// later is an uplink.Later.
 type later struct {
 	error
 	seconds int
@@ -236,7 +240,8 @@ type later struct {
 func (l *later) RetryAfter() int { return l.seconds }
 func (l *later) Unwrap() error   { return l.error }
 
-// partialSuccess is what an OTLP answer says of records that were not taken; it does not say which.
+// partialSuccess returns what an OTLP answer says about records that were not accepted; it does not
+// say which.
 func partialSuccess(typ string, body []byte) error {
 	if !strings.HasPrefix(typ, "application/json") {
 		return partialProtobuf(body)

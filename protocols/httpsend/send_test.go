@@ -26,7 +26,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// lines makes a body of the sequences of a batch, or one of each record.
+// lines encodes the sequences of a batch in one body, or in one for each record.
 func lines(singly bool) func([]record.Record) []httpsend.Body {
 	return func(batch []record.Record) (all []httpsend.Body) {
 		for i, r := range batch {
@@ -155,7 +155,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// A captive portal answers in the place of whom it does not let through to.
+// A captive portal answers instead of the server that it blocks.
 func TestAPortalAcknowledgesNothing(t *testing.T) {
 	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -171,7 +171,7 @@ func TestAPortalAcknowledgesNothing(t *testing.T) {
 	}
 }
 
-// Each record being a request, it is clear which are not taken.
+// If each record is a request, it is clear which ones are refused.
 func TestOneByOne(t *testing.T) {
 	fail := map[string]int{}
 	var got []string
@@ -258,7 +258,7 @@ func TestASilentServer(t *testing.T) {
 	}
 }
 
-// A web service that an SRV record names is found, and is to have a certificate for the target.
+// A web service named by an SRV record is found, and its certificate must be for the target.
 func TestServiceByDNS(t *testing.T) {
 	hosts := make(chan string, 1)
 	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { hosts <- r.Host + r.URL.Path }))

@@ -1,9 +1,10 @@
-// Package journal keeps named values in one file that survives the death of the process at any moment: what Flush has
-// returned for is there after a kill, what Tend has returned for after a power cut as well.
+// Package journal keeps named values in one file that survives the death of the process at any
+// moment. What Flush has returned for survives a kill; what Tend has returned for survives a power
+// cut as well.
 //
-// It holds all values in memory and the file only to find them again, so that a full or failing disk costs durability and
-// nothing else: the journal says so, goes on, and writes everything anew as soon as it can. It knows nothing of what the
-// values mean.
+// All values are in memory, and the file is only read at the start. A full or failing disk
+// therefore costs durability and nothing else: the journal reports it, goes on, and rewrites
+// everything as soon as it can. It does not interpret the values.
 package journal
 
 import (
@@ -21,44 +22,46 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// ErrFull is the error of a value that is not kept because the journal holds as much as it may.
+// ErrFull is returned for a value that is not kept because the journal has reached its size limit.
 var ErrFull = errors.New("the journal is full")
 
-// Journal is one open file. All methods may be called from any goroutine.
+// Journal is an open journal. It is safe for concurrent use.
 type Journal struct {
 	path string
-	most int // bytes of all records
+	most int // limit for the bytes of all records
 
 	mu      sync.Mutex
-	file    *os.File // nil: it could not be opened, or is closed
+	file    *os.File // nil: could not be opened, or is closed
 	live    map[string][]byte
-	bytes   int       // of the records of live
+	bytes   int       // of the records in live
 	size    int64     // of the file
-	pending []byte    // records that are not in the file yet
-	dirty   bool      // the file has what was not synced
-	err     error     // the file lacks something: why
-	late    bool      // pending had to be dropped: only a whole rewrite helps
-	tried   time.Time // when the file could not be mended
-	rewrite bool      // the file is being written anew
-	aside   []byte    // records that the old one has got since
+	pending []byte    // records not yet in the file
+	dirty   bool      // the file has content that was not synced
+	err     error     // why the file is incomplete
+	late    bool      // pending had to be dropped: only a complete rewrite helps
+	tried   time.Time // when repairing the file failed
+	rewrite bool      // the file is being rewritten
+	aside   []byte    // records written to the old file since then
 	closed  bool
 
 	abandoned atomic.Bool
 	tending   sync.Mutex
 }
 
-// slack is how much of a file may be garbage before it is written anew, besides as much as is live.
+// slack is how much garbage a file may contain before it is rewritten, in addition to as much as
+// there is live data.
 const slack = 256 << 10
 
-// fresh stands between the name of the file and a number in the name of one that is being written anew.
+// fresh separates the name of the file from a number in the names of files being rewritten.
 const fresh = ".new-"
 
-// mendEvery is how often it is tried to mend a file.
+// mendEvery is the interval between attempts to repair a file.
 const mendEvery = 2 * time.Second
 
-// Open reads the file at path, or makes it. most bounds the bytes of what is kept. lost says why, if a part of the
-// file could not be read: what comes before it is kept. The journal works whatever the error is; then what it holds ends with
-// the process unless Tend can mend it. Whoever had it open before has closed or abandoned it.
+// Open reads the file at path, or creates it. most limits the bytes of what is kept. lost says why
+// a part of the file could not be read, if so; everything before it is kept. The journal works even
+// if err is not nil; its content is then lost with the process unless Tend can repair the file. A
+// journal that had the file open before must have been closed or abandoned.
 func Open(path string, most int) (j *Journal, lost, err error) {
 	j = &Journal{path: path, most: most, live: map[string][]byte{}}
 	b, err := os.ReadFile(path)
@@ -74,7 +77,8 @@ func Open(path string, most int) (j *Journal, lost, err error) {
 	return j, lost, j.rewriteAll()
 }
 
-// sweep removes what rewrites before this one have left; one that still hangs finds nothing to put in the place of the file.
+// sweep removes files left by earlier rewrites. A rewrite that still hangs will then find no file
+// to install.
 func (j *Journal) sweep() {
 	dir, name := filepath.Split(j.path)
 	left, _ := os.ReadDir(filepath.Clean(dir))
@@ -85,7 +89,7 @@ func (j *Journal) sweep() {
 	}
 }
 
-// replay takes in what a file holds.
+// replay reads the content of a file.
 func (j *Journal) replay(b []byte) error {
 	if len(b) == 0 {
 		return nil
@@ -116,8 +120,8 @@ func (j *Journal) apply(r record) {
 	j.bytes += sizeOf(r.key, r.value)
 }
 
-// Put keeps value, which nobody changes any more, under key. It is in the file after Flush. ErrFull: it is not kept, and
-// what there was is gone.
+// Put stores value under key; the value must not be changed afterwards. It is in the file after
+// Flush. If it returns ErrFull, the value is not kept and the previous one is removed.
 func (j *Journal) Put(key string, value []byte) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -132,7 +136,7 @@ func (j *Journal) Put(key string, value []byte) error {
 	return nil
 }
 
-// Delete removes what is kept under key.
+// Delete removes the value under key.
 func (j *Journal) Delete(key string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -150,7 +154,7 @@ func (j *Journal) DeleteAll(prefix string) {
 	}
 }
 
-// note applies r and has it written. The caller holds the lock.
+// note applies r and queues it for writing. The caller holds the lock.
 func (j *Journal) note(r record) {
 	if _, ok := j.live[r.key]; !ok && r.value == nil || j.closed {
 		return
@@ -160,12 +164,12 @@ func (j *Journal) note(r record) {
 		return
 	}
 	if j.pending = appendRecord(j.pending, r); j.err != nil && len(j.pending) > slack {
-		j.pending, j.late = nil, true // the rewrite will have it
+		j.pending, j.late = nil, true // the rewrite will contain it
 	}
 }
 
-// Flush hands what was noted to the operating system, which has it from then on whatever becomes of the process. After an error
-// the journal holds the values until Tend has mended it.
+// Flush passes the noted records to the operating system, so that they survive the process. After
+// an error the values are held in memory until Tend has repaired the file.
 func (j *Journal) Flush() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -178,7 +182,7 @@ func (j *Journal) flush() error {
 	}
 	if _, err := j.file.Write(j.pending); err != nil {
 		j.err = fmt.Errorf("journal %s: %w", j.path, err)
-		_ = j.file.Truncate(j.size) // a part of a record would end the reading there
+		_ = j.file.Truncate(j.size) // a partial record would end reading there
 		return j.err
 	}
 	if j.rewrite {
@@ -192,7 +196,7 @@ func (j *Journal) flush() error {
 	return nil
 }
 
-// Each calls fn with all that is kept, sorted by key.
+// Each calls fn for every value, sorted by key.
 func (j *Journal) Each(fn func(key string, value []byte)) {
 	for _, r := range j.records() {
 		fn(r.key, r.value)
@@ -214,15 +218,15 @@ func (j *Journal) snapshot() []record {
 	return all
 }
 
-// Err is why the file lacks something; nil: it does not.
+// Err returns why the file is incomplete; nil: it is complete.
 func (j *Journal) Err() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.err
 }
 
-// Tend does what takes its time: it brings the file to the disk, writes it anew when much of it is garbage, and mends what
-// could not be written. It is to be called every second or so.
+// Tend does the slow work: it syncs the file, rewrites it when much of it is garbage, and repairs
+// it after a failed write. Call it about once a second.
 func (j *Journal) Tend() error {
 	j.tending.Lock()
 	defer j.tending.Unlock()
@@ -253,10 +257,10 @@ func (j *Journal) Tend() error {
 	return nil
 }
 
-// rewriteAll writes a file of what is live, in place of the old one.
+// rewriteAll replaces the file by one with the live values only.
 func (j *Journal) rewriteAll() error {
 	j.mu.Lock()
-	_ = j.flush() // so that the old file is whole as long as there is no new one
+	_ = j.flush() // so that the old file is complete until there is a new one
 	all := j.snapshot()
 	j.rewrite, j.aside, j.pending, j.late = true, nil, nil, false
 	j.mu.Unlock()
@@ -267,7 +271,7 @@ func (j *Journal) rewriteAll() error {
 	if err == nil && j.late {
 		err = errors.New("too much was noted meanwhile")
 	}
-	if err == nil && len(j.aside) > 0 { // what has got into the old file meanwhile
+	if err == nil && len(j.aside) > 0 { // written to the old file in the meantime
 		var n int
 		n, err = file.Write(j.aside)
 		size += int64(n)
@@ -281,7 +285,7 @@ func (j *Journal) rewriteAll() error {
 			_ = file.Close()
 			_ = os.Remove(file.Name())
 		}
-		j.late, j.pending, j.tried = true, nil, time.Now() // the next try writes everything
+		j.late, j.pending, j.tried = true, nil, time.Now() // the next attempt writes everything
 		j.err = fmt.Errorf("journal %s: %w", j.path, err)
 		return j.err
 	}
@@ -289,7 +293,8 @@ func (j *Journal) rewriteAll() error {
 	return nil
 }
 
-// write makes the new file, and brings it to the disk while nobody waits: what install has to bring there is little.
+// write creates the new file and syncs it without holding the lock, so that install has little left
+// to sync.
 func (j *Journal) write(all []record) (*os.File, int64, error) {
 	if err := os.MkdirAll(filepath.Dir(j.path), 0o700); err != nil {
 		return nil, 0, err
@@ -318,7 +323,7 @@ func (j *Journal) write(all []record) (*os.File, int64, error) {
 	return file, size, file.Sync()
 }
 
-// install puts the new file in the place of the old one. The caller holds the lock.
+// install replaces the old file by the new one. The caller holds the lock.
 func (j *Journal) install(file *os.File) error {
 	if err := file.Sync(); err != nil {
 		return err
@@ -336,8 +341,8 @@ func (j *Journal) install(file *os.File) error {
 	return nil
 }
 
-// Abandon leaves the file to whoever opens it next, without waiting for anything: nothing is put in its place any more, also where a disk that
-// hangs holds up Close.
+// Abandon leaves the file to the next Open without waiting for anything. This journal does not
+// replace the file any more, even if a disk that hangs delays Close.
 func (j *Journal) Abandon() { j.abandoned.Store(true) }
 
 // Close writes what is left and ends the journal.

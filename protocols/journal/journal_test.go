@@ -34,7 +34,7 @@ func all(j *Journal) map[string]string {
 	return m
 }
 
-// Whatever was done and flushed is there after a kill; what came after may be.
+// Everything flushed survives a kill; what came after may.
 func TestKilledJournalHasWhatWasFlushed(t *testing.T) {
 	dir := t.TempDir()
 	n := 0
@@ -82,7 +82,7 @@ func TestKilledJournalHasWhatWasFlushed(t *testing.T) {
 	})
 }
 
-// A file that is cut or damaged anywhere gives back a state that it once had, and says what is lost.
+// A file truncated or damaged anywhere gives a state that it once had, and reports the loss.
 func TestDamagedFileIsReadUpToTheDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j")
 	j := open(t, path, 1<<20)
@@ -156,7 +156,7 @@ func TestJournalIsBounded(t *testing.T) {
 	}
 }
 
-// A disk that is full costs nothing but durability, and gives that back.
+// A full disk costs only durability, which returns when there is room.
 func TestFullDiskIsMended(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {

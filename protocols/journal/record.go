@@ -6,11 +6,12 @@ import (
 	"hash/crc32"
 )
 
-// magic begins each file.
+// magic is at the beginning of each file.
 const magic = "gwjrnl1\n"
 
-// record is one change: value nil removes the key. On file it is its length without these four bytes (uint32), a CRC-32C of
-// what follows that (uint32), 0 or 1 (a removal), the length of the key (uint16), key and value; little endian.
+// record is one change; value nil removes the key. In the file it is its length without these four
+// bytes (uint32), a CRC-32C of everything after that (uint32), 0 or 1 (a removal), the length of
+// the key (uint16), key and value; little endian.
 type record struct {
 	key   string
 	value []byte
@@ -18,7 +19,7 @@ type record struct {
 
 const (
 	recordHead = 4 + 4 + 1 + 2
-	largest    = 64 << 20 // a longer one is a broken one
+	largest    = 64 << 20 // a longer record is invalid
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -45,7 +46,7 @@ func appendRecord(b []byte, r record) []byte {
 	return b
 }
 
-// parse reads the record that b begins with, and how long it is.
+// parse parses the record at the beginning of b and returns its length.
 func parse(b []byte) (r record, n int, err error) {
 	if len(b) < recordHead {
 		return r, 0, errShort

@@ -8,64 +8,65 @@ import (
 	"gatewayd/protocols/mqttclient"
 )
 
-// Letter is a message on its way out.
+// Letter is a message to be sent.
 type Letter struct {
-	mqttclient.Message           // but for Expiry
-	Expires            time.Time // when it is of no use any more; zero: never
+	mqttclient.Message           // without its Expiry
+	Expires            time.Time // zero: never
 }
 
-// MostBytes is how much is under way at once: while it is less, one more letter is
-// sent. It is little enough for what comes in between, such as a command, to pass on a
-// link of 64 kbit/s within seconds.
+// MostBytes limits what is under way at once: another letter is sent while less than that is. It is
+// small enough for other messages, such as a command, to get through within seconds on a link of 64
+// kbit/s.
 const MostBytes = 64 << 10
 
-// Queue is what has been read from disk and is not acknowledged by the outside broker,
-// in order and batch by batch as it is on disk. Many letters are under way at once,
-// also of many batches. One goroutine uses it.
+// Queue holds the letters that have been read from disk and not yet acknowledged by the outside
+// broker, in order and in the batches of the disk. Many letters of many batches are under way at
+// once. It is not safe for concurrent use.
 type Queue struct {
 	letters []letter
-	bytes   int    // of all of them
-	next    int    // number of the first that is not under way; all before it are, or are done with
+	bytes   int    // of all letters
+	next    int    // number of the first that is not under way; those before it are under way or done
 	under   []int  // numbers of those under way
 	flying  int    // their bytes
-	off     uint64 // letters that were taken off
-	newest  uint64 // letters up to the newest that the broker has taken, of all there ever were
-	last    uint64 // the newest batch there ever was
+	off     uint64 // letters removed so far
+	// Number of the newest letter that the broker has accepted, counted from the first ever.
+	newest uint64
+	last   uint64 // the newest batch ever pushed
 }
 
 type letter struct {
 	Letter
 	size  int
-	batch uint64 // that ends with it; 0: none does
+	batch uint64 // batch that ends with this letter; 0: none
 	done  bool
-	word  <-chan error // the outside broker's
-	taken bool         // by the outside broker
-	again bool         // it was refused for now, or taken before what was
-	alone int          // times that it was refused, since it let another go first
-	tries int          // times that it was refused, since the broker has taken one behind it
+	word  <-chan error // where the broker's outcome will arrive
+	taken bool         // accepted by the broker
+	again bool         // refused for now, or accepted ahead of a refused one
+	alone int          // refusals since it last let another letter go first
+	tries int          // refusals since the broker accepted one behind it
 }
 
 const (
-	// mostTries is how often a broker may refuse a letter for now that has taken one
-	// behind it: then it means that letter. That it takes those before it while its
-	// quota lasts says nothing of this one.
+	// mostTries is how often a broker may refuse a letter for now although it accepts letters
+	// behind it. After that the refusal is taken to be about this letter. That the broker accepts
+	// letters before it, while its quota lasts, says nothing about this one.
 	mostTries = 20
-	// mostAlone is after how many refusals a letter lets the next one go first, which it
-	// is in the way of if there is room for one only.
+	// mostAlone is the number of refusals after which a letter lets the next one go first, because
+	// it would block it if only one may be under way.
 	mostAlone = 8
 )
 
-// Bytes is how much waits, with what is under way.
+// Bytes returns the bytes of all letters, including those under way.
 func (q *Queue) Bytes() int { return q.bytes }
 
-// Flying is how many bytes are under way.
+// Flying returns the bytes under way.
 func (q *Queue) Flying() int { return q.flying }
 
-// Last is the newest batch there ever was.
+// Last returns the newest batch ever pushed.
 func (q *Queue) Last() uint64 { return q.last }
 
-// Push adds a batch, which may be empty. One that has been there before is left out:
-// disks deliver some once more.
+// Push adds a batch, which may be empty. A batch that was pushed before is ignored, since the disk
+// may deliver it again.
 func (q *Queue) Push(batch uint64, letters []Letter) {
 	if batch <= q.last {
 		return
@@ -85,10 +86,10 @@ func (q *Queue) Push(batch uint64, letters []Letter) {
 	q.letters[len(q.letters)-1].batch = batch
 }
 
-// Send has letters go out in their order, at most so many at once, until there is no
-// room for more. offer returns at once, as mqttclient.Client.Offer does. What can never
-// be sent is refused, and what is of no use any more expired, and both are done with; any
-// other error is offer's, and the letter is next another time.
+// Send sends letters in order, at most most at once, until there is no more room. offer must return
+// at once, like mqttclient.Client.Offer. Letters that can never be sent are counted in refused,
+// expired ones in expired, and both are done; any other error comes from offer, and the letter is
+// sent the next time.
 func (q *Queue) Send(now time.Time, most int, offer func(mqttclient.Message) (<-chan error, error)) (refused, expired int, err error) {
 	defer q.rewind()
 	passed := false
@@ -126,22 +127,22 @@ func (q *Queue) Send(now time.Time, most int, offer func(mqttclient.Message) (<-
 		q.under = append(q.under, q.next)
 		q.flying += l.size
 	}
-	if q.rewind(); q.next < len(q.letters) { // there was no other to go first
+	if q.rewind(); q.next < len(q.letters) { // there was no other letter to go first
 		r, e, err := q.Send(now, most, offer)
 		return refused + r, expired + e, err
 	}
 	return refused, expired, nil
 }
 
-// Underway is where the word on each letter that is under way will come, in their order.
+// Underway holds the channels for the outcomes of the letters under way, in order.
 type Underway []<-chan error
 
-// Insists says whether a letter waits that the broker has refused for now.
+// Insists reports whether a letter waits that the broker has refused for now.
 func (q *Queue) Insists() bool {
 	return slices.ContainsFunc(q.letters, func(l letter) bool { return l.again && !l.done })
 }
 
-// Under is what is under way.
+// Under returns what is under way.
 func (q *Queue) Under() Underway {
 	all := make(Underway, 0, len(q.under))
 	for _, i := range q.under {
@@ -150,11 +151,11 @@ func (q *Queue) Under() Underway {
 	return all
 }
 
-// Take takes in the words on the first of those under way. After any that says nothing
-// of its letter, as the end of a connection does not, lost is set: when all the others
-// that are under way have been taken in as well, these letters go out once more, in
-// their order. So do those that the broker refuses for now (see ForNow), of which lost
-// tells if there is nothing worse, behind those that it has taken meanwhile.
+// Take handles the outcomes of the first letters under way. If an outcome says nothing about its
+// letter, for instance because the connection ended, lost is set: when all other outcomes have been
+// taken too, these letters are sent again in order. Letters that the broker refuses for now (see
+// ForNow) are also sent again, behind those accepted in the meantime; lost then is that refusal,
+// unless there is a worse error.
 func (q *Queue) Take(words []error) (sent, refused int, lost error) {
 	for i, word := range words {
 		l := &q.letters[q.under[i]]
@@ -167,7 +168,7 @@ func (q *Queue) Take(words []error) (sent, refused int, lost error) {
 		case word == nil:
 			l.done, l.taken = true, true
 			sent++
-			if l.QoS > 0 { // else the broker has said nothing
+			if l.QoS > 0 { // otherwise the broker has said nothing
 				q.newest = max(q.newest, q.off+uint64(q.under[i])+1)
 			}
 			q.retain(q.under[i])
@@ -192,7 +193,7 @@ func (q *Queue) Take(words []error) (sent, refused int, lost error) {
 	return sent, refused, lost
 }
 
-// rewind has all that is not done with go out once more, when nothing is under way.
+// rewind makes everything that is not done be sent again, once nothing is under way.
 func (q *Queue) rewind() {
 	if len(q.under) > 0 {
 		return
@@ -203,8 +204,8 @@ func (q *Queue) rewind() {
 	}
 }
 
-// retain sees to it that a letter that others have passed is not what the broker keeps
-// of its topic: the newest of these goes out once more behind it.
+// retain ensures that the broker retains the newest message of a topic: if others have overtaken a
+// letter, the newest of the topic is sent again behind it.
 func (q *Queue) retain(i int) {
 	if l := &q.letters[i]; !l.again || !l.Retain {
 		return
@@ -221,7 +222,7 @@ func (q *Queue) retain(i int) {
 	}
 }
 
-// Done takes off what is done with, and returns the newest batch that is; 0: none.
+// Done removes the letters that are done and returns the newest completed batch; 0: none.
 func (q *Queue) Done() (batch uint64) {
 	n := 0
 	for n < q.next && q.letters[n].done {
@@ -244,8 +245,8 @@ func (q *Queue) Done() (batch uint64) {
 	return batch
 }
 
-// Words waits for the first word, or until over, and takes those that have come behind
-// it. None: it was over.
+// Words waits for the first outcome, or until over is closed, and returns it with those available
+// behind it. Empty: over was closed.
 func (u Underway) Words(over <-chan struct{}) (all []error) {
 	select {
 	case word := <-u[0]:
@@ -264,20 +265,21 @@ func (u Underway) Words(over <-chan struct{}) (all []error) {
 	return all
 }
 
-// never says that the broker will not take a message another time either.
+// never reports whether the broker will never accept the message.
 func never(err error) bool {
 	var refused *mqttclient.Refused
 	return errors.As(err, &refused) && !ForNow(err) || errors.Is(err, mqttclient.ErrTooLarge) || errors.Is(err, mqttclient.ErrTopic)
 }
 
-// ForNow says that the broker does not take a message now and may another time.
+// ForNow reports whether the broker refuses a message now but may accept it later.
 func ForNow(err error) bool {
 	var refused *mqttclient.Refused
 	if !errors.As(err, &refused) {
 		return false
 	}
 	switch refused.Code {
-	case 0x80, 0x83, 0x91, 0x97: // unspecified, of its own, packet id in use, quota exceeded
+	// Unspecified, implementation specific, packet id in use, quota exceeded.
+	case 0x80, 0x83, 0x91, 0x97:
 		return true
 	}
 	return false

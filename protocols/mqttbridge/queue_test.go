@@ -12,7 +12,7 @@ import (
 	"gatewayd/protocols/mqttclient"
 )
 
-// office takes letters and gives its word on each when the test says so.
+// office accepts letters and gives the outcome of each when the test says so.
 type office struct {
 	taken []string
 	words []chan error
@@ -77,8 +77,8 @@ func TestManyBatchesAreUnderWayAndEachIsDoneByItself(t *testing.T) {
 	}
 }
 
-// What the outside broker has acknowledged before the connection ended does not go out
-// once more, all else does, in its order.
+// Letters that the outside broker acknowledged before the connection ended are not sent again; all
+// others are, in order.
 func TestAfterALossOnlyWhatHasNoWordGoesAgain(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 100}
@@ -156,7 +156,8 @@ func TestWhatIsOfNoUseAnyMoreStays(t *testing.T) {
 	}
 }
 
-// What the broker refuses for now goes again, for ever if it takes nothing, and not more than some times if it takes others.
+// A letter that the broker refuses for now is sent again: for ever if the broker accepts nothing,
+// and a limited number of times if it accepts others.
 func TestWhatIsRefusedForNow(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 100}
@@ -203,7 +204,8 @@ func TestWhatIsRefusedForNow(t *testing.T) {
 	}
 }
 
-// A broker whose quota is refilled a little at a time takes the first of what was refused again and again: the rest is not meant by that.
+// A broker whose quota is refilled slowly accepts the first of the refused letters again and again:
+// the rest are not skipped for that.
 func TestAQuotaThatLetsFewIn(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 1 << 20}
@@ -214,7 +216,7 @@ func TestAQuotaThatLetsFewIn(t *testing.T) {
 		want = append(want, fmt.Sprint(i))
 	}
 	q.Push(1, letters(want...))
-	free := letters("free") // of which the broker says nothing
+	free := letters("free") // the broker does not acknowledge them
 	free[0].QoS = 0
 	q.Push(2, free)
 	var taken []string
@@ -248,7 +250,7 @@ func TestAQuotaThatLetsFewIn(t *testing.T) {
 	}
 }
 
-// What the broker refuses again and again is not in the way of all others where only one may be under way.
+// A letter that is refused again and again does not block all others if only one may be under way.
 func TestARefusedOneLetsOthersPass(t *testing.T) {
 	for name, large := range map[string]bool{"a window of one": false, "a large one": true} {
 		t.Run(name, func(t *testing.T) {
@@ -285,7 +287,7 @@ func TestARefusedOneLetsOthersPass(t *testing.T) {
 	}
 }
 
-// What goes again behind others is not what the broker keeps.
+// A letter that is sent again behind others does not replace the newer retained message.
 func TestTheNewestIsRetained(t *testing.T) {
 	var q mqttbridge.Queue
 	o := &office{room: 100}

@@ -1,6 +1,6 @@
-// Package mqttbridge is the decisions of a bridge between two MQTT brokers: which
-// topic is which on the other side, what would go round for ever, and what has been
-// there before. It has no connection and no clock.
+// Package mqttbridge makes the decisions of a bridge between two MQTT brokers: which topic
+// corresponds to which on the other side, what would loop for ever, and what has passed here
+// before. It uses no connection and no clock.
 package mqttbridge
 
 import (
@@ -11,20 +11,19 @@ import (
 	"gatewayd/protocols/mqttclient"
 )
 
-// Map is a set of topics: a rest that the filter matches, behind one prefix here and
-// another one there.
+// Map is a set of topics: a filter with one prefix here and another one there.
 type Map struct{ Filter, Local, Remote string }
 
-// LocalFilter matches its topics here.
+// LocalFilter matches the topics of the set here.
 func (m Map) LocalFilter() string { return m.Local + m.Filter }
 
-// RemoteFilter matches its topics there.
+// RemoteFilter matches the topics of the set there.
 func (m Map) RemoteFilter() string { return m.Remote + m.Filter }
 
-// ToRemote is a topic of here as it is there; ok is false if it is not of the set.
+// ToRemote translates a topic of this side; ok is false if it is not in the set.
 func (m Map) ToRemote(topic string) (string, bool) { return swap(topic, m.Local, m.Remote, m.Filter) }
 
-// ToLocal is a topic of there as it is here; ok is false if it is not of the set.
+// ToLocal translates a topic of the other side; ok is false if it is not in the set.
 func (m Map) ToLocal(topic string) (string, bool) { return swap(topic, m.Remote, m.Local, m.Filter) }
 
 func swap(topic, from, to, filter string) (string, bool) {
@@ -35,8 +34,8 @@ func swap(topic, from, to, filter string) (string, bool) {
 	return to + rest, true
 }
 
-// Check says what is wrong with the set itself: that a wildcard is not a level of its
-// own, or that a prefix reaches into one.
+// Check returns what is wrong with the set itself: a wildcard that is not a whole level, or a
+// prefix with a wildcard.
 func (m Map) Check() error {
 	for _, filter := range []string{m.Filter, m.LocalFilter(), m.RemoteFilter()} {
 		levels := strings.Split(filter, "/")
@@ -52,7 +51,7 @@ func (m Map) Check() error {
 	return nil
 }
 
-// Overlap says whether there is a topic that both filters match.
+// Overlap reports whether there is a topic that both filters match.
 func Overlap(a, b string) bool {
 	return overlap(strings.Split(a, "/"), strings.Split(b, "/"))
 }
@@ -73,7 +72,7 @@ func overlap(a, b []string) bool {
 	return false
 }
 
-// Covered says whether everything that a filter matches is matched by another one.
+// Covered reports whether another filter matches everything that filter matches.
 func Covered(filter, by string) bool {
 	f, c := strings.Split(filter, "/"), strings.Split(by, "/")
 	for i := range c {
@@ -89,14 +88,14 @@ func Covered(filter, by string) bool {
 	return len(f) == len(c) || len(c) == len(f)+1 && c[len(c)-1] == "#"
 }
 
-// Via is the name of the user property that tells which bridges a message has passed.
-// Each adds one.
+// Via is the name of the user property with the bridges that a message has passed. Each bridge adds
+// one.
 const Via = "gatewayd-via"
 
-// maxHops is how many bridges a message may pass.
+// maxHops is the number of bridges a message may pass.
 const maxHops = 8
 
-// Passed says whether a message has been at a bridge before, or at too many.
+// Passed reports whether a message has passed this bridge before, or too many bridges.
 func Passed(user [][2]string, bridge string) bool {
 	hops := 0
 	for _, u := range user {

@@ -13,7 +13,7 @@ import (
 func TestTopicsOfASet(t *testing.T) {
 	for _, x := range []struct {
 		m             mqttbridge.Map
-		local, remote string // one of them empty: not of the set
+		local, remote string // one of them empty: not in the set
 	}{
 		{mqttbridge.Map{Filter: "data/#", Remote: "sites/7/"}, "data/field/a/points", "sites/7/data/field/a/points"},
 		{mqttbridge.Map{Filter: "#", Local: "data/", Remote: "up/"}, "data/x", "up/x"},
@@ -38,8 +38,8 @@ func TestTopicsOfASet(t *testing.T) {
 	}
 }
 
-// Two filters overlap if and only if some topic fits both, and one covers the other
-// only if all its topics fit.
+// Two filters overlap if and only if some topic matches both, and one covers the other only if all
+// its topics match.
 func TestFilters(t *testing.T) {
 	level := rapid.SampledFrom([]string{"a", "b", "+", ""})
 	filter := rapid.Custom(func(t *rapid.T) string {

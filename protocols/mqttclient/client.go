@@ -1,6 +1,7 @@
-// Package mqttclient is one connection to somebody else's MQTT broker, 3.1.1 or 5: it subscribes, publishes, and tells when it is
-// over. It does not connect again: whoever uses it decides when. Nothing is kept for a next connection either: what was not
-// acknowledged is its caller's to send again.
+// Package mqttclient is a connection to an outside MQTT broker, 3.1.1 or 5. It subscribes,
+// publishes, and reports its end. It does not reconnect: its user decides when to dial again. It
+// keeps nothing for the next connection: messages that were not acknowledged must be sent again by
+// the caller.
 package mqttclient
 
 import (
@@ -16,61 +17,62 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// Client is a connection that stands. Its methods may be called from any goroutine.
+// Client is an open connection. It is safe for concurrent use.
 type Client struct {
 	cfg  Config
 	conn net.Conn
 	out  chan []byte   // packets to be written
 	room chan struct{} // one token for each publication under way
-	done chan struct{} // closed when it is over
+	done chan struct{} // closed at the end of the connection
 
 	sent, received atomic.Uint64
 	heard, spoken  atomic.Int64 // monotonic times, see since
 
-	most   uint32 // bytes of a packet that the broker takes; 0: any
-	qos    byte   // the broker's highest
-	retain bool   // the broker keeps messages
+	most   uint32 // largest packet that the broker accepts, in bytes; 0: no limit
+	qos    byte   // the highest QoS of the broker
+	retain bool   // the broker supports retained messages
 	began  time.Time
 
-	numbers bool // the broker says whose a message is
+	numbers bool // the broker supports subscription identifiers
 
 	mu      sync.Mutex
-	err     error // why it is over
+	err     error // why the connection has ended
 	closed  bool  // by Close
 	last    uint16
 	pending map[uint16]*wait
-	owed    int // bytes of what is pending
+	owed    int // bytes of pending publications
 	pulse   pulse
-	doubles map[uint16]bool // ids of QoS 2 that have come and are not released
+	doubles map[uint16]bool // packet ids of received QoS 2 messages that are not released yet
 }
 
 // wait is for the acknowledgement of one packet.
 type wait struct {
-	done chan error // has room for one
+	done chan error // has capacity 1
 	tell func(error)
-	qos  byte // of a publication; 0: it is a subscription
-	size int  // bytes of it
+	qos  byte // of a publication; 0: a subscription
+	size int  // its bytes
 }
 
-// waiting is how many packets may wait to be written.
+// waiting is the number of packets that may wait to be written.
 const waiting = 256
 
-// ErrLost is what everything fails with that was under way when the connection ended.
+// ErrLost is returned for everything under way when the connection ends.
 var ErrLost = errors.New("the connection is lost")
 
-// Refused is the answer of a broker that understands and will not.
+// Refused is a refusal by the broker.
 type Refused struct {
 	Code   byte
 	Reason string
 }
 
-// Unreached is why Dial did not come to the point of saying anything to a broker.
+// Unreached is an error of Dial that occurred before anything was sent to a broker.
 type Unreached struct{ Err error }
 
 func (u *Unreached) Error() string { return u.Err.Error() }
 func (u *Unreached) Unwrap() error { return u.Err }
 
-// Mute is somebody who takes the connection and does not answer CONNECT in time: context.DeadlineExceeded.
+// Mute is the error if the peer accepts the connection and does not answer CONNECT in time. It is a
+// context.DeadlineExceeded.
 type Mute struct{}
 
 func (*Mute) Error() string {
@@ -80,7 +82,7 @@ func (*Mute) Unwrap() error { return context.DeadlineExceeded }
 
 func (r *Refused) Error() string { return "the broker refuses it: " + r.Reason }
 
-// Dial connects and subscribes, or says why it cannot, until ctx ends.
+// Dial connects and subscribes. It gives up when ctx ends.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	k, err := dial(ctx, cfg)
 	if err != nil {
@@ -135,8 +137,9 @@ func dial(ctx context.Context, cfg Config) (*Client, error) {
 	return k, nil
 }
 
-// Publish sends m and returns when the broker has acknowledged it: at QoS 0 when it waits to be written, at 1 with the PUBACK, at 2 with
-// the PUBCOMP. When ctx ends first, the broker may have it nevertheless.
+// Publish sends m and returns when it is acknowledged: with QoS 0 when it is queued for writing,
+// with 1 at the PUBACK, with 2 at the PUBCOMP. If ctx ends first, the broker may have the message
+// nevertheless.
 func (k *Client) Publish(ctx context.Context, m Message) error {
 	done, err := k.Start(ctx, m)
 	if err != nil {
@@ -150,8 +153,8 @@ func (k *Client) Publish(ctx context.Context, m Message) error {
 	}
 }
 
-// Start is the first half of Publish: it returns when m waits to be written, in the order of the calls, which may take until there is
-// room in the window. The channel tells the outcome, once.
+// Start is the first half of Publish: it returns when m is queued for writing, in the order of the
+// calls, which may have to wait for room in the window. The channel delivers the outcome, once.
 func (k *Client) Start(ctx context.Context, m Message) (<-chan error, error) {
 	w := &wait{done: make(chan error, 1), qos: min(m.QoS, k.qos), size: m.size()}
 	if w.qos == 0 {
@@ -177,19 +180,20 @@ func (k *Client) Start(ctx context.Context, m Message) (<-chan error, error) {
 	return w.done, nil
 }
 
-// Offer is Start that waits for nothing: it fails where Start would wait.
+// Offer is Start without waiting: it fails where Start would wait.
 func (k *Client) Offer(m Message) (<-chan error, error) {
 	w := &wait{done: make(chan error, 1), qos: min(m.QoS, k.qos), size: m.size()}
 	return w.done, k.put(m, w)
 }
 
-// Post sends m with QoS 0 or 1 and waits for nothing: neither for the broker nor for its acknowledgement. tell, if it is not nil, hears
-// the outcome in a goroutine of the client, and must not block; it is not called if Post fails.
+// Post sends m with QoS 0 or 1 without waiting for the broker or its acknowledgement. If tell is
+// not nil, it is called with the outcome in a goroutine of the client and must not block; it is not
+// called if Post fails.
 func (k *Client) Post(m Message, tell func(error)) error {
 	return k.put(m, &wait{done: make(chan error, 1), tell: tell, qos: min(m.QoS, k.qos, 1), size: m.size()})
 }
 
-// put sends m as w says, if there is room.
+// put sends m as described by w, if there is room.
 func (k *Client) put(m Message, w *wait) error {
 	if w.qos == 0 {
 		p, err := k.publication(m, 0, 0)
@@ -221,10 +225,11 @@ func (k *Client) put(m Message, w *wait) error {
 	return err
 }
 
-// Window is how many publications may wait for an acknowledgement at once, by Config and by what the broker bears.
+// Window returns how many publications may await acknowledgement at once, by Config and by the
+// broker's limit.
 func (k *Client) Window() int { return cap(k.room) }
 
-// Subscribe adds subscriptions to those of Config. There is one call at a time.
+// Subscribe adds subscriptions to those of Config. Only one call may run at a time.
 func (k *Client) Subscribe(ctx context.Context, s ...Subscription) error {
 	k.mu.Lock()
 	from := len(k.cfg.Subscriptions)
@@ -236,7 +241,7 @@ func (k *Client) Subscribe(ctx context.Context, s ...Subscription) error {
 	return nil
 }
 
-// Open says whether the connection stands.
+// Open reports whether the connection is open.
 func (k *Client) Open() bool {
 	select {
 	case <-k.done:
@@ -246,13 +251,14 @@ func (k *Client) Open() bool {
 	}
 }
 
-// Done is closed when the connection is over.
+// Done returns a channel that is closed when the connection ends.
 func (k *Client) Done() <-chan struct{} { return k.done }
 
-// Traffic is how many bytes of MQTT have passed, without TLS and TCP.
+// Traffic returns the bytes of MQTT that have passed, without TLS and TCP.
 func (k *Client) Traffic() (sent, received uint64) { return k.sent.Load(), k.received.Load() }
 
-// Close says goodbye, lest the broker publish the will, and implements io.Closer. OnLost is not called for it.
+// Close sends a DISCONNECT, so that the broker does not publish the will, and closes the
+// connection. OnLost is not called for it. It implements io.Closer.
 func (k *Client) Close() error {
 	k.mu.Lock()
 	again := k.closed
@@ -268,7 +274,7 @@ func (k *Client) Close() error {
 			err = k.offer(p)
 		}
 		if err == nil {
-			_ = k.offer(nil) // the writer ends behind it
+			_ = k.offer(nil) // the writer ends after it
 			select {
 			case <-k.done:
 			case <-time.After(goodbye):
@@ -317,7 +323,7 @@ func (w *wait) settle(err error) {
 	}
 }
 
-// enter finds a free packet id for w.
+// enter assigns a free packet id to w.
 func (k *Client) enter(w *wait) (uint16, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -334,7 +340,7 @@ func (k *Client) enter(w *wait) (uint16, error) {
 	return 0, errors.New("65,535 packets wait for an acknowledgement")
 }
 
-// settle tells the outcome of the packet of this id, if anybody waits for it.
+// settle delivers the outcome of the packet with this id, if it is awaited.
 func (k *Client) settle(id uint16, err error) {
 	if w := k.forget(id); w != nil {
 		w.settle(err)
@@ -355,7 +361,7 @@ func (k *Client) forget(id uint16) *wait {
 	return w
 }
 
-// pendingQoS is that of the publication of this id; 0 if there is none.
+// pendingQoS returns the QoS of the publication with this id; 0: there is none.
 func (k *Client) pendingQoS(id uint16) byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -40,7 +40,7 @@ func next[T any](t *testing.T, from <-chan T) T {
 	}
 }
 
-// versions runs a test by both versions of MQTT.
+// versions runs a test with both versions of MQTT.
 func versions(t *testing.T, test func(t *testing.T, version int)) {
 	for _, v := range []int{4, 5} {
 		t.Run(fmt.Sprintf("version %d", v), func(t *testing.T) { test(t, v) })
@@ -58,7 +58,8 @@ func TestMessagesOfAllQualities(t *testing.T) {
 		}
 		dial(t, mqttclient.Config{URL: "mqtt://" + address, Version: version, ClientID: "listener", Subscriptions: []mqttclient.Subscription{
 			{Filter: base + "a/+", QoS: 2, OnMessage: func(m mqttclient.Message) { got <- m }},
-			{Filter: base + "kept", OnMessage: func(m mqttclient.Message) { got <- m }}, // does not want what is retained
+			// Without retained messages.
+			{Filter: base + "kept", OnMessage: func(m mqttclient.Message) { got <- m }},
 		}})
 		dial(t, mqttclient.Config{URL: "tcp://" + address, Version: version, Subscriptions: []mqttclient.Subscription{
 			{Filter: base + "kept", Kept: true, OnMessage: func(m mqttclient.Message) { kept <- m }},
@@ -222,7 +223,7 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
-// mute listens and says no more than this.
+// mute listens and sends these bytes only.
 func mute(t *testing.T, says ...byte) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -261,25 +262,26 @@ func TestABrokerThatSaysNothing(t *testing.T) {
 	if err := k.Publish(ctx, mqttclient.Message{Topic: "a", QoS: 1}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	if err := k.Post(mqttclient.Message{Topic: "a", QoS: 1}, nil); err == nil { // the window is full for good
+	// The window is full for good.
+	if err := k.Post(mqttclient.Message{Topic: "a", QoS: 1}, nil); err == nil {
 		t.Error("taken")
 	}
 }
 
-// Who is no broker is told apart from one that is slow, and as far as possible by what he is.
-// A broker is given the time that what it is sent takes on a very slow link, also where it is to be heard often.
+// A peer that is no broker is distinguished from a slow one, and identified if possible. A broker
+// gets the time that its messages take on a very slow link, even with a short keep alive.
 func TestPatienceWithALargeMessage(t *testing.T) {
 	t.Parallel()
 	lost := make(chan error, 1)
 	cfg := mqttclient.Config{URL: mute(t, 0x20, 2, 0, 0), Version: 4, KeepAlive: time.Second}
 	busy := dial(t, cfg)
-	<-time.After(100 * time.Millisecond) // by now it listens, else there is nothing to be found
+	<-time.After(100 * time.Millisecond) // by now it is listening
 	if _, err := busy.Start(patient(t), mqttclient.Message{Topic: "a", Payload: make([]byte, 60_000), QoS: 1}); err != nil {
 		t.Fatal(err)
 	}
 	cfg.OnLost = func(err error) { lost <- err }
 	dial(t, cfg)
-	next(t, lost) // one that has nothing to hear is given up
+	next(t, lost) // one that has nothing to receive is given up
 	if !busy.Open() {
 		t.Error("it is given up with the other one")
 	}
@@ -315,7 +317,8 @@ func TestWhoAnswersInstead(t *testing.T) {
 	}
 }
 
-// A broker hangs up on whom another client of the same name takes the place of; by MQTT 3.1.1 it cannot say so, by MQTT 5 this one does not.
+// A broker disconnects a client when another one with the same id connects. With MQTT 3.1.1 it
+// cannot say so; with MQTT 5 this one does not.
 func TestTwoOfOneName(t *testing.T) {
 	url := "tcp://" + mosquitto.Run(t)
 	versions(t, func(t *testing.T, version int) {
@@ -353,7 +356,7 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-// What is published to us by another client's tool comes, and the other way round.
+// Messages from mosquitto's own clients arrive here, and vice versa.
 func TestBesideMosquittosOwnClients(t *testing.T) {
 	address := mosquitto.Run(t)
 	host, port, _ := net.SplitHostPort(address)
@@ -376,7 +379,7 @@ func TestBesideMosquittosOwnClients(t *testing.T) {
 	})
 }
 
-// A broker that an SRV record names is found, past a target where nobody listens.
+// A broker named by an SRV record is found, past a target where nothing listens.
 func TestBrokerByDNS(t *testing.T) {
 	address := mosquitto.Run(t)
 	_, port, _ := net.SplitHostPort(address)

@@ -16,45 +16,53 @@ import (
 	"gatewayd/protocols/tlsfiles"
 )
 
-// Config says which broker, who we are there, and what we want to hear.
+// Config says which broker to use, how to identify to it, and what to subscribe to.
 type Config struct {
-	URL      string // tcp://host:1883 or ssl://host:8883; mqtt and mqtts are the same. With +srv it is a service: ssl+srv://_secure-mqtt._tcp.example.com
-	Version  int    // 4 is MQTT 3.1.1 and the default, 5 is MQTT 5
+	// Tcp://host:1883 or ssl://host:8883; mqtt and mqtts are the same. With +srv a service:
+	// ssl+srv://_secure-mqtt._tcp.example.com.
+	URL      string
+	Version  int // 4 is MQTT 3.1.1 and the default, 5 is MQTT 5
 	ClientID string
 	Username string
 	Password string
 
-	TLS tlsfiles.Client // for ssl: read now
+	TLS tlsfiles.Client // for ssl; the files are read when dialling
 
 	KeepAlive time.Duration // 0: 30 s; at most 65,535 s
-	Session   time.Duration // for so long the broker keeps our subscriptions and what comes meanwhile; 0: it starts anew each time
-	Will      *Message      // what the broker publishes when we are gone without a word
-	Window    int           // most publications that wait for an acknowledgement at once; 0: 20, as many as mosquitto bears
-	Most      int           // bytes of the largest packet that we take; 0: 1 MiB
+	// How long the broker keeps our subscriptions and messages after a disconnect; 0: a clean
+	// session each time.
+	Session time.Duration
+	Will    *Message // published by the broker if the connection ends without DISCONNECT
+	// Publications that may await acknowledgement at once; 0: 20, as many as mosquitto accepts.
+	Window int
+	Most   int // largest packet accepted from the broker, in bytes; 0: 1 MiB
 
-	Subscriptions []Subscription // all of them stand when Dial returns
-	// Dialer makes the TCP connection; nil: net.Dialer does.
+	Subscriptions []Subscription // in force when Dial returns
+	// Dialer makes the TCP connection; nil: net.Dialer.
 	Dialer   func(ctx context.Context, network, address string) (net.Conn, error)
-	Resolver srv.Resolver // finds services
+	Resolver srv.Resolver // resolves services
 
-	// OnLost is called at most once, when the connection ends by itself, in a goroutine of the client. It must not block. nil: nobody
-	// wants to know.
+	// OnLost is called at most once, when the connection ends other than by Close, in a goroutine
+	// of the client. It must not block. It may be nil.
 	OnLost func(err error)
 }
 
-// A Subscription is what we want to hear. By MQTT 3.1.1 a broker may send a message several times for several that overlap.
+// A Subscription is a filter with its handler. With MQTT 3.1.1 a broker may deliver a message
+// several times if subscriptions overlap.
 type Subscription struct {
 	Filter string
-	QoS    byte // most that the broker may send with; 0 has nothing old come after a reconnect
-	Kept   bool // retained messages as well, which else are not handed over: a request that is retained would be carried out again
-	// NoLocal leaves out what we have published ourselves; MQTT 5 only.
+	QoS    byte // highest QoS for the broker to use; with 0, nothing old arrives after a reconnect
+	// Deliver retained messages too; by default they are not, because a retained request would be
+	// carried out again.
+	Kept bool
+	// NoLocal excludes our own messages; MQTT 5 only.
 	NoLocal bool
-	// OnMessage is called in the client's reading goroutine and must not block. A message of QoS 1 or 2 is acknowledged when it has
-	// returned.
+	// OnMessage is called in the client's reading goroutine and must not block. A message of QoS 1
+	// or 2 is acknowledged when it has returned.
 	OnMessage func(m Message)
 }
 
-// A Message is one publication. The fields from ContentType on travel by MQTT 5 only.
+// A Message is one publication. The fields from ContentType on are transmitted by MQTT 5 only.
 type Message struct {
 	Topic   string
 	Payload []byte
@@ -102,7 +110,7 @@ func (cfg Config) complete() (Config, error) {
 	return cfg, nil
 }
 
-// open makes the connection, with its TLS.
+// open makes the connection, including TLS.
 func (cfg Config) open(ctx context.Context) (net.Conn, error) {
 	at, dial, err := cfg.Resolver.Endpoint(ctx, cfg.URL, cfg.Dialer)
 	if err != nil {
@@ -144,5 +152,5 @@ func (cfg Config) open(ctx context.Context) (net.Conn, error) {
 	return s, nil
 }
 
-// IDOf is the client id of an actor whose config names none: gatewayd-<gateway>-<last part of its path>.
+// IDOf returns the default client id of an actor: gatewayd-<gateway>-<last part of its path>.
 func IDOf(gateway, actor string) string { return "gatewayd-" + gateway + "-" + path.Base(actor) }

@@ -16,14 +16,15 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// guard ends a connection whose callback panics, with the reason.
+// guard ends a connection whose callback panics, and reports the panic.
 func (k *Client) guard() {
 	if p := recover(); p != nil {
 		k.end(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 	}
 }
 
-// write writes packets, together where several wait, and asks for a sign of life when nothing else passes.
+// write writes packets, several at once if they are waiting, and sends a PINGREQ when nothing else
+// is sent.
 func (k *Client) write() {
 	defer k.guard()
 	beat := time.NewTicker(k.cfg.KeepAlive / 2)
@@ -51,7 +52,7 @@ func (k *Client) write() {
 	}
 }
 
-// errGoodbye ends the writer: the last packet is out.
+// errGoodbye ends the writer after the last packet.
 var errGoodbye = fmt.Errorf("%w: closed", ErrLost)
 
 // flush writes p and what waits behind it. nil is the end.
@@ -75,7 +76,7 @@ func (k *Client) flush(p []byte) error {
 		if err := k.conn.SetWriteDeadline(time.Now().Add(max(k.cfg.KeepAlive, pingTimeout, Slowest(n)))); err != nil {
 			return err
 		}
-		if Slowest(n) > pingTimeout { // the broker can say nothing before it has come
+		if Slowest(n) > pingTimeout { // the broker cannot answer before it has received everything
 			_ = k.conn.SetReadDeadline(time.Now().Add(k.patience()))
 		}
 		wrote, err := all.WriteTo(k.conn)
@@ -91,20 +92,21 @@ func (k *Client) flush(p []byte) error {
 	return nil
 }
 
-// patience is how long the broker may be silent: until it would have answered a ping, behind what it has not acknowledged yet.
+// patience returns how long the broker may be silent: the time in which it would have answered a
+// ping sent after everything not yet acknowledged.
 func (k *Client) patience() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return max(k.cfg.KeepAlive+k.cfg.KeepAlive/2+pingTimeout, Slowest(k.owed)+pingTimeout)
 }
 
-// Slowest is how long so many bytes may be under way, which is at 16 kbit/s.
+// Slowest returns how long that many bytes take at 16 kbit/s.
 func Slowest(bytes int) time.Duration { return time.Duration(bytes) * time.Second / 2000 }
 
-// silence is how long ago that was.
+// silence returns the time since at.
 func (k *Client) silence(at int64) time.Duration { return time.Since(k.began) - time.Duration(at) }
 
-// read takes what comes until the connection ends.
+// read handles incoming packets until the connection ends.
 func (k *Client) read(r *bufio.Reader) {
 	defer k.guard()
 	for {
@@ -113,7 +115,8 @@ func (k *Client) read(r *bufio.Reader) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = errors.New("the broker has fallen silent")
 		}
-		if errors.Is(err, io.EOF) { // by MQTT 5 it could say why, and not every one does
+		// With MQTT 5 a broker could give the reason, but not every one does.
+		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("the broker has closed the connection without a reason: it ends, or another client has connected with the client id %q as well", k.cfg.ClientID)
 		}
 		if err == nil {
@@ -127,7 +130,7 @@ func (k *Client) read(r *bufio.Reader) {
 	}
 }
 
-// take does what a packet asks for.
+// take handles a packet.
 func (k *Client) take(p *packets.Packet) error {
 	id := p.PacketID
 	switch p.FixedHeader.Type {
@@ -158,7 +161,7 @@ func (k *Client) take(p *packets.Packet) error {
 	return nil
 }
 
-// outcome is what the broker says of a publication.
+// outcome returns the broker's result of a publication.
 func (k *Client) outcome(p *packets.Packet) error {
 	if p.ReasonCode >= 0x80 {
 		return k.refused(p, p.ReasonCode)
@@ -176,7 +179,8 @@ func (k *Client) granted(p *packets.Packet) error {
 }
 
 func (k *Client) reply(kind, qos byte, id uint16) error {
-	p := []byte{kind<<4 | qos<<1, 2, byte(id >> 8), byte(id)} // without a reason code it is the same in both versions
+	// Without a reason code the packet is the same in both versions.
+	p := []byte{kind<<4 | qos<<1, 2, byte(id >> 8), byte(id)}
 	select {
 	case k.out <- p:
 		return nil
@@ -185,7 +189,7 @@ func (k *Client) reply(kind, qos byte, id uint16) error {
 	}
 }
 
-// deliver hands a message to those who want it, then acknowledges it.
+// deliver passes a message to its subscriptions and then acknowledges it.
 func (k *Client) deliver(p *packets.Packet) error {
 	id, qos := p.PacketID, p.FixedHeader.Qos
 	if qos == 2 {
@@ -217,7 +221,7 @@ func (k *Client) deliver(p *packets.Packet) error {
 	return nil
 }
 
-// Matches tells whether a filter picks a topic.
+// Matches reports whether a filter matches a topic.
 func Matches(filter, topic string) bool {
 	if rest, ok := strings.CutPrefix(filter, "$share/"); ok {
 		_, filter, _ = strings.Cut(rest, "/")
@@ -235,7 +239,7 @@ func Matches(filter, topic string) bool {
 			return false
 		}
 		if more && !deeper {
-			return filters == "#" // a/# picks a as well
+			return filters == "#" // a/# matches a as well
 		}
 		if !more || !deeper {
 			return more == deeper
@@ -244,7 +248,7 @@ func Matches(filter, topic string) bool {
 	}
 }
 
-// subscribe asks for the subscriptions from the how-manieth on.
+// subscribe makes the subscriptions from index from on.
 func (k *Client) subscribe(ctx context.Context, from int) error {
 	k.mu.Lock()
 	all := k.cfg.Subscriptions
@@ -257,7 +261,8 @@ func (k *Client) subscribe(ctx context.Context, from int) error {
 	return nil
 }
 
-// ask subscribes. By its number the broker tells whose a message is, so that each of several that overlap gets it once.
+// ask makes a subscription. With its identifier the broker says which subscription a message is
+// for, so that overlapping ones get it once each.
 func (k *Client) ask(ctx context.Context, number int, s Subscription) error {
 	w := &wait{done: make(chan error, 1)}
 	id, err := k.enter(w)

@@ -17,7 +17,7 @@ import (
 	"gatewayd/protocols/stranger"
 )
 
-// greet sends CONNECT and takes CONNACK.
+// greet sends CONNECT and reads CONNACK.
 func (k *Client) greet() (*bufio.Reader, error) {
 	c := k.cfg
 	p := &packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect}, Connect: packets.ConnectParams{
@@ -57,7 +57,7 @@ func (k *Client) greet() (*bufio.Reader, error) {
 	return r, nil
 }
 
-// strange says who answers CONNECT if it is no broker.
+// strange returns an error that says what answers CONNECT, if it is no broker.
 func (k *Client) strange(r *bufio.Reader) error {
 	first, err := r.Peek(1)
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
@@ -68,7 +68,7 @@ func (k *Client) strange(r *bufio.Reader) error {
 		return errors.New(why)
 	}
 	if err != nil || first[0] == packets.Connack<<4 {
-		return nil // what it is shows when the packet is read
+		return nil // reading the packet will show what it is
 	}
 	said, _ := r.Peek(r.Buffered())
 	if who := stranger.Who(said); who != "" {
@@ -77,7 +77,7 @@ func (k *Client) strange(r *bufio.Reader) error {
 	return nil
 }
 
-// obey takes over what the broker wants.
+// obey applies the limits of the broker.
 func (k *Client) obey(ack *packets.Packet) {
 	window := k.cfg.Window
 	if p := ack.Properties; k.cfg.Version == 5 {
@@ -97,7 +97,7 @@ func (k *Client) obey(ack *packets.Packet) {
 	k.room = make(chan struct{}, window)
 }
 
-// refused is what a reason code says.
+// refused returns the error for a reason code.
 func (k *Client) refused(p *packets.Packet, code byte) error {
 	why := p.Properties.ReasonString
 	if why == "" {
@@ -166,10 +166,10 @@ func messageOf(p *packets.Packet) Message {
 	return m
 }
 
-// ErrTopic is a topic that nothing can be published on.
+// ErrTopic is returned for a topic that cannot be published to.
 var ErrTopic = errors.New("no topic to publish on")
 
-// ErrTooLarge is a message beyond what the broker takes.
+// ErrTooLarge is returned for a message larger than the broker accepts.
 var ErrTooLarge = errors.New("larger than the broker takes")
 
 func (k *Client) publication(m Message, id uint16, qos byte) ([]byte, error) {
@@ -257,7 +257,7 @@ func (k *Client) next(r *bufio.Reader) (*packets.Packet, error) {
 	return p, nil
 }
 
-// decode reads the body of a packet that brokers send. What it panics over is an error.
+// decode decodes the body of a packet from a broker. A panic becomes an error.
 func decode(p *packets.Packet, body []byte) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzPacket: whatever a broker sends, it is a packet or an error, and what it holds is within its length.
+// FuzzPacket checks that whatever a broker sends is a packet or an error, and that the content is
+// within its length.
 func FuzzPacket(f *testing.F) {
 	for _, seed := range [][]byte{
 		{0x20, 2, 0, 0}, {0x20, 3, 0, 0, 0}, {0x40, 2, 0, 1}, {0x90, 3, 0, 1, 0x80}, {0x90, 4, 0, 1, 0, 0}, {0x30, 4, 0, 1, 'a', 'x'}, {0x32, 6, 0, 1, 'a', 0, 7, 0},

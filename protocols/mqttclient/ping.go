@@ -6,17 +6,19 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// A pulse matches the broker's signs of life with those who wait for them. It is used with the lock of its Client.
+// A pulse matches the broker's ping responses with the callers waiting for them. It is guarded by
+// the lock of its Client.
 type pulse struct {
-	request []byte          // the packet of Ping, known by its address
+	request []byte          // the packet sent by Ping, recognised by its address
 	asked   []chan struct{} // callers of Ping whose packet waits to be written
-	written []chan struct{} // in the order of the packets; nil: nobody waits
+	written []chan struct{} // in the order of the packets; nil: nobody waits for it
 }
 
 func newPulse() pulse { return pulse{request: []byte{packets.Pingreq << 4, 0}} }
 
-// Ping asks the broker for a sign of life and returns when it has come: what was sent before, at whatever QoS, has been taken by then,
-// for a broker takes packets in their order. The connection ends if the request cannot even be written until ctx ends.
+// Ping sends a PINGREQ and returns when it is answered. Everything sent before, with any QoS, has
+// been accepted by then, because a broker processes packets in order. The connection ends if the
+// request cannot even be written until ctx ends.
 func (k *Client) Ping(ctx context.Context) error {
 	heard := make(chan struct{})
 	k.mu.Lock()
@@ -40,8 +42,8 @@ func (k *Client) Ping(ctx context.Context) error {
 	}
 }
 
-// pinged is told of a packet that is about to be written. The first who asked has the first packet of Ping: nobody's comes into the queue
-// before what he had sent until he asked.
+// pinged is called for a packet about to be written. The first caller gets the first packet of
+// Ping: each packet is queued behind what its caller sent before.
 func (k *Client) pinged(p []byte) {
 	if len(p) != 2 || &p[0] != &k.pulse.request[0] {
 		return
@@ -52,19 +54,19 @@ func (k *Client) pinged(p []byte) {
 	k.pulse.asked = k.pulse.asked[1:]
 }
 
-// beat is told of a request that nobody waits for.
+// beat notes a request of the keep alive, which no caller waits for.
 func (k *Client) beat() {
 	k.mu.Lock()
 	k.pulse.written = append(k.pulse.written, nil)
 	k.mu.Unlock()
 }
 
-// alive is told of an answer.
+// alive handles a ping response.
 func (k *Client) alive() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.pulse.written) == 0 {
-		return // nobody has asked
+		return // unsolicited
 	}
 	if heard := k.pulse.written[0]; heard != nil {
 		close(heard)

@@ -14,8 +14,8 @@ import (
 	"gatewayd/protocols/mqttclient/mosquitto"
 )
 
-// When a ping is answered, the broker has taken what was sent before at QoS 0: a message that another connection publishes then comes
-// behind it.
+// When a ping is answered, the broker has accepted what was sent before with QoS 0: a message that
+// another connection publishes afterwards comes behind it.
 func TestPing(t *testing.T) {
 	address := mosquitto.Run(t)
 	versions(t, func(t *testing.T, version int) {

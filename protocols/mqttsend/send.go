@@ -1,5 +1,5 @@
-// Package mqttsend sends batches of records to an MQTT broker: what the broker, or an application behind it, has acknowledged counts. It is
-// a uplink.Sender.
+// Package mqttsend sends batches of records to an MQTT broker. A record counts as delivered when
+// the broker, or an application behind it, has acknowledged it. It provides an uplink.Sender.
 package mqttsend
 
 import (
@@ -20,7 +20,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Config says where to, and in what form. All topics are without placeholders.
+// Config says where and in what form to send. Topics contain no placeholders.
 type Config struct {
 	Client   mqttclient.Config // without subscriptions, will and callbacks
 	Form     shape.Form
@@ -29,13 +29,14 @@ type Config struct {
 	Retain   bool
 	Compress string // "", "gzip" or "zstd"
 
-	Ack      string // topic on which an application acknowledges; empty: the broker's acknowledgement counts
+	// Topic on which an application acknowledges; empty: the broker's acknowledgement counts.
+	Ack      string
 	Presence string // topic of "online" and "offline"; empty: none
-	Commands string // topic under which commands come; empty: none do
-	Answers  string // topic under which they are answered
+	Commands string // topic prefix of commands; empty: no commands
+	Answers  string // topic prefix of their answers
 }
 
-// Check says whether it can work, without a broker.
+// Check reports whether the config can work, without contacting a broker.
 func (cfg Config) Check() error {
 	m, err := cfg.Form.New(cfg.Who)
 	if err != nil {
@@ -57,7 +58,7 @@ func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, er
 		return nil, err
 	}
 	var nonce [6]byte
-	_, _ = rand.Read(nonce[:]) // it never fails
+	_, _ = rand.Read(nonce[:]) // never fails
 	s := &sender{cfg: cfg, maker: maker, nonce: hex.EncodeToString(nonce[:]), acks: map[string]chan struct{}{}}
 	c := cfg.Client
 	c.Dialer, c.OnLost = s.meter.DialContext, hear.Lost
@@ -95,7 +96,7 @@ type sender struct {
 
 	mu     sync.Mutex
 	client *mqttclient.Client
-	acks   map[string]chan struct{} // by id of the message
+	acks   map[string]chan struct{} // by message id
 }
 
 // Traffic implements uplink.Metered.
@@ -103,17 +104,17 @@ func (s *sender) Traffic() (sent, received uint64) { return s.meter.Traffic() }
 
 // Close implements uplink.Sender.
 func (s *sender) Close() error {
-	if s.cfg.Presence != "" { // the will is not for those who say goodbye
+	if s.cfg.Presence != "" { // a regular DISCONNECT does not publish the will
 		_ = s.client.Post(mqttclient.Message{Topic: s.cfg.Presence, Payload: []byte("offline"), Retain: true}, nil)
 	}
 	return s.client.Close()
 }
 
-// under is a message on its way.
+// under is a message under way.
 type under struct {
 	shape.Message
 	done <-chan error
-	ack  chan struct{} // closed when the application has it; nil: it is not asked
+	ack  chan struct{} // closed when the application has acknowledged it; nil: only the broker does
 }
 
 // Send implements uplink.Sender.
@@ -199,7 +200,7 @@ func (s *sender) forget(id string) {
 	s.mu.Unlock()
 }
 
-// acknowledged takes what an application says: {"ack": "id"}.
+// acknowledged handles the acknowledgement of an application: {"ack": "id"}.
 func (s *sender) acknowledged(m mqttclient.Message) {
 	var said struct {
 		Ack string `json:"ack"`
@@ -215,7 +216,7 @@ func (s *sender) acknowledged(m mqttclient.Message) {
 	}
 }
 
-// verdict says whether a message will never be taken as it is.
+// verdict returns a Rejected if the message will never be accepted as it is, and otherwise err.
 func verdict(m shape.Message, err error) error {
 	var refused *mqttclient.Refused
 	never := errors.Is(err, mqttclient.ErrTooLarge)
@@ -227,7 +228,7 @@ func verdict(m shape.Message, err error) error {
 	}
 	switch {
 	case !never && errors.Is(err, mqttclient.ErrLost):
-		return err // the topic has nothing to do with it
+		return err // the record does not affect the topic
 	case !never:
 		return fmt.Errorf("topic %s: %w", m.Topic, err)
 	case len(m.Records) == 1:
@@ -236,7 +237,7 @@ func verdict(m shape.Message, err error) error {
 	return &uplink.Rejected{Why: err.Error()}
 }
 
-// worse is the one of two errors that decides: an end of the connection, then what is rejected.
+// worse returns the more important of two errors: the end of a connection, then a rejection.
 func worse(a, b error) error {
 	var first, second *uplink.Rejected
 	switch {
@@ -253,7 +254,7 @@ func worse(a, b error) error {
 	return first
 }
 
-// outcome is the error of a batch of which so much is taken.
+// outcome returns the error for a batch of which some records were accepted.
 func outcome(err error, taken []bool) error {
 	if err == nil {
 		return nil
@@ -280,7 +281,7 @@ func outcome(err error, taken []bool) error {
 	return err
 }
 
-// command takes one from the broker: its topic ends in <actor>/<Method>.
+// command handles a command from the broker: its topic ends in <actor>/<Method>.
 func (s *sender) command(m mqttclient.Message, hear uplink.Hear) {
 	rest, ok := strings.CutPrefix(m.Topic, s.cfg.Commands+"/")
 	at := strings.LastIndexByte(rest, '/')
@@ -299,14 +300,14 @@ func (s *sender) command(m mqttclient.Message, hear uplink.Hear) {
 			k := s.client
 			s.mu.Unlock()
 			if k != nil {
-				_ = k.Post(to, nil) // whoever asked sees that nothing comes
+				_ = k.Post(to, nil) // if it fails, the caller notices that there is no answer
 			}
 		}
 	}
 	hear.Command(cmd)
 }
 
-// answer is {"result": …} or {"error": "…"}.
+// answer returns {"result": …} or {"error": "…"}.
 func answer(payload []byte, err error) []byte {
 	var m struct {
 		Result json.RawMessage `json:"result,omitempty"`

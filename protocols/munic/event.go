@@ -1,6 +1,7 @@
-// Package munic sends records over MQTT in the shapes of the events of Munic's public cloud API: presence, track, message, poke and
-// collection. The shapes are Munic's, as its public documentation has them; topics, acknowledgements and ids are our own, since those
-// of Munic are not public. It is Munic-shaped, and compatible with none of Munic's services.
+// Package munic sends records over MQTT in the shapes of the events of Munic's public cloud API:
+// presence, track, message, poke and collection. The shapes follow Munic's public documentation.
+// Topics, acknowledgements and ids are our own, because those of Munic are not public; the package
+// is not compatible with any Munic service.
 package munic
 
 import (
@@ -16,17 +17,19 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// Form says what events look like.
+// Form configures the events.
 type Form struct {
 	Account string
 	Asset   string
-	// Latitude and Longitude name the fields, in degrees, that make the location of a track. Empty: there is none.
+	// Latitude and Longitude name the fields, in degrees, that are the location of a track. Empty:
+	// none.
 	Latitude, Longitude string
-	// Collection is the name of the collections that batches are sent as; empty: each record is an event of its own.
+	// Collection is the name of the collections in which batches are sent; empty: each record is an
+	// event of its own.
 	Collection string
 }
 
-// event is what a message is a list of.
+// event is one element of a message.
 type event struct {
 	Meta    meta `json:"meta"`
 	Payload any  `json:"payload"`
@@ -39,7 +42,7 @@ type meta struct {
 
 func (f Form) event(kind string, payload any) event { return event{meta{f.Account, kind}, payload} }
 
-// identity is an id as a number, and as a text for who has no 64 bits.
+// identity is an id as a number, and as text for platforms without 64-bit integers.
 type identity struct {
 	ID   uint64 `json:"id"`
 	Text string `json:"id_str"`
@@ -58,7 +61,7 @@ type presence struct {
 type track struct {
 	identity
 	Connection string           `json:"connection_id"`
-	Index      uint64           `json:"index"` // of the track, in its own numbering
+	Index      uint64           `json:"index"` // of the record in its track
 	Asset      string           `json:"asset"`
 	Recorded   string           `json:"recorded_at"`
 	Precisely  string           `json:"recorded_at_ms"`
@@ -101,26 +104,27 @@ type message struct {
 	Base64    string `json:"b64_payload"`
 }
 
-// begin is when ids begin to count: 41 bits of milliseconds last until 2079.
+// begin is the epoch of ids: 41 bits of milliseconds last until 2079.
 var begin = time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 
-// idOf is the same for the same record, whenever it is sent, and sorts by time: 41 bits of milliseconds, 10 of the track's number, 12 of
-// the sequence.
+// idOf returns the id of a record. It is the same whenever the record is sent, and sorts by time:
+// 41 bits of milliseconds, 10 of the track's number, 12 of the sequence.
 func idOf(r record.Record) uint64 {
 	ms := min(max(r.Time.UnixMilli()-begin, 0), 1<<41-1)
 	return uint64(ms)<<22 | uint64(r.Number&0x3ff)<<12 | r.Sequence&0xfff
 }
 
-// seconds and milliseconds are times as the events have them.
+// seconds and milliseconds format times as in the events.
 func seconds(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
 func milliseconds(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// record is the event of one record, and its id.
+// record returns the event of one record, and its id.
 func (f Form) record(r record.Record, connection string) (event, identity) {
 	id := identify(idOf(r))
 	if r.Absent {
-		text, _ := json.Marshal(map[string]string{"track": r.Track, "cause": r.Cause}) // of texts: cannot fail
+		// Texts only: cannot fail.
+		text, _ := json.Marshal(map[string]string{"track": r.Track, "cause": r.Cause})
 		return f.event("poke", poke{id, f.Asset, "gatewayd", "track::absent", seconds(r.Time), base64.StdEncoding.EncodeToString(text)}), id
 	}
 	t := track{
@@ -149,11 +153,12 @@ func (f Form) record(r record.Record, connection string) (event, identity) {
 	return f.event("track", t), id
 }
 
-// name is a field's name as the events spell them: DIO_IGNITION for dio-ignition.
+// name converts a field name to the spelling of the events: DIO_IGNITION for dio-ignition.
 func name(field string) string { return strings.ToUpper(strings.ReplaceAll(field, "-", "_")) }
 
-// encode is a value as the events have it: whole numbers as 4 octets, big-endian two's complement, where they fit; all others as
-// doubles, little-endian; booleans as one octet; texts and bytes as they are. nil: there is none.
+// encode encodes a value as in the events: whole numbers as 4 octets, big-endian two's complement,
+// if they fit; all other numbers as doubles, little-endian; booleans as one octet; texts and bytes
+// unchanged. nil: there is none.
 func encode(v record.Value) []byte {
 	switch x := v.(type) {
 	case bool:
@@ -183,7 +188,7 @@ func encode(v record.Value) []byte {
 
 func double(f float64) []byte { return binary.LittleEndian.AppendUint64(nil, math.Float64bits(f)) }
 
-// events are the message of a batch, and the ids under which its records are acknowledged.
+// events returns the message of a batch, and the ids under which its records are acknowledged.
 func (f Form) events(batch []record.Record, connection string) (payload []byte, ids []string, err error) {
 	var all []event
 	for _, r := range batch {
@@ -213,7 +218,7 @@ type down struct {
 	Base64  string      `json:"b64_payload"`
 }
 
-// id is that of the message, empty if it has none.
+// id returns the id of the message; empty if it has none.
 func (d down) id() string {
 	if d.Text != "" {
 		return d.Text
@@ -221,7 +226,7 @@ func (d down) id() string {
 	return d.ID.String()
 }
 
-// downs are the messages in a payload: a list of events, one event, or the message alone.
+// downs returns the messages in a payload: a list of events, one event, or the bare message.
 func downs(payload []byte) ([]down, error) {
 	type wrapped struct {
 		Meta    *meta `json:"meta"`
@@ -249,14 +254,14 @@ func downs(payload []byte) ([]down, error) {
 	return some, nil
 }
 
-// settled is what the platform says of one event.
+// settled is the platform's acknowledgement of one event.
 type settled struct {
 	ID     string `json:"id_str"`
 	Status string `json:"status"`
 	Reason string `json:"reason"`
 }
 
-// acks are those in a payload: a list of them, or one.
+// acks returns the acknowledgements in a payload: a list of them, or one.
 func acks(payload []byte) []settled {
 	var all []settled
 	if json.Unmarshal(payload, &all) == nil {

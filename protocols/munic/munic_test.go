@@ -29,7 +29,7 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// platform hears an asset, as leaf and payload.
+// platform receives an asset's messages, as leaf and payload.
 type platform struct {
 	*mqttclient.Client
 	heard chan mqttclient.Message
@@ -49,7 +49,7 @@ func newPlatform(t *testing.T, url string) *platform {
 	return p
 }
 
-// next is the next message and its events.
+// next returns the next message and its events.
 func (p *platform) next(t *testing.T, leaf string) []map[string]any {
 	t.Helper()
 	select {
@@ -179,7 +179,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// Who goes without a word is said to be gone by the broker.
+// If an asset disconnects without DISCONNECT, the broker publishes that it is gone.
 func TestGone(t *testing.T) {
 	url := "tcp://" + mosquitto.Run(t)
 	p := newPlatform(t, url)
@@ -230,7 +230,7 @@ func TestPlatformAcknowledges(t *testing.T) {
 	}
 }
 
-// next2 is the platform's own message, which it hears as well.
+// next2 skips the platform's own message, which it receives too.
 func (p *platform) next2(t *testing.T, leaf string) {
 	t.Helper()
 	if m := <-p.heard; m.Topic != "munic/municio/asset-1/"+leaf {
@@ -282,7 +282,7 @@ func TestMessages(t *testing.T) {
 	}
 	p.say(t, "message/down", `{"id":6,"channel":"nowhere","b64_payload":""}`)
 	got := p.next(t, "message")[0]
-	for got["id_str"] == answer["id_str"] { // the one that came again while it ran may have been read later
+	for got["id_str"] == answer["id_str"] { // the repeated one may have been read later
 		got = p.next(t, "message")[0]
 	}
 	if got["type"] != "error" || got["parent_id"] != "6" {

@@ -10,7 +10,8 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// The broker of a platform that an SRV record names gets the events, behind one that is not there.
+// The broker of a platform named by an SRV record gets the events, although the first target is
+// down.
 func TestBrokerByDNS(t *testing.T) {
 	const service = "_munic._tcp.example.com"
 	address := mosquitto.Run(t)

@@ -17,38 +17,40 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Config says where the platform's broker is, who we are there, and what it may ask for.
+// Config says where the platform's broker is, how to identify to it, and what the platform may ask
+// for.
 type Config struct {
 	Broker   mqttclient.Config
 	Form     Form
 	Platform bool              // an event counts when the platform has acknowledged it, not when the broker has
-	Channels map[string]string // what messages on a channel ask for: "<actor>/<Method>"
+	Channels map[string]string // "<actor>/<Method>" by channel
 }
 
-// Session is one connection after the other, one at a time: what Dial of an uplink keeps.
+// Session is the state that an uplink keeps across its connections, of which there is one at a
+// time.
 type Session struct {
 	cfg Config
 
 	mu     sync.Mutex
-	before bool              // there was a connection
-	last   uint64            // id given last
-	seen   map[string][]byte // messages, by their id, and the answers to them; nil: under way
+	before bool              // there was an earlier connection
+	last   uint64            // the last id assigned
+	seen   map[string][]byte // answers to messages by message id; nil: under way
 	order  []string
-	sender *sender // that of the moment
+	sender *sender // of the present connection
 }
 
-// mostSeen is how many messages are remembered.
+// mostSeen is the number of messages remembered.
 const mostSeen = 256
 
-// NewSession begins with nothing sent.
+// NewSession returns a Session without history.
 func NewSession(cfg Config) *Session { return &Session{cfg: cfg, seen: map[string][]byte{}} }
 
-// topic is one of the asset's.
+// topic returns a topic of the asset.
 func (s *Session) topic(leaf string) string {
 	return "munic/" + s.cfg.Form.Account + "/" + s.cfg.Form.Asset + "/" + leaf
 }
 
-// id is a new one, above all before.
+// id returns a new id, greater than all before.
 func (s *Session) id(now time.Time) identity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +59,8 @@ func (s *Session) id(now time.Time) identity {
 }
 
 func (s *Session) presence(now time.Time, kind, reason string) []byte {
-	b, _ := json.Marshal([]event{s.cfg.Form.event("presence", presence{s.id(now), s.cfg.Form.Asset, seconds(now), kind, reason})}) // cannot fail
+	// Cannot fail.
+	b, _ := json.Marshal([]event{s.cfg.Form.event("presence", presence{s.id(now), s.cfg.Form.Asset, seconds(now), kind, reason})})
 	return b
 }
 
@@ -74,7 +77,7 @@ type sender struct {
 	once    sync.Once
 }
 
-// Dial connects to the broker and says that the asset is there. See uplink.Dial.
+// Dial connects to the broker and publishes the presence of the asset. See uplink.Dial.
 func (s *Session) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error) {
 	now := time.Now()
 	x := &sender{s: s, hear: hear, connection: s.id(now).Text, waiting: map[string]chan settled{}, done: make(chan struct{})}
@@ -110,7 +113,7 @@ func (s *Session) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, er
 
 func (x *sender) end() { x.once.Do(func() { close(x.done) }) }
 
-// parting is how long it may take to say that the asset goes.
+// parting is how long publishing the disconnect may take.
 const parting = time.Second
 
 // Close implements uplink.Sender.
@@ -132,7 +135,7 @@ func (x *sender) Close() error {
 // Traffic implements uplink.Metered.
 func (x *sender) Traffic() (sent, received uint64) { return x.client.Traffic() }
 
-// mostOfMessage is how many records one message has.
+// mostOfMessage is the number of records per message.
 const mostOfMessage = 100
 
 // Send implements uplink.Sender.
@@ -158,7 +161,7 @@ func (x *sender) Send(ctx context.Context, batch []record.Record) error {
 	return all
 }
 
-// runs cuts a batch where records become of another kind of event, which has another topic.
+// runs splits a batch wherever the kind of event, and with it the topic, changes.
 func runs(batch []record.Record) (all [][]record.Record) {
 	for from, i := 0, 1; i <= len(batch); i++ {
 		if i == len(batch) || batch[i].Absent != batch[from].Absent {
@@ -169,7 +172,7 @@ func runs(batch []record.Record) (all [][]record.Record) {
 	return all
 }
 
-// publish sends records of one kind, and waits until they count.
+// publish sends records of one kind and waits until they are acknowledged.
 func (x *sender) publish(ctx context.Context, run []record.Record) ([]uplink.Refusal, error) {
 	payload, ids, err := x.s.cfg.Form.events(run, x.connection)
 	if err != nil {
@@ -209,7 +212,7 @@ func (x *sender) publish(ctx context.Context, run []record.Record) ([]uplink.Ref
 	return refused, nil
 }
 
-// distinct is how many acknowledgements are waited for.
+// distinct returns how many acknowledgements to wait for.
 func (x *sender) distinct(ids []string) int {
 	if !x.s.cfg.Platform {
 		return 0
@@ -217,7 +220,7 @@ func (x *sender) distinct(ids []string) int {
 	return len(slices.Compact(slices.Sorted(slices.Values(ids))))
 }
 
-// expect waits for the acknowledgements of ids, until forget is called.
+// expect registers the ids whose acknowledgements are awaited, until forget is called.
 func (x *sender) expect(ids []string) (replies chan settled, forget func()) {
 	replies = make(chan settled, len(ids))
 	x.mu.Lock()
@@ -246,7 +249,7 @@ func (x *sender) acked(m mqttclient.Message) {
 	}
 }
 
-// down takes messages for the asset. What makes no sense is passed over.
+// down handles messages for the asset. Invalid ones are ignored.
 func (x *sender) down(m mqttclient.Message) {
 	all, err := downs(m.Payload)
 	if err != nil {
@@ -268,7 +271,7 @@ func (x *sender) down(m mqttclient.Message) {
 	}
 }
 
-// open carries out what a message asks for.
+// open carries out the command in a message.
 func (x *sender) open(d down) {
 	call, mapped := x.s.cfg.Channels[d.Channel]
 	at := strings.LastIndexByte(call, '/')
@@ -291,7 +294,7 @@ func (s *Session) remember(id string) {
 	s.order = append(s.order, id)
 	for i := 0; len(s.order) > mostSeen && i < len(s.order); {
 		if s.seen[s.order[i]] == nil {
-			i++ // what is under way is not forgotten
+			i++ // messages under way are not forgotten
 			continue
 		}
 		delete(s.seen, s.order[i])
@@ -299,7 +302,7 @@ func (s *Session) remember(id string) {
 	}
 }
 
-// settle answers a message, now and if it comes again.
+// settle answers a message, now and whenever it is repeated.
 func (s *Session) settle(d down, answer []byte, err error) {
 	now := time.Now()
 	m := message{
@@ -309,7 +312,7 @@ func (s *Session) settle(d down, answer []byte, err error) {
 	if err != nil {
 		m.Type, m.Base64 = "error", base64.StdEncoding.EncodeToString([]byte(err.Error()))
 	}
-	b, _ := json.Marshal([]event{s.cfg.Form.event("message", m)}) // of texts: cannot fail
+	b, _ := json.Marshal([]event{s.cfg.Form.event("message", m)}) // texts only: cannot fail
 	s.mu.Lock()
 	if had, known := s.seen[d.id()]; known && had == nil {
 		s.seen[d.id()] = b
@@ -318,7 +321,8 @@ func (s *Session) settle(d down, answer []byte, err error) {
 	s.tell(d.id())
 }
 
-// tell publishes the answer to a message over the connection of the moment. Without one, whoever asked asks again.
+// tell publishes the answer to a message over the present connection. Without one, the platform
+// will ask again.
 func (s *Session) tell(id string) {
 	s.mu.Lock()
 	x, answer := s.sender, s.seen[id]

@@ -28,7 +28,7 @@ func serve(t *testing.T, o server.Options) *server.Server {
 	return s
 }
 
-// hub is one with JetStream, and somebody who looks into it.
+// hub is a server with JetStream, and a client of it.
 func hub(t *testing.T) (ctx context.Context, s *server.Server, js jetstream.JetStream) {
 	t.Helper()
 	s = serve(t, server.Options{JetStream: true, StoreDir: t.TempDir()})
@@ -45,7 +45,7 @@ func hub(t *testing.T) (ctx context.Context, s *server.Server, js jetstream.JetS
 	return ctx, s, js
 }
 
-// webhook is a form of JSON documents for subject.
+// webhook returns a form of JSON documents for a subject.
 func webhook(t *testing.T, subject string) shape.Form {
 	t.Helper()
 	form, err := shape.Named("webhook")

@@ -1,5 +1,6 @@
-// Package natssend sends batches of records to a NATS server or cluster: each record is a message, and what a JetStream stream there has
-// stored counts. It is a uplink.Sender.
+// Package natssend sends batches of records to a NATS server or cluster. Each record is a message,
+// and counts as delivered when a JetStream stream there has stored it. It provides an
+// uplink.Sender.
 package natssend
 
 import (
@@ -23,24 +24,26 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Config says where to, and in what form.
+// Config says where and in what form to send.
 type Config struct {
-	URLs []string // nats:// or tls://host:port; several are servers of one cluster. With +srv it is a service: tls+srv://_nats._tcp.example.com
-	Name string   // of the client, for people
+	// Nats:// or tls://host:port; several are servers of one cluster. With +srv a service:
+	// tls+srv://_nats._tcp.example.com.
+	URLs []string
+	Name string // name of the client, for display
 
 	CredsFile, NKeyFile       string // a JWT with its key, or the seed of an nkey
 	Username, Password, Token string
-	TLS                       *tlsfiles.Client // nil: as the server wants it
+	TLS                       *tlsfiles.Client // nil: as the server requires
 
-	Resolver srv.Resolver // finds services
+	Resolver srv.Resolver // resolves services
 
 	Form     shape.Form // its Topic, with / for ., is the subject
 	Who      shape.Who
-	Stream   string // the stream that must take it; empty: any
+	Stream   string // the stream that must store the messages; empty: any
 	Compress string // "", "gzip" or "zstd"
 }
 
-// Check says whether it can work, without a server.
+// Check reports whether the config can work, without contacting a server.
 func (cfg Config) Check() error {
 	_, err := cfg.Form.New(cfg.Who)
 	if err == nil && cfg.Form.Topic == "" {
@@ -49,7 +52,7 @@ func (cfg Config) Check() error {
 	return err
 }
 
-// window is how many messages wait for the stream's acknowledgement at once.
+// window is how many messages may await the stream's acknowledgement at once.
 const window = 256
 
 // Dial implements uplink.Dial.
@@ -82,7 +85,8 @@ func (cfg Config) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, er
 	return s, nil
 }
 
-// reach finds the services among the servers; those of which nobody is there are left out, unless there is no other.
+// reach resolves the services among the servers. Services without targets are left out, unless
+// there is nothing else.
 func (cfg Config) reach(ctx context.Context, dial srv.DialFunc) (urls []string, _ srv.DialFunc, failed error) {
 	for _, raw := range cfg.URLs {
 		at, next, err := cfg.Resolver.Endpoint(ctx, raw, dial)
@@ -108,7 +112,8 @@ func (cfg Config) options(d *dialer, closed func(error)) ([]nats.Option, error) 
 			}
 			closed(err)
 		}),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what concerns a message is told with it
+		// Errors about a message are reported with the message.
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}
 	if at, ok := d.ctx.Deadline(); ok {
 		all = append(all, nats.Timeout(time.Until(at)))
@@ -137,11 +142,12 @@ func (cfg Config) options(d *dialer, closed func(error)) ([]nats.Option, error) 
 	return all, nil
 }
 
-// dialer ends with the attempt to connect, and counts. The library dials one server after the other, and says of the last one only what it is not told.
+// dialer ends with the attempt to connect, and counts. The library dials one server after the other
+// and does not report why each one failed.
 type dialer struct {
 	ctx   context.Context
 	dial  srv.DialFunc
-	where string // the server that was dialled last
+	where string // the server dialled last
 	err   error  // the last one that could not be reached
 }
 
@@ -153,7 +159,7 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	return conn, err
 }
 
-// explained is why there is no connection, for people.
+// explained returns why there is no connection, for people.
 func (d *dialer) explained(err error) error {
 	var slow net.Error
 	switch {
@@ -179,9 +185,9 @@ type sender struct {
 	conn  *nats.Conn
 	js    jetstream.JetStream
 	meter uplink.Meter
-	apart bool // the stream takes no batches as a whole
+	apart bool // the stream does not accept atomic batches
 
-	over context.Context // ends with the connection: the library goes on waiting for answers
+	over context.Context // ends with the connection: the library would go on waiting for answers
 	end  context.CancelCauseFunc
 }
 
@@ -223,7 +229,7 @@ func (s *sender) Send(ctx context.Context, batch []record.Record) error {
 		case err == nil:
 		case never(err):
 			refused = append(refused, uplink.Refusal{Index: m.Records[0], Why: err.Error()})
-			if i >= len(futures) { // nothing behind it was sent
+			if i >= len(futures) { // nothing after it was sent
 				return &uplink.Rejected{Records: refused}
 			}
 		case len(refused) > 0 && ctx.Err() == nil:
@@ -250,7 +256,8 @@ func (s *sender) start(batch []record.Record, m shape.Message) (jetstream.PubAck
 	return s.js.PublishMsgAsync(msg)
 }
 
-// message is a record as it travels. Its id has the stream drop what it has had within its window for duplicates.
+// message returns the message for a record. Its id makes the stream drop duplicates within its
+// duplicate window.
 func (s *sender) message(batch []record.Record, m shape.Message) (*nats.Msg, error) {
 	payload, err := compress.Bytes(s.cfg.Compress, m.Payload)
 	if err != nil {
@@ -281,16 +288,18 @@ func wait(ctx context.Context, f jetstream.PubAckFuture) error {
 	}
 }
 
-// never says whether a message will not be taken whatever happens.
+// never reports whether a message will never be accepted.
 func never(err error) bool {
 	var api *jetstream.APIError
 	return errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && api.ErrorCode == tooLarge
 }
 
-// tooLarge is the code of JetStream for a message beyond what the stream takes (JSStreamMessageExceedsMaximumErr).
+// tooLarge is JetStream's code for a message larger than the stream accepts
+// (JSStreamMessageExceedsMaximumErr).
 const tooLarge = 10054
 
-// otherStream is the code of JetStream for a message that asks for another stream than the one that takes it (JSStreamNotMatchErr).
+// otherStream is JetStream's code for a message that expects another stream than the one that
+// stores its subject (JSStreamNotMatchErr).
 const otherStream = 10060
 
 func explained(ctx context.Context, err error, topic string) error {

@@ -15,7 +15,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// A server that an SRV record names gets the records, beside one that is not there.
+// A server named by an SRV record gets the records, although another target is down.
 func TestServerByDNS(t *testing.T) {
 	ctx, hub, js := hub(t)
 	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "SITES", Subjects: []string{"sites.>"}})
@@ -44,7 +44,7 @@ func TestServerByDNS(t *testing.T) {
 	}
 }
 
-// Why there is no connection is told with the server and what is to be put right.
+// The reason for a failed connection names the server and what to correct.
 func TestWhyThereIsNoConnection(t *testing.T) {
 	hub := serve(t, server.Options{Username: "anna", Password: "right"})
 	there, gone := hub.Addr().String(), freeport.Address(t)

@@ -11,7 +11,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Who is no NATS server is not taken for one that is slow.
+// A peer that is no NATS server is not mistaken for a slow one.
 func TestWhoAnswersInstead(t *testing.T) {
 	for name, c := range map[string]struct{ at, want string }{
 		"nobody":   {strangertest.Says(t, ""), "takes the connection and does not greet in time: is that a NATS server?"},

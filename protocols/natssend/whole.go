@@ -15,16 +15,19 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Messages that are under way one beside the other may be stored out of order where a server of the cluster goes away: one is lost with
-// it, the next one is not, and the first comes again. A stream that allows it takes a batch as a whole or not at all.
+// Messages published concurrently may be stored out of order if a server of the cluster goes away:
+// one is lost with it, the next one is not, and the first is sent again. A stream that allows it
+// stores a batch as a whole or not at all.
 
-// mostWhole is how many messages there are in one, at most; servers take 1000.
+// mostWhole is the number of messages per atomic batch; servers accept 1000.
 const mostWhole = 500
 
-// noBatches is the code of JetStream for a stream that does not allow them (JSAtomicPublishDisabledErr).
+// noBatches is JetStream's code for a stream that does not allow atomic batches
+// (JSAtomicPublishDisabledErr).
 const noBatches = 10174
 
-// whole sends a batch so that the stream takes it in order; done is false if it is to be sent otherwise.
+// whole sends a batch so that the stream stores it in order; done is false if it must be sent in
+// another way.
 func (s *sender) whole(ctx context.Context, batch []record.Record, messages []shape.Message) (done bool, err error) {
 	if s.apart || len(messages) < 2 {
 		return false, nil
@@ -38,7 +41,8 @@ func (s *sender) whole(ctx context.Context, batch []record.Record, messages []sh
 			s.apart = true
 			return false, nil
 		case errors.As(err, &api):
-			err = s.slowly(ctx, batch, part) // some of it is there already, or is refused, or others are sending
+			// Some of it is stored already or refused, or other clients are sending.
+			err = s.slowly(ctx, batch, part)
 		}
 		var some *uplink.Partial
 		var refused *uplink.Rejected
@@ -56,10 +60,10 @@ func (s *sender) whole(ctx context.Context, batch []record.Record, messages []sh
 	return true, nil
 }
 
-// errApart says that a server does not know batches.
+// errApart means that a server does not know atomic batches.
 var errApart = errors.New("the server stores each message by itself")
 
-// atomic sends some messages as a whole.
+// atomic sends messages as one atomic batch.
 func (s *sender) atomic(ctx context.Context, batch []record.Record, messages []shape.Message) error {
 	id := strings.TrimPrefix(nats.NewInbox(), nats.InboxPrefix)
 	for i, m := range messages {
@@ -85,7 +89,7 @@ func (s *sender) atomic(ctx context.Context, batch []record.Record, messages []s
 	return nil
 }
 
-// taken reads the stream's word on a batch.
+// taken reads the stream's acknowledgement of a batch.
 func taken(answer *nats.Msg, id string) error {
 	var ack struct {
 		Error *jetstream.APIError `json:"error"`

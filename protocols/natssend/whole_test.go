@@ -13,8 +13,8 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Batches that overlap, as they do when nothing is known of one, are in the stream once and in order, whether it takes batches as a whole
-// or not, and however large they are.
+// Overlapping batches, which occur when the outcome of one is unknown, are in the stream once and
+// in order, whether it accepts atomic batches or not, and whatever their size.
 func TestBatches(t *testing.T) {
 	ctx, hub, js := hub(t)
 	for _, whole := range []bool{true, false} {

@@ -1,13 +1,17 @@
-// Package nowait reads and writes sockets that never block, as all of package net are. Package syscall tells the runtime of each call,
-// which gets ready for one that blocks: where the process was idle before it wakes its monitor for that, a thread that then looks each 20 µs
-// what there is to do. On one CPU that is a fifth of a client's part in a fast device's transaction. Here the runtime is told nothing.
+// Package nowait reads and writes non-blocking sockets, as all sockets of package net are. Package
+// syscall announces each call to the runtime, which prepares for one that blocks: in a process that
+// was idle it wakes its monitor, a thread that then checks every 20 µs for work. On one CPU that
+// takes a fifth of a client's share of the time of a fast device's transaction. This package does
+// not announce its calls.
 //
-// It is for nothing but sockets: a terminal or a file may block whatever it was told, and with it the whole process.
+// Use it for sockets only: a terminal or a file may block in any mode, and would then block the
+// whole process.
 package nowait
 
 import "syscall"
 
-// Read is read(2), begun again when a signal interrupts it. Errors are numbers of package syscall, syscall.EAGAIN where nothing has come.
+// Read is read(2), repeated if a signal interrupts it. Errors are numbers of package syscall;
+// syscall.EAGAIN if there is no data.
 func Read(fd uintptr, b []byte) (n int, err error) {
 	for {
 		if n, err = read(fd, b); err != syscall.EINTR {
@@ -16,7 +20,8 @@ func Read(fd uintptr, b []byte) (n int, err error) {
 	}
 }
 
-// Write is write(2), begun again when a signal interrupts it. Errors are numbers of package syscall, syscall.EAGAIN where there is no room.
+// Write is write(2), repeated if a signal interrupts it. Errors are numbers of package syscall;
+// syscall.EAGAIN if there is no room.
 func Write(fd uintptr, b []byte) (n int, err error) {
 	for {
 		if n, err = write(fd, b); err != syscall.EINTR {

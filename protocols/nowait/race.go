@@ -4,7 +4,7 @@ package nowait
 
 import "syscall"
 
-// The race detector learns from these that what was written was before what is read.
+// With these calls the race detector learns that data is written before it is read.
 
 func read(fd uintptr, b []byte) (int, error) { return syscall.Read(int(fd), b) }
 

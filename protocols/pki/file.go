@@ -13,7 +13,7 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// serial is a serial number that was never used before: 127 random bits.
+// serial returns a new random serial number of 127 bits.
 func serial() *big.Int {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -50,7 +50,7 @@ func keyPEM(key *ecdsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
 }
 
-// write replaces a file, so that a power cut leaves the old one or the new one.
+// write replaces a file so that a power cut leaves the old or the new one.
 func (a *Authority) write(name string, text []byte, mode fs.FileMode) error {
 	return durable.Write(a.File(name), text, mode)
 }

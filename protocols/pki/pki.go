@@ -1,11 +1,13 @@
-// Package pki is a private certificate authority in a directory: what a site needs for TLS with mutual authentication and has no other
-// authority for. Keys are ECDSA P-256, files PEM, keys readable by their owner only. Each step leaves the old files or the new ones.
+// Package pki is a private certificate authority in a directory, for sites that need TLS with
+// mutual authentication and have no other authority. Keys are ECDSA P-256, files PEM, keys readable
+// by their owner only. Each step leaves either the old or the new files.
 //
 //	ca.crt, ca.key        the authority
-//	ca.crl                whose certificates are revoked, signed by it
-//	NAME.pem              what was issued last to NAME: key, certificate and the authority's; both key and certificate of a listener
+//	ca.crl                the revoked certificates, signed by it
+//	NAME.pem              the last certificate issued to NAME: key, certificate and the authority's; a listener
+//	                      uses it as both key and certificate file
 //	NAME.crt              the same without the key
-//	issued/SERIAL.crt     everything ever issued
+//	issued/SERIAL.crt     every certificate ever issued
 package pki
 
 import (
@@ -28,10 +30,10 @@ import (
 	"time"
 )
 
-// How long things last.
+// Validity periods.
 const (
 	caTime = 20 * 365 * 24 * time.Hour
-	skew   = time.Hour // that clocks may differ
+	skew   = time.Hour // allowed difference between clocks
 )
 
 // Authority is a certificate authority in a directory.
@@ -41,7 +43,7 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// Create makes an authority called name in dir, which must not have one.
+// Create creates an authority called name in dir, which must not have one yet.
 func Create(dir, name string, now time.Time) (*Authority, error) {
 	if _, err := os.Stat(filepath.Join(dir, "ca.crt")); !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s has an authority already", dir)
@@ -79,7 +81,7 @@ func Create(dir, name string, now time.Time) (*Authority, error) {
 	return a, a.sign(nil, 1, now)
 }
 
-// Open is the authority in dir.
+// Open opens the authority in dir.
 func Open(dir string) (*Authority, error) {
 	cert, err := readCertificate(filepath.Join(dir, "ca.crt"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -106,16 +108,16 @@ func Open(dir string) (*Authority, error) {
 	return &Authority{dir: dir, cert: cert, key: key}, nil
 }
 
-// File is where a file of the authority is.
+// File returns the path of a file of the authority.
 func (a *Authority) File(name string) string { return filepath.Join(a.dir, name) }
 
-// Order says what a certificate is to be for.
+// Order describes a certificate to be issued.
 type Order struct {
-	Name    string        // whose; also the names of its files: letters, digits, '-', '.', '_'
-	Hosts   []string      // DNS names and IP addresses of a server; none: it is a client's
+	Name    string        // subject; also the names of its files: letters, digits, '-', '.', '_'
+	Hosts   []string      // DNS names and IP addresses of a server; none: a client certificate
 	URI     string        // an identity like spiffe://site/panel; "": none
 	Lasts   time.Duration // at most as long as the authority
-	Replace bool          // another one may have been issued under this name
+	Replace bool          // allow a new certificate for a name that has one
 }
 
 const mostName = 63
@@ -125,7 +127,7 @@ func isName(s string) bool {
 		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
 }
 
-// Issue makes a key and its certificate. Whoever uses the files of that name finds the new ones there.
+// Issue creates a key and its certificate, and replaces the files of that name.
 func (a *Authority) Issue(o Order, now time.Time) (*x509.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -139,14 +141,16 @@ func (a *Authority) Issue(o Order, now time.Time) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.write(o.Name+".pem", append(secret, chain...), 0o600); err != nil { // one file, so that key and certificate never part
+	// One file, so that key and certificate always match.
+	if err := a.write(o.Name+".pem", append(secret, chain...), 0o600); err != nil {
 		return nil, err
 	}
 	return cert, a.write(o.Name+".crt", chain, 0o644)
 }
 
-// Certify is Issue for a key that its owner has made and keeps: request is his certificate request (PKCS #10, DER), of which nothing but the key
-// is taken. There is no NAME.pem then. The answer is the certificate and the authority's, PEM.
+// Certify is Issue for a key that its owner has generated and keeps. request is the owner's
+// certificate request (PKCS #10, DER), of which only the key is used. There is no NAME.pem then. It
+// returns the certificate and the authority's, as PEM.
 func (a *Authority) Certify(o Order, request []byte, now time.Time) (chain []byte, err error) {
 	r, err := x509.ParseCertificateRequest(request)
 	if err == nil {
@@ -167,7 +171,7 @@ func (a *Authority) Certify(o Order, request []byte, now time.Time) (chain []byt
 	return chain, a.write(o.Name+".crt", chain, 0o644)
 }
 
-// sell makes a certificate for a key, and puts it where all that were issued are.
+// sell creates a certificate for a key, and stores it with the issued ones.
 func (a *Authority) sell(o Order, key any, now time.Time) (cert *x509.Certificate, chain []byte, err error) {
 	if !isName(o.Name) {
 		return nil, nil, fmt.Errorf("name %q: letters, digits, '.', '-' and '_', 63 at most, and not \"ca\"", o.Name)
@@ -199,7 +203,8 @@ func (a *Authority) template(o Order, now time.Time) (*x509.Certificate, error) 
 		return nil, fmt.Errorf("it would end at %s, and the authority itself at %s", t.NotAfter.Format(time.DateOnly), a.cert.NotAfter.Format(time.DateOnly))
 	}
 	if len(o.Hosts) > 0 {
-		t.ExtKeyUsage = append(t.ExtKeyUsage, x509.ExtKeyUsageServerAuth) // a gateway is also a client of others
+		// A gateway is also a client of others.
+		t.ExtKeyUsage = append(t.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 	}
 	for _, h := range o.Hosts {
 		if ip := net.ParseIP(h); ip != nil {
@@ -218,7 +223,7 @@ func (a *Authority) template(o Order, now time.Time) (*x509.Certificate, error) 
 	return t, nil
 }
 
-// Renew issues a new key and certificate for what NAME's certificate says now.
+// Renew issues a new key and certificate with the content of NAME's present certificate.
 func (a *Authority) Renew(name string, lasts time.Duration, now time.Time) (*x509.Certificate, error) {
 	old, err := readCertificate(a.File(name + ".crt"))
 	switch {
@@ -237,13 +242,13 @@ func (a *Authority) Renew(name string, lasts time.Duration, now time.Time) (*x50
 	return a.Issue(o, now)
 }
 
-// Issued is a certificate as List tells it.
+// Issued is a certificate in the result of List.
 type Issued struct {
 	*x509.Certificate
-	Revoked time.Time // zero: it is not
+	Revoked time.Time // zero: not revoked
 }
 
-// List is all that was ever issued, oldest first.
+// List returns all certificates ever issued, oldest first.
 func (a *Authority) List() ([]Issued, error) {
 	crl, err := a.revocations()
 	if err != nil {
@@ -271,8 +276,9 @@ func (a *Authority) List() ([]Issued, error) {
 	return all, nil
 }
 
-// Revoke puts certificates on the list of revoked ones: the one with the serial number what (hexadecimal), or all that were issued
-// to the name what and are neither revoked nor over. It says which.
+// Revoke adds certificates to the revocation list: the one with the serial number what
+// (hexadecimal), or all that were issued to the name what and are neither revoked nor expired. It
+// returns them.
 func (a *Authority) Revoke(what string, now time.Time) ([]*x509.Certificate, error) {
 	crl, err := a.revocations()
 	if err != nil {
@@ -315,8 +321,8 @@ func (a *Authority) revocations() (*x509.RevocationList, error) {
 	return crl, nil
 }
 
-// sign signs the list. It does not get old by itself: where it is used the authority is as well, and a gateway that nobody visits must not lock
-// everybody out.
+// sign signs the list. The list does not expire before the authority: it is used where the
+// authority is, and an unattended gateway must not lock everybody out.
 func (a *Authority) sign(entries []x509.RevocationListEntry, number int64, now time.Time) error {
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
 		Number: big.NewInt(number), ThisUpdate: now.Add(-skew), NextUpdate: a.cert.NotAfter, RevokedCertificateEntries: entries,

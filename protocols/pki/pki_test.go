@@ -36,7 +36,7 @@ func openssl(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// OpenSSL agrees with what is issued, renewed and revoked.
+// OpenSSL agrees about issued, renewed and revoked certificates.
 func TestOpenSSLAgrees(t *testing.T) {
 	_, dir := create(t)
 	a, err := pki.Open(dir)
@@ -104,7 +104,7 @@ func TestOpenSSLAgrees(t *testing.T) {
 	}
 }
 
-// Go's TLS takes the one file as key and certificate, and nobody else reads it.
+// Go's TLS accepts the one file as key and certificate, and only its owner can read it.
 func TestFiles(t *testing.T) {
 	a, dir := create(t)
 	if _, err := a.Issue(pki.Order{Name: "gateway", Hosts: []string{"localhost"}, Lasts: year}, time.Now()); err != nil {

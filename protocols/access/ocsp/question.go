@@ -87,8 +87,8 @@ func (q question) exchange(ctx context.Context, via *http.Client) ([]byte, error
 // read parses an answer that has been signed by the issuer or by a responder authorised by the
 // issuer (RFC 6960 §4.2.2.2).
 func (q question) read(text []byte, now time.Time) (answer, error) {
-	// Without the issuer, because the library rejects an answer signed by a delegated responder
-	// whose certificate is included.
+	// Without the issuer: given one, the library rejects an answer that an intermediate authority
+	// has signed itself, with its own certificate included.
 	r, err := ocsp.ParseResponseForCert(text, &x509.Certificate{SerialNumber: q.serial}, nil)
 	switch {
 	case err != nil:

@@ -1,4 +1,4 @@
-// Package journaltest makes a disk hang, for tests of package journal and of who uses it.
+// Package journaltest simulates a disk that hangs, for tests of package journal and its users.
 package journaltest
 
 import (
@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Hang has the first one who opens a file in dir from now on wait until back is called, or the test ends. hanging is closed when he does.
+// Hang makes the first open of a file in dir from now on wait until back is called or the test
+// ends. hanging is closed when that open waits.
 func Hang(t testing.TB, dir string) (hanging <-chan struct{}, back func()) {
 	t.Helper()
 	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK, unix.O_RDONLY)
@@ -51,7 +52,7 @@ func Hang(t testing.TB, dir string) (hanging <-chan struct{}, back func()) {
 	})
 	t.Cleanup(func() {
 		back()
-		_ = watch.Close() // the kernel lets everybody else go on
+		_ = watch.Close() // the kernel lets all others continue
 	})
 	return hung, back
 }

@@ -1,4 +1,4 @@
-// Package mosquitto runs Debian's MQTT broker for a test that needs a real one.
+// Package mosquitto runs Debian's MQTT broker for tests that need a real one.
 package mosquitto
 
 import (
@@ -21,11 +21,11 @@ const (
 	patience = time.Minute // until it listens
 )
 
-// Anybody is the line of its config that lets everybody in.
+// Anybody is the config line that admits clients without credentials.
 const Anybody = "allow_anonymous true"
 
-// Run runs it on a port of its own until the end of the test, open to everybody, and returns its host:port. config
-// are further lines of its file.
+// Run runs the broker on a free port until the end of the test, open to all clients, and returns
+// its host:port. config are further lines of its config.
 func Run(t testing.TB, config ...string) (address string) {
 	t.Helper()
 	address = freeport.Address(t)
@@ -33,8 +33,8 @@ func Run(t testing.TB, config ...string) (address string) {
 	return address
 }
 
-// Start runs it at a host:port with these lines of config until stop, which lets it write down what it keeps, or until the
-// end of the test.
+// Start runs the broker at a host:port with these config lines until stop, which lets it write its
+// data, or until the end of the test.
 func Start(t testing.TB, address string, config ...string) (stop func()) {
 	t.Helper()
 	if _, err := os.Stat(program); err != nil {
