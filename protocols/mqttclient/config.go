@@ -18,7 +18,7 @@ import (
 
 // Config says which broker to use, how to identify to it, and what to subscribe to.
 type Config struct {
-	// Tcp://host:1883 or ssl://host:8883; mqtt and mqtts are the same. With +srv a service:
+	// tcp://host:1883 or ssl://host:8883; mqtt and mqtts are the same. With +srv a service:
 	// ssl+srv://_secure-mqtt._tcp.example.com.
 	URL      string
 	Version  int // 4 is MQTT 3.1.1 and the default, 5 is MQTT 5

@@ -26,7 +26,7 @@ import (
 
 // Config says where and in what form to send.
 type Config struct {
-	// Nats:// or tls://host:port; several are servers of one cluster. With +srv a service:
+	// nats:// or tls://host:port; several are servers of one cluster. With +srv a service:
 	// tls+srv://_nats._tcp.example.com.
 	URLs []string
 	Name string // name of the client, for display
