@@ -12,28 +12,29 @@ import (
 // ChunkType is the content type of an encoded Chunk.
 const ChunkType = "application/vnd.gatewayd.records"
 
-// MaxChunk is the most records one chunk holds.
+// MaxChunk is the largest number of records in a chunk.
 const MaxChunk = 4096
 
-// A Chunk is what is stored as one message: some records of one track that follow each other, or none at all, which then only
-// tells how far the track is. Its form is compact binary with a checksum for the head and one for each record, so that
-// a damaged record costs no other.
+// A Chunk is what is stored as one message: consecutive records of one track, or none; a chunk
+// without records only carries the state of the track. Its encoding is compact binary with one
+// checksum for the head and one for each record, so that a damaged record does not affect the
+// others.
 type Chunk struct {
-	Track   string   // not in the encoded form: it is in the subject
+	Track   string   // not encoded: it is in the subject
 	Number  uint32   // of the track
-	First   uint64   // sequence of the first record; the next one to come if there is none
-	Count   uint64   // records it was written with
-	Before  uint64   // bytes of all chunks of the track before this one
-	Boot    string   // boot its records were taken in; a chunk is of one boot
-	Anchors []Anchor // what has become known of boots whose clock was not right, this one or earlier ones
-	Records []Record // those that are sound
-	Damaged []uint64 // sequences whose checksum was wrong
+	First   uint64   // sequence of the first record; without records, of the next one
+	Count   uint64   // number of records when it was written
+	Before  uint64   // bytes of all earlier chunks of the track
+	Boot    string   // boot in which the records were taken; all records of a chunk are from one boot
+	Anchors []Anchor // clock corrections known by then, for this boot or earlier ones
+	Records []Record // the intact records
+	Damaged []uint64 // sequences of records with a wrong checksum
 }
 
-// Next is the sequence of the record after the last one of the chunk.
+// Next returns the sequence after the last record of the chunk.
 func (c *Chunk) Next() uint64 { return c.First + c.Count }
 
-// An Anchor says what the time was when a boot began, by its monotonic clock.
+// An Anchor gives the time at which a boot began, by its monotonic clock.
 type Anchor struct {
 	Boot  string
 	Start time.Time
@@ -43,7 +44,7 @@ const (
 	chunkMagic   = "GR"
 	chunkVersion = 1
 	maxAnchors   = 16
-	bootBytes    = 36 // of a boot id as text
+	bootBytes    = 36 // length of a boot id as text
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -55,11 +56,12 @@ const (
 	flagCause
 )
 
-// Encode is the stored form of c. Its records must follow each other from First, and be of one boot.
+// Encode returns the stored form of c. Its records must be consecutive from First, and of one boot.
 //
-// Numbers are varints unless said: "GR", version, then the head (track number, first sequence, bytes before, boot, base time in ns
-// and base uptime in ns, anchors, field names, count, length of each record), the CRC32C of all that, then the records, each
-// followed by its CRC32C. Checksums are four bytes, little-endian.
+// Numbers are varints unless stated otherwise: "GR", version, then the head (track number, first
+// sequence, bytes before, boot, base time in ns and base uptime in ns, anchors, field names, count,
+// length of each record), the CRC32C of all that, then the records, each followed by its CRC32C.
+// Checksums are four bytes, little-endian.
 func Encode(c *Chunk) ([]byte, error) {
 	if len(c.Records) > MaxChunk {
 		return nil, fmt.Errorf("a chunk holds at most %d records, not %d", MaxChunk, len(c.Records))
@@ -115,7 +117,7 @@ func sum(p, what []byte) []byte {
 
 func text(p []byte, s string) []byte { return append(binary.AppendUvarint(p, uint64(len(s))), s...) }
 
-// nanos is t since 1970; the zero time is 0.
+// nanos returns t in ns since 1970; 0 for the zero time.
 func nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -123,7 +125,7 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// fieldKey is what a field has beside its value; it stands once in the head.
+// fieldKey is everything about a field except its value; it is stored once, in the head.
 type fieldKey struct {
 	name, unit string
 	id         uint32
@@ -172,16 +174,17 @@ func (e *encoder) record(r *Record, base time.Time, uptime time.Duration) error 
 	return nil
 }
 
-// ErrChunk is wrapped when a message is no chunk, or its head is damaged.
+// ErrChunk is wrapped if a message is no chunk, or its head is damaged.
 var ErrChunk = errors.New("this is no sound chunk of records")
 
-// DecodeHead reads everything but the records, which it does not look at.
+// DecodeHead decodes everything except the records.
 func DecodeHead(p []byte) (Chunk, error) {
 	c, _, err := head(p)
 	return c, err
 }
 
-// Decode reads a chunk of a track. Records whose checksum is wrong are left out and named in Damaged.
+// Decode decodes a chunk of a track. Records with a wrong checksum are left out and listed in
+// Damaged.
 func Decode(track string, p []byte) (Chunk, error) {
 	c, h, err := head(p)
 	if err != nil {
@@ -214,7 +217,7 @@ func Decode(track string, p []byte) (Chunk, error) {
 	return c, nil
 }
 
-// heading is what the head tells of the form of the records.
+// heading is the information in the head that is needed to decode the records.
 type heading struct {
 	names   []fieldKey
 	lengths []int
@@ -256,7 +259,7 @@ func head(p []byte) (c Chunk, h heading, err error) {
 	return c, h, nil
 }
 
-// record reads one whose checksum is right.
+// record decodes a record whose checksum is right.
 func (h *heading) record(p []byte) (r Record, ok bool) {
 	d := reader{p: p}
 	flags := d.byte()

@@ -84,7 +84,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// Whatever byte is wrong, no record comes out changed, and those that do not come out are named.
+// Whichever byte is wrong, no record is changed, and those left out are listed.
 func TestFlippedByte(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := chunk().Draw(t, "chunk")
@@ -136,7 +136,7 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
-// three is a chunk of three records, a second apart.
+// three returns a chunk of three records, a second apart.
 func three(first uint64, trusted bool) record.Chunk {
 	c := record.Chunk{Track: "tracks/energy", Number: 7, First: first, Count: 3, Boot: boot}
 	for i := range 3 {
@@ -180,9 +180,9 @@ func TestFollow(t *testing.T) {
 	}
 	damaged := encoded(t, three(10, true))
 	damaged[len(damaged)-1] ^= 1
-	take(encoded(t, three(4, true)), []uint64{4, 5, 6}) // it begins anywhere
+	take(encoded(t, three(4, true)), []uint64{4, 5, 6}) // it starts anywhere
 	take(encoded(t, three(4, true)), nil)               // a repetition
-	take(encoded(t, three(6, true)), []uint64{7, 8})    // half of one
+	take(encoded(t, three(6, true)), []uint64{7, 8})    // half of it
 	take(damaged, []uint64{10, 11}, record.Gap{Track: "tracks/energy", From: 9, To: 9, Why: record.Missing},
 		record.Gap{Track: "tracks/energy", From: 12, To: 12, Why: record.Damaged})
 	if _, _, err := f.Chunk("tracks/energy", []byte("garbage")); !errors.Is(err, record.ErrChunk) {
@@ -190,7 +190,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// What was taken before the clock was right is corrected once a later chunk tells.
+// Times from before the clock was right are corrected once a later chunk has the correction.
 func TestCorrectedTimes(t *testing.T) {
 	early, late := three(1, false), three(4, true)
 	want := late.Records[0].Time.Add(-3 * time.Second)

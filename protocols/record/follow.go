@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Gap is records of a track that are not there, both ends included.
+// A Gap is a range of missing records of a track, both ends included.
 type Gap struct {
 	Track    string
 	From, To uint64
@@ -17,15 +17,17 @@ func (g Gap) String() string {
 	return fmt.Sprintf("%s: records %d to %d: %s", g.Track, g.From, g.To, g.Why)
 }
 
-// Why a record is not there.
+// Why a record is missing.
 const (
 	Missing = "missing"           // it was dropped to make room, or its chunk could not be read any more
-	Damaged = "checksum is wrong" // it was there and is not what was written
+	Damaged = "checksum is wrong" // its content has changed on disk
 	Unclear = "a part of the store was lost, and how far the track was: not all of these numbers were given to records"
 )
 
-// Judge tells what of a gap is up to where a track went on whose last records were lost with all that knew how far it was, from what is of records
-// that there were. Doubts are the sequences of the store up to which messages were lost, the oldest first.
+// Judge splits a gap of missing records. If the end of a track was lost together with all
+// information on how far it was, the track continues with a number far above; the skipped numbers
+// are not all records. Judge separates them from the records that did exist. doubts are the
+// sequences of the store up to which messages were lost, oldest first.
 func (g Gap) Judge(doubts []uint64) []Gap {
 	if g.Why != Missing {
 		return []Gap{g}
@@ -43,7 +45,7 @@ func (g Gap) Judge(doubts []uint64) []Gap {
 	return all
 }
 
-// Records is how many records are gone, at least.
+// Records returns how many records are missing, at least.
 func (g Gap) Records() uint64 {
 	if g.Why == Unclear {
 		return 1
@@ -51,14 +53,16 @@ func (g Gap) Records() uint64 {
 	return g.To - g.From + 1
 }
 
-// Follow reads the chunks of tracks in order: it finds what is missing, leaves out what has come before, and corrects the times of
-// records that were taken before the clock was right, where what was right has become known since. The zero value is ready.
+// Follow reads the chunks of tracks in order. It finds missing records, skips repeated ones, and
+// corrects the times of records taken before the clock was right, if the correction is known. The
+// zero value is ready for use.
 type Follow struct {
-	next  map[string]uint64 // by track; 0: from wherever it begins
+	next  map[string]uint64 // by track; 0: start anywhere
 	boots map[string]time.Time
 }
 
-// Chunk decodes a chunk of a track and returns its records that have not been seen, and what is missing before and within it.
+// Chunk decodes a chunk of a track and returns the records not seen before, and what is missing
+// before and within it.
 func (f *Follow) Chunk(track string, p []byte) ([]Record, []Gap, error) {
 	c, err := Decode(track, p)
 	if err != nil {
@@ -95,7 +99,7 @@ func (f *Follow) Chunk(track string, p []byte) ([]Record, []Gap, error) {
 	return records, gaps, nil
 }
 
-// Learn takes from a chunk what it tells of the clocks of boots. A reader that begins with the newest chunk of
+// Learn takes the clock corrections from a chunk. A reader that starts with the newest chunk of
 // each track can then correct the oldest.
 func (f *Follow) Learn(p []byte) error {
 	c, err := Decode("", p)
@@ -105,7 +109,7 @@ func (f *Follow) Learn(p []byte) error {
 	return err
 }
 
-// Again forgets how far it has come, for a reader that begins anew.
+// Again forgets the position, for a reader that starts again.
 func (f *Follow) Again() { f.next = nil }
 
 func (f *Follow) learn(c *Chunk) {
@@ -120,7 +124,7 @@ func (f *Follow) learn(c *Chunk) {
 	}
 }
 
-// anchor notes when a boot began, unless that is known.
+// anchor notes when a boot began, unless that is known already.
 func (f *Follow) anchor(boot string, start time.Time) {
 	if f.boots == nil {
 		f.boots = map[string]time.Time{}
@@ -130,7 +134,8 @@ func (f *Follow) anchor(boot string, start time.Time) {
 	}
 }
 
-// Correct corrects a record whose chunk was read before it was known when its boot began, if that is known now.
+// Correct corrects a record that was read before the start of its boot was known, if it is known
+// now.
 func (f *Follow) Correct(r *Record) {
 	if r.Trusted {
 		return
@@ -140,14 +145,15 @@ func (f *Follow) Correct(r *Record) {
 	}
 }
 
-// Backlog is how much of a track lies between its oldest and its newest chunk, both included.
+// Backlog is the amount of records between the oldest and the newest chunk of a track, both
+// included.
 type Backlog struct {
 	Records uint64
 	Bytes   uint64
-	Oldest  time.Time // of the first record; zero if the oldest chunk has none
+	Oldest  time.Time // time of the first record; zero if the oldest chunk has none
 }
 
-// Measure is the backlog between two chunks of a track.
+// Measure returns the backlog between two chunks of a track.
 func Measure(oldest, newest []byte) (Backlog, error) {
 	a, err := Decode("", oldest)
 	if err != nil {

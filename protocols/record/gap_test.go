@@ -7,7 +7,8 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// A track whose end was lost goes on with a number that no record can have had: how many were lost nobody knows.
+// A track whose end was lost continues with a number that no record can have had: how many were
+// lost is unknown.
 func TestGapsInDoubt(t *testing.T) {
 	const first, last = 18002, 40000
 	const jump, leap = first * record.MaxChunk, last * record.MaxChunk

@@ -14,7 +14,7 @@ const (
 	kindInt     // zigzag varint
 	kindUint    // varint
 	kindWhole   // a float64 without a fraction, as a zigzag varint
-	kindFloat32 // a float64 that fits four bytes
+	kindFloat32 // a float64 that fits into four bytes
 	kindFloat64
 	kindText
 	kindBytes
@@ -69,7 +69,7 @@ func appendFloat(p []byte, quality byte, v float64) []byte {
 	return binary.LittleEndian.AppendUint64(append(p, kindFloat64|quality), math.Float64bits(v))
 }
 
-// reader takes things off the front of p; bad once something was not there.
+// reader reads from the front of p. bad is set once something is missing.
 type reader struct {
 	p   []byte
 	bad bool
@@ -82,7 +82,7 @@ func (r *reader) byte() byte {
 	return 0
 }
 
-// bytes is nil if there are not so many.
+// bytes returns the next n bytes, or nil if there are fewer.
 func (r *reader) bytes(n int) []byte {
 	if r.bad || n > len(r.p) {
 		r.bad = true

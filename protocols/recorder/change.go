@@ -8,13 +8,14 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// changed says whether the field is to be recorded now that it has another value, and remembers a change that is too early.
+// changed reports whether the field is to be recorded because of its new value, and remembers a
+// change that comes too early.
 func (f *field) changed(now time.Duration) bool {
 	if f.Policy != OnChange && f.Policy != PeriodicOnChange {
 		return false
 	}
 	if f.recorded && f.quality == f.lastQuality && !f.moved() {
-		f.held = false // it went back meanwhile
+		f.held = false // the value has gone back in the meantime
 		return false
 	}
 	if f.recorded && now-f.lastAt < f.MinInterval {
@@ -24,7 +25,7 @@ func (f *field) changed(now time.Duration) bool {
 	return true
 }
 
-// ripe says whether the field is to be recorded because time has passed.
+// ripe reports whether the field is to be recorded because time has passed.
 func (f *field) ripe(now time.Duration) bool {
 	switch {
 	case f.held:
@@ -35,7 +36,7 @@ func (f *field) ripe(now time.Duration) bool {
 	return false
 }
 
-// moved says whether the value differs by more than the deadband from the one recorded last.
+// moved reports whether the value differs from the last recorded one by more than the deadband.
 func (f *field) moved() bool {
 	was, number := asNumber(f.last)
 	is, also := asNumber(f.value)
@@ -63,7 +64,7 @@ func equal(a, b record.Value) bool {
 	return a == b
 }
 
-// asNumber is v to compute with; flags are 0 and 1.
+// asNumber returns v as a number; flags are 0 and 1.
 func asNumber(v record.Value) (float64, bool) {
 	switch v := v.(type) {
 	case float64:
@@ -81,7 +82,7 @@ func asNumber(v record.Value) (float64, bool) {
 	return 0, false
 }
 
-// now is the field as a record has it.
+// now returns the field as it is stored in a record.
 func (f *field) now() record.Field {
 	return record.Field{Name: f.Name, ID: f.ID, Unit: f.Unit, Value: f.value, Quality: f.quality, Cause: f.cause}
 }

@@ -1,7 +1,7 @@
-// Package recorder decides what of the values that pass by becomes a record of a track: on a change, in periods, on demand, around an
-// event; and notices when nothing passes by. It is pure: it has no clock and counts in the monotonic time
-// that it is told, so that steps of the wall clock change nothing but the times that stand in the records. It numbers no records
-// and stores none.
+// Package recorder decides which of the incoming values become records of a track: on a change, in
+// periods, on demand, or around an event. It also detects that nothing comes in. It is pure: it has
+// no clock and uses the monotonic time that it is given, so that steps of the wall clock affect
+// only the times in the records. It neither numbers nor stores records.
 package recorder
 
 import (
@@ -11,14 +11,14 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// A Moment is when something was, by both clocks.
+// A Moment is a point in time by both clocks.
 type Moment struct {
-	Uptime  time.Duration // since the boot; never goes back
-	Wall    time.Time     // what the wall clock showed
-	Trusted bool          // it is known to be right
+	Uptime  time.Duration // since boot; never goes back
+	Wall    time.Time     // as shown by the wall clock
+	Trusted bool          // the wall clock is known to be right
 }
 
-// before is the moment so long before m.
+// before returns the moment d before m.
 func (m Moment) before(d time.Duration) Moment {
 	return Moment{Uptime: m.Uptime - d, Wall: m.Wall.Add(-d), Trusted: m.Trusted}
 }
@@ -28,49 +28,50 @@ type Policy string
 
 // Policies.
 const (
-	OnChange         Policy = "on-change"          // when it has moved by more than the deadband
+	OnChange         Policy = "on-change"          // when it has changed by more than the deadband
 	Periodic         Policy = "periodic"           // once per period, resampled
 	PeriodicOnChange Policy = "periodic-on-change" // on change, and at least once per period
-	Manual           Policy = "manual"             // when it is asked for
+	Manual           Policy = "manual"             // on request
 )
 
 // Field is one field of a track.
 type Field struct {
-	Name        string
-	ID          uint32
-	Unit        string
-	Policy      Policy
-	Absolute    float64       // deadband in the unit of the field
-	Percent     float64       // deadband in percent of the last value recorded; the larger one counts
-	MinInterval time.Duration // between two changes; one that comes earlier is recorded when it has passed
+	Name     string
+	ID       uint32
+	Unit     string
+	Policy   Policy
+	Absolute float64 // deadband in the unit of the field
+	Percent  float64 // deadband in percent of the last recorded value; the larger one counts
+	// Between two changes; an earlier one is recorded when the interval is over.
+	MinInterval time.Duration
 	Period      time.Duration
-	Resample    Resample // of Periodic
+	Resample    Resample // for Periodic
 }
 
-// Config is what a recorder goes by.
+// Config configures a recorder.
 type Config struct {
 	Fields   []Field
-	Activity time.Duration // silence that is recorded; 0: none is
-	Trigger  *Trigger      // nil: always records
+	Activity time.Duration // silence after which absence is recorded; 0: never
+	Trigger  *Trigger      // nil: always record
 }
 
-// A Value is what one field is now.
+// A Value is the present value of a field.
 type Value struct {
-	Field   int // as Add returned it, or its place in the config
+	Field   int // index in the config, or as returned by Add
 	Value   record.Value
 	Quality string
 	Cause   string
 }
 
-// News is what happened beside records.
+// News is an event other than a record.
 type News uint8
 
 // News.
 const (
-	Silent    News = iota + 1 // nothing has been heard for longer than allowed
+	Silent    News = iota + 1 // nothing has been received for longer than allowed
 	Heard                     // that is over
-	Triggered                 // the trigger begins to record
-	Released                  // it ends
+	Triggered                 // the trigger starts recording
+	Released                  // it stops recording
 )
 
 // Recorder is the state of one track.
@@ -78,15 +79,17 @@ type Recorder struct {
 	cfg    Config
 	fields []*field
 
-	latest time.Duration // when values came last
-	heard  time.Duration // when a device was heard last, or it began: what is stale its actor says for it
+	latest time.Duration // time of the last values
+	// When a device was last heard, or the start: stale values come from its actor, not from the
+	// device.
+	heard  time.Duration
 	silent bool
 	out    []record.Record
 	news   []News
 	gate   gate
 }
 
-// field is what is known of one.
+// field is the state of one field.
 type field struct {
 	Field
 	known   bool
@@ -99,11 +102,11 @@ type field struct {
 	lastQuality string
 	lastAt      time.Duration
 	held        bool          // a change waits for the interval to pass
-	due         time.Duration // of periods
+	due         time.Duration // end of the present period
 	sum         accumulator
 }
 
-// New begins to record at a moment.
+// New returns a recorder that starts at a moment.
 func New(cfg Config, now Moment) *Recorder {
 	r := &Recorder{cfg: cfg, latest: now.Uptime, heard: now.Uptime, gate: newGate(cfg.Trigger)}
 	for _, f := range cfg.Fields {
@@ -112,7 +115,7 @@ func New(cfg Config, now Moment) *Recorder {
 	return r
 }
 
-// Add makes another field, for a point that has appeared, and returns its place.
+// Add adds a field, for a point that has appeared, and returns its index.
 func (r *Recorder) Add(f Field, now Moment) int {
 	one := &field{Field: f, sum: accumulator{from: now.Uptime}}
 	if f.Policy == Periodic {
@@ -125,8 +128,8 @@ func (r *Recorder) Add(f Field, now Moment) int {
 // shortest is the shortest period.
 const shortest = time.Millisecond
 
-// aligned is the next moment at which the wall clock shows a multiple of the period, by the monotonic clock. After a step of the wall
-// clock it is half a period away at least.
+// aligned returns the next moment, by the monotonic clock, at which the wall clock shows a multiple
+// of the period. After a step of the wall clock it is at least half a period away.
 func aligned(now Moment, period time.Duration) time.Duration {
 	period = max(period, shortest)
 	into := time.Duration(now.Wall.UnixNano() % int64(period))
@@ -136,7 +139,7 @@ func aligned(now Moment, period time.Duration) time.Duration {
 	return now.Uptime + period - into
 }
 
-// following is the boundary after the one at due.
+// following returns the boundary after the one at due.
 func following(due time.Duration, now Moment, period time.Duration) time.Duration {
 	next := aligned(now, period)
 	if next-due < period/2 {
@@ -145,12 +148,12 @@ func following(due time.Duration, now Moment, period time.Duration) time.Duratio
 	return next
 }
 
-// Take takes values that were read together at a moment, and returns what is to be recorded of them.
+// Take handles values that were read together at a moment, and returns the records they cause.
 func (r *Recorder) Take(at Moment, values []Value) ([]record.Record, []News) {
 	r.begin()
 	at.Uptime = max(at.Uptime, r.latest) // of two sources one may be slower
 	r.latest = at.Uptime
-	r.periods(at) // what has ended before has nothing of these
+	r.periods(at) // periods that ended before do not include these values
 	if slices.ContainsFunc(values, func(v Value) bool { return v.Quality != "stale" }) {
 		r.heard = at.Uptime
 		if r.silent {
@@ -169,7 +172,7 @@ func (r *Recorder) Take(at Moment, values []Value) ([]record.Record, []News) {
 		}
 	}
 	if r.judge(at) {
-		return r.end() // its record has them all
+		return r.end() // its record includes all of them
 	}
 	if r.gate.bursting() {
 		due = due[:0]
@@ -181,7 +184,7 @@ func (r *Recorder) Take(at Moment, values []Value) ([]record.Record, []News) {
 	return r.end()
 }
 
-// Tick does what time brings.
+// Tick does what is due because time has passed.
 func (r *Recorder) Tick(now Moment) ([]record.Record, []News) {
 	r.begin()
 	if r.cfg.Activity > 0 && !r.silent && now.Uptime-r.heard >= r.cfg.Activity {
@@ -201,10 +204,12 @@ func (r *Recorder) Tick(now Moment) ([]record.Record, []News) {
 	return r.end()
 }
 
-// mostLate is for how many periods that have ended meanwhile each gets its record; of more, only the last one does.
+// mostLate is the number of overdue periods for which each gets its record; if there are more, only
+// the last one does.
 const mostLate = 1000
 
-// periods records what has come to the end of a period, each boundary in a record of its own, also where several have passed.
+// periods records the periods that have ended. Each boundary gets a record of its own, even if
+// several have passed.
 func (r *Recorder) periods(now Moment) {
 	for {
 		end, any := now.Uptime, false
@@ -233,7 +238,8 @@ func (r *Recorder) periods(now Moment) {
 	}
 }
 
-// after is the boundary behind the one at end: one that has passed as well, or the next by the wall clock.
+// after returns the boundary after the one at end: one that has passed as well, or the next by the
+// wall clock.
 func (f *field) after(end time.Duration, now Moment) time.Duration {
 	period := max(f.Period, shortest)
 	switch passed := (now.Uptime - end) / period; {
@@ -245,7 +251,7 @@ func (f *field) after(end time.Duration, now Moment) time.Duration {
 	return following(end, now, f.Period)
 }
 
-// Record notes all fields as they are, because somebody asked for it.
+// Record records all fields on request.
 func (r *Recorder) Record(now Moment, cause string) []record.Record {
 	r.begin()
 	var all []record.Field
@@ -260,7 +266,7 @@ func (r *Recorder) Record(now Moment, cause string) []record.Record {
 	return out
 }
 
-// record notes these fields as they are.
+// record records these fields.
 func (r *Recorder) record(at Moment, due []int, cause string) {
 	if len(due) == 0 {
 		return
@@ -281,7 +287,7 @@ func (r *Recorder) end() ([]record.Record, []News) {
 	return out, news
 }
 
-// Next is when Tick has something to do; ok is false if time alone brings nothing.
+// Next returns when Tick has something to do; ok is false if nothing is due by time alone.
 func (r *Recorder) Next() (at time.Duration, ok bool) {
 	sooner := func(d time.Duration) {
 		if !ok || d < at {

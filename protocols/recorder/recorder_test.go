@@ -26,7 +26,7 @@ func (w *world) now() recorder.Moment {
 	return recorder.Moment{Uptime: w.uptime, Wall: w.wall, Trusted: true}
 }
 
-// pass lets time pass, with every tick the recorder asks for, on time.
+// pass lets time pass, and calls each tick the recorder asks for on time.
 func (w *world) pass(r *recorder.Recorder, d time.Duration) (out []record.Record, news []recorder.News) {
 	end := w.uptime + d
 	for {
@@ -64,7 +64,7 @@ func values(records []record.Record) []record.Value {
 	return all
 }
 
-// step is one thing that happens in a drawn history.
+// step is one event of a generated history.
 type step struct {
 	pass  time.Duration
 	value float64
@@ -84,7 +84,7 @@ func history() *rapid.Generator[[]step] {
 	}), 1, 60)
 }
 
-// play runs a history and returns what was recorded.
+// play runs a history and returns the records.
 func play(cfg recorder.Config, all []step, steps bool) []record.Record {
 	w := newWorld()
 	r := recorder.New(cfg, w.now())
@@ -117,7 +117,8 @@ func TestOnChange(t *testing.T) {
 	})
 }
 
-// With a deadband and an interval records are as far apart as they say, and at last the value recorded is the value there is.
+// With a deadband and an interval, records differ by at least that, and the last recorded value is
+// the present one.
 func TestDeadband(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		all := history().Draw(t, "history")
@@ -144,7 +145,7 @@ func TestDeadband(t *testing.T) {
 	})
 }
 
-// A period has one record; what came in goes into one period, whatever the wall clock does.
+// A period has one record, and each value counts for one period, whatever the wall clock does.
 func TestPeriods(t *testing.T) {
 	const period = 10 * time.Second
 	rapid.Check(t, func(t *rapid.T) {
@@ -188,7 +189,7 @@ func TestPeriods(t *testing.T) {
 	})
 }
 
-// Steps of the wall clock change nothing but times: no record more, none less, none in another order.
+// Steps of the wall clock change only times: no record is added, lost or reordered.
 func TestSteps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		all := history().Draw(t, "history")
@@ -235,7 +236,7 @@ func TestPeriodicOnChange(t *testing.T) {
 	}
 }
 
-// A quality that changes is a change; bad values are no part of a mean.
+// A change of quality is a change; bad values are not part of a mean.
 func TestQuality(t *testing.T) {
 	w := newWorld()
 	r := recorder.New(one(recorder.Field{Policy: recorder.OnChange, Absolute: 100}), w.now())
@@ -266,7 +267,7 @@ func TestActivity(t *testing.T) {
 	}
 }
 
-// What is stale its actor says for a device that says nothing.
+// A stale value comes from the actor of a silent device, so it does not count as activity.
 func TestAStaleValueIsNoSignOfLife(t *testing.T) {
 	w := newWorld()
 	cfg := one(recorder.Field{Policy: recorder.OnChange})
@@ -306,7 +307,7 @@ func over(limit float64) func(func(string) (record.Value, bool)) (bool, bool) {
 	}
 }
 
-// Around an event everything is recorded that is not older than the history, once and in order.
+// Around an event everything not older than the history is recorded, once and in order.
 func TestTrigger(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := one(recorder.Field{Policy: recorder.OnChange})
@@ -356,7 +357,8 @@ func TestBurst(t *testing.T) {
 	}
 	w.take(r, 1.0)
 	w.pass(r, time.Second)
-	if out := w.take(r, 500.0); len(out) != 3 { // two of history that are not too old, and the event
+	// Two of the history that are not too old, and the event.
+	if out := w.take(r, 500.0); len(out) != 3 {
 		t.Errorf("%d records with the next event: %v", len(out), values(out))
 	}
 }
@@ -390,7 +392,8 @@ func TestAdd(t *testing.T) {
 	}
 }
 
-// Of periods that have ended without anybody looking each has its record, with what was known at its end; of very many only the last.
+// Each overdue period has its record, with the values at its end; if there are very many, only the
+// last.
 func TestLatePeriods(t *testing.T) {
 	w := newWorld()
 	begin := w.now()

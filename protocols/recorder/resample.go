@@ -7,30 +7,30 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// Resample says what becomes of the values of a period.
+// Resample says how the values of a period are combined.
 type Resample string
 
 // Resamplings.
 const (
 	Last         Resample = "last"
-	Mean         Resample = "mean" // of the values that came
+	Mean         Resample = "mean" // of the values received
 	Min          Resample = "min"
 	Max          Resample = "max"
 	Sum          Resample = "sum"
-	TimeWeighted Resample = "time-weighted" // mean over the time for which each value lasted
+	TimeWeighted Resample = "time-weighted" // mean weighted by how long each value lasted
 )
 
-// accumulator gathers the good values of a period.
+// accumulator combines the good values of a period.
 type accumulator struct {
 	n        int
 	sum      float64
 	min, max float64
-	from     time.Duration // up to where area is known
+	from     time.Duration // end of the time covered by area
 	area     float64       // value × seconds
-	good     time.Duration // for so long there was one
+	good     time.Duration // how long the value was good
 }
 
-// take adds a value that has come.
+// take adds a new value.
 func (a *accumulator) take(v record.Value, good bool) {
 	f, ok := asNumber(v)
 	if !good || !ok || math.IsNaN(f) {
@@ -44,7 +44,7 @@ func (a *accumulator) take(v record.Value, good bool) {
 	a.min, a.max = min(a.min, f), max(a.max, f)
 }
 
-// until lets a value last until now.
+// until extends the present value until now.
 func (a *accumulator) until(now time.Duration, v record.Value, good bool) {
 	d := now - a.from
 	if d <= 0 {
@@ -57,7 +57,7 @@ func (a *accumulator) until(now time.Duration, v record.Value, good bool) {
 	}
 }
 
-// period ends the field's period at a time and begins the next; ok is false if there was nothing in it.
+// period ends the field's period and begins the next; ok is false if there was no value.
 func (f *field) period(end time.Duration) (record.Field, bool) {
 	f.sum.until(end, f.value, f.known && f.quality == "")
 	a := f.sum

@@ -6,38 +6,40 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// A Trigger lets records pass only around what it waits for.
+// A Trigger passes records only around an event.
 type Trigger struct {
-	// Start and Stop judge the values of the fields; known is false while that cannot be told. Without Stop recording ends when Start is not
-	// true any more.
+	// Start and Stop evaluate the values of the fields; known is false if they do not suffice.
+	// Without Stop, recording ends when Start is no longer true.
 	Start, Stop func(value func(name string) (record.Value, bool)) (yes, known bool)
-	Cause       string        // what stands in the first record, e.g. the text of the expression
+	Cause       string        // cause of the first record, e.g. the text of the expression
 	Before      time.Duration // history that is recorded with it
-	After       time.Duration // recording goes on for so long after it has ended
-	Burst       time.Duration // over 0: every value is recorded for so long, whatever the policies, and Stop and After do not count
+	After       time.Duration // how long recording continues after the end
+	// If > 0: every value is recorded for this long, whatever the policies; Stop and After are not
+	// used.
+	Burst time.Duration
 }
 
-// maxHistory bounds the records that wait for a trigger.
+// maxHistory limits the number of records kept as history.
 const maxHistory = 4096
 
-// gate is what a trigger does.
+// gate is the state of a trigger.
 type gate struct {
 	trigger *Trigger
 	open    bool
 	armed   bool          // it may open: Start has been false since a burst
 	ending  bool          // it closes at until
-	until   time.Duration // when a burst or the time after ends
+	until   time.Duration // end of a burst, or of After
 	history []record.Record
 }
 
 func newGate(t *Trigger) gate { return gate{trigger: t, open: t == nil, armed: true} }
 
-// bursting says whether every value is to be recorded, or kept as history of a burst.
+// bursting reports whether every value is to be recorded, or kept as history of a burst.
 func (g *gate) bursting() bool { return g.trigger != nil && g.trigger.Burst > 0 }
 
 func (g *gate) closes() (time.Duration, bool) { return g.until, g.trigger != nil && g.open && g.ending }
 
-// judge opens or closes the gate, and says whether it has just opened.
+// judge opens or closes the gate, and reports whether it has just opened.
 func (r *Recorder) judge(now Moment) bool {
 	g := &r.gate
 	t := g.trigger
@@ -76,7 +78,7 @@ func (r *Recorder) judge(now Moment) bool {
 	return false
 }
 
-// trigger opens the gate: what is in the history comes first.
+// trigger opens the gate; the history is recorded first.
 func (r *Recorder) trigger(now Moment) {
 	g := &r.gate
 	g.open, g.armed, g.ending = true, false, false
@@ -100,7 +102,7 @@ func (r *Recorder) trigger(now Moment) {
 	r.out = append(r.out, all)
 }
 
-// lookup is the value of a field by name, if it is good.
+// lookup returns the value of a field by name, if it is good.
 func (r *Recorder) lookup(name string) (record.Value, bool) {
 	for _, f := range r.fields {
 		if f.Name == name {
@@ -110,7 +112,8 @@ func (r *Recorder) lookup(name string) (record.Value, bool) {
 	return nil, false
 }
 
-// emit lets a record out, or keeps it as history while the gate is closed. That nothing was heard always comes out.
+// emit returns a record, or keeps it as history while the gate is closed. Records of absence always
+// pass.
 func (r *Recorder) emit(one record.Record) {
 	g := &r.gate
 	if g.open || one.Absent {

@@ -11,14 +11,14 @@ import (
 	"unicode/utf8"
 )
 
-// Command is something of a device that can be set.
+// Command is a settable function of a device.
 type Command struct {
 	Name, Topic, Payload string // {value} in the payload stands for the value
 	Type                 Kind   // Flag, Number or Text
 	On, Off              string
 	Least, Most          *float64
-	Values               []string // texts that it takes; none: any
-	Confirm              int      // the point that tells what became of it; -1: nothing does
+	Values               []string // allowed texts; none: any
+	Confirm              int      // index of the point that confirms it; -1: none
 	Tolerance            float64
 	Timeout              time.Duration
 }
@@ -26,10 +26,10 @@ type Command struct {
 // Placeholder stands for the value in the payload of a command.
 const Placeholder = "{value}"
 
-// maxText is the longest text that is sent, bytes.
+// maxText is the longest text that is sent, in bytes.
 const maxText = 1024
 
-// Render is the payload for a value, or why it cannot be sent.
+// Render returns the payload for a value, or why it cannot be sent.
 func (c *Command) Render(v Value) ([]byte, error) {
 	text, err := c.text(v)
 	if err != nil {
@@ -77,20 +77,19 @@ func (c *Command) fits(f float64) error {
 	return nil
 }
 
-// escape is text as it stands between the quotes of JSON.
+// escape returns a text as it stands between the quotes of JSON.
 func escape(text string) string {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(text) // a string always encodes
+	_ = e.Encode(text) // encoding a string cannot fail
 	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(b.String(), "\n"), `"`), `"`)
 }
 
-// Count is how often a point was heard, to know later whether it was heard again.
+// Count returns the number of messages with a point, to detect a later one.
 func (d *Device) Count(point int) uint64 { return d.points[point].count }
 
-// Is says whether a point is what a command has set. Who asks for it since a
-// Count wants it said anew.
+// Is reports whether a point has the value that a command has set, in a message since the Count.
 func (d *Device) Is(c *Command, v Value, since uint64) bool {
 	r := &d.points[c.Confirm]
 	if r.fault != "" || r.count < since || r.value.Kind == None {
@@ -106,7 +105,7 @@ func (d *Device) Is(c *Command, v Value, since uint64) bool {
 	return r.value.Kind == Text && r.value.Text == v.Text || r.label != "" && strings.EqualFold(r.label, v.Text)
 }
 
-// Says is what a point says now, for people.
+// Says returns what a point says now, for people.
 func (d *Device) Says(point int) string {
 	r := &d.points[point]
 	switch {

@@ -6,25 +6,24 @@ import (
 	"time"
 )
 
-// Spec is what is known of a device. Topics are whole: there is no {device} in
-// them any more.
+// Spec describes a device. {device} in topics has been replaced.
 type Spec struct {
 	Points       []Point
 	Availability []Availability
 	Commands     []Command
-	Silence      time.Duration // of the whole device; 0: it may be silent for ever
-	Time         Path          // where messages have their source time; empty: nowhere
+	Silence      time.Duration // of the whole device; 0: unlimited
+	Time         Path          // of the source time in messages; empty: none
 	MaxPayload   int           // bytes
 }
 
-// Availability is a topic that tells whether the device is there.
+// Availability is a topic that says whether the device is online.
 type Availability struct {
 	Topic           string
 	Path            Path
 	Online, Offline []string
 }
 
-// Topics are all that the device is heard on.
+// Topics returns all topics of the device.
 func (s *Spec) Topics() []string {
 	var all []string
 	for i := range s.Points {
@@ -37,27 +36,27 @@ func (s *Spec) Topics() []string {
 	return slices.Compact(all)
 }
 
-// Device is what a device has said so far, and what follows from that. Whoever
-// has one tells it what is heard and when.
+// Device is the state derived from the messages of a device. Its owner passes in messages and the
+// time.
 type Device struct {
 	spec   Spec
 	began  time.Time
-	heard  time.Time // its last message, but what was retained; zero: none
+	heard  time.Time // last message that was not retained; zero: none
 	points []reading
 	words  []lastWord // of Availability
-	lost   string     // why it cannot be heard; empty: it can
+	lost   string     // why nothing can be received; empty: it can
 }
 
-// reading is what is known of one point.
+// reading is the state of one point.
 type reading struct {
 	seen     bool   // in some message
-	retained bool   // the last message was
-	old      string // why it is not known how old it is; empty: it is
+	retained bool   // the last message was retained
+	old      string // why the age of the value is unknown; empty: it is known
 	heard    time.Time
-	count    uint64 // messages, but those retained
+	count    uint64 // messages that were not retained
 	value    Value
 	label    string
-	time     time.Time // source time of value; zero: not known
+	time     time.Time // source time of value; zero: unknown
 	fault    string    // why the last message had no value
 
 	said verdict // as published last
@@ -67,10 +66,10 @@ type reading struct {
 type lastWord struct {
 	known, online bool
 	text          string
-	since         time.Time // zero: before it was listened for
+	since         time.Time // zero: before the subscription
 }
 
-// NewDevice is a device of which nothing was heard yet.
+// NewDevice returns a device from which nothing has been received.
 func NewDevice(spec Spec, now time.Time) *Device {
 	return &Device{spec: spec, began: now, points: make([]reading, len(spec.Points)), words: make([]lastWord, len(spec.Availability))}
 }
@@ -79,11 +78,11 @@ func NewDevice(spec Spec, now time.Time) *Device {
 type Message struct {
 	Topic    string
 	Payload  []byte
-	Retained bool // it is what the broker had, not what is said now
+	Retained bool // it is a retained message, not a new one
 }
 
-// Hear takes a message and lists the points to publish. An empty payload says
-// nothing: it takes back what was retained.
+// Hear handles a message and returns the points to publish. An empty payload is ignored: it only
+// removes a retained message.
 func (d *Device) Hear(m Message, now time.Time) []int {
 	if len(m.Payload) == 0 {
 		return nil
@@ -110,7 +109,7 @@ func (d *Device) Hear(m Message, now time.Time) []int {
 	return d.due(carried, now)
 }
 
-// take reads one point; it is false if the message brings nothing of it.
+// take reads one point. It returns false if the message has no new value of it.
 func (d *Device) take(i int, doc *document, at time.Time, retained bool, now time.Time) bool {
 	p, r := &d.spec.Points[i], &d.points[i]
 	v, label, there, err := p.read(doc)
@@ -118,7 +117,8 @@ func (d *Device) take(i int, doc *document, at time.Time, retained bool, now tim
 	case !there, retained && r.count > 0 && r.old == "":
 		return false
 	case !at.IsZero() && r.fault == "" && r.old == "" && r.time.Sub(at) < late && (at.Before(r.time) || at.Equal(r.time) && err == nil && v == r.value):
-		return false // it has come after a newer one, or before: clocks of seconds say two things at once
+		// An older message that was delayed, or a repetition with the same source time in seconds.
+		return false
 	}
 	r.seen, r.retained, r.old, r.fault = true, retained, "", ""
 	if retained {
@@ -145,15 +145,15 @@ func (d *Device) take(i int, doc *document, at time.Time, retained bool, now tim
 	return true
 }
 
-// late is how much older than the last a message may be and still be one of before:
-// beyond that the device's clock was set back.
+// late is how much older than the previous message a message may be and still count as delayed.
+// Beyond that the device's clock was set back.
 const late = time.Minute
 
 // clockError is how far a device's clock may be ahead of ours.
 const clockError = time.Minute
 
-// sourceTime is when the device says that it has measured; zero if it does not
-// say it, or something that cannot be.
+// sourceTime returns the time of measurement given by the device; zero if there is none, or an
+// impossible one.
 func (d *Device) sourceTime(doc *document, now time.Time) time.Time {
 	if len(d.spec.Time) == 0 {
 		return time.Time{}
@@ -180,7 +180,7 @@ func (d *Device) sourceTime(doc *document, now time.Time) time.Time {
 	return at
 }
 
-// read is what the topic says; empty if that is nothing that is known.
+// read returns the state in a payload; empty if it is unknown.
 func (a *Availability) read(doc *document) (w lastWord) {
 	raw, there, err := doc.at(a.Path)
 	if err != nil || !there {
@@ -210,8 +210,8 @@ func (d *Device) word(i int, w lastWord, retained bool, now time.Time) {
 	}
 }
 
-// Lose notes that the device cannot be heard any more, and why; empty: it can again.
-// What it says meanwhile is missed. It lists the points to publish.
+// Lose notes that nothing can be received any more, and why; empty: it can be again. Messages in
+// between are missed. It returns the points to publish.
 func (d *Device) Lose(why string, now time.Time) []int {
 	if why != "" && d.lost == "" {
 		clear(d.words)
@@ -225,8 +225,8 @@ func (d *Device) Lose(why string, now time.Time) []int {
 	return d.due(nil, now)
 }
 
-// alive notes that the device has said something: it is there, whatever was said
-// of it before.
+// alive notes that the device has published something, so it is online whatever its availability
+// said before.
 func (d *Device) alive(now time.Time) {
 	d.heard = now
 	for i := range d.words {
@@ -236,8 +236,7 @@ func (d *Device) alive(now time.Time) {
 	}
 }
 
-// due lists the points to publish: those that have come, and those that are not
-// what they were.
+// due returns the points to publish: those in the message, and those that have changed.
 func (d *Device) due(carried []int, now time.Time) []int {
 	var list []int
 	for i := range d.points {

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// plug is a device with a relay that is told on change only, and a temperature.
+// plug is a device with a relay that is published on change only, and a temperature.
 func plug() Spec {
 	return Spec{
 		Points: []Point{
@@ -24,9 +24,9 @@ func plug() Spec {
 	}
 }
 
-// play tells a device a story, a step per line: "<seconds> <topic> <payload>" with
-// ! before the topic for what is retained, or "<seconds>" for the passing of time, or
-// "<seconds> lose <why>"; and shows what is published and how it is after each.
+// play feeds a device a sequence of steps, one per line: "<seconds> <topic> <payload>", with !
+// before the topic of retained messages; "<seconds>" for the passing of time; or "<seconds> lose
+// <why>". It returns what is published and the health after each.
 func play(spec Spec, steps ...string) (lines []string) {
 	began := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	d := NewDevice(spec, began)
@@ -61,7 +61,7 @@ func play(spec Spec, steps ...string) (lines []string) {
 }
 
 func TestWhatADeviceIs(t *testing.T) {
-	for name, story := range map[string][]string{ // a step and what comes of it, in turns
+	for name, story := range map[string][]string{ // steps and their results, in turns
 		"it speaks": {
 			"1 p/sensor {\"t\":21}", "temperature=21 | ok",
 			"2 p/relay ON", "relay=true | ok",
@@ -97,7 +97,8 @@ func TestWhatADeviceIs(t *testing.T) {
 		"what is retained": {
 			"1 !p/sensor {\"t\":21}", "temperature=21 stale: retained, of unknown age | unreachable nothing was heard yet",
 			"2 !p/relay ON", "relay=true stale: retained, of unknown age | unreachable nothing was heard yet",
-			"3 !p/lwt online", "relay=true | degraded temperature: retained, of unknown age", // said on change only: its last word
+			// Published on change only: the last value is current.
+			"3 !p/lwt online", "relay=true | degraded temperature: retained, of unknown age",
 			"4 p/sensor {\"t\":22}", "temperature=22 | ok",
 			"5 !p/sensor {\"t\":1}", "| ok",
 		},
@@ -147,7 +148,7 @@ func TestSourceTime(t *testing.T) {
 		{`1772366340`, began.Add(-time.Minute)},
 		{`1772366340500`, began.Add(-time.Minute + 500*time.Millisecond)},
 		{`1772366340.5`, began.Add(-time.Minute + 500*time.Millisecond)},
-		{`"2026-03-01T12:00:00"`, began},  // no zone: nobody knows
+		{`"2026-03-01T12:00:00"`, began},  // no zone: unknown
 		{`"2027-03-01T12:00:00Z"`, began}, // a clock that is wrong
 		{`17`, began}, {`null`, began}, {`{}`, began}, {`"soon"`, began},
 	} {
@@ -180,15 +181,15 @@ func TestSourceTime(t *testing.T) {
 	}
 }
 
-// Whatever a device says and in whatever order: no value is called good that was
-// not said since the device was last lost, away or silent; and when nothing is due
-// any more, everything has been published as it is.
+// Whatever a device publishes, in whatever order: no value is good that was not published since the
+// device was last lost, offline or silent; and when nothing is due any more, everything has been
+// published in its present state.
 func TestNoOldValueIsGood(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		spec := plug()
 		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 		d := NewDevice(spec, now)
-		fresh := make([]bool, len(spec.Points)) // said live since
+		fresh := make([]bool, len(spec.Points)) // received live since then
 		said := map[int]Sample{}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "seconds")) * time.Second)
@@ -229,7 +230,7 @@ func TestNoOldValueIsGood(t *testing.T) {
 				t.Fatalf("due at %v, before %v", at, now)
 			}
 		}
-		for range 10 { // whoever wakes when it is due misses nothing
+		for range 10 { // waking up when due misses nothing
 			at := d.Due(now)
 			if at.IsZero() {
 				break

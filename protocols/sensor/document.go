@@ -10,17 +10,17 @@ import (
 	"unicode/utf8"
 )
 
-// document is a payload, parsed as far as somebody has asked.
+// document is a payload that is parsed when first needed.
 type document struct {
 	payload []byte
-	most    int // bytes that are looked at
+	most    int // largest accepted size in bytes
 	parsed  bool
 	tree    any
 	err     error
 }
 
-// at is the value that a path leads to; there is false if the document does not
-// have it. Numbers are json.Number, with all digits.
+// at returns the value at a path; there is false if the document does not contain it. Numbers are
+// json.Number, with all digits.
 func (d *document) at(p Path) (v any, there bool, err error) {
 	switch {
 	case len(d.payload) > d.most:
@@ -44,7 +44,8 @@ func (d *document) at(p Path) (v any, there bool, err error) {
 
 func parse(payload []byte) (any, error) {
 	if !utf8.Valid(payload) {
-		return nil, errors.New("payload is not UTF-8 text") // encoding/json would put other characters in its place
+		// encoding/json would replace the characters.
+		return nil, errors.New("payload is not UTF-8 text")
 	}
 	dec := json.NewDecoder(bytes.NewReader(payload))
 	dec.UseNumber()
@@ -58,7 +59,7 @@ func parse(payload []byte) (any, error) {
 	return tree, nil
 }
 
-// word is a scalar as text; ok is false for objects, arrays and null.
+// word returns a scalar as text; ok is false for objects, arrays and null.
 func word(v any) (text string, ok bool) {
 	switch v := v.(type) {
 	case string:

@@ -1,7 +1,6 @@
-// Package sensor turns what devices of other makers publish by MQTT into values:
-// JSON by path, raw numbers and words, whether the device is there, what has
-// grown old, and how it is told to switch. It is all decisions: no clock, no
-// connection, no actor.
+// Package sensor interprets what devices of other vendors publish by MQTT: values in JSON, raw
+// numbers and words, availability, stale values, and commands. It only makes decisions: it has no
+// clock, no connection and no actor.
 package sensor
 
 import (
@@ -11,17 +10,17 @@ import (
 	"strings"
 )
 
-// A Path leads to a value in a JSON document: keys and indices of arrays. The
-// empty one is the document itself.
+// A Path leads to a value in a JSON document, by keys and array indexes. The empty path is the
+// document itself.
 type Path []step
 
 type step struct {
 	key   string
-	index int // of an array; -1: key counts
+	index int // of an array; -1: use key
 }
 
-// ParsePath reads a path like "ENERGY.Power", "relays[0].ison" or
-// "\"a.b\".c": keys are separated by dots, a key in quotes may hold anything.
+// ParsePath parses a path like "ENERGY.Power", "relays[0].ison" or "\"a.b\".c": keys are separated
+// by dots; a key in quotes may contain anything.
 func ParsePath(text string) (Path, error) {
 	var p Path
 	for rest := text; rest != ""; {
@@ -35,8 +34,8 @@ func ParsePath(text string) (Path, error) {
 	return p, nil
 }
 
-// cutStep takes the first step off a path, with the dot before it if there must
-// be one.
+// cutStep returns the first step of a path and the rest. Unless it is the first, a dot must come
+// before it.
 func cutStep(rest string, first bool) (step, string, error) {
 	if rest[0] == '[' {
 		digits, after, ok := strings.Cut(rest[1:], "]")
@@ -69,7 +68,7 @@ func cutStep(rest string, first bool) (step, string, error) {
 	return step{rest[:end], -1}, rest[end:], nil
 }
 
-// String is the path as ParsePath reads it.
+// String returns the path in the syntax of ParsePath.
 func (p Path) String() string {
 	var b strings.Builder
 	for i, s := range p {
@@ -89,7 +88,7 @@ func (p Path) String() string {
 	return b.String()
 }
 
-// in finds what the path leads to; ok is false if that is not there.
+// in returns the value at the path; ok is false if there is none.
 func (p Path) in(tree any) (v any, ok bool) {
 	for _, s := range p {
 		switch t := tree.(type) {

@@ -19,7 +19,7 @@ type Point struct {
 	Absent             []Sentinel
 	Least, Most        *float64
 	Decimals           *int
-	Silence            time.Duration // 0: it is said when it changes only
+	Silence            time.Duration // 0: it is published on change only
 	Optional           bool
 }
 
@@ -29,14 +29,14 @@ type Label struct {
 	Text  string
 }
 
-// Sentinel is a word for no value.
+// Sentinel is a word that stands for no value.
 type Sentinel struct{ Word, Cause string }
 
-// errNone is why there is no value although the message has the point.
+// errNone is returned if a message contains the point without a value.
 var errNone = errors.New("the device says that it has no value")
 
-// read takes the point's value out of a message, and what it is called. there is
-// false if the message does not have it.
+// read returns the point's value and label in a message. there is false if the message does not
+// contain it.
 func (p *Point) read(d *document) (v Value, label string, there bool, err error) {
 	raw, there, err := d.at(p.Path)
 	if err != nil || !there {
@@ -88,7 +88,7 @@ func (p *Point) value(text string) (Value, string, error) {
 	return v, p.label(v), nil
 }
 
-// numeral is the value of a number or integer that was sent as text or number.
+// numeral returns the value of a Number or Integer that was sent as text or number.
 func (p *Point) numeral(text string) (Value, error) {
 	plain := (p.Scale == 0 || p.Scale == 1) && p.Offset == 0
 	if p.Type == Integer && plain && p.Least == nil && p.Most == nil {
@@ -117,7 +117,7 @@ func (p *Point) numeral(text string) (Value, error) {
 	return Value{Kind: Number, Number: f}, nil
 }
 
-// round leaves numbers alone that have no such decimals.
+// round rounds to decimals. Numbers too large to have such decimals stay as they are.
 func round(f float64, decimals int) float64 {
 	unit := math.Pow10(decimals)
 	if r := math.Round(f*unit) / unit; !math.IsInf(r, 0) {
@@ -152,7 +152,7 @@ func (p *Point) flag(text string) (Value, error) {
 	return Value{Kind: Flag, Flag: on}, nil
 }
 
-// said tells a word for yes from one for no, by these lists or by the usual words.
+// said translates a word into yes or no, by these lists or by the usual words.
 func said(text string, on, off []string) (yes, known bool) {
 	if len(on)+len(off) == 0 {
 		on, off = []string{"on", "true", "yes", "1", "online"}, []string{"off", "false", "no", "0", "offline"}

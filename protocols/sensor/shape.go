@@ -8,29 +8,29 @@ import (
 	"time"
 )
 
-// Shape is how the devices of a profile are known: each line is a topic, with
-// {device} for the name, and paths that must lead to something in the JSON there.
+// Shape says how the devices of a profile are recognised. Each line is a topic, with {device} for
+// the name, and paths that must exist in the JSON there.
 type Shape struct {
 	Profile string
 	Lines   []string
 }
 
-// Seen is a topic that somebody has published on.
+// Seen is a topic that a client has published to.
 type Seen struct {
 	Topic, Client string
-	Payload       []byte // or the beginning of it
+	Payload       []byte // possibly truncated
 	Time          time.Time
 	Refused       bool
 }
 
-// Fit is a device that topics are of.
+// Fit is a device recognised by its topics.
 type Fit struct {
 	Profile, Device string
 	Topics          []Seen
 }
 
-// Recognise finds the devices that topics are of, each with the profile of which
-// most is there, and what is left over.
+// Recognise finds the devices to which topics belong, each with the profile that matches most
+// topics, and returns the remaining topics.
 func Recognise(shapes []Shape, all []Seen) (found []Fit, rest []Seen) {
 	best := map[string]Fit{}
 	for _, s := range shapes {
@@ -58,7 +58,7 @@ func Recognise(shapes []Shape, all []Seen) (found []Fit, rest []Seen) {
 	return found, rest
 }
 
-// weight is how much a profile asks for.
+// weight returns how specific a profile is.
 func weight(shapes []Shape, profile string) int {
 	n := 0
 	for _, s := range shapes {
@@ -69,7 +69,7 @@ func weight(shapes []Shape, profile string) int {
 	return n
 }
 
-// fits lists the devices of which every line of the shape is there.
+// fits returns the devices for which every line of the shape matches.
 func (s *Shape) fits(all []Seen) []Fit {
 	var found []Fit
 	if len(s.Lines) == 0 {
@@ -99,7 +99,7 @@ func (s *Shape) fits(all []Seen) []Fit {
 	return found
 }
 
-// match says whether a topic is one of a line, and of which device.
+// match reports whether a topic matches a line, and for which device.
 func match(line string, s *Seen) (device string, ok bool) {
 	pattern, paths, _ := strings.Cut(line, " ")
 	before, after, named := strings.Cut(pattern, Name)
@@ -117,8 +117,7 @@ func match(line string, s *Seen) (device string, ok bool) {
 	return "", holdsPaths(s.Payload, strings.Fields(paths))
 }
 
-// holdsPaths says whether all paths lead to something in a payload of which the end
-// may be missing.
+// holdsPaths reports whether all paths exist in a payload that may be truncated.
 func holdsPaths(payload []byte, paths []string) bool {
 	if len(paths) == 0 {
 		return true
@@ -133,11 +132,10 @@ func holdsPaths(payload []byte, paths []string) bool {
 	return true
 }
 
-// deepest is how deep documents are looked into.
+// deepest is the largest depth examined in a document.
 const deepest = 8
 
-// walk tells each the path of everything that is there up to the first error, which
-// it returns as false.
+// walk calls each with the path of everything up to the first error, for which it returns false.
 func walk(dec *json.Decoder, at Path, each func(Path)) bool {
 	t, err := dec.Token()
 	if err != nil || len(at) > deepest {

@@ -8,8 +8,7 @@ import (
 // Name stands for the name of a device in the topics of a profile.
 const Name = "{device}"
 
-// Expand puts the device's name into a topic, and says what is wrong with what
-// comes out.
+// Expand inserts the device's name into a topic, and returns an error if the result is not valid.
 func Expand(topic, device string) (string, error) {
 	if !strings.Contains(topic, Name) {
 		return topic, nil

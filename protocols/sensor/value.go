@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Kind is what a value is.
+// Kind is the type of a value.
 type Kind uint8
 
 // The kinds of values.
@@ -20,7 +20,7 @@ const (
 	Text
 )
 
-// Value is one reading. Two are the same if they are equal.
+// Value is one reading. Values can be compared with ==.
 type Value struct {
 	Kind     Kind
 	Number   float64
@@ -30,7 +30,7 @@ type Value struct {
 	Text     string
 }
 
-// String is the value for people.
+// String returns the value for display.
 func (v Value) String() string {
 	switch v.Kind {
 	case Number:
@@ -47,7 +47,7 @@ func (v Value) String() string {
 	return "nothing"
 }
 
-// number is the value as a number; ok is false for flags and texts.
+// number returns the value as a number; ok is false for flags and texts.
 func (v Value) number() (f float64, ok bool) {
 	switch v.Kind {
 	case Number:
@@ -60,8 +60,8 @@ func (v Value) number() (f float64, ok bool) {
 	return 0, false
 }
 
-// parseNumber reads decimal numbers and nothing else: no "inf", "nan", hexadecimal
-// or underscores, which the library takes.
+// parseNumber parses decimal numbers only: no "inf", "nan", hexadecimal or underscores, which the
+// library accepts.
 func parseNumber(text string) (float64, error) {
 	if text == "" || strings.Trim(text, "0123456789+-.eE") != "" {
 		return 0, fmt.Errorf("%s is no number", excerpt(text))
@@ -94,7 +94,7 @@ func parseInteger(text string) (Value, error) {
 	return Value{Kind: Integer, Integer: int64(f)}, nil
 }
 
-// excerpt is a text from outside, quoted and not too long for a message.
+// excerpt returns a foreign text quoted and shortened for a message.
 func excerpt(text string) string {
 	const most = 40
 	if len(text) > most {

@@ -148,7 +148,7 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// Whatever comes, what is published is finite, and nothing panics.
+// Whatever the payload, published values are finite, and nothing panics.
 func FuzzPayload(f *testing.F) {
 	for _, text := range []string{`{"a":1}`, `{"a":{"b":[1,2]}}`, "21.5", "ON", `{"a":"NaN"}`, "\xff", "1e400", "[[[["} {
 		f.Add([]byte(text), "a.b[0]", true)

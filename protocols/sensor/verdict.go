@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// verdict is how good a point's value is, and why.
+// verdict is the quality of a point's value, and the reason.
 type verdict struct{ quality, cause string }
 
 const (
@@ -13,18 +13,18 @@ const (
 	bad   = "bad"
 )
 
-// waiting is the verdict on what was not heard yet and may still come.
+// waiting is the verdict on a point that has not been received and may still come.
 var waiting = verdict{stale, "not heard yet"}
 
-// Sample is what is published of a point.
+// Sample is a point as it is published.
 type Sample struct {
 	Value          Value
 	Label          string
 	Quality, Cause string
-	Time           time.Time // source time of the value; zero: not known
+	Time           time.Time // source time of the value; zero: unknown
 }
 
-// Sample is what is known of a point.
+// Sample returns the present state of a point.
 func (d *Device) Sample(i int, now time.Time) Sample {
 	r, v := &d.points[i], d.verdict(i, now)
 	return Sample{r.value, r.label, v.quality, v.cause, r.time}
@@ -53,7 +53,7 @@ func (d *Device) verdict(i int, now time.Time) verdict {
 	return verdict{}
 }
 
-// last is when a point was heard last, or when it began to be waited for.
+// last returns when a point was last received, or when waiting for it began.
 func (d *Device) last(i int) time.Time {
 	if at := d.points[i].heard; !at.IsZero() {
 		return at
@@ -61,7 +61,7 @@ func (d *Device) last(i int) time.Time {
 	return d.began
 }
 
-// Away is why the device is known not to be there; empty: it is not known.
+// Away returns why the device is known to be offline; empty: it is not.
 func (d *Device) Away() string {
 	if d.lost != "" {
 		return d.lost
@@ -79,7 +79,7 @@ func (d *Device) Away() string {
 	return ""
 }
 
-// online says that the device is known to be there.
+// online reports whether the device is known to be online.
 func (d *Device) online() bool {
 	for _, w := range d.words {
 		if !w.known || !w.online {
@@ -97,7 +97,7 @@ func (d *Device) silent(now time.Time) bool {
 	return d.spec.Silence > 0 && now.Sub(at) >= d.spec.Silence
 }
 
-// Due is when Tick has something to do, if nothing is heard before; zero: never.
+// Due returns when Tick has something to do if no message comes before; zero: never.
 func (d *Device) Due(now time.Time) (at time.Time) {
 	earlier := func(t time.Time) {
 		if t.After(now) && (at.IsZero() || t.Before(at)) {
@@ -119,20 +119,20 @@ func (d *Device) Due(now time.Time) (at time.Time) {
 	return at
 }
 
-// Tick lists the points to publish because time has passed.
+// Tick returns the points to publish because time has passed.
 func (d *Device) Tick(now time.Time) []int { return d.due(nil, now) }
 
-// Health is how the device is.
+// Health is the health of the device.
 type Health uint8
 
-// What a device can be.
+// Health values.
 const (
 	Well Health = iota
 	Struggling
 	Unreachable
 )
 
-// Health says how the device is, and why it is not well.
+// Health returns the health of the device, and why it is not well.
 func (d *Device) Health(now time.Time) (Health, string) {
 	if away := d.Away(); away != "" {
 		return Unreachable, away

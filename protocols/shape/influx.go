@@ -15,8 +15,9 @@ var (
 	escapeText = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 )
 
-// Influx is a batch in InfluxDB's line protocol: a line for each record, whose measurement is the last part of the track's name, with tags gateway
-// and track. Values that it has no form for are left out, and so is a record without any other.
+// Influx encodes a batch in InfluxDB line protocol: one line per record, with the last part of the
+// track's name as measurement and the tags gateway and track. Values that cannot be expressed are
+// left out, and so are records without any other value.
 func Influx(gateway string, batch []record.Record) []byte {
 	b := make([]byte, 0, 128*len(batch))
 	for i := range batch {
@@ -51,7 +52,7 @@ func Influx(gateway string, batch []record.Record) []byte {
 	return b
 }
 
-// InfluxCarries says whether the line protocol has a form for anything of a record.
+// InfluxCarries reports whether the line protocol can express anything of a record.
 func InfluxCarries(r record.Record) bool {
 	return r.Absent || slices.ContainsFunc(r.Fields, func(f record.Field) bool {
 		_, ok := influxValue(f.Value)

@@ -10,10 +10,11 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// OpenTelemetry metrics: opentelemetry-proto v1, ExportMetricsServiceRequest. A field is a gauge of its name with one data point for each record,
-// whose attribute track says where it is from. A text is a gauge of 1 whose attribute value is the text.
+// OpenTelemetry metrics: opentelemetry-proto v1, ExportMetricsServiceRequest. A field is a gauge of
+// its name with one data point per record; the attribute track names its track. A text is a gauge
+// of 1 whose attribute value is the text.
 
-// metric is all data points of one name and unit, in the order in which they first came.
+// metric is all data points of one name and unit, in the order of first appearance.
 type metric struct {
 	name, unit string
 	points     []point
@@ -24,7 +25,7 @@ type point struct {
 	f *record.Field
 }
 
-// OTLPCarries says whether a record has anything that becomes a data point.
+// OTLPCarries reports whether a record contains a value that becomes a data point.
 func OTLPCarries(r record.Record) bool {
 	return slices.ContainsFunc(r.Fields, func(f record.Field) bool { return measurable(&f) })
 }
@@ -60,7 +61,7 @@ func metricsOf(batch []record.Record) []metric {
 	return all
 }
 
-// attributes of a data point.
+// attributes returns the attributes of a data point.
 func (p point) attributes() [][2]string {
 	all := [][2]string{{"track", p.r.Track}}
 	if s, ok := p.f.Value.(string); ok {
@@ -72,7 +73,7 @@ func (p point) attributes() [][2]string {
 	return all
 }
 
-// whole is the value of a point that has no fraction.
+// whole returns the value of a point if it is an integer.
 func (p point) whole() (int64, bool) {
 	switch v := p.f.Value.(type) {
 	case int64:
@@ -100,12 +101,12 @@ func (p point) real() float64 {
 	return 0
 }
 
-// resource is who sends.
+// resource returns the attributes of the sender.
 func resource(gateway string) [][2]string {
 	return [][2]string{{"service.name", "gatewayd"}, {"service.instance.id", gateway}}
 }
 
-// OTLPJSON is a batch as OTLP/HTTP has it in JSON: 64-bit numbers are texts.
+// OTLPJSON encodes a batch for OTLP/HTTP in JSON: 64-bit numbers are texts.
 func OTLPJSON(gateway string, batch []record.Record) []byte {
 	b := append(make([]byte, 0, 256*len(batch)), `{"resourceMetrics":[{"resource":{"attributes":`...)
 	b = append(jsonAttributes(b, resource(gateway)), `},"scopeMetrics":[{"scope":{"name":"gatewayd"},"metrics":[`...)
@@ -135,7 +136,8 @@ func OTLPJSON(gateway string, batch []record.Record) []byte {
 	return append(b, `]}]}]}`...)
 }
 
-// jsonDouble is a double as protobuf's JSON has it, which names what JSON has no number for.
+// jsonDouble appends a double as in protobuf's JSON, which has names for what JSON numbers cannot
+// express.
 func jsonDouble(b []byte, v float64) []byte {
 	switch {
 	case math.IsNaN(v):
@@ -167,7 +169,7 @@ func jsonAttributes(b []byte, all [][2]string) []byte {
 	return append(b, ']')
 }
 
-// OTLPProtobuf is the same in protobuf.
+// OTLPProtobuf encodes the same in protobuf.
 func OTLPProtobuf(gateway string, batch []record.Record) []byte {
 	var scope []byte
 	scope = nested(scope, 1, stringField(nil, 1, "gatewayd")) // scope: name
@@ -199,7 +201,8 @@ func OTLPProtobuf(gateway string, batch []record.Record) []byte {
 	for _, a := range resource(gateway) {
 		who = nested(who, 1, attribute(a))
 	}
-	return nested(nil, 1, nested(nested(nil, 1, who), 2, scope)) // resource_metrics: resource, scope_metrics
+	// resource_metrics: resource, scope_metrics.
+	return nested(nil, 1, nested(nested(nil, 1, who), 2, scope))
 }
 
 func attribute(a [2]string) []byte { // KeyValue with an AnyValue

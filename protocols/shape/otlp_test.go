@@ -14,8 +14,8 @@ import (
 	"gatewayd/protocols/shape"
 )
 
-// What is sent as OpenTelemetry metrics is what their published schema says, without a field that it does not know, and both forms say the same.
-// (MetricsData has the one field of ExportMetricsServiceRequest.)
+// OpenTelemetry metrics conform to the published schema, without unknown fields, and both encodings
+// have the same content. (MetricsData has the one field of ExportMetricsServiceRequest.)
 func TestOTLPIsAsPublished(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var batch []record.Record
@@ -71,7 +71,7 @@ func TestOTLPIsAsPublished(t *testing.T) {
 	})
 }
 
-// unknown is a message that has fields which its schema does not know.
+// unknown returns a message that has fields unknown to its schema.
 func unknown(m protoreflect.Message) (name protoreflect.FullName) {
 	if len(m.GetUnknown()) > 0 {
 		return m.Descriptor().FullName()

@@ -1,5 +1,5 @@
-// Package shape makes messages of records: JSON of any form by templates, which are data, and the line protocol and OpenTelemetry
-// metrics, which are not JSON of any form.
+// Package shape encodes records as messages: JSON of any form by templates, which are data, and
+// also InfluxDB line protocol and OpenTelemetry metrics.
 package shape
 
 import (
@@ -12,38 +12,40 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// Form is the form of messages as templates, in which ${name} stands for a value as JSON, and ${name:text} for one without quotes.
+// Form defines messages by templates, in which ${name} stands for a value as JSON, and ${name:text}
+// for the value without quotes.
 type Form struct {
 	ContentType   string
-	Topic         string // for MQTT; here all values stand as they are
+	Topic         string // for MQTT; values in it are never quoted
 	Begin         string // before the records of a batch
 	Between       string // between them; empty: each record is a message of its own
 	End           string
 	Record        string
-	Field         string // what ${fields} of a record is made of
+	Field         string // template of one element of ${fields} in a record
 	BetweenFields string
-	// AnnounceTopic and Announce tell of a field, retained, before it is first sent; empty: nothing does.
+	// AnnounceTopic and Announce are for a retained message that is sent before a field is first
+	// sent; empty: none.
 	AnnounceTopic string
 	Announce      string
 }
 
-// Who is who sends.
+// Who identifies the sender.
 type Who struct {
 	Gateway string
 	Uplink  string // path of the actor
 	Client  string // MQTT client id
 }
 
-// A Message is what is sent at once.
+// A Message is a payload with its topic.
 type Message struct {
 	Topic   string
 	Payload []byte
-	Records []int // of the batch
+	Records []int // indexes in the batch
 	ID      string
 	Retain  bool // an announcement
 }
 
-// Maker makes messages of one form. It is for one goroutine.
+// Maker makes messages of one form. It is not safe for concurrent use.
 type Maker struct {
 	ContentType                      string
 	who                              Who
@@ -57,7 +59,7 @@ type Maker struct {
 //go:embed shapes/*.shape
 var files embed.FS
 
-// Named is a form that comes with the gateway.
+// Named returns a built-in form.
 func Named(name string) (Form, error) {
 	raw, err := files.ReadFile("shapes/" + name + ".shape")
 	if err != nil {
@@ -66,8 +68,8 @@ func Named(name string) (Form, error) {
 	return ParseForm(string(raw))
 }
 
-// ParseForm reads a form as a text: lines of a key, a colon and the value, which goes on to the end of the line. Lines that begin with # are
-// comments.
+// ParseForm parses a form: each line is a key, a colon and the value up to the end of the line.
+// Lines that begin with # are comments.
 func ParseForm(s string) (Form, error) {
 	var f Form
 	keys := map[string]*string{
@@ -88,7 +90,7 @@ func ParseForm(s string) (Form, error) {
 	return f, nil
 }
 
-// New makes a maker, or says what is wrong with the form.
+// New returns a maker, or what is wrong with the form.
 func (f Form) New(who Who) (*Maker, error) {
 	m := &Maker{ContentType: f.ContentType, who: who, between: f.Between, betweenFields: f.BetweenFields, known: map[string]bool{}, singly: f.Between == ""}
 	for _, x := range []struct {
@@ -116,13 +118,13 @@ func (f Form) New(who Who) (*Maker, error) {
 	return m, nil
 }
 
-// SaysBatch tells whether messages hold the id of their batch.
+// SaysBatch reports whether messages contain the id of their batch.
 func (m *Maker) SaysBatch() bool {
 	return m.begin.uses("batch") || m.end.uses("batch") || m.record.uses("batch")
 }
 
-// Make makes the messages of a batch: one for each topic, or for each record, in the order of the records. id is that of
-// the first message, and what those of the others begin with.
+// Make makes the messages of a batch: one for each topic, or for each record, in the order of the
+// records. id is the id of the first message and the prefix of the others.
 func (m *Maker) Make(id string, batch []record.Record) []Message {
 	var all []Message
 	at := map[string]int{}
@@ -240,7 +242,7 @@ func (m *Maker) ofRecord(b []byte, r *record.Record, p piece) []byte {
 		return strconv.AppendUint(b, uint64(r.Number), 10)
 	case "sequence":
 		return strconv.AppendUint(b, r.Sequence, 10)
-	case "id": // the same for a record whenever it is sent: what a far end tells duplicates by
+	case "id": // the same for a record whenever it is sent, so that duplicates can be recognised
 		return text(b, m.who.Gateway+"/"+r.Track+"/"+strconv.FormatUint(r.Sequence, 10), p.bare)
 	case "time":
 		return text(b, r.Time.UTC().Format(time.RFC3339Nano), p.bare)
@@ -264,7 +266,8 @@ func (m *Maker) ofRecord(b []byte, r *record.Record, p piece) []byte {
 	return m.ours(b, p)
 }
 
-// bad is ,"bad":{"power":"stale: timeout"} of the fields that are not good; nothing if all are.
+// bad appends ,"bad":{"power":"stale: timeout"} for the fields that are not good; nothing if all
+// are.
 func bad(b []byte, r *record.Record) []byte {
 	n := 0
 	for i := range r.Fields {
@@ -289,7 +292,7 @@ func bad(b []byte, r *record.Record) []byte {
 	return b
 }
 
-// flags is what else there is to tell of a record that is not as it should be; mostly nothing.
+// flags appends what is unusual about a record; usually nothing.
 func flags(b []byte, r *record.Record) []byte {
 	if !r.Trusted {
 		b = append(b, `,"trusted":false`...)

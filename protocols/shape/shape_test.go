@@ -98,8 +98,8 @@ func batches(t *rapid.T) (all []record.Record) {
 	return all
 }
 
-// Whatever records hold, the JSON shapes are JSON, each record is in exactly one message, those of a topic in their order, and topics can be
-// published on.
+// Whatever records contain, the JSON forms are JSON, each record is in exactly one message, those
+// of a topic are in order, and topics are valid.
 func TestShapesAreJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		batch := batches(t)

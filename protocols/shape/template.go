@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// template is a text in which ${name} stands for a value. $$ is a $.
+// template is a text in which ${name} stands for a value, and $$ for a $.
 type template []piece
 
-// piece is a literal text, then a value.
+// piece is a literal text followed by a value.
 type piece struct {
 	text string
 	name string // "": none
-	bare bool   // ${name:text}: without quotes of its own, for within quotes
+	bare bool   // ${name:text}: without quotes of its own, for use within quotes
 }
 
-// values a template may use: of where it is sent from, of a message, of a record, of a field.
+// The values a template may use: of the sender, of a message, of a record, of a field.
 var (
 	ofGateway = []string{"gateway", "uplink", "client"}
 	ofMessage = []string{"batch", "count"}
@@ -65,7 +65,7 @@ func clip(s string) string {
 	return s
 }
 
-// uses says whether a value stands in the template.
+// uses reports whether the template contains one of the values.
 func (t template) uses(names ...string) bool {
 	return slices.ContainsFunc(t, func(p piece) bool { return slices.Contains(names, p.name) })
 }

@@ -6,10 +6,10 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// most is how many announcements a maker remembers.
+// most is the number of announcements a maker remembers.
 const most = 10_000
 
-// Topic is a topic of the form with the values of who sends; it may use ${gateway}, ${uplink} and ${client}.
+// Topic expands a topic that may contain ${gateway}, ${uplink} and ${client}.
 func Topic(text string, who Who) (string, error) {
 	t, err := parse(text, ofGateway)
 	if err != nil {
@@ -33,14 +33,14 @@ func (m *Maker) ofTopic(b []byte, r *record.Record, p piece) []byte {
 	case "client":
 		return append(b, topical(m.who.Client, false)...)
 	case "track":
-		return append(b, topical(r.Track, !p.bare)...) // ${track:text} is one part of a topic
+		return append(b, topical(r.Track, !p.bare)...) // ${track:text} is one level of the topic
 	case "track.name":
 		return append(b, topical(base(r.Track), false)...)
 	}
 	return strconv.AppendUint(b, uint64(r.Number), 10)
 }
 
-// announceNew adds what tells of fields that have not been sent yet.
+// announceNew adds the announcements of fields that have not been sent yet.
 func (m *Maker) announceNew(all []Message, topic string, r *record.Record) []Message {
 	if len(m.announceTopic) == 0 || len(m.announce) <= 1 {
 		return all

@@ -11,7 +11,7 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// put appends a value as JSON, or bare: a text without its quotes.
+// put appends a value as JSON, or bare: a text without quotes.
 func put(b []byte, v record.Value, bare bool) []byte {
 	switch v := v.(type) {
 	case bool:
@@ -30,7 +30,7 @@ func put(b []byte, v record.Value, bare bool) []byte {
 	return append(b, "null"...)
 }
 
-// number appends a number as JSON has it, which has none for infinity.
+// number appends a number as JSON; infinity becomes null.
 func number(b []byte, v float64) []byte {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return append(b, "null"...)
@@ -48,14 +48,14 @@ func text(b []byte, s string, bare bool) []byte {
 		}
 		return append(append(append(b, '"'), s...), '"')
 	}
-	quoted, _ := json.Marshal(strings.ToValidUTF8(s, "\uFFFD")) // a text is always JSON
+	quoted, _ := json.Marshal(strings.ToValidUTF8(s, "\uFFFD")) // encoding a string cannot fail
 	if bare {
 		quoted = quoted[1 : len(quoted)-1]
 	}
 	return append(b, quoted...)
 }
 
-// plain tells whether a text stands in JSON as it is.
+// plain reports whether a text needs no escaping in JSON.
 func plain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c >= utf8.RuneSelf {
@@ -65,7 +65,7 @@ func plain(s string) bool {
 	return true
 }
 
-// topical is a text as part of a topic, or of an id: what has a meaning there is an underscore.
+// topical returns a text for use in a topic or id: special characters become underscores.
 func topical(s string, slash bool) string {
 	return strings.Map(func(r rune) rune {
 		if r == '+' || r == '#' || r < ' ' || r == '/' && !slash {

@@ -10,15 +10,17 @@ import (
 	"sync"
 )
 
-// DialFunc is that of net.Dialer.
+// DialFunc is the type of net.Dialer.DialContext.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Scheme is what a URL of a service adds to its scheme: "ssl+srv://_secure-mqtt._tcp.example.com" is that service, over TLS.
+// Scheme is the suffix of the scheme in a URL of a service:
+// "ssl+srv://_secure-mqtt._tcp.example.com" is that service, over TLS.
 const Scheme = "+srv"
 
-// Endpoint finds out where a URL leads. The URL of a service becomes that of the target that takes a connection, with its host and port; certificates then are
-// to be for that host. The function it returns dials that target, first with the connection that is there already, and anything else as dial does. Any
-// other URL comes back as it is, and so does dial.
+// Endpoint resolves a URL. The URL of a service becomes that of the first target that accepts a
+// connection, with its host and port; certificates must then be valid for that host. The returned
+// function dials that target, the first time with the connection already made, and anything else by
+// dial. Any other URL and dial are returned unchanged.
 func (r Resolver) Endpoint(ctx context.Context, raw string, dial DialFunc) (string, DialFunc, error) {
 	scheme, rest, found := strings.Cut(raw, Scheme+"://")
 	if !found || strings.ContainsAny(scheme, ":/") {
@@ -38,17 +40,17 @@ func (r Resolver) Endpoint(ctx context.Context, raw string, dial DialFunc) (stri
 	return u.String(), at.connect, nil
 }
 
-// reached is a target that took a connection.
+// reached is a target that has accepted a connection.
 type reached struct {
 	target Target
 	host   string // with the port
 	dial   DialFunc
 
 	mu   sync.Mutex
-	conn net.Conn // that nobody has fetched
+	conn net.Conn // not used yet
 }
 
-// connect is the DialFunc of an Endpoint.
+// connect is the DialFunc returned by Endpoint.
 func (r *reached) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	if address != r.host {
 		return r.dial(ctx, network, address)
@@ -71,7 +73,7 @@ func (r *reached) connect(ctx context.Context, network, address string) (net.Con
 	return nil, failed
 }
 
-// close ends the connection if nobody has fetched it in time.
+// close closes the connection if it has not been used in time.
 func (r *reached) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"gatewayd/protocols/srv/srvtest"
 )
 
-// The URL of a service becomes that of the target that takes a connection, which is handed over once.
+// The URL of a service becomes that of the target that accepts a connection, which is used once.
 func TestEndpoint(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,7 +39,7 @@ func TestEndpoint(t *testing.T) {
 		t.Fatal(at, err)
 	}
 	first := <-came
-	for range 2 { // the one there is, and one that is made
+	for range 2 { // the existing one, and a new one
 		conn, err := connect(ctx, "tcp", srvtest.Host+":"+port)
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +64,7 @@ func TestEndpoint(t *testing.T) {
 			t.Errorf("%s is %s, %v; want %s", bad, at, err, want)
 		}
 	}
-	// A connection that nobody fetches in time is closed.
+	// A connection that is not used in time is closed.
 	brief, over := context.WithCancel(ctx)
 	if _, _, err := r.Endpoint(brief, "tcp+srv://_mqtt._tcp.example.com", dial); err != nil {
 		t.Fatal(err)

@@ -16,19 +16,21 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// asking is one call: the servers of its moment.
+// asking is one lookup, with the name servers at its beginning.
 type asking struct {
 	servers  []netip.AddrPort
 	timeout  time.Duration // for one answer
 	attempts int
 	tcp      bool
-	first    atomic.Int32 // which one answered last: a dead server is waited for once in a call
+	// Index of the server that answered last: a dead server is waited for only once per lookup.
+	first atomic.Int32
 }
 
-// mostForeign is how many answers to other questions are passed over. More of them are somebody who guesses; TCP has no such trouble.
+// mostForeign is the number of answers to other questions that are skipped. More of them mean a
+// spoofing attempt; TCP is not affected.
 const mostForeign = 64
 
-// ask goes through the servers until one knows. ErrNotFound is such an answer.
+// ask asks the servers in turn until one knows. ErrNotFound is such an answer.
 func (a *asking) ask(ctx context.Context, name string, kind dnsmessage.Type) (reply, error) {
 	if _, err := question(name, kind); err != nil {
 		return reply{}, err
@@ -50,7 +52,7 @@ func (a *asking) ask(ctx context.Context, name string, kind dnsmessage.Type) (re
 	return reply{}, errs
 }
 
-// one asks one server by UDP, and by TCP what does not fit.
+// one asks one server by UDP, and by TCP if the answer does not fit.
 func (a *asking) one(ctx context.Context, server netip.AddrPort, name string, kind dnsmessage.Type) (reply, error) {
 	network, edns := "udp", true
 	if a.tcp {
@@ -65,14 +67,14 @@ func (a *asking) one(ctx context.Context, server netip.AddrPort, name string, ki
 		case err != nil:
 			return reply{}, plain(ctx, err, a.timeout)
 		case edns && (got.code == dnsmessage.RCodeFormatError || got.code == dnsmessage.RCodeNotImplemented):
-			edns = false // a server from before EDNS
+			edns = false // a server older than EDNS
 			continue
 		}
 		return got, verdict(got)
 	}
 }
 
-// verdict says what an answer without records means.
+// verdict returns the meaning of an answer without records.
 func verdict(got reply) error {
 	switch {
 	case got.code == dnsmessage.RCodeNameError:
@@ -91,7 +93,7 @@ func verdict(got reply) error {
 	return nil
 }
 
-// plain is an error of the network in short words.
+// plain returns a network error in few words.
 func plain(ctx context.Context, err error, timeout time.Duration) error {
 	var op *net.OpError
 	switch {
@@ -105,17 +107,18 @@ func plain(ctx context.Context, err error, timeout time.Duration) error {
 	return err
 }
 
-// exchange asks once, from a random port and with a random id.
+// exchange sends one query, from a random port and with a random id.
 func (a *asking) exchange(ctx context.Context, network string, server netip.AddrPort, name string, kind dnsmessage.Type, edns bool) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	id := uint16(rand.Uint32()) // of the runtime's ChaCha8, which nobody outside can foresee
+	id := uint16(rand.Uint32()) // from the runtime's ChaCha8, which is unpredictable
 	msg, err := query(id, name, kind, edns)
 	if err != nil {
 		return reply{}, err
 	}
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, server.String()) // connected: datagrams of others do not get in
+	// Connected: datagrams from other addresses are dropped.
+	conn, err := d.DialContext(ctx, network, server.String())
 	if err != nil {
 		return reply{}, err
 	}
@@ -145,7 +148,8 @@ func stream(conn net.Conn, id uint16, name string, kind dnsmessage.Type) (reply,
 	return parse(msg, id, name, kind)
 }
 
-// datagrams waits for the one that answers: late answers to what was asked before, and guesses, are passed over.
+// datagrams waits for the matching answer: late answers to earlier queries, and guesses, are
+// skipped.
 func datagrams(conn net.Conn, id uint16, name string, kind dnsmessage.Type) (reply, error) {
 	buf := make([]byte, 4096)
 	for range mostForeign {

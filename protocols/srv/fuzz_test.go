@@ -6,7 +6,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// answered is a message to seed the fuzzer and tests with.
+// answered returns a message as seed for the fuzzer and for tests.
 func answered(tb testing.TB, h dnsmessage.Header, name string, kind dnsmessage.Type, answers, extra []dnsmessage.Resource) []byte {
 	tb.Helper()
 	q, err := question(name, kind)

@@ -9,24 +9,26 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// reply is what counts of an answer.
+// reply is the relevant part of an answer.
 type reply struct {
 	code      dnsmessage.RCode
 	truncated bool
-	empty     bool   // no answer at all, from somebody who neither knows nor asks others
-	name      string // what the name asked for is an alias of in the end; itself if of nothing
+	empty     bool   // a referral, from a server that neither knows nor asks others
+	name      string // canonical name after following aliases; the name asked for if there are none
 
 	targets []Target
 	addrs   []netip.Addr
-	extra   map[string][]netip.Addr // of hosts, by key
+	extra   map[string][]netip.Addr // addresses of hosts, by key
 }
 
-// largest is the UDP answer we take: what gets through every network without fragments (DNS flag day 2020).
+// largest is the largest UDP answer accepted: the size that passes every network without
+// fragmentation (DNS flag day 2020).
 const largest = 1232
 
 var errForeign = errors.New("an answer to another question")
 
-// query is a question with a transaction id; with EDNS, which tells that large answers are taken.
+// query returns a query with a transaction id; with EDNS, it announces that large answers are
+// accepted.
 func query(id uint16, name string, kind dnsmessage.Type, edns bool) ([]byte, error) {
 	q, err := question(name, kind)
 	if err != nil {
@@ -43,7 +45,7 @@ func query(id uint16, name string, kind dnsmessage.Type, edns bool) ([]byte, err
 	return m.Pack()
 }
 
-// question refuses names that no host or service has, before anybody is asked.
+// question returns an error for names that no host or service can have, before any server is asked.
 func question(name string, kind dnsmessage.Type) (dnsmessage.Question, error) {
 	name = strings.TrimSuffix(name, ".")
 	if len(name) > 253 {
@@ -63,7 +65,8 @@ func question(name string, kind dnsmessage.Type) (dnsmessage.Question, error) {
 	return dnsmessage.Question{Name: n, Type: kind, Class: dnsmessage.ClassINET}, err
 }
 
-// parse reads an answer; errForeign if it is not one to this question, any other error if it is and makes no sense.
+// parse parses an answer. It returns errForeign if it is not an answer to this question, and
+// another error if it is but makes no sense.
 func parse(msg []byte, id uint16, name string, kind dnsmessage.Type) (reply, error) {
 	var p dnsmessage.Parser
 	h, err := p.Start(msg)
@@ -109,7 +112,7 @@ func parse(msg []byte, id uint16, name string, kind dnsmessage.Type) (reply, err
 	return r, nil
 }
 
-// records are those of one section by their owner.
+// records are the records of one section by owner.
 type records struct {
 	n       int
 	aliases map[string]string
@@ -136,7 +139,7 @@ func (all *records) section(next func() (dnsmessage.ResourceHeader, error), p *d
 func (all *records) record(h dnsmessage.ResourceHeader, p *dnsmessage.Parser) error {
 	owner := key(h.Name.String())
 	if h.Class != dnsmessage.ClassINET {
-		_, err := p.UnknownResource() // of EDNS, for one
+		_, err := p.UnknownResource() // for instance of EDNS
 		return err
 	}
 	switch h.Type {
@@ -167,7 +170,7 @@ func (all *records) address(owner string, a netip.Addr) {
 	}
 }
 
-// end follows the aliases of one answer.
+// end follows the aliases in one answer.
 func (all *records) end(name string) (string, error) {
 	for range mostAliases {
 		next, alias := all.aliases[key(name)]
@@ -179,8 +182,8 @@ func (all *records) end(name string) (string, error) {
 	return "", fmt.Errorf("more than %d aliases one after the other", mostAliases)
 }
 
-// host is a name as hosts are written; empty is the root.
+// host returns a name in the usual notation; empty for the root.
 func host(n dnsmessage.Name) string { return strings.TrimSuffix(n.String(), ".") }
 
-// key makes equal names equal.
+// key normalises a name.
 func key(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -7,7 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The first of two targets of weights 1 and 3: of the five draws there are, one falls on 0, which the first in the list gets.
+// Two targets of weights 1 and 3: of the five possible draws one is 0, which selects the first in
+// the list.
 func TestOrderByWeight(t *testing.T) {
 	first := map[string]int{}
 	for n := range uint64(5) {

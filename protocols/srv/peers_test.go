@@ -11,10 +11,11 @@ import (
 	"time"
 )
 
-// many is how many targets a name has whose answer is too large for UDP.
+// many is a number of targets whose answer is too large for UDP.
 const many = 30
 
-// program starts a name server on a free port of 127.0.0.1 until the test ends, and returns a resolver that it has answered.
+// program runs a name server on a free port of 127.0.0.1 until the test ends, and returns a
+// resolver for it once it has answered.
 func program(t *testing.T, name, install string, arguments func(dir string, port int) []string) Resolver {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -113,7 +114,7 @@ func hostOfMany(i int) string {
 	return fmt.Sprintf("a-host-of-many-with-a-long-name-that-takes-its-room-%d.example.com", i)
 }
 
-// agree checks what every server was told.
+// agree checks the answers that every server must give.
 func agree(t *testing.T, r Resolver) {
 	t.Helper()
 	got, err := r.Lookup(within(t), service)

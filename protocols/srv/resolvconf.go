@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// conf is what counts of a resolv.conf (man 5 resolv.conf).
+// conf is the relevant part of a resolv.conf (man 5 resolv.conf).
 type conf struct {
 	servers  []netip.Addr
 	timeout  time.Duration // for one answer
 	attempts int           // rounds through all servers
-	tcp      bool          // options use-vc
+	tcp      bool          // option use-vc
 }
 
 const (
@@ -28,7 +28,7 @@ const (
 	mostBytes   = 64 << 10 // of the file
 )
 
-// begin reads the file as it is now.
+// begin reads the present content of the file.
 func (r Resolver) begin() (*asking, error) {
 	name := r.File
 	if name == "" {
@@ -62,7 +62,7 @@ func read(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, mostBytes))
 }
 
-// parseConf takes what it understands and passes over the rest, as resolvers do.
+// parseConf ignores what it does not understand, as resolvers do.
 func parseConf(text []byte) conf {
 	c := conf{timeout: 5 * time.Second, attempts: 2}
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {

@@ -1,6 +1,7 @@
-// Package srv finds the hosts that offer a service by DNS SRV records (RFC 2782), with their addresses, in the order in which they
-// are to be tried. It reads resolv.conf at every call, because a gateway gets its name servers from whichever modem is up, and says
-// so when there are none yet. It knows no search lists, no hosts file and no internationalised names, and keeps nothing.
+// Package srv finds the hosts that offer a service by DNS SRV records (RFC 2782), with their
+// addresses, in the order in which to try them. It reads resolv.conf at every call, because the
+// name servers of a gateway depend on which modem is up, and reports if there are none yet. It does
+// not support search lists, the hosts file or internationalised names, and it caches nothing.
 package srv
 
 import (
@@ -21,40 +22,43 @@ import (
 )
 
 var (
-	// ErrNoNameserver says that no name server is configured: no link has come up yet.
+	// ErrNoNameserver is returned if no name server is configured: no link is up yet.
 	ErrNoNameserver = errors.New("no name server is configured")
-	// ErrNotFound says that a name server knows that there is no such name, or no record of that type.
+	// ErrNotFound is returned if a name server says that there is no such name, or no record of
+	// that type.
 	ErrNotFound = errors.New("no such record")
-	// ErrNotOffered says that the domain declares the service decidedly not available (a target of ".").
+	// ErrNotOffered is returned if the domain declares that it does not offer the service (a target
+	// of ".").
 	ErrNotOffered = errors.New("the service is declared not available")
 )
 
-// Resolver asks the name servers of a resolv.conf. The zero value is that of the system.
+// Resolver asks the name servers of a resolv.conf. The zero value uses the system's.
 type Resolver struct {
-	File string // resolv.conf; empty: /etc/resolv.conf
+	File string // path of resolv.conf; empty: /etc/resolv.conf
 	Port uint16 // of the name servers; 0: 53
 }
 
 // Target is one host that offers the service.
 type Target struct {
-	Host     string // without the final dot; the name that a certificate must be for
+	Host     string // without the final dot; the certificate must be valid for this name
 	Port     uint16
 	Priority uint16 // lower is tried first
-	Weight   uint16 // share of the first tries among those of the same priority
+	Weight   uint16 // relative share of the first attempts among targets of the same priority
 	Addrs    []netip.Addr
 }
 
 const (
 	mostTargets = 32 // of one service that are tried; see cut
 	mostAddrs   = 16 // of one host
-	mostAliases = 8  // one after the other
-	mostNamed   = 3  // of those who take no connection
+	mostAliases = 8  // in a chain
+	mostNamed   = 3  // unreachable targets named in an error
 	leastTry    = 2 * time.Second
-	usualTry    = 10 * time.Second // to connect, if nobody says how long it may take
+	usualTry    = 10 * time.Second // time per attempt to connect, if ctx has no deadline
 )
 
-// Lookup returns the targets of a service, such as "_mdi._tcp.example.com", in the order to try them: a new draw by weight at every
-// call. Targets without an address are left out; the error says why if none is left.
+// Lookup returns the targets of a service, such as "_mdi._tcp.example.com", in the order in which
+// to try them; the random choice by weight is made anew at every call. Targets without an address
+// are left out; the error says why if none is left.
 func (r Resolver) Lookup(ctx context.Context, name string) ([]Target, error) {
 	a, err := r.begin()
 	if err != nil {
@@ -77,7 +81,7 @@ func (r Resolver) Lookup(ctx context.Context, name string) ([]Target, error) {
 	return slices.DeleteFunc(targets, func(t Target) bool { return len(t.Addrs) == 0 }), nil
 }
 
-// Host returns the addresses of a host, those of IPv6 first.
+// Host returns the addresses of a host, IPv6 first.
 func (r Resolver) Host(ctx context.Context, name string) ([]netip.Addr, error) {
 	a, err := r.begin()
 	if err == nil {
@@ -89,8 +93,8 @@ func (r Resolver) Host(ctx context.Context, name string) ([]netip.Addr, error) {
 	return nil, fmt.Errorf("host %s: %w", name, err)
 }
 
-// Dial looks the service up and connects to the first address that takes it; each gets its share of the time there is. It returns
-// the target it reached, whose Host is what TLS must verify.
+// Dial looks up the service and connects to the first address that accepts; each gets its share of
+// the time left. It returns the target reached, whose Host TLS must verify.
 func (r Resolver) Dial(ctx context.Context, name string, dial func(ctx context.Context, network, address string) (net.Conn, error)) (net.Conn, Target, error) {
 	targets, err := r.Lookup(ctx, name)
 	if err != nil {
@@ -118,7 +122,7 @@ func (r Resolver) Dial(ctx context.Context, name string, dial func(ctx context.C
 	return nil, Target{}, fmt.Errorf("service %s: nobody takes a connection: %s%s", name, strings.Join(failed, "; "), more)
 }
 
-// try dials one of left addresses.
+// try dials one address; left is how many remain, including this one.
 func try(ctx context.Context, left int, address string, dial func(ctx context.Context, network, address string) (net.Conn, error)) (net.Conn, error) {
 	share := usualTry
 	if at, limited := ctx.Deadline(); limited {
@@ -129,8 +133,9 @@ func try(ctx context.Context, left int, address string, dial func(ctx context.Co
 	return dial(ctx, "tcp", address)
 }
 
-// order puts targets into the order of RFC 2782: by priority, and among equals by a draw in proportion to weight, in which those of
-// weight 0 have a small chance. draw(n) returns a number below n.
+// order sorts targets as in RFC 2782: by priority, and among equals by a random choice in
+// proportion to weight, in which targets of weight 0 have a small chance. draw(n) returns a number
+// below n.
 func order(targets []Target, draw func(n uint64) uint64) {
 	slices.SortStableFunc(targets, func(a, b Target) int {
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(min(a.Weight, 1), min(b.Weight, 1)))
@@ -152,8 +157,8 @@ func order(targets []Target, draw func(n uint64) uint64) {
 	}
 }
 
-// cut leaves the first of targets that are in order, and one of each priority: where there are many, those that are to help when the first are all
-// dead are reached as well.
+// cut shortens a sorted list: it keeps the first targets and at least one of each priority, so that
+// the backups are reached even if there are many targets that are down.
 func cut(targets []Target) []Target {
 	heads := 0
 	for i := range targets {
@@ -177,7 +182,7 @@ func cut(targets []Target) []Target {
 	return kept
 }
 
-// addresses fills in those of all targets at once: from what came with the answer, or by asking.
+// addresses fills in the addresses of all targets concurrently, from the answer or by asking.
 func (a *asking) addresses(ctx context.Context, targets []Target, extra map[string][]netip.Addr) error {
 	errs := make(several, len(targets))
 	var all sync.WaitGroup
@@ -201,7 +206,7 @@ func (a *asking) addresses(ctx context.Context, targets []Target, extra map[stri
 	return errs
 }
 
-// host asks for both kinds of addresses at once. One kind will do.
+// host asks for both kinds of addresses concurrently. One kind suffices.
 func (a *asking) host(ctx context.Context, name string) ([]netip.Addr, error) {
 	var four, six reply
 	var err4, err6 error
@@ -214,12 +219,12 @@ func (a *asking) host(ctx context.Context, name string) ([]netip.Addr, error) {
 	case len(all) > 0:
 		return all, nil
 	case errors.Is(err4, ErrNotFound) && err6 != nil:
-		return nil, err6 // the one that is not sure
+		return nil, err6 // the error that is less definite
 	}
 	return nil, err4
 }
 
-// follow asks until it has what name is an alias of.
+// follow asks until aliases are resolved.
 func (a *asking) follow(ctx context.Context, name string, kind dnsmessage.Type) (reply, error) {
 	for range mostAliases {
 		got, err := a.ask(ctx, name, kind)
@@ -237,7 +242,7 @@ func (a *asking) follow(ctx context.Context, name string, kind dnsmessage.Type) 
 	return reply{}, fmt.Errorf("more than %d aliases one after the other", mostAliases)
 }
 
-// several are errors in one line, each once.
+// several prints errors in one line, each once.
 type several []error
 
 func (all several) Unwrap() []error { return all }

@@ -24,7 +24,7 @@ const service = "_mdi._tcp.example.com"
 // server answers by UDP and TCP at one address; nil is silence.
 type server func(network string, q dnsmessage.Message) *dnsmessage.Message
 
-// listen starts a server on host; port 0 is any that is free there.
+// listen starts a server on host; port 0 is any free one.
 func listen(t *testing.T, host string, port int, s server) int {
 	t.Helper()
 	u, l, port := sockets(t, host, port)
@@ -52,7 +52,7 @@ func listen(t *testing.T, host string, port int, s server) int {
 	return port
 }
 
-// sockets are one of each kind on a port. A free one is below those that outgoing connections get.
+// sockets opens one socket of each kind on a port. A free port is below the ephemeral ones.
 func sockets(t *testing.T, host string, port int) (*net.UDPConn, net.Listener, int) {
 	t.Helper()
 	fixed := port != 0
@@ -101,13 +101,13 @@ func (s server) answer(network string, msg []byte) []byte {
 	return answer
 }
 
-// said is an answer to q.
+// said returns an answer to q.
 func said(q dnsmessage.Message, code dnsmessage.RCode, answers ...dnsmessage.Resource) *dnsmessage.Message {
 	h := dnsmessage.Header{ID: q.ID, Response: true, RecursionAvailable: true, RCode: code}
 	return &dnsmessage.Message{Header: h, Questions: q.Questions, Answers: answers}
 }
 
-// zone has the service on two hosts, one with an alias before it.
+// zone has the service on two hosts, one with an alias.
 func zone(_ string, q dnsmessage.Message) *dnsmessage.Message {
 	name := strings.TrimSuffix(q.Questions[0].Name.String(), ".")
 	switch kind := q.Questions[0].Type; {
@@ -127,7 +127,7 @@ func target(name, host string, priority, port uint16) dnsmessage.Resource {
 	return dnsmessage.Resource{Header: owner(name + "."), Body: &dnsmessage.SRVResource{Priority: priority, Port: port, Target: dnsmessage.MustNewName(host)}}
 }
 
-// resolver asks the servers of a file of its own.
+// resolver uses the servers in a file of its own.
 func resolver(t *testing.T, port int, lines ...string) Resolver {
 	t.Helper()
 	r := Resolver{File: filepath.Join(t.TempDir(), "resolv.conf"), Port: uint16(port)}
@@ -142,7 +142,7 @@ func write(t *testing.T, r Resolver, lines ...string) {
 	}
 }
 
-// check looks the service of zone up.
+// check looks up the service of zone.
 func check(t *testing.T, r Resolver) {
 	t.Helper()
 	got, err := r.Lookup(within(t), service)
@@ -180,7 +180,7 @@ func TestFileIsReadAtEveryCall(t *testing.T) {
 	check(t, r)
 }
 
-// A server that is silent, and one that is not there, are waited for once in a call.
+// A silent server, and one that is down, are waited for once per lookup.
 func TestNextServer(t *testing.T) {
 	port := listen(t, "127.0.0.1", 0, zone)
 	var asked atomic.Int32
@@ -314,7 +314,7 @@ func TestDialGoesOn(t *testing.T) {
 	}
 }
 
-// Of many that take no connection a few are named.
+// If many targets refuse connections, a few are named.
 func TestManyThatTakeNoConnection(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -348,7 +348,7 @@ func TestCallerGivesUp(t *testing.T) {
 	}
 }
 
-// However many there are, the one that is to be tried first is, wherever the answer has it.
+// However many targets there are, the one to be tried first is found, wherever it is in the answer.
 func TestALongList(t *testing.T) {
 	const n = 100
 	port := listen(t, "127.0.0.1", 0, func(network string, q dnsmessage.Message) *dnsmessage.Message {

@@ -1,5 +1,6 @@
-// Package stranger tells who answers at a port where somebody else was expected, by the first octets of what he says. It is for the words of
-// errors only: who is right is found out by the protocol that is spoken.
+// Package stranger recognises what kind of server answers at a port where another one was expected,
+// by its first octets. It only improves error messages; the protocol itself decides whether the
+// peer is right.
 package stranger
 
 import (
@@ -10,7 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// Who is who says that, in words that go on after "there"; empty if it tells nothing.
+// Who returns a description of the server that sent these octets, to be continued after "there";
+// empty if it is not recognised.
 func Who(said []byte) string {
 	switch {
 	case bytes.HasPrefix(said, []byte("HTTP/")):
@@ -19,7 +21,8 @@ func Who(said []byte) string {
 		return "answers a NATS server"
 	case bytes.HasPrefix(said, []byte("SSH-")):
 		return "answers an SSH server"
-	case len(said) >= 3 && (said[0] == 0x15 || said[0] == 0x16) && said[1] == 3 && said[2] <= 4: // an alert or a handshake
+	// An alert or a handshake.
+	case len(said) >= 3 && (said[0] == 0x15 || said[0] == 0x16) && said[1] == 3 && said[2] <= 4:
 		return "answers somebody who wants TLS"
 	case len(said) >= 4 && said[0] == 0x20 && said[1] == byte(len(said)-2) && said[2] <= 1:
 		return "answers an MQTT broker"

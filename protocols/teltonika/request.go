@@ -1,6 +1,7 @@
-// Package teltonika reads and writes the text protocol in which controllers talk to the MQTT Modbus gateway of Teltonika routers
-// and to open-modbusgateway: one line asks, one line answers, a cookie joins the two. It is stricter than both: a number that is
-// out of range is refused and never wrapped. It carries nothing out.
+// Package teltonika reads and writes the text protocol in which controllers talk to the MQTT Modbus
+// gateway of Teltonika routers and to open-modbusgateway: one line is a request, one line the
+// response, and a cookie links the two. It is stricter than both: a number out of range is refused,
+// never wrapped. It does not carry out requests.
 package teltonika
 
 import (
@@ -14,28 +15,28 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// maxLine holds the longest request there is, function 16 with 123 values, twice.
+// maxLine is twice the length of the longest request, function 16 with 123 values.
 const maxLine = 2048
 
-// ErrInvalid is what is wrong with every line that is no request.
+// ErrInvalid is the error for every line that is no request.
 var ErrInvalid = errors.New(Invalid)
 
 // Request is one line from a controller.
 type Request struct {
-	Cookie  string // as it came: decimal, 0 to 2^64-1
+	Cookie  string // as received: decimal, 0 to 2^64-1
 	Target  Target
-	Timeout time.Duration  // to connect and for the answer, 1 to 999 s
+	Timeout time.Duration  // for the connection and for the response, 1 to 999 s
 	Modbus  modbus.Request // with the address counted from 0
 }
 
-// Target is the place a request is for. It can be compared.
+// Target is the destination of a request. It is comparable.
 type Target struct {
-	Device string // name of a serial gateway; of format 1
-	Host   string // an address in its shortest form or a name in lower case; of format 0
+	Device string // name of a serial gateway; for format 1
+	Host   string // an address in its shortest form or a name in lower case; for format 0
 	Port   uint16
 }
 
-// ParseTarget is the target at address, host:port.
+// ParseTarget parses an address, host:port.
 func ParseTarget(address string) (Target, bool) {
 	i := strings.LastIndexByte(address, ':')
 	if i < 0 {
@@ -49,7 +50,8 @@ func ParseTarget(address string) (Target, bool) {
 	return Target{Host: strings.ToLower(host), Port: uint16(port)}, ok && hostname(host)
 }
 
-// Parse reads one line. With an error, which is ErrInvalid, the request has the cookie to answer with: "0" if it could not be read.
+// Parse parses one line. If it returns an error, which is ErrInvalid, the request has the cookie
+// for the response: "0" if it could not be read.
 func Parse(line []byte) (Request, error) {
 	q := Request{Cookie: "0"}
 	f := fields(line)
@@ -75,12 +77,12 @@ func Parse(line []byte) (Request, error) {
 	return q, nil
 }
 
-// fields splits at white space as C has it.
+// fields splits at white space as defined in C.
 func fields(line []byte) []string {
 	return strings.FieldsFunc(string(line), func(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' })
 }
 
-// parse takes <IP_TYPE> <IP> <PORT>.
+// parse parses <IP_TYPE> <IP> <PORT>.
 func (t *Target) parse(kind, host, port string) bool {
 	ip, err := netip.ParseAddr(host)
 	switch {
@@ -101,7 +103,8 @@ func (t *Target) parse(kind, host, port string) bool {
 	return ok
 }
 
-// hostname allows what names are made of (RFC 1123), and the underscores that people use all the same.
+// hostname reports whether s is a valid host name (RFC 1123); underscores, which are in common use,
+// are allowed too.
 func hostname(s string) bool {
 	if s == "" || len(s) > 63 || s[0] == '-' || s[0] == '.' {
 		return false
@@ -114,7 +117,8 @@ func hostname(s string) bool {
 	return true
 }
 
-// parse takes <TIMEOUT> <SLAVE_ID> <MODBUS_FUNCTION> <REGISTER_NUMBER> <REGISTER_COUNT/VALUE>[ <DATA>].
+// parse parses <TIMEOUT> <SLAVE_ID> <MODBUS_FUNCTION> <REGISTER_NUMBER> <REGISTER_COUNT/VALUE>[
+// <DATA>].
 func (q *Request) parse(f []string) bool {
 	var n [5]int
 	for i, most := range [5]int{999, 255, 16, 65536, 65535} {
@@ -136,7 +140,7 @@ func (q *Request) parse(f []string) bool {
 	return q.arguments(n[3], n[4], data)
 }
 
-// arguments takes what the function makes of the count or value, and the data.
+// arguments interprets the count or value and the data according to the function.
 func (q *Request) arguments(first, n int, data string) bool {
 	m, most := &q.Modbus, 0
 	switch m.Function {
@@ -183,7 +187,7 @@ func (q *Request) values(n int, list []string) bool {
 	return true
 }
 
-// number reads a decimal number within bounds. Leading zeros are fine, signs are not.
+// number parses a decimal number within bounds. Leading zeros are allowed, signs are not.
 func number(s string, least, most int) (int, bool) {
 	n, err := strconv.ParseUint(s, 10, 31)
 	return int(n), err == nil && digits(s) && int(n) >= least && int(n) <= most

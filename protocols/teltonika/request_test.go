@@ -38,7 +38,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// What is no request is answered with its cookie, and with 0 where there is none.
+// An invalid request is answered with its cookie, or with 0 if there is none.
 func TestInvalidRequests(t *testing.T) {
 	full := func(n int, v string) string { return strings.TrimSuffix(strings.Repeat(v+",", n), ",") }
 	for _, line := range []string{
@@ -121,7 +121,8 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// Whatever comes is answered with one line, and what is taken for a request means exactly what it says.
+// Any input is answered with one line, and what is accepted as a request means exactly what it
+// says.
 func FuzzParse(f *testing.F) {
 	for _, line := range []string{
 		"0 16468394968118163995 0 10.0.0.126 5020 5 1 1 1 5", "0 565842596387 0 10.0.0.126 5020 5 1 16 1 3 1234,5678", "1 42 rs485 1 2 3 101 4",

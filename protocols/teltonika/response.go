@@ -7,8 +7,8 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// What an error answer may say; where Teltonika and open-modbusgateway differ, as the latter. The rest are libmodbus's words, and
-// those of the C library, which pass through it.
+// Texts of error responses. Where Teltonika and open-modbusgateway differ, those of the latter. The
+// others are texts of libmodbus and of the C library, which are passed through.
 const (
 	Invalid  = "INVALID REQUEST"
 	Blocked  = "MESSAGE BLOCKED"
@@ -30,7 +30,7 @@ var exceptions = [...]string{
 	6: "Slave device or server is busy", 7: "Negative acknowledge", 8: "Memory parity error", 10: NoPath, 11: "Target device failed to respond",
 }
 
-// Exception is the text for a Modbus exception.
+// Exception returns the text for a Modbus exception.
 func Exception(code uint8) string {
 	if int(code) < len(exceptions) && exceptions[code] != "" {
 		return exceptions[code]
@@ -38,7 +38,7 @@ func Exception(code uint8) string {
 	return badCode
 }
 
-// OK answers a request that was carried out; data is the bits or registers read.
+// OK returns the response to a request that was carried out; data is the bits or registers read.
 func (q Request) OK(data []byte) []byte {
 	b := append(make([]byte, 0, len(q.Cookie)+3+6*int(q.Modbus.Quantity)), q.Cookie...)
 	b = append(b, " OK"...)
@@ -58,7 +58,7 @@ func (q Request) OK(data []byte) []byte {
 	return b
 }
 
-// Error answers a request that was not carried out.
+// Error returns the response to a request that was not carried out.
 func (q Request) Error(text string) []byte {
 	return []byte(q.Cookie + " ERROR: " + text)
 }

@@ -7,15 +7,17 @@ import (
 	"os"
 )
 
-// Client is what the client of somebody else's server needs; all of it may be empty.
+// Client has the TLS settings of a client; all may be empty.
 type Client struct {
-	CA         string // who may vouch for the server; empty: the system's authorities
-	Cert, Key  string // ours
-	ServerName string // on the server's certificate; empty: the host that is called
+	// File of the authorities that may sign the server's certificate; empty: the system's.
+	CA         string
+	Cert, Key  string // files of our own certificate and key
+	ServerName string // name required in the server's certificate; empty: the host that is dialled
 }
 
-// Config is TLS 1.2 or later; its errors name the keys of a config. The authorities are those of now; ours is read again for each connection, since it may be renewed. Without
-// a host and a server name, whoever dials says what the server is called.
+// Config returns a config for TLS 1.2 or later; its errors name config keys. The authorities are
+// read now; our own certificate is read for each connection, since it may be renewed. Without host
+// and ServerName, the dialling code must set the server name.
 func (f Client) Config(host string) (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.ServerName}
 	if t.ServerName == "" {

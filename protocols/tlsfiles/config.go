@@ -1,24 +1,24 @@
 package tlsfiles
 
-// ServerConfig is a config that names the files of a listener.
+// ServerConfig is a config message that names the files of a listener.
 type ServerConfig interface {
 	GetCertFile() string
 	GetKeyFile() string
 	GetCaFile() string
 }
 
-// FilesOf are the files that a config names.
+// FilesOf returns the files that a config names.
 func FilesOf(c ServerConfig) Files {
 	return Files{Certificate: c.GetCertFile(), Key: c.GetKeyFile(), CA: c.GetCaFile()}
 }
 
-// ClientConfig is a config that names the files of the client of somebody else's server.
+// ClientConfig is a config message that names the files of a client.
 type ClientConfig interface {
 	ServerConfig
 	GetServerName() string
 }
 
-// ClientOf is what a config says; of a nil message all is empty.
+// ClientOf returns the settings in a config; all are empty for a nil message.
 func ClientOf(c ClientConfig) Client {
 	return Client{CA: c.GetCaFile(), Cert: c.GetCertFile(), Key: c.GetKeyFile(), ServerName: c.GetServerName()}
 }

@@ -1,5 +1,6 @@
-// Package tlsfiles is the TLS of a listener whose certificates are PEM files that may be renewed while connections stand: every
-// handshake goes by the files of the moment, and who is connected stays so. Client is the same for who connects.
+// Package tlsfiles makes TLS configs of listeners whose certificates are PEM files that may be
+// renewed at run time: each handshake uses the present files, and existing connections stay. Client
+// does the same for clients.
 package tlsfiles
 
 import (
@@ -13,19 +14,21 @@ import (
 	"time"
 )
 
-// Files are what a listener needs.
+// Files are the TLS files of a listener.
 type Files struct {
-	Certificate string // ours, with its chain
-	Key         string // of our certificate
-	CA          string // who signs clients' certificates, one or several; empty: clients need none
-	Required    bool   // a client must show a certificate
+	Certificate string // our certificate, with its chain
+	Key         string // key of our certificate
+	// One or more authorities that sign client certificates; empty: clients need none.
+	CA       string
+	Required bool // a client must present a certificate
 }
 
-// lookEvery is how often the files are looked at, at most.
+// lookEvery is the shortest interval between checks of the files.
 const lookEvery = time.Second
 
-// Config is TLS 1.2 or later by the files, which must be good now; errors name the keys of a config. When they no longer are, the last good ones stay in force and
-// trouble, if it is not nil, hears why; it is called in the goroutine of a handshake.
+// Config returns a config for TLS 1.2 or later that uses the files, which must be valid now; errors
+// name config keys. If they become invalid later, the last valid ones stay in force, and trouble,
+// if not nil, is called with the reason in the goroutine of a handshake.
 func (f Files) Config(trouble func(error)) (*tls.Config, error) {
 	if trouble == nil {
 		trouble = func(error) {}
@@ -40,7 +43,7 @@ func (f Files) Config(trouble func(error)) (*tls.Config, error) {
 	}, nil
 }
 
-// reader keeps what the files said when they last were good.
+// reader keeps the last valid content of the files.
 type reader struct {
 	files   Files
 	trouble func(error)
@@ -51,7 +54,7 @@ type reader struct {
 	looked time.Time
 }
 
-// stamp tells one version of a file from another.
+// stamp identifies a version of a file.
 type stamp struct {
 	modified time.Time
 	size     int64
@@ -71,7 +74,8 @@ func (r *reader) now() *tls.Config {
 	return r.good
 }
 
-// Suites are those of TLS 1.2 that are authenticated encryption with forward secrecy; TLS 1.3 has no others.
+// Suites returns the TLS 1.2 cipher suites with authenticated encryption and forward secrecy; TLS
+// 1.3 has no others.
 func Suites() []uint16 {
 	return []uint16{
 		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
@@ -79,7 +83,7 @@ func Suites() []uint16 {
 	}
 }
 
-// read takes the files as they are now. What has been found bad is not tried again until it changes.
+// read reads the present files. Invalid files are not read again until they change.
 func (r *reader) read() error {
 	r.seen, r.looked = r.stamps(), time.Now()
 	own, err := tls.LoadX509KeyPair(r.files.Certificate, r.files.Key)
@@ -88,7 +92,8 @@ func (r *reader) read() error {
 	}
 	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS12, CipherSuites: Suites(), Certificates: []tls.Certificate{own},
-		SessionTicketsDisabled: true, // Go's last a week; each connection is to show what is in force now
+		// Go's tickets last a week; each connection is to present what is in force now.
+		SessionTicketsDisabled: true,
 	}
 	if r.files.CA != "" {
 		if cfg.ClientCAs, err = pool(r.files.CA); err != nil {

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// command is one of an envelope.
+// command is one command of an envelope.
 type command struct {
 	Command string `json:"command"`
 	Params  any    `json:"params,omitempty"`
 
-	items []item // that it publishes
+	items []item // the items that it publishes
 }
 
-// response is the answer to one command.
+// response is the reply to one command.
 type response struct {
 	Success  *bool           `json:"success"`
 	Codes    []int           `json:"errorCodes"`
@@ -24,7 +24,7 @@ type response struct {
 	Params   json.RawMessage `json:"params"`
 }
 
-// failure says why a command was not carried out, empty if it was.
+// failure returns why a command was not carried out; empty if it was.
 func (r response) failure() string {
 	switch {
 	case *r.Success:
@@ -39,10 +39,10 @@ func (r response) failure() string {
 	return "no reason is given"
 }
 
-// key is that of the nth command in its envelope.
+// key returns the key of the nth command in its envelope.
 func key(n int) string { return strconv.Itoa(n + 1) }
 
-// envelope is what is published.
+// envelope encodes commands as one message.
 func envelope(commands []command) ([]byte, error) {
 	all := make(map[string]command, len(commands))
 	for i, c := range commands {
@@ -51,7 +51,7 @@ func envelope(commands []command) ([]byte, error) {
 	return json.Marshal(all)
 }
 
-// responses are those to n commands, in their order. Each must be there.
+// responses decodes the replies to n commands, in order. All must be present.
 func responses(payload []byte, n int) ([]response, error) {
 	var all map[string]*response
 	if err := json.Unmarshal(payload, &all); err != nil {
@@ -68,16 +68,17 @@ func responses(payload []byte, n int) ([]response, error) {
 	return sorted, nil
 }
 
-// Most of what one command publishes, and most commands of an envelope: together they are some 50 kB.
+// Limits of records per batch command and of commands per envelope: together about 50 kB.
 const (
 	mostOfBatch    = 50
 	mostOfEnvelope = 10
 )
 
-// batches are commands that publish items, in their order as far as they are of one kind. There is no batch of log lines.
+// batches returns the commands that publish items, those of one kind in order. There is no batch
+// command for log lines.
 func batches(items []item) []command {
 	var all []command
-	open := map[string]int{} // the command of each kind that takes more
+	open := map[string]int{} // per kind, the command that has room left
 	for _, x := range items {
 		at, is := open[x.kind]
 		if !is || x.kind == "log" || len(all[at].items) >= mostOfBatch {
@@ -93,7 +94,7 @@ func batches(items []item) []command {
 	return all
 }
 
-// singles publish each item by itself, which shows which of them are refused.
+// singles publishes each item by itself, which shows which of them are refused.
 func singles(items []item) []command {
 	all := make([]command, len(items))
 	for i, x := range items {
@@ -116,7 +117,7 @@ func (c *command) complete() {
 	c.Command, c.Params = kind+".batch", map[string]any{"data": data}
 }
 
-// mail is a message of the mailbox.
+// mail is a message in the mailbox.
 type mail struct {
 	ID      string `json:"id"`
 	Command string `json:"command"`
@@ -139,7 +140,7 @@ func letters(params json.RawMessage) ([]mail, error) {
 	return box.Messages, nil
 }
 
-// Result codes of methods, as Wind River's clients have them.
+// Result codes of methods, as used by Wind River's clients.
 const (
 	success     = 0
 	badRequest  = 3

@@ -1,6 +1,7 @@
-// Package tr50 sends records to a server of the TR50 protocol over MQTT (Telit deviceWISE, Wind River Device Cloud): telemetry as
-// properties, texts as attributes, alarms, locations and logs; and has the methods in its mailbox carried out. A record counts as
-// delivered when the reply to its command says success. Source: the public API reference of the deviceWISE IoT portal.
+// Package tr50 sends records to a server of the TR50 protocol over MQTT (Telit deviceWISE, Wind
+// River Device Cloud): numbers as properties, texts as attributes, and alarms, locations and logs;
+// and it carries out the methods in its mailbox. A record counts as delivered when the reply to its
+// command reports success. Source: the public API reference of the deviceWISE IoT portal.
 package tr50
 
 import (
@@ -14,28 +15,31 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// Form says what becomes of the fields of a record.
+// Form says how the fields of a record are published.
 type Form struct {
-	Key    string   // of properties, attributes and alarms: ${track} is the last part of the track's name, ${path} all of it, ${field} the field
-	Alarms []string // names of fields that are states of alarms; * stands for any run of characters
-	Logs   []string // names of fields that are lines of a log
+	// Key of properties, attributes and alarms: ${track} is the last part of the track's name,
+	// ${path} all of it, ${field} the field.
+	Key    string
+	Alarms []string // names of fields that are alarm states; * stands for any run of characters
+	Logs   []string // names of fields that are log lines
 	Place  Place
 }
 
 // Place names the fields that make a location. Without latitude and longitude there is none.
 type Place struct{ Latitude, Longitude, Altitude, Speed, Heading, Accuracy string }
 
-// item is one thing that is published: what a record of a batch command has.
+// item is one published thing: one element of a batch command.
 type item struct {
 	kind   string         // property, attribute, alarm, location, log
-	params map[string]any // of <kind>.publish, and of one record of <kind>.batch
-	record int            // of the batch of records that it is from
+	params map[string]any // of <kind>.publish, and of one element of <kind>.batch
+	record int            // index of its record in the batch
 }
 
-// stamp is a time as TR50 has it.
+// stamp formats a time as in TR50.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// items are what a record publishes: the fields that are known and good. Of a record of absence it is a line of the log.
+// items returns what a record publishes: the fields that are known and good, or a log line for a
+// record of absence.
 func (f Form) items(r record.Record, index int) []item {
 	ts := stamp(r.Time)
 	if r.Absent {
@@ -75,7 +79,7 @@ func (f Form) items(r record.Record, index int) []item {
 	return all
 }
 
-// sort says what a field that makes no location is published as; nil if it cannot be.
+// sort returns how a field that is not part of a location is published; nil if it cannot be.
 func (f Form) sort(x record.Field) (kind string, value any) {
 	switch {
 	case oneOf(f.Logs, x.Name):
@@ -86,7 +90,8 @@ func (f Form) sort(x record.Field) (kind string, value any) {
 	return plain(x.Value)
 }
 
-// Carries says whether a record publishes anything. What makes a location would be published otherwise if it made none.
+// Carries reports whether a record publishes anything. Fields of a location count too: if they made
+// no location, they would be published individually.
 func (f Form) Carries(r record.Record) bool {
 	return r.Absent || slices.ContainsFunc(r.Fields, func(x record.Field) bool {
 		if x.Quality != "" {
@@ -97,13 +102,13 @@ func (f Form) Carries(r record.Record) bool {
 	})
 }
 
-// key names a field at the far end.
+// key returns the name of a field at the server.
 func (f Form) key(track, field string) string {
 	last := track[strings.LastIndexByte(track, '/')+1:]
 	return strings.NewReplacer("${track}", last, "${path}", strings.ReplaceAll(track, "/", "."), "${field}", field).Replace(f.Key)
 }
 
-// CheckKey says what is wrong with a template of keys.
+// CheckKey returns what is wrong with a template of keys.
 func CheckKey(key string) error {
 	rest := strings.NewReplacer("${track}", "", "${path}", "", "${field}", "").Replace(key)
 	switch {
@@ -115,7 +120,8 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// plain is how a value is published: numbers as properties, texts as attributes; nil if it cannot be.
+// plain returns how a value is published: numbers as properties, texts as attributes; nil if it
+// cannot be.
 func plain(v record.Value) (kind string, value any) {
 	switch x := v.(type) {
 	case bool:
@@ -148,7 +154,7 @@ func text(v record.Value) any {
 	return fmt.Sprint(v)
 }
 
-// state is that of an alarm, a whole number.
+// state returns an alarm state, which is a whole number.
 func state(v record.Value) any {
 	switch x := v.(type) {
 	case float64:
@@ -163,7 +169,7 @@ func state(v record.Value) any {
 	return nil
 }
 
-// number is a value as a number.
+// number returns a value as a number.
 func number(v record.Value) (float64, bool) {
 	switch x := v.(type) {
 	case float64:
@@ -176,7 +182,7 @@ func number(v record.Value) (float64, bool) {
 	return 0, false
 }
 
-// of is the location that a record has, nil if it has none.
+// of returns the location in a record; nil if there is none.
 func (p Place) of(r record.Record) map[string]any {
 	found := map[string]any{}
 	for _, f := range r.Fields {
@@ -196,7 +202,7 @@ func (p Place) of(r record.Record) map[string]any {
 
 func (p Place) has(field string) bool { return p.key(field) != "" }
 
-// key is the parameter of location.publish that a field is.
+// key returns the parameter of location.publish for a field.
 func (p Place) key(field string) string {
 	switch field {
 	case "":
@@ -216,7 +222,7 @@ func (p Place) key(field string) string {
 	return ""
 }
 
-// oneOf says whether one of these patterns is like name.
+// oneOf reports whether one of the patterns matches name.
 func oneOf(patterns []string, name string) bool {
 	for _, p := range patterns {
 		if like(p, name) {
@@ -226,7 +232,7 @@ func oneOf(patterns []string, name string) bool {
 	return false
 }
 
-// like tells whether * in a pattern may stand for something that makes it name.
+// like reports whether a pattern, in which * stands for any text, matches name.
 func like(pattern, name string) bool {
 	first, rest, wild := strings.Cut(pattern, "*")
 	if !wild {

@@ -10,7 +10,7 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// Whether a record publishes anything is told without making what it publishes, and is the same.
+// Carries agrees with what is actually published.
 func TestCarries(t *testing.T) {
 	forms := []Form{
 		{Key: "${field}"},

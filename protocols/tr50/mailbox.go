@@ -15,7 +15,7 @@ const (
 	mostAtOnce = 20               // messages
 )
 
-// mailbox looks for mail until the connection is over.
+// mailbox checks for mail until the connection ends.
 func (x *sender) mailbox() {
 	defer x.guard()
 	every := time.NewTicker(max(x.s.cfg.Every, time.Second))
@@ -36,7 +36,7 @@ func (x *sender) fetch() {
 	defer cancel()
 	replies, err := x.exchange(ctx, []command{{Command: "mailbox.check", Params: map[string]any{"autoComplete": false, "limit": mostAtOnce}}})
 	if err != nil || replies[0].failure() != "" {
-		return // it is looked into again, and a connection that is over says so itself
+		return // it is checked again, and the end of a connection is reported elsewhere
 	}
 	mail, err := letters(replies[0].Params)
 	if err != nil {
@@ -53,7 +53,8 @@ func (x *sender) fetch() {
 	}
 }
 
-// open carries out what a message asks for, unless it has been already; then it tells the outcome again. It returns whether it is new.
+// open carries out the request in a message. If that was done before, it acknowledges the outcome
+// again. It returns whether the message is new.
 func (x *sender) open(m mail) bool {
 	x.s.mu.Lock()
 	had, known := x.s.seen[m.ID]
@@ -95,7 +96,7 @@ func (x *sender) open(m mail) bool {
 	return true
 }
 
-// method is what a method of the mailbox stands for.
+// method returns the call that a method of the mailbox stands for.
 func (s *Session) method(name string) (actor, method string, found bool) {
 	if stands, mapped := s.cfg.Methods[name]; mapped {
 		name = stands
@@ -107,7 +108,7 @@ func (s *Session) method(name string) (actor, method string, found bool) {
 	return name[:at], name[at+1:], true
 }
 
-// remember notes that mail is under way; the lock is held.
+// remember notes that a message is being handled; the lock is held.
 func (s *Session) remember(id string) {
 	s.seen[id] = &outcome{}
 	s.order = append(s.order, id)
@@ -117,11 +118,11 @@ func (s *Session) remember(id string) {
 			s.order = append(s.order[:i], s.order[i+1:]...)
 			continue
 		}
-		i++ // what is under way is not forgotten
+		i++ // messages being handled are not forgotten
 	}
 }
 
-// settle notes an outcome and tells it.
+// settle notes an outcome and acknowledges it.
 func (s *Session) settle(id string, o outcome) {
 	s.mu.Lock()
 	if had := s.seen[id]; had != nil && !had.done {
@@ -132,7 +133,8 @@ func (s *Session) settle(id string, o outcome) {
 	s.tell(id)
 }
 
-// tell acknowledges mail over the connection of the moment. If that fails, the mail comes again, and so does this.
+// tell acknowledges a message over the present connection. If that fails, the message comes again
+// and is acknowledged then.
 func (s *Session) tell(id string) {
 	s.mu.Lock()
 	x, o := s.sender, s.seen[id]

@@ -9,8 +9,9 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Send implements uplink.Sender. The server stops at the first item of a batch command that it refuses, so these are published again one
-// by one: what it had already has the same key and time.
+// Send implements uplink.Sender. The server stops at the first item of a batch command that it
+// refuses, so the items are published again one by one; those that it had accepted have the same
+// key and time.
 func (x *sender) Send(ctx context.Context, batch []record.Record) error {
 	var items []item
 	for i, r := range batch {
@@ -27,7 +28,7 @@ func (x *sender) Send(ctx context.Context, batch []record.Record) error {
 	case len(refused) == 0:
 		return nil
 	case !x.proven:
-		for _, why := range refused { // one stands for all
+		for _, why := range refused { // one of the reasons represents all
 			return fmt.Errorf("the server refuses everything: %s", why)
 		}
 	}
@@ -39,7 +40,8 @@ func (x *sender) Send(ctx context.Context, batch []record.Record) error {
 	return all
 }
 
-// publish sends commands. It returns the items of batch commands that failed, and notes the records of single ones that did.
+// publish sends commands. It returns the items of batch commands that failed, and notes the records
+// of single commands that failed.
 func (x *sender) publish(ctx context.Context, commands []command, refused map[int]string) (again []item, err error) {
 	for some := range slices.Chunk(commands, mostOfEnvelope) {
 		replies, err := x.exchange(ctx, some)

@@ -11,7 +11,8 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// A server that an SRV record names gets the records, behind one that is not there; so it does after its connection was lost.
+// A server named by an SRV record gets the records although the first target is down, also after a
+// lost connection.
 func TestServerByDNS(t *testing.T) {
 	server, s := rig(t)
 	const service = "_tr50._tcp.example.com"

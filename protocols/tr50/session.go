@@ -16,27 +16,32 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Config says where the server is, who we are there, and what it may ask for.
+// Config says where the server is, how to identify to it, and what it may ask for.
 type Config struct {
-	// Broker has the URL, the application id as client id, the key of the thing as user name, and the application token as password.
-	Broker  mqttclient.Config
-	Form    Form
-	Methods map[string]string // what a method of the mailbox stands for: "<actor>/<Method>". Others are that by their own name
-	Every   time.Duration     // the mailbox is looked into, also if nothing says that there is mail
+	// Broker has the URL, the application id as client id, the thing key as user name, and the
+	// application token as password.
+	Broker mqttclient.Config
+	Form   Form
+	// "<actor>/<Method>" by method of the mailbox; other methods must have that form themselves.
+	Methods map[string]string
+	Every   time.Duration // how often to check the mailbox without notification
 }
 
-// Session is one connection after the other, one at a time: what Dial of an uplink keeps.
+// Session is the state that an uplink keeps across its connections, of which there is one at a
+// time.
 type Session struct {
 	cfg Config
 
-	mu     sync.Mutex
-	last   uint64              // suffix of a topic: not used twice, lest a late reply be taken for another one
-	seen   map[string]*outcome // mail, by its id: it comes again until it is acknowledged
+	mu sync.Mutex
+	// Last topic suffix used; none is used twice, so that a late reply is not mistaken for another
+	// one.
+	last   uint64
+	seen   map[string]*outcome // outcomes by message id: a message comes again until it is acknowledged
 	order  []string
-	sender *sender // that of the moment
+	sender *sender // of the present connection
 }
 
-// outcome is how a method of the mailbox went; nil fields: it is under way.
+// outcome is the result of a method of the mailbox; while it runs the fields are zero.
 type outcome struct {
 	done   bool
 	code   int
@@ -44,10 +49,10 @@ type outcome struct {
 	params json.RawMessage
 }
 
-// mostMail is how many outcomes are remembered.
+// mostMail is the number of outcomes remembered.
 const mostMail = 256
 
-// NewSession begins with nothing sent.
+// NewSession returns a Session without history.
 func NewSession(cfg Config) *Session {
 	return &Session{cfg: cfg, last: rand.Uint64N(1 << 40), seen: map[string]*outcome{}}
 }
@@ -57,11 +62,11 @@ type sender struct {
 	s      *Session
 	hear   uplink.Hear
 	client *mqttclient.Client
-	proven bool // something was published with success: who we are and what we may do is in order
+	proven bool // something was published successfully, so identity and permissions are right
 
 	mu      sync.Mutex
 	pending map[string]chan []byte
-	post    chan struct{} // there may be mail; has room for one
+	post    chan struct{} // there may be mail; has capacity 1
 	done    chan struct{}
 	once    sync.Once
 }
@@ -109,7 +114,7 @@ func (x *sender) Close() error {
 // Traffic implements uplink.Metered.
 func (x *sender) Traffic() (sent, received uint64) { return x.client.Traffic() }
 
-// look has the mailbox looked into.
+// look triggers a check of the mailbox.
 func (x *sender) look() {
 	select {
 	case x.post <- struct{}{}:

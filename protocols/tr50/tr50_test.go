@@ -31,7 +31,7 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// rig is a broker, a server at it, and a session.
+// rig returns a server at a broker, and a session.
 func rig(t *testing.T) (*tr50test.Server, *Session) {
 	t.Helper()
 	url := "tcp://" + mosquitto.Run(t)
@@ -61,7 +61,7 @@ func rec(sequence int, fields ...record.Field) record.Record {
 	return record.Record{Track: "tracks/meter", Sequence: uint64(sequence), Time: epoch.Add(time.Duration(sequence) * time.Second), Fields: fields}
 }
 
-// texts is what was published, in short.
+// texts returns what was published, in short form.
 func texts(all []tr50test.Published) (short []string) {
 	for _, p := range all {
 		short = append(short, p.String())
@@ -136,7 +136,7 @@ func TestBadRecordIsIsolated(t *testing.T) {
 	}
 }
 
-// A server that refuses everything has something against us, not against the records.
+// A server that refuses everything rejects the client, not the records.
 func TestEverythingRefused(t *testing.T) {
 	server, s := rig(t)
 	server.Refuse(func(tr50test.Published) string { return "Device not found" })
@@ -176,7 +176,7 @@ func TestMailbox(t *testing.T) {
 	if c.Actor != "field/plc/mixer" || c.Method != "WriteRegisters" || string(c.Payload) != `{"address":1}` {
 		t.Errorf("%+v", c)
 	}
-	// While it runs it is not carried out again, though it is in the mailbox.
+	// While it runs it is not carried out again, although it is still in the mailbox.
 	_ = server.Exec("second", "gw1", "field/gate/Open", nil, false)
 	second := <-heard
 	if second.Actor != "field/gate" || second.Method != "Open" || len(second.Payload) != 0 {
@@ -204,7 +204,8 @@ func TestMailbox(t *testing.T) {
 	if a := acked("third"); a.ErrorCode != 12 {
 		t.Errorf("%+v", a)
 	}
-	// A command whose acknowledgement was lost comes again with the next connection, and is not carried out again.
+	// A command whose acknowledgement was lost comes again with the next connection, and is not
+	// carried out again.
 	_ = server.Exec("late", "gw1", "set-pump", nil, false)
 	late := <-heard
 	_ = x.Close()

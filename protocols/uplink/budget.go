@@ -5,32 +5,37 @@ import (
 	"time"
 )
 
-// Limits are what an uplink may spend; 0 is without limit.
+// Limits are what an uplink may spend; 0 means no limit.
 type Limits struct {
 	HourBytes, HourRecords   uint64
 	MonthBytes, MonthRecords uint64
 	Billing                  int // day on which the month begins, 1 to 28; 0 is 1
 }
 
-// Spent is what has been spent of the limits in this hour and month. It is a value so that it can be kept across restarts.
+// Spent is what has been spent in this hour and month. It is a value so that it can be kept across
+// restarts.
 type Spent struct {
-	Hour, Month              time.Time // when they began, UTC; zero: nothing has been spent yet
+	Hour, Month              time.Time // beginning of each, UTC; zero: nothing has been spent yet
 	HourBytes, HourRecords   uint64
 	MonthBytes, MonthRecords uint64
 }
 
-// Turn is s at another time: what was spent in an hour or month that is over is forgotten. A clock that goes back forgets nothing, nor does one that
-// comes back from there, or from a time before there was this program, so that a step does not grant a budget twice. Another billing day forgets nothing either.
+// Turn returns s at another time: what was spent in an hour or month that is over is dropped.
+// Nothing is dropped by a clock that goes back, or that returns from there or from a time before
+// this program existed, so that a step does not grant a budget twice. A change of the billing day
+// drops nothing either.
 func (s Spent) Turn(l Limits, now time.Time) Spent {
 	now = now.UTC()
 	var over bool
 	if s.Hour, over = turn(s.Hour, now.Truncate(time.Hour), now); over {
 		s.HourBytes, s.HourRecords = 0, 0
 	}
-	if now.Before(implausible) && s.Month.After(implausible) { // whether the month is over shows when the clock is right
+	// Whether the month is over is unknown until the clock is right.
+	if now.Before(implausible) && s.Month.After(implausible) {
 		return s
 	}
-	if !s.Month.IsZero() && s.Month.Equal(monthOf(now, s.Month.Day())) { // there may be another billing day since: what was spent counts
+	// The billing day may have changed since; the spending still counts.
+	if !s.Month.IsZero() && s.Month.Equal(monthOf(now, s.Month.Day())) {
 		s.Month = monthOf(now, l.Billing)
 	}
 	if s.Month, over = turn(s.Month, monthOf(now, l.Billing), now); over {
@@ -40,18 +45,21 @@ func (s Spent) Turn(l Limits, now time.Time) Spent {
 }
 
 var (
-	// implausible is before what a clock that is right can say.
+	// implausible is earlier than any time of a clock that is right.
 	implausible = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
-	// astray is by how much a clock may go back for a while. One that goes back by more was in the future before, where no budget is to wait for it.
+	// astray is by how much a clock may temporarily go back. If it goes back by more, it was in the
+	// future before, and no budget is to wait for that time.
 	astray = 48 * time.Hour
 )
 
-// turn says when the span began that it is now, if it was the one that began at was, and whether that is over.
+// turn returns the beginning of the present span and whether the previous one, which began at was,
+// is over.
 func turn(was, begins, now time.Time) (_ time.Time, over bool) {
 	switch {
 	case was.IsZero():
 		return begins, true
-	case was.Before(implausible) && begins.After(implausible): // what was spent meanwhile was spent lately
+	// Anything spent since then was spent recently.
+	case was.Before(implausible) && begins.After(implausible):
 		return begins, false
 	case begins.After(was):
 		return begins, true
@@ -61,7 +69,8 @@ func turn(was, begins, now time.Time) (_ time.Time, over bool) {
 	return begins, false
 }
 
-// Hefty says whether so much has been spent since before that it should be written down at once: a 64th of a limit.
+// Hefty reports whether so much has been spent since before, a 64th of a limit, that it should be
+// written to disk at once.
 func (s Spent) Hefty(l Limits, before Spent) bool {
 	hefty := func(limit, now, before uint64) bool {
 		if now >= before {
@@ -73,7 +82,7 @@ func (s Spent) Hefty(l Limits, before Spent) bool {
 		hefty(l.MonthBytes, s.MonthBytes, before.MonthBytes) || hefty(l.MonthRecords, s.MonthRecords, before.MonthRecords)
 }
 
-// Add is s after so much was sent.
+// Add returns s after something was sent.
 func (s Spent) Add(l Limits, now time.Time, bytes, records uint64) Spent {
 	s = s.Turn(l, now)
 	s.HourBytes, s.HourRecords = sum(s.HourBytes, bytes), sum(s.HourRecords, records)
@@ -81,7 +90,8 @@ func (s Spent) Add(l Limits, now time.Time, bytes, records uint64) Spent {
 	return s
 }
 
-// Room is how much may be sent now, and if either is 0, when there will be more. No limit is math.MaxUint64.
+// Room returns how much may be sent now and, if either is 0, when there will be more. No limit is
+// math.MaxUint64.
 func (s Spent) Room(l Limits, now time.Time) (bytes, records uint64, until time.Time) {
 	s = s.Turn(l, now)
 	hourBytes, hourRecords := left(l.HourBytes, s.HourBytes), left(l.HourRecords, s.HourRecords)

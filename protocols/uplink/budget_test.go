@@ -18,11 +18,12 @@ func TestBudget(t *testing.T) {
 	if bytes, records, until := s.Room(l, noon); bytes != 40 || records != 6 || !until.IsZero() {
 		t.Error(bytes, records, until)
 	}
-	s = s.Add(l, noon, 50, 1) // a batch may go over
+	s = s.Add(l, noon, 50, 1) // a batch may exceed the limit
 	if bytes, _, until := s.Room(l, noon); bytes != 0 || !until.Equal(noon.Truncate(time.Hour).Add(time.Hour)) {
 		t.Error(bytes, until)
 	}
-	if bytes, records, _ := s.Room(l, noon.Add(time.Hour)); bytes != 40 || records != 10 { // of the month there are 40
+	// 40 are left of the month.
+	if bytes, records, _ := s.Room(l, noon.Add(time.Hour)); bytes != 40 || records != 10 {
 		t.Error(bytes, records)
 	}
 	s = s.Add(l, noon.Add(time.Hour), 40, 1)
@@ -62,7 +63,8 @@ func TestAClockThatGoesBackGrantsNothing(t *testing.T) {
 	}
 }
 
-// Nor does one that comes back from where it was for a while: 25 hours off, or at 1970 as after every start of a gateway without a battery behind its clock.
+// Nor does a clock that is temporarily wrong: off by 25 hours, or at 1970 as after each start of a
+// gateway without a battery-backed clock.
 func TestAClockThatIsWrongForAWhileGrantsNothing(t *testing.T) {
 	l := uplink.Limits{HourBytes: 100, MonthBytes: 100, Billing: 5}
 	for name, wrong := range map[string]time.Time{
@@ -78,24 +80,27 @@ func TestAClockThatIsWrongForAWhileGrantsNothing(t *testing.T) {
 		}
 	}
 	s := uplink.Spent{}.Add(l, noon, 100, 1).Turn(l, time.Unix(60, 0)) // restarted in the next month
-	if s = s.Turn(l, noon.AddDate(0, 1, 0)); s.MonthBytes != 0 {       // of the hour nobody can tell
+	if s = s.Turn(l, noon.AddDate(0, 1, 0)); s.MonthBytes != 0 {       // the hour is unknown
 		t.Errorf("a month later %+v", s)
 	}
-	s = uplink.Spent{}.Add(l, time.Unix(60, 0), 70, 1) // the first start of all
+	s = uplink.Spent{}.Add(l, time.Unix(60, 0), 70, 1) // the very first start
 	if bytes, _, _ := s.Turn(l, noon).Room(l, noon); bytes != 30 {
 		t.Errorf("there is room for %d: %+v", bytes, s)
 	}
-	s = uplink.Spent{}.Add(uplink.Limits{HourBytes: 100}, time.Unix(60, 0), 100, 1) // a clock that is never right
+	// A clock that is never right.
+	s = uplink.Spent{}.Add(uplink.Limits{HourBytes: 100}, time.Unix(60, 0), 100, 1)
 	if bytes, _, _ := s.Room(uplink.Limits{HourBytes: 100}, time.Unix(3660, 0)); bytes != 100 {
 		t.Errorf("an hour later there is room for %d", bytes)
 	}
-	s = uplink.Spent{}.Add(l, noon.AddDate(70, 0, 0), 100, 1).Turn(l, noon) // one that was in the future
+	// One that was in the future.
+	s = uplink.Spent{}.Add(l, noon.AddDate(70, 0, 0), 100, 1).Turn(l, noon)
 	if bytes, _, _ := s.Room(l, noon.AddDate(0, 1, 0)); bytes != 100 {
 		t.Errorf("there is room for %d", bytes)
 	}
 }
 
-// What is spent is written down often enough to tell after a power cut, and not for each record of a large budget.
+// Spending is written to disk often enough for a power cut, but not for each record of a large
+// budget.
 func TestWhatIsHefty(t *testing.T) {
 	l := uplink.Limits{MonthBytes: 6400, HourRecords: 10}
 	before := uplink.Spent{}.Add(l, noon, 1000, 1)

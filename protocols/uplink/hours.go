@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Hours are spans of the day, each with its first minute and the one after its last, counted from midnight; one whose end is not
-// after its beginning goes over midnight.
+// Hours are spans of the day. Each has its first minute and the one after its last, counted from
+// midnight; a span whose end is not after its beginning crosses midnight.
 type Hours [][2]int
 
 const day = 24 * 60
 
-// ParseHours reads spans like "22:00-06:00".
+// ParseHours parses spans like "22:00-06:00".
 func ParseHours(spans []string) (Hours, error) {
 	var h Hours
 	for _, s := range spans {
@@ -35,8 +35,8 @@ func clock(s string) (int, error) {
 	return t.Hour()*60 + t.Minute(), err
 }
 
-// Until is when the spans that now lies in are over, by the clock of now's location; false if it lies in none. Spans that leave no
-// minute of the day are over after a day.
+// Until returns when the spans that contain now are over, by the clock of now's location; false if
+// none contains it. Spans that cover the whole day are over after a day.
 func (h Hours) Until(now time.Time) (time.Time, bool) {
 	minute := now.Hour()*60 + now.Minute()
 	passed := 0
@@ -57,7 +57,7 @@ func (h Hours) Until(now time.Time) (time.Time, bool) {
 	return time.Date(year, month, date, 0, minute+min(passed, day), 0, 0, now.Location()), true
 }
 
-// inside is how many minutes of the span are left at a minute of the day; 0 if it is outside.
+// inside returns how many minutes of the span are left at a minute of the day; 0 if it is outside.
 func inside(s [2]int, at int) int {
 	from, to := s[0], s[1]
 	switch {

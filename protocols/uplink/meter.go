@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Meter counts what passes the connections that it dials, below TLS.
+// Meter counts the bytes on the connections that it dials, below TLS.
 type Meter struct{ sent, received atomic.Uint64 }
 
 // Traffic implements Metered.
 func (m *Meter) Traffic() (sent, received uint64) { return m.sent.Load(), m.received.Load() }
 
-// DialContext is that of net.Dialer.
+// DialContext is like that of net.Dialer.
 func (m *Meter) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
@@ -42,11 +42,12 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// farewell is how many bytes a goodbye may have.
+// farewell is the largest size of closing messages, in bytes.
 const farewell = 4 << 10
 
-// Part closes a connection. What the other side has not taken yet is given up, if it is more than a goodbye: a slow link would carry it for minutes, beside
-// the next connection, by which it is sent again, and it would be paid for twice.
+// Part closes a connection. If more data than closing messages is unacknowledged, it is discarded:
+// a slow link would carry it for minutes beside the next connection, on which it is sent again, and
+// it would be paid for twice.
 func Part(conn net.Conn) error {
 	if t, ok := conn.(*net.TCPConn); ok && unsent(t) > farewell {
 		_ = t.SetLinger(0)
@@ -54,7 +55,7 @@ func Part(conn net.Conn) error {
 	return conn.Close()
 }
 
-// unsent is how many bytes the other side has not acknowledged.
+// unsent returns how many bytes the peer has not acknowledged.
 func unsent(conn *net.TCPConn) (n int) {
 	if raw, err := conn.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })

@@ -11,7 +11,8 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// What a far end has not taken when its connection is given up is not sent to it any more; a goodbye is.
+// Data that the far end has not accepted when the connection is closed is discarded; closing
+// messages are sent.
 func TestWhatIsNotTakenIsGivenUp(t *testing.T) {
 	for name, most := range map[string]int{"much": 1 << 30, "a goodbye": 100} {
 		t.Run(name, func(t *testing.T) {
@@ -30,7 +31,7 @@ func TestWhatIsNotTakenIsGivenUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = far.Close() }()
-			for wrote := 0; wrote < most; { // until the link takes no more
+			for wrote := 0; wrote < most; { // until the link accepts no more
 				_ = conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 				n, err := conn.Write(make([]byte, min(most-wrote, 1<<16)))
 				if wrote += n; errors.Is(err, os.ErrDeadlineExceeded) {

@@ -2,36 +2,38 @@ package uplink
 
 import "time"
 
-// Portions are the bounds within which a Pace works.
+// Portions are the limits within which a Pace works.
 type Portions struct {
-	Records int           // most records of a batch
-	Bytes   int           // about how many bytes of records a batch has at most
-	Flush   time.Duration // how long records wait for company, at least
-	Slow    float64       // bytes per second below which the link counts as slow; 0: it never does
-	Crawl   float64       // and below which it crawls; at most Slow. 0: it never does
+	Records int           // per batch at most
+	Bytes   int           // approximate bytes of records per batch at most
+	Flush   time.Duration // how long records wait for a batch to fill up, at least
+	Slow    float64       // bytes per second below which the link counts as slow; 0: never
+	Crawl   float64       // bytes per second below which it crawls; at most Slow. 0: never
 }
 
-// Strain is how much a link lacks.
+// Strain says how much a link is overloaded.
 type Strain uint8
 
-// A link that bears everything, one that is slow and gets nothing of low priority, and one that crawls and gets what is of high priority only.
+// Free: the link carries everything. Slow: it gets nothing of low priority. Crawl: it gets only
+// what has high priority.
 const (
 	Free Strain = iota
 	Slow
 	Crawl
 )
 
-// A Pace learns from what is sent how much a link bears. It is a value; times are those of its caller.
+// A Pace learns the capacity of a link from what is sent. It is a value; the caller provides the
+// times.
 type Pace struct {
 	Goodput float64       // bytes acknowledged per second, smoothed; 0: not measured yet
-	Trip    time.Duration // how long a small batch takes, which is mostly waiting
+	Trip    time.Duration // time of a small batch, which is mostly waiting
 	Size    float64       // bytes per record, smoothed
-	failed  bool          // since the last batch that went well
+	failed  bool          // since the last successful batch
 	strain  Strain
-	wait    time.Duration // what a batch takes however small it is
-	told    bool          // batches of several sizes have told that
-	mark    mark          // to compare the next ones with
-	single  int           // batches in a row that could have one record only
+	wait    time.Duration // time of a batch independent of its size
+	told    bool          // wait is known from batches of different sizes
+	mark    mark          // for comparison with the next batches
+	single  int           // consecutive batches limited to one record
 }
 
 // mark is a batch that was acknowledged.
@@ -41,18 +43,18 @@ type mark struct {
 }
 
 const (
-	airtime  = 2 * time.Second  // how long a batch may take on the link, beside waiting
+	airtime  = 2 * time.Second  // how long a batch may take on the link, without waiting
 	weight   = 0.25             // of the newest measurement
-	steep    = 0.75             // likewise, where it took much too long
-	trips    = 4                // between batches, lest waiting for answers is all that a link does
-	longest  = 10 * time.Minute // between batches, whatever the link
-	drowsy   = 1.25             // a link that was slow must be so much faster than that
-	unproven = 64               // records of a batch before anything is known of the link
-	patience = 8                // single records in a row before it is tried whether two take as long
+	steep    = 0.75             // the same, after a batch that took much too long
+	trips    = 4                // round trips between batches, so that the link does more than wait for answers
+	longest  = 10 * time.Minute // between batches, on any link
+	drowsy   = 1.25             // factor by which a slow link must exceed the limit to count as recovered
+	unproven = 64               // records per batch while nothing is known about the link
+	patience = 8                // consecutive single records before trying whether two take as long
 )
 
-// Sent is p after a batch was acknowledged. took is from when the link was free for it to its acknowledgement; alone is true if no
-// other was under way meanwhile.
+// Sent returns p after a batch was acknowledged. took is the time from when the link was free for
+// it to its acknowledgement; alone means that no other batch was under way.
 func (p Pace) Sent(b Portions, records, bytes int, took time.Duration, alone bool) Pace {
 	took = max(took, 10*time.Microsecond)
 	_, most := p.Batch(b)
@@ -67,9 +69,9 @@ func (p Pace) Sent(b Portions, records, bytes int, took time.Duration, alone boo
 	switch {
 	case p.Goodput == 0:
 		p.Goodput = rate
-	case filled && took-p.wait > 2*airtime: // the link has become a good deal slower
+	case filled && took-p.wait > 2*airtime: // the link has become much slower
 		p.Goodput += steep * (rate - p.Goodput)
-	case filled || rate > p.Goodput: // what did not fill the link only tells that it bears so much
+	case filled || rate > p.Goodput: // a batch that does not fill the link only gives a lower bound
 		p.Goodput += weight * (rate - p.Goodput)
 	}
 	if records > 0 {
@@ -86,14 +88,16 @@ func (p Pace) Sent(b Portions, records, bytes int, took time.Duration, alone boo
 		p.Trip += time.Duration(weight * float64(took-p.Trip))
 	}
 	p.failed = false
-	// What is small, as after a failure, or waits for its answer tells nothing bad about the link.
+	// Neither a small batch, as after a failure, nor one that mostly waits for its answer proves
+	// that the link is slow.
 	if s := p.under(b); s < p.strain || filled && p.told && took-p.wait >= airtime/2 {
 		p.strain = s
 	}
 	return p
 }
 
-// compare is p after a batch that is perhaps larger or smaller than an earlier one: what both took tells how much of that was waiting.
+// compare returns p after a batch that may be larger or smaller than an earlier one: the two times
+// show how much of them was waiting.
 func (p Pace) compare(m mark) Pace {
 	small, large := p.mark, m
 	if small.bytes > large.bytes {
@@ -115,8 +119,9 @@ func (p Pace) compare(m mark) Pace {
 	return p
 }
 
-// Failed is p after a batch of so many bytes was not acknowledged: the next one is a quarter, lest the same happens to it. However fast the link was,
-// that counts from what it was given.
+// Failed returns p after a batch of that size was not acknowledged: the next one is a quarter of
+// it, so that it is more likely to succeed. However fast the link was before, the size of the
+// failed batch counts.
 func (p Pace) Failed(bytes int) Pace {
 	if given := float64(bytes) / airtime.Seconds(); given > 0 {
 		p.Goodput = min(p.Goodput, given)
@@ -126,7 +131,8 @@ func (p Pace) Failed(bytes int) Pace {
 	return p
 }
 
-// under is what the goodput means. What was slow must be a good deal faster to be so no more.
+// under returns the strain for the present goodput. A slow link must be clearly faster to leave its
+// state.
 func (p Pace) under(b Portions) Strain {
 	below := func(limit float64, was bool) bool {
 		if was {
@@ -143,11 +149,12 @@ func (p Pace) under(b Portions) Strain {
 	return Free
 }
 
-// Strain says how much the link lacks.
+// Strain returns the strain of the link.
 func (p Pace) Strain() Strain { return p.strain }
 
-// Batch is how many records and bytes the next batch has at most: what the link carries in two seconds, and at least one record. Where that is only one for
-// long, now and then it is two, for one alone does not tell whether it is the link that takes so long or the way there and back.
+// Batch returns the largest size of the next batch in records and bytes: what the link carries in
+// two seconds, and at least one record. After patience batches of one record it is two, because one
+// alone does not show whether the link or the round trip takes so long.
 func (p Pace) Batch(b Portions) (records, bytes int) {
 	records, bytes = max(b.Records, 1), max(b.Bytes, 1)
 	switch {
@@ -167,8 +174,8 @@ func (p Pace) Batch(b Portions) (records, bytes int) {
 	return records, bytes
 }
 
-// Flush is how long records wait for company: as long as the config says, and longer where a trip takes so long that waiting for
-// answers would be all that is done.
+// Flush returns how long records wait for a batch to fill up: the configured time, or longer if
+// round trips are so long that the link would only wait for answers.
 func (p Pace) Flush(b Portions) time.Duration {
 	return min(max(b.Flush, trips*p.Trip), max(longest, b.Flush))
 }

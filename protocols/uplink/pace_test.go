@@ -9,7 +9,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// link is a simulated one: a trip, and so many bytes per second.
+// link is a simulated link with a round trip and a rate in bytes per second.
 type link struct {
 	trip  time.Duration
 	speed float64
@@ -19,7 +19,7 @@ func (l link) takes(bytes int) time.Duration {
 	return l.trip + time.Duration(float64(bytes)/l.speed*float64(time.Second))
 }
 
-// fill sends as many batches as are allowed at most, of records of a size.
+// fill sends batches of the largest allowed size, with records of a given size.
 func fill(p uplink.Pace, b uplink.Portions, l link, batches, size int) uplink.Pace {
 	for range batches {
 		records, bytes := p.Batch(b)
@@ -34,7 +34,7 @@ var portions = uplink.Portions{Records: 500, Bytes: 256 << 10, Flush: time.Secon
 func TestPaceFindsTheLink(t *testing.T) {
 	for name, tt := range map[string]struct {
 		link
-		records [2]int // of a batch in the end
+		records [2]int // of the last batch
 		strain  uplink.Strain
 	}{
 		"a LAN":         {link{time.Millisecond, 10e6}, [2]int{500, 500}, uplink.Free},
@@ -52,7 +52,7 @@ func TestPaceFindsTheLink(t *testing.T) {
 			if flush := p.Flush(portions); flush < time.Second || flush < 3*tt.trip {
 				t.Errorf("flush %s at trips of %s", flush, tt.trip)
 			}
-			// It is slow no more when the link is a good one again.
+			// It recovers when the link is good again.
 			p = fill(p, portions, link{20 * time.Millisecond, 1e6}, 60, 100)
 			if n, _ := p.Batch(portions); n != 500 || p.Strain() != uplink.Free {
 				t.Errorf("%d records, strain %v: %+v", n, p.Strain(), p)
@@ -61,7 +61,7 @@ func TestPaceFindsTheLink(t *testing.T) {
 	}
 }
 
-// Little to send over a far way is no slow link.
+// Few records over a long round trip do not make a slow link.
 func TestPaceOfFewRecords(t *testing.T) {
 	for _, trip := range []time.Duration{600 * time.Millisecond, 1500 * time.Millisecond} {
 		var p uplink.Pace
@@ -86,7 +86,8 @@ func TestPaceAfterFailures(t *testing.T) {
 	}
 }
 
-// A far way is not taken for a slow link after a batch or many have failed, and is filled again.
+// A long round trip is not mistaken for a slow link after one or many batches have failed, and the
+// link is filled again.
 func TestPaceOfAFarWayAfterFailures(t *testing.T) {
 	for _, trip := range []time.Duration{600 * time.Millisecond, 1200 * time.Millisecond, 3 * time.Second} {
 		for _, failures := range []int{1, 10} {
@@ -107,7 +108,7 @@ func TestPaceOfAFarWayAfterFailures(t *testing.T) {
 	}
 }
 
-// Nor does a link that is slow count as one that crawls because a batch was small after a failure.
+// Nor does a slow link count as crawling because a batch was small after a failure.
 func TestPaceOfASlowLinkAfterAFailure(t *testing.T) {
 	l := link{3 * time.Second, 8e3}
 	p := fill(uplink.Pace{}, portions, l, 40, 100)
@@ -122,8 +123,8 @@ func TestPaceOfASlowLinkAfterAFailure(t *testing.T) {
 	}
 }
 
-// A link that was fast and suddenly hardly carries anything, as where LTE falls back to CAT-M, is found out before hours and a budget are spent on batches
-// that never arrive.
+// A fast link that suddenly carries hardly anything, as when LTE falls back to CAT-M, is recognised
+// before hours and a budget are spent on batches that never arrive.
 func TestPaceOfALinkThatBreaksDown(t *testing.T) {
 	const size, timeout = 190, 30 * time.Second
 	p := fill(uplink.Pace{}, portions, link{time.Millisecond, 40e6}, 20, size)

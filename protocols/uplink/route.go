@@ -9,37 +9,39 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// A Rule says what becomes of the fields that it picks.
+// A Rule defines how the fields that it matches are sent.
 type Rule struct {
 	Tracks []string // MQTT filters on the names of tracks, "tracks/#"; none: all
 	Fields []string // names of fields, in which * stands for any run of characters; none: all
 
-	Rename    string  // the field's name at the far end; * in it stands for the name it has. Empty: as it is
-	Unit      string  // its unit there; empty: as it is
-	Scale     float64 // numbers are multiplied by it; 0 is 1
-	Offset    float64 // and then this is added
-	Precision *int    // decimals that are kept, negative ones as well: -1 keeps tens. nil: all
+	Rename    string  // name at the far end; * in it stands for the original name. Empty: unchanged
+	Unit      string  // unit at the far end; empty: unchanged
+	Scale     float64 // factor for numbers; 0 is 1
+	Offset    float64 // added after scaling
+	Precision *int    // decimals that are kept; -1 keeps tens. nil: all
 	Redact    Redact
 
-	SlowPrecision *int // decimals that are kept while the link is slow, if that is fewer; nil: as ever
-	Low, High     bool // of low priority: left out while the link is slow; of high priority: sent even while it crawls
+	SlowPrecision *int // decimals while the link is slow, if that is fewer; nil: unchanged
+	Low, High     bool // low: left out while the link is slow; high: sent even while it crawls
 }
 
-// Redact is what of a field the far end may know.
+// Redact says what the far end may learn of a field.
 type Redact string
 
-// All of it, nothing of it, that there is one, and whether it is the same as before.
+// Everything; nothing; that there is a value; and whether it equals an earlier one.
 const (
 	Keep Redact = ""
 	Drop Redact = "drop" // the field is not sent
-	Mask Redact = "mask" // text and bytes become "***", anything else nothing at all
+	Mask Redact = "mask" // text and bytes become "***", anything else an empty value
 	Hash Redact = "hash" // 12 digits of a salted SHA-256: equal values stay equal
 )
 
-// A Table is the cut of the tracks' fields that one uplink gets. The first rule that picks a field decides; a field that none picks
-// is not sent. An empty table sends everything as it is. It is for one goroutine.
+// A Table selects and converts the fields that one uplink sends. The first rule that matches a
+// field decides; a field that none matches is not sent. An empty table sends everything unchanged.
+// It is not safe for concurrent use.
 type Table struct {
-	// Carries says whether the form in which records go has room for anything of one, as it has been cut; nil: it has for every record.
+	// Carries reports whether the encoding can express anything of a record, as selected; nil: it
+	// can express every record.
 	Carries func(record.Record) bool
 
 	rules []rule
@@ -53,21 +55,22 @@ type rule struct {
 	scale          float64
 }
 
-// cut is what the table says of one track.
+// cut is the result of the table for one track.
 type cut struct {
 	picked bool
 	fields map[string]plan
 }
 
 type plan struct {
-	rule *rule // nil: it is not sent
+	rule *rule // nil: not sent
 	name string
 }
 
-// most is how many tracks, and fields of each, a table remembers what it has found of.
+// most is how many tracks, and fields of each, are cached.
 const most = 4096
 
-// NewTable is the table of these rules, or says which is wrong. The salt is that of Hash; uplinks of different salt cannot compare.
+// NewTable returns a table with these rules, or which one is wrong. The salt is for Hash; hashes
+// with different salts cannot be compared.
 func NewTable(rules []Rule, salt string) (*Table, error) {
 	t := &Table{salt: salt, known: map[string]*cut{}}
 	for i, r := range rules {
@@ -116,8 +119,8 @@ func compile(r Rule) (rule, error) {
 	return c, nil
 }
 
-// Route is what of a record is sent, and false if nothing is. The record itself stays as it is; what is returned may share its
-// values. Strain decides on fields by their priority.
+// Route returns the part of a record that is sent, and false if there is none. The record itself is
+// not changed; the result may share its values. strain decides about fields with a priority.
 func (t *Table) Route(r record.Record, strain Strain) (record.Record, bool) {
 	r, ok := t.pick(r, strain)
 	return r, ok && (t.Carries == nil || t.Carries(r))
@@ -146,7 +149,8 @@ func (t *Table) pick(r record.Record, strain Strain) (record.Record, bool) {
 	return r, len(fields) > 0
 }
 
-// taken says whether a field has the name already: of two that rules give one name the first is sent.
+// taken reports whether a field has the name already: if rules give two fields the same name, the
+// first is sent.
 func taken(fields []record.Field, name string) bool {
 	return slices.ContainsFunc(fields, func(f record.Field) bool { return f.Name == name })
 }
@@ -211,7 +215,7 @@ func (r *rule) ofField(name string) bool {
 	return len(r.fields) == 0 || slices.ContainsFunc(r.fields, func(f []string) bool { return like(f, name) })
 }
 
-// picks tells whether a filter picks a name.
+// picks reports whether a filter matches a name.
 func picks(filter []string, name string) bool {
 	for i, p := range filter {
 		if p == "#" {
@@ -226,7 +230,7 @@ func picks(filter []string, name string) bool {
 	return true
 }
 
-// like tells whether a name consists of these parts with anything between them.
+// like reports whether a name consists of these parts with anything between them.
 func like(parts []string, name string) bool {
 	if len(parts) == 1 {
 		return name == parts[0]

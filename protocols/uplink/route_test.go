@@ -130,8 +130,8 @@ func TestTableRefuses(t *testing.T) {
 
 var names = rapid.StringMatching(`[ab]{1,3}(/[ab]{1,2}){0,2}`)
 
-// Filters pick what the same written as regular expressions picks; what is routed is what went in, but for what the rules say; the
-// record that went in is untouched.
+// Filters match the same as equivalent regular expressions; the result is the record as changed by
+// the rules; the original record is not modified.
 func TestTableProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		filters := rapid.SliceOfN(rapid.StringMatching(`([ab]{1,2}|\+)(/([ab]{1,2}|\+)){0,2}(/#)?`), 0, 2).Draw(t, "tracks")
@@ -145,7 +145,7 @@ func TestTableProperties(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := fmt.Sprint(r)
-		for range 2 { // the second time from what it remembers
+		for range 2 { // the second time from the cache
 			got, ok := table.Route(r, uplink.Free)
 			var want []record.Field
 			for _, f := range r.Fields {

@@ -9,7 +9,7 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// decimals are those that are kept; nil: all.
+// decimals returns the number of decimals to keep; nil: all.
 func (r *rule) decimals(strain Strain) *int {
 	if strain == Free || r.SlowPrecision == nil || r.Precision != nil && *r.Precision < *r.SlowPrecision {
 		return r.Precision
@@ -17,7 +17,7 @@ func (r *rule) decimals(strain Strain) *int {
 	return r.SlowPrecision
 }
 
-// shape scales a number and keeps so many decimals, nil: all; anything else stays as it is.
+// shape scales a number and rounds it to decimals, nil: all; anything else stays unchanged.
 func (r *rule) shape(v record.Value, decimals *int) record.Value {
 	if r.scale == 1 && r.Offset == 0 && decimals == nil {
 		return v
@@ -46,7 +46,7 @@ func (r *rule) shape(v record.Value, decimals *int) record.Value {
 	return f
 }
 
-// rounded keeps so many decimals; what is too large to have them stays as it is.
+// rounded rounds to decimals; a number too large to have them stays unchanged.
 func rounded(f float64, decimals int) float64 {
 	p := math.Pow10(min(max(decimals, -18), 18))
 	if r := math.Round(f*p) / p; !math.IsNaN(r) && !math.IsInf(r, 0) {
@@ -55,7 +55,7 @@ func rounded(f float64, decimals int) float64 {
 	return f
 }
 
-// masked tells that there is a text and nothing else.
+// masked shows that there is a text and nothing else.
 func masked(v record.Value) record.Value {
 	switch v.(type) {
 	case string, []byte:

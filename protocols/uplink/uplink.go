@@ -1,6 +1,7 @@
-// Package uplink is what all ways of sending records to a far end have in common: the interface that a protocol implements, and the
-// pure decisions around it: which fields go (Table), how much may be spent (Budget), in what portions (Pace), when (Hours). It
-// knows no bus, no actor and no protocol.
+// Package uplink is the common part of all protocols that send records to a far end: the interface
+// that a protocol implements, and the pure decisions about what is sent: which fields (Table), how
+// much (Limits, Spent), in what portions (Pace), and when (Hours). It knows no bus, no actor and no
+// protocol.
 package uplink
 
 import (
@@ -10,64 +11,73 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// A Sender is one connection to a far end, or what stands for it. There is one Send at a time; Close may come from any goroutine.
+// A Sender is a connection to a far end, or its equivalent. Only one Send runs at a time; Close may
+// be called from any goroutine.
 type Sender interface {
-	// Send hands a batch to the far end and returns when the far end has acknowledged all of it. A *Rejected error tells of records
-	// that the far end will never take. Any other error means that the connection is over and nothing of the batch is confirmed: it
-	// will be sent again, which the far end may see as duplicates.
+	// Send sends a batch and returns when the far end has acknowledged all of it. A *Rejected error
+	// names records that the far end will never accept. Any other error means that the connection
+	// is over and, unless it is a *Partial, nothing of the batch is confirmed: it will be sent
+	// again, and the far end may see duplicates.
 	Send(ctx context.Context, batch []record.Record) error
 	Close() error
 }
 
-// A Metered is a Sender that counts what has passed its connection, in bytes, with all that the protocol adds.
+// A Metered is a Sender that counts the bytes on its connection, including protocol overhead.
 type Metered interface {
 	Traffic() (sent, received uint64)
 }
 
-// A Later is an error by which the far end says when it wants to be tried again; the connection is over until then.
+// A Later is an error by which the far end says when to try again; the connection is closed until
+// then.
 type Later interface {
 	error
 	RetryAfter() (seconds int)
 }
 
-// Late is a context.DeadlineExceeded that says what did not come in time.
+// Late is a context.DeadlineExceeded that says what did not arrive in time.
 type Late struct{ What string }
 
 func (l *Late) Error() string { return l.What }
 func (l *Late) Unwrap() error { return context.DeadlineExceeded }
 
-// Dial makes a connection. It returns when the far end can be sent to, or with the reason why not, at the latest when ctx ends.
+// Dial makes a connection. It returns when records can be sent, or with the reason why not, at the
+// latest when ctx ends.
 type Dial func(ctx context.Context, hear Hear) (Sender, error)
 
-// Hear is how what comes back from a far end is told. The functions are never nil, may be called from any goroutine and do not block.
+// Hear has the callbacks for events from the far end. The functions are never nil; they may be
+// called from any goroutine and do not block.
 type Hear struct {
 	Lost    func(err error)   // the connection has ended by itself; at most once
-	Command func(cmd Command) // the far end wants something done
-	Waits   func(why string)  // the attempt to connect goes on, and what it waits for, in words
+	Command func(cmd Command) // the far end sends a command
+	Waits   func(why string)  // the attempt to connect is waiting, and for what
 }
 
-// A Command is something that the far end wants done.
+// A Command is a call requested by the far end.
 type Command struct {
 	Actor       string // path, e.g. "field/plc/mixer"
 	Method      string // e.g. "WriteRegisters"
 	ContentType string // empty: application/json
 	Payload     []byte // the request message; empty is the empty message
 
-	// Answer tells the far end the outcome: an answer of the method as JSON, or why there is none. It is called exactly once, from
-	// any goroutine, and does not block. nil: the far end does not want to know.
+	// Answer sends the outcome to the far end: an answer of the method as JSON, or why there is
+	// none. It is called exactly once, from any goroutine, and does not block. nil: the far end
+	// wants no answer.
 	Answer func(payload []byte, err error)
 }
 
-// Rejected says that the far end will never take some records of a batch.
+// Rejected is the error if the far end will never accept some records of a batch.
 type Rejected struct {
-	Records []Refusal // which, in rising order of Index; none: one or more of the batch, and the far end does not say which
-	// Taken says that the far end has acknowledged all other records of the batch; else none of them. Without Records it has no
-	// meaning.
+	// In ascending order of Index; none: at least one of the batch, and the far end does not say
+	// which.
+	Records []Refusal
+	// Taken means that the far end has acknowledged all other records of the batch, otherwise none
+	// of them. It has no meaning without Records.
 	Taken bool
-	Why   string // of the batch as a whole
+	Why   string // for the batch as a whole
 }
 
-// Partial says that the first records of a batch were acknowledged before the connection ended; of the others nothing is known.
+// Partial is the error if the first records of a batch were acknowledged before the connection
+// ended; the outcome of the others is unknown.
 type Partial struct {
 	Taken int
 	Err   error
@@ -76,7 +86,7 @@ type Partial struct {
 func (p *Partial) Error() string { return p.Err.Error() }
 func (p *Partial) Unwrap() error { return p.Err }
 
-// A Refusal is one record that the far end will never take.
+// A Refusal is one record that the far end will never accept.
 type Refusal struct {
 	Index int // in the batch
 	Why   string

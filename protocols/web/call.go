@@ -17,10 +17,11 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// message is a message as it travels: the server does not look into it.
+// message is an encoded message: the server does not decode it.
 type message struct{ bytes []byte }
 
-// passing is a codec of messages that are not looked into. What connect itself has to say is protobuf.
+// passing is a codec that passes messages through undecoded. Messages of connect itself are
+// protobuf.
 type passing struct{ name string }
 
 // Name implements connect.Codec.
@@ -49,11 +50,12 @@ func (c passing) Unmarshal(b []byte, v any) error {
 	return fmt.Errorf("%T does not travel", v)
 }
 
-// worthCompressing is how long an answer is at least that is compressed for who takes that: a short one gets no shorter, and
-// to compress it takes longer than all else.
+// worthCompressing is the smallest answer in bytes that is compressed for clients that accept it.
+// Shorter ones do not shrink, and compressing takes longer than everything else.
 const worthCompressing = 1 << 10
 
-// handlers makes the two ways a call is taken: one answer, or several. In gRPC both look the same.
+// handlers makes the two handlers of calls: with one answer, or with several. In gRPC both look the
+// same.
 func (s *Server) handlers() {
 	options := []connect.HandlerOption{
 		connect.WithCodec(passing{"json"}), connect.WithCodec(passing{"json; charset=utf-8"}), connect.WithCodec(passing{"proto"}),
@@ -81,7 +83,7 @@ func (s *Server) handlers() {
 
 type callKey struct{}
 
-// carry has a call carried out.
+// carry carries out a call.
 func (s *Server) carry(ctx context.Context, h http.Header, m *message, each func(Answer) error) error {
 	call, ok := ctx.Value(callKey{}).(Call)
 	if !ok {
@@ -92,7 +94,7 @@ func (s *Server) carry(ctx context.Context, h http.Header, m *message, each func
 		call.ContentType = "application/protobuf"
 	}
 	call.Payload = m.bytes
-	var lost error // of the way back
+	var lost error // error of sending an answer
 	err := s.cfg.Call(ctx, call, func(a Answer) error {
 		lost = each(a)
 		return lost
@@ -103,7 +105,7 @@ func (s *Server) carry(ctx context.Context, h http.Header, m *message, each func
 	return connectError(err)
 }
 
-// connectError is an error as connect spells it.
+// connectError converts an error to one of connect.
 func connectError(err error) error {
 	var own *Error
 	var already *connect.Error
@@ -132,7 +134,7 @@ func connectError(err error) error {
 	return e
 }
 
-// refuse tells a client in his protocol.
+// refuse sends an error to a client in the client's protocol.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	paced{w, r.Context(), s.cfg.Stall, r.ProtoMajor > 1}.part()
 	if writer := connect.NewErrorWriter(); writer.IsSupported(r) {
@@ -145,7 +147,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 var errNoPlace = connect.NewError(connect.CodeNotFound, errors.New(
 	"there is nothing here: POST /PATH/SERVICE/METHOD or /cmd/PATH/METHOD calls, GET /data/… hears"))
 
-// route finds what a request is about.
+// route dispatches a request by its path.
 func (s *Server) route(w http.ResponseWriter, r *http.Request, id *access.Identity) {
 	class, rest, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/")
 	switch {
@@ -160,7 +162,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, id *access.Identi
 
 var heard = map[string]bool{"data": true, "event": true, "state": true, "trace": true}
 
-// command takes a call.
+// command handles a call.
 func (s *Server) command(w http.ResponseWriter, r *http.Request, id *access.Identity) {
 	call, ok := callOf(r.URL.Path)
 	if !ok {
@@ -168,7 +170,8 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, id *access.Iden
 		return
 	}
 	call.Identity, call.Remote, call.Traceparent = id, r.RemoteAddr, traceparent(r.Header.Get("Traceparent"))
-	w.Header().Set("Traceparent", call.Traceparent) // so that who asks for help can say which call it was
+	// So that a user can name the call when asking for support.
+	w.Header().Set("Traceparent", call.Traceparent)
 	if !s.may(id, call.Topic) {
 		s.forbid(w, r, id, fmt.Errorf("%s may not use %s", id.Name, call.Topic))
 		return
@@ -187,7 +190,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, id *access.Iden
 	}
 }
 
-// callOf is what a path means: /<path>/<service>/<Method> or /cmd/<path>/<Method>.
+// callOf parses the path of a call: /<path>/<service>/<Method> or /cmd/<path>/<Method>.
 func callOf(path string) (call Call, ok bool) {
 	path = strings.Trim(path, "/")
 	if rest, ok := strings.CutPrefix(path, "cmd/"); ok {
@@ -204,7 +207,7 @@ func callOf(path string) (call Call, ok bool) {
 	return Call{Topic: "cmd/" + path[:j] + path[i:], Service: path[j+1 : i]}, true
 }
 
-// traceparent is that of the client, or one that begins a trace (W3C Trace Context §3.2).
+// traceparent returns the client's trace, or a new one (W3C Trace Context §3.2).
 func traceparent(given string) string {
 	if f := strings.Split(given, "-"); len(f) == 4 && f[0] == "00" && hexadecimal(f[1], 32) && hexadecimal(f[2], 16) && hexadecimal(f[3], 2) {
 		return given

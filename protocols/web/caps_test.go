@@ -14,7 +14,7 @@ import (
 	"gatewayd/protocols/web"
 )
 
-// A request that is larger than it may be is refused however it comes, and nobody is called.
+// A request that is too large is refused however it is sent, and no actor is called.
 func TestLargeRequestsAreRefused(t *testing.T) {
 	var called atomic.Int64
 	s, err := web.Start(web.Config{
@@ -58,7 +58,7 @@ func TestLargeRequestsAreRefused(t *testing.T) {
 	}
 }
 
-// Connections beyond the cap wait until there is room again, and who says nothing does not keep his.
+// Connections beyond the limit wait until there is room again, and silent clients lose their place.
 func TestConnectionsAreCapped(t *testing.T) {
 	s, err := web.Start(web.Config{
 		Listen: "127.0.0.1:0", MaxClients: 1, Idle: 500 * time.Millisecond,
@@ -89,7 +89,7 @@ func TestConnectionsAreCapped(t *testing.T) {
 		}
 	}
 	first := ask()
-	answered(first) // and stays, though it says nothing more
+	answered(first) // and stays, although it sends nothing more
 	began := time.Now()
 	answered(ask())
 	if took := time.Since(began); took < 250*time.Millisecond {
@@ -97,7 +97,8 @@ func TestConnectionsAreCapped(t *testing.T) {
 	}
 }
 
-// Connections of one address beyond its cap are closed, and told; other addresses, and the server's own look, find room.
+// Connections of one address beyond its limit are closed and reported; other addresses, and the
+// server's own check, find room.
 func TestConnectionsOfOneAddressAreCapped(t *testing.T) {
 	told := make(chan access.Refusal, 1)
 	s, err := web.Start(web.Config{

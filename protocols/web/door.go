@@ -10,8 +10,8 @@ import (
 	"gatewayd/protocols/crowd"
 )
 
-// door lets in so many connections at once, and so many of one address. Of one address the others are closed; in all they wait in the
-// kernel's queue.
+// door limits the number of connections, in all and per address. Excess connections of one address
+// are closed; excess connections in all wait in the kernel's queue.
 type door struct {
 	net.Listener
 	server *Server
@@ -66,7 +66,7 @@ func (d *door) leave(from netip.Prefix) {
 	<-d.places
 }
 
-// Full tells whether all places are taken: whoever comes waits.
+// Full reports whether the limit of connections is reached, so that new ones wait.
 func (s *Server) Full() bool {
 	s.door.mu.Lock()
 	defer s.door.mu.Unlock()

@@ -19,13 +19,13 @@ import (
 
 const eventStream = "text/event-stream"
 
-// beat is how often a silent stream shows that it lives, so that proxies keep it.
+// beat is the interval of comments on a silent stream, which keep proxies from closing it.
 const beat = 15 * time.Second
 
 // ahead is how many messages a client may fall behind.
 const ahead = 256
 
-// events hands out what is said under a filter.
+// events streams the messages under a filter.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, id *access.Identity, filter string) {
 	if !s.may(id, filter) {
 		s.forbid(w, r, id, fmt.Errorf("%s may not hear %s", id.Name, filter))
@@ -64,7 +64,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, id *access.Ident
 	}
 }
 
-// stream1 answers a call with Server-Sent Events: an event "answer" for each answer, then one "end" or "error".
+// stream1 answers a call with Server-Sent Events: an event "answer" for each answer, then one "end"
+// or "error".
 func (s *Server) stream1(w http.ResponseWriter, r *http.Request, call Call) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxBody)))
 	if err != nil {
@@ -100,7 +101,7 @@ func (o *sse) begin() {
 	}
 }
 
-// send writes one event. What is not JSON is not text: its bytes are shown in base64.
+// send writes one event. Payloads other than JSON are sent as base64.
 func (o *sse) send(name, typ string, payload []byte) error {
 	if typ != "" && typ != "application/json" {
 		payload, _ = json.Marshal(payload) // bytes always marshal
@@ -117,7 +118,7 @@ func (o *sse) send(name, typ string, payload []byte) error {
 	return o.write(b.Bytes())
 }
 
-// comment shows that the stream lives.
+// comment keeps the stream alive.
 func (o *sse) comment() error { return o.write([]byte(":\n\n")) }
 
 func (o *sse) write(p []byte) error {
@@ -128,7 +129,7 @@ func (o *sse) write(p []byte) error {
 	return http.NewResponseController(o.w).Flush()
 }
 
-// plainError is an error for who speaks no protocol of connect: its JSON, and its status.
+// plainError sends an error to clients that use no protocol of connect: its JSON, and its status.
 func plainError(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(statusOf(connect.CodeOf(err)))
@@ -156,7 +157,7 @@ func errorBody(err error) []byte {
 	return p
 }
 
-// statusOf is the HTTP status of a code, as the Connect protocol has it.
+// statusOf returns the HTTP status of a code, as defined by the Connect protocol.
 func statusOf(c connect.Code) int {
 	switch c {
 	case connect.CodeCanceled:

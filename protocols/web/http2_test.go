@@ -13,7 +13,7 @@ import (
 	"gatewayd/protocols/web"
 )
 
-// http2Client speaks HTTP/2 alone, without TLS.
+// http2Client speaks only HTTP/2, without TLS.
 func http2Client(t *testing.T) *http.Client {
 	t.Helper()
 	var protocols http.Protocols
@@ -23,7 +23,8 @@ func http2Client(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
-// A stream that says nothing for longer than a client may take to read goes on, by whichever version of HTTP.
+// A stream that is silent for longer than a client may take to read goes on, with either version of
+// HTTP.
 func TestAQuietStreamGoesOn(t *testing.T) {
 	const stall = 200 * time.Millisecond
 	s, err := web.Start(web.Config{
@@ -59,7 +60,8 @@ func TestAQuietStreamGoesOn(t *testing.T) {
 		}
 		all, err := io.ReadAll(said.Body)
 		_ = said.Body.Close()
-		if err != nil || strings.Contains(string(all), "error") || strings.Count(string(all), "{}") != 4 { // with the end
+		// Including the end.
+		if err != nil || strings.Contains(string(all), "error") || strings.Count(string(all), "{}") != 4 {
 			t.Errorf("%s: %q, %v", version, all, err)
 		}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.Addr().String()+"/cmd/field/lab/Count", strings.NewReader("{}"))
@@ -79,7 +81,7 @@ func TestAQuietStreamGoesOn(t *testing.T) {
 	}
 }
 
-// Whoever begins a request and sends no more of it does not keep a place, nor a connection.
+// A client that begins a request and sends no more of it loses its slot and its connection.
 func TestWhoSendsNothingIsCutOff(t *testing.T) {
 	s, err := web.Start(web.Config{
 		Listen: "127.0.0.1:0", MaxClients: 2, MaxStreams: 1, Stall: 500 * time.Millisecond,
@@ -110,7 +112,7 @@ func TestWhoSendsNothingIsCutOff(t *testing.T) {
 		}
 		client.CloseIdleConnections()
 	}
-	// What is refused before it was read ends as well.
+	// A request refused before it was read ends as well.
 	for range 3 {
 		c, err := net.Dial("tcp", s.Addr().String())
 		if err != nil {

@@ -7,35 +7,36 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Family is one metric of many things.
+// Family is one metric of many objects.
 type Family struct {
 	Name, Help string
-	Counter    bool     // it only grows; else it is a gauge
+	Counter    bool     // a counter; otherwise a gauge
 	Labels     []string // names
 	Samples    []Sample
 }
 
-// Sample is the metric of one thing.
+// Sample is the metric of one object.
 type Sample struct {
 	Labels    []string // values, in the order of the names
 	Value     float64
-	Histogram *Histogram // whose sum Value is; nil: it is none
+	Histogram *Histogram // its sum is Value; nil: no histogram
 }
 
-// Histogram counts observations by how large they were.
+// Histogram counts observations by size.
 type Histogram struct {
 	Count   uint64             // of all
-	Buckets map[float64]uint64 // of those up to a bound, smaller ones included
+	Buckets map[float64]uint64 // observations up to a bound, including smaller ones
 }
 
-// Metrics is a page for Prometheus that shows what all says at the moment it is asked.
+// Metrics returns a handler with a page for Prometheus that shows what all returns at the time of
+// the request.
 func Metrics(all func() []Family) http.HandlerFunc {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(families(all)) // the first of a new registry: nothing can be there twice
+	registry.MustRegister(families(all)) // the first in a new registry: there can be no duplicates
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP
 }
 
-// families collects without saying beforehand what.
+// families collects metrics that are not described in advance.
 type families func() []Family
 
 // Describe implements prometheus.Collector.

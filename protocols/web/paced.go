@@ -7,17 +7,18 @@ import (
 	"time"
 )
 
-// parting is what a client who is cut off has for reading what was under way and the end of it: without that end TLS would call the
-// connection damaged.
+// parting is the time for a client that is cut off to read what was under way and the end of it:
+// without the end, TLS would report a damaged connection.
 const parting = 300 * time.Millisecond
 
-// piece is how much a client has to read within Config.Stall, bytes.
+// piece is the number of bytes that a client must read within Config.Stall.
 const piece = 16 << 10
 
-// paced is the way back to a client: whoever reads nothing of what is answered is cut off, lest it keep its place for ever.
+// paced is a ResponseWriter that cuts off clients which do not read their answer, so that they do
+// not occupy a slot for ever.
 type paced struct {
 	http.ResponseWriter
-	ctx   context.Context // ends when the client has gone or is cut off
+	ctx   context.Context // ends when the client has disconnected or is cut off
 	stall time.Duration
 	http2 bool
 }
@@ -37,7 +38,8 @@ func (p paced) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// wait is said before each piece. Cut ends ctx first, and then leaves it time for parting, which may have been before.
+// wait sets the deadline before each piece. Cut ends ctx first and then sets its own deadline for
+// parting, which this one may have replaced.
 func (p paced) wait() error {
 	way := http.NewResponseController(p.ResponseWriter)
 	_ = way.SetWriteDeadline(time.Now().Add(p.stall))
@@ -48,24 +50,26 @@ func (p paced) wait() error {
 	return err
 }
 
-// rest is said when nothing waits for the client to read: HTTP/2 would end even a stream of which nothing is on its way when a deadline is over.
+// rest clears the deadline when nothing waits to be read: with HTTP/2, an expired deadline would
+// end even an idle stream.
 func (p paced) rest() {
 	if p.http2 {
 		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Time{})
 	}
 }
 
-// part is said at the end: the rest of an answer is sent after its handler, and before it net/http may wait for what is left of the request.
+// part sets the deadline at the end: the rest of an answer is sent after its handler has returned,
+// and before that net/http may wait for the rest of the request.
 func (p paced) part() {
 	if p.wait() == nil {
 		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(2 * p.stall))
 	}
 }
 
-// Flush implements http.Flusher, which connect asks for.
+// Flush implements http.Flusher, which connect requires.
 func (p paced) Flush() { _ = p.FlushError() }
 
-// FlushError is for http.ResponseController.
+// FlushError is used by http.ResponseController.
 func (p paced) FlushError() error {
 	if err := p.wait(); err != nil {
 		return err
@@ -75,10 +79,10 @@ func (p paced) FlushError() error {
 	return err
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap is used by http.ResponseController.
 func (p paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// pacedBody is what a client sends: whoever sends nothing of it is cut off as well.
+// pacedBody is a request body that cuts off clients which stop sending.
 type pacedBody struct {
 	io.ReadCloser
 	way   *http.ResponseController
@@ -86,8 +90,8 @@ type pacedBody struct {
 	ended bool
 }
 
-// Read implements io.Reader. From the end of the body on there is no deadline: net/http reads on, to know when the client goes, and would take
-// a deadline for that.
+// Read implements io.Reader. After the end of the body there is no deadline: net/http goes on
+// reading to notice a disconnect, and would mistake an expired deadline for one.
 func (b *pacedBody) Read(p []byte) (int, error) {
 	if b.ended {
 		return b.ReadCloser.Read(p)

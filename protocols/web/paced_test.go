@@ -13,7 +13,7 @@ import (
 	"gatewayd/protocols/web"
 )
 
-// Whoever asks for much and reads nothing of it does not keep a place.
+// A client that requests much and reads nothing loses its slot.
 func TestWhoReadsNothingIsCutOff(t *testing.T) {
 	called := make(chan struct{}, 1)
 	s, err := web.Start(web.Config{

@@ -11,7 +11,7 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// refused tells the owner of what a client was refused.
+// refused reports something that a client was refused.
 func (s *Server) refused(reason, remote string, id *access.Identity, why error) {
 	if s.cfg.Refused == nil {
 		return
@@ -23,13 +23,13 @@ func (s *Server) refused(reason, remote string, id *access.Identity, why error) 
 	s.cfg.Refused(r)
 }
 
-// forbid answers somebody who may not do what he asks for.
+// forbid answers a client that lacks the permission.
 func (s *Server) forbid(w http.ResponseWriter, r *http.Request, id *access.Identity, why error) {
 	s.refused(access.RefusedTopic, r.RemoteAddr, id, why)
 	s.refuse(w, r, connect.NewError(connect.CodePermissionDenied, why))
 }
 
-// complaints are what net/http has to say of clients.
+// complaints receives the log of net/http about clients.
 type complaints struct{ s *Server }
 
 // Write implements io.Writer.
@@ -38,14 +38,15 @@ func (c complaints) Write(line []byte) (int, error) {
 	c.s.cfg.Log.Debug(text)
 	if rest, ok := strings.CutPrefix(text, "http: TLS handshake error from "); ok {
 		remote, why, _ := strings.Cut(rest, ": ")
-		if why != "EOF" { // somebody looked whether anybody listens
+		if why != "EOF" { // a check whether the port is open
 			c.s.refused(access.RefusedStranger, remote, nil, errors.New(why))
 		}
 	}
 	return len(line), nil
 }
 
-// Write sees what net/http answers, by itself and before any handler, to what is no request.
+// Write recognises the answers that net/http sends by itself, before any handler, to invalid
+// requests.
 func (g *guest) Write(p []byte) (int, error) {
 	if head, _, ok := bytes.Cut(p[:min(len(p), 128)], []byte("\r\nConnection: close\r\n\r\n4")); ok && bytes.HasPrefix(head, []byte("HTTP/1.1 4")) {
 		line, _, _ := bytes.Cut(head, []byte("\r\n"))

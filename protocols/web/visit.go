@@ -13,19 +13,20 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// visit is a request under way of somebody.
+// visit is a request under way of an identity.
 type visit struct {
 	id  *access.Identity
 	end context.CancelFunc
 	way *http.ResponseController
 }
 
-// serve takes one request, whatever it is.
+// serve handles any request.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Body != http.NoBody {
 		way := http.NewResponseController(w)
-		_ = way.SetReadDeadline(time.Now().Add(s.cfg.Stall)) // net/http reads by itself what is left
-		r = r.WithContext(r.Context())                       // it looks at its own
+		// net/http itself reads what is left of the body.
+		_ = way.SetReadDeadline(time.Now().Add(s.cfg.Stall))
+		r = r.WithContext(r.Context()) // net/http looks at its own
 		r.Body = &pacedBody{ReadCloser: r.Body, way: way, stall: s.cfg.Stall}
 	}
 	select {
@@ -71,7 +72,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.route(w, r, id)
 }
 
-// note keeps who is there for Cut.
+// note registers a request for Cut.
 func (s *Server) note(w http.ResponseWriter, r *http.Request, id *access.Identity) (noted *http.Request, leave func()) {
 	if id == nil {
 		return r, func() {}
@@ -89,14 +90,15 @@ func (s *Server) note(w http.ResponseWriter, r *http.Request, id *access.Identit
 	}
 }
 
-// Cut ends the requests of every identity that match picks, and returns how many.
+// Cut ends the requests of every identity for which match returns true, and returns their number.
 func (s *Server) Cut(match func(*access.Identity) bool) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for v := range s.present {
 		if match(v.id) {
 			v.end()
-			_ = v.way.SetWriteDeadline(time.Now().Add(parting)) // it may be waiting for a client who does not read
+			// It may be waiting for a client that does not read.
+			_ = v.way.SetWriteDeadline(time.Now().Add(parting))
 			n++
 		}
 	}
@@ -107,7 +109,7 @@ func (s *Server) may(id *access.Identity, topic string) bool {
 	return id == nil || s.cfg.May(id, topic)
 }
 
-// enter says who a client is.
+// enter returns the identity of a client.
 func (s *Server) enter(r *http.Request) (*access.Identity, error) {
 	if s.cfg.Enter == nil {
 		return nil, nil

@@ -1,9 +1,13 @@
-// Package web is the HTTP server through which clients call actors and listen to the gateway: the Connect protocol, gRPC and gRPC-Web on
-// HTTP/1.1 and HTTP/2, and Server-Sent Events for browsers and curl. It knows no actors: what is called and heard is its owner's business.
+// Package web is the HTTP server through which clients call actors and subscribe to the bus: the
+// Connect protocol, gRPC and gRPC-Web on HTTP/1.1 and HTTP/2, and Server-Sent Events for browsers
+// and curl. It knows no actors: its owner carries out calls and subscriptions.
 //
-//	POST /field/plc/mixer/modbus.v1.UnitService/ReadRegisters   any Connect, gRPC or gRPC-Web client, the actor's path before the service
-//	POST /cmd/field/plc/mixer/ReadRegisters                      the same by its topic, for curl
-//	GET  /data/field/#                                            (# as %23) what is said there, as Server-Sent Events; also event, state, trace
+//	POST /field/plc/mixer/modbus.v1.UnitService/ReadRegisters
+//	    any Connect, gRPC or gRPC-Web client, with the actor's path before the service
+//	POST /cmd/field/plc/mixer/ReadRegisters
+//	    the same by its topic, for curl
+//	GET  /data/field/#
+//	    (# as %23) messages of the bus as Server-Sent Events; also event, state, trace
 package web
 
 import (
@@ -23,38 +27,43 @@ import (
 	"gatewayd/protocols/crowd"
 )
 
-// Config says where the server listens and whom it asks. A zero number means the default named. The callbacks run in goroutines of clients.
+// Config configures the server. A zero number means the default named. The callbacks run in client
+// goroutines.
 type Config struct {
 	Listen string      // host:port
 	TLS    *tls.Config // nil: plain TCP
 
-	MaxClients           int           // connections at once (default 256); those beyond wait
-	MaxClientsPerAddress int           // of them from one IPv4 address or IPv6 /64 (default 64); those beyond are closed
+	MaxClients int // connections at once (default 256); excess ones wait
+	// Of them from one IPv4 address or IPv6 /64 (default 64); excess ones are closed.
+	MaxClientsPerAddress int
 	MaxBody              int           // bytes of a request (default 1 MiB)
 	MaxStreams           int           // requests under way at once (default 512)
 	Idle                 time.Duration // a connection without a request is closed (default 2 min)
-	Stall                time.Duration // a client that does not read what it is answered, or does not send what it has begun to, is cut off (default 30 s)
+	// A client that stops reading its answer or sending its request is cut off (default 30 s).
+	Stall time.Duration
 
-	Log *slog.Logger // nil: silent
+	Log *slog.Logger // nil: no logging
 
-	// Enter says who a client is; nil: nobody in particular, who may use everything.
+	// Enter returns the identity of a client; nil: clients have no identity and may use everything.
 	Enter func(access.Shown) (*access.Identity, error)
-	// Refused hears of what a client was refused; nil: nobody does. It must not block.
+	// Refused is called for everything that a client is refused; it may be nil. It must not block.
 	Refused func(access.Refusal)
-	// May tells whether he may use a topic or, with wildcards, hear some of a filter.
+	// May reports whether an identity may use a topic or, with wildcards, subscribe to at least a
+	// part of a filter.
 	May func(id *access.Identity, topic string) bool
-	// Call carries a call out. each gets every answer, in order; an error of it ends the call.
+	// Call carries out a call. each gets every answer, in order; an error of it ends the call.
 	Call func(ctx context.Context, call Call, each func(Answer) error) error
-	// Hear hands what is said under a filter to say, one message after the other, until ctx ends or say returns false. say does not block.
+	// Hear passes the messages under a filter to say, one after the other, until ctx ends or say
+	// returns false. say does not block.
 	Hear func(ctx context.Context, filter string, say func(Said) bool) error
-	// Pages are what else there is, by path.
+	// Pages are further handlers by path.
 	Pages map[string]http.HandlerFunc
 }
 
 // Call is a request to an actor.
 type Call struct {
 	Topic       string // cmd/<path>/<Method>
-	Service     string // full name of the service the client means; empty: whichever has the method
+	Service     string // full name of the service as given by the client; empty: any with the method
 	ContentType string // application/json or application/protobuf
 	Payload     []byte
 	Identity    *access.Identity
@@ -81,7 +90,7 @@ type Error struct {
 	Details       []Detail // for programs
 }
 
-// Detail is a protobuf message about an error, as the Connect protocol writes it.
+// Detail is a protobuf message about an error, in the form of the Connect protocol.
 type Detail struct {
 	Type  string          `json:"type"`            // full name
 	Value string          `json:"value"`           // base64 without padding
@@ -90,7 +99,7 @@ type Detail struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// lookHeader says that it is the server itself that looks whether it answers.
+// lookHeader marks a request of the server's own Look.
 const lookHeader = "Gateway-Look"
 
 const (
@@ -108,7 +117,7 @@ type Server struct {
 	unary  http.Handler
 	stream http.Handler
 	places chan struct{}
-	looks  string // how the server knows its own Look
+	looks  string // value by which the server recognises its own Look
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
@@ -159,7 +168,8 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// withHTTP2 has TLS agree on HTTP/2 as well. The standard library says so in the config that it is given alone, not in the one that this gives for a client.
+// withHTTP2 makes TLS negotiate HTTP/2 as well. The standard library adds it to the config that it
+// is given, but not to one returned by GetConfigForClient.
 func withHTTP2(given *tls.Config) *tls.Config {
 	if given == nil || given.GetConfigForClient == nil {
 		return given
@@ -183,13 +193,13 @@ func setDefault[T comparable](v *T, d T) {
 	}
 }
 
-// Addr is where the server listens.
+// Addr returns the address of the listener.
 func (s *Server) Addr() net.Addr { return s.net.Addr() }
 
-// Done is closed when the server has ended; Err then says why.
+// Done returns a channel that is closed when the server has ended; Err then says why.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Err is why the server has ended, nil after Close.
+// Err returns why the server has ended; nil after Close.
 func (s *Server) Err() error {
 	if errors.Is(s.err, http.ErrServerClosed) {
 		return nil
@@ -197,7 +207,7 @@ func (s *Server) Err() error {
 	return s.err
 }
 
-// Close ends all requests and waits for them, for a moment.
+// Close ends all requests and waits a moment for them.
 func (s *Server) Close() error {
 	s.once.Do(func() {
 		s.cancel()
@@ -211,7 +221,7 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Look asks the server something as a client would, and returns an error if there is no answer.
+// Look sends the server a request like a client, and returns an error if it is not answered.
 func (s *Server) Look(ctx context.Context) error {
 	scheme := "http://"
 	if s.cfg.TLS != nil {
@@ -225,7 +235,8 @@ func (s *Server) Look(ctx context.Context) error {
 	r.Header.Set(lookHeader, s.looks)
 	own := &http.Transport{
 		DisableKeepAlives: true, DialContext: self.DialContext,
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, // it is ourselves
+		// The peer is this process.
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12},
 	}
 	defer own.CloseIdleConnections()
 	answer, err := own.RoundTrip(r)

@@ -1,6 +1,6 @@
-// Package profiles holds what is known of common devices that publish by MQTT: a
-// file each, in TOML, in the form of the schema mqtt.v1.DeviceProfile. It reads
-// none of them, but the line by which such a device is known.
+// Package profiles contains the profiles of common devices that publish by MQTT: one TOML file
+// each, in the form of the schema mqtt.v1.DeviceProfile. The package itself reads only the line by
+// which a device is recognised.
 package profiles
 
 import (
@@ -17,7 +17,7 @@ import (
 //go:embed *.toml
 var Files embed.FS
 
-// Names lists the profiles, in alphabetical order.
+// Names returns the names of the profiles in alphabetical order.
 func Names() []string {
 	entries, err := Files.ReadDir(".")
 	if err != nil {
@@ -31,8 +31,8 @@ func Names() []string {
 	return names
 }
 
-// Shapes is how the devices of all profiles are known. Each file has that in one
-// line, `identify = ["…", "…"]`, whose list is one of JSON as well.
+// Shapes returns how the devices of all profiles are recognised. Each file contains this in one
+// line, `identify = ["…", "…"]`, whose list is valid JSON as well.
 func Shapes() []sensor.Shape {
 	var all []sensor.Shape
 	for _, name := range Names() {

@@ -9,7 +9,7 @@ import (
 	"gatewayd/protocols/sensor/profiles"
 )
 
-// Every profile has its line by which it is known, in the form that Shapes reads.
+// Every profile has its identify line, in the form that Shapes reads.
 func TestEveryProfileHasAShape(t *testing.T) {
 	shapes := profiles.Shapes()
 	for _, name := range profiles.Names() {

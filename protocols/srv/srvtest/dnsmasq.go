@@ -1,4 +1,4 @@
-// Package srvtest runs Debian's dnsmasq for a test that needs a name server which knows a service.
+// Package srvtest runs Debian's dnsmasq for tests that need a name server with SRV records.
 package srvtest
 
 import (
@@ -15,12 +15,13 @@ import (
 	"gatewayd/protocols/srv"
 )
 
-// Host is what every target is called; its address is 127.0.0.1.
+// Host is the host of every target; its address is 127.0.0.1.
 const Host = "a.example.com"
 
 const patience = time.Minute
 
-// Run has a service be at ports of Host, the first one to be tried first, until the test ends.
+// Run runs a name server until the test ends, in which a service has targets at these ports of
+// Host, in order of priority.
 func Run(t testing.TB, service string, ports ...string) srv.Resolver {
 	t.Helper()
 	program, err := exec.LookPath("dnsmasq")

@@ -1,4 +1,4 @@
-// Package strangertest has servers that are not what a client takes them for. It is for tests.
+// Package strangertest runs servers of the wrong kind, for tests.
 package strangertest
 
 import (
@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Says is the address of a server that says that to everyone who connects, and nothing more.
+// Says returns the address of a server that sends this to every client, and nothing more.
 func Says(t testing.TB, said string) string {
 	return serve(t, func(conn net.Conn) {
 		_, _ = io.WriteString(conn, said)
@@ -15,7 +15,8 @@ func Says(t testing.TB, said string) string {
 	})
 }
 
-// SaysOnce is the address of a server that says that to everyone who has said something, and hangs up.
+// SaysOnce returns the address of a server that waits for data from the client, sends this and
+// hangs up.
 func SaysOnce(t testing.TB, said string) string {
 	return serve(t, func(conn net.Conn) {
 		_, _ = conn.Read(make([]byte, 4096))
@@ -23,12 +24,12 @@ func SaysOnce(t testing.TB, said string) string {
 	})
 }
 
-// Closes is the address of a server that hangs up on everyone who says something.
+// Closes returns the address of a server that hangs up on every client that sends something.
 func Closes(t testing.TB) string {
 	return serve(t, func(conn net.Conn) { _, _ = conn.Read(make([]byte, 4096)) })
 }
 
-// Hangs is the address of a server that hangs up on everyone at once.
+// Hangs returns the address of a server that hangs up on every client at once.
 func Hangs(t testing.TB) string { return serve(t, func(net.Conn) {}) }
 
 func serve(t testing.TB, one func(net.Conn)) string {

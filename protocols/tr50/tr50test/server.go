@@ -1,5 +1,6 @@
-// Package tr50test is a server of the TR50 protocol for tests: the commands that an uplink needs, written from the public API reference
-// of the deviceWISE IoT portal alone. It is a client of a real broker, where it answers what is published on api.
+// Package tr50test is a TR50 server for tests, with the commands that an uplink needs. It was
+// written from the public API reference of the deviceWISE IoT portal alone. It is a client of a
+// real broker, where it answers what is published on api.
 package tr50test
 
 import (
@@ -13,7 +14,7 @@ import (
 	"gatewayd/protocols/mqttclient"
 )
 
-// Server notes what is published.
+// Server records what is published.
 type Server struct {
 	client *mqttclient.Client
 	done   chan struct{}
@@ -27,13 +28,13 @@ type Server struct {
 	requests []string
 }
 
-// Published is one thing that was published: kind is property, attribute, alarm, location or log.
+// Published is one published thing: kind is property, attribute, alarm, location or log.
 type Published struct {
 	Kind   string
 	Params map[string]any
 }
 
-// Key is what it is called, with its value.
+// String returns the key with its value.
 func (p Published) String() string {
 	for _, v := range []string{"value", "state", "msg", "lat"} {
 		if x, ok := p.Params[v]; ok {
@@ -43,7 +44,7 @@ func (p Published) String() string {
 	return p.Kind
 }
 
-// Ack is how the thing has settled mail.
+// Ack is the acknowledgement of a message in the mailbox.
 type Ack struct {
 	ID           string          `json:"id"`
 	ErrorCode    int             `json:"errorCode"`
@@ -66,7 +67,7 @@ type answer struct {
 	Params        any      `json:"params,omitempty"`
 }
 
-// New serves at a broker until Close.
+// New runs a server at a broker until Close.
 func New(ctx context.Context, url string) (*Server, error) {
 	s := &Server{acks: map[string]Ack{}, done: make(chan struct{})}
 	requests := make(chan mqttclient.Message, 1000)
@@ -90,33 +91,33 @@ func New(ctx context.Context, url string) (*Server, error) {
 	return s, nil
 }
 
-// Close ends it. It is called once.
+// Close ends the server. Call it once.
 func (s *Server) Close() error {
 	close(s.done)
 	return s.client.Close()
 }
 
-// Refuse says why something is not taken; empty: it is.
+// Refuse sets a function that returns why something is refused; empty: it is accepted.
 func (s *Server) Refuse(why func(Published) string) { s.mu.Lock(); s.refuse = why; s.mu.Unlock() }
 
-// Silent says which envelopes are carried out and not answered.
+// Silent sets a function that selects envelopes that are carried out but not answered.
 func (s *Server) Silent(which func(envelope string) bool) {
 	s.mu.Lock()
 	s.silent = which
 	s.mu.Unlock()
 }
 
-// Got is all that was published so far.
+// Got returns everything published so far.
 func (s *Server) Got() []Published { s.mu.Lock(); defer s.mu.Unlock(); return slices.Clone(s.got) }
 
-// Requests are the envelopes so far.
+// Requests returns the envelopes so far.
 func (s *Server) Requests() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.requests)
 }
 
-// Acked is how mail was settled.
+// Acked returns the acknowledgement of a message.
 func (s *Server) Acked(id string) (Ack, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +125,7 @@ func (s *Server) Acked(id string) (Ack, bool) {
 	return a, ok
 }
 
-// Exec puts a method for a thing into its mailbox. Unless quiet, the thing is told.
+// Exec puts a method for a thing into its mailbox. Unless quiet, the thing is notified.
 func (s *Server) Exec(id, thing, method string, params map[string]any, quiet bool) error {
 	s.mu.Lock()
 	s.mail = append(s.mail, letter{id, thing, "method.exec", map[string]any{"method": method, "params": params}})
@@ -178,7 +179,7 @@ func (s *Server) command(name string, params map[string]any) answer {
 		for _, x := range data {
 			one, _ := x.(map[string]any)
 			if a := s.publish(Published{kind, one}); !a.Success {
-				return a // the first that fails ends it
+				return a // the first failure ends the command
 			}
 		}
 		return answer{Success: len(data) > 0}
@@ -186,7 +187,7 @@ func (s *Server) command(name string, params map[string]any) answer {
 	return answer{ErrorCodes: []int{-1}, ErrorMessages: []string{"unknown command " + name}}
 }
 
-// required are the parameters that each kind must have.
+// required are the mandatory parameters of each kind.
 var required = map[string][]string{"property": {"key", "value"}, "attribute": {"key", "value"}, "alarm": {"key", "state"}, "location": {"lat", "lng"}, "log": {"msg"}}
 
 func (s *Server) publish(p Published) answer {
