@@ -1,6 +1,6 @@
 package mdi
 
-// A Batch is some blocks of records; Pack makes it, Names.Unpack reads it.
+// A Batch is a list of blocks of records. Pack makes it, Names.Unpack decodes it.
 type Batch struct {
 	Seconds      uint32
 	Milliseconds uint16
@@ -21,10 +21,10 @@ type Block struct {
 type Column struct {
 	Field uint16
 	Form  Form
-	Scale int8 // of Decimal and Single: the power of ten
+	Scale int8 // for Decimal and Single: the power of ten
 }
 
-// Form is what numbers of a column are.
+// Form is the type of the numbers in a column.
 type Form int
 
 const (
@@ -38,12 +38,12 @@ const (
 type Row struct {
 	Skip   uint16
 	Absent bool
-	Note   string // why, if Absent; else the cause, empty for none
+	Note   string // why, if Absent; otherwise the cause, or empty
 	Step   Step
-	Later  int64 // milliseconds, as Step has them
+	Later  int64 // milliseconds, encoded as in Step
 }
 
-// Step is how a row's time is told.
+// Step says how the time of a row is encoded.
 type Step int
 
 const (
@@ -55,7 +55,7 @@ const (
 
 type Cell struct {
 	Kind  CellKind
-	N     int64       // of deltas and numbers; the rows of a run
+	N     int64       // deltas and numbers; for runs, the number of rows
 	Other *OtherValue // of kind OtherCell
 }
 
@@ -73,9 +73,9 @@ const (
 	AbsentRun // is a SameRun on the wire
 )
 
-// OtherValue is a value told in full, or the last one with another quality.
+// OtherValue is a value in full, or the previous value with another quality.
 type OtherValue struct {
-	Kept    bool // the value is the last one
+	Kept    bool // the value is unchanged
 	Value   any  // nil, bool, int64, uint64, float64, string, []byte
 	Quality string
 	Cause   string
@@ -86,8 +86,8 @@ const (
 	mostRanges  = 255
 	mostColumns = 1023
 	mostOfBlock = 255
-	mostRows    = 1024  // of a batch
-	mostCells   = 65535 // of a batch, runs counted as what they stand for
+	mostRows    = 1024  // per batch
+	mostCells   = 65535 // per batch, with runs counted as the cells they represent
 
 	leastScale, mostScale = -15, 16
 )

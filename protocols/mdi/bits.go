@@ -9,17 +9,18 @@ import (
 	"unicode/utf8"
 )
 
-// coder reads or writes unaligned PER (X.691), bit after bit, most significant first. One function per type does both, so that the
-// directions cannot differ. After an error nothing happens any more.
+// coder reads or writes unaligned PER (X.691), bit by bit, most significant first. One function per
+// type does both, so that the directions cannot differ. After an error it does nothing any more.
 type coder struct {
 	buf     []byte
-	at      int  // in bits: where to read; when writing, what has been written
+	at      int  // in bits: the read position; when writing, the number of bits written
 	writing bool // into buf
-	skipped bool // something that this version does not know was passed over
+	skipped bool // something unknown to this version was skipped
 	err     error
 }
 
-// mostOctets is the longest string: what a length takes without fragments.
+// mostOctets is the length of the longest string: what a length determinant encodes without
+// fragmentation.
 const mostOctets = 1<<14 - 1
 
 var errShort = errors.New("cut off")
@@ -30,10 +31,10 @@ func (c *coder) fail(format string, args ...any) {
 	}
 }
 
-// left is how many bits there are still to be read.
+// left returns the number of bits left to read.
 func (c *coder) left() int { return 8*len(c.buf) - c.at }
 
-// bits are n ≤ 64 of them.
+// bits codes n ≤ 64 bits.
 func (c *coder) bits(v *uint64, n int) {
 	switch {
 	case c.err != nil:
@@ -70,7 +71,7 @@ func (c *coder) bool(v *bool) {
 	*v = b == 1
 }
 
-// between is a constrained whole number.
+// between codes a constrained whole number.
 func between[T int | int64 | uint8 | uint16 | uint32](c *coder, v *T, low, high int64) {
 	span := uint64(high - low)
 	off := uint64(int64(*v) - low)
@@ -88,7 +89,8 @@ func between[T int | int64 | uint8 | uint16 | uint32](c *coder, v *T, low, high 
 	}
 }
 
-// integer is an unconstrained whole number that fits 64 bits: as few octets as do, in two's complement, after their number.
+// integer codes an unconstrained whole number of at most 64 bits: the number of octets, then the
+// fewest octets that hold it, in two's complement.
 func (c *coder) integer(v *int64) {
 	n := uint64((bits.Len64(uint64(*v^(*v>>63))) + 8) / 8)
 	c.bits(&n, 8)
@@ -107,7 +109,7 @@ func (c *coder) integer(v *int64) {
 	}
 }
 
-// natural is the same for 0..2^64-1, which may need a ninth octet.
+// natural does the same for 0..2^64-1, which may need a ninth octet.
 func (c *coder) natural(v *uint64) {
 	n := uint64(bits.Len64(*v)/8 + 1)
 	c.bits(&n, 8)
@@ -124,7 +126,7 @@ func (c *coder) natural(v *uint64) {
 	}
 }
 
-// length is a length determinant below 16384.
+// length codes a length determinant below 16384.
 func (c *coder) length(n *int) {
 	long := *n > 127
 	c.bool(&long)
@@ -143,7 +145,7 @@ func (c *coder) length(n *int) {
 	}
 }
 
-// octets are those of a string, after their number.
+// octets codes the octets of a string after their number.
 func octets[T string | []byte](c *coder, v *T) {
 	n := len(*v)
 	if c.writing && n > mostOctets {
@@ -157,7 +159,7 @@ func octets[T string | []byte](c *coder, v *T) {
 	}
 }
 
-// raw are n octets: those of v are written, or as many read.
+// raw codes n octets: it writes those of v, or reads as many.
 func (c *coder) raw(v []byte, n int) []byte {
 	if c.err != nil {
 		return nil
@@ -177,7 +179,7 @@ func (c *coder) raw(v []byte, n int) []byte {
 	return v
 }
 
-// text is a UTF8String.
+// text codes a UTF8String.
 func (c *coder) text(v *string) {
 	if c.writing && !utf8.ValidString(*v) {
 		c.fail("%q is no UTF-8", *v)
@@ -189,7 +191,8 @@ func (c *coder) text(v *string) {
 	}
 }
 
-// optional is a text that is left out if it is empty; there says whether it is not, and was coded before.
+// optional codes a text that is left out if it is empty; there says whether it is present, which
+// was coded before.
 func (c *coder) optional(v *string, there bool) {
 	if !there {
 		return
@@ -200,7 +203,7 @@ func (c *coder) optional(v *string, there bool) {
 	}
 }
 
-// double is an IEEE 754 number as 8 octets.
+// double codes an IEEE 754 number as 8 octets.
 func (c *coder) double(v *float64) {
 	b := binary.BigEndian.AppendUint64(nil, math.Float64bits(*v))
 	if b = c.raw(b, 8); c.err == nil {
@@ -208,7 +211,8 @@ func (c *coder) double(v *float64) {
 	}
 }
 
-// list is a SEQUENCE OF with so many elements. What is read grows as its elements are there, whatever number is announced.
+// list codes a SEQUENCE OF with low to high elements. When reading, the slice grows with the
+// elements actually present, whatever number is announced.
 func list[T any](c *coder, all *[]T, low, high int64, each func(*coder, *T)) {
 	n := len(*all)
 	if between(c, &n, low, high); c.err != nil {
@@ -220,7 +224,7 @@ func list[T any](c *coder, all *[]T, low, high int64, each func(*coder, *T)) {
 		}
 		return
 	}
-	if n > c.left() { // none of ours takes no bit at all
+	if n > c.left() { // each of our elements takes at least one bit
 		c.err = errShort
 		return
 	}
@@ -234,8 +238,8 @@ func list[T any](c *coder, all *[]T, low, high int64, each func(*coder, *T)) {
 	}
 }
 
-// choice is the index of an alternative below n. Of an extensible one, known is false for an alternative that this version does not
-// know; what it holds has been passed over.
+// choice codes the index of an alternative below n. For an extensible choice, known is false if
+// this version does not know the alternative; its content has been skipped.
 func (c *coder) choice(index *int, n int64, extensible bool) (known bool) {
 	if extensible {
 		var beyond bool
@@ -250,19 +254,19 @@ func (c *coder) choice(index *int, n int64, extensible bool) (known bool) {
 	return c.err == nil
 }
 
-// enumerated is the same for an extensible ENUMERATED.
+// enumerated does the same for an extensible ENUMERATED.
 func (c *coder) enumerated(index *int, n int64) {
 	var beyond bool
 	if c.bool(&beyond); beyond {
 		c.small()
 		c.skipped = true
-		*index = int(n) // the first that we do not know stands for all
+		*index = int(n) // one value stands for all unknown ones
 		return
 	}
 	between(c, index, 0, n-1)
 }
 
-// sequence is an extensible SEQUENCE: what was added to it later is passed over.
+// sequence codes an extensible SEQUENCE and skips what later versions have added.
 func (c *coder) sequence(root func()) {
 	var more bool
 	c.bool(&more)
@@ -288,7 +292,7 @@ func (c *coder) sequence(root func()) {
 	c.skipped = true
 }
 
-// small is a normally small number to be read: only what is beyond this version has any.
+// small reads a normally small number; only extensions unknown to this version contain one.
 func (c *coder) small() int {
 	var large bool
 	var n int
@@ -300,7 +304,7 @@ func (c *coder) small() int {
 	return n
 }
 
-// open passes over an open type.
+// open skips an open type.
 func (c *coder) open() {
 	var n int
 	c.length(&n)

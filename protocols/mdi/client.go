@@ -8,16 +8,16 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// ClientConfig is what a gateway says of itself.
+// ClientConfig configures the gateway's side of a session.
 type ClientConfig struct {
 	Gateway   string
-	Session   SessionID     // at random
+	Session   SessionID     // random
 	Keepalive time.Duration // whole seconds, 1..3600
-	Patience  time.Duration // for an answer to Open, and for an acknowledgement
+	Patience  time.Duration // how long to wait for an answer to Open, and for an acknowledgement
 }
 
-// Client is the gateway's side of a session, over one connection after the other. It does nothing by itself: each method returns the
-// effects to be carried out, in their order. It is for one goroutine.
+// Client is the gateway's side of a session across its connections. It does no I/O: each method
+// returns the effects to be carried out, in order. It is not safe for concurrent use.
 type Client struct {
 	cfg   ClientConfig
 	state clientState
@@ -26,8 +26,9 @@ type Client struct {
 	heard, said time.Time
 	begun       time.Time
 
-	flights   []*flight
-	unsettled map[recordID]time.Time // sent and not acknowledged when a connection ended; with the record's time
+	flights []*flight
+	// Sent and not acknowledged when a connection ended, with the record's time.
+	unsettled map[recordID]time.Time
 	settled   map[recordID]time.Time // those of them that have arrived
 	told      told
 	progress  bool // something has been acknowledged on this connection
@@ -44,15 +45,16 @@ const (
 	opened
 )
 
-// Effects of the machines.
+// Effects of the state machines.
 type (
-	// Effect is one of these.
+	// Effect is one of the following types.
 	Effect any
 	// Send is a message for the other side.
 	Send []byte
 	// Ready says that records may be submitted.
 	Ready struct{}
-	// Settled says that a batch need not be sent again; Refused are the records of it that never may.
+	// Settled says that a batch need not be sent again; Refused are its records that must never be
+	// sent again.
 	Settled struct {
 		Key     int
 		Refused []uplink.Refusal
@@ -64,18 +66,19 @@ type (
 )
 
 const (
-	// mostUnsettled is how many records are remembered as sent and not acknowledged. Of more, the receiver finds out by itself.
+	// mostUnsettled is how many records are remembered as sent and not acknowledged. If there are
+	// more, the receiver recognises duplicates by itself.
 	mostUnsettled = 1 << 14
-	// silences is for how many intervals of keepalive nothing may be heard.
+	// silences is the number of keepalive intervals after which a silent connection is given up.
 	silences = 2
 )
 
-// NewClient is the beginning of a session.
+// NewClient returns a new session.
 func NewClient(cfg ClientConfig) *Client {
 	return &Client{cfg: cfg, unsettled: map[recordID]time.Time{}, settled: map[recordID]time.Time{}}
 }
 
-// Begin is a new connection that stands.
+// Begin starts on a new connection.
 func (c *Client) Begin(now time.Time) []Effect {
 	c.Lost()
 	c.state, c.begun, c.heard = opening, now, now
@@ -85,7 +88,7 @@ func (c *Client) Begin(now time.Time) []Effect {
 	return c.send(nil, now, open)
 }
 
-// Lost is the end of a connection: nothing of what was under way is confirmed.
+// Lost handles the end of a connection: nothing that was under way is confirmed.
 func (c *Client) Lost() {
 	for _, f := range c.flights {
 		for id, w := range f.waiting {
@@ -93,20 +96,21 @@ func (c *Client) Lost() {
 		}
 	}
 	for id, at := range c.settled {
-		c.unsettled[id] = at // it has not been submitted again yet
+		c.unsettled[id] = at // not submitted again yet
 	}
 	clear(c.settled)
 	if len(c.unsettled) > mostUnsettled {
 		clear(c.unsettled)
 	}
 	if c.told.lost(); len(c.flights) > 0 && !c.progress {
-		c.told = told{} // whatever the receiver missed, names are not what it misses next time
+		c.told = told{} // tell all names again next time, since the receiver may lack some of them
 	}
 	c.flights, c.progress = nil, false
 	c.state = offline
 }
 
-// Window is how many batches may be submitted before the first is settled; 0: none, there is no connection.
+// Window returns how many batches may be submitted before the first is settled; 0: there is no
+// connection.
 func (c *Client) Window() int {
 	if c.state != opened {
 		return 0
@@ -114,7 +118,7 @@ func (c *Client) Window() int {
 	return c.window
 }
 
-// send encodes messages; what cannot be is our fault and ends the connection.
+// send encodes messages. A message that cannot be encoded is our error and ends the connection.
 func (c *Client) send(all []Effect, now time.Time, messages ...Message) []Effect {
 	for _, m := range messages {
 		b, err := Encode(m)
@@ -132,7 +136,7 @@ func (c *Client) over(all []Effect, err error) []Effect {
 	return append(all, Over{err})
 }
 
-// Close says goodbye.
+// Close closes the connection with a Close message.
 func (c *Client) Close(now time.Time) []Effect {
 	if c.state == offline {
 		return nil
@@ -140,7 +144,7 @@ func (c *Client) Close(now time.Time) []Effect {
 	return c.over(c.send(nil, now, &Close{Reason: Done}), errors.New("closed"))
 }
 
-// Tick does what is due. It is to be called at Next.
+// Tick does what is due. It must be called at Next.
 func (c *Client) Tick(now time.Time) []Effect {
 	silent := now.Sub(c.heard)
 	switch {
@@ -158,7 +162,7 @@ func (c *Client) Tick(now time.Time) []Effect {
 	return nil
 }
 
-// Next is when Tick has something to do; zero: never.
+// Next returns when Tick has something to do; zero: never.
 func (c *Client) Next() time.Time {
 	if c.state == offline {
 		return time.Time{}
@@ -180,7 +184,7 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// Receive takes a message.
+// Receive handles a message.
 func (c *Client) Receive(now time.Time, m Message) []Effect {
 	if c.state == offline {
 		return nil
@@ -209,7 +213,7 @@ func (c *Client) Receive(now time.Time, m Message) []Effect {
 	return c.wrong(now, m)
 }
 
-// wrong ends a connection whose other side does not keep to the protocol.
+// wrong ends a connection whose peer violates the protocol.
 func (c *Client) wrong(now time.Time, m Message) []Effect {
 	err := fmt.Errorf("the receiver sent %T, which it may not now", m)
 	return c.over(c.send(nil, now, &Close{Reason: Failed, Text: err.Error()}), err)
@@ -232,7 +236,7 @@ func (c *Client) open(m *Opened) []Effect {
 	return []Effect{Ready{}}
 }
 
-// closed is why the receiver has closed the connection.
+// closed returns why the receiver has closed the connection.
 func closed(m *Close) error {
 	e := &ClosedError{Reason: m.Reason, Text: m.Text}
 	if m.Again != nil {
@@ -241,11 +245,11 @@ func closed(m *Close) error {
 	return e
 }
 
-// ClosedError says that the receiver has closed the connection. It is an uplink.Later.
+// ClosedError is the error if the receiver has closed the connection. It is an uplink.Later.
 type ClosedError struct {
 	Reason  Reason
 	Text    string
-	Seconds int // until it wants to be tried again; 0: it does not say
+	Seconds int // until the next attempt; 0: not stated
 }
 
 func (e *ClosedError) Error() string {

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// commands are those of a session that the gateway has been given.
+// commands are the commands received in a session.
 type commands struct {
-	answers map[uint32]*Answer // nil: it runs
-	order   []uint32           // of those that are answered, the oldest first
+	answers map[uint32]*Answer // by command id; nil: it is running
+	order   []uint32           // of the answered commands, oldest first
 }
 
-// mostAnswers is how many answers are remembered, for commands that come again.
+// mostAnswers is how many answers are remembered, for repeated commands.
 const mostAnswers = 256
 
 // mostRunning is how many commands may run at once.
@@ -35,7 +35,7 @@ func (c *Client) command(now time.Time, m *Command) []Effect {
 	return []Effect{Run{m}}
 }
 
-// Answer is the outcome of a command that was run. It is kept for a receiver that asks again.
+// Answer handles the outcome of a command. It is kept in case the receiver asks again.
 func (c *Client) Answer(now time.Time, id uint32, payload []byte, err error) []Effect {
 	if had, known := c.commands.answers[id]; !known || had != nil {
 		return nil
@@ -59,7 +59,7 @@ func (c *Client) Answer(now time.Time, id uint32, payload []byte, err error) []E
 	return c.send(nil, now, a)
 }
 
-// brief is an error as a text that may be sent and is not empty.
+// brief returns an error as a text that may be sent and is not empty.
 func brief(err error) string {
 	text := valid(err.Error())
 	if text == "" {

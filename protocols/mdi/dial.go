@@ -11,12 +11,12 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Target is where a receiver is.
+// Target is the address of a receiver.
 type Target struct {
 	Address string // host:port; or
 	Service string // an SRV record, "_mdi._tcp.example.com"
-	// TLS, or nil for plain TCP. Without a ServerName, the certificate must be for the host of Address, or for the target that the SRV
-	// record names.
+	// TLS is nil for plain TCP. Without a ServerName, the certificate must be valid for the host of
+	// Address, or for the target that the SRV record names.
 	TLS      *tls.Config
 	Resolver srv.Resolver // for Service
 }
@@ -32,7 +32,7 @@ func (t Target) String() string {
 	return scheme + "://" + t.Address
 }
 
-// probes find out that a connection is dead before keepalive does, where the other side is a machine that has gone.
+// probes detect a dead connection before keepalive does, if the peer's machine is gone.
 var probes = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
 
 // Dial connects to a receiver and opens or resumes the session.

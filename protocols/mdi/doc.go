@@ -1,4 +1,5 @@
-// Package mdi is a compact binary uplink for slow and metered links: its messages (gatewayd-mdi.asn1, unaligned PER), the session
-// that sends records until they are acknowledged and never again after that, and the receiver it talks to. It is of the class of
-// Munic's MDI21 and compatible with nothing but itself. DESIGN.md tells how a session goes.
+// Package mdi is a compact binary uplink protocol for slow and metered links: its messages
+// (gatewayd-mdi.asn1, unaligned PER), the session that sends each record until it is acknowledged
+// and never afterwards, and the receiver. It is similar to Munic's MDI21 and compatible with
+// nothing else. DESIGN.md describes the course of a session.
 package mdi

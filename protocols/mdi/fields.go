@@ -6,8 +6,9 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// fieldNumbers are those of the fields of tracks in a session: their own where these are small, and the highest that are free for others, such
-// as of fields that a wildcard picks. The receiver is told which name each has.
+// fieldNumbers assigns numbers to the fields of tracks in a session: their own numbers if these are
+// small, and otherwise the highest free ones, as for fields selected by a wildcard. The receiver is
+// told the name of each.
 type fieldNumbers struct{ tracks map[string]*columns }
 
 type columns struct {
@@ -20,7 +21,7 @@ type ownField struct {
 	name string
 }
 
-// of are the fields of a record with the numbers that they are sent with. The record's own are left as they are.
+// of returns the fields of a record with the numbers that are sent. The record is not modified.
 func (n *fieldNumbers) of(r record.Record) []record.Field {
 	fields := r.Fields
 	for i, f := range r.Fields {
@@ -47,7 +48,7 @@ func (n *fieldNumbers) number(track string, f record.Field) uint32 {
 	}
 	key := ownField{id: f.ID}
 	if f.ID > mostFieldID {
-		key.name = f.Name // two may have one number, which was made of their names
+		key.name = f.Name // different names may hash to the same number
 	}
 	number, known := t.given[key]
 	if known {
@@ -56,7 +57,7 @@ func (n *fieldNumbers) number(track string, f record.Field) uint32 {
 	if number = f.ID; number > mostFieldID || t.taken[number] {
 		for number = mostFieldID; t.taken[number]; number-- {
 			if number == 0 {
-				return f.ID // there are no more
+				return f.ID // no number is free
 			}
 		}
 	}

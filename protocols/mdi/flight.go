@@ -14,8 +14,8 @@ import (
 type flight struct {
 	key     int
 	since   time.Time
-	told    int // how many names had been told before the first of it
-	last    int // and before the last
+	told    int // number of names told before its first message
+	last    int // and before its last message
 	waiting map[recordID]waiting
 	refused []uplink.Refusal
 }
@@ -25,7 +25,8 @@ type waiting struct {
 	time  time.Time
 }
 
-// Submit sends a batch, but what is known to have arrived and what can never be sent. There must be room in the window.
+// Submit sends a batch without the records that are known to have arrived and those that can never
+// be sent. There must be room in the window.
 func (c *Client) Submit(now time.Time, key int, batch []record.Record) []Effect {
 	if c.state != opened {
 		return nil
@@ -66,7 +67,7 @@ func (c *Client) Submit(now time.Time, key int, batch []record.Record) []Effect 
 	return all
 }
 
-// batches sends records in as many messages as they need.
+// batches sends records in as many messages as needed.
 func (c *Client) batches(all []Effect, now time.Time, f *flight, records []record.Record) []Effect {
 	if len(records) == 0 {
 		return all
@@ -86,7 +87,7 @@ func (c *Client) batches(all []Effect, now time.Time, f *flight, records []recor
 	return all
 }
 
-// fewBoots cuts records into runs that the numbers of boots suffice for.
+// fewBoots splits records into runs that need no more boots than there are numbers.
 func fewBoots(records []record.Record) iter.Seq[[]record.Record] {
 	return func(yield func([]record.Record) bool) {
 		boots := map[string]bool{}
@@ -105,7 +106,7 @@ func fewBoots(records []record.Record) iter.Seq[[]record.Record] {
 	}
 }
 
-// mostIndexed is how many boots one batch refers to: there are 256 numbers for them.
+// mostIndexed is the number of boots one batch may refer to: there are 256 numbers.
 const mostIndexed = 256
 
 func (c *Client) acknowledge(m *Acknowledge) []Effect {

@@ -11,10 +11,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errDamaged = errors.New("a damaged message")
 
-// Overhead is what a message takes beside itself, in octets.
+// Overhead is the number of octets per message in addition to its content.
 const Overhead = 6
 
-// frame adds a message as it goes over a stream.
+// frame appends a message in the form used on a stream.
 func frame(out, message []byte) []byte {
 	at := len(out)
 	out = binary.BigEndian.AppendUint16(out, uint16(len(message)))

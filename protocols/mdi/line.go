@@ -15,8 +15,8 @@ import (
 	"gatewayd/protocols/stranger"
 )
 
-// line carries messages over a connection for one of the machines: what is to be sent waits in memory, so that the machine never
-// waits for the wire.
+// line carries messages over a connection for one of the state machines. Outgoing messages wait in
+// memory, so that the machine never waits for the network.
 type line struct {
 	conn  net.Conn
 	limit time.Duration // for one write
@@ -26,16 +26,16 @@ type line struct {
 	last bool // nothing comes after out
 	err  error
 
-	said  []byte // what came first
-	heard bool   // a message has come
+	said  []byte // first octets received
+	heard bool   // a message has arrived
 
-	wake chan struct{} // has room for one
-	done chan struct{} // closed when it is over
+	wake chan struct{} // has capacity 1
+	done chan struct{} // closed at the end
 	once sync.Once
 }
 
 const (
-	mostWaiting = 8 << 20 // octets that wait to be written
+	mostWaiting = 8 << 20 // octets waiting to be written
 	parting     = 2 * time.Second
 )
 
@@ -43,7 +43,7 @@ func newLine(conn net.Conn, limit time.Duration) *line {
 	return &line{conn: conn, limit: limit, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// send has a message written, in the order of the calls.
+// send queues a message.
 func (l *line) send(message []byte) {
 	l.mu.Lock()
 	full := len(l.out)+len(message) > mostWaiting
@@ -57,7 +57,7 @@ func (l *line) send(message []byte) {
 	l.rouse()
 }
 
-// part ends it after what was sent has been written.
+// part ends the line after what was sent has been written.
 func (l *line) part(err error) {
 	l.mu.Lock()
 	l.last = true
@@ -76,7 +76,7 @@ func (l *line) rouse() {
 	}
 }
 
-// end ends it now.
+// end ends the line at once.
 func (l *line) end(err error) {
 	l.once.Do(func() {
 		l.mu.Lock()
@@ -89,14 +89,14 @@ func (l *line) end(err error) {
 	})
 }
 
-// why it is over.
+// why returns why the line has ended.
 func (l *line) why() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-// unopened is why it is over before anything was agreed.
+// unopened returns why the line ended before the session was opened.
 func (l *line) unopened() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -114,7 +114,7 @@ func (l *line) unopened() error {
 	return l.err
 }
 
-// errOver ends a line from the other side.
+// errOver means that the peer has ended the line.
 var errOver = errors.New("the other side has closed the connection")
 
 // guard ends a line whose goroutine panics.
@@ -124,7 +124,7 @@ func (l *line) guard() {
 	}
 }
 
-// write writes until it is over.
+// write writes until the line ends.
 func (l *line) write() {
 	defer l.guard()
 	for {
@@ -154,18 +154,18 @@ func (l *line) write() {
 	}
 }
 
-// hangUp lets the other side read what was written last: to close with something unread would take it away again.
+// hangUp lets the peer read what was written last: closing with unread data would discard it.
 func (l *line) hangUp() {
 	if c, ok := l.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
 		select {
-		case <-l.done: // the reader has met the end
+		case <-l.done: // the reader has reached the end
 		case <-time.After(parting):
 		}
 	}
 	l.end(nil)
 }
 
-// read tells all messages until it is over. Those of later versions are passed over.
+// read passes on all messages until the line ends. Those of later versions are skipped.
 func (l *line) read(take func(Message)) {
 	defer l.guard()
 	in := bufio.NewReaderSize(l.conn, 4096)
@@ -200,7 +200,7 @@ func (l *line) read(take func(Message)) {
 	}
 }
 
-// ticks calls tick whenever the time has come that next tells; kick has it look again.
+// ticks calls tick whenever next says that it is time; kick makes it check again.
 func (l *line) ticks(kick <-chan struct{}, next func() time.Time, tick func(now time.Time)) {
 	defer l.guard()
 	timer := time.NewTimer(time.Hour)

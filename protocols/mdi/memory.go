@@ -8,7 +8,8 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// Seen is records of one boot in a track of a gateway, with sequences that follow each other, which a receiver has taken.
+// Seen is a range of consecutive records of one boot in a track of a gateway that a receiver has
+// accepted.
 type Seen struct {
 	Gateway string        `json:"gateway"`
 	Track   string        `json:"track"`
@@ -16,11 +17,12 @@ type Seen struct {
 	First   uint64        `json:"first"`
 	Last    uint64        `json:"last"`
 	Uptime  time.Duration `json:"uptime,omitempty"` // of the last one
-	// Again says that the track counts from the beginning again with these: what was taken of the boot before is forgotten.
+	// Again means that the track starts counting again with these records: what was accepted of the
+	// boot before is forgotten.
 	Again bool `json:"again,omitempty"`
 }
 
-// seenToo adds a record to what has been taken.
+// seenToo adds a record to what has been accepted.
 func seenToo(all []Seen, gateway string, r record.Record, again bool) []Seen {
 	if n := len(all) - 1; n >= 0 && !again {
 		if last := &all[n]; last.Track == r.Track && last.Boot == r.Boot && last.Last+1 == r.Sequence {
@@ -31,7 +33,7 @@ func seenToo(all []Seen, gateway string, r record.Record, again bool) []Seen {
 	return append(all, Seen{Gateway: gateway, Track: r.Track, Boot: r.Boot, First: r.Sequence, Last: r.Sequence, Uptime: r.Uptime, Again: again})
 }
 
-// Seen is all that is remembered of what was taken.
+// Seen returns everything that is remembered of accepted records.
 func (r *Receiver) Seen() (all []Seen) {
 	for _, name := range slices.Sorted(maps.Keys(r.gateways)) {
 		g := r.gateways[name]
@@ -46,7 +48,8 @@ func (r *Receiver) Seen() (all []Seen) {
 	return all
 }
 
-// Recall has a receiver that has served nobody yet know what a former life has taken, in the order in which it was.
+// Recall restores what a former life has accepted, in the original order. The receiver must not
+// have served any gateway yet.
 func (r *Receiver) Recall(all []Seen) {
 	for _, s := range all {
 		g := r.gateways[s.Gateway]
@@ -65,7 +68,7 @@ func (r *Receiver) Recall(all []Seen) {
 	}
 }
 
-// put adds all from first to last.
+// put adds all numbers from first to last.
 func (s *sequences) put(first, last uint64) {
 	i := s.at(first)
 	if i > 0 && s.parts[i-1].last+1 == first {

@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// Version of the protocol that this package speaks.
+// Version is the version of the protocol implemented here.
 const Version = 1
 
-// A Message is one of Open, Opened, Close, Keepalive, Track, Boot, Batch, Acknowledge, Command, Answer: see the ASN.1 module for what
-// each means and the ranges of its numbers.
+// A Message is one of Open, Opened, Close, Keepalive, Track, Boot, Batch, Acknowledge, Command,
+// Answer. The ASN.1 module defines their meaning and the ranges of their numbers.
 type Message interface{ code(c *coder) }
 
 type Open struct {
@@ -40,13 +40,13 @@ type Close struct {
 type Reason int
 
 const (
-	Done     Reason = iota // there is no more to say
-	Failed                 // the other side broke the protocol
-	Versions               // there is no version that both speak
-	Refused                // the gateway is not welcome
-	Replaced               // it has opened another connection
-	Busy                   // later
-	Unknown                // of a later version
+	Done     Reason = iota // there is nothing more to send
+	Failed                 // the other side violated the protocol
+	Versions               // no common version
+	Refused                // the gateway is not admitted
+	Replaced               // the gateway has opened another connection
+	Busy                   // try again later
+	Unknown                // defined by a later version
 )
 
 func (r Reason) String() string {
@@ -80,7 +80,7 @@ type Acknowledge struct {
 type Range struct {
 	Track uint32
 	First uint64
-	More  uint16 // that follow First
+	More  uint16 // number of records following First
 }
 
 type Refusal struct {
@@ -101,13 +101,13 @@ type Answer struct {
 	Failed  string // why there is no answer
 }
 
-// Largest is the longest message, in octets.
+// Largest is the size of the largest message in octets.
 const Largest = 1<<16 - 1
 
-// ErrUnknown is a message of a later version, which is to be passed over.
+// ErrUnknown is returned for a message of a later version, which is to be skipped.
 var ErrUnknown = errors.New("a message that this version does not know")
 
-// fresh are the kinds of messages in the order of the module.
+// fresh returns an empty message of each kind, in the order of the module.
 func fresh(index int) Message {
 	return [...]func() Message{
 		func() Message { return &Open{} }, func() Message { return &Opened{} }, func() Message { return &Close{} },
@@ -143,7 +143,8 @@ func indexOf(m Message) int {
 	return 9
 }
 
-// Encode is a message as PER has it. It fails for what the module does not allow, and beyond Largest.
+// Encode encodes a message in PER. It fails for what the module does not allow, and for messages
+// beyond Largest.
 func Encode(m Message) ([]byte, error) {
 	c := &coder{writing: true}
 	index := indexOf(m)
@@ -158,13 +159,14 @@ func Encode(m Message) ([]byte, error) {
 	return c.buf, nil
 }
 
-// Decode reads a message. It takes exactly what Encode gives, and what later versions add to it; ErrUnknown if that is all there is.
+// Decode decodes a message. It accepts exactly what Encode produces, and additions of later
+// versions; ErrUnknown if the whole message is unknown.
 func Decode(b []byte) (Message, error) {
 	m, _, err := decode(b)
 	return m, err
 }
 
-// decode also says whether anything was passed over.
+// decode also reports whether anything was skipped.
 func decode(b []byte) (Message, bool, error) {
 	c := &coder{buf: b}
 	var index int
@@ -184,7 +186,7 @@ func decode(b []byte) (Message, bool, error) {
 	return m, c.skipped, nil
 }
 
-// end makes sure that only the padding of the last octet is left.
+// end checks that only the padding of the last octet is left.
 func (c *coder) end() {
 	if c.left() >= 8 {
 		c.fail("%d octets too many", c.left()/8)

@@ -39,7 +39,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// meterRecords are some of one meter.
+// meterRecords returns records of one meter.
 func meterRecords(n int) []record.Record {
 	var all []record.Record
 	for i := range n {
@@ -50,7 +50,7 @@ func meterRecords(n int) []record.Record {
 	return all
 }
 
-// later makes bits that a later version of the module would send.
+// later returns bits that a later version of the module would send.
 func later(write func(c *coder)) []byte {
 	c := &coder{writing: true}
 	write(c)
@@ -66,7 +66,8 @@ func (c *coder) put(bits string) {
 
 func TestLaterVersions(t *testing.T) {
 	o := newOracle(t, "per")
-	added := later(func(c *coder) { // keepalive with one more component, of 3 octets: others asn1c cannot skip
+	// Keepalive with an additional component of 3 octets: asn1c cannot skip others.
+	added := later(func(c *coder) {
 		c.put("0" + "0011" + "1" + "1" + "0000000" + "1" + "00000011" + "111100001111000011110000")
 	})
 	plain, _ := Encode(&Keepalive{true})

@@ -26,10 +26,10 @@ func (m *Meter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close closes it as uplink.Part does.
+// Close closes the connection like uplink.Part.
 func (m *Meter) Close() error { return uplink.Part(m.Conn) }
 
-// CloseWrite closes one direction, if the connection has two.
+// CloseWrite closes the sending direction, if the connection supports it.
 func (m *Meter) CloseWrite() error {
 	if c, ok := m.Conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
@@ -37,5 +37,5 @@ func (m *Meter) CloseWrite() error {
 	return errors.New("it has one direction only")
 }
 
-// Traffic is how many there were so far.
+// Traffic returns the octets counted so far.
 func (m *Meter) Traffic() (sent, received uint64) { return m.sent.Load(), m.received.Load() }

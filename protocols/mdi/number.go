@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// mostMantissa is the largest that a double has exactly.
+// mostMantissa is the largest integer up to which a double is exact.
 const mostMantissa = 1 << 53
 
-// decimal is a number as m times 10^e with the fewest digits that mean exactly this one, of those of single or double precision.
-// Numbers that need more digits than are worth it are not ok.
+// decimal returns a number as m times 10^e with the fewest digits that identify it in single or
+// double precision. ok is false for numbers that need too many digits.
 func decimal(f float64, precision int) (m int64, e int, ok bool) {
 	if math.IsInf(f, 0) || math.IsNaN(f) || f == 0 && math.Signbit(f) {
 		return 0, 0, false
@@ -33,7 +33,7 @@ func decimal(f float64, precision int) (m int64, e int, ok bool) {
 	return m, e, err == nil
 }
 
-// number is what a mantissa of this form means.
+// number returns the value of a mantissa in this form.
 func (c Column) number(m int64) any {
 	switch c.Form {
 	case Signed:
@@ -46,7 +46,7 @@ func (c Column) number(m int64) any {
 	return scaled(m, int(c.Scale))
 }
 
-// scaled is the double nearest to m times 10^e: exactly that while both are exact.
+// scaled returns the double nearest to m times 10^e: exactly that, as long as both are exact.
 func scaled(m int64, e int) float64 {
 	if e < 0 {
 		return float64(m) / math.Pow10(-e)
@@ -54,7 +54,7 @@ func scaled(m int64, e int) float64 {
 	return float64(m) * math.Pow10(e)
 }
 
-// mantissa is the one that means v in this form, if there is one.
+// mantissa returns the mantissa that means v in this form, if there is one.
 func (c Column) mantissa(v any) (int64, bool) {
 	switch x := v.(type) {
 	case int64:
@@ -71,7 +71,7 @@ func (c Column) mantissa(v any) (int64, bool) {
 	return 0, false
 }
 
-// round is the mantissa nearest to f.
+// round returns the mantissa nearest to f.
 func (c Column) round(f float64) (int64, bool) {
 	r := math.Round(f / math.Pow10(int(c.Scale)))
 	if c.Scale < 0 {
@@ -80,7 +80,7 @@ func (c Column) round(f float64) (int64, bool) {
 	return int64(r), math.Abs(r) <= mostMantissa
 }
 
-// formOf is the form in which most of these values are mantissas.
+// formOf returns the form in which most of the values have a mantissa.
 func formOf(values []any) (Form, int8) {
 	var count [Single + 1]int
 	least := [...]int{Decimal: mostScale, Single: mostScale}
@@ -108,7 +108,7 @@ func formOf(values []any) (Form, int8) {
 			best = f
 		}
 	}
-	// Numbers of single precision may be short as doubles too, but with more digits.
+	// Numbers of single precision may have a short form as doubles too, but with more digits.
 	if best == Decimal && count[Single] == count[Decimal] && least[Single] > least[Decimal] {
 		best = Single
 	}

@@ -9,13 +9,14 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// driftless is how far uptime may be from what the time says within a block: both are rounded to milliseconds.
+// driftless is how far uptime may deviate from the time within a block: both are rounded to
+// milliseconds.
 const driftless = 2 // milliseconds
 
 // mostName is the longest name that is sent, in octets.
 const mostName = 255
 
-// fits says why a record can never be sent, nil if it can.
+// fits returns why a record can never be sent; nil if it can.
 func fits(r record.Record) error {
 	if len(r.Fields) > mostColumns {
 		return fmt.Errorf("%d fields: more than %d", len(r.Fields), mostColumns)
@@ -43,7 +44,8 @@ func fits(r record.Record) error {
 	return nil
 }
 
-// Pack makes a batch of records that fit. The order is kept per track; boot gives the index of a boot.
+// Pack makes a batch of records that fit. It preserves the order within each track. boot returns
+// the index of a boot.
 func Pack(records []record.Record, boot func(id string) uint8) *Batch {
 	m := &Batch{}
 	if len(records) == 0 {
@@ -78,7 +80,7 @@ type packer struct {
 	records []record.Record
 	fields  map[uint16]bool
 
-	start, last, step int64 // milliseconds: the first row's time, the last row's, and its step
+	start, last, step int64 // milliseconds: time of the first row, of the last row, and the step
 }
 
 func (p *packer) begin(r record.Record, base int64, boot uint8) {
@@ -87,7 +89,7 @@ func (p *packer) begin(r record.Record, base int64, boot uint8) {
 	p.start, p.last = r.Time.UnixMilli(), base
 }
 
-// takes says whether a record can be the next row.
+// takes reports whether a record can be the next row.
 func (p *packer) takes(r record.Record) bool {
 	last := p.records[len(p.records)-1]
 	if r.Boot != last.Boot || r.Trusted != last.Trusted || len(p.records) == mostOfBlock ||
@@ -153,7 +155,7 @@ func (p *packer) finish() Block {
 	return p.block
 }
 
-// column adds the cells of one field, nil where a record does not have it.
+// column adds the cells of one field; nil for records without it.
 func (p *packer) column(c *Column, fields []*record.Field) {
 	values := make([]any, 0, len(fields))
 	for _, f := range fields {
@@ -170,7 +172,7 @@ func (p *packer) column(c *Column, fields []*record.Field) {
 	p.block.Cells = append(p.block.Cells, runs(cells)...)
 }
 
-// cellState is what the cells of a column have told so far.
+// cellState is the state that the cells of a column have built up so far.
 type cellState struct {
 	some           bool
 	value          any
@@ -214,10 +216,10 @@ func (s *cellState) cell(c Column, f *record.Field) Cell {
 	return Cell{Kind: OtherCell, Other: o}
 }
 
-// worth is from how many equal cells on a run is shorter.
+// worth is the number of equal cells from which a run is shorter.
 const worth = 5
 
-// runs joins what is the same, or absent, for long.
+// runs replaces long sequences of Same or Absent cells by runs.
 func runs(cells []Cell) []Cell {
 	out := cells[:0]
 	for i := 0; i < len(cells); {
@@ -238,5 +240,5 @@ func runs(cells []Cell) []Cell {
 	return out
 }
 
-// valid is text that may be sent.
+// valid returns a text that may be sent.
 func valid(text string) string { return strings.ToValidUTF8(text, "\ufffd") }

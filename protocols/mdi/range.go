@@ -7,7 +7,7 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// recordID tells records of a session apart.
+// recordID identifies a record in a session.
 type recordID struct {
 	track    uint32
 	sequence uint64
@@ -15,7 +15,7 @@ type recordID struct {
 
 func idOf(r record.Record) recordID { return recordID{r.Number, r.Sequence} }
 
-// rangesOf are the records of a set in as few ranges as there are.
+// rangesOf returns a set of records as the fewest possible ranges.
 func rangesOf[V any](set map[recordID]V) []Range {
 	ids := make([]recordID, 0, len(set))
 	for id := range set {
@@ -47,7 +47,7 @@ func join(ids []recordID) []Range {
 	return all
 }
 
-// within says whether a record is in one of the ranges.
+// within reports whether a record is in one of the ranges.
 func within(all []Range, id recordID) bool {
 	return slices.ContainsFunc(all, func(r Range) bool {
 		return r.Track == id.track && id.sequence >= r.First && id.sequence-r.First <= uint64(r.More)

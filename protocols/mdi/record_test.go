@@ -14,7 +14,7 @@ import (
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// numbers are values that meters have, and those that nobody expects.
+// numbers generates typical values of meters, and unexpected ones.
 var numbers = rapid.OneOf(
 	rapid.Custom(func(t *rapid.T) any {
 		return float64(rapid.IntRange(-100000, 100000).Draw(t, "m")) / math.Pow10(rapid.IntRange(0, 5).Draw(t, "decimals"))
@@ -40,7 +40,7 @@ var fields = rapid.Custom(func(t *rapid.T) record.Field {
 	return f
 })
 
-// recordings are what some tracks noted, in order.
+// recordings generates the records of some tracks, in order.
 var recordings = rapid.Custom(func(t *rapid.T) []record.Record {
 	var all []record.Record
 	sequence := map[uint32]uint64{}
@@ -75,7 +75,7 @@ var recordings = rapid.Custom(func(t *rapid.T) []record.Record {
 	return all
 })
 
-// names are those of all records, as messages.
+// names returns the names in all records, as messages.
 func names(all []record.Record) (Names, func(string) uint8) {
 	var n Names
 	boots := map[string]uint8{}
@@ -93,7 +93,8 @@ func names(all []record.Record) (Names, func(string) uint8) {
 	return n, func(id string) uint8 { return boots[id] }
 }
 
-// canonical is a record as it is compared: fields by number, and what Go cannot compare as text.
+// canonical returns a record in a form for comparison: fields by number, and what Go cannot compare
+// as text.
 func canonical(r record.Record) string {
 	fs := slices.Clone(r.Fields)
 	slices.SortFunc(fs, func(a, b record.Field) int { return int(a.ID) - int(b.ID) })
@@ -108,7 +109,7 @@ func canonical(r record.Record) string {
 	return text
 }
 
-// ofTrack are the records of one track.
+// ofTrack returns the records of one track.
 func ofTrack(all []record.Record, number uint32) []string {
 	var some []string
 	for _, r := range all {
@@ -143,7 +144,7 @@ func TestRecordsComeBack(t *testing.T) {
 	})
 }
 
-// Numbers as meters have them are sent exactly, and as few bits.
+// Typical meter values are sent exactly and in few bits.
 func TestNumbersAreShort(t *testing.T) {
 	for _, c := range []struct {
 		values []any
@@ -165,7 +166,8 @@ func TestNumbersAreShort(t *testing.T) {
 	}
 }
 
-// Fields whose numbers are made of names have small ones in a session, each its own, also where two names make one number.
+// Fields whose numbers are hashes of names get small numbers in a session, each its own, even if
+// two hashes are equal.
 func TestFieldNumbers(t *testing.T) {
 	var n fieldNumbers
 	r := record.Record{Track: "tracks/a", Fields: []record.Field{{Name: "a", ID: 1}, {Name: "b", ID: 1 << 31}, {Name: "c", ID: 1 << 31}, {Name: "d", ID: mostFieldID}}}
@@ -185,7 +187,7 @@ func TestFieldNumbers(t *testing.T) {
 	}
 }
 
-// A receiver that recalls what a former life has noted, piece by piece, knows exactly the same.
+// A receiver that recalls what a former life has stored piece by piece knows exactly the same.
 func TestRecall(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := NewReceiver(ReceiverConfig{})

@@ -8,16 +8,17 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// sequences is a set of them, as ranges in rising order.
+// sequences is a set of sequences, as ascending ranges.
 type sequences struct{ parts []span }
 
 type span struct{ first, last uint64 }
 
-// mostParts is how many ranges a set keeps. Of more, the lowest are forgotten: a record of them that came again would be taken again,
-// which is better than one that never came and is thought to have.
+// mostParts is the number of ranges in a set. Beyond that the lowest are forgotten. If their
+// records came again they would be accepted again, which is better than taking a record for a
+// duplicate that never arrived.
 const mostParts = 1024
 
-// at is the first range that ends at n or later.
+// at returns the first range that ends at n or later.
 func (s *sequences) at(n uint64) int {
 	return sort.Search(len(s.parts), func(i int) bool { return s.parts[i].last >= n })
 }
@@ -50,7 +51,7 @@ func (s *sequences) add(n uint64) {
 	}
 }
 
-// within is what of first..last is in the set.
+// within returns the parts of first..last that are in the set.
 func (s *sequences) within(first, last uint64) []span {
 	var all []span
 	for i := s.at(first); i < len(s.parts) && s.parts[i].first <= last; i++ {
@@ -59,25 +60,27 @@ func (s *sequences) within(first, last uint64) []span {
 	return all
 }
 
-// seenTrack is what has been taken of one track, whatever session it came in.
+// seenTrack is what has been accepted of one track, in whatever session.
 type seenTrack struct{ boots []*seenBoot } // the last one is the newest
 
-// seenBoot is what of it was recorded in one boot. Sequences run on over boots, but begin again if a gateway's store is replaced.
+// seenBoot is the part recorded in one boot. Sequences continue across boots, but start again if a
+// gateway's store is replaced.
 type seenBoot struct {
 	id     string
 	taken  sequences
-	top    uint64 // the highest of them
+	top    uint64 // the highest sequence
 	uptime time.Duration
 }
 
 const (
 	mostBoots = 8
-	// slack is how far uptimes of one boot may disagree: they are rounded on their way.
+	// slack is how much uptimes of one boot may deviate: they are rounded in transit.
 	slack = 10 * time.Millisecond
 )
 
-// knows says whether a record has been taken already, and whether its track has begun to count again: a record that is no newer by its
-// sequence, and younger by its uptime, is not the one that had this number before.
+// knows reports whether a record has been accepted already, and whether its track has started
+// counting again: a record with a sequence that is not newer, but with a later uptime, is not the
+// one that had this number before.
 func (g *gateway) knows(r record.Record) (known, again bool) {
 	b := g.boot(r, false)
 	if b == nil {
@@ -90,7 +93,7 @@ func (g *gateway) knows(r record.Record) (known, again bool) {
 	return b.taken.has(r.Sequence), false
 }
 
-// note remembers a record that has been taken.
+// note remembers an accepted record.
 func (g *gateway) note(r record.Record) {
 	b := g.boot(r, true)
 	b.taken.add(r.Sequence)

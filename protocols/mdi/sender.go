@@ -13,16 +13,17 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Session is a gateway's session over one connection after the other, one at a time: it is what Dial of an uplink keeps.
+// Session is a gateway's session across its connections, of which there is one at a time. It is the
+// state that an uplink keeps.
 type Session struct {
 	patience time.Duration
 
 	mu     sync.Mutex
 	client *Client
-	sender *sender // that of the moment, nil if there is none
+	sender *sender // of the present connection; nil if there is none
 }
 
-// NewSession begins one; cfg needs no Session.
+// NewSession returns a new session; cfg needs no Session.
 func NewSession(cfg ClientConfig) *Session {
 	_, _ = rand.Read(cfg.Session[:]) // never fails
 	return &Session{patience: cfg.Patience, client: NewClient(cfg)}
@@ -38,14 +39,15 @@ type sender struct {
 	opened bool
 	quiet  bool // Close was called
 	next   int
-	sends  map[int]chan Settled // each has room for one
+	sends  map[int]chan Settled // each has capacity 1
 }
 
-// Open opens or resumes the session over a connection, which it takes over. It returns when records may be sent.
+// Open opens or resumes the session over a connection, which it takes over. It returns when records
+// may be sent.
 func (s *Session) Open(ctx context.Context, conn net.Conn, hear uplink.Hear) (uplink.Sender, error) {
 	x := &sender{s: s, line: newLine(conn, s.patience), hear: hear, kick: make(chan struct{}, 1), ready: make(chan struct{}), sends: map[int]chan Settled{}}
 	s.mu.Lock()
-	if old := s.sender; old != nil { // whoever dials again has given it up
+	if old := s.sender; old != nil { // the caller has given it up
 		old.quiet = true
 		old.line.end(errors.New("another connection is made"))
 	}
@@ -71,7 +73,7 @@ func (s *Session) Open(ctx context.Context, conn net.Conn, hear uplink.Hear) (up
 	}
 }
 
-// mine says whether the session still is on this connection; its lock is held.
+// mine reports whether the session still uses this connection; its lock is held.
 func (x *sender) mine() bool { return x.s.sender == x }
 
 func (x *sender) take(m Message) {
@@ -99,7 +101,7 @@ func (x *sender) due() time.Time {
 	return x.s.client.Next()
 }
 
-// wait tells when it is over.
+// wait waits for the end of the connection and handles it.
 func (x *sender) wait() {
 	<-x.line.done
 	x.s.mu.Lock()
@@ -114,7 +116,7 @@ func (x *sender) wait() {
 	}
 }
 
-// do carries out what the machine wants; the lock of the session is held.
+// do carries out the effects of the state machine; the lock of the session is held.
 func (x *sender) do(effects []Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -142,7 +144,7 @@ func (x *sender) do(effects []Effect) {
 	}
 }
 
-// run hands a command on. Its answer goes to the session, whatever connection that is on by then.
+// run passes a command on. The answer goes to the session, whatever connection it uses by then.
 func (x *sender) run(m *Command) {
 	answer := func(payload []byte, err error) {
 		x.s.mu.Lock()
@@ -187,7 +189,7 @@ func (x *sender) Send(ctx context.Context, batch []record.Record) error {
 			return x.lost()
 		}
 	case <-ctx.Done():
-		x.line.end(ctx.Err()) // what is under way may arrive or not: the next connection will tell
+		x.line.end(ctx.Err()) // what is under way may have arrived: the next connection will tell
 		return fmt.Errorf("no acknowledgement: %w", ctx.Err())
 	}
 }

@@ -9,31 +9,33 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// Receiver is what a far end remembers of its gateways: what has arrived, so that nothing is taken twice, and their sessions. It is
-// for one goroutine, together with its connections.
+// Receiver is what a far end remembers about its gateways: the records that have arrived, so that
+// none is accepted twice, and their sessions. It is, together with its connections, not safe for
+// concurrent use.
 type Receiver struct {
 	cfg      ReceiverConfig
 	gateways map[string]*gateway
 }
 
-// ReceiverConfig says what a receiver does with records.
+// ReceiverConfig configures a Receiver.
 type ReceiverConfig struct {
 	Window int // batches that a gateway may have under way; 1..64
-	// Take stores records of a gateway that have not been taken before. It says why it refuses some of them, by index, for ever; or that
-	// nothing can be stored, and nothing of it has been.
+	// Take stores new records of a gateway. It returns the reasons for records refused for ever, by
+	// index; or an error if nothing can be stored, and then nothing of it has been.
 	Take func(gateway string, records []record.Record) (refused map[int]string, err error)
-	// Remember notes for another life what was taken, before it is acknowledged; all tells everything that is to be remembered. While it
-	// fails nothing new is acknowledged. nil: another life begins anew.
+	// Remember stores what was accepted for another life, before it is acknowledged; all returns
+	// everything to be remembered. While it fails, nothing new is acknowledged. nil: another life
+	// starts from scratch.
 	Remember func(taken []Seen, all func() []Seen) error
 }
 
 type gateway struct {
 	sessions []*session // the last one is the newest
 	seen     map[string]*seenTrack
-	conn     *ServerConn // that of the moment
+	conn     *ServerConn // the present connection
 }
 
-// session is what a gateway's process and the receiver know of each other.
+// session is the shared state of a gateway's process and the receiver.
 type session struct {
 	id       SessionID
 	names    Names
@@ -43,16 +45,16 @@ type session struct {
 }
 
 const (
-	mostSessions  = 4       // remembered of one gateway
-	mostGateways  = 1 << 16 // of one receiver
-	mostCommands  = 64      // not answered, of one session
+	mostSessions  = 4       // remembered per gateway
+	mostGateways  = 1 << 16 // per receiver
+	mostCommands  = 64      // unanswered, per session
 	busySeconds   = 10      // until a gateway may try again
-	lateKeepalive = 3       // intervals of silence after which a gateway is gone
-	// firstKeepalive is the interval until the gateway has told its own.
+	lateKeepalive = 3       // intervals of silence after which a gateway counts as gone
+	// firstKeepalive is the interval until the gateway has sent its own.
 	firstKeepalive = 10 * time.Second
 )
 
-// NewReceiver remembers nothing yet.
+// NewReceiver returns a receiver without memory.
 func NewReceiver(cfg ReceiverConfig) *Receiver {
 	return &Receiver{cfg: cfg, gateways: map[string]*gateway{}}
 }
@@ -71,31 +73,32 @@ type ServerConn struct {
 }
 
 type (
-	// Evict says that another connection is to be told that it is Replaced.
+	// Evict says that another connection is to be closed with the reason Replaced.
 	Evict struct{ *ServerConn }
-	// Opens says which gateway has come.
+	// Opens says which gateway has connected.
 	Opens struct {
 		Gateway string
 		Resumed bool
 	}
 	// Answered is the outcome of a command.
 	Answered struct{ *Answer }
-	// Renumbered says that a track counts from the beginning again; records of before are no longer known.
+	// Renumbered says that a track has started counting again; its earlier records are no longer
+	// known.
 	Renumbered struct{ Track string }
 )
 
-// Accept is a new connection. welcome says why a gateway may not come in by it; nil: all may.
+// Accept starts on a new connection. welcome returns why a gateway is not admitted; nil: all are.
 func (r *Receiver) Accept(now time.Time, welcome func(gateway string) error) *ServerConn {
 	return &ServerConn{r: r, welcome: welcome, heard: now, keepalive: firstKeepalive}
 }
 
-// Gateway is the name of who is connected, empty if nobody has opened.
+// Gateway returns the name of the connected gateway; empty before Open.
 func (s *ServerConn) Gateway() string { return s.name }
 
-// Next is when Tick is to be called.
+// Next returns when to call Tick.
 func (s *ServerConn) Next() time.Time { return s.heard.Add(lateKeepalive * s.keepalive) }
 
-// Tick ends a connection on which nothing is heard.
+// Tick ends a connection that has been silent for too long.
 func (s *ServerConn) Tick(now time.Time) []Effect {
 	if s.over || now.Before(s.Next()) {
 		return nil
@@ -103,7 +106,7 @@ func (s *ServerConn) Tick(now time.Time) []Effect {
 	return s.end(nil, fmt.Errorf("nothing heard for %s", now.Sub(s.heard).Round(time.Second)))
 }
 
-// End says goodbye, with the reason.
+// End closes the connection with a Close message.
 func (s *ServerConn) End(reason Reason, text string) []Effect {
 	if s.over {
 		return nil
@@ -116,7 +119,7 @@ func (s *ServerConn) End(reason Reason, text string) []Effect {
 	return s.end([]Effect{encoded(m)}, fmt.Errorf("%s: %s", reason, text))
 }
 
-// Lost is the end of a connection.
+// Lost handles the end of a connection.
 func (s *ServerConn) Lost() {
 	s.over = true
 	if s.gateway != nil && s.gateway.conn == s {
@@ -129,7 +132,7 @@ func (s *ServerConn) end(all []Effect, err error) []Effect {
 	return append(all, Over{err})
 }
 
-// encoded is a message of ours, which always can be.
+// encoded encodes our own message, which is always valid.
 func encoded(m Message) Send {
 	b, err := Encode(m)
 	if err != nil {
@@ -138,7 +141,7 @@ func encoded(m Message) Send {
 	return Send(b)
 }
 
-// Receive takes a message.
+// Receive handles a message.
 func (s *ServerConn) Receive(now time.Time, m Message) []Effect {
 	if s.over {
 		return nil
@@ -217,7 +220,7 @@ func (s *ServerConn) open(m *Open) []Effect {
 	return all
 }
 
-// session is the one of that id, and whether it was known.
+// session returns the session with that id, and whether it was known.
 func (g *gateway) session(id SessionID) (*session, bool) {
 	if at := slices.IndexFunc(g.sessions, func(s *session) bool { return s.id == id }); at >= 0 {
 		return g.sessions[at], true
@@ -228,7 +231,7 @@ func (g *gateway) session(id SessionID) (*session, bool) {
 	return fresh, false
 }
 
-// known is what of these ranges has arrived in the session.
+// known returns the parts of these ranges that have arrived in the session.
 func (s *session) known(asked []Range) []Range {
 	var all []Range
 	for _, r := range asked {
@@ -241,7 +244,7 @@ func (s *session) known(asked []Range) []Range {
 	return all[:min(len(all), mostRanges)]
 }
 
-// batch takes what is new of the records and acknowledges all.
+// batch accepts the new records and acknowledges all.
 func (s *ServerConn) batch(m *Batch) []Effect {
 	records, err := s.session.names.Unpack(m)
 	if err != nil {
@@ -308,7 +311,7 @@ func (s *session) note(r record.Record) {
 	a.add(r.Sequence)
 }
 
-// acknowledged is an acknowledgement in as many messages as it needs.
+// acknowledged returns an acknowledgement in as many messages as needed.
 func acknowledged(m *Acknowledge) []Effect {
 	const most = 50 // refusals with the longest reasons
 	var all []Effect
@@ -320,7 +323,7 @@ func acknowledged(m *Acknowledge) []Effect {
 	return all
 }
 
-// Command sends a command, again at every resumption of the session until it is answered.
+// Command sends a command, and again at each resumption of the session until it is answered.
 func (s *ServerConn) Command(actor, method string, payload []byte) (id uint32, effects []Effect, err error) {
 	switch {
 	case s.over || s.gateway == nil:

@@ -8,7 +8,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// The receiver is found by its SRV record, past a target where nobody listens.
+// The receiver is found by its SRV record, past a target where nothing listens.
 func TestServiceByDNS(t *testing.T) {
 	e := newEnd(t, nil, false)
 	_, receiver, _ := net.SplitHostPort(e.address)

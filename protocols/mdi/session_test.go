@@ -14,7 +14,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// world is a gateway, a receiver, and links between them that fail, on virtual time.
+// world is a gateway, a receiver, and failing links between them, in virtual time.
 type world struct {
 	t    *rapid.T
 	dice *rand.Rand
@@ -25,16 +25,16 @@ type world struct {
 	conn     *ServerConn // nil: there is no connection
 	wire     []packet
 
-	cuts, drops, doubles, refusals, busy float64 // chances
+	cuts, drops, doubles, refusals, busy float64 // probabilities
 
-	track   []record.Record // all that was recorded
-	next    int             // that is to be submitted first
+	track   []record.Record // all recorded records
+	next    int             // the first to be submitted next
 	pending map[int][]int   // batches under way: indexes into track
 	settled map[int]bool    // records that need not be sent again
 	stored  []string        // by the receiver, in order
 	taken   map[string]int  // how often
-	refuse  map[string]bool // what the receiver will never take
-	asked   map[uint32]bool // commands of the receiver that wait
+	refuse  map[string]bool // what the receiver will never accept
+	asked   map[uint32]bool // the receiver's commands without an answer
 	given   int             // commands
 	run     map[uint32]int  // how often each was carried out
 	answers map[uint32]int  // how often each was answered
@@ -76,10 +76,11 @@ func (w *world) take(_ string, all []record.Record) (map[int]string, error) {
 	return no, nil
 }
 
-// record notes some more.
+// record records n more.
 func (w *world) record(n int) {
 	for range n {
-		number := uint32(w.dice.IntN(2)) // both tracks have number 1 in their config: the session tells them apart
+		// Both tracks have number 1 in their config: the session distinguishes them.
+		number := uint32(w.dice.IntN(2))
 		r := record.Record{
 			Track: fmt.Sprint("tracks/", number), Number: 1, Time: w.now, Boot: "boot", Uptime: w.now.Sub(epoch), Trusted: true,
 			Fields: []record.Field{{Name: "a", ID: 1, Value: w.dice.Int64N(100)}, {Name: "b", ID: 2, Unit: "V", Value: 0.1 * float64(w.dice.IntN(50))}},
@@ -97,7 +98,7 @@ func (w *world) record(n int) {
 	}
 }
 
-// submit hands over what is not under way, as an engine does: in order.
+// submit submits what is not under way, in order, as an engine does.
 func (w *world) submit() {
 	for len(w.pending) < w.client.Window() && w.next < len(w.track) {
 		var batch []int
@@ -178,12 +179,12 @@ func (w *world) send(b []byte, from *ServerConn) {
 	}
 }
 
-// cut ends the connection: what is on the wire is lost, and nothing of what is under way is confirmed.
+// cut ends the connection: messages under way are lost, and nothing is confirmed.
 func (w *world) cut() {
 	w.client.Lost()
 	if w.conn != nil {
 		if w.dice.IntN(2) == 0 {
-			w.conn.Lost() // else the receiver does not notice
+			w.conn.Lost() // otherwise the receiver does not notice
 		}
 		w.conn = nil
 	}
@@ -192,7 +193,7 @@ func (w *world) cut() {
 	w.next = 0
 }
 
-// step is what happens next.
+// step does what happens next.
 func (w *world) step() {
 	if w.conn == nil {
 		w.conn = w.receiver.Accept(w.now, nil)
@@ -208,7 +209,7 @@ func (w *world) step() {
 		next = w.conn.Next()
 	}
 	first := -1
-	for i, p := range w.wire { // what is sent one way arrives in order
+	for i, p := range w.wire { // messages in one direction arrive in order
 		if first < 0 || p.at.Before(w.wire[first].at) {
 			if !slices.ContainsFunc(w.wire[:i], func(q packet) bool { return q.up == p.up }) {
 				first = i
@@ -242,7 +243,7 @@ func (w *world) step() {
 	}
 }
 
-// command has the receiver ask for something.
+// command makes the receiver send a command.
 func (w *world) command() {
 	if w.conn == nil {
 		return
@@ -257,7 +258,8 @@ func (w *world) command() {
 
 func (w *world) done() bool { return len(w.settled) == len(w.track) && len(w.asked) == 0 }
 
-// Whatever becomes of the links: what is settled has been taken, nothing is taken twice or lost, commands are carried out once.
+// Whatever happens to the links: what is settled has been accepted, nothing is accepted twice or
+// lost, and commands are carried out once.
 func TestNothingLostNothingTwice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
@@ -273,7 +275,7 @@ func TestNothingLostNothingTwice(t *testing.T) {
 			}
 			w.step()
 		}
-		w.cut() // a message that was dropped comes again with the next connection
+		w.cut() // a dropped message is sent again on the next connection
 		ordered := w.drops == 0 && w.doubles == 0
 		w.cuts, w.drops, w.doubles, w.busy = 0, 0, 0, 0
 		for n := 0; !w.done(); n++ {

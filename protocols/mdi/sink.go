@@ -22,18 +22,18 @@ type Sink struct {
 	closed   bool
 }
 
-// SinkConfig says what a sink does with what it gets. Its functions are called one at a time and must not call the sink.
+// SinkConfig configures a Sink. Its functions are called one at a time and must not call the sink.
 type SinkConfig struct {
 	Window int // batches that a gateway may have under way; 1..64
-	// Take stores records, none of which was taken before. See ReceiverConfig.
+	// Take stores records, none of which was accepted before. See ReceiverConfig.
 	Take func(gateway string, records []record.Record) (refused map[int]string, err error)
-	// Remember is that of ReceiverConfig.
+	// Remember is ReceiverConfig.Remember.
 	Remember func(taken []Seen, all func() []Seen) error
-	// Outcome tells how a command went; nil: nobody wants to know.
+	// Outcome is called with the outcome of a command; it may be nil.
 	Outcome func(gateway string, id uint32, payload []byte, failed string)
-	// Notice tells what happens, for people; nil: nobody wants to know.
+	// Notice is called with messages for people; it may be nil.
 	Notice func(text string)
-	// Named says that a gateway's certificate must be for its name.
+	// Named means that a gateway's certificate must carry its name.
 	Named bool
 }
 
@@ -50,7 +50,7 @@ const (
 	writeTime     = 30 * time.Second
 )
 
-// NewSink remembers nothing yet.
+// NewSink returns a sink without memory.
 func NewSink(cfg SinkConfig) *Sink {
 	if cfg.Notice == nil {
 		cfg.Notice = func(string) {}
@@ -58,15 +58,15 @@ func NewSink(cfg SinkConfig) *Sink {
 	return &Sink{cfg: cfg, receiver: NewReceiver(ReceiverConfig{Window: cfg.Window, Take: cfg.Take, Remember: cfg.Remember}), conns: map[*sinkConn]bool{}}
 }
 
-// Recall has a sink that has served nobody yet know what a former life has taken.
+// Recall restores what a former life has accepted. The sink must not have served any gateway yet.
 func (s *Sink) Recall(all []Seen) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.receiver.Recall(all)
 }
 
-// Serve accepts connections until ctx ends, and says goodbye to those that there are then. It closes l. It may be called again afterwards: what
-// was taken is remembered.
+// Serve accepts connections until ctx ends; it then closes l and all connections. It may be called
+// again afterwards: what was accepted is remembered.
 func (s *Sink) Serve(ctx context.Context, l net.Listener) error {
 	s.mu.Lock()
 	s.closed = false
@@ -82,7 +82,7 @@ func (s *Sink) Serve(ctx context.Context, l net.Listener) error {
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
-		case err != nil: // out of descriptors: later there may be some
+		case err != nil: // out of descriptors; others will be freed
 			s.notice("accept: %v", err)
 			select {
 			case <-time.After(pause):
@@ -102,7 +102,7 @@ func (s *Sink) notice(format string, args ...any) {
 	s.cfg.Notice(fmt.Sprintf(format, args...))
 }
 
-// close says goodbye and waits until it has been said.
+// close sends Close on all connections and waits until it is sent.
 func (s *Sink) close() {
 	s.mu.Lock()
 	s.closed = true
@@ -151,7 +151,7 @@ func (s *Sink) serve(conn net.Conn) {
 	s.cfg.Notice(fmt.Sprintf("%s %s: %v", conn.RemoteAddr(), c.conn.Gateway(), c.line.why()))
 }
 
-// named says why a certificate is not for a gateway.
+// named returns why a certificate is not valid for a gateway.
 func named(state tls.ConnectionState, gateway string) error {
 	for _, cert := range state.PeerCertificates[:min(1, len(state.PeerCertificates))] {
 		if cert.Subject.CommonName == gateway || gateway != "" && cert.VerifyHostname(gateway) == nil {
@@ -179,7 +179,7 @@ func (c *sinkConn) due() time.Time {
 	return c.conn.Next()
 }
 
-// do carries out what the machine wants; the lock of the sink is held.
+// do carries out the effects of the state machine; the lock of the sink is held.
 func (c *sinkConn) do(effects []Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -209,7 +209,7 @@ func (c *sinkConn) do(effects []Effect) {
 	}
 }
 
-// Command asks a gateway that is connected to do something. Outcome will tell how it went, under the id.
+// Command sends a command to a connected gateway. Outcome is called with the result, under the id.
 func (s *Sink) Command(gateway, actor, method string, payload []byte) (id uint32, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 
 const patience = 2 * time.Minute
 
-// end is a sink on a port, and what it has taken.
+// end is a sink on a port, and what it has accepted.
 type end struct {
 	*Sink
 	address string
@@ -91,7 +91,7 @@ func newSession(patience time.Duration) *Session {
 	return NewSession(ClientConfig{Gateway: "site", Keepalive: time.Second, Patience: patience})
 }
 
-// dialled is a connection to the sink, by way of around if it is not nil.
+// dialled returns a connection to the sink, wrapped by around if that is not nil.
 func (e *end) dialled(t *testing.T, around func(net.Conn) net.Conn) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", e.address)
@@ -132,7 +132,8 @@ func TestRecordsAreTakenAndRefused(t *testing.T) {
 			rejected.Records[1] != (uplink.Refusal{Index: 3, Why: "it has a bad taste"}) {
 			t.Fatalf("%+v", err)
 		}
-		if err := x.Send(soon(t), meterRecords(3)); err != nil { // what was taken is not taken again, what was not is
+		// What was accepted is not accepted again, the rest is.
+		if err := x.Send(soon(t), meterRecords(3)); err != nil {
 			t.Fatal(err)
 		}
 		_ = x.Close()
@@ -144,7 +145,8 @@ func TestRecordsAreTakenAndRefused(t *testing.T) {
 	})
 }
 
-// A gateway that restarted all the time has more boots in a batch than there are numbers for, and two names on one number.
+// A gateway that kept restarting has more boots in a batch than there are numbers, and two names
+// for one number.
 func TestManyBootsAndTracks(t *testing.T) {
 	e := newEnd(t, nil, false)
 	var boots []string
@@ -204,7 +206,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// A command that comes while nobody listens is answered.
+// A command that no handler accepts is answered.
 func TestNoCommands(t *testing.T) {
 	e := newEnd(t, nil, false)
 	x, err := newSession(patience).Open(soon(t), e.dialled(t, nil), uplink.Hear{})
@@ -218,7 +220,7 @@ func TestNoCommands(t *testing.T) {
 	}
 }
 
-// cut ends a connection after so many octets of one direction.
+// cut ends a connection after that many octets in one direction.
 type cut struct {
 	net.Conn
 	up, down int // -1: never
@@ -256,7 +258,8 @@ func (c *cut) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// deliver sends batches as an engine does: what is not confirmed goes again, over a connection of its own.
+// deliver sends batches as an engine does: what is not confirmed is sent again, over a new
+// connection.
 func deliver(t *testing.T, e *end, s *Session, around func(n int, c net.Conn) net.Conn, batches ...[]record.Record) {
 	t.Helper()
 	var x uplink.Sender
@@ -314,7 +317,7 @@ func TestCutAtEachOctet(t *testing.T) {
 	}
 }
 
-// dead swallows everything from the moment on that on tells.
+// dead swallows everything from the moment that on reports.
 type dead struct {
 	net.Conn
 	after int // octets written
@@ -327,7 +330,7 @@ func (d *dead) Write(b []byte) (int, error) {
 	return d.Conn.Write(b)
 }
 
-// A connection whose other end has gone without a word is given up, and nothing is lost by it.
+// A connection whose peer has disappeared is given up, and nothing is lost.
 func TestHalfOpen(t *testing.T) {
 	for _, after := range []int{0, 40, 200} {
 		e := newEnd(t, nil, false)
@@ -368,7 +371,7 @@ func (s slowly) Accept() (net.Conn, error) {
 	return slow{c}, err
 }
 
-// While nothing is sent, both sides hear of each other.
+// While nothing is sent, both sides receive keepalives.
 func TestIdle(t *testing.T) {
 	e := newEnd(t, nil, false)
 	lost := make(chan error, 1)
@@ -380,14 +383,14 @@ func TestIdle(t *testing.T) {
 	select {
 	case err := <-lost:
 		t.Fatal(err)
-	case <-time.After(4 * time.Second): // longer than either side bears silence
+	case <-time.After(4 * time.Second): // longer than either side tolerates silence
 	}
 	if err := x.Send(soon(t), meterRecords(1)); err != nil {
 		t.Error(err)
 	}
 }
 
-// A gateway that opens a second connection gives up the first, and whoever sends there learns it.
+// If a gateway opens a second connection, the first ends, and a sender on it gets an error.
 func TestDuplicateResume(t *testing.T) {
 	e := newEnd(t, nil, false)
 	lost := make(chan error, 2)
@@ -400,7 +403,8 @@ func TestDuplicateResume(t *testing.T) {
 	if err := a.Send(soon(t), meterRecords(3)); err != nil {
 		t.Fatal(err)
 	}
-	b, err := two.Open(soon(t), e.dialled(t, nil), uplink.Hear{}) // a restarted process, or a copy of the gateway
+	// A restarted process, or a copy of the gateway.
+	b, err := two.Open(soon(t), e.dialled(t, nil), uplink.Hear{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,7 +419,7 @@ func TestDuplicateResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.has(t, 5)
-	// The same session twice at once: the last one stands.
+	// The same session twice at once: the last one stays.
 	c, err := two.Open(soon(t), e.dialled(t, nil), uplink.Hear{})
 	if err != nil {
 		t.Fatal(err)
@@ -432,7 +436,7 @@ func TestDuplicateResume(t *testing.T) {
 	_ = a.Close()
 }
 
-// Whoever speaks something else is sent away, and costs nobody anything.
+// Peers with another protocol are disconnected and do not affect others.
 func TestStrangers(t *testing.T) {
 	e := newEnd(t, nil, false)
 	keepalive, _ := Encode(&Keepalive{})

@@ -11,7 +11,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Who is no receiver is told apart from one that is slow, and as far as possible by what he is.
+// A peer that is no receiver is distinguished from a slow one, and identified if possible.
 func TestWhoAnswersInstead(t *testing.T) {
 	for name, c := range map[string]struct{ at, want string }{
 		"nobody":   {strangertest.Says(t, ""), "it takes the connection and does not open the session: is that a receiver of MDI?"},

@@ -7,19 +7,20 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// told are the names that the receiver has been told. They come before what needs them, so that an acknowledgement of that confirms
-// them; those that are not confirmed when a connection ends are told again.
+// told are the names that the receiver has been told. A name is sent before the first message that
+// needs it, so the acknowledgement of that message confirms it. Names not confirmed when a
+// connection ends are sent again.
 type told struct {
 	count     int // so far
-	confirmed int // of them
+	confirmed int // number of them confirmed
 	tracks    map[uint32]*toldTrack
 	boots     map[string]toldBoot
-	next      uint8 // index of a boot
+	next      uint8 // index of the next boot
 }
 
 type toldTrack struct {
 	name   string
-	number int // which one of count it was
+	number int // value of count when it was told
 	fields map[uint16]toldField
 }
 
@@ -58,7 +59,7 @@ func (t *told) lost() {
 
 func (t *told) boot(id string) uint8 { return t.boots[valid(id)].index }
 
-// names tells what the receiver needs for these records.
+// names returns the messages with the names that the receiver needs for these records.
 func (c *Client) names(now time.Time, records []record.Record) []Effect {
 	var all []Effect
 	var fresh []*Track
@@ -87,10 +88,10 @@ func (c *Client) names(now time.Time, records []record.Record) []Effect {
 	return all
 }
 
-// mostNamed is how many fields one message names: that many fit, however long their names.
+// mostNamed is the number of fields that fit into one message however long their names are.
 const mostNamed = 100
 
-// bootOf tells of a boot, nil if it has been told.
+// bootOf returns the message that names a boot; nil if it has been told.
 func (t *told) bootOf(id string) *Boot {
 	if _, known := t.boots[id]; known {
 		return nil
@@ -100,7 +101,7 @@ func (t *told) bootOf(id string) *Boot {
 	}
 	for had, b := range t.boots {
 		if b.index == t.next {
-			delete(t.boots, had) // more than there are numbers for: the oldest is told again if it is needed
+			delete(t.boots, had) // all numbers are used: the oldest boot is told again if it is needed
 		}
 	}
 	t.count++
@@ -109,7 +110,8 @@ func (t *told) bootOf(id string) *Boot {
 	return &Boot{Index: t.boots[id].index, ID: id}
 }
 
-// trackOf tells what is new of a record's track and its fields, nil if nothing is.
+// trackOf returns the message with what is new about a record's track and its fields; nil if
+// nothing is.
 func (t *told) trackOf(r record.Record) *Track {
 	name := valid(r.Track)
 	track := t.tracks[r.Number]
@@ -138,7 +140,8 @@ func (t *told) trackOf(r record.Record) *Track {
 	return m
 }
 
-// trackNumbers are those of the tracks in a session: their own, unless two have the same.
+// trackNumbers are the numbers of the tracks in a session: their own, unless two tracks have the
+// same.
 type trackNumbers struct {
 	byName map[string]uint32
 	taken  map[uint32]bool
@@ -153,7 +156,7 @@ func (n *trackNumbers) of(r record.Record) uint32 {
 	}
 	number := r.Number
 	for n.taken[number] {
-		number-- // from 2^32-1 on, if 0 is taken
+		number-- // from 2^32-1 downwards, if 0 is taken
 	}
 	n.byName[r.Track], n.taken[number] = number, true
 	return number

@@ -10,7 +10,7 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// Names are what numbers are called in a session.
+// Names are the names behind the numbers of a session.
 type Names struct {
 	tracks map[uint32]*trackNames
 	boots  map[uint8]string
@@ -21,10 +21,10 @@ type trackNames struct {
 	fields map[uint16]Field
 }
 
-// mostTracks is how many of them a session may name.
+// mostTracks is how many tracks a session may name.
 const mostTracks = 4096
 
-// Track takes a message that names a track and fields of it.
+// Track handles a message that names a track and fields of it.
 func (n *Names) Track(m *Track) error {
 	if n.tracks == nil {
 		n.tracks = map[uint32]*trackNames{}
@@ -44,7 +44,7 @@ func (n *Names) Track(m *Track) error {
 	return nil
 }
 
-// Boot takes a message that names a boot.
+// Boot handles a message that names a boot.
 func (n *Names) Boot(m *Boot) {
 	if n.boots == nil {
 		n.boots = map[uint8]string{}
@@ -52,8 +52,8 @@ func (n *Names) Boot(m *Boot) {
 	n.boots[m.Index] = m.ID
 }
 
-// Unpack is the records of a batch, block by block; fields in rising order of their number. An error means that the batch makes no
-// sense, or names have not been told.
+// Unpack returns the records of a batch, block by block, with fields in ascending order of their
+// number. An error means that the batch is invalid, or that names are missing.
 func (n *Names) Unpack(m *Batch) ([]record.Record, error) {
 	var all []record.Record
 	base := int64(m.Seconds)*1000 + int64(m.Milliseconds)
@@ -126,10 +126,10 @@ func (n *Names) block(b *Block, base int64) ([]record.Record, error) {
 	return rows, nil
 }
 
-// mostTime in milliseconds is 250 years: what a duration takes.
+// mostTime is 250 years in milliseconds, within the range of a duration.
 const mostTime = 250 * 365 * 24 * 3600 * 1000
 
-// column adds a field to the rows and returns the cells after those of its own.
+// column adds a field to the rows and returns the cells after its own.
 func column(c Column, f Field, rows []record.Record, cells []Cell) ([]Cell, error) {
 	var s cellState
 	for at := 0; at < len(rows); {
@@ -165,7 +165,7 @@ func column(c Column, f Field, rows []record.Record, cells []Cell) ([]Cell, erro
 	return cells, nil
 }
 
-// take is what a cell that is not absent tells.
+// take applies a cell that is not absent.
 func (s *cellState) take(c Column, v Cell) error {
 	switch v.Kind {
 	case Same, SameRun:
@@ -197,7 +197,7 @@ func (s *cellState) take(c Column, v Cell) error {
 	return nil
 }
 
-// equal values look the same to whoever reads them; a double is equal to itself alone.
+// equal reports whether two values are indistinguishable; a double equals only the same bits.
 func equal(a, b any) bool {
 	switch x := a.(type) {
 	case float64:
