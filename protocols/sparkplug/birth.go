@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// births says all: the node's birth, and that of every device of which something is heard. The first ones of a connection begin a
-// session.
+// births publishes the birth of the node and of every device that is not absent. The first births
+// of a connection begin a session.
 func (n *Node) births(now time.Time) Do {
 	if !n.born || n.setBack(now) {
 		n.begin = now.UnixMilli()
@@ -38,8 +38,8 @@ func (n *Node) alias(a uint64) uint64 {
 	return a
 }
 
-// known are all metrics of d with what was told last of them, in the order of time. What comes from a future that the clock has been set
-// back from is said to be of now.
+// known appends all metrics of d with their last published values, sorted by time. Times in the
+// future, from before the clock was set back, are replaced by the present.
 func (n *Node) known(d *device, all []Metric, now time.Time) []Metric {
 	for _, m := range d.metrics {
 		if m.at = min(m.at, now.UnixMilli()); m.at == 0 {
@@ -54,14 +54,15 @@ func (n *Node) known(d *device, all []Metric, now time.Time) []Metric {
 	return all
 }
 
-// say is one message with the sequence number that is due.
+// say returns a message with the next sequence number.
 func (n *Node) say(verb string, d *device, metrics []Metric, now time.Time) Message {
 	p := Payload{Time: now.UnixMilli(), Metrics: metrics, Seq: n.seq}
 	n.seq = (n.seq + 1) % 256
 	return Message{Topic: n.topic(verb, d.id), Payload: p.Append(nil)}
 }
 
-// rebirth says all again, or soon if that has just been done. Until then no data is sent.
+// rebirth publishes all births again, or later if that has just been done. Until then no data is
+// sent.
 func (n *Node) rebirth(now time.Time) Do {
 	since := now.Sub(n.birthAt)
 	if since >= 0 && since < gap {

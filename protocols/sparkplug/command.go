@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Command takes what was published, not retained, on a topic of commands.
+// Command handles a non-retained message on a command topic.
 func (n *Node) Command(topic string, payload []byte, now time.Time) Do {
 	w, ok := ParseTopic(topic)
 	if !ok || w.Group != n.cfg.Group || w.Node != n.cfg.Node || w.Verb != NCMD && w.Verb != DCMD {
@@ -62,8 +62,8 @@ func (n *Node) command(d *device, w *Metric, do *Do) error {
 	return nil
 }
 
-// Done tells how a write went; outcome is "ok" or says why not. What is written is the metric's value from now on, unless a track tells
-// that value.
+// Done handles the outcome of a write, "ok" or the reason for the failure. The written value
+// becomes the metric's value, unless a track provides that.
 func (n *Node) Done(w Write, outcome string, now time.Time) Do {
 	d := n.byName[w.Command.Device]
 	if d == nil {
@@ -82,7 +82,7 @@ func (n *Node) Done(w Write, outcome string, now time.Time) Do {
 	}
 	how.value = outcome
 	b.tell(d, how, ms)
-	if !n.Born() || !d.born { // the births will say it
+	if !n.Born() || !d.born { // the births will contain it
 		return Do{}
 	}
 	b.flush()

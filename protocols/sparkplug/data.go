@@ -9,16 +9,17 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// ErrNotBorn says that no data can be sent: see Waiting and Due.
+// ErrNotBorn is returned while no data can be sent: see Waiting and Due.
 var ErrNotBorn = errors.New("births are not said")
 
-// Records sends records, which are in order for each track. All is told when it returns no error; with one nothing is.
+// Records publishes records, which are in order for each track. If it returns an error, none of
+// them are published.
 func (n *Node) Records(batch []record.Record, now time.Time) (Do, error) {
 	if !n.Born() {
 		return Do{}, ErrNotBorn
 	}
 	var do Do
-	if n.learn(batch) || n.setBack(now) { // births that only the node itself needs are never put off
+	if n.learn(batch) || n.setBack(now) { // births that the node itself needs are never postponed
 		do = n.births(now)
 	}
 	n.clock = now.UnixMilli()
@@ -46,8 +47,9 @@ func (n *Node) Records(batch []record.Record, now time.Time) (Do, error) {
 	return do, nil
 }
 
-// Doubt forgets the values of a batch of which nobody may have heard, as it will be told again: the births of the next connection are of what is certain,
-// or one value that a broker ends connections for would end all of them.
+// Doubt forgets the values of a batch that may not have been received, as it will be sent again.
+// The births of the next connection then contain only delivered values; otherwise a value that
+// makes a broker close the connection would close every one.
 func (n *Node) Doubt(batch []record.Record) {
 	for i := range batch {
 		t := n.tracks[batch[i].Track]
@@ -62,10 +64,11 @@ func (n *Node) Doubt(batch []record.Record) {
 	}
 }
 
-// setBack says whether the clock was set back since anything was said: what was told as current is in the future then.
+// setBack reports whether the clock was set back since the last message: what was sent as current
+// is in the future then.
 func (n *Node) setBack(now time.Time) bool { return now.UnixMilli() < n.clock-ahead.Milliseconds() }
 
-// Wake is called when it is Due, or later.
+// Wake must be called when it is Due, or later.
 func (n *Node) Wake(now time.Time) Do {
 	var do Do
 	switch {
@@ -89,7 +92,8 @@ func (n *Node) Wake(now time.Time) Do {
 	return do
 }
 
-// settle makes current what was told as historical only, and tells which devices are gone: it is the end of what was kept.
+// settle makes values current that were sent only as historical, and publishes which devices are
+// gone: the backlog has ended.
 func (n *Node) settle(now time.Time, do *Do) {
 	b := bundle{node: n, now: now, do: do, open: map[*device]*load{}}
 	for _, d := range n.devices {
@@ -109,7 +113,7 @@ func (n *Node) settle(now time.Time, do *Do) {
 	b.flush()
 }
 
-// A bundle gathers what goes into the messages of one moment.
+// A bundle collects the values for the messages of one moment.
 type bundle struct {
 	node *Node
 	now  time.Time
@@ -118,7 +122,7 @@ type bundle struct {
 	all  []*device // of open, in the order of their first value
 }
 
-// A load is what goes into the next message of a device.
+// A load is the content of the next message of a device.
 type load struct {
 	metrics []Metric
 	bytes   int
@@ -130,7 +134,7 @@ func (b *bundle) field(t *track, r *record.Record, f *record.Field) {
 	w := Metric{Time: ms, Value: wire(cmp.Or(m.typ, String), f.Value)}
 	w.Null = w.Value == nil
 	w.Historical = ms < b.node.begin || ms < m.told || ms > b.now.Add(ahead).UnixMilli() || r.Sequence < m.number
-	if r.Sequence >= m.number { // otherwise it is older than what is known
+	if r.Sequence >= m.number { // otherwise it is older than the known value
 		m.value, m.at, m.quality, m.number, m.late = w.Value, ms, q, r.Sequence, w.Historical
 	}
 	if !w.Historical {
@@ -142,7 +146,7 @@ func (b *bundle) field(t *track, r *record.Record, f *record.Field) {
 	b.add(t.device, w, m)
 }
 
-// change is the quality of m if it is not what hosts know it to be.
+// change returns the quality of m if it differs from what hosts know.
 func (m *metric) change() []Property {
 	if m.said == m.quality {
 		return nil
@@ -151,8 +155,9 @@ func (m *metric) change() []Property {
 	return []Property{qualityProperty(m.quality)}
 }
 
-// absent tells that nothing is heard of a track: its device dies with the last of its tracks; until then only the quality of the track's
-// metrics changes. What is long over is told by settle, if it is still so.
+// absent handles a record of absence. A device dies with the last of its tracks; until then only
+// the quality of the track's metrics changes. An absence from before the session is published by
+// settle, if it still lasts.
 func (b *bundle) absent(t *track, r *record.Record) {
 	ms := r.Time.UnixMilli()
 	switch late := ms < b.node.begin; {
@@ -165,7 +170,7 @@ func (b *bundle) absent(t *track, r *record.Record) {
 			if m.value == nil || m.quality == Stale {
 				continue
 			}
-			m.quality, m.at, m.late = Stale, ms, true // settle tells it
+			m.quality, m.at, m.late = Stale, ms, true // published by settle
 		}
 	}
 }
@@ -176,7 +181,7 @@ func (b *bundle) die(d *device) {
 	b.do.Send = append(b.do.Send, b.node.say(DDEATH, d, nil, b.now))
 }
 
-// add puts w, which is a value of m, into the next message of d.
+// add puts w, a value of m, into the next message of d.
 func (b *bundle) add(d *device, w Metric, m *metric) {
 	if w.Alias = m.alias; w.Alias == 0 {
 		w.Name = m.name
@@ -195,7 +200,8 @@ func (b *bundle) add(d *device, w Metric, m *metric) {
 	l.bytes += size
 }
 
-// close sends what is open for d. Historical values come first and in their order; current ones follow in the order of time.
+// close sends the open values of d. Historical values come first and in their order; current ones
+// follow in the order of time.
 func (b *bundle) close(d *device) {
 	l := b.open[d]
 	if l == nil || len(l.metrics) == 0 {

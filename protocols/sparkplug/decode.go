@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Parse reads a payload. Fields that this package does not know are passed over.
+// Parse decodes a payload. Fields unknown to this package are skipped.
 func Parse(b []byte) (*Payload, error) {
 	p := &Payload{Seq: NoSeq}
 	err := each(b, func(n protowire.Number, f field) error {
@@ -100,14 +100,14 @@ func parseSet(b []byte) ([]Property, error) {
 	return values, nil
 }
 
-// A field is one field of a message; kind tells which of number and bytes it has.
+// A field is one field of a message; kind says which of number and bytes is set.
 type field struct {
 	kind   protowire.Type
 	number uint64
 	bytes  []byte
 }
 
-// value is what the field holds if it is the how-manieth kind of value, and nil if it is none.
+// value returns the content of the field as the nth kind of value; nil if it is none.
 func (f field) value(nth protowire.Number) Value {
 	switch {
 	case nth == 0 && f.kind == protowire.VarintType:

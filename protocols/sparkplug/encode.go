@@ -19,7 +19,8 @@ const (
 	metricHistorical protowire.Number = 5
 	metricNull       protowire.Number = 7
 	metricProperties protowire.Number = 9
-	metricValue      protowire.Number = 10 // the first of int, long, float, double, boolean, string, bytes
+	// The first of int, long, float, double, boolean, string, bytes.
+	metricValue protowire.Number = 10
 
 	setKeys   protowire.Number = 1
 	setValues protowire.Number = 2
@@ -29,7 +30,7 @@ const (
 	propertyValue protowire.Number = 3 // the first, as above, without bytes
 )
 
-// Append adds p as it travels to b.
+// Append appends the encoded p to b.
 func (p *Payload) Append(b []byte) []byte {
 	if p.Time != 0 {
 		b = number(b, payloadTime, uint64(p.Time))
@@ -71,7 +72,7 @@ func (m *Metric) append(b []byte) []byte {
 	return value(b, metricValue, m.Value)
 }
 
-// set is a PropertySet: the keys, then as many values.
+// set encodes a PropertySet: the keys, then as many values.
 func set(all []Property) []byte {
 	var b []byte
 	for _, p := range all {
@@ -94,7 +95,7 @@ func number(b []byte, n protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), v)
 }
 
-// value adds v; first is the number of the field for an Int, and those of the other kinds follow it.
+// value appends v; first is the field number for an Int, and those of the other kinds follow it.
 func value(b []byte, first protowire.Number, v Value) []byte {
 	switch v := v.(type) {
 	case Int:

@@ -8,7 +8,7 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// A device is what metrics belong to: one of the node's, or the node itself, whose id is empty.
+// A device is a device of the node, or the node itself, whose id is empty.
 type device struct {
 	id       string
 	metrics  []*metric
@@ -16,10 +16,10 @@ type device struct {
 	names    map[string]string // lower case, of the metrics' names
 	tracks   []*track
 	writable bool
-	born     bool // in this session, and no death was told since
+	born     bool // in this session, and not dead since
 }
 
-// absent says whether nothing is heard of any of its tracks.
+// absent reports whether all of its tracks are absent.
 func (d *device) absent() bool {
 	for _, t := range d.tracks {
 		if !t.absent {
@@ -29,25 +29,25 @@ func (d *device) absent() bool {
 	return len(d.tracks) > 0 && !d.writable
 }
 
-// A metric is one value of a device.
+// A metric is one metric of a device.
 type metric struct {
 	name  string
 	alias uint64
 	typ   DataType // 0: no value was seen
 	unit  string
 	write *Command
-	owner *track // whose field it is; nil: of none
+	owner *track // the track it is a field of; nil: none
 
-	value   Value  // the newest; nil: nothing is known
-	at      int64  // when it was taken, milliseconds
-	number  uint64 // of the record it came in
+	value   Value  // the newest; nil: unknown
+	at      int64  // when it was taken, in milliseconds
+	number  uint64 // sequence of the record it came from
 	quality uint32
-	said    uint32 // quality that was told last in this session
-	told    int64  // time of the last value that was told as current in this session
-	late    bool   // the newest value was told as historical only
+	said    uint32 // quality last published in this session
+	told    int64  // time of the last value published as current in this session
+	late    bool   // the newest value was published as historical only
 }
 
-// A track is where its records go.
+// A track is the destination of a track's records.
 type track struct {
 	device *device
 	prefix string
@@ -61,17 +61,18 @@ func (n *Node) device(id string) *device {
 		d = &device{id: id, byName: map[string]*metric{}, names: map[string]string{}}
 		n.byName[id] = d
 		n.devices = append(n.devices, d)
-		if id == "" { // their names are taken
+		if id == "" { // their names are reserved
 			d.names[strings.ToLower(Rebirth)], d.names[strings.ToLower(bdSeqName)] = Rebirth, bdSeqName
 		}
 	}
 	return d
 }
 
-// bdSeqAlias is that of the first metric; the others follow. The metric Rebirth has none.
+// bdSeqAlias is the alias of the first metric; the others follow. The metric Rebirth has none.
 const bdSeqAlias = 1
 
-// metric is the one of that name. Names that differ in case only get a number, for hosts may not tell them apart.
+// metric returns the metric of that name; if there is none, it creates one. Names that differ only
+// in case get a number appended, because hosts may not distinguish them.
 func (n *Node) metric(d *device, name string) *metric {
 	if m := d.byName[name]; m != nil {
 		return m
@@ -89,7 +90,7 @@ func (n *Node) metric(d *device, name string) *metric {
 	return m
 }
 
-// place finds where the records of a track go.
+// place returns the destination of a track's records.
 func (n *Node) place(name string) *track {
 	if t := n.tracks[name]; t != nil {
 		return t
@@ -108,7 +109,7 @@ func (n *Node) place(name string) *track {
 	return t
 }
 
-// learn notes the metrics that records tell of, and says whether hosts must be told of them by births first.
+// learn notes the metrics in records, and reports whether births must be published first.
 func (n *Node) learn(batch []record.Record) (changed bool) {
 	for i := range batch {
 		t := n.place(batch[i].Track)
@@ -130,7 +131,8 @@ func (n *Node) learn(batch []record.Record) (changed bool) {
 	return changed
 }
 
-// claim is the metric for a field of t: the one of that name, which hosts may also write, unless it is a field of another track.
+// claim returns the metric for a field of t: the one of that name, which may also be writable,
+// unless it is a field of another track.
 func (n *Node) claim(t *track, name string) *metric {
 	m := n.metric(t.device, name)
 	for i := 2; m.owner != nil && m.owner != t; i++ {
@@ -140,7 +142,7 @@ func (n *Node) claim(t *track, name string) *metric {
 	return m
 }
 
-// rewire is a value of one type as one of another that is wider.
+// rewire converts a value to a wider type.
 func rewire(from, to DataType, v Value) Value {
 	typed, err := Typed(from, v)
 	if err != nil {
@@ -158,7 +160,7 @@ func (m *metric) unitProperty() []Property {
 
 func qualityProperty(q uint32) Property { return Property{Key: Quality, Type: Int32, Value: Int(q)} }
 
-// quality is the code for what a field says of itself.
+// quality returns the quality code of a field.
 func quality(f *record.Field) uint32 {
 	switch f.Quality {
 	case "", "good":

@@ -8,42 +8,47 @@ import (
 	"time"
 )
 
-// A Config says who an edge node is and what it shows.
+// A Config identifies an edge node and defines its metrics.
 type Config struct {
 	Group, Node string
-	Host        string // id of the primary host application; "": births are said without waiting for one
-	Servers     int    // how many there are to walk through; at least 1
-	Plain       bool   // metrics are named in every message; otherwise by aliases, as soon as they are born
+	Host        string // id of the primary host application; "": births do not wait for one
+	Servers     int    // number of servers to try in turn; at least 1
+	Plain       bool   // metrics have names in every message; otherwise aliases, after the births
 	Places      []Place
 	Commands    []Command
 }
 
-// A Place tells where the records of tracks go. The first one that fits counts; a track without one is a device named by its path, with
-// '.' for '/'.
+// A Place says where the records of tracks go. The first match counts; a track without one is a
+// device named by its path, with '.' for '/'.
 type Place struct {
 	Track  string // as in path.Match, e.g. "tracks/*"
 	Device string // "": metrics of the node itself
-	Prefix string // put before the names of the fields
+	Prefix string // prefix of the field names
 }
 
 // A Command is a metric that hosts may write.
 type Command struct {
 	Device string // "": of the node itself
 	Metric string
-	Type   DataType // of the value: Boolean, String, or one of the numbers
+	Type   DataType // of the value: Boolean, String, or a number type
 }
 
-// Outcome is added to the name of a metric that can be written: a metric that says how the last write went, "ok" or why not.
+// Outcome is the suffix of a metric for each writable one, which holds the outcome of the last
+// write: "ok" or the reason for the failure.
 const Outcome = "/outcome"
 
 const (
-	// gap is the least time between two births: who asks more often gets one for all, and no data in between.
+	// gap is the minimum time between two births: more requests get one for all, and no data is
+	// sent in between.
 	gap = time.Second
-	// quiet is how long no record comes until the values that were told as historical only are told as current.
+	// quiet is the time without a record after which values sent only as historical are sent as
+	// current.
 	quiet = time.Second
-	// ahead is how far a record may be in the future and still be current: clocks are set by small steps all the time.
+	// ahead is how far in the future a record may be and still be current: clocks are adjusted in
+	// small steps all the time.
 	ahead = 2 * time.Second
-	// most bytes of metrics in one message; each is sent alone if it is larger.
+	// most is the largest size of the metrics in one message, in bytes; a larger metric is sent
+	// alone.
 	most = 32 << 10
 )
 
@@ -54,7 +59,7 @@ type Message struct {
 	Payload []byte
 }
 
-// A Write is what a host asks for.
+// A Write is a request of a host.
 type Write struct {
 	Command Command
 	Value   any // int64, uint64, float64, bool or string
@@ -64,12 +69,13 @@ type Write struct {
 type Do struct {
 	Send   []Message
 	Writes []Write
-	Notes  []string // what came and was not followed, for the log
-	Leave  string   // why the connection is to be given up; Send has the node's death already
+	Notes  []string // messages that were ignored, for the log
+	Leave  string   // why the connection is to be closed; Send already contains the node's death
 }
 
-// A Node is what an edge node knows. It is told what happens and says what to do; its methods are called one after the other. It says
-// everything with the sequence number that is due, so what it says must be published in that order, or the connection given up.
+// A Node is the state of an edge node. It is told what happens and returns what to do. It is not
+// safe for concurrent use. Each message gets the next sequence number, so the messages must be
+// published in the order in which they are returned, or the connection closed.
 type Node struct {
 	cfg     Config
 	bdSeq   int // of the last CONNECT; -1: there was none
@@ -77,10 +83,10 @@ type Node struct {
 	server  int
 	linked  bool // connected
 	born    bool
-	begin   int64 // when the session began, milliseconds
-	clock   int64 // what it was when something happened last
+	begin   int64 // beginning of the session, in milliseconds
+	clock   int64 // time of the last event, in milliseconds
 	birthAt time.Time
-	again   time.Time // when births are due that somebody asked for; zero: none
+	again   time.Time // when requested births are due; zero: none are
 	calm    time.Time // when late values become current; zero: there are none
 
 	hosts   []hostState // per server
@@ -91,12 +97,12 @@ type Node struct {
 }
 
 type hostState struct {
-	online, last int64 // times of the last word that it is online, and of the last word
-	heard        bool  // something, ever
+	online, last int64 // times of the last message that it is online, and of the last message
+	heard        bool  // any message, ever
 	told, up     bool  // on this connection
 }
 
-// New is an edge node whose last CONNECT had bdSeq; -1: it never made one.
+// New returns an edge node whose last CONNECT had bdSeq; -1: there was none.
 func New(cfg Config, bdSeq int) (*Node, error) {
 	if err := Check(cfg); err != nil {
 		return nil, err
@@ -113,7 +119,7 @@ func New(cfg Config, bdSeq int) (*Node, error) {
 	return n, nil
 }
 
-// Check tells what is wrong with a config.
+// Check returns what is wrong with a config.
 func Check(cfg Config) error {
 	var errs []error
 	id := func(what, id string) {
@@ -162,12 +168,12 @@ func Check(cfg Config) error {
 
 func number64(t DataType) bool { return t >= Int8 && t <= Double }
 
-// Topic of the node itself or one of its devices.
+// topic returns a topic of the node itself or of one of its devices.
 func (n *Node) topic(verb, device string) string {
 	return Topic(n.cfg.Group, verb, n.cfg.Node, device)
 }
 
-// Subscriptions are the topics to subscribe to before anything is published, all with QoS 1.
+// Subscriptions returns the topics to subscribe to before anything is published, all with QoS 1.
 func (n *Node) Subscriptions() []string {
 	all := []string{n.topic(NCMD, "")}
 	for _, d := range n.devices[1:] {
@@ -181,13 +187,14 @@ func (n *Node) Subscriptions() []string {
 	return all
 }
 
-// Server tells which one to connect to, counting from 0.
+// Server returns the index of the server to connect to.
 func (n *Node) Server() int { return n.server }
 
-// Walk goes to the next server: the one that was meant cannot be used.
+// Walk moves on to the next server, because the present one cannot be used.
 func (n *Node) Walk() { n.server = (n.server + 1) % len(n.hosts) }
 
-// Connect begins an attempt to connect: it counts, and bdSeq is to be stored before the CONNECT goes out. The will is that of the CONNECT.
+// Connect begins an attempt to connect: it increments bdSeq, which must be stored before the
+// CONNECT is sent. will is the will of the CONNECT.
 func (n *Node) Connect(now time.Time) (will Message, bdSeq int) {
 	n.bdSeq = (n.bdSeq + 1) % 256
 	n.linked, n.born, n.again, n.calm = false, false, time.Time{}, time.Time{}
@@ -195,10 +202,10 @@ func (n *Node) Connect(now time.Time) (will Message, bdSeq int) {
 	return n.death(now), n.bdSeq
 }
 
-// Recall tells the bdSeq of the last CONNECT before a restart; -1: there was none.
+// Recall sets the bdSeq of the last CONNECT before a restart; -1: there was none.
 func (n *Node) Recall(bdSeq int) { n.bdSeq = bdSeq }
 
-// Unsaid tells that no CONNECT went out: that attempt does not count.
+// Unsaid is called if no CONNECT was sent: the attempt does not count.
 func (n *Node) Unsaid() { n.bdSeq = (n.bdSeq + 255) % 256 }
 
 func (n *Node) death(now time.Time) Message {
@@ -210,7 +217,7 @@ func (n *Node) bdSeqMetric(now time.Time, alias uint64) Metric {
 	return Metric{Name: bdSeqName, Alias: alias, Time: now.UnixMilli(), Type: Int64, Value: Long(n.bdSeq)}
 }
 
-// Connected tells that the server has taken the CONNECT and all subscriptions.
+// Connected is called when the server has accepted the CONNECT and all subscriptions.
 func (n *Node) Connected(now time.Time) Do {
 	n.linked = true
 	if n.cfg.Host != "" && !n.hosts[n.server].up {
@@ -219,10 +226,10 @@ func (n *Node) Connected(now time.Time) Do {
 	return n.births(now)
 }
 
-// Lost tells that the connection is over.
+// Lost is called when the connection has ended.
 func (n *Node) Lost() { n.linked, n.born = false, false }
 
-// Leave is what to publish before the connection is given up on purpose.
+// Leave returns what to publish before the connection is closed on purpose.
 func (n *Node) Leave(now time.Time) []Message {
 	if !n.linked {
 		return nil
@@ -231,13 +238,13 @@ func (n *Node) Leave(now time.Time) []Message {
 	return []Message{n.death(now)}
 }
 
-// Born says whether data can be sent: births were said, and none are due.
+// Born reports whether data can be sent: births were published, and none are due.
 func (n *Node) Born() bool { return n.born && n.again.IsZero() }
 
 // Patience is how long to wait for what is Due at most, whatever the clock says.
 const Patience = time.Second
 
-// Due is when Wake is to be called; zero: no need.
+// Due returns when Wake is to be called; zero: never.
 func (n *Node) Due() time.Time {
 	switch {
 	case !n.linked || !n.born:
@@ -248,7 +255,7 @@ func (n *Node) Due() time.Time {
 	return n.calm
 }
 
-// Waiting says what keeps a node that is connected from saying its births.
+// Waiting returns what keeps a connected node from publishing its births.
 func (n *Node) Waiting() string {
 	h := n.hosts[n.server]
 	switch {
@@ -260,7 +267,7 @@ func (n *Node) Waiting() string {
 	return fmt.Sprintf("the primary host %s is offline since %s", n.cfg.Host, time.UnixMilli(h.last).UTC().Format(time.RFC3339))
 }
 
-// Host takes what is said on the topic of a host application.
+// Host handles a message on the topic of a host application.
 func (n *Node) Host(topic string, payload []byte, now time.Time) Do {
 	if n.cfg.Host == "" || topic != StateTopic(n.cfg.Host) {
 		return Do{}

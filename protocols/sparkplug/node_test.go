@@ -16,7 +16,8 @@ import (
 
 var noon = time.Date(2026, 3, 5, 12, 0, 0, 0, time.UTC)
 
-// A world is a node with its servers and its primary host, in virtual time. The host hears all that reaches a server.
+// A world is a node with its servers and its primary host, in virtual time. The host receives
+// everything that reaches a server.
 type world struct {
 	t       *rapid.T
 	n       *sparkplug.Node
@@ -26,7 +27,7 @@ type world struct {
 	names   map[uint64]string // of aliases, as the host knows them
 	current map[string]string // values of metrics, by device/name
 	alive   map[string]bool
-	said    map[string]int // values that were said outside births, by device/name, time and value
+	said    map[string]int // values published outside births, by device/name, time and value
 	writes  []sparkplug.Write
 }
 
@@ -99,7 +100,7 @@ func (w *world) lose() {
 	w.linked = false
 }
 
-// pass lets time go on, and wakes the node when it wants to be.
+// pass lets time pass, and wakes the node when it is due.
 func (w *world) pass(d time.Duration) {
 	end := w.now.Add(d)
 	for due := w.n.Due(); w.linked && !due.IsZero(); due = w.n.Due() {
@@ -112,8 +113,9 @@ func (w *world) pass(d time.Duration) {
 	w.now = end
 }
 
-// Whatever happens to a node with two servers and a primary host, it keeps the specification, says every value that Records has taken,
-// and once it is quiet the host knows the newest value of every metric and which devices live.
+// Whatever happens to a node with two servers and a primary host: it conforms to the specification,
+// publishes every value that Records has accepted, and after a quiet time the host knows the newest
+// value of every metric and which devices are alive.
 func TestNode(t *testing.T) {
 	t.Parallel()
 	all := map[string]int{}
@@ -151,10 +153,10 @@ func TestNode(t *testing.T) {
 	}
 }
 
-// A history makes up what happens.
+// A history generates events.
 type history struct {
 	w      *world
-	state  int64 // time of the host's last word
+	state  int64 // time of the host's last message
 	newest map[string]string
 	number map[string]uint64 // of the last record of a track
 	absent map[string]bool   // devices
@@ -232,7 +234,8 @@ func (h *history) write() {
 	w.writes = nil
 }
 
-// records makes a batch, old and new mixed, and has the node say it; it is given again until it is said, as an uplink does.
+// records makes a batch, old and new records mixed, and submits it until the node accepts it, as an
+// uplink does.
 func (h *history) records() {
 	w, t := h.w, h.w.t
 	var batch []record.Record
@@ -289,7 +292,7 @@ func (h *history) records() {
 	maps.Copy(h.absent, gone)
 }
 
-// end brings the host online and lets the node come to rest.
+// end brings the host online and lets the node settle.
 func (h *history) end() {
 	w := h.w
 	for range 4 {

@@ -1,41 +1,44 @@
-// Package sparkplug is an edge node of Sparkplug B 3.0 without its connection: payloads, topics, and what an edge node says when. It
-// opens nothing and looks at no clock; package edge carries out what Node decides. Sources: the specification 3.0.0, chapters 4 to 6.
+// Package sparkplug is a Sparkplug B 3.0 edge node without its connection: payloads, topics, and
+// the decisions what to publish when. It opens no connections and reads no clock; package edge
+// carries out what Node decides. Source: the specification 3.0.0, chapters 4 to 6.
 //
-// An edge node of scalar metrics: it neither says nor understands data sets, templates and arrays, which no record has.
+// It supports scalar metrics. Data sets, templates and arrays, which records cannot contain, are
+// not supported.
 package sparkplug
 
 import "fmt"
 
 // A Payload is one message of Sparkplug B.
 type Payload struct {
-	Time    int64 // milliseconds since 1970; 0: not given
+	Time    int64 // milliseconds since 1970; 0: not set
 	Metrics []Metric
-	Seq     int // 0 to 255; NoSeq: not given
+	Seq     int // 0 to 255; NoSeq: not set
 }
 
-// NoSeq stands for a payload without sequence number.
+// NoSeq is the Seq of a payload without sequence number.
 const NoSeq = -1
 
 // A Metric is one value of a payload. It has a name, an alias or both.
 type Metric struct {
 	Name       string
-	Alias      uint64   // 0: not given
-	Time       int64    // milliseconds since 1970; 0: not given
-	Type       DataType // 0: not given
+	Alias      uint64   // 0: not set
+	Time       int64    // milliseconds since 1970; 0: not set
+	Type       DataType // 0: not set
 	Historical bool
 	Null       bool
 	Properties []Property
-	Value      Value // nil: none, or of a kind that this package does not read
+	Value      Value // nil: none, or of a kind that this package does not support
 }
 
-// A Property says more of a metric, e.g. its quality.
+// A Property is an attribute of a metric, e.g. its quality.
 type Property struct {
 	Key   string
 	Type  DataType
 	Value Value
 }
 
-// A Value is as it travels: Int, Long, float32, float64, bool, string or []byte. What an Int or a Long means tells the DataType.
+// A Value is an encoded value: Int, Long, float32, float64, bool, string or []byte. The DataType
+// says what an Int or a Long means.
 type Value any
 
 type (
@@ -43,7 +46,7 @@ type (
 	Long uint64 // carries Int64, UInt64 and DateTime
 )
 
-// A DataType says what a metric's value is.
+// A DataType is the type of a metric's value.
 type DataType uint32
 
 // Specification 6.4.16.
@@ -81,7 +84,7 @@ func (t DataType) String() string {
 	return fmt.Sprintf("type %d", uint32(t))
 }
 
-// TypeNamed is the type that String calls so; 0 if there is none.
+// TypeNamed returns the type with that name, as returned by String; 0 if there is none.
 func TypeNamed(name string) DataType {
 	for t := Int8; int(t) < len(typeNames); t++ {
 		if typeNames[t] == name {
@@ -91,10 +94,10 @@ func TypeNamed(name string) DataType {
 	return 0
 }
 
-// Valid says whether the specification knows t.
+// Valid reports whether t is defined by the specification.
 func (t DataType) Valid() bool { return t >= Int8 && t <= lastType }
 
-// The property that carries a metric's quality, and its values (specification 6.4.9).
+// The property with a metric's quality, and its values (specification 6.4.9).
 const (
 	Quality          = "Quality"
 	Bad       uint32 = 0
@@ -104,5 +107,5 @@ const (
 	bdSeqName        = "bdSeq"
 )
 
-// Rebirth is the metric that asks a node to say all again.
+// Rebirth is the metric by which a host requests new births.
 const Rebirth = "Node Control/Rebirth"

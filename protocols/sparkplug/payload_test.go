@@ -71,7 +71,7 @@ type scalar struct {
 	value sparkplug.Value
 }
 
-// value makes one of any scalar type.
+// value generates a value of any scalar type.
 func value(t *rapid.T) scalar {
 	s := scalar{typ: rapid.SampledFrom([]sparkplug.DataType{sparkplug.Int8, sparkplug.Int16, sparkplug.Int32, sparkplug.Int64, sparkplug.UInt8,
 		sparkplug.UInt16, sparkplug.UInt32, sparkplug.UInt64, sparkplug.Float, sparkplug.Double, sparkplug.Boolean, sparkplug.String,
@@ -121,7 +121,7 @@ func payload(t *rapid.T) *sparkplug.Payload {
 	return p
 }
 
-// What we write is what Tahu reads.
+// Tahu reads what we write.
 func TestTahuReads(t *testing.T) {
 	peer := startTahu(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -179,7 +179,7 @@ func TestTahuReads(t *testing.T) {
 	})
 }
 
-// What Tahu writes is what we read.
+// We read what Tahu writes.
 func TestTahuWrites(t *testing.T) {
 	peer := startTahu(t)
 	for _, x := range []struct {

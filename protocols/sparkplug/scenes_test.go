@@ -12,7 +12,7 @@ import (
 	"gatewayd/protocols/sparkplug"
 )
 
-// A stage is a node that is connected, has said its births and has told number 1 of track a.
+// A stage is a connected node that has published its births and record 1 of track a.
 func stage(t *testing.T, host string) *sparkplug.Node {
 	t.Helper()
 	n, err := sparkplug.New(sparkplug.Config{Group: "g", Node: "n", Host: host, Plain: true}, -1)
@@ -34,7 +34,7 @@ func number(n uint64, at time.Time) record.Record {
 	return record.Record{Track: "a", Sequence: n, Time: at, Fields: []record.Field{{Name: "f", Value: int64(n)}}}
 }
 
-// lines spells messages: verb, then metric=value of each metric, with a tick if it is historical.
+// lines formats messages: verb, then metric=value of each metric, with a tick if it is historical.
 func lines(t *testing.T, all []sparkplug.Message) []string {
 	t.Helper()
 	var out []string
@@ -173,7 +173,7 @@ func TestPrimaryHost(t *testing.T) {
 	if n.Waiting() != "nothing was heard of the primary host h" {
 		t.Error(n.Waiting())
 	}
-	if d := host(n, `{"online":false,"timestamp":1}`); d.Leave != "" { // there is nowhere else to go
+	if d := host(n, `{"online":false,"timestamp":1}`); d.Leave != "" { // there is no other server
 		t.Errorf("%+v", d)
 	}
 	if n.Waiting() != "the primary host h is offline since 1970-01-01T00:00:00Z" {

@@ -23,7 +23,7 @@ const (
 	DCMD   = "DCMD"
 )
 
-// Topic is that of a node or, with a device, of one of its devices.
+// Topic returns the topic of a node or, with a device, of one of its devices.
 func Topic(group, verb, node, device string) string {
 	t := Namespace + "/" + group + "/" + verb + "/" + node
 	if device != "" {
@@ -32,10 +32,10 @@ func Topic(group, verb, node, device string) string {
 	return t
 }
 
-// Where is what a topic of a node or device says.
+// Where is the content of a topic of a node or device.
 type Where struct{ Group, Verb, Node, Device string }
 
-// ParseTopic reads a topic that Topic has made.
+// ParseTopic parses a topic made by Topic.
 func ParseTopic(topic string) (Where, bool) {
 	parts := strings.Split(topic, "/")
 	if len(parts) < 4 || parts[0] != Namespace {
@@ -55,7 +55,7 @@ func ParseTopic(topic string) (Where, bool) {
 	return Where{}, false
 }
 
-// CheckID says whether a group, node, device or host can have this id.
+// CheckID returns an error if an id is not allowed for a group, node, device or host.
 func CheckID(id string) error {
 	switch {
 	case id == "":
@@ -68,16 +68,16 @@ func CheckID(id string) error {
 	return nil
 }
 
-// StateTopic is where a host application says whether it is online.
+// StateTopic returns the topic on which a host application says whether it is online.
 func StateTopic(host string) string { return Namespace + "/STATE/" + host }
 
-// A State is what a host application says there.
+// A State is the message of a host application on that topic.
 type State struct {
 	Online bool
 	Time   int64 // milliseconds since 1970
 }
 
-// ParseState reads what a host application says.
+// ParseState decodes the message of a host application.
 func ParseState(payload []byte) (State, error) {
 	var s struct {
 		Online    *bool  `json:"online"`

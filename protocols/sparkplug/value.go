@@ -8,7 +8,7 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// typeOf is the type of a metric that has this value; 0 if it tells none.
+// typeOf returns the type of a metric with this value; 0 if the value does not determine it.
 func typeOf(v record.Value) DataType {
 	switch v.(type) {
 	case bool:
@@ -27,8 +27,9 @@ func typeOf(v record.Value) DataType {
 	return 0
 }
 
-// widen is the type that holds values of both: what was told as an integer and turns out a fraction becomes a Double, and what does not
-// fit together a String. It never leads back, so that a metric changes its type twice at most.
+// widen returns the type that can hold values of both: an integer combined with a fraction becomes
+// a Double, and types that cannot be combined a String. It never narrows, so a metric changes its
+// type at most twice.
 func widen(a, b DataType) DataType {
 	switch {
 	case a == b || b == 0:
@@ -43,7 +44,7 @@ func widen(a, b DataType) DataType {
 
 func numeric(t DataType) bool { return t == Int64 || t == UInt64 || t == Double }
 
-// wire is v as it travels in a metric of type t; nil if there is none or it is no value of that type.
+// wire encodes v for a metric of type t; nil if v is nil or no value of that type.
 func wire(t DataType, v record.Value) Value {
 	switch x := v.(type) {
 	case nil:
@@ -75,7 +76,7 @@ func wire(t DataType, v record.Value) Value {
 	return nil
 }
 
-// wireInt is v, a UInt64 as its bits; f is the same number.
+// wireInt encodes the integer v, which for a UInt64 is its bits; f is the same number.
 func wireInt(t DataType, v int64, f float64) Value {
 	bits := width(t)
 	switch t {
@@ -128,8 +129,9 @@ func text(v record.Value) Value {
 	return fmt.Sprint(v)
 }
 
-// Typed is what v means in a metric of type t: int64, uint64, float64, bool, string or []byte. Integers come sign-extended from the narrow
-// or the wide unsigned form, for both are in use.
+// Typed returns the value of v in a metric of type t: int64, uint64, float64, bool, string or
+// []byte. It accepts integers sign-extended to 32 bits as well as not extended, since both are in
+// use.
 func Typed(t DataType, v Value) (record.Value, error) {
 	switch x := v.(type) {
 	case Int:
@@ -188,7 +190,7 @@ func integer(t DataType, v uint64) (record.Value, error) {
 	return nil, fmt.Errorf("an integer is no value of a metric of type %s", t)
 }
 
-// width of an integer type in bits.
+// width returns the size of an integer type in bits.
 func width(t DataType) int {
 	switch t {
 	case Int8, UInt8:

@@ -11,15 +11,15 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// A Target is what writing a metric does.
+// A Target is the call that writing a metric makes.
 type Target struct {
 	Actor, Method string
-	Request       string // JSON; {value} stands for the value that is written
+	Request       string // JSON; {value} stands for the written value
 }
 
 const placeholder = "{value}"
 
-// CheckTargets tells what is wrong with the targets of commands.
+// CheckTargets returns what is wrong with the targets of commands.
 func CheckTargets(commands []sparkplug.Command, targets []Target) error {
 	if len(commands) != len(targets) {
 		return errors.New("each command needs a target")
@@ -32,7 +32,7 @@ func CheckTargets(commands []sparkplug.Command, targets []Target) error {
 	return nil
 }
 
-// write has a write carried out. It is called with the lock of the Edge.
+// write carries out a write. The lock of the Edge is held.
 func (s *session) write(w sparkplug.Write) {
 	finish := func(outcome string) {
 		s.enter(func(now time.Time) sparkplug.Do { return s.e.node.Done(w, outcome, now) }, true)

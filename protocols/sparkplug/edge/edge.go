@@ -1,9 +1,10 @@
-// Package edge carries out what an edge node of Sparkplug B decides: it connects, publishes, and hands on what hosts want. It is a sender
-// of records in the sense of package uplink.
+// Package edge carries out the decisions of a Sparkplug B edge node: it connects, publishes, and
+// passes on the requests of hosts. It provides an uplink.Sender.
 //
-// Data travels at QoS 0, as the specification wants it, and nobody acknowledges it. A batch counts as acknowledged when the server has
-// answered a ping that was sent behind it, for it takes what comes in order, and with a primary host when that was not said to be
-// offline for so long as Config.Settle after. All else is sent again, as historical values, in the next session.
+// Data is published with QoS 0, as the specification requires, so it is not acknowledged. A batch
+// counts as acknowledged when the server has answered a ping sent after it, because a server
+// processes packets in order; and, with a primary host, if that was not reported offline for
+// Config.Settle after that. Everything else is sent again as historical values in the next session.
 package edge
 
 import (
@@ -18,31 +19,34 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// Config says how a node reaches its servers.
+// Config configures a node and its servers.
 type Config struct {
-	Node    sparkplug.Config    // Servers is len(Servers)
-	Servers []mqttclient.Config // where, and who we are there; will and subscriptions are the node's
-	Targets []Target            // what the commands of Node do, in the same order
-	Settle  time.Duration       // how long the primary host must stay online for what was sent before to be acknowledged
+	Node sparkplug.Config // its Servers is set to len(Servers)
+	// The servers and how to identify to them; the node sets will and subscriptions.
+	Servers []mqttclient.Config
+	Targets []Target // what the commands of Node do, in the same order
+	// How long the primary host must stay online for the data sent before to be acknowledged.
+	Settle time.Duration
 
-	// Load recalls what Save has stored last, -1 if it never has; Save is called before a bdSeq is used. nil: nobody keeps it.
+	// Load returns the value last stored by Save, or -1 if there is none; Save is called before a
+	// bdSeq is used. nil: it is not stored.
 	Load func(ctx context.Context) (bdSeq int, err error)
 	Save func(ctx context.Context, bdSeq int) error
-	Note func(text string) // what came and was not followed; nil: nobody wants to know
+	Note func(text string) // called with messages that were ignored; may be nil
 	Now  func() time.Time  // nil: time.Now
 }
 
-// An Edge is a node with all that it remembers from one connection to the next.
+// An Edge is a node with everything that it remembers across connections.
 type Edge struct {
 	cfg Config
 
 	loaded bool // by Dial
 
-	mu   sync.Mutex // one thing happens after the other, and is said in that order
+	mu   sync.Mutex // serialises decisions and the publishing of their messages
 	node *sparkplug.Node
 }
 
-// New is a node that has not connected.
+// New returns a node that has not connected yet.
 func New(cfg Config) (*Edge, error) {
 	if len(cfg.Servers) == 0 {
 		return nil, errors.New("a server is needed")
@@ -67,14 +71,14 @@ func New(cfg Config) (*Edge, error) {
 const (
 	// hostTime is how long a node waits for its primary host at one of several servers.
 	hostTime = 10 * time.Second
-	// tellTime is how often it is told what a node waits for.
+	// tellTime is the interval of reports about what a node waits for.
 	tellTime = 2 * time.Second
-	// connectTime is how long it may take to connect to one.
+	// connectTime is the time limit for connecting to one server.
 	connectTime = 30 * time.Second
 )
 
-// Dial connects to the server whose turn it is, or else to one of the others, and returns when the births are said. It is an uplink.Dial;
-// only one connection may stand at a time.
+// Dial connects to the next server, or else to one of the others, and returns when the births are
+// published. It is an uplink.Dial; only one connection may exist at a time.
 func (e *Edge) Dial(ctx context.Context, hear uplink.Hear) (uplink.Sender, error) {
 	var errs []error
 	for range e.cfg.Servers {
@@ -101,7 +105,8 @@ func (e *Edge) dial(ctx context.Context, hear uplink.Hear) (*session, error) {
 	e.mu.Unlock()
 	if e.cfg.Save != nil {
 		if err := e.cfg.Save(ctx, bdSeq); err != nil {
-			e.cfg.Note(fmt.Sprintf("bdSeq cannot be stored: %v", err)) // a gateway without a store still sends
+			// A gateway without a store still sends.
+			e.cfg.Note(fmt.Sprintf("bdSeq cannot be stored: %v", err))
 		}
 	}
 	s := &session{e: e, hear: hear, ring: make(chan struct{}, 1), turn: make(chan struct{}, 1), over: make(chan struct{}),
@@ -136,7 +141,8 @@ func (e *Edge) dial(ctx context.Context, hear uplink.Hear) (*session, error) {
 	return s, nil
 }
 
-// recall tells the node, once, what its last CONNECT was before a restart. If that cannot be known, it begins as if there was none.
+// recall tells the node, once, the bdSeq of its last CONNECT before a restart. If that cannot be
+// determined, the node starts as if there was none.
 func (e *Edge) recall(ctx context.Context) error {
 	if e.loaded || e.cfg.Load == nil {
 		return nil

@@ -16,7 +16,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// commands are what the host may write, and what that does.
+// commands sets what the host may write, and what that does.
 func commands(c *edge.Config) {
 	c.Node.Places = []sparkplug.Place{{Track: "tracks/own", Prefix: "own/"}, {Track: "tracks/boiler", Device: "boiler"}}
 	c.Node.Commands = []sparkplug.Command{{Device: "boiler", Metric: "setpoint", Type: sparkplug.Float}, {Metric: "reset", Type: sparkplug.Boolean}}
@@ -24,8 +24,8 @@ func commands(c *edge.Config) {
 	c.Targets[1].Request = `{}`
 }
 
-// TestAssertions goes through the life of a node with two servers and a primary host at real servers, and prints which assertions of the
-// specification that has exercised, each of them how often.
+// TestAssertions goes through the life of a node with two real servers and a primary host, and
+// prints how often each assertion of the specification was exercised.
 func TestAssertions(t *testing.T) {
 	asked := make(chan uplink.Command, 10)
 	s := newSite(t, 2, "scada", commands)
@@ -44,7 +44,7 @@ func TestAssertions(t *testing.T) {
 	bad := one("tracks/own", 2, time.Now(), "cpu", 0.7)
 	bad.Fields[0].Quality = "bad"
 	send(bad)
-	for i := range 300 { // the sequence number begins anew
+	for i := range 300 { // the sequence number wraps around
 		send(one("tracks/meter", uint64(i+2), time.Now(), "on", i%2 == 0))
 	}
 	send(record.Record{Track: "tracks/meter", Sequence: 302, Time: time.Now(), Absent: true})
@@ -67,7 +67,8 @@ func TestAssertions(t *testing.T) {
 	c.Answer(nil, errors.New("no answer"))
 	s.until("the outcome", func(all []told) bool { return strings.Contains(fmt.Sprint(all[len(all)-1].Metrics), "no answer") })
 
-	s.publish(0, sparkplug.StateTopic("scada"), false, []byte(`{"online":false,"timestamp":0}`)) // long ago
+	// Long ago.
+	s.publish(0, sparkplug.StateTopic("scada"), false, []byte(`{"online":false,"timestamp":0}`))
 	before = births()
 	s.command(0, "", sparkplug.Rebirth, true)
 	s.until("a rebirth", func(all []told) bool { return count(all, sparkplug.NBIRTH) > before })
@@ -120,7 +121,7 @@ func TestTheServerMustBeThere(t *testing.T) {
 	if err := x.Send(patient(t), []record.Record{one("a", 1, time.Now(), "f", 1.0)}); err != nil {
 		t.Error(err)
 	}
-	if !slices.Equal(s.saved, []int{0, 0}) { // nothing was said to the first one
+	if !slices.Equal(s.saved, []int{0, 0}) { // nothing was published at the first one
 		t.Error(s.saved)
 	}
 	s.taps[1].Cut()
@@ -134,7 +135,7 @@ func TestTheServerMustBeThere(t *testing.T) {
 	s.fine()
 }
 
-// What is wrong with all servers is told.
+// The errors of all servers are reported.
 func TestNoServerIsThere(t *testing.T) {
 	s := newSite(t, 2, "", nil)
 	for _, tap := range s.taps {
@@ -148,7 +149,7 @@ func TestNoServerIsThere(t *testing.T) {
 	}
 }
 
-// A store that fails keeps no node from sending.
+// A failing store does not keep a node from sending.
 func TestNothingIsKept(t *testing.T) {
 	var notes []string
 	s := newSite(t, 1, "", func(c *edge.Config) {
@@ -167,7 +168,8 @@ func TestNothingIsKept(t *testing.T) {
 	s.fine()
 }
 
-// A node does not say anything as long as its primary host is offline, tells why, and goes in good order.
+// A node publishes nothing while its primary host is offline, reports why, and disconnects
+// regularly.
 func TestItWaitsForItsHost(t *testing.T) {
 	s := newSite(t, 1, "scada", nil)
 	dial := func(want string) {
@@ -207,7 +209,7 @@ func TestItWaitsForItsHost(t *testing.T) {
 	s.fine()
 }
 
-// While many ask for births without pause, nothing is said out of turn, and data goes on.
+// Under continuous rebirth requests nothing is published out of turn, and data continues.
 func TestRebirthStorm(t *testing.T) {
 	s := newSite(t, 1, "", nil)
 	x := s.dial()

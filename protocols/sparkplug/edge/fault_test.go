@@ -15,17 +15,18 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// A feeder is what an uplink does: it sends each batch until it is acknowledged, and dials again when the connection is over.
+// A feeder does what an uplink does: it sends each batch until it is acknowledged, and dials again
+// when the connection has ended.
 type feeder struct {
 	s     *site
 	x     uplink.Sender
 	clock func() time.Time
 	next  map[string]uint64
-	acked map[string]time.Time // track and number, with the time of the record
+	acked map[string]time.Time // track and sequence, with the time of the record
 	lost  int
 }
 
-// batch is the next records of some tracks; each has a metric that is its number.
+// batch returns the next records of some tracks; each has a metric equal to its sequence.
 func (f *feeder) batch(size int) (all []record.Record) {
 	for i := range size {
 		track := []string{"tracks/a", "tracks/b", "tracks/c"}[i%3]
@@ -64,8 +65,8 @@ func (f *feeder) send(all []record.Record) {
 	}
 }
 
-// account compares what was acknowledged with what the host has heard: nothing is missing or wrong, each metric came in order but for what
-// was sent again, and the sequence numbers are in order.
+// account compares what was acknowledged with what the host has received: nothing is missing or
+// wrong, each metric came in order except for repetitions, and the sequence numbers are in order.
 func (f *feeder) account() {
 	t, s := f.s.t, f.s
 	for key := range f.acked {
@@ -130,7 +131,7 @@ func newFeeder(s *site) *feeder {
 	return &feeder{s: s, clock: time.Now, next: map[string]uint64{}, acked: map[string]time.Time{}}
 }
 
-// The connection is cut after any number of bytes, again and again.
+// The connection is cut after arbitrary numbers of bytes, again and again.
 func TestCutsAtAnyMoment(t *testing.T) {
 	s := newSite(t, 1, "", nil)
 	f := newFeeder(s)
@@ -151,8 +152,8 @@ func TestCutsAtAnyMoment(t *testing.T) {
 	s.fine()
 }
 
-// The primary host goes offline and comes back at one of two servers or both, while servers go as well; the node is restarted meanwhile,
-// with a backlog.
+// The primary host goes offline and comes back at one of two servers or both, and servers fail as
+// well; the node is restarted meanwhile, with a backlog.
 func TestHostAndServersComeAndGo(t *testing.T) {
 	s := newSite(t, 2, "scada", func(c *edge.Config) { c.Settle = 10 * time.Millisecond })
 	f := newFeeder(s)
@@ -176,7 +177,7 @@ func TestHostAndServersComeAndGo(t *testing.T) {
 			s.taps[which].Refuse(true)
 			s.taps[which].Cut()
 		}
-		if round%10 == 9 { // kept meanwhile
+		if round%10 == 9 { // recorded in the meantime
 			s.stopping(true)
 			if f.x != nil {
 				_ = f.x.Close()
@@ -196,7 +197,7 @@ func TestHostAndServersComeAndGo(t *testing.T) {
 	s.fine()
 }
 
-// The clock is far off, and set to and fro.
+// The clock is far off, and is set back and forth.
 func TestTheClockIsWrong(t *testing.T) {
 	var off atomic.Int64
 	clock := func() time.Time { return time.Now().Add(time.Duration(off.Load())) }

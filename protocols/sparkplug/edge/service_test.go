@@ -11,7 +11,8 @@ import (
 	"gatewayd/protocols/srv/srvtest"
 )
 
-// A node finds its server by an SRV record, behind one that is not there, and goes on at the second of its servers when the first is gone.
+// A node finds its server by an SRV record although the first target is down, and continues at its
+// second server when the first is gone.
 func TestServersByDNS(t *testing.T) {
 	const service = "_sparkplug._tcp.example.com"
 	s := newSite(t, 2, "", func(c *edge.Config) {

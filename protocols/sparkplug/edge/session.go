@@ -21,15 +21,15 @@ type session struct {
 	hear uplink.Hear
 
 	ring  chan struct{} // there is something in inbox, or the node is due earlier
-	turn  chan struct{} // held by the batch that is being said
+	turn  chan struct{} // held by the batch that is being published
 	over  chan struct{} // closed at the end
 	ready chan struct{} // closed at the births
-	once  sync.Once     // of ready
-	news  chan struct{} // closed when the node has decided something; with the lock of the Edge
+	once  sync.Once     // for ready
+	news  chan struct{} // closed when the node has made a decision; guarded by the lock of the Edge
 	gone  chan struct{} // closed when run has ended
 
 	mu      sync.Mutex
-	inbox   []func(now time.Time) sparkplug.Do // what has come, to be given to the node
+	inbox   []func(now time.Time) sparkplug.Do // events to be passed to the node
 	writes  int                                // under way
 	err     error
 	closing bool // by Close
@@ -43,7 +43,8 @@ const (
 	window     = 8
 )
 
-// post takes what a host has published. Commands beyond measure are dropped; the state of the primary host never is.
+// post handles a message of a host. Excess commands are dropped; the state of the primary host
+// never is.
 func (s *session) post(m mqttclient.Message) {
 	if m.Topic == sparkplug.StateTopic(s.e.cfg.Node.Host) {
 		s.enter(func(now time.Time) sparkplug.Do { return s.e.node.Host(m.Topic, m.Payload, now) }, true)
@@ -68,7 +69,7 @@ func (s *session) wake() {
 	}
 }
 
-// run gives the node what has come, and its time.
+// run passes events and the time to the node.
 func (s *session) run() {
 	defer close(s.gone)
 	defer func() {
@@ -105,7 +106,7 @@ func (s *session) run() {
 	}
 }
 
-// step has the node decide and does what it says.
+// step makes the node decide and carries out the decision.
 func (s *session) step(decide func(now time.Time) sparkplug.Do) {
 	s.e.mu.Lock()
 	defer s.e.mu.Unlock()
@@ -115,7 +116,7 @@ func (s *session) step(decide func(now time.Time) sparkplug.Do) {
 	s.do(decide(s.e.cfg.Now()))
 }
 
-// do is called with the lock of the Edge.
+// do carries out a decision. The lock of the Edge is held.
 func (s *session) do(d sparkplug.Do) {
 	for _, n := range d.Notes {
 		s.e.cfg.Note(n)
@@ -142,11 +143,13 @@ func (s *session) do(d sparkplug.Do) {
 	s.wake()
 }
 
-// publish says m behind all that was said before. A death is waited for: the goodbye comes right behind it.
+// publish publishes m after everything before it. For a death it waits for the acknowledgement,
+// because the DISCONNECT follows.
 func (s *session) publish(m sparkplug.Message) error {
 	out := mqttclient.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS}
 	if m.QoS == 0 {
-		return s.k.Publish(context.Background(), out) // the client ends a connection that takes nothing
+		// The client closes a connection that accepts nothing.
+		return s.k.Publish(context.Background(), out)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), deathTime)
 	defer cancel()
@@ -181,12 +184,12 @@ func (s *session) send(ctx context.Context, batch []record.Record) error {
 			return ctx.Err()
 		}
 	}
-	s.e.mu.Lock() // a host that went offline has been heard of, if it was told before the ping was answered
+	s.e.mu.Lock() // an offline state that arrived before the ping response has been handled
 	defer s.e.mu.Unlock()
 	return s.why()
 }
 
-// say publishes a batch as soon as data may be sent, after those of which Send was called before.
+// say publishes a batch as soon as data may be sent, after the batches of earlier calls of Send.
 func (s *session) say(ctx context.Context, batch []record.Record) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -220,13 +223,13 @@ func (s *session) say(ctx context.Context, batch []record.Record) error {
 	}
 }
 
-// Window implements uplink.Windowed: batches wait for their acknowledgement together.
+// Window implements uplink.Windowed: several batches may await their acknowledgement.
 func (s *session) Window() int { return window }
 
 // Traffic implements uplink.Metered.
 func (s *session) Traffic() (sent, received uint64) { return s.k.Traffic() }
 
-// Close says the node's death, then goodbye.
+// Close publishes the node's death and closes the connection.
 func (s *session) Close() error {
 	s.mu.Lock()
 	s.closing = true
@@ -247,7 +250,8 @@ func (s *session) Close() error {
 	return err
 }
 
-// end ends the session, once. The node is told when the lock of the Edge is free, or by the next Connect.
+// end ends the session, once. The node is told when the lock of the Edge is free, or by the next
+// Connect.
 func (s *session) end(err error, tell bool) {
 	s.mu.Lock()
 	if s.err != nil {
@@ -273,7 +277,7 @@ func (s *session) ended() bool {
 	return s.err != nil
 }
 
-// why is what ended the session; nil if nothing has.
+// why returns what ended the session; nil if nothing has.
 func (s *session) why() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

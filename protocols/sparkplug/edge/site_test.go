@@ -29,7 +29,7 @@ func patient(t *testing.T) context.Context {
 	return ctx
 }
 
-// A site is servers with a tap before each, a primary host that hears all of them, and a node.
+// A site is servers with a tap before each, a primary host connected to all of them, and a node.
 type site struct {
 	t       *testing.T
 	servers []string
@@ -87,7 +87,7 @@ func newSite(t *testing.T, servers int, host string, more func(*edge.Config)) *s
 	return s
 }
 
-// restart makes the node anew, as after a restart of the process.
+// restart creates the node anew, as after a restart of the process.
 func (s *site) restart(bdSeq int) {
 	s.cfg.Load = func(context.Context) (int, error) { return bdSeq, nil }
 	e, err := edge.New(s.cfg)
@@ -122,7 +122,7 @@ func (s *site) hearing(m mqttclient.Message) {
 	s.change = make(chan struct{})
 }
 
-// say has the host say whether it is online, by a newer word, on all servers.
+// say publishes the host's state, with a newer time, on the given servers.
 func (s *site) say(online bool, servers ...int) {
 	s.stamp++
 	for _, i := range servers {
@@ -136,7 +136,7 @@ func (s *site) publish(server int, topic string, retain bool, payload []byte) {
 	}
 }
 
-// command has the host write a metric.
+// command makes the host write a metric.
 func (s *site) command(server int, device, metric string, v sparkplug.Value) {
 	verb := sparkplug.NCMD
 	if device != "" {
@@ -155,7 +155,7 @@ func (s *site) dial() uplink.Sender {
 	return x
 }
 
-// until waits for what the host has heard to satisfy ok.
+// until waits until the messages received by the host satisfy ok.
 func (s *site) until(what string, ok func(all []told) bool) {
 	s.t.Helper()
 	for end := time.After(patience); ; {
@@ -173,7 +173,7 @@ func (s *site) until(what string, ok func(all []told) bool) {
 	}
 }
 
-// count is how many messages of a verb were heard.
+// count returns how many messages have a verb.
 func count(all []told, verb string) (n int) {
 	for _, m := range all {
 		if m.Verb == verb {
@@ -203,7 +203,7 @@ func (s *site) fine() {
 	})
 }
 
-// stopping tells the monitor that the node is told to disconnect.
+// stopping tells the monitor whether the node was told to disconnect.
 func (s *site) stopping(yes bool) { s.shared.Do(func(m *monitor.Monitor) { m.Stopping = yes }) }
 
 func one(track string, n uint64, at time.Time, fields ...any) record.Record {

@@ -1,8 +1,8 @@
 package monitor
 
-// assertions are those of the specification 3.0.0 that concern an edge node, in the order of its chapters. What stands behind an id is why a
-// node of ours gives no occasion to check it. Not among them are those of host applications and servers, and what a host must do when it
-// sends commands.
+// assertions are those of the specification 3.0.0 that concern an edge node, in the order of its
+// chapters. The second text says why our node gives no occasion to check an assertion. Assertions
+// about host applications and servers, and about hosts that send commands, are not included.
 var assertions = [...]struct{ id, without string }{
 	{"intro-group-id-string", ""},
 	{"intro-group-id-chars", ""},
@@ -209,7 +209,8 @@ var assertions = [...]struct{ id, without string }{
 	{"payloads-ddeath-seq-number", ""},
 }
 
-// Assertions lists the ids that concern an edge node, and why some cannot be exercised; "" is for those that can.
+// Assertions returns the ids that concern an edge node, and for those that cannot be exercised,
+// why.
 func Assertions() (ids []string, without map[string]string) {
 	without = map[string]string{}
 	for _, a := range assertions {

@@ -1,6 +1,7 @@
-// Package monitor listens to an edge node of Sparkplug B 3.0 and checks what it says against the assertions of the specification, each
-// by its id (tck-id-…, here without that). It is for tests: Monitor is told what passes between node and server, in order, and Tap tells it
-// so from a real connection. It is our own reading of the assertions, not the TCK.
+// Package monitor checks the messages of a Sparkplug B 3.0 edge node against the assertions of the
+// specification, each named by its id (tck-id-…, here without that prefix). It is for tests: a
+// Monitor is told, in order, what passes between node and server; a Tap does that for a real
+// connection. It is our own interpretation of the assertions, not the TCK.
 package monitor
 
 import (
@@ -13,7 +14,7 @@ import (
 	"gatewayd/protocols/sparkplug"
 )
 
-// A Monitor knows what one edge node has said. Its methods are called one after the other.
+// A Monitor records what one edge node has published. It is not safe for concurrent use.
 type Monitor struct {
 	Group, Node, Host string
 	Aliases           bool            // the node is meant to use aliases
@@ -23,14 +24,14 @@ type Monitor struct {
 	checked map[string]int
 	failed  map[string][]string
 
-	crossing bool // what passes to and fro has no order
+	crossing bool // the order of messages in opposite directions is unknown
 
 	session
 	connects int
 	bdSeq    int64 // of the last CONNECT
-	left     bool  // because of the host's state, from the server it was at
+	left     bool  // the node left because of the host's state, from the server it was at
 	server   string
-	open     map[string]bool   // servers it is connected to
+	open     map[string]bool   // servers the node is connected to
 	host     map[string]*heard // by server
 }
 
@@ -41,16 +42,18 @@ type session struct {
 	subscribed map[string]byte
 	online     bool // as far as the node was told on this connection
 	birth      bool
-	dead       bool // has said its death
+	dead       bool // its death was published
 	seq        int
-	births     bool                          // births are being said: no data yet
-	asked      bool                          // for a rebirth that has not come
-	mustLeave  bool                          // the primary host is offline
-	stale      bool                          // the primary host was said to be offline, as of a time before it was online; nothing was published since
-	names      map[string]map[string]*metric // by device
-	aliases    map[uint64]*metric
-	devices    map[string]bool // that live
-	last       string          // verb
+	births     bool // births are being published: no data yet
+	asked      bool // a rebirth was requested and has not come
+	mustLeave  bool // the primary host is offline
+	// The primary host was reported offline with a time before it was online; nothing was published
+	// since.
+	stale   bool
+	names   map[string]map[string]*metric // by device
+	aliases map[uint64]*metric
+	devices map[string]bool // the devices that are alive
+	last    string          // verb
 }
 
 type metric struct {
@@ -58,13 +61,13 @@ type metric struct {
 	sparkplug.Metric
 }
 
-// New is a monitor of a node that has not said anything.
+// New returns a monitor for a node that has not published anything.
 func New(group, node, host string) *Monitor {
 	return &Monitor{Group: group, Node: node, Host: host, Aliases: true, checked: map[string]int{}, failed: map[string][]string{},
 		open: map[string]bool{}, host: map[string]*heard{}, bdSeq: -1}
 }
 
-// check notes that the assertions were exercised, and which do not hold.
+// check notes that the assertions were exercised, and whether they hold.
 func (m *Monitor) check(ok bool, what string, ids ...string) {
 	for _, id := range ids {
 		m.checked[id]++
@@ -74,7 +77,7 @@ func (m *Monitor) check(ok bool, what string, ids ...string) {
 	}
 }
 
-// Failures lists what does not hold, at most a few of each assertion.
+// Failures returns what does not hold, at most a few failures per assertion.
 func (m *Monitor) Failures() []string {
 	var all []string
 	for _, id := range slices.Sorted(maps.Keys(m.failed)) {
@@ -85,10 +88,10 @@ func (m *Monitor) Failures() []string {
 	return all
 }
 
-// Checked tells how often each assertion was exercised.
+// Checked returns how often each assertion was exercised.
 func (m *Monitor) Checked() map[string]int { return m.checked }
 
-// A Connect is what a CONNECT says.
+// A Connect is the content of a CONNECT.
 type Connect struct {
 	Version        byte // 4: 3.1.1
 	Clean          bool
@@ -100,7 +103,7 @@ type Connect struct {
 	SessionExpires uint32
 }
 
-// Connected is told of a CONNECT to a server.
+// Connected is called for a CONNECT to a server.
 func (m *Monitor) Connected(server string, c Connect) {
 	m.check(len(m.open) == 0, "connected to "+server+" beside another", "operational-behavior-primary-application-state-with-multiple-servers-single-server")
 	if m.left {
@@ -138,8 +141,8 @@ func (m *Monitor) Connected(server string, c Connect) {
 	m.connects++
 }
 
-// Resume is told that the node starts, and of the bdSeq of its last CONNECT; -1: there was none. Without it the first that is seen may have
-// any.
+// Resume is called when the node starts, with the bdSeq of its last CONNECT; -1: there was none.
+// Without it the first may have any.
 func (m *Monitor) Resume(bdSeq int) { m.connects, m.bdSeq, m.left = 1, int64(bdSeq), false }
 
 func (m *Monitor) death(p *sparkplug.Payload) (bdSeq int64, ok bool) {
@@ -153,10 +156,10 @@ func (m *Monitor) death(p *sparkplug.Payload) (bdSeq int64, ok bool) {
 	return int64(v), ok
 }
 
-// Subscribed is told of a topic of a SUBSCRIBE.
+// Subscribed is called for each topic of a SUBSCRIBE.
 func (m *Monitor) Subscribed(topic string, qos byte) { m.subscribed[topic] = qos }
 
-// Told is told of what the server hands to the node.
+// Told is called for each message that the server delivers to the node.
 func (m *Monitor) Told(topic string, retained bool, payload []byte) {
 	if m.Host != "" && topic == sparkplug.StateTopic(m.Host) {
 		m.toldState(payload)
@@ -194,7 +197,7 @@ func (m *Monitor) toldState(payload []byte) {
 	m.stale = m.birth
 }
 
-// Published is told of what the node publishes.
+// Published is called for each message of the node.
 func (m *Monitor) Published(topic string, qos byte, retain bool, payload []byte) {
 	w, ok := sparkplug.ParseTopic(topic)
 	m.check(ok && strings.HasPrefix(topic, "spBv1.0/"), "topic "+topic, "topic-structure", "topic-structure-namespace-a",
@@ -224,7 +227,7 @@ func (m *Monitor) saidDeath(p *sparkplug.Payload) {
 	m.dead, m.last = true, sparkplug.NDEATH
 }
 
-// Disconnected is told that the node has ended the connection in good order.
+// Disconnected is called when the node has ended the connection regularly.
 func (m *Monitor) Disconnected(withWill bool) {
 	m.check(m.dead || withWill, "it goes without a death", "operational-behavior-edge-node-intentional-disconnect-ndeath",
 		"payloads-ndeath-will-message-publisher", "payloads-ndeath-will-message-publisher-disconnect-mqtt311")
@@ -239,5 +242,5 @@ func (m *Monitor) Disconnected(withWill bool) {
 	m.Closed()
 }
 
-// Closed is told that the connection is over.
+// Closed is called when the connection has ended.
 func (m *Monitor) Closed() { delete(m.open, m.server) }

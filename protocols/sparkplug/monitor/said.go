@@ -12,7 +12,7 @@ func (m *Monitor) said(w sparkplug.Where, qos byte, retain bool, p *sparkplug.Pa
 	l := strings.ToLower(w.Verb)
 	m.last = w.Verb
 	m.check(!m.dead, w.Verb+" after its death", "operational-behavior-edge-node-intentional-disconnect-ndeath")
-	at := func(device bool) string { // ids of this message have the name of its verb
+	at := func(device bool) string { // the ids for this message contain the name of its verb
 		if device {
 			return "message-flow-device-birth-publish-dbirth"
 		}
@@ -62,7 +62,7 @@ func (m *Monitor) said(w sparkplug.Where, qos byte, retain bool, p *sparkplug.Pa
 	}
 }
 
-// next checks the sequence number of all that follows a birth.
+// next checks the sequence number of every message after a birth.
 func (m *Monitor) next(w sparkplug.Where, p *sparkplug.Payload, l string) {
 	ids := map[string][]string{
 		"ndata": {"topics-ndata-seq-num", "payloads-ndata-seq-inc"}, "ddata": {"topics-ddata-seq-num", "payloads-ddata-seq-inc"},
@@ -116,7 +116,8 @@ func (m *Monitor) nodeBirth(p *sparkplug.Payload) {
 }
 
 func (m *Monitor) deviceBirth(w sparkplug.Where, p *sparkplug.Payload) {
-	m.check(m.births || m.last == sparkplug.DBIRTH, "", "payloads-dbirth-order") // that of the first births: data says whether one came too early
+	// For the first births; data checks whether one came too early.
+	m.check(m.births || m.last == sparkplug.DBIRTH, "", "payloads-dbirth-order")
 	if m.Writable[w.Device] {
 		qos, ok := m.subscribed[sparkplug.Topic(m.Group, "DCMD", m.Node, w.Device)]
 		m.check(ok && qos == 1, "DBIRTH of "+w.Device+" without a subscription to DCMD", "message-flow-device-dcmd-subscribe")
@@ -173,7 +174,8 @@ func (m *Monitor) properties(all []sparkplug.Property, what string) {
 	if len(all) == 0 {
 		return
 	}
-	m.check(true, "", "payloads-propertyset-keys-array-size", "payloads-propertyset-values-array-size") // else it would not parse
+	// Otherwise it would not parse.
+	m.check(true, "", "payloads-propertyset-keys-array-size", "payloads-propertyset-values-array-size")
 	for _, p := range all {
 		m.check(p.Type.Valid(), what, "payloads-metric-propertyvalue-type-type", "payloads-metric-propertyvalue-type-value", "payloads-metric-propertyvalue-type-req")
 		if p.Key == sparkplug.Quality {

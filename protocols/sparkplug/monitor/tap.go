@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// A Tap is a server's address for a node: it passes everything on to the server and tells a Monitor of it (MQTT 3.1.1, without TLS). What
-// node and server say at the same time has no order, so it lets the Monitor be lenient about what crosses.
+// A Tap is an address for a node to connect to: it forwards everything to the server and reports it
+// to a Monitor (MQTT 3.1.1, without TLS). Messages sent in both directions at the same time have no
+// order, so it makes the Monitor lenient about messages that cross.
 type Tap struct {
 	l        net.Listener
 	server   string
@@ -21,24 +22,24 @@ type Tap struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
 	refuse bool
-	left   int // bytes from the node until the connection is cut; negative: no end
+	left   int // bytes from the node until the connection is cut; negative: no limit
 }
 
-// Shared is a Monitor that several Taps tell, one for each server of a node.
+// Shared is a Monitor used by several Taps, one for each server of a node.
 type Shared struct {
 	mu sync.Mutex
 	*Monitor
 
-	last *side // the connection that was heard of last
+	last *side // the connection of the latest message
 }
 
-// Share makes m one of several Taps.
+// Share prepares m for several Taps.
 func Share(m *Monitor) *Shared {
 	m.crossing = true
 	return &Shared{Monitor: m}
 }
 
-// Do calls f while nothing is told.
+// Do calls f while nothing is reported.
 func (s *Shared) Do(f func(m *Monitor)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,10 +57,10 @@ func NewTap(m *Shared, server string) (*Tap, error) {
 	return t, nil
 }
 
-// Address is where the node is to connect.
+// Address returns the address for the node to connect to.
 func (t *Tap) Address() string { return t.l.Addr().String() }
 
-// Close ends the Tap with all connections.
+// Close closes the Tap and all connections.
 func (t *Tap) Close() error {
 	err := t.l.Close()
 	t.Cut()
@@ -76,14 +77,14 @@ func (t *Tap) Cut() {
 	}
 }
 
-// CutAfter ends the connection after so many more bytes from the node, in the middle of what it says if need be.
+// CutAfter ends the connection after that many more bytes from the node, even within a message.
 func (t *Tap) CutAfter(bytes int) {
 	t.mu.Lock()
 	t.left = bytes
 	t.mu.Unlock()
 }
 
-// Refuse has new connections end at their CONNECT, or no longer.
+// Refuse makes new connections end at their CONNECT, or stops that.
 func (t *Tap) Refuse(yes bool) {
 	t.mu.Lock()
 	t.refuse = yes
@@ -125,7 +126,7 @@ func (t *Tap) enter(all ...net.Conn) {
 	}
 }
 
-// spend takes bytes that the node sends, and tells how many of them pass.
+// spend uses up bytes that the node sends, and returns how many of them are forwarded.
 func (t *Tap) spend(n int) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,7 +149,7 @@ type side struct {
 	ended        chan struct{}
 }
 
-// pass passes packets on, each after it was told.
+// pass forwards packets, each after reporting it.
 func (s *side) pass(from, to net.Conn, tell func(first byte, body []byte)) {
 	defer s.node.Close()
 	defer s.server.Close()
@@ -162,7 +163,7 @@ func (s *side) pass(from, to net.Conn, tell func(first byte, body []byte)) {
 		if from == s.node {
 			n = s.tap.spend(n)
 		}
-		if n == len(whole) || whole[0]>>4 == 1 && from == s.node { // a CONNECT counts for the node even if it is cut
+		if n == len(whole) || whole[0]>>4 == 1 && from == s.node { // a CONNECT counts even if it is cut
 			tell(whole[0], body)
 		}
 		if _, err := to.Write(whole[:n]); err != nil || n < len(whole) {
@@ -171,7 +172,7 @@ func (s *side) pass(from, to net.Conn, tell func(first byte, body []byte)) {
 	}
 }
 
-// refuse hears the CONNECT and no more.
+// refuse reads the CONNECT and no more.
 func (s *side) refuse() {
 	if whole, body, err := packet(bufio.NewReader(s.node)); err == nil {
 		s.said(whole[0], body)
@@ -190,10 +191,10 @@ func (s *side) end() {
 	close(s.ended)
 }
 
-// patience is how long it may take until it is seen here that a node has given a connection up.
+// patience is the time limit for a node to give up a connection, as seen here.
 const patience = 5 * time.Second
 
-// Rest waits until the connection that was heard of last is over, as far as that can be seen here.
+// Rest waits until the connection of the latest message has ended, as far as that can be seen here.
 func (s *Shared) Rest() {
 	s.mu.Lock()
 	last := s.last
@@ -206,7 +207,7 @@ func (s *Shared) Rest() {
 	}
 }
 
-// begin is called at a CONNECT, and waits until the connection before is over.
+// begin is called at a CONNECT, and waits until the previous connection has ended.
 func (s *side) begin() {
 	shared := s.tap.monitors
 	shared.Rest()
@@ -215,7 +216,7 @@ func (s *side) begin() {
 	shared.mu.Unlock()
 }
 
-// packet reads one packet: all of it, and what follows its fixed header.
+// packet reads one packet and returns all of it, and what follows its fixed header.
 func packet(r *bufio.Reader) (whole, body []byte, err error) {
 	first, err := r.ReadByte()
 	if err != nil {
