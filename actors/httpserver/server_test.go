@@ -534,12 +534,12 @@ func TestRevokedWhileItWaits(t *testing.T) {
 	}
 }
 
-// A server whose places are all taken is not dead: who is there stays there.
+// A server whose places for clients are all taken is not dead: connected clients stay.
 func TestFullHouseIsNoFailure(t *testing.T) {
 	r, addr, _ := start(t, &webv1.Server{Access: "access", MaxClients: 1})
 	cell := r.System.Lookup(path)
 	e := hear(t, request(t, "http://"+addr+"/data/%23", "gwt_otto"))
-	change := func() { // it looks at itself whenever it hears who may come in
+	change := func() { // the server checks itself whenever it gets a policy
 		if _, err := actorstest.Call(r, "access", "Revoke", &accessv1.RevokeRequest{Identity: "vera"}, &accessv1.RevokeResponse{}); err != nil {
 			t.Fatal(err)
 		}

@@ -228,7 +228,8 @@ func TestARelayIsSwitched(t *testing.T) {
 	}
 }
 
-// The event tells who has switched what, and how it ended: an audit log leaves the call out, and has it once.
+// The event names the caller and the outcome, so the audit log has one record: that of the event,
+// not that of the call.
 func TestWhatWasSwitchedIsToldOnce(t *testing.T) {
 	cfg := shed(t)
 	cfg.Commands[0].Timeout = durationpb.New(20 * time.Second)

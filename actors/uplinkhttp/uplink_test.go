@@ -30,7 +30,7 @@ func TestManners(t *testing.T) {
 	actorstest.Conform(t, uplinkhttp.Kind, &uplinkv1.UplinkHttp{Url: "http://127.0.0.1:9"})
 }
 
-// server notes what is posted, and answers as the test says.
+// server records the posted bodies, and answers as the test says.
 type server struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -62,7 +62,7 @@ func (s *server) all() []string {
 	return slices.Clone(s.bodies)
 }
 
-// sequences are those of all records that came.
+// sequences returns the sequences of all records received.
 func (s *server) sequences(t *testing.T) (all []int) {
 	for _, b := range s.all() {
 		var records []struct{ Sequence int }
@@ -76,7 +76,7 @@ func (s *server) sequences(t *testing.T) (all []int) {
 	return all
 }
 
-// write stores records of a track, the first one having that sequence.
+// write stores n records of a track, beginning with sequence first.
 func write(t *testing.T, r *actorstest.Rig, first, n uint64) {
 	t.Helper()
 	uplinktest.Keep(t, r, record.Chunk{Track: "tracks/energy", Number: 1, First: first, Count: n, Boot: "b"}, func(uint64) []record.Field {
@@ -113,7 +113,8 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// A web service that refuses, stumbles and closes gets each record once all the same, but for the one that it will not have.
+// A web service that refuses records, fails and closes connections gets each record once, except
+// the one that it never accepts.
 func TestAServiceThatRefusesAndStumbles(t *testing.T) {
 	r, far := actorstest.New(t), serve(t)
 	rejected := actorstest.Watch(r, "event/"+path+"/rejected", &uplinkv1.Rejected{})
@@ -166,8 +167,9 @@ func TestWrongConfigs(t *testing.T) {
 	}
 }
 
-// A record of which a form has room for nothing is not sent, and shows nothing: neither that a service which refuses everything refuses single records, nor
-// that one which is away would be there but for one of them.
+// A record that a form cannot express is not sent, and proves nothing: neither that a service which
+// refuses everything refuses single records, nor that a service which is down would be up except
+// for one of them.
 func TestWhatHasNothingToSendShowsNothing(t *testing.T) {
 	for _, shape := range []string{"influx", "otlp-json", "otlp-protobuf"} {
 		for _, trouble := range []int{400, 0} {

@@ -46,7 +46,7 @@ func newCloud(t *testing.T) *cloud {
 	return c
 }
 
-// forget makes it a receiver that remembers nothing of its gateways.
+// forget replaces the receiver by one without memory.
 func (c *cloud) forget() {
 	c.sink = mdi.NewSink(mdi.SinkConfig{Window: 8, Take: c.take, Outcome: func(_ string, _ uint32, payload []byte, failed string) {
 		c.outcomes <- string(payload) + failed
@@ -64,7 +64,7 @@ func (c *cloud) serve(l net.Listener, secure *tls.Config) {
 	c.stop = func() { cancel(); <-done }
 }
 
-// again listens at the address as before.
+// again listens at the same address again.
 func (c *cloud) again() {
 	c.t.Helper()
 	l, err := net.Listen("tcp", c.address)

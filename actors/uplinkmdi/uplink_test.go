@@ -20,7 +20,8 @@ func TestConforms(t *testing.T) {
 	actorstest.Conform(t, uplinkmdi.Kind, &uplinkv1.UplinkMdi{Url: "tcp://127.0.0.1:1"})
 }
 
-// Receivers come and go; each record arrives at what there is, those of a track in their order, and once where it remembers.
+// Receivers come and go; each record arrives at one of them, those of a track in order, and only
+// once if the receiver remembers.
 func TestNothingIsLost(t *testing.T) {
 	c := newCloud(t)
 	r := actorstest.New(t)
@@ -49,7 +50,7 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
-// A record that the receiver refuses is told and passed over.
+// A record that the receiver refuses is reported and skipped.
 func TestRefusedRecord(t *testing.T) {
 	c := newCloud(t)
 	c.refuse = func(r record.Record) bool { return r.Sequence == 7 }
@@ -91,7 +92,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// What keeps it from a receiver is said in words.
+// The status says why a receiver cannot be reached.
 func TestNobodyThere(t *testing.T) {
 	r := actorstest.New(t)
 	cell := r.Start(path, uplinkmdi.Kind, &uplinkv1.UplinkMdi{Url: "tcp://127.0.0.1:1"})

@@ -21,7 +21,8 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// A message that is too large a broker refuses by MQTT 5; where it can say nothing it ends the connection.
+// With MQTT 5 a broker refuses a message that is too large; with 3.1.1 it can only close the
+// connection.
 func TestFaults311(t *testing.T) { faults(t, "3.1.1", "max_packet_size 20000") }
 func TestFaults5(t *testing.T)   { faults(t, "5", "message_size_limit 20000") }
 
@@ -43,7 +44,7 @@ func faults(t *testing.T, version, broker string) {
 	})
 }
 
-// items are the fields of the records of all messages of shape plain.
+// items returns the fields of the records in all messages of shape plain.
 func (in *inbox) items(t *testing.T) (all []uplinktest.Item) {
 	for _, m := range in.messages() {
 		var records []struct {
@@ -62,7 +63,7 @@ func (in *inbox) items(t *testing.T) (all []uplinktest.Item) {
 	return all
 }
 
-// accounted waits until all records are behind the broker, and looks that they are in order.
+// accounted waits until all records have reached the broker, and checks that they are in order.
 func accounted(t *testing.T, r *actorstest.Rig, in *inbox, n uint64) {
 	t.Helper()
 	r.Until("all is there", func() bool { return len(in.sequences(t)) >= int(n) })
@@ -71,7 +72,8 @@ func accounted(t *testing.T, r *actorstest.Rig, in *inbox, n uint64) {
 	}
 }
 
-// A link of a few kilobytes a second, as CAT-M has it at the edge of its cell, gets small batches with what matters, in few digits, and all of that arrives.
+// A link of a few kilobytes a second, like CAT-M at the edge of its cell, gets small batches with
+// the high-priority fields in few digits, and all of that arrives.
 func TestASlowLink(t *testing.T) {
 	address := freeport.Address(t)
 	mosquitto.Start(t, address, mosquitto.Anybody)
@@ -94,7 +96,7 @@ func TestASlowLink(t *testing.T) {
 	}
 }
 
-// throttled is a link that carries so many bytes per second.
+// throttled returns the address of a link that carries perSecond bytes per second.
 func throttled(t *testing.T, to string, perSecond int) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

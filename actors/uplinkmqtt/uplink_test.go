@@ -31,7 +31,7 @@ func TestManners(t *testing.T) {
 	actorstest.Conform(t, uplinkmqtt.Kind, &uplinkv1.UplinkMqtt{Url: "tcp://127.0.0.1:9"})
 }
 
-// inbox is what an application behind the broker has got.
+// inbox is what an application behind the broker has received.
 type inbox struct {
 	*mqttclient.Client
 	mu  sync.Mutex
@@ -64,7 +64,8 @@ func (in *inbox) messages() []mqttclient.Message {
 	return slices.Clone(in.all)
 }
 
-// sequences are those of the records of all messages of shape plain, without those that had come before.
+// sequences returns the sequences of the records in all messages of shape plain, without
+// repetitions.
 func (in *inbox) sequences(t *testing.T) (all []uint64) {
 	last := uint64(0)
 	for _, m := range in.messages() {
@@ -82,7 +83,7 @@ func (in *inbox) sequences(t *testing.T) (all []uint64) {
 	return all
 }
 
-// write stores records of a track, the first one having that sequence.
+// write stores n records of a track, beginning with sequence first.
 func write(t *testing.T, r *actorstest.Rig, first, n uint64) {
 	t.Helper()
 	uplinktest.Keep(t, r, record.Chunk{Track: "tracks/energy", Number: 1, First: first, Count: n, Boot: "b"}, func(uint64) []record.Field {
@@ -118,14 +119,14 @@ func TestRecordsReachABroker(t *testing.T) {
 	}
 }
 
-// A broker that goes away and comes back gets everything.
+// A broker that goes down and comes back gets everything.
 func TestABrokerThatComesAndGoes(t *testing.T) {
 	address := freeport.Address(t)
 	r := actorstest.New(t)
 	cell := r.Start(path, uplinkmqtt.Kind, config(address))
 	n := uint64(0)
 	for range 3 {
-		write(t, r, n+1, 50) // there is none
+		write(t, r, n+1, 50) // there is no broker
 		n += 50
 		r.Until("it is missed", func() bool { return cell.State() == actors.Unreachable })
 		stop := mosquitto.Start(t, address, mosquitto.Anybody)
@@ -142,7 +143,7 @@ func TestABrokerThatComesAndGoes(t *testing.T) {
 	}
 }
 
-// Only what the application says it has counts.
+// A record counts only when the application has acknowledged it.
 func TestAnApplicationAcknowledges(t *testing.T) {
 	address := freeport.Address(t)
 	mosquitto.Start(t, address, mosquitto.Anybody)
@@ -223,7 +224,7 @@ func TestCommandsAndPresence(t *testing.T) {
 	}
 }
 
-// Debian's own client sees what is sent.
+// Debian's own client receives what is sent.
 func TestBesideMosquittoSub(t *testing.T) {
 	address := freeport.Address(t)
 	mosquitto.Start(t, address, mosquitto.Anybody)

@@ -32,7 +32,7 @@ func TestConforms(t *testing.T) {
 	actorstest.Conform(t, uplinkmunic.Kind, &uplinkv1.UplinkMunic{Url: "tcp://127.0.0.1:1", Account: "a", Asset: "b"})
 }
 
-// platform acknowledges all tracks but those of one index, and notes them and the messages.
+// platform acknowledges all tracks but those of one index, and records them and the messages.
 type platform struct {
 	client *mqttclient.Client
 	events chan mqttclient.Message
@@ -106,7 +106,7 @@ func (p *platform) take(m mqttclient.Message, bad float64) {
 	_ = p.client.Post(mqttclient.Message{Topic: "munic/a/b/ack", Payload: b, QoS: 1}, nil)
 }
 
-// note notes a number and a text of a record.
+// note records a number and a text of a record.
 func (p *platform) note(number, text []byte) {
 	if len(number) == 8 && len(text) > 0 {
 		n := math.Float64frombits(binary.LittleEndian.Uint64(number))
@@ -133,7 +133,7 @@ func config(url string) *uplinkv1.UplinkMunic {
 	}
 }
 
-// write stores a chunk of so many records of one track.
+// write stores a chunk of n records of one track.
 func write(t *testing.T, r *actorstest.Rig, track string, n uint64) {
 	t.Helper()
 	uplinktest.Keep(t, r, record.Chunk{Track: track, Number: 1, First: 1, Count: n, Boot: "boot"}, func(s uint64) []record.Field {

@@ -36,7 +36,7 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// greet passes on what a server says first, and has it ask for TLS.
+// greet forwards the first message of the server, changed so that it requires TLS.
 func greet(near, far net.Conn) error {
 	info, err := bufio.NewReaderSize(far, 1<<16).ReadString('\n')
 	if err != nil {
@@ -46,7 +46,7 @@ func greet(near, far net.Conn) error {
 	return err
 }
 
-// items are the fields of the records in a stream.
+// items returns the fields of the records in a stream.
 func items(t *testing.T, st jetstream.Stream) (all []uplinktest.Item) {
 	ctx, cancel := context.WithTimeout(context.Background(), actorstest.Patience)
 	defer cancel()

@@ -26,7 +26,7 @@ func TestManners(t *testing.T) {
 	actorstest.Conform(t, uplinknats.Kind, &uplinkv1.UplinkNats{Urls: []string{"nats://127.0.0.1:9"}})
 }
 
-// hub is a NATS server with JetStream, until stop.
+// hub runs a NATS server with JetStream until stop.
 func hub(t *testing.T, dir string, port int) (s *server.Server, stop func()) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true})
@@ -42,7 +42,7 @@ func hub(t *testing.T, dir string, port int) (s *server.Server, stop func()) {
 	return s, stop
 }
 
-// stream makes the stream at the hub, or finds it.
+// stream returns the stream at the hub, which it creates if necessary.
 func stream(t *testing.T, s *server.Server) jetstream.Stream {
 	t.Helper()
 	nc, err := nats.Connect(s.ClientURL())
@@ -73,7 +73,8 @@ func count(t *testing.T, st jetstream.Stream) uint64 {
 	return info.State.Msgs
 }
 
-// write stores records of a track, the first one having that sequence; one has a text that is too long.
+// write stores n records of a track, beginning with sequence first; the record with sequence long
+// has a text that is too long.
 func write(t *testing.T, r *actorstest.Rig, first, n, long uint64) {
 	t.Helper()
 	uplinktest.Keep(t, r, record.Chunk{Track: "tracks/energy", Number: 1, First: first, Count: n, Boot: "b"}, func(s uint64) []record.Field {
@@ -89,7 +90,8 @@ func config(s *server.Server) *uplinkv1.UplinkNats {
 	return &uplinkv1.UplinkNats{Urls: []string{s.ClientURL()}, Send: &uplinkv1.Sending{Flush: durationpb.New(0), Retry: durationpb.New(5 * time.Millisecond)}}
 }
 
-// A hub that goes away and comes back has each record once, in order, but for the one that it does not take.
+// A hub that goes down and comes back has each record once, in order, except the one that it does
+// not accept.
 func TestRecordsReachAHub(t *testing.T) {
 	dir := t.TempDir()
 	s, stop := hub(t, dir, -1)

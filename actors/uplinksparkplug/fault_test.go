@@ -17,7 +17,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// A host cannot refuse data; a broker can, and then ends the connection.
+// A host cannot refuse data; a broker can, by closing the connection.
 func TestFaults(t *testing.T) {
 	uplinktest.Faults(t, uplinksparkplug.Kind, func(t *testing.T) uplinktest.Far {
 		address := mosquitto.Run(t, "max_packet_size 20000")
@@ -36,7 +36,7 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// host notes the data of devices.
+// host records the data of devices.
 type host struct {
 	mu  sync.Mutex
 	all []uplinktest.Item

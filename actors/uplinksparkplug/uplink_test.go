@@ -45,7 +45,7 @@ func keep(t *testing.T, r *actorstest.Rig, track string, n uint64, power float64
 	})
 }
 
-// A unit notes what is written to it.
+// A unit records what is written to it.
 type unit chan<- *modbusv1.WriteRegistersRequest
 
 func (u unit) Receive(c *actors.Context, msg any) error {
@@ -56,7 +56,8 @@ func (u unit) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// What tracks have kept reaches the host, what it writes reaches the actor, and after a restart the node goes on with its bdSeq.
+// Stored records reach the host, a write of the host reaches the actor, and bdSeq continues after a
+// restart.
 func TestFromTheStoreToTheHostAndBack(t *testing.T) {
 	r := actorstest.New(t)
 	broker := mosquitto.Run(t)

@@ -45,7 +45,7 @@ func config(url string) *uplinkv1.UplinkTr50 {
 	}
 }
 
-// write stores a chunk of so many records of one track.
+// write stores a chunk of n records of one track.
 func write(t *testing.T, r *actorstest.Rig, track string, n uint64) {
 	t.Helper()
 	uplinktest.Keep(t, r, record.Chunk{Track: track, Number: 1, First: 1, Count: n, Boot: "boot"}, func(s uint64) []record.Field {

@@ -248,7 +248,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// A rewrite that hangs on the disk and comes back when the next one has opened the file does not take its place, nor does anything after it.
+// A rewrite that hangs on the disk and continues after the next journal has opened the file does
+// not replace the file, nor does any later operation.
 func TestAbandonedJournalLeavesTheFileAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j")
 	old := open(t, path, 1<<20)
@@ -281,7 +282,7 @@ func TestAbandonedJournalLeavesTheFileAlone(t *testing.T) {
 	_, _ = again.Close(), next.Close()
 }
 
-// What a rewrite that the power was cut in has left is swept up, and nothing else.
+// Files left by a rewrite that a power cut interrupted are removed, and no others.
 func TestLeftoversAreSweptUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j")
 	for _, name := range []string{path + ".new-123", path + ".other"} {
