@@ -57,6 +57,10 @@ func (b *Bus) Delivered(ctx context.Context, name string) (uint64, error) {
 	return c.CachedInfo().Delivered.Consumer, nil
 }
 
+// SlowConsumers returns how many connections the server has closed because they had too much to
+// receive.
+func (b *Bus) SlowConsumers() int64 { return b.server.get().NumSlowConsumers() }
+
 // Another makes the server of another bus, or none, the current one.
 func (b *Bus) Another(other *Bus) (back func()) {
 	own, then := b.server.get(), (*server.Server)(nil)

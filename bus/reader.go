@@ -55,7 +55,7 @@ type Reader struct {
 	rewind    bool
 	delivered uint64   // consumer sequence of the last delivery since the last rewind
 	ahead     []Stored // fetched, but not yet returned by Next
-	fullBatch bool     // the last fetch returned as many messages as requested
+	more      bool     // more messages were pending than the last fetch returned
 
 	mu      sync.Mutex
 	acked   uint64 // sequence of the last acknowledged message; 0: none yet
@@ -79,10 +79,17 @@ const readAheadMsgs = 2048
 // arrived.
 const readAheadTime = time.Second / 2
 
-// readAheadFetch is the least number of messages per fetch while reading ahead. It is small because
-// each message may have the maximum size, and the server buffers little for a connection
-// (MaxPending).
+// readAheadFetch is the least number of messages per fetch while reading ahead.
 const readAheadFetch = 8
+
+// fetchBytes limits the bytes that the server delivers for one fetch; the largest possible message
+// fits. The server closes a connection that has more to deliver than it may buffer (MaxPending); the
+// lost messages are then requested again only after some seconds.
+const fetchBytes = readAheadBytes + 64<<10
+
+// fetchTime bounds a fetch of pending messages, in case fewer are left than the server said. It is
+// shorter than abandonTime.
+const fetchTime = 2 * abandonTime / 3
 
 // resetTime bounds one rewind.
 const resetTime = 30 * time.Second
@@ -202,11 +209,11 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 	// Whether the last fetch was abandoned: its messages may still be delivered to nobody.
 	abandoned := false
 	// Reading ahead is not worth the memory if few messages are pending.
-	ask, readAhead, start := most, r.fullBatch, time.Now()
+	ask, readAhead, start := most, r.more, time.Now()
 	if readAhead {
 		ask = max(most, readAheadFetch)
 	}
-	for wanted := len(r.ahead) < most; wanted; wanted = len(r.ahead) == 0 || readAhead && r.fullBatch && !r.full() && time.Since(start) < readAheadTime {
+	for wanted := len(r.ahead) < most; wanted; wanted = len(r.ahead) == 0 || readAhead && r.more && !r.full() && time.Since(start) < readAheadTime {
 		began := time.Now()
 		more, err := r.fetch(ctx, ask, abandoned || len(r.ahead) > 0)
 		abandoned = !abandoned && time.Since(began) > abandonTime
@@ -221,7 +228,6 @@ func (r *Reader) Next(ctx context.Context, most int) (all []Stored, err error) {
 		if err != nil {
 			return nil, err
 		}
-		r.fullBatch = len(more) >= ask
 		r.ahead = append(r.ahead, more...)
 	}
 	n := min(most, len(r.ahead))
@@ -267,32 +273,35 @@ const abandonTime = time.Second / 2
 // server counts it as delivered all the same: acknowledging a later message would lose it.
 var errMissed = errors.New("a delivery did not arrive")
 
-// fetch returns the pending messages. If there are none it waits for the next message, unless once
-// is set.
+// fetch returns the pending messages. If there are none it waits for the next one, unless once is
+// set.
 func (r *Reader) fetch(ctx context.Context, most int, once bool) (all []Stored, err error) {
+	r.more = false
 	consumer, err := r.conn.commit.bus.js.Consumer(ctx, streamTracks, r.name)
 	if err != nil {
 		return nil, err
 	}
-	if consumer.CachedInfo().Delivered.Consumer != r.delivered {
+	info := consumer.CachedInfo()
+	if info.Delivered.Consumer != r.delivered {
 		return nil, errMissed
 	}
 	began := time.Now()
-	batch, err := consumer.FetchNoWait(most)
-	if err == nil {
-		all, err = r.drain(ctx, batch)
+	if n := min(info.NumPending, uint64(most)); n > 0 {
+		all, err = r.drain(ctx, consumer, int(n), jetstream.FetchMaxBytes(fetchBytes), jetstream.FetchMaxWait(fetchTime))
+		r.more = info.NumPending > uint64(len(all))
 	}
 	if err != nil || len(all) > 0 || once || time.Since(began) > abandonTime {
 		return all, err
 	}
-	if batch, err = consumer.Fetch(1, jetstream.FetchContext(ctx)); err == nil {
-		all, err = r.drain(ctx, batch)
-	}
-	return all, err
+	return r.drain(ctx, consumer, 1, jetstream.FetchContext(ctx))
 }
 
-// drain collects the messages of one fetch.
-func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Stored, error) {
+// drain fetches and returns at most so many messages.
+func (r *Reader) drain(ctx context.Context, consumer jetstream.Consumer, most int, opts ...jetstream.FetchOpt) ([]Stored, error) {
+	batch, err := consumer.Fetch(most, opts...)
+	if err != nil {
+		return nil, err
+	}
 	var all []Stored
 	for {
 		var m jetstream.Msg
@@ -320,7 +329,7 @@ func (r *Reader) drain(ctx context.Context, batch jetstream.MessageBatch) ([]Sto
 		r.mu.Unlock()
 		all = append(all, s)
 	}
-	err := batch.Error()
+	err = batch.Error()
 	if err != nil && (errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages)) || ctx.Err() != nil && len(all) > 0 {
 		err = nil
 	}

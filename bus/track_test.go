@@ -649,3 +649,25 @@ func TestReaderTakesLittleAheadThatIsLarge(t *testing.T) {
 		}
 	}
 }
+
+// The largest messages there can be are read without the server closing the connection, however many are asked for.
+func TestReaderOfTheLargestMessages(t *testing.T) {
+	b := start(t, nil)
+	const n, size = 40, 1<<20 - 1<<10
+	for range n {
+		kept(t, b, "a", strings.Repeat("x", size))
+	}
+	for _, most := range []int{2, 16} {
+		r := openReader(t, b, bus.ReaderConfig{Name: fmt.Sprint("uplink/a-", most)})
+		for came := 0; came < n; {
+			all, err := r.Next(within(t), most)
+			if err != nil {
+				t.Fatal(err)
+			}
+			came += len(all)
+		}
+	}
+	if n := b.SlowConsumers(); n > 0 {
+		t.Errorf("the server has closed %d connections", n)
+	}
+}
