@@ -123,6 +123,7 @@ func (b *bridge) lost(c *actors.Context, m lost) {
 	c.Log().Warn("disconnected", "url", b.cfg.Url, "err", m.err)
 	c.Close(b.link.client)
 	b.link.client = nil
+	b.shed()
 	if b.link.brief++; time.Since(b.link.since) >= soon {
 		b.link.brief = 0
 	}

@@ -133,6 +133,7 @@ func appetite(room, size, maxPayload int) int {
 func (b *bridge) took(c *actors.Context, m took) {
 	o := &b.outbox.sending
 	o.reading, o.reader = false, m.reader
+	b.shed()
 	bytes := 0
 	for _, s := range m.batches {
 		b.open(s)
@@ -151,6 +152,13 @@ func (b *bridge) took(c *actors.Context, m took) {
 	}
 	b.stick(c, stuck)
 	b.send(c)
+}
+
+// shed discards what was read ahead while nothing can be sent; it will be read again.
+func (b *bridge) shed() {
+	if o := &b.outbox.sending; b.link.client == nil && !o.reading && o.reader != nil {
+		o.reader.Shed()
+	}
 }
 
 // open unpacks a batch, which is empty if it is not ours. It counts messages missing before the

@@ -2,7 +2,9 @@ package mqttbridge_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -382,4 +384,52 @@ func TestABrokerThatAcknowledgesNothing(t *testing.T) {
 	if cause := s.status().State.Cause; !strings.Contains(cause, "acknowledged none") {
 		t.Error(cause)
 	}
+}
+
+// What was read ahead does not stay in memory while nothing can be sent: it is read again.
+func TestWhatIsReadAheadIsGivenBack(t *testing.T) {
+	const n, acked = 40, 6
+	m := newMiser(t)
+	s := m.site(t, 0)
+	large := strings.Repeat("x", 20<<10) // more wait than the queue takes
+	for i := range n {
+		s.say(bus.Data, "points", large)
+		s.Until("it is on disk", func() bool { m := s.status(); return m.Buffered == 0 && m.Backlog > uint64(i) })
+	}
+	for range acked {
+		p := actorstest.Next(t, m.took)
+		p.ack()
+	}
+	s.Until("all are read", func() bool { return s.status().Backlog == n-acked && s.delivered() == n })
+	last := actorstest.Next(t, m.took)
+	last.end()
+	s.Until("all has come", func() bool {
+		select {
+		case p := <-m.took:
+			p.ack()
+		default:
+		}
+		return s.status().Backlog == 0
+	})
+	if got := s.delivered(); got > n-acked {
+		t.Errorf("%d batches were read since the place was put back, want %d at most", got, n-acked)
+	}
+}
+
+// delivered is how many batches the store has given out since the bridge's place was put back.
+func (s *site) delivered() (n int) {
+	s.t.Helper()
+	_, answer, err := s.Bus.CallRaw(context.Background(), "$JS.API.CONSUMER.INFO.TRACKS."+strings.ReplaceAll(bridgePath, "/", "_"), "", nil)
+	var info struct {
+		Delivered struct {
+			Seq int `json:"consumer_seq"`
+		} `json:"delivered"`
+	}
+	if err == nil {
+		err = json.Unmarshal(answer, &info)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return info.Delivered.Seq
 }
