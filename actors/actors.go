@@ -19,13 +19,15 @@ import (
 	"gatewayd/bus"
 )
 
-// An Actor handles one message at a time and never blocks in it. Nil means
-// handled. An error is a failure: this life ends, and the supervisor decides
-// what happens next. See Wedged and Broken for errors that say more.
+// An Actor handles one message at a time and never blocks in Receive. It
+// returns nil if it has handled the message, or does not know it. An error is a
+// failure of the actor: this life ends, and the supervisor decides what happens
+// next. See Wedged and Broken for errors that ask for more than a restart.
+// A mistake of the caller is no failure: see Context.Refuse.
 //
-// Besides Started, Stopped, Reconfigured, Delivery, Failed and its own ticks
-// and posts it receives the request messages of the services its Kind declares
-// and whatever peers send it with Ask.
+// It receives the types below, the request messages of the services that its
+// Kind declares, what peers send with Ask and Tell, the messages of its own
+// timers and posts, and the results of Ask, Do and Call.
 type Actor interface {
 	Receive(c *Context, msg any) error
 }
@@ -35,7 +37,8 @@ type (
 	// Started is the first message of each life.
 	Started struct{}
 
-	// Stopped is the last message of each life: release what it took.
+	// Stopped is the last message of each life: release what Started took. What
+	// was given to Context.Own is closed afterwards.
 	Stopped struct{}
 
 	// Reconfigured says that the config has changed under a running life. Only
@@ -48,26 +51,27 @@ type (
 		Topic       string
 		ContentType string
 		Payload     []byte
-		Kept        bool // from Last: as it was kept, not as it is said now
+		Kept        bool // a stored state that Last has fetched, not a message published now
 
 		loan *bus.Loan // nil: the payload is the receiver's own
 	}
 
-	// Failed is what comes instead of an answer to Ask, of the result of Do, or of
-	// the end of Last.
+	// Failed comes in place of the answer to an Ask, of the result of a Do, or of
+	// the end of a Last.
 	Failed struct {
-		Of  any // what was asked, or what was to come at the end; nil for Do
+		Of  any // the message given to Ask, or the end given to Last; nil for Do
 		Err error
 	}
 
-	// Called is the outcome of a Call; of a streaming method one answer, or the end.
+	// Called is the outcome of a Call. A streaming method gives one for each
+	// answer and one for the end.
 	Called struct {
 		Tag         any // as given to Call
 		ContentType string
 		Payload     []byte // nil at the end of a stream
 		Err         error  // see Explain
 		Stream      bool   // of a streaming method
-		More        bool   // something follows
+		More        bool   // further Called follow
 	}
 
 	// Inject is a fault that a drill puts into an actor whose Kind declares
@@ -78,7 +82,8 @@ type (
 	}
 )
 
-// Done says that the payload is not needed any more. Who says so holds none of it; who does not may keep it.
+// Done gives the memory of the payload back for other messages: it must not be used afterwards. Calling it is optional; a receiver
+// that does not may keep the payload for as long as it likes.
 func (d Delivery) Done() { d.loan.Done() }
 
 // Wedged marks an error after which a plain restart will not help: what the
@@ -89,14 +94,14 @@ func Wedged(err error) error { return &marked{err, LevelCycle} }
 // The actor stays down until its config changes.
 func Broken(err error) error { return &marked{err, LevelBroken} }
 
-// Level is how hard a failure asks to be hit, at least.
+// Level is the least that can help after a failure.
 type Level uint8
 
 // Levels a failure can ask for.
 const (
 	LevelRestart Level = iota // a new life may help
-	LevelCycle                // a new life alone will not
-	LevelBroken               // nothing but another config will
+	LevelCycle                // only a power cycle may help
+	LevelBroken               // only another config can help
 )
 
 type marked struct {

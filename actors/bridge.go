@@ -8,8 +8,8 @@ import (
 	"gatewayd/bus"
 )
 
-// What actors that bridge to another network need of the bus on top of Bus.
-// *bus.Conn has all of it.
+// What actors that bridge to another network need of the bus beyond Bus.
+// *bus.Conn has all of it; the buses of some tests do not.
 type (
 	overhearer interface {
 		Overhear(pattern string, hear func(bus.Overheard)) (stop func(), ok bool)
@@ -22,12 +22,11 @@ type (
 	}
 )
 
-// lastTime is how long the bus may take to say all last states.
+// lastTime is how long the bus may take to deliver all last states.
 const lastTime = 30 * time.Second
 
-// Subscribe delivers every message on filter, an MQTT-style filter below the
-// gateway like "data/#" or "state/+/health", as Delivery, for as long as this
-// life lasts.
+// Subscribe delivers every message on filter as Delivery until this life ends. filter is an MQTT-style filter below the
+// gateway, like "data/#" or "state/+/health". What is too much for the mailbox is shed and counted.
 func (c *Context) Subscribe(filter string) error {
 	pattern, err := bus.Pattern(c.l.cell.sys.Gateway, filter)
 	if err != nil {
@@ -51,7 +50,7 @@ func (c *Context) Subscribe(filter string) error {
 	return err
 }
 
-// overhear posts what this process says as Delivery.
+// overhear posts what this process publishes as Delivery.
 func overhear(post func(any) error) func(bus.Overheard) {
 	return func(o bus.Overheard) {
 		topic, ok := bus.Topic(o.Subject)
@@ -61,10 +60,9 @@ func overhear(post func(any) error) func(bus.Overheard) {
 	}
 }
 
-// Last delivers the last state of every subject under filter, "state/#" for
-// instance, as Delivery with Kept set, and then end; Failed of end if the bus
-// has none to tell. A state that changes meanwhile may come after its newer
-// word of a Subscribe: what is Kept never overrules what is not.
+// Last delivers the stored state of every subject under filter, e.g. "state/#", as Delivery with Kept
+// set, and then the message end; Failed with Of set to end if the bus cannot tell. Beside a Subscribe a stored
+// state may arrive after a newer one: a Delivery with Kept must not replace one without.
 func (c *Context) Last(filter string, end any) {
 	l := c.l
 	pattern, err := bus.Pattern(l.cell.sys.Gateway, filter)
@@ -90,11 +88,9 @@ func (c *Context) Last(filter string, end any) {
 	})
 }
 
-// Call sends a command to a topic, cmd/<path>/<Method>, as it came from
-// outside: its payload is not looked at. The outcome arrives as Called; of a
-// streaming method of this process as one Called for each answer and one for
-// the end. cancel, which any goroutine may call, ends it earlier: the outcome is then
-// an error.
+// Call sends a command that came from outside to a topic, cmd/<path>/<Method>, with its payload as it is. The outcome
+// arrives as Called; a streaming method of this process gives one Called for each answer and one for
+// the end. cancel, which any goroutine may call, ends the call early: the outcome is then an error.
 func (c *Context) Call(topic, contentType string, payload []byte, timeout time.Duration, tag any) (cancel func()) {
 	l, s, w := c.l, c.l.cell.sys, c.Caller()
 	if b, ok := s.Bus.(streamer); ok && s.streams(topic) {
@@ -138,8 +134,7 @@ func (c *Context) callStream(b streamer, w Caller, topic, contentType string, pa
 	return cancel
 }
 
-// bare is an error without the subject that was called: whoever called by topic
-// has never heard of it.
+// bare strips the bus subject off an error, which means nothing to a caller who named a topic.
 func bare(err error) error {
 	var e *bus.Error
 	if errors.As(err, &e) {

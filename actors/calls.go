@@ -15,48 +15,48 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// A Judge says why a caller may not make a call, topic being cmd/<path>/<Method>;
-// nil: he may. It is asked about every call, whatever the
-// door: when it comes and, with waited set, again before the actor serves it. Any
-// goroutine may ask.
+// A Judge returns why a caller may not make a call to a topic, cmd/<path>/<Method>;
+// nil: it may. It is asked about every call, through whatever door: when the call comes and,
+// with waited set, again before the actor serves it. It is called from many goroutines at once.
 type Judge func(w Caller, topic string, waited bool) error
 
-// Outcome is a call, whatever door it came through, when it is over.
+// Outcome is what became of a call, through whatever door it came.
 type Outcome struct {
 	Began  time.Time
 	Took   time.Duration
-	Path   string // whom it was for, who may not exist
+	Path   string // the actor it was for; there may be none
 	Method string
 	Caller Caller
 	Err    error // see Explain; nil: it was answered
-	Told   bool  // an event of the actor says the same, see Request.Told
+
+	OwnEvent bool // the actor publishes an event on it, see Request.OwnEvent
 }
 
 // MethodStats count the calls of one method of an actor, all lives together.
 type MethodStats struct {
 	Method        string
 	Calls, Errors uint64
-	Time          time.Duration // from their coming to their last answer, all together
+	Time          time.Duration // of all calls together, each from its arrival to its last answer
 	LastError     string
 }
 
-// Judge has j judge every call from now on, until the actor leaves the tree: also
-// between two of its lives.
+// Judge has j judge every call of the gateway from now on, also between two lives of this actor, until the actor is
+// removed from the config.
 func (c *Context) Judge(j Judge) { c.l.cell.sys.calls.setJudge(c.l.cell.path, j) }
 
-// Outcomes has each called with what became of every call, for as long as this
-// life lasts. It is called in the goroutine that answers and must not block.
+// Outcomes has each called with the outcome of every call of the gateway, until this life ends. It is called in the goroutine
+// that answers and must not block.
 func (c *Context) Outcomes(each func(Outcome)) {
 	c.l.stops = append(c.l.stops, c.l.cell.sys.calls.hear(each))
 }
 
-// calls is who has a say in calls, and who hears of them.
+// calls is who judges calls, and who hears of their outcomes.
 type calls struct {
 	mu     sync.Mutex
 	judges map[string]Judge
 	judged atomic.Pointer[[]Judge] // the same, for reading
 	ears   map[*func(Outcome)]bool
-	heard  atomic.Pointer[[]func(Outcome)]
+	heard  atomic.Pointer[[]func(Outcome)] // the same, for reading
 }
 
 func (s *calls) setJudge(path string, j Judge) {
@@ -110,11 +110,11 @@ func (s *calls) judge(w Caller, topic string, waited bool) error {
 	return nil
 }
 
-// over tells that a call is over: it is counted, shown and heard.
+// over counts a call that has ended, publishes its span and tells the listeners of Outcomes.
 func (s *System) over(call *incoming, err error) {
-	o := Outcome{Began: call.began, Took: time.Since(call.began), Path: call.path, Method: call.method, Caller: call.caller, Err: err, Told: call.request.told.Load()}
+	o := Outcome{Began: call.began, Took: time.Since(call.began), Path: call.path, Method: call.method, Caller: call.caller, Err: err, OwnEvent: call.request.ownEvent.Load()}
 	cell, ok := call.cell, call.cell != nil
-	if !ok { // it was turned away before anybody looked whom it is for
+	if !ok { // it was refused before its actor was looked up
 		cell, _, ok = s.find(call.path, call.method)
 	}
 	if ok {
@@ -128,7 +128,7 @@ func (s *System) over(call *incoming, err error) {
 	}
 }
 
-// span shows a call to who watches traces.
+// span publishes a call as a span on trace/<path>/span, if anybody listens there.
 func (s *System) span(call *incoming, o Outcome) {
 	b, ok := s.Bus.(interface{ Heard(subject string) bool })
 	if !ok || o.Caller.Trace == "" {
@@ -145,7 +145,7 @@ func (s *System) span(call *incoming, o Outcome) {
 	if o.Err != nil {
 		m.Code, m.Message = Explain(o.Err)
 	}
-	_ = s.Bus.Publish(subject, m) // who watches may miss one
+	_ = s.Bus.Publish(subject, m) // a lost span does no harm
 }
 
 func (c *Cell) count(o Outcome) {
@@ -167,7 +167,7 @@ func (c *Cell) count(o Outcome) {
 	}
 }
 
-// Called are the counters of the methods that were called, by name.
+// Called are the counters of the methods that have been called, sorted by name.
 func (c *Cell) Called() []MethodStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()

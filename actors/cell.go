@@ -28,18 +28,18 @@ const (
 	Gone        = "stopped"
 )
 
-// Cell is what stays of an actor from life to life: its name, its config, its
-// place in the directory, its counters and its last word on its health. A
-// supervisor holds it; all methods may be called from any goroutine.
+// Cell is what an actor keeps from life to life: its name, its config, its
+// place in the directory, its counters and its health. It belongs to the
+// supervisor of the actor. All methods are safe for concurrent use.
 type Cell struct {
 	sys  *System
 	path string
 	kind *Kind
 	meth map[string]method
 
-	came   time.Duration // when, since the system's epoch
-	about  string        // what it stands for, if its name does not say that
-	parent *life         // of a child of another actor; nil: a supervisor holds it
+	came   time.Duration // when it was made, since the system's epoch
+	about  string        // for people: what it stands for, if its name does not say that
+	parent *life         // of the actor that has spawned it; nil: it belongs to a supervisor
 
 	config  atomic.Pointer[proto.Message]
 	pid     atomic.Pointer[actor.PID]
@@ -47,13 +47,13 @@ type Cell struct {
 	lives   atomic.Uint32
 	waiting atomic.Int32
 	queue   queue
-	closed  atomic.Pointer[string] // why nobody is let in
+	closed  atomic.Pointer[string] // why messages are refused; nil: they are not
 	drill   atomic.Pointer[drill]
 	steer   atomic.Pointer[func(Steer)]
 
 	worked  atomic.Int64 // time of the last OK, ns since the system's epoch; 0: never
 	handled atomic.Uint64
-	served  atomic.Uint64 // handled, probes left out
+	served  atomic.Uint64 // messages dealt with, probes included
 	shed    atomic.Uint64
 	missed  atomic.Uint64
 	failed  atomic.Uint64
@@ -62,22 +62,22 @@ type Cell struct {
 	onHealth atomic.Pointer[func()]
 
 	mu     sync.Mutex
-	health word
-	called map[string]*MethodStats // nil until somebody calls
+	health health
+	called map[string]*MethodStats // by method; nil until the first call
 	healed map[string]uint64       // by level; nil until a supervisor acts on it
 }
 
-// word is the last one on an actor's health.
-type word struct {
+// health is that of an actor, as it was last set.
+type health struct {
 	state, cause string
-	since        time.Time // zero: it has had no life yet
+	since        time.Time // when the state changed; zero: the actor has had no life yet
 	life         uint32
 }
 
-// NewCell enters an actor of kind k at path into the directory. It has no life
-// yet: spawn its Props.
+// NewCell enters an actor of kind k at path into the directory, in which nobody may have that path. It has no life
+// yet: the supervisor spawns its Props.
 func (s *System) NewCell(path string, k *Kind, config proto.Message) (*Cell, error) {
-	c := &Cell{sys: s, path: path, kind: k, meth: k.meth(), came: time.Since(s.epoch), health: word{state: Gone}}
+	c := &Cell{sys: s, path: path, kind: k, meth: k.meth(), came: time.Since(s.epoch), health: health{state: Gone}}
 	c.config.Store(&config)
 	return c, s.add(c)
 }
@@ -88,7 +88,7 @@ func (c *Cell) Path() string { return c.path }
 // Token is the last part of the name.
 func (c *Cell) Token() string { return c.path[strings.LastIndexByte(c.path, '/')+1:] }
 
-// Since is when it came into the directory, as the clock has it now: since then its calls are counted.
+// Since is when it was entered into the directory, computed from the present wall clock. Its counters begin there.
 func (c *Cell) Since() time.Time { return time.Now().Add(c.came - time.Since(c.sys.epoch)) }
 
 // Kind is the actor's kind.
@@ -100,14 +100,13 @@ func (c *Cell) Config() proto.Message { return *c.config.Load() }
 // SetConfig changes the config for the next life.
 func (c *Cell) SetConfig(m proto.Message) { c.config.Store(&m) }
 
-// Life counts the lives begun.
+// Life is how many lives have begun.
 func (c *Cell) Life() uint32 { return c.lives.Load() }
 
 // PID is where protoactor has it now; nil before the first life.
 func (c *Cell) PID() *actor.PID { return c.pid.Load() }
 
-// Prepare is called before the actor is spawned anew: messages for the place
-// where it was are not counted any more.
+// Prepare is called before the actor is spawned again. Requests that wait in its old mailbox are answered with an error.
 func (c *Cell) Prepare() {
 	c.pid.Store(nil)
 	c.waiting.Store(0)
@@ -115,18 +114,17 @@ func (c *Cell) Prepare() {
 	c.closed.Store(nil)
 }
 
-// Bind says where protoactor has spawned it, after Prepare. Messages wait from
-// then on.
+// Bind sets where protoactor has spawned it, after Prepare. From then on messages are accepted.
 func (c *Cell) Bind(pid *actor.PID) { c.pid.Store(pid) }
 
-// Close refuses all messages from now on, saying why; Open lets them in again.
+// Close has all messages refused from now on, with why in the error, until Open.
 func (c *Cell) Close(why string) { c.closed.Store(&why) }
 
 // Open ends Close.
 func (c *Cell) Open() { c.closed.Store(nil) }
 
-// Remove takes the actor out of the directory, and its last words off the bus:
-// an empty message is what a late comer shall not be told.
+// Remove takes the actor out of the directory, and its states off the bus. The bus deletes a state
+// when it is published empty.
 func (c *Cell) Remove() {
 	c.Close("stopped")
 	c.queue.empty(true, c.path, "stopped")
@@ -142,7 +140,7 @@ func (c *Cell) Remove() {
 
 func (c *Cell) forget(leaf string) {
 	if err := c.sys.Bus.PublishRaw(c.subject(bus.State, leaf), bus.JSON, nil); err != nil {
-		c.log().Debug("last word not taken back", "leaf", leaf, "err", err)
+		c.log().Debug("state not removed from the bus", "leaf", leaf, "err", err)
 	}
 }
 
@@ -151,8 +149,8 @@ func (c *Cell) Props() *actor.Props {
 	return c.sys.Props(func() actor.Actor { return &life{cell: c} })
 }
 
-// Fence abandons the present life: whatever it still says is refused, and its
-// descriptors are closed. Its goroutine may be stuck for ever.
+// Fence abandons the present life, whose goroutine may be stuck for ever: whatever it still publishes or answers is
+// dropped, and what it owns is closed.
 func (c *Cell) Fence() {
 	if l := c.life.Load(); l != nil {
 		l.fence()
@@ -160,8 +158,7 @@ func (c *Cell) Fence() {
 	c.queue.empty(true, c.path, "it hung and was left behind")
 }
 
-// Worked is the time since the actor last proved that it works; ok is false
-// if it never has.
+// Worked is the time since the last proof of work, see Context.Worked; ok is false if there was none.
 func (c *Cell) Worked() (ago time.Duration, ok bool) {
 	at := c.worked.Load()
 	if at == 0 {
@@ -170,11 +167,10 @@ func (c *Cell) Worked() (ago time.Duration, ok bool) {
 	return time.Since(c.sys.epoch) - time.Duration(at), true
 }
 
-// Served counts messages handled, probes included: a number that has moved is
-// a mailbox that is served.
+// Served counts the messages dealt with, probes included. While it grows the actor does not hang.
 func (c *Cell) Served() uint64 { return c.served.Load() }
 
-// Health is the last word.
+// Health is how the actor is, as it was last set.
 func (c *Cell) Health() *actorv1.Health {
 	c.mu.Lock()
 	h := c.health
@@ -186,17 +182,17 @@ func (c *Cell) Health() *actorv1.Health {
 	return m
 }
 
-// State is Health().State, cheaper.
+// State is Health().State at less cost.
 func (c *Cell) State() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.health.state
 }
 
-// SetHealth changes the last word, and publishes it if it did change.
+// SetHealth sets the health, and publishes it if that is a change.
 func (c *Cell) SetHealth(state, cause string) {
 	c.mu.Lock()
-	next := word{state, cause, c.health.since, c.lives.Load()}
+	next := health{state, cause, c.health.since, c.lives.Load()}
 	if next == c.health {
 		c.mu.Unlock()
 		return
@@ -212,8 +208,7 @@ func (c *Cell) SetHealth(state, cause string) {
 	}
 }
 
-// OnHealth has fn called after every change of health, instead of whatever was
-// called so far.
+// OnHealth has fn called after every change of health, in place of an earlier fn.
 func (c *Cell) OnHealth(fn func()) { c.onHealth.Store(&fn) }
 
 func (c *Cell) sayHealth() {
@@ -222,14 +217,14 @@ func (c *Cell) sayHealth() {
 	}
 }
 
-// Event publishes something that happened to the actor.
+// Event publishes on an event subject of the actor.
 func (c *Cell) Event(leaf string, m proto.Message) {
 	if err := c.sys.Bus.Publish(c.subject(bus.Event, leaf), m); err != nil {
 		c.log().Warn("event not published", "leaf", leaf, "err", err)
 	}
 }
 
-// Counters are what the actor has done.
+// Counters are the counters of the actor, all lives together.
 func (c *Cell) Counters() *actorv1.Counters {
 	return &actorv1.Counters{
 		Failures: c.failed.Load(), Handled: c.handled.Load(), Shed: c.shed.Load(),
@@ -237,7 +232,7 @@ func (c *Cell) Counters() *actorv1.Counters {
 	}
 }
 
-// Heal counts that a supervisor has acted on a failure of the actor, and how hard: by a level of actor.v1.Healed.
+// Heal counts an action of a supervisor after a failure of the actor, by its level as in the event healed: "restart", "cycle" and so on.
 func (c *Cell) Heal(level string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,7 +242,7 @@ func (c *Cell) Heal(level string) {
 	c.healed[level]++
 }
 
-// Healed is how often a supervisor has acted on the actor since the daemon started, by level.
+// Healed counts the actions of supervisors on the actor since the daemon started, by level.
 func (c *Cell) Healed() map[string]uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -274,8 +269,8 @@ func (c *Cell) limit() int32 {
 	return 256
 }
 
-// admit lets one message from outside in, or says why not. What is too much is
-// counted.
+// admit puts a message from outside into the mailbox, or returns why it is refused. What is refused because too many
+// wait counts as shed.
 func (c *Cell) admit(m mail) error {
 	err := c.offer(m)
 	if e, ok := err.(*bus.Error); ok && e.Code == bus.ResourceExhausted {
@@ -284,10 +279,10 @@ func (c *Cell) admit(m mail) error {
 	return err
 }
 
-// offer is admit for those that come again.
+// offer is admit for a sender that tries again: what is refused does not count as shed.
 func (c *Cell) offer(m mail) error { return c.letIn(m, c.limit()) }
 
-// letIn has a message wait with most-1 others.
+// letIn puts a message into the mailbox if fewer than most wait there.
 func (c *Cell) letIn(m mail, most int32) error {
 	if why := c.closed.Load(); why != nil {
 		return bus.Errorf(bus.Unavailable, "%s: %s", c.path, *why)
@@ -311,8 +306,7 @@ func (c *Cell) letIn(m mail, most int32) error {
 	return nil
 }
 
-// post sends a message that must not be refused: a probe, or what a life sends
-// itself and bounds by other means.
+// post sends a message that is never refused: a probe, or one of which a life by other means has only so many.
 func (c *Cell) post(m mail) {
 	if pid := c.pid.Load(); pid != nil {
 		c.waiting.Add(1)
@@ -320,11 +314,11 @@ func (c *Cell) post(m mail) {
 	}
 }
 
-// Begin counts a life of something that has no life of package actors: a group.
+// Begin counts a life of a group, which is an actor of package supervisor and no Actor.
 func (c *Cell) Begin() { c.lives.Add(1) }
 
-// Took takes the accounting of a message out of a mailbox that a supervisor
-// serves itself. It returns the request if the message is one.
+// Took is for a group, which serves its own mailbox: it notes that msg has been taken out of it. mine is false if msg
+// is none of this package; r is the request if it is one.
 func (c *Cell) Took(msg any) (r *Request, mine bool) {
 	if _, mine = msg.(mail); !mine {
 		return nil, false
@@ -337,11 +331,11 @@ func (c *Cell) Took(msg any) (r *Request, mine bool) {
 	return r, true
 }
 
-// Reconfigure gives the running life a new config. Only for kinds with Live.
+// Reconfigure gives the running life a new config, as Reconfigured. It is for kinds with Live.
 func (c *Cell) Reconfigure(m proto.Message) {
 	c.SetConfig(m)
 	c.post(reconfigure{m})
 }
 
-// Probe asks the mailbox to be served: Served moves when it is.
+// Probe sends a message that does nothing: Served grows when its turn has come.
 func (c *Cell) Probe() { c.post(probe{}) }

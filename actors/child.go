@@ -10,28 +10,27 @@ import (
 	"gatewayd/bus"
 )
 
-// Child is an actor that another one has brought up, for something that comes
-// and goes: the session of a client. It is an actor like any other but for its
-// supervision: nothing brings it back. When it fails it ends, and its parent is told.
+// Child is an actor that another one has spawned, for something that comes
+// and goes, like the session of a client. It differs from other actors in its
+// supervision: when it fails it ends for good, and its parent receives Ended.
 type Child struct{ cell *Cell }
 
-// Ended says that a child has failed and is gone. What it stood for is the
-// parent's to end.
+// Ended tells a parent that a child has failed and is gone. The parent ends what the child stood for,
+// e.g. closes the connection of the client.
 type Ended struct {
 	Child *Child
 	Err   error
 }
 
-// Spawn brings up an actor of kind k called <name>/<token>. about says what it
-// stands for, for people who read the tree. It lasts until Dismiss, until it fails or
-// until this life ends.
+// Spawn starts an actor of kind k called <name>/<token>. about tells people who read the tree what it
+// stands for. The child lasts until Dismiss, until it fails or until this life ends.
 func (c *Context) Spawn(token string, k *Kind, config proto.Message, about string) (*Child, error) {
 	l := c.l
 	if l.over() || l.ended {
 		return nil, bus.Errorf(bus.Aborted, "this life of %s is over", l.cell.path)
 	}
 	s := l.cell.sys
-	cell := &Cell{sys: s, path: l.cell.path + "/" + token, kind: k, meth: k.meth(), came: time.Since(s.epoch), about: about, parent: l, health: word{state: Gone}}
+	cell := &Cell{sys: s, path: l.cell.path + "/" + token, kind: k, meth: k.meth(), came: time.Since(s.epoch), about: about, parent: l, health: health{state: Gone}}
 	cell.config.Store(&config)
 	if err := s.add(cell); err != nil {
 		return nil, bus.Errorf(bus.FailedPrecondition, "%s", err)
@@ -56,7 +55,7 @@ func (c *Context) Spawn(token string, k *Kind, config proto.Message, about strin
 	return child, nil
 }
 
-// Dismiss ends a child when it has dealt with what it was handed before; nothing is heard of it any more.
+// Dismiss ends a child once it has handled what waits in its mailbox. No Ended comes.
 func (c *Context) Dismiss(child *Child) {
 	if pid, mine := c.l.drop(child); mine {
 		child.cell.Close("it has ended")
@@ -68,16 +67,15 @@ func (c *Context) Dismiss(child *Child) {
 func (k *Child) Path() string { return k.cell.path }
 
 // Post hands the child a message. Any goroutine may call it, and it never
-// blocks; it fails when too much waits already or the child is gone.
-func (k *Child) Post(msg any) error { return k.cell.admit(told{msg}) }
+// blocks. It returns an error when too many messages wait already or the child is gone.
+func (k *Child) Post(msg any) error { return k.cell.admit(fromParent{msg}) }
 
-// Tell hands the child a message of its parent, which is never too much: who
-// sends it bounds it.
-func (k *Child) Tell(msg any) { k.cell.post(told{msg}) }
+// Tell hands the child a message of its parent, however many wait already: the parent sees to it that there are not too many.
+func (k *Child) Tell(msg any) { k.cell.post(fromParent{msg}) }
 
-type told struct{ msg any }
+type fromParent struct{ msg any }
 
-func (m told) deliver(l *life) { l.hand(m.msg, nil) }
+func (m fromParent) deliver(l *life) { l.hand(m.msg, nil) }
 
 // HandleFailure implements actor.SupervisorStrategy for children.
 func (l *life) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, pid *actor.PID, _ *actor.RestartStatistics, reason, _ any) {

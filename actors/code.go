@@ -21,27 +21,26 @@ const (
 	Unimplemented      = bus.Unimplemented
 )
 
-// NoAnswer is what a caller is told who has not waited for long enough.
+// NoAnswer is the text of the error of a call that was not answered in time.
 const NoAnswer = bus.NoAnswer
 
 // Errorf is an error with one of the codes, for Refuse: it reaches the caller,
 // through every door, as it is.
 func Errorf(code, format string, args ...any) error { return bus.Errorf(code, format, args...) }
 
-// Detailed is err with details that a program can go by; they reach the caller through every door.
+// Detailed adds machine-readable details to err; they reach the caller through every door.
 func Detailed(err error, details ...proto.Message) error { return bus.AsError(err).With(details...) }
 
-// Failure is err as it travels: JSON with its code, its text and its details.
+// Failure is err as JSON, with its code, text and details, as a caller gets it.
 func Failure(err error) []byte {
 	p, _ := json.Marshal(bus.AsError(err)) // texts always marshal
 	return p
 }
 
-// Details are those of err.
+// Details are the machine-readable details of err; nil: it has none.
 func Details(err error) []bus.Detail { return bus.AsError(err).Details }
 
-// Explain is err as it travels: its code, one of the Connect/gRPC names like
-// "not_found", and its text.
+// Explain is the code of err, one of the Connect/gRPC names like "not_found", and its text, as a caller gets them.
 func Explain(err error) (code, text string) {
 	e := bus.AsError(err)
 	return e.Code, e.Message

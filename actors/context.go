@@ -12,8 +12,17 @@ import (
 	"gatewayd/bus"
 )
 
-// Context is what an actor can do. It is valid only inside the Receive it was
-// given to; what must live longer is a Timer, a Request or a Post.
+// Context is everything an actor can do. It is valid only inside the Receive it was
+// given to; what outlasts that is a Timer, a Request or the function of Post.
+//
+//   - Who it is: Name, Gateway, Dir, Life, Log.
+//   - What it publishes: Publish, Event, State, Trace and Show.
+//   - How it is: OK, Degraded, Unreachable, Worked, Warn.
+//   - Serving a request: Request, Reply, Refuse, Take, Stream.
+//   - Asking others: Ask, Tell, Call, Subscribe, Last.
+//   - Time and blocking work: Every, After, Do.
+//   - What it owns: Own, Close, Spawn. What it keeps: Note, Notebook, Keep, Archive.
+//   - Foreign goroutines: Post, Gate.
 type Context struct {
 	l   *life
 	req *Request // what is being served, if anything
@@ -26,29 +35,29 @@ func (c *Context) Name() string { return c.l.cell.path }
 // Gateway is the name of the gateway, the second token of every subject.
 func (c *Context) Gateway() string { return c.l.cell.sys.Gateway }
 
-// Dir is a directory for files of the actor that are to outlive the process; it need
-// not exist yet. Empty: there is none, and nothing does.
+// Dir is the directory for files of this actor that outlive the process. It may have
+// to be made. Empty: the gateway runs without a data directory.
 func (c *Context) Dir() string { return c.l.cell.dir() }
 
-// Life counts the lives of this actor; the first is 1. It fences: a newer life
-// has a larger number.
+// Life is the number of this life of the actor, from 1. A newer life has a larger
+// number, so it tells what an older one has left behind.
 func (c *Context) Life() uint32 { return c.l.number }
 
-// Shed counts the messages for this actor that were too many and not let in, in
+// Shed counts the messages for this actor that were refused because too many waited, in
 // all its lives.
 func (c *Context) Shed() uint64 { return c.l.cell.shed.Load() }
 
-// Log carries the actor's name on every line.
+// Log is a logger that names the actor on every line.
 func (c *Context) Log() *slog.Logger { return c.l.cell.log() }
 
-// Publish sends m to the data subject <name>.<leaf>. It says whether the bus took
-// it, which one that restarts may not; who publishes changes only needs to know.
+// Publish sends m to the data subject <name>.<leaf>. It returns false if the bus did not
+// take it, as while it restarts: an actor that publishes only changes must then publish again.
 func (c *Context) Publish(leaf string, m proto.Message) bool { return c.send(bus.Data, leaf, m) }
 
-// Event says that something has happened; kept in the event history.
+// Event publishes that something has happened, on the event subject <name>.<leaf>. The bus keeps the last 10,000.
 func (c *Context) Event(leaf string, m proto.Message) { c.send(bus.Event, leaf, m) }
 
-// State says the last word on something; late comers get it.
+// State publishes how something is now, on the state subject <name>.<leaf>. The bus keeps the last one for those who subscribe later.
 func (c *Context) State(leaf string, m proto.Message) { c.send(bus.State, leaf, m) }
 
 func (c *Context) send(class bus.Class, leaf string, m proto.Message) bool {
@@ -62,31 +71,31 @@ func (c *Context) send(class bus.Class, leaf string, m proto.Message) bool {
 	return err == nil
 }
 
-// OK proves that the actor does its job; said where the proof arrives, never on
-// a timer.
+// OK sets the health to "ok" and counts as proof of work (see Worked). Call it where the evidence arrives,
+// e.g. with an answer of the device, never on a timer.
 func (c *Context) OK() {
 	c.Worked()
 	c.say(OK, c.l.warning)
 }
 
-// Warn has a warning stand in the tree for as long as this life lasts, also while the actor is well.
+// Warn shows a warning beside the health "ok", from the next OK on until this life ends. Empty: none.
 func (c *Context) Warn(why string) { c.l.warning = why }
 
-// Worked proves that the actor does its job, without a word on its health: what
-// an actor that works but struggles says beside Degraded.
+// Worked is proof of work without a change of health, for an actor that works but is Degraded. If nobody
+// in a critical group has given such proof within the group's silence time, the watchdog is no longer petted.
 func (c *Context) Worked() {
 	c.l.cell.worked.Store(int64(time.Since(c.l.cell.sys.epoch)) | 1)
 }
 
-// Missed counts a tick that the actor had to leave out because the work of the
-// last one was still under way.
+// Missed counts a tick that the actor left out because the work of the last one was
+// still under way.
 func (c *Context) Missed() { c.l.cell.missed.Add(1) }
 
-// Degraded says the actor is struggling, and why, without failing.
+// Degraded sets the health to "degraded": the actor works, but not as it should. why is for operators.
 func (c *Context) Degraded(why string) { c.say(Degraded, why) }
 
-// Unreachable says that what the actor stands for does not answer, and why. It
-// is no failure: nothing here is to be healed.
+// Unreachable sets the health to "unreachable": what the actor stands for does not answer. It
+// is no failure of the actor, and its supervisor does nothing. why is for operators.
 func (c *Context) Unreachable(why string) { c.say(Unreachable, why) }
 
 func (c *Context) say(state, why string) {
@@ -95,8 +104,8 @@ func (c *Context) say(state, why string) {
 	}
 }
 
-// Reply answers the request being served. For a method with an empty answer
-// msg may be nil.
+// Reply answers the request being served; without one it does nothing. For a method with an
+// empty answer msg may be nil.
 func (c *Context) Reply(msg any) {
 	if c.req != nil && !c.l.over() {
 		c.req.Reply(msg)
@@ -119,8 +128,8 @@ func (c *Context) Refuse(err error) {
 // Request is what is being served; nil for ticks, posts and deliveries.
 func (c *Context) Request() *Request { return c.req }
 
-// Take takes over the request being served: the actor will answer it later, in
-// another Receive. If this life ends first, the caller is told.
+// Take takes over the request being served, to answer it later in another Receive. If this life
+// ends first, the caller gets an error. nil: no request is being served.
 func (c *Context) Take() *Request {
 	if c.req != nil {
 		c.req.taken = true
@@ -144,7 +153,7 @@ func (c *Context) Ask(peer string, msg any, timeout time.Duration) {
 	}
 }
 
-// Tell sends msg to the actor called peer and forgets it.
+// Tell sends msg to the actor called peer. There is no answer, and no error if it does not arrive.
 func (c *Context) Tell(peer string, msg any) {
 	if !c.l.over() {
 		_ = c.l.cell.sys.send(peer, c.sign(&Request{msg: msg}))
@@ -159,9 +168,9 @@ func (s *System) send(path string, r *Request) error {
 	return cell.admit(r)
 }
 
-// Post is the way in for code that runs foreign goroutines: a function that
-// any goroutine may call and that never blocks. It fails when too much waits
-// already or when this life is over.
+// Post returns a function that hands a message to this actor's Receive. It is for code that runs
+// goroutines of its own: any goroutine may call it, and it never blocks. It returns an error when too many
+// messages wait already or this life is over.
 func (c *Context) Post() func(msg any) error {
 	l := c.l
 	return func(msg any) error {
@@ -172,10 +181,10 @@ func (c *Context) Post() func(msg any) error {
 	}
 }
 
-// Own closes x when this life ends.
+// Own has x closed when this life ends, after Stopped.
 func (c *Context) Own(x io.Closer) { c.l.own(x) }
 
-// Close closes x, which the life owns, without waiting for it.
+// Close closes x, which was given to Own, without waiting for it.
 func (c *Context) Close(x io.Closer) {
 	c.l.mu.Lock()
 	c.l.owned.remove(x)

@@ -11,13 +11,12 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// Gate is the way to the bus for goroutines of foreign clients, each of which
-// waits for its own answers and nobody else's. It closes with the life it is of;
-// what is under way then ends with its ctx, which whoever serves the clients has
-// to see to.
+// Gate is for the goroutines of a server: each serves a client, makes calls for it and blocks for the answers. Its methods are safe
+// for concurrent use. When the life that made it ends, they refuse what is begun; what is under way goes on until its
+// ctx ends, which the server has to see to.
 type Gate struct{ l *life }
 
-// Gate is the way in for clients of this life.
+// Gate returns the Gate of this life.
 func (c *Context) Gate() Gate {
 	if c.l.asking == nil {
 		c.l.asking = make(chan struct{}, askers)
@@ -25,11 +24,11 @@ func (c *Context) Gate() Gate {
 	return Gate{c.l}
 }
 
-// askers is how many may ask an actor at once through its Gate.
+// askers is how many Gate.Ask of one actor may be under way.
 const askers = 64
 
-// Ask asks the actor itself, and waits for its answer or the end of ctx. So many ask at once, and the others wait for their
-// turn; who has it is let in whatever else waits there: a flood of other messages keeps nobody out, nor does a crowd.
+// Ask sends msg to the actor of the Gate itself, and waits for its answer or the end of ctx. At most 64 are under way, and others wait
+// for their turn. Those under way are let into the mailbox however much waits there, so that a flood of other messages keeps no client out.
 func (g Gate) Ask(ctx context.Context, msg any) (any, error) {
 	select {
 	case g.l.asking <- struct{}{}:
@@ -56,9 +55,8 @@ func (g Gate) Ask(ctx context.Context, msg any) (any, error) {
 	}
 }
 
-// Call sends a command to a topic, cmd/<path>/<Method>, on behalf of w, and hands
-// each answer to each, with Stream and More set if the method may have several. The actor must answer
-// service, if that is given. It returns when the last answer has come.
+// Call sends a command to a topic, cmd/<path>/<Method>, on behalf of w, calls each with every answer, and returns after the last.
+// Stream and More of an answer are set if the method streams. If service is not empty, the method must be one of the service of that name.
 func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType string, payload []byte, each func(Called) error) error {
 	s := g.l.cell.sys
 	if err := g.open(); err != nil {
@@ -91,8 +89,8 @@ func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType st
 	return each(Called{ContentType: r.typ, Payload: r.payload})
 }
 
-// Begin is Call for a client whose goroutine does not wait, of a method with one answer: told gets the outcome, once, in whatever
-// goroutine, and must not block. It is Canceled or DeadlineExceeded as soon as ctx ends.
+// Begin is Call without waiting, of a method with one answer: told is called with the outcome, once, in whatever
+// goroutine, and must not block. As soon as ctx ends the outcome is Canceled or DeadlineExceeded.
 func (g Gate) Begin(ctx context.Context, w Caller, topic, contentType string, payload []byte, told func(Called)) {
 	if err := g.open(); err != nil {
 		told(Called{Err: err})
@@ -103,8 +101,8 @@ func (g Gate) Begin(ctx context.Context, w Caller, topic, contentType string, pa
 	})
 }
 
-// CallAll makes the same call, of methods with one answer, on several topics at once, and waits until all have answered or ctx ends. It says
-// what has become of each, in their order.
+// CallAll makes the same call, of methods with one answer, to several topics at once, and waits until all have answered or ctx ends. It returns
+// the outcomes in the order of topics.
 func (g Gate) CallAll(ctx context.Context, w Caller, topics []string, contentType string, payload []byte) []Called {
 	all, answers := make([]Called, len(topics)), sync.WaitGroup{}
 	answers.Add(len(topics))
@@ -121,8 +119,8 @@ func (g Gate) CallAll(ctx context.Context, w Caller, topics []string, contentTyp
 // Streams tells whether a command on a topic has several answers.
 func (g Gate) Streams(topic string) bool { return g.l.cell.sys.streams(topic) }
 
-// Hear hands each message on filter to say, in the bus's goroutine, until ctx ends
-// or say returns false. It must not block.
+// Hear calls say with each message on filter until ctx ends or say returns false. say is called in the goroutine
+// of the subscription and must not block.
 func (g Gate) Hear(ctx context.Context, filter string, say func(Delivery) bool) error {
 	pattern, err := bus.Pattern(g.l.cell.sys.Gateway, filter)
 	if err != nil {
@@ -143,7 +141,7 @@ func (g Gate) Hear(ctx context.Context, filter string, say func(Delivery) bool) 
 	return err
 }
 
-// open says whether the life still lasts.
+// open returns an error if the life is over.
 func (g Gate) open() error {
 	if g.l.over() || g.l.done.Load() {
 		return bus.Errorf(bus.Unavailable, "this life of %s is over", g.l.cell.path)
@@ -151,7 +149,7 @@ func (g Gate) open() error {
 	return nil
 }
 
-// answers refuses a call of a method by the name of a service that does not have it.
+// answers returns an error if the method of topic exists and belongs to another service.
 func (s *System) answers(topic, service string) error {
 	path, name, err := bus.ParseCommand(topic)
 	if err != nil {
@@ -160,10 +158,10 @@ func (s *System) answers(topic, service string) error {
 	if _, m, ok := s.find(path, name); ok && string(m.desc.Parent().FullName()) != service {
 		return bus.Errorf(bus.NotFound, "method %s of %s is one of %s, not of %s", name, path, m.desc.Parent().FullName(), service)
 	}
-	return nil // whoever answers says what else is wrong
+	return nil // that there is no such actor or method is found when it is called
 }
 
-// Operations are the methods of everybody in this process, sorted by path and name.
+// Operations are the methods of all actors and groups of this process, sorted by path and name.
 func (g Gate) Operations() []schemas.Operation {
 	var all []schemas.Operation
 	for _, path := range g.l.cell.sys.Paths() {
@@ -178,7 +176,7 @@ func (g Gate) Operations() []schemas.Operation {
 	return all
 }
 
-// Report is how one actor or group of this process is.
+// Report is the health and the counters of one actor or group.
 type Report struct {
 	Path     string
 	Health   *actorv1.Health
@@ -187,7 +185,7 @@ type Report struct {
 	Healed   map[string]uint64 // how often a supervisor has acted on it, by level
 }
 
-// Reports is how everybody in this process is, sorted by path.
+// Reports are those of all actors and groups of this process, sorted by path.
 func (g Gate) Reports() []Report {
 	var all []Report
 	for _, c := range g.l.cell.sys.Cells() {

@@ -24,25 +24,26 @@ type Kind struct {
 	Services  []protoreflect.ServiceDescriptor
 	Publishes []Leaf
 	Live      bool     // takes Reconfigured without a new life
-	Place     bool     // has a place in the tracks, see Archive, for as long as it is in the config
+	Place     bool     // reads tracks: the bus keeps its reading position while it is in the config, see Archive
 	Faults    []string // faults of Inject it understands
 	Limit     int      // most messages that may wait for it; 0 is 256
 
 	// Power tells what of this actor its group can power-cycle; nil: nothing.
 	Power func(config proto.Message) *Power
 
-	// Complete and Check are those of the config reader: files that the config names
-	// are read into it, and what no rule of a single field can tell is checked. nil:
-	// there is nothing to do.
+	// Complete reads files that the config names, a device profile for instance, into the config. It is called by the
+	// config reader before the rules of the schema are checked. nil: there are none.
 	Complete func(config proto.Message, load schemas.Load) []schemas.Violation
-	Check    func(config proto.Message) []schemas.Violation
 
-	// Beside is that of the config reader: it is called once with all actors of a
-	// config, of any kind, and finds what is wrong between them.
+	// Check finds what is wrong with a config and cannot be a rule of a single field. nil: nothing.
+	Check func(config proto.Message) []schemas.Violation
+
+	// Beside finds what is wrong between actors, e.g. two on one port. It is called once per config, with all
+	// its actors of whatever kind. nil: nothing.
 	Beside func(all []schemas.Actor) []schemas.Finding
 
-	// Notes tell what is worth knowing of a config that is in order, e.g. what room it
-	// leaves. It is called once with all actors of a config, for people who check it.
+	// Notes tells what is worth knowing about a valid config, e.g. how full a line is. It is called once, with all
+	// actors, by "gatewayd check". nil: nothing.
 	Notes func(all []schemas.Actor) []schemas.Finding
 
 	config protoreflect.MessageType
@@ -57,9 +58,8 @@ type Leaf struct {
 	Message proto.Message // an empty one tells the type
 }
 
-// Power is what a group can switch off and on below an actor. Either function
-// may be nil: then a cycle is a stop and a start of the group. Both are called
-// while the actor is stopped and must obey ctx.
+// Power switches off and on what an actor works with: a port, a radio, a server. Where a function is
+// nil its step is left out. Both are called while the actors of the group are stopped, and must return when ctx ends.
 type Power struct {
 	Off, On func(ctx context.Context) error
 	Hold    *gatewayv1.Power // the kind's own hold times; the group's config overrides
@@ -84,7 +84,7 @@ func Service(file protoreflect.FileDescriptor, name protoreflect.Name) protorefl
 	return s
 }
 
-// New builds one actor from its config, which the kind may keep. It does no I/O.
+// New builds one actor from its config, which the actor may keep. It does no I/O.
 func (k *Kind) New(config proto.Message) Actor { return k.build(config) }
 
 // ConfigType is the schema message of the kind's config.

@@ -17,21 +17,21 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// A note is a message that an actor keeps on disk, under a leaf, for its lives to come, also those after a restart of the gateway or a power cut:
-// what was spent, who is revoked; a state, not data. It is a file of its own, with its sum, in Dir.
+// A note is a message that an actor keeps on disk for its later lives, also after a restart of the gateway or a power cut: what was
+// spent, who is revoked. It is for state, not for data. Each note is a file in Dir, called like its leaf, with a checksum.
 
 type (
-	// Recalled is what Recall has found in a note.
+	// Recalled is the outcome of Recall.
 	Recalled struct {
 		Leaf    string
 		Message proto.Message // the one given to Recall, empty unless Found; nil if Again
 		Found   bool
-		Err     error // why it is not known what stands there
-		Again   bool  // it is looked up again, and Recalled comes again; without it nobody will ever know after an error
+		Err     error // why the note could not be read
+		Again   bool  // after an error: it is read again, and another Recalled follows; false: what stood there is lost
 	}
 
-	// Noted is the outcome of Note, of the last one under a leaf if there were several in the meantime. After an error it is tried again, with what
-	// is noted by then, until it is on disk, and each time Noted comes again.
+	// Noted is the outcome of Note; of several while one was being written, that of the last. After an error the newest message is written again until
+	// it is on disk, and another Noted follows each attempt.
 	Noted struct {
 		Leaf string
 		Err  error // nil: it is on disk
@@ -39,14 +39,14 @@ type (
 )
 
 const (
-	noteTime  = 5 * time.Second // after which it is told that something is not on disk yet
+	noteTime  = 5 * time.Second // after which a Noted with an error says that a write still takes
 	noteAgain = 5 * time.Second // between attempts
 )
 
-// Recall reads what stands in a note into m. Recalled comes.
+// Recall reads the note leaf into m. The outcome arrives as Recalled.
 func (c *Context) Recall(leaf string, m proto.Message) { c.l.cell.note(leaf).recall(c.l, m) }
 
-// Note writes m down, in the place of what stood there. Noted comes. It does not end with this life.
+// Note replaces the note leaf with m. The outcome arrives as Noted. If this life ends first, m is written all the same.
 func (c *Context) Note(leaf string, m proto.Message) { c.l.cell.note(leaf).put(c.l, m) }
 
 // note is one note of an actor. One goroutine at a time writes it, whichever life has asked for that, so that no life reads or leaves what is older

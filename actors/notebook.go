@@ -6,20 +6,20 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Notebook are the actor's notes, see Context.Note, for workers of this life, who must know that something is on disk before they go on. What a
-// worker writes is read by workers. Its methods block, at most until ctx ends.
+// Notebook writes and reads the notes of an actor, see Context.Note, for workers that must know that something is on disk before they go on. What
+// is written by a Notebook must be read by one, not by Recall. Its methods block, until ctx ends at the latest.
 type Notebook struct{ l *life }
 
-// Notebook is the actor's notebook.
+// Notebook returns the Notebook for workers of this life.
 func (c *Context) Notebook() Notebook { return Notebook{c.l} }
 
-// Write puts m in the place of what stood under that leaf. When it returns nil, m is on disk.
+// Write replaces the note leaf with m. When it returns nil, m is on disk.
 func (b Notebook) Write(ctx context.Context, leaf string, m proto.Message) error {
 	n, m := b.l.cell.note(leaf), proto.Clone(m)
 	return b.await(ctx, n, func() error { return n.save(m) })
 }
 
-// Read reads into m what was last written under that leaf, and says whether there was anything.
+// Read reads the note leaf into m. found is false if there is none.
 func (b Notebook) Read(ctx context.Context, leaf string, m proto.Message) (found bool, err error) {
 	n, stands := b.l.cell.note(leaf), m.ProtoReflect().New().Interface()
 	var there bool

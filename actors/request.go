@@ -11,33 +11,32 @@ import (
 	"gatewayd/bus"
 )
 
-// Request is something an actor has been asked and shall answer once: a
-// command from the bus or an Ask of a peer. Context.Take hands it to an actor
-// that will answer later.
+// Request is something an actor is to answer, once: a command that came through a door, or
+// an Ask of a peer. An actor that answers later keeps the Request that Context.Take returns.
+// Its methods are safe for concurrent use.
 type Request struct {
 	msg      any
 	caller   Caller
-	call     *incoming // that it is; nil: an Ask
-	from     *Cell     // in place of caller: an actor that asks of its own accord
+	call     *incoming // the command; nil: an Ask
+	from     *Cell     // the actor that asks of its own accord; nil: see caller
 	deadline time.Time // zero: none
 	answer   func(msg any, err error)
-	item     func(m proto.Message) error     // sends one of several answers; nil if the method has one
-	ready    func(ctx context.Context) error // waits until the caller takes one more of them
-	canceled <-chan struct{}                 // the caller has gone; nil if unknown
+	item     func(m proto.Message) error     // sends one answer of a stream; nil: the method is none that streams
+	ready    func(ctx context.Context) error // waits until the caller takes one more of these
+	canceled <-chan struct{}                 // closed when the caller has gone; nil: that is never known
 
-	// Of an Ask: who asked, what his peer is called, how long he waits, what he serves
-	// with it, and then what came of it.
+	// Of an Ask only.
 	asker    *life
-	peer     string
-	patience time.Duration
-	part     *Request
-	outcome  any
-	failure  error
+	peer     string        // path of the actor that was asked
+	patience time.Duration // how long the asker waits
+	part     *Request      // what the asker was serving when it asked; nil: nothing
+	outcome  any           // the answer
+	failure  error         // in place of the answer
 
-	life  *life        // that serves it; set in its mailbox, before anybody can ask
-	refs  atomic.Int32 // continuations that may still answer
-	taken bool         // the actor will answer by itself
-	told  atomic.Bool  // see Told
+	life     *life        // that serves it; set in its mailbox, before anybody can ask
+	refs     atomic.Int32 // results of Ask, Do and After to come, which may answer it
+	taken    bool         // see Context.Take
+	ownEvent atomic.Bool  // see OwnEvent
 
 	mu   sync.Mutex
 	done bool
@@ -65,10 +64,10 @@ func (r *Request) deliver(l *life) {
 	l.hand(r.msg, r)
 }
 
-// Message is what was asked.
+// Message is the request message.
 func (r *Request) Message() any { return r.msg }
 
-// Deadline is when the caller stops waiting; ok is false if he did not say.
+// Deadline is when the caller stops waiting; ok is false if that is not known.
 func (r *Request) Deadline() (t time.Time, ok bool) { return r.deadline, !r.deadline.IsZero() }
 
 // Canceled reports whether nobody waits for the answer any more.
@@ -81,8 +80,8 @@ func (r *Request) Canceled() bool {
 	}
 }
 
-// Stands tells why what waits for its turn is not to be begun any more: the call that r is, or is part of, was given up, or its caller may no longer make it. nil: it may,
-// or nobody from outside has asked for it. Any goroutine may ask.
+// Stands checks, for work that has waited for its turn, that it is still to be begun: it returns an error if the caller has given up, or has lost the
+// permission meanwhile. It looks at the calls that r is part of as well. nil: the work may begin.
 func (r *Request) Stands() error {
 	for ; r != nil; r = r.part {
 		if r.call == nil {
@@ -101,10 +100,10 @@ func (r *Request) Stands() error {
 // Reply answers with msg. Only the first answer counts.
 func (r *Request) Reply(msg any) { r.finish(msg, nil) }
 
-// Refuse answers with an error: the caller is wrong or has no luck, the actor is fine.
+// Refuse answers with an error. The actor itself goes on.
 func (r *Request) Refuse(err error) { r.finish(nil, err) }
 
-// Send sends one of several answers of a streaming method.
+// Send sends one answer of a streaming method. Reply(nil) or Refuse ends the stream.
 func (r *Request) Send(m proto.Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -119,7 +118,7 @@ func (r *Request) Send(m proto.Message) error {
 	return r.item(m)
 }
 
-// finish answers once.
+// finish answers, if nobody has yet.
 func (r *Request) finish(msg any, err error) {
 	r.mu.Lock()
 	if r.done {
@@ -144,11 +143,11 @@ func (r *Request) finish(msg any, err error) {
 	}
 }
 
-// Told says that an event of its own tells what has become of the request, and who has made it; who hears of calls is told
-// so. It is said before the answer. A nil Request is nobody's.
-func (r *Request) Told() {
+// OwnEvent declares that the actor publishes an event of its own on what becomes of the request and who has made it, so that an audit
+// log that hears this event need not record the call as well: see Outcome.OwnEvent. It is called before the answer. r may be nil.
+func (r *Request) OwnEvent() {
 	if r != nil {
-		r.told.Store(true)
+		r.ownEvent.Store(true)
 	}
 }
 
@@ -179,12 +178,12 @@ func (r *Request) settle() {
 	}
 }
 
-// NewRequest makes a request from outside any actor; answer is called once.
+// NewRequest makes a request that comes from no actor; answer is called once, in whatever goroutine.
 func NewRequest(msg any, answer func(msg any, err error)) *Request {
 	return &Request{msg: msg, caller: Caller{Identity: bus.Local}, answer: answer}
 }
 
-// Ask sends msg to the actor called path from outside any actor; answer is
+// Ask sends msg to the actor called path, from code that is no actor; answer is
 // called once, in whatever goroutine.
 func (s *System) Ask(path string, msg any, answer func(msg any, err error)) {
 	if err := s.send(path, NewRequest(msg, answer)); err != nil {

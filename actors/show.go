@@ -9,10 +9,10 @@ import (
 	"gatewayd/bus"
 )
 
-// hearer is a bus that knows who listens. *bus.Conn is one.
+// hearer is a bus that knows whether anybody subscribes. *bus.Conn is one.
 type hearer interface{ Heard(subject string) bool }
 
-// Heard says whether anybody listens to a trace leaf of the actor. It costs
+// Heard says whether anybody subscribes to a trace leaf of the actor. It costs
 // about a microsecond.
 func (c *Context) Heard(leaf string) bool { return c.l.cell.heard(leaf) }
 
@@ -21,24 +21,24 @@ func (c *Cell) heard(leaf string) bool {
 	return ok && h.Heard(c.subject(bus.Trace, leaf))
 }
 
-// Trace publishes on a trace leaf. Ask Heard before: nobody may be listening.
+// Trace sends m to the trace subject <name>.<leaf>. Check Heard first: mostly nobody subscribes.
 func (c *Context) Trace(leaf string, m proto.Message) { c.send(bus.Trace, leaf, m) }
 
-// Shown says that what was given to Show is closed.
+// Shown tells an actor that Show of a leaf has ended.
 type Shown struct{ Leaf string }
 
-// listened is how often Show asks whether anybody still listens.
+// listened is how often Show looks whether anybody still subscribes.
 const listened = time.Second
 
-// Show publishes on a trace leaf what from gives, until nobody listens there
-// any more, from ends or this life does. Unless that is over, Shown comes back.
+// Show publishes on a trace leaf what from gives, until nobody subscribes there
+// any more, from ends or this life ends. Then from is closed, and Shown arrives if this life lasts.
 func (c *Context) Show(leaf string, from Source) {
 	cell := c.l.cell
 	if c.l.over() {
 		_ = from.Close()
 		return
 	}
-	own := Context{l: c.l} // nobody who asks for something now waits for its end
+	own := Context{l: c.l} // not part of the request being served
 	own.Do(Forever, func(ctx context.Context) (any, error) {
 		defer func() { _ = from.Close() }()
 		for ctx.Err() == nil && cell.heard(leaf) && cell.show(ctx, leaf, from) {
@@ -47,7 +47,7 @@ func (c *Context) Show(leaf string, from Source) {
 	})
 }
 
-// show publishes for a while; false: from has ended.
+// show publishes for as long as listened; it returns false if from has ended.
 func (c *Cell) show(ctx context.Context, leaf string, from Source) bool {
 	ctx, cancel := context.WithTimeout(ctx, listened)
 	defer cancel()

@@ -6,20 +6,25 @@ import (
 	"gatewayd/bus"
 )
 
-// Tracks, for actors that write or read them. A writer hands one message after another to Keep and gets the outcome of each as Kept: on disk,
-// or not and why; it keeps what was not stored and hands the same bytes in again. A reader opens its place
-// with Archive().Reader in a worker of Do, waits there with Next, sends what came, and says Ack when its far end has it; after any error it
-// goes on with Next, which begins again with the first message that is not acknowledged. The place has the name of the actor and outlives
-// restarts and power cuts; it is given up when the actor is in the config no more. What the messages hold is the business of protocols/record: Encode, and Follow for readers.
+// Tracks are stored streams of records, see bus/DESIGN.md.
+//
+// A writer calls Keep with one message after another and gets the outcome of each as Kept. A message that was not stored it
+// keeps, and gives the same bytes to Keep again.
+//
+// A reader opens its position with Archive().Reader in a worker of Do, waits with Next, sends what came, and calls Ack when
+// the far end has it. After any error it goes on with Next, which starts again with the first message that is not acknowledged. The
+// position has the name of the actor and survives restarts and power cuts; it is deleted when the actor is removed from the config.
+//
+// The content of the messages is that of protocols/record.
 
 type (
 	// Stored is one message of a track as a reader gets it.
 	Stored = bus.Stored
 
-	// TrackState is how one track stands in the store.
+	// TrackState is how much of one track is in the store.
 	TrackState = bus.TrackState
 
-	// Behind is what of one track a reader has not acknowledged.
+	// Behind is how much of one track a reader has not acknowledged.
 	Behind = bus.Behind
 
 	// Priority says which tracks are dropped first.
@@ -33,14 +38,14 @@ type (
 	}
 )
 
-// Priorities, what is dropped first first.
+// Priorities. When there is no room, tracks of low priority are dropped first.
 const (
 	Low    = bus.Low
 	Normal = bus.Normal
 	High   = bus.High
 )
 
-// archive is what the store of tracks needs of the bus on top of Bus. *bus.Conn has it.
+// archive is what tracks need of the bus beyond Bus. *bus.Conn has it.
 type archive interface {
 	Keep(subject, typ string, payload []byte, p bus.Priority, done func(seq uint64, err error))
 	Reader(ctx context.Context, cfg bus.ReaderConfig) (*bus.Reader, error)
@@ -65,10 +70,10 @@ func (c *Context) Keep(leaf, contentType string, payload []byte, p Priority, tag
 	done(0, errNoArchive)
 }
 
-// Archive is the way to the tracks for workers of one life.
+// Archive reads tracks. Its methods block and are for workers of the life that made it.
 type Archive struct{ l *life }
 
-// Archive is the way to the tracks for workers of this life. Its methods block.
+// Archive returns the Archive for workers of this life.
 func (c *Context) Archive() Archive { return Archive{c.l} }
 
 func (a Archive) open() (archive, error) {
@@ -81,7 +86,7 @@ func (a Archive) open() (archive, error) {
 	return nil, errNoArchive
 }
 
-// Track tells how the actor's own track subject stands.
+// Track is the state of the actor's own track subject <name>.<leaf>.
 func (a Archive) Track(ctx context.Context, leaf string) (TrackState, error) {
 	b, err := a.open()
 	if err != nil {
@@ -99,8 +104,9 @@ func (a Archive) Stored(ctx context.Context, leaf string, from uint64, each func
 	return b.Stored(ctx, a.l.cell.subject(bus.Track, leaf), from, each)
 }
 
-// Reader opens the actor's place in the tracks, or makes it: at the oldest record there is or, with fromNow, behind the newest. tracks are paths of
-// actors or MQTT-style filters of paths; none: all. They may be others than before, the place stays. It is for kinds with Place.
+// Reader opens the actor's reading position in the tracks. The first time it is made: before the oldest record or, with fromNow, behind the newest.
+// tracks are paths of actors or MQTT-style filters of paths; empty: all. They may differ from those of an earlier life, the position remains. It
+// is for kinds with Place.
 func (a Archive) Reader(ctx context.Context, tracks []string, fromNow bool) (*Reader, error) {
 	if !a.l.cell.kind.Place {
 		return nil, bus.Errorf(bus.Unimplemented, "kind %s has no place in the tracks", a.l.cell.kind.Name)
@@ -116,13 +122,13 @@ func (a Archive) Reader(ctx context.Context, tracks []string, fromNow bool) (*Re
 	return &Reader{Reader: r, l: a.l}, nil
 }
 
-// Reader is an actor's place in the tracks, for as long as this life lasts; see bus.Reader.
+// Reader is the reading position of an actor, for one life of it; see bus.Reader.
 type Reader struct {
 	*bus.Reader
 	l *life
 }
 
-// Ack acknowledges the message of that sequence in the stream and all that were delivered before it.
+// Ack acknowledges the message with that Stored.Seq and all that were delivered before it.
 func (r *Reader) Ack(seq uint64) error {
 	if err := (Gate{r.l}).open(); err != nil {
 		return err
@@ -130,7 +136,7 @@ func (r *Reader) Ack(seq uint64) error {
 	return r.Reader.Ack(seq)
 }
 
-// Next waits until there are messages and returns at most so many, the oldest first.
+// Next waits until there are messages and returns at most most of them, the oldest first.
 func (r *Reader) Next(ctx context.Context, most int) ([]Stored, error) {
 	if err := (Gate{r.l}).open(); err != nil {
 		return nil, err
@@ -138,5 +144,5 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Stored, error) {
 	return r.Reader.Next(ctx, most)
 }
 
-// CheckTracks says what is wrong with filters of tracks that an Archive is to be read by.
+// CheckTracks returns what is wrong with filters for Archive.Reader; nil: nothing.
 func CheckTracks(filters []string) error { return bus.CheckTracks(filters) }

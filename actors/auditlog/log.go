@@ -113,7 +113,7 @@ func (k *keeper) start(c *actors.Context) error {
 	k.shed = c.Shed()
 	post := c.Post()
 	c.Outcomes(func(o actors.Outcome) {
-		if who := o.Caller.Identity; who == "local" || strings.HasPrefix(who, "actor/") || o.Told {
+		if who := o.Caller.Identity; who == "local" || strings.HasPrefix(who, "actor/") || o.OwnEvent {
 			return // an action of the gateway itself, or one that is recorded by its event
 		}
 		_ = post(o) // a shed message is counted

@@ -40,7 +40,7 @@ func (target) Receive(c *actors.Context, msg any) error {
 	case actors.Started:
 		c.OK()
 	case *erraticv1.MisbehaveRequest:
-		c.Request().Told()
+		c.Request().OwnEvent()
 		c.Event("audited", &modbusv1.Audited{Caller: c.Caller().Identity, Outcome: "done"})
 		c.Reply(&erraticv1.MisbehaveResponse{})
 	}

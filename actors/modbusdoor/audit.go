@@ -40,7 +40,7 @@ func (g *Gate) tell(c *actors.Context, a *Attempt, outcome, cause string) {
 		x := explain.Last(g.Tap)
 		a.audit.Framing, a.audit.Frames = x.Framing, x.Lines
 	}
-	a.request.Told()
+	a.request.OwnEvent()
 	c.Event("audited", a.audit)
 }
 

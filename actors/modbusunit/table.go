@@ -86,8 +86,8 @@ func (r *recipe) settings() string {
 // shared is what all units have in common: the tables in use, so that a hundred
 // meters of one make take the memory of one, and messages to fill.
 type shared struct {
-	tables actors.Common[tableKey, table]
-	forms  actors.Spares[samplev1.Samples]
+	tables actors.Shared[tableKey, table]
+	forms  actors.Pool[samplev1.Samples]
 }
 
 // tableKey finds a table. The config reader makes equal points one message.

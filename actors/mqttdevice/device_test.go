@@ -241,7 +241,7 @@ func TestWhatWasSwitchedIsToldOnce(t *testing.T) {
 	s.relay()
 	for name, told := range map[string]bool{"relay": true, "rely": false} {
 		_, _ = s.set(name, true)
-		if o := actorstest.NextWhere(t, over, func(o actors.Outcome) bool { return o.Method == "Set" }); o.Told != told || (o.Err == nil) != told {
+		if o := actorstest.NextWhere(t, over, func(o actors.Outcome) bool { return o.Method == "Set" }); o.OwnEvent != told || (o.Err == nil) != told {
 			t.Errorf("%s: %+v", name, o)
 		}
 	}

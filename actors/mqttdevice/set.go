@@ -143,7 +143,7 @@ func (d *device) overdue(c *actors.Context, m overdue) {
 // end answers the caller and publishes the event.
 func (d *device) end(c *actors.Context, p *pending, outcome string, err error) {
 	delete(d.pending, p.command.Name)
-	p.request.Told()
+	p.request.OwnEvent()
 	cause := ""
 	if err != nil {
 		_, cause = actors.Explain(err)

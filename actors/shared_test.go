@@ -8,8 +8,8 @@ import (
 	"gatewayd/actors"
 )
 
-func TestCommon(t *testing.T) {
-	var c actors.Common[string, [64]int]
+func TestShared(t *testing.T) {
+	var c actors.Shared[string, [64]int]
 	made := 0
 	get := func(key string, fits bool) *[64]int {
 		v, err := c.Get(key, func(*[64]int) bool { return fits }, func() (*[64]int, error) {
