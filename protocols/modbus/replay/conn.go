@@ -2,39 +2,26 @@ package replay
 
 import (
 	"io"
-	"net"
-	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"gatewayd/protocols/modbus"
+	"gatewayd/protocols/readbuffer"
 )
 
-// conn is a connection to a recording: each Read gives what came at a time.
+// conn is a connection to a recording: each Read returns what arrived at one moment.
 type conn struct {
 	line *Line
-
-	mu       sync.Mutex
-	arrived  sync.Cond
-	came     [][]byte
-	err      error // why there will be no more
-	deadline time.Time
-	alarm    *time.Timer
+	in   *readbuffer.Buffer
 }
 
 func newConn(l *Line) *conn {
-	c := &conn{line: l}
-	c.arrived.L = &c.mu
-	return c
+	return &conn{l, readbuffer.New(0, func(t time.Time, wake func()) { time.AfterFunc(time.Until(t), wake) })}
 }
 
-// Write asks; each frame of several is asked for itself.
+// Write plays the recorded answer to each frame in b.
 func (c *conn) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	err := c.err
-	c.mu.Unlock()
-	if err != nil {
+	if err := c.in.Err(); err != nil {
 		return 0, err
 	}
 	for frame := range frames(c.line.header.Framing, b) {
@@ -63,78 +50,33 @@ func frames(f modbus.Framing, b []byte) func(yield func([]byte) bool) {
 }
 
 func (c *conn) hear(r reply) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r.lost && c.err == nil {
-		c.err = io.EOF
-	} else if c.err == nil {
-		c.came = append(c.came, r.bytes)
+	if r.lost {
+		c.in.End(io.EOF)
+		return
 	}
-	c.arrived.Broadcast()
+	c.in.Put(r.bytes)
 }
 
 // Read implements io.Reader.
-func (c *conn) Read(b []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for {
-		switch {
-		case c.err == net.ErrClosed:
-			return 0, c.err
-		case len(c.came) > 0:
-			n := copy(b, c.came[0])
-			if c.came[0] = c.came[0][n:]; len(c.came[0]) == 0 {
-				c.came = c.came[1:]
-			}
-			return n, nil
-		case c.err != nil:
-			return 0, c.err
-		case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
-			return 0, os.ErrDeadlineExceeded
-		}
-		c.arrived.Wait()
-	}
-}
+func (c *conn) Read(b []byte) (int, error) { return c.in.Read(b) }
 
-// Discard throws away what has come.
+// Discard throws away what has arrived.
 func (c *conn) Discard() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.came = nil
+	c.in.Discard()
 	return nil
 }
 
 // SetReadDeadline ends Read at t.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.deadline = t
-	if c.alarm != nil {
-		c.alarm.Stop()
-		c.alarm = nil
-	}
-	if !t.IsZero() {
-		c.alarm = time.AfterFunc(time.Until(t), func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.arrived.Broadcast()
-		})
-	}
-	c.arrived.Broadcast()
+	c.in.SetReadDeadline(t)
 	return nil
 }
 
 // SetWriteDeadline does nothing: Write never waits.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
-// Close ends a running Read.
+// Close ends a waiting Read.
 func (c *conn) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.err = net.ErrClosed
-	if c.alarm != nil {
-		c.alarm.Stop()
-	}
-	c.arrived.Broadcast()
+	c.in.Close()
 	return nil
 }
