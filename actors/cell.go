@@ -2,7 +2,6 @@ package actors
 
 import (
 	"log/slog"
-	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -11,21 +10,9 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gatewayd/bus"
 	actorv1 "gatewayd/schemas/actor/v1"
-)
-
-// States of health, best first.
-const (
-	OK          = "ok"
-	Starting    = "starting"
-	Degraded    = "degraded"
-	Unreachable = "unreachable"
-	Bad         = "failed"
-	Quarantined = "quarantined"
-	Gone        = "stopped"
 )
 
 // Cell is what an actor keeps from life to life: its name, its config, its
@@ -65,13 +52,6 @@ type Cell struct {
 	health health
 	called map[string]*MethodStats // by method; nil until the first call
 	healed map[string]uint64       // by level; nil until a supervisor acts on it
-}
-
-// health is that of an actor, as it was last set.
-type health struct {
-	state, cause string
-	since        time.Time // when the state changed; zero: the actor has had no life yet
-	life         uint32
 }
 
 // NewCell enters an actor of kind k at path into the directory, in which nobody may have that path. It has no life
@@ -116,12 +96,6 @@ func (c *Cell) Prepare() {
 
 // Bind sets where protoactor has spawned it, after Prepare. From then on messages are accepted.
 func (c *Cell) Bind(pid *actor.PID) { c.pid.Store(pid) }
-
-// Close has all messages refused from now on, with why in the error, until Open.
-func (c *Cell) Close(why string) { c.closed.Store(&why) }
-
-// Open ends Close.
-func (c *Cell) Open() { c.closed.Store(nil) }
 
 // Remove takes the actor out of the directory, and its states off the bus. The bus deletes a state
 // when it is published empty.
@@ -170,53 +144,6 @@ func (c *Cell) Worked() (ago time.Duration, ok bool) {
 // Served counts the messages dealt with, probes included. While it grows the actor does not hang.
 func (c *Cell) Served() uint64 { return c.served.Load() }
 
-// Health is how the actor is, as it was last set.
-func (c *Cell) Health() *actorv1.Health {
-	c.mu.Lock()
-	h := c.health
-	c.mu.Unlock()
-	m := &actorv1.Health{Kind: c.kind.Name, State: h.state, Cause: h.cause, Life: h.life, About: c.about}
-	if !h.since.IsZero() {
-		m.Since = timestamppb.New(h.since)
-	}
-	return m
-}
-
-// State is Health().State at less cost.
-func (c *Cell) State() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.health.state
-}
-
-// SetHealth sets the health, and publishes it if that is a change.
-func (c *Cell) SetHealth(state, cause string) {
-	c.mu.Lock()
-	next := health{state, cause, c.health.since, c.lives.Load()}
-	if next == c.health {
-		c.mu.Unlock()
-		return
-	}
-	if next.state != c.health.state || next.since.IsZero() {
-		next.since = time.Now()
-	}
-	c.health = next
-	c.mu.Unlock()
-	c.sayHealth()
-	if fn := c.onHealth.Load(); fn != nil {
-		(*fn)()
-	}
-}
-
-// OnHealth has fn called after every change of health, in place of an earlier fn.
-func (c *Cell) OnHealth(fn func()) { c.onHealth.Store(&fn) }
-
-func (c *Cell) sayHealth() {
-	if err := c.sys.Bus.Publish(c.subject(bus.State, "health"), c.Health()); err != nil {
-		c.log().Debug("health not published", "err", err)
-	}
-}
-
 // Event publishes on an event subject of the actor.
 func (c *Cell) Event(leaf string, m proto.Message) {
 	if err := c.sys.Bus.Publish(c.subject(bus.Event, leaf), m); err != nil {
@@ -232,23 +159,6 @@ func (c *Cell) Counters() *actorv1.Counters {
 	}
 }
 
-// Heal counts an action of a supervisor after a failure of the actor, by its level as in the event healed: "restart", "cycle" and so on.
-func (c *Cell) Heal(level string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.healed == nil {
-		c.healed = map[string]uint64{}
-	}
-	c.healed[level]++
-}
-
-// Healed counts the actions of supervisors on the actor since the daemon started, by level.
-func (c *Cell) Healed() map[string]uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.healed)
-}
-
 func (c *Cell) subject(class bus.Class, leaf string) string {
 	return bus.Subject(c.sys.Gateway, class, c.path, leaf)
 }
@@ -262,80 +172,11 @@ func (c *Cell) dir() string {
 
 func (c *Cell) log() *slog.Logger { return c.sys.Log.With("actor", c.path) }
 
-func (c *Cell) limit() int32 {
-	if c.kind.Limit > 0 {
-		return int32(c.kind.Limit)
-	}
-	return 256
-}
-
-// admit puts a message from outside into the mailbox, or returns why it is refused. What is refused because too many
-// wait counts as shed.
-func (c *Cell) admit(m mail) error {
-	err := c.offer(m)
-	if e, ok := err.(*bus.Error); ok && e.Code == bus.ResourceExhausted {
-		c.shed.Add(1)
-	}
-	return err
-}
-
-// offer is admit for a sender that tries again: what is refused does not count as shed.
-func (c *Cell) offer(m mail) error { return c.letIn(m, c.limit()) }
-
-// letIn puts a message into the mailbox if fewer than most wait there.
-func (c *Cell) letIn(m mail, most int32) error {
-	if why := c.closed.Load(); why != nil {
-		return bus.Errorf(bus.Unavailable, "%s: %s", c.path, *why)
-	}
-	pid := c.pid.Load()
-	if pid == nil {
-		return bus.Errorf(bus.Unavailable, "%s has not started", c.path)
-	}
-	if n := c.waiting.Add(1); n > most {
-		c.waiting.Add(-1)
-		return bus.Errorf(bus.ResourceExhausted, "%s: %d messages wait already", c.path, n-1)
-	}
-	if r, ok := m.(*Request); ok && !c.queue.enter(r) {
-		c.waiting.Add(-1)
-		return bus.Errorf(bus.Unavailable, "%s is stopping", c.path)
-	}
-	if d := c.drill.Load(); d != nil && d.intercept(c, pid, m) {
-		return nil
-	}
-	c.sys.runtime.Root.Send(pid, m)
-	return nil
-}
-
-// post sends a message that is never refused: a probe, or one of which a life by other means has only so many.
-func (c *Cell) post(m mail) {
-	if pid := c.pid.Load(); pid != nil {
-		c.waiting.Add(1)
-		c.sys.runtime.Root.Send(pid, m)
-	}
-}
-
 // Begin counts a life of a group, which is an actor of package supervisor and no Actor.
 func (c *Cell) Begin() { c.lives.Add(1) }
-
-// Took is for a group, which serves its own mailbox: it notes that msg has been taken out of it. mine is false if msg
-// is none of this package; r is the request if it is one.
-func (c *Cell) Took(msg any) (r *Request, mine bool) {
-	if _, mine = msg.(mail); !mine {
-		return nil, false
-	}
-	c.waiting.Add(-1)
-	c.served.Add(1)
-	if r, _ = msg.(*Request); r != nil {
-		c.queue.leave(r)
-	}
-	return r, true
-}
 
 // Reconfigure gives the running life a new config, as Reconfigured. It is for kinds with Live.
 func (c *Cell) Reconfigure(m proto.Message) {
 	c.SetConfig(m)
 	c.post(reconfigure{m})
 }
-
-// Probe sends a message that does nothing: Served grows when its turn has come.
-func (c *Cell) Probe() { c.post(probe{}) }
