@@ -196,6 +196,11 @@ func (b *Bus) connect() error {
 	c.own, c.listeners = "gw."+b.cfg.Gateway+".", gsl.NewSublist[*listener]()
 	c.commit = newCommitter(b)
 	b.conn = c
+	if err := b.resets(); err != nil {
+		c.nc.Close()
+		c.keep.Close()
+		return err
+	}
 	return nil
 }
 

@@ -44,7 +44,7 @@ func (l *Leaf) asks(gateway string) (all []asked, err error) {
 	}
 	if len(l.Tracks) > 0 {
 		reset := "CONSUMER.RESET." + streamTracks + "." + hubConsumer(gateway)
-		all = append(all, asked{"$JS.API." + reset, domain(gateway, reset)})
+		all = append(all, asked{resetSubject(gateway), domain(gateway, reset)})
 		flow := "$JS.FC." + streamTracks + "." + hubConsumer(gateway) + ".*"
 		all = append(all, asked{flow, flow})
 	}

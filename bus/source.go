@@ -2,9 +2,13 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -21,6 +25,60 @@ func hubConsumer(gateway string) string { return "HUB_" + gateway }
 // sourceSubject returns the subject on which the hub receives the sourced messages. It belongs to
 // no class, and no stream here stores it.
 func sourceSubject(gateway string) string { return "gw." + gateway + ".source.tracks" }
+
+// resetSubject returns the subject on which the bus takes the hub's resets of that consumer.
+func resetSubject(gateway string) string { return "gw." + gateway + ".source.reset" }
+
+// resets carries out the hub's resets of the consumer. The server answers one with how far the consumer has delivered, and a hub skips
+// whatever is not beyond that. But the consumer may have begun to deliver again before the server looks, while nobody at the hub
+// listens (2.15.2): these messages would never be sourced. Such a reset is done again.
+func (b *Bus) resets() error {
+	if b.cfg.Leaf == nil || len(b.cfg.Leaf.Tracks) == 0 {
+		return nil
+	}
+	nc := b.conn.keep // a reset waits for the disk
+	_, err := nc.Subscribe(resetSubject(b.cfg.Gateway), func(m *nats.Msg) {
+		answer, err := settledReset(func() (*nats.Msg, error) {
+			q := nats.NewMsg("$JS.API.CONSUMER.RESET." + streamTracks + "." + hubConsumer(b.cfg.Gateway))
+			q.Header, q.Data = m.Header, m.Data
+			return nc.RequestMsg(q, resetAnswer)
+		})
+		if err != nil {
+			b.log.Warn("the hub's request to source the tracks was not answered; it will ask again", "err", err)
+			return
+		}
+		answer.Subject, answer.Reply = m.Reply, ""
+		_ = nc.PublishMsg(answer)
+	})
+	return err
+}
+
+const (
+	resetAnswer = time.Second // the hub waits for five
+	resetTries  = 20
+	resetPause  = 10 * time.Millisecond // for the consumer to see that nobody listens
+)
+
+// settledReset resets until nothing was delivered between a reset and its answer.
+func settledReset(reset func() (*nats.Msg, error)) (*nats.Msg, error) {
+	for range resetTries {
+		m, err := reset()
+		if err != nil {
+			return nil, err
+		}
+		var r struct {
+			Seq       uint64 `json:"reset_seq"`
+			Delivered struct {
+				Stream uint64 `json:"stream_seq"`
+			} `json:"delivered"`
+		}
+		if err := json.Unmarshal(m.Data, &r); err != nil || r.Delivered.Stream == 0 || r.Delivered.Stream < r.Seq {
+			return m, nil
+		}
+		time.Sleep(resetPause)
+	}
+	return nil, fmt.Errorf("reset %d times, and each time something was delivered at once", resetTries)
+}
 
 // sourced returns the subjects of the tracks that the hub may source.
 func (l *Leaf) sourced(gateway string) (all []string, err error) {
