@@ -24,7 +24,7 @@ import (
 // Kind is the actor kind access-control.
 var Kind = actors.Define(actors.Kind{
 	Name:     "access-control",
-	Doc:      "Keeps who may use what of the gateway, and cuts off whom an operator revokes.",
+	Doc:      "Keeps the access policy of the gateway, and cuts off identities that an operator revokes.",
 	Services: []protoreflect.ServiceDescriptor{actors.Service(accessv1.File_access_v1_access_proto, "AccessService")},
 	Publishes: []actors.Leaf{
 		{Class: "event", Leaf: "revoked", Message: &accessv1.Revoked{}},

@@ -24,7 +24,7 @@ import (
 // Kind is the actor kind audit-log.
 var Kind = actors.Define(actors.Kind{
 	Name:      "audit-log",
-	Doc:       "Keeps who did what, through whatever door, in a log that shows whether it was changed.",
+	Doc:       "Records who did what, through any listener, in a tamper-evident log.",
 	Publishes: []actors.Leaf{{Class: "state", Leaf: "head", Message: &auditv1.Head{}}},
 	Limit:     4096,
 	Check:     check,

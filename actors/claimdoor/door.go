@@ -42,7 +42,7 @@ func (nobody) Again() {}
 func For(owner Owner) actors.Kind {
 	return actors.Define(actors.Kind{
 		Name: "claim-door",
-		Doc:  "Lets the first operator in, by a code that the gateway shows on its console.",
+		Doc:  "Lets the first operator claim the gateway from another machine, with a code that the gateway shows on its console.",
 		Publishes: []actors.Leaf{
 			{Class: "event", Leaf: "claimed", Message: &accessv1.Claimed{}},
 			accessdoor.Refused,

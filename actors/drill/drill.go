@@ -16,7 +16,7 @@ import (
 // Kind is the actor kind drill.
 var Kind = actors.Define(actors.Kind{
 	Name:      "drill",
-	Doc:       "Puts faults into actors and groups on purpose, when armed.",
+	Doc:       "Injects faults into actors and groups on request, when armed.",
 	Services:  []protoreflect.ServiceDescriptor{actors.Service(drillv1.File_drill_v1_drill_proto, "DrillService")},
 	Publishes: []actors.Leaf{{Class: "event", Leaf: "injected", Message: &drillv1.Injected{}}},
 	Live:      true,

@@ -18,7 +18,7 @@ import (
 // Kind is the actor kind erratic.
 var Kind = actors.Define(actors.Kind{
 	Name:      "erratic",
-	Doc:       "Misbehaves on command, to show that nobody else suffers.",
+	Doc:       "Misbehaves on command, to show that other actors are not affected.",
 	Services:  []protoreflect.ServiceDescriptor{actors.Service(erraticv1.File_erratic_v1_erratic_proto, "ErraticService")},
 	Publishes: []actors.Leaf{{Class: "data", Leaf: "ticks", Message: &erraticv1.Tick{}}},
 }, func(cfg *erraticv1.Erratic) actors.Actor {

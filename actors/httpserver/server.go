@@ -22,7 +22,7 @@ import (
 // Kind is the actor kind http-server.
 var Kind = actors.Define(actors.Kind{
 	Name: "http-server",
-	Doc:  "Lets HTTP clients call actors and hear the bus: Connect, gRPC, gRPC-Web, Server-Sent Events, metrics.",
+	Doc:  "Lets HTTP clients call actors and subscribe to the bus: Connect, gRPC, gRPC-Web, Server-Sent Events, metrics.",
 	Publishes: []actors.Leaf{
 		{Class: "event", Leaf: "insecure", Message: &webv1.Insecure{}},
 		{Class: "event", Leaf: "cut", Message: &webv1.Cut{}},

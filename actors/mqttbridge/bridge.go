@@ -23,7 +23,7 @@ import (
 // Kind is the actor kind mqtt-bridge.
 var Kind = actors.Define(actors.Kind{
 	Name: "mqtt-bridge",
-	Doc:  "Sends what happens here to an outside MQTT broker, and brings in what is published there.",
+	Doc:  "Sends messages of the gateway to an outside MQTT broker, and receives messages from there.",
 	Services: []protoreflect.ServiceDescriptor{
 		actors.Service(mqttv1.File_mqtt_v1_bridge_proto, "BridgeService"), mqttdoor.Service(),
 	},

@@ -28,7 +28,7 @@ import (
 // Kind is the actor kind mqtt-broker.
 var Kind = actors.Define(actors.Kind{
 	Name: "mqtt-broker",
-	Doc:  "Shows the bus to MQTT clients and takes their calls.",
+	Doc:  "Makes the bus available to MQTT clients and accepts their calls.",
 	Publishes: []actors.Leaf{
 		{Class: "event", Leaf: "insecure", Message: &mqttv1.Insecure{}},
 		{Class: "event", Leaf: "cut", Message: &mqttv1.Cut{}},

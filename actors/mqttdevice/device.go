@@ -21,7 +21,7 @@ import (
 // Kind is the actor kind mqtt-device.
 var Kind = actors.Define(actors.Kind{
 	Name:     "mqtt-device",
-	Doc:      "Makes samples of what a device publishes by MQTT, with their quality, and tells it to switch.",
+	Doc:      "Turns what a device publishes by MQTT into samples with quality, and sends it commands.",
 	Services: []protoreflect.ServiceDescriptor{actors.Service(mqttv1.File_mqtt_v1_device_proto, "DeviceService")},
 	Publishes: []actors.Leaf{
 		{Class: "data", Leaf: "*", Message: &samplev1.Samples{}},

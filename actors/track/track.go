@@ -27,7 +27,7 @@ var Kind = define(clock.Read)
 func define(read func() clock.Reading) actors.Kind {
 	return actors.Define(actors.Kind{
 		Name:     "track",
-		Doc:      "Records points on change, in periods or around events, and keeps the records on disk.",
+		Doc:      "Records points on change, periodically or around events, and keeps the records on disk.",
 		Services: []protoreflect.ServiceDescriptor{actors.Service(trackv1.File_track_v1_track_proto, "TrackService")},
 		Publishes: []actors.Leaf{
 			{Class: "track", Leaf: records, Message: &trackv1.Records{}},

@@ -17,13 +17,13 @@ func advice(err error) string {
 	var alert *net.OpError
 	switch {
 	case errors.As(err, &authority):
-		return "whose word counts is said by tls.ca-file"
+		return "set tls.ca-file to the authority that has signed its certificate"
 	case errors.As(err, &host):
-		return "for whom its certificate must be is said by tls.server-name"
+		return "set tls.server-name to a name in its certificate"
 	case errors.As(err, &plain):
-		return "nobody speaks TLS there"
+		return "it does not speak TLS"
 	case errors.As(err, &alert) && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "certificate required"):
-		return "it wants a certificate: tls.cert-file and tls.key-file"
+		return "it requires a certificate: set tls.cert-file and tls.key-file"
 	case errors.As(err, &alert) && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "certificate"):
 		return "it does not accept the certificate of tls.cert-file"
 	}

@@ -20,7 +20,7 @@ import (
 // Kind is the actor kind uplink-mqtt.
 var Kind = uplink.Define(actors.Kind{
 	Name:   "uplink-mqtt",
-	Doc:    "Sends tracks to any MQTT broker, 3.1.1 or 5, in the form that its cloud wants, and takes commands from there.",
+	Doc:    "Sends tracks to any MQTT broker, 3.1.1 or 5, in the form that the cloud requires, and accepts commands from there.",
 	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("uplink-mqtt", all) },
 }, reach)
 
