@@ -43,8 +43,8 @@ var Kind = actors.Define(actors.Kind{
 		return slices.Concat(schemas.Wrong("listen", check(cfg)), schemas.Wrong("topics", checkTopics(cfg)), schemas.Wrong("write-buffer", checkBuffer(cfg)))
 	},
 }, func(cfg *mqttv1.Broker) actors.Actor {
-	h := &house{cfg: cfg, gate: newGate(cfg)}
-	return &broker{house: h, foreign: &foreign{}, sessions: sessions{kind: sessionKind(h), all: map[string]*place{}, taken: map[int]struct{}{}}}
+	h := &shared{cfg: cfg, gate: newGate(cfg)}
+	return &broker{shared: h, foreign: &foreign{}, sessions: sessions{kind: sessionKind(h), all: map[string]*place{}, taken: map[int]struct{}{}}}
 })
 
 const (
@@ -54,7 +54,7 @@ const (
 )
 
 type broker struct {
-	*house
+	*shared
 	sessions sessions
 	// States received live while the kept ones are still arriving; nil afterwards.
 	said    map[string]struct{}
@@ -113,7 +113,7 @@ func (b *broker) Receive(c *actors.Context, msg any) error {
 		b.unclaimed(c, m)
 	case due:
 		b.try(c)
-	case sang:
+	case canaryDone:
 		return b.judge(c, m)
 	case *access.Policy:
 		b.gate.Receive(c, m)

@@ -128,7 +128,7 @@ type stream struct {
 // call makes a call for a client, in the client's goroutine. A call with one answer goes from here
 // to the actor and back to the client directly. A call with several answers goes through the
 // session, which can wait.
-func (h *house) call(gate actors.Gate, at *seat, m command) error {
+func (h *shared) call(gate actors.Gate, at *seat, m command) error {
 	if h.gate.Guarded() && h.gate.Out(m.client.Identity) {
 		return nil
 	}
@@ -159,7 +159,7 @@ func (h *house) call(gate actors.Gate, at *seat, m command) error {
 }
 
 // begin registers a call, or returns an error if too many are open.
-func (h *house) begin(calls *mqtt.Calls, u *mqtt.Call) error {
+func (h *shared) begin(calls *mqtt.Calls, u *mqtt.Call) error {
 	if !calls.Add(u, maxClientCalls) {
 		return fmt.Errorf("%d calls of this client are open already", maxClientCalls)
 	}
@@ -171,7 +171,7 @@ func (h *house) begin(calls *mqtt.Calls, u *mqtt.Call) error {
 }
 
 // end unregisters a call. It returns false if the call has ended before.
-func (h *house) end(calls *mqtt.Calls, u *mqtt.Call) bool {
+func (h *shared) end(calls *mqtt.Calls, u *mqtt.Call) bool {
 	u.Cancel()
 	if !calls.Remove(u) {
 		return false
@@ -215,7 +215,7 @@ func (s *session) over(m *streamed) {
 }
 
 // answer sends the outcome of a call to the client. A stream ends with an empty message.
-func (h *house) answer(m command, r actors.Called) {
+func (h *shared) answer(m command, r actors.Called) {
 	switch {
 	case r.Err != nil:
 		h.fail(m, r.Err)
@@ -228,13 +228,13 @@ func (h *house) answer(m command, r actors.Called) {
 	}
 }
 
-func (h *house) fail(m command, err error) {
+func (h *shared) fail(m command, err error) {
 	code, _ := actors.Explain(err)
 	_ = h.respond(m, actors.Failure(err), mqtt.Properties{ContentType: jsonType, User: []mqtt.UserProperty{{Key: "error", Value: code}}})
 }
 
 // respond publishes an answer. It fails if the answer is too large or the client is gone.
-func (h *house) respond(m command, payload []byte, p mqtt.Properties) error {
+func (h *shared) respond(m command, payload []byte, p mqtt.Properties) error {
 	if m.trace != "" {
 		p.User = append(p.User, mqtt.UserProperty{Key: traceProperty, Value: m.trace})
 	}

@@ -21,8 +21,8 @@ const (
 )
 
 type (
-	due  struct{}
-	sang struct{ err error } // nil: the run succeeded
+	due        struct{}
+	canaryDone struct{ err error } // nil: the run succeeded
 )
 
 // try starts a canary run: a client that comes in through the broker's own listener.
@@ -34,14 +34,14 @@ func (b *broker) try(c *actors.Context) {
 		return
 	}
 	b.sweep(c)
-	song := song{
+	run := canaryRun{
 		addr: b.server.Addr().String(), id: canaryName + "-" + strconv.FormatInt(time.Now().UnixNano(), 36),
 		password: b.gate.canary, secure: b.cfg.Tls != nil,
 	}
-	c.Do(canaryTime, func(ctx context.Context) (any, error) { return sang{song.sing(ctx)}, nil })
+	c.Do(canaryTime, func(ctx context.Context) (any, error) { return canaryDone{run.roundTrip(ctx)}, nil })
 }
 
-func (b *broker) judge(c *actors.Context, m sang) error {
+func (b *broker) judge(c *actors.Context, m canaryDone) error {
 	if m.err == nil {
 		b.misses = 0
 		switch lack := b.server.Stats().Store; {
@@ -63,15 +63,15 @@ func (b *broker) judge(c *actors.Context, m sang) error {
 // canaryName is the user name of the canary.
 const canaryName = "canary"
 
-// song is what a canary run needs to know.
-type song struct {
+// canaryRun is what a canary run needs to know.
+type canaryRun struct {
 	addr, id, password string
 	secure             bool
 }
 
-// sing acts as a client: it connects, subscribes, publishes and receives its own message, in MQTT
+// roundTrip acts as a client: it connects, subscribes, publishes and receives its own message, in MQTT
 // 3.1.1.
-func (s song) sing(ctx context.Context) error {
+func (s canaryRun) roundTrip(ctx context.Context) error {
 	d, addr := crowd.Self(s.addr)
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -86,14 +86,14 @@ func (s song) sing(ctx context.Context) error {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
 	}
 	topic := text("reply/" + s.id + "/canary")
-	song := packet(0x30, topic, []byte("tweet"))
+	publication := packet(0x30, topic, []byte("tweet"))
 	for _, step := range []struct {
 		what       string
 		send, hear []byte
 	}{
 		{"connect", packet(0x10, text("MQTT"), []byte{4, 0xc2, 0, 30}, text(s.id), text(canaryName), text(s.password)), []byte{0x20, 2, 0, 0}},
 		{"subscribe", packet(0x82, []byte{0, 1}, topic, []byte{0}), []byte{0x90, 3, 0, 1, 0}},
-		{"publish", song, song},
+		{"publish", publication, publication},
 	} {
 		if _, err := conn.Write(step.send); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)

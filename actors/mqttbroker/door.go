@@ -39,7 +39,7 @@ type seat struct {
 
 // take handles what a client publishes.
 func (b *broker) take(c *actors.Context) func(mqtt.ClientInfo, mqtt.Publish) error {
-	gate, h := c.Gate(), b.house
+	gate, h := c.Gate(), b.shared
 	return func(ci mqtt.ClientInfo, p mqtt.Publish) error {
 		at, ok := ci.Session.(*seat)
 		if !ok {

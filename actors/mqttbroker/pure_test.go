@@ -62,8 +62,8 @@ func TestTimeout(t *testing.T) {
 }
 
 func TestOpenCalls(t *testing.T) {
-	h := &house{}
-	a, other, canceled := &session{house: h, calls: &mqtt.Calls{}}, &mqtt.Calls{}, 0
+	h := &shared{}
+	a, other, canceled := &session{shared: h, calls: &mqtt.Calls{}}, &mqtt.Calls{}, 0
 	call := func() *mqtt.Call { return &mqtt.Call{Cancel: func() { canceled++ }, Lasts: true} }
 	var last *mqtt.Call
 	for range maxClientCalls {
@@ -98,7 +98,7 @@ func TestStreamsOfTheAbsentEnd(t *testing.T) {
 		// After all other cleanups: lets everything that was started end.
 		t.Cleanup(func() { time.Sleep(time.Minute); synctest.Wait() })
 		r, _ := actorstest.NewVirtual(t)
-		h := &house{}
+		h := &shared{}
 		cell := r.Start("edge/broker/session-1", *sessionKind(h), &mqttv1.Session{})
 		tell := func(msg any) {
 			r.System.Ask(cell.Path(), msg, func(any, error) {})
@@ -187,7 +187,7 @@ func TestCanaryDies(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), tt.within)
 			defer cancel()
-			if err := (song{addr: tt.addr, id: "x"}).sing(ctx); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err := (canaryRun{addr: tt.addr, id: "x"}).roundTrip(ctx); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 		})

@@ -13,12 +13,12 @@ import (
 
 // sessionKind is the kind of the session actors, one for each client. They are not in the config;
 // the broker spawns them when clients connect.
-func sessionKind(h *house) *actors.Kind {
+func sessionKind(h *shared) *actors.Kind {
 	k := actors.Define(actors.Kind{
 		Name:     "mqtt-session",
 		Doc:      "The session of one MQTT client.",
 		Services: []protoreflect.ServiceDescriptor{actors.Service(mqttv1.File_mqtt_v1_session_proto, "SessionService")},
-	}, func(cfg *mqttv1.Session) actors.Actor { return &session{house: h, of: cfg} })
+	}, func(cfg *mqttv1.Session) actors.Actor { return &session{shared: h, of: cfg} })
 	return &k
 }
 
@@ -28,7 +28,7 @@ const calm = 15 * time.Second
 // session is the actor of one client. Whatever the client does affects only this mailbox and this
 // life.
 type session struct {
-	*house
+	*shared
 	of    *mqttv1.Session
 	calls *mqtt.Calls
 	ci    *mqtt.ClientInfo

@@ -159,7 +159,7 @@ func (b *broker) reconcile(c *actors.Context) {
 
 // listSessions answers with the matching sessions, one after the other.
 func (b *broker) listSessions(c *actors.Context, m *mqttv1.SessionsRequest) {
-	l := &listing{house: b.house}
+	l := &listing{shared: b.shared}
 	for _, p := range b.sessions.all {
 		if (m.ClientId == "" || m.ClientId == p.ci.ID) && (m.Identity == "" || m.Identity == p.of.Identity) {
 			l.left = append(l.left, entry{p.child.Path(), p.of, p.ci, &p.calls})
@@ -179,7 +179,7 @@ type entry struct {
 
 // listing is the answer under way.
 type listing struct {
-	*house
+	*shared
 	left []entry
 }
 

@@ -101,7 +101,7 @@ func (e *engine) peek(c *actors.Context, now time.Time) {
 		return
 	}
 	e.peeks = true
-	reader, number, next, asked := e.reader, e.way, e.coming, e.fresh.appetite(e.portions.Records)
+	reader, number, next, asked := e.reader, e.way, e.coming, e.fresh.readSize(e.portions.Records)
 	c.Do(openTime, func(ctx context.Context) (any, error) {
 		all, err := reader.Peek(ctx, next, asked)
 		return peeked{took{all, asked, err}, number}, nil

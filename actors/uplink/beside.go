@@ -43,8 +43,8 @@ func fields(all []schemas.Actor, config Config) (names []string, known bool) {
 	return names, len(names) > 0
 }
 
-// unheard returns a finding for each track filter that matches no track.
-func unheard[C Config](all []schemas.Actor) (found []schemas.Finding) {
+// unmatchedTracks returns a finding for each track filter that matches no track.
+func unmatchedTracks[C Config](all []schemas.Actor) (found []schemas.Finding) {
 	var tracks []string
 	for _, a := range all {
 		if _, ok := a.Config.(*trackv1.Track); ok {

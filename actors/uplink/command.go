@@ -15,14 +15,14 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// voice counts the commands of the far end that are being carried out.
-type voice struct{ errands int }
+// commandState counts the commands of the far end that are being carried out.
+type commandState struct{ callsRunning int }
 
 // command is a command as it arrives from the far end.
 type command struct{ far.Command }
 
-// errand is a command that is being carried out by an actor.
-type errand struct {
+// remoteCall is a command that is being carried out by an actor.
+type remoteCall struct {
 	command
 	topic string
 	as    actors.Caller
@@ -30,8 +30,8 @@ type errand struct {
 	sent  bool // an answer has been sent; a method may give several
 }
 
-// mostErrands is the number of commands that may run at once. Further ones are refused.
-const mostErrands = 64
+// mostCalls is the number of commands that may run at once. Further ones are refused.
+const mostCalls = 64
 
 // Identity returns the identity under which firewalls judge and audits record the commands of an
 // uplink whose config names no user for them.
@@ -39,7 +39,7 @@ func Identity(path string) string { return "uplink/" + path }
 
 // command carries out a command if the config lists it.
 func (e *engine) command(c *actors.Context, m command) {
-	x := &errand{command: m, topic: "cmd/" + m.Actor + "/" + m.Method, as: actors.Caller{Identity: Identity(c.Name()), Trace: actors.NewTrace()}}
+	x := &remoteCall{command: m, topic: "cmd/" + m.Actor + "/" + m.Method, as: actors.Caller{Identity: Identity(c.Name()), Trace: actors.NewTrace()}}
 	if e.user != "" {
 		x.as.Identity = "user/" + e.user
 	}
@@ -47,11 +47,11 @@ func (e *engine) command(c *actors.Context, m command) {
 	case !slices.ContainsFunc(e.allow, func(pattern string) bool { return covers(pattern, x.topic) }):
 		e.answer(c, x, nil, actors.Errorf(actors.PermissionDenied, "%s is not among the commands that this uplink allows", x.topic))
 		return
-	case e.errands >= mostErrands:
-		e.answer(c, x, nil, actors.Errorf(actors.ResourceExhausted, "%d commands are under way already", e.errands))
+	case e.callsRunning >= mostCalls:
+		e.answer(c, x, nil, actors.Errorf(actors.ResourceExhausted, "%d commands are under way already", e.callsRunning))
 		return
 	}
-	e.errands++
+	e.callsRunning++
 	typ, payload := m.ContentType, m.Payload
 	if typ == "" {
 		typ = "application/json"
@@ -66,12 +66,12 @@ func (e *engine) command(c *actors.Context, m command) {
 // called handles the answer of an actor. If the method gives several answers, the far end gets the
 // first.
 func (e *engine) called(c *actors.Context, m actors.Called) {
-	x, ok := m.Tag.(*errand)
+	x, ok := m.Tag.(*remoteCall)
 	if !ok {
 		return
 	}
 	if !m.More {
-		e.errands--
+		e.callsRunning--
 	}
 	if x.sent {
 		return
@@ -80,7 +80,7 @@ func (e *engine) called(c *actors.Context, m actors.Called) {
 	e.answer(c, x, m.Payload, m.Err)
 }
 
-func (e *engine) answer(c *actors.Context, x *errand, payload []byte, err error) {
+func (e *engine) answer(c *actors.Context, x *remoteCall, payload []byte, err error) {
 	why := ""
 	if err != nil {
 		e.counts.Refused++
@@ -96,9 +96,9 @@ func (e *engine) answer(c *actors.Context, x *errand, payload []byte, err error)
 	}
 }
 
-// strangers returns a finding for each commands.user that no access-control lists: nothing would
+// unknownUsers returns a finding for each commands.user that no access-control lists: nothing would
 // check the rights of such a user.
-func strangers[C Config](all []schemas.Actor) (found []schemas.Finding) {
+func unknownUsers[C Config](all []schemas.Actor) (found []schemas.Finding) {
 	known := map[string]bool{}
 	var names []string
 	for _, a := range all {

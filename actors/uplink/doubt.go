@@ -36,9 +36,9 @@ const (
 	mostRounds = 10
 )
 
-// believe reports whether a refusal is about bad records. If that is not known yet, it puts the
+// judgeRefusal reports whether a refusal is about bad records. If that is not known yet, it puts the
 // records aside and starts the search.
-func (e *engine) believe(c *actors.Context, m *far.Rejected) bool {
+func (e *engine) judgeRefusal(c *actors.Context, m *far.Rejected) bool {
 	now := time.Now()
 	var refused []*entry
 	for _, r := range m.Records {
@@ -60,15 +60,15 @@ func (e *engine) believe(c *actors.Context, m *far.Rejected) bool {
 	return false
 }
 
-// vouch notes that the far end accepts records. Those it has refused are tried again, and a refusal
+// noteAccepted notes that the far end accepts records. Those it has refused are tried again, and a refusal
 // then counts.
-func (e *engine) vouch() {
-	e.calm()
+func (e *engine) noteAccepted() {
+	e.endSearch()
 	e.vouched = time.Now()
 }
 
-// calm ends the search.
-func (e *engine) calm() {
+// endSearch ends the search.
+func (e *engine) endSearch() {
 	e.vouched, e.attempts, e.rounds, e.turn, e.refusal = time.Time{}, 0, 0, 0, ""
 	for _, l := range [...]*lane{&e.fresh, &e.main} {
 		l.searching = false
@@ -89,18 +89,18 @@ func (e *engine) search(c *actors.Context, refusal error) {
 		}
 	}
 	l := e.lane
-	l.searching, l.suspects, l.wary = true, 0, 1
+	l.searching, l.suspects, l.batchLimit = true, 0, 1
 	e.attempts++
 	switch enough := e.attempts >= firstRound<<min(e.rounds, mostRounds); {
 	case enough && e.good.Sequence > 0:
 		l.probing = true
 	case enough:
-		e.despair(c)
+		e.endRound(c)
 	}
 }
 
-// despair ends a round: it retries later, from the oldest record on.
-func (e *engine) despair(c *actors.Context) {
+// endRound ends a round: it retries later, from the oldest record on.
+func (e *engine) endRound(c *actors.Context) {
 	e.attempts = 0
 	e.rounds++
 	e.lane.each(func(x *entry) bool {
@@ -111,8 +111,8 @@ func (e *engine) despair(c *actors.Context) {
 	e.broken(c, fmt.Errorf("it refuses everything: %s", cmp.Or(e.refusal, e.error)))
 }
 
-// seek makes the oldest record that is not put aside the next batch.
-func (e *engine) seek() bool {
+// searchBatch makes the oldest record that is not put aside the next batch.
+func (e *engine) searchBatch() bool {
 	e.entries, e.out, e.bytes, e.batch, e.origin = 0, 0, 0, nil, nil
 	number := 0
 	e.lane.each(func(x *entry) bool {
@@ -126,8 +126,8 @@ func (e *engine) seek() bool {
 	return len(e.batch) > 0
 }
 
-// sought handles the outcome of a batch made by seek.
-func (e *engine) sought(c *actors.Context, err error) {
+// searchDone handles the outcome of a batch made by seek.
+func (e *engine) searchDone(c *actors.Context, err error) {
 	if _, metered := e.sender.(far.Metered); !metered {
 		e.spend(time.Now(), uint64(e.bytes), 0)
 	}
@@ -136,23 +136,23 @@ func (e *engine) sought(c *actors.Context, err error) {
 	var partial *far.Partial
 	switch {
 	case err == nil:
-		l.lone = 0
+		l.soleFailures = 0
 		e.had(c)
-		e.vouch()
+		e.noteAccepted()
 	case errors.As(err, &rejected):
-		l.lone = 0
+		l.soleFailures = 0
 		e.wrong(err)
 		x := l.at(e.origin[0])
 		x.aside, x.refused = true, time.Now()
 		e.search(c, err)
 	case errors.As(err, &partial) && partial.Taken == 1:
-		l.lone = 0
+		l.soleFailures = 0
 		e.had(c)
-		e.vouch()
+		e.noteAccepted()
 		e.broken(c, err)
 	default:
-		if l.lone++; l.lone >= desperate && !errors.Is(err, context.DeadlineExceeded) {
-			l.lone = 0
+		if l.soleFailures++; l.soleFailures >= anyProbeAfter && !errors.Is(err, context.DeadlineExceeded) {
+			l.soleFailures = 0
 			l.at(e.origin[0]).aside = true
 		}
 		e.broken(c, err)

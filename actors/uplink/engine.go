@@ -62,7 +62,7 @@ func Define[C Config](k actors.Kind, reach func(who Who, cfg C) (Far, error)) ac
 	k.Live, k.Place = true, true
 	beside := k.Beside
 	k.Beside = func(all []schemas.Actor) []schemas.Finding {
-		found := append(strangers[C](all), unheard[C](all)...)
+		found := append(unknownUsers[C](all), unmatchedTracks[C](all)...)
 		if beside != nil {
 			found = append(found, beside(all)...)
 		}
@@ -100,19 +100,19 @@ type engine struct {
 	far    Far
 	settings
 
-	reader  *actors.Reader // nil: not open
-	reading bool           // a worker opens the reader or waits for messages
-	looked  bool           // the first attempt to open the reader has ended
-	main    lane           // records from the read position
-	settled uint64         // store sequence of the newest message of main that is complete
-	rouse   func()         // ends the wait for messages
+	reader      *actors.Reader // nil: not open
+	reading     bool           // a worker opens the reader or waits for messages
+	looked      bool           // the first attempt to open the reader has ended
+	main        lane           // records from the read position
+	settled     uint64         // store sequence of the newest message of main that is complete
+	stopWaiting func()         // ends the wait for messages
 	ahead
 
 	line
 	load
 	tally
 	account
-	voice
+	commandState
 }
 
 // settings is a config in the form the engine uses.
@@ -302,14 +302,14 @@ func (e *engine) reconfigure(c *actors.Context, config Config) error {
 	}
 	if !proto.Equal(&uplinkv1.Sending{Tracks: e.cfg.Tracks}, &uplinkv1.Sending{Tracks: s.cfg.Tracks}) {
 		e.reopen = true
-		if e.rouse != nil {
-			e.rouse()
+		if e.stopWaiting != nil {
+			e.stopWaiting()
 		}
 	}
 	e.config, e.far, e.settings, e.good = config, f, s, record.Record{}
 	e.table.Carries = f.Carries
-	e.calm()
-	e.wonder(c)
+	e.endSearch()
+	e.reportUnknown(c)
 	return nil
 }
 
@@ -327,7 +327,7 @@ func rest(config Config) proto.Message {
 
 // look does what depends on time alone.
 func (e *engine) look(c *actors.Context) {
-	e.gauge(c)
-	e.grumble(c)
+	e.measureRate(c)
+	e.reportSilence(c)
 	e.note(c)
 }

@@ -19,23 +19,23 @@ type lane struct {
 	// suspects is the number of entries, from the oldest on, among which is one that the far end
 	// refuses without saying which.
 	suspects int
-	// lone counts consecutive batches of one and the same record that ended the connection. proofs
-	// counts how often since then a record that the far end is known to accept got through in
-	// between. If probing is set, the next batch is that record.
-	lone    int
-	proofs  int
-	probing bool
-	accused int // number of the entry under suspicion
-	// searching is set during the search for a record that the far end accepts. wary limits the
-	// records per batch after the far end has refused one without saying which; 0: no limit.
-	searching bool
-	wary      int
+	// soleFailures counts consecutive batches of one and the same record that ended the connection.
+	// proofs counts how often since then a record that the far end is known to accept got through
+	// in between. If probing is set, the next batch is that record.
+	soleFailures int
+	proofs       int
+	probing      bool
+	accused      int // number of the entry under suspicion
+	// searching is set during the search for a record that the far end accepts. batchLimit limits
+	// the records per batch after the far end has refused one without saying which; 0: no limit.
+	searching  bool
+	batchLimit int
 }
 
-// appetite returns how many messages hold about as many records as a batch.
-func (l *lane) appetite(batch int) int {
+// readSize returns how many messages hold about as many records as a batch.
+func (l *lane) readSize(batch int) int {
 	if l.density == 0 {
-		return handful
+		return firstRead
 	}
 	return min(max(int(float64(batch)/l.density), 1), most)
 }

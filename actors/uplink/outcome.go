@@ -25,7 +25,7 @@ func (e *engine) done(c *actors.Context, m sent) {
 		e.probed(c, m.err)
 		return
 	case e.lane.searching:
-		e.sought(c, m.err)
+		e.searchDone(c, m.err)
 		return
 	}
 	if errors.As(m.err, &partial) && partial.Taken > 0 && partial.Taken <= len(e.batch) {
@@ -63,12 +63,12 @@ func (e *engine) delivered(c *actors.Context, m sent) {
 	l := e.lane
 	e.counts.LeftOut += uint64(e.out)
 	l.suspects = max(0, l.suspects-e.entries)
-	if l.lone > 0 || e.refusal != "" {
-		e.vouch()
+	if l.soleFailures > 0 || e.refusal != "" {
+		e.noteAccepted()
 	}
-	l.lone, l.proofs = 0, 0
-	if l.wary *= 2; l.wary >= e.portions.Records {
-		l.wary = 0
+	l.soleFailures, l.proofs = 0, 0
+	if l.batchLimit *= 2; l.batchLimit >= e.portions.Records {
+		l.batchLimit = 0
 	}
 	e.settle(c, e.entries)
 	l.since = time.Now()
@@ -83,7 +83,7 @@ func (e *engine) partly(c *actors.Context, n int) {
 	e.failures = failures
 	taken := e.origin[n-1] + 1
 	l := e.lane
-	e.batch, l.lone, l.proofs = e.batch[n:], 0, 0
+	e.batch, l.soleFailures, l.proofs = e.batch[n:], 0, 0
 	l.suspects = max(0, l.suspects-taken)
 	e.settle(c, taken)
 }
@@ -108,17 +108,17 @@ func (e *engine) acknowledged(c *actors.Context, n int) {
 func (e *engine) refused(c *actors.Context, m *far.Rejected) {
 	e.wrong(m)
 	l := e.lane
-	l.lone, l.proofs = 0, 0
+	l.soleFailures, l.proofs = 0, 0
 	switch named := len(m.Records); {
 	case named > 0 && m.Taken && named < len(e.batch):
-		e.vouch()
-	case (named > 0 || len(e.batch) == 1) && !e.believe(c, m):
+		e.noteAccepted()
+	case (named > 0 || len(e.batch) == 1) && !e.judgeRefusal(c, m):
 		return
 	}
 	if len(m.Records) == 0 {
 		if len(e.batch) == 1 {
 			e.reject(c, e.origin[0], m.Why)
-			e.lane.suspects, e.lane.wary = 0, 1 // the next one may be bad too
+			e.lane.suspects, e.lane.batchLimit = 0, 1 // the next one may be bad too
 			e.settleGone(c)
 			return
 		}
@@ -157,12 +157,12 @@ func (e *engine) reject(c *actors.Context, number int, why string) {
 	if x := e.lane.at(number); !x.gone {
 		x.gone = true
 		e.counts.Rejected++
-		e.complain(c, x.Record, why)
+		e.reportRejected(c, x.Record, why)
 	}
 }
 
-// complain publishes an event about a rejected record, at most one per second.
-func (e *engine) complain(c *actors.Context, r record.Record, why string) {
+// reportRejected publishes an event about a rejected record, at most one per second.
+func (e *engine) reportRejected(c *actors.Context, r record.Record, why string) {
 	now := time.Now()
 	if now.Sub(e.complained) < time.Second {
 		e.untold++
@@ -179,8 +179,8 @@ func (e *engine) undelivered(c *actors.Context, err error) {
 	case errors.As(err, &later): // the far end has said when to retry
 	case len(e.origin) == 1 && len(e.batch) == 1 && !errors.Is(err, context.DeadlineExceeded):
 		l := e.lane
-		l.lone++
-		l.accused, l.probing = e.origin[0], l.lone%stubborn == 0 || l.lone >= desperate || l.proofs > 0
+		l.soleFailures++
+		l.accused, l.probing = e.origin[0], l.soleFailures%suspectAfter == 0 || l.soleFailures >= anyProbeAfter || l.proofs > 0
 	}
 	if e.broken(c, err); e.lane.probing {
 		// Retry at once: a link that recovers in the meantime would falsify the comparison.

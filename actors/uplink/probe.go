@@ -9,15 +9,15 @@ import (
 	far "gatewayd/protocols/uplink"
 )
 
-// A record that ends the connection stubborn times in a row is suspected. The uplink then sends a
-// record that the far end has accepted before, which does not change the order. Only if that one
+// A record that ends the connection suspectAfter times in a row is suspected. The uplink then sends
+// a record that the far end has accepted before, which does not change the order. Only if that one
 // gets through proofs times in between is the suspected record skipped; otherwise the link may have
 // recovered by chance.
 const (
-	stubborn = 6
-	proofs   = 3
+	suspectAfter = 6
+	proofs       = 3
 	// From then on the probe may be the next record of the same track, if there is nothing else.
-	desperate = 30
+	anyProbeAfter = 30
 )
 
 // probe makes a record that the far end is known to accept the next batch. If none is known yet, it
@@ -29,7 +29,7 @@ func (e *engine) probe() bool {
 		if i == e.lane.accused {
 			track = x.Track
 		}
-		if probe.Sequence == 0 && i > e.lane.accused && !x.gone && !x.aside && (x.Track != track || e.lane.lone >= desperate) {
+		if probe.Sequence == 0 && i > e.lane.accused && !x.gone && !x.aside && (x.Track != track || e.lane.soleFailures >= anyProbeAfter) {
 			if r, ok := e.table.Route(x.Record, far.Free); ok {
 				probe, origin = r, []int{i}
 			}
@@ -56,8 +56,8 @@ func (e *engine) probed(c *actors.Context, err error) {
 		if e.failures = 0; len(e.origin) == 1 {
 			e.had(c)
 		}
-		e.vouch()
-	case errors.As(err, &rejected) && l.lone == 0: // it no longer accepts what it accepted before
+		e.noteAccepted()
+	case errors.As(err, &rejected) && l.soleFailures == 0: // it no longer accepts what it accepted before
 		e.good = record.Record{}
 		e.search(c, err)
 		e.release(c)
@@ -65,19 +65,19 @@ func (e *engine) probed(c *actors.Context, err error) {
 	case rejected == nil:
 		switch l.proofs = 0; {
 		case len(e.origin) == 0:
-			l.lone = 0 // the probe failed as well, so the record is not to blame
-		case l.lone >= desperate:
+			l.soleFailures = 0 // the probe failed as well, so the record is not to blame
+		case l.soleFailures >= anyProbeAfter:
 			l.at(e.origin[0]).aside = true // another probe may get through
 		}
 		e.broken(c, err)
 		e.release(c)
 		return
 	}
-	if l.lone > 0 {
+	if l.soleFailures > 0 {
 		l.proofs++
 	}
 	if l.proofs >= proofs {
-		l.lone, l.proofs = 0, 0
+		l.soleFailures, l.proofs = 0, 0
 		e.reject(c, l.accused, "the connection ended each time when it was sent, at last: "+e.error)
 		e.settleGone(c)
 	}

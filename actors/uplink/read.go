@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	openTime = 30 * time.Second
-	waitTime = 10 * time.Minute // for the next message
-	pause    = 2 * time.Second  // after a failure of the store
-	handful  = 2                // messages in the first read, while the number of records per message is unknown
-	most     = 512              // messages per read at most
+	openTime  = 30 * time.Second
+	waitTime  = 10 * time.Minute // for the next message
+	pause     = 2 * time.Second  // after a failure of the store
+	firstRead = 2                // messages in the first read, while the number of records per message is unknown
+	most      = 512              // messages per read at most
 )
 
 type (
@@ -43,12 +43,12 @@ func (e *engine) read(c *actors.Context) {
 		e.open(c)
 	case e.sender == nil || e.main.records >= 2*e.portions.Records || e.main.bytes >= 2*e.portions.Bytes:
 	// Or fresh records would queue up behind the backlog.
-	case e.main.records >= e.mouthful() && e.throttled():
+	case e.main.records >= e.throttledSize() && e.throttled():
 	default:
 		e.reading = true
-		reader, asked := e.reader, e.main.appetite(e.portions.Records)
-		roused, rouse := context.WithCancel(context.Background())
-		e.rouse = rouse
+		reader, asked := e.reader, e.main.readSize(e.portions.Records)
+		roused, stopWaiting := context.WithCancel(context.Background())
+		e.stopWaiting = stopWaiting
 		c.Do(waitTime, func(ctx context.Context) (any, error) {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
@@ -142,7 +142,7 @@ func (e *engine) pause(c *actors.Context, err error) {
 
 // took handles messages that were read.
 func (e *engine) took(c *actors.Context, m took) {
-	e.rouse()
+	e.stopWaiting()
 	if e.overtaken(m.messages) {
 		if e.sending && e.lane == &e.fresh {
 			e.held = &m // until the outcome of the batch is known

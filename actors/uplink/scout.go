@@ -92,7 +92,7 @@ func (e *engine) scouted(c *actors.Context, m scouted) {
 	case m.record.Sequence == 0 && e.refusal == "":
 		e.broken(c, errors.New(e.error))
 	case m.record.Sequence == 0 || errors.As(m.err, &rejected):
-		e.despair(c)
+		e.endRound(c)
 	case m.err == nil:
 		e.batch, e.good = []record.Record{m.record}, m.record
 		if e.parts == nil {
@@ -102,7 +102,7 @@ func (e *engine) scouted(c *actors.Context, m scouted) {
 		e.early += m.passed
 		e.moved = true
 		e.acknowledged(c, 1)
-		e.vouch()
+		e.noteAccepted()
 	default:
 		e.broken(c, m.err)
 	}

@@ -72,12 +72,12 @@ func (e *engine) choose(now time.Time) bool {
 		if e.probe() {
 			return true
 		}
-		if l.lone >= desperate {
+		if l.soleFailures >= anyProbeAfter {
 			return false
 		}
 	}
 	if l.searching {
-		if l.probing = !e.seek() && e.good.Sequence > 0; l.probing {
+		if l.probing = !e.searchBatch() && e.good.Sequence > 0; l.probing {
 			e.probe()
 		}
 		return len(e.batch) > 0
@@ -115,13 +115,13 @@ func (e *engine) pick(now time.Time) {
 	records, bytes = int(min(uint64(records), quota)), int(min(uint64(bytes), budget))
 	l, strain := e.lane, e.strain(now)
 	if l == &e.main && e.throttled() {
-		records = min(records, e.mouthful())
+		records = min(records, e.throttledSize())
 	}
 	if l.suspects > 0 {
 		records = min(records, max(1, l.suspects/2))
 	}
-	if l.wary > 0 {
-		records = min(records, l.wary)
+	if l.batchLimit > 0 {
+		records = min(records, l.batchLimit)
 	}
 	e.entries, e.out, e.bytes = 0, 0, 0
 	// A new slice: an abandoned worker that is still sending the last batch keeps the old one.
@@ -151,13 +151,13 @@ func (e *engine) pick(now time.Time) {
 	})
 }
 
-// bite is how many seconds' worth of the catch-up rate a batch may hold.
-const bite = 5
+// burstSeconds is how many seconds' worth of the catch-up rate a batch may hold.
+const burstSeconds = 5
 
-// mouthful returns how many records a batch may have while the backlog is throttled.
-func (e *engine) mouthful() int {
+// throttledSize returns how many records a batch may have while the backlog is throttled.
+func (e *engine) throttledSize() int {
 	if rate := e.cfg.CatchUp; rate > 0 {
-		return min(e.portions.Records, bite*int(rate))
+		return min(e.portions.Records, burstSeconds*int(rate))
 	}
 	return e.portions.Records
 }

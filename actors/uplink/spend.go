@@ -68,12 +68,12 @@ func (e *engine) recalled(c *actors.Context, m actors.Recalled) {
 	}
 	if state == unread {
 		e.unknown = "what was sent before is not known: " + m.Err.Error()
-		e.wonder(c)
+		e.reportUnknown(c)
 	}
 }
 
-// wonder reports degraded health if a note that is needed could not be read.
-func (e *engine) wonder(c *actors.Context) {
+// reportUnknown reports degraded health if a note that is needed could not be read.
+func (e *engine) reportUnknown(c *actors.Context) {
 	if !e.remembers() && e.unknown != "" {
 		e.error = e.unknown
 		c.Degraded(e.error)

@@ -54,8 +54,8 @@ type measured struct {
 	err      error
 }
 
-// gauge measures the rate, and the backlog if that is due.
-func (e *engine) gauge(c *actors.Context) {
+// measureRate measures the rate, and the backlog if that is due.
+func (e *engine) measureRate(c *actors.Context) {
 	now := time.Now()
 	done := e.counts.Acknowledged + e.counts.LeftOut
 	if !e.gauged.IsZero() {
@@ -174,8 +174,8 @@ func (e *engine) current() bool {
 	return e.backlog.Records == 0 || e.sender != nil && !e.main.filled && e.from == 0 && !e.throttled()
 }
 
-// grumble publishes the event silent when nothing has been acknowledged for the configured time.
-func (e *engine) grumble(c *actors.Context) {
+// reportSilence publishes the event silent when nothing has been acknowledged for the configured time.
+func (e *engine) reportSilence(c *actors.Context) {
 	limit, now := e.cfg.Silence.AsDuration(), time.Now()
 	if e.backlog.Records == 0 && e.main.records == 0 || e.resting != "" {
 		if !e.mute {
@@ -257,7 +257,7 @@ func (e *engine) state() string {
 		return "refused"
 	case e.sender != nil && e.idle():
 		return "idle"
-	case e.sender != nil && !e.current() && e.backlog.Records > uint64(e.mouthful()):
+	case e.sender != nil && !e.current() && e.backlog.Records > uint64(e.throttledSize()):
 		return "catching-up"
 	case e.sender != nil:
 		return "sending"

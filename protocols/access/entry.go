@@ -32,7 +32,7 @@ func (p *Policy) Lookup(name string, now time.Time) (*Identity, error) {
 // Password returns the identity name if the password is right. It takes time on purpose, see Hash.
 func (p *Policy) Password(name string, password []byte, now time.Time) (*Identity, error) {
 	id := p.all[name]
-	stored := nobody
+	stored := dummyHash
 	if id != nil && id.cred.Password != "" {
 		stored = id.cred.Password
 	}

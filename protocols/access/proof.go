@@ -98,8 +98,8 @@ func Verify(stored string, password []byte) (bool, error) {
 	return subtle.ConstantTimeCompare(h.of(password), h.sum) == 1, nil
 }
 
-// nobody is the hash that is checked for a name that does not exist.
-const nobody = "$argon2id$v=19$m=7168,t=5,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+// dummyHash is the hash that is checked for a name that does not exist.
+const dummyHash = "$argon2id$v=19$m=7168,t=5,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // NewToken returns a new bearer token with 256 random bits.
 func NewToken() string {

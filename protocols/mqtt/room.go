@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// breath is the interval at which AwaitRoom checks for room.
-const breath = 5 * time.Millisecond
+// roomPoll is the interval at which AwaitRoom checks for room.
+const roomPoll = 5 * time.Millisecond
 
 // AwaitRoom waits until n more bytes for a client fit easily into its write buffer and its
 // unacknowledged messages. A caller with many messages calls it before each. A client that is away
@@ -17,7 +17,7 @@ func (s *Server) AwaitRoom(ctx context.Context, to ClientInfo, n int) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(breath):
+		case <-time.After(roomPoll):
 		}
 	}
 	return nil

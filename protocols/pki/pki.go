@@ -137,7 +137,7 @@ func (a *Authority) Issue(o Order, now time.Time) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, chain, err := a.sell(o, &key.PublicKey, now)
+	cert, chain, err := a.certify(o, &key.PublicKey, now)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (a *Authority) Certify(o Order, request []byte, now time.Time) (chain []byt
 	if key, ok := r.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != elliptic.P256() {
 		return nil, errors.New("certificate request: its key is not ECDSA P-256")
 	}
-	if _, chain, err = a.sell(o, r.PublicKey, now); err != nil {
+	if _, chain, err = a.certify(o, r.PublicKey, now); err != nil {
 		return nil, err
 	}
 	if err := os.Remove(a.File(o.Name + ".pem")); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -171,8 +171,8 @@ func (a *Authority) Certify(o Order, request []byte, now time.Time) (chain []byt
 	return chain, a.write(o.Name+".crt", chain, 0o644)
 }
 
-// sell creates a certificate for a key, and stores it with the issued ones.
-func (a *Authority) sell(o Order, key any, now time.Time) (cert *x509.Certificate, chain []byte, err error) {
+// certify creates a certificate for a key, and stores it with the issued ones.
+func (a *Authority) certify(o Order, key any, now time.Time) (cert *x509.Certificate, chain []byte, err error) {
 	if !isName(o.Name) {
 		return nil, nil, fmt.Errorf("name %q: letters, digits, '.', '-' and '_', 63 at most, and not \"ca\"", o.Name)
 	}

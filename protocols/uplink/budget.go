@@ -47,9 +47,9 @@ func (s Spent) Turn(l Limits, now time.Time) Spent {
 var (
 	// implausible is earlier than any time of a clock that is right.
 	implausible = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
-	// astray is by how much a clock may temporarily go back. If it goes back by more, it was in the
-	// future before, and no budget is to wait for that time.
-	astray = 48 * time.Hour
+	// maxSetback is by how much a clock may temporarily go back. If it goes back by more, it was in
+	// the future before, and no budget is to wait for that time.
+	maxSetback = 48 * time.Hour
 )
 
 // turn returns the beginning of the present span and whether the previous one, which began at was,
@@ -63,7 +63,7 @@ func turn(was, begins, now time.Time) (_ time.Time, over bool) {
 		return begins, false
 	case begins.After(was):
 		return begins, true
-	case was.Sub(now) <= astray:
+	case was.Sub(now) <= maxSetback:
 		return was, false
 	}
 	return begins, false

@@ -48,7 +48,7 @@ const (
 	steep    = 0.75             // the same, after a batch that took much too long
 	trips    = 4                // round trips between batches, so that the link does more than wait for answers
 	longest  = 10 * time.Minute // between batches, on any link
-	drowsy   = 1.25             // factor by which a slow link must exceed the limit to count as recovered
+	recovery = 1.25             // factor by which a slow link must exceed the limit to count as recovered
 	unproven = 64               // records per batch while nothing is known about the link
 	patience = 8                // consecutive single records before trying whether two take as long
 )
@@ -136,7 +136,7 @@ func (p Pace) Failed(bytes int) Pace {
 func (p Pace) under(b Portions) Strain {
 	below := func(limit float64, was bool) bool {
 		if was {
-			limit *= drowsy
+			limit *= recovery
 		}
 		return p.Goodput < limit
 	}

@@ -10,9 +10,9 @@ import (
 	mqttv1 "gatewayd/schemas/mqtt/v1"
 )
 
-// house is the state that one life of a broker shares with its sessions. server does not change
+// shared is the state that one life of a broker shares with its sessions. server does not change
 // once there is a session.
-type house struct {
+type shared struct {
 	cfg    *mqttv1.Broker
 	gate   gate
 	claims mqtt.Claims
@@ -33,7 +33,7 @@ func of(ci *mqtt.ClientInfo) *mqttv1.Session {
 }
 
 // status returns the status of a session.
-func (h *house) status(path string, of *mqttv1.Session, ci mqtt.ClientInfo, calls *mqtt.Calls) *mqttv1.Status {
+func (h *shared) status(path string, of *mqttv1.Session, ci mqtt.ClientInfo, calls *mqtt.Calls) *mqttv1.Status {
 	t := h.server.Traffic(ci)
 	m := &mqttv1.Status{
 		Path: path, Session: of, Connected: t.Connected, Dropped: uint64(t.Dropped), Throttled: uint64(t.Throttled),
