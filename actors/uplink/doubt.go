@@ -60,8 +60,8 @@ func (e *engine) judgeRefusal(c *actors.Context, m *far.Rejected) bool {
 	return false
 }
 
-// noteAccepted notes that the far end accepts records. Those it has refused are tried again, and a refusal
-// then counts.
+// noteAccepted notes that the far end accepts records. Those it has refused are tried again, and a
+// refusal then counts.
 func (e *engine) noteAccepted() {
 	e.endSearch()
 	e.vouched = time.Now()
