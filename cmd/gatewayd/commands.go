@@ -54,7 +54,9 @@ func command(serve *daemon.Serving) *cobra.Command {
 		c.GroupID = "look"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{device.ReadCommand(reach()), device.WriteCommand(reach()), device.ScanCommand(reach()), standin.SimCommand(), standin.ReplayCommand(kinds), standin.SinkCommand()} {
+	for _, c := range []*cobra.Command{
+		device.ReadCommand(reach()), device.WriteCommand(reach()), device.ScanCommand(reach()), standin.SimCommand(), standin.ReplayCommand(kinds), standin.SinkCommand(),
+	} {
 		c.GroupID = "tools"
 		root.AddCommand(c)
 	}

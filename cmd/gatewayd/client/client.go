@@ -22,23 +22,24 @@ import (
 	"gatewayd/supervisor"
 )
 
-const (
-	DefaultURL = "nats://127.0.0.1:4222"
-	startTime  = 2 * time.Second // a gateway whose bus is up says something by then
-)
+// DefaultURL is where a gateway's bus listens that nothing else is known of.
+const DefaultURL = "nats://127.0.0.1:4222"
+
+// startTime is when a gateway whose bus is up has said something.
+const startTime = 2 * time.Second
 
 // Client is a command line's way to a running gateway.
 type Client struct {
-	kinds                      []actors.Kind
-	server, key, user, Gateway string
-	data                       string
-	Timeout                    time.Duration
-	AsJSON                     bool
-	fleet                      bool // server is a hub, and key what lets in there
-	proof                      proof
-	cmd                        *cobra.Command // that runs with these flags; nil: they are being completed, and nobody is asked for anything
+	Gateway string        // its name; Connect finds the only one there
+	Timeout time.Duration // longest wait for an answer; 0: no end
+	AsJSON  bool          // answers are to be printed so
+	Conn    *bus.Conn     // nil: not connected
 
-	Conn *bus.Conn
+	kinds                   []actors.Kind
+	server, key, user, data string
+	fleet                   bool // server is a hub, and key what lets in there
+	proof                   proof
+	cmd                     *cobra.Command // that runs with these flags; nil: they are being completed, and nobody is asked for anything
 }
 
 // New is a way to a gateway; kinds are those that it may have.

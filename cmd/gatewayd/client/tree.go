@@ -16,19 +16,6 @@ import (
 	"gatewayd/supervisor"
 )
 
-// unknownGateway says of whom something is known instead.
-func (c *Client) unknownGateway(ctx context.Context) error {
-	if c.fleet {
-		return fmt.Errorf("nothing is known of a gateway %q: gatewayd fleet ls shows all that are there", c.Gateway)
-	}
-	names, err := c.gateways(ctx)
-	if err != nil || len(names) == 0 {
-		return fmt.Errorf("nothing is known of a gateway %q", c.Gateway)
-	}
-	slices.Sort(names)
-	return fmt.Errorf("nothing is known of a gateway %q: here is %s", c.Gateway, strings.Join(names, ", "))
-}
-
 // Standing is how one actor or group is.
 type Standing struct {
 	Path   string
@@ -64,6 +51,19 @@ func (c *Client) States(ctx context.Context) (all []Standing, boot *gatewayv1.Bo
 	}
 	slices.SortFunc(all, func(a, b Standing) int { return ComparePaths(a.Path, b.Path) })
 	return all, boot, err
+}
+
+// unknownGateway says of whom something is known instead.
+func (c *Client) unknownGateway(ctx context.Context) error {
+	if c.fleet {
+		return fmt.Errorf("nothing is known of a gateway %q: gatewayd fleet ls shows all that are there", c.Gateway)
+	}
+	names, err := c.gateways(ctx)
+	if err != nil || len(names) == 0 {
+		return fmt.Errorf("nothing is known of a gateway %q", c.Gateway)
+	}
+	slices.Sort(names)
+	return fmt.Errorf("nothing is known of a gateway %q: here is %s", c.Gateway, strings.Join(names, ", "))
 }
 
 // PathsOf are the paths of all.

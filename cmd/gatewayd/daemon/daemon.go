@@ -30,18 +30,19 @@ import (
 
 // Gateway is a gateway in this process.
 type Gateway struct {
+	Bus     *bus.Bus
+	Starved chan watchdog.Cause // tells when nothing is left to heal it with
+
 	log    *slog.Logger
 	cfg    *config.Tree
 	lock   *os.File
 	url    string // the file that says where the bus listens
 	book   *watchdog.Book
-	Bus    *bus.Bus
 	system *actors.System
 	tree   *supervisor.Tree
 	keeper *watchdog.Keeper
 	notify *watchdog.Systemd
 
-	Starved chan watchdog.Cause
 	petting context.CancelFunc
 	petted  chan struct{}
 	untold  func() // ends telling the fleet; nil: there is none

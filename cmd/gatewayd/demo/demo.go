@@ -20,7 +20,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gatewayd/cmd/gatewayd/client"
 	"gatewayd/cmd/gatewayd/daemon"
 	"gatewayd/cmd/gatewayd/exit"
 	"gatewayd/cmd/gatewayd/files"
@@ -216,37 +215,4 @@ func (d *demo) units() map[string]map[string]string {
 		return nil
 	}
 	return look.UnitsOf(cfg)
-}
-
-// hints say where the gateway is and what to try.
-func (d *demo) hints() []string {
-	self, server, nats, mqtt := invocation(), "", "", ""
-	if url := "nats://" + d.bus; url != client.DefaultURL {
-		server, nats = " --server "+url, " --server "+url
-	}
-	if host, port, err := net.SplitHostPort(d.mqtt); err == nil && port != "1883" {
-		mqtt = " -p " + port
-		if host != "127.0.0.1" {
-			mqtt = " -h " + host + mqtt
-		}
-	}
-	return []string{
-		self + " watch" + server + " 'data/field/#'    or: nats" + nats + " sub 'gw.demo.data.>'",
-		"mosquitto_sub" + mqtt + " -t 'data/#' -v",
-		self + " call" + server + ` field/plc/mixer WriteRegisters '{"address":10,"values":[42]}'`,
-		self + " call" + server + ` field/pump Set '{"name":"relay","flag":true}'    a plug that publishes by MQTT`,
-		self + " uplinks" + server + " --follow    two clouds; the link to one is cut now and then",
-		mbpoll(d.modbus, "-t 4:float -B -r 11 -c 2") + "    voltage and power of meter-1, as the gateway has them",
-		mbpoll(d.modbus, "-r 2") + " 1200    the mixer's setpoint",
-		mbpoll(d.gateway, "-t 3:float -B -r 1 -c 2") + "    meter-1 itself, on a line that is polled all the while",
-	}
-}
-
-// mbpoll is a command of that name for unit 1 behind a port.
-func mbpoll(addr, what string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "mbpoll " + addr
-	}
-	return "mbpoll -1 -a 1 -p " + port + " " + what + " " + host
 }

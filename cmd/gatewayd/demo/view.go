@@ -58,7 +58,7 @@ const vital = 1 + 3
 
 // frame is the live view as lines of cells; n is locked.
 func frame(n *news, hints []string, mqtt string, height int, now time.Time, up time.Duration) [][]terminal.Cell {
-	head := []terminal.Cell{{Text: "gatewayd demo", Colour: terminal.Bold}, {Text: "  ", Colour: ""}}
+	head := []terminal.Cell{{Text: "gatewayd demo", Colour: terminal.Bold}, {Text: "  "}}
 	if root := n.health[supervisor.Root]; root != nil {
 		head = append(head, terminal.HealthCell(root.State))
 	}
@@ -68,7 +68,7 @@ func frame(n *news, hints []string, mqtt string, height int, now time.Time, up t
 	}
 	foot := [][]terminal.Cell{{{Text: "Try", Colour: terminal.Bold}, {Text: fmt.Sprintf("  (bus nats://%s, %s)", n.address, mqtt), Colour: terminal.Dim}}}
 	for _, h := range hints {
-		foot = append(foot, []terminal.Cell{{Text: "  " + h, Colour: ""}})
+		foot = append(foot, []terminal.Cell{{Text: "  " + h}})
 	}
 	tree := treeRows(n, false, now)
 	if len(tree)+len(foot)+6 > height {
@@ -109,7 +109,7 @@ func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
 	shown := append(system, others...)
 	if short {
 		c := terminal.HealthCell(actors.OK)
-		rows = append(rows, []terminal.Cell{{Text: pad("├─ "+strings.Join(files.Implicit, " "), 20), Colour: ""}, c})
+		rows = append(rows, []terminal.Cell{{Text: pad("├─ "+strings.Join(files.Implicit, " "), 20)}, c})
 		shown = others
 	}
 	for i, name := range client.Branches(append([]string{supervisor.Root}, client.PathsOf(shown)...), "")[1:] {
@@ -117,7 +117,10 @@ func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
 	}
 	if len(quiet) > 0 {
 		c := terminal.HealthCell(actors.OK)
-		rows = append(rows, []terminal.Cell{{Text: pad(fmt.Sprintf("and %d more", len(quiet)), 20), Colour: terminal.Dim}, {Text: pad(c.Text, 15), Colour: c.Colour}, {Text: pad("", 8), Colour: ""}, {Text: strings.Join(quiet, ", "), Colour: terminal.Dim}})
+		rows = append(rows, []terminal.Cell{
+			{Text: pad(fmt.Sprintf("and %d more", len(quiet)), 20), Colour: terminal.Dim}, {Text: pad(c.Text, 15), Colour: c.Colour}, {Text: pad("", 8)},
+			{Text: strings.Join(quiet, ", "), Colour: terminal.Dim},
+		})
 	}
 	return rows
 }
@@ -144,7 +147,7 @@ func folded(n *news, all []client.Standing) (rest []client.Standing, quiet []str
 
 func treeRow(n *news, s client.Standing, name string, now time.Time) []terminal.Cell {
 	c := terminal.HealthCell(s.Health.State)
-	row := []terminal.Cell{{Text: pad(name, 20), Colour: ""}, {Text: pad(c.Text, 15), Colour: c.Colour}}
+	row := []terminal.Cell{{Text: pad(name, 20)}, {Text: pad(c.Text, 15), Colour: c.Colour}}
 	rate := ""
 	if t := n.traffic[s.Path]; t != nil {
 		rate = fmt.Sprintf("%.1f", t.rate(now))
@@ -162,7 +165,7 @@ func treeRow(n *news, s client.Standing, name string, now time.Time) []terminal.
 	case !good:
 		return append(row, terminal.Cell{Text: text, Colour: terminal.Yellow})
 	}
-	return append(row, terminal.Cell{Text: text, Colour: ""})
+	return append(row, terminal.Cell{Text: text})
 }
 
 // eventRows are the last lines of news that fit into room lines.
@@ -172,7 +175,7 @@ func eventRows(lines []look.NewsLine, room int) [][]terminal.Cell {
 	}
 	rows := [][]terminal.Cell{{{Text: "Lately:", Colour: terminal.Bold}}}
 	for _, l := range lines[max(0, len(lines)-room+1):] {
-		rows = append(rows, []terminal.Cell{{Text: "  " + l.At.Local().Format(time.TimeOnly) + " ", Colour: terminal.Dim}, {Text: l.Who + " ", Colour: ""}, {Text: l.What, Colour: l.Colour}})
+		rows = append(rows, []terminal.Cell{{Text: "  " + l.At.Local().Format(time.TimeOnly) + " ", Colour: terminal.Dim}, {Text: l.Who + " "}, {Text: l.What, Colour: l.Colour}})
 	}
 	for len(rows) < room {
 		rows = append(rows, nil)

@@ -295,7 +295,9 @@ func (p *push) report(w io.Writer) error {
 		if t.version > 0 {
 			row[3].Text = fmt.Sprint(t.version)
 		}
-		row[2].Colour = map[string]string{"has it": terminal.Green, "fits": terminal.Green, "failed": terminal.Red, "stuck": terminal.Red, "refused": terminal.Red, "taken back": terminal.Yellow, "away": terminal.Yellow}[t.result]
+		row[2].Colour = map[string]string{
+			"has it": terminal.Green, "fits": terminal.Green, "failed": terminal.Red, "stuck": terminal.Red, "refused": terminal.Red, "taken back": terminal.Yellow, "away": terminal.Yellow,
+		}[t.result]
 		rows = append(rows, row)
 	}
 	if len(rows) == 1 {

@@ -14,7 +14,7 @@ import (
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
-func fleetCredsCommand(kinds files.Kinds) *cobra.Command {
+func credsCommand(kinds files.Kinds) *cobra.Command {
 	var files []string
 	var account, operator, sign string
 	cmd := &cobra.Command{

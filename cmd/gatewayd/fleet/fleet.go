@@ -28,14 +28,17 @@ func Command(kinds []actors.Kind) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(fleetCredsCommand(kinds), fleetSetupCommand(client.AtHub(kinds)), fleetTrackCommand(client.AtHub(kinds)), fleetListCommand(client.AtHub(kinds)), fleetConfigCommand(client.AtHub(kinds)))
-	for _, c := range []func(*client.Client) *cobra.Command{look.TreeCommand, look.DescribeCommand, look.WatchCommand, look.EventsCommand, look.CallCommand, look.TracksCommand, look.UplinksCommand} {
-		cmd.AddCommand(distant(client.AtHub(kinds), c))
+	hub := func() *client.Client { return client.AtHub(kinds) }
+	cmd.AddCommand(credsCommand(kinds), setupCommand(hub()), trackCommand(hub()), listCommand(hub()), configCommand(hub()))
+	for _, c := range []func(*client.Client) *cobra.Command{
+		look.TreeCommand, look.DescribeCommand, look.WatchCommand, look.EventsCommand, look.CallCommand, look.TracksCommand, look.UplinksCommand,
+	} {
+		cmd.AddCommand(distant(hub(), c))
 	}
 	return cmd
 }
 
-func fleetSetupCommand(c *client.Client) *cobra.Command {
+func setupCommand(c *client.Client) *cobra.Command {
 	replicas := 0
 	cmd := &cobra.Command{
 		Use:   "setup",
@@ -63,7 +66,7 @@ other --replicas.`,
 	return cmd
 }
 
-func fleetTrackCommand(c *client.Client) *cobra.Command {
+func trackCommand(c *client.Client) *cobra.Command {
 	stream, replicas, remove := "", 0, []string(nil)
 	cmd := &cobra.Command{
 		Use:   "track [ID...]",
@@ -115,7 +118,7 @@ func printSources(c *client.Client, w io.Writer, stream string, messages uint64,
 	for _, s := range all {
 		heard := terminal.Cell{Text: "never", Colour: terminal.Yellow}
 		if s.Active >= 0 {
-			heard = terminal.Cell{Text: terminal.Age(s.Active) + " ago", Colour: ""}
+			heard = terminal.Cell{Text: terminal.Age(s.Active) + " ago"}
 		}
 		rows = append(rows, []terminal.Cell{{Text: s.Gateway}, {Text: fmt.Sprint(s.Lag)}, heard})
 	}

@@ -23,7 +23,7 @@ import (
 // meetTime is how long is waited for one more gateway that says that it is there.
 const meetTime = 300 * time.Millisecond
 
-func fleetListCommand(c *client.Client) *cobra.Command {
+func listCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls [ID...]",
 		Short: "Show all gateways of the fleet, how they are and whether they are connected",

@@ -16,18 +16,18 @@ import (
 	configv1 "gatewayd/schemas/config/v1"
 )
 
-func fleetConfigCommand(c *client.Client) *cobra.Command {
+func configCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Change the config of many gateways",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(fleetPushCommand(c))
+	cmd.AddCommand(pushCommand(c))
 	return cmd
 }
 
-func fleetPushCommand(c *client.Client) *cobra.Command {
+func pushCommand(c *client.Client) *cobra.Command {
 	p := &push{c: c, canary: portion{percent: 5}, wave: portion{percent: 25}}
 	on := ""
 	cmd := &cobra.Command{

@@ -96,7 +96,7 @@ func eventRow(m bus.Msg, at time.Time) []terminal.Cell {
 		return terminal.Row(at.Local().Format(time.DateTime), m.Subject, "", terminal.Text(m))
 	}
 	l := toldLine(a, m)
-	return []terminal.Cell{{Text: at.Local().Format(time.DateTime), Colour: terminal.Dim}, {Text: a.Path, Colour: ""}, {Text: a.Leaf, Colour: terminal.Blue}, {Text: l.What, Colour: l.Colour}}
+	return []terminal.Cell{{Text: at.Local().Format(time.DateTime), Colour: terminal.Dim}, {Text: a.Path}, {Text: a.Leaf, Colour: terminal.Blue}, {Text: l.What, Colour: l.Colour}}
 }
 
 func eventsJSON(w io.Writer, records []bus.Record) error {

@@ -1,6 +1,5 @@
 // Package terminal is how the commands show things to people: colours, tables that
-// fit, payloads on a line, amounts in words, and a password that is asked for. It
-// knows of no gateway.
+// fit, payloads on a line, amounts in words; and how it asks them for a password.
 package terminal
 
 import (
