@@ -2,6 +2,9 @@ package tcplink
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
 	"strings"
 
 	"gatewayd/schemas"
@@ -16,14 +19,14 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 		if !ok {
 			continue
 		}
-		place := strings.ToLower(cfg.Transport + " " + target(cfg))
-		other := first[place]
+		at := cfg.Transport + " " + place(target(cfg))
+		other := first[at]
 		if other == "" {
-			first[place] = a.Path
+			first[at] = a.Path
 			continue
 		}
-		if !told[place] {
-			told[place] = true
+		if !told[at] {
+			told[at] = true
 			found = append(found, schemas.Finding{Actor: a.Path, Beside: other, Violation: schemas.Violation{
 				Field: "address", Other: "address", Warning: true,
 				Message: fmt.Sprintf("%q leads to %s as well: one link carries what all units there need, and many devices take one connection only", other, target(cfg)),
@@ -31,4 +34,16 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 		}
 	}
 	return found
+}
+
+// place returns an address in the one spelling that all of its spellings have in common.
+func place(address string) string {
+	host, port, _ := net.SplitHostPort(address)
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	}
+	if n, err := strconv.Atoi(port); err == nil {
+		port = strconv.Itoa(n)
+	}
+	return net.JoinHostPort(strings.ToLower(strings.TrimSuffix(host, ".")), port)
 }

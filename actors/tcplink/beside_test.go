@@ -22,6 +22,9 @@ func TestLinksToOnePlace(t *testing.T) {
 		{"e", &modbusv1.TcpLink{Address: "plc.example:502"}}, {"f", &modbusv1.TcpLink{Address: "plc.example"}},
 		{"g", &modbusv1.TcpLink{Address: "[fd00::5]"}}, {"h", &modbusv1.TcpLink{Address: "[fd00::5]:502", Framing: "rtu"}},
 		{"i", &modbusv1.TcpLink{Address: "plc.example:802"}},
+		{"j", &modbusv1.TcpLink{Address: "[::1]:0502"}}, {"k", &modbusv1.TcpLink{Address: "[0:0:0:0:0:0:0:1]"}},
+		{"l", &modbusv1.TcpLink{Address: "10.0.0.5:0503"}}, {"m", &modbusv1.TcpLink{Address: "[::ffff:10.0.0.5]:503"}},
+		{"n", &modbusv1.TcpLink{Address: "rtu.example."}}, {"o", &modbusv1.TcpLink{Address: "RTU.example:502"}},
 	} {
 		schemas.Defaults(x.cfg)
 		all = append(all, schemas.Actor{Path: x.path, Config: x.cfg})
@@ -38,6 +41,9 @@ func TestLinksToOnePlace(t *testing.T) {
 		`e beside a: "a" leads to plc.example:502 as well` + why,
 		`h beside g: "g" leads to [fd00::5]:502 as well` + why,
 		`i beside d: "d" leads to plc.example:802 as well` + why,
+		`k beside j: "j" leads to [0:0:0:0:0:0:0:1]:502 as well` + why,
+		`m beside l: "l" leads to [::ffff:10.0.0.5]:503 as well` + why,
+		`o beside n: "n" leads to RTU.example:502 as well` + why,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

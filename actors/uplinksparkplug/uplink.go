@@ -6,6 +6,8 @@ package uplinksparkplug
 import (
 	"context"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,15 +19,43 @@ import (
 	"gatewayd/protocols/sparkplug/edge"
 	"gatewayd/protocols/tlsfiles"
 	"gatewayd/schemas"
+	trackv1 "gatewayd/schemas/track/v1"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
 // Kind is the actor kind uplink-sparkplug.
 var Kind = uplink.Define(actors.Kind{
-	Name:   "uplink-sparkplug",
-	Doc:    "Sends tracks to Sparkplug hosts, as an edge node of Sparkplug B 3.0.",
-	Beside: func(all []schemas.Actor) []schemas.Finding { return mqttseat.Twice("uplink-sparkplug", all) },
+	Name: "uplink-sparkplug",
+	Doc:  "Sends tracks to Sparkplug hosts, as an edge node of Sparkplug B 3.0.",
+	Beside: func(all []schemas.Actor) []schemas.Finding {
+		return append(mqttseat.Twice("uplink-sparkplug", all), vacant(all)...)
+	},
 }, reach)
+
+// vacant returns a finding for each place that picks no track.
+func vacant(all []schemas.Actor) (found []schemas.Finding) {
+	var tracks []string
+	for _, a := range all {
+		if _, ok := a.Config.(*trackv1.Track); ok {
+			tracks = append(tracks, a.Path)
+		}
+	}
+	for _, a := range all {
+		cfg, _ := a.Config.(*uplinkv1.UplinkSparkplug)
+		for i, p := range cfg.GetPlaces() {
+			if _, err := path.Match(p.Track, ""); err != nil || slices.ContainsFunc(tracks, func(track string) bool {
+				picks, _ := path.Match(p.Track, track)
+				return picks
+			}) {
+				continue
+			}
+			found = append(found, schemas.Finding{Actor: a.Path, Violation: schemas.Violation{
+				Field: fmt.Sprintf("places[%d].track", i), Warning: true, Message: fmt.Sprintf("%q picks no track%s", p.Track, schemas.DidYouMeanPath(p.Track, tracks)),
+			}})
+		}
+	}
+	return found
+}
 
 func reach(who uplink.Who, cfg *uplinkv1.UplinkSparkplug) (uplink.Far, error) {
 	to := edge.Config{

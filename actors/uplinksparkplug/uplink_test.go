@@ -3,6 +3,7 @@ package uplinksparkplug_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"gatewayd/protocols/sparkplug/monitor"
 	"gatewayd/schemas"
 	modbusv1 "gatewayd/schemas/modbus/v1"
+	trackv1 "gatewayd/schemas/track/v1"
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
@@ -158,5 +160,21 @@ func TestCheck(t *testing.T) {
 		if (got == "[]") != (x.want == "") || !strings.Contains(got, x.want) {
 			t.Errorf("%s, want %s", got, x.want)
 		}
+	}
+}
+
+// A place that picks no track is told.
+func TestPlacesThatPickNoTrack(t *testing.T) {
+	got := uplinksparkplug.Kind.Beside([]schemas.Actor{
+		{Path: "tracks/boiler", Config: &trackv1.Track{}},
+		{Path: "far", Config: &uplinkv1.UplinkSparkplug{Places: []*uplinkv1.SparkplugPlace{{Track: "tracks/b*"}, {Track: "tracks/boler"}, {Track: "*"}}}},
+	})
+	var all []string
+	for _, f := range got {
+		all = append(all, fmt.Sprint(f.Actor, " ", f.Field, " ", f.Warning, ": ", f.Message))
+	}
+	want := []string{`far places[1].track true: "tracks/boler" picks no track, did you mean "tracks/boiler"?`, `far places[2].track true: "*" picks no track`}
+	if !slices.Equal(all, want) {
+		t.Errorf("got %q, want %q", all, want)
 	}
 }
