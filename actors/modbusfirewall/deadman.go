@@ -197,7 +197,7 @@ func (k *keeper) write(c *actors.Context, o order) {
 		Request: o.write.request, Unit: o.write.unit, Link: o.write.link,
 		Send: func(c *actors.Context, r modbus.Request, done modbusdoor.Then) {
 			c.Ask(o.write.link, &dispatch.Ask{
-				Class: schedule.Write, Expires: time.Now().Add(writeTime / 2), Requests: []modbus.Request{r},
+				Class: schedule.Write, Rest: o.write.rest, Expires: time.Now().Add(writeTime / 2), Requests: []modbus.Request{r},
 				Timeouts: []time.Duration{answerTime}, Tag: done,
 			}, writeTime)
 		},

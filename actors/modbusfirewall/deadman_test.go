@@ -338,3 +338,27 @@ func TestOnTheRealBus(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A safe write straight through a link has the unit left alone afterwards for as long as it needs.
+func TestASafeWriteStraightThroughALinkIsPaced(t *testing.T) {
+	const line = "field/line"
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute); synctest.Wait() }) // after all others: what was begun runs out
+		r, _ := actorstest.NewVirtual(t)
+		var asks []*dispatch.Ask
+		r.Peer(line, func(msg any) any {
+			m := msg.(*dispatch.Ask)
+			asks = append(asks, m)
+			return &dispatch.Answer{Ask: m, Results: []dispatch.Result{{}}}
+		})
+		r.Start(path, modbusfirewall.Kind, &modbusv1.Firewall{
+			DeadMan:    []*modbusv1.DeadMan{{Name: "pump", Silence: durationpb.New(time.Second)}},
+			SafeWrites: []*modbusv1.SafeWrite{{Group: "pump", Link: line, At: proto.Uint32(9), Address: 1, Values: []uint32{2}, RestAfterWrite: durationpb.New(3 * time.Second)}},
+		})
+		time.Sleep(2 * time.Second) // virtual
+		synctest.Wait()
+		if len(asks) != 1 || asks[0].Rest != 3*time.Second {
+			t.Errorf("asked %+v", asks)
+		}
+	})
+}

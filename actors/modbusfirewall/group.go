@@ -30,6 +30,7 @@ type safeWrite struct {
 	link    string // where it has none
 	what    string // for people
 	request modbus.Request
+	rest    time.Duration // of the unit after it, where it has no actor
 	done    bool
 }
 
@@ -52,6 +53,9 @@ func (k *keeper) assemble(cfg *modbusv1.Firewall) ([]*group, error) {
 		if (w.Unit == "") == (w.Link == "") || (w.Link == "") != (w.At == nil) {
 			return nil, fmt.Errorf("safe-writes[%d]: give unit, or link and at", i)
 		}
+		if w.Link == "" && w.RestAfterWrite.AsDuration() > 0 {
+			return nil, fmt.Errorf("safe-writes[%d]: rest-after-write goes with link; %s has its own", i, w.Unit)
+		}
 		r, err := requestOf(&modbusv1.JudgeRequest{Function: writeFunction(w), Address: w.Address, Values: w.Values})
 		if err != nil {
 			return nil, fmt.Errorf("safe-writes[%d]: %w", i, err)
@@ -60,7 +64,7 @@ func (k *keeper) assemble(cfg *modbusv1.Firewall) ([]*group, error) {
 		if g == nil {
 			return nil, fmt.Errorf("safe-writes[%d]: there is no dead-man %q", i, w.Group)
 		}
-		s := &safeWrite{unit: w.Unit, link: w.Link, what: fmt.Sprintf("write %s %d", w.Area, w.Address), request: r}
+		s := &safeWrite{unit: w.Unit, link: w.Link, what: fmt.Sprintf("write %s %d", w.Area, w.Address), request: r, rest: w.RestAfterWrite.AsDuration()}
 		if s.link != "" {
 			s.unit, s.request.Unit = fmt.Sprintf("%s/%d", w.Link, w.GetAt()), uint8(w.GetAt())
 		}

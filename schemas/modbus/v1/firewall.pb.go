@@ -203,9 +203,11 @@ type SafeWrite struct {
 	// The line or link behind which a unit is that no actor polls.
 	Link string `protobuf:"bytes,6,opt,name=link,proto3" json:"link,omitempty"`
 	// Its address there.
-	At            *uint32 `protobuf:"varint,7,opt,name=at,proto3,oneof" json:"at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	At *uint32 `protobuf:"varint,7,opt,name=at,proto3,oneof" json:"at,omitempty"`
+	// Pause that a unit behind link needs after a write.
+	RestAfterWrite *durationpb.Duration `protobuf:"bytes,8,opt,name=rest_after_write,json=restAfterWrite,proto3" json:"rest_after_write,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *SafeWrite) Reset() {
@@ -285,6 +287,13 @@ func (x *SafeWrite) GetAt() uint32 {
 		return *x.At
 	}
 	return 0
+}
+
+func (x *SafeWrite) GetRestAfterWrite() *durationpb.Duration {
+	if x != nil {
+		return x.RestAfterWrite
+	}
+	return nil
 }
 
 // HeartbeatRequest is a sign of life.
@@ -1069,7 +1078,7 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\asilence\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x18\x8a\xb5\x18\x14\b\x01\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x18\xf5@R\asilence\x12\x18\n" +
 	"\acallers\x18\x03 \x03(\tR\acallers\x12/\n" +
 	"\x04unit\x18\x04 \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.UnitServiceR\x04unit\x12\x14\n" +
-	"\x05point\x18\x05 \x01(\tR\x05point\"\xdd\x02\n" +
+	"\x05point\x18\x05 \x01(\tR\x05point\"\xb1\x03\n" +
 	"\tSafeWrite\x12+\n" +
 	"\x05group\x18\x01 \x01(\tB\x15\x8a\xb5\x18\x11\b\x01Z\rdead_man.nameR\x05group\x12/\n" +
 	"\x04unit\x18\x02 \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.UnitServiceR\x04unit\x120\n" +
@@ -1077,7 +1086,8 @@ const file_modbus_v1_firewall_proto_rawDesc = "" +
 	"\aaddress\x18\x04 \x01(\rB\x0f\x8a\xb5\x18\v\b\x01!\x00\x00\x00\x00\xe0\xff\xef@R\aaddress\x120\n" +
 	"\x06values\x18\x05 \x03(\rB\x18\x8a\xb5\x18\x14\b\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xc0^@R\x06values\x12/\n" +
 	"\x04link\x18\x06 \x01(\tB\x1b\x8a\xb5\x18\x17B\x15modbus.v1.LinkServiceR\x04link\x12+\n" +
-	"\x02at\x18\a \x01(\rB\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xe0o@H\x00R\x02at\x88\x01\x01B\x05\n" +
+	"\x02at\x18\a \x01(\rB\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\xe0o@H\x00R\x02at\x88\x01\x01\x12R\n" +
+	"\x10rest_after_write\x18\b \x01(\v2\x19.google.protobuf.DurationB\r\x8a\xb5\x18\t!\x00\x00\x00\x00\x00\x00$@R\x0erestAfterWriteB\x05\n" +
 	"\x03_at\"0\n" +
 	"\x10HeartbeatRequest\x12\x1c\n" +
 	"\x05group\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\b\x01R\x05group\"\x13\n" +
@@ -1176,20 +1186,21 @@ var file_modbus_v1_firewall_proto_depIdxs = []int32{
 	1,  // 1: modbus.v1.Firewall.dead_man:type_name -> modbus.v1.DeadMan
 	2,  // 2: modbus.v1.Firewall.safe_writes:type_name -> modbus.v1.SafeWrite
 	13, // 3: modbus.v1.DeadMan.silence:type_name -> google.protobuf.Duration
-	14, // 4: modbus.v1.JudgeRequest.time:type_name -> google.protobuf.Timestamp
-	14, // 5: modbus.v1.Audited.time:type_name -> google.protobuf.Timestamp
-	13, // 6: modbus.v1.Audited.took:type_name -> google.protobuf.Duration
-	10, // 7: modbus.v1.FirewallService.Judge:input_type -> modbus.v1.JudgeRequest
-	3,  // 8: modbus.v1.FirewallService.Heartbeat:input_type -> modbus.v1.HeartbeatRequest
-	5,  // 9: modbus.v1.FirewallService.Release:input_type -> modbus.v1.ReleaseRequest
-	11, // 10: modbus.v1.FirewallService.Judge:output_type -> modbus.v1.JudgeResponse
-	4,  // 11: modbus.v1.FirewallService.Heartbeat:output_type -> modbus.v1.HeartbeatResponse
-	6,  // 12: modbus.v1.FirewallService.Release:output_type -> modbus.v1.ReleaseResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	13, // 4: modbus.v1.SafeWrite.rest_after_write:type_name -> google.protobuf.Duration
+	14, // 5: modbus.v1.JudgeRequest.time:type_name -> google.protobuf.Timestamp
+	14, // 6: modbus.v1.Audited.time:type_name -> google.protobuf.Timestamp
+	13, // 7: modbus.v1.Audited.took:type_name -> google.protobuf.Duration
+	10, // 8: modbus.v1.FirewallService.Judge:input_type -> modbus.v1.JudgeRequest
+	3,  // 9: modbus.v1.FirewallService.Heartbeat:input_type -> modbus.v1.HeartbeatRequest
+	5,  // 10: modbus.v1.FirewallService.Release:input_type -> modbus.v1.ReleaseRequest
+	11, // 11: modbus.v1.FirewallService.Judge:output_type -> modbus.v1.JudgeResponse
+	4,  // 12: modbus.v1.FirewallService.Heartbeat:output_type -> modbus.v1.HeartbeatResponse
+	6,  // 13: modbus.v1.FirewallService.Release:output_type -> modbus.v1.ReleaseResponse
+	11, // [11:14] is the sub-list for method output_type
+	8,  // [8:11] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_modbus_v1_firewall_proto_init() }
