@@ -11,7 +11,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Publishes is what an actor with doors says of them.
+// Publishes lists what an actor with doors publishes about them.
 var Publishes = []actors.Leaf{
 	{Class: "event", Leaf: "audited", Message: &modbusv1.Audited{}},
 	{Class: "event", Leaf: "insecure", Message: &modbusv1.InsecureDoor{}},
@@ -21,10 +21,10 @@ var Publishes = []actors.Leaf{
 
 var errUnknown = errors.New("who it is was not asked when it came")
 
-// admission is who says which masters may come in by their certificates.
+// admission decides which masters may connect, by their certificates.
 type admission struct{ *accessdoor.Door }
 
-// ask has keeper say so from now on; empty: nobody does.
+// ask makes keeper the access control that decides from now on; empty: every master is admitted.
 func (a *admission) ask(c *actors.Context, keeper string) {
 	if a.Door != nil {
 		if a.Keeper() == keeper {
@@ -36,7 +36,7 @@ func (a *admission) ask(c *actors.Context, keeper string) {
 	a.Open(c)
 }
 
-// admit is server.Config.Admit.
+// admit returns the function for server.Config.Admit.
 func (a *admission) admit() func(shown *x509.Certificate, remote string) (any, error) {
 	door := a.Door
 	if !door.Guarded() {
@@ -52,10 +52,10 @@ func (a *admission) admit() func(shown *x509.Certificate, remote string) (any, e
 	}
 }
 
-// take takes what concerns it; false if msg does not.
+// take handles the messages of the access control; it returns false for any other.
 func (a *admission) take(c *actors.Context, msg any) bool { return a.Door != nil && a.Receive(c, msg) }
 
-// sweep cuts off masters that may no longer be in.
+// sweep disconnects masters that are no longer admitted.
 func (d *Doors) sweep(c *actors.Context) {
 	if d.server == nil || !d.admission.Guarded() {
 		return

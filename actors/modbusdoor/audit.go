@@ -16,7 +16,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// audited begins the record of a write.
+// audited starts the audit record of a write.
 func audited(who actors.Caller, r modbus.Request) *modbusv1.Audited {
 	m := &modbusv1.Audited{Caller: who.Identity, Trace: who.Trace, Function: uint32(r.Function), Address: proto.Uint32(uint32(r.Address)), Values: writtenValues(r)}
 	if m.Trace == "" {
@@ -28,7 +28,7 @@ func audited(who actors.Caller, r modbus.Request) *modbusv1.Audited {
 	return m
 }
 
-// tell ends the record of a write, once.
+// tell completes the audit record of a write and publishes it, once.
 func (g *Gate) tell(c *actors.Context, a *Attempt, outcome, cause string) {
 	if _, open := g.writes[a]; !open {
 		return
@@ -44,7 +44,7 @@ func (g *Gate) tell(c *actors.Context, a *Attempt, outcome, cause string) {
 	c.Event("audited", a.audit)
 }
 
-// outcomeOf is the audit's word for how a write has ended, and why.
+// outcomeOf returns the audit's word for the outcome of a write, and the cause.
 func outcomeOf(r *dispatch.Result) (outcome, cause string) {
 	var e *modbus.Exception
 	switch {
@@ -60,14 +60,14 @@ func outcomeOf(r *dispatch.Result) (outcome, cause string) {
 	return outcome, r.Cause()
 }
 
-// MayBeDone says whether nobody knows if the unit has carried out what it was
-// asked for. A link that does not exist or takes no more has sent nothing.
+// MayBeDone reports whether it is unknown if the unit has carried out the request. A link that does
+// not exist or accepts no more requests has sent nothing.
 func MayBeDone(r *dispatch.Result) bool {
 	code, _ := actors.Explain(r.Err)
 	return r.Unsure() && code != actors.NotFound && code != actors.ResourceExhausted
 }
 
-// writtenValues is what a request writes: a number for each register or coil.
+// writtenValues returns what a request writes: one number for each register or coil.
 func writtenValues(r modbus.Request) []uint32 {
 	switch r.Function {
 	case modbus.WriteSingleCoil: // FF 00 or 00 00
@@ -94,7 +94,7 @@ func bitValues(data []byte, n int) []uint32 {
 	return values
 }
 
-// readBack is the request that reads what r writes.
+// readBack returns the request that reads what r writes; false if there is none.
 func readBack(r modbus.Request) (modbus.Request, bool) {
 	back := modbus.Request{Unit: r.Unit, Timeout: r.Timeout, Function: modbus.ReadHoldingRegisters, Address: r.Address, Quantity: max(r.Quantity, 1)}
 	switch r.Function {
@@ -116,7 +116,7 @@ func readValues(read modbus.Request, r *dispatch.Result) []uint32 {
 	return words(r.Data)
 }
 
-// expected is what must read back of a write.
+// expected returns the values that must read back after a write.
 func expected(a *modbusv1.Audited) []uint32 {
 	if uint8(a.Function) != modbus.MaskWriteRegister {
 		return a.Values

@@ -14,7 +14,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Config is what the configs of all kinds with doors say about them.
+// Config is the part about doors that the configs of all kinds with doors have in common.
 type Config interface {
 	GetTcp() []*modbusv1.TcpDoor
 	GetSerial() []*modbusv1.SerialDoor
@@ -28,7 +28,7 @@ type Config interface {
 
 var framings = map[string]modbus.Framing{"tcp": modbus.TCP, "rtu": modbus.RTUOverTCP, "ascii": modbus.ASCIIOverTCP}
 
-// Check finds what no rule of a single field can tell.
+// Check returns the violations that no rule of a single field can express.
 func Check(cfg Config) (found []schemas.Violation) {
 	if len(cfg.GetTcp())+len(cfg.GetSerial()) == 0 {
 		found = schemas.Wrong("", errNoWay)
@@ -95,7 +95,7 @@ func portOf(p *modbusv1.SerialDoor) (server.Port, error) {
 	return port, port.Check()
 }
 
-// settings is a config as the driver needs it.
+// settings returns the driver settings for a config.
 func settings(p *modbusv1.SerialDoor) serial.Config {
 	s := serial.Config{Path: p.Port, Baud: int(p.Baud), DataBits: int(p.DataBits), Parity: p.Parity, StopBits: int(p.StopBits)}
 	if s.StopBits == 0 {

@@ -1,7 +1,7 @@
-// Package modbusdoor is what the kinds that let Modbus masters in have in
-// common: doors as a config names them, and the gate past which requests reach
-// units: the firewall's verdict and the audit. It is no kind itself; who connects
-// and what he sends is package protocols/modbus/server's business.
+// Package modbusdoor is the common part of the kinds that accept Modbus masters; it is no kind
+// itself. It has the doors (TCP listeners and serial ports) as configured, and the gate that
+// requests pass on their way to a unit: the verdict of the firewall and the audit. Connections and
+// frames are handled by package protocols/modbus/server.
 package modbusdoor
 
 import (
@@ -18,22 +18,22 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// openTime is how long opening doors may take.
+// openTime is the time limit for opening the doors.
 const openTime = 10 * time.Second
 
-// Doors are those of one life of an actor, which hands them every message that
-// it does not know.
+// Doors are the doors of one life of an actor. The actor passes them every message that it does not
+// handle itself.
 type Doors struct {
 	Refusals  Refusals
 	admission admission
-	server    *server.Server // nil until they are open
+	server    *server.Server // nil until the doors are open
 	downs     map[string]string
 	exposed   []string
 	busy      bool  // a plan is being carried out
-	next      *plan // the latest one meanwhile
+	next      *plan // latest plan made meanwhile
 }
 
-// plan is how doors shall be.
+// plan is a configuration to be applied to the doors.
 type plan struct {
 	limits  server.Config
 	handler server.Handler
@@ -42,16 +42,16 @@ type plan struct {
 }
 
 type (
-	// opened is what opening the doors gives; the life owns it.
+	// opened is the result of opening the doors; the life owns it.
 	opened struct{ *server.Server }
-	// changed says that the doors are as they shall be.
+	// changed says that a plan has been applied to open doors.
 	changed struct{}
-	// portNews is what became of a serial port; no cause: it is open.
+	// portNews is the state of a serial port; without a cause it is open.
 	portNews struct{ port, cause string }
 )
 
-// Open opens the doors that cfg names, or makes doors that are open so: masters
-// whose door stays are not disturbed. They talk to h.
+// Open opens the doors that cfg describes, or changes open doors accordingly. Masters on a door
+// that stays are not disturbed. Their requests go to h.
 func (d *Doors) Open(c *actors.Context, cfg Config, h server.Handler) error {
 	tcp, ports, err := waysOf(cfg)
 	if err != nil {
@@ -70,7 +70,7 @@ func (d *Doors) Open(c *actors.Context, cfg Config, h server.Handler) error {
 	return nil
 }
 
-// carryOut does what is planned, unless something is being done.
+// carryOut applies the next plan unless another one is being applied.
 func (d *Doors) carryOut(c *actors.Context) {
 	p, srv, said := d.next, d.server, said(c)
 	if p == nil || d.busy {
@@ -89,7 +89,7 @@ func (d *Doors) carryOut(c *actors.Context) {
 	})
 }
 
-// forget forgets what became of ports that are not served any more.
+// forget drops the states of ports that are no longer served.
 func (d *Doors) forget(ports []server.Port) {
 	downs := map[string]string{}
 	for _, p := range ports {
@@ -98,7 +98,7 @@ func (d *Doors) forget(ports []server.Port) {
 	d.downs = downs
 }
 
-// guard tells of writes for which masters have no role.
+// guard is a handler that also audits writes for which the master has no role.
 type guard struct {
 	server.Handler
 	refusals *Refusals
@@ -109,7 +109,7 @@ func (g guard) Forbidden(q *server.Query) {
 	g.refusals.Add(q, strconv.Itoa(int(q.Unit)), "denied", "none of the door's writers")
 }
 
-// Take takes what concerns the doors; false if msg does not.
+// Take handles a message about the doors; it returns false if msg is none.
 func (d *Doors) Take(c *actors.Context, msg any) bool {
 	switch m := msg.(type) {
 	case *access.Policy:
@@ -139,11 +139,11 @@ func (d *Doors) Take(c *actors.Context, msg any) bool {
 func (d *Doors) done(c *actors.Context) {
 	d.busy = false
 	d.say(c)
-	d.sweep(c) // who came in while it was another door
+	d.sweep(c) // masters may have connected under the former settings
 	d.carryOut(c)
 }
 
-// news notes whether a serial port is there.
+// news notes the state of a serial port.
 func (d *Doors) news(c *actors.Context, m portNews) {
 	if _, served := d.downs[m.port]; !served {
 		return
@@ -154,7 +154,7 @@ func (d *Doors) news(c *actors.Context, m portNews) {
 	}
 }
 
-// say tells the world how the doors are.
+// say reports the doors' health.
 func (d *Doors) say(c *actors.Context) {
 	for _, cause := range d.downs {
 		if cause != "" {
@@ -167,8 +167,8 @@ func (d *Doors) say(c *actors.Context) {
 	}
 }
 
-// warn says at every start, and of every new one, which doors are open to
-// everybody.
+// warn warns about doors that are open to everybody: about all of them at every start, later about
+// each new one.
 func (d *Doors) warn(c *actors.Context, tcp []server.TCP) {
 	const warning = "masters are neither encrypted nor authenticated"
 	known := d.exposed
@@ -189,7 +189,7 @@ func (d *Doors) warn(c *actors.Context, tcp []server.TCP) {
 	}
 }
 
-// said passes on what becomes of serial ports.
+// said returns a function that reports the states of serial ports to the actor.
 func said(c *actors.Context) func(server.Port, error) {
 	post := c.Post()
 	return func(p server.Port, err error) {
@@ -197,6 +197,6 @@ func said(c *actors.Context) func(server.Port, error) {
 		if err != nil {
 			m.cause = err.Error()
 		}
-		_ = post(m) // a life that is over need not know
+		_ = post(m) // fails if the life is over, which needs no report
 	}
 }

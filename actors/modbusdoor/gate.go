@@ -11,40 +11,40 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// judgeTime is how long the firewall may take.
+// judgeTime is how long the gate waits for the firewall.
 const judgeTime = 2 * time.Second
 
-// Then is what is done with the result of a request.
+// Then handles the result of a request.
 type Then = func(c *actors.Context, r *dispatch.Result)
 
-// Attempt is one request of a caller on its way: past the firewall, to the unit
-// and into the audit. Either Done or Fail is called, once.
+// Attempt is one request of a caller on its way past the firewall to the unit and into the audit.
+// Either Done or Fail is called, once.
 type Attempt struct {
 	Request modbus.Request
-	Unit    string // as rules call it
-	Link    string // path of the line or link that it is behind
-	// Send carries a request out: this one, or one that reads it back. It calls done
-	// once, or has told the caller otherwise why it will not.
+	Unit    string // name of the unit in firewall rules
+	Link    string // path of the unit's line or link
+	// Send sends this request, or one that reads back what it writes. It calls done once, unless it
+	// has told the caller itself why it does not send.
 	Send func(c *actors.Context, r modbus.Request, done Then)
-	Done Then                               // when the unit was asked, whatever it has said
-	Fail func(c *actors.Context, why error) // when the firewall, or what reads back, says no
+	Done Then                               // called when the unit was asked, whatever it has answered
+	Fail func(c *actors.Context, why error) // called when the firewall denies the request, or reading back fails
 
 	began   time.Time
-	request *actors.Request   // that it is part of, if any
-	audit   *modbusv1.Audited // nil for what only reads
+	request *actors.Request   // call that the request is part of, if any
+	audit   *modbusv1.Audited // nil for requests that only read
 }
 
-// Gate is where callers' requests are judged and writes are audited. It belongs
-// to one actor; its zero value is ready.
+// Gate submits callers' requests to the firewall and audits writes. It belongs to one actor; its
+// zero value is ready for use.
 type Gate struct {
-	Tap    *modbus.Tap           // of the one link it sends over; nil: failed writes are told without frames
-	writes map[*Attempt]struct{} // of which nothing has been told yet
+	Tap    *modbus.Tap           // tap of the only link requests are sent over; nil: failed writes are reported without frames
+	writes map[*Attempt]struct{} // writes that have no audit record yet
 }
 
-// Try has the firewall, if there is one, judge what c's caller wants, and sends
-// what it allows.
+// Try submits a request of c's caller to the firewall wall and sends it if allowed. An empty wall
+// means that there is no firewall.
 func (g *Gate) Try(c *actors.Context, wall string, a *Attempt) {
-	if err := a.Request.Check(modbus.TCP); err != nil { // what only a line refuses the line says
+	if err := a.Request.Check(modbus.TCP); err != nil { // a limit of serial lines only is left to the line
 		a.Fail(c, actors.Errorf(actors.InvalidArgument, "%s", err))
 		return
 	}
@@ -66,8 +66,8 @@ func (g *Gate) Try(c *actors.Context, wall string, a *Attempt) {
 	c.Ask(wall, &firewall.Question{Identity: c.Caller().Identity, Unit: a.Unit, Link: a.Link, Request: a.Request, Tag: a}, judgeTime)
 }
 
-// Take takes what concerns the firewall, and the end of the actor, and says
-// whether msg was one of these.
+// Take handles the answers of the firewall and the end of the actor. It reports whether msg was one
+// of these.
 func (g *Gate) Take(c *actors.Context, msg any) bool {
 	switch m := msg.(type) {
 	case *firewall.Judged:
@@ -90,7 +90,7 @@ func (g *Gate) Take(c *actors.Context, msg any) bool {
 	return true
 }
 
-// judged goes on as the firewall says.
+// judged carries out the verdict of the firewall.
 func (g *Gate) judged(c *actors.Context, a *Attempt, v firewall.Verdict) {
 	if a.audit != nil {
 		a.audit.Rule = v.Rule
@@ -108,7 +108,7 @@ func (g *Gate) judged(c *actors.Context, a *Attempt, v firewall.Verdict) {
 	}
 }
 
-// conclude ends a request that is not verified.
+// conclude ends a request that is not verified by reading back.
 func (g *Gate) conclude(c *actors.Context, a *Attempt, r *dispatch.Result) {
 	if a.audit != nil {
 		outcome, cause := outcomeOf(r)
@@ -117,7 +117,7 @@ func (g *Gate) conclude(c *actors.Context, a *Attempt, r *dispatch.Result) {
 	a.Done(c, r)
 }
 
-// verify reads what is there, writes, and reads what is there then.
+// verify reads the old values, writes, and reads the new values.
 func (g *Gate) verify(c *actors.Context, a *Attempt) {
 	read, ok := readBack(a.Request)
 	if !ok {
@@ -142,7 +142,7 @@ func (g *Gate) verify(c *actors.Context, a *Attempt) {
 	})
 }
 
-// compare judges a write by what reads back.
+// compare judges a write by the values read back.
 func (g *Gate) compare(c *actors.Context, a *Attempt, read modbus.Request, written, back *dispatch.Result) {
 	if back.Err != nil {
 		g.fail(c, a, "unverified", actors.Errorf(actors.FailedPrecondition, "unit %d: the write was confirmed, but could not be read back: %s",
@@ -159,7 +159,7 @@ func (g *Gate) compare(c *actors.Context, a *Attempt, read modbus.Request, writt
 	a.Done(c, written)
 }
 
-// fail tells the caller and the audit.
+// fail reports an error to the caller and to the audit.
 func (g *Gate) fail(c *actors.Context, a *Attempt, outcome string, err error) {
 	_, text := actors.Explain(err)
 	g.tell(c, a, outcome, text)

@@ -6,7 +6,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// masters lists who is connected; nobody while the doors are closed.
+// masters lists the connected masters; none while the doors are closed.
 func (d *Doors) masters() *modbusv1.MastersResponse {
 	if d.server == nil {
 		return &modbusv1.MastersResponse{}

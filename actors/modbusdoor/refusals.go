@@ -13,29 +13,29 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// gathering is how long refusals are gathered after some were told.
+// gathering is how long further refusals are collected after some were published.
 const gathering = time.Second
 
-// Refusals tell the audit of writes that ended at the door. However many they
-// are, each second has one event for each kind of them. Its zero value tells
-// nobody.
+// Refusals publishes audit events of writes that were refused at the door. There is at most one
+// event per second for each kind of refusal, however many there are. The zero value publishes
+// nothing.
 type Refusals struct {
 	digest share.Digest[refusal, modbus.Request]
 	post   func(msg any) error
 }
 
-// refusal is a kind of refusals.
+// refusal is a kind of refusal: equal ones share an event.
 type refusal struct {
 	master, unit   string
 	function       uint8
 	outcome, cause string
 }
 
-// look is the moment to tell what was gathered.
+// look is the message to publish what was collected.
 type look struct{}
 
-// Add notes a request of a master, if it is a write. It may be called by any
-// goroutine, and never blocks.
+// Add notes a request of a master if it is a write. It may be called by any goroutine and never
+// blocks.
 func (r *Refusals) Add(q *server.Query, unit, outcome, cause string) {
 	if r.post == nil || !q.Write() {
 		return
@@ -46,12 +46,12 @@ func (r *Refusals) Add(q *server.Query, unit, outcome, cause string) {
 	}
 }
 
-// tell tells what was gathered, and looks again if it was anything.
+// tell publishes what was collected. If there was anything, it schedules the next look.
 func (r *Refusals) tell(c *actors.Context) {
 	told := r.digest.Take()
 	for k, t := range told {
 		m := audited(actors.Caller{Identity: "master/" + k.master}, t.Last)
-		if k == (refusal{}) { // all those that are too many to be told apart
+		if k == (refusal{}) { // those beyond the number of kinds that are told apart
 			m = &modbusv1.Audited{Caller: "master/*", Outcome: "denied", Cause: "more masters and units than are told apart"}
 		} else {
 			m.Unit, m.Outcome, m.Cause = k.unit, k.outcome, k.cause

@@ -13,7 +13,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// trace shows what masters send and get.
+// trace shows the requests of masters and the answers to them.
 func (d *Doors) trace(c *actors.Context, m *modbusv1.MastersServiceTraceRequest) {
 	if d.server == nil {
 		c.Refuse(actors.Errorf(actors.Unavailable, "trace: the doors are not open yet"))
@@ -31,10 +31,10 @@ func (d *Doors) trace(c *actors.Context, m *modbusv1.MastersServiceTraceRequest)
 	c.Stream(&passing{Ear: ear, readers: map[*server.Master]*explain.Reader{}})
 }
 
-// passing is a source of messages: what passes between masters and us.
+// passing is an actors.Source of the frames between masters and the gateway.
 type passing struct {
 	*server.Ear
-	readers map[*server.Master]*explain.Reader // of each, whose answers are those to his own requests
+	readers map[*server.Master]*explain.Reader // one per master, since answers belong to requests of the same master
 }
 
 // Next implements actors.Source.

@@ -15,7 +15,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Settings is a serial line's config as the driver needs it.
+// Settings returns the driver settings for the config of a serial line.
 func Settings(cfg *modbusv1.SerialLine) serial.Config {
 	s := serial.Config{
 		Path: cfg.Port, Baud: int(cfg.Baud), DataBits: int(cfg.DataBits), Parity: cfg.Parity, StopBits: int(cfg.StopBits),
@@ -35,8 +35,8 @@ func Settings(cfg *modbusv1.SerialLine) serial.Config {
 	return s
 }
 
-// Line is what a config tells of the time that a line or link has, and whether its
-// polls may ask for more; ok is false for any other actor.
+// Line returns the time available on the line or link with this config, and whether its polls may
+// need more than that (overload = "allow"). ok is false if config is that of any other actor.
 func Line(config proto.Message) (line budget.Line, overload, ok bool) {
 	switch cfg := config.(type) {
 	case *modbusv1.SerialLine:
@@ -54,7 +54,7 @@ func Line(config proto.Message) (line budget.Line, overload, ok bool) {
 	return line, false, false
 }
 
-// bitsPerChar is that of a line of which nothing is known but its speed.
+// bitsPerChar is assumed for a line of which only the speed is known.
 const bitsPerChar = 11
 
 func lineOf(baud, bits int, framing string) budget.Line {
@@ -71,7 +71,8 @@ func framingOf(name string) modbus.Framing {
 	return modbus.RTU
 }
 
-// Timing is how long a character and the silence before each frame take on a line.
+// Timing returns the duration of a character and of the silence before each frame. Both are 0 if
+// the config sets silence = "0s", which stands for a line without a wire.
 func Timing(cfg *modbusv1.SerialLine) (char, silence time.Duration) {
 	s := Settings(cfg)
 	switch {
@@ -129,7 +130,7 @@ func unitBudget(u budget.UnitShare, shed map[string]bool) *modbusv1.UnitBudget {
 	return m
 }
 
-// percent of a share, to the hundredth.
+// percent returns a share as a percentage, rounded to two decimals.
 func percent(share float64) float64 { return math.Round(share*1e4) / 100 }
 
 func rounded(d time.Duration) *durationpb.Duration {

@@ -23,7 +23,7 @@ func (d *Desk) counters(m *modbusv1.CountersRequest) *modbusv1.CountersResponse 
 	return r
 }
 
-// Counters is the message that tells a tally.
+// Counters converts a tally to its message.
 func Counters(t dispatch.Tally) *modbusv1.Counters {
 	m := &modbusv1.Counters{
 		Unit: uint32(t.Unit), Requests: t.Requests, Answered: t.Answered, Timeouts: t.Timeouts, Corrupt: t.Corrupt, Mismatched: t.Mismatched,
@@ -35,7 +35,7 @@ func Counters(t dispatch.Tally) *modbusv1.Counters {
 	return m
 }
 
-// latency is the histogram with each bucket holding those before it.
+// latency returns the histogram of a tally. Its buckets are cumulative.
 func latency(t dispatch.Tally) *modbusv1.Latency {
 	l := &modbusv1.Latency{Sum: durationpb.New(t.Took)}
 	for class, n := range t.Latency {

@@ -1,6 +1,7 @@
-// Package modbuslink is what the kinds serial-line, tcp-link and dtu-link have in common, and no kind itself: the Desk, at
-// which units ask for transactions, and the methods of LinkService, which show what has passed (trace, counters, budget,
-// scan). How a port is opened or a connection made is in the folders of the kinds.
+// Package modbuslink is the common part of the kinds serial-line, tcp-link and dtu-link; it is no
+// kind itself. It has the Desk, to which units submit their transactions, and the methods of
+// LinkService, which show the traffic (trace, counters, budget, scan). The packages of the kinds
+// open the ports and make the connections.
 package modbuslink
 
 import (
@@ -14,7 +15,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Publishes is what these kinds publish.
+// Publishes lists what these kinds publish.
 var Publishes = []actors.Leaf{
 	{Class: "state", Leaf: "link", Message: &modbusv1.LinkState{}},
 	{Class: "event", Leaf: "failed", Message: &modbusv1.Failed{}},
@@ -23,30 +24,31 @@ var Publishes = []actors.Leaf{
 	{Class: "trace", Leaf: frames, Message: &modbusv1.TraceResponse{}},
 }
 
-// Desk is the Dispatcher of a line or link together with everything that its actor tells about it. It lasts for one life
-// of the actor, however many connections are made meanwhile.
+// Desk is the Dispatcher of a line or link together with everything that its actor reports about
+// it. It lasts for one life of the actor, across all connections made during it.
 type Desk struct {
 	*dispatch.Dispatcher
 	Tap    *modbus.Tap // for modbus.Options of each connection
-	Opened uint64      // how often the port or connection has been opened
+	Opened uint64      // number of times the port or connection has been opened
 
 	epoch      time.Time
 	meter      dispatch.Meter
 	complaints dispatch.Complaints
 	overload   overload // as last published
 
-	looked  time.Duration // when it was last asked who listens to the frames
+	looked  time.Duration // when it last asked whether anybody listens to the frames
 	showing bool
 	hunts   int // scans under way
 
-	overdue *actors.Timer // for the caller whose request expires next; nil: nobody waits
+	overdue *actors.Timer // fires when the next urgent request expires; nil: none is waiting
 	expiry  time.Duration // when overdue fires
 }
 
-// Overdue is a message of a Desk to itself: requests have expired, which must be answered also while nothing can be sent.
+// Overdue is a message of a Desk to itself: requests have expired. They must be answered even while
+// nothing can be sent.
 type Overdue struct{}
 
-// NewDesk returns a Desk that has nothing to do.
+// NewDesk returns a Desk with empty queues.
 func NewDesk(config dispatch.Config) *Desk {
 	config.Tap = modbus.NewTap()
 	return &Desk{Dispatcher: dispatch.New(config), Tap: config.Tap, epoch: time.Now()}
@@ -54,11 +56,13 @@ func NewDesk(config dispatch.Config) *Desk {
 
 func (d *Desk) now() time.Duration { return time.Since(d.epoch) }
 
-// Accept queues the requests of ask, and answers r when they have ended.
+// Accept queues the requests of ask and answers r when they have ended.
 func (d *Desk) Accept(c *actors.Context, ask *dispatch.Ask, r *actors.Request, now time.Duration) {
-	urgent := ask.Class <= schedule.Interactive && !ask.Expires.IsZero() // looked at before Submit, after which the asker may change ask
+	// Evaluated before Submit, because the asker may change ask afterwards.
+	urgent := ask.Class <= schedule.Interactive && !ask.Expires.IsZero()
 	var stands func() error
-	if urgent && slices.ContainsFunc(ask.Requests, modbus.Request.Write) { // a read does no harm, and may be there to confirm a write
+	// Only writes are checked: a read does no harm, and may be there to confirm a write.
+	if urgent && slices.ContainsFunc(ask.Requests, modbus.Request.Write) {
 		stands = r.Stands
 	}
 	d.SubmitIf(ask, now, stands, func(a *dispatch.Answer) { r.Reply(a) })
@@ -67,7 +71,7 @@ func (d *Desk) Accept(c *actors.Context, ask *dispatch.Ask, r *actors.Request, n
 	}
 }
 
-// expire answers what has expired, and sets the timer for what expires next.
+// expire answers the requests that have expired and sets the timer for the next one.
 func (d *Desk) expire(c *actors.Context, now time.Duration) {
 	wait := d.Expire(now)
 	if at := now + wait; wait > 0 && (d.overdue == nil || at < d.expiry) {
@@ -76,8 +80,8 @@ func (d *Desk) expire(c *actors.Context, now time.Duration) {
 	}
 }
 
-// Answer handles every message that is none of the kind's own: the methods of LinkService, TallyUnit and Leave of
-// units, the end of Show, and the messages of the Desk to itself.
+// Answer handles every message that the kind does not handle itself: the methods of LinkService,
+// TallyUnit and Leave from units, the end of Show, and the messages of the Desk to itself.
 func (d *Desk) Answer(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case *modbusv1.TraceRequest:

@@ -14,7 +14,7 @@ import (
 
 func TestCountersTellATally(t *testing.T) {
 	latency := make([]uint64, len(dispatch.Bounds)+1)
-	latency[0], latency[2], latency[len(dispatch.Bounds)] = 3, 2, 1 // up to 1 ms, up to 5 ms, longer than all
+	latency[0], latency[2], latency[len(dispatch.Bounds)] = 3, 2, 1 // up to 1 ms, up to 5 ms, and beyond the last bound
 	got := modbuslink.Counters(dispatch.Tally{
 		Unit: 7, Requests: 9, Answered: 3, Exceptions: map[uint8]uint64{6: 1, 2: 2}, Timeouts: 3, Late: 1, Busy: time.Second, Latency: latency, Took: time.Minute,
 	})

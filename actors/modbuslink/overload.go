@@ -13,13 +13,14 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Judge is a message of a Desk to itself: look whether an overloaded line still is, although little may happen on it.
+// Judge is a message of a Desk to itself: check whether an overloaded line still is overloaded,
+// even if there is little traffic to trigger the check.
 type Judge struct{}
 
 // judgeEvery is the interval of Judge while a line is overloaded.
 const judgeEvery = 5 * time.Second
 
-// overload is what has been published of the overload of a line.
+// overload is the overload of a line as last published.
 type overload struct {
 	changes int // dispatch.Overload.Changes
 	since   time.Duration
@@ -28,7 +29,7 @@ type overload struct {
 	shed    []string
 }
 
-// Well says that a unit has answered: the line is ok, or degraded by overload.
+// Well reports that a unit has answered: the line is ok, or degraded if it is overloaded.
 func (d *Desk) Well(c *actors.Context) {
 	d.publishOverload(c)
 	if d.overload.timer == nil {
@@ -39,8 +40,8 @@ func (d *Desk) Well(c *actors.Context) {
 	c.Degraded(d.overload.cause)
 }
 
-// publishOverload tells units which of their groups are shed, and publishes an event when the line begins to shed polls
-// and when all are polled at their intervals again.
+// publishOverload tells units which of their groups are shed. It publishes an event when the line
+// starts to shed polls and another when all are polled at their intervals again.
 func (d *Desk) publishOverload(c *actors.Context) {
 	if d.ShedChanges() == d.overload.changes {
 		return
@@ -67,13 +68,13 @@ func (d *Desk) publishOverload(c *actors.Context) {
 	}
 }
 
-// notify tells a unit that one of its groups is shed, or is no longer.
+// notify tells a unit that one of its groups is shed, or no longer shed if cause is empty.
 func notify(c *actors.Context, key, cause string) {
 	unit, group, _ := strings.Cut(key, " ")
 	c.Tell(unit, dispatch.ShedNotice{Group: group, Cause: cause})
 }
 
-// judge judges a line on which nothing may have happened meanwhile.
+// judge checks the overload of a line that may have carried nothing since the last check.
 func (d *Desk) judge(c *actors.Context) {
 	d.Judge(d.now())
 	d.publishOverload(c)

@@ -16,22 +16,22 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Step is the message by which a scan goes on; the desk's Answer takes it.
+// Step is the message that continues a scan. Desk.Answer handles it.
 type Step struct{ hunt *hunt }
 
-// hunt is a scan that takes its turn among the polls.
+// hunt is a scan for units that runs between the polls.
 type hunt struct {
 	sweep  *scan.Sweep
 	caller *actors.Request
 	post   func(any) error
-	others uint64 // transactions of others when it began
-	own    uint64 // its own that were answered
-	rested bool   // after the last silence
+	others uint64 // transactions of others when the scan began
+	own    uint64 // answered requests of the scan
+	rested bool   // the scan has paused after the last request without an answer
 
 	result *dispatch.Result // of the last request; nil: none has ended
 }
 
-// scan begins to look for units between the polls.
+// scan starts a scan for units between the polls.
 func (d *Desk) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	cfg, err := SweepOf(m)
 	switch {
@@ -51,13 +51,13 @@ func (d *Desk) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	d.step(c, h)
 }
 
-// carried counts transactions that have ended.
+// carried returns the number of transactions that have ended.
 func (d *Desk) carried() uint64 {
 	n := d.Counts()
 	return n.Answered + n.Exceptions + n.Timeouts + n.Corrupt + n.Mismatched
 }
 
-// step takes in how the last request of a scan has ended, and sends the next.
+// step handles the outcome of the last request of a scan and sends the next one.
 func (d *Desk) step(c *actors.Context, h *hunt) {
 	if h.caller.Canceled() {
 		d.stop(h)
@@ -82,9 +82,9 @@ func (d *Desk) step(c *actors.Context, h *hunt) {
 	})
 }
 
-// heard tells the caller what has come of a request; false: the scan does not go
-// on now. Where others use the line, it rests for as long as nobody answered: it
-// takes half of their time at most.
+// heard reports the outcome of a request to the caller. It returns false if the scan does not
+// continue now. If others use the line, the scan pauses after each request without an answer for as
+// long as it waited for the answer. So it takes at most half of the line's time from them.
 func (d *Desk) heard(c *actors.Context, h *hunt) bool {
 	r := h.result
 	silent := r.Outcome == schedule.NoAnswer
@@ -109,16 +109,17 @@ func (d *Desk) heard(c *actors.Context, h *hunt) bool {
 	return true
 }
 
-// stop ends a scan that nobody looks at any more.
+// stop ends a scan whose caller has gone.
 func (d *Desk) stop(h *hunt) {
 	d.hunts--
 	h.caller.Refuse(actors.Errorf(actors.Aborted, "the caller has gone"))
 }
 
-// Scanning says whether a scan takes its turn among the polls.
+// Scanning reports whether a scan is running between the polls.
 func (d *Desk) Scanning() bool { return d.hunts > 0 }
 
-// SweepOf is what a caller wants to be looked for.
+// SweepOf returns the sweep that a request asks for. Without units in the request it covers 1 to
+// 247.
 func SweepOf(m *modbusv1.ScanRequest) (scan.Config, error) {
 	cfg := scan.Config{Wait: m.Wait.AsDuration()}
 	for _, u := range m.Units {
@@ -141,8 +142,8 @@ func SweepOf(m *modbusv1.ScanRequest) (scan.Config, error) {
 	return cfg, nil
 }
 
-// Progress is how far a sweep has come, and what it has found just now; nil:
-// nothing.
+// Progress returns the progress of a sweep together with the unit it has just found; f is nil if it
+// found none.
 func Progress(s *scan.Sweep, f *scan.Found) *modbusv1.ScanResponse {
 	asked, total := s.Progress()
 	m := &modbusv1.ScanResponse{Asked: uint32(asked), Total: uint32(total)}
@@ -158,7 +159,7 @@ func Progress(s *scan.Sweep, f *scan.Found) *modbusv1.ScanResponse {
 	return m
 }
 
-// printable is bytes as text; those that are none are written as \xff.
+// printable returns bytes as text. Bytes that are not printable are written like \xff.
 func printable(b []byte) string {
 	s := strconv.Quote(string(b))
 	return strings.ReplaceAll(strings.ReplaceAll(s[1:len(s)-1], `\"`, `"`), `\\`, `\`)

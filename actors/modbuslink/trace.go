@@ -29,13 +29,14 @@ func (d *Desk) trace(c *actors.Context, m *modbusv1.TraceRequest) {
 }
 
 const (
-	// frames is the trace leaf with all that passes.
+	// frames is the trace leaf with all frames.
 	frames = "frames"
-	// looks is how often a busy link asks whether anybody listens there.
+	// looks is the interval at which a busy link checks whether anybody listens to that leaf.
 	looks = 2 * time.Second
 )
 
-// Show publishes what passes if somebody listens; said when something has passed.
+// Show publishes the frames on the trace leaf if somebody listens there. It is called after each
+// transaction.
 func (d *Desk) Show(c *actors.Context) {
 	now := d.now()
 	if d.showing || now-d.looked < looks {
@@ -51,7 +52,7 @@ func (d *Desk) Show(c *actors.Context) {
 	}
 }
 
-// passing is a source of messages: what passes.
+// passing is an actors.Source of the frames that pass on the link.
 type passing struct{ *explain.Ear }
 
 // Next implements actors.Source.
@@ -63,7 +64,7 @@ func (p passing) Next(ctx context.Context) (proto.Message, error) {
 	return &modbusv1.TraceResponse{Frame: Frame(line), Framing: p.Framing().String(), Missed: p.Missed()}, nil
 }
 
-// Frame is the message that tells a line.
+// Frame converts a line of a trace to its message.
 func Frame(l explain.Line) *modbusv1.Frame {
 	f := &modbusv1.Frame{
 		Time: timestamppb.New(l.At), Gap: durationpb.New(l.Gap), Direction: l.Direction, Mark: l.Mark,
@@ -75,16 +76,16 @@ func Frame(l explain.Line) *modbusv1.Frame {
 	return f
 }
 
-// Complain says that the line or link does not work as it should, with the last
-// that has passed.
+// Complain publishes an event that the line or link does not work as it should, with the last
+// frames that have passed.
 func (d *Desk) Complain(c *actors.Context, state, cause string) {
 	if untold, ok := d.complaints.Due(state, d.now()); ok {
 		c.Event("failed", Failed(d.Tap, state, cause, untold))
 	}
 }
 
-// Failed says that something on a tapped link does not work as it should, with
-// the last that has passed there.
+// Failed returns the event that something on a tapped link does not work as it should, with the
+// last frames that have passed there. tap may be nil.
 func Failed(tap *modbus.Tap, state, cause string, untold uint32) *modbusv1.Failed {
 	x := explain.Last(tap)
 	m := &modbusv1.Failed{Time: timestamppb.Now(), State: state, Cause: cause, Untold: untold, Framing: x.Framing, Frames: x.Lines}
