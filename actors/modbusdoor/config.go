@@ -52,7 +52,7 @@ var (
 	errNoProof = errors.New("it knows masters by their certificates, and no tcp here has tls")
 )
 
-// waysOf are the ways in that a config names.
+// waysOf returns the listeners and ports of a config.
 func waysOf(cfg Config) (tcp []server.TCP, ports []server.Port, err error) {
 	for _, t := range cfg.GetTcp() {
 		way, err := wayOf(t)

@@ -7,13 +7,13 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// place is where a unit answers.
+// place is the address at which a unit answers.
 type place struct {
 	link string
 	unit uint32
 }
 
-// beside finds what is wrong between units, and between them and their lines.
+// beside finds conflicts between units, and between units and their lines.
 func beside(all []schemas.Actor) []schemas.Finding {
 	lines := map[string]bool{}
 	for _, a := range all {
@@ -44,8 +44,8 @@ func beside(all []schemas.Actor) []schemas.Finding {
 	return append(found, crowded(all)...)
 }
 
-// unanswered says why no device on a serial line answers as a unit (Modbus over
-// Serial Line §2.2).
+// unanswered says why no device on a serial line answers at the address unit (Modbus over Serial
+// Line §2.2).
 func unanswered(unit uint32) string {
 	if unit == 0 {
 		return "0 is a broadcast on a serial line and nobody answers it: 1 to 247, or no points"

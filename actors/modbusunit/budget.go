@@ -16,16 +16,17 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// planned is a line or link with what its units are configured to ask of it.
+// planned is a line or link with the load that its units are configured to put on it.
 type planned struct {
 	actor    schemas.Actor
 	line     budget.Line
-	overload bool // is allowed
+	overload bool // overload is allowed
 	units    []budget.Unit
-	sure     []budget.Unit // with no time to answer but what is configured
+	sure     []budget.Unit // units with a latency only where it is configured, else 0
 }
 
-// linesOf are the lines and links of a config, in its order. Units that are wrong by themselves are left out.
+// linesOf returns the lines and links of a config, in its order. It leaves out units whose own
+// config is invalid.
 func linesOf(all []schemas.Actor) []*planned {
 	var lines []*planned
 	at, known := map[string]*planned{}, plans{}
@@ -45,7 +46,7 @@ func linesOf(all []schemas.Actor) []*planned {
 			continue
 		}
 		p, u := at[cfg.Link], loadOf(a.Path, cfg, groups)
-		if p.line.Air == nil && cfg.Latency == nil { // over a network nothing can be assumed
+		if p.line.Air == nil && cfg.Latency == nil { // no latency can be assumed over a network
 			u.Latency = 0
 		}
 		p.units = append(p.units, u)
@@ -57,12 +58,14 @@ func linesOf(all []schemas.Actor) []*planned {
 	return lines
 }
 
-// timed says whether all scan groups of a unit have an interval: one that was mistyped, or forgotten, is told elsewhere.
+// timed reports whether all scan groups of a unit have an interval. One that is missing or misspelt
+// is reported elsewhere.
 func timed(cfg *modbusv1.Unit) bool {
 	return cfg.Every.AsDuration() > 0 && !slices.ContainsFunc(cfg.Groups, func(g *modbusv1.ScanGroup) bool { return g.Every.AsDuration() <= 0 })
 }
 
-// crowded finds lines and links that cannot keep up with their units, and units that cannot with themselves.
+// crowded finds lines and links that have no time for all polls of their units, and units that have
+// no time for their own polls.
 func crowded(all []schemas.Actor) (found []schemas.Finding) {
 	for _, p := range linesOf(all) {
 		if p.overload {
@@ -91,7 +94,7 @@ func (p *planned) tooMuch(b budget.Budget, units []budget.Unit, assuming string,
 	return f
 }
 
-// hurried finds units whose own time is not enough, pauses included.
+// hurried finds units whose own polls, pauses included, take longer than their intervals.
 func (p *planned) hurried(b budget.Budget) (found []schemas.Finding) {
 	for _, u := range b.Units {
 		if u.Own > budget.Full && b.Share <= budget.Full {
@@ -102,7 +105,7 @@ func (p *planned) hurried(b budget.Budget) (found []schemas.Finding) {
 	return found
 }
 
-// advice is what would fit, and the unit that it is about.
+// advice says what would fit, and returns the unit that this is about.
 func (p *planned) advice(units []budget.Unit) (text, unit string) {
 	if faster := p.faster(units); faster > 0 {
 		text = fmt.Sprintf("baud = %d, or ", faster)
@@ -121,7 +124,8 @@ func (p *planned) advice(units []budget.Unit) (text, unit string) {
 	return text + fmt.Sprintf("every = %q of group %q of %s", every, a.Group, a.Unit), a.Unit
 }
 
-// faster is the least common speed of the line at which its units fit; 0: none is, or it is no line.
+// faster returns the lowest common baud rate above the configured one at which the units fit; 0 if
+// there is none or it is no serial line.
 func (p *planned) faster(units []budget.Unit) uint32 {
 	cfg, ok := p.actor.Config.(*modbusv1.SerialLine)
 	if !ok {
@@ -141,7 +145,7 @@ func (p *planned) faster(units []budget.Unit) uint32 {
 	return 0
 }
 
-// largest names who takes most.
+// largest names the units that take most time.
 func largest(b budget.Budget) string {
 	units := slices.Clone(b.Units)
 	slices.SortStableFunc(units, func(a, b budget.UnitShare) int { return cmp.Compare(b.Share, a.Share) })
@@ -159,7 +163,7 @@ func counted(n int) string {
 	return fmt.Sprintf("%d units", n)
 }
 
-// percent rounds away from 100, lest too much look like enough.
+// percent rounds away from 100, so that too much never looks like just enough.
 func percent(share float64) string {
 	if p := 100 * share; p < 100 {
 		return fmt.Sprintf("%.3g %%", math.Floor(p*10)/10)
@@ -167,8 +171,8 @@ func percent(share float64) string {
 	return fmt.Sprintf("%.0f %%", math.Ceil(100*share))
 }
 
-// notes tell of each line how much of its time is planned, how much longer the scans of its units could take, and how many more units there
-// is room for.
+// notes says of each line how much of its time the polls take, how much longer the scans of its
+// units could take, and how many more units there is room for.
 func notes(all []schemas.Actor) (told []schemas.Finding) {
 	for _, p := range linesOf(all) {
 		b := budget.Compute(p.line, p.units)
@@ -185,10 +189,11 @@ func notes(all []schemas.Actor) (told []schemas.Finding) {
 	return told
 }
 
-// shown is of how many units the slack is told.
+// shown is the number of units whose slack is listed.
 const shown = 4
 
-// slack tells how much longer the scans of units could take, of those first that have the least.
+// slack says how much longer the scans of the units could take, for those that have the least
+// slack.
 func slack(b budget.Budget) string {
 	units := slices.Clone(b.Units)
 	slices.SortStableFunc(units, func(a, b budget.UnitShare) int { return cmp.Compare(a.Slack, b.Slack) })
@@ -202,7 +207,7 @@ func slack(b budget.Budget) string {
 	return "slack: " + strings.Join(parts, ", ")
 }
 
-// silence tells what one silent unit does to the others.
+// silence says by how much one silent unit delays the others.
 func silence(b budget.Budget) string {
 	if len(b.Units) < 2 {
 		return ""

@@ -11,8 +11,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// check finds what no rule of a single field can tell. What concerns points
-// together is looked for when each by itself is in order.
+// check returns the violations that no rule of a single field can express. It checks points
+// together only if each by itself is valid.
 func check(config proto.Message) []schemas.Violation {
 	cfg := config.(*modbusv1.Unit)
 	_, err := limitsOf(cfg)
@@ -40,7 +40,7 @@ func check(config proto.Message) []schemas.Violation {
 	return found
 }
 
-// each is the errors that one was joined from.
+// each returns the errors that err was joined from.
 func each(err error) []error {
 	if err == nil {
 		return nil
@@ -52,8 +52,7 @@ func each(err error) []error {
 	return []error{err}
 }
 
-// checkBit finds a type that only registers can have: a coil or input is a bool,
-// whatever it is said to be.
+// checkBit refuses a type that only registers can have. A coil or discrete input is always a bool.
 func checkBit(p *modbusv1.Point) error {
 	if bits := p.Area == "coil" || p.Area == "discrete-input"; bits && p.Type != "" && p.Type != "bool" {
 		return fmt.Errorf("point %q: area %s holds single bits and cannot be %s: leave type out, or take holding or input", p.Name, p.Area, p.Type)

@@ -17,7 +17,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// command carries out what a caller asks for.
+// command carries out a call.
 func (u *unit) command(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case *modbusv1.ReadRegistersRequest:
@@ -40,8 +40,8 @@ func (u *unit) command(c *actors.Context, msg any) {
 	}
 }
 
-// request sends one transaction for a caller. done is called when the unit has
-// confirmed it; anything else is told the caller here.
+// request sends one transaction for a caller. It calls done when the unit has confirmed it, and
+// otherwise refuses the call.
 func (u *unit) request(c *actors.Context, r modbus.Request, done then) {
 	u.try(c, r, func(c *actors.Context, res *dispatch.Result) {
 		if res.Err != nil {
@@ -52,14 +52,14 @@ func (u *unit) request(c *actors.Context, r modbus.Request, done then) {
 	})
 }
 
-// unhurried is how long a caller waits who does not say.
+// unhurried is the time for a call whose caller sets no deadline.
 const unhurried = 10 * time.Second
 
-// send sends one transaction, once, for a caller whom the firewall has let pass.
-// Its turn must come within wait; 0: while the caller waits.
+// send sends one transaction, once, for a caller whom the firewall has allowed it. Its turn must
+// come within wait; 0: within the caller's deadline.
 func (u *unit) send(c *actors.Context, r modbus.Request, wait time.Duration, done then) {
 	r.Unit = uint8(u.cfg.Unit)
-	if err := r.Check(modbus.TCP); err != nil { // what only a line refuses the line says
+	if err := r.Check(modbus.TCP); err != nil { // a limit of serial lines only is left to the line
 		c.Refuse(actors.Errorf(actors.InvalidArgument, "%s", err))
 		return
 	}
@@ -67,7 +67,8 @@ func (u *unit) send(c *actors.Context, r modbus.Request, wait time.Duration, don
 	if at, ok := c.Request().Deadline(); ok {
 		left = time.Until(at)
 	}
-	// The answer must be back, and what is known of a write told, before the caller stops waiting.
+	// The answer must arrive, and the outcome of a write be reported, before the caller stops
+	// waiting.
 	left = left * 9 / 10
 	timeout := min(u.cfg.Timeout.AsDuration(), left*2/3)
 	turn := left - timeout
@@ -84,7 +85,7 @@ func (u *unit) send(c *actors.Context, r modbus.Request, wait time.Duration, don
 	}, left)
 }
 
-// refusal is what a caller is told whose transaction has brought nothing.
+// refusal returns the error for the caller of a transaction that has failed.
 func (u *unit) refusal(r modbus.Request, res *dispatch.Result) error {
 	var e *modbus.Exception
 	var d *dispatch.Down
@@ -125,7 +126,7 @@ func (u *unit) refusal(r modbus.Request, res *dispatch.Result) error {
 	return fmt.Errorf("unit %d: not sent: %w", u.cfg.Unit, res.Err)
 }
 
-// waited says how long a unit had for its answer, unless its caller had less time.
+// waited says how long the unit had for its answer, unless the caller's deadline came first.
 func waited(err error) string {
 	if text, own := strings.CutSuffix(err.Error(), ": "+os.ErrDeadlineExceeded.Error()); own && errors.Is(err, modbus.ErrTimeout) {
 		return text[strings.LastIndex(text, modbus.ErrTimeout.Error()):]

@@ -9,7 +9,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// computed is a derived point, and where it takes its values from.
+// computed is a derived point and the points it takes its values from.
 type computed struct {
 	index   int // of the point in its table
 	sources []int
@@ -17,10 +17,10 @@ type computed struct {
 	finish  points.Finish
 }
 
-// scaling is a point and the one that holds its scale.
+// scaling is a point and the point that holds its scale, as indexes in the table.
 type scaling struct{ index, by int }
 
-// link finds the points that others of the table are made from. All that is wrong is in one joined error.
+// link finds the points that others of the table are made from. It joins all errors into one.
 func (t *table) link() error {
 	var wrong []error
 	for i := range t.points {
@@ -43,7 +43,7 @@ func (t *table) link() error {
 	return errors.Join(wrong...)
 }
 
-// derive adds the derived points to the table, behind those that are read.
+// derive appends the derived points to the table, after those that are read.
 func (t *table) derive() (wrong []error) {
 	names := make([]string, len(t.derived))
 	for i, d := range t.derived {
@@ -53,7 +53,8 @@ func (t *table) derive() (wrong []error) {
 		names[i] = d.Name
 	}
 	uses := make([][]string, len(names))
-	for i, d := range t.derived { // which flags they are is not known yet; the names are all that counts
+	// Only the names matter here. Which of them are flags is not known yet.
+	for i, d := range t.derived {
 		_, _ = points.ParseExpression(d.Expression, func(name string) (bool, bool) { uses[i] = append(uses[i], name); return false, true })
 	}
 	order, err := points.Sequence(names, func(i int) []string { return uses[i] })
@@ -93,7 +94,7 @@ func (t *table) compile(at int, d *modbusv1.Derived) error {
 		t.kinds[at-t.read] = flags
 	}
 	t.computed = append(t.computed, one)
-	// The check of a point sees to the limits.
+	// The check of a point checks the limits as well.
 	return points.Point{Area: points.Holding, Type: points.Float64, Finish: &one.finish}.Check()
 }
 
@@ -105,7 +106,7 @@ const (
 	texts
 )
 
-// kind is what the values of a point are.
+// kind returns the kind of a point's values.
 func (t *table) kind(i int) valueKind {
 	if i >= t.read {
 		return t.kinds[i-t.read]
@@ -123,12 +124,12 @@ func (t *table) find(name string) int {
 	return slices.IndexFunc(t.points, func(p points.Point) bool { return p.Name == name })
 }
 
-// rescale gives points their values whose scale another one holds. raw is what
-// was read of them, by the order of scaled.
+// rescale sets the values of points whose scale is held by another point. raw are their unscaled
+// values, in the order of g.scaled.
 func (g *group) rescale(raw []points.Value, at good, v *verdict) {
 	for k, s := range g.scaled {
 		if raw[k].Kind() == points.None {
-			continue // why is known
+			continue // the cause has been noted already
 		}
 		var value points.Value
 		err := g.whyPoor(s.by)
@@ -139,7 +140,7 @@ func (g *group) rescale(raw []points.Value, at good, v *verdict) {
 	}
 }
 
-// compute gives derived points their values.
+// compute sets the values of derived points.
 func (g *group) compute(at good, v *verdict) {
 	for k := range g.computed {
 		d := &g.computed[k]
@@ -154,7 +155,7 @@ func (g *group) compute(at good, v *verdict) {
 	}
 }
 
-// settle takes a value that was made from others, or notes why there is none.
+// settle stores a value made from others, or notes why there is none.
 func (g *group) settle(i int, value points.Value, err error, at good, v *verdict) {
 	if err == nil {
 		g.last[i] = last{value, at}
@@ -169,7 +170,7 @@ func (g *group) settle(i int, value points.Value, err error, at good, v *verdict
 	g.keep(i, quality, cause)
 }
 
-// poorSource is why a point that another one is made from has no good value.
+// poorSource is the error that a point from which another one is made has no good value.
 type poorSource struct {
 	poor
 	point string

@@ -10,27 +10,28 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-// cuts are what has become of a group's reads because the unit refuses some: those that are refused are cut, down to what cannot be read at all.
-// That rests, for asking again in every scan would cost the line a request for each of it. Now and then one more request
-// tries something of it again, or a read as it was before it was cut: the unit may be another one by now.
+// cuts is the state of a group's reads if the unit refuses some of them. Refused reads are cut in
+// halves, down to the points that cannot be read at all. Those rest, because asking for them in
+// every scan would cost the line a request each. From time to time one extra request tries one of
+// them again, or a read as it was before it was cut: the unit may have been replaced meanwhile.
 type cuts struct {
 	resting []resting
-	stuck   bool // all is refused; one read is asked in each scan, to hear when that ends
+	stuck   bool // everything is refused; each scan sends one read to notice when that ends
 
-	turn  int           // of what is tried
-	pause time.Duration // between two tries; it grows from the group's rhythm to the unit's longest back-off
-	at    time.Duration // of the next
-	try   *points.Read  // in the scan that is under way
+	turn  int           // index of the last try
+	pause time.Duration // between two tries; grows from the group's interval to the unit's max-backoff
+	at    time.Duration // time of the next try
+	try   *points.Read  // the try in the current scan; nil: there is none
 }
 
-// resting is a read that the unit refuses, and why.
+// resting is a read that the unit refuses, and the cause.
 type resting struct {
 	points.Read
 	cause string
 }
 
-// adapt cuts reads that the unit has refused, so that one address that does not
-// exist costs the points around it at most a few scans, and the line next to nothing.
+// adapt cuts reads that the unit has refused. So one invalid address costs the points around it at
+// most a few scans, and the line next to nothing.
 func (u *unit) adapt(g *group, results []dispatch.Result) {
 	var reads []points.Read
 	var rest []resting
@@ -69,7 +70,7 @@ func (u *unit) adapt(g *group, results []dispatch.Result) {
 	u.ask(g, reads)
 }
 
-// refused is the exception that err is, if asking again would bring it again.
+// refused returns the exception in err if asking again would lead to it again, else nil.
 func refused(err error) *modbus.Exception {
 	if err == nil {
 		return nil
@@ -81,7 +82,7 @@ func refused(err error) *modbus.Exception {
 	return e
 }
 
-// whole forgets the cuts: what is back may be another device.
+// whole drops the cuts, because the unit that is back may be another device.
 func (u *unit) whole(g *group) {
 	g.cuts = nil
 	u.ask(g, g.table.reads)
@@ -92,7 +93,7 @@ func (u *unit) ask(g *group, reads []points.Read) {
 	u.asks = nil
 }
 
-// requests are those of the next scan: one for each read, and perhaps a try.
+// requests returns the requests of the next scan: one for each read, and a try if one is due.
 func (u *unit) requests(g *group) []modbus.Request {
 	k := g.cuts
 	if k == nil || u.now() < k.at {
@@ -107,7 +108,7 @@ func (u *unit) requests(g *group) []modbus.Request {
 	return append(slices.Clip(g.requests), requestOf(*k.try, u.cfg.Unit))
 }
 
-// refused are the reads that are to be tried again: those that were cut, and those that rest.
+// refused returns the reads to be tried again: those that were cut and those that rest.
 func (g *group) refused() []points.Read {
 	var all []points.Read
 	for _, r := range g.table.reads {
@@ -123,7 +124,9 @@ func (g *group) refused() []points.Read {
 	return all
 }
 
-// tried takes the outcome of a try from the results of a scan, if it is not that of a read which is read again from now on. back is what can be read again.
+// tried handles the outcome of a try. polled are the results of the group's reads; they include
+// that of the try if it is one of the reads from now on. back is the read that succeeded again;
+// nil: none.
 func (u *unit) tried(g *group, results []dispatch.Result) (polled []dispatch.Result, back *points.Read) {
 	k := g.cuts
 	if k == nil || k.try == nil {
@@ -147,13 +150,13 @@ func (u *unit) tried(g *group, results []dispatch.Result) (polled []dispatch.Res
 	return results[:n], &read
 }
 
-// join reads something as a whole again.
+// join reads a block as a whole again.
 func (u *unit) join(g *group, whole points.Read) {
 	k := g.cuts
 	reads := slices.DeleteFunc(slices.Clone(g.reads), whole.Holds)
 	k.resting = slices.DeleteFunc(k.resting, func(r resting) bool { return whole.Holds(r.Read) })
 	u.ask(g, append(reads, whole))
 	if len(g.refused()) == 0 {
-		u.whole(g) // in their order
+		u.whole(g) // restores the order of the reads
 	}
 }

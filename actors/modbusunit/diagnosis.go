@@ -12,7 +12,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// diagnosis carries out what a technician asks for.
+// diagnosis carries out the calls for diagnosis.
 func (u *unit) diagnosis(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case *modbusv1.ReadIdentificationRequest:
@@ -53,7 +53,7 @@ func (u *unit) eventLog(c *actors.Context) {
 	})
 }
 
-// subFunctions are the names of the diagnostic sub-functions.
+// subFunctions maps names to diagnostic sub-functions.
 var subFunctions = map[string]uint16{
 	"return-query-data":          modbus.ReturnQueryData,
 	"restart-communications":     modbus.RestartCommunications,
@@ -107,12 +107,12 @@ func (u *unit) transact(c *actors.Context, m *modbusv1.TransactRequest) {
 	})
 }
 
-// silent says whether a request that succeeds is not answered.
+// silent reports whether a unit does not answer a request that succeeds.
 func silent(r modbus.Request) bool {
 	return r.Function == modbus.Diagnostics && bytes.HasPrefix(r.Data, []byte{0, byte(modbus.ForceListenOnly)})
 }
 
-// text is bytes for people: what is no text is written in hexadecimal.
+// text returns bytes as text for display. Bytes that are not printable are written in hexadecimal.
 func text(b []byte) string {
 	s := strconv.Quote(string(b))
 	return strings.ReplaceAll(strings.ReplaceAll(s[1:len(s)-1], `\"`, `"`), `\\`, `\`)

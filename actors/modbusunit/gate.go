@@ -9,11 +9,11 @@ import (
 	"gatewayd/protocols/modbus/dispatch"
 )
 
-// try has the firewall judge a request of a caller, and sends what it allows.
-// Every call goes this way, whatever door it came through.
+// try submits a caller's request to the firewall and sends it if allowed. Every call goes through
+// it, whichever door it came from.
 func (u *unit) try(c *actors.Context, r modbus.Request, done then) { u.tryWithin(c, r, 0, done) }
 
-// tryWithin is try, where what is sent must get its turn within wait.
+// tryWithin is like try, but the request must get its turn on the line within wait.
 func (u *unit) tryWithin(c *actors.Context, r modbus.Request, wait time.Duration, done then) {
 	r.Unit = uint8(u.cfg.Unit)
 	u.gate.Try(c, u.cfg.Firewall, &modbusdoor.Attempt{
@@ -22,8 +22,8 @@ func (u *unit) tryWithin(c *actors.Context, r modbus.Request, wait time.Duration
 	})
 }
 
-// atGate takes requests of other doors and what concerns the firewall, and says
-// whether msg was one of these.
+// atGate handles requests of doors and messages of the firewall. It reports whether msg was one of
+// these.
 func (u *unit) atGate(c *actors.Context, msg any) bool {
 	switch m := msg.(type) {
 	case *dispatch.Transact:
@@ -36,12 +36,12 @@ func (u *unit) atGate(c *actors.Context, msg any) bool {
 	return u.gate.Take(c, msg)
 }
 
-// place is where the unit is, for a firewall that knows it by that as well.
+// place returns the unit's link and address, since firewall rules may name it by those as well.
 func (u *unit) place(c *actors.Context) dispatch.Place {
 	return dispatch.Place{Unit: c.Name(), Link: u.cfg.Link, Address: uint8(u.cfg.Unit)}
 }
 
-// tellPlace tells its firewall.
+// tellPlace tells the firewall the unit's place.
 func (u *unit) tellPlace(c *actors.Context) {
 	if u.cfg.Firewall != "" {
 		c.Tell(u.cfg.Firewall, u.place(c))

@@ -19,8 +19,8 @@ func (u *unit) identify(c *actors.Context, m *modbusv1.ReadIdentificationRequest
 	u.identifyFrom(c, category, first, &modbusv1.ReadIdentificationResponse{})
 }
 
-// identifyFrom reads the objects from one on, in as many transactions as they
-// take; each brings larger numbers than the one before, so there is an end.
+// identifyFrom reads the objects starting at first, in as many transactions as necessary. It ends
+// because each transaction must bring larger object numbers than the one before.
 func (u *unit) identifyFrom(c *actors.Context, category, first uint8, answer *modbusv1.ReadIdentificationResponse) {
 	u.request(c, modbus.Identify(0, category, first), func(c *actors.Context, r *dispatch.Result) {
 		id, err := modbus.ParseIdentification(r.Data)

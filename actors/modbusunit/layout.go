@@ -13,35 +13,35 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// own is the leaf of the points that go by the unit's own rhythm.
+// own is the leaf of points without a group, which are read at the unit's own interval.
 const own = "points"
 
-// group is points that are read and published together.
+// group is a scan group: points that are read and published together.
 type group struct {
 	*table
 	name  string
 	every time.Duration
-	key   string // of its polls on the link
+	key   string // key of its polls on the link
 
-	reads    []points.Read // the table's, and then as the unit bears them
+	reads    []points.Read // at first those of the table, later as cut for the unit
 	requests []modbus.Request
-	spare    *dispatch.Ask // one that has been answered, for the next scan; nil: there is none
+	spare    *dispatch.Ask // an answered Ask to reuse for the next scan; nil: there is none
 
 	sequence uint64 // of the last samples published
 	time     good   // of the last samples
-	last     []last // of each point, in the order of the config
-	poor     []poor // why points are not good; nil: they are
-	sent     []sent // what was published; nil: points are always published
+	last     []last // of each point, in the order of the table
+	poor     []poor // why points are not good; nil: all are good
+	sent     []sent // what was last published; nil: nothing, or points are always published
 	busy     bool   // a scan is under way
-	overtook bool   // samples were published since it began: it may not say that it is older
-	extra    bool   // it began between two slots; it is good for the next one
+	overtook bool   // samples were published since the scan began; its own must not be older
+	extra    bool   // the scan began between two slots and counts for the next one
 	cuts     *cuts  // nil: the unit refuses nothing
 	trouble  string // why the last scan was not all good
-	shed     string // why the link reads it only when there is time; empty: it has its rhythm
+	shed     string // why the link reads the group only when there is time; empty: it is read at its interval
 }
 
-// layout makes the groups that a config describes. Groups of before that mean
-// the same stay as they are.
+// layout returns the groups that a config describes. Groups in before whose config means the same
+// are kept.
 func (u *unit) layout(cfg *modbusv1.Unit, path string, before []*group) ([]*group, error) {
 	recipes, err := recipesOf(cfg)
 	if err != nil {
@@ -63,7 +63,7 @@ func (u *unit) layout(cfg *modbusv1.Unit, path string, before []*group) ([]*grou
 	return made, nil
 }
 
-// groupRecipe is the recipe of a group that has points.
+// groupRecipe is the recipe of a scan group.
 type groupRecipe struct {
 	recipe
 	name  string
@@ -114,7 +114,7 @@ func recipesOf(cfg *modbusv1.Unit) ([]groupRecipe, error) {
 	return slices.DeleteFunc(all, func(g groupRecipe) bool { return len(g.config) == 0 }), nil
 }
 
-// alone finds a derived point in a group that reads nothing to compute it from.
+// alone refuses a derived point in a group that reads no points to compute it from.
 func alone(all []groupRecipe) error {
 	for _, g := range all {
 		if len(g.config) == 0 && len(g.derived) > 0 {
@@ -138,7 +138,7 @@ var functions = map[string]uint8{
 	points.Holding: modbus.ReadHoldingRegisters, points.Input: modbus.ReadInputRegisters,
 }
 
-// ask has the group read by these reads.
+// ask makes reads the group's reads.
 func (g *group) ask(reads []points.Read, unit uint32) {
 	g.reads, g.requests = reads, make([]modbus.Request, len(reads))
 	for i, r := range reads {
@@ -150,8 +150,8 @@ func requestOf(r points.Read, unit uint32) modbus.Request {
 	return modbus.Request{Unit: uint8(unit), Function: functions[r.Area], Address: r.Address, Quantity: r.Quantity}
 }
 
-// succeed is g after old: old itself if they mean the same, else g with what
-// old knew of the points that have stayed.
+// succeed returns the successor of old: old itself if their configs mean the same, else g with the
+// last values of the points that have not changed.
 func (g *group) succeed(old *group) *group {
 	if g.equal(&old.recipe) && g.requests[0].Unit == old.requests[0].Unit {
 		old.every = g.every

@@ -9,10 +9,10 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// assumed is how long a unit takes to answer of which nobody knows.
+// assumed is the latency assumed for a unit that has none configured.
 const assumed = 20 * time.Millisecond
 
-// load is what the unit asks of its link.
+// load returns the load that the unit puts on its link.
 func (u *unit) load(c *actors.Context) *budget.Unit {
 	if u.asks == nil {
 		l := loadOf(c.Name(), u.cfg, u.groups)
@@ -35,7 +35,8 @@ func loadOf(path string, cfg *modbusv1.Unit, groups []*group) budget.Unit {
 	return l
 }
 
-// plans are the reads of recipes that were looked at, so that a hundred meters of one make are planned once.
+// plans caches the reads of recipes, so that they are planned once for a hundred meters of one
+// make.
 type plans map[tableKey]plan
 
 type plan struct {
@@ -43,7 +44,7 @@ type plan struct {
 	reads []points.Read
 }
 
-// groups are those that a config describes, with nothing but their reads.
+// groups returns the groups that a config describes, with only their reads filled in.
 func (p plans) groups(cfg *modbusv1.Unit) ([]*group, error) {
 	recipes, err := recipesOf(cfg)
 	if err != nil {
@@ -68,7 +69,7 @@ func (p plans) groups(cfg *modbusv1.Unit) ([]*group, error) {
 	return groups, nil
 }
 
-// reads are those that bring the recipe's points.
+// reads returns the reads that cover the recipe's points.
 func (r *recipe) reads() ([]points.Read, error) {
 	all := make([]points.Point, len(r.config))
 	for i, p := range r.config {

@@ -9,7 +9,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// fault is what is wrong with one point of a config.
+// fault is an error about one point of a config.
 type fault struct {
 	point   string
 	derived bool
@@ -46,7 +46,7 @@ func pointOf(p *modbusv1.Point) (points.Point, error) {
 	return q, q.Check()
 }
 
-// finishOf is nil for most points.
+// finishOf returns the checks and labels of a point; nil if it has none, like most points.
 func finishOf(p *modbusv1.Point) (*points.Finish, error) {
 	f := &points.Finish{Least: p.Min, Most: p.Max, Clamp: p.Clamp, Decimals: decimals(p.Decimals)}
 	for _, text := range p.Absent {
@@ -96,7 +96,7 @@ func labelsOf(texts []string) ([]points.Label, error) {
 	return labels, nil
 }
 
-// limitsOf is what the unit bears in a read.
+// limitsOf returns the limits on reads of the unit.
 func limitsOf(cfg *modbusv1.Unit) (points.Limits, error) {
 	l := points.Limits{MaxRegisters: int(cfg.MaxRegisters), MaxBits: int(cfg.MaxBits), Gap: int(cfg.Gap), OnePerPoint: cfg.OnePerPoint}
 	for _, text := range cfg.Holes {

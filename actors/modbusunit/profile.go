@@ -8,7 +8,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// complete puts the profile that a config names under what the config says itself.
+// complete loads the profile that a config names and adds it to the config.
 func complete(config proto.Message, load schemas.Load) []schemas.Violation {
 	cfg := config.(*modbusv1.Unit)
 	m, bad := load.Profile("profiles", cfg.Profile, profiles.Files, profiles.Names, &modbusv1.Profile{}, checkProfile)
@@ -18,8 +18,8 @@ func complete(config proto.Message, load schemas.Load) []schemas.Violation {
 	return bad
 }
 
-// apply appends to the config what it does not say otherwise, and makes it bear no
-// more than the device.
+// apply adds to the config what it does not override, and lowers its limits to those of the
+// profile.
 func apply(cfg *modbusv1.Unit, p *modbusv1.Profile) {
 	cfg.Groups = schemas.Under(cfg.Groups, p.Groups)
 	cfg.Points = schemas.Under(cfg.Points, p.Points)
@@ -43,7 +43,7 @@ func apply(cfg *modbusv1.Unit, p *modbusv1.Profile) {
 	}
 }
 
-// preset is a point with the profile's order of bytes, if it has none of its own.
+// preset returns the point with the profile's byte order if it has none of its own.
 func preset(q *modbusv1.Point, p *modbusv1.Profile) *modbusv1.Point {
 	bits := q.Area == "coil" || q.Area == "discrete-input"
 	if p.Order == "" || q.Order != "" || bits {
@@ -54,7 +54,7 @@ func preset(q *modbusv1.Point, p *modbusv1.Profile) *modbusv1.Point {
 	return q
 }
 
-// checkProfile finds what is wrong with a profile, and completes its points.
+// checkProfile returns the violations of a profile and completes its points.
 func checkProfile(m proto.Message) []schemas.Violation {
 	p := m.(*modbusv1.Profile)
 	for i, q := range p.Points {

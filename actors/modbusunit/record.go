@@ -12,7 +12,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// record carries out what a caller asks for beside plain reads and writes.
+// record carries out calls other than plain reads and writes.
 func (u *unit) record(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case *modbusv1.MaskWriteRequest:

@@ -9,7 +9,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// rule says when a point is published; the zero rule: always.
+// rule says when a point is published. The zero rule is always.
 type rule struct {
 	change            bool
 	deadband, percent float64
@@ -23,15 +23,15 @@ func ruleOf(r *modbusv1.Report) rule {
 	return rule{true, r.Deadband, r.DeadbandPercent, r.Heartbeat.AsDuration()}
 }
 
-// sent is what was last published of a point.
+// sent is the last published state of a point.
 type sent struct {
 	value points.Value
 	poor  poor
-	at    time.Time // zero: nothing
+	at    time.Time // zero: never published
 }
 
-// due says whether a point is to be published: now, or because the next chance
-// would come too late.
+// due reports whether a point must be published now. It is due early if the next slot would be too
+// late for its heartbeat.
 func (r *rule) due(was *sent, value points.Value, why poor, now time.Time, every time.Duration) bool {
 	switch {
 	case !r.change || was.at.IsZero() || why != was.poor && !why.alike(was.poor):
@@ -42,7 +42,8 @@ func (r *rule) due(was *sent, value points.Value, why poor, now time.Time, every
 	return r.differs(was.value, value)
 }
 
-// alike says whether nothing has become of a point but that its unit is asked anew now and then: each probe is no change.
+// alike reports whether a point of a quarantined unit is unchanged. Its cause changes with each
+// probe of the unit, which is no change of the point.
 func (p poor) alike(o poor) bool {
 	return p.quality == o.quality && strings.Contains(p.cause, quarantined) && strings.Contains(o.cause, quarantined)
 }
@@ -57,7 +58,8 @@ func (r *rule) differs(was, is points.Value) bool {
 	return math.Abs(a-b) > band
 }
 
-// due lists the points to publish; all if it is every one.
+// due returns the points to publish, by index. all is true if it is every point; the list may then
+// be nil.
 func (g *group) due(now time.Time) (list []int, all bool) {
 	if g.rules == nil {
 		return nil, true

@@ -18,21 +18,21 @@ const (
 	bad   = "bad"
 )
 
-// good is a source time.
+// good is the source time of a good value.
 type good = *timestamppb.Timestamp
 
-// last is a point's last good value and its source time; nil: there was none.
+// last is a point's last good value and its source time. at is nil if there was none.
 type last struct {
 	value points.Value
 	at    good
 }
 
-// poor is why a point's value is not good; the zero value: it is.
+// poor is why a point's value is not good. It is the zero value if the value is good.
 type poor struct{ quality, cause string }
 
-// fill takes what a scan has brought into the group's samples. The first answer
-// tells the source time of all; of a scan that stale samples have overtaken the first one after them, so that
-// a group's samples never go back in time.
+// fill puts the results of a scan into the group's samples. All points get the time of the first
+// answer as source time. If stale samples were published during the scan, it is the first answer
+// after those, so that a group's samples never go back in time.
 func (g *group) fill(results []dispatch.Result) verdict {
 	var v verdict
 	var after time.Time
@@ -95,7 +95,7 @@ func (g *group) extract(read int, data []byte, at good, raw []points.Value, v *v
 	}
 }
 
-// keep notes that a point's value is an old one, and why.
+// keep notes that a point keeps its old value, and why.
 func (g *group) keep(i int, quality, cause string) {
 	if g.poor == nil {
 		g.poor = make([]poor, len(g.points))
@@ -103,7 +103,7 @@ func (g *group) keep(i int, quality, cause string) {
 	g.poor[i] = poor{quality, cause}
 }
 
-// keepAll is keep for all points of the group.
+// keepAll calls keep for all points of the group.
 func (g *group) keepAll(cause string, now time.Time) {
 	g.time = timestamppb.New(now)
 	for i := range g.points {
@@ -111,7 +111,7 @@ func (g *group) keepAll(cause string, now time.Time) {
 	}
 }
 
-// write puts what is known of these points into a message, or of all.
+// write writes the points in list into a message, or all points.
 func (g *group) write(m *samplev1.Samples, list []int, all bool) {
 	m.Time = g.time
 	for i, s := range m.Samples {
@@ -128,7 +128,8 @@ func (g *group) write(m *samplev1.Samples, list []int, all bool) {
 	}
 }
 
-// assign puts a value into a sample, into what is there already if it fits.
+// assign puts a value into a sample. It reuses the object of the sample's old value if the type
+// fits.
 func assign(s *samplev1.Sample, v points.Value, p *points.Point) {
 	plain := (p.Scale == 0 || p.Scale == 1) && p.Offset == 0
 	switch v.Kind() {
@@ -162,7 +163,8 @@ func assign(s *samplev1.Sample, v points.Value, p *points.Point) {
 	}
 }
 
-// sourceTime is that of the first answer that is not from before a time; if all are, that time.
+// sourceTime returns the time of the first answer that is not before after. If all answers are
+// before it, it returns after; if there are none, the current time.
 func sourceTime(results []dispatch.Result, after time.Time) good {
 	var first time.Time
 	answered := false
@@ -184,9 +186,9 @@ func sourceTime(results []dispatch.Result, after time.Time) good {
 	return timestamppb.New(first)
 }
 
-// verdict sums a scan up.
+// verdict sums up a scan.
 type verdict struct {
-	answered int // reads that brought data
+	answered int // reads that returned data
 	alive    bool
 	missing  int // points without a good value
 	cause    string
@@ -204,7 +206,7 @@ func (v *verdict) misfits(cause string, n int) {
 	v.missing += n
 }
 
-// summary is the cause for the unit's health; empty: all is good.
+// summary returns the cause for the unit's health; empty: all points are good.
 func (v *verdict) summary(of int) string {
 	if v.missing == 0 || v.missing == of {
 		return v.cause

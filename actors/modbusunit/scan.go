@@ -11,8 +11,8 @@ import (
 	"gatewayd/protocols/modbus/schedule"
 )
 
-// tick begins a group's slot. The first tick is no slot; neither it nor the slot
-// after it is missed if a scan is still under way that began in between.
+// tick starts a slot of a group. The first tick is no slot. If a scan that began between two slots
+// is still under way, neither the first tick nor the next slot counts as missed.
 func (u *unit) tick(c *actors.Context, name string) {
 	g, p := named(u.groups, name), u.pace(name)
 	if g == nil || p == nil {
@@ -34,28 +34,30 @@ func (u *unit) tick(c *actors.Context, name string) {
 	case g.shed != "":
 		c.Missed()
 		u.stale(c, g, g.shed)
-	case u.breaker.Failures() > 0: // it is waited for longer than usual, or left alone for a while
+	// The scan waits longer than usual for answers, or leaves the unit alone for a while.
+	case u.breaker.Failures() > 0:
 		u.stale(c, g, u.why)
 	default:
 		c.Missed()
 	}
 }
 
-// stale publishes a slot of a unit that does not answer.
+// stale publishes the samples of a slot in which the unit was not read.
 func (u *unit) stale(c *actors.Context, g *group, cause string) {
 	g.keepAll(cause, time.Now())
 	g.overtook = g.busy
 	u.publish(c, g)
 }
 
-// scan asks for all reads of a group.
+// scan sends all reads of a group.
 func (u *unit) scan(c *actors.Context, g *group, slot bool) {
 	g.busy, g.overtook, g.extra = true, false, !slot
 	requests, limit := u.requests(g), u.cfg.Timeout.AsDuration()
-	// On a line with too much to do a scan may wait for others for longer than its rhythm: slots are missed then, but none is lost twice.
+	// On a busy line a scan may wait for longer than its interval. Slots are missed then, but each
+	// counts only once.
 	wait := g.every + 10*time.Second + time.Duration(len(requests))*limit
 	patience := wait + 5*time.Second + 4*limit
-	if g.shed != "" { // it does not expire
+	if g.shed != "" { // a shed poll does not expire
 		patience += overloaded
 	}
 	ask := g.spare
@@ -67,10 +69,11 @@ func (u *unit) scan(c *actors.Context, g *group, slot bool) {
 	c.Ask(u.cfg.Link, ask, patience)
 }
 
-// overloaded is how much longer a scan may take that the link carries only when there is time.
+// overloaded is how much longer a scan may take if the link reads the group only when there is
+// time.
 const overloaded = 15 * time.Minute
 
-// shed notes that the link has begun or ceased to shed a scan group.
+// shed notes that the link has started or stopped shedding a scan group.
 func (u *unit) shed(c *actors.Context, m dispatch.ShedNotice) {
 	if g := named(u.groups, m.Group); g != nil {
 		g.shed = m.Cause
@@ -78,9 +81,8 @@ func (u *unit) shed(c *actors.Context, m dispatch.ShedNotice) {
 	}
 }
 
-// patience is how long each of n requests waits if none before it is
-// answered, appended to t; it ends where the unit counts as silent, and where the
-// next slot begins.
+// patience appends to t the timeouts of up to n requests, for the case that none before is
+// answered. It stops where the unit would count as silent, and where the next slot begins.
 func (u *unit) patience(n int, every time.Duration, t []time.Duration) []time.Duration {
 	b, sum := u.breaker, time.Duration(0)
 	for len(t) < n && !b.Open() {
@@ -94,7 +96,7 @@ func (u *unit) patience(n int, every time.Duration, t []time.Duration) []time.Du
 	return t
 }
 
-// probe asks a silent unit whether it is back, if it is time to.
+// probe checks whether a silent unit is back, if a probe is due.
 func (u *unit) probe(c *actors.Context, g *group) {
 	if u.probing {
 		return
@@ -104,7 +106,7 @@ func (u *unit) probe(c *actors.Context, g *group) {
 	}
 	u.probing = true
 	limit := u.breaker.Timeout()
-	// Probes wait for their small share of the line, behind those of all other silent units.
+	// Probes wait for their small share of the line, behind the probes of all other silent units.
 	const wait = 5 * time.Minute
 	c.Ask(u.cfg.Link, &dispatch.Ask{
 		Class: schedule.Probe, Key: c.Name(), Rest: u.cfg.Rest.AsDuration(), Expires: time.Now().Add(wait),
@@ -114,21 +116,21 @@ func (u *unit) probe(c *actors.Context, g *group) {
 
 const quarantined = "quarantined"
 
-// quarantine is the cause of samples while the unit is only probed. It names no
-// moment that has passed.
+// quarantine returns the cause of samples while the unit is only probed. It never names a time in
+// the past.
 func (u *unit) quarantine() string {
 	until, now := u.breaker.Until(), u.now()
-	if until <= now { // its turn on the line has not come yet, or is just now
+	if until <= now { // the probe is due, but its turn on the line has not come yet
 		return quarantined + ", and being asked again"
 	}
 	if until != u.until || u.words == "" {
-		at := time.Now().Add(until - now + time.Second - 1) // the whole second after it
+		at := time.Now().Add(until - now + time.Second - 1) // rounded up to the whole second
 		u.until, u.words = until, quarantined+" until "+at.Format("15:04:05")
 	}
 	return u.words
 }
 
-// answered takes what an Ask has brought.
+// answered handles the answer to an Ask.
 func (u *unit) answered(c *actors.Context, a *dispatch.Answer) {
 	switch tag := a.Ask.Tag.(type) {
 	case *group:
@@ -177,7 +179,7 @@ func (u *unit) publish(c *actors.Context, g *group) {
 	m.Sequence, m.Life = g.sequence, c.Life()
 	g.write(m, list, all)
 	if !c.Publish(g.name, m) {
-		g.sent = nil // what nobody has heard of is news in the next slot
+		g.sent = nil // samples that nobody has received are published again in the next slot
 	}
 	u.shared.forms.Give(m)
 }
@@ -188,8 +190,8 @@ func (u *unit) probed(c *actors.Context, r *dispatch.Result) {
 	u.say(c)
 }
 
-// learn judges the unit by how transactions have ended. When it is back all its
-// groups are read at once.
+// learn updates the unit's state from the outcomes of transactions. When the unit is back, it reads
+// all groups at once.
 func (u *unit) learn(c *actors.Context, results []dispatch.Result) {
 	was := u.breaker.Open()
 	u.down = ""
@@ -224,7 +226,7 @@ func (u *unit) learn(c *actors.Context, results []dispatch.Result) {
 	}
 }
 
-// say tells the unit's health.
+// say reports the unit's health.
 func (u *unit) say(c *actors.Context) {
 	switch {
 	case u.down != "":
@@ -252,7 +254,7 @@ func (u *unit) say(c *actors.Context) {
 	c.OK()
 }
 
-// lost is the answer to an Ask that the link did not answer.
+// lost returns an answer in place of one that the link did not send.
 func lost(ask *dispatch.Ask, err error) *dispatch.Answer {
 	a := &dispatch.Answer{Ask: ask, Results: make([]dispatch.Result, len(ask.Requests))}
 	for i := range a.Results {

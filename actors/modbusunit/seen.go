@@ -9,10 +9,10 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// tallyTime is how long the link may take to say what it has counted.
+// tallyTime is the time limit for the link to report its counters.
 const tallyTime = 5 * time.Second
 
-// askTally asks the link what has become of the unit's requests.
+// askTally asks the link for the counters of the unit's requests.
 func (u *unit) askTally(c *actors.Context) {
 	c.Ask(u.cfg.Link, &dispatch.TallyUnit{Unit: uint8(u.cfg.Unit)}, tallyTime)
 }
@@ -21,8 +21,8 @@ func (u *unit) tallied(c *actors.Context, t dispatch.Tally) {
 	c.Reply(&modbusv1.UnitServiceCountersResponse{Counters: modbuslink.Counters(t)})
 }
 
-// complain says once that the unit does not work as it should any more, with the last that has passed on its link. That a link is down is
-// the link's to say.
+// complain publishes an event, once, when the unit stops working as it should, with the last frames
+// on its link. An event that the link is down is published by the link.
 func (u *unit) complain(c *actors.Context, state, cause string) {
 	if u.ill == state {
 		return

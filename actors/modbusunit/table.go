@@ -12,7 +12,7 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// recipe is what a config says of a group's points.
+// recipe is the part of a config that describes a group's points.
 type recipe struct {
 	config  []*modbusv1.Point
 	derived []*modbusv1.Derived
@@ -20,17 +20,17 @@ type recipe struct {
 	report  *modbusv1.Report // of points that have none of their own
 }
 
-// table is the points of a group and the reads that bring them. Groups of equal
-// config have one in common; nobody changes it.
+// table is the points of a group and the reads that cover them. Groups with equal configs share
+// one, so it must not be changed.
 type table struct {
 	recipe
-	points   []points.Point // those that are read, then the derived ones
-	read     int            // how many are read
+	points   []points.Point // the points that are read, then the derived ones
+	read     int            // number of points that are read
 	reads    []points.Read
 	scaled   []scaling
 	computed []computed // each after those it uses
 	kinds    []valueKind
-	rules    []rule // of each point; nil: all are always published
+	rules    []rule // one for each point; nil: all are always published
 }
 
 func newTable(r recipe) (*table, error) {
@@ -68,12 +68,12 @@ func (t *table) rule() {
 	}
 }
 
-// same says whether two recipes say the same of the same messages.
+// same reports whether two recipes have the same settings and consist of the same message objects.
 func (r *recipe) same(s *recipe) bool {
 	return slices.Equal(r.config, s.config) && slices.Equal(r.derived, s.derived) && r.settings() == s.settings()
 }
 
-// equal says whether two recipes mean the same.
+// equal reports whether two recipes mean the same.
 func (r *recipe) equal(s *recipe) bool {
 	return slices.EqualFunc(r.config, s.config, func(a, b *modbusv1.Point) bool { return proto.Equal(a, b) }) &&
 		slices.EqualFunc(r.derived, s.derived, func(a, b *modbusv1.Derived) bool { return proto.Equal(a, b) }) && r.settings() == s.settings()
@@ -83,21 +83,21 @@ func (r *recipe) settings() string {
 	return fmt.Sprint(r.limits, ruleOf(r.report))
 }
 
-// shared is what all units have in common: the tables in use, so that a hundred
-// meters of one make take the memory of one, and messages to fill.
+// shared is what all units have in common: the tables in use, so that a hundred meters of one make
+// take the memory of one, and messages to reuse.
 type shared struct {
 	tables actors.Shared[tableKey, table]
 	forms  actors.Pool[samplev1.Samples]
 }
 
-// tableKey finds a table. The config reader makes equal points one message.
+// tableKey is the key of a table. The config reader uses one message object for equal points.
 type tableKey struct {
 	first    *modbusv1.Point
 	points   int
 	settings string
 }
 
-// table is the table of a group's points, of which there is one at least.
+// table returns the table of a group's points, which must be at least one.
 func (s *shared) table(r recipe) (*table, error) {
 	return s.tables.Get(tableKey{r.config[0], len(r.config), r.settings()},
 		func(t *table) bool { return t.same(&r) },
@@ -107,7 +107,7 @@ func (s *shared) table(r recipe) (*table, error) {
 		})
 }
 
-// form is a message for n samples.
+// form returns a message for n samples.
 func (s *shared) form(n int) *samplev1.Samples {
 	m := s.forms.Take()
 	m.Samples = slices.Grow(m.Samples[:0], n)[:n]

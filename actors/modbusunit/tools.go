@@ -6,25 +6,28 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// CheckProfile finds what is wrong with a profile, and completes its points: for tools that read one by themselves.
+// CheckProfile returns the violations of a profile and completes its points. It is for tools that
+// load profiles themselves.
 func CheckProfile(p *modbusv1.Profile) []schemas.Violation { return checkProfile(p) }
 
-// Known is the points of a unit, for tools that read it themselves.
+// Known is what a config or profile says about the points of a unit, for tools that read it
+// themselves.
 type Known struct {
-	Points   []points.Point // that are read
-	Limits   points.Limits  // what reads of them it bears
-	Computed []Computed     // from these and each other, each after those it uses
+	Points   []points.Point // points that are read
+	Limits   points.Limits  // limits on reads
+	Computed []Computed     // derived points, each after those it uses
 }
 
 // Computed is a point that is computed from others.
 type Computed struct {
 	points.Point
-	Uses   []string // their names
+	Uses   []string // names of the points it is computed from
 	from   *points.Expression
 	finish points.Finish
 }
 
-// Value computes it. of gives the value of a point that it uses, or why there is none.
+// Value computes the point's value. of returns the value of a point that it uses, or an error if
+// there is none.
 func (d *Computed) Value(of func(name string) (points.Value, error)) (points.Value, error) {
 	v, err := d.from.Value(func(i int) (points.Value, error) { return of(d.Uses[i]) })
 	if err != nil {
@@ -33,7 +36,7 @@ func (d *Computed) Value(of func(name string) (points.Value, error)) (points.Val
 	return d.finish.Apply(v)
 }
 
-// ProfileKnown is what is known by a profile that passed CheckProfile.
+// ProfileKnown returns the points of a profile that passed CheckProfile.
 func ProfileKnown(p *modbusv1.Profile) (Known, error) {
 	cfg := &modbusv1.Unit{}
 	schemas.Defaults(cfg)
@@ -41,7 +44,7 @@ func ProfileKnown(p *modbusv1.Profile) (Known, error) {
 	return UnitKnown(cfg)
 }
 
-// UnitKnown is what is known by a unit's config.
+// UnitKnown returns the points of a unit's config.
 func UnitKnown(cfg *modbusv1.Unit) (k Known, err error) {
 	if k.Limits, err = limitsOf(cfg); err != nil {
 		return k, err

@@ -1,7 +1,6 @@
-// Package modbusunit is the actor type for one Modbus unit: it reads the unit's
-// points on a fixed grid through the line or link it hangs on, publishes them
-// with their quality and cause, and carries out commands. It never fails
-// because the unit is silent: that is the unit's health.
+// Package modbusunit is the kind for one Modbus unit. It reads the unit's points at fixed intervals
+// through a line or link, publishes them with their quality and cause, and carries out commands. A
+// silent unit is no failure of the actor; it shows in its health.
 package modbusunit
 
 import (
@@ -20,7 +19,7 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind is the kind modbus-unit.
 var Kind = kind()
 
 func kind() actors.Kind {
@@ -49,42 +48,42 @@ type unit struct {
 	shared  *shared
 	epoch   time.Time
 	groups  []*group
-	counts  map[string]uint64 // what groups of before had published, by name
+	counts  map[string]uint64 // last sequence of former groups, by name
 	paces   []*pace
 	breaker schedule.Breaker
 	probing bool
-	unmask  bool // the unit knows no function 22
+	unmask  bool // the unit does not know function 22
 	gate    modbusdoor.Gate
-	asks    *budget.Unit // what it asks of its link; nil: it must be said anew
+	asks    *budget.Unit // cached load on the link; nil: must be computed again
 
-	why    string        // its last transaction without an answer had none
-	down   string        // why the link carries nothing; empty: it does
+	why    string        // why the last transaction without a valid answer had none
+	down   string        // why the link carries nothing; empty: it works
 	silent string        // since when the unit is unreachable, and why
-	until  time.Duration // until when it is quarantined, as words says
+	until  time.Duration // end of the quarantine named in words
 	words  string
 
-	ill        string // the state that was complained of last, until the unit is well
+	ill        string // the state of the last complaint; empty: the unit is well
 	complaints dispatch.Complaints
 }
 
-// pace is the ticks of a group.
+// pace is the ticker of a group.
 type pace struct {
 	group string
 	timer *actors.Timer
 	every time.Duration
-	began bool // the first tick, which comes at once and not on the grid, has been
+	began bool // the first tick has passed, which comes at once and not on the grid
 }
 
-// tick is the beginning of a slot of a group.
+// tick is the start of a slot of a group.
 type tick struct{ group string }
 
-// probe is the Tag of an Ask whether a silent unit is back.
+// probe is the Tag of an Ask that checks whether a silent unit is back.
 type probe struct {
 	link string
 	unit uint32
 }
 
-// then is the Tag of a command's Ask: what is done with its result.
+// then is the Tag of a command's Ask: it handles the result.
 type then = modbusdoor.Then
 
 func (u *unit) now() time.Duration { return time.Since(u.epoch) }
@@ -141,20 +140,20 @@ func (u *unit) start(c *actors.Context) error {
 	return nil
 }
 
-// idle tells that a unit without points, which is asked by calls only, is as it should be.
+// idle reports a unit without points, which is only used by calls, as ok.
 func (u *unit) idle(c *actors.Context) {
 	if len(u.groups) == 0 {
 		c.OK()
 	}
 }
 
-// shortest is the shortest timeout that a unit's answers can lead to, unless the
-// config has a shorter one. That it is no less than a quarter of the config's,
-// where the rhythm has the time, spares who is usually fast the loss of a
-// reading for one slow answer.
+// shortest is the lower bound of the timeout learned from a unit's answers, unless the configured
+// timeout is shorter. The bound is raised to a quarter of the configured timeout or of the shortest
+// interval, whichever is less, so that one slow answer of a unit that is usually fast does not lose
+// a reading.
 const shortest = 50 * time.Millisecond
 
-// patient is how patient the config wants the unit's breaker to be.
+// patient returns the settings of the unit's breaker as configured.
 func (u *unit) patient(path string) schedule.BreakerConfig {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(path))
@@ -197,7 +196,7 @@ func (u *unit) reconfigure(c *actors.Context, cfg *modbusv1.Unit) error {
 	return nil
 }
 
-// number has groups go on counting where groups of their names have ended.
+// number lets groups continue the sequences of former groups of the same names.
 func (u *unit) number(groups []*group) {
 	if u.counts == nil {
 		u.counts = map[string]uint64{}
@@ -210,7 +209,7 @@ func (u *unit) number(groups []*group) {
 	}
 }
 
-// retime keeps the ticks whose rhythm has not changed, so that no slot is lost.
+// retime keeps the tickers whose interval has not changed, so that no slot is lost.
 func (u *unit) retime(c *actors.Context) {
 	u.paces = slices.DeleteFunc(u.paces, func(p *pace) bool {
 		g := named(u.groups, p.group)
@@ -227,7 +226,7 @@ func (u *unit) retime(c *actors.Context) {
 	}
 }
 
-// pace is that of a group; nil: it has none any more.
+// pace returns the ticker of a group; nil: it has none any more.
 func (u *unit) pace(group string) *pace {
 	for _, p := range u.paces {
 		if p.group == group {

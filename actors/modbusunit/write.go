@@ -23,7 +23,7 @@ func (u *unit) writeRegisters(c *actors.Context, m *modbusv1.WriteRegistersReque
 	})
 }
 
-// packed is registers as they travel.
+// packed returns registers in wire format.
 func packed(field string, values []uint32) ([]byte, error) {
 	data := make([]byte, 0, 2*len(values))
 	for i, v := range values {
@@ -35,7 +35,7 @@ func packed(field string, values []uint32) ([]byte, error) {
 	return data, nil
 }
 
-// registerWrite is function 6 for one register, 16 for more.
+// registerWrite uses function 6 for one register and 16 for more.
 func registerWrite(address uint16, data []byte) modbus.Request {
 	r := modbus.Request{Function: modbus.WriteMultipleRegisters, Address: address, Quantity: uint16(len(data) / 2), Data: data}
 	if r.Quantity == 1 {
@@ -50,7 +50,7 @@ func (u *unit) writeCoils(c *actors.Context, m *modbusv1.WriteCoilsRequest) {
 	})
 }
 
-// coilWrite is function 5 for one coil, 15 for more.
+// coilWrite uses function 5 for one coil and 15 for more.
 func coilWrite(address uint16, values []bool) modbus.Request {
 	if len(values) == 1 {
 		data := []byte{0, 0}
@@ -87,7 +87,7 @@ func (u *unit) writePoint(c *actors.Context, m *modbusv1.WritePointRequest) {
 	}
 }
 
-// target is the point to write, with the scale that another one may hold.
+// target returns the point to write, rescaled if another point holds its scale.
 func (u *unit) target(name string) (points.Point, error) {
 	for _, g := range u.groups {
 		i := g.find(name)
@@ -148,8 +148,8 @@ func (u *unit) writeWhole(c *actors.Context, p points.Point, v points.Value) {
 	}
 }
 
-// writePart writes a point that shares its register with others: by the mask of
-// function 22, or by reading the register first where the unit does not know it.
+// writePart writes a point that shares its register with others. It uses the mask of function 22,
+// or reads the register first if the unit does not know that function.
 func (u *unit) writePart(c *actors.Context, p points.Point, v points.Value) {
 	and, or, err := p.Mask(v)
 	switch {
