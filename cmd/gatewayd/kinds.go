@@ -31,7 +31,7 @@ import (
 	"gatewayd/actors/uplinktr50"
 )
 
-// kinds is every actor type this gateway can run. To add one, add its line.
+// kinds lists every actor type this gateway can run. To add one, add its line.
 var kinds = []actors.Kind{
 	accesscontrol.Kind,
 	auditlog.Kind,

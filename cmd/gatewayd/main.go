@@ -1,12 +1,11 @@
-// Command gatewayd is the gateway daemon for industrial sites that nobody
-// visits, and the tool to look into a running one.
+// Command gatewayd is the gateway daemon for unattended industrial sites, and the tool to inspect a
+// running gateway.
 //
-// kinds.go lists the actor types that it can run, commands.go what can be typed.
-// What a command does is in a folder by its subject: daemon runs a gateway, access
-// lets people into it, demo shows one; look and fleet look into one that runs, or
-// many; device and standin are a technician's tools. They stand on client, the way
-// to a running gateway, files, what one has on disk, terminal, what people see of
-// all that, and exit, the code it ends with.
+// kinds.go lists the actor types it can run, commands.go the commands. The code of a command is in
+// the package of its subject: daemon runs a gateway, access manages identities and certificates,
+// demo runs a demonstration; look and fleet inspect one running gateway or many; device and standin
+// are tools for technicians. These packages share client, the connection to a running gateway;
+// files, the data on disk; terminal, the output for people; and exit, the exit codes.
 package main
 
 import (
@@ -22,7 +21,7 @@ import (
 )
 
 func main() {
-	runtime.MemProfileRate = 0 // nobody reads that profile, and its table takes a page for every place that allocates
+	runtime.MemProfileRate = 0 // nobody reads the memory profile, and its table takes a page for every call site that allocates
 	os.Exit(execute())
 }
 
@@ -36,7 +35,7 @@ func execute() int {
 		<-signals
 		cancel()
 		for begin := time.Now(); time.Since(begin) < time.Second; {
-			<-signals // one signal that reaches a process twice is no impatience
+			<-signals // a single request to stop may be delivered twice: signals within a second count as one
 		}
 		fmt.Fprintln(os.Stderr, "gatewayd: told to stop twice: leaving at once")
 		os.Exit(1)

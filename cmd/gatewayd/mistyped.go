@@ -9,7 +9,8 @@ import (
 	"gatewayd/schemas"
 )
 
-// mistyped says in one line what is wrong with a command line that cobra has refused for such a reason, and what was meant.
+// mistyped explains in one line why cobra refused a command line, and what was probably meant.
+// reason is the message of cobra.
 func mistyped(cmd *cobra.Command, reason string) string {
 	var name string
 	scan := func(format string) bool {
@@ -31,14 +32,14 @@ func mistyped(cmd *cobra.Command, reason string) string {
 	return strings.TrimSpace(reason)
 }
 
-// negative says whether what was taken for flags is a number.
+// negative reports whether cobra took a negative number for flags.
 func negative(reason string) bool {
 	var first rune
 	n, _ := fmt.Sscanf(reason, "unknown shorthand flag: '%c' in", &first)
 	return n == 1 && '0' <= first && first <= '9'
 }
 
-// misread is a flag's value that is not what the flag takes, without the words of Go for it.
+// misread returns the message for a flag value of the wrong type, without the wording of strconv.
 func misread(reason string) string {
 	what, cause, _ := strings.Cut(reason, ": strconv.")
 	switch {

@@ -1,6 +1,5 @@
-// Package access has the commands that say who may come in and use what: the first
-// operator who claims a gateway, certificates, passwords and revocation; and the log
-// that shows who did what.
+// Package access has the commands for identities and permissions: claiming a gateway for its first
+// operator, certificates, passwords and revocation; and the check of the audit log.
 package access
 
 import (
@@ -18,10 +17,11 @@ import (
 	"gatewayd/protocols/access"
 )
 
-// keeperPath is where the actor of kind access-control usually is.
+// keeperPath is the usual path of the actor of kind access-control.
 const keeperPath = "access"
 
-// Command asks the access-control of a running gateway, and makes what its config holds.
+// Command returns "access": calls to the access-control of a running gateway, and commands that
+// make the hashes, tokens and keys its config holds.
 func Command(kinds []actors.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "access",
@@ -47,7 +47,7 @@ public keys.`,
 	return cmd
 }
 
-// ask is a command that calls a method of the actor that keeps the policy.
+// ask returns a command that calls a method of the access-control actor.
 func ask(c *client.Client, use, short, method string, n int, request func(args []string) any) *cobra.Command {
 	path := keeperPath
 	cmd := &cobra.Command{
@@ -72,7 +72,7 @@ func ask(c *client.Client, use, short, method string, n int, request func(args [
 	return cmd
 }
 
-// lacks says whether the gateway has no actor of that name.
+// lacks reports whether the gateway has no actor of that name.
 func lacks(ctx context.Context, c *client.Client, path string) bool {
 	_, err := c.Describe(ctx, path)
 	var e *bus.Error

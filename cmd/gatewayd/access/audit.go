@@ -10,7 +10,7 @@ import (
 	"gatewayd/protocols/audit"
 )
 
-// AuditCommand checks an audit log.
+// AuditCommand returns "audit", which verifies an audit log.
 func AuditCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",

@@ -15,13 +15,13 @@ import (
 	"gatewayd/protocols/pki"
 )
 
-// day is how lives of certificates are counted.
+// day is the unit in which lifetimes of certificates are given.
 const day = 24 * time.Hour
 
-// defaultLife is how long a certificate lasts unless somebody says otherwise: two years, for sites that nobody visits.
+// defaultLife is the default lifetime of a certificate in days: two years, for unattended sites.
 const defaultLife = 730
 
-// CertCommand issues, renews, lists and revokes certificates.
+// CertCommand returns "cert", which issues, renews, lists and revokes certificates.
 func CertCommand() *cobra.Command {
 	dir := ""
 	cmd := &cobra.Command{
@@ -39,7 +39,8 @@ revocation within a second; who is connected by another certificate stays so.`,
 	return cmd
 }
 
-// withAuthority runs fn with the authority of a data directory. What it writes belongs to whoever owns that directory.
+// withAuthority runs fn with the authority of a data directory, and then gives the files of the
+// authority to the owner of that directory.
 func withAuthority(data string, fn func(a *pki.Authority) error) error {
 	dir := filepath.Join(data, "pki")
 	a, err := pki.Open(dir)
@@ -49,7 +50,8 @@ func withAuthority(data string, fn func(a *pki.Authority) error) error {
 	return errors.Join(fn(a), ownAs(data, dir))
 }
 
-// ownAs gives all below dir to the owner of like; only root needs to.
+// ownAs changes the owner of everything below dir to the owner of like. It does nothing unless run
+// by root.
 func ownAs(like, dir string) error {
 	info, err := os.Stat(like)
 	if err != nil || os.Getuid() != 0 {

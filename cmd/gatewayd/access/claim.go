@@ -21,16 +21,16 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// claim is a gateway's first operator on his way in.
+// claim is the claiming of a gateway by its first operator.
 type claim struct {
 	kinds                files.Kinds
 	file, data, operator string
 	hosts                []string
 	plain, open          bool
-	doors                []string // where the gateway listens once it is claimed
+	doors                []string // addresses on which the gateway listens once it is claimed
 }
 
-// ClaimCommand makes the first operator.
+// ClaimCommand returns "claim", which makes the first operator.
 func ClaimCommand(kinds files.Kinds) *cobra.Command {
 	c, r := &claim{kinds: kinds}, &remoteClaim{}
 	cmd := &cobra.Command{
@@ -82,7 +82,7 @@ its doors open to the network, now that they are closed to strangers.`,
 	return cmd
 }
 
-// here is how a gateway is called that is reached from where it is.
+// here returns the names and addresses of this machine.
 func here() []string {
 	host, _ := os.Hostname()
 	all := []string{host, "localhost", "127.0.0.1", "::1"}
@@ -110,7 +110,8 @@ func (c *claim) run(password string) (string, error) {
 	return c.done(filepath.Join(c.data, "pki")), nil
 }
 
-// unclaimed says why the config cannot be claimed: something is wrong with it, or somebody has.
+// unclaimed returns an error if the config cannot be claimed: it has problems, or it has been
+// claimed already.
 func (c *claim) unclaimed() error {
 	tree, problems := c.kinds.Load(c.file)
 	if err := files.Refused(problems); err != nil {
@@ -128,7 +129,8 @@ func (c *claim) unclaimed() error {
 	return nil
 }
 
-// prepare makes what the operator gets, by certify; keep then writes him into the config.
+// prepare builds the config of the claimed gateway and has certify issue the operator's
+// certificate, whose chain it returns. It writes no config yet; keep does.
 func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]byte, error)) (chain []byte, keep func() error, err error) {
 	if err := c.unclaimed(); err != nil {
 		return nil, nil, err
@@ -160,7 +162,8 @@ func (c *claim) prepare(hash string, certify func(*pki.Authority, pki.Order) ([]
 	}, nil
 }
 
-// certify makes the authority, if there is none, and what it issues first.
+// certify makes the authority, if there is none, and issues the certificates of the gateway and, by
+// the function certify, of the operator.
 func (c *claim) certify(dir string, certify func(*pki.Authority, pki.Order) ([]byte, error)) ([]byte, error) {
 	if err := os.MkdirAll(c.data, 0o700); err != nil {
 		return nil, err
@@ -176,7 +179,7 @@ func (c *claim) certify(dir string, certify func(*pki.Authority, pki.Order) ([]b
 	return chain, errors.Join(one, other, ownAs(c.data, dir))
 }
 
-// usualPort is where a door listens that does not say, on the gateway alone.
+// usualPort returns the port on which a door without the key listen listens, on loopback only.
 func usualPort(kind string) string {
 	switch kind {
 	case "mqtt-broker":
@@ -187,7 +190,8 @@ func usualPort(kind string) string {
 	return ""
 }
 
-// written is the config of a claimed gateway: each table of a door gets the keys that it lacks, and who may come in stands at the end.
+// written returns the config of a claimed gateway: the table of each door gets the keys it lacks,
+// and an access-control is appended.
 func (c *claim) written(old, dir, hash string) string {
 	doorLine := regexp.MustCompile(`^(\s*)kind\s*=\s*["'](bus|mqtt-broker|http-server|claim-door)["']`)
 	lines := strings.Split(strings.TrimRight(old, "\n"), "\n")
@@ -246,5 +250,6 @@ func (c *claim) done(dir string) string {
 	return b.String()
 }
 
-// labelled is a line of what a claim has brought, below others of its like.
+// labelled returns one line of the summary of a claim, with the value aligned to those of other
+// lines.
 func labelled(what, value string) string { return fmt.Sprintf("  %-34s  %s\n", what+":", value) }

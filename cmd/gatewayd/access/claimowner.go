@@ -18,21 +18,22 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// Owned is a gateway that runs from a config file, into which its claim-door writes who owns it.
+// Owned is a gateway that runs from a config file. Its claim-door writes the operator into that
+// file.
 type Owned struct {
-	kinds      files.Kinds // without the door
+	kinds      files.Kinds // with claimdoor.Kind, by which nothing can be claimed
 	file, data string
-	Claimed    chan struct{} // gets a word when somebody owns it
+	Claimed    chan struct{} // receives when somebody has claimed the gateway
 }
 
-// Own is a gateway with these kinds, this config file and this data directory.
+// Own returns the Owned for a gateway with these kinds, this config file and this data directory.
 func Own(kinds files.Kinds, file, data string) Owned {
 	return Owned{kinds, file, data, make(chan struct{}, 1)}
 }
 
 var _ claimdoor.Owner = Owned{}
 
-// Claimable are the kinds of a gateway, with a door through which this one can be claimed.
+// Claimable returns the kinds of the gateway, with a claim-door by which this one can be claimed.
 func (o Owned) Claimable() []actors.Kind {
 	all := slices.Clone(o.kinds)
 	all[slices.IndexFunc(all, func(k actors.Kind) bool { return k.Name == claimdoor.Kind.Name })] = claimdoor.For(o)
@@ -63,7 +64,7 @@ func (o Owned) Prepare(order claiming.Order) (p claiming.Papers, keep func() err
 	return p, keep, err
 }
 
-// hostsOf are the names by which the operator reaches the gateway, and those that it has anyway.
+// hostsOf returns the hosts the operator has named, then those of this machine, without duplicates.
 func hostsOf(his []string) []string {
 	var all []string
 	for _, h := range append(slices.Clone(his), here()...) {
@@ -74,7 +75,7 @@ func hostsOf(his []string) []string {
 	return all
 }
 
-// doorsOf are where a gateway listens.
+// doorsOf returns the addresses on which a gateway listens, as "KIND ADDRESS".
 func doorsOf(tree *config.Tree) (all []string) {
 	tree.Walk(func(n *config.Node) {
 		var at []string

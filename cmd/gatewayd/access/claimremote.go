@@ -26,7 +26,7 @@ import (
 	"gatewayd/schemas"
 )
 
-// remoteClaim is claiming a gateway from another machine.
+// remoteClaim is the claiming of a gateway from another machine.
 type remoteClaim struct {
 	code, server, out string
 }
@@ -40,7 +40,7 @@ func (r *remoteClaim) flags(cmd *cobra.Command) {
 	_ = cmd.MarkFlagDirname("out")
 }
 
-// check finds what is wrong before anybody is asked for a password.
+// check finds mistakes in the command line before the operator is asked for a password.
 func (r *remoteClaim) check(cmd *cobra.Command, c *claim) error {
 	set := cmd.Flags().Changed
 	switch {
@@ -95,21 +95,21 @@ func (r *remoteClaim) run(ctx context.Context, c *claim, password string) (strin
 	case errors.Is(err, claiming.ErrUnsure):
 		return "", fmt.Errorf("%w; the operator's files are in %s: see whether they let you in", err, r.out)
 	case err != nil:
-		_ = os.Remove(r.file(c, ".pem")) // of no use
+		_ = os.Remove(r.file(c, ".pem")) // useless without the claim
 		_ = os.Remove(r.file(c, "-ca.crt"))
 		return "", err
 	}
 	return r.done(c, host, papers), nil
 }
 
-// keep writes the operator's key and what vouches for it.
+// keep writes the operator's key and certificate chain, and the certificate of the authority.
 func (r *remoteClaim) keep(c *claim, key *ecdsa.PrivateKey, p claiming.Papers) error {
 	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		return err
 	}
 	own := bytes.Join([][]byte{pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), p.Certificate}, nil)
-	if err := files.Write(r.file(c, ".pem"), own); err != nil { // a new file is for its owner only
+	if err := files.Write(r.file(c, ".pem"), own); err != nil { // a new file is readable by its owner only
 		return err
 	}
 	return files.Write(r.file(c, "-ca.crt"), p.CA)

@@ -5,11 +5,13 @@ import (
 	"strings"
 )
 
-// loopback is an address and port that only the gateway itself reaches.
+// loopback matches the rest of a quoted listen address that only the gateway itself reaches, after
+// the opening quote.
 const loopback = `(?:127\.[0-9.]+|localhost|\[::1\])(:[0-9]+["'])`
 
-// openTable has the door whose table begins and ends there listen on all addresses where it has listened on the gateway alone. Its
-// further doors too, in tables of their own or inline, but for those that are not encrypted.
+// openTable makes the door in lines first to last listen on all addresses instead of loopback only.
+// The same goes for its further doors, in tables of their own or inline, unless they are
+// unencrypted.
 func openTable(doors []string, first, last int) {
 	inline := regexp.MustCompile(`\{[^{}]*\}`)
 	name := tableName(doors[first])
@@ -43,7 +45,8 @@ func notEncrypted(door string) bool {
 	return regexp.MustCompile(`(?m)(?:^|[{,])\s*plain\s*=\s*true`).MatchString(door)
 }
 
-// tableName is the name in a line that begins a table, or one of several; empty: it begins none.
+// tableName returns the name in a line that begins a table or an element of an array of tables;
+// empty for any other line.
 func tableName(line string) string {
 	name, ok := strings.CutPrefix(strings.TrimSpace(line), "[")
 	if !ok {
@@ -53,7 +56,7 @@ func tableName(line string) string {
 	return strings.TrimSpace(name)
 }
 
-// tableOf is where the table begins and ends that line i is in.
+// tableOf returns the first line of the table that contains line i, and the line after its last.
 func tableOf(lines []string, i int) (first, last int) {
 	first, last = i, i+1
 	for first > 0 && !strings.HasPrefix(strings.TrimSpace(lines[first]), "[") {
@@ -65,7 +68,7 @@ func tableOf(lines []string, i int) (first, last int) {
 	return first, last
 }
 
-// keysOfTable are the keys of a table, the names of tables below it included.
+// keysOfTable returns the keys of a table, including the names of tables below it.
 func keysOfTable(lines []string, first, last int) map[string]bool {
 	has := map[string]bool{}
 	for _, line := range lines[first:last] {

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Whoever claims a gateway from another machine reaches all its doors then, but for what is not encrypted.
+// After a claim from another machine, all doors of the gateway are reachable from there, except
+// unencrypted ones.
 func TestClaimOpensEveryDoorThatIsEncrypted(t *testing.T) {
 	const before = `[mqtt] # for everybody
 kind   = "mqtt-broker"

@@ -11,8 +11,8 @@ import (
 	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
-// tellAddress writes where the bus listens into the data directory: the real
-// port, for the commands of this machine. Without a listener there is no file.
+// tellAddress writes the URL on which the bus listens, with the actual port, into the data
+// directory, for commands run on this machine. If the bus does not listen, the file is removed.
 func (d *Gateway) tellAddress(dir string) error {
 	d.url = filepath.Join(dir, files.URLFile)
 	addr := d.Bus.Addr()
@@ -30,7 +30,7 @@ func (d *Gateway) tellAddress(dir string) error {
 		if err != nil {
 			return err
 		}
-		text += file + "\n" // by which a client on this machine knows it
+		text += file + "\n" // by which clients on this machine verify the bus
 	}
 	return files.Write(d.url, []byte(text))
 }
@@ -44,7 +44,7 @@ func (d *Gateway) scheme() string {
 	return "nats://"
 }
 
-// reachable is a listener's address as a client on this machine uses it.
+// reachable returns the address of a listener in the form a client on this machine dials.
 func reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"gatewayd/bus"
 )
 
-// catalogue lists every actor for standard NATS micro tooling.
+// catalogue lists every actor as a service, for standard NATS micro tools.
 func (d *Gateway) catalogue() iter.Seq[bus.Service] {
 	return func(yield func(bus.Service) bool) {
 		for _, cell := range d.system.Cells() {

@@ -6,34 +6,37 @@ import (
 	"time"
 )
 
-// How much may be allocated until the garbage collector runs again, in percent of
-// what lives.
+// Values of GOGC: how much may be allocated before the next garbage collection, in percent of the
+// live heap.
 const (
-	thrifty = 25  // a gateway is small, and mostly has time
-	steady  = 50  // where so much is polled that a thrifty collector would run each second
-	lavish  = 100 // where much passes: there a thrifty collector would take more time than what there is to do
+	thrifty = 25  // a gateway is small and mostly idle
+	steady  = 50  // where so much is polled that thrifty would collect every second
+	lavish  = 100 // under heavy load, where thrifty would spend more time on collecting than on the work itself
 )
 
-// How often it runs decides which it is.
+// The time between collections decides which value is used. A rush begins after hurries collections
+// in a row that are at most hurry apart, and ends when two are more than leisure apart. Steady load
+// begins after strides collections in a row at most stride apart, and ends when two are more than
+// repose apart.
 const (
-	hurry   = 200 * time.Millisecond // between two collections is little, and
-	hurries = 8                      // so many times in a row a rush, until between two is more than
+	hurry   = 200 * time.Millisecond
+	hurries = 8
 	leisure = 2 * time.Second
-	stride  = 1500 * time.Millisecond // between two is more than thrift is worth,
-	strides = 3                       // so many times in a row, until between two is more than
+	stride  = 1500 * time.Millisecond
+	strides = 3
 	repose  = 5 * time.Second
 )
 
-// collector follows the garbage collector.
+// collector adapts GOGC to the frequency of garbage collections.
 type collector struct {
 	last    time.Time
-	hurried int // in a row within hurry
-	brisk   int // in a row within stride
+	hurried int // consecutive collections at most hurry apart
+	brisk   int // consecutive collections at most stride apart
 	percent int
-	rest    *time.Timer // of the memory of a rush; nil until the first
+	rest    *time.Timer // returns memory to the system after a rush; nil until the first rush
 }
 
-// collected notes a collection and returns how the next ones are to be.
+// collected notes a collection and returns the GOGC value for the next ones.
 func (c *collector) collected(now time.Time) (percent int) {
 	since := now.Sub(c.last)
 	c.last = now
@@ -54,10 +57,10 @@ func (c *collector) collected(now time.Time) (percent int) {
 	return c.percent
 }
 
-// fleeting is garbage at once: its end tells that there was a collection.
+// fleeting is garbage as soon as it is allocated: its cleanup shows that a collection has run.
 type fleeting struct{ _ [16]byte }
 
-// follow costs nothing between collections.
+// follow starts to watch collections. It costs nothing between them.
 func (c *collector) follow() {
 	runtime.AddCleanup(&fleeting{}, func(c *collector) {
 		was := c.percent
@@ -70,8 +73,9 @@ func (c *collector) follow() {
 	}, c)
 }
 
-// calm gives back what much work has taken, when it is over: nothing might be collected for minutes then, and what was allocated so
-// freely would stay. The collection that goes with it comes late, and so the next ones are thrifty.
+// calm schedules the return of memory to the system for when the load is over: there may be no
+// collection for minutes then, and memory allocated during the load would stay. The collection this
+// forces comes late after the one before, so the next ones are thrifty.
 func (c *collector) calm(percent int) {
 	over := leisure + hurry
 	switch percent {

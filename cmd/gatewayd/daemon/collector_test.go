@@ -24,10 +24,10 @@ func TestCollectorIsLavishOnlyWhereMuchPasses(t *testing.T) {
 	}
 	after(time.Minute, 3, thrifty)
 	after(hurry, strides-1, thrifty)
-	after(stride+1, 1, thrifty) // that was a burst
+	after(stride+1, 1, thrifty) // that was only a burst
 	after(stride, strides-1, thrifty)
 	after(stride, 1, steady)
-	after(repose, 20, steady) // it would come too soon again if it were thrifty
+	after(repose, 20, steady) // thrifty would collect too often again
 	after(time.Minute, 1, thrifty)
 	after(hurry/2, strides-1, thrifty)
 	after(hurry/2, hurries-strides, steady)
@@ -47,7 +47,7 @@ func TestCollectorIsFollowed(t *testing.T) {
 	var garbage []byte
 	for deadline := time.Now().Add(time.Minute); ; {
 		garbage = make([]byte, 1<<20)
-		if metrics.Read(now); now[0].Value.Uint64() != thrifty { // how much more is for how fast the machine is
+		if metrics.Read(now); now[0].Value.Uint64() != thrifty { // by how much it rises depends on the speed of the machine
 			break
 		}
 		if time.Now().After(deadline) {
@@ -57,7 +57,8 @@ func TestCollectorIsFollowed(t *testing.T) {
 	_ = garbage
 }
 
-// What a rush has taken is given back once, when the last lavish collection is long enough ago.
+// Memory allocated during a rush is returned once, when the last collection under load is long
+// enough ago.
 func TestCollectorGivesBackAfterARush(t *testing.T) {
 	forced := func() uint32 {
 		var m runtime.MemStats
@@ -81,7 +82,7 @@ func TestCollectorGivesBackAfterARush(t *testing.T) {
 			c.calm(lavish)
 			after(leisure, 0)
 		}
-		c.calm(thrifty) // changes nothing of what is due
+		c.calm(thrifty) // does not change what is scheduled
 		after(hurry-1, 0)
 		after(1, 1)
 		after(time.Hour, 1)

@@ -1,5 +1,5 @@
-// Package daemon is a gateway in this process: its bus, the tree of its actors, the
-// watchdog that is petted, and what it tells its clients and its fleet.
+// Package daemon runs a gateway in this process: its bus, the tree of its actors, the watchdog, and
+// the reports to its clients and its fleet.
 package daemon
 
 import (
@@ -28,7 +28,7 @@ import (
 	"gatewayd/supervisor/watchdog"
 )
 
-// Gateway is a gateway in this process.
+// Gateway is a gateway that runs in this process.
 type Gateway struct {
 	Bus     *bus.Bus
 	Starved chan watchdog.Cause // tells when nothing is left to heal it with
@@ -36,7 +36,7 @@ type Gateway struct {
 	log    *slog.Logger
 	cfg    *config.Tree
 	lock   *os.File
-	url    string // the file that says where the bus listens
+	url    string // file with the URL of the bus
 	book   *watchdog.Book
 	system *actors.System
 	tree   *supervisor.Tree
@@ -45,15 +45,15 @@ type Gateway struct {
 
 	petting context.CancelFunc
 	petted  chan struct{}
-	untold  func() // ends telling the fleet; nil: there is none
+	untold  func() // ends the reports to the fleet; nil: there are none
 }
 
-// stopTime bounds a clean stop.
+// stopTime is the time limit of a clean stop.
 const stopTime = 60 * time.Second
 
-// Start brings a gateway up as cfg says, with these kinds beside the bus and its
-// data in dir. It returns when the tree starts; readiness is told to systemd on the
-// first evidence.
+// Start starts a gateway as cfg says, with these kinds and the bus, and its data in dir. It returns
+// once the tree has been started; systemd is told that the gateway is ready on the first evidence
+// that it works.
 func Start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir string, log *slog.Logger) (d *Gateway, err error) {
 	d = &Gateway{log: log, cfg: cfg, Starved: make(chan watchdog.Cause, 1)}
 	defer func() {
@@ -86,7 +86,7 @@ func Start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir 
 	if d.Bus, door, err = startBus(root.Gateway, busConfig, dir, log); err != nil {
 		return d, err
 	}
-	if err := d.tellAddress(dir); err != nil { // a full or read-only disk is no reason not to poll
+	if err := d.tellAddress(dir); err != nil { // a full or read-only disk does not prevent polling
 		log.Warn("clients on this machine are not told where the bus listens", "err", err)
 	}
 	d.system = actors.NewSystem(root.Gateway, d.Bus.Conn(), log)
@@ -137,7 +137,7 @@ func Start(kinds []actors.Kind, cfg *config.Tree, source supervisor.Source, dir 
 	return d, nil
 }
 
-// readers are the actors of a config that have a place in the tracks.
+// readers returns the paths of the actors in a config that read tracks and keep a read position.
 func readers(kinds []actors.Kind, cfg *config.Tree) (paths []string) {
 	cfg.Walk(func(n *config.Node) {
 		if slices.ContainsFunc(kinds, func(k actors.Kind) bool { return k.Name == n.Kind && k.Place }) {
@@ -147,7 +147,7 @@ func readers(kinds []actors.Kind, cfg *config.Tree) (paths []string) {
 	return paths
 }
 
-// ready tells where the gateway is to be found.
+// ready logs the addresses of the gateway.
 func (d *Gateway) ready(gateway string) {
 	_, n := files.Count(d.cfg)
 	args := []any{"gateway", gateway, "actors", n}
@@ -162,7 +162,8 @@ func (d *Gateway) ready(gateway string) {
 	d.log.Info("ready", args...)
 }
 
-// dog finds who restarts the gateway when nothing else helps.
+// dog returns the watchdog that restarts the gateway when nothing else helps: systemd, a device,
+// both or none. The device is nil if none is configured.
 func (d *Gateway) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, error) {
 	systemd, err := watchdog.NewSystemd(os.Getenv, os.Getpid())
 	if err != nil {
@@ -188,13 +189,13 @@ func (d *Gateway) dog(c *gatewayv1.Watchdog) (watchdog.Dog, *watchdog.Device, er
 	}
 }
 
-// keep makes the keeper of the dog; its times run from now.
+// keep makes the keeper of the watchdog; its times run from now.
 func (d *Gateway) keep(dog watchdog.Dog, device *watchdog.Device, c *gatewayv1.Watchdog, plan watchdog.Plan) (err error) {
 	d.keeper, err = watchdog.NewKeeper(watchdog.Config{
 		Dog: dog, Probe: d.tree.Evidence, Book: d.book, Timeout: c.GetTimeout().AsDuration(), Init: c.GetGrace().AsDuration(),
 		Hold: plan.Hold, Stop: stopTime, Log: d.log,
 		Starved: func(cause watchdog.Cause) {
-			if device != nil { // starved before it was armed: it shall bite when this process has gone
+			if device != nil { // starved before it was armed: it must fire after this process has ended
 				if _, err := device.Arm(); err != nil {
 					d.log.Error("arm the watchdog", "err", err)
 				}
@@ -205,7 +206,7 @@ func (d *Gateway) keep(dog watchdog.Dog, device *watchdog.Device, c *gatewayv1.W
 	return err
 }
 
-// pet starts the petting.
+// pet starts petting the watchdog.
 func (d *Gateway) pet() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.petting, d.petted = cancel, make(chan struct{})
@@ -215,7 +216,7 @@ func (d *Gateway) pet() {
 	}()
 }
 
-// tellBoot publishes the boot-cause record and keeps the last events for the
+// tellBoot publishes the record of the previous end, and from now on keeps the last events for the
 // next one.
 func (d *Gateway) tellBoot(previous watchdog.Previous, plan watchdog.Plan) {
 	conn, gateway := d.Bus.Conn(), d.Bus.Gateway()
@@ -225,7 +226,7 @@ func (d *Gateway) tellBoot(previous watchdog.Previous, plan watchdog.Plan) {
 	}
 	for _, e := range previous.Record.Events {
 		past := &structpb.Struct{}
-		if err := protojson.Unmarshal([]byte(e), past); err != nil { // cut off by the end it tells of
+		if err := protojson.Unmarshal([]byte(e), past); err != nil { // cut off by the crash or power cut it tells of
 			past = &structpb.Struct{Fields: map[string]*structpb.Value{"text": structpb.NewStringValue(strings.ToValidUTF8(string(e), "�"))}}
 		}
 		boot.Events = append(boot.Events, past)
@@ -266,7 +267,7 @@ func (d *Gateway) reload(ctx context.Context) {
 	}
 }
 
-// Stop stops everything in order. It leaves nothing half-written.
+// Stop stops everything in order, within stopTime, and leaves no file half-written.
 func (d *Gateway) Stop() error {
 	d.log.Info("stopping")
 	d.keeper.Stopping()
@@ -295,7 +296,7 @@ func (d *Gateway) abort() {
 		d.Bus.Close()
 	}
 	if d.book != nil {
-		_ = d.book.Close(true) // a start that says why it fails is no crash
+		_ = d.book.Close(true) // a start that reports why it failed is no crash
 	}
 	if d.lock != nil {
 		_ = d.lock.Close()

@@ -36,7 +36,7 @@ func TestProgramGoesOnWithoutItsPages(t *testing.T) {
 	}
 }
 
-// residentFile is how much of this process lies in mapped files, in KiB.
+// residentFile returns the resident memory of this process that is mapped from files, in KiB.
 func residentFile(t *testing.T) (kib int) {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")

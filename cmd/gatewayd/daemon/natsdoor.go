@@ -16,13 +16,13 @@ import (
 	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
-// natsDoor lets NATS clients in by the policy that all doors share.
+// natsDoor admits NATS clients by the access policy that all doors share.
 type natsDoor struct {
 	*accessdoor.Door
 	bus *bus.Bus
 }
 
-// guard is how the bus asks who a client is.
+// guard authenticates a client of the bus.
 func (d *natsDoor) guard(s bus.Shown) (bus.Guest, error) {
 	id, err := d.Enter(access.Shown{Name: s.Name, Password: s.Password, Token: s.Token, Key: s.Key, Certificate: s.Certificate, Remote: s.Remote})
 	if err != nil {
@@ -37,7 +37,7 @@ func guestOf(id *access.Identity) bus.Guest {
 	return g
 }
 
-// Receive takes what is for the door; false if msg is not.
+// Receive handles a message for the door. It returns false if msg is not for the door.
 func (d *natsDoor) Receive(c *actors.Context, msg any) bool {
 	if _, ok := msg.(accessdoor.Sweep); !ok {
 		return d.Door.Receive(c, msg)
@@ -60,7 +60,8 @@ func (d *natsDoor) Receive(c *actors.Context, msg any) bool {
 	return true
 }
 
-// startBus starts the bus, and says who lets clients in, beside the gateway's own keys.
+// startBus starts the bus, and returns the door that admits its clients. The gateway's own keys are
+// admitted by the bus itself.
 func startBus(gateway string, c *gatewayv1.Bus, dir string, log *slog.Logger) (*bus.Bus, *natsDoor, error) {
 	cfg := bus.Config{
 		Gateway: gateway, Dir: filepath.Join(dir, "bus"), KeyDir: filepath.Join(dir, "keys"), Listen: c.Listen,
@@ -109,7 +110,8 @@ func busTLS(c *tlsv1.Server, log *slog.Logger) (*tls.Config, error) {
 	return cfg, nil
 }
 
-// leafWithTLS is the hub of a config with its certificates; nil if there is none.
+// leafWithTLS returns the connection to the hub in a config, with its certificates; nil if there is
+// none.
 func leafWithTLS(c *gatewayv1.Bus) (*bus.Leaf, error) {
 	out, l := LeafOf(c), c.GetLeaf()
 	if out == nil || l.Tls == nil {
@@ -122,7 +124,8 @@ func leafWithTLS(c *gatewayv1.Bus) (*bus.Leaf, error) {
 	return out, nil
 }
 
-// LeafOf is the hub of a config, without the certificates to reach it by; nil if there is none.
+// LeafOf returns the connection to the hub in a config, without the certificates for it; nil if
+// there is none.
 func LeafOf(c *gatewayv1.Bus) *bus.Leaf {
 	l := c.GetLeaf()
 	if l == nil {

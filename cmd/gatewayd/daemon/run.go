@@ -16,10 +16,12 @@ import (
 	"gatewayd/cmd/gatewayd/files"
 )
 
-// Serving is what a command goes on with for years. The tree of commands is garbage then: its flags take 150 KB.
+// Serving is the part of a command that runs for years. It starts after the tree of commands has
+// become garbage, whose flags alone take 150 KB.
 type Serving func(context.Context) error
 
-// RunCommand runs a gateway; serve is what is left to do when the command line has been read.
+// RunCommand returns "run", which runs a gateway. It sets serve to what is left to do once the
+// command line has been parsed.
 func RunCommand(kinds files.Kinds, serve *Serving) *cobra.Command {
 	var file, dir, level string
 	cmd := &cobra.Command{
@@ -49,18 +51,19 @@ func logger(level string) (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
 }
 
-// errAgain is why a gateway ends that somebody has claimed: it starts with another config.
+// errAgain is returned when somebody has claimed the gateway, which then starts again with another
+// config.
 var errAgain = errors.New("claimed: whoever runs the gateway is to start it again")
 
 // run runs a gateway until ctx ends or the watchdog has starved.
 func run(ctx context.Context, kinds files.Kinds, file, dir string, log *slog.Logger) error {
 	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP) // before the start: until then SIGHUP would end the process
+	signal.Notify(hup, syscall.SIGHUP) // before the start: until it is handled, SIGHUP ends the process
 	defer signal.Stop(hup)
 	tuneMemory()
 	for {
 		err := runOnce(ctx, kinds, file, dir, hup, log)
-		if !errors.Is(err, errAgain) || os.Getenv("NOTIFY_SOCKET") != "" { // who says STOPPING=1 to a service manager must end
+		if !errors.Is(err, errAgain) || os.Getenv("NOTIFY_SOCKET") != "" { // the service manager has been told STOPPING=1, so this process must end
 			return err
 		}
 	}
@@ -86,7 +89,8 @@ func runOnce(ctx context.Context, kinds files.Kinds, file, dir string, hup <-cha
 			}
 			return errAgain
 		case cause := <-d.Starved:
-			// Who reads the events later is to find the last ones; a bus that hangs too is not waited for.
+			// The last events are flushed so that they can be read after the restart; Flush does
+			// not wait for a bus that hangs too.
 			if err := d.Bus.Conn().Flush(context.WithoutCancel(ctx)); err != nil {
 				log.Warn("the last events may be lost", "err", err)
 			}

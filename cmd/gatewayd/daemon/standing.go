@@ -16,28 +16,29 @@ import (
 	"gatewayd/supervisor"
 )
 
-// A gateway tells its fleet how it stands: at once when its health or its connection changes, after a while when something else
-// does, and once a minute, by which the hub knows that it is there.
+// A gateway reports its standing to its fleet: at once when its health or its connection changes,
+// at most every standingPause when anything else changes, and at least every standingAlive, by
+// which the hub knows that it is there.
 const (
 	standingLook  = time.Second
 	standingPause = 15 * time.Second
 	standingAlive = time.Minute
 )
 
-// teller tells the fleet how this gateway stands.
+// teller reports the standing of this gateway to the fleet.
 type teller struct {
 	d       *Gateway
 	started time.Time
-	linked  time.Time // since when there is a connection
+	linked  time.Time // since when it is connected; zero: it is not
 	links   uint32
 	said    *gatewayv1.Standing
 	at      time.Time
 
 	mu      sync.Mutex
-	waiting map[string]uint64 // records that wait, by the path of the uplink
+	waiting map[string]uint64 // waiting records by path of the uplink
 }
 
-// tellFleet tells it until stop, which waits for the end.
+// tellFleet reports until stop is called, which waits for the end.
 func (d *Gateway) tellFleet() (stop func(), err error) {
 	t := &teller{d: d, started: time.Now(), waiting: map[string]uint64{}}
 	deaf, err := d.Bus.Conn().Subscribe("gw."+d.Bus.Gateway()+".state.>", t.hear)
@@ -54,7 +55,7 @@ func (d *Gateway) tellFleet() (stop func(), err error) {
 	}, nil
 }
 
-// hear takes what uplinks say of themselves.
+// hear takes the number of waiting records from the status of an uplink.
 func (t *teller) hear(m bus.Msg) {
 	a, err := bus.ParseSubject(m.Subject)
 	if err != nil || a.Leaf != "uplink" {
@@ -75,7 +76,7 @@ func (t *teller) run(ctx context.Context) {
 	clock.Regularly(ctx, standingLook, t.look)
 }
 
-// look tells how the gateway stands if it is time to.
+// look reports the standing if it is due.
 func (t *teller) look(now time.Time) {
 	switch up := t.d.Bus.Hub(); {
 	case up && t.linked.IsZero():

@@ -14,7 +14,8 @@ import (
 	"gatewayd/protocols/modbus/target"
 )
 
-// completePoint offers paths, then the points and areas of the unit chosen, and for a write what the point may be called.
+// completePoint completes the path of a unit, then its points and the areas, and for a write the
+// labels of the point.
 func completePoint(c *client.Client, l *look, write bool) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 {
@@ -25,7 +26,7 @@ func completePoint(c *client.Client, l *look, write bool) func(*cobra.Command, [
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), client.CompletionTime)
 		defer cancel()
-		known, _ := known(ctx, c, args[0], l.profile) // of a unit without points areas are offered
+		known, _ := known(ctx, c, args[0], l.profile) // for a unit without points only areas are offered
 		out := offered(known, len(args) == 1, write)
 		if len(args) == 2 && write {
 			out = valuesOf(known, args[1])
@@ -34,7 +35,7 @@ func completePoint(c *client.Client, l *look, write bool) func(*cobra.Command, [
 	}
 }
 
-// known is what points a unit has, without asking it.
+// known returns the points of a unit from its config or profile, without asking the unit.
 func known(ctx context.Context, c *client.Client, name, profileName string) (modbusunit.Known, error) {
 	if target.Is(name) {
 		d := direct{}
@@ -53,7 +54,7 @@ func known(ctx context.Context, c *client.Client, name, profileName string) (mod
 	return (&hosted{Client: c, path: name}).points(ctx)
 }
 
-// offered is what may follow a unit: points, and at first areas.
+// offered returns what may follow a unit: its points and, as the first argument, areas.
 func offered(known modbusunit.Known, first, write bool) (out []string) {
 	for _, p := range known.Points {
 		if !write || p.Writable() {
@@ -76,7 +77,7 @@ func offered(known modbusunit.Known, first, write bool) (out []string) {
 	return out
 }
 
-// valuesOf is what a point that was named may be called.
+// valuesOf returns the labels of a point, or on and off.
 func valuesOf(known modbusunit.Known, point string) (out []string) {
 	i := slices.IndexFunc(known.Points, func(p points.Point) bool { return p.Name == point })
 	if i < 0 {

@@ -1,5 +1,5 @@
-// Package device talks with one Modbus device: it reads, writes and scans, through a
-// running gateway or, with read and write, without any.
+// Package device has the commands for one Modbus device: read, write and scan. They go through a
+// running gateway; read and write also work without one.
 package device
 
 import (
@@ -17,24 +17,24 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// device is one Modbus unit for a quick look: through a running gateway, or
-// directly.
+// device is one Modbus unit, reached through a running gateway or directly.
 type device interface {
-	// points are those it is known to have, and what reads of them it bears.
+	// points returns the points the unit is known to have, and the limits of its reads.
 	points(ctx context.Context) (modbusunit.Known, error)
-	// read gives registers, or bits packed from the lowest up.
+	// read returns registers, or bits packed from the lowest up.
 	read(ctx context.Context, r points.Read) ([]byte, error)
 	// write writes registers, or bits packed from the lowest up.
 	write(ctx context.Context, area string, address, quantity uint16, data []byte) error
-	// set writes a point.
+	// set writes the value of a point.
 	set(ctx context.Context, p points.Point, v points.Value) error
-	// broadcast says whether it is all units of a line, of which none confirms.
+	// broadcast reports whether this is the broadcast address of a line, whose writes no unit
+	// confirms.
 	broadcast(ctx context.Context) bool
 	Close()
 }
 
-// deviceAt opens the way to what was typed: a URL is a unit reached directly,
-// anything else is the path of an actor.
+// deviceAt connects to the unit that was typed: a URL is a unit reached directly, anything else the
+// path of an actor.
 func deviceAt(ctx context.Context, c *client.Client, name, profileName string, answer time.Duration) (device, error) {
 	var known *modbusv1.Profile
 	if profileName != "" {
@@ -68,11 +68,11 @@ var readFunctions = map[string]uint8{
 	points.Holding: modbus.ReadHoldingRegisters, points.Input: modbus.ReadInputRegisters,
 }
 
-// direct is a unit that nobody else is asked for.
+// direct is a unit reached without a gateway.
 type direct struct {
 	way     *target.Way
-	profile *modbusv1.Profile // nil: nothing is known of it
-	all     bool              // it is all units of a line
+	profile *modbusv1.Profile // nil: no points are known
+	all     bool              // the broadcast address of a line
 }
 
 func (d *direct) broadcast(context.Context) bool { return d.all }
@@ -116,8 +116,8 @@ func (d *direct) set(ctx context.Context, p points.Point, v points.Value) error 
 	return d.write(ctx, p.Area, p.Address, uint16(max(p.Registers(), 1)), data)
 }
 
-// merge writes a point that shares its register with others: by function 22, or
-// by reading first where the unit does not know it.
+// merge writes a point that shares its register with others: by function 22 (mask write register),
+// or by reading the register first if the unit does not support that function.
 func (d *direct) merge(ctx context.Context, p points.Point, v points.Value) error {
 	and, or, err := p.Mask(v)
 	if err != nil {

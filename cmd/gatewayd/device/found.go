@@ -12,7 +12,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// print prints what was found, and what the config needs.
+// print prints the units found, and the tables the config lacks.
 func (s *scan) print() error {
 	p := terminal.Painter(s.out)
 	head := terminal.Row("UNIT", "SAID", "TOOK", "IS", "PROFILE", "CONFIG")
@@ -44,7 +44,7 @@ func (s *scan) print() error {
 
 func setting(f *modbusv1.FoundUnit) string { return fmt.Sprintf("%d Bd, parity %s", f.Baud, f.Parity) }
 
-// identity is what the unit says it is, in one line.
+// identity returns in one line how the unit identifies itself.
 func identity(f *modbusv1.FoundUnit) string {
 	var parts []string
 	for _, o := range f.Objects {
@@ -62,7 +62,7 @@ func identity(f *modbusv1.FoundUnit) string {
 	return strings.Map(terminal.Printable, string(text))
 }
 
-// snippet is what the config needs for the units that it does not have.
+// snippet returns the config tables for the units that the config does not have.
 func (s *scan) snippet() string {
 	var b strings.Builder
 	group := ""

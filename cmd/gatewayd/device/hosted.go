@@ -13,7 +13,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// hosted is a unit of a running gateway, which is asked to ask it.
+// hosted is a unit of a running gateway, which passes the requests on.
 type hosted struct {
 	*client.Client
 	path string
@@ -69,7 +69,7 @@ func (h *hosted) read(ctx context.Context, r points.Read) ([]byte, error) {
 	return data, err
 }
 
-// packed is bits as they travel.
+// packed packs bits as they are encoded on the wire.
 func packed(bits []bool) []byte {
 	data := make([]byte, (len(bits)+7)/8)
 	for i, on := range bits {

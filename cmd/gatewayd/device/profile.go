@@ -17,8 +17,8 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// Profile reads a device profile: the file of this name if it has a slash or
-// ends in .toml, else one that is built in.
+// Profile reads a device profile. A name with a slash or the ending .toml is a file, any other a
+// built-in profile.
 func Profile(name string) (*modbusv1.Profile, error) {
 	file, read := name, os.ReadFile
 	if !strings.Contains(name, "/") && !strings.HasSuffix(name, ".toml") {
@@ -42,7 +42,7 @@ func Profile(name string) (*modbusv1.Profile, error) {
 	return p, nil
 }
 
-// CompleteProfile offers the profiles that are built in, and files.
+// CompleteProfile completes the names of built-in profiles, and files.
 func CompleteProfile(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	names := slices.DeleteFunc(profiles.Names(), func(n string) bool { return !strings.HasPrefix(n, prefix) })
 	return names, cobra.ShellCompDirectiveDefault

@@ -15,7 +15,7 @@ import (
 	"gatewayd/schemas"
 )
 
-// targetDoc is where a unit may be.
+// targetDoc explains how a unit is named, for the help of read and write.
 const targetDoc = `UNIT is a unit of a running gateway, by its path: the request goes through the queue
 of its line, ahead of polls. Or it is a unit that is reached directly, without a
 gateway; the line must be free then:
@@ -29,7 +29,7 @@ gateway; the line must be free then:
 AREA is coil, discrete-input, holding or input; its first letter is enough.
 Addresses are counted from 0, as on the wire.`
 
-// ReadCommand reads points or registers.
+// ReadCommand returns "read", which reads points or registers.
 func ReadCommand(c *client.Client) *cobra.Command {
 	l := &look{}
 	cmd := &cobra.Command{
@@ -58,7 +58,7 @@ are computed from others among them. COUNT is how many values of --type, 1 if it
 	return cmd
 }
 
-// look is what a read or write was told besides the unit.
+// look holds the flags of read and write.
 type look struct {
 	form
 	profile string
@@ -125,13 +125,13 @@ func (l *look) read(cmd *cobra.Command, c *client.Client, args []string) error {
 	return cmp.Or(err, failed)
 }
 
-// placed reads AREA ADDRESS [COUNT]; ok is false when these are no such words.
+// placed parses AREA ADDRESS [COUNT]; ok is false if the arguments have another form.
 func (l *look) placed(args []string) (s selection, ok bool, err error) {
 	if len(args) == 0 {
 		return s, false, nil
 	}
 	area, ok := areaOf(args[0])
-	if !ok || len(args) == 1 || !digit(args[1]) { // a point may be called "input"
+	if !ok || len(args) == 1 || !digit(args[1]) { // a point may be named "input"
 		return s, false, nil
 	}
 	count := 1
@@ -149,7 +149,7 @@ func (l *look) placed(args []string) (s selection, ok bool, err error) {
 
 func digit(text string) bool { return text != "" && text[0] >= '0' && text[0] <= '9' }
 
-// named chooses points by their names.
+// named selects points by their names.
 func named(ctx context.Context, d device, names []string) (selection, error) {
 	known, err := d.points(ctx)
 	if err != nil {

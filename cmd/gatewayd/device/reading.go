@@ -15,24 +15,24 @@ import (
 	"gatewayd/schemas"
 )
 
-// reading is what a unit holds at some place, or why that is not known.
+// reading is the value read for a point, or the error.
 type reading struct {
 	point points.Point
-	data  []byte // as it came
+	data  []byte // registers as received
 	value points.Value
 	err   error
 }
 
-// selection is the points that were typed, and what reads of them the unit bears.
+// selection is the points to read, and the limits of the unit's reads.
 type selection struct {
 	points   []points.Point
 	limits   points.Limits
 	computed []modbusunit.Computed // each after those it uses
-	names    []string              // of the points to show, where others only scale or make them; nil: all
-	named    bool                  // they have names of their own
+	names    []string              // points to show, if others are read only to scale or compute them; nil: all
+	named    bool                  // points are shown by name rather than by address
 }
 
-// form is how registers are to be understood.
+// form is how registers are interpreted.
 type form struct {
 	kind, order   string
 	length        int
@@ -41,7 +41,7 @@ type form struct {
 
 var areas = []string{points.Coil, points.DiscreteInput, points.Holding, points.Input}
 
-// areaOf is the area that was typed, perhaps in short: c, d, h, i are enough.
+// areaOf returns the area that text names; a prefix such as its first letter is enough.
 func areaOf(text string) (string, bool) {
 	for _, a := range areas {
 		if text != "" && strings.HasPrefix(a, text) || text == a+"s" {
@@ -51,7 +51,7 @@ func areaOf(text string) (string, bool) {
 	return "", false
 }
 
-// place reads AREA ADDRESS as points of a form.
+// place returns count points that follow each other from AREA ADDRESS.
 func (f form) place(area, first string, count int) ([]points.Point, error) {
 	address, err := strconv.ParseUint(first, 0, 16)
 	if err != nil {
@@ -84,7 +84,7 @@ func (f form) place(area, first string, count int) ([]points.Point, error) {
 	return all, nil
 }
 
-// choose takes the points of these names, all if there are none.
+// choose selects the points of these names, or all if names is empty.
 func choose(known modbusunit.Known, names []string) (selection, error) {
 	s := selection{limits: known.Limits, named: true}
 	if len(names) == 0 {
@@ -108,7 +108,7 @@ func choose(known modbusunit.Known, names []string) (selection, error) {
 	return s, nil
 }
 
-// add takes a point and those that it needs; false: there is none of this name.
+// add adds a point and those it depends on. It returns false if there is no such point.
 func (s *selection) add(known modbusunit.Known, name string) bool {
 	if slices.ContainsFunc(s.points, func(p points.Point) bool { return p.Name == name }) ||
 		slices.ContainsFunc(s.computed, func(c modbusunit.Computed) bool { return c.Name == name }) {
@@ -140,13 +140,13 @@ func namesOf(known modbusunit.Known) (names []string) {
 	return names
 }
 
-// mostRefusals is after how many refusals requests are no longer cut: a unit that has
-// nothing where somebody looks is not asked for each address of it.
+// mostRefusals is the number of refused requests after which further ones are not split: a unit
+// that has nothing in the range is not asked for every single address.
 const mostRefusals = 300
 
-// read reads a selection in the fewest requests; what one of them cannot have is
-// told beside the point. A request for several that is refused is cut, as polls are:
-// one address that does not exist does not hide the others.
+// read reads a selection in the fewest requests. An error of one of them is put into the readings
+// it concerns. A refused request for several points is split, as polls are, so that one address
+// that does not exist does not hide the others.
 func (s selection) read(ctx context.Context, d device) ([]reading, error) {
 	reads, err := points.Plan(s.points, s.limits)
 	if err != nil {
@@ -182,12 +182,13 @@ func (s selection) read(ctx context.Context, d device) ([]reading, error) {
 	return s.pick(s.compute(all)), nil
 }
 
-// addressRefused says whether a unit has no such address, or not so many; both ways to it tell so in the same words.
+// addressRefused reports whether a unit has no such address, or fewer of them. Both kinds of device
+// report these exceptions in the same words.
 func addressRefused(err error) bool {
 	return strings.Contains(err.Error(), ": exception 2: ") || strings.Contains(err.Error(), ": exception 3: ")
 }
 
-// compute adds what is computed from others.
+// compute appends the points that are computed from others.
 func (s selection) compute(all []reading) []reading {
 	for _, c := range s.computed {
 		r := reading{point: c.Point}
@@ -203,7 +204,7 @@ func (s selection) compute(all []reading) []reading {
 	return all
 }
 
-// pick is what is to be shown of all, in its order.
+// pick returns the readings to show, in the order of s.names.
 func (s selection) pick(all []reading) []reading {
 	if s.names == nil {
 		return all
@@ -231,7 +232,7 @@ func (s selection) take(all []reading, r points.Read, data []byte) error {
 	return nil
 }
 
-// rescale applies the scales that other points hold.
+// rescale applies scales that are held by other points.
 func (s selection) rescale(all []reading) {
 	for i := range all {
 		r := &all[i]
@@ -251,12 +252,12 @@ func (s selection) rescale(all []reading) {
 	}
 }
 
-// unread says whether the unit has not given what was asked for; no value is an
+// unread reports whether the unit has not given what was asked for. That a point has no value is an
 // answer too.
 func (r reading) unread() bool { return r.err != nil && !errors.Is(r.err, points.ErrNoValue) }
 
-// trouble is why not all readings are there, in one error; none says that there
-// is nothing to be shown.
+// trouble returns one error for all readings that failed. none reports that all have failed, so
+// there is nothing to show.
 func trouble(all []reading) (err error, none bool) {
 	bad := 0
 	for _, r := range all {

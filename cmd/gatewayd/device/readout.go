@@ -12,7 +12,7 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-// printReadings prints a table.
+// printReadings prints readings as a table.
 func printReadings(w io.Writer, all []reading, s selection, f form) error {
 	p := terminal.Painter(w)
 	head := []string{"ADDRESS", "HEX", "VALUE"}
@@ -26,7 +26,7 @@ func printReadings(w io.Writer, all []reading, s selection, f form) error {
 	rows := [][]terminal.Cell{terminal.Row(head...)}
 	for _, r := range all {
 		if r.unread() && !s.named {
-			continue // the error says it
+			continue // the command's error tells it
 		}
 		row := terminal.Row(r.point.Name, hexText(r.data))
 		if s.named {
@@ -45,7 +45,7 @@ func printReadings(w io.Writer, all []reading, s selection, f form) error {
 	return terminal.Table(w, p, rows)
 }
 
-// cell is the value with its unit or name, or why there is none.
+// cell returns the value with its unit and label, or the error.
 func (r reading) cell() terminal.Cell {
 	if r.err != nil {
 		return terminal.Cell{Text: r.err.Error(), Colour: terminal.Yellow}
@@ -60,7 +60,7 @@ func (r reading) cell() terminal.Cell {
 	return terminal.Cell{Text: text}
 }
 
-// shownWords is how much of a value is shown in hexadecimal, in registers.
+// shownWords is how many registers of a value are shown in hexadecimal.
 const shownWords = 4
 
 func hexText(data []byte) string {
@@ -75,7 +75,7 @@ func hexText(data []byte) string {
 	return strings.Join(parts, " ")
 }
 
-// readingsJSON prints a JSON object for each reading.
+// readingsJSON prints one JSON object per reading.
 func readingsJSON(w io.Writer, all []reading, named bool) error {
 	type row struct {
 		Point   string  `json:"point,omitempty"`
@@ -108,7 +108,7 @@ func readingsJSON(w io.Writer, all []reading, named bool) error {
 	return nil
 }
 
-// jsonValue is a number, a flag or a text; integers stay exact.
+// jsonValue returns a number, a boolean or a string. Integers keep all their digits.
 func jsonValue(v points.Value) any {
 	if b, ok := v.Bool(); ok {
 		return b

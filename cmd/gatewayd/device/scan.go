@@ -21,7 +21,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// ScanCommand finds the units on a line.
+// ScanCommand returns "scan", which finds the units on a line.
 func ScanCommand(c *client.Client) *cobra.Command {
 	s := &scan{Client: c}
 	cmd := &cobra.Command{
@@ -59,10 +59,10 @@ when the scan is interrupted.`,
 	return cmd
 }
 
-// knownUnit is a unit that the config has.
+// knownUnit is a unit in the config.
 type knownUnit struct{ path, profile string }
 
-// scan is a scan and what it has found.
+// scan holds the flags of a scan and what it has found.
 type scan struct {
 	*client.Client
 	units    string
@@ -124,7 +124,7 @@ func (s *scan) run(ctx context.Context, line string) error {
 	return nil
 }
 
-// request is what was typed.
+// request returns the request that the flags describe.
 func (s *scan) request() (*modbusv1.ScanRequest, error) {
 	units, err := ParseUnits(s.units, 255)
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *scan) request() (*modbusv1.ScanRequest, error) {
 	return m, nil
 }
 
-// configured are the units that the gateway has on the line already.
+// configured returns the units that the gateway has on the line already, by address.
 func (s *scan) configured(ctx context.Context) (map[uint32]knownUnit, error) {
 	all, _, err := s.States(ctx)
 	if err != nil {
@@ -174,7 +174,7 @@ func (s *scan) configured(ctx context.Context) (map[uint32]knownUnit, error) {
 	return known, nil
 }
 
-// heard takes in how far the scan has come.
+// heard handles a progress report of the scan.
 func (s *scan) heard(m bus.Msg) error {
 	r := &modbusv1.ScanResponse{}
 	if err := m.Decode(r); err != nil {
@@ -200,7 +200,8 @@ func (s *scan) heard(m bus.Msg) error {
 	return nil
 }
 
-// doubt warns of a unit that has the marks of other devices than the config says it is.
+// doubt warns if a unit has the identification marks of other devices than its profile in the
+// config.
 func (s *scan) doubt(f *modbusv1.FoundUnit) {
 	has := s.known[f.Unit]
 	if has.profile == "" || len(f.Profiles) == 0 || slices.ContainsFunc(f.Profiles, func(name string) bool {
@@ -213,7 +214,7 @@ func (s *scan) doubt(f *modbusv1.FoundUnit) {
 		has.path, has.profile, f.Unit, strings.Join(f.Profiles, ", "))
 }
 
-// show shows the progress on a terminal, in a line that the next one replaces.
+// show shows the progress on a terminal, in a line that the next call overwrites.
 func (s *scan) show(text string) {
 	if terminal.Is(s.progress) {
 		fmt.Fprint(s.progress, "\r\x1b[K"+text)

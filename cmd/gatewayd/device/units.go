@@ -8,8 +8,8 @@ import (
 	"gatewayd/cmd/gatewayd/exit"
 )
 
-// ParseUnits reads unit addresses as people write them, like 1-20,42, and gives
-// them in their order, each once; most is the greatest there may be.
+// ParseUnits parses unit addresses from 1 to most, like 1-20,42. It returns them sorted and without
+// duplicates.
 func ParseUnits(text string, most int) ([]uint8, error) {
 	var all []uint8
 	for part := range strings.SplitSeq(text, ",") {
@@ -30,7 +30,7 @@ func ParseUnits(text string, most int) ([]uint8, error) {
 	return slices.Compact(all), nil
 }
 
-// UnitsText is unit addresses as people write them.
+// UnitsText formats sorted unit addresses, like 1-20,42.
 func UnitsText(units []uint8) string {
 	var parts []string
 	for i := 0; i < len(units); {

@@ -17,7 +17,7 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-// WriteCommand writes a point or registers.
+// WriteCommand returns "write", which writes a point or registers.
 func WriteCommand(c *client.Client) *cobra.Command {
 	l := &look{}
 	cmd := &cobra.Command{
@@ -77,7 +77,7 @@ func (l *look) write(cmd *cobra.Command, c *client.Client, args []string) error 
 	})
 }
 
-// reach opens the way to a unit for the time of use.
+// reach connects to a unit while use runs.
 func reach(ctx context.Context, c *client.Client, name string, l *look, use func(device) error) error {
 	d, err := deviceAt(ctx, c, name, l.profile, l.answer)
 	if err != nil {
@@ -87,7 +87,7 @@ func reach(ctx context.Context, c *client.Client, name string, l *look, use func
 	return use(d)
 }
 
-// tell says that the unit has confirmed, or that nobody does.
+// tell prints that the unit has confirmed the write, or that nobody confirms a broadcast.
 func tell(c *client.Client, cmd *cobra.Command, d device, where, what string) error {
 	text := fmt.Sprintf("%s: %s, confirmed by the unit", where, what)
 	switch {
@@ -107,7 +107,7 @@ type job struct {
 	data              []byte
 }
 
-// job reads the values that were typed.
+// job encodes the values of a write to AREA ADDRESS.
 func (l *look) job(area, first string, values []string) (job, error) {
 	f := l.form
 	if f.kind == points.String && f.length == 0 && len(values) == 1 {
@@ -175,7 +175,7 @@ func setPoint(ctx context.Context, d device, name, text string) error {
 	return d.set(ctx, p, v)
 }
 
-// scaled is the first point with the scale that another one holds now.
+// scaled returns the first point with the scale that another point holds now.
 func (s selection) scaled(ctx context.Context, d device) (points.Point, error) {
 	i := slices.IndexFunc(s.points, func(p points.Point) bool { return p.Name == s.points[0].ScaleFrom })
 	if i < 0 {
@@ -192,7 +192,7 @@ func (s selection) scaled(ctx context.Context, d device) (points.Point, error) {
 	return s.points[0].Rescaled(all[0].value)
 }
 
-// valueIn reads a text as a value of the point.
+// valueIn parses text as a value of the point.
 func valueIn(p points.Point, text string) (points.Value, error) {
 	var names []points.Label
 	if p.Finish != nil {
@@ -234,8 +234,8 @@ func valueIn(p points.Point, text string) (points.Value, error) {
 	return points.Value{}, exit.Usage("%q is no number", text)
 }
 
-// called says whether a text is what a value is called, and no number that has a name itself: where 2 is called 9600, 9600 is 2, and where 0 is
-// called on, on is 0.
+// called reports whether text is a label of a value and not also a number that has a label itself.
+// Where 2 has the label 9600, 9600 means 2; where 0 has the label on, on means 0.
 func called(names []points.Label, text string) bool {
 	is := func(l points.Label) bool { return strings.EqualFold(l.Text, text) }
 	number := func(l points.Label) bool { return strconv.FormatInt(l.Value, 10) == text }

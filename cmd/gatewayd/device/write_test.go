@@ -7,7 +7,7 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-// What a value is called is written as that value, whatever else the word may be.
+// A label is written as the value it stands for, whatever else the word may mean.
 func TestWhatIsTypedIsWritten(t *testing.T) {
 	speed := points.Point{Type: points.Uint16, Finish: &points.Finish{Labels: []points.Label{{Value: 1, Text: "4800"}, {Value: 2, Text: "9600"}, {Value: 3, Text: "2"}}}}
 	contact := points.Point{Type: points.Bool, Finish: &points.Finish{Labels: []points.Label{{Value: 0, Text: "On"}, {Value: 1, Text: "Off"}}}}

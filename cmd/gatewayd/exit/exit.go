@@ -1,5 +1,5 @@
-// Package exit gives an error the code with which the command ends: 2 for a wrong
-// config or command line, 1 for anything else.
+// Package exit attaches exit codes to errors: 2 for a wrong config or command line, 1 for anything
+// else.
 package exit
 
 import (
@@ -7,8 +7,7 @@ import (
 	"fmt"
 )
 
-// coded is an error with an exit code of its own; 2 is a wrong config or command
-// line, 1 anything else.
+// coded is an error with an exit code.
 type coded struct {
 	error
 	code int
@@ -16,11 +15,11 @@ type coded struct {
 
 func (e coded) Unwrap() error { return e.error }
 
-// Usage is an error in what was typed.
+// Usage returns an error in the command line or the config: exit code 2.
 func Usage(format string, args ...any) error { return coded{fmt.Errorf(format, args...), 2} }
 
-// Marked tells errors of running a command (exit code 1) from those of a command
-// line that cobra refuses (exit code 2).
+// Marked gives exit code 1 to an error of a command that ran, unless it has a code already. It sets
+// such errors apart from those of a command line that cobra refuses, which have no code.
 func Marked(err error) error {
 	if err == nil || Coded(err) {
 		return err
@@ -28,13 +27,14 @@ func Marked(err error) error {
 	return coded{err, 1}
 }
 
-// Coded says whether an error has a code of its own.
+// Coded reports whether an error has an exit code attached.
 func Coded(err error) bool {
 	var e coded
 	return errors.As(err, &e)
 }
 
-// Code is the code with which the command ends that has failed by err.
+// Code returns the exit code for err. An error without a code is a command line that cobra refused:
+// 2.
 func Code(err error) int {
 	var e coded
 	if errors.As(err, &e) {

@@ -12,7 +12,7 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// CheckCommand finds what is wrong with a config file.
+// CheckCommand returns "check", which finds everything wrong with a config file.
 func CheckCommand(kinds Kinds) *cobra.Command {
 	var schema, asJSON bool
 	cmd := &cobra.Command{
@@ -60,7 +60,7 @@ func (k Kinds) check(cmd *cobra.Command, file string) error {
 	return err
 }
 
-// notes are what the kinds of a config have to say about it.
+// notes returns the remarks of the kinds on a config that is valid.
 func (k Kinds) notes(cfg *config.Tree) (told []schemas.Finding) {
 	var all []schemas.Actor
 	present := map[string]bool{}
@@ -94,7 +94,7 @@ func (k Kinds) checkJSON(cmd *cobra.Command, file string) error {
 	return err
 }
 
-// jsonSchema is the JSON Schema of the config file with all kinds there are.
+// jsonSchema returns the JSON Schema of the config file with all kinds.
 func (k Kinds) jsonSchema() ([]byte, error) {
 	all := map[string]protoreflect.MessageDescriptor{}
 	for _, k := range k.andBus() {

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	URLFile   = "bus.url"           // in the data directory: where the bus listens now
-	SystemDir = "/var/lib/gatewayd" // data directory of a gateway that root runs
+	URLFile   = "bus.url"           // file in the data directory with the URL on which the bus listens now
+	SystemDir = "/var/lib/gatewayd" // data directory of a gateway run by root
 )
 
-// DataDir is where data goes unless --data says otherwise.
+// DataDir returns the default of --data.
 func DataDir() string {
 	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
 		return dir // set by systemd for StateDirectory=
@@ -29,7 +29,8 @@ func DataDir() string {
 	return "gatewayd-data"
 }
 
-// Lock makes sure that only one daemon uses a data directory.
+// Lock makes sure that only one daemon uses a data directory. The lock lasts until the returned
+// file is closed.
 func Lock(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -37,7 +38,7 @@ func Lock(dir string) (*os.File, error) {
 	file := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if errors.Is(err, syscall.EROFS) {
-		f, err = os.Open(file) // of an earlier run: a worn-out disk is no reason not to poll
+		f, err = os.Open(file) // left by an earlier run: a worn-out disk that is read-only does not prevent polling
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -49,10 +50,10 @@ func Lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// Write replaces a file so that a power cut leaves the old or the new text.
+// Write replaces a file atomically: after a power cut it has either the old or the new text.
 func Write(path string, text []byte) error { return WriteLike(path, path, text) }
 
-// WriteLike is Write with the mode of another file, if that is there.
+// WriteLike is Write with the file mode of like, if like exists.
 func WriteLike(like, path string, text []byte) error {
 	return durable.Write(path, text, durable.ModeOf(like))
 }

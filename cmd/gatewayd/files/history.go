@@ -18,23 +18,23 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// versionsKept bounds the history of configs.
+// versionsKept is the number of configs kept in the history.
 const versionsKept = 50
 
-// Source is a config file and, in the data directory, the history of what
-// was in force: one plain file per version, so that a broken bus cannot take it
-// away.
+// Source is a config file and the history of the configs that were in force. The history is in the
+// data directory, one plain file per version, so that it can be read while the bus is broken.
 type Source struct {
 	kinds Kinds
 	file  string
 	dir   string
 
 	mu    sync.Mutex
-	given uint64            // highest version that was given to a text
-	sum   [sha256.Size]byte // of the text
+	given uint64            // highest version number assigned so far
+	sum   [sha256.Size]byte // of the text with that number
 }
 
-// NewSource is the source of a gateway with these kinds, this config file and this data directory.
+// NewSource returns the Source of a gateway with these kinds, this config file and this data
+// directory.
 func NewSource(kinds []actors.Kind, file, data string) *Source {
 	return &Source{kinds: kinds, file: file, dir: filepath.Join(data, "config")}
 }
@@ -109,7 +109,7 @@ func (s *Source) path(n uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%06d.toml", n))
 }
 
-// numbers lists the versions there are, newest first.
+// numbers returns the stored versions, newest first.
 func (s *Source) numbers() ([]uint64, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil && !os.IsNotExist(err) {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A version that was given to a text which the disk did not take is given to no
-// other one.
+// A version number that was assigned to a text which could not be stored is not assigned to another
+// text.
 func TestVersionsAreGivenOnce(t *testing.T) {
 	dir := t.TempDir()
 	s := NewSource(nil, filepath.Join(dir, "gateway.toml"), dir)

@@ -1,5 +1,5 @@
-// Package files is what a gateway keeps on disk: its config file, which is read and
-// checked here, the history of that, and the data directory.
+// Package files handles the files of a gateway: the config file, which it reads and checks, the
+// history of configs, and the data directory.
 package files
 
 import (
@@ -12,13 +12,13 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// Implicit are the kinds of which one actor always runs.
+// Implicit lists the kinds of which one actor always runs, whether or not the config has it.
 var Implicit = []string{"bus", "config", "drill"}
 
-// Kinds are the actor types that a gateway can run, but for that of the bus, which every gateway has.
+// Kinds are the actor types a gateway can run, except the bus, which every gateway has.
 type Kinds []actors.Kind
 
-// Parse reads a config text; file is for what is said about it.
+// Parse reads the text of a config. file is its name in problems.
 func (k Kinds) Parse(file string, text []byte) (*config.Tree, config.Problems) {
 	return config.Parse(file, text, k.config(), Implicit...)
 }
@@ -28,7 +28,7 @@ func (k Kinds) Load(file string) (*config.Tree, config.Problems) {
 	return config.Load(file, k.config(), Implicit...)
 }
 
-// config are all kinds as the config reader needs them.
+// config returns all kinds in the form that the config reader takes.
 func (k Kinds) config() []config.Kind {
 	var all []config.Kind
 	for _, k := range k.andBus() {
@@ -37,12 +37,13 @@ func (k Kinds) config() []config.Kind {
 	return all
 }
 
-// andBus are these kinds and that of the bus, of which none runs.
+// andBus returns these kinds and that of the bus. The latter is good for reading configs only: it
+// is connected to no bus.
 func (k Kinds) andBus() []actors.Kind {
 	return append(slices.Clone(k), supervisor.BusKind(nil, nil, nil))
 }
 
-// Refused is a config with problems: each has a line of its own.
+// Refused returns the error for a config with problems, one line each; nil if there are none.
 func Refused(problems config.Problems) error {
 	if len(problems) == 0 {
 		return nil
@@ -50,7 +51,7 @@ func Refused(problems config.Problems) error {
 	return exit.Usage("the config has %s\n%s", terminal.Counted(len(problems), "problem"), problems.Format())
 }
 
-// Count is how many groups and actors a config has.
+// Count returns the number of groups and actors in a config.
 func Count(cfg *config.Tree) (groups, actors int) {
 	cfg.Walk(func(n *config.Node) {
 		switch {

@@ -20,7 +20,7 @@ import (
 	"gatewayd/protocols/modbus/replay"
 )
 
-// ReplayCommand lets what was recorded on a line happen again.
+// ReplayCommand returns "replay", which replays a recording of a line to the units of a config.
 func ReplayCommand(kinds files.Kinds) *cobra.Command {
 	r := &replaying{kinds: kinds}
 	cmd := &cobra.Command{
@@ -56,7 +56,7 @@ test.`,
 	return cmd
 }
 
-// replaying is a gateway in this process whose one line is a recording.
+// replaying is a gateway in this process whose only line is a recording.
 type replaying struct {
 	kinds        files.Kinds
 	config, link string
@@ -64,7 +64,7 @@ type replaying struct {
 	asJSON       bool
 	out, remarks io.Writer
 
-	shown map[string]bool // the actors whose messages are printed
+	shown map[string]bool // paths of the actors whose messages are printed
 }
 
 func (r *replaying) run(ctx context.Context, file string) error {
@@ -107,10 +107,11 @@ func (r *replaying) run(ctx context.Context, file string) error {
 	return errors.Join(err, g.Stop())
 }
 
-// firstReading is how long after its end a recording is waited for on a machine that had no time for it.
+// firstReading is how long after the end of a recording the first reading is waited for, on a
+// machine too slow to have produced it.
 const firstReading = 10 * time.Second
 
-// watch prints what is published until the recording is over, and something of it was read.
+// watch prints what is published until the recording is over and at least one reading was printed.
 func (r *replaying) watch(ctx context.Context, g *daemon.Gateway, line *replay.Line) error {
 	long := line.Length() + max(time.Duration(float64(time.Second)/r.speed), 100*time.Millisecond)
 	ctx, cancel := context.WithTimeout(ctx, long+firstReading)
@@ -136,7 +137,7 @@ func (r *replaying) watch(ctx context.Context, g *daemon.Gateway, line *replay.L
 			if !r.concerns(m) {
 				continue
 			}
-			a, _ := bus.ParseSubject(m.Subject) // of ours
+			a, _ := bus.ParseSubject(m.Subject) // of our own gateway
 			read = read || a.Class == bus.Data
 			now := time.Now()
 			if !r.asJSON {
@@ -152,6 +153,6 @@ func (r *replaying) watch(ctx context.Context, g *daemon.Gateway, line *replay.L
 			return nil
 		}
 	}
-	cancel() // nobody waits to say more
+	cancel() // releases subscriptions that wait to deliver
 	return nil
 }

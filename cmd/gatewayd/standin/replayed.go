@@ -24,7 +24,7 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// onLine are the kinds of this gateway, with links that lead to the recording.
+// onLine returns the kinds of this gateway, with links that connect to the recording.
 func (r *replaying) onLine(line *replay.Line) []actors.Kind {
 	all := slices.Clone(r.kinds)
 	for i, k := range all {
@@ -38,8 +38,8 @@ func (r *replaying) onLine(line *replay.Line) []actors.Kind {
 	return all
 }
 
-// narrow leaves of a config the link, its units and their firewalls, and the bus
-// where nobody is in the way.
+// narrow reduces a config to the link, its units and their firewalls, and lets the bus listen on a
+// free port.
 func (r *replaying) narrow(cfg *config.Tree, recorded record.Header) error {
 	link := cfg.Find(r.link)
 	switch {
@@ -68,7 +68,7 @@ func (r *replaying) narrow(cfg *config.Tree, recorded record.Header) error {
 	quiet.Listen = "127.0.0.1:0"
 	cfg.Walk(func(n *config.Node) {
 		if wanted[n.Path] && r.speed != 1 {
-			n.Config = proto.Clone(n.Config) // nodes share what is alike in them
+			n.Config = proto.Clone(n.Config) // nodes share equal configs
 			hasten(n.Config.ProtoReflect(), r.speed)
 		}
 	})
@@ -76,8 +76,8 @@ func (r *replaying) narrow(cfg *config.Tree, recorded record.Header) error {
 	return nil
 }
 
-// keep drops the children that are not wanted, but for implicit actors and
-// groups that hold one that is.
+// keep removes the children that are not wanted, except implicit actors and groups that hold a
+// wanted one.
 func keep(n *config.Node, wanted map[string]bool) {
 	n.Children = slices.DeleteFunc(n.Children, func(c *config.Node) bool {
 		keep(c, wanted)
@@ -88,7 +88,8 @@ func keep(n *config.Node, wanted map[string]bool) {
 	})
 }
 
-// hasten divides all times of a config, and its lists and parts.
+// hasten divides all durations in a config by a factor, including those in lists and nested
+// messages, and multiplies the baud rate by it.
 func hasten(m protoreflect.Message, by float64) {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
@@ -112,7 +113,7 @@ func hasten(m protoreflect.Message, by float64) {
 	}
 }
 
-// concerns says of a message whether it is from the link or a unit on it, or of
+// concerns reports whether a message is from the link, a unit on it or their firewalls, or is about
 // their healing.
 func (r *replaying) concerns(m bus.Msg) bool {
 	a, err := bus.ParseSubject(m.Subject)

@@ -1,5 +1,5 @@
-// Package standin stands in for what a technician has not at hand: devices that are
-// simulated, a line on which a recording happens again, and the far end of uplink-mdi.
+// Package standin stands in for what a technician does not have at hand: simulated devices, a line
+// that replays a recording, and the far end of uplink-mdi.
 package standin
 
 import (
@@ -15,7 +15,7 @@ import (
 	"gatewayd/protocols/modbus/sim"
 )
 
-// SimCommand simulates devices.
+// SimCommand returns "sim", which simulates devices.
 func SimCommand() *cobra.Command {
 	s := &simulation{}
 	cmd := &cobra.Command{
@@ -72,7 +72,7 @@ const (
 	anywhere   = "*" // for --pty: in a new directory
 )
 
-// behaviours are those of the devices by --fault.
+// behaviours returns how each device behaves, from --fault.
 func (s *simulation) behaviours(units []uint8) (map[uint8]sim.Behaviour, error) {
 	all := map[uint8]sim.Behaviour{}
 	for _, u := range units {

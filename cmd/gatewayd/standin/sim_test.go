@@ -14,7 +14,7 @@ import (
 	"gatewayd/protocols/modbus/sim"
 )
 
-// A device of each profile that is built in has a value for all of its points, at any time.
+// A simulated device of each built-in profile has a value for all of its points at any time.
 func TestSimulatesEveryProfile(t *testing.T) {
 	tables := map[string]sim.Table{
 		points.Coil: sim.Coils, points.DiscreteInput: sim.DiscreteInputs, points.Holding: sim.HoldingRegisters, points.Input: sim.InputRegisters,
@@ -90,7 +90,7 @@ func TestSimulatesEveryFunction(t *testing.T) {
 	}
 }
 
-// bytesOf are registers, or one bit, as they travel.
+// bytesOf returns registers, or one bit, as they are encoded on the wire.
 func bytesOf(values []uint16, bit bool) (data []byte) {
 	for _, v := range values {
 		if bit {

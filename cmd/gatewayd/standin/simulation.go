@@ -24,7 +24,7 @@ import (
 	"gatewayd/protocols/serial/line"
 )
 
-// simulation is simulated devices and the ways to them.
+// simulation is a set of simulated devices and the ways to reach them.
 type simulation struct {
 	units, profile, listen, pty, port, framing, parity string
 	faults                                             []string
@@ -36,7 +36,7 @@ type simulation struct {
 	addresses []uint8
 }
 
-// build makes the devices.
+// build makes the devices and what lets their values move.
 func (s *simulation) build() (*sim.Plant, []*sim.Life, error) {
 	var err error
 	if s.addresses, err = device.ParseUnits(s.units, 255); err != nil {
@@ -67,7 +67,7 @@ func (s *simulation) build() (*sim.Plant, []*sim.Life, error) {
 	return plant, lives, nil
 }
 
-// generic is a device without a profile.
+// generic equips a device without a profile.
 func generic(d *sim.Device) (*sim.Life, error) {
 	const n = 100
 	for i := range uint16(n) {
@@ -91,12 +91,14 @@ func generic(d *sim.Device) (*sim.Life, error) {
 	return sim.NewLife(d, moving, points.Limits{})
 }
 
-// told makes a device answer function 17: its unit as the ID, that it runs, and what it is.
+// told sets the answer of a device to function 17: its unit as the ID, that it runs, and what it
+// is.
 func told(d *sim.Device, what string) {
 	d.ServerID(append([]byte{d.Unit(), 0xff}, what[:min(len(what), 200)]...)...)
 }
 
-// profiled makes devices of a profile; they are told by the profile's own marks.
+// profiled returns a function that equips a device by a profile. Such devices are recognised by the
+// identification marks of the profile.
 func profiled(name string) (func(*sim.Device) (*sim.Life, error), error) {
 	p, err := device.Profile(name)
 	if err != nil {
@@ -134,7 +136,7 @@ func profiled(name string) (func(*sim.Device) (*sim.Life, error), error) {
 // pulse is how often the values move.
 const pulse = time.Second
 
-// live lets the values move until ctx ends.
+// live updates the values until ctx ends.
 func (s *simulation) live(ctx context.Context, lives []*sim.Life) {
 	begin := time.Now()
 	clock.Regularly(ctx, pulse, func(now time.Time) {
@@ -144,14 +146,14 @@ func (s *simulation) live(ctx context.Context, lives []*sim.Life) {
 	})
 }
 
-// way is one way to the devices.
+// way is one way to reach the devices.
 type way struct {
 	what  string // for people
 	serve func(context.Context, *sim.Plant) error
 	close func()
 }
 
-// open opens all ways that were asked for.
+// open opens all ways that the flags ask for.
 func (s *simulation) open() (ways []way, err error) {
 	defer func() {
 		if err != nil {
@@ -255,7 +257,7 @@ func (s *simulation) onPort(f modbus.Framing) (way, error) {
 	}, nil
 }
 
-// tell says what there is, one way a line.
+// tell prints the devices, then the ways to reach them, one per line.
 func (s *simulation) tell(ways []way) {
 	of := "devices"
 	if s.profile != "" {

@@ -23,7 +23,7 @@ import (
 	"gatewayd/protocols/tlsfiles"
 )
 
-// sink is mdi-sink.
+// sink holds the flags and streams of mdi-sink.
 type sink struct {
 	listen    string
 	tls       bool
@@ -33,12 +33,12 @@ type sink struct {
 	window    int
 	in        io.Reader
 	out, text io.Writer
-	mu        sync.Mutex // of out: records and answers are whole lines
+	mu        sync.Mutex // guards out: records and answers are whole lines
 }
 
 const sinkAddress = "127.0.0.1:5001"
 
-// SinkCommand receives what uplink-mdi sends.
+// SinkCommand returns "mdi-sink", which receives what uplink-mdi sends.
 func SinkCommand() *cobra.Command {
 	s := &sink{}
 	cmd := &cobra.Command{
@@ -122,7 +122,7 @@ func (s *sink) run(ctx context.Context) error {
 
 func (s *sink) notice(text string) { fmt.Fprintln(s.text, text) }
 
-// taken is a record as it is printed.
+// taken is the printed form of a record.
 type taken struct {
 	Gateway  string         `json:"gateway"`
 	Track    string         `json:"track"`
@@ -136,7 +136,7 @@ type taken struct {
 	Cause    string         `json:"cause,omitempty"`
 	Fields   map[string]any `json:"fields,omitempty"`
 	Units    any            `json:"units,omitempty"`
-	Quality  any            `json:"quality,omitempty"` // of those that are not good
+	Quality  any            `json:"quality,omitempty"` // of fields whose quality is not good
 }
 
 // take prints records of one gateway.
@@ -185,7 +185,7 @@ func printed(gateway string, r record.Record) taken {
 	return t
 }
 
-// outcome prints how a command went.
+// outcome prints the outcome of a command.
 func (s *sink) outcome(gateway string, id uint32, payload []byte, failed string) {
 	line := map[string]any{"gateway": gateway, "command": id}
 	switch {

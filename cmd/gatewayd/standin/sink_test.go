@@ -17,7 +17,7 @@ import (
 	"gatewayd/protocols/uplink"
 )
 
-// A gateway's records come out as lines, commands go in as lines.
+// Records of a gateway are printed as lines; commands are read as lines.
 func TestSink(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

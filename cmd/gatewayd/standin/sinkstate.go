@@ -14,7 +14,8 @@ import (
 	"gatewayd/protocols/mdi"
 )
 
-// sinkState is what mdi-sink has taken, in a file of lines of JSON: it grows with each batch, and is made anew when it has grown much.
+// sinkState stores what mdi-sink has taken, in a file with one JSON object per line. Each batch is
+// appended; the file is rewritten when it has grown by more than mostGrown bytes.
 type sinkState struct {
 	name  string
 	file  *os.File
@@ -23,7 +24,8 @@ type sinkState struct {
 
 const mostGrown = 4 << 20
 
-// openSinkState reads what former lives have taken. What a crash has torn off the end was not acknowledged.
+// openSinkState reads what earlier runs have taken. A last line that a crash has cut off was not
+// acknowledged and is dropped.
 func openSinkState(name string) (*sinkState, []mdi.Seen, error) {
 	text, err := os.ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -44,7 +46,7 @@ func openSinkState(name string) (*sinkState, []mdi.Seen, error) {
 	return s, all, s.renew(all)
 }
 
-// renew writes everything that is to be remembered into a new file.
+// renew replaces the file by one with everything there is to remember.
 func (s *sinkState) renew(all []mdi.Seen) error {
 	f, err := os.CreateTemp(filepath.Dir(s.name), ".mdi-sink-*")
 	if err != nil {
@@ -69,7 +71,7 @@ func (s *sinkState) renew(all []mdi.Seen) error {
 	return nil
 }
 
-// remember is mdi's Remember.
+// remember is the Remember of mdi.SinkConfig.
 func (s *sinkState) remember(taken []mdi.Seen, all func() []mdi.Seen) error {
 	if s.grown > mostGrown {
 		return s.renew(all())
@@ -80,7 +82,7 @@ func (s *sinkState) remember(taken []mdi.Seen, all func() []mdi.Seen) error {
 		err = s.file.Sync()
 	}
 	if err != nil {
-		s.grown = mostGrown + 1 // what was half written is not to be in front of anything
+		s.grown = mostGrown + 1 // renew the file next time: nothing may follow a line that is half written
 		return fmt.Errorf("state: %w", err)
 	}
 	return nil
@@ -90,7 +92,7 @@ func linesOf(all []mdi.Seen) []byte {
 	var text bytes.Buffer
 	lines := json.NewEncoder(&text)
 	for _, one := range all {
-		_ = lines.Encode(one) // texts and numbers
+		_ = lines.Encode(one) // strings and numbers: cannot fail
 	}
 	return text.Bytes()
 }
