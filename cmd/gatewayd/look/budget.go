@@ -14,7 +14,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// BudgetCommand shows how full a line is.
+// BudgetCommand returns "budget", which shows how the time of a line is spent.
 func BudgetCommand(c *client.Client) *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{

@@ -14,7 +14,7 @@ import (
 	"gatewayd/cmd/gatewayd/exit"
 )
 
-// CallCommand asks an actor to do something.
+// CallCommand returns "call", which calls a method of an actor.
 func CallCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "call PATH METHOD [JSON|-]",
@@ -55,7 +55,7 @@ methods, gatewayd describe PATH METHOD what a request may hold.`,
 	return cmd
 }
 
-// whichMethod is what to say to a call without a method.
+// whichMethod returns the error for a call without a method: it lists the methods there are.
 func whichMethod(ctx context.Context, c *client.Client, path string) error {
 	d, err := c.Describe(ctx, path)
 	if err != nil {
@@ -68,8 +68,8 @@ func whichMethod(ctx context.Context, c *client.Client, path string) error {
 	return exit.Usage("name a method: gatewayd call %s METHOD [JSON]; it answers %s", path, strings.Join(names, ", "))
 }
 
-// requestOf is the request that was typed, or piped in for "-". A change of an
-// actor's config may be TOML, as in the config file.
+// requestOf returns the request from the command line, or from in for "-". For UpdateConfig it may
+// be TOML, as in the config file.
 func requestOf(method string, args []string, in io.Reader) ([]byte, error) {
 	if len(args) == 0 {
 		return nil, nil

@@ -14,7 +14,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// CountersCommand shows what a line has counted.
+// CountersCommand returns "counters", which shows the counters of a line per unit.
 func CountersCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "counters PATH",
@@ -99,7 +99,8 @@ func countersRow(name string, u *modbusv1.Counters) []terminal.Cell {
 	}
 }
 
-// quantile is how long so many of a hundred took at most, as far as the buckets tell.
+// quantile returns the response time that this percentage of answers did not exceed, as an upper or
+// lower bound from the histogram's buckets.
 func quantile(l *modbusv1.Latency, percent uint64) string {
 	if l.GetCount() == 0 {
 		return "–"

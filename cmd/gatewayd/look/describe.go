@@ -17,7 +17,8 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// DescribeCommand shows what an actor is, answers and holds.
+// DescribeCommand returns "describe", which shows an actor's kind, health, config, methods and
+// messages.
 func DescribeCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe PATH [METHOD]",
@@ -88,7 +89,7 @@ func describeMethod(c *client.Client, w io.Writer, d *actorv1.DescribeResponse, 
 	})
 }
 
-// configOf is the config in force, as fields; nil when it is not told.
+// configOf returns the config in force as fields; nil if the actor does not tell it.
 func configOf(ctx context.Context, c *client.Client, path string) []terminal.Field {
 	resp := &actorv1.GetConfigResponse{}
 	if err := c.Ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, resp); err != nil || resp.Config == nil {

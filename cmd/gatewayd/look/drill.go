@@ -18,7 +18,7 @@ import (
 	drillv1 "gatewayd/schemas/drill/v1"
 )
 
-// DrillCommand puts a fault in.
+// DrillCommand returns "drill", which injects a fault into an actor.
 func DrillCommand(kinds []actors.Kind) *cobra.Command {
 	c := client.New(kinds)
 	var rate float64
@@ -101,11 +101,11 @@ func askDrill(ctx context.Context, c *client.Client, method string, req proto.Me
 	return err
 }
 
-// faults are the faults there are, as the schema lists them.
+// faults returns the names of all faults, from the schema.
 func faults() []string {
 	fd := (&drillv1.InjectRequest{}).ProtoReflect().Descriptor().Fields().ByName("fault")
 	return schemas.RuleOf(fd).In
 }
 
-// faultDoc is what the schema says about the faults.
+// faultDoc returns the description of the faults in the schema.
 func faultDoc() string { return schemas.Doc("drill.v1.InjectRequest.fault") }

@@ -14,7 +14,7 @@ import (
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
-// EventsCommand shows what happened.
+// EventsCommand returns "events", which shows the stored events.
 func EventsCommand(c *client.Client) *cobra.Command {
 	var n int
 	var follow, frames bool
@@ -89,7 +89,7 @@ func events(ctx context.Context, c *client.Client, pr Printer, pattern string, n
 	return terminal.Columns(pr.W, pr.Paint, rows, terminal.Width(pr.W), terminal.Cut)
 }
 
-// eventRow is an event for people.
+// eventRow returns the table row of an event.
 func eventRow(m bus.Msg, at time.Time) []terminal.Cell {
 	a, err := bus.ParseSubject(m.Subject)
 	if err != nil {

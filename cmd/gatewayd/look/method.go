@@ -15,7 +15,7 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// methodOf finds a method in a description.
+// methodOf returns the method of this name from a description.
 func methodOf(d *actorv1.DescribeResponse, name string) (*actorv1.Method, error) {
 	var names []string
 	for _, m := range d.Methods {
@@ -28,7 +28,7 @@ func methodOf(d *actorv1.DescribeResponse, name string) (*actorv1.Method, error)
 		schemas.DidYouMean(name, names), strings.Join(names, ", "))
 }
 
-// printMethod tells all there is to know for calling a method.
+// printMethod prints all that is needed to call a method.
 func printMethod(w io.Writer, path string, m *actorv1.Method) error {
 	p := terminal.Painter(w)
 	fmt.Fprintf(w, "%s  %s\n\n", p.In(terminal.Bold, path+" "+m.Name), strings.Join(strings.Fields(m.Doc), " "))
@@ -82,7 +82,7 @@ func printFields(w io.Writer, p terminal.Paint, title string, md protoreflect.Me
 	return err
 }
 
-// exampleCall is a call with what it needs: fields that are required or have no
+// exampleCall returns a call with the fields a request needs: those that are required, or have no
 // default that would do.
 func exampleCall(path, method string, md protoreflect.MessageDescriptor) string {
 	call := "gatewayd call " + path + " " + method
@@ -140,7 +140,7 @@ func exampleValue(fd protoreflect.FieldDescriptor) string {
 	case fd.Kind() == protoreflect.BoolKind:
 		return "true"
 	case fd.Kind() != protoreflect.StringKind:
-		if fd.IsList() { // its rule is about the length
+		if fd.IsList() { // the rule is about the length of the list
 			return "1"
 		}
 		return strconv.FormatFloat(max(rule.GetMin(), 0), 'f', -1, 64)

@@ -20,7 +20,7 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// NewsLine is something that happened, for people.
+// NewsLine is a line of news for people.
 type NewsLine struct {
 	At     time.Time // when it happened
 	Who    string
@@ -29,16 +29,16 @@ type NewsLine struct {
 	Heard  time.Time
 }
 
-// Compare puts what happened first before what happened later.
+// Compare orders lines by the time at which something happened.
 func (l NewsLine) Compare(m NewsLine) int { return l.At.Compare(m.At) }
 
-// Text is the line as it is printed.
+// Text returns the line as it is printed.
 func (l NewsLine) Text(p terminal.Paint) string {
 	return p.In(terminal.Dim, l.At.Local().Format(time.TimeOnly)) + "  " + p.In(terminal.Bold, l.Who) + "  " + p.In(l.Colour, l.What)
 }
 
-// HealthLine tells of a health that has changed; groups only sum up and a start
-// is no news.
+// HealthLine returns a line for a change of health. Changes of groups, which only sum up their
+// children, and starts are not worth printing.
 func HealthLine(path string, old, now *actorv1.Health) (l NewsLine, worth bool) {
 	if now.Kind == "group" || now.State == actors.Starting || old.GetState() == now.State {
 		return l, false
@@ -51,7 +51,8 @@ func HealthLine(path string, old, now *actorv1.Health) (l NewsLine, worth bool) 
 	return NewsLine{At: now.Since.AsTime(), Who: path, What: what, Colour: c.Colour}, true
 }
 
-// EventLine tells of an event; a first life is no news.
+// EventLine returns a line for an event. The start of a first life is not worth printing, nor a
+// failure, which the health tells.
 func EventLine(a bus.Address, m bus.Msg) (l NewsLine, worth bool) {
 	l = NewsLine{At: time.Now(), Who: a.Path}
 	switch a.Leaf {
@@ -100,7 +101,7 @@ func EventLine(a bus.Address, m bus.Msg) (l NewsLine, worth bool) {
 	return l, true
 }
 
-// toldLine is an event by itself, where path and leaf are said beside it.
+// toldLine returns the line of an event for a table that has columns for path and event.
 func toldLine(a bus.Address, m bus.Msg) NewsLine {
 	l, _ := EventLine(a, m)
 	l.What = strings.TrimPrefix(l.What, a.Leaf+" ")
@@ -122,7 +123,7 @@ func rolledBackText(b *configv1.RolledBack) string {
 	return s
 }
 
-// fieldsText is a payload as its fields, in one line.
+// fieldsText returns the fields of a payload in one line.
 func fieldsText(m bus.Msg) string {
 	fields, err := terminal.FieldsOf(m.Data)
 	if m.ContentType != bus.JSON || err != nil {
@@ -137,7 +138,7 @@ func fieldsText(m bus.Msg) string {
 	return strings.Join(parts, ", ")
 }
 
-// framesOf are the recorded frames in an event: they are for lines of their own.
+// framesOf returns the recorded frames in an event, which are printed on lines of their own.
 func framesOf(m bus.Msg) (frames []string) {
 	if m.ContentType != bus.JSON || !bytes.Contains(m.Data, []byte(`"frames":`)) {
 		return nil
@@ -168,7 +169,7 @@ func healedLine(h *actorv1.Healed) NewsLine {
 	return l
 }
 
-// ValuesText is the samples of a scan in one line, and whether they are good.
+// ValuesText returns the samples of a scan in one line, and whether all of them are good.
 func ValuesText(s *samplev1.Samples, units map[string]string) (text string, good bool) {
 	if s == nil {
 		return "", true
@@ -182,7 +183,8 @@ func ValuesText(s *samplev1.Samples, units map[string]string) (text string, good
 	return strings.Join(parts, "  "), good
 }
 
-// valueText is one value. What has no unit needs its name to mean anything.
+// valueText returns one value with its unit. A value without a unit gets the name of its point,
+// without which it would mean nothing.
 func valueText(s *samplev1.Sample, unit string) string {
 	text := "–"
 	switch v := s.Value.(type) {
@@ -206,7 +208,8 @@ func valueText(s *samplev1.Sample, unit string) string {
 	return text + " " + unit
 }
 
-// numberText is a number with one decimal, if it is not large or whole.
+// numberText formats a number with one decimal, or none if it is whole or its amount is 1000 or
+// more.
 func numberText(x float64) string {
 	switch {
 	case x == float64(int64(x)):
@@ -217,7 +220,7 @@ func numberText(x float64) string {
 	return strconv.FormatFloat(x, 'f', 1, 64)
 }
 
-// UnitsOf are the physical units of all points, by actor and point.
+// UnitsOf returns the physical units of all points, by actor and point.
 func UnitsOf(cfg *config.Tree) map[string]map[string]string {
 	all := map[string]map[string]string{}
 	cfg.Walk(func(n *config.Node) {

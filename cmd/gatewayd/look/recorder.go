@@ -14,11 +14,11 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// recorder writes a trace to a file. A nil one writes nothing.
+// recorder writes a trace to a file. A nil recorder writes nothing.
 type recorder struct {
 	file   *os.File
 	header record.Header
-	w      *record.Writer // nil: nothing has come yet
+	w      *record.Writer // nil: no frame has arrived yet
 	at     time.Duration
 	missed uint64
 }
@@ -31,7 +31,7 @@ func newRecorder(ctx context.Context, c *client.Client, name, link string) (*rec
 	return &recorder{file: file, header: recordOf(ctx, c, link)}, nil
 }
 
-// recordOf is what the header of a recording says of a link beside its framing.
+// recordOf returns the header of a recording of a link, without its framing.
 func recordOf(ctx context.Context, c *client.Client, link string) record.Header {
 	h := record.Header{Link: link}
 	line, tcp := &modbusv1.SerialLine{}, &modbusv1.TcpLink{}
@@ -46,7 +46,7 @@ func recordOf(ctx context.Context, c *client.Client, link string) record.Header 
 	return h
 }
 
-// bitsOf is the bits of a character on a line, with start, parity and stop.
+// bitsOf returns the number of bits per character on a line, including start, parity and stop bits.
 func bitsOf(line *modbusv1.SerialLine) int {
 	n, stop := 1+int(line.DataBits), int(line.StopBits)
 	if line.Parity != "none" {
@@ -58,7 +58,7 @@ func bitsOf(line *modbusv1.SerialLine) int {
 	return n + stop
 }
 
-// take writes a frame. One of which only the beginning was kept is left out.
+// take writes a frame. For a frame that was kept only in part it writes a remark instead.
 func (r *recorder) take(m *modbusv1.TraceResponse) error {
 	if r == nil {
 		return nil
@@ -109,10 +109,10 @@ func frameNote(f *modbusv1.Frame) string {
 	return fmt.Sprintf("unit %d: %s", f.Unit, f.Text)
 }
 
-// empty says whether nothing has come to be recorded.
+// empty reports whether no frame has been recorded.
 func (r *recorder) empty() bool { return r != nil && r.w == nil }
 
-// close ends the recording; of one without a frame no file is left, for it would be none.
+// close ends the recording. It removes a file without any frame, which could not be replayed.
 func (r *recorder) close() error {
 	if r == nil || r.file == nil {
 		return nil

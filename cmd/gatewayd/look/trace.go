@@ -18,17 +18,17 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// tracing is what is wanted of a trace.
+// tracing holds the flags of trace.
 type tracing struct {
 	unit, function int
 	master         string
 	count          int
-	patience       time.Duration // 0: it goes on for ever
+	patience       time.Duration // 0: without end
 	last           bool
 	file           string
 }
 
-// TraceCommand prints the frames of a line or link.
+// TraceCommand returns "trace", which prints the frames of a line or link.
 func TraceCommand(c *client.Client) *cobra.Command {
 	var want tracing
 	cmd := &cobra.Command{
@@ -63,7 +63,7 @@ given.`,
 			case want.count < 0:
 				return exit.Usage("--count %d: want 1 or more, or 0 for no end", want.count)
 			}
-			if cmd.Flags().Changed("timeout") { // of the trace; what is asked before it has time enough
+			if cmd.Flags().Changed("timeout") { // it bounds the trace; the requests before it get enough time
 				want.patience, c.Timeout = c.Timeout, max(c.Timeout, 10*time.Second)
 			}
 			if err := c.Connect(cmd.Context()); err != nil {
@@ -76,7 +76,7 @@ given.`,
 	c.Flags(cmd)
 	f := cmd.Flags()
 	f.IntVar(&want.unit, "unit", -1, "only what goes to and comes from this unit address")
-	f.Lookup("unit").DefValue = "0" // as help has it: none to tell
+	f.Lookup("unit").DefValue = "0" // what help shows as the default: none
 	f.IntVar(&want.function, "function", 0, "only what has this function code")
 	f.StringVar(&want.master, "master", "", "of a server or gateway: only this master, by its role or its address, with or without the port")
 	f.IntVarP(&want.count, "count", "n", 0, "end after so many frames; 0: never")
@@ -102,7 +102,8 @@ func trace(ctx context.Context, c *client.Client, w io.Writer, path string, want
 	if err != nil {
 		return err
 	}
-	// No deadline goes out with the request: who is there first at its end, we or the link, would be chance.
+	// The request carries no deadline: otherwise it would be chance whether this side or the link
+	// ends the stream first.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	begin, seen := time.Now(), 0
@@ -136,8 +137,7 @@ func trace(ctx context.Context, c *client.Client, w io.Writer, path string, want
 	return errors.Join(err, file.close())
 }
 
-// tapped is the line, link, server or gateway that a path leads to, and what to
-// ask of it.
+// tapped returns the line, link, server or gateway to trace for a path, and the request for it.
 func tapped(ctx context.Context, c *client.Client, path string, want tracing) (where string, q proto.Message, err error) {
 	link, masters := &modbusv1.TraceRequest{Function: uint32(want.function), Kept: want.last}, &modbusv1.MastersServiceTraceRequest{Function: uint32(want.function), Master: want.master}
 	if want.unit >= 0 {
@@ -203,7 +203,7 @@ func (t *tracePrinter) print(m *modbusv1.TraceResponse) error {
 
 var arrows = map[string]string{"sent": "→", "received": "←", "": "·"}
 
-// frameText is what a frame says, and of whom.
+// frameText returns the text of a frame, with its unit and its mark.
 func frameText(f *modbusv1.Frame) string {
 	text := f.Text
 	if f.Mark != "" && f.Direction != "" {
@@ -225,7 +225,7 @@ func frameColour(f *modbusv1.Frame) string {
 	return ""
 }
 
-// create makes a file that is not there yet.
+// create creates a file that must not exist yet.
 func create(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, os.ErrExist) {

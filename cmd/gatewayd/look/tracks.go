@@ -17,7 +17,7 @@ import (
 	trackv1 "gatewayd/schemas/track/v1"
 )
 
-// TracksCommand shows what is recorded.
+// TracksCommand returns "tracks", which shows what is recorded.
 func TracksCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tracks",
@@ -43,7 +43,7 @@ reader wanted them. WAITING are records in memory.`,
 	return cmd
 }
 
-// recorded is one track and how it is.
+// recorded is one track and its state.
 type recorded struct {
 	path  string
 	state *trackv1.State
@@ -60,7 +60,7 @@ func tracks(ctx context.Context, c *client.Client, w io.Writer) error {
 		}
 		t := recorded{a.Path, &trackv1.State{}}
 		if r.Decode(t.state) != nil {
-			return nil // of another kind
+			return nil // a message of another type
 		}
 		all = slices.DeleteFunc(all, func(o recorded) bool { return o.path == t.path })
 		all = append(all, t)

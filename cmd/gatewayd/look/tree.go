@@ -1,5 +1,5 @@
-// Package look has the commands that look into a running gateway and ask something
-// of it: its tree, messages, events, frames, counters, tracks and uplinks.
+// Package look has the commands that inspect and operate a running gateway: its tree, messages,
+// events, frames, counters, tracks and uplinks, and calls to its actors.
 package look
 
 import (
@@ -19,7 +19,7 @@ import (
 	"gatewayd/supervisor"
 )
 
-// TreeCommand shows the health of everybody.
+// TreeCommand returns "tree", which shows the health of all actors.
 func TreeCommand(c *client.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree [PATH]",
@@ -56,7 +56,7 @@ func TreeCommand(c *client.Client) *cobra.Command {
 	return cmd
 }
 
-// below is the part of the tree from top on; "" and the root are all of it.
+// below returns the part of the tree from top on; all of it for "" and the root.
 func below(all []client.Standing, top string) []client.Standing {
 	if top == "" || top == supervisor.Root {
 		return all
@@ -89,8 +89,8 @@ func printTree(w io.Writer, gateway string, all []client.Standing, boot *gateway
 	return nil
 }
 
-// standsFor is why an actor is not well, and what it stands for if its name does
-// not say that.
+// standsFor returns why an actor is not well, preceded by what it stands for if its name does not
+// say that.
 func standsFor(h *actorv1.Health) string {
 	if h.About == "" || h.Cause == "" {
 		return h.About + h.Cause

@@ -19,7 +19,7 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// UplinksCommand shows how far each uplink is.
+// UplinksCommand returns "uplinks", which shows the progress of each uplink.
 func UplinksCommand(c *client.Client) *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
@@ -53,7 +53,7 @@ in quiet hours or for want of budget, or, while it begins, starting and connecti
 	return cmd
 }
 
-// sending is how one uplink is.
+// sending is one uplink and its status.
 type sending struct {
 	path   string
 	status *uplinkv1.Status
@@ -88,7 +88,8 @@ func uplinks(ctx context.Context, c *client.Client, w io.Writer, top string, fol
 	}
 }
 
-// sendings asks for what the uplinks have last said of themselves, as the bus keeps it; an observer may do that.
+// sendings returns the last status of each uplink, which the bus keeps. Observers are allowed to
+// read it too.
 func sendings(ctx context.Context, c *client.Client, top string) (all []sending, err error) {
 	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
@@ -140,7 +141,8 @@ func uplinksJSON(w io.Writer, all []sending) error {
 	return err
 }
 
-// printUplinks prints the table, and says how many lines of the terminal it takes; fit is that of columns.
+// printUplinks prints the table and returns how many lines of the terminal it takes. fit wraps or
+// cuts columns.
 func printUplinks(w io.Writer, all []sending, now time.Time, fit func(text string, width int) []string) (lines int, err error) {
 	p := terminal.Painter(w)
 	rows := [][]terminal.Cell{terminal.Row("NAME", "STATE", "WAITING", "SIZE", "AGE", "RATE", "LAST", "SENT", "LEFT", "WHY")}
@@ -176,7 +178,7 @@ func printUplinks(w io.Writer, all []sending, now time.Time, fit func(text strin
 	return terminal.Lines(text.String(), terminal.Width(w)), err
 }
 
-// UplinkText is how far an uplink is, in one line.
+// UplinkText returns the progress of an uplink in one line.
 func UplinkText(m *uplinkv1.Status) string {
 	b := m.Backlog
 	text := fmt.Sprintf("%d sent, %d waiting", m.Counts.GetAcknowledged(), b.GetRecords())
@@ -186,7 +188,7 @@ func UplinkText(m *uplinkv1.Status) string {
 	return text
 }
 
-// bar shows how much of all is done.
+// bar returns a bar that shows how much of all is done.
 func bar(done, all uint64, width int) string {
 	full := int(float64(done) / float64(max(all, 1)) * float64(width))
 	return strings.Repeat("█", full) + strings.Repeat("░", width-full) + fmt.Sprintf(" %d %%", int(float64(done)/float64(max(all, 1))*100))

@@ -17,8 +17,9 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// What an operator asks of an uplink stands in the table: what waits, how much and how old it is, how fast it goes, when the far end last said
-// something, how long it takes, and what is wrong; on a terminal a bar shows how much of a backlog is done.
+// The table has what an operator wants to know of an uplink: how many records wait, their size and
+// age, the rate, the last acknowledgement, the time left, and what is wrong. On a terminal a bar
+// shows how much of a backlog is done.
 func TestUplinksAsATable(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
@@ -56,7 +57,7 @@ func TestUplinksAsATable(t *testing.T) {
 	}
 }
 
-// onATerminal is what a terminal gets to show, without its colours.
+// onATerminal returns what do prints on a terminal, without colours.
 func onATerminal(t *testing.T, do func(tty *os.File) error) string {
 	t.Helper()
 	terminal, tty, err := pty.Open()

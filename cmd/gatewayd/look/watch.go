@@ -18,7 +18,7 @@ import (
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
-// WatchCommand prints messages as they pass.
+// WatchCommand returns "watch", which prints messages as they are published.
 func WatchCommand(c *client.Client) *cobra.Command {
 	var count int
 	cmd := &cobra.Command{
@@ -39,7 +39,7 @@ It ends with Ctrl-C, after --count messages, or after --timeout if that is given
 		ValidArgsFunction: c.CompleteFilter,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			patience := c.Timeout
-			c.Timeout = max(patience, 10*time.Second) // to find the gateway: that is not what he waits for
+			c.Timeout = max(patience, 10*time.Second) // time to connect, which --timeout does not limit
 			if err := c.Connect(cmd.Context()); err != nil {
 				return err
 			}
@@ -62,7 +62,7 @@ It ends with Ctrl-C, after --count messages, or after --timeout if that is given
 	return cmd
 }
 
-// pattern is the NATS pattern of a filter, which may be a whole subject too.
+// pattern returns the NATS pattern of a filter. The filter may also be a whole subject.
 func pattern(c *client.Client, filter string) (string, error) {
 	if strings.HasPrefix(filter, "gw.") {
 		return filter, nil
@@ -74,10 +74,10 @@ func pattern(c *client.Client, filter string) (string, error) {
 	return p, err
 }
 
-// history gives what has been kept of pattern to take, oldest first.
+// history passes the stored messages that match pattern to take, oldest first.
 type history func(ctx context.Context, pattern string, take func(bus.Record) error) error
 
-// lastStates are the history of what has a last state.
+// lastStates returns the history of states: the last message of each.
 func lastStates(c *client.Client) history {
 	return func(ctx context.Context, pattern string, take func(bus.Record) error) error {
 		if !mayBeState(pattern) {
@@ -89,9 +89,8 @@ func lastStates(c *client.Client) history {
 
 var errEnough = errors.New("enough messages have come")
 
-// watch prints the history and then what comes, until ctx ends or count
-// messages have come. It listens before it reads the history, so that nothing
-// falls in between.
+// watch prints the history and then new messages, until ctx ends or count messages have been
+// printed. It subscribes before it reads the history, so that no message is missed in between.
 func watch(ctx context.Context, c *client.Client, pr Printer, pattern string, count int, kept history) error {
 	pr.Paint = terminal.Painter(pr.W)
 	live := make(chan bus.Msg, 4096)
@@ -137,7 +136,7 @@ func watch(ctx context.Context, c *client.Client, pr Printer, pattern string, co
 	return nil
 }
 
-// mayBeState reports whether states fall under pattern: those are kept.
+// mayBeState reports whether pattern matches states, whose last messages are kept.
 func mayBeState(pattern string) bool {
 	tokens := strings.Split(pattern, ".")
 	if len(tokens) < 3 {
@@ -152,11 +151,11 @@ type Printer struct {
 	W      io.Writer
 	Paint  terminal.Paint
 	AsJSON bool
-	events bool // as rows of events
-	frames bool // all of an event, not only the last
+	events bool // print rows of events
+	frames bool // print all frames of an event, not only the last
 }
 
-// Message prints a message that came at that time.
+// Message prints a message that arrived at the given time.
 func (p Printer) Message(m bus.Msg, at time.Time) error {
 	topic, ok := bus.Topic(m.Subject)
 	if !ok {
@@ -179,10 +178,10 @@ func (p Printer) Message(m bus.Msg, at time.Time) error {
 	return err
 }
 
-// fewFrames is how many of an event tell its end.
+// fewFrames is how many frames of an event are printed unless all are asked for.
 const fewFrames = 4
 
-// framesOf are the frames of an event that are shown.
+// framesOf returns the frames of an event to print.
 func (p Printer) framesOf(m bus.Msg) []string {
 	all := framesOf(m)
 	more := len(all) - fewFrames
@@ -192,7 +191,7 @@ func (p Printer) framesOf(m bus.Msg) []string {
 	return append([]string{fmt.Sprintf("… %d before, shown by --frames", more)}, all[more:]...)
 }
 
-// event prints what comes after the table of what was.
+// event prints a row like those of the table of past events.
 func (p Printer) event(row []terminal.Cell, frames []string, width int) error {
 	var line strings.Builder
 	used := 0
