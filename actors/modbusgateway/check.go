@@ -8,7 +8,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// check finds what no rule of a single field can tell.
+// check validates what the rules of single fields cannot express.
 func check(config proto.Message) []schemas.Violation {
 	cfg := config.(*modbusv1.Gateway)
 	_, wrong := routesOf(cfg.Routes)

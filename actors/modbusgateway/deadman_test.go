@@ -13,9 +13,9 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// A controller that reaches units straight through their link is watched over: when
-// it falls silent they are made safe, those that an actor polls and those that none
-// does, and it writes to neither until it is released.
+// A controller that reaches units directly through their link is supervised too. When it falls
+// silent, the units are made safe, whether an actor polls them or not, and it may write to neither
+// until the group is released.
 func TestADeadManHoldsStraightThroughALink(t *testing.T) {
 	r := actorstest.New(t)
 	polled, alone := device(9, 0), device(10, 0)
@@ -34,7 +34,7 @@ func TestADeadManHoldsStraightThroughALink(t *testing.T) {
 		},
 	}
 	wall := r.Start(wallPath, modbusfirewall.Kind, cfg)
-	actorstest.Next(t, recalled) // until then it lets nobody write
+	actorstest.Next(t, recalled) // until then it denies all writes
 	patience := func(d int) {
 		cfg = proto.CloneOf(cfg)
 		cfg.DeadMan[0].Silence = ms(d)

@@ -1,6 +1,6 @@
-// Package modbusgateway is the actor type that lets many Modbus masters share
-// the units behind lines and links. Who connects and what they send is package
-// protocols/modbus/server's business, who is next protocols/modbus/share's.
+// Package modbusgateway implements the modbus-gateway actor kind: it lets many Modbus masters share
+// the units behind lines and links. Connections and requests are handled by package
+// protocols/modbus/server, the order of transactions by protocols/modbus/share.
 package modbusgateway
 
 import (
@@ -17,7 +17,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind describes the modbus-gateway actor kind.
 var Kind = actors.Define(actors.Kind{
 	Name: "modbus-gateway",
 	Doc:  "Lets many Modbus masters share the units behind lines and links.",
@@ -75,8 +75,8 @@ func (g *gateway) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// open opens the doors, or puts another config in force: what is under way goes
-// on as it began.
+// open opens the TCP and serial ports, or puts a changed config in force. Requests under way end as
+// they began.
 func (g *gateway) open(c *actors.Context) error {
 	routes, wrong := routesOf(g.cfg.Routes)
 	if len(wrong) > 0 {
@@ -86,7 +86,7 @@ func (g *gateway) open(c *actors.Context) error {
 		if routes.leadTo(link) {
 			d.Widen(int(g.cfg.Outstanding))
 		} else {
-			delete(g.desks, link) // who waits there still gets his turn
+			delete(g.desks, link) // requests that wait in it are still carried out
 		}
 	}
 	return g.doors.Open(c, g.cfg, &entrance{routes: routes, counts: g.counts, refusals: &g.doors.Refusals, post: c.Post()})

@@ -36,7 +36,7 @@ func ms(n int) *durationpb.Duration { return durationpb.New(time.Duration(n) * t
 
 func unit(n uint32) *uint32 { return &n }
 
-// device is one whose registers 0..199 hold their own address plus base.
+// device returns a device whose registers 0 to 199 hold their own address plus base.
 func device(unit uint8, base uint16) *sim.Device {
 	d := sim.NewDevice(unit)
 	for i := range uint16(200) {
@@ -54,7 +54,7 @@ func device(unit uint8, base uint16) *sim.Device {
 	return d
 }
 
-// equipped is a device that has all that one can have.
+// equipped returns a device that supports all functions.
 func equipped(unit uint8) *sim.Device {
 	d := device(unit, 0)
 	d.Status(0x6d)
@@ -76,7 +76,7 @@ func rs485(t testing.TB, r *actorstest.Rig, devices ...*sim.Device) {
 	wired(t, r, &modbusv1.SerialLine{Baud: 115200, Turnaround: ms(5)}, devices...)
 }
 
-// wired starts a serial line of its own kind.
+// wired starts a serial line with a config of its own and devices on it.
 func wired(t testing.TB, r *actorstest.Rig, cfg *modbusv1.SerialLine, devices ...*sim.Device) {
 	t.Helper()
 	near, far := peer.Cable(t)
@@ -143,21 +143,21 @@ func serve(t testing.TB, fn func(context.Context) error) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-// begin starts the gateway, with a TCP door, and waits until it listens.
+// begin starts the gateway with a TCP port and waits until it listens.
 func begin(t testing.TB, r *actorstest.Rig, cfg *modbusv1.Gateway) (port string) {
 	t.Helper()
 	port = freeport.Port(t)
 	cfg.Tcp = append(cfg.Tcp, &modbusv1.TcpDoor{Listen: "127.0.0.1:" + port})
 	cell := r.Start(path, modbusgateway.Kind, cfg)
 	r.Until("listening", func() bool { return cell.State() == actors.OK })
-	r.Until("the serial ports are open", func() bool { // until then they echo
+	r.Until("the serial ports are open", func() bool { // until then the terminals echo
 		m, err := actorstest.Call(r, path, "Masters", &modbusv1.MastersRequest{}, &modbusv1.MastersResponse{})
 		return err == nil && len(m.Masters) == len(cfg.Serial)
 	})
 	return port
 }
 
-// master is our own one.
+// master connects the Modbus client of this repository as a master.
 func master(t testing.TB, port string, f modbus.Framing) *modbus.Link {
 	t.Helper()
 	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
@@ -176,7 +176,7 @@ func write(unit uint8, address uint16, value byte) modbus.Request {
 	return modbus.Request{Unit: unit, Function: modbus.WriteSingleRegister, Address: address, Data: []byte{0, value}}
 }
 
-// expect asks once; code 0 is an answer that begins with value.
+// expect makes one request. Code 0 expects an answer that begins with value.
 func expect(t testing.TB, l *modbus.Link, q modbus.Request, code uint8, value uint16) {
 	t.Helper()
 	a, err := l.Do(context.Background(), q)
@@ -222,7 +222,7 @@ func TestRoutesAndModes(t *testing.T) {
 	expect(t, l, read(13, 10, 1), 0, 77)
 	expect(t, l, read(13, 5000, 1), modbus.IllegalAddress, 0)
 	expect(t, l, write(0, 11, 99), 0, 0)
-	expect(t, l, read(0, 11, 1), modbus.GatewayTarget, 0) // nobody answers it
+	expect(t, l, read(0, 11, 1), modbus.GatewayTarget, 0) // broadcasts are not answered
 	r.Until("the broadcast arrives", func() bool { v, _ := meters[1].Get(sim.HoldingRegisters, 11, 1); return v[0] == 99 })
 	expect(t, l, read(20, 1, 1), 0, 7001)
 	expect(t, l, write(20, 1, 5), modbus.IllegalFunction, 0)

@@ -16,7 +16,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// audits are the events on writes that the gateway tells of.
+// audits returns the audit events of the gateway.
 func audits(r *actorstest.Rig) <-chan *modbusv1.Audited {
 	return actorstest.Watch(r, "event/"+path+"/audited", &modbusv1.Audited{})
 }
@@ -30,8 +30,8 @@ func expectAudit(t *testing.T, audit <-chan *modbusv1.Audited, unit, outcome str
 	return a
 }
 
-// What masters ask of a unit straight behind a line or link a firewall judges as
-// well, and every write is audited.
+// Requests for units directly behind a line or link are judged by a firewall as well, and every
+// write is audited.
 func TestAGuardedLink(t *testing.T) {
 	r := actorstest.New(t)
 	d := device(9, 0)
@@ -49,7 +49,7 @@ func TestAGuardedLink(t *testing.T) {
 	port := begin(t, r, &modbusv1.Gateway{Firewall: wallPath, Routes: []*modbusv1.Route{{First: 3, Link: linkPath, Unit: unit(9), Cache: ms(60000), Timeout: ms(10000)}}})
 	l := master(t, port, modbus.TCP)
 	expect(t, l, read(3, 100, 1), 0, 100)
-	expect(t, l, read(3, 100, 1), 0, 100) // from the cache, of which the audit knows nothing
+	expect(t, l, read(3, 100, 1), 0, 100) // from the cache; reads are not audited
 	expect(t, l, read(3, 198, 5), modbus.IllegalFunction, 0)
 	expect(t, l, read(3, 5000, 1), modbus.IllegalAddress, 0)
 	for _, x := range []struct {
@@ -88,8 +88,8 @@ func TestAGuardedLink(t *testing.T) {
 	}
 }
 
-// A write that is confirmed and cannot be read back is no success, nor was the
-// unit not reached: straight behind a link, and through a unit.
+// A write that is confirmed but cannot be read back is neither a success nor reported as a unit
+// that was not reached, both directly behind a link and through a unit.
 func TestAWriteThatCannotBeReadBack(t *testing.T) {
 	for name, route := range map[string]*modbusv1.Route{"link": {First: 9, Link: linkPath}, "unit": {First: 9, To: meterPath}} {
 		t.Run(name, func(t *testing.T) {
@@ -120,8 +120,8 @@ func TestAWriteThatCannotBeReadBack(t *testing.T) {
 	}
 }
 
-// What the mode of a route refuses or swallows is audited as well, and a flood of
-// it is few events.
+// Writes that the mode of a route refuses or swallows are audited too, and a flood of them is
+// combined into few events.
 func TestRefusedWritesAreAudited(t *testing.T) {
 	r := actorstest.New(t)
 	plc(t, r, device(7, 0))
@@ -164,7 +164,7 @@ func TestRefusedWritesAreAudited(t *testing.T) {
 	}
 }
 
-// Without its firewall a gateway that names one lets nothing through.
+// A gateway whose configured firewall does not run lets nothing through.
 func TestAFirewallThatIsNotThere(t *testing.T) {
 	r := actorstest.New(t)
 	plc(t, r, device(7, 0))

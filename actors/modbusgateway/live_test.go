@@ -14,8 +14,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Other routes are in force without a master losing his connection, and what is
-// under way ends as it began.
+// Changed routes take effect without disconnecting masters, and requests under way end as they
+// began.
 func TestOtherRoutesKeepTheMasters(t *testing.T) {
 	r := actorstest.New(t)
 	d := device(7, 0)
@@ -48,7 +48,7 @@ func TestOtherRoutesKeepTheMasters(t *testing.T) {
 		return err == nil && len(m.Masters) == 2
 	}
 	r.Until("the other door is closed", closed)
-	expect(t, l, read(1, 1, 1), 0, 7001) // not from the cache of the other unit
+	expect(t, l, read(1, 1, 1), 0, 7001) // not from the cache of the previous unit
 	close(release)
 	<-wrote
 	expect(t, l, read(2, 1, 1), 0, 8001)

@@ -12,7 +12,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// The units of a route have the pauses that it asks for: one after each transaction, a longer one after a write.
+// The units of a route get the configured pauses: one after each transaction, a longer one after a
+// write.
 func TestUnitsOfARouteRest(t *testing.T) {
 	for name, x := range map[string]struct{ rest, after, read, write int }{
 		"none":                     {0, 0, 0, 0},

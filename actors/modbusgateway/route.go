@@ -14,20 +14,20 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// route is where a unit is.
+// route describes where a unit is.
 type route struct {
-	to      string // path of a modbus-unit; empty: link and unit count
+	to      string // path of a modbus-unit; empty: link and unit are used
 	link    string
-	unit    uint8  // its address there
-	name    string // of the unit, as rules and audits call it
+	unit    uint8  // its address behind link
+	name    string // name of the unit in rules and audits
 	mode    string
 	cache   time.Duration
 	timeout time.Duration
-	rest    time.Duration // after each transaction
-	write   time.Duration // after a write
+	rest    time.Duration // pause after each transaction
+	write   time.Duration // pause after a write
 }
 
-// restAfter is how long the unit must be left alone after r.
+// restAfter returns the pause that the unit needs after r.
 func (t *route) restAfter(r modbus.Request) time.Duration {
 	if r.Write() {
 		return max(t.rest, t.write)
@@ -35,7 +35,7 @@ func (t *route) restAfter(r modbus.Request) time.Duration {
 	return t.rest
 }
 
-// What masters may do.
+// Modes of a route: what masters may do.
 const (
 	readWrite = "read-write"
 	readOnly  = "read-only"
@@ -43,13 +43,13 @@ const (
 	deny      = "deny"
 )
 
-// routes are by unit as masters call it; nil: none.
+// routes is indexed by the unit address that masters use; nil: no route.
 type routes [256]*route
 
-// routesOf is the table of routes, without those that are wrong, and what is wrong with these.
+// routesOf returns the table of the valid routes, and the errors of the others.
 func routesOf(all []*modbusv1.Route) (table *routes, wrong []schemas.Violation) {
 	table = &routes{}
-	where := [256]int{} // in all
+	where := [256]int{} // index in all of the route of each unit
 	for i, r := range all {
 		key := fmt.Sprintf("routes[%d]", i)
 		first, last, there, err := spanOf(r)
@@ -73,7 +73,8 @@ func routesOf(all []*modbusv1.Route) (table *routes, wrong []schemas.Violation) 
 	return table, wrong
 }
 
-// spanOf is the units that a route is for, and what the first is called there.
+// spanOf returns the units of a route, first to last, and the address of the first one behind the
+// link.
 func spanOf(r *modbusv1.Route) (first, last, there uint32, err error) {
 	first, last, there = r.First, r.First, r.First
 	if r.Last != nil {
@@ -101,7 +102,7 @@ func spanOf(r *modbusv1.Route) (first, last, there uint32, err error) {
 	return first, last, there, err
 }
 
-// taken is a unit from first to last that has a route already; -1: none.
+// taken returns a unit from first to last that already has a route, or -1.
 func (t *routes) taken(first, last uint32) int {
 	for u := first; u <= last; u++ {
 		if t[u] != nil {
@@ -111,13 +112,13 @@ func (t *routes) taken(first, last uint32) int {
 	return -1
 }
 
-// leadTo says whether any route leads to a link.
+// leadTo reports whether any route leads to a link.
 func (t *routes) leadTo(link string) bool {
 	return slices.ContainsFunc(t[:], func(r *route) bool { return r != nil && r.link == link })
 }
 
-// entrance takes the requests of masters, in their goroutines, and hands to the
-// actor what is to be forwarded.
+// entrance handles the requests of masters, in the goroutines of their connections, and hands those
+// that are to be forwarded to the actor.
 type entrance struct {
 	routes   *routes
 	counts   *share.Counts
@@ -125,19 +126,19 @@ type entrance struct {
 	post     func(msg any) error
 }
 
-// asked is a request on its way to a unit.
+// asked is a request to be forwarded to a unit.
 type asked struct {
 	route   *route
-	request modbus.Request // as the unit gets it
+	request modbus.Request // as sent to the unit
 	waiter  waiter
 	master  *server.Master
 }
 
-// waiter is who waits for an answer.
+// waiter is a request of a master, or of the firewall gate, that waits for an answer.
 type waiter struct {
 	later   *server.Later
-	request modbus.Request  // as the master made it
-	then    modbusdoor.Then // what the gate does with the answer; nil: it is the master's
+	request modbus.Request  // the request to which the answer must fit
+	then    modbusdoor.Then // takes the answer for the gate; nil: the answer goes to the master
 }
 
 // Handle implements server.Handler.
@@ -147,7 +148,7 @@ func (e *entrance) Handle(dst []byte, q *server.Query) []byte {
 	case r == nil:
 		e.counts.Unrouted.Add(1)
 		if q.Line() {
-			return dst // somebody else's
+			return dst // addressed to another device on the line
 		}
 		return modbus.AppendException(dst, q.PDU[0], modbus.GatewayPath)
 	case r.mode == deny, r.mode == readOnly && q.Write():
@@ -162,7 +163,7 @@ func (e *entrance) Handle(dst []byte, q *server.Query) []byte {
 	return e.forward(dst, q, r)
 }
 
-// forward hands a request to the actor, unless it is to be swallowed.
+// forward hands a request to the actor, unless the mode of the route swallows it.
 func (e *entrance) forward(dst []byte, q *server.Query, r *route) []byte {
 	forward := q.Request
 	if r.mode == swallow && q.Write() {
@@ -183,11 +184,11 @@ func (e *entrance) forward(dst []byte, q *server.Query, r *route) []byte {
 	return dst
 }
 
-// respond appends the PDU that gives a unit's answer to a request.
+// respond appends the PDU that answers a request with the response of a unit.
 func respond(dst []byte, r modbus.Request, a modbus.Response) []byte {
 	pdu, err := modbus.AppendResponse(dst, r, a)
 	if err != nil {
-		return modbus.AppendException(dst, r.Function, modbus.GatewayTarget) // it has not answered this
+		return modbus.AppendException(dst, r.Function, modbus.GatewayTarget) // the response does not fit the request
 	}
 	return pdu
 }

@@ -31,7 +31,7 @@ import (
 func TestTheSameReadsAreOneTransaction(t *testing.T) {
 	r := actorstest.New(t)
 	d := device(7, 0)
-	d.Behave(sim.Behaviour{Delay: time.Second}) // time for all to ask
+	d.Behave(sim.Behaviour{Delay: time.Second}) // time for all masters to ask
 	plc(t, r, d)
 	port := begin(t, r, &modbusv1.Gateway{Routes: []*modbusv1.Route{
 		{First: 7, Link: linkPath, Timeout: ms(20_000)}, {First: 8, Link: linkPath, Unit: unit(7), Timeout: ms(20_000), Cache: ms(60_000)},
@@ -60,7 +60,7 @@ func TestTheSameReadsAreOneTransaction(t *testing.T) {
 	}
 }
 
-// What others write through the same link ends what was read before it as well.
+// Writes of others through the same link invalidate what was read before them too.
 func TestTheCacheKnowsWhatOthersWrite(t *testing.T) {
 	r := actorstest.New(t)
 	d := device(9, 0)
@@ -98,7 +98,7 @@ func TestALinkThatIsDown(t *testing.T) {
 	}
 }
 
-// A line that has no time for a master says so, and goes on.
+// A master that gets no turn in time is told so, and the line goes on.
 func TestPatience(t *testing.T) {
 	r := actorstest.New(t)
 	d := device(7, 0)
@@ -127,18 +127,18 @@ func TestPatience(t *testing.T) {
 
 const peers = "../../protocols/modbus/testdata"
 
-// npm is what to do when a library of node is missing.
+// npm is the hint for a missing Node.js library.
 const npm = "if a module is missing: sh packaging/npm.sh"
 
-// clients are programs, made with other people's libraries, that ask a device
-// whose registers hold their own address for everything.
+// clients returns programs made with third-party libraries. Each sends all requests it supports to
+// a device whose registers hold their own address.
 func clients(t *testing.T) map[string][]string {
 	t.Helper()
 	return map[string][]string{"libmodbus": peer.Libmodbus(t, filepath.Join(peers, "client.c")), "pymodbus": peer.Pymodbus(t, filepath.Join(peers, "client.py"))}
 }
 
-// Every direction: real masters over TCP and on lines, a device on lines of both framings, at a port that is no wire, and behind TCP in
-// all that travels there.
+// All combinations: third-party masters over TCP and on serial lines; devices on lines of both
+// framings, at a pseudo-terminal, and behind TCP with each framing.
 func TestRealMasters(t *testing.T) {
 	for name, argv := range clients(t) {
 		for _, in := range []string{"tcp", "rtu", "ascii"} {
@@ -168,7 +168,7 @@ func TestRealMasters(t *testing.T) {
 	}
 }
 
-// leads starts a line or link with a device that has everything, and gives its path.
+// leads starts a line or link with a device that supports all functions and returns the path.
 func leads(t *testing.T, r *actorstest.Rig, out string) string {
 	t.Helper()
 	d := equipped(7)
@@ -190,8 +190,8 @@ func leads(t *testing.T, r *actorstest.Rig, out string) string {
 	return linePath
 }
 
-// Clients of JavaScript agree, over TCP and with RTU frames in it, which no other
-// peer sends.
+// JavaScript clients get the same answers, over Modbus TCP and with RTU frames over TCP, which no
+// other peer sends.
 func TestRealMastersOfJavaScript(t *testing.T) {
 	for _, x := range []struct{ library, in string }{{"jsmodbus", "tcp"}, {"modbus-serial", "tcp"}, {"modbus-serial", "rtutcp"}} {
 		t.Run(x.library+"/"+x.in, func(t *testing.T) {
@@ -230,15 +230,15 @@ func TestRTUOverTCP(t *testing.T) {
 	expect(t, l, read(8, 0, 1), modbus.GatewayPath, 0)
 }
 
-// rowdy are connections of masters that do all but ask: garbage, half a request,
-// answers that nobody takes.
+// rowdy opens connections that misbehave: they send garbage or half a request, or do not read
+// answers.
 func rowdy(t *testing.T, ctx context.Context, all *sync.WaitGroup, port string, n int) {
 	t.Helper()
 	ask := modbus.AppendFrame(nil, modbus.TCP, 1, 7, modbus.AppendRequest(nil, read(7, 0, 100)))
 	for i := range n {
 		what := [][]byte{bytes.Repeat([]byte("GET / HTTP/1.0\r\n"), 50), ask[:9], bytes.Repeat(ask, 50)}[i%3]
 		all.Go(func() {
-			for range 100 { // the server cuts them, and they come again
+			for range 100 { // the server disconnects them, and they connect again
 				conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:"+port)
 				if err != nil {
 					return
@@ -257,7 +257,7 @@ func rowdy(t *testing.T, ctx context.Context, all *sync.WaitGroup, port string, 
 	}
 }
 
-// asking asks until the connection is lost, and counts the answers.
+// asking sends requests until the connection is lost and returns the number of answers.
 func asking(ctx context.Context, port string, r modbus.Request) (answered int32) {
 	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 	if err != nil {
@@ -273,7 +273,8 @@ func asking(ctx context.Context, port string, r modbus.Request) (answered int32)
 	return answered
 }
 
-// lateness is how late, at most, a goroutine is woken that wants nothing but that, in nanoseconds.
+// lateness measures the largest delay, in nanoseconds, with which the machine wakes a goroutine
+// that only sleeps.
 func lateness(ctx context.Context, all *sync.WaitGroup) *atomic.Int64 {
 	const every = 5 * time.Millisecond
 	most := &atomic.Int64{}
@@ -289,8 +290,8 @@ func lateness(ctx context.Context, all *sync.WaitGroup) *atomic.Int64 {
 	return most
 }
 
-// Five hundred masters that ask as fast as they can, and some that only make
-// trouble, cost our own polling no slot.
+// Five hundred masters that ask as fast as they can, and some that misbehave, cost the gateway's
+// own polling no slot.
 func TestACrowdDisturbsNoPolling(t *testing.T) {
 	r := actorstest.New(t)
 	rs485(t, r, device(7, 0))
@@ -308,7 +309,7 @@ func TestACrowdDisturbsNoPolling(t *testing.T) {
 	var answered atomic.Int32
 	for i := range 500 {
 		all.Go(func() {
-			for ctx.Err() == nil { // whom the machine keeps from asking for long is cut as idle, and comes again
+			for ctx.Err() == nil { // a client that a busy machine delays for long is disconnected as idle and connects again
 				answered.Add(asking(ctx, port, read(7, uint16(i%100), uint16(1+i/100))))
 			}
 		})
@@ -335,14 +336,15 @@ func TestACrowdDisturbsNoPolling(t *testing.T) {
 		switch {
 		case s.Samples[0].Quality == "":
 			good++
-		case stood < 50*time.Millisecond: // the machine had time for all
+		case stood < 50*time.Millisecond: // the machine was not overloaded
 			disturbed++
 		}
 		if s.Samples[0].Value != nil && s.Samples[0].GetNumber() != 10 {
 			t.Errorf("published %v", s)
 		}
 	}
-	// The crowd takes the machine's time as well: behind all others in one queue, no slot would be served within its time.
+	// The masters take processor time as well. If polls waited behind them in one queue, no slot
+	// would be served in time.
 	if good < slots/4 || disturbed > 0 {
 		t.Errorf("%d of %d slots have brought a good value, %d have not though nothing else kept them from it", good, slots, disturbed)
 	}

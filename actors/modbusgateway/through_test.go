@@ -19,8 +19,7 @@ const (
 	wallPath  = "field/firewall"
 )
 
-// What masters ask of a guarded unit its firewall judges by their address, and
-// every write is audited.
+// The firewall of a unit judges requests of masters by their address, and every write is audited.
 func TestAGuardedUnit(t *testing.T) {
 	r := actorstest.New(t)
 	d := device(9, 0)

@@ -20,14 +20,14 @@ func traffic(n *share.Counts) *modbusv1.TrafficResponse {
 	}
 }
 
-// given is the Tag of an Ask.
+// given is the Tag of an Ask: it identifies the transaction to which an answer belongs.
 type given struct {
 	link string
 	desk *desk
 	*transaction
 }
 
-// take takes a request of a master.
+// take handles a request of a master.
 func (g *gateway) take(c *actors.Context, m *asked) {
 	switch {
 	case m.route.to != "":
@@ -47,7 +47,7 @@ func (g *gateway) queue(c *actors.Context, m *asked, r modbus.Request, w waiter)
 		g.desks[m.route.link] = d
 	}
 	t := &transaction{Request: r, Rest: m.route.restAfter(r), Waiting: []waiter{w}, Until: g.now() + g.cfg.Patience.AsDuration()}
-	if !m.request.Write() { // what reads a write back is as it is now
+	if !m.request.Write() { // reads that verify a write must not be kept for others
 		t.Keep = m.route.cache
 	}
 	verdict, answer := d.Take(m.master, t, g.now())
@@ -64,7 +64,7 @@ func (g *gateway) queue(c *actors.Context, m *asked, r modbus.Request, w waiter)
 	}
 }
 
-// next hands to a line or link what it may have.
+// next hands transactions to a line or link, as many as may be outstanding.
 func (g *gateway) next(c *actors.Context, link string, d *desk) {
 	for {
 		t, late := d.Next(g.now(), func(w waiter) bool { return w.later.Gone() })
@@ -80,7 +80,8 @@ func (g *gateway) next(c *actors.Context, link string, d *desk) {
 		if r.Write() {
 			class = schedule.Write
 		}
-		// The line may be busy with others, and a silent unit cost them a while; whoever waits has waited already.
+		// The line may be busy with other requests that take up to a timeout each, so the line
+		// itself gets the full patience again in addition to the time the request has waited here.
 		wait := g.cfg.Patience.AsDuration()
 		c.Ask(link, &dispatch.Ask{
 			Class: class, Rest: t.Rest, Expires: time.Now().Add(wait), Requests: []modbus.Request{r},
@@ -89,7 +90,7 @@ func (g *gateway) next(c *actors.Context, link string, d *desk) {
 	}
 }
 
-// answered tells who waits what the unit has said, or why it has not.
+// answered tells the waiting masters the answer of the unit, or why there is none.
 func (g *gateway) answered(c *actors.Context, a *dispatch.Answer) {
 	t, res := a.Ask.Tag.(given), &a.Results[0]
 	t.desk.Heed(a.Tap)
@@ -101,7 +102,7 @@ func (g *gateway) answered(c *actors.Context, a *dispatch.Answer) {
 	g.next(c, t.link, t.desk)
 }
 
-// failed is a link that does not answer at all, or a life that cannot go on.
+// failed handles a link that does not answer at all, and failures that end this life of the actor.
 func (g *gateway) failed(c *actors.Context, m actors.Failed) error {
 	if through, ok := m.Of.(*dispatch.Transact); ok {
 		g.denied(through.Tag.(*asked), m.Err)
@@ -121,7 +122,7 @@ func (g *gateway) failed(c *actors.Context, m actors.Failed) error {
 	return nil
 }
 
-// tell tells all who wait how a transaction has ended.
+// tell gives the result of a transaction to all who wait for it.
 func (g *gateway) tell(c *actors.Context, t *transaction, r *dispatch.Result) {
 	for _, w := range t.Waiting {
 		if w.then != nil {
@@ -132,7 +133,7 @@ func (g *gateway) tell(c *actors.Context, t *transaction, r *dispatch.Result) {
 	}
 }
 
-// reply tells a master how his request has ended.
+// reply answers the request of a master with the result.
 func (g *gateway) reply(w waiter, r *dispatch.Result) {
 	if r.Err != nil {
 		g.refuse(w, exceptionOf(r))
@@ -141,7 +142,7 @@ func (g *gateway) reply(w waiter, r *dispatch.Result) {
 	w.later.Reply(respond(nil, w.request, r.Response))
 }
 
-// refuse answers with an exception.
+// refuse answers with an exception and counts it.
 func (g *gateway) refuse(w waiter, code uint8) {
 	switch code {
 	case modbus.DeviceBusy:
@@ -154,16 +155,16 @@ func (g *gateway) refuse(w waiter, code uint8) {
 	w.later.Refuse(code)
 }
 
-// errBusy is why a request was not sent that had no turn in time, or whose
-// master has gone.
+// errBusy is the error of a request that was not sent: it had no turn in time, its master has
+// disconnected, or the queue was full.
 var errBusy = dispatch.NotSent("no turn within patience, or too many requests")
 
-// linkError is what the actor of a line or link has not answered with.
+// linkError is the error of an Ask to which the actor of a line or link did not reply.
 type linkError struct{ error }
 
 func (e *linkError) Unwrap() error { return e.error }
 
-// exceptionOf is the exception that tells a master how a transaction has ended.
+// exceptionOf returns the exception that tells a master how a transaction has failed.
 func exceptionOf(r *dispatch.Result) uint8 {
 	var e *modbus.Exception
 	var d *dispatch.Down
@@ -180,5 +181,5 @@ func exceptionOf(r *dispatch.Result) uint8 {
 	case modbus.LinkLost(r.Err):
 		return modbus.GatewayPath
 	}
-	return modbus.DeviceBusy // the line had no time for it
+	return modbus.DeviceBusy // the line did not get to it in time
 }

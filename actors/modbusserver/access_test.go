@@ -24,7 +24,8 @@ import (
 
 const keeper = "access"
 
-// knock connects as a master with that certificate and reads a register; empty: what has become of it.
+// knock connects as a master with the certificate of that name and reads a register. The error is
+// that of the read.
 func (a *authority) knock(t *testing.T, name, addr string) (net.Conn, error) {
 	t.Helper()
 	own, err := tls.LoadX509KeyPair(a.file(name+".pem"), a.file(name+".key"))
@@ -46,7 +47,7 @@ func (a *authority) knock(t *testing.T, name, addr string) (net.Conn, error) {
 	return c, read(c)
 }
 
-// read reads a register that is filled.
+// read reads a register of a filled range.
 func read(c net.Conn) error {
 	if _, err := c.Write([]byte{0, 1, 0, 0, 0, 6, 1, 3, 0, 90, 0, 1}); err != nil {
 		return err
@@ -55,7 +56,8 @@ func read(c net.Conn) error {
 	return err
 }
 
-// Masters whose certificates the authority has signed come in if access-control knows them, and are cut off when it revokes them.
+// With access-control, masters whose certificates the authority has signed are let in only if
+// access-control lists them, and are disconnected when it revokes them.
 func TestRevokedMastersAreCutOff(t *testing.T) {
 	a := newAuthority(t)
 	for i, name := range []string{"anna", "otto", "nobody"} {
@@ -81,7 +83,7 @@ func TestRevokedMastersAreCutOff(t *testing.T) {
 		t.Fatal("without access-control it may: ", err)
 	}
 
-	// From now on it is asked, and who is there must come again.
+	// From now on access-control is asked, and connected masters must connect again.
 	cfg = proto.CloneOf(cfg)
 	cfg.Access = keeper
 	cell.Reconfigure(cfg)
@@ -120,7 +122,7 @@ func TestRevokedMastersAreCutOff(t *testing.T) {
 		t.Error("anna is cut off too: ", err)
 	}
 
-	// A server that asks from its start lets in who is known.
+	// A server with access-control from its start lets in masters that are listed.
 	other := freeport.Port(t)
 	begun := proto.CloneOf(cfg)
 	begun.Tcp[0].Listen = "127.0.0.1:" + other
@@ -130,7 +132,7 @@ func TestRevokedMastersAreCutOff(t *testing.T) {
 		t.Error(err)
 	}
 
-	// Without access-control again nobody is cut off.
+	// Taking access-control out of the config disconnects nobody.
 	cfg = proto.CloneOf(cfg)
 	cfg.Access = ""
 	cell.Reconfigure(cfg)

@@ -11,7 +11,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// check finds what no rule of a single field can tell.
+// check validates what the rules of single fields cannot express.
 func check(config proto.Message) []schemas.Violation {
 	cfg := config.(*modbusv1.Server)
 	found := modbusdoor.Check(cfg)
@@ -25,7 +25,7 @@ func check(config proto.Message) []schemas.Violation {
 	return found
 }
 
-// checkPoint says what is wrong with one point by itself.
+// checkPoint validates one point by itself.
 func checkPoint(p *modbusv1.ServedPoint, cfg *modbusv1.Server) error {
 	q, err := pointOf(p, cfg)
 	switch {
@@ -37,8 +37,8 @@ func checkPoint(p *modbusv1.ServedPoint, cfg *modbusv1.Server) error {
 	return q.Check()
 }
 
-// beside finds points that the unit they are to come from does not have, and those
-// that masters may write and it cannot.
+// beside finds points that are missing in the config of the modbus-unit they come from, and points
+// that masters may write but the unit cannot.
 func beside(all []schemas.Actor) (found []schemas.Finding) {
 	units := map[string]*modbusv1.Unit{}
 	for _, a := range all {
@@ -66,7 +66,7 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 	return found
 }
 
-// unwritable says why a point of a unit cannot be written, though it is to be.
+// unwritable returns why the unit cannot write a point that masters may write, or "".
 func unwritable(u *modbusv1.Unit, p *modbusv1.ServedPoint) string {
 	if !p.Writable || p.Call != "" {
 		return ""

@@ -8,12 +8,12 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// desk answers masters, in their goroutines: reads from the image, at once;
-// writes are handed to the actor.
+// desk answers masters, in the goroutines of their connections. Reads are answered at once from the
+// image; writes are handed to the actor.
 type desk struct {
 	image    *image.Image
 	identity *server.Identity
-	own      uint8 // the unit of a master that names the device itself
+	own      uint8 // unit address that unit 0 or 255 over TCP stands for
 	post     func(msg any) error
 }
 
@@ -41,11 +41,11 @@ func (d *desk) Handle(dst []byte, q *server.Query) []byte {
 	if !d.image.Has(q.Unit) {
 		switch {
 		case q.Line():
-			return dst // somebody else's
+			return dst // addressed to another device on the line
 		case q.Unit != 0 && q.Unit != 255:
 			return modbus.AppendException(dst, q.PDU[0], modbus.GatewayTarget)
 		}
-		request.Unit = d.own // the answer is of the unit that was asked
+		request.Unit = d.own // the answer still carries the unit address of the request
 	}
 	if answer, mine := d.identity.Answer(dst, q.PDU); mine {
 		return answer
@@ -74,7 +74,7 @@ func (d *desk) read(dst []byte, r modbus.Request) []byte {
 
 func (d *desk) write(dst []byte, q *server.Query, request modbus.Request) []byte {
 	if q.Refused != nil || !q.Write() {
-		return dst // of a broadcast
+		return dst // a broadcast that may not write or does not write
 	}
 	j := &job{desk: d, master: q.Master(), later: q.Later(), request: request, broadcast: q.Broadcast}
 	if d.post(j) != nil {

@@ -10,11 +10,11 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// What a unit's point may be, masters may find: somebody who copies type and order from one table into the other is understood.
+// A served point accepts every type and order that a point of a unit accepts, in the same spelling.
 func TestAServedPointHasTheFormsOfAUnitsPoint(t *testing.T) {
 	forms := [][2]string{{"float32", "CDAB"}, {"uint64", "ghefcdab"}, {"int32", points.WordSwap}, {"float64", points.LittleEndian}, {"uint16", points.ByteSwap}, {"uint32", points.BigEndian}}
 	for _, form := range points.Types() {
-		if form != points.Bytes { // which no config names
+		if form != points.Bytes { // not available in configs
 			forms = append(forms, [2]string{form, ""})
 		}
 	}

@@ -14,14 +14,14 @@ import (
 	"gatewayd/protocols/modbus/server"
 )
 
-// mostJobs is how many writes of all masters may be under way or wait.
+// mostJobs is the maximum number of writes that run or wait, of all masters together.
 const mostJobs = 256
 
-// placeholder stands for the value in the request of a call.
+// placeholder stands for the value in a configured request.
 const placeholder = "$value"
 
-// job is a request that writes. The requests of one master are carried out one
-// after the other, those of others beside them.
+// job is a request that writes. The requests of one master are carried out one after the other,
+// those of different masters concurrently.
 type job struct {
 	desk      *desk
 	master    *server.Master
@@ -29,8 +29,8 @@ type job struct {
 	request   modbus.Request
 	broadcast bool
 
-	stock    *stock        // what is written to, as it was when the request's turn came
-	writes   []image.Write // from the present one on
+	stock    *stock        // the points in force when the job began
+	writes   []image.Write // remaining writes, the current one first
 	deadline time.Time
 }
 
@@ -48,26 +48,26 @@ func (s *shop) take(c *actors.Context, j *job) {
 	}
 }
 
-// begin finds out what a request writes.
+// begin determines the writes of a request and starts the first one.
 func (s *shop) begin(c *actors.Context, j *job) {
 	var code uint8
 	j.stock = s.stock
 	if !j.broadcast && j.later.Gone() {
-		s.end(c, j, modbus.DeviceBusy) // who has given it up may have told the unit otherwise by now
+		s.end(c, j, modbus.DeviceBusy) // the master gave it up and may have written something else since
 		return
 	}
 	if j.broadcast {
 		for _, unit := range j.stock.image.Units() {
 			r := j.request
 			r.Unit = unit
-			more, _ := j.stock.image.Writes(r) // a unit that does not take it says nothing
+			more, _ := j.stock.image.Writes(r) // a unit that refuses a broadcast does not answer
 			j.writes = append(j.writes, more...)
 		}
 	} else {
 		j.writes, code = j.stock.image.Writes(j.request)
 	}
 	if code == 0 && j.request.Function == modbus.ReadWriteMultipleRegisters {
-		_, code = j.stock.image.Read(nil, j.request) // what cannot be read is not written either
+		_, code = j.stock.image.Read(nil, j.request) // function 23 writes nothing if its read would fail
 	}
 	if code != 0 {
 		s.end(c, j, code)
@@ -96,7 +96,7 @@ func (s *shop) step(c *actors.Context, j *job) {
 	master.Call("cmd/"+method, "application/json", payload, left, j)
 }
 
-// called goes on after a call.
+// called continues a job after a call.
 func (s *shop) called(c *actors.Context, m actors.Called) {
 	j := m.Tag.(*job)
 	switch {
@@ -112,7 +112,7 @@ func (s *shop) called(c *actors.Context, m actors.Called) {
 	}
 }
 
-// end answers a request and begins the master's next one.
+// end answers a request and begins the next one of the same master.
 func (s *shop) end(c *actors.Context, j *job, code uint8) {
 	if code == 0 {
 		j.later.Reply(j.answer())
@@ -129,7 +129,7 @@ func (s *shop) end(c *actors.Context, j *job, code uint8) {
 	s.begin(c, queue[0])
 }
 
-// answer is the PDU of a request that was carried out.
+// answer returns the response PDU of a request that was carried out.
 func (j *job) answer() []byte {
 	if j.request.Function == modbus.ReadWriteMultipleRegisters {
 		pdu, code := j.stock.image.Read([]byte{j.request.Function}, j.request)
@@ -147,10 +147,10 @@ func (j *job) answer() []byte {
 	return pdu
 }
 
-// refusal is how a unit tells its own exception to what it was asked for.
+// refusal matches the error text in which a unit reports the exception of its device.
 var refusal = regexp.MustCompile(`\bunit [0-9]{1,3}: exception ([0-9]{1,3}):`)
 
-// exceptionOf is the exception that says the same as an error of a call.
+// exceptionOf returns the Modbus exception code for the error of a call.
 func exceptionOf(code, text string) uint8 {
 	switch code {
 	case actors.InvalidArgument:
@@ -173,7 +173,7 @@ func exceptionOf(code, text string) uint8 {
 	return modbus.DeviceFailure
 }
 
-// writePoint is the request of method WritePoint.
+// writePoint returns the request of method WritePoint, in JSON.
 func writePoint(point string, v points.Value) []byte {
 	field := "number"
 	text := literal(v)
@@ -188,11 +188,11 @@ func writePoint(point string, v points.Value) []byte {
 	case points.TextKind:
 		field = "text"
 	}
-	name, _ := json.Marshal(point) // text always marshals
+	name, _ := json.Marshal(point) // a string always marshals
 	return []byte(`{"point":` + string(name) + `,"` + field + `":` + text + `}`)
 }
 
-// request is a configured request with the value in it.
+// request returns a configured request with the value inserted.
 func request(template string, v points.Value) []byte {
 	if template == "" {
 		template = `{"value":` + placeholder + `}`
@@ -200,7 +200,7 @@ func request(template string, v points.Value) []byte {
 	return []byte(strings.ReplaceAll(template, placeholder, literal(v)))
 }
 
-// literal is a value in JSON.
+// literal returns a value in JSON.
 func literal(v points.Value) string {
 	if text, ok := v.Text(); ok {
 		b, _ := json.Marshal(text)

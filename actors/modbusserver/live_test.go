@@ -12,8 +12,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Another map is shown without a master losing his connection. What is known of
-// a point it has still.
+// A changed map of points takes effect without disconnecting masters. Known values of a point stay
+// known.
 func TestAnotherMapKeepsTheMasters(t *testing.T) {
 	r := actorstest.New(t)
 	owner(r, "plc", func(c *actors.Context, _ *modbusv1.WritePointRequest) { c.Reply(&modbusv1.WritePointResponse{}) })

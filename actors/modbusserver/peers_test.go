@@ -29,9 +29,9 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// plant is a polled device of 600 points and the server that shows them all
-// where they are in the device. It is polled once: no poll that a busy machine
-// delays makes a value stale.
+// plant starts a polled device of 600 points and a server that shows each at the same address as in
+// the device. The device is polled only once, so that no poll delayed by a busy machine makes a
+// value stale.
 func plant(t *testing.T, r *actorstest.Rig, cfg *modbusv1.Server) {
 	t.Helper()
 	d := meter(t, r)
@@ -91,7 +91,7 @@ func TestRealClientsOverTCP(t *testing.T) {
 	}
 }
 
-// Clients of JavaScript agree, over TCP and with RTU frames in it.
+// JavaScript clients get the same answers, over Modbus TCP and with RTU frames over TCP.
 func TestRealClientsOfJavaScript(t *testing.T) {
 	for _, x := range []struct{ library, framing string }{{"jsmodbus", "tcp"}, {"modbus-serial", "tcp"}, {"modbus-serial", "rtu"}} {
 		t.Run(x.library+"/"+x.framing, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestRealClientsOnALine(t *testing.T) {
 				Serial: []*modbusv1.SerialDoor{{Port: far, Parity: "none", Framing: c.framing}},
 			})
 			filled(t, r, port)
-			r.Until("the serial port is open", func() bool { // until then it echoes
+			r.Until("the serial port is open", func() bool { // until then the terminal echoes
 				m, err := actorstest.Call(r, path, "Masters", &modbusv1.MastersRequest{}, &modbusv1.MastersResponse{})
 				return err == nil && slices.ContainsFunc(m.Masters, func(m *modbusv1.Master) bool { return m.Door == "serial "+far })
 			})
@@ -153,7 +153,7 @@ func TestNmapDiscovers(t *testing.T) {
 	}
 }
 
-// authority signs certificates into a directory.
+// authority signs certificates and writes them to a directory.
 type authority struct {
 	dir  string
 	key  *ecdsa.PrivateKey
@@ -171,7 +171,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// master makes the certificate of a master; the role is as it is encoded.
+// master creates the certificate of a master with the encoded roles.
 func (a *authority) master(t *testing.T, roles ...[]byte) {
 	c := &x509.Certificate{SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "scada"}, NotAfter: time.Now().Add(time.Hour)}
 	for _, role := range roles {
@@ -221,7 +221,7 @@ func (a *authority) write(t *testing.T, name, kind string, der []byte) {
 
 func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
 
-// A real client over TLS may what its role may.
+// A real client over TLS may do what its role allows.
 func TestRoles(t *testing.T) {
 	py := peer.Pymodbus(t, "testdata/tls.py")
 	a := newAuthority(t)
@@ -235,7 +235,7 @@ func TestRoles(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		roles [][]byte
-		want  string // empty: no connection
+		want  string // empty: the connection is refused
 	}{
 		{"operator", [][]byte{role(t, "operator")}, "read [3, 4, 5, 6]\nwrite done\n"},
 		{"viewer", [][]byte{role(t, "viewer")}, "read [3, 4, 55, 6]\nwrite 1\n"},

@@ -1,7 +1,7 @@
-// Package modbusserver is the actor type that shows points of the bus to Modbus
-// masters: samples of any actor are registers, and what masters write becomes
-// calls. Who connects and what they send is package protocols/modbus/server's
-// business; registers are protocols/modbus/image's.
+// Package modbusserver implements the modbus-server actor kind: it shows points of the bus to
+// Modbus masters. Samples of any actor become registers, and writes of masters become calls.
+// Connections and requests are handled by package protocols/modbus/server, the register image by
+// protocols/modbus/image.
 package modbusserver
 
 import (
@@ -16,7 +16,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind describes the modbus-server actor kind.
 var Kind = actors.Define(actors.Kind{
 	Name:      "modbus-server",
 	Doc:       "Shows points of any actor to Modbus masters as registers, and turns what they write into calls.",
@@ -35,13 +35,13 @@ type shop struct {
 	cfg   *modbusv1.Server
 	doors modbusdoor.Doors
 	stock *stock
-	heard map[string]bool // the paths of which samples come
+	heard map[string]bool // paths whose samples are subscribed to
 	sweep *actors.Timer
 	jobs  map[*server.Master][]*job
-	open  int // jobs
+	open  int // number of jobs, running and waiting
 }
 
-// sweep is the moment to look for values that have grown old.
+// sweep tells the actor to look for values older than max-age.
 type sweep struct{}
 
 func (s *shop) Receive(c *actors.Context, msg any) error {
@@ -69,7 +69,8 @@ func (s *shop) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// show opens the doors, or shows other points behind those that are open.
+// show opens the TCP and serial ports. If they are open already, it replaces the points shown on
+// them.
 func (s *shop) show(c *actors.Context) error {
 	stock, err := newStock(s.cfg)
 	if err != nil {

@@ -40,7 +40,7 @@ const (
 
 func ms(n int) *durationpb.Duration { return durationpb.New(time.Duration(n) * time.Millisecond) }
 
-// meter is a device that a unit polls through a link.
+// meter starts a device, the link to it and the unit that polls it.
 func meter(t *testing.T, r *actorstest.Rig) *sim.Device {
 	t.Helper()
 	d := sim.NewDevice(7)
@@ -68,7 +68,7 @@ func meter(t *testing.T, r *actorstest.Rig) *sim.Device {
 	return d
 }
 
-// config shows the meter in another order, type and place.
+// config shows the points of the meter with another order, type and address.
 func config(port string) *modbusv1.Server {
 	return &modbusv1.Server{
 		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}},
@@ -93,7 +93,7 @@ func begin(t testing.TB, r *actorstest.Rig, cfg *modbusv1.Server) *actors.Cell {
 	return cell
 }
 
-// client is our own master.
+// client connects the Modbus client of this repository as a master.
 func client(t testing.TB, port string) *modbus.Link {
 	t.Helper()
 	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
@@ -104,7 +104,7 @@ func client(t testing.TB, port string) *modbus.Link {
 	return modbus.NewLink(conn, modbus.TCP, modbus.Options{Timeout: actorstest.Patience})
 }
 
-// reads asks until the answer is there, as long as values have not been heard yet.
+// reads repeats a request until the answer is as wanted, since samples may not have arrived yet.
 func reads(t testing.TB, r *actorstest.Rig, l *modbus.Link, q modbus.Request, want func(modbus.Response) bool) {
 	t.Helper()
 	r.Until("the value is read", func() bool {
@@ -150,7 +150,7 @@ func TestManners(t *testing.T) {
 	actorstest.Conform(t, modbusserver.Kind, config(freeport.Port(t)), others...)
 }
 
-// Whoever judges or audits knows a master at a serial port by its name.
+// Firewalls and audits know a master at a serial port by the name of the port.
 func TestMasterAtASerialPort(t *testing.T) {
 	r := actorstest.New(t)
 	callers := make(chan string, 4)
@@ -181,7 +181,7 @@ func TestMasterAtASerialPort(t *testing.T) {
 	}
 }
 
-// teller answers, and tells who has called.
+// teller answers calls and reports the identity of the caller.
 type teller chan string
 
 func (c teller) Receive(x *actors.Context, msg any) error {
@@ -192,7 +192,8 @@ func (c teller) Receive(x *actors.Context, msg any) error {
 	return nil
 }
 
-// A serial port that is not there is waited for; the other doors are open.
+// A serial port that does not exist yet is opened when it appears; meanwhile the other ports are
+// open.
 func TestASerialPortThatComesLater(t *testing.T) {
 	r := actorstest.New(t)
 	near, far := peer.Cable(t)

@@ -17,16 +17,16 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// stock is what is shown: the points of a config and the registers they are in.
+// stock holds the points of a config and the register image that shows them.
 type stock struct {
 	points []*modbusv1.ServedPoint
 	image  *image.Image
-	shown  map[string]map[string][]int // by actor and name of the point
-	heard  []time.Time                 // when a good value of each point came last
-	set    []time.Time                 // when its owner confirmed what a master wrote
-	values []points.Value              // the last good ones, of points that were heard
+	shown  map[string]map[string][]int // indexes of points, by actor and name of the point
+	heard  []time.Time                 // when the last good value of each point arrived
+	set    []time.Time                 // when the owner of each point last confirmed a write of a master
+	values []points.Value              // last good values; valid where heard is not zero
 	age    time.Duration
-	spoke  bool // about a value that does not fit
+	spoke  bool // a value that does not fit has been logged
 	news   []image.Change
 }
 
@@ -56,7 +56,7 @@ func newStock(cfg *modbusv1.Server) (*stock, error) {
 	return s, err
 }
 
-// inherit takes over what is known of the points that old has shown.
+// inherit takes over the known values of the points that old has shown.
 func (s *stock) inherit(old *stock) {
 	var values, missing []image.Change
 	for i, p := range s.points {
@@ -71,7 +71,7 @@ func (s *stock) inherit(old *stock) {
 			missing = append(missing, image.Change{Index: i})
 		}
 	}
-	_ = s.image.Update(values) // one that does not fit counts as missing, as ever
+	_ = s.image.Update(values) // a value that does not fit counts as missing
 	_ = s.image.Update(missing)
 }
 
@@ -117,7 +117,7 @@ func pointOf(p *modbusv1.ServedPoint, cfg *modbusv1.Server) (image.Point, error)
 	return q, nil
 }
 
-// paths are the actors whose samples are needed.
+// paths returns the paths of the actors whose samples are needed.
 func (s *stock) paths() []string {
 	var all []string
 	for path := range s.shown {
@@ -126,8 +126,7 @@ func (s *stock) paths() []string {
 	return all
 }
 
-// deliver takes samples over. What else travels on data subjects holds none of
-// the points.
+// deliver takes over samples. Other messages on data subjects are ignored.
 func (s *stock) deliver(c *actors.Context, m actors.Delivery, now time.Time) {
 	path := strings.TrimPrefix(m.Topic, "data/")
 	names := s.shown[path[:max(strings.LastIndexByte(path, '/'), 0)]]
@@ -154,23 +153,23 @@ func (s *stock) deliver(c *actors.Context, m actors.Delivery, now time.Time) {
 	}
 }
 
-// hold is how long samples are compared with what a master wrote; their clock may be another one.
+// hold is how long after a write samples with an earlier time are ignored. It is short because the
+// clock of the samples may differ from ours.
 const hold = 5 * time.Second
 
-// older says whether samples are from before a point was written.
+// older reports whether samples are from before a point was written.
 func (s *stock) older(i int, got *samplev1.Samples, now time.Time) bool {
 	return got.Time != nil && now.Sub(s.set[i]) < hold && got.Time.AsTime().Before(s.set[i])
 }
 
-// written shows a value that its owner has confirmed until it says another one,
-// so that whoever reads it back, or changes one bit after the other, is not told
-// the old one.
+// written shows a value whose write the owner has confirmed until the owner publishes another one.
+// A master that reads it back, or changes one bit after the other, must not get the old value.
 func (s *stock) written(w image.Write, now time.Time) {
 	if s.points[w.Index].Call != "" || !s.image.Good(w.Index) {
 		return
 	}
 	s.set[w.Index], s.heard[w.Index], s.values[w.Index] = now, now, w.Value
-	_ = s.image.Update([]image.Change{{Index: w.Index, Value: w.Value, Good: true}}) // it came out of these registers
+	_ = s.image.Update([]image.Change{{Index: w.Index, Value: w.Value, Good: true}}) // it fits: it was decoded from these registers
 }
 
 func decode(m actors.Delivery, into *samplev1.Samples) error {
@@ -180,7 +179,7 @@ func decode(m actors.Delivery, into *samplev1.Samples) error {
 	return proto.Unmarshal(m.Payload, into)
 }
 
-// valueOf is the value of a sample and whether it is a good one.
+// valueOf returns the value of a sample and whether it is good.
 func valueOf(s *samplev1.Sample) (v points.Value, good bool) {
 	switch x := s.Value.(type) {
 	case *samplev1.Sample_Number:
@@ -199,7 +198,7 @@ func valueOf(s *samplev1.Sample) (v points.Value, good bool) {
 	return v, s.Quality == ""
 }
 
-// sweep finds the values of which nothing was heard for too long.
+// sweep marks values as missing that have not been updated for longer than max-age.
 func (s *stock) sweep(now time.Time) {
 	s.news = s.news[:0]
 	for i, at := range s.heard {
@@ -207,5 +206,5 @@ func (s *stock) sweep(now time.Time) {
 			s.news = append(s.news, image.Change{Index: i})
 		}
 	}
-	_ = s.image.Update(s.news) // what is missing always fits
+	_ = s.image.Update(s.news) // a change without a value always fits
 }

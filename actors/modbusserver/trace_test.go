@@ -19,13 +19,13 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// tracing collects what passes between masters and the server.
+// tracing collects the frames between masters and the server.
 type tracing struct {
 	mu     sync.Mutex
 	frames []*modbusv1.MastersServiceTraceResponse
 }
 
-// trace begins to.
+// trace starts a trace and collects its frames.
 func trace(t *testing.T, r *actorstest.Rig, m *modbusv1.MastersServiceTraceRequest) *tracing {
 	t.Helper()
 	all := &tracing{}
@@ -45,7 +45,7 @@ func trace(t *testing.T, r *actorstest.Rig, m *modbusv1.MastersServiceTraceReque
 	return all
 }
 
-// of are the frames of a direction of all masters that are not in but.
+// of returns the frames of all masters in one direction, without those of the masters in but.
 func (x *tracing) of(direction string, but ...string) (all []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -70,7 +70,7 @@ var (
 	pymodbusGot   = regexp.MustCompile(`RECV: (.*)`)
 )
 
-// printed are the frames that a client says it has sent or got.
+// printed returns the frames that a client printed as sent or received.
 func printed(t *testing.T, out string, frame *regexp.Regexp) (all []string) {
 	t.Helper()
 	for _, m := range frame.FindAllString(out, -1) {
@@ -90,7 +90,7 @@ func printed(t *testing.T, out string, frame *regexp.Regexp) (all []string) {
 	return all
 }
 
-// What is shown of masters is, byte for byte, what they say they have sent and got.
+// A trace of masters shows, byte for byte, the frames that the masters report as sent and received.
 func TestMastersAreTracedByteForByte(t *testing.T) {
 	lib, py := peer.Libmodbus(t, "testdata/client.c"), peer.Pymodbus(t, "testdata/client.py")
 	for _, c := range []struct {
@@ -138,7 +138,8 @@ func TestMastersAreTracedByteForByte(t *testing.T) {
 	}
 }
 
-// A listener hears of the master, the unit and the function that he wants to hear of, in words, and when masters come and go.
+// A trace is limited to the named master, unit and function, describes frames in words and reports
+// when masters connect and disconnect.
 func TestATraceIsFiltered(t *testing.T) {
 	r := actorstest.New(t)
 	port := freeport.Port(t)
@@ -155,7 +156,7 @@ func TestATraceIsFiltered(t *testing.T) {
 		ask(1, modbus.ReadHoldingRegisters, 4)
 		return len(all.of("sent")) > 0 && len(filtered.of("sent")) > 0
 	})
-	ask(1, modbus.ReadHoldingRegisters, 6) // what was asked until they listened comes before this
+	ask(1, modbus.ReadHoldingRegisters, 6) // requests made before the traces were listening precede this one
 	n := 0
 	r.Until("that has come", func() bool {
 		n = 1 + slices.IndexFunc(all.all(), func(m *modbusv1.MastersServiceTraceResponse) bool {

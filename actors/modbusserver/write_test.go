@@ -24,7 +24,7 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// owner is an actor whose points are written; it does with WritePoint what fn says.
+// owner starts an actor with writable points, whose WritePoint is handled by fn.
 func owner(r *actorstest.Rig, path string, fn func(c *actors.Context, m *modbusv1.WritePointRequest)) {
 	k := actors.Define(actors.Kind{
 		Name: "owner", Doc: "owns points",
@@ -62,7 +62,8 @@ func number(point string, f float64) *samplev1.Sample {
 	return &samplev1.Sample{Point: point, Value: &samplev1.Sample_Number{Number: f}}
 }
 
-// exception is that of a request; 0: it was carried out.
+// exception returns the exception code of the response to a request; 0: the request was carried
+// out.
 func exception(t *testing.T, l *modbus.Link, q modbus.Request) uint8 {
 	t.Helper()
 	_, err := l.Do(context.Background(), q)
@@ -102,14 +103,14 @@ func TestOutcomesOfWrites(t *testing.T) {
 		case 7:
 			c.Refuse(actors.Errorf(actors.PermissionDenied, "you may not"))
 		case 8:
-			c.Take() // and never answers
+			c.Take() // never answered
 		case 9:
 			c.Refuse(errors.New("oops"))
 		}
 	})
 	port := freeport.Port(t)
 	begin(t, r, &modbusv1.Server{
-		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, WriteTimeout: ms(3000), // one is never answered
+		Tcp: []*modbusv1.TcpDoor{{Listen: "127.0.0.1:" + port}}, WriteTimeout: ms(3000), // one write is never answered
 		Points: []*modbusv1.ServedPoint{
 			{From: "plc", Point: "a", Address: 0, Type: "uint16", Writable: true},
 			{From: "plc", Point: "b", Address: 1, Type: "uint32", Writable: true},
@@ -154,7 +155,8 @@ func TestOutcomesOfWrites(t *testing.T) {
 	}
 }
 
-// Over TCP units 0 and 255 are the server itself; it answers as the unit that was asked, for masters drop what another one says.
+// Over TCP, units 0 and 255 address the server itself. The answer carries the unit of the request,
+// because masters drop answers of other units.
 func TestUnitsThatAreTheServerItself(t *testing.T) {
 	r := actorstest.New(t)
 	owner(r, "plc", func(c *actors.Context, m *modbusv1.WritePointRequest) {
@@ -177,7 +179,7 @@ func TestUnitsThatAreTheServerItself(t *testing.T) {
 			{write(4, 0, 1), 0},
 			{write(4, 0, 2), modbus.GatewayPath},
 			{write(5, 0, 1), modbus.IllegalAddress},
-			{holding(4, 1), modbus.DeviceFailure}, // nothing has been heard of it
+			{holding(4, 1), modbus.DeviceFailure}, // no sample has arrived
 			{modbus.Request{Function: modbus.MaskWriteRegister, Address: 4, Quantity: 1, Data: []byte{0, 0, 0, 1}}, 0},
 			{modbus.Request{Function: modbus.ReportServerID}, 0},
 		} {
@@ -189,7 +191,7 @@ func TestUnitsThatAreTheServerItself(t *testing.T) {
 	}
 }
 
-// Integers of 64 bits reach their owner to the last digit.
+// 64-bit integers reach their owner with all digits.
 func TestNoDigitIsLost(t *testing.T) {
 	r := actorstest.New(t)
 	var got *modbusv1.WritePointRequest
@@ -211,8 +213,8 @@ func TestNoDigitIsLost(t *testing.T) {
 	}
 }
 
-// What was confirmed is shown until its owner says something newer, so that bits
-// can be set one after the other.
+// A confirmed write is shown until the owner publishes something newer, so that bits can be set one
+// after the other.
 func TestWhatWasWrittenIsReadBack(t *testing.T) {
 	r := actorstest.New(t)
 	word := 0.0
@@ -299,7 +301,7 @@ func TestMissingValues(t *testing.T) {
 	check("too old", -1, 13, 0x8000, 0x7fff, 0x7fc0)
 }
 
-// What else travels on data subjects does no harm.
+// Other messages on data subjects do no harm.
 func TestStrangeSamples(t *testing.T) {
 	r := actorstest.New(t)
 	port := freeport.Port(t)
@@ -321,14 +323,14 @@ func TestStrangeSamples(t *testing.T) {
 	}
 }
 
-// What a unit does not have, or cannot be written, is found before anything starts.
+// Points that their unit lacks or cannot write are found by the config check.
 func TestPointsThatTheirUnitLacks(t *testing.T) {
 	all := []schemas.Actor{
 		{Path: "f/meter", Config: &modbusv1.Unit{
 			Points:  []*modbusv1.Point{{Name: "voltage", Area: "input"}, {Name: "limit", Area: "holding"}},
 			Derived: []*modbusv1.Derived{{Name: "power"}},
 		}},
-		{Path: "f/empty", Config: &modbusv1.Unit{}}, // gets its points later
+		{Path: "f/empty", Config: &modbusv1.Unit{}}, // its points come later
 		{Path: "scada", Config: &modbusv1.Server{Points: []*modbusv1.ServedPoint{
 			{From: "f/meter", Point: "voltage"}, {From: "f/meter", Point: "limit", Writable: true}, {From: "f/meter", Point: "power"},
 			{From: "f/empty", Point: "x", Writable: true}, {From: "plug", Point: "x"},
