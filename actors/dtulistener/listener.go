@@ -1,6 +1,6 @@
-// Package dtulistener is the actor type for the TCP port that DTUs dial: it
-// hands each connection to the link that has claimed it and reports all others.
-// It carries nothing itself.
+// Package dtulistener implements the dtu-listener actor kind: the TCP port that DTUs dial. It hands
+// each connection to the link that has claimed it and reports all others. It transfers no data
+// itself.
 package dtulistener
 
 import (
@@ -21,10 +21,10 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Kind is kind "dtu-listener".
+// Kind describes the dtu-listener actor kind.
 var Kind = kind(&dtu.Desks{})
 
-// kind keeps the claims of the links: a listener that begins anew knows them at once.
+// kind keeps the claims of the links in desks, so that a restarted listener knows them at once.
 func kind(desks *dtu.Desks) actors.Kind {
 	return actors.Define(actors.Kind{
 		Name:     "dtu-listener",
@@ -35,7 +35,7 @@ func kind(desks *dtu.Desks) actors.Kind {
 			{Class: "event", Leaf: "insecure", Message: &modbusv1.DtuInsecure{}},
 		},
 		Limit: 4096,
-		Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // listener down and up
+		Power: func(proto.Message) *actors.Power { return &actors.Power{} }, // a power cycle closes and reopens the port
 		Check: check,
 	}, func(cfg *modbusv1.DtuListener) actors.Actor {
 		return &listener{cfg: cfg, desks: desks}
@@ -44,9 +44,10 @@ func kind(desks *dtu.Desks) actors.Kind {
 
 const (
 	startTime = 5 * time.Second
-	// tellEvery is how often refusals are told: a port open to the world is found.
+	// tellEvery is the interval between reports of refusals. They are limited because a port that
+	// is open to the internet gets many unknown callers.
 	tellEvery = 6 * time.Second
-	// tellAtOnce is how many may be told one after the other.
+	// tellAtOnce is the number of refusals that may be reported without waiting.
 	tellAtOnce = 20
 )
 
@@ -108,14 +109,14 @@ func (l *listener) start(c *actors.Context) error {
 	return nil
 }
 
-// check finds what no rule of a single field can tell.
+// check validates what the rules of single fields cannot express.
 func check(config proto.Message) []schemas.Violation {
 	cfg := config.(*modbusv1.DtuListener)
 	_, err := configOf(cfg)
 	return append(schemas.Wrong("listen", guarded(cfg)), schemas.Wrong("", err)...)
 }
 
-// guarded says that nobody from outside can listen in, or that the config wants it so.
+// guarded returns an error if other machines can reach the port and the config does not allow that.
 func guarded(cfg *modbusv1.DtuListener) error {
 	if schemas.Exposed(cfg.Listen) && !cfg.Insecure {
 		return fmt.Errorf("listen = %q is outside loopback, and nothing there is encrypted or authenticated: "+
@@ -171,9 +172,9 @@ func (l *listener) callers() *modbusv1.CallersResponse {
 	return resp
 }
 
-// meter lets a few through at once and then one at a time.
+// meter limits the rate of reports: tellAtOnce in a row, then one per tellEvery.
 type meter struct {
-	full   time.Time // when as many as possible may be told again
+	full   time.Time // when tellAtOnce reports are available again
 	untold uint64
 }
 

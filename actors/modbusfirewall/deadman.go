@@ -19,20 +19,20 @@ import (
 )
 
 const (
-	writeTime  = 10 * time.Second // for one safe write
-	tryAgain   = 5 * time.Second  // after one that could not be done
-	answerTime = time.Second      // for a unit that no actor polls
-	locateTime = 2 * time.Second  // for a unit to say where it is
+	writeTime  = 10 * time.Second // limit for one safe write
+	tryAgain   = 5 * time.Second  // pause after a failed safe write or a failed Locate
+	answerTime = time.Second      // limit for the answer of a unit that no actor polls
+	locateTime = 2 * time.Second  // limit for a unit to report its place
 )
 
 type (
-	check struct{ group *group } // is it silent?
-	order struct {               // a safe write to be done, after the how-manieth trip
+	check struct{ group *group } // check whether the group is silent
+	order struct {               // carry out a safe write of the trip with this number
 		group *group
 		trip  int
 		write *safeWrite
 	}
-	locate struct{ unit string } // is to be asked where it is, again
+	locate struct{ unit string } // ask the unit for its place again
 )
 
 // guard puts groups in force.
@@ -66,8 +66,9 @@ func (k *keeper) guard(c *actors.Context, groups []*group) error {
 	return nil
 }
 
-// verdict judges a request. To write to units in their safe state is denied to
-// those who have let it come to that; what brings them there is not judged.
+// verdict judges a request. While a group has tripped, its callers may not write to the units of
+// its safe writes. The firewall's own requests, which bring these units into the safe state, are
+// always allowed.
 func (k *keeper) verdict(c *actors.Context, q *firewall.Question) firewall.Verdict {
 	now := time.Now()
 	if q.Identity == "actor/"+c.Name() {
@@ -95,7 +96,7 @@ func (k *keeper) verdict(c *actors.Context, q *firewall.Question) firewall.Verdi
 	return k.rules.Judge(*q, now)
 }
 
-// watch takes what concerns the groups.
+// watch handles messages that concern the dead-man groups.
 func (k *keeper) watch(c *actors.Context, msg any) {
 	switch m := msg.(type) {
 	case check:
@@ -142,7 +143,7 @@ func (k *keeper) watch(c *actors.Context, msg any) {
 	}
 }
 
-// look trips a group if it is time to, and looks again when it may be.
+// look trips a group if it has been silent for too long, and otherwise schedules the next check.
 func (k *keeper) look(c *actors.Context, g *group) {
 	trips, next := g.watch.Check(time.Now())
 	if trips {
@@ -165,7 +166,7 @@ func (k *keeper) trip(c *actors.Context, g *group, why string) {
 	k.makeSafe(c, g)
 }
 
-// makeSafe writes what is not written yet.
+// makeSafe starts the safe writes that are not done yet.
 func (k *keeper) makeSafe(c *actors.Context, g *group) {
 	for _, w := range g.writes {
 		if !w.done {
@@ -177,13 +178,14 @@ func (k *keeper) makeSafe(c *actors.Context, g *group) {
 	}
 }
 
-// over says that an order means nothing any more.
+// over reports whether an order is obsolete: the group has been replaced or released, or has
+// tripped again.
 func (k *keeper) over(o order) bool {
 	return named(k.groups, o.group.cfg.Name) != o.group || !o.group.watch.Tripped() || o.trip != o.group.trips
 }
 
-// write does one safe write, of the actor's own accord, whoever has brought the
-// message that led here.
+// write carries out one safe write. It acts under the actor's own identity, regardless of the
+// sender of the message being handled.
 func (k *keeper) write(c *actors.Context, o order) {
 	if k.over(o) {
 		return
@@ -206,8 +208,8 @@ func (k *keeper) write(c *actors.Context, o order) {
 	})
 }
 
-// wrote notes how a safe write has ended. One that was not confirmed is done
-// again until it is.
+// wrote handles the outcome of a safe write. An unconfirmed write is repeated until it is
+// confirmed.
 func (k *keeper) wrote(c *actors.Context, o order, err error) {
 	if k.over(o) {
 		return
@@ -225,7 +227,7 @@ func (k *keeper) wrote(c *actors.Context, o order, err error) {
 	}
 }
 
-// delivered takes the kept state, and samples that may hold a sign of life.
+// delivered handles the stored state, and samples that may hold a sign of life.
 func (k *keeper) delivered(c *actors.Context, m actors.Delivery) {
 	if m.Kept {
 		var s modbusv1.DeadManState
@@ -280,14 +282,14 @@ func (k *keeper) release(c *actors.Context, m *modbusv1.ReleaseRequest) {
 	k.look(c, g)
 }
 
-// tell says which groups have tripped, to all and to the next life.
+// tell publishes which groups have tripped and notes it for the next life.
 func (k *keeper) tell(c *actors.Context) {
 	c.State("dead-man", &modbusv1.DeadManState{Tripped: k.tripped()})
 	k.say(c)
 	k.note(c)
 }
 
-// say tells the health.
+// say sets the health.
 func (k *keeper) say(c *actors.Context) {
 	for _, g := range k.groups {
 		if g.watch.Tripped() {

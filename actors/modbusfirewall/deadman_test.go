@@ -31,7 +31,7 @@ import (
 
 const boiler = "field/plc/boiler"
 
-// guarded is a firewall that allows all, and watches over two controllers.
+// guarded returns a firewall that allows everything and supervises two controllers.
 func guarded(silence time.Duration) *modbusv1.Firewall {
 	return &modbusv1.Firewall{
 		Otherwise: "allow",
@@ -46,7 +46,7 @@ func guarded(silence time.Duration) *modbusv1.Firewall {
 	}
 }
 
-// plant is a firewall and a unit that notes what it is asked, in virtual time.
+// plant is a firewall and a unit that records its requests, in virtual time.
 type plant struct {
 	*actorstest.Rig
 	t      *testing.T
@@ -60,7 +60,7 @@ type plant struct {
 
 func virtual(t *testing.T, cfg *modbusv1.Firewall, test func(p *plant)) {
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute); synctest.Wait() }) // after all others: what was begun runs out
+		t.Cleanup(func() { time.Sleep(time.Minute); synctest.Wait() }) // runs after all other cleanups: lets started timers expire
 		r, b := actorstest.NewVirtual(t)
 		p := &plant{Rig: r, t: t, bus: b}
 		r.Peer(boiler, func(msg any) any {
@@ -83,7 +83,7 @@ func virtual(t *testing.T, cfg *modbusv1.Firewall, test func(p *plant)) {
 	})
 }
 
-// written is what the unit was asked to write so far.
+// written returns the writes that the unit has been asked for.
 func (p *plant) written() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,11 +91,11 @@ func (p *plant) written() []string {
 }
 
 func (p *plant) pass(d time.Duration) {
-	time.Sleep(d) // virtual
+	time.Sleep(d) // virtual time
 	synctest.Wait()
 }
 
-// ask is what the firewall says to a write, or a read, of a caller.
+// ask returns the firewall's verdict on a read or write of a caller.
 func (p *plant) ask(who string, function uint8) firewall.Verdict {
 	p.t.Helper()
 	r := modbus.Request{Function: function, Address: 1, Quantity: 1}
@@ -121,7 +121,7 @@ func (p *plant) call(method string, req proto.Message) string {
 	return bus.AsError(err).Code
 }
 
-// news are the events since the last call.
+// news returns the events since the last call.
 func (p *plant) news() string {
 	var list []string
 	all := p.bus.All()
@@ -141,12 +141,12 @@ const (
 
 func TestASilentControllerIsMadeSafeOnce(t *testing.T) {
 	virtual(t, guarded(10*time.Second), func(p *plant) {
-		for range 5 { // whatever it asks is a sign of life
+		for range 5 { // any request of the controller is a sign of life
 			p.pass(9 * time.Second)
 			p.ask("mqtt/controller", reading)
 		}
 		p.pass(9 * time.Second)
-		p.ask("nats/operator", reading) // nobody else's is
+		p.ask("nats/operator", reading) // requests of others are not
 		if got := p.news(); got != "" || len(p.written()) > 0 {
 			t.Fatalf("before it is silent: %s, %v", got, p.written())
 		}
@@ -189,8 +189,8 @@ func TestASilentControllerIsMadeSafeOnce(t *testing.T) {
 	})
 }
 
-// Masters who reach the unit past its actor, straight through its link, are held up
-// as well; other units behind the link are not.
+// Masters that bypass the actor of the unit and reach it directly through its link are denied as
+// well; other units behind the link are not affected.
 func TestATrippedUnitIsKnownByItsPlace(t *testing.T) {
 	virtual(t, guarded(10*time.Second), func(p *plant) {
 		p.pass(10 * time.Second)
@@ -215,7 +215,7 @@ func TestATrippedUnitIsKnownByItsPlace(t *testing.T) {
 	})
 }
 
-// A safe write that is not confirmed is done again until it is, or until nobody wants it any more.
+// An unconfirmed safe write is repeated until it is confirmed or no longer wanted.
 func TestSafeWritesAreDoneUntilConfirmed(t *testing.T) {
 	virtual(t, guarded(10*time.Second), func(p *plant) {
 		p.broken.Store(true)
@@ -256,7 +256,7 @@ func TestHeartbeats(t *testing.T) {
 	virtual(t, cfg, func(p *plant) {
 		for range 3 {
 			p.pass(9 * time.Second)
-			p.ask("mqtt/controller", reading) // counts for nothing
+			p.ask("mqtt/controller", reading) // not a sign of life
 			if code := p.call("Heartbeat", &modbusv1.HeartbeatRequest{Group: "boiler"}); code != "" {
 				t.Fatal(code)
 			}
@@ -280,8 +280,8 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
-// With the real bus: a point is a sign of life only when it changes, the safe state reaches a real unit through its own
-// firewall, and what has tripped stays so in the next life.
+// With the real bus: a point is a sign of life only when it changes, the safe state reaches a real
+// unit through the unit's own firewall, and a tripped group stays tripped in the next life.
 func TestOnTheRealBus(t *testing.T) {
 	d := sim.NewDevice(1)
 	d.Put(sim.HoldingRegisters, 100, 700, 1)
@@ -303,8 +303,8 @@ func TestOnTheRealBus(t *testing.T) {
 	cfg := guarded(3 * time.Second)
 	cfg.Otherwise, cfg.DeadMan[0].Callers, cfg.DeadMan[0].Unit, cfg.DeadMan[0].Point = "deny", nil, "field/plc/pump", "beat"
 	cell := r.Start(path, modbusfirewall.Kind, cfg)
-	const alive = 90                               // changes, 50 ms apart
-	for i := 0; len(events) == 0 && i < 400; i++ { // a while longer than it may be silent; then the point stands still
+	const alive = 90                               // number of changes, 50 ms apart
+	for i := 0; len(events) == 0 && i < 400; i++ { // for longer than it may be silent; then the point no longer changes
 		s := &samplev1.Samples{Samples: []*samplev1.Sample{{Point: "beat", Value: &samplev1.Sample_Number{Number: float64(min(i, alive))}}}}
 		if err := r.Bus.Publish(bus.Subject(actorstest.Gateway, bus.Data, "field/plc/pump", "points"), s); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,6 @@
-// Package modbusfirewall is the actor type that keeps the rules on who may do
-// what to Modbus units, and answers those that carry requests out. The rules'
-// meaning is package protocols/modbus/firewall's business.
+// Package modbusfirewall implements the modbus-firewall actor kind: it holds the rules on who may
+// do what to Modbus units and judges requests for the actors that carry them out. The rules are
+// evaluated by package protocols/modbus/firewall.
 package modbusfirewall
 
 import (
@@ -22,7 +22,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind describes the modbus-firewall actor kind.
 var Kind = actors.Define(actors.Kind{
 	Name:     "modbus-firewall",
 	Doc:      "Judges by rules who may do what to which registers of Modbus units, and watches over controllers that must not fall silent.",
@@ -44,15 +44,15 @@ type keeper struct {
 	cfg     *modbusv1.Firewall
 	rules   *firewall.Firewall
 	groups  []*group
-	gone    []string               // groups that have tripped and are not in this config, which may go back to one that has them
-	recall  bool                   // what had tripped before this life is not known yet
-	read    bool                   // what stands on disk, or that this will never be known
-	lost    string                 // why it will not
-	written *modbusv1.DeadManState // what stands there, or was handed in last
-	unnoted bool                   // that it is not on disk was told
+	gone    []string               // tripped groups that are not in this config; a reload that is taken back may return them
+	recall  bool                   // not known yet which groups had tripped before this life
+	read    bool                   // the note on disk has been read, or can never be read
+	lost    string                 // why it can never be read
+	written *modbusv1.DeadManState // content of the note on disk, or the note handed in last
+	unnoted bool                   // a failure to write the note has been logged
 	gate    modbusdoor.Gate
-	places  map[string]dispatch.Place // of units that safe writes name, by their path
-	asking  map[string]bool           // where they are
+	places  map[string]dispatch.Place // places of the units of safe writes, by path
+	asking  map[string]bool           // units that have been asked for their place
 }
 
 func (k *keeper) Receive(c *actors.Context, msg any) error {
@@ -70,7 +70,7 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 		}
 		c.WhenSettled()
 		if !k.recall {
-			k.tell(c) // groups may have gone
+			k.tell(c) // groups may have been removed
 		}
 	case actors.Settled:
 		k.settled(c, m)
@@ -84,7 +84,7 @@ func (k *keeper) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// enforce puts the rules of cfg in force; rates begin anew.
+// enforce puts the rules and groups of cfg in force. Counting for rates starts anew.
 func (k *keeper) enforce(c *actors.Context, cfg *modbusv1.Firewall) error {
 	f, err := rulesOf(cfg)
 	if err != nil {
@@ -112,7 +112,7 @@ func rulesOf(cfg *modbusv1.Firewall) (*firewall.Firewall, error) {
 	return firewall.New(rules, otherwise)
 }
 
-// wrong finds what no rule of a single field can tell.
+// wrong validates what the rules of single fields cannot express.
 func wrong(config proto.Message) []schemas.Violation {
 	cfg := config.(*modbusv1.Firewall)
 	var found []schemas.Violation
@@ -157,7 +157,7 @@ func (k *keeper) judge(c *actors.Context, m *modbusv1.JudgeRequest) {
 	c.Reply(&modbusv1.JudgeResponse{Action: v.Action.String(), Rule: v.Rule, Why: v.Why})
 }
 
-// requestOf is the request that m describes.
+// requestOf returns the request that m describes.
 func requestOf(m *modbusv1.JudgeRequest) (modbus.Request, error) {
 	r := modbus.Request{Function: uint8(m.Function), Address: uint16(m.Address), Quantity: uint16(m.Quantity)}
 	for i, v := range m.Values {

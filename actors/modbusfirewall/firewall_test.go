@@ -43,7 +43,7 @@ func TestJudge(t *testing.T) {
 	}{
 		{&modbusv1.JudgeRequest{Caller: "a", Function: 3, Quantity: 10}, "allow monitor"},
 		{&modbusv1.JudgeRequest{Caller: "mqtt/boiler-1", Function: 6, Address: 100, Values: []uint32{650}}, "allow+verify setpoint"},
-		{&modbusv1.JudgeRequest{Caller: "mqtt/boiler-1", Function: 6, Address: 100, Values: []uint32{650}}, "allow+verify setpoint"}, // not counted
+		{&modbusv1.JudgeRequest{Caller: "mqtt/boiler-1", Function: 6, Address: 100, Values: []uint32{650}}, "allow+verify setpoint"}, // Judge does not count towards the rate
 		{&modbusv1.JudgeRequest{Caller: "mqtt/boiler-1", Function: 16, Address: 100, Values: []uint32{650, 801}}, "deny "},
 		{&modbusv1.JudgeRequest{Caller: "a", Function: 5, Address: 1, Values: []uint32{1}}, "allow on"},
 		{&modbusv1.JudgeRequest{Caller: "a", Function: 15, Address: 1, Values: []uint32{1, 1, 0}}, "deny "},

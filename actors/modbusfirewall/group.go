@@ -13,29 +13,29 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// group is a controller that must not fall silent.
+// group is a dead-man group: it supervises a controller that must not fall silent.
 type group struct {
 	cfg     *modbusv1.DeadMan
 	callers firewall.Patterns
 	watch   firewall.Watch
 	writes  []*safeWrite
-	value   string        // the point's last one
-	timer   *actors.Timer // of the next check
-	trips   int           // counts them: what belongs to an earlier one is over
+	value   string        // last value of the point
+	timer   *actors.Timer // for the next check
+	trips   int           // number of trips; orders of an earlier trip are obsolete
 }
 
 // safeWrite is one of the writes that bring its units into a safe state.
 type safeWrite struct {
-	unit    string // its path, or <link>/<address> where it has no actor
-	link    string // where it has none
-	what    string // for people
+	unit    string // path of the unit, or <link>/<address> if no actor polls it
+	link    string // set if no actor polls the unit
+	what    string // description for events
 	request modbus.Request
 	rest    time.Duration // of the unit after it, where it has no actor
 	done    bool
 }
 
-// assemble makes the groups that a config describes. What has been heard stays
-// heard, and what has tripped stays tripped.
+// assemble returns the groups that a config describes. A group that exists already keeps its last
+// sign of life and whether it has tripped.
 func (k *keeper) assemble(cfg *modbusv1.Firewall) ([]*group, error) {
 	var groups []*group
 	for _, d := range cfg.DeadMan {
@@ -93,7 +93,7 @@ func named(groups []*group, name string) *group {
 	return nil
 }
 
-// sample hears the group if its point is good and has changed.
+// sample records a sign of life if the point is good and has changed.
 func (g *group) sample(all *samplev1.Samples) {
 	for _, s := range all.Samples {
 		if s.Point != g.cfg.Point || s.Quality != "" || s.Value == nil {

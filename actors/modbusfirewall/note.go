@@ -9,14 +9,15 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// noteLeaf is the note of what has tripped.
+// noteLeaf is the name of the note of the tripped groups.
 const noteLeaf = "dead-man"
 
-// lastWord says that all kept states have come.
+// lastWord is the tag that reports that all stored states have arrived.
 type lastWord struct{}
 
-// recalled takes what had tripped before this life, of this process or of one before. While the disk does not tell it, or if it never will, the last
-// word on the bus counts, which no process survives.
+// recalled handles the note of the groups that had tripped before this life, in this process or an
+// earlier one. If the note cannot be read, for now or forever, the stored state on the bus is used
+// instead, which does not survive the process.
 func (k *keeper) recalled(c *actors.Context, m actors.Recalled) {
 	k.read = !m.Again
 	if m.Err == nil {
@@ -33,7 +34,8 @@ func (k *keeper) recalled(c *actors.Context, m actors.Recalled) {
 	}
 }
 
-// known has what had tripped before this life trip again, unless this life knows better.
+// known trips the groups that had tripped before this life again, except those that have already
+// tripped in this life: they may have been released since.
 func (k *keeper) known(c *actors.Context, s *modbusv1.DeadManState) {
 	k.recall = false
 	for _, name := range s.Tripped {
@@ -53,7 +55,7 @@ func (k *keeper) known(c *actors.Context, s *modbusv1.DeadManState) {
 	k.note(c)
 }
 
-// back says whether a group is one of those that had gone, and takes it off them.
+// back reports whether a group is one of those in gone, and removes it from there.
 func (k *keeper) back(g *group) bool {
 	i := slices.Index(k.gone, g.cfg.Name)
 	if i >= 0 {
@@ -62,7 +64,7 @@ func (k *keeper) back(g *group) bool {
 	return i >= 0
 }
 
-// settled forgets the groups that are gone for good.
+// settled forgets the groups that the settled config does not have.
 func (k *keeper) settled(c *actors.Context, m actors.Settled) {
 	cfg, _ := m.Config.(*modbusv1.Firewall)
 	k.gone = slices.DeleteFunc(k.gone, func(name string) bool {
@@ -71,8 +73,8 @@ func (k *keeper) settled(c *actors.Context, m actors.Settled) {
 	k.note(c)
 }
 
-// note writes down what has tripped, unless that is what stands there, or nobody knows yet what does: groups may have tripped before that this
-// life has not heard of.
+// note writes down which groups have tripped, if that has changed. It does not while the note on
+// disk has not been read: it may name groups that this life does not know of.
 func (k *keeper) note(c *actors.Context) {
 	s := &modbusv1.DeadManState{Tripped: slices.Sorted(slices.Values(slices.Concat(k.tripped(), k.gone)))}
 	if k.read && !proto.Equal(s, k.written) {
@@ -81,7 +83,7 @@ func (k *keeper) note(c *actors.Context) {
 	}
 }
 
-// noted takes whether what has tripped is on disk.
+// noted handles the outcome of writing the note.
 func (k *keeper) noted(c *actors.Context, err error) {
 	if err != nil && !k.unnoted {
 		c.Log().Warn("what has tripped could not be written down: it is tried again", "err", err)
@@ -89,7 +91,7 @@ func (k *keeper) noted(c *actors.Context, err error) {
 	k.unnoted = err != nil
 }
 
-// tripped is which groups have.
+// tripped returns the names of the groups that have tripped.
 func (k *keeper) tripped() (names []string) {
 	for _, g := range k.groups {
 		if g.watch.Tripped() {

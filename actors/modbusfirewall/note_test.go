@@ -16,7 +16,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// tripped is what stands on disk.
+// tripped returns the tripped groups according to the note on disk.
 func tripped(r *actorstest.Rig) []string {
 	var s modbusv1.DeadManState
 	if !r.Noted(path, "dead-man", &s) {
@@ -30,7 +30,8 @@ func noteTripped(r *actorstest.Rig, groups ...string) {
 	r.Note(path, "dead-man", &modbusv1.DeadManState{Tripped: groups})
 }
 
-// A group that trips while nobody can read what had tripped before does not make that forgotten.
+// A group that trips while the note on disk cannot be read does not erase the groups that had
+// tripped before.
 func TestATripWhileTheStoreFailsForgetsNoOther(t *testing.T) {
 	r := actorstest.New(t)
 	noteTripped(r, "pump")
@@ -41,7 +42,8 @@ func TestATripWhileTheStoreFailsForgetsNoOther(t *testing.T) {
 	r.Until("both stand on disk", func() bool { return slices.Equal(tripped(r), []string{"boiler", "pump"}) })
 }
 
-// What had tripped and was taken out of the config does not trip when it comes again after that config has settled.
+// A tripped group that was taken out of the config does not trip when it is added again after that
+// config has settled.
 func TestAGroupThatHasGoneIsForgotten(t *testing.T) {
 	r := actorstest.New(t)
 	noteTripped(r, "boiler", "gone")
@@ -58,8 +60,8 @@ func settle(r *actorstest.Rig, cfg *modbusv1.Firewall) {
 	r.System.Settle(func(string) proto.Message { return cfg })
 }
 
-// A reload takes out a group that has tripped, and is taken back: it comes back tripped, also in a life that has never had it, and after UpdateConfig
-// has taken out what the file has.
+// A reload takes out a tripped group and is taken back: the group returns tripped, also in a life
+// that has never had it, and after UpdateConfig has removed what the file has.
 func TestAGroupComesBackTripped(t *testing.T) {
 	none := &modbusv1.Firewall{Otherwise: "allow"}
 	again := func(t *testing.T, r *actorstest.Rig, cell *actors.Cell) {
@@ -95,7 +97,7 @@ func TestAGroupComesBackTripped(t *testing.T) {
 	})
 }
 
-// What cannot be read any more is told, and does not keep what trips from being written down.
+// A damaged note is reported and does not keep later trips from being written down.
 func TestANoteThatIsDamaged(t *testing.T) {
 	r := actorstest.New(t)
 	noteTripped(r, "pump")

@@ -12,8 +12,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// locate asks the units of safe writes where they are: masters may reach them past
-// their actors, straight through their line or link.
+// locate asks the units of safe writes for their places, because masters may bypass their actors
+// and reach them directly through their line or link.
 func (k *keeper) locate(c *actors.Context) {
 	for _, g := range k.groups {
 		for _, w := range g.writes {
@@ -25,8 +25,8 @@ func (k *keeper) locate(c *actors.Context) {
 	}
 }
 
-// concerns says whether a request is for the unit of a safe write, whichever way it
-// takes. Until it is known where a unit is, it may be behind any link.
+// concerns reports whether a request is for the unit of a safe write, either way. As long as the
+// place of the unit is unknown, it may be behind any link.
 func (k *keeper) concerns(w *safeWrite, q *firewall.Question) bool {
 	switch {
 	case w.unit == q.Unit:
@@ -41,7 +41,8 @@ func (k *keeper) concerns(w *safeWrite, q *firewall.Question) bool {
 	return p.Link == q.Link && p.Address == q.Request.Unit
 }
 
-// beside finds points of dead-man groups that nobody has, and ways to units of safe writes that the firewall does not see.
+// beside finds points of dead-man groups that do not exist, and ways to units of safe writes that
+// bypass the firewall.
 func beside(all []schemas.Actor) (found []schemas.Finding) {
 	units := map[string]*modbusv1.Unit{}
 	for _, a := range all {
@@ -84,7 +85,7 @@ func past(path string, i int, other, field, message string) schemas.Finding {
 	}}
 }
 
-// leads says whether masters may write to a unit straight through its link.
+// leads reports whether masters may write to a unit directly through its link.
 func leads(cfg *modbusv1.Gateway, link string, at uint32) bool {
 	for _, r := range cfg.Routes {
 		first, last := r.First, r.First

@@ -11,7 +11,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Whoever configures a dead-man group hears of each way to its units that the firewall does not see.
+// The config check reports each way to the units of a dead-man group that bypasses the firewall.
 func TestWaysPastTheFirewall(t *testing.T) {
 	const pump, link = "field/plc/pump", "field/plc/link"
 	unit := func(wall string) schemas.Actor {

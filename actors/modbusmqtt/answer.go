@@ -12,7 +12,7 @@ import (
 	"gatewayd/protocols/teltonika"
 )
 
-// answer is the line for what a unit has said.
+// answer returns the response line for the result of a unit.
 func answer(q teltonika.Request, r *dispatch.Result) []byte {
 	var e *modbus.Exception
 	var d *dispatch.Down
@@ -39,7 +39,7 @@ func answer(q teltonika.Request, r *dispatch.Result) []byte {
 	return q.Error(reason(r.Err))
 }
 
-// down is the C library's word for why a link carries nothing.
+// down returns the C library's text for the reason that a link is down.
 func down(cause string) string {
 	for _, x := range []struct{ part, text string }{
 		{"connection refused", teltonika.Refused}, {"no route to host", teltonika.NoRoute}, {"timeout", teltonika.TimedOut},
@@ -52,7 +52,7 @@ func down(cause string) string {
 	return teltonika.NoPath
 }
 
-// reason is the word for a request that the unit's actor did not take or send.
+// reason returns the text for a request that the actor of the unit refused or could not send.
 func reason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return teltonika.TimedOut

@@ -8,8 +8,9 @@ import (
 	"gatewayd/actors/actorstest"
 )
 
-// BenchmarkOneOutstanding is a controller that asks again as soon as it is answered, through our broker and firewall, to a device
-// that answers at once; it tells the middle and the 99th percentile.
+// BenchmarkOneOutstanding measures a controller that sends the next request as soon as the last one
+// is answered, through our broker and firewall, to a device that answers at once. It reports the
+// median and the 99th percentile.
 func BenchmarkOneOutstanding(b *testing.B) {
 	_, address := plc(b)
 	broker := inside(b, actorstest.New(b), address)

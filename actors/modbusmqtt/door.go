@@ -1,7 +1,7 @@
-// Package modbusmqtt is the actor type for controllers that speak the cookie
-// protocol over MQTT: each line they publish becomes a request to a unit, and
-// its outcome a line. The lines are package protocols/teltonika's business, the
-// connections those of protocols/mqtt and protocols/mqttclient.
+// Package modbusmqtt implements the modbus-mqtt actor kind, for controllers that speak the cookie
+// protocol over MQTT: each line they publish becomes a request to a unit and is answered by a line.
+// The lines are handled by package protocols/teltonika, the connections by protocols/mqtt and
+// protocols/mqttclient.
 package modbusmqtt
 
 import (
@@ -25,11 +25,12 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind describes the modbus-mqtt actor kind.
 var Kind = actors.Define(actors.Kind{
 	Name: "modbus-mqtt",
 	Doc:  "Answers controllers that speak the cookie protocol of Teltonika's MQTT Modbus gateway.",
-	// What is too much is answered as such, which is quick.
+	// The limit is high because requests beyond max-requests are answered with an error, which is
+	// quick.
 	Limit: 4096,
 	Check: func(config proto.Message) []schemas.Violation {
 		d := door{cfg: config.(*modbusv1.ModbusMqtt)}
@@ -42,36 +43,36 @@ const (
 	dialTime  = 15 * time.Second
 	claimTime = 2 * time.Second
 	pulseTime = 10 * time.Second
-	maxWait   = time.Minute // between attempts to connect
+	maxWait   = time.Minute // longest pause between attempts to connect
 )
 
 type door struct {
 	cfg     *modbusv1.ModbusMqtt
 	targets map[target]string
-	client  *mqttclient.Client // to an outside broker, while the connection stands
+	client  *mqttclient.Client // connection to an outside broker; nil: none
 	open    uint32             // requests under way
-	number  int                // of that connection, or of the attempt to make it
-	failed  int                // attempts to connect in a row
+	number  int                // number of that connection or of the attempt to establish it
+	failed  int                // consecutive failed attempts to connect
 }
 
-// target is what a controller addresses; slave 0 is any.
+// target is the destination of a request; slave 0 matches any slave id.
 type target struct {
 	teltonika.Target
 	slave uint8
 }
 
 type (
-	claim struct{} // claim the topic, again
-	pulse struct{} // does the connection stand?
-	dial  struct{} // connect
-	lost  struct { // of the how-manieth connection
+	claim struct{} // claim the topic, at first and periodically
+	pulse struct{} // check that the connection is still open
+	dial  struct{} // connect to the outside broker
+	lost  struct { // the connection with this number is lost
 		number int
 		err    error
 	}
-	inbox  struct{ line []byte } // from an outside broker
-	ticket struct {              // of one request, on its way to a unit
+	inbox  struct{ line []byte } // a request from an outside broker
+	ticket struct {              // one request on its way to a unit
 		request teltonika.Request
-		from    *mqtt.Incoming // nil: from an outside broker
+		from    *mqtt.Incoming // nil: the request came from an outside broker
 	}
 )
 
@@ -91,7 +92,7 @@ func (d *door) Receive(c *actors.Context, msg any) error {
 		if d.client != nil && m.number == d.number {
 			d.again(c, m.err)
 		}
-	case pulse: // what is lost may have been told to a mailbox that was full
+	case pulse: // message lost may have been dropped because the mailbox was full
 		if d.client != nil && !d.client.Open() {
 			d.again(c, errors.New("the connection is lost"))
 		}
@@ -120,7 +121,7 @@ func (d *door) start(c *actors.Context) error {
 	return nil
 }
 
-// sides says whether it is clear where its broker is.
+// sides checks that exactly one of broker and url is given.
 func (d *door) sides() error {
 	if (d.cfg.Broker != "") == (d.cfg.Url != "") {
 		return errors.New("give either broker, an mqtt-broker of this gateway, or url, an outside one")
@@ -128,7 +129,7 @@ func (d *door) sides() error {
 	return nil
 }
 
-// place notes the units behind the addresses.
+// place builds the table of units by address.
 func (d *door) place() error {
 	d.targets = map[target]string{}
 	for i, t := range d.cfg.Targets {
@@ -150,7 +151,7 @@ func (d *door) place() error {
 	return nil
 }
 
-// unit is the path of the unit that a controller means.
+// unit returns the path of the unit that a request is for.
 func (d *door) unit(q teltonika.Request) (string, bool) {
 	unit, ok := d.targets[target{q.Target, q.Modbus.Unit}]
 	if !ok {
@@ -159,7 +160,7 @@ func (d *door) unit(q teltonika.Request) (string, bool) {
 	return unit, ok
 }
 
-// serve takes one line. Every line is answered.
+// serve handles one line. Every line is answered.
 func (d *door) serve(c *actors.Context, who string, line []byte, from *mqtt.Incoming) {
 	q, err := teltonika.Parse(line)
 	t := &ticket{request: q, from: from}
@@ -190,7 +191,7 @@ func (d *door) served(c *actors.Context, t *ticket, say func(teltonika.Request) 
 	d.reply(c, t, say(t.request))
 }
 
-// reply publishes an answer the way its request came.
+// reply publishes an answer through the broker from which its request came.
 func (d *door) reply(c *actors.Context, t *ticket, line []byte) {
 	if t.from != nil {
 		if err := t.from.Answer(d.cfg.ResponseTopic, line); err != nil {
@@ -207,7 +208,7 @@ func (d *door) reply(c *actors.Context, t *ticket, line []byte) {
 	}
 }
 
-// trouble takes what has not come about.
+// trouble handles requests, claims and attempts to connect that have failed.
 func (d *door) trouble(c *actors.Context, m actors.Failed) {
 	switch of := m.Of.(type) {
 	case *dispatch.Transact:
@@ -215,7 +216,7 @@ func (d *door) trouble(c *actors.Context, m actors.Failed) {
 	case *mqtt.Claim:
 		_, why := actors.Explain(m.Err)
 		c.Unreachable("broker " + d.cfg.Broker + ": " + why)
-	default: // of Dial
+	default: // from dial
 		d.again(c, m.Err)
 	}
 }
@@ -235,7 +236,7 @@ func (d *door) dial(c *actors.Context) {
 		URL: d.cfg.Url, ClientID: d.clientID(c), Username: l.GetUsername(), Password: l.GetPassword(),
 		TLS: tlsfiles.ClientOf(d.cfg.GetTls()),
 		Subscriptions: []mqttclient.Subscription{{Filter: d.cfg.RequestTopic, OnMessage: func(m mqttclient.Message) {
-			_ = post(inbox{m.Payload}) // what is too much is shed and counted
+			_ = post(inbox{m.Payload}) // when the mailbox is full, the message is dropped and counted
 		}}},
 		OnLost: func(err error) { _ = post(lost{number, err}) },
 	}
@@ -250,7 +251,7 @@ func (d *door) dial(c *actors.Context) {
 
 func (d *door) connected(c *actors.Context, m *mqttclient.Client) {
 	d.client = m
-	if !m.Open() { // its end has been told before its beginning
+	if !m.Open() { // it was lost before this message arrived
 		d.again(c, errors.New("the connection is lost"))
 		return
 	}
@@ -258,7 +259,8 @@ func (d *door) connected(c *actors.Context, m *mqttclient.Client) {
 	c.OK()
 }
 
-// again connects later: at once after a connection that stood, then less and less often.
+// again schedules the next attempt to connect: at once after a connection that was open, then with
+// growing pauses.
 func (d *door) again(c *actors.Context, err error) {
 	if d.client != nil {
 		c.Close(d.client)

@@ -36,8 +36,8 @@ const (
 
 func ms(n int) *durationpb.Duration { return durationpb.New(time.Duration(n) * time.Millisecond) }
 
-// plc is a device whose holding registers 0 to 199 hold ten times their own
-// address, and whose every other coil is on.
+// plc starts a device whose holding registers 0 to 199 hold ten times their own address, and of
+// whose coils every other one is on.
 func plc(t testing.TB) (*sim.Device, string) {
 	t.Helper()
 	d := sim.NewDevice(1)
@@ -69,7 +69,7 @@ func field(r *actorstest.Rig, address string) {
 	r.Start(unitPath, modbusunit.Kind, &modbusv1.Unit{Link: linkPath, Unit: 1, Timeout: ms(2000), Firewall: wallPath})
 }
 
-// inside is a door at a broker of ours.
+// inside starts the actor at a broker of this gateway.
 func inside(t testing.TB, r *actorstest.Rig, address string, change ...func(*modbusv1.ModbusMqtt)) string {
 	t.Helper()
 	field(r, address)
@@ -86,8 +86,8 @@ func inside(t testing.TB, r *actorstest.Rig, address string, change ...func(*mod
 	return listen
 }
 
-// ask is a controller called id that asks one thing: mosquitto_rr subscribes,
-// publishes, prints the answer and goes.
+// ask makes one request as the controller called id: mosquitto_rr subscribes, publishes, prints the
+// answer and exits.
 func ask(t *testing.T, broker, id, line string, more ...string) string {
 	t.Helper()
 	program, err := exec.LookPath("mosquitto_rr")
@@ -122,7 +122,7 @@ func TestAControllerAtOurBroker(t *testing.T) {
 		{"me", "0 16468394968118163995 0 " + at + " 5 1 3 1 3", "16468394968118163995 OK 0 10 20"},
 		{"me", "0 007 0 " + at + " 5 1 3 101 1", "007 OK 1000"},
 		{"me", "1 42 rs485 1 1 1 1 10", "42 OK 0 1 0 1 0 1 0 1 0 1"},
-		{"me", "1 42 rs485 1 99 3 1 1", "42 OK 0"}, // the target has one device, whatever its id is said to be
+		{"me", "1 42 rs485 1 99 3 1 1", "42 OK 0"}, // slave 0 in the target: any slave id means this unit
 		{"me", "0 43 0 " + at + " 5 1 6 51 7", "43 OK"},
 		{"me", "0 44 0 " + at + " 5 1 16 61 1 65535", "44 OK"},
 		{"me", "0 45 0 " + at + " 5 1 15 61 3 1,0,1", "45 OK"},
@@ -167,7 +167,7 @@ func TestAControllerAtOurBroker(t *testing.T) {
 	}
 }
 
-// Nothing that has no rule passes, also where no firewall is configured.
+// Nothing passes without a rule, not even if no firewall is configured.
 func TestWithoutAFirewallNothingIsAllowed(t *testing.T) {
 	_, address := plc(t)
 	r := actorstest.New(t)
@@ -182,7 +182,7 @@ func TestWithoutAFirewallNothingIsAllowed(t *testing.T) {
 	}
 }
 
-// What is too much is answered as such, and every line has its answer.
+// Too many requests are answered as such, and every line is answered.
 func TestTooManyRequests(t *testing.T) {
 	d, address := plc(t)
 	r := actorstest.New(t)
@@ -195,7 +195,7 @@ func TestTooManyRequests(t *testing.T) {
 	if got := c.next(); got != "5 ERROR: Too many requests" {
 		t.Error(got)
 	}
-	// The second waits for the first, and is sent only if time is left.
+	// The second request waits for the first and is sent only if there is time left.
 	for range 2 {
 		if got := c.next(); got != "5 ERROR: Connection timed out" && got != "5 ERROR: Slave device or server is busy" {
 			t.Error(got)
@@ -203,7 +203,8 @@ func TestTooManyRequests(t *testing.T) {
 	}
 }
 
-// A controller that asks again as soon as it is answered has all its answers.
+// A controller that sends the next request as soon as the last one is answered gets all its
+// answers.
 func TestOneAfterTheOther(t *testing.T) {
 	_, address := plc(t)
 	c := connect(t, inside(t, actorstest.New(t), address), "me")
@@ -215,7 +216,7 @@ func TestOneAfterTheOther(t *testing.T) {
 	}
 }
 
-// A broker that comes back is found again.
+// The actor resumes when its broker comes back.
 func TestTheBrokerComesBack(t *testing.T) {
 	_, address := plc(t)
 	r := actorstest.New(t)
@@ -246,7 +247,7 @@ func TestConfigsThatCannotWork(t *testing.T) {
 	}
 }
 
-// client is the smallest MQTT 3.1.1 client there is.
+// client is a minimal MQTT 3.1.1 client.
 type client struct {
 	t    testing.TB
 	conn net.Conn
@@ -268,7 +269,7 @@ func connect(t testing.TB, broker, id string) *client {
 	return c
 }
 
-// send sends a packet of a head, a string with its length, and a tail.
+// send sends a packet made of a head, a length-prefixed string and a tail.
 func (c *client) send(kind byte, head, text string, tail ...string) {
 	body := head + string([]byte{byte(len(text) >> 8), byte(len(text))}) + text + strings.Join(tail, "")
 	if len(body) > 127 {
@@ -299,13 +300,14 @@ func (c *client) packet() []byte {
 	return body
 }
 
-// next is the payload of the next publish.
+// next returns the payload of the next PUBLISH.
 func (c *client) next() string {
 	p := c.packet()
 	return string(p[2+int(p[0])<<8+int(p[1]):])
 }
 
-// A controller may go as soon as it has asked, as mosquitto_pub does: others hear the answer.
+// A controller may disconnect right after its request, as mosquitto_pub does; the answer is still
+// published for others.
 func TestWhoHasGoneIsAnswered(t *testing.T) {
 	program, err := exec.LookPath("mosquitto_pub")
 	if err != nil {

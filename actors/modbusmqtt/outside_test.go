@@ -49,7 +49,7 @@ func TestAControllerAtAnOutsideBroker(t *testing.T) {
 			t.Errorf("%q is answered with %q, want %q", line, got, want)
 		}
 	}
-	for range 2 { // the retained write is not carried out
+	for range 2 { // the retained write must not be carried out
 		if got := actorstest.Next(t, audit); got.Caller != "cookie/me" || got.GetAddress() == 99 {
 			t.Errorf("audited %v", got)
 		}
@@ -77,7 +77,7 @@ func TestMutualTLS(t *testing.T) {
 	mosquitto.Start(t, listen, fmt.Sprintf("require_certificate true\nuse_identity_as_username true\ncafile %s\ncertfile %s\nkeyfile %s\n", in("ca.pem"), in("broker.pem"), in("broker.key")))
 	for name, x := range map[string]struct {
 		tls  *tlsv1.Client
-		want string // of the health's cause; empty: it connects
+		want string // part of the cause of the health; empty: it connects
 	}{
 		"mutual":           {&tlsv1.Client{CaFile: in("ca.pem"), CertFile: in("gateway.pem"), KeyFile: in("gateway.key")}, ""},
 		"no certificate":   {&tlsv1.Client{CaFile: in("ca.pem")}, "broker ssl://"},
@@ -161,7 +161,7 @@ func (i *issuer) make(name string, ca bool) (*x509.Certificate, *ecdsa.PrivateKe
 	return parsed, key
 }
 
-// The topics are those of the config, at our broker and at another one, and no others.
+// Only the configured topics are used, with our broker and with an outside one.
 func TestTopicsOfOnesOwn(t *testing.T) {
 	const asks, answers = "plant/7/ask", "plant/7/answer"
 	_, address := plc(t)

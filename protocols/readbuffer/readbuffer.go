@@ -1,5 +1,6 @@
-// Package readbuffer is the receiving side of a connection in memory: what has arrived and is not read yet, with a read
-// deadline, for types that stand in for a net.Conn.
+// Package readbuffer provides the receiving side of an in-memory connection: a buffer of bytes that
+// have arrived but have not been read, with a read deadline. It is for types that stand in for a
+// net.Conn.
 package readbuffer
 
 import (
@@ -10,8 +11,8 @@ import (
 	"time"
 )
 
-// Alarm has wake called at t or soon after, in a goroutine of its own choice. It is called with the Buffer's lock held, so it must
-// not call wake itself.
+// Alarm arranges for wake to be called at t or soon after, in a goroutine of its choice. Alarm is
+// called with the Buffer's lock held, so it must not call wake itself.
 type Alarm func(t time.Time, wake func())
 
 // Buffer holds bytes until they are read. It is safe for concurrent use.
@@ -21,21 +22,22 @@ type Buffer struct {
 
 	mu       sync.Mutex
 	changed  sync.Cond
-	chunks   [][]byte // none is empty
-	size     int      // of all chunks, in bytes
-	err      error    // why nothing more will arrive; nil: it may
+	chunks   [][]byte // each has at least one byte
+	size     int      // total size of chunks in bytes
+	err      error    // why nothing more will arrive; nil: more may arrive
 	deadline time.Time
-	planned  time.Time // when the alarm will go off; zero: it will not
+	planned  time.Time // time for which the alarm is set; zero: not set
 }
 
-// New returns an empty Buffer for at most limit bytes; 0: for any number.
+// New returns an empty Buffer for at most limit bytes; 0 means no limit.
 func New(limit int, alarm Alarm) *Buffer {
 	b := &Buffer{limit: limit, alarm: alarm}
 	b.changed.L = &b.mu
 	return b
 }
 
-// Append adds data behind what is there: one Read may return both. Data for which there is no room is dropped as a whole.
+// Append adds data to the end. One Read may return it together with earlier data. If there is no
+// room for all of data, all of it is dropped.
 func (b *Buffer) Append(data []byte) {
 	b.add(data, func() {
 		if last := len(b.chunks) - 1; last >= 0 {
@@ -46,8 +48,9 @@ func (b *Buffer) Append(data []byte) {
 	})
 }
 
-// Put adds data that no Read returns together with data of another Put. The Buffer holds on to data, and does not change it. Data for
-// which there is no room is dropped as a whole.
+// Put adds data that no Read returns together with data of another Put. The Buffer keeps a
+// reference to data but does not modify it. If there is no room for all of data, all of it is
+// dropped.
 func (b *Buffer) Put(data []byte) {
 	b.add(data, func() { b.chunks = append(b.chunks, slices.Clip(data)) })
 }
@@ -63,7 +66,8 @@ func (b *Buffer) add(data []byte, keep func()) {
 	b.changed.Broadcast()
 }
 
-// End says that nothing more will arrive: Read returns err when it has returned everything. Only the first End counts.
+// End declares that nothing more will arrive: once all data has been read, Read returns err. Only
+// the first call counts.
 func (b *Buffer) End(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,7 +77,7 @@ func (b *Buffer) End(err error) {
 	b.changed.Broadcast()
 }
 
-// Close ends every Read with net.ErrClosed, whatever there is to read.
+// Close makes every Read return net.ErrClosed, even if there is data to read.
 func (b *Buffer) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -81,21 +85,22 @@ func (b *Buffer) Close() {
 	b.changed.Broadcast()
 }
 
-// Err is net.ErrClosed after Close, or what End was called with; nil: more may arrive.
+// Err returns net.ErrClosed after Close, else the error given to End, or nil if more may arrive.
 func (b *Buffer) Err() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.err
 }
 
-// Discard drops what has arrived and is not read.
+// Discard drops data that has arrived but has not been read.
 func (b *Buffer) Discard() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.chunks, b.size = nil, 0
 }
 
-// Read waits for at least one byte, the end or the deadline. At the deadline it returns os.ErrDeadlineExceeded.
+// Read waits for at least one byte, the end of the data or the deadline. At the deadline it returns
+// os.ErrDeadlineExceeded.
 func (b *Buffer) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -122,7 +127,8 @@ func (b *Buffer) take(p []byte) int {
 	return n
 }
 
-// SetReadDeadline ends every Read at t, one that waits already too; the zero time means never.
+// SetReadDeadline sets the time after which Read fails, including a Read that is already waiting.
+// The zero time means no deadline.
 func (b *Buffer) SetReadDeadline(t time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,8 +137,9 @@ func (b *Buffer) SetReadDeadline(t time.Time) {
 	b.plan()
 }
 
-// plan sets the alarm for the deadline, unless it goes off before that anyway: then it is set again. So a deadline that is moved on with
-// every request costs no alarm each time. The caller holds the lock.
+// plan sets the alarm for the deadline. If the alarm is already set for an earlier time, it stays,
+// and is set again when it goes off. So extending the deadline with every request does not cost an
+// alarm each time. The caller holds the lock.
 func (b *Buffer) plan() {
 	if b.deadline.IsZero() || !b.planned.IsZero() && !b.deadline.Before(b.planned) {
 		return
@@ -143,7 +150,7 @@ func (b *Buffer) plan() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if !b.planned.Equal(at) {
-			return // another one has been set for an earlier deadline
+			return // replaced by an alarm for an earlier deadline
 		}
 		b.planned = time.Time{}
 		b.changed.Broadcast()

@@ -14,7 +14,7 @@ import (
 
 func timers(t time.Time, wake func()) { time.AfterFunc(time.Until(t), wake) }
 
-// wants reads once.
+// wants calls Read once and compares the result.
 func wants(t *testing.T, b *readbuffer.Buffer, want string, wantErr error) {
 	t.Helper()
 	p := make([]byte, 16)
@@ -56,7 +56,8 @@ func TestCloseDropsWhatIsThere(t *testing.T) {
 	wants(t, b, "", net.ErrClosed)
 }
 
-// A Read that waits ends at the deadline as it is then, however it was moved before and meanwhile.
+// A waiting Read ends at the current deadline, however often the deadline was moved before or
+// meanwhile.
 func TestDeadline(t *testing.T) {
 	for name, moves := range map[string][]time.Duration{
 		"set once":         {2 * time.Second},
