@@ -20,7 +20,8 @@ import (
 	"gatewayd/cmd/gatewayd/standin"
 )
 
-// parsed reads the command line and does what it says, but for what it goes on with.
+// parsed parses the command line and runs the command, except for the long-running part, which it
+// returns.
 func parsed(ctx context.Context) (serve daemon.Serving, err error) {
 	cmd, err := command(&serve).ExecuteContextC(ctx)
 	if err != nil && !exit.Coded(err) {
@@ -29,7 +30,7 @@ func parsed(ctx context.Context) (serve daemon.Serving, err error) {
 	return serve, err
 }
 
-// command is the tree of all commands.
+// command returns the tree of all commands.
 func command(serve *daemon.Serving) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "gatewayd",
@@ -37,7 +38,7 @@ func command(serve *daemon.Serving) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 
-		DisableSuggestions: true, // several lines: see mistyped
+		DisableSuggestions: true, // cobra's suggestions take several lines: see mistyped
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a gateway:"}, &cobra.Group{ID: "look", Title: "Look into a running one:"},
 		&cobra.Group{ID: "tools", Title: "A technician's tools:"})
@@ -63,13 +64,13 @@ func command(serve *daemon.Serving) *cobra.Command {
 	root.AddCommand(versionCommand())
 	root.InitDefaultCompletionCmd("completion")
 	if c, _, err := root.Find([]string{"completion"}); err == nil {
-		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // without it a shell that it does not know is no error
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // otherwise an unknown shell would be no error
 	}
 	mark(root)
 	return root
 }
 
-// mark marks the errors of all commands.
+// mark makes the errors of all commands distinguishable from those of cobra.
 func mark(c *cobra.Command) {
 	if run := c.RunE; run != nil {
 		c.RunE = func(cmd *cobra.Command, args []string) error { return exit.Marked(run(cmd, args)) }

@@ -16,7 +16,7 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// Ask calls a method of an actor that answers once.
+// Ask calls a method that gives one answer.
 func (c *Client) Ask(ctx context.Context, path, method string, request, answer proto.Message) error {
 	subject, err := c.Subject(path, method)
 	if err != nil {
@@ -27,7 +27,7 @@ func (c *Client) Ask(ctx context.Context, path, method string, request, answer p
 	return c.Conn.Call(ctx, subject, request, answer)
 }
 
-// Subject is where a method of an actor is called.
+// Subject returns the subject on which a method of an actor is called.
 func (c *Client) Subject(path, method string) (string, error) {
 	path = strings.Trim(path, "/")
 	if err := bus.CheckName(path); err != nil {
@@ -39,8 +39,8 @@ func (c *Client) Subject(path, method string) (string, error) {
 	return bus.Subject(c.Gateway, bus.Cmd, path, method), nil
 }
 
-// ConfigAmong reads an actor's config, if it is of the type of one of these, into that
-// one; nil: it is of none.
+// ConfigAmong reads the config of an actor into that message of into which has its type, and
+// returns this message; nil if none has.
 func (c *Client) ConfigAmong(ctx context.Context, path string, into ...proto.Message) (proto.Message, error) {
 	r := &actorv1.GetConfigResponse{}
 	if err := c.Ask(ctx, path, "GetConfig", &actorv1.GetConfigRequest{}, r); err != nil {
@@ -54,13 +54,13 @@ func (c *Client) ConfigAmong(ctx context.Context, path string, into ...proto.Mes
 	return nil, nil
 }
 
-// ConfigInto reads an actor's config, if it is of the type of into.
+// ConfigInto reads the config of an actor into into; is reports whether it is of that type.
 func (c *Client) ConfigInto(ctx context.Context, path string, into proto.Message) (is bool, err error) {
 	m, err := c.ConfigAmong(ctx, path, into)
 	return m != nil, err
 }
 
-// Call calls a method and prints its answers: as a table on a terminal, else as JSON.
+// Call calls a method and prints its answers, as tables on a terminal and as JSON otherwise.
 func (c *Client) Call(ctx context.Context, w io.Writer, path, method string, request []byte) error {
 	subject, err := c.Subject(path, method)
 	if err != nil {
@@ -90,8 +90,8 @@ func (c *Client) Call(ctx context.Context, w io.Writer, path, method string, req
 	return nil
 }
 
-// problemsOf counts the problems of a config that an answer tells: a script must
-// not take such an answer for a success.
+// problemsOf counts the config problems in an answer. With any, the command fails, so that a script
+// does not take the answer for a success.
 func problemsOf(m bus.Msg) int {
 	var answer struct{ Problems []json.RawMessage }
 	if json.Unmarshal(m.Data, &answer) != nil {
@@ -100,8 +100,8 @@ func problemsOf(m bus.Msg) int {
 	return len(answer.Problems)
 }
 
-// streams reports whether a method gives several answers: such a call may last
-// for as long as they come.
+// streams reports whether a method gives several answers. The time limit does not apply to such a
+// call.
 func (c *Client) streams(ctx context.Context, path, method string) bool {
 	d, err := c.Describe(ctx, path)
 	if err != nil {
@@ -115,7 +115,7 @@ func (c *Client) streams(ctx context.Context, path, method string) bool {
 	return false
 }
 
-// Describe asks an actor what it is.
+// Describe returns the description of an actor.
 func (c *Client) Describe(ctx context.Context, path string) (*actorv1.DescribeResponse, error) {
 	d := &actorv1.DescribeResponse{}
 	return d, c.Ask(ctx, path, "Describe", &actorv1.DescribeRequest{}, d)

@@ -1,5 +1,5 @@
-// Package client is the way of a command to a running gateway, or through a hub to
-// many: where it is, who is asking, what is there, calls, and what the shell completes.
+// Package client connects commands to a running gateway, or through a hub to many. It finds the
+// server and the credentials, calls actors, lists them, and completes their names in the shell.
 package client
 
 import (
@@ -22,36 +22,36 @@ import (
 	"gatewayd/supervisor"
 )
 
-// DefaultURL is where a gateway's bus listens that nothing else is known of.
+// DefaultURL is where the bus of a gateway is looked for if nothing else is known.
 const DefaultURL = "nats://127.0.0.1:4222"
 
-// startTime is when a gateway whose bus is up has said something.
+// startTime is how long a gateway may take after the start of its bus to publish something.
 const startTime = 2 * time.Second
 
-// Client is a command line's way to a running gateway.
+// Client is the connection of a command to a running gateway.
 type Client struct {
 	Gateway string        // its name; Connect finds the only one there
-	Timeout time.Duration // longest wait for an answer; 0: no end
-	AsJSON  bool          // answers are to be printed so
+	Timeout time.Duration // longest wait for an answer; 0: unlimited
+	AsJSON  bool          // print answers as JSON
 	Conn    *bus.Conn     // nil: not connected
 
 	kinds                   []actors.Kind
 	server, key, user, data string
-	fleet                   bool // server is a hub, and key what lets in there
+	fleet                   bool // server is a hub, and key the credentials for it
 	proof                   proof
-	cmd                     *cobra.Command // that runs with these flags; nil: they are being completed, and nobody is asked for anything
+	cmd                     *cobra.Command // the command that runs; nil during completion, which must not ask for anything
 }
 
-// New is a way to a gateway; kinds are those that it may have.
+// New returns a client for a gateway; kinds are the actor types it may have.
 func New(kinds []actors.Kind) *Client { return &Client{kinds: kinds} }
 
-// AtHub is a way to gateways through their hub.
+// AtHub returns a client for gateways that are reached through their hub.
 func AtHub(kinds []actors.Kind) *Client { return &Client{kinds: kinds, fleet: true} }
 
-// Flags adds what all commands that reach a gateway share.
+// Flags adds the flags that all commands with a client share.
 func (c *Client) Flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	cmd.PreRun = func(cmd *cobra.Command, _ []string) { c.cmd = cmd } // not before: the library never forgets who completes a flag
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) { c.cmd = cmd } // not set before it runs: cobra keeps c for ever, with its completion of a flag
 	f.DurationVar(&c.Timeout, "timeout", 10*time.Second, "longest wait for the gateway")
 	f.BoolVar(&c.AsJSON, "json", false, "print JSON")
 	if c.fleet {
@@ -71,8 +71,8 @@ func (c *Client) Flags(cmd *cobra.Command) {
 	_ = cmd.MarkFlagDirname("data")
 }
 
-// url is where the bus is, and who says so; pinned is a file of the certificate it
-// has, if that is known.
+// url returns where the bus is and which setting says so; pinned is the file of the bus's
+// certificate, if known.
 func (c *Client) url() (url, says, pinned string) {
 	if c.server != "" {
 		return c.server, "--server", ""
@@ -88,7 +88,7 @@ func (c *Client) url() (url, says, pinned string) {
 	return DefaultURL, "", ""
 }
 
-// seed is the key file to use; chosen is false when nobody asked for it.
+// seed returns the key file to use; chosen is false if it is only the default.
 func (c *Client) seed() (file string, chosen bool) {
 	if c.key != "" {
 		return c.key, true
@@ -98,7 +98,7 @@ func (c *Client) seed() (file string, chosen bool) {
 	}
 	file = filepath.Join(c.data, "keys", "operator.nk")
 	if c.proof.cert != "" || c.user != "" || strings.Contains(c.server, "@") {
-		return "", false // he has said who he is
+		return "", false // other credentials are given
 	}
 	if f, err := os.Open(file); err == nil {
 		f.Close()
@@ -107,7 +107,7 @@ func (c *Client) seed() (file string, chosen bool) {
 	return "", false
 }
 
-// Connect reaches the bus and finds the gateway. Close must be called.
+// Connect connects to the bus and finds the gateway. The caller must call Close.
 func (c *Client) Connect(ctx context.Context) error {
 	if err := c.Dial(); err != nil {
 		return err
@@ -120,7 +120,7 @@ func (c *Client) Connect(ctx context.Context) error {
 	}
 	names, err := c.gateways(ctx)
 	for begin := time.Now(); err == nil && len(names) == 0 && time.Since(begin) < min(c.Timeout, startTime); names, err = c.gateways(ctx) {
-		time.Sleep(50 * time.Millisecond) // the bus is up a moment before the tree
+		time.Sleep(50 * time.Millisecond) // the bus is up shortly before the tree
 	}
 	switch {
 	case err != nil:
@@ -135,8 +135,8 @@ func (c *Client) Connect(ctx context.Context) error {
 	return nil
 }
 
-// checkData says what is wrong with a data directory that was named and is to tell
-// where the bus is.
+// checkData returns an error if --data was given to find the bus by, and the directory does not
+// tell where the bus is. says is the setting that has told it.
 func (c *Client) checkData(says string) error {
 	if says == "" && c.cmd != nil && c.cmd.Flags().Changed("data") {
 		if _, err := os.Stat(c.data); err != nil {
@@ -148,7 +148,7 @@ func (c *Client) checkData(says string) error {
 	return nil
 }
 
-// Dial reaches the bus, or the hub. Close must be called.
+// Dial connects to the bus, or to the hub. The caller must call Close.
 func (c *Client) Dial() (err error) {
 	if c.fleet {
 		return c.dialHub()
@@ -176,7 +176,7 @@ func (c *Client) Dial() (err error) {
 		return err
 	}
 	if e.Code == bus.PermissionDenied && key != "" && !chosen {
-		o.NKeyFile = "" // a key that happened to lie around, maybe of another gateway
+		o.NKeyFile = "" // a default key may be that of another gateway
 		if open, err := bus.Dial(o); err == nil {
 			c.Conn = open
 			return nil
@@ -199,7 +199,7 @@ func (c *Client) Dial() (err error) {
 	return errors.New(e.Message)
 }
 
-// password is that of --user.
+// password returns the password of --user.
 func (c *Client) password() (string, error) {
 	if p, ok := os.LookupEnv("GATEWAYD_PASSWORD"); ok || c.cmd == nil {
 		return p, nil
@@ -207,14 +207,14 @@ func (c *Client) password() (string, error) {
 	return terminal.ReadPassword(c.cmd.Context(), c.cmd.InOrStdin(), c.cmd.ErrOrStderr(), false)
 }
 
-// Close ends the connection, if there is one.
+// Close closes the connection, if there is one.
 func (c *Client) Close() {
 	if c.Conn != nil {
 		c.Conn.Close()
 	}
 }
 
-// gateways lists the gateways on the bus.
+// gateways returns the gateways on the bus.
 func (c *Client) gateways(ctx context.Context) (names []string, err error) {
 	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
@@ -227,7 +227,7 @@ func (c *Client) gateways(ctx context.Context) (names []string, err error) {
 	return names, err
 }
 
-// Bounded is ctx that ends when the longest wait is over, if there is one.
+// Bounded returns ctx with Timeout as its limit, if there is one.
 func (c *Client) Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if c.Timeout <= 0 {
 		return context.WithCancel(ctx)
@@ -235,7 +235,7 @@ func (c *Client) Bounded(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, c.Timeout)
 }
 
-// keyHint is how to show the operator's key: where it is to be found, if it may be there.
+// keyHint returns how to pass the operator's key, with its path if it may be there.
 func (c *Client) keyHint() string {
 	dir := c.data
 	if _, err := os.Stat(dir); err != nil {
@@ -248,7 +248,7 @@ func (c *Client) keyHint() string {
 	return "--key " + key
 }
 
-// Explain turns an error of the bus into one line that says what to do.
+// Explain turns an error of the bus into one line that tells the user what to do.
 func (c *Client) Explain(err error) error {
 	var e *bus.Error
 	switch {
@@ -269,22 +269,23 @@ func (c *Client) Explain(err error) error {
 			return fmt.Errorf("this needs the operator key: %s", c.keyHint())
 		}
 	case bus.DeadlineExceeded:
-		if strings.Contains(e.Message, bus.NoAnswer) { // else it is an answer, of somebody who has waited for another
+		if strings.Contains(e.Message, bus.NoAnswer) { // otherwise the actor has answered, that it waited for another one in vain
 			within := fmt.Sprintf("no answer within %s", c.Timeout)
 			return fmt.Errorf("%s: give it more with --timeout, or look at gatewayd tree", strings.Replace(e.Message, bus.NoAnswer, within, 1))
 		}
 	case bus.NotFound:
-		if strings.HasPrefix(e.Message, "no actor is called ") && strings.HasSuffix(e.Message, `"`) { // nor one that may have been meant
+		if strings.HasPrefix(e.Message, "no actor is called ") && strings.HasSuffix(e.Message, `"`) { // without a suggestion
 			return errors.New(e.Message + LookAround)
 		}
 	}
 	return errors.New(e.Message)
 }
 
-// LookAround is for who names an actor like which none is called.
+// LookAround is appended to the error for an unknown actor for which there is no suggestion.
 const LookAround = ": gatewayd tree shows all that are there"
 
-// noAddress says why a data directory does not tell where the bus is: err is of looking for its file there.
+// noAddress returns the error for a data directory that does not tell where the bus is. err is that
+// of the search for its file.
 func noAddress(dir string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("--data %s may not be read by this user: use sudo, or name the bus with --server and a key with --key", dir)

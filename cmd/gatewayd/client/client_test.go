@@ -9,8 +9,8 @@ import (
 	"gatewayd/bus"
 )
 
-// That a caller should wait longer is told him who has waited for no longer than he would, and not
-// whom somebody has answered that he himself has waited in vain for another.
+// The advice to wait longer is given when the client's own wait has ended, not when an actor
+// answers that it has waited for another one in vain.
 func TestWhoHasWaited(t *testing.T) {
 	c := &Client{Timeout: 10 * time.Second}
 	for _, x := range []struct{ text, want string }{
@@ -25,7 +25,7 @@ func TestWhoHasWaited(t *testing.T) {
 	}
 }
 
-// Who may not look into a data directory is told that, and not that no gateway runs.
+// A data directory that may not be read is told apart from one without a running gateway.
 func TestDataDirectoryThatTellsNothing(t *testing.T) {
 	for err, want := range map[error]string{
 		fs.ErrPermission: "may not be read by this user",

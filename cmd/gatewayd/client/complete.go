@@ -12,10 +12,10 @@ import (
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
-// CompletionTime bounds what a press of Tab waits for.
+// CompletionTime is the longest that completion may take after a press of Tab.
 const CompletionTime = time.Second
 
-// complete runs look on a running gateway; without one there is nothing to offer.
+// complete runs look on a running gateway. Without one there is nothing to offer.
 func (c *Client) complete(cmd *cobra.Command, look func(ctx context.Context) []string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), CompletionTime)
 	defer cancel()
@@ -26,17 +26,17 @@ func (c *Client) complete(cmd *cobra.Command, look func(ctx context.Context) []s
 	return look(ctx), cobra.ShellCompDirectiveNoFileComp
 }
 
-// Offer lets the shell complete a flag that takes one of these words.
+// Offer completes a flag with fixed words.
 func Offer(cmd *cobra.Command, flag string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// CompletePath offers the paths of all actors and groups.
+// CompletePath completes the paths of all actors and groups.
 func (c *Client) CompletePath(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	return c.CompleteWho()(cmd, args, prefix)
 }
 
-// Services of which commands ask.
+// Services by which commands select actors.
 const (
 	LinkService    = "modbus.v1.LinkService"
 	UnitService    = "modbus.v1.UnitService"
@@ -44,7 +44,8 @@ const (
 	UplinkService  = "uplink.v1.UplinkService"
 )
 
-// CompleteWho offers the paths of all actors whose kind has one of these services, or of all there are.
+// CompleteWho completes the paths of actors whose kind has one of these services, or of all actors
+// if none is given.
 func (c *Client) CompleteWho(services ...string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
@@ -63,14 +64,14 @@ func (c *Client) CompleteWho(services ...string) cobra.CompletionFunc {
 	}
 }
 
-// serves says whether a kind has one of these services, if there are any.
+// serves reports whether a kind has one of these services; true if services is empty.
 func (c *Client) serves(kind string, services []string) bool {
 	return len(services) == 0 || slices.ContainsFunc(c.kinds, func(k actors.Kind) bool {
 		return k.Name == kind && slices.ContainsFunc(k.Offers(), func(s string) bool { return slices.Contains(services, s) })
 	})
 }
 
-// CompleteMethod offers paths, then the methods of the one chosen.
+// CompleteMethod completes paths, then the methods of the chosen actor.
 func (c *Client) CompleteMethod(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
 		return c.CompletePath(cmd, args, prefix)
@@ -93,7 +94,7 @@ func (c *Client) CompleteMethod(cmd *cobra.Command, args []string, prefix string
 	})
 }
 
-// CompleteFilter offers classes, then what a class has below each actor.
+// CompleteFilter completes classes, then filters for everything an actor publishes in a class.
 func (c *Client) CompleteFilter(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -114,7 +115,7 @@ func (c *Client) CompleteFilter(cmd *cobra.Command, args []string, prefix string
 	})
 }
 
-// completeGateways offers the gateways on the bus.
+// completeGateways completes the gateways on the bus.
 func (c *Client) completeGateways(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	c.Gateway = ""
 	ctx, cancel := context.WithTimeout(cmd.Context(), CompletionTime)

@@ -15,10 +15,10 @@ import (
 	"gatewayd/cmd/gatewayd/exit"
 )
 
-// AskTime is how long a gateway has to say how it stands; its link may be slow.
+// AskTime is how long a gateway has to answer with its standing. Its link may be slow.
 const AskTime = 3 * time.Second
 
-// hubFlags are those of a command that reaches gateways through their hub.
+// hubFlags adds the flags of a command that reaches gateways through their hub.
 func (c *Client) hubFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.server, "hub", os.Getenv("GATEWAYD_HUB"), "where the hub listens for clients: nats:// or tls://host:4222 (default $GATEWAYD_HUB)")
@@ -55,7 +55,8 @@ func (c *Client) dialHub() (err error) {
 	return errors.New(e.Message)
 }
 
-// explainAtHub is an error of the bus in one line. That nobody answers may be because the gateway is not there.
+// explainAtHub is Explain at a hub. If nobody answers, the gateway may not be connected, or not let
+// the hub call it.
 func (c *Client) explainAtHub(e *bus.Error) error {
 	switch e.Code {
 	case bus.Unavailable, bus.DeadlineExceeded:
@@ -67,7 +68,7 @@ func (c *Client) explainAtHub(e *bus.Error) error {
 			return fmt.Errorf("gateway %s does not answer at the hub: gatewayd fleet ls tells whether it is connected", c.Gateway)
 		}
 		if !strings.Contains(e.Message, bus.NoAnswer) && !strings.Contains(e.Message, bus.Nobody) {
-			break // it has answered
+			break // the gateway has answered
 		}
 		return fmt.Errorf("%s; gateway %s is there: does its leaf.calls let the hub call that?", e.Message, c.Gateway)
 	case bus.PermissionDenied:

@@ -9,12 +9,13 @@ import (
 	"strings"
 )
 
-// proof is how a client and the gateway prove themselves by certificates.
+// proof holds the certificates by which client and gateway verify each other.
 type proof struct {
 	ca, cert, key string // PEM files
 }
 
-// tls is for a connection to url; pinned is a file of the very certificate that the server has, if that is known.
+// tls returns the TLS config for a connection to url. pinned is the file of the server's own
+// certificate, if known.
 func (p proof) tls(url, pinned string) (*tls.Config, error) {
 	if !strings.HasPrefix(url, "tls://") && p == (proof{}) {
 		return nil, nil
@@ -31,7 +32,7 @@ func (p proof) tls(url, pinned string) (*tls.Config, error) {
 		if cfg.RootCAs, all, err = certificates(pinned); err != nil {
 			return nil, err
 		}
-		cfg.ServerName = nameOf(all[0]) // it is known by itself, whatever it is called
+		cfg.ServerName = nameOf(all[0]) // the certificate itself is trusted, by whatever name the server is reached
 	}
 	if p.cert != "" {
 		key := p.key
@@ -57,7 +58,7 @@ func nameOf(c *x509.Certificate) string {
 	return c.Subject.CommonName
 }
 
-// certificates reads a PEM file of one or several.
+// certificates reads the certificates of a PEM file.
 func certificates(file string) (*x509.CertPool, []*x509.Certificate, error) {
 	rest, err := os.ReadFile(file)
 	if err != nil {

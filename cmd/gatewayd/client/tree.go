@@ -16,14 +16,14 @@ import (
 	"gatewayd/supervisor"
 )
 
-// Standing is how one actor or group is.
+// Standing is the health of one actor or group.
 type Standing struct {
 	Path   string
 	Health *actorv1.Health
 }
 
-// States asks for the health of everybody, as the bus keeps it, in the order of
-// the tree; an observer may do that. boot is nil when nothing is known.
+// States returns the health of all actors and groups, which the bus keeps, in the order of the
+// tree. Observers are allowed to read it too. boot is nil if it is not known.
 func (c *Client) States(ctx context.Context) (all []Standing, boot *gatewayv1.Boot, err error) {
 	ctx, cancel := c.Bounded(ctx)
 	defer cancel()
@@ -31,7 +31,7 @@ func (c *Client) States(ctx context.Context) (all []Standing, boot *gatewayv1.Bo
 	err = c.Conn.Last(ctx, "gw."+c.Gateway+".state.>", func(r bus.Record) error {
 		a, err := bus.ParseSubject(r.Subject)
 		switch {
-		case err != nil, len(r.Data) == 0: // taken back: a new config does not have it any more
+		case err != nil, len(r.Data) == 0: // withdrawn: the config no longer has this actor
 		case a.Leaf == "health":
 			h := &actorv1.Health{}
 			if r.Decode(h) == nil {
@@ -53,7 +53,8 @@ func (c *Client) States(ctx context.Context) (all []Standing, boot *gatewayv1.Bo
 	return all, boot, err
 }
 
-// unknownGateway says of whom something is known instead.
+// unknownGateway returns the error for a gateway of which nothing is known. It names those that are
+// known.
 func (c *Client) unknownGateway(ctx context.Context) error {
 	if c.fleet {
 		return fmt.Errorf("nothing is known of a gateway %q: gatewayd fleet ls shows all that are there", c.Gateway)
@@ -66,7 +67,7 @@ func (c *Client) unknownGateway(ctx context.Context) error {
 	return fmt.Errorf("nothing is known of a gateway %q: here is %s", c.Gateway, strings.Join(names, ", "))
 }
 
-// PathsOf are the paths of all.
+// PathsOf returns the paths of all.
 func PathsOf(all []Standing) []string {
 	paths := make([]string, len(all))
 	for i, s := range all {
@@ -75,11 +76,11 @@ func PathsOf(all []Standing) []string {
 	return paths
 }
 
-// Nearest is a hint at the path that was probably meant.
+// Nearest returns a suggestion of the path that was probably meant.
 func Nearest(path string, all []Standing) string { return schemas.DidYouMeanPath(path, PathsOf(all)) }
 
-// ComparePaths puts the root first, what the gateway always has next, and then
-// the others by name, numbers in names by their value.
+// ComparePaths orders paths: first the root, then the actors every gateway has, then the others by
+// name, with numbers in names compared by value.
 func ComparePaths(a, b string) int {
 	as, bs := strings.Split(a, "/"), strings.Split(b, "/")
 	for i := 0; i < len(as) && i < len(bs); i++ {
@@ -96,7 +97,8 @@ func ComparePaths(a, b string) int {
 	return cmp.Compare(len(as), len(bs))
 }
 
-// Place is where a top of the tree stands: the root, what the gateway always has, the others.
+// Place returns the rank of a top-level name: 0 for the root, then the actors every gateway has,
+// then all others.
 func Place(top string) int {
 	if top == supervisor.Root {
 		return 0
@@ -127,7 +129,7 @@ func CompareTokens(a, b string) int {
 	return cmp.Compare(len(a), len(b))
 }
 
-// digits counts the digits s begins with.
+// digits returns the number of digits at the beginning of s.
 func digits(s string) int {
 	if n := strings.IndexFunc(s, func(r rune) bool { return !unicode.IsDigit(r) }); n >= 0 {
 		return n
@@ -135,8 +137,8 @@ func digits(s string) int {
 	return len(s)
 }
 
-// Branches draws the tree: for each path, which stand in its order, the lines
-// that lead to it and its last name.
+// Branches draws the tree. For each path it returns the branches that lead to it and its last name.
+// The paths must be in order.
 func Branches(paths []string, gateway string) []string {
 	out := make([]string, len(paths))
 	for i, path := range paths {
@@ -150,7 +152,7 @@ func Branches(paths []string, gateway string) []string {
 			base = strings.Count(paths[0], "/") + 1
 		}
 		if depth < base {
-			out[i] = path // the top of a part
+			out[i] = path // the top of a part of the tree
 			continue
 		}
 		var b strings.Builder
@@ -172,8 +174,7 @@ func Branches(paths []string, gateway string) []string {
 	return out
 }
 
-// continues reports whether a later path is a sibling of path's ancestor at
-// this depth.
+// continues reports whether a later path is a sibling of the ancestor of path at this depth.
 func continues(later []string, path string, depth int) bool {
 	own := strings.Split(path, "/")[:depth+1]
 	parent, self := strings.Join(own[:depth], "/"), strings.Join(own, "/")

@@ -30,8 +30,7 @@ var path = rapid.Custom(func(t *rapid.T) string {
 	return strings.Join(rapid.SliceOfN(rapid.StringMatching(`[ab]?[0-9]{1,3}-?|bus|root`), 1, 4).Draw(t, "tokens"), "/")
 })
 
-// The order is one: whatever is compared, and a group always stands right
-// before what is in it.
+// The order is total, and a group always comes right before its members.
 func TestOrderIsTotal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b, c := path.Draw(t, "a"), path.Draw(t, "b"), path.Draw(t, "c")

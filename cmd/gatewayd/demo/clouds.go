@@ -14,8 +14,9 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// clouds are the far ends of the demo's uplinks, in this process: a web service that takes JSON and is always there, and a receiver of the
-// compact protocol whose link is cut now and then. Both take everything and keep nothing.
+// clouds are the far ends of the demo's uplinks, in this process: a web service that takes JSON and
+// is always there, and a receiver of the compact protocol whose link is cut now and then. Both
+// accept everything and store nothing.
 type clouds struct {
 	web, archive string // host:port
 
@@ -23,14 +24,14 @@ type clouds struct {
 	done sync.WaitGroup
 }
 
-// How the link to the archive is cut: for the first time soon, so that a visitor sees it.
+// Times for cuts of the link to the archive. The first one comes soon, so that a visitor sees it.
 const (
 	cutSoon  = 5 * time.Second
 	cutLater = time.Minute
 	cutFor   = 30 * time.Second
 )
 
-// startClouds has the far ends listen; with cuts the archive goes and comes.
+// startClouds starts the far ends; cuts selects whether the link to the archive is cut.
 func startClouds(cuts bool) (*clouds, error) {
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -61,7 +62,7 @@ func (c *clouds) close() {
 	c.done.Wait()
 }
 
-// come has the archive be there until it is cut off, and come back.
+// come serves the archive, with cuts if wanted, until ctx ends.
 func (c *clouds) come(ctx context.Context, l net.Listener, cuts bool) {
 	sink := mdi.NewSink(mdi.SinkConfig{Window: 8, Take: func(string, []record.Record) (map[int]string, error) { return nil, nil }})
 	for there := cutSoon; ctx.Err() == nil; there = cutLater {
@@ -82,7 +83,7 @@ func (c *clouds) come(ctx context.Context, l net.Listener, cuts bool) {
 			}
 			if l, err = net.Listen("tcp", c.archive); err == nil {
 				break
-			} // somebody has taken the port meanwhile
+			} // the port has been taken by another process meanwhile
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package demo is a gateway with a plant, a plug and two clouds made of software, a
-// live view of it, and the story of how it heals.
+// Package demo is a gateway with a simulated plant, plug and two clouds, a live view of it, and a
+// story that shows how it heals.
 package demo
 
 import (
@@ -33,7 +33,7 @@ var demoConfig string
 //go:embed meter.toml
 var meterConfig string
 
-// Command runs the demo.
+// Command returns "demo", which runs the demo.
 func Command(kinds files.Kinds) *cobra.Command {
 	d := &demo{kinds: kinds}
 	var drill bool
@@ -82,7 +82,7 @@ type demo struct {
 	log   *slog.Logger
 }
 
-// run runs the demo until ctx ends, or the story.
+// run runs the demo until ctx ends, or the story to its end.
 func (d *demo) run(ctx context.Context, drill bool) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed
 	defer stop()
@@ -134,7 +134,7 @@ func (d *demo) run(ctx context.Context, drill bool) (err error) {
 	return d.print(ctx)
 }
 
-// freePort makes sure that a port is free, and chooses one for port 0.
+// freePort checks that a port is free, and chooses one for port 0.
 func freePort(addr, flag string) (string, error) {
 	l, err := net.Listen("tcp", addr)
 	switch {
@@ -147,7 +147,7 @@ func freePort(addr, flag string) (string, error) {
 	return l.Addr().String(), nil
 }
 
-// config is the demo's config with all addresses filled in.
+// config returns the demo's config with all addresses filled in.
 func (d *demo) config() []byte {
 	var all strings.Builder
 	for _, m := range meters() {
@@ -159,8 +159,8 @@ func (d *demo) config() []byte {
 		"@web@", d.far.web, "@archive@", d.far.archive, "@meters@\n", all.String()).Replace(demoConfig))
 }
 
-// start starts a gateway; the demo is the watchdog outside, so that it may be
-// called again after one has starved.
+// start starts a gateway. The demo takes the place of the external watchdog and may start another
+// one after a gateway has starved.
 func (d *demo) start() (*daemon.Gateway, error) {
 	cfg, problems := d.kinds.Load(d.file)
 	if err := files.Refused(problems); err != nil {
@@ -169,11 +169,11 @@ func (d *demo) start() (*daemon.Gateway, error) {
 	return daemon.Start(d.kinds, cfg, files.NewSource(d.kinds, d.file, d.data), d.data, d.log)
 }
 
-// bites is how long a gateway that nobody pets a watchdog for goes on.
+// bites is how long a gateway goes on after it has stopped petting the watchdog.
 const bites = time.Second
 
-// keepRunning runs one gateway after the other, as a watchdog does: a new one
-// when one has starved. n follows each, from before it has said much.
+// keepRunning runs one gateway after the other, as a watchdog does: a new one when the last has
+// starved. n follows each of them from its start.
 func (d *demo) keepRunning(ctx context.Context, n *news) error {
 	for {
 		g, err := d.start()
@@ -189,12 +189,12 @@ func (d *demo) keepRunning(ctx context.Context, n *news) error {
 			return g.Stop()
 		case cause := <-g.Starved:
 			n.starved(cause)
-			select { // what it says meanwhile is heard
+			select { // what it still publishes is printed
 			case <-time.After(bites):
 			case <-ctx.Done():
 			}
 			n.unfollow()
-			_ = g.Stop() // it ends anyway; the ports must be free again
+			_ = g.Stop() // the error does not matter; the ports must be free again
 		}
 	}
 }
@@ -208,7 +208,7 @@ func (d *demo) print(ctx context.Context) error {
 	return d.keepRunning(ctx, n)
 }
 
-// units are the physical units of all points, by actor and point.
+// units returns the physical units of all points, by actor and point.
 func (d *demo) units() map[string]map[string]string {
 	cfg, _ := d.kinds.Load(d.file)
 	if cfg == nil {

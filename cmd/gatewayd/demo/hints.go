@@ -12,7 +12,7 @@ import (
 	"gatewayd/cmd/gatewayd/client"
 )
 
-// hints say where the gateway is and what to try.
+// hints returns commands to try on this gateway.
 func (d *demo) hints() []string {
 	self, server, nats, mqtt := invocation(), "", "", ""
 	if url := "nats://" + d.bus; url != client.DefaultURL {
@@ -36,7 +36,7 @@ func (d *demo) hints() []string {
 	}
 }
 
-// mbpoll is a command of that name for unit 1 behind a port.
+// mbpoll returns an mbpoll command for unit 1 behind a port.
 func mbpoll(addr, what string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -45,7 +45,8 @@ func mbpoll(addr, what string) string {
 	return "mbpoll -1 -a 1 -p " + port + " " + what + " " + host
 }
 
-// invocation is what a shell runs this program by once more: the way that it was run now, if it is not at hand by its name.
+// invocation returns the command by which a shell can run this program again: "go run ..." if it
+// was run that way, else its name if it is in the PATH, else its file.
 func invocation() string {
 	parent, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", os.Getppid()))
 	if by, ok := goRun(strings.Split(string(bytes.TrimRight(parent, "\x00")), "\x00"), len(os.Args)-1); ok {
@@ -57,7 +58,8 @@ func invocation() string {
 	return os.Args[0]
 }
 
-// goRun is the beginning of a command line that ends with so many arguments of ours, if it is one of "go run".
+// goRun returns the part of a "go run" command line before the last args arguments; ok is false for
+// any other command line.
 func goRun(line []string, args int) (by string, ok bool) {
 	n := len(line) - args
 	if n < 3 || filepath.Base(line[0]) != "go" || line[1] != "run" {

@@ -22,29 +22,29 @@ import (
 	"gatewayd/supervisor/watchdog"
 )
 
-// news is what the demo hears from its gateway, which may be one after the
-// other. The bus calls it from its own goroutines.
+// news is what the demo has received from its gateway, and from the next one after a restart. The
+// bus calls it from goroutines of its own.
 type news struct {
 	units map[string]map[string]string
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change
-	gateway int           // how many there were
-	over    int           // how many of those have starved
+	gateway int           // how many have been started
+	over    int           // how many of them have starved
 	address string
 	health  map[string]*actorv1.Health
 	traffic map[string]*traffic
 	values  map[string]*samplev1.Samples
 	uplinks map[string]*uplinkv1.Status
-	heard   map[string]time.Time // when the last good sample of an actor came
+	heard   map[string]time.Time // when the last good sample of an actor arrived
 	healed  []*actorv1.Healed
-	lines   []look.NewsLine // by their own time
+	lines   []look.NewsLine // in the order of their own times
 	untold  []look.NewsLine
 	boot    *gatewayv1.Boot
 	stops   []func()
 }
 
-// linesKept bounds what can be shown of the past.
+// linesKept is the number of lines of the past that are kept.
 const linesKept = 100
 
 func newNews(units map[string]map[string]string) *news {
@@ -60,7 +60,7 @@ func (n *news) forget() {
 	n.boot = nil
 }
 
-// follow listens to a new gateway.
+// follow subscribes to a new gateway.
 func (n *news) follow(g *daemon.Gateway) error {
 	conn, prefix := g.Bus.Conn(), "gw."+g.Bus.Gateway()+"."
 	n.mu.Lock()
@@ -96,7 +96,7 @@ func (n *news) unfollow() {
 	}
 }
 
-// update changes n and wakes whoever waits for a change.
+// update changes n and wakes all that wait for a change.
 func (n *news) update(fn func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -105,7 +105,7 @@ func (n *news) update(fn func()) {
 	n.changed = make(chan struct{})
 }
 
-// say adds a line; n is locked.
+// say adds a line. The caller holds n.mu.
 func (n *news) say(l look.NewsLine) {
 	l.Heard = time.Now()
 	n.lines = append(n.lines, l)
@@ -117,12 +117,12 @@ func (n *news) say(l look.NewsLine) {
 	n.untold = n.untold[max(0, len(n.untold)-linesKept):]
 }
 
-// untie is how long a line waits for others that belong before it: states and
-// events come on different ways.
+// untie is how long a line waits for others that belong before it, since states and events are
+// received independently.
 const untie = 50 * time.Millisecond
 
-// fresh are the lines that nobody has taken yet and that were heard before t, in
-// the order of their own time.
+// fresh returns the lines heard before t that have not been taken yet, in the order of their own
+// times.
 func (n *news) fresh(t time.Time) []look.NewsLine {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,7 +136,7 @@ func (n *news) fresh(t time.Time) []look.NewsLine {
 	return lines
 }
 
-// print prints lines as they are heard until ctx ends.
+// print prints lines as they arrive until ctx ends.
 func (n *news) print(ctx context.Context, show func(look.NewsLine)) {
 	clock.Regularly(ctx, untie, func(now time.Time) {
 		for _, l := range n.fresh(now.Add(-untie)) {
@@ -173,8 +173,8 @@ func (n *news) data(m bus.Msg) {
 
 func (n *news) state(m bus.Msg) { n.tell(m, false) }
 
-// tell takes a state. One that is kept from before anybody listened does not
-// overrule what has been heard since.
+// tell handles a state. kept is true for a stored one, which does not overrule what has been
+// received since the subscription.
 func (n *news) tell(m bus.Msg, kept bool) {
 	a, err := bus.ParseSubject(m.Subject)
 	if err != nil {
@@ -182,7 +182,7 @@ func (n *news) tell(m bus.Msg, kept bool) {
 	}
 	switch a.Leaf {
 	case "health":
-		if len(m.Data) == 0 { // taken back: a new config does not have it any more
+		if len(m.Data) == 0 { // withdrawn: the config no longer has this actor
 			n.update(func() { delete(n.health, a.Path) })
 			return
 		}
@@ -246,7 +246,7 @@ func (n *news) event(m bus.Msg) {
 	})
 }
 
-// starved is the end of a gateway.
+// starved notes the end of a gateway.
 func (n *news) starved(cause watchdog.Cause) {
 	n.update(func() {
 		n.over = n.gateway
@@ -254,7 +254,7 @@ func (n *news) starved(cause watchdog.Cause) {
 	})
 }
 
-// await waits until done is true of the news, which it sees locked.
+// await waits until done returns true. done is called with n.mu held.
 func (n *news) await(ctx context.Context, limit time.Duration, what string, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -273,7 +273,7 @@ func (n *news) await(ctx context.Context, limit time.Duration, what string, done
 	}
 }
 
-// standings are all actors in the order of the tree; n is locked.
+// standings returns all actors in the order of the tree. The caller holds n.mu.
 func (n *news) standings() []client.Standing {
 	paths := slices.SortedFunc(maps.Keys(n.health), client.ComparePaths)
 	all := make([]client.Standing, len(paths))
@@ -283,7 +283,7 @@ func (n *news) standings() []client.Standing {
 	return all
 }
 
-// traffic counts messages by the second.
+// traffic counts messages per second.
 type traffic struct {
 	second [8]int64
 	n      [8]int
@@ -298,7 +298,7 @@ func (t *traffic) count(now time.Time) {
 	t.n[i]++
 }
 
-// rate is messages per second over the last five whole seconds.
+// rate returns the messages per second over the last five complete seconds.
 func (t *traffic) rate(now time.Time) float64 {
 	if t == nil {
 		return 0

@@ -14,8 +14,8 @@ import (
 	"gatewayd/protocols/serial/line"
 )
 
-// Plant is the simulated plant of the demo: one PLC on a TCP port of its own and
-// four meters on one RS-485 line.
+// Plant is the simulated plant of the demo: a PLC on its own TCP port and four meters on an RS-485
+// line.
 type Plant struct {
 	PLC   string // host:port of the PLC
 	Line  *line.Line
@@ -44,7 +44,7 @@ func meters() []*meter {
 	}
 }
 
-// StartPlant builds the plant; the line's port appears in dir.
+// StartPlant starts the plant. The port of the line is created in dir.
 func StartPlant(dir string) (*Plant, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -70,14 +70,15 @@ func StartPlant(dir string) (*Plant, error) {
 	return p, nil
 }
 
-// Close takes the plant down.
+// Close stops the plant.
 func (p *Plant) Close() {
 	p.stop()
 	_ = p.Line.Close()
 	p.done.Wait()
 }
 
-// Holds is what a holding register of the PLC holds; ok is false where there is none.
+// Holds returns the value of a holding register of the PLC; ok is false if there is no such
+// register.
 func (p *Plant) Holds(register uint16) (value uint16, ok bool) {
 	got, ok := p.mixer.device.Get(sim.HoldingRegisters, register, 1)
 	if !ok {
@@ -94,7 +95,7 @@ func (p *Plant) lively(ctx context.Context, all []*meter) {
 	clock.Regularly(ctx, beat, func(now time.Time) { p.live(all, now.Sub(begin)) })
 }
 
-// live lets the plant be as it is at t.
+// live sets all values for time t after the start.
 func (p *Plant) live(all []*meter, t time.Duration) {
 	p.mixer.live()
 	for _, m := range all {
@@ -102,8 +103,8 @@ func (p *Plant) live(all []*meter, t time.Duration) {
 	}
 }
 
-// live gives a meter the values of a small workshop: a load that comes and goes
-// and pulls the voltage down, and what it has used so far.
+// live sets the values of a meter to those of a small workshop: a varying load, the voltage that it
+// pulls down, and the energy used so far.
 func (m *meter) live(t time.Duration) {
 	s, phase := t.Seconds(), float64(m.unit)
 	power := 1500 + 900*math.Sin(s/17+phase) + 250*math.Sin(s/1.9+2*phase)
@@ -120,9 +121,8 @@ func (m *meter) live(t time.Duration) {
 		uint16(used>>16), uint16(used), uint16(temperature*10))
 }
 
-// mixer is a PLC that drives a motor: coil 0 switches it, holding register 10 is
-// the speed wanted, input registers 0 and 1 are the speed and the temperature
-// in tenths of a degree.
+// mixer is a PLC that drives a motor: coil 0 switches it on, holding register 10 is the speed
+// setpoint, input registers 0 and 1 are the speed and the temperature in tenths of a degree.
 type mixer struct {
 	device             *sim.Device
 	speed, temperature float64

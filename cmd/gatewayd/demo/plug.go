@@ -10,11 +10,11 @@ import (
 	"gatewayd/protocols/mqttclient"
 )
 
-// plugName is what the plug of the demo is called in its topics.
+// plugName is the name of the plug in its topics.
 const plugName = "shellyplug-s-demo"
 
-// plug is a Wi-Fi plug with a pump behind it, as Shelly's first generation publishes:
-// its state and what it has measured, and what is published on relay/0/command it does.
+// plug is a Wi-Fi plug with a pump behind it, in the topics of Shelly's first generation: it
+// publishes its state and measurements, and takes commands on relay/0/command.
 type plug struct {
 	on     bool
 	energy float64 // Wmin
@@ -25,7 +25,7 @@ const (
 	plugAgain = 500 * time.Millisecond
 )
 
-// startPlug has a plug live at a broker until stop, which waits for its end.
+// startPlug runs a plug that connects to broker, until stop, which waits for its end.
 func startPlug(broker string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
@@ -36,7 +36,7 @@ func startPlug(broker string) (stop func()) {
 	}
 }
 
-// run lives at the broker until ctx ends, and comes back to it when it is away.
+// run connects to the broker until ctx ends, again whenever the connection is lost.
 func (p *plug) run(ctx context.Context, broker string) {
 	for begin := time.Now(); ctx.Err() == nil; {
 		p.visit(ctx, broker, begin)
@@ -47,7 +47,7 @@ func (p *plug) run(ctx context.Context, broker string) {
 	}
 }
 
-// visit lasts as long as a connection.
+// visit runs one connection.
 func (p *plug) visit(ctx context.Context, broker string, begin time.Time) {
 	commands := make(chan string, 16)
 	online := plugSays("online", "true")
@@ -81,7 +81,7 @@ func (p *plug) visit(ctx context.Context, broker string, begin time.Time) {
 	}
 }
 
-// tell publishes what the plug has measured at s seconds.
+// tell publishes the measurements at s seconds.
 func (p *plug) tell(k *mqttclient.Client, s float64) {
 	state, power := "off", 0.0
 	if p.on {
@@ -92,7 +92,7 @@ func (p *plug) tell(k *mqttclient.Client, s float64) {
 		plugSays("relay/0", state), plugSays("relay/0/power", fmt.Sprintf("%.2f", power)),
 		plugSays("relay/0/energy", fmt.Sprintf("%.0f", p.energy)), plugSays("temperature", fmt.Sprintf("%.2f", 31+power/50)),
 	} {
-		_ = k.Post(m, nil) // the next beat says it again
+		_ = k.Post(m, nil) // repeated at the next beat
 	}
 }
 

@@ -20,17 +20,17 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// story tells how the gateway heals itself: each step does something bad and
-// waits for what must happen then.
+// story shows how the gateway heals itself: each step does harm and waits for what must happen
+// then.
 type story struct {
 	d *demo
 	n *news
 	p terminal.Paint
 
-	able []string // the actors that can be well
+	able []string // the actors that can be healthy
 }
 
-// Who the story hits.
+// The actors that the story harms.
 const (
 	lineActor  = "field/rs485-1/line"
 	meterActor = "field/rs485-1/meter-1"
@@ -38,17 +38,17 @@ const (
 	modemActor = "radio/modem"
 )
 
-// excused are the actors that are never well: the silent and the flaky meter.
+// excused are the actors that are never healthy: the flaky and the silent meter.
 var excused = [...]string{"field/rs485-1/meter-3", "field/rs485-1/meter-4"}
 
-// storyTime bounds the whole story.
+// storyTime is the time limit of the whole story.
 const storyTime = 60 * time.Second
 
 func newStory(d *demo) *story {
 	return &story{d: d, n: newNews(d.units()), p: terminal.Painter(d.out)}
 }
 
-// tell tells the whole story. Its error is the step that did not happen.
+// tell tells the whole story. It returns an error for the step that did not happen.
 func (s *story) tell(outer context.Context) error {
 	cfg, problems := s.d.kinds.Load(s.d.file)
 	if err := files.Refused(problems); err != nil {
@@ -165,8 +165,7 @@ func (s *story) plugs(ctx context.Context) error {
 	return s.allWell(ctx)
 }
 
-// starves kills the modem as often as it comes back, until nothing is left to
-// heal it with.
+// starves kills the modem whenever it comes back, until nothing is left to heal it with.
 func (s *story) starves(ctx context.Context) error {
 	s.mark()
 	first := s.gateway()
@@ -187,7 +186,7 @@ func (s *story) starves(ctx context.Context) error {
 			return s.healed(ctx, "radio", "full-restart")
 		}
 		if err := s.inject(ctx, "kill", modemActor, 0); err != nil {
-			// A gateway that ends meanwhile answers nobody.
+			// A gateway that is about to end answers nobody.
 			if s.n.await(ctx, 2*time.Second, "the watchdog starves", func() bool { return s.n.over >= first }) != nil {
 				return err
 			}
@@ -210,14 +209,14 @@ func (s *story) restarts(ctx context.Context) error {
 	return s.allWell(ctx)
 }
 
-// mark begins a new part of the story: older healing does not count.
+// mark begins a new part of the story: earlier healing no longer counts.
 func (s *story) mark() {
 	s.n.mu.Lock()
 	defer s.n.mu.Unlock()
 	s.n.healed = nil
 }
 
-// healed waits for the levels of healing of child, in this order.
+// healed waits until child has been healed by these levels, in this order.
 func (s *story) healed(ctx context.Context, child string, levels ...string) error {
 	return s.n.await(ctx, 20*time.Second, fmt.Sprintf("%s is healed by %v", child, levels), func() bool {
 		left := levels
@@ -230,7 +229,7 @@ func (s *story) healed(ctx context.Context, child string, levels ...string) erro
 	})
 }
 
-// allWell waits until everybody is well who can be.
+// allWell waits until every actor that can be healthy is.
 func (s *story) allWell(ctx context.Context) error {
 	err := s.n.await(ctx, 20*time.Second, "all is well again", func() bool { return len(s.ailing()) == 0 && !s.n.heard[meterActor].IsZero() })
 	if err != nil {
@@ -241,7 +240,8 @@ func (s *story) allWell(ctx context.Context) error {
 	return nil
 }
 
-// ailing are those who could be well and are not; the news are locked.
+// ailing returns the actors that could be healthy and are not. The caller holds the mutex of the
+// news.
 func (s *story) ailing() []string {
 	return slices.DeleteFunc(slices.Clone(s.able), func(path string) bool { return s.n.health[path].GetState() == actors.OK })
 }
@@ -252,7 +252,7 @@ func (s *story) gateway() int {
 	return s.n.gateway
 }
 
-// inject puts a fault in, the way an operator does.
+// inject injects a fault through the drill actor, as an operator would.
 func (s *story) inject(ctx context.Context, fault, path string, long time.Duration) error {
 	conn, err := bus.Dial(bus.Options{URL: "nats://" + s.d.bus, Name: "gatewayd demo --drill"})
 	if err != nil {

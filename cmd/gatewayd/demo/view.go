@@ -19,7 +19,7 @@ import (
 	"gatewayd/supervisor"
 )
 
-// redraw is how often the live view may change.
+// redraw is the interval at which the live view is redrawn.
 const redraw = 250 * time.Millisecond
 
 // show shows the live view until ctx ends or q is pressed.
@@ -52,11 +52,11 @@ func (d *demo) show(ctx context.Context) error {
 	}
 }
 
-// vital is how much of what to try a small terminal shows before it shows what has happened: how to hear it by NATS and by MQTT, and
-// how to call it, below their title.
+// vital is the number of lines of hints that a small terminal shows before it shows recent news:
+// their title, and how to listen by NATS and by MQTT and to call an actor.
 const vital = 1 + 3
 
-// frame is the live view as lines of cells; n is locked.
+// frame returns the live view as lines of cells. The caller holds n.mu.
 func frame(n *news, hints []string, mqtt string, height int, now time.Time, up time.Duration) [][]terminal.Cell {
 	head := []terminal.Cell{{Text: "gatewayd demo", Colour: terminal.Bold}, {Text: "  "}}
 	if root := n.health[supervisor.Root]; root != nil {
@@ -85,9 +85,9 @@ func frame(n *news, hints []string, mqtt string, height int, now time.Time, up t
 	return lines[:min(len(lines), height)]
 }
 
-// treeRows are the supervision tree. A small one has the actors that every
-// gateway has in one line as long as they are well, and in another one what is well
-// throughout and has nothing to show.
+// treeRows returns the supervision tree. A small one puts the actors every gateway has into one
+// line while they are ok, and into another line the top-level names below which all is ok and there
+// are no values to show.
 func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
 	rows := [][]terminal.Cell{{{Text: fmt.Sprintf("%-20s%-15s%6s  %s", "NAME", "HEALTH", "MSG/S", "LAST VALUES, OR WHAT IS WRONG"), Colour: terminal.Bold}}}
 	short := small
@@ -125,7 +125,8 @@ func treeRows(n *news, small bool, now time.Time) [][]terminal.Cell {
 	return rows
 }
 
-// folded leaves out what is below a top that is well throughout and shows nothing; these tops are quiet.
+// folded leaves out everything below top-level names where all is ok and nothing has values to
+// show. quiet are these names.
 func folded(n *news, all []client.Standing) (rest []client.Standing, quiet []string) {
 	top := func(s client.Standing) string { first, _, _ := strings.Cut(s.Path, "/"); return first }
 	open := map[string]bool{}
@@ -168,7 +169,7 @@ func treeRow(n *news, s client.Standing, name string, now time.Time) []terminal.
 	return append(row, terminal.Cell{Text: text})
 }
 
-// eventRows are the last lines of news that fit into room lines.
+// eventRows returns the last lines of news that fit into room lines.
 func eventRows(lines []look.NewsLine, room int) [][]terminal.Cell {
 	if room < 2 {
 		return nil
@@ -187,7 +188,7 @@ func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
 }
 
-// screen is the terminal's other page, which leaves what was there untouched.
+// screen is the alternate screen of the terminal, which leaves the normal one untouched.
 type screen struct {
 	out   *os.File
 	p     terminal.Paint
@@ -200,7 +201,7 @@ func openScreen(out *os.File, quit func()) *screen {
 	if t, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err == nil {
 		s.saved = t
 		quiet := *t
-		quiet.Lflag &^= unix.ECHO | unix.ICANON // keys must not scribble; Ctrl-C stays a signal
+		quiet.Lflag &^= unix.ECHO | unix.ICANON // keys are not echoed; Ctrl-C remains a signal
 		_ = unix.IoctlSetTermios(int(os.Stdin.Fd()), unix.TCSETS, &quiet)
 		go func() {
 			for key := make([]byte, 1); ; {
@@ -215,7 +216,7 @@ func openScreen(out *os.File, quit func()) *screen {
 	return s
 }
 
-// close gives the terminal back; it may be called twice.
+// close restores the terminal. It may be called twice.
 func (s *screen) close() {
 	if s.out == nil {
 		return
@@ -235,7 +236,7 @@ func (s *screen) size() (width, height int) {
 	return int(ws.Col), int(ws.Row)
 }
 
-// draw shows lines, if they are not what is shown already.
+// draw draws lines, unless they are shown already.
 func (s *screen) draw(lines [][]terminal.Cell, width int) {
 	var b strings.Builder
 	b.WriteString("\x1b[H")
@@ -252,7 +253,7 @@ func (s *screen) draw(lines [][]terminal.Cell, width int) {
 	}
 }
 
-// fit is a line in colour, cut to the width.
+// fit returns a line in colour, cut to the width.
 func (s *screen) fit(line []terminal.Cell, width int) string {
 	var b strings.Builder
 	for _, c := range line {

@@ -12,7 +12,7 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// The view fits any terminal, whatever there is to show.
+// The view fits any terminal, whatever it shows.
 func TestViewFits(t *testing.T) {
 	states := []string{"ok", "starting", "degraded", "unreachable", "failed", "quarantined", "stopped", "new"}
 	rapid.Check(t, func(t *rapid.T) {

@@ -22,10 +22,10 @@ import (
 
 type message = proto.Message
 
-// abreast is how many gateways are talked to at a time.
+// abreast is how many gateways are dealt with at the same time.
 const abreast = 32
 
-// each does something with all gateways, some at a time.
+// each runs do for all gateways, abreast at a time.
 func each(who []*receiver, do func(*receiver)) {
 	var all sync.WaitGroup
 	room := make(chan struct{}, abreast)
@@ -39,11 +39,13 @@ func each(who []*receiver, do func(*receiver)) {
 	all.Wait()
 }
 
-// unwell are the states of actors that are not what they should be; givenUp those that do not mend by themselves.
+// unwell reports whether an actor in this state is not ok; givenUp whether it has failed and does
+// not recover by itself.
 func unwell(state string) bool  { return state != actors.OK }
 func givenUp(state string) bool { return state == actors.Bad || state == actors.Quarantined }
 
-// put gives a wave the config, and watches what comes of it. Its error is why the push cannot go on.
+// put gives the config to a wave of gateways and watches them. It returns an error if the push
+// cannot go on.
 func (p *push) put(ctx context.Context, wave int, who []*receiver) error {
 	stop := context.AfterFunc(ctx, func() { p.say("interrupted: who is just taking the config is waited for") })
 	each(who, func(t *receiver) {
@@ -69,7 +71,8 @@ func (p *push) put(ctx context.Context, wave int, who []*receiver) error {
 	return harm(who)
 }
 
-// give gives a gateway the config. Once it is on its way its outcome is waited for, whoever interrupts.
+// give gives the config to a gateway. Once it has been sent, its outcome is awaited even if the
+// push is interrupted.
 func (p *push) give(ctx context.Context, t *receiver) {
 	now := &configv1.GetResponse{}
 	err := t.config(ctx, "Get", &configv1.GetRequest{}, now)
@@ -91,7 +94,7 @@ func (p *push) give(ctx context.Context, t *receiver) {
 	resp, err := t.apply(p.config(t))
 	switch {
 	case err != nil:
-		t.harm(err.Error()) // it may have it all the same
+		t.harm(err.Error()) // the gateway may have taken it nevertheless
 		t.replaced = true
 	case len(resp.Problems) > 0:
 		t.harm(problemText(resp.Problems))
@@ -100,13 +103,13 @@ func (p *push) give(ctx context.Context, t *receiver) {
 	}
 }
 
-// applyTime is how long a gateway may take to stop and start what a config changes.
+// applyTime is how long a gateway may take to stop and start the actors a config changes.
 const applyTime = 2 * time.Minute
 
 // harm notes that a gateway is worse than before.
 func (t *receiver) harm(why string) { t.result, t.why, t.harmed = "failed", why, true }
 
-// harm is why a push cannot go on; nil: it can.
+// harm returns why a push cannot go on; nil if it can.
 func harm(who []*receiver) error {
 	for _, t := range who {
 		if t.harmed {
@@ -116,7 +119,7 @@ func harm(who []*receiver) error {
 	return nil
 }
 
-// ills are the actors of a gateway in such states, and why.
+// ills returns the actors of a gateway whose state satisfies such, with state and cause.
 func (t *receiver) ills(ctx context.Context, such func(state string) bool) (map[string]string, error) {
 	one := *t.Client
 	one.Gateway = t.id
@@ -133,7 +136,8 @@ func (t *receiver) ills(ctx context.Context, such func(state string) bool) (map[
 	return ills, nil
 }
 
-// watch looks at gateways until they have been watched long enough, or one has gone back. What is wrong at the end counts: actors need time.
+// watch checks gateways until p.hold is over or one of them is worse than before. Actors count as
+// worse only at the end, since they need time to recover.
 func (p *push) watch(ctx context.Context, who []*receiver) error {
 	look := time.NewTicker(max(p.hold/20, 500*time.Millisecond))
 	defer look.Stop()
@@ -156,7 +160,8 @@ func (p *push) watch(ctx context.Context, who []*receiver) error {
 	}
 }
 
-// look sees whether a gateway still has the config and, when its time is over, is no worse than before.
+// look checks that a gateway still has the config and, when the time is over, that no actor is
+// worse than before.
 func (p *push) look(ctx context.Context, t *receiver, over bool) {
 	now := &configv1.GetResponse{}
 	err := t.config(ctx, "Get", &configv1.GetRequest{}, now)
@@ -178,7 +183,7 @@ func (p *push) look(ctx context.Context, t *receiver, over bool) {
 		t.harm("after the change: " + err.Error())
 		return
 	}
-	for _, path := range slices.SortedFunc(maps.Keys(ills), func(a, b string) int { return client.ComparePaths(b, a) }) { // the root at last
+	for _, path := range slices.SortedFunc(maps.Keys(ills), func(a, b string) int { return client.ComparePaths(b, a) }) { // the root last
 		if _, was := t.before[path]; !was {
 			t.harm(path + " is " + ills[path])
 			return
@@ -186,8 +191,8 @@ func (p *push) look(ctx context.Context, t *receiver, over bool) {
 	}
 }
 
-// back gives back what gateways had before. Those that are away are awaited for so long as the push is to, unless somebody interrupts; left is how many have not
-// taken it then.
+// back gives gateways their former config. It keeps trying those that are away for p.wait, unless
+// it is interrupted, and returns how many have not taken it.
 func (p *push) back(ctx context.Context) (left int) {
 	who := slices.DeleteFunc(slices.Clone(p.targets), func(t *receiver) bool { return !t.replaced })
 	again := time.NewTicker(backEvery)
@@ -215,7 +220,7 @@ func (p *push) back(ctx context.Context) (left int) {
 
 const backEvery = time.Second
 
-// restore gives a gateway back what it had before.
+// restore gives a gateway its former config.
 func (p *push) restore(t *receiver) {
 	resp, err := t.apply(t.former)
 	if err == nil && len(resp.Problems) > 0 {
@@ -229,7 +234,8 @@ func (p *push) restore(t *receiver) {
 	t.has, t.result, t.version = false, "taken back", resp.Version
 }
 
-// apply has a gateway take a config, and waits until it has stopped and started what that changes, or is away.
+// apply applies a config at a gateway. It waits until the gateway has stopped and started the
+// actors this changes, or is away.
 func (t *receiver) apply(toml string) (*configv1.ApplyResponse, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -249,10 +255,10 @@ var errAway = errors.New("it went away while it took the config")
 
 const (
 	guardEvery = 2 * time.Second
-	mostMissed = 3 // a gateway may be away for a moment where its leaf changes
+	mostMissed = 3 // a gateway may be away for a moment when its leaf changes
 )
 
-// guard ends what waits for an answer of a gateway that is not there any more.
+// guard cancels a call to a gateway that is no longer there.
 func (t *receiver) guard(ctx context.Context, cancel context.CancelCauseFunc) {
 	look := time.NewTicker(guardEvery)
 	defer look.Stop()
@@ -270,7 +276,7 @@ func (t *receiver) guard(ctx context.Context, cancel context.CancelCauseFunc) {
 	cancel(errAway)
 }
 
-// report tells what became of each gateway.
+// report prints what became of each gateway.
 func (p *push) report(w io.Writer) error {
 	if p.c.AsJSON {
 		type row struct {

@@ -58,7 +58,8 @@ leaf.creds-file, --sign makes that file, by the key of the hub's account.`,
 	return cmd
 }
 
-// gatewayCreds makes the key of the gateway of a config file; user is what the hub's config must say of it, if anything.
+// gatewayCreds makes the key of the gateway of a config file. user is the entry for the hub's
+// config; empty if the hub needs none.
 func gatewayCreds(kinds files.Kinds, file, sign string) (user string, err error) {
 	cfg, problems := kinds.Load(file)
 	if err := files.Refused(problems); err != nil {

@@ -1,5 +1,5 @@
-// Package fleet has the commands for many gateways, through the NATS cluster that they
-// join: the keys for it, who is there and how, and a config for all, a few first.
+// Package fleet has the commands for many gateways, which they reach through a NATS cluster, the
+// hub: keys for it, a list of the gateways and their health, and a staged rollout of a config.
 package fleet
 
 import (
@@ -20,7 +20,7 @@ import (
 	"gatewayd/cmd/gatewayd/terminal"
 )
 
-// Command looks at many gateways and steers them.
+// Command returns "fleet", with the commands for many gateways.
 func Command(kinds []actors.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
@@ -146,7 +146,8 @@ func writeSources(w io.Writer, messages uint64, all []bus.Source) error {
 	return json.NewEncoder(w).Encode(map[string]any{"messages": messages, "gateways": rows})
 }
 
-// distant is a command about a gateway, to be used through the hub: the gateway's id comes first.
+// distant makes a command for one gateway usable through the hub. The id of the gateway becomes its
+// first argument.
 func distant(c *client.Client, command func(*client.Client) *cobra.Command) *cobra.Command {
 	cmd := command(c)
 	name, rest, _ := strings.Cut(cmd.Use, " ")

@@ -20,7 +20,7 @@ import (
 	gatewayv1 "gatewayd/schemas/gateway/v1"
 )
 
-// meetTime is how long is waited for one more gateway that says that it is there.
+// meetTime is how long to wait for one more gateway to report that it is there.
 const meetTime = 300 * time.Millisecond
 
 func listCommand(c *client.Client) *cobra.Command {
@@ -63,13 +63,13 @@ that are away are remembered in a stream of the hub: see gatewayd fleet setup.`,
 // member is a gateway of the fleet.
 type member struct {
 	id       string
-	here     bool // it answers
+	here     bool // the gateway answers
 	standing *gatewayv1.Standing
-	told     time.Time // when it said so; zero: never
+	told     time.Time // time of the standing; zero: none is known
 }
 
-// members are all gateways whose ids match one of the patterns, if there are any, by their ids; remembered says whether the hub knows
-// those that are away.
+// members returns all gateways whose ids match one of the patterns, or all if there are none,
+// ordered by id. remembered reports whether the hub keeps the standing of those that are away.
 func members(ctx context.Context, c *client.Client, patterns []string) (all []member, remembered bool, err error) {
 	for _, p := range patterns {
 		if _, err := glob.Match(p, ""); err != nil {
@@ -111,7 +111,7 @@ func members(ctx context.Context, c *client.Client, patterns []string) (all []me
 				m.standing, m.told = fresh, w.Record.Time
 			}
 		}
-		if m.here || !m.told.IsZero() { // else somebody spoke of a gateway that there is not
+		if m.here || !m.told.IsZero() { // otherwise nothing shows that there is such a gateway
 			all = append(all, m)
 		}
 	}

@@ -89,7 +89,8 @@ leaf.calls has cmd/config/#.`,
 	return cmd
 }
 
-// rollbackOn says whether a push is taken back at all, and which states of actors are a reason.
+// rollbackOn parses --rollback-on: whether a push is rolled back at all, and which states of actors
+// are a reason.
 func rollbackOn(word string) (rollback bool, worst func(state string) bool, err error) {
 	switch word {
 	case "unhealthy":
@@ -102,16 +103,16 @@ func rollbackOn(word string) (rollback bool, worst func(state string) bool, err 
 	return false, nil, exit.Usage("--rollback-on %s: want unhealthy, failed or never", word)
 }
 
-// push is a config on its way to gateways.
+// push is the rollout of a config.
 type push struct {
 	c            *client.Client
 	file, text   string
 	only         []string
 	canary, wave portion
 	hold         time.Duration
-	wait         time.Duration // for who is away when it is to be taken back
+	wait         time.Duration // how long a rollback waits for gateways that are away
 	rollback     bool
-	worst        func(state string) bool // states of actors that are harm
+	worst        func(state string) bool // states of actors that count as harm
 	dry          bool
 	say          func(format string, args ...any)
 
@@ -120,19 +121,19 @@ type push struct {
 
 // receiver is one gateway of a push.
 type receiver struct {
-	*client.Client // to it
+	*client.Client // of this gateway
 	id             string
-	wave           int // from 1; 0: none
+	wave           int // number of its wave, from 1; 0: none
 	result         string
 	why            string
 	version        uint64
-	former         string            // its config before
-	formerly       uint64            // and the version of that
-	before         map[string]string // what was wrong before, by paths of actors
+	former         string            // its config before the push
+	formerly       uint64            // version of that config
+	before         map[string]string // actors that were not well before, by path
 	has            bool              // the new config is in force
-	replaced       bool              // and this push put it there
-	watched        bool              // to the end
-	harmed         bool              // it is worse than before
+	replaced       bool              // this push put it in force
+	watched        bool              // watched to the end
+	harmed         bool              // worse than before
 }
 
 func (p *push) run(ctx context.Context) error {
@@ -175,7 +176,8 @@ func (p *push) run(ctx context.Context) error {
 	return p.outcome()
 }
 
-// outcome is what a push that went through comes to.
+// outcome returns the result of a push that was not stopped: an error if some gateways have not got
+// the config.
 func (p *push) outcome() error {
 	away := 0
 	for _, t := range p.targets {
@@ -189,7 +191,7 @@ func (p *push) outcome() error {
 	return nil
 }
 
-// stop ends a push that cannot go on, and takes it back if that is what it is to do.
+// stop ends a push that cannot go on, and rolls it back if p.rollback.
 func (p *push) stop(ctx context.Context, why error) error {
 	have := 0
 	for _, t := range p.targets {
@@ -216,7 +218,7 @@ func (p *push) stop(ctx context.Context, why error) error {
 	return fmt.Errorf("taken back, for %w", why)
 }
 
-// config is p's text for a gateway.
+// config returns the text of the config for a gateway.
 func (p *push) config(t *receiver) string { return strings.ReplaceAll(p.text, "${gateway}", t.id) }
 
 func (p *push) named(ids []string) (all []*receiver) {
@@ -232,7 +234,7 @@ func (p *push) named(ids []string) (all []*receiver) {
 	return all
 }
 
-// check has every gateway check the config, and changes nothing.
+// check has every gateway check the config. It changes nothing.
 func (p *push) check(ctx context.Context, who []*receiver) error {
 	each(who, func(t *receiver) {
 		resp := &configv1.CheckResponse{}
@@ -275,7 +277,7 @@ func problemText(all []*configv1.Problem) string {
 	return text
 }
 
-// config calls a method of the gateway's config.
+// config calls a method of the gateway's config actor.
 func (t *receiver) config(ctx context.Context, method string, req, resp message) error {
 	ctx, cancel := t.Bounded(ctx)
 	defer cancel()

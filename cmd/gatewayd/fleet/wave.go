@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// portion is a part of a fleet: so many gateways, or so many of a hundred.
+// portion is a part of a fleet: a number of gateways or a percentage.
 type portion struct {
 	n       int
-	percent float64 // if it is not 0
+	percent float64 // used if it is not 0
 }
 
 // Set implements pflag.Value.
@@ -41,7 +41,7 @@ func (s *portion) String() string {
 // Type implements pflag.Value.
 func (s *portion) Type() string { return "portion" }
 
-// of is that part of so many, one at least.
+// of returns the portion of all gateways as a number, at least 1.
 func (s *portion) of(all int) int {
 	n := s.n
 	if s.percent > 0 {
@@ -50,9 +50,9 @@ func (s *portion) of(all int) int {
 	return min(max(n, 1), all)
 }
 
-// waves divides gateways into those that are tried first and those that follow. Who is tried is the same whenever the same text goes to
-// the same gateways, so that a push that was interrupted goes on where it was, and another one for another text, lest some
-// sites bear all experiments.
+// waves divides gateways into the canaries and the waves that follow. The order is derived from the
+// text and the ids: an interrupted push of the same text goes on where it was, while another text
+// has other canaries, so that the risk is not always borne by the same sites.
 func waves(ids []string, text []byte, canary, rest portion) (all [][]string) {
 	order := slices.Clone(ids)
 	rank := func(id string) []byte {

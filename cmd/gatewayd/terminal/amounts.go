@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Age is a duration in its two largest units: 5s, 3m12s, 2h04m, 3d07h.
+// Age formats a duration in its two largest units: 5s, 3m12s, 2h04m, 3d07h.
 func Age(d time.Duration) string {
 	s := int64(max(d, 0).Seconds())
 	switch {
@@ -21,7 +21,7 @@ func Age(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", s/86400, s%86400/3600)
 }
 
-// Since is how long something is ago; nil: it never was.
+// Since formats the time since at; nil stands for never.
 func Since(at *timestamppb.Timestamp, now time.Time) string {
 	if at == nil {
 		return "–"
@@ -29,7 +29,7 @@ func Since(at *timestamppb.Timestamp, now time.Time) string {
 	return Age(now.Sub(at.AsTime()))
 }
 
-// Size is bytes in a unit that leaves few digits.
+// Size formats a number of bytes in B, KiB or MiB.
 func Size(n uint64) string {
 	switch {
 	case n < 10<<10:
@@ -40,7 +40,7 @@ func Size(n uint64) string {
 	return fmt.Sprintf("%d MiB", n>>20)
 }
 
-// Counted is a number of things: 1 problem, 2 problems.
+// Counted formats a number of things: 1 problem, 2 problems.
 func Counted(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing

@@ -10,8 +10,7 @@ import (
 	"gatewayd/bus"
 )
 
-// PrintAnswer prints a JSON object for people: a line per field, lists of
-// objects as tables.
+// PrintAnswer prints a JSON object for people: one line per field, lists of objects as tables.
 func PrintAnswer(w io.Writer, text []byte) error {
 	fields, err := FieldsOf(text)
 	if err != nil || len(fields) == 0 {
@@ -50,7 +49,7 @@ func PrintAnswer(w io.Writer, text []byte) error {
 	return flush()
 }
 
-// textOf is a text of several lines, a config for instance; empty for all else.
+// textOf returns a string of several lines, such as a config; empty for any other value.
 func textOf(value json.RawMessage) string {
 	var text string
 	if json.Unmarshal(value, &text) != nil || !strings.Contains(text, "\n") {
@@ -63,10 +62,10 @@ func textOf(value json.RawMessage) string {
 	return strings.Join(lines, "\n")
 }
 
-// Widest is the most of a value that is shown in a list.
+// Widest is the number of characters after which a value in a list is cut.
 const Widest = 60
 
-// printList prints a list of objects, a column per field.
+// printList prints a list of objects as a table with one column per field.
 func printList(w io.Writer, p Paint, list [][]Field) error {
 	var heads []string
 	column := map[string]int{}
@@ -99,7 +98,7 @@ type Field struct {
 	Value json.RawMessage
 }
 
-// FieldsOf takes a JSON object apart, in its own order.
+// FieldsOf returns the members of a JSON object in their order.
 func FieldsOf(text []byte) ([]Field, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
@@ -120,7 +119,7 @@ func FieldsOf(text []byte) ([]Field, error) {
 	return all, nil
 }
 
-// objectsOf is a list of objects, or nil.
+// objectsOf returns the elements of a list of objects; nil for any other value.
 func objectsOf(value json.RawMessage) [][]Field {
 	var list []json.RawMessage
 	if json.Unmarshal(value, &list) != nil || len(list) == 0 {
@@ -137,8 +136,8 @@ func objectsOf(value json.RawMessage) [][]Field {
 	return all
 }
 
-// Flat is a value in one line: a text without its quotes, a list with commas,
-// the rest as it is.
+// Flat formats a value in one line: a string without its quotes, a list with commas, anything else
+// as JSON.
 func Flat(value json.RawMessage) string {
 	var text string
 	if json.Unmarshal(value, &text) == nil {
@@ -155,7 +154,7 @@ func Flat(value json.RawMessage) string {
 	return strings.Map(Printable, string(Compact(value)))
 }
 
-// JSON is a payload as a JSON value: itself, or a text.
+// JSON returns a payload as a JSON value: itself, or a string if it is not JSON.
 func JSON(m bus.Msg) any {
 	if json.Valid(m.Data) {
 		return json.RawMessage(m.Data)
@@ -163,7 +162,7 @@ func JSON(m bus.Msg) any {
 	return Text(m)
 }
 
-// Text is a payload on one line.
+// Text returns a payload in one line.
 func Text(m bus.Msg) string {
 	if m.ContentType != bus.JSON {
 		return fmt.Sprintf("(%d bytes of %s)", len(m.Data), m.ContentType)
@@ -171,8 +170,8 @@ func Text(m bus.Msg) string {
 	return strings.Map(Printable, string(Compact(m.Data)))
 }
 
-// Compact is a JSON text without spaces: protojson puts some in at random, lest
-// anybody relies on them.
+// Compact removes the spaces from a JSON text. protojson inserts some at random, so that nobody
+// relies on its exact output.
 func Compact(text []byte) []byte {
 	var b bytes.Buffer
 	if json.Compact(&b, text) != nil {
@@ -181,7 +180,8 @@ func Compact(text []byte) []byte {
 	return b.Bytes()
 }
 
-// Printable keeps a payload on its line and away from the terminal's controls.
+// Printable maps control characters to spaces, so that a payload stays on its line and cannot
+// control the terminal.
 func Printable(r rune) rune {
 	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 		return ' '
@@ -189,7 +189,7 @@ func Printable(r rune) rune {
 	return r
 }
 
-// FirstSentence is a doc comment in short, on one line.
+// FirstSentence returns the first sentence of a doc comment, in one line.
 func FirstSentence(doc string) string {
 	doc = strings.Join(strings.Fields(doc), " ")
 	if i := strings.Index(doc, ". "); i >= 0 {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadPassword reads one line; on a terminal it asks, twice for a new one, and shows nothing.
+// ReadPassword reads one line. On a terminal it prompts, twice for a fresh password, with echo off.
 func ReadPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) (password string, err error) {
 	lines := bufio.NewReader(in)
 	if !Is(in) {
@@ -20,7 +20,7 @@ func ReadPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) 
 	}
 	defer hidden(in.(*os.File))()
 	done := make(chan struct{})
-	go func() { // a terminal cannot be told to stop reading
+	go func() { // a read from a terminal cannot be cancelled
 		defer close(done)
 		_, _ = fmt.Fprint(say, "password: ")
 		if password, err = passwordLine(lines); err != nil || !fresh {
@@ -41,7 +41,7 @@ func ReadPassword(ctx context.Context, in io.Reader, say io.Writer, fresh bool) 
 	}
 }
 
-// leastPassword is how long a password must be (NIST SP 800-63B §5.1.1.1).
+// leastPassword is the minimal length of a password (NIST SP 800-63B §5.1.1.1).
 const leastPassword = 8
 
 func passwordLine(r *bufio.Reader) (string, error) {
@@ -55,7 +55,7 @@ func passwordLine(r *bufio.Reader) (string, error) {
 	return line, nil
 }
 
-// hidden has a terminal not show what is typed, until the function it returns is called.
+// hidden turns the echo of a terminal off until the function it returns is called.
 func hidden(f *os.File) (shown func()) {
 	fd := int(f.Fd())
 	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)

@@ -1,5 +1,5 @@
-// Package terminal is how the commands show things to people: colours, tables that
-// fit, payloads on a line, amounts in words; and how it asks them for a password.
+// Package terminal formats the output of the commands for people: colours, tables that fit the
+// terminal, payloads, durations and sizes. It also asks for passwords.
 package terminal
 
 import (
@@ -16,15 +16,15 @@ import (
 	"gatewayd/actors"
 )
 
-// Paint colours text for a terminal; the zero value leaves it as it is.
+// Paint colours text for a terminal. The zero value does not.
 type Paint struct{ on bool }
 
-// Painter colours only what goes to a terminal whose user has not said no.
+// Painter returns a Paint that colours if w is a terminal and the user has not turned colours off.
 func Painter(w io.Writer) Paint {
 	return Paint{Is(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 }
 
-// Is says whether w is a terminal.
+// Is reports whether w is a terminal.
 func Is(w any) bool {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -34,7 +34,7 @@ func Is(w any) bool {
 	return err == nil
 }
 
-// The colours that are used: SGR parameters.
+// The colours in use, as SGR parameters.
 const (
 	Bold   = "1"
 	Dim    = "2"
@@ -44,7 +44,7 @@ const (
 	Blue   = "34"
 )
 
-// In is a text in a colour, if there are colours.
+// In returns text in a colour, if p colours.
 func (p Paint) In(colour, text string) string {
 	if !p.on || text == "" || colour == "" {
 		return text
@@ -55,7 +55,7 @@ func (p Paint) In(colour, text string) string {
 // Cell is a text and its colour.
 type Cell struct{ Text, Colour string }
 
-// Width is how many columns a terminal has; 0 for what is none.
+// Width returns the number of columns of a terminal; 0 if w is none.
 func Width(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -68,12 +68,12 @@ func Width(w io.Writer) int {
 	return int(ws.Col)
 }
 
-// Table writes rows in aligned columns, the first one in bold. On a terminal the
-// last column goes on below itself where it is too long.
+// Table writes rows in aligned columns, the first row in bold. On a terminal a last column that is
+// too long is wrapped within its column.
 func Table(w io.Writer, p Paint, rows [][]Cell) error { return Columns(w, p, rows, Width(w), Wrap) }
 
-// Columns writes rows; fit makes the lines of a text in the last column. width 0:
-// there is no end.
+// Columns writes rows as Table does. fit breaks the text of the last column into lines. A width of
+// 0 means no limit.
 func Columns(w io.Writer, p Paint, rows [][]Cell, width int, fit func(text string, width int) []string) error {
 	widths := widthsOf(rows)
 	out := bufio.NewWriter(w)
@@ -101,7 +101,8 @@ func Columns(w io.Writer, p Paint, rows [][]Cell, width int, fit func(text strin
 	return out.Flush()
 }
 
-// widthsOf are the widths of all columns but the last of each row, which takes what room there is.
+// widthsOf returns the widths of the columns, without the last cell of each row, which takes the
+// rest of the line.
 func widthsOf(rows [][]Cell) (widths []int) {
 	for _, row := range rows {
 		for i, c := range row[:max(len(row)-1, 0)] {
@@ -114,10 +115,10 @@ func widthsOf(rows [][]Cell) (widths []int) {
 	return widths
 }
 
-// narrowest is the least room a column gets: beyond it the terminal may break lines.
+// narrowest is the least width a column gets, even if the terminal then breaks lines.
 const narrowest = 20
 
-// Room is what is left of a line of this width from a column on; 0: no end.
+// Room returns how much of a line of this width is left from a column on; 0: no limit.
 func Room(width, at int) int {
 	if width == 0 {
 		return 0
@@ -125,7 +126,7 @@ func Room(width, at int) int {
 	return max(width-at, narrowest)
 }
 
-// Wrap breaks a text into lines of at most width, between words where it can.
+// Wrap breaks a text into lines of at most width, between words if possible.
 func Wrap(text string, width int) []string {
 	rest := []rune(text)
 	if width == 0 || len(rest) <= width {
@@ -148,7 +149,7 @@ func Wrap(text string, width int) []string {
 	return append(lines, string(rest))
 }
 
-// Cut ends a text at width.
+// Cut cuts a text at width.
 func Cut(text string, width int) []string {
 	if all := []rune(text); width > 0 && len(all) > width {
 		text = string(all[:width-1]) + "…"
@@ -156,7 +157,7 @@ func Cut(text string, width int) []string {
 	return []string{text}
 }
 
-// Row is a row of texts without a colour.
+// Row returns a row of texts without colour.
 func Row(texts ...string) []Cell {
 	row := make([]Cell, len(texts))
 	for i, t := range texts {
@@ -165,7 +166,7 @@ func Row(texts ...string) []Cell {
 	return row
 }
 
-// HealthCell is a symbol and a word for a state of health.
+// HealthCell returns the symbol and word for a state of health.
 func HealthCell(state string) Cell {
 	switch state {
 	case actors.OK:
@@ -186,7 +187,7 @@ func HealthCell(state string) Cell {
 	return Cell{Text: state}
 }
 
-// LevelColour is the colour of a level of healing.
+// LevelColour returns the colour of a level of healing.
 func LevelColour(level string) string {
 	switch level {
 	case "recovered":
@@ -199,10 +200,10 @@ func LevelColour(level string) string {
 	return Red
 }
 
-// colours are what a terminal does not show as characters.
+// colours matches the sequences that take no room on a terminal.
 var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-// Lines is how many lines of a terminal a text takes; width 0: none is broken.
+// Lines returns how many lines of a terminal a text takes; with width 0 no line is broken.
 func Lines(text string, width int) (n int) {
 	for line := range strings.Lines(text) {
 		n++

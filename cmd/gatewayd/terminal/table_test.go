@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever is wrapped keeps its words, and no line is longer than the terminal.
+// Wrapping keeps all words, and no line is longer than the terminal.
 func TestWrap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text, width := rapid.StringMatching(`[a-zä ]{0,200}`).Draw(t, "text"), rapid.IntRange(0, 60).Draw(t, "width")
@@ -29,9 +29,9 @@ func TestWrap(t *testing.T) {
 	})
 }
 
-// What is drawn over itself has to know how many lines a terminal has made of it.
+// A display that is overwritten in place needs the number of terminal lines it takes.
 func TestLinesOfATerminal(t *testing.T) {
-	for text, want := range map[string][2]int{ // without end, and in 10 columns
+	for text, want := range map[string][2]int{ // unlimited, and in 10 columns
 		"": {0, 0}, "a\n": {1, 1}, "0123456789\n": {1, 1}, "0123456789a\nb\n": {2, 3}, "0123456789ä123456789a\n\n": {2, 4},
 		"\x1b[1m0123456789\x1b[0m\n": {1, 1}, "██████████ 2 %\n": {1, 2},
 	} {
