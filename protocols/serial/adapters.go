@@ -2,14 +2,15 @@ package serial
 
 import "sync"
 
-// Adapters remembers which USB adapter was last seen behind each port. An adapter that is to be power-cycled may have no port
-// at that moment by which USB could find it. It is safe for concurrent use; the zero Adapters is empty.
+// Adapters remembers which USB adapter was last seen behind each port. An adapter that is to be
+// power-cycled may have no port at that moment by which USB could find it. Adapters is safe for
+// concurrent use; the zero value is empty.
 type Adapters struct {
 	mu   sync.Mutex
 	seen map[string]USBDevice
 }
 
-// See remembers the adapter behind the port at path, which is there.
+// See records the adapter behind the port at path, which must exist.
 func (a *Adapters) See(path string) {
 	d, ok := USB("/sys", path)
 	a.mu.Lock()
@@ -24,7 +25,7 @@ func (a *Adapters) See(path string) {
 	a.seen[path] = d
 }
 
-// Behind finds the adapter behind the port at path: as it is now, or else as it was last seen.
+// Behind returns the adapter behind the port at path, or the one last seen there.
 func (a *Adapters) Behind(path string) (USBDevice, bool) {
 	if d, ok := USB("/sys", path); ok {
 		return d, true

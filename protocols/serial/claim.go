@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claim makes the open node ours alone; EBUSY if it is somebody else's. It says whether the node is a pseudo terminal.
+// claim takes exclusive use of the open device; it returns EBUSY if another program has it. It
+// reports whether the device is a pseudo-terminal.
 func claim(fd int) (pty bool, err error) {
 	if _, err := unix.IoctlGetTermios(fd, unix.TCGETS2); err != nil {
 		if errors.Is(err, unix.ENOTTY) {
@@ -24,7 +25,8 @@ func claim(fd int) (pty bool, err error) {
 		}
 		return false, fmt.Errorf("lock: %w", err)
 	}
-	// The flag of a pty outlives a killed client for as long as its master lives, so there only the lock tells.
+	// The flag of a pty outlives a killed client for as long as the master side is open, so for a
+	// pty only the lock is checked.
 	if held, err := unix.IoctlGetInt(fd, unix.TIOCGEXCL); err == nil && held != 0 && !pty {
 		return false, unix.EBUSY
 	}
@@ -34,7 +36,8 @@ func claim(fd int) (pty bool, err error) {
 	return pty, nil
 }
 
-// isPTY knows a pseudo terminal by its device number, majors 136 to 143 (Linux Documentation/admin-guide/devices.txt).
+// isPTY recognises a pseudo-terminal by its device number, majors 136 to 143 (Linux
+// Documentation/admin-guide/devices.txt).
 func isPTY(fd int) (bool, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

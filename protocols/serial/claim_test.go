@@ -53,7 +53,7 @@ func TestLockOfAnotherProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.Write([]byte("x"))
-	io.ReadFull(out, make([]byte, 1)) // cat runs, so the lock is held
+	io.ReadFull(out, make([]byte, 1)) // cat is running, so the lock is held
 	cfg := serial.Config{Path: slave.Name(), Baud: 9600}
 	if _, err := serial.Open(cfg); !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", holder.Process.Pid)) {
 		t.Errorf("open: %v", err)
@@ -88,7 +88,7 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	open(t, serial.Config{Path: slave.Name(), Baud: 9600}) // a refusal holds nothing
+	open(t, serial.Config{Path: slave.Name(), Baud: 9600}) // a refused Open leaves nothing locked
 }
 
 func TestRefusedConfigureChangesNothing(t *testing.T) {

@@ -1,6 +1,7 @@
-// Package serial opens serial ports as a gateway needs them: any baud rate, RS-485, exclusive, with deadlines, and with a Close that
-// unblocks a Read. It knows the timing of characters, waits precisely, finds the USB adapter behind a port and notices when it is
-// pulled and plugged. It knows nothing of the protocol spoken on the wire. Linux only, no cgo.
+// Package serial opens serial ports with what a gateway needs: any baud rate, RS-485, exclusive
+// use, deadlines, and a Close that unblocks Read. It computes character times, waits precisely,
+// finds the USB adapter behind a port and notices when it is unplugged and plugged in. It knows
+// nothing of the protocol on the wire. It supports Linux only and needs no cgo.
 package serial
 
 import (
@@ -9,34 +10,37 @@ import (
 	"time"
 )
 
-// Config says how a port is set. The zero values of DataBits, Parity and StopBits mean 8, "none" and 1.
+// Config holds the settings of a port. The zero values of DataBits, Parity and StopBits mean 8,
+// "none" and 1.
 type Config struct {
-	Path     string // device node or a link to it, best one of /dev/serial/by-path or by-id
-	Baud     int    // bit/s, MinBaud to MaxBaud, any integer the driver can make within 2.5 %
+	Path     string // device node or a link to it, preferably in /dev/serial/by-path or by-id
+	Baud     int    // bit/s, MinBaud to MaxBaud, any integer that the driver can set to within 2.5 %
 	DataBits int    // 5 to 8
 	Parity   string // "none", "even" or "odd"
 	StopBits int    // 1 or 2
-	RS485    *RS485 // nil: leave the driver as it is
+	RS485    *RS485 // nil: no RS-485 mode; the driver's is turned off only if an earlier Config turned it on
 }
 
-// RS485 lets the driver switch the direction of a half-duplex transceiver by RTS (Linux Documentation/driver-api/serial/serial-rs485).
+// RS485 makes the driver switch the direction of a half-duplex transceiver by RTS (Linux
+// Documentation/driver-api/serial/serial-rs485).
 type RS485 struct {
 	RTSOnSend    bool          // level of RTS while sending
 	RTSAfterSend bool          // level of RTS otherwise
-	RxDuringTx   bool          // hear our own bytes
-	DelayBefore  time.Duration // RTS to first bit, 0 to 1 s; drivers count in ms, so it is rounded up
-	DelayAfter   time.Duration // last bit to RTS, 0 to 1 s, rounded up to ms
+	RxDuringTx   bool          // receive our own bytes
+	DelayBefore  time.Duration // from RTS to the first bit, 0 to 1 s; rounded up to ms, the unit of drivers
+	DelayAfter   time.Duration // from the last bit to RTS, 0 to 1 s; rounded up to ms
 }
 
-// What ports can be set to. Configs of lines say the same, which a test of theirs holds.
+// Range of baud rates. The schemas of lines have the same limits, which a test compares.
 const (
 	MinBaud = 50
-	MaxBaud = 12_000_000 // of the fastest USB adapters: FT232H, XR21V1410
+	MaxBaud = 12_000_000 // limit of the fastest USB adapters, FT232H and XR21V1410
 )
 
 const maxDelay = time.Second
 
-// BitsPerChar is the length of one character on the wire in bits: start, data, parity and stop bits.
+// BitsPerChar returns the length of one character on the wire in bits: start, data, parity and stop
+// bits.
 func (c Config) BitsPerChar() int {
 	c = c.filled()
 	n := 1 + c.DataBits + c.StopBits
@@ -46,7 +50,7 @@ func (c Config) BitsPerChar() int {
 	return n
 }
 
-// Check says what is wrong with a Config, or nil.
+// Check returns an error that describes the first invalid setting, or nil.
 func (c Config) Check() error {
 	c = c.filled()
 	switch {
@@ -67,7 +71,7 @@ func (c Config) Check() error {
 	return nil
 }
 
-// filled is c with its defaults written out and an RS485 of its own.
+// filled returns c with defaults filled in and its own copy of RS485.
 func (c Config) filled() Config {
 	if c.DataBits == 0 {
 		c.DataBits = 8
@@ -85,7 +89,8 @@ func (c Config) filled() Config {
 	return c
 }
 
-// CharTime is how long one character of bitsPerChar bits takes at baud bit/s; 0 if either is not positive.
+// CharTime returns the duration of one character of bitsPerChar bits at baud bit/s, or 0 if either
+// is not positive.
 func CharTime(baud, bitsPerChar int) time.Duration {
 	if baud <= 0 || bitsPerChar <= 0 {
 		return 0
@@ -93,8 +98,9 @@ func CharTime(baud, bitsPerChar int) time.Duration {
 	return time.Duration(math.Round(float64(bitsPerChar) * 1e9 / float64(baud)))
 }
 
-// Silence is t3.5, the pause that ends an RTU frame: 3.5 characters of 11 bits up to and including 19200 bit/s and 1.75 ms above
-// (MODBUS over Serial Line V1.02 §2.5.1.1). 0 if baud is not positive.
+// Silence returns t3.5, the pause that ends an RTU frame: 3.5 characters of 11 bits up to and
+// including 19200 bit/s and 1.75 ms above (MODBUS over Serial Line V1.02 §2.5.1.1). It returns 0 if
+// baud is not positive.
 func Silence(baud int) time.Duration {
 	switch {
 	case baud <= 0:

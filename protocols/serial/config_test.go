@@ -101,7 +101,7 @@ func TestCompareFindsWhatTheDriverChanged(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		change       func(*unix.Termios)
-		uart, pseudo bool // accepted
+		uart, pseudo bool // whether the change is accepted
 	}{
 		{"nothing", func(*unix.Termios) {}, true, true},
 		{"rounded baud", func(t *unix.Termios) { t.Ospeed = 246000 }, true, true},

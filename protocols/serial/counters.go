@@ -7,10 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Counters are the driver's, since it found the device. Framing errors speak of a wrong baud rate or a bad wire, parity errors of a wrong
-// parity, overruns of a machine too busy to read.
+// Counters are the driver's counters since it found the device. Framing errors indicate a wrong
+// baud rate or bad wiring, parity errors a wrong parity, overruns a machine that is too busy to
+// read.
 type Counters struct {
-	Received, Sent         uint32 // characters; they wrap
+	Received, Sent         uint32 // characters; the counters wrap around
 	Framing, Parity, Break uint32 // characters received badly
 	Overrun                uint32 // characters lost in the hardware
 	BufferOverrun          uint32 // characters lost in the kernel
@@ -23,7 +24,8 @@ type icount struct {
 	_                                                  [9]uint32
 }
 
-// Counters asks the driver. Some drivers do not count, a pty never does: ENOTTY.
+// Counters returns the driver's counters. The error wraps ENOTTY if the driver has none; a pty
+// never has.
 func (p *Port) Counters() (Counters, error) {
 	var c icount
 	err := p.control(func(fd int) error {

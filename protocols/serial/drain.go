@@ -8,12 +8,13 @@ import (
 )
 
 const (
-	drainLook = 50 * time.Millisecond // longest time between two looks at the driver
-	lateWord  = 20 * time.Millisecond // what a driver's word that all is sent may be late: a period of an adapter's status reports
+	drainLook = 50 * time.Millisecond // longest interval between two queries of the driver
+	lateWord  = 20 * time.Millisecond // by how much a driver's report that all is sent may be late: a period of an adapter's status reports
 )
 
-// Drain waits until everything written is on the wire. The driver says what it holds; what an adapter holds without saying is computed
-// from the baud rate. A pty has no wire, so there Drain returns once the other side has the bytes.
+// Drain waits until everything written is on the wire. The driver reports how much it holds; for
+// adapters that hold data without reporting it, the time is computed from the baud rate. A pty has
+// no wire: there Drain returns once the other side has the bytes.
 func (p *Port) Drain(ctx context.Context) error {
 	timer, err := NewTimer()
 	if err != nil {
@@ -38,11 +39,11 @@ func (p *Port) Drain(ctx context.Context) error {
 	}
 }
 
-// queue is what a driver says of the characters it is to send.
+// queue is a driver's report about the characters that are still to be sent.
 type queue struct {
 	held  int  // characters in the kernel
-	tells bool // whether the next is known
-	empty bool // nothing is in the hardware either
+	tells bool // whether empty is known
+	empty bool // the hardware holds nothing either
 }
 
 func (p *Port) queue() (q queue, err error) {
@@ -58,8 +59,9 @@ func (p *Port) queue() (q queue, err error) {
 	return q, err
 }
 
-// wait is how long to wait before looking again, 0 if all is sent, when by computation it takes computed more time. A driver that never
-// says "empty" is believed until a while after that only.
+// wait returns how long to wait before the next query, or 0 if everything is sent. computed is the
+// remaining time according to the baud rate. A driver that does not report "empty" is waited for
+// until lateWord after that time, then regarded as empty.
 func (q queue) wait(char, computed time.Duration, pty bool) time.Duration {
 	switch {
 	case q.held > 0:

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inUse is the error of a port somebody else holds; it names the programs as far as /proc shows them.
+// inUse returns the error for a port held by another program. It names the programs as far as /proc
+// shows them.
 func inUse(path string) error {
 	who := ""
 	if names := holders("/proc", path); len(names) > 0 {
@@ -18,7 +19,8 @@ func inUse(path string) error {
 	return fmt.Errorf("port %s is in use by another program%s: %w", path, who, unix.EBUSY)
 }
 
-// holders are the processes with path open, as "name, pid 7". Those of other users are hidden from all but root.
+// holders returns the processes that have path open, as "name, pid 7". Only root sees those of
+// other users.
 func holders(proc, path string) []string {
 	node, err := filepath.EvalSymlinks(path)
 	if err != nil {

@@ -24,8 +24,9 @@ type serialStruct struct {
 
 const asyncLowLatency = 1 << 13 // ASYNC_LOW_LATENCY of linux/tty_flags.h
 
-// hurry asks the driver to hand bytes over as they come: an FTDI adapter holds them back for 16 ms otherwise, which halves the rate of
-// short exchanges. Most other drivers do not know the wish, so its failure is none.
+// hurry asks the driver to deliver bytes as they arrive. An FTDI adapter otherwise delays them by
+// 16 ms, which halves the rate of short exchanges. Most other drivers do not support this, so
+// failures are ignored.
 func hurry(fd int) {
 	var s serialStruct
 	if ioctlSerial(fd, unix.TIOCGSERIAL, &s) && s.flags&asyncLowLatency == 0 {

@@ -11,21 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Port is an open serial port. One goroutine may read while another writes; Close, Configure and the deadlines may be called at any time.
-// A waiting call costs no thread, and what arrives while nobody reads wakes nobody.
+// Port is an open serial port. One goroutine may read while another writes; Close, Configure and
+// the deadlines may be called at any time. A blocked call does not occupy a thread, and data that
+// arrives while no Read is waiting does not wake the process.
 type Port struct {
 	file    *os.File // not in the runtime poller
 	raw     syscall.RawConn
 	pty     bool
 	in, out *watch
 
-	mu     sync.Mutex // guards the rest and serialises Configure
+	mu     sync.Mutex // guards the fields below and serialises Configure
 	cfg    Config
-	sentBy time.Time // when what was written can be on the wire, as computed
+	sentBy time.Time // computed time at which everything written is on the wire
 }
 
-// Open opens and sets a port and throws away what had arrived before. It is refused while any other program holds the port:
-// TIOCEXCL keeps others out, a lock (flock) on the node keeps out those that run as root.
+// Open opens and configures a port and discards what had arrived before. It fails while another
+// program holds the port. TIOCEXCL excludes other programs afterwards; a lock (flock) on the node
+// excludes those that run as root.
 func Open(cfg Config) (*Port, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
@@ -57,9 +59,9 @@ func Open(cfg Config) (*Port, error) {
 	return p, nil
 }
 
-// newPort takes an open node over, whatever comes of it.
+// newPort takes ownership of an open node, even if it fails.
 func newPort(fd int, cfg Config, pty bool) (*Port, error) {
-	// A blocking descriptor is left out of the runtime poller.
+	// os.NewFile adds only non-blocking descriptors to the runtime poller.
 	err := unix.SetNonblock(fd, false)
 	p := &Port{file: os.NewFile(uintptr(fd), cfg.Path), pty: pty, cfg: cfg}
 	if err == nil {
@@ -97,7 +99,7 @@ func openNode(path string) (int, error) {
 	}
 }
 
-// Read reads what has arrived, at least one byte. After an unplug it fails with an error for which Gone is true.
+// Read reads at least one byte. After an unplug it fails with an error for which Gone returns true.
 func (p *Port) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
@@ -109,7 +111,7 @@ func (p *Port) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// transfer moves bytes as soon as there are any, or room for any.
+// transfer moves bytes as soon as there are any, or there is room for any.
 func (p *Port) transfer(op string, w *watch, move func(fd int) (int, error)) (n int, err error) {
 	outer := w.until(func() bool {
 		closed := p.control(func(fd int) error {
@@ -133,7 +135,8 @@ func (p *Port) transfer(op string, w *watch, move func(fd int) (int, error)) (n 
 	return n, nil
 }
 
-// endOfFile tells a hang-up from a port whose VMIN somebody (root is not stopped by TIOCEXCL) has set to 0: both read as EOF.
+// endOfFile tells a hang-up from a port whose VMIN another program has set to 0 (TIOCEXCL does not
+// stop root): both read as EOF.
 func (p *Port) endOfFile() error {
 	err := p.control(func(fd int) error {
 		_, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
@@ -145,7 +148,7 @@ func (p *Port) endOfFile() error {
 	return &os.PathError{Op: "read", Path: p.file.Name(), Err: unix.EIO}
 }
 
-// Write hands b to the driver; it returns before the last bit is on the wire, see Drain.
+// Write hands b to the driver. It returns before the last bit is on the wire; see Drain.
 func (p *Port) Write(b []byte) (int, error) {
 	began, n, err := time.Now(), 0, error(nil)
 	for n < len(b) && err == nil {
@@ -162,31 +165,33 @@ func (p *Port) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// SetDeadline sets both deadlines; past ones end waiting calls with os.ErrDeadlineExceeded, the zero time means none.
+// SetDeadline sets both deadlines. When a deadline passes, waiting calls fail with
+// os.ErrDeadlineExceeded; the zero time means no deadline.
 func (p *Port) SetDeadline(t time.Time) error {
 	return errors.Join(p.SetReadDeadline(t), p.SetWriteDeadline(t))
 }
 
-// SetReadDeadline is SetDeadline for Read.
+// SetReadDeadline sets the deadline of Read, as SetDeadline does.
 func (p *Port) SetReadDeadline(t time.Time) error { return p.in.file.SetReadDeadline(t) }
 
-// SetWriteDeadline is SetDeadline for Write.
+// SetWriteDeadline sets the deadline of Write, as SetDeadline does.
 func (p *Port) SetWriteDeadline(t time.Time) error { return p.out.file.SetReadDeadline(t) }
 
-// Config is what the port is set to, defaults written out.
+// Config returns the settings of the port with defaults filled in.
 func (p *Port) Config() Config {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cfg.filled()
 }
 
-// Discard throws away what has arrived and was not read.
+// Discard discards what has arrived and has not been read.
 func (p *Port) Discard() error {
 	return p.wrap("discard input", p.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) }))
 }
 
-// Close gives the port back and ends every waiting call with os.ErrClosed. What was not sent is dropped (a wedged adapter would
-// otherwise hold Close for half a minute): Drain first if it matters.
+// Close releases the port and ends every waiting call with os.ErrClosed. Data that has not been
+// sent is dropped, because a stuck adapter would otherwise delay Close for half a minute; call
+// Drain first if it matters.
 func (p *Port) Close() error {
 	_ = p.control(func(fd int) error {
 		_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
@@ -195,7 +200,7 @@ func (p *Port) Close() error {
 	return p.shut()
 }
 
-// shut ends waiting calls before the descriptor they look at is gone.
+// shut ends waiting calls before it closes the descriptor that they use.
 func (p *Port) shut() error {
 	var errs []error
 	for _, w := range []*watch{p.in, p.out} {

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pair is a pseudo terminal: our side and the path of the other.
+// pair opens a pseudo-terminal and returns both sides.
 func pair(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, slave, err := pty.Open()
@@ -123,8 +123,8 @@ func TestSttySeesOurSettings(t *testing.T) {
 	has(ask(), "speed 9600 baud", "-cstopb", "-parodd", "inpck")
 }
 
-// TestEveryArrivalWakesTheReader has bytes come in two pieces, the second while the reader is about to wait again. More ports than
-// processors make every order of events happen.
+// TestEveryArrivalWakesTheReader sends data in two pieces, the second while the reader is about to
+// wait again. Using more ports than processors makes all orders of events occur.
 func TestEveryArrivalWakesTheReader(t *testing.T) {
 	for range 6 {
 		t.Run("", func(t *testing.T) {
@@ -192,7 +192,7 @@ func TestDiscardAndDrain(t *testing.T) {
 	master, slave := pair(t)
 	p := open(t, serial.Config{Path: slave.Name(), Baud: 9600})
 	master.Write([]byte("stale"))
-	if _, err := p.Read(make([]byte, 1)); err != nil { // the kernel hands the whole write over at once
+	if _, err := p.Read(make([]byte, 1)); err != nil { // the kernel delivers the whole write at once
 		t.Fatal(err)
 	}
 	if err := p.Discard(); err != nil {

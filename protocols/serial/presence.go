@@ -12,10 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookAgain bounds what a missed notice costs, e.g. when only the target of a link comes back.
+// lookAgain limits the delay if no notification arrives, e.g. when only the target of a link comes
+// back.
 const lookAgain = 300 * time.Millisecond
 
-// Gone says that err means "the device is unplugged": reopening helps once it is back, trying again on the same Port never does.
+// Gone reports whether err means that the device is unplugged. Reopening helps once it is back;
+// retrying on the same Port does not.
 func Gone(err error) bool {
 	for _, gone := range []error{unix.EIO, unix.ENXIO, unix.ENODEV, unix.ENOENT, io.EOF} {
 		if errors.Is(err, gone) {
@@ -25,8 +27,9 @@ func Gone(err error) bool {
 	return false
 }
 
-// Appeared waits until path exists and what it links to exists too. It returns nil, or the error of ctx. A re-plugged port is seen
-// within milliseconds where the directory gives notice (inotify), else within 300 ms.
+// Appeared waits until path exists and, if it is a link, its target exists too. It returns nil, or
+// the error of ctx. A re-plugged port is noticed within milliseconds if the directory supports
+// inotify, otherwise within 300 ms.
 func Appeared(ctx context.Context, path string) error {
 	if present(path) {
 		return nil
@@ -44,7 +47,8 @@ func Appeared(ctx context.Context, path string) error {
 	defer context.AfterFunc(ctx, func() { notices.Close() })()
 	buf := make([]byte, 4096)
 	for {
-		// The directory itself comes and goes with its last link, so the nearest one that is there is watched anew each time.
+		// The directory is removed with its last link, so the nearest existing one is watched anew
+		// each time.
 		closed := raw.Control(func(fd uintptr) { err = watchNearest(int(fd), filepath.Dir(path)) })
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -70,7 +74,7 @@ func present(path string) bool {
 	return err == nil
 }
 
-// watchNearest watches dir or its nearest parent that exists. Watching one again is harmless.
+// watchNearest watches dir or its nearest existing parent. Watching a directory again is harmless.
 func watchNearest(fd int, dir string) error {
 	for {
 		_, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ATTRIB|unix.IN_ONLYDIR)

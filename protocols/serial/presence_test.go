@@ -25,7 +25,7 @@ func TestGone(t *testing.T) {
 		{unix.ENXIO, true},
 		{unix.ENODEV, true},
 		{io.EOF, true},
-		{os.ErrNotExist, false}, // says nothing of a device
+		{os.ErrNotExist, false}, // not about a device
 		{os.ErrClosed, false},
 		{os.ErrDeadlineExceeded, false},
 		{unix.EBUSY, false},
@@ -41,7 +41,7 @@ func TestGone(t *testing.T) {
 func TestAppeared(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		plug func(dir string) error // makes dir/serial/by-id/port
+		plug func(dir string) error // creates dir/serial/by-id/port
 	}{
 		{"file", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "serial/by-id/port"), nil, 0o600)

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rs485 is struct serial_rs485 of linux/serial.h, the same on every architecture.
+// rs485 is struct serial_rs485 of linux/serial.h, which is the same on all architectures.
 type rs485 struct {
 	flags       uint32
 	delayBefore uint32 // ms
@@ -45,7 +45,8 @@ func ceilMs(d time.Duration) uint32 {
 	return uint32((d + time.Millisecond - 1) / time.Millisecond)
 }
 
-// setRS485 switches the driver to r, or RS-485 off for nil, and checks what the driver made of it.
+// setRS485 sets the driver to r, or turns RS-485 mode off if r is nil, and checks the settings that
+// the driver reports back.
 func setRS485(fd int, r *RS485) error {
 	want := r.encode()
 	got := want

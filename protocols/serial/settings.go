@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// framing are the bits of c_cflag that say what a character looks like.
+// framing is the set of bits in c_cflag that define the format of a character and flow control.
 const framing = unix.CSIZE | unix.CSTOPB | unix.PARENB | unix.PARODD | unix.CMSPAR | unix.CRTSCTS
 
-// Configure changes the settings of the open port at once; the caller lets the wire fall silent first. The path cannot change.
-// After an error the port is set as before.
+// Configure changes the settings of the open port at once; the caller must wait until the wire is
+// silent. The path cannot change. After an error the port keeps its old settings.
 func (p *Port) Configure(cfg Config) error {
 	if err := cfg.Check(); err != nil {
 		return err
@@ -55,7 +55,8 @@ func restore(fd int, old *unix.Termios) error {
 	return unix.IoctlSetTermios(fd, unix.TCSETS2, &t)
 }
 
-// settings is t in raw mode as cfg says. A leftover VMIN of 0 would make Read return EOF on a quiet line.
+// settings returns t in raw mode with the settings of cfg. VMIN must be 1: a leftover 0 would make
+// Read return EOF on a quiet line.
 func settings(t unix.Termios, cfg Config) unix.Termios {
 	sizes := [...]uint32{5: unix.CS5, 6: unix.CS6, 7: unix.CS7, 8: unix.CS8}
 	t.Iflag = unix.IGNBRK
@@ -67,7 +68,7 @@ func settings(t unix.Termios, cfg Config) unix.Termios {
 	}
 	if cfg.Parity != "none" {
 		t.Cflag |= unix.PARENB
-		t.Iflag |= unix.INPCK // a character with bad parity reads as 0, which keeps the length and breaks the checksum
+		t.Iflag |= unix.INPCK // a character with bad parity reads as 0, which keeps the length of a frame but makes its checksum fail
 	}
 	if cfg.Parity == "odd" {
 		t.Cflag |= unix.PARODD
@@ -77,7 +78,7 @@ func settings(t unix.Termios, cfg Config) unix.Termios {
 	return t
 }
 
-// verify reads the settings back.
+// verify reads the settings back and compares them.
 func verify(fd int, want unix.Termios, pty bool) error {
 	got, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
 	if err != nil {
@@ -86,7 +87,8 @@ func verify(fd int, want unix.Termios, pty bool) error {
 	return compare(want, *got, pty)
 }
 
-// compare says what the driver has silently changed because its hardware cannot do it.
+// compare returns an error if the driver has silently changed settings that its hardware does not
+// support.
 func compare(want, got unix.Termios, pty bool) error {
 	if d := int64(got.Ospeed) - int64(want.Ospeed); 40*max(d, -d) > int64(want.Ospeed) {
 		return fmt.Errorf("the driver gives %d baud only", got.Ospeed)

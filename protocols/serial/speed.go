@@ -2,8 +2,9 @@ package serial
 
 import "golang.org/x/sys/unix"
 
-// speed is the code of baud in c_cflag: its own where it has one, for programs that know only those (a pty keeps the code as it is
-// given), and BOTHER else, which means the number in c_ospeed.
+// speed returns the code of baud in c_cflag: the dedicated code if there is one, for programs that
+// know only those (a pty keeps the code as given), otherwise BOTHER, which refers to the number in
+// c_ospeed.
 func speed(baud int) uint32 {
 	switch baud {
 	case 50:

@@ -11,15 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Timer waits to within some 50 µs, where the runtime's own timers round to a millisecond. It is a timerfd in the runtime poller: a
-// waiting goroutine costs no thread. One goroutine waits at a time; Set may be called by any.
+// Timer waits with a precision of about 50 µs; the timers of the runtime round to a millisecond. It
+// is a timerfd in the runtime poller, so a waiting goroutine does not occupy a thread. One
+// goroutine may wait at a time; Set may be called by any.
 type Timer struct {
 	file *os.File
 	raw  syscall.RawConn
 	buf  [8]byte
 }
 
-// NewTimer makes a Timer, which holds one descriptor until Close.
+// NewTimer returns a Timer, which holds one descriptor until Close.
 func NewTimer() (*Timer, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
@@ -33,7 +34,8 @@ func NewTimer() (*Timer, error) {
 	return t, nil
 }
 
-// Wait returns nil after d, at once if d is not positive, or earlier the error of ctx. A closed Timer gives os.ErrClosed.
+// Wait waits for d and returns nil, at once if d is not positive. If ctx ends first, it returns the
+// error of ctx. After Close it returns os.ErrClosed.
 func (t *Timer) Wait(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil || d <= 0 {
 		return err
@@ -51,13 +53,14 @@ func (t *Timer) Wait(ctx context.Context, d time.Duration) error {
 	})
 	err := t.Expired()
 	if !stop() {
-		<-woken // else its Set could end the next Wait
+		<-woken // otherwise its Set could end the next Wait
 		return ctx.Err()
 	}
 	return err
 }
 
-// Set makes Expired return after d, at once if d is not positive. It replaces what was set before, also under a waiting Expired.
+// Set makes Expired return after d, at once if d is not positive. It replaces the previous setting,
+// also for an Expired that is already waiting.
 func (t *Timer) Set(d time.Duration) error {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(int64(d), 1))}
 	var err error
@@ -70,7 +73,7 @@ func (t *Timer) Set(d time.Duration) error {
 	return nil
 }
 
-// Expired waits for the moment last Set. For ever, if none is.
+// Expired waits for the time last set, forever if none is set.
 func (t *Timer) Expired() error {
 	_, err := t.file.Read(t.buf[:])
 	if errors.Is(err, os.ErrClosed) {
@@ -79,5 +82,5 @@ func (t *Timer) Expired() error {
 	return err
 }
 
-// Close gives the descriptor back and ends a waiting call with os.ErrClosed.
+// Close releases the descriptor and ends a waiting call with os.ErrClosed.
 func (t *Timer) Close() error { return t.file.Close() }

@@ -18,8 +18,9 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// TestUART runs on two joined serial ports with real drivers, named in UARTS: a 16550 and an FTDI adapter of the lab's machine, or
-// hardware with a cable. A pty cannot show parity, sending that takes time, and low latency.
+// TestUART runs on two connected serial ports with real drivers, named in UARTS: a 16550 and an
+// FTDI adapter of the lab's machine, or hardware with a cable. A pty cannot show parity, the time
+// that sending takes, and low latency.
 func TestUART(t *testing.T) {
 	names := strings.Fields(os.Getenv("UARTS"))
 	if len(names) != 2 {
@@ -38,7 +39,8 @@ func TestUART(t *testing.T) {
 	}
 }
 
-// framings are checked against stty and, by Configure itself, against what the driver says.
+// framings checks settings against stty and, through Configure itself, against the report of the
+// driver.
 func framings(t *testing.T, p *serial.Port) {
 	stty := peer(t, "stty", "coreutils")
 	for _, c := range []struct {
@@ -55,7 +57,7 @@ func framings(t *testing.T, p *serial.Port) {
 			t.Error(err)
 			continue
 		}
-		out, _ := exec.Command(stty, "-F", c.cfg.Path, "-a").Output() // it fails for want of a window size
+		out, _ := exec.Command(stty, "-F", c.cfg.Path, "-a").Output() // it fails because the port has no window size
 		said := " " + strings.Join(strings.Fields(strings.ReplaceAll(string(out), ";", " ")), " ") + " "
 		for _, w := range c.says {
 			if !strings.Contains(said, " "+w+" ") {
@@ -115,7 +117,7 @@ func refusals(t *testing.T, p *serial.Port) {
 	}
 }
 
-// latency asks sysfs, which only FTDI adapters answer.
+// latency checks the latency timer in sysfs, which only FTDI adapters have.
 func latency(t *testing.T, path string) {
 	node, err := serial.Resolve(path)
 	if err != nil {

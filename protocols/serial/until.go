@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Until asks ten times a second whether something is so, until it is or ctx ends, whose error it then returns.
+// Until calls so ten times a second until it returns true, or until ctx ends; it then returns the
+// error of ctx.
 func Until(ctx context.Context, so func() bool) error {
 	const again = 100 * time.Millisecond
 	t := time.NewTicker(again)

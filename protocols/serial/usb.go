@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-// USBDevice is the USB adapter behind a port, as sysfs shows it. It stays valid while the adapter is unplugged, because its names say
-// the socket it sits in: take it while the port is there, use it when the port is stuck. Its methods need root, and wait
-// as long as the kernel does for a driver that hangs.
+// USBDevice is the USB adapter behind a port, as sysfs shows it. It stays valid while the adapter
+// is unplugged, because its names denote the USB socket: find it while the port exists, use it when
+// the port is stuck. Its methods need root, and block as long as the kernel waits for a driver that
+// hangs.
 type USBDevice struct {
-	Name         string // socket, e.g. "1-1.4"
-	Interface    string // the port's function of the adapter, e.g. "1-1.4:1.0"
+	Name         string // USB socket, e.g. "1-1.4"
+	Interface    string // USB interface of the port, e.g. "1-1.4:1.0"
 	Driver       string // kernel driver of the interface, e.g. "ftdi_sio"
 	Vendor       string // four hex digits, e.g. "0403"
 	Product      string // four hex digits
@@ -24,7 +25,7 @@ type USBDevice struct {
 	root string
 }
 
-// Resolve follows links such as those of /dev/serial/by-path to the device node.
+// Resolve follows links, such as those in /dev/serial/by-path, to the device node.
 func Resolve(path string) (string, error) {
 	node, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -33,8 +34,8 @@ func Resolve(path string) (string, error) {
 	return node, nil
 }
 
-// USB finds the adapter of the port at path, a node or a link to one; false if the port is absent or not on USB.
-// The root of sysfs is "/sys" but in tests.
+// USB returns the adapter of the port at path, a node or a link to one, or false if the port does
+// not exist or is not on USB. sysfs is "/sys" except in tests.
 func USB(sysfs, path string) (USBDevice, bool) {
 	node, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -69,8 +70,8 @@ func (d *USBDevice) describe(dir string) {
 	}
 }
 
-// Unbind takes the driver off the port's interface; the node disappears, other ports of the same adapter are untouched.
-// It is no error if no driver is bound.
+// Unbind detaches the driver from the port's interface. The node disappears; other ports of the
+// same adapter are not affected. It is not an error if no driver is bound.
 func (d USBDevice) Unbind() error {
 	if exists(d.interfaceFile("")) && !exists(d.interfaceFile("driver")) {
 		return nil
@@ -81,8 +82,8 @@ func (d USBDevice) Unbind() error {
 	return d.write("unbind", filepath.Join("bus/usb/drivers", d.Driver, "unbind"), d.Interface)
 }
 
-// Bind gives the interface back to the driver it had when the device was found; the node comes back, see Appeared.
-// It is no error if a driver is bound.
+// Bind attaches the driver that the interface had when the device was found. The node comes back;
+// see Appeared. It is not an error if a driver is bound.
 func (d USBDevice) Bind() error {
 	if exists(d.interfaceFile("driver")) {
 		return nil
@@ -93,17 +94,18 @@ func (d USBDevice) Bind() error {
 	return d.write("bind", filepath.Join("bus/usb/drivers", d.Driver, "bind"), d.Interface)
 }
 
-// Deauthorize takes the whole adapter, all its ports, out of use as if unplugged (Linux Documentation/usb/authorization).
+// Deauthorize takes the whole adapter with all its ports out of use, as if it were unplugged (Linux
+// Documentation/usb/authorization).
 func (d USBDevice) Deauthorize() error {
 	return d.write("deauthorize", filepath.Join("bus/usb/devices", d.Name, "authorized"), "0")
 }
 
-// Authorize ends Deauthorize; the kernel configures the adapter and binds its drivers anew.
+// Authorize reverses Deauthorize; the kernel configures the adapter and binds its drivers again.
 func (d USBDevice) Authorize() error {
 	return d.write("authorize", filepath.Join("bus/usb/devices", d.Name, "authorized"), "1")
 }
 
-// Plugged says whether the adapter sits in its socket, whatever its drivers do.
+// Plugged reports whether the adapter is in its socket, regardless of its drivers.
 func (d USBDevice) Plugged() bool { return exists(filepath.Join(d.root, "bus/usb/devices", d.Name)) }
 
 func (d USBDevice) interfaceFile(name string) string {

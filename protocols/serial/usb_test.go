@@ -10,7 +10,8 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// sysfs is a copy of the parts of /sys that matter, with an FTDI adapter on ttyUSB0, a modem on ttyACM0 and a plain uart on ttyS1.
+// sysfs creates a copy of the relevant parts of /sys, with an FTDI adapter on ttyUSB0, a modem on
+// ttyACM0 and a plain UART on ttyS1.
 func sysfs(t *testing.T) (sys, dev string) {
 	t.Helper()
 	root := t.TempDir()

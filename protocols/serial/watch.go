@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch is how one direction of a port is waited for. A descriptor that sits in the runtime poller wakes the process for every byte,
-// whether or not anybody reads, and a UART delivers an answer in dozens of pieces. So the port is in an epoll instance of its own, which
-// is in the runtime poller, and is armed only while a call waits.
+// watch waits for the readiness of a port in one direction. A descriptor in the runtime poller
+// wakes the process for every byte, even if nobody is reading, and a UART delivers an answer in
+// dozens of pieces. So the port is in an epoll instance of its own, which is in the runtime poller,
+// and is armed only while a call waits.
 type watch struct {
 	file   *os.File // the epoll instance
 	raw    syscall.RawConn
-	events uint32 // what is waited for
+	events uint32 // events to wait for
 	port   int32  // the port's descriptor
 }
 
@@ -24,7 +25,8 @@ func newWatch(port int, events uint32) (*watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	// A descriptor gets into the runtime poller if it does not block, which means nothing else to an epoll instance.
+	// The runtime poller accepts only non-blocking descriptors. For an epoll instance that has no
+	// other effect.
 	if err := errors.Join(unix.SetNonblock(fd, true), unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, port, &unix.EpollEvent{Fd: int32(port)})); err != nil {
 		return nil, errors.Join(fmt.Errorf("epoll: %w", err), unix.Close(fd))
 	}
@@ -35,8 +37,8 @@ func newWatch(port int, events uint32) (*watch, error) {
 	return w, nil
 }
 
-// until calls try until it says that it is done, whenever the port may be ready. It gives up at the read deadline of file with
-// os.ErrDeadlineExceeded and with os.ErrClosed when file is closed.
+// until calls try whenever the port may be ready, until try returns true. It returns
+// os.ErrDeadlineExceeded at the read deadline of file and os.ErrClosed when file is closed.
 func (w *watch) until(try func() (done bool)) error {
 	armed, failed := false, error(nil)
 	err := w.raw.Read(func(fd uintptr) bool {
@@ -46,8 +48,9 @@ func (w *watch) until(try func() (done bool)) error {
 		if armed {
 			return false
 		}
-		// What came before the arming may be told to nobody: an item that is still in the ready list from the last time, and has been
-		// read empty since, is not reported anew. Hence one more try.
+		// Data that arrived before the arming may not be reported: an item that is still in the
+		// ready list from last time, and has been read empty since, is not reported again. So try
+		// once more.
 		armed, failed = true, w.arm(fd, w.events)
 		return failed != nil || try()
 	})
@@ -63,7 +66,7 @@ func (w *watch) until(try func() (done bool)) error {
 	return os.ErrClosed
 }
 
-// arm says what of the port's readiness is told from now on.
+// arm sets the events that are reported from now on.
 func (w *watch) arm(fd uintptr, events uint32) error {
 	if err := unix.EpollCtl(int(fd), unix.EPOLL_CTL_MOD, int(w.port), &unix.EpollEvent{Events: events, Fd: w.port}); err != nil {
 		return fmt.Errorf("epoll: %w", err)

@@ -12,7 +12,7 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// Nothing is lost or waited for in vain however reads, deadlines and arrivals meet.
+// No data is lost and no Read waits in vain, in whatever order reads, deadlines and arrivals occur.
 func TestEveryArrivalIsRead(t *testing.T) {
 	master, slave := pair(t)
 	p := open(t, serial.Config{Path: slave.Name(), Baud: 115200})
@@ -50,7 +50,7 @@ func TestEveryArrivalIsRead(t *testing.T) {
 	}
 }
 
-// A write that finds no room goes on when there is some again, beside a read that waits.
+// A write that finds no room continues when there is room, while a read is waiting.
 func TestAFullPortIsWrittenToTheEnd(t *testing.T) {
 	master, slave := pair(t)
 	p := open(t, serial.Config{Path: slave.Name(), Baud: 115200})
