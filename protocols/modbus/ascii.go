@@ -15,8 +15,9 @@ func appendASCII(dst []byte, unit uint8, pdu []byte) []byte {
 	return append(dst, hexDigits[sum>>4], hexDigits[sum&15], '\r', '\n')
 }
 
-// findASCII finds the first line of b that is a frame with a good LRC: its text from ':' to LF, its bytes from unit to the end of the
-// PDU, and the index after it. bad counts the lines before it that were no such frame.
+// findASCII finds the first line of b that is a frame with a correct LRC. It returns the frame's
+// text from ':' to LF, its bytes from the unit to the end of the PDU, and the index after it. bad
+// counts the preceding lines that were not valid frames.
 func findASCII(b []byte) (text, body []byte, end, bad int) {
 	for {
 		nl := bytes.Index(b[end:], []byte("\r\n"))
@@ -25,7 +26,7 @@ func findASCII(b []byte) (text, body []byte, end, bad int) {
 		}
 		line := b[end : end+nl+2]
 		end += nl + 2
-		// A colon starts reception anew (§2.5.2.1), whatever came before it.
+		// A colon restarts reception (§2.5.2.1), whatever preceded it.
 		if i := bytes.LastIndexByte(line, ':'); i >= 0 {
 			if body := unhex(line[i+1 : len(line)-2]); body != nil {
 				return line[i:], body, end, bad
@@ -35,7 +36,8 @@ func findASCII(b []byte) (text, body []byte, end, bad int) {
 	}
 }
 
-// unhex decodes a line without ':' and CRLF and takes off its LRC; nil when it is not hexadecimal, too short or the LRC is wrong.
+// unhex decodes a line without ':' and CRLF and removes its LRC. It returns nil if the line is not
+// hexadecimal, has an invalid length or a wrong LRC.
 func unhex(line []byte) []byte {
 	if len(line)%2 != 0 || len(line) < 6 || len(line) > 2*(1+253+1) {
 		return nil

@@ -8,7 +8,8 @@ import (
 	grid "github.com/grid-x/modbus"
 )
 
-// packagerOf is grid-x's packager of the framing; its handler's own transport is never opened.
+// packagerOf returns grid-x's packager for the framing. The transport of the handler it comes from
+// is never opened.
 func packagerOf(f Framing) grid.Packager {
 	switch {
 	case f == TCP:
@@ -19,17 +20,18 @@ func packagerOf(f Framing) grid.Packager {
 	return grid.NewRTUClientHandler("")
 }
 
-// transport is the Link that has a kit as grid-x's client sees it.
+// transport presents the Link that holds a kit to grid-x's client.
 type transport struct{ *kit }
 
-// errBroadcast tells Do through grid-x, which knows no broadcast, that the request is out and no answer is due.
+// errBroadcast tells Do, through grid-x, which has no notion of broadcasts, that the request was
+// sent and no answer is due.
 var errBroadcast = errors.New("broadcast sent")
 
-// Send carries one frame out and its answer in.
+// Send sends one frame and returns its answer.
 func (t transport) Send(ctx context.Context, adu []byte) ([]byte, error) {
 	l := t.link
 	if t.framing == TCP {
-		binary.BigEndian.PutUint16(adu, l.transaction) // one that nobody owes an answer to
+		binary.BigEndian.PutUint16(adu, l.transaction) // an id for which no answer is outstanding
 	}
 	body, err := l.send(ctx, adu)
 	switch {
@@ -38,14 +40,14 @@ func (t transport) Send(ctx context.Context, adu []byte) ([]byte, error) {
 	case body == nil:
 		return nil, errBroadcast
 	}
-	if frame := t.whole; frame != nil { // it has the right transaction already
+	if frame := t.whole; frame != nil { // its transaction id is already the right one
 		t.whole = nil
 		return frame, nil
 	}
 	return AppendFrame(make([]byte, 0, t.framing.size(len(body)-1)), t.framing, l.transaction, body[0], body[1:]), nil
 }
 
-// call has grid-x's client carry a request on coils or registers.
+// call carries out a request on coils or registers with grid-x's client.
 func (l *Link) call(ctx context.Context, r Request) (Response, error) {
 	l.packer.SetSlave(r.Unit)
 	data, err := ask(ctx, l.client, r)
@@ -83,7 +85,7 @@ func ask(ctx context.Context, c grid.Client, r Request) ([]byte, error) {
 		return c.WriteMultipleRegisters(ctx, r.Address, r.Quantity, r.Data)
 	case MaskWriteRegister:
 		return c.MaskWriteRegister(ctx, r.Address, word(r.Data, 0), word(r.Data, 1))
-	default: // call is for nothing else
+	default: // call is used for no other function
 		return c.ReadWriteMultipleRegisters(ctx, r.Address, r.Quantity, r.WriteAddress, uint16(len(r.Data)/2), r.Data)
 	}
 }

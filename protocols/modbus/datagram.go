@@ -10,10 +10,12 @@ import (
 	"time"
 )
 
-// sendDatagram carries one transaction in one datagram there and one back. Datagrams get lost, come twice, late and out of order: what is not
-// the answer is dropped and waiting goes on, and no answer costs nothing but its time. An MBAP answer is told by its transaction id. RTU has
-// none: an answer to something else could pass for this one, so each request asks the conn to Discard what is under way; where it cannot,
-// an answer that has not come costs the connection.
+// sendDatagram carries out one transaction with one datagram in each direction. Datagrams may be
+// lost, duplicated, delayed or reordered: a datagram that is not the answer is dropped and the wait
+// continues, and a missing answer costs nothing but its time. An MBAP answer is recognised by its
+// transaction id. RTU has none, so the answer to another request could be mistaken for this one:
+// each request therefore calls the conn's Discard to drop what is still in transit. If the conn has
+// no Discard, a missing answer costs the connection.
 func (l *Link) sendDatagram(ctx context.Context, adu []byte) ([]byte, error) {
 	deadline := sooner(ctx, time.Now().Add(l.request.Timeout))
 	fresh, ok := l.conn.(discarder)
@@ -34,7 +36,7 @@ func (l *Link) sendDatagram(ctx context.Context, adu []byte) ([]byte, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, notSent(noAnswer(ctx, l.request.Timeout))
 	} else if err != nil {
-		// A datagram goes out whole or not at all. The error may be the refusal of an earlier one.
+		// A datagram is sent whole or not at all. The error may be the rejection of an earlier one.
 		return nil, &lostError{notSent(fmt.Errorf("write: %w", err))}
 	}
 	if l.request.Unit == 0 && l.framing != TCP {
@@ -50,9 +52,9 @@ func (l *Link) sendDatagram(ctx context.Context, adu []byte) ([]byte, error) {
 	return body, err
 }
 
-// awaitDatagram reads datagrams until the answer is among them or the read deadline.
+// awaitDatagram reads datagrams until one is the answer or the read deadline expires.
 func (l *Link) awaitDatagram(ctx context.Context) ([]byte, error) {
-	var strange error // what the last datagram was that is not the answer
+	var strange error // why the last datagram was not the answer
 	for {
 		n, err := l.conn.Read(l.rx.buf)
 		if errors.Is(err, os.ErrDeadlineExceeded) && l.rx.look() {
@@ -92,7 +94,8 @@ func (l *Link) datagramMark(late bool, err error) Mark {
 	return Good
 }
 
-// takeDatagram gives the answer in a datagram, from the unit to the end of the PDU, or why it is none; late: it answers another request.
+// takeDatagram returns the answer in a datagram, from the unit to the end of the PDU, or why the
+// datagram is not the answer. late is true if it answers an earlier request.
 func (l *Link) takeDatagram(b []byte) (body []byte, late bool, err error) {
 	if l.framing != TCP {
 		if !Whole(l.framing, b) {
@@ -114,7 +117,7 @@ func (l *Link) takeDatagram(b []byte) (body []byte, late bool, err error) {
 	return body, false, nil
 }
 
-// Whole says whether b is exactly one frame, TCP or RTUOverTCP, as a datagram must be.
+// Whole reports whether b is exactly one frame of framing TCP or RTUOverTCP, as a datagram must be.
 func Whole(f Framing, b []byte) bool {
 	if f == TCP {
 		frame, err := splitTCP(b)

@@ -8,24 +8,28 @@ import (
 
 // Sub-functions of Diagnostics (V1.1b3 §6.8.1).
 const (
-	ReturnQueryData           uint16 = 0  // loopback: the answer is the request
-	RestartCommunications     uint16 = 1  // data FF 00 also clears the event log; a unit in listen-only mode restarts without an answer
-	ReturnDiagnosticRegister  uint16 = 2  //
-	ChangeDelimiter           uint16 = 3  // data: the character that ends ASCII frames instead of LF, 00
-	ForceListenOnly           uint16 = 4  // never answered; until RestartCommunications the unit obeys and answers nothing
-	ClearCounters             uint16 = 10 // and the diagnostic register
+	ReturnQueryData uint16 = 0 // loopback: the answer is a copy of the request
+	// data FF 00 also clears the event log; a unit in listen-only mode restarts without an answer
+	RestartCommunications    uint16 = 1
+	ReturnDiagnosticRegister uint16 = 2
+	ChangeDelimiter          uint16 = 3 // data: the character that ends ASCII frames instead of LF, then 00
+	// never answered; the unit then carries out requests without answering until
+	// RestartCommunications
+	ForceListenOnly           uint16 = 4
+	ClearCounters             uint16 = 10 // also clears the diagnostic register
 	ReturnBusMessages         uint16 = 11 // frames seen on the line
 	ReturnBusErrors           uint16 = 12 // frames with a bad checksum
 	ReturnBusExceptions       uint16 = 13 // exceptions answered
-	ReturnServerMessages      uint16 = 14 // requests to this unit and broadcasts
+	ReturnServerMessages      uint16 = 14 // requests to this unit, and broadcasts
 	ReturnServerNoResponses   uint16 = 15 // requests without an answer
-	ReturnServerNAKs          uint16 = 16 // exceptions 7 answered
-	ReturnServerBusy          uint16 = 17 // exceptions 6 answered
-	ReturnBusCharacterOverrun uint16 = 18 // characters that came too fast
-	ClearOverrun              uint16 = 20 //
+	ReturnServerNAKs          uint16 = 16 // exceptions with code 7 answered
+	ReturnServerBusy          uint16 = 17 // exceptions with code 6 answered
+	ReturnBusCharacterOverrun uint16 = 18 // characters lost because they arrived too fast
+	ClearOverrun              uint16 = 20
 )
 
-// Diagnose is the request of a sub-function with its data: two bytes, 00 00 for most; for the loopback 2 to 250 bytes, an even number.
+// Diagnose returns the request for a sub-function with its data: two bytes, for most sub-functions
+// 00 00; for ReturnQueryData an even number of bytes from 2 to 250.
 func Diagnose(unit uint8, sub uint16, data ...byte) Request {
 	return Request{Unit: unit, Function: Diagnostics, Data: append(binary.BigEndian.AppendUint16(nil, sub), data...)}
 }
@@ -37,7 +41,7 @@ func subFunction(data []byte) uint16 {
 	return word(data, 0)
 }
 
-// changes says of a sub-function whether it changes the unit.
+// changes reports whether a sub-function changes the state of the unit.
 func changes(sub uint16) bool {
 	switch sub {
 	case RestartCommunications, ChangeDelimiter, ForceListenOnly, ClearCounters, ClearOverrun:
@@ -46,7 +50,7 @@ func changes(sub uint16) bool {
 	return false
 }
 
-// counts says of a sub-function whether its answer is a number instead of an echo.
+// counts reports whether the answer to a sub-function is a number rather than an echo.
 func counts(sub uint16) bool {
 	return sub == ReturnDiagnosticRegister || sub >= ReturnBusMessages && sub <= ReturnBusCharacterOverrun
 }
@@ -73,16 +77,16 @@ func checkDiagnostics(data []byte) error {
 
 // Events is the answer to ReadEventLog.
 type Events struct {
-	Busy     bool   // a long command is being carried out
+	Busy     bool   // the unit is still carrying out a long command
 	Count    uint16 // requests carried out
 	Messages uint16 // requests seen
 	Events   []Event
 }
 
-// Event is one byte of a unit's event log (V1.1b3 §6.10).
+// Event is one byte of a unit's event log (V1.1b3 §6.10). The newest event comes first in a log.
 type Event byte
 
-// ParseEvents reads the Data of an answer to ReadEventLog.
+// ParseEvents parses the Data of an answer to ReadEventLog.
 func ParseEvents(data []byte) (Events, error) {
 	if len(data) < 6 {
 		return Events{}, errors.New("an event log has six bytes at least")
@@ -94,7 +98,7 @@ func ParseEvents(data []byte) (Events, error) {
 	return e, nil
 }
 
-// String describes the event, the newest of which comes first in a log.
+// String describes the event.
 func (e Event) String() string {
 	of := func(text string, names [8]string) string {
 		for bit, name := range names {

@@ -6,33 +6,35 @@ import (
 	"slices"
 )
 
-// earSize is how many frames wait for a listener that is slower than the line.
+// earSize is the number of frames queued for a listener that is slower than the line.
 const earSize = 1024
 
-// Filter says which frames are of interest.
+// Filter selects frames.
 type Filter struct {
-	Unit     int   // negative: all; broadcasts and what happens to the link are of interest to every unit
-	Function uint8 // 0: all
+	Unit     int   // negative: all units; broadcasts and link events pass for every unit
+	Function uint8 // 0: all functions
 }
 
-// Passes says whether a frame is of interest.
+// Passes reports whether the filter selects a frame.
 func (x Filter) Passes(framing Framing, f Frame) bool {
 	all := f.Unit == 0 && (f.Function == 0 || framing.serial())
 	return (x.Unit < 0 || all || int(f.Unit) == x.Unit) && (x.Function == 0 || f.Function == 0 || f.Function == x.Function)
 }
 
-// Ear hears what passes a Tap, from Listen to Close. Next is for one goroutine.
+// Ear receives the frames that pass a Tap, from Listen to Close. Next must be called by one
+// goroutine only.
 type Ear struct {
 	tap    *Tap
 	filter Filter
 	frames chan Frame
-	missed uint64 // behind the tap's lock
+	missed uint64 // guarded by the tap's lock
 }
 
-// mostEars is how many may listen to a Tap.
+// mostEars is the number of Ears a Tap may have.
 const mostEars = 16
 
-// Listen hears what is of interest from now on, and before that what was kept of it, if that is wanted.
+// Listen returns an Ear that receives the frames selected by filter from now on. If kept is true,
+// it first receives the matching frames that the tap has kept. It fails if too many Ears are open.
 func (t *Tap) Listen(filter Filter, kept bool) (*Ear, error) {
 	e := &Ear{tap: t, filter: filter, frames: make(chan Frame, earSize)}
 	t.mu.Lock()
@@ -49,7 +51,7 @@ func (t *Tap) Listen(filter Filter, kept bool) (*Ear, error) {
 	return e, nil
 }
 
-// Close ends listening; it may be called again, and by any goroutine.
+// Close stops listening. It may be called more than once and by any goroutine.
 func (e *Ear) Close() error {
 	e.tap.mu.Lock()
 	defer e.tap.mu.Unlock()
@@ -57,7 +59,7 @@ func (e *Ear) Close() error {
 	return nil
 }
 
-// hear is called with the tap's lock. A line never waits for who listens.
+// hear is called with the tap's lock held. It never blocks: a line does not wait for a listener.
 func (e *Ear) hear(f Frame) {
 	if !e.filter.Passes(e.tap.framing, f) {
 		return
@@ -80,7 +82,7 @@ func (e *Ear) Next(ctx context.Context) (Frame, error) {
 	}
 }
 
-// Missed is how many frames were too many for Next so far.
+// Missed returns the number of frames lost so far because Next was called too slowly.
 func (e *Ear) Missed() uint64 {
 	e.tap.mu.Lock()
 	defer e.tap.mu.Unlock()

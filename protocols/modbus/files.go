@@ -5,19 +5,21 @@ import (
 	"fmt"
 )
 
-// reference is the reference type of the functions 20 and 21, the only one there is (V1.1b3 §6.14).
+// reference is the reference type of functions 20 and 21. It is the only one defined (V1.1b3
+// §6.14).
 const reference = 6
 
-// Records is a run of registers in a file of a unit.
+// Records is a run of consecutive registers in a file of a unit.
 type Records struct {
 	File   uint16   // 1..65535
-	Record uint16   // the first, 0..9999
-	Length uint16   // registers to read
-	Values []uint16 // registers to write, or that were read
+	Record uint16   // the first register, 0..9999
+	Length uint16   // number of registers to read
+	Values []uint16 // registers to write, or registers read
 }
 
-// ReadFiles is the request that reads runs of registers: at most 35 of them, and as many registers as fit into one answer of 245 bytes, of
-// which each run takes two.
+// ReadFiles returns the request that reads runs of registers: at most 35 runs, and as many
+// registers as fit into the 245 bytes of one answer, of which each run takes two bytes besides its
+// registers.
 func ReadFiles(unit uint8, runs ...Records) Request {
 	r := Request{Unit: unit, Function: ReadFileRecord}
 	for _, run := range runs {
@@ -26,7 +28,8 @@ func ReadFiles(unit uint8, runs ...Records) Request {
 	return r
 }
 
-// WriteFiles is the request that writes runs of registers; a run takes seven of 251 bytes beside its registers.
+// WriteFiles returns the request that writes runs of registers. Its data holds 251 bytes, of which
+// each run takes seven besides its registers.
 func WriteFiles(unit uint8, runs ...Records) Request {
 	r := Request{Unit: unit, Function: WriteFileRecord}
 	for _, run := range runs {
@@ -43,7 +46,7 @@ func appendRun(b []byte, file, record, length uint16) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, record), length)
 }
 
-// Files gives the runs of a request of function 20 or 21; of what does not parse it gives none.
+// Files returns the runs of a request of function 20 or 21, or nil if they cannot be parsed.
 func (r Request) Files() []Records {
 	var runs []Records
 	for b := r.Data; len(b) > 0; {
@@ -56,7 +59,8 @@ func (r Request) Files() []Records {
 	return runs
 }
 
-// splitRun takes the first run of a request; n is its bytes, 0: it is none.
+// splitRun parses the first run of a request. n is the number of its bytes, or 0 if b does not
+// begin with a run.
 func splitRun(function uint8, b []byte) (run Records, n int) {
 	if len(b) < 7 {
 		return run, 0
@@ -75,10 +79,10 @@ func splitRun(function uint8, b []byte) (run Records, n int) {
 	return run, n
 }
 
-// errAddress marks an error of a request for which a server answers exception 2 instead of 3.
+// errAddress marks a request error that a server answers with exception 2 instead of 3.
 type errAddress struct{ error }
 
-// checkFiles says whether the sub-requests are whole and what they address exists.
+// checkFiles checks that the sub-requests are complete and that the addresses in them exist.
 func checkFiles(r Request) error {
 	most := 245
 	if r.Function == WriteFileRecord {
@@ -120,7 +124,8 @@ func checkRuns(r Request) error {
 	return nil
 }
 
-// answersFiles says whether pdu is the answer to the sub-requests of function 20 in data: as many runs, of the lengths asked for.
+// answersFiles reports whether pdu answers the sub-requests of function 20 in data: the same number
+// of runs, with the requested lengths.
 func answersFiles(data, pdu []byte) bool {
 	rest := pdu[2:]
 	for ; len(data) >= 7; data = data[7:] {
@@ -133,7 +138,8 @@ func answersFiles(data, pdu []byte) bool {
 	return len(rest) == 0
 }
 
-// ParseFiles puts the Data of the answer to a request of function 20 into the runs it asked for.
+// ParseFiles parses the Data of the answer to a request of function 20 into the runs that were
+// requested.
 func ParseFiles(r Request, data []byte) ([]Records, error) {
 	if !answersFiles(r.Data, append([]byte{ReadFileRecord, 0}, data...)) {
 		return nil, fmt.Errorf("%s: the answer has other runs than asked for", r)
@@ -158,7 +164,7 @@ func AppendFiles(dst []byte, runs ...Records) []byte {
 	return dst
 }
 
-// filesSize is the size of the answer PDU of function 20.
+// filesSize returns the size of the answer PDU of function 20.
 func filesSize(r Request) int {
 	n := 2
 	for b := r.Data; len(b) >= 7; b = b[7:] {

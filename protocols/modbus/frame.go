@@ -5,58 +5,62 @@ import (
 	"time"
 )
 
-// Frame is something that was seen on a line or connection, below all judgement of its contents.
+// Frame is something seen on a line or connection. Its contents are not interpreted.
 type Frame struct {
-	At        time.Time // with monotonic clock: what was sent has just been handed to the port then, what came had come
+	// with monotonic clock: for a sent frame, when it was handed to the port; for a received one,
+	// when it had been read
+	At        time.Time
 	Direction Direction
 	Mark      Mark
-	// Unit and Function of what goes on: those in the frame; of what is no frame those of the request that was waited for. Both 0: unknown.
+	// Unit and Function are those in the frame. For bytes that are not a frame they are those of
+	// the request whose answer is awaited. Both 0: unknown.
 	Unit, Function uint8
-	Bytes          []byte // as they were on the wire, with header or checksum; none for what merely happened
-	Size           int    // how many there were; larger than len(Bytes) where not all were kept
+	Bytes          []byte // the bytes on the wire, including header or checksum; none for an event
+	Size           int    // number of bytes on the wire; larger than len(Bytes) if not all were kept
 }
 
-// Direction is which way a frame went.
+// Direction is the direction of a frame.
 type Direction uint8
 
 const (
-	// Happened is no frame: the connection was opened, an answer did not come.
+	// Happened is an event without a frame, for instance: a connection was opened, an answer is
+	// missing.
 	Happened Direction = iota
-	// Sent by us.
+	// Sent is a frame sent by this side.
 	Sent
-	// Received by us.
+	// Received is a frame received by this side.
 	Received
 )
 
-// Mark is what is wrong with a frame, or what has happened.
+// Mark says what is wrong with a frame, or which event happened.
 type Mark uint8
 
 const (
-	// Good is a frame as it should be: what was sent, or the answer to it.
+	// Good is a valid frame: one that was sent, or the answer to it.
 	Good Mark = iota
-	// Cut: not all of what was sent has gone out.
+	// Cut is a frame that was sent only in part.
 	Cut
-	// Late: the answer to a request that was given up.
+	// Late is the answer to a request that was given up.
 	Late
-	// Stray: a good frame that answers nothing.
+	// Stray is a valid frame that answers no request.
 	Stray
-	// BadChecksum: as many bytes as a frame has, whose CRC or LRC is wrong.
+	// BadChecksum is a sequence of bytes with the length of a frame and a wrong CRC or LRC.
 	BadChecksum
-	// Short: the beginning of a frame; the rest has not come.
+	// Short is the beginning of a frame whose rest has not arrived.
 	Short
-	// Noise: bytes that belong to no frame.
+	// Noise is a sequence of bytes that belong to no frame.
 	Noise
-	// Silent happened: the answer has not come in time.
+	// Silent is an event: the answer did not arrive in time.
 	Silent
-	// Opened happened: the connection or port is new.
+	// Opened is an event: the connection or port is new.
 	Opened
-	// Lost happened: the connection or port is of no use any more.
+	// Lost is an event: the connection or port can no longer be used.
 	Lost
 )
 
 var marks = [...]string{"", "cut", "late", "stray", "crc", "short", "noise", "silent", "opened", "lost"}
 
-// String is a word of lower-case letters; of a whole frame none.
+// String returns a word in lower-case letters. It is empty for Good.
 func (m Mark) String() string {
 	if int(m) < len(marks) {
 		return marks[m]
@@ -64,7 +68,7 @@ func (m Mark) String() string {
 	return fmt.Sprintf("mark%d", uint8(m))
 }
 
-// ParseMark is the Mark that a word says.
+// ParseMark returns the Mark whose String is word.
 func ParseMark(word string) (Mark, error) {
 	for i, w := range marks {
 		if w == word {
@@ -74,7 +78,8 @@ func ParseMark(word string) (Mark, error) {
 	return 0, fmt.Errorf("%q is no mark of a frame", word)
 }
 
-// PDU is the function code and what follows it of a frame that was sent, or received with a good checksum, as far as its Bytes were kept.
+// PDU returns the function code and the bytes after it of a frame that was sent, or received with a
+// correct checksum, as far as its Bytes were kept.
 func (f Frame) PDU(framing Framing) []byte {
 	b, tail := f.Bytes, 0
 	switch {
@@ -94,7 +99,7 @@ func (f Frame) PDU(framing Framing) []byte {
 	return b[1 : len(b)-tail]
 }
 
-// binaryOf is the bytes that begin an ASCII frame.
+// binaryOf decodes the leading bytes of an ASCII frame.
 func binaryOf(line []byte) (b []byte) {
 	for i := 1; i+1 < len(line); i += 2 {
 		hi, lo := nibble(line[i]), nibble(line[i+1])
@@ -106,7 +111,8 @@ func binaryOf(line []byte) (b []byte) {
 	return b
 }
 
-// Checksums are the CRC or LRC in a frame and the one that it should have; ok is false where the framing has none, or the frame is too short.
+// Checksums returns the CRC or LRC in a frame and its correct value. ok is false if the framing has
+// no checksum or the frame is too short.
 func (f Frame) Checksums(framing Framing) (is, want uint16, ok bool) {
 	b := f.Bytes
 	switch {

@@ -2,19 +2,19 @@ package modbus
 
 import "fmt"
 
-// Framing is how a PDU travels.
+// Framing is the encoding of a PDU on the wire.
 type Framing uint8
 
 const (
-	// RTU is binary with CRC on a serial line (Serial Line V1.02 §2.5.1).
+	// RTU is binary with a CRC, on a serial line (Serial Line V1.02 §2.5.1).
 	RTU Framing = iota
-	// ASCII is hexadecimal with LRC on a serial line (§2.5.2).
+	// ASCII is hexadecimal with an LRC, on a serial line (§2.5.2).
 	ASCII
-	// TCP is the MBAP header on a stream (Messaging on TCP/IP V1.0b).
+	// TCP is the PDU with the MBAP header, on a stream (Messaging on TCP/IP V1.0b).
 	TCP
-	// RTUOverTCP is the RTU frame with its CRC on a stream, as serial device servers do it.
+	// RTUOverTCP is the RTU frame with its CRC, on a stream, as used by serial device servers.
 	RTUOverTCP
-	// ASCIIOverTCP is the ASCII frame on a stream.
+	// ASCIIOverTCP is the ASCII frame, on a stream.
 	ASCIIOverTCP
 )
 
@@ -34,7 +34,7 @@ func (f Framing) String() string {
 	return "unknown framing"
 }
 
-// ParseFraming is the Framing that String names.
+// ParseFraming returns the Framing whose String is name.
 func ParseFraming(name string) (Framing, error) {
 	for f := RTU; f <= ASCIIOverTCP; f++ {
 		if f.String() == name {
@@ -44,12 +44,13 @@ func ParseFraming(name string) (Framing, error) {
 	return 0, fmt.Errorf("%q is no framing", name)
 }
 
-// serial says whether frames travel on a line with timing and other units, where bytes may be lost, invented and come late.
+// serial reports whether frames travel on a serial line, which has timing and is shared with other
+// units, and on which bytes may be lost, corrupted or delayed.
 func (f Framing) serial() bool { return f == RTU || f == ASCII }
 
 func (f Framing) ascii() bool { return f == ASCII || f == ASCIIOverTCP }
 
-// size is the number of bytes on the wire of a frame with a PDU of n bytes.
+// size returns the number of bytes on the wire of a frame with a PDU of n bytes.
 func (f Framing) size(n int) int {
 	switch f {
 	case ASCII, ASCIIOverTCP:
@@ -60,7 +61,8 @@ func (f Framing) size(n int) int {
 	return 1 + n + 2
 }
 
-// AppendFrame appends the frame that carries pdu (1..253 bytes) to or from unit. transaction is used by TCP only.
+// AppendFrame appends the frame that carries pdu (1..253 bytes) to or from unit. Only TCP uses
+// transaction.
 func AppendFrame(dst []byte, f Framing, transaction uint16, unit uint8, pdu []byte) []byte {
 	switch f {
 	case TCP:
@@ -76,7 +78,8 @@ func AppendFrame(dst []byte, f Framing, transaction uint16, unit uint8, pdu []by
 	return append(dst, byte(c), byte(c>>8))
 }
 
-// crc is CRC-16 with polynomial 0xA001 and start 0xFFFF over b; a frame followed by its CRC, low byte first, gives 0.
+// crc returns the CRC-16 of b with polynomial 0xA001 and initial value 0xFFFF. The result over a
+// frame followed by its CRC, low byte first, is 0.
 func crc(b []byte) uint16 {
 	c := uint16(0xffff)
 	for _, v := range b {

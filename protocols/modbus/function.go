@@ -2,8 +2,9 @@ package modbus
 
 import "fmt"
 
-// Function codes of the Modbus Application Protocol V1.1b3, §6. The headings of 7, 8, 11, 12 and 17 say "serial line only", but no rule
-// forbids them elsewhere, and gateways pass them on: they may be asked over every framing.
+// Function codes of the Modbus Application Protocol V1.1b3, §6. The headings of 7, 8, 11, 12 and 17
+// say "serial line only", but no rule forbids them elsewhere and gateways forward them, so they may
+// be sent with every framing.
 const (
 	ReadCoils                  uint8 = 1
 	ReadDiscreteInputs         uint8 = 2
@@ -26,7 +27,7 @@ const (
 	EncapsulatedInterface      uint8 = 43
 )
 
-// FunctionName says in words what a function does.
+// FunctionName describes a function in words.
 func FunctionName(function uint8) string {
 	switch function {
 	case ReadCoils:
@@ -71,17 +72,17 @@ func FunctionName(function uint8) string {
 	return fmt.Sprintf("function %d", function)
 }
 
-// form is how the request of a function is built.
+// form is the layout of a function's request.
 type form uint8
 
 const (
-	formRaw       form = iota // anything: a function of which the specification says nothing
+	formRaw       form = iota // anything: a function that the specification does not define
 	formBits                  // address, quantity of bits
 	formRegisters             // address, quantity of registers
-	formSingle                // address and what is written there
-	formMany                  // address, quantity, what is written there
+	formSingle                // address and the value to write there
+	formMany                  // address, quantity, values to write
 	formReadWrite             // function 23
-	formBare                  // nothing
+	formBare                  // no data
 	formSub                   // sub-function and its data: function 8
 	formFiles                 // sub-requests: functions 20 and 21
 	formFIFO                  // address

@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-// WithoutHeartbeats gives a stream from which packets that are no Modbus are taken out: modems say that they are alive between the answers of
-// the devices behind them. Only what stands before or after a whole frame is taken for one. What Close is for conn it is for the result.
+// WithoutHeartbeats returns a stream from which heartbeat packets, which are not Modbus, are
+// removed. Modems send them between the answers of the devices behind them to show that they are
+// alive. Bytes are taken for a heartbeat only before or after a whole frame. Closing the result
+// closes conn.
 func WithoutHeartbeats(conn Conn, f Framing, beats [][]byte) Conn {
 	h := &hearing{Conn: conn, framing: f}
 	for _, b := range beats {
@@ -15,7 +17,8 @@ func WithoutHeartbeats(conn Conn, f Framing, beats [][]byte) Conn {
 			h.beats = append(h.beats, b)
 		}
 	}
-	slices.SortFunc(h.beats, func(a, b []byte) int { return len(b) - len(a) }) // one may begin like another
+	// longest first: one heartbeat may be a prefix of another
+	slices.SortFunc(h.beats, func(a, b []byte) int { return len(b) - len(a) })
 	return h
 }
 
@@ -23,14 +26,14 @@ type hearing struct {
 	Conn
 	framing Framing
 	beats   [][]byte
-	buf     []byte    // received and not given on
-	rest    int       // bytes of a frame that are given on as they are
-	open    bool      // a frame is given on that tells no size
-	last    time.Time // when something was given on
+	buf     []byte    // received and not yet returned
+	rest    int       // remaining bytes of a frame, which are returned unchanged
+	open    bool      // a frame of unknown size is being returned
+	last    time.Time // when bytes were last returned
 }
 
 const (
-	enough       = 8   // bytes of an RTU answer tell its size, or that it tells none
+	enough       = 8   // bytes after which the size of an RTU answer is known, or known to be undeterminable
 	longestASCII = 513 // Serial Line V1.02 §2.5.2.2
 )
 
@@ -60,7 +63,7 @@ func (h *hearing) Read(b []byte) (int, error) {
 	}
 }
 
-// ready is how many bytes of buf can be given on.
+// ready returns the number of bytes of buf that may be returned.
 func (h *hearing) ready() int {
 	if h.rest == 0 && !h.open && !h.begin() {
 		return 0
@@ -71,7 +74,8 @@ func (h *hearing) ready() int {
 	return min(h.rest, len(h.buf))
 }
 
-// begin takes heartbeats off and measures the frame that follows; false: there is none yet.
+// begin removes heartbeats and determines the size of the frame that follows. It returns false if
+// there is none yet.
 func (h *hearing) begin() bool {
 	for {
 		part := func(beat []byte) bool { return len(h.buf) < len(beat) && bytes.HasPrefix(beat, h.buf) }
@@ -89,7 +93,8 @@ func (h *hearing) begin() bool {
 	return !more
 }
 
-// frame is the size of the frame that begins buf. more: too few bytes to tell; 0 without more: it tells none.
+// frame returns the size of the frame at the start of buf. more is true if there are too few bytes
+// to determine it; 0 without more means that the size cannot be determined.
 func (h *hearing) frame() (n int, more bool) {
 	b := h.buf
 	switch {

@@ -5,18 +5,21 @@ import (
 	"fmt"
 )
 
-// deviceIdentification is the MEI type of function 43 that reads it (V1.1b3 §6.21).
+// deviceIdentification is the MEI type of function 43 that reads the device identification (V1.1b3
+// §6.21).
 const deviceIdentification = 14
 
-// Categories of objects of the device identification: each stream holds the ones before.
+// Categories of objects of the device identification. Each stream category includes the ones before
+// it.
 const (
 	BasicIdentification    uint8 = 1 // objects 0 to 2: vendor name, product code, revision
-	RegularIdentification  uint8 = 2 // up to 6: vendor URL, product name, model name, user application name
-	ExtendedIdentification uint8 = 3 // from 128 on: the vendor's own
-	OneObject              uint8 = 4 // that one alone, where the unit can
+	RegularIdentification  uint8 = 2 // up to object 6: vendor URL, product name, model name, user application name
+	ExtendedIdentification uint8 = 3 // objects from 128 on, defined by the vendor
+	OneObject              uint8 = 4 // a single object, if the unit supports it
 )
 
-// Identify is the request of a category's objects from one on, or of OneObject.
+// Identify returns the request for the objects of a category, starting with object, or for that
+// object alone (OneObject).
 func Identify(unit, category, object uint8) Request {
 	return Request{Unit: unit, Function: EncapsulatedInterface, Data: []byte{deviceIdentification, category, object}}
 }
@@ -31,9 +34,9 @@ func checkIdentify(data []byte) error {
 	return nil
 }
 
-// Identification is a part of a device's identification, as one answer brings it.
+// Identification is the part of a device's identification that one answer contains.
 type Identification struct {
-	Conformity uint8 // the largest category the device has, plus 128 where it gives objects one by one
+	Conformity uint8 // the largest category the device supports, plus 128 if it supports OneObject
 	More       bool  // the objects from Next on did not fit
 	Next       uint8
 	Objects    []Object
@@ -42,10 +45,10 @@ type Identification struct {
 // Object is one object of a device's identification.
 type Object struct {
 	ID    uint8
-	Value []byte // text; objects from 128 on hold what the vendor likes
+	Value []byte // text; the format of objects from 128 on is up to the vendor
 }
 
-// ObjectName is the specification's name of an object (V1.1b3 §6.21), "" where it has none.
+// ObjectName returns the specification's name of an object (V1.1b3 §6.21), or "" if it has none.
 func ObjectName(id uint8) string {
 	names := [...]string{"vendor-name", "product-code", "revision", "vendor-url", "product-name", "model-name", "user-application-name"}
 	if int(id) < len(names) {
@@ -56,7 +59,7 @@ func ObjectName(id uint8) string {
 
 var errIdentification = errors.New("not a device identification")
 
-// ParseIdentification reads the Data of an answer to Identify. Values are parts of data.
+// ParseIdentification parses the Data of an answer to Identify. The Values refer to data.
 func ParseIdentification(data []byte) (Identification, error) {
 	if len(data) < 6 || data[0] != deviceIdentification || data[3] != 0 && data[3] != 0xff {
 		return Identification{}, errIdentification
@@ -77,7 +80,7 @@ func ParseIdentification(data []byte) (Identification, error) {
 	return id, nil
 }
 
-// AppendIdentification appends the Data of an answer to Identify of that category.
+// AppendIdentification appends the Data of an answer to Identify with that category.
 func AppendIdentification(dst []byte, category uint8, id Identification) []byte {
 	more := byte(0)
 	if id.More {
@@ -90,7 +93,7 @@ func AppendIdentification(dst []byte, category uint8, id Identification) []byte 
 	return dst
 }
 
-// identifies says whether pdu, which is walked to its end already, answers the request data.
+// identifies reports whether pdu, whose length has already been checked, answers the request data.
 func identifies(data, pdu []byte) bool {
 	id, err := ParseIdentification(pdu[1:])
 	if err != nil || pdu[2] != data[1] {
@@ -103,12 +106,13 @@ func identifies(data, pdu []byte) bool {
 	case len(id.Objects) == 0:
 		return !id.More
 	}
-	// A device that has no such object begins anew with the first.
+	// A device without the requested object starts again with its first one.
 	first := id.Objects[0].ID
 	return first == 0 || first >= asked
 }
 
-// identificationSize walks the objects of an answer PDU: the bytes it has at least, and whether that is all.
+// identificationSize walks the objects of an answer PDU. It returns the minimum number of its
+// bytes, and whether that is the exact number.
 func identificationSize(pdu []byte) (n int, whole bool) {
 	n = 7
 	if len(pdu) < n {

@@ -11,34 +11,36 @@ import (
 	"gatewayd/protocols/nowait"
 )
 
-// input is what was received and not consumed yet. Its buffer holds two of the longest frames; when noise fills it the older half is dropped.
+// input holds the bytes received and not yet consumed. Its buffer has room for two frames of the
+// maximum length; if noise fills it, the older half is dropped.
 type input struct {
 	conn Conn
-	raw  syscall.RawConn // nil when conn has none
+	raw  syscall.RawConn // nil if conn has none
 	buf  []byte
 	n    int
-	tap  *Tap // nil: nobody wants to know
-	told int  // bytes at the beginning that tap knows
+	tap  *Tap // nil: no tap
+	told int  // number of leading bytes already reported to tap
 
-	now  func(fd uintptr) bool // readNow, made once
-	peek func(fd uintptr)      // readNow for Control, made once
+	now  func(fd uintptr) bool // readNow, created once
+	peek func(fd uintptr)      // readNow for Control, created once
 	got  int
 	fail error
 
-	swap func(fd uintptr) bool // exchangeNow, made once
-	out  []byte                // what it writes
-	sent int                   // what it has written; -1: nothing was tried
+	swap func(fd uintptr) bool // exchangeNow, created once
+	out  []byte                // bytes exchangeNow writes
+	sent int                   // number of bytes it has written; -1: not tried yet
 
-	push   func(fd uintptr) bool // writeNow, made once; what it has is whose who writes, not whose who reads
+	// writeNow, created once; this and the following fields belong to the writer, not to the reader
+	push   func(fd uintptr) bool
 	rest   []byte
 	pushed int
 	stuck  error
 }
 
-// room is for two of the longest frames: ASCII has 513 bytes.
+// room is enough for two frames of the maximum length: ASCII has 513 bytes.
 const room = 2 * 520
 
-// newInput is that of a conn, of which raw is rawOf.
+// newInput returns the input of conn. raw is the result of rawOf(conn).
 func newInput(conn Conn, raw syscall.RawConn, tap *Tap) *input {
 	in := &input{conn: conn, raw: raw, buf: make([]byte, room), tap: tap}
 	in.now, in.swap, in.push = in.readNow, in.exchangeNow, in.writeNow
@@ -46,7 +48,8 @@ func newInput(conn Conn, raw syscall.RawConn, tap *Tap) *input {
 	return in
 }
 
-// rawOf is how to read and write a socket without waiting; nil: conn is none, or hides it.
+// rawOf returns access to the socket of conn for reads and writes that do not block. It is nil if
+// conn is not a socket or hides it.
 func rawOf(conn Conn) syscall.RawConn {
 	s, ok := conn.(interface {
 		net.Conn
@@ -74,7 +77,8 @@ func (in *input) free() []byte {
 	return in.buf[in.n:]
 }
 
-// fill reads once, until the read deadline of conn. What has come by then is read even if the end of the deadline was noticed first.
+// fill reads once, until the read deadline of conn. Data that arrived before the deadline is read
+// even if the expiry is noticed first.
 func (in *input) fill() error {
 	err := in.read()
 	if errors.Is(err, os.ErrDeadlineExceeded) && in.look() {
@@ -83,8 +87,9 @@ func (in *input) fill() error {
 	return err
 }
 
-// look takes what is there although the read deadline of conn is over, and says whether that was anything. The runtime wakes a reader for
-// its deadline before it looks what has come, and on a busy machine both are long past when it gets to either.
+// look reads what is available although the read deadline of conn has passed, and reports whether
+// that was anything. The runtime wakes a reader for its deadline before it checks for data, and on
+// a busy machine both may be long past when the reader runs.
 func (in *input) look() bool {
 	if in.raw == nil {
 		return in.conn.SetReadDeadline(time.Now().Add(glance)) == nil && in.read() == nil
@@ -99,7 +104,7 @@ func (in *input) look() bool {
 	return n > 0
 }
 
-// glance is how long a conn is read that cannot tell what is there.
+// glance is how long a conn is read that cannot report whether data is available.
 const glance = 200 * time.Microsecond
 
 func (in *input) read() error {
@@ -114,8 +119,9 @@ func (in *input) read() error {
 	return err
 }
 
-// poll takes what is there without waiting and says whether that was anything. An error means that conn is dead. The read deadline of
-// conn must lie in the future. A conn that cannot tell is read for a fifth of a millisecond, which changes its read deadline.
+// poll reads what is available without waiting, and reports whether that was anything. An error
+// means that conn is dead. The read deadline of conn must lie in the future. A conn without raw
+// access is read for up to 200 µs, which changes its read deadline.
 func (in *input) poll() (bool, error) {
 	if in.raw == nil {
 		if err := in.conn.SetReadDeadline(time.Now().Add(glance)); err != nil {
@@ -147,9 +153,10 @@ func (in *input) readNow(fd uintptr) bool {
 	return true
 }
 
-// exchange writes out and reads once, until the read deadline of conn. It does not look for an answer before it has waited for one, which
-// would be for nothing: that makes a fast device's transaction a tenth shorter. sent is how many bytes of out are gone; if not all are,
-// nothing was read. It needs raw.
+// exchange writes out and then reads once, until the read deadline of conn. It waits for the answer
+// before it first tries to read, because an immediate read would find nothing; this makes a
+// transaction with a fast device a tenth shorter. sent is the number of bytes of out that were
+// written; if not all were, nothing was read. It requires raw.
 func (in *input) exchange(out []byte) (sent int, err error) {
 	in.out, in.sent, in.got, in.fail = out, -1, 0, nil
 	err = in.raw.Read(in.swap)
@@ -182,7 +189,8 @@ func (in *input) exchangeNow(fd uintptr) bool {
 	return in.fail != syscall.EAGAIN
 }
 
-// write writes of out what conn takes without waiting, beside whoever reads. It needs raw, and a write deadline that is not over.
+// write writes as much of out as conn takes without blocking. It may run concurrently with a
+// reader. It requires raw and a write deadline that has not passed.
 func (in *input) write(out []byte) (n int, err error) {
 	in.rest, in.pushed, in.stuck = out, 0, nil
 	err = in.raw.Write(in.push)

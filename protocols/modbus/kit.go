@@ -7,25 +7,26 @@ import (
 	grid "github.com/grid-x/modbus"
 )
 
-// Kits is what Links need only while a transaction is under way: there are thousands of links, of which a few have one at a time. Any number
-// of Links may share it. The zero value is empty.
+// Kits is a pool of the state that a Link needs only while a transaction is under way: there are
+// thousands of Links, of which only a few are active at a time. Any number of Links may share one
+// Kits. The zero value is empty.
 type Kits struct{ spare sync.Pool }
 
-// kit is all that a Link has for the transaction that is under way.
+// kit is the state of a Link for the transaction that is under way.
 type kit struct {
 	rx      *input
 	framing Framing // of client and packer
 	client  grid.Client
 	packer  grid.Packager
-	pdu     []byte // of a request that client has no function for, and its frame
+	pdu     []byte // PDU of a request that client has no function for; adu is its frame
 	adu     []byte
 
-	link    *Link   // whose it is
-	request Request // the one Do carries
+	link    *Link   // the Link that holds the kit
+	request Request // the request of the running Do
 	want    want
-	cut     func()        // interrupts reading and writing, and says so in touched; made once
-	touched chan struct{} // holds one
-	whole   []byte        // TCP: the frame of the answer just taken
+	cut     func()        // interrupts reading and writing and signals touched; created once
+	touched chan struct{} // has a buffer of one
+	whole   []byte        // TCP: the frame of the answer just received
 }
 
 func newKit() *kit {
@@ -58,7 +59,7 @@ func (l *Link) equip() {
 	}
 }
 
-// strip gives the kit to others, unless something has come that is not taken yet.
+// strip returns the kit to the pool, unless it holds received bytes that are not consumed yet.
 func (l *Link) strip() {
 	if l.opts.Kits == nil || l.kit == nil || l.rx.n > 0 {
 		return

@@ -9,13 +9,15 @@ import (
 	"time"
 )
 
-// gap is a pause after which a burst on a line is over even behind USB adapters, which deliver every 16 ms.
+// gap is a pause that ends a burst on a line even behind a USB adapter, which delivers data every
+// 16 ms.
 const gap = 30 * time.Millisecond
 
-// few bytes missing are waited for by reading.
+// few is the number of missing bytes up to which a read is used to wait for them instead of a
+// timer.
 const few = 4
 
-// sendLine carries one transaction over a serial line.
+// sendLine carries out one transaction over a serial line.
 func (l *Link) sendLine(ctx context.Context, adu []byte) ([]byte, error) {
 	if err := l.settle(ctx); err != nil {
 		return nil, err
@@ -24,7 +26,7 @@ func (l *Link) sendLine(ctx context.Context, adu []byte) ([]byte, error) {
 	if err := l.write(ctx, adu, sooner(ctx, begin.Add(l.request.Timeout+l.onWire(len(adu))))); err != nil {
 		return nil, err
 	}
-	// Write returns when the bytes are queued; the wire is busy until here.
+	// Write returns when the bytes are queued; the wire is busy until end.
 	end := begin.Add(l.onWire(len(adu)))
 	l.quiet = end
 	if l.request.Unit == 0 {
@@ -53,10 +55,12 @@ func (l *Link) late() time.Duration {
 	return 6 * l.request.Timeout
 }
 
-// errSpoilt: as many bytes as the answer has came and make no sense: the unit has answered, nothing is owed.
+// errSpoilt: as many bytes as the answer has were received, but they are corrupt. The unit has
+// answered, so no answer is outstanding.
 var errSpoilt = fmt.Errorf("%w: bad checksum", ErrCorrupt)
 
-// awaitLine reads until the answer is there. It sleeps until the answer can be complete (full) instead of waking up for every byte.
+// awaitLine reads until the answer is complete. It sleeps until full, when the answer can be
+// complete, instead of waking up for every byte.
 func (l *Link) awaitLine(ctx context.Context, full time.Time) ([]byte, error) {
 	deadline := full.Add(l.request.Timeout)
 	if err := l.sleep(ctx, time.Until(full)+min(l.char/4, 100*time.Microsecond)); err != nil {
@@ -73,7 +77,7 @@ func (l *Link) awaitLine(ctx context.Context, full time.Time) ([]byte, error) {
 				return body, nil
 			}
 			if l.endless() && errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline) && l.readUntil(ctx, sooner(ctx, deadline)) == nil {
-				continue // the pause was not its end
+				continue // the pause was not the end of the answer
 			}
 			return nil, l.silentLine(ctx, mismatch, err)
 		}
@@ -85,13 +89,15 @@ func (l *Link) awaitLine(ctx context.Context, full time.Time) ([]byte, error) {
 		mismatch = mismatch || other
 		missing := l.missing()
 		if missing <= 0 || l.endless() {
-			// No byte of it can be missing, or only a pause tells: unless more comes at once this is all.
+			// The answer cannot be missing any bytes, or only a pause ends it. Unless more arrives
+			// at once, this is all.
 			if err := l.readUntil(ctx, sooner(ctx, earlier(deadline, l.quiet.Add(max(gap, l.opts.Silence))))); err != nil {
 				return nil, l.silentLine(ctx, mismatch, err)
 			}
 			continue
 		}
-		// What was read lags behind the wire by what a UART or adapter still holds: sleeping for all that is missing would be too long.
+		// The bytes read lag behind the wire by what a UART or adapter still holds, so sleeping for
+		// all the missing ones would take too long.
 		if missing > few {
 			if err := l.sleep(ctx, min(l.onWire(missing*3/4), time.Until(deadline))); err != nil {
 				return nil, noAnswer(ctx, 0)
@@ -100,7 +106,8 @@ func (l *Link) awaitLine(ctx context.Context, full time.Time) ([]byte, error) {
 	}
 }
 
-// sleep waits for what the wire needs; short pauses and lines without timing are left to Read.
+// sleep waits for the time the wire needs. Short pauses, and lines without timing, are left to
+// Read.
 func (l *Link) sleep(ctx context.Context, d time.Duration) error {
 	if l.char == 0 || d <= 0 {
 		return ctx.Err()
@@ -108,12 +115,12 @@ func (l *Link) sleep(ctx context.Context, d time.Duration) error {
 	return l.opts.Timer.Wait(ctx, d)
 }
 
-// endless says whether an answer has begun whose end is told by nothing but a pause.
+// endless reports whether an answer has begun whose end can only be recognised by a pause.
 func (l *Link) endless() bool {
 	return l.want.raw && !l.framing.ascii() && begunRTU(l.rx.bytes(), l.want)
 }
 
-// tail is such an answer after that pause.
+// tail returns such an answer after that pause.
 func (l *Link) tail(ctx context.Context, err error) []byte {
 	if !l.endless() || ctx.Err() != nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
@@ -125,7 +132,8 @@ func (l *Link) tail(ctx context.Context, err error) []byte {
 	return body
 }
 
-// missing is how many bytes the answer that has begun still needs; 1 when that cannot be told.
+// missing returns the number of bytes still missing from the answer that has begun, or 1 if that is
+// unknown.
 func (l *Link) missing() int {
 	b := l.rx.bytes()
 	if !l.framing.ascii() && len(b) >= 2 && b[0] == l.want.unit && b[1] == l.want.function|0x80 {
@@ -142,7 +150,7 @@ func (l *Link) missing() int {
 	return missing
 }
 
-// silentLine judges a read that failed while an answer was waited for.
+// silentLine classifies a read error that occurred while the answer was awaited.
 func (l *Link) silentLine(ctx context.Context, mismatch bool, err error) error {
 	switch {
 	case LinkLost(err):
@@ -163,7 +171,8 @@ func (l *Link) silentLine(ctx context.Context, mismatch bool, err error) error {
 	return noAnswer(ctx, l.request.Timeout)
 }
 
-// takeLine takes frames from the input until the answer is among them. other: a good frame was something else.
+// takeLine takes frames from the input until one is the answer. other reports whether a valid frame
+// was something else.
 func (l *Link) takeLine() (answer []byte, other bool) {
 	for {
 		frame, body, end := l.find()
@@ -180,7 +189,8 @@ func (l *Link) takeLine() (answer []byte, other bool) {
 	}
 }
 
-// find is the first frame with a good checksum in the input, its bytes from the unit to the end of the PDU, and the index after it.
+// find returns the first frame in the input with a correct checksum, its bytes from the unit to the
+// end of the PDU, and the index after it.
 func (l *Link) find() (frame, body []byte, end int) {
 	if l.framing.ascii() {
 		frame, body, end, _ = findASCII(l.rx.bytes())

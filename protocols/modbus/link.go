@@ -12,75 +12,85 @@ import (
 	"time"
 )
 
-// Conn is an open port or connection. net.Conn and a serial port of package serial are one. Two more methods are used when present:
-// Discard() error throws away what was received and not read yet, on datagrams also what is still under way; SyscallConn (package syscall)
-// looks for it without waiting.
+// Conn is an open port or connection, for instance a net.Conn or a serial port of package serial.
+// Two more methods are used if present: Discard() error drops data that was received but not read,
+// and on datagram sockets also data still in transit; SyscallConn (package syscall) allows checking
+// for data without waiting.
 type Conn interface {
 	io.ReadWriteCloser
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
 }
 
-// Waiter sleeps for d or until ctx ends, whose error it then returns. serial.Timer is one that is precise to some ten microseconds;
-// runtime timers are late by up to a millisecond, which costs a third of a line at 115200 baud.
+// Waiter sleeps for d or until ctx ends, and then returns the error of ctx. serial.Timer is
+// accurate to some tens of microseconds. Runtime timers are up to a millisecond late, which costs a
+// third of the throughput of a line at 115200 baud.
 type Waiter interface {
 	Wait(ctx context.Context, d time.Duration) error
 }
 
-// Options of a Link. The zero value suits Modbus TCP.
+// Options configure a Link. The zero value suits Modbus TCP.
 type Options struct {
-	// Timeout of requests that bring none; default 1 s.
+	// Timeout is used for requests that have none; default 1 s.
 	Timeout time.Duration
-	// Baud is the line's speed in bits per second for RTU and ASCII; 0: bytes take no time (pty, converter), silence is 1.75 ms.
+	// Baud is the line's speed in bits per second for RTU and ASCII; 0: bytes take no time (pty,
+	// converter) and the default Silence is 1.75 ms.
 	Baud int
-	// Bits per character including start, parity and stop; default 11 for RTU, 10 for ASCII (Serial Line V1.02 §2.5.1.1).
+	// Bits is the number of bits per character including start, parity and stop bits; default 11
+	// for RTU, 10 for ASCII (Serial Line V1.02 §2.5.1.1).
 	Bits int
-	// Silence between frames; default 3.5 characters, 1.75 ms above 19200 baud (§2.5.1.1). Negative: none, what comes is no wire's.
+	// Silence is the pause between frames; default 3.5 characters, above 19200 baud 1.75 ms
+	// (§2.5.1.1). Negative: none, because the bytes do not come from a wire.
 	Silence time.Duration
 	// Turnaround is the pause after a broadcast (§2.4.1); default 100 ms.
 	Turnaround time.Duration
-	// Late is how long after an unanswered request on a line its answer may still come. Until then another request with the same unit
-	// and function cannot be told apart from it and is not sent. Default 6 timeouts of the unanswered request.
+	// Late is how long after an unanswered request on a line its answer may still arrive. Until
+	// then, an answer to another request with the same unit and function could not be told apart
+	// from it, so such a request is not sent. Default: six times the timeout of the unanswered
+	// request.
 	Late time.Duration
 	// Timer is used for the pauses on a line; default runtime timers.
 	Timer Waiter
-	// Datagrams says that each Read and Write of the conn is one datagram with one frame (UDP); for TCP and RTUOverTCP only.
+	// Datagrams says that each Read and Write of the conn is one datagram with one frame (UDP). It
+	// may be used with TCP and RTUOverTCP only.
 	Datagrams bool
-	// Tap sees every frame; nil: nobody does. It may go from one Link to the next.
+	// Tap sees every frame; nil: none. A Tap may be passed from one Link to the next.
 	Tap *Tap
-	// Kits spares the Link what it does not need between two transactions; nil: it keeps that.
+	// Kits is a pool of the state the Link does not need between two transactions; nil: the Link
+	// keeps its own.
 	Kits *Kits
 }
 
-// Link carries one transaction at a time over one connection or port. It is used by one goroutine at a time; Close of the Conn by another
-// one is the only thing that may happen meanwhile, and ends a running Do. The Link never closes, reopens or repeats anything.
+// Link carries out one transaction at a time over one connection or port. It is used by one
+// goroutine at a time. The only concurrent call allowed is Close of the Conn, which ends a running
+// Do. The Link never closes, reopens or repeats anything.
 type Link struct {
-	*kit    // nil: it is at rest
+	*kit    // nil: no transaction is under way
 	conn    Conn
-	raw     syscall.RawConn // nil when conn has none
+	raw     syscall.RawConn // nil if conn has none
 	framing Framing
 	opts    Options
-	char    time.Duration // one character on the wire
+	char    time.Duration // duration of one character on the wire
 
 	transaction uint16
-	within      <-chan struct{} // the end of this context is watched for already
-	armed       time.Time       // TCP: the read deadline, which may be sooner than the request's
+	within      <-chan struct{} // the context whose end is already being watched
+	armed       time.Time       // TCP: the read deadline, which may be earlier than that of the request
 	lost        error
 
-	quiet time.Time // when the last byte in either direction was over
-	dirty bool      // a line may not be silent
+	quiet time.Time // when the last byte in either direction ended
+	dirty bool      // the line may not be silent
 	owed  owed
 }
 
-// NewLink makes a Link over an open conn. It does no I/O.
+// NewLink returns a Link over an open conn. It does no I/O.
 func NewLink(conn Conn, framing Framing, opts Options) *Link {
 	opts, char := opts.complete(framing)
 	l := &Link{conn: conn, raw: rawOf(conn), framing: framing, opts: opts, char: char}
-	// What was on a line before it was opened is unknown: it must be silent first (§2.5.1.1).
+	// The state of a line before it was opened is unknown: it must be silent first (§2.5.1.1).
 	l.dirty = framing.serial()
 	opts.Tap.opened(framing)
 	if opts.Datagrams {
-		// The answers to whoever had our port before must not look like ours.
+		// Answers meant for a previous user of the port must not look like ours.
 		l.transaction = uint16(rand.Uint32())
 	}
 	return l
@@ -118,10 +128,12 @@ func (o Options) complete(f Framing) (Options, time.Duration) {
 	return o, char
 }
 
-// Do sends r once and waits for its answer. It returns within the request's timeout (plus the time the frames take on a line, plus as much
-// again while the line is not silent) or as soon as ctx ends. Errors: a Check error (nothing was sent), *Exception, ErrTimeout, ErrOwed,
-// ErrCorrupt, ErrMismatch; ask LinkLost whether the conn must be replaced, NotSent whether the request went out. A broadcast gives an empty Response after the
-// turnaround delay, ForceListenOnly one when nothing has come until the timeout.
+// Do sends r once and waits for its answer. It returns within the request's timeout (plus the time
+// the frames take on a line, plus as much again while the line is not silent) or as soon as ctx
+// ends. Its errors are those of Check (nothing was sent), *Exception, ErrTimeout, ErrOwed,
+// ErrCorrupt and ErrMismatch. LinkLost tells whether the conn must be replaced, NotSent whether the
+// request was sent. A broadcast returns an empty Response after the turnaround delay.
+// ForceListenOnly returns one if nothing is received until the timeout.
 func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 	if err := r.Check(l.framing); err != nil {
 		return Response{}, &unsentError{err}
@@ -158,7 +170,7 @@ func (l *Link) Do(ctx context.Context, r Request) (Response, error) {
 	return Response{}, err
 }
 
-// carry carries what grid-x's client has no function for.
+// carry carries out requests that grid-x's client has no function for.
 func (l *Link) carry(ctx context.Context, r Request) (Response, error) {
 	l.pdu = AppendRequest(l.pdu[:0], r)
 	l.adu = AppendFrame(l.adu[:0], l.framing, l.transaction, r.Unit, l.pdu)
@@ -172,10 +184,11 @@ func (l *Link) carry(ctx context.Context, r Request) (Response, error) {
 	return answerOf(r, body[1:])
 }
 
-// noneDue says whether err is the silence that is the right answer to the request.
+// noneDue reports whether err is silence and silence is the correct answer to the request.
 func (l *Link) noneDue(err error) bool { return l.want.mute && silence(err) }
 
-// silence says of an error that the request went out and nothing came until its timeout.
+// silence reports whether err says that the request was sent and nothing was received until its
+// timeout.
 func silence(err error) bool {
 	return errors.Is(err, ErrTimeout) && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, ErrCorrupt) && !NotSent(err) && !LinkLost(err)
 }

@@ -5,18 +5,19 @@ import (
 	"time"
 )
 
-// owed is the answers that were not given in time and may still come.
+// owed holds the answers that did not arrive in time and may still do so.
 type owed struct {
 	transactions []uint16 // TCP
-	answers      []late   // lines
+	answers      []late   // serial lines
 }
 
 type late struct {
 	want  want
-	until time.Time // no longer feared then
+	until time.Time // after that it is no longer expected
 }
 
-// forgo remembers a transaction that is no longer waited for; the oldest of many is forgotten.
+// forgo remembers a transaction that is no longer waited for. If there are too many, the oldest is
+// forgotten.
 func (o *owed) forgo(id uint16) {
 	if len(o.transactions) == maxOwedTCP {
 		o.transactions = slices.Delete(o.transactions, 0, 1)
@@ -24,7 +25,8 @@ func (o *owed) forgo(id uint16) {
 	o.transactions = append(o.transactions, id)
 }
 
-// settle strikes a transaction whose answer has come; false: it is none.
+// settle removes a transaction whose answer has arrived. It returns false if the transaction is not
+// outstanding.
 func (o *owed) settle(id uint16) bool {
 	i := slices.Index(o.transactions, id)
 	if i >= 0 {
@@ -35,7 +37,8 @@ func (o *owed) settle(id uint16) bool {
 
 func (o *owed) add(w want, until time.Time) { o.answers = append(o.answers, late{w, until}) }
 
-// wait is how long an answer to w may be confused with one that is owed; frames of other units and functions are told apart.
+// wait returns how long an answer to w could still be confused with an outstanding one. Frames of
+// other units and functions can be told apart.
 func (o *owed) wait(w want, now time.Time) time.Duration {
 	o.answers = slices.DeleteFunc(o.answers, func(a late) bool { return !now.Before(a.until) })
 	most := time.Duration(0)
@@ -47,8 +50,9 @@ func (o *owed) wait(w want, now time.Time) time.Duration {
 	return most
 }
 
-// came says whether body (from the unit to the end of the PDU) can be an answer that is owed. It stays owed: nobody can tell the unit's own word from
-// a frame that somebody else sends in its name, and after that the answer would still come.
+// came reports whether body (from the unit to the end of the PDU) may be an outstanding answer. The
+// answer stays outstanding: the frame may have been sent by another device in the unit's name, and
+// the unit's own answer would then still come.
 func (o *owed) came(body []byte) bool {
 	return slices.ContainsFunc(o.answers, func(a late) bool { return a.want.accepts(body) })
 }

@@ -6,9 +6,10 @@ import (
 	"fmt"
 )
 
-// ParseRequest reads a request PDU (function code and what follows, 1..253 bytes). An error is an *Exception with the code a server must
-// answer: illegal function, or illegal data value for a wrong length or quantity; the Request then still holds unit and function.
-// The Request's Data is a copy. Addresses beyond 65535 are the *Exception illegal data address (V1.1b3 §6, state diagrams).
+// ParseRequest parses a request PDU (function code and data, 1..253 bytes). Its error is an
+// *Exception with the code a server must answer: illegal function; illegal data value for a wrong
+// length or quantity; illegal data address for addresses beyond 65535 (V1.1b3 §6, state diagrams).
+// The Request then still contains unit and function. The Request's Data is a copy.
 func ParseRequest(unit uint8, pdu []byte) (Request, error) {
 	if len(pdu) == 0 {
 		return Request{Unit: unit}, &Exception{Code: IllegalFunction}
@@ -30,7 +31,8 @@ func ParseRequest(unit uint8, pdu []byte) (Request, error) {
 	return r, nil
 }
 
-// Transaction is the request of any function with what follows the function code. A function of the specification must be well-formed.
+// Transaction returns the request of any function with the bytes after the function code. A
+// function of the specification must be well-formed.
 func Transaction(function uint8, data []byte) (Request, error) {
 	r, ok := parse(Request{Function: function}, data)
 	if !ok {
@@ -45,10 +47,10 @@ func Transaction(function uint8, data []byte) (Request, error) {
 	return r, nil
 }
 
-// parse reads what follows the function code. What it does not judge is Check's.
+// parse parses the bytes after the function code. What it does not check is left to Check.
 func parse(r Request, b []byte) (Request, bool) {
 	if r.Function == EncapsulatedInterface {
-		r.Data = append([]byte(nil), b...) // its first byte tells the form
+		r.Data = append([]byte(nil), b...) // its first byte determines the form
 	}
 	switch r.form() {
 	case formRaw, formIdentity:
@@ -85,7 +87,7 @@ func (r *Request) parseTable(b []byte) bool {
 	case formSingle:
 		r.Quantity = 1
 		r.Data = append([]byte(nil), b[2:]...)
-		return true // the length is Check's
+		return true // Check verifies the length
 	case formReadWrite:
 		if len(b) < 9 || int(b[8]) != len(b)-9 || 2*int(word(b, 3)) != len(b)-9 {
 			return false
@@ -101,7 +103,8 @@ func (r *Request) parseTable(b []byte) bool {
 	return true
 }
 
-// beyond says whether the only fault of a request within all quantities is that it runs over address 65535.
+// beyond reports whether the only fault of a request, whose quantities are all valid, is that it
+// runs past address 65535.
 func (r Request) beyond() bool {
 	most, size := limits(r)
 	q := int(r.Quantity)
@@ -146,7 +149,8 @@ func AppendRequest(dst []byte, r Request) []byte {
 	return dst
 }
 
-// AppendResponse appends the PDU that answers r. It fails when Data is not what the request asks for.
+// AppendResponse appends the PDU that answers r. It fails if the Data of answer does not match the
+// request.
 func AppendResponse(dst []byte, r Request, answer Response) ([]byte, error) {
 	w, start := wantOf(r), len(dst)
 	dst = append(dst, r.Function)
@@ -169,7 +173,7 @@ func AppendResponse(dst []byte, r Request, answer Response) ([]byte, error) {
 	return dst, nil
 }
 
-// AppendException appends the PDU that refuses a request of the function.
+// AppendException appends the PDU that refuses a request of function with an exception code.
 func AppendException(dst []byte, function, code uint8) []byte {
 	return append(dst, function|0x80, code)
 }

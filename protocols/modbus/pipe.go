@@ -10,34 +10,35 @@ import (
 	"time"
 )
 
-// Pipe carries many transactions at a time over one Modbus TCP connection, each with its own deadline; their answers may come in any order.
-// Do may be called by any number of goroutines, and as many requests are under way: whoever calls it limits that. It has no goroutine of its
-// own, unless what is to be written must wait: one of the callers that wait reads for all of them. The Pipe never closes, reopens or repeats
-// anything.
+// Pipe carries many concurrent transactions over one Modbus TCP connection, each with its own
+// deadline. Their answers may arrive in any order. Do may be called by any number of goroutines,
+// each of which has a request under way; limiting their number is up to the callers. The Pipe has
+// no goroutine of its own, except while a write blocks: one of the waiting callers reads for all of
+// them. The Pipe never closes, reopens or repeats anything.
 type Pipe struct {
 	conn Conn
 	opts Options
 	rx   *input
-	lead chan struct{} // holds a token while nobody reads; whoever has it owns rx and began
+	lead chan struct{} // holds a token while nobody reads; the holder of the token owns rx and began
 
-	began time.Time // when the frame begun in rx did
-	out   []byte    // of whoever writes
-	limit time.Time // the latest deadline of what is in out; of whoever writes
+	began time.Time // when the incomplete frame in rx began
+	out   []byte    // belongs to the writer
+	limit time.Time // the latest deadline of the requests in out; belongs to the writer
 
 	mu      sync.Mutex
-	queue   []*turn // not sent
+	queue   []*turn // not yet sent
 	waiting []*turn // sent
 	free    []*turn
 	writing bool
 	reading bool
 	until   time.Time // the read deadline
-	heard   time.Time // when something last came
-	last    uint16    // transaction id
+	heard   time.Time // when data last arrived
+	last    uint16    // last transaction id used
 	owed    owed
 	lost    error
 }
 
-// NewPipe makes a Pipe over an open connection. It does no I/O.
+// NewPipe returns a Pipe over an open connection. It does no I/O.
 func NewPipe(conn Conn, opts Options) *Pipe {
 	opts, _ = opts.complete(TCP)
 	p := &Pipe{conn: conn, opts: opts, rx: newInput(conn, rawOf(conn), opts.Tap), lead: make(chan struct{}, 1)}
@@ -46,8 +47,9 @@ func NewPipe(conn Conn, opts Options) *Pipe {
 	return p
 }
 
-// Do sends r once and waits for its answer. It returns within the request's timeout or as soon as ctx ends. Errors are those of Link.Do;
-// one that costs the connection ends all transactions that are under way.
+// Do sends r once and waits for its answer. It returns within the request's timeout or as soon as
+// ctx ends. Its errors are those of Link.Do. An error that costs the connection ends all
+// transactions under way.
 func (p *Pipe) Do(ctx context.Context, r Request) (Response, error) {
 	if err := r.Check(TCP); err != nil {
 		return Response{}, &unsentError{err}
@@ -81,7 +83,7 @@ func (p *Pipe) carry(ctx context.Context, r Request) ([]byte, error) {
 		return nil, err
 	}
 	if writer {
-		runtime.Gosched() // those who are about to send go with it
+		runtime.Gosched() // lets other callers that are about to send join the batch
 		p.flush()
 	}
 	select {
@@ -103,7 +105,8 @@ func (p *Pipe) carry(ctx context.Context, r Request) ([]byte, error) {
 	return body, err
 }
 
-// look sees a peer that has closed before a request is out, so that it is certain that it was not sent. Somebody who reads sees it anyway.
+// look checks, before a request is sent, whether the peer has closed the connection, so that the
+// request is known not to be sent. A caller that is already reading notices that anyway.
 func (p *Pipe) look(write bool) error {
 	p.mu.Lock()
 	skip := p.reading || p.rx.raw == nil || !write && time.Since(p.heard) < idle
@@ -128,10 +131,10 @@ func (p *Pipe) look(write bool) error {
 		p.fail(fmt.Errorf("read: %w", err))
 	}
 	p.lead <- struct{}{}
-	return nil // enter tells what has been lost
+	return nil // enter reports a lost connection
 }
 
-// enter puts a transaction into the queue; writer says that its caller is to write the queue out.
+// enter adds a transaction to the queue. writer says that the caller must write out the queue.
 func (p *Pipe) enter(ctx context.Context, r Request) (t *turn, writer bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,18 +151,19 @@ func (p *Pipe) enter(ctx context.Context, r Request) (t *turn, writer bool, err 
 	p.queue = append(p.queue, t)
 	if p.reading && t.deadline.Before(p.until) {
 		p.until = t.deadline
-		_ = p.conn.SetReadDeadline(t.deadline) // an error is whoever reads'
+		_ = p.conn.SetReadDeadline(t.deadline) // an error is seen by the reader
 	}
 	writer = !p.writing
 	p.writing = true
 	return t, writer, nil
 }
 
-// batches is how many batches a caller writes, for himself and others, before he looks for his own answer.
+// batches is the number of batches a caller writes, for itself and others, before it looks for its
+// own answer.
 const batches = 16
 
-// flush writes the queue until it is empty. What cannot be written at once a goroutine writes, so that no caller waits for longer than his
-// own deadline while the peer takes nothing.
+// flush writes the queue until it is empty. What cannot be written at once is written by a
+// goroutine, so that no caller waits longer than its own deadline while the peer accepts nothing.
 func (p *Pipe) flush() {
 	for range batches {
 		if !p.batch() {
@@ -180,7 +184,8 @@ func (p *Pipe) flush() {
 	go p.flush()
 }
 
-// push writes a batch of which n bytes are gone, and what has come since.
+// push writes the rest of a batch of which n bytes are written, and then the batches that have been
+// queued since.
 func (p *Pipe) push(n int) {
 	for more := true; more; more = p.batch() {
 		err := p.conn.SetWriteDeadline(p.limit)
@@ -199,7 +204,8 @@ func (p *Pipe) push(n int) {
 	}
 }
 
-// batch takes what is to be written; false: nothing, and nobody writes any more.
+// batch moves the queue into out. It returns false if there is nothing to write; the caller is then
+// no longer the writer.
 func (p *Pipe) batch() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -225,7 +231,7 @@ func (p *Pipe) batch() bool {
 	return true
 }
 
-// newID is an id that no transaction has which is under way or may still be answered.
+// newID returns an id that is used by no transaction under way or still outstanding.
 func (p *Pipe) newID() uint16 {
 	for {
 		p.last++
@@ -235,7 +241,8 @@ func (p *Pipe) newID() uint16 {
 	}
 }
 
-// cut is the end of a connection that took only n bytes of what was written: requests of which it took none were not sent.
+// cut ends a connection that accepted only n bytes of out. Requests of which no byte was accepted
+// were not sent.
 func (p *Pipe) cut(n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -250,7 +257,7 @@ func (p *Pipe) cut(n int, err error) {
 	p.end(err)
 }
 
-// sent is the transaction with an id, if it is waited for.
+// sent returns the transaction with the id, or nil if none is waiting for an answer.
 func (p *Pipe) sent(id uint16) *turn {
 	for _, t := range p.waiting {
 		if t.id == id {

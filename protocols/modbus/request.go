@@ -1,7 +1,8 @@
-// Package modbus speaks Modbus RTU, ASCII, TCP, RTU over TCP and ASCII over TCP: the requests of a client as plain values, a Link that
-// carries one of them at a time over a connection or port somebody else opened, a Pipe that carries many over a Modbus TCP connection,
-// and the framing a server needs. It does not open, reopen, poll, retry or interpret values: see the packages serial and points for the
-// port and the values.
+// Package modbus implements Modbus RTU, ASCII, TCP, RTU over TCP and ASCII over TCP: the requests
+// of a client as plain values, a Link that carries one request at a time over a connection or port
+// opened by the caller, a Pipe that carries many over one Modbus TCP connection, and the framing
+// that a server needs. It does not open, reopen, poll or retry, and does not interpret values: see
+// package serial for ports and package points for values.
 package modbus
 
 import (
@@ -11,24 +12,29 @@ import (
 	"time"
 )
 
-// Request is one transaction a client asks for. It is a value: whoever gets one must not change its Data.
+// Request is one transaction of a client. It is a value: its Data must not be modified.
 type Request struct {
-	Unit     uint8  // 1..247 on a serial line, 0 = broadcast there; 0..255 on Modbus TCP
-	Function uint8  // 1..127; what is none of the function codes of this package is sent as it is
-	Address  uint16 // first coil or register, counted from 0 as on the wire; function 24: the queue's
-	Quantity uint16 // coils or registers; 0 or 1 for the functions 5, 6 and 22; 0 where none is asked for
-	// Data is what is written. Function 5: FF 00 (on) or 00 00 (off); 6: the register; 15: packed bits, the first in the lowest bit;
-	// 16 and 23: the registers, big-endian; 22: AND mask, OR mask. Function 8: sub-function and data (Diagnose); 20 and 21: the
-	// sub-requests (ReadFiles, WriteFiles); 43: MEI type and what follows (Identify). Functions of which this package knows nothing: all
-	// that follows the function code. Empty for the others.
+	Unit     uint8  // 1..247 on a serial line, where 0 is broadcast; 0..255 on Modbus TCP
+	Function uint8  // 1..127; a function code unknown to this package is sent as it is
+	Address  uint16 // first coil or register, counted from 0 as on the wire; function 24: address of the queue
+	// number of coils or registers; 0 or 1 for functions 5, 6 and 22; 0 for functions without a
+	// quantity
+	Quantity uint16
+	// Data is the data to write. Function 5: FF 00 (on) or 00 00 (off); 6: the register; 15: packed
+	// bits, the first in the lowest bit; 16 and 23: the registers, big-endian; 22: AND mask, OR
+	// mask. Function 8: sub-function and data (Diagnose); 20 and 21: the sub-requests (ReadFiles,
+	// WriteFiles); 43: MEI type and the bytes after it (Identify). Functions unknown to this
+	// package: all bytes after the function code. Empty for the others.
 	Data         []byte
-	WriteAddress uint16 // function 23: first register written; what is read is Address and Quantity
-	// Timeout is how long the unit may take until its answer begins, counted from the end of the request on the wire; 0 = the link's.
+	WriteAddress uint16 // function 23: first register to write; Address and Quantity are the registers to read
+	// Timeout is how long the unit may take to begin its answer, counted from the end of the
+	// request on the wire; 0 = the link's timeout.
 	Timeout time.Duration
 }
 
-// Write says whether the request changes something in the unit, or may: nobody knows that of a function the specification does not have.
-// Such a request must never be repeated blindly.
+// Write reports whether the request changes something in the unit, or may change something, which
+// is assumed for functions that the specification does not define. Such a request must never be
+// repeated blindly.
 func (r Request) Write() bool {
 	switch r.form() {
 	case formSingle, formMany, formReadWrite, formRaw:
@@ -41,7 +47,8 @@ func (r Request) Write() bool {
 	return false
 }
 
-// String is the beginning of an error message: "unit 7: read holding registers 0+10".
+// String returns the beginning of an error message, for instance "unit 7: read holding registers
+// 0+10".
 func (r Request) String() string {
 	name := fmt.Sprintf("unit %d: %s", r.Unit, FunctionName(r.Function))
 	switch r.form() {
@@ -59,8 +66,9 @@ func (r Request) String() string {
 	return fmt.Sprintf("%s %d+%d", name, r.Address, r.Quantity)
 }
 
-// Check says why the request cannot be sent with this framing; a request that passes is within the limits of the specification.
-// Broadcast (unit 0) exists on serial framings only and only for functions that write and read nothing.
+// Check returns why the request cannot be sent with this framing. A request that passes is within
+// the limits of the specification. Broadcasts (unit 0) exist on all framings but TCP, and only for
+// functions that write and read nothing.
 func (r Request) Check(f Framing) error {
 	if err := r.checkShape(); err != nil {
 		return fmt.Errorf("%s: %w", r, err)
@@ -117,7 +125,7 @@ func (r Request) checkData(f form) error {
 	return nil
 }
 
-// checkTable is for the functions on coils and registers.
+// checkTable checks requests for coils and registers.
 func (r Request) checkTable() error {
 	most, size := limits(r)
 	q := int(r.Quantity)
@@ -155,7 +163,8 @@ func (r Request) checkReadWrite() error {
 	return nil
 }
 
-// limits gives the largest quantity and the bytes of Data that a request on coils or registers must have.
+// limits returns the largest quantity and the required length of Data of a request for coils or
+// registers.
 func limits(r Request) (most, size int) {
 	switch r.Function {
 	case ReadCoils, ReadDiscreteInputs:

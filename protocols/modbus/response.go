@@ -5,16 +5,18 @@ import (
 	"fmt"
 )
 
-// Response is what a unit answered. It is a value: whoever gets one must not change its Data.
+// Response is the answer of a unit. It is a value: its Data must not be modified.
 type Response struct {
-	// Data holds what was read: registers big-endian (functions 3, 4, 23, 24) or packed bits, the first in the lowest bit (functions 1, 2).
-	// Function 7: the eight exception status coils; 8: what follows the sub-function; 11: status and counter; 12 (ParseEvents), 17 and 20
-	// (ParseFiles): what follows the byte count; 43 (ParseIdentification) and functions this package does not know: what follows the function
-	// code. It is empty for the functions that only write.
+	// Data is the data read: registers, big-endian (functions 3, 4, 23, 24), or packed bits, the
+	// first in the lowest bit (functions 1, 2). Function 7: the eight exception status coils; 8:
+	// the bytes after the sub-function; 11: status and counter; 12 (ParseEvents), 17 and 20
+	// (ParseFiles): the bytes after the byte count; 43 (ParseIdentification) and functions unknown
+	// to this package: the bytes after the function code. Empty for functions that only write.
 	Data []byte
 }
 
-// answerOf takes apart an answer PDU that wants accepts: an error is the unit's refusal. The Data is a part of pdu.
+// answerOf parses an answer PDU that want accepts. An error is the unit's exception. The Data
+// refers to pdu.
 func answerOf(r Request, pdu []byte) (Response, error) {
 	if pdu[0]&0x80 != 0 {
 		return Response{}, &Exception{Function: r.Function, Code: pdu[1]}
@@ -39,19 +41,20 @@ func answerOf(r Request, pdu []byte) (Response, error) {
 	return Response{Data: pdu[1:]}, nil
 }
 
-// Register is the i-th register read; it panics like an index when there are fewer.
+// Register returns the i-th register read. It panics if i is out of range.
 func (r Response) Register(i int) uint16 { return binary.BigEndian.Uint16(r.Data[2*i:]) }
 
-// Bit is the i-th coil or discrete input read; it panics like an index when there are fewer.
+// Bit returns the i-th coil or discrete input read. It panics if i is out of range.
 func (r Response) Bit(i int) bool { return r.Data[i/8]>>(i%8)&1 == 1 }
 
-// Exception is a unit's refusal of a request (Application Protocol V1.1b3 §7): the unit is alive and the link works.
+// Exception is a unit's refusal of a request (Application Protocol V1.1b3 §7). It shows that the
+// unit is alive and the link works.
 type Exception struct {
 	Function uint8 // the function refused
-	Code     uint8 // why: one of the exception codes of this package
+	Code     uint8 // the reason: one of the exception codes of this package
 }
 
-// Exception codes; 7 is legacy, 9 was never defined.
+// Exception codes. Code 7 is legacy, code 9 was never defined.
 const (
 	IllegalFunction     uint8 = 1
 	IllegalAddress      uint8 = 2
@@ -69,7 +72,7 @@ func (e *Exception) Error() string {
 	return fmt.Sprintf("exception %d: %s", e.Code, ExceptionName(e.Code))
 }
 
-// ExceptionName says what an exception code means.
+// ExceptionName describes an exception code.
 func ExceptionName(code uint8) string {
 	switch code {
 	case IllegalFunction:

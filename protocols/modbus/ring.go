@@ -6,21 +6,22 @@ import (
 )
 
 const (
-	// A connection of Modbus TCP is one of hundreds, and hardly ever has a frame that is longer than its beginning tells.
+	// There are hundreds of Modbus TCP connections, and their frames are rarely longer than the
+	// part that is kept.
 	ringSize    = 1 << 10
 	ringSizeTCP = 1 << 9
-	ringHead    = 14 // time, direction and mark, unit, function, size, kept bytes
-	// keptGood and keptBad are how many bytes of a frame are kept. One that is not as it should be is worth more.
+	ringHead    = 14 // time, direction and mark, unit, function, size, number of kept bytes
+	// keptGood and keptBad are the number of bytes kept of a frame. Of a faulty frame more is kept.
 	keptGood = 48
 	keptBad  = 160
 )
 
-// ring keeps the last frames in a fixed number of bytes, one after the other, the oldest of which give way. It allocates once, when the first
-// frame comes: as much as size says.
+// ring keeps the latest frames in a buffer of fixed size. New frames overwrite the oldest ones. The
+// buffer is allocated once, when the first frame is kept.
 type ring struct {
 	buf        []byte
 	epoch      time.Time
-	begin, end uint // count for ever; the size is a power of two
+	begin, end uint // never wrap around; the buffer size is a power of two
 }
 
 func (r *ring) keep(f Frame, size uint) {
@@ -59,7 +60,8 @@ func (r *ring) take(b []byte, from uint) {
 	copy(b[n:], r.buf[:])
 }
 
-// frames are those that are kept, the oldest first. Their times are told by the clock as it is now, which may have been set since.
+// frames returns the kept frames, oldest first. Their times are relative to the current wall clock,
+// which may have been set since.
 func (r *ring) frames() []Frame {
 	if r.buf == nil {
 		return nil

@@ -1,8 +1,9 @@
 package modbus
 
-// findRTU finds the first answer with a good CRC in b, wherever it starts: RS-485 drivers put glitch bytes before frames, and the frames of
-// other units or what noise made of them may precede it. It returns the frame and the index after it, or nil. Where the answer w has begun
-// but is not complete it does not look further: a long answer's values may look like another frame.
+// findRTU finds the first answer with a correct CRC in b, wherever it starts: RS-485 drivers put
+// glitch bytes before frames, and frames of other units, possibly corrupted by noise, may precede
+// it. It returns the frame and the index after it, or nil. Where the answer w has begun but is not
+// complete it looks no further, because the values in a long answer may look like another frame.
 func findRTU(b []byte, w want) (frame []byte, end int) {
 	for i := 0; i+2 <= len(b); i++ {
 		n := rtuAnswerSize(b[i:])
@@ -19,7 +20,8 @@ func findRTU(b []byte, w want) (frame []byte, end int) {
 	return nil, 0
 }
 
-// rtuAnswerSize is the size of the answer that begins b by its function and counts; 0: cannot be told (yet).
+// rtuAnswerSize returns the size of the answer at the start of b according to its function and
+// counts; 0: unknown, or not known yet.
 func rtuAnswerSize(b []byte) int {
 	if len(b) < 2 {
 		return 0
@@ -31,7 +33,7 @@ func rtuAnswerSize(b []byte) int {
 	return n + 3
 }
 
-// begunRTU says whether the answer w may have begun in b.
+// begunRTU reports whether the answer w may have begun in b.
 func begunRTU(b []byte, w want) bool {
 	for i := range b {
 		if w.begins(b[i:]) {
@@ -41,7 +43,8 @@ func begunRTU(b []byte, w want) bool {
 	return false
 }
 
-// tailRTU is the answer of a function that tells no size, when all that comes has come: it ends where the bytes do.
+// tailRTU returns the answer of a function without a known size after all bytes have arrived: it
+// ends with the last byte.
 func tailRTU(b []byte, w want) []byte {
 	for i := 0; i+4 <= len(b); i++ {
 		if w.begins(b[i:]) && crc(b[i:]) == 0 {
@@ -51,7 +54,8 @@ func tailRTU(b []byte, w want) []byte {
 	return nil
 }
 
-// rtuRequestSize is the size of the request frame that begins b. more: too few bytes to tell; 0 without more: not a function of ours.
+// rtuRequestSize returns the size of the request frame at the start of b. more is true if there are
+// too few bytes to determine it; 0 without more means that the function is unknown.
 func rtuRequestSize(b []byte) (n int, more bool) {
 	if len(b) < 2 {
 		return 0, true

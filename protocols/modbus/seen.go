@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// frame takes the first end bytes out: a frame from start on, and before it what is none.
+// frame removes the first end bytes. The bytes from start on are a frame; those before it are not.
 func (in *input) frame(at time.Time, m Mark, start, end int) {
 	if in.tap != nil {
 		in.skip(at, start)
@@ -15,7 +15,7 @@ func (in *input) frame(at time.Time, m Mark, start, end int) {
 	in.consume(end)
 }
 
-// drop takes the first n bytes out, which are no frame.
+// drop removes the first n bytes, which are not a frame.
 func (in *input) drop(n int) {
 	if in.tap != nil {
 		in.skip(time.Now(), n)
@@ -30,7 +30,7 @@ func (in *input) skip(at time.Time, n int) {
 	}
 }
 
-// tell tells the tap of what is there so far, of which more may still come.
+// tell reports to the tap the bytes received so far, to which more may still be added.
 func (in *input) tell(m Mark) {
 	if in.tap != nil && in.told < in.n {
 		in.tap.came(time.Now(), m, in.buf[in.told:in.n])
@@ -38,7 +38,7 @@ func (in *input) tell(m Mark) {
 	}
 }
 
-// resemblance is what bytes may have been that are no frame.
+// resemblance returns what bytes that are not a valid frame may have been.
 func (t *Tap) resemblance(b []byte) Mark {
 	switch framing := t.Framing(); {
 	case framing.ascii():
@@ -55,7 +55,7 @@ func (t *Tap) resemblance(b []byte) Mark {
 	return Noise
 }
 
-// other is what a good frame is that is not the answer, from the unit to the end of the PDU.
+// other classifies a valid frame, from the unit to the end of the PDU, that is not the answer.
 func (l *Link) other(body []byte) Mark {
 	if l.owed.came(body) {
 		return Late
@@ -63,7 +63,7 @@ func (l *Link) other(body []byte) Mark {
 	return Stray
 }
 
-// ended tells the tap of a transaction that has failed.
+// ended reports a failed transaction to the tap.
 func (l *Link) ended(r Request, err error) {
 	if l.opts.Tap == nil {
 		return
@@ -76,12 +76,13 @@ func (l *Link) ended(r Request, err error) {
 	}
 }
 
-// silentEnd says of an error that the request went out and no answer was there when waiting ended.
+// silentEnd reports whether err says that the request was sent and no answer had arrived when the
+// wait ended.
 func silentEnd(err error) bool {
 	return errors.Is(err, ErrTimeout) && !NotSent(err) && !errors.Is(err, ErrCorrupt)
 }
 
-// seen is the time for the tap.
+// seen returns the current time if there is a tap.
 func (l *Link) seen() time.Time {
 	if l.opts.Tap == nil {
 		return time.Time{}
@@ -89,7 +90,7 @@ func (l *Link) seen() time.Time {
 	return time.Now()
 }
 
-// wrote tells the tap how many bytes of a frame the conn has taken.
+// wrote reports to the tap how many bytes of a frame the conn accepted.
 func (l *Link) wrote(at time.Time, adu []byte, n int) {
 	if l.opts.Tap == nil || n <= 0 {
 		return

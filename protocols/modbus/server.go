@@ -9,41 +9,46 @@ import (
 	"time"
 )
 
-// Query is a request as a server receives it.
+// Query is a request as received by a server.
 type Query struct {
 	Request
-	Transaction uint16 // TCP: comes back in the answer
-	// Refused is nil, or why the PDU cannot be a request; it is the answer to give unless the query was a broadcast.
+	Transaction uint16 // TCP: must be returned in the answer
+	// Refused is nil, or why the PDU is not a valid request. It is the answer to give unless the
+	// query was a broadcast.
 	Refused *Exception
 	// PDU is the request as it came, from the function code on. It is valid until the next call of Next.
 	PDU []byte
 }
 
-// ErrGarbage: a stream carries what is no Modbus of its framing, and nothing tells where a request would begin.
+// ErrGarbage: a stream carries bytes that are not Modbus in its framing, and the start of the next
+// request cannot be determined.
 var ErrGarbage = errors.New("not Modbus")
 
-// RequestReader takes the requests out of what a client sends. It is used by one goroutine.
+// RequestReader extracts the requests from the bytes a client sends. It is used by one goroutine.
 type RequestReader struct {
-	// Flawed is called with what belongs to no request, and what that may have been, if anybody wants to know. It keeps no byte of it.
+	// Flawed, if not nil, is called with bytes that belong to no request and with what they may
+	// have been. It must not keep the bytes.
 	Flawed func(m Mark, b []byte)
 
 	r       io.Reader
 	framing Framing
 	buf     [1040]byte
 	n       int
-	done    int // bytes at the beginning that belong to the request given last
-	size    int // of its frame, at the end of those
+	done    int // leading bytes that belong to the request returned last
+	size    int // size of the frame of that request, which ends there
 	skipped uint64
 	heard   time.Time
 }
 
-// NewRequestReader reads from r. On a line (RTU, ASCII) r also delivers noise and the answers of other units: bytes that are no request are
-// skipped, and what is incomplete is dropped when more comes only after a pause, as the specification wants it (§2.5.1.1).
+// NewRequestReader returns a RequestReader that reads from r. On a line (RTU, ASCII) r also
+// delivers noise and the answers of other units: bytes that are not a request are skipped, and an
+// incomplete request is dropped if more arrives only after a pause, as the specification requires
+// (§2.5.1.1).
 func NewRequestReader(r io.Reader, f Framing) *RequestReader {
 	return &RequestReader{r: r, framing: f}
 }
 
-// Next waits for the next request. An error is r's, or ErrGarbage; the stream is then over.
+// Next waits for the next request. Its error is that of r or ErrGarbage, which ends the stream.
 func (s *RequestReader) Next() (Query, error) {
 	for {
 		s.consume()
@@ -63,7 +68,8 @@ func (s *RequestReader) Next() (Query, error) {
 	}
 }
 
-// Pending says whether Next will return without reading from the connection. It ends what Next gave last.
+// Pending reports whether Next will return without reading from the connection. It invalidates the
+// query that Next returned last.
 func (s *RequestReader) Pending() bool {
 	s.consume()
 	_, pdu, size, err := s.split()
@@ -73,10 +79,11 @@ func (s *RequestReader) Pending() bool {
 	return pdu != nil || err != nil
 }
 
-// Frame is what Next gave last, as it came. It is valid until the next call of Next.
+// Frame returns the frame of the request that Next returned last, as received. It is valid until
+// the next call of Next.
 func (s *RequestReader) Frame() []byte { return s.buf[s.done-s.size : s.done] }
 
-// Skipped counts the bytes that belonged to no request.
+// Skipped returns the number of bytes that belonged to no request.
 func (s *RequestReader) Skipped() uint64 { return s.skipped }
 
 func (s *RequestReader) skip(b []byte) {
@@ -139,7 +146,8 @@ func (s *RequestReader) fill() error {
 	return err
 }
 
-// split finds the first request in the buffer; pdu is nil if there is none. size is how many bytes are done with in any case.
+// split finds the first request in the buffer. pdu is nil if there is none. size is the number of
+// bytes to remove in either case.
 func (s *RequestReader) split() (unit uint8, pdu []byte, size int, err error) {
 	b := s.buf[:s.n]
 	switch {
@@ -160,7 +168,8 @@ func (s *RequestReader) split() (unit uint8, pdu []byte, size int, err error) {
 		}
 		return body[0], body[1:], end, nil
 	}
-	// On a stream nothing comes between requests: what begins like one is waited for, lest a part of it is taken for another.
+	// On a stream nothing comes between requests. Wait for the rest of what begins like a request,
+	// so that a part of it is not mistaken for another.
 	if size, more := rtuRequestSize(b); s.framing == RTUOverTCP && (more || size > len(b) && size <= 256) {
 		return 0, nil, 0, nil
 	}
@@ -174,7 +183,7 @@ func (s *RequestReader) split() (unit uint8, pdu []byte, size int, err error) {
 	return body[0], body[1:], end, nil
 }
 
-// query is the request that split has found.
+// query returns the request that split has found.
 func (s *RequestReader) query(unit uint8, pdu []byte, size int) Query {
 	s.done, s.size = size, s.framing.size(len(pdu))
 	q := Query{PDU: pdu}
@@ -185,13 +194,15 @@ func (s *RequestReader) query(unit uint8, pdu []byte, size int) Query {
 	}
 	var err error
 	if q.Request, err = ParseRequest(unit, pdu); err != nil {
-		q.Refused, _ = err.(*Exception) // nothing else, and errors.As would cost each query an allocation
+		// there are no other errors, and errors.As would cost an allocation for each query
+		q.Refused, _ = err.(*Exception)
 	}
 	return q
 }
 
-// findRTURequest finds the first request frame with a good CRC in b. A frame of a function without a known length, or of a loopback, is one
-// only if it is all there is: nothing else tells its end.
+// findRTURequest finds the first request frame with a correct CRC in b. A frame of a function
+// without a known length, or of a loopback, is accepted only if it is all of b, because nothing
+// else marks its end.
 func findRTURequest(b []byte) (body []byte, end int) {
 	if n := len(b); n >= 4 && n <= 256 {
 		size, more := rtuRequestSize(b)

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// discarder is a port that can throw away its received bytes.
+// discarder is a port that can drop received bytes.
 type discarder interface{ Discard() error }
 
-// settle makes a line ready for a request: no answer is owed that could be taken for the one to come, nothing unread is left, and the line
-// is silent. It takes at most the request's timeout and sends nothing.
+// settle makes a line ready for a request: no answer is outstanding that could be mistaken for the
+// one to come, nothing unread is left, and the line is silent. It takes at most the request's
+// timeout and sends nothing.
 func (l *Link) settle(ctx context.Context) error {
 	limit := sooner(ctx, time.Now().Add(l.request.Timeout))
 	if err := l.fence(ctx, limit); err != nil {
@@ -38,7 +39,8 @@ func (l *Link) settle(ctx context.Context) error {
 	}
 }
 
-// fence waits until the answer to an earlier request is no longer feared, but not beyond limit: that would cost the neighbours on the line.
+// fence waits until the answer to an earlier request is no longer expected. If that would exceed
+// limit, it fails at once, so as not to delay the other units on the line.
 func (l *Link) fence(ctx context.Context, limit time.Time) error {
 	for {
 		now := time.Now()
@@ -55,7 +57,7 @@ func (l *Link) fence(ctx context.Context, limit time.Time) error {
 	}
 }
 
-// drain throws away what comes until the line has been silent for long enough.
+// drain drops received bytes until the line has been silent for long enough.
 func (l *Link) drain(ctx context.Context, limit time.Time) error {
 	pause := max(l.opts.Silence, gap)
 	last := time.Now()
@@ -100,7 +102,7 @@ func (l *Link) listen(ctx context.Context, t time.Time) error {
 	return &lostError{fmt.Errorf("read: %w", err)}
 }
 
-// note tells the tap of frames that nobody waits for.
+// note reports frames that nobody waits for to the tap.
 func (l *Link) note() {
 	for {
 		frame, body, end := l.find()
@@ -111,7 +113,8 @@ func (l *Link) note() {
 	}
 }
 
-// discard throws away what was received up to now; found: there was something, so the line was not silent.
+// discard drops the bytes received so far. found reports whether there were any, which means that
+// the line was not silent.
 func (l *Link) discard(ctx context.Context) (found bool, err error) {
 	if l.rx.raw == nil {
 		if d, ok := l.conn.(discarder); ok {

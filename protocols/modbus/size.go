@@ -1,6 +1,7 @@
 package modbus
 
-// Sizes are the bytes of the request's PDU and of its normal answer's; of an answer that tells its own size the least it can have.
+// Sizes returns the size in bytes of the request's PDU and of the PDU of its normal answer. For an
+// answer of variable size it is the minimum.
 func (r Request) Sizes() (request, answer int) {
 	answer = wantOf(r).size
 	switch r.form() {

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// sendStream carries one RTU or ASCII frame over a stream. There is neither silence nor a transaction id to tell a late answer by: whatever
-// is not exactly the answer, or does not come in time, costs the connection.
+// sendStream sends one RTU or ASCII frame over a stream. There is neither silence nor a transaction
+// id by which a late answer could be recognised. So anything that is not exactly the answer, or
+// does not arrive in time, costs the connection.
 func (l *Link) sendStream(ctx context.Context, adu []byte) ([]byte, error) {
 	deadline := sooner(ctx, time.Now().Add(l.request.Timeout))
 	if err := l.readUntil(ctx, deadline); err != nil {
@@ -38,7 +39,7 @@ func (l *Link) sendStream(ctx context.Context, adu []byte) ([]byte, error) {
 		if err := l.rx.fill(); err != nil {
 			body, err := l.endStream(ctx, err)
 			if l.want.raw && errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline) && l.readUntil(ctx, deadline) == nil {
-				continue // the pause was not its end
+				continue // the pause was not the end of the answer
 			}
 			return body, err
 		}
@@ -47,7 +48,7 @@ func (l *Link) sendStream(ctx context.Context, adu []byte) ([]byte, error) {
 			return body, err
 		}
 		if l.want.raw && !l.framing.ascii() {
-			// Only a pause tells the end of such an answer.
+			// Only a pause marks the end of such an answer.
 			if err := l.readUntil(ctx, earlier(deadline, time.Now().Add(gap))); err != nil {
 				return nil, &lostError{noAnswer(ctx, 0)}
 			}
@@ -55,7 +56,7 @@ func (l *Link) sendStream(ctx context.Context, adu []byte) ([]byte, error) {
 	}
 }
 
-// endStream judges what has come when no more does.
+// endStream judges the received bytes when no more arrive.
 func (l *Link) endStream(ctx context.Context, err error) ([]byte, error) {
 	if b := l.rx.bytes(); l.want.raw && !l.framing.ascii() && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
 		if body := tailRTU(b, l.want); len(body)+2 == len(b) && body != nil {

@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// Tap sees what passes on a line or link, whatever connection that has at the time: it keeps the last frames, and shows all of them to who
-// listens. Its methods may be called by any goroutine. A nil Tap sees nothing.
+// Tap observes the traffic of a line or link across all its successive connections. It keeps the
+// latest frames and passes all frames to its listeners. Its methods may be called by any goroutine.
+// A nil Tap observes nothing.
 type Tap struct {
 	mu      sync.Mutex
 	framing Framing
-	asked   [2]uint8 // unit and function that something was sent to last
+	asked   [2]uint8 // unit and function of the last frame sent
 	ring    ring
 	late    map[uint8]uint64
 	written map[uint8]uint64
@@ -19,10 +20,10 @@ type Tap struct {
 	ears    []*Ear
 }
 
-// NewTap makes one that nobody listens to.
+// NewTap returns a Tap without listeners.
 func NewTap() *Tap { return &Tap{} }
 
-// Late is how many answers of each unit have come after they were given up.
+// Late returns the number of answers of each unit that arrived after they were given up.
 func (t *Tap) Late() map[uint8]uint64 {
 	if t == nil {
 		return nil
@@ -32,7 +33,7 @@ func (t *Tap) Late() map[uint8]uint64 {
 	return maps.Clone(t.late)
 }
 
-// Wrote counts a write to a unit that has gone out, whatever came back.
+// Wrote counts a write to a unit that was sent, whatever the answer.
 func (t *Tap) Wrote(unit uint8) {
 	if t == nil {
 		return
@@ -45,7 +46,7 @@ func (t *Tap) Wrote(unit uint8) {
 	t.written[unit]++
 }
 
-// Written is how many writes to a unit have gone out; of unit 0, to all at once.
+// Written returns the number of writes to a unit that were sent. Unit 0 counts the broadcasts.
 func (t *Tap) Written(unit uint8) uint64 {
 	if t == nil {
 		return 0
@@ -55,15 +56,15 @@ func (t *Tap) Written(unit uint8) uint64 {
 	return t.written[unit]
 }
 
-// Noise is how many bytes have come that belong to no frame.
+// Noise returns the number of received bytes that belong to no frame.
 func (t *Tap) Noise() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.noise
 }
 
-// Last is what the tap has kept, the oldest first: some twenty frames, of Modbus TCP some ten, of which long ones have
-// lost their ends.
+// Last returns the frames the tap has kept, oldest first: about twenty frames, with Modbus TCP
+// about ten. Long ones are truncated.
 func (t *Tap) Last() []Frame {
 	if t == nil {
 		return nil
@@ -73,14 +74,14 @@ func (t *Tap) Last() []Frame {
 	return t.ring.frames()
 }
 
-// Framing of what it sees.
+// Framing returns the framing of the current connection.
 func (t *Tap) Framing() Framing {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.framing
 }
 
-// opened is said with each new connection.
+// opened is called for each new connection.
 func (t *Tap) opened(f Framing) {
 	if t == nil {
 		return
@@ -91,7 +92,7 @@ func (t *Tap) opened(f Framing) {
 	t.pass(Frame{At: time.Now(), Mark: Opened})
 }
 
-// sent is said of what was handed to the conn, or of the part of it that was taken.
+// sent is called with the bytes that the conn accepted: a frame, or a part of one.
 func (t *Tap) sent(at time.Time, m Mark, b []byte) {
 	if t == nil {
 		return
@@ -104,7 +105,7 @@ func (t *Tap) sent(at time.Time, m Mark, b []byte) {
 	t.pass(f)
 }
 
-// sentAll is said of frames of Modbus TCP, the answers to which may come in any order.
+// sentAll is called with frames of Modbus TCP whose answers may arrive in any order.
 func (t *Tap) sentAll(b []byte) {
 	if t == nil {
 		return
@@ -122,7 +123,7 @@ func (t *Tap) sentAll(b []byte) {
 	}
 }
 
-// came is said of what was received.
+// came is called with received bytes.
 func (t *Tap) came(at time.Time, m Mark, b []byte) {
 	if t == nil || len(b) == 0 {
 		return
@@ -146,7 +147,7 @@ func (t *Tap) came(at time.Time, m Mark, b []byte) {
 	t.pass(f)
 }
 
-// happened is said of what is no frame.
+// happened is called for an event without a frame.
 func (t *Tap) happened(at time.Time, m Mark, unit, function uint8) {
 	if t == nil {
 		return
@@ -168,7 +169,7 @@ func (t *Tap) pass(f Frame) {
 	}
 }
 
-// headOf is the unit and the function of a frame; 0: it is too short.
+// headOf returns the unit and the function of a frame, or 0 if it is too short.
 func headOf(f Framing, b []byte) (unit, function uint8) {
 	switch {
 	case f.ascii():

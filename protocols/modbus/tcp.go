@@ -10,13 +10,16 @@ import (
 	"time"
 )
 
-// maxOwedTCP is how many unanswered transactions of a connection are remembered. A gateway with dead units behind it leaves many.
+// maxOwedTCP is the number of unanswered transactions remembered per connection. A gateway with
+// dead units behind it leaves many.
 const maxOwedTCP = 256
 
-// idle is the pause after which a connection is looked at before it is used; back to back it would cost a tenth of a transaction.
+// idle is the pause after which a connection is checked before it is used. Checking it in
+// back-to-back transactions would cost a tenth of each.
 const idle = 5 * time.Millisecond
 
-// sendTCP carries one MBAP transaction. What comes is told apart by its transaction id; a stream that cannot be explained is lost.
+// sendTCP carries out one MBAP transaction. Answers are matched by transaction id. A stream with
+// unexplained content is lost.
 func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
 	begin := time.Now()
 	deadline := sooner(ctx, begin.Add(l.request.Timeout))
@@ -24,7 +27,8 @@ func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
 		return nil, l.unready(ctx, err)
 	}
 	if l.request.Write() || l.rx.raw != nil && begin.Sub(l.quiet) > idle {
-		// A peer that closed meanwhile is seen before the request is out: it is certain that it was not sent.
+		// Detect here that the peer has closed the connection, so that the request is known not to
+		// be sent.
 		if _, err := l.rx.poll(); err != nil {
 			return nil, &lostError{notSent(err)}
 		}
@@ -48,8 +52,9 @@ func (l *Link) sendTCP(ctx context.Context, adu []byte) ([]byte, error) {
 	}
 }
 
-// arm sets the read deadline, unless there is one already that comes neither too late nor soon: one for each transaction would cost a fast
-// device's some hundredth. Who reads asks early whether the deadline is the real one.
+// arm sets the read deadline, unless one is set already that is neither too late nor too early.
+// Setting one for each transaction would cost some hundredth of a transaction with a fast device.
+// When a read times out, early tells whether the deadline was the real one.
 func (l *Link) arm(ctx context.Context, now, deadline time.Time) error {
 	if l.rx.raw != nil && !l.armed.After(deadline) && l.armed.Sub(now) > deadline.Sub(now)/2 {
 		return ctx.Err()
@@ -58,7 +63,7 @@ func (l *Link) arm(ctx context.Context, now, deadline time.Time) error {
 	return l.readUntil(ctx, deadline)
 }
 
-// early says whether err is just the end of an earlier deadline, and sets the real one.
+// early reports whether err is only the expiry of an earlier deadline, and if so sets the real one.
 func (l *Link) early(ctx context.Context, err error, deadline time.Time) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) || !l.armed.Before(deadline) || ctx.Err() != nil {
 		return false
@@ -67,7 +72,7 @@ func (l *Link) early(ctx context.Context, err error, deadline time.Time) bool {
 	return l.readUntil(ctx, deadline) == nil
 }
 
-// put sends the request and, where it can be had in one go, reads once.
+// put sends the request and, where both can be done in one call, reads once.
 func (l *Link) put(ctx context.Context, adu []byte, begin, deadline time.Time) error {
 	if l.rx.raw == nil || l.rx.n > 0 {
 		return l.write(ctx, adu, deadline)
@@ -82,7 +87,7 @@ func (l *Link) put(ctx context.Context, adu []byte, begin, deadline time.Time) e
 		return l.silentTCP(ctx, err)
 	case sent == len(adu):
 		return nil
-	case err == nil && sent == 0: // the connection is full
+	case err == nil && sent == 0: // the send buffer is full
 		return l.write(ctx, adu, deadline)
 	case err == nil:
 		err = fmt.Errorf("%d of %d bytes were taken", sent, len(adu))
@@ -92,7 +97,7 @@ func (l *Link) put(ctx context.Context, adu []byte, begin, deadline time.Time) e
 	return &lostError{fmt.Errorf("write: %w", err)}
 }
 
-// unready is why a request was not begun.
+// unready returns the error for a request that was not begun.
 func (l *Link) unready(ctx context.Context, err error) error {
 	if !LinkLost(err) {
 		err = noAnswer(ctx, 0)
@@ -100,7 +105,7 @@ func (l *Link) unready(ctx context.Context, err error) error {
 	return notSent(err)
 }
 
-// silentTCP judges a read that failed while the transaction was waited for.
+// silentTCP classifies a read error that occurred while the answer was awaited.
 func (l *Link) silentTCP(ctx context.Context, err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return &lostError{fmt.Errorf("read: %w", err)}
@@ -114,7 +119,8 @@ func (l *Link) silentTCP(ctx context.Context, err error) error {
 	return err
 }
 
-// takeTCP takes complete frames from the input until the transaction's answer is among them: its bytes from the unit on.
+// takeTCP takes complete frames from the input until one is the transaction's answer, and returns
+// its bytes from the unit on.
 func (l *Link) takeTCP() ([]byte, error) {
 	for {
 		frame, err := splitTCP(l.rx.bytes())
@@ -149,8 +155,8 @@ func judged(err error) Mark {
 	return Good
 }
 
-// judge says why body, which came with the right transaction id, is not the answer. A length in the header that the PDU contradicts costs
-// the connection.
+// judge returns why body, which arrived with the right transaction id, is not the answer. A length
+// in the header that the PDU contradicts costs the connection.
 func (w want) judge(body []byte) error {
 	if w.accepts(body) {
 		return nil
@@ -161,7 +167,7 @@ func (w want) judge(body []byte) error {
 	return w.mismatch(body)
 }
 
-// mismatch describes a good frame (from the unit to the end of the PDU) that is not the answer.
+// mismatch describes a valid frame (from the unit to the end of the PDU) that is not the answer.
 func (w want) mismatch(body []byte) error {
 	what := ErrMismatch
 	if body[0] == w.unit && body[1] == w.function {
@@ -170,7 +176,8 @@ func (w want) mismatch(body []byte) error {
 	return fmt.Errorf("%w: unit %d function %d with %d bytes", what, body[0], body[1], len(body)-1)
 }
 
-// splitTCP takes the first MBAP frame of b; nil: not complete yet. The header is judged as soon as it is there.
+// splitTCP returns the first MBAP frame of b, or nil if it is not complete yet. The header is
+// checked as soon as it has arrived.
 func splitTCP(b []byte) ([]byte, error) {
 	if len(b) >= 4 && (b[2] != 0 || b[3] != 0) {
 		return nil, fmt.Errorf("protocol %d in the header is not Modbus", binary.BigEndian.Uint16(b[2:]))

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// send carries one frame out and the answer in: its bytes from the unit to the end of the PDU; none for a broadcast.
+// send sends one frame and returns the bytes of the answer from the unit to the end of the PDU, or
+// nil for a broadcast.
 func (l *Link) send(ctx context.Context, adu []byte) ([]byte, error) {
 	stop := l.watch(ctx)
 	defer stop()
@@ -23,8 +24,9 @@ func (l *Link) send(ctx context.Context, adu []byte) ([]byte, error) {
 	return l.sendStream(ctx, adu)
 }
 
-// Within makes the end of ctx end what runs until leave is called. Each Do does that for its own context; to do it once for many of them
-// with the same context saves a good part of a fast device's transaction.
+// Within makes the end of ctx interrupt running transactions until leave is called. Each Do does
+// that for its own context; doing it once for many transactions with the same context saves a good
+// part of a transaction with a fast device.
 func (l *Link) Within(ctx context.Context) (leave func()) {
 	l.equip()
 	stop := l.watch(ctx)
@@ -36,9 +38,11 @@ func (l *Link) Within(ctx context.Context) (leave func()) {
 	}
 }
 
-// watch makes the end of ctx interrupt reading and writing. The returned func ends that, after which no deadline is touched any more.
+// watch makes the end of ctx interrupt reading and writing. The returned func stops that; after it
+// has returned, no deadline is changed any more.
 func (l *Link) watch(ctx context.Context) func() {
-	after, own := ctx.(interface{ AfterFunc(func()) func() bool }) // context.AfterFunc costs more than asking one that knows it by itself
+	// context.AfterFunc costs more than the context's own method
+	after, own := ctx.(interface{ AfterFunc(func()) func() bool })
 	if l.within != nil && ctx.Done() == l.within || !own && ctx.Done() == nil {
 		return func() {}
 	}
@@ -56,12 +60,12 @@ func (l *Link) watch(ctx context.Context) func() {
 	}
 }
 
-// readUntil sets the read deadline; an error means that ctx is over or the conn dead.
+// readUntil sets the read deadline. An error means that ctx has ended or the conn is dead.
 func (l *Link) readUntil(ctx context.Context, t time.Time) error {
 	if err := l.conn.SetReadDeadline(t); err != nil {
 		return &lostError{err}
 	}
-	// watch may have set its deadline in the past just before.
+	// watch may have set its deadline in the past just before this one was set.
 	return ctx.Err()
 }
 
@@ -84,7 +88,7 @@ func (l *Link) write(ctx context.Context, adu []byte, until time.Time) error {
 	return &lostError{fmt.Errorf("write: %w", err)}
 }
 
-// sooner is the earlier of t and the deadline of ctx.
+// sooner returns the earlier of t and the deadline of ctx.
 func sooner(ctx context.Context, t time.Time) time.Time {
 	if d, ok := ctx.Deadline(); ok && d.Before(t) {
 		return d
@@ -92,7 +96,7 @@ func sooner(ctx context.Context, t time.Time) time.Time {
 	return t
 }
 
-// runtimeTimer is the Waiter that needs nothing.
+// runtimeTimer is a Waiter based on runtime timers.
 type runtimeTimer struct{}
 
 func (runtimeTimer) Wait(ctx context.Context, d time.Duration) error {

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// turn is one transaction.
+// turn is one transaction of a Pipe.
 type turn struct {
 	request  Request
 	want     want
 	id       uint16
 	deadline time.Time
 	over     bool
-	body     []byte // of the answer, from the unit on; nil: none was due
+	body     []byte // the answer, from the unit on; nil: none was due
 	err      error
-	done     chan struct{} // gets a token when it is over, unless its caller has given it up
+	done     chan struct{} // gets a token when the turn is over, unless its caller has given it up
 }
 
-// read reads for all who wait until t is over.
+// read reads for all waiting callers until t is over.
 func (p *Pipe) read(ctx context.Context, t *turn) {
 	if done := ctx.Done(); done != nil {
 		defer context.AfterFunc(ctx, func() {
@@ -44,7 +44,8 @@ func (p *Pipe) read(ctx context.Context, t *turn) {
 	}
 }
 
-// ready ends what is past its deadline and says whether to read on for t.
+// ready ends the transactions that are past their deadline and reports whether to keep reading for
+// t.
 func (p *Pipe) ready(ctx context.Context, t *turn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,13 +69,13 @@ func (p *Pipe) ready(ctx context.Context, t *turn) bool {
 	if err := p.conn.SetReadDeadline(p.until); err != nil {
 		p.end(err)
 	}
-	if ctx.Err() != nil { // its end may have set the deadline just before
+	if ctx.Err() != nil { // the end of ctx may have set the deadline just before
 		_ = p.conn.SetReadDeadline(now)
 	}
 	return true
 }
 
-// expire ends the transactions that are past their deadline; the caller reads.
+// expire ends the transactions that are past their deadline. It is called by the reader.
 func (p *Pipe) expire(now time.Time) {
 	for _, t := range slices.Clone(p.queue) {
 		if !now.Before(t.deadline) {
@@ -103,7 +104,7 @@ func (p *Pipe) expire(now time.Time) {
 	}
 }
 
-// take hands out the complete frames that have come; the caller reads.
+// take hands out the complete frames received. It is called by the reader.
 func (p *Pipe) take() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,7 +152,7 @@ func (p *Pipe) take() error {
 	return nil
 }
 
-// finish ends a transaction, if it is not over yet.
+// finish ends a transaction if it is not over yet.
 func (p *Pipe) finish(t *turn, body []byte, err error) {
 	if t.over {
 		return
@@ -170,7 +171,8 @@ func (p *Pipe) remove(t *turn) {
 	}
 }
 
-// giveUp ends a transaction whose caller waits no longer; false: it is over already.
+// giveUp ends a transaction whose caller no longer waits. It returns false if the transaction is
+// already over.
 func (p *Pipe) giveUp(ctx context.Context, t *turn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -193,7 +195,7 @@ func (p *Pipe) drop(ctx context.Context, t *turn) {
 	t.over, t.body = true, nil
 }
 
-// fail ends everything: the connection is of no use any more.
+// fail ends all transactions: the connection can no longer be used.
 func (p *Pipe) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -213,7 +215,7 @@ func (p *Pipe) end(err error) {
 		p.finish(t, nil, &lostError{notSent(err)})
 	}
 	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrMismatch) {
-		err = errors.New(err.Error()) // what one has spoilt is no fault of the others
+		err = errors.New(err.Error()) // a fault in one transaction's answer is not the fault of the others
 	}
 	for _, t := range slices.Clone(p.waiting) {
 		p.finish(t, nil, &lostError{err})

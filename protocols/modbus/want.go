@@ -5,15 +5,15 @@ import (
 	"encoding/binary"
 )
 
-// want is what the answer to a request must look like.
+// want describes the answer expected for a request.
 type want struct {
 	unit, function uint8
-	size           int    // PDU bytes of the normal answer; where it tells its own size, the least it can have
-	open           bool   // the answer tells its own size
-	raw            bool   // nothing tells it: the function is not the specification's
-	mute           bool   // there is none: only a refusal would come
+	size           int    // PDU bytes of the normal answer; the minimum if the answer has a variable size
+	open           bool   // the answer states its own size
+	raw            bool   // nothing states the size: the specification does not define the function
+	mute           bool   // no answer is due; only an exception could be received
 	echo           []byte // the PDU after the function code
-	data           []byte // of the request, where the answer is compared with it
+	data           []byte // data of the request that the answer is compared with
 }
 
 func wantOf(r Request) want {
@@ -51,7 +51,7 @@ func wantOf(r Request) want {
 	return w
 }
 
-// bareSize is the size of the answer to a function without a request of its own.
+// bareSize returns the size of the answer to a function whose request has no data.
 func bareSize(function uint8) (n int, open bool) {
 	switch function {
 	case ReadExceptionStatus:
@@ -64,7 +64,7 @@ func bareSize(function uint8) (n int, open bool) {
 	return 2, true
 }
 
-// writeEcho is what follows the function code in the answer to a function that only writes.
+// writeEcho returns the bytes after the function code in the answer to a function that only writes.
 func writeEcho(r Request) []byte {
 	echo := binary.BigEndian.AppendUint16(make([]byte, 0, 6), r.Address)
 	if r.form() == formSingle {
@@ -73,7 +73,7 @@ func writeEcho(r Request) []byte {
 	return binary.BigEndian.AppendUint16(echo, r.Quantity)
 }
 
-// counted says whether the byte after the function code counts those that follow.
+// counted reports whether the byte after the function code is the number of bytes that follow.
 func (w want) counted() bool {
 	switch w.function {
 	case Diagnostics, ReadExceptionStatus, ReadEventCounter, ReadFIFOQueue, EncapsulatedInterface:
@@ -82,7 +82,8 @@ func (w want) counted() bool {
 	return w.echo == nil && !w.raw
 }
 
-// accepts judges a frame's bytes from the unit to the end of the PDU: is it this request's answer or its refusal?
+// accepts reports whether body, a frame from the unit to the end of the PDU, is the answer to this
+// request or its exception.
 func (w want) accepts(body []byte) bool {
 	if len(body) < 2 || body[0] != w.unit {
 		return false
@@ -93,7 +94,7 @@ func (w want) accepts(body []byte) bool {
 	return body[1] == w.function && w.fits(body[1:])
 }
 
-// fits says whether a PDU of the function is this request's answer.
+// fits reports whether a PDU of the function is the answer to this request.
 func (w want) fits(pdu []byte) bool {
 	switch {
 	case w.raw:
@@ -118,7 +119,7 @@ func (w want) fits(pdu []byte) bool {
 	return w.open || !w.counted() || int(pdu[1]) == w.size-2
 }
 
-// begins says whether b, from the unit on, can be the beginning of the normal answer.
+// begins reports whether b, from the unit on, can be the beginning of the normal answer.
 func (w want) begins(b []byte) bool {
 	if len(b) < 2 || b[0] != w.unit || b[1] != w.function {
 		return false
@@ -137,8 +138,8 @@ func (w want) begins(b []byte) bool {
 	return !w.counted() || int(b[2]) == w.size-2
 }
 
-// expect is how many bytes the PDU has of the answer that begins b, from the unit on, as far as can be told: sure says whether it has no
-// more.
+// expect returns the number of bytes in the PDU of the answer at the start of b, from the unit on,
+// as far as it is known. sure reports whether that is the exact number.
 func (w want) expect(b []byte) (n int, sure bool) {
 	switch {
 	case !w.open:
@@ -150,8 +151,8 @@ func (w want) expect(b []byte) (n int, sure bool) {
 	return max(n, w.size), sure
 }
 
-// answerSize is the size an answer PDU must have by its own function and counts: whole says that it has no more bytes than n; 0: cannot be
-// told.
+// answerSize returns the size that an answer PDU must have according to its own function and
+// counts. whole reports whether n is exact; otherwise it is a minimum, and 0 means unknown.
 func answerSize(pdu []byte) (n int, whole bool) {
 	if len(pdu) < 1 {
 		return 0, false
@@ -198,7 +199,7 @@ func countedSize(pdu []byte) (n int, whole bool) {
 	return 2 + int(pdu[1]), true
 }
 
-// fifoSize: a queue has 31 registers at most (V1.1b3 §6.18).
+// fifoSize is the answerSize of function 24. A queue has at most 31 registers (V1.1b3 §6.18).
 func fifoSize(pdu []byte) (n int, whole bool) {
 	if len(pdu) < 3 {
 		return 5, false
@@ -210,7 +211,7 @@ func fifoSize(pdu []byte) (n int, whole bool) {
 	return 3 + c, len(pdu) >= 5
 }
 
-// within gives up a size that no PDU has.
+// within rejects a size that exceeds that of any PDU.
 func within(n int, whole bool) (int, bool) {
 	if n > 253 {
 		return 0, false
