@@ -16,7 +16,8 @@ type Query struct {
 	// Refused is nil, or why the PDU is not a valid request. It is the answer to give unless the
 	// query was a broadcast.
 	Refused *Exception
-	// PDU is the request as it came, from the function code on. It is valid until the next call of Next.
+	// PDU is the request as received, from the function code on. It is valid until the next call of
+	// Next.
 	PDU []byte
 }
 

@@ -1,5 +1,6 @@
-// Package budget computes how much of a line's time the polls of its units take: before anything runs from what is known of them, and of a
-// line in use with the response times it has seen. It is arithmetic; what goes next on a line is decided by package schedule.
+// Package budget computes how much of a line's time the polls of its units take: before startup
+// from what is known of the units, and for a line in use with the measured response times. It only
+// computes; package schedule decides what is sent next on a line.
 package budget
 
 import (
@@ -11,20 +12,23 @@ import (
 const (
 	// Full is the share of its time up to which a line keeps up.
 	Full = 1.0
-	// Comfort is how far a line should be planned: beyond it, commands, probes of silent units and repeated requests find no room.
+	// Comfort is the share up to which a line should be planned. Beyond it there is no room for
+	// commands, probes of silent units and retries.
 	Comfort = 0.9
 )
 
-// Line is what units share.
+// Line is a line or link that units share.
 type Line struct {
-	Air      func(r modbus.Request) time.Duration // of question and answer with the silence before each; nil: none that counts
-	InFlight int                                  // transactions at a time; 0 is 1
-	Others   float64                              // share of its time that goes to anything but these polls, 0 to 1
+	// of a request and its answer, including the silence before each; nil: negligible
+	Air      func(r modbus.Request) time.Duration
+	InFlight int     // concurrent transactions; 0 means 1
+	Others   float64 // share of its time spent on anything but these polls, 0 to 1
 }
 
-// Unit is what one unit asks of its line regularly. Nobody changes it once it is handed out.
+// Unit is what one unit regularly asks of its line. It must not be modified once it has been handed
+// out.
 type Unit struct {
-	Name    string        // its path
+	Name    string        // path of its actor
 	Latency time.Duration // from the end of a request to the beginning of its answer
 	Rest    time.Duration // how long it must be left alone after each transaction
 	Timeout time.Duration // the longest wait for an answer
@@ -32,51 +36,53 @@ type Unit struct {
 	Groups  []Group
 }
 
-// Group is what is read together.
+// Group is a set of requests that are read together.
 type Group struct {
 	Name     string
 	Every    time.Duration
 	Requests []modbus.Request
 }
 
-// Budget is how a line's time is spent.
+// Budget shows how a line's time is spent.
 type Budget struct {
-	Share  float64 // of the line's time that is needed, 1 for all of it
+	Share  float64 // share of the line's time needed; 1 is all of it
 	Units  []UnitShare
 	Silent Silent
 }
 
-// UnitShare is what one unit takes.
+// UnitShare is the part of a Budget that one unit takes.
 type UnitShare struct {
 	*Unit
 	Share float64 // of the line's time
-	// Own is how much of the unit's own time goes by in its transactions and in the rests after them: beyond 1 it cannot keep up however
-	// free the line is.
+	// Own is the share of the unit's own time taken by its transactions and the rests after them.
+	// Beyond 1 the unit cannot keep up, however free the line is.
 	Own    float64
-	Slack  time.Duration // the least of its groups
+	Slack  time.Duration // the smallest Slack of its groups
 	Groups []GroupShare
 }
 
-// GroupShare is what one group takes.
+// GroupShare is the part of a Budget that one group takes.
 type GroupShare struct {
 	*Group
-	Scan  time.Duration // on the line, for one scan
+	Scan  time.Duration // time of one scan on the line
 	Share float64       // of the line's time
-	// Slack is how much longer its scans could take until the line, or the unit, had no time left; negative: it has none now.
+	// Slack is how much longer its scans could take before the line, or the unit, had no time left;
+	// negative: there is none left now.
 	Slack time.Duration
-	// Worst is how long after its slot a scan has ended at the latest, when all scans of the line are due at the same moment. Beyond Every
-	// it may miss slots though the line keeps up. 0: there is no such bound, for the line or the unit does not keep up.
+	// Worst is the longest time from the slot of a scan to its end if all scans of the line are due
+	// at the same moment. If it exceeds Every, the group may miss slots although the line keeps up.
+	// 0: there is no such bound, because the line or the unit does not keep up.
 	Worst time.Duration
 }
 
-// Silent is the worst that one unit does by falling silent.
+// Silent describes the worst effect of a single unit falling silent.
 type Silent struct {
-	Unit  string        // which
-	Share float64       // of the line's time that is needed while it is probed
-	Pause time.Duration // the longest that others wait for it once
+	Unit  string        // the unit with the largest Share
+	Share float64       // share of the line's time needed while that unit is probed
+	Pause time.Duration // the longest time that other units wait for one probe
 }
 
-// Compute is the budget of a line.
+// Compute returns the budget of a line.
 func Compute(line Line, units []Unit) Budget {
 	b := Budget{Share: line.Others, Units: make([]UnitShare, len(units))}
 	for i := range units {
@@ -99,7 +105,7 @@ func Compute(line Line, units []Unit) Budget {
 	return b
 }
 
-// transaction is how long one occupies the line.
+// transaction returns how long one transaction occupies the line.
 func (l Line) transaction(u *Unit, r modbus.Request) time.Duration { return l.onWire(r) + u.Latency }
 
 func (l Line) onWire(r modbus.Request) time.Duration {
@@ -122,14 +128,15 @@ func (l Line) unit(u *Unit) UnitShare {
 		s.Own += portion(g.Scan+time.Duration(len(g.Requests))*u.Rest, g.Every)
 		s.Groups[i] = g
 	}
-	if u.Rest == 0 { // then it is asked as many at a time as the line takes
+	if u.Rest == 0 { // its requests may then run concurrently
 		s.Own = s.Share
 	}
 	return s
 }
 
-// worst is the longest time that the line, with the rests of one unit, is busy without end, from when all scans are due at once: nobody
-// that is due within it ends later, in whatever order they go.
+// worst returns the longest time for which the line, including the rests of one unit, is
+// continuously busy if all scans become due at once. A scan that becomes due within that time ends
+// within it, in whatever order the scans run.
 func (b Budget) worst(line Line, u *UnitShare) time.Duration {
 	if b.Share >= Full || u.Own >= Full {
 		return 0
@@ -156,11 +163,12 @@ func (b Budget) worst(line Line, u *UnitShare) time.Duration {
 	}
 }
 
-// forever is what no operator waits for.
+// forever is longer than any bound of interest.
 const forever = 24 * time.Hour
 
-// silent weighs what every unit would take if it were probed, and what it does not take then. Probes have at most their share
-// of a line that others need.
+// silent finds the unit whose silence costs the line the most: it adds what probing the unit would
+// take and subtracts what its polls no longer take. Probes are limited to a fixed share of a line
+// that others need.
 func (l Line) silent(b Budget) (worst Silent) {
 	const probes = 1.0 / 150 // schedule.QueueConfig.ProbeShare
 	for _, u := range b.Units {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Room is how many more units like one of them a line has comfortable room for, all of its groups read once per every; 0 for as often as
-// they are. It is -1 when they take no time that is known.
+// Room returns how many more units like the given one fit on a line up to Comfort, if all of their
+// groups are read once per every; 0 keeps the intervals of the given unit. It is -1 if the unit
+// takes no known time.
 func Room(line Line, units []Unit, like Unit, every time.Duration) int {
 	like = paced(like, every)
 	one := line.unit(&like)
@@ -17,11 +18,11 @@ func Room(line Line, units []Unit, like Unit, every time.Duration) int {
 		return 0
 	}
 	free := Comfort - Compute(line, units).Share
-	// What fits exactly does not depend on how floating point rounds.
+	// The result for an exact fit must not depend on floating-point rounding.
 	return int(min(max(0, math.Floor(free/one.Share+1e-9)), math.MaxInt32))
 }
 
-// paced is u with all groups read once per every.
+// paced returns u with every as the interval of all groups.
 func paced(u Unit, every time.Duration) Unit {
 	if every <= 0 {
 		return u
@@ -35,17 +36,19 @@ func paced(u Unit, every time.Duration) Unit {
 	return u
 }
 
-// Advice is a change after which a line that is too full has room.
+// Advice is a change that makes room on an overloaded line.
 type Advice struct {
-	Unit  string        // whose group it is; empty: all groups of all units
-	Group string        // whose interval; empty: all groups of the unit
+	Unit  string        // the unit to change; empty: all units
+	Group string        // the group to change; empty: all groups of the unit
 	Every time.Duration // the interval that would fit
-	// Factor is by what all intervals would have to be multiplied, where none of them alone is enough.
+	// Factor is the factor by which all intervals would have to be multiplied if no single change
+	// is enough.
 	Factor float64
 }
 
-// Fit says what would make the line fit comfortably: another interval of the one group, or else unit, that takes most, or slower polls of
-// all. ok is false when no interval helps.
+// Fit returns a change after which the polls fit within Comfort: another interval of the group, or
+// else of the unit, that takes the most time, or slower polls of all. ok is false if no interval
+// helps.
 func Fit(line Line, units []Unit) (a Advice, ok bool) {
 	b := Compute(line, units)
 	if b.Share <= line.Others {
@@ -81,13 +84,15 @@ func Fit(line Line, units []Unit) (a Advice, ok bool) {
 	return Advice{Factor: math.Ceil(factor*10) / 10}, true
 }
 
-// FitUnit is the factor by which a unit's intervals would have to be multiplied for its own time to be enough, and at least 1.
+// FitUnit returns the factor, at least 1, by which a unit's intervals would have to be multiplied
+// for its own time to suffice.
 func FitUnit(u UnitShare) float64 { return max(1, math.Ceil(u.Own/Comfort*10)/10) }
 
-// most is how much slower one group may be told to be read; beyond it is no advice.
+// most is the largest factor by which slowing down a single group is advised.
 const most = 20
 
-// stretched is the interval at which what takes share of all now leaves the line comfortable.
+// stretched returns the interval at which polls that now take share of the total all leave the line
+// within Comfort.
 func stretched(share, all float64, every time.Duration) (time.Duration, bool) {
 	left := Comfort - (all - share)
 	if left <= 0 || share/left > most {
@@ -96,7 +101,7 @@ func stretched(share, all float64, every time.Duration) (time.Duration, bool) {
 	return round(time.Duration(math.Ceil(float64(every) * share / left))), true
 }
 
-// sameRhythm is the interval of all of a unit's groups; 0: they differ.
+// sameRhythm returns the common interval of all of a unit's groups, or 0 if they differ.
 func sameRhythm(u *Unit) time.Duration {
 	for _, g := range u.Groups[1:] {
 		if g.Every != u.Groups[0].Every {
@@ -106,7 +111,7 @@ func sameRhythm(u *Unit) time.Duration {
 	return u.Groups[0].Every
 }
 
-// round is the next interval that somebody would write.
+// round rounds up to a round interval.
 func round(d time.Duration) time.Duration {
 	for unit := time.Millisecond; ; unit *= 10 {
 		for _, n := range [...]time.Duration{10, 12, 15, 20, 25, 30, 40, 50, 60, 80} {

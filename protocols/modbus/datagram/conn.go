@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// conn is one client.
+// conn is the connection of one client.
 type conn struct {
 	listener *Listener
 	far      netip.AddrPort
 	in       chan []byte
-	heard    time.Time // the listener's, under its lock
+	heard    time.Time // guarded by the listener's lock
 	end      chan struct{}
 	once     sync.Once
 
@@ -27,7 +27,7 @@ func newConn(l *Listener, far netip.AddrPort) *conn {
 	return &conn{listener: l, far: far, in: make(chan []byte, queue), end: make(chan struct{}), late: make(chan struct{})}
 }
 
-// Read gives one frame; what does not fit into b is cut off.
+// Read returns one frame. What does not fit into b is dropped.
 func (c *conn) Read(b []byte) (int, error) {
 	c.mu.Lock()
 	late := c.late
@@ -47,7 +47,8 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 }
 
-// Write sends b in one datagram. It does not block: what the socket cannot take is lost, as on the way.
+// Write sends b in one datagram. It does not block: what the socket cannot accept is lost, as it
+// may be on the network.
 func (c *conn) Write(b []byte) (int, error) {
 	select {
 	case <-c.end:
@@ -57,12 +58,12 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 }
 
-// Close forgets the client; its next datagram makes it a new one.
+// Close forgets the client. Its next datagram makes it a new one.
 func (c *conn) Close() error {
 	c.once.Do(func() {
 		close(c.end)
 		c.listener.forget(c)
-		_ = c.SetReadDeadline(time.Time{}) // its timer
+		_ = c.SetReadDeadline(time.Time{}) // stops its timer
 	})
 	return nil
 }
@@ -74,7 +75,8 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.SetReadDeadline(t)
 }
 
-// SetReadDeadline holds for a running Read as well, as with net.Conn, unless the deadline of that Read has just passed.
+// SetReadDeadline also applies to a running Read, as with net.Conn, unless the deadline of that
+// Read has just passed.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,5 +101,5 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline does nothing: writing does not wait.
+// SetWriteDeadline does nothing: Write does not wait.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }

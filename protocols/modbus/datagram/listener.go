@@ -1,5 +1,6 @@
-// Package datagram is the server side of Modbus over UDP: it shows the datagrams of each client as a connection, so that whatever serves
-// TCP serves UDP as well. It knows frames only as far as one datagram must be one.
+// Package datagram is the server side of Modbus over UDP. It presents the datagrams of each client
+// as a connection, so that a server for TCP can serve UDP as well. It examines frames only to check
+// that each datagram is exactly one.
 package datagram
 
 import (
@@ -13,21 +14,22 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// Limits keep clients, whose addresses may be invented, from taking memory.
+// Limits bound the memory used by clients, whose addresses may be forged.
 type Limits struct {
-	Clients    int           // at once; default 256
-	PerAddress int           // of one IP address; default 32
+	Clients    int           // concurrent clients; default 256
+	PerAddress int           // concurrent clients per IP address; default 32
 	Idle       time.Duration // after which a client is forgotten; default 1 min
 }
 
 const (
-	queue   = 16  // datagrams of one client that wait to be read; more are dropped, as on the way
-	backlog = 64  // clients that wait for Accept
-	longest = 512 // more than any frame
+	queue   = 16  // datagrams of one client waiting to be read; more are dropped, as they may be on the network
+	backlog = 64  // clients waiting for Accept
+	longest = 512 // larger than any frame
 )
 
-// Listener is a net.Listener of clients. On a host with several addresses it should listen on one of them: the answers to what came to
-// another address may leave from the wrong one.
+// Listener is a net.Listener whose connections are clients. On a host with several addresses it
+// should listen on a specific one: answers to datagrams sent to another address may otherwise be
+// sent from the wrong one.
 type Listener struct {
 	socket  *net.UDPConn
 	framing modbus.Framing
@@ -76,8 +78,8 @@ func (n Limits) complete() Limits {
 	return n
 }
 
-// Accept waits for a client that is not known yet. The connection gives one frame with each Read and takes one with each Write; it ends with
-// io.EOF when the client has been silent for too long.
+// Accept waits for a new client. The connection returns one frame with each Read and takes one with
+// each Write. It ends with io.EOF when the client has been silent for longer than Limits.Idle.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.fresh:
@@ -87,13 +89,14 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Addr is where it listens.
+// Addr returns the local address of the listener.
 func (l *Listener) Addr() net.Addr { return l.socket.LocalAddr() }
 
-// Dropped counts the datagrams that were no frame, or too many.
+// Dropped returns the number of datagrams that were dropped because they were not a frame or
+// exceeded a limit.
 func (l *Listener) Dropped() uint64 { return l.dropped.Load() }
 
-// Close ends the listener and all its connections.
+// Close closes the listener and all its connections.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	l.over = true
@@ -131,7 +134,8 @@ func (l *Listener) closed() bool {
 	return l.over
 }
 
-// deliver gives a datagram to its client's connection.
+// deliver passes a datagram to its client's connection. It returns false if the datagram is
+// dropped.
 func (l *Listener) deliver(b []byte, from netip.AddrPort, now time.Time) bool {
 	if !modbus.Whole(l.framing, b) {
 		return false
@@ -161,7 +165,7 @@ func (l *Listener) deliver(b []byte, from netip.AddrPort, now time.Time) bool {
 	}
 }
 
-// sweep forgets clients that were silent; all when now is zero.
+// sweep closes the connections of clients that have been silent; all of them if now is zero.
 func (l *Listener) sweep(now time.Time) {
 	l.mu.Lock()
 	var gone []*conn

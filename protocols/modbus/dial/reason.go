@@ -14,10 +14,12 @@ import (
 	"time"
 )
 
-// NotAccepted begins the Reason of a connection whose far end has judged our certificate and left.
+// NotAccepted is the prefix of the Reason for a connection whose far end has rejected our
+// certificate.
 const NotAccepted = "the device does not accept us"
 
-// Reason says in an operator's words what is wrong with a connection, given an error of this package or of reading and writing.
+// Reason describes, in an operator's terms, what is wrong with a connection. err is an error of
+// this package or of reading or writing.
 func Reason(err error) string {
 	var shake *handshakeError
 	var number syscall.Errno
@@ -45,7 +47,8 @@ func Reason(err error) string {
 	return err.Error()
 }
 
-// alert is what a TLS peer says before it leaves. Since TLS 1.3 it judges our certificate after the handshake.
+// alert returns the alert that a TLS peer sent before it closed the connection. With TLS 1.3, a
+// peer verifies our certificate only after the handshake.
 func alert(err error) string {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "remote error" {
@@ -62,7 +65,7 @@ func alert(err error) string {
 	return fmt.Sprintf("TLS alert %q", said)
 }
 
-// shaken says why the handshake failed.
+// shaken returns why the handshake failed.
 func shaken(err error) string {
 	var invalid x509.CertificateInvalidError
 	var host x509.HostnameError

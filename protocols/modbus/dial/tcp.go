@@ -1,5 +1,6 @@
-// Package dial connects a Modbus client to the far end of an IP network: over TCP with the options that find a dead peer, over UDP, and over
-// TLS as Modbus/TCP Security wants it; and says in an operator's words why it could not. It knows no Modbus and never tries twice.
+// Package dial connects a Modbus client to a server on an IP network: over TCP with the socket
+// options that detect a dead peer, over UDP, and over TLS as required by Modbus/TCP Security. It
+// describes failures in an operator's terms. It does not implement Modbus and never retries.
 package dial
 
 import (
@@ -12,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TCP connects to address (host:port). dead is how long what was sent may stay without the far end's acknowledgement before the connection
-// counts as dead; an idle one is probed after three times that.
+// TCP connects to address (host:port). dead is how long sent data may remain unacknowledged by the
+// far end before the connection counts as dead. An idle connection is probed after three times
+// dead.
 func TCP(ctx context.Context, address string, dead time.Duration) (*net.TCPConn, error) {
 	d := net.Dialer{Control: deadline(dead), KeepAliveConfig: keepAlive(dead)}
 	c, err := d.DialContext(ctx, "tcp", address)
@@ -23,7 +25,7 @@ func TCP(ctx context.Context, address string, dead time.Duration) (*net.TCPConn,
 	return c.(*net.TCPConn), nil
 }
 
-// Watch makes a connection that somebody else opened notice a dead peer as those of TCP do.
+// Watch makes a connection opened elsewhere detect a dead peer as those of TCP do.
 func Watch(c *net.TCPConn, dead time.Duration) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -36,8 +38,8 @@ func keepAlive(dead time.Duration) net.KeepAliveConfig {
 	return net.KeepAliveConfig{Enable: true, Idle: 3 * dead, Interval: max(dead/3, time.Second), Count: 3}
 }
 
-// deadline sets TCP_USER_TIMEOUT, which package net does not: a device that lost its power is noticed. It also ends the probing of an idle
-// connection.
+// deadline sets TCP_USER_TIMEOUT, which package net does not do, so that a device that has lost
+// power is detected. It also limits the probing of an idle connection.
 func deadline(dead time.Duration) func(_, _ string, raw syscall.RawConn) error {
 	return func(_, _ string, raw syscall.RawConn) error {
 		var failed error

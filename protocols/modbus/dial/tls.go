@@ -12,16 +12,17 @@ import (
 	"time"
 )
 
-// Files are the PEM files by which both sides of a Modbus/TCP Security connection prove who they are.
+// Files are the PEM files with which both sides of a Modbus/TCP Security connection authenticate.
 type Files struct {
-	Certificate string // ours, with our role and its chain
-	Key         string // of our certificate
-	CA          string // who signs the far end's certificate, or that certificate itself
+	Certificate string // our certificate, with our role, and its chain
+	Key         string // the key of our certificate
+	CA          string // the authority that signs the far end's certificate, or that certificate itself
 	Name        string // the far end's name in its certificate
 }
 
-// TLS connects as TCP does and shakes hands: TLS 1.2 or later, both sides authenticated (Modbus/TCP Security V36, R-01, R-06 to
-// The files are read each time. A far end whose very certificate is in CA needs no name in it.
+// TLS connects as TCP does and performs the handshake: TLS 1.2 or later, with both sides
+// authenticated (Modbus/TCP Security V36, R-01, R-06 to R-08). The files are read for each
+// connection. If CA contains the far end's certificate itself, its name is not checked.
 func TLS(ctx context.Context, address string, dead time.Duration, f Files) (*tls.Conn, error) {
 	cfg, err := f.config()
 	if err != nil {
@@ -42,13 +43,13 @@ func TLS(ctx context.Context, address string, dead time.Duration, f Files) (*tls
 	return c, nil
 }
 
-// handshakeError is why a connection that was there could not be made a secure one.
+// handshakeError is a failed TLS handshake on an established connection.
 type handshakeError struct{ err error }
 
 func (e *handshakeError) Error() string { return "TLS handshake: " + e.err.Error() }
 func (e *handshakeError) Unwrap() error { return e.err }
 
-// fileError is what is wrong with our own files.
+// fileError is a fault in our own files.
 type fileError struct{ err error }
 
 func (e *fileError) Error() string { return e.err.Error() }
@@ -69,10 +70,13 @@ func (f Files) config() (*tls.Config, error) {
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, ServerName: f.Name,
-		// Shown whatever authorities the far end lists: it then says what is wrong with it, not that there is none.
+		// Sent whatever authorities the far end lists: it then reports what is wrong with the
+		// certificate, not that there is none.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil },
-		InsecureSkipVerify:   true, // the default verification knows no pinned certificates; VerifyConnection does all it does
-		VerifyConnection:     func(s tls.ConnectionState) error { return verify(s.PeerCertificates, trusted, f.Name, time.Now()) },
+		// the default verification does not support pinned certificates; VerifyConnection does all
+		// its checks
+		InsecureSkipVerify: true,
+		VerifyConnection:   func(s tls.ConnectionState) error { return verify(s.PeerCertificates, trusted, f.Name, time.Now()) },
 	}, nil
 }
 
@@ -94,7 +98,7 @@ func certificates(text []byte) ([]*x509.Certificate, error) {
 	return all, nil
 }
 
-// verify judges the chain that the far end has shown.
+// verify verifies the chain sent by the far end.
 func verify(shown, trusted []*x509.Certificate, name string, now time.Time) error {
 	if len(shown) == 0 {
 		return errors.New("the far end has shown no certificate")

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Datagrams is a connected UDP socket: only its far end's datagrams are read, and a host that refuses ours says so in Read or Write. Close
-// may be called by any goroutine, the rest is for one at a time.
+// Datagrams is a connected UDP socket: it reads only datagrams of its far end, and reports in Read
+// or Write that a host has refused ours. Close may be called by any goroutine; the other methods
+// must not be called concurrently.
 type Datagrams struct {
 	far netip.AddrPort
 
@@ -18,7 +19,8 @@ type Datagrams struct {
 	over   bool
 }
 
-// UDP resolves address (host:port) and opens a socket to it. Nothing is sent, so it is not known whether anybody is there.
+// UDP resolves address (host:port) and opens a socket to it. Nothing is sent, so it is unknown
+// whether the far end exists.
 func UDP(ctx context.Context, address string) (*Datagrams, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "udp", address)
@@ -29,9 +31,10 @@ func UDP(ctx context.Context, address string) (*Datagrams, error) {
 	return &Datagrams{far: socket.RemoteAddr().(*net.UDPAddr).AddrPort(), socket: socket}, nil
 }
 
-// Discard takes another local port. What is still under way to the old one, late or doubled, is never read.
+// Discard changes to another local port. Datagrams still in transit to the old one, late or
+// duplicated, are never read.
 func (d *Datagrams) Discard() error {
-	// The new port is taken before the old one is free, and so is another one.
+	// The new port is opened before the old one is closed, so the two differ.
 	next, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(d.far))
 	if err != nil {
 		return err
@@ -53,22 +56,22 @@ func (d *Datagrams) now() *net.UDPConn {
 	return d.socket
 }
 
-// LocalAddr is the port that the next answer comes to.
+// LocalAddr returns the local address to which the next answer is sent.
 func (d *Datagrams) LocalAddr() net.Addr { return d.now().LocalAddr() }
 
-// Read reads one datagram; what does not fit into b is cut off.
+// Read reads one datagram. What does not fit into b is dropped.
 func (d *Datagrams) Read(b []byte) (int, error) { return d.now().Read(b) }
 
 // Write sends b in one datagram.
 func (d *Datagrams) Write(b []byte) (int, error) { return d.now().Write(b) }
 
-// SetReadDeadline is as with net.Conn.
+// SetReadDeadline works as with net.Conn.
 func (d *Datagrams) SetReadDeadline(t time.Time) error { return d.now().SetReadDeadline(t) }
 
-// SetWriteDeadline is as with net.Conn.
+// SetWriteDeadline works as with net.Conn.
 func (d *Datagrams) SetWriteDeadline(t time.Time) error { return d.now().SetWriteDeadline(t) }
 
-// Close ends a running Read.
+// Close closes the socket and ends a running Read.
 func (d *Datagrams) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -10,22 +10,23 @@ import (
 	"gatewayd/protocols/modbus/schedule"
 )
 
-// Batch is a few transactions that a worker carries out one after the other.
+// Batch is a number of transactions that a worker carries out one after the other.
 type Batch struct {
-	// Lost is why the connection or port must be replaced; nil: it is fine. It is set by Run.
+	// Lost is why the connection or port must be replaced; nil: it can still be used. It is set by
+	// Run.
 	Lost error
 
 	parts []*part
-	ran   int // parts that have been tried
+	ran   int // number of parts that have been tried
 	busy  time.Duration
 	air   func(r modbus.Request) time.Duration
 	hurry atomic.Bool // something urgent waits: no further transaction is begun
 }
 
-// defaultTimeout is assumed for a request that waits for the link's own timeout.
+// defaultTimeout is assumed for a request that uses the link's own timeout.
 const defaultTimeout = time.Second
 
-// Limit is the longest that Run may take unless the driver or network stack hangs.
+// Limit returns the longest that Run may take unless the driver or network stack hangs.
 func (b *Batch) Limit() time.Duration {
 	d := time.Second
 	for _, p := range b.parts {
@@ -43,8 +44,9 @@ type Transactor interface {
 	Do(ctx context.Context, r modbus.Request) (modbus.Response, error)
 }
 
-// Run carries the transactions out. It blocks, so a worker calls it. It ends early when the link is lost, a unit does not
-// answer or something urgent waits; Dispatcher.Done deals with the rest.
+// Run carries out the transactions. It blocks, so it is called by a worker. It ends early if the
+// link is lost, a unit does not answer or something urgent waits; Dispatcher.Done deals with the
+// rest.
 func (b *Batch) Run(ctx context.Context, l Transactor) {
 	begin := time.Now()
 	if l, ok := l.(*modbus.Link); ok && len(b.parts) > 1 {
@@ -58,7 +60,7 @@ func (b *Batch) Run(ctx context.Context, l Transactor) {
 	b.busy = time.Since(begin)
 }
 
-// run carries out one transaction and says whether the next one may follow.
+// run carries out one transaction and reports whether the next one may follow.
 func (p *part) run(ctx context.Context, l Transactor, b *Batch) bool {
 	r := p.request()
 	limit, ok := p.job.timeout()
@@ -70,7 +72,7 @@ func (p *part) run(ctx context.Context, l Transactor, b *Batch) bool {
 	resp, err := l.Do(ctx, r)
 	end := time.Now()
 	if r.Write() && !modbus.NotSent(err) {
-		p.job.answer.Tap.Wrote(r.Unit) // before the answer is known to anybody
+		p.job.answer.Tap.Wrote(r.Unit) // before anybody can see the answer
 	}
 	p.busy = end.Sub(begin)
 	*p.res = Result{Response: resp, Err: err, Outcome: outcome(err), Took: max(0, end.Sub(begin)-b.onWire(r)), At: end}
@@ -95,7 +97,7 @@ func (b *Batch) onWire(r modbus.Request) time.Duration {
 	return b.air(r)
 }
 
-// Answered says whether a unit has answered in this Batch, if only with an exception.
+// Answered reports whether a unit has answered in this Batch, even if only with an exception.
 func (b *Batch) Answered() bool {
 	for _, p := range b.parts[:b.ran] {
 		if p.res.Outcome == schedule.Answered || p.res.Outcome == schedule.Exception {
@@ -105,8 +107,8 @@ func (b *Batch) Answered() bool {
 	return false
 }
 
-// Spoilt says whether the connection must be replaced because of an invalid answer. Then the far end is there, and
-// a new connection is likely to succeed at once.
+// Spoilt reports whether the connection must be replaced because of an invalid answer. In that case
+// the far end is present, and a new connection is likely to succeed at once.
 func (b *Batch) Spoilt() bool {
 	return b.Lost != nil && !modbus.NotSent(b.Lost) && b.ran > 0 && b.parts[b.ran-1].res.Outcome == schedule.Garbled
 }

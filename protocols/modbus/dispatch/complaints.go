@@ -2,10 +2,11 @@ package dispatch
 
 import "time"
 
-// complainEvery is the least time between two complaints of the same kind.
+// complainEvery is the minimum time between two events for the same kind of fault.
 const complainEvery = time.Minute
 
-// Complaints limits how often the same fault is published as an event: each kind once a minute. The zero Complaints is ready.
+// Complaints limits how often the same fault is published as an event: each kind once a minute. The
+// zero value is ready to use.
 type Complaints struct{ all []complaint }
 
 type complaint struct {
@@ -14,8 +15,8 @@ type complaint struct {
 	untold uint32
 }
 
-// Due says whether a fault of a kind, e.g. "timeout", is to be published now, and how many of the same kind were left out since the last that
-// was. now is monotonic.
+// Due reports whether a fault of a kind, for instance "timeout", is to be published now. untold is
+// the number of faults of that kind suppressed since the last one published. now is monotonic.
 func (c *Complaints) Due(kind string, now time.Duration) (untold uint32, ok bool) {
 	for i := range c.all {
 		one := &c.all[i]

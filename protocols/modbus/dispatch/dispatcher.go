@@ -10,43 +10,46 @@ import (
 
 // Config describes the line or link of a Dispatcher.
 type Config struct {
-	// BatchSize is the most transactions in one Batch; default 1. A serial line has 1, so that each transaction is
-	// chosen among all that wait.
+	// BatchSize is the maximum number of transactions in one Batch; default 1. A serial line uses
+	// 1, so that each transaction is chosen from all those waiting.
 	BatchSize int
-	// InFlight is the most batches under way at a time; default 1. With more than 1 each holds one transaction.
+	// InFlight is the maximum number of concurrent batches; default 1. With more than 1, each batch
+	// holds one transaction.
 	InFlight int
-	// Quiet is the longest time for which a unit that did not answer gets no further request; default 0.
+	// Quiet is the longest time for which a unit that did not answer gets no further request;
+	// default 0.
 	Quiet time.Duration
-	// Air is the time that a request and its answer take on the wire; nil: none that counts.
+	// Air is the time that a request and its answer take on the wire; nil: negligible.
 	Air func(r modbus.Request) time.Duration
-	// Tap records the frames of the connections of this line or link; nil: nothing does.
+	// Tap records the frames of the connections of this line or link; nil: they are not recorded.
 	Tap *modbus.Tap
 }
 
-// Dispatcher holds the requests that wait for one line or link, decides which go next, and answers those who asked. Its
-// user calls Next, has Run of the Batch carried out by a worker, and gives the Batch back with Done.
+// Dispatcher holds the requests that wait for one line or link, decides which go next, and answers
+// the askers. Its user calls Next, lets a worker call Run of the Batch, and returns the Batch with
+// Done.
 //
-// Times are arguments: durations since a fixed moment in the past, on the monotonic clock, never negative. A Dispatcher is
-// not safe for concurrent use; it belongs to one actor.
+// Times are passed as arguments: durations since a fixed moment in the past, on the monotonic
+// clock, never negative. A Dispatcher is not safe for concurrent use; it belongs to one actor.
 type Dispatcher struct {
 	config     Config
 	queue      *schedule.Queue[*part]
 	keyed      []*job   // not yet answered, and with a Key
 	down       *Down    // nil: requests can be sent
 	batches    []*Batch // under way
-	unanswered int      // transactions in a row, of all units, that got no answer
+	unanswered int      // consecutive transactions, of all units, without an answer
 	counts     Counts
 	ledger     ledger
 
 	tallies schedule.Units[Tally]
 }
 
-// Counts are the totals of all units since the Dispatcher was made.
+// Counts are the totals of all units since the Dispatcher was created.
 type Counts struct {
 	Answered, Exceptions, Timeouts, Corrupt, Mismatched uint64
 
-	Shed uint64        // refused because too many waited
-	Busy time.Duration // for which the line or link was in use
+	Shed uint64        // refused because too many were waiting
+	Busy time.Duration // time for which the line or link was in use
 }
 
 // New returns a Dispatcher that is up and has nothing to do.
@@ -58,7 +61,7 @@ func New(config Config) *Dispatcher {
 func newQueue(config Config) *schedule.Queue[*part] {
 	unit := 1
 	if config.BatchSize > 1 || config.InFlight > 1 {
-		unit = 64 // BatchSize and InFlight are the narrower bounds
+		unit = 64 // BatchSize and InFlight are the tighter limits
 	}
 	return schedule.NewQueue[*part](schedule.QueueConfig{PerUnit: unit, Quiet: config.Quiet})
 }
@@ -66,21 +69,22 @@ func newQueue(config Config) *schedule.Queue[*part] {
 // SetAir replaces Config.Air.
 func (d *Dispatcher) SetAir(air func(r modbus.Request) time.Duration) { d.config.Air = air }
 
-// SetInFlight replaces Config.InFlight. The Dispatcher must have been made with a BatchSize or InFlight above 1.
+// SetInFlight replaces Config.InFlight. The Dispatcher must have been created with a BatchSize or
+// InFlight above 1.
 func (d *Dispatcher) SetInFlight(inFlight int) {
 	d.config.InFlight = max(inFlight, 1)
 	d.ledger.inFlight = d.config.InFlight
 }
 
-// Submit queues the requests of ask. reply is called exactly once, when all of them have ended: within this call if
-// nothing can be sent.
+// Submit queues the requests of ask. reply is called exactly once, when all of them have ended; if
+// nothing can be sent, it is called before Submit returns.
 func (d *Dispatcher) Submit(ask *Ask, now time.Duration, reply func(*Answer)) {
 	d.SubmitIf(ask, now, nil, reply)
 }
 
-// SubmitIf is Submit with a last check: when the turn of ask comes and none of it has been sent, Next calls stands, and if that
-// returns an error nothing is sent. So a caller who has given up, or has lost the permission meanwhile, writes nothing.
-// nil: no check.
+// SubmitIf is Submit with a last check: when the first request of ask is about to be sent, Next
+// calls stands, and if that returns an error, nothing is sent. A caller that has given up, or has
+// lost its permission meanwhile, thus writes nothing. nil: no check.
 func (d *Dispatcher) SubmitIf(ask *Ask, now time.Duration, stands func() error, reply func(*Answer)) {
 	j := jobOf(ask)
 	j.answer.Tap, j.reply, j.stands, j.left = d.config.Tap, reply, stands, len(ask.Requests)
@@ -107,7 +111,8 @@ func (d *Dispatcher) SubmitIf(ask *Ask, now time.Duration, stands func() error, 
 	}
 }
 
-// replace has j take the place of the job with the same key, of which what still waits is not sent.
+// replace puts j in the place of the job with the same key. Requests of the old job that still wait
+// are not sent.
 func (d *Dispatcher) replace(key string, j *job) {
 	i := slices.IndexFunc(d.keyed, func(o *job) bool { return o.answer.Ask.Key == key })
 	if i < 0 {
@@ -119,7 +124,7 @@ func (d *Dispatcher) replace(key string, j *job) {
 	d.drop(func(p *part) bool { return p.job == old }, errReplaced)
 }
 
-// push queues a part, or ends it with an error where it cannot be sent.
+// push queues a part, or ends it with an error if it cannot be sent.
 func (d *Dispatcher) push(p *part, now time.Duration) {
 	if d.down != nil {
 		d.settle(p, failed(d.down))
@@ -141,8 +146,8 @@ func (d *Dispatcher) push(p *part, now time.Duration) {
 	}
 }
 
-// Next returns the Batch to carry out now. Without one it returns how long to wait before asking again; 0 means until the next
-// Submit, Done or Up.
+// Next returns the Batch to carry out now. If there is none, it returns how long to wait before the
+// next call; 0 means until the next Submit, Done or Up.
 func (d *Dispatcher) Next(now time.Duration) (*Batch, time.Duration) {
 	if len(d.batches) >= d.config.InFlight || d.down != nil {
 		return nil, 0
@@ -180,8 +185,9 @@ func (d *Dispatcher) Next(now time.Duration) (*Batch, time.Duration) {
 	}
 }
 
-// Expire answers what has waited beyond Ask.Expires, and returns the time until it should be called again, for the sake of
-// callers who wait; 0: none waits. Next does the same, but is not called while nothing can be sent.
+// Expire answers requests that have waited beyond Ask.Expires, and returns the time until it should
+// be called again for callers that wait; 0: no caller waits. Next does the same, but is not called
+// while nothing can be sent.
 func (d *Dispatcher) Expire(now time.Duration) time.Duration {
 	d.expire(now)
 	if at := d.queue.Hurry(); at > 0 {
@@ -203,7 +209,8 @@ func (d *Dispatcher) begin(b *Batch) *Batch {
 	return b
 }
 
-// Done takes back a Batch of Next after its Run: what has ended is answered, what was not sent is queued again.
+// Done takes back a Batch of Next after its Run: requests that have ended are answered, those not
+// sent are queued again.
 func (d *Dispatcher) Done(b *Batch, now time.Duration) {
 	d.batches = slices.DeleteFunc(d.batches, func(o *Batch) bool { return o == b })
 	d.counts.Busy += b.busy / time.Duration(d.config.InFlight)
@@ -225,8 +232,9 @@ func (d *Dispatcher) Done(b *Batch, now time.Duration) {
 	d.ledger.judge(now)
 }
 
-// retry says whether a transaction that ended with its connection is tried once more. It is if nothing of it went out, or
-// if it only reads; never twice, and not if its own answer is what made the connection useless, for it would do so again.
+// retry reports whether a transaction that ended with its connection is tried again. It is if
+// nothing of it was sent, or if it only reads; but only once, and not if its own answer made the
+// connection unusable, because that would happen again.
 func (d *Dispatcher) retry(p *part, b *Batch) bool {
 	if b.Lost == nil || p.res.Err != b.Lost || p.tries > 0 || b.Spoilt() || p.request().Write() && !modbus.NotSent(b.Lost) {
 		return false
@@ -241,7 +249,7 @@ func (d *Dispatcher) retry(p *part, b *Batch) bool {
 	return true
 }
 
-// count adds how a transaction ended to the totals.
+// count adds the outcome of a transaction to the totals.
 func (d *Dispatcher) count(p *part) {
 	if p.notFound() {
 		return
@@ -267,7 +275,7 @@ func (d *Dispatcher) count(p *part) {
 	}
 }
 
-// settle ends a part with r, and answers the Ask with its last one.
+// settle ends a part with r, and answers the Ask with its last part.
 func (d *Dispatcher) settle(p *part, r Result) {
 	j := p.job
 	if r.At.IsZero() {
@@ -289,17 +297,18 @@ func (d *Dispatcher) settle(p *part, r Result) {
 	j.reply(&j.answer)
 }
 
-// failed is the Result of a request that was not sent.
+// failed returns the Result of a request that was not sent.
 func failed(err error) Result { return Result{Err: err, Outcome: schedule.NotSent} }
 
-// drop ends what waits and matches, with the error why.
+// drop ends the waiting parts that match, with the error why.
 func (d *Dispatcher) drop(match func(*part) bool, why error) {
 	for _, item := range d.queue.Drop(func(i schedule.Item[*part]) bool { return match(i.Payload) }) {
 		d.settle(item.Payload, failed(why))
 	}
 }
 
-// Down says that nothing can be sent until Up: all that waits is answered with cause now, and all that is submitted at once.
+// Down says that nothing can be sent until Up: all waiting requests are answered with cause now,
+// and new ones as soon as they are submitted.
 func (d *Dispatcher) Down(cause string) {
 	d.down = &Down{cause}
 	d.drop(func(*part) bool { return true }, d.down)
@@ -308,7 +317,7 @@ func (d *Dispatcher) Down(cause string) {
 // Up ends Down.
 func (d *Dispatcher) Up() { d.down, d.unanswered = nil, 0 }
 
-// Cause is why nothing can be sent, as given to Down; empty: requests can be sent.
+// Cause returns why nothing can be sent, as passed to Down, or "" if requests can be sent.
 func (d *Dispatcher) Cause() string {
 	if d.down == nil {
 		return ""
@@ -316,11 +325,12 @@ func (d *Dispatcher) Cause() string {
 	return d.down.Cause
 }
 
-// Busy says whether a Batch is under way.
+// Busy reports whether a Batch is under way.
 func (d *Dispatcher) Busy() bool { return len(d.batches) > 0 }
 
-// Unanswered is how many transactions in a row, of all units, got no valid answer. Up sets it back to 0.
+// Unanswered returns the number of consecutive transactions, of all units, without a valid answer.
+// Up resets it to 0.
 func (d *Dispatcher) Unanswered() int { return d.unanswered }
 
-// Counts are the totals so far.
+// Counts returns the totals so far.
 func (d *Dispatcher) Counts() Counts { return d.counts }

@@ -13,17 +13,17 @@ import (
 type job struct {
 	answer Answer
 	parts  []part
-	load   *budget.Unit // Ask.Load; kept here because the asker may use the Ask again as soon as it is answered
+	load   *budget.Unit // Ask.Load; kept here because the asker may reuse the Ask as soon as it is answered
 	reply  func(*Answer)
-	stands func() error  // see SubmitIf; nil: there is nothing to check, or no longer
-	void   error         // what stands returned
+	stands func() error  // see SubmitIf; nil: no check, or already done
+	void   error         // error returned by stands
 	left   int           // requests without a result
-	scan   *scan         // of a poll of a scan group; nil: of anything else
-	shed   bool          // a poll that goes only when there is time for it
-	due    time.Duration // polls with an earlier one go first
-	took   time.Duration // for which all its requests kept the link
+	scan   *scan         // scan group of a poll; nil: not a poll of a scan group
+	shed   bool          // a poll that is sent only when there is time for it
+	due    time.Duration // polls that are due earlier go first
+	took   time.Duration // time for which its requests occupied the link
 	failed bool          // a request was not answered
-	silent atomic.Int32  // requests without an answer in a row; workers count it
+	silent atomic.Int32  // consecutive requests without an answer; counted by workers
 }
 
 type part struct {
@@ -31,14 +31,14 @@ type part struct {
 	index int           // of the request in the Ask
 	tries int           // retries so far
 	res   *Result       // its place in the answer
-	busy  time.Duration // for which it kept the link
+	busy  time.Duration // time for which it occupied the link
 }
 
 func (p *part) ask() *Ask               { return p.job.answer.Ask }
 func (p *part) request() modbus.Request { return p.ask().Requests[p.index] }
 
-// timeout is how long the next request waits for its answer, 0 for the link's own timeout; ok is false if it is not to be sent. See
-// Ask.Timeouts.
+// timeout returns how long the next request waits for its answer, 0 for the link's own timeout. ok
+// is false if the request is not to be sent. See Ask.Timeouts.
 func (j *job) timeout() (d time.Duration, ok bool) {
 	t := j.answer.Ask.Timeouts
 	if len(t) == 0 {
@@ -50,18 +50,19 @@ func (j *job) timeout() (d time.Duration, ok bool) {
 	return 0, false
 }
 
-// canceled is why nothing of j is to be sent any more; nil: it may be sent. It asks stands until the first request goes out.
+// canceled returns why no more of j is to be sent, or nil if it may be sent. It calls stands until
+// the first request is sent.
 func (j *job) canceled() error {
 	if j.stands != nil && j.void == nil {
 		j.void = j.stands()
 		if j.void == nil {
-			j.stands = nil // its first request goes out now
+			j.stands = nil // its first request is sent now
 		}
 	}
 	return j.void
 }
 
-// jobOf makes the job of an Ask. An Ask that is sent again lends the memory of its last job.
+// jobOf returns a job for an Ask. An Ask that is sent again reuses the memory of its last job.
 func jobOf(ask *Ask) *job {
 	j, n := ask.job, len(ask.Requests)
 	if j == nil || cap(j.parts) < n {
@@ -76,13 +77,14 @@ func jobOf(ask *Ask) *job {
 	return j
 }
 
-// late says whether a caller waits for this part, and has waited beyond Ask.Expires.
+// late reports whether a caller waits for this part and has waited beyond Ask.Expires.
 func (p *part) late() bool {
 	ask := p.ask()
 	return ask.Class <= schedule.Interactive && !ask.Expires.IsZero() && !time.Now().Before(ask.Expires)
 }
 
-// notFound says whether this was a search for a unit that did not answer. Such a one is not counted.
+// notFound reports whether this was a search for a unit that did not answer. Such searches are not
+// counted.
 func (p *part) notFound() bool {
 	return p.ask().Search && p.res.Outcome != schedule.Answered && p.res.Outcome != schedule.Exception
 }

@@ -11,26 +11,28 @@ import (
 	"gatewayd/protocols/modbus/schedule"
 )
 
-// Leave is the message by which a unit tells its line or link that it will ask for nothing any more. Unit is the path of its actor.
+// Leave is the message by which a unit tells its line or link that it will send no more requests.
+// Unit is the path of its actor.
 type Leave struct{ Unit string }
 
-// ShedNotice is the message by which a line or link tells a unit that one of its scan groups is no longer polled at its
-// interval, because there is no time for it, or is again.
+// ShedNotice is the message by which a line or link tells a unit that one of its scan groups is no
+// longer polled at its interval because there is no time for it, or that it is polled at its
+// interval again.
 type ShedNotice struct {
 	Group string
 	Cause string // why it is shed; empty: it is polled at its interval again
 }
 
-// ledger keeps account of how much of a link's time each scan group needs, and of what else takes its time, and decides
-// which groups are shed.
+// ledger records how much of a link's time each scan group needs and how much anything else takes,
+// and decides which groups are shed.
 type ledger struct {
 	units    []*account
 	scans    []*scan
 	over     schedule.Overload
-	changes  int           // of what is shed
+	changes  int           // number of changes of what is shed
 	cause    string        // of what is shed now
-	others   float64       // share of the time that goes to anything but polls that were answered
-	spent    time.Duration // on these since judged
+	others   float64       // share of the time spent on anything but polls that were answered
+	spent    time.Duration // time spent on these since judged
 	judged   time.Duration // when the link was last judged
 	inFlight int           // Config.InFlight
 }
@@ -46,22 +48,22 @@ type scan struct {
 	key    string // PollKey
 	load   *budget.Unit
 	group  *budget.Group
-	took   average       // time of the link for all its requests
-	asked  time.Duration // when it last asked
+	took   average       // time its requests occupy the link
+	asked  time.Duration // when it was last requested
 	served time.Duration // when it was last read
 	job    *job          // under way; nil: none
 }
 
 const (
-	// judgeEvery is the least time between two judgements of a link.
+	// judgeEvery is the minimum time between two judgements of a link.
 	judgeEvery = time.Second
 	// othersMemory is the time constant of the mean of ledger.others.
 	othersMemory = 30 * time.Second
-	// lapsed is after how many of its intervals a group that has not asked again has no demand.
+	// lapsed is the number of its intervals after which a group without new requests has no demand.
 	lapsed = 3
 )
 
-// average is a moving average, exponentially weighted.
+// average is an exponentially weighted moving average.
 type average struct {
 	seconds float64
 	known   bool
@@ -78,7 +80,7 @@ func (a *average) learn(d time.Duration) {
 
 func (a average) duration() time.Duration { return time.Duration(a.seconds * float64(time.Second)) }
 
-// asked notes an Ask, and returns the scan group that it polls; nil: it polls none.
+// asked records an Ask, and returns the scan group that it polls, or nil if it polls none.
 func (l *ledger) asked(j *job, now time.Duration) *scan {
 	ask := j.answer.Ask
 	if ask.Load == nil {
@@ -103,7 +105,7 @@ func (l *ledger) asked(j *job, now time.Duration) *scan {
 	return s
 }
 
-// account finds the unit that has sent this load; nil: it has not asked before.
+// account finds the unit that has sent this load, or returns nil if the unit is not known yet.
 func (l *ledger) account(load *budget.Unit) *account {
 	for _, a := range l.units {
 		if a.load == load || a.load.Name == load.Name {
@@ -118,7 +120,7 @@ func (l *ledger) leave(unit string) {
 	l.scans = slices.DeleteFunc(l.scans, func(s *scan) bool { return s.load.Name == unit })
 }
 
-// carried notes a transaction that was sent and has ended.
+// carried records a transaction that was sent and has ended.
 func (l *ledger) carried(p *part, now time.Duration) {
 	j := p.job
 	answered := p.res.Outcome == schedule.Answered || p.res.Outcome == schedule.Exception
@@ -138,14 +140,14 @@ func (l *ledger) carried(p *part, now time.Duration) {
 	}
 }
 
-// ended notes when the last request of a poll has ended.
+// ended records when the last request of a poll has ended.
 func (l *ledger) ended(j *job, now time.Duration) {
 	if j.scan != nil && j.left == 0 {
 		j.scan.served = now
 	}
 }
 
-// demands are what the scan groups need that still ask.
+// demands returns what the scan groups that are still polled need.
 func (l *ledger) demands(now time.Duration) []schedule.Demand {
 	all := make([]schedule.Demand, 0, len(l.scans))
 	for _, s := range l.scans {
@@ -178,21 +180,24 @@ func (l *ledger) judge(now time.Duration) {
 	}
 }
 
-// Overload says whether a link keeps up with what is asked of it.
+// Overload describes whether a link can carry all requested polls.
 type Overload struct {
-	Changes int      // grows with every change of Shed
-	Shed    []string // PollKeys of the groups that are polled only when there is time; empty: all are polled at their intervals
-	Share   float64  // of the link's time that is asked for, as last judged; above 1 it cannot keep up
-	Cause   string   // why groups are shed, for operators; empty if none is
+	Changes int // grows with every change of Shed
+	// PollKeys of the groups that are polled only when there is time; empty: all are polled at
+	// their intervals
+	Shed  []string
+	Share float64 // of the link's time that is requested, as last judged; above 1 the link cannot keep up
+	Cause string  // why groups are shed, for operators; empty if none is
 }
 
-// Judge decides whether the link keeps up. Done does so too: Judge is for a link on which little happens.
+// Judge decides whether the link keeps up. Done does so too: Judge is for a link with little
+// traffic.
 func (d *Dispatcher) Judge(now time.Duration) { d.ledger.judge(now) }
 
-// ShedChanges is Overload().Changes without the cost of the rest.
+// ShedChanges returns Overload().Changes without the cost of the rest.
 func (d *Dispatcher) ShedChanges() int { return d.ledger.changes }
 
-// Overload is how the link copes, as last judged.
+// Overload returns the state of the link as last judged.
 func (d *Dispatcher) Overload() Overload {
 	p := Overload{Changes: d.ledger.changes, Shed: d.ledger.over.Shed(), Share: d.ledger.over.Share()}
 	if len(p.Shed) > 0 {
@@ -201,13 +206,14 @@ func (d *Dispatcher) Overload() Overload {
 	return p
 }
 
-// Sheds says whether any group is shed.
+// Sheds reports whether any group is shed.
 func (d *Dispatcher) Sheds() bool { return d.ledger.over.Any() }
 
-// Leave forgets what a unit has asked for regularly.
+// Leave removes the record of a unit's regular requests.
 func (d *Dispatcher) Leave(m Leave) { d.ledger.leave(m.Unit) }
 
-// Load is the line, and what its units poll regularly, sorted by name, with the response times measured so far.
+// Load returns the line and what its units poll regularly, sorted by name, with the response times
+// measured so far.
 func (d *Dispatcher) Load() (budget.Line, []budget.Unit) {
 	units := make([]budget.Unit, 0, len(d.ledger.units))
 	for _, a := range d.ledger.units {

@@ -11,14 +11,14 @@ import (
 // Result is how one request ended.
 type Result struct {
 	modbus.Response
-	Err     error // nil, *modbus.Exception, *Down, or what package modbus says
+	Err     error // nil, *modbus.Exception, *Down, or an error of package modbus
 	Outcome schedule.Outcome
 	Took    time.Duration // from the end of the request on the wire to the beginning of the answer
 	At      time.Time     // when it ended
 }
 
-// Unsure says whether it is unknown what became of the request: it may have gone out, and neither an answer nor an exception
-// came back. A write that is Unsure may have been carried out.
+// Unsure reports whether the outcome of the request is unknown: it may have been sent, and neither
+// an answer nor an exception was received. A write that is Unsure may have been carried out.
 func (r *Result) Unsure() bool {
 	return r.Err != nil && r.Outcome != schedule.Exception && !r.unsent()
 }
@@ -29,10 +29,11 @@ func (r *Result) unsent() bool {
 	return errors.As(r.Err, &down) || errors.As(r.Err, &dropped) || modbus.NotSent(r.Err)
 }
 
-// Busy says whether the request was not sent because the link had too much else to do.
+// Busy reports whether the request was not sent because the link was too busy.
 func (r *Result) Busy() bool { return errors.Is(r.Err, errExpired) || errors.Is(r.Err, errFull) }
 
-// Down is the error of requests on a line or link that cannot send: the line is unplugged, the connection refused.
+// Down is the error of requests on a line or link that cannot send, for instance because the line
+// is unplugged or the connection refused.
 type Down struct{ Cause string }
 
 func (d *Down) Error() string { return d.Cause }
@@ -53,7 +54,7 @@ var (
 	errFull     = &unsent{why: "too many requests wait already"}
 )
 
-// outcome classifies what modbus.Link.Do returned.
+// outcome classifies an error of modbus.Link.Do.
 func outcome(err error) schedule.Outcome {
 	if err == nil {
 		return schedule.Answered
@@ -75,10 +76,11 @@ func outcome(err error) schedule.Outcome {
 	return schedule.NotSent
 }
 
-// NotSent makes an error that tells, as a Result.Err, that the request was not sent.
+// NotSent returns an error that, as a Result.Err, says that the request was not sent.
 func NotSent(why string) error { return &unsent{why: why} }
 
-// Cause says in few words why the request failed, as the cause of a sample: "timeout". Err must not be nil.
+// Cause returns a short reason for the failure, as used for the cause of a sample, for instance
+// "timeout". Err must not be nil.
 func (r *Result) Cause() string {
 	var e *modbus.Exception
 	var d *Down

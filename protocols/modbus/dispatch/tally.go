@@ -9,30 +9,33 @@ import (
 	"gatewayd/protocols/modbus/schedule"
 )
 
-// Tally counts what became of the requests to one unit. Each request that was sent counts once among Answered, Exceptions, Timeouts, Corrupt and
-// Mismatched.
+// Tally counts the outcomes of the requests to one unit. Each request that was sent counts once
+// among Answered, Exceptions, Timeouts, Corrupt and Mismatched.
 type Tally struct {
 	Unit       uint8
 	Requests   uint64
 	Answered   uint64
-	Exceptions map[uint8]uint64 // refusals by their code
+	Exceptions map[uint8]uint64 // number of exceptions by code
 	Timeouts   uint64
 	Corrupt    uint64
 	Mismatched uint64
 	Retries    uint64
-	Late       uint64        // answers after they were given up
-	Busy       time.Duration // of the line or connection, waiting included
-	Latency    []uint64      // of answers and refusals: how many took longer than one of the Bounds, but not longer than the next
-	Took       time.Duration // all of those together
+	Late       uint64        // answers that arrived after the request was given up
+	Busy       time.Duration // of the line or connection, including waiting for answers
+	// of answers and exceptions: element i counts those above Bounds[i-1] and up to Bounds[i]; the
+	// last has no upper bound
+	Latency []uint64
+	Took    time.Duration // sum of these latencies
 }
 
-// Bounds are the upper ends of the classes of Tally.Latency but for the last, which has none.
+// Bounds are the upper bounds of the classes of Tally.Latency, except for the last class, which has
+// none.
 var Bounds = [...]time.Duration{
 	time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond,
 	100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second,
 }
 
-// attempt counts one request and how it ended.
+// attempt counts one request and its outcome.
 func (t *Tally) attempt(r *Result, busy time.Duration) {
 	if r.Outcome == schedule.NotSent {
 		return
@@ -61,7 +64,7 @@ func (t *Tally) took(d time.Duration) {
 	if t.Latency == nil {
 		t.Latency = make([]uint64, len(Bounds)+1)
 	}
-	class, _ := slices.BinarySearch(Bounds[:], d) // a bound is within its class
+	class, _ := slices.BinarySearch(Bounds[:], d) // a bound belongs to its class
 	t.Latency[class]++
 	t.Took += d
 }
@@ -73,7 +76,7 @@ func (t *Tally) refused(code uint8, n uint64) {
 	t.Exceptions[code] += n
 }
 
-// add adds another unit's counts.
+// add adds the counts of another Tally.
 func (t *Tally) add(o *Tally) {
 	t.Requests += o.Requests
 	t.Answered += o.Answered
@@ -96,7 +99,7 @@ func (t *Tally) add(o *Tally) {
 	}
 }
 
-// Total adds tallies up.
+// Total returns the sum of the tallies.
 func Total(all []Tally) (t Tally) {
 	for i := range all {
 		t.add(&all[i])
@@ -113,10 +116,11 @@ func (d *Dispatcher) tally(unit uint8) *Tally {
 	return t
 }
 
-// Tally is what has become of the requests to one unit.
+// Tally returns the counts of the requests to one unit.
 func (d *Dispatcher) Tally(unit uint8) Tally { return d.counted(unit, d.config.Tap.Late()) }
 
-// Tallies are those of all units that were ever asked, in the order of their addresses.
+// Tallies returns the tallies of all units that were ever addressed, in the order of their
+// addresses.
 func (d *Dispatcher) Tallies() []Tally {
 	late := d.config.Tap.Late()
 	all := make([]Tally, 0, len(d.tallies.All()))
@@ -126,7 +130,7 @@ func (d *Dispatcher) Tallies() []Tally {
 	return all
 }
 
-// counted is a copy, which others may keep.
+// counted returns a copy, which the caller may keep.
 func (d *Dispatcher) counted(unit uint8, late map[uint8]uint64) Tally {
 	t := Tally{Unit: unit}
 	if known := d.tallies.Of(unit); known != nil {

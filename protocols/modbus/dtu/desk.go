@@ -1,6 +1,7 @@
-// Package dtu lets Modbus devices dial in: a DTU, a modem with a serial port behind it, connects to us, says who it is by a registration
-// packet or is known by its address, and is given to whoever has claimed it. Everybody else is turned away. It speaks no Modbus and owns no
-// connection longer than the registration takes.
+// Package dtu lets Modbus devices dial in. A DTU, a modem with a serial port behind it, connects to
+// the gateway, identifies itself by a registration packet or by its address, and its connection is
+// passed to the link that has claimed it. All other connections are refused. The package does not
+// implement Modbus and owns a connection only until the registration is complete.
 package dtu
 
 import (
@@ -14,31 +15,33 @@ import (
 	"time"
 )
 
-// Claim says which DTU belongs to whom. Nobody changes it once it is made.
+// Claim says which DTU belongs to which link. It must not be modified once it has been made.
 type Claim struct {
-	Name   string       // whose it is, the path of a link
-	ID     string       // registration, without the listener's prefix; empty: the address is enough
-	Source netip.Prefix // where it must come from; invalid: anywhere
-	// Hand takes the connection over. It is called by any goroutine and does not block; an error: nobody is there to take it.
+	Name   string       // the owner: the path of a link
+	ID     string       // registration, without the listener's prefix; empty: the address is sufficient
+	Source netip.Prefix // addresses the DTU may connect from; invalid: any
+	// Hand passes the connection to the owner. It is called by any goroutine and must not block. It
+	// returns an error if nobody can take the connection.
 	Hand func(*Caller) error
 }
 
-// Caller is a DTU that has said who it is.
+// Caller is the connection of an identified DTU.
 type Caller struct {
 	net.Conn
-	Beats [][]byte // packets that are no answers
+	Beats [][]byte // packets that are not answers
 }
 
-// Lease is how long a claim lasts that is not renewed.
+// Lease is how long a claim lasts unless it is renewed.
 const Lease = 30 * time.Second
 
-// Desks are the desks of all listeners: claims outlive the listener they were made at, which may begin anew. It may be used by any goroutine.
+// Desks holds the desks of all listeners: claims outlive the listener they were made at, which may
+// restart. It is safe for concurrent use.
 type Desks struct {
 	mu  sync.Mutex
 	all map[string]*Desk
 }
 
-// Of is the desk of the listener called name.
+// Of returns the desk of the listener called name.
 func (d *Desks) Of(name string) *Desk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -51,7 +54,7 @@ func (d *Desks) Of(name string) *Desk {
 	return d.all[name]
 }
 
-// Desk knows the claims. It may be used by any goroutine.
+// Desk holds the claims of one listener. It is safe for concurrent use.
 type Desk struct {
 	mu     sync.Mutex
 	claims map[string]held // by Name
@@ -62,7 +65,7 @@ type held struct {
 	until time.Time
 }
 
-// Claim makes or renews a claim. One that says the same as another's is refused.
+// Claim makes or renews a claim. A claim that conflicts with that of another owner is refused.
 func (d *Desk) Claim(c *Claim, now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -87,14 +90,14 @@ func (c *Claim) what() string {
 	return fmt.Sprintf("source %s", c.Source)
 }
 
-// Release ends what the owner has claimed.
+// Release ends the claim of an owner.
 func (d *Desk) Release(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.claims, name)
 }
 
-// Names are those who have claimed something, sorted.
+// Names returns the owners of all valid claims, sorted.
 func (d *Desk) Names(now time.Time) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -108,12 +111,13 @@ func (d *Desk) Names(now time.Time) []string {
 	return names
 }
 
-// byAddress finds whose DTU calls from an address, if that is enough to know it.
+// byAddress finds the claim of a DTU that is identified by its address alone.
 func (d *Desk) byAddress(from netip.Addr, now time.Time) *Claim {
 	return d.find(now, func(c *Claim) bool { return c.ID == "" && c.Source.Contains(from) })
 }
 
-// byID finds whose DTU has sent a registration. why: it is known, but not from there.
+// byID finds the claim to a registration. why says why there is none; the registration may be
+// known, but from another address.
 func (d *Desk) byID(id string, from netip.Addr, now time.Time) (c *Claim, why string) {
 	c = d.find(now, func(c *Claim) bool { return c.ID != "" && c.ID == id })
 	switch {
@@ -136,7 +140,7 @@ func (d *Desk) find(now time.Time, is func(*Claim) bool) *Claim {
 	return nil
 }
 
-// Bytes reads a packet from config: text as it is, bytes as 0x0a0b0c.
+// Bytes parses a packet as written in config: text as it is, bytes as 0x0a0b0c.
 func Bytes(s string) ([]byte, error) {
 	digits, ok := strings.CutPrefix(s, "0x")
 	if !ok {
@@ -149,7 +153,7 @@ func Bytes(s string) ([]byte, error) {
 	return b, nil
 }
 
-// Show writes a packet as it is written in config.
+// Show formats a packet as it is written in config.
 func Show(b []byte) string {
 	if text := string(b); !strings.HasPrefix(text, "0x") && !slices.ContainsFunc(b, func(c byte) bool { return c < ' ' || c > '~' }) {
 		return text
@@ -157,13 +161,14 @@ func Show(b []byte) string {
 	return "0x" + hex.EncodeToString(b)
 }
 
-// Source reads an address or a network from config; empty: an invalid one.
+// Source parses an address or a network as written in config. An empty string gives an invalid
+// prefix.
 func Source(s string) (netip.Prefix, error) {
 	if s == "" {
 		return netip.Prefix{}, nil
 	}
 	if a, err := netip.ParseAddr(s); err == nil {
-		a = a.Unmap() // as callers are known
+		a = a.Unmap() // callers' addresses are unmapped too
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(s)
@@ -173,7 +178,7 @@ func Source(s string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// Messages between the actors of a listener and its links, beside *Claim.
+// Messages between the actors of a listener and its links, in addition to *Claim.
 type (
 	// Claimed is the answer to a Claim.
 	Claimed struct{}

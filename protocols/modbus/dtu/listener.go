@@ -12,26 +12,28 @@ import (
 	"gatewayd/protocols/modbus/dial"
 )
 
-// deadAfter is how long a DTU may leave unacknowledged what was sent to it: mobile networks are slow.
+// deadAfter is how long data sent to a DTU may remain unacknowledged: mobile networks are slow.
 const deadAfter = 30 * time.Second
 
-// Config of a Listener. All limits must be given.
+// Config is the configuration of a Listener. All limits must be set.
 type Config struct {
 	Listen            string
-	Prefix            []byte        // of every registration packet
-	Length            int           // bytes of the registration after it; 0: all that comes until a pause
+	Prefix            []byte        // start of every registration packet
+	Length            int           // bytes of the registration after the prefix; 0: all bytes until a pause
 	Beats             [][]byte      // heartbeats
 	Within            time.Duration // how long a registration may take
 	Pending           int           // connections that have not registered
 	PendingPerAddress int
 	PerAddress        int // connections, registered or not
-	RefusalsPerMinute int // of one address (of IPv6: one /64, as the limits above), after which it is not heard until the minute is over
+	// refusals per address and minute (for IPv6 per /64, like the limits above), after which the
+	// address is refused until the minute is over
+	RefusalsPerMinute int
 }
 
-// Refusal is a connection that was turned away.
+// Refusal is a connection that was refused.
 type Refusal struct {
 	From netip.AddrPort
-	Sent []byte // what it has sent, the first bytes
+	Sent []byte // the first bytes it has sent
 	Why  string
 }
 
@@ -42,7 +44,7 @@ type Call struct {
 	Since time.Time
 }
 
-// Listener takes connections, learns who calls and hands them over.
+// Listener accepts connections, identifies the callers and hands the connections over.
 type Listener struct {
 	cfg     Config
 	desk    *Desk
@@ -58,14 +60,15 @@ type Listener struct {
 	turned  uint64
 }
 
-// guest is what is known of an address, or of the network that a host has whole.
+// guest is what is known of an address, or of the network assigned to one host.
 type guest struct {
 	open, pending int
 	refusals      int
-	minute        time.Time // when the refusals are forgotten
+	minute        time.Time // when the refusals are reset
 }
 
-// Listen opens the port. refused is told of every connection that is turned away, by any goroutine; it must not block.
+// Listen opens the port. refused is called for every connection that is refused, by any goroutine;
+// it must not block.
 func Listen(cfg Config, desk *Desk, refused func(Refusal)) (*Listener, error) {
 	socket, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -80,10 +83,10 @@ func Listen(cfg Config, desk *Desk, refused func(Refusal)) (*Listener, error) {
 	return l, nil
 }
 
-// Addr is where it listens.
+// Addr returns the local address of the listener.
 func (l *Listener) Addr() net.Addr { return l.socket.Addr() }
 
-// Close ends it and all connections that came through it.
+// Close closes the listener and all connections accepted by it.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	l.over = true
@@ -100,7 +103,8 @@ func (l *Listener) Close() error {
 	return err
 }
 
-// Calls lists who is connected; pending have not said who they are, refused were turned away since the start.
+// Calls returns the connections that were handed over. pending is the number of those not yet
+// registered, refused the number refused since the start.
 func (l *Listener) Calls() (calls []Call, pending int, refused uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,7 +116,7 @@ func (l *Listener) Calls() (calls []Call, pending int, refused uint64) {
 	return calls, l.pending, l.turned
 }
 
-// Drop closes the connections that were handed to somebody who is gone.
+// Drop closes the connections that were handed to an owner that no longer exists.
 func (l *Listener) Drop(name string) {
 	l.mu.Lock()
 	var all []*call
@@ -127,7 +131,8 @@ func (l *Listener) Drop(name string) {
 	}
 }
 
-// accept goes on when it fails (out of descriptors, mostly): DTUs that leave give descriptors back.
+// accept continues after errors (mostly a lack of descriptors): DTUs that disconnect free
+// descriptors.
 func (l *Listener) accept() {
 	defer l.running.Done()
 	pause := time.Duration(0)
@@ -166,7 +171,7 @@ func (l *Listener) admit(conn *net.TCPConn) {
 	}()
 }
 
-// enter counts a connection in, or says why it may not.
+// enter counts a new connection, or returns why it is refused.
 func (l *Listener) enter(c *call) (why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -204,7 +209,7 @@ func (l *Listener) enter(c *call) (why string) {
 	return ""
 }
 
-// tidy forgets addresses of which there is nothing left to know.
+// tidy removes addresses with no open connections and no counted refusals.
 func (l *Listener) tidy(now time.Time) {
 	if len(l.from) < 1024 {
 		return
@@ -216,7 +221,7 @@ func (l *Listener) tidy(now time.Time) {
 	}
 }
 
-// serve learns who calls and hands the connection over.
+// serve identifies the caller and hands the connection over.
 func (l *Listener) serve(c *call) *Refusal {
 	claim, packet, why := l.ask(c)
 	l.mu.Lock()
@@ -250,17 +255,17 @@ func (l *Listener) serve(c *call) *Refusal {
 	return nil
 }
 
-// call is a connection that came in.
+// call is an accepted connection.
 type call struct {
 	*net.TCPConn
 	listener *Listener
 	at       netip.AddrPort
 	since    time.Time
-	name     string // whose it is; the listener's lock
+	name     string // its owner; guarded by the listener's lock
 	once     sync.Once
 }
 
-// Close counts the connection out.
+// Close closes the connection and removes it from the counts.
 func (c *call) Close() error {
 	err := error(nil)
 	c.once.Do(func() {

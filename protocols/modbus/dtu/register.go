@@ -10,16 +10,17 @@ import (
 )
 
 const (
-	// pause is how long nothing comes after a packet that is over.
+	// pause is the silence that ends a packet.
 	pause = 200 * time.Millisecond
-	// longest is the most that a registration has, with its prefix.
+	// longest is the maximum size of a registration in bytes, including its prefix.
 	longest = 256
 )
 
-// ask finds out whose connection it is, and gives what it has sent. no claim: why not.
+// ask determines the owner of a connection and returns the packet it has sent. If claim is nil, why
+// says why.
 func (l *Listener) ask(c *call) (claim *Claim, packet []byte, why string) {
 	if claim := l.desk.byAddress(c.at.Addr(), time.Now()); claim != nil {
-		packet, _ := receive(c.TCPConn, c.since.Add(pause)) // it may say who it is nevertheless
+		packet, _ := receive(c.TCPConn, c.since.Add(pause)) // it may send a registration nevertheless
 		return claim, packet, ""
 	}
 	packet, err := receive(c.TCPConn, c.since.Add(l.cfg.Within))
@@ -45,7 +46,7 @@ func (l *Listener) ask(c *call) (claim *Claim, packet []byte, why string) {
 	return claim, packet, why
 }
 
-// receive reads a packet: all that comes until a pause. An error comes with what was read.
+// receive reads a packet: all bytes until a pause. It returns the bytes read even with an error.
 func receive(c interface {
 	io.Reader
 	SetReadDeadline(time.Time) error
@@ -71,7 +72,7 @@ func receive(c interface {
 	return b[:n], errors.New("too long")
 }
 
-// identity takes the registration out of its packet.
+// identity extracts the registration from its packet.
 func (l *Listener) identity(packet []byte) (id []byte, ok bool) {
 	id, ok = bytes.CutPrefix(packet, l.cfg.Prefix)
 	switch {
@@ -80,7 +81,7 @@ func (l *Listener) identity(packet []byte) (id []byte, ok bool) {
 	case l.cfg.Length > 0 && len(id) < l.cfg.Length:
 		return nil, false
 	case l.cfg.Length > 0:
-		return id[:l.cfg.Length], true // a heartbeat may follow at once
+		return id[:l.cfg.Length], true // a heartbeat may follow immediately
 	}
 	return id, len(id) > 0
 }
@@ -96,5 +97,5 @@ func (l *Listener) unlike() string {
 	return why
 }
 
-// trim takes off how modems end a line.
+// trim removes the line endings that modems send.
 func trim(packet []byte) []byte { return bytes.TrimRight(packet, "\r\n\x00") }

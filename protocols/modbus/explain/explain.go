@@ -1,5 +1,6 @@
-// Package explain puts the frames that a tap has seen, or a recording holds, into words: what was asked, of whom, and what the answer says.
-// It judges nothing: what is wrong with a frame whoever received it has said.
+// Package explain describes in words the frames that a tap has seen or a recording contains: what
+// was requested from which unit, and what the answer says. It does not judge frames: their marks
+// were set by the receiver.
 package explain
 
 import (
@@ -11,29 +12,30 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// Line is a frame with what it says.
+// Line is a frame and its description.
 type Line struct {
 	At        time.Time
-	Gap       time.Duration // since the frame before; of the first 0
-	Direction string        // sent, received, or empty: something that happened
+	Gap       time.Duration // since the previous frame; 0 for the first
+	Direction string        // sent, received, or empty for an event
 	Mark      string        // that of the frame
 	Unit      uint8
 	Function  uint8
 	Bytes     []byte
 	Size      int    // bytes on the wire
-	Text      string // what it says
+	Text      string // the description
 }
 
-// Reader explains the frames of one link, in their order: an answer says little without its request. The zero Reader has seen nothing.
+// Reader explains the frames of one link, in their order: an answer means little without its
+// request. The zero Reader is ready to use.
 type Reader struct {
-	Serving bool // we are asked: what is received are requests
+	Serving bool // we are the server: received frames are requests
 
 	last    time.Time
 	framing modbus.Framing
 	asked   map[uint16]modbus.Request // by transaction id, or by unit and function
 }
 
-// most is how many requests are remembered.
+// most is the number of requests that are remembered.
 const most = 1024
 
 // Explain explains the next frame.
@@ -57,7 +59,7 @@ func (r *Reader) Explain(framing modbus.Framing, f modbus.Frame) Line {
 	return l
 }
 
-// text is what a frame says.
+// text describes a frame.
 func (r *Reader) text(f modbus.Frame) string {
 	switch f.Mark {
 	case modbus.BadChecksum:
@@ -88,7 +90,7 @@ func happened(m modbus.Mark) string {
 	return m.String()
 }
 
-// key is what an answer is matched to its request by.
+// key returns what an answer is matched to its request by.
 func (r *Reader) key(f modbus.Frame) uint16 {
 	if r.framing == modbus.TCP && len(f.Bytes) >= 2 {
 		return binary.BigEndian.Uint16(f.Bytes)
@@ -112,7 +114,7 @@ func (r *Reader) request(f modbus.Frame) string {
 	return text
 }
 
-// written is what a request writes.
+// written describes what a request writes.
 func written(q modbus.Request, pdu []byte) string {
 	switch q.Function {
 	case modbus.WriteSingleCoil:
@@ -150,7 +152,7 @@ func (r *Reader) answer(f modbus.Frame) string {
 	return answer(pdu, q, known && q.Function == pdu[0] && f.Mark != modbus.Stray)
 }
 
-// answer is what an answer says; q is its request, if known.
+// answer describes an answer; q is its request, if known.
 func answer(pdu []byte, q modbus.Request, known bool) string {
 	name := modbus.FunctionName(pdu[0])
 	if known {
@@ -181,10 +183,10 @@ func at(pdu []byte, i int) byte {
 	return pdu[i]
 }
 
-// shown is how many values are said.
+// shown is the maximum number of values listed.
 const shown = 16
 
-// registers says the first of n registers, as far as there are bytes.
+// registers lists the first of n registers, as far as there are bytes.
 func registers(b []byte, n int) string {
 	var all []string
 	for i := 0; i < min(n, shown) && 2*i+1 < len(b); i++ {
@@ -193,7 +195,7 @@ func registers(b []byte, n int) string {
 	return more(all, n)
 }
 
-// bits says the first of n bits.
+// bits lists the first of n bits.
 func bits(b []byte, n int) string {
 	var all []string
 	for i := 0; i < min(n, shown) && i/8 < len(b); i++ {

@@ -9,14 +9,15 @@ import (
 	"gatewayd/protocols/modbus/record"
 )
 
-// Ear hears what passes a tap, and explains it.
+// Ear receives the frames that pass a tap, and explains them.
 type Ear struct {
 	*modbus.Ear
 	tap    *modbus.Tap
 	reader Reader
 }
 
-// Listen hears what the filter lets pass from now on, and before that what was kept of it, if that is wanted.
+// Listen returns an Ear that receives the frames selected by filter from now on. If kept is true,
+// it first receives the matching frames that the tap has kept.
 func Listen(tap *modbus.Tap, filter modbus.Filter, kept bool) (*Ear, error) {
 	ear, err := tap.Listen(filter, kept)
 	if err != nil {
@@ -25,7 +26,7 @@ func Listen(tap *modbus.Tap, filter modbus.Filter, kept bool) (*Ear, error) {
 	return &Ear{Ear: ear, tap: tap}, nil
 }
 
-// Framing of what is heard.
+// Framing returns the framing of the frames.
 func (e *Ear) Framing() modbus.Framing { return e.tap.Framing() }
 
 // Next waits for the next frame. Its error is that of ctx.
@@ -37,14 +38,14 @@ func (e *Ear) Next(ctx context.Context) (Line, error) {
 	return e.reader.Explain(e.Framing(), f), nil
 }
 
-// Excerpt is what a tap has kept, as the entries of a recording.
+// Excerpt is what a tap has kept, in the form of a recording.
 type Excerpt struct {
 	Framing string
-	Began   time.Time // when the first frame was
+	Began   time.Time // time of the first frame
 	Lines   []string
 }
 
-// Last is what a tap has kept. A nil tap has kept nothing.
+// Last returns what a tap has kept. A nil tap has kept nothing.
 func Last(tap *modbus.Tap) (x Excerpt) {
 	frames := tap.Last()
 	if len(frames) == 0 {
@@ -64,7 +65,7 @@ func Last(tap *modbus.Tap) (x Excerpt) {
 	return x
 }
 
-// Note is a line in few words, as they stand in a recording.
+// Note describes a line briefly, as in a recording.
 func Note(l Line) string {
 	text := l.Text
 	if l.Unit != 0 || l.Function != 0 {
