@@ -1,12 +1,11 @@
 // Package actors is the contract between the gateway and its actor types.
 //
-// An actor type is one folder below this one. It exports a single Kind;
-// cmd/gatewayd/kinds.go lists it. It imports this package, schemas and the
-// protocols it speaks, and nothing else of ours: it never sees NATS or
-// protoactor, never sees another actor type and never starts a goroutine of
-// its own. Everything around that (decoding and checking commands, health,
-// timers, workers with deadlines, admission, fencing of lives that are over,
-// recovery from panics in every lifecycle message) is done here, once.
+// An actor type is one folder below this one. It exports a single Kind, which cmd/gatewayd/kinds.go
+// lists. It imports this package, schemas and the protocols it speaks, and no other package of this
+// repository: it never sees NATS, protoactor or another actor type, and never starts a goroutine of
+// its own. Everything else is done here, once: decoding and checking commands, health, timers,
+// workers with deadlines, admission, fencing of lives that are over, and recovery from panics in
+// every lifecycle message.
 package actors
 
 import (

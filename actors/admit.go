@@ -2,7 +2,7 @@ package actors
 
 import "gatewayd/bus"
 
-// Close has all messages refused from now on, with why in the error, until Open.
+// Close makes the cell refuse all messages from now on, with why in the error, until Open.
 func (c *Cell) Close(why string) { c.closed.Store(&why) }
 
 // Open ends Close.
@@ -15,8 +15,8 @@ func (c *Cell) limit() int32 {
 	return 256
 }
 
-// admit puts a message from outside into the mailbox, or returns why it is refused. What is refused because too many
-// wait counts as shed.
+// admit puts a message from outside into the mailbox, or returns why it is refused. A message that
+// is refused because too many are waiting counts as shed.
 func (c *Cell) admit(m mail) error {
 	err := c.offer(m)
 	if e, ok := err.(*bus.Error); ok && e.Code == bus.ResourceExhausted {
@@ -25,10 +25,10 @@ func (c *Cell) admit(m mail) error {
 	return err
 }
 
-// offer is admit for a sender that tries again: what is refused does not count as shed.
+// offer is like admit, for a sender that retries: a refused message does not count as shed.
 func (c *Cell) offer(m mail) error { return c.letIn(m, c.limit()) }
 
-// letIn puts a message into the mailbox if fewer than most wait there.
+// letIn puts a message into the mailbox if fewer than most are waiting there.
 func (c *Cell) letIn(m mail, most int32) error {
 	if why := c.closed.Load(); why != nil {
 		return bus.Errorf(bus.Unavailable, "%s: %s", c.path, *why)
@@ -52,7 +52,8 @@ func (c *Cell) letIn(m mail, most int32) error {
 	return nil
 }
 
-// post sends a message that is never refused: a probe, or one of which a life by other means has only so many.
+// post sends a message that is never refused. It is for probes, and for messages of which a life
+// has a limited number for other reasons.
 func (c *Cell) post(m mail) {
 	if pid := c.pid.Load(); pid != nil {
 		c.waiting.Add(1)
@@ -60,8 +61,8 @@ func (c *Cell) post(m mail) {
 	}
 }
 
-// Took is for a group, which serves its own mailbox: it notes that msg has been taken out of it. mine is false if msg
-// is none of this package; r is the request if it is one.
+// Took notes that msg has been taken out of the mailbox. It is for a group, which serves its own
+// mailbox. mine is false if msg is no message of this package; r is the request if it is one.
 func (c *Cell) Took(msg any) (r *Request, mine bool) {
 	if _, mine = msg.(mail); !mine {
 		return nil, false
@@ -74,5 +75,5 @@ func (c *Cell) Took(msg any) (r *Request, mine bool) {
 	return r, true
 }
 
-// Probe sends a message that does nothing: Served grows when its turn has come.
+// Probe sends a message that does nothing. Served grows when its turn comes.
 func (c *Cell) Probe() { c.post(probe{}) }

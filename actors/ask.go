@@ -7,20 +7,20 @@ import (
 	"gatewayd/bus"
 )
 
-// asks are what a life has asked and waits for. It is used in the mailbox only.
+// asks are the requests of a life that have not been answered yet. It is used in the mailbox only.
 type asks struct {
 	open  bag[*Request]
-	timer *time.Timer // one for all; what it wakes for may have been answered meanwhile
-	at    time.Time   // when it wakes; zero: it does not
+	timer *time.Timer // one for all; the request it was set for may have been answered meanwhile
+	at    time.Time   // when the timer fires; zero: it is not set
 }
 
-// wait is said before r is sent.
+// wait registers r. It is called before r is sent.
 func (l *life) wait(r *Request) {
 	l.asks.open.add(r)
 	l.wake(r.deadline)
 }
 
-// wake has the life look for overdue answers at a time, if it does not before.
+// wake makes the life check for overdue answers at the given time, unless it does so earlier.
 func (l *life) wake(at time.Time) {
 	a := &l.asks
 	if !a.at.IsZero() && !at.Before(a.at) {
@@ -34,7 +34,7 @@ func (l *life) wake(at time.Time) {
 	a.timer.Reset(time.Until(at))
 }
 
-// overdue is the moment when an answer may be overdue.
+// overdue is the message that an answer may be overdue.
 type overdue struct{ life *life }
 
 func (m overdue) deliver(l *life) {
@@ -61,7 +61,7 @@ func (m overdue) deliver(l *life) {
 	}
 }
 
-// answered is a request on its way back to the life that asked.
+// answered is an answered request on its way back to the life that asked.
 type answered Request
 
 func (m *answered) deliver(l *life) {
@@ -76,7 +76,7 @@ func (m *answered) deliver(l *life) {
 	l.told(r, msg)
 }
 
-// told hands the outcome of r to the actor, once.
+// told passes the outcome of r to the actor, once.
 func (l *life) told(r *Request, msg any) {
 	if l.asks.open.remove(r) {
 		r.part.drop()

@@ -8,8 +8,8 @@ import (
 	"gatewayd/bus"
 )
 
-// What actors that bridge to another network need of the bus beyond Bus.
-// *bus.Conn has all of it; the buses of some tests do not.
+// These are the methods that actors bridging to another network need of the bus beyond Bus.
+// *bus.Conn has all of them; the buses of some tests do not.
 type (
 	overhearer interface {
 		Overhear(pattern string, hear func(bus.Overheard)) (stop func(), ok bool)
@@ -41,7 +41,7 @@ func (c *Context) Subscribe(filter string) error {
 	}
 	stop, err := c.l.cell.sys.Bus.Subscribe(pattern, func(m bus.Msg) {
 		if topic, ok := bus.Topic(m.Subject); ok {
-			_ = post(Delivery{Topic: topic, ContentType: m.ContentType, Payload: m.Data}) // shed is counted
+			_ = post(Delivery{Topic: topic, ContentType: m.ContentType, Payload: m.Data}) // a shed message is counted
 		}
 	})
 	if err == nil {
@@ -50,11 +50,12 @@ func (c *Context) Subscribe(filter string) error {
 	return err
 }
 
-// overhear posts what this process publishes as Delivery.
+// overhear returns a function that posts messages published by this process as Delivery.
 func overhear(post func(any) error) func(bus.Overheard) {
 	return func(o bus.Overheard) {
 		topic, ok := bus.Topic(o.Subject)
-		if !ok || post(Delivery{Topic: topic, ContentType: o.ContentType, Payload: o.Data, loan: o.Loan()}) != nil { // shed is counted
+		// A shed message is counted.
+		if !ok || post(Delivery{Topic: topic, ContentType: o.ContentType, Payload: o.Data, loan: o.Loan()}) != nil {
 			o.Loan().Done()
 		}
 	}
@@ -106,14 +107,15 @@ func (c *Context) Call(topic, contentType string, payload []byte, timeout time.D
 	return cancel
 }
 
-// beginAs carries out a call as it came from outside.
+// beginAs carries out a call with its payload as it came from outside.
 func (s *System) beginAs(ctx context.Context, w Caller, topic, contentType string, payload []byte, told func(reply)) {
 	call := &local{typ: contentType, payload: payload}
 	call.caller = w
 	s.begin(ctx, topic, call, told)
 }
 
-// callStream is Call of a streaming method. It goes over the bus, which numbers the answers and knows when either side has gone.
+// callStream is Call for a streaming method. The call goes over the bus, which numbers the answers
+// and notices when either side has gone.
 func (c *Context) callStream(b streamer, w Caller, topic, contentType string, payload []byte, timeout time.Duration, tag any) (cancel func()) {
 	given, cancel := context.WithCancel(context.Background())
 	l, req := c.l, c.req
@@ -134,7 +136,7 @@ func (c *Context) callStream(b streamer, w Caller, topic, contentType string, pa
 	return cancel
 }
 
-// bare strips the bus subject off an error, which means nothing to a caller who named a topic.
+// bare strips the bus subject from an error. It means nothing to a caller who named a topic.
 func bare(err error) error {
 	var e *bus.Error
 	if errors.As(err, &e) {
@@ -143,7 +145,7 @@ func bare(err error) error {
 	return err
 }
 
-// streams tells whether a command is answered by a stream.
+// streams reports whether a command is answered by a stream.
 func (s *System) streams(topic string) bool {
 	path, name, err := bus.ParseCommand(topic)
 	if err != nil {
@@ -153,7 +155,7 @@ func (s *System) streams(topic string) bool {
 	return ok && m.desc.IsStreamingServer()
 }
 
-// push is Post for a worker: where too much waits already, it waits as well.
+// push is Post for a worker: while too many messages are waiting, it waits as well.
 func (l *life) push(ctx context.Context, msg any, r *Request) error {
 	for {
 		if l.over() || l.done.Load() {

@@ -2,17 +2,18 @@ package actors
 
 import "gatewayd/bus"
 
-// Caller is on whose behalf something is asked, and in which trace.
+// Caller is on whose behalf a call is made, and its trace.
 type Caller = bus.Caller
 
-// NewTrace is a trace id for what begins here.
+// NewTrace returns a trace id for a new trace.
 func NewTrace() string { return bus.NewTrace() }
 
-// ParseParent is the trace id and the span id of a W3C traceparent; empty if it is none.
+// ParseParent returns the trace id and the span id of a W3C traceparent; both are empty if it is
+// not valid.
 func ParseParent(parent string) (trace, span string) { return bus.ParseParent(parent) }
 
-// Caller is who has asked. What an actor asks while it serves a request is asked
-// for the one it serves.
+// Caller returns on whose behalf the request is made. While an actor serves a request, it asks
+// others on behalf of the same caller.
 func (r *Request) Caller() Caller {
 	if r.from != nil {
 		return r.from.caller()
@@ -20,15 +21,15 @@ func (r *Request) Caller() Caller {
 	return r.caller
 }
 
-// As is c for speaking on behalf of w: what it asks and calls is w's doing. It is
-// for actors that bring foreign clients in.
+// As returns a copy of c that asks and calls on behalf of w. It is for actors that serve foreign
+// clients.
 func (c *Context) As(w Caller) *Context {
 	as := *c
 	as.as = &w
 	return &as
 }
 
-// Caller is on whose behalf the actor acts.
+// Caller returns on whose behalf the actor is acting.
 func (c *Context) Caller() Caller {
 	switch {
 	case c.as != nil:
@@ -39,7 +40,8 @@ func (c *Context) Caller() Caller {
 	return c.l.cell.caller()
 }
 
-// sign notes in r who asks. Who asks for nobody else is not spelled out: polls do.
+// sign notes in r who asks. If the actor acts on its own behalf, the Caller is made only when
+// needed, which keeps polls cheap.
 func (c *Context) sign(r *Request) *Request {
 	if c.as == nil && c.req == nil {
 		r.from = c.l.cell
@@ -49,5 +51,5 @@ func (c *Context) sign(r *Request) *Request {
 	return r
 }
 
-// caller is the actor when it acts of its own accord.
+// caller returns the Caller of the actor when it acts on its own behalf.
 func (c *Cell) caller() Caller { return Caller{Identity: "actor/" + c.path} }

@@ -15,48 +15,48 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// A Judge returns why a caller may not make a call to a topic, cmd/<path>/<Method>;
-// nil: it may. It is asked about every call, through whatever door: when the call comes and,
-// with waited set, again before the actor serves it. It is called from many goroutines at once.
+// A Judge returns why a caller may not make a call to a topic, cmd/<path>/<Method>; nil: it may. It
+// is asked about every call, through whichever door: when the call arrives and, with waited set,
+// again before the actor serves it. It is called from many goroutines at once.
 type Judge func(w Caller, topic string, waited bool) error
 
 // Outcome is what became of a call, through whatever door it came.
 type Outcome struct {
 	Began  time.Time
 	Took   time.Duration
-	Path   string // the actor it was for; there may be none
+	Path   string // the called actor, which may not exist
 	Method string
 	Caller Caller
-	Err    error // see Explain; nil: it was answered
+	Err    error // see Explain; nil: the call was answered
 
-	OwnEvent bool // the actor publishes an event on it, see Request.OwnEvent
+	OwnEvent bool // the actor publishes an event about it, see Request.OwnEvent
 }
 
-// MethodStats count the calls of one method of an actor, all lives together.
+// MethodStats count the calls of one method of an actor, over all its lives.
 type MethodStats struct {
 	Method        string
 	Calls, Errors uint64
-	Time          time.Duration // of all calls together, each from its arrival to its last answer
+	Time          time.Duration // total of all calls, each from its arrival to its last answer
 	LastError     string
 }
 
-// Judge has j judge every call of the gateway from now on, also between two lives of this actor, until the actor is
-// removed from the config.
+// Judge makes j judge every call of the gateway from now on, also between two lives of this actor,
+// until the actor is removed from the config.
 func (c *Context) Judge(j Judge) { c.l.cell.sys.calls.setJudge(c.l.cell.path, j) }
 
-// Outcomes has each called with the outcome of every call of the gateway, until this life ends. It is called in the goroutine
-// that answers and must not block.
+// Outcomes makes each be called with the outcome of every call of the gateway, until this life
+// ends. It is called in the goroutine that answers and must not block.
 func (c *Context) Outcomes(each func(Outcome)) {
 	c.l.stops = append(c.l.stops, c.l.cell.sys.calls.hear(each))
 }
 
-// calls is who judges calls, and who hears of their outcomes.
+// calls holds the judges of calls and the listeners to their outcomes.
 type calls struct {
 	mu     sync.Mutex
 	judges map[string]Judge
-	judged atomic.Pointer[[]Judge] // the same, for reading
+	judged atomic.Pointer[[]Judge] // the values of judges, for reading without the lock
 	ears   map[*func(Outcome)]bool
-	heard  atomic.Pointer[[]func(Outcome)] // the same, for reading
+	heard  atomic.Pointer[[]func(Outcome)] // the keys of ears, for reading without the lock
 }
 
 func (s *calls) setJudge(path string, j Judge) {
@@ -110,7 +110,7 @@ func (s *calls) judge(w Caller, topic string, waited bool) error {
 	return nil
 }
 
-// over counts a call that has ended, publishes its span and tells the listeners of Outcomes.
+// over counts a call that has ended, publishes its span and informs the listeners of Outcomes.
 func (s *System) over(call *incoming, err error) {
 	o := Outcome{Began: call.began, Took: time.Since(call.began), Path: call.path, Method: call.method, Caller: call.caller, Err: err, OwnEvent: call.request.ownEvent.Load()}
 	cell, ok := call.cell, call.cell != nil
@@ -128,7 +128,7 @@ func (s *System) over(call *incoming, err error) {
 	}
 }
 
-// span publishes a call as a span on trace/<path>/span, if anybody listens there.
+// span publishes a call as a span on trace/<path>/span if anybody listens there.
 func (s *System) span(call *incoming, o Outcome) {
 	b, ok := s.Bus.(interface{ Heard(subject string) bool })
 	if !ok || o.Caller.Trace == "" {
@@ -167,7 +167,7 @@ func (c *Cell) count(o Outcome) {
 	}
 }
 
-// Called are the counters of the methods that have been called, sorted by name.
+// Called returns the counters of the methods that have been called, sorted by name.
 func (c *Cell) Called() []MethodStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()

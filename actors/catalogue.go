@@ -19,19 +19,19 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// Catalogue is the name under which everybody is listed: the state of an actor
-// that there is not. state/catalogue is the index, and state/catalogue/<path> the
-// listing of an actor. What a kind is and takes is made when somebody asks.
+// Catalogue is the path under which all actors are listed: state/catalogue is the index, and
+// state/catalogue/<path> the listing of one actor. No actor has this path. The descriptions of
+// kinds are generated on request.
 const Catalogue = "catalogue"
 
-// indexAfter is how long the index waits for more to change.
+// indexAfter is how long the index waits for further changes before it is published.
 const indexAfter = 200 * time.Millisecond
 
-// register is what the catalogue is made from besides the cells.
+// register holds what the catalogue is made from, besides the cells.
 type register struct {
 	mu      sync.Mutex
-	kinds   map[string]*kindUse // of the actors there are
-	pending bool                // the index is to be said
+	kinds   map[string]*kindUse // kinds of the existing actors
+	pending bool                // the index is about to be published
 }
 
 type kindUse struct {
@@ -39,7 +39,7 @@ type kindUse struct {
 	n    int
 }
 
-// enter lists an actor that has come.
+// enter lists a new actor.
 func (s *System) enter(c *Cell) {
 	s.register.mu.Lock()
 	use := s.register.kinds[c.kind.Name]
@@ -56,7 +56,7 @@ func (s *System) enter(c *Cell) {
 	}
 }
 
-// strike takes an actor that has gone off the list.
+// strike removes an actor from the list.
 func (s *System) strike(c *Cell) {
 	s.register.mu.Lock()
 	last := false
@@ -86,7 +86,7 @@ func (c *Cell) sayListing() {
 	}
 }
 
-// reindex has the index said soon, once for all that changes meanwhile.
+// reindex schedules the publication of the index, once for all changes until then.
 func (s *System) reindex() {
 	s.register.mu.Lock()
 	defer s.register.mu.Unlock()
@@ -106,7 +106,7 @@ func (s *System) sayIndex() {
 	}
 }
 
-// index is everybody by kind.
+// index returns all actors by kind. Children are not in it.
 func (s *System) index() *actorv1.Index {
 	of := map[string]*actorv1.IndexedKind{}
 	s.register.mu.Lock()
@@ -136,7 +136,7 @@ func ways(gateway string) []*actorv1.Way {
 	}
 }
 
-// services are the full names of all that an actor of the kind answers.
+// services returns the full names of all services that an actor of the kind answers.
 func (k *Kind) services() []string {
 	return append([]string{string(actorService().FullName())}, k.Offers()...)
 }
@@ -152,7 +152,7 @@ var always = [...]struct {
 	{bus.Trace, "span", &actorv1.Span{}},
 }
 
-// Description is what there is to say of all actors of the kind.
+// Description describes what all actors of the kind have in common.
 func (k *Kind) Description() schemas.Description {
 	d := schemas.Description{Kind: k.Name, Doc: k.Doc, Services: append([]protoreflect.ServiceDescriptor{actorService()}, k.Services...)}
 	for _, l := range k.Publishes {
@@ -183,7 +183,7 @@ func (k *Kind) explain(m *actorv1.DescribeResponse) error {
 	return err
 }
 
-// Kinds lists the kinds of all actors there are, sorted. Any goroutine may call it.
+// Kinds lists the kinds of all existing actors, sorted. Any goroutine may call it.
 func (g Gate) Kinds() []string {
 	r := &g.l.cell.sys.register
 	r.mu.Lock()
@@ -196,7 +196,7 @@ func (g Gate) Kinds() []string {
 	return all
 }
 
-// Description is what there is to say of a kind; ok is false if there is no actor of it.
+// Description returns the description of a kind; ok is false if there is no actor of it.
 func (g Gate) Description(kind string) (d schemas.Description, ok bool) {
 	r := &g.l.cell.sys.register
 	r.mu.Lock()
@@ -208,8 +208,8 @@ func (g Gate) Description(kind string) (d schemas.Description, ok bool) {
 	return use.kind.Description(), true
 }
 
-// Everything is the whole catalogue as one JSON document: the index, and the
-// descriptions of all kinds.
+// Everything returns the whole catalogue as one JSON document: the index and the descriptions of
+// all kinds.
 func (g Gate) Everything() ([]byte, error) {
 	index, err := g.l.cell.sys.index().AppendJSON(nil)
 	if err != nil {
@@ -219,7 +219,7 @@ func (g Gate) Everything() ([]byte, error) {
 	for _, name := range g.Kinds() {
 		d, ok := g.Description(name)
 		if !ok {
-			continue // it has just gone
+			continue // the last actor of the kind has just gone
 		}
 		if kinds[name], err = d.JSON(); err != nil {
 			return nil, fmt.Errorf("kind %s: %w", name, err)

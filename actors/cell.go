@@ -15,18 +15,18 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// Cell is what an actor keeps from life to life: its name, its config, its
-// place in the directory, its counters and its health. It belongs to the
-// supervisor of the actor. All methods are safe for concurrent use.
+// Cell is what an actor keeps from life to life: its name, its config, its place in the directory,
+// its counters and its health. It belongs to the supervisor of the actor. All methods are safe for
+// concurrent use.
 type Cell struct {
 	sys  *System
 	path string
 	kind *Kind
 	meth map[string]method
 
-	came   time.Duration // when it was made, since the system's epoch
-	about  string        // for people: what it stands for, if its name does not say that
-	parent *life         // of the actor that has spawned it; nil: it belongs to a supervisor
+	came   time.Duration // when the cell was made, since the system's epoch
+	about  string        // what the actor stands for, for display, if its name does not say it
+	parent *life         // of the actor that has spawned this one; nil: it belongs to a supervisor
 
 	config  atomic.Pointer[proto.Message]
 	pid     atomic.Pointer[actor.PID]
@@ -34,17 +34,17 @@ type Cell struct {
 	lives   atomic.Uint32
 	waiting atomic.Int32
 	queue   queue
-	closed  atomic.Pointer[string] // why messages are refused; nil: they are not
+	closed  atomic.Pointer[string] // why messages are refused; nil: they are accepted
 	drill   atomic.Pointer[drill]
 	steer   atomic.Pointer[func(Steer)]
 
 	worked  atomic.Int64 // time of the last OK, ns since the system's epoch; 0: never
 	handled atomic.Uint64
-	served  atomic.Uint64 // messages dealt with, probes included
+	served  atomic.Uint64 // messages handled, probes included
 	shed    atomic.Uint64
 	missed  atomic.Uint64
 	failed  atomic.Uint64
-	left    atomic.Uint64 // workers left behind
+	left    atomic.Uint64 // workers that were left behind
 
 	onHealth atomic.Pointer[func()]
 
@@ -54,39 +54,42 @@ type Cell struct {
 	healed map[string]uint64       // by level; nil until a supervisor acts on it
 }
 
-// NewCell enters an actor of kind k at path into the directory, in which nobody may have that path. It has no life
-// yet: the supervisor spawns its Props.
+// NewCell enters an actor of kind k at path into the directory. It fails if an actor has that path
+// already. The actor has no life yet: the supervisor spawns its Props.
 func (s *System) NewCell(path string, k *Kind, config proto.Message) (*Cell, error) {
 	c := &Cell{sys: s, path: path, kind: k, meth: k.meth(), came: time.Since(s.epoch), health: health{state: Gone}}
 	c.config.Store(&config)
 	return c, s.add(c)
 }
 
-// Path is the actor's name.
+// Path returns the actor's name.
 func (c *Cell) Path() string { return c.path }
 
-// Token is the last part of the name.
+// Token returns the last part of the name.
 func (c *Cell) Token() string { return c.path[strings.LastIndexByte(c.path, '/')+1:] }
 
-// Since is when it was entered into the directory, computed from the present wall clock. Its counters begin there.
+// Since returns when the actor was entered into the directory, computed from the present wall
+// clock. Its counters start there.
 func (c *Cell) Since() time.Time { return time.Now().Add(c.came - time.Since(c.sys.epoch)) }
 
-// Kind is the actor's kind.
+// Kind returns the actor's kind.
 func (c *Cell) Kind() *Kind { return c.kind }
 
-// Config is the config of the next life, and of this one unless Reconfigured is still under way.
+// Config returns the config of the next life. It is that of the present one too, unless a
+// Reconfigured is still under way.
 func (c *Cell) Config() proto.Message { return *c.config.Load() }
 
 // SetConfig changes the config for the next life.
 func (c *Cell) SetConfig(m proto.Message) { c.config.Store(&m) }
 
-// Life is how many lives have begun.
+// Life returns the number of lives that have begun.
 func (c *Cell) Life() uint32 { return c.lives.Load() }
 
-// PID is where protoactor has it now; nil before the first life.
+// PID returns the present PID in protoactor; nil before the first life.
 func (c *Cell) PID() *actor.PID { return c.pid.Load() }
 
-// Prepare is called before the actor is spawned again. Requests that wait in its old mailbox are answered with an error.
+// Prepare is called before the actor is spawned again. Requests waiting in its old mailbox are
+// answered with an error.
 func (c *Cell) Prepare() {
 	c.pid.Store(nil)
 	c.waiting.Store(0)
@@ -94,11 +97,12 @@ func (c *Cell) Prepare() {
 	c.closed.Store(nil)
 }
 
-// Bind sets where protoactor has spawned it, after Prepare. From then on messages are accepted.
+// Bind sets the PID under which the actor was spawned. It is called after Prepare; from then on
+// messages are accepted.
 func (c *Cell) Bind(pid *actor.PID) { c.pid.Store(pid) }
 
-// Remove takes the actor out of the directory, and its states off the bus. The bus deletes a state
-// when it is published empty.
+// Remove takes the actor out of the directory and its states off the bus. The bus deletes a state
+// when an empty one is published.
 func (c *Cell) Remove() {
 	c.Close("stopped")
 	c.queue.empty(true, c.path, "stopped")
@@ -118,13 +122,13 @@ func (c *Cell) forget(leaf string) {
 	}
 }
 
-// Props makes protoactor's description of the actor, for a supervisor to spawn.
+// Props returns protoactor's description of the actor, for a supervisor to spawn.
 func (c *Cell) Props() *actor.Props {
 	return c.sys.Props(func() actor.Actor { return &life{cell: c} })
 }
 
-// Fence abandons the present life, whose goroutine may be stuck for ever: whatever it still publishes or answers is
-// dropped, and what it owns is closed.
+// Fence abandons the present life, whose goroutine may be stuck for ever. Whatever that life still
+// publishes or answers is dropped, and what it owns is closed.
 func (c *Cell) Fence() {
 	if l := c.life.Load(); l != nil {
 		l.fence()
@@ -132,7 +136,8 @@ func (c *Cell) Fence() {
 	c.queue.empty(true, c.path, "it hung and was left behind")
 }
 
-// Worked is the time since the last proof of work, see Context.Worked; ok is false if there was none.
+// Worked returns the time since the last proof of work, see Context.Worked; ok is false if there
+// was none.
 func (c *Cell) Worked() (ago time.Duration, ok bool) {
 	at := c.worked.Load()
 	if at == 0 {
@@ -141,7 +146,7 @@ func (c *Cell) Worked() (ago time.Duration, ok bool) {
 	return time.Since(c.sys.epoch) - time.Duration(at), true
 }
 
-// Served counts the messages dealt with, probes included. While it grows the actor does not hang.
+// Served counts the messages handled, probes included. While it grows the actor does not hang.
 func (c *Cell) Served() uint64 { return c.served.Load() }
 
 // Event publishes on an event subject of the actor.
@@ -151,7 +156,7 @@ func (c *Cell) Event(leaf string, m proto.Message) {
 	}
 }
 
-// Counters are the counters of the actor, all lives together.
+// Counters returns the counters of the actor, over all its lives.
 func (c *Cell) Counters() *actorv1.Counters {
 	return &actorv1.Counters{
 		Failures: c.failed.Load(), Handled: c.handled.Load(), Shed: c.shed.Load(),
@@ -172,7 +177,7 @@ func (c *Cell) dir() string {
 
 func (c *Cell) log() *slog.Logger { return c.sys.Log.With("actor", c.path) }
 
-// Begin counts a life of a group, which is an actor of package supervisor and no Actor.
+// Begin counts a life of a group. A group is an actor of package supervisor, not an Actor.
 func (c *Cell) Begin() { c.lives.Add(1) }
 
 // Reconfigure gives the running life a new config, as Reconfigured. It is for kinds with Live.

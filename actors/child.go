@@ -10,20 +10,20 @@ import (
 	"gatewayd/bus"
 )
 
-// Child is an actor that another one has spawned, for something that comes
-// and goes, like the session of a client. It differs from other actors in its
-// supervision: when it fails it ends for good, and its parent receives Ended.
+// Child is an actor that another one has spawned for something temporary, like the session of a
+// client. Its supervision differs from that of other actors: when it fails it ends for good, and
+// its parent receives Ended.
 type Child struct{ cell *Cell }
 
-// Ended tells a parent that a child has failed and is gone. The parent ends what the child stood for,
-// e.g. closes the connection of the client.
+// Ended tells a parent that a child has failed and is gone. The parent ends what the child stood
+// for, e.g. closes the connection of the client.
 type Ended struct {
 	Child *Child
 	Err   error
 }
 
-// Spawn starts an actor of kind k called <name>/<token>. about tells people who read the tree what it
-// stands for. The child lasts until Dismiss, until it fails or until this life ends.
+// Spawn starts an actor of kind k called <name>/<token>. about says, for display, what it stands
+// for. The child lasts until Dismiss, until it fails or until this life ends.
 func (c *Context) Spawn(token string, k *Kind, config proto.Message, about string) (*Child, error) {
 	l := c.l
 	if l.over() || l.ended {
@@ -35,7 +35,8 @@ func (c *Context) Spawn(token string, k *Kind, config proto.Message, about strin
 	if err := s.add(cell); err != nil {
 		return nil, bus.Errorf(bus.FailedPrecondition, "%s", err)
 	}
-	if l.nursery == nil { // one for all, who begin one after the other and only once
+	// One Props serves all children. They start one after the other, and each only once.
+	if l.nursery == nil {
 		l.nursery = s.Props(func() actor.Actor { return &life{cell: l.unborn} })
 	}
 	l.unborn = cell
@@ -55,7 +56,7 @@ func (c *Context) Spawn(token string, k *Kind, config proto.Message, about strin
 	return child, nil
 }
 
-// Dismiss ends a child once it has handled what waits in its mailbox. No Ended comes.
+// Dismiss ends a child once it has handled the messages in its mailbox. No Ended follows.
 func (c *Context) Dismiss(child *Child) {
 	if pid, mine := c.l.drop(child); mine {
 		child.cell.Close("it has ended")
@@ -63,14 +64,15 @@ func (c *Context) Dismiss(child *Child) {
 	}
 }
 
-// Path is the child's name.
+// Path returns the child's name.
 func (k *Child) Path() string { return k.cell.path }
 
-// Post hands the child a message. Any goroutine may call it, and it never
-// blocks. It returns an error when too many messages wait already or the child is gone.
+// Post sends the child a message. Any goroutine may call it, and it never blocks. It returns an
+// error if too many messages are waiting already or the child is gone.
 func (k *Child) Post(msg any) error { return k.cell.admit(fromParent{msg}) }
 
-// Tell hands the child a message of its parent, however many wait already: the parent sees to it that there are not too many.
+// Tell sends the child a message however many are waiting already. The parent must limit their
+// number.
 func (k *Child) Tell(msg any) { k.cell.post(fromParent{msg}) }
 
 type fromParent struct{ msg any }
@@ -98,7 +100,7 @@ func (l *life) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, pid *acto
 	l.pc.Stop(pid)
 }
 
-// drop forgets a child that ends; mine is false if it was none.
+// drop removes a child that ends; mine is false if it is no child of this life.
 func (l *life) drop(child *Child) (pid *actor.PID, mine bool) {
 	pid = child.cell.PID()
 	if pid == nil {
@@ -123,7 +125,7 @@ func (l *life) dismiss() {
 	}
 }
 
-// orphan ends the children of a life that was left behind. Any goroutine.
+// orphan ends the children of a life that was left behind. Any goroutine may call it.
 func (l *life) orphan() {
 	l.mu.Lock()
 	all := l.children

@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// crew runs functions in the order they came, side by side, in goroutines that
-// stay for a while: a stack that has grown once need not grow anew for every
-// message and every transaction, and a burst of short ones takes few of them.
-// Whatever a function does, the next one does not wait for it: while any waits,
-// a goroutine is on its way to it. It is the dispatcher of all mailboxes.
+// crew runs functions concurrently, started in the order they came. Its goroutines stay for a
+// while, so that their stacks need not grow anew for every message and every transaction, and a
+// burst of short functions takes few of them. No function waits for another one to return: while
+// any is waiting, a goroutine is being woken or started for it. It is the dispatcher of all
+// mailboxes.
 type crew struct {
 	mu     sync.Mutex
 	queue  fifo            // of func()
-	coming bool            // one has been called that has not come to the queue yet
+	coming bool            // a goroutine has been called and has not reached the queue yet
 	idle   []chan struct{} // the last to become idle is called first
-	spare  int             // how many were idle all the time since the last look
-	timer  *time.Timer     // of the next look
+	spare  int             // goroutines that have been idle since the last look
+	timer  *time.Timer     // for the next look
 	armed  bool
 }
 
-// idleTime is how often the crew looks who is idle; who was all the time ends.
+// idleTime is the interval of look. A goroutine that is idle for a whole interval ends.
 const idleTime = 200 * time.Millisecond
 
-// crewKept is for how many functions the crew, of which there is one, keeps the
-// room: hundreds of actors tick at the same moment.
+// crewKept is the number of functions for which the queue keeps room. It is large because hundreds
+// of actors tick at the same moment, and there is only one crew.
 const crewKept = 1024
 
 // throughput is how many messages a mailbox handles before others get a turn.
@@ -41,7 +41,7 @@ func (w *crew) Schedule(fn func()) {
 	w.call()
 }
 
-// call has one come to the queue if none is on its way. The caller holds the lock.
+// call makes one goroutine come to the queue unless one is on its way. The caller holds the lock.
 func (w *crew) call() {
 	if w.coming {
 		return
@@ -75,7 +75,7 @@ func (w *crew) work() {
 	}
 }
 
-// rest waits to be called. The caller holds the lock.
+// rest makes the goroutine wait for a call. The caller holds the lock.
 func (w *crew) rest(called chan struct{}) {
 	w.idle = append(w.idle, called)
 	if w.armed {
@@ -89,7 +89,7 @@ func (w *crew) rest(called chan struct{}) {
 	w.timer.Reset(idleTime)
 }
 
-// look sends home who has not been needed since the last look.
+// look ends the goroutines that have not been needed since the last look.
 func (w *crew) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -11,10 +11,10 @@ import (
 	"gatewayd/bus"
 )
 
-// drill is what a fault drill does to the messages of one actor.
+// drill is the effect of a fault drill on the messages of one actor.
 type drill struct {
-	drop  float64 // share that vanishes
-	late  float64 // share that comes late
+	drop  float64 // share of messages dropped
+	late  float64 // share of messages delayed
 	delay time.Duration
 	clear chan struct{} // closed when the drill ends
 }
@@ -36,8 +36,8 @@ func (d *drill) intercept(c *Cell, pid *actor.PID, m mail) bool {
 	return false
 }
 
-// Drill puts a fault into an actor: "kill", "hang" (for how long), "drop",
-// "delay", or one of its kind's own Faults. answer hears how it went.
+// Drill injects a fault into an actor: "kill", "hang" (for d), "drop" or "delay" (a share of
+// messages), or one of its kind's own Faults. answer is called with the outcome.
 func (c *Cell) Drill(fault string, rate float64, d time.Duration, answer func(error)) {
 	now := c.drillNow()
 	switch fault {
@@ -70,7 +70,7 @@ func (c *Cell) drillActor(fault string, rate float64, answer func(error)) {
 	}
 }
 
-// ClearDrill takes all faults out of an actor.
+// ClearDrill removes all faults from an actor.
 func (c *Cell) ClearDrill() {
 	if d := c.drill.Swap(nil); d != nil {
 		close(d.clear)
@@ -83,7 +83,7 @@ func (c *Cell) ClearDrill() {
 	}
 }
 
-// drillNow is a copy of the drill in force, to be changed and stored.
+// drillNow returns a copy of the drill in force, to be changed and stored.
 func (c *Cell) drillNow() *drill {
 	if d := c.drill.Load(); d != nil {
 		n := *d

@@ -6,7 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// HangDisk has what is noted from now on wait, as on a disk that hangs, until release is called: the first only, or all.
+// HangDisk makes writes of notes wait, as on a disk that hangs, until release is called: all of
+// them, or only the first.
 func (s *System) HangDisk(all bool) (release func()) {
 	hold, first, save := make(chan struct{}), sync.Once{}, s.save
 	s.save = func(file string, v any, mode fs.FileMode) error {
@@ -20,7 +21,7 @@ func (s *System) HangDisk(all bool) (release func()) {
 	return func() { close(hold) }
 }
 
-// BreakDisk has a panic come of what is noted, until mend is called.
+// BreakDisk makes writes of notes panic until mend is called.
 func (s *System) BreakDisk() (mend func()) {
 	save, mended := s.save, atomic.Bool{}
 	s.save = func(file string, v any, mode fs.FileMode) error {

@@ -1,9 +1,9 @@
 package actors
 
-// fifo is a queue. The room it keeps while it is empty is as small as pop says.
+// fifo is a queue. How much room it keeps while it is empty is an argument of pop.
 type fifo struct {
 	items []any
-	head  int // of items, the first that has not been taken
+	head  int // index in items of the first that has not been taken
 }
 
 func (q *fifo) push(v any) {
@@ -17,8 +17,8 @@ func (q *fifo) push(v any) {
 
 func (q *fifo) empty() bool { return q.head == len(q.items) }
 
-// pop takes the first out; nil: there is none. If it was the last, the queue
-// keeps room for keep at most.
+// pop takes out the first element; nil: the queue is empty. If it was the last, the queue keeps
+// room for at most keep.
 func (q *fifo) pop(keep int) any {
 	if q.empty() {
 		return nil

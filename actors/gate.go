@@ -11,9 +11,10 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// Gate is for the goroutines of a server: each serves a client, makes calls for it and blocks for the answers. Its methods are safe
-// for concurrent use. When the life that made it ends, they refuse what is begun; what is under way goes on until its
-// ctx ends, which the server has to see to.
+// Gate is for the goroutines of a server. Each of them serves a client, makes calls for it and
+// blocks until they are answered. Its methods are safe for concurrent use. When the life that made
+// it ends, they refuse new calls. Calls under way continue until their ctx ends, for which the
+// server is responsible.
 type Gate struct{ l *life }
 
 // Gate returns the Gate of this life.
@@ -24,11 +25,12 @@ func (c *Context) Gate() Gate {
 	return Gate{c.l}
 }
 
-// askers is how many Gate.Ask of one actor may be under way.
+// askers is the number of Gate.Ask of one actor that may be under way.
 const askers = 64
 
-// Ask sends msg to the actor of the Gate itself, and waits for its answer or the end of ctx. At most 64 are under way, and others wait
-// for their turn. Those under way are let into the mailbox however much waits there, so that a flood of other messages keeps no client out.
+// Ask sends msg to the actor of the Gate itself, and waits for its answer or the end of ctx. At
+// most 64 are under way; others wait for their turn. Those under way enter the mailbox however many
+// messages are waiting there, so that a flood of other messages does not lock clients out.
 func (g Gate) Ask(ctx context.Context, msg any) (any, error) {
 	select {
 	case g.l.asking <- struct{}{}:
@@ -55,8 +57,9 @@ func (g Gate) Ask(ctx context.Context, msg any) (any, error) {
 	}
 }
 
-// Call sends a command to a topic, cmd/<path>/<Method>, on behalf of w, calls each with every answer, and returns after the last.
-// Stream and More of an answer are set if the method streams. If service is not empty, the method must be one of the service of that name.
+// Call sends a command to a topic, cmd/<path>/<Method>, on behalf of w, calls each with every
+// answer, and returns after the last. Stream and More of an answer are set if the method streams.
+// If service is not empty, the method must belong to the service of that name.
 func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType string, payload []byte, each func(Called) error) error {
 	s := g.l.cell.sys
 	if err := g.open(); err != nil {
@@ -75,7 +78,7 @@ func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType st
 		err = b.StreamRaw(bus.WithCaller(ctx, w), subject, contentType, payload, func(m bus.Msg) error {
 			return each(Called{ContentType: m.ContentType, Payload: m.Data, Stream: true, More: true})
 		})
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // each may have waited as well
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // the end of ctx may have come from each as well
 			return gaveUp(ctx)
 		}
 		return bare(err)
@@ -89,8 +92,9 @@ func (g Gate) Call(ctx context.Context, w Caller, topic, service, contentType st
 	return each(Called{ContentType: r.typ, Payload: r.payload})
 }
 
-// Begin is Call without waiting, of a method with one answer: told is called with the outcome, once, in whatever
-// goroutine, and must not block. As soon as ctx ends the outcome is Canceled or DeadlineExceeded.
+// Begin is Call without waiting, for a method with one answer. told is called with the outcome,
+// once, in any goroutine, and must not block. As soon as ctx ends the outcome is Canceled or
+// DeadlineExceeded.
 func (g Gate) Begin(ctx context.Context, w Caller, topic, contentType string, payload []byte, told func(Called)) {
 	if err := g.open(); err != nil {
 		told(Called{Err: err})
@@ -101,8 +105,8 @@ func (g Gate) Begin(ctx context.Context, w Caller, topic, contentType string, pa
 	})
 }
 
-// CallAll makes the same call, of methods with one answer, to several topics at once, and waits until all have answered or ctx ends. It returns
-// the outcomes in the order of topics.
+// CallAll makes the same call, of methods with one answer, to several topics at once. It waits
+// until all have answered or ctx ends, and returns the outcomes in the order of topics.
 func (g Gate) CallAll(ctx context.Context, w Caller, topics []string, contentType string, payload []byte) []Called {
 	all, answers := make([]Called, len(topics)), sync.WaitGroup{}
 	answers.Add(len(topics))
@@ -116,11 +120,11 @@ func (g Gate) CallAll(ctx context.Context, w Caller, topics []string, contentTyp
 	return all
 }
 
-// Streams tells whether a command on a topic has several answers.
+// Streams reports whether a command on a topic has several answers.
 func (g Gate) Streams(topic string) bool { return g.l.cell.sys.streams(topic) }
 
-// Hear calls say with each message on filter until ctx ends or say returns false. say is called in the goroutine
-// of the subscription and must not block.
+// Hear calls say with each message on filter until ctx ends or say returns false. say is called in
+// the goroutine of the subscription and must not block.
 func (g Gate) Hear(ctx context.Context, filter string, say func(Delivery) bool) error {
 	pattern, err := bus.Pattern(g.l.cell.sys.Gateway, filter)
 	if err != nil {
@@ -129,7 +133,7 @@ func (g Gate) Hear(ctx context.Context, filter string, say func(Delivery) bool) 
 	if err := g.open(); err != nil {
 		return err
 	}
-	over := false // the subscription has one goroutine
+	over := false // used by the goroutine of the subscription only
 	stop, err := g.l.cell.sys.Bus.Subscribe(pattern, func(m bus.Msg) {
 		if topic, ok := bus.Topic(m.Subject); ok && !over {
 			over = !say(Delivery{Topic: topic, ContentType: m.ContentType, Payload: m.Data})
@@ -158,10 +162,10 @@ func (s *System) answers(topic, service string) error {
 	if _, m, ok := s.find(path, name); ok && string(m.desc.Parent().FullName()) != service {
 		return bus.Errorf(bus.NotFound, "method %s of %s is one of %s, not of %s", name, path, m.desc.Parent().FullName(), service)
 	}
-	return nil // that there is no such actor or method is found when it is called
+	return nil // a missing actor or method is reported by the call itself
 }
 
-// Operations are the methods of all actors and groups of this process, sorted by path and name.
+// Operations returns the methods of all actors and groups of this process, sorted by path and name.
 func (g Gate) Operations() []schemas.Operation {
 	var all []schemas.Operation
 	for _, path := range g.l.cell.sys.Paths() {
@@ -182,10 +186,10 @@ type Report struct {
 	Health   *actorv1.Health
 	Counters *actorv1.Counters
 	Called   []MethodStats
-	Healed   map[string]uint64 // how often a supervisor has acted on it, by level
+	Healed   map[string]uint64 // number of actions of supervisors on it, by level
 }
 
-// Reports are those of all actors and groups of this process, sorted by path.
+// Reports returns the reports on all actors and groups of this process, in no particular order.
 func (g Gate) Reports() []Report {
 	var all []Report
 	for _, c := range g.l.cell.sys.Cells() {

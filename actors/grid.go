@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// grid is the ticks of all actors. Those that come at the same moments share a
-// timer and a wake-up.
+// grid produces the ticks of all actors. Ticks at the same moments share a timer and a wake-up.
 type grid struct {
 	epoch time.Time
 	mu    sync.Mutex
@@ -17,17 +16,17 @@ type grid struct {
 // rhythm is the moments at phase, phase + every, phase + 2 every … of the system's monotonic clock.
 type rhythm struct{ every, phase time.Duration }
 
-// slots is who ticks in a rhythm. It ends when nobody does.
+// slots holds the timers of one rhythm. It ends when there are none.
 type slots struct {
 	grid   *grid
 	rhythm rhythm
 	timer  *time.Timer
-	next   time.Duration // the timer's
+	next   time.Duration // used by the timer only
 	ticks  bag[*Timer]   // guarded by the grid's lock
-	now    []*Timer      // the timer's
+	now    []*Timer      // used by the timer only
 }
 
-// join has t tick once per d from now on.
+// join makes t tick every d from now on.
 func (g *grid) join(t *Timer, d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -56,7 +55,7 @@ func (s *slots) leave(t *Timer) {
 	s.ticks.remove(t)
 }
 
-// fire is a slot. Slots of a rhythm come one after the other.
+// fire runs one slot. The slots of a rhythm never run concurrently.
 func (s *slots) fire() {
 	g := s.grid
 	g.mu.Lock()
@@ -72,7 +71,7 @@ func (s *slots) fire() {
 	}
 	last := s.next - every
 	for _, t := range s.now {
-		if t.first <= last { // else it came after this slot
+		if t.first <= last { // else it joined after this slot
 			t.tick(uint64((last - max(at, t.first)) / every))
 		}
 	}
@@ -80,12 +79,12 @@ func (s *slots) fire() {
 	s.timer.Reset(s.next - time.Since(g.epoch))
 }
 
-// phases is in how many steps rhythms are spread over their period. The fewer
-// they are, the more ticks share the wake-ups of everything between a timer and a
-// client's socket, which cost more than what there is to do for each.
+// phases is the number of steps over which rhythms are spread within their period. The fewer there
+// are, the more ticks share the wake-ups of everything between a timer and a client's socket. Those
+// cost more than the work for each tick.
 const phases = 6
 
-// phase is where in the period d the ticks of an actor lie.
+// phase returns the offset of an actor's ticks within the period d.
 func phase(path string, d time.Duration) time.Duration {
 	step := max(d/phases, time.Millisecond)
 	h := fnv.New32a()

@@ -21,14 +21,14 @@ const (
 	Gone        = "stopped"
 )
 
-// health is that of an actor, as it was last set.
+// health is the health of an actor as last set.
 type health struct {
 	state, cause string
 	since        time.Time // when the state changed; zero: the actor has had no life yet
 	life         uint32
 }
 
-// Health is how the actor is, as it was last set.
+// Health returns the health of the actor as last set.
 func (c *Cell) Health() *actorv1.Health {
 	c.mu.Lock()
 	h := c.health
@@ -40,14 +40,14 @@ func (c *Cell) Health() *actorv1.Health {
 	return m
 }
 
-// State is Health().State at less cost.
+// State returns Health().State at less cost.
 func (c *Cell) State() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.health.state
 }
 
-// SetHealth sets the health, and publishes it if that is a change.
+// SetHealth sets the health, and publishes it if it has changed.
 func (c *Cell) SetHealth(state, cause string) {
 	c.mu.Lock()
 	next := health{state, cause, c.health.since, c.lives.Load()}
@@ -66,7 +66,7 @@ func (c *Cell) SetHealth(state, cause string) {
 	}
 }
 
-// OnHealth has fn called after every change of health, in place of an earlier fn.
+// OnHealth makes fn be called after every change of health. It replaces an earlier fn.
 func (c *Cell) OnHealth(fn func()) { c.onHealth.Store(&fn) }
 
 func (c *Cell) sayHealth() {
@@ -75,7 +75,8 @@ func (c *Cell) sayHealth() {
 	}
 }
 
-// Heal counts an action of a supervisor after a failure of the actor, by its level as in the event healed: "restart", "cycle" and so on.
+// Heal counts an action of a supervisor after a failure of the actor, by its level as in the event
+// healed: "restart", "cycle" and so on.
 func (c *Cell) Heal(level string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +86,8 @@ func (c *Cell) Heal(level string) {
 	c.healed[level]++
 }
 
-// Healed counts the actions of supervisors on the actor since the daemon started, by level.
+// Healed returns the number of actions of supervisors on the actor since the daemon started, by
+// level.
 func (c *Cell) Healed() map[string]uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// life is one incarnation of an actor: it joins an Actor to protoactor below
-// and the bus beside it. Except where said it is used in its mailbox only.
+// life is one incarnation of an actor. It connects an Actor to protoactor and to the bus. Fields
+// and methods are used in its mailbox only, except where stated.
 type life struct {
 	cell   *Cell
 	actor  Actor
@@ -25,47 +25,47 @@ type life struct {
 
 	ended  bool
 	fenced atomic.Bool // any goroutine
-	done   atomic.Bool // it has said its last word; any goroutine
+	done   atomic.Bool // the last message has been handled; any goroutine
 
 	asks  asks
 	stops []func()
 	pc    actor.Context // of its own mailbox
 
-	asking  chan struct{} // places of those who ask through a Gate, see Gate.Ask; nil: there is no Gate
-	nursery *actor.Props  // of children
+	asking  chan struct{} // one place for each Gate.Ask under way; nil: there is no Gate
+	nursery *actor.Props  // Props of all children
 	unborn  *Cell         // the child that is being spawned
 
-	mu       sync.Mutex // guards what others need: workers, timers and a fence
+	mu       sync.Mutex // guards the fields below, which workers, timers and fence use as well
 	released bool
 	work     bag[*worker]
 	owned    bag[io.Closer]
 	timers   bag[*Timer]
-	open     bag[*Request]     // being served
+	open     bag[*Request]     // requests being served
 	children map[string]*Child // by id of the PID
 }
 
-// mail is a message on its way into a life.
+// mail is a message for a life.
 type mail interface{ deliver(l *life) }
 
-// Receive implements actor.Actor. Every lifecycle message passes a recover, so
-// that no panic of an actor reaches protoactor but as a Fault.
+// Receive implements actor.Actor. Every lifecycle message runs under a recover, so that a panic of
+// an actor reaches protoactor only as a Fault.
 func (l *life) Receive(pc actor.Context) {
 	switch m := pc.Message().(type) {
 	case *actor.Started:
 		l.pc = pc
-		l.cell.Bind(pc.Self()) // it may run before its supervisor can say so
+		l.cell.Bind(pc.Self()) // the life may run before its supervisor has called Bind
 		l.guard(nil, l.begin)
 	case *actor.Restarting, *actor.Stopping:
 		l.end("the actor was stopped")
 	case *actor.Stopped:
-		if here := l.cell.PID(); here != nil && here.Equal(pc.Self()) { // it may live elsewhere already
+		if here := l.cell.PID(); here != nil && here.Equal(pc.Self()) { // the actor may have a new mailbox already
 			l.cell.queue.empty(true, l.cell.path, "it was stopped")
 		}
 		if l.cell.parent != nil {
 			l.cell.Remove()
 		}
 	case mail:
-		if !l.fenced.Load() { // what was left behind counts no more
+		if !l.fenced.Load() { // messages for an abandoned life are no longer counted
 			l.cell.waiting.Add(-1)
 		}
 		if r, ok := m.(*Request); ok {
@@ -80,7 +80,7 @@ func (l *life) Receive(pc actor.Context) {
 	}
 }
 
-// turnAway answers what reached a life that is over.
+// turnAway answers a request that has reached a life that is over.
 func (l *life) turnAway(m mail) {
 	if r, ok := m.(*Request); ok {
 		r.finish(nil, bus.Errorf(bus.Unavailable, "%s is stopping", l.cell.path))
@@ -91,11 +91,13 @@ func (l *life) begin() error {
 	c := l.cell
 	l.number = c.lives.Add(1)
 	c.life.Store(l)
-	if c.parent == nil { // thousands of clients come and go: a child says what it has to say once
+	// Children publish their health only once it is known, because thousands of clients come and
+	// go.
+	if c.parent == nil {
 		c.SetHealth(Starting, "")
 	}
 	l.actor = c.kind.New(c.Config())
-	if l.number > 1 { // the first start of thousands is no news
+	if l.number > 1 { // no event for the first start, since thousands of actors may start at once
 		c.Event("started", &actorv1.Started{Life: l.number})
 	}
 	return l.actor.Receive(&Context{l: l}, Started{})
@@ -110,20 +112,20 @@ func (l *life) hand(msg any, r *Request) {
 	}
 }
 
-// receive has the actor handle msg.
+// receive calls the actor with msg.
 func (l *life) receive(c *Context, msg any) (err error) {
 	defer l.caught(&err)
 	return l.actor.Receive(c, msg)
 }
 
-// caught makes a panic an error; it is deferred.
+// caught turns a panic into an error. It must be deferred.
 func (l *life) caught(err *error) {
 	if p := recover(); p != nil {
 		*err = newFault(l.cell.path, l.number, p)
 	}
 }
 
-// guard runs fn and judges its error, or its panic.
+// guard runs fn and handles its error or panic.
 func (l *life) guard(r *Request, fn func() error) {
 	l.judge(r, func() (err error) {
 		defer l.caught(&err)
@@ -131,8 +133,8 @@ func (l *life) guard(r *Request, fn func() error) {
 	}())
 }
 
-// judge ends this life here and now if err says that it has failed, so that
-// nothing it owned outlives it; the fault goes up to the supervisor.
+// judge ends this life at once if err is not nil, so that nothing it owned outlives it. The fault
+// goes up to the supervisor.
 func (l *life) judge(r *Request, err error) {
 	if err == nil || l.fenced.Load() {
 		return
@@ -150,8 +152,8 @@ func (l *life) judge(r *Request, err error) {
 	panic(f)
 }
 
-// end is the last of a life, once: no more ticks, answers or deliveries, then
-// Stopped, then whatever it still owned is closed and whoever still waits is told.
+// end ends the life, once: it stops ticks, answers and deliveries, then sends Stopped, then closes
+// whatever the life still owns and answers whoever still waits.
 func (l *life) end(why string) {
 	if l.ended {
 		return
@@ -165,13 +167,13 @@ func (l *life) end(why string) {
 	}
 	l.done.Store(true)
 	l.release()
-	l.unsubscribe() // what it began in Stopped ends here
+	l.unsubscribe() // subscriptions made while handling Stopped end here
 	l.stopTimers()
 	if l.asks.timer != nil {
 		l.asks.timer.Stop()
 	}
 	l.disappoint(why)
-	if l.cell.State() != Bad && !l.fenced.Load() && l.cell.parent == nil { // a child's last word is that there is none
+	if l.cell.State() != Bad && !l.fenced.Load() && l.cell.parent == nil { // for a child, removing its health is the last publication
 		l.cell.SetHealth(Gone, "")
 	}
 }
@@ -194,7 +196,7 @@ func (l *life) lastWord() {
 	}
 }
 
-// disappoint answers everybody who still waits. Any goroutine.
+// disappoint answers all open requests with an error. Any goroutine may call it.
 func (l *life) disappoint(why string) {
 	l.mu.Lock()
 	open := l.open
@@ -205,7 +207,7 @@ func (l *life) disappoint(why string) {
 	}
 }
 
-// release cancels the workers and closes what the life owns. Any goroutine.
+// release cancels the workers and closes what the life owns. Any goroutine may call it.
 func (l *life) release() {
 	l.mu.Lock()
 	owned := l.owned
@@ -219,8 +221,8 @@ func (l *life) release() {
 	}
 }
 
-// own makes x one of the things that are closed when the life ends; at once if
-// it has ended. Any goroutine.
+// own registers x to be closed when the life ends, or closes it at once if it has ended. Any
+// goroutine may call it.
 func (l *life) own(x io.Closer) {
 	l.mu.Lock()
 	over := l.released
@@ -235,20 +237,20 @@ func (l *life) own(x io.Closer) {
 	}
 }
 
-// fence makes the life mute, closes what it owns and tells who waits for it.
-// Any goroutine.
+// fence silences the life, closes what it owns and answers its open requests. Any goroutine may
+// call it.
 func (l *life) fence() {
 	l.fenced.Store(true)
 	l.stopTimers()
-	go l.release() // closing what is stuck may get stuck
+	go l.release() // closing something that is stuck may get stuck as well
 	l.orphan()
 	l.disappoint("it hung and was left behind")
 }
 
-// over is true when the life may no longer act.
+// over reports whether the life may no longer act.
 func (l *life) over() bool { return l.fenced.Load() }
 
-// gone is true when the life hears nothing any more. Any goroutine.
+// gone reports whether the life receives no more messages. Any goroutine may call it.
 func (l *life) gone() bool { return l.over() || l.done.Load() }
 
 type probe struct{}
@@ -259,7 +261,7 @@ type reconfigure struct{ config proto.Message }
 
 func (m reconfigure) deliver(l *life) { l.hand(Reconfigured{m.config}, nil) }
 
-// later is a message the life sent itself: a result, a post.
+// later is a message of the life to itself: a result or a post.
 type later struct {
 	life *life
 	msg  any

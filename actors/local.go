@@ -11,15 +11,15 @@ import (
 	"gatewayd/bus"
 )
 
-// callTimeout bounds a call whose context has no deadline of its own.
+// callTimeout limits a call whose context has no deadline.
 const callTimeout = 10 * time.Second
 
-// local is a call with one answer that begins in this process: a door has brought it in, or somebody of ours makes it. It
-// goes straight to whom it is for, past the bus, and through dispatch like all others.
+// local is a call with one answer that begins in this process, made by a door or by code of the
+// gateway. It bypasses the bus, but goes through dispatch like all others.
 type local struct {
 	incoming
-	req     proto.Message // what is asked,
-	typ     string        // or the same as it travels
+	req     proto.Message // the request,
+	typ     string        // or the request in wire format
 	payload []byte
 	ctx     context.Context
 	stop    func() bool
@@ -27,15 +27,16 @@ type local struct {
 	told    func(reply)
 }
 
-// reply is what has become of a local call.
+// reply is the outcome of a local call.
 type reply struct {
-	msg     any    // of a call by message
-	typ     string // of one that travels
+	msg     any    // answer to a call with a message
+	typ     string // answer to a call in wire format
 	payload []byte
 	err     error
 }
 
-// begin carries the call out. told is called once, in whatever goroutine: with the answer, or when ctx ends.
+// begin carries out the call. told is called once, in any goroutine: with the answer, or when ctx
+// ends.
 func (s *System) begin(ctx context.Context, topic string, c *local, told func(reply)) {
 	c.ctx, c.told, c.origin = ctx, told, c
 	c.deadline, _ = ctx.Deadline()
@@ -43,8 +44,8 @@ func (s *System) begin(ctx context.Context, topic string, c *local, told func(re
 	s.dispatch(topic, &c.incoming)
 }
 
-// wait carries the call out and waits for its answer. What is done for it is done by the crew: an HTTP server has a new
-// goroutine for each request, whose stack would have to grow for it each time.
+// wait carries out the call and waits for its answer. The work is done by the crew: an HTTP server
+// starts a new goroutine for each request, and its stack would have to grow each time.
 func (s *System) wait(ctx context.Context, topic string, c *local) reply {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -66,7 +67,8 @@ func (c *local) decode(into proto.Message) error {
 
 func (c *local) open(protoreflect.MethodDescriptor) { c.request.canceled = c.ctx.Done() }
 
-// answer is said where the actor answers, to whom msg belongs again afterwards: what travels is made here.
+// answer is called where the actor answers. msg belongs to the actor again afterwards, so it is
+// encoded here.
 func (c *local) answer(msg any, err error) {
 	c.stop()
 	r := reply{msg: msg, err: err}
@@ -89,8 +91,8 @@ func gaveUp(ctx context.Context) *bus.Error {
 	return bus.Errorf(bus.Canceled, "the caller gave up")
 }
 
-// Call sends a command to an actor of this process and waits for its one answer.
-// A context without deadline gets 10 s.
+// Call sends a command to an actor of this process and waits for its one answer. A context without
+// deadline gets 10 s.
 func (s *System) Call(ctx context.Context, path, method string, req proto.Message) (any, error) {
 	c := &local{req: req}
 	c.caller = Caller{Identity: bus.Local}

@@ -7,21 +7,21 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// mailKept is for how many messages a mailbox keeps the room while it is empty.
+// mailKept is the number of messages for which an empty mailbox keeps room.
 const mailKept = 128
 
-// mailbox is what waits for one actor. It does what protoactor's own does, but
-// takes no memory for each message.
+// mailbox holds the messages waiting for one actor. It does what protoactor's own does, but
+// allocates no memory per message.
 type mailbox struct {
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
-	serve      func() // m.run, made once
+	serve      func() // m.run, allocated once
 
 	mu        sync.Mutex
-	system    fifo // goes first
+	system    fifo // handled before user messages
 	user      fifo
 	running   bool
-	suspended bool // while a failure is judged: only system messages
+	suspended bool // while a failure is handled, only system messages are
 }
 
 func newMailbox() actor.Mailbox {
@@ -69,8 +69,7 @@ func (m *mailbox) run() {
 	}
 }
 
-// some handles some messages and says whether there are more. A panic is a
-// failure of the actor.
+// some handles some messages and reports whether there are more. A panic is a failure of the actor.
 func (m *mailbox) some() (more bool) {
 	var msg any
 	defer func() {
@@ -93,7 +92,7 @@ func (m *mailbox) some() (more bool) {
 	return true
 }
 
-// next takes the next message out; nil: the mailbox is not served any more.
+// next takes out the next message; nil: there is none to handle now.
 func (m *mailbox) next() (msg any, system bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -17,21 +17,23 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// A note is a message that an actor keeps on disk for its later lives, also after a restart of the gateway or a power cut: what was
-// spent, who is revoked. It is for state, not for data. Each note is a file in Dir, called like its leaf, with a checksum.
+// A note is a message that an actor keeps on disk for its later lives, also across a restart of the
+// gateway or a power cut, e.g. the budget spent or the users revoked. It is for state, not for
+// data. Each note is a file in Dir, named after its leaf, with a checksum.
 
 type (
 	// Recalled is the outcome of Recall.
 	Recalled struct {
 		Leaf    string
-		Message proto.Message // the one given to Recall, empty unless Found; nil if Again
+		Message proto.Message // the message given to Recall, empty unless Found; nil if Again
 		Found   bool
 		Err     error // why the note could not be read
-		Again   bool  // after an error: it is read again, and another Recalled follows; false: what stood there is lost
+		Again   bool  // after an error: reading is retried, and another Recalled follows; false: the note is lost
 	}
 
-	// Noted is the outcome of Note; of several while one was being written, that of the last. After an error the newest message is written again until
-	// it is on disk, and another Noted follows each attempt.
+	// Noted is the outcome of Note. If several were made while one was being written, it is that of
+	// the last. After an error the newest message is written again until it is on disk, and another
+	// Noted follows each attempt.
 	Noted struct {
 		Leaf string
 		Err  error // nil: it is on disk
@@ -39,30 +41,32 @@ type (
 )
 
 const (
-	noteTime  = 5 * time.Second // after which a Noted with an error says that a write still takes
+	noteTime  = 5 * time.Second // time until a Noted or Recalled with an error says that the disk is slow
 	noteAgain = 5 * time.Second // between attempts
 )
 
 // Recall reads the note leaf into m. The outcome arrives as Recalled.
 func (c *Context) Recall(leaf string, m proto.Message) { c.l.cell.note(leaf).recall(c.l, m) }
 
-// Note replaces the note leaf with m. The outcome arrives as Noted. If this life ends first, m is written all the same.
+// Note replaces the note leaf with m. The outcome arrives as Noted. If this life ends first, m is
+// written nevertheless.
 func (c *Context) Note(leaf string, m proto.Message) { c.l.cell.note(leaf).put(c.l, m) }
 
-// note is one note of an actor. One goroutine at a time writes it, whichever life has asked for that, so that no life reads or leaves what is older
-// than what the life before has noted, also where the actor was taken out of the config in between.
+// note is one note of an actor. Only one goroutine at a time writes it, for whichever life. So no
+// life reads or leaves behind anything older than what the life before it has noted, even if the
+// actor was removed from the config in between.
 type note struct {
 	sys  *System
-	dir  string // empty: there is none
+	dir  string // empty: there is no data directory
 	leaf string
 
 	mu     sync.Mutex
-	life   *life         // the last one that noted or recalled: it hears of it
-	latest proto.Message // to be on disk; nil: it is, or was never told
-	number uint64        // of the latest
-	busy   bool          // it is being written
-	began  time.Time     // since when
-	timer  *time.Timer   // of the next attempt, or of the word that this one takes long
+	life   *life         // the last one that called Note or Recall; it gets the outcome
+	latest proto.Message // message to be written; nil: none
+	number uint64        // number of Note calls
+	busy   bool          // latest is being written
+	began  time.Time     // when writing began
+	timer  *time.Timer   // for the next attempt, or for the report that this one takes long
 
 	desk chan struct{} // holds one token while a Notebook's read or write has its turn
 }
@@ -90,7 +94,8 @@ func (n *note) put(l *life, m proto.Message) {
 	n.begin()
 }
 
-// begin has the latest written, unless that is under way. The caller holds the lock, here and below where a timer or the number is touched.
+// begin starts writing the latest message unless that is under way. The caller holds the lock, as
+// for all uses of timer and number below.
 func (n *note) begin() {
 	if n.busy || n.latest == nil {
 		return
@@ -101,7 +106,7 @@ func (n *note) begin() {
 	n.work(n.write)
 }
 
-// work is for what the disk may hold up: nobody waits for it, and it ends when the disk lets it.
+// work runs a function that the disk may block. Nobody waits for it.
 func (n *note) work(fn func()) {
 	s := n.sys
 	s.workers.Add(1)
@@ -121,7 +126,7 @@ func (n *note) after(d time.Duration, fn func()) {
 func (n *note) write() {
 	n.mu.Lock()
 	m, number := n.latest, n.number
-	if m == nil { // it was of another kind that was called the same
+	if m == nil { // the note was of another kind with the same path
 		n.busy = false
 		n.timer.Stop()
 		n.mu.Unlock()
@@ -133,7 +138,7 @@ func (n *note) write() {
 	defer n.mu.Unlock()
 	n.busy = false
 	n.timer.Stop()
-	if n.number != number { // the outcome of that one is of interest
+	if n.number != number { // only the outcome of the newer message matters
 		n.begin()
 		return
 	}
@@ -150,7 +155,7 @@ func (n *note) overdue() {
 	defer n.mu.Unlock()
 	if n.busy && time.Since(n.began) >= noteTime {
 		n.say(bus.Errorf(bus.DeadlineExceeded, "it is not on disk after %s", noteTime))
-		n.after(noteTime, n.overdue) // also for a life to come, which will wait for the same
+		n.after(noteTime, n.overdue) // also for a later life, which will wait for the same write
 	}
 }
 
@@ -160,7 +165,7 @@ func (n *note) again() {
 	n.begin()
 }
 
-// say tells the outcome.
+// say reports the outcome to the life.
 func (n *note) say(err error) {
 	if n.life.gone() {
 		return
@@ -168,7 +173,7 @@ func (n *note) say(err error) {
 	n.life.cell.post(&noted{life: n.life, note: n, number: n.number, err: err})
 }
 
-// noted is Noted on its way.
+// noted is a Noted on its way to the life.
 type noted struct {
 	life   *life
 	note   *note
@@ -193,7 +198,7 @@ func (n *note) recall(l *life, m proto.Message) {
 	}
 	n.life = l
 	if n.latest != nil && n.latest.ProtoReflect().Descriptor() != m.ProtoReflect().Descriptor() {
-		n.latest = nil // of another kind that was called the same
+		n.latest = nil // the note is of another kind with the same path
 	}
 	if n.latest == nil {
 		n.work(func() { n.read(l, m) })
@@ -217,7 +222,7 @@ func (n *note) read(l *life, m proto.Message) {
 		return err
 	})
 	if !overdue.Stop() {
-		<-told // that it takes long is no later word than what it has brought
+		<-told // the report that it takes long must not come after the result
 	}
 	if err == nil || errors.Is(err, durable.ErrDamaged) {
 		say(Recalled{Leaf: n.leaf, Message: m, Found: found, Err: err})
@@ -227,10 +232,10 @@ func (n *note) read(l *life, m proto.Message) {
 	time.AfterFunc(noteAgain, func() { n.recall(l, m) })
 }
 
-// errNoDir is why nothing can be noted where there is no data directory.
+// errNoDir says that nothing can be noted without a data directory.
 var errNoDir = bus.Errorf(bus.FailedPrecondition, "the gateway has no data directory")
 
-// unbroken makes an error of a panic of fn: there is no life that it would end.
+// unbroken turns a panic of fn into an error, because there is no life for it to end.
 func unbroken(fn func() error) (err error) {
 	_, err = guarded(context.Background(), func(context.Context) (any, error) { return nil, fn() })
 	return err
@@ -252,7 +257,7 @@ func (n *note) save(m proto.Message) error {
 
 func (n *note) file() string { return filepath.Join(n.dir, n.leaf+".json") }
 
-// load reads the note into m. One that is damaged is set aside.
+// load reads the note into m. A damaged note is set aside.
 func (n *note) load(m proto.Message) (found bool, err error) {
 	if n.dir == "" {
 		return false, nil

@@ -6,8 +6,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Notebook writes and reads the notes of an actor, see Context.Note, for workers that must know that something is on disk before they go on. What
-// is written by a Notebook must be read by one, not by Recall. Its methods block, until ctx ends at the latest.
+// Notebook writes and reads the notes of an actor, see Context.Note. It is for workers that must
+// know that something is on disk before they continue. A note written by a Notebook must be read by
+// one, not by Recall. The methods block, but not beyond the end of ctx.
 type Notebook struct{ l *life }
 
 // Notebook returns the Notebook for workers of this life.
@@ -40,7 +41,7 @@ func (b Notebook) await(ctx context.Context, n *note, fn func() error) error {
 	}
 	done := make(chan error, 1)
 	n.work(func() {
-		n.desk <- struct{}{} // what hangs is not to come to the disk behind what is newer
+		n.desk <- struct{}{} // a write that hangs must not reach the disk after a newer one
 		defer func() { <-n.desk }()
 		if ctx.Err() == nil {
 			done <- unbroken(fn)

@@ -6,16 +6,15 @@ import (
 	"gatewayd/bus"
 )
 
-// queue knows the requests that were let in and have not reached a life yet.
-// protoactor drops what waits for an actor that stops without telling anybody;
-// here they are told.
+// queue holds the requests that were admitted and have not reached a life yet. If an actor stops,
+// protoactor drops its waiting messages silently; the queue answers these requests.
 type queue struct {
 	mu   sync.Mutex
 	shut bool
 	all  bag[*Request]
 }
 
-// enter is false when no life will come for r.
+// enter returns false if no life will handle r.
 func (q *queue) enter(r *Request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -32,8 +31,7 @@ func (q *queue) leave(r *Request) {
 	q.mu.Unlock()
 }
 
-// empty tells all that wait why nothing comes of it, and shuts the queue or
-// opens it anew.
+// empty answers all waiting requests with an error, and closes the queue or opens it again.
 func (q *queue) empty(shut bool, path, why string) {
 	q.mu.Lock()
 	all := q.all

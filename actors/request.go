@@ -11,30 +11,30 @@ import (
 	"gatewayd/bus"
 )
 
-// Request is something an actor is to answer, once: a command that came through a door, or
-// an Ask of a peer. An actor that answers later keeps the Request that Context.Take returns.
-// Its methods are safe for concurrent use.
+// Request is something an actor must answer, once: a command that came through a door, or an Ask of
+// another actor. An actor that answers later keeps the Request that Context.Take returns. Its
+// methods are safe for concurrent use.
 type Request struct {
 	msg      any
 	caller   Caller
 	call     *incoming // the command; nil: an Ask
-	from     *Cell     // the actor that asks of its own accord; nil: see caller
+	from     *Cell     // the actor that asks on its own behalf; nil: see caller
 	deadline time.Time // zero: none
 	answer   func(msg any, err error)
-	item     func(m proto.Message) error     // sends one answer of a stream; nil: the method is none that streams
-	ready    func(ctx context.Context) error // waits until the caller takes one more of these
+	item     func(m proto.Message) error     // sends one answer of a stream; nil: the method does not stream
+	ready    func(ctx context.Context) error // waits until the caller accepts another one
 	canceled <-chan struct{}                 // closed when the caller has gone; nil: that is never known
 
-	// Of an Ask only.
+	// For an Ask only.
 	asker    *life
 	peer     string        // path of the actor that was asked
 	patience time.Duration // how long the asker waits
-	part     *Request      // what the asker was serving when it asked; nil: nothing
+	part     *Request      // request the asker was serving when it asked; nil: none
 	outcome  any           // the answer
 	failure  error         // in place of the answer
 
-	life     *life        // that serves it; set in its mailbox, before anybody can ask
-	refs     atomic.Int32 // results of Ask, Do and After to come, which may answer it
+	life     *life        // that serves the request; set in its mailbox before anything reads it
+	refs     atomic.Int32 // pending results of Ask, Do and After, which may answer it
 	taken    bool         // see Context.Take
 	ownEvent atomic.Bool  // see OwnEvent
 
@@ -64,10 +64,10 @@ func (r *Request) deliver(l *life) {
 	l.hand(r.msg, r)
 }
 
-// Message is the request message.
+// Message returns the request message.
 func (r *Request) Message() any { return r.msg }
 
-// Deadline is when the caller stops waiting; ok is false if that is not known.
+// Deadline returns when the caller stops waiting; ok is false if that is not known.
 func (r *Request) Deadline() (t time.Time, ok bool) { return r.deadline, !r.deadline.IsZero() }
 
 // Canceled reports whether nobody waits for the answer any more.
@@ -80,8 +80,9 @@ func (r *Request) Canceled() bool {
 	}
 }
 
-// Stands checks, for work that has waited for its turn, that it is still to be begun: it returns an error if the caller has given up, or has lost the
-// permission meanwhile. It looks at the calls that r is part of as well. nil: the work may begin.
+// Stands returns an error if work that has waited for its turn must not begin any more, because the
+// caller has given up or has lost the permission meanwhile. It also checks the calls that r is part
+// of. nil: the work may begin.
 func (r *Request) Stands() error {
 	for ; r != nil; r = r.part {
 		if r.call == nil {
@@ -118,7 +119,7 @@ func (r *Request) Send(m proto.Message) error {
 	return r.item(m)
 }
 
-// finish answers, if nobody has yet.
+// finish answers the request unless it has been answered.
 func (r *Request) finish(msg any, err error) {
 	r.mu.Lock()
 	if r.done {
@@ -143,8 +144,9 @@ func (r *Request) finish(msg any, err error) {
 	}
 }
 
-// OwnEvent declares that the actor publishes an event of its own on what becomes of the request and who has made it, so that an audit
-// log that hears this event need not record the call as well: see Outcome.OwnEvent. It is called before the answer. r may be nil.
+// OwnEvent declares that the actor itself publishes an event on the outcome of the request and its
+// caller. An audit log that receives the event then need not record the call as well, see
+// Outcome.OwnEvent. It is called before the answer. r may be nil.
 func (r *Request) OwnEvent() {
 	if r != nil {
 		r.ownEvent.Store(true)
@@ -164,8 +166,8 @@ func (r *Request) drop() {
 	}
 }
 
-// settle is called when a handler has returned: a request that nobody is going
-// to answer is answered here, so that no caller waits in vain.
+// settle is called when a handler has returned. It answers a request that nothing is going to
+// answer, so that no caller waits in vain.
 func (r *Request) settle() {
 	r.mu.Lock()
 	done := r.done
@@ -178,13 +180,13 @@ func (r *Request) settle() {
 	}
 }
 
-// NewRequest makes a request that comes from no actor; answer is called once, in whatever goroutine.
+// NewRequest returns a request that comes from no actor; answer is called once, in any goroutine.
 func NewRequest(msg any, answer func(msg any, err error)) *Request {
 	return &Request{msg: msg, caller: Caller{Identity: bus.Local}, answer: answer}
 }
 
-// Ask sends msg to the actor called path, from code that is no actor; answer is
-// called once, in whatever goroutine.
+// Ask sends msg to the actor called path, from code that is no actor; answer is called once, in any
+// goroutine.
 func (s *System) Ask(path string, msg any, answer func(msg any, err error)) {
 	if err := s.send(path, NewRequest(msg, answer)); err != nil {
 		answer(nil, err)

@@ -17,17 +17,17 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// Steer is what a supervisor receives when somebody asks for something that
-// only it can do to one of its children: UpdateConfig, Restart or Cycle.
+// Steer is what a supervisor receives when somebody asks for something that only it can do to one
+// of its children: UpdateConfig, Restart or Cycle.
 type Steer struct {
 	Path    string
 	Request *Request
 }
 
-// SetSupervisor says who answers Steer for this actor.
+// SetSupervisor sets the function that handles Steer for this actor.
 func (c *Cell) SetSupervisor(fn func(Steer)) { c.steer.Store(&fn) }
 
-// route takes a command from the bus to its actor.
+// route delivers a command from the bus to its actor.
 func (s *System) route(m bus.Msg) {
 	c := &overBus{m: m}
 	c.origin, c.caller = c, m.Caller()
@@ -42,8 +42,8 @@ func (s *System) route(m bus.Msg) {
 type overBus struct {
 	incoming
 	m    bus.Msg
-	said atomic.Bool // the one answer, if there is one
-	late *time.Timer // says that there was none in time; nil: the caller has set no time
+	said atomic.Bool // the answer was sent, if the method has one answer
+	late *time.Timer // sends the error if there is no answer in time; nil: the caller has set no deadline
 }
 
 func (c *overBus) decode(into proto.Message) error { return c.m.Decode(into) }
@@ -59,7 +59,7 @@ func (c *overBus) open(md protoreflect.MethodDescriptor) {
 	c.request.item, c.request.ready, c.request.canceled = c.m.Send, c.m.Ready, c.m.Done()
 }
 
-// overdue tells a caller who may still wait that his time is over.
+// overdue tells a caller who may still wait that the deadline has passed.
 func (c *overBus) overdue() {
 	if c.said.CompareAndSwap(false, true) {
 		_ = c.m.Fail(bus.Errorf(bus.DeadlineExceeded, bus.NoAnswer))
@@ -73,9 +73,9 @@ func (c *overBus) answer(msg any, err error) {
 	if c.m.Reply == "" || !c.said.CompareAndSwap(false, true) {
 		return
 	}
-	c.m = c.m.Traced(c.caller.Traceparent()) // it may not have been let in
+	c.m = c.m.Traced(c.caller.Traceparent()) // open is not called for refused calls
 	if err == nil && c.stream {
-		_ = c.m.End(nil) // an answer that cannot be sent: the caller has gone, or will run into its own deadline
+		_ = c.m.End(nil) // fails if the caller has gone or its deadline has passed
 		return
 	}
 	typ, payload, err := encode(c.m.ContentType, msg, err)
@@ -86,7 +86,7 @@ func (c *overBus) answer(msg any, err error) {
 	_ = c.m.RespondRaw(typ, payload)
 }
 
-// encode is the answer to a call as it travels; its type is that of the request.
+// encode returns the answer to a call in wire format, in the content type of the request.
 func encode(typ string, msg any, err error) (string, []byte, error) {
 	if err != nil {
 		return "", nil, err
@@ -101,29 +101,31 @@ func encode(typ string, msg any, err error) (string, []byte, error) {
 	return bus.Answer(typ, m)
 }
 
-// incoming is one call on its way to an actor, whatever door it came through.
+// incoming is one call on its way to an actor, whichever door it came through.
 type incoming struct {
 	sys          *System
 	origin       origin
 	topic        string // cmd/<path>/<Method>
 	path, method string
-	cell         *Cell // whom it is for; nil until he is found
-	stream       bool  // it may have several answers
+	cell         *Cell // the called actor; nil until it is found
+	stream       bool  // the method may have several answers
 	caller       Caller
-	parent       string // the span that it is part of
+	parent       string // span id of the caller's span
 	began        time.Time
 	deadline     time.Time // zero: none
 	request      Request
 }
 
-// origin is where a call has come from.
+// origin is the source of a call.
 type origin interface {
 	decode(into proto.Message) error
-	open(md protoreflect.MethodDescriptor) // it is let in: says how several answers go, and whether the caller still waits
-	answer(msg any, err error)             // said once
+	// open is called when the call is let in. It sets how a stream is answered and how to notice
+	// that the caller has gone.
+	open(md protoreflect.MethodDescriptor)
+	answer(msg any, err error) // called once
 }
 
-// dispatch carries a call out: it has one trace, one deadline, one judgement and one outcome.
+// dispatch carries out a call. Each has one trace, one deadline, one judgement and one outcome.
 func (s *System) dispatch(topic string, call *incoming) {
 	call.sys, call.topic, call.began = s, topic, time.Now()
 	call.parent = call.caller.Span
@@ -133,7 +135,8 @@ func (s *System) dispatch(topic string, call *incoming) {
 	}
 }
 
-// end is said once, with what has become of the call. Whoever hears of calls has heard before the caller has his answer.
+// end is called once, with the outcome of the call. Listeners are informed before the caller gets
+// the answer.
 func (call *incoming) end(msg any, err error) {
 	call.sys.over(call, err)
 	call.origin.answer(msg, err)
@@ -169,7 +172,7 @@ func (s *System) carry(call *incoming) error {
 	return cell.admit(r)
 }
 
-// find is who answers a call, and how.
+// find returns the actor and the method for a call.
 func (s *System) find(path, name string) (*Cell, method, bool) {
 	cell := s.Lookup(path)
 	if cell == nil {
@@ -179,7 +182,8 @@ func (s *System) find(path, name string) (*Cell, method, bool) {
 	return cell, m, ok
 }
 
-// missing says why nobody answers a call; cell is whom it is for.
+// missing returns the error for a call to a missing actor or method. cell is nil if the actor is
+// missing.
 func (s *System) missing(cell *Cell, path, name string) error {
 	if cell == nil {
 		return s.unknown(path)
@@ -188,7 +192,7 @@ func (s *System) missing(cell *Cell, path, name string) error {
 		schemas.DidYouMean(name, cell.Methods()), strings.Join(cell.Methods(), ", "))
 }
 
-// details are the same for programs.
+// details returns the violations for programs.
 func details(all []schemas.Violation) []proto.Message {
 	out := make([]proto.Message, len(all))
 	for i, v := range all {
@@ -234,8 +238,8 @@ func (c *Cell) Methods() []string {
 	})
 }
 
-// builtin answers ActorService: what is known without the actor at once, even
-// if it hangs, and the rest through its supervisor.
+// builtin answers ActorService. What is known without the actor is answered at once, even if the
+// actor hangs; the rest goes through its supervisor.
 func (c *Cell) builtin(r *Request) error {
 	switch m := r.msg.(type) {
 	case *actorv1.DescribeRequest:
@@ -254,7 +258,7 @@ func (c *Cell) builtin(r *Request) error {
 	return nil
 }
 
-// Steer hands r, of UpdateConfig, Restart or Cycle, to the actor's supervisor.
+// Steer passes r, a request for UpdateConfig, Restart or Cycle, to the actor's supervisor.
 func (c *Cell) Steer(r *Request) error {
 	steer := c.steer.Load()
 	if steer == nil {
@@ -264,7 +268,7 @@ func (c *Cell) Steer(r *Request) error {
 	return nil
 }
 
-// configStruct is the config as the config file has it, without its secrets.
+// configStruct returns the config as written in the config file, without secrets.
 func (c *Cell) configStruct() *structpb.Struct {
 	public := proto.Clone(c.Config())
 	schemas.Redact(public)
@@ -284,8 +288,8 @@ func (c *Cell) describe() *actorv1.DescribeResponse {
 	return d
 }
 
-// Signature names the messages of a method the actor answers, and says whether
-// it streams.
+// Signature returns the names of the request and response messages of a method, and whether it
+// streams. They are empty if the actor has no such method.
 func (c *Cell) Signature(method string) (in, out string, stream bool) {
 	m, ok := c.method(method)
 	if !ok {

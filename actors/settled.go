@@ -6,23 +6,25 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Settled is what WhenSettled asks for: the config has proved itself and goes back to no other.
+// Settled is the answer to WhenSettled: the config has proved itself and will not be rolled back.
 type Settled struct {
-	Config proto.Message // what it says of the actor, whatever UpdateConfig has changed since; nil: nothing
+	Config proto.Message // the actor's config in it, whatever UpdateConfig has changed since; nil: it has none
 }
 
-// WhenSettled has Settled come once, as soon as the config in force has settled; at once if it has. Whoever forgets something because the config
-// does not have it any more waits for that: until then the one before may come back.
+// WhenSettled requests Settled, once, as soon as the config in force has settled; at once if it
+// has. An actor must wait for it before it deletes something because the config no longer has it:
+// until then the previous config may return.
 func (c *Context) WhenSettled() { c.l.cell.sys.settling.wait(c.l) }
 
-// Settle says what the config in force says of the actor at a path, now that it has settled: nil if nothing. With a nil function it has not: it may go
-// back to another.
+// Settle declares that the config in force has settled. says returns its config of the actor at a
+// path, or nil if it has none. A nil says declares that the config has not settled and may be
+// rolled back.
 func (s *System) Settle(says func(path string) proto.Message) { s.settling.settle(says) }
 
 type settling struct {
 	mu    sync.Mutex
 	says  func(path string) proto.Message
-	lives map[string]*life // who waits, by path: the last life that has asked
+	lives map[string]*life // waiting lives by path; only the last life that has asked
 }
 
 func (s *settling) wait(l *life) {

@@ -6,15 +6,16 @@ import (
 	"weak"
 )
 
-// Shared saves memory where many actors of one kind need an equal value: they share one, by a key. A value is
-// dropped when nobody holds it any more. Actors run in parallel, so a value must not be changed. The zero Shared
-// is empty and safe for concurrent use.
+// Shared saves memory where many actors of one kind need equal values: they share one by key. A
+// value is dropped when nothing refers to it any more. Actors run concurrently, so a value must not
+// be changed. The zero Shared is empty and safe for concurrent use.
 type Shared[K comparable, V any] struct {
 	mu  sync.Mutex
 	all map[K]weak.Pointer[V]
 }
 
-// Get returns the value of key if there is one and fits agrees, or else makes it. make is called with a lock held.
+// Get returns the value of key if there is one and fits accepts it; otherwise it makes one. make is
+// called with a lock held.
 func (s *Shared[K, V]) Get(key K, fits func(*V) bool, make func() (*V, error)) (*V, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,8 +42,8 @@ func (s *Shared[K, V]) forget(key K) {
 	}
 }
 
-// Pool is a typed sync.Pool, for values that actors of one kind need for a moment only. The zero
-// Pool is empty and safe for concurrent use.
+// Pool is a typed sync.Pool, for values that actors of one kind need only briefly. The zero Pool is
+// empty and safe for concurrent use.
 type Pool[V any] struct{ pool sync.Pool }
 
 // Take returns a value in the state in which it was given back, or a new one.

@@ -9,11 +9,11 @@ import (
 	"gatewayd/bus"
 )
 
-// hearer is a bus that knows whether anybody subscribes. *bus.Conn is one.
+// hearer is a bus that knows whether anybody subscribes to a subject. *bus.Conn is one.
 type hearer interface{ Heard(subject string) bool }
 
-// Heard says whether anybody subscribes to a trace leaf of the actor. It costs
-// about a microsecond.
+// Heard reports whether anybody subscribes to a trace leaf of the actor. It costs about a
+// microsecond.
 func (c *Context) Heard(leaf string) bool { return c.l.cell.heard(leaf) }
 
 func (c *Cell) heard(leaf string) bool {
@@ -21,17 +21,17 @@ func (c *Cell) heard(leaf string) bool {
 	return ok && h.Heard(c.subject(bus.Trace, leaf))
 }
 
-// Trace sends m to the trace subject <name>.<leaf>. Check Heard first: mostly nobody subscribes.
+// Trace sends m to the trace subject <name>.<leaf>. Check Heard first: usually nobody subscribes.
 func (c *Context) Trace(leaf string, m proto.Message) { c.send(bus.Trace, leaf, m) }
 
 // Shown tells an actor that Show of a leaf has ended.
 type Shown struct{ Leaf string }
 
-// listened is how often Show looks whether anybody still subscribes.
+// listened is the interval at which Show checks whether anybody still subscribes.
 const listened = time.Second
 
-// Show publishes on a trace leaf what from gives, until nobody subscribes there
-// any more, from ends or this life ends. Then from is closed, and Shown arrives if this life lasts.
+// Show publishes the messages of from on a trace leaf until nobody subscribes any more, from ends
+// or this life ends. Then from is closed, and Shown arrives unless this life has ended.
 func (c *Context) Show(leaf string, from Source) {
 	cell := c.l.cell
 	if c.l.over() {
@@ -47,7 +47,7 @@ func (c *Context) Show(leaf string, from Source) {
 	})
 }
 
-// show publishes for as long as listened; it returns false if from has ended.
+// show publishes for the time listened; it returns false if from has ended.
 func (c *Cell) show(ctx context.Context, leaf string, from Source) bool {
 	ctx, cancel := context.WithTimeout(ctx, listened)
 	defer cancel()

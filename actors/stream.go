@@ -10,19 +10,18 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Source is what a stream of answers is made from. Next may block until its
-// context ends; its error ends the stream, io.EOF as it should. Close is called once.
+// Source provides the answers of a stream. Next may block until its context ends. Its error ends
+// the stream; io.EOF is the regular end. Close is called once.
 type Source interface {
 	Next(ctx context.Context) (proto.Message, error)
 	io.Closer
 }
 
-// Forever is the deadline of workers that end by themselves, or with their life.
+// Forever is the deadline of workers that end by themselves or with their life.
 const Forever time.Duration = math.MaxInt64 / 2
 
-// Stream answers the request being served with what from gives, until that
-// ends, the caller goes away or this life ends. Nothing of it comes back to the
-// actor.
+// Stream answers the request being served with the messages of from, until from ends, the caller
+// goes away or this life ends. The actor gets no message about it.
 func (c *Context) Stream(from Source) {
 	r := c.Take()
 	if r == nil || c.l.over() {
@@ -66,7 +65,7 @@ func (r *Request) stream(life context.Context, from Source) {
 			continue
 		case errors.Is(err, io.EOF):
 			r.Reply(nil)
-		case life.Err() != nil: // whose end answers all who wait
+		case life.Err() != nil: // the end of the life answers all open requests
 		default:
 			r.Refuse(err)
 		}
@@ -74,7 +73,7 @@ func (r *Request) stream(life context.Context, from Source) {
 	}
 }
 
-// wait waits until the caller of a streaming method takes one more answer.
+// wait waits until the caller of a streaming method accepts another answer.
 func (r *Request) wait(ctx context.Context) error {
 	r.mu.Lock()
 	done := r.done

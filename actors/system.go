@@ -27,13 +27,13 @@ type Bus interface {
 	CallRaw(ctx context.Context, subject, contentType string, payload []byte) (string, []byte, error)
 }
 
-// System is one gateway's actors: the directory of names and the way to each
-// of them. There is one per process.
+// System is the actors of one gateway: the directory of names and the way to each actor. There is
+// one per process.
 type System struct {
 	Gateway string
 	Bus     Bus
 	Log     *slog.Logger
-	Dir     string // where actors may keep files; empty: nowhere
+	Dir     string // directory for files of actors; empty: none
 
 	runtime *actor.ActorSystem
 	calls   calls
@@ -43,23 +43,23 @@ type System struct {
 	epoch   time.Time
 	salt    atomic.Uint32
 	workers atomic.Int64
-	save    func(file string, v any, mode fs.FileMode) error // of notes: durable.Save
+	save    func(file string, v any, mode fs.FileMode) error // writes notes: durable.Save
 
 	settling settling
 
 	noting sync.Mutex
-	notes  map[string]*note // by path and leaf, for as long as the process lives: an actor that is removed may come again
+	notes  map[string]*note // by path and leaf; never removed, because a removed actor may come back
 
 	mu       sync.RWMutex
 	cells    map[string]*Cell
 	register register
 }
 
-// NewSystem makes an empty system on b.
+// NewSystem returns an empty system on b.
 func NewSystem(gateway string, b Bus, log *slog.Logger) *System {
 	quiet := func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
 	runtime := actor.NewActorSystem(actor.WithLoggerFactory(quiet), actor.WithDeadLetterRequestLogging(false),
-		actor.WithDeadLetterThrottleInterval(10*time.Millisecond)) // for so long each lot of dead letters holds a goroutine
+		actor.WithDeadLetterThrottleInterval(10*time.Millisecond)) // each batch of dead letters holds a goroutine for this time
 	oneBucket(runtime.ProcessRegistry.LocalPIDs)
 	now := time.Now()
 	return &System{
@@ -69,14 +69,13 @@ func NewSystem(gateway string, b Bus, log *slog.Logger) *System {
 	}
 }
 
-// oneBucket makes protoactor's registry one concurrent map instead of 1024 of
-// them. That saves 2.7 MB, and it cures 32-bit machines, on which the registry
-// picks its bucket with a negative number for half of all names: the remainder
-// of a division by one is never negative.
+// oneBucket makes protoactor's registry one concurrent map instead of 1024. That saves 2.7 MB. It
+// also fixes 32-bit machines, on which the registry computes a negative bucket index for half of
+// all names: a remainder modulo one is never negative.
 func oneBucket(m *actor.SliceMap) {
 	one := slices.Clone(m.LocalPIDs[:1])
 	for _, bucket := range m.LocalPIDs[1:] {
-		if bucket.IsEmpty() { // to look into one takes 10 KB and 64 goroutines
+		if bucket.IsEmpty() { // reading a bucket takes 10 KB and 64 goroutines
 			continue
 		}
 		for id, process := range bucket.Items() {
@@ -86,21 +85,20 @@ func oneBucket(m *actor.SliceMap) {
 	m.LocalPIDs = one
 }
 
-// Runtime is the protoactor system below.
+// Runtime returns the underlying protoactor system.
 func (s *System) Runtime() *actor.ActorSystem { return s.runtime }
 
-// Props makes protoactor's description of something that this system runs.
+// Props returns protoactor's description of something that this system runs.
 func (s *System) Props(producer actor.Producer) *actor.Props {
 	return actor.PropsFromProducer(producer, actor.WithMailbox(newMailbox), actor.WithDispatcher(&s.crew))
 }
 
-// Serve answers commands for all actors until stop is called. One subscription
-// serves them all.
+// Serve answers commands for all actors, with one subscription, until stop is called.
 func (s *System) Serve() (stop func(), err error) {
 	return s.Bus.Subscribe("gw."+s.Gateway+"."+string(bus.Cmd)+".>", s.route)
 }
 
-// Lookup finds the actor called path.
+// Lookup returns the actor called path; nil: there is none.
 func (s *System) Lookup(path string) *Cell {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -119,7 +117,7 @@ func (s *System) Paths() []string {
 	return paths
 }
 
-// Cells lists all actors and groups in no order.
+// Cells lists all actors and groups in no particular order.
 func (s *System) Cells() []*Cell {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -130,10 +128,11 @@ func (s *System) Cells() []*Cell {
 	return all
 }
 
-// Workers counts goroutines of Do that are running, abandoned ones included.
+// Workers returns the number of running workers: those of Do, abandoned ones included, and writes
+// and reads of notes.
 func (s *System) Workers() int { return int(s.workers.Load()) }
 
-// Republish says again who there is and how everybody is, for a bus that has forgotten it.
+// Republish publishes the catalogue and all health states again, for a bus that has lost them.
 func (s *System) Republish() {
 	for _, c := range s.Cells() {
 		c.sayHealth()
@@ -168,13 +167,13 @@ func (s *System) remove(c *Cell) {
 	}
 }
 
-// SpawnName is a name for protoactor that was never used before: the token with
-// a salt. The actor's own name stays clean.
+// SpawnName returns a name for protoactor that was never used before: token with a suffix. The
+// actor's own name has no suffix.
 func (s *System) SpawnName(token string) string {
 	return token + "~" + strconv.FormatUint(uint64(s.salt.Add(1)), 36)
 }
 
-// unknown is the error for a path nobody has, with the nearest one there is.
+// unknown returns the error for a path that no actor has, with the most similar path as a hint.
 func (s *System) unknown(path string) *bus.Error {
 	return bus.Errorf(bus.NotFound, "no actor is called %q%s", path, schemas.DidYouMeanPath(path, s.Paths()))
 }

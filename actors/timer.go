@@ -5,26 +5,25 @@ import (
 	"time"
 )
 
-// Timer is a tick or an alarm of one life, and its own mail: no more than one
-// of a tick waits at a time.
+// Timer is a ticker or a one-shot timer of one life. It is its own mail, so at most one tick of it
+// waits at a time.
 type Timer struct {
 	life    *life
 	msg     any
 	req     *Request
 	first   time.Duration // its first slot of the grid, on the system's monotonic clock
-	slots   *slots        // nil: it comes once, by timer
+	slots   *slots        // nil: it fires once, by timer
 	timer   *time.Timer
-	began   bool        // the first slot of the grid has been
+	began   bool        // the first slot of the grid has passed
 	pending atomic.Bool // a tick waits in the mailbox
 	stopped atomic.Bool
 }
 
-// Every delivers msg now and then once per d, on a fixed grid of the monotonic
-// clock that never drifts. The grid's phase is spread over the actors, in at
-// most six slots per period so that ticks share wake-ups. A tick that comes
-// while the last one still waits is not delivered but counted as missed. The
-// first one is none of the grid's: if it still waits when the first slot comes,
-// it is delivered for that slot, and nothing is missed.
+// Every delivers msg now and then once per d, on a fixed grid of the monotonic clock that never
+// drifts. The phases of the actors' grids are spread over the period, in at most six steps so that
+// ticks share wake-ups. A tick that comes while the last one still waits is not delivered but
+// counted as missed. The first tick is not on the grid: if it still waits when the first slot
+// comes, it counts for that slot, and nothing is missed.
 func (c *Context) Every(d time.Duration, msg any) *Timer {
 	l := c.l
 	t := &Timer{life: l, msg: msg}
@@ -39,16 +38,14 @@ func (c *Context) Every(d time.Duration, msg any) *Timer {
 	return t
 }
 
-// After delivers msg once, after d. If a request is being served, the message
-// is still part of it.
+// After delivers msg once, after d. If a request is being served, the message is still part of it.
 func (c *Context) After(d time.Duration, msg any) *Timer {
 	t := &Timer{life: c.l, msg: msg, req: c.req.hold()}
 	t.arm(d)
 	return t
 }
 
-// Stop ends the timer: none of its messages arrives any more. It may be called
-// on nil.
+// Stop ends the timer: none of its messages arrives any more. t may be nil.
 func (t *Timer) Stop() {
 	if t == nil {
 		return
@@ -61,11 +58,11 @@ func (t *Timer) Stop() {
 		t.slots.leave(t)
 	}
 	if t.timer != nil && t.timer.Stop() && t.req != nil && !again {
-		t.life.cell.post(settle{t.life, t.req}) // this was its continuation
+		t.life.cell.post(settle{t.life, t.req}) // the message was a continuation of the request
 	}
 }
 
-// settle ends a continuation that was called off.
+// settle ends the continuation of a request by a timer that was stopped.
 type settle struct {
 	life *life
 	req  *Request
@@ -113,7 +110,7 @@ func (t *Timer) fire() {
 	l.cell.post(t)
 }
 
-// tick is a slot of the grid; so many before it were passed over.
+// tick is called for a slot of the grid. missed is the number of slots skipped before it.
 func (t *Timer) tick(missed uint64) {
 	l := t.life
 	if t.stopped.Load() || l.over() {
@@ -131,7 +128,7 @@ func (t *Timer) tick(missed uint64) {
 	l.cell.post(t)
 }
 
-// stopTimers ends all timers of the life. Any goroutine.
+// stopTimers ends all timers of the life. Any goroutine may call it.
 func (l *life) stopTimers() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,12 +8,14 @@ import (
 
 // Tracks are stored streams of records, see bus/DESIGN.md.
 //
-// A writer calls Keep with one message after another and gets the outcome of each as Kept. A message that was not stored it
-// keeps, and gives the same bytes to Keep again.
+// A writer calls Keep with one message after another and gets the outcome of each as Kept. If a
+// message was not stored, the writer keeps it and gives the same bytes to Keep again.
 //
-// A reader opens its position with Archive().Reader in a worker of Do, waits with Next, sends what came, and calls Ack when
-// the far end has it. After any error it goes on with Next, which starts again with the first message that is not acknowledged. The
-// position has the name of the actor and survives restarts and power cuts; it is deleted when the actor is removed from the config.
+// A reader opens its position with Archive().Reader in a worker of Do, waits with Next, sends the
+// messages, and calls Ack when the far end has them. After any error it continues with Next, which
+// starts again with the first message that is not acknowledged. The position has the name of the
+// actor and survives restarts and power cuts; it is deleted when the actor is removed from the
+// config.
 //
 // The content of the messages is that of protocols/record.
 
@@ -33,12 +35,12 @@ type (
 	// Kept is the outcome of a Keep.
 	Kept struct {
 		Tag any    // as given to Keep
-		Seq uint64 // in the stream of all tracks
+		Seq uint64 // sequence in the stream of all tracks
 		Err error  // nil: it is on disk
 	}
 )
 
-// Priorities. When there is no room, tracks of low priority are dropped first.
+// Priorities. If there is no room, tracks of low priority are dropped first.
 const (
 	Low    = bus.Low
 	Normal = bus.Normal
@@ -55,8 +57,8 @@ type archive interface {
 
 var errNoArchive = bus.Errorf(bus.Unimplemented, "this bus keeps no tracks")
 
-// Keep stores payload on the track subject <name>.<leaf>. The outcome arrives as Kept, some milliseconds later, or seconds where the disk
-// is slow. The next message of the same leaf waits for it.
+// Keep stores payload on the track subject <name>.<leaf>. The outcome arrives as Kept, after some
+// milliseconds, or seconds if the disk is slow. The next message of the same leaf waits for it.
 func (c *Context) Keep(leaf, contentType string, payload []byte, p Priority, tag any) {
 	l := c.l
 	if l.over() {
@@ -86,7 +88,7 @@ func (a Archive) open() (archive, error) {
 	return nil, errNoArchive
 }
 
-// Track is the state of the actor's own track subject <name>.<leaf>.
+// Track returns the state of the actor's own track subject <name>.<leaf>.
 func (a Archive) Track(ctx context.Context, leaf string) (TrackState, error) {
 	b, err := a.open()
 	if err != nil {
@@ -95,7 +97,8 @@ func (a Archive) Track(ctx context.Context, leaf string) (TrackState, error) {
 	return b.Track(ctx, a.l.cell.subject(bus.Track, leaf))
 }
 
-// Stored calls each with the messages of the actor's own track subject, from a sequence of the stream on, until it returns an error.
+// Stored calls each with the messages of the actor's own track subject, starting at a sequence of
+// the stream, until each returns an error or there are no more.
 func (a Archive) Stored(ctx context.Context, leaf string, from uint64, each func(Stored) error) error {
 	b, err := a.open()
 	if err != nil {
@@ -104,9 +107,10 @@ func (a Archive) Stored(ctx context.Context, leaf string, from uint64, each func
 	return b.Stored(ctx, a.l.cell.subject(bus.Track, leaf), from, each)
 }
 
-// Reader opens the actor's reading position in the tracks. The first time it is made: before the oldest record or, with fromNow, behind the newest.
-// tracks are paths of actors or MQTT-style filters of paths; empty: all. They may differ from those of an earlier life, the position remains. It
-// is for kinds with Place.
+// Reader opens the actor's reading position in the tracks. It is created the first time: before the
+// oldest record or, with fromNow, after the newest. tracks are paths of actors or MQTT-style
+// filters of paths; empty: all. They may differ from those of an earlier life; the position
+// remains. It is for kinds with Place.
 func (a Archive) Reader(ctx context.Context, tracks []string, fromNow bool) (*Reader, error) {
 	if !a.l.cell.kind.Place {
 		return nil, bus.Errorf(bus.Unimplemented, "kind %s has no place in the tracks", a.l.cell.kind.Name)
@@ -136,7 +140,7 @@ func (r *Reader) Ack(seq uint64) error {
 	return r.Reader.Ack(seq)
 }
 
-// Next waits until there are messages and returns at most most of them, the oldest first.
+// Next waits until there are messages and returns up to most of them, oldest first.
 func (r *Reader) Next(ctx context.Context, most int) ([]Stored, error) {
 	if err := (Gate{r.l}).open(); err != nil {
 		return nil, err
@@ -144,5 +148,5 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Stored, error) {
 	return r.Reader.Next(ctx, most)
 }
 
-// CheckTracks returns what is wrong with filters for Archive.Reader; nil: nothing.
+// CheckTracks returns an error if filters are not valid for Archive.Reader.
 func CheckTracks(filters []string) error { return bus.CheckTracks(filters) }

@@ -2,10 +2,10 @@ package actors
 
 import "runtime/debug"
 
-// Version is that of the program, as semantic versioning has it. NATS micro tooling wants it so.
+// Version is the semantic version of the program, in the form that NATS micro tooling requires.
 const Version = "0.1.0"
 
-// Build is Version, with the commit this was built from if that is known.
+// Build returns Version, with the commit the program was built from if it is known.
 func Build() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

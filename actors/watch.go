@@ -5,14 +5,13 @@ import (
 	"time"
 )
 
-// watch looks after the workers of all lives. They share a timer, which goes off
-// when the first of those that are under way is due and not when one would have
-// been that has returned long ago.
+// watch supervises the deadlines of the workers of all lives. They share a timer, which is set for
+// the first deadline of those that are running, and not for workers that have returned.
 type watch struct {
 	mu    sync.Mutex
 	all   []*worker
 	timer *time.Timer
-	at    time.Time // when it goes off; zero: it does not
+	at    time.Time // when it fires; zero: it is not set
 }
 
 func (w *watch) add(x *worker) {
@@ -35,8 +34,8 @@ func (w *watch) remove(x *worker) {
 	w.all, x.place = w.all[:end], -1
 }
 
-// look has the timer go off at a time, if it does not before. The caller holds
-// the lock.
+// look makes the timer fire at the given time, unless it does so earlier. The caller holds the
+// lock.
 func (w *watch) look(at time.Time) {
 	if !w.at.IsZero() && !at.Before(w.at) {
 		return
@@ -49,7 +48,7 @@ func (w *watch) look(at time.Time) {
 	w.timer.Reset(time.Until(at))
 }
 
-// hurry does what is due to the workers that have not returned in time.
+// hurry takes the next step against each worker that has not returned in time.
 func (w *watch) hurry() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

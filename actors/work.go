@@ -9,19 +9,17 @@ import (
 	"gatewayd/bus"
 )
 
-// grace is how long a worker may take to notice that its context has ended,
-// before what the life owns is closed under it, and then once more before it is
-// left behind.
+// grace is the time a worker has to return after its context has ended. Then what the life owns is
+// closed, and after the same time once more the worker is left behind.
 const grace = time.Second
 
-// Do runs fn, which may block, outside the mailbox. Its result comes back as a
-// message; its error, a panic, or a missed deadline come back as Failed. If a
-// request is being served, the result is still part of it. A result that is an
-// io.Closer is owned by the life; what comes beside an error is dropped.
+// Do runs fn, which may block, outside the mailbox. Its result arrives as a message; its error, a
+// panic or a missed deadline arrive as Failed. If a request is being served, the result is still
+// part of it. A result that is an io.Closer is owned by the life; a result returned beside an error
+// is dropped.
 //
-// Past the deadline ctx is cancelled, then what the life owns is closed. A
-// worker that even then does not return is left behind and this life fails as
-// Wedged.
+// After the deadline ctx is cancelled, then what the life owns is closed. A worker that does not
+// return even then is left behind, and this life fails as Wedged.
 func (c *Context) Do(deadline time.Duration, fn func(ctx context.Context) (any, error)) {
 	l := c.l
 	if l.over() {
@@ -53,7 +51,7 @@ func (w *worker) run() {
 	if x, ok := v.(io.Closer); ok && err == nil {
 		l.own(x)
 	}
-	if !mine { // it was left behind
+	if !mine { // the worker was left behind
 		return
 	}
 	if err != nil {
@@ -75,7 +73,7 @@ func guarded(ctx context.Context, fn func(context.Context) (any, error)) (v any,
 	return fn(ctx)
 }
 
-// hurry is the next that is tried with a worker that has not returned in time.
+// hurry takes the next step against a worker that has not returned in time.
 func (w *worker) hurry() {
 	l := w.life
 	l.mu.Lock()

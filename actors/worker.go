@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// worker is what Do has begun, and the context it runs with. What changes is
-// guarded by the life's lock, but for what is the watch's.
+// worker is a function started by Do, and the context it runs with. Fields that change are guarded
+// by the life's lock, except those of the watch.
 type worker struct {
 	life     *life
 	fn       func(context.Context) (any, error)
@@ -15,15 +15,15 @@ type worker struct {
 	deadline time.Time
 	result   later
 
-	place int       // the watch's
-	next  time.Time // when the next of these is due; the watch's
+	place int       // used by the watch
+	next  time.Time // when the next step is due; used by the watch
 	stage stage
 	err   error // why the context has ended; nil: it has not
 	done  chan struct{}
 	after []*after
 }
 
-// stage is what has been tried to end a worker.
+// stage is the last step taken to end a worker.
 type stage uint8
 
 const (
@@ -58,13 +58,13 @@ func (w *worker) Err() error {
 // Value implements context.Context.
 func (w *worker) Value(any) any { return nil }
 
-// after is what follows the end of a worker's context.
+// after is a function to call when a worker's context ends.
 type after struct {
 	w  *worker
 	fn func()
 }
 
-// AfterFunc is what package context uses instead of a goroutine that waits.
+// AfterFunc is used by package context instead of a waiting goroutine.
 func (w *worker) AfterFunc(fn func()) (stop func() bool) {
 	w.life.mu.Lock()
 	defer w.life.mu.Unlock()
@@ -77,7 +77,7 @@ func (w *worker) AfterFunc(fn func()) (stop func() bool) {
 	return a.stop
 }
 
-// stop is false when fn runs or has run.
+// stop returns false if fn is running or has run.
 func (a *after) stop() bool {
 	a.w.life.mu.Lock()
 	defer a.w.life.mu.Unlock()
