@@ -81,8 +81,9 @@ type (
 	}
 )
 
-// Done gives the memory of the payload back for other messages: it must not be used afterwards. Calling it is optional; a receiver
-// that does not may keep the payload for as long as it likes.
+// Done releases the memory of the payload for other messages; the payload must not be used
+// afterwards. Calling it is optional: a receiver that does not may keep the payload for as long as
+// it likes.
 func (d Delivery) Done() { d.loan.Done() }
 
 // Wedged marks an error after which a plain restart will not help: what the

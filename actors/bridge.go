@@ -25,8 +25,9 @@ type (
 // lastTime is how long the bus may take to deliver all last states.
 const lastTime = 30 * time.Second
 
-// Subscribe delivers every message on filter as Delivery until this life ends. filter is an MQTT-style filter below the
-// gateway, like "data/#" or "state/+/health". What is too much for the mailbox is shed and counted.
+// Subscribe delivers every message on filter as Delivery until this life ends. filter is an
+// MQTT-style filter below the gateway, like "data/#" or "state/+/health". Messages that exceed the
+// mailbox are shed and counted.
 func (c *Context) Subscribe(filter string) error {
 	pattern, err := bus.Pattern(c.l.cell.sys.Gateway, filter)
 	if err != nil {
@@ -61,9 +62,10 @@ func overhear(post func(any) error) func(bus.Overheard) {
 	}
 }
 
-// Last delivers the stored state of every subject under filter, e.g. "state/#", as Delivery with Kept
-// set, and then the message end; Failed with Of set to end if the bus cannot tell. Beside a Subscribe a stored
-// state may arrive after a newer one: a Delivery with Kept must not replace one without.
+// Last delivers the stored state of every subject under filter, e.g. "state/#", as Delivery with
+// Kept set, and then the message end. If the bus cannot deliver them, Failed with Of set to end
+// arrives instead of end. If there is a Subscribe as well, a stored state may arrive after a newer
+// one, so a Delivery with Kept must not replace one without.
 func (c *Context) Last(filter string, end any) {
 	l := c.l
 	pattern, err := bus.Pattern(l.cell.sys.Gateway, filter)

@@ -20,7 +20,7 @@ import (
 // again before the actor serves it. It is called from many goroutines at once.
 type Judge func(w Caller, topic string, waited bool) error
 
-// Outcome is what became of a call, through whatever door it came.
+// Outcome is the outcome of a call, through whichever door it came.
 type Outcome struct {
 	Began  time.Time
 	Took   time.Duration

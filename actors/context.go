@@ -54,10 +54,12 @@ func (c *Context) Log() *slog.Logger { return c.l.cell.log() }
 // take it, as while it restarts: an actor that publishes only changes must then publish again.
 func (c *Context) Publish(leaf string, m proto.Message) bool { return c.send(bus.Data, leaf, m) }
 
-// Event publishes that something has happened, on the event subject <name>.<leaf>. The bus keeps the last 10,000.
+// Event publishes that something has happened, on the event subject <name>.<leaf>. The bus keeps
+// the last 10,000.
 func (c *Context) Event(leaf string, m proto.Message) { c.send(bus.Event, leaf, m) }
 
-// State publishes how something is now, on the state subject <name>.<leaf>. The bus keeps the last one for those who subscribe later.
+// State publishes how something is now, on the state subject <name>.<leaf>. The bus keeps the last
+// one for those who subscribe later.
 func (c *Context) State(leaf string, m proto.Message) { c.send(bus.State, leaf, m) }
 
 func (c *Context) send(class bus.Class, leaf string, m proto.Message) bool {

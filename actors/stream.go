@@ -79,7 +79,7 @@ func (r *Request) wait(ctx context.Context) error {
 	done := r.done
 	r.mu.Unlock()
 	if done || r.ready == nil {
-		return nil // Send says why
+		return nil // Send returns the reason
 	}
 	return r.ready(ctx)
 }

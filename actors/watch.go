@@ -57,7 +57,7 @@ func (w *watch) hurry() {
 	for _, x := range w.all {
 		if !now.Before(x.next) {
 			x.next = x.next.Add(grace)
-			go x.hurry() // what it closes may get stuck as well
+			go x.hurry() // closing may get stuck as well
 		}
 		w.look(x.next)
 	}

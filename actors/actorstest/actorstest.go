@@ -1,6 +1,6 @@
-// Package actorstest runs actors on a real in-process bus, with every peer
-// replaced by a function. Nothing is mocked that can be had for real; Recorder
-// is a bus for tests in virtual time, where a real one would stop the clock.
+// Package actorstest runs actors on a real in-process bus. Peers are replaced by functions;
+// everything else is real. Recorder is a bus for tests in virtual time, in which a real bus would
+// stop the clock.
 package actorstest
 
 import (
@@ -22,19 +22,19 @@ import (
 // Gateway is the gateway's name in tests.
 const Gateway = "test"
 
-// Patience is how long a test waits for what must come. It only ends tests that
-// hang: a machine that is busy with something else may take its time.
+// Patience is how long a test waits for an expected message or condition. It only ends tests that
+// hang; a busy machine may take its time.
 const Patience = 2 * time.Minute
 
 // Rig is a bus and a system of actors that last as long as the test.
 type Rig struct {
 	t       testing.TB
 	Bus     *bus.Conn // nil in virtual time
-	record  *Recorder // nil but in virtual time
+	record  *Recorder // nil except in virtual time
 	Listens string    // host:port of the bus, if it listens
 	System  *actors.System
 	parent  *actor.PID
-	Faults  chan *actors.Fault // what the actors under test failed with
+	Faults  chan *actors.Fault // failures of the actors under test
 }
 
 // New starts a rig.
@@ -43,13 +43,14 @@ func New(t testing.TB) *Rig {
 	return NewOn(t, bus.Config{})
 }
 
-// NewOn starts a rig on a bus of this config.
+// NewOn starts a rig on a bus with this config.
 func NewOn(t testing.TB, cfg bus.Config) *Rig {
 	t.Helper()
 	return begin(t, cfg, func(b *bus.Conn) actors.Bus { return b })
 }
 
-// NewOver starts a rig whose actors have what over makes of the bus, for what a bus only does when something fails.
+// NewOver starts a rig whose actors use the bus that over returns. It is for bus behaviour that
+// occurs only when something fails.
 func NewOver(t testing.TB, over func(*bus.Conn) actors.Bus) *Rig {
 	t.Helper()
 	return begin(t, bus.Config{}, over)
@@ -74,7 +75,8 @@ func begin(t testing.TB, cfg bus.Config, over func(*bus.Conn) actors.Bus) *Rig {
 	return r
 }
 
-// scratch is a directory that is removed when the actors that are being stopped write into it no more.
+// scratch returns a directory that is removed after the test. Removal is retried, because actors
+// that are being stopped may still write into it.
 func scratch(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "gatewayd-rig-")
@@ -92,8 +94,7 @@ func scratch(t testing.TB) string {
 	return dir
 }
 
-// NewVirtual starts a rig for virtual time (testing/synctest), on a bus that only
-// records.
+// NewVirtual starts a rig for virtual time (testing/synctest), on a bus that only records.
 func NewVirtual(t *testing.T) (*Rig, *Recorder) {
 	t.Helper()
 	b := &Recorder{}
@@ -102,7 +103,7 @@ func NewVirtual(t *testing.T) (*Rig, *Recorder) {
 	return r, b
 }
 
-// Once makes actors that fail stay down, where they would be restarted at once.
+// Once makes actors that fail stay stopped. Without it they are restarted at once.
 func (r *Rig) Once() *Rig {
 	r.t.Helper()
 	r.parent = spawnParent(r.t, r.System, r.Faults, true)
@@ -121,7 +122,7 @@ func (r *Rig) Start(path string, k actors.Kind, config proto.Message) *actors.Ce
 	return cell
 }
 
-// Spawn gives an actor that was stopped a place to live again.
+// Spawn starts an actor again that was stopped.
 func (r *Rig) Spawn(cell *actors.Cell) {
 	r.t.Helper()
 	done := make(chan error, 1)
@@ -131,15 +132,15 @@ func (r *Rig) Spawn(cell *actors.Cell) {
 	}
 }
 
-// Stop stops the actor at path and waits until it has said its last word.
+// Stop stops the actor and waits until it has ended.
 func (r *Rig) Stop(cell *actors.Cell) {
 	r.t.Helper()
 	r.System.Runtime().Root.Stop(cell.PID())
 	r.Until("stopped", func() bool { return cell.State() == actors.Gone || cell.State() == actors.Bad })
 }
 
-// Peer plays the actor called path: it answers every message with what fn
-// returns; an error refuses, nil does not answer at all.
+// Peer plays the actor called path. It answers every message with what fn returns: an error
+// refuses, nil gives no answer at all.
 func (r *Rig) Peer(path string, fn func(msg any) any) {
 	r.t.Helper()
 	k := actors.Define(actors.Kind{Name: "peer", Doc: "plays a peer"}, func(*structpb.Struct) actors.Actor { return peer(fn) })
@@ -163,7 +164,8 @@ func (p peer) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// Call sends a command over the bus, in virtual time straight to the actor, and returns the answer.
+// Call sends a command and returns the answer. The command goes over the bus, or in virtual time
+// directly to the actor.
 func Call[T proto.Message](r *Rig, path, method string, req proto.Message, resp T) (T, error) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
@@ -179,8 +181,7 @@ func Call[T proto.Message](r *Rig, path, method string, req proto.Message, resp 
 	return resp, err
 }
 
-// Watch collects what is published on an MQTT-style filter such as
-// "data/field/#".
+// Watch collects the messages published on an MQTT-style filter such as "data/field/#".
 func Watch[T proto.Message](r *Rig, filter string, empty T) <-chan T {
 	r.t.Helper()
 	pattern, err := bus.Pattern(Gateway, filter)
@@ -217,7 +218,7 @@ func Watch[T proto.Message](r *Rig, filter string, empty T) <-chan T {
 	return ch
 }
 
-// Next is the next value on ch.
+// Next returns the next value on ch.
 func Next[T any](t *testing.T, ch <-chan T) T {
 	t.Helper()
 	select {
@@ -229,7 +230,7 @@ func Next[T any](t *testing.T, ch <-chan T) T {
 	}
 }
 
-// NextWhere is the next value on ch that fn likes.
+// NextWhere returns the next value on ch for which fn is true.
 func NextWhere[T any](t *testing.T, ch <-chan T, fn func(T) bool) T {
 	t.Helper()
 	deadline := time.After(Patience)
@@ -256,8 +257,8 @@ func (r *Rig) Until(what string, cond func() bool) {
 	}
 }
 
-// spawnParent starts the plainest supervisor there is: it restarts whatever
-// fails, at once, or once and for all stops it, and reports the fault.
+// spawnParent starts a minimal supervisor. It restarts whatever fails at once, or with once set
+// stops it for good, and reports the fault.
 func spawnParent(t testing.TB, s *actors.System, faults chan<- *actors.Fault, once bool) *actor.PID {
 	t.Helper()
 	props := actor.PropsFromProducer(func() actor.Actor {

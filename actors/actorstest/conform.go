@@ -17,11 +17,10 @@ import (
 	"gatewayd/schemas"
 )
 
-// Conform holds a kind to the manners of all kinds: it is declared in full,
-// builds without I/O, comes and goes without leaving anything behind, is not
-// impressed by strangers and garbage, and its README is true. config is one it
-// should be able to start with; where it cannot, a returned error is good
-// manners as well. others are kinds that the README's example needs.
+// Conform checks that a kind follows the rules for all kinds: its declaration is complete, New does
+// no I/O, its lives leave nothing behind, unknown and malformed messages do it no harm, and its
+// README is correct. config should be one it can start with; where that is impossible, it may
+// return an error. others are kinds that the README's example needs.
 func Conform(t *testing.T, k actors.Kind, config proto.Message, others ...actors.Kind) {
 	t.Helper()
 	config = proto.Clone(config)
@@ -58,8 +57,7 @@ func declared(t *testing.T, k *actors.Kind, config proto.Message) {
 	}
 }
 
-// newIsPure builds many, for a goroutine or two of an earlier test may begin
-// meanwhile.
+// newIsPure builds many actors, because a goroutine or two of an earlier test may start meanwhile.
 func newIsPure(t *testing.T, k *actors.Kind, config proto.Message) {
 	const many = 200
 	before := footprint(t)
@@ -74,20 +72,21 @@ func newIsPure(t *testing.T, k *actors.Kind, config proto.Message) {
 	}
 }
 
-// lives starts and stops it again and again; the first time warms up what stays
-// for good. A goroutine that each life leaves behind is told from the one or two that
-// the bus beside it begins meanwhile.
+// lives starts and stops the actor several times. The first life is not counted, because it creates
+// what stays for good. Several lives are needed to distinguish a goroutine that each life leaves
+// behind from the one or two that the bus starts meanwhile.
 func lives(t *testing.T, k actors.Kind, config proto.Message) {
 	const many = 6
 	r := New(t).Once()
-	if slices.Contains(k.Offers(), "mqtt.v1.BridgeService") { // its place in the tracks is there to stay, and may come late in its first life
+	// Its reading position in the tracks stays for good, and may be created late in its first life.
+	if slices.Contains(k.Offers(), "mqtt.v1.BridgeService") {
 		if _, err := r.Bus.Reader(t.Context(), bus.ReaderConfig{Name: "group/under-test", Tracks: []string{"group/under-test"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	cell := r.Start("group/under-test", k, proto.Clone(config))
 	settle(r, cell)
-	if slices.Contains(k.Offers(), "uplink.v1.UplinkService") { // its place in the tracks is there to stay
+	if slices.Contains(k.Offers(), "uplink.v1.UplinkService") { // its reading position stays for good
 		r.Until("a place in the tracks", func() bool { return cell.State() != actors.Starting })
 	}
 	r.Stop(cell)
@@ -113,7 +112,7 @@ func lives(t *testing.T, k actors.Kind, config proto.Message) {
 	noPanic(t, r)
 }
 
-// settle waits until a life has served a message after Started, or has ended.
+// settle waits until a life has handled a message after Started, or has ended.
 func settle(r *Rig, cell *actors.Cell) {
 	r.t.Helper()
 	served := cell.Served()
@@ -160,14 +159,14 @@ func garbage(t *testing.T, r *Rig, cell *actors.Cell, desc protoreflect.MethodDe
 	if desc.IsStreamingServer() {
 		briefly(r, cell, method)
 	} else {
-		call(t, r, method, bus.JSON, "{}") // may be right or wrong, but is answered
+		call(t, r, method, bus.JSON, "{}") // may succeed or fail, but must be answered
 	}
 	if n := cell.Counters().Failures; n > failures {
 		t.Errorf("an empty %s is a failure of the actor; it should refuse", method)
 	}
 }
 
-// briefly calls a method whose answers may go on for ever, and goes away.
+// briefly calls a method whose answers may never end, and goes away.
 func briefly(r *Rig, cell *actors.Cell, method string) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	gone := make(chan struct{})
@@ -180,7 +179,7 @@ func briefly(r *Rig, cell *actors.Cell, method string) {
 	<-gone
 }
 
-// call returns the code of the error; "" for none.
+// call returns the code of the error, or "" for none.
 func call(t *testing.T, r *Rig, method, typ, payload string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
@@ -195,7 +194,7 @@ func call(t *testing.T, r *Rig, method, typ, payload string) string {
 	return bus.AsError(err).Code
 }
 
-// noPanic lets actors fail, with an error that says why.
+// noPanic fails the test if an actor has panicked. A returned error is allowed.
 func noPanic(t *testing.T, r *Rig) {
 	t.Helper()
 	for {

@@ -15,13 +15,13 @@ func (r *Rig) note(path, leaf string) string {
 	return filepath.Join(r.System.Dir, filepath.FromSlash(path), leaf+".json")
 }
 
-// Noted reads what the actor called path has noted under a leaf, as it stands on disk, and says whether there is anything.
+// Noted reads the note of the actor called path from disk, and reports whether there is one.
 func (r *Rig) Noted(path, leaf string, m proto.Message) bool {
 	var content json.RawMessage
 	return durable.Load(r.note(path, leaf), &content) == nil && protojson.Unmarshal(content, m) == nil
 }
 
-// Note writes what the actor called path shall have noted before.
+// Note writes a note for the actor called path, as if an earlier life had written it.
 func (r *Rig) Note(path, leaf string, m proto.Message) {
 	r.t.Helper()
 	file := r.note(path, leaf)
@@ -37,7 +37,7 @@ func (r *Rig) Note(path, leaf string, m proto.Message) {
 	}
 }
 
-// LoseDisk has the actors' files be out of reach, for reading and for writing, until the returned function is called.
+// LoseDisk makes the actors' files inaccessible, for reading and writing, until back is called.
 func (r *Rig) LoseDisk() (back func()) {
 	r.t.Helper()
 	dir := r.System.Dir
@@ -48,7 +48,7 @@ func (r *Rig) LoseDisk() (back func()) {
 		}
 	}
 	must(os.Rename(dir, dir+".away"))
-	must(os.WriteFile(dir, nil, 0o600)) // root may do what no mode allows
+	must(os.WriteFile(dir, nil, 0o600)) // a file in place of the directory: root is not bound by file modes
 	return func() {
 		r.t.Helper()
 		must(os.Remove(dir))

@@ -17,8 +17,8 @@ var sections = [...]string{"What it does", "Config", "Services", "Subjects", "He
 
 var tomlBlock = regexp.MustCompile("(?s)```toml\n(.*?)```")
 
-// readme checks that the kind's README has all sections, tells the truth about
-// config, services and subjects, and has an example that the gateway takes.
+// readme checks that the kind's README has all sections, that its config table is that of the
+// schema, that it mentions all methods and leaves, and that its example is a valid config.
 func readme(t *testing.T, k *actors.Kind, others []actors.Kind) {
 	file := filepath.Join(moduleRoot(t), "actors", strings.ReplaceAll(k.Name, "-", ""), "README.md")
 	p, err := os.ReadFile(file)

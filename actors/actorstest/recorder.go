@@ -9,7 +9,7 @@ import (
 	"gatewayd/bus"
 )
 
-// Recorder is a bus that remembers what was published and delivers it to tests alone, by Watch.
+// Recorder is a bus that records what is published. It delivers it only to tests, by Watch.
 type Recorder struct {
 	mu   sync.Mutex
 	all  []Published
@@ -17,7 +17,7 @@ type Recorder struct {
 	full bool
 }
 
-// Published is one message a Recorder was given.
+// Published is one message published on a Recorder.
 type Published struct {
 	Subject string
 	Message proto.Message
@@ -30,7 +30,7 @@ func (r *Recorder) Publish(subject string, m proto.Message) error {
 	if r.full {
 		return bus.Errorf(bus.Unavailable, "the recorder is full")
 	}
-	p := Published{subject, proto.Clone(m)} // an actor may use its message again
+	p := Published{subject, proto.Clone(m)} // an actor may reuse its message
 	r.all = append(r.all, p)
 	for _, ear := range r.ears {
 		ear(p)
@@ -44,7 +44,7 @@ func (r *Recorder) hear(ear func(Published)) {
 	r.ears = append(r.ears, ear)
 }
 
-// Refuse makes it take nothing any more, or again.
+// Refuse makes the recorder refuse all messages, or accept them again.
 func (r *Recorder) Refuse(all bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,7 +62,7 @@ func (r *Recorder) CallRaw(context.Context, string, string, []byte) (string, []b
 	return "", nil, bus.Errorf(bus.Unavailable, "a recorder answers no calls")
 }
 
-// All is what was published so far.
+// All returns everything published so far.
 func (r *Recorder) All() []Published {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -18,22 +18,22 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// Dial opens what a recording plays.
+// Dial connects to the line played back from a recording.
 type Dial = func(context.Context) (modbus.Conn, error)
 
-// Incident is what came of a recording.
+// Incident is the result of replaying a recording.
 type Incident struct {
 	Published []Published
-	// Strangers are requests that the recording has no answer for: the config asks for something else than the one of then.
+	// Strangers are requests that the recording has no answer for, because the config asks for
+	// something other than the config of that time.
 	Strangers []string
 	Faults    []*actors.Fault
 }
 
-// Replay runs the link that a recording (gatewayd trace --record) is from, and
-// the units that a config has on it, from the recording's beginning to its end
-// in virtual time: hours take moments, and nothing depends on how busy the
-// machine is. kinds are those in the config, over the recording where they
-// reach out: serialline.Over(dial), tcplink.Over(dial), modbusunit.Kind.
+// Replay runs the link that a recording (gatewayd trace --record) is from, and the units on it in
+// the config, through the whole recording in virtual time. Hours take moments, and nothing depends
+// on the load of the machine. kinds returns the kinds in the config; those that connect to the
+// outside must use the recording: serialline.Over(dial), tcplink.Over(dial), modbusunit.Kind.
 func Replay(t *testing.T, recording, toml string, kinds func(Dial) []actors.Kind) *Incident {
 	t.Helper()
 	f, err := os.Open(recording)
@@ -62,7 +62,7 @@ func Replay(t *testing.T, recording, toml string, kinds func(Dial) []actors.Kind
 	}
 	result := &Incident{}
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // what was under way ends
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // lets everything under way end
 		r, b := NewVirtual(t)
 		tree.Walk(func(n *config.Node) {
 			if n.Path == from || linkOf(n.Config) == from {
@@ -78,7 +78,7 @@ func Replay(t *testing.T, recording, toml string, kinds func(Dial) []actors.Kind
 	return result
 }
 
-// linkOf is the link that a config names; empty: none.
+// linkOf returns the link that a config names, or "".
 func linkOf(m proto.Message) string {
 	if m == nil {
 		return ""
@@ -90,7 +90,7 @@ func linkOf(m proto.Message) string {
 	return m.ProtoReflect().Get(fd).String()
 }
 
-// Samples are those of a unit's scan group, in the order they came.
+// Samples returns those of a unit's scan group, in the order they were published.
 func (i *Incident) Samples(path, group string) (all []*samplev1.Samples) {
 	for _, p := range i.Published {
 		if s, ok := p.Message.(*samplev1.Samples); ok && p.Subject == bus.Subject(Gateway, bus.Data, path, group) {
@@ -100,7 +100,7 @@ func (i *Incident) Samples(path, group string) (all []*samplev1.Samples) {
 	return all
 }
 
-// Events are those of a leaf, of whatever actor.
+// Events returns the events of a leaf, from all actors.
 func (i *Incident) Events(leaf string) (all []proto.Message) {
 	for _, p := range i.Published {
 		if a, err := bus.ParseSubject(p.Subject); err == nil && a.Class == bus.Event && strings.HasSuffix(a.Leaf, leaf) {
