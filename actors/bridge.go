@@ -91,9 +91,10 @@ func (c *Context) Last(filter string, end any) {
 	})
 }
 
-// Call sends a command that came from outside to a topic, cmd/<path>/<Method>, with its payload as it is. The outcome
-// arrives as Called; a streaming method of this process gives one Called for each answer and one for
-// the end. cancel, which any goroutine may call, ends the call early: the outcome is then an error.
+// Call sends a command that came from outside to a topic, cmd/<path>/<Method>, with its payload
+// unchanged. The outcome arrives as Called; a streaming method of this process gives one Called for
+// each answer and one for the end. cancel, which any goroutine may call, ends the call early: the
+// outcome is then an error.
 func (c *Context) Call(topic, contentType string, payload []byte, timeout time.Duration, tag any) (cancel func()) {
 	l, s, w := c.l, c.l.cell.sys, c.Caller()
 	if b, ok := s.Bus.(streamer); ok && s.streams(topic) {

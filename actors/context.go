@@ -73,8 +73,8 @@ func (c *Context) send(class bus.Class, leaf string, m proto.Message) bool {
 	return err == nil
 }
 
-// OK sets the health to "ok" and counts as proof of work (see Worked). Call it where the evidence arrives,
-// e.g. with an answer of the device, never on a timer.
+// OK sets the health to "ok" and counts as proof of work (see Worked). Call it where the evidence
+// arrives, e.g. with an answer of the device, never on a timer.
 func (c *Context) OK() {
 	c.Worked()
 	c.say(OK, c.l.warning)
@@ -83,17 +83,19 @@ func (c *Context) OK() {
 // Warn shows a warning beside the health "ok", from the next OK on until this life ends. Empty: none.
 func (c *Context) Warn(why string) { c.l.warning = why }
 
-// Worked is proof of work without a change of health, for an actor that works but is Degraded. If nobody
-// in a critical group has given such proof within the group's silence time, the watchdog is no longer petted.
+// Worked is proof of work without a change of health, for an actor that works but is Degraded. If
+// no actor in a critical group has given such proof within the group's silence time, the watchdog
+// is no longer petted.
 func (c *Context) Worked() {
 	c.l.cell.worked.Store(int64(time.Since(c.l.cell.sys.epoch)) | 1)
 }
 
-// Missed counts a tick that the actor left out because the work of the last one was
-// still under way.
+// Missed counts a tick that the actor left out because the work of the last one was still under
+// way.
 func (c *Context) Missed() { c.l.cell.missed.Add(1) }
 
-// Degraded sets the health to "degraded": the actor works, but not as it should. why is for operators.
+// Degraded sets the health to "degraded": the actor works, but not as it should. why is for
+// operators.
 func (c *Context) Degraded(why string) { c.say(Degraded, why) }
 
 // Unreachable sets the health to "unreachable": what the actor stands for does not answer. It
@@ -171,8 +173,8 @@ func (s *System) send(path string, r *Request) error {
 }
 
 // Post returns a function that hands a message to this actor's Receive. It is for code that runs
-// goroutines of its own: any goroutine may call it, and it never blocks. It returns an error when too many
-// messages wait already or this life is over.
+// goroutines of its own: any goroutine may call it, and it never blocks. It returns an error when
+// too many messages are waiting already or this life is over.
 func (c *Context) Post() func(msg any) error {
 	l := c.l
 	return func(msg any) error {

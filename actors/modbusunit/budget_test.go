@@ -12,14 +12,14 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// configured makes an actor of a config, with its defaults.
+// configured returns an actor with a config and its defaults.
 func configured[M proto.Message](path string, m M, change func(M)) schemas.Actor {
 	schemas.Defaults(m)
 	change(m)
 	return schemas.Actor{Path: path, Kind: "kind", Config: m}
 }
 
-// polling is a unit with so many single registers far apart.
+// polling returns a unit with n single registers far apart.
 func polling(number uint32, every, reads int, change func(*modbusv1.Unit)) schemas.Actor {
 	return configured(fmt.Sprintf("f/meter-%d", number), &modbusv1.Unit{}, func(u *modbusv1.Unit) {
 		u.Link, u.Unit, u.Every = "f/line", number, ms(every)
@@ -47,13 +47,13 @@ func TestWhatCannotFitIsFoundBesideItsLine(t *testing.T) {
 	}
 	untimed := func(u *modbusv1.Unit) {
 		grouped(u)
-		u.Groups[0].Every = nil // forgotten, or mistyped
+		u.Groups[0].Every = nil // missing or misspelt
 	}
 	for _, c := range []struct {
 		name  string
 		all   []schemas.Actor
 		warns bool
-		want  []string // in one finding; none: there is none
+		want  []string // parts of one finding; none: there must be no finding
 	}{
 		{"it fits", []schemas.Actor{serial(asIs), polling(7, 500, 2, nothing)}, false, nil},
 		{"it does not", []schemas.Actor{serial(asIs), polling(7, 100, 5, nothing), polling(8, 1000, 1, nothing)}, false,

@@ -110,7 +110,7 @@ func TestCommandsAreRefusedClearly(t *testing.T) {
 	}
 }
 
-// refused wants an error to say this for programs.
+// refused checks the error details for programs.
 func refused(t *testing.T, err error, want string) {
 	t.Helper()
 	d := actors.Details(err)
@@ -119,7 +119,7 @@ func refused(t *testing.T, err error, want string) {
 	}
 }
 
-// unpolled is a device whose unit has no points: nothing reaches it but what a test asks.
+// unpolled is a device whose unit has no points, so only requests of the test reach it.
 func unpolled(t *testing.T) (*sim.Device, *actorstest.Rig) {
 	d := meter(7)
 	r := piped(t, d)
@@ -131,7 +131,7 @@ func unpolled(t *testing.T) (*sim.Device, *actorstest.Rig) {
 	return d, r
 }
 
-// A write whose answer does not come is sent once, and its caller is told that nobody knows.
+// A write without an answer is sent once, and the caller is told that its outcome is unknown.
 func TestAWriteWithoutAnswerIsUnsure(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		d, r := unpolled(t)
@@ -151,7 +151,7 @@ func TestAWriteWithoutAnswerIsUnsure(t *testing.T) {
 	})
 }
 
-// A device that hangs up while it writes has perhaps written; nobody writes again.
+// A device that hangs up during a write may have carried it out. The write is not repeated.
 func TestAWriteIsNeverRepeated(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		d, r := unpolled(t)
@@ -166,7 +166,7 @@ func TestAWriteIsNeverRepeated(t *testing.T) {
 	})
 }
 
-// A unit that does not know function 22 has its bits written by reading first.
+// On a unit that does not know function 22, bits are written after reading the register.
 func TestBitsOfAnOldDevice(t *testing.T) {
 	r := actorstest.New(t)
 	noFault(t, r)
@@ -200,7 +200,7 @@ func TestACallReachesTheDeviceInTime(t *testing.T) {
 		cfg.Timeout, cfg.Points = ms(5000), nil
 		r.Start(unitPath, modbusunit.Kind, cfg)
 		if _, err := call(r, "ReadRegisters", &modbusv1.ReadRegistersRequest{}, &modbusv1.ReadRegistersResponse{}); err != nil {
-			t.Fatal(err) // the connection is there
+			t.Fatal(err) // the connection is established
 		}
 		d.Behave(sim.Behaviour{Silent: true})
 		ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
@@ -212,7 +212,7 @@ func TestACallReachesTheDeviceInTime(t *testing.T) {
 	})
 }
 
-// Who cannot wait until the line is free hears that it is busy, and knows that nothing was sent.
+// A caller who cannot wait for a busy line is told so, and that nothing was sent.
 func TestALineThatIsBusy(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		d := meter(7)
@@ -230,7 +230,7 @@ func TestALineThatIsBusy(t *testing.T) {
 			first <- err
 		}()
 		r.Until("the line is busy", func() bool { return d.Counters().Requests == 1 })
-		// The first occupies the line for longer than the second can wait.
+		// The first request occupies the line for longer than the second can wait.
 		short, cancelShort := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancelShort()
 		_, err := r.System.Call(short, unitPath, "WriteCoils", &modbusv1.WriteCoilsRequest{Address: proto.Uint32(0), Values: []bool{true}})

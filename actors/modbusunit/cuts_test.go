@@ -12,7 +12,7 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// registers are n points of a register each, from 0 on, read each second.
+// registers returns n points of one register each, from address 0, read every second.
 func registers(n int) *modbusv1.Unit {
 	cfg := &modbusv1.Unit{Link: linkPath, Unit: 7, Every: ms(1000), Timeout: ms(500), MaxBackoff: ms(60_000)}
 	for i := range n {
@@ -21,7 +21,7 @@ func registers(n int) *modbusv1.Unit {
 	return cfg
 }
 
-// wellOf is how many samples are good.
+// wellOf counts the good samples.
 func wellOf(s *samplev1.Samples) (n int) {
 	for _, x := range s.Samples {
 		if x.Quality == "" {
@@ -31,13 +31,14 @@ func wellOf(s *samplev1.Samples) (n int) {
 	return n
 }
 
-// What a unit refuses costs the link no more than a request now and then, and is read again when the unit has it, the reads around it in one piece.
+// What a unit refuses costs the link an extra request only from time to time. It is read again once
+// the unit has it, in one block with its neighbours.
 func TestWhatIsRefusedRests(t *testing.T) {
 	for name, tc := range map[string]struct {
 		points   int
-		has      [][2]int // runs of registers, first and number
-		requests int64    // of each scan, when all is found out
-		back     int      // scans until all is read again, when it is there
+		has      [][2]int // ranges of registers: first and number
+		requests int64    // per scan, once the refused registers are known
+		back     int      // scans until everything is read again, once the registers exist
 	}{
 		"three holes":          {100, [][2]int{{0, 10}, {11, 39}, {52, 48}}, 11, 400},
 		"nearly all":           {200, [][2]int{{0, 3}}, 2, 10_000},
@@ -89,7 +90,7 @@ func TestWhatIsRefusedRests(t *testing.T) {
 	}
 }
 
-// A unit with a hole that is silent for a while is no reason to read less well afterwards, and its holes are found again.
+// After a silence, a unit with a hole is read as well as before, and its holes are found again.
 func TestHolesAfterSilence(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		d := sim.NewDevice(7)

@@ -107,7 +107,7 @@ func TestReportsChanges(t *testing.T) {
 		d.Put(sim.HoldingRegisters, 0, 111)
 		actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return sampleOf(s, "wide").GetNumber() == 111 })
 
-		// A unit that stays silent is told once, not at each probe.
+		// A unit that stays silent is reported once, not at each probe.
 		d.Behave(sim.Behaviour{Silent: true})
 		actorstest.NextWhere(t, data, func(s *samplev1.Samples) bool { return strings.HasPrefix(sampleOf(s, "exact").Cause, "quarantined") })
 		for probes := d.Counters().Requests; d.Counters().Requests < probes+4; {

@@ -56,7 +56,7 @@ func TestTheFirewallDecides(t *testing.T) {
 		req          proto.Message
 		err          string
 		want         *modbusv1.Audited
-		holds        int // what the device holds at the address then; -1: it has none
+		holds        int // value at the address afterwards; -1: the device has no such register
 	}{
 		{"allowed", "WriteRegisters", writing(80, 1, 2), "", &modbusv1.Audited{Function: 16, Address: proto.Uint32(80), Values: u(1, 2), Outcome: "done", Rule: "free"}, 1},
 		{"verified", "WriteRegisters", writing(50, 99), "", &modbusv1.Audited{Function: 6, Address: proto.Uint32(50), Values: u(99), Outcome: "verified", Rule: "sure", Before: u(50), After: u(99)}, 99},
@@ -98,10 +98,10 @@ func TestTheFirewallDecides(t *testing.T) {
 	}
 }
 
-// A device that confirms a write and does something else is found out.
+// A device that confirms a write but does something else is detected.
 func TestAWriteThatReadsBackAsSomethingElse(t *testing.T) {
 	for name, x := range map[string]struct {
-		reads   []uint16 // what the register reads as, each time; none: no answer
+		reads   []uint16 // values of the register at each read; none: no answer
 		outcome string
 		err     string
 	}{
@@ -141,7 +141,7 @@ func TestAWriteThatReadsBackAsSomethingElse(t *testing.T) {
 	}
 }
 
-// While its firewall is away a unit polls, but nobody gets at it.
+// While its firewall is away, a unit polls but accepts no calls.
 func TestWithoutItsFirewallNothingPasses(t *testing.T) {
 	d := meter(7)
 	r := plant(t, d)
@@ -161,7 +161,7 @@ func TestWithoutItsFirewallNothingPasses(t *testing.T) {
 	}
 }
 
-// A caller keeps his name through every actor that acts for him.
+// The identity of a caller is kept through every actor that acts on its behalf.
 func TestCallersAreNamed(t *testing.T) {
 	r := plant(t, meter(7))
 	noFault(t, r)
@@ -181,7 +181,7 @@ func TestCallersAreNamed(t *testing.T) {
 			t.Errorf("%s: audited %v", x.how, got)
 		}
 	}
-	// What another actor asks while it serves somebody is asked for him.
+	// What another actor asks while serving a caller is asked on behalf of that caller.
 	r.System.Ask("edge/proxy", "relay", func(any, error) {})
 	if got := actorstest.Next(t, audit); got.Caller != "local" || got.Outcome != "denied" {
 		t.Errorf("relayed: audited %v", got)
@@ -196,7 +196,7 @@ func (p proxy) Receive(c *actors.Context, msg any) error {
 		return nil
 	}
 	mine := !strings.HasPrefix(how, "relay")
-	if mine && c.Request() != nil { // in a turn of its own it acts for nobody
+	if mine && c.Request() != nil { // outside a request it acts on its own behalf
 		if err := c.Post()(how); err != nil {
 			return err
 		}
@@ -214,7 +214,7 @@ func (p proxy) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// A write that is under way when its actor ends is not forgotten.
+// A write that is under way when its actor ends is audited.
 func TestAStoppedActorAuditsWhatItDoesNotKnow(t *testing.T) {
 	r := actorstest.New(t)
 	noFault(t, r)

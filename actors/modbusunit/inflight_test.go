@@ -21,7 +21,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// A device behind a slow network serves as many at a time as it may.
+// A device behind a slow network serves as many requests at a time as configured.
 func TestTransactionsInFlight(t *testing.T) {
 	const calls, delay = 8, 500 * time.Millisecond
 	for _, n := range []uint32{1, calls} {
@@ -55,7 +55,7 @@ func TestTransactionsInFlight(t *testing.T) {
 	}
 }
 
-// deaf makes a connection one whose far end has lost its power: it acknowledges nothing and says nothing.
+// deaf makes a connection look as if its far end had lost power: it acknowledges and sends nothing.
 func deaf(t *testing.T, c net.Conn) {
 	t.Helper()
 	raw, err := c.(*net.TCPConn).SyscallConn()
@@ -72,7 +72,7 @@ func deaf(t *testing.T, c net.Conn) {
 	}
 }
 
-// heard is a listener that shows what it accepts.
+// heard is a listener that exposes the connections it accepts.
 type heard struct {
 	net.Listener
 	conns chan<- net.Conn
@@ -86,7 +86,7 @@ func (h heard) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// accepting serves a plant and shows the connections.
+// accepting serves a plant and exposes its connections.
 func accepting(t *testing.T, p *sim.Plant, conns chan<- net.Conn) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -105,7 +105,8 @@ func accepting(t *testing.T, p *sim.Plant, conns chan<- net.Conn) string {
 	return l.Addr().String()
 }
 
-// established says whether the far side of an accepted connection still is one, in the eyes of the kernel.
+// established reports whether the kernel considers the far side of an accepted connection
+// established.
 func established(t *testing.T, c net.Conn) bool {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")
@@ -122,7 +123,8 @@ func established(t *testing.T, c net.Conn) bool {
 	return false
 }
 
-// A connection whose far end has gone without a word is replaced, in use and idle, and no write is lost by an idle one.
+// A connection whose far end has vanished is replaced, both in use and idle, and no write is lost
+// on an idle one.
 func TestHalfOpenConnections(t *testing.T) {
 	for name, inFlight := range map[string]uint32{"one at a time": 1, "four": 4} {
 		t.Run(name, func(t *testing.T) {
@@ -144,7 +146,7 @@ func TestHalfOpenConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 			deaf(t, first)
-			if err := readOne(); err != nil { // in vain, were it not for the kernel
+			if err := readOne(); err != nil { // works only because the kernel notices the loss
 				t.Error(err)
 			}
 			second := actorstest.Next(t, conns)

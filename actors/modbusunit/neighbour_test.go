@@ -25,7 +25,7 @@ import (
 func wiredTo(t *testing.T, f modbus.Framing, devices ...*sim.Device) func(context.Context) (modbus.Conn, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	plant := sim.NewPlant(devices...)
-	var mu sync.Mutex // who dials while the test ends is told
+	var mu sync.Mutex // dials that overlap the end of the test get an error
 	var running sync.WaitGroup
 	t.Cleanup(func() {
 		mu.Lock()
@@ -45,10 +45,10 @@ func wiredTo(t *testing.T, f modbus.Framing, devices ...*sim.Device) func(contex
 	}
 }
 
-// virtually runs a test in virtual time: no wait costs anything, and nobody is late.
+// virtually runs a test in virtual time, where waiting costs nothing and nothing is late.
 func virtually(t *testing.T, test func(t *testing.T)) {
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // what was under way ends
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // lets everything under way end
 		test(t)
 	})
 }
@@ -60,7 +60,7 @@ func piped(t *testing.T, devices ...*sim.Device) *actorstest.Rig {
 	return r
 }
 
-// goodSlots counts the messages of a unit since a moment, and those with good values alone.
+// goodSlots counts the messages of a unit since a given time, and those with only good values.
 func goodSlots(b *actorstest.Recorder, path string, since time.Time) (all, well int) {
 	for _, p := range b.All() {
 		s, ok := p.Message.(*samplev1.Samples)
@@ -73,14 +73,14 @@ func goodSlots(b *actorstest.Recorder, path string, since time.Time) (all, well 
 	return all, well
 }
 
-// Units that are silent cost a healthy one beside them less than one slot in a
-// hundred, behind one connection and on one line.
+// Silent units cost a healthy one beside them less than one slot in a hundred, both behind one
+// connection and on one line.
 func TestSilentUnitsCostAHealthyOneNothing(t *testing.T) {
 	for _, x := range []struct {
 		name    string
 		silent  int
-		every   int // of all
-		timeout int // of the silent
+		every   int // interval of all units
+		timeout int // timeout of the silent ones
 		slots   int
 		framing modbus.Framing
 	}{

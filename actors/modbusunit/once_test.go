@@ -17,8 +17,9 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Connections end at random while many write at a time: no write is carried out twice, a confirmed one is, and one of which the caller hears
-// that it was not sent is not, and is asked for again: a link that was just cut sends nothing for a while.
+// Connections end at random while many callers write at a time. No write is carried out twice, a
+// confirmed one was carried out, and one reported as not sent was not. Those are requested again,
+// because a link sends nothing for a while after a connection was cut.
 func TestWritesHappenAtMostOnce(t *testing.T) {
 	d := meter(7)
 	var mu sync.Mutex

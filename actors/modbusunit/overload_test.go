@@ -21,7 +21,8 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// A device that is slower than there is time for costs the slowest group its rhythm, says so, and gives it back.
+// On a line that is too slow for all polls, the slowest group loses its interval, reports it, and
+// gets it back.
 func TestAnOverloadedLinkShedsTheSlowestGroup(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		r, b := actorstest.NewVirtual(t)
@@ -81,10 +82,10 @@ func TestAnOverloadedLinkShedsTheSlowestGroup(t *testing.T) {
 	})
 }
 
-// earlier is the order of samples in time.
+// earlier orders samples by time.
 func earlier(a, b *samplev1.Samples) int { return a.Time.AsTime().Compare(b.Time.AsTime()) }
 
-// told is what an actor has published on a leaf.
+// told returns what an actor has published on a leaf.
 func told[T proto.Message](b *actorstest.Recorder, class bus.Class, path, leaf string) (all []T) {
 	for _, p := range b.All() {
 		if m, ok := p.Message.(T); ok && p.Subject == bus.Subject(actorstest.Gateway, class, path, leaf) {

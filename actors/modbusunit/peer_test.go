@@ -8,8 +8,7 @@ import (
 	"gatewayd/protocols/modbus/schedule"
 )
 
-// oldDevice is a link to a device with one register that knows only the
-// functions 3 and 6.
+// oldDevice is a link to a device with one register that knows only functions 3 and 6.
 func oldDevice(register *uint16, functions *[]uint8) func(any) any {
 	return func(msg any) any {
 		ask, ok := msg.(*dispatch.Ask)

@@ -22,7 +22,7 @@ import (
 	reader "gatewayd/supervisor/config"
 )
 
-// parsed reads a config with a unit at unitPath whose settings these are.
+// parsed reads a config with a unit at unitPath that has these settings.
 func parsed(dir, settings string) (*modbusv1.Unit, reader.Problems) {
 	var kinds []reader.Kind
 	for _, k := range []actors.Kind{modbusunit.Kind, tcplink.Kind} {
@@ -37,15 +37,15 @@ func parsed(dir, settings string) (*modbusv1.Unit, reader.Problems) {
 	return tree.Find(unitPath).Config.(*modbusv1.Unit), nil
 }
 
-// documented is what a device of a profile holds and what that means.
+// documented is the contents of a device with a profile, and their meaning.
 type documented struct {
 	device *sim.Device
 	values map[string]string
 	labels map[string]string
 }
 
-// documentedOf reads testdata/profiles: "area address registers", "= point value"
-// and "~ point label".
+// documentedOf reads testdata/profiles: lines "area address registers", "= point value" and "~
+// point label".
 func documentedOf(t *testing.T, profile string) documented {
 	t.Helper()
 	f, err := os.Open("testdata/profiles/" + profile + ".txt")
@@ -91,7 +91,7 @@ func (d *documented) put(t *testing.T, area, address string, registers []string)
 	}
 }
 
-// Every profile that is built in reads what its document says, through the actor.
+// Every built-in profile, used through the actor, reads the values its document gives.
 func TestProfiles(t *testing.T) {
 	names := profiles.Names()
 	if len(names) < 12 {
@@ -126,7 +126,7 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// means says whether a sample is what is written; floats have seven digits.
+// means reports whether a sample has the documented value. Floats are compared to seven digits.
 func means(s *samplev1.Sample, written string) bool {
 	if text, ok := s.Value.(*samplev1.Sample_Text); ok {
 		return text.Text == written
@@ -135,8 +135,8 @@ func means(s *samplev1.Sample, written string) bool {
 	return err == nil && math.Abs(s.GetNumber()-want) <= 1e-6*math.Abs(want)
 }
 
-// What a unit says itself goes before its profile, and a file beside the config
-// before one that is built in.
+// The unit's own config overrides its profile, and a file beside the config overrides a built-in
+// profile.
 func TestUnitsOverrideProfiles(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "profiles"), 0o755); err != nil {
@@ -195,7 +195,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// Whatever stands in a profile, it is refused with its line or can be read by.
+// Any profile is either refused with a line number or can be used for reading.
 func FuzzProfile(f *testing.F) {
 	for _, name := range profiles.Names() {
 		text, err := profiles.Files.ReadFile(name + ".toml")

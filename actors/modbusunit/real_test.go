@@ -17,8 +17,8 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// peers are servers whose registers hold their own address and whose every
-// third coil is on, made with other people's Modbus libraries.
+// peers are servers made with other Modbus libraries. Their registers hold their own address, and
+// every third coil is on.
 const peers = "../../protocols/modbus/testdata"
 
 func TestRealDevicesOverTCP(t *testing.T) {
@@ -53,7 +53,7 @@ func TestRealDevicesOnALine(t *testing.T) {
 	}
 }
 
-// pollAndWrite holds a foreign device to what its registers should hold.
+// pollAndWrite checks a foreign device against what its registers should hold.
 func pollAndWrite(t *testing.T, r *actorstest.Rig) {
 	t.Helper()
 	data := actorstest.Watch(r, "data/#", &samplev1.Samples{})
@@ -84,7 +84,7 @@ func pollAndWrite(t *testing.T, r *actorstest.Rig) {
 	}
 }
 
-// identify asks pymodbus who it is; its answer takes three transactions.
+// identify reads the identification of pymodbus, which takes three transactions.
 func identify(t *testing.T, r *actorstest.Rig) {
 	t.Helper()
 	id, err := call(r, "ReadIdentification", &modbusv1.ReadIdentificationRequest{Category: "extended"}, &modbusv1.ReadIdentificationResponse{})

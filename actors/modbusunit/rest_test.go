@@ -15,7 +15,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// A unit has the pauses that it or its profile asks for: one after each transaction, a longer one after a write.
+// A unit gets the pauses that its config or profile asks for: one after each transaction, and a
+// longer one after a write.
 func TestAUnitRests(t *testing.T) {
 	for name, x := range map[string]struct {
 		settings, profile string

@@ -173,7 +173,7 @@ func TestTraceShowsWhatPasses(t *testing.T) {
 	}); !errors.Is(err, enough) {
 		t.Fatal(err)
 	}
-	// Who has gone listens no more: only so many may at a time.
+	// A listener that has gone frees its place; their number is limited.
 	for range 20 {
 		err := trace(&modbusv1.TraceRequest{}, func(*modbusv1.TraceResponse) bool { return true })
 		if !errors.Is(err, enough) && bus.AsError(err).Code != bus.ResourceExhausted {
@@ -186,7 +186,7 @@ func TestTraceShowsWhatPasses(t *testing.T) {
 	})
 }
 
-// Who subscribes to the frames gets them, without asking for anything.
+// Subscribers to the frames get them without any call.
 func TestFramesAreOnTheBusWhileSomebodyListens(t *testing.T) {
 	t.Parallel()
 	r := plant(t, meter(7))

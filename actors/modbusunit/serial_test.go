@@ -85,7 +85,7 @@ func TestUnplugAndPlug(t *testing.T) {
 	}
 }
 
-// A line on which nobody polls notices too.
+// A line without polls notices it too.
 func TestAnIdleLineNoticesThatItIsUnplugged(t *testing.T) {
 	t.Parallel()
 	r := actorstest.New(t)
@@ -136,7 +136,7 @@ func TestBaudChangesLive(t *testing.T) {
 	}
 }
 
-// Changes of the line that its devices need not follow cost no slot at all.
+// Config changes of the line that do not affect the devices cost no slot.
 func TestReconfigureLosesNoSlot(t *testing.T) {
 	stood, begin := watchStalls(t), time.Now()
 	r := actorstest.New(t)

@@ -101,7 +101,7 @@ func TestServices(t *testing.T) {
 	})
 }
 
-// A unit 0 on a line speaks to all units and hears none.
+// A unit 0 on a line addresses all units and gets no answers.
 func TestBroadcast(t *testing.T) {
 	a, b := meter(7), meter(8)
 	r := actorstest.New(t)
@@ -126,7 +126,7 @@ func TestBroadcast(t *testing.T) {
 	}
 }
 
-// The first register is an address like any other, and the audit says it.
+// Address 0 is an address like any other, and the audit contains it.
 func TestAuditShowsAddressZero(t *testing.T) {
 	r := plant(t, equipped())
 	noFault(t, r)

@@ -26,7 +26,7 @@ func unitsOf(t *testing.T, settings string) (a, b *modbusv1.Unit) {
 	return tree.Find("a").Config.(*modbusv1.Unit), tree.Find("b").Config.(*modbusv1.Unit)
 }
 
-// Units of equal config have one table, by a profile too.
+// Units with equal configs share one table, also if a profile is involved.
 func TestUnitsShareTables(t *testing.T) {
 	for _, settings := range []string{
 		"profile = \"sunspec-inverter\"\nreport = { on = \"change\" }\n",
@@ -45,8 +45,8 @@ func TestUnitsShareTables(t *testing.T) {
 	}
 }
 
-// The profiles' points are read by as few requests as any cut into runs needs: within
-// 5 %, by trying all cuts of twelve points at a time.
+// The profiles' points are read with at most 5 % more requests than the best division into ranges,
+// found by trying all divisions of twelve points at a time.
 func TestProfilesAreReadByFewRequests(t *testing.T) {
 	for _, name := range profiles.Names() {
 		cfg, _ := unitsOf(t, "profile = \""+name+"\"\n")
@@ -59,7 +59,7 @@ func TestProfilesAreReadByFewRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var sorted []points.Point // in the order of addresses
+			var sorted []points.Point // sorted by address
 			for _, read := range whole.reads {
 				for _, ref := range read.Points {
 					sorted = append(sorted, whole.points[ref.Index])
@@ -77,7 +77,7 @@ func TestProfilesAreReadByFewRequests(t *testing.T) {
 	}
 }
 
-// fewest tries all cuts.
+// fewest tries all divisions.
 func fewest(all []points.Point, l points.Limits) int {
 	best := len(all)
 	for cuts := range 1 << (len(all) - 1) {

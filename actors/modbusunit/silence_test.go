@@ -39,7 +39,7 @@ func TestASilentUnitIsStaleThenProbedThenBack(t *testing.T) {
 		for range 40 {
 			actorstest.NextWhere(t, data, cause("quarantined until "))
 		}
-		// The back-off doubles from 50 to 400 ms, a fifth less at random.
+		// The back-off doubles from 50 to 400 ms, each reduced by up to a fifth at random.
 		if n, most := d.Counters().Requests-asked, 4+time.Since(begin)/(320*time.Millisecond); n > int64(most) {
 			t.Errorf("%d probes within %v", n, time.Since(begin))
 		}
@@ -49,7 +49,7 @@ func TestASilentUnitIsStaleThenProbedThenBack(t *testing.T) {
 	})
 }
 
-// Asked for by a person, a unit that is unreachable is tried once.
+// A call to an unreachable unit is tried once.
 func TestACallToAnUnreachableUnitIsTried(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		d := meter(7)
@@ -69,7 +69,7 @@ func TestACallToAnUnreachableUnitIsTried(t *testing.T) {
 	})
 }
 
-// Whatever a device does wrong, a good sample holds the truth.
+// Whatever a device does wrong, a sample marked good has the right value.
 func TestNoLieIsEverTold(t *testing.T) {
 	for name, b := range map[string]sim.Behaviour{
 		"wrong unit":     {Lie: sim.WrongUnit},
@@ -127,7 +127,7 @@ func TestADeviceThatHangsUpIsReadAllTheSame(t *testing.T) {
 	})
 }
 
-// One register that does not exist costs the others at most a few scans.
+// One missing register costs the others at most a few scans.
 func TestAHoleIsFound(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		d := sim.NewDevice(7)

@@ -21,7 +21,7 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// alone is a link in virtual time that carries for one unit.
+// alone is a link in virtual time with a single unit.
 func alone(t *testing.T, r *actorstest.Rig, path string, d *sim.Device) {
 	t.Helper()
 	near, far := net.Pipe()
@@ -60,8 +60,8 @@ func published(b *actorstest.Recorder, path string) (n int, last *samplev1.Sampl
 	return n, last
 }
 
-// A unit that falls silent on a link of its own misses no slot: each brings a
-// sample, stale at worst. It is found within its longest back-off when it is back.
+// A unit that falls silent on a link of its own misses no slot: each brings a sample, if only a
+// stale one. When it is back, it is found within its longest back-off.
 func TestAUnitThatFallsSilentKeepsItsSlots(t *testing.T) {
 	for _, every := range []int{100, 200, 1000, 10_000} {
 		t.Run(fmt.Sprint(every), func(t *testing.T) {
@@ -95,7 +95,8 @@ func TestAUnitThatFallsSilentKeepsItsSlots(t *testing.T) {
 	}
 }
 
-// A change that the bus did not take, because it was restarting for too long, is published as soon as it does.
+// A change that the bus did not accept, because its restart took too long, is published as soon as
+// the bus accepts it.
 func TestAChangeThatTheBusRefusedComesLater(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		r, b := actorstest.NewVirtual(t)
@@ -118,8 +119,8 @@ func TestAChangeThatTheBusRefusedComesLater(t *testing.T) {
 	})
 }
 
-// A first scan misses no slot, wherever the grid lies; one that takes longer than
-// the period does later.
+// A first scan misses no slot, wherever the grid lies. One that takes longer than the interval
+// misses slots later.
 func TestTheFirstScanMissesNoSlot(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		r, b := actorstest.NewVirtual(t)
@@ -144,7 +145,8 @@ func TestTheFirstScanMissesNoSlot(t *testing.T) {
 	})
 }
 
-// Another address, other points and another group of one unit take effect within a scan, and its neighbour on the same line keeps every slot.
+// A new address, new points and a new group of one unit take effect within a scan, and its
+// neighbour on the same line keeps every slot.
 func TestChangesOfAUnitCostItsNeighbourNoSlot(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		other := meter(9)

@@ -8,21 +8,21 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// stalls are the times in which the machine stood still.
+// stalls are the periods in which the machine stalled.
 type stalls struct {
 	mu   sync.Mutex
-	last time.Time // the last look
+	last time.Time // time of the last check
 	all  [][2]time.Time
 }
 
 const look = 2 * time.Millisecond
 
-// still is how late a goroutine is woken on a machine that stands still. Some
-// five wake each other while a simulated device answers, and 50 ms are the
-// shortest timeout of a unit.
+// still is the wake-up delay of a goroutine from which on the machine counts as stalled. About five
+// goroutines wake each other while a simulated device answers, and 50 ms are the shortest timeout
+// of a unit.
 const still = 10 * time.Millisecond
 
-// watchStalls notes stalls until the test ends.
+// watchStalls records stalls until the test ends.
 func watchStalls(t *testing.T) *stalls {
 	t.Helper()
 	s, end, done := &stalls{last: time.Now()}, make(chan struct{}), make(chan struct{})
@@ -50,13 +50,14 @@ func (s *stalls) look(now time.Time) {
 	s.last = now
 }
 
-// excuse says whether the machine stood still shortly before these samples, or does so now: what a device did not answer in time then says nothing.
+// excuse reports whether the machine stalled shortly before these samples, or does so now. A
+// missing answer of a device then proves nothing.
 func (s *stalls) excuse(x *samplev1.Samples) bool {
 	s.look(time.Now())
 	return s.between(x.Time.AsTime().Add(-5*time.Second), time.Now())
 }
 
-// between says whether there was one.
+// between reports whether there was a stall between two times.
 func (s *stalls) between(from, to time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

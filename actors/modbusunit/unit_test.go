@@ -25,8 +25,8 @@ const (
 	unitPath = "field/plant/meter"
 )
 
-// meter is a device whose registers 0..199 hold their own address and whose
-// coils 0..99 are on when even.
+// meter is a device whose registers 0..199 hold their own address and whose coils 0..99 are on when
+// even.
 func meter(unit uint8) *sim.Device {
 	d := sim.NewDevice(unit)
 	for i := range uint16(200) {
@@ -160,8 +160,8 @@ func within(t *testing.T, d time.Duration, what string, cond func() bool) {
 	}
 }
 
-// eventually waits for a sample longer than the rig does: probes of silent
-// units have but a small share of a link.
+// eventually waits for a sample longer than the rig does, because probes of silent units get only a
+// small share of a link.
 func eventually(t *testing.T, data <-chan *samplev1.Samples, fn func(*samplev1.Samples) bool) *samplev1.Samples {
 	t.Helper()
 	end := time.After(time.Minute)

@@ -17,7 +17,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// door judges calls, and is the way in for those who make them.
+// door makes calls, and also judges them.
 type door struct {
 	revoked *atomic.Bool
 	gates   chan actors.Gate
@@ -36,7 +36,7 @@ func (d door) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// A write that waits for the line while its caller is revoked, or gives up, does not go out.
+// A write that waits for the line is not sent if its caller is revoked or gives up meanwhile.
 func TestWritesThatWaitAreDroppedWithTheirCaller(t *testing.T) {
 	for name, why := range map[string]string{"he is revoked": bus.PermissionDenied, "he gives up": bus.Canceled} {
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestWritesThatWaitAreDroppedWithTheirCaller(t *testing.T) {
 			if err := actorstest.Next(t, busy); err != nil {
 				t.Error(err)
 			}
-			// What comes after it has its turn after it.
+			// A later request gets its turn after it.
 			if err := actorstest.Next(t, call(t.Context(), "anna", unitPath, "WriteRegisters", `{"address":11,"values":[2]}`)); err != nil {
 				t.Error(err)
 			}

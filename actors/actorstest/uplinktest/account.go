@@ -10,22 +10,24 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// Each record has a number and a text that both tell which record it is, so that a far end needs to know nothing of records to tell what has come.
+// Each record has a number and a text, and either tells which record it is. So the far end can
+// identify what has arrived without knowing about records.
 const (
 	numberField = "n"
 	textField   = "u"
-	perTrack    = 1_000_000 // numbers
+	perTrack    = 1_000_000 // numbers per track
 )
 
 var tracks = [...]string{"tracks/a", "tracks/b"}
 
 // An Item is a field of a record at the far end.
 type Item struct {
-	Track string // as the far end knows it, or the end of that; empty: it does not
+	Track string // name or end of the name of the track at the far end; empty: the far end does not know it
 	Value any    // float64 or string
 }
 
-// Poison is what the text of a record begins with that the far end is to refuse. It has 30,000 octets: more than 20,000, which nothing else has.
+// Poison is the prefix of the text of a record that the far end must refuse. Such a text has more
+// than 30,000 bytes; no other record has more than 20,000.
 const Poison = "poison"
 
 // account compares what was recorded with what is at the far end.
@@ -33,12 +35,12 @@ type account struct {
 	t        *testing.T
 	r        *actorstest.Rig
 	far      *Far
-	recorded [len(tracks)]uint64 // so many of each track
-	refused  map[uint64]bool     // of the first track
-	alone    bool                // only that is recorded
+	recorded [len(tracks)]uint64 // number of records of each track
+	refused  map[uint64]bool     // sequences of the first track
+	alone    bool                // only the first track is recorded
 }
 
-// write records so many more of each track.
+// write records n more records of each track.
 func (a *account) write(n uint64) {
 	a.t.Helper()
 	for i, name := range tracks {
@@ -57,12 +59,13 @@ func (a *account) write(n uint64) {
 	}
 }
 
-// series are the numbers or the texts of one track.
+// series is the numbers or the texts of one track.
 type series struct {
-	last uint64 // the newest one
+	last uint64 // sequence of the newest
 }
 
-// balance reads all that the far end has. Complete says whether nothing is missing, new how many items are no duplicates. What is wrong ends the test.
+// balance reads everything the far end has. complete says whether nothing is missing, fresh how
+// many items are no duplicates. An error ends the test.
 func (a *account) balance() (complete bool, fresh int) {
 	a.t.Helper()
 	all := map[string]*series{}
@@ -107,7 +110,7 @@ func (a *account) balance() (complete bool, fresh int) {
 	return complete, fresh
 }
 
-// identify tells which record an item is of, and which field.
+// identify returns the record and the field of an item.
 func identify(x Item) (track int, field string, n uint64, ok bool) {
 	switch v := x.Value.(type) {
 	case float64:
@@ -123,7 +126,7 @@ func identify(x Item) (track int, field string, n uint64, ok bool) {
 	return track, field, n, ok && n > 0 && track < len(tracks) && strings.HasSuffix(tracks[track], x.Track)
 }
 
-// settled waits until everything is at the far end, and the uplink knows.
+// settled waits until everything is at the far end and the uplink has noticed.
 func (a *account) settled() {
 	a.t.Helper()
 	defer func() {

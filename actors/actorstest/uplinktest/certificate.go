@@ -11,7 +11,8 @@ import (
 	tlsv1 "gatewayd/schemas/tls/v1"
 )
 
-// expired are certificates of both sides that are renewed too late: the uplink stays out, says why, and goes on with the new ones by itself.
+// expired has certificates on both sides that are renewed too late. The uplink does not connect,
+// reports why, and continues by itself with the new ones.
 func expired(x *trial) {
 	ca, err := pki.Create(filepath.Join(x.TempDir(), "pki"), "acme", time.Now())
 	if err != nil {

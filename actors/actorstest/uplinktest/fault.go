@@ -1,5 +1,6 @@
-// Package uplinktest does to a kind of uplink what links and far ends do in the field, and keeps the account at the far end: nothing that was recorded
-// is missing there, changed or out of order, and once it drops what it has had nothing is there twice.
+// Package uplinktest tests an uplink kind with the faults that links and far ends have in the
+// field. It checks at the far end that no record is missing, changed or out of order, and that
+// there are no duplicates if the far end removes them.
 package uplinktest
 
 import (
@@ -23,16 +24,19 @@ var flap = flag.Duration("flap", 2*time.Second, "how long the link of a kind of 
 
 // A Far is the far end of one test.
 type Far struct {
-	Address string // host:port, without TLS; it refuses what begins with Poison, or what has more than 20,000 octets
-	// Config is that of an uplink that reaches it at an address, over TLS unless files is nil. Its Send is there.
+	// Address is host:port, without TLS. The far end must refuse texts that begin with Poison, or
+	// all that have more than 20,000 bytes.
+	Address string
+	// Config returns the config of an uplink to this far end at an address, over TLS unless files
+	// is nil. Its Send must not be nil.
 	Config func(address string, files *tlsv1.Client) Config
-	Got    func() []Item // all that it has taken, in the order in which it did
-	Once   bool          // it drops by itself what it has had
-	// Greet is what passes before TLS begins; nil: nothing.
+	Got    func() []Item // everything accepted, in the order of arrival
+	Once   bool          // the far end removes duplicates itself
+	// Greet passes on what is sent before TLS begins; nil: nothing.
 	Greet func(near, far net.Conn) error
 }
 
-// Config is that of any uplink.
+// Config is the config of any uplink.
 type Config interface {
 	proto.Message
 	GetSend() *uplinkv1.Sending
@@ -49,7 +53,7 @@ type trial struct {
 
 const path = "uplinks/cloud"
 
-// Faults tries a kind; run starts a far end that lasts as long as the test that it gets.
+// Faults tests a kind. run starts a far end that lasts as long as the test it gets.
 func Faults(t *testing.T, kind actors.Kind, run func(t *testing.T) Far) {
 	for name, fault := range map[string]func(*trial){
 		"falls silent": silent, "half open": halfOpen, "slow": slow, "refuses one record": refusing, "refuses the first": refusingFirst,
@@ -57,7 +61,7 @@ func Faults(t *testing.T, kind actors.Kind, run func(t *testing.T) Far) {
 		"breaks in the middle": breaking, "certificates expired": expired, "flapping": flapping,
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // they wait most of the time
+			t.Parallel() // the tests wait most of the time
 			far := run(t)
 			x := &trial{T: t, kind: kind, link: newLink(t, far.Address)}
 			x.account = account{t: t, r: actorstest.New(t), far: &far, refused: map[uint64]bool{}}
@@ -83,7 +87,7 @@ func (x *trial) start(change func(*uplinkv1.Sending), files *tlsv1.Client) {
 
 func hasty(s *uplinkv1.Sending) { s.Timeout = durationpb.New(time.Second) }
 
-// silent is a far end that says nothing more, to nobody, until it is started again.
+// silent has a far end that stops answering on all connections until it is restarted.
 func silent(x *trial) {
 	x.start(hasty, nil)
 	x.write(50)
@@ -100,7 +104,7 @@ func silent(x *trial) {
 	x.settled()
 }
 
-// halfOpen is a connection of which only one side knows that it is over.
+// halfOpen has a connection of which only one side knows that it has ended.
 func halfOpen(x *trial) {
 	x.start(hasty, nil)
 	for range 2 {
@@ -114,7 +118,7 @@ func halfOpen(x *trial) {
 	}
 }
 
-// slow is a link of a few kilobytes a second.
+// slow has a link of a few kilobytes a second.
 func slow(x *trial) {
 	x.link.goes(way{perSecond: 20_000})
 	x.write(100)
@@ -122,7 +126,7 @@ func slow(x *trial) {
 	x.settled()
 }
 
-// refusing is a far end that takes all but one record.
+// refusing has a far end that accepts all but one record.
 func refusing(x *trial) {
 	x.refused[37] = true
 	rejected := actorstest.Watch(x.r, "event/"+path+"/rejected", &uplinkv1.Rejected{})
@@ -138,7 +142,8 @@ func refusing(x *trial) {
 	x.settled()
 }
 
-// refusingFirst is a far end that takes none of the first records of a track, more than in a row are believed to be bad.
+// refusingFirst has a far end that refuses the first 21 records of a track. That is more than an
+// uplink tries before its first pause.
 func refusingFirst(x *trial) {
 	for s := range uint64(21) {
 		x.refused[s+1] = true
@@ -148,8 +153,9 @@ func refusingFirst(x *trial) {
 	x.settled()
 }
 
-// refusingAll is a far end that takes nothing of what was recorded before the uplink has begun, more than is read ahead, but what comes later. Until
-// then nothing is passed over: it may as well be set up wrong, and be set right one day.
+// refusingAll has a far end that refuses all records stored before the uplink starts, which are
+// more than the uplink reads ahead, but accepts later ones. Until then no record may be skipped,
+// because the far end might be misconfigured and be corrected some day.
 func refusingAll(x *trial) {
 	x.alone = true
 	for s := range uint64(15) {
@@ -168,7 +174,7 @@ func refusingAll(x *trial) {
 	x.settled()
 }
 
-// closing is a far end that closes the connection whenever it has taken something new.
+// closing has a far end that closes the connection whenever it has accepted something new.
 func closing(x *trial) {
 	x.write(60)
 	x.start(nil, nil)
@@ -189,7 +195,7 @@ func closing(x *trial) {
 	x.settled()
 }
 
-// breaking is a link that ends each connection somewhere, in the middle of a message as well.
+// breaking has a link that cuts each connection at a random point, possibly within a message.
 func breaking(x *trial) {
 	x.link.goes(way{breaks: true})
 	x.start(nil, nil)
@@ -199,7 +205,7 @@ func breaking(x *trial) {
 	}
 }
 
-// flapping is a link that goes and comes all the time.
+// flapping has a link that goes up and down all the time.
 func flapping(x *trial) {
 	every := 100 * time.Millisecond
 	x.start(func(s *uplinkv1.Sending) {
@@ -220,7 +226,7 @@ func flapping(x *trial) {
 	x.Logf("%d records through %d connections", x.recorded, x.link.connections())
 }
 
-// says waits until the uplink says one of these of its far end.
+// says waits until the uplink reports one of these texts about its far end.
 func (x *trial) says(texts ...string) {
 	x.Helper()
 	x.r.Until("it says "+strings.Join(texts, " or "), func() bool {

@@ -10,25 +10,25 @@ import (
 	"time"
 )
 
-// link is what lies between an uplink and its far end, and does what links do.
+// link is a TCP relay between an uplink and its far end that simulates faults of links.
 type link struct {
 	to string
 	l  net.Listener
 
 	mu     sync.Mutex
 	conns  map[*pipe]bool
-	down   bool // nobody comes through
-	deaf   bool // whoever comes is taken and hears nothing
-	passed int  // connections so far
+	down   bool // no connection is accepted
+	deaf   bool // new connections are accepted but get no answer
+	passed int  // number of connections so far
 	way
 }
 
-// way is what becomes of connections from now on.
+// way is how new connections are treated.
 type way struct {
-	breaks    bool                           // each ends somewhere
-	perSecond int                            // bytes that it carries each way; 0: any number
-	secure    *tls.Config                    // what is asked of the uplink; the far end is behind it
-	greet     func(near, far net.Conn) error // before TLS
+	breaks    bool                           // each is cut at a random point
+	perSecond int                            // bytes per second in each direction; 0: no limit
+	secure    *tls.Config                    // TLS config towards the uplink; the far end has no TLS
+	greet     func(near, far net.Conn) error // called before the TLS handshake
 }
 
 // pipe is one connection.
@@ -36,7 +36,7 @@ type pipe struct {
 	way
 	link      *link
 	near, far net.Conn
-	mute      bool // what comes goes nowhere; with the lock of the link
+	mute      bool // data is discarded; guarded by the lock of the link
 }
 
 func newLink(t *testing.T, to string) *link {
@@ -64,7 +64,7 @@ func newLink(t *testing.T, to string) *link {
 	return k
 }
 
-// goes says what becomes of connections from now on.
+// goes sets how new connections are treated.
 func (k *link) goes(w way) {
 	k.mu.Lock()
 	k.way = w
@@ -89,7 +89,7 @@ func (k *link) serve(near net.Conn) {
 		return
 	}
 	defer far.Close()
-	if p.perSecond > 0 { // what waits in between is not carried yet
+	if p.perSecond > 0 { // keeps little data in the buffers in between
 		_ = near.(*net.TCPConn).SetReadBuffer(2048)
 		_ = far.(*net.TCPConn).SetReadBuffer(2048)
 	}
@@ -116,7 +116,7 @@ func (k *link) serve(near net.Conn) {
 	both.Wait()
 }
 
-// enter takes a connection, unless the link is down.
+// enter registers a connection, unless the link is down.
 func (k *link) enter(p *pipe) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -129,7 +129,7 @@ func (k *link) enter(p *pipe) bool {
 	return true
 }
 
-// reach notes the far side of a connection that has not been cut meanwhile.
+// reach sets the far side of a connection. It returns false if the connection was cut meanwhile.
 func (k *link) reach(p *pipe, far net.Conn) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -143,7 +143,7 @@ func (k *link) leave(p *pipe) {
 	k.mu.Unlock()
 }
 
-// carry hands on what comes, so many bytes at most; -1: all. A connection that was mute once stays so.
+// carry copies up to left bytes; -1: no limit. Once a connection is mute it stays mute.
 func (p *pipe) carry(to, from net.Conn, left int) {
 	defer to.Close()
 	defer from.Close()
@@ -176,7 +176,7 @@ func (p *pipe) carry(to, from net.Conn, left int) {
 	}
 }
 
-// set lets connections through, or ends all of them and lets none through.
+// set takes the link up, or cuts all connections and takes it down.
 func (k *link) set(up bool) {
 	k.mu.Lock()
 	k.down = !up
@@ -186,7 +186,7 @@ func (k *link) set(up bool) {
 	}
 }
 
-// cut ends the connections that there are.
+// cut closes the present connections.
 func (k *link) cut() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -199,7 +199,7 @@ func (k *link) cut() {
 	}
 }
 
-// hang makes the connections that there are go nowhere, without telling anybody.
+// hang makes the present connections discard all data without closing them.
 func (k *link) hang() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -208,7 +208,7 @@ func (k *link) hang() {
 	}
 }
 
-// ignore has whoever comes hear nothing, or no longer.
+// ignore sets whether new connections are accepted but get no answer.
 func (k *link) ignore(all bool) {
 	k.mu.Lock()
 	k.deaf = all

@@ -11,8 +11,9 @@ import (
 	uplinkv1 "gatewayd/schemas/uplink/v1"
 )
 
-// Keep puts the records of a chunk on the disk, as a track does, and returns once they are there. The chunk says of which track they are, their
-// sequences and their boot; they are a second and a nanosecond apart, the first at 1.8e9, and fields says what each holds.
+// Keep stores a chunk of records, as a track does, and returns once it is on disk. c has their
+// track, sequences and boot. The records are a second and a nanosecond apart, starting at 1.8e9 s
+// since 1970 if the first sequence is 1. fields returns the fields of each.
 func Keep(t *testing.T, r *actorstest.Rig, c record.Chunk, fields func(sequence uint64) []record.Field) {
 	t.Helper()
 	for s := c.First; s < c.First+c.Count; s++ {
@@ -32,19 +33,20 @@ func Keep(t *testing.T, r *actorstest.Rig, c record.Chunk, fields func(sequence 
 	}
 }
 
-// Recorder records tracks of two fields, which tell what record they are of: power, a number, and user, a text. All tracks have the same number.
+// Recorder records tracks with two fields that identify the record: power, a number, and user, a
+// text. All tracks have the same number.
 type Recorder struct {
 	t        *testing.T
 	r        *actorstest.Rig
 	recorded map[string]uint64
 }
 
-// NewRecorder records in the store of a rig.
+// NewRecorder returns a Recorder that writes to the store of a rig.
 func NewRecorder(t *testing.T, r *actorstest.Rig) *Recorder {
 	return &Recorder{t, r, map[string]uint64{}}
 }
 
-// Write stores chunks of so many records each of one track, one after another.
+// Write stores chunks of one track, one after another. chunks are their numbers of records.
 func (w *Recorder) Write(track string, chunks ...uint64) {
 	w.t.Helper()
 	for _, n := range chunks {
@@ -55,10 +57,10 @@ func (w *Recorder) Write(track string, chunks ...uint64) {
 	}
 }
 
-// Recorded is how many records there are of each track.
+// Recorded returns the number of records of each track.
 func (w *Recorder) Recorded() map[string]uint64 { return w.recorded }
 
-// Status is what an uplink says of itself.
+// Status calls the Status method of an uplink.
 func Status(t *testing.T, r *actorstest.Rig, path string) *uplinkv1.Status {
 	t.Helper()
 	m, err := actorstest.Call(r, path, "Status", &uplinkv1.StatusRequest{}, &uplinkv1.StatusResponse{})
@@ -68,7 +70,7 @@ func Status(t *testing.T, r *actorstest.Rig, path string) *uplinkv1.Status {
 	return m.Status
 }
 
-// UpTo are the sequences from 1 to n.
+// UpTo returns the sequences from 1 to n.
 func UpTo(n uint64) (all []uint64) {
 	for s := range n {
 		all = append(all, s+1)
