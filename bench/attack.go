@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// attackFlag makes a process one that does something bad to a broker of this machine, and says what came of it.
+// attackFlag runs this process as an attacker of a broker on this machine; it prints the outcome.
 const attackFlag = "--attack"
 
 const (
 	attackSpan  = 6 * time.Second
 	attackCrowd = 10_000
 	attackTLS   = 5_000
-	attackHands = 32 // that do something at once
+	attackHands = 32 // concurrent actions
 )
 
-// victim is the broker, by its ports on loopback.
+// victim is the broker under attack, by its ports on loopback.
 type victim struct{ plain, secure int }
 
 var attacks = map[string]func(victim) (said string, err error){
@@ -55,7 +55,7 @@ func (v victim) dial() (net.Conn, error) {
 	return net.DialTimeout("tcp", "127.0.0.1:"+strconv.Itoa(v.plain), 5*time.Second)
 }
 
-// descriptors is how many this process may have.
+// descriptors returns how many file descriptors this process may have.
 func descriptors() int {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
@@ -64,7 +64,7 @@ func descriptors() int {
 	return int(min(l.Cur, 1<<20))
 }
 
-// idleSockets connects and says nothing. The broker must close them all.
+// idleSockets connects and sends nothing. The broker must close all these connections.
 func idleSockets(v victim) (string, error) {
 	n := min(attackCrowd, descriptors()-100)
 	var all []net.Conn
@@ -90,11 +90,11 @@ func idleSockets(v victim) (string, error) {
 	return fmt.Sprintf("%d came (of %d descriptors), all were closed", n, descriptors()), nil
 }
 
-// secureCrowd is many clients with TLS that come in and stay for a while.
+// secureCrowd connects many clients by TLS, which stay for a while.
 func secureCrowd(v victim) (string, error) {
 	n := min(attackTLS, descriptors()-100)
 	all, begin := make([]*mqttPeer, n), time.Now()
-	cfg := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} // who it is is not the question
+	cfg := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} // the identity of the broker does not matter here
 	var again atomic.Int64
 	err := hands(n, func(i int) error {
 		for try := 0; ; try++ {
@@ -123,7 +123,7 @@ func secureCrowd(v victim) (string, error) {
 	return fmt.Sprintf("%d came in within %.0f s and were served; %d times one came again", n, took.Seconds(), again.Load()), err
 }
 
-// hands does n things, some at once.
+// hands calls do for 0 to n-1, attackHands at a time.
 func hands(n int, do func(i int) error) error {
 	var wg sync.WaitGroup
 	var next atomic.Int64
@@ -139,7 +139,7 @@ func hands(n int, do func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// forAWhile does something again and again, by some hands, and counts.
+// forAWhile repeats do for a span, several at a time, and returns how often.
 func forAWhile(span time.Duration, do func() error) (int64, error) {
 	var n atomic.Int64
 	begin := time.Now()
@@ -166,7 +166,7 @@ func ends(c net.Conn) error {
 	return nil
 }
 
-// tallLengths says that a packet has 256 MB, as the first one and later.
+// tallLengths sends packets that claim a length of 256 MB, as the first packet and later.
 func tallLengths(v victim) (string, error) {
 	n, err := forAWhile(attackSpan, func() error {
 		c, err := v.dial()
@@ -188,7 +188,7 @@ func tallLengths(v victim) (string, error) {
 	return fmt.Sprintf("%d packets", n), err
 }
 
-// brokenPackets sends packets that are cut off or changed, some of them mere noise.
+// brokenPackets sends packets that are truncated, altered or random.
 func brokenPackets(v victim) (string, error) {
 	whole := []string{
 		"\x82\x0c\x00\x01\x00\x00\x06room/a\x00", "\x30\x0a\x00\x06room/abc", "\x62\x02\x00\x01", "\x40\x02\x00\x01", "\xc0\x00",
@@ -222,7 +222,7 @@ func brokenPackets(v victim) (string, error) {
 	return fmt.Sprintf("%d packets", n), err
 }
 
-// slowReaders subscribe to what is large and read nothing of it.
+// slowReaders subscribe to large messages and do not read them.
 func slowReaders(v victim) (string, error) {
 	const readers = 100
 	var all []*mqttPeer
@@ -253,7 +253,7 @@ func slowReaders(v victim) (string, error) {
 	return fmt.Sprintf("%d who do not read, %d messages of 100 kB", len(all), said), nil
 }
 
-// comers come all the time, and are let in when there is room again.
+// comers connect continuously. They must be admitted again when there are free file descriptors.
 func comers(v victim) (string, error) {
 	time.Sleep(500 * time.Millisecond)
 	var in, out int
@@ -278,7 +278,7 @@ func comers(v victim) (string, error) {
 	return fmt.Sprintf("%d were not let in, then %d were", out, in), nil
 }
 
-// comes is greetMQTT for who does not wait long.
+// comes is greetMQTT with a short deadline, which the caller sets.
 func comes(c net.Conn, id string) (*mqttPeer, error) {
 	p := newPeer(c)
 	if err := p.send(0x10, mqttLogin{id: id}.connect()); err != nil {
@@ -288,12 +288,12 @@ func comes(c net.Conn, id string) (*mqttPeer, error) {
 	return p, err
 }
 
-// thefts comes with the client id of somebody who is there, and guesses his password.
+// thefts connects with the client id of another client, and guesses its password.
 func thefts(v victim) (string, error) {
 	var guesses atomic.Int64
 	n, err := forAWhile(attackSpan, func() error {
 		as := mqttLogin{id: "anna"}
-		if guesses.Add(1)%50 == 0 { // a wrong password takes the broker a while, on purpose
+		if guesses.Add(1)%50 == 0 { // a wrong password is slow to check, on purpose
 			as.name, as.password = "anna", "guess"
 		}
 		p, err := dialMQTT(v.plain, as)
@@ -320,14 +320,15 @@ func forbiddenWills(v victim) (string, error) {
 	return fmt.Sprintf("%d wills, none was taken", n), err
 }
 
-// foreignTopics publishes where only the gateway speaks, and hears whether it got through.
+// foreignTopics publishes on topics reserved for the gateway, and checks that no such message gets
+// through.
 func foreignTopics(v victim) (string, error) {
 	ear, err := dialMQTT(v.plain, mqttLogin{id: "ear"})
 	if err != nil {
 		return "", err
 	}
 	defer ear.Close()
-	for _, filter := range []string{"data/#", "$SYS/#"} { // what is retained comes after the answer
+	for _, filter := range []string{"data/#", "$SYS/#"} { // retained messages follow the acknowledgement
 		if err := ear.subscribe(filter, 0); err != nil {
 			return "", err
 		}
@@ -354,7 +355,7 @@ func foreignTopics(v victim) (string, error) {
 		defer p.Close()
 		for i, topic := range []string{"$SYS/broker/version", "$SYS/x", "data/field/meter/points", "state/mqtt/health", "event/x/y"} {
 			if err := p.send([]byte{0x31, 0x33}[i%2], mqttText(topic)+[]string{"", "\x00\x07"}[i%2]+"pwned"); err != nil {
-				return nil // it was turned out, which is right
+				return nil // disconnected, as it should be
 			}
 		}
 		_ = p.send(0xc0, "")
@@ -365,7 +366,7 @@ func foreignTopics(v victim) (string, error) {
 	return fmt.Sprintf("%d clients", n), errors.Join(err, <-heard)
 }
 
-// aliasGames publishes by aliases of MQTT 5 that it may not use or has never said.
+// aliasGames publishes with topic aliases of MQTT 5 that are invalid or were never set.
 func aliasGames(v victim) (string, error) {
 	n, err := forAWhile(attackSpan, func() error {
 		c, err := v.dial()

@@ -14,16 +14,16 @@ const (
 	brokerRounds  = 5
 	brokerPayload = 64
 	loadTime      = 40 * time.Second
-	brokerAhead   = 500 // messages that publishers are ahead of the slowest subscriber at most
+	brokerAhead   = 500 // messages by which publishers may be ahead of the slowest subscriber
 
-	ofMosquitto     = 1.0  // in five of the six
-	ofMosquittoOnce = 0.85 // in the sixth
+	ofMosquitto     = 1.0  // in five of six cases
+	ofMosquittoOnce = 0.85 // in the sixth case
 	ofMochi         = 0.9
 )
 
-// brokerLoad is one way of using a broker.
+// brokerLoad is one pattern of load on a broker.
 type brokerLoad struct {
-	publishers, subscribers, messages int // messages of each publisher
+	publishers, subscribers, messages int // messages per publisher
 	qos                               byte
 }
 
@@ -32,7 +32,7 @@ var loads = []brokerLoad{
 	{1, 1, 30_000, 1}, {50, 1, 600, 1}, {1, 50, 1200, 1},
 }
 
-// throughput is what passes through the broker, beside mosquitto and the bare library.
+// throughput is the figure "broker": deliveries per second, beside mosquitto and the bare library.
 func throughput(ctx context.Context, b *bench) error {
 	names := []string{"gatewayd", "mosquitto", "mochi"}
 	all := map[string]*process{}
@@ -54,7 +54,7 @@ func throughput(ctx context.Context, b *bench) error {
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", name, l, err)
 				}
-				if round > 0 { // after one that warms up
+				if round > 0 { // the first round warms up
 					rates[name] = append(rates[name], rate)
 				}
 			}
@@ -80,7 +80,7 @@ func (l brokerLoad) String() string {
 	return fmt.Sprintf("QoS %d, %d→%d", l.qos, l.publishers, l.subscribers)
 }
 
-// run is deliveries per second.
+// run returns deliveries per second.
 func (l brokerLoad) run(ctx context.Context, port int) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
@@ -164,7 +164,8 @@ rate = 0
 byte-rate = 0
 `
 
-// startBroker starts one of the brokers in a process of its own: ours with guard, access and sessions.
+// startBroker starts one of the brokers in a process of its own. The gateway's has guard, access
+// and sessions.
 func startBroker(ctx context.Context, b *bench, name string) (*process, error) {
 	ports, err := freePorts(2)
 	if err != nil {
@@ -208,6 +209,6 @@ func startBroker(ctx context.Context, b *bench, name string) (*process, error) {
 		p.end()
 		return nil, err
 	}
-	time.Sleep(time.Second) // until access is known
+	time.Sleep(time.Second) // until the policy of access is loaded
 	return p, nil
 }

@@ -25,7 +25,8 @@ const (
 	echoFlag   = "--echo"
 )
 
-// callDoors is figure "calls": a unary call of an actor through HTTP/2 and NATS, beside connect-go's own server that hands back what it gets.
+// callDoors is the figure "calls": unary calls of an actor through HTTP/2 and NATS, beside
+// connect-go's own server that returns its request.
 func callDoors(ctx context.Context, b *bench) error {
 	bin := filepath.Join(b.dir, "gatewayd")
 	if err := build(ctx, bin, "gatewayd/cmd/gatewayd"); err != nil {
@@ -66,7 +67,7 @@ func callDoors(ctx context.Context, b *bench) error {
 		_, err := nc.Request("gw.bench.cmd.lab.GetConfig", []byte("{}"), 5*time.Second)
 		return err
 	}
-	for _, call := range []func() error{web, echo, bus} { // until everybody runs
+	for _, call := range []func() error{web, echo, bus} { // until all three answer
 		for ready := time.Now().Add(10 * time.Second); call() != nil; time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(ready) {
 				return call()
@@ -83,7 +84,7 @@ func callDoors(ctx context.Context, b *bench) error {
 				if err != nil {
 					return err
 				}
-				if round == 0 { // it warms up
+				if round == 0 { // warm-up
 					continue
 				}
 				rates[i] = append(rates[i], rate)
@@ -103,7 +104,7 @@ func callDoors(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// posting calls a URL over HTTP/2.
+// posting returns a function that posts to a URL over HTTP/2.
 func posting(url string) func() error {
 	var p http.Protocols
 	p.SetUnencryptedHTTP2(true)
@@ -124,7 +125,8 @@ func posting(url string) func() error {
 	}
 }
 
-// callingFor calls from so many goroutines for a while: calls in a second, and how long each took.
+// callingFor calls from n goroutines for a while. It returns calls per second and the durations of
+// the calls.
 func callingFor(n int, call func() error) (rate float64, took []time.Duration, err error) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -153,7 +155,7 @@ func callingFor(n int, call func() error) (rate float64, took []time.Duration, e
 	return float64(len(took)) / time.Since(begin).Seconds(), took, nil
 }
 
-// echoServer is connect-go's server with a handler that does nothing.
+// echoServer is connect-go's server with a handler that returns its request.
 func echoServer(port string) error {
 	h := connect.NewUnaryHandler("/echo", func(_ context.Context, r *connect.Request[structpb.Struct]) (*connect.Response[structpb.Struct], error) {
 		return connect.NewResponse(r.Msg), nil

@@ -24,11 +24,11 @@ import (
 
 const (
 	contractRounds = 9
-	contractRun    = 20_000 // messages of a round
-	contractAhead  = 256    // messages under way
+	contractRun    = 20_000 // messages per round
+	contractAhead  = 256    // messages in flight
 )
 
-// echo publishes a batch of samples for each message it is handed; both sides do.
+// echo publishes a batch of samples for each message it receives; both sides do.
 type echo struct{ out *samplev1.Samples }
 
 func samplesOf(n int) *samplev1.Samples {
@@ -51,18 +51,17 @@ func (e echo) Receive(c *actors.Context, msg any) error {
 	return nil
 }
 
-// side is one of the two under comparison: a running round of messages, and of
-// calls.
+// side is one of the two sides under comparison, ready for rounds of messages and of calls.
 type side struct {
 	feed func() error
 	out  <-chan struct{}
 	call func(ctx context.Context) error
 }
 
-// contract is figure 8: what host and bus cost beside bare protoactor and bare
-// nats.go that do the same. A message: published, delivered to an actor, which
-// publishes a batch of 30 samples as JSON, delivered to a subscriber. A call: a
-// JSON request, decoded, answered by the actor in JSON.
+// contract is the figure "contract": what host and bus cost, compared with bare protoactor and bare
+// nats.go. A message is published and delivered to an actor, which publishes a batch of 30 samples
+// as JSON, which is delivered to a subscriber. A call is a JSON request that is decoded and
+// answered by the actor in JSON.
 func contract(ctx context.Context, b *bench) error {
 	mine, err := houseSide(filepath.Join(b.dir, "house"))
 	if err != nil {
@@ -107,7 +106,7 @@ func contract(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// stream sends a round of messages, some of them under way at a time.
+// stream sends a round of messages, a limited number of them in flight.
 func stream(s side) error {
 	for i := range contractRun {
 		if i >= contractAhead {
@@ -186,11 +185,11 @@ func houseSide(dir string) (side, error) {
 		}
 		return err
 	}
-	// Only once it answers has the actor subscribed.
+	// The actor has subscribed only once it answers.
 	return s, until("the actor answers", 5*time.Second, func() bool { return s.call(context.Background()) == nil })
 }
 
-// bareEcho does the same as echo with nothing between it and the libraries.
+// bareEcho does the same as echo, directly on the libraries.
 type bareEcho struct {
 	nc  *nats.Conn
 	out *samplev1.Samples

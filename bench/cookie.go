@@ -16,11 +16,11 @@ import (
 const (
 	cookieAsks = 5000
 	cookieP99  = 400 * time.Microsecond
-	cookieWarm = 7 * time.Second // the start is over and the collector knows how much passes
+	cookieWarm = 7 * time.Second // by then the start is over and the collector has adapted to the load
 )
 
-// cookie is how long a controller waits for an answer that has one request
-// outstanding.
+// cookie is the figure "cookie": how long a controller with one outstanding request waits for its
+// answer.
 func cookie(ctx context.Context, b *bench) error {
 	bin := filepath.Join(b.dir, "gatewayd")
 	if err := build(ctx, bin, "gatewayd/cmd/gatewayd"); err != nil {
@@ -102,7 +102,7 @@ firewall = "wall"
 `, busPort, mqttPort, plc)
 }
 
-// controller is an MQTT client that does as little as one can.
+// controller is a minimal MQTT client.
 type controller struct {
 	net.Conn
 	in *bufio.Reader

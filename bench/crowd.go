@@ -22,8 +22,8 @@ const (
 	rushSlots   = 0.99
 )
 
-// crowdedPolling is how many slots of our own polling bring a good value while
-// masters take all that a line has.
+// crowdedPolling is the figure "crowd": the share of our own polls that bring a good value while
+// masters use the line to its limit.
 func crowdedPolling(ctx context.Context, b *bench) error {
 	w, l, port, err := gatewayOn(b, "crowd", line.Options{}, func(f *field, g *config.Node) { unit(g, 2, crowdRegs, rushEvery) })
 	if err != nil {
@@ -46,11 +46,11 @@ func crowdedPolling(ctx context.Context, b *bench) error {
 			}
 		})
 	}
-	time.Sleep(3 * time.Second) // until all are there
+	time.Sleep(3 * time.Second) // until all are connected
 	r.reset()
 	begin := time.Now()
 	time.Sleep(rushSpan)
-	slots := time.Since(begin) / rushEvery // that end within, at least
+	slots := time.Since(begin) / rushEvery // the least number of complete slots
 	kept := min(float64(r.of("crowd/unit-2"))/float64(slots), 1)
 	b.say(row{
 		Figure: fmt.Sprintf("polling beside %d masters: slots kept", rushMasters), Value: fmt.Sprintf("%.1f %%", 100*kept), Limit: "≥ 99 %",
@@ -58,7 +58,7 @@ func crowdedPolling(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// rush is one connection of a master: most ask, some do all but ask.
+// rush is one connection of a master. Most masters send requests; some send anything else.
 func rush(ctx context.Context, port, i int) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(port))
 	if err != nil {
@@ -73,7 +73,7 @@ func rush(ctx context.Context, port, i int) {
 		return
 	}
 	_, _ = c.Write([][]byte{bytes.Repeat([]byte("GET / HTTP/1.0\r\n"), 50), frame[:9]}[i%2])
-	_, _ = c.Read(make([]byte, 1)) // until it is cut
+	_, _ = c.Read(make([]byte, 1)) // until the connection is closed
 	select {
 	case <-ctx.Done():
 	case <-time.After(10 * time.Millisecond):

@@ -11,19 +11,20 @@ import (
 )
 
 const (
-	apart      = "GATEWAYD_BENCH_APART" // set in the process that has a network of its own
+	apart      = "GATEWAYD_BENCH_APART" // set in the process that has a network namespace of its own
 	cutFleet   = 6
 	cutAddress = "127.9.9.9"
-	cutOver    = 8 * time.Minute // until the hub knows of each connection that is over: it asks every two minutes, and takes no answer twice
+	cutOver    = 8 * time.Minute // until the hub notices that each dead connection is over: it pings every two minutes, and gives up after two pings without an answer
 )
 
-// cuts is the figure of links that carry nothing for a while and tell nobody: no packet between a hub and its gateways arrives, so that each side believes in
-// its connections until it has waited in vain for an answer. They have a network of their own for that.
+// cuts is the figure of links that silently drop everything for a while: no packet between the hub
+// and its gateways arrives, so each side keeps its connections until it has waited in vain for an
+// answer. It runs in a network namespace of its own.
 func cuts(ctx context.Context, b *bench) error {
 	if os.Getenv(apart) == "" {
 		return inNetwork(ctx, b)
 	}
-	for _, args := range []string{"link set lo up", "rule add pref 10 lookup local", "rule del pref 0"} { // rules of ours come first
+	for _, args := range []string{"link set lo up", "rule add pref 10 lookup local", "rule del pref 0"} { // our own rules come first
 		if err := ip(strings.Fields(args)...); err != nil {
 			return err
 		}
@@ -51,13 +52,13 @@ func cuts(ctx context.Context, b *bench) error {
 	return f.account(b)
 }
 
-// cutLonger is a cut of hours, perhaps.
+// cutLonger returns the length of an additional cut, from the environment; 0: none.
 func cutLonger() time.Duration {
 	d, _ := time.ParseDuration(os.Getenv("GATEWAYD_BENCH_CUT"))
 	return d
 }
 
-// inNetwork goes on in a process that has a network of its own.
+// inNetwork continues in a child process that has a network namespace of its own.
 func inNetwork(ctx context.Context, b *bench) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -73,7 +74,7 @@ func inNetwork(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// openTo has a server of the hub listen at another address as well, and tell nobody of the one it has.
+// openTo makes a server of the hub listen at another address as well, and not advertise its own.
 func openTo(file, address string) error {
 	text, err := os.ReadFile(file)
 	if err != nil || address == "127.0.0.1" {
@@ -83,7 +84,7 @@ func openTo(file, address string) error {
 	return os.WriteFile(file, []byte(change.Replace(string(text))), 0o600)
 }
 
-// carry says whether packets to and from that address arrive.
+// carry sets whether packets to and from cutAddress arrive.
 func carry(all bool) error {
 	how := "add"
 	if all {
@@ -104,7 +105,7 @@ func ip(args ...string) error {
 	return nil
 }
 
-// cut has no packet arrive for a while.
+// cut drops all packets for a while.
 func (f *party) cut(b *bench, length time.Duration) error {
 	if err := carry(false); err != nil {
 		return err

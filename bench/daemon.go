@@ -15,7 +15,7 @@ import (
 	"gatewayd/protocols/freeport"
 )
 
-// build makes a stripped binary of one of our commands.
+// build builds a stripped binary of one of our commands.
 func build(ctx context.Context, out, pkg string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -25,18 +25,19 @@ func build(ctx context.Context, out, pkg string) error {
 	return nil
 }
 
-// process is one under measurement.
+// process is a process under measurement.
 type process struct {
 	*exec.Cmd
 	log  string
-	mqtt int // port, where it is known
+	mqtt int // port, if known
 }
 
-// settle waits until the start of a daemon is over: in its first five seconds it collects garbage as often as it can, so that little
-// stays of what only starting needs, and gives its own pages back. Who measures speed measures what comes after.
+// settle waits until the start of a daemon is over. In its first five seconds a daemon collects
+// garbage as often as possible, to keep little of what only the start needs, and returns its own
+// pages. Speed is measured after that.
 func settle() { time.Sleep(6 * time.Second) }
 
-// launch starts a program, its output in a file.
+// launch starts a program with its output in a file.
 func launch(log string, name string, args ...string) (*process, error) {
 	f, err := os.Create(log)
 	if err != nil {
@@ -61,7 +62,7 @@ func (p *process) usage() (usage, error) {
 	return u, nil
 }
 
-// end stops it and waits for its end.
+// end stops the process and waits for its end.
 func (p *process) end() {
 	_ = p.Process.Signal(syscall.SIGTERM)
 	hard := time.AfterFunc(10*time.Second, func() { _ = p.Process.Kill() })
@@ -74,7 +75,7 @@ func lastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-// freePort is a TCP port of loopback that was free a moment ago.
+// freePorts returns n TCP ports on loopback that were free a moment ago.
 func freePorts(n int) (ports []int, err error) {
 	for range n {
 		p, err := freeport.Find()
@@ -86,7 +87,7 @@ func freePorts(n int) (ports []int, err error) {
 	return ports, nil
 }
 
-// reachable waits until something listens on a port of loopback.
+// reachable waits until something listens on a port on loopback.
 func reachable(port int, limit time.Duration) error {
 	addr := "127.0.0.1:" + strconv.Itoa(port)
 	return until("somebody listens on "+addr, limit, func() bool {

@@ -26,10 +26,11 @@ const (
 	drainChunk   = 500
 	drainTracks  = 10
 
-	cachesExpire = 25 * time.Second // those in which the store keeps what was just written, with time to spare
+	cachesExpire = 25 * time.Second // until the store's caches of what was just written expire, with some margin
 )
 
-// drain is the figure of an uplink that catches up: a backlog of a million records to a local mosquitto at QoS 1.
+// drain is the figure of an uplink that catches up: a backlog of a million records, sent to a local
+// mosquitto at QoS 1.
 func drain(ctx context.Context, b *bench) error {
 	address, stop, err := localBroker(b.dir)
 	if err != nil {
@@ -99,7 +100,7 @@ func uplinkStatus(ctx context.Context, w *world, path string) (*uplinkv1.Status,
 	return m.Status, err
 }
 
-// fillTracks stores so many records of ten fields' worth of one meter in each of some tracks.
+// fillTracks stores n records of three fields, spread over drainTracks tracks.
 func fillTracks(w *world, n int) error {
 	for i := range n / drainChunk {
 		track := fmt.Sprintf("tracks/meter-%d", i%drainTracks)
@@ -127,7 +128,7 @@ func fillTracks(w *world, n int) error {
 	return nil
 }
 
-// localBroker is Debian's mosquitto on a port of its own.
+// localBroker starts Debian's mosquitto on a port of its own.
 func localBroker(dir string) (address string, stop func(), err error) {
 	port, err := freeport.Find()
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// field is a world with real lines, links and units below a group each.
+// field is a world with real lines, links and units, each link in a group with its units.
 type field struct {
 	*world
 	tree *config.Tree
@@ -30,7 +30,7 @@ func newField(dir string) (*field, error) {
 	return &field{w, forest(0, 0, "")}, err
 }
 
-// plant is a group of a link and the units on it.
+// plant adds a group with a link.
 func (f *field) plant(name string, kind string, link proto.Message) *config.Node {
 	g := group(name)
 	schemas.Defaults(link)
@@ -51,13 +51,12 @@ func unit(g *config.Node, number uint32, n int, every time.Duration) {
 	g.Children = append(g.Children, &config.Node{Path: fmt.Sprintf("%s/unit-%d", g.Path, number), Kind: "modbus-unit", Config: u})
 }
 
-// serialLine makes a paced line on which the units up to last answer, and the
-// config of the actor that serves it.
+// serialLine makes a paced line on which units 1 to last answer, and the config of its actor.
 func serialLine(dir, name string, baud int, last byte) (*line.Line, *modbusv1.SerialLine, error) {
 	return lineOf(dir, name, baud, last, line.Options{})
 }
 
-// lineOf is such a line that is special.
+// lineOf is serialLine with options.
 func lineOf(dir, name string, baud int, last byte, opts line.Options) (*line.Line, *modbusv1.SerialLine, error) {
 	opts.Dir, opts.Name = dir, name
 	l, err := line.New(opts)

@@ -23,15 +23,16 @@ import (
 
 const (
 	hubFlag    = "--hub-node"
-	fleetSize  = 200 // or as GATEWAYD_BENCH_FLEET says
+	fleetSize  = 200 // unless GATEWAYD_BENCH_FLEET says otherwise
 	fleetNodes = 3
-	fleetHold  = 15 * time.Second // of measuring with nothing wrong
+	fleetHold  = 15 * time.Second // length of the measurement without faults
 	fleetCut   = 3 * time.Second
 	fleetLong  = 30 * time.Second
 )
 
-// fleet is the figure of many gateways at one hub: processes with a whole bus each, at three servers of their own, one of which is killed,
-// all of which are stopped for a while, and killed for longer.
+// fleet is the figure of many gateways at one hub. Each gateway is a process with a whole bus. One
+// of the hub's three servers is killed, then all are stopped for a while, then all are killed and
+// stay away for longer.
 func fleet(ctx context.Context, b *bench) error {
 	size := fleetSize
 	if n, err := strconv.Atoi(os.Getenv("GATEWAYD_BENCH_FLEET")); err == nil {
@@ -62,14 +63,14 @@ type party struct {
 	nodes    []*hubtest.Node
 	servers  []*process
 	gateways []*process
-	shard    int        // gateways that a stream of the hub sources
-	most     int        // connections that servers counted at a time
-	sys      *nats.Conn // sees the servers
-	admin    *nats.Conn // of the gateways' account
+	shard    int        // gateways sourced by one stream of the hub
+	most     int        // largest number of connections the servers counted at the same time
+	sys      *nats.Conn // connection to the system account, which sees the servers
+	admin    *nats.Conn // connection to the gateways' account
 	ops      *bus.Conn
 }
 
-// newFleet starts a hub that gateways reach at that address of this machine.
+// newFleet starts a hub that gateways reach at an address of this machine.
 func newFleet(ctx context.Context, dir string, n int, address string) (f *party, err error) {
 	f = &party{ctx: ctx, dir: dir, address: address}
 	users := ""
@@ -114,7 +115,7 @@ func newFleet(ctx context.Context, dir string, n int, address string) (f *party,
 
 func (f *party) key(id string) string { return filepath.Join(f.dir, "keys", id+".nk") }
 
-// serve starts a server of the hub, anew if there was one.
+// serve starts a server of the hub, or restarts it.
 func (f *party) serve(i int) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -129,7 +130,7 @@ func (f *party) serve(i int) error {
 	return err
 }
 
-// hubServer is a server of the hub in a process of its own.
+// hubServer runs a server of the hub in this process.
 func hubServer(file string) error {
 	o, err := server.ProcessConfigFile(file)
 	if err != nil {
@@ -194,7 +195,7 @@ func (f *party) end() {
 	}
 }
 
-// varz is what a server of the hub says of itself.
+// varz is the status of a server of the hub.
 type varz struct {
 	Server struct{ Name string }
 	Data   struct {
@@ -213,7 +214,7 @@ type varz struct {
 	}
 }
 
-// look asks all servers of the hub that answer.
+// look returns the status of all servers of the hub that answer.
 func (f *party) look() (all []varz) {
 	box := f.sys.NewInbox()
 	sub, err := f.sys.SubscribeSync(box)
@@ -235,7 +236,7 @@ func (f *party) look() (all []varz) {
 	return all
 }
 
-// leafs are the gateways that are connected.
+// leafs returns the number of connected gateways.
 func (f *party) leafs() (n int) {
 	for _, v := range f.look() {
 		n += v.Data.Leafs
@@ -244,7 +245,7 @@ func (f *party) leafs() (n int) {
 	return n
 }
 
-// answering are the gateways that answer through the hub.
+// answering returns the number of gateways that answer through the hub.
 func (f *party) answering() (n int) {
 	ctx, cancel := context.WithTimeout(f.ctx, 5*time.Second)
 	defer cancel()
@@ -257,13 +258,13 @@ func (f *party) answering() (n int) {
 	return n
 }
 
-// empty measures the hub before anybody is there.
+// empty measures the hub before any gateway has joined.
 func (f *party) empty(b *bench) error {
 	b.say(row{Figure: "memory of the largest server of an empty hub", Value: mb(f.largest())})
 	return nil
 }
 
-// largest is the memory of the largest server.
+// largest returns the memory of the largest server.
 func (f *party) largest() (rss int64) {
 	for _, p := range f.servers {
 		if u, err := p.usage(); err == nil {
@@ -273,7 +274,7 @@ func (f *party) largest() (rss int64) {
 	return rss
 }
 
-// joined starts the gateways and waits until all are there and their tracks are sourced.
+// joined starts the gateways and waits until all are connected and their tracks are sourced.
 func (f *party) joined(b *bench) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -308,7 +309,7 @@ func (f *party) joined(b *bench) error {
 	return nil
 }
 
-// source has streams of the hub source the tracks.
+// source makes streams of the hub source the tracks.
 func (f *party) source(b *bench) error {
 	began := time.Now()
 	for part := range (len(f.ids) + f.shard - 1) / f.shard {
@@ -324,10 +325,12 @@ func (f *party) source(b *bench) error {
 	return nil
 }
 
-// fleetTogether is how many processes start at the same time: sites have a machine each, these have one together.
+// fleetTogether is how many processes start at the same time. Real sites have a machine each; these
+// share one.
 const fleetTogether = 10
 
-// fleetShard is how many gateways a stream of the hub sources, or as GATEWAYD_BENCH_SHARD says.
+// fleetShard is how many gateways a stream of the hub sources, unless GATEWAYD_BENCH_SHARD says
+// otherwise.
 const fleetShard = 50
 
 func sourceStream(part int) string { return "TRACKS-" + strconv.Itoa(part+1) }

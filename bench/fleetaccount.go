@@ -13,12 +13,12 @@ import (
 	"gatewayd/protocols/record"
 )
 
-// account compares what the hub has, message by message, with the ledgers.
+// account compares what the hub has with the ledgers, message by message.
 func (f *party) account(b *bench) error {
 	if err := os.WriteFile(filepath.Join(f.dir, "gw", "stop"), nil, 0o600); err != nil {
 		return err
 	}
-	time.Sleep(2 * siteEvery) // until none of them is within a record
+	time.Sleep(2 * siteEvery) // until no gateway is in the middle of a record
 	if err := f.catch(b, "at the end", time.Now()); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (f *party) judge(found map[string][]uint64) (lost, double, reordered, all i
 	return lost, double, reordered, all
 }
 
-// read reads the numbers of all records in streams, by gateways.
+// read returns the numbers of all records in streams, by gateway.
 func (f *party) read(streams []string, number func(m jetstream.Msg) (uint64, error)) (map[string][]uint64, error) {
 	js, err := jetstream.New(f.admin)
 	if err != nil {
@@ -81,7 +81,7 @@ func (f *party) read(streams []string, number func(m jetstream.Msg) (uint64, err
 	found := map[string][]uint64{}
 	for _, name := range streams {
 		var err error
-		for range 10 { // servers that have just come back may still change who leads
+		for range 10 { // servers that have just come back may still elect leaders
 			one := map[string][]uint64{}
 			if err = f.readOne(js, name, one, number); err == nil {
 				for id, all := range one {

@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// quiet measures the hub while nothing is wrong, and leaves what a gateway costs there for the simulation.
+// quiet measures the hub without faults, and prints what a gateway costs there, for the simulation.
 func (f *party) quiet(b *bench) error {
 	first, cpu := f.look(), f.cpu()
 	time.Sleep(fleetHold)
@@ -48,7 +48,7 @@ func (f *party) quiet(b *bench) error {
 	return nil
 }
 
-// cpu is what the servers of the hub have used.
+// cpu returns the CPU time that the servers of the hub have used.
 func (f *party) cpu() (all time.Duration) {
 	for _, p := range f.servers {
 		if u, err := p.usage(); err == nil {
@@ -67,7 +67,7 @@ func (f *party) assets() (streams, consumers int, err error) {
 	return info.Streams, info.Consumers, json.Unmarshal(m.Data, &info)
 }
 
-// kill kills a server of the hub as kill -9 does, and sees the gateways go to the others.
+// kill kills a server of the hub with SIGKILL and watches its gateways connect to the others.
 func (f *party) kill(b *bench) error {
 	victim := f.servers[1]
 	gone := 0
@@ -91,7 +91,7 @@ func (f *party) kill(b *bench) error {
 	return f.catch(b, "a server was killed and is back", time.Now())
 }
 
-// others is what the servers beside the victim have used.
+// others returns the CPU time that the servers other than the victim have used.
 func (f *party) others() (all time.Duration) {
 	for i, p := range f.servers {
 		if u, err := p.usage(); err == nil && i != 1 {
@@ -101,7 +101,7 @@ func (f *party) others() (all time.Duration) {
 	return all
 }
 
-// pause stops the hub for a while, connections and all, as a link does that carries nothing.
+// pause stops the hub for a while with its connections open, like a link that drops everything.
 func (f *party) pause(b *bench) error {
 	if err := f.signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (f *party) pause(b *bench) error {
 	return f.catch(b, fmt.Sprintf("cut for %s", fleetCut), time.Now())
 }
 
-// away kills the whole hub, and brings it back later.
+// away kills the whole hub, and restarts it later.
 func (f *party) away(b *bench) error {
 	for _, p := range f.servers {
 		_ = p.Process.Kill()
@@ -137,7 +137,7 @@ func (f *party) away(b *bench) error {
 	return nil
 }
 
-// catch waits until what was acknowledged by then has arrived on both ways.
+// catch waits until everything acknowledged so far has arrived, both sourced and by uplink.
 func (f *party) catch(b *bench, what string, began time.Time) error {
 	want := map[string]uint64{}
 	for _, id := range f.ids {
@@ -178,7 +178,7 @@ func (f *party) catch(b *bench, what string, began time.Time) error {
 	return nil
 }
 
-// has is how many messages of each gateway the hub has, sourced and sent by uplinks.
+// has returns how many messages of each gateway the hub has, sourced and sent by uplinks.
 func (f *party) has() (sourced, sent map[string]uint64) {
 	js, err := jetstream.New(f.admin)
 	if err != nil {
@@ -207,7 +207,7 @@ func (f *party) has() (sourced, sent map[string]uint64) {
 	return sourced, sent
 }
 
-// behind is how many gateways have something that the hub has not sourced.
+// behind returns how many gateways have records that the hub has not sourced.
 func (f *party) behind() (n int, err error) {
 	sourced, _ := f.has()
 	for _, id := range f.ids {

@@ -8,24 +8,23 @@ import (
 	"math/rand/v2"
 )
 
-// A fleet of any size on paper: what a hub of so many servers bears, from what each gateway was measured to cost (figure fleet), and a simulation of what happens
-// when one of its servers dies.
-//
-// What a gateway costs there, as figure fleet printed it with 200 gateways at three servers; where runs differ, the worst.
+// These are the costs of a gateway at a hub, as measured by figure "fleet" with 200 gateways at
+// three servers; where runs differ, the worst. From them the load of a hub is calculated for fleets
+// of any size, and the death of one of its servers is simulated.
 const (
-	siteSubscriptions = 15       // on each server: what a gateway may be asked is known to all of them
-	siteOnServer      = 650_000  // bytes of the server that it is connected to, with its uplink
-	siteOnEach        = 15 * 300 // bytes of each server, for the subscriptions
-	siteMessages      = 1.0 / 60 // a second: its standing
-	sourcedMessages   = 10.3     // a second, in and out of the hub, replicated on three servers: heartbeats, and what flow control makes of them
-	handshakeCPU      = 20e-3    // seconds of a core for a gateway that connects, with TLS and an nkey, and all that follows from it; the calmest run
-	serverCores       = 8        // of a server of the hub
-	streamSources     = 50       // gateways that a stream sources
+	siteSubscriptions = 15       // on each server: every server knows the subscriptions of all gateways
+	siteOnServer      = 650_000  // bytes, on the server to which it is connected, including its uplink
+	siteOnEach        = 15 * 300 // bytes, on each server, for the subscriptions
+	siteMessages      = 1.0 / 60 // per second: its standing
+	sourcedMessages   = 10.3     // per second, in and out of the hub, replicated on three servers: heartbeats and the traffic of flow control
+	handshakeCPU      = 20e-3    // seconds of a core for a gateway that connects, with TLS and an nkey, and all that follows; from the run with the least other load
+	serverCores       = 8        // per server of the hub
+	streamSources     = 50       // gateways sourced by one stream
 	handshakePatience = 10.0     // seconds that a gateway waits for an answer
-	stormPatience     = 600.0    // seconds after which nobody believes in it any more
+	stormPatience     = 600.0    // seconds after which a gateway counts as missing
 )
 
-// plan is a fleet on paper.
+// fleetPlan is a fleet of a given size.
 type fleetPlan struct {
 	gateways, servers int
 	sourced           bool
@@ -86,17 +85,17 @@ func (p fleetPlan) consumers() int {
 	return p.gateways
 }
 
-// storm is what follows when gateways lose the hub together and try again, each after a pause of its own: half to one and a half of the
-// interval.
+// storm is what follows when gateways lose the hub at the same moment. Each tries again after a
+// pause of its own, between half and one and a half of the interval.
 type storm struct {
 	gateways int
-	servers  int     // that take them
+	servers  int     // that accept them
 	interval float64 // seconds
 }
 
 type stormResult struct {
 	last           float64 // seconds until all are back
-	missing        int     // who is not back in time
+	missing        int     // gateways that are not back in time
 	attempts, vain int
 	worst          int // attempts within a second
 }
@@ -114,7 +113,7 @@ func (r stormResult) text() string {
 	return fmt.Sprintf("%s; %d a second at worst", text, r.worst)
 }
 
-// attempt is a gateway that knocks at a time.
+// attempt is an attempt of a gateway to connect at a time.
 type attempt struct {
 	at       float64
 	interval float64
@@ -128,7 +127,8 @@ func (a agenda) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
 func (a *agenda) Push(x any)        { *a = append(*a, x.(attempt)) }
 func (a *agenda) Pop() any          { last := (*a)[len(*a)-1]; *a = (*a)[:len(*a)-1]; return last }
 
-// run plays it: the servers take one after the other; one that waits longer than its patience hangs up, and has cost as much.
+// run simulates the storm. The servers handle one attempt after the other. A gateway that has to
+// wait longer than its patience hangs up, and has cost as much as one that got in.
 func (s storm) run() (out stormResult) {
 	r := rand.New(rand.NewPCG(1, 2))
 	capacity := float64(s.servers) * serverCores / handshakeCPU
@@ -138,7 +138,7 @@ func (s storm) run() (out stormResult) {
 		todo = append(todo, attempt{interval, interval})
 	}
 	heap.Init(&todo)
-	free := 0.0 // when the servers have done all that came so far
+	free := 0.0 // when the servers have handled all attempts so far
 	perSecond := map[int]int{}
 	for todo.Len() > 0 {
 		if todo[0].at > stormPatience {

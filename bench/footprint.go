@@ -12,15 +12,14 @@ import (
 )
 
 const (
-	footprintSettle = 8 * time.Second // what only the start has needed is given back after 5 s
+	footprintSettle = 8 * time.Second // memory that only the start has needed is returned after 5 s
 	tightLimit      = 26 << 20        // bytes of the memory cgroup
 	tightSpan       = 8 * time.Second
-	tightFaults     = 500 // major faults in that time of one that does not thrash
+	tightFaults     = 500 // major faults in that time above which it thrashes
 )
 
-// footprint is figure 1: an idle daemon with bus, store and MQTT broker, beside
-// the plainest wiring of the same libraries; and both polling in a small memory
-// cgroup.
+// footprint is the figure "footprint": an idle daemon with bus, store and MQTT broker, beside the
+// plainest wiring of the same libraries; and both polling in a small memory cgroup.
 func footprint(ctx context.Context, b *bench) error {
 	ours, plain := filepath.Join(b.dir, "gatewayd"), filepath.Join(b.dir, "naive")
 	if err := build(ctx, ours, "gatewayd/cmd/gatewayd"); err != nil {
@@ -88,7 +87,7 @@ func tightRun(start func(string, []string, string, int, string) (*process, error
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, 0, err
 	}
-	own := filepath.Join(dir, "program") // whose pages this cgroup pays for
+	own := filepath.Join(dir, "program") // its pages are charged to this cgroup
 	text, err := os.ReadFile(bin)
 	if err == nil {
 		err = os.WriteFile(own, text, 0o755)
@@ -120,7 +119,8 @@ func tightRun(start func(string, []string, string, int, string) (*process, error
 	return l.heard(), after.faults - before.faults, err
 }
 
-// startDaemon starts the gateway with so many units; wrap is what starts it.
+// startDaemon starts the gateway with a number of units; wrap is the command that starts it, if
+// any.
 func startDaemon(dir string, wrap []string, bin string, units int, plc string) (*process, error) {
 	ports, err := freePorts(2)
 	if err == nil {
@@ -164,7 +164,7 @@ func startUntil(ports []int, log string, command []string) (*process, error) {
 	return p, nil
 }
 
-// cgroup is one with a memory limit, of version 1 or 2.
+// cgroup is a cgroup of version 1 or 2 with a memory limit.
 type cgroup struct{ dir, procs string }
 
 func newCgroup(limit int) (*cgroup, error) {

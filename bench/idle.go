@@ -18,7 +18,7 @@ const (
 	many       = manyGroups * manyEach
 )
 
-// sleeper is an actor that has started, is well and has nothing to do.
+// sleeper is an actor that has started, is healthy and has nothing to do.
 type sleeper struct{ lives *atomic.Int64 }
 
 func (s sleeper) Receive(c *actors.Context, msg any) error {
@@ -36,7 +36,7 @@ func sleepers(lives *atomic.Int64) actors.Kind {
 	return actors.Define(actors.Kind{Name: "sleeper", Doc: "does nothing"}, func(*structpb.Struct) actors.Actor { return sleeper{lives} })
 }
 
-// idle is figure 9: what 10,000 actors that do nothing cost, all in.
+// idle is the figure "idle": the total cost of 10,000 actors that do nothing.
 func idle(ctx context.Context, b *bench) error {
 	var lives atomic.Int64
 	w, err := newWorld(b.dir, sleepers(&lives))
@@ -54,10 +54,10 @@ func idle(ctx context.Context, b *bench) error {
 		return err
 	}
 	started := time.Since(begin)
-	if err := w.bus.Conn().Flush(ctx); err != nil { // what they have said is in its store
+	if err := w.bus.Conn().Flush(ctx); err != nil { // until their messages are in the store
 		return err
 	}
-	time.Sleep(time.Second) // groups sum up, stacks shrink
+	time.Sleep(time.Second) // until groups have summed up and stacks have shrunk
 	each := (live() - held) / many
 	snapshot("idle")
 	extra := runtime.NumGoroutine() - routines

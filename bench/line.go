@@ -14,13 +14,13 @@ import (
 	"gatewayd/protocols/serial/line"
 )
 
-// lineShares is what each speed's share of the wire limit must be.
+// lineShares is the share of the wire's limit that must be reached at each speed.
 var lineShares = map[int]float64{9600: 0.98, 19200: 0.98, 115200: 0.96}
 
-const lineSpan = 1500 * time.Millisecond // of back-to-back polls, at least three of them
+const lineSpan = 1500 * time.Millisecond // duration of back-to-back polls, of which there are at least three
 
-// lineUse is figure 4: polls back to back through a line that takes the time a
-// real one takes, without any turnaround of the unit.
+// lineUse is the figure "line": polls back to back through a line with real timing, with a unit
+// that answers at once.
 func lineUse(_ context.Context, b *bench) error {
 	for _, baud := range []int{9600, 19200, 115200} {
 		for _, n := range []int{10, 125} {
@@ -58,8 +58,8 @@ func lineRow(b *bench, baud, n int) error {
 	return nil
 }
 
-// onWire is the least a poll of n registers takes: 8 bytes out, 5 + 2n in, 11
-// bits each, and a silence of t3.5 before each frame.
+// onWire returns the least time a poll of n registers takes: 8 bytes out and 5 + 2n in, 11 bits
+// each, and a silence of t3.5 before each frame.
 func onWire(baud, n int) time.Duration {
 	return time.Duration(13+2*n)*serial.CharTime(baud, 11) + 2*serial.Silence(baud)
 }
@@ -70,7 +70,7 @@ type caller struct {
 	close func()
 }
 
-// lineRate is polls per second in the median, and how many of them broke t3.5.
+// lineRate returns the median of polls per second, and how many polls violated t3.5.
 func lineRate(dir string, baud, n int, dial func(path string, baud int) (caller, error)) (rate float64, early int64, err error) {
 	l, err := line.New(line.Options{Dir: dir, Name: "rs485"})
 	if err != nil {
@@ -98,7 +98,7 @@ func lineRate(dir string, baud, n int, dial func(path string, baud int) (caller,
 	return 1 / median(took).Seconds(), l.Stats().Violations - before.Violations, nil
 }
 
-// answer is what a unit says to a read of holding registers.
+// answer returns the response of a unit to a read of holding registers.
 func answer(frame []byte) []byte {
 	if len(frame) < 4 {
 		return nil

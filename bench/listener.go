@@ -13,14 +13,14 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// listener counts what arrives, by name of where it came from.
+// listener counts messages by the name of their source.
 type listener struct {
 	mu     sync.Mutex
 	count  map[string]int
 	last   map[string]uint64 // sequence
 	gaps   int
-	wrong  int    // without good values
-	cause  string // why, of the last one
+	wrong  int    // messages without good values
+	cause  string // cause of the last such message
 	total  int
 	closed func()
 }
@@ -29,7 +29,8 @@ func newListener() *listener { return &listener{count: map[string]int{}, last: m
 
 var mark = []byte(`"sequence":"`)
 
-// take notes one message. Its sequence, if it has one, follows the last one of that name.
+// take counts one message. Its sequence number, if it has one, must follow the last one of that
+// name.
 func (l *listener) take(name string, payload []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,7 +58,7 @@ func (l *listener) take(name string, payload []byte) {
 	l.last[name] = seq
 }
 
-// reset begins to count anew; sequences go on.
+// reset restarts the counters; sequences continue.
 func (l *listener) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -65,15 +66,15 @@ func (l *listener) reset() {
 	l.total, l.gaps, l.wrong, l.cause = 0, 0, 0, ""
 }
 
-// units is how many senders were heard.
+// units returns how many sources were heard.
 func (l *listener) units() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.count)
 }
 
-// verdict says what is wrong with what n senders have said, each so often at
-// least; empty: nothing.
+// verdict returns what is wrong with the messages of n sources, each of which must have sent at
+// least least of them; empty: nothing.
 func (l *listener) verdict(n, least int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,7 +100,7 @@ func (l *listener) heard() int {
 	return l.total
 }
 
-// onBus listens to an outside NATS port.
+// onBus listens on a NATS port of another process.
 func onBus(url, pattern string, opts ...nats.Option) (*listener, error) {
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
@@ -114,7 +115,7 @@ func onBus(url, pattern string, opts ...nats.Option) (*listener, error) {
 	return l, nc.Flush()
 }
 
-// onMQTT listens to a broker, with QoS 0.
+// onMQTT listens to a broker at QoS 0.
 func onMQTT(port int, filter string, name func(topic string, payload []byte) string) (*listener, error) {
 	l := newListener()
 	o := mqtt.NewClientOptions().AddBroker("tcp://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))).SetClientID("bench").SetAutoReconnect(false)
@@ -134,7 +135,7 @@ func onMQTT(port int, filter string, name func(topic string, payload []byte) str
 // byTopic names a message after its topic.
 func byTopic(topic string, _ []byte) string { return topic }
 
-// byTag names a message of Telegraf after the tag that tells the unit.
+// byTag names a message of Telegraf after its tag for the unit.
 func byTag(_ string, payload []byte) string {
 	var m struct {
 		Tags struct {

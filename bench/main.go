@@ -1,11 +1,11 @@
-// Command bench measures the figures the gateway holds itself to and prints one
-// table: each figure beside its limit, and beside a peer measured in the same
-// run where there is one. README.md says how.
+// Command bench measures the performance figures of the gateway and prints one table: each figure
+// with its limit, and with a peer measured in the same run where there is one. README.md tells how
+// each is measured.
 //
-//	go run ./bench            all figures, at most six minutes
+//	go run ./bench            all figures but those that must be named
 //	go run ./bench crash poll only these
 //
-// It is no test: speed on a busy machine proves nothing, ratios do.
+// It is not a test: on a busy machine speed proves nothing, only ratios do.
 package main
 
 import (
@@ -23,16 +23,16 @@ import (
 	"time"
 )
 
-// figure is one measurement. It runs in a process of its own, so that neither
-// heap nor goroutines of another one are in it.
+// figure is one measurement. It runs in a process of its own, free of the heap and goroutines of
+// others.
 type figure struct {
 	name  string
 	about string
-	limit time.Duration // after which it is given up
+	limit time.Duration // after which it is aborted
 	run   func(ctx context.Context, b *bench) error
 }
 
-// onRequest are those that only who names them gets.
+// onRequest are the figures that run only if they are named.
 var onRequest = []figure{
 	{"torture", "what anybody might do to the MQTT broker", 600 * time.Second, torture},
 	{"fleet", "200 gateways at a hub of three servers", 15 * time.Minute, fleet},
@@ -71,7 +71,7 @@ var figures = []figure{
 	{"fleet-sim", "fleets up to 100,000 gateways, on paper", 60 * time.Second, fleetSim},
 }
 
-// childFlag makes a process one that measures and writes rows.
+// childFlag makes a process measure one figure and write its rows.
 const childFlag = "--figure"
 
 func main() {
@@ -162,7 +162,7 @@ func find(name string) (figure, bool) {
 	return figure{}, false
 }
 
-// all measures figure after figure and prints each as soon as it is known.
+// all measures one figure after the other and prints each as soon as it is known.
 func all(chosen []figure) error {
 	dir, err := os.MkdirTemp("", "gatewayd-bench-")
 	if err != nil {
@@ -235,7 +235,7 @@ func child(name, dir string) {
 
 // bench is what a figure works with.
 type bench struct {
-	dir string // scratch, empty at first
+	dir string // scratch directory, empty at first
 	out *json.Encoder
 }
 

@@ -24,11 +24,10 @@ const (
 	crowdRounds = 5
 )
 
-// bareFlag makes a process the bare server, on a port.
+// bareFlag runs this process as the bare server on a port.
 const bareFlag = "--bare-server"
 
-// selectServer is libmodbus's server for many masters, as its own
-// tests/bandwidth-server-many-up.c has it.
+// selectServer is libmodbus's server for many masters, as in its tests/bandwidth-server-many-up.c.
 const selectServer = `
 #include <modbus.h>
 #include <stdlib.h>
@@ -65,8 +64,8 @@ int main(int argc, char **argv) {
 }
 `
 
-// serverRate is how fast 50 masters are answered: by the daemon's modbus-server,
-// by libmodbus's server, and by the least that a Go program can do.
+// serverRate is the figure "server": how fast 50 masters are answered by the daemon's
+// modbus-server, by libmodbus's server, and by a minimal Go program.
 func serverRate(ctx context.Context, b *bench) error {
 	ours, theirs := filepath.Join(b.dir, "gatewayd"), filepath.Join(b.dir, "libmodbus")
 	if err := build(ctx, ours, "gatewayd/cmd/gatewayd"); err != nil {
@@ -141,7 +140,7 @@ listen = "127.0.0.1:%d"
 `, busPort, port)
 }
 
-// bareServer answers every read with zeros and looks at nothing: the floor.
+// bareServer answers every read with zeros and checks nothing: the lower bound of the cost.
 func bareServer(port string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:"+port)
 	if err != nil {
@@ -171,8 +170,8 @@ func bareServer(port string) error {
 	}
 }
 
-// crowdRate is the transactions per second that masters get which ask one after the
-// other, each on its connection.
+// crowdRate returns the transactions per second of masters that each send one request after the
+// other on a connection of their own.
 func crowdRate(port int, span time.Duration) (float64, error) {
 	var all sync.WaitGroup
 	var done atomic.Int64

@@ -24,8 +24,8 @@ const (
 	mdiToZstd      = 0.8
 )
 
-// mdiSize counts what records of a meter take on the wire: by the compact uplink, with all that its session adds, and in the other forms
-// there are, without what theirs add.
+// mdiSize is the figure "mdi": bytes of records of a meter on the wire, by the compact uplink with
+// everything its session adds, and in other formats without what their protocols add.
 func mdiSize(_ context.Context, b *bench) error {
 	all := meterTrack(mdiRecords)
 	ours, err := compactSize(all)
@@ -62,7 +62,8 @@ func mdiSize(_ context.Context, b *bench) error {
 	return nil
 }
 
-// compactSize is what a session sends that opens, names the track, and has its batches acknowledged.
+// compactSize returns the bytes sent by a session that opens, names the track, and has its batches
+// acknowledged.
 func compactSize(all []record.Record) (int, error) {
 	now, sent := all[0].Time, 0
 	client := mdi.NewClient(mdi.ClientConfig{Gateway: "site-17", Keepalive: time.Minute, Patience: time.Minute})
@@ -106,7 +107,8 @@ func compactSize(all []record.Record) (int, error) {
 	}
 }
 
-// meterTrack is an hour and more of a three-phase meter, noted each 2 s with the jitter of a poll.
+// meterTrack returns more than an hour of a three-phase meter, recorded every 2 s with the jitter
+// of polls.
 func meterTrack(n int) []record.Record {
 	dice := rand.New(rand.NewPCG(1, 2))
 	fields := []struct {
@@ -140,17 +142,17 @@ func meterTrack(n int) []record.Record {
 	return all
 }
 
-// jsonRecord is a record as short as readable JSON gets.
+// jsonRecord returns a record as readable JSON, as short as possible.
 func jsonRecord(r record.Record) []byte {
 	fields := map[string]any{}
 	for _, f := range r.Fields {
 		fields[f.Name] = f.Value
 	}
-	b, _ := json.Marshal(map[string]any{"track": r.Track, "sequence": r.Sequence, "time": r.Time.UnixMilli(), "fields": fields}) // of numbers: cannot fail
+	b, _ := json.Marshal(map[string]any{"track": r.Track, "sequence": r.Sequence, "time": r.Time.UnixMilli(), "fields": fields}) // numbers only: cannot fail
 	return b
 }
 
-// sparkplugRecord is a DDATA message with aliases and values in single precision.
+// sparkplugRecord returns a DDATA message with aliases and values in single precision.
 func sparkplugRecord(r record.Record, seq int) *sparkplug.Payload {
 	p := &sparkplug.Payload{Time: r.Time.UnixMilli(), Seq: seq % 256}
 	for _, f := range r.Fields {

@@ -7,12 +7,13 @@ import (
 )
 
 const (
-	mqttCalls     = 500 // in a round
+	mqttCalls     = 500 // per round
 	mqttRounds    = 81
 	mqttCallRatio = 1.5
 )
 
-// mqttCall is a call from an MQTT client to an actor and back, beside an echo in the bare library.
+// mqttCall is the figure "mqtt-call": a call from an MQTT client to an actor and back, beside an
+// echo in the bare library.
 func mqttCall(ctx context.Context, b *bench) error {
 	rounds := map[string][][]time.Duration{}
 	clients := map[string]*mqttPeer{}
@@ -39,7 +40,7 @@ func mqttCall(ctx context.Context, b *bench) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			if round > 0 { // after one that warms up
+			if round > 0 { // the first round warms up
 				rounds[name] = append(rounds[name], took)
 			}
 		}
@@ -55,7 +56,8 @@ func mqttCall(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// quantiles is the median of quantile q of each round: one moment in which the machine is busy is one round's.
+// quantiles returns the median over the rounds of their quantile q, so that a moment in which the
+// machine is busy affects only one round.
 func quantiles(rounds [][]time.Duration, q float64) time.Duration {
 	var each []time.Duration
 	for _, took := range rounds {
@@ -64,7 +66,7 @@ func quantiles(rounds [][]time.Duration, q float64) time.Duration {
 	return median(each)
 }
 
-// calls makes so many calls, one after the other, and says how long each took.
+// calls makes n calls one after the other and returns the duration of each.
 func (p *mqttPeer) calls(n int) (took []time.Duration, err error) {
 	for range n {
 		begin := time.Now()
@@ -76,7 +78,7 @@ func (p *mqttPeer) calls(n int) (took []time.Duration, err error) {
 	return took, nil
 }
 
-// call publishes and waits for what comes back.
+// call publishes a message and waits for the answer.
 func (p *mqttPeer) call(topic, payload string) error {
 	if err := p.send(0x30, mqttText(topic)+payload); err != nil {
 		return err

@@ -17,17 +17,17 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// mqttPeer is a client of MQTT 3.1.1 that does as little as one can.
+// mqttPeer is a minimal client of MQTT 3.1.1.
 type mqttPeer struct {
 	net.Conn
 	in  *bufio.Reader
 	out *bufio.Writer
 }
 
-// mqttLogin is who a client says it is.
+// mqttLogin is how a client identifies itself.
 type mqttLogin struct {
 	id, name, password string
-	keep               bool // its session
+	keep               bool // the session is persistent
 	will               string
 }
 
@@ -43,7 +43,7 @@ func newPeer(conn net.Conn) *mqttPeer {
 	return &mqttPeer{conn, bufio.NewReaderSize(conn, 512), bufio.NewWriterSize(conn, 512)}
 }
 
-// greetMQTT says CONNECT on a connection, which it closes if that is refused.
+// greetMQTT sends CONNECT on a connection, which it closes if it is refused.
 func greetMQTT(conn net.Conn, as mqttLogin) (*mqttPeer, error) {
 	p := newPeer(conn)
 	_ = p.SetDeadline(time.Now().Add(2 * time.Minute))
@@ -62,7 +62,7 @@ func greetMQTT(conn net.Conn, as mqttLogin) (*mqttPeer, error) {
 	return p, nil
 }
 
-// connect is the body of a CONNECT.
+// connect returns the body of a CONNECT packet.
 func (as mqttLogin) connect() string {
 	flags, rest := byte(0), mqttText(as.id)
 	if !as.keep {
@@ -89,7 +89,7 @@ func (p *mqttPeer) send(typ byte, body string) error {
 	return p.out.Flush()
 }
 
-// packet reads one.
+// packet reads one packet.
 func (p *mqttPeer) packet() (typ byte, body []byte, err error) {
 	if typ, err = p.in.ReadByte(); err != nil {
 		return 0, nil, err
@@ -114,7 +114,7 @@ func (p *mqttPeer) subscribe(filter string, qos byte) error {
 	return err
 }
 
-// take takes n publishes, and acknowledges those of QoS 1.
+// take reads n PUBLISH packets, and acknowledges those of QoS 1.
 func (p *mqttPeer) take(n int, count *atomic.Int64) error {
 	for n > 0 {
 		typ, body, err := p.packet()
@@ -139,7 +139,8 @@ func (p *mqttPeer) take(n int, count *atomic.Int64) error {
 	return nil
 }
 
-// publish sends n messages, none while it is full, and with QoS 1 waits for their acknowledgement.
+// publish sends n messages, pausing while full returns true. With QoS 1 it waits for their
+// acknowledgements.
 func (p *mqttPeer) publish(n int, topic string, qos byte, sent *atomic.Int64, full func() bool) error {
 	acks := make(chan error, 1)
 	if qos > 0 {
@@ -184,10 +185,10 @@ func (p *mqttPeer) publish(n int, topic string, qos byte, sent *atomic.Int64, fu
 	return nil
 }
 
-// mochiFlag makes a process the bare library.
+// mochiFlag runs this process as a broker of the bare library.
 const mochiFlag = "--mochi"
 
-// echoing lets everybody in, and answers what is published on cmd/… on reply/me/1.
+// echoing admits everybody, and answers what is published on cmd/… on reply/me/1.
 type echoing struct {
 	mochi.HookBase
 	s *mochi.Server

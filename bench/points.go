@@ -17,8 +17,9 @@ const (
 	unitPoints = 300
 )
 
-// pointMemory is what 15,000 points cost: a daemon that polls them each second, beside one that polls a single point. Polling brings pages of the
-// program itself into memory, the same ones for any number of points: they are told apart from what each point costs.
+// pointMemory is the figure "points": the cost of 15,000 points, from a daemon that polls them
+// every second and one that polls a single point. Polling brings pages of the program itself into
+// memory, the same ones for any number of points; they are reported separately.
 func pointMemory(ctx context.Context, b *bench) error {
 	bin := filepath.Join(b.dir, "gatewayd")
 	if err := build(ctx, bin, "gatewayd/cmd/gatewayd"); err != nil {
@@ -67,7 +68,7 @@ func pointsConfig(units, points int, plc string) string {
 	return b.String()
 }
 
-// resident is the RSS of a daemon with these actors once it is settled, and how many units were heard.
+// resident returns the RSS of a settled daemon with these actors, and how many units were heard.
 func resident(dir, bin, actors string) (rss int64, units int, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, 0, err

@@ -20,7 +20,7 @@ const (
 	pollRounds = 2
 )
 
-// load is what is polled: so many units of so many registers, each a point of its own.
+// load is what is polled: a number of units with a number of registers, each register a point.
 type load struct {
 	units, points int
 	every         time.Duration
@@ -33,33 +33,33 @@ var (
 
 func (l load) String() string { return fmt.Sprintf("poll %d × %d at %s", l.units, l.points, l.every) }
 
-// least is how often each unit must be heard in a span, of which the ends may cut some off.
+// least returns how often each unit must be heard in a span, the ends of which may cut some
+// messages off.
 func (l load) least(span time.Duration) int {
 	n := int(span / l.every)
 	return n - max(1, n/40)
 }
 
-// contestant is one of those that poll.
+// contestant is one of the programs that are compared.
 type contestant struct {
 	name  string
 	start func(dir string) (p *process, heard []*listener, err error)
-	cpu   []float64 // share of a core, each round
+	cpu   []float64 // share of a core, per round
 	anon  []float64 // bytes
-	fault string    // of the last round that was not perfect
+	fault string    // fault of the last round that was not perfect
 	load  load
 
-	failed error // it could not be measured, twice
+	failed error // why it could not be measured, in two attempts
 }
 
-// poll is figure 3: 500 units of 30 registers each second, as JSON, to a
-// subscriber of the bus and one of MQTT.
+// poll is the figure "poll": 500 units of 30 registers each second, as JSON, to a subscriber on the
+// bus and one by MQTT.
 func poll(ctx context.Context, b *bench) error { return contest(ctx, b, everySecond, 0.8, 0.3) }
 
-// pollFast is 50 units of 1,000 registers each tenth of a second, to a subscriber
-// of MQTT.
+// pollFast is the figure "fast": 50 units of 1,000 registers every 100 ms, to a subscriber by MQTT.
 func pollFast(ctx context.Context, b *bench) error { return contest(ctx, b, tenPerSecond, 0.1, 0.1) }
 
-// contest has all poll in turns; beside Telegraf there are limits for CPU and memory.
+// contest measures all contestants in turns. cpu and memory are the limits relative to Telegraf.
 func contest(ctx context.Context, b *bench, l load, cpu, memory float64) error {
 	plc, err := serveModbus(ctx)
 	if err != nil {
@@ -70,7 +70,7 @@ func contest(ctx context.Context, b *bench, l load, cpu, memory float64) error {
 		return err
 	}
 	all := []*contestant{{name: "gatewayd", load: l, start: func(dir string) (*process, []*listener, error) { return startGateway(dir, ours, plc, l) }}}
-	if l == everySecond { // the only one that it knows
+	if l == everySecond { // the only load that naive supports
 		plain := filepath.Join(b.dir, "naive")
 		if err := build(ctx, plain, "gatewayd/bench/naive"); err != nil {
 			return err
@@ -88,7 +88,7 @@ func contest(ctx context.Context, b *bench, l load, cpu, memory float64) error {
 				continue
 			}
 			dir := filepath.Join(b.dir, fmt.Sprintf("%s-%d", c.name, round))
-			if c.failed = c.round(dir); c.failed != nil { // once may be the machine's fault
+			if c.failed = c.round(dir); c.failed != nil { // a single failure may be due to the machine
 				c.failed = c.round(dir + "-again")
 			}
 		}
@@ -120,7 +120,7 @@ func pollRows(b *bench, all []*contestant, cpuLimit, memoryLimit float64) {
 		if c.name == "Telegraf" {
 			cpuRow, memRow = cpuRow.below(r, cpuLimit), memRow.below(a, memoryLimit)
 			cpuRow.Limit, memRow.Limit = fmt.Sprintf("≤ %.3g× Telegraf", cpuLimit), fmt.Sprintf("≤ %.3g× Telegraf", memoryLimit)
-			cpuRow.Pass, memRow.Pass = cpuRow.Pass && me.fault == "", memRow.Pass && me.fault == "" // who delivers less needs less
+			cpuRow.Pass, memRow.Pass = cpuRow.Pass && me.fault == "", memRow.Pass && me.fault == "" // a contestant that delivers less also needs less
 		}
 		b.say(cpuRow)
 		b.say(memRow)
@@ -171,8 +171,8 @@ func (c *contestant) round(dir string) error {
 	return nil
 }
 
-// settle waits until the start is over and then a second has passed in which nothing was wrong, for what a
-// start brings is no figure; who never gets there is measured as he is.
+// settle waits until the start is over and then a second has passed without a fault, since faults
+// during the start do not count. After ten seconds the contestant is measured regardless.
 func (c *contestant) settle(heard []*listener) {
 	settle()
 	for range 10 {
@@ -189,7 +189,7 @@ func (c *contestant) settle(heard []*listener) {
 	}
 }
 
-// serveModbus is the plant: unit 1 with its registers, for any number of connections.
+// serveModbus serves unit 1 with its registers, for any number of connections.
 func serveModbus(ctx context.Context) (addr string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -202,7 +202,7 @@ func serveModbus(ctx context.Context) (addr string, err error) {
 	return l.Addr().String(), nil
 }
 
-// gatewayConfig is the gateway's config: each unit behind a connection of its own.
+// gatewayConfig returns the gateway's config. Each unit has a connection of its own.
 func gatewayConfig(busPort, mqttPort int, l load, plc string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "gateway = %q\n[bus]\nkind = \"bus\"\nlisten = \"127.0.0.1:%d\"\nanonymous = \"observer\"\n[mqtt]\nkind = \"mqtt-broker\"\nlisten = \"127.0.0.1:%d\"\n", gateway, busPort, mqttPort)
@@ -230,7 +230,7 @@ func startGateway(dir, bin, plc string, l load) (*process, []*listener, error) {
 		return nil, nil, err
 	}
 	heard, err := listen(ports, "gw."+gateway+".data.field.>", "data/field/#")
-	if err == nil && l == tenPerSecond { // which is to be compared with who has one subscriber
+	if err == nil && l == tenPerSecond { // compared with contestants that have one subscriber
 		heard[0].closed()
 		heard = heard[1:]
 	}
@@ -250,7 +250,7 @@ func startNaive(dir, bin, plc string) (*process, []*listener, error) {
 	return p, heard, err
 }
 
-// listen is one subscriber of the bus and one of MQTT.
+// listen connects one subscriber on the bus and one by MQTT.
 func listen(ports []int, pattern, filter string) (heard []*listener, err error) {
 	for _, port := range ports {
 		if err := reachable(port, 15*time.Second); err != nil {
@@ -269,7 +269,8 @@ func listen(ports []int, pattern, filter string) (heard []*listener, err error) 
 	return []*listener{bus, broker}, nil
 }
 
-// startTelegraf gives Telegraf a broker that costs it nothing: it runs in this process.
+// startTelegraf starts Telegraf with a broker in this process, so that the broker costs Telegraf
+// nothing.
 func startTelegraf(_ context.Context, dir, bin, plc string, l load) (*process, []*listener, error) {
 	broker, err := mqtt.Start(mqtt.Config{Listen: "127.0.0.1:0", Authenticate: mqtt.AllowAnyone, Authorize: func(mqtt.ClientInfo, string, bool) bool { return true }})
 	if err != nil {

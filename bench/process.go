@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// cpuSelf is the CPU time this process has used.
+// cpuSelf returns the CPU time of this process.
 func cpuSelf() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
@@ -20,27 +20,27 @@ func cpuSelf() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// usage is what the kernel says of a process.
+// usage is what the kernel reports about a process.
 type usage struct {
-	cpu    time.Duration // to 10 ms
-	rss    int64         // bytes resident
-	anon   int64         // bytes resident that are in no file
+	cpu    time.Duration // with a resolution of 10 ms
+	rss    int64         // resident bytes
+	anon   int64         // resident bytes that are not backed by a file
 	faults int64         // major page faults
 }
 
-// usageOf reads /proc/<pid>; "self" is allowed.
+// usageOf reads /proc/<pid>. pid may be "self".
 func usageOf(pid string) (u usage, err error) {
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return u, err
 	}
-	_, rest, _ := strings.Cut(string(stat), ") ") // the name may hold blanks
+	_, rest, _ := strings.Cut(string(stat), ") ") // the name may contain spaces
 	f := strings.Fields(rest)
 	if len(f) < 13 {
 		return u, fmt.Errorf("/proc/%s/stat: %d fields", pid, len(f))
 	}
 	num := func(s string) int64 { n, _ := strconv.ParseInt(s, 10, 64); return n }
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on all our machines
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on the supported machines
 	u.faults = num(f[9])
 	u.cpu = time.Duration(num(f[11])+num(f[12])) * tick
 	status, err := os.Open("/proc/" + pid + "/status")
@@ -61,10 +61,10 @@ func usageOf(pid string) (u usage, err error) {
 	return u, nil
 }
 
-// live is what the Go runtime holds after garbage has been collected: heap and stacks.
+// live returns the memory the Go runtime holds after garbage collection: heap and stacks.
 func live() int64 {
 	var m runtime.MemStats
-	for range 3 { // finalizers and pools need more than one
+	for range 3 { // finalizers and pools need more than one collection
 		runtime.GC()
 	}
 	runtime.ReadMemStats(&m)

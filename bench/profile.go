@@ -7,11 +7,11 @@ import (
 	"runtime/pprof"
 )
 
-// profileEnv names a directory for profiles of the processes that measure:
-// <figure>.cpu and, where memory is the figure, <figure>.heap, for go tool pprof.
+// profileEnv names a directory for profiles of the measuring processes: <figure>.cpu and, where
+// memory is measured, <figure>.heap, for go tool pprof.
 const profileEnv = "GATEWAYD_BENCH_PROFILE"
 
-// profile writes profiles of this process if somebody wants them.
+// profile writes a CPU profile of this process if profileEnv is set.
 func profile(name string) (done func(), err error) {
 	dir := os.Getenv(profileEnv)
 	if dir == "" {
@@ -27,7 +27,7 @@ func profile(name string) (done func(), err error) {
 	}, err
 }
 
-// snapshot writes what the heap holds now if somebody wants it.
+// snapshot writes a heap profile if profileEnv is set.
 func snapshot(name string) {
 	dir := os.Getenv(profileEnv)
 	if dir == "" {

@@ -19,8 +19,10 @@ import (
 	"gatewayd/supervisor/config"
 )
 
-// coalescing compares the requests by which units of all built-in profiles read their points with the fewest that would do. What a unit
-// asks is what its link is told; the fewest are found here, by trying all cuts of the points in the order of their addresses.
+// coalescing is the figure "reads": the number of requests by which units of all built-in profiles
+// read their points, compared with the smallest possible number. The former is what the unit tells
+// its link; the latter is found by trying every way to split the points in the order of their
+// addresses.
 func coalescing(ctx context.Context, b *bench) error {
 	tree, err := profiled()
 	if err != nil {
@@ -62,7 +64,7 @@ func coalescing(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// profiled is a config with a unit of each built-in profile.
+// profiled returns a config with a unit of each built-in profile.
 func profiled() (*config.Tree, error) {
 	var text strings.Builder
 	fmt.Fprintf(&text, "gateway = %q\n[field.link]\nkind = \"tcp-link\"\naddress = \"127.0.0.1:1\"\n", gateway)
@@ -77,13 +79,13 @@ func profiled() (*config.Tree, error) {
 	return tree, problems.Err()
 }
 
-// stretch is where a point lies.
+// stretch is the address range of a point.
 type stretch struct {
 	area       string
 	first, end int
 }
 
-// fewest is how many requests a group needs at least.
+// fewest returns the smallest number of requests for a group.
 func fewest(cfg *modbusv1.Unit, group string) int {
 	var all []stretch
 	for _, p := range cfg.Points {
@@ -107,7 +109,7 @@ func fewest(cfg *modbusv1.Unit, group string) int {
 	return least[len(all)]
 }
 
-// borne says whether the unit bears one request for all of these.
+// borne reports whether the unit accepts one request for all of these.
 func borne(cfg *modbusv1.Unit, run []stretch) bool {
 	first, end, most := run[0].first, run[0].end, int(cfg.MaxRegisters)
 	if run[0].area == points.Coil || run[0].area == points.DiscreteInput {

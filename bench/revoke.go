@@ -21,7 +21,8 @@ const (
 	revokeLimit  = time.Second
 )
 
-// revoke is how long it takes from the call that revokes an identity until its open session is cut, at each door.
+// revoke is the figure "revoke": the time from the call that revokes an identity until its open
+// session is cut, at each door.
 func revoke(ctx context.Context, b *bench) error {
 	bin := filepath.Join(b.dir, "gatewayd")
 	if err := build(ctx, bin, "gatewayd/cmd/gatewayd"); err != nil {
@@ -102,7 +103,7 @@ func revoke(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// heldMQTT is a session that hears something; cut tells its end.
+// heldMQTT opens a session that receives messages; cut tells its end.
 func heldMQTT(port int, name, password string) (cut <-chan error, end func(), err error) {
 	p, err := dialMQTT(port, mqttLogin{id: name, name: name, password: password})
 	if err != nil {

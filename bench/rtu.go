@@ -12,16 +12,17 @@ import (
 	"gatewayd/protocols/serial/line"
 )
 
-// rtuFlag makes a process one that polls a line: path, registers and polls follow.
+// rtuFlag runs this process as one that polls a line; the path, registers and polls follow.
 const rtuFlag = "--rtu"
 
-// rtuLimits are the milliseconds of CPU of a transaction of so many registers.
+// rtuLimits are the limits of CPU time per transaction, in milliseconds, by number of registers.
 var rtuLimits = []struct {
 	registers, polls int
 	limit            float64
 }{{10, 150, 0.4}, {125, 40, 2}}
 
-// rtuCost is the CPU of a process that polls a line of 9600 baud. The line lives in this one.
+// rtuCost is the figure "rtu": CPU time of a process that polls a line of 9600 baud. The line is
+// simulated in this process.
 func rtuCost(ctx context.Context, b *bench) error {
 	l, err := line.New(line.Options{Dir: b.dir, Name: "rs485"})
 	if err != nil {
@@ -52,7 +53,7 @@ func rtuCost(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// rtuPolls is that process: it prints the CPU that its polls have taken.
+// rtuPolls runs in that process. It prints the CPU time of its polls.
 func rtuPolls(args []string) error {
 	registers, err := strconv.Atoi(args[1])
 	if err != nil {

@@ -14,7 +14,8 @@ const (
 	clientsSettle = 12 * time.Second
 )
 
-// sessions is what an idle client of the broker takes, its session's actor and its place in the store included. All clients come at once.
+// sessions is the figure "sessions": the memory of an idle client of the broker, including the
+// actor of its session and its place in the store. All clients connect at the same moment.
 func sessions(ctx context.Context, b *bench) error {
 	each, whole := map[string]float64{}, 0.0
 	var took time.Duration
@@ -65,7 +66,8 @@ func sessions(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// allAtOnce is n clients that come at once; all must be let in. Each has a stored session of its own.
+// allAtOnce connects n clients at the same moment, each with a persistent session. All must be
+// admitted.
 func allAtOnce(port, n int) ([]*mqttPeer, error) {
 	all, errs := make([]*mqttPeer, n), make([]error, n)
 	var wg sync.WaitGroup

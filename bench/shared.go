@@ -24,11 +24,11 @@ const (
 	sharedSpan    = 5 * time.Second
 	sharedBaud    = 115200
 	unpacedRounds = 3
-	unpacedRatio  = 20 // to mbusd
+	unpacedRatio  = 20 // relative to mbusd
 )
 
-// sharedLine is how much of a paced line 50 masters get through the gateway, and
-// how fast they are where the line takes no time.
+// sharedLine is the figure "shared": how much of a paced line 50 masters get through the gateway,
+// and how fast they are on a line without delay.
 func sharedLine(_ context.Context, b *bench) error {
 	w, l, port, err := gatewayOn(b, "shared", line.Options{}, nil)
 	if err != nil {
@@ -51,8 +51,8 @@ func sharedLine(_ context.Context, b *bench) error {
 	return unpacedLine(b)
 }
 
-// unpacedLine is a line on which no time passes: what is left is what a gateway
-// itself takes, and the silences it keeps.
+// unpacedLine uses a line without any delay: what remains is the time of the gateway itself and the
+// silences it keeps.
 func unpacedLine(b *bench) error {
 	w, l, port, err := gatewayOn(b, "unpaced", line.Options{Unpaced: true}, nil)
 	if err != nil {
@@ -93,8 +93,8 @@ func unpacedLine(b *bench) error {
 	return nil
 }
 
-// gatewayOn is a gateway in front of a line with units that answer at once, and
-// with what more adds to it.
+// gatewayOn starts a gateway in front of a line with units that answer at once, and with what more
+// adds.
 func gatewayOn(b *bench, name string, opts line.Options, more func(f *field, g *config.Node)) (w *world, l *line.Line, port int, err error) {
 	l, cfg, err := lineOf(b.dir, name, sharedBaud, 247, opts)
 	if err != nil {
@@ -126,8 +126,8 @@ func gatewayOn(b *bench, name string, opts line.Options, more func(f *field, g *
 	return w, l, port, err
 }
 
-// mbusd is that program in front of a line like ours; port 0: it is not installed,
-// for Debian has no package of it.
+// mbusd starts mbusd in front of a line like ours. port is 0 if it is not installed: there is no
+// Debian package of it.
 func mbusd(b *bench) (port int, end func(), err error) {
 	program, err := exec.LookPath("mbusd")
 	if err != nil {

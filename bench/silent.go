@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	silentEvery   = 200 * time.Millisecond // the healthy unit's rhythm
-	silentSettle  = 30 * time.Second       // at most, until the silent ones are known as such
-	silentBackoff = 12 * time.Second       // then they are asked less and less often
+	silentEvery   = 200 * time.Millisecond // interval of the healthy unit
+	silentSettle  = 30 * time.Second       // time limit until the silent units are recognised as such
+	silentBackoff = 12 * time.Second       // from then on they are polled less and less often
 	silentSpan    = 12 * time.Second
 )
 
-// silent is figure 5: a healthy unit beside 1, 5 and 20 that never answer, on an
+// silent is the figure "silent": a healthy unit beside 1, 5 and 20 units that never answer, on an
 // RTU line of 19200 baud and behind one TCP host.
 func silent(ctx context.Context, b *bench) error {
 	f, err := newField(b.dir)
@@ -78,7 +78,7 @@ func silent(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// silentHost is a TCP host with unit 1 and n that carry out and never answer.
+// silentHost serves a TCP host with unit 1 and n units that carry out requests and never answer.
 func silentHost(ctx context.Context, n int) (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -26,18 +26,19 @@ import (
 
 const (
 	siteFlag  = "--site"
-	siteEvery = 5 * time.Second // a record of its track
+	siteEvery = 5 * time.Second // interval of the records of its track
 	siteTrack = "tracks/energy"
 )
 
-// What the hub of a site may call and source.
+// What the hub may call and source at a site.
 var (
 	siteCalls  = []string{"cmd/#"}
 	siteTracks = []string{"#"}
 )
 
-// site is a light gateway: a whole bus with its store, a leaf of the hub, a track that grows, and an uplink of kind uplink-nats. What its
-// store has acknowledged it writes to a file, one number a line: the ledger, which no fault of the hub reaches.
+// site is a light gateway: a whole bus with its store, a leaf of the hub, a growing track, and an
+// uplink of kind uplink-nats. It writes the number of each record that its store has acknowledged
+// to a file, one per line: the ledger, which no fault of the hub affects.
 func site(args []string) error {
 	id, dir, key, leafs, urls := args[0], args[1], args[2], strings.Split(args[3], ","), strings.Split(args[4], ",")
 	tls, err := (tlsfiles.Client{CA: filepath.Join(dir, "../../pki/ca.crt")}).Config("")
@@ -108,7 +109,7 @@ func siteConfig(id string, urls []string) *config.Tree {
 	return &config.Tree{Root: &config.Node{Config: top, Children: []*config.Node{g}}}
 }
 
-// acknowledged is the last number in the ledger of a gateway.
+// acknowledged returns the last number in the ledger of a gateway.
 func acknowledged(dir string) (n uint64, err error) {
 	f, err := os.Open(filepath.Join(dir, "ledger"))
 	if err != nil {

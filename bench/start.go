@@ -17,11 +17,11 @@ import (
 const (
 	starts     = 5
 	busStarts  = 11
-	startEvery = 20 * time.Millisecond // how much later than the first the sample that is heard may be
+	startEvery = 20 * time.Millisecond // poll interval: the sample that is heard may be this much later than the first one
 )
 
-// firstSample is figure 2: from the start of the process to the first sample
-// that a client of the bus hears.
+// firstSample is the figure "start": the time from the start of the process to the first sample
+// received by a client of the bus.
 func firstSample(ctx context.Context, b *bench) error {
 	bin := filepath.Join(b.dir, "gatewayd")
 	if err := build(ctx, bin, "gatewayd/cmd/gatewayd"); err != nil {
@@ -49,7 +49,7 @@ func firstSample(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// emptyBus is how long the bus takes to start with its store where nothing is yet.
+// emptyBus returns how long the bus takes to start with an empty store.
 func emptyBus(b *bench) (time.Duration, error) {
 	var took []time.Duration
 	for i := range busStarts {

@@ -22,22 +22,22 @@ import (
 const (
 	storeFlag   = "--store"
 	storeTime   = 6 * time.Second
-	storeRate   = 60_000                // records offered per second by all tracks together
-	storeFlush  = 50 * time.Millisecond // of each track: so long its records gather
+	storeRate   = 60_000                // records offered per second on all tracks together
+	storeFlush  = 50 * time.Millisecond // how long records of a track are gathered for a chunk
 	storeFields = 3
 )
 
-// storeResult is what the process says that writes.
+// storeResult is the output of the writing process.
 type storeResult struct {
 	Records uint64
 	Chunks  int
 	Began   time.Time
 	Took    time.Duration
-	Wait    []time.Duration // of chunks, from being handed in to being on disk
+	Wait    []time.Duration // per chunk, from being handed in to being on disk
 }
 
-// storeRates is the figure of the store: records that tracks bring to disk, and the syncs that costs. The process that writes runs
-// under strace, which is stopped at nothing but the calls that sync.
+// storeRates is the figure "store": records written to disk by tracks, and the syncs they cost. The
+// writing process runs under strace, which stops it only at the calls that sync.
 func storeRates(ctx context.Context, b *bench) error {
 	for _, tracks := range []int{1, 20} {
 		if err := storeRate1(ctx, b, tracks); err != nil {
@@ -88,8 +88,9 @@ func storeRate1(ctx context.Context, b *bench, tracks int) error {
 	return nil
 }
 
-// syncsIn counts what makes the disk below dir sync: fsync, fdatasync, and files that are opened to be written in sync. Batches that are staged
-// in memory are not on the disk. What comes before since is the start.
+// syncsIn counts the calls that sync the disk below dir: fsync, fdatasync, and opening files for
+// synchronous writing. Batches staged in memory are not on the disk. Calls before since belong to
+// the start and are not counted.
 func syncsIn(calls, dir string, since time.Time) (n int, err error) {
 	f, err := os.Open(calls)
 	if err != nil {
@@ -113,7 +114,7 @@ func syncsIn(calls, dir string, since time.Time) (n int, err error) {
 	return n, nil
 }
 
-// before says whether a line of strace, which begins with a thread and a time, is older than at.
+// before reports whether a line of strace, which begins with a thread and a time, is older than at.
 func before(line string, at time.Time) bool {
 	words := strings.Fields(line)
 	if len(words) < 2 {
@@ -128,7 +129,7 @@ func isLink(path string) bool {
 	return err == nil
 }
 
-// storeChild writes records as tracks do, and says what came of it.
+// storeChild writes records as tracks do, and prints the result.
 func storeChild(dir string, tracks int) error {
 	b, err := bus.Start(bus.Config{Gateway: gateway, Dir: filepath.Join(dir, "bus"), MaxTracks: 256 << 20, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -156,7 +157,7 @@ func storeChild(dir string, tracks int) error {
 	return json.NewEncoder(os.Stdout).Encode(all)
 }
 
-// storeTrack writes what has come up in storeFlush, or longer if the last chunk is not on disk.
+// storeTrack writes a chunk every storeFlush, or later if the previous chunk is not yet on disk.
 func storeTrack(conn *bus.Conn, path string, rate int, began time.Time) (r storeResult) {
 	subject := bus.Subject(gateway, bus.Track, path, "records")
 	var last time.Time

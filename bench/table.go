@@ -11,11 +11,11 @@ import (
 type row struct {
 	Figure string
 	Value  string
-	Peer   string // what was measured beside it, if anything
+	Peer   string // the peer's value, if there is a peer
 	Ratio  float64
 	Limit  string
 	Pass   bool
-	Judged bool // Pass means something
+	Judged bool // Pass is valid
 	Note   string
 }
 
@@ -60,10 +60,10 @@ func (t *table) foot(took time.Duration) {
 	fmt.Printf("%d of %d limits held, %s\n", t.judged-t.missed, t.judged, took.Round(time.Second))
 }
 
-// median of values; 0 of none.
+// median returns the median of values; 0 if there are none.
 func median[T int64 | float64 | time.Duration](values []T) T { return quantile(values, 0.5) }
 
-// quantile q of values; 0 of none.
+// quantile returns quantile q of values; 0 if there are none.
 func quantile[T int64 | float64 | time.Duration](values []T, q float64) T {
 	if len(values) == 0 {
 		return 0

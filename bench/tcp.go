@@ -33,12 +33,12 @@ const (
 	tcpSpan      = 300 * time.Millisecond
 	tcpRegisters = 10
 	tcpInFlight  = 16
-	tcpOne       = 0.95 // of libmodbus's rate with one transaction under way
+	tcpOne       = 0.95 // of libmodbus's rate with one transaction in flight
 	tcpMany      = 5.0  // with tcpInFlight
 )
 
-// tcpClient is how many transactions one connection to a fast server carries.
-// Everything runs on one CPU: waking another one costs more than a transaction.
+// tcpClient is the figure "tcp": transactions per second on one connection to a fast server.
+// Everything runs on one CPU, since waking another one costs more than a transaction.
 func tcpClient(ctx context.Context, b *bench) error {
 	server, err := compiled(b.dir, "server", fastServer)
 	if err != nil {
@@ -73,7 +73,7 @@ func tcpClient(ctx context.Context, b *bench) error {
 		}
 	}
 	for _, p := range ours {
-		ratio := median(p.ratios) // of the two of one round: what else this machine does changes from one to the next
+		ratio := median(p.ratios) // of the ratios within a round: other load on this machine changes from round to round
 		b.say(row{
 			Figure: "Modbus TCP client, " + p.what,
 			Value:  fmt.Sprintf("%.0f k/s", median(p.rates)/1000), Peer: fmt.Sprintf("libmodbus %.0f k/s", median(peer)/1000),
@@ -83,7 +83,7 @@ func tcpClient(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// pace is what was measured with so many transactions in flight.
+// pace is the result for a number of transactions in flight.
 type pace struct {
 	what          string
 	inFlight      int
@@ -99,7 +99,7 @@ func libmodbusRate(ctx context.Context, client, port string) (float64, error) {
 	return strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
 }
 
-// compiled is a C program.
+// compiled compiles a C program and returns its path.
 func compiled(dir, name string, source []byte, args ...string) (string, error) {
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path+".c", source, 0o644); err != nil {
@@ -112,7 +112,7 @@ func compiled(dir, name string, source []byte, args ...string) (string, error) {
 	return path, nil
 }
 
-// pin keeps this process and what it starts on one CPU.
+// pin binds this process and those it starts to one CPU.
 func pin() error {
 	runtime.GOMAXPROCS(1)
 	var now, one unix.CPUSet
@@ -138,7 +138,7 @@ func pin() error {
 	return nil
 }
 
-// serving starts the server and gives its port.
+// serving starts the server and returns its port.
 func serving(ctx context.Context, server string) (port string, stop func(), err error) {
 	cmd := exec.CommandContext(ctx, server)
 	out, err := cmd.StdoutPipe()
@@ -157,7 +157,7 @@ func serving(ctx context.Context, server string) (port string, stop func(), err 
 	return strings.TrimSpace(line), stop, nil
 }
 
-// tcpRate is transactions per second, of a Link for one at a time, of a Pipe for more.
+// tcpRate returns transactions per second: of a Link for one in flight, of a Pipe for more.
 func tcpRate(ctx context.Context, port string, inFlight int) (float64, error) {
 	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 	if err != nil {

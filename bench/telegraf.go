@@ -9,15 +9,14 @@ import (
 	"strings"
 )
 
-// telegrafVersion is the peer of figure 3, built from its module with nothing
-// but what it needs for the job.
+// The peer of figures "poll" and "fast", built from its module with only the plugins it needs.
 const (
 	telegrafVersion = "v1.37.2"
 	telegrafTags    = "custom,inputs.modbus,outputs.mqtt,serializers.json"
 )
 
-// telegraf finds or makes the binary. It lives in the user's cache, for it takes
-// a minute to build.
+// telegraf returns the path of the binary, which it builds if necessary. The binary is kept in the
+// user's cache, since it takes a minute to build.
 func telegraf(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -40,7 +39,8 @@ func telegraf(ctx context.Context) (string, error) {
 	return bin, nil
 }
 
-// telegrafConfig polls units like ours, each over its own connection.
+// telegrafConfig returns a config that polls the same units as ours, each over a connection of its
+// own.
 func telegrafConfig(modbusAddr string, mqttPort int, l load) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `[agent]

@@ -22,17 +22,17 @@ import (
 
 const (
 	tortureSlow   = 50 * time.Millisecond
-	tortureBudget = 400 << 20 // of the process, with all the clients that it lets in
+	tortureBudget = 400 << 20 // of the process, with all the clients it admits
 	tortureStarve = 10 * time.Second
 	probeEvery    = 5 * time.Millisecond
 )
 
-// trial is one thing that somebody might do to the broker.
+// trial is one attack on the broker.
 type trial struct {
 	name    string
 	what    string
-	reasons []string // that must be in the audit then
-	starve  bool     // the daemon has no file descriptor left meanwhile
+	reasons []string // that must be in the audit log afterwards
+	starve  bool     // the daemon has no free file descriptor meanwhile
 }
 
 var trials = []trial{
@@ -48,7 +48,8 @@ var trials = []trial{
 	{name: "alias", what: "topic aliases that are none", reasons: []string{"packet"}},
 }
 
-// torture does all of it to the daemon's broker, from processes of their own, and looks meanwhile how another client fares.
+// torture is the figure "torture": it runs all attacks on the daemon's broker, from processes of
+// their own, and measures meanwhile how another client fares.
 func torture(ctx context.Context, b *bench) error {
 	t, err := newRack(ctx, b)
 	if err != nil {
@@ -89,8 +90,8 @@ type rack struct {
 	plain, secure int // ports
 	data          string
 	probe         *mqttPeer
-	aside         *process  // a broker that nobody does anything to,
-	quiet         *mqttPeer // and somebody who talks to it: what everybody waits for on this machine
+	aside         *process  // a broker without load
+	quiet         *mqttPeer // a client of it: its times show how long everybody waits on this machine
 }
 
 func newRack(ctx context.Context, b *bench) (*rack, error) {
@@ -134,7 +135,7 @@ func newRack(ctx context.Context, b *bench) (*rack, error) {
 	return t, nil
 }
 
-// beside starts the broker that nobody does anything to.
+// beside starts the broker without load.
 func (t *rack) beside(ctx context.Context) (err error) {
 	if t.aside, err = startBroker(ctx, t.b, "mochi"); err != nil {
 		return err
@@ -148,7 +149,7 @@ func (t *rack) beside(ctx context.Context) (err error) {
 	return err
 }
 
-// certificate makes one for the encrypted door, key and all in one file.
+// certificate makes a certificate for the encrypted door, with its key in the same file.
 func (t *rack) certificate() (file string, err error) {
 	a, err := pki.Create(filepath.Join(t.b.dir, "ca"), "torture", time.Now())
 	if err != nil {
@@ -158,7 +159,7 @@ func (t *rack) certificate() (file string, err error) {
 	return a.File("broker.pem"), err
 }
 
-// result is how a trial went for everybody else.
+// result is how other clients fared during a trial.
 type result struct {
 	p99, quiet time.Duration
 	rss        int64
@@ -216,7 +217,7 @@ func (t *rack) run(ctx context.Context, trial trial) (r result, err error) {
 	return r, nil
 }
 
-// starve leaves the daemon without a spare file descriptor for a while.
+// starve leaves the daemon without a free file descriptor for a while.
 func (t *rack) starve() error {
 	pid := t.daemon.Process.Pid
 	open, lowest := 0, 0
@@ -237,7 +238,8 @@ func (t *rack) starve() error {
 	return nil
 }
 
-// descriptorsOf is how many file descriptors a process has, and the lowest number that is none: the next one.
+// descriptorsOf returns how many file descriptors a process has, and the lowest free number, which
+// is the next to be used.
 func descriptorsOf(pid int) (open, lowest int) {
 	all, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	used := map[string]bool{}
@@ -250,9 +252,9 @@ func descriptorsOf(pid int) (open, lowest int) {
 	return len(all), lowest
 }
 
-// audited lists the reasons that the audit does not have.
+// audited returns the reasons that are missing in the audit log.
 func (t *rack) audited() (lacks []string, err error) {
-	time.Sleep(7 * time.Second) // it is told every five
+	time.Sleep(7 * time.Second) // refusals are written every five seconds
 	files, err := filepath.Glob(filepath.Join(t.data, "actors", "audit", "audit-*.log"))
 	if err != nil || len(files) == 0 {
 		return nil, errors.Join(errors.New("there is no audit log"), err)

@@ -31,7 +31,8 @@ const (
 	idleTime    = 20 * time.Second
 )
 
-// uplinksIdle is the figure of uplinks with nothing to send: what they take of memory and time beside tracks that nothing is heard of.
+// uplinksIdle is the figure "uplinks-idle": memory and CPU of uplinks with nothing to send, and of
+// tracks whose points are silent.
 func uplinksIdle(_ context.Context, b *bench) error {
 	address, stop, err := localBroker(b.dir)
 	if err != nil {
@@ -78,7 +79,7 @@ func uplinksIdle(_ context.Context, b *bench) error {
 		return err
 	}
 	time.Sleep(5 * time.Second)
-	debug.FreeOSMemory() // as the daemon does then
+	debug.FreeOSMemory() // as the daemon does after a load
 	debug.FreeOSMemory()
 	cpu := cpuSelf()
 	time.Sleep(idleTime)
@@ -97,15 +98,15 @@ func uplinksIdle(_ context.Context, b *bench) error {
 
 const (
 	beatTracks = 5
-	beatEvery  = 20 * time.Millisecond // a chunk of each track
-	beatRounds = 10                    // without and with the dead one in turn
+	beatEvery  = 20 * time.Millisecond // interval of the chunks of each track
+	beatRounds = 10                    // alternately without and with the dead uplink
 	beatTime   = 3 * time.Second
 )
 
 // witness is a client of the broker that measures what arrives there.
 type witness struct {
 	mu   sync.Mutex
-	took []time.Duration // from its source time to here, of each record
+	took []time.Duration // per record, from its source time to its arrival
 }
 
 func (w *witness) hear(m mqttclient.Message) {
@@ -131,8 +132,8 @@ func (w *witness) take() []time.Duration {
 	return took
 }
 
-// deadUplink is the figure of a far end that takes connections and never answers: what two live uplinks deliver beside it, to what they
-// deliver without it.
+// deadUplink is the figure "dead-uplink": what two live uplinks deliver beside a far end that
+// accepts connections and never answers, compared with what they deliver without it.
 func deadUplink(ctx context.Context, b *bench) error {
 	address, stop, err := localBroker(b.dir)
 	if err != nil {
@@ -204,7 +205,7 @@ func deadUplink(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// turn has an uplink rest, or try.
+// turn makes an uplink rest, or try.
 func turn(ctx context.Context, w *world, cfg proto.Message, rests bool) error {
 	c := proto.CloneOf(cfg.(*uplinkv1.UplinkMqtt))
 	c.Send.Timeout, c.Send.Retry = durationpb.New(2*time.Second), durationpb.New(time.Second)
@@ -219,7 +220,7 @@ func turn(ctx context.Context, w *world, cfg proto.Message, rests bool) error {
 	return ctx.Err()
 }
 
-// beat stores a record of a track every so often.
+// beat stores a record of a track at each interval.
 func beat(ctx context.Context, w *world, i int) {
 	name := fmt.Sprintf("tracks/beat-%d", i)
 	done := make(chan error, 1)

@@ -29,7 +29,7 @@ type world struct {
 	stop func()
 }
 
-// quiet drops what is logged, after it has been formatted where it would be.
+// quiet discards log output, after formatting it as usual.
 var quiet = slog.New(slog.NewTextHandler(discard{}, &slog.HandlerOptions{Level: slog.LevelInfo}))
 
 type discard struct{}
@@ -40,7 +40,7 @@ func newWorld(dir string, kinds ...actors.Kind) (*world, error) {
 	return newWorldOf(dir, 0, kinds...)
 }
 
-// newWorldOf has so much room for tracks.
+// newWorldOf is newWorld with a given amount of space for tracks, in bytes.
 func newWorldOf(dir string, tracks int64, kinds ...actors.Kind) (*world, error) {
 	b, err := bus.Start(bus.Config{Gateway: gateway, Dir: filepath.Join(dir, "bus"), MaxTracks: tracks, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))})
 	if err != nil {
@@ -65,7 +65,7 @@ func (w *world) close() {
 	w.bus.Close()
 }
 
-// forest is a config of groups of actors of one kind: g0/a0, g0/a1 …
+// forest returns a config of groups of actors of one kind: g0/a0, g0/a1 …
 func forest(groups, each int, kind string) *config.Tree {
 	top := &gatewayv1.Gateway{Gateway: gateway}
 	schemas.Defaults(top)
@@ -80,7 +80,7 @@ func forest(groups, each int, kind string) *config.Tree {
 	return &config.Tree{Root: root}
 }
 
-// group restarts what fails at once and for ever.
+// group returns a group that restarts a failed child at once, practically without limit.
 func group(path string) *config.Node {
 	g := &gatewayv1.Group{Ladder: []string{"restart 1000 in 100ms", "quarantine"}, Backoff: durationpb.New(0)}
 	schemas.Defaults(g)

@@ -21,9 +21,9 @@ const (
 	writes     = 100
 )
 
-// writeLatency is figure 6: how long a write of one register takes while polls
-// fill the line, from the call on the bus to its answer; and, since the line is
-// full, which share of the wire the whole way through the actors uses.
+// writeLatency is the figure "write": how long a write of one register takes while polls fill the
+// line, from the call on the bus to its answer; and, since the line is full, which share of the
+// wire is used through the actors.
 func writeLatency(ctx context.Context, b *bench) error {
 	f, err := newField(b.dir)
 	if err != nil {
@@ -38,7 +38,7 @@ func writeLatency(ctx context.Context, b *bench) error {
 	g := f.plant("line", "serial-line", cfg)
 	poll := onWire(writeBaud, writeRegs)
 	for i := range uint32(writeUnits) {
-		unit(g, 1+i, writeRegs, poll) // four times more than the line bears
+		unit(g, 1+i, writeRegs, poll) // four times more than the line can carry
 	}
 	r, err := f.read()
 	if err != nil {
@@ -81,8 +81,8 @@ func writeLatency(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// throughActors is the share of the wire that back-to-back polls through line
-// and unit actors use.
+// throughActors returns the share of the wire that back-to-back polls use through the line and unit
+// actors.
 func throughActors(b *bench, r *readings, poll time.Duration, stats func() line.Stats) error {
 	before := stats()
 	r.reset()

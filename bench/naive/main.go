@@ -1,13 +1,12 @@
-// Command naive is the peer of bench: the same four libraries (protoactor,
-// nats-server with JetStream, mochi, grid-x/modbus) wired in the plainest way
-// that works, as one would on the first day. It heals nothing, checks nothing
-// and bounds nothing.
+// Command naive is the peer of bench: the same four libraries (protoactor, nats-server with
+// JetStream, mochi, grid-x/modbus) wired in the simplest way that works, as one would on the first
+// day. It heals nothing, checks nothing and limits nothing.
 //
 //	naive STOREDIR NATSPORT MQTTPORT UNITS MODBUSADDR
 //
-// Each unit is an actor with a connection and a ticker of its own; it reads 30
-// holding registers each second and publishes them as JSON on the bus, from
-// where they go to the MQTT broker.
+// Each unit is an actor with a connection and a ticker of its own. It reads 30 holding registers
+// every second and publishes them as JSON on the bus, from where they are forwarded to the MQTT
+// broker.
 package main
 
 import (
@@ -91,7 +90,7 @@ func startBus(dir string, port int) (*nats.Conn, error) {
 	return nc, err
 }
 
-// allow lets everybody do everything.
+// allow permits everything to everybody.
 type allow struct{ mochi.HookBase }
 
 func (*allow) Provides(b byte) bool { return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck }
@@ -127,7 +126,7 @@ type unit struct {
 	seq    uint64
 }
 
-// reading is what goes out.
+// reading is the published message.
 type reading struct {
 	Time     time.Time `json:"time"`
 	Sequence uint64    `json:"sequence,string"`
