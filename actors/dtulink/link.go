@@ -1,6 +1,6 @@
-// Package dtulink is the actor type for one DTU that dials in: it waits for the
-// connection that a dtu-listener hands over and carries what units ask of it,
-// one transaction at a time. It connects to nobody.
+// Package dtulink implements the dtu-link actor kind for one DTU that dials in. The actor waits for
+// the connection that a dtu-listener hands over and carries out the transactions of units one at a
+// time. It makes no connections itself.
 package dtulink
 
 import (
@@ -21,7 +21,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Kind is kind "dtu-link".
+// Kind describes the dtu-link actor kind.
 var Kind = actors.Define(actors.Kind{
 	Name:      "dtu-link",
 	Doc:       "The connection that one DTU makes to us; units ask it for transactions.",
@@ -37,15 +37,20 @@ var Kind = actors.Define(actors.Kind{
 })
 
 const (
-	// batch is how many polls go out in one worker's turn; what is urgent ends the turn.
+	// batch is the maximum number of polls that a worker sends in one batch. An urgent request ends
+	// the batch.
 	batch = 16
-	// maxUnanswered is how many transactions without an answer in a row call for another connection, which only the DTU can make.
+	// maxUnanswered is the number of consecutive transactions without an answer after which the
+	// connection is closed, so that the DTU dials in again.
 	maxUnanswered = 12
-	// quiet is the longest that a unit without an answer is left alone while another one is asked: its late answer meets no request then.
+	// quiet is the longest time for which a unit that has not answered gets no further request, so
+	// that its late answer is not taken for the answer to that one. Other units are asked
+	// meanwhile.
 	quiet = 500 * time.Millisecond
-	// renew is how often the claim is renewed, and a listener that was away learns of it.
+	// renew is the interval at which the claim is renewed. A restarted listener also learns of the
+	// claim this way.
 	renew = dtu.Lease / 3
-	// claimTime is how long the listener may take.
+	// claimTime is the time allowed for the listener to answer.
 	claimTime = 5 * time.Second
 )
 
@@ -55,20 +60,21 @@ type link struct {
 	epoch time.Time
 	claim *dtu.Claim
 
-	conn   *dtu.Caller // nil: it has not called
-	next   *dtu.Caller // it has called again while the old connection has something under way
+	conn   *dtu.Caller // nil: not connected
+	next   *dtu.Caller // new connection of the DTU, while a transaction is under way on the old one
 	modbus *modbus.Link
 	nudge  *actors.Timer
-	said   string // the last word on the connection
+	said   string // cause last reported; empty: connected
 }
 
-// Messages it sends itself.
+// Messages that the actor sends to itself.
 type (
 	claim struct{}
 	again struct{}
 )
 
-// A line's framings, which live with late answers and silent units: only the DTU could replace a connection given up for one.
+// framings are those of serial lines, which tolerate late answers and silent units: a connection
+// that was closed because of them could be replaced only by the DTU.
 var framings = map[string]modbus.Framing{"tcp": modbus.TCP, "rtu": modbus.RTU, "ascii": modbus.ASCII}
 
 func (l *link) now() time.Duration { return time.Since(l.epoch) }
@@ -122,7 +128,7 @@ func (l *link) start(c *actors.Context) error {
 	return nil
 }
 
-// claimOf is by what a config knows its DTU.
+// claimOf returns the claim that identifies the DTU of a config.
 func claimOf(cfg *modbusv1.DtuLink) (*dtu.Claim, error) {
 	id, err := dtu.Bytes(cfg.Registration)
 	if err != nil {
@@ -138,8 +144,8 @@ func claimOf(cfg *modbusv1.DtuLink) (*dtu.Claim, error) {
 	return &dtu.Claim{ID: string(id), Source: source}, nil
 }
 
-// called takes a connection over. The one before is half dead: no DTU calls
-// twice that knows it is connected.
+// called takes over a connection. A previous one is half dead: a DTU that knows that it is
+// connected does not dial again.
 func (l *link) called(c *actors.Context, call *dtu.Caller) {
 	c.Own(call)
 	switch {
@@ -150,7 +156,7 @@ func (l *link) called(c *actors.Context, call *dtu.Caller) {
 			c.Close(l.next)
 		}
 		l.next = call
-		c.Close(l.conn) // what is under way ends at once
+		c.Close(l.conn) // ends the transaction under way
 	default:
 		c.Close(l.conn)
 		l.up(c, call)
@@ -169,7 +175,7 @@ func (l *link) up(c *actors.Context, call *dtu.Caller) {
 	l.send(c)
 }
 
-// down tells who waits, and the world, why there is no connection.
+// down answers waiting requests with the cause, publishes it and sets the health.
 func (l *link) down(c *actors.Context, cause string) {
 	l.desk.Down(cause)
 	if l.said != cause {
@@ -182,7 +188,7 @@ func (l *link) down(c *actors.Context, cause string) {
 	}
 }
 
-// send sends what is due, if anything.
+// send starts the next batch of transactions, if one is due.
 func (l *link) send(c *actors.Context) {
 	if l.conn == nil || l.next != nil {
 		return
@@ -226,7 +232,7 @@ func (l *link) lose(c *actors.Context, cause string) {
 	l.down(c, cause)
 }
 
-// failed is said of a claim that the listener has not taken, or of a worker.
+// failed handles a claim that the listener has not accepted, and failures of workers.
 func (l *link) failed(c *actors.Context, m actors.Failed) error {
 	if _, ok := m.Of.(*dtu.Claim); !ok {
 		return m.Err

@@ -41,12 +41,13 @@ func TestWhatCannotBeIsBroken(t *testing.T) {
 	}
 }
 
-// dtus is the path of the test's listener: claims are kept by it.
+// dtus returns the path of the test's listener. It differs from test to test because claims are
+// kept by path.
 func dtus(t *testing.T) string {
 	return "dtus-" + strings.NewReplacer("/", "-", "_", "-").Replace(strings.ToLower(t.Name()))
 }
 
-// listening starts a listener and gives its address.
+// listening starts a listener and returns its address.
 func listening(t *testing.T, r *actorstest.Rig, cfg *modbusv1.DtuListener) string {
 	t.Helper()
 	cfg.Listen = "127.0.0.1:" + freeport.Port(t)
@@ -55,7 +56,7 @@ func listening(t *testing.T, r *actorstest.Rig, cfg *modbusv1.DtuListener) strin
 	return cfg.Listen
 }
 
-// linked starts a link whose claim the listener knows.
+// linked starts a link and waits until the listener has its claim.
 func linked(t *testing.T, r *actorstest.Rig, path string, cfg *modbusv1.DtuLink) *actors.Cell {
 	t.Helper()
 	cfg.Listener = dtus(t)
@@ -67,7 +68,7 @@ func linked(t *testing.T, r *actorstest.Rig, path string, cfg *modbusv1.DtuLink)
 	return cell
 }
 
-// dials connects, says hello and serves a meter whose register 1 holds value.
+// dials connects, sends hello and serves a meter whose register 1 holds value.
 func dials(t *testing.T, at, hello string, f modbus.Framing, value uint16) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", at)
@@ -138,7 +139,8 @@ func TestKnownByItsAddress(t *testing.T) {
 	reads(t, r, "a", 3)
 }
 
-// One that calls again has forgotten the first connection, which looks alive from here.
+// A DTU that calls again has forgotten its first connection, although that still looks alive to the
+// gateway.
 func TestSecondCallReplacesTheHalfDeadFirst(t *testing.T) {
 	r := actorstest.New(t)
 	at := listening(t, r, &modbusv1.DtuListener{})
@@ -215,7 +217,7 @@ func TestTwoClaimsOfOneRegistration(t *testing.T) {
 	actorstest.NextWhere(t, states, func(s *modbusv1.LinkState) bool { return strings.Contains(s.Cause, "claimed by a already") })
 }
 
-// A listener that begins anew knows the claims at once, and 300 DTUs that call together are all let in.
+// A restarted listener knows the claims at once, and 300 DTUs that call together are all let in.
 func TestThreeHundredCallAtOnce(t *testing.T) {
 	const n = 300
 	r := actorstest.New(t)
@@ -250,7 +252,7 @@ func TestThreeHundredCallAtOnce(t *testing.T) {
 	}
 }
 
-// A DTU that is gone is told with what passed on its connection last.
+// When a DTU is lost, the last frames on its connection are reported.
 func TestALostConnectionTellsTheLastFrames(t *testing.T) {
 	r := actorstest.New(t)
 	at := listening(t, r, &modbusv1.DtuListener{})
@@ -269,7 +271,7 @@ func TestALostConnectionTellsTheLastFrames(t *testing.T) {
 	}
 }
 
-// A link that stops takes its connection along, and its claim is free.
+// A link that stops closes its connection and releases its claim.
 func TestStoppedLinkFreesItsClaim(t *testing.T) {
 	r := actorstest.New(t)
 	at := listening(t, r, &modbusv1.DtuListener{})
@@ -283,7 +285,7 @@ func TestStoppedLinkFreesItsClaim(t *testing.T) {
 	reads(t, r, "b", 2)
 }
 
-// socat is the DTU: a TCP client that registers and then is a serial port.
+// socat plays the DTU: a TCP client that registers and then forwards a serial port.
 func TestSocatIsTheDTU(t *testing.T) {
 	socat, err := exec.LookPath("socat")
 	if err != nil {

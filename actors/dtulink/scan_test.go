@@ -13,7 +13,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// What is behind a DTU that calls us is found among addresses that nobody has, and that costs no connection: only the DTU could make another.
+// Units behind a DTU are found among unused addresses. This costs no connection, because only the
+// DTU could make another one.
 func TestAScanBehindADTU(t *testing.T) {
 	for name, f := range map[string]modbus.Framing{"rtu": modbus.RTUOverTCP, "ascii": modbus.ASCIIOverTCP, "tcp": modbus.TCP} {
 		t.Run(name, func(t *testing.T) {

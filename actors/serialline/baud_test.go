@@ -10,7 +10,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// What a config may say of the speed of a line is what a port can be set to.
+// The baud rates that configs allow are those that a port can be set to.
 func TestBaudIsThatOfPorts(t *testing.T) {
 	for _, m := range []proto.Message{&modbusv1.SerialLine{}, &modbusv1.SerialDoor{}, &modbusv1.TcpLink{}, &modbusv1.DtuLink{}} {
 		fd := schemas.FieldByKey(m.ProtoReflect().Descriptor(), "baud")

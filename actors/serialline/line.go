@@ -1,7 +1,6 @@
-// Package serialline is the actor type for one serial port and the wire behind
-// it: it holds the port, carries what units ask of it, one transaction at a
-// time, and comes back by itself when the adapter is plugged in again. It polls
-// nothing by itself.
+// Package serialline implements the serial-line actor kind for one serial port and the wire behind
+// it. The actor holds the port, carries out the transactions of units one at a time, and resumes by
+// itself when the adapter is plugged in again. It does no polling of its own.
 package serialline
 
 import (
@@ -21,10 +20,10 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind describes the serial-line actor kind.
 var Kind = kind(&serial.Adapters{}, machine{})
 
-// Over is the same kind, but whatever their ports are, dial opens them: a replay
+// Over returns the same kind, but with ports that are opened by dial whatever their paths: a replay
 // has no serial port.
 func Over(dial func(context.Context) (modbus.Conn, error)) actors.Kind {
 	return kind(&serial.Adapters{}, elsewhere(dial))
@@ -49,8 +48,8 @@ func kind(adapters *serial.Adapters, place place) actors.Kind {
 	})
 }
 
-// quiet is the longest that a unit that gave no answer is left alone, so that a
-// late one meets no other request.
+// quiet is the longest time for which a unit that has not answered gets no further request, so that
+// its late answer is not taken for the answer to that one.
 const quiet = 500 * time.Millisecond
 
 type line struct {
@@ -62,26 +61,26 @@ type line struct {
 
 	port    *port // nil: not open
 	modbus  *modbus.Link
-	carried *modbus.Link // what the Work under way goes through
-	waits   string       // the path that is waited for; empty: none
-	held    bool         // unplugged by a drill
-	down    bool         // it was said that there is no port
-	changed bool         // the config is not yet that of the port
-	tuning  bool         // the port is being opened or set, or somebody else has it
+	carried *modbus.Link // the Link that the Batch under way uses
+	waits   string       // the path of the port that is waited for; empty: none
+	held    bool         // unplugged by a fault drill
+	down    bool         // reported that the port is not open
+	changed bool         // the config has not been applied to the port yet
+	tuning  bool         // the port is being opened or configured, or a scan has it
 	noise   float64
-	flaws   int  // failures in a row of a port that is there
-	used    bool // since the last look
+	flaws   int  // consecutive failures of a port that exists
+	used    bool // since the last check
 	nudge   *actors.Timer
 }
 
-// Messages it sends itself.
+// Messages that the actor sends to itself.
 type (
 	again struct{}
 	look  struct{}
 	check struct{}
 )
 
-// checks is how often an idle port is looked at.
+// checks is the interval at which an idle port is checked.
 const checks = 2 * time.Second
 
 func (l *line) now() time.Duration { return time.Since(l.epoch) }
@@ -133,7 +132,7 @@ func (l *line) take(c *actors.Context, ask *dispatch.Ask) {
 	}
 }
 
-// next sends what is due, if anything.
+// next starts the next batch of transactions, if one is due.
 func (l *line) next(c *actors.Context) {
 	if l.port == nil || l.tuning || l.changed {
 		return

@@ -28,7 +28,7 @@ func meter(unit uint8) *sim.Device {
 	return d
 }
 
-// wired is a simulated wire with devices on it.
+// wired returns a simulated wire with devices on it.
 func wired(t *testing.T, opts line.Options, devices ...*sim.Device) *line.Line {
 	t.Helper()
 	opts.Dir, opts.Name = t.TempDir(), "rs485-1"
@@ -60,7 +60,7 @@ func TestOpens(t *testing.T) {
 	r.Until("open", func() bool { return cell.State() == actors.OK })
 }
 
-// A port that vanishes is told with what passed on it last.
+// When a port disappears, the last frames on it are reported.
 func TestAnUnpluggedPortTellsTheLastFrames(t *testing.T) {
 	r := actorstest.New(t)
 	w := wired(t, line.Options{Baud: 19200}, meter(7))
@@ -93,7 +93,7 @@ func TestSettingsThatCannotBe(t *testing.T) {
 	}
 }
 
-// Somebody else's port is a failure, after a few tries.
+// A port that another program holds is a failure after a few attempts.
 func TestAPortThatIsTaken(t *testing.T) {
 	r := actorstest.New(t)
 	cfg := config(wired(t, line.Options{}))

@@ -8,10 +8,10 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// place is where ports are.
+// place provides the ports.
 type place interface {
 	open(serial.Config) (tty, error)
-	find(path string) error // nil: it is there
+	find(path string) error // nil: it exists
 	appeared(ctx context.Context, path string) error
 }
 
@@ -19,10 +19,10 @@ type place interface {
 type tty interface {
 	modbus.Port
 	Configure(serial.Config) error
-	timer() modbus.Waiter // nil: runtime timers do
+	timer() modbus.Waiter // nil: use the timers of the runtime
 }
 
-// machine has the ports of this machine.
+// machine provides the ports of this machine.
 type machine struct{}
 
 func (machine) open(cfg serial.Config) (tty, error) {
@@ -44,7 +44,7 @@ func (machine) find(path string) error {
 
 func (machine) appeared(ctx context.Context, path string) error { return serial.Appeared(ctx, path) }
 
-// timed is a port with the timer of its pauses.
+// timed is a port with the timer for its pauses.
 type timed struct {
 	*serial.Port
 	pauses *serial.Timer
@@ -55,7 +55,7 @@ func (t timed) timer() modbus.Waiter { return t.pauses }
 // Close implements io.Closer.
 func (t timed) Close() error { return errors.Join(t.Port.Close(), t.pauses.Close()) }
 
-// elsewhere has one port, whatever its path and settings.
+// elsewhere provides a single port, whatever its path and settings.
 type elsewhere func(context.Context) (modbus.Conn, error)
 
 func (e elsewhere) open(serial.Config) (tty, error) {
@@ -78,7 +78,7 @@ func (e elsewhere) appeared(ctx context.Context, path string) error {
 	return serial.Until(ctx, func() bool { return e.find(path) == nil })
 }
 
-// plain is a connection that plays a port.
+// plain is a connection used as a port.
 type plain struct{ modbus.Conn }
 
 func (plain) Configure(serial.Config) error { return nil }

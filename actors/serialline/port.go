@@ -12,7 +12,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// port is what opening gives; the life owns it.
+// port is the result of opening; the life of the actor owns it.
 type port struct {
 	*modbus.Noisy
 	tty  tty
@@ -22,7 +22,7 @@ type port struct {
 // Close implements io.Closer.
 func (p *port) Close() error { return p.tty.Close() }
 
-// What comes back from the workers that open and set the port.
+// Results of the workers that open and configure the port.
 type (
 	refused struct {
 		path  string
@@ -33,17 +33,18 @@ type (
 )
 
 const (
-	// openLimit is how long a healthy driver takes at most to open, set or close a port.
+	// openLimit is the longest time that a healthy driver needs to open, configure or close a port.
 	openLimit = 5 * time.Second
-	// flawed is how many failures in a row of a port that is there are tolerated.
+	// flawed limits the consecutive failures of a port that exists.
 	flawed = 4
-	// dead is how often a port that is there may answer as if it were not: a driver that hangs for good.
+	// dead is the number of times that opening a port that exists may fail as if it did not exist,
+	// until its driver is regarded as stuck.
 	dead = 50
-	// breath is the pause before a port that is there is tried again.
+	// breath is the pause before a port is tried again.
 	breath = 100 * time.Millisecond
 )
 
-// open opens the port, after closing the one before.
+// open opens the port and closes the previous one first.
 func (l *line) open(c *actors.Context) {
 	if l.tuning || l.held {
 		return
@@ -52,7 +53,7 @@ func (l *line) open(c *actors.Context) {
 	l.port, l.modbus, l.tuning, l.changed = nil, nil, true, false
 	c.Do(openLimit, func(context.Context) (any, error) {
 		if old != nil {
-			_ = old.Close() // what it was opened for is over
+			_ = old.Close() // an error no longer matters
 		}
 		tty, err := place.open(cfg)
 		if err != nil {
@@ -63,7 +64,7 @@ func (l *line) open(c *actors.Context) {
 	})
 }
 
-// ready begins to work with a port that has just been opened or set.
+// ready starts using a port that has just been opened or configured.
 func (l *line) ready(c *actors.Context) {
 	s, framing := modbuslink.Settings(l.cfg), modbus.RTU
 	if l.cfg.Framing == "ascii" {
@@ -85,7 +86,7 @@ func (l *line) ready(c *actors.Context) {
 	l.next(c)
 }
 
-// apply takes a changed config over once nothing is under way.
+// apply puts a changed config in force once nothing is under way.
 func (l *line) apply(c *actors.Context) {
 	if !l.changed || l.tuning || l.desk.Busy() {
 		return
@@ -99,7 +100,7 @@ func (l *line) apply(c *actors.Context) {
 	c.Do(openLimit, func(context.Context) (any, error) { return set{tty.Configure(cfg)}, nil })
 }
 
-// say tells the world about the port; no cause: it is open.
+// say publishes the state of the port and sets the health; an empty cause means that it is open.
 func (l *line) say(c *actors.Context, cause string) {
 	s := modbuslink.Settings(l.cfg)
 	target := fmt.Sprintf("%s %d %d%c%d", s.Path, s.Baud, s.DataBits, s.Parity[0]&^0x20, s.StopBits)

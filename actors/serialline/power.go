@@ -14,9 +14,9 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// power is what of a line can be power-cycled: the port is closed, for the line
-// is stopped, and the driver of a USB adapter is taken off and put on again,
-// which resets what most of them can wedge in.
+// power defines the power cycle of a line. The line is stopped, so its port is closed; then the
+// driver of a USB adapter is unbound and bound again, which resets most of what can get stuck in an
+// adapter.
 func power(adapters *serial.Adapters) func(proto.Message) *actors.Power {
 	return func(config proto.Message) *actors.Power {
 		path := config.(*modbusv1.SerialLine).Port
@@ -46,14 +46,14 @@ func off(adapters *serial.Adapters, path string) error {
 	return nil
 }
 
-// on waits until the port is there again. An adapter that is not plugged in at
-// all is not stuck: its line says so and waits for it.
+// on waits until the port exists again. An adapter that is not plugged in is not stuck: the line
+// reports it and waits for it.
 func on(ctx context.Context, adapters *serial.Adapters, path string) error {
 	d, ok := adapters.Behind(path)
 	if !ok || !d.Plugged() {
 		return nil
 	}
-	if bind := d.Bind(); bind != nil { // off has gone further
+	if bind := d.Bind(); bind != nil { // off had to deauthorize the adapter
 		if err := d.Authorize(); err != nil {
 			return errors.Join(bind, err)
 		}

@@ -10,18 +10,18 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// What comes back from the workers that watch for the device.
+// Results of the workers that watch for the device.
 type (
 	appeared struct {
 		path   string
-		waited bool // it was not there before
+		waited bool // it did not exist before
 	}
-	absent   struct{ path string } // still
+	absent   struct{ path string } // still does not exist
 	vanished struct{ path string }
 	present  struct{}
 )
 
-// presence is about the port being there or not.
+// presence handles messages about opening the port and about its existence.
 func (l *line) presence(c *actors.Context, msg any) error {
 	switch m := msg.(type) {
 	case *port:
@@ -91,8 +91,8 @@ func (l *line) tuned(c *actors.Context, err error) error {
 	return nil
 }
 
-// refused judges why a port could not be opened: one that is not there is
-// waited for, any other may need a moment after it was plugged in.
+// refused handles a port that could not be opened. If it does not exist, the line waits for it;
+// otherwise it may need a moment after it was plugged in.
 func (l *line) refused(c *actors.Context, m refused) error {
 	l.tuning = false
 	switch {
@@ -116,9 +116,9 @@ func (l *line) refused(c *actors.Context, m refused) error {
 	return nil
 }
 
-// lose judges why a transaction has lost the port.
+// lose handles a transaction that has lost the port.
 func (l *line) lose(c *actors.Context, w *dispatch.Batch) error {
-	if l.modbus != l.carried { // it was taken away from it
+	if l.modbus != l.carried { // the port was taken from it on purpose
 		l.desk.Done(w, l.now())
 		l.apply(c)
 		l.next(c)
@@ -138,7 +138,7 @@ func (l *line) lose(c *actors.Context, w *dispatch.Batch) error {
 	return nil
 }
 
-// unplugged tells everybody who waits, and who asks from now on.
+// unplugged closes the port and answers waiting and future requests with the cause.
 func (l *line) unplugged(c *actors.Context, cause string) {
 	if l.port != nil {
 		c.Close(l.port)
@@ -148,7 +148,7 @@ func (l *line) unplugged(c *actors.Context, cause string) {
 	l.say(c, cause)
 }
 
-// watch waits until the device is there, then opens it.
+// watch waits until the device exists, then opens it.
 func (l *line) watch(c *actors.Context) {
 	if l.held || l.port != nil || l.tuning || l.waits == l.cfg.Port {
 		return
@@ -167,7 +167,7 @@ func (l *line) watch(c *actors.Context) {
 	})
 }
 
-// check looks whether an idle port is still there: nobody else would notice.
+// check checks that an idle port still exists. Without transactions nothing else would notice.
 func (l *line) check(c *actors.Context) {
 	idle := !l.used
 	l.used = false
@@ -185,7 +185,7 @@ func (l *line) check(c *actors.Context) {
 
 func (l *line) drilled() string { return "unplugged: " + l.cfg.Port + " (a drill)" }
 
-// inject is a fault drill.
+// inject carries out a fault drill.
 func (l *line) inject(c *actors.Context, m actors.Inject) {
 	switch m.Fault {
 	case "corrupt":
@@ -196,7 +196,7 @@ func (l *line) inject(c *actors.Context, m actors.Inject) {
 	case "unplug":
 		l.held = true
 		if !l.tuning {
-			l.unplugged(c, l.drilled()) // a transaction under way ends with the port
+			l.unplugged(c, l.drilled()) // closing the port ends a transaction under way
 		}
 	case "plug":
 		if l.held {

@@ -17,14 +17,14 @@ func overRecording(dial actorstest.Dial) []actors.Kind {
 	return []actors.Kind{serialline.Over(dial), modbusunit.Kind}
 }
 
-// An incident from the field: meter 7 falls silent after 7 s and, when it is asked again after 28 s, is busy for a moment; meter 8 on the
-// same line has no part in it.
+// An incident from the field: meter 7 falls silent after 7 s and, when it is asked again after 28
+// s, is busy for a moment. Meter 8 on the same line is not affected.
 func TestAFieldIncident(t *testing.T) {
 	got := actorstest.Replay(t, "testdata/incident.txt", "testdata/incident.toml", overRecording)
 	if len(got.Strangers) > 0 || len(got.Faults) > 0 {
 		t.Fatalf("requests nobody made then: %q; faults: %v", got.Strangers, got.Faults)
 	}
-	begin := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of virtual time
+	begin := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // start of virtual time
 	ill := got.Samples("field/rs485-1/meter-7", "points")
 	if len(ill) < 35 {
 		t.Fatalf("%d samples in 35 s", len(ill))
@@ -41,7 +41,8 @@ func TestAFieldIncident(t *testing.T) {
 			t.Errorf("after %s: %v", after, one)
 		}
 	}
-	// When it is asked again, and so whether it is found busy, is up to the share of the line that probes get.
+	// When it is asked again, and so whether it is found busy, depends on the share of the line
+	// that probes get.
 	for _, want := range []string{"timeout", "quarantined"} {
 		if !slices.ContainsFunc(causes, func(c string) bool { return strings.HasPrefix(c, want) }) {
 			t.Errorf("no sample is stale because of %s", want)

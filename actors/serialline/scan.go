@@ -17,11 +17,10 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// resume says that a scan which had the line for itself has given it back.
+// resume reports that a scan which had the line to itself has given it back.
 type resume struct{}
 
-// scan looks for units: between the polls, or at other settings while the line
-// is suspended.
+// scan looks for units: between the polls, or at other settings while the line is suspended.
 func (l *line) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	if !m.Suspend && len(m.Bauds)+len(m.Parities) == 0 {
 		l.desk.Answer(c, m)
@@ -44,7 +43,7 @@ func (l *line) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	}
 }
 
-// variants are the settings that a scan tries.
+// variants returns the settings that a scan tries.
 func (l *line) variants(m *modbusv1.ScanRequest) (all []serial.Config, err error) {
 	bauds, parities := m.Bauds, m.Parities
 	if len(bauds) == 0 {
@@ -69,7 +68,7 @@ func (l *line) variants(m *modbusv1.ScanRequest) (all []serial.Config, err error
 
 const suspended = "suspended while it is scanned for units at other settings"
 
-// suspend hands the port over until the sweeper gives it back.
+// suspend hands the port over to the sweeper until it gives it back.
 func (l *line) suspend(c *actors.Context, s *sweeper) {
 	l.tuning = true
 	l.nudge.Stop()
@@ -78,14 +77,14 @@ func (l *line) suspend(c *actors.Context, s *sweeper) {
 	c.Stream(s)
 }
 
-// resume puts the configured settings back.
+// resume restores the configured settings.
 func (l *line) resume(c *actors.Context) error {
 	l.tuning, l.changed = false, true
 	l.apply(c)
 	return nil
 }
 
-// ear is the port without the actor.
+// ear returns the access to the port that a sweeper needs outside the actor.
 func (l *line) ear() ear {
 	framing := modbus.RTU
 	if l.cfg.Framing == "ascii" {
@@ -100,22 +99,22 @@ type ear struct {
 	tap     *modbus.Tap
 }
 
-// sweeper is a stream of what is found at one setting after the other. It has
-// the port while it lasts, and leaves it as it was set last.
+// sweeper is the stream of results of a scan, one setting after the other. It has the port to
+// itself and leaves it at the last setting.
 type sweeper struct {
 	line     ear
 	settings []serial.Config
 	config   scan.Config
 	free     func(any) error
 
-	at    int // of settings
+	at    int // index of the current setting
 	sweep *scan.Sweep
 	link  *modbus.Link
 }
 
 // Next implements actors.Source.
 func (s *sweeper) Next(ctx context.Context) (proto.Message, error) {
-	s.line.port.Use.Lock() // until what was under way has ended
+	s.line.port.Use.Lock() // wait for the transaction under way
 	defer s.line.port.Use.Unlock()
 	for ctx.Err() == nil {
 		if s.sweep == nil {
@@ -159,7 +158,7 @@ func (s *sweeper) tune() error {
 	return nil
 }
 
-// told is the progress over all settings.
+// told returns the progress over all settings.
 func (s *sweeper) told(f *scan.Found) proto.Message {
 	cfg := s.settings[s.at]
 	m := modbuslink.Progress(s.sweep, f)

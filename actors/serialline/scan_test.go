@@ -25,7 +25,7 @@ import (
 
 const linePath = "field/line"
 
-// scanned calls Scan and gives what it found; each sees every answer.
+// scanned calls Scan and returns the units found; each is called with every response.
 func scanned(ctx context.Context, t *testing.T, r *actorstest.Rig, m *modbusv1.ScanRequest, each func(*modbusv1.ScanResponse) error) ([]*modbusv1.FoundUnit, error) {
 	t.Helper()
 	var found []*modbusv1.FoundUnit
@@ -49,7 +49,8 @@ func units(from, to uint32) (all []uint32) {
 	return all
 }
 
-// A poll keeps all its slots while others are looked for on the line, among them a device of another maker.
+// A poll keeps all its slots while a scan looks for other units on the line, among them a
+// third-party device.
 func TestAScanBetweenThePolls(t *testing.T) {
 	polled, busy := meter(2), meter(9)
 	busy.Behave(sim.Behaviour{Exception: 6})
@@ -65,7 +66,7 @@ func TestAScanBetweenThePolls(t *testing.T) {
 		{Profile: "other", Identify: &modbusv1.Identify{Area: "holding", Address: 7, Values: []uint32{1}}},
 	}
 	all := &modbusv1.ScanRequest{Units: []uint32{1, 2, 3, 7, 8, 9}, Wait: durationpb.New(500 * time.Millisecond), Marks: marks}
-	for peer := 0; peer == 0; { // it may be just starting
+	for peer := 0; peer == 0; { // it may still be starting
 		found, err := scanned(t.Context(), t, r, &modbusv1.ScanRequest{Units: []uint32{7}, Wait: durationpb.New(3 * time.Second)}, nothing)
 		if peer = len(found); err != nil {
 			t.Fatal(err)
@@ -101,7 +102,7 @@ func TestAScanBetweenThePolls(t *testing.T) {
 
 func nothing(*modbusv1.ScanResponse) error { return nil }
 
-// foreign puts a server of pymodbus on the wire, unit 7.
+// foreign puts a pymodbus server on the wire, as unit 7.
 func foreign(t *testing.T, w *line.Line) {
 	t.Helper()
 	const python = "/usr/bin/python3"
@@ -135,7 +136,7 @@ func foreign(t *testing.T, w *line.Line) {
 	})
 }
 
-// When the caller goes away nobody else is asked.
+// When the caller disconnects, no further unit is asked.
 func TestAScanEndsWithItsCaller(t *testing.T) {
 	near, far := meter(3), meter(200)
 	w := wired(t, line.Options{Unpaced: true}, near, far)
@@ -167,7 +168,7 @@ func TestAScanEndsWithItsCaller(t *testing.T) {
 	}
 }
 
-// Other settings are tried while nobody else has the line, and put back.
+// Other settings are tried while the line is suspended, and the configured ones are restored.
 func TestAScanAtOtherSettings(t *testing.T) {
 	d := meter(4)
 	w := wired(t, line.Options{Baud: 9600}, d)

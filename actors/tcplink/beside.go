@@ -11,7 +11,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// beside tells of links that lead to one place, once for each place.
+// beside finds links that lead to the same place, once for each place.
 func beside(all []schemas.Actor) (found []schemas.Finding) {
 	first, told := map[string]string{}, map[string]bool{}
 	for _, a := range all {
@@ -36,7 +36,7 @@ func beside(all []schemas.Actor) (found []schemas.Finding) {
 	return found
 }
 
-// place returns an address in the one spelling that all of its spellings have in common.
+// place returns the canonical spelling of an address.
 func place(address string) string {
 	host, port, _ := net.SplitHostPort(address)
 	if ip, err := netip.ParseAddr(host); err == nil {

@@ -9,7 +9,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// What is one host and port is one link; that there are two is told once, however many there are.
+// Two links to the same host and port are reported, once for each place, however many links there
+// are.
 func TestLinksToOnePlace(t *testing.T) {
 	tls := &modbusv1.LinkTls{CertFile: "a", KeyFile: "b", CaFile: "c"}
 	var all []schemas.Actor

@@ -10,15 +10,15 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// conn is what dialling gives; the life owns it.
+// conn is a connection that has been made; the life of the actor owns it.
 type conn struct{ modbus.Conn }
 
-// refused is what dialling gives otherwise.
+// refused reports that no connection could be made.
 type refused struct{ cause string }
 
 var (
 	framings = map[string]modbus.Framing{"tcp": modbus.TCP, "rtu": modbus.RTUOverTCP, "ascii": modbus.ASCIIOverTCP}
-	// lines are those with the rules of a line.
+	// lines are the framings for which the rules of a serial line can be used.
 	lines = map[string]modbus.Framing{"rtu": modbus.RTU, "ascii": modbus.ASCII}
 )
 
@@ -59,7 +59,7 @@ func (l *link) connected(c *actors.Context, far *conn) {
 	l.next(c)
 }
 
-// talk is how the connection is used.
+// talk selects how the connection is used.
 func (l *link) talk() {
 	far := l.conn.Conn
 	l.loose = l.lenient
@@ -73,8 +73,8 @@ func (l *link) talk() {
 	}
 }
 
-// lose gives the connection up. Whoever waits goes on waiting if a new one is
-// worth trying at once.
+// lose closes the connection. Waiting requests stay queued if a new connection is to be tried at
+// once.
 func (l *link) lose(c *actors.Context, atOnce bool) {
 	c.Close(l.conn)
 	l.conn, l.modbus = nil, nil
@@ -87,7 +87,7 @@ func (l *link) lose(c *actors.Context, atOnce bool) {
 	l.backOff(c, unproven(l.target(), l.ended))
 }
 
-// backOff tells who waits that there is no connection, and when to try again.
+// backOff answers waiting requests that there is no connection, and schedules the next attempt.
 func (l *link) backOff(c *actors.Context, cause string) {
 	if l.stale {
 		l.dial(c)
@@ -99,7 +99,8 @@ func (l *link) backOff(c *actors.Context, cause string) {
 	l.retry = c.After(backoff.Pause(l.failed, backoff.Near, l.cfg.MaxBackoff.AsDuration()), redial{})
 }
 
-// say tells the world about the connection; no cause: it is up.
+// say publishes the state of the connection and sets the health; an empty cause means that it is
+// up.
 func (l *link) say(c *actors.Context, cause string) {
 	c.State("link", &modbusv1.LinkState{Up: cause == "", Cause: cause, Target: l.target()})
 	if cause == "" {

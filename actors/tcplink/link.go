@@ -1,7 +1,7 @@
-// Package tcplink is the actor type for one connection over IP (TCP, TLS or UDP)
-// to a Modbus device, gateway or serial device server: it keeps the connection
-// and carries what units ask of it, one transaction at a time or as many as the
-// far end allows. It polls nothing by itself.
+// Package tcplink implements the tcp-link actor kind for one connection over IP (TCP, TLS or UDP)
+// to a Modbus device, gateway or serial device server. The actor keeps the connection and carries
+// out the transactions of units, one at a time or as many as the far end allows. It does no polling
+// of its own.
 package tcplink
 
 import (
@@ -20,11 +20,11 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Kind is all this package shows the gateway.
+// Kind describes the tcp-link actor kind.
 var Kind = kind(way)
 
-// Over is the same kind, but wherever its links lead, dial is where they go: a
-// replay has no network.
+// Over returns the same kind, but with connections made by dial whatever the addresses: a replay
+// has no network.
 func Over(dial func(context.Context) (modbus.Conn, error)) actors.Kind {
 	return kind(func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error) { return dial })
 }
@@ -49,11 +49,14 @@ func kind(way func(*modbusv1.TcpLink) func(context.Context) (modbus.Conn, error)
 }
 
 const (
-	// batch is how many polls go out in one worker's turn; what is urgent ends the turn.
+	// batch is the maximum number of polls that a worker sends in one batch. An urgent request ends
+	// the batch.
 	batch = 16
-	// maxUnanswered is how many transactions without an answer in a row call for a new connection: some devices forget one.
+	// maxUnanswered is the number of consecutive transactions without an answer after which the
+	// connection is replaced: some devices forget a connection.
 	maxUnanswered = 12
-	// spoils is how many connections in a row may be spoilt by unreadable answers, and bring no other, before it waits to connect again.
+	// spoils is the number of consecutive connections, ended by unreadable answers and without any
+	// other answer, that are replaced at once. After that there is a pause before the next attempt.
 	spoils = 3
 )
 
@@ -67,20 +70,20 @@ type link struct {
 	conn    *conn // nil: not connected
 	modbus  dispatch.Transactor
 	dialing bool
-	lenient bool  // it is scanned: a silent unit and a late answer do not cost the connection
-	loose   bool  // the connection is one for that
-	stale   bool  // it is time for a new connection, once this one has nothing under way
-	proved  bool  // the connection has brought an answer
-	shaky   bool  // the last connection brought none
-	down    bool  // it was said that there is none
-	ended   error // what has ended the last connection
-	spoilt  int   // connections in a row that an unreadable answer has spoilt
-	failed  int   // attempts in a row without success
+	lenient bool  // a scan is running: silent units and late answers must not cost the connection
+	loose   bool  // the connection is used that way
+	stale   bool  // replace the connection once nothing is under way
+	proved  bool  // an answer has arrived on the connection
+	shaky   bool  // no answer arrived on the last connection
+	down    bool  // reported that there is no connection
+	ended   error // error that ended the last connection
+	spoilt  int   // consecutive connections ended by an unreadable answer
+	failed  int   // consecutive failed attempts
 	retry   *actors.Timer
 	nudge   *actors.Timer
 }
 
-// Messages it sends itself.
+// Messages that the actor sends to itself.
 type (
 	redial  struct{}
 	again   struct{}
@@ -136,7 +139,7 @@ func (l *link) take(c *actors.Context, ask *dispatch.Ask) {
 	}
 }
 
-// next sends what is due, if anything.
+// next starts batches of transactions that are due, as many as allowed at a time.
 func (l *link) next(c *actors.Context) {
 	if l.conn == nil || l.stale {
 		return
@@ -164,7 +167,7 @@ func (l *link) done(c *actors.Context, w *dispatch.Batch, by *conn) {
 	l.desk.Show(c)
 	l.suit()
 	l.tighten(c)
-	if by != l.conn { // what the last connection took along
+	if by != l.conn { // a transaction of an earlier connection
 		l.next(c)
 		return
 	}
@@ -187,10 +190,10 @@ func (l *link) done(c *actors.Context, w *dispatch.Batch, by *conn) {
 	}
 }
 
-// scan looks for units. Over a stream without transaction ids an address without
-// one would cost the connection, since nothing but its unit tells a late answer. So
-// while it is scanned such a connection goes by the rules of a line, where nobody
-// is asked anew before his late answer is no longer feared.
+// scan looks for units. On a stream without transaction ids, an address without a unit would cost
+// the connection, because a late answer can be told only by its unit address. So during a scan such
+// a connection follows the rules of a serial line: a unit is not asked again until its late answer
+// need no longer be expected.
 func (l *link) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	l.desk.Answer(c, m)
 	if _, ok := lines[l.cfg.Framing]; ok && l.cfg.Transport == "tcp" && l.desk.Scanning() {
@@ -200,16 +203,16 @@ func (l *link) scan(c *actors.Context, m *modbusv1.ScanRequest) {
 	l.next(c)
 }
 
-// suit has the connection go by the rules of a line, where that is wanted and
-// nothing is under way.
+// suit switches the connection to the rules of a serial line if that is wanted and nothing is under
+// way.
 func (l *link) suit() {
 	if l.conn != nil && l.lenient && !l.loose && !l.desk.Busy() {
 		l.talk()
 	}
 }
 
-// tighten ends that with the last scan, by another connection: on this one an
-// answer may still be owed.
+// tighten returns to the normal rules after the last scan, with a new connection: a late answer may
+// still arrive on the old one.
 func (l *link) tighten(c *actors.Context) {
 	if !l.lenient || l.desk.Scanning() {
 		return
@@ -224,7 +227,7 @@ func (l *link) tighten(c *actors.Context) {
 	}
 }
 
-// proven is said when a unit has answered, if only to refuse.
+// proven records that a unit has answered, even if with an exception.
 func (l *link) proven(c *actors.Context) {
 	l.proved, l.failed, l.spoilt = true, 0, 0
 	if l.shaky {

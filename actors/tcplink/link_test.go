@@ -30,7 +30,7 @@ func TestManners(t *testing.T) {
 	actorstest.Conform(t, tcplink.Kind, &modbusv1.TcpLink{Address: "127.0.0.1:1"})
 }
 
-// far is a listener that gives each connection to the test.
+// far starts a listener that hands each connection to the test.
 func far(t testing.TB) (string, <-chan net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,7 +68,7 @@ func TestRefusedIsHealth(t *testing.T) {
 	}
 	r.Until("unreachable", func() bool { return cell.State() == actors.Unreachable })
 	for range 10 {
-		actorstest.Next(t, states) // it goes on trying
+		actorstest.Next(t, states) // it keeps trying
 	}
 	if cell.Life() != 1 {
 		t.Errorf("%d lives", cell.Life())
@@ -86,7 +86,7 @@ func TestStatistics(t *testing.T) {
 	})
 }
 
-// A connection that is lost is told with what passed on it last.
+// When a connection is lost, the last frames on it are reported.
 func TestALostConnectionTellsTheLastFrames(t *testing.T) {
 	r := actorstest.New(t)
 	at, conns := far(t)
@@ -112,13 +112,13 @@ func TestALostConnectionTellsTheLastFrames(t *testing.T) {
 	}
 }
 
-// Five hundred idle links are five hundred sockets and no goroutine.
+// Five hundred idle links cost five hundred sockets and no goroutine.
 func TestIdleLinksAreCheap(t *testing.T) {
 	r := actorstest.New(t)
 	at, conns := far(t)
 	const n = 500
 	heap := func() uint64 {
-		runtime.GC() // twice: what pools hold outlives the first
+		runtime.GC() // twice, because the content of pools survives the first
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
@@ -135,14 +135,14 @@ func TestIdleLinksAreCheap(t *testing.T) {
 	within(t, "all are accepted", func() bool { return len(conns) == n })
 	within(t, "no worker is left", func() bool { return runtime.NumGoroutine() <= routines+10 })
 	each := int64(0)
-	within(t, "memory is given back", func() bool { // stacks of workers that have ended go with time
+	within(t, "memory is given back", func() bool { // stacks of finished workers are freed only after a while
 		each = (int64(heap()) - int64(before)) / n
 		return each <= 20_000
 	})
 	t.Logf("%d bytes each, with the accepted side", each)
 }
 
-// within waits as long as five hundred connections may take on a busy machine.
+// within waits for cond as long as five hundred connections may take on a busy machine.
 func within(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !cond(); {
@@ -153,7 +153,8 @@ func within(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// Units behind a gateway are found by their address; whom the gateway does not reach is not there. The silence of others costs no connection.
+// Units behind a gateway are found by their address. Units that the gateway does not reach count as
+// absent, and their silence costs no connection.
 func TestScan(t *testing.T) {
 	r := actorstest.New(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -16,7 +16,8 @@ import (
 	"gatewayd/protocols/modbus/record"
 )
 
-// A recorded hour of a PLC that restarts in the middle of it and counts its seconds, over again in a moment.
+// A recorded hour of a PLC that counts its seconds and restarts in the middle, replayed in a
+// moment.
 func TestReplayOfARestart(t *testing.T) {
 	dir := t.TempDir()
 	toml, recording := filepath.Join(dir, "gateway.toml"), filepath.Join(dir, "restart.txt")

@@ -17,7 +17,8 @@ import (
 	samplev1 "gatewayd/schemas/sample/v1"
 )
 
-// pymodbus serves its meter, which is unit 7, in one of the ways of testdata/server.py until the test ends, and says where.
+// pymodbus serves a meter as unit 7 in one of the modes of testdata/server.py until the test ends,
+// and returns its address.
 func pymodbus(t *testing.T, way string) string {
 	t.Helper()
 	port := freeport.Port(t)
@@ -41,7 +42,7 @@ func pymodbus(t *testing.T, way string) string {
 	return "127.0.0.1:" + port
 }
 
-// scanned is what a scan of the link finds.
+// scanned returns the units that a scan of the link finds.
 func scanned(t *testing.T, r *actorstest.Rig, units ...uint32) (found []*modbusv1.FoundUnit, err error) {
 	t.Helper()
 	m := &modbusv1.ScanRequest{Units: units, Wait: durationpb.New(time.Second)}
@@ -56,8 +57,9 @@ func scanned(t *testing.T, r *actorstest.Rig, units ...uint32) (found []*modbusv
 	return found, err
 }
 
-// A device of another maker is found among addresses that nobody has, whatever its frames travel in. That costs no
-// connection but the last one, where nothing tells a late answer; a unit that is polled meanwhile goes on, and is never taken for another.
+// A third-party device is found among unused addresses, with every framing. This costs no
+// connection except the last one where only the unit address tells late answers. A unit polled
+// meanwhile goes on and is never mistaken for another one.
 func TestAScanOfEveryFraming(t *testing.T) {
 	for _, x := range []struct {
 		way    string
@@ -80,7 +82,7 @@ func TestAScanOfEveryFraming(t *testing.T) {
 				MaxBackoff: durationpb.New(200 * time.Millisecond), Points: []*modbusv1.Point{{Name: "x", Address: 5}},
 			})
 			good := func(s *samplev1.Samples) bool { return s.Samples[0].Quality == "" && s.Samples[0].GetNumber() == 5 }
-			actorstest.NextWhere(t, data, good) // it has started
+			actorstest.NextWhere(t, data, good) // the unit has started
 			before := opened(t, r)
 			found, err := scanned(t, r, 6, 7, 8)
 			if err != nil || len(found) != 1 || found[0].Unit != 7 || len(found[0].Objects) < 3 || found[0].Objects[0].Value != "Acme" {
@@ -92,7 +94,7 @@ func TestAScanOfEveryFraming(t *testing.T) {
 				if s.Samples[0].GetNumber() != 5 || s.Samples[0].Cause != "" && s.Samples[0].Cause != "timeout" {
 					t.Errorf("a poll meanwhile: %v", s)
 				}
-				if !good(s) { // a machine that stands still answers late
+				if !good(s) { // on an overloaded machine answers are late
 					late++
 				}
 			}

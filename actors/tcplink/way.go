@@ -18,13 +18,13 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Ports where the address names none.
+// Default ports if the address has none.
 const (
 	plainPort  = "502"
 	securePort = "802"
 )
 
-// check says what a config cannot be that has each value within its range.
+// check validates combinations of values that are each within their range.
 func check(cfg *modbusv1.TcpLink) error {
 	switch {
 	case cfg.InFlight > 1 && cfg.Framing != "tcp":
@@ -41,7 +41,7 @@ func check(cfg *modbusv1.TcpLink) error {
 	return nil
 }
 
-// checkPort says whether the address can be dialled.
+// checkPort validates the port of the address.
 func checkPort(cfg *modbusv1.TcpLink) error {
 	_, port, _ := net.SplitHostPort(target(cfg))
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -50,13 +50,13 @@ func checkPort(cfg *modbusv1.TcpLink) error {
 	return nil
 }
 
-// alike says whether a connection made for one config serves the other.
+// alike reports whether a connection made for one config can be used for the other.
 func alike(a, b *modbusv1.TcpLink) bool {
 	return a.Address == b.Address && a.Framing == b.Framing && a.Transport == b.Transport && proto.Equal(a.Tls, b.Tls) &&
 		a.InFlight == b.InFlight && a.DeadAfter.AsDuration() == b.DeadAfter.AsDuration()
 }
 
-// target is where the link leads, with its port.
+// target returns the address of the link with its port.
 func (l *link) target() string { return target(l.cfg) }
 
 func target(cfg *modbusv1.TcpLink) string {
@@ -70,7 +70,7 @@ func target(cfg *modbusv1.TcpLink) string {
 	return net.JoinHostPort(strings.Trim(cfg.Address, "[]"), port)
 }
 
-// way is how to get there; it knows nothing of the link.
+// way returns the function that makes a connection. It does not depend on the link.
 func way(cfg *modbusv1.TcpLink) func(ctx context.Context) (modbus.Conn, error) {
 	address, dead := target(cfg), cfg.DeadAfter.AsDuration()
 	switch {
@@ -86,7 +86,7 @@ func way(cfg *modbusv1.TcpLink) func(ctx context.Context) (modbus.Conn, error) {
 	return func(ctx context.Context) (modbus.Conn, error) { return opened(dial.TCP(ctx, address, dead)) }
 }
 
-// opened keeps a nil pointer from looking like a connection.
+// opened returns a nil interface after an error: a nil pointer in it would look like a connection.
 func opened[C modbus.Conn](c C, err error) (modbus.Conn, error) {
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func opened[C modbus.Conn](c C, err error) (modbus.Conn, error) {
 	return c, nil
 }
 
-// reason says in an operator's words why there is no connection.
+// reason describes in an operator's words why there is no connection.
 func reason(address string, limit time.Duration, err error) string {
 	why := dial.Reason(err)
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
@@ -103,9 +103,9 @@ func reason(address string, limit time.Duration, err error) string {
 	return fmt.Sprintf("not connected: %s: %s", address, why)
 }
 
-// unproven says why a connection that was there has brought nothing. A device
-// without a listener refuses datagrams, and since TLS 1.3 our certificate is
-// judged after the handshake: both are known only now.
+// unproven describes why a connection ended without an answer. A host without a listener refuses
+// datagrams, and since TLS 1.3 our certificate is verified after the handshake: both become known
+// only now.
 func unproven(address string, err error) string {
 	var number syscall.Errno
 	switch why := dial.Reason(err); {

@@ -57,7 +57,8 @@ func ask(t *testing.T, r *actorstest.Rig, path string) dispatch.Result {
 	return actorstest.Next(t, answers)
 }
 
-// A device that is not there refuses datagrams; when it is back it answers, and nobody has to be told.
+// A device that is not running refuses datagrams. When it is back, it is used again without any
+// action.
 func TestUDPRefusalIsHealth(t *testing.T) {
 	at := freeport.Address(t)
 	r := actorstest.New(t)
@@ -88,6 +89,6 @@ func TestUDPRefusalIsHealth(t *testing.T) {
 	r.Until("an answer", func() bool { res := ask(t, r, "plc"); return res.Err == nil && res.Register(0) == 1 })
 	r.Until("ok", func() bool { return cell.State() == actors.OK })
 	if s, err := actorstest.Call(r, "plc", "Statistics", &modbusv1.StatisticsRequest{}, &modbusv1.StatisticsResponse{}); err != nil || s.Opened > 40 {
-		t.Error(s, err) // it does not spin
+		t.Error(s, err) // it must not reconnect in a tight loop
 	}
 }
