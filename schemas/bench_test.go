@@ -9,7 +9,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// BenchmarkCall is what every call on the bus pays for defaults and checks.
+// BenchmarkCall measures what every call on the bus spends on defaults and checks.
 func BenchmarkCall(b *testing.B) {
 	for _, c := range []struct {
 		name string

@@ -8,28 +8,28 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Actor is one actor of a config, for checks that see all of them.
+// Actor is one actor of a config, for checks that involve all of them.
 type Actor struct {
 	// Path in the tree.
 	Path string
 	// Kind as written in the file, e.g. "modbus-unit".
 	Kind string
-	// Config of the kind, with its defaults. Nobody changes it.
+	// Config of the kind, with its defaults. It must not be modified.
 	Config proto.Message
 }
 
-// Finding is what is wrong, or not as meant, with the config of one actor beside
-// those of others. Its Other, if any, is a field of the actor at Beside.
+// Finding is what is wrong, or probably not as intended, with the config of one actor in relation
+// to others. Its Other, if any, is a field of the actor at Beside.
 type Finding struct {
 	Violation
-	// Actor is the path of the one whose field it is.
+	// Actor is the path of the actor with the field.
 	Actor string
-	// Beside is the path of the other actor that it is about; empty if there is none.
+	// Beside is the path of the other actor involved; empty if there is none.
 	Beside string
 }
 
-// Points are the names of what an actor shows, where its config says that: those of
-// its points and of its derived ones. known is false where it does not.
+// Points returns the names of the points and derived points that an actor publishes. known is false
+// if its config does not determine them.
 func (a Actor) Points() (names []string, known bool) {
 	m := a.Config.ProtoReflect()
 	for _, list := range []protoreflect.Name{"points", "derived"} {
@@ -48,8 +48,8 @@ func (a Actor) Points() (names []string, known bool) {
 	return names, len(names) > 0
 }
 
-// NoPoint says that an actor of a config has no point of this name; empty: it has,
-// or nobody can tell.
+// NoPoint returns an error message if the actor at path has no point of this name, or "" if it has
+// one or that is not known.
 func NoPoint(all []Actor, path, point string) string {
 	i := slices.IndexFunc(all, func(a Actor) bool { return a.Path == path })
 	if i < 0 {

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// Description is what there is to say of all actors of a kind.
+// Description describes what all actors of a kind have in common.
 type Description struct {
 	Kind, Doc string
 	Services  []protoreflect.ServiceDescriptor
@@ -25,8 +25,8 @@ type Leaf struct {
 	Message     protoreflect.MessageDescriptor
 }
 
-// JSON is the description as one document, which is a JSON Schema (draft 2020-12) as well: "$defs" has every message that is named.
-// In topics {path} stands for the actor's.
+// JSON returns the description as one document, which is also a JSON Schema (draft 2020-12):
+// "$defs" has every message that is named. In topics {path} stands for the path of the actor.
 func (d Description) JSON() ([]byte, error) {
 	w := schemaWriter{defs: object{}}
 	services := []object{}
@@ -59,8 +59,8 @@ func (w *schemaWriter) methods(s protoreflect.ServiceDescriptor) []object {
 	return all
 }
 
-// Descriptors are the files that all messages and services of the description are from, with all that they import, as a
-// google.protobuf.FileDescriptorSet.
+// Descriptors returns the files of all messages and services of the description, including all
+// imports, as a google.protobuf.FileDescriptorSet.
 func (d Description) Descriptors() ([]byte, error) {
 	var set []byte
 	seen := map[string]bool{}
@@ -70,7 +70,7 @@ func (d Description) Descriptors() ([]byte, error) {
 			return nil
 		}
 		seen[f.Path()] = true
-		for i := range f.Imports().Len() { // each file comes after what it imports
+		for i := range f.Imports().Len() { // each file comes after its imports
 			if err := add(f.Imports().Get(i).FileDescriptor); err != nil {
 				return err
 			}
@@ -95,7 +95,8 @@ func (d Description) Descriptors() ([]byte, error) {
 	return set, nil
 }
 
-// rawFile is a file's google.protobuf.FileDescriptorProto as the generated code of any of its messages holds it.
+// rawFile returns a file's google.protobuf.FileDescriptorProto from the generated code of any of
+// its messages.
 func rawFile(f protoreflect.FileDescriptor) ([]byte, error) {
 	if f.Messages().Len() == 0 {
 		return nil, fmt.Errorf("%s has no messages", f.Path())

@@ -17,23 +17,24 @@ import (
 	fieldv1 "gatewayd/schemas/field/v1"
 )
 
-// Violation is one field that breaks its rule.
+// Violation is one field that violates its rule.
 type Violation struct {
 	// Field is the dotted path of keys, e.g. "points[2].name".
 	Field string
 	// Message says what is wrong and what is allowed.
 	Message string
-	// Other is the field it clashes with, for what must be unique.
+	// Other is the field it conflicts with, if the value must be unique.
 	Other string
-	// Warning says that it works, though hardly as meant.
+	// Warning says that the setting works, but probably not as intended.
 	Warning bool
 }
 
 func (v Violation) Error() string { return v.Field + ": " + v.Message }
 
-// Check finds all fields of m that break their rules, in the order of the schema.
-// Call Defaults first: a field with a default that is still empty was emptied on
-// purpose. A required number cannot be told from a zero, so only its range counts; one that is never zero is missing then.
+// Check returns all violations in m, in the order of the schema. Call Defaults first: a field that
+// has a default but is still empty was emptied on purpose. A required number cannot be
+// distinguished from a zero, so only its range is checked; it counts as missing only if zero is out
+// of range.
 func Check(m proto.Message) []Violation {
 	c := checker{root: m.ProtoReflect()}
 	c.message("", c.root)
@@ -72,7 +73,7 @@ func (c *checker) message(at string, m protoreflect.Message) {
 	}
 }
 
-// given says whether a field holds something to check.
+// given reports whether a field holds something to check.
 func given(m protoreflect.Message, fd protoreflect.FieldDescriptor, rule *fieldv1.Rule) bool {
 	if m.Has(fd) {
 		return true
@@ -101,7 +102,7 @@ func (c *checker) list(field string, fd protoreflect.FieldDescriptor, rule *fiel
 	}
 }
 
-// unique looks at one field of each element; an empty one is no name.
+// unique checks the given field of all elements; an empty value is not checked.
 func (c *checker) unique(field string, key protoreflect.FieldDescriptor, list protoreflect.List) {
 	first := map[string]int{}
 	for i := range list.Len() {
@@ -165,8 +166,8 @@ func (c *checker) text(field string, rule *fieldv1.Rule, s string) {
 	}
 }
 
-// patterns are those of rules, compiled when a value first meets one: five hundred units are checked by the same few, and a
-// schema has no more than it was built with.
+// patterns caches compiled patterns of rules. Five hundred units are checked by the same few, and
+// the number of patterns is fixed at build time.
 var patterns sync.Map // string to *regexp.Regexp
 
 func matches(pattern, s string) bool {
@@ -193,7 +194,7 @@ func (c *checker) length(field string, fd protoreflect.FieldDescriptor, rule *fi
 	return false
 }
 
-// elementNames are the values of key in the elements of root's list.
+// elementNames returns the values of key in the elements of root's list.
 func elementNames(root protoreflect.Message, list, key string) []string {
 	fd := FieldByKey(root.Descriptor(), kebab(list))
 	if fd == nil || !fd.IsList() || fd.Message() == nil {

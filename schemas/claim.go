@@ -13,8 +13,8 @@ import (
 	fieldv1 "gatewayd/schemas/field/v1"
 )
 
-// Claim is something outside the gateway that only one actor can have: a place to
-// listen, or a device.
+// Claim is a resource outside the gateway that only one actor can use: an address to listen on, or
+// a device.
 type Claim struct {
 	// Field is the dotted path of keys, e.g. "tcp[0].listen".
 	Field string
@@ -24,7 +24,7 @@ type Claim struct {
 	Name string
 }
 
-// Claims are what m asks for, in the order of the schema.
+// Claims returns the resources that m claims, in the order of the schema.
 func Claims(m proto.Message) []Claim {
 	var all []Claim
 	eachField(m.ProtoReflect(), "", func(field string, fd protoreflect.FieldDescriptor, v protoreflect.Value, _ protoreflect.Message) {
@@ -39,8 +39,8 @@ func Claims(m proto.Message) []Claim {
 	return all
 }
 
-// Clashes says that both cannot be had at once. A port of all addresses of this
-// machine is in the way of the same port of any.
+// Clashes reports whether both claims cannot be satisfied at once. A port on all addresses
+// conflicts with the same port on any address.
 func (c Claim) Clashes(d Claim) bool {
 	if c.Network != d.Network {
 		return false
@@ -59,7 +59,7 @@ func (c Claim) Clashes(d Claim) bool {
 
 const everywhere = "*"
 
-// address is a host by one spelling.
+// address returns the canonical spelling of a host.
 func address(host string) string {
 	ip, err := netip.ParseAddr(host)
 	switch {
@@ -73,7 +73,7 @@ func address(host string) string {
 	return strings.ToLower(host)
 }
 
-// portOf is the number of a port, -1 if it is none.
+// portOf returns the number of a port, or -1 if it is invalid.
 func portOf(port string) int {
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
@@ -82,7 +82,7 @@ func portOf(port string) int {
 	return int(n)
 }
 
-// Exposed says that other machines can reach who listens at host:port.
+// Exposed reports whether other machines can reach a listener at host:port.
 func Exposed(listen string) bool {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {

@@ -5,10 +5,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Defaults gives every absent field that has a default its default, in m and in
-// the messages it holds. A plain number, text or bool that is zero counts as
-// absent; to keep a zero that somebody wrote, take a new message's Defaults first
-// and write over them, as Merge does.
+// Defaults sets every absent field that has a default, in m and in the messages it contains. A
+// plain number, text or bool that is zero counts as absent. To keep an explicit zero, apply
+// Defaults to a new message first and then set the fields, as Merge does.
 func Defaults(m proto.Message) {
 	defaults(m.ProtoReflect())
 }
@@ -40,8 +39,8 @@ func defaultsWithin(m protoreflect.Message, fd protoreflect.FieldDescriptor) {
 	}
 }
 
-// setDefault leaves the field absent if it has no default. A test of this package
-// reads every default of every schema, so errors cannot occur here.
+// setDefault leaves the field absent if it has no default. A test of this package parses every
+// default of every schema, so errors cannot occur here.
 func setDefault(m protoreflect.Message, fd protoreflect.FieldDescriptor) {
 	text := RuleOf(fd).GetDefault()
 	if text == "" {

@@ -12,9 +12,9 @@ import (
 //go:embed docs.txt
 var docs string
 
-// Doc is the comment of a message, field, service or method of ours, by its full
-// name, e.g. "modbus.v1.SerialLine.baud"; empty if there is none. It searches the
-// embedded text and keeps nothing.
+// Doc returns the comment of a message, field, service or method by its full name, e.g.
+// "modbus.v1.SerialLine.baud", or "" if there is none. It searches the embedded text and keeps
+// nothing in memory.
 func Doc(fullName string) string {
 	key := fullName + "\t"
 	at := 0

@@ -17,8 +17,8 @@ func TestDoc(t *testing.T) {
 		"modbus.v1.SerialLine":                       "SerialLine configures kind serial-line: one serial port and the wire behind it.",
 		"modbus.v1.SerialLine.baud":                  "Speed.",
 		"modbus.v1.UnitService.ReadBits":             "ReadBits reads coils or discrete inputs now.",
-		"modbus.v1.LinkService":                      "LinkService is offered by whatever carries Modbus transactions.",
-		"actor.v1.ActorService":                      "ActorService is answered by every actor and every group.",
+		"modbus.v1.LinkService":                      "LinkService is offered by kinds that carry Modbus transactions.",
+		"actor.v1.ActorService":                      "ActorService is offered by every actor and every group.",
 		"modbus.v1.SerialLine.bau":                   "",
 		"":                                           "",
 		"odbus.v1.SerialLine":                        "",
@@ -31,7 +31,7 @@ func TestDoc(t *testing.T) {
 	}
 }
 
-// Everything has its comment, as it stands in the .proto file.
+// Everything has its comment, as in the .proto file.
 func TestDocsAreUpToDate(t *testing.T) {
 	if fi, err := os.Stat("docs.txt"); err != nil || fi.Size() > 160<<10 {
 		t.Errorf("docs.txt: %v, %d bytes", err, fi.Size())

@@ -10,8 +10,8 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// Merge takes any JSON without a panic, leaves dst alone if it fails, and does
-// the same again the second time.
+// Merge accepts any JSON without a panic, leaves dst unchanged if it fails, and has the same result
+// the second time.
 func FuzzMerge(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `{"link":"a","unit":5}`, `{"maxRegisters":null,"every":"1m"}`, `{"points":[{"name":"a","bit":3,"scale":"NaN"},{}]}`,

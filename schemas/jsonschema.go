@@ -14,7 +14,7 @@ import (
 const (
 	draft = "https://json-schema.org/draft/2020-12/schema"
 
-	// What time.ParseDuration reads.
+	// What time.ParseDuration accepts.
 	goDuration = `^[-+]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$`
 	// What protojson writes.
 	jsonDuration = `^-?[0-9]+(\.[0-9]{1,9})?s$`
@@ -23,9 +23,9 @@ const (
 
 type object = map[string]any
 
-// JSONSchema is the JSON Schema (draft 2020-12) of the config file, for editors:
-// the gateway's settings at the top, groups within groups, actors told apart by
-// kind. The keys are the names of the kinds, the values their config messages.
+// JSONSchema returns the JSON Schema (draft 2020-12) of the config file, for editors: the gateway's
+// settings at the top, groups within groups, actors distinguished by kind. kinds maps the names of
+// the kinds to their config messages.
 func JSONSchema(kinds map[string]protoreflect.MessageDescriptor) ([]byte, error) {
 	w := schemaWriter{config: true, defs: object{}}
 	names := slices.Sorted(maps.Keys(kinds))
@@ -39,13 +39,13 @@ func JSONSchema(kinds map[string]protoreflect.MessageDescriptor) ([]byte, error)
 	w.defs["group"] = group
 	w.defs["node"] = object{"oneOf": append(nodes, object{"$ref": "#/$defs/group"})}
 	root := w.group((&gatewayv1.Gateway{}).ProtoReflect().Descriptor())
-	root["properties"].(object)["root"] = false      // the name of the group that holds all
-	root["properties"].(object)["catalogue"] = false // under which everybody is listed
+	root["properties"].(object)["root"] = false      // the name of the top group
+	root["properties"].(object)["catalogue"] = false // the topic of the list of all actors
 	root["$schema"], root["title"], root["$defs"] = draft, "gatewayd config", w.defs
 	return json.MarshalIndent(root, "", " ")
 }
 
-// MessageSchema is the JSON Schema (draft 2020-12) of a message as JSON on the bus.
+// MessageSchema returns the JSON Schema (draft 2020-12) of a message as JSON on the bus.
 func MessageSchema(md protoreflect.MessageDescriptor) ([]byte, error) {
 	w := schemaWriter{defs: object{}}
 	root := w.message(md)
@@ -56,11 +56,11 @@ func MessageSchema(md protoreflect.MessageDescriptor) ([]byte, error) {
 	return json.Marshal(root)
 }
 
-// schemaWriter collects the messages it meets in defs.
+// schemaWriter collects the schemas of all messages it meets in defs.
 type schemaWriter struct {
 	config bool // as in the config file, not as JSON on the bus
 	defs   object
-	refs   string // before the names of defs in references; empty: "#/$defs/"
+	refs   string // prefix of the names of defs in references; empty: "#/$defs/"
 }
 
 func (w *schemaWriter) actor(kind string, md protoreflect.MessageDescriptor) object {
@@ -72,7 +72,7 @@ func (w *schemaWriter) actor(kind string, md protoreflect.MessageDescriptor) obj
 	return s
 }
 
-// group is a message whose table may also hold groups and actors.
+// group returns the schema of a message whose table may also contain groups and actors.
 func (w *schemaWriter) group(md protoreflect.MessageDescriptor) object {
 	s := w.message(md)
 	s["additionalProperties"] = object{"$ref": "#/$defs/node"}
@@ -132,7 +132,7 @@ func (w *schemaWriter) field(fd protoreflect.FieldDescriptor) object {
 	return s
 }
 
-// fieldDoc is a field's comment with what JSON Schema has no word for.
+// fieldDoc returns a field's comment with the rules that JSON Schema cannot express.
 func fieldDoc(fd protoreflect.FieldDescriptor) string {
 	doc, rule := Doc(string(fd.FullName())), RuleOf(fd)
 	add := func(s string) {
@@ -159,7 +159,7 @@ func fieldDoc(fd protoreflect.FieldDescriptor) string {
 	return doc
 }
 
-// value is one value of a field; for a list, one element.
+// value returns the schema of one value of a field; for a list, of one element.
 func (w *schemaWriter) value(fd protoreflect.FieldDescriptor) object {
 	switch fd.Kind() {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
@@ -229,8 +229,8 @@ func textSchema(fd protoreflect.FieldDescriptor) object {
 	return s
 }
 
-// limit writes the bounds of a number that its rule or its type sets; bounds of
-// 64 bits other than 0 are left out, for JSON numbers do not hold them.
+// limit adds the bounds of a number set by its rule or type. 64-bit bounds other than 0 are left
+// out, because JSON numbers cannot represent them.
 func limit(s object, fd protoreflect.FieldDescriptor) {
 	low, high := bounds(fd)
 	if fd.IsList() {

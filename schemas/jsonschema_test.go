@@ -40,7 +40,7 @@ func compile(t *testing.T, text []byte, err error) *jsonschema.Schema {
 	return s
 }
 
-// validate is what s says of a JSON text.
+// validate returns the result of validating a JSON text with s.
 func validate(t *testing.T, s *jsonschema.Schema, text []byte) error {
 	t.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
@@ -122,13 +122,13 @@ func TestJSONSchemaExplains(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	const want = "| key | value | default | meaning |\n|---|---|---|---|\n" +
-		"| `name` | lower-case letters, digits and -, like \"fast\" | required | Name, also the last token of the subject its samples travel on. |\n" +
+		"| `name` | lower-case letters, digits and -, like \"fast\" | required | Name, also the last token of the subject on which its samples are published. |\n" +
 		"| `every` | a duration, 10ms to 24h | required | How often. |\n" +
 		"| `report` | a table |  | When samples of its points are published. |\n" +
-		"| `report.on` | \"every\" or \"change\" | `change` | After every read, or only when value or quality have changed. |\n" +
-		"| `report.deadband` | a number, at least 0 |  | A number must differ by more than this from the last published; 0 is any change. |\n" +
-		"| `report.deadband-percent` | a number, 0 to 100 % |  | A number must differ by more than this share of the last published; of two deadbands the wider holds. |\n" +
-		"| `report.heartbeat` | a duration, 0s to 24h |  | Published after this time at the latest, changed or not; 0s is never. |\n"
+		"| `report.on` | \"every\" or \"change\" | `change` | Whether to publish after every read, or only when value or quality has changed. |\n" +
+		"| `report.deadband` | a number, at least 0 |  | Minimum change: a number is published if it differs by more than this from the last published one; 0: any change. |\n" +
+		"| `report.deadband-percent` | a number, 0 to 100 % |  | The same as a percentage of the last published value; the wider of the two deadbands applies. |\n" +
+		"| `report.heartbeat` | a duration, 0s to 24h |  | Maximum time between two publications, changed or not; 0s: none. |\n"
 	if got := schemas.Table(descriptor(&modbusv1.ScanGroup{})); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
@@ -146,7 +146,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// What protojson writes of any message fits the message's schema.
+// The JSON that protojson writes of any message satisfies the message's schema.
 func TestMessageSchemas(t *testing.T) {
 	ours(t, func(mt protoreflect.MessageType) {
 		text, err := schemas.MessageSchema(mt.Descriptor())

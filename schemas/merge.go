@@ -14,11 +14,10 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// Merge writes the keys that patch holds over dst; all others stay, so that an
-// explicit zero or false takes effect. Keys may be spelled as in the config file
-// ("data-bits") or as in JSON ("dataBits"). A message within is merged, a list is
-// replaced, null brings the default back. On error dst is unchanged, and the error
-// names every key that is wrong.
+// Merge overwrites the fields of dst whose keys are in patch; all others stay, so an explicit zero
+// or false takes effect. Keys may be spelled as in the config file ("data-bits") or as in JSON
+// ("dataBits"). A nested message is merged, a list is replaced, null restores the default. On error
+// dst is unchanged, and the error names every invalid key.
 func Merge(dst proto.Message, patch *structpb.Struct) error {
 	work := proto.Clone(dst)
 	m := merger{}
@@ -123,7 +122,7 @@ func (m *merger) table(field string, v *structpb.Value) (*structpb.Struct, bool)
 func (m *merger) scalar(field string, fd protoreflect.FieldDescriptor, v *structpb.Value) (protoreflect.Value, bool) {
 	got := plain(v)
 	if text, ok := got.(string); ok && wide(fd.Kind()) {
-		// JSON has no integers of 64 bits: protojson writes them as text.
+		// JSON has no 64-bit integers: protojson writes them as strings.
 		if el, err := parseText(fd, text); err == nil {
 			return el, true
 		}
@@ -150,7 +149,7 @@ func wide(k protoreflect.Kind) bool {
 	return false
 }
 
-// plain is the scalar in v as Scalar takes it.
+// plain returns the scalar in v as Scalar takes it.
 func plain(v *structpb.Value) any {
 	switch k := v.GetKind().(type) {
 	case *structpb.Value_StringValue:

@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// Nearest is the name that was probably meant, or "" if none is near: names of
-// which more than about a third would have to change are not, unless one begins
-// with the other.
+// Nearest returns the name that was probably meant, or "" if none is similar. A name is not similar
+// if more than about a third of it would have to change, unless one begins with the other.
 func Nearest(name string, among []string) string {
 	best, nearest := (max(len(name), 3)+2)/3+1, ""
 	for _, a := range among {
@@ -26,7 +25,7 @@ func Nearest(name string, among []string) string {
 	return nearest
 }
 
-// DidYouMean is `, did you mean "baud"?`, or empty if nothing is near.
+// DidYouMean returns `, did you mean "baud"?`, or "" if nothing is similar.
 func DidYouMean(name string, among []string) string {
 	if n := Nearest(name, among); n != "" {
 		return fmt.Sprintf(", did you mean %q?", n)
@@ -34,8 +33,7 @@ func DidYouMean(name string, among []string) string {
 	return ""
 }
 
-// DidYouMeanPath is DidYouMean among paths of actors, and finds the one that ends
-// as the name does.
+// DidYouMeanPath is DidYouMean for paths of actors; it also finds a path with the same last token.
 func DidYouMeanPath(name string, paths []string) string {
 	if hint := DidYouMean(name, paths); hint != "" {
 		return hint
@@ -51,7 +49,7 @@ func DidYouMeanPath(name string, paths []string) string {
 	return ""
 }
 
-// Quoted lists names as `"a", "b" or "c"`.
+// Quoted returns names as `"a", "b" or "c"`.
 func Quoted(names []string) string {
 	var b strings.Builder
 	for i, n := range names {
@@ -74,7 +72,7 @@ func listed(names []string) string {
 	return fmt.Sprintf(" (%s)", Quoted(names))
 }
 
-// distance counts insertions, deletions, changes and swaps of neighbours.
+// distance counts insertions, deletions, substitutions and swaps of adjacent letters.
 func distance(a, b string) int {
 	if len(a) > 200 || len(b) > 200 {
 		return max(len(a), len(b))

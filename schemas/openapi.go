@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Operation is a method that the actor at Path answers.
+// Operation is a method of the actor at Path.
 type Operation struct {
 	Path   string
 	Method protoreflect.MethodDescriptor
@@ -19,7 +19,7 @@ const (
 	errorName     = "Error"
 )
 
-// errorSchema is what a call that failed is answered with.
+// errorSchema returns the schema of the answer to a failed call.
 func errorSchema() object {
 	return object{
 		"type": "object", "description": "Why a call failed.", "required": []string{"code", "message"},
@@ -41,8 +41,9 @@ func errorSchema() object {
 	}
 }
 
-// OpenAPI is the description (OpenAPI 3.1) of methods as the HTTP door has them: POST /cmd/<path>/<Method>, JSON in and out; a method with several
-// answers gives them as Server-Sent Events.
+// OpenAPI returns the OpenAPI 3.1 description of methods at the HTTP door: POST
+// /cmd/<path>/<Method>, JSON in and out. A method with a stream of answers returns Server-Sent
+// Events.
 func OpenAPI(title, version string, all []Operation) ([]byte, error) {
 	w := schemaWriter{defs: object{}, refs: componentRefs}
 	w.defs[errorName] = errorSchema()
@@ -89,16 +90,16 @@ func (w *schemaWriter) operation(o Operation) object {
 	return op
 }
 
-// component is a message that is written once.
+// component returns a reference to a message, which is written once.
 func (w *schemaWriter) component(md protoreflect.MessageDescriptor) object {
 	return object{"$ref": w.define(md)}
 }
 
-// define writes a message, once, and says how it is referred to.
+// define writes a message, once, and returns how to refer to it.
 func (w *schemaWriter) define(md protoreflect.MessageDescriptor) (ref string) {
 	name := string(md.FullName())
 	if _, done := w.defs[name]; !done {
-		w.defs[name] = true // in case it holds itself
+		w.defs[name] = true // in case the message contains itself
 		w.defs[name] = w.message(md)
 	}
 	return cmp.Or(w.refs, "#/$defs/") + name

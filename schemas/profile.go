@@ -10,8 +10,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Profile is the file that a config's field "profile" names: name.toml in dir, beside the config file or built in, where known are. It is
-// nil if none is named, and with a name that is none, of which Check tells.
+// Profile loads the profile named by a config's field "profile": name.toml in dir, beside the
+// config file or built in. known lists the available names. Profile returns nil if no profile is
+// named, and also for an invalid name, which Check reports.
 func (load Load) Profile(dir, name string, builtin fs.FS, known func() []string, like proto.Message, check func(proto.Message) []Violation) (proto.Message, []Violation) {
 	if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		return nil, nil
@@ -27,7 +28,7 @@ func (load Load) Profile(dir, name string, builtin fs.FS, known func() []string,
 	return m, nil
 }
 
-// Under is a config's list with what a profile has under names that are not in it.
+// Under returns a config's list, preceded by the elements of a profile whose names are not in it.
 func Under[T interface{ GetName() string }](list, profile []T) []T {
 	all := slices.Clip(list)
 	for _, p := range profile {

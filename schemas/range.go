@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// bounds of a field; a duration is never negative.
+// bounds returns the bounds of a field; a duration is never negative.
 func bounds(fd protoreflect.FieldDescriptor) (low, high float64) {
 	rule := RuleOf(fd)
 	low, high = math.Inf(-1), math.Inf(1)
@@ -23,7 +23,7 @@ func bounds(fd protoreflect.FieldDescriptor) (low, high float64) {
 	return low, high
 }
 
-// outside is true for NaN where a bound is set.
+// outside reports whether f is out of bounds; it is true for NaN if a bound is set.
 func outside(f float64, fd protoreflect.FieldDescriptor) bool {
 	low, high := bounds(fd)
 	if math.IsNaN(f) {
@@ -32,7 +32,7 @@ func outside(f float64, fd protoreflect.FieldDescriptor) bool {
 	return f < low || f > high
 }
 
-// allowed says in words what the bounds of a field are, e.g. "50 to 12000000 Bd".
+// allowed describes the bounds of a field in words, e.g. "50 to 12000000 Bd".
 func allowed(fd protoreflect.FieldDescriptor) string {
 	low, high := bounds(fd)
 	if wholeNumber(fd) {

@@ -11,11 +11,11 @@ type Reference struct {
 	Field string
 	// Name is the path of the actor named.
 	Name string
-	// Service is what that actor must offer; "*" if anything will do.
+	// Service is what that actor must offer; "*" if any actor will do.
 	Service string
 }
 
-// References are the actors that m names, in the order of the schema.
+// References returns the actors that m names, in the order of the schema.
 func References(m proto.Message) []Reference {
 	var refs []Reference
 	eachField(m.ProtoReflect(), "", func(field string, fd protoreflect.FieldDescriptor, v protoreflect.Value, _ protoreflect.Message) {
@@ -34,7 +34,7 @@ func References(m proto.Message) []Reference {
 	return refs
 }
 
-// Redact empties the fields of m that are secret.
+// Redact clears the fields of m that are secret.
 func Redact(m proto.Message) {
 	eachField(m.ProtoReflect(), "", func(_ string, fd protoreflect.FieldDescriptor, _ protoreflect.Value, in protoreflect.Message) {
 		if RuleOf(fd).GetSecret() {
@@ -43,7 +43,7 @@ func Redact(m proto.Message) {
 	})
 }
 
-// eachField visits the present fields of m and of the messages it holds.
+// eachField visits the present fields of m and of the messages it contains.
 func eachField(m protoreflect.Message, at string,
 	visit func(field string, fd protoreflect.FieldDescriptor, v protoreflect.Value, in protoreflect.Message)) {
 	fields := m.Descriptor().Fields()

@@ -14,9 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Scalar turns what a person wrote (string, int64, float64 or bool) into a value
-// of the field; for a list, into one element. The error says what was expected,
-// or what is allowed if the number does not fit the field's type.
+// Scalar converts what a user wrote (string, int64, float64 or bool) to a value of the field; for a
+// list, to one element. The error says what was expected, or what is allowed if the number does not
+// fit the field's type.
 func Scalar(fd protoreflect.FieldDescriptor, v any) (protoreflect.Value, error) {
 	if text, ok := v.(string); ok && fd.Message() != nil {
 		return messageFromText(fd, text)
@@ -42,7 +42,7 @@ func Scalar(fd protoreflect.FieldDescriptor, v any) (protoreflect.Value, error) 
 	return protoreflect.Value{}, fmt.Errorf("expected %s, got %s", Expected(fd), Got(v))
 }
 
-// Expected says in words what one value of a field is.
+// Expected describes in words what one value of a field is.
 func Expected(fd protoreflect.FieldDescriptor) string {
 	switch {
 	case IsDuration(fd):
@@ -64,7 +64,7 @@ func Expected(fd protoreflect.FieldDescriptor) string {
 	}
 }
 
-// Got says in words what stands where something else was expected.
+// Got describes in words a value found where something else was expected.
 func Got(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -140,7 +140,7 @@ func integerValue(fd protoreflect.FieldDescriptor, i int64) (protoreflect.Value,
 	return protoreflect.Value{}, fmt.Errorf("cannot be written as a number")
 }
 
-// integerBounds are the bounds of a type; those of 64 bits are rounded.
+// integerBounds returns the bounds of a type; 64-bit bounds are rounded.
 func integerBounds(k protoreflect.Kind) (low, high float64) {
 	switch k {
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
@@ -154,7 +154,7 @@ func integerBounds(k protoreflect.Kind) (low, high float64) {
 	}
 }
 
-// parseText reads a scalar from text, as in a rule's default.
+// parseText parses a scalar from text, as in a rule's default.
 func parseText(fd protoreflect.FieldDescriptor, text string) (protoreflect.Value, error) {
 	if fd.Message() != nil || fd.Kind() == protoreflect.StringKind {
 		return Scalar(fd, text)
@@ -180,7 +180,7 @@ func parseText(fd protoreflect.FieldDescriptor, text string) (protoreflect.Value
 	return protoreflect.Value{}, fmt.Errorf("expected %s, got %s", Expected(fd), Got(text))
 }
 
-// parseTexts reads a list's default, spelled ["a", "b"].
+// parseTexts parses a list's default, spelled ["a", "b"].
 func parseTexts(text string) ([]string, error) {
 	var list []string
 	if err := json.Unmarshal([]byte(text), &list); err != nil {
@@ -196,8 +196,8 @@ func number(f float64) string {
 	return strconv.FormatFloat(f, 'f', -1, 64)
 }
 
-// DurationText is the shortest text of a duration that ParseDuration reads,
-// e.g. "1m", not "1m0s".
+// DurationText returns the shortest text of a duration that ParseDuration accepts, e.g. "1m", not
+// "1m0s".
 func DurationText(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

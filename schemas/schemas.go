@@ -1,7 +1,6 @@
-// Package schemas is the vocabulary of the gateway: the messages and services
-// of its sub-packages, and what their field rules mean. It fills in defaults,
-// checks values, overlays changes, and tells editors and people what may be
-// written. It knows no bus, no actor and no file.
+// Package schemas defines the messages and services of the gateway in its sub-packages, and what
+// their field rules mean. It fills in defaults, checks values, merges changes, and generates
+// schemas and descriptions for editors and people. It knows no bus, no actor and no file.
 package schemas
 
 import (
@@ -19,12 +18,12 @@ const (
 	timestampName protoreflect.FullName = "google.protobuf.Timestamp"
 )
 
-// Key is a field's name as people write it, e.g. "data-bits".
+// Key returns a field's name as in the config file, e.g. "data-bits".
 func Key(fd protoreflect.FieldDescriptor) string {
 	return kebab(string(fd.Name()))
 }
 
-// Keys are the keys of a message, in the order of the schema.
+// Keys returns the keys of a message, in the order of the schema.
 func Keys(md protoreflect.MessageDescriptor) []string {
 	fields := md.Fields()
 	keys := make([]string, fields.Len())
@@ -34,7 +33,7 @@ func Keys(md protoreflect.MessageDescriptor) []string {
 	return keys
 }
 
-// FieldByKey is the field that a key names, nil if there is none.
+// FieldByKey returns the field that a key names, or nil.
 func FieldByKey(md protoreflect.MessageDescriptor, key string) protoreflect.FieldDescriptor {
 	if strings.Contains(key, "_") {
 		return nil
@@ -42,7 +41,7 @@ func FieldByKey(md protoreflect.MessageDescriptor, key string) protoreflect.Fiel
 	return md.Fields().ByName(protoreflect.Name(strings.ReplaceAll(key, "-", "_")))
 }
 
-// RuleOf is the rule on a field; an empty one if it has none.
+// RuleOf returns the rule of a field; an empty one if it has none.
 func RuleOf(fd protoreflect.FieldDescriptor) *fieldv1.Rule {
 	if r, _ := proto.GetExtension(fd.Options(), fieldv1.E_Rule).(*fieldv1.Rule); r != nil {
 		return r
@@ -50,15 +49,15 @@ func RuleOf(fd protoreflect.FieldDescriptor) *fieldv1.Rule {
 	return noRule
 }
 
-// noRule is the rule on most fields. Nobody changes a rule.
+// noRule is the rule of fields without one. Rules must not be modified.
 var noRule = &fieldv1.Rule{}
 
-// IsDuration says that a field holds a duration, written as text like "1m30s".
+// IsDuration reports whether a field holds a duration, written as text like "1m30s".
 func IsDuration(fd protoreflect.FieldDescriptor) bool {
 	return fd.Message() != nil && fd.Message().FullName() == durationName
 }
 
-// plainMessage says that a field holds a message of ours, with fields of its own.
+// plainMessage reports whether a field holds a message with fields of its own.
 func plainMessage(fd protoreflect.FieldDescriptor) bool {
 	return fd.Message() != nil && fd.Message().ParentFile().Package() != "google.protobuf"
 }
@@ -74,8 +73,7 @@ func join(at, key string) string {
 	return at + "." + key
 }
 
-// Textual says that a field holds a message that is written as text: a duration
-// or a time.
+// Textual reports whether a field holds a message that is written as text: a duration or a time.
 func Textual(fd protoreflect.FieldDescriptor) bool {
 	return fd.Message() != nil && (fd.Message().FullName() == durationName || fd.Message().FullName() == timestampName)
 }

@@ -46,8 +46,8 @@ func ours(t *testing.T, do func(protoreflect.MessageType)) {
 	}
 }
 
-// Every default can be read and keeps the rule it stands beside; whatever is not
-// required is fine when absent.
+// Every default can be parsed and satisfies its rule; every field that is not required may be
+// absent.
 func TestDefaultsKeepTheirRules(t *testing.T) {
 	ours(t, func(mt protoreflect.MessageType) {
 		m := mt.New().Interface()
@@ -71,8 +71,8 @@ func TestDefaultsKeepTheirRules(t *testing.T) {
 	})
 }
 
-// Maps and enums are left to lists with a unique name and to texts with "in": no
-// code here reads them.
+// Maps and enums are replaced by lists with a unique name and by texts with "in": no code here
+// supports them.
 func TestSchemasHoldNothingElse(t *testing.T) {
 	ours(t, func(mt protoreflect.MessageType) {
 		fields := mt.Descriptor().Fields()
@@ -90,7 +90,7 @@ func TestSchemasHoldNothingElse(t *testing.T) {
 	})
 }
 
-// form checks that what a pattern wants is said in words, and that the examples there meet it.
+// form checks that a pattern has a description in words, and that the examples in it match.
 func form(t *testing.T, fd protoreflect.FieldDescriptor) {
 	t.Helper()
 	rule := schemas.RuleOf(fd)

@@ -10,9 +10,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Spelled is a config with the keys and the values of the config file, as Merge
-// reads them: "data-bits", "1m30s". What is empty is left out, unless it must be
-// given: the address 0.
+// Spelled returns a config with the keys and values of the config file, as Merge reads them:
+// "data-bits", "1m30s". Empty fields are left out, unless they are required: the address 0.
 func Spelled(m proto.Message) *structpb.Struct { return spelled(m.ProtoReflect()) }
 
 func spelled(m protoreflect.Message) *structpb.Struct {
@@ -59,7 +58,7 @@ func spelledValue(fd protoreflect.FieldDescriptor, v protoreflect.Value) *struct
 	return structpb.NewStringValue(v.String())
 }
 
-// JSONPath is a dotted path of keys as the JSON of the message has it:
+// JSONPath converts a dotted path of keys to the JSON names of the message:
 // "records[0].readAddress" for "records[0].read-address".
 func JSONPath(field string) string {
 	b := make([]byte, 0, len(field))

@@ -12,7 +12,7 @@ import (
 	modbusv1 "gatewayd/schemas/modbus/v1"
 )
 
-// A config is spelled as the file spells it, and Merge reads it back.
+// Spelled writes a config as in the config file, and Merge reads it back.
 func TestSpelled(t *testing.T) {
 	line := &modbusv1.SerialLine{Port: "/dev/ttyUSB0", DataBits: 7, Rs485: &modbusv1.Rs485{RtsOnSend: true}}
 	schemas.Defaults(line)
@@ -31,7 +31,7 @@ func TestSpelled(t *testing.T) {
 	}
 }
 
-// The address 0 is said: nothing stands for it.
+// The address 0 is included: it has no default.
 func TestSpelledSaysWhatMustBeGiven(t *testing.T) {
 	s := schemas.Spelled(&modbusv1.Unit{Link: "l", Points: []*modbusv1.Point{{Name: "x"}}})
 	point := s.Fields["points"].GetListValue().Values[0].GetStructValue()

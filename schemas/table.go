@@ -8,9 +8,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Table is a Markdown table of the keys of a config message, for READMEs: key,
-// what it holds, default, meaning. Keys within a table are dotted, those within
-// a list of tables follow [].
+// Table returns a Markdown table of the keys of a config message, for READMEs: key, value, default,
+// meaning. Keys within a table are dotted, those within a list of tables follow [].
 func Table(md protoreflect.MessageDescriptor) string {
 	var b strings.Builder
 	b.WriteString("| key | value | default | meaning |\n|---|---|---|---|\n")
@@ -25,23 +24,23 @@ func Table(md protoreflect.MessageDescriptor) string {
 	return b.String()
 }
 
-// Row is what there is to know of one field.
+// Row describes one field.
 type Row struct {
 	// Key is the dotted path of the field.
 	Key string
-	// Holds says in words what may stand there.
+	// Holds describes in words what the field may hold.
 	Holds string
-	// Default is the value when nothing does; "required" if something must.
+	// Default is the value of an absent field; "required" if it must be given.
 	Default  string
 	Required bool
-	// OneOf is the name of the choice that it is part of; empty for most fields.
+	// OneOf is the name of the oneof that contains it; empty for most fields.
 	OneOf string
 	// Doc is the field's comment.
 	Doc string
 }
 
-// Rows are the fields of a message and of those within it, called as name calls
-// them: Key, or as in JSON.
+// Rows returns the fields of a message and of those within it; name returns the name of a field,
+// such as Key or its JSON name.
 func Rows(md protoreflect.MessageDescriptor, name func(protoreflect.FieldDescriptor) string) []Row {
 	return rows(nil, md, name, "", nil)
 }
@@ -74,8 +73,8 @@ func rows(all []Row, md protoreflect.MessageDescriptor, name func(protoreflect.F
 	return all
 }
 
-// Holds says in words what a field may hold, e.g. "a whole number, 50 to 12000000
-// Bd" or `"none", "even" or "odd"`.
+// Holds describes in words what a field may hold, e.g. "a whole number, 50 to 12000000 Bd" or
+// `"none", "even" or "odd"`.
 func Holds(fd protoreflect.FieldDescriptor) string {
 	rule, s := RuleOf(fd), one(fd)
 	if fd.IsList() {
@@ -97,7 +96,7 @@ func Holds(fd protoreflect.FieldDescriptor) string {
 	return s
 }
 
-// one says what one value of a field may be.
+// one describes what one value of a field may be.
 func one(fd protoreflect.FieldDescriptor) string {
 	rule := RuleOf(fd)
 	list, key, _ := strings.Cut(rule.GetNames(), ".")

@@ -9,9 +9,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Unknown finds the first key of a JSON text that the message does not know, and
-// says which it does; empty if there is none. Keys are those of protojson, which
-// also takes a field's own name.
+// Unknown returns a description of the first unknown key in a JSON text, with the keys that the
+// message has; "" if there is none. Keys are those of protojson, which also accepts the fields' own
+// names.
 func Unknown(text []byte, md protoreflect.MessageDescriptor) string {
 	return unknown(text, md, "")
 }
@@ -33,7 +33,7 @@ func unknown(text []byte, md protoreflect.MessageDescriptor, at string) string {
 		case !plainMessage(fd):
 		case fd.IsList():
 			var items []json.RawMessage
-			_ = json.Unmarshal(object[key], &items) // what is no list is found by who reads it
+			_ = json.Unmarshal(object[key], &items) // a value that is not a list is reported by the decoder
 			for i, item := range items {
 				if s := unknown(item, fd.Message(), element(field, i)); s != "" {
 					return s

@@ -1,6 +1,6 @@
 package schemas
 
-// Wrong is an error as what is wrong with a field; nothing if there is none.
+// Wrong converts an error to a violation of a field; nil if err is nil.
 func Wrong(field string, err error) []Violation {
 	if err == nil {
 		return nil

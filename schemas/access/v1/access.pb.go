@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: access/v1/access.proto
 
-// Who may use what of the gateway, for all doors.
+// The access policy for all doors.
 
 package accessv1
 
@@ -29,13 +29,13 @@ const (
 // Access configures kind access.
 type Access struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sets of things that may be used.
+	// Sets of permissions.
 	Roles []*Role `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
-	// Who there is.
+	// The identities that are known.
 	Identities []*Identity `protobuf:"bytes,2,rep,name=identities,proto3" json:"identities,omitempty"`
-	// Roles of clients that show no credentials; empty: such clients do not get in.
+	// Roles of clients without credentials; empty: such clients are refused.
 	Anonymous []string `protobuf:"bytes,3,rep,name=anonymous,proto3" json:"anonymous,omitempty"`
-	// Which certificates are revoked, for all doors; nothing: none.
+	// Certificate revocation, for all doors; absent: certificates are not checked for revocation.
 	Revocation    *Revocation `protobuf:"bytes,4,opt,name=revocation,proto3" json:"revocation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -99,21 +99,20 @@ func (x *Access) GetRevocation() *Revocation {
 	return nil
 }
 
-// Revocation says which certificates are revoked. The files may be renewed at any
-// time: who came in by a certificate that is on a list now is cut off.
+// Revocation determines which certificates are revoked. The files may be replaced at any time:
+// connections of certificates that have been revoked are closed.
 type Revocation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// PEM file of the authorities that sign the lists.
 	CaFile string `protobuf:"bytes,1,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
-	// Files of certificate revocation lists, PEM or DER; delta lists beside the ones
-	// that they change.
+	// Files of certificate revocation lists, PEM or DER; delta lists in addition to their base lists.
 	Lists []string `protobuf:"bytes,2,rep,name=lists,proto3" json:"lists,omitempty"`
-	// Serial numbers of certificates, hexadecimal, whoever issued them.
+	// Serial numbers of revoked certificates, hexadecimal, of any issuer.
 	Serials []string `protobuf:"bytes,3,rep,name=serials,proto3" json:"serials,omitempty"`
-	// Let certificates in although a list could not be read or is too old, or a
-	// responder does not answer.
+	// Accept certificates even if a list is unreadable or out of date, or a responder does not
+	// answer.
 	Lenient bool `protobuf:"varint,4,opt,name=lenient,proto3" json:"lenient,omitempty"`
-	// Ask responders as well; nothing: none is asked.
+	// OCSP responders to query; absent: none.
 	Ocsp          *Responders `protobuf:"bytes,5,opt,name=ocsp,proto3" json:"ocsp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -184,15 +183,13 @@ func (x *Revocation) GetOcsp() *Responders {
 	return nil
 }
 
-// Responders say which certificates are revoked when they are asked (OCSP).
+// Responders are servers that are asked whether a certificate is revoked (OCSP).
 type Responders struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of the responder that is asked about all certificates, as in
-	// http://ocsp.example.com; empty: the one that each certificate names, and about
-	// one that names none nobody.
+	// URL of the responder for all certificates, as in http://ocsp.example.com; empty: the one that
+	// each certificate names. A certificate that names none is then not checked.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// Between two times that it is asked about the same certificate. An answer is in
-	// force until its end.
+	// Time between two queries about the same certificate. An answer is valid until its own expiry.
 	Every         *durationpb.Duration `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -242,17 +239,17 @@ func (x *Responders) GetEvery() *durationpb.Duration {
 	return nil
 }
 
-// Role is a set of things that may be used. A pattern is class/path/leaf, as in
-// "cmd/field/plc/WriteRegisters" or "data/field/#": + stands for one level, # at
-// the end for one or more. data, event, state, trace and track are heard, cmd is called;
-// any other topic of MQTT clients among themselves is both published and heard.
+// Role is a set of permissions. A pattern is class/path/leaf, as in "cmd/field/plc/WriteRegisters"
+// or "data/field/#": + stands for one level, # at the end for one or more. A pattern of class data,
+// event, state, trace or track permits subscribing, one of class cmd permits calling. A pattern of
+// any other MQTT topic permits both publishing and subscribing.
 type Role struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the role.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What may be used.
+	// What is allowed.
 	Allow []string `protobuf:"bytes,2,rep,name=allow,proto3" json:"allow,omitempty"`
-	// What may not, whatever another role of the same identity allows.
+	// What is denied, even if another role of the same identity allows it.
 	Deny          []string `protobuf:"bytes,3,rep,name=deny,proto3" json:"deny,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -309,28 +306,28 @@ func (x *Role) GetDeny() []string {
 	return nil
 }
 
-// Identity is a person or a machine, and how it proves who it is.
+// Identity is a person or a machine and its credentials.
 type Identity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name; also the user name of a password.
+	// Name; also the user name for password authentication.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it may use.
+	// Roles it has.
 	Roles []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
-	// Argon2id hash of its password, as gatewayd access hash makes it.
+	// Argon2id hash of its password, as created by gatewayd access hash.
 	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
-	// Names in its client certificate: CN:, DNS:, EMAIL: or URI: and the name, in
-	// which * stands for any text.
+	// Names in its client certificate: CN:, DNS:, EMAIL: or URI: followed by the name, in which *
+	// stands for any text.
 	Certificates []string `protobuf:"bytes,4,rep,name=certificates,proto3" json:"certificates,omitempty"`
-	// Hashes of bearer tokens, as gatewayd access token makes them.
+	// Hashes of bearer tokens, as created by gatewayd access token.
 	Tokens []string `protobuf:"bytes,5,rep,name=tokens,proto3" json:"tokens,omitempty"`
-	// MQTT client ids it may use, in which * stands for any text; empty: its name,
-	// alone or followed by one of . : @ _ and more.
+	// MQTT client ids it may use, in which * stands for any text; empty: its name, alone or followed
+	// by one of . : @ _ and any text.
 	ClientIds []string `protobuf:"bytes,6,rep,name=client_ids,json=clientIds,proto3" json:"client_ids,omitempty"`
-	// When its credentials end, as in 2027-01-01T00:00:00Z.
+	// When its credentials expire, as in 2027-01-01T00:00:00Z.
 	Expires string `protobuf:"bytes,7,opt,name=expires,proto3" json:"expires,omitempty"`
-	// Public halves of NATS user keys, as gatewayd access key makes them.
+	// Public keys of NATS users (nkeys), as created by gatewayd access key.
 	Keys []string `protobuf:"bytes,8,rep,name=keys,proto3" json:"keys,omitempty"`
-	// Calls it may make in a second, through all doors together; 0: any number.
+	// Calls it may make per second, through all doors together; 0: unlimited.
 	Rate float64 `protobuf:"fixed64,9,opt,name=rate,proto3" json:"rate,omitempty"`
 	// Calls it may make at once; 0: as many as in a second.
 	Burst         float64 `protobuf:"fixed64,10,opt,name=burst,proto3" json:"burst,omitempty"`
@@ -438,7 +435,7 @@ func (x *Identity) GetBurst() float64 {
 	return 0
 }
 
-// ListRequest asks who there is.
+// ListRequest asks for all identities.
 type ListRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -475,7 +472,7 @@ func (*ListRequest) Descriptor() ([]byte, []int) {
 	return file_access_v1_access_proto_rawDescGZIP(), []int{5}
 }
 
-// ListResponse tells who there is, without what proves it.
+// ListResponse holds the identities, without their credentials.
 type ListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All identities, in the order of the config.
@@ -521,14 +518,14 @@ func (x *ListResponse) GetIdentities() []*Listed {
 	return nil
 }
 
-// Listed is an identity as it may be shown.
+// Listed is an identity without its credentials.
 type Listed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Its roles.
 	Roles []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
-	// How it can prove who it is: password, certificate, token, key.
+	// Kinds of credentials it has: password, certificate, token, key.
 	Proofs []string `protobuf:"bytes,3,rep,name=proofs,proto3" json:"proofs,omitempty"`
 	// in-force, expired or revoked.
 	Status        string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
@@ -704,7 +701,7 @@ func (x *MayResponse) GetWhy() string {
 	return ""
 }
 
-// RevokeRequest names who is to be cut off.
+// RevokeRequest names the identity to revoke.
 type RevokeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The identity.
@@ -759,7 +756,7 @@ func (x *RevokeRequest) GetReason() string {
 	return ""
 }
 
-// RevokeResponse says that the identity is revoked.
+// RevokeResponse confirms that the identity is revoked.
 type RevokeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -796,7 +793,7 @@ func (*RevokeResponse) Descriptor() ([]byte, []int) {
 	return file_access_v1_access_proto_rawDescGZIP(), []int{11}
 }
 
-// RestoreRequest names whose Revoke is to be taken back.
+// RestoreRequest names the identity whose Revoke is to be undone.
 type RestoreRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The identity.
@@ -842,7 +839,7 @@ func (x *RestoreRequest) GetIdentity() string {
 	return ""
 }
 
-// RestoreResponse says that the identity is in force again.
+// RestoreResponse confirms that the identity is valid again.
 type RestoreResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -886,9 +883,9 @@ type Revoked struct {
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// The identity.
 	Identity string `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"`
-	// Why, as the caller said.
+	// Why, as given by the caller.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Who has revoked it.
+	// Identity that has revoked it.
 	Caller        string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -952,14 +949,14 @@ func (x *Revoked) GetCaller() string {
 	return ""
 }
 
-// Restored is an event: a revoked identity is in force again. On event leaf "restored".
+// Restored is an event: a revoked identity is valid again. On event leaf "restored".
 type Restored struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// The identity.
 	Identity string `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"`
-	// Who has restored it.
+	// Identity that has restored it.
 	Caller        string `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1016,8 +1013,8 @@ func (x *Restored) GetCaller() string {
 	return ""
 }
 
-// Revocations is the last word on who is revoked, on state leaf "revoked": it
-// outlives a restart of the gateway.
+// Revocations holds the identities that are currently revoked, on state leaf "revoked"; it survives
+// a restart of the gateway.
 type Revocations struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names of identities.
@@ -1063,15 +1060,15 @@ func (x *Revocations) GetIdentities() []string {
 	return nil
 }
 
-// ListTrouble is an event: it is not known any more which certificates are
-// revoked, or it is known again. On event leaf "lists".
+// ListTrouble is an event: the revocation status of certificates is no longer known, or is known
+// again. On event leaf "lists".
 type ListTrouble struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// What is wrong; empty: all is well again.
+	// What is wrong; empty: the problem is solved.
 	Cause string `protobuf:"bytes,2,opt,name=cause,proto3" json:"cause,omitempty"`
-	// Certificates are let in all the same.
+	// Certificates are accepted nevertheless.
 	Lenient       bool `protobuf:"varint,3,opt,name=lenient,proto3" json:"lenient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -29,11 +29,11 @@ const (
 // ClaimDoor configures kind claim-door.
 type ClaimDoor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// host:port to listen on, encrypted, until somebody has claimed the gateway.
+	// host:port to listen on, with TLS, until the gateway is claimed.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// How long the code is good for that is shown at each start.
+	// How long the code shown at each start is valid.
 	Lasts *durationpb.Duration `protobuf:"bytes,2,opt,name=lasts,proto3" json:"lasts,omitempty"`
-	// The gateway is somebody's, as gatewayd claim writes here: this listens no more.
+	// The gateway has been claimed; set by gatewayd claim. The listener is closed.
 	Claimed       bool `protobuf:"varint,3,opt,name=claimed,proto3" json:"claimed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -95,9 +95,9 @@ type Claimed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Who, as an identity.
+	// Identity of the operator.
 	Caller string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
-	// host:port he did it from.
+	// host:port of the client.
 	Remote        string `protobuf:"bytes,3,opt,name=remote,proto3" json:"remote,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: access/v1/refused.proto
 
-// What doors turn away.
+// Refusals at doors.
 
 package accessv1
 
@@ -23,28 +23,28 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Refused is an event: a door has refused clients something since the last one of
-// the same reason. On event leaf "refused", the first one at once and then at most
-// one in five seconds for each reason, however many there were.
+// Refused is an event: a door has refused requests of clients since the last such event with the
+// same reason. On event leaf "refused": the first one at once, then at most one every five seconds
+// for each reason.
 type Refused struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// stranger: speaks something else. crowd: all places are taken. credentials: who it
-	// is could not be told. topic: it may not call, say or hear that. packet: malformed,
-	// too large or not allowed at that point. Of MQTT also client-id: it is somebody
-	// else's, or none. will: may not be said there. reader: it does not read what it has
-	// asked for. busy: the broker could not take it. descriptors: the process had none
-	// left.
+	// stranger: the client speaks another protocol. crowd: the maximum number of clients is reached.
+	// credentials: missing or invalid. topic: the client may not call, publish or subscribe to it.
+	// packet: malformed, too large or not allowed at that point. For MQTT also client-id: not allowed
+	// for this identity, or missing. will: not allowed on its topic. reader: the client does not read
+	// what it has subscribed to. busy: the broker was overloaded. descriptors: the process had no
+	// file descriptors left.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
-	// How often since the last such event.
+	// Number of refusals since the last such event.
 	Count uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	// host:port of the latest one.
 	Remote string `protobuf:"bytes,3,opt,name=remote,proto3" json:"remote,omitempty"`
-	// Who the latest one has proven to be, like user/anna; of MQTT else mqtt/ and its
-	// client id.
+	// Proven identity of the latest client, like user/anna; for MQTT otherwise mqtt/ and its client
+	// id.
 	Caller string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
-	// Why, of the latest one.
+	// Why the latest one was refused.
 	Cause string `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
-	// MQTT client id of the latest one, as far as it has said one.
+	// MQTT client id of the latest one, if it has sent one.
 	ClientId      string `protobuf:"bytes,6,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: actor/v1/actor.proto
 
-// The contract every actor and every group keeps, whatever its kind.
+// Methods and messages common to all actors and groups.
 
 package actorv1
 
@@ -27,21 +27,21 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Health is the last word on how an actor or group is, on state leaf "health".
+// Health is the current health of an actor or group, on state leaf "health".
 type Health struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Kind of the actor; "group" for a group.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// How it is, best first.
+	// State, best first.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	// Why it is not ok, or what to beware of although it is.
+	// Why the state is not ok, or a warning although it is.
 	Cause string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
 	// When this state began.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
-	// Which life of the actor says so; the first is 1.
+	// Life of the actor that reports this; the first is 1.
 	Life uint32 `protobuf:"varint,5,opt,name=life,proto3" json:"life,omitempty"`
-	// What the actor stands for, if its name does not say that: the client id of a
-	// session, for instance.
+	// What the actor represents, if its name does not say so: the client id of a session, for
+	// instance.
 	About         string `protobuf:"bytes,6,opt,name=about,proto3" json:"about,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -119,16 +119,15 @@ func (x *Health) GetAbout() string {
 	return ""
 }
 
-// Healed is an event: the supervisor has acted on a failure, on event leaf
-// "healed" of the group that judged.
+// Healed is an event: the supervisor has acted on a failure, on event leaf "healed" of the group
+// that decided.
 type Healed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Path of the actor or group that failed.
 	Child string `protobuf:"bytes,1,opt,name=child,proto3" json:"child,omitempty"`
-	// How hard the supervisor hit it. "recovered" ends the story: the child has
-	// been well since.
+	// What the supervisor does. "recovered" ends the sequence: the child is healthy again.
 	Level string `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
-	// The how-manieth use of this level within its window.
+	// Number of this use of the level within its window, from 1.
 	Attempt uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// What went wrong.
 	Cause string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
@@ -136,9 +135,9 @@ type Healed struct {
 	Left uint32 `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`
 	// How long the supervisor waits before it acts.
 	Delay *durationpb.Duration `protobuf:"bytes,6,opt,name=delay,proto3" json:"delay,omitempty"`
-	// Which life of the child failed.
+	// Life of the child that failed.
 	Life uint32 `protobuf:"varint,7,opt,name=life,proto3" json:"life,omitempty"`
-	// When it was decided.
+	// Time of the decision.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -239,7 +238,7 @@ type Entry struct {
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// What the kind does, in a sentence.
 	Doc string `protobuf:"bytes,3,opt,name=doc,proto3" json:"doc,omitempty"`
-	// Full names of the services it answers.
+	// Full names of the services it offers.
 	Services []string `protobuf:"bytes,4,rep,name=services,proto3" json:"services,omitempty"`
 	// What it publishes, as class/leaf and message name.
 	Publishes     []*Published `protobuf:"bytes,5,rep,name=publishes,proto3" json:"publishes,omitempty"`
@@ -317,9 +316,9 @@ type Published struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Subject class: data, event or state.
 	Class string `protobuf:"bytes,1,opt,name=class,proto3" json:"class,omitempty"`
-	// Last token of the subject; "*" where the config names the leaves.
+	// Last token of the subject; "*" if the config determines the leaves.
 	Leaf string `protobuf:"bytes,2,opt,name=leaf,proto3" json:"leaf,omitempty"`
-	// Full name of the message that travels there.
+	// Full name of the published message.
 	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -379,7 +378,7 @@ func (x *Published) GetMessage() string {
 // DescribeRequest asks for a description.
 type DescribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The description of its kind shall come as well, with all schemas.
+	// Include the description of the kind, with all schemas.
 	Schemas       bool `protobuf:"varint,1,opt,name=schemas,proto3" json:"schemas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -425,16 +424,16 @@ func (x *DescribeRequest) GetSchemas() bool {
 // DescribeResponse is the description.
 type DescribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the catalogue says of the actor.
+	// Catalogue entry of the actor.
 	Entry *Entry `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
-	// How it is.
+	// Health of the actor.
 	Health *Health `protobuf:"bytes,2,opt,name=health,proto3" json:"health,omitempty"`
-	// What it has done since the daemon started.
+	// Traffic since the daemon started.
 	Counters *Counters `protobuf:"bytes,3,opt,name=counters,proto3" json:"counters,omitempty"`
-	// Methods it answers.
+	// Methods it offers.
 	Methods []*Method `protobuf:"bytes,4,rep,name=methods,proto3" json:"methods,omitempty"`
-	// If schemas was set: services, methods and leaves of its kind with the JSON
-	// Schemas of all messages, as in the catalogue.
+	// If schemas was set: services, methods and leaves of its kind with the JSON Schemas of all
+	// messages, as in the catalogue.
 	Description *structpb.Struct `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
 	// If schemas was set: the same messages as a google.protobuf.FileDescriptorSet.
 	Descriptors   []byte `protobuf:"bytes,6,opt,name=descriptors,proto3" json:"descriptors,omitempty"`
@@ -523,9 +522,9 @@ type Counters struct {
 	Handled uint64 `protobuf:"varint,2,opt,name=handled,proto3" json:"handled,omitempty"`
 	// Messages refused or dropped because too many were waiting.
 	Shed uint64 `protobuf:"varint,3,opt,name=shed,proto3" json:"shed,omitempty"`
-	// Ticks of its own clock it was too busy for.
+	// Timer ticks missed because the actor was busy.
 	MissedTicks uint64 `protobuf:"varint,4,opt,name=missed_ticks,json=missedTicks,proto3" json:"missed_ticks,omitempty"`
-	// Workers that did not return and were left behind.
+	// Workers that did not return and were abandoned.
 	Abandoned uint64 `protobuf:"varint,5,opt,name=abandoned,proto3" json:"abandoned,omitempty"`
 	// Messages waiting now.
 	Waiting       uint32 `protobuf:"varint,6,opt,name=waiting,proto3" json:"waiting,omitempty"`
@@ -605,7 +604,7 @@ func (x *Counters) GetWaiting() uint32 {
 	return 0
 }
 
-// Method is one method an actor answers.
+// Method is one method of an actor.
 type Method struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name, e.g. WriteRegisters.
@@ -616,7 +615,7 @@ type Method struct {
 	Request string `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
 	// Full name of the response message.
 	Response string `protobuf:"bytes,4,opt,name=response,proto3" json:"response,omitempty"`
-	// Several answers follow one request.
+	// A request is answered by a stream of responses.
 	Stream bool `protobuf:"varint,5,opt,name=stream,proto3" json:"stream,omitempty"`
 	// What it does.
 	Doc           string `protobuf:"bytes,6,opt,name=doc,proto3" json:"doc,omitempty"`
@@ -791,8 +790,7 @@ func (x *GetConfigResponse) GetConfig() *structpb.Struct {
 // UpdateConfigRequest changes config fields.
 type UpdateConfigRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The keys to change, as in the config file: {"max-backoff": "5s"}; the others
-	// stay.
+	// The keys to change, as in the config file: {"max-backoff": "5s"}; the others stay.
 	Config *structpb.Struct `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
 	// The same as TOML: max-backoff = "5s".
 	Toml          string `protobuf:"bytes,2,opt,name=toml,proto3" json:"toml,omitempty"`
@@ -844,10 +842,10 @@ func (x *UpdateConfigRequest) GetToml() string {
 	return ""
 }
 
-// UpdateConfigResponse tells how the change was made.
+// UpdateConfigResponse says how the change was made.
 type UpdateConfigResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The actor took the change without a new life.
+	// The change was applied without a restart of the actor.
 	Live          bool `protobuf:"varint,1,opt,name=live,proto3" json:"live,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -927,7 +925,7 @@ func (*RestartRequest) Descriptor() ([]byte, []int) {
 	return file_actor_v1_actor_proto_rawDescGZIP(), []int{12}
 }
 
-// RestartResponse says the new life is on its way.
+// RestartResponse confirms that the restart has been requested.
 type RestartResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1001,7 +999,7 @@ func (*CycleRequest) Descriptor() ([]byte, []int) {
 	return file_actor_v1_actor_proto_rawDescGZIP(), []int{14}
 }
 
-// CycleResponse says the power cycle is on its way.
+// CycleResponse confirms that the power cycle has been requested.
 type CycleResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1038,8 +1036,8 @@ func (*CycleResponse) Descriptor() ([]byte, []int) {
 	return file_actor_v1_actor_proto_rawDescGZIP(), []int{15}
 }
 
-// Violation is a detail of the error "invalid_argument": what is wrong with one
-// field of the request.
+// Violation is a detail of the error "invalid_argument": what is wrong with one field of the
+// request.
 type Violation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The field, e.g. "points[2].name".
@@ -1098,7 +1096,7 @@ func (x *Violation) GetMessage() string {
 // leaf "started".
 type Started struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which life it is.
+	// Number of the life.
 	Life          uint32 `protobuf:"varint,1,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1141,27 +1139,26 @@ func (x *Started) GetLife() uint32 {
 	return 0
 }
 
-// Span is a call that an actor has answered, on trace leaf "span", while somebody
-// listens.
+// Span is a call that an actor has answered, on trace leaf "span", while somebody subscribes.
 type Span struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Trace id, 32 hexadecimal digits (W3C Trace Context).
 	Trace string `protobuf:"bytes,1,opt,name=trace,proto3" json:"trace,omitempty"`
 	// Id of this span, 16 hexadecimal digits.
 	Span string `protobuf:"bytes,2,opt,name=span,proto3" json:"span,omitempty"`
-	// Id of the span that it is part of; empty: it begins a trace.
+	// Id of the parent span; empty: this span starts a trace.
 	Parent string `protobuf:"bytes,3,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Who has called.
+	// Identity of the caller.
 	Caller string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
-	// What was called: path and method.
+	// Path and method that were called.
 	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
-	// When it came.
+	// When the call arrived.
 	Start *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=start,proto3" json:"start,omitempty"`
-	// How long it took.
+	// Duration of the call.
 	Took *durationpb.Duration `protobuf:"bytes,7,opt,name=took,proto3" json:"took,omitempty"`
-	// Why it failed, like "not_found"; empty: it did not.
+	// Error code, like "not_found"; empty: the call succeeded.
 	Code string `protobuf:"bytes,8,opt,name=code,proto3" json:"code,omitempty"`
-	// The same in words.
+	// Error message.
 	Message       string `protobuf:"bytes,9,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -24,17 +24,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Listing is one actor or group in the catalogue, on state/catalogue/<path>. What
-// all of its kind have in common is in the description of the kind.
+// Listing is one actor or group in the catalogue, on state/catalogue/<path>. The description of its
+// kind holds what all actors of the kind have in common.
 type Listing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Path in the supervision tree.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// Kind; "group" for a group.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// What it stands for, if its name does not say that.
+	// What it represents, if its name does not say so.
 	About string `protobuf:"bytes,3,opt,name=about,proto3" json:"about,omitempty"`
-	// Full names of the services it answers.
+	// Full names of the services it offers.
 	Services      []string `protobuf:"bytes,4,rep,name=services,proto3" json:"services,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -98,14 +98,14 @@ func (x *Listing) GetServices() []string {
 	return nil
 }
 
-// Index is what there is, on state/catalogue.
+// Index is the list of all kinds and actors, on state/catalogue.
 type Index struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the gateway.
 	Gateway string `protobuf:"bytes,1,opt,name=gateway,proto3" json:"gateway,omitempty"`
-	// The kinds of all actors there are.
+	// Kinds of all actors.
 	Kinds []*IndexedKind `protobuf:"bytes,2,rep,name=kinds,proto3" json:"kinds,omitempty"`
-	// How an actor is called and heard, one for each door.
+	// How to call actors and receive what they publish, for each door.
 	Ways          []*Way `protobuf:"bytes,3,rep,name=ways,proto3" json:"ways,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -162,16 +162,16 @@ func (x *Index) GetWays() []*Way {
 	return nil
 }
 
-// IndexedKind is one kind of actors.
+// IndexedKind is one kind of actor.
 type IndexedKind struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name. Its description is on state/catalogue/Kind/<kind>.
+	// Name of the kind. Its description is on state/catalogue/Kind/<kind>.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// What such an actor does, in a sentence.
+	// What an actor of this kind does, in a sentence.
 	Doc string `protobuf:"bytes,2,opt,name=doc,proto3" json:"doc,omitempty"`
-	// Full names of the services it answers.
+	// Full names of the services it offers.
 	Services []string `protobuf:"bytes,3,rep,name=services,proto3" json:"services,omitempty"`
-	// Paths of the actors of this kind; without those that come and go with clients.
+	// Paths of the actors of this kind, except those that come and go with clients.
 	Actors        []string `protobuf:"bytes,4,rep,name=actors,proto3" json:"actors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -235,20 +235,20 @@ func (x *IndexedKind) GetActors() []string {
 	return nil
 }
 
-// Way is how an actor is called and heard through a door. {path} is that of the actor,
-// {method} one of its methods; {token} is of the client's choice, {client} its
+// Way describes how to call an actor and receive what it publishes through one door. {path} is the
+// path of the actor, {method} one of its methods; {token} is chosen by the client, {client} is its
 // client id.
 type Way struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which door: mqtt, nats or http.
+	// The door: mqtt, nats or http.
 	Door string `protobuf:"bytes,1,opt,name=door,proto3" json:"door,omitempty"`
-	// Where a request goes.
+	// Where to send a request.
 	Call string `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
-	// Where its answer comes, if that is a place of its own.
+	// Where the answer arrives, if at an address of its own.
 	Answer string `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"`
-	// Where it is given up.
+	// Where to cancel it.
 	Cancel string `protobuf:"bytes,4,opt,name=cancel,proto3" json:"cancel,omitempty"`
-	// Where a leaf is heard.
+	// Where a leaf is published.
 	Hear          string `protobuf:"bytes,5,opt,name=hear,proto3" json:"hear,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -2,8 +2,8 @@ package actorv1
 
 import "encoding/json"
 
-// What the catalogue says is written without reflection on protobuf, whose tables for messages that are said at the start only
-// would stay in an idle daemon.
+// The catalogue is encoded without protobuf reflection: its tables, for messages that are published
+// only at the start, would stay in the memory of an idle daemon.
 
 // AppendJSON appends x as protojson writes it, without spaces.
 func (x *Listing) AppendJSON(b []byte) ([]byte, error) {

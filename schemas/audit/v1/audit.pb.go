@@ -28,12 +28,12 @@ const (
 // Log configures kind audit-log.
 type Log struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Files that the log has; when the last one is full the oldest one is used again.
+	// Number of files. When the last one is full, the oldest one is overwritten.
 	Files uint32 `protobuf:"varint,1,opt,name=files,proto3" json:"files,omitempty"`
-	// Size of each, which it has from the start.
+	// Size of each file, allocated from the start.
 	FileSize uint32 `protobuf:"varint,2,opt,name=file_size,json=fileSize,proto3" json:"file_size,omitempty"`
-	// Calls and events that are left out, as in cmd/+/Describe: + stands for one
-	// level, # at the end for one or more.
+	// Calls and events that are not logged, as in cmd/+/Describe: + stands for one level, # at the
+	// end for one or more.
 	Skip          []string `protobuf:"bytes,3,rep,name=skip,proto3" json:"skip,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -90,11 +90,11 @@ func (x *Log) GetSkip() []string {
 	return nil
 }
 
-// Head is the last record, on state leaf "head": whoever notes the hash elsewhere
-// can tell later whether anything before it was changed.
+// Head is the last record, on state leaf "head": a client that stores the hash elsewhere can detect
+// later changes of anything before it.
 type Head struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// When this was said.
+	// When this state was published.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// Number of the last record.
 	Number uint64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`

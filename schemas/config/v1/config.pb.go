@@ -29,8 +29,7 @@ const (
 // Config configures kind config.
 type Config struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How long changed actors may take to get healthy before the last good config
-	// comes back.
+	// How long changed actors may take to become healthy before the last good config is restored.
 	Budget        *durationpb.Duration `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -73,10 +72,10 @@ func (x *Config) GetBudget() *durationpb.Duration {
 	return nil
 }
 
-// Problem is one thing wrong with a config.
+// Problem is one error or warning about a config.
 type Problem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// File it stands in.
+	// File with the problem.
 	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
 	// Line, counted from 1.
 	Line uint32 `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
@@ -339,14 +338,14 @@ func (x *CheckRequest) GetToml() string {
 	return ""
 }
 
-// CheckResponse holds what is wrong; empty is fine.
+// CheckResponse holds the problems; none if the config is valid.
 type CheckResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All problems.
 	Problems []*Problem `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
 	// What applying it would do.
 	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
-	// What works, though hardly as meant.
+	// Settings that work, but probably not as intended.
 	Warnings      []*Problem `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -449,18 +448,18 @@ func (x *ApplyRequest) GetToml() string {
 	return ""
 }
 
-// ApplyResponse tells what was done.
+// ApplyResponse is the result of an Apply.
 type ApplyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of the config now in force.
 	Version uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// What it changed.
 	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
-	// What is wrong; if anything is, nothing was changed.
+	// What is wrong; if there are any, nothing was changed.
 	Problems []*Problem `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`
-	// What works, though hardly as meant.
+	// Settings that work, but probably not as intended.
 	Warnings []*Problem `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
-	// Why it is in force but not on disk; it is written as soon as that is possible.
+	// Why the config in force is not on disk; it is written as soon as that is possible.
 	Unkept        string `protobuf:"bytes,5,opt,name=unkept,proto3" json:"unkept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -568,18 +567,18 @@ func (*ReloadRequest) Descriptor() ([]byte, []int) {
 	return file_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
-// ReloadResponse tells what was done.
+// ReloadResponse is the result of a Reload.
 type ReloadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of the config now in force.
 	Version uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// What it changed.
 	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
-	// What is wrong; if anything is, nothing was changed.
+	// What is wrong; if there are any, nothing was changed.
 	Problems []*Problem `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`
-	// What works, though hardly as meant.
+	// Settings that work, but probably not as intended.
 	Warnings []*Problem `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
-	// Why it is in force but not on disk; it is written as soon as that is possible.
+	// Why the config in force is not on disk; it is written as soon as that is possible.
 	Unkept        string `protobuf:"bytes,5,opt,name=unkept,proto3" json:"unkept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -843,14 +842,14 @@ func (x *RollbackRequest) GetVersion() uint64 {
 	return 0
 }
 
-// RollbackResponse tells what was done.
+// RollbackResponse is the result of a Rollback.
 type RollbackResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of the config now in force.
 	Version uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// What it changed.
 	Changes []*Change `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
-	// Why it is in force but not on disk; it is written as soon as that is possible.
+	// Why the config in force is not on disk; it is written as soon as that is possible.
 	Unkept        string `protobuf:"bytes,3,opt,name=unkept,proto3" json:"unkept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -907,7 +906,7 @@ func (x *RollbackResponse) GetUnkept() string {
 	return ""
 }
 
-// KeepRequest has what could not be written to disk written again.
+// KeepRequest asks for another attempt to write the config in force to disk.
 type KeepRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -944,10 +943,10 @@ func (*KeepRequest) Descriptor() ([]byte, []int) {
 	return file_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
-// KeepResponse says whether all is on disk.
+// KeepResponse says whether everything is on disk.
 type KeepResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why it is not.
+	// Why it is not on disk; empty: it is.
 	Unkept        string `protobuf:"bytes,1,opt,name=unkept,proto3" json:"unkept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1092,23 +1091,20 @@ func (x *Rejected) GetProblems() []*Problem {
 	return nil
 }
 
-// RolledBack is an event: the last good config came back, on event leaf
-// "rolled-back".
+// RolledBack is an event: the last good config was restored, on event leaf "rolled-back".
 type RolledBack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version now in force.
 	Version uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	// Which actors did not get healthy in time, and why.
+	// Actors that did not become healthy in time, and why.
 	Unhealthy []string `protobuf:"bytes,2,rep,name=unhealthy,proto3" json:"unhealthy,omitempty"`
-	// The config file, which has the good config again.
+	// The config file, which holds the good config again.
 	File string `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
-	// Where what stood in the config file was put.
+	// File to which the rejected contents of the config file were moved.
 	Rejected string `protobuf:"bytes,4,opt,name=rejected,proto3" json:"rejected,omitempty"`
-	// Version of the history that the good config first had; 0 if the history does
-	// not know it any more.
+	// First version of the good config in the history; 0 if it is no longer in the history.
 	Restored uint64 `protobuf:"varint,5,opt,name=restored,proto3" json:"restored,omitempty"`
-	// Why the good config is in force but not on disk; it is written as soon as that
-	// is possible.
+	// Why the good config is not on disk; it is written as soon as that is possible.
 	Unkept        string `protobuf:"bytes,6,opt,name=unkept,proto3" json:"unkept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

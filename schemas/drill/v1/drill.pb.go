@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: drill/v1/drill.proto
 
-// Fault drills: faults put in on purpose, to see the gateway heal.
+// Fault drills: faults injected on purpose, to see the gateway heal.
 
 package drillv1
 
@@ -74,16 +74,16 @@ func (x *Drill) GetArmed() bool {
 // InjectRequest is one fault.
 type InjectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Actor or group it hits.
+	// Actor or group to affect.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// What happens: kill (its next message panics), hang (its mailbox stops), drop
-	// (messages to it vanish), delay (messages to it come late), corrupt (bytes on
-	// its wire flip), unplug and plug (its device is gone and comes back), power
-	// (its group is power-cycled), starve (the watchdog is not petted).
+	// The fault: kill (its next message panics), hang (its mailbox stops), drop (messages to it are
+	// lost), delay (messages to it are delayed), corrupt (bytes on its wire are flipped), unplug and
+	// plug (its device disappears and returns), power (its group is power-cycled), starve (the
+	// watchdog is not petted).
 	Fault string `protobuf:"bytes,2,opt,name=fault,proto3" json:"fault,omitempty"`
-	// Share of messages or bytes it hits, for drop, delay and corrupt.
+	// Share of messages or bytes affected, for drop, delay and corrupt.
 	Rate *float64 `protobuf:"fixed64,3,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
-	// How late, for delay; how long, for hang.
+	// Delay of a message, for delay; how long the mailbox stops, for hang.
 	Duration      *durationpb.Duration `protobuf:"bytes,4,opt,name=duration,proto3" json:"duration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -147,7 +147,7 @@ func (x *InjectRequest) GetDuration() *durationpb.Duration {
 	return nil
 }
 
-// InjectResponse says the fault is in.
+// InjectResponse confirms that the fault is injected.
 type InjectResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -184,7 +184,7 @@ func (*InjectResponse) Descriptor() ([]byte, []int) {
 	return file_drill_v1_drill_proto_rawDescGZIP(), []int{2}
 }
 
-// ClearRequest names where to clear.
+// ClearRequest names the actor to clear.
 type ClearRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Actor to clear; empty for all.
@@ -230,7 +230,7 @@ func (x *ClearRequest) GetPath() string {
 	return ""
 }
 
-// ClearResponse says the faults are out.
+// ClearResponse confirms that the faults are removed.
 type ClearResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -267,10 +267,10 @@ func (*ClearResponse) Descriptor() ([]byte, []int) {
 	return file_drill_v1_drill_proto_rawDescGZIP(), []int{4}
 }
 
-// Injected is an event: somebody put a fault in, on event leaf "injected".
+// Injected is an event: a fault was injected, on event leaf "injected".
 type Injected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was put in.
+	// The injected fault.
 	Fault         *InjectRequest `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

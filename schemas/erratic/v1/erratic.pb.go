@@ -29,11 +29,11 @@ const (
 // Erratic configures kind erratic.
 type Erratic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Misbehaves this way from its first message on; empty: behaves until told.
+	// How it misbehaves from its first message on; empty: it behaves until told otherwise.
 	How string `protobuf:"bytes,1,opt,name=how,proto3" json:"how,omitempty"`
 	// How long, for slow and hang; 0 is for ever.
 	Duration *durationpb.Duration `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
-	// Reports work this often while it behaves.
+	// How often it reports work while it behaves.
 	Every         *durationpb.Duration `protobuf:"bytes,3,opt,name=every,proto3" json:"every,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -145,7 +145,7 @@ func (x *MisbehaveRequest) GetDuration() *durationpb.Duration {
 	return nil
 }
 
-// MisbehaveResponse is answered before it happens.
+// MisbehaveResponse is sent before it misbehaves.
 type MisbehaveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -274,7 +274,7 @@ func (x *CountResponse) GetNumber() uint32 {
 	return 0
 }
 
-// Tick is what a behaving erratic publishes, on data leaf "ticks".
+// Tick is published by an erratic that behaves, on data leaf "ticks".
 type Tick struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Ticks of this life.

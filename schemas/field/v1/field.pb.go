@@ -24,8 +24,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Rule constrains one field. Everything that shows or checks a field (config
-// errors, JSON Schema, CLI help, README tables) derives from it.
+// Rule constrains one field. Everything that shows or checks a field (config errors, JSON Schema,
+// CLI help, README tables) is derived from it.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The field must be given.
@@ -47,20 +47,20 @@ type Rule struct {
 	Actor string `protobuf:"bytes,8,opt,name=actor,proto3" json:"actor,omitempty"`
 	// Never shown in GetConfig, logs or events.
 	Secret bool `protobuf:"varint,9,opt,name=secret,proto3" json:"secret,omitempty"`
-	// A list of messages: the field of its elements that must be unique.
+	// For a list of messages: the field whose values must be unique.
 	Unique string `protobuf:"bytes,10,opt,name=unique,proto3" json:"unique,omitempty"`
-	// The text names an element of a list of the same config or request, as list
-	// and field, e.g. "groups.name"; empty names none.
+	// The text names an element of a list of the same config or request; this is the list and the
+	// field, e.g. "groups.name". An empty text names none.
 	Names string `protobuf:"bytes,11,opt,name=names,proto3" json:"names,omitempty"`
-	// The text is host:port to listen on by this network, "tcp" or "udp": the port
-	// is 1 to 65535, and no two actors may listen there.
+	// The text is host:port to listen on with this network, "tcp" or "udp": the port is 1 to 65535,
+	// and no two actors may listen there.
 	Listens string `protobuf:"bytes,12,opt,name=listens,proto3" json:"listens,omitempty"`
-	// Port 0 may stand there and means any that is free.
+	// Port 0 is allowed and means any free port.
 	AnyPort bool `protobuf:"varint,13,opt,name=any_port,json=anyPort,proto3" json:"any_port,omitempty"`
 	// The text is the path of a device that only one actor may use.
 	Device bool `protobuf:"varint,14,opt,name=device,proto3" json:"device,omitempty"`
-	// What the pattern wants, in words for whoever has to meet it, with an example
-	// in quotes: 'host:port, like "127.0.0.1:1502"'.
+	// What the pattern requires, in words for the user, with an example in quotes: 'host:port, like
+	// "127.0.0.1:1502"'.
 	Form          string `protobuf:"bytes,15,opt,name=form,proto3" json:"form,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -27,15 +27,15 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Gateway is what stands at the top of the config file, outside any table.
+// Gateway holds the settings at the top of the config file, outside any table.
 type Gateway struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of this gateway on the bus; the second token of every subject.
 	Gateway string `protobuf:"bytes,1,opt,name=gateway,proto3" json:"gateway,omitempty"`
-	// What the root does when a top-level group gives up; ends in "escalate",
-	// which at the root means: stop petting the watchdog.
+	// What the root does when a top-level group gives up; ends in "escalate", which at the root
+	// means: stop petting the watchdog.
 	Ladder []string `protobuf:"bytes,2,rep,name=ladder,proto3" json:"ladder,omitempty"`
-	// The last rung.
+	// The watchdog, which restarts the gateway when nothing else helps.
 	Watchdog      *Watchdog `protobuf:"bytes,3,opt,name=watchdog,proto3" json:"watchdog,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -92,29 +92,29 @@ func (x *Gateway) GetWatchdog() *Watchdog {
 	return nil
 }
 
-// Group is what may stand in a table that is a group.
+// Group holds the settings of a table that is a group.
 type Group struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What to do about failures, gentlest first: "restart N in T" and "cycle N in
-	// T" steps, then "escalate" or "quarantine".
+	// What to do about failures, mildest first: "restart N in T" and "cycle N in T" steps, then
+	// "escalate" or "quarantine".
 	Ladder []string `protobuf:"bytes,1,rep,name=ladder,proto3" json:"ladder,omitempty"`
 	// Wait before the second restart in a row; doubles with each further one.
 	Backoff *durationpb.Duration `protobuf:"bytes,2,opt,name=backoff,proto3" json:"backoff,omitempty"`
 	// Longest wait between restarts.
 	MaxBackoff *durationpb.Duration `protobuf:"bytes,3,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
-	// How often a quarantined child is tried again.
+	// Time between attempts to restart a quarantined child.
 	Quarantine *durationpb.Duration `protobuf:"bytes,4,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
 	// The watchdog is petted only while this group proves that it works.
 	Critical bool `protobuf:"varint,5,opt,name=critical,proto3" json:"critical,omitempty"`
-	// A group of which no actor reports real work for this long is not working: if
-	// it owns power it is cycled, if critical the watchdog is not petted. Empty: no
-	// proof of work is asked for.
+	// If no actor of the group reports real work for this long, the group is not working: the
+	// hardware it owns is power-cycled, and if the group is critical the watchdog is not petted.
+	// Empty: no proof of work is required.
 	Silence *durationpb.Duration `protobuf:"bytes,6,opt,name=silence,proto3" json:"silence,omitempty"`
 	// How long a mailbox may take to serve a probe before the actor counts as hung.
 	Probe *durationpb.Duration `protobuf:"bytes,7,opt,name=probe,proto3" json:"probe,omitempty"`
-	// How long each child may take to stop before it is left behind.
+	// How long each child may take to stop before it is abandoned.
 	Stop *durationpb.Duration `protobuf:"bytes,8,opt,name=stop,proto3" json:"stop,omitempty"`
-	// Hold times of what this group can power-cycle.
+	// Hold times of the hardware that this group can power-cycle.
 	Power         *Power `protobuf:"bytes,9,opt,name=power,proto3" json:"power,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -213,15 +213,15 @@ func (x *Group) GetPower() *Power {
 	return nil
 }
 
-// Power holds the times that hardware needs around a power cycle. A kind that
-// owns hardware brings its own defaults.
+// Power holds the times that hardware needs around a power cycle. A kind that owns hardware has its
+// own defaults.
 type Power struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How long switching off may take, e.g. for a modem to detach and save.
+	// How long switching off may take, e.g. for a modem to detach and save its state.
 	Off *durationpb.Duration `protobuf:"bytes,1,opt,name=off,proto3" json:"off,omitempty"`
-	// How long it stays off at least.
+	// Minimum time off.
 	MinOff *durationpb.Duration `protobuf:"bytes,2,opt,name=min_off,json=minOff,proto3" json:"min_off,omitempty"`
-	// How long it stays on at least before it may be cycled again.
+	// Minimum time on before the next cycle.
 	HoldOn *durationpb.Duration `protobuf:"bytes,3,opt,name=hold_on,json=holdOn,proto3" json:"hold_on,omitempty"`
 	// How long switching on may take.
 	On            *durationpb.Duration `protobuf:"bytes,4,opt,name=on,proto3" json:"on,omitempty"`
@@ -287,13 +287,13 @@ func (x *Power) GetOn() *durationpb.Duration {
 	return nil
 }
 
-// Watchdog says who restarts the gateway when nothing else heals it. systemd's
-// watchdog is used whenever systemd asks for it.
+// Watchdog restarts the gateway when nothing else heals it. systemd's watchdog is used whenever
+// systemd requests it.
 type Watchdog struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Hardware watchdog device, e.g. /dev/watchdog; empty for none.
 	Device string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
-	// Time without a pet after which the hardware resets the machine.
+	// Countdown of the hardware watchdog: without a pet for this long it resets the machine.
 	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// How long the first proof of work may take after a start.
 	Grace         *durationpb.Duration `protobuf:"bytes,3,opt,name=grace,proto3" json:"grace,omitempty"`
@@ -355,34 +355,32 @@ func (x *Watchdog) GetGrace() *durationpb.Duration {
 // Bus configures kind bus: the embedded NATS server.
 type Bus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// host:port for outside NATS clients; empty keeps the bus inside the process.
-	// With port 0 it is any that is free, and clients on this machine find it.
+	// host:port for NATS clients outside the process; empty: no listener. Port 0 selects any free
+	// port, which clients on this machine find.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// What a client on that port may do without credentials.
+	// Role of clients of the listener without credentials.
 	Anonymous string `protobuf:"bytes,2,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
-	// Bytes of disk that events, buckets and whatever else is kept may use, without
-	// the tracks.
+	// Disk space for events, buckets and all other stored data except the tracks.
 	MaxStore uint64 `protobuf:"varint,3,opt,name=max_store,json=maxStore,proto3" json:"max_store,omitempty"`
-	// Bytes of memory for the last states.
+	// Memory for the last states.
 	MaxMemory uint64 `protobuf:"varint,4,opt,name=max_memory,json=maxMemory,proto3" json:"max_memory,omitempty"`
 	// How often the bus writes and reads back a record to prove that it works.
 	Canary *durationpb.Duration `protobuf:"bytes,5,opt,name=canary,proto3" json:"canary,omitempty"`
-	// Listen outside loopback although clients are not encrypted or not
-	// authenticated.
+	// Listen beyond loopback even though clients are not encrypted or not authenticated.
 	Insecure bool `protobuf:"varint,6,opt,name=insecure,proto3" json:"insecure,omitempty"`
-	// Bytes of disk that all tracks together may use, beside max_store. What is beyond
-	// is dropped, of the tracks with the lowest priority and the oldest first.
+	// Disk space for all tracks together, in addition to max_store. Beyond it, records of the tracks
+	// with the lowest priority are dropped, oldest first.
 	MaxTracks uint64 `protobuf:"varint,7,opt,name=max_tracks,json=maxTracks,proto3" json:"max_tracks,omitempty"`
-	// Bytes that tracks leave free on the disk, so that config, events and updates
-	// never lose to telemetry. With less, tracks are kept in memory for a while.
+	// Disk space that tracks leave free, so that config, events and updates can always be written.
+	// With less free space, tracks are kept in memory for a while.
 	Reserve uint64 `protobuf:"varint,8,opt,name=reserve,proto3" json:"reserve,omitempty"`
-	// Actor that knows who may come in at that port and what they may use. Empty: the
-	// keys that the gateway makes in its data directory let in an observer and an
-	// operator. With it these keys let in clients on this machine only.
+	// Actor that decides which clients of the listener are admitted and what they may use. Empty: the
+	// keys that the gateway creates in its data directory admit an observer and an operator. If an
+	// actor is named, these keys admit clients on this machine only.
 	Access string `protobuf:"bytes,9,opt,name=access,proto3" json:"access,omitempty"`
-	// Certificates of that port; without them it is plain TCP.
+	// Certificates of the listener; without them it is plain TCP.
 	Tls *v1.Server `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
-	// The NATS cluster that the gateway joins; none if it is not given.
+	// The NATS cluster that the gateway joins; absent: none.
 	Leaf          *BusLeaf `protobuf:"bytes,20,opt,name=leaf,proto3" json:"leaf,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -495,14 +493,13 @@ func (x *Bus) GetLeaf() *BusLeaf {
 	return nil
 }
 
-// BusInsecure is an event: the bus listens outside this machine without
-// encryption or authentication, because its config says so. On event leaf
-// "insecure", at every start.
+// BusInsecure is an event: the bus listens beyond loopback without encryption or authentication,
+// because its config says so. On event leaf "insecure", at every start.
 type BusInsecure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host:port it listens on.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// What that means.
+	// What is missing.
 	Warning       string `protobuf:"bytes,2,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -552,13 +549,13 @@ func (x *BusInsecure) GetWarning() string {
 	return ""
 }
 
-// BusCut is an event: the connections of an identity were ended, because it may
-// no longer come in or may use something else now. On event leaf "cut".
+// BusCut is an event: the connections of an identity were closed, because it is no longer admitted
+// or its permissions have changed. On event leaf "cut".
 type BusCut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The identity.
 	Identity string `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
-	// How many connections it had.
+	// Number of its connections.
 	Connections uint32 `protobuf:"varint,2,opt,name=connections,proto3" json:"connections,omitempty"`
 	// Why.
 	Cause         string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
@@ -617,8 +614,8 @@ func (x *BusCut) GetCause() string {
 	return ""
 }
 
-// BusLoss is an event: the store was damaged and these records are gone, on
-// event leaf "loss" of the bus.
+// BusLoss is an event: the store was damaged and records were lost, on event leaf "loss" of the
+// bus.
 type BusLoss struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Stream that lost records.
@@ -691,22 +688,20 @@ func (x *BusLoss) GetReason() string {
 	return ""
 }
 
-// Boot is the boot-cause record, on state leaf "boot" of the root.
+// Boot says how the last run of the gateway ended, on state leaf "boot" of the root.
 type Boot struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How the last run ended.
 	LastEnd string `protobuf:"bytes,1,opt,name=last_end,json=lastEnd,proto3" json:"last_end,omitempty"`
-	// Path of who stopped petting, if it was the watchdog.
+	// Path of the actor or group that caused petting to stop, if it was the watchdog.
 	Who string `protobuf:"bytes,2,opt,name=who,proto3" json:"who,omitempty"`
 	// Why.
 	Why string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
-	// The hardware says it reset the machine.
+	// The hardware reports that it reset the machine.
 	HardwareReset bool `protobuf:"varint,4,opt,name=hardware_reset,json=hardwareReset,proto3" json:"hardware_reset,omitempty"`
-	// The gateway starts only its bus and its system actors, because it kept
-	// failing.
+	// The gateway has started only its bus and its system actors, because it kept failing.
 	SafeMode bool `protobuf:"varint,5,opt,name=safe_mode,json=safeMode,proto3" json:"safe_mode,omitempty"`
-	// The last events before that end, oldest first: the subject of each and what
-	// travelled on it.
+	// The last events before that end, oldest first: the subject and contents of each.
 	Events        []*structpb.Struct `protobuf:"bytes,7,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

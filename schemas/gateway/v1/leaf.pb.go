@@ -26,31 +26,31 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// BusLeaf makes the bus a leaf node of a NATS cluster, the hub, which hears and
-// calls this gateway as far as it is said here, and no further.
+// BusLeaf makes the bus a leaf node of a NATS cluster, the hub. The hub may subscribe to and call
+// this gateway only as far as these settings permit.
 type BusLeaf struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where the hub listens for leaf nodes: tls://host:7422, or nats:// without
-	// TLS. One of them is used at a time.
+	// Addresses of the hub for leaf nodes: tls://host:7422, or nats:// without TLS. One of them is
+	// used at a time.
 	Urls []string `protobuf:"bytes,1,rep,name=urls,proto3" json:"urls,omitempty"`
-	// File of the nkey seed that the gateway identifies with, as gatewayd fleet
-	// creds makes it; or credentials.
+	// File of the nkey seed by which the gateway authenticates, as created by gatewayd fleet creds;
+	// alternatively creds-file.
 	NkeyFile string `protobuf:"bytes,2,opt,name=nkey_file,json=nkeyFile,proto3" json:"nkey_file,omitempty"`
-	// File of a JWT and its key, as the hub's operator hands out.
+	// JWT credentials file, as issued by the hub's operator.
 	CredsFile string `protobuf:"bytes,3,opt,name=creds_file,json=credsFile,proto3" json:"creds_file,omitempty"`
-	// Certificates; without them the system's authorities vouch for the hub.
+	// Certificates; without them the hub is verified by the system's certificate authorities.
 	Tls *v1.Client `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
-	// Classes that the hub may hear: data, event, state, track, trace. Only what
-	// somebody there listens to travels. Empty: all but trace.
+	// Classes to which the hub may subscribe: data, event, state, track, trace. Messages are only
+	// sent while somebody at the hub subscribes. Empty: all but trace.
 	Hears []string `protobuf:"bytes,5,rep,name=hears,proto3" json:"hears,omitempty"`
-	// Commands that the hub may send, as filters like cmd/field/#; empty: none.
-	// Firewalls and audits know them as nats/hub.
+	// Commands that the hub may send, as filters like cmd/field/#; empty: none. Their caller is
+	// nats/hub in firewalls and audit logs.
 	Calls []string `protobuf:"bytes,6,rep,name=calls,proto3" json:"calls,omitempty"`
-	// Tracks that a stream of the hub may source, as filters of paths like tracks/#;
-	// empty: none. It costs a message a second.
+	// Tracks that a stream of the hub may source, as filters of paths like tracks/#; empty: none.
+	// Sourcing costs one message a second.
 	Tracks []string `protobuf:"bytes,7,rep,name=tracks,proto3" json:"tracks,omitempty"`
-	// About how long from one attempt to reach the hub to the next. Each gateway
-	// draws its own: half to one and a half of it.
+	// Mean time between attempts to reach the hub. Each gateway picks its own, from half to one and a
+	// half of it.
 	Reconnect     *durationpb.Duration `protobuf:"bytes,8,opt,name=reconnect,proto3" json:"reconnect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

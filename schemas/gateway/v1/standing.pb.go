@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: gateway/v1/standing.proto
 
-// What a fleet knows of each gateway.
+// The overall condition of a gateway, for its fleet.
 
 package gatewayv1
 
@@ -24,29 +24,28 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Standing is how a gateway stands as a whole, for its hub; on state leaf
-// "standing" of the bus.
+// Standing is the overall condition of a gateway, for its hub; on state leaf "standing" of the bus.
 type Standing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of gatewayd.
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Health of the root.
 	Health string `protobuf:"bytes,2,opt,name=health,proto3" json:"health,omitempty"`
-	// Why.
+	// Cause of that health.
 	Cause string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
-	// Since when.
+	// When that health began.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
 	// When this run began.
 	Started *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started,proto3" json:"started,omitempty"`
-	// Since when it is connected; unset: it is not.
+	// When the connection to the hub was made; unset: not connected.
 	Linked *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=linked,proto3" json:"linked,omitempty"`
 	// Connections made in this run.
 	Links uint32 `protobuf:"varint,7,opt,name=links,proto3" json:"links,omitempty"`
-	// Actors and groups.
+	// Number of actors and groups.
 	Actors uint32 `protobuf:"varint,8,opt,name=actors,proto3" json:"actors,omitempty"`
-	// Those that are not ok.
+	// Number of those that are not ok.
 	Unwell uint32 `protobuf:"varint,9,opt,name=unwell,proto3" json:"unwell,omitempty"`
-	// Records that the uplink furthest behind has still to send.
+	// Records that the uplink furthest behind still has to send.
 	Backlog       uint64 `protobuf:"varint,10,opt,name=backlog,proto3" json:"backlog,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

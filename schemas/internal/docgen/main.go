@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
-	// What the schemas import but the set leaves out.
+	// Files that the schemas import but the set leaves out.
 	_ "google.golang.org/protobuf/types/known/durationpb"
 	_ "google.golang.org/protobuf/types/known/structpb"
 	_ "google.golang.org/protobuf/types/known/timestamppb"
@@ -60,7 +60,7 @@ func run(in io.Reader, args []string) error {
 	return os.WriteFile(args[0], []byte(out.String()), 0o644)
 }
 
-// load links the set, which may import what is linked into this program.
+// load links the set, whose imports may be linked into this program.
 func load(set *descriptorpb.FileDescriptorSet) ([]protoreflect.FileDescriptor, error) {
 	known := map[string]bool{}
 	for _, f := range set.GetFile() {

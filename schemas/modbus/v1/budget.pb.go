@@ -24,12 +24,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// BudgetRequest asks how a line's or link's time is spent.
+// BudgetRequest asks how the time of a line or link is used.
 type BudgetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Path of a unit: how many more like it have room; empty: of each unit.
+	// Path of a unit for which to calculate how many more like it fit; empty: for each unit.
 	Like string `protobuf:"bytes,1,opt,name=like,proto3" json:"like,omitempty"`
-	// How often these would be read; absent: as often as the unit is.
+	// How often such additional units would be read; absent: as often as the unit.
 	Every         *durationpb.Duration `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -79,20 +79,20 @@ func (x *BudgetRequest) GetEvery() *durationpb.Duration {
 	return nil
 }
 
-// BudgetResponse is the budget of a line or link: what its units ask for
-// regularly, with the response times that they have shown.
+// BudgetResponse is the time budget of a line or link: the time its units need for regular polls,
+// calculated from their measured response times.
 type BudgetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Share of its time that is needed for all; beyond 100 it cannot keep up.
+	// Share of time needed in total; above 100 the line or link cannot keep up.
 	Needed float64 `protobuf:"fixed64,1,opt,name=needed,proto3" json:"needed,omitempty"`
-	// Part of that which is for anything but polls: commands, doors, repeated and
-	// unanswered requests, as seen lately.
+	// Part of needed that is not for polls: commands, doors, repeated and unanswered requests, as
+	// measured recently.
 	Others float64 `protobuf:"fixed64,2,opt,name=others,proto3" json:"others,omitempty"`
-	// What each unit takes, by path.
+	// Time needed by each unit, by path.
 	Units []*UnitBudget `protobuf:"bytes,3,rep,name=units,proto3" json:"units,omitempty"`
-	// The worst that one unit does by falling silent.
+	// The largest effect that a single silent unit would have.
 	Silent *SilentUnit `protobuf:"bytes,4,opt,name=silent,proto3" json:"silent,omitempty"`
-	// Why polls have lost their rhythm; empty: they have not.
+	// Why polls are not on schedule; empty: they are.
 	Overload      string `protobuf:"bytes,5,opt,name=overload,proto3" json:"overload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -163,25 +163,24 @@ func (x *BudgetResponse) GetOverload() string {
 	return ""
 }
 
-// UnitBudget is what one unit takes.
+// UnitBudget is the time that one unit needs.
 type UnitBudget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Path of the unit.
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
 	// Share of the line's time.
 	Needed float64 `protobuf:"fixed64,2,opt,name=needed,proto3" json:"needed,omitempty"`
-	// Share of the unit's own time, with the pauses it needs; beyond 100 it cannot
-	// keep up however free the line is.
+	// Share of the unit's own time, including the pauses it needs; above 100 it cannot keep up
+	// however free the line is.
 	Own float64 `protobuf:"fixed64,3,opt,name=own,proto3" json:"own,omitempty"`
-	// From the end of a request to the beginning of its answer: as learned, or as
-	// configured or assumed before it has answered.
+	// Time from the end of a request to the beginning of its answer: as measured, or as configured or
+	// assumed before the first answer.
 	Latency *durationpb.Duration `protobuf:"bytes,4,opt,name=latency,proto3" json:"latency,omitempty"`
-	// The least slack of its groups.
+	// The smallest slack of its groups.
 	Slack *durationpb.Duration `protobuf:"bytes,5,opt,name=slack,proto3" json:"slack,omitempty"`
-	// How many more like it have comfortable room, which ends at 90 %; absent:
-	// they take no time that is known.
+	// How many more units like it fit, up to a load of 90 %; absent: their time is not known.
 	Room *uint32 `protobuf:"varint,6,opt,name=room,proto3,oneof" json:"room,omitempty"`
-	// What each of its groups takes.
+	// Time needed by each of its groups.
 	Groups        []*GroupBudget `protobuf:"bytes,7,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -266,25 +265,25 @@ func (x *UnitBudget) GetGroups() []*GroupBudget {
 	return nil
 }
 
-// GroupBudget is what one scan group takes.
+// GroupBudget is the time that one scan group needs.
 type GroupBudget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the group.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// How often it is read.
 	Every *durationpb.Duration `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"`
-	// Requests of one scan.
+	// Requests per scan.
 	Requests uint32 `protobuf:"varint,3,opt,name=requests,proto3" json:"requests,omitempty"`
-	// Time of the line for one scan.
+	// Line time per scan.
 	Scan *durationpb.Duration `protobuf:"bytes,4,opt,name=scan,proto3" json:"scan,omitempty"`
 	// Share of the line's time.
 	Needed float64 `protobuf:"fixed64,5,opt,name=needed,proto3" json:"needed,omitempty"`
-	// How much longer its scans could take until no time is left; negative: none is.
+	// How much longer its scans could take before no time is left; negative: there is none.
 	Slack *durationpb.Duration `protobuf:"bytes,6,opt,name=slack,proto3" json:"slack,omitempty"`
-	// The longest from its slot to the end of its scan, if all on the line are due
-	// at the same moment; absent: there is no such bound.
+	// Worst-case time from its slot to the end of its scan, if all groups on the line are due at the
+	// same moment; absent: there is no such bound.
 	Worst *durationpb.Duration `protobuf:"bytes,7,opt,name=worst,proto3" json:"worst,omitempty"`
-	// It has lost its rhythm, and is read when there is time.
+	// The group is not read on schedule but when there is time.
 	Shed          bool `protobuf:"varint,8,opt,name=shed,proto3" json:"shed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -376,14 +375,14 @@ func (x *GroupBudget) GetShed() bool {
 	return false
 }
 
-// SilentUnit is what the line bears while the unit is silent that does most harm.
+// SilentUnit is the unit whose silence would have the largest effect on the line.
 type SilentUnit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Path of the unit.
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Share of the line's time that is needed while it is probed.
+	// Share of the line's time needed while it is probed.
 	Needed float64 `protobuf:"fixed64,2,opt,name=needed,proto3" json:"needed,omitempty"`
-	// The longest that others wait for it once.
+	// The longest single wait that it causes for others.
 	Pause         *durationpb.Duration `protobuf:"bytes,3,opt,name=pause,proto3" json:"pause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -440,18 +439,17 @@ func (x *SilentUnit) GetPause() *durationpb.Duration {
 	return nil
 }
 
-// Overloaded says that a line or link cannot keep up, on event leaf "overloaded",
-// once when it begins.
+// Overloaded is an event: a line or link cannot keep up. On event leaf "overloaded", once when it
+// begins.
 type Overloaded struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// Why, in words.
 	Cause string `protobuf:"bytes,2,opt,name=cause,proto3" json:"cause,omitempty"`
-	// Share of its time that is needed for all.
+	// Share of time needed in total.
 	Needed float64 `protobuf:"fixed64,3,opt,name=needed,proto3" json:"needed,omitempty"`
-	// The groups that have lost their rhythm: path of the unit, a space, name of
-	// the group.
+	// Groups that are not read on schedule: path of the unit, a space, name of the group.
 	Shed          []string `protobuf:"bytes,4,rep,name=shed,proto3" json:"shed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -515,14 +513,14 @@ func (x *Overloaded) GetShed() []string {
 	return nil
 }
 
-// Relieved says that all groups have their rhythm back, on event leaf "relieved".
+// Relieved is an event: all groups are read on schedule again. On event leaf "relieved".
 type Relieved struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Since it was overloaded.
+	// Duration of the overload.
 	Lasted *durationpb.Duration `protobuf:"bytes,2,opt,name=lasted,proto3" json:"lasted,omitempty"`
-	// Share of its time that is needed for all.
+	// Share of time needed in total.
 	Needed        float64 `protobuf:"fixed64,3,opt,name=needed,proto3" json:"needed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

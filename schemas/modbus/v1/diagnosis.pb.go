@@ -22,13 +22,13 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ReadIdentificationRequest reads what a device says it is.
+// ReadIdentificationRequest reads a device's identification.
 type ReadIdentificationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How much: basic is vendor, product code and revision; regular adds URL and
-	// names; extended the vendor's own objects. Devices that have less give less.
+	// Category: basic is vendor, product code and revision; regular adds URL and names; extended the
+	// vendor's own objects. Devices that support less return less.
 	Category string `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
-	// Only this object, for devices that give them one by one.
+	// Only this object, for devices that support individual access.
 	Object        *uint32 `protobuf:"varint,2,opt,name=object,proto3,oneof" json:"object,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -81,11 +81,11 @@ func (x *ReadIdentificationRequest) GetObject() uint32 {
 // ReadIdentificationResponse is a device's identification.
 type ReadIdentificationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The most that the device has.
+	// Highest category that the device supports.
 	Conformity string `protobuf:"bytes,1,opt,name=conformity,proto3" json:"conformity,omitempty"`
-	// The device gives objects one by one, too.
+	// The device also supports access to individual objects.
 	Individual bool `protobuf:"varint,2,opt,name=individual,proto3" json:"individual,omitempty"`
-	// The objects in the order the device gave them.
+	// The objects in the order of the device's answer.
 	Objects       []*IdentificationObject `protobuf:"bytes,3,rep,name=objects,proto3" json:"objects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -145,11 +145,11 @@ func (x *ReadIdentificationResponse) GetObjects() []*IdentificationObject {
 // IdentificationObject is one property of a device.
 type IdentificationObject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its number: 0 to 6 are the specification's, from 128 on the vendor's own.
+	// Object id: 0 to 6 are those of the specification, from 128 on the vendor's own.
 	Id uint32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Its name in the specification; empty where that has none.
+	// Name in the specification; empty if it has none.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Its value; bytes that are no text are written as \x1f.
+	// Value; bytes that are not text are written as \x1f.
 	Value         string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -209,12 +209,11 @@ func (x *IdentificationObject) GetValue() string {
 // DiagnoseRequest carries out one diagnostic sub-function.
 type DiagnoseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which; those that restart, force, change or clear something count as writes.
+	// Sub-function; those that restart, force, change or clear something count as writes.
 	Function string `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
-	// One number from 0 to 65535 per register of data; none means one 0. Only
-	// return-query-data takes more than one, which the unit must return unchanged.
-	// restart-communications takes 65280 to clear the event log as well,
-	// change-ascii-delimiter the character times 256.
+	// One number from 0 to 65535 per register of data; none means one 0. Only return-query-data takes
+	// more than one, which the unit must return unchanged. For restart-communications 65280 also
+	// clears the event log; for change-ascii-delimiter the value is the character times 256.
 	Values        []uint32 `protobuf:"varint,2,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -264,11 +263,11 @@ func (x *DiagnoseRequest) GetValues() []uint32 {
 	return nil
 }
 
-// DiagnoseResponse is what the unit has answered.
+// DiagnoseResponse is the unit's answer.
 type DiagnoseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One number from 0 to 65535: a counter, or what was sent; none after
-	// force-listen-only, which is not answered.
+	// One number from 0 to 65535: a counter, or the value sent; none after force-listen-only, which
+	// is not answered.
 	Values        []uint32 `protobuf:"varint,1,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -311,7 +310,7 @@ func (x *DiagnoseResponse) GetValues() []uint32 {
 	return nil
 }
 
-// ReportServerIdRequest asks a unit what it is and whether it runs.
+// ReportServerIdRequest asks for a unit's server ID and run status.
 type ReportServerIdRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -348,13 +347,13 @@ func (*ReportServerIdRequest) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_diagnosis_proto_rawDescGZIP(), []int{5}
 }
 
-// ReportServerIdResponse is for each device to define: an ID, a byte that is ff
-// when it runs, and whatever else its vendor likes.
+// ReportServerIdResponse has a device-specific format: an ID, a byte that is ff when the unit is
+// running, and additional data.
 type ReportServerIdResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All of it, in hexadecimal.
+	// The whole answer, in hexadecimal.
 	Data string `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
-	// The same as text; bytes that are no text are written as \xff.
+	// The same as text; bytes that are not text are written as \xff.
 	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -441,10 +440,10 @@ func (*ReadExceptionStatusRequest) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_diagnosis_proto_rawDescGZIP(), []int{7}
 }
 
-// ReadExceptionStatusResponse holds the coils, which each device defines.
+// ReadExceptionStatusResponse holds the coils, whose meaning depends on the device.
 type ReadExceptionStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Eight, the first is the lowest bit.
+	// Eight values, the first is the lowest bit.
 	Values        []bool `protobuf:"varint,1,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -487,7 +486,7 @@ func (x *ReadExceptionStatusResponse) GetValues() []bool {
 	return nil
 }
 
-// ReadEventCounterRequest asks for the count of what a unit has carried out.
+// ReadEventCounterRequest asks for the number of requests a unit has carried out.
 type ReadEventCounterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -524,12 +523,12 @@ func (*ReadEventCounterRequest) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_diagnosis_proto_rawDescGZIP(), []int{9}
 }
 
-// ReadEventCounterResponse is the count.
+// ReadEventCounterResponse is that number.
 type ReadEventCounterResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The unit still works on an earlier command.
+	// The unit is still working on an earlier command.
 	Busy bool `protobuf:"varint,1,opt,name=busy,proto3" json:"busy,omitempty"`
-	// Requests carried out since the unit's start or the last clearing, modulo 65536.
+	// Requests carried out since the unit started or was last cleared, modulo 65536.
 	Count         uint32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -619,13 +618,13 @@ func (*ReadEventLogRequest) Descriptor() ([]byte, []int) {
 // ReadEventLogResponse is the log.
 type ReadEventLogResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The unit still works on an earlier command.
+	// The unit is still working on an earlier command.
 	Busy bool `protobuf:"varint,1,opt,name=busy,proto3" json:"busy,omitempty"`
 	// Requests carried out, modulo 65536.
 	Count uint32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	// Requests seen, modulo 65536.
 	Messages uint32 `protobuf:"varint,3,opt,name=messages,proto3" json:"messages,omitempty"`
-	// At most 64 events, the newest first.
+	// At most 64 events, newest first.
 	Events        []string `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -689,14 +688,14 @@ func (x *ReadEventLogResponse) GetEvents() []string {
 	return nil
 }
 
-// TransactRequest sends any function, for those who know what they do. It counts
-// as a write where the specification does not say that the function only reads.
+// TransactRequest sends any function, for experts. It counts as a write unless the specification
+// says that the function only reads.
 type TransactRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Function code, from 1 on. A function of the specification must be well-formed.
 	Function uint32 `protobuf:"varint,1,opt,name=function,proto3" json:"function,omitempty"`
-	// What follows the function code, at most 252 bytes in hexadecimal; spaces may
-	// stand between bytes.
+	// Data after the function code, at most 252 bytes in hexadecimal; spaces between bytes are
+	// allowed.
 	Data          string `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -746,10 +745,10 @@ func (x *TransactRequest) GetData() string {
 	return ""
 }
 
-// TransactResponse is what the unit has answered.
+// TransactResponse is the unit's answer.
 type TransactResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What follows the function code, in hexadecimal; empty for a broadcast.
+	// Data after the function code, in hexadecimal; empty for a broadcast.
 	Data          string `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -26,32 +26,31 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// DtuListener configures kind dtu-listener: one TCP port that DTUs dial.
+// DtuListener configures kind dtu-listener: a TCP port to which DTUs connect.
 type DtuListener struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host:port to listen on.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// Listen outside loopback although nothing there is encrypted or authenticated.
+	// Listen beyond loopback even though nothing is encrypted or authenticated.
 	Insecure bool `protobuf:"varint,2,opt,name=insecure,proto3" json:"insecure,omitempty"`
-	// What every registration packet begins with, before what the links call their
-	// registration: text, or bytes as 0x0a0b.
+	// Common prefix of all registration packets, before the registration of each link: text, or bytes
+	// as 0x0a0b.
 	Prefix string `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Bytes of the registration after the prefix; 0: all that comes until a pause,
-	// without line ends.
+	// Bytes of the registration after the prefix; 0: everything up to a pause, without line ends.
 	Length uint32 `protobuf:"varint,4,opt,name=length,proto3" json:"length,omitempty"`
-	// Packets by which DTUs say that they are alive, which are dropped: text, or
-	// bytes as 0x0a0b. The registration packet counts as one.
+	// Heartbeat packets of DTUs, which are discarded: text, or bytes as 0x0a0b. The registration
+	// packet counts as one.
 	Heartbeats []string `protobuf:"bytes,5,rep,name=heartbeats,proto3" json:"heartbeats,omitempty"`
 	// How long a DTU may take to register.
 	RegisterWithin *durationpb.Duration `protobuf:"bytes,6,opt,name=register_within,json=registerWithin,proto3" json:"register_within,omitempty"`
-	// Most connections that have not registered yet.
+	// Maximum number of connections that have not registered yet.
 	MaxPending uint32 `protobuf:"varint,7,opt,name=max_pending,json=maxPending,proto3" json:"max_pending,omitempty"`
-	// Most of them from one address. Many modems of one network may share one.
+	// Maximum number of these from one address. Many modems of one network may share an address.
 	MaxPendingPerAddress uint32 `protobuf:"varint,8,opt,name=max_pending_per_address,json=maxPendingPerAddress,proto3" json:"max_pending_per_address,omitempty"`
-	// Most connections from one address.
+	// Maximum number of connections from one address.
 	MaxPerAddress uint32 `protobuf:"varint,9,opt,name=max_per_address,json=maxPerAddress,proto3" json:"max_per_address,omitempty"`
-	// Connections of one address that may be refused in a minute; after that
-	// nobody there is heard until the minute is over.
+	// Refused connections per minute from one address; beyond that, all connections from it are
+	// dropped until the minute is over.
 	RefusalsPerMinute uint32 `protobuf:"varint,10,opt,name=refusals_per_minute,json=refusalsPerMinute,proto3" json:"refusals_per_minute,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -157,24 +156,23 @@ func (x *DtuListener) GetRefusalsPerMinute() uint32 {
 	return 0
 }
 
-// DtuLink configures kind dtu-link: the connection that one DTU makes to us.
+// DtuLink configures kind dtu-link: the connection that one DTU makes to the gateway.
 type DtuLink struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The listener that it calls.
+	// The listener to which it connects.
 	Listener string `protobuf:"bytes,1,opt,name=listener,proto3" json:"listener,omitempty"`
-	// What it registers with, without the listener's prefix: text, or bytes as
-	// 0x0a0b.
+	// Registration packet without the listener's prefix: text, or bytes as 0x0a0b.
 	Registration string `protobuf:"bytes,2,opt,name=registration,proto3" json:"registration,omitempty"`
-	// Address or network that it calls from, like 10.8.0.17; enough without a
-	// registration, asked for in addition with one.
+	// Address or network from which it connects, like 10.8.0.17; sufficient without a registration,
+	// required in addition with one.
 	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
-	// How frames look on the connection.
+	// Framing on the connection.
 	Framing string `protobuf:"bytes,4,opt,name=framing,proto3" json:"framing,omitempty"`
-	// Whether a config is refused whose polls need more time than there is; allow:
-	// the slowest scan groups are read when there is time.
+	// Whether to refuse a config whose polls need more time than is available; allow: the slowest
+	// scan groups are read when there is time.
 	Overload string `protobuf:"bytes,5,opt,name=overload,proto3" json:"overload,omitempty"`
-	// Speed of the serial line behind a serial device server, by which the budget
-	// is checked; 0 if there is none.
+	// Speed of the serial line behind a serial device server, for the time budget; 0 if there is
+	// none.
 	Baud          uint32 `protobuf:"varint,6,opt,name=baud,proto3" json:"baud,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -252,16 +250,16 @@ func (x *DtuLink) GetBaud() uint32 {
 	return 0
 }
 
-// DtuRefused says that a connection was turned away, on event leaf "refused".
+// DtuRefused is an event: a connection was refused. On event leaf "refused".
 type DtuRefused struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it came from.
+	// Remote address.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// The first bytes it sent: text, or bytes as 0x0a0b.
 	Sent string `protobuf:"bytes,2,opt,name=sent,proto3" json:"sent,omitempty"`
 	// Why.
 	Why string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
-	// Refusals before this one that were not told, since there were so many.
+	// Earlier refusals for which no event was published, because there were too many.
 	Untold        uint64 `protobuf:"varint,4,opt,name=untold,proto3" json:"untold,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -325,13 +323,13 @@ func (x *DtuRefused) GetUntold() uint64 {
 	return 0
 }
 
-// DtuInsecure says, at every start, that everybody may dial in, on event leaf
-// "insecure".
+// DtuInsecure is an event: the listener accepts connections from anybody, because its config says
+// so. On event leaf "insecure", at every start.
 type DtuInsecure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it listens.
+	// host:port it listens on.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// What that means.
+	// What is missing.
 	Warning       string `protobuf:"bytes,2,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -381,7 +379,7 @@ func (x *DtuInsecure) GetWarning() string {
 	return ""
 }
 
-// CallersRequest asks who is connected.
+// CallersRequest asks for the connections.
 type CallersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -418,16 +416,16 @@ func (*CallersRequest) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_dtu_proto_rawDescGZIP(), []int{4}
 }
 
-// CallersResponse says who is connected.
+// CallersResponse lists the connections.
 type CallersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The connections.
 	Callers []*DtuCaller `protobuf:"bytes,1,rep,name=callers,proto3" json:"callers,omitempty"`
-	// Links whose DTU has not called.
+	// Links whose DTU is not connected.
 	Missing []string `protobuf:"bytes,2,rep,name=missing,proto3" json:"missing,omitempty"`
 	// Connections that have not registered yet.
 	Pending uint32 `protobuf:"varint,3,opt,name=pending,proto3" json:"pending,omitempty"`
-	// Connections turned away in this life of the listener.
+	// Connections refused in this life of the listener.
 	Refused       uint64 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -491,14 +489,14 @@ func (x *CallersResponse) GetRefused() uint64 {
 	return 0
 }
 
-// DtuCaller is one connection.
+// DtuCaller is one connection of a DTU.
 type DtuCaller struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Path of its link.
 	Link string `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
-	// Where it comes from.
+	// Remote address.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	// Since when.
+	// When it connected.
 	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: modbus/v1/firewall.proto
 
-// The register firewall: who may do what to which registers.
+// The register firewall: which callers may read and write which registers.
 
 package modbusv1
 
@@ -29,15 +29,15 @@ const (
 // Firewall configures kind modbus-firewall.
 type Firewall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What becomes of requests that no rule matches. Callers of the cookie
-	// protocol need a rule that allows them in any case.
+	// Action for requests that no rule matches. Callers of the cookie protocol always need a rule
+	// that allows them.
 	Otherwise string `protobuf:"bytes,1,opt,name=otherwise,proto3" json:"otherwise,omitempty"`
-	// The rules; each register that a request touches goes by the first one that
-	// matches it, and the request by the strictest of these.
+	// The rules. For each register of a request the first matching rule applies; the strictest of
+	// these decides about the request.
 	Rules []*FirewallRule `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
-	// Controllers that must not fall silent.
+	// Controllers to monitor.
 	DeadMan []*DeadMan `protobuf:"bytes,3,rep,name=dead_man,json=deadMan,proto3" json:"dead_man,omitempty"`
-	// What is written when one does.
+	// Writes to carry out when a controller falls silent.
 	SafeWrites    []*SafeWrite `protobuf:"bytes,4,rep,name=safe_writes,json=safeWrites,proto3" json:"safe_writes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -101,22 +101,21 @@ func (x *Firewall) GetSafeWrites() []*SafeWrite {
 	return nil
 }
 
-// DeadMan is a controller that must not fall silent. When it does, the safe
-// writes of the group are done, and until the group is released nothing that its
-// callers write to their units passes.
+// DeadMan monitors a controller. When the controller falls silent, the safe writes of the group are
+// carried out, and until the group is released its callers may not write to their units.
 type DeadMan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the group.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// How long it may be silent.
+	// How long the controller may be silent.
 	Silence *durationpb.Duration `protobuf:"bytes,2,opt,name=silence,proto3" json:"silence,omitempty"`
-	// Patterns of callers: whatever they ask of a unit behind this firewall is a
-	// sign of life, and a Heartbeat counts from them only. Empty: a Heartbeat of
-	// anybody, and nothing else but the point.
+	// Patterns of callers: any request of theirs to a unit behind this firewall is a sign of life,
+	// and a Heartbeat counts only from them. Empty: only a Heartbeat, from anybody, and the point
+	// count.
 	Callers []string `protobuf:"bytes,3,rep,name=callers,proto3" json:"callers,omitempty"`
-	// A unit whose point is a sign of life whenever it has changed.
+	// Unit with a point whose changes are signs of life.
 	Unit string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
-	// The point.
+	// Name of that point.
 	Point         string `protobuf:"bytes,5,opt,name=point,proto3" json:"point,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -192,17 +191,17 @@ type SafeWrite struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The dead-man group.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	// The unit; or give link and at.
+	// The unit; alternatively link and at.
 	Unit string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
-	// What is written.
+	// Area to write.
 	Area string `protobuf:"bytes,3,opt,name=area,proto3" json:"area,omitempty"`
 	// First coil or register, counted from 0.
 	Address uint32 `protobuf:"varint,4,opt,name=address,proto3" json:"address,omitempty"`
 	// A number for each register or coil.
 	Values []uint32 `protobuf:"varint,5,rep,packed,name=values,proto3" json:"values,omitempty"`
-	// The line or link behind which a unit is that no actor polls.
+	// The line or link of a unit without an actor.
 	Link string `protobuf:"bytes,6,opt,name=link,proto3" json:"link,omitempty"`
-	// Its address there.
+	// Unit address behind link.
 	At *uint32 `protobuf:"varint,7,opt,name=at,proto3,oneof" json:"at,omitempty"`
 	// Pause that a unit behind link needs after a write.
 	RestAfterWrite *durationpb.Duration `protobuf:"bytes,8,opt,name=rest_after_write,json=restAfterWrite,proto3" json:"rest_after_write,omitempty"`
@@ -342,7 +341,7 @@ func (x *HeartbeatRequest) GetGroup() string {
 	return ""
 }
 
-// HeartbeatResponse says that it counts.
+// HeartbeatResponse confirms that it was counted.
 type HeartbeatResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -425,7 +424,7 @@ func (x *ReleaseRequest) GetGroup() string {
 	return ""
 }
 
-// ReleaseResponse says that it is watched anew.
+// ReleaseResponse confirms that the group is monitored again.
 type ReleaseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -462,17 +461,17 @@ func (*ReleaseResponse) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_firewall_proto_rawDescGZIP(), []int{6}
 }
 
-// DeadManChanged is an event: a dead-man group has tripped, has brought its units
-// into their safe state, or was released. On event leaf "dead-man".
+// DeadManChanged is an event: a dead-man group has tripped, has brought its units into a safe
+// state, or was released. On event leaf "dead-man".
 type DeadManChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The group.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	// What has happened. Unsafe: a safe write could not be done; it is tried again.
+	// New state. Unsafe: a safe write failed and is tried again.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	// Why, or what could not be done.
+	// Why, or which safe write failed.
 	Cause string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
-	// Who has released it.
+	// Identity that has released it.
 	Caller        string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -536,11 +535,11 @@ func (x *DeadManChanged) GetCaller() string {
 	return ""
 }
 
-// DeadManState is the last word on the groups, on state leaf "dead-man": what has
-// tripped stays so when the gateway is started again.
+// DeadManState holds the tripped groups, on state leaf "dead-man": a tripped group stays tripped
+// when the gateway is restarted.
 type DeadManState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The groups that have tripped and were not released.
+	// Groups that have tripped and were not released.
 	Tripped       []string `protobuf:"bytes,1,rep,name=tripped,proto3" json:"tripped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -583,29 +582,29 @@ func (x *DeadManState) GetTripped() []string {
 	return nil
 }
 
-// FirewallRule is one rule. What is left out matches everything.
+// FirewallRule is one rule. An absent field matches everything.
 type FirewallRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name, for events and refusals.
+	// Name, for events and error messages.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What becomes of what it matches. Verified writes are read back; swallowed
-	// ones are confirmed to the caller and never sent.
+	// Action for matching requests. Verified writes are read back; swallowed ones are confirmed to
+	// the caller and never sent.
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
-	// Who asks: user/<identity>, nats/<role>, mqtt/<client id>, cookie/<name>, master/<role or address>, actor/<path> or
-	// local; * stands for any text without /, ** for any text.
+	// Callers: user/<identity>, nats/<role>, mqtt/<client id>, cookie/<name>, master/<role or
+	// address>, actor/<path> or local; * stands for any text without /, ** for any text.
 	Callers []string `protobuf:"bytes,3,rep,name=callers,proto3" json:"callers,omitempty"`
-	// Paths of units, with * and ** as well.
+	// Paths of units; * and ** as in callers.
 	Units []string `protobuf:"bytes,4,rep,name=units,proto3" json:"units,omitempty"`
 	// Function codes, or "read" or "write".
 	Functions []string `protobuf:"bytes,5,rep,name=functions,proto3" json:"functions,omitempty"`
 	// Coils or registers, counted from 0: "7" or "100-199".
 	Addresses []string `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// What is written to a register or coil: "1" or "0-500".
+	// Values written to a register or coil: "1" or "0-500".
 	Values []string `protobuf:"bytes,7,rep,name=values,proto3" json:"values,omitempty"`
-	// When it is in force, by the gateway's clock: "mon-fri 06:00-18:00",
-	// "sat,sun", "22:00-06:00".
+	// Times at which the rule applies, by the gateway's clock: "mon-fri 06:00-18:00", "sat,sun",
+	// "22:00-06:00".
 	Times []string `protobuf:"bytes,8,rep,name=times,proto3" json:"times,omitempty"`
-	// How often it lets something through to one unit, like "10 in 1m".
+	// Maximum rate of matching requests to one unit, like "10 in 1m".
 	Rate          string `protobuf:"bytes,9,opt,name=rate,proto3" json:"rate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -704,10 +703,10 @@ func (x *FirewallRule) GetRate() string {
 	return ""
 }
 
-// JudgeRequest describes a request that somebody might make.
+// JudgeRequest describes a possible request.
 type JudgeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who: as in the rules.
+	// Caller, as in the rules.
 	Caller string `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Path of the unit.
 	Unit string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
@@ -715,12 +714,11 @@ type JudgeRequest struct {
 	Function uint32 `protobuf:"varint,3,opt,name=function,proto3" json:"function,omitempty"`
 	// First coil or register, counted from 0.
 	Address uint32 `protobuf:"varint,4,opt,name=address,proto3" json:"address,omitempty"`
-	// How many are read.
+	// Number of coils or registers to read.
 	Quantity uint32 `protobuf:"varint,5,opt,name=quantity,proto3" json:"quantity,omitempty"`
-	// What is written: a number for each register or coil; for function 22 the AND
-	// and the OR mask.
+	// Values to write: a number for each register or coil; for function 22 the AND and the OR mask.
 	Values []uint32 `protobuf:"varint,6,rep,packed,name=values,proto3" json:"values,omitempty"`
-	// When; now if absent.
+	// Time of the request; absent: now.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -805,12 +803,12 @@ func (x *JudgeRequest) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// JudgeResponse is the verdict.
+// JudgeResponse is the decision.
 type JudgeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// allow, allow+verify, swallow or deny.
 	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
-	// The rule that decided; empty: none did.
+	// Rule that decided; empty: none did.
 	Rule string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
 	// Why it is denied.
 	Why           string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
@@ -869,49 +867,49 @@ func (x *JudgeResponse) GetWhy() string {
 	return ""
 }
 
-// Audited is an event: somebody wanted to write to a unit. On event leaf
-// "audited" of the unit, of a gateway that goes straight to its line or link, or
-// of the door that has refused it, with what became of it.
+// Audited is an event: the outcome of an attempt to write to a unit. On event leaf "audited" of the
+// unit, of a gateway that writes directly to a line or link, or of the door that refused the
+// request.
 type Audited struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When it ended.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Who: user/<identity>, nats/<role>, mqtt/<client id>, cookie/<name>, master/<role or address>, actor/<path> or local.
+	// Caller: user/<identity>, nats/<role>, mqtt/<client id>, cookie/<name>, master/<role or
+	// address>, actor/<path> or local.
 	Caller string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
-	// Trace id that the caller gave, or that the gateway gave the call.
+	// Trace id given by the caller, or by the gateway.
 	Trace string `protobuf:"bytes,3,opt,name=trace,proto3" json:"trace,omitempty"`
 	// Function code.
 	Function uint32 `protobuf:"varint,4,opt,name=function,proto3" json:"function,omitempty"`
 	// First coil or register written, counted from 0.
 	Address *uint32 `protobuf:"varint,5,opt,name=address,proto3,oneof" json:"address,omitempty"`
-	// What was to be written: a number for each register or coil; for function 22
-	// the AND and the OR mask.
+	// Values to write: a number for each register or coil; for function 22 the AND and the OR mask.
 	Values []uint32 `protobuf:"varint,6,rep,packed,name=values,proto3" json:"values,omitempty"`
-	// What became of it. Done: the unit has confirmed. Verified: and it was read
-	// back. Different: it reads back as something else. Unverified: it could not be
-	// read back. Denied and swallowed: by the firewall, nothing was sent. Refused:
-	// by the unit. Failed: it was not carried out. Unsure: it was sent, and nothing
-	// is known of what became of it.
+	// Outcome. Done: the unit has confirmed. Verified: the value was also read back. Different:
+	// another value was read back. Unverified: the value could not be read back. Denied and
+	// swallowed: by the firewall, nothing was sent. Refused: by the unit. Failed: it was not carried
+	// out. Unsure: it was sent, and the result is unknown.
 	Outcome string `protobuf:"bytes,7,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	// Why it was not done.
+	// Why it was not carried out.
 	Cause string `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`
-	// The rule of the firewall that decided.
+	// Firewall rule that decided.
 	Rule string `protobuf:"bytes,9,opt,name=rule,proto3" json:"rule,omitempty"`
-	// What was there before and after, of a write that is verified.
+	// Contents before the write, if it is verified.
 	Before []uint32 `protobuf:"varint,10,rep,packed,name=before,proto3" json:"before,omitempty"`
-	// What reads back.
+	// Contents after the write.
 	After []uint32 `protobuf:"varint,11,rep,packed,name=after,proto3" json:"after,omitempty"`
-	// From the call to its end.
+	// Time from the call to its end.
 	Took *durationpb.Duration `protobuf:"bytes,12,opt,name=took,proto3" json:"took,omitempty"`
-	// The unit, where the event is none of its own: <link>/<address> behind a route
-	// of a gateway; only the address, as the master called it, at a door.
+	// The unit, if the event is not published by it: <link>/<address> behind a route of a gateway; at
+	// a door only the address used by the master.
 	Unit string `protobuf:"bytes,13,opt,name=unit,proto3" json:"unit,omitempty"`
-	// How many more like this one, but for addresses and values, were answered
-	// likewise within the same second: by a route's mode, or for want of a role.
+	// Number of further attempts within the same second that differ only in addresses and values and
+	// got the same answer: from a route's mode, or for lack of a role.
 	More uint32 `protobuf:"varint,14,opt,name=more,proto3" json:"more,omitempty"`
-	// How frames look on the line or link, of a write that failed or is unsure.
+	// Framing of the line or link, if the write failed or its outcome is unsure.
 	Framing string `protobuf:"bytes,15,opt,name=framing,proto3" json:"framing,omitempty"`
-	// The last frames there before its end, of all units, as lines of a recording.
+	// The last frames of all units on the line or link before the end of the write, as lines of a
+	// recording.
 	Frames        []string `protobuf:"bytes,16,rep,name=frames,proto3" json:"frames,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

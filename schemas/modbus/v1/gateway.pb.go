@@ -28,31 +28,35 @@ const (
 // Gateway configures kind modbus-gateway: many masters share lines and links.
 type Gateway struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// TCP ports on which masters are let in.
+	// TCP ports for masters.
 	Tcp []*TcpDoor `protobuf:"bytes,1,rep,name=tcp,proto3" json:"tcp,omitempty"`
-	// Serial ports on which a master asks.
+	// Serial ports with a master.
 	Serial []*SerialDoor `protobuf:"bytes,2,rep,name=serial,proto3" json:"serial,omitempty"`
-	// Most masters connected at once, over all TCP ports.
+	// Maximum number of connected masters, over all TCP ports.
 	MaxMasters uint32 `protobuf:"varint,3,opt,name=max_masters,json=maxMasters,proto3" json:"max_masters,omitempty"`
-	// Most masters connected at once from one address.
+	// Maximum number of connected masters from one address.
 	MaxMastersPerAddress uint32 `protobuf:"varint,4,opt,name=max_masters_per_address,json=maxMastersPerAddress,proto3" json:"max_masters_per_address,omitempty"`
-	// A connection that brings no request for so long is closed.
+	// Close a connection without requests after this time.
 	Idle *durationpb.Duration `protobuf:"bytes,5,opt,name=idle,proto3" json:"idle,omitempty"`
-	// A master that does not take its answers for so long is cut off.
+	// Disconnect a master that does not read its answers for this long.
 	Slow *durationpb.Duration `protobuf:"bytes,6,opt,name=slow,proto3" json:"slow,omitempty"`
-	// Most requests of one Modbus TCP connection under way; more are read later.
+	// Maximum number of requests in progress on one Modbus TCP connection; further ones are read
+	// later.
 	InFlight uint32 `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
-	// Which units masters reach, and where they are.
+	// Units that masters can reach, and where these are.
 	Routes []*Route `protobuf:"bytes,8,rep,name=routes,proto3" json:"routes,omitempty"`
-	// Requests that one line or link is given at a time; the others wait here, where masters take turns.
+	// Maximum number of requests passed to one line or link at a time; the others wait in the
+	// gateway, where masters take turns.
 	Outstanding uint32 `protobuf:"varint,9,opt,name=outstanding,proto3" json:"outstanding,omitempty"`
-	// How long a request may wait for its turn before the master is told that the line is busy.
+	// How long a request may wait for its turn before the master gets an exception that the line is
+	// busy.
 	Patience *durationpb.Duration `protobuf:"bytes,10,opt,name=patience,proto3" json:"patience,omitempty"`
-	// The firewall that judges what masters ask through routes with link; absent for
-	// none. What comes through routes with to the unit's own firewall judges.
+	// Firewall that checks requests of masters through routes with link; empty: none. Requests
+	// through routes with to are checked by the unit's own firewall.
 	Firewall string `protobuf:"bytes,11,opt,name=firewall,proto3" json:"firewall,omitempty"`
-	// Actor that knows which masters may come in by their certificates, and cuts off those
-	// it revokes; empty: all whose certificate the ca-file of the door has signed.
+	// Actor that decides which masters are admitted by their certificates, and whose revocations
+	// close their connections; empty: every master whose certificate is signed by the listener's
+	// ca-file is admitted.
 	Access        string `protobuf:"bytes,12,opt,name=access,proto3" json:"access,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -172,31 +176,31 @@ func (x *Gateway) GetAccess() string {
 	return ""
 }
 
-// Route leads a range of units to a line or link, or one to a modbus-unit.
+// Route maps a range of units to a line or link, or one unit to a modbus-unit.
 type Route struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// First unit address as masters call it.
+	// First unit address used by masters.
 	First uint32 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
-	// Last unit address of the range; absent for only the first.
+	// Last unit address of the range; absent: only the first.
 	Last *uint32 `protobuf:"varint,2,opt,name=last,proto3,oneof" json:"last,omitempty"`
-	// The line or link behind which the units are; or give to.
+	// The line or link with the units; alternatively to.
 	Link string `protobuf:"bytes,3,opt,name=link,proto3" json:"link,omitempty"`
-	// What the first unit's address is there, those of the others follow; absent for the same.
+	// Address of the first unit behind the link; the others follow. Absent: the same as first.
 	Unit *uint32 `protobuf:"varint,4,opt,name=unit,proto3,oneof" json:"unit,omitempty"`
-	// What masters may do: swallow answers writes as done and forwards none, read-only
-	// refuses them with exception 1, deny refuses everything.
+	// What masters may do: swallow confirms writes without forwarding them, read-only refuses them
+	// with exception 1, deny refuses everything.
 	Mode string `protobuf:"bytes,5,opt,name=mode,proto3" json:"mode,omitempty"`
-	// How long an answer may be given again to who asks the same; 0 for never. Requests
-	// at the same time are one transaction in any case.
+	// How long an answer is reused for equal requests; 0: never. Equal concurrent requests always
+	// share one transaction.
 	Cache *durationpb.Duration `protobuf:"bytes,6,opt,name=cache,proto3" json:"cache,omitempty"`
-	// How long a unit is waited for.
+	// How long to wait for an answer of a unit.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Pause the units need after each transaction.
 	Rest *durationpb.Duration `protobuf:"bytes,8,opt,name=rest,proto3" json:"rest,omitempty"`
-	// The modbus-unit that the first unit is: its firewall judges what masters ask, who
-	// are master/<role or address> there, and its writes are audited.
+	// The modbus-unit for the first unit address: its firewall checks the requests of masters, whose
+	// caller is master/<role or address>, and its writes are audited.
 	To string `protobuf:"bytes,9,opt,name=to,proto3" json:"to,omitempty"`
-	// Pause the units need after a write, where that is longer than rest.
+	// Pause the units need after a write, if longer than rest.
 	RestAfterWrite *durationpb.Duration `protobuf:"bytes,10,opt,name=rest_after_write,json=restAfterWrite,proto3" json:"rest_after_write,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -302,7 +306,7 @@ func (x *Route) GetRestAfterWrite() *durationpb.Duration {
 	return nil
 }
 
-// TrafficRequest asks for the counts.
+// TrafficRequest asks for the counters.
 type TrafficRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -339,18 +343,18 @@ func (*TrafficRequest) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_gateway_proto_rawDescGZIP(), []int{2}
 }
 
-// TrafficResponse counts since the actor began to live.
+// TrafficResponse holds the counters of the current life of the actor.
 type TrafficResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Transactions that a line or link was asked for.
+	// Transactions passed to a line or link.
 	Forwarded uint64 `protobuf:"varint,1,opt,name=forwarded,proto3" json:"forwarded,omitempty"`
-	// Requests answered from an answer given before.
+	// Requests answered from the cache.
 	Cached uint64 `protobuf:"varint,2,opt,name=cached,proto3" json:"cached,omitempty"`
 	// Requests that shared a transaction with another one.
 	Shared uint64 `protobuf:"varint,3,opt,name=shared,proto3" json:"shared,omitempty"`
-	// Writes that the mode of their route answers as done, and forwards not.
+	// Writes that were confirmed and not forwarded because of the mode of their route.
 	Swallowed uint64 `protobuf:"varint,4,opt,name=swallowed,proto3" json:"swallowed,omitempty"`
-	// Requests that the mode of their route, or a firewall, forbids.
+	// Requests refused by the mode of their route or by a firewall.
 	Forbidden uint64 `protobuf:"varint,5,opt,name=forbidden,proto3" json:"forbidden,omitempty"`
 	// Requests for units without a route.
 	Unrouted uint64 `protobuf:"varint,6,opt,name=unrouted,proto3" json:"unrouted,omitempty"`
@@ -358,7 +362,7 @@ type TrafficResponse struct {
 	Busy uint64 `protobuf:"varint,7,opt,name=busy,proto3" json:"busy,omitempty"`
 	// Requests refused because the line or link is down.
 	Down uint64 `protobuf:"varint,8,opt,name=down,proto3" json:"down,omitempty"`
-	// Requests whose unit gave no answer.
+	// Requests that the unit did not answer.
 	Silent        uint64 `protobuf:"varint,9,opt,name=silent,proto3" json:"silent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

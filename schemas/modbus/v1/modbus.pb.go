@@ -28,28 +28,28 @@ const (
 // SerialLine configures kind serial-line: one serial port and the wire behind it.
 type SerialLine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Device, best by its place: /dev/serial/by-path/…
+	// Device, preferably by its location: /dev/serial/by-path/…
 	Port string `protobuf:"bytes,1,opt,name=port,proto3" json:"port,omitempty"`
 	// Speed.
 	Baud uint32 `protobuf:"varint,2,opt,name=baud,proto3" json:"baud,omitempty"`
 	// Parity bit.
 	Parity string `protobuf:"bytes,3,opt,name=parity,proto3" json:"parity,omitempty"`
-	// Data bits of a character; 8 for RTU.
+	// Data bits per character; 8 for RTU.
 	DataBits uint32 `protobuf:"varint,4,opt,name=data_bits,json=dataBits,proto3" json:"data_bits,omitempty"`
-	// Stop bits; 0 chooses 1 with parity and 2 without, as the specification asks.
+	// Stop bits; 0: 1 with parity and 2 without, as the specification requires.
 	StopBits uint32 `protobuf:"varint,5,opt,name=stop_bits,json=stopBits,proto3" json:"stop_bits,omitempty"`
-	// How frames look on the wire.
+	// Framing on the wire.
 	Framing string `protobuf:"bytes,6,opt,name=framing,proto3" json:"framing,omitempty"`
 	// Direction control of an RS-485 transceiver by the driver.
 	Rs485 *Rs485 `protobuf:"bytes,7,opt,name=rs485,proto3" json:"rs485,omitempty"`
-	// Silence after a broadcast, for units to act on it.
+	// Silence after a broadcast, to give units time to act on it.
 	Turnaround *durationpb.Duration `protobuf:"bytes,8,opt,name=turnaround,proto3" json:"turnaround,omitempty"`
-	// Silence before each frame; absent for what the specification asks (3.5 characters,
-	// 1.75 ms above 19200 Bd). 0: the port is no wire but a pseudo terminal, or a device
-	// that has USB itself, where frames are not told apart by time and take none.
+	// Silence before each frame; absent: as the specification requires (3.5 characters, 1.75 ms above
+	// 19200 Bd). 0: the port is a pseudo terminal or a native USB device, where frames are not
+	// separated by time and take no line time.
 	Silence *durationpb.Duration `protobuf:"bytes,9,opt,name=silence,proto3" json:"silence,omitempty"`
-	// Whether a config is refused whose polls need more time than there is; allow:
-	// the slowest scan groups are read when there is time.
+	// Whether to refuse a config whose polls need more time than is available; allow: the slowest
+	// scan groups are read when there is time.
 	Overload      string `protobuf:"bytes,10,opt,name=overload,proto3" json:"overload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -155,18 +155,18 @@ func (x *SerialLine) GetOverload() string {
 	return ""
 }
 
-// Rs485 sets TIOCSRS485 of the serial driver.
+// Rs485 sets the RS-485 mode of the serial driver (TIOCSRS485).
 type Rs485 struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// RTS is high while sending.
 	RtsOnSend bool `protobuf:"varint,1,opt,name=rts_on_send,json=rtsOnSend,proto3" json:"rts_on_send,omitempty"`
 	// RTS is high after sending.
 	RtsAfterSend bool `protobuf:"varint,2,opt,name=rts_after_send,json=rtsAfterSend,proto3" json:"rts_after_send,omitempty"`
-	// The receiver stays on while sending.
+	// Keep the receiver on while sending.
 	RxDuringTx bool `protobuf:"varint,3,opt,name=rx_during_tx,json=rxDuringTx,proto3" json:"rx_during_tx,omitempty"`
-	// From RTS to the first bit.
+	// Delay from RTS to the first bit.
 	DelayBefore *durationpb.Duration `protobuf:"bytes,4,opt,name=delay_before,json=delayBefore,proto3" json:"delay_before,omitempty"`
-	// From the last bit to RTS.
+	// Delay from the last bit until RTS changes.
 	DelayAfter    *durationpb.Duration `protobuf:"bytes,5,opt,name=delay_after,json=delayAfter,proto3" json:"delay_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -240,30 +240,29 @@ func (x *Rs485) GetDelayAfter() *durationpb.Duration {
 // TcpLink configures kind tcp-link: one connection over IP to a device or gateway.
 type TcpLink struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// host:port of the device. Without port it is 502, with TLS 802.
+	// host:port of the device. The default port is 502, with TLS 802.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// How frames look on the connection.
+	// Framing on the connection.
 	Framing string `protobuf:"bytes,2,opt,name=framing,proto3" json:"framing,omitempty"`
-	// How long connecting may take.
+	// Timeout of a connection attempt.
 	ConnectTimeout *durationpb.Duration `protobuf:"bytes,3,opt,name=connect_timeout,json=connectTimeout,proto3" json:"connect_timeout,omitempty"`
-	// Longest wait between attempts to connect.
+	// Maximum wait between attempts to connect.
 	MaxBackoff *durationpb.Duration `protobuf:"bytes,4,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
-	// Transactions that may be under way at a time; more than 1 only with framing
-	// tcp, for devices and gateways that allow it.
+	// Maximum number of concurrent transactions; more than 1 only with framing tcp, for devices and
+	// gateways that support it.
 	InFlight uint32 `protobuf:"varint,5,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
-	// How long what was sent may stay unacknowledged by the far end's network
-	// before the connection counts as dead; an idle one is probed after three times
-	// that.
+	// How long sent data may stay unacknowledged at TCP level before the connection counts as dead;
+	// an idle connection is probed after three times that.
 	DeadAfter *durationpb.Duration `protobuf:"bytes,6,opt,name=dead_after,json=deadAfter,proto3" json:"dead_after,omitempty"`
-	// What carries the frames; udp: one frame in a datagram, tcp or rtu only.
+	// Transport; udp: one frame per datagram, with framing tcp or rtu only.
 	Transport string `protobuf:"bytes,20,opt,name=transport,proto3" json:"transport,omitempty"`
-	// Modbus/TCP Security: all is encrypted, and both sides prove who they are.
+	// Use Modbus/TCP Security: TLS with certificates on both sides.
 	Tls *LinkTls `protobuf:"bytes,21,opt,name=tls,proto3" json:"tls,omitempty"`
-	// Whether a config is refused whose polls need more time than there is; allow:
-	// the slowest scan groups are read when there is time.
+	// Whether to refuse a config whose polls need more time than is available; allow: the slowest
+	// scan groups are read when there is time.
 	Overload string `protobuf:"bytes,22,opt,name=overload,proto3" json:"overload,omitempty"`
-	// Speed of the serial line behind a serial device server, by which the budget
-	// is checked; 0 if there is none.
+	// Speed of the serial line behind a serial device server, for the time budget; 0 if there is
+	// none.
 	Baud          uint32 `protobuf:"varint,23,opt,name=baud,proto3" json:"baud,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -369,54 +368,54 @@ func (x *TcpLink) GetBaud() uint32 {
 	return 0
 }
 
-// Unit configures kind modbus-unit: one device that answers to a unit address.
+// Unit configures kind modbus-unit: one device with a unit address.
 type Unit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The line or link it is reached by.
+	// The line or link to the unit.
 	Link string `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
-	// Its unit address; 0, 248 to 255 only on TCP.
+	// Unit address; 0 and 248 to 255 only on TCP.
 	Unit uint32 `protobuf:"varint,2,opt,name=unit,proto3" json:"unit,omitempty"`
-	// How often the points without a scan group are read.
+	// How often points without a scan group are read.
 	Every *durationpb.Duration `protobuf:"bytes,3,opt,name=every,proto3" json:"every,omitempty"`
-	// Longest wait for an answer; shorter ones are learned from the unit.
+	// Maximum wait for an answer; shorter timeouts are learned from the unit.
 	Timeout *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// Answers missed in a row after which the unit is unreachable and only probed.
+	// Consecutive missed answers after which the unit is unreachable and only probed.
 	Tolerate uint32 `protobuf:"varint,5,opt,name=tolerate,proto3" json:"tolerate,omitempty"`
-	// Longest wait between probes of an unreachable unit, and between tries of what it refuses.
+	// Maximum wait between probes of an unreachable unit, and between retries of requests that the
+	// unit refuses.
 	MaxBackoff *durationpb.Duration `protobuf:"bytes,6,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
-	// Pause this unit needs after each transaction.
+	// Pause required after each transaction.
 	Rest *durationpb.Duration `protobuf:"bytes,7,opt,name=rest,proto3" json:"rest,omitempty"`
-	// Most registers in one read.
+	// Maximum number of registers in one read.
 	MaxRegisters uint32 `protobuf:"varint,8,opt,name=max_registers,json=maxRegisters,proto3" json:"max_registers,omitempty"`
-	// Most coils or inputs in one read.
+	// Maximum number of coils or inputs in one read.
 	MaxBits uint32 `protobuf:"varint,9,opt,name=max_bits,json=maxBits,proto3" json:"max_bits,omitempty"`
-	// Largest hole of unwanted registers that one read may span.
+	// Maximum number of unwanted registers in a row that one read may include.
 	Gap uint32 `protobuf:"varint,10,opt,name=gap,proto3" json:"gap,omitempty"`
-	// Scan groups with a rhythm of their own.
+	// Scan groups with intervals of their own.
 	Groups []*ScanGroup `protobuf:"bytes,11,rep,name=groups,proto3" json:"groups,omitempty"`
-	// What is read from the unit.
+	// Points to read from the unit.
 	Points []*Point `protobuf:"bytes,12,rep,name=points,proto3" json:"points,omitempty"`
-	// Device profile, e.g. "eastron-sdm630": a file of this name in the directory
-	// "profiles" beside the config file, or one that is built in. The unit's own
-	// groups and points come on top; those of equal names replace the profile's. Of
-	// limits the stricter holds.
+	// Device profile, e.g. "eastron-sdm630": a file of this name in the directory "profiles" beside
+	// the config file, or a built-in one. Groups and points of the unit with the same names replace
+	// those of the profile, others are added. Of two limits the stricter applies.
 	Profile string `protobuf:"bytes,13,opt,name=profile,proto3" json:"profile,omitempty"`
 	// Points computed from others.
 	Derived []*Derived `protobuf:"bytes,14,rep,name=derived,proto3" json:"derived,omitempty"`
-	// Addresses that no read may touch, e.g. "holding 100-109" or "input 7".
+	// Addresses that no read may include, e.g. "holding 100-109" or "input 7".
 	Holes []string `protobuf:"bytes,15,rep,name=holes,proto3" json:"holes,omitempty"`
-	// Each point is read by a request of its own, for units that answer nothing else;
-	// points of the same registers, such as bits of one, share it.
+	// Read each point by a request of its own, for units that answer nothing else; points in the same
+	// registers, such as bits of one, share it.
 	OnePerPoint bool `protobuf:"varint,16,opt,name=one_per_point,json=onePerPoint,proto3" json:"one_per_point,omitempty"`
-	// When samples are published; of all points that have no report of their own.
+	// When samples are published, for all points without a report of their own.
 	Report *Report `protobuf:"bytes,17,opt,name=report,proto3" json:"report,omitempty"`
-	// The firewall that calls must pass; empty: everything is allowed, but to
-	// callers of the cookie protocol nothing.
+	// Firewall that checks calls; empty: everything is allowed, except for callers of the cookie
+	// protocol, who may do nothing.
 	Firewall string `protobuf:"bytes,20,opt,name=firewall,proto3" json:"firewall,omitempty"`
-	// How long it takes to answer, for the budget of its line before it has been
-	// seen; absent: 20 ms are assumed.
+	// Response time assumed for the time budget of the line until it has been measured; absent: 20
+	// ms.
 	Latency *durationpb.Duration `protobuf:"bytes,21,opt,name=latency,proto3" json:"latency,omitempty"`
-	// Pause this unit needs after a write, where that is longer than rest.
+	// Pause required after a write, if longer than rest.
 	RestAfterWrite *durationpb.Duration `protobuf:"bytes,22,opt,name=rest_after_write,json=restAfterWrite,proto3" json:"rest_after_write,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -592,10 +591,10 @@ func (x *Unit) GetRestAfterWrite() *durationpb.Duration {
 	return nil
 }
 
-// ScanGroup is a set of points read together.
+// ScanGroup is a set of points that are read together.
 type ScanGroup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name, also the last token of the subject its samples travel on.
+	// Name, also the last token of the subject on which its samples are published.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// How often.
 	Every *durationpb.Duration `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"`
@@ -659,14 +658,14 @@ func (x *ScanGroup) GetReport() *Report {
 // Report says when a point is published.
 type Report struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// After every read, or only when value or quality have changed.
+	// Whether to publish after every read, or only when value or quality has changed.
 	On string `protobuf:"bytes,1,opt,name=on,proto3" json:"on,omitempty"`
-	// A number must differ by more than this from the last published; 0 is any change.
+	// Minimum change: a number is published if it differs by more than this from the last published
+	// one; 0: any change.
 	Deadband float64 `protobuf:"fixed64,2,opt,name=deadband,proto3" json:"deadband,omitempty"`
-	// A number must differ by more than this share of the last published; of two
-	// deadbands the wider holds.
+	// The same as a percentage of the last published value; the wider of the two deadbands applies.
 	DeadbandPercent float64 `protobuf:"fixed64,3,opt,name=deadband_percent,json=deadbandPercent,proto3" json:"deadband_percent,omitempty"`
-	// Published after this time at the latest, changed or not; 0s is never.
+	// Maximum time between two publications, changed or not; 0s: none.
 	Heartbeat     *durationpb.Duration `protobuf:"bytes,4,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -735,21 +734,21 @@ type Derived struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the point in samples.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Numbers, points, + - * / %, comparisons, && || !, and min, max, abs, round,
-	// cond(if, then, else). A point whose name holds "-" or "." stands in quotes:
-	// '"power-l1" + "power-l2"'.
+	// Expression of numbers, points, + - * / %, comparisons, && || !, and min, max, abs, round,
+	// cond(if, then, else). A point whose name contains "-" or "." is written in quotes: '"power-l1"
+	// + "power-l2"'.
 	Expression string `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
-	// Physical unit, for people.
+	// Physical unit, for display.
 	Unit string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Scan group; that of the points it is computed from.
+	// Scan group; empty: that of the points it is computed from.
 	Group string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
-	// Decimals it is rounded to.
+	// Number of decimals to round to.
 	Decimals *uint32 `protobuf:"varint,5,opt,name=decimals,proto3,oneof" json:"decimals,omitempty"`
-	// Least value that makes sense.
+	// Minimum plausible value.
 	Min *float64 `protobuf:"fixed64,6,opt,name=min,proto3,oneof" json:"min,omitempty"`
-	// Greatest value that makes sense.
+	// Maximum plausible value.
 	Max *float64 `protobuf:"fixed64,7,opt,name=max,proto3,oneof" json:"max,omitempty"`
-	// A value beyond min or max is cut to it, instead of being bad.
+	// Limit a value outside min and max to that range, instead of making it bad.
 	Clamp bool `protobuf:"varint,8,opt,name=clamp,proto3" json:"clamp,omitempty"`
 	// When it is published.
 	Report        *Report `protobuf:"bytes,9,opt,name=report,proto3" json:"report,omitempty"`
@@ -855,49 +854,48 @@ type Point struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the point in samples.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Where it is.
+	// Area of the registers or bits.
 	Area string `protobuf:"bytes,2,opt,name=area,proto3" json:"area,omitempty"`
 	// First register or bit, counted from 0.
 	Address uint32 `protobuf:"varint,3,opt,name=address,proto3" json:"address,omitempty"`
-	// What the registers mean; coils and inputs are always bool. Of times, unix are
-	// seconds since 1970, cp56 is IEC 60870-5-4 in four registers, bcd-time the digits
-	// YYMMDDhhmmss in three, ymdhms a register each for year, month, day, hour, minute
-	// and second; they are published as text, with Z if they are UTC.
+	// Data type; coils and inputs are always bool. Times: unix is seconds since 1970, cp56 is IEC
+	// 60870-5-4 in four registers, bcd-time is the digits YYMMDDhhmmss in three, ymdhms is a register
+	// each for year, month, day, hour, minute and second; they are published as text, with Z if they
+	// are UTC.
 	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
-	// Order of the bytes of the value as they come: abcd is the specification's
-	// big-endian, cdab swaps words, badc swaps bytes, dcba both; eight letters for
-	// 64 bits. For any length: big-endian, word-swap, byte-swap, little-endian.
+	// Byte order on the wire: abcd is the specification's big-endian, cdab swaps words, badc swaps
+	// bytes, dcba both; eight letters for 64 bits. For any length: big-endian, word-swap, byte-swap,
+	// little-endian.
 	Order string `protobuf:"bytes,5,opt,name=order,proto3" json:"order,omitempty"`
 	// Bit of the register for type bool, 0 the lowest.
 	Bit *uint32 `protobuf:"varint,6,opt,name=bit,proto3,oneof" json:"bit,omitempty"`
-	// Registers of a string.
+	// Number of registers of a string.
 	Length uint32 `protobuf:"varint,7,opt,name=length,proto3" json:"length,omitempty"`
-	// The value is the raw number times scale plus offset; 0 means 1.
+	// Scale: the value is the raw number times scale plus offset; 0 means 1.
 	Scale float64 `protobuf:"fixed64,8,opt,name=scale,proto3" json:"scale,omitempty"`
 	// Added after scaling.
 	Offset float64 `protobuf:"fixed64,9,opt,name=offset,proto3" json:"offset,omitempty"`
-	// Physical unit, for people.
+	// Physical unit, for display.
 	Unit string `protobuf:"bytes,10,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Scan group; empty for the unit's own rhythm.
+	// Scan group; empty: read at the unit's own interval.
 	Group string `protobuf:"bytes,11,opt,name=group,proto3" json:"group,omitempty"`
-	// Raw values by which the device says that it has none, with the cause if it is
-	// known, e.g. "0x8000" or "0xFFFF=no sensor"; NaN is always one.
+	// Raw values by which the device says that it has no value, with the cause if it is known, e.g.
+	// "0x8000" or "0xFFFF=no sensor"; NaN is always one.
 	Absent []string `protobuf:"bytes,12,rep,name=absent,proto3" json:"absent,omitempty"`
-	// Least value that makes sense.
+	// Minimum plausible value.
 	Min *float64 `protobuf:"fixed64,13,opt,name=min,proto3,oneof" json:"min,omitempty"`
-	// Greatest value that makes sense.
+	// Maximum plausible value.
 	Max *float64 `protobuf:"fixed64,14,opt,name=max,proto3,oneof" json:"max,omitempty"`
-	// A value beyond min or max is cut to it, instead of being bad.
+	// Limit a value outside min and max to that range, instead of making it bad.
 	Clamp bool `protobuf:"varint,15,opt,name=clamp,proto3" json:"clamp,omitempty"`
-	// Decimals the value is rounded to.
+	// Number of decimals to round to.
 	Decimals *uint32 `protobuf:"varint,16,opt,name=decimals,proto3,oneof" json:"decimals,omitempty"`
 	// Names of values, e.g. "2=running"; the name is published beside the value.
 	Labels []string `protobuf:"bytes,17,rep,name=labels,proto3" json:"labels,omitempty"`
-	// Names of bits, 0 the lowest, e.g. "3=overvoltage"; those that are set are
-	// published beside the value.
+	// Names of bits, 0 the lowest, e.g. "3=overvoltage"; the names of the set bits are published
+	// beside the value.
 	Flags []string `protobuf:"bytes,18,rep,name=flags,proto3" json:"flags,omitempty"`
-	// A point of the same scan group that holds the exponent n of this one's scale
-	// 10^n, -10 to 10, as in SunSpec.
+	// A point of the same scan group with the exponent n of the scale 10^n, -10 to 10, as in SunSpec.
 	ScaleFrom string `protobuf:"bytes,19,opt,name=scale_from,json=scaleFrom,proto3" json:"scale_from,omitempty"`
 	// When it is published.
 	Report        *Report `protobuf:"bytes,20,opt,name=report,proto3" json:"report,omitempty"`
@@ -1075,7 +1073,7 @@ func (x *Point) GetReport() *Report {
 	return nil
 }
 
-// StatisticsRequest asks for the counts.
+// StatisticsRequest asks for the counters.
 type StatisticsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1112,8 +1110,7 @@ func (*StatisticsRequest) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_modbus_proto_rawDescGZIP(), []int{8}
 }
 
-// StatisticsResponse counts what has happened in this life of the link's actor:
-// a restart begins anew.
+// StatisticsResponse holds the counters of the current life of the link's actor.
 type StatisticsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Answered with data.
@@ -1124,13 +1121,13 @@ type StatisticsResponse struct {
 	Timeouts uint64 `protobuf:"varint,3,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
 	// Answered with a damaged frame.
 	Corrupt uint64 `protobuf:"varint,4,opt,name=corrupt,proto3" json:"corrupt,omitempty"`
-	// Answered by another unit, function or length than asked.
+	// Answered by another unit, or with another function or length than requested.
 	Mismatched uint64 `protobuf:"varint,5,opt,name=mismatched,proto3" json:"mismatched,omitempty"`
 	// Times the port or connection was opened.
 	Opened uint64 `protobuf:"varint,6,opt,name=opened,proto3" json:"opened,omitempty"`
 	// Requests refused because too many were waiting.
 	Shed uint64 `protobuf:"varint,7,opt,name=shed,proto3" json:"shed,omitempty"`
-	// Share of time the wire or connection was busy since the last question, 0 to 1.
+	// Share of time the wire or connection was busy since the last request for statistics, 0 to 1.
 	Busy          float64 `protobuf:"fixed64,8,opt,name=busy,proto3" json:"busy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1222,14 +1219,14 @@ func (x *StatisticsResponse) GetBusy() float64 {
 	return 0
 }
 
-// LinkState is the last word on a link, on state leaf "link".
+// LinkState is the state of a link, on state leaf "link".
 type LinkState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The port or connection is open.
 	Up bool `protobuf:"varint,1,opt,name=up,proto3" json:"up,omitempty"`
-	// Why it is not.
+	// Why it is not open.
 	Cause string `protobuf:"bytes,2,opt,name=cause,proto3" json:"cause,omitempty"`
-	// Where it leads: device and settings, or address.
+	// Device and settings, or address.
 	Target        string `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1293,7 +1290,7 @@ type ReadRegistersRequest struct {
 	Area string `protobuf:"bytes,1,opt,name=area,proto3" json:"area,omitempty"`
 	// First register, counted from 0.
 	Address uint32 `protobuf:"varint,2,opt,name=address,proto3" json:"address,omitempty"`
-	// How many.
+	// Number of registers.
 	Quantity      uint32 `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1401,8 +1398,7 @@ type WriteRegistersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First holding register, counted from 0.
 	Address *uint32 `protobuf:"varint,1,opt,name=address,proto3,oneof" json:"address,omitempty"`
-	// One number from 0 to 65535 per register; one value is function 6, more are
-	// function 16.
+	// One number from 0 to 65535 per register; one value uses function 6, more use function 16.
 	Values        []uint32 `protobuf:"varint,2,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1452,7 +1448,7 @@ func (x *WriteRegistersRequest) GetValues() []uint32 {
 	return nil
 }
 
-// WriteRegistersResponse says the unit has confirmed.
+// WriteRegistersResponse says that the unit has confirmed.
 type WriteRegistersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1496,7 +1492,7 @@ type ReadBitsRequest struct {
 	Area string `protobuf:"bytes,1,opt,name=area,proto3" json:"area,omitempty"`
 	// First bit, counted from 0.
 	Address uint32 `protobuf:"varint,2,opt,name=address,proto3" json:"address,omitempty"`
-	// How many.
+	// Number of bits.
 	Quantity      uint32 `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1604,7 +1600,7 @@ type WriteCoilsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First coil, counted from 0.
 	Address *uint32 `protobuf:"varint,1,opt,name=address,proto3,oneof" json:"address,omitempty"`
-	// One per coil; one value is function 5, more are function 15.
+	// One per coil; one value uses function 5, more use function 15.
 	Values        []bool `protobuf:"varint,2,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1654,7 +1650,7 @@ func (x *WriteCoilsRequest) GetValues() []bool {
 	return nil
 }
 
-// WriteCoilsResponse says the unit has confirmed.
+// WriteCoilsResponse says that the unit has confirmed.
 type WriteCoilsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1809,7 +1805,7 @@ type WritePointRequest_Number struct {
 }
 
 type WritePointRequest_Integer struct {
-	// For integers of 64 bits.
+	// For 64-bit integers.
 	Integer int64 `protobuf:"varint,3,opt,name=integer,proto3,oneof"`
 }
 
@@ -1819,13 +1815,13 @@ type WritePointRequest_Flag struct {
 }
 
 type WritePointRequest_Text struct {
-	// For strings and times; of a point with labels one of them, of one with flags the
-	// names of those to set, with commas.
+	// For strings and times; for a point with labels one of these, for one with flags the names of
+	// the bits to set, separated by commas.
 	Text string `protobuf:"bytes,5,opt,name=text,proto3,oneof"`
 }
 
 type WritePointRequest_Unsigned struct {
-	// For integers that are greater than 9223372036854775807, the greatest integer.
+	// For integers above 9223372036854775807, the largest signed one.
 	Unsigned uint64 `protobuf:"varint,6,opt,name=unsigned,proto3,oneof"`
 }
 
@@ -1839,7 +1835,7 @@ func (*WritePointRequest_Text) isWritePointRequest_Value() {}
 
 func (*WritePointRequest_Unsigned) isWritePointRequest_Value() {}
 
-// WritePointResponse says the unit has confirmed.
+// WritePointResponse says that the unit has confirmed.
 type WritePointResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

@@ -26,24 +26,24 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ModbusMqtt configures kind modbus-mqtt: a door for controllers that speak the
-// protocol of Teltonika's MQTT Modbus gateway and of open-modbusgateway.
+// ModbusMqtt configures kind modbus-mqtt: Modbus for controllers that speak the protocol of
+// Teltonika's MQTT Modbus gateway and of open-modbusgateway.
 type ModbusMqtt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The mqtt-broker of this gateway that controllers connect to; or give url.
+	// The mqtt-broker of this gateway to which controllers connect; alternatively url.
 	Broker string `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
 	// An outside broker, tcp://host:1883 or ssl://host:8883.
 	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
-	// Where controllers ask.
+	// Topic of requests.
 	RequestTopic string `protobuf:"bytes,3,opt,name=request_topic,json=requestTopic,proto3" json:"request_topic,omitempty"`
-	// Where they are answered.
+	// Topic of answers.
 	ResponseTopic string `protobuf:"bytes,4,opt,name=response_topic,json=responseTopic,proto3" json:"response_topic,omitempty"`
-	// Most requests under way at once; what comes beyond is answered with an error.
+	// Maximum number of requests in progress; further ones are answered with an error.
 	MaxRequests uint32 `protobuf:"varint,5,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
-	// What controllers may address. Anything else is refused.
+	// Units that controllers may address. Anything else is refused.
 	Targets []*MqttTarget `protobuf:"bytes,6,rep,name=targets,proto3" json:"targets,omitempty"`
-	// With url: how the gateway identifies itself. The client id also names the caller
-	// to firewalls: cookie/<client id>.
+	// With url: the gateway's credentials. The client id also names the caller to firewalls:
+	// cookie/<client id>.
 	Login *v1.Login `protobuf:"bytes,7,opt,name=login,proto3" json:"login,omitempty"`
 	// With url: certificates, for ssl://.
 	Tls           *v11.Client `protobuf:"bytes,8,opt,name=tls,proto3" json:"tls,omitempty"`
@@ -137,16 +137,16 @@ func (x *ModbusMqtt) GetTls() *v11.Client {
 	return nil
 }
 
-// MqttTarget is a place that controllers address.
+// MqttTarget maps an address used by controllers to a unit.
 type MqttTarget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// host:port, as controllers write it in format 0; or give device.
+	// host:port in requests of format 0; alternatively device.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// Name of a serial device, as controllers write it in format 1.
+	// Name of a serial device in requests of format 1.
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
-	// Slave id that they ask for; 0 stands for any.
+	// Slave id in requests; 0: any.
 	Slave uint32 `protobuf:"varint,3,opt,name=slave,proto3" json:"slave,omitempty"`
-	// The unit that is meant.
+	// The unit.
 	Unit          string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

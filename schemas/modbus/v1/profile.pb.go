@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: modbus/v1/profile.proto
 
-// Modbus: what is known of a make of device.
+// Modbus device profiles.
 
 package modbusv1
 
@@ -25,40 +25,40 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Profile is a file that describes a make of device: its points, and what it bears.
+// Profile is a file that describes a type of device: its points and its limits.
 type Profile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who makes it.
+	// Manufacturer.
 	Vendor string `protobuf:"bytes,1,opt,name=vendor,proto3" json:"vendor,omitempty"`
-	// What it is called, as on its label.
+	// Model name, as on its label.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
-	// What it is, and what to mind.
+	// What the device is, and what to watch out for.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// The document that the registers are from: title, and revision or date.
+	// Document that specifies the registers: title, and revision or date.
 	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
-	// How such a device is told from others.
+	// Ways to recognize such a device.
 	Identify []*Identify `protobuf:"bytes,5,rep,name=identify,proto3" json:"identify,omitempty"`
-	// Order of bytes of points that do not say.
+	// Byte order of points without one.
 	Order string `protobuf:"bytes,6,opt,name=order,proto3" json:"order,omitempty"`
-	// Pause it needs after each transaction.
+	// Pause required after each transaction.
 	Rest *durationpb.Duration `protobuf:"bytes,7,opt,name=rest,proto3" json:"rest,omitempty"`
-	// Most registers in one read; 0 is the protocol's limit.
+	// Maximum number of registers in one read; 0: the protocol's limit.
 	MaxRegisters uint32 `protobuf:"varint,8,opt,name=max_registers,json=maxRegisters,proto3" json:"max_registers,omitempty"`
-	// Most coils or inputs in one read; 0 is the protocol's limit.
+	// Maximum number of coils or inputs in one read; 0: the protocol's limit.
 	MaxBits uint32 `protobuf:"varint,9,opt,name=max_bits,json=maxBits,proto3" json:"max_bits,omitempty"`
-	// Largest hole of unwanted registers that one read may span.
+	// Maximum number of unwanted registers in a row that one read may include.
 	Gap *uint32 `protobuf:"varint,10,opt,name=gap,proto3,oneof" json:"gap,omitempty"`
-	// Addresses that no read may touch, e.g. "holding 100-109" or "input 7".
+	// Addresses that no read may include, e.g. "holding 100-109" or "input 7".
 	Holes []string `protobuf:"bytes,11,rep,name=holes,proto3" json:"holes,omitempty"`
-	// Each point is read by a request of its own; points of the same registers share it.
+	// Read each point by a request of its own; points in the same registers share it.
 	OnePerPoint bool `protobuf:"varint,12,opt,name=one_per_point,json=onePerPoint,proto3" json:"one_per_point,omitempty"`
 	// Scan groups.
 	Groups []*ScanGroup `protobuf:"bytes,13,rep,name=groups,proto3" json:"groups,omitempty"`
-	// What can be read.
+	// Points that can be read.
 	Points []*Point `protobuf:"bytes,14,rep,name=points,proto3" json:"points,omitempty"`
 	// Points computed from others.
 	Derived []*Derived `protobuf:"bytes,15,rep,name=derived,proto3" json:"derived,omitempty"`
-	// Pause it needs after a write, where that is longer than rest.
+	// Pause required after a write, if longer than rest.
 	RestAfterWrite *durationpb.Duration `protobuf:"bytes,16,opt,name=rest_after_write,json=restAfterWrite,proto3" json:"rest_after_write,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

@@ -27,9 +27,9 @@ type MaskWriteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Holding register, counted from 0.
 	Address *uint32 `protobuf:"varint,1,opt,name=address,proto3,oneof" json:"address,omitempty"`
-	// Bits that are 1 keep what the register holds.
+	// Bits that are 1 keep the contents of the register.
 	AndMask *uint32 `protobuf:"varint,2,opt,name=and_mask,json=andMask,proto3,oneof" json:"and_mask,omitempty"`
-	// What the bits become that are 0 in the AND mask.
+	// New values of the bits that are 0 in the AND mask.
 	OrMask        *uint32 `protobuf:"varint,3,opt,name=or_mask,json=orMask,proto3,oneof" json:"or_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -86,7 +86,7 @@ func (x *MaskWriteRequest) GetOrMask() uint32 {
 	return 0
 }
 
-// MaskWriteResponse says the unit has confirmed.
+// MaskWriteResponse says that the unit has confirmed.
 type MaskWriteResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -129,7 +129,7 @@ type ReadWriteRegistersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First holding register to read, counted from 0.
 	ReadAddress *uint32 `protobuf:"varint,1,opt,name=read_address,json=readAddress,proto3,oneof" json:"read_address,omitempty"`
-	// How many to read.
+	// Number of registers to read.
 	Quantity uint32 `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// First holding register to write, counted from 0.
 	WriteAddress *uint32 `protobuf:"varint,3,opt,name=write_address,json=writeAddress,proto3,oneof" json:"write_address,omitempty"`
@@ -243,14 +243,14 @@ func (x *ReadWriteRegistersResponse) GetValues() []uint32 {
 	return nil
 }
 
-// FileRange is a run of records, each a register, in a file of the unit.
+// FileRange is a range of records, each a register, in a file of the unit.
 type FileRange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the file.
 	File uint32 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
 	// First record, counted from 0.
 	Record uint32 `protobuf:"varint,2,opt,name=record,proto3" json:"record,omitempty"`
-	// How many records.
+	// Number of records.
 	Quantity      uint32 `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -307,7 +307,7 @@ func (x *FileRange) GetQuantity() uint32 {
 	return 0
 }
 
-// FileRecords is what a run of records holds.
+// FileRecords holds the contents of a range of records.
 type FileRecords struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the file.
@@ -371,11 +371,11 @@ func (x *FileRecords) GetValues() []uint32 {
 	return nil
 }
 
-// ReadFileRecordsRequest reads runs of records in one transaction, as many as
-// one answer holds: 245 bytes, two for each run and two for each record.
+// ReadFileRecordsRequest reads ranges of records in one transaction, as many as one answer can
+// hold: 245 bytes, two for each range and two for each record.
 type ReadFileRecordsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What to read.
+	// Ranges to read.
 	Ranges        []*FileRange `protobuf:"bytes,1,rep,name=ranges,proto3" json:"ranges,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -418,10 +418,10 @@ func (x *ReadFileRecordsRequest) GetRanges() []*FileRange {
 	return nil
 }
 
-// ReadFileRecordsResponse holds the runs in the order they were asked for.
+// ReadFileRecordsResponse holds the ranges in the order of the request.
 type ReadFileRecordsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was read.
+	// Contents of the ranges.
 	Records       []*FileRecords `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -464,11 +464,11 @@ func (x *ReadFileRecordsResponse) GetRecords() []*FileRecords {
 	return nil
 }
 
-// WriteFileRecordsRequest writes runs of records in one transaction, as many as
-// one request holds: 251 bytes, seven for each run and two for each record.
+// WriteFileRecordsRequest writes ranges of records in one transaction, as many as one request can
+// hold: 251 bytes, seven for each range and two for each record.
 type WriteFileRecordsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What to write.
+	// Records to write.
 	Records       []*FileRecords `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -511,7 +511,7 @@ func (x *WriteFileRecordsRequest) GetRecords() []*FileRecords {
 	return nil
 }
 
-// WriteFileRecordsResponse says the unit has confirmed.
+// WriteFileRecordsResponse says that the unit has confirmed.
 type WriteFileRecordsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -548,7 +548,7 @@ func (*WriteFileRecordsResponse) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_records_proto_rawDescGZIP(), []int{9}
 }
 
-// ReadFifoRequest reads a queue of registers, which stays as it is.
+// ReadFifoRequest reads a queue of registers without changing it.
 type ReadFifoRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Address of the queue, counted from 0.
@@ -594,7 +594,7 @@ func (x *ReadFifoRequest) GetAddress() uint32 {
 	return 0
 }
 
-// ReadFifoResponse holds what is in the queue.
+// ReadFifoResponse holds the contents of the queue.
 type ReadFifoResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One number from 0 to 65535 per register, at most 31.

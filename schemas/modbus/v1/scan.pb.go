@@ -23,24 +23,23 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ScanRequest looks for units. Each address is asked for one register; whoever
-// answers, if only to refuse, is there.
+// ScanRequest looks for units. Each address is asked for one register; any answer, including an
+// exception, counts as a unit.
 type ScanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Addresses to ask; none: 1 to 247.
+	// Addresses to ask; empty: 1 to 247.
 	Units []uint32 `protobuf:"varint,1,rep,packed,name=units,proto3" json:"units,omitempty"`
-	// How long an answer is waited for; a poll that falls due meanwhile waits too.
+	// How long to wait for an answer; a poll that falls due meanwhile waits too.
 	Wait *durationpb.Duration `protobuf:"bytes,2,opt,name=wait,proto3" json:"wait,omitempty"`
-	// What tells makes of devices from each other.
+	// How to recognize types of devices.
 	Marks []*Mark `protobuf:"bytes,3,rep,name=marks,proto3" json:"marks,omitempty"`
-	// Speeds to try one after the other; of a serial line only, and only with
-	// suspend.
+	// Speeds to try one after the other; only for a serial line, and only with suspend.
 	Bauds []uint32 `protobuf:"varint,4,rep,packed,name=bauds,proto3" json:"bauds,omitempty"`
-	// Parities to try at each speed: none, even or odd; of a serial line only, and
-	// only with suspend.
+	// Parities to try at each speed: none, even or odd; only for a serial line, and only with
+	// suspend.
 	Parities []string `protobuf:"bytes,5,rep,name=parities,proto3" json:"parities,omitempty"`
-	// Nobody else uses the line while it is scanned: its units are told that it is
-	// suspended. Needed to try other settings; they are put back whatever happens.
+	// Reserve the line for the scan: its units are told that it is suspended. Required to try other
+	// settings; the line's own are restored in any case.
 	Suspend       bool `protobuf:"varint,6,opt,name=suspend,proto3" json:"suspend,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -118,12 +117,12 @@ func (x *ScanRequest) GetSuspend() bool {
 	return false
 }
 
-// Mark tells devices of one profile.
+// Mark tells how to recognize devices of one profile.
 type Mark struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the profile.
 	Profile string `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
-	// How its devices are told from others.
+	// Ways to recognize its devices.
 	Identify      *Identify `protobuf:"bytes,2,opt,name=identify,proto3" json:"identify,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -173,18 +172,18 @@ func (x *Mark) GetIdentify() *Identify {
 	return nil
 }
 
-// ScanResponse is how far the scan has come.
+// ScanResponse is the progress of the scan.
 type ScanResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Addresses that have been asked, at all settings.
+	// Number of addresses asked so far, at all settings.
 	Asked uint32 `protobuf:"varint,1,opt,name=asked,proto3" json:"asked,omitempty"`
-	// Addresses to be asked, at all settings.
+	// Number of addresses to ask, at all settings.
 	Total uint32 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
-	// A unit that has been found just now.
+	// A unit that has just been found.
 	Found *FoundUnit `protobuf:"bytes,3,opt,name=found,proto3" json:"found,omitempty"`
-	// Speed that the line is set to while it is suspended.
+	// Present speed of the line while it is suspended.
 	Baud uint32 `protobuf:"varint,4,opt,name=baud,proto3" json:"baud,omitempty"`
-	// Parity that it is set to.
+	// Present parity of the line while it is suspended.
 	Parity        string `protobuf:"bytes,5,opt,name=parity,proto3" json:"parity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -255,25 +254,25 @@ func (x *ScanResponse) GetParity() string {
 	return ""
 }
 
-// FoundUnit is a unit that a scan has found.
+// FoundUnit is a unit found by a scan.
 type FoundUnit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its address.
 	Unit uint32 `protobuf:"varint,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// What it said: empty if it answered, or its exception, or why nobody
-	// understands it, such as two units with one address.
+	// Empty if it answered, otherwise its exception, or why its answer is not valid, such as two
+	// units with one address.
 	Said string `protobuf:"bytes,2,opt,name=said,proto3" json:"said,omitempty"`
 	// How long it took to answer.
 	Took *durationpb.Duration `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
-	// What it says it is by function 43/14; none if it does not know that.
+	// Its identification by function 43/14; none if it does not support that.
 	Objects []*IdentificationObject `protobuf:"bytes,4,rep,name=objects,proto3" json:"objects,omitempty"`
-	// Its server ID by function 17, as text; empty if it does not know that.
+	// Its server ID by function 17, as text; empty if it does not support that.
 	ServerId string `protobuf:"bytes,5,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
-	// Profiles whose marks it has.
+	// Profiles whose marks match.
 	Profiles []string `protobuf:"bytes,6,rep,name=profiles,proto3" json:"profiles,omitempty"`
-	// Speed at which it was found while the line was suspended.
+	// Speed at which it was found, if the line was suspended.
 	Baud uint32 `protobuf:"varint,7,opt,name=baud,proto3" json:"baud,omitempty"`
-	// Parity at which it was found.
+	// Parity at which it was found, if the line was suspended.
 	Parity        string `protobuf:"bytes,8,opt,name=parity,proto3" json:"parity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -365,18 +364,18 @@ func (x *FoundUnit) GetParity() string {
 	return ""
 }
 
-// Identify is one way to tell a device: all that is given must be met.
+// Identify is one way to recognize a device: all given fields must match.
 type Identify struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its vendor name by function 43/14, wholly or in part.
+	// Vendor name by function 43/14, or a part of it.
 	VendorName string `protobuf:"bytes,1,opt,name=vendor_name,json=vendorName,proto3" json:"vendor_name,omitempty"`
-	// Its product code by function 43/14, wholly or in part.
+	// Product code by function 43/14, or a part of it.
 	ProductCode string `protobuf:"bytes,2,opt,name=product_code,json=productCode,proto3" json:"product_code,omitempty"`
-	// The area of a register that tells it.
+	// Area of that register.
 	Area string `protobuf:"bytes,3,opt,name=area,proto3" json:"area,omitempty"`
-	// The register that tells it.
+	// First register to compare.
 	Address uint32 `protobuf:"varint,4,opt,name=address,proto3" json:"address,omitempty"`
-	// What the registers from there hold, one number each; empty: nothing is read.
+	// Contents of the registers from address on, one number each; empty: no register is read.
 	Values        []uint32 `protobuf:"varint,5,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

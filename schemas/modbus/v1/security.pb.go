@@ -24,19 +24,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// LinkTls is how a link proves who it is and knows the device. The files are PEM
-// and read again for each connection.
+// LinkTls configures TLS of a link. The files are PEM and are read again for each connection.
 type LinkTls struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// File of our certificate, with our role in it (OID 1.3.6.1.4.1.50316.802.1),
-	// and its chain.
+	// File of the gateway's certificate, with its role (OID 1.3.6.1.4.1.50316.802.1), and its chain.
 	CertFile string `protobuf:"bytes,1,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
 	// File of its key.
 	KeyFile string `protobuf:"bytes,2,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
-	// File of who signs the device's certificate, or of that certificate itself.
+	// File of the authority that signs the device's certificate, or of that certificate itself.
 	CaFile string `protobuf:"bytes,3,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
-	// The device's name or IP address in its certificate; the host of the address
-	// when empty.
+	// Name or IP address in the device's certificate; empty: the host of the address.
 	ServerName    string `protobuf:"bytes,4,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: modbus/v1/server.proto
 
-// Doors for Modbus masters, and what a server shows through them.
+// Listeners for Modbus masters, and the points that a server offers.
 
 package modbusv1
 
@@ -26,39 +26,41 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Server configures kind modbus-server: points of the bus, shown as registers.
+// Server configures kind modbus-server: points of the bus as registers for Modbus masters.
 type Server struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// TCP ports on which masters are let in.
+	// TCP ports for masters.
 	Tcp []*TcpDoor `protobuf:"bytes,1,rep,name=tcp,proto3" json:"tcp,omitempty"`
-	// Serial ports on which a master asks.
+	// Serial ports with a master.
 	Serial []*SerialDoor `protobuf:"bytes,2,rep,name=serial,proto3" json:"serial,omitempty"`
-	// Most masters connected at once, over all TCP ports.
+	// Maximum number of connected masters, over all TCP ports.
 	MaxMasters uint32 `protobuf:"varint,3,opt,name=max_masters,json=maxMasters,proto3" json:"max_masters,omitempty"`
-	// Most masters connected at once from one address.
+	// Maximum number of connected masters from one address.
 	MaxMastersPerAddress uint32 `protobuf:"varint,4,opt,name=max_masters_per_address,json=maxMastersPerAddress,proto3" json:"max_masters_per_address,omitempty"`
-	// A connection that brings no request for so long is closed.
+	// Close a connection without requests after this time.
 	Idle *durationpb.Duration `protobuf:"bytes,5,opt,name=idle,proto3" json:"idle,omitempty"`
-	// A master that does not take its answers for so long is cut off.
+	// Disconnect a master that does not read its answers for this long.
 	Slow *durationpb.Duration `protobuf:"bytes,6,opt,name=slow,proto3" json:"slow,omitempty"`
-	// Most requests of one Modbus TCP connection under way; more are read later.
+	// Maximum number of requests in progress on one Modbus TCP connection; further ones are read
+	// later.
 	InFlight uint32 `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
-	// Unit address of points that name none.
+	// Unit address of points without one.
 	Unit uint32 `protobuf:"varint,8,opt,name=unit,proto3" json:"unit,omitempty"`
-	// What masters read of a point whose value is stale, bad or not there.
+	// What masters read for a point whose value is stale, bad or missing.
 	Missing string `protobuf:"bytes,9,opt,name=missing,proto3" json:"missing,omitempty"`
-	// A value of which nothing was heard for so long is stale, whatever it says of itself; 0 for never.
+	// Age from which a value is stale, whatever its quality; 0: never.
 	MaxAge *durationpb.Duration `protobuf:"bytes,10,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
-	// How long a write may take until the master is told that there is no answer.
+	// How long a write may take before the master gets an exception that there is no answer.
 	WriteTimeout *durationpb.Duration `protobuf:"bytes,11,opt,name=write_timeout,json=writeTimeout,proto3" json:"write_timeout,omitempty"`
-	// What is shown.
+	// Points to serve.
 	Points []*ServedPoint `protobuf:"bytes,12,rep,name=points,proto3" json:"points,omitempty"`
 	// Addresses without a point that read as zero instead of being refused.
 	Fill []*Fill `protobuf:"bytes,13,rep,name=fill,proto3" json:"fill,omitempty"`
-	// Who this is, for masters that ask by function 43/14.
+	// Identification for masters that ask by function 43/14.
 	Identity *DeviceIdentity `protobuf:"bytes,14,opt,name=identity,proto3" json:"identity,omitempty"`
-	// Actor that knows which masters may come in by their certificates, and cuts off those
-	// it revokes; empty: all whose certificate the ca-file of the door has signed.
+	// Actor that decides which masters are admitted by their certificates, and whose revocations
+	// close their connections; empty: every master whose certificate is signed by the listener's
+	// ca-file is admitted.
 	Access        string `protobuf:"bytes,15,opt,name=access,proto3" json:"access,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -204,11 +206,11 @@ type TcpDoor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host:port to listen on.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// How frames look on the connections.
+	// Framing on the connections.
 	Framing string `protobuf:"bytes,2,opt,name=framing,proto3" json:"framing,omitempty"`
-	// Masters must prove who they are, and all is encrypted (Modbus/TCP Security; its port is 802).
+	// Require TLS with client certificates (Modbus/TCP Security; its port is 802).
 	Tls *MasterTls `protobuf:"bytes,3,opt,name=tls,proto3" json:"tls,omitempty"`
-	// Listen outside loopback although nothing is encrypted or authenticated.
+	// Listen beyond loopback even though nothing is encrypted or authenticated.
 	Insecure      bool `protobuf:"varint,4,opt,name=insecure,proto3" json:"insecure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -279,11 +281,11 @@ type MasterTls struct {
 	CertFile string `protobuf:"bytes,1,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
 	// PEM file of its key.
 	KeyFile string `protobuf:"bytes,2,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
-	// PEM file of who signs the certificates of masters.
+	// PEM file of the authority that signs the certificates of masters.
 	CaFile string `protobuf:"bytes,3,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
-	// Roles (OID 1.3.6.1.4.1.50316.802.1 in the certificate) that may read; none: every master.
+	// Roles (OID 1.3.6.1.4.1.50316.802.1 in the certificate) that may read; empty: every master may.
 	Readers []string `protobuf:"bytes,4,rep,name=readers,proto3" json:"readers,omitempty"`
-	// Roles that may write; none: every master.
+	// Roles that may write; empty: every master may.
 	Writers       []string `protobuf:"bytes,5,rep,name=writers,proto3" json:"writers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -354,20 +356,20 @@ func (x *MasterTls) GetWriters() []string {
 	return nil
 }
 
-// SerialDoor is a serial port at which we are a unit, or several.
+// SerialDoor is a serial port on which the gateway acts as one or several units.
 type SerialDoor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Device, best by its place: /dev/serial/by-path/…
+	// Device, preferably by its location: /dev/serial/by-path/…
 	Port string `protobuf:"bytes,1,opt,name=port,proto3" json:"port,omitempty"`
 	// Speed.
 	Baud uint32 `protobuf:"varint,2,opt,name=baud,proto3" json:"baud,omitempty"`
 	// Parity bit.
 	Parity string `protobuf:"bytes,3,opt,name=parity,proto3" json:"parity,omitempty"`
-	// Data bits of a character; 8 for RTU.
+	// Data bits per character; 8 for RTU.
 	DataBits uint32 `protobuf:"varint,4,opt,name=data_bits,json=dataBits,proto3" json:"data_bits,omitempty"`
-	// Stop bits; 0 chooses 1 with parity and 2 without, as the specification asks.
+	// Stop bits; 0: 1 with parity and 2 without, as the specification requires.
 	StopBits uint32 `protobuf:"varint,5,opt,name=stop_bits,json=stopBits,proto3" json:"stop_bits,omitempty"`
-	// How frames look on the wire.
+	// Framing on the wire.
 	Framing string `protobuf:"bytes,6,opt,name=framing,proto3" json:"framing,omitempty"`
 	// Direction control of an RS-485 transceiver by the driver.
 	Rs485         *Rs485 `protobuf:"bytes,7,opt,name=rs485,proto3" json:"rs485,omitempty"`
@@ -454,42 +456,42 @@ func (x *SerialDoor) GetRs485() *Rs485 {
 	return nil
 }
 
-// ServedPoint is a point of some actor, and where masters find it.
+// ServedPoint maps a point of an actor to registers or bits for masters.
 type ServedPoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The actor whose samples hold the point.
+	// Actor whose samples contain the point.
 	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
-	// Name of the point in its samples.
+	// Name of the point in the samples.
 	Point string `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
-	// Unit address; absent for that of the server.
+	// Unit address; absent: that of the server.
 	Unit *uint32 `protobuf:"varint,3,opt,name=unit,proto3,oneof" json:"unit,omitempty"`
-	// Where masters find it.
+	// Area in which masters find it.
 	Area string `protobuf:"bytes,4,opt,name=area,proto3" json:"area,omitempty"`
 	// First register or bit, counted from 0.
 	Address uint32 `protobuf:"varint,5,opt,name=address,proto3" json:"address,omitempty"`
-	// What the registers mean, as in a unit's points; coils and inputs are always bool.
+	// Data type, as in a unit's points; coils and inputs are always bool.
 	Type string `protobuf:"bytes,6,opt,name=type,proto3" json:"type,omitempty"`
-	// Order of the bytes: abcd is the specification's big-endian, cdab swaps words,
-	// badc swaps bytes, dcba both; eight letters for 64 bits. For any length:
-	// big-endian, word-swap, byte-swap, little-endian.
+	// Byte order: abcd is the specification's big-endian, cdab swaps words, badc swaps bytes, dcba
+	// both; eight letters for 64 bits. For any length: big-endian, word-swap, byte-swap,
+	// little-endian.
 	Order string `protobuf:"bytes,7,opt,name=order,proto3" json:"order,omitempty"`
 	// Bit of the register for type bool, 0 the lowest.
 	Bit *uint32 `protobuf:"varint,8,opt,name=bit,proto3,oneof" json:"bit,omitempty"`
-	// Registers of a string.
+	// Number of registers of a string.
 	Length uint32 `protobuf:"varint,9,opt,name=length,proto3" json:"length,omitempty"`
-	// The register holds (value minus offset) divided by scale; 0 means 1.
+	// Scale: the register holds (value minus offset) divided by scale; 0 means 1.
 	Scale float64 `protobuf:"fixed64,10,opt,name=scale,proto3" json:"scale,omitempty"`
 	// Subtracted before scaling.
 	Offset float64 `protobuf:"fixed64,11,opt,name=offset,proto3" json:"offset,omitempty"`
-	// What masters read when there is no good value; empty for what the server does.
+	// What masters read if there is no good value; empty: as set for the server.
 	Missing string `protobuf:"bytes,12,opt,name=missing,proto3" json:"missing,omitempty"`
-	// Raw bits of the sentinel, e.g. 0x8000; empty for what is usual for the type: the
-	// most negative signed integer, the largest unsigned one, NaN, all ones for BCD
-	// and times; the longest, bcd-time and ymdhms, take no other.
+	// Raw bits of the sentinel, e.g. 0x8000; empty: the usual one for the type, which is the most
+	// negative signed integer, the largest unsigned one, NaN, or all ones for BCD and times. The
+	// longest types, bcd-time and ymdhms, support no other.
 	Sentinel string `protobuf:"bytes,13,opt,name=sentinel,proto3" json:"sentinel,omitempty"`
-	// Masters may write it: it is written by method WritePoint of its actor.
+	// Masters may write it, through method WritePoint of its actor.
 	Writable bool `protobuf:"varint,14,opt,name=writable,proto3" json:"writable,omitempty"`
-	// Written by another method instead, <actor>/<Method>; makes the point writable.
+	// Method that writes the point instead of WritePoint, <actor>/<Method>; makes the point writable.
 	Call string `protobuf:"bytes,15,opt,name=call,proto3" json:"call,omitempty"`
 	// Request of that method in JSON; $value stands for the value.
 	Request       string `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
@@ -639,16 +641,16 @@ func (x *ServedPoint) GetRequest() string {
 	return ""
 }
 
-// Fill is addresses that read as zero where no point is.
+// Fill is a range of addresses without points that read as zero.
 type Fill struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Unit address; absent for that of the server.
+	// Unit address; absent: that of the server.
 	Unit *uint32 `protobuf:"varint,1,opt,name=unit,proto3,oneof" json:"unit,omitempty"`
-	// Where.
+	// Area of the addresses.
 	Area string `protobuf:"bytes,2,opt,name=area,proto3" json:"area,omitempty"`
 	// First register or bit, counted from 0.
 	Address uint32 `protobuf:"varint,3,opt,name=address,proto3" json:"address,omitempty"`
-	// How many.
+	// Number of addresses.
 	Count         uint32 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -712,20 +714,20 @@ func (x *Fill) GetCount() uint32 {
 	return 0
 }
 
-// DeviceIdentity is what function 43/14 tells.
+// DeviceIdentity is the identification that function 43/14 returns.
 type DeviceIdentity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Vendor name.
 	Vendor string `protobuf:"bytes,1,opt,name=vendor,proto3" json:"vendor,omitempty"`
 	// Product code.
 	Product string `protobuf:"bytes,2,opt,name=product,proto3" json:"product,omitempty"`
-	// Vendor's address in the web.
+	// Vendor's web address.
 	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
 	// Product name.
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	// Model name.
 	Model string `protobuf:"bytes,5,opt,name=model,proto3" json:"model,omitempty"`
-	// Name of the application, the gateway's name if empty.
+	// Name of the application; empty: the gateway's name.
 	Application   string `protobuf:"bytes,6,opt,name=application,proto3" json:"application,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -803,7 +805,7 @@ func (x *DeviceIdentity) GetApplication() string {
 	return ""
 }
 
-// MastersRequest asks who is connected.
+// MastersRequest asks for the connected masters.
 type MastersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -840,24 +842,24 @@ func (*MastersRequest) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_server_proto_rawDescGZIP(), []int{7}
 }
 
-// MastersResponse counts since the actor began to live.
+// MastersResponse holds the masters, and counts of the current life of the actor.
 type MastersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who is connected, and the serial lines.
+	// Connected masters, and the serial lines.
 	Masters []*Master `protobuf:"bytes,1,rep,name=masters,proto3" json:"masters,omitempty"`
-	// Connections let in.
+	// Accepted connections.
 	Accepted uint64 `protobuf:"varint,2,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	// Connections beyond the limits.
+	// Connections refused because of the limits.
 	Refused uint64 `protobuf:"varint,3,opt,name=refused,proto3" json:"refused,omitempty"`
-	// Connections without a good TLS handshake.
+	// Connections with a failed TLS handshake.
 	Strangers uint64 `protobuf:"varint,4,opt,name=strangers,proto3" json:"strangers,omitempty"`
-	// Connections closed because they brought no request.
+	// Connections closed because they sent no requests.
 	Idle uint64 `protobuf:"varint,5,opt,name=idle,proto3" json:"idle,omitempty"`
-	// Connections cut because they did not take their answers.
+	// Connections closed because they did not read their answers.
 	Slow uint64 `protobuf:"varint,6,opt,name=slow,proto3" json:"slow,omitempty"`
-	// Connections cut because of bytes that are no Modbus.
+	// Connections closed because of bytes that are not Modbus.
 	Garbled uint64 `protobuf:"varint,7,opt,name=garbled,proto3" json:"garbled,omitempty"`
-	// Requests.
+	// Number of requests.
 	Requests uint64 `protobuf:"varint,8,opt,name=requests,proto3" json:"requests,omitempty"`
 	// Requests answered by an exception.
 	Exceptions uint64 `protobuf:"varint,9,opt,name=exceptions,proto3" json:"exceptions,omitempty"`
@@ -970,23 +972,23 @@ func (x *MastersResponse) GetGarbage() uint64 {
 // Master is one connection, or one serial line.
 type Master struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The way it came in.
+	// Listener or serial port it uses.
 	Door string `protobuf:"bytes,1,opt,name=door,proto3" json:"door,omitempty"`
-	// Where it is; empty on a serial line.
+	// Remote address; empty on a serial line.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	// Role that its certificate proves.
+	// Role in its certificate.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
-	// Since when it is connected.
+	// When it connected.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
-	// When it asked last.
+	// Time of its last request.
 	Last *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last,proto3" json:"last,omitempty"`
-	// Requests.
+	// Number of requests.
 	Requests uint64 `protobuf:"varint,6,opt,name=requests,proto3" json:"requests,omitempty"`
 	// Requests answered by an exception.
 	Exceptions uint64 `protobuf:"varint,7,opt,name=exceptions,proto3" json:"exceptions,omitempty"`
 	// Bytes that belonged to no request.
 	Garbage uint64 `protobuf:"varint,8,opt,name=garbage,proto3" json:"garbage,omitempty"`
-	// Requests under way.
+	// Requests in progress.
 	Open          uint32 `protobuf:"varint,9,opt,name=open,proto3" json:"open,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1085,13 +1087,13 @@ func (x *Master) GetOpen() uint32 {
 	return 0
 }
 
-// MastersCut is an event: masters were cut off because who they are may no longer
-// come in. On event leaf "cut".
+// MastersCut is an event: masters were disconnected because their identity is no longer admitted.
+// On event leaf "cut".
 type MastersCut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The identity.
 	Identity string `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
-	// How many connections it had.
+	// Number of its connections.
 	Connections uint32 `protobuf:"varint,2,opt,name=connections,proto3" json:"connections,omitempty"`
 	// Why.
 	Cause         string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
@@ -1150,14 +1152,13 @@ func (x *MastersCut) GetCause() string {
 	return ""
 }
 
-// InsecureDoor is an event: masters are let in from outside this machine without
-// encryption and authentication, because the config says so. On event leaf
-// "insecure", at every start.
+// InsecureDoor is an event: masters beyond this machine are admitted without encryption and
+// authentication, because the config says so. On event leaf "insecure", at every start.
 type InsecureDoor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host:port it listens on.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// What that means.
+	// What is missing.
 	Warning       string `protobuf:"bytes,2,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

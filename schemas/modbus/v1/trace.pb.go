@@ -24,14 +24,14 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// TraceRequest asks to be shown what passes on a line or link.
+// TraceRequest selects the frames of a line or link to stream.
 type TraceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only what goes to and comes from this unit, or all units.
+	// Only frames to and from this unit; absent: all units.
 	Unit *uint32 `protobuf:"varint,1,opt,name=unit,proto3,oneof" json:"unit,omitempty"`
-	// Only what has this function; 0 is any.
+	// Only frames with this function; 0: any.
 	Function uint32 `protobuf:"varint,2,opt,name=function,proto3" json:"function,omitempty"`
-	// Begin with what was kept of the last frames.
+	// Begin with the stored last frames.
 	Kept          bool `protobuf:"varint,3,opt,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -88,14 +88,14 @@ func (x *TraceRequest) GetKept() bool {
 	return false
 }
 
-// TraceResponse is one frame that has passed.
+// TraceResponse is one frame.
 type TraceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The frame.
 	Frame *Frame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
-	// How frames look on the wire: rtu, ascii, tcp, rtu-over-tcp or ascii-over-tcp.
+	// Framing on the wire: rtu, ascii, tcp, rtu-over-tcp or ascii-over-tcp.
 	Framing string `protobuf:"bytes,2,opt,name=framing,proto3" json:"framing,omitempty"`
-	// Frames so far that came faster than they could be shown.
+	// Number of frames so far that arrived too fast to be shown.
 	Missed        uint64 `protobuf:"varint,3,opt,name=missed,proto3" json:"missed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -152,15 +152,15 @@ func (x *TraceResponse) GetMissed() uint64 {
 	return 0
 }
 
-// MastersServiceTraceRequest asks to be shown what masters send and get.
+// MastersServiceTraceRequest selects the frames to stream.
 type MastersServiceTraceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only what is sent to this unit and its answers, or all units.
+	// Only requests to this unit and its answers; absent: all units.
 	Unit *uint32 `protobuf:"varint,1,opt,name=unit,proto3,oneof" json:"unit,omitempty"`
-	// Only what has this function; 0 is any.
+	// Only frames with this function; 0: any.
 	Function uint32 `protobuf:"varint,2,opt,name=function,proto3" json:"function,omitempty"`
-	// Only this master: its role, its address with or without the port, or the door of
-	// a serial port, as method Masters tells them; empty is all.
+	// Only this master: its role, its address with or without the port, or the door of a serial port,
+	// as listed by method Masters; empty: all.
 	Master        string `protobuf:"bytes,4,opt,name=master,proto3" json:"master,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -217,14 +217,14 @@ func (x *MastersServiceTraceRequest) GetMaster() string {
 	return ""
 }
 
-// MastersServiceTraceResponse is one frame that has passed.
+// MastersServiceTraceResponse is one frame.
 type MastersServiceTraceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The frame. What is received are requests here, what is sent are answers.
+	// The frame. Received frames are requests here, sent ones are answers.
 	Frame *Frame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
-	// How frames look on the connection: rtu, ascii, tcp, rtu-over-tcp or ascii-over-tcp.
+	// Framing on the connection: rtu, ascii, tcp, rtu-over-tcp or ascii-over-tcp.
 	Framing string `protobuf:"bytes,2,opt,name=framing,proto3" json:"framing,omitempty"`
-	// Frames so far that came faster than they could be shown.
+	// Number of frames so far that arrived too fast to be shown.
 	Missed        uint64 `protobuf:"varint,3,opt,name=missed,proto3" json:"missed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -281,29 +281,30 @@ func (x *MastersServiceTraceResponse) GetMissed() uint64 {
 	return 0
 }
 
-// Frame is something that was seen on a line or link, or between a master and us.
+// Frame is a frame or another event on a line or link, or between a master and the gateway.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// When: of what was sent, as it was handed to the port.
+	// Time; for sent frames, when they were handed to the port.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Since the one shown before, by a clock that nobody sets.
+	// Time since the previous one shown, by a monotonic clock.
 	Gap *durationpb.Duration `protobuf:"bytes,2,opt,name=gap,proto3" json:"gap,omitempty"`
-	// sent or received; empty: something that happened on the link.
+	// sent or received; empty: an event on the link.
 	Direction string `protobuf:"bytes,3,opt,name=direction,proto3" json:"direction,omitempty"`
-	// The unit it is to or from; of what is no frame, the one that was asked.
+	// The unit it is to or from; if it is not a frame, that of the pending request.
 	Unit uint32 `protobuf:"varint,4,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Its function, likewise.
+	// Its function; otherwise that of the pending request.
 	Function uint32 `protobuf:"varint,5,opt,name=function,proto3" json:"function,omitempty"`
-	// What it says.
+	// Its meaning.
 	Text string `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
-	// What is wrong with it: cut, late, stray, crc, short or noise; or what has
-	// happened: silent, opened or lost.
+	// What is wrong with it: cut, late, stray, crc, short or noise; or the event: silent, opened or
+	// lost.
 	Mark string `protobuf:"bytes,7,opt,name=mark,proto3" json:"mark,omitempty"`
-	// Its bytes as they were on the wire.
+	// Its bytes on the wire.
 	Hex string `protobuf:"bytes,8,opt,name=hex,proto3" json:"hex,omitempty"`
-	// How many those were, if not all are told.
+	// Number of bytes, if not all are included.
 	Size uint32 `protobuf:"varint,9,opt,name=size,proto3" json:"size,omitempty"`
-	// Between a master and us: who that is. The gap is since its last frame then.
+	// The master, if the frame was exchanged with one. The gap is then the time since that master's
+	// previous frame.
 	Master        string `protobuf:"bytes,10,opt,name=master,proto3" json:"master,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -409,25 +410,25 @@ func (x *Frame) GetMaster() string {
 	return ""
 }
 
-// Failed says that a unit, line or link does not work as it should, on event
-// leaf "failed"; at most once a minute.
+// Failed is an event: a unit, line or link does not work properly. On event leaf "failed", at most
+// once a minute.
 type Failed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// degraded or unreachable; failed: its actor begins a new life.
+	// degraded or unreachable; failed: its actor is restarted.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	// Why.
 	Cause string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
-	// How many more times it has failed since it was said last.
+	// Number of failures since the last event for which none was published.
 	Untold uint32 `protobuf:"varint,4,opt,name=untold,proto3" json:"untold,omitempty"`
-	// How frames look on the wire.
+	// Framing on the wire.
 	Framing string `protobuf:"bytes,5,opt,name=framing,proto3" json:"framing,omitempty"`
-	// When the first of the frames passed.
+	// Time of the first of the frames.
 	Began *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=began,proto3" json:"began,omitempty"`
-	// The last frames on the line or link before that, of all units, as lines of a
-	// recording: seconds since the first, > sent or < received or ! neither, bytes,
-	// mark, # what it says. Long ones are cut.
+	// The last frames of all units on the line or link before that, as lines of a recording: seconds
+	// since the first, > sent or < received or ! neither, bytes, mark, # meaning. Long frames are
+	// truncated.
 	Frames        []string `protobuf:"bytes,7,rep,name=frames,proto3" json:"frames,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -512,10 +513,10 @@ func (x *Failed) GetFrames() []string {
 	return nil
 }
 
-// CountersRequest asks what has become of requests.
+// CountersRequest asks for the counts of requests.
 type CountersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of one unit only.
+	// Only this unit.
 	Unit          *uint32 `protobuf:"varint,1,opt,name=unit,proto3,oneof" json:"unit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -558,14 +559,14 @@ func (x *CountersRequest) GetUnit() uint32 {
 	return 0
 }
 
-// CountersResponse counts since this life of the link's actor began.
+// CountersResponse holds the counts of the current life of the link's actor.
 type CountersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of each unit that was ever asked, in the order of their addresses.
+	// Counts of each unit that was ever asked, in the order of their addresses.
 	Units []*Counters `protobuf:"bytes,1,rep,name=units,proto3" json:"units,omitempty"`
-	// Of all of them.
+	// Total of all units.
 	Total *Counters `protobuf:"bytes,2,opt,name=total,proto3" json:"total,omitempty"`
-	// Bytes received that belong to no frame.
+	// Received bytes that belong to no frame.
 	Noise         uint64 `protobuf:"varint,3,opt,name=noise,proto3" json:"noise,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -622,7 +623,7 @@ func (x *CountersResponse) GetNoise() uint64 {
 	return 0
 }
 
-// UnitServiceCountersRequest asks what has become of requests to the unit.
+// UnitServiceCountersRequest asks for the counts of requests to the unit.
 type UnitServiceCountersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -659,11 +660,10 @@ func (*UnitServiceCountersRequest) Descriptor() ([]byte, []int) {
 	return file_modbus_v1_trace_proto_rawDescGZIP(), []int{8}
 }
 
-// UnitServiceCountersResponse counts since the current life of the link's actor
-// began.
+// UnitServiceCountersResponse holds the counts of the current life of the link's actor.
 type UnitServiceCountersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the link has counted.
+	// The counts.
 	Counters      *Counters `protobuf:"bytes,1,opt,name=counters,proto3" json:"counters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -706,30 +706,30 @@ func (x *UnitServiceCountersResponse) GetCounters() *Counters {
 	return nil
 }
 
-// Counters only ever grow.
+// Counters count requests; they only increase.
 type Counters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Unit address; of a total none.
+	// Unit address; absent for the total.
 	Unit uint32 `protobuf:"varint,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Requests that went out.
+	// Requests sent.
 	Requests uint64 `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
 	// Answered with data.
 	Answered uint64 `protobuf:"varint,3,opt,name=answered,proto3" json:"answered,omitempty"`
-	// Refused by the unit, by why.
+	// Refused by the unit, by exception.
 	Exceptions []*ExceptionCount `protobuf:"bytes,4,rep,name=exceptions,proto3" json:"exceptions,omitempty"`
 	// Not answered in time.
 	Timeouts uint64 `protobuf:"varint,5,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
 	// Answered with a damaged frame.
 	Corrupt uint64 `protobuf:"varint,6,opt,name=corrupt,proto3" json:"corrupt,omitempty"`
-	// Answered by another unit, function or length than asked.
+	// Answered by another unit, or with another function or length than requested.
 	Mismatched uint64 `protobuf:"varint,7,opt,name=mismatched,proto3" json:"mismatched,omitempty"`
-	// Requests that were sent once more since the connection was lost under them.
+	// Requests sent again because the connection was lost.
 	Retries uint64 `protobuf:"varint,8,opt,name=retries,proto3" json:"retries,omitempty"`
-	// Answers that came after they were given up.
+	// Answers that arrived after their timeout.
 	Late uint64 `protobuf:"varint,9,opt,name=late,proto3" json:"late,omitempty"`
-	// Time that the line or connection was spent on the unit, waiting included.
+	// Time that the line or connection was used for the unit, including waiting for its answers.
 	Busy *durationpb.Duration `protobuf:"bytes,10,opt,name=busy,proto3" json:"busy,omitempty"`
-	// From the end of a request on the wire to its answer, of those that came.
+	// Time from the end of a request on the wire to its answer, for those that were answered.
 	Latency       *Latency `protobuf:"bytes,11,opt,name=latency,proto3" json:"latency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -842,14 +842,14 @@ func (x *Counters) GetLatency() *Latency {
 	return nil
 }
 
-// Refusal is a detail of the error of a call that asked something of a unit.
+// Refusal is a detail of the error of a call to a unit.
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The unit.
 	Unit uint32 `protobuf:"varint,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Exception code with which the unit has refused it; 0: it has not.
+	// Exception code with which the unit refused the request; 0: it did not refuse it.
 	Exception uint32 `protobuf:"varint,2,opt,name=exception,proto3" json:"exception,omitempty"`
-	// A write may have been carried out, or not.
+	// A write may or may not have been carried out.
 	Unsure        bool `protobuf:"varint,3,opt,name=unsure,proto3" json:"unsure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -970,14 +970,14 @@ func (x *ExceptionCount) GetCount() uint64 {
 	return 0
 }
 
-// Latency is a histogram.
+// Latency is a histogram of times.
 type Latency struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Least to most.
+	// Buckets in ascending order.
 	Buckets []*LatencyBucket `protobuf:"bytes,1,rep,name=buckets,proto3" json:"buckets,omitempty"`
-	// Of all.
+	// Total number.
 	Count uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
-	// Of all.
+	// Total time.
 	Sum           *durationpb.Duration `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1034,13 +1034,12 @@ func (x *Latency) GetSum() *durationpb.Duration {
 	return nil
 }
 
-// LatencyBucket counts what took so long or less; it holds those of the buckets
-// before.
+// LatencyBucket counts the times up to a bound, including those of the lower buckets.
 type LatencyBucket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Upper bound.
 	Within *durationpb.Duration `protobuf:"bytes,1,opt,name=within,proto3" json:"within,omitempty"`
-	// How many.
+	// Number of times.
 	Count         uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -30,40 +30,40 @@ const (
 // Bridge configures kind mqtt-bridge.
 type Bridge struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The outside broker, tcp://host:1883 or ssl://host:8883. The name is looked up at
-	// every attempt to connect.
+	// The outside broker, tcp://host:1883 or ssl://host:8883. The name is resolved at every attempt
+	// to connect.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// How the gateway identifies itself there.
+	// Credentials for the outside broker.
 	Login *Login `protobuf:"bytes,2,opt,name=login,proto3" json:"login,omitempty"`
 	// Certificates, for ssl://.
 	Tls *v1.Client `protobuf:"bytes,15,opt,name=tls,proto3" json:"tls,omitempty"`
-	// Version of MQTT that is spoken.
+	// MQTT version.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	// The mqtt-broker of this gateway that topics of clients come from and go to; not
-	// needed to send data, event and state.
+	// The mqtt-broker of this gateway whose client topics are bridged; not needed to send data, event
+	// and state.
 	Broker string `protobuf:"bytes,4,opt,name=broker,proto3" json:"broker,omitempty"`
-	// What goes out.
+	// Outgoing topics.
 	Out []*BridgeOut `protobuf:"bytes,5,rep,name=out,proto3" json:"out,omitempty"`
-	// What comes in.
+	// Incoming topics.
 	In []*BridgeIn `protobuf:"bytes,6,rep,name=in,proto3" json:"in,omitempty"`
-	// Topics of the outside broker that are listened to for ListUnclaimed only.
+	// Topics of the outside broker to subscribe to for ListUnclaimed only.
 	Discover []string `protobuf:"bytes,7,rep,name=discover,proto3" json:"discover,omitempty"`
-	// A sign of life is asked for after so long without one; half as long again and 10s
-	// later the connection is given up.
+	// Keep-alive interval. The connection is closed if nothing arrives for one and a half of it plus
+	// 10s.
 	KeepAlive *durationpb.Duration `protobuf:"bytes,8,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
-	// The outside broker keeps what is to come in for so long while the gateway is away;
-	// 0s: not at all.
+	// How long the outside broker keeps incoming messages while the gateway is disconnected; 0s: not
+	// at all.
 	Session *durationpb.Duration `protobuf:"bytes,9,opt,name=session,proto3" json:"session,omitempty"`
-	// Where the outside broker says, retained, whether the gateway is there: online or
-	// offline. Empty: nowhere.
+	// Topic at the outside broker with the retained status of the gateway: online or offline. Empty:
+	// none.
 	StatusTopic string `protobuf:"bytes,10,opt,name=status_topic,json=statusTopic,proto3" json:"status_topic,omitempty"`
-	// Longest pause between attempts to connect.
+	// Maximum pause between attempts to connect.
 	MaxBackoff *durationpb.Duration `protobuf:"bytes,11,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
-	// Most messages sent that wait for their acknowledgement.
+	// Maximum number of unacknowledged messages in flight.
 	Window uint32 `protobuf:"varint,12,opt,name=window,proto3" json:"window,omitempty"`
-	// Largest message that is taken, either way.
+	// Maximum size of a message, in either direction.
 	MaxPayload uint32 `protobuf:"varint,13,opt,name=max_payload,json=maxPayload,proto3" json:"max_payload,omitempty"`
-	// Most messages that wait in memory for the disk; beyond that the oldest are dropped.
+	// Messages that may wait in memory to be written to disk; beyond that the oldest are dropped.
 	Buffer        uint32 `protobuf:"varint,14,opt,name=buffer,proto3" json:"buffer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -204,23 +204,22 @@ func (x *Bridge) GetBuffer() uint32 {
 	return 0
 }
 
-// BridgeOut is a set of topics that go out. What is published here on the local prefix
-// and a rest that the filter matches is published there on the remote prefix and that
-// rest.
+// BridgeOut is a set of outgoing topics. A message on local-prefix + rest here, where topic matches
+// the rest, is published on remote-prefix + rest at the outside broker.
 type BridgeOut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Filter, e.g. "data/#" or "tele/+/SENSOR".
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// What topics begin with here, and not there.
+	// Prefix of the topics here.
 	LocalPrefix string `protobuf:"bytes,2,opt,name=local_prefix,json=localPrefix,proto3" json:"local_prefix,omitempty"`
-	// What topics begin with there, and not here.
+	// Prefix of the topics at the outside broker.
 	RemotePrefix string `protobuf:"bytes,3,opt,name=remote_prefix,json=remotePrefix,proto3" json:"remote_prefix,omitempty"`
-	// Quality of service there.
+	// Quality of service at the outside broker.
 	Qos uint32 `protobuf:"varint,4,opt,name=qos,proto3" json:"qos,omitempty"`
-	// Whether the outside broker keeps the last of each topic: never, always, or states
-	// only.
+	// Which messages are retained at the outside broker: never, always, or states only.
 	Retain string `protobuf:"bytes,5,opt,name=retain,proto3" json:"retain,omitempty"`
-	// Not on disk until the outside broker has it: what cannot be sent at once is lost.
+	// Do not store messages on disk until the outside broker has them: what cannot be sent at once is
+	// lost.
 	Volatile      bool `protobuf:"varint,6,opt,name=volatile,proto3" json:"volatile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -298,22 +297,21 @@ func (x *BridgeOut) GetVolatile() bool {
 	return false
 }
 
-// BridgeIn is a set of topics that come in. What is published there on the remote
-// prefix and a rest that the filter matches is published here on the local prefix and
-// that rest.
+// BridgeIn is a set of incoming topics. A message on remote-prefix + rest at the outside broker,
+// where topic matches the rest, is published here on local-prefix + rest.
 type BridgeIn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Filter, e.g. "commands/#".
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// What topics begin with here, and not there.
+	// Prefix of the topics here.
 	LocalPrefix string `protobuf:"bytes,2,opt,name=local_prefix,json=localPrefix,proto3" json:"local_prefix,omitempty"`
-	// What topics begin with there, and not here.
+	// Prefix of the topics at the outside broker.
 	RemotePrefix string `protobuf:"bytes,3,opt,name=remote_prefix,json=remotePrefix,proto3" json:"remote_prefix,omitempty"`
-	// Best quality of service that is asked for.
+	// Maximum quality of service requested.
 	Qos uint32 `protobuf:"varint,4,opt,name=qos,proto3" json:"qos,omitempty"`
-	// What is retained there when the gateway connects does not come.
+	// Ignore messages that are already retained at the outside broker when the gateway connects.
 	NewOnly bool `protobuf:"varint,5,opt,name=new_only,json=newOnly,proto3" json:"new_only,omitempty"`
-	// What comes is retained here.
+	// Retain the messages here.
 	Retain        bool `protobuf:"varint,6,opt,name=retain,proto3" json:"retain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -391,7 +389,7 @@ func (x *BridgeIn) GetRetain() bool {
 	return false
 }
 
-// BridgeStatusRequest asks how the bridge is.
+// BridgeStatusRequest asks for the status of the bridge.
 type BridgeStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -428,32 +426,32 @@ func (*BridgeStatusRequest) Descriptor() ([]byte, []int) {
 	return file_mqtt_v1_bridge_proto_rawDescGZIP(), []int{3}
 }
 
-// BridgeStatusResponse says how the bridge is, and what has passed in this life.
+// BridgeStatusResponse is the state of the bridge and its counters in this life.
 type BridgeStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The connection.
 	State *BridgeState `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
 	// Batches of messages on disk that the outside broker has not acknowledged.
 	Backlog uint64 `protobuf:"varint,2,opt,name=backlog,proto3" json:"backlog,omitempty"`
-	// Since when the oldest of them waits.
+	// Since when the oldest of the stored messages waits.
 	Oldest *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=oldest,proto3" json:"oldest,omitempty"`
 	// Messages in memory that are not on disk yet.
 	Buffered uint32 `protobuf:"varint,4,opt,name=buffered,proto3" json:"buffered,omitempty"`
-	// Messages that went out and were acknowledged, or sent with QoS 0.
+	// Outgoing messages that were acknowledged, or sent with QoS 0.
 	Sent uint64 `protobuf:"varint,5,opt,name=sent,proto3" json:"sent,omitempty"`
-	// Messages that came in.
+	// Incoming messages.
 	Received uint64 `protobuf:"varint,6,opt,name=received,proto3" json:"received,omitempty"`
-	// Messages a second that went out, over the last minute.
+	// Outgoing messages per second over the last minute.
 	SentRate float64 `protobuf:"fixed64,7,opt,name=sent_rate,json=sentRate,proto3" json:"sent_rate,omitempty"`
-	// Messages a second that came in, over the last minute.
+	// Incoming messages per second over the last minute.
 	ReceivedRate float64 `protobuf:"fixed64,8,opt,name=received_rate,json=receivedRate,proto3" json:"received_rate,omitempty"`
-	// Messages for which there was no room, on disk or in memory, or no connection.
+	// Messages dropped for lack of space on disk or in memory, or of a connection.
 	Dropped uint64 `protobuf:"varint,9,opt,name=dropped,proto3" json:"dropped,omitempty"`
-	// Messages that the outside broker or the gateway's own would not take.
+	// Messages that the outside broker or the gateway's own refused.
 	Refused uint64 `protobuf:"varint,10,opt,name=refused,proto3" json:"refused,omitempty"`
-	// Messages that came back to where they were before.
+	// Messages that returned to where they came from.
 	Looped uint64 `protobuf:"varint,11,opt,name=looped,proto3" json:"looped,omitempty"`
-	// Messages whose time was over before they could go out.
+	// Messages that expired before they could be sent.
 	Expired       uint64 `protobuf:"varint,12,opt,name=expired,proto3" json:"expired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -576,15 +574,15 @@ func (x *BridgeStatusResponse) GetExpired() uint64 {
 // BridgeState is the connection to the outside broker. On state leaf "bridge".
 type BridgeState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// It stands.
+	// The connection is established.
 	Connected bool `protobuf:"varint,1,opt,name=connected,proto3" json:"connected,omitempty"`
-	// Since when it stands, or does not.
+	// Since when it is connected or disconnected.
 	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
-	// Where.
+	// URL of the broker.
 	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
-	// Why it does not, or why the one before ended.
+	// Why it is not connected, or why the previous connection ended.
 	Cause string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
-	// Attempts to connect since it stood.
+	// Attempts to connect since the last connection.
 	Attempts      uint32 `protobuf:"varint,5,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -658,11 +656,11 @@ func (x *BridgeState) GetAttempts() uint32 {
 // BridgeOutbox is a batch of messages on disk.
 type BridgeOutbox struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In order.
+	// The messages, in order.
 	Messages []*BridgeMessage `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
-	// How many messages were written before them in the same life of the bridge.
+	// Number of messages written before these in the same life of the bridge.
 	First uint64 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
-	// Tells that life from others.
+	// Identifies that life.
 	Life          uint64 `protobuf:"fixed64,3,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -719,22 +717,22 @@ func (x *BridgeOutbox) GetLife() uint64 {
 	return 0
 }
 
-// BridgeMessage is a message on its way out.
+// BridgeMessage is an outgoing message.
 type BridgeMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Topic there.
+	// Topic at the outside broker.
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	// Payload.
 	Payload []byte `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
 	// Quality of service.
 	Qos uint32 `protobuf:"varint,3,opt,name=qos,proto3" json:"qos,omitempty"`
-	// The outside broker keeps it.
+	// Retained at the outside broker.
 	Retain bool `protobuf:"varint,4,opt,name=retain,proto3" json:"retain,omitempty"`
-	// What the payload is.
+	// Content type of the payload.
 	ContentType string `protobuf:"bytes,5,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
-	// User properties, name after value.
+	// User properties, names and values alternating.
 	User []string `protobuf:"bytes,6,rep,name=user,proto3" json:"user,omitempty"`
-	// Of no use after that; absent: for ever.
+	// When the message expires; absent: never.
 	Expires       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires,proto3" json:"expires,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: mqtt/v1/device.proto
 
-// Devices that publish their readings by MQTT, in their own topics and words.
+// Devices that publish their readings by MQTT, with their own topics and payloads.
 
 package mqttv1
 
@@ -29,31 +29,30 @@ const (
 // Device configures kind mqtt-device.
 type Device struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The broker that the device publishes to: an mqtt-broker of this gateway, or an
-	// mqtt-bridge to an outside one.
+	// Broker to which the device publishes: an mqtt-broker of this gateway, or an mqtt-bridge to an
+	// outside broker.
 	Broker string `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
-	// Device profile, e.g. "tasmota-energy": a file of this name in the directory
-	// "profiles/mqtt" beside the config file, or one that is built in. Points and
-	// commands of equal names replace the profile's, the others come on top.
+	// Device profile, e.g. "tasmota-energy": a file of this name in the directory "profiles/mqtt"
+	// beside the config file, or a built-in one. Points and commands with the same names replace
+	// those of the profile, others are added.
 	Profile string `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
-	// What the device is called in its topics: it takes the place of {device} there.
+	// Name of the device in its topics, which replaces {device} there.
 	Device string `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
-	// Topic of points that have none of their own.
+	// Topic of points without a topic of their own.
 	Topic string `protobuf:"bytes,4,opt,name=topic,proto3" json:"topic,omitempty"`
-	// What is read from messages.
+	// Values to read from messages.
 	Points []*DevicePoint `protobuf:"bytes,5,rep,name=points,proto3" json:"points,omitempty"`
-	// The device is unreachable, and a point stale, after so long without a message; 0s
-	// is never. 15m if neither this nor the profile says it.
+	// Without a message for this long the device is unreachable and its points are stale; 0s: never.
+	// 15m if neither this nor the profile sets it.
 	Silence *durationpb.Duration `protobuf:"bytes,6,opt,name=silence,proto3" json:"silence,omitempty"`
-	// Topics that tell whether the device is there, such as its will. Those of the
-	// profile if there are none here.
+	// Topics that say whether the device is online, such as its will. Empty: those of the profile.
 	Availability []*DeviceAvailability `protobuf:"bytes,7,rep,name=availability,proto3" json:"availability,omitempty"`
-	// What can be set.
+	// Commands that set something on the device.
 	Commands []*DeviceCommand `protobuf:"bytes,8,rep,name=commands,proto3" json:"commands,omitempty"`
-	// Where messages have their source time: a path to a text with date, time and
-	// zone, or to seconds or milliseconds since 1970. Empty: when they arrive.
+	// Path of the source time in messages: a text with date, time and zone, or seconds or
+	// milliseconds since 1970. Empty: the time of arrival.
 	Time string `protobuf:"bytes,9,opt,name=time,proto3" json:"time,omitempty"`
-	// Longest payload that is looked at.
+	// Maximum size of a payload that is parsed.
 	MaxPayload    uint32 `protobuf:"varint,10,opt,name=max_payload,json=maxPayload,proto3" json:"max_payload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -164,42 +163,43 @@ type DevicePoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the point in samples.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Topic of the messages that it is in; empty: that of the device.
+	// Topic of its messages; empty: that of the device.
 	Topic string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
-	// Where it is in JSON, e.g. "ENERGY.Power", "relays[0].ison" or
-	// "\"a.b\".c"; empty: the payload is the value.
+	// Path in JSON, e.g. "ENERGY.Power", "relays[0].ison" or "\"a.b\".c"; empty: the payload is the
+	// value.
 	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
-	// What it is published as. Numbers and integers may be text in the message; an
-	// integer keeps all its 64 bits.
+	// Type of the published value. Numbers and integers may be text in the message; an integer keeps
+	// all 64 bits.
 	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
 	// The value is the number in the message times scale plus offset; 0 means 1.
 	Scale float64 `protobuf:"fixed64,5,opt,name=scale,proto3" json:"scale,omitempty"`
 	// Added after scaling.
 	Offset float64 `protobuf:"fixed64,6,opt,name=offset,proto3" json:"offset,omitempty"`
-	// Physical unit, for people.
+	// Physical unit, for display.
 	Unit string `protobuf:"bytes,7,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Leaf that it is published on.
+	// Leaf on which it is published.
 	Group string `protobuf:"bytes,8,opt,name=group,proto3" json:"group,omitempty"`
-	// Numbers of texts in the message, e.g. "2=running"; the text is published beside
-	// the number.
+	// Numbers for texts in the message, e.g. "2=running"; the text is published beside the number.
 	Labels []string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty"`
-	// Texts that set a flag, in any case; without them and those of off: on, true, yes, 1.
+	// Texts that set a flag, in any case. If neither these nor those of off are given: on, true, yes,
+	// 1.
 	On []string `protobuf:"bytes,10,rep,name=on,proto3" json:"on,omitempty"`
-	// Texts that clear a flag, in any case; without them and those of on: off, false, no, 0.
+	// Texts that clear a flag, in any case. If neither these nor those of on are given: off, false,
+	// no, 0.
 	Off []string `protobuf:"bytes,11,rep,name=off,proto3" json:"off,omitempty"`
-	// Texts and numbers by which the device says that it has no value, with the cause
-	// if it is known, e.g. "unavailable" or "-127=no sensor". JSON's null always is one.
+	// Texts and numbers by which the device says that it has no value, with the cause if it is known,
+	// e.g. "unavailable" or "-127=no sensor". JSON null is always one.
 	Absent []string `protobuf:"bytes,12,rep,name=absent,proto3" json:"absent,omitempty"`
-	// Least value that makes sense.
+	// Minimum plausible value.
 	Min *float64 `protobuf:"fixed64,13,opt,name=min,proto3,oneof" json:"min,omitempty"`
-	// Greatest value that makes sense.
+	// Maximum plausible value.
 	Max *float64 `protobuf:"fixed64,14,opt,name=max,proto3,oneof" json:"max,omitempty"`
-	// Decimals the value is rounded to.
+	// Number of decimals to round to.
 	Decimals *uint32 `protobuf:"varint,15,opt,name=decimals,proto3,oneof" json:"decimals,omitempty"`
-	// It is stale after so long without a message of it; 0s: it is said when it changes
-	// only, so that what is retained is its last word. That of the device if absent.
+	// The point is stale after this time without a message; 0s: never, for points that are published
+	// only when they change and are retained. Absent: that of the device.
 	Silence *durationpb.Duration `protobuf:"bytes,16,opt,name=silence,proto3" json:"silence,omitempty"`
-	// Not every such device has it: it is not there before it is heard.
+	// Not every such device has it: the point does not exist before its first message.
 	Optional      bool `protobuf:"varint,17,opt,name=optional,proto3" json:"optional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -354,18 +354,18 @@ func (x *DevicePoint) GetOptional() bool {
 	return false
 }
 
-// DeviceAvailability is a topic that tells whether a device is there.
+// DeviceAvailability is a topic that says whether a device is online.
 type DeviceAvailability struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its topic.
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// Where the word is in JSON; a payload that is no JSON is the word itself. Empty:
-	// the payload is.
+	// Path of the word in JSON; a payload that is not JSON is the word itself. Empty: the payload is
+	// the word.
 	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	// Words, in any case, by which it is there; without them and those of offline:
-	// online, on, true, 1.
+	// Words that mean online, in any case. If neither these nor those of offline are given: online,
+	// on, true, 1.
 	Online []string `protobuf:"bytes,3,rep,name=online,proto3" json:"online,omitempty"`
-	// Words, in any case, by which it is not; without them and those of online: offline,
+	// Words that mean offline, in any case. If neither these nor those of online are given: offline,
 	// off, false, 0.
 	Offline       []string `protobuf:"bytes,4,rep,name=offline,proto3" json:"offline,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -430,32 +430,32 @@ func (x *DeviceAvailability) GetOffline() []string {
 	return nil
 }
 
-// DeviceCommand is something that can be set.
+// DeviceCommand is something that can be set on a device.
 type DeviceCommand struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What it is called.
+	// Name of the command.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Where it is published.
+	// Topic to publish on.
 	Topic string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
-	// What is published; {value} stands for the value, within JSON escaped as such.
+	// Payload to publish; {value} stands for the value, escaped as JSON if it is within JSON.
 	Payload string `protobuf:"bytes,3,opt,name=payload,proto3" json:"payload,omitempty"`
-	// What it takes.
+	// Type of the value.
 	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
-	// A set flag in the payload.
+	// Text for a set flag in the payload.
 	On string `protobuf:"bytes,5,opt,name=on,proto3" json:"on,omitempty"`
-	// A cleared flag in the payload.
+	// Text for a cleared flag in the payload.
 	Off string `protobuf:"bytes,6,opt,name=off,proto3" json:"off,omitempty"`
-	// Least number.
+	// Minimum number.
 	Min *float64 `protobuf:"fixed64,7,opt,name=min,proto3,oneof" json:"min,omitempty"`
-	// Greatest number.
+	// Maximum number.
 	Max *float64 `protobuf:"fixed64,8,opt,name=max,proto3,oneof" json:"max,omitempty"`
-	// Texts that it takes; empty: any, of at most 1024 bytes.
+	// Allowed texts; empty: any, of at most 1024 bytes.
 	Values []string `protobuf:"bytes,9,rep,name=values,proto3" json:"values,omitempty"`
-	// The point that tells what became of it; empty: nothing does.
+	// Point that shows the result; empty: none does.
 	Confirm string `protobuf:"bytes,10,opt,name=confirm,proto3" json:"confirm,omitempty"`
-	// How far the number that is told may be from the one that was set.
+	// How far the confirmed number may differ from the one that was set.
 	Tolerance float64 `protobuf:"fixed64,11,opt,name=tolerance,proto3" json:"tolerance,omitempty"`
-	// How long the device may take to tell.
+	// How long the device may take to confirm.
 	Timeout       *durationpb.Duration `protobuf:"bytes,12,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -575,33 +575,32 @@ func (x *DeviceCommand) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
-// DeviceProfile is what is known of a type of device: a file of profiles/mqtt, or one
-// that is built in.
+// DeviceProfile describes a type of device: a file in profiles/mqtt, or a built-in one.
 type DeviceProfile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who makes it, or its firmware.
+	// Maker of the device, or of its firmware.
 	Vendor string `protobuf:"bytes,1,opt,name=vendor,proto3" json:"vendor,omitempty"`
-	// What it is called.
+	// Name of the model.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
-	// What it is, and what to mind.
+	// What the device is, and what to watch out for.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// The document that topics and payloads are from.
+	// Document in which topics and payloads are specified.
 	Source string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
-	// Topics by which such a device is known, with {device} for its name, and what must
-	// be in the JSON there, e.g. "tele/{device}/SENSOR ENERGY.Power". The more there is
-	// of it the better it fits.
+	// Topics by which such a device is recognized, with {device} for its name, and a path that must
+	// exist in the JSON there, e.g. "tele/{device}/SENSOR ENERGY.Power". The more of them are
+	// present, the better the profile fits.
 	Identify []string `protobuf:"bytes,5,rep,name=identify,proto3" json:"identify,omitempty"`
-	// Topic of points that have none of their own.
+	// Topic of points without a topic of their own.
 	Topic string `protobuf:"bytes,6,opt,name=topic,proto3" json:"topic,omitempty"`
-	// What is read from messages.
+	// Values to read from messages.
 	Points []*DevicePoint `protobuf:"bytes,7,rep,name=points,proto3" json:"points,omitempty"`
-	// How long it may be silent; 0s is for ever.
+	// How long it may be silent; 0s: for ever.
 	Silence *durationpb.Duration `protobuf:"bytes,8,opt,name=silence,proto3" json:"silence,omitempty"`
-	// Topics that tell whether the device is there.
+	// Topics that say whether the device is online.
 	Availability []*DeviceAvailability `protobuf:"bytes,9,rep,name=availability,proto3" json:"availability,omitempty"`
-	// What can be set.
+	// Commands that set something on the device.
 	Commands []*DeviceCommand `protobuf:"bytes,10,rep,name=commands,proto3" json:"commands,omitempty"`
-	// Where messages have their source time.
+	// Path of the source time in messages.
 	Time          string `protobuf:"bytes,11,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -714,10 +713,10 @@ func (x *DeviceProfile) GetTime() string {
 	return ""
 }
 
-// SetRequest says what to set.
+// SetRequest is a command with its value.
 type SetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The command, by its name.
+	// Name of the command.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The value, as the command takes it.
 	//
@@ -827,11 +826,11 @@ func (*SetRequest_Number) isSetRequest_Value() {}
 
 func (*SetRequest_Text) isSetRequest_Value() {}
 
-// SetResponse says what became of it.
+// SetResponse is the outcome.
 type SetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Confirmed: the device has told so. Unchanged: it had told so before, and told
-	// nothing new. Sent: nothing tells.
+	// Confirmed: the device has reported the new value. Unchanged: the device had reported this value
+	// before, and nothing since. Sent: there is nothing that could confirm it.
 	Outcome       string `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -874,24 +873,23 @@ func (x *SetResponse) GetOutcome() string {
 	return ""
 }
 
-// Commanded is an event: somebody wanted to set something of a device, and this
-// became of it. On event leaf "commanded".
+// Commanded is an event: the outcome of a command to a device. On event leaf "commanded".
 type Commanded struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When it ended.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Who: user/<identity>, nats/<role>, mqtt/<client id>, actor/<path> or local.
+	// Caller: user/<identity>, nats/<role>, mqtt/<client id>, actor/<path> or local.
 	Caller string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Trace id of the call.
 	Trace string `protobuf:"bytes,3,opt,name=trace,proto3" json:"trace,omitempty"`
 	// The command.
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
-	// What was published, or was to be.
+	// The published payload, or the one that was to be published.
 	Payload string `protobuf:"bytes,5,opt,name=payload,proto3" json:"payload,omitempty"`
-	// Confirmed, unchanged and sent as in the answer. Failed: nothing was sent. Unsure:
-	// it was sent, and nothing is known of what became of it.
+	// Confirmed, unchanged and sent as in the answer. Failed: nothing was sent. Unsure: it was sent,
+	// and the result is unknown.
 	Outcome string `protobuf:"bytes,6,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	// Why it was not done.
+	// Why it failed.
 	Cause         string `protobuf:"bytes,7,opt,name=cause,proto3" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -976,10 +974,10 @@ func (x *Commanded) GetCause() string {
 	return ""
 }
 
-// ListUnclaimedRequest says which.
+// ListUnclaimedRequest selects topics.
 type ListUnclaimedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Those that this filter matches.
+	// Only topics that this filter matches.
 	Filter        string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1022,14 +1020,14 @@ func (x *ListUnclaimedRequest) GetFilter() string {
 	return ""
 }
 
-// ListUnclaimedResponse are the topics.
+// ListUnclaimedResponse lists the topics.
 type ListUnclaimedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What would hear them, by name of the device.
+	// Devices with a matching profile, by name.
 	Devices []*Unclaimed `protobuf:"bytes,1,rep,name=devices,proto3" json:"devices,omitempty"`
-	// Topics that no profile knows, in alphabetical order.
+	// Topics that match no profile, in alphabetical order.
 	Topics []*UnclaimedTopic `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
-	// There are more than were remembered.
+	// There were more topics than are kept.
 	Truncated     bool `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1086,12 +1084,12 @@ func (x *ListUnclaimedResponse) GetTruncated() bool {
 	return false
 }
 
-// Unclaimed is a device that no actor hears.
+// Unclaimed is a device without an actor.
 type Unclaimed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The profile that fits.
+	// The matching profile.
 	Profile string `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
-	// What it is called in its topics.
+	// Name of the device in its topics.
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
 	// Its topics.
 	Topics        []*UnclaimedTopic `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
@@ -1150,19 +1148,19 @@ func (x *Unclaimed) GetTopics() []*UnclaimedTopic {
 	return nil
 }
 
-// UnclaimedTopic is a topic that no actor hears.
+// UnclaimedTopic is a topic without an actor.
 type UnclaimedTopic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name.
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// The client that published last; empty if that is not known.
+	// Client that published last; empty if unknown.
 	Client string `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
-	// When.
+	// Time of the last message.
 	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
 	// The payload, if it is text, up to 256 bytes.
 	Payload string `protobuf:"bytes,4,opt,name=payload,proto3" json:"payload,omitempty"`
-	// The client may not publish there, and nobody got it: the topic is in no broker's
-	// topics, or access does not allow it.
+	// The message was refused, because the client may not publish there: the topic is not in the
+	// broker's topics, or access does not allow it.
 	Refused       bool `protobuf:"varint,5,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

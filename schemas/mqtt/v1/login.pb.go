@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: mqtt/v1/login.proto
 
-// How a client of an outside broker identifies itself.
+// Credentials for outside brokers.
 
 package mqttv1
 
@@ -24,12 +24,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Login is how the gateway identifies itself to an outside broker.
+// Login holds the gateway's credentials for an outside broker.
 type Login struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Client id; gatewayd-<gateway>-<last part of the path> if empty.
+	// Client id; empty: gatewayd-<gateway>-<last part of the path>.
 	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// User name, if the broker wants one.
+	// User name, if the broker requires one.
 	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
 	// Password.
 	Password      string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`

@@ -31,40 +31,41 @@ type Broker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host:port to listen on.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// Most clients at once.
+	// Maximum number of connected clients.
 	MaxClients uint32 `protobuf:"varint,2,opt,name=max_clients,json=maxClients,proto3" json:"max_clients,omitempty"`
-	// Most clients at once from one address.
+	// Maximum number of connected clients from one address.
 	MaxClientsPerAddress uint32 `protobuf:"varint,3,opt,name=max_clients_per_address,json=maxClientsPerAddress,proto3" json:"max_clients_per_address,omitempty"`
-	// Largest packet taken from a client.
+	// Maximum size of a packet from a client.
 	MaxPacket uint32 `protobuf:"varint,4,opt,name=max_packet,json=maxPacket,proto3" json:"max_packet,omitempty"`
-	// Bytes a slow client may fall behind before it is dropped.
+	// How many bytes a slow client may fall behind before it is disconnected.
 	WriteBuffer uint32 `protobuf:"varint,5,opt,name=write_buffer,json=writeBuffer,proto3" json:"write_buffer,omitempty"`
-	// How long a call through cmd/ with one answer may take when the client does not say. One with many goes on until the client ends it or goes.
+	// Timeout of a call through cmd/ with one answer if the client does not set one. A call with a
+	// stream of answers lasts until the client ends it or disconnects.
 	CallTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=call_timeout,json=callTimeout,proto3" json:"call_timeout,omitempty"`
 	// Clients may call (publish on cmd/); otherwise they may only subscribe.
 	Commands bool `protobuf:"varint,7,opt,name=commands,proto3" json:"commands,omitempty"`
-	// Listen outside loopback although clients are not encrypted or not authenticated.
+	// Listen beyond loopback even though clients are not encrypted or not authenticated.
 	Insecure bool `protobuf:"varint,8,opt,name=insecure,proto3" json:"insecure,omitempty"`
-	// Actor that knows who may come in and what they may use; empty: everybody may
-	// hear everything and call everything.
+	// Actor that decides which clients are admitted and what they may use; empty: every client may
+	// subscribe to everything and, with commands, call everything.
 	Access string `protobuf:"bytes,9,opt,name=access,proto3" json:"access,omitempty"`
 	// Certificates; without them the listener is plain TCP.
 	Tls *v1.Server `protobuf:"bytes,10,opt,name=tls,proto3" json:"tls,omitempty"`
-	// Packets per second that a client may send, acknowledgements left out; 0: no
-	// limit. Who sends more is read more slowly.
+	// Packets per second that a client may send, not counting acknowledgements; 0: no limit. A client
+	// that sends more is read more slowly.
 	Rate uint32 `protobuf:"varint,11,opt,name=rate,proto3" json:"rate,omitempty"`
 	// Bytes per second that a client may send; 0: no limit.
 	ByteRate uint32 `protobuf:"varint,12,opt,name=byte_rate,json=byteRate,proto3" json:"byte_rate,omitempty"`
-	// Bytes kept on disk of what is to outlive the process: stored sessions with
-	// their messages, and retained messages of clients; 0: nothing does.
+	// Disk space for what survives a restart of the process: persistent sessions with their messages,
+	// and retained messages of clients; 0: nothing survives.
 	Store uint32 `protobuf:"varint,13,opt,name=store,proto3" json:"store,omitempty"`
-	// Longest keep alive of MQTT 5 clients, whole seconds, which they are told; 0:
-	// whatever they want.
+	// Maximum keep-alive of MQTT 5 clients, in whole seconds, which is announced to them; 0: no
+	// limit.
 	MaxKeepAlive *durationpb.Duration `protobuf:"bytes,14,opt,name=max_keep_alive,json=maxKeepAlive,proto3" json:"max_keep_alive,omitempty"`
-	// More ways in, with the same sessions, rights and limits.
+	// Additional listeners, with the same sessions, permissions and limits.
 	Doors []*BrokerDoor `protobuf:"bytes,15,rep,name=doors,proto3" json:"doors,omitempty"`
-	// Topics that clients may publish on among themselves, e.g. "tele/#", without access;
-	// with it that is a matter of roles. What an mqtt-device hears is always among them.
+	// Topics on which clients may publish to each other, e.g. "tele/#", without access; with access,
+	// roles decide. Topics to which an mqtt-device subscribes are always included.
 	Topics        []string `protobuf:"bytes,20,rep,name=topics,proto3" json:"topics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -212,20 +213,19 @@ func (x *Broker) GetTopics() []string {
 	return nil
 }
 
-// BrokerDoor is one more way into a broker.
+// BrokerDoor is an additional listener of a broker.
 type BrokerDoor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host:port to listen on.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// Path of a unix socket, in place of listen, for this user and group of the
-	// machine.
+	// Path of a unix socket, instead of listen, for this user and group of the machine.
 	Socket string `protobuf:"bytes,2,opt,name=socket,proto3" json:"socket,omitempty"`
 	// MQTT over WebSocket, subprotocol mqtt.
 	Websocket bool `protobuf:"varint,3,opt,name=websocket,proto3" json:"websocket,omitempty"`
-	// Not encrypted, although the broker has certificates.
+	// Not encrypted, even though the broker has certificates.
 	Plain bool `protobuf:"varint,4,opt,name=plain,proto3" json:"plain,omitempty"`
-	// Origins of pages that browsers may show, as https://panel.example, besides
-	// those of the same host and port; of a WebSocket.
+	// Origins of web pages that may connect by WebSocket, as https://panel.example, besides those of
+	// the same host and port.
 	Origins       []string `protobuf:"bytes,5,rep,name=origins,proto3" json:"origins,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -296,8 +296,8 @@ func (x *BrokerDoor) GetOrigins() []string {
 	return nil
 }
 
-// Cut is an event: the sessions of an identity were ended, because it may no
-// longer come in. On event leaf "cut".
+// Cut is an event: the sessions of an identity were ended, because it is no longer admitted. On
+// event leaf "cut".
 type Cut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The identity.
@@ -361,14 +361,13 @@ func (x *Cut) GetCause() string {
 	return ""
 }
 
-// Insecure is an event: the broker listens outside this machine without
-// encryption or authentication, because its config says so. On event leaf
-// "insecure", at every start.
+// Insecure is an event: the broker listens beyond loopback without encryption or authentication,
+// because its config says so. On event leaf "insecure", at every start.
 type Insecure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host:port it listens on.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// What that means.
+	// What is missing.
 	Warning       string `protobuf:"bytes,2,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -25,12 +25,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Session is what a session is of: the config of its actor.
+// Session describes a client's session: the config of its actor.
 type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Client id.
 	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// Who it has proven to be; empty: nobody in particular.
+	// Proven identity; empty: none.
 	Identity string `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"`
 	// User name as sent.
 	Username string `protobuf:"bytes,3,opt,name=username,proto3" json:"username,omitempty"`
@@ -38,7 +38,7 @@ type Session struct {
 	Remote string `protobuf:"bytes,4,opt,name=remote,proto3" json:"remote,omitempty"`
 	// MQTT version: 3.1, 3.1.1 or 5.
 	Version string `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
-	// When it has connected.
+	// When it connected.
 	Connected     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=connected,proto3" json:"connected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -171,36 +171,36 @@ func (x *Subscription) GetQos() uint32 {
 	return 0
 }
 
-// Status is how a session is.
+// Status is the status of a session.
 type Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Path of its actor.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// What it is of.
+	// The client of the session.
 	Session *Session `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
-	// False: the client is away, and its session is kept for it.
+	// False: the client is disconnected, and its session is kept.
 	Connected bool `protobuf:"varint,3,opt,name=connected,proto3" json:"connected,omitempty"`
-	// Filters that it has subscribed to.
+	// Filters to which the client has subscribed.
 	Subscriptions []*Subscription `protobuf:"bytes,4,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
-	// Bytes from the client.
+	// Bytes received from the client.
 	BytesIn uint64 `protobuf:"varint,5,opt,name=bytes_in,json=bytesIn,proto3" json:"bytes_in,omitempty"`
-	// Bytes to it.
+	// Bytes sent to the client.
 	BytesOut uint64 `protobuf:"varint,6,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
-	// Publishes from the client.
+	// Messages published by the client.
 	MessagesIn uint64 `protobuf:"varint,7,opt,name=messages_in,json=messagesIn,proto3" json:"messages_in,omitempty"`
-	// Publishes to it.
+	// Messages sent to the client.
 	MessagesOut uint64 `protobuf:"varint,8,opt,name=messages_out,json=messagesOut,proto3" json:"messages_out,omitempty"`
 	// Messages lost because its queue or its buffer was full.
 	Dropped uint64 `protobuf:"varint,9,opt,name=dropped,proto3" json:"dropped,omitempty"`
-	// Packets that had to wait because it sends more than its budget.
+	// Packets that were delayed because the client exceeded its rate.
 	Throttled uint64 `protobuf:"varint,10,opt,name=throttled,proto3" json:"throttled,omitempty"`
-	// Messages that it has not acknowledged yet.
+	// Messages that the client has not acknowledged yet.
 	Queued uint32 `protobuf:"varint,11,opt,name=queued,proto3" json:"queued,omitempty"`
-	// Bytes of them.
+	// Bytes of these messages.
 	QueuedBytes uint64 `protobuf:"varint,12,opt,name=queued_bytes,json=queuedBytes,proto3" json:"queued_bytes,omitempty"`
-	// Calls of it under way.
+	// Calls in progress.
 	Calls uint32 `protobuf:"varint,13,opt,name=calls,proto3" json:"calls,omitempty"`
-	// Calls refused because too many were under way.
+	// Calls refused because too many were in progress.
 	CallsRefused  uint64 `protobuf:"varint,14,opt,name=calls_refused,json=callsRefused,proto3" json:"calls_refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -334,12 +334,12 @@ func (x *Status) GetCallsRefused() uint64 {
 	return 0
 }
 
-// SessionsRequest says which sessions are asked for.
+// SessionsRequest selects sessions.
 type SessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only this client; empty: all.
 	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// Only those of this identity; empty: all.
+	// Only sessions of this identity; empty: all.
 	Identity      string `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -392,7 +392,7 @@ func (x *SessionsRequest) GetIdentity() string {
 // SessionsResponse is one session.
 type SessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How it is.
+	// Status of the session.
 	Status        *Status `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -435,7 +435,7 @@ func (x *SessionsResponse) GetStatus() *Status {
 	return nil
 }
 
-// DisconnectClientsRequest says who is to be disconnected: what is given must fit.
+// DisconnectClientsRequest selects the clients to disconnect: all given fields must match.
 type DisconnectClientsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The client of this id.
@@ -490,7 +490,7 @@ func (x *DisconnectClientsRequest) GetIdentity() string {
 	return ""
 }
 
-// DisconnectClientsResponse says who was.
+// DisconnectClientsResponse lists the disconnected clients.
 type DisconnectClientsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Client ids.
@@ -576,7 +576,7 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 // StatusResponse is the status.
 type StatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How the session is.
+	// Status of the session.
 	Status        *Status `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -622,8 +622,8 @@ func (x *StatusResponse) GetStatus() *Status {
 // DisconnectRequest ends a session.
 type DisconnectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only if it is of this client; empty: whoever it is of. Sessions end, and their
-	// names are given to others.
+	// Only if the session belongs to this client; empty: any. Names of ended sessions are reused for
+	// other clients.
 	ClientId      string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -666,7 +666,7 @@ func (x *DisconnectRequest) GetClientId() string {
 	return ""
 }
 
-// DisconnectResponse says that it has ended.
+// DisconnectResponse confirms that it has ended.
 type DisconnectResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

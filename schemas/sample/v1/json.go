@@ -13,15 +13,15 @@ import (
 
 var errUTF8 = errors.New("text is not UTF-8")
 
-// Seconds of the years 1 to 9999, which RFC 3339 can write.
+// Seconds of the years 1 to 9999, which RFC 3339 can represent.
 const (
 	firstSecond = -62135596800
 	lastSecond  = 253402300799
 )
 
-// AppendJSON appends x as protojson writes it, without spaces. It fails where
-// protojson fails: on text that is not UTF-8 and on times out of range; b is
-// then returned as it was. It allocates only to grow b.
+// AppendJSON appends x as protojson writes it, without spaces. It fails where protojson fails: on
+// text that is not UTF-8 and on times out of range; b is then returned unchanged. It allocates only
+// to grow b.
 func (x *Samples) AppendJSON(b []byte) ([]byte, error) {
 	w := jsonWriter{out: append(b, '{')}
 	if x != nil {
@@ -45,7 +45,7 @@ func (x *Samples) AppendJSON(b []byte) ([]byte, error) {
 	return append(w.out, '}'), nil
 }
 
-// jsonWriter keeps the first error and goes on.
+// jsonWriter keeps the first error and continues.
 type jsonWriter struct {
 	out []byte
 	err error
@@ -102,7 +102,7 @@ func (w *jsonWriter) sample(s *Sample) {
 	w.text(`"label":`, s.Label)
 }
 
-// key begins a field; name is as JSON has it, with its quotes and colon.
+// key begins a field; name is the JSON name, with its quotes and colon.
 func (w *jsonWriter) key(name string) {
 	b := w.out
 	if b[len(b)-1] != '{' {
@@ -124,7 +124,7 @@ func (w *jsonWriter) quotedUint(u uint64) {
 }
 
 func (w *jsonWriter) quote(s string) {
-	if plain(s) { // most are, and short
+	if plain(s) { // most strings are, and short
 		b := append(append(w.out, '"'), s...)
 		w.out = append(b, '"')
 		return
@@ -153,7 +153,7 @@ func (w *jsonWriter) quote(s string) {
 	w.out = append(w.out, '"')
 }
 
-// plain says that all of s is ASCII that needs no escape.
+// plain reports whether s is ASCII that needs no escape.
 func plain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {

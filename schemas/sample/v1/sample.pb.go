@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: sample/v1/sample.proto
 
-// Readings: a value that knows how good it is, and why.
+// Readings: values with their quality and its cause.
 
 package samplev1
 
@@ -25,19 +25,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Samples are the points of one unit and scan group, read together.
+// Samples holds the points of one unit and scan group, read together.
 type Samples struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Source time: when the first answer of this scan arrived.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Counts what the group has published in this life, from 1; a gap within a
-	// life is a lost message.
+	// Number of this message of the group in this life, from 1; a gap within a life is a lost
+	// message.
 	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// One entry per point, in the order of the config.
 	Samples []*Sample `protobuf:"bytes,3,rep,name=samples,proto3" json:"samples,omitempty"`
-	// Counts the lives of the unit's actor since the daemon started, from 1. Another
-	// number, or a sequence that goes back, is a restart; what was lost around it
-	// cannot be told.
+	// Number of the life of the unit's actor since the daemon started, from 1. Another number, or a
+	// sequence that goes back, means a restart; losses around it cannot be detected.
 	Life          uint32 `protobuf:"varint,4,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -116,16 +115,16 @@ type Sample struct {
 	//	*Sample_Flag
 	//	*Sample_Text
 	Value isSample_Value `protobuf_oneof:"value"`
-	// Empty is good. Stale: the value is an old one. Bad: the device answered with
-	// something that is not a value of this point.
+	// Empty: good. Stale: the value is an old one. Bad: the device's answer was not a valid value of
+	// this point.
 	Quality string `protobuf:"bytes,7,opt,name=quality,proto3" json:"quality,omitempty"`
-	// Why the quality is not good, e.g. "timeout", "exception 2: illegal data
-	// address", "quarantined until 12:00:05", "line unplugged".
+	// Why the quality is not good, e.g. "timeout", "exception 2: illegal data address", "quarantined
+	// until 12:00:05", "line unplugged".
 	Cause string `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`
 	// Source time of a stale value.
 	Time *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=time,proto3" json:"time,omitempty"`
-	// What the value is called, if the point has names for its values: "running"; of
-	// a field of bits those that are set: "overvoltage, bit 5".
+	// Name of the value, if the point has labels: "running"; for flags the names of the set bits:
+	// "overvoltage, bit 5".
 	Label         string `protobuf:"bytes,10,opt,name=label,proto3" json:"label,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -258,12 +257,12 @@ type Sample_Number struct {
 }
 
 type Sample_Integer struct {
-	// Unscaled integers of 64 bits; text in JSON, so that no digit is lost.
+	// Unscaled 64-bit integers; a string in JSON, so that no digit is lost.
 	Integer int64 `protobuf:"varint,3,opt,name=integer,proto3,oneof"`
 }
 
 type Sample_Unsigned struct {
-	// Unscaled unsigned integers of 64 bits.
+	// Unscaled unsigned 64-bit integers; a string in JSON.
 	Unsigned uint64 `protobuf:"varint,4,opt,name=unsigned,proto3,oneof"`
 }
 

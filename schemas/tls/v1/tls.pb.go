@@ -24,16 +24,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Server is how a listener proves who it is, and knows its clients. The files may be
-// renewed at any time: each handshake goes by the files of the moment.
+// Server configures TLS of a listener: its certificate and how it verifies clients. The files may
+// be replaced at any time: each handshake uses their current contents.
 type Server struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// PEM file of the server's certificate and its chain.
 	CertFile string `protobuf:"bytes,1,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
 	// PEM file of its key.
 	KeyFile string `protobuf:"bytes,2,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
-	// PEM file of the authorities that sign the certificates of clients; empty:
-	// clients have none, and show something else.
+	// PEM file of the certificate authorities that sign client certificates; empty: client
+	// certificates are not requested, clients use other credentials.
 	CaFile        string `protobuf:"bytes,3,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -90,17 +90,17 @@ func (x *Server) GetCaFile() string {
 	return ""
 }
 
-// Client is how the gateway knows the far end that it calls, and the far end it.
+// Client configures TLS to a server: how the gateway verifies the server and authenticates to it.
 type Client struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// PEM file of the authorities that may vouch for the far end; empty: the
+	// PEM file of the certificate authorities that may sign the server's certificate; empty: the
 	// system's.
 	CaFile string `protobuf:"bytes,1,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
-	// PEM file of our own certificate; read anew for every connection.
+	// PEM file of the gateway's own certificate; read again for every connection.
 	CertFile string `protobuf:"bytes,2,opt,name=cert_file,json=certFile,proto3" json:"cert_file,omitempty"`
 	// PEM file of its key.
 	KeyFile string `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
-	// Name that the far end's certificate must carry; empty: the host of url.
+	// Name that the server's certificate must contain; empty: the host of the URL.
 	ServerName    string `protobuf:"bytes,4,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

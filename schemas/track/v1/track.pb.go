@@ -30,31 +30,29 @@ const (
 // Track configures kind track.
 type Track struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the track, which compact formats send instead of its name; no other
-	// track may have it.
+	// Number of the track, which compact formats send instead of its name; must be unique.
 	Number uint32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	// What is recorded.
 	Fields []*Field `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
-	// How long records are gathered before they are written together. A power cut
-	// loses what has not been written.
+	// How long records are collected before they are written together. A power cut loses what has not
+	// been written.
 	Flush *durationpb.Duration `protobuf:"bytes,3,opt,name=flush,proto3" json:"flush,omitempty"`
-	// Records that wait in memory while the disk takes none; what is more drops the
-	// oldest of them.
+	// Records that wait in memory while they cannot be written to disk; beyond that the oldest are
+	// dropped.
 	Memory uint64 `protobuf:"varint,4,opt,name=memory,proto3" json:"memory,omitempty"`
-	// Where the tracks together get too big, the lowest priority loses its oldest
-	// records first.
+	// If the tracks together exceed their space, the oldest records of the lowest priority are
+	// dropped first.
 	Priority string `protobuf:"bytes,5,opt,name=priority,proto3" json:"priority,omitempty"`
-	// Nothing heard of any field for so long is an event and a record of absence; 0:
-	// it is not looked at.
+	// If no field has a new value for this long, an event and a record of absence are made; 0: not
+	// checked.
 	Activity *durationpb.Duration `protobuf:"bytes,6,opt,name=activity,proto3" json:"activity,omitempty"`
-	// Records only around an event; absent: always.
+	// Record only around an event; absent: always.
 	Trigger *Trigger `protobuf:"bytes,7,opt,name=trigger,proto3" json:"trigger,omitempty"`
-	// Events that note all fields, as topics below "event" like
-	// "field/rs485-1/+/failed".
+	// Events at which all fields are recorded, as topics below "event" like "field/rs485-1/+/failed".
 	RecordOn []string `protobuf:"bytes,8,rep,name=record_on,json=recordOn,proto3" json:"record_on,omitempty"`
-	// What makes the clock right: "plausible" is any time after 2025, for gateways
-	// with a battery behind their clock; "synchronised" is the kernel's word that NTP
-	// keeps it. Records from before are corrected when it becomes right, and say so.
+	// When the clock counts as right: "plausible" means any time after 2025, for gateways with a
+	// battery-backed clock; "synchronised" means that the kernel reports NTP synchronisation. Earlier
+	// records are corrected when the clock becomes right, and are marked.
 	Clock         string `protobuf:"bytes,9,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -153,34 +151,33 @@ func (x *Track) GetClock() string {
 	return ""
 }
 
-// Field is one field of a track, or with wildcards many that are bound when they
+// Field is one field of a track. With wildcards it stands for many, which are bound when they
 // appear.
 type Field struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Path of the actor and name of the point: "field/rs485-1/meter-7/power". + stands
-	// for any one token, also for the point.
+	// Path of the actor and name of the point: "field/rs485-1/meter-7/power". + stands for any one
+	// token, also for the point.
 	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
-	// What it is called in the records; empty: as the point, and if from has a
-	// wildcard among the path, with the actor before it: "meter-7.power".
+	// Name in the records; empty: that of the point, preceded by that of the actor if the path in
+	// from has a wildcard: "meter-7.power".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Number of the field within its track; 0: its place in the list, or what is made
-	// of its name if from has a wildcard.
+	// Number of the field within its track; 0: its position in the list, or a hash of its name if
+	// from has a wildcard.
 	Id uint32 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
 	// Unit of the value, e.g. "kW".
 	Unit string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
-	// When it is recorded.
+	// When the field is recorded.
 	Policy string `protobuf:"bytes,5,opt,name=policy,proto3" json:"policy,omitempty"`
-	// Of periodic: each so long, as the wall clock has it. Of periodic-on-change: at
-	// least so often.
+	// Recording interval, aligned with the wall clock. With periodic-on-change: the maximum interval.
 	Period *durationpb.Duration `protobuf:"bytes,6,opt,name=period,proto3" json:"period,omitempty"`
-	// Least time between two changes; one that comes earlier is recorded when it has
+	// Minimum time between two recorded changes; an earlier change is recorded when this time has
 	// passed.
 	MinInterval *durationpb.Duration `protobuf:"bytes,7,opt,name=min_interval,json=minInterval,proto3" json:"min_interval,omitempty"`
-	// A change is what moves by more than this.
+	// A value counts as changed if it differs by more than this.
 	Deadband float64 `protobuf:"fixed64,8,opt,name=deadband,proto3" json:"deadband,omitempty"`
-	// The same in percent of the value recorded last; the larger one counts.
+	// The same as a percentage of the value recorded last; the larger of the two applies.
 	DeadbandPercent float64 `protobuf:"fixed64,9,opt,name=deadband_percent,json=deadbandPercent,proto3" json:"deadband_percent,omitempty"`
-	// What is made of the values of a period.
+	// How the values of a period are combined.
 	Resample      string `protobuf:"bytes,10,opt,name=resample,proto3" json:"resample,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -289,17 +286,16 @@ func (x *Field) GetResample() string {
 // Trigger says when a track records.
 type Trigger struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Begins when this is true, an expression over fields by their names: "power > 5
-	// && running".
+	// Expression over field names that starts recording when true: "power > 5 && running".
 	Start string `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
-	// Ends when this is true; empty: when start is not.
+	// Expression that ends recording when true; empty: recording ends when start is false.
 	Stop string `protobuf:"bytes,2,opt,name=stop,proto3" json:"stop,omitempty"`
-	// Records from so long before are recorded too.
+	// How far before the trigger values are recorded too.
 	Before *durationpb.Duration `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
-	// Goes on for so long after its end.
+	// How long recording continues after the trigger ends.
 	After *durationpb.Duration `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
-	// Over 0: every value is recorded for so long, whatever the policies, and then no
-	// more until start has been false.
+	// Over 0: every value is recorded for this long, whatever the policies, and then none until start
+	// has been false.
 	Burst         *durationpb.Duration `protobuf:"bytes,5,opt,name=burst,proto3" json:"burst,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -373,7 +369,7 @@ func (x *Trigger) GetBurst() *durationpb.Duration {
 // RecordRequest asks for a record.
 type RecordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What stands in it as its cause.
+	// Cause to store in the record.
 	Cause         string `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -416,7 +412,7 @@ func (x *RecordRequest) GetCause() string {
 	return ""
 }
 
-// RecordResponse says that the record is on disk.
+// RecordResponse confirms that the record is on disk.
 type RecordResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its sequence within the track.
@@ -462,7 +458,7 @@ func (x *RecordResponse) GetSequence() uint64 {
 	return 0
 }
 
-// State is how a track is, on state leaf "track".
+// State is the state of a track, on state leaf "track".
 type State struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the track.
@@ -477,16 +473,16 @@ type State struct {
 	Last uint64 `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
 	// Time of the oldest record on disk.
 	Oldest *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=oldest,proto3" json:"oldest,omitempty"`
-	// Records per second, of late.
+	// Records per second, recently.
 	Rate float64 `protobuf:"fixed64,7,opt,name=rate,proto3" json:"rate,omitempty"`
-	// Records dropped in this life of the daemon: before they were on disk, or before
-	// a reader had them.
+	// Records dropped in this run of the daemon: before they were on disk, or before a reader had
+	// received them.
 	Dropped uint64 `protobuf:"varint,8,opt,name=dropped,proto3" json:"dropped,omitempty"`
-	// Records that wait in memory.
+	// Records waiting in memory.
 	Waiting uint64 `protobuf:"varint,9,opt,name=waiting,proto3" json:"waiting,omitempty"`
-	// Fields that are bound.
+	// Number of bound fields.
 	Fields uint32 `protobuf:"varint,10,opt,name=fields,proto3" json:"fields,omitempty"`
-	// Why the disk takes no records; empty if it does.
+	// Why records cannot be written to disk; empty if they can.
 	Trouble string `protobuf:"bytes,11,opt,name=trouble,proto3" json:"trouble,omitempty"`
 	// The clock is known to be right.
 	ClockRight    bool `protobuf:"varint,12,opt,name=clock_right,json=clockRight,proto3" json:"clock_right,omitempty"`
@@ -608,16 +604,16 @@ func (x *State) GetClockRight() bool {
 	return false
 }
 
-// Dropped is an event: there was no room for these records.
+// Dropped is an event: records were dropped for lack of space.
 type Dropped struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First sequence; 0 if they had none yet.
 	From uint64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
 	// Last sequence.
 	To uint64 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`
-	// How many.
+	// Number of records.
 	Records uint64 `protobuf:"varint,3,opt,name=records,proto3" json:"records,omitempty"`
-	// Where there was no room.
+	// Where space was lacking.
 	Why           string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -681,7 +677,7 @@ func (x *Dropped) GetWhy() string {
 	return ""
 }
 
-// Lost is an event: these records were on disk and cannot be read any more.
+// Lost is an event: records that were on disk cannot be read any more.
 type Lost struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First sequence.
@@ -745,12 +741,12 @@ func (x *Lost) GetWhy() string {
 	return ""
 }
 
-// Trouble is an event: the disk takes no records.
+// Trouble is an event: records cannot be written to disk.
 type Trouble struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why.
 	Why string `protobuf:"bytes,1,opt,name=why,proto3" json:"why,omitempty"`
-	// Records that wait in memory.
+	// Records waiting in memory.
 	Waiting       uint64 `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -800,12 +796,12 @@ func (x *Trouble) GetWaiting() uint64 {
 	return 0
 }
 
-// Recovered is an event: the disk takes records again.
+// Recovered is an event: records can be written to disk again.
 type Recovered struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why it took none.
+	// Why they could not.
 	Why string `protobuf:"bytes,1,opt,name=why,proto3" json:"why,omitempty"`
-	// Records that still wait in memory.
+	// Records that are still waiting in memory.
 	Waiting       uint64 `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -855,11 +851,10 @@ func (x *Recovered) GetWaiting() uint64 {
 	return 0
 }
 
-// Activity is an event: nothing is heard of the track any more, or something is
-// again.
+// Activity is an event: values of the track have stopped arriving, or arrive again.
 type Activity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Something is heard.
+	// Values arrive.
 	Heard         bool `protobuf:"varint,1,opt,name=heard,proto3" json:"heard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -902,12 +897,12 @@ func (x *Activity) GetHeard() bool {
 	return false
 }
 
-// Triggered is an event: the trigger begins to record, or ends.
+// Triggered is an event: the trigger has started or ended recording.
 type Triggered struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// It records.
+	// Recording has started.
 	Recording bool `protobuf:"varint,1,opt,name=recording,proto3" json:"recording,omitempty"`
-	// The expression that began it.
+	// The expression that started it.
 	Start         string `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -957,13 +952,13 @@ func (x *Triggered) GetStart() string {
 	return ""
 }
 
-// Corrected is an event: the clock has become right, and with it the times of
-// records taken before.
+// Corrected is an event: the clock has become right, and the times of earlier records were
+// corrected.
 type Corrected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id of the boot they were taken in.
+	// Id of the boot in which they were recorded.
 	Boot string `protobuf:"bytes,1,opt,name=boot,proto3" json:"boot,omitempty"`
-	// When that boot began, as is known now.
+	// When that boot began, by the right clock.
 	Start         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1013,10 +1008,10 @@ func (x *Corrected) GetStart() *timestamppb.Timestamp {
 	return nil
 }
 
-// Record is one record as JSON, on trace leaf "records", while somebody listens.
+// Record is one record as JSON, on trace leaf "records", while somebody subscribes.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sequence within the track; 0 if that is not known yet.
+	// Sequence within the track; 0 if not known yet.
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// Source time.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
@@ -1024,9 +1019,9 @@ type Record struct {
 	Doubtful bool `protobuf:"varint,3,opt,name=doubtful,proto3" json:"doubtful,omitempty"`
 	// Its fields.
 	Fields []*Value `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
-	// Nothing was heard of the track.
+	// No values of the track arrived.
 	Absent bool `protobuf:"varint,5,opt,name=absent,proto3" json:"absent,omitempty"`
-	// Why, of a record of absence, a triggered one or one that was asked for.
+	// Why this record was made, if it is a record of absence, was triggered or was requested.
 	Cause         string `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1119,7 +1114,7 @@ type Value struct {
 	//	*Value_Flag
 	//	*Value_Text
 	Value isValue_Value `protobuf_oneof:"value"`
-	// Empty is good.
+	// Empty: good.
 	Quality string `protobuf:"bytes,7,opt,name=quality,proto3" json:"quality,omitempty"`
 	// Why the quality is not good.
 	Cause         string `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`
@@ -1240,12 +1235,12 @@ type Value_Number struct {
 }
 
 type Value_Integer struct {
-	// Integers of 64 bits.
+	// 64-bit integers.
 	Integer int64 `protobuf:"varint,3,opt,name=integer,proto3,oneof"`
 }
 
 type Value_Unsigned struct {
-	// Unsigned integers of 64 bits.
+	// Unsigned 64-bit integers.
 	Unsigned uint64 `protobuf:"varint,4,opt,name=unsigned,proto3,oneof"`
 }
 
@@ -1269,8 +1264,8 @@ func (*Value_Flag) isValue_Value() {}
 
 func (*Value_Text) isValue_Value() {}
 
-// Records is what a track writes on its track subject: chunks in the binary form of
-// content type application/vnd.gatewayd.records. This message only names it.
+// Records is what a track writes on its track subject: chunks in the binary format of content type
+// application/vnd.gatewayd.records. This message only names it.
 type Records struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: uplink/v1/ahead.proto
 
-// What uplinks write down for their lives to come.
+// State that uplinks keep across restarts.
 
 package uplinkv1
 
@@ -23,16 +23,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Ahead is what a far end has of the tracks beyond the uplink's place in them.
+// Ahead records what a far end has already acknowledged beyond the uplink's position in the tracks.
 type Ahead struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tracks that it sent then.
+	// Tracks that the uplink was sending at that time.
 	Tracks []string `protobuf:"bytes,1,rep,name=tracks,proto3" json:"tracks,omitempty"`
-	// Messages of the store, all records of them.
+	// Ranges of messages of the store whose records are all acknowledged.
 	Stretches []*Stretch `protobuf:"bytes,2,rep,name=stretches,proto3" json:"stretches,omitempty"`
-	// Messages of the store of which it has some records.
+	// Messages of the store of which some records are acknowledged.
 	Parts []*Part `protobuf:"bytes,3,rep,name=parts,proto3" json:"parts,omitempty"`
-	// Records in all of them.
+	// Number of records in all of them.
 	Records       uint64 `protobuf:"varint,4,opt,name=records,proto3" json:"records,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -96,7 +96,7 @@ func (x *Ahead) GetRecords() uint64 {
 	return 0
 }
 
-// Stretch is messages of the store that follow each other.
+// Stretch is a range of consecutive messages of the store.
 type Stretch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sequence of the first.
@@ -151,12 +151,12 @@ func (x *Stretch) GetLast() uint64 {
 	return 0
 }
 
-// Part is the first records of a message of the store.
+// Part is a message of the store of which the first records are acknowledged.
 type Part struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sequence of the message.
 	Message uint64 `protobuf:"varint,1,opt,name=message,proto3" json:"message,omitempty"`
-	// Sequence of the last record, in its track.
+	// Sequence of the last acknowledged record, in its track.
 	Last          uint64 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

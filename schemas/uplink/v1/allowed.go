@@ -1,6 +1,6 @@
 package uplinkv1
 
-// GetCommands is what hosts may have done: what the metrics that they may write are for, and no more.
+// GetCommands returns the commands of hosts: exactly those of the metrics that they may write.
 func (x *UplinkSparkplug) GetCommands() *Commands {
 	c := &Commands{Timeout: x.GetWriteTimeout()}
 	for _, w := range x.GetWrites() {

@@ -25,34 +25,34 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// UplinkHttp configures kind uplink-http: batches as POST requests, each of
-// which is acknowledged by a 2xx.
+// UplinkHttp configures kind uplink-http: batches as POST requests, each acknowledged by a 2xx
+// response.
 type UplinkHttp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where to, e.g. https://cloud.example/ingest; https+srv:// and the name of a
-	// DNS SRV record, e.g. https+srv://_ingest._tcp.example.com/v1, for its target.
+	// URL of the far end, e.g. https://cloud.example/ingest; or https+srv:// and the name of a DNS
+	// SRV record, e.g. https+srv://_ingest._tcp.example.com/v1.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// What is sent, and how.
+	// What to send, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
-	// Form of the requests: json is a list of records, webhook one record per
-	// request, influx InfluxDB's line protocol, otlp-json and otlp-protobuf
-	// OpenTelemetry metrics; custom is what custom says.
+	// Format of requests: json is a list of records, webhook one record per request, influx
+	// InfluxDB's line protocol, otlp-json and otlp-protobuf OpenTelemetry metrics; custom is defined
+	// by custom.
 	Shape string `protobuf:"bytes,3,opt,name=shape,proto3" json:"shape,omitempty"`
-	// With shape = "custom".
+	// Templates for shape = "custom".
 	Custom *Shape `protobuf:"bytes,4,opt,name=custom,proto3" json:"custom,omitempty"`
 	// How requests are compressed.
 	Compress string `protobuf:"bytes,5,opt,name=compress,proto3" json:"compress,omitempty"`
 	// POST or PUT.
 	Method string `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
-	// Bearer token; or token-file.
+	// Bearer token; alternatively token-file.
 	Token string `protobuf:"bytes,7,opt,name=token,proto3" json:"token,omitempty"`
 	// File with the bearer token, read for every request.
 	TokenFile string `protobuf:"bytes,8,opt,name=token_file,json=tokenFile,proto3" json:"token_file,omitempty"`
-	// User name of HTTP basic authentication.
+	// User name for HTTP basic authentication.
 	Username string `protobuf:"bytes,9,opt,name=username,proto3" json:"username,omitempty"`
 	// Its password.
 	Password string `protobuf:"bytes,10,opt,name=password,proto3" json:"password,omitempty"`
-	// More headers.
+	// Additional headers.
 	Headers []*Header `protobuf:"bytes,11,rep,name=headers,proto3" json:"headers,omitempty"`
 	// Certificates.
 	Tls           *v1.Client `protobuf:"bytes,12,opt,name=tls,proto3" json:"tls,omitempty"`
@@ -174,7 +174,7 @@ func (x *UplinkHttp) GetTls() *v1.Client {
 	return nil
 }
 
-// Header is one header of every request.
+// Header is an additional header of every request.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name.
@@ -229,23 +229,23 @@ func (x *Header) GetValue() string {
 	return ""
 }
 
-// Shape is the form of messages, as templates in which ${…} stands for a value;
-// which there are is in the README of the kind.
+// Shape is the format of messages, as templates in which ${…} stands for a value; the README of the
+// kind lists the values.
 type Shape struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Media type.
 	ContentType string `protobuf:"bytes,1,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
-	// One record.
+	// Template of a record.
 	Record string `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
-	// One field of it, where the record says ${fields}.
+	// Template of a field, for ${fields} in the record.
 	Field string `protobuf:"bytes,3,opt,name=field,proto3" json:"field,omitempty"`
-	// Between fields.
+	// Text between fields.
 	BetweenFields string `protobuf:"bytes,4,opt,name=between_fields,json=betweenFields,proto3" json:"between_fields,omitempty"`
-	// Between the records of a batch; empty: each record is a message of its own.
+	// Text between the records of a batch; empty: each record is a message of its own.
 	Between string `protobuf:"bytes,5,opt,name=between,proto3" json:"between,omitempty"`
-	// Before the records of a batch.
+	// Text before the records of a batch.
 	Begin string `protobuf:"bytes,6,opt,name=begin,proto3" json:"begin,omitempty"`
-	// After them.
+	// Text after the records of a batch.
 	End           string `protobuf:"bytes,7,opt,name=end,proto3" json:"end,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

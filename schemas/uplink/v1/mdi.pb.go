@@ -26,23 +26,22 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// UplinkMdi configures kind uplink-mdi: batches in a compact binary form over TCP
-// or TLS, for slow and metered links.
+// UplinkMdi configures kind uplink-mdi: batches in a compact binary format over TCP or TLS, for
+// slow and metered links.
 type UplinkMdi struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The receiver: tls://host:port or tcp://host:port; or tls+srv:// or tcp+srv://
 	// and the name of a DNS SRV record, e.g. tls+srv://_mdi._tcp.example.com.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// What is sent, and how.
+	// What to send, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
-	// What the far end may have done here.
+	// Commands of the far end.
 	Commands *Commands `protobuf:"bytes,3,opt,name=commands,proto3" json:"commands,omitempty"`
 	// Certificates, for tls.
 	Tls *v1.Client `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
-	// Name by which the receiver knows this gateway; empty: the gateway's own.
+	// Name of this gateway at the receiver; empty: the gateway's own.
 	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
-	// How often there is a sign of life when nothing else is said, in whole
-	// seconds.
+	// Keep-alive interval, in whole seconds.
 	KeepAlive     *durationpb.Duration `protobuf:"bytes,6,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -27,50 +27,47 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// UplinkMqtt configures kind uplink-mqtt: batches as messages to any broker of
-// MQTT 3.1.1 or 5.
+// UplinkMqtt configures kind uplink-mqtt: batches as messages to any MQTT 3.1.1 or 5 broker.
 type UplinkMqtt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The broker, tcp://host:1883 or ssl://host:8883; ssl+srv:// or tcp+srv://
-	// and the name of a DNS SRV record, e.g. ssl+srv://_secure-mqtt._tcp.example.com.
+	// The broker, tcp://host:1883 or ssl://host:8883; or ssl+srv:// or tcp+srv:// and the name of a
+	// DNS SRV record, e.g. ssl+srv://_secure-mqtt._tcp.example.com.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// What is sent, and how.
+	// What to send, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
-	// What the far end may have done here.
+	// Commands of the far end.
 	Commands *Commands `protobuf:"bytes,3,opt,name=commands,proto3" json:"commands,omitempty"`
-	// Version of MQTT.
+	// MQTT version.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	// Form of topics and messages: plain, thingsboard, aws-iot, azure-iot-hub,
-	// azure-event-grid, home-assistant, or custom, which is what custom says.
+	// Format of topics and messages: plain, thingsboard, aws-iot, azure-iot-hub, azure-event-grid,
+	// home-assistant, or custom, which is defined by custom.
 	Shape string `protobuf:"bytes,5,opt,name=shape,proto3" json:"shape,omitempty"`
-	// With shape = "custom".
+	// Templates for shape = "custom".
 	Custom *Shape `protobuf:"bytes,6,opt,name=custom,proto3" json:"custom,omitempty"`
-	// Topic of messages, in which ${gateway}, ${track} and the like stand for
-	// values; empty: the shape's own.
+	// Topic of messages, in which ${gateway}, ${track} and others stand for values; empty: that of
+	// the shape.
 	Topic string `protobuf:"bytes,7,opt,name=topic,proto3" json:"topic,omitempty"`
-	// 1: the broker's PUBACK acknowledges a message, 2: its PUBCOMP.
+	// Quality of service. 1: the broker's PUBACK acknowledges a message, 2: its PUBCOMP.
 	Qos uint32 `protobuf:"varint,8,opt,name=qos,proto3" json:"qos,omitempty"`
-	// Messages are retained.
+	// Retain the messages.
 	Retain bool `protobuf:"varint,9,opt,name=retain,proto3" json:"retain,omitempty"`
 	// How messages are compressed.
 	Compress string `protobuf:"bytes,10,opt,name=compress,proto3" json:"compress,omitempty"`
-	// Topic on which an application acknowledges: then a batch counts only when it
-	// has said {"ack": <id>} with the ${batch} of the message. The shape must say
-	// ${batch}.
+	// Topic on which an application acknowledges: a batch then counts as acknowledged only after a
+	// message {"ack": <id>} with the ${batch} of the batch. The shape must contain ${batch}.
 	AckTopic string `protobuf:"bytes,11,opt,name=ack_topic,json=ackTopic,proto3" json:"ack_topic,omitempty"`
-	// How we identify ourselves.
+	// Credentials for the broker.
 	Login *v1.Login `protobuf:"bytes,12,opt,name=login,proto3" json:"login,omitempty"`
 	// Certificates, for ssl://.
 	Tls *v11.Client `protobuf:"bytes,13,opt,name=tls,proto3" json:"tls,omitempty"`
-	// How often there is a sign of life.
+	// Keep-alive interval.
 	KeepAlive *durationpb.Duration `protobuf:"bytes,14,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
-	// Topic on which it is said whether the gateway is there, retained: "online",
-	// and "offline" by the broker when it is gone.
+	// Topic with the retained presence of the gateway: "online", and "offline" as its will.
 	PresenceTopic string `protobuf:"bytes,15,opt,name=presence_topic,json=presenceTopic,proto3" json:"presence_topic,omitempty"`
-	// Topic on which commands come, <command-topic>/<actor>/<Method>; answers go to
+	// Topic for commands, <command-topic>/<actor>/<Method>; answers go to
 	// <answer-topic>/<actor>/<Method>, or to the response topic of MQTT 5.
 	CommandTopic string `protobuf:"bytes,16,opt,name=command_topic,json=commandTopic,proto3" json:"command_topic,omitempty"`
-	// Topic on which commands are answered.
+	// Topic for the answers to commands.
 	AnswerTopic   string `protobuf:"bytes,17,opt,name=answer_topic,json=answerTopic,proto3" json:"answer_topic,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: uplink/v1/munic.proto
 
-// The uplink in the shapes of Munic's public API.
+// The uplink in the format of Munic's public API.
 
 package uplinkv1
 
@@ -27,39 +27,37 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// UplinkMunic configures kind uplink-munic: events in the shapes of Munic's public
-// cloud API, over MQTT.
+// UplinkMunic configures kind uplink-munic: events in the format of Munic's public cloud API, over
+// MQTT.
 type UplinkMunic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The broker, ssl://host:8883 or tcp://host:1883; ssl+srv:// or tcp+srv://
-	// and the name of a DNS SRV record, e.g. ssl+srv://_secure-mqtt._tcp.example.com.
+	// The broker, ssl://host:8883 or tcp://host:1883; or ssl+srv:// or tcp+srv:// and the name of a
+	// DNS SRV record, e.g. ssl+srv://_secure-mqtt._tcp.example.com.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// What is sent, and how.
+	// What to send, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
-	// What the platform may have done here.
+	// Commands of the platform.
 	Commands *Commands `protobuf:"bytes,3,opt,name=commands,proto3" json:"commands,omitempty"`
-	// Account that the asset belongs to; a part of the topics.
+	// Account of the asset; a part of the topics.
 	Account string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
-	// Asset that this gateway is, e.g. an IMEI; a part of the topics.
+	// Asset id of this gateway, e.g. an IMEI; a part of the topics.
 	Asset string `protobuf:"bytes,5,opt,name=asset,proto3" json:"asset,omitempty"`
-	// Who acknowledges an event: the broker by its PUBACK, or the platform on topic
+	// What acknowledges an event: the broker's PUBACK, or the platform on topic
 	// munic/<account>/<asset>/ack.
 	Ack string `protobuf:"bytes,6,opt,name=ack,proto3" json:"ack,omitempty"`
-	// Names of the fields, in degrees, that make the location of a track.
+	// Name of the field with the latitude of a location, in degrees.
 	Latitude string `protobuf:"bytes,7,opt,name=latitude,proto3" json:"latitude,omitempty"`
-	// Likewise.
+	// Name of the field with the longitude of a location, in degrees.
 	Longitude string `protobuf:"bytes,8,opt,name=longitude,proto3" json:"longitude,omitempty"`
-	// Batches are sent as collections of this name; empty: each record is an event
-	// of its own.
+	// Send batches as collections of this name; empty: each record is an event of its own.
 	Collection string `protobuf:"bytes,9,opt,name=collection,proto3" json:"collection,omitempty"`
-	// What messages of the platform ask for. What they ask must be among the
-	// commands that are allowed.
+	// Commands that messages of the platform request. They must be among the allowed commands.
 	Channels []*MunicChannel `protobuf:"bytes,10,rep,name=channels,proto3" json:"channels,omitempty"`
-	// How we identify ourselves.
+	// Credentials for the broker.
 	Login *v1.Login `protobuf:"bytes,11,opt,name=login,proto3" json:"login,omitempty"`
 	// Certificates, for ssl://.
 	Tls *v11.Client `protobuf:"bytes,12,opt,name=tls,proto3" json:"tls,omitempty"`
-	// How often there is a sign of life.
+	// Keep-alive interval.
 	KeepAlive     *durationpb.Duration `protobuf:"bytes,13,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -186,13 +184,12 @@ func (x *UplinkMunic) GetKeepAlive() *durationpb.Duration {
 	return nil
 }
 
-// MunicChannel is a channel of messages.
+// MunicChannel maps a channel of messages to a command.
 type MunicChannel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name, e.g. com.example.pump.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What its messages ask for, as cmd/<actor>/<Method>; their payload is the
-	// request.
+	// Command that its messages request, as cmd/<actor>/<Method>; their payload is the request.
 	Call          string `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -25,37 +25,37 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// UplinkNats configures kind uplink-nats: records as messages that a JetStream
-// stream of a NATS server or cluster stores.
+// UplinkNats configures kind uplink-nats: records as messages in a JetStream stream of a NATS
+// server or cluster.
 type UplinkNats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The servers of the cluster, nats://host:4222 or tls://host:4222, or nats+srv://
-	// or tls+srv:// and the name of a DNS SRV record; one that can be reached will do.
+	// Servers of the cluster, nats://host:4222 or tls://host:4222, or nats+srv:// or tls+srv:// and
+	// the name of a DNS SRV record; one reachable server is enough.
 	Urls []string `protobuf:"bytes,1,rep,name=urls,proto3" json:"urls,omitempty"`
-	// What is sent, and how.
+	// What to send, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
-	// Subject of records, in which ${gateway}, ${track} and the like stand for
-	// values; the / of a name is a . there.
+	// Subject of records, in which ${gateway}, ${track} and others stand for values; a / in a name
+	// becomes a dot.
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
-	// Name of the stream that must take them; empty: any.
+	// Name of the stream that must store the records; empty: any.
 	Stream string `protobuf:"bytes,4,opt,name=stream,proto3" json:"stream,omitempty"`
-	// Form of records: json, or custom, which is what custom says.
+	// Format of records: json, or custom, which is defined by custom.
 	Shape string `protobuf:"bytes,5,opt,name=shape,proto3" json:"shape,omitempty"`
-	// With shape = "custom". Each record is a message.
+	// Templates for shape = "custom". Each record is a message.
 	Custom *Shape `protobuf:"bytes,6,opt,name=custom,proto3" json:"custom,omitempty"`
 	// How messages are compressed.
 	Compress string `protobuf:"bytes,7,opt,name=compress,proto3" json:"compress,omitempty"`
-	// File with a JWT and its key, as nsc makes them.
+	// JWT credentials file, as created by nsc.
 	CredsFile string `protobuf:"bytes,8,opt,name=creds_file,json=credsFile,proto3" json:"creds_file,omitempty"`
-	// File with the seed of an nkey.
+	// File with an nkey seed.
 	NkeyFile string `protobuf:"bytes,9,opt,name=nkey_file,json=nkeyFile,proto3" json:"nkey_file,omitempty"`
 	// User name.
 	Username string `protobuf:"bytes,10,opt,name=username,proto3" json:"username,omitempty"`
 	// Its password.
 	Password string `protobuf:"bytes,11,opt,name=password,proto3" json:"password,omitempty"`
-	// Token.
+	// Token for authentication.
 	Token string `protobuf:"bytes,12,opt,name=token,proto3" json:"token,omitempty"`
-	// Certificates; without them TLS is spoken if the server asks for it.
+	// Certificates; without them TLS is used if the server requires it.
 	Tls           *v1.Client `protobuf:"bytes,13,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,40 +31,38 @@ const (
 // 3.0.
 type UplinkSparkplug struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brokers, tcp://host:1883 or ssl://host:8883, or ssl+srv:// or tcp+srv://
-	// and the name of a DNS SRV record. The node is at one of them
-	// at a time and goes on to the next when that fails, or when the primary host
-	// is not there.
+	// Brokers, tcp://host:1883 or ssl://host:8883, or ssl+srv:// or tcp+srv:// and the name of a DNS
+	// SRV record. The node connects to one of them at a time, and to the next one when that fails or
+	// the primary host is not there.
 	Servers []string `protobuf:"bytes,1,rep,name=servers,proto3" json:"servers,omitempty"`
-	// What is sent, and how.
+	// What to send, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
 	// Group id.
 	Group string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
-	// Edge node id; empty: the gateway's.
+	// Edge node id; empty: the gateway's name.
 	Node string `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
-	// Host id of the primary host application: nothing is sent while it is
-	// offline. Empty: births are published without waiting for any.
+	// Host id of the primary host application: nothing is sent while it is offline. Empty: births are
+	// published without waiting for a host.
 	PrimaryHost string `protobuf:"bytes,5,opt,name=primary_host,json=primaryHost,proto3" json:"primary_host,omitempty"`
-	// How long the primary host must stay online after data was sent until that
-	// counts as acknowledged. A host that crashes is known to be offline only when
-	// its broker has missed it: about 1.5 times the host's keep-alive loses
-	// nothing, 0s loses what was sent meanwhile.
+	// How long the primary host must stay online after data was sent before the data counts as
+	// acknowledged. The broker reports a crashed host as offline only after its keep-alive has
+	// expired: with about 1.5 times the host's keep-alive nothing is lost, with 0s what was sent
+	// meanwhile is lost.
 	Settle *durationpb.Duration `protobuf:"bytes,6,opt,name=settle,proto3" json:"settle,omitempty"`
-	// Metrics have their names in every message; otherwise aliases, which take less
-	// room.
+	// Send the names of metrics in every message; otherwise aliases, which are shorter.
 	Names bool `protobuf:"varint,7,opt,name=names,proto3" json:"names,omitempty"`
-	// Where the records of tracks go: the first entry that picks a track counts. A
-	// track that none picks is a device named by its path with . for /.
+	// Devices of the records of tracks: the first matching entry applies. A track without one is a
+	// device named by its path, with . instead of /.
 	Places []*SparkplugPlace `protobuf:"bytes,8,rep,name=places,proto3" json:"places,omitempty"`
-	// Metrics that hosts may write. Nothing else can be done from there.
+	// Metrics that hosts may write. Hosts cannot do anything else.
 	Writes []*SparkplugWrite `protobuf:"bytes,9,rep,name=writes,proto3" json:"writes,omitempty"`
-	// How long such a write may take.
+	// Timeout of such a write.
 	WriteTimeout *durationpb.Duration `protobuf:"bytes,10,opt,name=write_timeout,json=writeTimeout,proto3" json:"write_timeout,omitempty"`
-	// How we identify ourselves.
+	// Credentials for the brokers.
 	Login *v1.Login `protobuf:"bytes,11,opt,name=login,proto3" json:"login,omitempty"`
 	// Certificates, for ssl://.
 	Tls *v11.Client `protobuf:"bytes,12,opt,name=tls,proto3" json:"tls,omitempty"`
-	// How often there is a sign of life.
+	// Keep-alive interval.
 	KeepAlive     *durationpb.Duration `protobuf:"bytes,13,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -191,14 +189,14 @@ func (x *UplinkSparkplug) GetKeepAlive() *durationpb.Duration {
 	return nil
 }
 
-// SparkplugPlace tells where the records of tracks go.
+// SparkplugPlace sets the device of the records of tracks.
 type SparkplugPlace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Path of a track, in which * stands for any text without /.
 	Track string `protobuf:"bytes,1,opt,name=track,proto3" json:"track,omitempty"`
-	// Device id; empty: they are metrics of the node itself.
+	// Device id; empty: the fields are metrics of the node itself.
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
-	// Put before the names of the fields, e.g. "Electric/".
+	// Prefix of the names of the fields, e.g. "Electric/".
 	Prefix        string `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -260,16 +258,15 @@ type SparkplugWrite struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Device id; empty: the node itself.
 	Device string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
-	// Name of the metric. It may be that of a field of a track, whose values it
-	// has then.
+	// Name of the metric. If it is that of a field of a track, the metric has the field's values.
 	Metric string `protobuf:"bytes,2,opt,name=metric,proto3" json:"metric,omitempty"`
 	// Data type of the metric.
 	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
-	// Who carries it out.
+	// Actor that carries out the write.
 	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
-	// By which of its methods, e.g. "WriteRegisters".
+	// Method of that actor, e.g. "WriteRegisters".
 	Method string `protobuf:"bytes,5,opt,name=method,proto3" json:"method,omitempty"`
-	// What that is asked, as JSON in which {value} stands for the value, e.g.
+	// Request as JSON, in which {value} stands for the value, e.g.
 	// '{"address":10,"values":[{value}]}'.
 	Request       string `protobuf:"bytes,6,opt,name=request,proto3" json:"request,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -348,8 +345,7 @@ func (x *SparkplugWrite) GetRequest() string {
 	return ""
 }
 
-// SparkplugBirth is what a node must know of the one that it was before a
-// restart.
+// SparkplugBirth is the state that a node must keep across restarts.
 type SparkplugBirth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// bdSeq of the last CONNECT.

@@ -26,44 +26,41 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// UplinkTr50 configures kind uplink-tr50: telemetry, attributes, alarms, locations
-// and logs by the TR50 protocol over MQTT.
+// UplinkTr50 configures kind uplink-tr50: telemetry, attributes, alarms, locations and logs with
+// the TR50 protocol over MQTT.
 type UplinkTr50 struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The server, ssl://host:8883 or tcp://host:1883; ssl+srv:// or tcp+srv://
-	// and the name of a DNS SRV record, e.g. ssl+srv://_secure-mqtt._tcp.example.com.
+	// The server, ssl://host:8883 or tcp://host:1883; or ssl+srv:// or tcp+srv:// and the name of a
+	// DNS SRV record, e.g. ssl+srv://_secure-mqtt._tcp.example.com.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// What is sent, and how.
+	// What to send, and how.
 	Send *Sending `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
-	// What the server may have done here.
+	// Commands of the server.
 	Commands *Commands `protobuf:"bytes,3,opt,name=commands,proto3" json:"commands,omitempty"`
-	// Key of the thing that this gateway is.
+	// Key of the thing that represents this gateway.
 	ThingKey string `protobuf:"bytes,4,opt,name=thing_key,json=thingKey,proto3" json:"thing_key,omitempty"`
-	// Id of the application on this gateway; the server keeps the first it hears.
-	// Empty: gatewayd-<gateway>-<last part of the path>.
+	// Id of the application on this gateway; the server keeps the first one it receives. Empty:
+	// gatewayd-<gateway>-<last part of the path>.
 	AppId string `protobuf:"bytes,5,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
 	// Token of the application.
 	Token string `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`
 	// Certificates, for ssl://.
 	Tls *v1.Client `protobuf:"bytes,7,opt,name=tls,proto3" json:"tls,omitempty"`
-	// Keys of properties, attributes and alarms: ${field} stands for the field's
-	// name, ${track} for the last part of the track's, ${path} for all of it.
+	// Keys of properties, attributes and alarms: ${field} stands for the field's name, ${track} for
+	// the last part of the track's name, ${path} for all of it.
 	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
-	// Names of fields that are states of alarms; * stands for any run of
-	// characters.
+	// Names of fields that are alarm states; * stands for any run of characters.
 	Alarms []string `protobuf:"bytes,9,rep,name=alarms,proto3" json:"alarms,omitempty"`
-	// Names of fields that are lines of the log; likewise.
+	// Names of fields that are log lines; * as in alarms.
 	Logs []string `protobuf:"bytes,10,rep,name=logs,proto3" json:"logs,omitempty"`
-	// Fields that make a location.
+	// Fields of a location.
 	Place *Tr50Place `protobuf:"bytes,11,opt,name=place,proto3" json:"place,omitempty"`
-	// What methods that the server asks for stand for. A method that is none of
-	// these is <actor>/<Method> by its own name. Either must be among the commands
-	// that are allowed.
+	// Commands for methods of the server. The name of any other method is taken as <actor>/<Method>.
+	// In either case the command must be among the allowed ones.
 	Methods []*Tr50Method `protobuf:"bytes,12,rep,name=methods,proto3" json:"methods,omitempty"`
-	// The mailbox is looked into so often, also when the server does not say that
-	// there is something in it.
+	// How often the mailbox is checked even if the server has not announced anything in it.
 	MailboxEvery *durationpb.Duration `protobuf:"bytes,13,opt,name=mailbox_every,json=mailboxEvery,proto3" json:"mailbox_every,omitempty"`
-	// How often there is a sign of life.
+	// Keep-alive interval.
 	KeepAlive     *durationpb.Duration `protobuf:"bytes,14,opt,name=keep_alive,json=keepAlive,proto3" json:"keep_alive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -197,8 +194,8 @@ func (x *UplinkTr50) GetKeepAlive() *durationpb.Duration {
 	return nil
 }
 
-// Tr50Place names the fields that make a location; a record has one if it has
-// latitude and longitude.
+// Tr50Place names the fields of a location; a record has a location if it has latitude and
+// longitude.
 type Tr50Place struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Degrees.
@@ -289,12 +286,12 @@ func (x *Tr50Place) GetAccuracy() string {
 	return ""
 }
 
-// Tr50Method is a method that the server may ask for.
+// Tr50Method maps a method of the server to a command.
 type Tr50Method struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the server calls it.
+	// Name of the method at the server.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it is here, as cmd/<actor>/<Method>.
+	// Command to call, as cmd/<actor>/<Method>.
 	Call          string `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: uplink/v1/uplink.proto
 
-// Uplinks: ways out for what tracks record.
+// Uplinks, which send the records of tracks to far ends.
 
 package uplinkv1
 
@@ -26,52 +26,48 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Sending is what an uplink sends, and how; the same for all kinds.
+// Sending sets what an uplink sends, and how; it is the same for all kinds.
 type Sending struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tracks that it sends: paths of actors, or filters in which + stands for one
-	// part and # at the end for one or more; empty: all. Each record is sent once.
-	// Of two filters that have tracks in common one has to cover the other.
+	// Tracks to send: paths of actors, or filters in which + stands for one part and # at the end for
+	// one or more; empty: all. Each record is sent once. If two filters match some of the same
+	// tracks, one of them must cover the other.
 	Tracks []string `protobuf:"bytes,1,rep,name=tracks,proto3" json:"tracks,omitempty"`
-	// Which fields, and in what form: the first rule that picks a field decides,
-	// and one that none picks is not sent. Without rules everything is sent as it
-	// is.
+	// Rules for fields: the first rule that picks a field applies, and a field that no rule picks is
+	// not sent. Without rules everything is sent unchanged.
 	Rules []*Rule `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
-	// Where a new uplink begins: with the oldest record there is, or with what is
-	// recorded from now on.
+	// Where a new uplink begins: with the oldest stored record, or with records made from now on.
 	Begin string `protobuf:"bytes,3,opt,name=begin,proto3" json:"begin,omitempty"`
-	// Most records of a batch. A slow link gets smaller ones.
+	// Maximum number of records in a batch. Batches are smaller on a slow link.
 	BatchRecords uint32 `protobuf:"varint,4,opt,name=batch_records,json=batchRecords,proto3" json:"batch_records,omitempty"`
-	// About how large a batch may be, before compression.
+	// Approximate maximum size of a batch, before compression.
 	BatchBytes uint32 `protobuf:"varint,5,opt,name=batch_bytes,json=batchBytes,proto3" json:"batch_bytes,omitempty"`
-	// How long records wait for company. On links with long round trips it is
-	// longer.
+	// How long records are collected into a batch. The time is longer on links with long round trips.
 	Flush *durationpb.Duration `protobuf:"bytes,6,opt,name=flush,proto3" json:"flush,omitempty"`
 	// How long the far end may take to acknowledge a batch.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// Longest pause between attempts to connect.
+	// Maximum pause between attempts to connect.
 	Retry *durationpb.Duration `protobuf:"bytes,8,opt,name=retry,proto3" json:"retry,omitempty"`
-	// When something waits and nothing was acknowledged for so long, the event
-	// silent says so. 0s: never.
+	// If records are waiting and nothing is acknowledged for this long, the event silent is
+	// published. 0s: never.
 	Silence *durationpb.Duration `protobuf:"bytes,9,opt,name=silence,proto3" json:"silence,omitempty"`
-	// Spans of the day, local time, in which nothing is sent, e.g. "22:00-06:00".
+	// Times of day, local time, in which nothing is sent, e.g. "22:00-06:00".
 	Quiet []string `protobuf:"bytes,10,rep,name=quiet,proto3" json:"quiet,omitempty"`
-	// Most records per second while catching up, which leaves the link to others;
-	// 0: as many as it bears.
+	// Maximum number of records per second while catching up, to leave bandwidth to others; 0: as
+	// many as the link can carry.
 	CatchUp uint32 `protobuf:"varint,11,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"`
-	// Below this measured rate the link counts as slow, and fields of rules with
-	// low are left out; 0: never.
+	// Measured rate below which the link counts as slow, and fields of rules with low are left out;
+	// 0: never.
 	Slow uint32 `protobuf:"varint,12,opt,name=slow,proto3" json:"slow,omitempty"`
-	// What may be spent.
+	// Limits of records and bytes.
 	Budget *Budget `protobuf:"bytes,13,opt,name=budget,proto3" json:"budget,omitempty"`
-	// Makes the digits of redact = "hash" this uplink's own.
+	// Salt for the hashes of redact = "hash", to make them specific to this uplink.
 	Salt string `protobuf:"bytes,14,opt,name=salt,proto3" json:"salt,omitempty"`
-	// After an outage: in-order sends the oldest records first; fresh-first sends
-	// what is recorded now at once, and the backlog beside it at the pace of
-	// catch-up. Then records of a track come out of order, each with its sequence
-	// and time, and still each of them once.
+	// Order after an outage: in-order sends the oldest records first; fresh-first sends new records
+	// at once, and the backlog beside them at the rate catch-up. Then records of a track arrive out
+	// of order, each with its sequence and time, and each of them once.
 	CatchUpOrder string `protobuf:"bytes,15,opt,name=catch_up_order,json=catchUpOrder,proto3" json:"catch_up_order,omitempty"`
-	// Below this measured rate only fields of rules with high are sent; 0: never.
+	// Measured rate below which only fields of rules with high are sent; 0: never.
 	Crawl         uint32 `protobuf:"varint,16,opt,name=crawl,proto3" json:"crawl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -219,33 +215,31 @@ func (x *Sending) GetCrawl() uint32 {
 	return 0
 }
 
-// Rule says what becomes of the fields that it picks.
+// Rule sets how the fields that it picks are sent.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tracks it is about, like those of the uplink; empty: all.
+	// Tracks to which the rule applies, in the form of send.tracks; empty: all.
 	Tracks []string `protobuf:"bytes,1,rep,name=tracks,proto3" json:"tracks,omitempty"`
 	// Names of fields, in which * stands for any run of characters; empty: all.
 	Fields []string `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
-	// Name of the field at the far end; * stands for the name it has here. Empty:
-	// the same.
+	// Name of the field at the far end; * stands for its name here. Empty: the same.
 	Rename string `protobuf:"bytes,3,opt,name=rename,proto3" json:"rename,omitempty"`
-	// Its unit at the far end; empty: the same.
+	// Unit of the field at the far end; empty: the same.
 	Unit string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Numbers are multiplied by it.
+	// Factor by which numbers are multiplied.
 	Scale float64 `protobuf:"fixed64,5,opt,name=scale,proto3" json:"scale,omitempty"`
-	// And then this is added.
+	// Added after scaling.
 	Offset float64 `protobuf:"fixed64,6,opt,name=offset,proto3" json:"offset,omitempty"`
-	// Decimals that are kept; -1 keeps tens.
+	// Number of decimals to keep; -1 rounds to tens.
 	Precision *int32 `protobuf:"varint,7,opt,name=precision,proto3,oneof" json:"precision,omitempty"`
-	// What the far end must not know: drop sends nothing, mask only that there is
-	// a text, hash digits by which equal values can be told.
+	// How to hide the value: drop sends nothing, mask only that there is a text, hash a hash by which
+	// equal values can be recognized.
 	Redact string `protobuf:"bytes,8,opt,name=redact,proto3" json:"redact,omitempty"`
-	// Left out while the link is slow.
+	// Leave these fields out while the link is slow.
 	Low bool `protobuf:"varint,9,opt,name=low,proto3" json:"low,omitempty"`
-	// Sent even while the link is so slow that it crawls.
+	// Send these fields even below the rate crawl.
 	High bool `protobuf:"varint,10,opt,name=high,proto3" json:"high,omitempty"`
-	// Decimals that are kept while the link is slow; as precision, if that keeps
-	// fewer.
+	// Number of decimals to keep while the link is slow, if lower than precision.
 	SlowPrecision *int32 `protobuf:"varint,11,opt,name=slow_precision,json=slowPrecision,proto3,oneof" json:"slow_precision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -358,20 +352,20 @@ func (x *Rule) GetSlowPrecision() int32 {
 	return 0
 }
 
-// Budget is what an uplink may spend; 0 is without limit. Bytes are those of the
-// connection. How many a batch takes shows when it has been sent: the last one may
-// exceed a limit of bytes. What is spent is kept across restarts.
+// Budget limits what an uplink may spend; 0: unlimited. Bytes are those of the connection. The size
+// of a batch is known only after it was sent, so the last one may exceed a limit of bytes. What was
+// spent is kept across restarts.
 type Budget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Bytes in an hour, up and down.
+	// Bytes per hour, sent and received.
 	HourBytes uint64 `protobuf:"varint,1,opt,name=hour_bytes,json=hourBytes,proto3" json:"hour_bytes,omitempty"`
-	// Records in an hour.
+	// Records per hour.
 	HourRecords uint64 `protobuf:"varint,2,opt,name=hour_records,json=hourRecords,proto3" json:"hour_records,omitempty"`
-	// Bytes in a month, up and down.
+	// Bytes per month, sent and received.
 	MonthBytes uint64 `protobuf:"varint,3,opt,name=month_bytes,json=monthBytes,proto3" json:"month_bytes,omitempty"`
-	// Records in a month.
+	// Records per month.
 	MonthRecords uint64 `protobuf:"varint,4,opt,name=month_records,json=monthRecords,proto3" json:"month_records,omitempty"`
-	// Day on which a month begins, UTC.
+	// Day of the month on which the budget is renewed, UTC.
 	BillingDay    uint32 `protobuf:"varint,5,opt,name=billing_day,json=billingDay,proto3" json:"billing_day,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -442,17 +436,16 @@ func (x *Budget) GetBillingDay() uint32 {
 	return 0
 }
 
-// Commands is what the far end may have done here.
+// Commands sets which commands of the far end are carried out.
 type Commands struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Methods that it may call, as cmd/<actor>/<Method>; + stands for one part of
-	// a name. Empty: none.
+	// Methods that it may call, as cmd/<actor>/<Method>; + stands for one part of a name. Empty:
+	// none.
 	Allow []string `protobuf:"bytes,1,rep,name=allow,proto3" json:"allow,omitempty"`
-	// How long a call may take.
+	// Timeout of a call.
 	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// Identity of the access-control on whose behalf they are carried out: what its
-	// roles do not allow is refused, and everything once it is revoked. Empty: the
-	// list alone decides.
+	// Identity of the access-control on whose behalf they are carried out: commands that its roles do
+	// not allow are refused, and all commands once it is revoked. Empty: only allow decides.
 	User          string `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -546,7 +539,7 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 	return file_uplink_v1_uplink_proto_rawDescGZIP(), []int{4}
 }
 
-// StatusResponse is the status of an uplink as it is now.
+// StatusResponse is the present status of an uplink.
 type StatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Status.
@@ -592,46 +585,44 @@ func (x *StatusResponse) GetStatus() *Status {
 	return nil
 }
 
-// Status is how an uplink is; on state leaf "uplink".
+// Status is the status of an uplink; on state leaf "uplink".
 type Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// When that was.
+	// Time of this status.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// "starting", "connecting", "sending", "catching-up" with more than a batch to be
-	// sent, "idle" with nothing to be sent of late, "waiting" to connect again,
-	// "refused" by a far end that takes nothing, or "resting" in quiet hours or for
-	// want of budget.
+	// "starting", "connecting", "sending", "catching-up" with more than a batch to send, "idle" with
+	// nothing to send recently, "waiting" to connect again, "refused" by a far end that accepts
+	// nothing, or "resting" in quiet hours or with the budget used up.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	// Why it waits or rests, and until when.
+	// Why the uplink waits or rests, and until when.
 	Why string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
-	// Where it sends to.
+	// Address of the far end.
 	Far string `protobuf:"bytes,4,opt,name=far,proto3" json:"far,omitempty"`
-	// When the connection was made; none if there is none.
+	// When the connection was made; absent if there is none.
 	Connected *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=connected,proto3" json:"connected,omitempty"`
-	// What is recorded and not yet acknowledged.
+	// Records that are not acknowledged yet.
 	Backlog *Backlog `protobuf:"bytes,6,opt,name=backlog,proto3" json:"backlog,omitempty"`
-	// Records acknowledged per second, of late.
+	// Records acknowledged per second, recently.
 	Rate float64 `protobuf:"fixed64,7,opt,name=rate,proto3" json:"rate,omitempty"`
-	// Bytes of records acknowledged per second while the link was busy, of late.
+	// Bytes of records acknowledged per second while the link was busy, recently.
 	Goodput float64 `protobuf:"fixed64,8,opt,name=goodput,proto3" json:"goodput,omitempty"`
 	// The link counts as slow.
 	Slow bool `protobuf:"varint,9,opt,name=slow,proto3" json:"slow,omitempty"`
-	// So slow that only what is of high priority is sent.
+	// The link is so slow that only fields of high priority are sent.
 	Crawls bool `protobuf:"varint,17,opt,name=crawls,proto3" json:"crawls,omitempty"`
-	// About how long it takes to catch up; none if it has, or if that cannot be
-	// told.
+	// Estimated time to catch up; absent if it has caught up, or if no estimate is possible.
 	CatchUp *durationpb.Duration `protobuf:"bytes,10,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"`
-	// When the far end last acknowledged something.
+	// Time of the last acknowledgement of the far end.
 	Acknowledged *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
-	// What last went wrong.
+	// Last error.
 	Error string `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
-	// When.
+	// Time of the last error.
 	Failed *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=failed,proto3" json:"failed,omitempty"`
-	// What has become of records since this life of the uplink began.
+	// Counts of the current life of the uplink.
 	Counts *Counts `protobuf:"bytes,14,opt,name=counts,proto3" json:"counts,omitempty"`
-	// What has been spent of the budget.
+	// What was used of the budget.
 	Spent *Spent `protobuf:"bytes,15,opt,name=spent,proto3" json:"spent,omitempty"`
-	// It has its place in the tracks, and knows its backlog.
+	// The uplink has its position in the tracks, and knows its backlog.
 	Begun         bool `protobuf:"varint,16,opt,name=begun,proto3" json:"begun,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -786,16 +777,16 @@ func (x *Status) GetBegun() bool {
 	return false
 }
 
-// Backlog is what waits to be sent.
+// Backlog is what is waiting to be sent.
 type Backlog struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Records.
+	// Number of records.
 	Records uint64 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
-	// Bytes in the store.
+	// Size in the store.
 	Bytes uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// Source time of the oldest record.
 	Oldest *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=oldest,proto3" json:"oldest,omitempty"`
-	// The most records that have waited since it last had caught up.
+	// Maximum number of waiting records since it last caught up.
 	Peak          uint64 `protobuf:"varint,4,opt,name=peak,proto3" json:"peak,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -859,30 +850,29 @@ func (x *Backlog) GetPeak() uint64 {
 	return 0
 }
 
-// Counts is what has become of records.
+// Counts counts what happened to records.
 type Counts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The far end has acknowledged them.
+	// Records acknowledged by the far end.
 	Acknowledged uint64 `protobuf:"varint,1,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
-	// The far end will never take them; each is on event leaf "rejected".
+	// Records that the far end rejects permanently; each is on event leaf "rejected".
 	Rejected uint64 `protobuf:"varint,2,opt,name=rejected,proto3" json:"rejected,omitempty"`
-	// No rule picks anything of them, or the form in which they go has room for
-	// nothing that they hold.
+	// Records without any field that a rule picks, or that the message format can represent.
 	LeftOut uint64 `protobuf:"varint,3,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
-	// They were gone or damaged before they could be sent; on event leaf "gap".
-	// Where a part of the store was lost, at least so many.
+	// Records that were deleted or damaged before they could be sent; on event leaf "gap". If a part
+	// of the store was lost, a minimum.
 	Lost uint64 `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
 	// Batches that were sent again.
 	Retries uint64 `protobuf:"varint,5,opt,name=retries,proto3" json:"retries,omitempty"`
-	// Bytes that have passed the connection.
+	// Bytes sent over the connection.
 	SentBytes uint64 `protobuf:"varint,6,opt,name=sent_bytes,json=sentBytes,proto3" json:"sent_bytes,omitempty"`
-	// Likewise, from the far end.
+	// Bytes received over the connection.
 	ReceivedBytes uint64 `protobuf:"varint,7,opt,name=received_bytes,json=receivedBytes,proto3" json:"received_bytes,omitempty"`
 	// Commands of the far end that were carried out.
 	Commands uint64 `protobuf:"varint,8,opt,name=commands,proto3" json:"commands,omitempty"`
 	// Commands of the far end that were refused or failed.
 	Refused uint64 `protobuf:"varint,9,opt,name=refused,proto3" json:"refused,omitempty"`
-	// Connections that were made.
+	// Connections made.
 	Connections   uint64 `protobuf:"varint,10,opt,name=connections,proto3" json:"connections,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -988,20 +978,20 @@ func (x *Counts) GetConnections() uint64 {
 	return 0
 }
 
-// Spent is what has been spent in this hour and month.
+// Spent is what was used of the budget in this hour and month.
 type Spent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When the hour began.
 	Hour *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=hour,proto3" json:"hour,omitempty"`
-	// Bytes in the hour.
+	// Bytes in this hour.
 	HourBytes uint64 `protobuf:"varint,2,opt,name=hour_bytes,json=hourBytes,proto3" json:"hour_bytes,omitempty"`
-	// Records in the hour.
+	// Records in this hour.
 	HourRecords uint64 `protobuf:"varint,3,opt,name=hour_records,json=hourRecords,proto3" json:"hour_records,omitempty"`
 	// When the month began.
 	Month *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=month,proto3" json:"month,omitempty"`
-	// Bytes in the month.
+	// Bytes in this month.
 	MonthBytes uint64 `protobuf:"varint,5,opt,name=month_bytes,json=monthBytes,proto3" json:"month_bytes,omitempty"`
-	// Records in the month.
+	// Records in this month.
 	MonthRecords  uint64 `protobuf:"varint,6,opt,name=month_records,json=monthRecords,proto3" json:"month_records,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1079,17 +1069,17 @@ func (x *Spent) GetMonthRecords() uint64 {
 	return 0
 }
 
-// Rejected says that the far end will never take some records, which are passed
-// over; on event leaf "rejected", at most once a second.
+// Rejected is an event: records that the far end rejects permanently were skipped. On event leaf
+// "rejected", at most once a second.
 type Rejected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Track and sequence of the first, as in "tracks/energy 42".
+	// Track and sequence of the first one, as in "tracks/energy 42".
 	Record string `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
 	// Why.
 	Why string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
-	// How many more there were since the last event.
+	// Number of further ones since the last event.
 	More          uint64 `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1153,17 +1143,16 @@ func (x *Rejected) GetMore() uint64 {
 	return 0
 }
 
-// Gap says that records of a track were lost before they could be sent; on
-// event leaf "gap".
+// Gap is an event: records of a track were lost before they could be sent. On event leaf "gap".
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// When it was found.
+	// When the gap was found.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// The track.
 	Track string `protobuf:"bytes,2,opt,name=track,proto3" json:"track,omitempty"`
-	// Sequence of the first that is missing.
+	// Sequence of the first missing record.
 	From uint64 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
-	// Sequence of the last.
+	// Sequence of the last missing record.
 	To uint64 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
 	// Why.
 	Why           string `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`
@@ -1236,15 +1225,15 @@ func (x *Gap) GetWhy() string {
 	return ""
 }
 
-// Silent says that nothing was acknowledged for long although something waits;
-// on event leaf "silent", and once more with over when it works again.
+// Silent is an event: records are waiting and nothing was acknowledged for a long time. On event
+// leaf "silent", and once more with over set when records are acknowledged again.
 type Silent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// How long.
+	// Duration of the silence.
 	Lasted *durationpb.Duration `protobuf:"bytes,2,opt,name=lasted,proto3" json:"lasted,omitempty"`
-	// What last went wrong.
+	// Last error.
 	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	// The far end acknowledges again.
 	Over          bool `protobuf:"varint,4,opt,name=over,proto3" json:"over,omitempty"`
@@ -1310,17 +1299,16 @@ func (x *Silent) GetOver() bool {
 	return false
 }
 
-// Commanded says what became of a command of the far end; on event leaf
-// "commanded".
+// Commanded is an event: the outcome of a command of the far end. On event leaf "commanded".
 type Commanded struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// What it was, as cmd/<actor>/<Method>.
+	// The command, as cmd/<actor>/<Method>.
 	Command string `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
-	// Empty: it was carried out.
+	// Error; empty: it was carried out.
 	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
-	// On whose behalf.
+	// Identity on whose behalf it was carried out.
 	Caller string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Trace id of the call.
 	Trace string `protobuf:"bytes,5,opt,name=trace,proto3" json:"trace,omitempty"`

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: web/v1/web.proto
 
-// The HTTP server that lets HTTP clients call actors and hear the bus.
+// The HTTP server, through which HTTP clients call actors and subscribe to the bus.
 
 package webv1
 
@@ -31,24 +31,25 @@ type Server struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host:port to listen on.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// Actor that knows who may come in and what they may use; empty: everybody may
-	// hear everything and call everything.
+	// Actor that decides which clients are admitted and what they may use; empty: every client may
+	// subscribe to and call everything.
 	Access string `protobuf:"bytes,2,opt,name=access,proto3" json:"access,omitempty"`
 	// Certificates; without them the listener is plain TCP.
 	Tls *v1.Server `protobuf:"bytes,3,opt,name=tls,proto3" json:"tls,omitempty"`
-	// Most connections at once.
+	// Maximum number of connections.
 	MaxClients uint32 `protobuf:"varint,4,opt,name=max_clients,json=maxClients,proto3" json:"max_clients,omitempty"`
-	// Most requests at once, of all connections; one that hears is one for as long
-	// as it does.
+	// Maximum number of concurrent requests of all connections; a subscription counts as one as long
+	// as it lasts.
 	MaxRequests uint32 `protobuf:"varint,5,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
-	// Largest request.
+	// Maximum size of a request body.
 	MaxBody uint32 `protobuf:"varint,6,opt,name=max_body,json=maxBody,proto3" json:"max_body,omitempty"`
-	// How long a call with one answer may take when the client does not say. One with many goes on for as long as the client hears.
+	// Timeout of a call with one answer if the client does not set one. A call with a stream of
+	// answers lasts as long as the client reads.
 	CallTimeout *durationpb.Duration `protobuf:"bytes,7,opt,name=call_timeout,json=callTimeout,proto3" json:"call_timeout,omitempty"`
-	// Listen outside loopback although clients are not encrypted or not authenticated.
+	// Listen beyond loopback even though clients are not encrypted or not authenticated.
 	Insecure bool `protobuf:"varint,8,opt,name=insecure,proto3" json:"insecure,omitempty"`
-	// Most connections at once from one address. All that come through a proxy may
-	// have its address.
+	// Maximum number of connections from one address. All connections through a proxy may have its
+	// address.
 	MaxClientsPerAddress uint32 `protobuf:"varint,9,opt,name=max_clients_per_address,json=maxClientsPerAddress,proto3" json:"max_clients_per_address,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
@@ -147,14 +148,13 @@ func (x *Server) GetMaxClientsPerAddress() uint32 {
 	return 0
 }
 
-// Insecure is an event: the server listens outside this machine without
-// encryption or authentication, because its config says so. On event leaf
-// "insecure", at every start.
+// Insecure is an event: the server listens beyond loopback without encryption or authentication,
+// because its config says so. On event leaf "insecure", at every start.
 type Insecure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host:port it listens on.
 	Listen string `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	// What that means.
+	// What is missing.
 	Warning       string `protobuf:"bytes,2,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -204,13 +204,13 @@ func (x *Insecure) GetWarning() string {
 	return ""
 }
 
-// Cut is an event: the requests of an identity were ended, because it may no
-// longer come in. On event leaf "cut".
+// Cut is an event: the requests of an identity were ended, because it is no longer admitted. On
+// event leaf "cut".
 type Cut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The identity.
 	Identity string `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
-	// How many requests were under way.
+	// Number of its requests in progress.
 	Requests uint32 `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
 	// Why.
 	Cause         string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
