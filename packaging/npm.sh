@@ -1,6 +1,6 @@
 #!/bin/sh
-# npm.sh [check]: the libraries of node that tests use as peers, in the versions of their lock files. What is there already is left alone; check
-# only tells.
+# npm.sh [check]: installs the node libraries that tests use as peers, in the versions of their lock files, unless they
+# are installed already. With check it only reports whether they are.
 set -eu
 cd "$(dirname "$0")/.."
 for dir in protocols/modbus/testdata/npm protocols/sparkplug/testdata/npm protocols/web/testdata/npm cmd/gatewayd/testdata/clients/npm; do

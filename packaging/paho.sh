@@ -1,7 +1,7 @@
 #!/bin/sh
-# Eclipse's interoperability suite of MQTT brokers, as it is, against the broker: paho.sh DIRECTORY, where
-# https://github.com/eclipse/paho.mqtt.testing was cloned to. The suite wants port 1883, and that nobody else says anything: it gets a network of
-# its own (needs root).
+# paho.sh DIRECTORY: runs Eclipse's interoperability suite for MQTT brokers, unmodified, against the broker. DIRECTORY is
+# a clone of https://github.com/eclipse/paho.mqtt.testing. The suite needs port 1883 and no other traffic, so it runs in
+# its own network namespace (requires root).
 set -eu
 suite=${1:?"where is a clone of https://github.com/eclipse/paho.mqtt.testing?"}
 dir=$(mktemp -d)
@@ -17,7 +17,7 @@ listen = "127.0.0.1:4222"
 [mqtt]
 kind           = "mqtt-broker"
 access         = "access"
-max-keep-alive = "60s" # the suite asks for more, and for being told so
+max-keep-alive = "60s" # the suite asks for more, and expects to be told the limit
 
 [access]
 kind      = "access-control"
@@ -26,7 +26,7 @@ anonymous = ["suite"]
 [[access.roles]]
 name  = "suite"
 allow = ["#"]
-deny  = ["data/#", "event/#", "state/#", "test/nosubscribe"] # what the gateway itself says, and what the suite wants to be refused
+deny  = ["data/#", "event/#", "state/#", "test/nosubscribe"] # the gateway's own messages, and the topic that the suite expects to be refused
 END
 cat >"$dir/run.sh" <<'END'
 ip link set lo up
@@ -43,7 +43,7 @@ for version in client_test.py client_test5.py; do
 	grep '^Ran' "$1/out" || { tail "$1/out"; exit 1; }
 	for name in $(sed -n 's/^\(FAIL\|ERROR\): \(test[A-Za-z_0-9]*\) .*/\2/p' "$1/out"); do
 		case $version/$name in
-		client_test5.py/test_subscribe_failure) # who may not subscribe is told 0x87 (MQTT 5 3.9.3), which the suite does not know
+		client_test5.py/test_subscribe_failure) # a refused subscription is answered by 0x87 (MQTT 5 3.9.3), which the suite does not expect
 			echo "$version $name: as expected" ;;
 		*)
 			echo "$version $name: failed"

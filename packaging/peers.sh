@@ -1,5 +1,5 @@
 #!/bin/sh
-# peers.sh check|install PACKAGE… : Debian packages that tests use as peers.
+# peers.sh check|install PACKAGE…: checks or installs the Debian packages that tests use as peers.
 set -eu
 verb=$1
 shift

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Has testssl.sh look at every encrypted port of a claimed gateway: the bus, MQTT, MQTT over WebSocket, HTTP, Modbus/TCP Security of both kinds that
-# have it; at that of mdi-sink; and at the claim-door of a gateway that is nobody's. It may find nothing above "info" but what stands below.
+# Runs testssl.sh on every encrypted port of a claimed gateway (the bus, MQTT, MQTT over WebSocket, HTTP, Modbus/TCP
+# Security of both kinds that support it), on that of mdi-sink, and on the claim-door of an unclaimed gateway. It fails
+# on any finding above "info" except those listed below.
 set -eu
 command -v testssl >/dev/null || { echo "testssl is missing: apt-get install -y testssl.sh"; exit 1; }
 dir=$(mktemp -d)
@@ -31,7 +32,7 @@ cat >>"$dir/gateway.toml" <<END
 
 [plc.link]
 kind    = "tcp-link"
-address = "127.0.0.1:28801" # nobody: no master gets so far
+address = "127.0.0.1:28801" # no listener: no master gets this far
 
 [plc.meter]
 kind   = "modbus-unit"
@@ -93,15 +94,15 @@ for port in ${*:-24222 28883 28884 28443 28802 28803 28804 28805}; do
 	python3 - "$dir/$port.json" $port <<'END' || found=1
 import json, sys
 
-# What is not the gateway's: its authority is private, so that there is nobody to ask (the list of revoked certificates is a file that every door
-# reads), localhost is in no name service, and what the scanner says of itself. HSTS would have browsers refuse whatever else is served without TLS
-# under the name of the machine, on any port.
+# Findings that do not concern the gateway: its authority is private and has no revocation server (the list of revoked
+# certificates is a file that every door reads), localhost is not in DNS, and messages of the scanner about itself. HSTS
+# would make browsers refuse other services without TLS under the name of the machine, on any port.
 others = {"cert_revocation", "DNS_CAArecord", "HSTS", "engine_problem", "service", "scanTime", "clientProblem1"}
 if sys.argv[2] == "24222":
-    others.add("pre_128cipher") # the bus greets whoever is silent for 50 ms in plain NATS, and this test is slower than that
+    others.add("pre_128cipher") # the bus sends the plain NATS greeting to a client that is silent for 50 ms, and this test is slower than that
 if sys.argv[2] == "28805":
-    others |= {"cert_trust", "cert_chain_of_trust"} # it vouches for nothing: that it is the gateway it proves by the code
-unasked = "client x509-based authentication prevents this from being tested" # Modbus masters must have one, and renegotiation and HTTP are not there
+    others |= {"cert_trust", "cert_chain_of_trust"} # the certificate is not trusted: the gateway is authenticated by the code
+unasked = "client x509-based authentication prevents this from being tested" # Modbus masters must have a certificate, and there is no renegotiation or HTTP
 all = json.load(open(sys.argv[1]))
 bad = [f for f in all if f["severity"] not in ("OK", "INFO", "DEBUG") and f["id"] not in others and f["finding"] != unasked]
 for f in bad:
