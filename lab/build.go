@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Build compiles a main package of this module (e.g. "./cmd/gatewayd") for the guest: static, into folder.
+// Build compiles a main package of this module (e.g. "./cmd/gatewayd") for the guest, statically,
+// into folder.
 func Build(ctx context.Context, folder, pkg string) (string, error) {
 	home, err := home()
 	if err != nil {
@@ -25,7 +26,7 @@ func Build(ctx context.Context, folder, pkg string) (string, error) {
 	return binary, nil
 }
 
-// home is the lab folder of the module that the working directory is in.
+// home returns the lab folder of the module that contains the working directory.
 func home() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {

@@ -74,5 +74,5 @@ func (f *follower) read() error {
 	return err
 }
 
-// stop makes a waiting await give up after a last look.
+// stop makes a waiting await give up after one more read.
 func (f *follower) stop() { f.once.Do(func() { close(f.end) }) }

@@ -1,5 +1,6 @@
-// Package lab runs programs on a real kernel with emulated hardware: it boots lab.sh's QEMU machine, follows what the
-// guest prints and plugs and unplugs devices. It needs no root and no KVM. It is for tests, not for the daemon.
+// Package lab runs programs on a real kernel with emulated hardware: it boots lab.sh's QEMU
+// machine, follows the output of the guest, and plugs and unplugs devices. It needs no root and no
+// KVM. It is for tests, not for the daemon.
 package lab
 
 import (
@@ -16,7 +17,7 @@ import (
 	"time"
 )
 
-// Exit codes of a machine that did not end with its command's code.
+// Exit codes of a machine that did not end with its command's exit code.
 const (
 	CodeLimit = 124 // the time limit ended it
 	CodeDied  = 125 // it ended without a code, e.g. reset by a watchdog
@@ -26,12 +27,12 @@ const (
 type Options struct {
 	Files   []string      // files and folders copied to /lab, the guest's working directory
 	Modules []string      // kernel modules loaded before the command
-	QEMU    []string      // more QEMU arguments, without blanks inside
-	Reboot  bool          // a reset boots again, with LAB_BOOT counting up, instead of ending the machine
-	Limit   time.Duration // the machine's life at most; 0 is two minutes
+	QEMU    []string      // additional QEMU arguments, each without spaces
+	Reboot  bool          // after a reset boot again, with LAB_BOOT incremented, instead of ending the machine
+	Limit   time.Duration // maximum running time of the machine; 0 is two minutes
 }
 
-// Machine is a running guest. Its methods are for one goroutine.
+// Machine is a running guest. Its methods must be called from one goroutine.
 type Machine struct {
 	folder string
 	cmd    *exec.Cmd
@@ -53,7 +54,7 @@ func Start(ctx context.Context, o Options, command string) (*Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build the lab image: %w: %s", err, stderr(err))
 	}
-	// Not the test's own folder: a unix socket's path has 107 bytes at most.
+	// Not the test's own folder: the path of a unix socket is limited to 107 bytes.
 	folder, err := os.MkdirTemp("", "lab")
 	if err != nil {
 		return nil, err
@@ -124,7 +125,7 @@ func (m *Machine) args(image string, o Options, command string) []string {
 	return append(args, "--", command)
 }
 
-// Await waits until the command has printed text, after what an earlier Await found.
+// Await waits until the command has printed text, after the text that an earlier Await found.
 func (m *Machine) Await(ctx context.Context, text string) error {
 	if err := m.log.await(ctx, text); err != nil {
 		return fmt.Errorf("the guest did not say %q: %w\n%s", text, err, m.Log())
@@ -132,7 +133,8 @@ func (m *Machine) Await(ctx context.Context, text string) error {
 	return nil
 }
 
-// Wait waits for the machine's end and returns the command's exit code, CodeLimit or CodeDied.
+// Wait waits until the machine has ended and returns the command's exit code, CodeLimit or
+// CodeDied.
 func (m *Machine) Wait(ctx context.Context) (int, error) {
 	select {
 	case <-m.ended:
@@ -142,13 +144,14 @@ func (m *Machine) Wait(ctx context.Context) (int, error) {
 	}
 }
 
-// Log is what the command has printed, in all boots.
+// Log returns the output of the command, in all boots.
 func (m *Machine) Log() string { return m.file("log") }
 
-// Console is the serial console: kernel messages from level warning up, in all boots.
+// Console returns the output of the serial console, in all boots: kernel messages of level warning
+// and above.
 func (m *Machine) Console() string { return strings.ReplaceAll(m.file("console"), "\r", "") }
 
-// File reads what the guest wrote to /lab/out/NAME; "" if there is none.
+// File returns the contents of the guest's file /lab/out/NAME; "" if there is none.
 func (m *Machine) File(name string) string { return m.file(name) }
 
 func (m *Machine) file(name string) string {
@@ -159,7 +162,7 @@ func (m *Machine) file(name string) string {
 	return string(b)
 }
 
-// Close ends the machine if it still runs, and deletes its folder.
+// Close ends the machine if it is still running, and deletes its folder.
 func (m *Machine) Close() error {
 	if m.cmd != nil && m.cmd.Process != nil {
 		select {

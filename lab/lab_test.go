@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		gatewayd, err = lab.Build(context.Background(), folder, "./cmd/gatewayd")
 	}
 	if err == nil {
-		err = flag.Set("test.parallel", "2") // each machine is a full CPU; the command line wins
+		err = flag.Set("test.parallel", "2") // each machine uses a full CPU; the command line takes precedence
 	}
 	if err != nil {
 		fmt.Println(err)
@@ -36,8 +36,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// start tells a story, in the shell, in a machine that dies with the test. The daemon, testdata/gateway.sh and the
-// configs are in its working directory.
+// start runs a story, a shell script, in a machine that ends with the test. The daemon,
+// testdata/gateway.sh and the configs are in its working directory.
 func start(t *testing.T, o lab.Options, story string) (context.Context, *lab.Machine) {
 	t.Helper()
 	o.Files = append(o.Files, gatewayd, "testdata/gateway.sh", "testdata/quiet.toml", "testdata/starve.toml", "testdata/usb.toml")

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Plug adds a device, e.g. Plug(ctx, "usb-serial", "adapter", map[string]any{"chardev": "line", "bus": "usb.0"}).
+// Plug adds a device, e.g. Plug(ctx, "usb-serial", "adapter", map[string]any{"chardev": "line",
+// "bus": "usb.0"}).
 func (m *Machine) Plug(ctx context.Context, driver, id string, properties map[string]any) error {
 	arguments := map[string]any{"driver": driver, "id": id}
 	for k, v := range properties {
@@ -20,7 +21,7 @@ func (m *Machine) Plug(ctx context.Context, driver, id string, properties map[st
 	return nil
 }
 
-// Unplug removes a device and returns when it is gone.
+// Unplug removes a device and returns when it is removed.
 func (m *Machine) Unplug(ctx context.Context, id string) error {
 	if err := m.qmp.execute(ctx, "device_del", map[string]any{"id": id}); err != nil {
 		return fmt.Errorf("unplug %s: %w", id, err)
@@ -31,7 +32,7 @@ func (m *Machine) Unplug(ctx context.Context, id string) error {
 	return nil
 }
 
-// Event waits for one of QEMU's events, e.g. WATCHDOG or RESET, after what an earlier call has seen.
+// Event waits for a QEMU event, e.g. WATCHDOG or RESET, after those that an earlier call has seen.
 func (m *Machine) Event(ctx context.Context, name string) error {
 	if err := m.qmp.event(ctx, name); err != nil {
 		return fmt.Errorf("no %s: %w\n%s", name, err, m.Log())

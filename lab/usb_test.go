@@ -21,15 +21,18 @@ import (
 
 const (
 	adapter = "adapter"
-	// The adapter's place in the machine: port 1 of the controller at 10.0. usb.toml names it so, as an operator would.
+	// The adapter's place in the machine: port 1 of the controller at 10.0. usb.toml uses this
+	// name, as an operator would.
 	byPath = "/dev/serial/by-path/pci-0000:00:10.0-usb-0:1:1.0-port0"
-	// comeback bounds the time from the port's name to a good sample: a fraction of a second on real hardware.
+	// comeback bounds the time from the port's name to a good sample: a fraction of a second on
+	// real hardware.
 	comeback = 3 * time.Second
 )
 
 func TestGatewayUSBSerialReplug(t *testing.T) {
 	t.Parallel()
-	// A leaked descriptor keeps the first ttyUSB0 alive, so that only the by-path name still finds the adapter.
+	// A leaked descriptor keeps the first ttyUSB0 alive, so that only the by-path name still finds
+	// the adapter.
 	for _, c := range []struct{ name, leak, node string }{
 		{"free", "", "/dev/ttyUSB0"},
 		{"node held", "sleep 110 < $port &", "/dev/ttyUSB1"},
@@ -68,7 +71,7 @@ func TestGatewayUSBSerialReplug(t *testing.T) {
 	}
 }
 
-// backAt is when the port's name appeared, for the node it has to lead to.
+// backAt returns when the port's name appeared, leading to node.
 func backAt(t *testing.T, line, node string) time.Time {
 	t.Helper()
 	got, since, _ := strings.Cut(strings.TrimSpace(line), " since ")
@@ -80,7 +83,7 @@ func backAt(t *testing.T, line, node string) time.Time {
 	return at
 }
 
-// timeOf is the time of the first message with the samples.
+// timeOf returns the time of the first message with the samples.
 func timeOf(t *testing.T, log, samples string) time.Time {
 	t.Helper()
 	found := regexp.MustCompile(`"time":"([^"]+)"[^\n]*` + regexp.QuoteMeta(samples)).FindStringSubmatch(log)
@@ -122,10 +125,10 @@ type line struct {
 	meter  *sim.Device
 }
 
-// newLine has the level in its register 0.
+// newLine returns a line whose unit has the level in register 0.
 func newLine(t *testing.T, level uint16) *line {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "line") // short: a unix socket's path has 107 bytes at most
+	folder, err := os.MkdirTemp("", "line") // short: the path of a unix socket is limited to 107 bytes
 	must(t, err)
 	l := &line{socket: filepath.Join(folder, "s"), meter: sim.NewDevice(1)}
 	l.meter.Put(sim.HoldingRegisters, 0, level)
@@ -143,7 +146,7 @@ func newLine(t *testing.T, level uint16) *line {
 	t.Cleanup(func() {
 		cancel()
 		listener.Close()
-		// The machine has ended before, maybe in the middle of a transaction.
+		// The machine may have ended in the middle of a transaction.
 		if err := <-served; err != nil && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 			t.Errorf("the line: %v", err)
 		}
@@ -152,7 +155,7 @@ func newLine(t *testing.T, level uint16) *line {
 	return l
 }
 
-// options are those of a machine with the controller, the line and the plugged adapter.
+// options returns those of a machine with the controller, the line and the plugged adapter.
 func (l *line) options() lab.Options {
 	return lab.Options{
 		Modules: []string{"xhci_pci", "ftdi_sio"},

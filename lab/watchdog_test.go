@@ -11,7 +11,7 @@ import (
 	"gatewayd/lab"
 )
 
-// chip is a machine with Intel's i6300esb, which remembers that it was the one that reset.
+// chip describes a machine with Intel's i6300esb, which remembers that it caused the reset.
 func chip() lab.Options {
 	return lab.Options{
 		Modules: []string{"i6300esb"},

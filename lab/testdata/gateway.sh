@@ -1,4 +1,4 @@
-# gateway.sh: what the stories are told with; they dot it.
+# gateway.sh: functions for the stories, which source it.
 data=out/data
 card=/sys/class/watchdog/watchdog0
 
@@ -8,11 +8,11 @@ gateway() {
   ./gatewayd run --data $data --config "$1" &
 }
 
-# armed SECONDS: wait until the card counts what the config says; between its opening and that it counts its own default.
+# armed SECONDS: wait until the card has the configured countdown; after it is opened it first has its own default.
 armed() { until [ "$(cat $card/state $card/timeout | xargs)" = "active $1" ]; do usleep 50000; done; }
 listening() { until [ -s $data/bus.url ]; do usleep 50000; done; }
 
-# ask COMMAND [ARGS...]: the command line, as an operator would use it.
+# ask COMMAND [ARGS...]: run the command line as an operator would.
 ask() {
   command=$1
   shift
