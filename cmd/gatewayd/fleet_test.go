@@ -50,7 +50,7 @@ func TestFleetPage(t *testing.T) {
 	places := strings.NewReplacer(
 		"nats://hub.example.com:4222", "nats://127.0.0.1:$CLIENTS", "tls://hub.example.com:7422", "tls://127.0.0.1:$LEAFS",
 		"0.0.0.0:4222", "127.0.0.1:$CLIENTS", "0.0.0.0:7422", "127.0.0.1:$LEAFS",
-		"# here what fleet creds has printed between the brackets", "$USERS",
+		"# the output of fleet creds goes here", "$USERS",
 	)
 	script, files := "certs\nenv gateway='${gateway}'\nfreeport CLIENTS\nfreeport LEAFS\nsubst site-7.toml fleet.toml\n", "-- fleet.toml --\n"+places.Replace(fleetConfig)
 	for _, m := range regexp.MustCompile("(?s)```(\\w+) ?([a-z0-9.-]*)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
