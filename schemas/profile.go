@@ -28,7 +28,7 @@ func (load Load) Profile(dir, name string, builtin fs.FS, known func() []string,
 	return m, nil
 }
 
-// Under returns a config's list, preceded by the elements of a profile whose names are not in it.
+// Under returns a config's list, followed by the elements of a profile whose names are not in it.
 func Under[T interface{ GetName() string }](list, profile []T) []T {
 	all := slices.Clip(list)
 	for _, p := range profile {
