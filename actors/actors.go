@@ -1,11 +1,11 @@
 // Package actors is the contract between the gateway and its actor types.
 //
 // An actor type is one folder below this one. It exports a single Kind, which cmd/gatewayd/kinds.go
-// lists. It imports this package, schemas and the protocols it speaks, and no other package of this
-// repository: it never sees NATS, protoactor or another actor type, and never starts a goroutine of
-// its own. Everything else is done here, once: decoding and checking commands, health, timers,
-// workers with deadlines, admission, fencing of lives that are over, and recovery from panics in
-// every lifecycle message.
+// lists. It imports this package, schemas, the protocols it speaks and packages that several kinds
+// share, and nothing else of this repository: it never sees NATS, protoactor or another actor type,
+// and never starts a goroutine of its own. Everything else is done here, once: decoding and
+// checking commands, health, timers, workers with deadlines, admission, fencing of lives that are
+// over, and recovery from panics in every lifecycle message.
 package actors
 
 import (

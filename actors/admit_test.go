@@ -11,8 +11,8 @@ import (
 	"gatewayd/bus"
 )
 
-// What is too much is refused and counted; what the actor sends itself still
-// comes; nothing is lost that was let in.
+// Messages beyond the limit are refused and counted. Messages of the actor to itself still arrive,
+// and no admitted message is lost.
 func TestAdmission(t *testing.T) {
 	for _, limit := range []int{0, 1, 10} {
 		virtual(t, func(t *testing.T, r rig) {
@@ -68,7 +68,7 @@ func TestAdmission(t *testing.T) {
 	}
 }
 
-// Post fails when the life it was made in is over, however that ended.
+// Post fails when the life it was made in is over, however that life ended.
 func TestPost(t *testing.T) {
 	for _, end := range []string{"fail", "stop", "fence", "full"} {
 		t.Run(end, func(t *testing.T) {
@@ -132,8 +132,7 @@ func TestPost(t *testing.T) {
 	}
 }
 
-// A closed actor refuses with the reason it was given; a path that is gone is not
-// known.
+// A closed actor refuses with the given reason; a removed path is unknown.
 func TestClosedAndRemoved(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		cell := r.start(func(c *actors.Context, msg any) error { c.Reply(result{1}); return nil })

@@ -23,7 +23,7 @@ func (r rig) peer(name string, fn func(c *actors.Context)) *actors.Cell {
 	}), &structpb.Struct{})
 }
 
-// asker passes every do on to a peer and answers with what came of it.
+// asker forwards every do to a peer and answers with the outcome.
 func asker(name string) script {
 	return func(c *actors.Context, msg any) error {
 		switch m := msg.(type) {
@@ -78,7 +78,7 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// An answer after the deadline is nobody's, as is one for a life that is over.
+// An answer after the deadline, or for a life that is over, is dropped.
 func TestLateAnswer(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		var held []*actors.Request
@@ -114,7 +114,7 @@ func TestLateAnswer(t *testing.T) {
 	})
 }
 
-// Whatever is begun while a request is served is part of serving it.
+// Anything begun while a request is served is part of serving it.
 func TestContinuations(t *testing.T) {
 	for name, begin := range map[string]func(c *actors.Context){
 		"ask":   func(c *actors.Context) { c.Ask("peer", do{}, time.Second) },
@@ -151,8 +151,8 @@ func TestContinuations(t *testing.T) {
 	}
 }
 
-// A request that nobody is going to answer is answered by the host: at once, or
-// when the last continuation has ended without a word.
+// A request that nothing is going to answer is answered by the host: at once, or when the last
+// continuation has ended without an answer.
 func TestNobodyAnswers(t *testing.T) {
 	for name, tt := range map[string]struct {
 		begin func(c *actors.Context)
@@ -194,7 +194,7 @@ func TestNobodyAnswers(t *testing.T) {
 	}
 }
 
-// An alarm that is called off elsewhere lets go of the request it belonged to.
+// A timer that is stopped elsewhere releases the request it belonged to.
 func TestAlarmCalledOffLater(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		var alarm *actors.Timer
@@ -239,7 +239,7 @@ func TestTaken(t *testing.T) {
 					return errTest
 				case "release":
 					held.Reply(result{1})
-					held.Reply(result{2}) // only the first counts
+					held.Reply(result{2}) // only the first answer counts
 					held.Refuse(errTest)
 					c.Reply(nil)
 				default:
@@ -262,11 +262,11 @@ func TestTaken(t *testing.T) {
 		if !b.done || bus.AsError(b.err).Code != bus.Unavailable || !strings.Contains(b.err.Error(), "test error") {
 			t.Errorf("when the life ends, who waits is told %+v", b)
 		}
-		held.Reply(result{3}) // of no consequence
+		held.Reply(result{3}) // no effect
 	})
 }
 
-// Whoever asks an actor that stops, is stopped or hangs in its last word, is told.
+// Callers of an actor that stops, is stopped or hangs in Stopped get an error.
 func TestDyingLifeTells(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		entered, release := make(chan struct{}), make(chan struct{})
@@ -302,7 +302,7 @@ func TestDyingLifeTells(t *testing.T) {
 	})
 }
 
-// The mailbox outlives a failure: what waited is served by the next life.
+// The mailbox outlives a failure: the next life handles the waiting messages.
 func TestQueueOutlivesFailure(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		release := make(chan struct{})

@@ -20,7 +20,7 @@ import (
 	erraticv1 "gatewayd/schemas/erratic/v1"
 )
 
-// Here the bus is real and time is as well.
+// These tests use a real bus and real time.
 
 // serving is scripted with ErraticService: Misbehave has one answer, Count many.
 func serving(f script) actors.Kind {
@@ -44,7 +44,7 @@ func TestCommands(t *testing.T) {
 			case "error":
 				c.Refuse(actors.Errorf(actors.NotFound, "unit 7"))
 			case "wedged":
-				c.Reply(result{1}) // not a message: the actor's mistake
+				c.Reply(result{1}) // not a proto.Message: a mistake of the actor
 			case "panic":
 				panic("oops")
 			case "slow":
@@ -146,10 +146,10 @@ func TestStreams(t *testing.T) {
 				_ = c.Request().Send(&erraticv1.CountResponse{Number: 1})
 				c.Refuse(actors.Errorf(actors.Aborted, "one is enough"))
 				return nil
-			case 2: // dies in the middle
+			case 2: // fails during the stream
 				_ = c.Request().Send(&erraticv1.CountResponse{Number: 1})
 				return errTest
-			case 3: // goes on for as long as somebody listens
+			case 3: // continues for as long as somebody listens
 				c.Take()
 				c.After(0, c.Request())
 				return nil
@@ -210,7 +210,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// A bridge sees what is published, gets what was kept, and calls by topic.
+// A bridge receives what is published and what was stored, and makes calls by topic.
 func TestBridge(t *testing.T) {
 	r := actorstest.New(t)
 	r.Start("field/plc", serving(func(c *actors.Context, msg any) error {
@@ -232,7 +232,7 @@ func TestBridge(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := r.Bus.Flush(t.Context()); err != nil { // until they are kept
+	if err := r.Bus.Flush(t.Context()); err != nil { // waits until they are stored
 		t.Fatal(err)
 	}
 	got := make(chan any, 10000)
@@ -349,7 +349,7 @@ func TestTooLate(t *testing.T) {
 	hung := make(chan error, 1)
 	go func() { hung <- misbehave(r, path, "hang") }()
 	<-entered
-	// Where the machine is busy its time may be over before it is there.
+	// On a busy machine the deadline may pass before the request arrives.
 	r.Until("the request waits", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 		defer cancel()
@@ -359,7 +359,7 @@ func TestTooLate(t *testing.T) {
 		}
 		return r.System.Lookup(path).Counters().Waiting > 0
 	})
-	time.Sleep(50 * time.Millisecond) // its deadline counts from when it came in
+	time.Sleep(50 * time.Millisecond) // the deadline counts from the arrival
 	close(release)
 	if err := <-hung; err != nil {
 		t.Error(err)

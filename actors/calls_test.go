@@ -19,7 +19,7 @@ import (
 
 const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 
-// answering is a kind that answers Misbehave, and does as f says before.
+// answering is a kind that answers Misbehave after calling f.
 func answering(f script) actors.Kind {
 	return actors.Define(actors.Kind{
 		Name: "answering", Doc: "answers",
@@ -27,7 +27,7 @@ func answering(f script) actors.Kind {
 	}, func(*structpb.Struct) actors.Actor { return f })
 }
 
-// callAs calls Misbehave of an actor through the bus.
+// callAs calls Misbehave of an actor over the bus.
 func callAs(r *actorstest.Rig, who, path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -36,7 +36,8 @@ func callAs(r *actorstest.Rig, who, path string) error {
 	return err
 }
 
-// A judge is asked when a call comes and again when it has waited, also between two lives of who brought him; what became of every call is heard.
+// A judge is asked when a call arrives and again after it has waited, also between two lives of the
+// actor that set it. Listeners get the outcome of every call.
 func TestCallsAreJudgedAndHeard(t *testing.T) {
 	r := actorstest.New(t)
 	served, hold := make(chan actors.Caller, 8), make(chan struct{})
@@ -119,7 +120,7 @@ func TestCallsAreJudgedAndHeard(t *testing.T) {
 	}
 }
 
-// What an actor calls while it serves a call is in the same trace, below it.
+// Calls that an actor makes while it serves a call are in the same trace, below that call.
 func TestTracesGoOn(t *testing.T) {
 	r := actorstest.New(t)
 	second := make(chan actors.Caller, 1)
@@ -156,7 +157,8 @@ func TestTracesGoOn(t *testing.T) {
 	}
 }
 
-// A client of the bus is told the trace of his call, also when it is refused; a trace of his own goes on.
+// A client of the bus gets the trace of its call, also when it is refused. A trace of its own is
+// continued.
 func TestAnswersCarryTheTrace(t *testing.T) {
 	r := actorstest.NewOn(t, bus.Config{Listen: "127.0.0.1:0", Anonymous: bus.Operator})
 	r.Start(path, answering(func(c *actors.Context, msg any) error {
@@ -188,7 +190,7 @@ func TestAnswersCarryTheTrace(t *testing.T) {
 	}
 }
 
-// A client of the bus who says how long he waits is told when that is over, and nothing after that.
+// A client of the bus that sets a deadline is told when it has passed, and gets nothing after that.
 func TestClientsAreToldOfTheirDeadline(t *testing.T) {
 	r := actorstest.NewOn(t, bus.Config{Listen: "127.0.0.1:0", Anonymous: bus.Operator})
 	taken := make(chan *actors.Request, 1)
@@ -220,7 +222,7 @@ func TestClientsAreToldOfTheirDeadline(t *testing.T) {
 	late.Reply(&erraticv1.MisbehaveResponse{})
 	again := nats.NewMsg(m.Subject)
 	again.Data = []byte(`{"nonsense":1}`)
-	if _, err := nc.RequestMsg(again, actorstest.Patience); err != nil { // it goes the same way
+	if _, err := nc.RequestMsg(again, actorstest.Patience); err != nil { // goes the same way as the first call
 		t.Fatal(err)
 	}
 	if n, _, _ := answers.Pending(); n > 0 {

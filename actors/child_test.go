@@ -14,8 +14,8 @@ import (
 
 type spawnAs string
 
-// nursery is a kind whose actors bring up children of kind k as they are told, and
-// report who has ended.
+// nursery is a kind whose actors spawn and dismiss children of kind k on request, and report the
+// children that have ended.
 func nursery(k *actors.Kind, children map[string]*actors.Child, ended chan<- actors.Ended) actors.Kind {
 	return scripted(func(c *actors.Context, msg any) error {
 		switch m := msg.(type) {
@@ -41,7 +41,7 @@ func nursery(k *actors.Kind, children map[string]*actors.Child, ended chan<- act
 	})
 }
 
-// childish is a child that says it is well, answers, and fails when told to.
+// childish is a child that reports ok, answers, and fails on request.
 func childish(stopped chan<- string) *actors.Kind {
 	k := scripted(func(c *actors.Context, msg any) error {
 		switch msg.(type) {
@@ -97,7 +97,7 @@ func TestChildrenAreActors(t *testing.T) {
 	if _, err := actorstest.Call(r, "edge/broker/one", "Restart", &actorv1.RestartRequest{}, &actorv1.RestartResponse{}); err == nil {
 		t.Error("nobody could have restarted it")
 	}
-	// One that fails is gone, and costs nobody else anything.
+	// A child that fails is removed and does not affect others.
 	if _, err := ask(t, r, "edge/broker/one", do{}); err == nil {
 		t.Error("it did not fail")
 	}
@@ -132,7 +132,7 @@ func TestChildrenAreActors(t *testing.T) {
 	}
 }
 
-// What a client has sent before it went is not lost with its session.
+// Messages that a client has sent before it went are not lost with its session.
 func TestADismissedChildDoesWhatItWasHanded(t *testing.T) {
 	r := actorstest.New(t)
 	busy, release, did := make(chan struct{}), make(chan struct{}), make(chan string, 10)
@@ -209,7 +209,7 @@ func TestChildrenEndWithTheirParent(t *testing.T) {
 	}
 }
 
-// Whoever waits at a gate gets in as soon as there is room.
+// Those who wait at a Gate are admitted as soon as there is room.
 func TestGateAskWaitsForRoom(t *testing.T) {
 	r := actorstest.New(t)
 	gates := make(chan actors.Gate, 1)

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Nobody waits for a function that hangs.
+// No function waits for one that hangs.
 func TestCrewGoesRoundWhatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w crew
@@ -39,7 +39,7 @@ func TestCrewGoesRoundWhatHangs(t *testing.T) {
 	})
 }
 
-// What schedules more is served as well.
+// Functions scheduled by others are run as well.
 func TestCrewServesWhatItSchedules(t *testing.T) {
 	const bursts, each = 100, 1000
 	var w crew
@@ -56,8 +56,8 @@ func TestCrewServesWhatItSchedules(t *testing.T) {
 	w.end()
 }
 
-// However many functions come before the first goroutine does, one is called. The
-// lock keeps it away, as a machine does that is busy with something else.
+// However many functions come before the first goroutine does, only one is called. The lock keeps
+// it away, as a busy machine does.
 func TestCrewIsSmall(t *testing.T) {
 	const many = 1000
 	var w crew
@@ -73,12 +73,12 @@ func TestCrewIsSmall(t *testing.T) {
 	w.mu.Unlock()
 	wait.Wait()
 	w.end()
-	if called > many/2 { // those of other tests may begin meanwhile
+	if called > many/2 { // those of other tests may start meanwhile
 		t.Errorf("%d goroutines for %d functions", called, many)
 	}
 }
 
-// end waits until all have ended: goleak looks.
+// end waits until all goroutines have ended, because goleak checks for them.
 func (w *crew) end() {
 	for rest := true; rest; time.Sleep(time.Millisecond) {
 		w.mu.Lock()

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// What a machine that stood still has passed over is missed, from the first slot of each on.
+// Slots that were skipped because the machine stalled count as missed, from each timer's first slot
+// on.
 func TestSlotsPassedOverAreMissed(t *testing.T) {
 	g := &grid{epoch: time.Now().Add(-10*time.Hour - 30*time.Minute)}
 	s := &slots{grid: g, rhythm: rhythm{every: time.Hour}, next: 3 * time.Hour, timer: time.NewTimer(time.Hour)}

@@ -17,9 +17,8 @@ import (
 	actorv1 "gatewayd/schemas/actor/v1"
 )
 
-// Wherever an actor fails, and however, it is one fault with its level; the life
-// that failed has its last word and all it owned is closed before the next one
-// begins.
+// Wherever and however an actor fails, it is one fault with its level. The failed life gets
+// Stopped, and everything it owned is closed before the next one begins.
 func TestFailureAnywhere(t *testing.T) {
 	var nilMap map[string]int
 	ways := map[string]struct {
@@ -83,7 +82,7 @@ func TestFailureAnywhere(t *testing.T) {
 	}
 }
 
-// saboteur fails in one place of its first life.
+// saboteur fails at one point of its first life.
 type saboteur struct {
 	place string
 	fail  func() error
@@ -149,7 +148,7 @@ func (s *saboteur) do(c *actors.Context, m do) error {
 	return nil
 }
 
-// A build that panics is a fault like any other, and no Stopped goes to nobody.
+// A build that panics is a fault like any other, and Stopped is not sent to a missing actor.
 func TestBuildPanics(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		lives := 0
@@ -196,7 +195,7 @@ func TestStoppedFails(t *testing.T) {
 	}
 }
 
-// What an actor begins in its last word does not outlive it.
+// What an actor begins while handling Stopped does not outlive it.
 func TestStoppedBegins(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		var after int
@@ -234,7 +233,7 @@ func TestStoppedBegins(t *testing.T) {
 	})
 }
 
-// A life that is fenced is mute, whatever its goroutine still does.
+// A life that is fenced is silent, whatever its goroutine still does.
 func TestFencedLifeIsMute(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		release, owned := make(chan struct{}), newCloser()
@@ -292,7 +291,7 @@ func TestFencedLifeIsMute(t *testing.T) {
 	})
 }
 
-// Health says which life and since when, and is published on change only.
+// Health contains the life and the time of the change, and is published on change only.
 func TestHealth(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		cell := r.start(func(c *actors.Context, msg any) error {

@@ -23,7 +23,8 @@ type seen struct {
 	served   chan *actors.Request
 }
 
-// doored is a rig with an actor that answers, one that judges and hears of calls, and the ways to call it.
+// doored is a rig with an actor that answers, one that judges calls and listens to outcomes, and
+// the ways to call the first.
 func doored(t *testing.T) (r *actorstest.Rig, s seen, doors map[string]func(ctx context.Context, w actors.Caller, typ, payload string) (string, error)) {
 	t.Helper()
 	r = actorstest.New(t)
@@ -95,8 +96,9 @@ func doored(t *testing.T) (r *actorstest.Rig, s seen, doors map[string]func(ctx 
 	}
 }
 
-// Whatever door a call comes through, it is judged when it comes and before it is served, has the caller's trace and deadline, and
-// is heard of once when it is over; what is wrong with it is said in the same words.
+// Whichever door a call comes through, it is judged when it arrives and again before it is served,
+// has the caller's trace and deadline, and is reported once when it is over. Its errors have the
+// same text.
 func TestEveryDoorIsOne(t *testing.T) {
 	_, s, doors := doored(t)
 	w := actors.Caller{Identity: "user/anna", Trace: trace, Span: "00f067aa0ba902b7"}
@@ -142,7 +144,7 @@ func TestEveryDoorIsOne(t *testing.T) {
 	}
 }
 
-// Who gives up is told so at once, and the actor that still works on it can know.
+// A caller that gives up is told so at once, and the actor that still works on the call can notice.
 func TestWhoGivesUpIsTold(t *testing.T) {
 	_, s, doors := doored(t)
 	for _, name := range []string{"a gate", "an actor"} {
@@ -163,11 +165,12 @@ func TestWhoGivesUpIsTold(t *testing.T) {
 		if !r.Canceled() {
 			t.Errorf("%s: the actor does not know", name)
 		}
-		r.Reply(nil) // too late, and no harm
+		r.Reply(nil) // too late, and harmless
 	}
 }
 
-// What waits while its caller gives up is not carried out any more, whether it has one answer or several; what comes after it is.
+// A waiting call whose caller gives up is not carried out, whether it has one answer or several.
+// Later calls are.
 func TestWhoGaveUpIsNotServed(t *testing.T) {
 	for _, method := range []string{"Misbehave", "Count"} {
 		t.Run(method, func(t *testing.T) {
@@ -225,7 +228,8 @@ func TestWhoGaveUpIsNotServed(t *testing.T) {
 	}
 }
 
-// A crowd that asks at once is answered one after the other, also while other messages fill the mailbox.
+// Many concurrent callers are answered one after the other, even while other messages fill the
+// mailbox.
 func TestCrowdAtAGate(t *testing.T) {
 	r := actorstest.New(t)
 	type knock struct{ n int }
@@ -246,7 +250,7 @@ func TestCrowdAtAGate(t *testing.T) {
 	kind.Limit = 4
 	r.Start(path, kind, &structpb.Struct{})
 	gate, post := actorstest.Next(t, gates), actorstest.Next(t, posts)
-	for range 100 { // until no more are let in
+	for range 100 { // until no more are admitted
 		_ = post("flood")
 	}
 	if err := post("flood"); codeOf(err) != bus.ResourceExhausted {

@@ -11,11 +11,11 @@ import (
 	"gatewayd/actors/actorstest"
 )
 
-// Two thousand actors are spawned, fail and live on, on 32-bit machines as well,
-// where half of all names once made protoactor panic.
+// Two thousand actors are spawned, fail and live on, on 32-bit machines as well, where protoactor
+// used to panic for half of all names.
 func TestThousandsOfActors(t *testing.T) {
 	const n = 2000
-	r, _ := actorstest.NewVirtual(t) // not in virtual time: only without a real bus
+	r, _ := actorstest.NewVirtual(t) // not in virtual time, only without a real bus
 	var second atomic.Int32
 	k := scripted(func(c *actors.Context, msg any) error {
 		switch msg.(type) {

@@ -20,7 +20,7 @@ import (
 	"gatewayd/protocols/durable"
 )
 
-// noter is an actor that recalls a number, notes what it is told, and tells what comes of it.
+// noter is an actor that recalls a number, notes the numbers it is sent, and reports the outcomes.
 type noter struct {
 	recalled []actors.Recalled
 	noted    []error
@@ -51,7 +51,7 @@ func (n *noter) kind(t *testing.T) actors.Kind {
 	})
 }
 
-// last is what was recalled last.
+// last is the number recalled last.
 func (n *noter) last() (value int64, told actors.Recalled) {
 	order()
 	told = n.recalled[len(n.recalled)-1]
@@ -74,7 +74,7 @@ func (r rig) begin(n *noter) *actors.Cell {
 	return cell
 }
 
-// stands is what is on disk; -1: nothing.
+// stands returns the number on disk; -1: none.
 func (r rig) stands() int64 {
 	var m wrapperspb.Int64Value
 	if !r.Noted(path, "count", &m) {
@@ -104,7 +104,7 @@ func TestNote(t *testing.T) {
 	})
 }
 
-// What the disk does not take is told, and tried again until it does.
+// A failed write is reported, and retried until it succeeds.
 func TestNoteThatFails(t *testing.T) {
 	noting(t, func(r rig, n *noter) {
 		r.begin(n)
@@ -130,7 +130,7 @@ func TestNoteThatFails(t *testing.T) {
 	})
 }
 
-// The next life knows what this one could not bring to the disk, and brings it there.
+// The next life gets what this one could not write, and writes it.
 func TestNoteOfALifeThatEnds(t *testing.T) {
 	noting(t, func(r rig, n *noter) {
 		r.begin(n)
@@ -151,7 +151,8 @@ func TestNoteOfALifeThatEnds(t *testing.T) {
 	})
 }
 
-// An actor that is taken out of the config and comes again finds what it had noted, on disk or not yet; one of another kind finds nothing of it.
+// An actor that is removed from the config and comes back finds its notes, on disk or not yet. One
+// of another kind finds none of them.
 func TestNoteOfAnActorThatGoesAndComes(t *testing.T) {
 	noting(t, func(r rig, n *noter) {
 		cell := r.begin(n)
@@ -168,7 +169,7 @@ func TestNoteOfAnActorThatGoesAndComes(t *testing.T) {
 		r.Stop(cell)
 		cell.Remove()
 		back()
-		pass(6 * time.Second) // nobody is there to try it again
+		pass(6 * time.Second) // nobody is there to retry
 		if order(); r.stands() != 2 {
 			t.Errorf("%d stands there", r.stands())
 		}
@@ -193,7 +194,7 @@ func TestNoteOfAnActorThatGoesAndComes(t *testing.T) {
 	})
 }
 
-// A panic of what writes is told and tried again, and ends nothing.
+// A panic while writing is reported and retried, and ends nothing.
 func TestNoteThatPanics(t *testing.T) {
 	noting(t, func(r rig, n *noter) {
 		r.begin(n)
@@ -226,7 +227,7 @@ func TestRecallThatFails(t *testing.T) {
 	})
 }
 
-// What is damaged is set aside: nobody will ever know it, and what is noted from now on is not harmed.
+// A damaged note is set aside. Its content is lost, and later notes are not affected.
 func TestNoteThatIsDamaged(t *testing.T) {
 	noting(t, func(r rig, n *noter) {
 		r.Note(path, "count", wrapperspb.Int64(7))
@@ -244,7 +245,8 @@ func TestNoteThatIsDamaged(t *testing.T) {
 	})
 }
 
-// A life that begins while the disk holds up what one before has noted is told so, however late it begins, and what it notes itself comes to the disk.
+// A life that begins while the disk blocks a write of an earlier one is told so, however late it
+// begins, and its own notes reach the disk.
 func TestNoteThatHangsFromLifeToLife(t *testing.T) {
 	noting(t, func(r rig, n *noter) {
 		cell := r.begin(n)
@@ -270,7 +272,7 @@ func TestNoteThatHangsFromLifeToLife(t *testing.T) {
 	})
 }
 
-// What a worker has given up writing does not come behind what was written after it.
+// A write that a worker has given up does not reach the disk after a later one.
 func TestNotebookOfADiskThatHangs(t *testing.T) {
 	noting(t, func(r rig, _ *noter) {
 		books := make(chan actors.Notebook, 1)
@@ -304,7 +306,7 @@ func TestNotebookOfADiskThatHangs(t *testing.T) {
 	})
 }
 
-// Without a data directory nothing is known, and nothing is tried again and again.
+// Without a data directory nothing is recalled, and nothing is retried.
 func TestNoteWithoutADirectory(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		n := &noter{}
@@ -320,7 +322,8 @@ func TestNoteWithoutADirectory(t *testing.T) {
 	})
 }
 
-// A disk that hangs is told, and what it says at last counts. In a pipe nothing stands until somebody writes.
+// A disk that hangs is reported, and its late result counts. A pipe has no content until somebody
+// writes to it.
 func TestRecallFromADiskThatHangs(t *testing.T) {
 	t.Parallel()
 	r := actorstest.New(t)

@@ -74,8 +74,8 @@ func TestNoTrapsOfProtoactor(t *testing.T) {
 	}
 }
 
-// Inside an actor there is no goroutine, channel, lock or sleep: that is what the
-// host is for. erratic misbehaves on purpose.
+// An actor has no goroutine, channel, lock or sleep of its own: the host provides for all that. The
+// kind erratic is exempt; it misbehaves on purpose.
 func TestInsideAnActor(t *testing.T) {
 	kinds, err := filepath.Glob("*/README.md")
 	if err != nil || len(kinds) < 4 {

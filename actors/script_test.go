@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 
 const path = "field/line"
 
-// script is an actor that does as the test says.
+// script is an actor that does what the test tells it.
 type script func(c *actors.Context, msg any) error
 
 func (f script) Receive(c *actors.Context, msg any) error {
@@ -32,8 +32,8 @@ func (f script) Receive(c *actors.Context, msg any) error {
 
 var ordered sync.Mutex
 
-// order puts what the test has read before what an actor writes when virtual time
-// has passed; the race detector does not know the order of virtual time.
+// order puts the test's reads before the writes of an actor after virtual time has passed. The race
+// detector does not know the order of virtual time.
 func order() {
 	ordered.Lock()
 	defer ordered.Unlock()
@@ -55,7 +55,7 @@ type rig struct {
 func virtual(t *testing.T, test func(t *testing.T, r rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { pass(time.Minute) }) // after all others: what was begun runs out
+		t.Cleanup(func() { pass(time.Minute) }) // runs after all others, and lets everything under way end
 		r, b := actorstest.NewVirtual(t)
 		test(t, rig{r, t, b})
 	})
@@ -68,14 +68,14 @@ func (r rig) start(f script) *actors.Cell {
 	return cell
 }
 
-// answer is what came of an ask; nothing of it as long as nobody has answered.
+// answer is the outcome of an ask; it is empty until there is one.
 type answer struct {
 	done bool
 	msg  any
 	err  error
 }
 
-// ask asks the actor at path and lets things settle.
+// ask asks the actor at path and waits until everything is idle.
 func (r rig) ask(msg any) *answer {
 	a := &answer{}
 	r.System.Ask(path, msg, func(msg any, err error) {
@@ -89,7 +89,7 @@ func (r rig) ask(msg any) *answer {
 	return a
 }
 
-// fault is the one fault there is.
+// fault returns the only fault.
 func (r rig) fault() *actors.Fault {
 	r.t.Helper()
 	synctest.Wait()

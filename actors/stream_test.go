@@ -16,7 +16,7 @@ import (
 	erraticv1 "gatewayd/schemas/erratic/v1"
 )
 
-// numbers is a Source that gives so many numbers, then ends, or goes on waiting.
+// numbers is a Source that gives some numbers, then ends or blocks.
 type numbers struct {
 	to, at uint32
 	waits  bool

@@ -12,8 +12,8 @@ import (
 	"gatewayd/actors"
 )
 
-// A grid is exact: the first tick at once, then one per period at the same phase
-// for ever, whenever the actor began and however long it takes.
+// A grid is exact: the first tick comes at once, then one per period at the same phase for ever,
+// whenever the actor began and however long it takes.
 func TestEveryIsAGrid(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		period := time.Duration(rapid.Int64Range(int64(time.Millisecond), int64(time.Minute)).Draw(rt, "period"))
@@ -54,8 +54,8 @@ func TestEveryIsAGrid(t *testing.T) {
 	})
 }
 
-// Of the ticks that come while one is served one waits, the others are missed and
-// counted; the grid stays.
+// Of the ticks that come while one is handled, one waits; the others are missed and counted. The
+// grid does not shift.
 func TestMissedTicks(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		var at []time.Duration
@@ -76,7 +76,8 @@ func TestMissedTicks(t *testing.T) {
 			return nil
 		})
 		pass(10 * time.Second)
-		// The third begins at 1 s and lasts until 5.5 s: that of 2 s waits, 3, 4 and 5 s are missed.
+		// The third begins at 1 s and lasts until 5.5 s: that of 2 s waits; 3, 4 and 5 s are
+		// missed.
 		want := []time.Duration{0, time.Second, 5500 * time.Millisecond, 6 * time.Second, 7 * time.Second}
 		if got := at[1:6]; !slices.Equal(got, want) {
 			t.Errorf("ticks at %v, want %v", got, want)
@@ -87,8 +88,8 @@ func TestMissedTicks(t *testing.T) {
 	})
 }
 
-// The first tick is none of the grid's: an actor that takes it late has missed
-// the slots after the first only.
+// The first tick is not on the grid: an actor that handles it late has missed only the slots after
+// the first.
 func TestALateFirstTickMissesNoSlot(t *testing.T) {
 	for late, want := range map[time.Duration]uint64{time.Second: 0, 3 * time.Second: 2} {
 		virtual(t, func(t *testing.T, r rig) {
@@ -107,8 +108,7 @@ func TestALateFirstTickMissesNoSlot(t *testing.T) {
 	}
 }
 
-// Actors with the same period do not all tick at the same moment, and not each at
-// one of its own.
+// Actors with the same period neither all tick at the same moment nor each at a moment of its own.
 func TestPhasesAreSpread(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		var mu sync.Mutex
@@ -139,7 +139,7 @@ func TestPhasesAreSpread(t *testing.T) {
 	})
 }
 
-// A timer that was stopped is silent, even if its message waits already.
+// A timer that was stopped is silent, even if its message is waiting already.
 func TestStopTimer(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		var every, after, none *actors.Timer
@@ -147,13 +147,13 @@ func TestStopTimer(t *testing.T) {
 		r.start(func(c *actors.Context, msg any) error {
 			switch m := msg.(type) {
 			case actors.Started:
-				every = c.Every(time.Second, tick{}) // its first tick waits already
+				every = c.Every(time.Second, tick{}) // its first tick is waiting already
 				every.Stop()
 				none.Stop()
 				after = c.After(time.Second, result{1})
 			case do:
 				if m.what == "late" {
-					time.Sleep(2 * time.Second) // the alarm goes off and waits
+					time.Sleep(2 * time.Second) // the timer fires and its message waits
 					after.Stop()
 				}
 				c.Reply(nil)
@@ -197,8 +197,8 @@ func TestTimersDieWithTheirLife(t *testing.T) {
 	})
 }
 
-// Ticks of one rhythm share a timer: who ends does not disturb who stays, and who
-// comes later, or comes back, is on the same grid.
+// Timers of one rhythm share a timer. One that ends does not disturb the others, and one that comes
+// later, or comes back, is on the same grid.
 func TestTicksShareASlot(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		epoch := time.Now()

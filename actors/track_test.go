@@ -11,7 +11,8 @@ import (
 	"gatewayd/actors/actorstest"
 )
 
-// A writer hands in one message after the other; a reader that dies with the first ones gets them again in its next life.
+// A writer stores one message after the other. A reader that fails before it acknowledges the first
+// ones gets them again in its next life.
 func TestTrackToReader(t *testing.T) {
 	const n = 20
 	r := actorstest.New(t)

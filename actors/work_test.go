@@ -11,7 +11,7 @@ import (
 	"gatewayd/bus"
 )
 
-// worker starts fn as a worker on do and collects what comes of it.
+// worker starts fn as a worker on do and collects the outcomes.
 func worker(deadline time.Duration, fn func(ctx) (any, error), got *[]any) script {
 	return func(c *actors.Context, msg any) error {
 		switch m := msg.(type) {
@@ -64,8 +64,8 @@ func TestWorkerReturns(t *testing.T) {
 	}
 }
 
-// Deadline, then the context ends; a second later what the life owns is closed; a
-// second later the worker is left behind and the life fails at the next level.
+// At the deadline the context ends; a second later what the life owns is closed; another second
+// later the worker is left behind, and the life fails at the next level.
 func TestStuckWorker(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		var got []any
@@ -116,8 +116,8 @@ func TestStuckWorker(t *testing.T) {
 	})
 }
 
-// A worker blocked in a read of what the life owns comes back when that is
-// closed: no harm done.
+// A worker blocked in a read of something the life owns returns when that is closed, and does no
+// harm.
 func TestClosingHelps(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		owned := newCloser()
@@ -141,7 +141,7 @@ func TestClosingHelps(t *testing.T) {
 	})
 }
 
-// What a worker of an old life returns is nobody's; if it is open it is closed.
+// The result of a worker of an old life is dropped; if it can be closed, it is closed.
 func TestLateResultIsRefused(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		opened := newCloser()
@@ -168,7 +168,7 @@ func TestLateResultIsRefused(t *testing.T) {
 	})
 }
 
-// A result that can be closed is the life's; it may close it before.
+// A result that can be closed belongs to the life, which may close it earlier.
 func TestResultIsOwned(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		virtual(t, func(t *testing.T, r rig) {
@@ -197,7 +197,7 @@ func TestResultIsOwned(t *testing.T) {
 	}
 }
 
-// What comes beside an error is nothing to close: often a nil pointer.
+// A result beside an error is not closed: it is often a nil pointer.
 func TestResultOfAFailureIsNotOwned(t *testing.T) {
 	for _, left := range []bool{false, true} {
 		virtual(t, func(t *testing.T, r rig) {
@@ -219,7 +219,7 @@ func TestResultOfAFailureIsNotOwned(t *testing.T) {
 	}
 }
 
-// A worker of a life that ends is told at once, not at its deadline.
+// The context of a worker ends as soon as its life ends, not at its deadline.
 func TestEndCancelsWorkers(t *testing.T) {
 	virtual(t, func(t *testing.T, r rig) {
 		begin := time.Now()

@@ -53,8 +53,8 @@ func (u *unit) stale(c *actors.Context, g *group, cause string) {
 func (u *unit) scan(c *actors.Context, g *group, slot bool) {
 	g.busy, g.overtook, g.extra = true, false, !slot
 	requests, limit := u.requests(g), u.cfg.Timeout.AsDuration()
-	// On a busy line a scan may wait for longer than its interval. Slots are missed then, but each
-	// counts only once.
+	// On a busy line a scan may wait for longer than its interval. Slots are missed then; the scan
+	// must not expire as well.
 	wait := g.every + 10*time.Second + time.Duration(len(requests))*limit
 	patience := wait + 5*time.Second + 4*limit
 	if g.shed != "" { // a shed poll does not expire
@@ -179,7 +179,7 @@ func (u *unit) publish(c *actors.Context, g *group) {
 	m.Sequence, m.Life = g.sequence, c.Life()
 	g.write(m, list, all)
 	if !c.Publish(g.name, m) {
-		g.sent = nil // samples that nobody has received are published again in the next slot
+		g.sent = nil // what was not published is due again in the next slot
 	}
 	u.shared.forms.Give(m)
 }
