@@ -9,12 +9,12 @@ import (
 // Sub-functions of Diagnostics (V1.1b3 §6.8.1).
 const (
 	ReturnQueryData uint16 = 0 // loopback: the answer is a copy of the request
-	// data FF 00 also clears the event log; a unit in listen-only mode restarts without an answer
+	// Data FF 00 also clears the event log; a unit in listen-only mode restarts without an answer.
 	RestartCommunications    uint16 = 1
 	ReturnDiagnosticRegister uint16 = 2
 	ChangeDelimiter          uint16 = 3 // data: the character that ends ASCII frames instead of LF, then 00
-	// never answered; the unit then carries out requests without answering until
-	// RestartCommunications
+	// Never answered; the unit then carries out requests without answering until
+	// RestartCommunications.
 	ForceListenOnly           uint16 = 4
 	ClearCounters             uint16 = 10 // also clears the diagnostic register
 	ReturnBusMessages         uint16 = 11 // frames seen on the line

@@ -7,7 +7,7 @@ import (
 
 // Frame is something seen on a line or connection. Its contents are not interpreted.
 type Frame struct {
-	// with monotonic clock: for a sent frame, when it was handed to the port; for a received one,
+	// At is the time, with monotonic clock: for a sent frame, when it was handed to the port; for a received one,
 	// when it had been read
 	At        time.Time
 	Direction Direction

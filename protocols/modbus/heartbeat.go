@@ -17,7 +17,7 @@ func WithoutHeartbeats(conn Conn, f Framing, beats [][]byte) Conn {
 			h.beats = append(h.beats, b)
 		}
 	}
-	// longest first: one heartbeat may be a prefix of another
+	// Longest first: one heartbeat may be a prefix of another.
 	slices.SortFunc(h.beats, func(a, b []byte) int { return len(b) - len(a) })
 	return h
 }

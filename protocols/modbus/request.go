@@ -17,7 +17,7 @@ type Request struct {
 	Unit     uint8  // 1..247 on a serial line, where 0 is broadcast; 0..255 on Modbus TCP
 	Function uint8  // 1..127; a function code unknown to this package is sent as it is
 	Address  uint16 // first coil or register, counted from 0 as on the wire; function 24: address of the queue
-	// number of coils or registers; 0 or 1 for functions 5, 6 and 22; 0 for functions without a
+	// Quantity is the number of coils or registers; 0 or 1 for functions 5, 6 and 22; 0 for functions without a
 	// quantity
 	Quantity uint16
 	// Data is the data to write. Function 5: FF 00 (on) or 00 00 (off); 6: the register; 15: packed

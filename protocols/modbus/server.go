@@ -195,7 +195,7 @@ func (s *RequestReader) query(unit uint8, pdu []byte, size int) Query {
 	}
 	var err error
 	if q.Request, err = ParseRequest(unit, pdu); err != nil {
-		// there are no other errors, and errors.As would cost an allocation for each query
+		// There are no other errors, and errors.As would cost an allocation for each query.
 		q.Refused, _ = err.(*Exception)
 	}
 	return q

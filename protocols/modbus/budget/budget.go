@@ -19,7 +19,8 @@ const (
 
 // Line is a line or link that units share.
 type Line struct {
-	// of a request and its answer, including the silence before each; nil: negligible
+	// Air returns the time of a request and its answer, including the silence before each; nil:
+	// negligible.
 	Air      func(r modbus.Request) time.Duration
 	InFlight int     // concurrent transactions; 0 means 1
 	Others   float64 // share of its time spent on anything but these polls, 0 to 1

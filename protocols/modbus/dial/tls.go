@@ -73,8 +73,8 @@ func (f Files) config() (*tls.Config, error) {
 		// Sent whatever authorities the far end lists: it then reports what is wrong with the
 		// certificate, not that there is none.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil },
-		// the default verification does not support pinned certificates; VerifyConnection does all
-		// its checks
+		// The default verification does not support pinned certificates; VerifyConnection does all
+		// its checks.
 		InsecureSkipVerify: true,
 		VerifyConnection:   func(s tls.ConnectionState) error { return verify(s.PeerCertificates, trusted, f.Name, time.Now()) },
 	}, nil

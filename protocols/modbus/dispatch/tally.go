@@ -22,7 +22,7 @@ type Tally struct {
 	Retries    uint64
 	Late       uint64        // answers that arrived after the request was given up
 	Busy       time.Duration // of the line or connection, including waiting for answers
-	// of answers and exceptions: element i counts those above Bounds[i-1] and up to Bounds[i]; the
+	// Latency is that of answers and exceptions: element i counts those above Bounds[i-1] and up to Bounds[i]; the
 	// last has no upper bound
 	Latency []uint64
 	Took    time.Duration // sum of these latencies

@@ -25,7 +25,7 @@ type Config struct {
 	Pending           int           // connections that have not registered
 	PendingPerAddress int
 	PerAddress        int // connections, registered or not
-	// refusals per address and minute (for IPv6 per /64, like the limits above), after which the
+	// Refusals per address and minute (for IPv6 per /64, like the limits above), after which the
 	// address is refused until the minute is over
 	RefusalsPerMinute int
 }

@@ -1,6 +1,7 @@
-// Package firewall decides what a caller may do to a Modbus unit: by who he is, which unit, function, addresses and values he
-// means, how often and when. It is a pure function of rules, request and time; who asks it, and what becomes of its verdict, is
-// the actors' business. DESIGN.md says why it decides the way it does.
+// Package firewall decides what a caller may do to a Modbus unit, depending on the caller's
+// identity, the unit, function, addresses and values, the rate and the time. It is a pure function
+// of rules, request and time; asking it and carrying out its verdicts is up to the actors.
+// DESIGN.md explains how it decides and why.
 package firewall
 
 import (
@@ -10,23 +11,23 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// Action is what becomes of a request. A larger one is stricter.
+// Action is what is done with a request. A larger value is stricter.
 type Action uint8
 
 // The actions, from the mildest to the strictest.
 const (
 	Allow   Action = iota
-	Verify         // allowed, and what was written is read back
-	Swallow        // confirmed to the caller, never sent
-	Deny           // refused; in Modbus exception 1
+	Verify         // allowed, and written values are read back
+	Swallow        // confirmed to the caller, but never sent
+	Deny           // refused; as a Modbus answer, exception 1
 )
 
 var actions = [...]string{"allow", "allow+verify", "swallow", "deny"}
 
-// String is the action as rules spell it.
+// String returns the action as it is written in rules.
 func (a Action) String() string { return actions[a] }
 
-// ParseAction is the action that a rule spells so.
+// ParseAction returns the Action whose String is s.
 func ParseAction(s string) (Action, error) {
 	for i, name := range actions {
 		if s == name {
@@ -36,13 +37,16 @@ func ParseAction(s string) (Action, error) {
 	return Deny, fmt.Errorf("action %q is not one of allow, allow+verify, swallow, deny", s)
 }
 
-// Question is one request of one caller. It is also what an actor asks the one that keeps the rules; the answer is a *Judged.
+// Question is one request of one caller. It is also the message by which an actor asks the one that
+// keeps the rules; the answer is a *Judged.
 type Question struct {
-	Identity string // of the caller, e.g. "mqtt/boiler-1"
-	Unit     string // path of the unit's actor, or <link>/<address> where none is asked
-	Link     string // path of the line or link that it is behind, as unit Request.Unit; no rule asks for it
-	Request  modbus.Request
-	Tag      any // of the asker; not looked at
+	Identity string // of the caller, for instance "mqtt/boiler-1"
+	Unit     string // path of the unit's actor, or <link>/<address> if no such actor is involved
+	// Link is the path of the line or link to the unit, whose address there is Request.Unit; not matched by
+	// rules
+	Link    string
+	Request modbus.Request
+	Tag     any // for the asker; not used here
 }
 
 // Judged is the answer of the actor that keeps the rules.
@@ -51,34 +55,35 @@ type Judged struct {
 	Verdict  Verdict
 }
 
-// Verdict is the answer to a Question.
+// Verdict is the decision on a Question.
 type Verdict struct {
 	Action Action
-	Rule   string // that decided; empty: none did
-	Why    string // for the caller who is refused
+	Rule   string // the deciding rule; empty: none
+	Why    string // reason, for a caller that is refused
 }
 
-// Firewall is rules in force. It belongs to one goroutine.
+// Firewall is a set of rules in force. It is not safe for concurrent use.
 type Firewall struct {
 	rules     []*rule
 	otherwise Action
-	spent     map[purse][]time.Time // when a rule with a rate let something through, oldest first
-	places    map[string]place      // where units are, by the paths that they were asked about by
+	spent     map[purse][]time.Time // when a rule with a rate allowed something, oldest first
+	places    map[string]place      // where units are, by the paths used in questions
 }
 
-// purse is what a rate is counted by.
+// purse is the key by which a rate is counted.
 type purse struct {
 	rule int
 	at   place
 }
 
-// place is where a unit is, whichever way it is reached; of one that is behind no known link it is the path.
+// place is where a unit is, however it is reached. If the link of a unit is unknown, it is the
+// unit's path.
 type place struct {
 	link    string
 	address uint8
 }
 
-// New puts rules in force; otherwise, Allow or Deny, is for what no rule matches.
+// New returns a Firewall with the rules. otherwise, Allow or Deny, applies to what no rule matches.
 func New(rules []Rule, otherwise Action) (*Firewall, error) {
 	f := &Firewall{otherwise: otherwise, spent: map[purse][]time.Time{}, places: map[string]place{}}
 	for _, r := range rules {
@@ -91,10 +96,10 @@ func New(rules []Rule, otherwise Action) (*Firewall, error) {
 	return f, nil
 }
 
-// Judge decides, and counts what it lets through against the rates. Time must not go backwards.
+// Judge decides, and counts allowed requests against the rates. now must not go backwards.
 func (f *Firewall) Judge(q Question, now time.Time) Verdict { return f.judge(q, now, true) }
 
-// Look is Judge without counting: what would be, if the question were asked.
+// Look returns what Judge would decide, without counting.
 func (f *Firewall) Look(q Question, now time.Time) Verdict { return f.judge(q, now, false) }
 
 func (f *Firewall) judge(q Question, now time.Time, count bool) Verdict {
@@ -144,7 +149,8 @@ func (f *Firewall) judge(q Question, now time.Time, count bool) Verdict {
 	return v
 }
 
-// mute tells the functions whose answer says nothing that the caller does not know. That of others cannot be made up.
+// mute reports whether the answer to a function contains nothing that the caller does not know.
+// Other answers cannot be fabricated.
 func mute(function uint8) bool {
 	switch function {
 	case modbus.WriteSingleCoil, modbus.WriteSingleRegister, modbus.WriteMultipleCoils, modbus.WriteMultipleRegisters, modbus.MaskWriteRegister:
@@ -153,11 +159,11 @@ func mute(function uint8) bool {
 	return false
 }
 
-// decision gathers what the rules say to the parts of one request.
+// decision collects the verdicts of the rules on the parts of one request.
 type decision struct {
 	action Action
 	by     int   // the first rule with that action
-	rated  []int // rules with a rate that have a say
+	rated  []int // rules with a rate that apply
 }
 
 func (d *decision) add(i int, r *rule) {
@@ -169,7 +175,8 @@ func (d *decision) add(i int, r *rule) {
 	}
 }
 
-// place is where the unit of a question is. Who does not say it, as who only wants to know, means where it was last.
+// place returns where the unit of a question is. A question without a link, for instance for Look,
+// refers to the last known place.
 func (f *Firewall) place(q Question) place {
 	if q.Link != "" {
 		f.places[q.Unit] = place{q.Link, q.Request.Unit}
@@ -180,7 +187,8 @@ func (f *Firewall) place(q Question) place {
 	return place{link: q.Unit}
 }
 
-// within forgets what is older than the rule's window and says whether one more fits.
+// within drops the entries older than the rule's window and reports whether one more request is
+// within the rate.
 func (f *Firewall) within(key purse, now time.Time) bool {
 	r := f.rules[key.rule]
 	times := f.spent[key]
@@ -195,7 +203,7 @@ func (f *Firewall) within(key purse, now time.Time) bool {
 	return len(times) < r.Rate
 }
 
-// Open is the verdict on what is asked of a unit that no firewall protects.
+// Open returns the verdict on requests to a unit that no firewall protects.
 func Open(identity string) Verdict {
 	if mustBeNamed(identity) {
 		return Verdict{Action: Deny, Why: "no firewall protects this unit, and callers of the cookie protocol need a rule that allows it"}

@@ -6,7 +6,7 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// part is neighbouring coils or registers that a request reads or writes.
+// part is a range of consecutive coils or registers that a request reads or writes.
 type part struct {
 	function uint8
 	write    bool
@@ -28,7 +28,7 @@ func (p part) between(lo, hi int) part {
 	return p
 }
 
-// touches is what a request reads and writes.
+// touches returns what a request reads and writes.
 func touches(r modbus.Request) []part {
 	one := func(write bool, first uint16, n int) part {
 		return part{function: r.Function, write: write, lo: int(first), hi: int(first) + max(n, 1) - 1, req: &r}
@@ -48,8 +48,8 @@ func touches(r modbus.Request) []part {
 	return []part{{function: r.Function, write: r.Write(), hi: -1}}
 }
 
-// value is between what and what lies that which the request writes to an address; one number but for a mask, and any number where the
-// request does not tell.
+// value returns the range of the values that the request may leave at an address. It is a single
+// number except for a mask write, and any number if the request does not tell.
 func (p part) value(at int) span {
 	data := p.req.Data
 	switch i := at - int(p.req.Address); p.function {
@@ -77,7 +77,7 @@ func exactly(n int) span { return span{n, n} }
 
 func exact(v uint16) span { return exactly(int(v)) }
 
-// number hands the i-th register of data to fn.
+// number passes the i-th register of data to fn.
 func number(data []byte, i int, fn func(uint16) span) span {
 	if 2*i+2 > len(data) {
 		return anything

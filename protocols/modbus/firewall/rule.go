@@ -10,39 +10,41 @@ import (
 	"time"
 )
 
-// Cookie is how identities of the cookie protocol begin. They may do only what a rule allows them, whatever holds otherwise.
+// Cookie is the prefix of identities of the cookie protocol. They may do only what a rule allows,
+// whatever the default.
 const Cookie = "cookie/"
 
 func mustBeNamed(identity string) bool { return strings.HasPrefix(identity, Cookie) }
 
-// maxRate is the most requests a rate can count; each costs a few bytes while its window lasts.
+// maxRate is the largest number of requests in a rate. Each takes a few bytes while its window
+// lasts.
 const maxRate = 1000
 
-// Rule is one rule. What is empty does not matter to it.
+// Rule is one rule. Empty fields match everything.
 type Rule struct {
 	Name       string
 	Action     Action
 	Identities []string // patterns of callers: * is any text without "/", ** any text
-	Units      []string // patterns of unit actors' paths
+	Units      []string // patterns of the paths of unit actors
 	Functions  []string // "read", "write" or a function code
 	Addresses  []string // coils or registers, counted from 0: "7", "100-199"
-	Values     []string // what is written to one register or coil: "0", "0-500"
-	Times      []string // when it is in force: "mon-fri 06:00-18:00"
-	Rate       int      // most requests it lets through to one unit within Per; 0: any number
+	Values     []string // value written to one register or coil: "0", "0-500"
+	Times      []string // when the rule is in force: "mon-fri 06:00-18:00"
+	Rate       int      // maximum number of requests it allows to one unit within Per; 0: any number
 	Per        time.Duration
 }
 
 type rule struct {
 	Rule
 	identities, units *regexp.Regexp // nil: any
-	read, write       bool           // functions by what they do
+	read, write       bool           // "read" and "write" in Functions
 	codes             []uint8
 	anyFunction       bool
 	addresses, values []span
 	times             []window
 }
 
-// span is numbers from lo to hi, both included.
+// span is the range from lo to hi, both included.
 type span struct{ lo, hi int }
 
 func (r Rule) compile() (*rule, error) {
@@ -68,7 +70,7 @@ func (r Rule) compile() (*rule, error) {
 	return c, nil
 }
 
-// patterns is one expression for all of them.
+// patterns returns one expression that matches any of the patterns.
 func patterns(all []string) *regexp.Regexp {
 	if len(all) == 0 {
 		return nil
@@ -120,7 +122,7 @@ func spans(what string, all []string) ([]span, error) {
 	return list, nil
 }
 
-// concerns says whether the rule looks at the request at all.
+// concerns reports whether caller, unit and time match the rule.
 func (r *rule) concerns(q Question, now time.Time) bool {
 	if r.identities != nil && !r.identities.MatchString(q.Identity) || r.units != nil && !r.units.MatchString(q.Unit) {
 		return false
@@ -128,7 +130,8 @@ func (r *rule) concerns(q Question, now time.Time) bool {
 	return len(r.times) == 0 || slices.ContainsFunc(r.times, func(w window) bool { return w.holds(now) })
 }
 
-// take decides the parts of a request that the rule matches, and returns those it leaves to the rules after it.
+// take applies the rule to the parts of a request that it matches, and returns the parts left to
+// the following rules.
 func (r *rule) take(parts []part) (left []part, hit bool) {
 	for _, p := range parts {
 		if !r.takesFunction(p) || r.Action == Swallow && !p.write {
@@ -150,7 +153,7 @@ func (r *rule) takesFunction(p part) bool {
 	return r.anyFunction || p.write && r.write || !p.write && r.read || slices.Contains(r.codes, p.function)
 }
 
-// cut is what remains of p.
+// cut returns what remains of p after the rule has taken its part.
 func (r *rule) cut(p part) []part {
 	if p.bare() {
 		if len(r.addresses)+len(r.values) > 0 {
@@ -183,7 +186,7 @@ func (r *rule) cut(p part) []part {
 	return rest
 }
 
-// cutValues appends to rest what of p the rule's values do not match.
+// cutValues appends to rest the parts of p whose values the rule does not match.
 func (r *rule) cutValues(p part, rest []part) []part {
 	if len(r.values) == 0 {
 		return rest
@@ -191,7 +194,7 @@ func (r *rule) cutValues(p part, rest []part) []part {
 	if !p.write {
 		return append(rest, p)
 	}
-	from := -1 // of a run that does not match
+	from := -1 // start of a run that does not match
 	for at := p.lo; at <= p.hi; at++ {
 		switch match := r.takesValue(p.value(at)); {
 		case !match && from < 0:
@@ -207,7 +210,8 @@ func (r *rule) cutValues(p part, rest []part) []part {
 	return rest
 }
 
-// takesValue judges a write whose outcome lies within v: a rule that lets it through must cover all of it, one that stops it any of it.
+// takesValue reports whether the rule matches a write whose result lies within v: a rule that
+// allows must cover all of v, a rule that stops needs to meet only a part of it.
 func (r *rule) takesValue(v span) bool {
 	return slices.ContainsFunc(r.values, func(s span) bool {
 		if r.Action <= Verify {

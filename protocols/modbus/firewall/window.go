@@ -7,17 +7,18 @@ import (
 	"time"
 )
 
-// window is a part of the day on some days of the week, by the wall clock.
+// window is a part of the day on some days of the week, in wall-clock time.
 type window struct {
 	days     [7]bool // Sunday first, as in package time
-	from, to int     // minutes since midnight; to beyond 24:00 is the morning after
+	from, to int     // minutes since midnight; to beyond 24:00 is on the following day
 }
 
 const day = 24 * 60
 
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-// parseWindow reads "mon-fri 06:00-18:00", "sat,sun" or "22:00-06:00". A window that ends before it begins ends the next day.
+// parseWindow parses "mon-fri 06:00-18:00", "sat,sun" or "22:00-06:00". A window whose end is
+// before its start ends on the next day.
 func parseWindow(s string) (window, error) {
 	w := window{to: day}
 	days, hours := "sun-sat", ""
@@ -66,7 +67,7 @@ func (w *window) setHours(s string) bool {
 	return ok && okFrom && okTo && w.from < day
 }
 
-// minutes reads "06:00", to "24:00".
+// minutes parses "00:00" to "24:00".
 func minutes(s string) (int, bool) {
 	if s == "24:00" {
 		return day, true
@@ -75,7 +76,8 @@ func minutes(s string) (int, bool) {
 	return t.Hour()*60 + t.Minute(), err == nil && len(s) == 5
 }
 
-// holds says whether t, in its own time zone, is within the window; the day is the one on which the window began.
+// holds reports whether t, in its own time zone, is within the window. The day that counts is the
+// one on which the window began.
 func (w window) holds(t time.Time) bool {
 	m, d := t.Hour()*60+t.Minute(), t.Weekday()
 	yesterday := (d + 6) % 7

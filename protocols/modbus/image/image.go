@@ -1,6 +1,7 @@
-// Package image is the registers that a Modbus server shows of values which live elsewhere: values go in by point, come out by register
-// as the points' types and byte orders say, and what a master writes becomes values of points again. It does no I/O, knows no clock and
-// may be used by any number of goroutines.
+// Package image holds the registers of a Modbus server whose values come from elsewhere. Values are
+// set by point and read by register, encoded with the points' types and byte orders; what a master
+// writes is converted to values of points. The package does no I/O, has no clock and is safe for
+// concurrent use.
 package image
 
 import (
@@ -14,42 +15,43 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-// Missing says what masters read of a point that has no good value.
+// Missing says what masters read from a point without a good value.
 type Missing uint8
 
 const (
-	// Refuse answers a read that touches the point with exception 4.
+	// Refuse answers a read that includes the point with exception 4.
 	Refuse Missing = iota
-	// Last shows the last good value; where there never was one, it is Refuse.
+	// Last returns the last good value; if there never was one, it acts as Refuse.
 	Last
-	// Sentinel shows the point's sentinel.
+	// Sentinel returns the point's sentinel.
 	Sentinel
 )
 
-// Point is a value and where masters find it.
+// Point is a value and the address at which masters find it.
 type Point struct {
 	points.Point
 	Unit     uint8
-	Writable bool // masters may write it; in area Coil or Holding
+	Writable bool // masters may write it; only in area Coil or Holding
 	Missing  Missing
-	// Sentinel is the raw bits, in big-endian order, that mean "no value" to the master; nil: what is usual for the type, see Usual.
+	// Sentinel is the raw bits, in big-endian order, that mean "no value" to the master; nil: the
+	// usual ones for the type, see Usual.
 	Sentinel *uint64
 }
 
-// Fill is registers or bits without a point that read as zero.
+// Fill is a range of registers or bits that belong to no point and read as zero.
 type Fill struct {
 	Unit           uint8
 	Area           string
 	Address, Count int
 }
 
-// Image is safe for use by any goroutine.
+// Image holds the points of all units. It is safe for concurrent use.
 type Image struct {
 	points []*held
 	tables map[key]*table
 	units  [256]bool
 
-	mu sync.RWMutex // guards what segments and held points hold
+	mu sync.RWMutex // guards the contents of segments and held points
 }
 
 type key struct {
@@ -60,27 +62,27 @@ type key struct {
 // table is one area of a unit.
 type table struct {
 	segments []*segment
-	points   []*held // by address
+	points   []*held // in the order of their addresses
 }
 
-// segment is addresses without a hole.
+// segment is a range of addresses without gaps.
 type segment struct {
 	first  int
-	words  []uint16 // of registers, or 0 and 1 of bits
-	refuse []uint8  // how many points keep the address from being read
+	words  []uint16 // registers, or bits as 0 and 1
+	refuse []uint8  // number of points that make reads of the address fail
 }
 
-// held is a point and what is known of it.
+// held is a point and its state.
 type held struct {
 	Point
 	index int
 	at    *segment
 	ever  bool // it had a value
 	good  bool // it has one now
-	shut  bool // it keeps its addresses from being read
+	shut  bool // it makes reads of its addresses fail
 
-	face  points.Point // as values are encoded
-	blank points.Point // as the sentinel is
+	face  points.Point // encodes values
+	blank points.Point // encodes the sentinel
 	none  points.Value // the sentinel
 }
 
@@ -93,7 +95,7 @@ func (h *held) size() int {
 
 func (h *held) end() int { return int(h.Address) + h.size() }
 
-// New makes an image of points none of which has a value yet. It fails where two points claim the same bits.
+// New returns an image of points that have no value yet. It fails if two points use the same bits.
 func New(all []Point, fills []Fill) (*Image, error) {
 	m := &Image{tables: map[key]*table{}}
 	for i, p := range all {
@@ -132,7 +134,7 @@ func (m *Image) table(unit uint8, area string) *table {
 	return t
 }
 
-// lay makes the segments.
+// lay creates the segments.
 func (t *table) lay(k key, fills []Fill) error {
 	slices.SortStableFunc(t.points, func(a, b *held) int { return int(a.Address) - int(b.Address) })
 	type span struct{ first, end int }
@@ -167,7 +169,7 @@ func (t *table) lay(k key, fills []Fill) error {
 	return nil
 }
 
-// collides says whether two points that share an address claim the same bits of it.
+// collides reports whether two points that share an address use the same bits of it.
 func (h *held) collides(o *held) bool {
 	if !h.Partial() || !o.Partial() {
 		return true
@@ -175,7 +177,7 @@ func (h *held) collides(o *held) bool {
 	return h.own()&o.own() != 0
 }
 
-// segment is the one that holds n addresses from first on, or nil.
+// segment returns the segment that contains the n addresses from first on, or nil.
 func (t *table) segment(first, n int) *segment {
 	if t == nil {
 		return nil
@@ -187,10 +189,10 @@ func (t *table) segment(first, n int) *segment {
 	return t.segments[i]
 }
 
-// Has says whether anything is shown of a unit.
+// Has reports whether the image contains anything of a unit.
 func (m *Image) Has(unit uint8) bool { return m.units[unit] }
 
-// Units are those of which something is shown, in order.
+// Units returns the units in the image, in ascending order.
 func (m *Image) Units() []uint8 {
 	var all []uint8
 	for unit, shown := range m.units {
@@ -201,7 +203,7 @@ func (m *Image) Units() []uint8 {
 	return all
 }
 
-// areaOf is the area that a function reads or writes.
+// areaOf returns the area that a function reads or writes.
 func areaOf(function uint8) string {
 	switch function {
 	case modbus.ReadCoils, modbus.WriteSingleCoil, modbus.WriteMultipleCoils:
@@ -214,8 +216,9 @@ func areaOf(function uint8) string {
 	return points.Holding
 }
 
-// Read appends what a request of function 1 to 4, or the reading half of 23, asks for, byte count first. All of it is from one moment.
-// code is the exception to answer with instead; 0: none.
+// Read appends the answer to a request of function 1 to 4, or to the reading part of 23, beginning
+// with the byte count. All values are from the same moment. code is the exception to answer
+// instead; 0: none.
 func (m *Image) Read(dst []byte, r modbus.Request) (data []byte, code uint8) {
 	q := int(r.Quantity)
 	s := m.tables[key{r.Unit, areaOf(r.Function)}].segment(int(r.Address), q)

@@ -9,14 +9,15 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-// Change is news of a point.
+// Change is a new state of a point.
 type Change struct {
-	Index int // of the point, as given to New
+	Index int // of the point, as passed to New
 	Value points.Value
 	Good  bool // false: there is no good value at present
 }
 
-// Update takes all changes over at one moment. Values that their points cannot hold count as missing; the first of them is the error.
+// Update applies all changes at one moment. A value that its point cannot hold counts as missing;
+// the first such failure is the error.
 func (m *Image) Update(changes []Change) error {
 	var failed error
 	m.mu.Lock()
@@ -44,14 +45,14 @@ func (m *Image) Update(changes []Change) error {
 	return failed
 }
 
-// Good says whether a point has a good value.
+// Good reports whether a point has a good value.
 func (m *Image) Good(index int) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.points[index].good
 }
 
-// miss shows what masters shall see of a point without a good value.
+// miss sets what masters read from a point without a good value.
 func (h *held) miss() {
 	h.good = false
 	switch h.Missing {
@@ -69,7 +70,7 @@ func (h *held) miss() {
 	h.open(false)
 }
 
-// open lets the point's addresses be read or not.
+// open sets whether the point's addresses may be read.
 func (h *held) open(yes bool) {
 	if h.shut != yes {
 		return
@@ -85,7 +86,7 @@ func (h *held) open(yes bool) {
 	}
 }
 
-// put writes a value, as p encodes it, into the registers.
+// put writes a value, encoded by p, into the registers.
 func (h *held) put(p points.Point, v points.Value) error {
 	words := h.at.words[int(h.Address)-h.at.first:][:h.size()]
 	if p.Partial() {
@@ -109,7 +110,7 @@ func (h *held) put(p points.Point, v points.Value) error {
 	return nil
 }
 
-// raws are the types by which raw bits of a type are written.
+// raws are the types used to write the raw bits of a type.
 var raws = map[string]string{
 	points.Int8: points.Uint8, points.Uint8: points.Uint8,
 	points.Int16: points.Uint16, points.Uint16: points.Uint16, points.Float16: points.Uint16, points.BCD16: points.Uint16,
@@ -118,8 +119,8 @@ var raws = map[string]string{
 	points.Unix32: points.Uint32, points.Unix64: points.Uint64, points.CP56: points.Uint64,
 }
 
-// fit turns a value into one of the kind that the point's type takes: flags are 0 and 1, numbers are true unless 0, and where there is no
-// scale a fraction is rounded.
+// fit converts a value to the kind that the point's type takes: flags become 0 and 1, numbers other
+// than 0 become true, and without a scale a fraction is rounded.
 func (h *held) fit(v points.Value) (points.Value, error) {
 	flag, isFlag := v.Bool()
 	number, isNumber := v.Float64()
@@ -140,7 +141,7 @@ func (h *held) fit(v points.Value) (points.Value, error) {
 	return v, nil
 }
 
-// whole says whether the point holds unscaled integers.
+// whole reports whether the point holds unscaled integers.
 func (h *held) whole() bool {
 	switch h.Type {
 	case points.Float16, points.Float32, points.Float64:
@@ -149,8 +150,9 @@ func (h *held) whole() bool {
 	return (h.Scale == 0 || h.Scale == 1) && h.Offset == 0
 }
 
-// Usual is the raw bits that mean "no value" where nothing else is agreed: the most negative signed integer, the largest unsigned one,
-// NaN, digits that are none (as SunSpec has it), all ones, which is no time; false and empty text for what has no such thing.
+// Usual returns the raw bits that mean "no value" unless something else is agreed: the most
+// negative signed integer, the largest unsigned one, NaN, invalid BCD digits (as in SunSpec), or
+// all ones, which is not a valid time; for types without such a value, false or empty text.
 func Usual(form string) uint64 {
 	switch form {
 	case points.Int8:
@@ -179,7 +181,7 @@ func Usual(form string) uint64 {
 	return 0
 }
 
-// check says what is wrong with a point.
+// check returns what is wrong with a point.
 func (h *held) check() error {
 	if err := h.Point.Check(); err != nil {
 		return err
@@ -191,14 +193,14 @@ func (h *held) check() error {
 		return fmt.Errorf("point %q: masters cannot write area %s", h.Name, h.Area)
 	}
 	h.face = h.Point.Point
-	h.face.Area = points.Holding // of what is encoded all can be written
+	h.face.Area = points.Holding // so that everything can be encoded
 	if h.Bits() {
 		h.face.Area = points.Coil
 	}
 	return h.empty()
 }
 
-// empty prepares how the sentinel is encoded: as raw bits.
+// empty prepares the encoding of the sentinel, as raw bits.
 func (h *held) empty() error {
 	raw := Usual(h.Type)
 	if h.Sentinel != nil {
@@ -212,7 +214,7 @@ func (h *held) empty() error {
 	case points.String:
 		h.none = points.Text("")
 		return nil
-	case points.BCDTime, points.Fields: // longer than any number, and all ones in any order
+	case points.BCDTime, points.Fields: // longer than any number; all ones in any byte order
 		h.blank.Type, h.blank.Order, h.blank.Length = points.Bytes, "", h.Registers()
 		h.none = points.Raw(bytes.Repeat([]byte{0xff}, 2*h.Registers()))
 		if h.Sentinel != nil {
@@ -234,7 +236,7 @@ func (h *held) empty() error {
 	return nil
 }
 
-// own is the bits of its register that are a partial point's.
+// own returns the bits of its register that belong to a partial point.
 func (h *held) own() uint16 {
 	and, _, err := h.blank.Mask(h.none)
 	if err != nil {

@@ -8,17 +8,18 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-// Write is a value that a master wants a point to have.
+// Write is a value that a master writes to a point.
 type Write struct {
-	Index int // of the point, as given to New
+	Index int // of the point, as passed to New
 	Value points.Value
 }
 
-// Writes are what a request that writes asks for, in the order of addresses. code is the exception to answer with instead, 0 for none:
-// 2 where an address holds no point or one that masters may not write, 3 for a part of a value of several registers or for bytes that
-// are no value, 4 for bits to be changed of a register whose others are not known.
+// Writes returns the values that a write request sets, in the order of their addresses. code is the
+// exception to answer instead, 0 for none: 2 if an address holds no point or one that masters may
+// not write, 3 if the request covers only part of a value of several registers or its bytes are not
+// a valid value, 4 if only some bits of a register are to be changed and the others are unknown.
 //
-// Of points that share a register only those are written whose bits change, or all if none does.
+// Of points that share a register, only those whose bits change are written, or all if none does.
 func (m *Image) Writes(r modbus.Request) (writes []Write, code uint8) {
 	w := want{unit: r.Unit, area: areaOf(r.Function), first: int(r.Address)}
 	switch r.Function {
@@ -44,7 +45,7 @@ func (m *Image) Writes(r modbus.Request) (writes []Write, code uint8) {
 	return w.resolve(m.tables[key{w.unit, w.area}])
 }
 
-// want is registers or bits to be written: words where masks are set.
+// want is a range of registers or bits to write: words where masks are set.
 type want struct {
 	unit  uint8
 	area  string
@@ -60,7 +61,7 @@ func (w want) resolve(t *table) (writes []Write, code uint8) {
 		return nil, modbus.IllegalAddress
 	}
 	var parts, same []Write
-	next := w.first // the first address that no point has claimed yet
+	next := w.first // the first address not yet claimed by a point
 	for i := t.from(w.first); i < len(t.points) && int(t.points[i].Address) < w.end(); i++ {
 		h := t.points[i]
 		if int(h.Address) > next {
@@ -95,7 +96,7 @@ func (w want) resolve(t *table) (writes []Write, code uint8) {
 	return parts, 0
 }
 
-// from is the index of the first point that reaches address or beyond.
+// from returns the index of the first point that reaches address or beyond.
 func (t *table) from(address int) int {
 	i := sort.Search(len(t.points), func(i int) bool { return int(t.points[i].Address) >= address })
 	for i > 0 && t.points[i-1].end() > address {
@@ -104,7 +105,7 @@ func (t *table) from(address int) int {
 	return i
 }
 
-// whole is the value that a point without neighbours in its registers is to have.
+// whole returns the new value of a point that does not share its registers.
 func (w want) whole(h *held) (Write, uint8) {
 	from, n := int(h.Address)-w.first, h.size()
 	switch {
@@ -132,7 +133,8 @@ func (w want) whole(h *held) (Write, uint8) {
 	return Write{h.index, v}, 0
 }
 
-// part is the value that a point which shares its register is to have; nil: the request does not touch it.
+// part returns the new value of a point that shares its register, or nil if the request does not
+// touch it.
 func (w want) part(h *held) (write *Write, changed bool, code uint8) {
 	at, own := int(h.Address)-w.first, h.own()
 	mask := w.masks[at]

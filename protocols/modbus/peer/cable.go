@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cable is two serial ports that hear each other, at once and without loss.
+// Cable returns two serial ports that are connected to each other, without delay or loss.
 func Cable(t testing.TB) (near, far string) {
 	t.Helper()
 	var masters [2]*os.File
@@ -21,7 +21,8 @@ func Cable(t testing.TB) (near, far string) {
 			t.Fatal(err)
 		}
 		masters[i], names[i] = pollable(t, master), slave.Name()
-		t.Cleanup(func() { _ = slave.Close() }) // held open, so that a side which is not there yet is no hang-up
+		// Held open: otherwise the port would hang up while nobody has opened it
+		t.Cleanup(func() { _ = slave.Close() })
 	}
 	done := make(chan struct{}, 2)
 	for i := range masters {
@@ -38,7 +39,7 @@ func Cable(t testing.TB) (near, far string) {
 	return names[0], names[1]
 }
 
-// pollable is f in a form whose Close ends a Read.
+// pollable returns f in a form whose Close ends a Read.
 func pollable(t testing.TB, f *os.File) *os.File {
 	t.Helper()
 	fd, err := unix.Dup(int(f.Fd()))

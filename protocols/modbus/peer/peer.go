@@ -1,4 +1,4 @@
-// Package peer runs what others have made of Modbus, for tests.
+// Package peer runs Modbus implementations of others, for tests.
 package peer
 
 import (
@@ -15,7 +15,7 @@ const (
 	patience = 2 * time.Minute // with a client
 )
 
-// Libmodbus is a C program linked with Debian's libmodbus.
+// Libmodbus compiles a C program with Debian's libmodbus and returns its command line.
 func Libmodbus(t testing.TB, source string) (argv []string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "peer")
@@ -25,7 +25,8 @@ func Libmodbus(t testing.TB, source string) (argv []string) {
 	return []string{program}
 }
 
-// Pymodbus is Debian's interpreter, which has Debian's pymodbus, and a script.
+// Pymodbus returns the command line that runs a script with Debian's interpreter, which has
+// Debian's pymodbus.
 func Pymodbus(t testing.TB, script string) (argv []string) {
 	t.Helper()
 	const interpreter = "/usr/bin/python3"
@@ -53,7 +54,7 @@ func Start(t testing.TB, argv ...string) {
 	})
 }
 
-// Run runs a client to its end, which must be a good one, and returns what it printed.
+// Run runs a client, which must succeed, and returns its output.
 func Run(t testing.TB, argv ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// Times are text: RFC 3339 in UTC for what counts from 1970, and without a zone for what a device's own clock shows.
+// Time values are text: RFC 3339 in UTC for types that count from 1970, and without a zone for what
+// a device's own clock shows.
 const (
 	utcTime   = "2006-01-02T15:04:05Z"
 	localTime = "2006-01-02T15:04:05.999"
 )
 
-// The last second of the year 9999, which RFC 3339 can write.
+// lastSecond is the last second of the year 9999, the end of what RFC 3339 can express.
 const lastSecond = 253402300799
 
 func fromUnix(raw uint64) (Value, error) {
@@ -34,7 +35,7 @@ func toUnix(v Value, bytes int) (uint64, error) {
 	return uint64(at.Unix()), nil
 }
 
-// date makes a time of what stands on a clock; one that no calendar has is no value.
+// date returns a time read from a clock. A time that does not exist is ErrNoValue.
 func date(year, month, day, hour, minute, ms int) (Value, error) {
 	at := time.Date(year, time.Month(month), day, hour, minute, ms/1000, ms%1000*1e6, time.UTC)
 	if at.Year() != year || int(at.Month()) != month || at.Day() != day || at.Hour() != hour || at.Minute() != minute || year < 1 || year > 9999 || ms > 59999 {
@@ -43,7 +44,7 @@ func date(year, month, day, hour, minute, ms int) (Value, error) {
 	return Text(at.Format(localTime)), nil
 }
 
-// onClock reads such a time; its year must be one that the point can hold.
+// onClock parses such a time. Its year must be within first to last, which the point can hold.
 func onClock(v Value, first, last int, fraction bool) (time.Time, error) {
 	text, ok := v.Text()
 	at, err := time.Parse(localTime, text)
@@ -56,8 +57,9 @@ func onClock(v Value, first, last int, fraction bool) (time.Time, error) {
 	return at, nil
 }
 
-// fromCP56 reads the four registers of IEC 60870-5-4 as meters give them: year since 2000 in bits 6-0; month in 11-8, weekday in
-// 7-5 and day in 4-0; summer time in 15, hour in 12-8, invalid in 7 and minute in 5-0; milliseconds of the minute.
+// fromCP56 decodes the four registers of IEC 60870-5-4 as meters send them: year since 2000 in bits
+// 6-0; month in 11-8, weekday in 7-5 and day in 4-0; summer time in 15, hour in 12-8, invalid in 7
+// and minute in 5-0; milliseconds of the minute.
 func fromCP56(raw uint64) (Value, error) {
 	if raw>>23&1 == 1 {
 		return Value{}, fmt.Errorf("the clock is not valid: %w", ErrNoValue)

@@ -9,17 +9,18 @@ import (
 	"unicode/utf8"
 )
 
-// ErrNoValue marks data that arrived whole but says that there is no value: NaN, an infinity, the absent pattern, digits that
-// are none. The transaction was fine; the sample's quality is not.
+// ErrNoValue says that data was received correctly but represents no value: NaN, an infinity, an
+// absent pattern or invalid digits. The transaction succeeded; the sample's quality is bad.
 var ErrNoValue = errors.New("the device gives no value")
 
-// Decode turns the point's own bytes, as they arrived, into its value: two bytes per register, or one byte whose lowest bit is
-// the coil or discrete input. The error is ErrNoValue, or says that the length is wrong.
+// Decode converts the point's own bytes, as received, to its value: two bytes per register, or one
+// byte whose lowest bit is the coil or discrete input. The error is ErrNoValue, or says that the
+// length is wrong.
 func (p Point) Decode(data []byte) (Value, error) {
 	return p.named(p.decode(data))
 }
 
-// named puts the point's name before an error.
+// named prefixes an error with the point's name.
 func (p *Point) named(v Value, err error) (Value, error) {
 	if err != nil {
 		return Value{}, fmt.Errorf("point %q: %w", p.Name, err)
@@ -53,7 +54,7 @@ func (p *Point) decode(data []byte) (Value, error) {
 	return p.fromRaw(p.cut(bytes))
 }
 
-// cut returns the point's bits out of its registers.
+// cut extracts the point's bits from its registers.
 func (p *Point) cut(bytes []byte) uint64 {
 	var raw uint64
 	for _, b := range bytes {
@@ -94,11 +95,11 @@ func (p *Point) fromRaw(raw uint64) (Value, error) {
 	return p.whole(Unsigned(raw))
 }
 
-// whole scales an integer; without a scale it stays exact.
+// whole scales an integer. Without a scale it stays exact.
 func (p *Point) whole(v Value) (Value, error) {
 	switch {
 	case p.ScaleFrom != "":
-		return v, nil // Rescale does the rest
+		return v, nil // Rescale applies the scale
 	case !p.scaled():
 		return p.finish(v)
 	}
@@ -127,7 +128,8 @@ func (p *Point) finite(raw float64) (Value, error) {
 	return p.finish(Number(f))
 }
 
-// toValue applies the scale. A scale that is a whole fraction is divided by: 2301 · 0.1 is 230.10000000000002, 2301 / 10 is 230.1.
+// toValue applies the scale. If 1/scale is an integer, it divides by it: 2301 · 0.1 is
+// 230.10000000000002, 2301 / 10 is 230.1.
 func (p *Point) toValue(raw float64) float64 {
 	if !p.scaled() {
 		return raw
@@ -138,7 +140,8 @@ func (p *Point) toValue(raw float64) float64 {
 	return raw*p.scale() + p.Offset
 }
 
-// text ends at the first NUL and drops trailing blanks. What is not UTF-8 is read as ISO 8859-1, as old displays write it.
+// text decodes text, which ends at the first NUL and loses trailing blanks. Bytes that are not
+// UTF-8 are decoded as ISO 8859-1, which old displays use.
 func (p *Point) text(bytes []byte) string {
 	if p.Byte != "" {
 		one := make([]byte, len(bytes)/2)

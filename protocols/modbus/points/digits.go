@@ -5,7 +5,8 @@ import (
 	"strconv"
 )
 
-// widen is the shortest decimal that means f: a meter that sends 230.1 as binary32 means that, and not 230.10000610351562.
+// widen returns the shortest decimal that rounds to f: a meter that sends 230.1 as binary32 means
+// that, and not 230.10000610351562.
 func widen(f float32) float64 {
 	exact := float64(f)
 	if exact == math.Trunc(exact) || exact != exact {
@@ -19,7 +20,7 @@ func widen(f float32) float64 {
 	return short
 }
 
-// fromHalf widens an IEEE 754 binary16.
+// fromHalf converts an IEEE 754 binary16 to a float64.
 func fromHalf(h uint16) float64 {
 	exponent, fraction := int(h>>10&0x1f), float64(h&0x3ff)
 	f := math.Ldexp(fraction+1024, exponent-25)
@@ -37,7 +38,7 @@ func fromHalf(h uint16) float64 {
 	return f
 }
 
-// toHalf narrows a finite number of at most ±65504 to the nearest IEEE 754 binary16, ties to even.
+// toHalf converts a finite number of at most ±65504 to the nearest IEEE 754 binary16, ties to even.
 func toHalf(f float64) uint16 {
 	var sign uint16
 	if math.Signbit(f) {
@@ -47,7 +48,7 @@ func toHalf(f float64) uint16 {
 		return sign | uint16(math.RoundToEven(f*0x1p24))
 	}
 	_, exponent := math.Frexp(f)
-	// A fraction rounded up to 2048 carries into the exponent by the addition.
+	// If the fraction is rounded up to 2048, the addition carries into the exponent.
 	return sign | uint16((exponent+14)<<10+int(math.RoundToEven(math.Ldexp(f, 11-exponent)))-1024)
 }
 

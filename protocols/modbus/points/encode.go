@@ -8,12 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// ErrPartial is Encode's answer for a point that shares its register: Mask and Merge write it.
+// ErrPartial is returned by Encode for a point that shares its register. Use Mask or Merge to write
+// it.
 var ErrPartial = errors.New("it is only a part of its register")
 
-// Encode is the inverse of Decode: the bytes to write. Numbers for scaled integers are rounded to the nearest raw step; what
-// does not fit is an error that names the allowed range, never a truncated write. A bool also takes the numbers 0 and 1. A point with labels
-// or flags takes their names as text, several flags with commas.
+// Encode is the inverse of Decode: it returns the bytes to write. Numbers for scaled integers are
+// rounded to the nearest raw step. A value that does not fit is an error that names the allowed
+// range, and is never truncated. A bool also accepts the numbers 0 and 1. A point with labels or
+// flags accepts their names as text, several flags separated by commas.
 func (p Point) Encode(v Value) ([]byte, error) {
 	data, err := p.encode(v)
 	if err != nil {
@@ -22,8 +24,8 @@ func (p Point) Encode(v Value) ([]byte, error) {
 	return data, nil
 }
 
-// Mask returns the masks of function 22 (mask write register) that write a partial point and nothing else:
-// new = (current AND and) OR (or AND NOT and).
+// Mask returns the masks of function 22 (mask write register) that write a partial point and leave
+// the rest of the register unchanged: new = (current AND and) OR (or AND NOT and).
 func (p Point) Mask(v Value) (and, or uint16, err error) {
 	if !p.Partial() {
 		return 0, 0, fmt.Errorf("point %q: it fills its registers, a mask is for parts", p.Name)
@@ -43,8 +45,8 @@ func (p Point) Mask(v Value) (and, or uint16, err error) {
 	return and, or, nil
 }
 
-// Merge returns the register to write for a partial point, for units without function 22: current is what the register holds
-// now, two bytes as they arrived.
+// Merge returns the register to write for a partial point, for units without function 22. current
+// is what the register holds now: two bytes as received.
 func (p Point) Merge(current []byte, v Value) ([]byte, error) {
 	and, or, err := p.Mask(v)
 	if err != nil {
@@ -56,7 +58,8 @@ func (p Point) Merge(current []byte, v Value) ([]byte, error) {
 	return binary.BigEndian.AppendUint16(nil, binary.BigEndian.Uint16(current)&and|or), nil
 }
 
-// place returns the bits of the register that are not the point's and those that are, before the byte order.
+// place returns the bits of the register that do not belong to the point and those that do, before
+// the byte order is applied.
 func (p Point) place() (others, own uint16) {
 	own = 0xffff
 	switch {

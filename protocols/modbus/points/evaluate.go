@@ -7,11 +7,12 @@ import (
 	"slices"
 )
 
-// Flag says whether the expression gives true or false instead of a number.
+// Flag reports whether the result of the expression is true or false rather than a number.
 func (e *Expression) Flag() bool { return e.flag }
 
-// Value computes. point gives the value of one of Names, by its index, or why there is none; only points that matter are asked
-// for, so that cond(valid, a, b) does not need both. What has no finite result is ErrNoValue.
+// Value computes the expression. point returns the value of one of Names, by its index, or why
+// there is none. It is called only for the points that are needed, so that cond(valid, a, b) does
+// not need both a and b. A result that is not finite is ErrNoValue.
 func (e *Expression) Value(point func(i int) (Value, error)) (Value, error) {
 	f, err := e.root.eval(point)
 	switch {

@@ -9,17 +9,17 @@ import (
 	"strconv"
 )
 
-// LongestExpression bounds the text of an expression, in bytes.
+// LongestExpression is the maximum length of an expression in bytes.
 const LongestExpression = 1000
 
 // Expression computes a point from others.
 type Expression struct {
-	Names []string // of the points it uses, in the order in which it names them first
+	Names []string // of the points used, in the order of their first use
 	root  node
 	flag  bool
 }
 
-// node is a part of an expression. Flags are 0 and 1.
+// node is a part of an expression. Flags are represented by 0 and 1.
 type node struct {
 	op     string // "number", "point", an operator or a function
 	number float64
@@ -28,10 +28,11 @@ type node struct {
 	flag   bool // its value is true or false
 }
 
-// ParseExpression reads an expression: numbers, true, false, names of points, + - * / %, comparisons, && || !, min and max of at
-// least one number, abs(x), round(x) and round(x, decimals), cond(if, then, else). A point whose name is no identifier stands in
-// quotes, "power-l1" or `power-l1`. flag says of each point whether it is true or false instead of a number; ok is false if
-// there is no such point, or it is text.
+// ParseExpression parses an expression: numbers, true, false, names of points, + - * / %,
+// comparisons, && || !, min and max of at least one number, abs(x), round(x) and round(x,
+// decimals), cond(if, then, else). A point whose name is not an identifier is written in quotes,
+// "power-l1" or `power-l1`. The function flag reports for each point whether it is true or false
+// rather than a number; ok is false if there is no such point or it is text.
 func ParseExpression(text string, flag func(point string) (flag, ok bool)) (*Expression, error) {
 	if len(text) > LongestExpression {
 		return nil, fmt.Errorf("an expression has at most %d characters, this one has %d", LongestExpression, len(text))
@@ -79,7 +80,7 @@ func (c *compiler) compile(tree ast.Expr) (node, error) {
 	return node{}, fmt.Errorf("%q is not part of the language of expressions", c.source(tree))
 }
 
-// source is the text of a part.
+// source returns the text of a part.
 func (c *compiler) source(tree ast.Node) string {
 	from, to := int(tree.Pos())-1, int(tree.End())-1
 	if from < 0 || to > len(c.text) || from > to {
@@ -161,7 +162,7 @@ func (c *compiler) binary(x *ast.BinaryExpr) (node, error) {
 	return node{}, fmt.Errorf("%q is not part of the language of expressions", op)
 }
 
-// made is an operation on parts that must all be flags, or all numbers.
+// made returns an operation whose parts must all be flags or all be numbers.
 func (c *compiler) made(op string, wants, gives bool, tree ast.Node, parts ...node) (node, error) {
 	for _, p := range parts {
 		switch {
@@ -174,7 +175,7 @@ func (c *compiler) made(op string, wants, gives bool, tree ast.Node, parts ...no
 	return node{op: op, parts: parts, flag: gives}, nil
 }
 
-// arity is the fewest and the most arguments of a function; most 0: any number.
+// arity is the minimum and the maximum number of arguments of a function; maximum 0: any number.
 var arity = map[string][2]int{"min": {1, 0}, "max": {1, 0}, "abs": {1, 1}, "round": {1, 2}, "cond": {3, 3}}
 
 func (c *compiler) call(x *ast.CallExpr) (node, error) {

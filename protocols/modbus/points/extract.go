@@ -2,16 +2,16 @@ package points
 
 import "fmt"
 
-// Result is what a read gave for one point.
+// Result is what a read returned for one point.
 type Result struct {
 	Index int // in the slice that was planned
 	Value Value
-	Err   error // nil, ErrNoValue with the reason, or why the data cannot be this point's
+	Err   error // nil, ErrNoValue with the reason, or why the data cannot be that of the point
 }
 
-// Extract takes each point's value out of the answer to a read. Data is what follows the answer's byte count: two bytes per
-// register, or bits packed from the lowest bit up. A wrong length is an error and gives no value at all, for then
-// nothing says which register is which.
+// Extract extracts each point's value from the answer to a read. data is what follows the answer's
+// byte count: two bytes per register, or bits packed from the lowest bit up. If the length is
+// wrong, no value is returned, because the registers cannot be identified then.
 func Extract(read Read, points []Point, data []byte) (Extraction, error) {
 	want := 2 * int(read.Quantity)
 	bits := read.Area == Coil || read.Area == DiscreteInput
@@ -24,14 +24,14 @@ func Extract(read Read, points []Point, data []byte) (Extraction, error) {
 	return Extraction{read.Points, points, data}, nil
 }
 
-// Extraction is an answer with the points that are in it.
+// Extraction is an answer together with the points in it.
 type Extraction struct {
 	refs   []Ref
 	points []Point
 	data   []byte
 }
 
-// All gives each point's Result.
+// All iterates over the Result of each point.
 func (x Extraction) All(yield func(Result) bool) {
 	for _, ref := range x.refs {
 		v, err := x.points[ref.Index].take(x.data, ref.Offset)
@@ -41,13 +41,14 @@ func (x Extraction) All(yield func(Result) bool) {
 	}
 }
 
-// take decodes the piece of data that is the point's.
+// take decodes the part of data that belongs to the point.
 func (p *Point) take(data []byte, offset int) (Value, error) {
 	var bit [1]byte
 	return p.named(p.decode(p.piece(data, offset, bit[:])))
 }
 
-// piece returns the bytes Decode expects, a bit of its own in bit; nothing when the read does not hold the point.
+// piece returns the bytes that Decode expects; for a single bit it uses the buffer bit. It returns
+// nil if the read does not contain the point.
 func (p *Point) piece(data []byte, offset int, bit []byte) []byte {
 	if p.bits() {
 		if offset < 0 || offset/8 >= len(data) {

@@ -7,20 +7,24 @@ import (
 	"strings"
 )
 
-// Finish is what happens to a value after its scale, and the patterns and names a device has for values.
+// Finish describes what is done with a value after scaling, and the patterns and names that a
+// device uses for values.
 type Finish struct {
-	Least, Most *float64 // beyond them there is no value, or with Clamp they are the value; nil: no limit
+	// Limits; values beyond them are no value, or with Clamp are replaced by the limit; nil: no
+	// limit.
+	Least, Most *float64
 	Clamp       bool
-	Decimals    *int       // digits after the point the value is rounded to, 0 to 15; nil: all
-	Absent      []Sentinel // raw values by which the device says that it has none
+	Decimals    *int       // number of decimals the value is rounded to, 0 to 15; nil: not rounded
+	Absent      []Sentinel // raw values by which the device says that it has no value
 	Labels      []Label    // names of values
 	Flags       []Label    // names of bits
 }
 
-// Sentinel is raw bits, in big-endian order, that are no value, e.g. 0x8000 of SunSpec.
+// Sentinel is a pattern of raw bits, in big-endian order, that means "no value", for instance
+// 0x8000 in SunSpec.
 type Sentinel struct {
 	Raw   uint64
-	Cause string // what they mean; may be empty
+	Cause string // what the pattern means; may be empty
 }
 
 // Label is the name of a value or of a bit.
@@ -77,7 +81,7 @@ func (f *Finish) check() error {
 	return nil
 }
 
-// absent says whether the device has no value, and why.
+// absent returns ErrNoValue with the reason if raw is an absent pattern.
 func (p *Point) absent(raw uint64) error {
 	if p.Finish == nil {
 		return nil
@@ -101,7 +105,7 @@ func (p *Point) finish(v Value) (Value, error) {
 	return p.Finish.Apply(v)
 }
 
-// Apply rounds a number and keeps it within its limits.
+// Apply rounds a number and applies the limits.
 func (f *Finish) Apply(v Value) (Value, error) {
 	n, ok := v.Float64()
 	if !ok {
@@ -124,7 +128,8 @@ func (f *Finish) Apply(v Value) (Value, error) {
 	return v, nil
 }
 
-// Round rounds to decimals, half away from zero; a number without so many digits stays as it is.
+// Round rounds to decimals, half away from zero. A number too large to have that many decimals is
+// returned unchanged.
 func Round(f float64, decimals int) float64 {
 	by := math.Pow10(decimals)
 	if math.Abs(f) >= (1<<53)/by {
@@ -133,7 +138,7 @@ func Round(f float64, decimals int) float64 {
 	return math.Round(f*by) / by
 }
 
-// within refuses to write what could not be read back.
+// within refuses to write a value that could not be read back.
 func (p *Point) within(v Value) error {
 	n, ok := v.Float64()
 	f := p.Finish
@@ -152,7 +157,8 @@ func (p *Point) within(v Value) error {
 // MostExponent bounds the exponent of a scale that another point holds (SunSpec sunssf: -10 to 10).
 const MostExponent = 10
 
-// Rescaled is the point with the scale that the point it is scaled from now gives.
+// Rescaled returns the point with the scale given by the current exponent, the value of the point
+// named by ScaleFrom.
 func (p Point) Rescaled(exponent Value) (Point, error) {
 	n, ok := exponent.Float64()
 	if !ok || n != math.Trunc(n) || math.Abs(n) > MostExponent {
@@ -168,7 +174,7 @@ func (p Point) Rescaled(exponent Value) (Point, error) {
 	return p, nil
 }
 
-// Rescale turns the raw integer of a point with ScaleFrom into its value.
+// Rescale converts the raw integer of a point with ScaleFrom to its value.
 func (p Point) Rescale(raw, exponent Value) (Value, error) {
 	q, err := p.Rescaled(exponent)
 	if err != nil {
@@ -177,7 +183,8 @@ func (p Point) Rescale(raw, exponent Value) (Value, error) {
 	return q.named(q.whole(raw))
 }
 
-// Label is what the value is called; empty: it has no name. Of bits those that are set, one without a name by its number.
+// Label returns the name of the value, or "" if it has none. For a point with Flags it lists the
+// bits that are set; a bit without a name is listed by its number.
 func (p *Point) Label(v Value) string {
 	f := p.Finish
 	if f == nil || len(f.Labels)+len(f.Flags) == 0 {
@@ -217,8 +224,8 @@ func (f *Finish) set(bits uint64) string {
 	return strings.Join(names, ", ")
 }
 
-// labelled is a value as it is written: a text is the name of one, or the names of the bits to set, with commas. Upper and lower case count only
-// where two names differ by nothing else.
+// labelled returns the value to write: a text is converted from the name of a value, or from the
+// names of the bits to set, separated by commas. Case matters only if names differ in nothing else.
 func (p *Point) labelled(v Value) (Value, error) {
 	text, ok := v.Text()
 	if f := p.Finish; !ok || f == nil {
@@ -235,9 +242,9 @@ func (p *Point) labelled(v Value) (Value, error) {
 	return Integer(n), err
 }
 
-// raised is the number whose bits are named.
+// raised returns the number with the named bits set.
 func (f *Finish) raised(text string) (Value, error) {
-	if n, err := spoken(f.Flags, text); err == nil { // a name may hold a comma
+	if n, err := spoken(f.Flags, text); err == nil { // a name may contain a comma
 		return Unsigned(1 << n), nil
 	}
 	var bits uint64

@@ -1,6 +1,7 @@
 package points
 
-// The forms of a point's bytes. Integers are two's complement, floats IEEE 754, bcd four, eight or sixteen unsigned decimal digits.
+// The types of a point. Integers are two's complement, floats IEEE 754, bcd are four, eight or
+// sixteen unsigned decimal digits.
 const (
 	Bool    = "bool"
 	Int8    = "int8"
@@ -22,12 +23,12 @@ const (
 
 	Unix32  = "unix32"   // seconds since 1970, unsigned
 	Unix64  = "unix64"   // the same in 64 bits
-	CP56    = "cp56"     // CP56Time2a of IEC 60870-5-4 in four registers, as meters give it
+	CP56    = "cp56"     // CP56Time2a of IEC 60870-5-4 in four registers, as sent by meters
 	BCDTime = "bcd-time" // the digits YYMMDDhhmmss
-	Fields  = "ymdhms"   // a register each for year, month, day, hour, minute, second
+	Fields  = "ymdhms"   // one register each for year, month, day, hour, minute, second
 )
 
-// Types lists every type a point can have.
+// Types returns all types a point can have.
 func Types() []string {
 	return []string{
 		Bool, Int8, Uint8, Int16, Uint16, Int32, Uint32, Int64, Uint64, Float16, Float32, Float64, BCD16, BCD32, BCD64, String, Bytes,
@@ -35,7 +36,8 @@ func Types() []string {
 	}
 }
 
-// width returns the bytes of a type's value; 0 where the point says it (string, bytes) or the type is unknown.
+// width returns the size of a type's value in bytes; 0 if the point specifies it (string, bytes) or
+// the type is unknown.
 func width(form string) int {
 	switch form {
 	case Int8, Uint8:
@@ -54,7 +56,8 @@ func width(form string) int {
 	return 0
 }
 
-// bounds returns the least and the greatest integer of a type that holds integers.
+// bounds returns the smallest and the largest integer of a type. ok is false if the type does not
+// hold integers.
 func bounds(form string) (least int64, most uint64, ok bool) {
 	switch form {
 	case Int8, Int16, Int32, Int64:
@@ -74,7 +77,7 @@ func bounds(form string) (least int64, most uint64, ok bool) {
 	return 0, 0, false
 }
 
-// IsTime says whether a type is a time, which is text as a value.
+// IsTime reports whether a type is a time, whose value is text.
 func IsTime(form string) bool {
 	switch form {
 	case Unix32, Unix64, CP56, BCDTime, Fields:

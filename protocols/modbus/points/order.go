@@ -5,19 +5,20 @@ import (
 	"strings"
 )
 
-// Names of orders that fit any width, so that a profile can say one for all its points.
+// Names of orders that fit any width, so that a profile can use one for all its points.
 const (
-	BigEndian    = "big-endian"    // abcd: as the specification says
+	BigEndian    = "big-endian"    // abcd: as in the specification
 	LittleEndian = "little-endian" // dcba
 	ByteSwap     = "byte-swap"     // badc: the two bytes of each register swapped
-	WordSwap     = "word-swap"     // cdab: the registers in reverse
+	WordSwap     = "word-swap"     // cdab: the registers in reverse order
 )
 
-// Order says for each byte as it arrives which byte of the value it is, 0 being the most significant.
+// Order gives, for each byte as received, its index in the value; 0 is the most significant byte.
 type Order []int
 
-// OrderOf reads an order for a value of the given bytes (2, 4, 6 or 8): one of the names above, or a letter for each byte as it
-// arrives, where a is the most significant: "cdab" is word-swapped, "ghefcdab" the same for 64 bits. Any permutation is allowed.
+// OrderOf parses an order for a value of the given number of bytes (2, 4, 6 or 8): one of the names
+// above, or one letter for each byte as received, where a is the most significant: "cdab" is
+// word-swapped, "ghefcdab" the same for 64 bits. Any permutation is allowed.
 func OrderOf(text string, bytes int) (Order, error) {
 	order := make(Order, bytes)
 	switch text {
@@ -56,7 +57,8 @@ func named(name string, i, bytes int) int {
 
 func alphabet(bytes int) string { return "abcdefgh"[:bytes] }
 
-// unit returns the bytes over which the point's order works: the value, or each register of text and of a time in fields.
+// unit returns the number of bytes to which the point's order applies: the whole value, or each
+// register of text and of a time in fields.
 func (p *Point) unit() int {
 	if p.Type == Fields {
 		return 2
@@ -64,13 +66,13 @@ func (p *Point) unit() int {
 	return max(2, width(p.Type))
 }
 
-// straight says that the bytes arrive as the specification says.
+// straight reports whether the bytes are in the order of the specification.
 func (p *Point) straight() bool { return p.Order == "" || p.Order == BigEndian }
 
 // order returns the order of a checked point.
 func (p *Point) order() (Order, error) { return OrderOf(p.Order, p.unit()) }
 
-// value puts wire bytes into big-endian order, group by group.
+// value converts wire bytes to big-endian order, group by group.
 func (o Order) value(wire []byte) []byte {
 	out := make([]byte, len(wire))
 	for i, b := range wire {

@@ -6,23 +6,25 @@ import (
 	"slices"
 )
 
-// Range is a run of addresses in one area, both ends included.
+// Range is a range of addresses in one area, both ends included.
 type Range struct {
 	Area        string
 	First, Last uint16
 }
 
-// Limits are what one unit bears in a read.
+// Limits are the limits of a unit for reads.
 type Limits struct {
 	MaxRegisters int     // per read, 1 to 125; 0 means 125
 	MaxBits      int     // per read, 1 to 2000; 0 means 2000
-	Gap          int     // the largest run of registers or bits without a point that is read across; 0: none
-	Holes        []Range // what answers with an exception or a hang: never part of a read
-	OnePerPoint  bool    // a request for each point, for units that answer nothing else; those of the same registers share it
-	FromZero     bool    // reads of bits always start at address 0, for units that misplace them otherwise
+	Gap          int     // the longest run of registers or bits without a point that a read may span; 0: none
+	Holes        []Range // addresses that cause an exception or a hang: never part of a read
+	// OnePerPoint means one request for each point, for units that answer nothing else; points with the same
+	// registers share it
+	OnePerPoint bool
+	FromZero    bool // reads of bits always start at address 0, for units that misplace them otherwise
 }
 
-// Check says what is wrong with the limits.
+// Check returns what is wrong with the limits.
 func (l Limits) Check() error {
 	switch {
 	case l.MaxRegisters < 0 || l.MaxRegisters > MostRegisters:
@@ -56,7 +58,7 @@ func (l Limits) most(area string) int {
 	return MostRegisters
 }
 
-// hole returns a hole that lies in first..last of the area.
+// hole returns a hole that overlaps first..last of the area.
 func (l Limits) hole(area string, first, last int) (Range, bool) {
 	for _, h := range l.Holes {
 		if h.Area == area && int(h.First) <= last && int(h.Last) >= first {
@@ -66,7 +68,8 @@ func (l Limits) hole(area string, first, last int) (Range, bool) {
 	return Range{}, false
 }
 
-// Read is one request: Quantity registers or bits from Address, and the points whose data the answer holds.
+// Read is one request: Quantity registers or bits from Address, and the points contained in the
+// answer.
 type Read struct {
 	Area     string
 	Address  uint16
@@ -77,22 +80,23 @@ type Read struct {
 // Ref is a point in a read.
 type Ref struct {
 	Index  int // in the slice that was planned
-	Offset int // registers or bits from the read's address
+	Offset int // in registers or bits from the address of the read
 }
 
-// Equal says whether both ask for the same, for the same points.
+// Equal reports whether both read the same addresses for the same points.
 func (r Read) Equal(o Read) bool {
 	return r.Area == o.Area && r.Address == o.Address && r.Quantity == o.Quantity && slices.Equal(r.Points, o.Points)
 }
 
-// Holds says whether o is part of r, of reads that cover every point once.
+// Holds reports whether o is part of r, for reads that cover every point once.
 func (r Read) Holds(o Read) bool {
 	return slices.ContainsFunc(r.Points, func(p Ref) bool { return p.Index == o.Points[0].Index })
 }
 
-// Plan covers every point exactly once with the fewest reads the limits allow and, among those, the fewest registers and bits.
-// A point is never split. The plan depends on nothing but the arguments. An error names the point that no read can
-// reach: it fails its Check, lies in a hole or is longer than a read may be.
+// Plan covers every point exactly once with the fewest reads the limits allow and, among such
+// plans, with the fewest registers and bits. A point is never split. The plan depends only on the
+// arguments. An error names the point that no read can include: it fails its Check, overlaps a hole
+// or is longer than a read may be.
 func Plan(points []Point, limits Limits) ([]Read, error) {
 	if err := limits.Check(); err != nil {
 		return nil, err
@@ -113,7 +117,7 @@ func Plan(points []Point, limits Limits) ([]Read, error) {
 	return reads, nil
 }
 
-// span is where a point lies: addresses first up to, not including, end.
+// span is the range of addresses of a point, from first up to, but not including, end.
 type span struct {
 	area       string
 	index      int
@@ -121,7 +125,7 @@ type span struct {
 	first, end int
 }
 
-// measure returns the points' places in the order of area, address, end and index.
+// measure returns the spans of the points, ordered by area, address, end and index.
 func measure(points []Point, limits Limits) ([]span, error) {
 	spans := make([]span, len(points))
 	for i, p := range points {
@@ -148,13 +152,14 @@ func measure(points []Point, limits Limits) ([]span, error) {
 	return spans, nil
 }
 
-// cost orders plans: fewer reads, then fewer registers or bits.
+// cost orders plans: fewer reads first, then fewer registers or bits.
 type cost struct{ reads, load int }
 
 func (c cost) less(d cost) bool { return c.reads < d.reads || c.reads == d.reads && c.load < d.load }
 
-// cover cuts the spans of one area into reads. Runs of spans in address order are enough: a span that starts within a read
-// and ends beyond it starts a read that holds all that follow.
+// cover divides the spans of one area into reads. It suffices to consider runs of spans in address
+// order: a span that starts within a read and ends beyond it starts a new read with all that
+// follow.
 func (l Limits) cover(spans []span) []Read {
 	best := make([]cost, len(spans)+1)
 	next := make([]int, len(spans))
@@ -175,7 +180,7 @@ func (l Limits) cover(spans []span) []Read {
 	return reads
 }
 
-// joins says whether a read that begins with from, and goes to end, may be stretched to hold s.
+// joins reports whether a read that starts with from and ends at end may be extended to include s.
 func (l Limits) joins(from span, end int, s span) bool {
 	if l.OnePerPoint {
 		return s.at == from.at && s.end == end
@@ -198,8 +203,9 @@ func gather(spans []span) Read {
 	return r
 }
 
-// Halves cuts a read that the unit refused (exception 2 or 3) between two of its points, where its gap is widest and next to
-// its middle, so that a caller finds by bisection what the unit cannot read; ok is false when all its points overlap.
+// Halves splits a read that the unit refused (exception 2 or 3) between two of its points, at the
+// widest gap, and among equal ones at the gap nearest the middle. A caller can thus find by
+// bisection what the unit cannot read. ok is false if all its points overlap.
 func (r Read) Halves(points []Point) (left, right Read, ok bool) {
 	spans := make([]span, len(r.Points))
 	for i, ref := range r.Points {

@@ -1,5 +1,6 @@
-// Package points says what a point of a Modbus unit is: where it lies, how its bytes become a value and back, and which
-// few requests read many points at once. It does no I/O and knows no clock: callers send the requests and bring the data.
+// Package points describes the points of a Modbus unit: their addresses, the conversion of their
+// bytes to values and back, and how to read many points with few requests. It does no I/O and has
+// no clock: callers send the requests and supply the data.
 package points
 
 import (
@@ -10,59 +11,65 @@ import (
 
 // The four areas of a unit (Modbus Application Protocol §4.3).
 const (
-	Coil          = "coil"           // read and written bit
-	DiscreteInput = "discrete-input" // read-only bit
-	Holding       = "holding"        // read and written 16-bit register
-	Input         = "input"          // read-only 16-bit register
+	Coil          = "coil"           // bits that can be read and written
+	DiscreteInput = "discrete-input" // read-only bits
+	Holding       = "holding"        // 16-bit registers that can be read and written
+	Input         = "input"          // read-only 16-bit registers
 )
 
-// The protocol's own ceilings for one read (Modbus Application Protocol §6.1 to §6.4).
+// The protocol's own limits for one read (Modbus Application Protocol §6.1 to §6.4).
 const (
 	MostRegisters = 125
 	MostBits      = 2000
 )
 
-// Selects one byte of a register.
+// Values of Point.Byte, which select one byte of a register.
 const (
 	LowByte  = "low"
 	HighByte = "high"
 )
 
-// Point is one value inside a unit.
+// Point is one value of a unit.
 type Point struct {
 	Name    string
-	Area    string  // Coil, DiscreteInput, Holding or Input
-	Address uint16  // zero based, as it goes on the wire; of the first register or the bit
-	Bit     *int    // bool in a register: the bit it is, 0 (least significant) to 15; nil: the register is true when not 0
-	Byte    string  // int8, uint8: LowByte (default) or HighByte; string: only this byte of each register carries text
-	Type    string  // Bool … Bytes
-	Order   string  // how the bytes arrive, see OrderOf; empty is "big-endian"
-	Length  int     // string and bytes: registers, 1 to 125; else 0
-	Scale   float64 // value = raw · Scale + Offset; 0 means 1
-	Offset  float64
-	Unit    string // of the value, e.g. "kWh"; only shown
-	// ScaleFrom names the point that holds the exponent n of the scale 10^n; Decode then gives the raw integer, and Rescale the value.
+	Area    string // Coil, DiscreteInput, Holding or Input
+	Address uint16 // zero-based, as on the wire; address of the first register or of the bit
+	// Bit, for bool in a register: number of the bit, 0 (least significant) to 15; nil: true if the register
+	// is not 0
+	Bit *int
+	// Byte, for int8, uint8: LowByte (default) or HighByte; string: only this byte of each register contains
+	// text
+	Byte   string
+	Type   string  // one of Types
+	Order  string  // the order of the bytes on the wire, see OrderOf; empty means "big-endian"
+	Length int     // string and bytes: number of registers, 1 to 125; otherwise 0
+	Scale  float64 // value = raw · Scale + Offset; 0 means 1
+	Offset float64
+	Unit   string // of the value, for instance "kWh"; only for display
+	// ScaleFrom names the point that holds the exponent n of the scale 10^n. Decode then returns
+	// the raw integer, and Rescale the value.
 	ScaleFrom string
-	Finish    *Finish // what few points need; nil: nothing
+	Finish    *Finish // settings that few points need; nil: none
 }
 
-// Bits says whether the point lies in an area of bits instead of registers.
+// Bits reports whether the point is in an area of bits rather than registers.
 func (p Point) Bits() bool { return p.bits() }
 
-// bits, partial and registers are for those that have many points to look at: a Point is large.
+// bits, partial and registers have pointer receivers for loops over many points: a Point is large.
 func (p *Point) bits() bool { return p.Area == Coil || p.Area == DiscreteInput }
 
-// Writable says whether the protocol has a function that writes the point's area.
+// Writable reports whether the protocol has a function that writes the point's area.
 func (p Point) Writable() bool { return p.Area == Coil || p.Area == Holding }
 
-// Partial says whether the point is only a part of its register, so that writing it must keep the rest: see Mask and Merge.
+// Partial reports whether the point is only a part of its register, so that writing it must
+// preserve the rest: see Mask and Merge.
 func (p Point) Partial() bool { return p.partial() }
 
 func (p *Point) partial() bool {
 	return !p.bits() && (p.Bit != nil || p.Type == Int8 || p.Type == Uint8)
 }
 
-// Registers returns how many registers the point takes; 0 in an area of bits.
+// Registers returns the number of registers the point occupies; 0 in an area of bits.
 func (p Point) Registers() int { return p.registers() }
 
 func (p *Point) registers() int {
@@ -75,7 +82,7 @@ func (p *Point) registers() int {
 	return (width(p.Type) + 1) / 2
 }
 
-// span returns how many addresses the point takes: registers, or one bit.
+// span returns the number of addresses the point occupies: registers, or one bit.
 func (p *Point) span() int {
 	if p.bits() {
 		return 1
@@ -83,7 +90,7 @@ func (p *Point) span() int {
 	return p.registers()
 }
 
-// size returns the bytes Decode expects and Encode gives.
+// size returns the number of bytes that Decode expects and Encode returns.
 func (p *Point) size() int {
 	if p.bits() {
 		return 1
@@ -100,8 +107,8 @@ func (p *Point) scale() float64 {
 	return p.Scale
 }
 
-// Check says what is wrong with the point, in words for the author of a device profile. The other methods expect a point
-// that passed.
+// Check returns what is wrong with the point, in terms of a device profile. The other methods
+// require a point that passed Check.
 func (p Point) Check() error {
 	for _, check := range []func(Point) error{checkArea, checkLength, checkBit, checkByte, checkOrder, checkScale, checkFinish} {
 		if err := check(p); err != nil {

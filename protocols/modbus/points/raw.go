@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// toRaw returns the bits of a number or flag.
+// toRaw returns the raw bits for a value.
 func (p Point) toRaw(v Value) (raw uint64, err error) {
 	if v, err = p.labelled(v); err != nil {
 		return 0, err
@@ -86,7 +86,7 @@ func (p Point) rawWhole(v Value) (uint64, error) {
 	return whole.bits & (1<<(8*width(p.Type)) - 1), nil
 }
 
-// unscale returns the integer to send, or the zero Value when it is beyond 64 bits.
+// unscale returns the integer to send, or the zero Value if it does not fit into 64 bits.
 func (p Point) unscale(v Value) (Value, error) {
 	f, ok := v.Float64()
 	switch {
@@ -117,7 +117,7 @@ func (p Point) fromValue(f float64) float64 {
 	return (f - p.Offset) / p.scale()
 }
 
-// outside names the allowed range in the value's unit.
+// outside returns an error that names the allowed range in the value's unit.
 func (p Point) outside(v Value, least, most float64) error {
 	a, b := p.toValue(least), p.toValue(most)
 	return fmt.Errorf("%s is outside %g to %g%s", v, min(a, b), max(a, b), p.suffix())

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Sequence is the order in which derived points are computed, so that each comes after those it uses: indices of names. An error
-// names a cycle.
+// Sequence returns the order in which derived points must be computed, as indices of names, so that
+// each follows those it uses. An error names a cycle.
 func Sequence(names []string, uses func(i int) []string) ([]int, error) {
 	var order []int
-	state := make([]int, len(names)) // 1: under way, 2: done
+	state := make([]int, len(names)) // 1: being visited, 2: done
 	var visit func(i int, path []string) error
 	visit = func(i int, path []string) error {
 		path = append(path, names[i])

@@ -7,7 +7,7 @@ import (
 	"unique"
 )
 
-// Kind says what a Value holds.
+// Kind is the type of a Value.
 type Kind uint8
 
 // The kinds of values.
@@ -17,15 +17,15 @@ const (
 	IntegerKind             // a whole number from -2^63 to 2^64-1, exact
 	FlagKind                // true or false
 	TextKind                // UTF-8 text
-	RawKind                 // bytes as they came
+	RawKind                 // bytes as received
 )
 
-// Value is what a point holds at one moment. Values are comparable with ==.
+// Value is the value of a point at one moment. Values are comparable with ==.
 type Value struct {
 	kind  Kind
 	below bool                  // IntegerKind: bits is a negative int64
-	bits  uint64                // NumberKind: of the float64
-	text  unique.Handle[string] // TextKind, RawKind: a Value is smaller so, and most are none of these
+	bits  uint64                // NumberKind: the bits of the float64
+	text  unique.Handle[string] // TextKind, RawKind; a handle keeps a Value small, and most values are neither
 }
 
 // Number returns a value that may have a fraction.
@@ -33,10 +33,10 @@ func Number(f float64) Value {
 	return Value{kind: NumberKind, bits: math.Float64bits(f)}
 }
 
-// Integer returns a whole number.
+// Integer returns a whole number as a value.
 func Integer(i int64) Value { return Value{kind: IntegerKind, below: i < 0, bits: uint64(i)} }
 
-// Unsigned returns a whole number that is not negative. Unsigned(5) equals Integer(5).
+// Unsigned returns a non-negative whole number as a value. Unsigned(5) equals Integer(5).
 func Unsigned(u uint64) Value { return Value{kind: IntegerKind, bits: u} }
 
 // Flag returns true or false as a value.
@@ -54,10 +54,10 @@ func Text(s string) Value { return Value{kind: TextKind, text: unique.Make(s)} }
 // Raw returns bytes as a value.
 func Raw(b []byte) Value { return Value{kind: RawKind, text: unique.Make(string(b))} }
 
-// Kind says which of the accessors answers.
+// Kind returns the kind of the value, which determines the accessor that succeeds.
 func (v Value) Kind() Kind { return v.kind }
 
-// Float64 returns a number or an integer (rounded when beyond 2^53).
+// Float64 returns a number or an integer, rounded beyond 2^53.
 func (v Value) Float64() (float64, bool) {
 	switch {
 	case v.kind == NumberKind:
@@ -70,7 +70,7 @@ func (v Value) Float64() (float64, bool) {
 	return 0, false
 }
 
-// Int64 returns an integer that fits.
+// Int64 returns an integer if it fits.
 func (v Value) Int64() (int64, bool) {
 	ok := v.kind == IntegerKind && (v.below || v.bits <= math.MaxInt64)
 	if !ok {
@@ -79,7 +79,7 @@ func (v Value) Int64() (int64, bool) {
 	return int64(v.bits), true
 }
 
-// Uint64 returns an integer that is not negative.
+// Uint64 returns an integer if it is not negative.
 func (v Value) Uint64() (uint64, bool) {
 	if v.kind != IntegerKind || v.below {
 		return 0, false
@@ -106,7 +106,7 @@ func (v Value) Bytes() ([]byte, bool) {
 	return []byte(v.text.Value()), true
 }
 
-// String returns the value for people: text as it is, bytes in hex.
+// String returns the value for display: text unchanged, bytes in hex.
 func (v Value) String() string {
 	switch v.kind {
 	case NumberKind:

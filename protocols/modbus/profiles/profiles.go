@@ -1,5 +1,5 @@
-// Package profiles holds what is known of common Modbus devices: a file each, in
-// TOML, in the form of the schema modbus.v1.Profile. It reads none of them.
+// Package profiles holds descriptions of common Modbus devices: one TOML file each, in the form of
+// the schema modbus.v1.Profile. It does not parse them.
 package profiles
 
 import (
