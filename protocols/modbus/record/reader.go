@@ -17,11 +17,11 @@ type Reader struct {
 	s      *bufio.Scanner
 	number int
 	header Header
-	first  string // line after the header
+	first  string // the line after the header
 	last   time.Duration
 }
 
-// NewReader reads the header.
+// NewReader returns a Reader for a recording. It reads the header.
 func NewReader(r io.Reader) (*Reader, error) {
 	d := &Reader{s: bufio.NewScanner(r)}
 	d.s.Buffer(nil, longest)
@@ -53,10 +53,10 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return d, nil
 }
 
-// Header is what the recording says of itself.
+// Header returns the header of the recording.
 func (d *Reader) Header() Header { return d.header }
 
-// take reads one line of the header.
+// take parses one line of the header.
 func (d *Reader) take(word, value string) (err error) {
 	h := &d.header
 	switch word {
@@ -84,7 +84,7 @@ func positive(text string) (int, error) {
 	return int(n), nil
 }
 
-// next is the next line that means something; io.EOF: there is none.
+// next returns the next line that is not empty or a comment; io.EOF: there is none.
 func (d *Reader) next() (string, error) {
 	for d.s.Scan() {
 		d.number++
@@ -99,7 +99,7 @@ func (d *Reader) next() (string, error) {
 	return "", io.EOF
 }
 
-// Next is the next entry, whose Bytes are the caller's; io.EOF after the last.
+// Next returns the next entry, whose Bytes belong to the caller, or io.EOF after the last one.
 func (d *Reader) Next() (Entry, error) {
 	line := d.first
 	if d.first = ""; line == "" {
@@ -152,7 +152,7 @@ func direction(sign string) (modbus.Direction, error) {
 	return 0, fmt.Errorf("%q is no direction: > is sent, < received, ! neither", sign)
 }
 
-// seconds reads a time like 12.345678.
+// seconds parses a time like 12.345678.
 func seconds(text string) (time.Duration, error) {
 	whole, part, _ := strings.Cut(text, ".")
 	s, err := strconv.ParseUint(whole, 10, 63)

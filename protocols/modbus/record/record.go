@@ -1,5 +1,5 @@
-// Package record writes what was seen on a Modbus line or connection to a text file, and reads it again: for people, and to be replayed. It
-// neither taps nor replays.
+// Package record writes the traffic of a Modbus line or connection to a text file and reads it
+// again, for people and for replay. It neither taps nor replays.
 //
 // # Format
 //
@@ -15,15 +15,17 @@
 //	2.012345 ! - silent
 //	2.100000 < 0703ff1234 crc
 //
-// The first line names the format and its version. Lines that begin with a letter follow, a word and its value each; a reader skips words
-// that it does not know. began, link, framing (rtu, ascii, tcp, rtu-over-tcp, ascii-over-tcp), transport (serial, tcp, tls, udp), baud and
-// bits (per character) are known; only framing must be there.
+// The first line names the format and its version. It is followed by header lines, which begin with
+// a letter and consist of a word and its value; a reader skips words that it does not know. The
+// known words are began, link, framing (rtu, ascii, tcp, rtu-over-tcp, ascii-over-tcp), transport
+// (serial, tcp, tls, udp), baud and bits (per character). Only framing is required.
 //
-// Then there is a line per frame, in the order of time: seconds since began, of a clock that nobody sets, with at most nine digits after
-// the point; which way it went, > sent by the master, < received by it, ! nothing on the wire but something that happened; its bytes as
-// they were on the wire in hexadecimal, or - for none; and a mark where it is no frame as it should be, one of those of modbus.Mark:
-// cut, late, stray, crc, short, noise, silent, opened, lost. What follows " #" is for people. Empty lines, and those that begin with #,
-// mean nothing. A line has at most 64 KiB.
+// Then there is one line per frame, in chronological order: the seconds since began, on a monotonic
+// clock, with at most nine decimals; the direction, > for sent by the master, < for received by it,
+// ! for an event without bytes on the wire; the bytes on the wire in hexadecimal, or - for none;
+// and, unless it is a valid frame, a mark, one of those of modbus.Mark: cut, late, stray, crc,
+// short, noise, silent, opened, lost. Text after " #" is a comment. Empty lines and lines that
+// begin with # are ignored. A line has at most 64 KiB.
 package record
 
 import (
@@ -32,23 +34,23 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// Header says where a recording is from.
+// Header describes the origin of a recording.
 type Header struct {
 	Began     time.Time // zero: unknown
 	Link      string    // path of the actor
 	Framing   modbus.Framing
 	Transport string // serial, tcp, tls or udp; empty: unknown
 	Baud      int    // 0: none, or unknown
-	Bits      int    // of a character with start, parity and stop; 0: unknown
+	Bits      int    // per character, including start, parity and stop bits; 0: unknown
 }
 
 // Entry is one line of a recording.
 type Entry struct {
-	At        time.Duration // since the beginning; never less than that of the entry before
+	At        time.Duration // since the beginning; never less than that of the previous entry
 	Direction modbus.Direction
 	Bytes     []byte
 	Mark      modbus.Mark
-	Note      string // for people, one line
+	Note      string // comment for people, one line
 }
 
 const (

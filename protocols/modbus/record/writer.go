@@ -9,14 +9,15 @@ import (
 	"time"
 )
 
-// Writer writes a recording, one Write of the file per entry: what is recorded is there when the power goes.
+// Writer writes a recording, with one Write to the file per entry, so that entries are not lost in
+// a buffer when the power fails.
 type Writer struct {
 	w    io.Writer
 	line []byte
 	last time.Duration
 }
 
-// NewWriter writes the header.
+// NewWriter returns a Writer. It writes the header.
 func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	var b strings.Builder
 	b.WriteString(magic + strconv.Itoa(version) + "\n")
@@ -43,7 +44,7 @@ func number(n int) string {
 	return strconv.Itoa(n)
 }
 
-// plain keeps a text on its line.
+// plain makes a text fit on one line.
 func plain(text string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -53,7 +54,7 @@ func plain(text string) string {
 	}, text))
 }
 
-// Write appends an entry. One that is before the last one gets its time.
+// Write appends an entry. If its time is before that of the last one, it gets the time of that one.
 func (w *Writer) Write(e Entry) error {
 	w.last = max(w.last, e.At)
 	e.At = w.last
@@ -71,7 +72,7 @@ func (w *Writer) Write(e Entry) error {
 	return nil
 }
 
-// Remark writes a line that only people read.
+// Remark writes a comment line.
 func (w *Writer) Remark(text string) error {
 	if _, err := io.WriteString(w.w, "# "+plain(text)+"\n"); err != nil {
 		return fmt.Errorf("write to a recording: %w", err)
@@ -79,14 +80,14 @@ func (w *Writer) Remark(text string) error {
 	return nil
 }
 
-// Append appends an entry as a line, without its end.
+// Append appends an entry as a line, without the line end.
 func Append(b []byte, e Entry) ([]byte, error) {
 	if int(e.Direction) >= len(directions) || e.At < 0 {
 		return b, fmt.Errorf("no entry has direction %d at %v", e.Direction, e.At)
 	}
 	b = strconv.AppendInt(b, int64(e.At/time.Second), 10)
 	b = fmt.Appendf(b, ".%09d", e.At%time.Second)
-	for range 3 { // microseconds, unless there is more to tell
+	for range 3 { // microseconds, unless more digits are needed
 		if b[len(b)-1] != '0' {
 			break
 		}

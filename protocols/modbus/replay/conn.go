@@ -9,7 +9,7 @@ import (
 	"gatewayd/protocols/readbuffer"
 )
 
-// conn is a connection to a recording: each Read returns what arrived at one moment.
+// conn is a connection to a recording. Each Read returns what arrived at one moment.
 type conn struct {
 	line *Line
 	in   *readbuffer.Buffer
@@ -32,7 +32,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// frames takes pipelined frames apart.
+// frames splits pipelined frames.
 func frames(f modbus.Framing, b []byte) func(yield func([]byte) bool) {
 	return func(yield func([]byte) bool) {
 		for f == modbus.TCP && len(b) >= 6 {
@@ -60,13 +60,13 @@ func (c *conn) hear(r reply) {
 // Read implements io.Reader.
 func (c *conn) Read(b []byte) (int, error) { return c.in.Read(b) }
 
-// Discard throws away what has arrived.
+// Discard drops what has arrived.
 func (c *conn) Discard() error {
 	c.in.Discard()
 	return nil
 }
 
-// SetReadDeadline ends Read at t.
+// SetReadDeadline sets the time at which Read fails.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.in.SetReadDeadline(t)
 	return nil

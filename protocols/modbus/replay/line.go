@@ -1,5 +1,6 @@
-// Package replay is the far end of a recorded Modbus line or connection: it answers what was answered then, as late, as wrongly or not at all.
-// Whoever asks is the real thing. In virtual time (testing/synctest) too: nothing here waits for anything but the clock.
+// Package replay acts as the far end of a recorded Modbus line or connection: it gives the recorded
+// answers with their delays, errors and omissions. The client is the real one. It also works in
+// virtual time (testing/synctest), because it waits for nothing but the clock.
 package replay
 
 import (
@@ -17,28 +18,30 @@ import (
 	"gatewayd/protocols/modbus/record"
 )
 
-// Line is a recording that can be asked. Its time begins with the first Dial. Everything may be called by any goroutine.
+// Line is a recording that answers requests. Its time begins with the first Dial. It is safe for
+// concurrent use.
 //
-// A request gets what the same request got at the time that is nearest to now: a client that asks a little sooner or later than the one of
-// the recording, or less often, sees the line as it was then. One that was never made is not answered; see Strangers.
+// A request gets the recorded answer to the same request at the nearest time. A client that sends
+// it a little earlier or later than recorded, or less often, sees the line as it was then. A
+// request that is not in the recording is not answered; see Strangers.
 type Line struct {
 	header record.Header
 	speed  float64
 	length time.Duration
-	asked  map[string][]exchange // by the request, in the order of time
+	asked  map[string][]exchange // by the request, in chronological order
 	gaps   []gap
 
 	mu        sync.Mutex
 	began     time.Time
 	strangers []string
-	ids       map[uint16]uint16 // transactions of the recording as those of now
+	ids       map[uint16]uint16 // transaction ids of the recording mapped to current ones
 }
 
-// exchange is a request and what came until the next one.
+// exchange is a request and what was received until the next one.
 type exchange struct {
 	at time.Duration
-	id uint16 // transaction
-	// replies with their delay after the request.
+	id uint16 // transaction id
+	// replies with their delays after the request.
 	replies []reply
 }
 
@@ -48,10 +51,11 @@ type reply struct {
 	lost  bool // the connection ended
 }
 
-// gap is when there was no connection or port.
+// gap is a period without a connection or port.
 type gap struct{ from, to time.Duration }
 
-// New reads a recording to its end. At speed 2 it lasts half as long, with half the delays.
+// New returns a Line for a recording, which it reads to its end. At speed 2 the recording lasts
+// half as long, with half the delays.
 func New(r io.Reader, speed float64) (*Line, error) {
 	in, err := record.NewReader(r)
 	if err != nil {
@@ -109,7 +113,7 @@ func (l *Line) take(all []record.Entry) {
 	}
 }
 
-// keyOf is what tells requests from each other: the frame without its transaction.
+// keyOf returns what identifies a request: the frame without its transaction id.
 func keyOf(f modbus.Framing, b []byte) string {
 	if f == modbus.TCP {
 		return string(b[min(6, len(b)):])
@@ -124,10 +128,10 @@ func transaction(f modbus.Framing, b []byte) uint16 {
 	return uint16(b[0])<<8 | uint16(b[1])
 }
 
-// Header says where the recording is from.
+// Header returns the header of the recording.
 func (l *Line) Header() record.Header { return l.header }
 
-// Length is how long the recording lasts.
+// Length returns the duration of the replay.
 func (l *Line) Length() time.Duration { return l.scaled(l.length) }
 
 func (l *Line) scaled(d time.Duration) time.Duration {
@@ -137,7 +141,7 @@ func (l *Line) scaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / l.speed)
 }
 
-// now is the time of the recording.
+// now returns the current time within the recording.
 func (l *Line) now() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -147,17 +151,19 @@ func (l *Line) now() time.Duration {
 	return time.Duration(float64(time.Since(l.began)) * l.speed)
 }
 
-// Strangers are the requests that the recording has no answer for, each once, in the order they came.
+// Strangers returns the requests for which the recording has no answer, each once, in the order of
+// their arrival.
 func (l *Line) Strangers() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.strangers)
 }
 
-// soon is how far the end of a gap may be for a port to be opened after it, in one go.
+// soon is the longest wait for the end of a gap before a port is opened.
 const soon = 100 * time.Millisecond
 
-// Dial gives a connection, or the port. While there was none then, it waits for the end of that, a port only for a moment.
+// Dial returns a connection, or the port. In a gap of the recording it waits for the end of the
+// gap, with a port only briefly.
 func (l *Line) Dial(ctx context.Context) (modbus.Conn, error) {
 	at := l.now()
 	for _, g := range l.gaps {
@@ -179,7 +185,7 @@ func (l *Line) Dial(ctx context.Context) (modbus.Conn, error) {
 	return newConn(l), nil
 }
 
-// ask is what comes of a request.
+// ask returns the replies to a request.
 func (l *Line) ask(frame []byte) []reply {
 	at := l.now()
 	all := l.asked[keyOf(l.header.Framing, frame)]
@@ -216,7 +222,7 @@ func (l *Line) describe(frame []byte) string {
 	return fmt.Sprintf("% x", frame)
 }
 
-// unitOf is whom a frame is for; 0 if it is none.
+// unitOf returns the unit a frame is addressed to; 0 if it is not a frame.
 func unitOf(f modbus.Framing, frame []byte) uint8 {
 	at := 0
 	switch f {

@@ -1,5 +1,6 @@
-// Package scan finds the units behind a line or link: which request goes next, and what the answers mean. It sends nothing itself and knows
-// no clock: whoever holds the line carries the requests.
+// Package scan finds the units behind a line or link: it determines which request to send next and
+// what the answers mean. It sends nothing itself and has no clock: the owner of the line sends the
+// requests.
 package scan
 
 import (
@@ -12,59 +13,62 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// Config says what is looked for.
+// Config says what to look for.
 type Config struct {
 	Units []uint8       // addresses to ask, in this order
-	Wait  time.Duration // for an answer
-	Marks []Mark        // what tells makes of devices from each other
+	Wait  time.Duration // how long to wait for an answer
+	Marks []Mark        // distinguish types of devices
 }
 
-// Mark tells devices of a profile: all that is given must be met.
+// Mark identifies devices of a profile. Everything that is set must match.
 type Mark struct {
 	Profile string
-	Vendor  string // part of the vendor name by function 43/14, in any case of letters
+	Vendor  string // part of the vendor name by function 43/14, case-insensitive
 	Product string // part of the product code
 	Input   bool   // the registers are input registers, not holding registers
-	Address uint16 // first of the registers
+	Address uint16 // the first of the registers
 	Values  []uint16
 }
 
-// Found is a unit that is there.
+// Found is a unit that exists.
 type Found struct {
 	Unit     uint8
-	Said     string        // empty: it has answered; else its exception, or why nobody understands it
-	Took     time.Duration // until it answered
+	Said     string        // empty: it has answered; otherwise its exception, or why its answers cannot be understood
+	Took     time.Duration // time until its answer
 	Objects  []modbus.Object
-	ServerID []byte   // nil: it knows no function 17
-	Profiles []string // whose marks it has
+	ServerID []byte   // nil: it does not support function 17
+	Profiles []string // profiles whose marks match
 }
 
-// Sweep asks one address after the other. It belongs to one goroutine.
+// Sweep asks one address after the other. It is not safe for concurrent use.
 type Sweep struct {
 	config Config
 	knocks []knock // still to be made
 	asked  map[uint8]bool
-	silent *knock // the last knock, if nobody answered
-	now    *visit // to a unit that is there
+	silent *knock // the last knock, if there was no answer
+	now    *visit // to a unit that exists
 }
 
-// knock asks whether a unit is there.
+// knock asks whether a unit exists.
 type knock struct {
-	unit  uint8
-	again bool // somebody has spoken where he was not asked: by another function, which his late answer is not taken for
+	unit uint8
+	// A frame arrived that was not expected: ask with another function, with which its late answer
+	// cannot be confused.
+	again bool
 }
 
 // visit asks a unit what it is.
 type visit struct {
 	found *Found
 	ask   []modbus.Request
-	read  map[string][]uint16 // what registers hold, by their place
+	read  map[string][]uint16 // contents of registers, by place
 }
 
-// objects is the most that is asked for of an identification in more than one transaction.
+// objects is the number of identification objects after which no further transaction is made for
+// more.
 const objects = 8
 
-// New is a sweep that has asked nobody yet.
+// New returns a sweep that has not asked any address yet.
 func New(c Config) *Sweep {
 	s := &Sweep{config: c, asked: map[uint8]bool{}}
 	for _, u := range c.Units {
@@ -75,7 +79,7 @@ func New(c Config) *Sweep {
 	return s
 }
 
-// Progress is how many addresses were asked, and of how many.
+// Progress returns how many addresses have been asked, and how many there are.
 func (s *Sweep) Progress() (asked, total int) {
 	rest := map[uint8]bool{}
 	for _, k := range s.knocks {
@@ -90,7 +94,7 @@ func (s *Sweep) Progress() (asked, total int) {
 	return len(s.asked), total
 }
 
-// Next is the next request; ok is false at the end. Done must follow.
+// Next returns the next request; ok is false at the end. Done must be called after it.
 func (s *Sweep) Next() (r modbus.Request, ok bool) {
 	if s.now != nil {
 		return s.now.ask[0], true
@@ -106,7 +110,8 @@ func (s *Sweep) Next() (r modbus.Request, ok bool) {
 	return r, true
 }
 
-// Done says how the request has ended that Next gave; a unit that is found by it is told when all is known of it.
+// Done reports the outcome of the request that Next returned. It returns a unit that was found once
+// everything is known about it.
 func (s *Sweep) Done(answer modbus.Response, err error, took time.Duration) *Found {
 	if s.now == nil {
 		s.knocked(err, took)
@@ -131,7 +136,7 @@ func (s *Sweep) knocked(err error, took time.Duration) {
 	switch {
 	case err == nil:
 		s.visit(k.unit, "", took)
-	case errors.As(err, &e) && (e.Code == modbus.GatewayPath || e.Code == modbus.GatewayTarget): // of a gateway, for want of a unit
+	case errors.As(err, &e) && (e.Code == modbus.GatewayPath || e.Code == modbus.GatewayTarget): // sent by a gateway because there is no such unit
 	case errors.As(err, &e):
 		s.visit(k.unit, e.Error(), took)
 	case errors.Is(err, modbus.ErrCorrupt) && k.again:
@@ -140,7 +145,7 @@ func (s *Sweep) knocked(err error, took time.Duration) {
 		if !k.again {
 			s.knocks = slices.Insert(s.knocks, 0, knock{k.unit, true})
 		}
-		if before != nil && !before.again { // it may be its answer that has come late
+		if before != nil && !before.again { // it may be its late answer
 			s.knocks = slices.Insert(s.knocks, 0, knock{before.unit, true})
 		}
 	default:
@@ -148,7 +153,7 @@ func (s *Sweep) knocked(err error, took time.Duration) {
 	}
 }
 
-// visit begins to ask a unit what it is; one that cannot be understood is asked nothing.
+// visit starts asking a unit what it is. A unit whose answers cannot be understood is not asked.
 func (s *Sweep) visit(unit uint8, said string, took time.Duration) {
 	v := &visit{found: &Found{Unit: unit, Said: said, Took: took}, read: map[string][]uint16{}}
 	s.now = v
@@ -174,7 +179,7 @@ func (m Mark) request(unit uint8) (r modbus.Request, ok bool) {
 	return r, len(m.Values) > 0 && r.Check(modbus.TCP) == nil
 }
 
-// place is what tells reads from each other.
+// place identifies a read.
 func place(r modbus.Request) string { return fmt.Sprint(r.Function, r.Address, r.Quantity) }
 
 func (s *Sweep) visited(answer modbus.Response, err error) {
@@ -182,7 +187,7 @@ func (s *Sweep) visited(answer modbus.Response, err error) {
 	r := v.ask[0]
 	v.ask = v.ask[1:]
 	if err != nil {
-		return // it does not know that
+		return // the unit does not support it
 	}
 	switch r.Function {
 	case modbus.EncapsulatedInterface:
@@ -215,7 +220,7 @@ func (v *visit) identified(r modbus.Request, answer modbus.Response) {
 	}
 }
 
-// profiles are those whose marks the unit has, each once.
+// profiles returns the profiles whose marks match the unit, each once.
 func (s *Sweep) profiles(v *visit) (names []string) {
 	for _, m := range s.config.Marks {
 		if m.met(v) && !slices.Contains(names, m.Profile) {

@@ -5,41 +5,49 @@ import (
 	"time"
 )
 
-// BreakerConfig is how patient one unit's breaker is; the zero value means the defaults.
+// BreakerConfig configures one unit's breaker. Zero values mean the defaults.
 type BreakerConfig struct {
-	Failures   int           // transactions without an answer in a row that open it; default 3
-	MinTimeout time.Duration // the least a request waits for its answer; default 50 ms
-	MaxTimeout time.Duration // the most, and what an unknown unit gets; default 1 s, never below MinTimeout
+	Failures   int           // consecutive transactions without an answer that open it; default 3
+	MinTimeout time.Duration // shortest time a request waits for its answer; default 50 ms
+	// Longest such time, also used for an unknown unit; default 1 s, never below MinTimeout.
+	MaxTimeout time.Duration
 	Sigmas     float64       // learned timeout = mean + Sigmas · standard deviation of the response times; default 4
 	Base       time.Duration // the first back-off: the unit's poll interval; default 1 s
 	Cap        time.Duration // the longest back-off; default 60 s, never below Base
-	Probe      time.Duration // the most a probe waits while nothing is learned: 100 ms by default, plus the air time of question and answer
-	Jitter     float64       // a back-off is shortened at random by up to this part, 0 to 0.5; default 0.2, negative: none
-	Seed       uint64        // of the jitter: units that fall silent together are not probed together
+	// Longest wait of a probe while nothing is learned: 100 ms by default, plus the air time of
+	// request and answer.
+	Probe time.Duration
+	// A back-off is shortened at random by up to this fraction, 0 to 0.5; default 0.2, negative:
+	// none.
+	Jitter float64
+	Seed   uint64 // of the jitter, so that units that fall silent together are not probed together
 }
 
-// patience is how many MaxTimeouts lie between two probes that wait that long: 0.2 % of air time for a unit that came back slower.
+// patience is the number of MaxTimeouts between two probes that wait that long: 0.2 % of the air
+// time for a unit that may have become slower.
 const patience = 500
 
-// trial is how many answers after the first show that a unit is really back.
+// trial is the number of answers, after the first one, that show that a unit is really back.
 const trial = 4
 
-// Breaker judges one unit by its transactions. Closed, every request may go. After Failures transactions without an answer it
-// opens: one probe per back-off, which doubles from Base to Cap, with a short timeout. Any answer closes it, on trial: until a
-// few more have come one failure opens it again, with a longer back-off each time, so that a unit that flaps costs
-// no more than one that is silent.
-// A Breaker is a plain value: a copy is a snapshot, and equal histories make equal breakers.
+// Breaker judges one unit by its transactions. While it is closed, every request may be sent. After
+// Failures transactions without an answer it opens: it allows one probe per back-off, which doubles
+// from Base to Cap, with a short timeout. Any answer closes it, on trial: until a few more answers
+// have arrived, one failure opens it again, with a longer back-off each time, so that a flapping
+// unit costs no more than a silent one.
+//
+// A Breaker is a plain value: a copy is a snapshot, and equal histories result in equal breakers.
 type Breaker struct {
 	config   BreakerConfig
-	failures int // in a row, probes included
+	failures int // consecutive, including probes
 	trial    int // closed: answers still needed before failures are tolerated again
-	relapses int // trials that failed in a row
+	relapses int // consecutive failed trials
 	open     bool
-	probing  bool          // a probe was allowed and has not been observed
+	probing  bool          // a probe was allowed and its outcome has not been observed
 	attempt  int           // how often the back-off has doubled
-	until    time.Duration // open: no probe before
+	until    time.Duration // open: no probe before that time
 	slow     bool          // the next probe waits MaxTimeout
-	slowFrom time.Duration // and so does the first one from here on
+	slowFrom time.Duration // the first probe from that time on also waits MaxTimeout
 	latency  latency
 	seed     uint64
 }
@@ -74,9 +82,10 @@ func NewBreaker(config BreakerConfig) Breaker {
 	return Breaker{config: config, seed: config.Seed}
 }
 
-// Allow says whether a request may go to the unit now. While the breaker is open at most one may per back-off: it is a probe,
-// and it is spent by being allowed, whether or not its outcome is ever observed. A probe that merged into one still queued is the
-// same probe: only the outcome of the one that was sent is observed.
+// Allow reports whether a request may be sent to the unit now. While the breaker is open, at most
+// one may per back-off: it is a probe, and allowing it uses it up, whether or not its outcome is
+// ever observed. If a probe is merged into one that is still queued, the two count as one: only the
+// outcome of the one sent is observed.
 func (b *Breaker) Allow(now time.Duration) (probe, ok bool) {
 	if !b.open {
 		return false, true
@@ -90,8 +99,9 @@ func (b *Breaker) Allow(now time.Duration) (probe, ok bool) {
 	return true, true
 }
 
-// Timeout returns how long the next request, or the probe just allowed, waits for its answer. Closed, it grows with the
-// failures in a row: the last one before the breaker opens waits MaxTimeout, so that a slow unit is not taken for a silent one.
+// Timeout returns how long the next request, or the probe just allowed, waits for its answer. While
+// the breaker is closed, it grows with consecutive failures: the last one before the breaker opens
+// waits MaxTimeout, so that a slow unit is not mistaken for a silent one.
 func (b *Breaker) Timeout() time.Duration {
 	c := b.config
 	learned := b.learned()
@@ -107,7 +117,8 @@ func (b *Breaker) Timeout() time.Duration {
 	}
 }
 
-// brief is what a probe waits: as long as most answers took, or Probe while nothing is learned.
+// brief returns how long a probe waits: as long as most answers took, or Probe while nothing is
+// learned.
 func (b *Breaker) brief() time.Duration {
 	if !b.latency.known {
 		return min(b.config.Probe, b.config.MaxTimeout)
@@ -115,7 +126,7 @@ func (b *Breaker) brief() time.Duration {
 	return min(b.learned(), max(b.config.Probe, b.likely(2)))
 }
 
-// learned is the mean response time and Sigmas deviations, within the bounds.
+// learned returns the mean response time plus Sigmas standard deviations, within the bounds.
 func (b *Breaker) learned() time.Duration {
 	if !b.latency.known {
 		return b.config.MaxTimeout
@@ -127,8 +138,8 @@ func (b *Breaker) likely(sigmas float64) time.Duration {
 	return b.latency.likely(sigmas, b.config.MinTimeout, b.config.MaxTimeout)
 }
 
-// Observe counts how a transaction ended. Rtt is the time its answer took, in the terms in which Timeout is applied; it is looked
-// at for Answered and Late only.
+// Observe records the outcome of a transaction. rtt is the response time, measured as Timeout is
+// applied; it is used for Answered and Late only.
 func (b *Breaker) Observe(outcome Outcome, rtt, now time.Duration) {
 	switch outcome {
 	case Answered:
@@ -180,10 +191,11 @@ func (b *Breaker) fail(now time.Duration) {
 	b.until = max(b.until, after(now, b.backoff()))
 }
 
-// Open says whether the unit is quarantined.
+// Open reports whether the unit is quarantined.
 func (b *Breaker) Open() bool { return b.open }
 
-// Until returns until when the unit is quarantined, 0 when it is not. At that moment one probe may go.
+// Until returns the end of the unit's quarantine, when one probe may be sent; 0 if it is not
+// quarantined.
 func (b *Breaker) Until() time.Duration {
 	if !b.open {
 		return 0
@@ -191,10 +203,11 @@ func (b *Breaker) Until() time.Duration {
 	return b.until
 }
 
-// Failures returns the transactions without an answer in a row, probes included.
+// Failures returns the number of consecutive transactions without an answer, including probes.
 func (b *Breaker) Failures() int { return b.failures }
 
-// Configure changes the configuration and keeps what was learned and counted; a back-off that runs is cut to the new Cap.
+// Configure changes the configuration and keeps what was learned and counted. A running back-off is
+// shortened to the new Cap.
 func (b *Breaker) Configure(config BreakerConfig, now time.Duration) {
 	b.config = NewBreaker(config).config
 	if b.open {

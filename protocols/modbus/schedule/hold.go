@@ -2,21 +2,22 @@ package schedule
 
 import "time"
 
-// hold keeps silent units off the line for the sake of the others, after one of them took its part of it.
+// hold keeps silent units off the line for the benefit of the others, after one of them has used
+// its share of it.
 type hold struct {
-	until time.Duration // at most
-	span  time.Duration // how long it is altogether
-	end   time.Duration // as last weighed: a line that nobody else needs is free sooner
+	until time.Duration // the latest end
+	span  time.Duration // total duration
+	end   time.Duration // the end as last computed: earlier than until if no other unit needs the line
 }
 
-// extend holds on from now for span, if that is longer than what is left.
+// extend extends the hold to now plus span if that is later than its end.
 func (h *hold) extend(now, span time.Duration) {
 	if until := after(now, span); until > h.until {
 		h.until, h.span = until, span
 	}
 }
 
-// weigh says when a hold ends, as far as can be told now.
+// weigh computes when a hold ends, as far as it is known now.
 func (q *Queue[P]) weigh(h *hold, now time.Duration) {
 	h.end = 0
 	if now >= h.until {

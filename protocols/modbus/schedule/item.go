@@ -1,8 +1,8 @@
-// Package schedule decides, for a line or link that many units share, which request goes next (Queue), and for one unit, how
-// long its answer is waited for and when it is left alone (Breaker). Both are state machines without clock, goroutine or
-// I/O: the time is an argument, counted on the monotonic clock from a fixed moment in the past and never negative, so that a wall
-// clock step changes nothing.
-// Neither is safe for concurrent use; each belongs to one actor.
+// Package schedule decides, for a line or link shared by many units, which request goes next
+// (Queue), and for one unit, how long to wait for its answer and when to leave it alone (Breaker).
+// Both are state machines without clock, goroutine or I/O: the time is an argument, counted on the
+// monotonic clock from a fixed moment in the past and never negative, so that steps of the wall
+// clock change nothing. Neither is safe for concurrent use; each belongs to one actor.
 package schedule
 
 import "time"
@@ -13,10 +13,10 @@ type Class uint8
 // The classes, most urgent first.
 const (
 	Write       Class = iota // changes the unit
-	Interactive              // somebody waits for the answer
+	Interactive              // a caller waits for the answer
 	Poll                     // the unit's own schedule
-	Shed                     // a poll that the line has no time for: it goes when nothing else can, and has a small share of the line
-	Probe                    // asks a unit that has fallen silent whether it is back
+	Shed                     // a poll the line has no time for: it is sent when nothing else can be, and has a small share of the line
+	Probe                    // asks a silent unit whether it is back
 	classes
 )
 
@@ -41,9 +41,9 @@ func (c Class) String() string {
 type Item[P any] struct {
 	Unit     uint8
 	Class    Class
-	Key      string        // a poll or probe with the unit and key of one that waits takes its place; empty: never
-	Deadline time.Duration // from this moment on nobody wants it any more; 0: never
-	Due      time.Duration // of the items of a class that can go the one with the earliest goes first
+	Key      string        // a poll or probe replaces a waiting one with the same unit and key; empty: never
+	Deadline time.Duration // from this moment on it is no longer wanted; 0: never
+	Due      time.Duration // within a class, of the items that can be sent, the earliest goes first
 	Rest     time.Duration // how long the unit must be left alone after this transaction
 	Payload  P
 }
@@ -54,11 +54,11 @@ type Outcome uint8
 // The outcomes.
 const (
 	Answered  Outcome = iota // a valid answer
-	Exception                // a valid exception: the unit lives. Exceptions 10 and 11 of a gateway are NoAnswer instead
-	NoAnswer                 // nothing came in time
-	Garbled                  // something came that is no valid answer: wrong CRC, cut short
-	Late                     // an answer came after its request was given up and counted as NoAnswer
-	NotSent                  // it never went out (port closed, expired): says nothing about the unit
+	Exception                // a valid exception: the unit is alive. Exceptions 10 and 11 of a gateway are NoAnswer instead
+	NoAnswer                 // nothing was received in time
+	Garbled                  // something was received that is not a valid answer: wrong CRC, truncated
+	Late                     // an answer arrived after its request was given up and counted as NoAnswer
+	NotSent                  // it was never sent (port closed, expired): says nothing about the unit
 )
 
 // String returns the outcome in lower case.
@@ -80,12 +80,12 @@ func (o Outcome) String() string {
 	return "unknown"
 }
 
-// Verdict is what became of a pushed item.
+// Verdict is the result of Push.
 type Verdict uint8
 
 // The verdicts.
 const (
 	Refused Verdict = iota // its class is full
 	Queued
-	Merged // it took the place of the item that Push returns
+	Merged // it replaced the item that Push returns
 )

@@ -2,7 +2,8 @@ package schedule
 
 import "slices"
 
-// lane holds the items of one class: a short list for each unit, by when they are due, and the units that have any in the order of their turns.
+// lane holds the items of one class: a short list for each unit, ordered by due time, and the units
+// that have items in the order of their turns.
 type lane[P any] struct {
 	bound  int
 	size   int
@@ -38,8 +39,9 @@ func (l *lane[P]) push(item Item[P]) (verdict Verdict, replaced Item[P]) {
 
 func (l *lane[P]) any(free func(uint8) bool) bool { return slices.ContainsFunc(l.turns, free) }
 
-// take removes the item that is due first of all free units, of those that are due together that of the first unit, which goes to the end
-// of the turns. There must be one.
+// take removes the item with the earliest due time among all units that are free. Among equal ones
+// it takes that of the first unit in turn, and moves the unit to the end of the turns. There must
+// be one.
 func (l *lane[P]) take(free func(uint8) bool) Item[P] {
 	i := -1
 	for k, id := range l.turns {
@@ -61,10 +63,10 @@ func (l *lane[P]) take(free func(uint8) bool) Item[P] {
 
 func (l *lane[P]) first(id uint8) *Item[P] { return &(*l.byUnit.Of(id))[0] }
 
-// kept is for how many items a unit that has none keeps the room.
+// kept is the capacity up to which a unit without items keeps its slice.
 const kept = 4
 
-// keep is false when no item of the unit is left.
+// keep stores the remaining items of a unit and reports whether there are any.
 func (l *lane[P]) keep(id uint8, items []Item[P]) bool {
 	if len(items) == 0 && cap(items) > kept {
 		items = nil
@@ -73,7 +75,7 @@ func (l *lane[P]) keep(id uint8, items []Item[P]) bool {
 	return len(items) > 0
 }
 
-// remove takes out what matches; units keep their turns.
+// remove removes the items that match. Units keep their turns.
 func (l *lane[P]) remove(match func(Item[P]) bool) []Item[P] {
 	var gone []Item[P]
 	for _, id := range slices.Clone(l.turns) {

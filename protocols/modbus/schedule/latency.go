@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// latency is what a unit's response times were, the last ones weighing most.
+// latency holds the statistics of a unit's response times; recent ones weigh most.
 type latency struct {
-	known    bool    // there was one
+	known    bool    // there is at least one
 	mean     float64 // in seconds
 	variance float64
 }
 
-// learn follows RFC 6298 with a variance in place of the mean deviation. What is longer than twice most counts as that.
+// learn follows RFC 6298 with a variance in place of the mean deviation. Times longer than twice
+// most count as twice most.
 func (l *latency) learn(rtt, most time.Duration) {
 	x := min(max(0, rtt), 2*min(most, math.MaxInt64/4)).Seconds()
 	if !l.known {
@@ -25,7 +26,7 @@ func (l *latency) learn(rtt, most time.Duration) {
 	l.variance = (1 - weight) * (l.variance + weight*d*d)
 }
 
-// likely is the mean and so many deviations, within the bounds.
+// likely returns the mean plus sigmas standard deviations, within the bounds.
 func (l latency) likely(sigmas float64, least, most time.Duration) time.Duration {
 	seconds := l.mean + sigmas*math.Sqrt(l.variance)
 	if !(seconds < most.Seconds()) {

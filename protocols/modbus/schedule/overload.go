@@ -9,34 +9,38 @@ import (
 const (
 	// full is the share of its time beyond which a line, or a unit, cannot keep up.
 	full = 1.0
-	// keep is how much those have at most that keep their rhythm when others lose theirs: the rest is for what is shed.
+	// keep is the share left to groups that keep their interval when others are shed: the rest is
+	// for the shed ones.
 	keep = 0.95
-	// comfort is how full a line may be with a group that gets its rhythm back.
+	// comfort is the largest share of a line that includes a group returning to its interval.
 	comfort = 0.9
-	// calm is how long there must be room for a shed group before it gets its rhythm back.
+	// calm is how long there must be room for a shed group before it returns to its interval.
 	calm = 10 * time.Second
 )
 
-// Demand is what a scan group asks of its line.
+// Demand is the time that a scan group needs.
 type Demand struct {
-	Key   string // no two groups of a line have the same
+	Key   string // unique within a line
 	Unit  uint8
 	Every time.Duration
 	Share float64 // of the line's time
-	Own   float64 // of its unit's time, with the rests
+	Own   float64 // of its unit's time, including rests
 }
 
-// Overload decides which scan groups lose their rhythm on a line that cannot keep up: the slowest, as few as are enough for the others to keep
-// theirs, and each until there has been room for it for a while. What is shed says nothing of how it is read then: see Shed.
-// The zero value sheds nothing. Like a Breaker it is a plain state machine of one actor.
+// Overload decides which scan groups are shed, that is, no longer read at their interval, on a line
+// that cannot keep up: the slowest ones, and as few as needed for the others to keep theirs. Each
+// stays shed until there has been room for it for some time. How shed groups are read is not
+// decided here: see class Shed. The zero value sheds nothing. Like a Breaker it is a plain state
+// machine that belongs to one actor.
 type Overload struct {
 	shed  map[string]bool
-	room  time.Duration // since when there is room for the next one that comes back
+	room  time.Duration // since when there has been room for the next group to return
 	calm  bool
 	share float64 // as last judged
 }
 
-// Judge takes what groups ask for now, and what else takes the line's time, and reports whether what is shed has changed.
+// Judge takes the current demands of the groups and the share of the line's time used by anything
+// else, and reports whether the set of shed groups has changed.
 func (o *Overload) Judge(now time.Duration, groups []Demand, others float64) (changed bool) {
 	own := 0.0
 	o.share = others
@@ -44,7 +48,7 @@ func (o *Overload) Judge(now time.Duration, groups []Demand, others float64) (ch
 		o.share += g.Share
 		own += g.Own
 	}
-	if len(o.shed) == 0 && o.share <= full && own <= full { // as it mostly is
+	if len(o.shed) == 0 && o.share <= full && own <= full { // the usual case
 		o.calm = false
 		return false
 	}
@@ -82,7 +86,7 @@ func slower(a, b Demand) int {
 	return cmp.Or(cmp.Compare(b.Every, a.Every), cmp.Compare(b.Share, a.Share), cmp.Compare(a.Key, b.Key))
 }
 
-// drop sheds the slowest groups of a line that is too full, and of units that are.
+// drop sheds the slowest groups of an overloaded line and of overloaded units.
 func (o *Overload) drop(groups []Demand, others float64) (changed bool) {
 	line, units := o.kept(groups, others)
 	tight := line > full
@@ -96,7 +100,7 @@ func (o *Overload) drop(groups []Demand, others float64) (changed bool) {
 			continue
 		}
 		if left == 1 && line <= full && units[g.Unit] <= full {
-			break // nobody would gain by it
+			break // nobody would benefit
 		}
 		left--
 		if o.shed == nil {
@@ -109,7 +113,8 @@ func (o *Overload) drop(groups []Demand, others float64) (changed bool) {
 	return changed
 }
 
-// kept is how much of the line's time, and of each unit's, goes to what is not shed.
+// kept returns the shares of the line's time, and of each unit's, needed by groups that are not
+// shed.
 func (o *Overload) kept(groups []Demand, others float64) (line float64, units map[uint8]float64) {
 	line, units = others, map[uint8]float64{}
 	for _, g := range groups {
@@ -121,7 +126,7 @@ func (o *Overload) kept(groups []Demand, others float64) (line float64, units ma
 	return line, units
 }
 
-// fits is the group that comes back next, the fastest of those shed, if there is room for one.
+// fits returns the group to return next, the fastest of those shed, if there is room for one.
 func (o *Overload) fits(groups []Demand, others float64) (key string, ok bool) {
 	line, units := o.kept(groups, others)
 	for _, g := range slices.Backward(groups) {
@@ -138,13 +143,13 @@ func (o *Overload) fits(groups []Demand, others float64) (key string, ok bool) {
 	return "", false
 }
 
-// Sheds says whether a group has lost its rhythm.
+// Sheds reports whether a group is shed.
 func (o *Overload) Sheds(key string) bool { return o.shed[key] }
 
-// Any says whether any group has.
+// Any reports whether any group is shed.
 func (o *Overload) Any() bool { return len(o.shed) > 0 }
 
-// Shed lists the groups that have lost their rhythm, in the order of their keys; empty: the line keeps up.
+// Shed returns the keys of the shed groups, sorted; empty: the line keeps up.
 func (o *Overload) Shed() []string {
 	keys := make([]string, 0, len(o.shed))
 	for key := range o.shed {
@@ -154,5 +159,6 @@ func (o *Overload) Shed() []string {
 	return keys
 }
 
-// Share is how much of the line's time was asked for when it was last judged, 1 for all of it.
+// Share returns the share of the line's time that was needed when it was last judged; 1 is all of
+// it.
 func (o *Overload) Share() float64 { return o.share }

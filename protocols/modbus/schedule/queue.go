@@ -2,61 +2,70 @@ package schedule
 
 import "time"
 
-// QueueConfig bounds a queue; the zero value means the defaults.
+// QueueConfig bounds a queue. Zero values mean the defaults.
 type QueueConfig struct {
-	Writes       int // waiting at most, over all units; default 64
+	Writes       int // maximum number waiting, over all units; default 64
 	Interactives int // default 64
-	Polls        int // default 1024; as many may be shed
+	Polls        int // default 1024; the same number of shed polls may wait
 	Probes       int // default 256
 
-	Batch   int // elections in a row that may pass over a class which has work; default 4
-	PerUnit int // transactions in flight per unit; default 1, and 1 for a unit that must rest or did not answer
+	Batch int // consecutive elections that may pass over a class which has work; default 4
+	// Transactions in flight per unit; default 1, and always 1 for a unit that must rest or did not
+	// answer.
+	PerUnit int
 
-	// Quiet is the longest that a unit that did not answer gets no further request, so that its late answer meets none; default 0. The
-	// pause is six times as long as it was waited for, since who is waited for briefly is known to be quick.
+	// Quiet is the longest pause after a request without an answer in which the unit gets no
+	// further request, so that its late answer cannot meet one; default 0. The pause is six times
+	// the time waited for the answer, because a unit with a short wait is known to be fast.
 	Quiet time.Duration
-	// ProbeShare bounds the air time of unanswered probes, of all units together, to one part in this many; default 150. Like
-	// SilentShare it holds only while a unit that is not silent needs the line: one that waits for it, or was on it so lately
-	// that it would be back before the part is over. On a line that nobody else needs silent units are asked when they like.
+	// ProbeShare bounds the air time of unanswered probes, of all units together, to one part in
+	// this many; default 150. Like SilentShare it applies only while a unit that is not silent
+	// needs the line: one that waits for it, or has used it so recently that it is expected back
+	// before the pause is over. On a line that no other unit needs, silent units are not limited.
 	ProbeShare int
-	// ShedShare is the part of the air time that shed polls have in any case, all together, one in this many; default 20.
+	// ShedShare is the minimum share of the air time for shed polls, all together: one part in this
+	// many; default 20.
 	ShedShare int
-	// SilentShare bounds the air time of polls to units that did not answer last time, all together, to one part in this many, so
-	// that a dead segment does not hold up the line until its breakers open; default 4, 1 for no bound.
+	// SilentShare bounds the air time of polls to units that did not answer last time, all
+	// together, to one part in this many, so that a dead segment does not hold up the line until
+	// its breakers open; default 4, 1 for no bound.
 	SilentShare int
 }
 
-// Queue holds the requests that wait for one line. It elects writes before interactive requests before polls before probes,
-// but a class with work that was passed over Batch times in a row goes next, so every class with work is served at least
-// once in Batch+classes elections. Shed polls go last but for probes, unless they have had less than their share of the time. Within a class
-// what is due first goes first; of what is due together the units take turns, and a unit's items go in the order they came. A unit that rests
-// is passed over and keeps its turn.
+// Queue holds the requests that wait for one line. It elects writes before interactive requests
+// before polls before probes, but a class with work that was passed over Batch times in a row goes
+// next, so every class with work is served at least once in Batch+classes elections. Shed polls go
+// after everything but probes, unless they have had less than their share of the time. Within a
+// class, what is due first goes first; among items due at the same time the units take turns, and a
+// unit's items go in the order of their arrival. A unit that rests is passed over and keeps its
+// turn.
 type Queue[P any] struct {
 	config  QueueConfig
 	lanes   [classes]lane[P]
 	skipped [classes]int // elections that passed over the class while it had work
 	units   Units[unit]
 	expired []Item[P]
-	// earliest is no later than any deadline that waits; 0: none waits.
+	// earliest is no later than any waiting deadline; 0: none waits.
 	earliest time.Duration
-	probing  hold // of probes
-	doubting hold // of polls of silent units
-	// behind is from when on shed polls have had less than their share.
+	probing  hold // for probes
+	doubting hold // for polls of silent units
+	// behind is the time from which on shed polls have had less than their share.
 	behind time.Duration
 }
 
-// quiet is how many times as long as for an answer in time a late one is feared: modbus.Options.Late.
+// quiet is for how many times the wait for an answer a late answer is still expected: see
+// modbus.Options.Late.
 const quiet = 6
 
-// unit is what the queue knows of a unit that had a transaction.
+// unit is the state of a unit that has had a transaction.
 type unit struct {
 	flying int
 	silent bool          // its last transaction had no answer
-	ready  time.Duration // elected no earlier
+	ready  time.Duration // not elected before that time
 	rest   time.Duration // of the last item elected
 	class  Class         // of the last item elected
-	since  time.Duration // the last election
-	last   time.Duration // when it was last on the line
+	since  time.Duration // time of the last election
+	last   time.Duration // when it last used the line
 }
 
 // NewQueue returns an empty queue.
@@ -82,8 +91,9 @@ func NewQueue[P any](config QueueConfig) *Queue[P] {
 	return q
 }
 
-// Push adds an item. When it merges into a waiting poll or probe of the same unit and key, it keeps that one's place, and the
-// replaced item is returned so that its asker can be told. An item of no known class is refused.
+// Push adds an item. If it merges into a waiting poll or probe of the same unit and key, it takes
+// its place, and the replaced item is returned so that its asker can be informed. An item of an
+// unknown class is refused.
 func (q *Queue[P]) Push(item Item[P]) (verdict Verdict, replaced Item[P]) {
 	if item.Class >= classes {
 		return Refused, replaced
@@ -101,9 +111,10 @@ func (q *Queue[P]) note(deadline time.Duration) {
 	}
 }
 
-// Next elects the next item; the caller sends it and calls Done when it has ended. When ok is false nothing may go now: wait is
-// then how long until something changes by itself (a rest ends, a deadline passes), or 0 when only Push or Done can
-// change it. Items past their deadline are never elected.
+// Next elects the next item; the caller sends it and calls Done when it has ended. If ok is false,
+// nothing may be sent now: wait is then the time until something changes by itself (a rest ends, a
+// deadline passes), or 0 if only Push or Done can change it. Items past their deadline are never
+// elected.
 func (q *Queue[P]) Next(now time.Duration) (item Item[P], wait time.Duration, ok bool) {
 	q.sweep(now)
 	q.weigh(&q.probing, now)
@@ -165,7 +176,8 @@ func (q *Queue[P]) free(class Class, id uint8, now time.Duration) bool {
 	return ok && now >= at
 }
 
-// ready returns from when on the unit's items of the class may go; ok is false while only Done can tell.
+// ready returns the time from which the unit's items of the class may be sent; ok is false if that
+// depends on Done.
 func (q *Queue[P]) ready(class Class, id uint8) (at time.Duration, ok bool) {
 	u := q.units.Of(id)
 	if u != nil {
@@ -180,7 +192,7 @@ func (q *Queue[P]) ready(class Class, id uint8) (at time.Duration, ok bool) {
 	return at, u == nil || u.flying == 0 || u.flying < q.config.PerUnit && u.rest == 0 && !u.silent
 }
 
-// wait returns the time until a waiting item can go or expires, 0 for never.
+// wait returns the time until a waiting item can be sent or expires, 0 for never.
 func (q *Queue[P]) wait(now time.Duration) time.Duration {
 	next := q.earliest
 	for c := range classes {
@@ -193,7 +205,8 @@ func (q *Queue[P]) wait(now time.Duration) time.Duration {
 	return max(0, next-now)
 }
 
-// Done says that a transaction with the unit has ended, after which the unit rests. Calls without a transaction in flight do nothing.
+// Done reports that a transaction with the unit has ended, after which the unit rests. Calls
+// without a transaction in flight do nothing.
 func (q *Queue[P]) Done(id uint8, now time.Duration, outcome Outcome) {
 	u := q.units.Of(id)
 	if u == nil || u.flying == 0 {
@@ -212,7 +225,7 @@ func (q *Queue[P]) Done(id uint8, now time.Duration, outcome Outcome) {
 	if u.silent = outcome == NoAnswer || outcome == Garbled; !u.silent {
 		return
 	}
-	if outcome == NoAnswer { // what came garbled has come
+	if outcome == NoAnswer { // a garbled answer has already arrived
 		u.ready = max(u.ready, now+min(q.config.Quiet, quiet*took))
 	}
 	if u.class == Probe {
@@ -222,7 +235,8 @@ func (q *Queue[P]) Done(id uint8, now time.Duration, outcome Outcome) {
 	}
 }
 
-// Expired removes and returns the items whose deadline has passed, so that their askers can be told.
+// Expired removes and returns the items whose deadline has passed, so that their askers can be
+// informed.
 func (q *Queue[P]) Expired(now time.Duration) []Item[P] {
 	q.sweep(now)
 	gone := q.expired
@@ -246,7 +260,8 @@ func (q *Queue[P]) sweep(now time.Duration) {
 	}
 }
 
-// Hurry is the earliest deadline of the writes and interactive requests that wait; 0: none has one.
+// Hurry returns the earliest deadline of the waiting writes and interactive requests; 0: none has
+// one.
 func (q *Queue[P]) Hurry() time.Duration {
 	first := time.Duration(0)
 	for _, c := range []Class{Write, Interactive} {
@@ -264,8 +279,8 @@ func (q *Queue[P]) Hurry() time.Duration {
 	return first
 }
 
-// Drop removes and returns the items that match, e.g. all polls of a unit that is quarantined or gone, in no promised order
-// between units. What is in flight stays so until Done.
+// Drop removes and returns the items that match, for instance all polls of a unit that is
+// quarantined or gone. The order between units is unspecified. Items in flight stay so until Done.
 func (q *Queue[P]) Drop(match func(Item[P]) bool) []Item[P] {
 	var gone []Item[P]
 	for c := range q.lanes {
@@ -274,7 +289,7 @@ func (q *Queue[P]) Drop(match func(Item[P]) bool) []Item[P] {
 	return gone
 }
 
-// Len returns how many items of the class wait.
+// Len returns the number of waiting items of the class.
 func (q *Queue[P]) Len(class Class) int {
 	if class >= classes {
 		return 0
@@ -282,7 +297,7 @@ func (q *Queue[P]) Len(class Class) int {
 	return q.lanes[class].size
 }
 
-// InFlight returns how many elected items have not been Done, over all units.
+// InFlight returns the number of elected items that are not Done, over all units.
 func (q *Queue[P]) InFlight() int {
 	n := 0
 	for _, u := range q.units.All() {

@@ -2,14 +2,15 @@ package schedule
 
 import "slices"
 
-// Units is a value for each unit that has one. They are few mostly, and of links there are thousands: a map would take half a kilobyte for
-// each of them.
+// Units holds a value for each unit that has one. There are usually few units, but thousands of
+// links: a map would take half a kilobyte for each link.
 type Units[V any] struct {
 	ids []uint8 // sorted
 	all []V
 }
 
-// Of is the value of a unit, nil if it has none. It stays where it is until the next Make.
+// Of returns a pointer to the value of a unit, or nil if it has none. It is valid until the next
+// Make.
 func (u *Units[V]) Of(id uint8) *V {
 	if i, ok := slices.BinarySearch(u.ids, id); ok {
 		return &u.all[i]
@@ -17,7 +18,7 @@ func (u *Units[V]) Of(id uint8) *V {
 	return nil
 }
 
-// Make is the value of a unit, the zero value if it had none.
+// Make returns a pointer to the value of a unit, which it creates as the zero value if necessary.
 func (u *Units[V]) Make(id uint8) *V {
 	i, ok := slices.BinarySearch(u.ids, id)
 	if !ok {
@@ -27,5 +28,5 @@ func (u *Units[V]) Make(id uint8) *V {
 	return &u.all[i]
 }
 
-// All are the values there are, in the order of the units.
+// All returns all values, in the order of the units.
 func (u *Units[V]) All() []V { return u.all }

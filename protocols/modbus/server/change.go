@@ -10,7 +10,7 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// Open makes a server and opens its doors; see Change.
+// Open returns a server with open doors; see Change.
 func Open(cfg Config, h Handler, ways []TCP, ports []Port, said func(Port, error)) (*Server, error) {
 	s := New(cfg, h)
 	if err := s.Change(cfg, h, ways, ports, said); err != nil {
@@ -19,12 +19,15 @@ func Open(cfg Config, h Handler, ways []TCP, ports []Port, said func(Port, error
 	return s, nil
 }
 
-// Change gives the server these limits, this Handler and these doors, and reads the certificates anew. Masters stay whose door does: a
-// TCP port with the same framing, encrypted as before or not; a serial port with the same settings. What they may do is what the door's
-// roles say now. The others are cut. Limits hold for masters to come, and for who is there where they are about requests.
+// Change sets the server's limits, Handler and doors, and reads the certificates again. Masters
+// stay connected if their door remains: a TCP port with the same framing and still with, or still
+// without, TLS; a serial port with the same settings. Their rights are those that the door's roles
+// now grant. All others are disconnected. Limits on connections apply to new masters only, those on
+// requests to all.
 //
-// said is told whenever a serial port was opened (nil) or cannot be or was lost, which is tried again for ever; it is called by other
-// goroutines. A certificate that cannot be read or a TCP port that cannot be had is an error: then nothing has changed.
+// said is called whenever a serial port was opened (nil), cannot be opened or was lost; opening is
+// then retried forever. It is called by other goroutines. A certificate that cannot be read or a
+// TCP port that cannot be opened is an error: nothing has changed then.
 func (s *Server) Change(cfg Config, h Handler, ways []TCP, ports []Port, said func(Port, error)) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -44,7 +47,7 @@ func (s *Server) Change(cfg Config, h Handler, ways []TCP, ports []Port, said fu
 	return errors.Join(s.changeWays(ways, doors, news), s.changePorts(ports, said))
 }
 
-// door is the door of a TCP port.
+// door returns the Door for a TCP port.
 func (t TCP) door(cfg Config) (Door, error) {
 	d := Door{Name: t.Framing.String() + " " + t.Listen, Framing: t.Framing, Allow: t.allow()}
 	if t.TLS == nil {
@@ -60,7 +63,7 @@ func (t TCP) door(cfg Config) (Door, error) {
 	return d, nil
 }
 
-// listeners listens where nobody does yet.
+// listeners opens the ports that are not open yet.
 func listeners(ways []TCP, have map[string]*entry) (map[string]net.Listener, error) {
 	news := map[string]net.Listener{}
 	for i, t := range ways {
@@ -109,7 +112,8 @@ func (s *Server) changeWays(ways []TCP, doors []Door, news map[string]net.Listen
 	return errors.Join(errs...)
 }
 
-// become makes the door behind a listener another one. Its masters stay if they could not tell.
+// become replaces the door behind a listener. Its masters stay connected unless the change is
+// visible to them.
 func (s *Server) become(e *entry, d *Door) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +122,7 @@ func (s *Server) become(e *entry, d *Door) {
 	}
 }
 
-// shut ends to listen and cuts the masters that came so.
+// shut closes a listener and disconnects its masters.
 func (s *Server) shut(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +131,7 @@ func (s *Server) shut(e *entry) {
 	s.cutAll(e)
 }
 
-// cutAll cuts the masters of a door. The Server is locked.
+// cutAll disconnects the masters of a door. The Server is locked.
 func (s *Server) cutAll(e *entry) {
 	for m := range s.masters {
 		if m.entry == e {
@@ -166,7 +170,7 @@ func (s *Server) changePorts(ports []Port, said func(Port, error)) error {
 	return nil
 }
 
-// same says whether p and q are the same port with the same settings.
+// same reports whether p and q are the same port with the same settings.
 func (p Port) same(q Port) bool {
 	a, b := p.RS485, q.RS485
 	p.RS485, q.RS485 = nil, nil

@@ -16,8 +16,8 @@ import (
 // shakeTime is how long a TLS handshake may take.
 const shakeTime = 10 * time.Second
 
-// accept lets masters in until the listener is closed. A failing Accept (out of descriptors, mostly) is tried again with a growing pause,
-// for ever: masters that leave give descriptors back.
+// accept accepts connections until the listener is closed. A failing Accept (mostly a lack of
+// descriptors) is retried forever with a growing pause: masters that disconnect free descriptors.
 func (s *Server) accept(e *entry) {
 	pause := time.Duration(0)
 	for {
@@ -109,7 +109,7 @@ func (s *Server) leave(m *Master, from netip.Prefix) {
 	}
 }
 
-// rescue keeps a panic from costing more than the connection it came through.
+// rescue limits the effect of a panic to the connection that caused it.
 func (s *Server) rescue(m *Master) {
 	if p := recover(); p != nil {
 		s.counts.panics.Add(1)
@@ -118,8 +118,8 @@ func (s *Server) rescue(m *Master) {
 	}
 }
 
-// stranger counts a connection without a good handshake, and logs some of them: a port that is open to the world is found, and whoever
-// tries it again and again must not fill the log.
+// stranger counts a connection whose handshake failed, and logs some of them: a port exposed to the
+// internet will be found, and repeated attempts must not fill the log.
 func (s *Server) stranger(m *Master, err error) {
 	s.counts.strangers.Add(1)
 	s.mu.Lock()
@@ -135,7 +135,7 @@ func (s *Server) stranger(m *Master, err error) {
 	s.log().Info("modbus: TLS handshake failed", args...)
 }
 
-// shake does the handshake of a TLS connection and learns the master's role.
+// shake performs the handshake of a TLS connection and determines the master's role.
 func (s *Server) shake(m *Master, c net.Conn) error {
 	secure, ok := c.(interface {
 		HandshakeContext(context.Context) error

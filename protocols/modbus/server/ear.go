@@ -15,28 +15,29 @@ import (
 )
 
 const (
-	// earSize is how many frames wait for a listener that is slower than the masters.
+	// earSize is the number of frames queued for a listener that is slower than the masters.
 	earSize = 1024
-	// mostEars is how many may listen to a Server.
+	// mostEars is the number of Ears a Server may have.
 	mostEars = 16
 )
 
-// Filter says which frames of masters are of interest.
+// Filter selects frames of masters.
 type Filter struct {
 	modbus.Filter
-	Master string // his role or his address, with or without the port; empty: all
+	Master string // role or address of the master, with or without the port; empty: all
 }
 
-// Heard is a frame that came from a master or went to him, or what happened to him.
+// Heard is a frame received from a master or sent to it, or an event.
 type Heard struct {
 	modbus.Frame
-	From    *Master // to be compared with others, and for its Label
+	From    *Master // for comparison with others, and for its Label
 	Framing modbus.Framing
-	Note    string // of what happened
-	Over    bool   // nothing will be heard of him any more
+	Note    string // describes an event
+	Over    bool   // nothing more will be heard of this master
 }
 
-// Ear hears what masters send and get, from Overhear to Close. Next is for one goroutine.
+// Ear receives the frames exchanged with masters, from Overhear to Close. Next must be called by
+// one goroutine only.
 type Ear struct {
 	server *Server
 	filter Filter
@@ -44,7 +45,8 @@ type Ear struct {
 	missed atomic.Uint64
 }
 
-// Overhear hears what is of interest from now on. While nobody does, masters' requests cost nothing for it.
+// Overhear returns an Ear that receives the frames selected by filter from now on. Without any Ear,
+// requests have no overhead for this. It fails if too many Ears are open.
 func (s *Server) Overhear(filter Filter) (*Ear, error) {
 	e := &Ear{server: s, filter: filter, heard: make(chan Heard, earSize)}
 	s.mu.Lock()
@@ -61,7 +63,7 @@ func (s *Server) Overhear(filter Filter) (*Ear, error) {
 	return e, nil
 }
 
-// Close ends listening; it may be called again, and by any goroutine.
+// Close stops listening. It may be called more than once and by any goroutine.
 func (e *Ear) Close() error {
 	s := e.server
 	s.mu.Lock()
@@ -89,10 +91,11 @@ func (e *Ear) Next(ctx context.Context) (Heard, error) {
 	}
 }
 
-// Missed is how many frames were too many for Next so far.
+// Missed returns the number of frames lost so far because Next was called too slowly.
 func (e *Ear) Missed() uint64 { return e.missed.Load() }
 
-// Label says who a master is, for people: his role, if he has proven one, and his address, or the line he is on.
+// Label identifies a master for display: its role, if proven, and its address, or the line it is
+// on.
 func (m *Master) Label() string {
 	switch {
 	case m.address == "":
@@ -103,7 +106,7 @@ func (m *Master) Label() string {
 	return m.address
 }
 
-// saw tells who listens of a frame.
+// saw passes a frame to the listeners.
 func (m *Master) saw(d modbus.Direction, mark modbus.Mark, unit, function uint8, frame []byte) {
 	if m.server.ears.Load() == nil {
 		return
@@ -111,14 +114,14 @@ func (m *Master) saw(d modbus.Direction, mark modbus.Mark, unit, function uint8,
 	m.tell(Heard{Frame: modbus.Frame{Direction: d, Mark: mark, Unit: unit, Function: function &^ 0x80, Bytes: frame, Size: len(frame)}})
 }
 
-// happened tells who listens of what is no frame.
+// happened passes an event to the listeners.
 func (m *Master) happened(mark modbus.Mark, note string) {
 	if m.server.ears.Load() != nil {
 		m.tell(Heard{Frame: modbus.Frame{Mark: mark}, Note: note})
 	}
 }
 
-// ended tells who listens that the master has gone, or why he was turned out.
+// ended tells the listeners that the master has disconnected, or why it was disconnected.
 func (m *Master) ended(why error) {
 	if m.server.ears.Load() == nil {
 		return

@@ -7,13 +7,15 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// readIdentity is the type of encapsulated interface that reads the identification (Application Protocol V1.1b3 §6.21).
+// readIdentity is the type of encapsulated interface that reads the device identification
+// (Application Protocol V1.1b3 §6.21).
 const readIdentity byte = 14
 
-// mostPDU is the longest PDU there is.
+// mostPDU is the maximum length of a PDU.
 const mostPDU = 253
 
-// Identity answers what masters ask about the server itself: the functions 8 (sub-function 0), 11, 17 and 43/14.
+// Identity answers requests about the server itself: functions 8 (sub-function 0), 11, 17 and
+// 43/14.
 type Identity struct {
 	Vendor, Product, Version, URL, Name, Model, Application string
 
@@ -23,7 +25,7 @@ type Identity struct {
 // Done counts a request that was carried out, for function 11.
 func (i *Identity) Done() { i.events.Add(1) }
 
-// Answer appends the answer to a request PDU if it asks about the server itself.
+// Answer appends the answer to a request PDU if the request is about the server itself.
 func (i *Identity) Answer(dst, pdu []byte) (answer []byte, mine bool) {
 	switch pdu[0] {
 	case modbus.Diagnostics:
@@ -45,7 +47,7 @@ func (i *Identity) Answer(dst, pdu []byte) (answer []byte, mine bool) {
 	return dst, false
 }
 
-// echo is diagnostics sub-function 0, Return Query Data.
+// echo answers diagnostics sub-function 0, Return Query Data.
 func (i *Identity) echo(dst, pdu []byte) []byte {
 	switch {
 	case len(pdu) < 3:
@@ -58,12 +60,12 @@ func (i *Identity) echo(dst, pdu []byte) []byte {
 
 func clip(s string, n int) string { return s[:min(len(s), n)] }
 
-// objects are those of the identification by their number; missing ones are empty.
+// objects returns the objects of the identification by number; missing ones are empty.
 func (i *Identity) objects() [7]string {
 	return [7]string{i.Vendor, i.Product, i.Version, i.URL, i.Name, i.Model, i.Application}
 }
 
-// identify is function 43/14, Read Device Identification, of conformity level regular.
+// identify answers function 43/14, Read Device Identification, with conformity level regular.
 func (i *Identity) identify(dst, pdu []byte) []byte {
 	fn := pdu[0]
 	switch {
@@ -86,14 +88,14 @@ func (i *Identity) identify(dst, pdu []byte) []byte {
 		first = 0
 	}
 	start := len(dst)
-	dst = append(dst, fn, readIdentity, code, 0x82, 0, 0, 0) // regular, by stream and one by one
+	dst = append(dst, fn, readIdentity, code, 0x82, 0, 0, 0) // regular, stream and individual access
 	for n := first; n <= last; n++ {
 		text := clip(objects[n], mostPDU-9)
 		if n > 2 && text == "" {
 			continue
 		}
 		if len(dst)-start+2+len(text) > mostPDU {
-			dst[start+4], dst[start+5] = 0xff, byte(n) // more follows, from there
+			dst[start+4], dst[start+5] = 0xff, byte(n) // more objects follow, starting with this one
 			break
 		}
 		dst = append(append(dst, byte(n), byte(len(text))), text...)

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// keys are the Files of a secure door, read again when they have changed: at the next handshake.
+// keys holds the Files of a secure door. They are read again at the next handshake after a change.
 type keys struct {
 	files  Files
 	log    *slog.Logger
-	config *tls.Config // of connections; asks for the latest
+	config *tls.Config // for connections; returns the latest for each handshake
 
 	mu     sync.Mutex
-	read   stamps // of what latest was made from
-	failed stamps // of what could not be read; the log has it
+	read   stamps // of the files latest was made from
+	failed stamps // of files that could not be read, which has been logged
 	latest *tls.Config
 }
 
-// stamps tell whether one of three files is another one, or was written to.
+// stamps detect whether one of the three files was replaced or written to.
 type stamps [3]struct {
 	modified time.Time
 	size     int64
@@ -49,8 +49,8 @@ func (f Files) stamps() stamps {
 	return s
 }
 
-// now is the config by the files as they are. While they cannot be read, which they cannot between the writing of a certificate and that
-// of its key, it stays as it was.
+// now returns the config for the current files. While they cannot be read, for instance between the
+// writing of a certificate and that of its key, the previous config stays in use.
 func (k *keys) now() *tls.Config {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -12,22 +12,23 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// reopen is the pause before a port that could not be opened, or was lost, is tried again.
+// reopen is the pause before a port that could not be opened, or was lost, is opened again.
 const reopen = time.Second
 
-// Line is a serial port on which a master asks.
+// Line is a serial port to which a master is connected.
 type Line struct {
-	Name    string         // as it is listed, "serial /dev/ttyS1" for instance
+	Name    string         // as displayed, for instance "serial /dev/ttyS1"
 	Framing modbus.Framing // RTU or ASCII
 	Baud    int
 	Open    func() (modbus.Conn, error)
-	// Said is called when the port was opened (nil) and whenever it could not be or was lost; by another goroutine. nil: nobody wants to know.
+	// Said is called by another goroutine when the port was opened (nil), and whenever it could not
+	// be opened or was lost; nil: not called.
 	Said func(error)
 }
 
-// attendance is a line that is served.
+// attendance is a line that is being served.
 type attendance struct {
-	port   Port // as Change was given it
+	port   Port // as passed to Change
 	line   Line
 	stop   chan struct{}
 	done   chan struct{}
@@ -35,7 +36,8 @@ type attendance struct {
 	master *Master // while the port is open; guarded by Server.mu
 }
 
-// Line serves a serial line in the background until Close. A port that is not there, or goes, is tried again for ever.
+// Line serves a serial line in the background until Close. Opening a port that does not exist or
+// was lost is retried forever.
 func (s *Server) Line(l Line) error {
 	_, err := s.attend(l)
 	return err
@@ -58,7 +60,7 @@ func (s *Server) attend(l Line) (*attendance, error) {
 	return a, nil
 }
 
-// leaveLine ends to serve a line, and waits until its port is closed.
+// leaveLine stops serving a line and waits until its port is closed.
 func (s *Server) leaveLine(a *attendance) {
 	s.mu.Lock()
 	a.ended = true
@@ -134,7 +136,7 @@ func (s *Server) forget(a *attendance, m *Master) {
 
 // pacer keeps the pauses of a serial line.
 type pacer interface {
-	heard()        // something was received just now
+	heard()        // something was just received
 	before() error // waits until an answer may begin
 }
 

@@ -13,7 +13,8 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// backlog is how many bytes of answers may wait for a master that goes on asking without taking them.
+// backlog is the number of bytes of answers that may be queued for a master that keeps sending
+// requests without reading the answers.
 const backlog = 64 << 10
 
 var (
@@ -34,34 +35,34 @@ type Master struct {
 	pace    pacer // of a serial line; nil: none
 
 	in    *modbus.RequestReader
-	query Query // the one under way; kept here since it would be an allocation each
+	query Query // the current one; kept here to save an allocation per request
 	pdu   []byte
 	batch []byte    // answers of the reader that are not in out yet
 	set   time.Time // when the read deadline was set
-	fresh bool      // a request has come since
+	fresh bool      // a request has arrived since
 
 	requests   atomic.Uint64
 	exceptions atomic.Uint64
 	garbage    atomic.Uint64
-	last       atomic.Int64 // when the last request came, ns since the epoch; 0: none has
+	last       atomic.Int64 // when the last request arrived, ns since the epoch; 0: none has
 
 	mu      sync.Mutex
 	room    sync.Cond
-	open    int    // taken over and not answered yet
-	newest  uint64 // request of a master that may have one at a time only
+	open    int    // taken over by a Later and not answered yet
+	newest  uint64 // number of the newest request, for masters that may have only one under way
 	out     []byte
 	spare   []byte
 	writing bool
 	limit   time.Time // write deadline
 	gone    bool
 	proven  bool // by a certificate
-	who     any  // as Config.Admit has said
+	who     any  // result of Config.Admit
 }
 
 func newMaster(s *Server, c modbus.Conn, d Door, address string) *Master {
 	m := &Master{server: s, conn: c, hangup: c.Close, door: d, address: address, since: time.Now()}
 	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		m.hangup = t.NetConn().Close // that of TLS says goodbye first, for which it may wait
+		m.hangup = t.NetConn().Close // closing TLS first sends an alert, which may block
 	}
 	m.room.L = &m.mu
 	m.in = modbus.NewRequestReader(source{m}, d.Framing)
@@ -69,8 +70,9 @@ func newMaster(s *Server, c modbus.Conn, d Door, address string) *Master {
 	return m
 }
 
-// Name is who asks, for whoever decides what he may: the role that his certificate proves, or else his address without the port;
-// on a serial line the last part of its name, ttyS1 of "serial /dev/ttyS1".
+// Name returns the name by which the master's rights are determined: the role that its certificate
+// proves, or otherwise its address without the port; on a serial line the last part of the line's
+// name, ttyS1 for "serial /dev/ttyS1".
 func (m *Master) Name() string {
 	switch {
 	case m.role != "":
@@ -84,17 +86,17 @@ func (m *Master) Name() string {
 	return m.address
 }
 
-// Who is what Config.Admit has said of him; nil: nobody was asked.
+// Who returns the result of Config.Admit for the master; nil: it was not called.
 func (m *Master) Who() any { return m.who }
 
-// serve answers until the connection ends; the error says why.
+// serve answers requests until the connection ends; the error says why.
 func (m *Master) serve() error {
 	m.happened(modbus.Opened, "connected")
 	for {
 		got, err := m.in.Next()
 		m.skipped()
 		if err != nil {
-			m.give() // what was asked before the rubbish
+			m.give() // answers to requests received before the error
 			return err
 		}
 		m.handle(got)
@@ -104,7 +106,7 @@ func (m *Master) serve() error {
 	}
 }
 
-// give sends the answers that are there.
+// give sends the batched answers.
 func (m *Master) give() {
 	if len(m.batch) > 0 {
 		m.send(m.batch)
@@ -112,7 +114,7 @@ func (m *Master) give() {
 	}
 }
 
-// skipped counts bytes that were no request.
+// skipped counts bytes that belonged to no request.
 func (m *Master) skipped() {
 	if n, was := m.in.Skipped(), m.garbage.Load(); n != was {
 		m.garbage.Store(n)
@@ -156,7 +158,7 @@ func (m *Master) answer(dst []byte, q *Query) []byte {
 	return handler.Handle(dst, q)
 }
 
-// may says whether the master's role allows it, as the door is now.
+// may reports whether the master's role allows it, according to the current door.
 func (m *Master) may(write bool) bool {
 	allow := m.door.Allow
 	if m.entry != nil {
@@ -172,7 +174,7 @@ func (m *Master) count(pdu []byte) {
 	}
 }
 
-// await waits until the master has not too many requests under way.
+// await waits until the number of the master's requests under way is below the limit.
 func (m *Master) await() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -181,8 +183,8 @@ func (m *Master) await() {
 	}
 }
 
-// supersede makes what was asked before unanswerable: without transaction ids a master that asks anew has given it up, and would take
-// its answer for the one to come.
+// supersede makes earlier requests unanswerable: without transaction ids, a master that sends a new
+// request has given up the previous one, and would take its answer for that to the new one.
 func (m *Master) supersede() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -190,7 +192,8 @@ func (m *Master) supersede() uint64 {
 	return m.newest
 }
 
-// send hands frames to the connection, at once if nobody else writes, and else to whoever does.
+// send passes frames to the connection: it writes them, or leaves them to the goroutine that is
+// writing.
 func (m *Master) send(frames []byte) {
 	m.mu.Lock()
 	if !m.queue(frames) {
@@ -200,7 +203,7 @@ func (m *Master) send(frames []byte) {
 	m.drain()
 }
 
-// queue says whether the caller must drain. The Master is locked.
+// queue reports whether the caller must drain. The Master is locked.
 func (m *Master) queue(frames []byte) (mine bool) {
 	if m.gone {
 		return false
@@ -217,7 +220,7 @@ func (m *Master) queue(frames []byte) (mine bool) {
 	return true
 }
 
-// drain writes until nothing waits. The Master is locked, and unlocked afterwards.
+// drain writes until nothing is queued. The Master must be locked; it is unlocked on return.
 func (m *Master) drain() {
 	for len(m.out) > 0 && !m.gone {
 		frames := m.out
@@ -238,7 +241,8 @@ func (m *Master) drain() {
 	m.mu.Unlock()
 }
 
-// extend moves the write deadline, not at each write since that costs as much as a tenth of an answer.
+// extend moves the write deadline. It does not do so at each write, which would cost as much as a
+// tenth of an answer.
 func (m *Master) extend() {
 	slow := m.server.settings.Load().Slow
 	if now := time.Now(); m.limit.Sub(now) < slow*3/4 {
@@ -268,7 +272,7 @@ func (m *Master) cut(why error) {
 	_ = m.hangup()
 }
 
-// end notes why a connection has ended.
+// end ends the connection and records the reason.
 func (m *Master) end(why error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -278,7 +282,7 @@ func (m *Master) end(why error) {
 // close ends the connection without a reason.
 func (m *Master) close() { m.end(nil) }
 
-// source is what the RequestReader of a Master reads from.
+// source is the io.Reader of a Master's RequestReader.
 type source struct{ *Master }
 
 func (m source) Read(b []byte) (int, error) {
@@ -297,11 +301,12 @@ func (m source) Read(b []byte) (int, error) {
 		if !busy {
 			return 0, errIdle
 		}
-		m.set = time.Time{} // who waits for us is not idle
+		m.set = time.Time{} // a master that waits for our answer is not idle
 	}
 }
 
-// patience moves the read deadline after a request, not at each one. Bytes that are none do not count. A line may be silent for ever.
+// patience moves the read deadline after requests, but not after each one. Bytes that are not a
+// request do not count. A line may be silent forever.
 func (m *Master) patience() {
 	if !m.fresh && !m.set.IsZero() {
 		return

@@ -14,15 +14,15 @@ import (
 type TCP struct {
 	Listen  string         // host:port
 	Framing modbus.Framing // TCP, RTUOverTCP or ASCIIOverTCP
-	TLS     *Files         // nil: neither encryption nor proof who asks
+	TLS     *Files         // nil: neither encryption nor authentication
 	Readers []string       // roles that may read; none: every master
 	Writers []string       // roles that may write; none: every master
 }
 
-// Exposed says whether other machines can get in without proving who they are.
+// Exposed reports whether other machines can connect without authentication.
 func (t TCP) Exposed() bool { return t.TLS == nil && !loopback(t.Listen) }
 
-// loopback tells whether only this machine can reach a listener.
+// loopback reports whether a listener can be reached from this machine only.
 func loopback(listen string) bool {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
@@ -35,7 +35,7 @@ func loopback(listen string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// allow is who may what; nil: everybody everything.
+// allow returns the function for Door.Allow; nil: everything is allowed.
 func (t TCP) allow() func(role string, write bool) bool {
 	if len(t.Readers) == 0 && len(t.Writers) == 0 {
 		return nil
@@ -49,11 +49,11 @@ func (t TCP) allow() func(role string, write bool) bool {
 	}
 }
 
-// Port is a serial port at which a master asks.
+// Port is a serial port to which a master is connected.
 type Port struct {
 	serial.Config
 	Framing modbus.Framing // RTU or ASCII
 }
 
-// Name is how the port is listed.
+// Name returns the name of the port as displayed.
 func (p Port) Name() string { return "serial " + p.Path }

@@ -15,17 +15,18 @@ type Query struct {
 	later  *Later
 }
 
-// Master tells who asks.
+// Master returns the master that sent the request.
 func (q *Query) Master() *Master { return q.master }
 
-// Line says whether other units may share the medium with us, so that a request for one that is none of ours is not ours to answer.
+// Line reports whether other units may share the medium with this server. If so, a request for a
+// unit that is not ours must not be answered.
 func (q *Query) Line() bool { return q.master.pace != nil }
 
-// Later takes the request over: it is answered when that is known.
+// Later takes over the request, to be answered when the answer is known.
 func (q *Query) Later() *Later {
 	m := q.master
 	l := &Later{master: m, transaction: q.Transaction, unit: q.Unit, function: q.PDU[0], mute: q.Broadcast}
-	if m.door.Framing != modbus.TCP && !q.Broadcast { // nobody waits for that, so nobody gives it up
+	if m.door.Framing != modbus.TCP && !q.Broadcast { // nobody waits for a broadcast, so it is not given up either
 		l.number = m.supersede()
 	}
 	m.mu.Lock()
@@ -35,7 +36,8 @@ func (q *Query) Later() *Later {
 	return l
 }
 
-// Later is a request that is not answered yet. Its methods may be called by any goroutine and never block.
+// Later is a request that is not answered yet. Its methods may be called by any goroutine and never
+// block.
 type Later struct {
 	master      *Master
 	transaction uint16
@@ -46,10 +48,10 @@ type Later struct {
 	done        atomic.Bool
 }
 
-// Function is the request's function code.
+// Function returns the request's function code.
 func (l *Later) Function() uint8 { return l.function }
 
-// Gone says whether nobody waits for the answer any more.
+// Gone reports whether nobody waits for the answer any more.
 func (l *Later) Gone() bool {
 	m := l.master
 	m.mu.Lock()
@@ -62,7 +64,7 @@ func (l *Later) stale() bool { return l.number != 0 && l.number != l.master.newe
 // Refuse answers with an exception.
 func (l *Later) Refuse(code uint8) { l.Reply(modbus.AppendException(nil, l.function, code)) }
 
-// Reply answers; only the first answer counts. The PDU is not kept.
+// Reply answers the request; only the first answer counts. The PDU is not kept.
 func (l *Later) Reply(pdu []byte) {
 	if l.done.Swap(true) {
 		return
@@ -80,7 +82,7 @@ func (l *Later) Reply(pdu []byte) {
 	m.saw(modbus.Sent, modbus.Good, l.unit, l.function, frame)
 	mine := m.queue(frame)
 	if mine {
-		m.server.running.Add(1) // while the master is there its own goroutine keeps Close waiting
+		m.server.running.Add(1) // the master's own goroutine, which keeps Close waiting, is still running here
 	}
 	m.mu.Unlock()
 	if mine {

@@ -1,6 +1,7 @@
-// Package server lets Modbus masters in: it listens, keeps each of them within limits, takes their requests out of what they send and
-// gives the answers back. What a request means is its Handler's business. TCP connections of any framing, plain or TLS, and serial
-// ports are served alike; whatever else looks like a net.Listener can be.
+// Package server accepts Modbus masters: it listens, limits each master, extracts requests from the
+// received bytes and sends back the answers. The meaning of requests is up to its Handler. It
+// serves TCP connections of any framing, with or without TLS, and serial ports alike; anything else
+// that implements net.Listener can be used too.
 package server
 
 import (
@@ -19,30 +20,32 @@ import (
 	"gatewayd/protocols/modbus/dispatch"
 )
 
-// Handler knows what requests mean.
+// Handler carries out requests.
 type Handler interface {
-	// Handle appends to dst the PDU that answers q. A request to which it appends nothing is not answered, unless it was taken over by
-	// q.Later. It is called by one goroutine per master and must not block; q is valid until it returns.
+	// Handle appends to dst the PDU that answers q. A request for which it appends nothing is not
+	// answered, unless it was taken over by q.Later. It is called by one goroutine per master and
+	// must not block; q is valid until it returns.
 	Handle(dst []byte, q *Query) []byte
 }
 
-// Porter is a Handler that wants to know of requests for which a master has no role.
+// Porter is a Handler that is notified of requests for which a master lacks the role.
 type Porter interface {
-	// Forbidden is called, as Handle is, for what Door.Allow has refused.
+	// Forbidden is called, like Handle, for requests that Door.Allow has refused.
 	Forbidden(q *Query)
 }
 
 // Config limits what masters may do. Zero values mean the defaults.
 type Config struct {
-	Masters    int           // connections at once, of all doors; default 64
-	PerAddress int           // connections at once from one IPv4 address or one IPv6 /64; default 16
-	Idle       time.Duration // a connection that brings no request for so long is cut; default 5 min
-	Slow       time.Duration // a master that does not take an answer for so long is cut; default 5 s
-	InFlight   int           // requests of one Modbus TCP connection under way; what exceeds it is not read yet; default 16
-	Log        *slog.Logger
+	Masters    int           // concurrent connections, over all doors; default 64
+	PerAddress int           // concurrent connections from one IPv4 address or one IPv6 /64; default 16
+	Idle       time.Duration // time without a request after which a connection is closed; default 5 min
+	// Time for which a master may leave answers unread before it is disconnected; default 5 s.
+	Slow     time.Duration
+	InFlight int // requests of one Modbus TCP connection under way; further ones are not read yet; default 16
+	Log      *slog.Logger
 
-	// Admit says who a master is whose certificate a door's authority has signed, or why he may not come in; nil: all may. It is called by any
-	// goroutine, and may take a moment.
+	// Admit identifies a master whose certificate is signed by a door's authority, or returns why
+	// it is rejected; nil: all are accepted. It is called by any goroutine and may take some time.
 	Admit func(shown *x509.Certificate, remote string) (who any, err error)
 }
 
@@ -68,36 +71,36 @@ func (c Config) complete() Config {
 	return c
 }
 
-// Server serves the masters of any number of doors. All methods may be called by any goroutine.
+// Server serves the masters of any number of doors. It is safe for concurrent use.
 type Server struct {
 	settings atomic.Pointer[settings]
 	counts   counters
-	ears     atomic.Pointer[[]*Ear] // of who listens; nil: nobody
+	ears     atomic.Pointer[[]*Ear] // nil: there are no listeners
 	running  sync.WaitGroup
 	stop     chan struct{}
 
-	changing sync.Mutex             // one Change at a time
-	ways     map[string]*entry      // by the address they listen on; of who changes
-	ports    map[string]*attendance // by device; of who changes
+	changing sync.Mutex             // held during Change
+	ways     map[string]*entry      // by listening address; guarded by changing
+	ports    map[string]*attendance // by device; guarded by changing
 
 	mu      sync.Mutex
 	closed  bool
 	doors   map[*entry]struct{}
 	masters map[*Master]struct{}
-	conns   int // of masters, without lines
+	conns   int // number of masters, not counting lines
 	perAddr map[netip.Prefix]int
 
 	made       time.Time
-	complaints dispatch.Complaints // of handshakes
+	complaints dispatch.Complaints // about handshakes
 }
 
-// settings are what Change may change under way.
+// settings are what Change may change while the server runs.
 type settings struct {
 	Config
 	handler Handler
 }
 
-// New makes a server without doors. It does no I/O.
+// New returns a server without doors. It does no I/O.
 func New(cfg Config, h Handler) *Server {
 	s := &Server{
 		made: time.Now(), stop: make(chan struct{}), ways: map[string]*entry{}, ports: map[string]*attendance{},
@@ -109,23 +112,25 @@ func New(cfg Config, h Handler) *Server {
 
 func (s *Server) log() *slog.Logger { return s.settings.Load().Log }
 
-// Door is a way in for masters.
+// Door is an entry point for masters.
 type Door struct {
-	Name    string         // as masters are listed, "tcp 0.0.0.0:502" for instance
+	Name    string         // as displayed for masters, for instance "tcp 0.0.0.0:502"
 	Framing modbus.Framing // TCP, RTUOverTCP or ASCIIOverTCP
-	// Allow says what a master may do that has proven a role (TLS); nil: everything. What it may not is refused with exception 1.
+	// Allow reports what a master with a proven role (TLS) may do; nil: everything. What is not
+	// allowed is refused with exception 1.
 	Allow func(role string, write bool) bool
 
-	keys *keys // nil: no TLS, or the listener does it
+	keys *keys // nil: no TLS, or TLS is done by the listener
 }
 
-// entry is a listener and the door behind it, which may become another one.
+// entry is a listener and the door behind it, which may be replaced.
 type entry struct {
 	listener net.Listener
 	door     atomic.Pointer[Door]
 }
 
-// Listen serves the masters that l accepts, in the background, until Close. It takes l over.
+// Listen serves the masters that l accepts, in the background, until Close. It takes ownership of
+// l.
 func (s *Server) Listen(l net.Listener, d Door) error {
 	_, err := s.listen(l, d)
 	return err
@@ -144,7 +149,8 @@ func (s *Server) listen(l net.Listener, d Door) (*entry, error) {
 	return e, nil
 }
 
-// Review ends the connections of masters with a certificate that may no longer be in. still is nil for who may; who is what Admit has said, nil if nobody asked.
+// Review disconnects masters with a certificate that are no longer admitted. still returns nil for
+// those that are; who is the result of Admit, or nil if it was not called.
 func (s *Server) Review(still func(who any) error) {
 	s.mu.Lock()
 	all := slices.Collect(maps.Keys(s.masters))

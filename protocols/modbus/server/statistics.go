@@ -11,23 +11,23 @@ type counters struct {
 	requests, exceptions, garbage                atomic.Uint64
 }
 
-// Counts are what a Server has seen since it was made.
+// Counts are the totals of a Server since it was created.
 type Counts struct {
 	Accepted   uint64 // connections
 	Refused    uint64 // connections beyond the limits
-	Strangers  uint64 // connections without a good TLS handshake
-	Idle       uint64 // connections cut because they brought no request for too long
-	Slow       uint64 // connections cut because they did not take their answers
-	Garbled    uint64 // connections cut because of bytes that are no Modbus
-	Broken     uint64 // connections that ended in an error of the network
+	Strangers  uint64 // connections whose TLS handshake failed
+	Idle       uint64 // connections closed because no request arrived for too long
+	Slow       uint64 // connections closed because the master did not read its answers
+	Garbled    uint64 // connections closed because of bytes that are not Modbus
+	Broken     uint64 // connections that ended with a network error
 	Panics     uint64 // connections that made the server panic
 	Unaccepted uint64 // failures to accept a connection
 	Requests   uint64
-	Exceptions uint64 // requests answered by one
+	Exceptions uint64 // requests answered with an exception
 	Garbage    uint64 // bytes that belonged to no request
 }
 
-// Counts tells what has happened so far.
+// Counts returns the totals so far.
 func (s *Server) Counts() Counts {
 	c := &s.counts
 	return Counts{
@@ -43,14 +43,14 @@ type Info struct {
 	Address    string
 	Role       string // proven by its certificate; empty: none
 	Since      time.Time
-	Last       time.Time // when it asked last; zero: never
+	Last       time.Time // time of its last request; zero: none
 	Requests   uint64
 	Exceptions uint64
 	Garbage    uint64
 	Open       int // requests under way
 }
 
-// Info tells about the master.
+// Info returns what is known of the master.
 func (m *Master) Info() Info {
 	i := Info{
 		Door: m.door.Name, Address: m.address, Since: m.since,
@@ -65,7 +65,7 @@ func (m *Master) Info() Info {
 	return i
 }
 
-// Masters lists who is connected, in no order.
+// Masters returns the connected masters, in no particular order.
 func (s *Server) Masters() []Info {
 	s.mu.Lock()
 	all := make([]*Master, 0, len(s.masters))

@@ -13,10 +13,12 @@ import (
 	"gatewayd/protocols/tlsfiles"
 )
 
-// RoleOID marks the extension of a certificate that holds its owner's role (MODBUS/TCP Security V36, R-21).
+// RoleOID identifies the certificate extension that contains the owner's role (MODBUS/TCP Security
+// V36, R-21).
 var RoleOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 50316, 802, 1}
 
-// RoleOf is the role that the other side of a connection has proven; empty: its certificate names none.
+// RoleOf returns the role that the other side of a connection has proven; empty: its certificate
+// contains none.
 func RoleOf(s tls.ConnectionState) (string, error) {
 	if len(s.PeerCertificates) == 0 {
 		return "", nil
@@ -24,8 +26,9 @@ func RoleOf(s tls.ConnectionState) (string, error) {
 	return Role(s.PeerCertificates[0])
 }
 
-// Role is the role that a certificate names: the one UTF8String of extension RoleOID. More than one, or one that is written
-// otherwise, is an error: who has such a certificate has been given no role by mistake or by fraud.
+// Role returns the role in a certificate: the single UTF8String in the extension RoleOID.
+// More than one role, or one in another form, is an error: such a certificate was issued by mistake
+// or by fraud and grants no role.
 func Role(c *x509.Certificate) (string, error) {
 	role, found := "", false
 	for _, e := range c.Extensions {
@@ -46,15 +49,16 @@ func Role(c *x509.Certificate) (string, error) {
 	return role, nil
 }
 
-// Files are the PEM files that a secure door needs.
+// Files are the PEM files of a secure door.
 type Files struct {
-	Certificate string // ours, with its chain
+	Certificate string // the server's certificate, with its chain
 	Key         string
-	CA          string // who signs the certificates of masters
+	CA          string // the authority that signs the certificates of masters
 }
 
-// TLS is the config of a secure door: TLS 1.2 or later, and every master proves who it is. A session that is resumed
-// keeps its role, if its certificate is still good and its authority is still one of ours; crypto/tls looks.
+// TLS returns the config of a secure door: TLS 1.2 or later, and every master must authenticate
+// . A resumed session keeps its role if its certificate is still valid
+// and its authority is still trusted; crypto/tls checks that.
 func (f Files) TLS() (*tls.Config, error) {
 	own, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
 	if err != nil {
@@ -70,8 +74,8 @@ func (f Files) TLS() (*tls.Config, error) {
 	}, nil
 }
 
-// authorities reads a PEM file with any number of certificates. One that cannot be read makes all of it unusable: who is let in must not
-// depend on a slip nobody is told of.
+// authorities reads a PEM file with any number of certificates. If one of them cannot be read, the
+// whole file is rejected: who is admitted must not depend on a mistake that nobody is told about.
 func authorities(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -2,15 +2,15 @@ package share
 
 import "sync/atomic"
 
-// Counts are what became of the requests of masters; any goroutine may count.
+// Counts count the outcomes of the requests of masters. They are safe for concurrent use.
 type Counts struct {
 	Forwarded atomic.Uint64 // transactions
-	Cached    atomic.Uint64 // answered from an answer given before
+	Cached    atomic.Uint64 // answered from an earlier answer
 	Shared    atomic.Uint64 // shared a transaction with another request
-	Swallowed atomic.Uint64 // answered as done and not forwarded
+	Swallowed atomic.Uint64 // confirmed without being forwarded
 	Forbidden atomic.Uint64
 	Unrouted  atomic.Uint64
 	Busy      atomic.Uint64 // got no turn
-	Down      atomic.Uint64 // the line or link carries nothing
+	Down      atomic.Uint64 // the line or link is down
 	Silent    atomic.Uint64 // the unit gave no answer
 }

@@ -1,6 +1,7 @@
-// Package share decides how many masters share one line or link: whose request goes next, which requests are one transaction, and which
-// are answered from an answer given before. It has no clock, no I/O and no goroutine: the time is an argument, counted from a fixed
-// moment, and each Desk belongs to one actor.
+// Package share decides how several masters share one line or link: whose request goes next, which
+// requests are combined into one transaction, and which are answered from an earlier answer. It has
+// no clock, I/O or goroutine: the time is an argument, counted from a fixed moment, and each Desk
+// belongs to one actor.
 package share
 
 import (
@@ -11,13 +12,14 @@ import (
 
 // Limits of a Desk.
 const (
-	mostWaiting = 4096 // transactions that wait, of all masters
+	mostWaiting = 4096 // waiting transactions, of all masters
 	mostKept    = 4096 // answers kept
 )
 
-// Desk is that of one line or link. M tells masters apart, W is a request that waits for its answer.
+// Desk schedules the requests to one line or link. M identifies a master, W is a request that waits
+// for its answer.
 type Desk[M comparable, W any] struct {
-	most    int // transactions given out at a time
+	most    int // maximum number of transactions under way
 	out     int
 	waiting int
 
@@ -26,18 +28,18 @@ type Desk[M comparable, W any] struct {
 
 	flights map[key]*Transaction[M, W] // reads that others may join
 	kept    map[key]answer
-	ages    map[uint8]uint64 // counts what changes a unit
-	all     uint64           // counts what changes every unit
+	ages    map[uint8]uint64 // per unit, the number of changes
+	all     uint64           // the number of changes that affect all units
 	tap     *modbus.Tap      // knows what others write
 }
 
-// key is what makes two reads the same.
+// key identifies equal reads.
 type key struct {
 	unit, function    uint8
 	address, quantity uint16
 }
 
-// age is a state of a unit: nothing was written to it between two equal ones.
+// age is the state of a unit: between two equal ages nothing was written to it.
 type age struct{ unit, all uint64 }
 
 type answer struct {
@@ -46,18 +48,18 @@ type answer struct {
 	age      age
 }
 
-// Transaction is a request that goes to the line or link once, for all who wait for it.
+// Transaction is a request that is sent to the line or link once, for all that wait for it.
 type Transaction[M comparable, W any] struct {
 	Request modbus.Request
 	Keep    time.Duration // how long its answer may be given to others
-	Rest    time.Duration // not looked at
+	Rest    time.Duration // not used here
 	Waiting []W
-	Until   time.Duration // who asks for it waits no longer for his turn
+	Until   time.Duration // end of the time for which its master waits for a turn
 
 	age age
 }
 
-// NewDesk returns one that gives out so many transactions at a time.
+// NewDesk returns a Desk with at most the given number of transactions under way.
 func NewDesk[M comparable, W any](most int) *Desk[M, W] {
 	return &Desk[M, W]{
 		most: max(most, 1), queues: map[M][]*Transaction[M, W]{}, flights: map[key]*Transaction[M, W]{},
@@ -65,26 +67,26 @@ func NewDesk[M comparable, W any](most int) *Desk[M, W] {
 	}
 }
 
-// Widen changes how many transactions are given out at a time.
+// Widen changes the maximum number of transactions under way.
 func (d *Desk[M, W]) Widen(most int) { d.most = max(most, 1) }
 
-// Heed tells the tap of the line or link. From then on what others write there changes a unit as well.
+// Heed sets the tap of the line or link. From then on, what others write there also changes a unit.
 func (d *Desk[M, W]) Heed(tap *modbus.Tap) {
 	if d.tap != nil && tap != d.tap {
-		d.all += 1 << 32 // this one counts from another beginning
+		d.all += 1 << 32 // the counts of this tap started separately
 	}
 	d.tap = tap
 }
 
-// Verdict is what becomes of a request.
+// Verdict is what is done with a request.
 type Verdict uint8
 
 // The verdicts.
 const (
 	Queued Verdict = iota
-	Joined         // the same is asked already
-	Known          // the answer is here
-	Full           // too many wait
+	Joined         // the same request is already under way or waiting
+	Known          // the answer is known
+	Full           // too many requests wait
 )
 
 func keyOf(r modbus.Request) key { return key{r.Unit, r.Function, r.Address, r.Quantity} }
@@ -93,7 +95,7 @@ func (d *Desk[M, W]) age(unit uint8) age {
 	return age{d.ages[unit] + d.tap.Written(unit), d.all + d.tap.Written(0)}
 }
 
-// change says that a unit may not be any more what it was; unit 0 is all of them.
+// change records that the state of a unit may have changed; unit 0 means all units.
 func (d *Desk[M, W]) change(unit uint8) {
 	if unit == 0 {
 		d.all++
@@ -102,12 +104,13 @@ func (d *Desk[M, W]) change(unit uint8) {
 	d.ages[unit]++
 }
 
-// plain says whether r only reads and is told apart from others by its key.
+// plain reports whether r only reads and is identified by its key.
 func plain(r modbus.Request) bool {
 	return r.Function >= modbus.ReadCoils && r.Function <= modbus.ReadInputRegisters
 }
 
-// Take takes a transaction that one waits for. A read that was asked for before a write does not answer one that is asked for afterwards.
+// Take takes a transaction with one waiting request. A read that was requested before a write does
+// not answer one that is requested after it.
 func (d *Desk[M, W]) Take(master M, t *Transaction[M, W], now time.Duration) (Verdict, modbus.Response) {
 	if plain(t.Request) {
 		k, age := keyOf(t.Request), d.age(t.Request.Unit)
@@ -137,8 +140,9 @@ func (d *Desk[M, W]) Take(master M, t *Transaction[M, W], now time.Duration) (Ve
 	return Queued, modbus.Response{}
 }
 
-// Next gives out the transaction whose turn it is: masters take turns, each master's go in the order they came. late are those that
-// waited in vain, and those for which, as gone says, nobody waits any more. t is nil when nothing is due.
+// Next returns the transaction whose turn it is: masters take turns, and each master's transactions
+// go in the order of their arrival. late are those that have waited too long, and those for which,
+// according to gone, nobody waits any more. t is nil if nothing is due.
 func (d *Desk[M, W]) Next(now time.Duration, gone func(W) bool) (t *Transaction[M, W], late []*Transaction[M, W]) {
 	for d.out < d.most && len(d.turns) > 0 {
 		t := d.pop()
@@ -153,7 +157,7 @@ func (d *Desk[M, W]) Next(now time.Duration, gone func(W) bool) (t *Transaction[
 	return nil, late
 }
 
-// pop takes the next transaction of the master whose turn it is.
+// pop removes the next transaction of the master whose turn it is.
 func (d *Desk[M, W]) pop() *Transaction[M, W] {
 	master := d.turns[0]
 	d.turns = append(d.turns[:0], d.turns[1:]...)
@@ -179,19 +183,20 @@ func (d *Desk[M, W]) forsaken(t *Transaction[M, W], gone func(W) bool) bool {
 	return true
 }
 
-// land ends the time in which others may join.
+// land ends the time in which other requests may join.
 func (d *Desk[M, W]) land(t *Transaction[M, W]) {
 	if k := keyOf(t.Request); d.flights[k] == t {
 		delete(d.flights, k)
 	}
 }
 
-// Done takes back what Next gave. good: the unit has answered, with response; it is kept for others if nothing was written meanwhile.
+// Done takes back a transaction returned by Next. good means that the unit has answered with
+// response, which is kept for others if nothing was written meanwhile.
 func (d *Desk[M, W]) Done(t *Transaction[M, W], good bool, response modbus.Response, now time.Duration) {
 	d.out--
 	d.land(t)
 	if !plain(t.Request) {
-		d.change(t.Request.Unit) // what was read while it was under way is of before or after, nobody knows
+		d.change(t.Request.Unit) // reads made meanwhile may show the state before or after it
 		return
 	}
 	if !good || t.Keep <= 0 || t.age != d.age(t.Request.Unit) {
@@ -203,7 +208,7 @@ func (d *Desk[M, W]) Done(t *Transaction[M, W], good bool, response modbus.Respo
 	d.kept[keyOf(t.Request)] = answer{response, now + t.Keep, t.age}
 }
 
-// forget drops answers that are too old; all of them if none is.
+// forget drops outdated answers, or all if none is outdated.
 func (d *Desk[M, W]) forget(now time.Duration) {
 	for k, a := range d.kept {
 		if now >= a.until || a.age != d.age(k.unit) {
@@ -215,5 +220,5 @@ func (d *Desk[M, W]) forget(now time.Duration) {
 	}
 }
 
-// Waiting is how many transactions wait for their turn.
+// Waiting returns the number of transactions that wait for their turn.
 func (d *Desk[M, W]) Waiting() int { return d.waiting }

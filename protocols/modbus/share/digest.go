@@ -2,23 +2,25 @@ package share
 
 import "sync"
 
-// mostTold is how many keys a Digest tells apart.
+// mostTold is the number of keys that a Digest distinguishes.
 const mostTold = 256
 
-// Digest gathers what may come too often to be told each time: of each key the last one, and how many. Any goroutine may use it.
+// Digest collects what may occur too often to be reported each time: for each key the last value
+// and their number. It is safe for concurrent use.
 type Digest[K comparable, V any] struct {
 	mu    sync.Mutex
-	awake bool // somebody will take
+	awake bool // Take will be called
 	told  map[K]*Told[V]
 }
 
-// Told is what was gathered of a key.
+// Told is what was collected for a key.
 type Told[V any] struct {
 	Last  V
 	Count int
 }
 
-// Add adds one. wake: nobody is about to take yet, call somebody. What exceeds the keys that are told apart counts for the zero key.
+// Add adds a value. wake tells the caller to arrange for a call of Take, because none is pending.
+// Values beyond the number of distinguished keys count for the zero key.
 func (d *Digest[K, V]) Add(k K, v V) (wake bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -43,7 +45,8 @@ func (d *Digest[K, V]) Add(k K, v V) (wake bool) {
 	return wake
 }
 
-// Take takes what was gathered. If it is nothing, whoever adds next is asked to call again; so it is after Asleep.
+// Take returns what was collected. If that is nothing, the next Add reports wake; the same holds
+// after Asleep.
 func (d *Digest[K, V]) Take() map[K]*Told[V] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -52,7 +55,7 @@ func (d *Digest[K, V]) Take() map[K]*Told[V] {
 	return told
 }
 
-// Asleep says that nobody could be called.
+// Asleep reports that no call of Take could be arranged.
 func (d *Digest[K, V]) Asleep() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -5,19 +5,19 @@ import (
 	"sort"
 )
 
-// bank is one table of a device: ranges of addresses that exist, with holes between them.
+// bank is one table of a device: ranges of existing addresses, with holes between them.
 type bank struct{ spans []span }
 
 type span struct {
 	first  int
 	values []uint16
-	live   func(address uint16) uint16 // instead of values
+	live   func(address uint16) uint16 // used instead of values
 	n      int
 }
 
 func (s span) end() int { return s.first + s.n }
 
-// put makes the addresses from first on exist with these values; what they were before is replaced.
+// put creates the addresses from first on with these values, and replaces existing ones.
 func (b *bank) put(first int, values []uint16) {
 	if s := b.at(first); s != nil && s.live == nil && first+len(values) <= s.end() {
 		copy(s.values[first-s.first:], values)
@@ -37,7 +37,7 @@ func (b *bank) insert(s span) {
 	b.spans = slices.Insert(b.spans, i, s)
 }
 
-// cut makes the addresses first..end-1 not exist.
+// cut removes the addresses first..end-1.
 func (b *bank) cut(first, end int) {
 	var out []span
 	for _, s := range b.spans {
@@ -70,7 +70,7 @@ func (b *bank) at(address int) *span {
 	return &b.spans[i]
 }
 
-// each calls f for n addresses from first on, in order; it stops and says false at a hole.
+// each calls f for n addresses from first on, in order. At a hole it stops and returns false.
 func (b *bank) each(first, n int, f func(i int, s *span)) bool {
 	for done := 0; done < n; {
 		s := b.at(first + done)
@@ -96,7 +96,8 @@ func (b *bank) get(first, n int) ([]uint16, bool) {
 	return out, ok
 }
 
-// set changes values that exist; live ones swallow what is written. Nothing is changed when there is a hole.
+// set changes existing values; writes to live ones are ignored. If there is a hole, nothing is
+// changed.
 func (b *bank) set(first int, values []uint16) bool {
 	if !b.each(first, len(values), func(int, *span) {}) {
 		return false

@@ -8,31 +8,38 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// Behaviour is how a device treats its clients. The zero value is a healthy one. What is set is combined.
+// Behaviour is how a device treats its clients. The zero value is a healthy device. Fields can be
+// combined.
 type Behaviour struct {
-	Delay     time.Duration // slow: the answer takes that long, and so do the requests behind it, as in a device with one thread
-	Late      time.Duration // late: the answer takes that long while further requests are taken, as behind a radio or a gateway
-	Silent    bool          // carries out and never answers
-	Flaky     float64       // probability 0..1 that a request is not heard at all
-	Noise     float64       // probability 0..1 that a bit of the answer's frame is flipped
+	// Slow: the answer takes that long, and delays later requests too, as in a single-threaded
+	// device.
+	Delay time.Duration
+	// Late: the answer takes that long while further requests are accepted, as behind a radio or a
+	// gateway.
+	Late      time.Duration
+	Silent    bool          // carries out requests and never answers
+	Flaky     float64       // probability 0..1 that a request is ignored
+	Noise     float64       // probability 0..1, per bit, that a bit of the answer's frame is flipped
 	Exception uint8         // refuses everything with this code
-	Lie       Lie           // answers wrongly
+	Lie       Lie           // sends wrong answers
 	Hangup    bool          // TCP: closes the connection after each answer
-	Pieces    int           // sends the frame in pieces of so many bytes, each its own write; 0: whole
+	Pieces    int           // sends the frame in pieces of this many bytes, each in its own write; 0: whole
 	Pause     time.Duration // between the pieces
-	Seed      uint64        // of the dice for Flaky and Noise
+	Seed      uint64        // of the random numbers for Flaky and Noise
 }
 
-// Lie is a wrong answer with a good checksum.
+// Lie is a wrong answer with a correct checksum.
 type Lie uint8
 
 const (
 	Honest        Lie = iota
 	WrongUnit         // in the name of the next unit
-	WrongFunction     // registers asked for, coils answered, and so on
-	WrongLength       // a register or a byte of bits too few; a write's echo of another address; the last byte of other answers missing
-	Previous          // the answer to the request before
-	Truncated         // the frame stops in the middle
+	WrongFunction     // registers requested, coils answered, and so on
+	// One register or byte of bits missing; a write's echo with a wrong last byte; otherwise the
+	// last byte missing.
+	WrongLength
+	Previous  // the answer to the previous request
+	Truncated // the frame ends in the middle
 )
 
 // Behave changes the behaviour from the next request on.
@@ -43,13 +50,13 @@ func (d *Device) Behave(b Behaviour) {
 	d.dice = rand.New(rand.NewPCG(b.Seed, uint64(d.unit)))
 }
 
-// reply is an answer on its way: a frame and how to send it.
+// reply is an answer to be sent: a frame and how to send it.
 type reply struct {
 	frame     []byte
 	behaviour Behaviour
 }
 
-// answer decides what happens to a query; an empty frame: no answer.
+// answer carries out a query and returns the reply; with an empty frame nothing is sent.
 func (d *Device) answer(q modbus.Query, f modbus.Framing, broadcast bool) reply {
 	d.mu.Lock()
 	b := d.behaviour
@@ -75,7 +82,7 @@ func (d *Device) answer(q modbus.Query, f modbus.Framing, broadcast bool) reply 
 	return reply{frame, b}
 }
 
-// swap remembers an answer and gives the one before.
+// swap stores an answer and returns the previous one.
 func (d *Device) swap(pdu []byte) (before []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -7,12 +7,13 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// desk counts what a device hears and says, as functions 8, 11 and 12 report it (V1.1b3 §6.8 to §6.10).
+// desk counts what a device receives and sends, as reported by functions 8, 11 and 12 (V1.1b3 §6.8
+// to §6.10).
 type desk struct {
 	heard     uint16     // frames on the line
 	counts    [19]uint16 // by the sub-function that reads them
-	completed uint16     // what function 11 counts
-	events    []byte     // the newest first
+	completed uint16     // the counter of function 11
+	events    []byte     // newest first
 	listening bool       // in listen-only mode
 }
 
@@ -30,7 +31,7 @@ func (d *desk) note(event byte) {
 	d.events = d.events[:min(len(d.events), 64)]
 }
 
-// hear notes a request for the device.
+// hear records a request for the device.
 func (d *desk) hear(broadcast bool) {
 	d.heard++
 	d.counts[modbus.ReturnServerMessages]++
@@ -47,7 +48,7 @@ func (d *desk) hear(broadcast bool) {
 	d.note(event)
 }
 
-// say notes how a request has ended.
+// say records how a request has ended.
 func (d *desk) say(function, exception uint8) {
 	event := answered
 	switch exception {
@@ -87,7 +88,7 @@ func (d *desk) log() []byte {
 	return append(binary.BigEndian.AppendUint16(d.counter(), d.heard), d.events...)
 }
 
-// diagnose carries out a sub-function; the data is Check's.
+// diagnose carries out a sub-function. The data has been checked by Request.Check.
 func (d *desk) diagnose(data []byte) modbus.Response {
 	sub := binary.BigEndian.Uint16(data)
 	switch sub {

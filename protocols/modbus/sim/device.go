@@ -1,5 +1,6 @@
-// Package sim is Modbus devices made of software: for tests, the demo and benchmarks. They answer over TCP and over any stream, and they
-// misbehave on command in the ways real ones do. It is no server for production: it has no limits on clients and no access control.
+// Package sim implements simulated Modbus devices, for tests, the demo and benchmarks. They answer
+// over TCP and any stream, and misbehave on request in the ways real devices do. It is not a server
+// for production: it has no client limits and no access control.
 package sim
 
 import (
@@ -21,7 +22,7 @@ const (
 	InputRegisters
 )
 
-// Device is one unit. Everything may be called at any time by any goroutine, while it is served too.
+// Device is one unit. It is safe for concurrent use, also while it is being served.
 type Device struct {
 	unit     uint8
 	requests atomic.Int64
@@ -33,58 +34,64 @@ type Device struct {
 	service   service
 	behaviour Behaviour
 	dice      *rand.Rand
-	last      []byte // PDU of the answer before
+	last      []byte // PDU of the previous answer
 	changed   func(t Table, address uint16, values []uint16)
 }
 
-// NewDevice makes a healthy device without any coil or register: each table has what Put and Follow give it, the rest is exception 2.
+// NewDevice returns a healthy device without coils and registers: its tables contain what Put and
+// Follow add; other addresses result in exception 2.
 func NewDevice(unit uint8) *Device {
 	return &Device{unit: unit, dice: rand.New(rand.NewPCG(0, uint64(unit)))}
 }
 
-// Unit is the device's address.
+// Unit returns the device's address.
 func (d *Device) Unit() uint8 { return d.unit }
 
-// Put makes addresses from first on exist with these values (coils: 0 is off). Addresses beyond 65535 are dropped.
+// Put creates addresses from first on with these values (coils: 0 is off). Addresses beyond 65535
+// are dropped.
 func (d *Device) Put(t Table, first uint16, values ...uint16) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.banks[t].put(int(first), values[:min(len(values), 1<<16-int(first))])
 }
 
-// Follow makes n addresses from first on exist whose value f gives at each read. f is called with the device locked: it must not call it.
+// Follow creates n addresses from first on whose value is computed by f at each read. f is called
+// with the device locked and must not call the device's methods.
 func (d *Device) Follow(t Table, first uint16, n int, f func(address uint16) uint16) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.banks[t].follow(int(first), min(n, 1<<16-int(first)), f)
 }
 
-// Get reads n values as a client would; false when one of them does not exist.
+// Get reads n values as a client would. It returns false if one of them does not exist.
 func (d *Device) Get(t Table, first uint16, n int) ([]uint16, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.banks[t].get(int(first), n)
 }
 
-// Changed sets what is called after a client's write, with the device locked: it must not call it.
+// Changed sets the function that is called after a client's write. It is called with the device
+// locked and must not call the device's methods.
 func (d *Device) Changed(f func(t Table, address uint16, values []uint16)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.changed = f
 }
 
-// Counters of what a device was asked since it was made, by all clients; broadcasts count.
+// Counters are the totals of a device since it was created, for all clients and including
+// broadcasts.
 type Counters struct {
-	Requests int64 // good requests for this unit, answered or not
+	Requests int64 // valid requests for this unit, answered or not
 	Writes   int64 // writes carried out
-	Answers  int64 // answers given, exceptions included
+	Answers  int64 // answers sent, including exceptions
 }
 
 func (d *Device) Counters() Counters {
 	return Counters{Requests: d.requests.Load(), Writes: d.writes.Load(), Answers: d.answers.Load()}
 }
 
-// execute carries out a query, atomically, and gives the honest answer's PDU; nil when the device must be silent.
+// execute carries out a query atomically and returns the PDU of the correct answer, or nil if the
+// device must be silent.
 func (d *Device) execute(q modbus.Query, broadcast bool) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -107,7 +114,7 @@ func (d *Device) execute(q modbus.Query, broadcast bool) []byte {
 	return pdu
 }
 
-// judge gives an answer's PDU, or else the code of the refusal; the device is locked.
+// judge returns an answer's PDU, or else the exception code. The device is locked.
 func (d *Device) judge(q modbus.Query) (pdu []byte, code uint8) {
 	if q.Refused != nil {
 		return nil, q.Refused.Code
@@ -126,7 +133,7 @@ func (d *Device) judge(q modbus.Query) (pdu []byte, code uint8) {
 	return pdu, 0
 }
 
-// table does the work on the tables; code is the exception, 0 for none.
+// table carries out requests on the tables; code is the exception, 0 for none.
 func (d *Device) table(r modbus.Request) (answer modbus.Response, code uint8) {
 	switch r.Function {
 	case modbus.ReadCoils:

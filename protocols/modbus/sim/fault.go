@@ -9,7 +9,7 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// Faults are the faults that ParseFault knows, for people.
+// Faults are the faults known to ParseFault, for display.
 var Faults = []string{
 	"slow=TIME", "late=TIME", "silent", "flaky=PERCENT", "noisy=PERCENT", "exception=CODE", "lying[=WAY]", "hangup",
 }
@@ -18,8 +18,9 @@ var lies = map[string]Lie{
 	"wrong-unit": WrongUnit, "wrong-function": WrongFunction, "wrong-length": WrongLength, "previous": Previous, "truncated": Truncated,
 }
 
-// ParseFault adds to a behaviour the fault that a text names: slow=200ms, late=2s, silent, flaky=25% (of requests not heard), noisy=0.1% (of
-// an answer's bits flipped), exception=4, lying (in another unit's name) or lying=wrong-function, wrong-length, previous, truncated; hangup.
+// ParseFault adds the fault described by text to a behaviour: slow=200ms, late=2s, silent,
+// flaky=25% (of requests ignored), noisy=0.1% (of an answer's bits flipped), exception=4, lying (in
+// another unit's name) or lying=wrong-function, wrong-length, previous, truncated; hangup.
 func ParseFault(b Behaviour, text string) (Behaviour, error) {
 	name, value, given := strings.Cut(text, "=")
 	var err error
@@ -58,7 +59,7 @@ func parseTime(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseShare reads a percentage as a probability.
+// parseShare parses a percentage and returns a probability.
 func parseShare(text string) (float64, error) {
 	f, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
 	if err != nil || !(f > 0 && f <= 100) {

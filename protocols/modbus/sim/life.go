@@ -8,12 +8,13 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-// Life lets the values of a device's points move as those of a small plant do. What a client writes stays as it was written.
+// Life makes the values of a device's points change like those of a small plant. Values written by
+// a client are kept.
 type Life struct {
 	device  *Device
 	points  []points.Point
 	exps    map[string]bool    // points that hold the exponent of others
-	written map[place]struct{} // under the device's lock
+	written map[place]struct{} // guarded by the device's lock
 }
 
 // place is one address of a device.
@@ -26,8 +27,8 @@ var tables = map[string]Table{
 	points.Coil: Coils, points.DiscreteInput: DiscreteInputs, points.Holding: HoldingRegisters, points.Input: InputRegisters,
 }
 
-// NewLife makes the addresses exist that reads of the points within the limits touch, and lets the values be those of the beginning. It takes
-// the device's Changed.
+// NewLife creates all addresses touched by reads of the points within the limits, and sets the
+// initial values. It uses the device's Changed.
 func NewLife(d *Device, ps []points.Point, limits points.Limits) (*Life, error) {
 	reads, err := points.Plan(ps, limits)
 	if err != nil {
@@ -55,7 +56,7 @@ func NewLife(d *Device, ps []points.Point, limits points.Limits) (*Life, error) 
 	return l, nil
 }
 
-// Pass lets the values be as they are when the device has run for t and the clock shows now.
+// Pass sets the values that the device has after running for t, when the clock shows now.
 func (l *Life) Pass(now time.Time, t time.Duration) {
 	for _, p := range l.points {
 		if values, err := l.registers(p, now, t); err == nil {
@@ -86,7 +87,8 @@ func (l *Life) put(p points.Point, values []uint16) {
 	d.banks[table].put(int(p.Address), []uint16{current[0]&and | or})
 }
 
-// registers are what a point's registers or bit hold at t; of a partial point, the masks of its part.
+// registers returns the contents of a point's registers or bit at t; for a partial point, the masks
+// for its part.
 func (l *Life) registers(p points.Point, now time.Time, t time.Duration) ([]uint16, error) {
 	v := plausible(p, l.device.unit, now, t)
 	switch {
@@ -99,15 +101,15 @@ func (l *Life) registers(p points.Point, now time.Time, t time.Duration) ([]uint
 	return encoded(p, v)
 }
 
-// encoded is what holds v, or the nearest that the point can hold.
+// encoded returns the encoding of v, or of a smaller value that the point can hold.
 func encoded(p points.Point, v points.Value) ([]uint16, error) {
 	if p.Bits() {
 		on, _ := v.Bool()
 		return []uint16{map[bool]uint16{true: 1}[on]}, nil
 	}
-	p.Area = points.Holding // what cannot be written can be made up all the same
+	p.Area = points.Holding // values of read-only areas are encoded too
 	values, err := whole(p, v)
-	for _, small := range []float64{1e-3, 1e-6, 0} { // a narrow type
+	for _, small := range []float64{1e-3, 1e-6, 0} { // for a narrow type
 		f, number := v.Float64()
 		if err == nil || !number {
 			break
@@ -117,7 +119,7 @@ func encoded(p points.Point, v points.Value) ([]uint16, error) {
 	return values, err
 }
 
-// whole is the registers that hold v, or the masks.
+// whole returns the registers that hold v, or the masks.
 func whole(p points.Point, v points.Value) ([]uint16, error) {
 	if p.Partial() {
 		and, or, err := p.Mask(v)

@@ -14,10 +14,10 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// Plant is the devices behind one listener or line. Everything may be called at any time by any goroutine.
+// Plant is the set of devices behind one listener or line. It is safe for concurrent use.
 type Plant struct{ devices [256]atomic.Pointer[Device] }
 
-// NewPlant makes a plant of devices with different units.
+// NewPlant returns a plant with these devices, whose units must differ.
 func NewPlant(devices ...*Device) *Plant {
 	p := &Plant{}
 	for _, d := range devices {
@@ -26,21 +26,23 @@ func NewPlant(devices ...*Device) *Plant {
 	return p
 }
 
-// Add puts a device into the plant, in the place of one with the same unit.
+// Add adds a device to the plant, replacing one with the same unit.
 func (p *Plant) Add(d *Device) { p.devices[d.unit].Store(d) }
 
-// Remove unplugs a unit: on a line it no longer answers, over TCP the answer is exception 11 as a gateway gives it.
+// Remove disconnects a unit: on a line it no longer answers; over TCP the answer is exception 11,
+// as from a gateway.
 func (p *Plant) Remove(unit uint8) { p.devices[unit].Store(nil) }
 
-// Device gives the device of a unit, or nil.
+// Device returns the device of a unit, or nil.
 func (p *Plant) Device(unit uint8) *Device { return p.devices[unit].Load() }
 
-// ServeTCP serves Modbus TCP until ctx ends (nil) or the listener fails. It closes the listener and all connections before it returns.
+// ServeTCP serves Modbus TCP until ctx ends (nil) or the listener fails. It closes the listener and
+// all connections before it returns.
 func (p *Plant) ServeTCP(ctx context.Context, l net.Listener) error {
 	return p.Serve(ctx, l, modbus.TCP)
 }
 
-// Serve does as ServeTCP with another framing on the connections.
+// Serve is like ServeTCP, with another framing on the connections.
 func (p *Plant) Serve(ctx context.Context, l net.Listener, f modbus.Framing) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -59,8 +61,9 @@ func (p *Plant) Serve(ctx context.Context, l net.Listener, f modbus.Framing) err
 	}
 }
 
-// ServeStream serves one line (RTU, ASCII) or connection until ctx ends or the other side is gone (both nil) or it fails. It closes conn
-// before it returns. On a line nobody answers for a unit that does not exist; unit 0 is a broadcast to all.
+// ServeStream serves one line (RTU, ASCII) or connection until ctx ends or the other side has
+// closed it (both nil), or it fails. It closes conn before it returns. On a line, requests for a
+// unit that does not exist are not answered; unit 0 is a broadcast to all.
 func (p *Plant) ServeStream(ctx context.Context, conn io.ReadWriteCloser, f modbus.Framing) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &session{plant: p, conn: conn, framing: f, ctx: ctx, requests: modbus.NewRequestReader(conn, f)}
@@ -85,7 +88,7 @@ type session struct {
 	framing  modbus.Framing
 	ctx      context.Context
 	requests *modbus.RequestReader
-	out      []byte // answers not written yet
+	out      []byte // answers not yet written
 
 	writing sync.Mutex
 	late    sync.WaitGroup
@@ -133,7 +136,7 @@ func (s *session) handle(q modbus.Query) error {
 	return s.send(d.answer(q, s.framing, false))
 }
 
-// overhear counts a frame on the line that is for one device at all others.
+// overhear counts a frame on the line that is addressed to one device at all other devices.
 func (p *Plant) overhear(but *Device) {
 	for i := range p.devices {
 		if d := p.devices[i].Load(); d != nil && d != but {
@@ -144,7 +147,8 @@ func (p *Plant) overhear(but *Device) {
 	}
 }
 
-// send gives an answer the way the device behaves. A healthy one's answers to pipelined requests leave in one write.
+// send sends an answer according to the device's behaviour. A healthy device's answers to pipelined
+// requests are sent in one write.
 func (s *session) send(r reply) error {
 	b := r.behaviour
 	if b.Late > 0 && len(r.frame) > 0 {

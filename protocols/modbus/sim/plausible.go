@@ -9,20 +9,22 @@ import (
 	"gatewayd/protocols/modbus/points"
 )
 
-// swing is how a quantity moves: around a middle, so far to both sides, once in a period.
+// swing describes how a quantity varies: around a middle, by up to reach in both directions, once
+// per period in seconds.
 type swing struct{ middle, reach, period float64 }
 
-// swings are those of quantities by their unit without prefix: a small workshop at a European grid.
+// swings describe quantities by their unit without prefix: a small workshop on a European grid.
 var swings = map[string]swing{
 	"V": {230, 3, 97}, "A": {6.5, 3, 61}, "W": {1500, 700, 61}, "VA": {1600, 700, 61}, "var": {350, 150, 61},
 	"Hz": {50, 0.03, 29}, "°C": {24, 4, 601}, "%": {48, 9, 401}, "°": {120, 2, 97}, "bar": {4.2, 0.3, 151}, "ppm": {650, 180, 301},
 	"m/s": {4, 3, 43}, "Pa": {101300, 200, 901}, "m³/h": {12, 4, 181}, "l/min": {20, 6, 181}, "rpm": {1450, 40, 71},
 }
 
-// grows are quantities that are counted up, by how much in a second of full life.
+// grows are the rates per second of quantities that are counted up.
 var grows = map[string]float64{"Wh": 1500.0 / 3600, "varh": 350.0 / 3600, "VAh": 1600.0 / 3600, "m³": 12.0 / 3600, "s": 1, "min": 1.0 / 60, "h": 1.0 / 3600}
 
-// plausible is a value that a point of a healthy device may have when it has run for t. Units differ a little from each other.
+// plausible returns a value that a point of a healthy device may have after running for t. Units
+// differ slightly from each other.
 func plausible(p points.Point, unit uint8, now time.Time, t time.Duration) points.Value {
 	seconds, phase := t.Seconds(), float64(unit)+float64(p.Address)/7
 	switch p.Type {
@@ -51,7 +53,7 @@ func plausible(p points.Point, unit uint8, now time.Time, t time.Duration) point
 	return fitting(p, quantity(p, seconds, phase))
 }
 
-// quantity is the value in the point's unit.
+// quantity returns the value in the point's unit.
 func quantity(p points.Point, seconds, phase float64) float64 {
 	prefix, base := prefixed(p.Unit)
 	if rate, ok := grows[base]; ok {
@@ -71,7 +73,7 @@ func quantity(p points.Point, seconds, phase float64) float64 {
 
 var prefixes = map[string]float64{"k": 1e3, "M": 1e6, "G": 1e9, "m": 1e-3}
 
-// prefixed takes the prefix off a unit that is known without it.
+// prefixed splits the prefix from a unit that is known without it.
 func prefixed(unit string) (prefix float64, base string) {
 	known := func(u string) bool { return swings[u].period > 0 || grows[u] > 0 }
 	if known(unit) || len(unit) < 2 {
@@ -83,7 +85,8 @@ func prefixed(unit string) (prefix float64, base string) {
 	return 1, unit
 }
 
-// fitting is f as the point has it: within its limits, and whole where it has no fraction.
+// fitting returns f as a value of the point: within its limits, and rounded if the point has no
+// fraction.
 func fitting(p points.Point, f float64) points.Value {
 	if p.Finish != nil {
 		if p.Finish.Least != nil {

@@ -7,14 +7,14 @@ import (
 	"gatewayd/protocols/modbus"
 )
 
-// service is what a device has beside its four tables.
+// service holds what a device has in addition to its four tables.
 type service struct {
-	status  uint8               // of function 7
-	id      []byte              // of function 17; nil: exception 1
-	objects []modbus.Object     // of function 43 in the order of their numbers; none: exception 1
-	queues  map[uint16][]uint16 // of function 24
-	files   map[uint16][]uint16 // of functions 20 and 21
-	desk    desk                // of functions 8, 11 and 12
+	status  uint8               // for function 7
+	id      []byte              // for function 17; nil: exception 1
+	objects []modbus.Object     // for function 43, in the order of their numbers; none: exception 1
+	queues  map[uint16][]uint16 // for function 24
+	files   map[uint16][]uint16 // for functions 20 and 21
+	desk    desk                // for functions 8, 11 and 12
 }
 
 // Status sets the eight exception status coils that function 7 reads, the first in the lowest bit.
@@ -24,14 +24,16 @@ func (d *Device) Status(coils uint8) {
 	d.service.status = coils
 }
 
-// ServerID sets what function 17 answers: the ID, FF or 00 for running or not, and what the vendor likes; 251 bytes at most.
+// ServerID sets the answer to function 17: the ID, FF or 00 for running or not, and vendor-specific
+// bytes; at most 251 bytes in all.
 func (d *Device) ServerID(id ...byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.service.id = slices.Clone(id)
 }
 
-// Identity sets the objects of the device identification, function 43. A value has 246 bytes at most: one answer must hold it.
+// Identity sets the objects of the device identification, function 43. A value has at most 246
+// bytes, because it must fit into one answer.
 func (d *Device) Identity(objects map[uint8]string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -42,7 +44,8 @@ func (d *Device) Identity(objects map[uint8]string) {
 	slices.SortFunc(d.service.objects, func(a, b modbus.Object) int { return int(a.ID) - int(b.ID) })
 }
 
-// Queue sets what is in a queue of function 24; more than 31 registers are exception 3, as the specification wants it.
+// Queue sets the contents of a queue of function 24. More than 31 registers result in exception 3,
+// as the specification requires.
 func (d *Device) Queue(address uint16, values ...uint16) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -52,7 +55,7 @@ func (d *Device) Queue(address uint16, values ...uint16) {
 	d.service.queues[address] = slices.Clone(values)
 }
 
-// File makes a file of registers exist, from record 0 on.
+// File creates a file of registers that starts with record 0.
 func (d *Device) File(number uint16, records ...uint16) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -62,14 +65,14 @@ func (d *Device) File(number uint16, records ...uint16) {
 	d.service.files[number] = slices.Clone(records)
 }
 
-// Records gives what is in a file.
+// Records returns the contents of a file.
 func (d *Device) Records(number uint16) []uint16 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.service.files[number])
 }
 
-// serve does the work of the functions that are not about tables; the device is locked.
+// serve carries out the functions that are not about tables. The device is locked.
 func (d *Device) serve(r modbus.Request) (answer modbus.Response, code uint8) {
 	s := &d.service
 	switch r.Function {
@@ -129,7 +132,7 @@ func (s *service) readFiles(runs []modbus.Records) (answer modbus.Response, code
 	return answer, 0
 }
 
-// writeFiles changes nothing when one of the runs does not exist.
+// writeFiles changes nothing if one of the runs does not exist.
 func (s *service) writeFiles(runs []modbus.Records) (code uint8) {
 	for _, run := range runs {
 		if int(run.Record)+len(run.Values) > len(s.files[run.File]) {
@@ -142,7 +145,7 @@ func (s *service) writeFiles(runs []modbus.Records) (code uint8) {
 	return 0
 }
 
-// identify gives as many objects as one answer holds (V1.1b3 §6.21).
+// identify returns as many objects as fit into one answer (V1.1b3 §6.21).
 func (s *service) identify(category, first uint8) (answer modbus.Response, code uint8) {
 	if len(s.objects) == 0 {
 		return answer, modbus.IllegalFunction
@@ -174,7 +177,7 @@ func (s *service) identify(category, first uint8) (answer modbus.Response, code 
 	return answer, 0
 }
 
-// last is the last object of a category.
+// last returns the last object of a category.
 func last(category uint8) uint8 {
 	switch category {
 	case modbus.BasicIdentification:

@@ -13,17 +13,18 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// dead is how long an unacknowledged request may wait before the connection counts as dead.
+// dead is how long a request may remain unacknowledged before the connection counts as dead.
 const dead = 10 * time.Second
 
-// Way is the open way to a target.
+// Way is an open connection or port to a target.
 type Way struct {
 	*modbus.Link
 	target Target
 	close  func() error
 }
 
-// Open opens the port or connection. timeout is how long each answer may take. What it says of its failure is for people.
+// Open opens the port or connection. timeout is how long each answer may take. Its errors are meant
+// for users.
 func (t Target) Open(ctx context.Context, timeout time.Duration) (*Way, error) {
 	opts := modbus.Options{Timeout: timeout, Datagrams: t.Transport == "udp"}
 	if t.Transport == "serial" {
@@ -47,7 +48,7 @@ func (t Target) Open(ctx context.Context, timeout time.Duration) (*Way, error) {
 	return &Way{modbus.NewLink(conn, t.Framing, opts), t, conn.Close}, nil
 }
 
-// opened keeps a nil pointer from looking like a connection.
+// opened prevents a nil pointer from becoming a non-nil modbus.Conn.
 func opened[C modbus.Conn](c C, err error) (modbus.Conn, error) {
 	if err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func (t Target) openPort(opts modbus.Options) (*Way, error) {
 	return &Way{modbus.NewLink(port, t.Framing, opts), t, func() error { return errors.Join(port.Close(), timer.Close()) }}, nil
 }
 
-// Do sends a request to the target's unit, once. What it says of a failure is for people.
+// Do sends a request to the target's unit, once. Its errors are meant for users.
 func (w *Way) Do(ctx context.Context, r modbus.Request) (modbus.Response, error) {
 	r.Unit = w.target.Unit
 	answer, err := w.Link.Do(ctx, r)
@@ -83,7 +84,7 @@ func (w *Way) Do(ctx context.Context, r modbus.Request) (modbus.Response, error)
 	if modbus.LinkLost(err) {
 		return answer, fmt.Errorf("%s: connection lost: %s%s", w.target, dial.Reason(err), unsure)
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) { // whose own words would end the line
+	if errors.Is(err, os.ErrDeadlineExceeded) { // its own text would end the line
 		return answer, fmt.Errorf("%s%s", strings.TrimSuffix(err.Error(), ": "+os.ErrDeadlineExceeded.Error()), unsure)
 	}
 	return answer, fmt.Errorf("%w%s", err, unsure)

@@ -1,10 +1,11 @@
-// Package target reads the name by which people call one Modbus unit wherever it is, and opens the way to it: for tools that ask a unit a few
-// times and go. It keeps no connection alive and tries nothing twice.
+// Package target parses the URL by which users name a Modbus unit, and opens a connection to it,
+// for tools that send a few requests and exit. It does not keep connections alive and does not
+// retry.
 //
 //	tcp://10.0.0.5/7                           Modbus TCP, port 502, unit 7
 //	tls://plc.example/1?cert=…&key=…&ca=…     Modbus/TCP Security, port 802; name= is the device's name in its certificate
-//	udp://10.0.0.5:502/7                       Modbus TCP's frames in datagrams
-//	rtu+tcp://10.0.0.5:4001/7                  RTU frames, as serial device servers have them; also ascii+tcp, rtu+udp
+//	udp://10.0.0.5:502/7                       Modbus TCP frames in datagrams
+//	rtu+tcp://10.0.0.5:4001/7                  RTU frames, as used by serial device servers; also ascii+tcp, rtu+udp
 //	rtu:///dev/ttyUSB0/7?baud=9600&parity=even  a serial port; also ascii; data-bits= and stop-bits= if they are unusual
 package target
 
@@ -22,21 +23,21 @@ import (
 	"gatewayd/protocols/serial"
 )
 
-// Target is a unit and the way to it.
+// Target is a unit and how to reach it.
 type Target struct {
 	Unit      uint8
 	Framing   modbus.Framing
 	Transport string        // tcp, tls, udp or serial
-	Address   string        // host:port; not of a serial port
-	Serial    serial.Config // of a serial port
-	Files     dial.Files    // of tls
+	Address   string        // host:port; empty for a serial port
+	Serial    serial.Config // for a serial port
+	Files     dial.Files    // for tls
 }
 
-// form is what a scheme means.
+// form is the meaning of a scheme.
 type form struct {
 	transport string
 	framing   modbus.Framing
-	port      string // where the address names none; empty: it must
+	port      string // default port; empty: the address must include one
 	keys      []string
 }
 
@@ -54,13 +55,13 @@ var (
 	}
 )
 
-// schemes are those of forms, for people.
+// schemes lists the keys of forms, for display.
 const schemes = "tcp, tls, udp, rtu+tcp, ascii+tcp, rtu+udp, rtu (serial), ascii (serial)"
 
-// Is says whether text is meant as a target: it has a scheme.
+// Is reports whether text is meant to be a target: it has a scheme.
 func Is(text string) bool { return strings.Contains(text, "://") }
 
-// Parse reads a target. What it says of a wrong one is for whoever typed it.
+// Parse parses a target. Its errors are meant for the user who typed it.
 func Parse(text string) (Target, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -107,7 +108,7 @@ func known(keys []string) string {
 	return ", it has " + strings.Join(keys, ", ")
 }
 
-// host is about what is reached over IP.
+// host parses the parts of a target reached over IP.
 func (t *Target) host(u *url.URL, rest string, f form, query url.Values) error {
 	port := u.Port()
 	switch {
@@ -137,7 +138,7 @@ func (t *Target) host(u *url.URL, rest string, f form, query url.Values) error {
 	return nil
 }
 
-// line is about a serial port.
+// line parses the parts of a serial port.
 func (t *Target) line(u *url.URL, path string, query url.Values) error {
 	if u.Host != "" || path == "" {
 		return fmt.Errorf("a serial port is written with three slashes, like %s:///dev/ttyUSB0/7?baud=9600", u.Scheme)
@@ -169,7 +170,7 @@ func (t *Target) line(u *url.URL, path string, query url.Values) error {
 	return t.Serial.Check()
 }
 
-// String is where the target is, for messages.
+// String describes the target for messages.
 func (t Target) String() string {
 	where := t.Address
 	if t.Transport == "serial" {
